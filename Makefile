@@ -1,0 +1,321 @@
+# Observ: build, test, install. `make help` lists the targets.
+#
+# Knobs (on the command line or in the environment), with their defaults:
+#   V=             1: show each command
+#   CC=cc CXX=c++  compilers; gcc and clang are supported
+#   CFLAGS=-g      added to; OPT=-O2 is apart
+#   SAN=           sanitizers, e.g. address,undefined
+#   BUILD=build    where everything that is made goes
+#   PYTHON=/usr/bin/python3, PYTEST_ARGS=   for the system and browser tests, e.g. PYTEST_ARGS='-k reload'
+#   FUZZ_SECONDS=60   how long `make fuzz` spends on each target
+#   SOAK_SECONDS=3600 how long `make soak` goes on
+#   DEMO_PORT=8080    where `make demo` listens on loopback
+#   DESTDIR= prefix=/usr/local sysconfdir=/etc bindir libdir includedir datadir hubdir unitdir
+
+VERSION := 0.1.0
+SONAME  := liblogcore.so.0
+
+BUILD      ?= build
+CC         ?= cc
+CXX        ?= c++
+SAN        ?=
+prefix     ?= /usr/local
+sysconfdir ?= /etc
+bindir     ?= $(prefix)/bin
+libdir     ?= $(prefix)/lib
+includedir ?= $(prefix)/include
+datadir    ?= $(prefix)/share
+hubdir     ?= $(prefix)/libexec/observ
+unitdir    ?= $(sysconfdir)/systemd/system
+PYTHON       ?= /usr/bin/python3
+PYTEST_ARGS  ?=
+FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 3600
+DEMO_PORT    ?= 8080
+
+ifeq ($(V),)
+  Q := @
+  say = @printf '  %-7s %s\n' $(1) $(2);
+else
+  Q :=
+  say =
+endif
+
+# ---- flags -----------------------------------------------------------------------
+# The OpenSSF hardening guide's set, as far as gcc 12 and clang 14 know it.
+WARN   := -Wall -Wextra -Wshadow -Wconversion -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes \
+          -Wpointer-arith -Wvla -Wundef
+HARDEN := -fstack-protector-strong -fstack-clash-protection -ftrivial-auto-var-init=zero \
+          -fno-delete-null-pointer-checks -fno-strict-aliasing -fPIC
+ifneq ($(findstring clang,$(shell $(CC) --version)),)
+  # clang before 16 wants to be asked twice.
+  HARDEN += -enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang
+endif
+ifeq ($(shell uname -m),x86_64)
+  HARDEN += -fcf-protection=full
+endif
+ifeq ($(SAN),)
+  HARDEN += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
+  OPT ?= -O2
+else
+  OPT ?= -O1
+  HARDEN += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
+  LDSAN := -fsanitize=$(SAN)
+endif
+CFLAGS ?= -g
+override CFLAGS += -std=gnu11 $(OPT) $(WARN) $(HARDEN) -D_GNU_SOURCE -DOBSERV_VERSION='"$(VERSION)"' \
+                   -include common/banned.h -MMD -MP
+override LDFLAGS += $(LDSAN) -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodlopen -Wl,--as-needed
+
+PG_CFLAGS   := $(shell pkg-config --cflags libpq 2>/dev/null || echo -I/usr/include/postgresql)
+AGENT_LIBS   = -lpq -lyaml -lcurl -lsystemd -lm
+HUB_LIBS     = -lpq -ljson-c -lfcgi -lm
+
+# ---- what is made of what ------------------------------------------------------------
+COMMON  := arena buf err log parse utf8
+LOGCORE := json line logcore number sink
+CONFIG  := config config_keys config_kind config_list config_print config_url config_value yaml_tree
+CHECK_SRC := check_attempt check_guard curl_glue src_check
+PROC    := proc_mounts proc_parse proc_traffic proc_unit src_proc
+TAIL    := json_scan line reader src_tail stream tail_files
+DOCTOR  := doctor doctor_logs env_file
+AGENT   := main agent batch $(CONFIG) deliver $(DOCTOR) pg pg_doctor $(PROC) sample $(CHECK_SRC) status $(TAIL)
+HUB     := main assets csv db format http logs page search template
+
+COMMON_OBJS  := $(COMMON:%=$(BUILD)/common/%.o)
+LOGCORE_OBJS := $(LOGCORE:%=$(BUILD)/logcore/%.o)
+AGENT_OBJS   := $(AGENT:%=$(BUILD)/obs_agent/%.o)
+HUB_OBJS     := $(HUB:%=$(BUILD)/fleet_hub/%.o)
+
+# A unit test includes the .c that it tests; TEST_x names the other objects it needs.
+UNIT_TESTS   := test_common test_line test_batch test_stream test_config test_config_print test_config_url test_doctor test_check test_proc test_proc_source test_logcore test_logcore_logger test_logcore_sink test_logcore_files test_logcore_abi test_log
+
+# The configuration's tests include one of its files and link the others.
+config_but = $(patsubst %,$(BUILD)/obs_agent/%.o,$(filter-out $(1),$(CONFIG)))
+TEST_test_line  = $(BUILD)/obs_agent/json_scan.o
+TEST_test_batch = $(BUILD)/obs_agent/sample.o
+TEST_fuzz_line  = $(BUILD)/obs_agent/line.o $(BUILD)/obs_agent/json_scan.o
+LIBS_test_line  = -ljson-c
+TEST_test_config       = $(call config_but,config)
+TEST_test_config_print = $(call config_but,config_print)
+TEST_test_config_url   = $(call config_but,config_url)
+LIBS_test_config       = -lyaml
+LIBS_test_config_print = -lyaml
+LIBS_test_config_url   = -lyaml
+TEST_test_doctor = $(patsubst %,$(BUILD)/obs_agent/%.o,$(CONFIG) doctor_logs env_file)
+LIBS_test_doctor = -lyaml
+TEST_test_check = $(patsubst %,$(BUILD)/obs_agent/%.o,$(filter-out src_check,$(CHECK_SRC)) sample)
+LIBS_test_check = -lcurl -lsystemd
+TEST_test_proc_source = $(BUILD)/obs_agent/sample.o
+LIBS_test_proc_source = -lsystemd -ljson-c
+TEST_fuzz_config = $(CONFIG:%=$(BUILD)/obs_agent/%.o)
+LIBS_fuzz_config = -lyaml
+
+.DEFAULT_GOAL := all
+.PHONY: all
+all: ## build everything
+all: $(BUILD)/obs_agent/obs_agent $(BUILD)/fleet_hub/fleet_hub $(BUILD)/liblogcore.a $(BUILD)/$(SONAME)
+
+# Rebuild when flags or compiler change.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CC) $(CFLAGS) $(LDFLAGS)' | cmp -s - $@ || echo '$(CC) $(CFLAGS) $(LDFLAGS)' > $@
+.PHONY: FORCE
+FORCE:
+
+# One sentence instead of a page of "no such file". Only once: these do not go away.
+HEADERS := libpq-fe.h yaml.h curl/curl.h systemd/sd-event.h json-c/json.h fcgiapp.h sodium.h
+$(BUILD)/deps.ok:
+	@mkdir -p $(@D)
+	@printf '#include <%s>\n' $(HEADERS) | $(CC) $(PG_CFLAGS) -x c -fsyntax-only - 2>/dev/null || { \
+	  echo "make: the compiler ($(CC)) or headers of libraries are missing; as root, run: scripts/deps build" >&2; exit 1; }
+	@touch $@
+
+$(BUILD)/%.o: %.c $(BUILD)/flags | $(BUILD)/deps.ok
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(CFLAGS) $(PG_CFLAGS) -c $< -o $@
+
+$(BUILD)/obs_agent/pg.o $(BUILD)/obs_agent/pg_doctor.o: $(wildcard obs_agent/sql/*.sql)
+$(BUILD)/fleet_hub/main.o: $(wildcard fleet_hub/pages/*.html fleet_hub/sql/*.sql)
+$(BUILD)/fleet_hub/page.o: fleet_hub/pages/error.html
+$(BUILD)/fleet_hub/assets.o: $(wildcard fleet_hub/pages/_*.html fleet_hub/static/* fleet_hub/static/vendor/*)
+
+$(BUILD)/obs_agent/obs_agent: $(AGENT_OBJS) $(COMMON_OBJS) $(LOGCORE_OBJS)
+	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(AGENT_LIBS) -o $@
+
+$(BUILD)/fleet_hub/fleet_hub: $(HUB_OBJS) $(COMMON_OBJS) $(LOGCORE_OBJS)
+	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(HUB_LIBS) -o $@
+
+# The library shows its users nothing but what the header marks.
+$(LOGCORE_OBJS): private override CFLAGS += -fvisibility=hidden
+
+$(BUILD)/liblogcore.a: $(LOGCORE_OBJS)
+	$(call say,AR,$@)$(AR) rcs $@ $^
+
+$(BUILD)/$(SONAME): $(LOGCORE_OBJS) logcore/logcore.map
+	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDSAN) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=logcore/logcore.map \
+	  -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed $(LOGCORE_OBJS) -pthread -o $@
+	@ln -sf $(SONAME) $(BUILD)/liblogcore.so
+
+# ---- examples: built as an application would be, against the static library ----------
+SHOP_OBJS    := $(patsubst %,$(BUILD)/examples/shop/%.o,http main pages worker)
+EXAMPLE_OBJS := $(SHOP_OBJS) $(BUILD)/examples/quickstart.o
+$(EXAMPLE_OBJS): private override CFLAGS += -Ilogcore
+
+.PHONY: examples
+examples: ## the example applications, against the library in the tree
+examples: $(BUILD)/examples/shop/shop $(BUILD)/examples/quickstart
+
+$(BUILD)/examples/shop/shop: $(SHOP_OBJS) $(BUILD)/liblogcore.a
+	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) $^ -pthread -o $@
+
+$(BUILD)/examples/quickstart: $(BUILD)/examples/quickstart.o $(BUILD)/liblogcore.a
+	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@
+
+# ---- tests --------------------------------------------------------------------------
+LIBS_test_log            = -ljson-c
+LIBS_test_logcore        = -ljson-c -Wl,--wrap=clock_gettime
+LIBS_test_logcore_logger = -ljson-c
+LIBS_test_logcore_sink   = -ljson-c -pthread -Wl,--wrap=write,--wrap=malloc,--wrap=calloc,--wrap=realloc
+LIBS_test_logcore_files  = -ljson-c -pthread
+TEST_test_logcore_abi    = $(BUILD)/tests/logcore_c11.o $(BUILD)/tests/logcore_cxx.o
+LIBS_test_logcore_abi    = -ljson-c -lstdc++ -DSHARED_LIBRARY='"$(abspath $(BUILD)/$(SONAME))"'
+$(BUILD)/tests/test_logcore_abi: | $(BUILD)/$(SONAME)
+
+# logcore.h as others compile it: by itself, strictly, without our flags.
+STRICT := -pedantic-errors -Wall -Wextra -Wshadow -Wconversion -Werror -g -fPIC -MMD -MP
+$(BUILD)/tests/logcore_c11.o: tests/unit/logcore_c11.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) -std=c11 $(STRICT) $(OPT) $(LDSAN) -c $< -o $@
+$(BUILD)/tests/logcore_cxx.o: tests/unit/logcore_cxx.cc $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CXX,$<)$(CXX) -std=c++17 $(STRICT) -Wold-style-cast $(OPT) $(LDSAN) -c $< -o $@
+
+# Every runner goes through scripts/check, which counts; `make check` adds up.
+RESULTS = $(BUILD)/results
+CHECK   = $(Q)V=$(V) scripts/check $(RESULTS)
+CHECKS := check-unit check-sql check-system check-browser check-san check-valgrind lint
+
+.PHONY: check
+check: ## all of the tests below and lint; installs what they need (scripts/deps); the last line counts
+	$(Q)scripts/deps build demo test lint
+	$(Q)rm -rf $(RESULTS)
+	$(Q)for t in $(CHECKS); do $(MAKE) --no-print-directory -s $$t; done; \
+	  scripts/check $(RESULTS) --sum unit sql system browser san san-system valgrind lint
+
+$(BUILD)/tests/%: tests/unit/%.c $(COMMON_OBJS) $(LOGCORE_OBJS) $(BUILD)/flags | $(BUILD)/deps.ok
+	@mkdir -p $(@D)
+	$(call say,TEST,$<)$(CC) $(CFLAGS) $(PG_CFLAGS) $(LDFLAGS) $< $(TEST_$*) $(COMMON_OBJS) $(LOGCORE_OBJS) \
+	  -lcmocka $(LIBS_$*) -lm -o $@
+
+$(foreach t,$(UNIT_TESTS),$(eval $(BUILD)/tests/$t: $(TEST_$t)))
+
+# What the system and browser tests run.
+PARTS := all examples
+PYTEST = $(PYTHON) -m pytest -q --tb=short -p no:cacheprovider --basetemp=$(OBSERV_BUILD)/pytest/$@
+export PYTHONDONTWRITEBYTECODE := 1
+export OBSERV_BUILD := $(abspath $(BUILD))
+
+.PHONY: check-unit check-sql check-system check-browser check-san check-valgrind
+check-unit: ## unit tests (cmocka)
+check-unit: $(UNIT_TESTS:%=$(BUILD)/tests/%)
+	$(CHECK) -q unit scripts/each $^
+
+check-sql: ## schema.sql on a private PostgreSQL (pgTAP)
+	$(CHECK) sql env BUILD='$(BUILD)' tests/sql/run
+
+check-system: ## agent, hub, unit and schema together, on real PostgreSQL, lighttpd and systemd (pytest)
+check-system: $(PARTS)
+	$(CHECK) system $(PYTEST) $(PYTEST_ARGS) tests/system
+
+check-browser: ## the pages in a browser (Selenium, Chromium)
+check-browser: $(PARTS)
+	$(CHECK) browser $(PYTEST) $(PYTEST_ARGS) tests/browser
+
+check-san: ## unit tests and the shorter system tests under AddressSanitizer and UBSan
+	$(Q)$(MAKE) --no-print-directory -s BUILD=$(BUILD)/san SAN=address,undefined san-parts
+	$(CHECK) -q san scripts/each $(UNIT_TESTS:%=$(BUILD)/san/tests/%)
+	$(CHECK) san-system env OBSERV_BUILD=$(OBSERV_BUILD)/san $(PYTEST) -m smoke tests/system
+
+.PHONY: san-parts
+san-parts: $(PARTS) $(UNIT_TESTS:%=$(BUILD)/tests/%)
+
+check-valgrind: ## unit tests under valgrind
+check-valgrind: $(UNIT_TESTS:%=$(BUILD)/tests/%)
+	$(CHECK) -q valgrind scripts/each --valgrind $^
+
+.PHONY: lint format
+lint: all
+lint: ## include layers, clang-tidy, cppcheck, shellcheck, the unit's verdict by systemd, the README's tables
+	$(CHECK) lint env CC='$(CC)' BUILD='$(BUILD)' scripts/lint
+
+format: ## clang-format on the lines that differ from the last commit
+	$(Q)git clang-format-14 --binary clang-format-14 --extensions c,h HEAD -- '*.c' '*.h'
+
+# A fuzz target is tests/fuzz/fuzz_X.c, its seeds are in tests/fuzz/corpus/X. New
+# finds are kept below $(BUILD) and tried first the next time.
+FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+
+.PHONY: fuzz fuzz-parts
+fuzz: ## each fuzz target for FUZZ_SECONDS (libFuzzer, ASan, UBSan)
+	$(Q)scripts/deps build fuzz
+	$(Q)$(MAKE) --no-print-directory -s BUILD=$(BUILD)/fuzz CC=clang-14 SAN=fuzzer-no-link,address,undefined fuzz-parts
+	$(Q)scripts/fuzz $(BUILD)/fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+fuzz-parts: $(FUZZ_TARGETS:%=$(BUILD)/%)
+$(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(COMMON_OBJS) $(LOGCORE_OBJS) $(BUILD)/flags | $(BUILD)/deps.ok
+	$(call say,FUZZ,$<)$(CC) $(CFLAGS) $(PG_CFLAGS) $(LDFLAGS) -fsanitize=fuzzer $< $(TEST_fuzz_$*) $(COMMON_OBJS) \
+	  $(LOGCORE_OBJS) $(LIBS_fuzz_$*) -lm -o $@
+$(foreach t,$(FUZZ_TARGETS),$(eval $(BUILD)/$t: $(TEST_$t)))
+
+.PHONY: soak
+soak: ## the system tests again and again for SOAK_SECONDS
+soak: $(PARTS)
+	$(Q)end=$$(($$(date +%s) + $(SOAK_SECONDS))); n=0; while [ $$(date +%s) -lt $$end ]; do \
+	  $(PYTEST) $(PYTEST_ARGS) tests/system || exit 1; n=$$((n + 1)); echo "soak: round $$n passed"; done
+
+# ---- see it run -----------------------------------------------------------------------
+.PHONY: demo demo-clean
+demo: ## the whole of Observ on this machine; installs what it needs, prints the URL; Ctrl-C stops it
+	$(Q)DEMO_PORT=$(DEMO_PORT) scripts/demo check
+	$(Q)scripts/deps build demo
+	$(Q)$(MAKE) --no-print-directory -s all examples
+	$(Q)DEMO_PORT=$(DEMO_PORT) BUILD=$(BUILD) exec scripts/demo
+
+demo-clean: ## remove what the demo keeps (demo-data)
+	$(Q)scripts/demo clean
+
+# ---- install ---------------------------------------------------------------------------
+# Templates name the paths of a package (/usr/bin ...); here they become the real ones.
+INSTALL := install -D
+put = sed -e 's,/usr/bin/,$(bindir)/,g; s,/usr/libexec/observ,$(hubdir),g; s,/usr/share/,$(datadir)/,g' $(1) > $(BUILD)/put && \
+      $(INSTALL) -m 644 $(BUILD)/put $(DESTDIR)$(2)
+
+.PHONY: install
+install: ## to DESTDIR and prefix; the unit to unitdir as obs-agent@.service
+install: all
+	$(Q)$(INSTALL) -m 755 -t $(DESTDIR)$(bindir) $(BUILD)/obs_agent/obs_agent
+	$(Q)$(INSTALL) -m 755 -t $(DESTDIR)$(hubdir) $(BUILD)/fleet_hub/fleet_hub
+	$(Q)$(call put,templates/obs-agent.service,$(unitdir)/obs-agent@.service)
+	$(Q)$(INSTALL) -m 644 templates/sysusers.d/observ.conf $(DESTDIR)$(prefix)/lib/sysusers.d/observ.conf
+	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/observ schema.sql
+	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/observ/drop-ins templates/drop-ins/*.conf
+	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/doc/observ README.md NEWS.md LICENSE
+	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(libdir) $(BUILD)/liblogcore.a
+	$(Q)$(INSTALL) -m 755 -t $(DESTDIR)$(libdir) $(BUILD)/$(SONAME)
+	$(Q)ln -sf $(SONAME) $(DESTDIR)$(libdir)/liblogcore.so
+	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(includedir) logcore/logcore.h
+	$(Q)sed -e 's,@prefix@,$(prefix),; s,@libdir@,$(libdir),; s,@includedir@,$(includedir),; s,@version@,$(VERSION),' \
+	  logcore/logcore.pc.in > $(BUILD)/put && $(INSTALL) -m 644 $(BUILD)/put $(DESTDIR)$(libdir)/pkgconfig/logcore.pc
+	$(Q)[ -n "$(DESTDIR)" ] || ldconfig
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+
+.PHONY: help clean
+help: ## this list
+	@sed -n '/^# Knobs/,/^$$/s/^# \{0,1\}//p' Makefile
+	@echo Targets:
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' Makefile
+
+clean: ## remove what was built (the demo's data stay: demo-clean)
+	rm -rf $(BUILD)

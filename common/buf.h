@@ -1,0 +1,58 @@
+/*
+ * buf.h - a growable byte buffer with a hard limit.
+ *
+ * Owns its memory. Promises that nothing is ever half appended: a call either
+ * adds all its bytes or leaves the buffer as it was and returns false (limit
+ * reached or out of memory). Not terminated; buf_cstr() gives a C string.
+ */
+#ifndef OBSERV_BUF_H
+#define OBSERV_BUF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "text.h"
+
+struct buf {
+	char *data;
+	size_t len;
+	size_t cap;
+	size_t max;             /* bytes; len never exceeds it */
+};
+
+#define BUF(limit) ((struct buf){ .max = (limit) })
+
+/* Make room for n more bytes and return where they go; NULL when they do not fit.
+ * The caller adds what it wrote to len. */
+char *buf_room(struct buf *b, size_t n);
+
+bool buf_add(struct buf *b, const void *bytes, size_t n);
+bool buf_adds(struct buf *b, const char *s);
+bool buf_addc(struct buf *b, char c);
+bool buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Network byte order, as PostgreSQL's binary format wants it. */
+bool buf_add_be16(struct buf *b, uint16_t v);
+bool buf_add_be32(struct buf *b, uint32_t v);
+bool buf_add_be64(struct buf *b, uint64_t v);
+
+/* Append a JSON string, quotes included. Bytes that are not UTF-8 become
+ * U+FFFD, so does NUL: what comes out is valid JSON that PostgreSQL's jsonb
+ * accepts, whatever goes in. */
+bool buf_add_json(struct buf *b, struct text t);
+
+/* The bytes as a C string (valid until the next change); NULL when the
+ * terminator does not fit. */
+const char *buf_cstr(struct buf *b);
+
+/* Forget the content, keep the memory. */
+static inline void buf_reset(struct buf *b)
+{
+	b->len = 0;
+}
+
+/* Free the memory; the buffer can be used again. Accepts an unused buffer. */
+void buf_free(struct buf *b);
+
+#endif

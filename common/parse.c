@@ -1,0 +1,212 @@
+#include "parse.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "clock.h"
+
+enum { NUMBER_MAX = 64 };       /* longest number taken, in bytes */
+
+static bool digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+bool parse_u64(struct text t, uint64_t *ret)
+{
+	uint64_t v = 0;
+
+	if (t.len == 0)
+		return false;
+	for (size_t i = 0; i < t.len; i++) {
+		if (!digit(t.s[i]) || __builtin_mul_overflow(v, 10, &v) ||
+		    __builtin_add_overflow(v, (uint64_t)(t.s[i] - '0'), &v))
+			return false;
+	}
+	*ret = v;
+	return true;
+}
+
+bool parse_i64(struct text t, int64_t *ret)
+{
+	bool negative = t.len > 0 && t.s[0] == '-';
+	bool sign = t.len > 0 && (negative || t.s[0] == '+');
+	uint64_t v;
+
+	if (!parse_u64((struct text){ t.s + sign, t.len - sign }, &v) ||
+	    v > (uint64_t)INT64_MAX + negative)
+		return false;
+	*ret = negative ? (int64_t)(0 - v) : (int64_t)v;
+	return true;
+}
+
+/* JSON's grammar of numbers: strtod() alone also takes hex, "inf" and spaces. */
+static bool json_number(struct text t)
+{
+	size_t i = t.len > 0 && t.s[0] == '-', from = i;
+
+	while (i < t.len && digit(t.s[i]))
+		i++;
+	if (i == from)
+		return false;
+	if (i < t.len && t.s[i] == '.') {
+		for (from = ++i; i < t.len && digit(t.s[i]);)
+			i++;
+		if (i == from)
+			return false;
+	}
+	if (i < t.len && (t.s[i] == 'e' || t.s[i] == 'E')) {
+		i++;
+		if (i < t.len && (t.s[i] == '+' || t.s[i] == '-'))
+			i++;
+		for (from = i; i < t.len && digit(t.s[i]);)
+			i++;
+		if (i == from)
+			return false;
+	}
+	return i == t.len;
+}
+
+bool parse_double(struct text t, double *ret)
+{
+	char copy[NUMBER_MAX + 1];
+	double v;
+
+	if (t.len > NUMBER_MAX || !json_number(t))
+		return false;
+	memcpy(copy, t.s, t.len);
+	copy[t.len] = '\0';
+	v = strtod(copy, NULL);
+	if (!isfinite(v))
+		return false;
+	*ret = v;
+	return true;
+}
+
+/* Exactly n digits at s, as a number; -1 when they are not digits. */
+static int digits(const char *s, int n)
+{
+	int v = 0;
+
+	for (int i = 0; i < n; i++) {
+		if (!digit(s[i]))
+			return -1;
+		v = v * 10 + (s[i] - '0');
+	}
+	return v;
+}
+
+static bool leap(int y)
+{
+	return (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
+}
+
+static int month_days(int y, int m)
+{
+	static const int days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+
+	return days[m - 1] + (m == 2 && leap(y));
+}
+
+/* Days since 1970-01-01 in the proleptic Gregorian calendar.
+ * Source: Howard Hinnant, "chrono-compatible low-level date algorithms". */
+static int64_t days_from_civil(int y, int m, int d)
+{
+	int64_t year = y - (m <= 2);
+	int64_t era = (year >= 0 ? year : year - 399) / 400;
+	int64_t yoe = year - era * 400;
+	int64_t doy = (153 * (m + (m > 2 ? -3 : 9)) + 2) / 5 + d - 1;
+	int64_t doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
+
+	return era * 146097 + doe - 719468;
+}
+
+/* ".123456" from *i on; leaves *i behind it. False when a point has no digit. */
+static bool fraction(struct text t, size_t *i, int64_t *ret_us)
+{
+	int64_t us = 0, unit = US_PER_S / 10;
+	size_t n = 0;
+
+	if (*i < t.len && (t.s[*i] == '.' || t.s[*i] == ',')) {
+		for ((*i)++; *i < t.len && digit(t.s[*i]); (*i)++, n++, unit /= 10)
+			us += (t.s[*i] - '0') * unit;
+		if (n == 0 || n > 9)
+			return false;
+	}
+	*ret_us = us;
+	return true;
+}
+
+/* "Z", "+01:00", "+0100", "+01" or nothing, in seconds east of UTC. */
+static bool offset(const char *s, size_t len, int *ret_s)
+{
+	int h, m = 0;
+
+	*ret_s = 0;
+	if (len == 0 || (len == 1 && (s[0] == 'Z' || s[0] == 'z')))
+		return true;
+	if ((s[0] != '+' && s[0] != '-') || len < 3)
+		return false;
+	h = digits(s + 1, 2);
+	if (len == 6 && s[3] == ':')
+		m = digits(s + 4, 2);
+	else if (len == 5)
+		m = digits(s + 3, 2);
+	else if (len != 3)
+		return false;
+	if (h < 0 || h > 23 || m < 0 || m > 59)
+		return false;
+	*ret_s = (s[0] == '-' ? -1 : 1) * (h * 3600 + m * 60);
+	return true;
+}
+
+bool parse_rfc3339(struct text t, int64_t *ret_us)
+{
+	int y, mo, d, h, mi, s, east;
+	int64_t us;
+	size_t i = 19;
+
+	if (t.len < 19 || t.s[4] != '-' || t.s[7] != '-' || t.s[13] != ':' || t.s[16] != ':' ||
+	    (t.s[10] != 'T' && t.s[10] != 't' && t.s[10] != ' '))
+		return false;
+	y = digits(t.s, 4);
+	mo = digits(t.s + 5, 2);
+	d = digits(t.s + 8, 2);
+	h = digits(t.s + 11, 2);
+	mi = digits(t.s + 14, 2);
+	s = digits(t.s + 17, 2);
+	if (y < 1 || mo < 1 || mo > 12 || d < 1 || d > month_days(y, mo) || h < 0 || h > 23 ||
+	    mi < 0 || mi > 59 || s < 0 || s > 60)
+		return false;
+	if (!fraction(t, &i, &us) || !offset(t.s + i, t.len - i, &east))
+		return false;
+	if (s == 60) {
+		s = 59;
+		us = US_PER_S - 1;
+	}
+	*ret_us = days_from_civil(y, mo, d) * US_PER_DAY +
+		  (int64_t)(h * 3600 + mi * 60 + s - east) * US_PER_S + us;
+	return true;
+}
+
+void format_rfc3339(char out[RFC3339_SIZE], int64_t us)
+{
+	int64_t in_second = us % US_PER_S;
+	time_t seconds = (time_t)(us / US_PER_S);
+	struct tm tm;
+
+	if (in_second < 0) {
+		in_second += US_PER_S;
+		seconds--;
+	}
+	if (!gmtime_r(&seconds, &tm) || tm.tm_year < -1899 || tm.tm_year > 8099) {
+		memcpy(out, "0001-01-01T00:00:00.000000Z", RFC3339_SIZE);
+		return;
+	}
+	snprintf(out, RFC3339_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u.%06uZ",
+		 (unsigned)(tm.tm_year + 1900) % 10000, (unsigned)(tm.tm_mon + 1) % 100,
+		 (unsigned)tm.tm_mday % 100, (unsigned)tm.tm_hour % 100, (unsigned)tm.tm_min % 100,
+		 (unsigned)tm.tm_sec % 100, (unsigned)in_second % 1000000);
+}

@@ -1,0 +1,20 @@
+/*
+ * utf8.h - the one judge of what is UTF-8 (RFC 3629: no surrogates, no overlong
+ * forms, nothing above U+10FFFF), as strict as PostgreSQL is.
+ */
+#ifndef OBSERV_UTF8_H
+#define OBSERV_UTF8_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define UTF8_REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
+enum { UTF8_REPLACEMENT_LEN = 3 };
+
+/* Length of the valid sequence at s, 0 when there is none within len bytes. */
+size_t utf8_sequence(const char *s, size_t len);
+
+/* Encode a code point (at most 0x10FFFF, no surrogate) and return its length. */
+size_t utf8_encode(char out[4], uint32_t code_point);
+
+#endif
