@@ -1,0 +1,244 @@
+#include "json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "number.h"
+
+static const uint64_t ONES = UINT64_C(0x0101010101010101);
+static const uint64_t HIGH_BITS = UINT64_C(0x8080808080808080);
+
+/* Four harmless bytes, to fill up four others to a word. */
+static const uint64_t SPACES = UINT64_C(0x2020202000000000);
+
+static const char REPLACEMENT[] = "\xef\xbf\xbd";       /* U+FFFD */
+
+/* Whether one of eight bytes needs more than copying: a control character, a
+ * quote, a backslash, or a byte that is not ASCII. Without high bits, a byte below
+ * x shows as a borrow into its own high bit; borrows only run upwards, so the
+ * lowest such byte is exact, and "is there any" is all that is asked. */
+static inline bool special(uint64_t w)
+{
+	uint64_t quote = w ^ ONES * '"';
+	uint64_t backslash = w ^ ONES * '\\';
+
+	return ((w - ONES * 0x20) | (quote - ONES) | (backslash - ONES) | w) & HIGH_BITS;
+}
+
+static inline bool plain(unsigned char c)
+{
+	return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+}
+
+/* Length of the UTF-8 sequence at s (RFC 3629), 0 when it is none. */
+static size_t utf8_sequence(const unsigned char *s, size_t len)
+{
+	size_t n = s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
+
+	if (n == 0 || n > len)
+		return 0;
+	for (size_t i = 1; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||   /* overlong, surrogate */
+	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))     /* overlong, above U+10FFFF */
+		return 0;
+	return n;
+}
+
+/* How one ASCII character is written. */
+static size_t escape_ascii(char out[6], unsigned char c)
+{
+	static const char hex[] = "0123456789abcdef";
+	static const char letter[0x20] = { ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r' };
+	char two = c < 0x20 ? letter[c] : (char)c;
+
+	if (plain(c)) {
+		out[0] = (char)c;
+		return 1;
+	}
+	if (two) {
+		out[0] = '\\';
+		out[1] = two;
+		return 2;
+	}
+	memcpy(out, "\\u00", 4);
+	out[4] = hex[c >> 4];
+	out[5] = hex[c & 15];
+	return 6;
+}
+
+/* How the character at s is written; *ret_used bytes of s go into it. */
+static size_t escape(char out[6], const char *s, size_t len, size_t *ret_used)
+{
+	unsigned char c = (unsigned char)*s;
+	size_t n;
+
+	*ret_used = 1;
+	if (c > 0 && c < 0x80)
+		return escape_ascii(out, c);
+	n = utf8_sequence((const unsigned char *)s, len);
+	if (n == 0) {
+		memcpy(out, REPLACEMENT, 3);
+		return 3;
+	}
+	memcpy(out, s, n);
+	*ret_used = n;
+	return n;
+}
+
+/* Copy what needs nothing but copying, eight bytes or four at a time as long as
+ * there are as many; returns how many were copied. */
+static inline size_t copy_plain(char *to, const char *s, size_t n)
+{
+	size_t i = 0;
+	uint64_t w;
+	uint32_t half;
+
+	for (; n - i >= sizeof w; i += sizeof w) {
+		memcpy(&w, s + i, sizeof w);
+		if (special(w))
+			break;
+		memcpy(to + i, &w, sizeof w);
+	}
+	if (n - i >= sizeof half) {
+		memcpy(&half, s + i, sizeof half);
+		if (!special(half | SPACES)) {
+			memcpy(to + i, &half, sizeof half);
+			i += sizeof half;
+		}
+	}
+	while (i < n && plain((unsigned char)s[i])) {
+		to[i] = s[i];
+		i++;
+	}
+	return i;
+}
+
+/* Write the inside of a string from *to on, stop before `end` between two
+ * characters. Returns how much of s was used. */
+static size_t copy_text(char **to, const char *end, const char *s, size_t len)
+{
+	char *p = *to;
+	size_t i = 0, used, n;
+
+	for (;;) {
+		char out[6];
+		size_t room = (size_t)(end - p);
+
+		n = copy_plain(p, s + i, len - i < room ? len - i : room);
+		p += n;
+		i += n;
+		if (i == len)
+			break;
+		n = escape(out, s + i, len - i, &used);
+		if ((size_t)(end - p) < n)
+			break;
+		memcpy(p, out, n);
+		p += n;
+		i += used;
+	}
+	*to = p;
+	return i;
+}
+
+bool logcore_json_text(struct json *j, const char *s, size_t len)
+{
+	size_t room = (size_t)(j->end - j->p);
+
+	if (room < 2) {
+		j->cut = true;
+		return false;
+	}
+	room -= 2;
+	if (room > j->text_max)
+		room = j->text_max;
+	*j->p++ = '"';
+	if (copy_text(&j->p, j->p + room, s, len) < len)
+		j->cut = true;
+	*j->p++ = '"';
+	return true;
+}
+
+static bool add_pointer(struct json *j, const void *p)
+{
+	char out[2 + 2 * sizeof p + 2];
+	size_t i = sizeof out;
+
+	out[--i] = '"';
+	for (uintptr_t v = (uintptr_t)p; v; v >>= 4)
+		out[--i] = "0123456789abcdef"[v & 15];
+	memcpy(out + i - 3, "\"0x", 3);
+	return logcore_json_raw(j, out + i - 3, sizeof out - i + 3);
+}
+
+static size_t number(char *out, const struct logcore_field *f)
+{
+	switch (f->type) {
+	case LOGCORE_TYPE_INT:
+		return logcore_number_i64(out, f->value.i);
+	case LOGCORE_TYPE_UINT:
+		return logcore_number_u64(out, f->value.u);
+	case LOGCORE_TYPE_DOUBLE:
+		return logcore_number_double(out, f->value.d);
+	default:
+		return logcore_number_float(out, (float)f->value.d);
+	}
+}
+
+static bool add_number(struct json *j, const struct logcore_field *f)
+{
+	char out[LOGCORE_NUMBER_MAX];
+	size_t n;
+
+	if (j->end - j->p >= LOGCORE_NUMBER_MAX) {
+		j->p += number(j->p, f);
+		return true;
+	}
+	n = number(out, f);
+	return logcore_json_raw(j, out, n);
+}
+
+static bool add_value(struct json *j, const struct logcore_field *f)
+{
+	switch (f->type) {
+	case LOGCORE_TYPE_BOOL:
+		return f->value.u ? logcore_json_raw(j, "true", 4) : logcore_json_raw(j, "false", 5);
+	case LOGCORE_TYPE_INT:
+	case LOGCORE_TYPE_UINT:
+	case LOGCORE_TYPE_DOUBLE:
+	case LOGCORE_TYPE_FLOAT:
+		return add_number(j, f);
+	case LOGCORE_TYPE_STRING:
+		return logcore_json_text(j, f->value.s, f->len);
+	case LOGCORE_TYPE_POINTER:
+		return add_pointer(j, f->value.p);
+	default:
+		return logcore_json_raw(j, "null", 4);
+	}
+}
+
+/* Whole, but for the text of a value; or not at all. */
+static bool add_field(struct json *j, const struct logcore_field *f, bool comma)
+{
+	char *mark = j->p;
+	bool cut = j->cut;
+
+	j->cut = false;
+	if ((!comma || logcore_json_raw(j, ",", 1)) && logcore_json_text(j, f->key, f->key_len) && !j->cut &&
+	    logcore_json_raw(j, ":", 1) && add_value(j, f)) {
+		j->cut |= cut;
+		return true;
+	}
+	j->cut = true;
+	j->p = mark;
+	return false;
+}
+
+void logcore_json_fields(struct json *j, const struct logcore_field *f, bool comma)
+{
+	for (; f->type != LOGCORE_TYPE_END_; f++)
+		if (add_field(j, f, comma))
+			comma = true;
+}

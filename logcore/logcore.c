@@ -1,0 +1,365 @@
+#include "logcore.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "json.h"
+#include "line.h"
+#include "sink.h"
+
+enum {
+	SHORT_LINE = 4096,              /* built in a small frame; also what a pipe takes whole */
+	JOURNAL_LINE_MAX = 48000,       /* journald splits what is longer than 48 KiB */
+	NAME_ROOM = LOGCORE_NAME_MAX + 2
+};
+
+/* Buffers that are filled before they are read; the build sets others to zero. */
+#ifdef __has_attribute
+#if __has_attribute(uninitialized)
+#define UNINITIALIZED __attribute__((uninitialized))
+#endif
+#endif
+#ifndef UNINITIALIZED
+#define UNINITIALIZED
+#endif
+
+/* What a logger shares with its children. */
+struct shared {
+	struct sink *sink;
+	size_t line_max;
+	bool priority;
+	atomic_uint loggers;            /* that are open; the last one frees this */
+};
+
+struct logcore {
+	int level;                      /* first: logcore_enabled() in the header reads it */
+	bool bound_cut;
+	struct shared *shared;
+	size_t name_len, bound_len;
+	char name[NAME_ROOM];           /* a JSON string */
+	char bound[];                   /* "k":v,"k":v as JSON */
+};
+
+/* ---- levels ---------------------------------------------------------------------- */
+
+static const struct { char name[9]; int level; } levels[] = {
+	/* the first six in the order of logcore_level_index() */
+	{ "TRACE", LOGCORE_TRACE },   { "DEBUG", LOGCORE_DEBUG }, { "INFO", LOGCORE_INFO },
+	{ "WARNING", LOGCORE_WARNING }, { "ERROR", LOGCORE_ERROR }, { "CRITICAL", LOGCORE_CRITICAL },
+	{ "WARN", LOGCORE_WARNING },  { "FATAL", LOGCORE_CRITICAL }, { "OFF", LOGCORE_OFF },
+};
+
+const char *logcore_level_name(int level)
+{
+	return levels[logcore_level_index(level)].name;
+}
+
+int logcore_level_number(const char *name)
+{
+	for (size_t i = 0; name && i < sizeof levels / sizeof *levels; i++)
+		if (strcasecmp(name, levels[i].name) == 0)
+			return levels[i].level;
+	return 0;
+}
+
+void logcore_set_level(struct logcore *log, int level)
+{
+	if (log)
+		__atomic_store_n(&log->level, level, __ATOMIC_RELAXED);
+}
+
+/* ---- writing --------------------------------------------------------------------- */
+
+static struct line line_of(const struct logcore *log, int level, const char *message, size_t message_len,
+			   const struct logcore_field *fields)
+{
+	struct line l = {
+		.level = level,
+		.priority = log->shared->priority,
+		.bound_cut = log->bound_cut,
+		.name = log->name,
+		.name_len = log->name_len,
+		.bound = log->bound,
+		.bound_len = log->bound_len,
+		.message = message,
+		.message_len = message ? message_len : 0,
+		.fields = fields,
+	};
+
+	clock_gettime(CLOCK_REALTIME, &l.time);
+	return l;
+}
+
+/* Tell of lines that were lost, in a line. False: writing does not work yet. */
+static bool tell_lost(const struct logcore *log)
+{
+	struct sink *sink = log->shared->sink;
+	struct lost lost = logcore_sink_take_lost(sink);
+	char room[LOGCORE_LINE_MIN], message[32];
+	const struct logcore_field fields[] = { logcore_kv("lost", lost.lines), logcore_kv("errno", lost.error),
+						logcore_end_() };
+	struct line l = line_of(log, LOGCORE_WARNING, message, 0, fields);
+	size_t n = lost.torn;
+	bool cut;
+
+	if (lost.lines == 0 && !lost.torn)
+		return true;
+	l.message_len = (size_t)snprintf(message, sizeof message, "%u line%s lost", lost.lines,
+					 lost.lines == 1 ? "" : "s");
+	l.bound_len = 0;
+	l.bound_cut = false;
+	room[0] = '\n';
+	if (lost.lines)
+		n += logcore_line(room + n, sizeof room - n, SIZE_MAX, &l, &cut);
+	if (logcore_sink_write(sink, room, n))
+		return true;
+	logcore_sink_give_back(sink, lost);
+	return false;
+}
+
+static void put(const struct logcore *log, const char *bytes, size_t n)
+{
+	struct sink *sink = log->shared->sink;
+
+	if (logcore_sink_lost(sink) && !tell_lost(log))
+		logcore_sink_lose(sink);
+	else if (!logcore_sink_write(sink, bytes, n))
+		logcore_sink_lose(sink);
+}
+
+/* In the room that there is, cutting what must be cut. */
+static size_t fit(char *room, size_t size, const struct logcore *log, const struct line *l)
+{
+	bool cut;
+	size_t n = logcore_line(room, size, size / 4, l, &cut);
+
+	if (cut || l->bound_cut)
+		logcore_sink_count_cut(log->shared->sink);
+	return n;
+}
+
+/* A function of its own, so that only long lines need a large frame. */
+__attribute__((noinline)) static void write_long(const struct logcore *log, const struct line *l)
+{
+	UNINITIALIZED char room[LOGCORE_LINE_MAX];
+	size_t size = log->shared->line_max, n;
+	bool cut;
+
+	n = logcore_line(room, size, SIZE_MAX, l, &cut);
+	if (cut || l->bound_cut)
+		n = fit(room, size, log, l);
+	put(log, room, n);
+}
+
+void logcore_write_(const struct logcore *log, int level, const char *message, size_t message_len,
+		    const struct logcore_field *fields)
+{
+	UNINITIALIZED char room[SHORT_LINE];
+	int saved = errno;
+	struct line l;
+	size_t size, n;
+	bool cut;
+
+	if (!logcore_enabled(log, level))
+		return;
+	l = line_of(log, level, message, message_len, fields);
+	size = log->shared->line_max < sizeof room ? log->shared->line_max : sizeof room;
+	n = logcore_line(room, size, SIZE_MAX, &l, &cut);
+	if (!cut && !l.bound_cut)
+		put(log, room, n);
+	else if (size == log->shared->line_max)
+		put(log, room, fit(room, size, log, &l));
+	else
+		write_long(log, &l);
+	errno = saved;
+}
+
+void logcore_stats(const struct logcore *log, struct logcore_counters *ret)
+{
+	if (log)
+		logcore_sink_stats(log->shared->sink, ret);
+	else
+		*ret = (struct logcore_counters){ 0 };
+}
+
+/* ---- opening and closing --------------------------------------------------------- */
+
+/* A logger with room for `bound_room` bytes of fields. */
+static struct logcore *make(struct shared *shared, int level, size_t bound_room)
+{
+	struct logcore *log = calloc(1, sizeof *log + bound_room);
+
+	if (!log)
+		return NULL;
+	log->level = level;
+	log->shared = shared;
+	atomic_fetch_add(&shared->loggers, 1);
+	return log;
+}
+
+static void set_name(struct logcore *log, const char *name, size_t len)
+{
+	struct json j = { log->name, log->name + sizeof log->name, SIZE_MAX, false };
+
+	logcore_json_text(&j, name, len);
+	log->name_len = (size_t)(j.p - log->name);
+}
+
+static int refuse(char *error, size_t size, int code, const char *what)
+{
+	if (size)
+		snprintf(error, size, "%s: %s", what, strerror(code));
+	return code;
+}
+
+/* Options as this version knows them, from a caller that may know fewer or more. */
+static int read_options(struct logcore_options *o, const struct logcore_options *options, size_t size,
+			char *error, size_t error_size)
+{
+	const char *bytes = (const char *)options;
+
+	*o = (struct logcore_options){ 0 };
+	if (!options)
+		size = 0;
+	else
+		memcpy(o, options, size < sizeof *o ? size : sizeof *o);
+	for (size_t i = sizeof *o; i < size; i++)
+		if (bytes[i])
+			return refuse(error, error_size, EINVAL, "an option is newer than this logcore");
+	if (o->line_max == 0)
+		o->line_max = o->journal_priority ? (size_t)JOURNAL_LINE_MAX : (size_t)LOGCORE_LINE_MAX;
+	if (o->line_max < LOGCORE_LINE_MIN || o->line_max > LOGCORE_LINE_MAX)
+		return refuse(error, error_size, EINVAL, "line_max must be 1024 to 65536 bytes");
+	if (o->level < 0)
+		return refuse(error, error_size, EINVAL, "level must not be negative");
+	o->level = o->level ? o->level : LOGCORE_INFO;
+	o->name = o->name ? o->name : program_invocation_short_name;
+	o->fd = o->fd ? o->fd : STDERR_FILENO;
+	return 0;
+}
+
+static struct logcore *open_with(const struct logcore_options *o, int *ret_error)
+{
+	struct shared *shared = calloc(1, sizeof *shared);
+	struct logcore *log;
+
+	*ret_error = ENOMEM;
+	if (!shared || !(shared->sink = logcore_sink_open(o->path, o->fd, ret_error))) {
+		free(shared);
+		return NULL;
+	}
+	shared->line_max = o->line_max;
+	shared->priority = o->journal_priority;
+	log = make(shared, o->level, 0);
+	if (!log) {
+		logcore_sink_close(shared->sink);
+		free(shared);
+		return NULL;
+	}
+	set_name(log, o->name, strlen(o->name));
+	return log;
+}
+
+static void level_from_environment(struct logcore *log)
+{
+	const char *name = getenv("LOGCORE_LEVEL");
+	int level = logcore_level_number(name);
+
+	if (level)
+		log->level = level;
+	else if (name && *name)
+		logcore_warning(log, "LOGCORE_LEVEL is not a level", logcore_kv("value", name),
+				logcore_kv("level", logcore_level_name(log->level)));
+}
+
+struct logcore *logcore_open_(const struct logcore_options *options, size_t options_size, char *error,
+			      size_t error_size)
+{
+	struct logcore_options o;
+	struct logcore *log = NULL;
+	int code = read_options(&o, options, options_size, error, error_size);
+
+	if (code == 0) {
+		log = open_with(&o, &code);
+		if (!log)
+			refuse(error, error_size, code, o.path ? o.path : "logcore");
+	}
+	if (!log)
+		errno = code;
+	else if (!o.ignore_environment)
+		level_from_environment(log);
+	return log;
+}
+
+int logcore_reopen(struct logcore *log)
+{
+	return log ? logcore_sink_reopen(log->shared->sink) : 0;
+}
+
+void logcore_close(struct logcore *log)
+{
+	struct shared *shared;
+	int saved = errno;
+
+	if (!log)
+		return;
+	shared = log->shared;
+	if (logcore_sink_lost(shared->sink))
+		tell_lost(log);
+	free(log);
+	if (atomic_fetch_sub(&shared->loggers, 1) == 1) {
+		logcore_sink_close(shared->sink);
+		free(shared);
+	}
+	errno = saved;
+}
+
+/* ---- children -------------------------------------------------------------------- */
+
+static void name_child(struct logcore *child, const struct logcore *parent, const char *name)
+{
+	struct json j = { child->name, child->name + sizeof child->name, SIZE_MAX, false };
+
+	logcore_json_raw(&j, parent->name, parent->name_len);
+	if (name && *name) {
+		/* The name's opening quote goes over the parent's closing one. */
+		char *dot = --j.p;
+
+		if (logcore_json_text(&j, name, strlen(name)))
+			*dot = '.';
+		else
+			j.p++;
+	}
+	child->name_len = (size_t)(j.p - child->name);
+}
+
+struct logcore *logcore_child_(const struct logcore *log, const char *name, const struct logcore_field *fields)
+{
+	size_t room;
+	struct logcore *child, *fitting;
+	struct json j;
+
+	if (!log)
+		return NULL;
+	room = log->shared->line_max / 4;
+	child = make(log->shared, __atomic_load_n(&log->level, __ATOMIC_RELAXED), room);
+	if (!child)
+		return NULL;
+	name_child(child, log, name);
+	j = (struct json){ child->bound, child->bound + room, SIZE_MAX, false };
+	logcore_json_raw(&j, log->bound, log->bound_len);
+	logcore_json_fields(&j, fields, log->bound_len > 0);
+	child->bound_len = (size_t)(j.p - child->bound);
+	child->bound_cut = j.cut || log->bound_cut;
+	/* Give back what the fields did not need; if that fails it is kept. */
+	fitting = realloc(child, sizeof *child + child->bound_len);
+	if (fitting)
+		child = fitting;
+	return child;
+}

@@ -1,0 +1,401 @@
+/*
+ * logcore.h - structured logging for C and C++: one call, one JSON line.
+ *
+ *	struct logcore *log = logcore_open(&(struct logcore_options){ .name = "billing" }, NULL, 0);
+ *
+ *	logcore_info(log, "User action", logcore_kv("user_id", 123), logcore_kv("action", "login"));
+ *
+ *	{"timestamp":"2026-11-21T02:39:14.123456Z","level":"INFO","logger":"billing",
+ *	 "message":"User action","context":{"user_id":123,"action":"login"}}    (as one line)
+ *
+ * Owns the line format and the descriptor. Promises: a line is one write(2), so
+ * threads and processes can share a file opened for appending; a line is in the
+ * kernel when the call returns; any bytes in give one line of valid JSON and
+ * UTF-8 out; no lock, and no allocation but in logcore_open() and
+ * logcore_child(); no call ends the program or changes errno; every function
+ * accepts a NULL logger and then does nothing. What could not be written is
+ * counted, and said in a line of its own once writing works again.
+ * Leaves out formatting: put numbers into fields, not into the message.
+ *
+ * Every function may be called from any thread; the exception is closing a logger
+ * that another thread is still using. Both parent and child may log after fork().
+ *
+ * Names that end in an underscore are the library's own, even where they are visible.
+ */
+#ifndef LOGCORE_H
+#define LOGCORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#define LOGCORE_CAST_(type, value) (reinterpret_cast<type>(value))
+#define LOGCORE_U32_(value) (static_cast<uint32_t>(value))
+#else
+#define LOGCORE_CAST_(type, value) ((type)(value))
+#define LOGCORE_U32_(value) ((uint32_t)(value))
+#endif
+
+#define LOGCORE_API __attribute__((visibility("default")))
+
+/* How grave a line is. The numbers leave room, are those of Python's logging,
+ * and 0 is left for "not said". */
+enum logcore_level {
+	LOGCORE_TRACE = 5,
+	LOGCORE_DEBUG = 10,
+	LOGCORE_INFO = 20,
+	LOGCORE_WARNING = 30,
+	LOGCORE_ERROR = 40,
+	LOGCORE_CRITICAL = 50,
+	LOGCORE_OFF = 60                /* as a minimum: nothing is logged */
+};
+
+enum {
+	LOGCORE_LINE_MAX = 65536,       /* bytes of the longest line, newline included */
+	LOGCORE_LINE_MIN = 1024,        /* the least that line_max may say */
+	LOGCORE_NAME_MAX = 255          /* bytes of a logger's name, as written; more is cut */
+};
+
+/* ---- opening and closing --------------------------------------------------------- */
+
+/*
+ * All zero is a good default: INFO and above to standard error. Fields will be
+ * added at the end; name the ones you set and leave the others zero.
+ */
+struct logcore_options {
+	const char *name;               /* the logger; NULL: the program's name */
+	const char *path;               /* file to append to, made with mode 0640; NULL: use fd */
+	int fd;                         /* an open descriptor, stays yours; 0: standard error */
+	int level;                      /* lines below it are not written; 0: LOGCORE_INFO */
+	size_t line_max;                /* LOGCORE_LINE_MIN to _MAX; 0: _MAX, 48000 for the journal */
+	bool journal_priority;          /* put "<6>" and the like in front, see sd-daemon(3) */
+	bool ignore_environment;        /* do not look at LOGCORE_LEVEL */
+};
+
+struct logcore;
+
+LOGCORE_API struct logcore *logcore_open_(const struct logcore_options *options, size_t options_size,
+					  char *error, size_t error_size);
+
+/*
+ * Open a logger. `options` may be NULL and need not outlive the call. The level
+ * in the environment variable LOGCORE_LEVEL (a name as logcore_level_number()
+ * takes it) goes before options->level; one that is no level is said in the log.
+ *
+ * On failure returns NULL, sets errno, and puts one sentence into `error` (at
+ * most error_size bytes, terminated; NULL and 0 when nobody reads it). Going on
+ * with the NULL is allowed: it logs nothing.
+ *
+ * A line of up to 4 KiB takes about 5 KiB of stack, a longer one 70 KiB: give
+ * threads with small stacks a logger with a line_max of 4096.
+ */
+static inline struct logcore *logcore_open(const struct logcore_options *options, char *error,
+					   size_t error_size)
+{
+	return logcore_open_(options, sizeof *options, error, error_size);
+}
+
+/*
+ * Free a logger. The descriptor is closed with the last of a logger and its
+ * children, in any order, and only if it was opened by path.
+ */
+LOGCORE_API void logcore_close(struct logcore *log);
+
+/*
+ * Open the file again under its path, after it was renamed away (SIGHUP, a log
+ * rotation). No line is lost or torn meanwhile. 0, or -errno and the old file
+ * stays in use. Does nothing for a logger that was given a descriptor.
+ */
+LOGCORE_API int logcore_reopen(struct logcore *log);
+
+/* ---- levels ---------------------------------------------------------------------- */
+
+/* Whether a line of that level would be written. Costs one load. */
+static inline bool logcore_enabled(const struct logcore *log, int level)
+{
+	/* The minimum level is the first member of the struct, for good. */
+	return log && level >= __atomic_load_n(LOGCORE_CAST_(const int *, log), __ATOMIC_RELAXED);
+}
+
+/* Change the minimum level of this logger; children made before keep theirs. */
+LOGCORE_API void logcore_set_level(struct logcore *log, int level);
+
+/* "INFO" for LOGCORE_INFO; any number gives the name at or below it. */
+LOGCORE_API const char *logcore_level_name(int level);
+
+/* The level of a name: trace, debug, info, warning or warn, error, critical or
+ * fatal, off; in any case. 0 when it is none of these or NULL. */
+LOGCORE_API int logcore_level_number(const char *name);
+
+/* ---- fields ---------------------------------------------------------------------- */
+
+enum logcore_type {
+	LOGCORE_TYPE_END_ = 0,
+	LOGCORE_TYPE_NULL,
+	LOGCORE_TYPE_BOOL,
+	LOGCORE_TYPE_INT,
+	LOGCORE_TYPE_UINT,
+	LOGCORE_TYPE_DOUBLE,
+	LOGCORE_TYPE_FLOAT,
+	LOGCORE_TYPE_STRING,
+	LOGCORE_TYPE_POINTER
+};
+
+/* One key and its value. It borrows the strings: they must live until the
+ * logging call returns, no longer. Made by logcore_kv(), not by hand. */
+struct logcore_field {
+	const char *key;
+	union {
+		int64_t i;
+		uint64_t u;
+		double d;
+		const char *s;
+		const void *p;
+	} value;
+	size_t len;                     /* of a string */
+	uint32_t key_len;
+	uint32_t type;                  /* enum logcore_type */
+};
+
+static inline struct logcore_field logcore_field_(const char *key, enum logcore_type type)
+{
+	struct logcore_field f;
+	size_t n = key ? strlen(key) : 0;
+
+	f.key = key;
+	f.value.u = 0;
+	f.len = 0;
+	f.key_len = LOGCORE_U32_(n < UINT32_MAX ? n : UINT32_MAX);
+	f.type = type;
+	return f;
+}
+
+static inline struct logcore_field logcore_end_(void)
+{
+	return logcore_field_(NULL, LOGCORE_TYPE_END_);
+}
+
+static inline struct logcore_field logcore_kv_null(const char *key)
+{
+	return logcore_field_(key, LOGCORE_TYPE_NULL);
+}
+
+static inline struct logcore_field logcore_kv_bool(const char *key, bool value)
+{
+	struct logcore_field f = logcore_field_(key, LOGCORE_TYPE_BOOL);
+
+	f.value.u = value;
+	return f;
+}
+
+static inline struct logcore_field logcore_kv_int(const char *key, int64_t value)
+{
+	struct logcore_field f = logcore_field_(key, LOGCORE_TYPE_INT);
+
+	f.value.i = value;
+	return f;
+}
+
+static inline struct logcore_field logcore_kv_uint(const char *key, uint64_t value)
+{
+	struct logcore_field f = logcore_field_(key, LOGCORE_TYPE_UINT);
+
+	f.value.u = value;
+	return f;
+}
+
+/* The shortest digits that read back as the same double; what is not a number
+ * becomes "NaN", "Infinity" or "-Infinity", which PostgreSQL casts back. */
+static inline struct logcore_field logcore_kv_double(const char *key, double value)
+{
+	struct logcore_field f = logcore_field_(key, LOGCORE_TYPE_DOUBLE);
+
+	f.value.d = value;
+	return f;
+}
+
+static inline struct logcore_field logcore_kv_float(const char *key, float value)
+{
+	struct logcore_field f = logcore_field_(key, LOGCORE_TYPE_FLOAT);
+
+	f.value.d = value;
+	return f;
+}
+
+/* len bytes of text, which may hold NUL and need no terminator; NULL gives null.
+ * Bytes that are not UTF-8, and NUL, become U+FFFD. */
+static inline struct logcore_field logcore_kv_strn(const char *key, const char *value, size_t len)
+{
+	struct logcore_field f = logcore_field_(key, value ? LOGCORE_TYPE_STRING : LOGCORE_TYPE_NULL);
+
+	f.value.s = value;
+	f.len = len;
+	return f;
+}
+
+static inline struct logcore_field logcore_kv_str(const char *key, const char *value)
+{
+	return logcore_kv_strn(key, value, value ? strlen(value) : 0);
+}
+
+/* The address, as "0x7ffd1c"; NULL gives null. */
+static inline struct logcore_field logcore_kv_pointer(const char *key, const void *value)
+{
+	struct logcore_field f = logcore_field_(key, value ? LOGCORE_TYPE_POINTER : LOGCORE_TYPE_NULL);
+
+	f.value.p = value;
+	return f;
+}
+
+/* ---- logging --------------------------------------------------------------------- */
+
+LOGCORE_API void logcore_write_(const struct logcore *log, int level, const char *message,
+				size_t message_len, const struct logcore_field *fields);
+LOGCORE_API struct logcore *logcore_child_(const struct logcore *log, const char *name,
+					   const struct logcore_field *fields);
+
+static inline void logcore_log_(const struct logcore *log, int level, const char *message,
+				const struct logcore_field *fields)
+{
+	logcore_write_(log, level, message, message ? strlen(message) : 0, fields);
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+/*
+ * What takes "zero or more fields" is a macro in C (the message is the first of
+ * the variable arguments, so that strict C11 accepts none behind it) and a
+ * template in C++.
+ *
+ * logcore_kv(key, value): a field of the value's own type. Integers of any width
+ * (char and enum too), bool, float, double, strings, and other pointers as an address.
+ * C before C23 has no bool constants: `true` there is an int and gives 1; say
+ * logcore_kv_bool("ok", true), or give a variable.
+ *
+ * logcore_info(log, message, fields...): write a line. Nothing but `log` is
+ * evaluated when the level is not enabled. A line that would be longer than
+ * line_max has each text cut to a quarter of that, then fields left out from the
+ * end; it says "truncated":true. A key given twice stays twice; readers take the last.
+ *
+ * logcore_child(log, name, fields...): a logger of its own for a part of the program
+ * or a request, named "parent.name" (NULL: as the parent), whose lines all carry the
+ * fields, copied here and at most a quarter of line_max. NULL when out of memory.
+ */
+#define LOGCORE_HEAD_(head, ...) head
+#define LOGCORE_TAIL_(head, ...) __VA_ARGS__
+
+#ifndef __cplusplus
+
+#define logcore_kv(key, value)                                                                     \
+	_Generic((value),                                                                          \
+		bool: logcore_kv_bool,                                                             \
+		char: logcore_kv_int,                                                              \
+		signed char: logcore_kv_int,                                                       \
+		short: logcore_kv_int,                                                             \
+		int: logcore_kv_int,                                                               \
+		long: logcore_kv_int,                                                              \
+		long long: logcore_kv_int,                                                         \
+		unsigned char: logcore_kv_uint,                                                    \
+		unsigned short: logcore_kv_uint,                                                   \
+		unsigned int: logcore_kv_uint,                                                     \
+		unsigned long: logcore_kv_uint,                                                    \
+		unsigned long long: logcore_kv_uint,                                               \
+		float: logcore_kv_float,                                                           \
+		double: logcore_kv_double,                                                         \
+		char *: logcore_kv_str,                                                            \
+		const char *: logcore_kv_str,                                                      \
+		default: logcore_kv_pointer)(key, value)
+
+#define LOGCORE_FIELDS_(...)                                                                       \
+	((const struct logcore_field[]){ LOGCORE_TAIL_(__VA_ARGS__, logcore_end_()) })
+
+#define LOGCORE_LOG_(log, level, ...)                                                              \
+	logcore_log_(log, level, LOGCORE_HEAD_(__VA_ARGS__, 0), LOGCORE_FIELDS_(__VA_ARGS__))
+
+#define logcore_child(log, ...)                                                                    \
+	logcore_child_(log, LOGCORE_HEAD_(__VA_ARGS__, 0), LOGCORE_FIELDS_(__VA_ARGS__))
+
+#else
+
+inline logcore_field logcore_kv(const char *key, bool v) { return logcore_kv_bool(key, v); }
+inline logcore_field logcore_kv(const char *key, char v) { return logcore_kv_int(key, v); }
+inline logcore_field logcore_kv(const char *key, signed char v) { return logcore_kv_int(key, v); }
+inline logcore_field logcore_kv(const char *key, short v) { return logcore_kv_int(key, v); }
+inline logcore_field logcore_kv(const char *key, int v) { return logcore_kv_int(key, v); }
+inline logcore_field logcore_kv(const char *key, long v) { return logcore_kv_int(key, v); }
+inline logcore_field logcore_kv(const char *key, long long v) { return logcore_kv_int(key, v); }
+inline logcore_field logcore_kv(const char *key, unsigned char v) { return logcore_kv_uint(key, v); }
+inline logcore_field logcore_kv(const char *key, unsigned short v) { return logcore_kv_uint(key, v); }
+inline logcore_field logcore_kv(const char *key, unsigned int v) { return logcore_kv_uint(key, v); }
+inline logcore_field logcore_kv(const char *key, unsigned long v) { return logcore_kv_uint(key, v); }
+inline logcore_field logcore_kv(const char *key, unsigned long long v) { return logcore_kv_uint(key, v); }
+inline logcore_field logcore_kv(const char *key, float v) { return logcore_kv_float(key, v); }
+inline logcore_field logcore_kv(const char *key, double v) { return logcore_kv_double(key, v); }
+inline logcore_field logcore_kv(const char *key, const char *v) { return logcore_kv_str(key, v); }
+inline logcore_field logcore_kv(const char *key, const void *v) { return logcore_kv_pointer(key, v); }
+inline logcore_field logcore_kv(const char *key, decltype(nullptr)) { return logcore_kv_null(key); }
+
+template <class... F>
+inline void logcore_log_fields_(const logcore *log, int level, const char *message, const F &...fields)
+{
+	const logcore_field all[] = { fields..., logcore_end_() };
+
+	logcore_log_(log, level, message, all);
+}
+
+template <class... F>
+inline logcore *logcore_child(const logcore *log, const char *name, const F &...fields)
+{
+	const logcore_field all[] = { fields..., logcore_end_() };
+
+	return logcore_child_(log, name, all);
+}
+
+#define LOGCORE_LOG_ logcore_log_fields_
+
+#endif
+
+/* A line of a level known at run time only. */
+#define logcore_log(log, level, ...)                                                               \
+	do {                                                                                       \
+		const struct logcore *logcore_to_ = (log);                                         \
+		int logcore_at_ = (level);                                                         \
+		if (logcore_enabled(logcore_to_, logcore_at_))                                     \
+			LOGCORE_LOG_(logcore_to_, logcore_at_, __VA_ARGS__);                       \
+	} while (0)
+
+#define logcore_trace(log, ...) logcore_log(log, LOGCORE_TRACE, __VA_ARGS__)
+#define logcore_debug(log, ...) logcore_log(log, LOGCORE_DEBUG, __VA_ARGS__)
+#define logcore_info(log, ...) logcore_log(log, LOGCORE_INFO, __VA_ARGS__)
+#define logcore_warning(log, ...) logcore_log(log, LOGCORE_WARNING, __VA_ARGS__)
+#define logcore_error(log, ...) logcore_log(log, LOGCORE_ERROR, __VA_ARGS__)
+#define logcore_critical(log, ...) logcore_log(log, LOGCORE_CRITICAL, __VA_ARGS__)
+
+/* ---- counters -------------------------------------------------------------------- */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Of a logger and all its relatives, in this process, since it was opened. */
+struct logcore_counters {
+	uint64_t lines;                 /* written whole */
+	uint64_t bytes;
+	uint64_t dropped;               /* lines that could not be written */
+	uint64_t truncated;             /* lines that were cut */
+	uint64_t failed;                /* system calls that failed */
+	uint64_t reserved[3];
+};
+
+LOGCORE_API void logcore_stats(const struct logcore *log, struct logcore_counters *ret);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
