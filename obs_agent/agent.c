@@ -1,0 +1,457 @@
+#include "agent.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "../common/cleanup.h"
+#include "../common/clock.h"
+#include "../common/log.h"
+#include "../common/parse.h"
+#include "deliver.h"
+#include "run.h"
+#include "status.h"
+
+enum {
+	STOP_WITHIN_S = 4,              /* the unit gives five */
+	ONCE_WITHIN_S = 60,
+	ROUND_EVERY_MS = 100,           /* --once: how often it is asked whether the round is over */
+	START_SPREAD_MS = 1000,            /* agents that start together connect within so long */
+	STATUS_EVERY_S = 30,
+};
+
+static const struct source *const sources[] = { &src_tail, &src_check, &src_proc };
+enum { SOURCES = sizeof sources / sizeof *sources };
+
+struct agent {
+	struct run_options options;
+	struct config config;
+	struct logcore *log;
+	sd_event *loop;
+	struct deliver *deliver;        /* NULL: dry run */
+	void *state[SOURCES];
+	struct status_server *status;
+	sd_event_source *round_timer, *stop_timer, *status_timer;
+	bool round_done[SOURCES];
+	bool stopping;
+	struct buf line;                /* of a dry run */
+};
+
+/* ---- what sources may ask ---- */
+
+sd_event *agent_loop(struct agent *a)
+{
+	return a->loop;
+}
+
+const struct config *agent_config(struct agent *a)
+{
+	return &a->config;
+}
+
+struct logcore *agent_log(struct agent *a)
+{
+	return a->log;
+}
+
+bool agent_add(struct agent *a, const struct sample *s)
+{
+	if (a->deliver)
+		return deliver_add(a->deliver, s);
+	buf_reset(&a->line);
+	if (sample_print(s, &a->line))
+		fwrite(a->line.data, 1, a->line.len, stdout);
+	return true;
+}
+
+bool agent_advance(struct agent *a, const struct position *p)
+{
+	return !a->deliver || deliver_advance(a->deliver, p);
+}
+
+/* ---- what delivery tells ---- */
+
+static void on_positions(void *data, const struct position *p, size_t n)
+{
+	struct agent *a = data;
+
+	for (int i = 0; i < SOURCES; i++)
+		if (a->state[i] && sources[i]->positions)
+			sources[i]->positions(a->state[i], p, n);
+}
+
+static void stop_if_done(struct agent *a);
+
+static void on_committed(void *data, const struct batch *b)
+{
+	struct agent *a = data;
+
+	for (int i = 0; i < SOURCES; i++)
+		if (a->state[i] && sources[i]->committed)
+			sources[i]->committed(a->state[i], b);
+	stop_if_done(a);
+}
+
+static void on_room(void *data)
+{
+	struct agent *a = data;
+
+	for (int i = 0; i < SOURCES; i++)
+		if (a->state[i] && sources[i]->room && !a->stopping)
+			sources[i]->room(a->state[i]);
+}
+
+static void on_fenced(void *data)
+{
+	struct agent *a = data;
+
+	logcore_critical(a->log, "another agent writes as this server and application: this one ends",
+			 logcore_kv("server", a->config.vps_name), logcore_kv("app", a->config.app));
+	sd_notify(0, "STATUS=stopped: another agent with the same server and application name took over");
+	sd_event_exit(a->loop, RUN_FENCED);
+}
+
+static long rss_kb(void)
+{
+	CLEANUP(fclose_p) FILE *f = fopen("/proc/self/statm", "re");
+	long pages = 0, resident = 0;
+
+	if (!f || fscanf(f, "%ld %ld", &pages, &resident) != 2)
+		return 0;
+	return resident * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+static bool delivery_json(struct agent *a, struct buf *out)
+{
+	struct deliver_state d = deliver_state(a->deliver);
+	char when[RFC3339_SIZE];
+	bool ok = buf_addf(out, "\"connected\":%s,\"pending\":%zu,\"lost\":%" PRId64 ",\"batches\":%" PRId64
+				",\"rows\":%" PRId64 ",\"skew_ms\":%" PRId64, d.connected ? "true" : "false", d.pending,
+			   d.lost, d.batches, d.rows, d.skew_us / US_PER_MS);
+
+	if (d.last_commit_us) {
+		format_rfc3339(when, d.last_commit_us);
+		ok = ok && buf_addf(out, ",\"last_commit\":\"%s\"", when);
+	}
+	if (d.away_since_us) {
+		format_rfc3339(when, d.away_since_us);
+		ok = ok && buf_addf(out, ",\"buffering_since\":\"%s\"", when);
+	}
+	if (d.last_error[0])
+		ok = ok && buf_adds(out, ",\"last_error\":") && buf_add_json(out, text_of(d.last_error));
+	return ok;
+}
+
+/* The state as it goes to the database and to `obs_agent status`. */
+static bool state_json(void *data, struct buf *out)
+{
+	struct agent *a = data;
+	bool ok = buf_addf(out, "{\"version\":\"%s\",\"pid\":%d,\"rss_kb\":%ld,", OBSERV_VERSION, (int)getpid(),
+			   rss_kb());
+
+	ok = ok && delivery_json(a, out);
+	for (int i = 0; i < SOURCES; i++)
+		if (a->state[i] && sources[i]->status)
+			ok = ok && buf_addf(out, ",\"%s\":", sources[i]->name) &&
+			     sources[i]->status(a->state[i], out);
+	return ok && buf_addc(out, '}');
+}
+
+static bool status_answer(void *data, struct buf *out)
+{
+	return state_json(data, out) && buf_addc(out, '\n');
+}
+
+/* ---- sources ---- */
+
+static int start_source(struct agent *a, int i, struct err *e)
+{
+	int r = sources[i]->start(a, &a->state[i], e);
+
+	return r < 0 ? err_prefix(e, "%s", sources[i]->name) : 0;
+}
+
+static void stop_source(struct agent *a, int i)
+{
+	if (a->state[i])
+		sources[i]->stop(TAKE_PTR(a->state[i]));
+}
+
+static void reload_source(struct agent *a, int i)
+{
+	struct err e;
+
+	if (a->state[i] && sources[i]->reload) {
+		sources[i]->reload(a->state[i]);
+		return;
+	}
+	stop_source(a, i);
+	if (start_source(a, i, &e) < 0)
+		logcore_error(a->log, "source did not start", logcore_kv("error", e.msg));
+}
+
+/* ---- signals and ends ---- */
+
+static void stop_if_done(struct agent *a)
+{
+	if (a->stopping && (!a->deliver || deliver_idle(a->deliver)))
+		sd_event_exit(a->loop, RUN_OK);
+}
+
+static int on_stop_deadline(sd_event_source *s, uint64_t usec, void *data)
+{
+	struct agent *a = data;
+
+	(void)s;
+	(void)usec;
+	if (a->options.once && !a->stopping) {
+		logcore_error(a->log, "no commit within 60 s",
+			      logcore_kv("error", deliver_state(a->deliver).last_error));
+		return sd_event_exit(a->loop, RUN_UNAVAILABLE);
+	}
+	logcore_info(a->log, "stopped before the last commit; nothing is lost that a file still holds");
+	return sd_event_exit(a->loop, RUN_OK);
+}
+
+/* Ask for what is held to be written, and end when it is, or after 4 seconds. */
+static void begin_stop(struct agent *a)
+{
+	if (a->stopping)
+		return;
+	a->stopping = true;
+	sd_notify(0, "STOPPING=1\nSTATUS=stopping: writing what is held");
+	if (a->deliver)
+		deliver_flush(a->deliver);
+	sd_event_source_disable_unref(a->stop_timer);
+	a->stop_timer = NULL;
+	if (sd_event_add_time_relative(a->loop, &a->stop_timer, CLOCK_MONOTONIC, STOP_WITHIN_S * US_PER_S, 0,
+				       on_stop_deadline, a) < 0)
+		sd_event_exit(a->loop, RUN_OK);
+	stop_if_done(a);
+}
+
+static int on_stop_signal(sd_event_source *s, const struct signalfd_siginfo *si, void *data)
+{
+	(void)s;
+	(void)si;
+	begin_stop(data);
+	return 0;
+}
+
+/* What can't change under a running agent: it is somebody else then. */
+static bool same_identity(const struct config *x, const struct config *y)
+{
+	return strcmp(x->vps_name, y->vps_name) == 0 && strcmp(x->postgres_url, y->postgres_url) == 0;
+}
+
+static int on_reload_signal(sd_event_source *s, const struct signalfd_siginfo *si, void *data)
+{
+	struct agent *a = data;
+	struct config fresh, old;
+	struct err e;
+
+	(void)s;
+	(void)si;
+	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRId64, mono_us());
+	if (config_load(a->options.config_path, a->options.app, &fresh, &e) < 0) {
+		logcore_error(a->log, "configuration not reloaded, the old one stays", logcore_kv("error", e.msg));
+	} else if (!fresh.enabled || !same_identity(&a->config, &fresh)) {
+		logcore_error(a->log, "configuration not reloaded: a change of enabled, vps_name or postgres_url "
+				      "needs a restart");
+		config_free(&fresh);
+	} else {
+		old = a->config;
+		a->config = fresh;
+		log_set_level(a->log, fresh.log_level);
+		for (int i = 0; i < SOURCES; i++)
+			reload_source(a, i);
+		config_free(&old);
+		logcore_info(a->log, "configuration reloaded");
+	}
+	sd_notify(0, "READY=1");
+	return 0;
+}
+
+/* ---- STATUS= in words ---- */
+
+static void notify_status(struct agent *a)
+{
+	struct deliver_state d = deliver_state(a->deliver);
+	char when[RFC3339_SIZE];
+
+	if (a->stopping)
+		return;
+	format_rfc3339(when, d.connected ? d.last_commit_us : d.away_since_us);
+	when[19] = '\0';                /* seconds are enough */
+	if (d.connected && d.last_commit_us)
+		sd_notifyf(0, "STATUS=ok, last commit %s UTC, %zu samples pending, %" PRId64 " lost", when,
+			   d.pending, d.lost);
+	else if (d.connected)
+		sd_notify(0, "STATUS=ok, connected, nothing written yet");
+	else
+		sd_notifyf(0, "STATUS=buffering since %s UTC, %zu samples, %" PRId64 " lost: %s", when, d.pending,
+			   d.lost, d.last_error[0] ? d.last_error : "connecting");
+}
+
+static int on_status_timer(sd_event_source *s, uint64_t usec, void *data)
+{
+	(void)usec;
+	notify_status(data);
+	return sd_event_source_set_time_relative(s, STATUS_EVERY_S * US_PER_S);
+}
+
+/* ---- one round ---- */
+
+static bool round_is_over(struct agent *a)
+{
+	bool over = true;
+
+	for (int i = 0; i < SOURCES; i++) {
+		if (a->state[i] && !a->round_done[i])
+			a->round_done[i] = sources[i]->once(a->state[i]);
+		over &= !a->state[i] || a->round_done[i];
+	}
+	return over;
+}
+
+static int on_round(sd_event_source *s, uint64_t usec, void *data)
+{
+	struct agent *a = data;
+
+	(void)usec;
+	if (round_is_over(a)) {
+		if (!a->deliver || deliver_idle(a->deliver))
+			return sd_event_exit(a->loop, RUN_OK);
+		deliver_flush(a->deliver);
+	}
+	return sd_event_source_set_time_relative(s, ROUND_EVERY_MS * US_PER_MS);
+}
+
+/* ---- start and stop ---- */
+
+static int start_loop(struct agent *a)
+{
+	bool once = a->options.once || a->options.dry_run;
+	sigset_t mask;
+	int r;
+
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGTERM);
+	sigaddset(&mask, SIGINT);
+	sigaddset(&mask, SIGHUP);
+	sigprocmask(SIG_BLOCK, &mask, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	r = sd_event_new(&a->loop);
+	if (r >= 0)
+		r = sd_event_add_signal(a->loop, NULL, SIGTERM, on_stop_signal, a);
+	if (r >= 0)
+		r = sd_event_add_signal(a->loop, NULL, SIGINT, on_stop_signal, a);
+	if (r >= 0)
+		r = sd_event_add_signal(a->loop, NULL, SIGHUP, on_reload_signal, a);
+	if (r >= 0)
+		r = sd_event_set_watchdog(a->loop, true);
+	if (r >= 0 && once)
+		r = sd_event_add_time_relative(a->loop, &a->round_timer, CLOCK_MONOTONIC, 0, 0, on_round, a);
+	if (r >= 0 && once)
+		r = sd_event_source_set_enabled(a->round_timer, SD_EVENT_ON);
+	if (r >= 0 && a->options.once)
+		r = sd_event_add_time_relative(a->loop, &a->stop_timer, CLOCK_MONOTONIC,
+					       ONCE_WITHIN_S * US_PER_S, 0, on_stop_deadline, a);
+	if (r >= 0 && !once && getenv("NOTIFY_SOCKET")) {
+		r = sd_event_add_time_relative(a->loop, &a->status_timer, CLOCK_MONOTONIC, US_PER_S, 0,
+					       on_status_timer, a);
+		if (r >= 0)
+			r = sd_event_source_set_enabled(a->status_timer, SD_EVENT_ON);
+	}
+	return r;
+}
+
+static int start_delivery(struct agent *a, struct err *e)
+{
+	static const struct deliver_events events = { on_positions, on_committed, on_room, on_fenced, state_json };
+	int64_t spread_us = a->options.once ? 0 : START_SPREAD_MS * US_PER_MS;
+
+	if (a->options.dry_run)
+		return 0;
+	return deliver_new(a->loop, &a->config, a->log, spread_us, &events, a, &a->deliver, e);
+}
+
+static int start(struct agent *a, struct err *e)
+{
+	int r = start_loop(a);
+
+	if (r < 0)
+		return err_set(e, -r, "cannot make the event loop: %s", strerror(-r));
+	r = start_delivery(a, e);
+	for (int i = 0; i < SOURCES && r >= 0; i++)
+		r = start_source(a, i, e);
+	if (r >= 0 && a->options.dry_run)
+		on_positions(a, NULL, 0);
+	if (r >= 0 && !a->options.once && !a->options.dry_run)
+		r = status_listen(a->loop, a->config.app, status_answer, a, &a->status, e);
+	return r;
+}
+
+static void stop(struct agent *a)
+{
+	status_close(a->status);
+	for (int i = SOURCES - 1; i >= 0; i--)
+		stop_source(a, i);
+	deliver_free(a->deliver);
+	sd_event_source_disable_unref(a->round_timer);
+	sd_event_source_disable_unref(a->stop_timer);
+	sd_event_source_disable_unref(a->status_timer);
+	sd_event_unref(a->loop);
+	buf_free(&a->line);
+}
+
+static int run_agent(struct agent *a)
+{
+	struct err e;
+	int r = start(a, &e);
+
+	if (r < 0) {
+		logcore_critical(a->log, "cannot start", logcore_kv("error", e.msg));
+		stop(a);
+		return RUN_FAILED;
+	}
+	logcore_info(a->log, "started", logcore_kv("version", OBSERV_VERSION),
+		     logcore_kv("server", a->config.vps_name), logcore_kv("app", a->config.app),
+		     logcore_kv("log_files", a->config.n_log_files), logcore_kv("checks", a->config.n_checks));
+	sd_notify(0, "READY=1\nSTATUS=connecting to the database");
+	r = sd_event_loop(a->loop);
+	logcore_info(a->log, "stopped", logcore_kv("exit", r));
+	stop(a);
+	return r < 0 ? RUN_FAILED : r;
+}
+
+int run(const struct run_options *o)
+{
+	struct agent a = { .options = *o, .line = BUF(1 << 20) };
+	struct err e;
+	int r = config_load(o->config_path, o->app, &a.config, &e);
+
+	a.log = log_open("obs_agent", r < 0 ? NULL : a.config.log_level);
+	if (r < 0) {
+		logcore_critical(a.log, "bad configuration", logcore_kv("error", e.msg));
+		logcore_close(a.log);
+		return RUN_CONFIG;
+	}
+	if (!a.config.enabled) {
+		logcore_info(a.log, "monitoring is not enabled for this application: set monitoring.enabled to true",
+			     logcore_kv("app", o->app), logcore_kv("config", o->config_path));
+		sd_notify(0, "READY=1\nSTATUS=not enabled in the configuration");
+		r = RUN_OK;
+	} else {
+		r = run_agent(&a);
+	}
+	config_free(&a.config);
+	logcore_close(a.log);
+	return r;
+}

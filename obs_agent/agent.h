@@ -1,0 +1,29 @@
+/*
+ * agent.h - what a source may ask of the agent. The struct is main.c's own.
+ */
+#ifndef OBS_AGENT_AGENT_H
+#define OBS_AGENT_AGENT_H
+
+#include <stdbool.h>
+#include <systemd/sd-event.h>
+
+#include "../logcore/logcore.h"
+#include "config.h"
+#include "sample.h"
+#include "source.h"
+
+sd_event *agent_loop(struct agent *a);
+const struct config *agent_config(struct agent *a);
+struct logcore *agent_log(struct agent *a);
+
+/*
+ * Hand over a sample. False: the batch is full; the source keeps what it has and
+ * stops reading until room() is called. Metrics, checks and gaps are never refused:
+ * what does not fit is counted and becomes a gap row.
+ */
+bool agent_add(struct agent *a, const struct sample *s);
+
+/* batch_advance() on the batch that agent_add() is filling. */
+bool agent_advance(struct agent *a, const struct position *p);
+
+#endif

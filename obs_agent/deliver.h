@@ -1,0 +1,63 @@
+/*
+ * deliver.h - exactly once: which samples go into which transaction, and what
+ * is done when the answer is missing.
+ *
+ * Owns the two batches (one fills, one is on its way), the sequence number and
+ * the flush timer. Promises that a sample taken by deliver_add() is committed
+ * once, or counted in a gap row; that after a lost connection the database is
+ * asked before anything is sent again; and that memory is bounded: when both
+ * batches are full, log sources are paused.
+ */
+#ifndef OBS_AGENT_DELIVER_H
+#define OBS_AGENT_DELIVER_H
+
+#include <stdbool.h>
+#include <systemd/sd-event.h>
+
+#include "../common/err.h"
+#include "../logcore/logcore.h"
+#include "batch.h"
+#include "config.h"
+
+struct deliver;
+
+struct deliver_events {
+	/* The database's positions: at the first connect, and whenever they are not
+	 * what was sent (history was lost in a failover). Log rows that are not
+	 * committed are forgotten: read again from there. */
+	void (*positions)(void *data, const struct position *p, size_t n);
+	void (*committed)(void *data, const struct batch *b);
+	void (*room)(void *data);               /* after a refused deliver_add() */
+	void (*fenced)(void *data);             /* another agent took over: end */
+	/* Append the agent's state as a JSON object; false: nothing to say. */
+	bool (*state)(void *data, struct buf *out);
+};
+
+int deliver_new(sd_event *loop, const struct config *c, struct logcore *log, int64_t spread_us,
+		const struct deliver_events *events, void *data, struct deliver **ret, struct err *e);
+void deliver_free(struct deliver *d);
+
+/* False: full; only log lines are ever refused. */
+bool deliver_add(struct deliver *d, const struct sample *s);
+bool deliver_advance(struct deliver *d, const struct position *p);
+
+/* Send what there is as soon as possible. */
+void deliver_flush(struct deliver *d);
+
+/* Nothing is held: everything that was taken is committed. */
+bool deliver_idle(const struct deliver *d);
+
+/* How it goes, for `status`, the unit's STATUS and the watchdog. */
+struct deliver_state {
+	bool connected;
+	int64_t last_commit_us;         /* wall clock, 0: not yet */
+	int64_t away_since_us;          /* wall clock, 0: connected */
+	int64_t batches, rows;          /* committed by this process */
+	size_t pending;                 /* samples held in memory */
+	int64_t lost;                   /* samples given up, counted in gap rows */
+	int64_t skew_us;
+	const char *last_error;         /* "" when there was none since the last commit */
+};
+struct deliver_state deliver_state(const struct deliver *d);
+
+#endif

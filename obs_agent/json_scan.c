@@ -1,0 +1,397 @@
+#include "json_scan.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include "../common/utf8.h"
+
+enum {
+	NUMBER_LEN_MAX = 64,            /* longer numbers are kept as text */
+	EXPONENT_MAX = 308,             /* so are those that no double holds */
+};
+
+static bool digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+static bool space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+void json_space(struct json_scan *j)
+{
+	while (j->p < j->end && space(*j->p))
+		j->p++;
+}
+
+static int hex_value(char c)
+{
+	if (digit(c))
+		return c - '0';
+	c = (char)(c | 0x20);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Four hex digits at s, -1 when they are not. */
+static int hex4(const char *s, const char *end)
+{
+	int v = 0;
+
+	if (end - s < 4)
+		return -1;
+	for (int i = 0; i < 4; i++) {
+		int h = hex_value(s[i]);
+
+		if (h < 0)
+			return -1;
+		v = v << 4 | h;
+	}
+	return v;
+}
+
+static bool high_surrogate(int u)
+{
+	return u >= 0xd800 && u <= 0xdbff;
+}
+
+static bool low_surrogate(int u)
+{
+	return u >= 0xdc00 && u <= 0xdfff;
+}
+
+/*
+ * An escape whose backslash is at s: its length, 0 when it is not valid JSON.
+ * A surrogate pair is one escape of 12 bytes. *ret_code is the code point, or
+ * -1 when the escape is valid JSON but stands for nothing that can be stored.
+ */
+static size_t escape(const char *s, const char *end, int32_t *ret_code)
+{
+	static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+	const char *at;
+	int u, low;
+
+	if (end - s < 2)
+		return 0;
+	if (s[1] != 'u') {
+		at = memchr(from, s[1], sizeof from - 1);
+		*ret_code = at ? to[at - from] : 0;
+		return at ? 2 : 0;
+	}
+	u = hex4(s + 2, end);
+	if (u < 0)
+		return 0;
+	*ret_code = u == 0 || high_surrogate(u) || low_surrogate(u) ? -1 : u;
+	if (!high_surrogate(u) || end - s < 12 || s[6] != '\\' || s[7] != 'u')
+		return 6;
+	low = hex4(s + 8, end);
+	if (!low_surrogate(low))
+		return 6;
+	*ret_code = 0x10000 + ((u - 0xd800) << 10) + (low - 0xdc00);
+	return 12;
+}
+
+/* Does any of the 8 bytes end a plain run: a quote, a backslash, a control?
+ * Source: "Determine if a word has a byte less than n" and "equal to n", Bit
+ * Twiddling Hacks; exact for bytes below 0x80, and a byte above never counts. */
+static bool special8(const char *p)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101), high = UINT64_C(0x8080808080808080);
+	uint64_t w, quote, slash;
+
+	memcpy(&w, p, 8);
+	quote = w ^ ones * '"';
+	slash = w ^ ones * '\\';
+	return (((w - ones * 0x20) | (quote - ones) | (slash - ones)) & ~w & high) != 0;
+}
+
+bool json_string(struct json_scan *j, bool *ret_escapes, struct text *ret)
+{
+	const char *p = j->p, *start;
+	int32_t code;
+	size_t n;
+
+	if (p == j->end || *p != '"')
+		return false;
+	start = ++p;
+	*ret_escapes = false;
+	for (;;) {
+		while (j->end - p >= 8 && !special8(p))
+			p += 8;
+		while (p < j->end && *p != '"' && *p != '\\' && (unsigned char)*p >= 0x20)
+			p++;
+		if (p == j->end || (unsigned char)*p < 0x20)
+			return false;
+		if (*p == '"')
+			break;
+		n = escape(p, j->end, &code);
+		if (n == 0)
+			return false;
+		*ret_escapes = true;
+		j->unstorable |= code < 0;
+		p += n;
+	}
+	*ret = (struct text){ start, (size_t)(p - start) };
+	j->p = p + 1;
+	return true;
+}
+
+static const char *digits(const char *p, const char *end)
+{
+	while (p < end && digit(*p))
+		p++;
+	return p;
+}
+
+/* Would PostgreSQL store it as a number of sane size? */
+static bool storable_number(struct text t)
+{
+	const char *e = memchr(t.s, 'e', t.len);
+	long exponent = 0;
+
+	if (!e)
+		e = memchr(t.s, 'E', t.len);
+	if (t.len > NUMBER_LEN_MAX)
+		return false;
+	for (const char *p = e; p && p < t.s + t.len; p++)
+		if (digit(*p))
+			exponent = exponent * 10 + (*p - '0');
+	return exponent <= EXPONENT_MAX;
+}
+
+static bool number(struct json_scan *j)
+{
+	const char *start = j->p, *p = j->p, *from;
+
+	p += p < j->end && *p == '-';
+	from = p;
+	p = digits(p, j->end);
+	if (p == from || (*from == '0' && p - from > 1))
+		return false;
+	if (p < j->end && *p == '.') {
+		from = ++p;
+		p = digits(p, j->end);
+		if (p == from)
+			return false;
+	}
+	if (p < j->end && (*p == 'e' || *p == 'E')) {
+		p++;
+		p += p < j->end && (*p == '+' || *p == '-');
+		from = p;
+		p = digits(p, j->end);
+		if (p == from)
+			return false;
+	}
+	j->p = p;
+	j->unstorable |= !storable_number((struct text){ start, (size_t)(p - start) });
+	return true;
+}
+
+static bool word(struct json_scan *j)
+{
+	static const struct text words[] = { { "true", 4 }, { "false", 5 }, { "null", 4 } };
+
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		if ((size_t)(j->end - j->p) >= words[i].len &&
+		    memcmp(j->p, words[i].s, words[i].len) == 0) {
+			j->p += words[i].len;
+			return true;
+		}
+	return false;
+}
+
+static enum json_kind type_of(const struct json_scan *j)
+{
+	if (j->p == j->end)
+		return JSON_INVALID;
+	switch (*j->p) {
+	case '"': return JSON_STRING;
+	case '{': return JSON_OBJECT;
+	case '[': return JSON_ARRAY;
+	case 't': case 'f': case 'n': return JSON_WORD;
+	default:  return digit(*j->p) || *j->p == '-' ? JSON_NUMBER : JSON_INVALID;
+	}
+}
+
+static bool scalar(struct json_scan *j, enum json_kind type)
+{
+	bool escapes;
+	struct text inside;
+
+	switch (type) {
+	case JSON_STRING: return json_string(j, &escapes, &inside);
+	case JSON_NUMBER: return number(j);
+	case JSON_WORD:   return word(j);
+	default:          return false;
+	}
+}
+
+/* `"key" :` inside an object. */
+static bool key(struct json_scan *j)
+{
+	if (j->keys_left-- <= 0 || !scalar(j, type_of(j) == JSON_STRING ? JSON_STRING : JSON_INVALID))
+		return false;
+	json_space(j);
+	if (j->p == j->end || *j->p != ':')
+		return false;
+	j->p++;
+	json_space(j);
+	return true;
+}
+
+/*
+ * An object or an array, without recursion: `open` remembers for each level
+ * which of the two it is, so depth costs a byte each and no stack frame.
+ */
+static bool container(struct json_scan *j)
+{
+	char open[256] __attribute__((uninitialized));
+	int depth = 0, limit = j->depth_max < (int)sizeof open ? j->depth_max : (int)sizeof open;
+
+	for (;;) {
+		enum json_kind type = type_of(j);
+
+		if (type == JSON_OBJECT || type == JSON_ARRAY) {
+			if (depth == limit)
+				return false;
+			open[depth++] = type == JSON_OBJECT ? '}' : ']';
+			j->p++;
+			json_space(j);
+			if (j->p < j->end && *j->p != open[depth - 1]) {
+				if (type == JSON_OBJECT && !key(j))
+					return false;
+				continue;
+			}
+		} else if (!scalar(j, type)) {
+			return false;
+		}
+		for (;;) {
+			json_space(j);
+			if (j->p == j->end)
+				return false;
+			if (*j->p != open[depth - 1])
+				break;
+			j->p++;
+			if (--depth == 0)
+				return true;
+		}
+		if (*j->p++ != ',')
+			return false;
+		json_space(j);
+		if (open[depth - 1] == '}' && !key(j))
+			return false;
+	}
+}
+
+bool json_value(struct json_scan *j, enum json_kind *ret_kind, struct text *ret)
+{
+	const char *start = j->p;
+	enum json_kind type = type_of(j);
+
+	if (type == JSON_OBJECT || type == JSON_ARRAY ? !container(j) : !scalar(j, type))
+		return false;
+	*ret_kind = type;
+	*ret = (struct text){ start, (size_t)(j->p - start) };
+	return true;
+}
+
+bool json_unescape(struct text t, struct buf *out)
+{
+	const char *p = t.s, *end = t.s + t.len;
+
+	while (p < end) {
+		const char *slash = memchr(p, '\\', (size_t)(end - p));
+		int32_t code = 0;
+		char utf8[4];
+
+		if (!buf_add(out, p, (size_t)((slash ? slash : end) - p)))
+			return false;
+		if (!slash)
+			return true;
+		p = slash + escape(slash, end, &code);
+		if (!buf_add(out, utf8, utf8_encode(utf8, (uint32_t)code)))
+			return false;
+	}
+	return true;
+}
+
+bool json_text_is_clean(struct text t)
+{
+	const uint64_t high = UINT64_C(0x8080808080808080);
+	uint64_t w;
+	size_t i = 0, n;
+
+	if (t.len == 0)
+		return true;
+	if (memchr(t.s, '\0', t.len))
+		return false;
+	while (i < t.len) {
+		if (t.len - i >= 8 && (memcpy(&w, t.s + i, 8), (w & high) == 0)) {
+			i += 8;
+			continue;
+		}
+		n = utf8_sequence(t.s + i, t.len - i);
+		if (n == 0)
+			return false;
+		i += n;
+	}
+	return true;
+}
+
+/* One byte, sequence or escape at t.s[i] inside or outside a string. */
+static size_t repair_step(struct text t, size_t i, bool in_string, struct buf *out, bool *ok)
+{
+	size_t n = utf8_sequence(t.s + i, t.len - i);
+	int32_t code = 0;
+
+	if (n == 0 || t.s[i] == '\0') {
+		*ok &= buf_add(out, UTF8_REPLACEMENT, UTF8_REPLACEMENT_LEN);
+		return 1;
+	}
+	if (in_string && t.s[i] == '\\') {
+		n = escape(t.s + i, t.s + t.len, &code);
+		if (n && code < 0) {
+			*ok &= buf_adds(out, "\\ufffd");
+			return n;
+		}
+		n = n ? n : 1;
+	}
+	*ok &= buf_add(out, t.s + i, n);
+	return n;
+}
+
+/* A number token at t.s[i]: copied, as a string where it can't be stored. */
+static size_t repair_number(struct text t, size_t i, struct buf *out, bool *ok)
+{
+	struct json_scan j = { .p = t.s + i, .end = t.s + t.len };
+	size_t n;
+
+	if (!number(&j)) {
+		*ok &= buf_addc(out, t.s[i]);
+		return 1;
+	}
+	n = (size_t)(j.p - (t.s + i));
+	if (j.unstorable)
+		*ok &= buf_addc(out, '"');
+	*ok &= buf_add(out, t.s + i, n);
+	if (j.unstorable)
+		*ok &= buf_addc(out, '"');
+	return n;
+}
+
+bool json_repair(struct text t, bool json, struct buf *out)
+{
+	bool in_string = false, ok = true;
+
+	for (size_t i = 0; i < t.len && ok;) {
+		if (json && !in_string && (digit(t.s[i]) || t.s[i] == '-')) {
+			i += repair_number(t, i, out, &ok);
+			continue;
+		}
+		if (json && t.s[i] == '"')
+			in_string = !in_string;
+		i += repair_step(t, i, json && in_string, out, &ok);
+	}
+	return ok;
+}

@@ -1,0 +1,366 @@
+#include "line.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+#include "../common/clock.h"
+#include "../common/parse.h"
+#include "json_scan.h"
+
+enum { LEVEL_WORD_MAX = 16, TEXT_MAX = 4 * LINE_BYTES_MAX };
+
+/* ---- levels ---- */
+
+static const struct {
+	const char *word;
+	enum log_level level;
+} level_words[] = {
+	{ "info", LEVEL_INFO },         { "debug", LEVEL_DEBUG },       { "warning", LEVEL_WARNING },
+	{ "warn", LEVEL_WARNING },      { "error", LEVEL_ERROR },       { "critical", LEVEL_CRITICAL },
+	{ "fatal", LEVEL_CRITICAL },    { "trace", LEVEL_TRACE },       { "notice", LEVEL_INFO },
+	{ "err", LEVEL_ERROR },         { "crit", LEVEL_CRITICAL },     { "panic", LEVEL_CRITICAL },
+	{ "emerg", LEVEL_CRITICAL },    { "emergency", LEVEL_CRITICAL },{ "alert", LEVEL_CRITICAL },
+	{ "severe", LEVEL_ERROR },      { "exception", LEVEL_ERROR },   { "verbose", LEVEL_DEBUG },
+	{ "fine", LEVEL_DEBUG },        { "silly", LEVEL_TRACE },       { "log", LEVEL_INFO },
+	{ "information", LEVEL_INFO },
+};
+
+bool line_level(struct text word, enum log_level *ret)
+{
+	if (word.len == 0 || word.len > LEVEL_WORD_MAX)
+		return false;
+	for (size_t i = 0; i < sizeof level_words / sizeof *level_words; i++)
+		if (strlen(level_words[i].word) == word.len &&
+		    strncasecmp(level_words[i].word, word.s, word.len) == 0) {
+			*ret = level_words[i].level;
+			return true;
+		}
+	return false;
+}
+
+/* 0-7 are syslog's severities (and GELF's), from 10 on pino's and bunyan's. */
+static bool level_from_number(struct text t, enum log_level *ret)
+{
+	static const enum log_level syslog_levels[] = {
+		LEVEL_CRITICAL, LEVEL_CRITICAL, LEVEL_CRITICAL, LEVEL_ERROR,
+		LEVEL_WARNING, LEVEL_INFO, LEVEL_INFO, LEVEL_DEBUG,
+	};
+	int64_t n;
+
+	if (!parse_i64(t, &n) || n < 0 || n == 8 || n == 9 || n > 100)
+		return false;
+	*ret = n < 8 ? syslog_levels[n]
+	     : n < 20 ? LEVEL_TRACE : n < 30 ? LEVEL_DEBUG : n < 40 ? LEVEL_INFO
+	     : n < 50 ? LEVEL_WARNING : n < 60 ? LEVEL_ERROR : LEVEL_CRITICAL;
+	return true;
+}
+
+/* The level of a plain-text line: its first word behind what looks like a time
+ * or a bracket, if that word is a level. */
+static enum log_level guess_level(struct text t)
+{
+	enum log_level level = LEVEL_INFO;
+	size_t from = 0, to;
+
+	while (from < t.len && (isdigit((unsigned char)t.s[from]) || strchr("-:., +[]()TZ|<>/", t.s[from]))) {
+		if (t.s[from] == 'T' && !(from > 0 && isdigit((unsigned char)t.s[from - 1])))
+			break;
+		from++;
+	}
+	for (to = from; to < t.len && isalpha((unsigned char)t.s[to]);)
+		to++;
+	line_level((struct text){ t.s + from, to - from }, &level);
+	return level;
+}
+
+/* ---- the object's members ---- */
+
+enum slot { SLOT_TIMESTAMP, SLOT_LEVEL, SLOT_LOGGER, SLOT_MESSAGE, SLOT_CONTEXT, SLOTS, SLOT_NONE = SLOTS };
+
+struct member {
+	struct text key;                /* without quotes, escapes as they stand */
+	struct text value;              /* JSON text */
+	enum json_kind type;
+	bool alias;
+};
+
+struct members {
+	struct member slot[SLOTS];      /* .value.s NULL: not there */
+	struct member extra[LINE_EXTRAS_MAX + SLOTS];  /* and what leaves its slot */
+	size_t n_extra;
+};
+
+static const struct {
+	struct text key;
+	enum slot slot;
+	bool alias;                     /* gives way to the proper name */
+} known_keys[] = {
+	{ { "timestamp", 9 }, SLOT_TIMESTAMP, false },  { { "level", 5 }, SLOT_LEVEL, false },
+	{ { "logger", 6 }, SLOT_LOGGER, false },        { { "message", 7 }, SLOT_MESSAGE, false },
+	{ { "context", 7 }, SLOT_CONTEXT, false },      { { "ts", 2 }, SLOT_TIMESTAMP, true },
+	{ { "time", 4 }, SLOT_TIMESTAMP, true },        { { "@timestamp", 10 }, SLOT_TIMESTAMP, true },
+	{ { "severity", 8 }, SLOT_LEVEL, true },        { { "lvl", 3 }, SLOT_LEVEL, true },
+	{ { "levelname", 9 }, SLOT_LEVEL, true },       { { "msg", 3 }, SLOT_MESSAGE, true },
+	{ { "name", 4 }, SLOT_LOGGER, true },
+};
+
+static enum slot slot_of(struct text key, bool *ret_alias)
+{
+	for (size_t i = 0; i < sizeof known_keys / sizeof *known_keys; i++)
+		if (text_eq(known_keys[i].key, key)) {
+			*ret_alias = known_keys[i].alias;
+			return known_keys[i].slot;
+		}
+	return SLOT_NONE;
+}
+
+static void add_extra(struct members *m, struct member x)
+{
+	m->extra[m->n_extra++] = x;
+}
+
+/* A known key goes to its slot; what is pushed out of it, or does not fit there,
+ * is an extra. */
+static bool take_member(struct members *m, struct member x)
+{
+	enum slot slot = slot_of(x.key, &x.alias);
+	struct member old;
+
+	if (m->n_extra >= LINE_EXTRAS_MAX)
+		return false;
+	if (slot == SLOT_NONE || (slot == SLOT_LOGGER && x.type != JSON_STRING)) {
+		add_extra(m, x);
+		return true;
+	}
+	old = m->slot[slot];
+	if (old.value.s && x.alias) {
+		add_extra(m, x);
+		return true;
+	}
+	m->slot[slot] = x;
+	if (old.value.s)
+		add_extra(m, old);
+	return true;
+}
+
+enum verdict { LINE_TEXT, LINE_JSON, LINE_UNSTORABLE };
+
+/* Walk over the top-level object. */
+static enum verdict scan_object(struct text raw, struct members *m)
+{
+	struct json_scan j = { .p = raw.s, .end = raw.s + raw.len, .depth_max = LINE_DEPTH_MAX - 1,
+			       .keys_left = LINE_KEYS_MAX };
+	struct member x = { 0 };
+	bool escapes;
+
+	memset(m->slot, 0, sizeof m->slot);
+	m->n_extra = 0;
+	json_space(&j);
+	if (j.p == j.end || *j.p++ != '{')
+		return LINE_TEXT;
+	json_space(&j);
+	if (j.p < j.end && *j.p == '}') {
+		j.p++;
+	} else {
+		for (;;) {
+			if (j.keys_left-- <= 0 || !json_string(&j, &escapes, &x.key))
+				return LINE_TEXT;
+			json_space(&j);
+			if (j.p == j.end || *j.p++ != ':')
+				return LINE_TEXT;
+			json_space(&j);
+			if (!json_value(&j, &x.type, &x.value) || !take_member(m, x))
+				return LINE_TEXT;
+			json_space(&j);
+			if (j.p < j.end && *j.p == '}')
+				break;
+			if (j.p == j.end || *j.p++ != ',')
+				return LINE_TEXT;
+			json_space(&j);
+		}
+		j.p++;
+	}
+	json_space(&j);
+	if (j.p != j.end)
+		return LINE_TEXT;
+	return j.unstorable ? LINE_UNSTORABLE : LINE_JSON;
+}
+
+/* ---- members to columns ---- */
+
+/* A string's characters; they stay where they are unless it has escapes. */
+static struct text string_text(struct text value, struct buf *room)
+{
+	struct text inside = { value.s + 1, value.len - 2 };
+
+	if (!memchr(inside.s, '\\', inside.len))
+		return inside;
+	buf_reset(room);
+	if (!json_unescape(inside, room))
+		return inside;
+	return (struct text){ room->data, room->len };
+}
+
+/* Seconds, milliseconds, microseconds or nanoseconds since 1970, told apart by
+ * size: each reading is plausible for one of them only, from 1973 to 5138. */
+static bool epoch(struct text t, int64_t *ret_us)
+{
+	double v;
+
+	if (!parse_double(t, &v) || v <= 0)
+		return false;
+	*ret_us = v < 1e11 ? (int64_t)(v * 1e6) : v < 1e14 ? (int64_t)(v * 1e3)
+		: v < 1e17 ? (int64_t)v : v < 1e20 ? (int64_t)(v / 1e3) : 0;
+	return *ret_us > 0;
+}
+
+static bool timestamp(const struct member *x, int64_t now_us, int64_t *ret_us)
+{
+	struct text t = x->value;
+	bool ok = x->type == JSON_STRING
+		? parse_rfc3339((struct text){ t.s + 1, t.len - 2 }, ret_us) ||
+		  epoch((struct text){ t.s + 1, t.len - 2 }, ret_us)
+		: epoch(t, ret_us);
+
+	return ok && *ret_us >= now_us - LINE_PAST_DAYS * US_PER_DAY &&
+	       *ret_us <= now_us + LINE_FUTURE_DAYS * US_PER_DAY;
+}
+
+static bool level(const struct member *x, enum log_level *ret)
+{
+	struct text t = x->value;
+
+	if (x->type == JSON_NUMBER)
+		return level_from_number(t, ret);
+	if (x->type != JSON_STRING)
+		return false;
+	t = (struct text){ t.s + 1, t.len - 2 };
+	return line_level(t, ret) || level_from_number(t, ret);
+}
+
+static bool add_member(struct buf *b, const struct member *x)
+{
+	return (b->len == 1 || buf_addc(b, ',')) && buf_addc(b, '"') && buf_add(b, x->key.s, x->key.len) &&
+	       buf_adds(b, "\":") && buf_add(b, x->value.s, x->value.len);
+}
+
+/* Put the context together: its own members, the extras, the mark. Where it is
+ * just the line's own object, it stays where it is. */
+static struct text context(const struct members *m, const char *mark, struct buf *room)
+{
+	const struct member *c = &m->slot[SLOT_CONTEXT];
+	bool object = c->value.s && c->type == JSON_OBJECT, ok;
+	struct json_scan inside;
+
+	if (object && m->n_extra == 0 && !mark)
+		return c->value;
+	buf_reset(room);
+	ok = buf_addc(room, '{');
+	if (object) {
+		inside = (struct json_scan){ .p = c->value.s + 1, .end = c->value.s + c->value.len - 1 };
+		json_space(&inside);
+		ok = ok && buf_add(room, inside.p, (size_t)(inside.end - inside.p));
+	} else if (c->value.s && c->type != JSON_WORD) {
+		ok = ok && add_member(room, c);
+	}
+	for (size_t i = 0; i < m->n_extra; i++)
+		ok = ok && add_member(room, &m->extra[i]);
+	if (mark)
+		ok = ok && (room->len == 1 || buf_addc(room, ',')) && buf_adds(room, mark);
+	if (!ok || !buf_addc(room, '}') || room->len == 2)
+		return (struct text){ NULL, 0 };
+	return (struct text){ room->data, room->len };
+}
+
+static void from_members(struct line_parser *p, struct members *m, int64_t now_us, const char *mark,
+			 struct sample *s)
+{
+	const struct member *x = m->slot;
+
+	s->timestamp_us = now_us;
+	if (x[SLOT_TIMESTAMP].value.s && !timestamp(&x[SLOT_TIMESTAMP], now_us, &s->timestamp_us)) {
+		s->timestamp_us = now_us;
+		add_extra(m, x[SLOT_TIMESTAMP]);
+	}
+	s->log.level = LEVEL_INFO;
+	if (x[SLOT_LEVEL].value.s && !level(&x[SLOT_LEVEL], &s->log.level))
+		add_extra(m, x[SLOT_LEVEL]);
+	s->log.logger = (struct text){ NULL, 0 };
+	if (x[SLOT_LOGGER].value.s)
+		s->log.logger = string_text(x[SLOT_LOGGER].value, &p->logger);
+	s->log.message = (struct text){ "", 0 };
+	if (x[SLOT_MESSAGE].value.s)
+		s->log.message = x[SLOT_MESSAGE].type == JSON_STRING
+			? string_text(x[SLOT_MESSAGE].value, &p->message) : x[SLOT_MESSAGE].value;
+	s->log.context = context(m, mark, &p->context);
+}
+
+static void from_text(struct line_parser *p, struct text line, int64_t now_us, const char *mark,
+		      struct sample *s)
+{
+	struct members none __attribute__((uninitialized));
+
+	memset(none.slot, 0, sizeof none.slot);
+	none.n_extra = 0;
+	s->timestamp_us = now_us;
+	s->log.level = guess_level(line);
+	s->log.logger = (struct text){ NULL, 0 };
+	s->log.message = line;
+	s->log.context = context(&none, mark, &p->context);
+}
+
+/* The line with what cannot be stored replaced. TEXT_MAX is room enough: a byte
+ * grows to three at most, a number by its quotes. */
+static struct text repair(struct line_parser *p, struct text raw, bool json)
+{
+	buf_reset(&p->repaired);
+	if (!json_repair(raw, json, &p->repaired))
+		return TEXT("(a line that could not be repaired: out of memory)");
+	return (struct text){ p->repaired.data, p->repaired.len };
+}
+
+/* Scan the line, and once more repaired where it is JSON that can't be stored. */
+static enum verdict scan_line(struct line_parser *p, struct text raw, bool clean, struct members *m)
+{
+	enum verdict verdict;
+
+	if (!clean)
+		raw = repair(p, raw, true);
+	verdict = scan_object(raw, m);
+	if (verdict == LINE_UNSTORABLE && clean)
+		verdict = scan_object(repair(p, raw, true), m);
+	return verdict;
+}
+
+void line_parse(struct line_parser *p, struct text raw, int64_t now_us, const char *mark, struct sample *s)
+{
+	/* scan_object() sets what is read: clearing 6 kB for each line would cost more
+	 * than parsing it. */
+	struct members m __attribute__((uninitialized));
+	bool clean;
+
+	while (raw.len > 0 && raw.s[raw.len - 1] == '\r')
+		raw.len--;
+	if (raw.len >= 3 && memcmp(raw.s, "\xef\xbb\xbf", 3) == 0)      /* byte order mark */
+		raw = (struct text){ raw.s + 3, raw.len - 3 };
+	clean = json_text_is_clean(raw);
+	s->kind = SAMPLE_LOG;
+	if (scan_line(p, raw, clean, &m) == LINE_JSON)
+		from_members(p, &m, now_us, mark, s);
+	else
+		from_text(p, clean ? raw : repair(p, raw, false), now_us, mark, s);
+}
+
+void line_parser_init(struct line_parser *p)
+{
+	*p = (struct line_parser){ BUF(TEXT_MAX), BUF(TEXT_MAX), BUF(TEXT_MAX), BUF(TEXT_MAX) };
+}
+
+void line_parser_free(struct line_parser *p)
+{
+	buf_free(&p->repaired);
+	buf_free(&p->message);
+	buf_free(&p->logger);
+	buf_free(&p->context);
+}

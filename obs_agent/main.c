@@ -1,0 +1,178 @@
+/*
+ * obs_agent - collects metrics, checks and log lines of one application and
+ * writes them to PostgreSQL, exactly once.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../common/err.h"
+#include "config.h"
+#include "doctor.h"
+#include "pg.h"
+#include "run.h"
+#include "status.h"
+
+static const char usage[] =
+	"Usage: obs_agent --app NAME [--config FILE] [OPTION]\n"
+	"       obs_agent status --app NAME\n"
+	"       obs_agent doctor --app NAME [--config FILE]\n"
+	"\n"
+	"Collects metrics, runs HTTP checks and follows the logs of one application, and\n"
+	"writes them to PostgreSQL.\n"
+	"\n"
+	"  --app NAME        the application; its configuration is section monitoring: of\n"
+	"                    /opt/deployments/NAME/config.yml\n"
+	"  --config FILE     another configuration file\n"
+	"  --check-config    say whether the configuration is valid (exit code 0 or 78)\n"
+	"  --print-config    print the configuration in force, secrets masked\n"
+	"  --print-keys      print all keys with defaults and meanings\n"
+	"  --once            collect and write one round, then end\n"
+	"  --dry-run         collect one round and print it as JSON, write nothing\n"
+	"  --version         print the version\n"
+	"  --help            print this\n"
+	"\n"
+	"  status            how the running agent is doing, as JSON\n"
+	"  doctor            look for what keeps the agent from working, and say how to mend it\n"
+	"\n"
+	"Examples:\n"
+	"  obs_agent --app my-app --check-config\n"
+	"  obs_agent --app my-app --once --dry-run\n"
+	"  systemctl enable --now obs-agent@my-app\n";
+
+enum action { RUN, CHECK_CONFIG, PRINT_CONFIG, PRINT_KEYS, PRINT_KEYS_MARKDOWN, STATUS, DOCTOR, VERSION, HELP };
+
+static const struct option options[] = {
+	{ "app", required_argument, NULL, 'a' },
+	{ "config", required_argument, NULL, 'c' },
+	{ "check-config", no_argument, NULL, 'k' },
+	{ "print-config", no_argument, NULL, 'p' },
+	{ "print-keys", optional_argument, NULL, 'K' },
+	{ "once", no_argument, NULL, 'o' },
+	{ "dry-run", no_argument, NULL, 'd' },
+	{ "version", no_argument, NULL, 'V' },
+	{ "help", no_argument, NULL, 'h' },
+	{ 0 },
+};
+
+struct command {
+	enum action action;
+	struct run_options run;
+};
+
+static int misuse(const char *what, const char *arg)
+{
+	fprintf(stderr, "obs_agent: %s%s; try obs_agent --help\n", what, arg);
+	return RUN_USAGE;
+}
+
+static int parse_options(int argc, char **argv, struct command *c)
+{
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1)
+		switch (opt) {
+		case 'a': c->run.app = optarg; break;
+		case 'c': c->run.config_path = optarg; break;
+		case 'k': c->action = CHECK_CONFIG; break;
+		case 'p': c->action = PRINT_CONFIG; break;
+		case 'K':
+			c->action = optarg && strcmp(optarg, "markdown") == 0 ? PRINT_KEYS_MARKDOWN : PRINT_KEYS;
+			break;
+		case 'o': c->run.once = true; break;
+		case 'd': c->run.dry_run = true; break;
+		case 'V': c->action = VERSION; break;
+		case 'h': c->action = HELP; break;
+		default: return misuse("unknown option or missing value", "");
+		}
+	for (; optind < argc; optind++) {
+		if (strcmp(argv[optind], "status") == 0)
+			c->action = STATUS;
+		else if (strcmp(argv[optind], "doctor") == 0)
+			c->action = DOCTOR;
+		else
+			return misuse("unknown command ", argv[optind]);
+	}
+	return 0;
+}
+
+/* A name becomes part of paths and unit names. */
+static bool valid_app(const char *app)
+{
+	size_t n = strlen(app);
+
+	return n > 0 && n <= 100 && app[0] != '.' && app[0] != '-' &&
+	       strspn(app, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == n;
+}
+
+static int with_config(const struct command *c)
+{
+	struct config config;
+	struct err e;
+
+	if (config_load(c->run.config_path, c->run.app, &config, &e) < 0) {
+		fprintf(stderr, "%s\n", e.msg);
+		return RUN_CONFIG;
+	}
+	if (c->action == PRINT_CONFIG)
+		config_print(&config, stdout);
+	else
+		printf("%s: valid\n", c->run.config_path);
+	config_free(&config);
+	return RUN_OK;
+}
+
+static int act(const struct command *c)
+{
+	struct err e;
+
+	switch (c->action) {
+	case CHECK_CONFIG:
+	case PRINT_CONFIG:
+		return with_config(c);
+	case STATUS:
+		if (status_ask(c->run.app, stdout, &e) < 0) {
+			fprintf(stderr, "obs_agent: %s\n", e.msg);
+			return RUN_UNAVAILABLE;
+		}
+		return RUN_OK;
+	case DOCTOR:
+		return doctor_run(c->run.config_path, c->run.app, pg_doctor, stdout);
+	default:
+		return run(&c->run);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct command c = { .action = RUN };
+	char path[256];
+	int r = parse_options(argc, argv, &c);
+
+	if (r)
+		return r;
+	switch (c.action) {
+	case VERSION:
+		puts("obs_agent " OBSERV_VERSION);
+		return RUN_OK;
+	case HELP:
+		fputs(usage, stdout);
+		return RUN_OK;
+	case PRINT_KEYS:
+	case PRINT_KEYS_MARKDOWN:
+		config_print_keys(stdout, c.action == PRINT_KEYS_MARKDOWN);
+		return RUN_OK;
+	default:
+		break;
+	}
+	if (!c.run.app)
+		return misuse("which application? say --app NAME", "");
+	if (!valid_app(c.run.app))
+		return misuse("an application's name has letters, digits, '.', '_' and '-' only, not ", c.run.app);
+	if (!c.run.config_path) {
+		snprintf(path, sizeof path, "/opt/deployments/%s/config.yml", c.run.app);
+		c.run.config_path = path;
+	}
+	return act(&c);
+}

@@ -1,0 +1,65 @@
+/*
+ * pg.h - the one connection to PostgreSQL, and the only file that knows libpq.
+ *
+ * Owns connecting, the hello that tells where the database stands, sending a
+ * batch as one transaction, deadlines and back-off. Promises never to block the
+ * loop after the name of the server is resolved, and never to guess: after any
+ * failure the connection is dropped, and the next hello says what was committed.
+ * Leaves out which batch is sent when (deliver.h).
+ */
+#ifndef OBS_AGENT_PG_H
+#define OBS_AGENT_PG_H
+
+#include <stdio.h>
+#include <systemd/sd-event.h>
+
+#include "../common/err.h"
+#include "../logcore/logcore.h"
+#include "batch.h"
+#include "config.h"
+
+struct pg;
+
+/* What the database says when a connection is up. */
+struct pg_hello {
+	int64_t last_seq;               /* of the last batch that was committed */
+	const struct position *streams; /* unfinished streams; `to` is the committed position */
+	size_t n_streams;
+};
+
+/* Why a connection or a batch failed, as far as it changes what is done next. */
+enum pg_verdict {
+	PG_RETRY,                       /* the server is away or busy: soon again */
+	PG_WAIT,                        /* rights, disk, schema: somebody must mend it; each minute */
+	PG_FENCED,                      /* another agent has this identity: give up */
+	PG_MOVED,                       /* positions or sequence are not what we thought: ask again */
+	PG_DATA,                        /* the server refuses a value in the batch */
+};
+
+struct pg_events {
+	void (*ready)(void *data, const struct pg_hello *hello);
+	void (*committed)(void *data);
+	void (*lost)(void *data, enum pg_verdict verdict, const struct err *e);
+};
+
+/* Begin to connect, after a random part of `spread_us` (a fleet that restarts
+ * together must not arrive together). `c` must outlive the connection. */
+int pg_new(sd_event *loop, const struct config *c, struct logcore *log, int64_t spread_us,
+	   const struct pg_events *events, void *data, struct pg **ret, struct err *e);
+void pg_free(struct pg *p);
+
+/* True between ready() and lost() when no batch is on its way. */
+bool pg_can_send(const struct pg *p);
+
+/* Send `b` (b->seq set) as one transaction; committed() or lost() follows. `state`
+ * is the agent's own state as a JSON object, or absent. */
+void pg_send(struct pg *p, struct batch *b, struct text state);
+
+/* Server clock minus ours at the last hello, microseconds. */
+int64_t pg_skew_us(const struct pg *p);
+
+/* Check by hand, for `doctor`: connects, blocks for 15 s at most, prints a line
+ * for each thing looked at and its remedy. 0: all well. */
+int pg_doctor(const struct config *c, FILE *out);
+
+#endif

@@ -1,0 +1,46 @@
+/*
+ * reader.h - from the bytes of a stream to log samples.
+ *
+ * Owns the block buffer and the line parser. Promises that the position only
+ * ever stands behind a newline, that a line is handed over once, and that an
+ * over-long line costs no memory: it is cut, marked, and counted in a gap row.
+ */
+#ifndef OBS_AGENT_READER_H
+#define OBS_AGENT_READER_H
+
+#include "agent.h"
+#include "line.h"
+#include "stream.h"
+
+struct reader {
+	struct agent *agent;
+	struct line_parser parser;
+	char *block;                    /* LINE_BYTES_MAX + 1 bytes */
+	int64_t lines, bytes, cut;      /* handed over since the start */
+};
+
+enum reader_result {
+	READER_END,                     /* nothing more to read now */
+	READER_MORE,                    /* one block is done, there may be more */
+	READER_FULL,                    /* the batch is full: go on when there is room */
+};
+
+int reader_init(struct reader *r, struct agent *a, struct err *e);
+void reader_free(struct reader *r);
+
+/* Read at most one block of `s`. */
+enum reader_result reader_read(struct reader *r, struct stream *s);
+
+/* The file is over: hand over what stands behind the last newline, marked, and
+ * declare the stream finished. False: the batch is full, try again. */
+bool reader_finish(struct reader *r, struct stream *s);
+
+/* The file was truncated: count what is known to be lost, end this stream and
+ * begin a new one on the same file. False: the batch is full, try again. */
+bool reader_truncated(struct reader *r, struct stream *s, int64_t size_before);
+
+/* A gap row about `s`. */
+void reader_gap(struct reader *r, const struct stream *s, const char *kind, int64_t lines, int64_t bytes,
+		const char *detail);
+
+#endif

@@ -1,0 +1,30 @@
+/*
+ * run.h - the agent's life: start everything in order, follow signals, stop in
+ * reverse. What sources may ask of it is in agent.h.
+ */
+#ifndef OBS_AGENT_RUN_H
+#define OBS_AGENT_RUN_H
+
+#include <stdbool.h>
+
+struct run_options {
+	const char *app;
+	const char *config_path;
+	bool once;                      /* one round, wait for the commit, exit */
+	bool dry_run;                   /* one round, print it as JSON, no database */
+};
+
+/* Exit codes, as sysexits.h has them; the unit file names the last two. */
+enum {
+	RUN_OK = 0,
+	RUN_FAILED = 1,
+	RUN_USAGE = 2,
+	RUN_UNAVAILABLE = 69,           /* --once: the database did not answer */
+	RUN_FENCED = 76,                /* another agent has this identity */
+	RUN_CONFIG = 78,
+};
+
+/* Run until told to stop; returns an exit code. */
+int run(const struct run_options *o);
+
+#endif

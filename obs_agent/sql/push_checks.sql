@@ -1,0 +1,1 @@
+SELECT observ.push_checks($1,$2,$3)

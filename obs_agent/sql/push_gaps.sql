@@ -1,0 +1,1 @@
+SELECT observ.push_gaps($1,$2,$3)

@@ -1,0 +1,1 @@
+SELECT observ.push_metrics($1,$2,$3)

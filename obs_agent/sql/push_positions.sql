@@ -1,0 +1,1 @@
+SELECT observ.push_positions($1,$2,$3)

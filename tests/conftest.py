@@ -1,0 +1,83 @@
+"""Fixtures for tests/system and tests/browser; the classes are in harness.py."""
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from harness import Agent, Cluster  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "smoke: short enough to run again under the sanitizers")
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory):
+    """One server for the session; a test that stops it starts it again."""
+    server = Cluster(tmp_path_factory.mktemp("pg"))
+    server.start()
+    yield server
+    server.stop("immediate")
+
+
+@pytest.fixture
+def own_cluster(tmp_path):
+    """A server for one test that wants to break it."""
+    server = Cluster(tmp_path / "pg")
+    server.start()
+    yield server
+    server.stop("immediate")
+
+
+@pytest.fixture
+def db(cluster):
+    """A new database with the schema."""
+    database = cluster.new_database()
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def short_dir():
+    """A folder with a name short enough for sockets (107 bytes)."""
+    folder = tempfile.mkdtemp(prefix="obs-")
+    yield Path(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def make_agent(request, tmp_path, short_dir):
+    """make_agent(database, app="shop", name=..., **monitoring) -> Agent, not started. All are stopped at the end.
+
+    Keys of `monitoring` override: enabled, postgres_url, vps_name "test", collection_interval 10.
+    """
+    agents = []
+
+    def make(database, app="shop", name=None, environment=None, **monitoring):
+        name = name or f"agent{len(agents) + 1}"
+        runtime = short_dir / name
+        runtime.mkdir()
+        settings = {"enabled": True, "vps_name": "test", "collection_interval": 10, **monitoring}
+        if database is not None:
+            settings.setdefault("postgres_url", database.url())
+        agents.append(Agent(tmp_path / name, runtime, app, settings, environment))
+        return agents[-1]
+
+    yield make
+    for agent in agents:
+        if agent.running():
+            agent.kill()
+    report = getattr(request.node, "report", None)
+    if report is not None and report.failed:
+        for agent in agents:
+            print(f"--- log of {agent.folder.name}, last lines\n{agent.said()[-6000:]}")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    if call.when == "call":
+        item.report = outcome.get_result()

@@ -1,0 +1,192 @@
+"""What the system and browser tests are made of: a private PostgreSQL with the schema, agents that write to it.
+
+The programs under test come from OBSERV_BUILD (the Makefile sets it; default: build/). Nothing here
+sleeps for a guessed time: wait_for() looks until the condition holds or its deadline has passed.
+"""
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+TOP = Path(__file__).resolve().parents[1]
+BUILD = Path(os.environ.get("OBSERV_BUILD", TOP / "build"))
+AGENT = BUILD / "obs_agent" / "obs_agent"
+
+
+def wait_for(condition, what, timeout=10.0, every=0.05):
+    """Call condition() until it returns something true, and return that."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {timeout:g} s: {what} (last: {value!r})")
+        time.sleep(every)
+
+
+def run(*command, timeout=120, **options):
+    """Run to the end; the exit status must be 0. Returns what it wrote to stdout."""
+    done = subprocess.run([str(c) for c in command], timeout=timeout, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, **options)
+    assert done.returncode == 0, f"{command}: exit status {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+class Cluster:
+    """A private PostgreSQL server (scripts/pg), reached by a unix socket only."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.databases = 0
+
+    def pg(self, *arguments):
+        return run(TOP / "scripts" / "pg", *arguments).strip()
+
+    def start(self, *settings):
+        options = [part for s in settings for part in ("-c", s)]
+        return self.pg("start", self.folder, *options)
+
+    def stop(self, mode="fast"):
+        self.pg("stop", self.folder, mode)
+
+    def url(self, database="postgres", user="postgres"):
+        return self.pg("url", self.folder, database, user)
+
+    def new_database(self):
+        """A database with the schema, and a role `agents` that may write as any server."""
+        self.databases += 1
+        name = f"observ_{self.databases}"
+        self.pg("install", self.folder, name)
+        database = Database(self, name)
+        database.query("""DO $$ BEGIN
+            IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'agents') THEN
+                CREATE ROLE agents LOGIN IN ROLE observ_agent_any;
+            END IF; END $$""")
+        return database
+
+
+class Database:
+    """One database of a cluster, seen by its superuser; each query is its own transaction."""
+
+    def __init__(self, cluster, name):
+        self.cluster, self.name = cluster, name
+        self.connection = None
+
+    def url(self, user="agents"):
+        return self.cluster.url(self.name, user)
+
+    def connect(self, user="postgres"):
+        connection = psycopg2.connect(self.url(user))
+        connection.autocommit = True
+        return connection
+
+    def query(self, sql, *parameters):
+        """All rows, as tuples; [] for a statement that returns none. Survives a restart of the server."""
+        for attempt in (1, 2):
+            try:
+                if self.connection is None or self.connection.closed:
+                    self.connection = self.connect()
+                with self.connection.cursor() as cursor:
+                    cursor.execute(sql, parameters or None)
+                    return cursor.fetchall() if cursor.description else []
+            except (psycopg2.OperationalError, psycopg2.InterfaceError):
+                self.close()
+                if attempt == 2:
+                    raise
+
+    def one(self, sql, *parameters):
+        """The first column of the only row."""
+        rows = self.query(sql, *parameters)
+        assert len(rows) == 1, f"{sql}: {len(rows)} rows"
+        return rows[0][0]
+
+    def count(self, table, where="true", *parameters):
+        return self.one(f"SELECT count(*) FROM {table} WHERE {where}", *parameters)
+
+    def wait(self, sql, *parameters, timeout=10.0):
+        """Until the first column of the first row is true; a server that is away counts as not yet."""
+        def look():
+            try:
+                rows = self.query(sql, *parameters)
+            except (psycopg2.OperationalError, psycopg2.InterfaceError):
+                return None
+            return rows and rows[0][0]
+        return wait_for(look, sql, timeout)
+
+    def close(self):
+        if self.connection is not None:
+            with contextlib.suppress(psycopg2.Error):
+                self.connection.close()
+        self.connection = None
+
+
+class Agent:
+    """An obs_agent process with a configuration of its own in `folder`."""
+
+    def __init__(self, folder, runtime, app, monitoring, environment=None):
+        self.folder, self.app = Path(folder), app
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.config = self.folder / "config.yml"
+        self.log = self.folder / "agent.log"
+        state = self.folder / "state"
+        state.mkdir(exist_ok=True)
+        self.environment = {**os.environ, "STATE_DIRECTORY": str(state), "RUNTIME_DIRECTORY": str(runtime),
+                            **(environment or {})}
+        self.process = None
+        self.configure(monitoring)
+
+    def configure(self, monitoring):
+        """Write the configuration whole: JSON is YAML."""
+        new = self.config.with_suffix(".new")
+        new.write_text(json.dumps({"monitoring": monitoring}, indent=1) + "\n")
+        new.replace(self.config)
+
+    def command(self, *arguments):
+        return [str(AGENT), "--app", self.app, "--config", str(self.config), *map(str, arguments)]
+
+    def start(self, *arguments):
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(self.command(*arguments), env=self.environment, cwd=self.folder,
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        return self
+
+    def run(self, *arguments, timeout=30):
+        """Run to the end; returns the CompletedProcess whatever its exit status."""
+        return subprocess.run(self.command(*arguments), env=self.environment, cwd=self.folder, text=True,
+                              capture_output=True, timeout=timeout)
+
+    def reload(self):
+        self.process.send_signal(signal.SIGHUP)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self, timeout=5.0):
+        """SIGTERM; returns the exit status. Not gone within the timeout: the test fails."""
+        self.process.terminate()
+        return self.wait(timeout)
+
+    def wait(self, timeout=5.0):
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            pytest.fail(f"the agent did not end within {timeout:g} s:\n{self.said()}")
+
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def said(self):
+        """Its own log so far."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def wait_said(self, text, timeout=10.0):
+        wait_for(lambda: text in self.said(), f"{text!r} in the agent's log:\n{self.said()[-4000:]}", timeout)

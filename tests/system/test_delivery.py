@@ -1,0 +1,265 @@
+"""Exactly once: lines are written at a rate and numbered, things break, and each line is one row in the end."""
+import json
+import os
+import random
+import threading
+import time
+
+import pytest
+from harness import wait_for
+from writer import Writer, check_exactly_once
+
+
+@pytest.fixture
+def log(tmp_path):
+    folder = tmp_path / "log"
+    folder.mkdir()
+    return folder / "app.log"
+
+
+@pytest.mark.smoke
+def test_a_line_is_in_the_database_within_two_seconds(db, make_agent, log):
+    log.write_text('{"message":"first"}\n')
+    make_agent(db, log_files=[str(log)]).start()
+    db.wait("SELECT count(*) = 1 FROM log_entries")
+    with open(log, "a") as f:
+        f.write('{"level":"ERROR","message":"second","context":{"order":7}}\n')
+    began = time.monotonic()
+    db.wait("SELECT count(*) = 2 FROM log_entries")
+    assert time.monotonic() - began < 2.0
+    assert db.query("SELECT level, message, context->>'order' FROM log_entries WHERE message = 'second'") == \
+        [("ERROR", "second", "7")]
+
+
+@pytest.mark.smoke
+def test_metrics_appear_each_interval(db, make_agent):
+    make_agent(db).start()
+    db.wait("SELECT count(*) >= 3 FROM vps_metrics", timeout=35)
+    gaps = [r[0] for r in db.query("""SELECT extract(epoch FROM timestamp - lag(timestamp) OVER (ORDER BY timestamp))::float
+                                        FROM vps_metrics ORDER BY timestamp OFFSET 2""")]
+    assert all(8.5 < g < 11.5 for g in gaps), gaps
+    row = db.query("SELECT cpu_percent, memory_percent, disk_percent, load_avg_1m FROM vps_metrics ORDER BY timestamp OFFSET 1 LIMIT 1")[0]
+    assert all(v is not None and v >= 0 for v in row), row
+
+
+def test_killed_fifty_times_while_the_server_restarts(own_cluster, make_agent, log):
+    db = own_cluster.new_database()
+    chance = random.Random(20)
+    agent = make_agent(db, log_files=[str(log)])
+    writer = Writer(log, rate=5000).start()
+    for kill in range(50):
+        agent.start()
+        time.sleep(chance.uniform(0.05, 2.5))   # the instant of the kill: any will do
+        agent.kill()
+        if kill % 10 == 5:
+            own_cluster.stop(chance.choice(["fast", "immediate"]))
+            own_cluster.start()
+    written = writer.stop()
+    agent.start()
+    check_exactly_once(db, written, timeout=120)
+
+
+def test_server_restarts_under_a_running_agent(own_cluster, make_agent, log):
+    db = own_cluster.new_database()
+    agent = make_agent(db, log_files=[str(log)]).start()
+    writer = Writer(log, rate=5000).start()
+    for mode in ("fast", "immediate", "fast"):
+        before = db.count("log_entries")
+        db.wait("SELECT count(*) > %s FROM log_entries", before)
+        db.close()
+        own_cluster.stop(mode)
+        own_cluster.start()
+        db.wait("SELECT count(*) > %s FROM log_entries", before, timeout=10)
+    check_exactly_once(db, writer.stop())
+    assert agent.running()
+
+
+def test_backends_killed_at_random(own_cluster, make_agent, log):
+    db = own_cluster.new_database()
+    chance = random.Random(7)
+    make_agent(db, log_files=[str(log)]).start()
+    writer = Writer(log, rate=5000).start()
+    for _ in range(20):
+        time.sleep(chance.uniform(0.05, 0.8))   # the instant: any will do
+        db.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'agents'")
+    check_exactly_once(db, writer.stop())
+
+
+def test_rotation_by_rename_under_load(db, make_agent, log):
+    make_agent(db, log_files=[str(log)]).start()
+    writer = Writer(log, rate=20000).start()
+    db.wait("SELECT count(*) > 0 FROM log_entries")
+    for i in range(10):
+        time.sleep(0.7)                         # a rhythm of rotations
+        writer.rotate(f"{log}.{i}")
+    check_exactly_once(db, writer.stop())
+    assert db.count("log_streams", "path = %s", str(log)) >= 1
+
+
+def test_symlink_switched_to_a_new_release_under_load(db, make_agent, tmp_path):
+    for i in range(4):
+        (tmp_path / f"releases/{i}/log").mkdir(parents=True)
+    current = tmp_path / "current"
+    current.symlink_to("releases/0")
+    make_agent(db, log_files=[str(current / "log/app.log")]).start()
+    writer = Writer(current / "log/app.log", rate=10000).start()
+    db.wait("SELECT count(*) > 0 FROM log_entries")
+    for i in range(1, 4):
+        time.sleep(1.5)                         # a rhythm of releases
+        new = tmp_path / "new"
+        new.symlink_to(f"releases/{i}")
+        new.replace(current)
+        time.sleep(0.3)                         # the old release writes on for a while
+        with writer.lock:
+            writer.reopen()
+    check_exactly_once(db, writer.stop())
+
+
+def test_rotated_twice_while_the_agent_is_stopped(db, make_agent, log):
+    agent = make_agent(db, log_files=[str(log)]).start()
+    writer = Writer(log, rate=5000).start()
+    db.wait("SELECT count(*) > 1000 FROM log_entries")
+    agent.kill()
+    began = writer.written
+    wait_for(lambda: writer.written > began + 3000, "the writer goes on")
+    writer.rotate(f"{log}.1")
+    wait_for(lambda: writer.written > began + 6000, "the writer goes on")
+    os.rename(f"{log}.1", f"{log}.2")
+    writer.rotate(f"{log}.1")
+    wait_for(lambda: writer.written > began + 9000, "the writer goes on")
+    agent.start()
+    check_exactly_once(db, writer.stop())
+
+
+def test_a_partial_line_waits_for_its_end(db, make_agent, log):
+    agent = make_agent(db, log_files=[str(log)]).start()
+    log.write_text('{"message":"whole"}\n{"message":"ha')
+    db.wait("SELECT count(*) = 1 FROM log_entries")
+    agent.kill()
+    agent.start()
+    with open(log, "a") as f:
+        f.write('lf"}\n')
+    db.wait("SELECT count(*) = 2 FROM log_entries")
+    assert db.query("SELECT message FROM log_entries ORDER BY stream_offset") == [("whole",), ("half",)]
+
+
+def test_truncation_is_a_gap_and_the_new_text_is_read_once(db, make_agent, log):
+    make_agent(db, log_files=[str(log)]).start()
+    for turn, text in enumerate(["old one\nold two\n", "new\n", "longer than all that was here before\n"]):
+        log.write_text(text)                    # truncates the same file
+        db.wait("SELECT count(*) >= %s FROM log_entries", [2, 3, 4][turn])
+    assert sorted(m for (m,) in db.query("SELECT message FROM log_entries")) == \
+        ["longer than all that was here before", "new", "old one", "old two"]
+    assert db.query("SELECT kind, count(*)::int FROM gaps GROUP BY kind") == [("truncated", 2)]
+
+
+def test_a_line_too_long_is_cut_marked_and_counted(db, make_agent, log):
+    make_agent(db, log_files=[str(log)]).start()
+    with open(log, "w") as f:
+        f.write("before\n" + "x" * 1_000_000 + "\n" + "y" * 262144 + "\nafter\n")
+    db.wait("SELECT count(*) = 4 FROM log_entries")
+    assert db.query("SELECT length(message), context->>'_cut_bytes' FROM log_entries ORDER BY stream_offset") == \
+        [(6, None), (262144, "1000000"), (262144, None), (5, None)]
+    assert db.query("SELECT kind, lines::int, bytes::int FROM gaps") == [("line_cut", 1, 1_000_000 - 262144)]
+
+
+def test_of_two_agents_with_one_identity_the_older_is_fenced(db, make_agent, log):
+    log.write_text("one\n")
+    first = make_agent(db, name="first", log_files=[str(log)]).start()
+    db.wait("SELECT count(*) = 1 FROM log_entries")
+    second = make_agent(db, name="second", log_files=[str(log)]).start()
+    second.wait_said("connected to the database")
+    with open(log, "a") as f:
+        f.write("two\n")
+    assert first.wait(15) == 76
+    assert "another agent" in first.said()
+    db.wait("SELECT count(*) = 2 FROM log_entries")
+    assert second.running()
+    assert db.query("SELECT message, count(*)::int FROM log_entries GROUP BY 1 ORDER BY 1") == [("one", 1), ("two", 1)]
+
+
+def test_rights_taken_away_and_given_back(db, make_agent, log):
+    writer = Writer(log, rate=1000).start()
+    agent = make_agent(db, log_files=[str(log)]).start()
+    db.wait("SELECT count(*) > 100 FROM log_entries")
+    db.query("REVOKE observ_agent_any FROM agents")
+    agent.wait_said("database refuses")
+    assert "42501" in agent.said()
+    db.query("GRANT observ_agent_any TO agents")
+    check_exactly_once(db, writer.stop(), timeout=90)
+
+
+@pytest.mark.smoke
+def test_stops_within_five_seconds_under_load(db, make_agent, log):
+    agent = make_agent(db, log_files=[str(log)]).start()
+    writer = Writer(log, rate=20000).start()
+    db.wait("SELECT count(*) > 1000 FROM log_entries")
+    assert agent.stop(timeout=5.0) == 0
+    agent.start()
+    check_exactly_once(db, writer.stop())
+
+
+def test_once_writes_one_round_and_ends(db, make_agent, log):
+    log.write_text("one\ntwo\n")
+    done = make_agent(db, log_files=[str(log)]).run("--once")
+    assert done.returncode == 0, done.stderr
+    assert (db.count("log_entries"), db.count("vps_metrics") >= 1) == (2, True)
+
+
+def test_dry_run_prints_json_and_writes_nothing(db, make_agent, log):
+    log.write_text('ERROR one\n{"message":"two"}\n')
+    done = make_agent(db, log_files=[str(log)]).run("--once", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [r["message"] for r in rows if r["table"] == "log_entries"] == ["ERROR one", "two"]
+    assert any(r["table"] == "vps_metrics" and r["memory_percent"] > 0 for r in rows)
+    assert (db.count("log_entries"), db.count("vps_metrics"), db.count("agents")) == (0, 0, 0)
+
+
+@pytest.mark.smoke
+def test_status_tells_how_it_goes(db, make_agent, log):
+    log.write_text("one\n")
+    agent = make_agent(db, log_files=[str(log)]).start()
+    db.wait("SELECT count(*) = 1 FROM log_entries")
+    status = json.loads(agent.run("status").stdout)
+    assert status["connected"] and status["lost"] == 0
+    assert status["tail"]["streams"][0]["path"] == str(log)
+    agent.kill()
+    stopped = agent.run("status")
+    assert stopped.returncode == 69 and "is the agent running?" in stopped.stderr
+
+
+@pytest.mark.smoke
+def test_reload_keeps_the_old_configuration_when_the_new_one_is_broken(db, make_agent, log):
+    other = log.with_name("other.log")
+    agent = make_agent(db, log_files=[str(log)]).start()
+    log.write_text("one\n")
+    db.wait("SELECT count(*) = 1 FROM log_entries")
+    agent.config.write_text("monitoring: [")
+    agent.reload()
+    agent.wait_said("not reloaded")
+    agent.configure({"enabled": True, "vps_name": "test", "collection_interval": 10, "postgres_url": db.url(),
+                     "log_files": [str(log), str(other)]})
+    agent.reload()
+    agent.wait_said("configuration reloaded")
+    other.write_text("two\n")
+    with open(log, "a") as f:
+        f.write("three\n")
+    db.wait("SELECT count(*) = 3 FROM log_entries")
+
+
+def test_many_files_take_turns(db, make_agent, tmp_path):
+    """More busy files than one batch has room for streams."""
+    files = [tmp_path / f"many/{i}.log" for i in range(150)]
+    files[0].parent.mkdir()
+    make_agent(db, log_files=[str(tmp_path / "many/*.log")]).start()
+    for turn in range(3):
+        for i, path in enumerate(files):
+            with open(path, "a") as f:
+                f.write(f"file {i} turn {turn}\n" * 5)
+    db.wait("SELECT count(*) = 2250 FROM log_entries", timeout=20)
+    assert db.one("SELECT count(DISTINCT message) FROM log_entries") == 450
+
+
+def test_threads_of_the_test_itself_are_gone():
+    assert threading.active_count() == 1

@@ -1,0 +1,81 @@
+"""A log that can be checked: numbered lines, written at a steady rate by a thread, rotated while it writes."""
+import json
+import os
+import random
+import threading
+import time
+
+
+class Writer:
+    """Appends lines {"message": "line N", "context": {"n": N}} to `path` until stop().
+
+    Writes what is due every few milliseconds, in pieces that end anywhere in a line, so that a reader
+    meets half lines all the time. Each line is numbered once over all files, whatever is rotated.
+    """
+
+    def __init__(self, path, rate, seed=1):
+        self.path = str(path)
+        self.rate = rate
+        self.random = random.Random(seed)
+        self.written = 0
+        self.fd = self.open()
+        self.lock = threading.Lock()
+        self.done = threading.Event()
+        self.thread = threading.Thread(target=self.loop, daemon=True)
+
+    def open(self):
+        return os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+
+    def line(self):
+        n = self.written
+        self.written += 1
+        text = {"level": "INFO", "logger": "writer", "message": f"line {n}", "context": {"n": n, "pad": "x" * (n % 97)}}
+        return (json.dumps(text, separators=(",", ":")) + "\n").encode()
+
+    def write_some(self, count):
+        data = b"".join(self.line() for _ in range(count))
+        cut = self.random.randrange(len(data) + 1)
+        with self.lock:
+            os.write(self.fd, data[:cut])
+            os.write(self.fd, data[cut:])
+
+    def loop(self):
+        start, sent = time.monotonic(), 0
+        while not self.done.wait(0.005):
+            due = int((time.monotonic() - start) * self.rate) - sent
+            if due > 0:
+                self.write_some(due)
+                sent += due
+
+    def start(self):
+        self.thread.start()
+        return self
+
+    def stop(self):
+        """End, and return how many lines were written."""
+        self.done.set()
+        self.thread.join()
+        with self.lock:
+            os.close(self.fd)
+        return self.written
+
+    def rotate(self, to):
+        """Rename the file and go on in a new one, as logrotate with `create` does."""
+        with self.lock:
+            os.rename(self.path, to)
+            self.reopen()
+
+    def reopen(self):
+        os.close(self.fd)
+        self.fd = self.open()
+
+
+def check_exactly_once(db, written, timeout=60.0):
+    """Every line once: waits until as many rows are there as lines were written, then looks for doubles."""
+    db.wait("SELECT count(*) >= %s FROM log_entries WHERE logger = 'writer'", written, timeout=timeout)
+    rows, distinct, low, high = db.query(
+        """SELECT count(*), count(DISTINCT (context->>'n')::bigint), min((context->>'n')::bigint),
+                  max((context->>'n')::bigint) FROM log_entries WHERE logger = 'writer'""")[0]
+    assert (rows, distinct, low, high) == (written, written, 0, written - 1)
+    assert db.count("log_entries", "logger IS DISTINCT FROM 'writer'") == 0, "a line was torn"
+    assert db.count("gaps") == 0, db.query("SELECT kind, detail FROM gaps")

@@ -1,0 +1,112 @@
+/*
+ * fake_agent.h - an agent that only keeps what sources hand over, so that one
+ * source can be tested on a real event loop without the rest.
+ */
+#ifndef TESTS_FAKE_AGENT_H
+#define TESTS_FAKE_AGENT_H
+
+#include "../../obs_agent/agent.h"
+#include "../../common/clock.h"
+
+enum { KEPT_MAX = 8192 };
+
+struct kept {
+	struct sample s;
+	int64_t mono_us;                /* when it was handed over */
+	char *text[2];                  /* its own copies of the sample's text */
+};
+
+struct agent {
+	sd_event *loop;
+	struct config config;
+	struct kept kept[KEPT_MAX];
+	size_t n;
+	int64_t latest_us;              /* of the longest stay away from the loop: see loop_until() */
+};
+
+sd_event *agent_loop(struct agent *a)
+{
+	return a->loop;
+}
+
+const struct config *agent_config(struct agent *a)
+{
+	return &a->config;
+}
+
+struct logcore *agent_log(struct agent *a)
+{
+	(void)a;
+	return NULL;
+}
+
+static struct text keep_text(struct text t, char **own)
+{
+	*own = t.s ? strndup(t.s, t.len) : NULL;
+	return (struct text){ *own, t.len };
+}
+
+bool agent_add(struct agent *a, const struct sample *s)
+{
+	struct kept *k = &a->kept[a->n];
+
+	if (a->n == KEPT_MAX)
+		abort();
+	a->n++;
+	*k = (struct kept){ .s = *s, .mono_us = mono_us() };
+	if (s->kind == SAMPLE_METRICS)
+		k->s.metrics.details = keep_text(s->metrics.details, &k->text[0]);
+	if (s->kind == SAMPLE_CHECK) {
+		k->s.check.url = keep_text(s->check.url, &k->text[0]);
+		k->s.check.error_message = keep_text(s->check.error_message, &k->text[1]);
+	}
+	return true;
+}
+
+bool agent_advance(struct agent *a, const struct position *p)
+{
+	(void)a;
+	(void)p;
+	return true;
+}
+
+static void agent_forget(struct agent *a)
+{
+	for (size_t i = 0; i < a->n; i++) {
+		free(a->kept[i].text[0]);
+		free(a->kept[i].text[1]);
+	}
+	a->n = 0;
+}
+
+static void agent_begin(struct agent *a)
+{
+	memset(a, 0, sizeof *a);
+	if (sd_event_new(&a->loop) < 0)
+		abort();
+}
+
+static void agent_end(struct agent *a)
+{
+	agent_forget(a);
+	a->loop = sd_event_unref(a->loop);
+}
+
+/* Run the loop until there are n samples, for at most that long. Measures how
+ * long one round was busy: a source that blocks shows here. */
+static bool loop_until(struct agent *a, size_t n, int64_t at_most_us)
+{
+	int64_t end = mono_us() + at_most_us, left, before;
+
+	while (a->n < n && (left = end - mono_us()) > 0) {
+		if (sd_event_prepare(a->loop) <= 0 && sd_event_wait(a->loop, (uint64_t)left) <= 0)
+			continue;
+		before = mono_us();
+		sd_event_dispatch(a->loop);
+		if (mono_us() - before > a->latest_us)
+			a->latest_us = mono_us() - before;
+	}
+	return a->n >= n;
+}
+
+#endif
