@@ -1,0 +1,957 @@
+-- schema.sql - the database of Observ.
+--
+--   createdb observ_metrics && psql observ_metrics < schema.sql
+--
+-- Installs, and upgrades what an older version of this file installed; run again it
+-- changes nothing. One transaction: all or nothing. Wants PostgreSQL 15 or newer, a
+-- database in UTF-8 for Observ alone, and a role that owns it and may create roles
+-- (CREATEROLE; superuser is not needed).
+--
+-- What must hold, here and in every change:
+-- * Keys contain vps_name, and timestamp where the table is partitioned. No triggers, no
+--   foreign keys between facts, no volatile function inside an UPDATE. So the same file runs
+--   on one PostgreSQL or, with Citus, distributed by vps_name.
+-- * Agents execute the functions marked "agent" and can do nothing else. Those run as
+--   observ_owner and ask session_user who is calling.
+-- * A value that the database refuses gives an SQLSTATE of class 22, 23 or 54: agents find
+--   the culprit by bisection. Other classes mean "try again" or "ask a human".
+-- * Locks are taken in the order agents take them: agents, vps_metrics, health_checks,
+--   log_entries, gaps, rejects, log_streams.
+
+\set ON_ERROR_STOP on
+\set version 1
+BEGIN;
+SET LOCAL client_min_messages = warning;
+SET LOCAL search_path = pg_catalog;
+SET LOCAL timezone = 'UTC';
+SELECT set_config('observ.version', :'version', true), pg_advisory_xact_lock(hashtext('observ.maintain')) \g /dev/null
+
+-- ---- may we? --------------------------------------------------------------------------
+DO $$
+BEGIN
+	IF current_setting('server_version_num')::int < 150000 THEN
+		RAISE EXCEPTION 'Observ needs PostgreSQL 15 or newer, this is %', current_setting('server_version');
+	END IF;
+	IF getdatabaseencoding() <> 'UTF8' THEN
+		RAISE EXCEPTION 'database % has encoding %, Observ needs UTF8', current_database(), getdatabaseencoding()
+			USING HINT = 'createdb -T template0 -E UTF8 ...';
+	END IF;
+END
+$$;
+
+-- ---- roles ----------------------------------------------------------------------------
+-- observ_owner      owns everything, nobody logs in as it
+-- observ_agent      may execute the agent functions
+-- observ_agent_any  as observ_agent, for any vps_name unless bound to one
+-- observ_hub        reads the tables
+-- observ_watch      reads the tables, runs maintain()
+-- observ_reader     reads the views (Grafana, people)
+DO $$
+DECLARE
+	r text;
+BEGIN
+	FOREACH r IN ARRAY ARRAY['observ_owner', 'observ_agent', 'observ_agent_any', 'observ_hub', 'observ_watch',
+				 'observ_reader'] LOOP
+		IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = r) THEN
+			EXECUTE format('CREATE ROLE %I NOLOGIN', r);
+		END IF;
+	END LOOP;
+	IF NOT pg_has_role('observ_owner', 'MEMBER') THEN
+		GRANT observ_owner TO CURRENT_USER;
+	END IF;
+	IF NOT pg_has_role('observ_agent_any', 'observ_agent', 'MEMBER') THEN
+		GRANT observ_agent TO observ_agent_any;
+	END IF;
+END
+$$;
+
+-- What only the database's owner may do is done when it is not done yet.
+DO $$
+DECLARE
+	db text := current_database();
+	path text := 'search_path=observ, public';
+BEGIN
+	IF to_regnamespace('observ') IS NULL THEN
+		CREATE SCHEMA observ AUTHORIZATION observ_owner;
+	END IF;
+	IF NOT EXISTS (SELECT FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+			WHERE d.datname = db AND s.setrole = 0 AND path = ANY (s.setconfig)) THEN
+		EXECUTE format('ALTER DATABASE %I SET search_path = observ, public', db);
+	END IF;
+	IF has_database_privilege('observ_agent', db, 'TEMPORARY') THEN
+		EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', db);
+	END IF;
+END
+$$;
+
+SET LOCAL ROLE observ_owner;
+SET LOCAL search_path = observ, pg_catalog;
+ALTER DEFAULT PRIVILEGES FOR ROLE observ_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+
+-- ---- tables: versions, agents, streams ---------------------------------------------------
+CREATE TABLE IF NOT EXISTS schema_version (
+	version int PRIMARY KEY,
+	applied_at timestamptz NOT NULL DEFAULT now(),
+	applied_by text NOT NULL DEFAULT session_user
+);
+
+DO $$
+DECLARE
+	ours int := current_setting('observ.version');
+	installed int := max(version) FROM schema_version;
+BEGIN
+	IF installed > ours THEN
+		RAISE EXCEPTION 'the database has schema version %, this file is version %', installed, ours
+			USING HINT = 'Use the schema.sql of the newer release.';
+	END IF;
+END
+$$;
+
+-- Which login role writes as which server.
+CREATE TABLE IF NOT EXISTS agent_roles (
+	role text PRIMARY KEY,
+	vps_name text NOT NULL,
+	enrolled_at timestamptz NOT NULL DEFAULT now(),
+	enrolled_by text NOT NULL DEFAULT session_user
+);
+
+-- Updated at every flush and kept small, with no index on what changes, so that updates stay
+-- on their page (HOT).
+CREATE TABLE IF NOT EXISTS agents (
+	vps_name text NOT NULL,
+	app_name text NOT NULL,
+	epoch bigint NOT NULL,                          -- which process is the agent: the newest wins
+	last_seq bigint NOT NULL DEFAULT 0,             -- the last batch committed
+	version text,
+	interval_s int,
+	skew_ms bigint,                                 -- the agent's clock minus the database's
+	state jsonb,
+	first_seen_at timestamptz NOT NULL,
+	last_seen_at timestamptz NOT NULL,              -- by the database's clock
+	PRIMARY KEY (vps_name, app_name)
+) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+
+-- How far each log file is read; the position moves in the transaction that brings the rows.
+CREATE TABLE IF NOT EXISTS log_streams (
+	vps_name text NOT NULL,
+	app_name text NOT NULL,
+	stream_id bigint NOT NULL,
+	path text NOT NULL,
+	file_id text NOT NULL,
+	head_hash text NOT NULL,
+	tail_hash text NOT NULL,
+	"position" bigint NOT NULL CHECK ("position" >= 0),
+	finished boolean NOT NULL,                      -- rotated away and read to its end
+	updated_at timestamptz NOT NULL,
+	PRIMARY KEY (vps_name, app_name, stream_id)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+
+-- ---- tables: facts --------------------------------------------------------------------
+-- Sequences hand out ids in blocks, so ids say nothing about the order of rows.
+CREATE SEQUENCE IF NOT EXISTS vps_metrics_id_seq CACHE 20;
+CREATE SEQUENCE IF NOT EXISTS health_checks_id_seq CACHE 20;
+CREATE SEQUENCE IF NOT EXISTS log_entries_id_seq CACHE 1000;
+
+-- Columns after app_name up to app_processes are the METRICS of obs_agent/sample.h, in its
+-- order, which is the wire format of push_metrics().
+CREATE TABLE IF NOT EXISTS vps_metrics (
+	id bigint NOT NULL DEFAULT nextval('vps_metrics_id_seq'),
+	"timestamp" timestamptz NOT NULL CHECK ("timestamp" >= '2000-01-01Z' AND "timestamp" < '2200-01-01Z'),
+	vps_name text NOT NULL,
+	app_name text NOT NULL,
+	cpu_percent double precision,
+	memory_percent double precision,
+	memory_mb double precision,
+	disk_percent double precision,
+	disk_gb double precision,
+	load_avg_1m double precision,
+	load_avg_5m double precision,
+	load_avg_15m double precision,
+	cpu_user_percent double precision,
+	cpu_system_percent double precision,
+	cpu_iowait_percent double precision,
+	cpu_steal_percent double precision,
+	memory_total_mb double precision,
+	swap_percent double precision,
+	swap_mb double precision,
+	disk_total_gb double precision,
+	inode_percent double precision,
+	net_rx_bytes_per_s double precision,
+	net_tx_bytes_per_s double precision,
+	disk_read_bytes_per_s double precision,
+	disk_write_bytes_per_s double precision,
+	tcp_connections double precision,
+	psi_cpu_percent double precision,
+	psi_memory_percent double precision,
+	psi_io_percent double precision,
+	uptime_s double precision,
+	processes double precision,
+	cpu_count double precision,
+	app_cpu_percent double precision,
+	app_memory_mb double precision,
+	app_restarts double precision,
+	app_processes double precision,
+	-- Mounts, interfaces; NULL: as in the last row that has them.
+	details jsonb CHECK (jsonb_typeof(details) = 'object'),
+	backfill boolean NOT NULL DEFAULT false,        -- measured while the database was away
+	received_at timestamptz NOT NULL DEFAULT now(), -- by the database's clock
+	PRIMARY KEY (vps_name, app_name, "timestamp", id)
+) PARTITION BY RANGE ("timestamp");
+
+CREATE TABLE IF NOT EXISTS health_checks (
+	id bigint NOT NULL DEFAULT nextval('health_checks_id_seq'),
+	"timestamp" timestamptz NOT NULL CHECK ("timestamp" >= '2000-01-01Z' AND "timestamp" < '2200-01-01Z'),
+	vps_name text NOT NULL,
+	app_name text NOT NULL,
+	url text NOT NULL CHECK (octet_length(url) BETWEEN 1 AND 8192),
+	status_code int,                                -- NULL: no answer
+	response_time_ms double precision,
+	success boolean NOT NULL,
+	error_message text,
+	error_class text,                               -- dns, refused, timeout, tls, protocol, status, body
+	dns_ms double precision,
+	connect_ms double precision,
+	tls_ms double precision,
+	first_byte_ms double precision,
+	cert_expires_at timestamptz,
+	attempts int,
+	backfill boolean NOT NULL DEFAULT false,
+	received_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (vps_name, app_name, "timestamp", id)
+) PARTITION BY RANGE ("timestamp");
+
+-- The words of a context too large to be taken whole: string values, in order, up to 16 KiB.
+CREATE OR REPLACE FUNCTION long_context_text(p_context jsonb) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	v text;
+	words text := '';
+BEGIN
+	FOR v IN SELECT left(j #>> '{}', 16384) FROM jsonb_path_query(p_context, 'strict $.** ? (@.type() == "string")') j LOOP
+		words := words || ' ' || v;
+		EXIT WHEN length(words) >= 16384;
+	END LOOP;
+	RETURN left(words, 16384);
+END
+$$;
+
+-- No primary key: an agent's stream and offset already say which line it is, and one more
+-- index would cost more than all it could catch.
+CREATE TABLE IF NOT EXISTS log_entries (
+	id bigint NOT NULL DEFAULT nextval('log_entries_id_seq'),
+	"timestamp" timestamptz NOT NULL,
+	vps_name text NOT NULL,
+	app_name text NOT NULL,
+	level text NOT NULL,                            -- TRACE, DEBUG, INFO, WARNING, ERROR, CRITICAL
+	logger text,
+	message text NOT NULL,
+	context jsonb,
+	stream_id bigint,                               -- with the offset of the line's first byte: the
+	stream_offset bigint,                           -- order of the file, and the lines around this one
+	received_at timestamptz NOT NULL DEFAULT now(),
+	-- A tsvector ends at 1 MiB, so text is cut: no line may be refused for its words.
+	search tsvector GENERATED ALWAYS AS (
+		to_tsvector('pg_catalog.simple'::regconfig, left(coalesce(logger || ' ', '') || message, 16384)) ||
+		CASE WHEN context IS NULL THEN ''::tsvector
+		     WHEN octet_length(context::text) <= 16384
+		     THEN jsonb_to_tsvector('pg_catalog.simple'::regconfig, context, '["string"]')
+		     ELSE to_tsvector('pg_catalog.simple'::regconfig, long_context_text(context)) END) STORED
+) PARTITION BY RANGE ("timestamp");
+
+-- What was lost, and what was refused. Rare, so not partitioned.
+CREATE TABLE IF NOT EXISTS gaps (
+	id bigint GENERATED BY DEFAULT AS IDENTITY,
+	"timestamp" timestamptz NOT NULL CHECK ("timestamp" >= '2000-01-01Z' AND "timestamp" < '2200-01-01Z'),
+	vps_name text NOT NULL,
+	app_name text NOT NULL,
+	stream_id bigint,
+	kind text NOT NULL,
+	lines bigint,
+	bytes bigint,
+	detail text,
+	received_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (vps_name, "timestamp", id)
+);
+
+CREATE TABLE IF NOT EXISTS rejects (
+	id bigint GENERATED BY DEFAULT AS IDENTITY,
+	"timestamp" timestamptz NOT NULL CHECK ("timestamp" >= '2000-01-01Z' AND "timestamp" < '2200-01-01Z'),
+	vps_name text NOT NULL,
+	app_name text NOT NULL,
+	stream_id bigint,
+	stream_offset bigint,
+	sqlstate text,
+	reason text,
+	raw bytea,
+	received_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (vps_name, "timestamp", id)
+);
+
+-- ---- tables: roll-ups, retention, jobs ------------------------------------------------------
+CREATE TABLE IF NOT EXISTS metrics_5m (
+	vps_name text NOT NULL,
+	app_name text NOT NULL,
+	"timestamp" timestamptz NOT NULL,               -- start of the bucket
+	samples int NOT NULL,
+	PRIMARY KEY (vps_name, app_name, "timestamp")
+);
+CREATE TABLE IF NOT EXISTS metrics_1h (LIKE metrics_5m INCLUDING ALL);
+
+-- The metrics that are rolled up: <name>_avg, <name>_min, <name>_max. Append-only.
+CREATE OR REPLACE FUNCTION rollup_columns() RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+SELECT ARRAY['cpu_percent', 'memory_percent', 'memory_mb', 'disk_percent', 'disk_gb', 'load_avg_1m',
+	'cpu_iowait_percent', 'cpu_steal_percent', 'swap_percent', 'inode_percent', 'net_rx_bytes_per_s',
+	'net_tx_bytes_per_s', 'disk_read_bytes_per_s', 'disk_write_bytes_per_s', 'tcp_connections', 'psi_cpu_percent',
+	'psi_memory_percent', 'psi_io_percent', 'app_cpu_percent', 'app_memory_mb']
+$$;
+
+-- A row counts as long as the most exact policy says: application and level, then application,
+-- then level, then the one with neither. keep NULL: for ever. Days end in UTC.
+CREATE TABLE IF NOT EXISTS retention_policy (
+	kind text NOT NULL CHECK (kind IN ('metrics', 'checks', 'logs', 'gaps', 'rejects', 'metrics_5m', 'metrics_1h')),
+	app_name text,
+	level text CHECK (level IS NULL OR kind = 'logs'),
+	keep interval CHECK (keep > '0'),
+	done_until timestamptz,                         -- maintain()'s own: rows before it are dealt with
+	UNIQUE NULLS NOT DISTINCT (kind, app_name, level)
+);
+
+CREATE TABLE IF NOT EXISTS rollup_state (
+	rollup text PRIMARY KEY,
+	received_until timestamptz NOT NULL             -- rows received before it are rolled up
+);
+
+CREATE TABLE IF NOT EXISTS job_runs (
+	job text NOT NULL,
+	started_at timestamptz NOT NULL,
+	finished_at timestamptz NOT NULL,
+	ok boolean NOT NULL,
+	result text NOT NULL
+);
+
+-- Indexes, columns added since, first rows: only where missing, for CREATE INDEX would make
+-- writers wait even when there is nothing to do.
+DO $$
+DECLARE
+	i text[];
+	t text;
+	c text;
+BEGIN
+	FOREACH i SLICE 1 IN ARRAY ARRAY[
+		['vps_metrics_timestamp_idx', 'vps_metrics ("timestamp" DESC)'],
+		['vps_metrics_received_at_idx', 'vps_metrics (received_at)'],
+		['health_checks_timestamp_idx', 'health_checks ("timestamp" DESC)'],
+		['log_entries_search_idx', 'log_entries USING gin (search)'],
+		['log_entries_timestamp_idx', 'log_entries ("timestamp" DESC)'],
+		['log_entries_app_name_timestamp_idx', 'log_entries (app_name, "timestamp" DESC)'],
+		['metrics_5m_timestamp_idx', 'metrics_5m ("timestamp")'],
+		['metrics_1h_timestamp_idx', 'metrics_1h ("timestamp")'],
+		['job_runs_started_at_idx', 'job_runs (started_at)'],
+		['agent_roles_vps_name_idx', 'agent_roles (vps_name)']
+	] LOOP
+		IF to_regclass(i[1]) IS NULL THEN
+			EXECUTE format('CREATE INDEX %I ON %s', i[1], i[2]);
+		END IF;
+	END LOOP;
+
+	FOREACH t IN ARRAY ARRAY['metrics_5m', 'metrics_1h'] LOOP
+		FOR c IN SELECT m || s FROM unnest(rollup_columns()) WITH ORDINALITY u(m, n), unnest(ARRAY['_avg', '_min', '_max']) s
+			WHERE NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = t::regclass AND attname = m || s)
+			ORDER BY n, s LOOP
+			EXECUTE format('ALTER TABLE %I ADD COLUMN %I double precision', t, c);
+		END LOOP;
+	END LOOP;
+
+	IF NOT EXISTS (SELECT FROM schema_version) THEN
+		INSERT INTO retention_policy (kind, keep) VALUES
+			('metrics', '90 days'), ('checks', '90 days'), ('logs', '30 days'), ('gaps', '90 days'),
+			('rejects', '90 days'), ('metrics_5m', '90 days'), ('metrics_1h', '2 years')
+		ON CONFLICT DO NOTHING;
+	END IF;
+END
+$$;
+
+-- ---- who is calling ----------------------------------------------------------------------
+CREATE OR REPLACE FUNCTION check_name(p_what text, p_name text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF p_name IS NULL OR p_name = '' OR length(p_name) > 200 OR p_name ~ '[\u0001-\u001f\u007f-\u009f]' THEN
+		RAISE EXCEPTION '% must have 1 to 200 characters and no control characters', p_what USING ERRCODE = '22023';
+	END IF;
+END
+$$;
+
+-- Every agent function begins with this.
+CREATE OR REPLACE FUNCTION check_writer(p_vps text, p_app text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	bound text;
+BEGIN
+	SELECT vps_name INTO bound FROM agent_roles WHERE role = session_user;
+	IF bound IS NULL AND NOT pg_has_role(session_user, 'observ_agent_any', 'MEMBER') THEN
+		RAISE EXCEPTION 'role % is not enrolled', session_user USING ERRCODE = '42501',
+			HINT = 'SELECT * FROM observ.enroll(vps_name), or GRANT observ_agent_any.';
+	END IF;
+	IF bound IS NOT NULL AND bound IS DISTINCT FROM p_vps THEN
+		RAISE EXCEPTION 'role % may write as server "%" only, not as "%"', session_user, bound, p_vps
+			USING ERRCODE = '42501';
+	END IF;
+	IF p_vps IS NULL OR p_vps = '' OR length(p_vps) > 200 OR p_vps ~ '[\u0001-\u001f\u007f-\u009f]' OR
+	   p_app IS NULL OR p_app = '' OR length(p_app) > 200 OR p_app ~ '[\u0001-\u001f\u007f-\u009f]' THEN
+		PERFORM check_name('vps_name', p_vps), check_name('app_name', p_app);
+	END IF;
+END
+$$;
+
+-- ---- agent functions: registration ---------------------------------------------------------
+-- The row lock makes a newcomer wait until a transaction of its predecessor has ended.
+CREATE OR REPLACE FUNCTION agent_hello(p_vps text, p_app text, p_epoch bigint, p_version text, p_interval_s int,
+	p_clock timestamptz)
+RETURNS TABLE (epoch bigint, last_seq bigint, server_time timestamptz, schema_version int)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	v_now timestamptz;
+	v_epoch bigint;
+	v_seq bigint;
+	v_schema int;
+BEGIN
+	PERFORM check_writer(p_vps, p_app);
+	IF NOT isfinite(p_clock) OR p_interval_s NOT BETWEEN 1 AND 86400 OR p_epoch < 1 THEN
+		RAISE EXCEPTION 'clock, interval or epoch out of range' USING ERRCODE = '22023';
+	END IF;
+	v_now := clock_timestamp();
+	-- A database made anew while agents run knows no epoch: the agent's own is as good as any.
+	INSERT INTO agents (vps_name, app_name, epoch, first_seen_at, last_seen_at)
+		VALUES (p_vps, p_app, coalesce(p_epoch, 0), v_now, v_now)
+		ON CONFLICT (vps_name, app_name) DO NOTHING;
+	SELECT a.epoch, a.last_seq INTO STRICT v_epoch, v_seq FROM agents a
+		WHERE a.vps_name = p_vps AND a.app_name = p_app FOR UPDATE;
+	IF p_epoch <> v_epoch THEN
+		RAISE EXCEPTION 'another agent took over "%" on "%": epoch is %, not %', p_app, p_vps, v_epoch, p_epoch
+			USING ERRCODE = 'OB001';
+	END IF;
+	v_epoch := coalesce(p_epoch, v_epoch + 1);
+	v_now := clock_timestamp();             -- again: the lock may have taken its time
+	UPDATE agents a SET epoch = v_epoch, version = left(p_version, 200), interval_s = p_interval_s,
+		skew_ms = round(extract(epoch FROM p_clock - v_now) * 1000)::bigint, last_seen_at = v_now
+		WHERE a.vps_name = p_vps AND a.app_name = p_app;
+	SELECT max(s.version) INTO v_schema FROM schema_version s;
+	RETURN QUERY SELECT v_epoch, v_seq, v_now, v_schema;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION agent_streams(p_vps text, p_app text, p_epoch bigint)
+RETURNS TABLE (stream_id bigint, path text, file_id text, head_hash text, tail_hash text, "position" bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+	PERFORM check_writer(p_vps, p_app);
+	IF NOT EXISTS (SELECT FROM agents a WHERE a.vps_name = p_vps AND a.app_name = p_app AND a.epoch = p_epoch) THEN
+		RAISE EXCEPTION 'another agent took over "%" on "%": epoch % is not current', p_app, p_vps, p_epoch
+			USING ERRCODE = 'OB001';
+	END IF;
+	RETURN QUERY SELECT s.stream_id, s.path, s.file_id, s.head_hash, s.tail_hash, s."position" FROM log_streams s
+		WHERE s.vps_name = p_vps AND s.app_name = p_app AND NOT s.finished
+		ORDER BY s.stream_id;
+END
+$$;
+
+-- Begins every batch: takes the row lock, fences off older processes and batches already committed.
+CREATE OR REPLACE FUNCTION push_open(p_vps text, p_app text, p_epoch bigint, p_seq bigint, p_state jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_now timestamptz;
+	v_epoch bigint;
+	v_seq bigint;
+BEGIN
+	PERFORM check_writer(p_vps, p_app);
+	SELECT epoch, last_seq INTO v_epoch, v_seq FROM agents
+		WHERE vps_name = p_vps AND app_name = p_app FOR UPDATE;
+	IF v_epoch IS DISTINCT FROM p_epoch THEN
+		RAISE EXCEPTION 'another agent took over "%" on "%": epoch is %, not %', p_app, p_vps, v_epoch, p_epoch
+			USING ERRCODE = 'OB001';
+	END IF;
+	IF p_seq IS DISTINCT FROM v_seq + 1 THEN
+		RAISE EXCEPTION 'batch % does not follow batch %', p_seq, v_seq USING ERRCODE = 'OB002';
+	END IF;
+	IF pg_column_size(p_state) > 65536 THEN
+		p_state := NULL;                -- a report on the agent may not stop what it delivers
+	END IF;
+	v_now := clock_timestamp();
+	UPDATE agents SET last_seq = p_seq, last_seen_at = v_now, state = coalesce(p_state, state)
+		WHERE vps_name = p_vps AND app_name = p_app;
+END
+$$;
+
+-- ---- agent functions: facts ----------------------------------------------------------------
+-- Microseconds since 1970. Doubles are exact to the microsecond until the year 2106.
+CREATE OR REPLACE FUNCTION from_us(p_us bigint) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE RETURN to_timestamp(p_us::double precision / 1000000);
+
+-- Strings are refused where numbers belong, because 'NaN' would be one; and numbers so large that an
+-- average of a few overflows, because one server's nonsense may not stop the roll-ups of all.
+CREATE OR REPLACE FUNCTION check_numbers(p_rows jsonb, p_where jsonpath) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF jsonb_path_exists(p_rows, p_where) THEN
+		RAISE EXCEPTION 'a value that is no number, or out of range: %',
+			left((jsonb_path_query_first(p_rows, p_where))::text, 100) USING ERRCODE = '22023';
+	END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION push_metrics(p_vps text, p_app text, p_rows jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_now timestamptz := clock_timestamp();
+BEGIN
+	PERFORM check_writer(p_vps, p_app);
+	PERFORM check_numbers(p_rows, '$[*][3 to last] ? (@.type() != "number" && @.type() != "null" || @ > 1e15 || @ < -1e15)');
+	INSERT INTO vps_metrics ("timestamp", vps_name, app_name, cpu_percent, memory_percent, memory_mb, disk_percent, disk_gb,
+		load_avg_1m, load_avg_5m, load_avg_15m, cpu_user_percent, cpu_system_percent, cpu_iowait_percent,
+		cpu_steal_percent, memory_total_mb, swap_percent, swap_mb, disk_total_gb, inode_percent, net_rx_bytes_per_s,
+		net_tx_bytes_per_s, disk_read_bytes_per_s, disk_write_bytes_per_s, tcp_connections, psi_cpu_percent,
+		psi_memory_percent, psi_io_percent, uptime_s, processes, cpu_count, app_cpu_percent, app_memory_mb, app_restarts,
+		app_processes, details, backfill, received_at)
+	SELECT from_us((r->>0)::bigint), p_vps, p_app,
+		(r->>3)::float8, (r->>4)::float8, (r->>5)::float8, (r->>6)::float8, (r->>7)::float8, (r->>8)::float8,
+		(r->>9)::float8, (r->>10)::float8, (r->>11)::float8, (r->>12)::float8, (r->>13)::float8, (r->>14)::float8,
+		(r->>15)::float8, (r->>16)::float8, (r->>17)::float8, (r->>18)::float8, (r->>19)::float8, (r->>20)::float8,
+		(r->>21)::float8, (r->>22)::float8, (r->>23)::float8, (r->>24)::float8, (r->>25)::float8, (r->>26)::float8,
+		(r->>27)::float8, (r->>28)::float8, (r->>29)::float8, (r->>30)::float8, (r->>31)::float8, (r->>32)::float8,
+		(r->>33)::float8, (r->>34)::float8, nullif(r->2, 'null'), (r->>1)::boolean, v_now
+	FROM jsonb_array_elements(p_rows) r;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION push_checks(p_vps text, p_app text, p_rows jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_now timestamptz := clock_timestamp();
+BEGIN
+	PERFORM check_writer(p_vps, p_app);
+	PERFORM check_numbers(p_rows, '$[*][3, 4, 8 to 13] ? (@.type() != "number" && @.type() != "null" || @ > 1e17 || @ < -1e15)');
+	INSERT INTO health_checks ("timestamp", vps_name, app_name, url, status_code, response_time_ms, success, error_class,
+		error_message, dns_ms, connect_ms, tls_ms, first_byte_ms, cert_expires_at, attempts, backfill, received_at)
+	SELECT from_us((r->>0)::bigint), p_vps, p_app, r->>2, (r->>3)::int, (r->>4)::float8, (r->>5)::boolean,
+		left(r->>6, 200), left(r->>7, 8192), (r->>8)::float8, (r->>9)::float8, (r->>10)::float8, (r->>11)::float8,
+		from_us((r->>12)::bigint), (r->>13)::int, (r->>1)::boolean, v_now
+	FROM jsonb_array_elements(p_rows) r;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION push_gaps(p_vps text, p_app text, p_rows jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_now timestamptz := clock_timestamp();
+BEGIN
+	PERFORM check_writer(p_vps, p_app);
+	INSERT INTO gaps ("timestamp", vps_name, app_name, stream_id, kind, lines, bytes, detail, received_at)
+	SELECT from_us((r->>0)::bigint), p_vps, p_app, (r->>1)::bigint, left(r->>2, 200), (r->>3)::bigint, (r->>4)::bigint,
+		left(r->>5, 8192), v_now
+	FROM jsonb_array_elements(p_rows) r;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION push_rejects(p_vps text, p_app text, p_rows jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_now timestamptz := clock_timestamp();
+BEGIN
+	PERFORM check_writer(p_vps, p_app);
+	INSERT INTO rejects ("timestamp", vps_name, app_name, stream_id, stream_offset, sqlstate, reason, raw, received_at)
+	SELECT from_us((r->>0)::bigint), p_vps, p_app, (r->>1)::bigint, (r->>2)::bigint, left(r->>3, 5), left(r->>4, 8192),
+		decode(r->>5, 'base64'), v_now
+	FROM jsonb_array_elements(p_rows) r;
+END
+$$;
+
+-- The hot path. A row costs what its indexes cost; everything that can be checked on a whole
+-- array at once is. Words that are too long to be indexed give a NOTICE each: not to the agent.
+CREATE OR REPLACE FUNCTION push_logs(p_vps text, p_app text, p_streams bigint[], p_stream smallint[], p_offset bigint[],
+	p_timestamp timestamptz[], p_level smallint[], p_logger text[], p_message text[], p_context jsonb[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp SET client_min_messages = warning AS $$
+DECLARE
+	v_now timestamptz := clock_timestamp();
+	n int := coalesce(cardinality(p_message), 0);
+BEGIN
+	PERFORM check_writer(p_vps, p_app);
+	IF (n, n, n, n, n, n) IS DISTINCT FROM (cardinality(p_stream), cardinality(p_offset), cardinality(p_timestamp),
+			cardinality(p_level), cardinality(p_logger), cardinality(p_context)) THEN
+		RAISE EXCEPTION 'arrays differ in length' USING ERRCODE = '2202E';
+	END IF;
+	IF 1 > ANY (p_stream) OR coalesce(cardinality(p_streams), 0) < ANY (p_stream) OR
+	   0 > ANY (p_level) OR 5 < ANY (p_level) OR 0 > ANY (p_offset) THEN
+		RAISE EXCEPTION 'stream, offset or level out of range' USING ERRCODE = '22003';
+	END IF;
+	IF coalesce(array_position(p_streams, NULL), array_position(p_stream, NULL), array_position(p_offset, NULL)) > 0 THEN
+		RAISE EXCEPTION 'a line without stream or offset' USING ERRCODE = '22004';
+	END IF;
+	IF '2000-01-01Z' > ANY (p_timestamp) OR '2200-01-01Z' <= ANY (p_timestamp) THEN
+		RAISE EXCEPTION 'timestamp out of range' USING ERRCODE = '22008';
+	END IF;
+	INSERT INTO log_entries ("timestamp", vps_name, app_name, level, logger, message, context, stream_id, stream_offset,
+		received_at)
+	SELECT t, p_vps, p_app, ('{TRACE,DEBUG,INFO,WARNING,ERROR,CRITICAL}'::text[])[l + 1], g, m, c, p_streams[s], o, v_now
+	FROM unnest(p_stream, p_offset, p_timestamp, p_level, p_logger, p_message, p_context) u(s, o, t, l, g, m, c);
+END
+$$;
+
+-- Compare and set: whoever read from another position than the stored one gets nothing committed.
+CREATE OR REPLACE FUNCTION push_positions(p_vps text, p_app text, p_rows jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_now timestamptz := clock_timestamp();
+	r record;
+BEGIN
+	PERFORM check_writer(p_vps, p_app);
+	FOR r IN SELECT (e->>0)::bigint AS id, (e->>1)::bigint AS was, (e->>2)::bigint AS pos, (e->>3)::boolean AS fin,
+			left(e->>4, 4096) AS path, left(e->>5, 200) AS file, left(e->>6, 200) AS head, left(e->>7, 200) AS tail
+			FROM jsonb_array_elements(p_rows) e LOOP
+		UPDATE log_streams s SET "position" = r.pos, finished = r.fin, path = r.path, file_id = r.file,
+			head_hash = r.head, tail_hash = r.tail, updated_at = v_now
+			WHERE s.vps_name = p_vps AND s.app_name = p_app AND s.stream_id = r.id AND s."position" = r.was;
+		CONTINUE WHEN FOUND;
+		INSERT INTO log_streams (vps_name, app_name, stream_id, path, file_id, head_hash, tail_hash, "position",
+			finished, updated_at)
+			SELECT p_vps, p_app, r.id, r.path, r.file, r.head, r.tail, r.pos, r.fin, v_now WHERE r.was = 0
+			ON CONFLICT (vps_name, app_name, stream_id) DO NOTHING;
+		IF NOT FOUND THEN
+			RAISE EXCEPTION 'stream % of "%" on "%" is not at position %', r.id, p_app, p_vps, r.was
+				USING ERRCODE = 'OB003';
+		END IF;
+	END LOOP;
+END
+$$;
+
+-- ---- partitions ---------------------------------------------------------------------------
+-- The partitions of a table with their bounds; the default one has none.
+CREATE OR REPLACE FUNCTION partitions(p_table text)
+RETURNS TABLE (partition regclass, lower_bound timestamptz, upper_bound timestamptz)
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+	SELECT c.oid::regclass, b[1]::timestamptz, b[2]::timestamptz
+	FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+	LEFT JOIN regexp_match(pg_get_expr(c.relpartbound, c.oid), $r$FROM \('(.*)'\) TO \('(.*)'\)$r$) b ON true
+	WHERE i.inhparent = p_table::regclass
+	ORDER BY 2
+$$;
+
+-- Makes the partition of a day (in UTC), unless it is there, and moves what the default partition
+-- holds of that day. A table is made apart and then attached: unlike CREATE TABLE ... PARTITION OF
+-- this does not lock the parent against writers.
+CREATE OR REPLACE FUNCTION make_partition(p_table text, p_day date) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_name text := format('%s_%s', p_table, to_char(p_day, 'YYYYMMDD'));
+	v_default text := p_table || '_default';
+	v_from timestamptz := p_day::timestamp AT TIME ZONE 'UTC';
+	v_to timestamptz := (p_day + 1)::timestamp AT TIME ZONE 'UTC';
+	v_columns text;
+BEGIN
+	IF to_regclass(v_name) IS NOT NULL THEN
+		RETURN false;
+	END IF;
+	EXECUTE format('LOCK TABLE ONLY %I IN SHARE UPDATE EXCLUSIVE MODE', p_table);
+	EXECUTE format('LOCK TABLE %I IN ACCESS EXCLUSIVE MODE', v_default);
+	EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING CONSTRAINTS INCLUDING STORAGE)',
+		v_name, p_table);
+	SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) INTO v_columns FROM pg_attribute
+		WHERE attrelid = p_table::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = '';
+	EXECUTE format('WITH moved AS (DELETE FROM %I WHERE "timestamp" >= $1 AND "timestamp" < $2 RETURNING %s) '
+		'INSERT INTO %I (%2$s) SELECT %2$s FROM moved', v_default, v_columns, v_name) USING v_from, v_to;
+	EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', p_table, v_name, v_from, v_to);
+	RETURN true;
+END
+$$;
+
+-- ---- maintain() ---------------------------------------------------------------------------
+CREATE OR REPLACE FUNCTION fact_tables() RETURNS TABLE (kind text, tab text)
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+	VALUES ('metrics', 'vps_metrics'), ('checks', 'health_checks'), ('logs', 'log_entries')
+$$;
+
+-- Rows of the kind that are older than this are wanted by no policy. -infinity: some are kept for ever.
+CREATE OR REPLACE FUNCTION oldest_kept(p_kind text) RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN bool_or(app_name IS NULL AND level IS NULL) AND count(keep) = count(*)
+		THEN now() - max(keep) ELSE '-infinity' END
+	FROM retention_policy WHERE kind = p_kind
+$$;
+
+-- Two days back, three ahead, and every day that is kept and has rows in the default partition.
+CREATE OR REPLACE FUNCTION maintain_partitions(p_deadline timestamptz) RETURNS text
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+DECLARE
+	f record;
+	d date;
+	made int := 0;
+BEGIN
+	FOR f IN SELECT * FROM fact_tables() LOOP
+		FOR d IN EXECUTE format('SELECT current_date + n FROM generate_series(-2, 3) n UNION '
+				'SELECT "timestamp"::date FROM %I WHERE "timestamp" >= $1 AND "timestamp" < current_date + 4 '
+				'ORDER BY 1', f.tab || '_default')
+				USING greatest(oldest_kept(f.kind), now() - interval '400 days') LOOP
+			made := made + make_partition(f.tab, d)::int;
+		END LOOP;
+	END LOOP;
+	RETURN format('%s partitions made', made);
+END
+$$;
+
+-- Recomputes each bucket that got a row since the last run, whatever the row's own time: rows that
+-- were held back by an outage are seen by when they arrived. An hour is gone over twice, for
+-- transactions that were still open then.
+CREATE OR REPLACE FUNCTION maintain_rollup(p_rollup text, p_width interval, p_deadline timestamptz) RETURNS text
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+DECLARE
+	v_now timestamptz := clock_timestamp();
+	v_from timestamptz;
+	v_to timestamptz;
+	v_sql text;
+	v_count bigint;
+	buckets bigint := 0;
+BEGIN
+	SELECT format('INSERT INTO %I (vps_name, app_name, "timestamp", samples, %s) '
+		'SELECT b.vps_name, b.app_name, b.start, a.* FROM (SELECT DISTINCT vps_name, app_name, '
+			'date_bin($1, "timestamp", ''2000-01-01Z'') AS start FROM vps_metrics '
+			'WHERE received_at >= $2 AND received_at < $3 AND "timestamp" >= $4) b, '
+		'LATERAL (SELECT count(*), %s FROM vps_metrics m WHERE m.vps_name = b.vps_name AND m.app_name = b.app_name '
+			'AND m."timestamp" >= b.start AND m."timestamp" < b.start + $1) a '
+		'ON CONFLICT (vps_name, app_name, "timestamp") DO UPDATE SET samples = excluded.samples, %s',
+		p_rollup, string_agg(format('%I', c || '_' || f), ', ' ORDER BY n, f),
+		string_agg(format('%s(m.%I)', f, c), ', ' ORDER BY n, f),
+		string_agg(format('%1$I = excluded.%1$I', c || '_' || f), ', ' ORDER BY n, f))
+		INTO v_sql FROM unnest(rollup_columns()) WITH ORDINALITY u(c, n), unnest(ARRAY['avg', 'min', 'max']) f;
+	SELECT received_until - interval '1 hour' INTO v_from FROM rollup_state WHERE rollup = p_rollup;
+	IF v_from IS NULL THEN
+		SELECT min(received_at) INTO v_from FROM vps_metrics;
+	END IF;
+	WHILE v_from < v_now AND clock_timestamp() < p_deadline LOOP
+		v_to := least(v_from + interval '6 hours', v_now);
+		EXECUTE v_sql USING p_width, v_from, v_to, greatest((SELECT now() - min(keep) FROM retention_policy
+			WHERE kind = 'metrics'), oldest_kept(p_rollup));
+		GET DIAGNOSTICS v_count = ROW_COUNT;
+		buckets := buckets + v_count;
+		INSERT INTO rollup_state VALUES (p_rollup, v_to)
+			ON CONFLICT (rollup) DO UPDATE SET received_until = excluded.received_until;
+		v_from := v_to;
+	END LOOP;
+	RETURN format('%s buckets of %s', buckets, p_rollup) || CASE WHEN v_from < v_now THEN ' (unfinished)' ELSE '' END;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION maintain_rollups(p_deadline timestamptz) RETURNS text
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN concat_ws(', ', maintain_rollup('metrics_5m', '5 minutes', p_deadline),
+		maintain_rollup('metrics_1h', '1 hour', p_deadline));
+END
+$$;
+
+-- The rows that a policy decides, as a condition: those it names, without those that a more exact one names.
+CREATE OR REPLACE FUNCTION policy_condition(p retention_policy) RETURNS text
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT concat_ws(' AND ', 'true', 'app_name = ' || quote_literal(p.app_name), 'level = ' || quote_literal(p.level),
+		string_agg(format('NOT (%s)', concat_ws(' AND ', 'app_name = ' || quote_literal(q.app_name),
+			'level = ' || quote_literal(q.level))), ' AND '))
+	FROM retention_policy q
+	WHERE q.kind = p.kind AND (q.app_name IS NOT NULL, q.level IS NOT NULL) > (p.app_name IS NOT NULL, p.level IS NOT NULL)
+$$;
+
+-- Deletes what one policy lets go out of partitions that others still want, an hour at a time. What
+-- was gone over is remembered, less a day; rows that come later than that go with their partition.
+CREATE OR REPLACE FUNCTION expire_rows(p retention_policy, p_table text, p_deadline timestamptz) RETURNS bigint
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_until timestamptz := now() - p.keep;
+	v_where text := policy_condition(p);
+	v_from timestamptz;
+	v_count bigint;
+	deleted bigint := 0;
+	part record;
+BEGIN
+	<<parts>>
+	FOR part IN SELECT partition, greatest(lower_bound, p.done_until - interval '1 day') AS lo,
+			least(upper_bound, v_until) AS hi FROM partitions(p_table)
+			WHERE lower_bound < v_until AND upper_bound > oldest_kept(p.kind) ORDER BY lower_bound LOOP
+		v_from := part.lo;
+		WHILE v_from < part.hi LOOP
+			IF clock_timestamp() > p_deadline THEN
+				v_until := v_from;
+				EXIT parts;
+			END IF;
+			EXECUTE format('DELETE FROM %s WHERE "timestamp" >= $1 AND "timestamp" < $2 AND %s', part.partition, v_where)
+				USING v_from, least(v_from + interval '1 hour', part.hi);
+			GET DIAGNOSTICS v_count = ROW_COUNT;
+			deleted := deleted + v_count;
+			v_from := v_from + interval '1 hour';
+		END LOOP;
+	END LOOP;
+	UPDATE retention_policy r SET done_until = v_until
+		WHERE (r.kind, r.app_name, r.level) IS NOT DISTINCT FROM (p.kind, p.app_name, p.level);
+	RETURN deleted;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION maintain_rows(p_deadline timestamptz) RETURNS text
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+DECLARE
+	p retention_policy;
+	v_table text;
+	v_count bigint;
+	deleted bigint := 0;
+BEGIN
+	FOR p IN SELECT * FROM retention_policy WHERE keep IS NOT NULL ORDER BY kind, app_name, level LOOP
+		SELECT tab INTO v_table FROM fact_tables() f WHERE f.kind = p.kind;
+		IF v_table IS NOT NULL AND now() - p.keep > oldest_kept(p.kind) THEN
+			deleted := deleted + expire_rows(p, v_table, p_deadline);
+		END IF;
+		-- By either clock: a row from a server whose clock is years ahead goes as well.
+		EXECUTE format('DELETE FROM %I WHERE ("timestamp" < $1%s) AND %s', coalesce(v_table || '_default', p.kind),
+			CASE WHEN p.kind NOT LIKE 'metrics\_%' THEN ' OR received_at < $1' END, policy_condition(p))
+			USING now() - p.keep;
+		GET DIAGNOSTICS v_count = ROW_COUNT;
+		deleted := deleted + v_count;
+	END LOOP;
+	DELETE FROM log_streams WHERE finished AND updated_at < now() - interval '1 year';
+	DELETE FROM job_runs WHERE started_at < now() - interval '90 days';
+	RETURN format('%s rows deleted', deleted) || CASE WHEN clock_timestamp() > p_deadline THEN ' (unfinished)' ELSE '' END;
+END
+$$;
+
+-- Last, because it locks out writers until the end of the transaction.
+CREATE OR REPLACE FUNCTION maintain_drops(p_deadline timestamptz) RETURNS text
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+DECLARE
+	f record;
+	part regclass;
+	dropped int := 0;
+BEGIN
+	FOR f IN SELECT * FROM fact_tables() LOOP
+		FOR part IN SELECT partition FROM partitions(f.tab) WHERE upper_bound <= oldest_kept(f.kind) LOOP
+			EXECUTE format('DROP TABLE %s', part);
+			dropped := dropped + 1;
+		END LOOP;
+	END LOOP;
+	RETURN format('%s partitions dropped', dropped);
+END
+$$;
+
+-- Run it every few minutes (templates/observ-maintain.*), from as many places as you like: one works.
+-- A step that fails, say because a table stays locked, is reported and tried again at the next run.
+CREATE OR REPLACE FUNCTION maintain(p_budget interval DEFAULT '2 minutes') RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp SET lock_timeout = '3s' SET jit = off AS $$
+DECLARE
+	v_start timestamptz := clock_timestamp();
+	v_step text;
+	v_note text;
+	notes text[] := '{}';
+	failed boolean := false;
+BEGIN
+	IF NOT pg_try_advisory_xact_lock(hashtext('observ.maintain')) THEN
+		RETURN 'another maintain() is at work, nothing done';
+	END IF;
+	FOREACH v_step IN ARRAY ARRAY['maintain_rollups', 'maintain_rows', 'maintain_partitions', 'maintain_drops'] LOOP
+		BEGIN
+			EXECUTE format('SELECT %I($1)', v_step) INTO v_note USING v_start + p_budget;
+		EXCEPTION WHEN OTHERS THEN
+			v_note := format('%s failed: %s', v_step, sqlerrm);
+			failed := true;
+			RAISE WARNING '%', v_note;
+		END;
+		notes := notes || v_note;
+	END LOOP;
+	v_note := array_to_string(notes, ', ');
+	INSERT INTO job_runs VALUES ('maintain', v_start, clock_timestamp(), NOT failed, v_note);
+	RETURN v_note;
+END
+$$;
+
+-- ---- servers come and go --------------------------------------------------------------------
+-- Makes the login role of a server, or gives it a new password. The password is shown this once;
+-- PostgreSQL keeps a SCRAM verifier. Runs with the caller's rights, who must have CREATEROLE.
+CREATE OR REPLACE FUNCTION enroll(p_vps text) RETURNS TABLE (role_name text, password text)
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp SET password_encryption = 'scram-sha-256' AS $$
+DECLARE
+	v_role text;
+	v_plain text := 'obs_' || left(trim(BOTH '_' FROM regexp_replace(lower(p_vps), '[^a-z0-9]+', '_', 'g')), 40);
+	v_unique text := v_plain || '_' || left(md5(current_database() || '/' || p_vps), 8);
+	v_password text := translate(encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) ||
+		uuid_send(gen_random_uuid())), 'base64'), '+/=', '');
+BEGIN
+	PERFORM check_name('vps_name', p_vps);
+	SELECT role INTO v_role FROM agent_roles WHERE vps_name = p_vps ORDER BY enrolled_at LIMIT 1;
+	IF v_role IS NULL THEN
+		v_role := CASE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = v_plain)
+			OR EXISTS (SELECT FROM agent_roles WHERE role = v_plain) THEN v_unique ELSE v_plain END;
+		INSERT INTO agent_roles (role, vps_name) VALUES (v_role, p_vps);
+		EXECUTE format('CREATE ROLE %I', v_role);
+	ELSIF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = v_role) THEN
+		EXECUTE format('CREATE ROLE %I', v_role);       -- as after a restore into another cluster
+	END IF;
+	EXECUTE format('ALTER ROLE %I LOGIN CONNECTION LIMIT 50 PASSWORD %L', v_role, v_password);
+	EXECUTE format('ALTER ROLE %I SET statement_timeout = ''60s''', v_role);
+	EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = ''60s''', v_role);
+	EXECUTE format('GRANT observ_agent TO %I', v_role);
+	RETURN QUERY SELECT v_role, v_password;
+END
+$$;
+
+-- Takes a server's role away and ends its sessions; what it wrote stays.
+CREATE OR REPLACE FUNCTION revoke_server(p_vps text) RETURNS SETOF text
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_role text;
+BEGIN
+	FOR v_role IN DELETE FROM agent_roles WHERE vps_name = p_vps RETURNING role LOOP
+		CONTINUE WHEN NOT EXISTS (SELECT FROM pg_roles WHERE rolname = v_role);
+		EXECUTE format('ALTER ROLE %I NOLOGIN', v_role);
+		EXECUTE format('GRANT %I TO %I', v_role, current_user); -- only a member may end its sessions
+		PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = v_role;
+		EXECUTE format('DROP ROLE %I', v_role);
+		RETURN NEXT v_role;
+	END LOOP;
+END
+$$;
+
+-- ---- views for people and Grafana: names stay, columns are only added ----------------------------
+CREATE OR REPLACE VIEW v_metrics AS SELECT "timestamp" AS "time", m.* FROM vps_metrics m;
+CREATE OR REPLACE VIEW v_metrics_5m AS SELECT "timestamp" AS "time", m.* FROM metrics_5m m;
+CREATE OR REPLACE VIEW v_metrics_1h AS SELECT "timestamp" AS "time", m.* FROM metrics_1h m;
+CREATE OR REPLACE VIEW v_checks AS SELECT "timestamp" AS "time", c.* FROM health_checks c;
+CREATE OR REPLACE VIEW v_logs AS SELECT "timestamp" AS "time", id, "timestamp", vps_name, app_name, level, logger, message,
+	context, stream_id, stream_offset, received_at, search FROM log_entries;
+CREATE OR REPLACE VIEW v_gaps AS SELECT "timestamp" AS "time", g.* FROM gaps g;
+CREATE OR REPLACE VIEW v_agents AS SELECT last_seen_at AS "time", a.*,
+	now() - last_seen_at <= make_interval(secs => greatest(60, 3 * coalesce(interval_s, 60))) AS online FROM agents a;
+
+-- ---- rights -----------------------------------------------------------------------------
+REVOKE ALL ON ALL ROUTINES IN SCHEMA observ FROM PUBLIC;
+GRANT USAGE ON SCHEMA observ TO observ_agent, observ_hub, observ_watch, observ_reader;
+GRANT EXECUTE ON FUNCTION agent_hello, agent_streams, push_open, push_metrics, push_checks, push_gaps, push_rejects,
+	push_logs, push_positions TO observ_agent;
+GRANT SELECT ON schema_version, agent_roles, agents, log_streams, vps_metrics, health_checks, log_entries, gaps, rejects,
+	metrics_5m, metrics_1h, retention_policy, job_runs TO observ_hub, observ_watch;
+GRANT SELECT ON v_metrics, v_metrics_5m, v_metrics_1h, v_checks, v_logs, v_gaps, v_agents
+	TO observ_hub, observ_watch, observ_reader;
+GRANT EXECUTE ON FUNCTION maintain TO observ_watch;
+
+-- ---- first partitions, version -----------------------------------------------------------------
+DO $$
+DECLARE
+	t text;
+BEGIN
+	FOR t IN SELECT tab FROM fact_tables() LOOP
+		IF to_regclass(t || '_default') IS NULL THEN
+			EXECUTE format('CREATE TABLE %I PARTITION OF %I DEFAULT', t || '_default', t);
+		END IF;
+	END LOOP;
+END
+$$;
+SELECT maintain_partitions('infinity') \g /dev/null
+
+INSERT INTO schema_version (version) VALUES (:version) ON CONFLICT DO NOTHING;
+COMMIT;

@@ -1,0 +1,99 @@
+-- Registration, fencing, sequence numbers, positions: what exactly-once delivery stands on.
+BEGIN;
+SELECT no_plan();
+SET LOCAL client_min_messages = warning;
+CREATE TEMP TABLE e AS SELECT * FROM enroll('web-1');
+
+-- ---- hello ----------------------------------------------------------------------------------
+CREATE TEMP TABLE h (n serial, epoch bigint, last_seq bigint, server_time timestamptz, schema_version int);
+GRANT ALL ON h, h_n_seq TO PUBLIC;
+CREATE FUNCTION pg_temp.hello(p_epoch text) RETURNS text LANGUAGE sql AS $$
+	SELECT run_as('obs_web_1', format('INSERT INTO h (epoch, last_seq, server_time, schema_version) SELECT * FROM '
+		'observ.agent_hello(''web-1'', ''a'', %s, ''0.1.0'', 30, clock_timestamp() - interval ''5 s'')', p_epoch)) $$;
+SELECT is(pg_temp.hello('NULL'), 'ok', 'a new agent says hello');
+SELECT results_eq('SELECT epoch, last_seq, schema_version FROM h', 'VALUES (1::bigint, 0::bigint, 1)', 'it is epoch 1, nothing sent');
+SELECT ok((SELECT abs(extract(epoch FROM server_time - clock_timestamp())) < 5 FROM h), 'the answer has the server''s clock');
+SELECT results_eq('SELECT version, interval_s, round(skew_ms, -3)::int FROM agents', $$VALUES ('0.1.0', 30, -5000)$$,
+	'version, interval and clock skew are stored');
+SELECT is(pg_temp.hello('1'), 'ok', 'the same process connects again');
+SELECT is((SELECT max(epoch) FROM h), 1::bigint, 'and keeps its epoch');
+SELECT is(pg_temp.hello('NULL'), 'ok', 'a new process says hello');
+SELECT is((SELECT max(epoch) FROM h), 2::bigint, 'and gets the next epoch');
+SELECT is(pg_temp.hello('1'), 'OB001', 'the old process is told that another took over');
+SELECT is(pg_temp.hello('3'), 'OB001', 'an epoch that was never given out is refused');
+SELECT is(pg_temp.hello('0'), '22023', 'epoch 0 is refused');
+SELECT is(run_as('obs_web_1', $$SELECT observ.agent_hello('web-1', 'new', 9, '1', 60, now())$$), 'ok',
+	'a database made anew takes the epoch of a running agent');
+SELECT is((SELECT epoch FROM agents WHERE app_name = 'new'), 9::bigint, 'as it is');
+SELECT is(try_as('obs_web_1', format('SELECT observ.agent_hello(''web-1'', ''a'', 2, ''1'', %s, %L)', i, c)), '22023',
+	format('interval %s, clock %s', i, c)) FROM (VALUES (0, now()::text), (86401, now()::text), (60, 'infinity'), (60, '-infinity')) v(i, c);
+SELECT is(try_as('obs_web_1', $$SELECT observ.agent_hello('web-1', 'a', 2, NULL, NULL, NULL)$$), 'ok', 'all else may be unknown');
+SELECT is((SELECT length(version) FROM agents WHERE app_name = 'a' AND run_as('obs_web_1',
+	$$SELECT observ.agent_hello('web-1', 'a', 2, repeat('v', 999), 60, now())$$) = 'ok') <= 200, true, 'a version is cut');
+
+-- ---- push_open: fencing and sequence -------------------------------------------------------
+CREATE FUNCTION pg_temp.open(p_epoch int, p_seq int, p_state text DEFAULT NULL) RETURNS text LANGUAGE sql AS $$
+	SELECT run_as('obs_web_1', format('SELECT observ.push_open(''web-1'', ''a'', %s, %s, %L)', p_epoch, p_seq, p_state)) $$;
+SELECT is(pg_temp.open(2, 1, '{"pending": 3}'), 'ok', 'batch 1');
+SELECT results_eq($$SELECT last_seq, state FROM agents WHERE app_name = 'a'$$, $$VALUES (1::bigint, '{"pending": 3}'::jsonb)$$,
+	'number and state are stored');
+SELECT is(pg_temp.open(2, 1), 'OB002', 'batch 1 again: it is committed');
+SELECT is(pg_temp.open(2, 3), 'OB002', 'batch 3: there was no 2');
+SELECT is(pg_temp.open(1, 2), 'OB001', 'batch 2 of an older process');
+SELECT is(pg_temp.open(3, 2), 'OB001', 'batch 2 of a process that never said hello');
+SELECT is(pg_temp.open(2, 2), 'ok', 'batch 2');
+SELECT is((SELECT state FROM agents WHERE app_name = 'a'), '{"pending": 3}', 'no state leaves the last one');
+SELECT is(pg_temp.open(2, 3, (SELECT jsonb_build_object('x', string_agg(md5(i::text), '')) FROM generate_series(1, 9000) i)::text), 'ok',
+	'a state that is too large does not stop the batch');
+SELECT is((SELECT state FROM agents WHERE app_name = 'a'), '{"pending": 3}', 'and is not stored');
+SELECT is(try_as('obs_web_1', $$SELECT observ.push_open('web-1', 'unknown', 1, 1, NULL)$$), 'OB001', 'who never said hello can not push');
+SELECT is(try_as('obs_web_1', $$SELECT observ.push_open('web-1', 'a', NULL, NULL, NULL)$$), 'OB001', 'NULL is no epoch');
+SELECT is(pg_temp.hello('2'), 'ok', 'hello after three batches');
+SELECT is((SELECT last_seq FROM h ORDER BY n DESC LIMIT 1), 3::bigint, 'tells which batch was the last');
+
+-- ---- positions: compare and set ---------------------------------------------------------------
+CREATE FUNCTION pg_temp.pos(p_rows text) RETURNS text LANGUAGE sql AS $$
+	SELECT run_as('obs_web_1', format('SELECT observ.push_positions(''web-1'', ''a'', %L)', p_rows)) $$;
+CREATE FUNCTION pg_temp.at(p_stream int) RETURNS bigint LANGUAGE sql AS $$
+	SELECT "position" FROM log_streams WHERE vps_name = 'web-1' AND app_name = 'a' AND stream_id = p_stream $$;
+SELECT is(pg_temp.pos('[[1, 0, 100, false, "/l/a.log", "f1", "4:aa", "4:bb"], [2, 0, 5, false, "/l/b.log", "f2", "h", "t"]]'), 'ok',
+	'a new stream begins at 0');
+SELECT is(pg_temp.pos('[[1, 100, 250, false, "/l/a.log", "f1", "4:aa", "4:cc"]]'), 'ok', 'from where it stands to where it was read');
+SELECT is(pg_temp.at(1), 250::bigint, 'is where it stands now');
+SELECT is(pg_temp.pos('[[1, 100, 300, false, "/l/a.log", "f1", "h", "t"]]'), 'OB003', 'from where it no longer stands');
+SELECT is(pg_temp.pos('[[1, 0, 300, false, "/l/a.log", "f1", "h", "t"]]'), 'OB003', 'a stored stream does not begin anew');
+SELECT is(pg_temp.pos('[[3, 10, 20, false, "/l/c.log", "f3", "h", "t"]]'), 'OB003', 'an unknown stream begins at 0 only');
+SELECT is(pg_temp.pos('[[2, 5, 9, false, "/l/b.log", "f2", "h", "t"], [1, 7, 8, false, "/l/a.log", "f1", "h", "t"]]'), 'OB003',
+	'one that does not fit');
+SELECT is(pg_temp.at(2), 5::bigint, 'undoes the others');
+SELECT is(pg_temp.pos('[[2, 5, 5, true, "/l/b.log.1", "f2", "h", "t"]]'), 'ok', 'a finished stream');
+SELECT is(value_as('obs_web_1', $$SELECT string_agg(format('%s %s %s %s %s %s', stream_id, path, file_id, head_hash, tail_hash, "position"), ';')
+	FROM observ.agent_streams('web-1', 'a', 2)$$), '1 /l/a.log f1 4:aa 4:cc 250', 'agent_streams gives the unfinished ones');
+SELECT is(try_as('obs_web_1', $$SELECT observ.agent_streams('web-1', 'a', 1)$$), 'OB001', 'to the current process only');
+SELECT is(value_as('obs_web_1', $$SELECT count(*) FROM observ.agent_streams('web-1', 'new', 9)$$), '0', 'and those of its application');
+SELECT is(pg_temp.pos(p), s, 'positions ' || p) FROM (VALUES
+	('[[9, 0, -1, false, "p", "f", "h", "t"]]', '23514'), ('[[9, 0, null, false, "p", "f", "h", "t"]]', '23502'),
+	('[[null, 0, 1, false, "p", "f", "h", "t"]]', '23502'), ('[[9, 0, 1]]', '23502'), ('[[9, 0, 1, "x", "p", "f", "h", "t"]]', '22P02'),
+	('[[9, 0, 99999999999999999999, false, "p", "f", "h", "t"]]', '22003'), ('{}', '22023'), ('7', '22023'), ('[]', 'ok'),
+	('[7]', 'OB003')) v(p, s);
+
+-- ---- a batch: all or nothing, and once -----------------------------------------------------------
+CREATE FUNCTION pg_temp.batch(p_seq int, p_from int) RETURNS text LANGUAGE sql AS $$
+	SELECT run_as('obs_web_1', format($f$DO $d$ BEGIN
+		PERFORM observ.push_open('web-1', 'a', 2, %1$s, NULL);
+		PERFORM observ.push_metrics('web-1', 'a', jsonb_build_array(jsonb_build_array(%2$s, false, NULL, 1.5)));
+		PERFORM observ.push_logs('web-1', 'a', '{4}', '{1,1}', ARRAY[%3$s, %3$s + 1]::bigint[], ARRAY[now(), now()],
+			'{2,2}', '{x,x}', '{m,n}', '{NULL,NULL}');
+		PERFORM observ.push_positions('web-1', 'a', '[[4, %3$s, %4$s, false, "/l/d.log", "f4", "h", "t"]]');
+	END $d$ $f$, p_seq, us(now()), p_from, p_from + 2)) $$;
+SELECT is(pg_temp.batch(4, 0), 'ok', 'a batch');
+SELECT is(pg_temp.batch(4, 0), 'OB002', 'the same batch again, as after a COMMIT whose answer was lost');
+SELECT is(pg_temp.batch(5, 0), 'OB003', 'the same lines under a new number');
+SELECT is((SELECT last_seq FROM agents WHERE app_name = 'a'), 4::bigint, 'leave the number');
+SELECT results_eq('SELECT count(*) FROM log_entries UNION ALL SELECT count(*) FROM vps_metrics', 'VALUES (2::bigint), (1::bigint)',
+	'and the rows as they were');
+SELECT is(pg_temp.batch(5, 2), 'ok', 'the next lines go on');
+SELECT results_eq('SELECT stream_offset FROM log_entries ORDER BY 1', 'VALUES (0::bigint), (1::bigint), (2::bigint), (3::bigint)',
+	'each line once');
+SELECT * FROM finish();
+ROLLBACK;

@@ -1,0 +1,100 @@
+-- The shape that agents, the hub, people's queries and Citus rely on.
+BEGIN;
+SELECT no_plan();
+
+SELECT is((SELECT max(version) FROM schema_version), 1, 'the schema knows its version');
+SELECT is((SELECT setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = setdatabase
+	WHERE setrole = 0 AND datname = current_database()), ARRAY['search_path=observ, public'],
+	'tables are found without naming the schema');
+SELECT is((SELECT rolsuper OR rolcreatedb OR rolbypassrls FROM pg_roles WHERE rolname = 'observ_admin'), false,
+	'it was installed without superuser');
+
+SELECT has_table('observ', t, t || ' is there') FROM unnest(ARRAY['agents', 'log_streams', 'gaps', 'rejects',
+	'retention_policy', 'schema_version', 'metrics_5m', 'metrics_1h', 'job_runs', 'agent_roles']) t;
+SELECT is_partitioned('observ', t, t || ' is partitioned') FROM unnest(ARRAY['vps_metrics', 'health_checks', 'log_entries']) t;
+
+SELECT columns_are('observ', 'log_entries', ARRAY['id', 'timestamp', 'vps_name', 'app_name', 'level', 'logger', 'message',
+	'context', 'stream_id', 'stream_offset', 'received_at', 'search']);
+SELECT columns_are('observ', 'health_checks', ARRAY['id', 'timestamp', 'vps_name', 'app_name', 'url', 'status_code',
+	'response_time_ms', 'success', 'error_message', 'error_class', 'dns_ms', 'connect_ms', 'tls_ms', 'first_byte_ms',
+	'cert_expires_at', 'attempts', 'backfill', 'received_at']);
+SELECT columns_are('observ', 'agents', ARRAY['vps_name', 'app_name', 'epoch', 'last_seq', 'version', 'interval_s', 'skew_ms',
+	'state', 'first_seen_at', 'last_seen_at']);
+SELECT columns_are('observ', 'log_streams', ARRAY['vps_name', 'app_name', 'stream_id', 'path', 'file_id', 'head_hash',
+	'tail_hash', 'position', 'finished', 'updated_at']);
+SELECT columns_are('observ', 'gaps', ARRAY['id', 'timestamp', 'vps_name', 'app_name', 'stream_id', 'kind', 'lines', 'bytes',
+	'detail', 'received_at']);
+SELECT columns_are('observ', 'rejects', ARRAY['id', 'timestamp', 'vps_name', 'app_name', 'stream_id', 'stream_offset',
+	'sqlstate', 'reason', 'raw', 'received_at']);
+
+-- The agent's table of metrics, taken out of obs_agent/sample.h by tests/sql/run.
+SELECT is((SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute
+	WHERE attrelid = 'vps_metrics'::regclass AND attnum > 4 AND atttypid = 'float8'::regtype AND NOT attisdropped),
+	:'metrics', 'the columns of vps_metrics are the METRICS of sample.h, in its order');
+SELECT is(array_length(string_to_array(:'metrics', ','), 1) >= 32, true, 'sample.h was read');
+SELECT ok(rollup_columns() <@ string_to_array(:'metrics', ','), 'what is rolled up is a metric');
+SELECT has_column('observ', t, m || f, format('%s has %s%s', t, m, f))
+	FROM unnest(ARRAY['metrics_5m', 'metrics_1h']) t, unnest(ARRAY['cpu_percent', 'app_memory_mb']) m,
+	unnest(ARRAY['_avg', '_min', '_max']) f;
+
+SELECT ok(pg_get_indexdef(i::regclass) LIKE d, i) FROM (VALUES
+	('log_entries_search_idx', '%USING gin (search)'),
+	('log_entries_timestamp_idx', '%USING btree ("timestamp" DESC)'),
+	('log_entries_app_name_timestamp_idx', '%USING btree (app_name, "timestamp" DESC)')) v(i, d);
+SELECT is((SELECT count(*) FROM partitions('log_entries') p, pg_index i WHERE i.indrelid = p.partition),
+	(SELECT 3 * count(*) FROM partitions('log_entries')), 'each partition of log_entries has the three indexes');
+SELECT is((SELECT count(*) FROM pg_class WHERE relnamespace = 'observ'::regnamespace AND reloptions::text LIKE '%fastupdate%'),
+	0::bigint, 'GIN keeps its default, fastupdate');
+SELECT ok((SELECT 'fillfactor=20' = ANY (reloptions) FROM pg_class WHERE oid = 'agents'::regclass),
+	'agents leaves room for updates on the page');
+
+-- What Citus and cheap inserts ask for.
+SELECT is((SELECT count(*) FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid WHERE relnamespace = 'observ'::regnamespace),
+	0::bigint, 'no triggers');
+SELECT is((SELECT count(*) FROM pg_constraint WHERE connamespace = 'observ'::regnamespace AND contype = 'f'), 0::bigint,
+	'no foreign keys');
+SELECT is((SELECT count(*) FROM pg_index i JOIN pg_class c ON c.oid = indrelid, unnest(ARRAY['vps_name'] ||
+		CASE WHEN relkind = 'p' THEN 'timestamp' END) k
+	WHERE relnamespace = 'observ'::regnamespace AND indisunique
+		AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'vps_name')
+		AND relname <> 'agent_roles' AND k IS NOT NULL AND NOT EXISTS (SELECT FROM pg_attribute a
+			WHERE a.attrelid = c.oid AND a.attname = k AND a.attnum = ANY (indkey))),
+	0::bigint, 'keys contain vps_name, and timestamp where partitioned');
+SELECT is((SELECT string_agg(proname, ',') FROM pg_proc, regexp_matches(prosrc, 'UPDATE\s[^;]*', 'g') u
+	WHERE pronamespace = 'observ'::regnamespace AND u[1] ~ '(clock_timestamp|random|gen_random_uuid|nextval)\s*\('), NULL,
+	'no volatile function inside an UPDATE');
+SELECT is((SELECT count(*) FROM pg_class WHERE relnamespace = 'observ'::regnamespace
+	AND pg_get_userbyid(relowner) <> 'observ_owner'), 0::bigint, 'observ_owner owns every table');
+SELECT is((SELECT rolcanlogin FROM pg_roles WHERE rolname = 'observ_owner'), false, 'nobody logs in as observ_owner');
+
+-- Agent functions, exactly as the agent calls them.
+SELECT function_returns('observ', f, a, r) FROM (VALUES
+	('agent_hello', ARRAY['text', 'text', 'bigint', 'text', 'integer', 'timestamp with time zone'], 'setof record'),
+	('agent_streams', ARRAY['text', 'text', 'bigint'], 'setof record'),
+	('push_open', ARRAY['text', 'text', 'bigint', 'bigint', 'jsonb'], 'void'),
+	('push_metrics', ARRAY['text', 'text', 'jsonb'], 'void'),
+	('push_checks', ARRAY['text', 'text', 'jsonb'], 'void'),
+	('push_gaps', ARRAY['text', 'text', 'jsonb'], 'void'),
+	('push_rejects', ARRAY['text', 'text', 'jsonb'], 'void'),
+	('push_positions', ARRAY['text', 'text', 'jsonb'], 'void'),
+	('push_logs', ARRAY['text', 'text', 'bigint[]', 'smallint[]', 'bigint[]', 'timestamp with time zone[]', 'smallint[]',
+		'text[]', 'text[]', 'jsonb[]'], 'void')) v(f, a, r);
+SELECT is((SELECT string_agg(proname, ',') FROM pg_proc WHERE pronamespace = 'observ'::regnamespace AND prosecdef AND NOT EXISTS
+	(SELECT FROM unnest(proconfig) c WHERE c ~ '^search_path=observ, pg_catalog, pg_temp$')), NULL,
+	'SECURITY DEFINER functions pin their search_path, temporary tables last');
+SELECT is((SELECT string_agg(proname, ',' ORDER BY proname) FROM pg_proc WHERE pronamespace = 'observ'::regnamespace AND prosecdef),
+	'agent_hello,agent_streams,maintain,make_partition,push_checks,push_gaps,push_logs,push_metrics,push_open,push_positions,push_rejects',
+	'SECURITY DEFINER is what agents call, and what makes tables');
+
+-- Partitions: two days back, three ahead, in UTC whatever the server's time zone, and the rest.
+SELECT set_eq(format('SELECT partition::text FROM partitions(%L)', t),
+	(SELECT array_agg(t || '_' || to_char((now() AT TIME ZONE 'UTC')::date + n, 'YYYYMMDD')) || (t || '_default')
+	FROM generate_series(-2, 3) n), t || ' has its partitions') FROM unnest(ARRAY['vps_metrics', 'health_checks', 'log_entries']) t;
+SELECT is((SELECT count(*) FROM partitions('log_entries') WHERE lower_bound AT TIME ZONE 'UTC' <> date_trunc('day',
+	lower_bound AT TIME ZONE 'UTC') OR upper_bound - lower_bound <> '24:00'), 0::bigint, 'a partition is a day of UTC');
+
+SELECT set_eq('SELECT kind, keep FROM retention_policy', $$VALUES ('metrics', '90 days'::interval), ('checks', '90 days'),
+	('logs', '30 days'), ('gaps', '90 days'), ('rejects', '90 days'), ('metrics_5m', '90 days'), ('metrics_1h', '2 years')$$,
+	'retention defaults');
+SELECT * FROM finish();
+ROLLBACK;
