@@ -3,7 +3,7 @@
  * result.
  *
  * Owns the libcurl handle. Promises that an attempt ends within its timeout
- * whatever the other side does, that memory stays below CHECK_BODY_MAX, and that
+ * whatever the other side does, that memory stays bounded (check_verdict.h), and that
  * nothing is carried over from one attempt to the next: a new connection, a new
  * TLS session and a new look at the name server each time, because they are part
  * of what is checked. Only http and https are spoken, through no proxy. When a
@@ -15,12 +15,6 @@
 #include "config.h"
 #include "curl_glue.h"
 #include "sample.h"
-
-enum {
-	CHECK_HEADERS_MAX = 64 << 10,   /* of all answers of an attempt together */
-	CHECK_BODY_MAX = 1 << 20,       /* searched for expect_body */
-	CHECK_DRAIN_MAX = 64 << 10,     /* read when no body is expected; then headers decide */
-};
 
 struct attempt;
 

@@ -14,6 +14,7 @@
 
 enum {
 	FILE_MAX = 1 << 20,             /* bytes of a configuration file */
+	READ_SIZE = 16384,
 	TREE_MAX = 8 << 20,             /* memory for the section's tree, while it is read */
 	KEEP_MAX = 8 << 20,             /* memory of a struct config */
 	APP_MAX = 100,                  /* bytes of an application's name */
@@ -189,33 +190,32 @@ static int open_regular(const char *path, struct err *e)
 	return TAKE_FD(fd);
 }
 
+/* `out` takes FILE_MAX and READ_SIZE bytes: there is no room for another read
+ * once it holds more than FILE_MAX. */
 static int read_all(const char *path, int fd, struct buf *out, struct err *e)
 {
 	for (;;) {
-		char *room = buf_room(out, 16384);
+		char *room = buf_room(out, READ_SIZE);
 		ssize_t n;
 
 		if (!room)
 			return err_set(e, EFBIG, "%s: the file is larger than %d bytes; is it the right one?", path,
 				       FILE_MAX);
-		n = read(fd, room, 16384);
+		n = read(fd, room, READ_SIZE);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return err_set(e, errno, "%s: cannot be read (%s); check the disk", path, strerror(errno));
 		if (n == 0)
-			break;
+			return 0;
 		out->len += (size_t)n;
 	}
-	if (out->len > FILE_MAX)
-		return err_set(e, EFBIG, "%s: the file is larger than %d bytes; is it the right one?", path, FILE_MAX);
-	return 0;
 }
 
 int config_load(const char *path, const char *app, struct config *ret, struct err *e)
 {
 	CLEANUP(close_p) int fd = open_regular(path, e);
-	CLEANUP(buf_free) struct buf text = BUF(FILE_MAX + 16384);
+	CLEANUP(buf_free) struct buf text = BUF(FILE_MAX + READ_SIZE);
 	int r;
 
 	if (fd < 0)

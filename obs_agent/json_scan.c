@@ -154,7 +154,7 @@ static bool storable_number(struct text t)
 		e = memchr(t.s, 'E', t.len);
 	if (t.len > NUMBER_LEN_MAX)
 		return false;
-	for (const char *p = e; p && p < t.s + t.len; p++)
+	for (const char *p = e; p && p < t.s + t.len && exponent <= EXPONENT_MAX; p++)
 		if (digit(*p))
 			exponent = exponent * 10 + (*p - '0');
 	return exponent <= EXPONENT_MAX;

@@ -5,11 +5,14 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../common/err.h"
 #include "config.h"
 #include "doctor.h"
+#include "env_file.h"
 #include "pg.h"
 #include "run.h"
 #include "status.h"
@@ -106,6 +109,19 @@ static bool valid_app(const char *app)
 	       strspn(app, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == n;
 }
 
+/* A person at a shell has not the variables that the unit gives the agent: take
+ * them from the same file, where it may be read. */
+static void load_environment(const char *config_path)
+{
+	const char *slash = strrchr(config_path, '/');
+	char path[4096];
+	struct err e;
+
+	snprintf(path, sizeof path, "%.*s.env.production", slash ? (int)(slash + 1 - config_path) : 0, config_path);
+	if (access(path, R_OK) == 0 && env_file_load(path, &e) < 0)
+		fprintf(stderr, "obs_agent: %s\n", e.msg);
+}
+
 static int with_config(const struct command *c)
 {
 	struct config config;
@@ -174,5 +190,7 @@ int main(int argc, char **argv)
 		snprintf(path, sizeof path, "/opt/deployments/%s/config.yml", c.run.app);
 		c.run.config_path = path;
 	}
+	if (!getenv("NOTIFY_SOCKET") && c.action != STATUS && c.action != DOCTOR)
+		load_environment(c.run.config_path);
 	return act(&c);
 }

