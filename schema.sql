@@ -24,7 +24,7 @@ BEGIN;
 SET LOCAL client_min_messages = warning;
 SET LOCAL search_path = pg_catalog;
 SET LOCAL timezone = 'UTC';
-SELECT set_config('observ.version', :'version', true), pg_advisory_xact_lock(hashtext('observ.maintain')) \g /dev/null
+SELECT set_config('observ.version', :'version', true) \g /dev/null
 
 -- ---- may we? --------------------------------------------------------------------------
 DO $$
@@ -98,8 +98,10 @@ CREATE TABLE IF NOT EXISTS schema_version (
 DO $$
 DECLARE
 	ours int := current_setting('observ.version');
-	installed int := max(version) FROM schema_version;
+	installed int;
 BEGIN
+	PERFORM FROM schema_version FOR UPDATE;         -- until a maintain() at work has ended
+	SELECT max(version) INTO installed FROM schema_version;
 	IF installed > ours THEN
 		RAISE EXCEPTION 'the database has schema version %, this file is version %', installed, ours
 			USING HINT = 'Use the schema.sql of the newer release.';
@@ -413,6 +415,7 @@ RETURNS TABLE (epoch bigint, last_seq bigint, server_time timestamptz, schema_ve
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+	v_arrived timestamptz := clock_timestamp();
 	v_now timestamptz;
 	v_epoch bigint;
 	v_seq bigint;
@@ -422,21 +425,23 @@ BEGIN
 	IF NOT isfinite(p_clock) OR p_interval_s NOT BETWEEN 1 AND 86400 OR p_epoch < 1 THEN
 		RAISE EXCEPTION 'clock, interval or epoch out of range' USING ERRCODE = '22023';
 	END IF;
-	v_now := clock_timestamp();
-	-- A database made anew while agents run knows no epoch: the agent's own is as good as any.
-	INSERT INTO agents (vps_name, app_name, epoch, first_seen_at, last_seen_at)
-		VALUES (p_vps, p_app, coalesce(p_epoch, 0), v_now, v_now)
-		ON CONFLICT (vps_name, app_name) DO NOTHING;
-	SELECT a.epoch, a.last_seq INTO STRICT v_epoch, v_seq FROM agents a
-		WHERE a.vps_name = p_vps AND a.app_name = p_app FOR UPDATE;
+	LOOP
+		SELECT a.epoch, a.last_seq INTO v_epoch, v_seq FROM agents a
+			WHERE a.vps_name = p_vps AND a.app_name = p_app FOR UPDATE;
+		EXIT WHEN FOUND;
+		-- A database made anew while agents run knows no epoch: the agent's own is as good as any.
+		INSERT INTO agents (vps_name, app_name, epoch, first_seen_at, last_seen_at)
+			VALUES (p_vps, p_app, coalesce(p_epoch, 0), v_arrived, v_arrived)
+			ON CONFLICT (vps_name, app_name) DO NOTHING;
+	END LOOP;
 	IF p_epoch <> v_epoch THEN
 		RAISE EXCEPTION 'another agent took over "%" on "%": epoch is %, not %', p_app, p_vps, v_epoch, p_epoch
 			USING ERRCODE = 'OB001';
 	END IF;
 	v_epoch := coalesce(p_epoch, v_epoch + 1);
-	v_now := clock_timestamp();             -- again: the lock may have taken its time
+	v_now := clock_timestamp();             -- later than v_arrived by the wait for the lock
 	UPDATE agents a SET epoch = v_epoch, version = left(p_version, 200), interval_s = p_interval_s,
-		skew_ms = round(extract(epoch FROM p_clock - v_now) * 1000)::bigint, last_seen_at = v_now
+		skew_ms = round(extract(epoch FROM p_clock - v_arrived) * 1000)::bigint, last_seen_at = v_now
 		WHERE a.vps_name = p_vps AND a.app_name = p_app;
 	SELECT max(s.version) INTO v_schema FROM schema_version s;
 	RETURN QUERY SELECT v_epoch, v_seq, v_now, v_schema;
@@ -624,6 +629,28 @@ BEGIN
 				USING ERRCODE = 'OB003';
 		END IF;
 	END LOOP;
+END
+$$;
+
+-- All of the above but log lines in one call: what an idle agent sends each minute is one statement, and
+-- half of the bytes of five. What is NULL is not there. Runs with the caller's rights; the parts check them.
+CREATE OR REPLACE FUNCTION push(p_vps text, p_app text, p_epoch bigint, p_seq bigint, p_state jsonb, p_metrics jsonb,
+	p_checks jsonb, p_gaps jsonb, p_positions jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM push_open(p_vps, p_app, p_epoch, p_seq, p_state);
+	IF p_metrics IS NOT NULL THEN
+		PERFORM push_metrics(p_vps, p_app, p_metrics);
+	END IF;
+	IF p_checks IS NOT NULL THEN
+		PERFORM push_checks(p_vps, p_app, p_checks);
+	END IF;
+	IF p_gaps IS NOT NULL THEN
+		PERFORM push_gaps(p_vps, p_app, p_gaps);
+	END IF;
+	IF p_positions IS NOT NULL THEN
+		PERFORM push_positions(p_vps, p_app, p_positions);
+	END IF;
 END
 $$;
 
@@ -851,7 +878,9 @@ DECLARE
 	notes text[] := '{}';
 	failed boolean := false;
 BEGIN
-	IF NOT pg_try_advisory_xact_lock(hashtext('observ.maintain')) THEN
+	-- A row, not an advisory lock: that could be taken, and kept, by any agent.
+	PERFORM FROM schema_version WHERE version = (SELECT min(version) FROM schema_version) FOR UPDATE SKIP LOCKED;
+	IF NOT FOUND THEN
 		RETURN 'another maintain() is at work, nothing done';
 	END IF;
 	FOREACH v_step IN ARRAY ARRAY['maintain_rollups', 'maintain_rows', 'maintain_partitions', 'maintain_drops'] LOOP
@@ -932,7 +961,7 @@ CREATE OR REPLACE VIEW v_agents AS SELECT last_seen_at AS "time", a.*,
 REVOKE ALL ON ALL ROUTINES IN SCHEMA observ FROM PUBLIC;
 GRANT USAGE ON SCHEMA observ TO observ_agent, observ_hub, observ_watch, observ_reader;
 GRANT EXECUTE ON FUNCTION agent_hello, agent_streams, push_open, push_metrics, push_checks, push_gaps, push_rejects,
-	push_logs, push_positions TO observ_agent;
+	push_logs, push_positions, push TO observ_agent;
 GRANT SELECT ON schema_version, agent_roles, agents, log_streams, vps_metrics, health_checks, log_entries, gaps, rejects,
 	metrics_5m, metrics_1h, retention_policy, job_runs TO observ_hub, observ_watch;
 GRANT SELECT ON v_metrics, v_metrics_5m, v_metrics_1h, v_checks, v_logs, v_gaps, v_agents
@@ -954,4 +983,5 @@ $$;
 SELECT maintain_partitions('infinity') \g /dev/null
 
 INSERT INTO schema_version (version) VALUES (:version) ON CONFLICT DO NOTHING;
+COMMENT ON SCHEMA observ IS :'version';        -- for who may not read tables: obs_agent doctor
 COMMIT;

@@ -127,27 +127,6 @@ static long rss_kb(void)
 	return resident * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
-static bool delivery_json(struct agent *a, struct buf *out)
-{
-	struct deliver_state d = deliver_state(a->deliver);
-	char when[RFC3339_SIZE];
-	bool ok = buf_addf(out, "\"connected\":%s,\"pending\":%zu,\"lost\":%" PRId64 ",\"batches\":%" PRId64
-				",\"rows\":%" PRId64 ",\"skew_ms\":%" PRId64, d.connected ? "true" : "false", d.pending,
-			   d.lost, d.batches, d.rows, d.skew_us / US_PER_MS);
-
-	if (d.last_commit_us) {
-		format_rfc3339(when, d.last_commit_us);
-		ok = ok && buf_addf(out, ",\"last_commit\":\"%s\"", when);
-	}
-	if (d.away_since_us) {
-		format_rfc3339(when, d.away_since_us);
-		ok = ok && buf_addf(out, ",\"buffering_since\":\"%s\"", when);
-	}
-	if (d.last_error[0])
-		ok = ok && buf_adds(out, ",\"last_error\":") && buf_add_json(out, text_of(d.last_error));
-	return ok;
-}
-
 /* The state as it goes to the database and to `obs_agent status`. */
 static bool state_json(void *data, struct buf *out)
 {
@@ -155,7 +134,7 @@ static bool state_json(void *data, struct buf *out)
 	bool ok = buf_addf(out, "{\"version\":\"%s\",\"pid\":%d,\"rss_kb\":%ld,", OBSERV_VERSION, (int)getpid(),
 			   rss_kb());
 
-	ok = ok && delivery_json(a, out);
+	ok = ok && deliver_status(a->deliver, out);
 	for (int i = 0; i < SOURCES; i++)
 		if (a->state[i] && sources[i]->status)
 			ok = ok && buf_addf(out, ",\"%s\":", sources[i]->name) &&

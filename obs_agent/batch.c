@@ -79,9 +79,10 @@ bool batch_full(const struct batch *b)
 
 /* ---- rows of JSON ---- */
 
+/* Five digits are more than any of these is worth; whole numbers stay whole. */
 static bool add_number(struct buf *b, double v)
 {
-	return isfinite(v) ? buf_addf(b, ",%.7g", v) : buf_adds(b, ",null");
+	return !isfinite(v) ? buf_adds(b, ",null") : buf_addf(b, fabs(v) < 1e5 ? ",%.5g" : ",%.0f", v);
 }
 
 static bool add_integer(struct buf *b, int64_t v, bool known)
@@ -287,8 +288,7 @@ struct text column_array(struct column *c, size_t n)
 
 static bool position_row(struct buf *out, const struct position *p)
 {
-	return buf_addf(out, "%s[%lld,%lld,%lld", out->len > 1 ? "," : "", (long long)p->stream_id,
-			(long long)p->from, (long long)p->to) &&
+	return buf_addf(out, "[%lld,%lld,%lld", (long long)p->stream_id, (long long)p->from, (long long)p->to) &&
 	       add_bool(out, p->finished) && add_string(out, text_of(p->path)) &&
 	       add_string(out, text_of(p->file_id)) && add_string(out, text_of(p->head_hash)) &&
 	       add_string(out, text_of(p->tail_hash)) && buf_addc(out, ']');
@@ -296,11 +296,13 @@ static bool position_row(struct buf *out, const struct position *p)
 
 bool batch_positions(const struct batch *b, struct buf *out)
 {
-	bool ok = buf_addc(out, '[');
+	bool ok = buf_addc(out, '['), first = true;
 
 	for (size_t i = 0; i < b->n_positions; i++)
-		if (moved(&b->positions[i]))
-			ok = ok && position_row(out, &b->positions[i]);
+		if (moved(&b->positions[i])) {
+			ok = ok && (first || buf_addc(out, ',')) && position_row(out, &b->positions[i]);
+			first = false;
+		}
 	return ok && buf_addc(out, ']');
 }
 

@@ -1,15 +1,17 @@
 #include "deliver.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../common/clock.h"
+#include "../common/parse.h"
 #include "pg.h"
 
 enum {
 	LOG_DELAY_S = 1,                /* how long a line waits for company */
-	CHECK_DELAY_S = 30,             /* a good check may wait for the next metrics */
+	CHECK_DELAY_S = 60,             /* a good check may wait for the next metrics: one transaction for both */
 	STATE_EVERY_S = 300,            /* the agent's state is sent this often, and when it has news */
 	REPEAT_ERROR_S = 300,           /* the same trouble is logged again this often */
 	STATE_BYTES_MAX = 64 * 1024,
@@ -337,4 +339,25 @@ struct deliver_state deliver_state(const struct deliver *d)
 	s.skew_us = pg_skew_us(d->pg);
 	s.last_error = d->last_error;
 	return s;
+}
+
+bool deliver_status(const struct deliver *deliver, struct buf *out)
+{
+	struct deliver_state d = deliver_state(deliver);
+	char when[RFC3339_SIZE];
+	bool ok = buf_addf(out, "\"connected\":%s,\"pending\":%zu,\"lost\":%" PRId64 ",\"batches\":%" PRId64
+				",\"rows\":%" PRId64 ",\"skew_ms\":%" PRId64, d.connected ? "true" : "false", d.pending,
+			   d.lost, d.batches, d.rows, d.skew_us / US_PER_MS);
+
+	if (d.last_commit_us) {
+		format_rfc3339(when, d.last_commit_us);
+		ok = ok && buf_addf(out, ",\"last_commit\":\"%s\"", when);
+	}
+	if (d.away_since_us) {
+		format_rfc3339(when, d.away_since_us);
+		ok = ok && buf_addf(out, ",\"buffering_since\":\"%s\"", when);
+	}
+	if (d.last_error[0])
+		ok = ok && buf_adds(out, ",\"last_error\":") && buf_add_json(out, text_of(d.last_error));
+	return ok;
 }

@@ -60,4 +60,7 @@ struct deliver_state {
 };
 struct deliver_state deliver_state(const struct deliver *d);
 
+/* Append the same as members of a JSON object, without braces. */
+bool deliver_status(const struct deliver *d, struct buf *out);
+
 #endif

@@ -1,7 +1,6 @@
 #include "pg.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <libpq-fe.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -10,17 +9,9 @@
 
 #include "../common/cleanup.h"
 #include "../common/clock.h"
-#include "../common/embed.h"
 #include "../common/parse.h"
-
-EMBED(sql_hello, "obs_agent/sql/hello.sql");
-EMBED(sql_streams, "obs_agent/sql/streams.sql");
-EMBED(sql_push_open, "obs_agent/sql/push_open.sql");
-EMBED(sql_push_metrics, "obs_agent/sql/push_metrics.sql");
-EMBED(sql_push_checks, "obs_agent/sql/push_checks.sql");
-EMBED(sql_push_gaps, "obs_agent/sql/push_gaps.sql");
-EMBED(sql_push_logs, "obs_agent/sql/push_logs.sql");
-EMBED(sql_push_positions, "obs_agent/sql/push_positions.sql");
+#include "pg_call.h"
+#include "pg_verdict.h"
 
 enum {
 	DEADLINE_S = 15,                /* without any progress, for each step */
@@ -29,8 +20,7 @@ enum {
 	SLOW_CAP_MS = 60000,            /* one that runs into its deadline costs more */
 	WAIT_MS = 60000,
 	SCHEMA_VERSION_MIN = 1,
-	PARAMS_MAX = 10,
-	JSON_PARAM_MAX = 5 << 20,
+	JSON_PARAMS_MAX = 16 << 20,     /* all rows of a batch that are not log lines */
 };
 
 enum phase { PHASE_WAITING, PHASE_CONNECTING, PHASE_HELLO, PHASE_READY, PHASE_SENDING };
@@ -47,7 +37,7 @@ struct pg {
 	enum phase phase;
 	int64_t epoch;                  /* 0: this process has not said hello yet */
 	int64_t skew_us;
-	int failures;                   /* in a row */
+	int failures;                   /* since the last commit */
 	struct buf json;                /* parameters made for one call */
 	struct err first_error;         /* of the pipeline that is being read */
 	enum pg_verdict verdict;
@@ -55,59 +45,6 @@ struct pg {
 	struct position *streams;
 	size_t n_streams;
 };
-
-/* ---- what an error means ---- */
-
-static const struct {
-	const char *state;              /* SQLSTATE, or its beginning */
-	enum pg_verdict verdict;
-	const char *hint;
-} verdicts[] = {
-	{ "OB001", PG_FENCED, "another agent with the same server and application name has taken over; stop one of them" },
-	{ "OB002", PG_MOVED, NULL },
-	{ "OB003", PG_MOVED, NULL },
-	{ "22", PG_DATA, NULL },
-	{ "23502", PG_DATA, NULL },
-	{ "23514", PG_DATA, NULL },
-	{ "54000", PG_DATA, NULL },
-	{ "28", PG_WAIT, "check the role and password in postgres_url" },
-	{ "42501", PG_WAIT, "the role may not do this: enroll this server (SELECT * FROM enroll('NAME')) or grant observ_agent" },
-	{ "42883", PG_WAIT, "the schema is older or newer than this agent: run schema.sql of this version" },
-	{ "42P01", PG_WAIT, "the schema is older or newer than this agent: run schema.sql of this version" },
-	{ "3F000", PG_WAIT, "the database has no schema observ: run schema.sql in it" },
-	{ "3D000", PG_WAIT, "create the database and run schema.sql in it" },
-	{ "53100", PG_WAIT, "the database server's disk is full" },
-};
-
-static enum pg_verdict judge(const char *state, const char **ret_hint)
-{
-	*ret_hint = NULL;
-	for (size_t i = 0; state && i < sizeof verdicts / sizeof *verdicts; i++)
-		if (strncmp(state, verdicts[i].state, strlen(verdicts[i].state)) == 0) {
-			*ret_hint = verdicts[i].hint;
-			return verdicts[i].verdict;
-		}
-	return PG_RETRY;
-}
-
-/* libpq's messages end in a newline and may have several lines: one sentence. */
-static void one_line(const char *msg, char *out, size_t size)
-{
-	size_t n = 0;
-
-	while (*msg && n + 1 < size) {
-		char c = *msg++;
-
-		if (c == '\n' || c == '\t')
-			c = ' ';
-		if (c == ' ' && (n == 0 || out[n - 1] == ' '))
-			continue;
-		out[n++] = c;
-	}
-	while (n > 0 && out[n - 1] == ' ')
-		n--;
-	out[n] = '\0';
-}
 
 /* ---- phases and their deadline ---- */
 
@@ -149,10 +86,11 @@ static void drop_connection(struct pg *p)
 /* Exponential back-off with full jitter, by what kind of failure it was. */
 static int64_t backoff_us(struct pg *p, enum pg_verdict verdict, bool slow)
 {
-	int64_t cap = slow ? SLOW_CAP_MS : RETRY_CAP_MS, ms = RETRY_FIRST_MS;
+	int64_t cap = slow || verdict == PG_MOVED || verdict == PG_DATA ? SLOW_CAP_MS : RETRY_CAP_MS;
+	int64_t ms = RETRY_FIRST_MS;
 
-	if (verdict == PG_MOVED || verdict == PG_DATA)
-		return RETRY_FIRST_MS / 10 * US_PER_MS;
+	if (p->failures == 0 && (verdict == PG_MOVED || verdict == PG_DATA))
+		return 0;               /* the server is well: ask it again at once */
 	if (verdict == PG_WAIT && p->failures > 2)
 		return (WAIT_MS / 2 + random_below(WAIT_MS / 2)) * US_PER_MS;
 	for (int i = 0; i < p->failures && ms < cap; i++)
@@ -175,7 +113,7 @@ static void fail_connection(struct pg *p, bool slow, const char *what)
 	struct err e;
 	char msg[ERR_MSG_MAX / 2];
 
-	one_line(slow ? "" : PQerrorMessage(p->conn), msg, sizeof msg);
+	pg_one_line(slow ? "" : PQerrorMessage(p->conn), msg, sizeof msg);
 	if (slow)
 		err_set(&e, ETIMEDOUT, "%s: no answer from the database within %d s", what, DEADLINE_S);
 	else
@@ -242,39 +180,6 @@ static void go_on_connecting(struct pg *p)
 
 /* ---- sending ---- */
 
-/* The parameters of one function call; the first two are always who we are. */
-struct call {
-	const char *value[PARAMS_MAX];
-	int length[PARAMS_MAX], format[PARAMS_MAX];
-	int n;
-};
-
-static void param_text(struct call *c, const char *s)
-{
-	c->value[c->n++] = s;
-}
-
-static void param_binary(struct call *c, struct text t)
-{
-	c->value[c->n] = t.s;
-	c->length[c->n] = (int)t.len;
-	c->format[c->n++] = 1;
-}
-
-static struct call call(const struct pg *p)
-{
-	struct call c = { .n = 0 };
-
-	param_text(&c, p->config->vps_name);
-	param_text(&c, p->config->app);
-	return c;
-}
-
-static bool queue(struct pg *p, const char *sql, const struct call *c)
-{
-	return PQsendQueryParams(p->conn, sql, c->n, NULL, c->value, c->length, c->format, 0) == 1;
-}
-
 static void flush(struct pg *p)
 {
 	int left = PQflush(p->conn);
@@ -298,147 +203,38 @@ static void send_pipeline(struct pg *p, enum phase phase, bool queued)
 
 static void say_hello(struct pg *p)
 {
-	struct call c = call(p);
-	char epoch[24], interval[24], now[RFC3339_SIZE];
 	bool ok = PQsetnonblocking(p->conn, 1) == 0 && PQenterPipelineMode(p->conn);
 
-	snprintf(epoch, sizeof epoch, "%" PRId64, p->epoch);
-	snprintf(interval, sizeof interval, "%" PRId64, p->config->interval_us / US_PER_S);
-	format_rfc3339(now, wall_us());
-	param_text(&c, p->epoch ? epoch : NULL);
-	param_text(&c, OBSERV_VERSION);
-	param_text(&c, interval);
-	param_text(&c, now);
-	ok = ok && queue(p, sql_hello, &c);
 	free(p->streams);
 	p->streams = NULL;
-	send_pipeline(p, PHASE_HELLO, ok);
+	send_pipeline(p, PHASE_HELLO, ok && pg_call_hello(p->conn, p->config, p->epoch));
 }
 
 /* The second half of hello: the streams are asked for under the epoch just got. */
 static void ask_streams(struct pg *p)
 {
-	struct call c = call(p);
-	char epoch[24];
-
-	snprintf(epoch, sizeof epoch, "%" PRId64, p->epoch);
-	param_text(&c, epoch);
-	send_pipeline(p, PHASE_HELLO, queue(p, sql_streams, &c));
-}
-
-static bool queue_json(struct pg *p, const char *sql, const struct buf *rows, size_t n)
-{
-	struct call c = call(p);
-
-	if (n == 0)
-		return true;
-	buf_reset(&p->json);
-	if (!buf_addc(&p->json, '[') || !buf_add(&p->json, rows->data, rows->len) || !buf_addc(&p->json, ']') ||
-	    !buf_cstr(&p->json))
-		return false;
-	param_text(&c, p->json.data);
-	return queue(p, sql, &c);
-}
-
-static bool queue_logs(struct pg *p, struct batch *b)
-{
-	struct call c = call(p);
-
-	if (b->n_logs == 0)
-		return true;
-	buf_reset(&p->json);
-	if (!batch_streams(b, &p->json))
-		return false;
-	param_binary(&c, (struct text){ p->json.data, p->json.len });
-	for (int i = 0; i < LOG_COLUMNS; i++)
-		param_binary(&c, column_array(&b->log[i], b->n_logs));
-	return queue(p, sql_push_logs, &c);
-}
-
-static bool queue_positions(struct pg *p, const struct batch *b)
-{
-	struct call c = call(p);
-
-	buf_reset(&p->json);
-	if (!batch_positions(b, &p->json) || !buf_cstr(&p->json))
-		return false;
-	if (p->json.len == 2)           /* "[]" */
-		return true;
-	param_text(&c, p->json.data);
-	return queue(p, sql_push_positions, &c);
+	send_pipeline(p, PHASE_HELLO, pg_call_streams(p->conn, p->config, p->epoch));
 }
 
 void pg_send(struct pg *p, struct batch *b, struct text state)
 {
-	struct call c = call(p);
-	char epoch[24], seq[24];
-	bool ok;
-
-	snprintf(epoch, sizeof epoch, "%" PRId64, p->epoch);
-	snprintf(seq, sizeof seq, "%" PRId64, b->seq);
-	param_text(&c, epoch);
-	param_text(&c, seq);
-	param_text(&c, state.s);
-	ok = queue(p, sql_push_open, &c) && queue_json(p, sql_push_metrics, &b->metrics, b->n_metrics) &&
-	     queue_json(p, sql_push_checks, &b->checks, b->n_checks) &&
-	     queue_json(p, sql_push_gaps, &b->gaps, b->n_gaps) && queue_logs(p, b) && queue_positions(p, b);
-	send_pipeline(p, PHASE_SENDING, ok);
+	send_pipeline(p, PHASE_SENDING, pg_call_push(p->conn, p->config, p->epoch, b, state, &p->json));
 }
 
 /* ---- answers ---- */
-
-static int64_t number(const PGresult *r, int row, int column)
-{
-	int64_t v = 0;
-
-	parse_i64(text_of(PQgetvalue(r, row, column)), &v);
-	return v;
-}
-
-static void copy_text(char *to, size_t size, const char *from)
-{
-	size_t n = strnlen(from, size - 1);
-
-	memcpy(to, from, n);
-	to[n] = '\0';
-}
 
 static void take_hello(struct pg *p, const PGresult *r)
 {
 	int64_t server_us;
 
-	p->epoch = number(r, 0, 0);
-	p->hello.last_seq = number(r, 0, 1);
+	p->epoch = pg_number(r, 0, 0);
+	p->hello.last_seq = pg_number(r, 0, 1);
 	if (parse_rfc3339(text_of(PQgetvalue(r, 0, 2)), &server_us))
 		p->skew_us = server_us - wall_us();
-	if (number(r, 0, 3) < SCHEMA_VERSION_MIN)
+	if (pg_number(r, 0, 3) < SCHEMA_VERSION_MIN)
 		logcore_warning(p->log, "the schema is older than this agent; run schema.sql of this version",
-				logcore_kv("schema_version", number(r, 0, 3)),
+				logcore_kv("schema_version", pg_number(r, 0, 3)),
 				logcore_kv("needed", SCHEMA_VERSION_MIN));
-}
-
-static bool take_streams(struct pg *p, const PGresult *r)
-{
-	size_t n = (size_t)PQntuples(r);
-	struct position *streams = calloc(n ? n : 1, sizeof *streams);
-
-	if (!streams)
-		return false;
-	for (size_t i = 0; i < n; i++) {
-		struct position *s = &streams[i];
-		int row = (int)i;
-
-		s->stream_id = number(r, row, 0);
-		copy_text(s->path, sizeof s->path, PQgetvalue(r, row, 1));
-		copy_text(s->file_id, sizeof s->file_id, PQgetvalue(r, row, 2));
-		copy_text(s->head_hash, sizeof s->head_hash, PQgetvalue(r, row, 3));
-		copy_text(s->tail_hash, sizeof s->tail_hash, PQgetvalue(r, row, 4));
-		s->from = s->to = number(r, row, 5);
-	}
-	free(p->streams);
-	p->streams = streams;
-	p->n_streams = n;
-	return true;
 }
 
 /* The first error of a pipeline is the cause; what follows are its echoes. */
@@ -451,8 +247,8 @@ static void note_error(struct pg *p, const PGresult *r)
 
 	if (p->first_error.code)
 		return;
-	one_line(primary ? primary : PQresultErrorMessage(r), msg, sizeof msg);
-	p->verdict = judge(state, &hint);
+	pg_one_line(primary ? primary : PQresultErrorMessage(r), msg, sizeof msg);
+	p->verdict = pg_judge(state, &hint);
 	err_set(&p->first_error, EPROTO, "%s (SQLSTATE %s)%s%s", msg, state ? state : "unknown",
 		hint ? "; " : "", hint ? hint : "");
 }
@@ -465,12 +261,12 @@ static void pipeline_done(struct pg *p)
 
 		fail(p, p->verdict, false, &e);
 	} else if (p->phase == PHASE_SENDING) {
+		p->failures = 0;
 		enter(p, PHASE_READY);
 		p->events->committed(p->data);
 	} else if (!p->streams) {
 		ask_streams(p);
 	} else {
-		p->failures = 0;
 		p->hello.streams = p->streams;
 		p->hello.n_streams = p->n_streams;
 		enter(p, PHASE_READY);
@@ -488,7 +284,7 @@ static void take_result(struct pg *p, const PGresult *r)
 			return;
 		if (PQnfields(r) == 4)
 			take_hello(p, r);
-		else if (!take_streams(p, r))
+		else if (!pg_read_streams(r, &p->streams, &p->n_streams))
 			err_set(&p->first_error, ENOMEM, "out of memory for %d streams", PQntuples(r));
 		return;
 	case PGRES_FATAL_ERROR:
@@ -586,7 +382,7 @@ int pg_new(sd_event *loop, const struct config *c, struct logcore *log, int64_t 
 	if (!p)
 		return err_set(e, ENOMEM, "out of memory for the database connection");
 	*p = (struct pg){ .loop = loop, .config = c, .log = log, .events = events, .data = data,
-			  .json = BUF(JSON_PARAM_MAX) };
+			  .json = BUF(JSON_PARAMS_MAX) };
 	r = sd_event_add_time_relative(loop, &p->timer, CLOCK_MONOTONIC, 0, 10 * US_PER_MS, on_timer, p);
 	if (r < 0) {
 		pg_free(p);

@@ -17,6 +17,7 @@
 #include "../logcore/logcore.h"
 #include "batch.h"
 #include "config.h"
+#include "pg_verdict.h"
 
 struct pg;
 
@@ -25,15 +26,6 @@ struct pg_hello {
 	int64_t last_seq;               /* of the last batch that was committed */
 	const struct position *streams; /* unfinished streams; `to` is the committed position */
 	size_t n_streams;
-};
-
-/* Why a connection or a batch failed, as far as it changes what is done next. */
-enum pg_verdict {
-	PG_RETRY,                       /* the server is away or busy: soon again */
-	PG_WAIT,                        /* rights, disk, schema: somebody must mend it; each minute */
-	PG_FENCED,                      /* another agent has this identity: give up */
-	PG_MOVED,                       /* positions or sequence are not what we thought: ask again */
-	PG_DATA,                        /* the server refuses a value in the batch */
 };
 
 struct pg_events {

@@ -30,14 +30,6 @@ static void clear_p(PGresult **r)
 	*r = NULL;
 }
 
-/* libpq ends its messages with newlines. */
-static void first_line(const char *msg, char *out, size_t size)
-{
-	size_t n = strcspn(msg, "\n");
-
-	snprintf(out, size, "%.*s", (int)n, msg);
-}
-
 static int report(const PGresult *r, FILE *out)
 {
 	const char *schema = PQgetvalue(r, 0, 1);
@@ -67,7 +59,7 @@ int pg_doctor(const struct config *c, FILE *out)
 
 	config_mask_url(c->postgres_url, masked, sizeof masked);
 	if (PQstatus(conn) != CONNECTION_OK) {
-		first_line(PQerrorMessage(conn), error, sizeof error);
+		pg_one_line(PQerrorMessage(conn), error, sizeof error);
 		return doctor_line(out, false, "check host, port, user and password in postgres_url, and pg_hba.conf",
 				   "database %s: %s", masked, error);
 	}
@@ -75,7 +67,7 @@ int pg_doctor(const struct config *c, FILE *out)
 		    PQserverVersion(conn) / 10000, PQserverVersion(conn) % 10000);
 	r = PQexec(conn, sql_doctor);
 	if (PQresultStatus(r) != PGRES_TUPLES_OK) {
-		first_line(PQerrorMessage(conn), error, sizeof error);
+		pg_one_line(PQerrorMessage(conn), error, sizeof error);
 		return doctor_line(out, false, "run schema.sql in this database", "%s", error);
 	}
 	return report(r, out);

@@ -95,5 +95,20 @@ SELECT results_eq('SELECT count(*) FROM log_entries UNION ALL SELECT count(*) FR
 SELECT is(pg_temp.batch(5, 2), 'ok', 'the next lines go on');
 SELECT results_eq('SELECT stream_offset FROM log_entries ORDER BY 1', 'VALUES (0::bigint), (1::bigint), (2::bigint), (3::bigint)',
 	'each line once');
+
+-- ---- push: the parts in one call ----------------------------------------------------------------
+CREATE FUNCTION pg_temp.push(p_seq int, p_was int) RETURNS text LANGUAGE sql AS $$
+	SELECT run_as('obs_web_1', format('SELECT observ.push(''web-1'', ''a'', 2, %s, ''{"p": 1}'', %L, %L, %L, %L)', p_seq,
+		jsonb_build_array(jsonb_build_array(us(now()), false, NULL, 2.5)),
+		jsonb_build_array(jsonb_build_array(us(now()), false, 'http://x/', 200, 1, true)),
+		jsonb_build_array(jsonb_build_array(us(now()), NULL, 'k', 1, 1, 'd')),
+		format('[[4, %s, %s, false, "/l/d.log", "f4", "h", "t"]]', p_was, p_was + 1))) $$;
+SELECT is(pg_temp.push(6, 9), 'OB003', 'a position that is wrong undoes all of it');
+SELECT is((SELECT count(*) FROM health_checks), 0::bigint, 'nothing stays');
+SELECT is(pg_temp.push(6, 4), 'ok', 'a push with everything');
+SELECT results_eq($$SELECT count(*) FROM vps_metrics UNION ALL SELECT count(*) FROM health_checks UNION ALL SELECT count(*) FROM gaps
+	UNION ALL SELECT pg_temp.at(4) UNION ALL SELECT last_seq FROM agents WHERE app_name = 'a'$$,
+	'VALUES (3::bigint), (1::bigint), (1::bigint), (5::bigint), (6::bigint)', 'is there as a whole');
+SELECT is(pg_temp.push(6, 5), 'OB002', 'and once');
 SELECT * FROM finish();
 ROLLBACK;

@@ -42,7 +42,7 @@ SELECT is(try_as('observ_admin', format('SELECT enroll(%L)', n)), '22023', 'a ba
 CREATE TEMP TABLE agent_roles_t AS SELECT unnest(ARRAY['obs_web_1', 't_any', 't_loose']) AS r;
 SELECT is((SELECT string_agg(proname, ',' ORDER BY proname) FROM pg_proc
 	WHERE pronamespace = 'observ'::regnamespace AND has_function_privilege(r, oid, 'EXECUTE')),
-	'agent_hello,agent_streams,push_checks,push_gaps,push_logs,push_metrics,push_open,push_positions,push_rejects',
+	'agent_hello,agent_streams,push,push_checks,push_gaps,push_logs,push_metrics,push_open,push_positions,push_rejects',
 	r || ' can execute the agent functions only') FROM agent_roles_t;
 SELECT is((SELECT string_agg(oid::regclass::text, ',') FROM pg_class WHERE relnamespace = 'observ'::regnamespace
 	AND relkind IN ('r', 'p', 'v', 'm', 'f') AND (has_table_privilege(r, oid,
@@ -71,6 +71,7 @@ CREATE TEMP TABLE calls AS SELECT * FROM (VALUES
 	('push_checks', $$SELECT observ.push_checks(%L, 'a', '[]')$$),
 	('push_gaps', $$SELECT observ.push_gaps(%L, 'a', '[]')$$),
 	('push_rejects', $$SELECT observ.push_rejects(%L, 'a', '[]')$$),
+	('push', $$SELECT observ.push(%L, 'a', 1, 2, NULL, NULL, NULL, NULL, NULL)$$),
 	('push_positions', $$SELECT observ.push_positions(%L, 'a', '[]')$$),
 	('push_logs', $$SELECT observ.push_logs(%L, 'a', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')$$)) v(f, sql);
 SELECT is((SELECT count(*) FROM calls), (SELECT count(*) FROM pg_proc WHERE pronamespace = 'observ'::regnamespace

@@ -3,6 +3,7 @@ BEGIN;
 SELECT no_plan();
 
 SELECT is((SELECT max(version) FROM schema_version), 1, 'the schema knows its version');
+SELECT is(obj_description('observ'::regnamespace, 'pg_namespace'), '1', 'and tells it to those who read no tables');
 SELECT is((SELECT setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = setdatabase
 	WHERE setrole = 0 AND datname = current_database()), ARRAY['search_path=observ, public'],
 	'tables are found without naming the schema');
@@ -77,6 +78,7 @@ SELECT function_returns('observ', f, a, r) FROM (VALUES
 	('push_gaps', ARRAY['text', 'text', 'jsonb'], 'void'),
 	('push_rejects', ARRAY['text', 'text', 'jsonb'], 'void'),
 	('push_positions', ARRAY['text', 'text', 'jsonb'], 'void'),
+	('push', ARRAY['text', 'text', 'bigint', 'bigint', 'jsonb', 'jsonb', 'jsonb', 'jsonb', 'jsonb'], 'void'),
 	('push_logs', ARRAY['text', 'text', 'bigint[]', 'smallint[]', 'bigint[]', 'timestamp with time zone[]', 'smallint[]',
 		'text[]', 'text[]', 'jsonb[]'], 'void')) v(f, a, r);
 SELECT is((SELECT string_agg(proname, ',') FROM pg_proc WHERE pronamespace = 'observ'::regnamespace AND prosecdef AND NOT EXISTS

@@ -148,8 +148,13 @@ static void a_position_keeps_where_the_batch_began(void **state)
 	assert_false(batch_empty(&b));
 	p = at(5, 3);
 	assert_true(batch_advance(&b, &p));
-	assert_true(batch_positions(&b, &out));
-	assert_string_equal(buf_cstr(&out), "[[4,100,160,false,\"/a\",\"\",\"\",\"\"]]");
+	p = at(6, 0);
+	assert_true(batch_advance(&b, &p));
+	p.to = 9;
+	assert_true(batch_advance(&b, &p));
+	assert_true(buf_adds(&out, "before:") && batch_positions(&b, &out));
+	assert_string_equal(buf_cstr(&out), "before:[[4,100,160,false,\"/a\",\"\",\"\",\"\"],"
+					    "[6,0,9,false,\"/a\",\"\",\"\",\"\"]]");
 	batch_drop_logs(&b);
 	assert_true(batch_empty(&b));
 	buf_free(&out);

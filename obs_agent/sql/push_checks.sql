@@ -1,1 +1,0 @@
-SELECT observ.push_checks($1,$2,$3)

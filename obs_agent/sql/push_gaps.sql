@@ -1,1 +1,0 @@
-SELECT observ.push_gaps($1,$2,$3)

@@ -1,1 +1,0 @@
-SELECT observ.push_metrics($1,$2,$3)

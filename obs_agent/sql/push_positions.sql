@@ -1,1 +1,0 @@
-SELECT observ.push_positions($1,$2,$3)
