@@ -9,9 +9,6 @@
 static const uint64_t ONES = UINT64_C(0x0101010101010101);
 static const uint64_t HIGH_BITS = UINT64_C(0x8080808080808080);
 
-/* Four harmless bytes, to fill up four others to a word. */
-static const uint64_t SPACES = UINT64_C(0x2020202000000000);
-
 static const char REPLACEMENT[] = "\xef\xbf\xbd";       /* U+FFFD */
 
 /* Whether one of eight bytes needs more than copying: a control character, a
@@ -88,13 +85,16 @@ static size_t escape(char out[6], const char *s, size_t len, size_t *ret_used)
 	return n;
 }
 
-/* Copy what needs nothing but copying, eight bytes or four at a time as long as
- * there are as many; returns how many were copied. */
+/*
+ * Copy what needs nothing but copying, up to the first byte that needs more;
+ * returns how many were copied. Eight bytes at a time; what is left at the end is
+ * taken together with what was already copied before it, as long as there is
+ * enough of that, and a text of four to seven bytes as its first and last four.
+ */
 static inline size_t copy_plain(char *to, const char *s, size_t n)
 {
 	size_t i = 0;
 	uint64_t w;
-	uint32_t half;
 
 	for (; n - i >= sizeof w; i += sizeof w) {
 		memcpy(&w, s + i, sizeof w);
@@ -102,11 +102,21 @@ static inline size_t copy_plain(char *to, const char *s, size_t n)
 			break;
 		memcpy(to + i, &w, sizeof w);
 	}
-	if (n - i >= sizeof half) {
-		memcpy(&half, s + i, sizeof half);
-		if (!special(half | SPACES)) {
-			memcpy(to + i, &half, sizeof half);
-			i += sizeof half;
+	if (i > 0 && n - i < sizeof w) {
+		memcpy(&w, s + n - sizeof w, sizeof w);
+		if (!special(w)) {
+			memcpy(to + n - sizeof w, &w, sizeof w);
+			return n;
+		}
+	} else if (n >= 4 && n < sizeof w) {
+		uint32_t first, end;
+
+		memcpy(&first, s, sizeof first);
+		memcpy(&end, s + n - sizeof end, sizeof end);
+		if (!special((uint64_t)end << 32 | first)) {
+			memcpy(to, &first, sizeof first);
+			memcpy(to + n - sizeof end, &end, sizeof end);
+			return n;
 		}
 	}
 	while (i < n && plain((unsigned char)s[i])) {

@@ -34,9 +34,11 @@
 extern "C" {
 #define LOGCORE_CAST_(type, value) (reinterpret_cast<type>(value))
 #define LOGCORE_U32_(value) (static_cast<uint32_t>(value))
+#define LOGCORE_INLINE_ inline
 #else
 #define LOGCORE_CAST_(type, value) ((type)(value))
 #define LOGCORE_U32_(value) ((uint32_t)(value))
+#define LOGCORE_INLINE_ static inline
 #endif
 
 #define LOGCORE_API __attribute__((visibility("default")))
@@ -92,8 +94,8 @@ LOGCORE_API struct logcore *logcore_open_(const struct logcore_options *options,
  * A line of up to 4 KiB takes about 5 KiB of stack, a longer one 70 KiB: give
  * threads with small stacks a logger with a line_max of 4096.
  */
-static inline struct logcore *logcore_open(const struct logcore_options *options, char *error,
-					   size_t error_size)
+LOGCORE_INLINE_ struct logcore *logcore_open(const struct logcore_options *options, char *error,
+					     size_t error_size)
 {
 	return logcore_open_(options, sizeof *options, error, error_size);
 }
@@ -114,7 +116,7 @@ LOGCORE_API int logcore_reopen(struct logcore *log);
 /* ---- levels ---------------------------------------------------------------------- */
 
 /* Whether a line of that level would be written. Costs one load. */
-static inline bool logcore_enabled(const struct logcore *log, int level)
+LOGCORE_INLINE_ bool logcore_enabled(const struct logcore *log, int level)
 {
 	/* The minimum level is the first member of the struct, for good. */
 	return log && level >= __atomic_load_n(LOGCORE_CAST_(const int *, log), __ATOMIC_RELAXED);
@@ -160,7 +162,7 @@ struct logcore_field {
 	uint32_t type;                  /* enum logcore_type */
 };
 
-static inline struct logcore_field logcore_field_(const char *key, enum logcore_type type)
+LOGCORE_INLINE_ struct logcore_field logcore_field_(const char *key, enum logcore_type type)
 {
 	struct logcore_field f;
 	size_t n = key ? strlen(key) : 0;
@@ -173,17 +175,17 @@ static inline struct logcore_field logcore_field_(const char *key, enum logcore_
 	return f;
 }
 
-static inline struct logcore_field logcore_end_(void)
+LOGCORE_INLINE_ struct logcore_field logcore_end_(void)
 {
 	return logcore_field_(NULL, LOGCORE_TYPE_END_);
 }
 
-static inline struct logcore_field logcore_kv_null(const char *key)
+LOGCORE_INLINE_ struct logcore_field logcore_kv_null(const char *key)
 {
 	return logcore_field_(key, LOGCORE_TYPE_NULL);
 }
 
-static inline struct logcore_field logcore_kv_bool(const char *key, bool value)
+LOGCORE_INLINE_ struct logcore_field logcore_kv_bool(const char *key, bool value)
 {
 	struct logcore_field f = logcore_field_(key, LOGCORE_TYPE_BOOL);
 
@@ -191,7 +193,7 @@ static inline struct logcore_field logcore_kv_bool(const char *key, bool value)
 	return f;
 }
 
-static inline struct logcore_field logcore_kv_int(const char *key, int64_t value)
+LOGCORE_INLINE_ struct logcore_field logcore_kv_int(const char *key, int64_t value)
 {
 	struct logcore_field f = logcore_field_(key, LOGCORE_TYPE_INT);
 
@@ -199,7 +201,7 @@ static inline struct logcore_field logcore_kv_int(const char *key, int64_t value
 	return f;
 }
 
-static inline struct logcore_field logcore_kv_uint(const char *key, uint64_t value)
+LOGCORE_INLINE_ struct logcore_field logcore_kv_uint(const char *key, uint64_t value)
 {
 	struct logcore_field f = logcore_field_(key, LOGCORE_TYPE_UINT);
 
@@ -209,7 +211,7 @@ static inline struct logcore_field logcore_kv_uint(const char *key, uint64_t val
 
 /* The shortest digits that read back as the same double; what is not a number
  * becomes "NaN", "Infinity" or "-Infinity", which PostgreSQL casts back. */
-static inline struct logcore_field logcore_kv_double(const char *key, double value)
+LOGCORE_INLINE_ struct logcore_field logcore_kv_double(const char *key, double value)
 {
 	struct logcore_field f = logcore_field_(key, LOGCORE_TYPE_DOUBLE);
 
@@ -217,7 +219,7 @@ static inline struct logcore_field logcore_kv_double(const char *key, double val
 	return f;
 }
 
-static inline struct logcore_field logcore_kv_float(const char *key, float value)
+LOGCORE_INLINE_ struct logcore_field logcore_kv_float(const char *key, float value)
 {
 	struct logcore_field f = logcore_field_(key, LOGCORE_TYPE_FLOAT);
 
@@ -227,7 +229,7 @@ static inline struct logcore_field logcore_kv_float(const char *key, float value
 
 /* len bytes of text, which may hold NUL and need no terminator; NULL gives null.
  * Bytes that are not UTF-8, and NUL, become U+FFFD. */
-static inline struct logcore_field logcore_kv_strn(const char *key, const char *value, size_t len)
+LOGCORE_INLINE_ struct logcore_field logcore_kv_strn(const char *key, const char *value, size_t len)
 {
 	struct logcore_field f = logcore_field_(key, value ? LOGCORE_TYPE_STRING : LOGCORE_TYPE_NULL);
 
@@ -236,13 +238,13 @@ static inline struct logcore_field logcore_kv_strn(const char *key, const char *
 	return f;
 }
 
-static inline struct logcore_field logcore_kv_str(const char *key, const char *value)
+LOGCORE_INLINE_ struct logcore_field logcore_kv_str(const char *key, const char *value)
 {
 	return logcore_kv_strn(key, value, value ? strlen(value) : 0);
 }
 
 /* The address, as "0x7ffd1c"; NULL gives null. */
-static inline struct logcore_field logcore_kv_pointer(const char *key, const void *value)
+LOGCORE_INLINE_ struct logcore_field logcore_kv_pointer(const char *key, const void *value)
 {
 	struct logcore_field f = logcore_field_(key, value ? LOGCORE_TYPE_POINTER : LOGCORE_TYPE_NULL);
 
@@ -257,8 +259,8 @@ LOGCORE_API void logcore_write_(const struct logcore *log, int level, const char
 LOGCORE_API struct logcore *logcore_child_(const struct logcore *log, const char *name,
 					   const struct logcore_field *fields);
 
-static inline void logcore_log_(const struct logcore *log, int level, const char *message,
-				const struct logcore_field *fields)
+LOGCORE_INLINE_ void logcore_log_(const struct logcore *log, int level, const char *message,
+				  const struct logcore_field *fields)
 {
 	logcore_write_(log, level, message, message ? strlen(message) : 0, fields);
 }

@@ -67,6 +67,17 @@ static size_t put_point(char *out, uint64_t digits, size_t decimals)
 	return (size_t)(p - out) + n - whole;
 }
 
+/* n / 2^shift / unit, rounded to nearest, ties to even, once. */
+static uint64_t divide(wide n, int shift, uint64_t unit)
+{
+	wide rest = n & (((wide)1 << shift) - 1), half = (wide)1 << (shift - 1);
+	uint64_t whole = (uint64_t)(n >> shift), q = whole / unit, over = whole % unit;
+
+	if (unit == 1)
+		return q + (rest > half || (rest == half && (q & 1)));
+	return q + (over > unit / 2 || (over == unit / 2 && (rest || (q & 1))));
+}
+
 /*
  * Values between 1e-5 and 2^52 that are not whole, by exact integers: v * 10^p
  * has 17 or 18 digits before the point, and any integer strictly between the two
@@ -77,8 +88,8 @@ static size_t put_point(char *out, uint64_t digits, size_t decimals)
 static size_t put_fraction(char *out, const struct binary *b)
 {
 	int shift = -b->e, p;
+	uint64_t low, high, q, unit = 1;
 	wide power = 1, n, half;
-	uint64_t low, high, q;
 
 	/* 1233/4096 is log10(2): the exponent's decimal, or one less. */
 	p = 16 - ((b->e + b->bits - 1) * 1233 >> 12);
@@ -89,14 +100,12 @@ static size_t put_fraction(char *out, const struct binary *b)
 	/* Below a power of two the neighbour is half as far. */
 	low = (uint64_t)((n - (b->m == UINT64_C(1) << (b->bits - 1) ? half / 2 : half)) >> shift) + 1;
 	high = (uint64_t)((n + half - 1) >> shift);
-	q = (uint64_t)((n + ((wide)1 << (shift - 1))) >> shift);
-	for (; (low + 9) / 10 <= high / 10; p--) {
+	for (; (low + 9) / 10 <= high / 10; p--, unit *= 10) {
 		low = (low + 9) / 10;
 		high /= 10;
-		q = q / 10 + (q % 10 >= 5);
-		q = q < low ? low : q > high ? high : q;
 	}
-	return put_point(out, q, (size_t)p);
+	q = divide(n, shift, unit);
+	return put_point(out, q < low ? low : q > high ? high : q, (size_t)p);
 }
 
 static bool is_plain_fraction(const struct binary *b)
