@@ -19,18 +19,18 @@ static void must(bool ok, const char *what)
 	abort();
 }
 
-static struct text partial(void *ctx, struct text name)
+static struct text partial(const void *ctx, struct text name)
 {
-	return text_eq(name, TEXT("p")) ? *(struct text *)ctx : (struct text){ NULL, 0 };
+	return text_eq(name, TEXT("p")) ? *(const struct text *)ctx : (struct text){ NULL, 0 };
 }
 
-static bool twice(void *ctx, struct text in, struct buf *out)
+static bool twice(const void *ctx, struct text in, struct buf *out)
 {
 	(void)ctx;
 	return buf_add(out, in.s, in.len) && buf_add(out, in.s, in.len);
 }
 
-static template_formatter *formatter(void *ctx, struct text name)
+static template_formatter *formatter(const void *ctx, struct text name)
 {
 	(void)ctx;
 	return text_eq(name, TEXT("t")) ? twice : NULL;

@@ -1,0 +1,109 @@
+#include "csv.h"
+
+#include <json-c/json.h>
+#include <string.h>
+
+enum { COLUMNS_MAX = 64 };
+
+struct columns {
+	const char *name[COLUMNS_MAX];
+	size_t n;
+};
+
+static void collect(struct json_object *row, struct columns *c)
+{
+	c->n = 0;
+	if (!json_object_is_type(row, json_type_object))
+		return;
+	for (struct lh_entry *m = json_object_get_object(row)->head; m; m = m->next)
+		if (c->n < COLUMNS_MAX && !json_object_is_type(lh_entry_v(m), json_type_array))
+			c->name[c->n++] = lh_entry_k(m);
+}
+
+static bool add_text(struct buf *out, const char *s, size_t n, bool is_number)
+{
+	bool formula = !is_number && n && memchr("=+-@\t\r", s[0], 6);
+	bool quoted = formula;
+
+	for (size_t i = 0; i < n; i++)
+		quoted |= s[i] == '"' || s[i] == ',' || s[i] == '\n' || s[i] == '\r' || s[i] == ';';
+	if ((quoted && !buf_addc(out, '"')) || (formula && !buf_addc(out, '\'')))
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if ((s[i] == '"' && !buf_addc(out, '"')) || !buf_addc(out, s[i]))
+			return false;
+	return !quoted || buf_addc(out, '"');
+}
+
+static bool add_cell(struct buf *out, struct json_object *v)
+{
+	bool is_number = json_object_is_type(v, json_type_int) || json_object_is_type(v, json_type_double);
+	const char *s = v ? json_object_get_string(v) : "";
+	size_t n = json_object_is_type(v, json_type_string) ? (size_t)json_object_get_string_len(v) : strlen(s);
+
+	return add_text(out, s, n, is_number);
+}
+
+static bool add_names(struct buf *out, const struct columns *c, const char *prefix, bool first)
+{
+	bool ok = true;
+
+	for (size_t i = 0; i < c->n && ok; i++, first = false)
+		ok = (first || buf_addc(out, ',')) && buf_adds(out, prefix) &&
+		     add_text(out, c->name[i], strlen(c->name[i]), *prefix);
+	return ok;
+}
+
+static bool add_cells(struct buf *out, const struct columns *c, struct json_object *row, bool first)
+{
+	bool ok = true;
+
+	for (size_t i = 0; i < c->n && ok; i++, first = false) {
+		struct json_object *v = NULL;
+
+		json_object_object_get_ex(row, c->name[i], &v);
+		ok = (first || buf_addc(out, ',')) && add_cell(out, v);
+	}
+	return ok;
+}
+
+static struct json_object *list_in(struct json_object *o, const char *name)
+{
+	struct json_object *list = NULL;
+
+	if (name && json_object_is_type(o, json_type_object))
+		json_object_object_get_ex(o, name, &list);
+	return json_object_is_type(list, json_type_array) ? list : NULL;
+}
+
+static bool add_row(struct buf *out, const struct columns *c, const struct columns *cc, struct json_object *row,
+		    const char *children)
+{
+	struct json_object *list = list_in(row, children);
+	size_t n = list ? json_object_array_length(list) : 1;
+	bool ok = true;
+
+	for (size_t i = 0; i < n && ok; i++)
+		ok = add_cells(out, c, row, true) &&
+		     (!list || add_cells(out, cc, json_object_array_get_idx(list, i), c->n == 0)) &&
+		     buf_adds(out, "\r\n");
+	return ok;
+}
+
+bool csv_write(struct json_object *data, const char *rows, const char *children, struct buf *out)
+{
+	struct json_object *list = list_in(data, rows), *first, *inner;
+	struct columns c, cc;
+	bool ok;
+
+	if (!list || json_object_array_length(list) == 0)
+		return true;
+	first = json_object_array_get_idx(list, 0);
+	inner = list_in(first, children);
+	collect(first, &c);
+	collect(inner ? json_object_array_get_idx(inner, 0) : NULL, &cc);
+	ok = add_names(out, &c, "", true) && add_names(out, &cc, "app_", c.n == 0) && buf_adds(out, "\r\n");
+	for (size_t i = 0; i < json_object_array_length(list) && ok; i++)
+		ok = add_row(out, &c, &cc, json_object_array_get_idx(list, i), children);
+	return ok;
+}

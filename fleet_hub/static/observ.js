@@ -1,0 +1,96 @@
+/* What scripts add to the pages: live refresh, keys, charts. Everything works without. */
+const live = document.getElementById("live");
+const every = 10000;
+
+/* ---- live refresh: the page again, its data-live parts swapped in -------------------- */
+const mayRefresh = () => live && live.getAttribute("aria-pressed") === "true" && !document.hidden
+	&& !document.querySelector(".found details[open], .absolute[open]") && getSelection().isCollapsed;
+
+function identity(element) {
+	const row = element.closest(".row");
+	return element.id ? "#" + CSS.escape(element.id) : element.getAttribute("href") && row
+		? `[href="${CSS.escape(element.getAttribute("href"))}"]` : null;
+}
+
+function swap(fresh) {
+	for (const part of document.querySelectorAll("[data-live]")) {
+		const other = fresh.querySelector(`[data-live="${part.dataset.live}"]`);
+		if (!other || other.outerHTML === part.outerHTML)
+			continue;
+		const focused = part.contains(document.activeElement) ? identity(document.activeElement) : null;
+		part.replaceWith(document.adoptNode(other));
+		if (focused)
+			other.querySelector(focused)?.focus({ preventScroll: true });
+	}
+}
+
+async function refresh() {
+	if (!mayRefresh())
+		return;
+	try {
+		const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+		if (!answer.ok)
+			throw new Error(answer.status);
+		swap(new DOMParser().parseFromString(await answer.text(), "text/html"));
+		live.lastElementChild.textContent = "live";
+		document.dispatchEvent(new Event("observ:refreshed"));
+	} catch {
+		live.lastElementChild.textContent = "no answer";
+	}
+}
+
+function toggleLive() {
+	const on = live.getAttribute("aria-pressed") !== "true";
+	live.setAttribute("aria-pressed", String(on));
+	if (on)
+		refresh();
+}
+
+/* A page of the past does not change. */
+const query = new URLSearchParams(location.search);
+if (live && document.querySelector("[data-live]") && !["before", "after", "to"].some((k) => query.has(k))) {
+	live.hidden = false;
+	live.addEventListener("click", toggleLive);
+	setInterval(refresh, every);
+	document.addEventListener("visibilitychange", refresh);
+}
+
+/* ---- keys ------------------------------------------------------------------------------ */
+const base = document.body.dataset.base;
+const go = (path) => { location.href = base + path; };
+let pending = "";
+
+function step(by) {
+	const rows = [...document.querySelectorAll(".row")].map((row) => row.querySelector("a.go, summary")).filter(Boolean);
+	const at = rows.findIndex((link) => link.closest(".row").contains(document.activeElement));
+	rows[at < 0 ? (by > 0 ? 0 : rows.length - 1) : Math.min(Math.max(at + by, 0), rows.length - 1)]?.focus();
+}
+
+const keys = {
+	"/": () => document.getElementById("q")?.focus(),
+	"?": () => go("/help"),
+	"g f": () => go("/"),
+	"g l": () => go("/logs"),
+	j: () => step(1),
+	k: () => step(-1),
+	r: () => live && !live.hidden && toggleLive(),
+};
+
+document.addEventListener("keydown", (event) => {
+	const typing = event.target.matches("input, textarea, select");
+	if (event.key === "Escape" && typing)
+		event.target.blur();
+	if (typing || event.ctrlKey || event.metaKey || event.altKey)
+		return;
+	const key = pending ? pending + " " + event.key : event.key;
+	pending = event.key === "g" && !pending ? "g" : "";
+	if (keys[key]) {
+		event.preventDefault();
+		keys[key]();
+	}
+});
+
+/* ---- what only some pages have ----------------------------------------------------------- */
+const charts = document.getElementById("charts");
+if (charts?.querySelector(".chart"))
+	import(charts.dataset.script).then((module) => module.draw(charts));

@@ -1,0 +1,88 @@
+"""A fleet, the hub under lighttpd and one Chromium for all browser tests."""
+import sys
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "system"))
+import seed_fleet  # noqa: E402
+from hub_server import Hub  # noqa: E402
+
+
+class Browser:
+    """Chromium, with the few things the tests do to it."""
+
+    def __init__(self, hub):
+        self.hub = hub
+        options = Options()
+        for argument in ("--headless=new", "--no-sandbox", "--hide-scrollbars", "--force-color-profile=srgb",
+                         "--disable-background-networking", "--no-first-run"):
+            options.add_argument(argument)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        self.driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+        self.driver.set_page_load_timeout(30)
+
+    def cdp(self, command, **arguments):
+        return self.driver.execute_cdp_cmd(command, arguments)
+
+    def look(self, width=1280, theme="light", scripts=True, height=860):
+        phone = width < 700
+        self.cdp("Emulation.setDeviceMetricsOverride", width=width, height=844 if phone else height,
+                 deviceScaleFactor=2 if phone else 1, mobile=phone)
+        self.cdp("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])
+        self.cdp("Emulation.setScriptExecutionDisabled", value=not scripts)
+
+    def open(self, path, **query):
+        self.driver.get_log("browser")
+        self.driver.get(self.hub.url(path, **query))
+
+    def js(self, script, *arguments):
+        return self.driver.execute_script(script, *arguments)
+
+    def console(self):
+        return [entry["message"] for entry in self.driver.get_log("browser")]
+
+    def wait(self, script, what):
+        from harness import wait_for
+        return wait_for(lambda: self.js("return " + script), what)
+
+    def drawn(self):
+        self.wait("!document.getElementById('charts') || document.getElementById('charts').dataset.drawn", "charts drawn")
+
+    def keys(self, text):
+        from selenium.webdriver.common.action_chains import ActionChains
+        ActionChains(self.driver).send_keys(text).perform()
+
+
+@pytest.fixture(scope="session")
+def fleet(cluster):
+    database = cluster.new_database()
+    database.query("""DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'hub') THEN
+        CREATE ROLE hub LOGIN IN ROLE observ_hub; END IF; END $$""")
+    seed_fleet.seed(database)
+    yield database
+    database.close()
+
+
+@pytest.fixture(scope="session")
+def hub(fleet, tmp_path_factory):
+    server = Hub(tmp_path_factory.mktemp("hub"), fleet.url("hub"), "fastcgi").start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def chromium(hub):
+    started = Browser(hub)
+    yield started
+    started.driver.quit()
+
+
+@pytest.fixture
+def browser(chromium):
+    chromium.look()
+    yield chromium
+    chromium.driver.delete_all_cookies()

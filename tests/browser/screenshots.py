@@ -1,0 +1,30 @@
+"""The pages as pictures, into BUILD/screenshots: at 1280 and 390 pixels, light and dark. Used by test_pages.py."""
+import base64
+
+from harness import BUILD
+
+WIDTHS = (1280, 390)
+THEMES = ("light", "dark")
+PAGES = {
+    "fleet": ("/", {}),
+    "server": ("/servers/fra-1", {"range": "6h"}),
+    "server-checks": ("/servers/ams-1", {}),
+    "logs": ("/logs", {"q": "timeout OR refused"}),
+    "logs-all": ("/logs", {}),
+    "logs-none": ("/logs", {"q": "nothing-like-this"}),
+    "help": ("/help", {}),
+    "error": ("/servers/nobody", {}),
+}
+
+
+def take(browser, name, width, theme):
+    """Open the page, write its picture (what fits a screen), return the file."""
+    path, query = PAGES[name]
+    browser.look(width, theme)
+    browser.open(path, **query)
+    browser.drawn()
+    folder = BUILD / "screenshots"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{name}-{width}-{theme}.png"
+    file.write_bytes(base64.b64decode(browser.cdp("Page.captureScreenshot", format="png")["data"]))
+    return file

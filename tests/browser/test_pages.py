@@ -1,0 +1,211 @@
+"""The pages in a browser: how they look, that they fit, can be read and used by keyboard, with and without scripts."""
+import os
+import re
+from pathlib import Path
+
+import pytest
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+import screenshots
+
+# Every text that can be seen, against what is behind it: [ratio, colour, background, text] of the worst ones.
+CONTRAST = """
+const canvas = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
+const rgba = (colour) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data; return [r, g, b, a / 255]; };
+const over = (top, below) => top.slice(0, 3).map((v, i) => v * top[3] + below[i] * (1 - top[3])).concat(1);
+const luminance = (c) => { const [r, g, b] = c.slice(0, 3).map((v) => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+    return .2126 * r + .7152 * g + .0722 * b; };
+const behind = (e) => { const layers = []; for (; e; e = e.parentElement) layers.push(rgba(getComputedStyle(e).backgroundColor));
+    return layers.reverse().reduce((below, top) => over(top, below), [255, 255, 255, 1]); };
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), worst = [];
+while (walker.nextNode()) {
+    const e = walker.currentNode.parentElement, text = walker.currentNode.data.trim(), box = e.getBoundingClientRect();
+    if (!text || e.closest("script, .unseen, title, thead.unseen") || box.width < 2 || !e.checkVisibility({ visibilityProperty: true }))
+        continue;
+    const back = behind(e), front = over(rgba(getComputedStyle(e).color), back);
+    const [a, b] = [luminance(front), luminance(back)].sort((x, y) => y - x), ratio = (a + .05) / (b + .05);
+    if (ratio < 4.5)
+        worst.push([ratio.toFixed(2), getComputedStyle(e).color, back.join(), text.slice(0, 40), e.className]);
+}
+return worst;
+"""
+
+
+@pytest.mark.parametrize("theme", screenshots.THEMES)
+@pytest.mark.parametrize("width", screenshots.WIDTHS)
+@pytest.mark.parametrize("name", screenshots.PAGES)
+def test_a_page_fits_and_can_be_read(browser, name, width, theme):
+    file = screenshots.take(browser, name, width, theme)
+    assert file.stat().st_size > 10000
+    inner, scroll = browser.js("return [innerWidth, document.documentElement.scrollWidth]")
+    assert inner == width and scroll <= width, f"scrolls sideways: {scroll} > {width}"
+    assert browser.js(CONTRAST) == []
+    noise = [line for line in browser.console() if "404 (Not Found)" not in line or name != "error"]
+    assert noise == [], "errors or CSP violations in the console"
+
+
+@pytest.mark.parametrize("width", screenshots.WIDTHS)
+def test_nothing_moves_while_a_page_loads(browser, width):
+    browser.look(width)
+    for path, query in screenshots.PAGES.values():
+        browser.open(path, **query)
+        browser.drawn()
+        shift = browser.driver.execute_async_script("""
+            const done = arguments[0]; let sum = 0;
+            new PerformanceObserver((list) => { for (const e of list.getEntries()) sum += e.value; })
+                .observe({ type: "layout-shift", buffered: true });
+            requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => done(sum), 0)));""")
+        assert shift < 0.05, path
+
+
+def test_without_scripts_everything_is_there(browser):
+    browser.look(scripts=False)
+    for path, query, expected in [
+            ("/", {}, ["ams-2", "down", "timeout at http://127.0.0.1:8000/health", "disk 96 % full"]),
+            ("/servers/fra-1", {}, ["CPU", "Memory", "billing", "http://127.0.0.1:8000/health", "/srv", "truncated"]),
+            ("/logs", {"q": "timeout"}, ["payment timeout, retrying", "lines", "Older", "WARNING"])]:
+        browser.open(path, **query)
+        text = browser.driver.find_element(By.TAG_NAME, "body").text
+        for part in expected:
+            assert part in text, (path, part)
+    browser.open("/servers/fra-1")
+    lines = browser.driver.find_elements(By.CSS_SELECTOR, ".chart svg .line")
+    assert len(lines) >= 12 and all(line.get_attribute("d").count("M") >= 2 for line in lines), "drawn, with the hole as a hole"
+    assert not browser.driver.find_element(By.ID, "live").is_displayed()
+
+
+def test_the_keyboard_goes_everywhere(browser):
+    focused = "document.activeElement"
+    browser.open("/")
+    browser.keys(Keys.TAB)
+    assert browser.js(f"return {focused}.className") == "skip"
+    browser.keys("/")
+    assert browser.js(f"return {focused}.id") == "q"
+    browser.keys("gl/?j")
+    assert browser.js(f"return {focused}.value") == "gl/?j", "keys are letters in a text box"
+    browser.keys(Keys.ESCAPE)
+    browser.keys("j")
+    assert browser.js(f"return {focused}.textContent") == "ams-2"
+    browser.keys("jjk")
+    assert browser.js(f"return {focused}.textContent") == "nyc-2"
+    outline = browser.js(f"return getComputedStyle({focused}).outlineStyle")
+    assert outline == "solid", "the focus can be seen"
+    browser.keys(Keys.ENTER)
+    browser.wait("location.pathname == '/servers/nyc-2'", "Enter opens the row")
+    browser.keys("gl")
+    browser.wait("location.pathname == '/logs' && document.readyState == 'complete'", "g l")
+    browser.keys("j")
+    browser.keys(Keys.ENTER)
+    browser.wait("document.querySelector('.row details').open", "Enter opens the line")
+    browser.keys("gf")
+    browser.wait("location.pathname == '/' && document.readyState == 'complete'", "g f")
+    browser.keys("?")
+    browser.wait("location.pathname == '/help'", "?")
+
+
+def test_every_link_and_control_has_a_name(browser):
+    for path, query in screenshots.PAGES.values():
+        browser.open(path, **query)
+        nameless = browser.js("""return [...document.querySelectorAll("a[href], button, input:not([type=hidden]), summary")]
+            .filter((e) => e.checkVisibility() && !(e.textContent.trim() || e.getAttribute("aria-label") || e.labels?.length))
+            .map((e) => e.outerHTML.slice(0, 120))""")
+        assert nameless == [], path
+        assert browser.js("return document.querySelectorAll('h1').length") == 1
+        assert browser.js("return [...document.querySelectorAll('[id]')].map((e) => e.id).filter((id, i, all) => all.indexOf(id) != i)") == []
+
+
+def test_a_drag_over_a_chart_sets_the_time(browser):
+    browser.open("/servers/fra-1", range="6h")
+    browser.drawn()
+    area = browser.driver.find_element(By.CSS_SELECTOR, ".chart .u-over")
+    ActionChains(browser.driver).move_to_element_with_offset(area, -60, 0).click_and_hold().move_by_offset(90, 0).release().perform()
+    browser.wait("location.search.includes('from=')", "the address has the time")
+    assert "range=" not in browser.driver.current_url
+    browser.drawn()
+    assert browser.js("return document.querySelectorAll('.plot.drawn canvas').length") >= 8
+
+
+def test_the_cursor_is_in_all_charts(browser):
+    browser.open("/servers/fra-1")
+    browser.drawn()
+    area = browser.driver.find_element(By.CSS_SELECTOR, ".chart .u-over")
+    ActionChains(browser.driver).move_to_element_with_offset(area, 20, 0).perform()
+    lines = browser.js("""return [...document.querySelectorAll(".u-cursor-x")].map((e) => e.style.transform)""")
+    assert len(lines) >= 8 and len(set(lines)) == 1 and "translate" in lines[0]
+
+
+def test_a_live_page_changes_and_keeps_place_and_focus(browser, fleet):
+    browser.look(height=400)
+    browser.open("/")
+    browser.js("""window.stayed = true; document.querySelector('a[href="/servers/syd-1"]').focus(); scrollTo(0, 120);""")
+    before = browser.js("return scrollY")
+    fleet.query("UPDATE agents SET last_seen_at = last_seen_at - interval '3 hours' WHERE vps_name = 'sgp-1'")
+    try:
+        browser.js("document.dispatchEvent(new Event('visibilitychange'))")      # looks at once, as when a tab comes back
+        browser.wait("document.querySelectorAll('tr.row.offline').length == 2", "the second offline row")
+        assert browser.js("return window.stayed && scrollY") == before
+        assert browser.js("return document.activeElement.textContent") == "syd-1"
+    finally:
+        fleet.query("UPDATE agents SET last_seen_at = last_seen_at + interval '3 hours' WHERE vps_name = 'sgp-1'")
+
+
+def test_a_page_of_the_past_is_not_live(browser):
+    browser.open("/logs", to="2026-01-01T00:00:00Z")
+    assert not browser.driver.find_element(By.ID, "live").is_displayed()
+
+
+def test_facets_stand_beside_the_lines_and_fold_on_a_phone(browser):
+    seen = "return document.querySelector('.facet a').checkVisibility({ contentVisibilityAuto: true })"
+    browser.open("/logs")
+    assert browser.js(seen) and not browser.driver.find_element(By.CSS_SELECTOR, ".facets summary").is_displayed()
+    browser.look(390)
+    browser.open("/logs")
+    assert not browser.js(seen)
+    browser.driver.find_element(By.CSS_SELECTOR, ".facets summary").click()
+    assert browser.js(seen)
+
+
+def test_a_bar_and_a_facet_are_links_to_what_they_count(browser):
+    browser.open("/logs", q="timeout")
+    link = browser.driver.find_element(By.CSS_SELECTOR, ".facet a[href*='level:ERROR']")
+    counted = int(link.find_element(By.TAG_NAME, "em").get_attribute("textContent").replace(",", ""))
+    browser.js("arguments[0].click()", link)
+    browser.wait("location.search.includes('level:ERROR') && document.readyState == 'complete'", "the facet's page")
+    assert browser.driver.find_element(By.CSS_SELECTOR, ".scale b").text.replace(",", "") == str(counted)
+    bar = browser.driver.find_element(By.CSS_SELECTOR, ".hist a")
+    lines = int(re.search(r": (\d+) lines", bar.get_attribute("aria-label"))[1])
+    browser.driver.get(browser.js("return new URL(arguments[0].getAttribute('href'), location).href", bar))
+    assert browser.driver.find_element(By.CSS_SELECTOR, ".scale b").text == str(lines)
+
+
+def test_the_theme_can_be_chosen_and_given_back(browser):
+    browser.look(theme="light")
+    browser.open("/logs", q="timeout")
+    light = browser.js("return getComputedStyle(document.body).backgroundColor")
+    browser.driver.find_element(By.CSS_SELECTOR, "a[title='Dark theme']").click()
+    assert browser.js("return document.documentElement.dataset.theme") == "dark"
+    assert browser.js("return getComputedStyle(document.body).backgroundColor") != light
+    assert browser.driver.current_url.endswith("/logs?q=timeout")
+    browser.driver.find_element(By.CSS_SELECTOR, "a[title='Dark theme']").click()
+    assert browser.js("return document.documentElement.dataset.theme ?? null") is None
+
+
+# A tool for people who work on the pages; not part of the project.
+AXE = os.environ.get("OBSERV_AXE")
+if AXE:
+    @pytest.mark.parametrize("theme", screenshots.THEMES)
+    @pytest.mark.parametrize("width", screenshots.WIDTHS)
+    @pytest.mark.parametrize("name", screenshots.PAGES)
+    def test_axe_finds_nothing_serious(browser, name, width, theme):
+        browser.look(width, theme)
+        path, query = screenshots.PAGES[name]
+        browser.open(path, **query)
+        browser.drawn()
+        browser.js(Path(AXE).read_text())
+        found = browser.driver.execute_async_script(
+            "const done = arguments[0]; axe.run({ resultTypes: ['violations'] }).then((r) => done(r.violations));")
+        serious = [(v["id"], [n["html"][:120] for n in v["nodes"][:3]]) for v in found if v["impact"] in ("serious", "critical")]
+        assert serious == []

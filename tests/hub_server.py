@@ -1,0 +1,107 @@
+"""The hub under lighttpd on loopback, for the system and browser tests."""
+import http.client
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+from harness import BUILD, wait_for
+
+FLEET_HUB = BUILD / "fleet_hub" / "fleet_hub"
+
+CONFIG = """
+server.modules = ("mod_alias", "mod_rewrite", "mod_setenv", "mod_cgi", "mod_fastcgi")
+server.document-root = "{folder}"
+server.bind = "127.0.0.1"
+server.port = {port}
+server.errorlog = "{folder}/lighttpd.log"
+server.breakagelog = "{folder}/hub.log"
+server.max-request-size = 64
+server.http-parseopts = ("url-normalize-required" => "disable", "url-ctrls-reject" => "disable", "method-get-body" => "enable")
+{how}
+"""
+CGI = """
+url.rewrite-once = ("^(.*)$" => "/fleet_hub$1")
+alias.url = ("/fleet_hub" => "{hub}")
+setenv.set-environment = ({environment})
+$HTTP["url"] =~ "^/fleet_hub" {{ cgi.assign = ("" => "") }}
+"""
+FASTCGI = """
+fastcgi.server = ("/" => (("socket" => "{folder}/hub.sock", "bin-path" => "{hub}", "check-local" => "disable",
+    "max-procs" => 1, "bin-environment" => ({environment}))))
+"""
+
+
+class Answer:
+    def __init__(self, response):
+        self.status, self.headers, self.body = response.status, response.headers, response.read()
+
+    @property
+    def text(self):
+        return self.body.decode()
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+
+class Hub:
+    def __init__(self, folder, url, mode="cgi", environment=None):
+        self.folder = Path(folder)
+        self.mode = mode
+        self.environment = {**({"OBSERV_DATABASE_URL": url} if url is not None else {}), **(environment or {})}
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            self.port = s.getsockname()[1]
+        self.process = None
+
+    def start(self):
+        environment = ", ".join(f'"{k}" => "{v}"' for k, v in self.environment.items())
+        how = (CGI if self.mode == "cgi" else FASTCGI).format(folder=self.folder, hub=FLEET_HUB, environment=environment)
+        self.configure(CONFIG.format(folder=self.folder, port=self.port, how=how))
+        return self.launch()
+
+    def configure(self, text):
+        (self.folder / "lighttpd.conf").write_text(text)
+
+    def launch(self):
+        lighttpd = shutil.which("lighttpd", path="/usr/sbin:/usr/bin")
+        self.process = subprocess.Popen([lighttpd, "-D", "-f", self.folder / "lighttpd.conf"],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+        wait_for(self.listens, f"lighttpd on port {self.port}")
+        return self
+
+    def listens(self):
+        assert self.process.poll() is None, self.log()
+        with socket.socket() as s:
+            return s.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def stop(self):
+        if self.process:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(10)
+            self.process = None
+
+    def log(self):
+        return "".join(p.read_text(errors="replace") for p in sorted(self.folder.glob("*.log")))
+
+    def url(self, path="/", **query):
+        return f"http://127.0.0.1:{self.port}{path}" + ("?" + urlencode(query, quote_via=quote) if query else "")
+
+    def get(self, path="/", method="GET", headers=None, body=None, **query):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        target = path + ("?" + urlencode(query, quote_via=quote) if query else "")
+        try:
+            connection.request(method, target, body=body, headers=headers or {})
+            return Answer(connection.getresponse())
+        finally:
+            connection.close()
+
+    def timed(self, path="/", **query):
+        start = time.monotonic()
+        answer = self.get(path, **query)
+        return answer, time.monotonic() - start

@@ -1,0 +1,512 @@
+"""The hub as people meet it: under lighttpd, as CGI and as FastCGI, on a private PostgreSQL."""
+import csv
+import io
+import os
+import re
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+
+import seed_fleet
+from harness import TOP, Cluster, wait_for
+from hub_server import FLEET_HUB, Hub
+
+PAGES = ["/", "/servers/fra-1", "/logs", "/help"]
+
+
+@pytest.fixture(scope="module")
+def fleet(cluster):
+    database = cluster.new_database()
+    database.query("""DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'hub') THEN
+        CREATE ROLE hub LOGIN IN ROLE observ_hub; CREATE ROLE nobody_special LOGIN; END IF; END $$""")
+    seed_fleet.seed(database, lines=6000)
+    yield database
+    database.close()
+
+
+@pytest.fixture(scope="module", params=["cgi", "fastcgi"])
+def hub(request, fleet, tmp_path_factory):
+    server = Hub(tmp_path_factory.mktemp("hub"), fleet.url("hub"), request.param).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def other_hub(tmp_path):
+    """other_hub(url, **environment): a hub of a test's own."""
+    servers = []
+
+    def make(url, mode="cgi", **environment):
+        servers.append(Hub(tmp_path, url, mode, environment).start())
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.stop()
+
+
+class Markup(HTMLParser):
+    """What a browser would find that can run or load: elements, event handlers, styles."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.attributes, self.text = [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attributes]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+# ---- pages -----------------------------------------------------------------------------
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_is_whole_and_carries_the_headers(hub, path):
+    answer = hub.get(path)
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self'; style-src 'self';")
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert answer.text.rstrip().endswith("</html>")
+    assert "until sign-in exists" in answer.text
+
+
+@pytest.mark.smoke
+def test_the_fleet_page_sorts_what_is_broken_first(hub):
+    data = hub.get("/", format="json").json
+    states = [server["state"] for server in data["servers"]]
+    assert states == sorted(states, key=["down", "offline", "degraded", "up"].index)
+    by_name = {server["vps"]: server for server in data["servers"]}
+    assert by_name["ams-2"]["state"] == "down" and "timeout at" in by_name["ams-2"]["apps"][0]["why"]
+    assert by_name["nyc-2"]["state"] == "offline"
+    assert by_name["ams-1"]["state"] == "degraded" and by_name["ams-1"]["failing"] == 1
+    assert by_name["sgp-1"]["state"] == "degraded" and by_name["sgp-1"]["stale"]
+    assert by_name["syd-1"]["state"] == "degraded" and by_name["syd-1"]["why"] == "disk 96 % full"
+    assert by_name["fra-1"]["state"] == "up" and len(by_name["fra-1"]["apps"]) == 3
+    assert data["counts"]["down"] == 1 and data["counts"]["offline"] == 1 and data["apps_known"] == 14
+
+
+def test_the_fleet_page_filters_and_sorts(hub):
+    assert [s["vps"] for s in hub.get("/", format="json", q="FRA").json["servers"]] == ["fra-1", "fra-2"]
+    assert [s["vps"] for s in hub.get("/", format="json", state="down").json["servers"]] == ["ams-2"]
+    names = [s["vps"] for s in hub.get("/", format="json", sort="name").json["servers"]]
+    assert names == sorted(names)
+    cpu = [s["cpu"] for s in hub.get("/", format="json", sort="cpu").json["servers"]]
+    assert cpu == sorted(cpu, reverse=True)
+    assert "Nothing matches" in hub.get("/", q="no such thing").text
+
+
+def test_a_page_shows_the_numbers_of_its_json(hub):
+    data, page = hub.get("/", format="json", sort="name").json, Markup(hub.get("/", sort="name").text).text
+    for server in data["servers"]:
+        assert server["vps"] in page
+        assert server["disk"] is None or f"{server['disk']} %" in page
+    data = hub.get("/", headers={"Accept": "application/json"}).json
+    assert data["servers"]
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("span, step", [("1h", 60), ("24h", 300), ("7d", 1800), ("90d", 21600)])
+def test_charts_have_few_points_and_gaps(hub, span, step):
+    data = hub.get("/servers/fra-1", format="json", range=span).json
+    assert data["step_s"] == step and data["points"] <= 361
+    cpu = next(chart for chart in data["charts"] if chart["id"] == "cpu")["series"][0]
+    assert len(cpu["avg"]) == len(cpu["min"]) == len(cpu["max"]) == data["points"]
+    assert None in cpu["avg"] and any(v is not None for v in cpu["avg"])
+    for lowest, average, highest in zip(cpu["min"], cpu["avg"], cpu["max"]):
+        assert (average is None) == (lowest is None) == (highest is None)
+        assert average is None or lowest <= average <= highest
+
+
+def test_charts_without_roll_ups_equal_charts_with_them(fleet, other_hub):
+    hub = other_hub(fleet.url("hub"))
+    before = hub.get("/servers/ams-1", format="json", range="24h", to="2100-01-01T00:00").status
+    assert before == 200
+    end = fleet.one("SELECT to_char(now(), 'YYYY-MM-DD\"T\"HH24:MI:00\"Z\"')")
+    start = fleet.one("SELECT to_char(now() - interval '24 h', 'YYYY-MM-DD\"T\"HH24:MI:00\"Z\"')")
+    query = {"format": "json", "from": start, "to": end}
+    raw = hub.get("/servers/ams-1", **query).json["charts"]
+    fleet.query("SELECT maintain()")
+    assert fleet.count("metrics_5m", "vps_name = 'ams-1'") > 200
+    rolled = hub.get("/servers/ams-1", **query).json["charts"]
+    for a, b in zip(raw, rolled):
+        for x, y in zip(a["series"], b["series"]):
+            for key in ("avg", "min", "max"):
+                close = [p is None and q is None or p is not None and q is not None and abs(p - q) < 0.02 + abs(p) * 1e-6
+                         for p, q in zip(x[key], y[key])]
+                assert all(close), (a["id"], x["name"], key, close.index(False))
+
+
+def test_a_server_that_is_not_known_is_404(hub):
+    answer = hub.get("/servers/nobody")
+    assert answer.status == 404 and "Nothing of that name" in answer.text
+
+
+# ---- logs --------------------------------------------------------------------------------
+
+def found(hub, q, **more):
+    return hub.get("/logs", format="json", q=q, **{"range": "6h", **more}).json
+
+
+def count_sql(fleet, where):
+    return fleet.count("(SELECT *, concat_ws(' ', logger, message) AS words FROM log_entries) l",
+                       f"({where}) AND timestamp > now() - interval '6 h'")
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("q, where", [
+    ("", "true"),
+    ("fail", "words ~* '\\mfail'"),
+    ('"upstream timeout"', "message ~* 'upstream timeout'"),
+    ("payment -failed", "words ~* '\\mpayment' AND words !~* '\\mfailed'"),
+    ("refused OR refreshed", "message ~* 'refused|refreshed'"),
+    ("level:error", "level = 'ERROR'"),
+    ("level>=error", "level IN ('ERROR', 'CRITICAL')"),
+    ("level<info app:shop", "level IN ('TRACE', 'DEBUG') AND app_name = 'shop'"),
+    ("-app:shop vps:fra-1", "app_name <> 'shop' AND vps_name = 'fra-1'"),
+    ("app:shop app:billing", "app_name IN ('shop', 'billing')"),
+    ("logger:http", "logger = 'http'"),
+    ("ctx.host=db-2", "context ->> 'host' = 'db-2'"),
+    ("ctx.errno=111", "context ->> 'errno' = '111'"),
+    ("-ctx.method=password", "context ->> 'method' IS DISTINCT FROM 'password'"),
+    ("ETIMEDOUT", "context ->> 'error' = 'ETIMEDOUT'"),
+    ("!!!", "true"),
+])
+def test_a_search_finds_what_sql_finds(hub, fleet, q, where):
+    data = found(hub, q)
+    assert data["count"] == count_sql(fleet, where)
+    assert sum(bar["n"] for bar in data["histogram"] or []) == data["count"]
+    for facet in data["facets"]:
+        if facet["field"] == "level":
+            assert sum(v["n"] for v in facet["values"]) == data["count"]
+
+
+def walk(hub, q, direction, start=None):
+    ids, cursor = [], start
+    for _ in range(60):
+        query = {direction[1]: cursor} if cursor else {}
+        data = found(hub, q, **query)
+        ids.append([line["id"] for line in data["lines"]])
+        cursor = data[direction[0]]
+        if not cursor:
+            return ids, data
+    pytest.fail("paging does not end")
+
+
+def test_pages_of_lines_join_without_loss_or_repetition(hub, fleet):
+    rows = [row[0] for row in fleet.query("""SELECT id FROM log_entries WHERE level IN ('ERROR', 'CRITICAL')
+        AND timestamp > now() - interval '6 h' ORDER BY timestamp DESC, vps_name DESC, id DESC""")]
+    pages, last = walk(hub, "level>=error", ("older", "before"))
+    assert sum(pages, []) == rows and len(pages) > 2
+    first = found(hub, "level>=error", before="2000-01-01T00:00:00Z,0,x")
+    assert first["lines"] == []
+    back, _ = walk(hub, "level>=error", ("newer", "after"), last["newer"])
+    assert sum(reversed(back), []) == rows[:len(rows) - len(pages[-1])]
+
+
+def test_lines_with_one_timestamp_are_paged_too(other_hub, fleet):
+    hub = other_hub(fleet.url("hub"))
+    fleet.query("""INSERT INTO log_entries (timestamp, vps_name, app_name, level, message)
+        SELECT now() - interval '2 h', 'same-' || i % 3, 'instant', 'INFO', 'line ' || i FROM generate_series(1, 250) i""")
+    pages, _ = walk(hub, "app:instant", ("older", "before"))
+    assert [len(page) for page in pages] == [100, 100, 50] and len(set(sum(pages, []))) == 250
+    fleet.query("DELETE FROM log_entries WHERE app_name = 'instant'")
+
+
+def test_matches_are_marked_and_fields_are_links(hub):
+    page = hub.get("/logs", q="timeout app:shop", range="6h").text
+    assert "<mark>timeout</mark>" in page
+    assert "?q=timeout%20app:shop%20ctx.attempt%3D2&amp;range=6h" in page
+    assert "?q=timeout%20app:shop%20-ctx.attempt%3D2&amp;range=6h" in page
+    assert re.search(r'href="\?q=timeout&amp;range=6h" aria-current="true"><span>shop', page), "the chosen facet takes itself out"
+
+
+def test_surrounding_lines_are_in_the_order_of_the_file(hub):
+    line = found(hub, "vps:fra-1 app:shop level:error")["lines"][0]
+    data = hub.get("/logs/around", format="json", vps="fra-1", app="shop", stream=line["stream_id"],
+                   offset=line["stream_offset"], at=line["timestamp"]).json
+    offsets = [near["stream_offset"] for near in data["lines"]]
+    assert offsets == sorted(offsets) and len(offsets) > 20
+    assert [near["id"] for near in data["lines"] if near["here"]] == [line["id"]]
+    assert data["path"] == "/opt/deployments/shop/current/log/app.log"
+
+
+def test_a_search_over_its_time_says_narrow_the_range(fleet, other_hub):
+    """The time limit is the database's: a lock makes the question wait."""
+    hub = other_hub(fleet.url("hub"))
+    blocker = fleet.connect()
+    blocker.autocommit = False
+    try:
+        blocker.cursor().execute("LOCK TABLE log_entries IN ACCESS EXCLUSIVE MODE")
+        answer, seconds = hub.timed("/logs")
+    finally:
+        blocker.rollback()
+        blocker.close()
+    assert answer.status == 504 and "Narrow the range" in answer.text
+    assert 9 < seconds < 15
+
+
+# ---- hostile input --------------------------------------------------------------------------
+
+HOSTILE = ["'", "''", "\\", "'; DROP TABLE agents; --", "\" OR \"\"=\"", "<script>alert(1)</script>", "\"><img src=x onerror=alert(1)>",
+           "{{v}}{{{v}}}", "%00", "\r\nSet-Cookie: a=b", "=1+1", "$1", "{}", "[]", "\x00", "\xff", "\u202e", "a" * 5000, "' & | ! <-> :* (",
+           "{\"a\":", "ctx.a=' ctx.b=\" -ctx.c={}", "level>='; app:\\\" vps:}", "-1", "99999999999999999999", "NaN", "infinity"]
+PARAMETERS = {"/": ["q", "state", "sort", "show", "format", "nonsense"],
+              "/servers/fra-1": ["from", "to", "range", "format"],
+              "/logs": ["q", "from", "to", "range", "before", "after", "format"],
+              "/logs/around": ["vps", "app", "stream", "offset", "at"],
+              "/theme": ["set", "back"], "/healthz": ["format"]}
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("path", PARAMETERS)
+def test_no_parameter_breaks_a_page(hub, fleet, path):
+    agents = fleet.count("agents")
+    for name in PARAMETERS[path]:
+        for value in HOSTILE:
+            answer = hub.get(path, **{name: value})
+            assert answer.status in (200, 303, 400, 404, 414), (name, value, answer.status, hub.log()[-500:])
+            assert "a" not in (answer.headers.get_all("Set-Cookie") or []) and "a=b" not in str(answer.headers)
+            if "text/html" in answer.headers["Content-Type"]:
+                page = Markup(answer.text)
+                assert page.elements.count("script") == 1 and "img" not in page.elements
+                assert not [a for a in page.attributes if a[1].startswith("on") or a[1] == "style"]
+                assert not [a for a in page.attributes if a[1] == "href" and str(a[2]).lower().startswith("javascript")]
+    assert fleet.count("agents") == agents
+
+
+@pytest.mark.parametrize("name", ["'", "<b>", "..", "%2e%2e%2f", "a%00b", "%ff", "x" * 900])
+def test_no_path_breaks_a_page(hub, name):
+    assert hub.get("/servers/" + name).status in (400, 404)
+    assert hub.get("/static/" + name).status in (400, 404)
+
+
+def test_hostile_rows_stay_text(fleet, other_hub):
+    hub = other_hub(fleet.url("hub"))
+    evil = "<script>alert(1)</script>\"'>\x1b[31m {{x}}"
+    fleet.query("INSERT INTO log_entries (timestamp, vps_name, app_name, level, logger, message, context) VALUES "
+                "(now(), %s, %s, 'ERROR', %s, %s, jsonb_build_object(%s, %s))", "evil<b>", "=cmd|x", evil, evil, evil, evil)
+    fleet.query("INSERT INTO agents (vps_name, app_name, epoch, version, interval_s, first_seen_at, last_seen_at, state) VALUES "
+                "(%s, %s, 1, %s, 60, now(), now(), jsonb_build_object('last_error', %s::text, 'streams', 'x'::text))",
+                "evil<b>", "=cmd|x", evil, evil)
+    try:
+        for path, query in [("/", {}), ("/logs", {"q": "script"}), ("/servers/evil%3Cb%3E", {})]:
+            answer = hub.get(path, **query)
+            page = Markup(answer.text)
+            assert answer.status == 200 and page.elements.count("script") == 1
+            assert "<script>alert" not in answer.text and "\x1b" not in answer.text
+        table = hub.get("/logs", q="vps:evil<b>", format="csv").text
+        row = next(csv.DictReader(io.StringIO(table)))
+        assert row["app"] == "'=cmd|x" and row["message"] == evil
+    finally:
+        fleet.query("DELETE FROM agents WHERE vps_name = 'evil<b>'")
+        fleet.query("DELETE FROM log_entries WHERE vps_name = 'evil<b>'")
+
+
+def test_csv_lists_each_application(hub):
+    answer = hub.get("/", format="csv")
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="observ-fleet.csv"'
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert len(rows) == 14 and {"vps", "state", "app_app", "app_state"} <= set(rows[0])
+    assert hub.get("/healthz", format="csv").status == 400
+
+
+# ---- the protocol ------------------------------------------------------------------------------
+
+def test_head_is_get_without_the_body(hub):
+    answer = hub.get("/help", method="HEAD")
+    assert answer.status == 200 and answer.body == b"" and int(answer.headers["Content-Length"]) > 1000
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+def test_what_is_not_reading_is_refused(hub, method):
+    answer = hub.get("/", method=method, body="x=1" if method in ("POST", "PUT") else None)
+    assert answer.status in (405, 501) or (method == "OPTIONS" and answer.status == 200)
+    if answer.status == 405 and answer.headers["Allow"]:
+        assert answer.headers["Allow"] == "GET, HEAD"
+
+
+def test_a_long_address_and_many_parameters_are_refused(hub):
+    assert hub.get("/?q=" + "a" * 8190).status in (414, 431)      # 431: lighttpd's own limit
+    assert hub.get("/?" + "&".join(f"a{i}=1" for i in range(70))).status == 400
+    assert hub.get("/nothing/here").status == 404
+    assert hub.get("/", format="xml").status == 400
+
+
+@pytest.mark.smoke
+def test_static_files_come_with_their_hash(hub):
+    page = hub.get("/").text
+    for address in re.findall(r'(?:href|src)="(/static/[^"]+)"', page):
+        answer = hub.get(address)
+        assert answer.status == 200 and "immutable" in answer.headers["Cache-Control"]
+        assert hub.get(address[:-3] + "000").headers["Cache-Control"] == "no-cache"
+    assert hub.get("/static/observ.css").body == (TOP / "fleet_hub/static/observ.css").read_bytes()
+
+
+def test_the_theme_is_a_cookie_and_the_way_back_stays_here(hub):
+    answer = hub.get("/theme", set="dark", back="/logs?q=a%20b")
+    assert answer.status == 303 and answer.headers["Location"] == "/logs?q=a%20b"
+    cookie = answer.headers["Set-Cookie"]
+    assert cookie.startswith("observ_theme=dark;") and "HttpOnly" in cookie and "SameSite=Lax" in cookie
+    assert '<html lang="en" data-theme="dark">' in hub.get("/help", headers={"Cookie": "observ_theme=dark"}).text
+    assert '<html lang="en">' in hub.get("/help", headers={"Cookie": "observ_theme=<x>"}).text
+    for evil in ["//evil.example", "https://evil.example", "/\\evil.example", "/\t/evil.example", ""]:
+        assert hub.get("/theme", set="light", back=evil).headers["Location"] == "/"
+
+
+# ---- who may ask ------------------------------------------------------------------------------------
+
+def ask(fleet, **environment):
+    variables = {"REQUEST_METHOD": "GET", "REQUEST_URI": "/healthz", "SERVER_ADDR": "127.0.0.1", "REMOTE_ADDR": "127.0.0.1",
+                 "OBSERV_DATABASE_URL": fleet.url("hub"), "PATH": os.environ["PATH"], **environment}
+    variables = {k: v for k, v in variables.items() if v is not None}
+    done = subprocess.run([FLEET_HUB], env=variables, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+    return int(done.stdout.split()[1]), done.stdout
+
+
+def test_only_this_machine_is_answered(fleet):
+    assert ask(fleet)[0] == 200
+    assert ask(fleet, SERVER_ADDR="/run/hub.sock", REMOTE_ADDR=None)[0] == 200
+    for elsewhere in [{"REMOTE_ADDR": "10.0.0.9"}, {"SERVER_ADDR": "192.0.2.1"}, {"REMOTE_ADDR": None}, {"SERVER_ADDR": None},
+                      {"HTTP_X_FORWARDED_FOR": "10.0.0.9"}, {"HTTP_HOST": "rebound.example"}]:
+        status, text = ask(fleet, **elsewhere, REQUEST_URI="/")
+        assert status == 403 and "from this machine itself" in text
+    assert ask(fleet, REMOTE_ADDR="10.0.0.9", REQUEST_URI="/static/observ.css")[0] == 403
+
+
+# ---- the database --------------------------------------------------------------------------------------
+
+@pytest.mark.smoke
+def test_healthz_tells_the_schema(hub, fleet):
+    answer = hub.get("/healthz")
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.json["status"] == "ok" and answer.json["schema_version"] == fleet.one("SELECT max(version) FROM schema_version")
+
+
+@pytest.mark.parametrize("make_url, says", [
+    (lambda f: "host=/nonexistent/secret-folder user=hub password=s3cret dbname=x", "PostgreSQL does not answer"),
+    (lambda f: "postgresql://hub:s3cret@[broken", "not a PostgreSQL connection string"),
+    (lambda f: "", "does not know where PostgreSQL is"),
+    (lambda f: f.url("nobody_special") + " password=s3cret", "may not read"),
+    (lambda f: f.cluster.url("no_such_database", "hub") + " password=s3cret", "names a database that is not there"),
+    (lambda f: f.cluster.url("postgres", "postgres") + " password=s3cret", "psql observ_metrics &lt; schema.sql"),
+])
+def test_a_database_that_is_no_use_is_said_without_secrets(fleet, other_hub, tmp_path, make_url, says):
+    hub = other_hub(make_url(fleet), OBSERV_HUB_CONFIG=str(tmp_path / "none.conf"))
+    answer = hub.get("/")
+    assert answer.status == 503 and says in answer.text
+    assert "s3cret" not in answer.text and "secret-folder" not in answer.text and "s3cret" not in hub.log()
+    assert hub.get("/help").status == 200, "needs no database"
+    as_json = hub.get("/healthz")
+    assert as_json.status == 503 and as_json.headers["Content-Type"] == "application/json"
+    assert as_json.json["error"]["status"] == 503
+
+
+def test_the_configuration_file_gives_the_address(fleet, other_hub, tmp_path):
+    config = tmp_path / "hub.conf"
+    config.write_text(f"# where\n\n  database_url =  {fleet.url('hub')}  \n")
+    assert other_hub(None, OBSERV_HUB_CONFIG=str(config)).get("/healthz").status == 200
+
+
+@pytest.mark.parametrize("mode", ["cgi", "fastcgi"])
+def test_a_restarted_database_is_found_again(own_cluster, other_hub, mode):
+    database = own_cluster.new_database()
+    own_cluster_url = database.url("postgres")
+    hub = other_hub(own_cluster_url, mode)
+    assert hub.get("/").status == 200 and "No agent has reported yet" in hub.get("/").text
+    database.close()
+    own_cluster.stop()
+    assert hub.get("/").status == 503
+    own_cluster.start()
+    assert hub.get("/").status == 200
+    assert hub.get("/healthz").json["agents"] == 0
+
+
+@pytest.mark.parametrize("mode", ["fastcgi"])
+def test_a_kept_connection_that_died_is_no_error(fleet, other_hub, mode):
+    hub = other_hub(fleet.url("hub"), mode)
+    assert hub.get("/healthz").status == 200
+    fleet.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'fleet_hub'")
+    assert hub.get("/healthz").status == 200
+
+
+def test_nothing_is_left_in_the_database(hub, fleet):
+    hub.get("/logs", q="timeout")
+    wait_for(lambda: fleet.count("pg_stat_activity", "application_name = 'fleet_hub' AND state <> 'idle'") == 0,
+             "idle connections only")
+
+
+def test_a_question_can_not_write(cluster, other_hub):
+    """Not even as the superuser, not even where a table has been replaced by something that writes."""
+    database = cluster.new_database()
+    database.query("""CREATE TABLE observ.written (n int);
+        CREATE FUNCTION observ.write() RETURNS int LANGUAGE sql VOLATILE AS 'INSERT INTO observ.written VALUES (1) RETURNING n';
+        DROP TABLE observ.schema_version; CREATE VIEW observ.schema_version AS SELECT observ.write() AS version""")
+    hub = other_hub(database.url("postgres"))
+    assert hub.get("/healthz").status >= 500
+    assert "read-only transaction" in hub.log() and database.count("observ.written") == 0
+    database.close()
+
+
+@pytest.mark.parametrize("path", sorted((TOP / "fleet_hub/sql").glob("*.sql")), ids=lambda p: p.name)
+def test_each_question_can_be_prepared(fleet, path):
+    connection = fleet.connect("hub")
+    try:
+        cursor = connection.cursor()
+        cursor.execute("SET search_path = observ, pg_catalog")
+        cursor.execute(f"PREPARE question AS {path.read_text()}")
+        highest = max([int(n) for n in re.findall(r"\$(\d+)", re.sub(r"--.*", "", path.read_text()))], default=0)
+        cursor.execute("SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'question'")
+        assert cursor.fetchone()[0] == highest
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("mode", ["cgi", "fastcgi"])
+def test_the_snippet_for_lighttpd_works(fleet, tmp_path, short_dir, mode):
+    hub = Hub(tmp_path, None)
+    text = (TOP / "templates/lighttpd-observ.conf").read_text()
+    for there, here in [("/usr/libexec/observ/fleet_hub", FLEET_HUB), ("/usr/libexec/observ", tmp_path),
+                        ("127.0.0.1:8080", f"127.0.0.1:{hub.port}"), ("/run/lighttpd", short_dir)]:
+        assert mode == "cgi" and there == "/run/lighttpd" or there in text
+        text = text.replace(there, str(here))
+    if mode == "fastcgi":
+        text = re.sub(r'\t\$HTTP\["url"\].*?\n\t}\n', "", text.replace("#fastcgi", ""), flags=re.DOTALL)
+        text = text.replace('"max-procs"', f'"bin-environment" => ("OBSERV_DATABASE_URL" => "{fleet.url("hub")}"), "max-procs"')
+    (tmp_path / "observ.conf").write_text(text)
+    hub.configure(f"""server.document-root = "{tmp_path}"
+        server.port = {hub.port}
+        server.bind = "127.0.0.2"
+        server.breakagelog = "{tmp_path}/hub.log"
+        server.modules = ("mod_setenv")
+        setenv.set-environment = ("OBSERV_DATABASE_URL" => "{fleet.url('hub')}")
+        include "{tmp_path}/observ.conf" """)
+    try:
+        hub.launch()
+        assert hub.get("/").status == 200, hub.log()
+        assert hub.get("/logs", q="timeout").text.count("<mark>") > 5
+        assert hub.get("/servers/fra-1").status == 200
+        assert hub.get("/static/observ.css").headers["Content-Type"].startswith("text/css")
+        assert hub.get("/", headers={"Accept-Encoding": "gzip"}).headers["Content-Encoding"] == "gzip"
+    finally:
+        hub.stop()
+
+
+# ---- speed -----------------------------------------------------------------------------------------------
+
+def test_a_thousand_agents_are_fast(own_cluster, other_hub):
+    database = own_cluster.new_database()
+    seed_fleet.seed_many(database, 1000)
+    seed_fleet.seed_lines(database, 20000, 3600)
+    hub = other_hub(database.url("postgres"), "fastcgi")
+    assert len(hub.get("/", format="json", show="all").json["servers"]) == 500
+    seconds = min(hub.timed("/")[1] for _ in range(5))
+    assert seconds < 0.6, f"the fleet page took {seconds * 1000:.0f} ms"     # 150 ms; room for a busy machine
+    database.close()
