@@ -1,6 +1,7 @@
 #include "agent.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -117,21 +118,27 @@ static void on_fenced(void *data)
 	sd_event_exit(a->loop, RUN_FENCED);
 }
 
-static long rss_kb(void)
+/* Resident memory: the second number of /proc/self/statm, in pages. */
+static int64_t rss_kb(void)
 {
-	CLEANUP(fclose_p) FILE *f = fopen("/proc/self/statm", "re");
-	long pages = 0, resident = 0;
+	CLEANUP(close_p) int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	char text[128], *from, *to;
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+	int64_t pages = 0;
 
-	if (!f || fscanf(f, "%ld %ld", &pages, &resident) != 2)
-		return 0;
-	return resident * (sysconf(_SC_PAGESIZE) / 1024);
+	text[n > 0 ? n : 0] = '\0';
+	from = strchr(text, ' ');
+	to = from ? strchr(from + 1, ' ') : NULL;
+	if (to)
+		parse_i64((struct text){ from + 1, (size_t)(to - from - 1) }, &pages);
+	return pages * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
 /* The state as it goes to the database and to `obs_agent status`. */
 static bool state_json(void *data, struct buf *out)
 {
 	struct agent *a = data;
-	bool ok = buf_addf(out, "{\"version\":\"%s\",\"pid\":%d,\"rss_kb\":%ld,", OBSERV_VERSION, (int)getpid(),
+	bool ok = buf_addf(out, "{\"version\":\"%s\",\"pid\":%d,\"rss_kb\":%" PRId64 ",", OBSERV_VERSION, (int)getpid(),
 			   rss_kb());
 
 	ok = ok && deliver_status(a->deliver, out);

@@ -1,6 +1,7 @@
 #include "check_attempt.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -9,12 +10,14 @@
 #include "../common/clock.h"
 #include "check_guard.h"
 #include "check_verdict.h"
+#include "proc_parse.h"
 
 static const int64_t PROBE_MIN_US = 100 * US_PER_MS;    /* less is not worth a second handshake */
 
 struct attempt {
 	struct curl_glue *glue;
 	struct check_end end;                   /* with the easy handle and the configuration */
+	enum curl_lane lane;
 	struct curl_slist *headers;
 	attempt_done_fn done;
 	void *data;
@@ -260,13 +263,26 @@ static void on_done(CURL *easy, CURLcode code, void *data)
 		finish(a);
 }
 
-static void on_begin(CURL *easy, void *data)
+static double threads_now(void)
+{
+	CLEANUP(close_p) int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+	char text[4096];
+	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text);
+	double threads = 1;
+
+	proc_number((struct text){ text, n > 0 ? (size_t)n : 0 }, "Threads:", 0, "", &threads);
+	return threads;
+}
+
+static bool on_begin(CURL *easy, void *data)
 {
 	struct attempt *a = data;
 
 	(void)easy;
 	a->result.begin_us = wall_us();
 	a->begin_mono_us = mono_us();
+	return !check_has_name(a->end.c->url) ||
+	       threads_now() <= (a->lane == CURL_LANE_FAST ? CHECK_THREADS_FAST : CHECK_THREADS_SLOW);
 }
 
 /* ---- the whole -------------------------------------------------------------------------- */
@@ -279,6 +295,7 @@ struct attempt *attempt_start(struct curl_glue *g, const struct check_config *c,
 	if (!a)
 		return NULL;
 	a->glue = g;
+	a->lane = lane;
 	a->end.c = c;
 	a->done = done;
 	a->data = data;

@@ -16,6 +16,12 @@
 #include "curl_glue.h"
 #include "sample.h"
 
+/* libcurl resolves a name in a thread, which nothing can stop: with a name server that
+ * does not answer it lives on after its attempt. With more threads than these
+ * (and those that start in the same round) no further name is looked up. Of the unit's
+ * 64 tasks some are left to checks in the fast lane, some to the rest of the agent. */
+enum { CHECK_THREADS_SLOW = 24, CHECK_THREADS_FAST = 40 };
+
 struct attempt;
 
 struct attempt_result {

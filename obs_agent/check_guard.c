@@ -35,7 +35,8 @@ char *check_shown_url(const char *url)
 	struct url_parts p = url_parts(url);
 	char *out;
 
-	if (asprintf(&out, "%.*s%.*s%s", (int)p.scheme.len, p.scheme.s, (int)p.host.len, p.host.s, p.rest.s) < 0)
+	if (asprintf(&out, "%.*s%.*s%s", (int)p.scheme.len, p.scheme.s, (int)p.host.len, p.host.s,
+		     p.rest.s) < 0)
 		return NULL;
 	return out;
 }
@@ -50,6 +51,18 @@ bool check_same_origin(const char *a, const char *b)
 	struct url_parts x = url_parts(a), y = url_parts(b);
 
 	return same_text(x.scheme, y.scheme) && same_text(x.host, y.host);
+}
+
+bool check_has_name(const char *url)
+{
+	struct text host = url_parts(url).host;
+
+	if (host.len && host.s[0] == '[')
+		return false;
+	for (size_t i = 0; i < host.len && host.s[i] != ':'; i++)
+		if ((host.s[i] < '0' || host.s[i] > '9') && host.s[i] != '.')
+			return true;
+	return false;
 }
 
 /* Cloud providers answer with credentials at such addresses. */

@@ -128,7 +128,8 @@ static void explain_code(struct verdict *v)
 
 	curl_easy_getinfo(v->end->easy, CURLINFO_OS_ERRNO, &os_errno);
 	if (code == CURLE_COULDNT_CONNECT) {
-		blame(v, CHECK_REFUSED, "No connection: %s.", os_errno ? strerror((int)os_errno) : v->end->curl_says);
+		blame(v, CHECK_REFUSED, "No connection: %s.",
+		      os_errno ? strerror((int)os_errno) : v->end->curl_says);
 		return;
 	}
 	if (code == CURLE_COULDNT_RESOLVE_HOST)
@@ -178,7 +179,8 @@ static void judge(struct verdict *v)
 	if (stop == LINK_LOCAL)
 		blame(v, CHECK_PROTOCOL, "A redirect to a link-local address is not followed.");
 	else if (stop == OTHER_HOST)
-		blame(v, CHECK_PROTOCOL, "A redirect to another host is not followed: it would get this check's headers.");
+		blame(v, CHECK_PROTOCOL, "A redirect to another host is not followed: "
+		      "it would get this check's headers.");
 	else if (stop == HEADERS_TOO_LONG)
 		blame(v, CHECK_PROTOCOL, "More than %d KiB of headers.", CHECK_HEADERS_MAX >> 10);
 	else if (stop == ENOUGH || stop == BODY_FOUND || stop == BODY_TOO_LONG || v->end->code == CURLE_OK)

@@ -183,15 +183,18 @@ static struct transfer *next_transfer(struct curl_glue *g)
 /* A transfer that libcurl refuses ends at once: only memory can be the reason. */
 static void start(struct curl_glue *g, struct transfer *t)
 {
-	if (t->begin)
-		t->begin(t->easy, t->data);
-	if (curl_multi_add_handle(g->multi, t->easy) == CURLM_OK) {
-		t->running = true;
+	CURLcode code = CURLE_FAILED_INIT;
+
+	if (!t->begin || t->begin(t->easy, t->data)) {
+		code = CURLE_OUT_OF_MEMORY;
+		t->running = curl_multi_add_handle(g->multi, t->easy) == CURLM_OK;
+	}
+	if (t->running) {
 		g->lane[t->lane].running++;
 		return;
 	}
 	curl_easy_setopt(t->easy, CURLOPT_PRIVATE, NULL);
-	t->done(t->easy, CURLE_OUT_OF_MEMORY, t->data);
+	t->done(t->easy, code, t->data);
 	free(t);
 }
 
@@ -215,7 +218,8 @@ int curl_glue_add(struct curl_glue *g, CURL *easy, enum curl_lane lane, curl_beg
 {
 	struct transfer *t = malloc(sizeof *t);
 
-	if (!t || curl_easy_setopt(easy, CURLOPT_PRIVATE, t) || curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L)) {
+	if (!t || curl_easy_setopt(easy, CURLOPT_PRIVATE, t) ||
+	    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L)) {
 		free(t);
 		return err_set(e, ENOMEM, "HTTP: not enough memory");
 	}

@@ -33,10 +33,10 @@ int curl_glue_new(sd_event *loop, int max_parallel, struct curl_glue **ret, stru
 enum curl_lane { CURL_LANE_FAST, CURL_LANE_SLOW, CURL_LANES };
 
 /* Queue a configured easy handle; the loop starts it as soon as there is a slot.
- * `data` goes to `begin`, called right before it starts (NULL: nothing to do), and
- * to `done`. Neither is called from here. Not from within a callback of libcurl's,
+ * `data` goes to `begin`, called right before it starts (NULL: nothing to do; false:
+ * do not start it, `done` gets CURLE_FAILED_INIT), and to `done`. Neither is called from here. Not from within a callback of libcurl's,
  * but from `done` it is allowed. */
-typedef void (*curl_begin_fn)(CURL *easy, void *data);
+typedef bool (*curl_begin_fn)(CURL *easy, void *data);
 int curl_glue_add(struct curl_glue *g, CURL *easy, enum curl_lane lane, curl_begin_fn begin,
 		  curl_done_fn done, void *data, struct err *e);
 

@@ -149,7 +149,7 @@ static void start_connecting(struct pg *p)
 	/* What stands before "dbname" gives way to what the URL says. */
 	const char *const keys[] = { "fallback_application_name", "client_encoding", "keepalives_idle",
 				     "keepalives_interval", "tcp_user_timeout", "gssencmode", "dbname", NULL };
-	const char *const values[] = { "obs_agent", "UTF8", "60", "10", "15000", "disable",
+	const char *const values[] = { "obs_agent", "UTF8", "90", "10", "15000", "disable",
 				       p->config->postgres_url, NULL };
 
 	p->conn = PQconnectStartParams(keys, values, 1);

@@ -18,7 +18,7 @@ enum {
 	SEARCH_FOLDERS = 4096,
 };
 
-static const int64_t SEARCH_EVERY_US = 60 * US_PER_S;
+static const int64_t SEARCH_EVERY_US = 300 * US_PER_S;
 static const int64_t BUS_RETRY_US = 300 * US_PER_S;
 static const int64_t BUS_TIMEOUT_US = 5 * US_PER_S;
 
@@ -45,7 +45,7 @@ struct unit {
 	int fd[GROUP_FILES];
 	double cpu_us;                          /* at the last reading, NaN: none */
 	int64_t cpu_at_us;
-	int64_t search_us;                      /* not before */
+	int64_t search_us;                      /* no search before */
 
 	sd_event *loop;
 	sd_bus *bus;
@@ -127,7 +127,9 @@ static bool search(const char *base, const char *unit, char path[CGROUP_MAX], in
 	return false;
 }
 
-static bool find_group(struct unit *u)
+/* The usual places cost nothing and are tried each time; the search is for units
+ * that were put elsewhere. */
+static bool find_group(struct unit *u, int64_t now_us)
 {
 	char slice[CGROUP_MAX], base[CGROUP_MAX];
 	int budget = SEARCH_FOLDERS;
@@ -138,6 +140,9 @@ static bool find_group(struct unit *u)
 	    join(u->cgroup, sizeof u->cgroup, slice, u->name) && is_group(u, u->cgroup))
 		return true;
 	u->cgroup[0] = '\0';
+	if (now_us < u->search_us)
+		return false;
+	u->search_us = now_us + SEARCH_EVERY_US;
 	return hierarchy(u, "systemd", base, sizeof base) &&
 	       search(base, u->name, u->cgroup, SEARCH_DEPTH, &budget);
 }
@@ -175,7 +180,8 @@ static bool read_group(struct unit *u, double v[GROUP_FILES])
 		if (n <= 0)
 			continue;
 		any = true;
-		if (proc_number((struct text){ text, (size_t)n }, u->v2 ? group_files[i].line : "", 0, "", &v[i]))
+		if (proc_number((struct text){ text, (size_t)n }, u->v2 ? group_files[i].line : "", 0, "",
+				&v[i]))
 			v[i] *= u->v2 ? group_files[i].scale : group_files[i].scale_v1;
 	}
 	return any;
@@ -188,14 +194,8 @@ static void current_group(struct unit *u, int64_t now_us, double v[GROUP_FILES])
 	if (u->cgroup[0] && read_group(u, v))
 		return;
 	close_group(u);
-	if (!u->cgroup[0] || !is_group(u, u->cgroup)) {
-		u->cgroup[0] = '\0';
-		if (now_us < u->search_us)
-			return;
-		u->search_us = now_us + SEARCH_EVERY_US;
-		if (!find_group(u))
-			return;
-	}
+	if ((!u->cgroup[0] || !is_group(u, u->cgroup)) && !find_group(u, now_us))
+		return;
 	open_group(u);
 	read_group(u, v);
 }

@@ -60,13 +60,18 @@ static bool print_metrics(const struct metrics_sample *m, struct buf *b)
 
 static bool print_check(const struct check_sample *c, struct buf *b)
 {
+	char expires[RFC3339_SIZE];
+
+	format_rfc3339(expires, c->cert_expires_us);
 	return add_text(b, "url", c->url) && add_integer(b, "status_code", c->status_code) &&
 	       add_number(b, "response_time_ms", c->response_ms) &&
 	       add_raw(b, "success", c->error ? TEXT("false") : TEXT("true")) &&
 	       add_text(b, "error_class", text_of(check_error_names[c->error])) &&
 	       add_text(b, "error_message", c->error_message) && add_number(b, "dns_ms", c->dns_ms) &&
 	       add_number(b, "connect_ms", c->connect_ms) && add_number(b, "tls_ms", c->tls_ms) &&
-	       add_number(b, "first_byte_ms", c->first_byte_ms) && add_integer(b, "attempts", c->attempts);
+	       add_number(b, "first_byte_ms", c->first_byte_ms) &&
+	       (c->cert_expires_us <= 0 || add_text(b, "cert_expires_at", text_of(expires))) &&
+	       add_integer(b, "attempts", c->attempts);
 }
 
 static bool print_log(const struct log_sample *l, struct buf *b)

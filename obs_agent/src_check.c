@@ -179,8 +179,8 @@ static void say_skipped(struct checks *s, int64_t now_us)
 		.kind = SAMPLE_GAP,
 		.timestamp_us = wall_us(),
 		.gap = { .kind = "check_skipped", .lines = (int64_t)s->skipped_unsaid, .bytes = -1,
-			 .detail = TEXT("Health checks were left out: too many hang, or the agent is short of "
-					"memory or descriptors.") },
+			 .detail = TEXT("Health checks were left out: too many hang, in their servers or in name "
+					"servers, or the agent is short of memory or descriptors.") },
 	};
 
 	if (!s->skipped_unsaid || now_us < s->gap_us)
@@ -298,8 +298,7 @@ static void reconfigure(struct check *k, const struct check_config *c)
 	}
 }
 
-/* On failure the list is as it was, but for checks that were already taken over:
- * it can only be memory, and then the new list is empty. */
+/* Only memory can be short; then the list ends with the check that did not fit. */
 static int set_list(struct checks *s, struct err *e)
 {
 	const struct config *config = agent_config(s->agent);
@@ -397,7 +396,8 @@ static bool check_status(void *state, struct buf *out)
 	for (size_t i = 0; i < s->n; i++)
 		failing += s->check[i]->ran && !s->check[i]->good;
 	return buf_addf(out, "{\"checks\":%zu,\"failing\":%zu,\"running\":%zu,\"waiting\":%zu,\"results\":%" PRIu64
-			",\"skipped\":%" PRIu64 "}", s->n, failing, s->glue ? curl_glue_running(s->glue) : 0,
+			",\"skipped\":%" PRIu64 "}",
+			s->n, failing, s->glue ? curl_glue_running(s->glue) : 0,
 			s->glue ? curl_glue_waiting(s->glue) : 0, s->results, s->skipped);
 }
 

@@ -166,7 +166,9 @@ static void read_memory(struct proc *p, double value[METRIC_COUNT])
 	value[METRIC_MEMORY_MB] = m.used_kb / 1024;
 	value[METRIC_MEMORY_PERCENT] = 100 * m.used_kb / m.total_kb;
 	value[METRIC_SWAP_MB] = m.swap_used_kb / 1024;
-	value[METRIC_SWAP_PERCENT] = m.swap_total_kb > 0 ? 100 * m.swap_used_kb / m.swap_total_kb : m.swap_used_kb;
+	/* No swap at all is 0 %, as is nothing used of it. */
+	value[METRIC_SWAP_PERCENT] = m.swap_used_kb > 0 ? 100 * m.swap_used_kb / m.swap_total_kb
+							: m.swap_used_kb;
 }
 
 static void read_cpu(struct proc *p, double value[METRIC_COUNT])
