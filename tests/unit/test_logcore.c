@@ -95,6 +95,22 @@ static void timestamp_is_utc_at_any_second(void **state)
 	}
 }
 
+static void timestamp_stays_within_four_digits_of_year(void **state)
+{
+	static const struct { time_t at; const char *want; } rows[] = {
+		{ 253402300800, "\"9999-12-31T23:59:59.000000Z\"" }, { -1, "\"1970-01-01T00:00:00.000000Z\"" },
+		{ INT64_MAX, "\"9999-12-31T23:59:59.000000Z\"" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		fixed_time.tv_sec = rows[i].at;
+		logcore_info(cap.log, "x");
+		assert_true(capture_next(&cap));
+		assert_non_null(strstr(cap.line, rows[i].want));
+	}
+}
+
 static void timestamp_is_now(void **state)
 {
 	int64_t before, after, at;
@@ -201,18 +217,19 @@ static int significant(const char *s)
 	return n - zeros;
 }
 
-static int fewest_digits(double v)
+/* Is what printf() gives with the fewest digits that are enough, as a number. */
+static bool is_nearest_of_fewest_digits(const char *s, double v)
 {
-	char try[64];
+	char want[64];
 	int n = 0;
 
 	do
-		snprintf(try, sizeof try, "%.*e", n++, v);
-	while (strtod(try, NULL) != v);
-	return n;
+		snprintf(want, sizeof want, "%.*e", n++, v);
+	while (strtod(want, NULL) != v);
+	return significant(s) <= n && strtold(s, NULL) == strtold(want, NULL);
 }
 
-static void random_doubles_read_back_and_are_short(void **state)
+static void random_doubles_read_back_and_are_shortest(void **state)
 {
 	(void)state;
 	random_state = 2;
@@ -230,7 +247,20 @@ static void random_doubles_read_back_and_are_short(void **state)
 			continue;
 		assert_true(strtod(double_text(v), NULL) == v);
 		if (fabs(v) >= 1e-5 && fabs(v) < 1e15)
-			assert_in_range(significant(double_text(v)), 0, fewest_digits(v));
+			assert_true(is_nearest_of_fewest_digits(double_text(v), v));
+	}
+}
+
+/* Where the distance to the neighbours changes. */
+static void powers_of_two_read_back(void **state)
+{
+	(void)state;
+	for (int e = -1074; e < 1024; e++)
+		assert_true(strtod(double_text(ldexp(1, e)), NULL) == ldexp(1, e));
+	for (int e = -149; e < 128; e++) {
+		logcore_info(cap.log, "x", logcore_kv("v", ldexpf(1, e)));
+		assert_true(capture_next(&cap));
+		assert_true(strtof(strstr(cap.line, "\"v\":") + 4, NULL) == ldexpf(1, e));
 	}
 }
 
@@ -322,18 +352,18 @@ static void assert_comes_back(const char *s, size_t len)
 	json_object_put(o);
 }
 
-/* Each at all distances to the ends of the words that are looked at together. */
+/* Each at all places of texts of all lengths around the words that are looked at together. */
 static void every_character_comes_back_wherever_it_stands(void **state)
 {
-	char s[24];
+	char s[17];
 
 	(void)state;
 	for (int c = 0; c < 256; c++)
-		for (size_t at = 0; at < 17; at++) {
+		for (size_t at = 0; at < sizeof s; at++) {
 			memset(s, 'a', sizeof s);
 			s[at] = (char)c;
-			assert_comes_back(s, 17);
-			assert_comes_back(s, at + 1);
+			for (size_t len = at + 1; len <= sizeof s; len++)
+				assert_comes_back(s, len);
 		}
 }
 
@@ -401,11 +431,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		LINE(line_is_what_the_documentation_shows),
 		LINE(timestamp_is_utc_at_any_second),
+		LINE(timestamp_stays_within_four_digits_of_year),
 		LINE(timestamp_is_now),
 		LINE(integers_of_every_width_come_back),
 		LINE(integers_are_exact),
 		LINE(doubles_are_the_shortest_text_that_reads_back),
-		LINE(random_doubles_read_back_and_are_short),
+		LINE(random_doubles_read_back_and_are_shortest),
+		LINE(powers_of_two_read_back),
 		LINE(floats_read_back_as_floats),
 		LINE(doubles_have_a_point_in_any_locale),
 		LINE(nulls_are_null),

@@ -168,6 +168,34 @@ static void lines_of_threads_and_processes_are_whole_and_all_there(void **state)
 	assert_int_equal(total, PROCESSES * THREADS * LINES);
 }
 
+enum { MANY = 50000 };
+
+static void *count_lines(void *log)
+{
+	for (int i = 0; i < MANY; i++)
+		logcore_info(log, "x");
+	return NULL;
+}
+
+/* /dev/null, because nothing there keeps the threads apart. */
+static void counters_are_exact_with_threads(void **state)
+{
+	struct logcore *log = open_path("/dev/null");
+	pthread_t threads[THREADS];
+	uint64_t bytes;
+
+	(void)state;
+	logcore_info(log, "x");
+	bytes = stats_of(log).bytes;
+	for (int i = 0; i < THREADS; i++)
+		pthread_create(&threads[i], NULL, count_lines, log);
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(stats_of(log).lines, THREADS * MANY + 1);
+	assert_int_equal(stats_of(log).bytes, bytes * (THREADS * MANY + 1));
+	logcore_close(log);
+}
+
 int main(void)
 {
 #define FILES(t) cmocka_unit_test_teardown(t, teardown)
@@ -176,6 +204,7 @@ int main(void)
 		FILES(failure_to_open_is_one_sentence),
 		FILES(options_may_grow),
 		FILES(reopening_follows_a_rename),
+		FILES(counters_are_exact_with_threads),
 		FILES(lines_of_threads_and_processes_are_whole_and_all_there),
 	};
 

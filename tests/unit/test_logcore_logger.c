@@ -138,14 +138,20 @@ static void child_has_its_parents_name_and_fields(void **state)
 
 static void child_has_a_level_of_its_own(void **state)
 {
-	struct logcore *child = logcore_child(cap.log, "c");
+	struct logcore *child, *quiet;
 
 	(void)state;
+	logcore_set_level(cap.log, LOGCORE_ERROR);
+	quiet = logcore_child(cap.log, "q");
+	logcore_set_level(cap.log, LOGCORE_INFO);
+	child = logcore_child(cap.log, "c");
+	logcore_warning(quiet, "no");           /* as its parent was when it was made */
 	logcore_set_level(child, LOGCORE_DEBUG);
 	logcore_debug(child, "yes");
 	logcore_debug(cap.log, "no");
 	assert_true(capture_next(&cap));
 	assert_false(capture_next(&cap));
+	logcore_close(quiet);
 	logcore_close(child);
 }
 
