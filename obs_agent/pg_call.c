@@ -20,6 +20,7 @@ struct call {
 	const char *value[PARAMS_MAX];
 	int length[PARAMS_MAX], format[PARAMS_MAX];
 	int n;
+	bool binary;                    /* some parameter is; else formats need not be sent */
 };
 
 static void param_text(struct call *c, const char *s)
@@ -32,6 +33,7 @@ static void param_binary(struct call *c, struct text t)
 	c->value[c->n] = t.s;
 	c->length[c->n] = (int)t.len;
 	c->format[c->n++] = 1;
+	c->binary = true;
 }
 
 static struct call call(const struct config *config)
@@ -45,7 +47,7 @@ static struct call call(const struct config *config)
 
 static bool queue(PGconn *conn, const char *sql, const struct call *c)
 {
-	return PQsendQueryParams(conn, sql, c->n, NULL, c->value, c->length, c->format, 0) == 1;
+	return PQsendQueryParams(conn, sql, c->n, NULL, c->value, c->length, c->binary ? c->format : NULL, 0) == 1;
 }
 
 bool pg_call_hello(PGconn *conn, const struct config *config, int64_t epoch)
@@ -170,6 +172,7 @@ bool pg_read_streams(const PGresult *r, struct position **ret, size_t *ret_n)
 		copy_text(s->head_hash, sizeof s->head_hash, PQgetvalue(r, row, 3));
 		copy_text(s->tail_hash, sizeof s->tail_hash, PQgetvalue(r, row, 4));
 		s->from = s->to = pg_number(r, row, 5);
+		s->finished = *PQgetvalue(r, row, 6) == 't';
 	}
 	*ret = streams;
 	*ret_n = n;

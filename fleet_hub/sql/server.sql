@@ -137,13 +137,13 @@ SELECT json_build_object(
 		'seen_s', floor(seen_s), 'skew_ms', skew_ms, 'skewed', abs(skew_ms) > 5000,
 		'state', CASE WHEN seen_s > greatest(300, 5 * coalesce(interval_s, 60)) THEN 'offline'
 			WHEN seen_s > 3 * coalesce(interval_s, 60) THEN 'degraded' ELSE 'up' END,
-		'lag_bytes', (SELECT sum(CASE WHEN jsonb_typeof(x -> 'lag_bytes') = 'number' THEN (x ->> 'lag_bytes')::numeric END)
-			FROM jsonb_path_query(me.state, 'lax $.streams[*]') x),
+		'lag_bytes', CASE WHEN jsonb_typeof(me.state #> '{tail,lag_bytes}') = 'number' THEN me.state #> '{tail,lag_bytes}' END,
 		'rss_kb', me.state -> 'rss_kb', 'pending', me.state -> 'pending', 'last_error', me.state ->> 'last_error',
 		'epoch', epoch, 'first_seen_at', first_seen_at) ORDER BY app_name), '[]') FROM me),
 	'checks', (SELECT coalesce(json_agg(json_build_object('app', (last).app_name, 'url', url, 'success', (last).success,
 		'state', CASE WHEN (last).success THEN 'up' ELSE 'down' END, 'status_code', (last).status_code,
-		'response_ms', round((last).response_time_ms::numeric), 'p95_ms', round(p95::numeric), 'runs', runs, 'failed', failed,
+		'response_ms', round((last).response_time_ms::numeric, ((last).response_time_ms < 10)::int),
+		'p95_ms', round(p95::numeric, (p95 < 10)::int), 'runs', runs, 'failed', failed,
 		'error_class', (last).error_class, 'error_message', (last).error_message,
 		'age_s', floor(extract(epoch FROM now() - (last).timestamp)), 'last_failure', to_char(last_failure, 'HH24:MI:SS'),
 		'cert_days', floor(extract(epoch FROM (last).cert_expires_at - now()) / 86400),

@@ -45,7 +45,7 @@ function options(chart, figure, size, sync) {
 	});
 	const axis = { stroke: resolve("--dim"), grid: { stroke: resolve("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui" };
 	return {
-		...size, series, bands, legend: { show: false }, padding: [6, 4, 0, 0],
+		...size, series, bands, legend: { show: false }, padding: [6, 16, 0, 0],
 		tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), "UTC"),
 		scales: { x: { time: true }, y: { range: [chart.low, chart.high] } },
 		axes: [{ ...axis, size: 22, gap: 3, values: (u, at) => at.map((s) => label(u, s)) },
