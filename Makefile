@@ -8,6 +8,7 @@
 #   BUILD=build    where everything that is made goes
 #   PYTHON=/usr/bin/python3, PYTEST_ARGS=   for the system and browser tests, e.g. PYTEST_ARGS='-k reload'
 #   FUZZ_SECONDS=60   how long `make fuzz` spends on each target
+#   BENCH_SECONDS=600 how long `make bench` measures
 #   SOAK_SECONDS=3600 how long `make soak` goes on
 #   DEMO_PORT=8080    where `make demo` listens on loopback
 #   DESTDIR= prefix=/usr/local sysconfdir=/etc bindir libdir includedir datadir hubdir unitdir
@@ -31,6 +32,7 @@ PYTHON       ?= /usr/bin/python3
 PYTEST_ARGS  ?=
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 3600
+BENCH_SECONDS ?= 600
 DEMO_PORT    ?= 8080
 
 ifeq ($(V),)
@@ -75,20 +77,22 @@ HUB_LIBS     = -lpq -ljson-c -lfcgi -lm
 COMMON  := arena buf err log parse utf8
 LOGCORE := json line logcore number sink
 CONFIG  := config config_keys config_kind config_list config_print config_url config_value yaml_tree
-CHECK_SRC := check_attempt check_guard curl_glue src_check
+CHECK_SRC := check_attempt check_guard check_verdict curl_glue src_check
 PROC    := proc_mounts proc_parse proc_traffic proc_unit src_proc
 TAIL    := json_scan line reader src_tail stream tail_files
 DOCTOR  := doctor doctor_logs env_file
-AGENT   := main agent batch $(CONFIG) deliver $(DOCTOR) pg pg_doctor $(PROC) sample $(CHECK_SRC) status $(TAIL)
-HUB     := main assets csv db format http logs page search template
+AGENT   := main agent batch $(CONFIG) deliver $(DOCTOR) pg pg_call pg_doctor pg_verdict $(PROC) sample $(CHECK_SRC) status $(TAIL)
+HUB     := main assets csv db format http logs page search template template_parse
 
 COMMON_OBJS  := $(COMMON:%=$(BUILD)/common/%.o)
 LOGCORE_OBJS := $(LOGCORE:%=$(BUILD)/logcore/%.o)
 AGENT_OBJS   := $(AGENT:%=$(BUILD)/obs_agent/%.o)
 HUB_OBJS     := $(HUB:%=$(BUILD)/fleet_hub/%.o)
+HUB_PURE     := $(BUILD)/fleet_hub/assets.o $(BUILD)/fleet_hub/csv.o $(BUILD)/fleet_hub/http.o
 
 # A unit test includes the .c that it tests; TEST_x names the other objects it needs.
-UNIT_TESTS   := test_common test_line test_batch test_stream test_config test_config_print test_config_url test_doctor test_check test_proc test_proc_source test_logcore test_logcore_logger test_logcore_sink test_logcore_files test_logcore_abi test_log
+UNIT_TESTS   := test_common test_line test_batch test_stream test_config test_config_print test_config_url test_doctor test_check test_check_schedule test_proc test_proc_source test_logcore test_logcore_logger test_logcore_sink test_logcore_files test_logcore_abi test_log \
+                test_template test_http test_search test_format
 
 # The configuration's tests include one of its files and link the others.
 config_but = $(patsubst %,$(BUILD)/obs_agent/%.o,$(filter-out $(1),$(CONFIG)))
@@ -104,10 +108,21 @@ LIBS_test_config_print = -lyaml
 LIBS_test_config_url   = -lyaml
 TEST_test_doctor = $(patsubst %,$(BUILD)/obs_agent/%.o,$(CONFIG) doctor_logs env_file)
 LIBS_test_doctor = -lyaml
-TEST_test_check = $(patsubst %,$(BUILD)/obs_agent/%.o,$(filter-out src_check,$(CHECK_SRC)) sample)
-LIBS_test_check = -lcurl -lsystemd
+TEST_test_check = $(patsubst %,$(BUILD)/obs_agent/%.o,$(filter-out src_check,$(CHECK_SRC)) proc_parse sample)
+TEST_test_check_schedule = $(TEST_test_check)
+LIBS_test_check = -lcurl -lsystemd -pthread
+LIBS_test_check_schedule = $(LIBS_test_check)
 TEST_test_proc_source = $(BUILD)/obs_agent/sample.o
 LIBS_test_proc_source = -lsystemd -ljson-c
+# The hub's.
+TEST_test_template = $(BUILD)/fleet_hub/template_parse.o
+LIBS_test_template = -ljson-c
+TEST_test_format   = $(HUB_PURE)
+LIBS_test_format   = -ljson-c
+TEST_fuzz_template = $(BUILD)/fleet_hub/template.o $(BUILD)/fleet_hub/template_parse.o
+TEST_fuzz_query    = $(BUILD)/fleet_hub/http.o $(BUILD)/fleet_hub/search.o
+LIBS_fuzz_template = -ljson-c
+LIBS_fuzz_query    = -ljson-c
 TEST_fuzz_config = $(CONFIG:%=$(BUILD)/obs_agent/%.o)
 LIBS_fuzz_config = -lyaml
 
@@ -135,7 +150,7 @@ $(BUILD)/%.o: %.c $(BUILD)/flags | $(BUILD)/deps.ok
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(CFLAGS) $(PG_CFLAGS) -c $< -o $@
 
-$(BUILD)/obs_agent/pg.o $(BUILD)/obs_agent/pg_doctor.o: $(wildcard obs_agent/sql/*.sql)
+$(BUILD)/obs_agent/pg_call.o $(BUILD)/obs_agent/pg_doctor.o: $(wildcard obs_agent/sql/*.sql)
 $(BUILD)/fleet_hub/main.o: $(wildcard fleet_hub/pages/*.html fleet_hub/sql/*.sql)
 $(BUILD)/fleet_hub/page.o: fleet_hub/pages/error.html
 $(BUILD)/fleet_hub/assets.o: $(wildcard fleet_hub/pages/_*.html fleet_hub/static/* fleet_hub/static/vendor/*)
@@ -212,7 +227,7 @@ $(foreach t,$(UNIT_TESTS),$(eval $(BUILD)/tests/$t: $(TEST_$t)))
 
 # What the system and browser tests run.
 PARTS := all examples
-PYTEST = $(PYTHON) -m pytest -q --tb=short -p no:cacheprovider --basetemp=$(OBSERV_BUILD)/pytest/$@
+PYTEST = $(PYTHON) -m pytest -q --tb=short -p no:cacheprovider --basetemp=$(OBSERV_BUILD)/pytest-$@
 export PYTHONDONTWRITEBYTECODE := 1
 export OBSERV_BUILD := $(abspath $(BUILD))
 
@@ -240,8 +255,10 @@ check-san: ## unit tests and the shorter system tests under AddressSanitizer and
 .PHONY: san-parts
 san-parts: $(PARTS) $(UNIT_TESTS:%=$(BUILD)/tests/%)
 
+# Without those that measure time: valgrind is twenty times slower. The sanitizers watch them.
+VALGRIND_TESTS := $(filter-out test_check test_check_schedule,$(UNIT_TESTS))
 check-valgrind: ## unit tests under valgrind
-check-valgrind: $(UNIT_TESTS:%=$(BUILD)/tests/%)
+check-valgrind: $(VALGRIND_TESTS:%=$(BUILD)/tests/%)
 	$(CHECK) -q valgrind scripts/each --valgrind $^
 
 .PHONY: lint format
@@ -267,6 +284,12 @@ $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(COMMON_OBJS) $(LOGCORE_OBJS) $(BUILD)/fla
 	$(call say,FUZZ,$<)$(CC) $(CFLAGS) $(PG_CFLAGS) $(LDFLAGS) -fsanitize=fuzzer $< $(TEST_fuzz_$*) $(COMMON_OBJS) \
 	  $(LOGCORE_OBJS) $(LIBS_fuzz_$*) -lm -o $@
 $(foreach t,$(FUZZ_TARGETS),$(eval $(BUILD)/$t: $(TEST_$t)))
+
+.PHONY: bench
+bench: ## what an idle agent costs, beside its peers from Debian
+bench: all
+	$(Q)scripts/deps bench
+	$(Q)$(PYTHON) bench/idle.py $(BENCH_SECONDS)
 
 .PHONY: soak
 soak: ## the system tests again and again for SOAK_SECONDS
@@ -298,9 +321,12 @@ install: all
 	$(Q)$(INSTALL) -m 755 -t $(DESTDIR)$(hubdir) $(BUILD)/fleet_hub/fleet_hub
 	$(Q)$(call put,templates/obs-agent.service,$(unitdir)/obs-agent@.service)
 	$(Q)$(INSTALL) -m 644 templates/sysusers.d/observ.conf $(DESTDIR)$(prefix)/lib/sysusers.d/observ.conf
-	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/observ schema.sql
+	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/observ schema.sql templates/observ-maintain.*
+	$(Q)$(call put,templates/lighttpd-observ.conf,$(datadir)/observ/lighttpd-observ.conf)
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/observ/drop-ins templates/drop-ins/*.conf
+	$(Q)$(call put,templates/lighttpd-observ.conf,$(datadir)/observ/lighttpd-observ.conf)
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/doc/observ README.md NEWS.md LICENSE
+	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/doc/observ/docs docs/*.md
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(libdir) $(BUILD)/liblogcore.a
 	$(Q)$(INSTALL) -m 755 -t $(DESTDIR)$(libdir) $(BUILD)/$(SONAME)
 	$(Q)ln -sf $(SONAME) $(DESTDIR)$(libdir)/liblogcore.so
@@ -309,7 +335,7 @@ install: all
 	  logcore/logcore.pc.in > $(BUILD)/put && $(INSTALL) -m 644 $(BUILD)/put $(DESTDIR)$(libdir)/pkgconfig/logcore.pc
 	$(Q)[ -n "$(DESTDIR)" ] || ldconfig
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(wildcard $(BUILD)/*.d $(BUILD)/*/*.d $(BUILD)/*/*/*.d)
 
 .PHONY: help clean
 help: ## this list

@@ -1,0 +1,175 @@
+"""`make demo` without the building: it starts, shows live data, stops without a trace, and says in one sentence why it can't."""
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from harness import BUILD, TOP, run, wait_for
+
+DEMO = TOP / "scripts" / "demo"
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Demo:
+    def __init__(self, folder):
+        self.data, self.port = folder / "demo-data", free_port()
+        self.output = folder / "output"
+        self.process = None
+
+    def environment(self):
+        return {**os.environ, "BUILD": str(BUILD), "DEMO_DATA": str(self.data), "DEMO_PORT": str(self.port)}
+
+    def start(self):
+        self.output.unlink(missing_ok=True)
+        with open(self.output, "w") as out:
+            self.process = subprocess.Popen([str(DEMO)], env=self.environment(), stdin=subprocess.DEVNULL, stdout=out,
+                                            stderr=out, start_new_session=True)
+        wait_for(lambda: "Observ is running" in self.said() or self.process.poll() is not None, "the URL", 60)
+        assert self.process.poll() is None, self.said()
+        return self
+
+    def fails(self):
+        """Run it expecting failure; returns its last line."""
+        done = subprocess.run([str(DEMO)], env=self.environment(), text=True, stdin=subprocess.DEVNULL, timeout=60,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert done.returncode == 1, done.stdout
+        return [line for line in done.stdout.splitlines() if line != "demo: stopping"]
+
+    def said(self):
+        return self.output.read_text()
+
+    def get(self, path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=20) as answer:
+            return answer.read().decode()
+
+    def stop(self, sig=signal.SIGINT):
+        self.process.send_signal(sig)
+        return self.process.wait(30)
+
+    def processes(self):
+        """(user id, command line) of what has to do with this demo: by command line, working folder or environment."""
+        found = []
+        for p in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                text = (p / "cmdline").read_bytes() + b" " + os.readlink(p / "cwd").encode() + (p / "environ").read_bytes()
+                if str(self.data).encode() in text and int(p.name) != os.getpid():
+                    found.append((p.stat().st_uid, (p / "cmdline").read_bytes().replace(b"\0", b" ").decode()))
+        return found
+
+    def left_over(self):
+        return [command for _, command in self.processes()]
+
+
+def sockets_outside():
+    return {str(p) for pattern in ("observ-demo.*", "observ-pg.*") for p in Path("/tmp").glob(pattern)}
+
+
+@pytest.fixture
+def demo(tmp_path):
+    if not shutil.which("lighttpd", path=os.environ["PATH"] + ":/usr/sbin"):
+        pytest.skip("needs lighttpd")
+    before = sockets_outside()
+    d = Demo(tmp_path)
+    yield d
+    if d.process is not None and d.process.poll() is None:
+        d.stop(signal.SIGTERM)
+    assert d.left_over() == []
+    assert sockets_outside() <= before
+
+
+def test_shows_live_data_and_leaves_nothing(demo):
+    demo.start()
+    fleet = json.loads(demo.get("/?format=json"))
+    assert fleet["servers"][0]["apps"][0]["app"] == "shop"
+    wait_for(lambda: json.loads(demo.get("/?format=json"))["counts"]["failing"], "the check that always fails", 30)
+    assert "shop" in demo.get("/")
+    wait_for(lambda: json.loads(demo.get("/logs?format=json"))["lines"], "log lines", 10)
+    assert demo.stop() == 0
+    with pytest.raises(OSError):
+        demo.get("/")
+
+
+def test_web_server_does_not_run_as_root(demo):
+    demo.start()
+    assert [user for user, command in demo.processes() if "lighttpd" in command and user == 0] == []
+    assert [user for user, command in demo.processes() if "lighttpd" in command] != []
+
+
+def test_second_start_takes_seconds_and_keeps_the_data(demo):
+    demo.start()
+    demo.stop()
+    began = time.monotonic()
+    demo.start()
+    assert time.monotonic() - began < 15
+    url = run(TOP / "scripts/pg", "url", demo.data / "pg", "observ_metrics", "postgres").strip()
+    assert int(run("psql", "-XAtd", url, "-c", "SELECT max(epoch) FROM agents")) == 2
+
+
+def test_sigterm_is_as_good_as_ctrl_c(demo):
+    demo.start()
+    assert demo.stop(signal.SIGTERM) == 0
+
+
+def test_killed_demo_takes_its_processes_along_and_starts_again(demo):
+    demo.start()
+    demo.process.kill()
+    demo.process.wait()
+    wait_for(lambda: not [p for p in demo.left_over() if "postgres" not in p], "all but the database to end", 10)
+    demo.start()
+    assert demo.stop() == 0
+
+
+def test_second_demo_at_the_same_time_is_refused(demo):
+    demo.start()
+    other = Demo(demo.data.parent)
+    assert other.fails() == ["demo: it is running already, from another terminal"]
+    assert demo.process.poll() is None
+
+
+def test_port_in_use_is_one_sentence(demo):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", demo.port))
+        taken.listen()
+        said = demo.fails()
+    assert len(said) == 1 and re.match(rf"demo: port {demo.port} on 127.0.0.1 is in use; choose another one: make demo ", said[0])
+
+
+def test_cluster_of_another_version_is_one_sentence(demo):
+    demo.start()
+    demo.stop()
+    (demo.data / "pg/data/PG_VERSION").write_text("11\n")
+    said = "\n".join(demo.fails())
+    assert "PostgreSQL 11" in said and "make demo-clean" in said
+
+
+def test_no_space_is_one_sentence(demo):
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to mount a small file system")
+    demo.data.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=50m", "tmpfs", demo.data], capture_output=True).returncode:
+        pytest.skip("no right to mount")
+    try:
+        said = demo.fails()
+    finally:
+        run("umount", demo.data)
+    assert len(said) == 1 and "MB free" in said[0]
+
+
+def test_clean_removes_everything(demo):
+    demo.start()
+    demo.stop()
+    run(DEMO, "clean", env=demo.environment())
+    assert not demo.data.exists()

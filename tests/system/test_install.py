@@ -1,0 +1,210 @@
+"""`make install`, the build's own manners, and scripts/deps."""
+import os
+import re
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+from harness import BUILD, TOP, run
+
+
+def clean_environment(**more):
+    """Without what a parent make left: its flags would become ours."""
+    return {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")} | more
+
+
+def make(*arguments, **options):
+    """A make of its own, with the compiler and flags of the parent so that nothing is built twice."""
+    flags = re.sub(r"\s*(-j\S*|--jobserver\S*)", "", os.environ.get("MAKEFLAGS", ""))
+    return run("make", "-C", TOP, *arguments, env={**os.environ, "MAKEFLAGS": flags}, **options)
+
+
+def install(destination, prefix):
+    make(f"BUILD={BUILD}", f"DESTDIR={destination}", f"prefix={prefix}", "install")
+    return destination
+
+
+@pytest.fixture(scope="module")
+def usr(tmp_path_factory):
+    return install(tmp_path_factory.mktemp("usr"), "/usr")
+
+
+def test_everything_is_where_debian_has_it(usr):
+    files = {str(f.relative_to(usr)) for f in usr.rglob("*") if not f.is_dir()}
+    expected = {"usr/bin/obs_agent", "usr/libexec/observ/fleet_hub", "etc/systemd/system/obs-agent@.service",
+                "usr/lib/sysusers.d/observ.conf", "usr/share/observ/schema.sql", "usr/include/logcore.h",
+                "usr/lib/liblogcore.a", "usr/lib/liblogcore.so", "usr/lib/liblogcore.so.0",
+                "usr/lib/pkgconfig/logcore.pc", "usr/share/doc/observ/README.md",
+                "usr/share/observ/lighttpd-observ.conf", "usr/share/observ/observ-maintain.timer"}
+    assert expected <= files
+    assert {Path(f).parts[0] for f in files} == {"usr", "etc"}
+    for name in files:
+        mode = (usr / name).lstat().st_mode
+        assert stat.S_ISLNK(mode) or not mode & 0o022, f"{name} is writable for others"
+    assert run(usr / "usr/bin/obs_agent", "--version").startswith("obs_agent ")
+
+
+def test_paths_in_templates_follow_prefix(tmp_path):
+    tree = install(tmp_path, "/usr/local")
+    unit = (tree / "etc/systemd/system/obs-agent@.service").read_text()
+    assert "ExecStart=/usr/local/bin/obs_agent --app %i" in unit
+    for f in tree.rglob("*"):
+        if f.is_file() and f.suffix in (".service", ".conf", ".timer", ".pc"):
+            assert not re.search(r"/usr/(bin|share|lib|libexec)/", f.read_text()), f
+
+
+def test_template_and_installed_unit_are_the_same_for_packages(usr):
+    """So that copying templates/obs-agent.service by hand gives what the package has."""
+    assert (usr / "etc/systemd/system/obs-agent@.service").read_text() == (TOP / "templates/obs-agent.service").read_text()
+
+
+@pytest.mark.parametrize("how", ["shared", "static"])
+def test_program_builds_with_the_installed_logcore(usr, tmp_path, how):
+    if os.environ["OBSERV_BUILD"].endswith("/san"):
+        pytest.skip("a sanitized library asks for a sanitized program")
+    source = tmp_path / "app.c"
+    source.write_text('#include <logcore.h>\nint main(void) { return logcore_level_name(LOGCORE_INFO) == 0; }\n')
+    environment = clean_environment(PKG_CONFIG_PATH=str(usr / "usr/lib/pkgconfig"), PKG_CONFIG_SYSROOT_DIR=str(usr))
+    flags = run("pkg-config", "--cflags", "--libs", "logcore", env=environment).split()
+    if how == "static":
+        flags = [str(usr / "usr/lib/liblogcore.a") if f == "-llogcore" else f for f in flags]
+    run("cc", "-Wall", "-Werror", source, "-o", tmp_path / "app", *flags, "-pthread")
+    run(tmp_path / "app", env=clean_environment(LD_LIBRARY_PATH=str(usr / "usr/lib")))
+
+
+def test_missing_headers_are_one_sentence(tmp_path):
+    done = subprocess.run(["make", "-C", str(TOP), f"BUILD={tmp_path}/b", "CC=cc -nostdinc", "all"], text=True,
+                          capture_output=True, env=clean_environment())
+    assert done.returncode != 0
+    said = [line for line in done.stderr.splitlines() if not line.startswith("make: ***")]
+    assert len(said) == 1 and "scripts/deps build" in said[0]
+
+
+def test_rebuilds_when_flags_change_and_only_then(tmp_path):
+    target = f"{tmp_path}/common/err.o"
+
+    def build(*flags):
+        return run("make", "-C", TOP, f"BUILD={tmp_path}", *flags, target, env=clean_environment())
+
+    assert "CC" in build()
+    assert "CC" not in build()
+    assert "CC" in build("OPT=-O0")
+
+
+# ---- scripts/deps ----------------------------------------------------------------------------
+
+def stub(folder, name, body):
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def deps(tmp_path):
+    """scripts/deps among stubs: dpkg-query knows what `present` lists, apt-get and sudo tell that they were called.
+
+    It runs as an ordinary user, so that nothing real can be installed.
+    """
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    shutil.copy(TOP / "scripts/deps", folder / "deps")
+    called = tmp_path / "called"
+    present = tmp_path / "present"
+    present.write_text("")
+    stub(folder, "dpkg-query", f'for p; do :; done; grep -qx "$p" {present} && echo "ii " || exit 1')
+    stub(folder, "id", "echo 1000")
+    for tool in ("apt-get", "sudo"):
+        stub(folder, tool, f'echo {tool} "$@" >> {called}; exit 1')
+
+    class Deps:
+        def present(self, *names):
+            present.write_text("".join(f"{n}\n" for n in names))
+
+        def run(self, *arguments):
+            return subprocess.run([str(folder / "deps"), *arguments], text=True, capture_output=True,
+                                  env={"PATH": f"{folder}:/usr/bin:/bin"})
+
+        def called(self):
+            return called.read_text() if called.exists() else ""
+    return Deps()
+
+
+def test_deps_with_everything_present_does_nothing(deps):
+    deps.present(*deps.run("--list", "build", "demo", "test", "lint").stdout.split())
+    done = deps.run("build", "demo", "test", "lint")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert deps.called() == ""
+
+
+def test_deps_names_only_what_is_missing(deps):
+    everything = deps.run("--list", "demo").stdout.split()
+    assert "lighttpd" in everything
+    deps.present(*(set(everything) - {"lighttpd"}))
+    assert deps.run("--missing", "demo").stdout.split() == ["lighttpd"]
+
+
+def test_deps_without_root_says_what_to_run(deps):
+    done = deps.run("demo")
+    assert done.returncode == 1
+    assert re.fullmatch(r"scripts/deps: packages are missing, .* as root, run: \S+/deps demo\n", done.stderr)
+    assert "apt-get" not in deps.called()
+
+
+def test_deps_of_an_unknown_group_fails(deps):
+    done = deps.run("bild")
+    assert done.returncode == 1 and "no group 'bild'" in done.stderr
+
+
+# ---- scripts/check: what `make check` counts by ------------------------------------------------
+
+CMOCKA = """[==========] Running 3 test(s).
+[ RUN      ] one
+[       OK ] one
+[ RUN      ] two
+[  FAILED  ] two
+[==========] 3 test(s) run.
+[  PASSED  ] 2 test(s).
+[  FAILED  ] 1 test(s), listed below:
+[  FAILED  ] two
+
+ 1 FAILED TEST(S)
+"""
+PROVE = """tests/sql/a.sql .. ok
+# Failed test 2: "x"
+tests/sql/b.sql .. Failed 2/5 subtests
+Test Summary Report
+Files=2, Tests=25,  1 wallclock secs ( 0.03 usr +  0.01 sys =  0.04 CPU)
+Result: FAIL
+"""
+
+
+@pytest.mark.parametrize("output, status, counted", [
+    (CMOCKA + CMOCKA, 1, "x: 4 passed, 2 failed"),
+    (PROVE, 1, "x: 23 passed, 2 failed"),
+    ("..s.\n3 passed, 1 skipped in 0.05s\n", 0, "x: 3 passed, 0 failed, 1 skipped"),
+    ("F.\n1 failed, 7 passed, 2 skipped, 1 error in 62.10s (0:01:02)\n", 1, "x: 7 passed, 2 failed, 2 skipped"),
+    ("1..3\nok - a\nnot ok - b\nok - c # SKIP no root\n", 1, "x: 1 passed, 1 failed, 1 skipped"),
+    ("[  PASSED  ] 3 test(s).\nSegmentation fault\n", 139, "x: 3 passed, 1 failed"),
+    ("nothing to do\n", 0, "x: 0 passed, 1 failed"),
+])
+def test_counts_are_those_of_the_runner(tmp_path, output, status, counted):
+    done = subprocess.run([str(TOP / "scripts/check"), str(tmp_path), "x", "sh", "-c", 'printf %s "$0"; exit $1',
+                           output, str(status)], text=True, capture_output=True)
+    assert done.stdout.splitlines()[-1] == counted
+    assert (done.returncode == 0) == (", 0 failed" in counted)
+
+
+@pytest.mark.parametrize("counts, last, good", [
+    ({"a": "5 0 0", "b": "7 0 2"}, "12 passed, 0 failed", True),
+    ({"a": "5 1 0", "b": "7 0 0"}, "12 passed, 1 failed", False),
+    ({"a": "5 0 0"}, "5 passed, 1 failed", False),          # b left no count: it did not even run
+    ({"a": "0 0 3", "b": "0 0 1"}, "0 passed, 0 failed", False),
+])
+def test_sum_of_all_runners(tmp_path, counts, last, good):
+    for name, count in counts.items():
+        (tmp_path / f"{name}.count").write_text(count + "\n")
+    done = subprocess.run([str(TOP / "scripts/check"), str(tmp_path), "--sum", "a", "b"], text=True, capture_output=True)
+    assert done.stdout.splitlines()[-1] == last
+    assert (done.returncode == 0) == good

@@ -1,0 +1,232 @@
+"""The unit under a real systemd: a minimal Debian 12, booted with systemd-nspawn, with `make install` in it.
+
+PostgreSQL runs on the host; its socket's folder is mounted into the machine.
+"""
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from harness import BUILD, TOP, Cluster, run, wait_for
+
+NSPAWN = TOP / "scripts" / "nspawn"
+PACKAGES = ("systemd", "systemd-sysv", "libpq5", "libyaml-0-2", "libcurl4", "libsystemd0")
+NOT_POSSIBLE = 75
+
+
+def make_environment():
+    """Without the parent make's job slots, which are not ours to take."""
+    flags = re.sub(r"\s*(-j\S*|--jobserver\S*)", "", os.environ.get("MAKEFLAGS", ""))
+    return {**os.environ, "MAKEFLAGS": flags}
+
+
+class Machine:
+    def __init__(self, tree, server, database):
+        self.tree, self.server, self.db = tree, server, database
+
+    def run(self, *command, check=True, timeout=60):
+        done = subprocess.run([str(NSPAWN), "run", str(self.tree), *map(str, command)], text=True,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout)
+        if check:
+            assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done
+
+    def systemctl(self, *arguments, check=True):
+        return self.run("systemctl", *arguments, check=check)
+
+    def show(self, app, name):
+        return self.systemctl("show", "--value", "-p", name, f"obs-agent@{app}").stdout.strip()
+
+    def journal(self, app):
+        """The agent's own entries (systemd's about the unit are left out), oldest first."""
+        lines = self.run("journalctl", "-o", "json", "--no-pager", "-u", f"obs-agent@{app}").stdout.splitlines()
+        return [e for e in map(json.loads, lines) if e.get("_COMM") == "obs_agent" or e.get("_EXE", "").endswith("obs_agent")]
+
+    def said(self, app):
+        return "\n".join(str(e["MESSAGE"]) for e in self.journal(app))
+
+    def deploy(self, app, text=None, **monitoring):
+        """A deployment as people have it: config.yml, the secret in .env.production, logs readable by adm."""
+        folder = self.tree / "opt/deployments" / app
+        logs = folder / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        (logs / "app.log").touch(0o640)
+        os.chown(logs / "app.log", 0, 4)
+        settings = {"enabled": True, "vps_name": "machine", "postgres_url": "${DATABASE_URL}",
+                    "collection_interval": 10, "log_files": ["/opt/deployments/{app}/logs/app.log"], **monitoring}
+        environment = folder / ".env.production"
+        environment.write_text(f'DATABASE_URL="host=/run/database user=agents dbname={self.db.name}"\n')
+        environment.chmod(0o600)
+        (folder / "config.yml").write_text(text or json.dumps({"monitoring": settings}))
+        return folder
+
+    def start(self, app):
+        self.systemctl("start", f"obs-agent@{app}")
+        self.db.wait("SELECT count(*) > 0 FROM agents WHERE app_name = %s", app)
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory):
+    short = Path(tempfile.mkdtemp(prefix="obs-"))          # 0700: nobody else reaches the server's socket
+    tree = tmp_path_factory.mktemp("machine") / "tree"
+    made = subprocess.run([str(NSPAWN), "tree", str(tree), *PACKAGES], text=True, capture_output=True)
+    if made.returncode == NOT_POSSIBLE:
+        pytest.skip(made.stderr.strip().splitlines()[-1])
+    assert made.returncode == 0, made.stderr
+    server = Cluster(short / "pg")
+    try:
+        server.start()
+        database = server.new_database()
+        socket = re.search(r"host=(\S+)", server.url()).group(1)
+        os.chmod(socket, 0o755)
+        run("make", "-C", TOP, f"BUILD={BUILD}", f"DESTDIR={tree}", "prefix=/usr", "install", env=make_environment())
+        booted = subprocess.run([str(NSPAWN), "boot", str(tree), "--private-network", f"--bind={socket}:/run/database"],
+                                text=True, capture_output=True)
+        if booted.returncode == NOT_POSSIBLE:
+            pytest.skip(booted.stderr.strip().splitlines()[-1])
+        assert booted.returncode == 0, booted.stderr
+        machine = Machine(tree, server, database)
+        machine.run("systemd-sysusers")
+        yield machine
+    finally:
+        subprocess.run([str(NSPAWN), "remove", str(tree)], check=False)
+        server.stop("immediate")
+        shutil.rmtree(short, ignore_errors=True)
+
+
+def test_enable_now_brings_rows_and_lines(machine):
+    folder = machine.deploy("my-app")
+    machine.systemctl("enable", "--now", "obs-agent@my-app")
+    assert machine.show("my-app", "ActiveState") == "active"
+    machine.db.wait("SELECT count(*) > 0 FROM vps_metrics WHERE app_name = 'my-app'")
+    assert machine.show("my-app", "StatusText") != ""
+    with open(folder / "logs/app.log", "a", encoding="utf-8") as log:
+        log.write('{"timestamp":"2026-01-01T00:00:00.000000Z","level":"ERROR","logger":"t","message":"by group adm"}\n')
+    machine.db.wait("SELECT count(*) = 1 FROM log_entries WHERE app_name = 'my-app' AND message = 'by group adm'",
+                    timeout=5)
+
+
+def test_metrics_of_the_machine_pass_the_sandbox(machine):
+    """What the hardening hides must not be what the agent reads."""
+    row = machine.db.wait("""SELECT row_to_json(m) FROM vps_metrics m WHERE app_name = 'my-app'
+                              AND cpu_percent IS NOT NULL ORDER BY timestamp DESC LIMIT 1""", timeout=25)
+    missing = [k for k in ("memory_mb", "disk_gb", "load_avg_1m", "uptime_s", "processes", "tcp_connections", "cpu_count")
+               if row[k] is None]
+    assert missing == []
+
+
+def test_process_has_no_rights(machine):
+    status = machine.run("cat", f"/proc/{machine.show('my-app', 'MainPID')}/status").stdout
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert int(fields["CapEff"], 16) == 0 and int(fields["CapBnd"], 16) == 0
+    assert fields["NoNewPrivs"] == "1" and fields["Seccomp"] == "2"
+    assert fields["Uid"].split()[0] != "0"
+
+
+def test_reload_keeps_the_process_and_takes_the_new_configuration(machine):
+    pid = machine.show("my-app", "MainPID")
+    folder = machine.deploy("my-app", log_files=["/opt/deployments/{app}/logs/app.log", "/opt/deployments/{app}/logs/two.log"])
+    (folder / "logs/two.log").write_text("INFO second file\n")
+    machine.systemctl("reload", "obs-agent@my-app")
+    machine.db.wait("SELECT count(*) = 1 FROM log_entries WHERE app_name = 'my-app' AND message ~ 'second file'")
+    assert machine.show("my-app", "ActiveState") == "active"
+    assert machine.show("my-app", "MainPID") == pid
+
+
+def test_reload_of_a_broken_configuration_changes_nothing(machine):
+    pid = machine.show("my-app", "MainPID")
+    folder = machine.deploy("my-app", text="monitoring:\n  enabled: true\n  collection_intervall: 10\n")
+    machine.systemctl("reload", "obs-agent@my-app", check=False)
+    wait_for(lambda: re.search(r"config\.yml:3:\d+: ", machine.said("my-app")), "the error in the journal")
+    assert machine.show("my-app", "ActiveState") == "active"
+    assert machine.show("my-app", "MainPID") == pid
+    with open(folder / "logs/app.log", "a", encoding="utf-8") as log:
+        log.write("INFO still followed\n")
+    machine.db.wait("SELECT count(*) = 1 FROM log_entries WHERE message ~ 'still followed'")
+    machine.deploy("my-app")
+
+
+def test_journal_entries_have_priorities(machine):
+    """An error must be found by `journalctl -p err`, and the prefix that says so must be gone."""
+    levels = {"INFO": "6", "WARNING": "4", "ERROR": "3", "CRITICAL": "2"}
+    entries = [(e["PRIORITY"], json.loads(e["MESSAGE"])) for e in machine.journal("my-app")]
+    assert [(p, m) for p, m in entries if p != levels[m["level"]]] == []
+    assert any(m["level"] == "INFO" for _, m in entries)
+    assert any("config.yml:3:" in json.dumps(m) for p, m in entries if p == "3")
+
+
+def test_watchdog_is_armed_and_fed(machine):
+    assert machine.show("my-app", "WatchdogUSec") == "30s"
+    first = int(machine.show("my-app", "WatchdogTimestampMonotonic"))
+    assert first > 0
+    wait_for(lambda: int(machine.show("my-app", "WatchdogTimestampMonotonic")) > first, "the watchdog being fed", 20)
+
+
+def test_killed_agent_is_started_again(machine):
+    """And nothing of what was written meanwhile is missing or double."""
+    machine.systemctl("kill", "--signal=KILL", "obs-agent@my-app")
+    with open(machine.tree / "opt/deployments/my-app/logs/app.log", "a", encoding="utf-8") as log:
+        log.write("INFO while it was down\n")
+    wait_for(lambda: machine.show("my-app", "NRestarts") == "1", "the restart", 15)
+    machine.db.wait("SELECT count(*) = 1 FROM log_entries WHERE message ~ 'while it was down'", timeout=15)
+
+
+def test_fault_03_hung_agent_is_restarted_by_the_watchdog(machine):
+    """SIGSTOP for ever, with a watchdog of 2 s by drop-in."""
+    machine.deploy("hung")
+    drop_in = machine.tree / "etc/systemd/system/obs-agent@hung.service.d"
+    drop_in.mkdir(parents=True)
+    (drop_in / "quick.conf").write_text("[Service]\nWatchdogSec=2\nRestartSec=100ms\n")
+    machine.systemctl("daemon-reload")
+    machine.start("hung")
+    epoch = machine.db.one("SELECT epoch FROM agents WHERE app_name = 'hung'")
+    machine.systemctl("kill", "--signal=STOP", "obs-agent@hung")
+    machine.db.wait("SELECT epoch > %s FROM agents WHERE app_name = 'hung'", epoch, timeout=20)
+    assert machine.show("hung", "NRestarts") == "1"
+    machine.systemctl("stop", "obs-agent@hung")
+
+
+def test_stops_within_5_seconds(machine):
+    began = time.monotonic()
+    machine.systemctl("stop", "obs-agent@my-app")
+    assert time.monotonic() - began < 5
+    assert machine.show("my-app", "Result") == "success"
+    assert machine.show("my-app", "ActiveState") == "inactive"
+
+
+def test_switched_off_says_so_and_stays_down(machine):
+    """enabled: false is no failure: start succeeds, exit status 0, no restart."""
+    machine.deploy("off", enabled=False)
+    machine.systemctl("start", "obs-agent@off")
+    wait_for(lambda: machine.show("off", "ActiveState") == "inactive", "inactive")
+    assert machine.show("off", "Result") == "success"
+    assert machine.show("off", "ExecMainStatus") == "0"
+    assert machine.show("off", "NRestarts") == "0"
+    assert "enabled" in machine.said("off")
+
+
+def test_broken_configuration_is_not_tried_again(machine):
+    machine.deploy("broken", text="monitoring:\n  enabled: true\n  postgres_url: [\n")
+    assert machine.systemctl("start", "obs-agent@broken", check=False).returncode != 0
+    assert machine.show("broken", "ActiveState") == "failed"
+    assert machine.show("broken", "ExecMainStatus") == "78"
+    assert machine.show("broken", "NRestarts") == "0"
+    entries = machine.journal("broken")
+    assert [e["PRIORITY"] for e in entries if re.search(r"config\.yml:\d+:\d+: ", str(e["MESSAGE"]))] == ["2"]
+
+
+def test_fenced_agent_stays_down(machine):
+    """Another agent took this name over: starting again would only take it back."""
+    machine.deploy("twice")
+    machine.start("twice")
+    machine.db.query("""SELECT * FROM observ.agent_hello('machine', 'twice', NULL, 'another', 10, clock_timestamp())""")
+    with open(machine.tree / "opt/deployments/twice/logs/app.log", "a", encoding="utf-8") as log:
+        log.write("INFO something to send\n")
+    wait_for(lambda: machine.show("twice", "ActiveState") in ("inactive", "failed"), "the end of the fenced agent", 20)
+    assert machine.show("twice", "ExecMainStatus") == "76"
+    assert machine.show("twice", "NRestarts") == "0"
