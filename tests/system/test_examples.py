@@ -1,0 +1,108 @@
+"""The examples do what their pages say."""
+import json
+import re
+import signal
+import subprocess
+import urllib.error
+import urllib.request
+
+import pytest
+from harness import BUILD, TOP, run, wait_for
+
+SHOP = BUILD / "examples/shop/shop"
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """Start shops; each is (process, its URL, its log file). All are ended after the test."""
+    started = []
+
+    def start(*options):
+        log = tmp_path / f"shop{len(started)}.log"
+        process = subprocess.Popen([SHOP, "--log", log, "--port", "0", *map(str, options)],
+                                   stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        return process, process.stdout.readline().strip(), log
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def get(url):
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as refusal:
+        return refusal.code, refusal.read().decode()
+
+
+def lines(log):
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def test_quickstart_writes_the_line_of_the_documentation():
+    done = subprocess.run([BUILD / "examples/quickstart"], stderr=subprocess.PIPE, text=True, check=True)
+    assert re.fullmatch(r'\{"timestamp":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z","level":"INFO","logger":"quickstart",'
+                        r'"message":"User action","context":\{"user_id":123,"action":"login"\}\}\n', done.stderr)
+
+
+def test_shop_answers_and_logs_each_request(shop):
+    process, url, log = shop("--incident-every", 0)
+    assert get(url + "health") == (200, '{"status":"ok"}\n')
+    assert get(url + "?sort=price")[0] == 200
+    assert get(url + "nowhere")[0] == 404
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+    requests = [line["context"] for line in lines(log) if line["message"] == "Request"]
+    assert [(r["request"], r["path"], r["status"]) for r in requests] == [(1, "/health", 200), (2, "/", 200),
+                                                                          (3, "/nowhere", 404)]
+    assert lines(log)[-1]["message"] == "Closing"
+
+
+def test_shop_has_incidents_that_end(shop):
+    _, url, _ = shop("--incident-every", 4, "--seed", 2)
+    for status in (503, 200, 503):
+        wait_for(lambda: get(url + "health")[0] == status, f"/health says {status}", timeout=15)
+
+
+def test_shop_makes_traffic_that_is_sometimes_slow_and_sometimes_fails(shop):
+    _, _, log = shop("--traffic", 60, "--incident-every", 4, "--seed", 2)
+    wait_for(lambda: {"User action", "Payment failed", "Payment provider is slow", "Job done"}
+             <= {line["message"] for line in lines(log)}, "all that happens in a shop", timeout=30)
+    assert {"INFO", "WARNING", "ERROR"} <= {line["level"] for line in lines(log)}
+    assert {"shop", "shop.http", "shop.worker"} <= {line["logger"] for line in lines(log)}
+
+
+def test_shop_follows_a_rotation_at_hangup(shop):
+    process, url, log = shop()
+    old = log.rename(log.with_suffix(".1"))
+    process.send_signal(signal.SIGHUP)
+    wait_for(log.exists, "the new file")
+    get(url + "health")
+    wait_for(lambda: [line for line in lines(log) if line["message"] == "Request"], "the request in the new file")
+    assert lines(old)[-1]["message"] == "Open"
+
+
+def test_shop_says_what_is_wrong_with_its_start(shop, tmp_path):
+    _, url, _ = shop()
+    port = url.rstrip("/").rpartition(":")[2]
+    for options, status, said in ([["--log", tmp_path / "x", "--port", port], 1, f"shop: port {port}: Address already in use\n"],
+                                  [["--log", "/nowhere/x"], 1, "shop: /nowhere/x: No such file or directory\n"],
+                                  [["--log", tmp_path / "x", "--port", "80x"], 2, None]):
+        done = subprocess.run([SHOP, *options], stderr=subprocess.PIPE, text=True)
+        assert done.returncode == status
+        assert done.stderr == said if said else done.stderr.startswith("usage: shop")
+
+
+def test_monitoring_demo_shows_logs_metrics_and_checks():
+    shown = run(TOP / "examples/monitoring_demo.sh", timeout=60)
+    rows = [json.loads(line) for line in shown.splitlines() if line.startswith("{")]
+    assert [r["logger"] for r in rows if "logger" in r and "table" not in r]
+    metrics = [r for r in rows if r.get("table") == "vps_metrics"]
+    assert len(metrics) == 1 and 0 < metrics[0]["memory_percent"] < 100
+    checks = {r["url"].rpartition("/")[0]: r["success"] for r in rows if r.get("table") == "health_checks"}
+    assert checks.pop("http://127.0.0.1:9") is False
+    assert list(checks.values()) == [True]
+    assert [r for r in rows if r.get("table") == "log_entries" and r["logger"].startswith("shop")]
