@@ -78,21 +78,9 @@ bool buf_addf(struct buf *b, const char *fmt, ...)
 	return true;
 }
 
-bool buf_add_be16(struct buf *b, uint16_t v)
-{
-	v = __builtin_bswap16(v);
-	return buf_add(b, &v, sizeof v);
-}
-
 bool buf_add_be32(struct buf *b, uint32_t v)
 {
 	v = __builtin_bswap32(v);
-	return buf_add(b, &v, sizeof v);
-}
-
-bool buf_add_be64(struct buf *b, uint64_t v)
-{
-	v = __builtin_bswap64(v);
 	return buf_add(b, &v, sizeof v);
 }
 

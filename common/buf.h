@@ -33,9 +33,7 @@ bool buf_addc(struct buf *b, char c);
 bool buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Network byte order, as PostgreSQL's binary format wants it. */
-bool buf_add_be16(struct buf *b, uint16_t v);
 bool buf_add_be32(struct buf *b, uint32_t v);
-bool buf_add_be64(struct buf *b, uint64_t v);
 
 /* Append a JSON string, quotes included. Bytes that are not UTF-8 become
  * U+FFFD, so does NUL: what comes out is valid JSON that PostgreSQL's jsonb

@@ -23,7 +23,7 @@ enum {
 	STOP_WITHIN_S = 4,              /* the unit gives five */
 	ONCE_WITHIN_S = 60,
 	ROUND_EVERY_MS = 100,           /* --once: how often it is asked whether the round is over */
-	START_SPREAD_MS = 1000,            /* agents that start together connect within so long */
+	START_SPREAD_MS = 1000,         /* agents that start together connect within so long */
 	STATUS_EVERY_S = 30,
 };
 
@@ -180,6 +180,8 @@ static void reload_source(struct agent *a, int i)
 	stop_source(a, i);
 	if (start_source(a, i, &e) < 0)
 		logcore_error(a->log, "source did not start", logcore_kv("error", e.msg));
+	else if (a->state[i] && sources[i]->positions && a->deliver)
+		deliver_ask(a->deliver);        /* it missed those of the first connect */
 }
 
 /* ---- signals and ends ---- */

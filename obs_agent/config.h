@@ -5,7 +5,7 @@
  * handed out is complete and valid, and that an error is one sentence with
  * file:line:column and a hint. Leaves out every other section of the file.
  *
- * The keys are rows of a table in config.c; the README's table, --print-keys
+ * The keys are rows of a table in config_keys.c; the README's table, --print-keys
  * and --print-config are printed from it.
  */
 #ifndef OBS_AGENT_CONFIG_H

@@ -30,6 +30,7 @@ struct deliver {
 	int64_t flush_at_us;            /* monotonic, 0: nothing waits */
 	int64_t last_seq;               /* of the last batch known to be committed */
 	int64_t state_sent_us;          /* monotonic */
+	int64_t lost_told;              /* state.lost as it was sent last */
 	int64_t error_logged_us;        /* monotonic */
 	struct buf state_json;
 	bool known;                     /* the database has told its positions */
@@ -50,7 +51,7 @@ static size_t rows(const struct batch *b)
 static struct text state_text(struct deliver *d)
 {
 	int64_t now = mono_us();
-	bool news = d->last_error[0] || d->state.lost > 0;
+	bool news = d->last_error[0] || d->state.lost > d->lost_told;
 
 	if (d->state_sent_us && !news && now - d->state_sent_us < STATE_EVERY_S * US_PER_S)
 		return (struct text){ NULL, 0 };
@@ -58,6 +59,7 @@ static struct text state_text(struct deliver *d)
 	if (!d->events->state(d->data, &d->state_json) || !buf_cstr(&d->state_json))
 		return (struct text){ NULL, 0 };
 	d->state_sent_us = now;
+	d->lost_told = d->state.lost;
 	return (struct text){ d->state_json.data, d->state_json.len };
 }
 
@@ -75,7 +77,6 @@ static void arm(struct deliver *d)
 	sd_event_source_set_enabled(d->timer, d->flush_at_us ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
 }
 
-/* The filling batch becomes the one on its way, if it may. */
 static void make_room(struct deliver *d)
 {
 	if (d->refused) {
@@ -84,10 +85,16 @@ static void make_room(struct deliver *d)
 	}
 }
 
+/* The filling batch becomes the one on its way, if it may. What must hold when this
+ * returns: a flush that is due (flush_at_us has passed) waits for an answer or for a
+ * connection, which call this again. A due flush of nothing is forgotten: its timer has
+ * fired, and flush_within() would take it for one that is still to come. */
 static void try_send(struct deliver *d)
 {
 	if (!d->known || d->sent || !pg_can_send(d->pg))
 		return;
+	d->flush_at_us = 0;
+	arm(d);
 	if (batch_empty(d->filling)) {
 		if (d->refused)
 			batch_drop_logs(d->filling);    /* streams that are known and were not read on */
@@ -96,8 +103,6 @@ static void try_send(struct deliver *d)
 	}
 	d->sent = d->filling;
 	d->filling = &d->batch[d->sent == &d->batch[0]];
-	d->flush_at_us = 0;
-	arm(d);
 	send(d);
 	make_room(d);
 }
@@ -186,6 +191,12 @@ void deliver_flush(struct deliver *d)
 	flush_within(d, 0);
 }
 
+void deliver_ask(struct deliver *d)
+{
+	d->known = false;
+	pg_reconnect(d->pg);
+}
+
 bool deliver_idle(const struct deliver *d)
 {
 	return !d->sent && batch_empty(d->filling);
@@ -239,7 +250,7 @@ static void on_ready(void *data, const struct pg_hello *h)
 			     logcore_kv("pending", rows(d->filling) + (d->sent ? rows(d->sent) : 0)));
 	d->state.away_since_us = 0;
 	d->state.connected = true;
-	d->filling->backfill = d->batch[0].backfill = d->batch[1].backfill = false;
+	d->batch[0].backfill = d->batch[1].backfill = false;
 	if (d->sent && h->last_seq == d->sent->seq)
 		take_committed(d);              /* the answer was lost, the commit was not */
 	if (!d->known || h->last_seq != d->last_seq) {

@@ -44,6 +44,10 @@ bool deliver_advance(struct deliver *d, const struct position *p);
 /* Send what there is as soon as possible. */
 void deliver_flush(struct deliver *d);
 
+/* Ask the database for its positions again, for a source that began late: positions()
+ * follows when it has answered. */
+void deliver_ask(struct deliver *d);
+
 /* Nothing is held: everything that was taken is committed. */
 bool deliver_idle(const struct deliver *d);
 

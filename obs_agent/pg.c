@@ -2,10 +2,10 @@
 
 #include <errno.h>
 #include <libpq-fe.h>
-#include <poll.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
+#include <sys/ioctl.h>
 
 #include "../common/cleanup.h"
 #include "../common/clock.h"
@@ -15,10 +15,6 @@
 
 enum {
 	DEADLINE_S = 15,                /* without any progress, for each step */
-	RETRY_FIRST_MS = 500,
-	RETRY_CAP_MS = 2000,            /* an attempt that is refused at once costs little */
-	SLOW_CAP_MS = 60000,            /* one that runs into its deadline costs more */
-	WAIT_MS = 60000,
 	SCHEMA_VERSION_MIN = 1,
 	JSON_PARAMS_MAX = 16 << 20,     /* all rows of a batch that are not log lines */
 };
@@ -38,6 +34,7 @@ struct pg {
 	int64_t epoch;                  /* 0: this process has not said hello yet */
 	int64_t skew_us;
 	int failures;                   /* since the last commit */
+	int unsent;                     /* bytes that the kernel held when it was last looked at */
 	struct buf json;                /* parameters made for one call */
 	struct err first_error;         /* of the pipeline that is being read */
 	enum pg_verdict verdict;
@@ -66,16 +63,6 @@ static void enter(struct pg *p, enum phase phase)
 		arm(p, DEADLINE_S * US_PER_S);
 }
 
-/* A whole random number of microseconds below `limit`. */
-static int64_t random_below(int64_t limit)
-{
-	uint64_t r = 0;
-
-	if (getrandom(&r, sizeof r, 0) != sizeof r)
-		r = (uint64_t)mono_us();
-	return limit > 0 ? (int64_t)(r % (uint64_t)limit) : 0;
-}
-
 static void drop_connection(struct pg *p)
 {
 	p->io = sd_event_source_disable_unref(p->io);
@@ -83,27 +70,11 @@ static void drop_connection(struct pg *p)
 	p->conn = NULL;
 }
 
-/* Exponential back-off with full jitter, by what kind of failure it was. */
-static int64_t backoff_us(struct pg *p, enum pg_verdict verdict, bool slow)
-{
-	int64_t cap = slow || verdict == PG_MOVED || verdict == PG_DATA ? SLOW_CAP_MS : RETRY_CAP_MS;
-	int64_t ms = RETRY_FIRST_MS;
-
-	if (p->failures == 0 && (verdict == PG_MOVED || verdict == PG_DATA))
-		return 0;               /* the server is well: ask it again at once */
-	if (verdict == PG_WAIT && p->failures > 2)
-		return (WAIT_MS / 2 + random_below(WAIT_MS / 2)) * US_PER_MS;
-	for (int i = 0; i < p->failures && ms < cap; i++)
-		ms *= 2;
-	ms = ms < cap ? ms : cap;
-	return (RETRY_FIRST_MS / 10 + random_below(ms)) * US_PER_MS;
-}
-
 static void fail(struct pg *p, enum pg_verdict verdict, bool slow, const struct err *e)
 {
 	drop_connection(p);
 	enter(p, PHASE_WAITING);
-	arm(p, backoff_us(p, verdict, slow));
+	arm(p, pg_backoff_us(verdict, slow, p->failures));
 	p->failures++;
 	p->events->lost(p->data, verdict, e);
 }
@@ -119,6 +90,19 @@ static void fail_connection(struct pg *p, bool slow, const char *what)
 	else
 		err_set(&e, ECONNABORTED, "%s: %s", what, msg[0] ? msg : "connection lost");
 	fail(p, PG_RETRY, slow, &e);
+}
+
+/* A server that refuses says why, but libpq hands on its words only. */
+static void fail_connecting(struct pg *p)
+{
+	struct err e;
+	char msg[ERR_MSG_MAX / 2], state[6];
+	const char *hint;
+	enum pg_verdict verdict = pg_judge(pg_state_in(PQerrorMessage(p->conn), state), &hint);
+
+	pg_one_line(PQerrorMessage(p->conn), msg, sizeof msg);
+	err_set(&e, ECONNABORTED, "connect: %s%s%s", msg, hint ? "; " : "", hint ? hint : "");
+	fail(p, verdict, false, &e);
 }
 
 /* ---- connecting ---- */
@@ -155,10 +139,11 @@ static void start_connecting(struct pg *p)
 	p->conn = PQconnectStartParams(keys, values, 1);
 	enter(p, PHASE_CONNECTING);
 	if (!p->conn || PQstatus(p->conn) == CONNECTION_BAD) {
-		fail_connection(p, false, "connect");
+		fail_connecting(p);
 		return;
 	}
 	PQsetNoticeProcessor(p->conn, ignore_notice, NULL);
+	PQsetErrorVerbosity(p->conn, PQERRORS_VERBOSE);         /* for the SQLSTATE of a refusal */
 	watch(p, EPOLLOUT);
 }
 
@@ -171,7 +156,7 @@ static void go_on_connecting(struct pg *p)
 	/* libpq may close its socket and open the next one under the same number. */
 	p->io = sd_event_source_disable_unref(p->io);
 	if (status == PGRES_POLLING_FAILED)
-		fail_connection(p, false, "connect");
+		fail_connecting(p);
 	else if (status == PGRES_POLLING_OK)
 		say_hello(p);
 	else
@@ -180,10 +165,19 @@ static void go_on_connecting(struct pg *p)
 
 /* ---- sending ---- */
 
+/* Bytes that the other side has not taken from our kernel yet. */
+static int unsent(const struct pg *p)
+{
+	int n = 0;
+
+	return ioctl(PQsocket(p->conn), SIOCOUTQ, &n) == 0 ? n : 0;
+}
+
 static void flush(struct pg *p)
 {
 	int left = PQflush(p->conn);
 
+	p->unsent = unsent(p);
 	if (left < 0)
 		fail_connection(p, false, "send");
 	else
@@ -193,6 +187,7 @@ static void flush(struct pg *p)
 static void send_pipeline(struct pg *p, enum phase phase, bool queued)
 {
 	p->first_error.code = 0;
+	p->verdict = PG_RETRY;
 	if (!queued || !PQpipelineSync(p->conn)) {
 		fail_connection(p, false, "send");
 		return;
@@ -357,6 +352,18 @@ static int on_io(sd_event_source *s, int fd, uint32_t revents, void *data)
 	return 0;
 }
 
+/* The kernel takes a whole batch at once and sends it over a slow line for minutes,
+ * in which nothing happens that wakes us: that it holds less than before is progress. */
+static bool still_sending(struct pg *p)
+{
+	int before = p->unsent;
+
+	if (p->phase != PHASE_SENDING)
+		return false;
+	p->unsent = unsent(p);
+	return p->unsent < before;
+}
+
 static int on_timer(sd_event_source *s, uint64_t usec, void *data)
 {
 	static const char *const phases[] = { "wait", "connect", "hello", "idle", "commit" };
@@ -366,6 +373,8 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *data)
 	(void)usec;
 	if (p->phase == PHASE_WAITING)
 		start_connecting(p);
+	else if (still_sending(p))
+		arm(p, DEADLINE_S * US_PER_S);
 	else
 		fail_connection(p, true, phases[p->phase]);
 	return 0;
@@ -389,7 +398,7 @@ int pg_new(sd_event *loop, const struct config *c, struct logcore *log, int64_t 
 		return err_set(e, -r, "cannot make a timer: %s", strerror(-r));
 	}
 	enter(p, PHASE_WAITING);
-	arm(p, random_below(spread_us));
+	arm(p, pg_random_below(spread_us));
 	*ret = p;
 	return 0;
 }
@@ -408,6 +417,15 @@ void pg_free(struct pg *p)
 bool pg_can_send(const struct pg *p)
 {
 	return p->phase == PHASE_READY;
+}
+
+void pg_reconnect(struct pg *p)
+{
+	if (p->phase < PHASE_READY)
+		return;                         /* a hello is still to come */
+	drop_connection(p);
+	enter(p, PHASE_WAITING);
+	arm(p, 0);
 }
 
 int64_t pg_skew_us(const struct pg *p)

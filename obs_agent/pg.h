@@ -1,5 +1,5 @@
 /*
- * pg.h - the one connection to PostgreSQL, and the only file that knows libpq.
+ * pg.h - the one connection to PostgreSQL; what is said over it is in pg_call.h.
  *
  * Owns connecting, the hello that tells where the database stands, sending a
  * batch as one transaction, deadlines and back-off. Promises never to block the
@@ -46,6 +46,10 @@ bool pg_can_send(const struct pg *p);
 /* Send `b` (b->seq set) as one transaction; committed() or lost() follows. `state`
  * is the agent's own state as a JSON object, or absent. */
 void pg_send(struct pg *p, struct batch *b, struct text state);
+
+/* Say hello again on a new connection; ready() or lost() follows. The fate of a batch on
+ * its way is what ready() says. */
+void pg_reconnect(struct pg *p);
 
 /* Server clock minus ours at the last hello, microseconds. */
 int64_t pg_skew_us(const struct pg *p);

@@ -1,6 +1,16 @@
 #include "pg_verdict.h"
 
 #include <string.h>
+#include <sys/random.h>
+
+#include "../common/clock.h"
+
+enum {
+	RETRY_FIRST_MS = 500,
+	RETRY_CAP_MS = 2000,            /* an attempt that is refused at once costs little */
+	SLOW_CAP_MS = 60000,            /* one that runs into its deadline costs more */
+	WAIT_MS = 60000,
+};
 
 static const struct {
 	const char *state;              /* SQLSTATE, or its beginning */
@@ -34,11 +44,27 @@ enum pg_verdict pg_judge(const char *state, const char **ret_hint)
 	return PG_RETRY;
 }
 
+const char *pg_state_in(const char *msg, char ret[6])
+{
+	for (; (msg = strstr(msg, ":  ")); msg++)
+		if (strspn(msg + 3, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5 && msg[8] == ':') {
+			memcpy(ret, msg + 3, 5);
+			ret[5] = '\0';
+			return ret;
+		}
+	return NULL;
+}
+
 void pg_one_line(const char *msg, char *out, size_t size)
 {
+	static const char location[] = "\nLOCATION:";
 	size_t n = 0;
 
 	while (*msg && n + 1 < size) {
+		if (strncmp(msg, location, strlen(location)) == 0)
+			msg += 1 + strcspn(msg + 1, "\n");
+		if (*msg == '\0')
+			break;
 		char c = *msg++;
 
 		if (c == '\n' || c == '\t')
@@ -50,4 +76,28 @@ void pg_one_line(const char *msg, char *out, size_t size)
 	while (n > 0 && out[n - 1] == ' ')
 		n--;
 	out[n] = '\0';
+}
+
+int64_t pg_random_below(int64_t limit)
+{
+	uint64_t r = 0;
+
+	if (getrandom(&r, sizeof r, 0) != sizeof r)
+		r = (uint64_t)mono_us();
+	return limit > 0 ? (int64_t)(r % (uint64_t)limit) : 0;
+}
+
+int64_t pg_backoff_us(enum pg_verdict verdict, bool slow, int failures)
+{
+	int64_t cap = slow || verdict == PG_MOVED || verdict == PG_DATA ? SLOW_CAP_MS : RETRY_CAP_MS;
+	int64_t ms = RETRY_FIRST_MS;
+
+	if (failures == 0 && (verdict == PG_MOVED || verdict == PG_DATA))
+		return 0;               /* the server is well: ask it again at once */
+	if (verdict == PG_WAIT && failures > 2)
+		return (WAIT_MS / 2 + pg_random_below(WAIT_MS / 2)) * US_PER_MS;
+	for (int i = 0; i < failures && ms < cap; i++)
+		ms *= 2;
+	ms = ms < cap ? ms : cap;
+	return (RETRY_FIRST_MS / 10 + pg_random_below(ms)) * US_PER_MS;
 }

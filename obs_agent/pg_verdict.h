@@ -1,10 +1,13 @@
 /*
- * pg_verdict.h - what an SQLSTATE means for the agent: a table.
+ * pg_verdict.h - what a failure means for the agent (a table of SQLSTATEs), and
+ * how long to wait after it.
  */
 #ifndef OBS_AGENT_PG_VERDICT_H
 #define OBS_AGENT_PG_VERDICT_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Why a connection or a batch failed, as far as it changes what is done next. */
 enum pg_verdict {
@@ -19,7 +22,20 @@ enum pg_verdict {
  * about it, or NULL. */
 enum pg_verdict pg_judge(const char *state, const char **ret_hint);
 
-/* The server's messages end in a newline and may have several lines: one sentence. */
+/* The SQLSTATE in what libpq says, verbosely, of a connection that the server refused
+ * ("...: FATAL:  28P01: ..."), written to `ret`; NULL: there is none. */
+const char *pg_state_in(const char *msg, char ret[6]);
+
+/* The server's messages end in a newline and may have several lines: one sentence, without
+ * the LOCATION lines of verbose ones. */
 void pg_one_line(const char *msg, char *out, size_t size);
+
+/* A whole random number from 0 to below `limit`; 0 when that is not positive. */
+int64_t pg_random_below(int64_t limit);
+
+/* How long to wait before the next attempt: exponential with full jitter, by what
+ * kind of failure it was. `failures` came before this one since the last commit;
+ * slow: it ran into its deadline. */
+int64_t pg_backoff_us(enum pg_verdict verdict, bool slow, int failures);
 
 #endif

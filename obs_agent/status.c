@@ -79,9 +79,12 @@ int status_listen(sd_event *loop, const char *app, status_fn fn, void *data, str
 				     .fn = fn, .data = data, .address = address, .answer = BUF(ANSWER_MAX) };
 	unlink(address.sun_path);
 	if (s->fd < 0 || bind(s->fd, (struct sockaddr *)&address, sizeof address) < 0 ||
-	    chmod(address.sun_path, 0666) < 0 || listen(s->fd, 8) < 0 ||
-	    sd_event_add_io(loop, &s->io, s->fd, EPOLLIN, on_client, s) < 0) {
-		r = err_set(e, errno, "%s: %s", address.sun_path, strerror(errno));
+	    chmod(address.sun_path, 0666) < 0 || listen(s->fd, 8) < 0)
+		r = -errno;
+	else
+		r = sd_event_add_io(loop, &s->io, s->fd, EPOLLIN, on_client, s);
+	if (r < 0) {
+		err_set(e, -r, "%s: %s", address.sun_path, strerror(-r));
 		status_close(s);
 		return r;
 	}
