@@ -79,7 +79,7 @@ LOGCORE := json line logcore number sink
 CONFIG  := config config_keys config_kind config_list config_print config_url config_value yaml_tree
 CHECK_SRC := check_attempt check_guard check_verdict curl_glue src_check
 PROC    := proc_mounts proc_parse proc_traffic proc_unit src_proc
-TAIL    := json_scan line reader src_tail stream tail_files
+TAIL    := json_scan line log_name reader src_tail stream tail_files
 DOCTOR  := doctor doctor_logs env_file
 AGENT   := main agent batch $(CONFIG) deliver $(DOCTOR) pg pg_call pg_doctor pg_verdict $(PROC) sample $(CHECK_SRC) status $(TAIL)
 HUB     := main assets csv db format http logs page search template template_parse
@@ -91,13 +91,15 @@ HUB_OBJS     := $(HUB:%=$(BUILD)/fleet_hub/%.o)
 HUB_PURE     := $(BUILD)/fleet_hub/assets.o $(BUILD)/fleet_hub/csv.o $(BUILD)/fleet_hub/http.o
 
 # A unit test includes the .c that it tests; TEST_x names the other objects it needs.
-UNIT_TESTS   := test_common test_line test_batch test_stream test_config test_config_print test_config_url test_doctor test_check test_check_schedule test_proc test_proc_source test_logcore test_logcore_logger test_logcore_sink test_logcore_files test_logcore_abi test_log \
+UNIT_TESTS   := test_common test_line test_batch test_deliver test_stream test_config test_config_print test_config_url test_doctor test_check test_check_schedule test_proc test_proc_source test_logcore test_logcore_logger test_logcore_sink test_logcore_files test_logcore_abi test_log \
                 test_template test_http test_search test_format
 
 # The configuration's tests include one of its files and link the others.
 config_but = $(patsubst %,$(BUILD)/obs_agent/%.o,$(filter-out $(1),$(CONFIG)))
 TEST_test_line  = $(BUILD)/obs_agent/json_scan.o
 TEST_test_batch = $(BUILD)/obs_agent/sample.o
+TEST_test_deliver = $(BUILD)/obs_agent/batch.o $(BUILD)/obs_agent/sample.o
+LIBS_test_deliver = -lsystemd
 TEST_fuzz_line  = $(BUILD)/obs_agent/line.o $(BUILD)/obs_agent/json_scan.o
 LIBS_test_line  = -ljson-c
 TEST_test_config       = $(call config_but,config)
@@ -326,7 +328,7 @@ install: all
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/observ/drop-ins templates/drop-ins/*.conf
 	$(Q)$(call put,templates/lighttpd-observ.conf,$(datadir)/observ/lighttpd-observ.conf)
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/doc/observ README.md NEWS.md LICENSE
-	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/doc/observ/docs docs/*.md
+	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/doc/observ/docs $(wildcard docs/*.*)
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(libdir) $(BUILD)/liblogcore.a
 	$(Q)$(INSTALL) -m 755 -t $(DESTDIR)$(libdir) $(BUILD)/$(SONAME)
 	$(Q)ln -sf $(SONAME) $(DESTDIR)$(libdir)/liblogcore.so

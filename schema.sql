@@ -434,7 +434,8 @@ BEGIN
 			VALUES (p_vps, p_app, coalesce(p_epoch, 0), v_arrived, v_arrived)
 			ON CONFLICT (vps_name, app_name) DO NOTHING;
 	END LOOP;
-	IF p_epoch <> v_epoch THEN
+	-- Newer than the stored one: a failover or a restore has forgotten the hello in which it was given out.
+	IF p_epoch < v_epoch THEN
 		RAISE EXCEPTION 'another agent took over "%" on "%": epoch is %, not %', p_app, p_vps, v_epoch, p_epoch
 			USING ERRCODE = 'OB001';
 	END IF;
@@ -448,8 +449,9 @@ BEGIN
 END
 $$;
 
+-- The finished ones too: their files may still be there, and are not to be read again.
 CREATE OR REPLACE FUNCTION agent_streams(p_vps text, p_app text, p_epoch bigint)
-RETURNS TABLE (stream_id bigint, path text, file_id text, head_hash text, tail_hash text, "position" bigint)
+RETURNS TABLE (stream_id bigint, path text, file_id text, head_hash text, tail_hash text, "position" bigint, finished boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
@@ -458,9 +460,12 @@ BEGIN
 		RAISE EXCEPTION 'another agent took over "%" on "%": epoch % is not current', p_app, p_vps, p_epoch
 			USING ERRCODE = 'OB001';
 	END IF;
-	RETURN QUERY SELECT s.stream_id, s.path, s.file_id, s.head_hash, s.tail_hash, s."position" FROM log_streams s
+	RETURN QUERY SELECT s.stream_id, s.path, s.file_id, s.head_hash, s.tail_hash, s."position", s.finished FROM log_streams s
 		WHERE s.vps_name = p_vps AND s.app_name = p_app AND NOT s.finished
 		ORDER BY s.stream_id;
+	RETURN QUERY SELECT s.stream_id, s.path, s.file_id, s.head_hash, s.tail_hash, s."position", s.finished FROM log_streams s
+		WHERE s.vps_name = p_vps AND s.app_name = p_app AND s.finished
+		ORDER BY s.updated_at DESC LIMIT 4096;
 END
 $$;
 

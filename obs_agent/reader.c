@@ -105,8 +105,6 @@ static enum reader_result read_long_line(struct reader *r, struct stream *s)
 	int64_t end, length;
 	const char *newline;
 	ssize_t n = read_block(r, s, s->scanned);
-	char tail[STREAM_TAIL_MAX];
-	size_t tail_len;
 
 	if (n <= 0)
 		return READER_END;
@@ -117,11 +115,13 @@ static enum reader_result read_long_line(struct reader *r, struct stream *s)
 	}
 	end = s->scanned + (newline - r->block) + 1;
 	length = end - 1 - s->position;
-	tail_len = (size_t)(newline + 1 - r->block);
-	tail_len = tail_len < sizeof tail ? tail_len : sizeof tail;
-	memcpy(tail, newline + 1 - tail_len, tail_len);
-	if (read_block(r, s, s->position) < LINE_BYTES_MAX)
+	n = read_block(r, s, s->position);
+	if (n < LINE_BYTES_MAX)
 		return READER_END;      /* truncated meanwhile: the next look will see it */
+	if (memchr(r->block, '\n', (size_t)n)) {
+		s->scanned = s->position;       /* truncated and filled again: other lines */
+		return READER_MORE;
+	}
 	snprintf(mark, sizeof mark, "\"_cut_bytes\":%" PRId64, length);
 	if (!hand_over(r, s, (struct text){ r->block, LINE_BYTES_MAX }, s->position, wall_us(), mark))
 		return READER_FULL;
@@ -130,7 +130,7 @@ static enum reader_result read_long_line(struct reader *r, struct stream *s)
 	reader_gap(r, s, "line_cut", 1, length - LINE_BYTES_MAX, detail);
 	r->cut++;
 	r->bytes += end - s->position;
-	stream_advance(s, end, tail + tail_len, tail_len);
+	stream_jump(s, end);
 	advance(r, s);
 	return READER_MORE;
 }
@@ -168,6 +168,8 @@ bool reader_finish(struct reader *r, struct stream *s)
 	if (!advance(r, s))
 		return false;
 	n = read_block(r, s, s->position);
+	if (n > 0 && s->position + n > s->size)
+		return true;            /* it grew just now: not over */
 	if (n > 0) {
 		size_t len = (size_t)n < LINE_BYTES_MAX ? (size_t)n : LINE_BYTES_MAX;
 
@@ -176,10 +178,16 @@ bool reader_finish(struct reader *r, struct stream *s)
 		if (s->size - s->position > LINE_BYTES_MAX)
 			reader_gap(r, s, "line_cut", 1, s->size - s->position - LINE_BYTES_MAX,
 				   "an unfinished line at the end of a file was cut");
-		stream_advance(s, s->size > s->position ? s->size : s->position + n, r->block + len, len);
+		stream_jump(s, s->size);
 	}
 	s->finished = true;
 	return advance(r, s);
+}
+
+void reader_cut_off(struct reader *r, struct stream *s)
+{
+	reader_gap(r, s, "truncated", -1, s->scanned - s->position, "an unfinished line was cut off");
+	s->scanned = s->position;
 }
 
 bool reader_truncated(struct reader *r, struct stream *s, int64_t size_before)

@@ -39,6 +39,10 @@ bool reader_finish(struct reader *r, struct stream *s);
  * begin a new one on the same file. False: the batch is full, try again. */
 bool reader_truncated(struct reader *r, struct stream *s, int64_t size_before);
 
+/* The unfinished line that had been looked through was cut off, what stands before
+ * it was not: count it, and look again from the position. */
+void reader_cut_off(struct reader *r, struct stream *s);
+
 /* A gap row about `s`. */
 void reader_gap(struct reader *r, const struct stream *s, const char *kind, int64_t lines, int64_t bytes,
 		const char *detail);

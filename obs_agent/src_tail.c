@@ -51,6 +51,8 @@ static enum reader_result read_one(struct tail *t, struct stream *s)
 		return READER_END;
 	if (!stream_unchanged(s))
 		return reader_truncated(&t->reader, s, size_before) ? READER_MORE : READER_FULL;
+	if (s->size < s->scanned)
+		reader_cut_off(&t->reader, s);
 	if (s->size > s->scanned)
 		return reader_read(&t->reader, s);
 	if (over(s))
@@ -231,8 +233,8 @@ static void committed(void *state, const struct batch *b)
 			if (s->id != b->positions[i].stream_id)
 				continue;
 			s->committed = b->positions[i].to;
-			if (b->positions[i].finished)
-				tail_files_remove(&t->files, s);
+			if (b->positions[i].finished && s->finished)    /* and not taken up again */
+				tail_files_finished(&t->files, s, &b->positions[i]);
 		}
 }
 

@@ -189,14 +189,21 @@ bool stream_is_copy(const struct stream *s, const struct stream *other)
 	return other->head_hash[0] && hash_holds(s->fd, 0, other->head_hash);
 }
 
+void stream_jump(struct stream *s, int64_t to)
+{
+	size_t n = to < STREAM_TAIL_MAX ? (size_t)to : STREAM_TAIL_MAX;
+	ssize_t got = read_at(s->fd, s->tail, n, to - (int64_t)n);
+
+	s->tail_len = got == (ssize_t)n ? n : 0;
+	s->position = s->scanned = to;
+	s->idle_since_us = mono_us();
+}
+
 void stream_resume(struct stream *s, const struct position *p)
 {
-	size_t n = p->to < STREAM_TAIL_MAX ? (size_t)p->to : STREAM_TAIL_MAX;
-	ssize_t got = read_at(s->fd, s->tail, n, p->to - (int64_t)n);
-
+	stream_jump(s, p->to);
 	s->id = p->stream_id;
-	s->position = s->committed = s->scanned = p->to;
-	s->tail_len = got == (ssize_t)n ? n : 0;
+	s->committed = p->to;
 	if (p->path[0])
 		memcpy(s->log_path, p->path, sizeof s->log_path);
 	snprintf(s->head_hash, sizeof s->head_hash, "%s", p->head_hash);
@@ -213,8 +220,10 @@ bool stream_unchanged(struct stream *s)
 	s->size = st.st_size;
 	if (s->size < s->position)
 		return false;
-	return read_at(s->fd, now, s->tail_len, s->position - (int64_t)s->tail_len) != (ssize_t)s->tail_len ||
-	       memcmp(now, s->tail, s->tail_len) == 0;
+	if (read_at(s->fd, now, s->tail_len, s->position - (int64_t)s->tail_len) == (ssize_t)s->tail_len &&
+	    memcmp(now, s->tail, s->tail_len) != 0)
+		return false;
+	return s->size <= s->scanned || hash_holds(s->fd, 0, s->head_hash);
 }
 
 void stream_restart(struct stream *s)

@@ -36,7 +36,7 @@ struct stream {
 	int64_t committed;              /* the same, in the database */
 	int64_t scanned;                /* no newline between position and here: an over-long or partial line */
 	int64_t size;                   /* when last looked at */
-	int64_t idle_since_us;          /* monotonic: the last time that bytes came */
+	int64_t idle_since_us;          /* monotonic: the last time that bytes came or a path led here */
 	char tail[STREAM_TAIL_MAX];     /* the bytes before position */
 	size_t tail_len;
 	bool current;                   /* a configured path leads here now */
@@ -62,7 +62,8 @@ bool stream_is_copy(const struct stream *s, const struct stream *other);
 void stream_resume(struct stream *s, const struct position *p);
 
 /* Are the bytes before the position still those that were read? False: the file
- * was truncated, and perhaps filled again. Also updates s->size. */
+ * was truncated, and perhaps filled again. Also updates s->size. Where there is
+ * more to read its head is compared too: lines of one length may all end alike. */
 bool stream_unchanged(struct stream *s);
 
 /* The file holds another text now: a new stream from position 0. */
@@ -71,6 +72,9 @@ void stream_restart(struct stream *s);
 /* Move the position to `to`, remembering the bytes before it (of which `end` is
  * one past the last). */
 void stream_advance(struct stream *s, int64_t to, const char *end, size_t available);
+
+/* Move the position to `to` over bytes that were not kept. */
+void stream_jump(struct stream *s, int64_t to);
 
 /* What the database must know of the stream now; `from` and `to` are both its
  * position, as batch_advance() wants them. */

@@ -8,50 +8,66 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "../common/cleanup.h"
+#include "../common/clock.h"
+#include "log_name.h"
 
-enum { NAMES_MAX = 10000 };     /* names looked at in a folder, in search of a rotated file */
+enum {
+	NAMES_MAX = 10000,              /* names looked at in a folder, in search of a rotated file */
+	OTHER_DESCRIPTORS = 64,         /* left for the database, checks and what the agent reads of itself */
+	SETTLED_S = 2,                  /* a folder that changed so lately may change again at the same time stamp */
+};
 
 /* ---- trouble is said once ---- */
 
+/* Did this look or the one before meet it? What they did not meet is over. */
+static bool lasts(const struct tail_files *t, unsigned look)
+{
+	return look && t->look - look <= 1;
+}
+
+/* The place where the trouble with `path` is remembered, or a free one; NULL: all
+ * are taken. */
+static struct trouble *trouble_of(struct tail_files *t, const char *path)
+{
+	struct trouble *unused = NULL;
+
+	for (struct trouble *x = t->troubles; x < t->troubles + TROUBLES_MAX; x++)
+		if (!lasts(t, x->look))
+			unused = x;
+		else if (strncmp(x->path, path, sizeof x->path - 1) == 0)
+			return x;
+	if (unused) {
+		snprintf(unused->path, sizeof unused->path, "%s", path);
+		unused->code = 0;
+	}
+	return unused;
+}
+
 static void say_once(struct tail_files *t, const char *path, int code, const char *sentence)
 {
-	struct trouble *slot = NULL;
+	struct trouble *slot = trouble_of(t, path);
 
-	for (size_t i = 0; i < TROUBLES_MAX; i++)
-		if (strcmp(t->troubles[i].path, path) == 0)
-			slot = &t->troubles[i];
-	if (slot && slot->code == code)
-		return;
 	if (!slot) {
-		slot = &t->troubles[t->next_trouble++ % TROUBLES_MAX];
-		snprintf(slot->path, sizeof slot->path, "%s", path);
+		if (!lasts(t, t->unnamed_look))
+			logcore_warning(agent_log(t->agent), "cannot follow log files: more than are named here",
+					logcore_kv("named", TROUBLES_MAX));
+		t->unnamed_look = t->look;
+		return;
 	}
+	slot->look = t->look;
+	if (slot->code == code)
+		return;
 	slot->code = code;
 	if (code == ENOENT)
 		logcore_info(agent_log(t->agent), "waiting for log file", logcore_kv("path", path));
-	else if (code)
+	else
 		logcore_warning(agent_log(t->agent), "cannot follow log file", logcore_kv("path", path),
 				logcore_kv("error", sentence));
-}
-
-/* Split "folder/name"; false where that is not possible. */
-static bool split(const char *path, char *dir, size_t size, const char **ret_name)
-{
-	const char *slash = strrchr(path, '/');
-	size_t n = slash ? (size_t)(slash - path) : 0;
-
-	if (!slash || n >= size)
-		return false;
-	memcpy(dir, path, n);
-	dir[n] = '\0';
-	if (n == 0)
-		snprintf(dir, size, "/");
-	*ret_name = slash + 1;
-	return true;
 }
 
 /* ---- the set of streams ---- */
@@ -66,7 +82,7 @@ static void watch(struct tail_files *t, struct stream *s)
 		return;
 	snprintf(link, sizeof link, "/proc/self/fd/%d", s->fd);
 	s->watch = inotify_add_watch(t->inotify_fd, link, IN_MODIFY);
-	if (split(s->path, dir, sizeof dir, &name))
+	if (log_name_split(s->path, dir, sizeof dir, &name))
 		inotify_add_watch(t->inotify_fd, dir, IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_ONLYDIR);
 }
 
@@ -78,7 +94,7 @@ static void add_stream(struct tail_files *t, struct stream *s)
 	watch(t, s);
 }
 
-void tail_files_remove(struct tail_files *t, struct stream *gone)
+static void remove_stream(struct tail_files *t, struct stream *gone)
 {
 	struct stream **at = &t->streams;
 
@@ -91,24 +107,72 @@ void tail_files_remove(struct tail_files *t, struct stream *gone)
 	stream_free(gone);
 }
 
-/* If the database has a stream for this file, take it up. */
-static bool take_up(struct tail_files *t, struct stream *s)
+static void remember(struct tail_files *t, const struct position *end)
 {
-	for (size_t i = 0; i < t->n_missing; i++)
-		if (stream_is(s, &t->missing[i])) {
-			stream_resume(s, &t->missing[i]);
-			t->missing[i] = t->missing[--t->n_missing];
-			return true;
-		}
-	return false;
+	t->over[t->next_over] = *end;
+	t->next_over = (t->next_over + 1) % FILES_OVER_MAX;
+	if (t->n_over < FILES_OVER_MAX)
+		t->n_over++;
 }
 
-static struct stream *find_open(struct tail_files *t, const struct stat *st)
+void tail_files_finished(struct tail_files *t, struct stream *s, const struct position *end)
+{
+	remember(t, end);
+	remove_stream(t, s);
+}
+
+static struct position *find_position(struct position *p, size_t n, const struct stream *s)
+{
+	for (size_t i = 0; i < n; i++)
+		if (stream_is(s, &p[i]))
+			return &p[i];
+	return NULL;
+}
+
+/* If there was a stream for this file, take it up: the database's, or a finished one. */
+static bool take_up(struct tail_files *t, struct stream *s)
+{
+	struct position *p = find_position(t->missing, t->n_missing, s);
+
+	if (p) {
+		stream_resume(s, p);
+		*p = t->missing[--t->n_missing];
+		return true;
+	}
+	p = find_position(t->over, t->n_over, s);
+	if (!p)
+		return false;
+	stream_resume(s, p);
+	p->file_id[0] = '\0';           /* its place in the ring stays, and means no file */
+	return true;
+}
+
+static struct stream *find_open(struct tail_files *t, dev_t dev, ino_t ino)
 {
 	for (struct stream *s = t->streams; s; s = s->next)
-		if (s->ino == st->st_ino && s->dev == st->st_dev)
+		if (s->ino == ino && s->dev == dev)
 			return s;
 	return NULL;
+}
+
+/* Open a file that no stream is for; NULL and e->code 0: there is one after all,
+ * the name was given to another file just now. */
+static struct stream *open_new(struct tail_files *t, const char *path, struct err *e)
+{
+	struct stream *s;
+
+	if (t->n_streams >= t->streams_max) {
+		err_set(e, EMFILE, "too many files: no more than %zu are followed", t->streams_max);
+		return NULL;
+	}
+	if (stream_open(path, &s, e) < 0)
+		return NULL;
+	e->code = 0;
+	if (find_open(t, s->dev, s->ino)) {
+		stream_free(s);
+		return NULL;
+	}
+	return s;
 }
 
 /* ---- looking ---- */
@@ -127,75 +191,63 @@ static void look_at(struct tail_files *t, const char *path)
 		say_once(t, path, EINVAL, "not a regular file");
 		return;
 	}
-	s = find_open(t, &st);
+	s = find_open(t, st.st_dev, st.st_ino);
 	if (!s) {
-		if (t->n_streams >= FILES_MAX) {
-			say_once(t, path, EMFILE, "too many files: no more than 4096 are followed");
-			return;
-		}
-		if (stream_open(path, &s, &e) < 0) {
-			say_once(t, path, e.code, e.msg);
+		s = open_new(t, path, &e);
+		if (!s) {
+			if (e.code)
+				say_once(t, path, e.code, e.msg);
 			return;
 		}
 		take_up(t, s);
 		add_stream(t, s);
 	}
 	s->current = true;
-	say_once(t, path, 0, NULL);
-}
-
-static bool is_pattern(const char *path)
-{
-	return strpbrk(path, "*?[") != NULL;
+	s->idle_since_us = mono_us();   /* a rotated file is silent from its rotation on */
 }
 
 static void look_at_pattern(struct tail_files *t, const char *pattern)
 {
 	glob_t found;
 
-	if (!is_pattern(pattern)) {
+	if (!log_name_is_pattern(pattern)) {
 		look_at(t, pattern);
 		return;
 	}
 	if (glob(pattern, GLOB_NOSORT, NULL, &found) == 0) {
 		for (size_t i = 0; i < found.gl_pathc; i++)
-			look_at(t, found.gl_pathv[i]);
+			if (!log_name_is_packed(found.gl_pathv[i]))
+				look_at(t, found.gl_pathv[i]);
 		globfree(&found);
 	}
 }
 
 /* ---- files that were rotated away ---- */
 
-/* Could a file called `name` be an older part of the log called `log`? As in
- * app.log.1, app.log-20261121, app-2026-11-21.log; what is packed is not text. */
-static bool rotated_name(const char *log, const char *name)
+/* A finished stream's file, and nothing came to it since. */
+static bool nothing_new(struct tail_files *t, const struct stream *s)
 {
-	static const char *const packed[] = { ".gz", ".xz", ".bz2", ".zst", ".lz4", ".zip", ".Z" };
-	size_t n = strlen(name), stem = strcspn(log, "."), middle;
+	const struct position *p = find_position(t->over, t->n_over, s);
 
-	for (size_t i = 0; i < sizeof packed / sizeof *packed; i++)
-		if (n > strlen(packed[i]) && strcmp(name + n - strlen(packed[i]), packed[i]) == 0)
-			return false;
-	if (strncmp(name, log, strlen(log)) == 0)
-		return true;
-	if (strncmp(name, log, stem) != 0)
-		return false;
-	middle = strspn(name + stem, "0123456789-_.T");
-	return middle > 0 && (strcmp(name + stem + middle, log + stem) == 0 ||
-			      strcmp(name + stem + middle - 1, log + stem) == 0);
+	return p && p->to == s->size;
 }
 
 /* Open a name of a folder unless it is open already; NULL: nothing for us. */
 static struct stream *open_unknown(struct tail_files *t, const char *dir, const char *name)
 {
-	struct stream *s = NULL;
+	struct stream *s;
 	char path[512];
 	struct stat st;
 	struct err e;
 
-	if (t->n_streams >= FILES_MAX || snprintf(path, sizeof path, "%s/%s", dir, name) >= (int)sizeof path ||
-	    lstat(path, &st) < 0 || !S_ISREG(st.st_mode) || find_open(t, &st) || stream_open(path, &s, &e) < 0)
+	if (snprintf(path, sizeof path, "%s/%s", dir, name) >= (int)sizeof path || lstat(path, &st) < 0 ||
+	    !S_ISREG(st.st_mode) || find_open(t, st.st_dev, st.st_ino))
 		return NULL;
+	s = open_new(t, path, &e);
+	if (s && nothing_new(t, s)) {
+		stream_free(s);
+		return NULL;
+	}
 	return s;
 }
 
@@ -208,7 +260,7 @@ static void search_missing(struct tail_files *t, const char *path)
 	char dir[256];
 	int left = NAMES_MAX;
 
-	if (!split(path, dir, sizeof dir, &name))
+	if (!log_name_split(path, dir, sizeof dir, &name))
 		return;
 	d = opendir(dir);
 	while (d && t->n_missing && left-- > 0 && (entry = readdir(d))) {
@@ -219,6 +271,20 @@ static void search_missing(struct tail_files *t, const char *path)
 		else
 			stream_free(s);
 	}
+}
+
+/* It begins as `old` does, and need not be a copy: so it is counted, once. */
+static void pass_over_copy(struct tail_files *t, struct stream *s, const struct stream *old)
+{
+	struct position end;
+	char detail[600];
+
+	snprintf(detail, sizeof detail, "%s begins as %s does: taken for a copy and not read", s->path, old->path);
+	reader_gap(t->reader, old, "copy_passed_over", -1, s->size, detail);
+	stream_jump(s, s->size);
+	stream_position(s, &end);
+	remember(t, &end);
+	stream_free(s);
 }
 
 /*
@@ -236,21 +302,30 @@ static void search_successors(struct tail_files *t, struct stream *old)
 	struct stat st;
 	int left = NAMES_MAX;
 
-	if (!split(old->log_path, dir, sizeof dir, &name) || stat(dir, &st) < 0 ||
+	if (!log_name_split(old->log_path, dir, sizeof dir, &name) || stat(dir, &st) < 0 ||
 	    (st.st_mtim.tv_sec == old->searched.tv_sec && st.st_mtim.tv_nsec == old->searched.tv_nsec))
 		return;
-	old->searched = st.st_mtim;
+	if (wall_us() / US_PER_S - st.st_mtim.tv_sec >= SETTLED_S)
+		old->searched = st.st_mtim;
 	d = opendir(dir);
 	while (d && left-- > 0 && (entry = readdir(d))) {
-		struct stream *s = rotated_name(name, entry->d_name) ? open_unknown(t, dir, entry->d_name) : NULL;
+		struct stream *s = NULL;
 
+		if (log_name_is_rotated(name, entry->d_name))
+			s = open_unknown(t, dir, entry->d_name);
 		if (!s)
 			continue;
-		if (stream_is_younger(s, old) && !stream_is_copy(s, old)) {
+		if (take_up(t, s)) {
+			add_stream(t, s);
+		} else if (!stream_is_younger(s, old)) {
+			stream_free(s);
+		} else if (!stream_is_copy(s, old)) {
 			memcpy(s->log_path, old->log_path, sizeof s->log_path);
 			add_stream(t, s);
+		} else if (t->over) {
+			pass_over_copy(t, s, old);
 		} else {
-			stream_free(s);
+			stream_free(s);         /* it is judged when it is known what is over */
 		}
 	}
 }
@@ -266,6 +341,7 @@ static bool give_up(struct tail_files *t, const struct position *p)
 	end.finished = true;
 	if (!agent_advance(t->agent, &end))
 		return false;
+	remember(t, &end);              /* should it come back */
 	snprintf(detail, sizeof detail, "%s was removed while the agent did not run; what came after byte %" PRId64
 		 " was not read", p->path, p->to);
 	reader_gap(t->reader, &gone, "file_gone", -1, -1, detail);
@@ -284,10 +360,23 @@ static void find_missing(struct tail_files *t)
 		t->n_missing--;
 }
 
+/* So many files that the descriptors that are left are enough for all else. */
+static size_t streams_max(void)
+{
+	struct rlimit limit = { FILES_MAX, FILES_MAX };
+	size_t n;
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	n = limit.rlim_cur > 2 * OTHER_DESCRIPTORS ? limit.rlim_cur - OTHER_DESCRIPTORS : limit.rlim_cur / 2;
+	return n < FILES_MAX ? n : FILES_MAX;
+}
+
 void tail_files_look(struct tail_files *t)
 {
 	const struct config *c = agent_config(t->agent);
 
+	t->look++;
+	t->streams_max = streams_max();
 	for (struct stream *s = t->streams; s; s = s->next)
 		s->current = false;
 	for (size_t i = 0; i < c->n_log_files; i++)
@@ -301,26 +390,34 @@ void tail_files_look(struct tail_files *t)
 
 bool tail_files_positions(struct tail_files *t, const struct position *p, size_t n)
 {
-	struct position *missing = calloc(n ? n : 1, sizeof *missing);
+	CLEANUP(free_p) struct position *missing = calloc(n ? n : 1, sizeof *missing);
 
-	if (!missing)
+	if (!t->over)
+		t->over = calloc(FILES_OVER_MAX, sizeof *t->over);
+	if (!missing || !t->over)
 		return false;
 	free(t->missing);
-	if (n)
-		memcpy(missing, p, n * sizeof *missing);
-	t->missing = missing;
-	t->n_missing = n;
-	for (struct stream *s = t->streams; s; s = s->next)
+	t->missing = TAKE_PTR(missing);
+	t->n_missing = t->n_over = t->next_over = 0;
+	for (size_t i = n; i-- > 0;)    /* the latest comes first, and is to be forgotten last */
+		if (p[i].finished)
+			remember(t, &p[i]);
+		else
+			t->missing[t->n_missing++] = p[i];
+	for (struct stream *s = t->streams; s; s = s->next) {
+		s->searched = (struct timespec){ 0 };
 		if (!take_up(t, s))
 			stream_restart(s);
+	}
 	return true;
 }
 
 void tail_files_free(struct tail_files *t)
 {
 	while (t->streams)
-		tail_files_remove(t, t->streams);
+		remove_stream(t, t->streams);
 	close_p(&t->inotify_fd);
 	free(t->missing);
+	free(t->over);
 }
 

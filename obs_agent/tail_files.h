@@ -18,24 +18,29 @@
 
 enum {
 	FILES_MAX = 4096,               /* files that one agent follows */
-	TROUBLES_MAX = 64,              /* paths whose last trouble is remembered */
+	FILES_OVER_MAX = 4096,          /* finished ones that are remembered */
+	TROUBLES_MAX = 256,             /* paths in trouble that are named */
 };
 
 struct trouble {
 	char path[256];
 	int code;
+	unsigned look;                  /* the last look that met it */
 };
 
 struct tail_files {
 	struct agent *agent;
 	struct reader *reader;          /* for gap rows */
 	struct stream *streams;
-	size_t n_streams;
+	size_t n_streams, streams_max;  /* as many as descriptors allow */
 	int inotify_fd;                 /* -1: looked at once a second only */
 	struct position *missing;       /* streams of the database whose file is not found yet */
 	size_t n_missing;
+	struct position *over;          /* finished streams: their files are not read again; a ring */
+	size_t n_over, next_over;
 	struct trouble troubles[TROUBLES_MAX];
-	size_t next_trouble;
+	unsigned look;                  /* counts looks, from 1 */
+	unsigned unnamed_look;          /* the last look with more troubles than are named */
 };
 
 /* Resolve every configured path anew, and look for what was rotated away. */
@@ -45,7 +50,9 @@ void tail_files_look(struct tail_files *t);
  * out of memory, nothing changed. */
 bool tail_files_positions(struct tail_files *t, const struct position *p, size_t n);
 
-void tail_files_remove(struct tail_files *t, struct stream *gone);
+/* The end of the stream is committed: let the file go, and remember how far it was read. */
+void tail_files_finished(struct tail_files *t, struct stream *s, const struct position *end);
+
 void tail_files_free(struct tail_files *t);
 
 #endif

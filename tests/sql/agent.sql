@@ -20,7 +20,11 @@ SELECT is((SELECT max(epoch) FROM h), 1::bigint, 'and keeps its epoch');
 SELECT is(pg_temp.hello('NULL'), 'ok', 'a new process says hello');
 SELECT is((SELECT max(epoch) FROM h), 2::bigint, 'and gets the next epoch');
 SELECT is(pg_temp.hello('1'), 'OB001', 'the old process is told that another took over');
-SELECT is(pg_temp.hello('3'), 'OB001', 'an epoch that was never given out is refused');
+SELECT is(run_as('obs_web_1', $$SELECT observ.agent_hello('web-1', 'failed-over', 4, '1', 60, now())$$), 'ok', 'a server before its failover');
+SELECT is(run_as('obs_web_1', $$SELECT observ.agent_hello('web-1', 'failed-over', 5, '1', 60, now())$$), 'ok',
+	'a database that has forgotten a hello takes the newer epoch');
+SELECT is((SELECT epoch FROM agents WHERE app_name = 'failed-over'), 5::bigint, 'as it is');
+SELECT is(try_as('obs_web_1', $$SELECT observ.agent_hello('web-1', 'failed-over', 4, '1', 60, now())$$), 'OB001', 'and refuses the older');
 SELECT is(pg_temp.hello('0'), '22023', 'epoch 0 is refused');
 SELECT is(run_as('obs_web_1', $$SELECT observ.agent_hello('web-1', 'new', 9, '1', 60, now())$$), 'ok',
 	'a database made anew takes the epoch of a running agent');
@@ -67,8 +71,8 @@ SELECT is(pg_temp.pos('[[2, 5, 9, false, "/l/b.log", "f2", "h", "t"], [1, 7, 8, 
 	'one that does not fit');
 SELECT is(pg_temp.at(2), 5::bigint, 'undoes the others');
 SELECT is(pg_temp.pos('[[2, 5, 5, true, "/l/b.log.1", "f2", "h", "t"]]'), 'ok', 'a finished stream');
-SELECT is(value_as('obs_web_1', $$SELECT string_agg(format('%s %s %s %s %s %s', stream_id, path, file_id, head_hash, tail_hash, "position"), ';')
-	FROM observ.agent_streams('web-1', 'a', 2)$$), '1 /l/a.log f1 4:aa 4:cc 250', 'agent_streams gives the unfinished ones');
+SELECT is(value_as('obs_web_1', $$SELECT string_agg(format('%s %s %s %s %s %s %s', stream_id, path, file_id, head_hash, tail_hash, "position", finished), ';')
+	FROM observ.agent_streams('web-1', 'a', 2)$$), '1 /l/a.log f1 4:aa 4:cc 250 f;2 /l/b.log.1 f2 h t 5 t', 'agent_streams gives them');
 SELECT is(try_as('obs_web_1', $$SELECT observ.agent_streams('web-1', 'a', 1)$$), 'OB001', 'to the current process only');
 SELECT is(value_as('obs_web_1', $$SELECT count(*) FROM observ.agent_streams('web-1', 'new', 9)$$), '0', 'and those of its application');
 SELECT is(pg_temp.pos(p), s, 'positions ' || p) FROM (VALUES

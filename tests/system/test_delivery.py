@@ -1,8 +1,10 @@
 """Exactly once: lines are written at a rate and numbered, things break, and each line is one row in the end."""
+import contextlib
 import http.server
 import json
 import os
 import random
+import socket
 import threading
 import time
 
@@ -227,6 +229,52 @@ def test_rights_taken_away_and_given_back(db, make_agent, log):
     check_exactly_once(db, writer.stop(), timeout=90)
 
 
+def test_who_may_not_sign_in_is_told_what_to_do(db, make_agent):
+    agent = make_agent(db, postgres_url=db.url("nobody_here")).start()
+    agent.wait_said("check the role and password in postgres_url")
+    assert "28000" in agent.said() and "LOCATION" not in agent.said()
+    db.query("CREATE ROLE nobody_here LOGIN IN ROLE observ_agent_any")
+    try:
+        agent.wait_said("connected to the database", timeout=70)
+    finally:
+        agent.kill()
+        db.query("DROP ROLE nobody_here")
+
+
+def test_fault_11_a_slow_line_is_not_a_dead_one(db, make_agent, log):
+    """A batch of 1 MB at 40 kB/s takes longer than the 15 s after which a silent database is given up."""
+    settings = dict(pair.split("=", 1) for pair in db.url().split())
+
+    def pump(source, target, rate):
+        with contextlib.suppress(OSError):
+            while data := source.recv(1024):
+                if rate:
+                    time.sleep(len(data) / rate)        # the line
+                target.sendall(data)
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def serve(listener):
+        with contextlib.suppress(OSError):
+            while True:
+                near, far = listener.accept()[0], socket.socket(socket.AF_UNIX)
+                far.connect(f"{settings['host']}/.s.PGSQL.{settings['port']}")
+                threading.Thread(target=pump, args=(near, far, 40_000), daemon=True).start()
+                threading.Thread(target=pump, args=(far, near, 0), daemon=True).start()
+
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)         # the line is slow, not the proxy behind it
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        threading.Thread(target=serve, args=[listener], daemon=True).start()
+        log.write_text("".join(f"line {i} {'x' * 200}\n" for i in range(4900)))
+        url = f"host=127.0.0.1 port={listener.getsockname()[1]} user=agents dbname={settings['dbname']} sslmode=disable"
+        agent = make_agent(db, postgres_url=url, log_files=[str(log)]).start()
+        db.wait("SELECT count(*) = 4900 FROM log_entries", timeout=90)
+        assert "no answer" not in agent.said()
+
+
 @pytest.mark.smoke
 def test_stops_within_five_seconds_under_load(db, make_agent, log):
     agent = make_agent(db, log_files=[str(log)]).start()
@@ -284,6 +332,35 @@ def test_reload_keeps_the_old_configuration_when_the_new_one_is_broken(db, make_
     with open(log, "a") as f:
         f.write("three\n")
     db.wait("SELECT count(*) = 3 FROM log_entries")
+
+
+def test_reload_adds_the_first_log_file(db, make_agent, log):
+    """Whoever begins to follow files late must hear where the database stands, or would wait for ever."""
+    settings = {"enabled": True, "vps_name": "test", "collection_interval": 10, "postgres_url": db.url()}
+    agent = make_agent(db).start()
+    db.wait("SELECT count(*) >= 1 FROM vps_metrics", timeout=20)
+    log.write_text("one\n")
+    agent.configure({**settings, "log_files": [str(log)]})
+    agent.reload()
+    db.wait("SELECT count(*) = 1 FROM log_entries")
+    with open(log, "a") as f:
+        f.write("two\n")
+    db.wait("SELECT count(*) = 2 FROM log_entries")
+    assert db.count("gaps") == 0
+
+
+def test_a_database_set_back_does_not_end_the_agent(db, make_agent, log):
+    """A failover or a restore has forgotten the last hello, batch and position: nobody else has taken over."""
+    log.write_text("before the backup\n")
+    agent = make_agent(db, log_files=[str(log)]).start()
+    db.wait("SELECT count(*) = 1 FROM log_entries")
+    db.query("""WITH a AS (UPDATE agents SET epoch = epoch - 1, last_seq = 0), s AS (DELETE FROM log_streams)
+                DELETE FROM log_entries""")
+    with open(log, "a") as f:
+        f.write("after\n")
+    db.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'agents'")
+    db.wait("SELECT count(*) = 2 FROM log_entries")
+    assert agent.running()
 
 
 def test_many_files_take_turns(db, make_agent, tmp_path):

@@ -1,0 +1,50 @@
+#include "log_name.h"
+
+#include <stdio.h>
+#include <string.h>
+
+bool log_name_split(const char *path, char *dir, size_t size, const char **ret_name)
+{
+	const char *slash = strrchr(path, '/');
+	size_t n = slash ? (size_t)(slash - path) : 0;
+
+	if (!slash || n >= size)
+		return false;
+	memcpy(dir, path, n);
+	dir[n] = '\0';
+	if (n == 0)
+		snprintf(dir, size, "/");
+	*ret_name = slash + 1;
+	return true;
+}
+
+bool log_name_is_pattern(const char *path)
+{
+	return strpbrk(path, "*?[") != NULL;
+}
+
+bool log_name_is_packed(const char *name)
+{
+	static const char *const endings[] = { ".gz", ".xz", ".bz2", ".zst", ".lz4", ".zip", ".Z" };
+	size_t n = strlen(name);
+
+	for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+		if (n > strlen(endings[i]) && strcmp(name + n - strlen(endings[i]), endings[i]) == 0)
+			return true;
+	return false;
+}
+
+bool log_name_is_rotated(const char *log, const char *name)
+{
+	size_t stem = strcspn(log, "."), middle;
+
+	if (log_name_is_packed(name))
+		return false;
+	if (strncmp(name, log, strlen(log)) == 0)
+		return true;
+	if (strncmp(name, log, stem) != 0)
+		return false;
+	middle = strspn(name + stem, "0123456789-_.T");
+	return middle > 0 && (strcmp(name + stem + middle, log + stem) == 0 ||
+			      strcmp(name + stem + middle - 1, log + stem) == 0);
+}

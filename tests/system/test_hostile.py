@@ -1,0 +1,294 @@
+"""Log files that behave badly, and people who move them about: each line is one row in the end, or in a gap."""
+import gzip
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from harness import Agent, wait_for
+
+SILENCE_S = 62                                  # longer than a rotated file may be silent
+
+
+@pytest.fixture
+def log(tmp_path):
+    folder = tmp_path / "log"
+    folder.mkdir()
+    return folder / "app.log"
+
+
+def append(path, *lines):
+    with open(path, "a") as f:
+        f.write("".join(line + "\n" for line in lines))
+
+
+def wait_messages(db, *wanted, timeout=10.0):
+    """Until there are as many rows; then they must be these, each once."""
+    db.wait("SELECT count(*) >= %s FROM log_entries", len(wanted), timeout=timeout)
+    assert sorted(m for (m,) in db.query("SELECT message FROM log_entries")) == sorted(wanted)
+
+
+def behind(agent):
+    """For each file that it follows, the bytes that are not committed; [] while it does not answer yet."""
+    answer = agent.run("status")
+    return [s["lag_bytes"] for s in json.loads(answer.stdout)["tail"]["streams"]] if answer.returncode == 0 else []
+
+
+def settings(db, *log_files):
+    return {"enabled": True, "vps_name": "test", "collection_interval": 10, "postgres_url": db.url(),
+            "log_files": [str(f) for f in log_files]}
+
+
+class Silence:
+    """An agent whose files are left alone while the other tests run; test_after_a_long_silence ends it."""
+
+    def __init__(self, db, folder, runtime):
+        self.db = db
+        self.log, self.dropped, self.chain = (folder / name for name in ("app.log", "dropped.log", "chain.log"))
+        self.agent = Agent(folder / "agent", runtime, "shop", settings(db, self.log, self.dropped, self.chain)).start()
+        self.lines = ["log 1", "dropped 1", "chain 1", "chain 2", "chain 3"]
+        self.held_log, self.held_chain = self.put(self.log, "log 1"), self.put(self.chain, "chain 1")
+        self.put(self.dropped, "dropped 1")
+        wait_messages(db, *self.lines[:3])
+        os.rename(self.chain, f"{self.chain}.2")
+        self.put(self.chain, "chain 2")
+        os.rename(self.chain, f"{self.chain}.1")
+        self.put(self.chain, "chain 3")
+        wait_messages(db, *self.lines)
+        self.agent.configure(settings(db, self.log, self.chain))
+        self.agent.reload()
+        self.agent.wait_said("configuration reloaded")
+        self.began = time.monotonic()
+
+    def put(self, path, line):
+        append(path, line)
+        return open(path, "a")
+
+    def write(self, held, line):
+        held.write(line + "\n")
+        held.flush()
+        self.lines.append(line)
+        wait_messages(self.db, *self.lines)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def silence(cluster, tmp_path_factory):
+    runtime = tempfile.mkdtemp(prefix="obs-")
+    silence = Silence(cluster.new_database(), tmp_path_factory.mktemp("silence"), Path(runtime))
+    yield silence
+    if silence.agent.running():
+        silence.agent.kill()
+    silence.db.close()
+    shutil.rmtree(runtime)
+
+
+class Stopped:
+    """The agent does not see what happens inside."""
+
+    def __init__(self, agent):
+        self.process = agent.process
+
+    def __enter__(self):
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("partial", [10, 1_000_000])
+def test_an_unfinished_line_is_cut_off(db, make_agent, log, partial):
+    agent = make_agent(db, log_files=[str(log)]).start()
+    append(log, "first")
+    wait_messages(db, "first")
+    with open(log, "a") as f:
+        f.write("x" * partial)
+    wait_for(lambda: behind(agent) == [partial], "the unfinished line is seen")
+    os.truncate(log, len("first\n"))
+    append(log, "second")
+    wait_messages(db, "first", "second")
+    assert db.query("SELECT kind, bytes::int FROM gaps") == [("truncated", partial)]
+
+
+def test_a_file_that_holds_one_unfinished_line_is_emptied(db, make_agent, log):
+    agent = make_agent(db, log_files=[str(log)]).start()
+    log.write_text("x" * 1_000_000)
+    wait_for(lambda: behind(agent) == [1_000_000], "the unfinished line is seen")
+    log.write_text("second\n")
+    wait_messages(db, "second")
+    with Stopped(agent):
+        log.write_text("x" * 1_000_000)
+    wait_for(lambda: behind(agent) == [1_000_000], "the unfinished line is seen")
+    with Stopped(agent):
+        log.write_text("".join(f"line {i}\n" for i in range(200_000)))
+    db.wait("SELECT count(*) >= 200001 FROM log_entries", timeout=30)
+    assert db.query("SELECT count(*)::int, count(DISTINCT message)::int FROM log_entries") == [(200001, 200001)]
+
+
+def test_truncated_and_filled_with_lines_of_the_same_length(db, make_agent, log):
+    """Each line ends in the same long text, so that the last bytes before the position look untouched."""
+    agent = make_agent(db, log_files=[str(log)]).start()
+    pad = "x" * 100
+    append(log, *(f"old {i:04} {pad}" for i in range(50)))
+    db.wait("SELECT count(*) = 50 FROM log_entries")
+    with Stopped(agent):
+        log.write_text("".join(f"new {i:04} {pad}\n" for i in range(50)))
+    append(log, f"end 0000 {pad}")
+    db.wait("SELECT count(*) >= 101 FROM log_entries")
+    assert db.query("SELECT left(message, 3), count(*)::int FROM log_entries GROUP BY 1 ORDER BY 1") == \
+        [("end", 1), ("new", 50), ("old", 50)]
+    assert db.query("SELECT kind FROM gaps") == [("truncated",)]
+
+
+def test_log_files_are_added_by_a_reload(db, make_agent, log):
+    agent = make_agent(db).start()
+    agent.wait_said("connected to the database")
+    append(log, "one")
+    agent.configure(settings(db, log))
+    agent.reload()
+    wait_messages(db, "one")
+
+
+@pytest.mark.parametrize("how", ["folder", "rights"])
+def test_a_file_that_was_away_at_the_start_goes_on_where_it_was(db, make_agent, log, how):
+    agent = make_agent(db, log_files=[str(log)]).start()
+    append(log, "one")
+    wait_messages(db, "one")
+    agent.kill()
+    append(log, "two")
+    away = log.parent.with_name("away")
+    os.rename(log.parent, away)
+    agent.start()
+    db.wait("SELECT count(*) = 1 FROM gaps")
+    os.rename(away, log.parent)
+    append(log, "three")
+    wait_messages(db, "one", "two", "three")
+
+
+def test_bursts_of_rotations(db, make_agent, log):
+    """A hundred within a few milliseconds: a folder's time of change may be the same before and after."""
+    agent = make_agent(db, log_files=[str(log)]).start()
+    append(log, "first")
+    db.wait("SELECT count(*) = 1 FROM log_entries")
+    n = 1
+    for burst in range(3):
+        for i in range(100):
+            os.rename(log, log.with_name(f"app.log.{burst}.{i}"))
+            append(log, f"line {n}")
+            n += 1
+        db.wait("SELECT count(*) >= %s FROM log_entries", n)
+    assert db.query("SELECT count(*)::int, count(DISTINCT message)::int FROM log_entries") == [(n, n)]
+    assert db.count("gaps") == 0
+    assert agent.running()
+
+
+def test_more_files_than_descriptors(db, make_agent, tmp_path):
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for i in range(600):
+        (folder / f"{i:04}.log").write_text(f"file {i}\n")
+    agent = make_agent(db, log_files=[str(folder / "*.log")])
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    agent.start()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    db.wait("SELECT count(*) > 150 FROM log_entries")
+    agent.wait_said("cannot follow")
+    size = len(agent.said())
+    append(folder / "more.log", "one more")
+    time.sleep(3)                               # three looks, each of which would say it again
+    assert len(agent.said()) < size + 1000
+    assert db.one("SELECT count(*) - count(DISTINCT message) FROM log_entries") == 0
+
+
+def test_odd_things_match_the_pattern(db, make_agent, log, tmp_path):
+    """Each is named once at most; the regular file is read once, though three patterns and five names lead to it."""
+    log.write_text("one\n")
+    folder = log.parent
+    (folder / "hard.log").hardlink_to(log)
+    (folder / "soft.log").symlink_to(log)
+    (folder / "loop.log").symlink_to("loop.log")
+    (folder / "loop2.log").symlink_to("loop.log")
+    (folder / "device.log").symlink_to("/dev/zero")
+    (folder / "folder.log").mkdir()
+    os.mkfifo(folder / "fifo.log")
+    (tmp_path / "link").symlink_to(folder)
+    for i in range(100):
+        (folder / f"loop{i:03}.log").symlink_to(f"loop{i:03}.log")
+    agent = make_agent(db, log_files=[str(folder / "*.log"), str(tmp_path / "link/*.log"), str(log)]).start()
+    wait_messages(db, "one")
+    looks = agent.said().count("cannot follow")
+    time.sleep(2.5)                             # two more looks
+    append(log, "two")
+    wait_messages(db, "one", "two")
+    assert agent.said().count("cannot follow") == looks == 210
+
+
+def test_packed_files_are_no_text(db, make_agent, log):
+    make_agent(db, log_files=[f"{log}*"]).start()
+    lines = [random.Random(4).randbytes(40).hex() for _ in range(100)]
+    append(log, *lines)
+    db.wait("SELECT count(*) = 100 FROM log_entries")
+    os.rename(log, f"{log}.1")
+    log.with_name("app.log.1.gz").write_bytes(gzip.compress(log.with_name("app.log.1").read_bytes()))
+    os.unlink(f"{log}.1")
+    append(log, "two")
+    wait_messages(db, *lines, "two")
+
+
+def test_long_lines_that_end_at_the_borders_of_blocks(db, make_agent, log):
+    lengths = [n * block + more for n in (1, 2) for block in (262144, 262145) for more in (-1, 0, 1, 2, 62, 63, 64)]
+    make_agent(db, log_files=[str(log)]).start()
+    with open(log, "w") as f:
+        for length in lengths:
+            f.write("x" * length + f"\n{length}\n")
+    db.wait("SELECT count(*) >= %s FROM log_entries", 2 * len(lengths), timeout=20)
+    append(log, "end")
+    db.wait("SELECT count(*) > 0 FROM log_entries WHERE message = 'end'")
+    assert db.count("log_entries") == 2 * len(lengths) + 1
+    assert db.query("SELECT kind, count(*)::int, sum(bytes)::int FROM gaps GROUP BY 1") == \
+        [("line_cut", sum(n > 262144 for n in lengths), sum(max(0, n - 262144) for n in lengths))]
+
+
+def test_rotated_twice_unseen_with_lines_that_are_all_the_same(db, make_agent, log):
+    """What came and went can't be told from a copy of the first: it is not read, and counted."""
+    agent = make_agent(db, log_files=[str(log)]).start()
+    append(log, *["tick"] * 500)
+    db.wait("SELECT count(*) = 500 FROM log_entries")
+    with Stopped(agent):
+        for i in range(3):
+            os.rename(log, f"{log}.{i}")
+            append(log, *["tick"] * 700)
+    db.wait("SELECT count(*) = 1200 FROM log_entries")
+    db.wait("SELECT count(*) >= 2 FROM gaps")
+    assert db.query("SELECT kind, bytes::int FROM gaps") == [("copy_passed_over", 3500)] * 2
+
+
+def test_after_a_long_silence(silence):
+    """Lines that come to a file after its rename are read, however long it had been silent before. A file that is over
+    is not read again: not when others are rotated, not when it comes back into the configuration, not after a restart."""
+    db, agent = silence.db, silence.agent
+    time.sleep(max(0, silence.began + SILENCE_S / 2 - time.monotonic()))
+    silence.write(silence.held_chain, "chain 1, later")     # chain.log.2 is not over, chain.log.1 will be
+    db.wait("SELECT count(*) = 2 FROM log_streams WHERE finished", timeout=SILENCE_S)
+    os.rename(silence.log, f"{silence.log}.1")
+    append(silence.log, "log 2")
+    os.rename(silence.chain, f"{silence.chain}.0")
+    append(silence.chain, "chain 4")
+    silence.lines += ["log 2", "chain 4"]
+    wait_messages(db, *silence.lines)
+    silence.write(silence.held_log, "log 1, later")
+    agent.configure(settings(db, silence.log, f"{silence.chain}*", silence.dropped))
+    agent.reload()
+    silence.write(open(silence.dropped, "a"), "dropped 2")
+    agent.kill()
+    agent.start()
+    silence.write(open(silence.dropped, "a"), "dropped 3")
+    silence.write(silence.held_chain, "chain 1, after all")
+    assert db.count("gaps") == 0
