@@ -3,7 +3,7 @@
  * when it is started with a listening socket as descriptor 0: the same, for ever, on a
  * kept connection.
  *
- * To add a page: a row in routes[], a .sql in sql/, a template in pages/, three EMBEDs.
+ * To add a page: a row in routes[], a .sql in sql/, a template in pages/, two EMBEDs.
  */
 #include <errno.h>
 #include <fcgiapp.h>
@@ -34,6 +34,7 @@ enum {
 	PAGE_MS = 5000,                 /* statement_timeout */
 	SEARCH_MS = 10000,
 	CPU_SECONDS = 30,               /* a CGI that spins is a mistake of ours: end it */
+	REQUEST_SECONDS = 20,           /* a database that hangs does not keep its own time limit: end by SIGALRM */
 	CONFIG_MAX = 16 * 1024,
 };
 
@@ -131,11 +132,13 @@ static bool serve(char *const *env, struct db *db, http_write *write, void *to)
 	struct err e;
 	bool ok;
 
+	alarm(REQUEST_SECONDS);
 	if (request_read(&r, env, &e) < 0)
 		page_error(&r, &s, e.code, "That address can't be read", e.msg, NULL);
 	else
 		answer(&r, db, &s);
 	ok = response_write(&r, &s, write, to);
+	alarm(0);
 	response_free(&s);
 	request_free(&r);
 	return ok;

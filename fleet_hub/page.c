@@ -22,11 +22,6 @@ static void json_p(struct json_object **o)
 	json_object_put(*o);
 }
 
-const char *route_rest(const struct route *route, const struct request *r)
-{
-	return r->path + strcspn(route->path, "*");
-}
-
 /* ---- what the templates may call ------------------------------------------------------------ */
 
 static struct text partial(const void *ctx, struct text name)

@@ -36,9 +36,6 @@ struct route {
 	int timeout_ms;
 };
 
-/* The part of the path that the route's '*' stands for. */
-const char *route_rest(const struct route *route, const struct request *r);
-
 void page_answer(const struct route *route, struct request *r, struct db *db, struct response *s);
 
 /* The page that says what went wrong; `help` is what to do about it, or NULL. */

@@ -7,7 +7,7 @@ around the agents' functions: this is about reading.
 
 FLEET = """
 INSERT INTO agents (vps_name, app_name, epoch, last_seq, version, interval_s, skew_ms, state, first_seen_at, last_seen_at)
-SELECT vps, app, 3, 1000, '0.1.0', 60, skew, '{"rss_kb": 13800, "pending": 0, "streams": [{"path": "/var/log/app.log", "lag_bytes": 0}]}',
+SELECT vps, app, 3, 1000, '0.1.0', 60, skew, '{"rss_kb": 13800, "pending": 0, "tail": {"streams": [{"path": "/var/log/app.log", "lag_bytes": 70}], "lag_bytes": 70}}',
 	now() - interval '40 days', now() - seen * interval '1 s'
 FROM (VALUES
 	('fra-1', 'shop', 12, 21), ('fra-1', 'billing', 8, 20), ('fra-1', 'search', 31, 22),

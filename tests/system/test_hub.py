@@ -3,7 +3,10 @@ import csv
 import io
 import os
 import re
+import socket
+import struct
 import subprocess
+import threading
 from html.parser import HTMLParser
 
 import pytest
@@ -294,7 +297,7 @@ def test_hostile_rows_stay_text(fleet, other_hub):
     fleet.query("INSERT INTO log_entries (timestamp, vps_name, app_name, level, logger, message, context) VALUES "
                 "(now(), %s, %s, 'ERROR', %s, %s, jsonb_build_object(%s, %s))", "evil<b>", "=cmd|x", evil, evil, evil, evil)
     fleet.query("INSERT INTO agents (vps_name, app_name, epoch, version, interval_s, first_seen_at, last_seen_at, state) VALUES "
-                "(%s, %s, 1, %s, 60, now(), now(), jsonb_build_object('last_error', %s::text, 'streams', 'x'::text))",
+                "(%s, %s, 1, %s, 60, now(), now(), jsonb_build_object('last_error', %s::text, 'tail', jsonb_build_object('lag_bytes', 'x'::text)))",
                 "evil<b>", "=cmd|x", evil, evil)
     try:
         for path, query in [("/", {}), ("/logs", {"q": "script"}), ("/servers/evil%3Cb%3E", {})]:
@@ -435,6 +438,33 @@ def test_a_kept_connection_that_died_is_no_error(fleet, other_hub, mode):
     assert hub.get("/healthz").status == 200
     fleet.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'fleet_hub'")
     assert hub.get("/healthz").status == 200
+
+
+def test_a_database_that_hangs_keeps_no_process(other_hub):
+    """It lets the hub in and says nothing more: the statement's own time limit is the server's to keep."""
+    connections = []
+
+    def let_in(server):
+        while True:
+            connection = server.accept()[0]
+            connections.append(connection)
+            connection.recv(4096)
+            connection.sendall(b"R" + struct.pack("!II", 8, 0) + b"Z" + struct.pack("!I", 5) + b"I")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=let_in, args=[server], daemon=True).start()
+        hub = other_hub(f"host=127.0.0.1 port={server.getsockname()[1]} user=hub dbname=x sslmode=disable gssencmode=disable")
+        assert hub.get("/").status >= 500
+        wait_for(lambda: connections and connections[0].recv(4096) == b"", "the hub's process is gone")
+
+
+def test_the_server_page_reads_the_state_of_a_real_agent(db, make_agent, other_hub, tmp_path):
+    log = tmp_path / "app.log"
+    log.write_text("one\n")
+    make_agent(db, log_files=[str(log)]).start()
+    db.wait("SELECT count(*) = 1 FROM agents WHERE state IS NOT NULL")
+    agent, = other_hub(db.url("postgres")).get("/servers/test", format="json").json["agents"]
+    assert agent["rss_kb"] > 1000 and agent["lag_bytes"] >= 0 and agent["last_error"] is None
 
 
 def test_nothing_is_left_in_the_database(hub, fleet):
