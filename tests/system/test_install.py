@@ -183,6 +183,7 @@ Result: FAIL
 @pytest.mark.parametrize("output, status, counted", [
     (CMOCKA + CMOCKA, 1, "x: 4 passed, 2 failed"),
     (PROVE, 1, "x: 23 passed, 2 failed"),
+    ("...\n207 passed in 273.98s (0:04:33)\n", 0, "x: 207 passed, 0 failed"),
     ("..s.\n3 passed, 1 skipped in 0.05s\n", 0, "x: 3 passed, 0 failed, 1 skipped"),
     ("F.\n1 failed, 7 passed, 2 skipped, 1 error in 62.10s (0:01:02)\n", 1, "x: 7 passed, 2 failed, 2 skipped"),
     ("1..3\nok - a\nnot ok - b\nok - c # SKIP no root\n", 1, "x: 1 passed, 1 failed, 1 skipped"),
