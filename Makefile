@@ -91,7 +91,7 @@ HUB_OBJS     := $(HUB:%=$(BUILD)/fleet_hub/%.o)
 HUB_PURE     := $(BUILD)/fleet_hub/assets.o $(BUILD)/fleet_hub/csv.o $(BUILD)/fleet_hub/http.o
 
 # A unit test includes the .c that it tests; TEST_x names the other objects it needs.
-UNIT_TESTS   := test_common test_line test_batch test_deliver test_stream test_config test_config_print test_config_url test_doctor test_check test_check_schedule test_proc test_proc_source test_logcore test_logcore_logger test_logcore_sink test_logcore_files test_logcore_abi test_log \
+UNIT_TESTS   := test_common test_line test_log_name test_batch test_deliver test_stream test_config test_config_print test_config_url test_doctor test_check test_check_schedule test_proc test_proc_source test_logcore test_logcore_logger test_logcore_sink test_logcore_files test_logcore_abi test_log \
                 test_template test_http test_search test_format
 
 # The configuration's tests include one of its files and link the others.
