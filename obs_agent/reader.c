@@ -33,6 +33,8 @@ static ssize_t read_block(struct reader *r, struct stream *s, int64_t offset)
 	do
 		n = pread(s->fd, r->block, BLOCK, offset);
 	while (n < 0 && errno == EINTR);
+	if (n > 0)
+		r->read += n;
 	return n;
 }
 
@@ -107,7 +109,7 @@ static enum reader_result read_long_line(struct reader *r, struct stream *s)
 	ssize_t n = read_block(r, s, s->scanned);
 
 	if (n <= 0)
-		return READER_END;
+		return n < 0 ? READER_FAILED : READER_END;
 	newline = memchr(r->block, '\n', (size_t)n);
 	if (!newline) {
 		s->scanned += n;
@@ -147,7 +149,7 @@ enum reader_result reader_read(struct reader *r, struct stream *s)
 		return read_long_line(r, s);
 	n = read_block(r, s, s->position);
 	if (n <= 0)
-		return READER_END;
+		return n < 0 ? READER_FAILED : READER_END;
 	taken = take_lines(r, s, (size_t)n, &full);
 	if (taken > 0) {
 		r->bytes += (int64_t)taken;
@@ -168,8 +170,8 @@ bool reader_finish(struct reader *r, struct stream *s)
 	if (!advance(r, s))
 		return false;
 	n = read_block(r, s, s->position);
-	if (n > 0 && s->position + n > s->size)
-		return true;            /* it grew just now: not over */
+	if (n < 0 || s->position + n > s->size)
+		return true;            /* it can't be read, or grew just now: not over */
 	if (n > 0) {
 		size_t len = (size_t)n < LINE_BYTES_MAX ? (size_t)n : LINE_BYTES_MAX;
 

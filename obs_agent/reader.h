@@ -17,10 +17,12 @@ struct reader {
 	struct line_parser parser;
 	char *block;                    /* LINE_BYTES_MAX + 1 bytes */
 	int64_t lines, bytes, cut;      /* handed over since the start */
+	int64_t read;                   /* bytes read from files, whatever became of them */
 };
 
 enum reader_result {
 	READER_END,                     /* nothing more to read now */
+	READER_FAILED,                  /* the file can't be read: errno says why */
 	READER_MORE,                    /* one block is done, there may be more */
 	READER_FULL,                    /* the batch is full: go on when there is room */
 };
@@ -32,7 +34,8 @@ void reader_free(struct reader *r);
 enum reader_result reader_read(struct reader *r, struct stream *s);
 
 /* The file is over: hand over what stands behind the last newline, marked, and
- * declare the stream finished. False: the batch is full, try again. */
+ * declare the stream finished. False: the batch is full, try again. A
+ * file that can't be read is not over. */
 bool reader_finish(struct reader *r, struct stream *s);
 
 /* The file was truncated: count what is known to be lost, end this stream and

@@ -80,7 +80,7 @@ static void begin_with(struct tail *t, struct stream *first)
  * full or others must have their turn. True: there is more to do at once. */
 static bool work(struct tail *t)
 {
-	int64_t start = t->reader.bytes;
+	int64_t start = t->reader.read;
 	bool more = t->known && !t->full;
 
 	while (more) {
@@ -89,13 +89,15 @@ static bool work(struct tail *t)
 			enum reader_result r = read_one(t, s);
 
 			more |= r == READER_MORE;
+			if (r == READER_FAILED)
+				tail_files_trouble(&t->files, s->path, errno);
 			if (r == READER_FULL) {
 				t->full = true;
 				begin_with(t, s);
 				return false;
 			}
 		}
-		if (t->reader.bytes - start >= WORK_BYTES)
+		if (t->reader.read - start >= WORK_BYTES)
 			return more;
 	}
 	return false;

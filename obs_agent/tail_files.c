@@ -70,6 +70,11 @@ static void say_once(struct tail_files *t, const char *path, int code, const cha
 				logcore_kv("error", sentence));
 }
 
+void tail_files_trouble(struct tail_files *t, const char *path, int code)
+{
+	say_once(t, path, code, strerror(code));
+}
+
 /* ---- the set of streams ---- */
 
 /* Wake when the file grows, and when names in its folder change. */

@@ -43,6 +43,9 @@ struct tail_files {
 	unsigned unnamed_look;          /* the last look with more troubles than are named */
 };
 
+/* Say once that `path` can't be followed, and why: an errno value. */
+void tail_files_trouble(struct tail_files *t, const char *path, int code);
+
 /* Resolve every configured path anew, and look for what was rotated away. */
 void tail_files_look(struct tail_files *t);
 

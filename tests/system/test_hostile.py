@@ -292,3 +292,18 @@ def test_after_a_long_silence(silence):
     silence.write(open(silence.dropped, "a"), "dropped 3")
     silence.write(silence.held_chain, "chain 1, after all")
     assert db.count("gaps") == 0
+
+
+def test_a_huge_file_without_a_newline_keeps_nobody_waiting(db, make_agent, tmp_path):
+    """A sparse file of 100 GB is one unfinished line; another log, and the status, go on beside it."""
+    huge, log = tmp_path / "huge.log", tmp_path / "app.log"
+    with open(huge, "w") as f:
+        f.truncate(100 << 30)
+    log.write_text("one\n")
+    agent = make_agent(db, log_files=[str(huge), str(log)]).start()
+    db.wait("SELECT count(*) = 1 FROM log_entries", timeout=5)
+    with open(log, "a") as f:
+        f.write("two\n")
+    db.wait("SELECT count(*) = 2 FROM log_entries", timeout=5)
+    assert agent.run("status").returncode == 0
+    assert agent.stop(timeout=5) == 0
