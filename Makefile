@@ -215,7 +215,7 @@ CHECKS := check-unit check-sql check-system check-browser check-san check-valgri
 
 .PHONY: check
 check: ## all of the tests below and lint; installs what they need (scripts/deps); the last line counts
-	$(Q)scripts/deps build demo test lint
+	$(Q)scripts/deps build demo test lint deb
 	$(Q)rm -rf $(RESULTS)
 	$(Q)for t in $(CHECKS); do $(MAKE) --no-print-directory -s $$t; done; \
 	  scripts/check $(RESULTS) --sum unit sql system browser san san-system valgrind lint
@@ -326,7 +326,6 @@ install: all
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/observ schema.sql templates/observ-maintain.*
 	$(Q)$(call put,templates/lighttpd-observ.conf,$(datadir)/observ/lighttpd-observ.conf)
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/observ/drop-ins templates/drop-ins/*.conf
-	$(Q)$(call put,templates/lighttpd-observ.conf,$(datadir)/observ/lighttpd-observ.conf)
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/doc/observ README.md NEWS.md LICENSE
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/doc/observ/docs $(wildcard docs/*.*)
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(libdir) $(BUILD)/liblogcore.a
@@ -336,6 +335,15 @@ install: all
 	$(Q)sed -e 's,@prefix@,$(prefix),; s,@libdir@,$(libdir),; s,@includedir@,$(includedir),; s,@version@,$(VERSION),' \
 	  logcore/logcore.pc.in > $(BUILD)/put && $(INSTALL) -m 644 $(BUILD)/put $(DESTDIR)$(libdir)/pkgconfig/logcore.pc
 	$(Q)[ -n "$(DESTDIR)" ] || ldconfig
+
+.PHONY: deb
+deb: ## Debian packages, into BUILD/deb
+	$(Q)scripts/deps build deb
+	$(Q)rm -rf $(BUILD)/deb && mkdir -p $(BUILD)/deb/observ
+	$(Q)git ls-files -z 2>/dev/null | tar c --null -T - | tar x -C $(BUILD)/deb/observ
+	$(Q)cd $(BUILD)/deb/observ && env -u MAKEFLAGS -u MAKELEVEL dpkg-buildpackage -us -uc -b > ../log 2>&1 || \
+	  { tail -n 20 ../log; exit 1; }
+	$(Q)rm -rf $(BUILD)/deb/observ && ls $(BUILD)/deb/*.deb
 
 -include $(wildcard $(BUILD)/*.d $(BUILD)/*/*.d $(BUILD)/*/*/*.d)
 

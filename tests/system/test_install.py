@@ -209,3 +209,12 @@ def test_sum_of_all_runners(tmp_path, counts, last, good):
     done = subprocess.run([str(TOP / "scripts/check"), str(tmp_path), "--sum", "a", "b"], text=True, capture_output=True)
     assert done.stdout.splitlines()[-1] == last
     assert (done.returncode == 0) == good
+
+
+def test_packages_are_built_and_hold_their_files(tmp_path):
+    make(f"BUILD={tmp_path}", "deb", timeout=300)
+    held = {deb.name.split("_")[0]: run("dpkg", "-c", deb) for deb in (tmp_path / "deb").glob("*.deb")}
+    for package, file in [("obs-agent", "./usr/bin/obs_agent"), ("obs-agent", "./lib/systemd/system/obs-agent@.service"),
+                          ("obs-agent", "./usr/lib/sysusers.d/observ.conf"), ("fleet-hub", "./usr/libexec/observ/fleet_hub"),
+                          ("liblogcore0", "/liblogcore.so.0"), ("liblogcore-dev", "./usr/include/logcore.h")]:
+        assert file in held[package], (package, held[package])
