@@ -9,7 +9,6 @@
 
 #include "../common/cleanup.h"
 #include "../common/clock.h"
-#include "../common/parse.h"
 #include "pg_call.h"
 #include "pg_verdict.h"
 
@@ -220,12 +219,9 @@ void pg_send(struct pg *p, struct batch *b, struct text state)
 
 static void take_hello(struct pg *p, const PGresult *r)
 {
-	int64_t server_us;
-
 	p->epoch = pg_number(r, 0, 0);
 	p->hello.last_seq = pg_number(r, 0, 1);
-	if (parse_rfc3339(text_of(PQgetvalue(r, 0, 2)), &server_us))
-		p->skew_us = server_us - wall_us();
+	p->skew_us = pg_number(r, 0, 2) - wall_us();
 	if (pg_number(r, 0, 3) < SCHEMA_VERSION_MIN)
 		logcore_warning(p->log, "the schema is older than this agent; run schema.sql of this version",
 				logcore_kv("schema_version", pg_number(r, 0, 3)),

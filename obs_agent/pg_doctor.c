@@ -10,9 +10,9 @@
 #include "../common/clock.h"
 #include "../common/cleanup.h"
 #include "../common/embed.h"
-#include "../common/parse.h"
 #include "doctor.h"
 #include "pg.h"
+#include "pg_call.h"
 
 EMBED(sql_doctor, "obs_agent/sql/doctor.sql");
 
@@ -33,7 +33,7 @@ static void clear_p(PGresult **r)
 static int report(const PGresult *r, FILE *out)
 {
 	const char *schema = PQgetvalue(r, 0, 1);
-	int64_t server_us, skew_s = 0;
+	int64_t skew_s;
 	int failed;
 
 	failed = doctor_line(out, *PQgetvalue(r, 0, 0) == 't',
@@ -41,8 +41,7 @@ static int report(const PGresult *r, FILE *out)
 			     "the role may write (EXECUTE on observ.push_open)");
 	failed += doctor_line(out, *schema != '\0', "run schema.sql in this database", "schema observ: %s",
 			      *schema ? schema : "not installed");
-	if (parse_rfc3339(text_of(PQgetvalue(r, 0, 2)), &server_us))
-		skew_s = (wall_us() - server_us) / US_PER_S;
+	skew_s = (wall_us() - pg_number(r, 0, 2)) / US_PER_S;
 	failed += doctor_line(out, llabs(skew_s) < SKEW_WARN_S, "run a time service (systemd-timesyncd, chrony)",
 			      "this clock is %" PRId64 " s ahead of the database's", skew_s);
 	return failed + doctor_line(out, true, NULL, "the connection %s TLS",
