@@ -4,10 +4,11 @@
 -- Offline and stale go by the database's clock. The newest figures of an agent are looked for
 -- around the time it was last seen, by its own clock, so that only a partition or two are touched.
 WITH a AS MATERIALIZED (
-	SELECT vps_name, app_name, version, last_seen_at, skew_ms, coalesce(interval_s, 60) AS every,
+	SELECT vps_name, app_name, version, last_seen_at, skew_ms, coalesce(interval_s, 60)::bigint AS every,
 		extract(epoch FROM now() - last_seen_at) AS seen_s,
 		last_seen_at + coalesce(skew_ms, 0) * interval '1 ms' AS own_clock
-	FROM agents
+	FROM (SELECT vps_name, app_name, version, last_seen_at, interval_s,
+		CASE WHEN skew_ms IS NOT NULL THEN greatest(least(skew_ms, 1e12), -1e12) END AS skew_ms FROM agents) x     -- a bound: it is added to a time
 ), latest AS MATERIALIZED (
 	SELECT a.*, m.*,
 		CASE WHEN seen_s > greatest(300, 5 * every) THEN 'offline' WHEN seen_s > 3 * every THEN 'stale' END AS silence

@@ -1,9 +1,11 @@
--- One server: charts of a span, checks, mounts, agents, gaps, last lines.
+-- One server: charts of a span, checks, mounts, delivery, what was lost, last lines.
 -- $1 server, $2 from, $3 to (timestamps; NULL: now), $4 seconds of the span when there is no $2
 --
 -- At most 360 points: the step is the shortest round one that gives no more, and no shorter than
 -- the agents' interval. From 5 minutes on the roll-ups are read, up to their newest bucket, and
 -- raw rows behind it: charts are right also where maintain() has not run.
+--
+-- What agents say of themselves is their own JSON: each member is taken only if it is what it should be.
 WITH span AS MATERIALIZED (
 	SELECT *, greatest(ceil(extract(epoch FROM until - since) / step)::int, 1) AS n
 	FROM (SELECT t.until, e.every, s.step,
@@ -110,8 +112,75 @@ WITH span AS MATERIALIZED (
 	FROM health_checks h, span
 	WHERE vps_name = $1 AND timestamp > greatest(since, until - interval '1 h') - interval '10 min' AND timestamp <= until
 	GROUP BY app_name, url
-), me AS (
-	SELECT *, extract(epoch FROM now() - last_seen_at) AS seen_s FROM agents WHERE vps_name = $1
+), me AS MATERIALIZED (
+	SELECT *, extract(epoch FROM now() - last_seen_at) AS seen_s, greatest(interval_s, 1) AS every,
+		greatest(least(coalesce(skew_ms, 0), 1e12), -1e12) AS skew           -- so that it can be added to a time
+	FROM (SELECT vps_name, app_name, epoch, version, coalesce(interval_s, 60)::bigint AS interval_s, skew_ms, state, first_seen_at, last_seen_at
+		FROM agents WHERE vps_name = $1) a
+), says AS MATERIALIZED (
+	SELECT app_name, jsonb_object_agg(name, jsonb_path_query_first(state, (path || CASE kind
+		WHEN 'count' THEN ' ? (@.type() == "number" && @ >= 0 && @ < 1000000000000000).floor()'
+		WHEN 'text' THEN ' ? (@.type() == "string" && @ != "")'
+		WHEN 'flag' THEN ' ? (@ == true)'
+		ELSE ' ? (@ like_regex "^20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:]{8}([.][0-9]+)?Z$")' END)::jsonpath)) AS say
+	FROM me CROSS JOIN (VALUES ('pending', '$.pending', 'count'), ('lost', '$.lost', 'count'), ('rejects', '$.rejects', 'count'),
+		('rss_kb', '$.rss_kb', 'count'), ('outbox_bytes', '$.outbox.bytes', 'count'), ('in_memory', '$.outbox.in_memory', 'flag'),
+		('trouble', '$.outbox.trouble', 'text'), ('last_error', '$.last_error', 'text'), ('last_commit', '$.last_commit', 'time'),
+		('away', '$.buffering_since', 'time'), ('since', '$.last_outage.since', 'time'), ('until', '$.last_outage.until', 'time'),
+		('waited', '$.last_outage.samples', 'count'), ('outage_lost', '$.last_outage.lost', 'count'),
+		('lag_bytes', '$.tail.lag_bytes', 'count'), ('lag_s', '$.tail.lag_s', 'count'), ('files', '$.tail.files', 'count'),
+		('held', '$.tail.held', 'count'), ('parked', '$.tail.parked', 'count'), ('suppressed', '$.tail.suppressed', 'count')) m (name, path, kind)
+	GROUP BY 1
+), told AS MATERIALIZED (                        -- times that are none, like 31 February, give NULL
+	SELECT app_name, say, say ->> 'pending' AS pending, say ->> 'lost' AS lost,
+		(SELECT jsonb_object_agg(t.key, at) FROM jsonb_each_text(say) t CROSS JOIN LATERAL (SELECT (jsonb_path_query_first(
+			to_jsonb(left(t.value, 19)), '$.datetime("YYYY-MM-DD\"T\"HH24:MI:SS")', '{}', true) #>> '{}')::timestamp AS at) d
+			WHERE t.key IN ('last_commit', 'away', 'since', 'until')) AS times
+	FROM says
+), delivery AS (
+	SELECT me.*, say, pending, lost, state_word,
+		least(greatest((times ->> 'last_commit')::timestamptz - skew * interval '1 ms', moved_at), last_seen_at) AS committed_at,
+		CASE WHEN away_at <> '' THEN concat_ws(', ', 'buffering since ' || away_at, waiting, losses)
+			WHEN state_word = 'offline' THEN concat_ws(', ', 'buffering or stopped since ' || seen_at, waiting, losses) END AS buffering,
+		CASE WHEN since_at <> '' AND until_at <> '' THEN concat_ws(', ', 'buffered ' || since_at || ' to ' || until_at,
+			(say ->> 'waited') || CASE say ->> 'waited' WHEN '1' THEN ' sample' ELSE ' samples' END,
+			CASE WHEN say ->> 'outage_lost' <> '' THEN (say ->> 'outage_lost') || ' lost'
+				WHEN lost = '0' THEN '0 lost' ELSE lost || ' lost since the agent started' END) END AS outage,
+		CASE WHEN say ->> 'in_memory' = 'true' OR say ->> 'trouble' <> '' THEN
+			concat_ws(': ', CASE WHEN say ->> 'in_memory' = 'true' THEN 'in memory only' END, left(say ->> 'trouble', 300)) END AS outbox
+	FROM me JOIN told USING (app_name)
+	CROSS JOIN LATERAL (SELECT CASE WHEN seen_s > greatest(300, 5 * every) THEN 'offline' WHEN seen_s > 3 * every THEN 'degraded' ELSE 'up' END AS state_word,
+		pending || CASE pending WHEN '1' THEN ' sample' ELSE ' samples' END AS waiting, lost || ' lost' AS losses) w
+	CROSS JOIN LATERAL (SELECT max(at) FILTER (WHERE name = 'away') AS away_at, max(at) FILTER (WHERE name = 'since') AS since_at,
+			max(at) FILTER (WHERE name = 'until') AS until_at, max(at) FILTER (WHERE name = 'seen') AS seen_at
+		FROM (SELECT name, to_char(t, CASE WHEN t::date = beside::date THEN 'HH24:MI' ELSE 'Mon DD HH24:MI' END) AS at
+			FROM (VALUES ('away', (times ->> 'away')::timestamp, now()), ('since', (times ->> 'since')::timestamp, now()),
+				('until', (times ->> 'until')::timestamp, (times ->> 'since')::timestamptz), ('seen', last_seen_at::timestamp, now())) t (name, t, beside)) x) at
+	LEFT JOIN LATERAL (SELECT max(updated_at) AS moved_at FROM log_streams s WHERE s.vps_name = $1 AND s.app_name = me.app_name) p ON true
+), streams AS (
+	SELECT app_name, json_agg(json_build_object('path', left(path, 300), 'lag_bytes', bytes, 'lag_s', late_s,
+		'behind', bytes >= 1000000 OR coalesce(late_s >= 10, false), 'rotated', rotated) ORDER BY bytes DESC, path) AS list
+	FROM (SELECT app_name, jsonb_path_query_first(s, '$.path ? (@.type() == "string")') #>> '{}' AS path,
+			(jsonb_path_query_first(s, '$.lag_bytes.floor()'))::numeric AS bytes,
+			(jsonb_path_query_first(s, '$.lag_s ? (@.type() == "number" && @ >= 0 && @ < 1000000000000000).floor()'))::numeric AS late_s,
+			s @> '{"rotated": true}' AS rotated,
+			row_number() OVER (PARTITION BY app_name ORDER BY s -> 'lag_bytes' DESC) AS place
+		FROM me CROSS JOIN LATERAL jsonb_path_query(state, 'strict $.tail.streams[*] ? (@.type() == "object" &&
+			@.path.type() == "string" && @.lag_bytes.type() == "number" && @.lag_bytes > 0 && @.lag_bytes < 1000000000000000)', '{}', true) s) x
+	WHERE place <= 5 GROUP BY 1
+), lost AS MATERIALIZED (
+	SELECT g.*, detail FROM (SELECT app_name, kind, count(*) AS times, max(timestamp) AS last_at,
+			sum(lines) FILTER (WHERE lines >= 0) AS lines, count(*) FILTER (WHERE lines >= 0) < count(*) AS lines_more,
+			sum(bytes) FILTER (WHERE bytes >= 0) AS bytes, count(*) FILTER (WHERE bytes >= 0) < count(*) AS bytes_more
+		FROM gaps, span WHERE vps_name = $1 AND timestamp >= since AND timestamp <= until
+		GROUP BY 1, 2 ORDER BY last_at DESC, app_name, kind LIMIT 50) g
+	CROSS JOIN LATERAL (SELECT nullif(left(detail, 500), '') AS detail FROM gaps x WHERE x.vps_name = $1 AND x.timestamp = last_at
+		AND x.app_name = g.app_name AND x.kind = g.kind ORDER BY id DESC LIMIT 1) newest
+), refused AS MATERIALIZED (
+	SELECT r.*, reason, sqlstate FROM (SELECT app_name, count(*) AS rows, max(timestamp) AS last_at
+		FROM rejects, span WHERE vps_name = $1 AND timestamp >= since AND timestamp <= until GROUP BY 1) r
+	CROSS JOIN LATERAL (SELECT nullif(left(reason, 500), '') AS reason, nullif(sqlstate, '') AS sqlstate FROM rejects x
+		WHERE x.vps_name = $1 AND x.timestamp = last_at AND x.app_name = r.app_name ORDER BY id DESC LIMIT 1) newest
 ), newest AS (
 	SELECT v.* FROM me CROSS JOIN LATERAL (SELECT * FROM vps_metrics v
 		WHERE v.vps_name = $1 AND v.app_name = me.app_name AND v.timestamp > me.last_seen_at - interval '1 day'
@@ -133,13 +202,18 @@ SELECT json_build_object(
 	'charts', (SELECT coalesce(json_agg(js ORDER BY place), '[]') FROM charts),
 	'host', (SELECT json_build_object('cores', cpu_count, 'memory_mb', round(memory_total_mb), 'disk_gb', round(disk_total_gb),
 		'uptime_s', round(uptime_s), 'processes', round(processes), 'connections', round(tcp_connections)) FROM newest),
-	'agents', (SELECT coalesce(json_agg(json_build_object('app', app_name, 'version', version, 'interval_s', interval_s,
-		'seen_s', floor(seen_s), 'skew_ms', skew_ms, 'skewed', abs(skew_ms) > 5000,
-		'state', CASE WHEN seen_s > greatest(300, 5 * coalesce(interval_s, 60)) THEN 'offline'
-			WHEN seen_s > 3 * coalesce(interval_s, 60) THEN 'degraded' ELSE 'up' END,
-		'lag_bytes', CASE WHEN jsonb_typeof(me.state #> '{tail,lag_bytes}') = 'number' THEN me.state #> '{tail,lag_bytes}' END,
-		'rss_kb', me.state -> 'rss_kb', 'pending', me.state -> 'pending', 'last_error', me.state ->> 'last_error',
-		'epoch', epoch, 'first_seen_at', first_seen_at) ORDER BY app_name), '[]') FROM me),
+	'agents', (SELECT coalesce(json_agg(json_build_object('app', d.app_name, 'version', version, 'interval_s', interval_s,
+		'state', state_word, 'seen_s', floor(seen_s), 'last_seen_at', last_seen_at,
+		'committed_s', floor(extract(epoch FROM now() - committed_at)), 'last_commit_at', committed_at,
+		'pending', pending::numeric, 'lost', lost::numeric, 'any_lost', lost::numeric > 0, 'rejects', (say ->> 'rejects')::numeric,
+		'buffering', buffering, 'outage', outage, 'outbox', outbox, 'outbox_bytes', (say ->> 'outbox_bytes')::numeric,
+		'outbox_trouble', say ->> 'trouble' <> '', 'skew_ms', skew_ms, 'clock', CASE WHEN abs(skew) > 1000 THEN CASE WHEN abs(skew) < 120000
+			THEN round(abs(skew) / 1000, 1) || ' s' WHEN abs(skew) < 7200000 THEN round(abs(skew) / 60000) || ' min'
+			ELSE round(abs(skew) / 3600000) || ' h' END || CASE WHEN skew > 0 THEN ' ahead' ELSE ' behind' END END,
+		'lag_bytes', (say ->> 'lag_bytes')::numeric, 'lag_s', (say ->> 'lag_s')::numeric, 'late', (say ->> 'lag_s')::numeric >= 10,
+		'streams', list, 'files', (say ->> 'files')::numeric, 'held', (say ->> 'held')::numeric, 'parked', (say ->> 'parked')::numeric,
+		'suppressed', (say ->> 'suppressed')::numeric, 'rss_kb', (say ->> 'rss_kb')::numeric, 'last_error', left(say ->> 'last_error', 500),
+		'epoch', epoch, 'first_seen_at', first_seen_at) ORDER BY d.app_name), '[]') FROM delivery d LEFT JOIN streams USING (app_name)),
 	'checks', (SELECT coalesce(json_agg(json_build_object('app', (last).app_name, 'url', url, 'success', (last).success,
 		'state', CASE WHEN (last).success THEN 'up' ELSE 'down' END, 'status_code', (last).status_code,
 		'response_ms', round((last).response_time_ms::numeric, ((last).response_time_ms < 10)::int),
@@ -149,11 +223,18 @@ SELECT json_build_object(
 		'cert_days', floor(extract(epoch FROM (last).cert_expires_at - now()) / 86400),
 		'cert_soon', (last).cert_expires_at < now() + interval '14 days', 'slowest_ms', ceil(greatest(slowest, 1)), 'times', times)
 		ORDER BY (last).success, (last).app_name, url), '[]') FROM checks),
-	'mounts', (SELECT coalesce(json_agg(m), '[]') FROM details CROSS JOIN LATERAL
-		jsonb_path_query(details, 'lax $.mounts[*] ? (@.type() == "object")') m),
-	'gaps', (SELECT coalesce(json_agg(json_build_object('at', to_char(timestamp, 'MM-DD HH24:MI:SS'), 'app', app_name, 'kind', kind,
-		'lines', lines, 'bytes', bytes, 'detail', detail) ORDER BY timestamp DESC), '[]') FROM (SELECT * FROM gaps
-		WHERE vps_name = $1 AND timestamp > now() - interval '7 days' ORDER BY timestamp DESC LIMIT 20) g),
+	'mounts', (SELECT coalesce(json_agg(json_build_object('mount', left(m ->> 'mount', 300), 'fs', left(m ->> 'fs', 100),
+		'percent', least(jsonb_path_query_first(m, '$.percent ? (@.type() == "number" && @ >= 0)')::numeric, 100),
+		'used_gb', jsonb_path_query_first(m, '$.used_gb ? (@.type() == "number" && @ >= 0 && @ < 1000000000000000)'),
+		'total_gb', jsonb_path_query_first(m, '$.total_gb ? (@.type() == "number" && @ >= 0 && @ < 1000000000000000)'))), '[]')
+		FROM details CROSS JOIN LATERAL jsonb_path_query(details, 'lax $.mounts[*] ? (@.type() == "object")') m),
+	'silent', EXISTS (SELECT FROM delivery WHERE state_word = 'offline'), 'losses', EXISTS (SELECT FROM lost) OR EXISTS (SELECT FROM refused),
+	'gaps', (SELECT coalesce(json_agg(json_build_object('app', app_name, 'kind', kind, 'what', replace(kind, '_', ' '), 'times', times,
+		'lines', lines, 'lines_more', lines_more, 'bytes', bytes, 'bytes_more', bytes_more,
+		'unit', CASE WHEN kind LIKE 'outbox%' THEN 'samples' WHEN kind LIKE 'check%' THEN 'checks' ELSE 'lines' END,
+		'last', to_char(last_at, 'MM-DD HH24:MI'), 'last_at', last_at, 'detail', detail) ORDER BY last_at DESC, app_name, kind), '[]') FROM lost),
+	'rejects', (SELECT coalesce(json_agg(json_build_object('app', app_name, 'rows', rows, 'last', to_char(last_at, 'MM-DD HH24:MI'),
+		'last_at', last_at, 'sqlstate', sqlstate, 'reason', reason) ORDER BY last_at DESC, app_name), '[]') FROM refused),
 	'lines', (SELECT coalesce(json_agg(json_build_object('at', to_char(timestamp, 'HH24:MI:SS.MS'), 'app', app_name,
 		'level', level, 'message', left(message, 400)) ORDER BY timestamp DESC, id DESC), '[]') FROM (SELECT * FROM log_entries, span
 		WHERE vps_name = $1 AND timestamp > greatest(since, until - interval '6 h') AND timestamp <= until

@@ -82,7 +82,8 @@ def chromium(hub):
 
 
 @pytest.fixture
-def browser(chromium):
+def browser(chromium, fleet):
+    seed_fleet.refresh(fleet)
     chromium.look()
     yield chromium
     chromium.driver.delete_all_cookies()

@@ -9,12 +9,15 @@ PAGES = {
     "fleet": ("/", {}),
     "server": ("/servers/fra-1", {"range": "6h"}),
     "server-checks": ("/servers/ams-1", {}),
+    "server-delivery": ("/servers/fra-1", {"range": "6h"}),
+    "server-offline": ("/servers/nyc-2", {"range": "6h"}),
     "logs": ("/logs", {"q": "timeout OR refused"}),
     "logs-all": ("/logs", {}),
     "logs-none": ("/logs", {"q": "nothing-like-this"}),
     "help": ("/help", {}),
     "error": ("/servers/nobody", {}),
 }
+SCROLLED_TO = {"server-delivery": "h-agents", "server-offline": "h-agents"}
 
 
 def take(browser, name, width, theme):
@@ -23,6 +26,8 @@ def take(browser, name, width, theme):
     browser.look(width, theme)
     browser.open(path, **query)
     browser.drawn()
+    if name in SCROLLED_TO:
+        browser.js("document.getElementById(arguments[0]).scrollIntoView(); scrollBy(0, -60)", SCROLLED_TO[name])
     folder = BUILD / "screenshots"
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{name}-{width}-{theme}.png"

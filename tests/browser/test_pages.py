@@ -65,7 +65,9 @@ def test_without_scripts_everything_is_there(browser):
     browser.look(scripts=False)
     for path, query, expected in [
             ("/", {}, ["ams-2", "down", "timeout at http://127.0.0.1:8000/health", "disk 96 % full"]),
-            ("/servers/fra-1", {}, ["CPU", "Memory", "billing", "http://127.0.0.1:8000/health", "/srv", "truncated"]),
+            ("/servers/fra-1", {}, ["CPU", "Memory", "billing", "http://127.0.0.1:8000/health", "/srv", "truncated", "312 samples, 0 lost",
+                                    "in memory only: /var/lib/observ/shop: No space left on device", "refused, kept in rejects"]),
+            ("/servers/nyc-2", {}, ["buffering or stopped since", "Nothing lost in this range"]),
             ("/logs", {"q": "timeout"}, ["payment timeout, retrying", "lines", "Older", "WARNING"])]:
         browser.open(path, **query)
         text = browser.driver.find_element(By.TAG_NAME, "body").text

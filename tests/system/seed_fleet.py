@@ -7,7 +7,15 @@ around the agents' functions: this is about reading.
 
 FLEET = """
 INSERT INTO agents (vps_name, app_name, epoch, last_seq, version, interval_s, skew_ms, state, first_seen_at, last_seen_at)
-SELECT vps, app, 3, 1000, '0.1.0', 60, skew, '{"rss_kb": 13800, "pending": 0, "tail": {"streams": [{"path": "/var/log/app.log", "lag_bytes": 70}], "lag_bytes": 70}}',
+SELECT vps, app, 3, 1000, '0.1.0', 60, skew, '{"rss_kb": 13800, "pending": 0, "lost": 0, "tail": {"streams": [{"path": "/var/log/app.log", "lag_bytes": 70}], "lag_bytes": 70, "lag_s": 0}}'::jsonb ||
+	CASE vps || ' ' || app
+	WHEN 'fra-1 billing' THEN jsonb_build_object('pending', 2, 'last_outage', jsonb_build_object('samples', 312, 'since',
+		to_char(now() - interval '25 min', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 'until', to_char(now() - interval '17 min', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')))
+	WHEN 'fra-1 shop' THEN '{"pending": 14, "lost": 46, "outbox": {"bytes": 1204, "in_memory": true, "trouble": "/var/lib/observ/shop: No space left on device"},
+		"last_error": "cannot connect to db-1:5432: Connection refused", "tail": {"lag_bytes": 48211900, "lag_s": 214, "files": 12, "held": 1, "streams": [
+		{"path": "/opt/deployments/shop/current/log/app.log", "lag_bytes": 41000700, "lag_s": 214, "rotated": false},
+		{"path": "/opt/deployments/shop/current/log/app.log.1", "lag_bytes": 7211200, "lag_s": 190, "rotated": true}]}}'
+	WHEN 'nyc-2 worker' THEN '{"pending": 312}' ELSE '{}' END::jsonb,
 	now() - interval '40 days', now() - seen * interval '1 s'
 FROM (VALUES
 	('fra-1', 'shop', 12, 21), ('fra-1', 'billing', 8, 20), ('fra-1', 'search', 31, 22),
@@ -49,8 +57,14 @@ FROM (SELECT a.vps_name, a.app_name, u.url, s, a.last_seen_at - (180 - s) * inte
 		UNION ALL SELECT 'http://127.0.0.1:8000/pay/ready' WHERE a.app_name = 'billing') u) c;
 
 INSERT INTO gaps (timestamp, vps_name, app_name, stream_id, kind, lines, bytes, detail) VALUES
-	(now() - interval '3 h', 'fra-1', 'shop', 1, 'truncated', NULL, 18211, '/opt/deployments/shop/current/log/app.log was truncated before it was read'),
+	(now() - interval '40 min', 'fra-1', 'shop', 1, 'truncated', NULL, 18211, 'lines that were not read were cut off'),
+	(now() - interval '17 min', 'fra-1', 'shop', 0, 'outbox_full', 46, -1, 'samples that found no room while the database was away'),
+	(now() - interval '35 min', 'fra-1', 'billing', 2, 'line_cut', 1, 40112, 'a line of 302256 bytes was cut'),
+	(now() - interval '12 min', 'fra-1', 'billing', 2, 'line_cut', 1, 1200, 'a line of 263344 bytes was cut'),
 	(now() - interval '2 days', 'fra-1', 'billing', 2, 'line_cut', 1, 40112, 'a line of 302256 bytes was cut');
+INSERT INTO rejects (timestamp, vps_name, app_name, stream_id, stream_offset, sqlstate, reason, raw) VALUES
+	(now() - interval '44 min', 'fra-1', 'shop', 1, 100, '22P02', 'invalid input syntax for type json', '\x7b'),
+	(now() - interval '9 min', 'fra-1', 'shop', 1, 9000, '54000', 'string is too long for tsvector (1048600 bytes, max 1048575 bytes)', '\x7b');
 INSERT INTO log_streams (vps_name, app_name, stream_id, path, file_id, head_hash, tail_hash, position, finished, updated_at)
 SELECT vps_name, app_name, 1, '/opt/deployments/' || app_name || '/current/log/app.log', '8:1:' || vps_name, 'aa', 'bb', 1000000, false, last_seen_at FROM agents;
 """
@@ -96,6 +110,12 @@ def seed(database, lines=20000):
     database.query("SELECT setseed(0.42)")
     database.query(FLEET)
     seed_lines(database, lines)
+
+
+def refresh(database):
+    """Each agent was seen as long ago as when it was seeded, however long the tests have run."""
+    database.query("""UPDATE agents SET last_seen_at = last_seen_at + (now() - interval '40 days' - first_seen_at),
+        first_seen_at = now() - interval '40 days' WHERE first_seen_at < now() - interval '39 days'""")
 
 
 def seed_many(database, agents, apps_per_server=2):

@@ -1,6 +1,7 @@
 """The hub as people meet it: under lighttpd, as CGI and as FastCGI, on a private PostgreSQL."""
 import csv
 import io
+import json
 import os
 import re
 import socket
@@ -29,10 +30,16 @@ def fleet(cluster):
 
 
 @pytest.fixture(scope="module", params=["cgi", "fastcgi"])
-def hub(request, fleet, tmp_path_factory):
+def served(request, fleet, tmp_path_factory):
     server = Hub(tmp_path_factory.mktemp("hub"), fleet.url("hub"), request.param).start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def hub(served, fleet):
+    seed_fleet.refresh(fleet)
+    return served
 
 
 @pytest.fixture
@@ -321,6 +328,154 @@ def test_csv_lists_each_application(hub):
     assert hub.get("/healthz", format="csv").status == 400
 
 
+# ---- the state of delivery ---------------------------------------------------------------------
+
+@pytest.fixture
+def teller(fleet, other_hub):
+    """teller(state, seen_s=5, skew_ms=0, ...) -> the agent "odd" on "odd-1" as the page's JSON has it, and the page's words."""
+    hub = other_hub(fleet.url("hub"), "fastcgi")
+
+    def tell(state, seen_s=5, skew_ms=0, all_agents=False, **query):
+        fleet.query("""INSERT INTO agents (vps_name, app_name, epoch, version, interval_s, first_seen_at, last_seen_at, state, skew_ms)
+            VALUES ('odd-1', 'odd', 1, '0.1.0', 60, now(), now() - %s * interval '1 s', %s::jsonb, %s)
+            ON CONFLICT (vps_name, app_name) DO UPDATE SET last_seen_at = excluded.last_seen_at, state = excluded.state,
+                skew_ms = excluded.skew_ms""", seen_s, None if state is None else json.dumps(state), skew_ms)
+        data, page = hub.get("/servers/odd-1", format="json", **query), hub.get("/servers/odd-1", **query)
+        assert (data.status, page.status, hub.get("/").status) == (200, 200, 200), (state, hub.log()[-1000:])
+        agents = data.json["agents"]
+        return agents if all_agents else agents[0], " ".join(Markup(page.text.replace("<", " <")).text.split())
+
+    yield tell
+    for table in ("agents", "gaps", "rejects", "log_streams"):
+        fleet.query(f"DELETE FROM {table} WHERE vps_name = 'odd-1'")
+
+
+def ago(fleet, minutes):
+    """(as an agent writes it, as the page says it)"""
+    return fleet.query("""SELECT to_char(t, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), to_char(t, CASE WHEN t::date = (now() AT TIME ZONE 'UTC')::date
+        THEN 'HH24:MI' ELSE 'Mon DD HH24:MI' END) FROM (SELECT now() AT TIME ZONE 'UTC' - %s * interval '1 min' AS t) x""", minutes)[0]
+
+
+@pytest.mark.smoke
+def test_the_server_page_tells_how_delivery_goes(hub):
+    data, page = hub.get("/servers/fra-1", format="json").json, Markup(hub.get("/servers/fra-1").text).text
+    agents = {agent["app"]: agent for agent in data["agents"]}
+    shop = agents["shop"]
+    assert shop["lost"] == 46 and shop["any_lost"] and shop["pending"] == 14 and shop["lag_s"] == 214
+    assert [stream["lag_bytes"] for stream in shop["streams"]] == [41000700, 7211200]
+    assert not agents["billing"]["any_lost"] and agents["billing"]["outbox"] is None
+    for text in ["outbox: in memory only: /var/lib/observ/shop: No space left on device", "7.2 MB unread, 3 min behind",
+                 "app.log.1 (rotated)", "last error: cannot connect to db-1:5432: Connection refused", agents["billing"]["outage"]]:
+        assert text in page
+    assert re.fullmatch(r".*buffered .* to .*, 312 samples, 0 lost", agents["billing"]["outage"])
+    assert '<td class="num lost bad">46</td>' in hub.get("/servers/fra-1").text
+
+
+def test_an_outage_is_told_in_words(teller, fleet):
+    (since, at), (until, end) = ago(fleet, 12), ago(fleet, 4)
+    outage = {"since": since, "until": until, "samples": 312}
+    agent, page = teller({"lost": 0, "last_outage": outage})
+    if len(at) == len(end) == 5:                # all of it today
+        assert agent["outage"] == f"buffered {at} to {end}, 312 samples, 0 lost"
+    assert agent["outage"] in page and agent["buffering"] is None
+    assert teller({"lost": 7, "last_outage": outage})[0]["outage"].endswith("312 samples, 7 lost since the agent started")
+    assert teller({"lost": 7, "last_outage": {**outage, "lost": 3}})[0]["outage"].endswith("312 samples, 3 lost")
+    assert teller({"lost": 0, "last_outage": {**outage, "samples": 1}})[0]["outage"].endswith(", 1 sample, 0 lost")
+    assert teller({"last_outage": {"samples": 312, "since": since}})[0]["outage"] is None
+    old = {"since": "2024-02-29T14:02:00.5Z", "until": "2024-02-29T14:10:59Z", "samples": 5}
+    assert teller({"lost": 0, "last_outage": old})[0]["outage"] == "buffered Feb 29 14:02 to 14:10, 5 samples, 0 lost"
+
+
+def test_who_buffers_is_told_since_when(teller, fleet):
+    since, at = ago(fleet, 3)
+    assert teller({"pending": 312, "lost": 0, "buffering_since": since})[0]["buffering"] == f"buffering since {at}, 312 samples, 0 lost"
+    agent, page = teller({"pending": 312, "lost": 0}, seen_s=3600)
+    at = ago(fleet, 60)[1]
+    assert agent["state"] == "offline"
+    assert re.fullmatch(r"buffering or stopped since .*\d\d:\d\d, 312 samples, 0 lost", agent["buffering"]) and agent["buffering"] in page
+    assert "nothing refused, as far as the agents that are offline have told." in page
+    assert re.fullmatch(r"buffering or stopped since .*\d\d:\d\d", teller(None, seen_s=3600)[0]["buffering"])
+
+
+def test_a_clock_is_worth_a_word_from_a_second_on(teller):
+    assert teller({}, skew_ms=1000)[0]["clock"] is None
+    assert teller({}, skew_ms=-1500)[0]["clock"] == "1.5 s behind"
+    assert "clock 8.4 s ahead" in teller({}, skew_ms=8400)[1]
+    for skew in (2**63 - 1, -2**63, 9_000_000_000_000_000):
+        teller({"last_commit": "2026-01-01T00:00:00Z"}, skew_ms=skew)
+
+
+def test_the_state_of_an_older_agent_is_shown_as_far_as_it_goes(teller):
+    agent, page = teller({"rss_kb": 13800, "pending": 3, "tail": {"streams": [
+        {"path": "/var/log/app.log", "position": 5, "lag_bytes": 2000000, "rotated": False}], "lag_bytes": 2000000}})
+    assert agent["pending"] == 3 and agent["lag_bytes"] == 2000000 and agent["lost"] is None and agent["lag_s"] is None
+    assert "2.0 MB unread: /var/log/app.log" in page and "null" not in page
+    assert teller({}) and teller(None)[0]["pending"] is None
+
+
+def test_the_last_commit_is_when_a_position_moved(teller, fleet):
+    teller(None)
+    fleet.query("""INSERT INTO log_streams (vps_name, app_name, stream_id, path, file_id, head_hash, tail_hash, position, finished, updated_at)
+        VALUES ('odd-1', 'odd', 1, 'outbox', 'x', '', '', 1, false, now() - interval '100 s')""")
+    assert 100 <= teller(None)[0]["committed_s"] < 110
+    assert teller({"last_commit": ago(fleet, 0.5)[0]})[0]["committed_s"] < 60
+    assert teller({"last_commit": "2099-01-01T00:00:00Z"})[0]["committed_s"] <= 20, "no later than it was seen"
+
+
+ODD = [None, "x", "", [], {}, [[1]], {"a": {"b": 1}}, True, -1, 1.5, 10**30, "1e9", "null", "<b>", "2026-02-31T00:00:00Z", "2026-11-24T25:61:00Z",
+       "2026-11-24", "infinity", "\u202e", "x" * 3000]
+
+
+def state_with(odd):
+    return {"pending": odd, "lost": odd, "rss_kb": odd, "last_error": odd, "last_commit": odd, "buffering_since": odd,
+            "outbox": {"bytes": odd, "in_memory": odd, "trouble": odd},
+            "last_outage": {"since": odd, "until": odd, "samples": odd, "lost": odd},
+            "tail": {"lag_bytes": odd, "lag_s": odd, "streams": [odd, {"path": odd, "lag_bytes": odd, "lag_s": odd, "rotated": odd}]}}
+
+
+def test_no_state_breaks_the_server_page(teller, fleet):
+    states = [*ODD, *map(state_with, ODD), *({"tail": odd, "outbox": odd, "last_outage": odd} for odd in ODD), [state_with(1)] * 3,
+              {"tail": {"streams": [{"path": f"/{i}", "lag_bytes": i} for i in range(20000)]}}, {"last_error": "e" * 1000000}]
+    states = [*map(json.dumps, states), '{"pending": 1e100000, "tail": {"lag_bytes": 1e-16000}}', "[" * 3000 + "]" * 3000,
+              '{"tail": {"streams": ' + "[" * 3000 + "]" * 3000 + "}}"]
+    for i, state in enumerate(states):
+        fleet.query("""INSERT INTO agents (vps_name, app_name, epoch, version, interval_s, first_seen_at, last_seen_at, state)
+            VALUES ('odd-1', %s, 1, '0.1.0', 60, now(), now() - %s * interval '1 s', %s)""", f"app-{i}", i % 2 * 3600, state)
+    agents, page = teller(None, all_agents=True)
+    assert len(agents) == len(states) + 1
+    assert not re.search(r"\b(null|nan|infinity) ", re.sub(r"(error|outbox): \w+", "", page), re.IGNORECASE)
+    for agent in agents:
+        state = states[int(agent["app"][4:])] if agent["app"] != "odd" else None
+        for name in ("pending", "lost", "lag_bytes", "lag_s", "rss_kb", "outbox_bytes"):
+            assert agent[name] is None or 0 <= agent[name] < 10**15 and int(agent[name]) == agent[name], (name, state)
+        assert all(len(stream["path"]) <= 300 for stream in agent["streams"] or []) and len(agent["streams"] or []) <= 5
+        assert len(agent["last_error"] or "") <= 500
+        assert agent["outage"] is None, "no odd state has two real times"
+
+
+def test_gaps_are_summed_by_kind_over_the_range(teller, fleet):
+    assert "Nothing lost in this range, and nothing refused." in teller({})[1]
+    fleet.query("""INSERT INTO gaps (timestamp, vps_name, app_name, stream_id, kind, lines, bytes, detail) VALUES
+        (now() - interval '40 min', 'odd-1', 'odd', 1, 'flood', 1000, 90000, 'first'),
+        (now() - interval '20 min', 'odd-1', 'odd', 2, 'flood', 234, 10000, 'second'),
+        (now() - interval '10 min', 'odd-1', 'odd', 1, 'truncated', NULL, 700, NULL),
+        (now() - interval '30 min', 'odd-1', 'odd', 1, 'truncated', 3, -1, 'older'),
+        (now() - interval '50 min', 'odd-1', 'odd', 0, 'outbox_full', 46, -1, 'no room'),
+        (now() - interval '3 h', 'odd-1', 'odd', 1, 'flood', 5000, 5000, 'earlier'),
+        (now() - interval '5 min', 'odd-1', 'odd', 1, repeat('<k>', 60), 9223372036854775807, 9223372036854775807, repeat('d', 9000)),
+        (now() - interval '6 min', 'odd-1', 'odd', 1, repeat('<k>', 60), 9223372036854775807, 9223372036854775807, '')""")
+    fleet.query("""INSERT INTO rejects (timestamp, vps_name, app_name, sqlstate, reason, raw) VALUES
+        (now() - interval '9 min', 'odd-1', 'odd', '54000', 'too long a string', 'x'), (now() - interval '19 min', 'odd-1', 'odd', '22P02', 'older', 'x'),
+        (now() - interval '2 days', 'odd-1', 'odd', NULL, NULL, NULL)""")
+    _, page = teller({})
+    assert "flood odd second" in page and "1,234 lines 100 kB" in page
+    assert "truncated odd" in page and "3+ lines 700 B+" in page
+    assert "outbox full odd no room 1 46 samples" in page
+    assert "rejects odd too long a string 54000 2 0 rows" in page
+    assert "null" not in page and "Nothing lost" not in page
+    assert "6,234 lines 105 kB" in teller({}, range="6h")[1]
+
+
 # ---- the protocol ------------------------------------------------------------------------------
 
 def test_head_is_get_without_the_body(hub):
@@ -465,6 +620,8 @@ def test_the_server_page_reads_the_state_of_a_real_agent(db, make_agent, other_h
     db.wait("SELECT count(*) = 1 FROM agents WHERE state IS NOT NULL")
     agent, = other_hub(db.url("postgres")).get("/servers/test", format="json").json["agents"]
     assert agent["rss_kb"] > 1000 and agent["lag_bytes"] >= 0 and agent["last_error"] is None
+    assert agent["lost"] == 0 and not agent["any_lost"] and agent["pending"] >= 0
+    assert 0 <= agent["seen_s"] <= agent["committed_s"] < 60 and agent["buffering"] is None
 
 
 def test_nothing_is_left_in_the_database(hub, fleet):
