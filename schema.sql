@@ -78,6 +78,13 @@ BEGIN
 			WHERE d.datname = db AND s.setrole = 0 AND path = ANY (s.setconfig)) THEN
 		EXECUTE format('ALTER DATABASE %I SET search_path = observ, public', db);
 	END IF;
+	-- An agent whose line is cut in the middle of a batch leaves a session that holds its row lock.
+	IF NOT EXISTS (SELECT FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+			WHERE d.datname = db AND s.setrole = 0 AND s.setconfig::text ~ 'tcp_keepalives_idle=') THEN
+		EXECUTE format('ALTER DATABASE %I SET tcp_keepalives_idle = 15', db);
+		EXECUTE format('ALTER DATABASE %I SET tcp_keepalives_interval = 5', db);
+		EXECUTE format('ALTER DATABASE %I SET tcp_keepalives_count = 3', db);
+	END IF;
 	IF has_database_privilege('observ_agent', db, 'TEMPORARY') THEN
 		EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', db);
 	END IF;
@@ -122,7 +129,7 @@ CREATE TABLE IF NOT EXISTS agent_roles (
 CREATE TABLE IF NOT EXISTS agents (
 	vps_name text NOT NULL,
 	app_name text NOT NULL,
-	epoch bigint NOT NULL,                          -- which process is the agent: the newest wins
+	epoch bigint NOT NULL,                          -- one more at each hello: only the newest connection may push
 	last_seq bigint NOT NULL DEFAULT 0,             -- the last batch committed
 	version text,
 	interval_s int,
@@ -130,6 +137,7 @@ CREATE TABLE IF NOT EXISTS agents (
 	state jsonb,
 	first_seen_at timestamptz NOT NULL,
 	last_seen_at timestamptz NOT NULL,              -- by the database's clock
+	process bigint,                                 -- who has the epoch: a random number, made when an agent starts
 	PRIMARY KEY (vps_name, app_name)
 ) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 
@@ -365,6 +373,9 @@ BEGIN
 			EXECUTE format('ALTER TABLE %I ADD COLUMN %I double precision', t, c);
 		END LOOP;
 	END LOOP;
+	IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'agents'::regclass AND attname = 'process') THEN
+		ALTER TABLE agents ADD COLUMN process bigint;
+	END IF;
 
 	IF NOT EXISTS (SELECT FROM schema_version) THEN
 		INSERT INTO retention_policy (kind, keep) VALUES
@@ -408,9 +419,12 @@ END
 $$;
 
 -- ---- agent functions: registration ---------------------------------------------------------
--- The row lock makes a newcomer wait until a transaction of its predecessor has ended.
-CREATE OR REPLACE FUNCTION agent_hello(p_vps text, p_app text, p_epoch bigint, p_version text, p_interval_s int,
-	p_clock timestamptz)
+-- The row lock makes a newcomer wait until a transaction of its predecessor has ended. Each hello
+-- gives a new epoch, so nothing that an earlier connection still has under way can commit after it.
+-- p_epoch: of the process's last hello, NULL when it has had no answer yet.
+DROP FUNCTION IF EXISTS agent_hello(text, text, bigint, text, int, timestamptz);
+CREATE OR REPLACE FUNCTION agent_hello(p_vps text, p_app text, p_process bigint, p_epoch bigint, p_version text,
+	p_interval_s int, p_clock timestamptz)
 RETURNS TABLE (epoch bigint, last_seq bigint, server_time timestamptz, schema_version int)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -418,30 +432,31 @@ DECLARE
 	v_arrived timestamptz := clock_timestamp();
 	v_now timestamptz;
 	v_epoch bigint;
+	v_process bigint;
 	v_seq bigint;
 	v_schema int;
 BEGIN
 	PERFORM check_writer(p_vps, p_app);
-	IF NOT isfinite(p_clock) OR p_interval_s NOT BETWEEN 1 AND 86400 OR p_epoch < 1 THEN
-		RAISE EXCEPTION 'clock, interval or epoch out of range' USING ERRCODE = '22023';
+	IF NOT isfinite(p_clock) OR p_interval_s NOT BETWEEN 1 AND 86400 OR p_epoch NOT BETWEEN 1 AND 1::bigint << 62 OR
+	   p_process IS NULL THEN
+		RAISE EXCEPTION 'clock, interval, process or epoch out of range' USING ERRCODE = '22023';
 	END IF;
 	LOOP
-		SELECT a.epoch, a.last_seq INTO v_epoch, v_seq FROM agents a
+		SELECT a.epoch, a.process, a.last_seq INTO v_epoch, v_process, v_seq FROM agents a
 			WHERE a.vps_name = p_vps AND a.app_name = p_app FOR UPDATE;
 		EXIT WHEN FOUND;
-		-- A database made anew while agents run knows no epoch: the agent's own is as good as any.
-		INSERT INTO agents (vps_name, app_name, epoch, first_seen_at, last_seen_at)
-			VALUES (p_vps, p_app, coalesce(p_epoch, 0), v_arrived, v_arrived)
+		INSERT INTO agents (vps_name, app_name, epoch, process, first_seen_at, last_seen_at)
+			VALUES (p_vps, p_app, 0, p_process, v_arrived, v_arrived)
 			ON CONFLICT (vps_name, app_name) DO NOTHING;
 	END LOOP;
-	-- Newer than the stored one: a failover or a restore has forgotten the hello in which it was given out.
-	IF p_epoch < v_epoch THEN
+	-- An epoch newer than the stored one: a failover or a restore has forgotten the hello that gave it.
+	IF v_process IS DISTINCT FROM p_process AND p_epoch <= v_epoch THEN
 		RAISE EXCEPTION 'another agent took over "%" on "%": epoch is %, not %', p_app, p_vps, v_epoch, p_epoch
 			USING ERRCODE = 'OB001';
 	END IF;
-	v_epoch := coalesce(p_epoch, v_epoch + 1);
+	v_epoch := greatest(v_epoch, p_epoch) + 1;
 	v_now := clock_timestamp();             -- later than v_arrived by the wait for the lock
-	UPDATE agents a SET epoch = v_epoch, version = left(p_version, 200), interval_s = p_interval_s,
+	UPDATE agents a SET epoch = v_epoch, process = p_process, version = left(p_version, 200), interval_s = p_interval_s,
 		skew_ms = round(extract(epoch FROM p_clock - v_arrived) * 1000)::bigint, last_seen_at = v_now
 		WHERE a.vps_name = p_vps AND a.app_name = p_app;
 	SELECT max(s.version) INTO v_schema FROM schema_version s;
@@ -457,8 +472,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp 
 BEGIN
 	PERFORM check_writer(p_vps, p_app);
 	IF NOT EXISTS (SELECT FROM agents a WHERE a.vps_name = p_vps AND a.app_name = p_app AND a.epoch = p_epoch) THEN
-		RAISE EXCEPTION 'another agent took over "%" on "%": epoch % is not current', p_app, p_vps, p_epoch
-			USING ERRCODE = 'OB001';
+		RAISE EXCEPTION 'epoch % of "%" on "%" is not current', p_epoch, p_app, p_vps USING ERRCODE = 'OB002';
 	END IF;
 	RETURN QUERY SELECT s.stream_id, s.path, s.file_id, s.head_hash, s.tail_hash, s."position", s.finished FROM log_streams s
 		WHERE s.vps_name = p_vps AND s.app_name = p_app AND NOT s.finished
@@ -469,7 +483,7 @@ BEGIN
 END
 $$;
 
--- Begins every batch: takes the row lock, fences off older processes and batches already committed.
+-- Begins every batch: takes the row lock, fences off older connections and batches already committed.
 CREATE OR REPLACE FUNCTION push_open(p_vps text, p_app text, p_epoch bigint, p_seq bigint, p_state jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
@@ -480,9 +494,9 @@ BEGIN
 	PERFORM check_writer(p_vps, p_app);
 	SELECT epoch, last_seq INTO v_epoch, v_seq FROM agents
 		WHERE vps_name = p_vps AND app_name = p_app FOR UPDATE;
+	-- Whose epoch is current is what hello says.
 	IF v_epoch IS DISTINCT FROM p_epoch THEN
-		RAISE EXCEPTION 'another agent took over "%" on "%": epoch is %, not %', p_app, p_vps, v_epoch, p_epoch
-			USING ERRCODE = 'OB001';
+		RAISE EXCEPTION 'the epoch of "%" on "%" is %, not %', p_app, p_vps, v_epoch, p_epoch USING ERRCODE = 'OB002';
 	END IF;
 	IF p_seq IS DISTINCT FROM v_seq + 1 THEN
 		RAISE EXCEPTION 'batch % does not follow batch %', p_seq, v_seq USING ERRCODE = 'OB002';
@@ -959,8 +973,8 @@ CREATE OR REPLACE VIEW v_checks AS SELECT "timestamp" AS "time", c.* FROM health
 CREATE OR REPLACE VIEW v_logs AS SELECT "timestamp" AS "time", id, "timestamp", vps_name, app_name, level, logger, message,
 	context, stream_id, stream_offset, received_at, search FROM log_entries;
 CREATE OR REPLACE VIEW v_gaps AS SELECT "timestamp" AS "time", g.* FROM gaps g;
-CREATE OR REPLACE VIEW v_agents AS SELECT last_seen_at AS "time", a.*,
-	now() - last_seen_at <= make_interval(secs => greatest(60, 3 * coalesce(interval_s, 60))) AS online FROM agents a;
+CREATE OR REPLACE VIEW v_agents AS SELECT last_seen_at AS "time", vps_name, app_name, epoch, last_seq, version, interval_s,
+	skew_ms, state, first_seen_at, last_seen_at, now() - last_seen_at <= make_interval(secs => greatest(60, 3 * coalesce(interval_s, 60))) AS online FROM agents a;
 
 -- ---- rights -----------------------------------------------------------------------------
 REVOKE ALL ON ALL ROUTINES IN SCHEMA observ FROM PUBLIC;

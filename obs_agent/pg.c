@@ -10,10 +10,13 @@
 #include "../common/cleanup.h"
 #include "../common/clock.h"
 #include "pg_call.h"
+#include "pg_connect.h"
 #include "pg_verdict.h"
 
 enum {
+	CLOCK_SET_S = 2,                /* the wall clock went another way than the monotonic one by so much */
 	DEADLINE_S = 15,                /* without any progress, for each step */
+	LOOK_S = 2,                     /* how often progress is looked for */
 	SCHEMA_VERSION_MIN = 1,
 	JSON_PARAMS_MAX = 16 << 20,     /* all rows of a batch that are not log lines */
 };
@@ -26,16 +29,22 @@ struct pg {
 	struct logcore *log;
 	const struct pg_events *events;
 	void *data;
+	struct pg_connect *connect;
 	PGconn *conn;
 	sd_event_source *io;
-	sd_event_source *timer;         /* deadline of the phase, or the next attempt */
+	uint32_t watched;               /* what it waits for */
+	sd_event_source *timer;         /* looks for progress, or the next attempt */
+	int64_t progress_us;            /* monotonic: the last time that something moved */
 	enum phase phase;
-	int64_t epoch;                  /* 0: this process has not said hello yet */
+	int64_t process;                /* a random number: who says hello */
+	int64_t epoch;                  /* of the last hello, 0: there was none yet */
 	int64_t skew_us;
+	int64_t clock_us;               /* wall clock minus monotonic, at hello */
 	int failures;                   /* since the last commit */
 	int unsent;                     /* bytes that the kernel held when it was last looked at */
 	struct buf json;                /* parameters made for one call */
 	struct err first_error;         /* of the pipeline that is being read */
+	char sqlstate[6];               /* its code, "" when the server gave none */
 	enum pg_verdict verdict;
 	struct pg_hello hello;
 	struct position *streams;
@@ -56,10 +65,11 @@ static void arm(struct pg *p, int64_t in_us)
 static void enter(struct pg *p, enum phase phase)
 {
 	p->phase = phase;
-	if (phase == PHASE_READY)
+	if (phase == PHASE_READY || phase == PHASE_CONNECTING)          /* pg_connect has deadlines of its own */
 		sd_event_source_set_enabled(p->timer, SD_EVENT_OFF);
 	else
-		arm(p, DEADLINE_S * US_PER_S);
+		arm(p, LOOK_S * US_PER_S);
+	p->progress_us = mono_us();
 }
 
 static void drop_connection(struct pg *p)
@@ -75,7 +85,7 @@ static void fail(struct pg *p, enum pg_verdict verdict, bool slow, const struct 
 	enter(p, PHASE_WAITING);
 	arm(p, pg_backoff_us(verdict, slow, p->failures));
 	p->failures++;
-	p->events->lost(p->data, verdict, e);
+	p->events->lost(p->data, verdict, p->sqlstate, e);
 }
 
 static void fail_connection(struct pg *p, bool slow, const char *what)
@@ -91,75 +101,38 @@ static void fail_connection(struct pg *p, bool slow, const char *what)
 	fail(p, PG_RETRY, slow, &e);
 }
 
-/* A server that refuses says why, but libpq hands on its words only. */
-static void fail_connecting(struct pg *p)
-{
-	struct err e;
-	char msg[ERR_MSG_MAX / 2], state[6];
-	const char *hint;
-	enum pg_verdict verdict = pg_judge(pg_state_in(PQerrorMessage(p->conn), state), &hint);
-
-	pg_one_line(PQerrorMessage(p->conn), msg, sizeof msg);
-	err_set(&e, ECONNABORTED, "connect: %s%s%s", msg, hint ? "; " : "", hint ? hint : "");
-	fail(p, verdict, false, &e);
-}
-
 /* ---- connecting ---- */
 
-/* Which socket is waited for, and for what. libpq may change the socket while it
- * tries one address after the other. */
 static void watch(struct pg *p, uint32_t events)
 {
-	int fd = PQsocket(p->conn);
-
-	if (p->io && sd_event_source_get_io_fd(p->io) == fd) {
-		sd_event_source_set_io_events(p->io, events);
+	if (p->io && p->watched == events)
 		return;
-	}
-	p->io = sd_event_source_disable_unref(p->io);
-	if (fd >= 0 && sd_event_add_io(p->loop, &p->io, fd, events, on_io, p) >= 0)
-		sd_event_source_set_description(p->io, "postgresql");
-}
-
-static void ignore_notice(void *data, const char *message)
-{
-	(void)data;
-	(void)message;
-}
-
-static void start_connecting(struct pg *p)
-{
-	/* What stands before "dbname" gives way to what the URL says. */
-	const char *const keys[] = { "fallback_application_name", "client_encoding", "keepalives_idle",
-				     "keepalives_interval", "tcp_user_timeout", "gssencmode", "dbname", NULL };
-	const char *const values[] = { "obs_agent", "UTF8", "90", "10", "15000", "disable",
-				       p->config->postgres_url, NULL };
-
-	p->conn = PQconnectStartParams(keys, values, 1);
-	enter(p, PHASE_CONNECTING);
-	if (!p->conn || PQstatus(p->conn) == CONNECTION_BAD) {
-		fail_connecting(p);
-		return;
-	}
-	PQsetNoticeProcessor(p->conn, ignore_notice, NULL);
-	PQsetErrorVerbosity(p->conn, PQERRORS_VERBOSE);         /* for the SQLSTATE of a refusal */
-	watch(p, EPOLLOUT);
+	p->io = pg_watch(p->loop, p->io, p->conn, events, on_io, p);
+	p->watched = events;
 }
 
 static void say_hello(struct pg *p);
 
-static void go_on_connecting(struct pg *p)
+static void on_up(void *data, PGconn *conn)
 {
-	PostgresPollingStatusType status = PQconnectPoll(p->conn);
+	struct pg *p = data;
 
-	/* libpq may close its socket and open the next one under the same number. */
-	p->io = sd_event_source_disable_unref(p->io);
-	if (status == PGRES_POLLING_FAILED)
-		fail_connecting(p);
-	else if (status == PGRES_POLLING_OK)
-		say_hello(p);
-	else
-		watch(p, status == PGRES_POLLING_READING ? EPOLLIN : EPOLLOUT);
+	p->conn = conn;
+	say_hello(p);
+}
+
+static void on_failed(void *data, const struct pg_failure *f)
+{
+	struct pg *p = data;
+
+	memcpy(p->sqlstate, f->sqlstate, sizeof p->sqlstate);
+	fail(p, f->verdict, f->slow, &f->e);
+}
+
+static void start_connecting(struct pg *p)
+{
+	enter(p, PHASE_CONNECTING);
+	pg_connect_start(p->connect);
 }
 
 /* ---- sending ---- */
@@ -186,6 +159,7 @@ static void flush(struct pg *p)
 static void send_pipeline(struct pg *p, enum phase phase, bool queued)
 {
 	p->first_error.code = 0;
+	p->sqlstate[0] = '\0';
 	p->verdict = PG_RETRY;
 	if (!queued || !PQpipelineSync(p->conn)) {
 		fail_connection(p, false, "send");
@@ -201,7 +175,7 @@ static void say_hello(struct pg *p)
 
 	free(p->streams);
 	p->streams = NULL;
-	send_pipeline(p, PHASE_HELLO, ok && pg_call_hello(p->conn, p->config, p->epoch));
+	send_pipeline(p, PHASE_HELLO, ok && pg_call_hello(p->conn, p->config, p->process, p->epoch));
 }
 
 /* The second half of hello: the streams are asked for under the epoch just got. */
@@ -222,6 +196,7 @@ static void take_hello(struct pg *p, const PGresult *r)
 	p->epoch = pg_number(r, 0, 0);
 	p->hello.last_seq = pg_number(r, 0, 1);
 	p->skew_us = pg_number(r, 0, 2) - wall_us();
+	p->clock_us = wall_us() - mono_us();
 	if (pg_number(r, 0, 3) < SCHEMA_VERSION_MIN)
 		logcore_warning(p->log, "the schema is older than this agent; run schema.sql of this version",
 				logcore_kv("schema_version", pg_number(r, 0, 3)),
@@ -240,6 +215,7 @@ static void note_error(struct pg *p, const PGresult *r)
 		return;
 	pg_one_line(primary ? primary : PQresultErrorMessage(r), msg, sizeof msg);
 	p->verdict = pg_judge(state, &hint);
+	snprintf(p->sqlstate, sizeof p->sqlstate, "%s", state ? state : "");
 	err_set(&p->first_error, EPROTO, "%s (SQLSTATE %s)%s%s", msg, state ? state : "unknown",
 		hint ? "; " : "", hint ? hint : "");
 }
@@ -312,8 +288,7 @@ static bool read_results(struct pg *p)
 
 static void go_on_talking(struct pg *p, uint32_t revents)
 {
-	if (p->phase != PHASE_READY)
-		arm(p, DEADLINE_S * US_PER_S);          /* there is progress */
+	p->progress_us = mono_us();
 	if (revents & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
 		if (!PQconsumeInput(p->conn)) {
 			fail_connection(p, false, p->phase == PHASE_READY ? "idle" : "receive");
@@ -341,36 +316,33 @@ static int on_io(sd_event_source *s, int fd, uint32_t revents, void *data)
 
 	(void)s;
 	(void)fd;
-	if (p->phase == PHASE_CONNECTING)
-		go_on_connecting(p);
-	else
-		go_on_talking(p, revents);
+	go_on_talking(p, revents);
 	return 0;
 }
 
 /* The kernel takes a whole batch at once and sends it over a slow line for minutes,
  * in which nothing happens that wakes us: that it holds less than before is progress. */
-static bool still_sending(struct pg *p)
+static bool still_moving(struct pg *p)
 {
 	int before = p->unsent;
 
-	if (p->phase != PHASE_SENDING)
-		return false;
 	p->unsent = unsent(p);
-	return p->unsent < before;
+	if (p->unsent < before)
+		p->progress_us = mono_us();
+	return mono_us() - p->progress_us < DEADLINE_S * US_PER_S;
 }
 
 static int on_timer(sd_event_source *s, uint64_t usec, void *data)
 {
-	static const char *const phases[] = { "wait", "connect", "hello", "idle", "commit" };
+	static const char *const phases[] = { [PHASE_HELLO] = "hello", [PHASE_SENDING] = "commit" };
 	struct pg *p = data;
 
 	(void)s;
 	(void)usec;
 	if (p->phase == PHASE_WAITING)
 		start_connecting(p);
-	else if (still_sending(p))
-		arm(p, DEADLINE_S * US_PER_S);
+	else if (still_moving(p))
+		arm(p, LOOK_S * US_PER_S);
 	else
 		fail_connection(p, true, phases[p->phase]);
 	return 0;
@@ -381,17 +353,22 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *data)
 int pg_new(sd_event *loop, const struct config *c, struct logcore *log, int64_t spread_us,
 	   const struct pg_events *events, void *data, struct pg **ret, struct err *e)
 {
+	static const struct pg_connect_events connect_events = { on_up, on_failed };
 	struct pg *p = calloc(1, sizeof *p);
 	int r;
 
 	if (!p)
 		return err_set(e, ENOMEM, "out of memory for the database connection");
 	*p = (struct pg){ .loop = loop, .config = c, .log = log, .events = events, .data = data,
-			  .json = BUF(JSON_PARAMS_MAX) };
+			  .json = BUF(JSON_PARAMS_MAX), .process = pg_random_below(INT64_MAX) };
 	r = sd_event_add_time_relative(loop, &p->timer, CLOCK_MONOTONIC, 0, 10 * US_PER_MS, on_timer, p);
+	if (r < 0)
+		r = err_set(e, -r, "cannot make a timer: %s", strerror(-r));
+	else
+		r = pg_connect_new(loop, c->postgres_url, &connect_events, p, &p->connect, e);
 	if (r < 0) {
 		pg_free(p);
-		return err_set(e, -r, "cannot make a timer: %s", strerror(-r));
+		return r;
 	}
 	enter(p, PHASE_WAITING);
 	arm(p, pg_random_below(spread_us));
@@ -404,6 +381,7 @@ void pg_free(struct pg *p)
 	if (!p)
 		return;
 	drop_connection(p);
+	pg_connect_free(p->connect);
 	sd_event_source_disable_unref(p->timer);
 	free(p->streams);
 	buf_free(&p->json);
@@ -422,6 +400,14 @@ void pg_reconnect(struct pg *p)
 	drop_connection(p);
 	enter(p, PHASE_WAITING);
 	arm(p, 0);
+}
+
+bool pg_clock_was_set(struct pg *p)
+{
+	if (llabs(wall_us() - mono_us() - p->clock_us) < CLOCK_SET_S * US_PER_S)
+		return false;
+	pg_reconnect(p);
+	return true;
 }
 
 int64_t pg_skew_us(const struct pg *p)

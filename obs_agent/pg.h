@@ -3,8 +3,8 @@
  *
  * Owns connecting, the hello that tells where the database stands, sending a
  * batch as one transaction, deadlines and back-off. Promises never to block the
- * loop after the name of the server is resolved, and never to guess: after any
- * failure the connection is dropped, and the next hello says what was committed.
+ * loop, and never to guess: after any failure the connection is dropped, and the
+ * next hello says what was committed.
  * Leaves out which batch is sent when (deliver.h).
  */
 #ifndef OBS_AGENT_PG_H
@@ -24,14 +24,15 @@ struct pg;
 /* What the database says when a connection is up. */
 struct pg_hello {
 	int64_t last_seq;               /* of the last batch that was committed */
-	const struct position *streams; /* unfinished streams; `to` is the committed position */
+	struct position *streams;       /* `to` is the committed position; the receiver may reorder them */
 	size_t n_streams;
 };
 
 struct pg_events {
 	void (*ready)(void *data, const struct pg_hello *hello);
 	void (*committed)(void *data);
-	void (*lost)(void *data, enum pg_verdict verdict, const struct err *e);
+	/* `sqlstate`: the server's, "" when it did not answer. */
+	void (*lost)(void *data, enum pg_verdict verdict, const char *sqlstate, const struct err *e);
 };
 
 /* Begin to connect, after a random part of `spread_us` (a fleet that restarts
@@ -50,6 +51,10 @@ void pg_send(struct pg *p, struct batch *b, struct text state);
 /* Say hello again on a new connection; ready() or lost() follows. The fate of a batch on
  * its way is what ready() says. */
 void pg_reconnect(struct pg *p);
+
+/* Was the wall clock set since hello? Then a new hello is under way, which tells the
+ * database how far off it is now. */
+bool pg_clock_was_set(struct pg *p);
 
 /* Server clock minus ours at the last hello, microseconds. */
 int64_t pg_skew_us(const struct pg *p);

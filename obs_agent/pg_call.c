@@ -12,6 +12,7 @@ EMBED(sql_hello, "obs_agent/sql/hello.sql");
 EMBED(sql_streams, "obs_agent/sql/streams.sql");
 EMBED(sql_push, "obs_agent/sql/push.sql");
 EMBED(sql_push_logs, "obs_agent/sql/push_logs.sql");
+EMBED(sql_push_rejects, "obs_agent/sql/push_rejects.sql");
 
 enum { PARAMS_MAX = 10 };
 
@@ -50,14 +51,16 @@ static bool queue(PGconn *conn, const char *sql, const struct call *c)
 	return PQsendQueryParams(conn, sql, c->n, NULL, c->value, c->length, c->binary ? c->format : NULL, 0) == 1;
 }
 
-bool pg_call_hello(PGconn *conn, const struct config *config, int64_t epoch)
+bool pg_call_hello(PGconn *conn, const struct config *config, int64_t process, int64_t epoch)
 {
 	struct call c = call(config);
-	char epoch_text[24], interval[24], now[RFC3339_SIZE];
+	char process_text[24], epoch_text[24], interval[24], now[RFC3339_SIZE];
 
+	snprintf(process_text, sizeof process_text, "%" PRId64, process);
 	snprintf(epoch_text, sizeof epoch_text, "%" PRId64, epoch);
 	snprintf(interval, sizeof interval, "%" PRId64, config->interval_us / US_PER_S);
 	format_rfc3339(now, wall_us());
+	param_text(&c, process_text);
 	param_text(&c, epoch ? epoch_text : NULL);
 	param_text(&c, OBSERV_VERSION);
 	param_text(&c, interval);
@@ -129,12 +132,26 @@ static bool queue_logs(PGconn *conn, struct call c, struct batch *b, struct buf 
 	return queue(conn, sql_push_logs, &c);
 }
 
+static bool queue_rejects(PGconn *conn, struct call c, const struct batch *b, struct buf *json)
+{
+	size_t at;
+
+	if (b->n_rejects == 0)
+		return true;
+	buf_reset(json);
+	if (!add_rows(json, &b->rejects, b->n_rejects, &at))
+		return false;
+	param_text(&c, json->data);
+	return queue(conn, sql_push_rejects, &c);
+}
+
 bool pg_call_push(PGconn *conn, const struct config *config, int64_t epoch, struct batch *b, struct text state,
 		  struct buf *room)
 {
 	struct call c = call(config);
 
-	return queue_push(conn, c, epoch, b, state, room) && queue_logs(conn, c, b, room);
+	return queue_push(conn, c, epoch, b, state, room) && queue_logs(conn, c, b, room) &&
+	       queue_rejects(conn, c, b, room);
 }
 
 /* ---- answers ---- */

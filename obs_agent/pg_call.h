@@ -13,8 +13,8 @@
 #include "batch.h"
 #include "config.h"
 
-/* epoch 0: a process that says hello for the first time. */
-bool pg_call_hello(PGconn *conn, const struct config *config, int64_t epoch);
+/* `process`: who we are; `epoch`: of our last hello, 0 when there was no answer to one yet. */
+bool pg_call_hello(PGconn *conn, const struct config *config, int64_t process, int64_t epoch);
 bool pg_call_streams(PGconn *conn, const struct config *config, int64_t epoch);
 
 /* A whole batch; `room` is used for the parameters until the call returns. */

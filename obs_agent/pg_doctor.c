@@ -50,8 +50,9 @@ static int report(const PGresult *r, FILE *out)
 
 int pg_doctor(const struct config *c, FILE *out)
 {
-	const char *const keys[] = { "connect_timeout", "fallback_application_name", "gssencmode", "dbname", NULL };
-	const char *const values[] = { "10", "obs_agent doctor", "disable", c->postgres_url, NULL };
+	const char *const keys[] = { "connect_timeout", "fallback_application_name", "gssencmode",
+				     "target_session_attrs", "dbname", NULL };
+	const char *const values[] = { "10", "obs_agent doctor", "disable", "read-write", c->postgres_url, NULL };
 	CLEANUP(finish_p) PGconn *conn = PQconnectdbParams(keys, values, 1);
 	CLEANUP(clear_p) PGresult *r = NULL;
 	char masked[400], error[500];

@@ -7,9 +7,13 @@
 
 enum {
 	RETRY_FIRST_MS = 500,
-	RETRY_CAP_MS = 2000,            /* an attempt that is refused at once costs little */
-	SLOW_CAP_MS = 60000,            /* one that runs into its deadline costs more */
+	BUSY_FIRST_MS = 4000,
+	RETRY_CAP_MS = 1200,            /* an attempt that is refused at once costs little */
+	SLOW_CAP_MS = 8000,             /* one that runs into its deadline took long enough */
+	BUSY_CAP_MS = 15000,            /* a fleet comes back to a server with few connections */
+	MOVED_CAP_MS = 60000,
 	WAIT_MS = 60000,
+	HALVINGS_MAX = 16,              /* of a batch, until a row that is refused is alone */
 };
 
 static const struct {
@@ -23,7 +27,10 @@ static const struct {
 	{ "22", PG_DATA, NULL },
 	{ "23502", PG_DATA, NULL },
 	{ "23514", PG_DATA, NULL },
-	{ "54000", PG_DATA, NULL },
+	{ "54", PG_DATA, NULL },
+	{ "53200", PG_TOO_MUCH, "the database server is out of memory" },
+	{ "57014", PG_TOO_MUCH, NULL },
+	{ "53300", PG_BUSY, "the database server has no connection left: raise max_connections or put PgBouncer before it" },
 	{ "28", PG_WAIT, "check the role and password in postgres_url" },
 	{ "42501", PG_WAIT, "the role may not do this: enroll this server (SELECT * FROM enroll('NAME')) or grant observ_agent" },
 	{ "42883", PG_WAIT, "the schema is older or newer than this agent: run schema.sql of this version" },
@@ -87,12 +94,26 @@ int64_t pg_random_below(int64_t limit)
 	return limit > 0 ? (int64_t)(r % (uint64_t)limit) : 0;
 }
 
+/* The longest wait before an attempt after a failure of this kind. */
+static int64_t cap_ms(enum pg_verdict verdict, bool slow)
+{
+	switch (verdict) {
+	case PG_BUSY:
+		return BUSY_CAP_MS;
+	case PG_MOVED:
+	case PG_DATA:
+	case PG_TOO_MUCH:
+		return MOVED_CAP_MS;
+	default:
+		return slow ? SLOW_CAP_MS : RETRY_CAP_MS;
+	}
+}
+
 int64_t pg_backoff_us(enum pg_verdict verdict, bool slow, int failures)
 {
-	int64_t cap = slow || verdict == PG_MOVED || verdict == PG_DATA ? SLOW_CAP_MS : RETRY_CAP_MS;
-	int64_t ms = RETRY_FIRST_MS;
+	int64_t cap = cap_ms(verdict, slow), ms = verdict == PG_BUSY ? BUSY_FIRST_MS : RETRY_FIRST_MS;
 
-	if (failures == 0 && (verdict == PG_MOVED || verdict == PG_DATA))
+	if ((verdict == PG_MOVED && failures == 0) || (verdict == PG_DATA && failures < HALVINGS_MAX))
 		return 0;               /* the server is well: ask it again at once */
 	if (verdict == PG_WAIT && failures > 2)
 		return (WAIT_MS / 2 + pg_random_below(WAIT_MS / 2)) * US_PER_MS;

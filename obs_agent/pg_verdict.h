@@ -12,10 +12,12 @@
 /* Why a connection or a batch failed, as far as it changes what is done next. */
 enum pg_verdict {
 	PG_RETRY,                       /* the server is away or busy: soon again */
+	PG_BUSY,                        /* the server has no connection left: later, and not all at once */
 	PG_WAIT,                        /* rights, disk, schema: somebody must mend it; each minute */
 	PG_FENCED,                      /* another agent has this identity: give up */
 	PG_MOVED,                       /* positions or sequence are not what we thought: ask again */
 	PG_DATA,                        /* the server refuses a value in the batch */
+	PG_TOO_MUCH,                    /* the batch is more than the server can do at once */
 };
 
 /* The verdict on an SQLSTATE (NULL: none was given), and what a person should do

@@ -64,7 +64,7 @@ SELECT is(try_as(r, 'DROP TABLE observ.agents'), '42501', r || ' can not drop') 
 
 -- ---- an agent writes as itself -----------------------------------------------------------
 CREATE TEMP TABLE calls AS SELECT * FROM (VALUES
-	('agent_hello', $$SELECT observ.agent_hello(%L, 'a', NULL, '1', 60, now())$$),
+	('agent_hello', $$SELECT observ.agent_hello(%L, 'a', 1, NULL, '1', 60, now())$$),
 	('agent_streams', $$SELECT observ.agent_streams(%L, 'a', 1)$$),
 	('push_open', $$SELECT observ.push_open(%L, 'a', 1, 1, NULL)$$),
 	('push_metrics', $$SELECT observ.push_metrics(%L, 'a', '[]')$$),

@@ -5,8 +5,8 @@ SELECT no_plan();
 SELECT is((SELECT max(version) FROM schema_version), 1, 'the schema knows its version');
 SELECT is(obj_description('observ'::regnamespace, 'pg_namespace'), '1', 'and tells it to those who read no tables');
 SELECT is((SELECT setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = setdatabase
-	WHERE setrole = 0 AND datname = current_database()), ARRAY['search_path=observ, public'],
-	'tables are found without naming the schema');
+	WHERE setrole = 0 AND datname = current_database()), ARRAY['search_path=observ, public', 'tcp_keepalives_idle=15',
+	'tcp_keepalives_interval=5', 'tcp_keepalives_count=3'], 'tables are found without naming the schema, dead clients are noticed');
 SELECT is((SELECT rolsuper OR rolcreatedb OR rolbypassrls FROM pg_roles WHERE rolname = 'observ_admin'), false,
 	'it was installed without superuser');
 
@@ -20,7 +20,7 @@ SELECT columns_are('observ', 'health_checks', ARRAY['id', 'timestamp', 'vps_name
 	'response_time_ms', 'success', 'error_message', 'error_class', 'dns_ms', 'connect_ms', 'tls_ms', 'first_byte_ms',
 	'cert_expires_at', 'attempts', 'backfill', 'received_at']);
 SELECT columns_are('observ', 'agents', ARRAY['vps_name', 'app_name', 'epoch', 'last_seq', 'version', 'interval_s', 'skew_ms',
-	'state', 'first_seen_at', 'last_seen_at']);
+	'state', 'first_seen_at', 'last_seen_at', 'process']);
 SELECT columns_are('observ', 'log_streams', ARRAY['vps_name', 'app_name', 'stream_id', 'path', 'file_id', 'head_hash',
 	'tail_hash', 'position', 'finished', 'updated_at']);
 SELECT columns_are('observ', 'gaps', ARRAY['id', 'timestamp', 'vps_name', 'app_name', 'stream_id', 'kind', 'lines', 'bytes',
@@ -70,7 +70,7 @@ SELECT is((SELECT rolcanlogin FROM pg_roles WHERE rolname = 'observ_owner'), fal
 
 -- Agent functions, exactly as the agent calls them.
 SELECT function_returns('observ', f, a, r) FROM (VALUES
-	('agent_hello', ARRAY['text', 'text', 'bigint', 'text', 'integer', 'timestamp with time zone'], 'setof record'),
+	('agent_hello', ARRAY['text', 'text', 'bigint', 'bigint', 'text', 'integer', 'timestamp with time zone'], 'setof record'),
 	('agent_streams', ARRAY['text', 'text', 'bigint'], 'setof record'),
 	('push_open', ARRAY['text', 'text', 'bigint', 'bigint', 'jsonb'], 'void'),
 	('push_metrics', ARRAY['text', 'text', 'jsonb'], 'void'),

@@ -46,32 +46,33 @@ EXCEPTION WHEN OTHERS THEN
 END $$;
 
 -- ---- a zombie: its batch is under way when its successor says hello -----------------------------
-SELECT is(pg_temp.ask('old', $$SELECT epoch FROM agent_hello('two', 'a', NULL, '1', 60, now())$$), '1', 'the old process');
+SELECT is(pg_temp.ask('old', $$SELECT epoch FROM agent_hello('two', 'a', 1, NULL, '1', 60, now())$$), '1', 'the old process');
 SELECT is(dblink_exec('old', 'BEGIN'), 'BEGIN', 'begins a batch');
 SELECT is(pg_temp.ask('old', $$SELECT 'opened' || push_open('two', 'a', 1, 1, NULL)$$), 'opened', 'opens it');
 SELECT is(pg_temp.ask('old', $$SELECT 'sent' || push_positions('two', 'a', '[[1, 0, 100, false, "p", "f", "h", "t"]]')$$), 'sent',
 	'sends rows');
-SELECT is(dblink_send_query('new', $$SELECT epoch || '/' || last_seq FROM agent_hello('two', 'a', NULL, '1', 60, now())$$), 1,
+SELECT is(dblink_send_query('new', $$SELECT epoch || '/' || last_seq FROM agent_hello('two', 'a', 2, NULL, '1', 60, now())$$), 1,
 	'the new process says hello');
 SELECT ok(pg_temp.somebody_waits(), 'and waits for the batch to end');
 SELECT is(dblink_exec('old', 'COMMIT'), 'COMMIT', 'the old process commits');
 SELECT is(pg_temp.answer('new'), '2/1', 'the new one knows of that batch');
 SELECT is(pg_temp.ask('new', $$SELECT "position" FROM agent_streams('two', 'a', 2)$$), '100', 'and of what was read');
-SELECT is(pg_temp.ask('old', $$SELECT push_open('two', 'a', 1, 2, NULL)$$), 'OB001', 'the old process is fenced');
+SELECT is(pg_temp.ask('old', $$SELECT push_open('two', 'a', 1, 2, NULL)$$), 'OB002', 'the old process is fenced');
+SELECT is(pg_temp.ask('old', $$SELECT epoch FROM agent_hello('two', 'a', 1, 1, '1', 60, now())$$), 'OB001', 'for ever');
 SELECT is(pg_temp.ask('new', $$SELECT 'opened' || push_open('two', 'a', 2, 2, NULL)$$), 'opened', 'the new one goes on');
 
 -- ---- the other way round: the successor holds the row when the zombie wakes ------------------------
 SELECT is(dblink_exec('new', 'BEGIN'), 'BEGIN', 'a third process');
-SELECT is(pg_temp.ask('new', $$SELECT epoch FROM agent_hello('two', 'a', NULL, '1', 60, now())$$), '3', 'says hello');
+SELECT is(pg_temp.ask('new', $$SELECT epoch FROM agent_hello('two', 'a', 3, NULL, '1', 60, now())$$), '3', 'says hello');
 SELECT is(dblink_send_query('old', $$SELECT push_open('two', 'a', 2, 3, NULL)$$), 1, 'the second pushes meanwhile');
 SELECT ok(pg_temp.somebody_waits(), 'and waits');
 SELECT is(dblink_exec('new', 'COMMIT'), 'COMMIT', 'the third is registered');
-SELECT is(pg_temp.answer('old'), 'OB001', 'the second is fenced, with nothing written');
+SELECT is(pg_temp.answer('old'), 'OB002', 'the second is fenced, with nothing written');
 
 -- ---- the first hello of two processes at once ------------------------------------------------------
 SELECT is(dblink_exec('old', 'BEGIN'), 'BEGIN', 'two agents, no row yet');
-SELECT is(pg_temp.ask('old', $$SELECT epoch FROM agent_hello('two', 'b', NULL, '1', 60, now())$$), '1', 'one is first');
-SELECT is(dblink_send_query('new', $$SELECT epoch FROM agent_hello('two', 'b', NULL, '1', 60, now())$$), 1, 'the other comes');
+SELECT is(pg_temp.ask('old', $$SELECT epoch FROM agent_hello('two', 'b', 1, NULL, '1', 60, now())$$), '1', 'one is first');
+SELECT is(dblink_send_query('new', $$SELECT epoch FROM agent_hello('two', 'b', 2, NULL, '1', 60, now())$$), 1, 'the other comes');
 SELECT ok(pg_temp.somebody_waits(), 'waits');
 SELECT is(dblink_exec('old', 'COMMIT'), 'COMMIT', 'and when the first has committed');
 SELECT is(pg_temp.answer('new'), '2', 'takes over');

@@ -1,0 +1,1 @@
+SELECT observ.push_rejects($1,$2,$3)
