@@ -79,9 +79,11 @@ LOGCORE := json line logcore number sink
 CONFIG  := config config_keys config_kind config_list config_print config_url config_value yaml_tree
 CHECK_SRC := check_attempt check_guard check_verdict curl_glue src_check
 PROC    := proc_mounts proc_parse proc_traffic proc_unit src_proc
-TAIL    := json_scan line log_name reader src_tail stream tail_files
+TAIL    := flood join json_scan known line log_name reader src_tail stream tail_files tail_look tail_positions tail_search tail_status
 DOCTOR  := doctor doctor_logs env_file
-AGENT   := main agent batch $(CONFIG) deliver $(DOCTOR) pg pg_call pg_doctor pg_verdict $(PROC) sample $(CHECK_SRC) status $(TAIL)
+PG      := pg pg_call pg_connect pg_doctor pg_target pg_verdict resolve
+OUTBOX  := outbox queue rows segment
+AGENT   := main agent batch $(CONFIG) deliver deliver_state $(DOCTOR) $(OUTBOX) $(PG) $(PROC) sample $(CHECK_SRC) status $(TAIL)
 HUB     := main assets csv db format http logs page search template template_parse
 
 COMMON_OBJS  := $(COMMON:%=$(BUILD)/common/%.o)
@@ -91,15 +93,19 @@ HUB_OBJS     := $(HUB:%=$(BUILD)/fleet_hub/%.o)
 HUB_PURE     := $(BUILD)/fleet_hub/assets.o $(BUILD)/fleet_hub/csv.o $(BUILD)/fleet_hub/http.o
 
 # A unit test includes the .c that it tests; TEST_x names the other objects it needs.
-UNIT_TESTS   := test_common test_line test_log_name test_batch test_deliver test_stream test_config test_config_print test_config_url test_doctor test_check test_check_schedule test_proc test_proc_source test_logcore test_logcore_logger test_logcore_sink test_logcore_files test_logcore_abi test_log \
+UNIT_TESTS   := test_common test_line test_log_name test_batch test_outbox test_deliver test_pg_target test_pg_verdict test_stream test_join test_flood test_config test_config_print test_config_url test_doctor test_check test_check_schedule test_proc test_proc_source test_logcore test_logcore_logger test_logcore_sink test_logcore_files test_logcore_abi test_log \
                 test_template test_http test_search test_format
 
 # The configuration's tests include one of its files and link the others.
 config_but = $(patsubst %,$(BUILD)/obs_agent/%.o,$(filter-out $(1),$(CONFIG)))
 TEST_test_line  = $(BUILD)/obs_agent/json_scan.o
-TEST_test_batch = $(BUILD)/obs_agent/sample.o
-TEST_test_deliver = $(BUILD)/obs_agent/batch.o $(BUILD)/obs_agent/sample.o
+ROWS := $(patsubst %,$(BUILD)/obs_agent/%.o,rows sample)
+TEST_test_batch = $(ROWS)
+TEST_test_flood = $(BUILD)/obs_agent/sample.o
+TEST_test_deliver = $(patsubst %,$(BUILD)/obs_agent/%.o,batch $(OUTBOX)) $(BUILD)/obs_agent/sample.o
+TEST_test_outbox = $(patsubst %,$(BUILD)/obs_agent/%.o,batch queue segment) $(ROWS)
 LIBS_test_deliver = -lsystemd
+LIBS_test_pg_target = -lpq -lsystemd -pthread
 TEST_fuzz_line  = $(BUILD)/obs_agent/line.o $(BUILD)/obs_agent/json_scan.o
 LIBS_test_line  = -ljson-c
 TEST_test_config       = $(call config_but,config)
@@ -127,6 +133,9 @@ LIBS_fuzz_template = -ljson-c
 LIBS_fuzz_query    = -ljson-c
 TEST_fuzz_config = $(CONFIG:%=$(BUILD)/obs_agent/%.o)
 LIBS_fuzz_config = -lyaml
+TEST_fuzz_http   = $(patsubst %,$(BUILD)/obs_agent/%.o,$(filter-out src_check check_attempt,$(CHECK_SRC)) proc_parse json_scan) $(ROWS)
+LIBS_fuzz_http   = -lcurl -lsystemd
+TEST_fuzz_outbox = $(patsubst %,$(BUILD)/obs_agent/%.o,batch queue segment) $(ROWS)
 
 .DEFAULT_GOAL := all
 .PHONY: all
@@ -218,6 +227,7 @@ check: ## all of the tests below and lint; installs what they need (scripts/deps
 	$(Q)scripts/deps build demo test lint deb
 	$(Q)rm -rf $(RESULTS)
 	$(Q)for t in $(CHECKS); do $(MAKE) --no-print-directory -s $$t; done; \
+	  $(PYTHON) tests/system/oracle.py $(BUILD)/faults.jsonl; \
 	  scripts/check $(RESULTS) --sum unit sql system browser san san-system valgrind lint
 
 $(BUILD)/tests/%: tests/unit/%.c $(COMMON_OBJS) $(LOGCORE_OBJS) $(BUILD)/flags | $(BUILD)/deps.ok
@@ -288,16 +298,24 @@ $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(COMMON_OBJS) $(LOGCORE_OBJS) $(BUILD)/fla
 $(foreach t,$(FUZZ_TARGETS),$(eval $(BUILD)/$t: $(TEST_$t)))
 
 .PHONY: bench
-bench: ## what an idle agent costs, beside its peers from Debian
-bench: all
+bench: ## what an idle agent and a million lines cost, beside peers from Debian; the scanner, ns a line
+bench: all $(BUILD)/bench/scan
 	$(Q)scripts/deps bench
+	$(Q)$(PYTHON) bench/tail.py
+	$(Q)bench/scan.py
 	$(Q)$(PYTHON) bench/idle.py $(BENCH_SECONDS)
 
+$(BUILD)/bench/scan: bench/scan.c $(patsubst %,$(BUILD)/obs_agent/%.o,line json_scan) $(COMMON_OBJS) $(LOGCORE_OBJS) $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.c %.o,$^) -ljson-c -o $@
+
 .PHONY: soak
-soak: ## the system tests again and again for SOAK_SECONDS
+soak: ## random faults for SOAK_SECONDS, then the long fault tests; prints the table of faults
 soak: $(PARTS)
-	$(Q)end=$$(($$(date +%s) + $(SOAK_SECONDS))); n=0; while [ $$(date +%s) -lt $$end ]; do \
-	  $(PYTEST) $(PYTEST_ARGS) tests/system || exit 1; n=$$((n + 1)); echo "soak: round $$n passed"; done
+	$(Q)scripts/deps build demo test
+	$(Q)rm -f $(BUILD)/soak.jsonl
+	$(CHECK) soak env SOAK_SECONDS=$(SOAK_SECONDS) OBSERV_FAULT_REPORT=$(OBSERV_BUILD)/soak.jsonl \
+	  $(PYTEST) -m soak $(PYTEST_ARGS) tests/system/test_soak.py tests/system
 
 # ---- see it run -----------------------------------------------------------------------
 .PHONY: demo demo-clean

@@ -138,10 +138,11 @@ static int64_t rss_kb(void)
 static bool state_json(void *data, struct buf *out)
 {
 	struct agent *a = data;
+	struct deliver_state d = deliver_state(a->deliver);
 	bool ok = buf_addf(out, "{\"version\":\"%s\",\"pid\":%d,\"rss_kb\":%" PRId64 ",", OBSERV_VERSION, (int)getpid(),
 			   rss_kb());
 
-	ok = ok && deliver_status(a->deliver, out);
+	ok = ok && deliver_state_print(&d, out);
 	for (int i = 0; i < SOURCES; i++)
 		if (a->state[i] && sources[i]->status)
 			ok = ok && buf_addf(out, ",\"%s\":", sources[i]->name) &&
@@ -215,7 +216,7 @@ static void begin_stop(struct agent *a)
 	a->stopping = true;
 	sd_notify(0, "STOPPING=1\nSTATUS=stopping: writing what is held");
 	if (a->deliver)
-		deliver_flush(a->deliver);
+		deliver_finish(a->deliver);
 	sd_event_source_disable_unref(a->stop_timer);
 	a->stop_timer = NULL;
 	if (sd_event_add_time_relative(a->loop, &a->stop_timer, CLOCK_MONOTONIC, STOP_WITHIN_S * US_PER_S, 0,
@@ -271,20 +272,11 @@ static int on_reload_signal(sd_event_source *s, const struct signalfd_siginfo *s
 static void notify_status(struct agent *a)
 {
 	struct deliver_state d = deliver_state(a->deliver);
-	char when[RFC3339_SIZE];
+	char words[DELIVER_WORDS_SIZE];
 
-	if (a->stopping)
-		return;
-	format_rfc3339(when, d.connected ? d.last_commit_us : d.away_since_us);
-	when[19] = '\0';                /* seconds are enough */
-	if (d.connected && d.last_commit_us)
-		sd_notifyf(0, "STATUS=ok, last commit %s UTC, %zu samples pending, %" PRId64 " lost", when,
-			   d.pending, d.lost);
-	else if (d.connected)
-		sd_notify(0, "STATUS=ok, connected, nothing written yet");
-	else
-		sd_notifyf(0, "STATUS=buffering since %s UTC, %zu samples, %" PRId64 " lost: %s", when, d.pending,
-			   d.lost, d.last_error[0] ? d.last_error : "connecting");
+	deliver_state_words(&d, words, sizeof words);
+	if (!a->stopping)
+		sd_notifyf(0, "STATUS=%s", words);
 }
 
 static int on_status_timer(sd_event_source *s, uint64_t usec, void *data)
@@ -314,9 +306,10 @@ static int on_round(sd_event_source *s, uint64_t usec, void *data)
 
 	(void)usec;
 	if (round_is_over(a)) {
+		if (a->deliver)
+			deliver_finish(a->deliver);
 		if (!a->deliver || deliver_idle(a->deliver))
 			return sd_event_exit(a->loop, RUN_OK);
-		deliver_flush(a->deliver);
 	}
 	return sd_event_source_set_time_relative(s, ROUND_EVERY_MS * US_PER_MS);
 }
@@ -363,11 +356,13 @@ static int start_loop(struct agent *a)
 static int start_delivery(struct agent *a, struct err *e)
 {
 	static const struct deliver_events events = { on_positions, on_committed, on_room, on_fenced, state_json };
-	int64_t spread_us = a->options.once ? 0 : START_SPREAD_MS * US_PER_MS;
+	struct deliver_options o = { .loop = a->loop, .config = &a->config, .log = a->log,
+				     .state_folder = getenv("STATE_DIRECTORY"),         /* set by systemd */
+				     .spread_us = a->options.once ? 0 : START_SPREAD_MS * US_PER_MS };
 
 	if (a->options.dry_run)
 		return 0;
-	return deliver_new(a->loop, &a->config, a->log, spread_us, &events, a, &a->deliver, e);
+	return deliver_new(&o, &events, a, &a->deliver, e);
 }
 
 static int start(struct agent *a, struct err *e)
@@ -427,9 +422,10 @@ int run(const struct run_options *o)
 
 	a.log = log_open("obs_agent", r < 0 ? NULL : a.config.log_level);
 	if (r < 0) {
-		logcore_critical(a.log, "bad configuration", logcore_kv("error", e.msg));
+		logcore_critical(a.log, err_passes(&e) ? "cannot read the configuration" : "bad configuration",
+				 logcore_kv("error", e.msg));
 		logcore_close(a.log);
-		return RUN_CONFIG;
+		return err_passes(&e) ? RUN_FAILED : RUN_CONFIG;
 	}
 	if (!a.config.enabled) {
 		logcore_info(a.log, "monitoring is not enabled for this application: set monitoring.enabled to true",

@@ -1,9 +1,8 @@
 #include "batch.h"
 
-#include <math.h>
 #include <string.h>
 
-#include "../common/clock.h"
+#include "rows.h"
 
 enum {
 	COLUMN_BYTES_MAX = 8 << 20,     /* one column of log rows, hostile bytes included */
@@ -25,7 +24,7 @@ static const uint32_t column_types[LOG_COLUMNS] = {
 void batch_init(struct batch *b)
 {
 	*b = (struct batch){ .metrics = BUF(BATCH_ROWS_BYTES_MAX), .checks = BUF(BATCH_ROWS_BYTES_MAX),
-			     .gaps = BUF(BATCH_ROWS_BYTES_MAX) };
+			     .gaps = BUF(BATCH_ROWS_BYTES_MAX), .rejects = BUF(BATCH_ROWS_BYTES_MAX) };
 	for (int i = 0; i < LOG_COLUMNS; i++)
 		b->log[i] = (struct column){ .elem_oid = column_types[i], .data = BUF(COLUMN_BYTES_MAX) };
 }
@@ -35,26 +34,24 @@ void batch_free(struct batch *b)
 	buf_free(&b->metrics);
 	buf_free(&b->checks);
 	buf_free(&b->gaps);
+	buf_free(&b->rejects);
 	for (int i = 0; i < LOG_COLUMNS; i++)
 		buf_free(&b->log[i].data);
 }
 
-void batch_drop_logs(struct batch *b)
+void batch_reset(struct batch *b)
 {
 	for (int i = 0; i < LOG_COLUMNS; i++) {
 		buf_reset(&b->log[i].data);
 		b->log[i].has_null = false;
 	}
-	b->n_logs = b->log_bytes = b->n_positions = 0;
-}
-
-void batch_reset(struct batch *b)
-{
-	batch_drop_logs(b);
 	buf_reset(&b->metrics);
 	buf_reset(&b->checks);
 	buf_reset(&b->gaps);
-	b->n_metrics = b->n_checks = b->n_gaps = 0;
+	buf_reset(&b->rejects);
+	b->n_metrics = b->n_checks = b->n_gaps = b->n_rejects = b->n_records = 0;
+	b->n_samples = 0;
+	b->n_logs = b->log_bytes = b->n_positions = 0;
 	b->seq = 0;
 }
 
@@ -69,87 +66,108 @@ bool batch_empty(const struct batch *b)
 	for (size_t i = 0; i < b->n_positions; i++)
 		if (moved(&b->positions[i]))
 			return false;
-	return b->n_metrics + b->n_checks + b->n_gaps + b->n_logs == 0;
+	return b->n_metrics + b->n_checks + b->n_gaps + b->n_rejects + b->n_logs == 0;
 }
 
 bool batch_full(const struct batch *b)
 {
-	return b->n_logs >= BATCH_LOG_ROWS_MAX || b->log_bytes >= BATCH_LOG_BYTES_MAX;
+	return b->n_logs >= BATCH_LOG_ROWS_MAX || b->log_bytes >= BATCH_LOG_BYTES_MAX || batch_full_of_records(b);
+}
+
+bool batch_full_of_records(const struct batch *b)
+{
+	return b->metrics.len + b->checks.len + b->gaps.len + b->rejects.len >= BATCH_RECORD_BYTES_MAX;
+}
+
+size_t batch_rows(const struct batch *b)
+{
+	return b->n_logs + b->n_records;
+}
+
+size_t batch_rows_and_rejects(const struct batch *b)
+{
+	return batch_rows(b) + b->n_rejects;
 }
 
 /* ---- rows of JSON ---- */
 
-/* Five digits are more than any of these is worth; whole numbers stay whole. */
-static bool add_number(struct buf *b, double v)
+static struct buf *rows_of(struct batch *b, enum sample_kind kind, size_t **ret_n)
 {
-	return !isfinite(v) ? buf_adds(b, ",null") : buf_addf(b, fabs(v) < 1e5 ? ",%.5g" : ",%.0f", v);
-}
-
-static bool add_integer(struct buf *b, int64_t v, bool known)
-{
-	return known ? buf_addf(b, ",%lld", (long long)v) : buf_adds(b, ",null");
-}
-
-static bool add_string(struct buf *b, struct text t)
-{
-	return buf_addc(b, ',') && (t.s ? buf_add_json(b, t) : buf_adds(b, "null"));
-}
-
-static bool add_bool(struct buf *b, bool v)
-{
-	return buf_adds(b, v ? ",true" : ",false");
-}
-
-static bool metrics_row(struct buf *b, const struct metrics_sample *m)
-{
-	size_t last = METRIC_COUNT;
-	bool ok = buf_addc(b, ',') && (m->details.s ? buf_add(b, m->details.s, m->details.len)
-						    : buf_adds(b, "null"));
-
-	while (last > 0 && !isfinite(m->value[last - 1]))       /* what is missing is NULL */
-		last--;
-	for (size_t i = 0; i < last; i++)
-		ok = ok && add_number(b, m->value[i]);
-	return ok;
-}
-
-static bool check_row(struct buf *b, const struct check_sample *c)
-{
-	return add_string(b, c->url) && add_integer(b, c->status_code, c->status_code > 0) &&
-	       add_number(b, c->response_ms) && add_bool(b, c->error == CHECK_OK) &&
-	       add_string(b, c->error ? text_of(check_error_names[c->error]) : (struct text){ NULL, 0 }) &&
-	       add_string(b, c->error_message) && add_number(b, c->dns_ms) && add_number(b, c->connect_ms) &&
-	       add_number(b, c->tls_ms) && add_number(b, c->first_byte_ms) &&
-	       add_integer(b, c->cert_expires_us, c->cert_expires_us > 0) && add_integer(b, c->attempts, true);
-}
-
-static bool gap_row(struct buf *b, const struct gap_sample *g)
-{
-	return add_integer(b, g->stream_id, g->stream_id != 0) && add_string(b, text_of(g->kind)) &&
-	       add_integer(b, g->lines, g->lines >= 0) && add_integer(b, g->bytes, g->bytes >= 0) &&
-	       add_string(b, g->detail);
-}
-
-/* "[timestamp" and the rest of the row, or nothing. */
-static bool add_row(struct batch *b, const struct sample *s)
-{
-	struct buf *to = s->kind == SAMPLE_METRICS ? &b->metrics : s->kind == SAMPLE_CHECK ? &b->checks : &b->gaps;
-	size_t mark = to->len;
-	bool ok = (mark == 0 || buf_addc(to, ',')) && buf_addf(to, "[%lld", (long long)s->timestamp_us);
-
-	if (s->kind != SAMPLE_GAP)
-		ok = ok && add_bool(to, b->backfill);
-	ok = ok && (s->kind == SAMPLE_METRICS ? metrics_row(to, &s->metrics)
-		  : s->kind == SAMPLE_CHECK   ? check_row(to, &s->check)
-					      : gap_row(to, &s->gap));
-	if (!ok || !buf_addc(to, ']')) {
-		to->len = mark;
-		return false;
+	switch (kind) {
+	case SAMPLE_METRICS: *ret_n = &b->n_metrics; return &b->metrics;
+	case SAMPLE_CHECK: *ret_n = &b->n_checks; return &b->checks;
+	default: *ret_n = &b->n_gaps; return &b->gaps;
 	}
-	b->n_metrics += s->kind == SAMPLE_METRICS;
-	b->n_checks += s->kind == SAMPLE_CHECK;
-	b->n_gaps += s->kind == SAMPLE_GAP;
+}
+
+/* Begin a row; `mark` is where to cut if it does not fit. */
+static bool open_row(struct buf *to, int64_t timestamp_us, size_t *ret_mark)
+{
+	*ret_mark = to->len;
+	return (to->len == 0 || buf_addc(to, ',')) && buf_addf(to, "[%lld", (long long)timestamp_us);
+}
+
+static bool close_row(struct buf *to, bool ok, size_t mark, size_t *n)
+{
+	if (ok && buf_addc(to, ']')) {
+		++*n;
+		return true;
+	}
+	to->len = mark;
+	return false;
+}
+
+static bool add_reject(struct batch *b, int64_t timestamp_us, struct text raw)
+{
+	const struct poison *p = b->poison;
+	size_t mark;
+	bool ok = open_row(&b->rejects, timestamp_us, &mark) &&
+		  row_add_reject(&b->rejects, p->stream_id, p->offset, p->sqlstate, p->reason, raw);
+
+	return close_row(&b->rejects, ok, mark, &b->n_rejects);
+}
+
+static bool is_poison(const struct batch *b, int64_t stream_id, int64_t offset)
+{
+	return b->poison && b->poison->offset == offset && b->poison->stream_id == stream_id;
+}
+
+/* Where the first of its rows comes from. */
+static void note_first(struct batch *b, int64_t stream_id, int64_t offset)
+{
+	if (batch_rows(b) == 1) {
+		b->first_stream = stream_id;
+		b->first_offset = offset;
+	}
+}
+
+bool batch_add_record(struct batch *b, const struct record *r, int64_t stream_id, int64_t offset)
+{
+	size_t mark, *n;
+	struct buf *to = rows_of(b, r->kind, &n);
+	bool ok;
+
+	if (is_poison(b, stream_id, offset)) {
+		ok = add_reject(b, r->timestamp_us, r->row);
+		b->n_samples += ok && r->kind != SAMPLE_GAP;
+		return ok;
+	}
+	ok = open_row(to, r->timestamp_us, &mark) && (r->kind == SAMPLE_GAP || row_add_bool(to, r->late)) &&
+	     buf_add(to, r->row.s, r->row.len);
+	if (!close_row(to, ok, mark, n))
+		return false;
+	b->n_records++;
+	b->n_samples += r->kind != SAMPLE_GAP;
+	note_first(b, stream_id, offset);
 	return true;
+}
+
+static bool add_gap(struct batch *b, const struct sample *s)
+{
+	size_t mark;
+	bool ok = open_row(&b->gaps, s->timestamp_us, &mark) && row_add(&b->gaps, s);
+
+	return close_row(&b->gaps, ok, mark, &b->n_gaps);
 }
 
 /* ---- log columns ---- */
@@ -235,6 +253,8 @@ static bool add_log(struct batch *b, const struct sample *s)
 
 	if (stream == 0 || batch_full(b) || (b->n_logs > 0 && b->log_bytes + bytes > BATCH_LOG_BYTES_MAX))
 		return false;
+	if (is_poison(b, l->stream_id, l->offset))
+		return add_reject(b, s->timestamp_us, l->raw);
 	for (int i = 0; i < LOG_COLUMNS; i++)
 		mark[i] = b->log[i].data.len;
 	if (put_i16(&b->log[COL_STREAM], (int16_t)stream) && put_i64(&b->log[COL_OFFSET], l->offset) &&
@@ -243,6 +263,7 @@ static bool add_log(struct batch *b, const struct sample *s)
 	    put_text(&b->log[COL_MESSAGE], l->message) && put_jsonb(&b->log[COL_CONTEXT], l->context)) {
 		b->n_logs++;
 		b->log_bytes += bytes;
+		note_first(b, l->stream_id, l->offset);
 		return true;
 	}
 	for (int i = 0; i < LOG_COLUMNS; i++)
@@ -252,16 +273,17 @@ static bool add_log(struct batch *b, const struct sample *s)
 
 bool batch_add(struct batch *b, const struct sample *s)
 {
-	return s->kind == SAMPLE_LOG ? add_log(b, s) : add_row(b, s);
+	return s->kind == SAMPLE_LOG ? add_log(b, s) : add_gap(b, s);
 }
 
 bool batch_advance(struct batch *b, const struct position *p)
 {
+	size_t max = p->file_id[0] ? BATCH_STREAMS_MAX - BATCH_STREAMS_SPARE : BATCH_STREAMS_MAX;
 	size_t i = stream_index(b, p->stream_id);
 	int64_t from;
 
 	if (i == 0) {
-		if (b->n_positions == BATCH_STREAMS_MAX)
+		if (b->n_positions >= max)
 			return false;
 		b->positions[b->n_positions++] = *p;
 		return true;
@@ -289,9 +311,9 @@ struct text column_array(struct column *c, size_t n)
 static bool position_row(struct buf *out, const struct position *p)
 {
 	return buf_addf(out, "[%lld,%lld,%lld", (long long)p->stream_id, (long long)p->from, (long long)p->to) &&
-	       add_bool(out, p->finished) && add_string(out, text_of(p->path)) &&
-	       add_string(out, text_of(p->file_id)) && add_string(out, text_of(p->head_hash)) &&
-	       add_string(out, text_of(p->tail_hash)) && buf_addc(out, ']');
+	       row_add_bool(out, p->finished) && row_add_string(out, text_of(p->path)) &&
+	       row_add_string(out, text_of(p->file_id)) && row_add_string(out, text_of(p->head_hash)) &&
+	       row_add_string(out, text_of(p->tail_hash)) && buf_addc(out, ']');
 }
 
 bool batch_positions(const struct batch *b, struct buf *out)

@@ -7,6 +7,7 @@
 
 #include "../common/clock.h"
 #include "../common/parse.h"
+#include "outbox.h"
 #include "pg.h"
 
 enum {
@@ -15,7 +16,11 @@ enum {
 	STATE_EVERY_S = 300,            /* the agent's state is sent this often, and when it has news */
 	REPEAT_ERROR_S = 300,           /* the same trouble is logged again this often */
 	STATE_BYTES_MAX = 64 * 1024,
+	NO_LIMIT = BATCH_LOG_ROWS_MAX,  /* rows of a batch, when the server refuses none */
+	OUTAGE_TOLD_S = 10,             /* shorter ones are no news */
 };
+
+
 
 struct deliver {
 	const struct config *config;
@@ -27,23 +32,28 @@ struct deliver {
 	struct batch batch[2];
 	struct batch *filling;
 	struct batch *sent;             /* on its way or of unknown fate; NULL: none */
+	struct outbox *outbox;          /* what can't be read again */
+	size_t limit;                   /* rows of a batch: fewer while a row that is refused is searched */
+	struct poison poison;           /* the last one that was found */
 	int64_t flush_at_us;            /* monotonic, 0: nothing waits */
 	int64_t last_seq;               /* of the last batch known to be committed */
 	int64_t state_sent_us;          /* monotonic */
-	int64_t lost_told;              /* state.lost as it was sent last */
+	int64_t lost_told;              /* what was lost as it was sent last */
+	int64_t lost_before;            /* and before the outage */
 	int64_t error_logged_us;        /* monotonic */
 	struct buf state_json;
 	bool known;                     /* the database has told its positions */
 	bool refused;                   /* a log line did not fit */
-	int64_t lost_since_us;          /* wall clock: first of the samples that did not fit */
-	int64_t lost_pending;           /* they are not yet in a gap row */
+	bool more;                      /* the outbox did not fit into the batch */
+	bool last;                      /* no sample will come any more */
+	bool late;                      /* what comes now has to wait for the database */
 	struct deliver_state state;
 	char last_error[ERR_MSG_MAX];
 };
 
 static size_t rows(const struct batch *b)
 {
-	return b->n_metrics + b->n_checks + b->n_gaps + b->n_logs;
+	return b->n_metrics + b->n_checks + b->n_gaps + b->n_rejects + b->n_logs;
 }
 
 /* ---- sending ---- */
@@ -51,7 +61,8 @@ static size_t rows(const struct batch *b)
 static struct text state_text(struct deliver *d)
 {
 	int64_t now = mono_us();
-	bool news = d->last_error[0] || d->state.lost > d->lost_told;
+	int64_t lost = outbox_state(d->outbox).lost;
+	bool news = d->last_error[0] || lost > d->lost_told;
 
 	if (d->state_sent_us && !news && now - d->state_sent_us < STATE_EVERY_S * US_PER_S)
 		return (struct text){ NULL, 0 };
@@ -59,7 +70,7 @@ static struct text state_text(struct deliver *d)
 	if (!d->events->state(d->data, &d->state_json) || !buf_cstr(&d->state_json))
 		return (struct text){ NULL, 0 };
 	d->state_sent_us = now;
-	d->lost_told = d->state.lost;
+	d->lost_told = lost;
 	return (struct text){ d->state_json.data, d->state_json.len };
 }
 
@@ -85,19 +96,29 @@ static void make_room(struct deliver *d)
 	}
 }
 
+/* What the outbox holds joins the lines that were read. While a row is searched that the server
+ * refuses, batches are of one kind: the outbox first. */
+static void fill(struct deliver *d)
+{
+	if (d->limit == NO_LIMIT || batch_rows_and_rejects(d->filling) == 0)
+		outbox_fill(d->outbox, d->filling, d->limit == NO_LIMIT ? SIZE_MAX : d->limit, d->last);
+	d->more = outbox_has_unread(d->outbox);
+}
+
 /* The filling batch becomes the one on its way, if it may. What must hold when this
  * returns: a flush that is due (flush_at_us has passed) waits for an answer or for a
  * connection, which call this again. A due flush of nothing is forgotten: its timer has
  * fired, and flush_within() would take it for one that is still to come. */
 static void try_send(struct deliver *d)
 {
-	if (!d->known || d->sent || !pg_can_send(d->pg))
+	if (!d->known || d->sent || !pg_can_send(d->pg) || pg_clock_was_set(d->pg))
 		return;
 	d->flush_at_us = 0;
 	arm(d);
+	fill(d);
 	if (batch_empty(d->filling)) {
 		if (d->refused)
-			batch_drop_logs(d->filling);    /* streams that are known and were not read on */
+			batch_reset(d->filling);        /* streams that are known and were not read on */
 		make_room(d);
 		return;
 	}
@@ -133,40 +154,41 @@ static int64_t delay_us(const struct deliver *d, const struct sample *s)
 {
 	int64_t interval = d->config->interval_us;
 
-	if (s->kind != SAMPLE_CHECK || s->check.error != CHECK_OK)
+	if (s->kind != SAMPLE_CHECK || s->check.error != CHECK_OK || s->check.changed)
 		return LOG_DELAY_S * US_PER_S;
 	return interval < CHECK_DELAY_S * US_PER_S ? interval : CHECK_DELAY_S * US_PER_S;
 }
 
-/* What did not fit is counted, and becomes one gap row when there is room. */
-static void count_lost(struct deliver *d, const struct sample *s)
+/* Lines, and gaps in a log, can be found again by reading it. */
+static bool is_of_a_log(const struct sample *s)
 {
-	if (d->lost_pending++ == 0)
-		d->lost_since_us = s->timestamp_us;
-	d->state.lost++;
+	return s->kind == SAMPLE_LOG || (s->kind == SAMPLE_GAP && s->gap.stream_id);
 }
 
-static void add_gap_for_lost(struct deliver *d)
+static bool may_read(const struct deliver *d)
 {
-	struct sample gap = { .kind = SAMPLE_GAP, .timestamp_us = d->lost_since_us,
-			      .gap = { .kind = "buffer_full", .lines = d->lost_pending, .bytes = -1,
-				       .detail = TEXT("samples that did not fit into memory while the database was away") } };
+	return d->limit == NO_LIMIT ||
+	       (batch_rows_and_rejects(d->filling) < d->limit && !outbox_has_unread(d->outbox));
+}
 
-	if (d->lost_pending > 0 && batch_add(d->filling, &gap))
-		d->lost_pending = 0;
+/* A gap is never refused: it belongs to what was read before it. */
+static bool add_of_log(struct deliver *d, const struct sample *s)
+{
+	if ((s->kind == SAMPLE_GAP || may_read(d)) && batch_add(d->filling, s))
+		return true;
+	d->refused = true;
+	deliver_flush(d);
+	if (s->kind == SAMPLE_GAP)
+		outbox_add(d->outbox, s, d->late);
+	return s->kind == SAMPLE_GAP;
 }
 
 bool deliver_add(struct deliver *d, const struct sample *s)
 {
-	if (!batch_add(d->filling, s)) {
-		if (s->kind != SAMPLE_LOG) {
-			count_lost(d, s);
-			return true;
-		}
-		d->refused = true;
-		deliver_flush(d);
+	if (!is_of_a_log(s))
+		outbox_add(d->outbox, s, d->late);
+	else if (!add_of_log(d, s))
 		return false;
-	}
 	if (batch_full(d->filling))
 		deliver_flush(d);
 	else
@@ -197,9 +219,15 @@ void deliver_ask(struct deliver *d)
 	pg_reconnect(d->pg);
 }
 
+void deliver_finish(struct deliver *d)
+{
+	d->last = true;
+	deliver_flush(d);
+}
+
 bool deliver_idle(const struct deliver *d)
 {
-	return !d->sent && batch_empty(d->filling);
+	return !d->sent && batch_empty(d->filling) && outbox_is_empty(d->outbox, d->last);
 }
 
 /* ---- answers ---- */
@@ -212,8 +240,11 @@ static void take_committed(struct deliver *d)
 	d->sent = NULL;
 	d->state.batches++;
 	d->state.rows += (int64_t)rows(b);
+	d->state.rejects += (int64_t)b->n_rejects;
 	d->state.last_commit_us = wall_us();
 	d->last_error[0] = '\0';
+	d->limit = d->limit < NO_LIMIT / 2 ? d->limit * 2 : NO_LIMIT;
+	outbox_committed(d->outbox, b);
 	d->events->committed(d->data, b);
 	batch_reset(b);
 }
@@ -223,22 +254,39 @@ static void on_committed(void *data)
 	struct deliver *d = data;
 
 	take_committed(d);
-	add_gap_for_lost(d);
-	if (d->refused || batch_full(d->filling) || (d->flush_at_us && d->flush_at_us <= mono_us()))
+	if (d->refused || batch_full(d->filling) || (d->flush_at_us && d->flush_at_us <= mono_us()) ||
+	    d->more)
 		try_send(d);
 }
 
-/* The database does not hold what we thought it held (a failover lost it): log
- * rows are read again from where it stands, the rest goes out as it is. */
+/* All that is not committed is taken up again from where the database stands: lines from their
+ * files, the rest from the outbox. At the first connect, when the database does not hold what we
+ * thought it held (a failover lost it), and to send the same in smaller batches. */
 static void start_over(struct deliver *d, const struct pg_hello *h)
 {
-	batch_drop_logs(d->filling);
-	if (d->sent) {
-		batch_drop_logs(d->sent);
-		d->sent->seq = h->last_seq + 1;
-	}
+	size_t logs = 0;
+
+	batch_reset(d->filling);
+	if (d->sent)
+		batch_reset(d->sent);
+	d->sent = NULL;
 	d->known = true;
-	d->events->positions(d->data, h->streams, h->n_streams);
+	outbox_positions(d->outbox, h->streams, h->n_streams);
+	for (size_t i = 0; i < h->n_streams; i++)
+		if (strcmp(h->streams[i].path, OUTBOX_PATH) != 0)
+			h->streams[logs++] = h->streams[i];
+	d->events->positions(d->data, h->streams, logs);
+}
+
+static void note_outage(struct deliver *d)
+{
+	struct outbox_state o = outbox_state(d->outbox);
+	int64_t now = wall_us();
+
+	if (d->state.away_since_us && now - d->state.away_since_us >= OUTAGE_TOLD_S * US_PER_S)
+		d->state.outage = (struct deliver_outage){ d->state.away_since_us, now, o.samples, o.lost - d->lost_before };
+	d->state.away_since_us = 0;
+	d->lost_before = o.lost;
 }
 
 static void on_ready(void *data, const struct pg_hello *h)
@@ -247,26 +295,49 @@ static void on_ready(void *data, const struct pg_hello *h)
 
 	if (d->state.away_since_us)
 		logcore_info(d->log, "connected to the database", logcore_kv("last_seq", h->last_seq),
-			     logcore_kv("pending", rows(d->filling) + (d->sent ? rows(d->sent) : 0)));
-	d->state.away_since_us = 0;
+			     logcore_kv("pending", outbox_state(d->outbox).samples));
+	note_outage(d);
 	d->state.connected = true;
-	d->batch[0].backfill = d->batch[1].backfill = false;
+	d->late = false;
 	if (d->sent && h->last_seq == d->sent->seq)
 		take_committed(d);              /* the answer was lost, the commit was not */
 	if (!d->known || h->last_seq != d->last_seq) {
 		d->last_seq = h->last_seq;
 		start_over(d, h);
 	}
-	if (d->sent && batch_empty(d->sent)) {
-		batch_reset(d->sent);
-		d->sent = NULL;
-	}
-	add_gap_for_lost(d);
 	if (d->sent)
 		send(d);
 	else
 		try_send(d);
 	make_room(d);
+}
+
+/* The row that was alone in its batch is to become a row of rejects. */
+static void take_poison(struct deliver *d, const char *sqlstate, const struct err *e)
+{
+	struct poison *p = &d->poison;
+
+	*p = (struct poison){ .stream_id = d->sent->first_stream, .offset = d->sent->first_offset };
+	snprintf(p->sqlstate, sizeof p->sqlstate, "%s", sqlstate);
+	snprintf(p->reason, sizeof p->reason, "%.*s", (int)sizeof p->reason - 1, e->msg);
+	d->batch[0].poison = d->batch[1].poison = p;
+	logcore_warning(d->log, "the database refuses a row, it goes to rejects", logcore_kv("stream", p->stream_id),
+			logcore_kv("offset", p->offset), logcore_kv("error", e->msg));
+}
+
+/* The server refuses what is in a row, or the batch is too much for it: half as many rows next
+ * time. False: that is no way out. */
+static bool narrow(struct deliver *d, enum pg_verdict verdict, const char *sqlstate, const struct err *e)
+{
+	size_t n = d->sent ? batch_rows(d->sent) : 0;
+
+	if (n == 0 || (n == 1 && verdict != PG_DATA))
+		return false;
+	if (n == 1)
+		take_poison(d, sqlstate, e);
+	d->limit = n > 1 ? n / 2 : 1;
+	d->known = false;               /* what is in the batches is to be read again */
+	return true;
 }
 
 static void log_trouble(struct deliver *d, enum pg_verdict verdict, const struct err *e)
@@ -283,14 +354,16 @@ static void log_trouble(struct deliver *d, enum pg_verdict verdict, const struct
 		logcore_error(d->log, "database refuses, will retry", logcore_kv("error", e->msg));
 }
 
-static void on_lost(void *data, enum pg_verdict verdict, const struct err *e)
+static void on_lost(void *data, enum pg_verdict verdict, const char *sqlstate, const struct err *e)
 {
 	struct deliver *d = data;
 
 	d->state.connected = false;
+	if ((verdict == PG_DATA || verdict == PG_TOO_MUCH) && narrow(d, verdict, sqlstate, e) && verdict == PG_DATA)
+		return;                 /* the server is well, and asked again at once */
 	if (!d->state.away_since_us)
 		d->state.away_since_us = wall_us();
-	d->batch[0].backfill = d->batch[1].backfill = true;
+	d->late = true;
 	log_trouble(d, verdict, e);
 	if (verdict == PG_FENCED)
 		d->events->fenced(d->data);
@@ -302,25 +375,28 @@ static void on_lost(void *data, enum pg_verdict verdict, const struct err *e)
 
 static const struct pg_events pg_events = { on_ready, on_committed, on_lost };
 
-int deliver_new(sd_event *loop, const struct config *c, struct logcore *log, int64_t spread_us,
-		const struct deliver_events *events, void *data, struct deliver **ret, struct err *e)
+int deliver_new(const struct deliver_options *o, const struct deliver_events *events, void *data,
+		struct deliver **ret, struct err *e)
 {
 	struct deliver *d = calloc(1, sizeof *d);
 	int r;
 
 	if (!d)
 		return err_set(e, ENOMEM, "out of memory for the batches");
-	*d = (struct deliver){ .config = c, .log = log, .events = events, .data = data,
+	*d = (struct deliver){ .config = o->config, .log = o->log, .events = events, .data = data, .limit = NO_LIMIT,
 			       .state_json = BUF(STATE_BYTES_MAX) };
 	batch_init(&d->batch[0]);
 	batch_init(&d->batch[1]);
 	d->filling = &d->batch[0];
 	d->state.away_since_us = wall_us();
-	r = sd_event_add_time(loop, &d->timer, CLOCK_MONOTONIC, 0, 100 * US_PER_MS, on_flush, d);
+	d->outbox = outbox_open(o->state_folder, o->log);
+	r = sd_event_add_time(o->loop, &d->timer, CLOCK_MONOTONIC, 0, 100 * US_PER_MS, on_flush, d);
 	if (r < 0)
 		r = err_set(e, -r, "cannot make a timer: %s", strerror(-r));
+	else if (!d->outbox)
+		r = err_set(e, ENOMEM, "out of memory for the outbox");
 	else
-		r = pg_new(loop, c, log, spread_us, &pg_events, d, &d->pg, e);
+		r = pg_new(o->loop, o->config, o->log, o->spread_us, &pg_events, d, &d->pg, e);
 	if (r < 0) {
 		deliver_free(d);
 		return r;
@@ -338,6 +414,7 @@ void deliver_free(struct deliver *d)
 	sd_event_source_disable_unref(d->timer);
 	batch_free(&d->batch[0]);
 	batch_free(&d->batch[1]);
+	outbox_close(d->outbox);
 	buf_free(&d->state_json);
 	free(d);
 }
@@ -346,29 +423,8 @@ struct deliver_state deliver_state(const struct deliver *d)
 {
 	struct deliver_state s = d->state;
 
-	s.pending = rows(d->filling) + (d->sent ? rows(d->sent) : 0);
+	s.outbox = outbox_state(d->outbox);
 	s.skew_us = pg_skew_us(d->pg);
 	s.last_error = d->last_error;
 	return s;
-}
-
-bool deliver_status(const struct deliver *deliver, struct buf *out)
-{
-	struct deliver_state d = deliver_state(deliver);
-	char when[RFC3339_SIZE];
-	bool ok = buf_addf(out, "\"connected\":%s,\"pending\":%zu,\"lost\":%" PRId64 ",\"batches\":%" PRId64
-				",\"rows\":%" PRId64 ",\"skew_ms\":%" PRId64, d.connected ? "true" : "false", d.pending,
-			   d.lost, d.batches, d.rows, d.skew_us / US_PER_MS);
-
-	if (d.last_commit_us) {
-		format_rfc3339(when, d.last_commit_us);
-		ok = ok && buf_addf(out, ",\"last_commit\":\"%s\"", when);
-	}
-	if (d.away_since_us) {
-		format_rfc3339(when, d.away_since_us);
-		ok = ok && buf_addf(out, ",\"buffering_since\":\"%s\"", when);
-	}
-	if (d.last_error[0])
-		ok = ok && buf_adds(out, ",\"last_error\":") && buf_add_json(out, text_of(d.last_error));
-	return ok;
 }

@@ -90,6 +90,7 @@ struct check_sample {
 	double dns_ms, connect_ms, tls_ms, first_byte_ms;       /* NaN: phase not reached */
 	int64_t cert_expires_us;        /* 0: no certificate seen */
 	int attempts;                   /* 1: the first one decided */
+	bool changed;                   /* good after bad, bad after good, or the first result */
 };
 
 /* Levels as they stand in the database; numbers are the wire format. */
@@ -103,6 +104,7 @@ struct log_sample {
 	struct text logger;             /* absent: unknown */
 	struct text message;
 	struct text context;            /* a JSON object, checked; absent: none */
+	struct text raw;                /* the line as it stands in the file */
 };
 
 struct gap_sample {

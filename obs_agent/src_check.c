@@ -130,12 +130,14 @@ static void end_run(struct check *k, int64_t now_us)
 static void deliver(struct check *k, const struct attempt_result *r)
 {
 	struct sample s = { .kind = SAMPLE_CHECK, .timestamp_us = r->begin_us, .check = r->sample };
+	bool good = r->sample.error == CHECK_OK;
 
 	s.check.url = text_of(k->shown_url);
 	s.check.attempts = k->attempts;
+	s.check.changed = !k->ran || good != k->good;
 	agent_add(k->all->agent, &s);
 	k->all->results++;
-	k->good = r->sample.error == CHECK_OK;
+	k->good = good;
 }
 
 static void on_attempt(const struct attempt_result *r, void *data)

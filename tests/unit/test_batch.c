@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <math.h>
 
 #include "../../obs_agent/batch.c"
 
@@ -27,6 +28,18 @@ static uint32_t be32(const char *p)
 	return __builtin_bswap32(v);
 }
 
+/* As the outbox hands it over. */
+static bool add_record(struct batch *b, const struct sample *s, bool late, int64_t offset)
+{
+	struct buf row = BUF(4096);
+	bool ok = row_add(&row, s);
+	struct record r = { .kind = s->kind, .timestamp_us = s->timestamp_us, .late = late, .row = { row.data, row.len } };
+
+	ok = ok && batch_add_record(b, &r, 1, offset);
+	buf_free(&row);
+	return ok;
+}
+
 static void rows_are_json_in_the_order_of_the_contract(void **state)
 {
 	struct sample m = { .kind = SAMPLE_METRICS, .timestamp_us = 5 };
@@ -45,15 +58,41 @@ static void rows_are_json_in_the_order_of_the_contract(void **state)
 	m.metrics.value[METRIC_MEMORY_MB] = 4096;
 	batch_init(&b);
 	assert_true(batch_empty(&b));
-	assert_true(batch_add(&b, &m) && batch_add(&b, &c) && batch_add(&b, &g));
-	b.backfill = true;
+	assert_true(add_record(&b, &m, false, 0) && add_record(&b, &c, false, 1) && add_record(&b, &g, false, 2));
 	m.metrics.details = TEXT("{\"a\":1}");
-	assert_true(batch_add(&b, &m));
+	assert_true(add_record(&b, &m, true, 3));
+	g.gap.stream_id = 4;
+	assert_true(batch_add(&b, &g));
 	assert_string_equal(buf_cstr(&b.metrics), "[5,false,null,12.5,null,4096],[5,true,{\"a\":1},12.5,null,4096]");
 	assert_string_equal(buf_cstr(&b.checks), "[6,false,\"http://x/\\\"\",503,1.5,false,\"status\",\"503\",null,0.25,"
 						 "null,1,null,3]");
-	assert_string_equal(buf_cstr(&b.gaps), "[7,null,\"truncated\",null,10,\"d\"]");
+	assert_string_equal(buf_cstr(&b.gaps), "[7,null,\"truncated\",null,10,\"d\"],[7,4,\"truncated\",null,10,\"d\"]");
 	assert_int_equal(b.n_metrics, 2);
+	assert_int_equal(batch_rows(&b), 4);            /* the gap in a log is not one that can be refused */
+	assert_int_equal(b.n_samples, 3);
+	batch_free(&b);
+}
+
+static void what_was_refused_is_taken_as_a_reject_with_its_bytes(void **state)
+{
+	static const char raw[] = "\0\377bytes";
+	struct poison poison = { .stream_id = 9, .offset = 77, .sqlstate = "22021", .reason = "why" };
+	struct sample s = log_line(9, 77, TEXT("hi"));
+	struct position p = at(9, 0);
+	struct batch b;
+
+	(void)state;
+	batch_init(&b);
+	b.poison = &poison;
+	s.log.raw = (struct text){ raw, sizeof raw - 1 };
+	assert_true(batch_advance(&b, &p) && batch_add(&b, &s));
+	s.log.offset = 84;
+	assert_true(batch_add(&b, &s));
+	assert_int_equal(b.n_logs, 1);
+	assert_string_equal(buf_cstr(&b.rejects), "[946684800000001,9,77,\"22021\",\"why\",\"AP9ieXRlcw==\"]");
+	assert_int_equal(b.first_offset, 84);
+	batch_reset(&b);
+	assert_int_equal(b.n_rejects, 0);
 	batch_free(&b);
 }
 
@@ -155,7 +194,7 @@ static void a_position_keeps_where_the_batch_began(void **state)
 	assert_true(buf_adds(&out, "before:") && batch_positions(&b, &out));
 	assert_string_equal(buf_cstr(&out), "before:[[4,100,160,false,\"/a\",\"\",\"\",\"\"],"
 					    "[6,0,9,false,\"/a\",\"\",\"\",\"\"]]");
-	batch_drop_logs(&b);
+	batch_reset(&b);
 	assert_true(batch_empty(&b));
 	buf_free(&out);
 	batch_free(&b);
@@ -178,6 +217,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rows_are_json_in_the_order_of_the_contract),
+		cmocka_unit_test(what_was_refused_is_taken_as_a_reject_with_its_bytes),
 		cmocka_unit_test(log_columns_are_binary_arrays),
 		cmocka_unit_test(a_full_batch_is_left_as_it_was),
 		cmocka_unit_test(rows_and_streams_are_limited),

@@ -64,6 +64,22 @@ static size_t assert_rhythm(const struct check_config *c)
 	return n;
 }
 
+static void a_changed_outcome_is_news(void **state)
+{
+	static const bool news[] = { true, false, true, false, true, false };
+	struct check_config *c = add_check(server.http, "ok");
+
+	(void)state;
+	c->interval_us = slow(100 * US_PER_MS);
+	begin_checks();
+	for (size_t i = 0; i < sizeof news; i++) {
+		c->expect_status[0] = i / 2 == 1 ? (struct status_range){ 500, 599 } : (struct status_range){ 200, 299 };
+		assert_true(loop_until(&agent, i + 1, slow(10 * US_PER_S)));
+		assert_int_equal(agent.kept[i].s.check.error, i / 2 == 1 ? CHECK_STATUS : CHECK_OK);
+		assert_int_equal(agent.kept[i].s.check.changed, news[i]);
+	}
+}
+
 static void run_for(int64_t us)
 {
 	loop_until(&agent, KEPT_MAX, us);
@@ -385,6 +401,7 @@ int main(void)
 		TEST(five_hundred_that_hang_keep_cap_and_intervals),
 		TEST(what_cannot_be_run_is_counted_and_the_good_one_is_on_time),
 		TEST(both_lanes_together_keep_the_cap),
+		TEST(a_changed_outcome_is_news),
 		TEST(reload_keeps_the_schedule_of_what_is_the_same),
 		TEST(a_thousand_checks_leave_no_descriptor),
 		TEST(descriptors_that_ran_out_are_no_verdict),

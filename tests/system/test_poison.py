@@ -1,0 +1,66 @@
+"""R6: a record that the server refuses stops nothing; it is found and kept with its bytes and the reason."""
+import signal
+
+from writer import Writer
+
+
+def refuse(db, table, condition):
+    """Rows for which the condition holds are refused (23514), as a value would be that our parser should not have passed."""
+    db.query(f"ALTER TABLE {table} ADD CONSTRAINT poison CHECK (NOT ({condition}))")
+
+
+def test_refused_lines_go_to_rejects_and_all_others_arrive(db, make_agent, tmp_path):
+    log = tmp_path / "app.log"
+    refuse(db, "log_entries", "(context->>'n')::int IN (0, 777, 778, 4999, 12345, 19999)")
+    agent = make_agent(db, log_files=[str(log)])
+    writer = Writer(log, rate=20000)
+    for _ in range(20):
+        writer.write_some(1000)
+    agent.start()
+    db.wait("SELECT count(*) = 6 FROM rejects", timeout=60)
+    db.wait("SELECT count(*) = 19994 FROM log_entries", timeout=30)
+    assert db.one("SELECT count(DISTINCT (stream_id, stream_offset)) FROM log_entries") == 19994
+    rejects = db.query("SELECT convert_from(raw, 'UTF8')::jsonb->'context'->>'n', sqlstate, reason FROM rejects ORDER BY stream_offset")
+    assert [r[0] for r in rejects] == ["0", "777", "778", "4999", "12345", "19999"]
+    assert all(r[1] == "23514" and "poison" in r[2] for r in rejects)
+    lines = log.read_bytes()
+    for offset, raw in db.query("SELECT stream_offset, raw FROM rejects"):
+        assert lines[offset:offset + len(raw)] == bytes(raw) and lines[offset + len(raw)] == 10
+    writer.write_some(1000)
+    db.wait("SELECT count(*) = 20994 FROM log_entries")
+    assert db.count("gaps") == 0
+    assert agent.stop() == 0
+
+
+def test_refused_samples_go_to_rejects_and_lines_arrive_meanwhile(db, make_agent, tmp_path):
+    log = tmp_path / "app.log"
+    refuse(db, "vps_metrics", "backfill IS NOT NULL")
+    log.write_text("".join(f"line {i}\n" for i in range(100)))
+    agent = make_agent(db, log_files=[str(log)]).start()
+    db.wait("SELECT count(*) = 100 FROM log_entries", timeout=30)
+    db.wait("SELECT count(*) >= 1 FROM rejects", timeout=30)
+    reason, raw = db.query("SELECT reason, convert_from(raw, 'UTF8') FROM rejects LIMIT 1")[0]
+    assert "poison" in reason and raw.startswith(",")
+    db.query("ALTER TABLE vps_metrics DROP CONSTRAINT poison")
+    db.wait("SELECT count(*) >= 1 FROM vps_metrics", timeout=15)
+    assert agent.stop() == 0
+
+
+def test_a_kill_while_the_culprit_is_searched_loses_and_doubles_nothing(db, make_agent, tmp_path):
+    log = tmp_path / "app.log"
+    refuse(db, "log_entries", "(context->>'n')::int % 1000 = 500")
+    agent = make_agent(db, log_files=[str(log)])
+    writer = Writer(log, rate=1)
+    for _ in range(8):
+        writer.write_some(1000)
+    for n in (1, 4, 7):
+        agent.start()
+        db.wait("SELECT count(*) >= %s FROM rejects", n, timeout=30)
+        agent.process.send_signal(signal.SIGKILL)
+        agent.process.wait()
+    agent.start()
+    db.wait("SELECT count(*) = 8 FROM rejects", timeout=60)
+    db.wait("SELECT count(*) = 7992 FROM log_entries", timeout=30)
+    assert db.one("SELECT count(DISTINCT (context->>'n')::int) FROM log_entries") == 7992
+    assert db.one("SELECT count(DISTINCT stream_offset) FROM rejects") == 8
+    assert db.count("gaps") == 0
