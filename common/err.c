@@ -40,3 +40,8 @@ int err_prefix(struct err *e, const char *fmt, ...)
 	memcpy(tail, e->msg, sizeof tail);
 	return err_set(e, e->code, "%s: %s", head, tail);
 }
+
+bool err_passes(const struct err *e)
+{
+	return e->code == ENOMEM || e->code == EMFILE || e->code == ENFILE || e->code == EIO;
+}

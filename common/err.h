@@ -9,6 +9,8 @@
 #ifndef OBSERV_ERR_H
 #define OBSERV_ERR_H
 
+#include <stdbool.h>
+
 enum { ERR_MSG_MAX = 1024 };
 
 struct err {
@@ -29,5 +31,11 @@ int err_set(struct err *e, int code, const char *fmt, ...)
  */
 int err_prefix(struct err *e, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/*
+ * Short of memory or descriptors, or a device that fails: nothing is wrong with
+ * what was asked for, and another try may succeed.
+ */
+bool err_passes(const struct err *e);
 
 #endif

@@ -1,6 +1,7 @@
 #include "log.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -31,6 +32,8 @@ struct logcore *log_open(const char *name, const char *level)
 		.journal_priority = is_journal(STDERR_FILENO),
 	}, NULL, 0);
 
+	if (!log)
+		fprintf(stderr, "%s: out of memory for its log\n", name);
 	if (level && !logcore_level_number(level))
 		logcore_warning(log, "the log level is not known, using info", logcore_kv("level", level));
 	return log;

@@ -198,9 +198,11 @@ static int read_all(const char *path, int fd, struct buf *out, struct err *e)
 		char *room = buf_room(out, READ_SIZE);
 		ssize_t n;
 
-		if (!room)
+		if (!room && out->len > FILE_MAX)
 			return err_set(e, EFBIG, "%s: the file is larger than %d bytes; is it the right one?", path,
 				       FILE_MAX);
+		if (!room)
+			return err_set(e, ENOMEM, "%s: out of memory; give the process more", path);
 		n = read(fd, room, READ_SIZE);
 		if (n < 0 && errno == EINTR)
 			continue;

@@ -53,6 +53,7 @@ struct config {
 	size_t n_checks;
 	const char *const *log_files;   /* paths or globs, {app} already replaced, NULL-terminated */
 	size_t n_log_files;
+	int64_t log_lines_per_second;   /* of one file; 0: any number */
 	struct arena arena;             /* everything above lives here */
 };
 

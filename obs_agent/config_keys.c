@@ -127,6 +127,9 @@ static const struct key monitoring_rows[] = {
 	  .table = &check_keys, .help = "a list: a URL each, or the keys below" },
 	{ "log_files", &kind_paths, AT(log_files), .count_at = AT(n_log_files), .def_help = "none", .max = 256,
 	  .help = "a list of absolute paths or globs; `{app}` is the application's name" },
+	{ "log_lines_per_second", &kind_number, AT(log_lines_per_second), .def = "0", .min = 0, .max = 1000000,
+	  .help = "lines that one file may bring in a second, by their own time stamps; `0`: any number. What is over is "
+		  "counted in `gaps` by level; WARNING and above have ten times the room" },
 };
 
 const struct key_table monitoring_keys = {

@@ -34,6 +34,14 @@ bool log_name_is_packed(const char *name)
 	return false;
 }
 
+bool log_name_is_of(const char *log, const char *name)
+{
+	size_t stem = strcspn(log, ".");
+
+	return strncmp(name, log, strlen(log)) == 0 ||
+	       (strncmp(name, log, stem) == 0 && name[stem] && strchr("0123456789-_.", name[stem]));
+}
+
 bool log_name_is_rotated(const char *log, const char *name)
 {
 	size_t stem = strcspn(log, "."), middle;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "../common/clock.h"
+#include "join.h"
 
 enum { BLOCK = LINE_BYTES_MAX + 1 };    /* a line of the longest length, and its newline */
 
@@ -57,14 +58,59 @@ static bool advance(struct reader *r, struct stream *s)
 	return agent_advance(r->agent, &p);
 }
 
-static bool hand_over(struct reader *r, const struct stream *s, struct text line, int64_t offset, int64_t now_us,
+/* Tell the batch how far `s` is read now, with what is missing on the way there: in
+ * one transaction. */
+static bool move_on(struct reader *r, struct stream *s)
+{
+	char detail[160];
+	struct buf levels = BUF(sizeof detail - 1);
+
+	if (flood_lines(&r->held) && flood_detail(&r->held, &levels) && buf_cstr(&levels)) {
+		snprintf(detail, sizeof detail, "%s", levels.data);
+		reader_gap(r, s, "flood", flood_lines(&r->held), r->held.bytes, detail);
+		r->suppressed += flood_lines(&r->held);
+	}
+	buf_free(&levels);
+	r->held = (struct flood_count){ 0 };
+	if (s->lost)
+		reader_gap(r, s, "truncated", -1, s->lost,
+			   s->lost > 0 ? "came after the log was copied and before it was truncated"
+				       : "what came after the log was copied and before it was truncated is not known");
+	s->lost = 0;
+	return advance(r, s);
+}
+
+/* Too many of them in their second? Lines without a time of their own are not counted
+ * while they are read late: all would fall into this second. */
+static bool held_back(struct reader *r, struct stream *s, const struct sample *sample, size_t len, int64_t now_us)
+{
+	int64_t limit = agent_config(r->agent)->log_lines_per_second;
+
+	if (limit == 0 || (sample->timestamp_us == now_us && s->flood.behind) ||
+	    flood_passes(&s->flood, limit, sample->timestamp_us, sample->log.level))
+		return false;
+	r->held.lines[sample->log.level]++;
+	r->held.bytes += (int64_t)len + 1;
+	return true;
+}
+
+static bool blank(struct text line)
+{
+	while (line.len > 0 && line.s[line.len - 1] == '\r')
+		line.len--;
+	return line.len == 0;
+}
+
+static bool hand_over(struct reader *r, struct stream *s, struct text line, int64_t offset, int64_t now_us,
 		      const char *mark)
 {
 	struct sample sample;
 
-	if (line.len == 0)
+	if (blank(line))
 		return true;
 	line_parse(&r->parser, line, now_us, mark, &sample);
+	if (held_back(r, s, &sample, line.len, now_us))
+		return true;
 	sample.log.stream_id = s->id;
 	sample.log.offset = offset;
 	if (!agent_add(r->agent, &sample))
@@ -73,25 +119,35 @@ static bool hand_over(struct reader *r, const struct stream *s, struct text line
 	return true;
 }
 
+/* How the taking of lines ended. */
+enum taken { TAKEN_ALL, TAKEN_TO_GROUP, TAKEN_TO_FULL };
+
 /* Hand over the whole lines of the block; gives how many bytes they are. */
-static size_t take_lines(struct reader *r, const struct stream *s, size_t n, bool *ret_full)
+static size_t take_lines(struct reader *r, struct stream *s, size_t n, bool settled, enum taken *ret)
 {
 	int64_t now_us = wall_us();
 	size_t at = 0;
 
-	*ret_full = false;
+	*ret = TAKEN_ALL;
 	while (at < n) {
 		const char *line = r->block + at, *newline = memchr(line, '\n', n - at);
-		size_t len;
+		struct text record;
+		bool open = false;
 
 		if (!newline)
 			break;
-		len = (size_t)(newline - line);
-		if (!hand_over(r, s, (struct text){ line, len }, s->position + (int64_t)at, now_us, NULL)) {
-			*ret_full = true;
+		record = (struct text){ line, (size_t)(newline - line) };
+		if (*line != '{' && !blank(record) && !join_is_object(record))
+			record.len = join_record((struct text){ line, n - at }, &open);
+		if (open && !settled) {
+			*ret = TAKEN_TO_GROUP;
 			break;
 		}
-		at += len + 1;
+		if (!hand_over(r, s, record, s->position + (int64_t)at, now_us, NULL)) {
+			*ret = TAKEN_TO_FULL;
+			break;
+		}
+		at += record.len + 1;
 	}
 	return at;
 }
@@ -133,14 +189,14 @@ static enum reader_result read_long_line(struct reader *r, struct stream *s)
 	r->cut++;
 	r->bytes += end - s->position;
 	stream_jump(s, end);
-	advance(r, s);
+	move_on(r, s);
 	return READER_MORE;
 }
 
-enum reader_result reader_read(struct reader *r, struct stream *s)
+enum reader_result reader_read(struct reader *r, struct stream *s, bool settled)
 {
+	enum taken how;
 	size_t taken;
-	bool full;
 	ssize_t n;
 
 	if (!advance(r, s))
@@ -150,17 +206,19 @@ enum reader_result reader_read(struct reader *r, struct stream *s)
 	n = read_block(r, s, s->position);
 	if (n <= 0)
 		return n < 0 ? READER_FAILED : READER_END;
-	taken = take_lines(r, s, (size_t)n, &full);
+	taken = take_lines(r, s, (size_t)n, settled, &how);
 	if (taken > 0) {
 		r->bytes += (int64_t)taken;
 		stream_advance(s, s->position + (int64_t)taken, r->block + taken, taken);
-		advance(r, s);
+		move_on(r, s);
 	}
-	if (full)
+	if (how == TAKEN_TO_FULL)
 		return READER_FULL;
-	if (taken == 0)
+	s->open_group = how == TAKEN_TO_GROUP;
+	if (taken == 0 && !s->open_group)
 		s->scanned = s->position + n;
-	return n == BLOCK ? READER_MORE : READER_END;
+	s->flood.behind &= n == BLOCK;
+	return n == BLOCK && !(s->open_group && taken == 0) ? READER_MORE : READER_END;
 }
 
 bool reader_finish(struct reader *r, struct stream *s)
@@ -183,28 +241,13 @@ bool reader_finish(struct reader *r, struct stream *s)
 		stream_jump(s, s->size);
 	}
 	s->finished = true;
-	return advance(r, s);
+	return move_on(r, s);
 }
 
 void reader_cut_off(struct reader *r, struct stream *s)
 {
-	reader_gap(r, s, "truncated", -1, s->scanned - s->position, "an unfinished line was cut off");
+	reader_gap(r, s, "truncated", -1, s->top - s->position, "lines that were not read were cut off");
+	s->top = s->size;
 	s->scanned = s->position;
-}
-
-bool reader_truncated(struct reader *r, struct stream *s, int64_t size_before)
-{
-	int64_t unread = size_before - s->position;
-	char detail[128];
-
-	s->finished = true;
-	if (!advance(r, s)) {
-		s->finished = false;
-		return false;
-	}
-	snprintf(detail, sizeof detail, "the file was truncated; %" PRId64 " bytes were known and not read",
-		 unread > 0 ? unread : 0);
-	reader_gap(r, s, "truncated", -1, unread > 0 ? unread : -1, detail);
-	stream_restart(s);
-	return true;
+	s->open_group = false;
 }

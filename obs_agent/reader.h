@@ -4,6 +4,8 @@
  * Owns the block buffer and the line parser. Promises that the position only
  * ever stands behind a newline, that a line is handed over once, and that an
  * over-long line costs no memory: it is cut, marked, and counted in a gap row.
+ * Lines of plain text that belong together are one sample: the position stays
+ * before them until it is known where they end.
  */
 #ifndef OBS_AGENT_READER_H
 #define OBS_AGENT_READER_H
@@ -16,7 +18,9 @@ struct reader {
 	struct agent *agent;
 	struct line_parser parser;
 	char *block;                    /* LINE_BYTES_MAX + 1 bytes */
+	struct flood_count held;        /* back from this block, since there were too many */
 	int64_t lines, bytes, cut;      /* handed over since the start */
+	int64_t suppressed;             /* lines that were not, since there were too many */
 	int64_t read;                   /* bytes read from files, whatever became of them */
 };
 
@@ -30,20 +34,17 @@ enum reader_result {
 int reader_init(struct reader *r, struct agent *a, struct err *e);
 void reader_free(struct reader *r);
 
-/* Read at most one block of `s`. */
-enum reader_result reader_read(struct reader *r, struct stream *s);
+/* Read at most one block of `s`. `settled`: lines of plain text at its end need not
+ * wait for more that belongs to them. */
+enum reader_result reader_read(struct reader *r, struct stream *s, bool settled);
 
 /* The file is over: hand over what stands behind the last newline, marked, and
  * declare the stream finished. False: the batch is full, try again. A
  * file that can't be read is not over. */
 bool reader_finish(struct reader *r, struct stream *s);
 
-/* The file was truncated: count what is known to be lost, end this stream and
- * begin a new one on the same file. False: the batch is full, try again. */
-bool reader_truncated(struct reader *r, struct stream *s, int64_t size_before);
-
-/* The unfinished line that had been looked through was cut off, what stands before
- * it was not: count it, and look again from the position. */
+/* What stood behind the position was cut off, what stands before it was not: count
+ * it, and look again from the position. */
 void reader_cut_off(struct reader *r, struct stream *s);
 
 /* A gap row about `s`. */

@@ -12,52 +12,78 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
-#include <unistd.h>
 
 #include "../common/clock.h"
 #include "agent.h"
 #include "reader.h"
 #include "tail_files.h"
+#include "tail_status.h"
 
 enum {
 	LOOK_EVERY_S = 1,
+	LOOK_SHARE = 20,                /* looking takes at most one part in so many of the time, ... */
+	LOOK_WITHIN_S = 3,              /* ... unless it would be put off for longer */
 	WAKE_EVERY_MS = 100,            /* inotify wakes no more often than this */
 	WORK_BYTES = 1 << 20,           /* read at most so much before others have a turn */
-	OVER_AFTER_S = 60,              /* a rotated file that is silent so long is over */
+	GROUP_WAIT_MS = 500,            /* lines of plain text wait so long for more that belongs to them */
 };
 
 struct tail {
 	struct agent *agent;
 	struct tail_files files;
 	struct reader reader;
-	sd_event_source *look_timer, *work_source, *inotify_source;
+	sd_event_source *look_timer, *group_timer, *work_source, *inotify_source;
+	int64_t look_after_us;          /* monotonic: no look before, whatever happens */
 	bool known;                     /* the database has told its positions */
 	bool full;                      /* the batch refused a line */
+	bool look_due;                  /* something was found that calls for a look */
+	bool last;                      /* one round only: nothing more is waited for */
 };
 
 /* ---- reading ---- */
 
-/* A file that no path leads to and that has been silent is over. */
-static bool over(const struct stream *s)
+/* Let the rest of a group of lines come; once for all that wait. */
+static void wait_for_group(struct tail *t)
 {
-	return !s->current && mono_us() - s->idle_since_us > OVER_AFTER_S * US_PER_S;
+	int on = SD_EVENT_OFF;
+
+	sd_event_source_get_enabled(t->group_timer, &on);
+	if (on != SD_EVENT_OFF)
+		return;
+	sd_event_source_set_time_relative(t->group_timer, GROUP_WAIT_MS * US_PER_MS);
+	sd_event_source_set_enabled(t->group_timer, SD_EVENT_ONESHOT);
+}
+
+/* Its end is reached for now. */
+static enum reader_result rest(struct tail *t, struct stream *s)
+{
+	s->stirred = false;
+	if (s->open_group)
+		wait_for_group(t);
+	if (!s->over || s->open_group || s->finished)
+		return READER_END;
+	return reader_finish(&t->reader, s) ? READER_END : READER_FULL;
 }
 
 static enum reader_result read_one(struct tail *t, struct stream *s)
 {
-	int64_t size_before = s->size;
+	enum reader_result r = READER_END;
+	int64_t before = s->position;
 
-	if (s->finished)
-		return READER_END;
-	if (!stream_unchanged(s))
-		return reader_truncated(&t->reader, s, size_before) ? READER_MORE : READER_FULL;
-	if (s->size < s->scanned)
+	if (!stream_unchanged(s)) {
+		tail_files_truncated(&t->files, s);
+		t->look_due = true;     /* for the copy */
+		return READER_MORE;
+	}
+	if (s->size < s->scanned || s->size < s->top)
 		reader_cut_off(&t->reader, s);
-	if (s->size > s->scanned)
-		return reader_read(&t->reader, s);
-	if (over(s))
-		return reader_finish(&t->reader, s) ? READER_END : READER_FULL;
-	return READER_END;
+	if (s->size > s->scanned) {
+		bool settled = s->over || t->last || stream_silent(s, GROUP_WAIT_MS * US_PER_MS);
+
+		r = reader_read(&t->reader, s, settled);
+		s->over &= s->copy || s->position == before;    /* somebody still writes to it */
+	}
+	return r == READER_END ? rest(t, s) : r;
 }
 
 /* Whoever found the batch full is first when there is room again. */
@@ -76,8 +102,31 @@ static void begin_with(struct tail *t, struct stream *first)
 	t->files.streams = first;
 }
 
-/* Give every stream its turn, a block each, until nothing is left, the batch is
- * full or others must have their turn. True: there is more to do at once. */
+/* The batch is full. What is read when there is room again is read late. */
+static void stop_reading(struct tail *t, struct stream *first)
+{
+	t->full = true;
+	begin_with(t, first);
+	for (struct stream *s = t->files.streams; s; s = s->next)
+		s->flood.behind = true;
+}
+
+static enum reader_result turn(struct tail *t, struct stream *s)
+{
+	enum reader_result r;
+
+	if (s->finished || !s->stirred || !tail_files_open(&t->files, s))
+		return READER_END;
+	r = read_one(t, s);
+	if (r == READER_FAILED)
+		tail_files_trouble(&t->files, s->path, errno);
+	if (r != READER_FULL)
+		tail_files_rest(&t->files, s);
+	return r;
+}
+
+/* Give every stream that has something its turn, a block each, until nothing is left, the
+ * batch is full or others must have their turn. True: there is more to do at once. */
 static bool work(struct tail *t)
 {
 	int64_t start = t->reader.read;
@@ -86,14 +135,11 @@ static bool work(struct tail *t)
 	while (more) {
 		more = false;
 		for (struct stream *s = t->files.streams; s; s = s->next) {
-			enum reader_result r = read_one(t, s);
+			enum reader_result r = turn(t, s);
 
 			more |= r == READER_MORE;
-			if (r == READER_FAILED)
-				tail_files_trouble(&t->files, s->path, errno);
 			if (r == READER_FULL) {
-				t->full = true;
-				begin_with(t, s);
+				stop_reading(t, s);
 				return false;
 			}
 		}
@@ -103,9 +149,27 @@ static bool work(struct tail *t)
 	return false;
 }
 
+/* With many files a look costs: then it is taken less often. */
+static void look(struct tail *t)
+{
+	int64_t began = mono_us(), ended, pause;
+
+	t->look_due = false;
+	tail_files_look(&t->files);     /* also while the database is away: an open file can't be lost */
+	ended = mono_us();
+	pause = (ended - began) * LOOK_SHARE;
+	t->look_after_us = ended + (pause < LOOK_WITHIN_S * US_PER_S ? pause : LOOK_WITHIN_S * US_PER_S);
+}
+
 static void work_on(struct tail *t)
 {
-	sd_event_source_set_enabled(t->work_source, work(t) ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
+	bool more = work(t);
+
+	if (t->look_due && mono_us() >= t->look_after_us) {
+		look(t);
+		more = true;
+	}
+	sd_event_source_set_enabled(t->work_source, more ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
 }
 
 static int on_work(sd_event_source *s, void *data)
@@ -118,33 +182,36 @@ static int on_work(sd_event_source *s, void *data)
 static int on_look(sd_event_source *source, uint64_t usec, void *data)
 {
 	struct tail *t = data;
+	int64_t next;
 
 	(void)usec;
-	tail_files_look(&t->files);     /* also while the database is away: an open file can't be lost */
+	look(t);
 	work_on(t);
-	sd_event_source_set_time_relative(source, LOOK_EVERY_S * US_PER_S);
+	next = mono_us() + LOOK_EVERY_S * US_PER_S;
+	sd_event_source_set_time(source, (uint64_t)(next > t->look_after_us ? next : t->look_after_us));
 	return 0;
 }
 
-/* Which file it was does not matter; whether names changed does. */
 static int on_inotify(sd_event_source *s, int fd, uint32_t revents, void *data)
 {
-	char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
 	struct tail *t = data;
-	bool names = false;
-	ssize_t n;
 
 	(void)s;
+	(void)fd;
 	(void)revents;
-	while ((n = read(fd, events, sizeof events)) > 0)
-		for (const char *p = events; p < events + n;) {
-			const struct inotify_event *event = (const void *)p;
+	t->look_due |= tail_files_events(&t->files);
+	work_on(t);
+	return 0;
+}
 
-			names |= (event->mask & ~(uint32_t)IN_MODIFY) != 0;
-			p += sizeof *event + event->len;
-		}
-	if (names)
-		tail_files_look(&t->files);
+static int on_group(sd_event_source *source, uint64_t usec, void *data)
+{
+	struct tail *t = data;
+
+	(void)source;
+	(void)usec;
+	for (struct stream *s = t->files.streams; s; s = s->next)
+		s->stirred |= s->open_group;
 	work_on(t);
 	return 0;
 }
@@ -156,6 +223,7 @@ static void stop(void *state)
 	struct tail *t = state;
 
 	sd_event_source_disable_unref(t->look_timer);
+	sd_event_source_disable_unref(t->group_timer);
 	sd_event_source_disable_unref(t->work_source);
 	sd_event_source_disable_unref(t->inotify_source);
 	tail_files_free(&t->files);
@@ -172,6 +240,10 @@ static int hang_on_loop(struct tail *t)
 	r = sd_event_add_time_relative(loop, &t->look_timer, CLOCK_MONOTONIC, 0, 100 * US_PER_MS, on_look, t);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(t->look_timer, SD_EVENT_ON);
+	if (r >= 0)
+		r = sd_event_add_time(loop, &t->group_timer, CLOCK_MONOTONIC, 0, 50 * US_PER_MS, on_group, t);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(t->group_timer, SD_EVENT_OFF);
 	if (r >= 0)
 		r = sd_event_add_defer(loop, &t->work_source, on_work, t);
 	if (r >= 0)
@@ -221,23 +293,35 @@ static void positions(void *state, const struct position *p, size_t n)
 		return;                 /* stays as it was; asked again after the next connect */
 	t->known = true;
 	t->full = false;
-	tail_files_look(&t->files);
+	look(t);
 	sd_event_source_set_enabled(t->work_source, SD_EVENT_ONESHOT);
+}
+
+static const struct position *position_of(const struct batch *b, const int64_t *ids, const struct stream *s)
+{
+	for (size_t i = 0; i < b->n_positions; i++)
+		if (ids[i] == s->id)
+			return &b->positions[i];
+	return NULL;
 }
 
 static void committed(void *state, const struct batch *b)
 {
 	struct tail *t = state;
+	int64_t ids[BATCH_STREAMS_MAX];
 
 	for (size_t i = 0; i < b->n_positions; i++)
-		for (struct stream *s = t->files.streams, *next; s; s = next) {
-			next = s->next;
-			if (s->id != b->positions[i].stream_id)
-				continue;
-			s->committed = b->positions[i].to;
-			if (b->positions[i].finished && s->finished)    /* and not taken up again */
-				tail_files_finished(&t->files, s, &b->positions[i]);
-		}
+		ids[i] = b->positions[i].stream_id;
+	for (struct stream *s = t->files.streams, *next; s; s = next) {
+		const struct position *p = position_of(b, ids, s);
+
+		next = s->next;
+		if (!p)
+			continue;
+		stream_committed(s, p->to);
+		if (p->finished && s->finished)         /* and not taken up again */
+			tail_files_finished(&t->files, s, p);
+	}
 }
 
 static void room(void *state)
@@ -251,37 +335,26 @@ static void room(void *state)
 /* The list of files is read from the configuration at each look. */
 static void reload(void *state)
 {
-	struct tail *t = state;
-
-	tail_files_look(&t->files);
+	look(state);
 }
 
 static bool once(void *state)
 {
 	struct tail *t = state;
 
-	tail_files_look(&t->files);
+	t->last = true;
+	look(t);
 	return t->known && !work(t) && !t->full;
 }
 
 static bool status(void *state, struct buf *out)
 {
 	struct tail *t = state;
-	int64_t lag = 0;
-	bool ok = buf_adds(out, "{\"streams\":["), first = true;
+	const struct reader *r = &t->reader;
 
-	for (struct stream *s = t->files.streams; s; s = s->next) {
-		int64_t behind = s->size - s->committed;
-
-		lag += behind;
-		ok = ok && (first || buf_addc(out, ',')) && buf_adds(out, "{\"path\":") &&
-		     buf_add_json(out, text_of(s->path)) &&
-		     buf_addf(out, ",\"position\":%" PRId64 ",\"lag_bytes\":%" PRId64 ",\"rotated\":%s}",
-			      s->committed, behind, s->current ? "false" : "true");
-		first = false;
-	}
-	return ok && buf_addf(out, "],\"lag_bytes\":%" PRId64 ",\"lines\":%" PRId64 ",\"cut\":%" PRId64
-			      ",\"paused\":%s}", lag, t->reader.lines, t->reader.cut, t->full ? "true" : "false");
+	return buf_addc(out, '{') && tail_status_files(&t->files, out) &&
+	       buf_addf(out, ",\"lines\":%" PRId64 ",\"cut\":%" PRId64 ",\"suppressed\":%" PRId64 ",\"paused\":%s}",
+			r->lines, r->cut, r->suppressed, t->full ? "true" : "false");
 }
 
 const struct source src_tail = {

@@ -14,6 +14,8 @@
 #include "../common/cleanup.h"
 #include "../common/clock.h"
 
+enum { SETTLED_S = 2 };                 /* time stamps are exact to so much, on any file system */
+
 /* FNV-1a, 64 bits: tells texts apart, needs not withstand an attacker, who could
  * write any line into the file anyway. */
 static uint64_t fnv1a(const char *s, size_t n)
@@ -56,9 +58,30 @@ static int64_t random_id(void)
 	return (int64_t)id;
 }
 
-/* "major:minor/type:handle", or "major:minor/inode" where the file system gives
- * no handle. A handle holds the inode's generation: unlike the inode number it
- * is not used again for the next file. */
+/* When the file was made; 0 where the file system does not say. */
+static struct statx_timestamp born(int fd, const char *path)
+{
+	struct statx x = { 0 };
+
+	if (statx(fd, path, *path ? 0 : AT_EMPTY_PATH, STATX_BTIME, &x) < 0 || !(x.stx_mask & STATX_BTIME))
+		return (struct statx_timestamp){ 0 };
+	return x.stx_btime;
+}
+
+/* Inode numbers are used again for the next file: the time of birth tells them apart. */
+static void identify_by_inode(int fd, const struct stat *st, char *out, size_t size)
+{
+	struct statx_timestamp b = born(fd, "");
+
+	if (b.tv_sec)
+		snprintf(out, size, "%ju@%lld.%09u", (uintmax_t)st->st_ino, (long long)b.tv_sec, b.tv_nsec);
+	else
+		snprintf(out, size, "%ju", (uintmax_t)st->st_ino);
+}
+
+/* "major:minor/type:handle", or "major:minor/inode@birth" where the file system
+ * gives no handle. A handle holds the inode's generation: unlike the inode number
+ * it is not used again for the next file. */
 static void identify(int fd, const struct stat *st, char *out, size_t size)
 {
 	struct {
@@ -73,7 +96,7 @@ static void identify(int fd, const struct stat *st, char *out, size_t size)
 	size -= (size_t)n;
 	if (name_to_handle_at(fd, "", &handle.h, &mount, AT_EMPTY_PATH) < 0 ||
 	    handle.h.handle_bytes * 2 + 12 > size) {
-		snprintf(out, size, "%ju", (uintmax_t)st->st_ino);
+		identify_by_inode(fd, st, out, size);
 		return;
 	}
 	n = snprintf(out, size, "%d:", handle.h.handle_type);
@@ -108,15 +131,17 @@ int stream_open(const char *path, struct stream **ret, struct err *e)
 		return err_set(e, ENOMEM, "%s: out of memory", path);
 	snprintf(s->path, sizeof s->path, "%s", path);
 	identify(fd, &st, s->file_id, sizeof s->file_id);
+	s->key = stream_key(s->file_id);
 	s->fd = TAKE_FD(fd);
 	find_name(s);
 	memcpy(s->log_path, s->path, sizeof s->log_path);
 	s->watch = -1;
 	s->dev = st.st_dev;
 	s->ino = st.st_ino;
-	s->size = st.st_size;
+	s->born = born(s->fd, "");
 	s->id = random_id();
 	s->idle_since_us = mono_us();
+	stream_seen(s, &st);
 	*ret = s;
 	return 0;
 }
@@ -129,17 +154,20 @@ void stream_free(struct stream *s)
 	free(s);
 }
 
-/* "length:hash" of the n bytes before `end`; "" where they can't be read. */
-static void hash_range(int fd, int64_t end, size_t n, char *out, size_t size)
+/* "length:hash" of the n bytes before `end`; "" where there are not so many. False: they can't be read. */
+static bool hash_range(int fd, int64_t end, size_t n, char *out, size_t size)
 {
 	char bytes[STREAM_HEAD_MAX];
+	ssize_t got = read_at(fd, bytes, n, end - (int64_t)n);
 
 	out[0] = '\0';
-	if (read_at(fd, bytes, n, end - (int64_t)n) == (ssize_t)n)
+	if (got == (ssize_t)n)
 		snprintf(out, size, "%zu:%016" PRIx64, n, fnv1a(bytes, n));
+	return got >= 0;
 }
 
-/* Do the bytes before `end` (0: at the start) still have this "length:hash"? */
+/* Do the bytes before `end` (0: at the start) still have this "length:hash"? What can't be
+ * read is no objection: reading on will say what is wrong. */
 static bool hash_holds(int fd, int64_t end, const char *hash)
 {
 	char now[40], *colon;
@@ -149,8 +177,7 @@ static bool hash_holds(int fd, int64_t end, const char *hash)
 		return true;            /* nothing was known: no objection */
 	if (*colon != ':' || n > STREAM_HEAD_MAX || (end && (int64_t)n > end))
 		return false;
-	hash_range(fd, end ? end : (int64_t)n, n, now, sizeof now);
-	return strcmp(now, hash) == 0;
+	return !hash_range(fd, end ? end : (int64_t)n, n, now, sizeof now) || strcmp(now, hash) == 0;
 }
 
 /* The part that survives a reboot in which devices are numbered anew. */
@@ -167,26 +194,141 @@ bool stream_is(const struct stream *s, const struct position *p)
 	       hash_holds(s->fd, 0, p->head_hash) && (p->to == 0 || hash_holds(s->fd, p->to, p->tail_hash));
 }
 
-/* When the file was made; where the file system does not say, when it was last written. */
-static struct statx_timestamp born(const struct stream *s)
+uint64_t stream_key(const char *file_id)
 {
-	struct statx x = { 0 };
+	const char *part = without_device(file_id);
 
-	if (statx(s->fd, "", AT_EMPTY_PATH, STATX_BTIME | STATX_MTIME, &x) < 0)
-		return (struct statx_timestamp){ 0 };
-	return x.stx_mask & STATX_BTIME ? x.stx_btime : x.stx_mtime;
+	return fnv1a(part, strlen(part)) | 1;   /* never 0 */
 }
 
 bool stream_is_younger(const struct stream *s, const struct stream *other)
 {
-	struct statx_timestamp a = born(s), b = born(other);
+	struct statx_timestamp a = s->born, b = other->born;
 
+	if (a.tv_sec == 0 || b.tv_sec == 0)     /* when it was last written must do */
+		return s->written.tv_sec >= other->written.tv_sec;
 	return a.tv_sec > b.tv_sec || (a.tv_sec == b.tv_sec && a.tv_nsec > b.tv_nsec);
 }
 
 bool stream_is_copy(const struct stream *s, const struct stream *other)
 {
 	return other->head_hash[0] && hash_holds(s->fd, 0, other->head_hash);
+}
+
+static bool same_bytes(int a, int b, size_t n, int64_t offset)
+{
+	char x[STREAM_HEAD_MAX], y[STREAM_HEAD_MAX];
+
+	return read_at(a, x, n, offset) == (ssize_t)n && read_at(b, y, n, offset) == (ssize_t)n && memcmp(x, y, n) == 0;
+}
+
+bool stream_same_text(const struct stream *s, const struct stream *other)
+{
+	int64_t size = s->size < other->size ? s->size : other->size;
+	size_t n = size < STREAM_HEAD_MAX ? (size_t)size : STREAM_HEAD_MAX;
+
+	return n > 0 && same_bytes(s->fd, other->fd, n, 0) && same_bytes(s->fd, other->fd, n, size - (int64_t)n);
+}
+
+enum likeness stream_likeness(const struct stream *s, const struct position *p)
+{
+	if (!p->head_hash[0] || p->to == 0 || !hash_holds(s->fd, 0, p->head_hash))
+		return UNLIKE;
+	if (s->size < p->to)
+		return COPY_TOO_SHORT;
+	return p->tail_hash[0] && hash_holds(s->fd, p->to, p->tail_hash) ? COPY : UNLIKE;
+}
+
+bool stream_replaced(const struct stream *s, const char *path)
+{
+	struct statx_timestamp b = born(AT_FDCWD, path);
+
+	return b.tv_sec != s->born.tv_sec || b.tv_nsec != s->born.tv_nsec;
+}
+
+static bool same_time(struct timespec a, struct timespec b)
+{
+	return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
+/* A file that changed just now may change again at the same time stamp. */
+static bool settled(const struct stat *st)
+{
+	return wall_us() - (int64_t)st->st_ctim.tv_sec * US_PER_S > SETTLED_S * US_PER_S;
+}
+
+void stream_seen(struct stream *s, const struct stat *st)
+{
+	bool same = st->st_size == s->size && same_time(st->st_mtim, s->written) && same_time(st->st_ctim, s->changed);
+
+	s->unlinked = st->st_nlink == 0;
+	if (same && settled(st))
+		return;
+	s->stirred = true;
+	if (same)
+		return;
+	if (st->st_size > s->size)
+		s->filled_us = (int64_t)st->st_mtim.tv_sec * US_PER_S + st->st_mtim.tv_nsec / 1000;
+	s->size = st->st_size;
+	s->written = st->st_mtim;
+	s->changed = st->st_ctim;
+	s->grew_us = mono_us();
+	if (s->top < s->size)
+		s->top = s->size;
+	if (!s->lag_since_us && s->size > s->committed) {
+		s->lag_since_us = s->lag_mark_us = s->grew_us;
+		s->lag_mark = s->size;
+	}
+}
+
+void stream_committed(struct stream *s, int64_t to)
+{
+	s->committed = to;
+	if (to >= s->size) {
+		s->lag_since_us = 0;
+	} else if (to >= s->lag_mark) {         /* what is left came after the mark was made */
+		s->lag_since_us = s->lag_mark_us;
+		s->lag_mark = s->size;
+		s->lag_mark_us = mono_us();
+	}
+}
+
+bool stream_silent(const struct stream *s, int64_t us)
+{
+	return mono_us() - s->grew_us >= us || wall_us() - ((int64_t)s->written.tv_sec + 1) * US_PER_S >= us;
+}
+
+bool stream_park(struct stream *s)
+{
+	if (strlen(s->path) >= sizeof s->path - 1 || s->unlinked)
+		return false;
+	close_p(&s->fd);
+	return true;
+}
+
+int stream_reopen(struct stream *s, struct err *e)
+{
+	CLEANUP(close_p) int fd = open(s->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	char now[sizeof s->file_id];
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_set(e, errno, "%s: %s", s->path, strerror(errno));
+	identify(fd, &st, now, sizeof now);
+	if (!S_ISREG(st.st_mode) || strcmp(now, s->file_id) != 0)
+		return err_set(e, ESTALE, "%s: another file is there now", s->path);
+	s->fd = TAKE_FD(fd);
+	return 0;
+}
+
+void stream_found_at(struct stream *s, const char *path)
+{
+	if (strcmp(s->path, path) == 0)
+		return;
+	if (s->fd >= 0)
+		find_name(s);
+	else if (strlen(path) < sizeof s->path)
+		memcpy(s->path, path, strlen(path) + 1);
 }
 
 void stream_jump(struct stream *s, int64_t to)
@@ -196,6 +338,7 @@ void stream_jump(struct stream *s, int64_t to)
 
 	s->tail_len = got == (ssize_t)n ? n : 0;
 	s->position = s->scanned = to;
+	s->open_group = false;
 	s->idle_since_us = mono_us();
 }
 
@@ -203,11 +346,12 @@ void stream_resume(struct stream *s, const struct position *p)
 {
 	stream_jump(s, p->to);
 	s->id = p->stream_id;
-	s->committed = p->to;
+	stream_committed(s, p->to);
 	if (p->path[0])
 		memcpy(s->log_path, p->path, sizeof s->log_path);
 	snprintf(s->head_hash, sizeof s->head_hash, "%s", p->head_hash);
-	s->finished = false;
+	s->finished = s->over = false;
+	s->stirred = true;
 }
 
 bool stream_unchanged(struct stream *s)
@@ -217,7 +361,7 @@ bool stream_unchanged(struct stream *s)
 
 	if (fstat(s->fd, &st) < 0)
 		return true;            /* reading will say what is wrong */
-	s->size = st.st_size;
+	stream_seen(s, &st);
 	if (s->size < s->position)
 		return false;
 	if (read_at(s->fd, now, s->tail_len, s->position - (int64_t)s->tail_len) == (ssize_t)s->tail_len &&
@@ -232,7 +376,12 @@ void stream_restart(struct stream *s)
 	s->position = s->committed = s->scanned = 0;
 	s->tail_len = 0;
 	s->head_hash[0] = '\0';
-	s->finished = false;
+	s->top = s->size;
+	s->lost = 0;
+	s->lag_since_us = s->lag_mark_us = s->size > 0 ? mono_us() : 0;
+	s->lag_mark = s->size;
+	s->open_group = s->copy = s->finished = s->over = false;
+	s->stirred = true;
 }
 
 void stream_advance(struct stream *s, int64_t to, const char *end, size_t available)
@@ -244,6 +393,7 @@ void stream_advance(struct stream *s, int64_t to, const char *end, size_t availa
 	memcpy(s->tail + keep, end - n, n);
 	s->tail_len = keep + n;
 	s->position = to;
+	s->open_group = false;
 	if (s->scanned < to)
 		s->scanned = to;
 	s->idle_since_us = mono_us();
@@ -256,7 +406,7 @@ static void update_head(struct stream *s)
 	char full[8];
 
 	snprintf(full, sizeof full, "%d:", STREAM_HEAD_MAX);
-	if (n > 0 && strncmp(s->head_hash, full, strlen(full)) != 0)
+	if (n > 0 && s->fd >= 0 && strncmp(s->head_hash, full, strlen(full)) != 0)
 		hash_range(s->fd, (int64_t)n, n, s->head_hash, sizeof s->head_hash);
 }
 

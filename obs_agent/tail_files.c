@@ -1,26 +1,16 @@
 #include "tail_files.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <glob.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "../common/cleanup.h"
 #include "../common/clock.h"
 #include "log_name.h"
-
-enum {
-	NAMES_MAX = 10000,              /* names looked at in a folder, in search of a rotated file */
-	OTHER_DESCRIPTORS = 64,         /* left for the database, checks and what the agent reads of itself */
-	SETTLED_S = 2,                  /* a folder that changed so lately may change again at the same time stamp */
-};
 
 /* ---- trouble is said once ---- */
 
@@ -48,7 +38,7 @@ static struct trouble *trouble_of(struct tail_files *t, const char *path)
 	return unused;
 }
 
-static void say_once(struct tail_files *t, const char *path, int code, const char *sentence)
+void tail_files_say_once(struct tail_files *t, const char *path, int code, const char *sentence)
 {
 	struct trouble *slot = trouble_of(t, path);
 
@@ -72,357 +62,234 @@ static void say_once(struct tail_files *t, const char *path, int code, const cha
 
 void tail_files_trouble(struct tail_files *t, const char *path, int code)
 {
-	say_once(t, path, code, strerror(code));
+	tail_files_say_once(t, path, code, strerror(code));
 }
 
 /* ---- the set of streams ---- */
 
-/* Wake when the file grows, and when names in its folder change. */
+static size_t file_bucket(dev_t dev, ino_t ino)
+{
+	return (size_t)((ino ^ dev) * UINT64_C(0x9e3779b97f4a7c15) >> 32) % FILES_BUCKETS;
+}
+
+struct stream *tail_files_find(const struct tail_files *t, dev_t dev, ino_t ino)
+{
+	struct stream *s = t->by_file[file_bucket(dev, ino)];
+
+	while (s && (s->ino != ino || s->dev != dev))
+		s = s->same_file;
+	return s;
+}
+
+static struct stream *find_watch(const struct tail_files *t, int watch)
+{
+	struct stream *s = t->by_watch[(size_t)watch % FILES_BUCKETS];
+
+	while (s && s->watch != watch)
+		s = s->same_watch;
+	return s;
+}
+
+/* Wake when the file grows, and when names in its folder change. A watch needs no
+ * descriptor: a parked file keeps it. */
 static void watch(struct tail_files *t, struct stream *s)
 {
+	struct stream **bucket;
 	char link[32], dir[256];
 	const char *name;
 
 	if (t->inotify_fd < 0 || s->watch >= 0)
 		return;
-	snprintf(link, sizeof link, "/proc/self/fd/%d", s->fd);
-	s->watch = inotify_add_watch(t->inotify_fd, link, IN_MODIFY);
 	if (log_name_split(s->path, dir, sizeof dir, &name))
 		inotify_add_watch(t->inotify_fd, dir, IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_ONLYDIR);
+	snprintf(link, sizeof link, "/proc/self/fd/%d", s->fd);
+	s->watch = inotify_add_watch(t->inotify_fd, link, IN_MODIFY);
+	if (s->watch < 0)
+		return;
+	bucket = &t->by_watch[(size_t)s->watch % FILES_BUCKETS];
+	s->same_watch = *bucket;
+	*bucket = s;
 }
 
-static void add_stream(struct tail_files *t, struct stream *s)
+static void unwatch(struct tail_files *t, struct stream *s)
 {
+	struct stream **at;
+
+	if (s->watch < 0)
+		return;
+	for (at = &t->by_watch[(size_t)s->watch % FILES_BUCKETS]; *at != s;)
+		at = &(*at)->same_watch;
+	*at = s->same_watch;
+	inotify_rm_watch(t->inotify_fd, s->watch);
+}
+
+void tail_files_add(struct tail_files *t, struct stream *s)
+{
+	struct stream **bucket = &t->by_file[file_bucket(s->dev, s->ino)];
+
 	s->next = t->streams;
 	t->streams = s;
+	s->same_file = *bucket;
+	*bucket = s;
 	t->n_streams++;
+	t->n_open++;
 	watch(t, s);
 }
 
-static void remove_stream(struct tail_files *t, struct stream *gone)
+void tail_files_remove(struct tail_files *t, struct stream *gone)
 {
-	struct stream **at = &t->streams;
+	struct stream **at;
 
-	while (*at != gone)
+	for (at = &t->streams; *at != gone;)
 		at = &(*at)->next;
 	*at = gone->next;
+	for (at = &t->by_file[file_bucket(gone->dev, gone->ino)]; *at != gone;)
+		at = &(*at)->same_file;
+	*at = gone->same_file;
+	unwatch(t, gone);
 	t->n_streams--;
-	if (gone->watch >= 0)
-		inotify_rm_watch(t->inotify_fd, gone->watch);
+	t->n_open -= gone->fd >= 0;
 	stream_free(gone);
 }
 
-static void remember(struct tail_files *t, const struct position *end)
+void tail_files_remember(struct tail_files *t, const struct position *end)
 {
-	t->over[t->next_over] = *end;
-	t->next_over = (t->next_over + 1) % FILES_OVER_MAX;
-	if (t->n_over < FILES_OVER_MAX)
-		t->n_over++;
+	known_add(&t->over, &(struct known_file){ .at = *end }, FILES_OVER_MAX);
 }
 
 void tail_files_finished(struct tail_files *t, struct stream *s, const struct position *end)
 {
-	remember(t, end);
-	remove_stream(t, s);
+	tail_files_remember(t, end);
+	tail_files_remove(t, s);
 }
 
-static struct position *find_position(struct position *p, size_t n, const struct stream *s)
+bool tail_files_take_up(struct tail_files *t, struct stream *s)
 {
-	for (size_t i = 0; i < n; i++)
-		if (stream_is(s, &p[i]))
-			return &p[i];
-	return NULL;
-}
+	struct known_file *f = known_find(&t->missing, s);
 
-/* If there was a stream for this file, take it up: the database's, or a finished one. */
-static bool take_up(struct tail_files *t, struct stream *s)
-{
-	struct position *p = find_position(t->missing, t->n_missing, s);
-
-	if (p) {
-		stream_resume(s, p);
-		*p = t->missing[--t->n_missing];
+	if (f) {
+		stream_resume(s, &f->at);
+		known_remove(&t->missing, f);
 		return true;
 	}
-	p = find_position(t->over, t->n_over, s);
-	if (!p)
+	f = known_find(&t->over, s);
+	if (!f)
 		return false;
-	stream_resume(s, p);
-	p->file_id[0] = '\0';           /* its place in the ring stays, and means no file */
+	stream_resume(s, &f->at);
+	known_forget(&t->over, f);
 	return true;
 }
 
-static struct stream *find_open(struct tail_files *t, dev_t dev, ino_t ino)
-{
-	for (struct stream *s = t->streams; s; s = s->next)
-		if (s->ino == ino && s->dev == dev)
-			return s;
-	return NULL;
-}
-
-/* Open a file that no stream is for; NULL and e->code 0: there is one after all,
- * the name was given to another file just now. */
-static struct stream *open_new(struct tail_files *t, const char *path, struct err *e)
+struct stream *tail_files_open_new(struct tail_files *t, const char *path, struct err *e)
 {
 	struct stream *s;
 
-	if (t->n_streams >= t->streams_max) {
-		err_set(e, EMFILE, "too many files: no more than %zu are followed", t->streams_max);
+	if (t->n_streams >= FILES_MAX) {
+		err_set(e, EMFILE, "too many files: no more than %d are followed", FILES_MAX);
 		return NULL;
 	}
 	if (stream_open(path, &s, e) < 0)
 		return NULL;
 	e->code = 0;
-	if (find_open(t, s->dev, s->ino)) {
+	if (tail_files_find(t, s->dev, s->ino)) {
 		stream_free(s);
 		return NULL;
 	}
 	return s;
 }
 
-/* ---- looking ---- */
+/* ---- descriptors ---- */
 
-static void look_at(struct tail_files *t, const char *path)
+void tail_files_lose(struct tail_files *t, struct stream *s)
 {
-	struct stream *s;
-	struct stat st;
+	struct known_file f = { .top = s->top, .filled_us = s->filled_us,
+				.whole = s->watch >= 0 && !s->stirred && s->position == s->size };
+
+	stream_position(s, &f.at);
+	if (s->finished)
+		tail_files_remember(t, &f.at);
+	else if (!known_add(&t->missing, &f, 0))
+		return;                 /* out of memory: at the next look */
+	tail_files_remove(t, s);
+}
+
+/* Files with nothing to read make room: many at once, since finding them costs. */
+static void park_idle(struct tail_files *t)
+{
+	size_t n = t->open_max / 4 + 1;
+
+	for (struct stream *s = t->streams; s && n > 0; s = s->next)
+		if (s->fd >= 0 && s->current && !s->stirred && !s->finished && stream_park(s)) {
+			t->n_open--;
+			n--;
+		}
+}
+
+bool tail_files_room(struct tail_files *t)
+{
+	if (t->n_open >= t->open_max)
+		park_idle(t);
+	return t->n_open < t->open_max;
+}
+
+bool tail_files_open(struct tail_files *t, struct stream *s)
+{
 	struct err e;
 
-	if (stat(path, &st) < 0) {
-		say_once(t, path, errno, strerror(errno));
-		return;
-	}
-	if (!S_ISREG(st.st_mode)) {
-		say_once(t, path, EINVAL, "not a regular file");
-		return;
-	}
-	s = find_open(t, st.st_dev, st.st_ino);
-	if (!s) {
-		s = open_new(t, path, &e);
-		if (!s) {
-			if (e.code)
-				say_once(t, path, e.code, e.msg);
-			return;
-		}
-		take_up(t, s);
-		add_stream(t, s);
-	}
-	s->current = true;
-	s->idle_since_us = mono_us();   /* a rotated file is silent from its rotation on */
-}
-
-static void look_at_pattern(struct tail_files *t, const char *pattern)
-{
-	glob_t found;
-
-	if (!log_name_is_pattern(pattern)) {
-		look_at(t, pattern);
-		return;
-	}
-	if (glob(pattern, GLOB_NOSORT, NULL, &found) == 0) {
-		for (size_t i = 0; i < found.gl_pathc; i++)
-			if (!log_name_is_packed(found.gl_pathv[i]))
-				look_at(t, found.gl_pathv[i]);
-		globfree(&found);
-	}
-}
-
-/* ---- files that were rotated away ---- */
-
-/* A finished stream's file, and nothing came to it since. */
-static bool nothing_new(struct tail_files *t, const struct stream *s)
-{
-	const struct position *p = find_position(t->over, t->n_over, s);
-
-	return p && p->to == s->size;
-}
-
-/* Open a name of a folder unless it is open already; NULL: nothing for us. */
-static struct stream *open_unknown(struct tail_files *t, const char *dir, const char *name)
-{
-	struct stream *s;
-	char path[512];
-	struct stat st;
-	struct err e;
-
-	if (snprintf(path, sizeof path, "%s/%s", dir, name) >= (int)sizeof path || lstat(path, &st) < 0 ||
-	    !S_ISREG(st.st_mode) || find_open(t, st.st_dev, st.st_ino))
-		return NULL;
-	s = open_new(t, path, &e);
-	if (s && nothing_new(t, s)) {
-		stream_free(s);
-		return NULL;
-	}
-	return s;
-}
-
-/* Look through the folder of `path` for files that the database waits for. */
-static void search_missing(struct tail_files *t, const char *path)
-{
-	CLEANUP(closedir_p) DIR *d = NULL;
-	struct dirent *entry;
-	const char *name;
-	char dir[256];
-	int left = NAMES_MAX;
-
-	if (!log_name_split(path, dir, sizeof dir, &name))
-		return;
-	d = opendir(dir);
-	while (d && t->n_missing && left-- > 0 && (entry = readdir(d))) {
-		struct stream *s = open_unknown(t, dir, entry->d_name);
-
-		if (s && take_up(t, s))
-			add_stream(t, s);
-		else
-			stream_free(s);
-	}
-}
-
-/* It begins as `old` does, and need not be a copy: so it is counted, once. */
-static void pass_over_copy(struct tail_files *t, struct stream *s, const struct stream *old)
-{
-	struct position end;
-	char detail[600];
-
-	snprintf(detail, sizeof detail, "%s begins as %s does: taken for a copy and not read", s->path, old->path);
-	reader_gap(t->reader, old, "copy_passed_over", -1, s->size, detail);
-	stream_jump(s, s->size);
-	stream_position(s, &end);
-	remember(t, &end);
-	stream_free(s);
-}
-
-/*
- * A log that was rotated twice between two looks, or while the agent did not
- * run, left a file that no path led to when somebody looked. It is in the same
- * folder, has a name made of the log's, is younger than the file that was known,
- * and is no copy of it.
- */
-static void search_successors(struct tail_files *t, struct stream *old)
-{
-	CLEANUP(closedir_p) DIR *d = NULL;
-	struct dirent *entry;
-	const char *name;
-	char dir[256];
-	struct stat st;
-	int left = NAMES_MAX;
-
-	if (!log_name_split(old->log_path, dir, sizeof dir, &name) || stat(dir, &st) < 0 ||
-	    (st.st_mtim.tv_sec == old->searched.tv_sec && st.st_mtim.tv_nsec == old->searched.tv_nsec))
-		return;
-	if (wall_us() / US_PER_S - st.st_mtim.tv_sec >= SETTLED_S)
-		old->searched = st.st_mtim;
-	d = opendir(dir);
-	while (d && left-- > 0 && (entry = readdir(d))) {
-		struct stream *s = NULL;
-
-		if (log_name_is_rotated(name, entry->d_name))
-			s = open_unknown(t, dir, entry->d_name);
-		if (!s)
-			continue;
-		if (take_up(t, s)) {
-			add_stream(t, s);
-		} else if (!stream_is_younger(s, old)) {
-			stream_free(s);
-		} else if (!stream_is_copy(s, old)) {
-			memcpy(s->log_path, old->log_path, sizeof s->log_path);
-			add_stream(t, s);
-		} else if (t->over) {
-			pass_over_copy(t, s, old);
-		} else {
-			stream_free(s);         /* it is judged when it is known what is over */
-		}
-	}
-}
-
-/* The file is nowhere: end its stream, and say that its rest may be lost. */
-static bool give_up(struct tail_files *t, const struct position *p)
-{
-	struct stream gone = { .fd = -1, .id = p->stream_id };
-	struct position end = *p;
-	char detail[400];
-
-	end.from = end.to;
-	end.finished = true;
-	if (!agent_advance(t->agent, &end))
+	if (s->fd >= 0)
+		return true;
+	if (s->over || !tail_files_room(t))
 		return false;
-	remember(t, &end);              /* should it come back */
-	snprintf(detail, sizeof detail, "%s was removed while the agent did not run; what came after byte %" PRId64
-		 " was not read", p->path, p->to);
-	reader_gap(t->reader, &gone, "file_gone", -1, -1, detail);
-	logcore_warning(agent_log(t->agent), "log file is gone", logcore_kv("path", p->path),
-			logcore_kv("position", p->to));
+	if (stream_reopen(s, &e) < 0) {
+		if (e.code != ESTALE && e.code != ENOENT)
+			tail_files_say_once(t, s->path, e.code, e.msg);
+		s->over = true;         /* the next look finds where it is now */
+		return false;
+	}
+	t->n_open++;
 	return true;
 }
 
-/* After the first look: what the database knows and no path leads to. */
-static void find_missing(struct tail_files *t)
+void tail_files_rest(struct tail_files *t, struct stream *s)
 {
-	for (size_t i = t->n_missing; i > 0; i--)
-		if (i <= t->n_missing)
-			search_missing(t, t->missing[i - 1].path);
-	while (t->n_missing && give_up(t, &t->missing[t->n_missing - 1]))
-		t->n_missing--;
+	if (t->n_open >= t->open_max && s->current && !s->finished && s->fd >= 0 && stream_park(s))
+		t->n_open--;
 }
 
-/* So many files that the descriptors that are left are enough for all else. */
-static size_t streams_max(void)
+/* ---- events ---- */
+
+static void stir_all(struct tail_files *t)
 {
-	struct rlimit limit = { FILES_MAX, FILES_MAX };
-	size_t n;
-
-	getrlimit(RLIMIT_NOFILE, &limit);
-	n = limit.rlim_cur > 2 * OTHER_DESCRIPTORS ? limit.rlim_cur - OTHER_DESCRIPTORS : limit.rlim_cur / 2;
-	return n < FILES_MAX ? n : FILES_MAX;
-}
-
-void tail_files_look(struct tail_files *t)
-{
-	const struct config *c = agent_config(t->agent);
-
-	t->look++;
-	t->streams_max = streams_max();
 	for (struct stream *s = t->streams; s; s = s->next)
-		s->current = false;
-	for (size_t i = 0; i < c->n_log_files; i++)
-		look_at_pattern(t, c->log_files[i]);
-	if (t->n_missing)
-		find_missing(t);
-	for (struct stream *s = t->streams; s; s = s->next)
-		if (!s->current && !s->finished)
-			search_successors(t, s);
+		s->stirred = true;
 }
 
-bool tail_files_positions(struct tail_files *t, const struct position *p, size_t n)
+bool tail_files_events(struct tail_files *t)
 {
-	CLEANUP(free_p) struct position *missing = calloc(n ? n : 1, sizeof *missing);
+	char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+	bool names = false;
+	ssize_t n;
 
-	if (!t->over)
-		t->over = calloc(FILES_OVER_MAX, sizeof *t->over);
-	if (!missing || !t->over)
-		return false;
-	free(t->missing);
-	t->missing = TAKE_PTR(missing);
-	t->n_missing = t->n_over = t->next_over = 0;
-	for (size_t i = n; i-- > 0;)    /* the latest comes first, and is to be forgotten last */
-		if (p[i].finished)
-			remember(t, &p[i]);
-		else
-			t->missing[t->n_missing++] = p[i];
-	for (struct stream *s = t->streams; s; s = s->next) {
-		s->searched = (struct timespec){ 0 };
-		if (!take_up(t, s))
-			stream_restart(s);
-	}
-	return true;
+	while (t->inotify_fd >= 0 && (n = read(t->inotify_fd, events, sizeof events)) > 0)
+		for (const char *p = events; p < events + n;) {
+			const struct inotify_event *event = (const void *)p;
+			struct stream *s = event->wd >= 0 ? find_watch(t, event->wd) : NULL;
+
+			if (event->mask & IN_Q_OVERFLOW)
+				stir_all(t);
+			if (s && event->mask & IN_MODIFY)
+				s->stirred = true;
+			names |= (event->mask & ~(uint32_t)IN_MODIFY) != 0;
+			p += sizeof *event + event->len;
+		}
+	return names;
 }
 
 void tail_files_free(struct tail_files *t)
 {
 	while (t->streams)
-		remove_stream(t, t->streams);
+		tail_files_remove(t, t->streams);
 	close_p(&t->inotify_fd);
-	free(t->missing);
-	free(t->over);
+	known_free(&t->missing);
+	known_free(&t->over);
 }
-

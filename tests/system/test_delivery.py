@@ -2,14 +2,13 @@
 import contextlib
 import http.server
 import json
-import os
 import random
 import socket
 import threading
 import time
 
 import pytest
-from harness import wait_for
+from harness import Watch
 from writer import Writer, check_exactly_once
 
 
@@ -61,11 +60,13 @@ def test_a_line_is_in_the_database_within_two_seconds(db, make_agent, log):
 
 @pytest.mark.smoke
 def test_metrics_appear_each_interval(db, make_agent):
-    make_agent(db).start()
-    db.wait("SELECT count(*) >= 3 FROM vps_metrics", timeout=35)
+    agent = make_agent(db)
+    with Watch(agent) as watch:
+        agent.start()
+        db.wait("SELECT count(*) >= 3 FROM vps_metrics", timeout=40)
     gaps = [r[0] for r in db.query("""SELECT extract(epoch FROM timestamp - lag(timestamp) OVER (ORDER BY timestamp))::float
                                         FROM vps_metrics ORDER BY timestamp OFFSET 2""")]
-    assert all(8.5 < g < 11.5 for g in gaps), gaps
+    assert all(abs(g - 10) < 1.5 + watch.stall for g in gaps), gaps
     row = db.query("SELECT cpu_percent, memory_percent, disk_percent, load_avg_1m FROM vps_metrics ORDER BY timestamp OFFSET 1 LIMIT 1")[0]
     assert all(v is not None and v >= 0 for v in row), row
 
@@ -125,62 +126,8 @@ def test_backends_killed_at_random(own_cluster, make_agent, log):
     check_exactly_once(db, writer.stop())
 
 
-def test_rotation_by_rename_under_load(db, make_agent, log):
-    make_agent(db, log_files=[str(log)]).start()
-    writer = Writer(log, rate=20000).start()
-    db.wait("SELECT count(*) > 0 FROM log_entries")
-    for i in range(10):
-        time.sleep(0.7)                         # a rhythm of rotations
-        writer.rotate(f"{log}.{i}")
-    check_exactly_once(db, writer.stop())
-    assert db.count("log_streams", "path = %s", str(log)) >= 1
 
 
-def test_symlink_switched_to_a_new_release_under_load(db, make_agent, tmp_path):
-    for i in range(4):
-        (tmp_path / f"releases/{i}/log").mkdir(parents=True)
-    current = tmp_path / "current"
-    current.symlink_to("releases/0")
-    make_agent(db, log_files=[str(current / "log/app.log")]).start()
-    writer = Writer(current / "log/app.log", rate=10000).start()
-    db.wait("SELECT count(*) > 0 FROM log_entries")
-    for i in range(1, 4):
-        time.sleep(1.5)                         # a rhythm of releases
-        new = tmp_path / "new"
-        new.symlink_to(f"releases/{i}")
-        new.replace(current)
-        time.sleep(0.3)                         # the old release writes on for a while
-        with writer.lock:
-            writer.reopen()
-    check_exactly_once(db, writer.stop())
-
-
-def test_rotated_twice_while_the_agent_is_stopped(db, make_agent, log):
-    agent = make_agent(db, log_files=[str(log)]).start()
-    writer = Writer(log, rate=5000).start()
-    db.wait("SELECT count(*) > 1000 FROM log_entries")
-    agent.kill()
-    began = writer.written
-    wait_for(lambda: writer.written > began + 3000, "the writer goes on")
-    writer.rotate(f"{log}.1")
-    wait_for(lambda: writer.written > began + 6000, "the writer goes on")
-    os.rename(f"{log}.1", f"{log}.2")
-    writer.rotate(f"{log}.1")
-    wait_for(lambda: writer.written > began + 9000, "the writer goes on")
-    agent.start()
-    check_exactly_once(db, writer.stop())
-
-
-def test_a_partial_line_waits_for_its_end(db, make_agent, log):
-    agent = make_agent(db, log_files=[str(log)]).start()
-    log.write_text('{"message":"whole"}\n{"message":"ha')
-    db.wait("SELECT count(*) = 1 FROM log_entries")
-    agent.kill()
-    agent.start()
-    with open(log, "a") as f:
-        f.write('lf"}\n')
-    db.wait("SELECT count(*) = 2 FROM log_entries")
-    assert db.query("SELECT message FROM log_entries ORDER BY stream_offset") == [("whole",), ("half",)]
 
 
 def test_truncation_is_a_gap_and_the_new_text_is_read_once(db, make_agent, log):

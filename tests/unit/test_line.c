@@ -65,6 +65,7 @@ static void a_line_of_logcore_is_taken_apart(void **state)
 		  "a\"b\n\xc3\xa9\xf0\x9f\x98\x80", NULL },
 		{ "{\"message\":\"cr\"}\r", 0, LEVEL_INFO, NULL, "cr", NULL },
 		{ "\xef\xbb\xbf{\"message\":\"bom\"}", 0, LEVEL_INFO, NULL, "bom", NULL },
+		{ "{\"\\u006dess\\u0061ge\":\"escaped\",\"\\u0078\":1}", 0, LEVEL_INFO, NULL, "escaped", "{\"\\u0078\":1}" },
 	};
 
 	(void)state;

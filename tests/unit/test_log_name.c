@@ -46,6 +46,9 @@ static void globs_are_told_from_paths(void **state)
 	assert_false(log_name_is_pattern("/var/log/app.log"));
 	assert_true(log_name_is_packed("app.log.2.gz"));
 	assert_false(log_name_is_packed("gz"));
+	assert_true(log_name_is_of("app.log", "app.log.2.gz"));
+	assert_true(log_name_is_of("app.log", "app-20261121.log.gz"));
+	assert_false(log_name_is_of("app.log", "apple.log.gz"));
 }
 
 int main(void)

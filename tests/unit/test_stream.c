@@ -5,6 +5,13 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
+
+/* A file system that gives no handles, where a test wants one. */
+static int no_handles;
+#define name_to_handle_at(fd, path, handle, mount, flags) \
+	(no_handles ? -1 : (name_to_handle_at)(fd, path, handle, mount, flags))
+
 #include "../../obs_agent/stream.c"
 
 static char dir[] = "/tmp/observ-stream-XXXXXX";
@@ -157,6 +164,90 @@ static void the_tail_is_remembered_across_short_reads(void **state)
 	stream_free(s);
 }
 
+static void without_handles_the_time_of_birth_tells_files_apart(void **state)
+{
+	no_handles = 1;
+	a_renamed_file_is_taken_up_where_it_stands(state);
+	for (int i = 0; i < 3; i++) {
+		usleep(20000);          /* a tick of the file system's clock */
+		another_file_with_the_same_beginning_is_another(state);
+	}
+	no_handles = 0;
+}
+
+static void a_parked_file_is_opened_again_by_what_it_is(void **state)
+{
+	struct stream *s;
+	struct err e;
+
+	(void)state;
+	put("a", "w", "one\ntwo\n");
+	s = open_stream("a");
+	read_on(s, 8);
+	assert_true(stream_park(s));
+	assert_int_equal(s->fd, -1);
+	assert_int_equal(stream_reopen(s, &e), 0);
+	assert_true(stream_unchanged(s));
+	assert_true(stream_park(s));
+	unlink(in_dir("a"));
+	assert_int_equal(stream_reopen(s, &e), -ENOENT);
+	put("a", "w", "one\ntwo\n");                   /* perhaps with the same inode number */
+	assert_int_equal(stream_reopen(s, &e), -ESTALE);
+	assert_non_null(strstr(e.msg, "another file"));
+	stream_free(s);
+}
+
+static void a_copy_goes_on_where_reading_stopped(void **state)
+{
+	static const struct {
+		const char *text;
+		enum likeness like;
+	} files[] = {
+		{ "one\ntwo\nthree\n", COPY },          { "one\ntwo\n", COPY },
+		{ "one\ntwo", COPY_TOO_SHORT },         { "1ne\ntwo\nthree\n", UNLIKE },
+		{ "", UNLIKE },
+	};
+	struct stream *s, *other;
+	struct position p;
+
+	(void)state;
+	put("a", "w", "one\n");
+	s = open_stream("a");
+	read_on(s, 4);
+	stream_position(s, &p);                         /* the head is hashed as far as it is read */
+	put("a", "a", "two\n");
+	read_on(s, 4);
+	p.to = s->position;
+	snprintf(p.tail_hash, sizeof p.tail_hash, "%zu:%016" PRIx64, s->tail_len, fnv1a(s->tail, s->tail_len));
+	for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+		put("b", "w", files[i].text);
+		other = open_stream("b");
+		assert_int_equal(stream_likeness(other, &p), files[i].like);
+		stream_free(other);
+	}
+	stream_free(s);
+}
+
+static void what_waits_has_an_age(void **state)
+{
+	struct stream *s;
+	struct stat st;
+
+	(void)state;
+	put("a", "w", "one\n");
+	s = open_stream("a");
+	assert_true(s->lag_since_us > 0);
+	stream_committed(s, 4);
+	assert_int_equal(s->lag_since_us, 0);
+	put("a", "a", "two\n");
+	assert_int_equal(fstat(s->fd, &st), 0);
+	stream_seen(s, &st);
+	assert_true(s->stirred && s->size == 8 && s->lag_since_us > 0);
+	stream_committed(s, 6);
+	assert_true(s->lag_since_us > 0);
+	stream_free(s);
+}
+
 static void only_regular_files_are_opened(void **state)
 {
 	struct stream *s = NULL;
@@ -179,6 +270,10 @@ int main(void)
 		cmocka_unit_test(truncation_is_noticed_whatever_fills_the_file_again),
 		cmocka_unit_test(a_refilled_file_is_not_taken_up),
 		cmocka_unit_test(the_tail_is_remembered_across_short_reads),
+		cmocka_unit_test(without_handles_the_time_of_birth_tells_files_apart),
+		cmocka_unit_test(a_parked_file_is_opened_again_by_what_it_is),
+		cmocka_unit_test(a_copy_goes_on_where_reading_stopped),
+		cmocka_unit_test(what_waits_has_an_age),
 		cmocka_unit_test(only_regular_files_are_opened),
 	};
 

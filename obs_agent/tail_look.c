@@ -1,0 +1,177 @@
+/*
+ * tail_look.c - which files the configured paths lead to now.
+ */
+#include <errno.h>
+#include <glob.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "../common/clock.h"
+#include "log_name.h"
+#include "tail_files.h"
+
+enum {
+	OTHER_DESCRIPTORS = 64,         /* left for the database, checks and what the agent reads of itself */
+	HELD_FOR_S = 5,                 /* a rotated file is kept so long, however many there are */
+	OVER_AFTER_S = 60,              /* nobody can open a file without a name: silent so long, it is over */
+};
+
+/* A file that is new to us. NULL: there is nothing to follow. */
+static struct stream *begin(struct tail_files *t, const char *path)
+{
+	struct err e;
+	struct stream *s = tail_files_open_new(t, path, &e);
+
+	if (!s) {
+		if (e.code)
+			tail_files_say_once(t, path, e.code, e.msg);
+		return NULL;
+	}
+	if (!tail_files_take_up(t, s) && tail_search_is_copy(t, s, NULL)) {
+		stream_free(s);         /* read when the log is truncated, if at all */
+		return NULL;
+	}
+	tail_files_add(t, s);
+	return s;
+}
+
+static void look_at(struct tail_files *t, const char *path)
+{
+	struct stream *s;
+	struct stat st;
+
+	if (stat(path, &st) < 0) {
+		tail_files_say_once(t, path, errno, strerror(errno));
+		return;
+	}
+	if (!S_ISREG(st.st_mode)) {
+		tail_files_say_once(t, path, EINVAL, "not a regular file");
+		return;
+	}
+	s = tail_files_find(t, st.st_dev, st.st_ino);
+	if (s && s->fd < 0 && st.st_size != s->size && stream_replaced(s, path)) {
+		tail_files_lose(t, s);
+		s = NULL;
+	}
+	if (s) {
+		stream_found_at(s, path);
+		stream_seen(s, &st);
+	} else {
+		s = begin(t, path);
+	}
+	if (!s)
+		return;
+	s->current = true;
+	s->idle_since_us = mono_us();   /* a rotated file is silent from its rotation on */
+	tail_files_rest(t, s);
+}
+
+static void look_at_pattern(struct tail_files *t, const char *pattern)
+{
+	glob_t found;
+
+	if (!log_name_is_pattern(pattern)) {
+		look_at(t, pattern);
+		return;
+	}
+	if (glob(pattern, GLOB_NOSORT, NULL, &found) == 0) {
+		for (size_t i = 0; i < found.gl_pathc; i++)
+			if (!log_name_is_packed(found.gl_pathv[i]))
+				look_at(t, found.gl_pathv[i]);
+		globfree(&found);
+	}
+}
+
+/* So many files that the descriptors that are left are enough for all else. */
+static size_t open_max(void)
+{
+	struct rlimit limit = { FILES_OPEN_MAX, FILES_OPEN_MAX };
+	size_t n;
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	n = limit.rlim_cur / 8;
+	if (limit.rlim_cur > n + OTHER_DESCRIPTORS)
+		n = limit.rlim_cur - OTHER_DESCRIPTORS;
+	return n < FILES_OPEN_MAX ? n : FILES_OPEN_MAX;
+}
+
+/* ---- files that no path leads to ---- */
+
+static bool idle_for(const struct stream *s, int64_t seconds)
+{
+	return mono_us() - s->idle_since_us > seconds * US_PER_S;
+}
+
+/* Only an open file can be followed without a name. */
+static void lose_parked(struct tail_files *t)
+{
+	for (struct stream *s = t->streams, *next; s; s = next) {
+		next = s->next;
+		if (s->fd < 0 && (!s->current || s->over))
+			tail_files_lose(t, s);
+	}
+}
+
+/* A file that was rotated is kept while somebody may write to it. */
+static void look_at_rotated(struct tail_files *t)
+{
+	struct stat st;
+
+	t->n_held = 0;
+	for (struct stream *s = t->streams; s; s = s->next) {
+		if (s->current || s->finished)
+			continue;
+		t->n_held++;
+		if (fstat(s->fd, &st) == 0)
+			stream_seen(s, &st);
+		if (s->copy || (s->unlinked && idle_for(s, OVER_AFTER_S)))
+			s->over = s->stirred = true;
+	}
+}
+
+static struct stream *longest_silent(const struct tail_files *t)
+{
+	struct stream *found = NULL;
+
+	for (struct stream *s = t->streams; s; s = s->next)
+		if (!s->current && !s->finished && !s->over && idle_for(s, HELD_FOR_S) &&
+		    (!found || s->idle_since_us < found->idle_since_us))
+			found = s;
+	return found;
+}
+
+/* More than may be held: those that have been silent for longest are over. */
+static void hold_fewer(struct tail_files *t)
+{
+	size_t max = t->open_max / 4 < FILES_HELD_MAX ? t->open_max / 4 : FILES_HELD_MAX;
+
+	for (size_t n = t->n_held; n > max; n--) {
+		struct stream *s = longest_silent(t);
+
+		if (!s)
+			return;
+		s->over = s->stirred = true;
+	}
+}
+
+void tail_files_look(struct tail_files *t)
+{
+	const struct config *c = agent_config(t->agent);
+
+	t->look++;
+	t->open_max = open_max();
+	for (struct stream *s = t->streams; s; s = s->next)
+		s->current = false;
+	for (size_t i = 0; i < c->n_log_files; i++)
+		look_at_pattern(t, c->log_files[i]);
+	tail_files_events(t);           /* was a file that is gone written to before? */
+	lose_parked(t);
+	look_at_rotated(t);
+	if (t->missing.n && t->all_known)
+		tail_search_missing(t);
+	for (struct stream *s = t->streams; s; s = s->next)
+		if (!s->current && !s->finished && (!idle_for(s, OVER_AFTER_S) || s->position < s->size))
+			tail_search_successors(t, s);
+	hold_fewer(t);
+}
