@@ -25,7 +25,7 @@ from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TOP / "tests"))
-from harness import AGENT, Cluster, run, wait_for  # noqa: E402
+from harness import AGENT, BUILD, Cluster, run, wait_for  # noqa: E402,F401
 
 SETTLE = 30
 HEADERS = 40 + 12       # IPv4, TCP with timestamps: bytes of a packet that carry nothing
@@ -105,7 +105,7 @@ def main():
         measure(Path(name), seconds, stack)
 
 
-def tls_cluster(folder, stack):
+def tls_cluster(folder, stack, *settings):
     """A private server with TLS on loopback; returns it and its port."""
     port = free_port()
     cluster = Cluster(folder / "pg")
@@ -116,7 +116,8 @@ def tls_cluster(folder, stack):
         run("chown", f"{owner}:", key, certificate)
     key.chmod(0o600)
     folder.chmod(0o755)
-    cluster.start("listen_addresses=127.0.0.1", f"port={port}", "ssl=on", f"ssl_cert_file={certificate}", f"ssl_key_file={key}")
+    cluster.start("listen_addresses=127.0.0.1", f"port={port}", "ssl=on", f"ssl_cert_file={certificate}", f"ssl_key_file={key}",
+                  *settings)
     stack.callback(cluster.stop, "immediate")
     return cluster, port
 

@@ -85,17 +85,17 @@ bool parse_double(struct text t, double *ret)
 	return true;
 }
 
-/* Exactly n digits at s, as a number; -1 when they are not digits. */
-static int digits(const char *s, int n)
+/* Two digits at s, as a number; -1 when they are not digits. */
+static inline int two_digits(const char *s)
 {
-	int v = 0;
+	return digit(s[0]) && digit(s[1]) ? (s[0] - '0') * 10 + (s[1] - '0') : -1;
+}
 
-	for (int i = 0; i < n; i++) {
-		if (!digit(s[i]))
-			return -1;
-		v = v * 10 + (s[i] - '0');
-	}
-	return v;
+static inline int four_digits(const char *s)
+{
+	int high = two_digits(s), low = two_digits(s + 2);
+
+	return high >= 0 && low >= 0 ? high * 100 + low : -1;
 }
 
 static bool leap(int y)
@@ -149,11 +149,11 @@ static bool offset(const char *s, size_t len, int *ret_s)
 		return true;
 	if ((s[0] != '+' && s[0] != '-') || len < 3)
 		return false;
-	h = digits(s + 1, 2);
+	h = two_digits(s + 1);
 	if (len == 6 && s[3] == ':')
-		m = digits(s + 4, 2);
+		m = two_digits(s + 4);
 	else if (len == 5)
-		m = digits(s + 3, 2);
+		m = two_digits(s + 3);
 	else if (len != 3)
 		return false;
 	if (h < 0 || h > 23 || m < 0 || m > 59)
@@ -171,12 +171,12 @@ bool parse_rfc3339(struct text t, int64_t *ret_us)
 	if (t.len < 19 || t.s[4] != '-' || t.s[7] != '-' || t.s[13] != ':' || t.s[16] != ':' ||
 	    (t.s[10] != 'T' && t.s[10] != 't' && t.s[10] != ' '))
 		return false;
-	y = digits(t.s, 4);
-	mo = digits(t.s + 5, 2);
-	d = digits(t.s + 8, 2);
-	h = digits(t.s + 11, 2);
-	mi = digits(t.s + 14, 2);
-	s = digits(t.s + 17, 2);
+	y = four_digits(t.s);
+	mo = two_digits(t.s + 5);
+	d = two_digits(t.s + 8);
+	h = two_digits(t.s + 11);
+	mi = two_digits(t.s + 14);
+	s = two_digits(t.s + 17);
 	if (y < 1 || mo < 1 || mo > 12 || d < 1 || d > month_days(y, mo) || h < 0 || h > 23 ||
 	    mi < 0 || mi > 59 || s < 0 || s > 60)
 		return false;

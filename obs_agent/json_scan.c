@@ -1,5 +1,6 @@
 #include "json_scan.h"
 
+#include <endian.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -15,16 +16,6 @@ static bool digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-static bool space(char c)
-{
-	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
-void json_space(struct json_scan *j)
-{
-	while (j->p < j->end && space(*j->p))
-		j->p++;
-}
 
 static int hex_value(char c)
 {
@@ -88,25 +79,34 @@ static size_t escape(const char *s, const char *end, int32_t *ret_code)
 	low = hex4(s + 8, end);
 	if (!low_surrogate(low))
 		return 6;
-	*ret_code = 0x10000 + ((u - 0xd800) << 10) + (low - 0xdc00);
+	*ret_code = 0x10000 + (u - 0xd800) * 0x400 + (low - 0xdc00);
 	return 12;
 }
 
-/* Does any of the 8 bytes end a plain run: a quote, a backslash, a control?
- * Source: "Determine if a word has a byte less than n" and "equal to n", Bit
- * Twiddling Hacks; exact for bytes below 0x80, and a byte above never counts. */
-static bool special8(const char *p)
+/*
+ * The first byte that ends a plain run: a quote, a backslash, a control; `end` when
+ * there is none. Eight bytes at a time: "Determine if a word has a byte less than n"
+ * and "equal to n", Bit Twiddling Hacks. A byte above 0x7f never counts, and the
+ * lowest byte that is flagged is a true one.
+ */
+static inline const char *plain_end(const char *p, const char *end)
 {
 	const uint64_t ones = UINT64_C(0x0101010101010101), high = UINT64_C(0x8080808080808080);
-	uint64_t w, quote, slash;
+	uint64_t w, hits;
 
-	memcpy(&w, p, 8);
-	quote = w ^ ones * '"';
-	slash = w ^ ones * '\\';
-	return (((w - ones * 0x20) | (quote - ones) | (slash - ones)) & ~w & high) != 0;
+	for (; end - p >= 8; p += 8) {
+		memcpy(&w, p, 8);
+		w = le64toh(w);
+		hits = ((w - ones * 0x20) | ((w ^ ones * '"') - ones) | ((w ^ ones * '\\') - ones)) & ~w & high;
+		if (hits)
+			return p + __builtin_ctzll(hits) / 8;
+	}
+	while (p < end && *p != '"' && *p != '\\' && (unsigned char)*p >= 0x20)
+		p++;
+	return p;
 }
 
-bool json_string(struct json_scan *j, bool *ret_escapes, struct text *ret)
+static inline bool string(struct json_scan *j, bool *ret_escapes, struct text *ret)
 {
 	const char *p = j->p, *start;
 	int32_t code;
@@ -116,15 +116,7 @@ bool json_string(struct json_scan *j, bool *ret_escapes, struct text *ret)
 		return false;
 	start = ++p;
 	*ret_escapes = false;
-	for (;;) {
-		while (j->end - p >= 8 && !special8(p))
-			p += 8;
-		while (p < j->end && *p != '"' && *p != '\\' && (unsigned char)*p >= 0x20)
-			p++;
-		if (p == j->end || (unsigned char)*p < 0x20)
-			return false;
-		if (*p == '"')
-			break;
+	while ((p = plain_end(p, j->end)) < j->end && *p == '\\') {
 		n = escape(p, j->end, &code);
 		if (n == 0)
 			return false;
@@ -132,9 +124,16 @@ bool json_string(struct json_scan *j, bool *ret_escapes, struct text *ret)
 		j->unstorable |= code < 0;
 		p += n;
 	}
+	if (p == j->end || *p != '"')
+		return false;
 	*ret = (struct text){ start, (size_t)(p - start) };
 	j->p = p + 1;
 	return true;
+}
+
+bool json_string(struct json_scan *j, bool *ret_escapes, struct text *ret)
+{
+	return string(j, ret_escapes, ret);
 }
 
 static const char *digits(const char *p, const char *end)
@@ -144,25 +143,19 @@ static const char *digits(const char *p, const char *end)
 	return p;
 }
 
-/* Would PostgreSQL store it as a number of sane size? */
-static bool storable_number(struct text t)
+/* Would PostgreSQL store it as a number of sane size? `e`: where its exponent begins. */
+static bool storable_number(size_t len, const char *e, const char *end)
 {
-	const char *e = memchr(t.s, 'e', t.len);
 	long exponent = 0;
 
-	if (!e)
-		e = memchr(t.s, 'E', t.len);
-	if (t.len > NUMBER_LEN_MAX)
-		return false;
-	for (const char *p = e; p && p < t.s + t.len && exponent <= EXPONENT_MAX; p++)
-		if (digit(*p))
-			exponent = exponent * 10 + (*p - '0');
-	return exponent <= EXPONENT_MAX;
+	for (; e < end && exponent <= EXPONENT_MAX; e++)
+		exponent = digit(*e) ? exponent * 10 + (*e - '0') : exponent;
+	return len <= NUMBER_LEN_MAX && exponent <= EXPONENT_MAX;
 }
 
 static bool number(struct json_scan *j)
 {
-	const char *start = j->p, *p = j->p, *from;
+	const char *start = j->p, *p = j->p, *from, *mantissa_end;
 
 	p += p < j->end && *p == '-';
 	from = p;
@@ -175,6 +168,7 @@ static bool number(struct json_scan *j)
 		if (p == from)
 			return false;
 	}
+	mantissa_end = p;
 	if (p < j->end && (*p == 'e' || *p == 'E')) {
 		p++;
 		p += p < j->end && (*p == '+' || *p == '-');
@@ -184,7 +178,7 @@ static bool number(struct json_scan *j)
 			return false;
 	}
 	j->p = p;
-	j->unstorable |= !storable_number((struct text){ start, (size_t)(p - start) });
+	j->unstorable |= !storable_number((size_t)(p - start), mantissa_end, p);
 	return true;
 }
 
@@ -220,7 +214,7 @@ static bool scalar(struct json_scan *j, enum json_kind type)
 	struct text inside;
 
 	switch (type) {
-	case JSON_STRING: return json_string(j, &escapes, &inside);
+	case JSON_STRING: return string(j, &escapes, &inside);
 	case JSON_NUMBER: return number(j);
 	case JSON_WORD:   return word(j);
 	default:          return false;
@@ -230,7 +224,10 @@ static bool scalar(struct json_scan *j, enum json_kind type)
 /* `"key" :` inside an object. */
 static bool key(struct json_scan *j)
 {
-	if (j->keys_left-- <= 0 || !scalar(j, type_of(j) == JSON_STRING ? JSON_STRING : JSON_INVALID))
+	bool escapes;
+	struct text inside;
+
+	if (j->keys_left-- <= 0 || !string(j, &escapes, &inside))
 		return false;
 	json_space(j);
 	if (j->p == j->end || *j->p != ':')
@@ -316,22 +313,39 @@ bool json_unescape(struct text t, struct buf *out)
 	return true;
 }
 
+static inline bool ascii8(const char *p)
+{
+	uint64_t w;
+
+	memcpy(&w, p, sizeof w);
+	return (w & UINT64_C(0x8080808080808080)) == 0;
+}
+
+/* Are the 32 bytes ASCII? */
+static inline bool ascii32(const char *p)
+{
+	uint64_t w[4];
+
+	memcpy(w, p, sizeof w);
+	return ((w[0] | w[1] | w[2] | w[3]) & UINT64_C(0x8080808080808080)) == 0;
+}
+
 bool json_text_is_clean(struct text t)
 {
-	const uint64_t high = UINT64_C(0x8080808080808080);
-	uint64_t w;
 	size_t i = 0, n;
 
-	if (t.len == 0)
-		return true;
-	if (memchr(t.s, '\0', t.len))
+	if (t.len > 0 && memchr(t.s, '\0', t.len))
 		return false;
 	while (i < t.len) {
-		if (t.len - i >= 8 && (memcpy(&w, t.s + i, 8), (w & high) == 0)) {
+		if (t.len - i >= 32 && ascii32(t.s + i)) {
+			i += 32;
+			continue;
+		}
+		if (t.len - i >= 8 && ascii8(t.s + i)) {
 			i += 8;
 			continue;
 		}
-		n = utf8_sequence(t.s + i, t.len - i);
+		n = t.s[i] >= 0 ? 1 : utf8_sequence(t.s + i, t.len - i);
 		if (n == 0)
 			return false;
 		i += n;

@@ -26,7 +26,11 @@ struct json_scan {
 /* What a value is, by its first byte. */
 enum json_kind { JSON_INVALID, JSON_STRING, JSON_NUMBER, JSON_OBJECT, JSON_ARRAY, JSON_WORD };
 
-void json_space(struct json_scan *j);
+static inline void json_space(struct json_scan *j)
+{
+	while (j->p < j->end && (unsigned char)*j->p <= ' ' && (*j->p == ' ' || *j->p == '\t' || *j->p == '\n' || *j->p == '\r'))
+		j->p++;
+}
 
 /* Each walks over one value (or string) at j->p, spaces around it not included,
  * and gives its text; false when it is not valid. */

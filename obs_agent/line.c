@@ -8,7 +8,7 @@
 #include "../common/parse.h"
 #include "json_scan.h"
 
-enum { LEVEL_WORD_MAX = 16, TEXT_MAX = 4 * LINE_BYTES_MAX };
+enum { LEVEL_WORD_MAX = 16, KEY_MAX = 64, TEXT_MAX = 4 * LINE_BYTES_MAX };
 
 /* ---- levels ---- */
 
@@ -23,7 +23,7 @@ static const struct {
 	{ "emerg", LEVEL_CRITICAL },    { "emergency", LEVEL_CRITICAL },{ "alert", LEVEL_CRITICAL },
 	{ "severe", LEVEL_ERROR },      { "exception", LEVEL_ERROR },   { "verbose", LEVEL_DEBUG },
 	{ "fine", LEVEL_DEBUG },        { "silly", LEVEL_TRACE },       { "log", LEVEL_INFO },
-	{ "information", LEVEL_INFO },
+	{ "information", LEVEL_INFO },  { "traceback", LEVEL_ERROR },
 };
 
 bool line_level(struct text word, enum log_level *ret)
@@ -108,11 +108,24 @@ static const struct {
 static enum slot slot_of(struct text key, bool *ret_alias)
 {
 	for (size_t i = 0; i < sizeof known_keys / sizeof *known_keys; i++)
-		if (text_eq(known_keys[i].key, key)) {
+		if (known_keys[i].key.len == key.len && known_keys[i].key.s[0] == key.s[0] &&
+		    memcmp(known_keys[i].key.s, key.s, key.len) == 0) {
 			*ret_alias = known_keys[i].alias;
 			return known_keys[i].slot;
 		}
 	return SLOT_NONE;
+}
+
+/* A key that is written with escapes, as in "\u006dessage". */
+static enum slot slot_of_escaped(struct text key, bool *ret_alias)
+{
+	struct buf plain = BUF(KEY_MAX);
+	enum slot slot = SLOT_NONE;
+
+	if (json_unescape(key, &plain))
+		slot = slot_of((struct text){ plain.data, plain.len }, ret_alias);
+	buf_free(&plain);
+	return slot;
 }
 
 static void add_extra(struct members *m, struct member x)
@@ -122,9 +135,9 @@ static void add_extra(struct members *m, struct member x)
 
 /* A known key goes to its slot; what is pushed out of it, or does not fit there,
  * is an extra. */
-static bool take_member(struct members *m, struct member x)
+static bool take_member(struct members *m, struct member x, bool escapes)
 {
-	enum slot slot = slot_of(x.key, &x.alias);
+	enum slot slot = escapes ? slot_of_escaped(x.key, &x.alias) : slot_of(x.key, &x.alias);
 	struct member old;
 
 	if (m->n_extra >= LINE_EXTRAS_MAX)
@@ -170,7 +183,7 @@ static enum verdict scan_object(struct text raw, struct members *m)
 			if (j.p == j.end || *j.p++ != ':')
 				return LINE_TEXT;
 			json_space(&j);
-			if (!json_value(&j, &x.type, &x.value) || !take_member(m, x))
+			if (!json_value(&j, &x.type, &x.value) || !take_member(m, x, escapes && !j.unstorable))
 				return LINE_TEXT;
 			json_space(&j);
 			if (j.p < j.end && *j.p == '}')
@@ -340,6 +353,7 @@ void line_parse(struct line_parser *p, struct text raw, int64_t now_us, const ch
 	struct members m __attribute__((uninitialized));
 	bool clean;
 
+	s->log.raw = raw;
 	while (raw.len > 0 && raw.s[raw.len - 1] == '\r')
 		raw.len--;
 	if (raw.len >= 3 && memcmp(raw.s, "\xef\xbb\xbf", 3) == 0)      /* byte order mark */
