@@ -12,6 +12,9 @@ from harness import Agent, Cluster  # noqa: E402
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "smoke: short enough to run again under the sanitizers")
+    config.addinivalue_line("markers", "soak: takes minutes; run by `make soak` (-m soak) only")
+    if not config.option.markexpr:
+        config.option.markexpr = "not soak"
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +40,7 @@ def db(cluster):
     """A new database with the schema."""
     database = cluster.new_database()
     yield database
-    database.close()
+    database.drop()
 
 
 @pytest.fixture

@@ -3,11 +3,13 @@
 The programs under test come from OBSERV_BUILD (the Makefile sets it; default: build/). Nothing here
 sleeps for a guessed time: wait_for() looks until the condition holds or its deadline has passed.
 """
+import collections
 import contextlib
 import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -37,6 +39,43 @@ def run(*command, timeout=120, **options):
                           stderr=subprocess.PIPE, **options)
     assert done.returncode == 0, f"{command}: exit status {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout
+
+
+class Watch:
+    """How late the machine itself makes others; that is added to what is allowed.
+
+    A thread that only sleeps sees how late it is waked. Of an agent it also reads how long the kernel let it wait
+    for a processor, in any one second: that is nothing which the agent could mend.
+    """
+
+    def __init__(self, agent=None):
+        self.stall, self.agent = 0.0, agent
+        self.done = threading.Event()
+        self.thread = threading.Thread(target=self.loop, daemon=True)
+
+    def waited(self):
+        """Seconds that the agent was ready to run and did not."""
+        try:
+            with open(f"/proc/{self.agent.process.pid}/schedstat", encoding="ascii") as f:
+                return int(f.read().split()[1]) / 1e9
+        except (AttributeError, FileNotFoundError, ProcessLookupError):
+            return 0.0                          # no agent, or it does not run
+
+    def loop(self):
+        seen = collections.deque(maxlen=100)
+        while not self.done.is_set():
+            before = time.monotonic()
+            time.sleep(0.01)
+            seen.append(self.waited())
+            self.stall = max(self.stall, time.monotonic() - before - 0.01, seen[-1] - seen[0])
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.done.set()
+        self.thread.join()
 
 
 class Cluster:
@@ -96,10 +135,15 @@ class Database:
                 with self.connection.cursor() as cursor:
                     cursor.execute(sql, parameters or None)
                     return cursor.fetchall() if cursor.description else []
-            except (psycopg2.OperationalError, psycopg2.InterfaceError):
-                self.close()
-                if attempt == 2:
+            except psycopg2.Error as error:
+                # A server that dies during a query makes a DatabaseError without a code of the server's.
+                away = isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError)) or not error.pgcode
+                if away:
+                    self.close()
+                if not away:
                     raise
+                if attempt == 2:
+                    raise psycopg2.OperationalError(str(error)) from error
 
     def one(self, sql, *parameters):
         """The first column of the only row."""
@@ -119,6 +163,15 @@ class Database:
                 return None
             return rows and rows[0][0]
         return wait_for(look, sql, timeout)
+
+    def drop(self):
+        """Delete it, or a long run would fill the disk."""
+        self.close()
+        with contextlib.suppress(psycopg2.OperationalError):    # a test that failed may have left no server
+            connection = psycopg2.connect(self.cluster.url())
+            connection.autocommit = True
+            with contextlib.closing(connection), connection.cursor() as cursor:
+                cursor.execute(f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")
 
     def close(self):
         if self.connection is not None:
@@ -151,10 +204,11 @@ class Agent:
     def command(self, *arguments):
         return [str(AGENT), "--app", self.app, "--config", str(self.config), *map(str, arguments)]
 
-    def start(self, *arguments):
+    def start(self, *arguments, under=()):
+        """under: a command that becomes the agent (strace -D, prlimit), with its options."""
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(self.command(*arguments), env=self.environment, cwd=self.folder,
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen([*map(str, under), *self.command(*arguments)], env=self.environment,
+                                            cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         return self
 
     def run(self, *arguments, timeout=30):

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from harness import BUILD, TOP, Cluster, run, wait_for
+from oracle import judge, rows_again
+from writer import Writer
 
 NSPAWN = TOP / "scripts" / "nspawn"
 PACKAGES = ("systemd", "systemd-sysv", "libpq5", "libyaml-0-2", "libcurl4", "libsystemd0")
@@ -224,9 +226,31 @@ def test_fenced_agent_stays_down(machine):
     """Another agent took this name over: starting again would only take it back."""
     machine.deploy("twice")
     machine.start("twice")
-    machine.db.query("""SELECT * FROM observ.agent_hello('machine', 'twice', NULL, 'another', 10, clock_timestamp())""")
+    machine.db.query("""SELECT * FROM observ.agent_hello('machine', 'twice', 1, NULL, 'another', 10, clock_timestamp())""")
     with open(machine.tree / "opt/deployments/twice/logs/app.log", "a", encoding="utf-8") as log:
         log.write("INFO something to send\n")
     wait_for(lambda: machine.show("twice", "ActiveState") in ("inactive", "failed"), "the end of the fenced agent", 20)
     assert machine.show("twice", "ExecMainStatus") == "76"
     assert machine.show("twice", "NRestarts") == "0"
+
+
+def test_fault_03_a_stopped_process_is_started_again(machine):
+    """SIGSTOP for ever: the watchdog notices, systemd starts another, and each line is there once."""
+    drop_in = machine.tree / "etc/systemd/system/obs-agent@stopped.service.d/fast.conf"
+    drop_in.parent.mkdir(parents=True)
+    drop_in.write_text("[Service]\nWatchdogSec=3\nRestartSec=1\n")
+    machine.systemctl("daemon-reload")
+    db = machine.server.new_database()
+    folder = machine.deploy("stopped", postgres_url=f"host=/run/database user=agents dbname={db.name}")
+    writer = Writer(folder / "logs/app.log", 1000).start()
+    machine.systemctl("start", "obs-agent@stopped")
+    db.wait("SELECT count(*) > 0 FROM log_entries")
+    machine.systemctl("kill", "--signal=STOP", "obs-agent@stopped")
+    began = time.monotonic()
+    before = db.count("log_entries")
+    wait_for(lambda: machine.show("stopped", "NRestarts") == "1", "another start", 30)
+    rows_again(db, before)
+    recovery = time.monotonic() - began
+    judge(3, db, writer.stop(), recovery=recovery, note="by the watchdog, 3 s instead of 30")
+    machine.systemctl("stop", "obs-agent@stopped")
+    db.close()

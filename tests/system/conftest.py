@@ -1,0 +1,52 @@
+"""The report of the fault tests (oracle.py): begun with a session, shown at its end. What several of them need."""
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+import oracle
+import pytest
+from harness import run
+
+
+def pytest_configure():
+    if "OBSERV_FAULT_REPORT" not in os.environ:         # not part of a longer run: of this session alone
+        oracle.report_path().unlink(missing_ok=True)
+
+
+def pytest_terminal_summary(terminalreporter):
+    text = oracle.table(oracle.report_path())
+    if text:
+        terminalreporter.section("faults")
+        terminalreporter.write(text)
+
+
+@pytest.fixture
+def small_disk():
+    """small_disk(megabytes) -> a folder that holds no more; small_disk.resize(megabytes)."""
+    class Disk:
+        folder = Path(tempfile.mkdtemp(prefix="obs-"))
+
+        def __call__(self, megabytes):
+            self.folder.chmod(0o755)            # the server's user has to pass
+            made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=777", "tmpfs", str(self.folder)],
+                                  capture_output=True, text=True)
+            if made.returncode:
+                pytest.skip(f"a small file system can't be mounted here: {made.stderr.strip()}")
+            return self.folder
+
+        def resize(self, megabytes):
+            run("mount", "-o", f"remount,size={megabytes}m", self.folder)
+
+    disk = Disk()
+    yield disk
+    subprocess.run(["umount", "-l", str(disk.folder)], capture_output=True)
+    disk.folder.rmdir()
+
+
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory):
+    """The library of shim.c, to be preloaded."""
+    library = tmp_path_factory.mktemp("shim") / "shim.so"
+    run("cc", "-O1", "-shared", "-fPIC", "-o", library, Path(__file__).with_name("shim.c"))
+    return str(library)
