@@ -7,6 +7,7 @@
 #   SAN=           sanitizers, e.g. address,undefined
 #   BUILD=build    where everything that is made goes
 #   PYTHON=/usr/bin/python3, PYTEST_ARGS=   for the system and browser tests, e.g. PYTEST_ARGS='-k reload'
+#   TEST_WORKERS=4   system tests that run at once
 #   FUZZ_SECONDS=60   how long `make fuzz` spends on each target
 #   BENCH_SECONDS=600 how long `make bench` measures
 #   SOAK_SECONDS=3600 how long `make soak` goes on
@@ -30,6 +31,7 @@ hubdir     ?= $(prefix)/libexec/observ
 unitdir    ?= $(sysconfdir)/systemd/system
 PYTHON       ?= /usr/bin/python3
 PYTEST_ARGS  ?=
+TEST_WORKERS ?= 4
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 3600
 BENCH_SECONDS ?= 600
@@ -228,7 +230,7 @@ check: ## all of the tests below and lint; installs what they need (scripts/deps
 	$(Q)rm -rf $(RESULTS)
 	$(Q)for t in $(CHECKS); do $(MAKE) --no-print-directory -s $$t; done; \
 	  $(PYTHON) tests/system/oracle.py $(BUILD)/faults.jsonl; \
-	  scripts/check $(RESULTS) --sum unit sql system browser san san-system valgrind lint
+	  scripts/check $(RESULTS) --sum unit sql system system-alone browser san san-system valgrind lint
 
 $(BUILD)/tests/%: tests/unit/%.c $(COMMON_OBJS) $(LOGCORE_OBJS) $(BUILD)/flags | $(BUILD)/deps.ok
 	@mkdir -p $(@D)
@@ -239,7 +241,7 @@ $(foreach t,$(UNIT_TESTS),$(eval $(BUILD)/tests/$t: $(TEST_$t)))
 
 # What the system and browser tests run.
 PARTS := all examples
-PYTEST = $(PYTHON) -m pytest -q --tb=short -p no:cacheprovider --basetemp=$(OBSERV_BUILD)/pytest-$@
+PYTEST = $(PYTHON) -m pytest -q --tb=short -p no:cacheprovider --basetemp=$(OBSERV_BUILD)/t
 export PYTHONDONTWRITEBYTECODE := 1
 export OBSERV_BUILD := $(abspath $(BUILD))
 
@@ -252,8 +254,16 @@ check-sql: ## schema.sql on a private PostgreSQL (pgTAP)
 	$(CHECK) sql env BUILD='$(BUILD)' tests/sql/run
 
 check-system: ## agent, hub, unit and schema together, on real PostgreSQL, lighttpd and systemd (pytest)
+# Most of their time is waiting: several at once, then those that measure time.
 check-system: $(PARTS)
+ifeq ($(PYTEST_ARGS),)
+	$(Q)rm -f $(BUILD)/faults.jsonl
+	$(CHECK) system env OBSERV_FAULT_REPORT=$(OBSERV_BUILD)/faults.jsonl $(PYTEST) -n $(TEST_WORKERS) --dist loadgroup \
+	  -m 'not soak and not alone' tests/system
+	$(CHECK) system-alone env OBSERV_FAULT_REPORT=$(OBSERV_BUILD)/faults.jsonl $(PYTEST) -m 'alone and not soak' tests/system
+else
 	$(CHECK) system $(PYTEST) $(PYTEST_ARGS) tests/system
+endif
 
 check-browser: ## the pages in a browser (Selenium, Chromium)
 check-browser: $(PARTS)

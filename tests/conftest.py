@@ -13,8 +13,21 @@ from harness import Agent, Cluster  # noqa: E402
 def pytest_configure(config):
     config.addinivalue_line("markers", "smoke: short enough to run again under the sanitizers")
     config.addinivalue_line("markers", "soak: takes minutes; run by `make soak` (-m soak) only")
+    config.addinivalue_line("markers", "alone: measures time, so nothing runs beside it")
     if not config.option.markexpr:
         config.option.markexpr = "not soak"
+
+
+# Files whose tests share something that is costly to make, or a name on this machine: one worker runs them all.
+TOGETHER = ("test_demo", "test_hub", "test_install", "test_unit", "test_examples")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        name = item.path.stem
+        item.add_marker(pytest.mark.xdist_group(name if name in TOGETHER else item.nodeid))
 
 
 @pytest.fixture(scope="session")
@@ -27,9 +40,9 @@ def cluster(tmp_path_factory):
 
 
 @pytest.fixture
-def own_cluster(tmp_path):
-    """A server for one test that wants to break it."""
-    server = Cluster(tmp_path / "pg")
+def own_cluster(tmp_path_factory):
+    """A server for one test that wants to break it. Its path is short: a socket's address has little room."""
+    server = Cluster(tmp_path_factory.mktemp("own"))
     server.start()
     yield server
     server.stop("immediate")

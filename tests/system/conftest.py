@@ -9,8 +9,9 @@ import pytest
 from harness import run
 
 
-def pytest_configure():
-    if "OBSERV_FAULT_REPORT" not in os.environ:         # not part of a longer run: of this session alone
+def pytest_configure(config):
+    # Not part of a longer run: of this session alone. Its workers add to it.
+    if "OBSERV_FAULT_REPORT" not in os.environ and not hasattr(config, "workerinput"):
         oracle.report_path().unlink(missing_ok=True)
 
 

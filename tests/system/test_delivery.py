@@ -58,6 +58,7 @@ def test_a_line_is_in_the_database_within_two_seconds(db, make_agent, log):
         [("ERROR", "second", "7")]
 
 
+@pytest.mark.alone
 @pytest.mark.smoke
 def test_metrics_appear_each_interval(db, make_agent):
     agent = make_agent(db)

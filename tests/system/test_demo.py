@@ -15,6 +15,7 @@ import pytest
 from harness import BUILD, TOP, run, wait_for
 
 DEMO = TOP / "scripts" / "demo"
+pytestmark = pytest.mark.alone          # what others leave in /tmp while they run is not the demo's
 
 
 def free_port():
@@ -35,8 +36,9 @@ class Demo:
     def start(self):
         self.output.unlink(missing_ok=True)
         with open(self.output, "w") as out:
-            self.process = subprocess.Popen([str(DEMO)], env=self.environment(), stdin=subprocess.DEVNULL, stdout=out,
-                                            stderr=out, start_new_session=True)
+            # A shell in the background hands on that it ignores SIGINT; then nobody below can be interrupted.
+            self.process = subprocess.Popen(["env", "--default-signal=INT", str(DEMO)], env=self.environment(),
+                                            stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
         wait_for(lambda: "Observ is running" in self.said() or self.process.poll() is not None, "the URL", 60)
         assert self.process.poll() is None, self.said()
         return self

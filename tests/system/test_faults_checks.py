@@ -32,6 +32,9 @@ BAD = [
 ]
 
 
+pytestmark = pytest.mark.alone
+
+
 @pytest.fixture
 def bad():
     """The server's words: http=PORT and so on."""

@@ -198,6 +198,7 @@ def sessions_ended(db, make_agent, log, seconds):
     assert delivered > written / 2
 
 
+@pytest.mark.alone
 def test_fault_08_a_session_ended_each_second(db, make_agent, log):
     sessions_ended(db, make_agent, log, 8)
 
@@ -392,6 +393,7 @@ def check_gaps(db):
 CHECKS = [{"url": "http://127.0.0.1:1/", "interval": 1, "timeout": 1}]
 
 
+@pytest.mark.alone
 def test_fault_12_the_name_servers_never_answer(db, make_agent, log, network, names, tmp_path):
     """The agent says so, its checks keep their rhythm, and it ends within 5 s while a lookup hangs."""
     agent = make_agent(db, log_files=[str(log)], health_checks=CHECKS,
@@ -736,6 +738,7 @@ class Probe:
         self.thread.join()
 
 
+@pytest.mark.alone
 def test_fault_39_a_thousand_agents_come_back_at_once(own_cluster, make_agent, log):
     """max_connections 200; 1,000 simulated agents (tests/fleet.py) and a real one whose connections all broke. As many
     as there is room for are served, the others ask rarely, a superuser gets in even in the first rush, and when there is

@@ -71,6 +71,7 @@ def test_fault_04_stopped_under_load(db, make_agent, log):
     judge(4, db, writer.stop(), recovery=recovery)
 
 
+@pytest.mark.alone
 def test_fault_14_clock_that_jumps(db, make_agent, log, shim, tmp_path):
     """The wall clock jumps by an hour, back by two, by ten years. Rows keep coming at the pace of real time, and the
     difference from the database's clock is shown."""
