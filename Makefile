@@ -258,9 +258,9 @@ check-system: ## agent, hub, unit and schema together, on real PostgreSQL, light
 check-system: $(PARTS)
 ifeq ($(PYTEST_ARGS),)
 	$(Q)rm -f $(BUILD)/faults.jsonl
-	$(CHECK) system env OBSERV_FAULT_REPORT=$(OBSERV_BUILD)/faults.jsonl $(PYTEST) -n $(TEST_WORKERS) --dist loadgroup \
-	  -m 'not soak and not alone' tests/system
-	$(CHECK) system-alone env OBSERV_FAULT_REPORT=$(OBSERV_BUILD)/faults.jsonl $(PYTEST) -m 'alone and not soak' tests/system
+	$(Q)export OBSERV_FAULT_REPORT=$(OBSERV_BUILD)/faults.jsonl V=$(V); r=0; \
+	  scripts/check $(RESULTS) system $(PYTEST) -n $(TEST_WORKERS) --dist loadgroup -m 'not soak and not alone' tests/system || r=1; \
+	  scripts/check $(RESULTS) system-alone $(PYTEST) -m 'alone and not soak' tests/system || r=1; exit $$r
 else
 	$(CHECK) system $(PYTEST) $(PYTEST_ARGS) tests/system
 endif

@@ -22,6 +22,7 @@ def pytest_configure(config):
 TOGETHER = ("test_demo", "test_hub", "test_install", "test_unit", "test_examples")
 
 
+@pytest.hookimpl(tryfirst=True)         # before xdist reads the groups
 def pytest_collection_modifyitems(config, items):
     if not config.pluginmanager.hasplugin("xdist"):
         return
