@@ -7,12 +7,13 @@
 bool flood_passes(struct flood *f, int64_t limit, int64_t timestamp_us, enum log_level level)
 {
 	int64_t second = timestamp_us / US_PER_S;
+	struct flood_second *at = &f->seconds[(uint64_t)second % FLOOD_SECONDS];
 
-	if (second > f->second)         /* a line that comes late counts into the second that is open */
-		*f = (struct flood){ .second = second, .behind = f->behind };
+	if (second != at->second)
+		*at = (struct flood_second){ .second = second };
 	if (level >= LEVEL_WARNING)
-		return f->severe++ < limit * FLOOD_SEVERE_FACTOR;
-	return f->calm++ < limit;
+		return at->severe++ < limit * FLOOD_SEVERE_FACTOR;
+	return at->calm++ < limit;
 }
 
 int64_t flood_lines(const struct flood_count *c)

@@ -13,12 +13,17 @@
 #include "../common/buf.h"
 #include "sample.h"
 
-enum { FLOOD_SEVERE_FACTOR = 10 };      /* WARNING and above have so much more room */
+enum {
+	FLOOD_SEVERE_FACTOR = 10,       /* WARNING and above have so much more room */
+	FLOOD_SECONDS = 8,              /* seconds that are counted at once: lines may come out of order */
+};
 
 /* One file's budget. */
 struct flood {
-	int64_t second;                 /* since 1970, of the lines that are counted */
-	int64_t calm, severe;           /* lines of that second: below WARNING, and the others */
+	struct flood_second {
+		int64_t second;         /* since 1970 */
+		int64_t calm, severe;   /* lines of it: below WARNING, and the others */
+	} seconds[FLOOD_SECONDS];       /* each at its number, modulo their count */
 	bool behind;                    /* the file's end was not reached since reading began or had to wait */
 };
 

@@ -70,8 +70,12 @@ static bool continues_go(struct text line)
 {
 	static const char *const go[] = { "goroutine ", "created by ", "[signal ", "exit status ", "panic: ", NULL };
 
-	return begins_any(line, go) || line.s[line.len - 1] == ')' ||
-	       (line.len > 1 && line.s[line.len - 1] == '\r' && line.s[line.len - 2] == ')');
+	const char *call = memchr(line.s, '(', line.len), *space = memchr(line.s, ' ', line.len);
+	size_t n = line.s[line.len - 1] == '\r' ? line.len - 1 : line.len;
+
+	/* "main.work(0x1, 0x2)": a name and its arguments, nothing before or behind. */
+	return begins_any(line, go) || (n > 0 && line.s[n - 1] == ')' && isalpha((unsigned char)line.s[0]) && call &&
+					(!space || call < space));
 }
 
 /* Does the line go on with the record? `after_blank`: an empty line stands between. */

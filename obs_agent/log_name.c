@@ -42,13 +42,28 @@ bool log_name_is_of(const char *log, const char *name)
 	       (strncmp(name, log, stem) == 0 && name[stem] && strchr("0123456789-_.", name[stem]));
 }
 
+/* What rotation hangs on a name: ".1", "-20261121", ".2026-11-21T10", ".old", "~". */
+static bool is_suffix(const char *s)
+{
+	static const char *const words[] = { "old", "bak", "prev", "save", "orig" };
+
+	if (strcmp(s, "") == 0 || strcmp(s, "~") == 0)
+		return true;
+	if (!strchr("-._", *s))
+		return false;
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		if (strcmp(s + 1, words[i]) == 0)
+			return true;
+	return strspn(s, "0123456789-_.:TZ") == strlen(s);
+}
+
 bool log_name_is_rotated(const char *log, const char *name)
 {
 	size_t stem = strcspn(log, "."), middle;
 
 	if (log_name_is_packed(name))
 		return false;
-	if (strncmp(name, log, strlen(log)) == 0)
+	if (strncmp(name, log, strlen(log)) == 0 && is_suffix(name + strlen(log)))
 		return true;
 	if (strncmp(name, log, stem) != 0)
 		return false;

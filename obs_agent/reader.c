@@ -72,11 +72,11 @@ static bool move_on(struct reader *r, struct stream *s)
 	}
 	buf_free(&levels);
 	r->held = (struct flood_count){ 0 };
-	if (s->lost)
-		reader_gap(r, s, "truncated", -1, s->lost,
-			   s->lost > 0 ? "came after the log was copied and before it was truncated"
-				       : "what came after the log was copied and before it was truncated is not known");
-	s->lost = 0;
+	if (s->lost && !s->lost_told)
+		reader_gap(r, s, "truncated", -1, s->lost, s->lost_why);
+	if (s->lost && !s->lost_told)
+		s->lost_at = s->position;
+	s->lost_told = s->lost != 0;            /* until it is committed: reading again makes it again */
 	return advance(r, s);
 }
 
@@ -136,6 +136,11 @@ static size_t take_lines(struct reader *r, struct stream *s, size_t n, bool sett
 
 		if (!newline)
 			break;
+		/* Whoever writes on at his old place after a truncation leaves a hole before it. */
+		while (*line == '\0') {
+			line++;
+			at++;
+		}
 		record = (struct text){ line, (size_t)(newline - line) };
 		if (*line != '{' && !blank(record) && !join_is_object(record))
 			record.len = join_record((struct text){ line, n - at }, &open);
@@ -214,6 +219,8 @@ enum reader_result reader_read(struct reader *r, struct stream *s, bool settled)
 	}
 	if (how == TAKEN_TO_FULL)
 		return READER_FULL;
+	if (how == TAKEN_TO_GROUP && (!s->open_group || taken > 0))
+		s->group_since_us = mono_us();
 	s->open_group = how == TAKEN_TO_GROUP;
 	if (taken == 0 && !s->open_group)
 		s->scanned = s->position + n;
@@ -246,8 +253,13 @@ bool reader_finish(struct reader *r, struct stream *s)
 
 void reader_cut_off(struct reader *r, struct stream *s)
 {
-	reader_gap(r, s, "truncated", -1, s->top - s->position, "lines that were not read were cut off");
+	if (s->lost && !s->lost_told)
+		reader_gap(r, s, "truncated", -1, s->lost, s->lost_why);
+	s->lost = s->top - s->position;
+	s->lost_why = "lines that were not read were cut off";
+	s->lost_told = false;
 	s->top = s->size;
 	s->scanned = s->position;
+	move_on(r, s);
 	s->open_group = false;
 }

@@ -25,7 +25,8 @@ enum {
 	LOOK_WITHIN_S = 3,              /* ... unless it would be put off for longer */
 	WAKE_EVERY_MS = 100,            /* inotify wakes no more often than this */
 	WORK_BYTES = 1 << 20,           /* read at most so much before others have a turn */
-	GROUP_WAIT_MS = 500,            /* lines of plain text wait so long for more that belongs to them */
+	GROUP_WAIT_MS = 500,            /* lines of plain text wait so long for more that belongs to them, ... */
+	GROUP_AGE_S = 2,                /* ... and no longer than this in all */
 };
 
 struct tail {
@@ -78,7 +79,8 @@ static enum reader_result read_one(struct tail *t, struct stream *s)
 	if (s->size < s->scanned || s->size < s->top)
 		reader_cut_off(&t->reader, s);
 	if (s->size > s->scanned) {
-		bool settled = s->over || t->last || stream_silent(s, GROUP_WAIT_MS * US_PER_MS);
+		bool settled = s->over || t->last || stream_silent(s, GROUP_WAIT_MS * US_PER_MS) ||
+			       (s->open_group && mono_us() - s->group_since_us > GROUP_AGE_S * US_PER_S);
 
 		r = reader_read(&t->reader, s, settled);
 		s->over &= s->copy || s->position == before;    /* somebody still writes to it */
@@ -285,16 +287,17 @@ static int start(struct agent *a, void **ret_state, struct err *e)
 }
 
 /* Where the database stands is where reading goes on, whatever was read before. */
-static void positions(void *state, const struct position *p, size_t n)
+static bool positions(void *state, const struct position *p, size_t n)
 {
 	struct tail *t = state;
 
 	if (!tail_files_positions(&t->files, p, n))
-		return;                 /* stays as it was; asked again after the next connect */
+		return false;
 	t->known = true;
 	t->full = false;
 	look(t);
 	sd_event_source_set_enabled(t->work_source, SD_EVENT_ONESHOT);
+	return true;
 }
 
 static const struct position *position_of(const struct batch *b, const int64_t *ids, const struct stream *s)

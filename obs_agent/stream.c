@@ -284,6 +284,10 @@ void stream_seen(struct stream *s, const struct stat *st)
 void stream_committed(struct stream *s, int64_t to)
 {
 	s->committed = to;
+	if (s->lost_told && to >= s->lost_at) {
+		s->lost = 0;
+		s->lost_told = false;
+	}
 	if (to >= s->size) {
 		s->lag_since_us = 0;
 	} else if (to >= s->lag_mark) {         /* what is left came after the mark was made */
@@ -351,23 +355,35 @@ void stream_resume(struct stream *s, const struct position *p)
 		memcpy(s->log_path, p->path, sizeof s->log_path);
 	snprintf(s->head_hash, sizeof s->head_hash, "%s", p->head_hash);
 	s->finished = s->over = false;
+	s->lost_told = false;
+	s->flood = (struct flood){ .behind = true };    /* what is read again is not to count twice */
 	s->stirred = true;
 }
 
-bool stream_unchanged(struct stream *s)
+static bool holds_what_was_read(struct stream *s)
 {
 	char now[STREAM_TAIL_MAX];
-	struct stat st;
 
-	if (fstat(s->fd, &st) < 0)
-		return true;            /* reading will say what is wrong */
-	stream_seen(s, &st);
 	if (s->size < s->position)
 		return false;
 	if (read_at(s->fd, now, s->tail_len, s->position - (int64_t)s->tail_len) == (ssize_t)s->tail_len &&
 	    memcmp(now, s->tail, s->tail_len) != 0)
 		return false;
 	return s->size <= s->scanned || hash_holds(s->fd, 0, s->head_hash);
+}
+
+bool stream_unchanged(struct stream *s)
+{
+	int64_t top = s->top;
+	struct stat st;
+
+	if (fstat(s->fd, &st) < 0)
+		return true;            /* reading will say what is wrong */
+	stream_seen(s, &st);
+	if (holds_what_was_read(s))
+		return true;
+	s->top = top;                   /* of the text that was read, not of the new one */
+	return false;
 }
 
 void stream_restart(struct stream *s)
@@ -378,6 +394,8 @@ void stream_restart(struct stream *s)
 	s->head_hash[0] = '\0';
 	s->top = s->size;
 	s->lost = 0;
+	s->lost_told = false;
+	s->flood = (struct flood){ .behind = true };
 	s->lag_since_us = s->lag_mark_us = s->size > 0 ? mono_us() : 0;
 	s->lag_mark = s->size;
 	s->open_group = s->copy = s->finished = s->over = false;

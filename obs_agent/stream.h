@@ -51,9 +51,14 @@ struct stream {
 	int64_t idle_since_us;          /* monotonic: the last time that bytes came or a path led here */
 	int64_t lag_mark, lag_mark_us;  /* a size that the file had, and when; behind it ... */
 	int64_t lag_since_us;           /* ... the oldest byte that is not committed came after this; 0: none */
+	const char *lost_why;
+	bool lost_told;                 /* a gap says `lost`, in the batch that ends at lost_at or later */
+	int64_t lost_at;
+	int64_t group_since_us;         /* monotonic: since when open_group holds */
 	char tail[STREAM_TAIL_MAX];     /* the bytes before position */
 	size_t tail_len;
 	struct flood flood;
+	bool moved;                     /* its name changed since it was parked, so it may go on elsewhere */
 	bool current;                   /* a configured path leads here now */
 	bool stirred;                   /* there may be something to read */
 	bool open_group;                /* behind position stand lines that wait for more that belong to them */

@@ -103,7 +103,7 @@ static void watch(struct tail_files *t, struct stream *s)
 	if (log_name_split(s->path, dir, sizeof dir, &name))
 		inotify_add_watch(t->inotify_fd, dir, IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_ONLYDIR);
 	snprintf(link, sizeof link, "/proc/self/fd/%d", s->fd);
-	s->watch = inotify_add_watch(t->inotify_fd, link, IN_MODIFY);
+	s->watch = inotify_add_watch(t->inotify_fd, link, IN_MODIFY | IN_MOVE_SELF);
 	if (s->watch < 0)
 		return;
 	bucket = &t->by_watch[(size_t)s->watch % FILES_BUCKETS];
@@ -203,7 +203,7 @@ struct stream *tail_files_open_new(struct tail_files *t, const char *path, struc
 void tail_files_lose(struct tail_files *t, struct stream *s)
 {
 	struct known_file f = { .top = s->top, .filled_us = s->filled_us,
-				.whole = s->watch >= 0 && !s->stirred && s->position == s->size };
+				.whole = s->watch >= 0 && !s->stirred && !s->moved && s->position == s->size };
 
 	stream_position(s, &f.at);
 	if (s->finished)
@@ -279,6 +279,8 @@ bool tail_files_events(struct tail_files *t)
 				stir_all(t);
 			if (s && event->mask & IN_MODIFY)
 				s->stirred = true;
+			if (s && event->mask & IN_MOVE_SELF)
+				s->moved = true;
 			names |= (event->mask & ~(uint32_t)IN_MODIFY) != 0;
 			p += sizeof *event + event->len;
 		}

@@ -17,6 +17,26 @@ enum {
 	OVER_AFTER_S = 60,              /* nobody can open a file without a name: silent so long, it is over */
 };
 
+/* rsync, sed -i, an editor: another file took the name, with the text that was read and perhaps more. */
+static bool go_on_in_replacement(struct tail_files *t, struct stream *s)
+{
+	struct position p;
+	struct stat st;
+
+	for (struct stream *l = t->streams; l; l = l->next) {
+		if (l->fd < 0 || l->finished || l->position == 0 || strcmp(l->log_path, s->path) != 0 ||
+		    fstat(l->fd, &st) < 0 || st.st_nlink > 0 || st.st_size != l->position)
+			continue;
+		stream_position(l, &p);
+		if (stream_likeness(s, &p) != COPY)
+			continue;
+		stream_resume(s, &p);
+		tail_files_remove(t, l);
+		return true;
+	}
+	return false;
+}
+
 /* A file that is new to us. NULL: there is nothing to follow. */
 static struct stream *begin(struct tail_files *t, const char *path)
 {
@@ -28,7 +48,7 @@ static struct stream *begin(struct tail_files *t, const char *path)
 			tail_files_say_once(t, path, e.code, e.msg);
 		return NULL;
 	}
-	if (!tail_files_take_up(t, s) && tail_search_is_copy(t, s, NULL)) {
+	if (!tail_files_take_up(t, s) && !go_on_in_replacement(t, s) && tail_search_is_copy(t, s, NULL)) {
 		stream_free(s);         /* read when the log is truncated, if at all */
 		return NULL;
 	}

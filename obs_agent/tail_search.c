@@ -117,12 +117,17 @@ static bool pass_over(struct tail_files *t, struct stream *s)
 {
 	struct position end;
 
+	int64_t position = s->position;
+
 	stream_jump(s, s->size);
 	s->finished = true;
 	stream_position(s, &end);
 	end.from = 0;
-	if (!agent_advance(t->agent, &end))
+	if (!agent_advance(t->agent, &end)) {
+		stream_jump(s, position);
+		s->finished = false;
 		return false;
+	}
 	tail_files_remember(t, &end);
 	return true;
 }
@@ -167,6 +172,8 @@ static void take_copy(struct tail_files *t, struct known_file *m, struct stream 
 	stream_resume(s, &m->at);
 	s->copy = true;
 	s->lost = lost_in_copying(s, m);
+	s->lost_why = s->lost > 0 ? "came after the log was copied and before it was truncated"
+				  : "what came after the log was copied and before it was truncated is not known";
 	known_remove(&t->missing, m);
 }
 
@@ -321,10 +328,21 @@ static void pass_over_copy(struct tail_files *t, struct stream *s, const struct 
 		reader_gap(t->reader, s, "copy_passed_over", -1, s->size, detail);
 }
 
+/* The log still holds what was read of it, and less than the file does. */
+static bool outgrows(const struct stream *s, const struct stream *log)
+{
+	struct position p;
+	struct stat st;
+
+	stream_position((struct stream *)log, &p);
+	return log->fd >= 0 && log->position > 0 && fstat(log->fd, &st) == 0 && s->size > st.st_size &&
+	       stream_likeness(log, &p) == COPY && st.st_size >= log->position;
+}
+
 /* As empty as any copy is at first, or the same as far as it goes. */
 static bool copies(const struct stream *s, const struct stream *log)
 {
-	return stream_is_younger(s, log) &&
+	return stream_is_younger(s, log) && !outgrows(s, log) &&
 	       (s->size == 0 || stream_is_copy(s, log) || (log->fd >= 0 && stream_same_text(s, log)));
 }
 
@@ -337,7 +355,8 @@ bool tail_search_is_copy(const struct tail_files *t, const struct stream *s, con
 		    stream_likeness(s, &t->missing.files[i].at) != UNLIKE)
 			return true;
 	for (const struct stream *l = t->streams; l; l = l->next)
-		if (l->dev == s->dev && !l->finished && (!rotated || l->current) && named_after(s->path, l->path) &&
+		if (l->dev == s->dev && !l->finished && (!rotated || l->current) &&
+		    (named_after(s->path, l->path) || named_after(s->path, l->log_path)) &&
 		    copies(s, l))
 			return true;
 	return false;

@@ -252,6 +252,113 @@ def test_rotated_twice_unseen_with_lines_that_are_all_the_same(db, make_agent, l
     assert db.query("SELECT kind, bytes::int FROM gaps") == [("copy_passed_over", 3500)] * 2
 
 
+def numbered(path, first, last, ago=0.0):
+    append(path, *(json.dumps({"ts": time.time() - ago, "message": f"line {n}", "context": {"n": n}}) for n in range(first, last)))
+
+
+def wait_lines(db, n, timeout=10.0):
+    """Until the lines 0 to n - 1 are rows; then each is there once, and nothing else."""
+    db.wait("SELECT count(DISTINCT context->>'n') >= %s FROM log_entries", n, timeout=timeout)
+    assert db.query("SELECT count(*), count(DISTINCT context->>'n') FROM log_entries") == [(n, n)]
+
+
+def test_a_log_that_is_replaced_by_a_longer_copy(db, make_agent, log):
+    """rsync, sed -i, an editor: the name leads to another file, which begins with all that was read."""
+    numbered(log, 0, 100)
+    make_agent(db, log_files=[str(log)]).start()
+    wait_lines(db, 100)
+    for first in (100, 110, 120):
+        copy = log.with_name(".app.log.Xy")
+        shutil.copyfile(log, copy)
+        numbered(copy, first, first + 10)
+        os.rename(copy, log)
+        wait_lines(db, first + 10)
+    assert db.count("gaps") == 0
+
+
+def test_a_copy_beside_a_log_that_is_rotated_later(db, make_agent, log):
+    numbered(log, 0, 100)
+    agent = make_agent(db, log_files=[f"{log}*"]).start()
+    wait_lines(db, 100)
+    shutil.copyfile(log, f"{log}.bak")
+    looks = len(behind(agent))
+    os.rename(log, f"{log}.1")
+    numbered(log, 100, 110)
+    wait_lines(db, 110)
+    numbered(log, 110, 120)
+    wait_lines(db, 120)
+    assert looks == 1
+
+
+def test_another_log_that_begins_the_same(db, make_agent, log):
+    """Two programs with one banner: the second log is no copy of the first, and its lines are read."""
+    append(log, "service starting")
+    make_agent(db, log_files=[f"{log}*"]).start()
+    wait_messages(db, "service starting")
+    append(f"{log}.err", "service starting")
+    numbered(f"{log}.err", 0, 100)
+    db.wait("SELECT count(DISTINCT context->>'n') = 100 FROM log_entries")
+
+
+def test_a_name_that_only_begins_like_a_rotated_one(db, make_agent, log):
+    """A file that nobody configured is not a part of the log, though its name begins so."""
+    numbered(log, 0, 10)
+    make_agent(db, log_files=[str(log)]).start()
+    wait_lines(db, 10)
+    os.rename(log, f"{log}.1")
+    numbered(f"{log}-audit-secret", 1000, 1005)
+    numbered(log, 10, 20)
+    wait_lines(db, 20)
+    numbered(log, 20, 30)
+    wait_lines(db, 30)
+
+
+def test_a_writer_that_leaves_a_hole_after_a_truncation(db, make_agent, log):
+    """copytruncate under a program that does not append: it writes on at its old place, behind NUL bytes."""
+    numbered(log, 0, 100)
+    make_agent(db, log_files=[str(log)]).start()
+    wait_lines(db, 100)
+    with open(log, "r+b", buffering=0) as f:
+        f.seek(0, os.SEEK_END)
+        at = f.tell()
+        os.truncate(log, 0)
+        f.seek(at)
+        f.write(b'{"message":"line 100","context":{"n":100}}\n')
+    wait_lines(db, 101)
+
+
+def test_lines_that_end_in_a_bracket_are_no_stack_trace(db, make_agent, log):
+    make_agent(db, log_files=[str(log)]).start()
+    lines = ["panic: recovered in handler", *(f"2026-11-24T04:00:{i:02d}Z ERROR request {i} failed (500)" for i in range(40))]
+    append(log, *lines)
+    wait_messages(db, *lines)
+
+
+def test_a_group_that_never_ends_is_seen(db, make_agent, log):
+    """Indented lines that trickle in are one row every few seconds, not one row when they end."""
+    make_agent(db, log_files=[str(log)]).start()
+    append(log, "start of job")
+    began = time.monotonic()
+
+    def trickle():
+        append(log, "  step")
+        return db.count("log_entries") >= 1
+
+    wait_for(trickle, "a row", timeout=10, every=0.3)
+    assert time.monotonic() - began < 5
+
+
+def test_one_line_from_the_future_is_no_flood(db, make_agent, log):
+    agent = make_agent(db, log_files=[str(log)], log_lines_per_second=50)
+    numbered(log, 0, 1, ago=-7200)
+    agent.start()
+    wait_lines(db, 1)
+    for first in range(1, 121, 20):
+        numbered(log, first, first + 20, ago=first)     # twenty in each of six seconds
+    wait_lines(db, 121)
+    assert db.count("gaps") == 0
+
+
 def test_after_a_long_silence(silence):
     """Lines that come to a file after its rename are read, however long it had been silent before, and once: also when
     others are rotated, when it comes back into the configuration, and after a restart."""

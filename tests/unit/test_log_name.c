@@ -9,9 +9,9 @@
 
 static void a_rotated_name_is_made_of_the_logs(void **state)
 {
-	static const char *const parts[] = { "app.log.1", "app.log-20261121", "app.log.2026-11-21T02", "app-2026-11-21.log",
+	static const char *const parts[] = { "app.log.1", "app.log.old", "app.log~", "app.log-20261121", "app.log.2026-11-21T02", "app-2026-11-21.log",
 					     "app.1.log", "app_20261121.log" };
-	static const char *const others[] = { "app-worker.log", "application.log", "ap.log.1", "app.log.1.gz",
+	static const char *const others[] = { "app-worker.log", "app.log-audit-secret", "app.log.err", "application.log", "ap.log.1", "app.log.1.gz",
 					      "app-20261121.log.zst", "other.log.1", "app-2026.err" };
 
 	(void)state;
