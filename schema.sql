@@ -13,10 +13,10 @@
 --   on one PostgreSQL or, with Citus, distributed by vps_name.
 -- * Agents execute the functions marked "agent" and can do nothing else. Those run as
 --   observ_owner and ask session_user who is calling.
--- * A value that the database refuses gives an SQLSTATE of class 22, 23 or 54: agents find
+-- * A value that the database refuses gives an SQLSTATE of class 22, 23, 54 or P0: agents find
 --   the culprit by bisection. Other classes mean "try again" or "ask a human".
--- * Locks are taken in the order agents take them: agents, vps_metrics, health_checks,
---   log_entries, gaps, rejects, log_streams.
+-- * Locks are taken in the order agents take them: agents, vps_metrics, health_checks, gaps,
+--   log_streams, log_entries, rejects.
 
 \set ON_ERROR_STOP on
 \set version 1
@@ -84,6 +84,8 @@ BEGIN
 		EXECUTE format('ALTER DATABASE %I SET tcp_keepalives_idle = 15', db);
 		EXECUTE format('ALTER DATABASE %I SET tcp_keepalives_interval = 5', db);
 		EXECUTE format('ALTER DATABASE %I SET tcp_keepalives_count = 3', db);
+		-- One that waits for a lock should end with the agent that asked.
+		EXECUTE format('ALTER DATABASE %I SET client_connection_check_interval = 5000', db);
 	END IF;
 	IF has_database_privilege('observ_agent', db, 'TEMPORARY') THEN
 		EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', db);
@@ -478,8 +480,11 @@ BEGIN
 		WHERE s.vps_name = p_vps AND s.app_name = p_app AND NOT s.finished
 		ORDER BY s.stream_id;
 	RETURN QUERY SELECT s.stream_id, s.path, s.file_id, s.head_hash, s.tail_hash, s."position", s.finished FROM log_streams s
-		WHERE s.vps_name = p_vps AND s.app_name = p_app AND s.finished
+		WHERE s.vps_name = p_vps AND s.app_name = p_app AND s.finished AND s.path <> 'outbox'
 		ORDER BY s.updated_at DESC LIMIT 4096;
+	RETURN QUERY SELECT s.stream_id, s.path, s.file_id, s.head_hash, s.tail_hash, s."position", s.finished FROM log_streams s
+		WHERE s.vps_name = p_vps AND s.app_name = p_app AND s.finished AND s.path = 'outbox'
+		ORDER BY s.updated_at DESC LIMIT 1024;
 END
 $$;
 
@@ -514,6 +519,11 @@ $$;
 -- Microseconds since 1970. Doubles are exact to the microsecond until the year 2106.
 CREATE OR REPLACE FUNCTION from_us(p_us bigint) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE RETURN to_timestamp(p_us::double precision / 1000000);
+
+-- The same for what is told of a loss or a refusal, which must not be refused itself: a clock that is
+-- out of range is brought to its edge.
+CREATE OR REPLACE FUNCTION from_us_in_range(p_us bigint) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE STRICT RETURN from_us(greatest(946684800000000, least(7258118399000000, p_us)));
 
 -- Strings are refused where numbers belong, because 'NaN' would be one; and numbers so large that an
 -- average of a few overflows, because one server's nonsense may not stop the roll-ups of all.
@@ -557,7 +567,7 @@ DECLARE
 	v_now timestamptz := clock_timestamp();
 BEGIN
 	PERFORM check_writer(p_vps, p_app);
-	PERFORM check_numbers(p_rows, '$[*][3, 4, 8 to 13] ? (@.type() != "number" && @.type() != "null" || @ > 1e17 || @ < -1e15)');
+	PERFORM check_numbers(p_rows, '$[*][3, 4, 8 to 13] ? (@.type() != "number" && @.type() != "null" || @ > 1e18 || @ < -1e15)');
 	INSERT INTO health_checks ("timestamp", vps_name, app_name, url, status_code, response_time_ms, success, error_class,
 		error_message, dns_ms, connect_ms, tls_ms, first_byte_ms, cert_expires_at, attempts, backfill, received_at)
 	SELECT from_us((r->>0)::bigint), p_vps, p_app, r->>2, (r->>3)::int, (r->>4)::float8, (r->>5)::boolean,
@@ -574,7 +584,7 @@ DECLARE
 BEGIN
 	PERFORM check_writer(p_vps, p_app);
 	INSERT INTO gaps ("timestamp", vps_name, app_name, stream_id, kind, lines, bytes, detail, received_at)
-	SELECT from_us((r->>0)::bigint), p_vps, p_app, (r->>1)::bigint, left(r->>2, 200), (r->>3)::bigint, (r->>4)::bigint,
+	SELECT from_us_in_range((r->>0)::bigint), p_vps, p_app, (r->>1)::bigint, left(r->>2, 200), (r->>3)::bigint, (r->>4)::bigint,
 		left(r->>5, 8192), v_now
 	FROM jsonb_array_elements(p_rows) r;
 END
@@ -587,7 +597,7 @@ DECLARE
 BEGIN
 	PERFORM check_writer(p_vps, p_app);
 	INSERT INTO rejects ("timestamp", vps_name, app_name, stream_id, stream_offset, sqlstate, reason, raw, received_at)
-	SELECT from_us((r->>0)::bigint), p_vps, p_app, (r->>1)::bigint, (r->>2)::bigint, left(r->>3, 5), left(r->>4, 8192),
+	SELECT from_us_in_range((r->>0)::bigint), p_vps, p_app, (r->>1)::bigint, (r->>2)::bigint, left(r->>3, 5), left(r->>4, 8192),
 		decode(r->>5, 'base64'), v_now
 	FROM jsonb_array_elements(p_rows) r;
 END

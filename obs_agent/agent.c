@@ -78,13 +78,15 @@ bool agent_advance(struct agent *a, const struct position *p)
 
 /* ---- what delivery tells ---- */
 
-static void on_positions(void *data, const struct position *p, size_t n)
+static bool on_positions(void *data, const struct position *p, size_t n)
 {
 	struct agent *a = data;
+	bool taken = true;
 
 	for (int i = 0; i < SOURCES; i++)
 		if (a->state[i] && sources[i]->positions)
-			sources[i]->positions(a->state[i], p, n);
+			taken &= sources[i]->positions(a->state[i], p, n);
+	return taken;
 }
 
 static void stop_if_done(struct agent *a);
@@ -196,6 +198,7 @@ static void stop_if_done(struct agent *a)
 static int on_stop_deadline(sd_event_source *s, uint64_t usec, void *data)
 {
 	struct agent *a = data;
+	struct deliver_state state;
 
 	(void)s;
 	(void)usec;
@@ -204,7 +207,9 @@ static int on_stop_deadline(sd_event_source *s, uint64_t usec, void *data)
 			      logcore_kv("error", deliver_state(a->deliver).last_error));
 		return sd_event_exit(a->loop, RUN_UNAVAILABLE);
 	}
-	logcore_info(a->log, "stopped before the last commit; nothing is lost that a file still holds");
+	state = deliver_state(a->deliver);
+	logcore_info(a->log, "stopped before the last commit; nothing is lost that a file still holds",
+		     logcore_kv("pending", state.outbox.samples), logcore_kv("in_memory", state.outbox.in_memory));
 	return sd_event_exit(a->loop, RUN_OK);
 }
 

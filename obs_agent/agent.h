@@ -1,5 +1,5 @@
 /*
- * agent.h - what a source may ask of the agent. The struct is main.c's own.
+ * agent.h - what a source may ask of the agent. The struct is agent.c's own.
  */
 #ifndef OBS_AGENT_AGENT_H
 #define OBS_AGENT_AGENT_H

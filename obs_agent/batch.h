@@ -33,7 +33,7 @@ struct position {
 	int64_t to;                     /* what it holds afterwards */
 	bool finished;                  /* the file is over: rotated away and read to its end */
 	char path[256];                 /* as last seen, cut when longer; for people */
-	char file_id[96];               /* device and file handle, or device, inode and head hash */
+	char file_id[96];               /* device and file handle, or device, inode and time of birth */
 	char head_hash[40];             /* "length:hash" of the first bytes */
 	char tail_hash[40];             /* "length:hash" of the bytes before `to` */
 };

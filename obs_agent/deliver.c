@@ -270,12 +270,13 @@ static void start_over(struct deliver *d, const struct pg_hello *h)
 	if (d->sent)
 		batch_reset(d->sent);
 	d->sent = NULL;
-	d->known = true;
 	outbox_positions(d->outbox, h->streams, h->n_streams);
 	for (size_t i = 0; i < h->n_streams; i++)
 		if (strcmp(h->streams[i].path, OUTBOX_PATH) != 0)
 			h->streams[logs++] = h->streams[i];
-	d->events->positions(d->data, h->streams, logs);
+	d->known = d->events->positions(d->data, h->streams, logs);
+	if (!d->known)
+		pg_reconnect(d->pg);
 }
 
 static void note_outage(struct deliver *d)

@@ -27,7 +27,8 @@ struct deliver_events {
 	/* The database's positions: at the first connect, when they are not what was sent
 	 * (history was lost in a failover), and when a batch is to be made smaller. Log
 	 * rows that are not committed are forgotten: read again from there. */
-	void (*positions)(void *data, const struct position *p, size_t n);
+	/* False: not taken, out of memory; it is called again after the next hello. */
+	bool (*positions)(void *data, const struct position *p, size_t n);
 	void (*committed)(void *data, const struct batch *b);
 	void (*room)(void *data);               /* after a refused deliver_add() */
 	void (*fenced)(void *data);             /* another agent took over: end */

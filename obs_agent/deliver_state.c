@@ -52,6 +52,8 @@ void deliver_state_words(const struct deliver_state *s, char *out, size_t size)
 			 s->outbox.samples, s->outbox.lost);
 	else if (s->connected)
 		snprintf(out, size, "ok, connected, nothing written yet");
+	else if (!s->away_since_us)
+		snprintf(out, size, "ok, searching a row that the database refuses");
 	else
 		snprintf(out, size, "buffering since %s UTC, %" PRId64 " samples, %" PRId64 " lost: %s", when,
 			 s->outbox.samples, s->outbox.lost, s->last_error[0] ? s->last_error : "connecting");

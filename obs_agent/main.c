@@ -156,6 +156,12 @@ static int act(const struct command *c)
 	case DOCTOR:
 		return doctor_run(c->run.config_path, c->run.app, pg_doctor, stdout);
 	default:
+		/* Two agents can't be the same server and application: the other one would end for good. */
+		if (c->run.once && !c->run.dry_run && status_is_running(c->run.app)) {
+			fprintf(stderr, "obs_agent: an agent for %s is running, and would end; stop it first "
+				"(systemctl stop obs-agent@%s), or say --dry-run\n", c->run.app, c->run.app);
+			return RUN_UNAVAILABLE;
+		}
 		return run(&c->run);
 	}
 }

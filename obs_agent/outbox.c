@@ -2,14 +2,10 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/random.h>
-#include <unistd.h>
 
 #include "../common/cleanup.h"
 #include "../common/clock.h"
@@ -17,7 +13,8 @@
 #include "rows.h"
 
 enum {
-	SEGMENTS_MAX = 64,              /* of SEGMENT_BYTES: 64 MiB */
+	BYTES_MAX = 64 << 20,
+	SEGMENTS_MAX = 256,             /* each has a descriptor, and may be small */
 	MEMORY_SEGMENTS_MAX = 4,
 	FOLDER_AGAIN_S = 60,            /* how often a folder in trouble is tried again */
 	ID_BITS = 40,                   /* of a stream's number: short on the wire */
@@ -27,6 +24,7 @@ struct outbox {
 	const char *path;               /* NULL: in memory only */
 	int folder;                     /* -1: none, or not usable */
 	bool loaded;                    /* what earlier processes left is known */
+	bool missing;                   /* there is no such folder: they left nothing */
 	int64_t folder_tried_us;        /* monotonic: when it was in trouble last */
 	char trouble[128];              /* with the folder; "" */
 	struct logcore *log;
@@ -74,32 +72,13 @@ static void give_up_oldest(struct outbox *o, bool in_memory)
 			t = queue_count(q, q->read > s->base ? q->read : s->base, s->end, &o->room);
 			lose(o, t);
 			o->state.samples -= t.samples;
+			s->told = q->read > s->base ? q->read : s->base;
 			segment_give_up(o->folder, s);
 			return;
 		}
 }
 
-static size_t segments(const struct outbox *o, bool in_memory)
-{
-	size_t n = 0;
-
-	for (const struct queue *q = o->queues; q; q = q->next)
-		for (const struct segment *s = q->first; s; s = s->next)
-			n += s->fd >= 0 && (!in_memory || s->in_memory);
-	return n;
-}
-
 /* ---- the folder ---- */
-
-/* One process at a time: the lock goes with the descriptor. */
-static int open_folder(const char *path)
-{
-	CLEANUP(close_p) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
-		return -errno;
-	return TAKE_FD(fd);
-}
 
 static void load_segment(struct outbox *o, const char *name)
 {
@@ -145,9 +124,10 @@ static bool folder_is_usable(struct outbox *o)
 	if (o->trouble[0] && mono_us() - o->folder_tried_us < FOLDER_AGAIN_S * US_PER_S)
 		return false;
 	close_p(&o->folder);
-	o->folder = open_folder(o->path);
+	o->folder = segment_open_folder(o->path);
 	if (o->folder < 0) {
 		say_trouble(o, -o->folder);
+		o->missing = o->folder == -ENOENT;
 		o->folder = -1;
 		return false;
 	}
@@ -176,9 +156,9 @@ static bool begin_segment(struct outbox *o, int folder)
 		o->trouble[0] = '\0';
 	queue_append(o->own, s);
 	o->last = s;
-	while (segments(o, false) > SEGMENTS_MAX)
+	while (queue_segments(o->queues, false) > SEGMENTS_MAX || queue_bytes(o->queues) > BYTES_MAX)
 		give_up_oldest(o, false);
-	while (segments(o, true) > MEMORY_SEGMENTS_MAX)
+	while (queue_segments(o->queues, true) > MEMORY_SEGMENTS_MAX)
 		give_up_oldest(o, true);
 	return true;
 }
@@ -193,13 +173,29 @@ static bool prepare(struct outbox *o)
 	return has_room(o->last) || begin_segment(o, -1);
 }
 
+/* A segment that nothing could be written to leaves nothing behind. */
+static void discard_empty(struct outbox *o, struct segment *s)
+{
+	struct segment **at = &o->own->first;
+
+	if (s->end > s->base)
+		return;
+	while (*at != s)
+		at = &(*at)->next;
+	*at = s->next;
+	segment_give_up(o->folder, s);
+	segment_free(s);
+}
+
 static bool append(struct outbox *o, const struct record *r, uint32_t lost)
 {
+	struct segment *before = o->last;
 	int error = prepare(o) ? segment_append(o->last, r, lost) : -ENOMEM;
 
 	if (error < 0 && error != -EFBIG && o->last && !o->last->in_memory) {
 		say_trouble(o, -error);
-		o->last = NULL;
+		discard_empty(o, o->last);
+		o->last = before && before->in_memory ? before : NULL;
 		error = prepare(o) ? segment_append(o->last, r, lost) : -ENOMEM;
 	}
 	if (error < 0)
@@ -341,7 +337,8 @@ void outbox_committed(struct outbox *o, const struct batch *b)
 		if (!q)
 			continue;
 		q->committed = p->to;
-		if (p->finished && q != o->own) {
+		q->over = p->finished;
+		if (p->finished && q != o->own && p->to >= q->end) {
 			end_queue(o, q);
 			continue;
 		}
@@ -351,32 +348,50 @@ void outbox_committed(struct outbox *o, const struct batch *b)
 	o->state.samples -= b->n_samples;
 }
 
-static void take_position(struct outbox *o, const struct position *p)
+/* The database stands at `to`. */
+static void take_position(struct outbox *o, struct queue *q, int64_t to)
 {
-	struct queue *q = queue_find(o->queues, p->stream_id);
+	if (to > q->committed)
+		o->state.samples -= queue_count(q, q->committed, to, &o->room).samples;
+	else
+		o->state.samples += queue_count(q, to, q->committed, &o->room).samples;
+	q->committed = q->read = to;
+}
 
-	if (!q && !p->finished) {
-		q = queue_add(&o->queues, o->own, 0, p->stream_id);      /* its files are gone */
-		if (q)
-			q->end = p->to;
-	}
-	if (q && p->finished && q != o->own)
-		end_queue(o, q);
-	else if (q)
-		q->committed = q->read = p->to;
+static const struct position *find_position(const struct position *p, size_t n, int64_t stream_id)
+{
+	for (size_t i = 0; i < n; i++)
+		if (p[i].stream_id == stream_id)
+			return &p[i];
+	return NULL;
+}
+
+/* A stream that nobody has the files of. Without its folder an agent can't know that. */
+static void take_gone(struct outbox *o, const struct position *p)
+{
+	struct queue *q;
+
+	if (!(o->loaded || o->missing) || p->finished || strcmp(p->path, OUTBOX_PATH) != 0 || queue_find(o->queues, p->stream_id))
+		return;
+	q = queue_add(&o->queues, o->own, 0, p->stream_id);
+	if (q)
+		q->committed = q->read = q->end = p->to;
 }
 
 void outbox_positions(struct outbox *o, const struct position *p, size_t n)
 {
-	for (struct queue *q = o->queues; q; q = q->next)
-		q->committed = q->read = 0;
+	for (struct queue *q = o->queues, *next; q; q = next) {
+		const struct position *at = find_position(p, n, q->stream_id);
+
+		next = q->next;
+		take_position(o, q, at ? at->to : 0);
+		q->over = at && at->finished;
+		if (q->over && q != o->own && q->committed >= q->end)
+			end_queue(o, q);
+	}
 	for (size_t i = 0; i < n; i++)
-		if (strcmp(p[i].path, OUTBOX_PATH) == 0)
-			take_position(o, &p[i]);
+		take_gone(o, &p[i]);
 	o->finish_told = false;
-	o->state.samples = 0;
-	for (struct queue *q = o->queues; q; q = q->next)
-		o->state.samples += queue_count(q, q->read, q->end, &o->room).samples;
 }
 
 struct outbox_state outbox_state(const struct outbox *o)
@@ -384,7 +399,7 @@ struct outbox_state outbox_state(const struct outbox *o)
 	struct outbox_state s = o->state;
 
 	for (const struct queue *q = o->queues; q; q = q->next)
-		s.bytes += q->end - q->committed;
+		s.bytes += q->end > q->committed ? q->end - q->committed : 0;
 	s.in_memory = o->last ? o->last->in_memory : o->folder < 0;
 	s.trouble = o->trouble;
 	return s;
@@ -424,7 +439,7 @@ void outbox_close(struct outbox *o)
 	if (!o)
 		return;
 	while (o->queues) {
-		while (o->queues->first && o->queues->committed == o->queues->end)
+		while (o->queues->first && o->queues->over && o->queues->committed == o->queues->end)
 			give_up_first(o, o->queues);
 		queue_remove(&o->queues, o->queues);
 	}

@@ -40,7 +40,7 @@ struct pg {
 	int64_t epoch;                  /* of the last hello, 0: there was none yet */
 	int64_t skew_us;
 	int64_t clock_us;               /* wall clock minus monotonic, at hello */
-	int failures;                   /* since the last commit */
+	int failures, refusals;         /* since the last commit */
 	int unsent;                     /* bytes that the kernel held when it was last looked at */
 	struct buf json;                /* parameters made for one call */
 	struct err first_error;         /* of the pipeline that is being read */
@@ -83,8 +83,11 @@ static void fail(struct pg *p, enum pg_verdict verdict, bool slow, const struct 
 {
 	drop_connection(p);
 	enter(p, PHASE_WAITING);
-	arm(p, pg_backoff_us(verdict, slow, p->failures));
-	p->failures++;
+	arm(p, pg_backoff_us(verdict, slow, verdict == PG_DATA ? p->refusals : p->failures));
+	if (verdict == PG_DATA)
+		p->refusals++;
+	else
+		p->failures++;
 	p->events->lost(p->data, verdict, p->sqlstate, e);
 }
 
@@ -224,11 +227,12 @@ static void note_error(struct pg *p, const PGresult *r)
 static void pipeline_done(struct pg *p)
 {
 	if (p->first_error.code) {
+		bool of_a_row = p->verdict == PG_DATA || p->verdict == PG_TOO_MUCH;
 		struct err e = p->first_error;
 
-		fail(p, p->verdict, false, &e);
+		fail(p, of_a_row && p->phase == PHASE_HELLO ? PG_RETRY : p->verdict, false, &e);
 	} else if (p->phase == PHASE_SENDING) {
-		p->failures = 0;
+		p->failures = p->refusals = 0;
 		enter(p, PHASE_READY);
 		p->events->committed(p->data);
 	} else if (!p->streams) {
@@ -252,7 +256,7 @@ static void take_result(struct pg *p, const PGresult *r)
 		if (PQnfields(r) == 4)
 			take_hello(p, r);
 		else if (!pg_read_streams(r, &p->streams, &p->n_streams))
-			err_set(&p->first_error, ENOMEM, "out of memory for %d streams", PQntuples(r));
+			err_set(&p->first_error, ENOMEM, "%d streams: out of memory, or an answer of another kind", PQntuples(r));
 		return;
 	case PGRES_FATAL_ERROR:
 		note_error(p, r);
@@ -399,7 +403,7 @@ void pg_reconnect(struct pg *p)
 		return;                         /* a hello is still to come */
 	drop_connection(p);
 	enter(p, PHASE_WAITING);
-	arm(p, 0);
+	arm(p, pg_backoff_us(PG_RETRY, false, p->failures++));          /* who asks again and again, asks less often */
 }
 
 bool pg_clock_was_set(struct pg *p)

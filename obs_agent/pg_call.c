@@ -14,7 +14,7 @@ EMBED(sql_push, "obs_agent/sql/push.sql");
 EMBED(sql_push_logs, "obs_agent/sql/push_logs.sql");
 EMBED(sql_push_rejects, "obs_agent/sql/push_rejects.sql");
 
-enum { PARAMS_MAX = 10 };
+enum { PARAMS_MAX = 10, STREAM_COLUMNS = 7 };
 
 /* The parameters of one function call; the first two are always who we are. */
 struct call {
@@ -175,7 +175,7 @@ static void copy_text(char *to, size_t size, const char *from)
 bool pg_read_streams(const PGresult *r, struct position **ret, size_t *ret_n)
 {
 	size_t n = (size_t)PQntuples(r);
-	struct position *streams = calloc(n ? n : 1, sizeof *streams);
+	struct position *streams = PQnfields(r) == STREAM_COLUMNS ? calloc(n ? n : 1, sizeof *streams) : NULL;
 
 	if (!streams)
 		return false;

@@ -23,7 +23,7 @@ bool pg_call_push(PGconn *conn, const struct config *config, int64_t epoch, stru
 
 int64_t pg_number(const PGresult *r, int row, int column);
 
-/* The rows of agent_streams(), to be freed; false: out of memory. */
+/* The rows of agent_streams(), to be freed; false: out of memory, or they are none. */
 bool pg_read_streams(const PGresult *r, struct position **ret, size_t *ret_n);
 
 #endif

@@ -68,8 +68,8 @@ static void note_refusal(struct pg_connect *c)
 	const char *hint, *state = pg_state_in(PQerrorMessage(c->conn), state_room);
 	enum pg_verdict verdict = pg_judge(state, &hint);
 
-	if (verdict == PG_DATA || verdict == PG_TOO_MUCH)
-		verdict = PG_RETRY;             /* nothing was sent yet */
+	if (verdict == PG_DATA || verdict == PG_TOO_MUCH || verdict == PG_FENCED || verdict == PG_MOVED)
+		verdict = PG_RETRY;             /* nothing was sent yet, and nobody has shown who he is */
 	pg_one_line(PQerrorMessage(c->conn), msg, sizeof msg);
 	if (strstr(msg, "certificate verify failed"))           /* libpq has no more to say */
 		hint = "the server's certificate has expired, or sslrootcert does not know who signed it";

@@ -74,7 +74,7 @@ bool queue_read(const struct queue *q, int64_t position, struct buf *room, struc
 			ret->skipped += skipped;
 			return true;
 		}
-		skipped += s->fd >= 0 ? s->end - position : 0;
+		skipped += s->fd >= 0 ? s->end - position : s->told > position ? s->told - position : 0;
 		position = s->end;
 	}
 	*ret = (struct segment_read){ .next = q->end, .skipped = skipped };
@@ -92,4 +92,24 @@ struct queue_tally queue_count(const struct queue *q, int64_t from, int64_t to, 
 		t.told_lost += r.lost;
 	}
 	return t;
+}
+
+size_t queue_segments(const struct queue *list, bool in_memory)
+{
+	size_t n = 0;
+
+	for (const struct queue *q = list; q; q = q->next)
+		for (const struct segment *s = q->first; s; s = s->next)
+			n += s->fd >= 0 && (!in_memory || s->in_memory);
+	return n;
+}
+
+int64_t queue_bytes(const struct queue *list)
+{
+	int64_t n = 0;
+
+	for (const struct queue *q = list; q; q = q->next)
+		for (const struct segment *s = q->first; s; s = s->next)
+			n += s->fd >= 0 ? s->end - s->base : 0;
+	return n;
 }

@@ -16,6 +16,7 @@ struct queue {
 	int64_t end;
 	int64_t committed;              /* in the database */
 	int64_t read;                   /* in a batch, or committed */
+	bool over;                      /* the database knows that it is finished */
 };
 
 struct queue *queue_find(struct queue *list, int64_t stream_id);
@@ -43,5 +44,9 @@ struct queue_tally {
 
 /* What stands between two positions. */
 struct queue_tally queue_count(const struct queue *q, int64_t from, int64_t to, struct buf *room);
+
+/* Segments of all queues that are there, or of those in memory; and their bytes. */
+size_t queue_segments(const struct queue *list, bool in_memory);
+int64_t queue_bytes(const struct queue *list);
 
 #endif

@@ -109,7 +109,7 @@ struct log_sample {
 
 struct gap_sample {
 	int64_t stream_id;              /* 0: not about a log stream */
-	const char *kind;               /* "truncated", "line_cut", "buffer_full" ... */
+	const char *kind;               /* "truncated", "line_cut", "outbox_full" ... */
 	int64_t lines;                  /* how many samples or lines; -1: not known */
 	int64_t bytes;                  /* -1: not known */
 	struct text detail;             /* one sentence */

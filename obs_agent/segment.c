@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -77,6 +78,15 @@ static struct segment *new_segment(int64_t started_us, int64_t stream_id, int64_
 		*s = (struct segment){ .fd = -1, .started_us = started_us, .stream_id = stream_id, .base = base,
 				       .end = base };
 	return s;
+}
+
+int segment_open_folder(const char *path)
+{
+	CLEANUP(close_p) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return -errno;
+	return TAKE_FD(fd);
 }
 
 int segment_create(int folder, int64_t started_us, int64_t stream_id, int64_t base, struct segment **ret)

@@ -29,7 +29,11 @@ struct segment {
 	int64_t stream_id;
 	int64_t base;                   /* position of its first record */
 	int64_t end;                    /* position behind its last record */
+	int64_t told;                   /* given up: what stands from here on is told as lost */
 };
+
+/* A folder of them, for one process at a time: the lock goes with the descriptor. -errno. */
+int segment_open_folder(const char *path);
 
 /* A new one, in a folder or (-1) in memory. Returns 0 or -errno. */
 int segment_create(int folder, int64_t started_us, int64_t stream_id, int64_t base, struct segment **ret);

@@ -1,6 +1,6 @@
 /*
  * source.h - something that makes samples. Each kind is one src_*.c with one
- * exported symbol, a row in the table in main.c.
+ * exported symbol, a row in the table in agent.c.
  */
 #ifndef OBS_AGENT_SOURCE_H
 #define OBS_AGENT_SOURCE_H
@@ -27,7 +27,7 @@ struct source {
 
 	/* The database told its positions (after every connect), or committed a batch.
 	 * NULL: not interested. */
-	void (*positions)(void *state, const struct position *p, size_t n);
+	bool (*positions)(void *state, const struct position *p, size_t n);
 	void (*committed)(void *state, const struct batch *b);
 
 	/* There is room again after agent_add() or agent_advance() said "full". NULL:

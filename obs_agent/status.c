@@ -124,3 +124,11 @@ int status_ask(const char *app, FILE *out, struct err *e)
 		return err_set(e, errno, "%s: no answer: %s", address.sun_path, strerror(errno));
 	return 0;
 }
+
+bool status_is_running(const char *app)
+{
+	CLEANUP(fclose_p) FILE *nowhere = fopen("/dev/null", "w");
+	struct err e;
+
+	return nowhere && status_ask(app, nowhere, &e) == 0;
+}

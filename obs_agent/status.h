@@ -27,4 +27,7 @@ void status_close(struct status_server *s);
 /* Ask the agent of `app` and print its answer. */
 int status_ask(const char *app, FILE *out, struct err *e);
 
+/* Is there one that answers? */
+bool status_is_running(const char *app);
+
 #endif

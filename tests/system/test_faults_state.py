@@ -135,3 +135,28 @@ def test_fault_16_the_outbox_is_written_badly(own_cluster, make_agent, tmp_path,
     assert how != "half" or lost == 0
     assert db.count("gaps", "kind <> 'outbox_full'") == 0
     record(row=16, seed=1, written=rows + lost, delivered=rows, in_gaps=lost, good=True, note="samples of the outbox")
+
+
+def test_one_round_by_hand_harms_nobody(own_cluster, make_agent):
+    """--once without the state folder, between two lives of the service, leaves what waits in the folder to it; and beside
+    a running agent it refuses, because that one would end for good."""
+    db = own_cluster.new_database()
+    agent = make_agent(db, health_checks=CHECKS).start()
+    db.wait("SELECT count(*) > 0 FROM health_checks", timeout=20)
+    refused = agent.run("--once")
+    assert refused.returncode == 69 and "is running" in refused.stderr and agent.running()
+    db.close()
+    own_cluster.stop("fast")
+    wait_for(lambda: state_of(agent).get("pending", 0) >= 12, "samples wait", 20)
+    waiting = state_of(agent)["pending"]
+    agent.kill()
+    own_cluster.start()
+    before = db.count("health_checks", "backfill")
+    by_hand = make_agent(db, health_checks=CHECKS)
+    del by_hand.environment["STATE_DIRECTORY"]
+    done = by_hand.run("--once", timeout=70)
+    assert done.returncode == 0, done.stderr
+    agent.start()
+    db.wait("SELECT (SELECT count(*) FROM health_checks WHERE backfill) + (SELECT count(*) FROM vps_metrics WHERE backfill) >= %s",
+            before + waiting, timeout=30)
+    assert db.count("gaps") == 0

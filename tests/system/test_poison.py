@@ -1,5 +1,8 @@
 """R6: a record that the server refuses stops nothing; it is found and kept with its bytes and the reason."""
+import json
 import signal
+import struct
+import time
 
 from writer import Writer
 
@@ -64,3 +67,52 @@ def test_a_kill_while_the_culprit_is_searched_loses_and_doubles_nothing(db, make
     assert db.one("SELECT count(DISTINCT (context->>'n')::int) FROM log_entries") == 7992
     assert db.one("SELECT count(DISTINCT stream_offset) FROM rejects") == 8
     assert db.count("gaps") == 0
+
+
+def test_what_is_read_again_is_no_flood(db, make_agent, tmp_path):
+    """Fifty lines a second, a limit of a hundred: halving reads them several times, and suppresses none."""
+    log = tmp_path / "app.log"
+    refuse(db, "log_entries", "(context->>'n')::int = 777")
+    began = time.time() - 600
+    log.write_text("".join(json.dumps({"ts": began + n / 50, "message": "m", "context": {"n": n}}) + "\n" for n in range(1000)))
+    make_agent(db, log_files=[str(log)], log_lines_per_second=100).start()
+    db.wait("SELECT count(*) = 999 FROM log_entries", timeout=30)
+    assert (db.count("rejects"), db.count("gaps")) == (1, 0)
+
+
+def test_a_gap_in_a_batch_that_is_refused_comes_again(db, make_agent, tmp_path):
+    log, other = tmp_path / "app.log", tmp_path / "other.log"
+    refuse(db, "log_entries", "message = 'bad'")
+    log.write_text("one\n" + "x" * 500)
+    other.write_text("two\n")
+    make_agent(db, log_files=[str(log), str(other)]).start()
+    db.wait("SELECT count(*) = 2 FROM log_entries")
+    db.wait("SELECT count(*) = 1 FROM agents WHERE last_seq >= 1")
+    log.write_text("one\n")
+    with open(other, "a") as f:
+        f.write("bad\n")
+    db.wait("SELECT count(*) = 1 FROM rejects", timeout=30)
+    db.wait("SELECT count(*) = 1 FROM gaps WHERE kind = 'truncated' AND bytes = 500")
+
+
+def test_a_sample_with_an_impossible_time_stops_nothing(db, make_agent, tmp_path):
+    """The clock said 1999 when it was taken: its row is refused, and the row about the refusal must not be."""
+    log = tmp_path / "app.log"
+    log.write_text("one\n")
+    agent = make_agent(db, log_files=[str(log)])
+    row = b',"u",null,null,true,null,null,null,null,null,null,null,1'
+    rest = struct.pack("<IqIHBB", len(row), 915148800000000, 0, 0x4F52, 1, 0) + row
+    name = f"outbox-{1:016x}-{77:016x}-{0:016x}"
+    (tmp_path / "agent1" / "state" / name).write_bytes(struct.pack("<I", crc32c(rest)) + rest)
+    agent.start()
+    db.wait("SELECT count(*) = 1 FROM rejects", timeout=20)
+    db.wait("SELECT count(*) = 1 FROM log_entries", timeout=20)
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF

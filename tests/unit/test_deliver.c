@@ -133,11 +133,12 @@ struct seen {
 	size_t committed_logs, committed_metrics;
 };
 
-static void on_seen_positions(void *data, const struct position *p, size_t n)
+static bool on_seen_positions(void *data, const struct position *p, size_t n)
 {
 	(void)p;
 	(void)n;
 	((struct seen *)data)->positions++;
+	return true;
 }
 
 static void on_seen_committed(void *data, const struct batch *b)

@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <math.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "../../obs_agent/outbox.c"
@@ -116,8 +118,58 @@ static void samples_come_out_once_in_their_order(void **state)
 	assert_int_equal(b.n_checks, 1);
 	assert_true(b.positions[0].from > 0);
 	batch_free(&b);
+	b = take(o, true);                      /* and nothing is left behind when the database knows that it is over */
+	batch_free(&b);
 	outbox_close(o);
 	assert_int_equal(files(), 0);
+}
+
+/* Only what an agent with the folder says of a stream is true of its files. */
+static void a_stream_that_somebody_else_ended_is_taken_up_again(void **state)
+{
+	struct outbox *o = outbox_open(folder, NULL), *next;
+	struct position ended;
+	struct batch b;
+
+	(void)state;
+	add(o, 1);
+	b = take(o, false);
+	ended = b.positions[0];
+	ended.finished = true;
+	batch_free(&b);
+	add(o, 2);
+	close_p(&o->folder);
+	next = outbox_open(folder, NULL);
+	outbox_positions(next, &ended, 1);
+	b = take(next, false);
+	assert_int_equal(times(buf_cstr(&b.checks), "[1002,true"), 1);
+	assert_int_equal(b.n_checks, 1);
+	batch_free(&b);
+	outbox_close(next);
+	outbox_close(o);
+}
+
+/* A full disk is tried each minute, for hours: that leaves neither files nor loses memory's samples. */
+static void a_full_disk_wastes_nothing(void **state)
+{
+	struct outbox *o = outbox_open(folder, NULL);
+	struct rlimit all, little = { 0 };
+
+	(void)state;
+	getrlimit(RLIMIT_FSIZE, &all);
+	little.rlim_max = all.rlim_max;
+	add(o, 1);
+	signal(SIGXFSZ, SIG_IGN);
+	setrlimit(RLIMIT_FSIZE, &little);
+	for (int i = 2; i < 90; i++) {
+		o->folder_tried_us -= FOLDER_AGAIN_S * US_PER_S;
+		add(o, i);
+	}
+	setrlimit(RLIMIT_FSIZE, &all);
+	assert_int_equal(outbox_state(o).lost, outbox_state(o).in_memory ? 0 : 88);
+	assert_int_equal(outbox_state(o).samples + outbox_state(o).lost, 89);
+	assert_in_range(files(), 1, 2);
+	outbox_close(o);
 }
 
 /* The process died: the next one delivers what the database does not have, and ends the stream. */
@@ -306,9 +358,9 @@ static void the_oldest_gives_way_and_is_counted(void **state)
 	const char *gap;
 
 	(void)state;
-	for (; added < 6 * (SEGMENTS_MAX + 10); added++)
+	for (; added < BYTES_MAX / BIG_ROW + 50; added++)
 		add_big(o);
-	assert_in_range(files(), SEGMENTS_MAX - 1, SEGMENTS_MAX);
+	assert_in_range(files(), 50, 64);
 	assert_int_equal(outbox_state(o).samples + outbox_state(o).lost, added);
 	while (outbox_has_unread(o)) {
 		struct batch b = take(o, false);
@@ -337,7 +389,7 @@ static void without_a_folder_memory_is_bounded(void **state)
 	assert_true(outbox_state(o).in_memory);
 	assert_true(outbox_state(o).lost > 0);
 	assert_int_equal(outbox_state(o).samples + outbox_state(o).lost, added);
-	assert_int_equal(segments(o, true), MEMORY_SEGMENTS_MAX);
+	assert_int_equal(queue_segments(o->queues, true), MEMORY_SEGMENTS_MAX);
 	outbox_close(o);
 }
 
@@ -427,6 +479,8 @@ int main(void)
 		TEST(samples_come_out_once_in_their_order),
 		TEST(the_next_process_delivers_the_rest),
 		TEST(what_is_not_committed_is_read_again),
+		TEST(a_stream_that_somebody_else_ended_is_taken_up_again),
+		TEST(a_full_disk_wastes_nothing),
 		TEST(our_stream_ends_with_the_last_sample),
 		TEST(each_prefix_of_the_file_gives_its_whole_records),
 		TEST(each_damaged_bit_costs_one_record_and_is_counted),
