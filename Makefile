@@ -368,7 +368,8 @@ install: all
 deb: ## Debian packages, into BUILD/deb
 	$(Q)scripts/deps build deb
 	$(Q)rm -rf $(BUILD)/deb && mkdir -p $(BUILD)/deb/observ
-	$(Q)git ls-files -z 2>/dev/null | tar c --null -T - | tar x -C $(BUILD)/deb/observ
+	$(Q){ git ls-files -z 2>/dev/null | grep -z . || find . \( -path ./build -o -path ./demo-data -o -path ./.git \) -prune -o -type f -print0; } | \
+	  tar c --null -T - | tar x -C $(BUILD)/deb/observ
 	$(Q)cd $(BUILD)/deb/observ && env -u MAKEFLAGS -u MAKELEVEL dpkg-buildpackage -us -uc -b > ../log 2>&1 || \
 	  { tail -n 20 ../log; exit 1; }
 	$(Q)rm -rf $(BUILD)/deb/observ && ls $(BUILD)/deb/*.deb

@@ -2,6 +2,7 @@
  * tail_positions.c - open streams take up what the database holds of them.
  */
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "../common/cleanup.h"
 #include "tail_files.h"
@@ -97,8 +98,14 @@ static bool sort_rest(const struct ledger *l, const struct position *p, size_t n
 	return ok;
 }
 
+/* Another agent may have read on since it was looked at last: a position behind the size
+ * that was seen then would make it another file. */
 static void take_or_begin(struct tail_files *t, struct stream *s, const struct ledger *l)
 {
+	struct stat st;
+
+	if (s->fd >= 0 && fstat(s->fd, &st) == 0)
+		stream_seen(s, &st);
 	s->searched = (struct timespec){ 0 };
 	if (goes_by_number(s) ? !ledger_find(l, s->id) : !tail_files_take_up(t, s))
 		begin_anew(s, l);
