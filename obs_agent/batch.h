@@ -32,6 +32,7 @@ struct position {
 	int64_t from;                   /* what the database must hold for the batch to commit */
 	int64_t to;                     /* what it holds afterwards */
 	bool finished;                  /* the file is over: rotated away and read to its end */
+	bool tells_lost;                /* the batch has a gap about what is missing before it */
 	char path[256];                 /* as last seen, cut when longer; for people */
 	char file_id[96];               /* device and file handle, or device, inode and time of birth */
 	char head_hash[40];             /* "length:hash" of the first bytes */

@@ -10,7 +10,10 @@
 #include "../common/clock.h"
 #include "join.h"
 
-enum { BLOCK = LINE_BYTES_MAX + 1 };    /* a line of the longest length, and its newline */
+enum {
+	BLOCK = LINE_BYTES_MAX + 1,     /* a line of the longest length, and its newline */
+	HOLE_MIN = 64,
+};
 
 int reader_init(struct reader *r, struct agent *a, struct err *e)
 {
@@ -74,8 +77,6 @@ static bool move_on(struct reader *r, struct stream *s)
 	r->held = (struct flood_count){ 0 };
 	if (s->lost && !s->lost_told)
 		reader_gap(r, s, "truncated", -1, s->lost, s->lost_why);
-	if (s->lost && !s->lost_told)
-		s->lost_at = s->position;
 	s->lost_told = s->lost != 0;            /* until it is committed: reading again makes it again */
 	return advance(r, s);
 }
@@ -119,6 +120,17 @@ static bool hand_over(struct reader *r, struct stream *s, struct text line, int6
 	return true;
 }
 
+/* Whoever writes on at his old place after a truncation leaves NUL bytes before it: so many of
+ * them are no part of a line. */
+static size_t hole(const char *line, const char *end)
+{
+	size_t n = 0;
+
+	while (line + n < end && line[n] == '\0')
+		n++;
+	return n >= HOLE_MIN ? n : 0;
+}
+
 /* How the taking of lines ended. */
 enum taken { TAKEN_ALL, TAKEN_TO_GROUP, TAKEN_TO_FULL };
 
@@ -136,11 +148,8 @@ static size_t take_lines(struct reader *r, struct stream *s, size_t n, bool sett
 
 		if (!newline)
 			break;
-		/* Whoever writes on at his old place after a truncation leaves a hole before it. */
-		while (*line == '\0') {
-			line++;
-			at++;
-		}
+		at += hole(line, newline);
+		line = r->block + at;
 		record = (struct text){ line, (size_t)(newline - line) };
 		if (*line != '{' && !blank(record) && !join_is_object(record))
 			record.len = join_record((struct text){ line, n - at }, &open);
@@ -249,6 +258,11 @@ bool reader_finish(struct reader *r, struct stream *s)
 	}
 	s->finished = true;
 	return move_on(r, s);
+}
+
+bool reader_tell_lost(struct reader *r, struct stream *s)
+{
+	return !s->lost || s->lost_told || move_on(r, s);
 }
 
 void reader_cut_off(struct reader *r, struct stream *s)

@@ -58,6 +58,8 @@ static void wait_for_group(struct tail *t)
 /* Its end is reached for now. */
 static enum reader_result rest(struct tail *t, struct stream *s)
 {
+	if (!reader_tell_lost(&t->reader, s))
+		return READER_FULL;
 	s->stirred = false;
 	if (s->open_group)
 		wait_for_group(t);
@@ -322,6 +324,10 @@ static void committed(void *state, const struct batch *b)
 		if (!p)
 			continue;
 		stream_committed(s, p->to);
+		if (p->tells_lost) {
+			s->lost = 0;
+			s->lost_told = false;
+		}
 		if (p->finished && s->finished)         /* and not taken up again */
 			tail_files_finished(&t->files, s, p);
 	}

@@ -284,10 +284,6 @@ void stream_seen(struct stream *s, const struct stat *st)
 void stream_committed(struct stream *s, int64_t to)
 {
 	s->committed = to;
-	if (s->lost_told && to >= s->lost_at) {
-		s->lost = 0;
-		s->lost_told = false;
-	}
 	if (to >= s->size) {
 		s->lag_since_us = 0;
 	} else if (to >= s->lag_mark) {         /* what is left came after the mark was made */
@@ -432,7 +428,7 @@ void stream_position(struct stream *s, struct position *ret)
 {
 	update_head(s);
 	*ret = (struct position){ .stream_id = s->id, .from = s->position, .to = s->position,
-				  .finished = s->finished };
+				  .finished = s->finished, .tells_lost = s->lost_told };
 	memcpy(ret->path, s->log_path, sizeof ret->path);
 	memcpy(ret->file_id, s->file_id, sizeof ret->file_id);
 	memcpy(ret->head_hash, s->head_hash, sizeof ret->head_hash);

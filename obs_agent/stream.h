@@ -52,8 +52,7 @@ struct stream {
 	int64_t lag_mark, lag_mark_us;  /* a size that the file had, and when; behind it ... */
 	int64_t lag_since_us;           /* ... the oldest byte that is not committed came after this; 0: none */
 	const char *lost_why;
-	bool lost_told;                 /* a gap says `lost`, in the batch that ends at lost_at or later */
-	int64_t lost_at;
+	bool lost_told;                 /* a gap says `lost`, in a batch that is not committed */
 	int64_t group_since_us;         /* monotonic: since when open_group holds */
 	char tail[STREAM_TAIL_MAX];     /* the bytes before position */
 	size_t tail_len;
