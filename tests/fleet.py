@@ -7,13 +7,15 @@ import contextlib
 import random
 import struct
 import threading
+import time
 
 BUSY = ("53300",)
+DEADLINE_S = 15                     # the agent's, to connect and say hello
 
 
-def backoff(code, failures):
+def backoff(code, slow, failures):
     """Seconds; as pg_backoff_us() for what a server that is away or full answers."""
-    first, cap = (4.0, 15.0) if code in BUSY else (0.5, 1.2)
+    first, cap = (4.0, 15.0) if code in BUSY else (0.5, 8.0 if slow else 1.2)
     return 0.05 + random.uniform(0, min(cap, first * 2 ** min(failures, 10)))
 
 
@@ -59,8 +61,8 @@ class Session:
 
 
 class Fleet:
-    def __init__(self, path, database, size, interval=10.0, user="agents"):
-        self.path, self.database, self.size, self.interval, self.user = path, database, size, interval, user
+    def __init__(self, port, database, size, interval=10.0, user="agents"):
+        self.port, self.database, self.size, self.interval, self.user = port, database, size, interval, user
         self.attempts = self.pushes = self.connected = 0
         self.codes = collections.Counter()      # of refusals; "" when nobody answered
         self.delivered = set()                  # agents that have pushed
@@ -84,25 +86,30 @@ class Fleet:
     async def agent(self, i):
         self_state = {"epoch": "NULL", "failures": 0}
         while True:
-            code = ""
+            code, began = "", time.monotonic()
             try:
                 await self.session(i, self_state)
             except Refused as e:
                 code = e.args[0]
-            except (OSError, asyncio.IncompleteReadError):
+            except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError):
                 pass
             self.codes[code] += 1
-            await asyncio.sleep(backoff(code, self_state["failures"]))
+            await asyncio.sleep(backoff(code, time.monotonic() - began >= DEADLINE_S, self_state["failures"]))
             self_state["failures"] += 1
+
+    async def hello(self, session, i, state):
+        await session.start(self.user, self.database)
+        return await session.query(
+            f"SELECT epoch, last_seq FROM observ.agent_hello('sim-{i}', 'shop', {i + 1}, {state['epoch']}, 'sim', 10, now())")
 
     async def session(self, i, state):
         self.attempts += 1
-        reader, writer = await asyncio.open_unix_connection(self.path)
+        end = time.monotonic() + DEADLINE_S
+        reader, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", self.port), DEADLINE_S)
         session, up = Session(reader, writer), False
         try:
-            await session.start(self.user, self.database)
-            state["epoch"], seq = (await session.query(
-                f"SELECT epoch, last_seq FROM observ.agent_hello('sim-{i}', 'shop', {i + 1}, {state['epoch']}, 'sim', 10, now())"))[0]
+            rows = await asyncio.wait_for(self.hello(session, i, state), end - time.monotonic())
+            state["epoch"], seq = rows[0]
             self.connected, up, seq = self.connected + 1, True, int(seq)
             while True:
                 seq += 1

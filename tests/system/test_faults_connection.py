@@ -739,26 +739,27 @@ class Probe:
 
 
 @pytest.mark.alone
-def test_fault_39_a_thousand_agents_come_back_at_once(own_cluster, make_agent, log):
+def test_fault_39_a_thousand_agents_come_back_at_once(tcp_cluster, make_agent, log):
     """max_connections 200; 1,000 simulated agents (tests/fleet.py) and a real one whose connections all broke. As many
     as there is room for are served, the others ask rarely, a superuser gets in even in the first rush, and when there is
     room the real agent delivers."""
-    own_cluster.stop()
-    own_cluster.start("max_connections=200", "superuser_reserved_connections=10")
-    db = own_cluster.new_database()
+    settings = ("listen_addresses=127.0.0.1", f"port={tcp_cluster.port}", "max_connections=200", "superuser_reserved_connections=10")
+    tcp_cluster.stop()
+    tcp_cluster.start(*settings)
+    db = tcp_cluster.new_database()
     agent = make_agent(db, log_files=[str(log)]).start()
     writer = Writer(log, 200).start()
     wait_rows(db)
-    fleet = Fleet(socket_of(own_cluster), db.name, FLEET)
+    fleet = Fleet(tcp_cluster.port, db.name, FLEET)
     db.close()
-    with Probe(own_cluster) as idle:
+    with Probe(tcp_cluster) as idle:
         wait_for(lambda: idle.tries >= 10, "what a sign-in takes without them")
-    own_cluster.stop("immediate")
+    tcp_cluster.stop("immediate")
     fleet.start()                               # nobody answers yet
     wait_for(lambda: fleet.attempts >= FLEET, "all ask")
-    own_cluster.start("max_connections=200", "superuser_reserved_connections=10")
+    tcp_cluster.start(*settings)
     try:
-        with Probe(own_cluster) as probe:
+        with Probe(tcp_cluster) as probe:
             wait_for(lambda: len(fleet.delivered) >= 185, "the server is full, and all that it has room for are served", timeout=30)
             wait_for(lambda: fleet.codes["53300"] >= FLEET - 200, "the others are refused", timeout=30)
             stampede, probe.worst = probe.worst, 0.0
