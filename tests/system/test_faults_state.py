@@ -137,6 +137,32 @@ def test_fault_16_the_outbox_is_written_badly(own_cluster, make_agent, tmp_path,
     record(row=16, seed=1, written=rows + lost, delivered=rows, in_gaps=lost, good=True, note="samples of the outbox")
 
 
+def test_fault_16_the_outbox_is_read_badly(own_cluster, make_agent, tmp_path):
+    """Reads fail while what waited is sent: it comes, once, or a gap says how many bytes could not be read."""
+    db = own_cluster.new_database()
+    agent = make_agent(db, health_checks=CHECKS).start()
+    db.wait("SELECT count(*) > 0 FROM health_checks")
+    db.close()
+    own_cluster.stop("fast")
+    wait_for(lambda: results(agent) > 20, "checks go on while the database is away", 20)
+    agent.kill()
+    files = list((agent.folder / "state").iterdir())
+    waiting = sum(f.stat().st_size for f in files)
+    agent.start(under=["strace", "-D", "-f", "-qq", *(part for f in files for part in ("-P", f)), "-o", tmp_path / "trace", "-e",
+                       "trace=pread64", "-e", "inject=pread64:error=EIO:when=9+9"])
+    own_cluster.start()
+    db.wait("SELECT count(*) > 0 FROM log_streams WHERE finished AND path = 'outbox'", timeout=30)
+    assert agent.stop() == 0
+    assert waiting > 0 and "(INJECTED)" in (tmp_path / "trace").read_text(errors="replace")
+    rows, distinct = db.query("SELECT count(*), count(DISTINCT (url, timestamp)) FROM health_checks")[0]
+    assert rows == distinct
+    lost = int(db.one("SELECT coalesce(sum(bytes), 0) FROM gaps WHERE kind = 'outbox_damaged'"))
+    assert db.count("gaps", "kind <> 'outbox_damaged'") == 0
+    # A check that fails is a record of about 130 bytes.
+    assert lost > 0 or db.count("health_checks", "backfill") >= 18
+    assert lost < waiting
+
+
 def test_one_round_by_hand_harms_nobody(own_cluster, make_agent):
     """--once without the state folder, between two lives of the service, leaves what waits in the folder to it; and beside
     a running agent it refuses, because that one would end for good."""
