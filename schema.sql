@@ -466,23 +466,31 @@ BEGIN
 END
 $$;
 
--- The finished ones too: their files may still be there, and are not to be read again.
-CREATE OR REPLACE FUNCTION agent_streams(p_vps text, p_app text, p_epoch bigint)
-RETURNS TABLE (stream_id bigint, path text, file_id text, head_hash text, tail_hash text, "position" bigint, finished boolean)
+-- The finished ones too: their files may still be there, and are not to be read again. age_s: how long ago
+-- the position was committed; whoever asks can tell whether his machine has started since.
+DROP FUNCTION IF EXISTS agent_streams(text, text, bigint);     -- its columns may be those of an older version
+CREATE FUNCTION agent_streams(p_vps text, p_app text, p_epoch bigint)
+RETURNS TABLE (stream_id bigint, path text, file_id text, head_hash text, tail_hash text, "position" bigint, finished boolean,
+	age_s bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 #variable_conflict use_column
+DECLARE
+	v_now timestamptz := clock_timestamp();
 BEGIN
 	PERFORM check_writer(p_vps, p_app);
 	IF NOT EXISTS (SELECT FROM agents a WHERE a.vps_name = p_vps AND a.app_name = p_app AND a.epoch = p_epoch) THEN
 		RAISE EXCEPTION 'epoch % of "%" on "%" is not current', p_epoch, p_app, p_vps USING ERRCODE = 'OB002';
 	END IF;
-	RETURN QUERY SELECT s.stream_id, s.path, s.file_id, s.head_hash, s.tail_hash, s."position", s.finished FROM log_streams s
+	RETURN QUERY SELECT s.stream_id, s.path, s.file_id, s.head_hash, s.tail_hash, s."position", s.finished,
+		extract(epoch FROM v_now - s.updated_at)::bigint FROM log_streams s
 		WHERE s.vps_name = p_vps AND s.app_name = p_app AND NOT s.finished
 		ORDER BY s.stream_id;
-	RETURN QUERY SELECT s.stream_id, s.path, s.file_id, s.head_hash, s.tail_hash, s."position", s.finished FROM log_streams s
+	RETURN QUERY SELECT s.stream_id, s.path, s.file_id, s.head_hash, s.tail_hash, s."position", s.finished,
+		extract(epoch FROM v_now - s.updated_at)::bigint FROM log_streams s
 		WHERE s.vps_name = p_vps AND s.app_name = p_app AND s.finished AND s.path <> 'outbox'
 		ORDER BY s.updated_at DESC LIMIT 4096;
-	RETURN QUERY SELECT s.stream_id, s.path, s.file_id, s.head_hash, s.tail_hash, s."position", s.finished FROM log_streams s
+	RETURN QUERY SELECT s.stream_id, s.path, s.file_id, s.head_hash, s.tail_hash, s."position", s.finished,
+		extract(epoch FROM v_now - s.updated_at)::bigint FROM log_streams s
 		WHERE s.vps_name = p_vps AND s.app_name = p_app AND s.finished AND s.path = 'outbox'
 		ORDER BY s.updated_at DESC LIMIT 1024;
 END

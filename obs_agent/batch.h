@@ -33,6 +33,7 @@ struct position {
 	int64_t to;                     /* what it holds afterwards */
 	bool finished;                  /* the file is over: rotated away and read to its end */
 	bool tells_lost;                /* the batch has a gap about what is missing before it */
+	int64_t age_s;                  /* from the database: committed so long ago, by its clock */
 	char path[256];                 /* as last seen, cut when longer; for people */
 	char file_id[96];               /* device and file handle, or device, inode and time of birth */
 	char head_hash[40];             /* "length:hash" of the first bytes */

@@ -41,6 +41,14 @@ struct known_file *known_find(const struct known *k, const struct stream *s)
 	return NULL;
 }
 
+struct known_file *known_find_torn(const struct known *k, const struct stream *s)
+{
+	for (size_t i = 0; i < k->n; i++)
+		if (k->keys[i] == s->key && !k->files[i].truncated && stream_is_torn(s, &k->files[i].at))
+			return &k->files[i];
+	return NULL;
+}
+
 void known_remove(struct known *k, struct known_file *f)
 {
 	size_t i = (size_t)(f - k->files), last = --k->n;

@@ -20,6 +20,7 @@ struct known_file {
 	int64_t filled_us;              /* wall clock: when it was last seen to grow; 0: not known */
 	bool truncated;                 /* the file is there and holds another text */
 	bool whole;                     /* nothing was unread when it went */
+	bool torn;                      /* another stream goes on in the file, and tells what is missing */
 };
 
 struct known {
@@ -33,6 +34,9 @@ bool known_add(struct known *k, const struct known_file *f, size_t max);
 
 /* The one that `s` is; NULL: none. */
 struct known_file *known_find(const struct known *k, const struct stream *s);
+
+/* The one that is the same file without its last bytes (stream_is_torn()). */
+struct known_file *known_find_torn(const struct known *k, const struct stream *s);
 
 /* Take one out; its place is filled by the last. */
 void known_remove(struct known *k, struct known_file *f);

@@ -14,7 +14,7 @@ EMBED(sql_push, "obs_agent/sql/push.sql");
 EMBED(sql_push_logs, "obs_agent/sql/push_logs.sql");
 EMBED(sql_push_rejects, "obs_agent/sql/push_rejects.sql");
 
-enum { PARAMS_MAX = 10, STREAM_COLUMNS = 7 };
+enum { PARAMS_MAX = 10, STREAM_COLUMNS = 8 };
 
 /* The parameters of one function call; the first two are always who we are. */
 struct call {
@@ -190,6 +190,7 @@ bool pg_read_streams(const PGresult *r, struct position **ret, size_t *ret_n)
 		copy_text(s->tail_hash, sizeof s->tail_hash, PQgetvalue(r, row, 4));
 		s->from = s->to = pg_number(r, row, 5);
 		s->finished = *PQgetvalue(r, row, 6) == 't';
+		s->age_s = pg_number(r, row, 7);
 	}
 	*ret = streams;
 	*ret_n = n;

@@ -58,7 +58,10 @@ static bool advance(struct reader *r, struct stream *s)
 	struct position p;
 
 	stream_position(s, &p);
-	return agent_advance(r->agent, &p);
+	if (!agent_advance(r->agent, &p))
+		return false;
+	s->unknown = false;
+	return true;
 }
 
 /* Tell the batch how far `s` is read now, with what is missing on the way there: in
@@ -258,6 +261,13 @@ bool reader_finish(struct reader *r, struct stream *s)
 	}
 	s->finished = true;
 	return move_on(r, s);
+}
+
+bool reader_let_go(struct reader *r, struct stream *s)
+{
+	s->finished = true;
+	s->finished = move_on(r, s);
+	return s->finished;
 }
 
 bool reader_tell_lost(struct reader *r, struct stream *s)

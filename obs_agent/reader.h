@@ -43,6 +43,10 @@ enum reader_result reader_read(struct reader *r, struct stream *s, bool settled)
  * file that can't be read is not over. */
 bool reader_finish(struct reader *r, struct stream *s);
 
+/* Nobody wants to read on: declare the stream finished where it stands, behind its last newline. False: the
+ * batch is full, try again. */
+bool reader_let_go(struct reader *r, struct stream *s);
+
 /* What stood behind the position was cut off, what stands before it was not: count
  * it, and look again from the position. */
 void reader_cut_off(struct reader *r, struct stream *s);

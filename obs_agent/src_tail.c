@@ -61,6 +61,8 @@ static enum reader_result rest(struct tail *t, struct stream *s)
 	if (!reader_tell_lost(&t->reader, s))
 		return READER_FULL;
 	s->stirred = false;
+	if (s->dropped)
+		return s->finished || reader_let_go(&t->reader, s) ? READER_END : READER_FULL;
 	if (s->open_group)
 		wait_for_group(t);
 	if (!s->over || s->open_group || s->finished)
@@ -344,7 +346,11 @@ static void room(void *state)
 /* The list of files is read from the configuration at each look. */
 static void reload(void *state)
 {
-	look(state);
+	struct tail *t = state;
+
+	t->files.reconfigured = true;
+	look(t);
+	sd_event_source_set_enabled(t->work_source, SD_EVENT_ONESHOT);
 }
 
 static bool once(void *state)

@@ -13,38 +13,13 @@
 
 #include "../common/cleanup.h"
 #include "../common/clock.h"
+#include "file_hash.h"
+
+/* How a hash of STREAM_HEAD_MAX bytes begins. */
+#define FULL_HEAD "1024:"
+_Static_assert(STREAM_HEAD_MAX == 1024, "FULL_HEAD says so");
 
 enum { SETTLED_S = 2 };                 /* time stamps are exact to so much, on any file system */
-
-/* FNV-1a, 64 bits: tells texts apart, needs not withstand an attacker, who could
- * write any line into the file anyway. */
-static uint64_t fnv1a(const char *s, size_t n)
-{
-	uint64_t h = UINT64_C(0xcbf29ce484222325);
-
-	for (size_t i = 0; i < n; i++)
-		h = (h ^ (unsigned char)s[i]) * UINT64_C(0x100000001b3);
-	return h;
-}
-
-/* pread() until n bytes or the end; -errno on failure. */
-static ssize_t read_at(int fd, char *to, size_t n, int64_t offset)
-{
-	size_t got = 0;
-
-	while (got < n) {
-		ssize_t r = pread(fd, to + got, n - got, offset + (off_t)got);
-
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r < 0)
-			return -errno;
-		if (r == 0)
-			break;
-		got += (size_t)r;
-	}
-	return (ssize_t)got;
-}
 
 static int64_t random_id(void)
 {
@@ -154,32 +129,6 @@ void stream_free(struct stream *s)
 	free(s);
 }
 
-/* "length:hash" of the n bytes before `end`; "" where there are not so many. False: they can't be read. */
-static bool hash_range(int fd, int64_t end, size_t n, char *out, size_t size)
-{
-	char bytes[STREAM_HEAD_MAX];
-	ssize_t got = read_at(fd, bytes, n, end - (int64_t)n);
-
-	out[0] = '\0';
-	if (got == (ssize_t)n)
-		snprintf(out, size, "%zu:%016" PRIx64, n, fnv1a(bytes, n));
-	return got >= 0;
-}
-
-/* Do the bytes before `end` (0: at the start) still have this "length:hash"? What can't be
- * read is no objection: reading on will say what is wrong. */
-static bool hash_holds(int fd, int64_t end, const char *hash)
-{
-	char now[40], *colon;
-	unsigned long n = strtoul(hash, &colon, 10);
-
-	if (*hash == '\0')
-		return true;            /* nothing was known: no objection */
-	if (*colon != ':' || n > STREAM_HEAD_MAX || (end && (int64_t)n > end))
-		return false;
-	return !hash_range(fd, end ? end : (int64_t)n, n, now, sizeof now) || strcmp(now, hash) == 0;
-}
-
 /* The part that survives a reboot in which devices are numbered anew. */
 static const char *without_device(const char *file_id)
 {
@@ -191,7 +140,7 @@ static const char *without_device(const char *file_id)
 bool stream_is(const struct stream *s, const struct position *p)
 {
 	return strcmp(without_device(s->file_id), without_device(p->file_id)) == 0 && s->size >= p->to &&
-	       hash_holds(s->fd, 0, p->head_hash) && (p->to == 0 || hash_holds(s->fd, p->to, p->tail_hash));
+	       file_hash_holds(s->fd, 0, p->head_hash) && (p->to == 0 || file_hash_holds(s->fd, p->to, p->tail_hash));
 }
 
 uint64_t stream_key(const char *file_id)
@@ -212,14 +161,7 @@ bool stream_is_younger(const struct stream *s, const struct stream *other)
 
 bool stream_is_copy(const struct stream *s, const struct stream *other)
 {
-	return other->head_hash[0] && hash_holds(s->fd, 0, other->head_hash);
-}
-
-static bool same_bytes(int a, int b, size_t n, int64_t offset)
-{
-	char x[STREAM_HEAD_MAX], y[STREAM_HEAD_MAX];
-
-	return read_at(a, x, n, offset) == (ssize_t)n && read_at(b, y, n, offset) == (ssize_t)n && memcmp(x, y, n) == 0;
+	return other->head_hash[0] && file_hash_holds(s->fd, 0, other->head_hash);
 }
 
 bool stream_same_text(const struct stream *s, const struct stream *other)
@@ -227,16 +169,26 @@ bool stream_same_text(const struct stream *s, const struct stream *other)
 	int64_t size = s->size < other->size ? s->size : other->size;
 	size_t n = size < STREAM_HEAD_MAX ? (size_t)size : STREAM_HEAD_MAX;
 
-	return n > 0 && same_bytes(s->fd, other->fd, n, 0) && same_bytes(s->fd, other->fd, n, size - (int64_t)n);
+	return n > 0 && file_same_bytes(s->fd, other->fd, n, 0) && file_same_bytes(s->fd, other->fd, n, size - (int64_t)n);
 }
 
 enum likeness stream_likeness(const struct stream *s, const struct position *p)
 {
-	if (!p->head_hash[0] || p->to == 0 || !hash_holds(s->fd, 0, p->head_hash))
+	if (!p->head_hash[0] || p->to == 0 || !file_hash_holds(s->fd, 0, p->head_hash))
 		return UNLIKE;
 	if (s->size < p->to)
 		return COPY_TOO_SHORT;
-	return p->tail_hash[0] && hash_holds(s->fd, p->to, p->tail_hash) ? COPY : UNLIKE;
+	return p->tail_hash[0] && file_hash_holds(s->fd, p->to, p->tail_hash) ? COPY : UNLIKE;
+}
+
+bool stream_is_torn(const struct stream *s, const struct position *p)
+{
+	struct timespec up = { 0 };
+
+	clock_gettime(CLOCK_BOOTTIME, &up);
+	return p->age_s > up.tv_sec && strcmp(without_device(s->file_id), without_device(p->file_id)) == 0 &&
+	       strncmp(p->head_hash, FULL_HEAD, strlen(FULL_HEAD)) == 0 && file_hash_holds(s->fd, 0, p->head_hash) &&
+	       !stream_is(s, p);
 }
 
 bool stream_replaced(const struct stream *s, const char *path)
@@ -334,7 +286,7 @@ void stream_found_at(struct stream *s, const char *path)
 void stream_jump(struct stream *s, int64_t to)
 {
 	size_t n = to < STREAM_TAIL_MAX ? (size_t)to : STREAM_TAIL_MAX;
-	ssize_t got = read_at(s->fd, s->tail, n, to - (int64_t)n);
+	ssize_t got = file_read_at(s->fd, s->tail, n, to - (int64_t)n);
 
 	s->tail_len = got == (ssize_t)n ? n : 0;
 	s->position = s->scanned = to;
@@ -350,7 +302,7 @@ void stream_resume(struct stream *s, const struct position *p)
 	if (p->path[0])
 		memcpy(s->log_path, p->path, sizeof s->log_path);
 	snprintf(s->head_hash, sizeof s->head_hash, "%s", p->head_hash);
-	s->finished = s->over = false;
+	s->finished = s->over = s->unknown = false;
 	s->lost_told = false;
 	s->flood = (struct flood){ .behind = true };    /* what is read again is not to count twice */
 	s->stirred = true;
@@ -362,10 +314,10 @@ static bool holds_what_was_read(struct stream *s)
 
 	if (s->size < s->position)
 		return false;
-	if (read_at(s->fd, now, s->tail_len, s->position - (int64_t)s->tail_len) == (ssize_t)s->tail_len &&
+	if (file_read_at(s->fd, now, s->tail_len, s->position - (int64_t)s->tail_len) == (ssize_t)s->tail_len &&
 	    memcmp(now, s->tail, s->tail_len) != 0)
 		return false;
-	return s->size <= s->scanned || hash_holds(s->fd, 0, s->head_hash);
+	return s->size <= s->scanned || file_hash_holds(s->fd, 0, s->head_hash);
 }
 
 bool stream_unchanged(struct stream *s)
@@ -394,8 +346,18 @@ void stream_restart(struct stream *s)
 	s->flood = (struct flood){ .behind = true };
 	s->lag_since_us = s->lag_mark_us = s->size > 0 ? mono_us() : 0;
 	s->lag_mark = s->size;
-	s->open_group = s->copy = s->finished = s->over = false;
+	s->open_group = s->copy = s->finished = s->over = s->unknown = false;
 	s->stirred = true;
+}
+
+void stream_restart_behind(struct stream *s)
+{
+	stream_restart(s);
+	stream_jump(s, s->size);
+	s->unknown = true;
+	s->lost = -1;
+	s->lost_why = "the file lost its last bytes when the machine went down; what was written before it was looked at again "
+		      "may be missing";
 }
 
 void stream_advance(struct stream *s, int64_t to, const char *end, size_t available)
@@ -417,17 +379,15 @@ void stream_advance(struct stream *s, int64_t to, const char *end, size_t availa
 static void update_head(struct stream *s)
 {
 	size_t n = s->position < STREAM_HEAD_MAX ? (size_t)s->position : STREAM_HEAD_MAX;
-	char full[8];
 
-	snprintf(full, sizeof full, "%d:", STREAM_HEAD_MAX);
-	if (n > 0 && s->fd >= 0 && strncmp(s->head_hash, full, strlen(full)) != 0)
-		hash_range(s->fd, (int64_t)n, n, s->head_hash, sizeof s->head_hash);
+	if (n > 0 && s->fd >= 0 && strncmp(s->head_hash, FULL_HEAD, strlen(FULL_HEAD)) != 0)
+		file_hash(s->fd, (int64_t)n, n, s->head_hash, sizeof s->head_hash);
 }
 
 void stream_position(struct stream *s, struct position *ret)
 {
 	update_head(s);
-	*ret = (struct position){ .stream_id = s->id, .from = s->position, .to = s->position,
+	*ret = (struct position){ .stream_id = s->id, .from = s->unknown ? 0 : s->position, .to = s->position,
 				  .finished = s->finished, .tells_lost = s->lost_told };
 	memcpy(ret->path, s->log_path, sizeof ret->path);
 	memcpy(ret->file_id, s->file_id, sizeof ret->file_id);

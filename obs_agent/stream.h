@@ -17,10 +17,11 @@
 
 #include "../common/err.h"
 #include "batch.h"
+#include "file_hash.h"
 #include "flood.h"
 
 enum {
-	STREAM_HEAD_MAX = 1024,         /* bytes at the start of the file that are hashed */
+	STREAM_HEAD_MAX = FILE_HASH_MAX,        /* bytes at the start of the file that are hashed */
 	STREAM_TAIL_MAX = 64,           /* bytes before the position that are compared */
 };
 
@@ -64,6 +65,8 @@ struct stream {
 	bool copy;                      /* made of a log that was then truncated: it does not grow */
 	bool unlinked;                  /* the file has no name any more */
 	bool over;                      /* nothing more is expected */
+	bool dropped;                   /* the configuration leads here no more: read to its last newline, then over */
+	bool unknown;                   /* begun behind the start of its file, and in no batch yet */
 	bool finished;                  /* read to its end for good; waits for the commit */
 };
 
@@ -97,6 +100,11 @@ enum likeness stream_likeness(const struct stream *s, const struct position *p);
 /* Hash of what in a file_id survives a reboot. */
 uint64_t stream_key(const char *file_id);
 
+/* Is it the file that `p` speaks of, whose last bytes were lost when the machine went
+ * down: a position that was committed before it started, a long head that holds, and
+ * nothing else? */
+bool stream_is_torn(const struct stream *s, const struct position *p);
+
 /* Is the file at `path`, which has its inode number, another one: made later? */
 bool stream_replaced(const struct stream *s, const char *path);
 
@@ -125,6 +133,9 @@ bool stream_unchanged(struct stream *s);
 
 /* The file holds another text now: a new stream from position 0. */
 void stream_restart(struct stream *s);
+
+/* A torn file goes on as a new stream: behind what is left of the text that was read. */
+void stream_restart_behind(struct stream *s);
 
 /* Move the position to `to`, remembering the bytes before it (of which `end` is
  * one past the last). */

@@ -163,6 +163,18 @@ void tail_files_finished(struct tail_files *t, struct stream *s, const struct po
 	tail_files_remove(t, s);
 }
 
+static bool go_on_behind(struct tail_files *t, struct stream *s)
+{
+	struct known_file *f = known_find_torn(&t->missing, s);
+
+	if (f)
+		f->torn = f->whole = true;
+	else if (!known_find_torn(&t->over, s))
+		return false;
+	stream_restart_behind(s);
+	return true;
+}
+
 bool tail_files_take_up(struct tail_files *t, struct stream *s)
 {
 	struct known_file *f = known_find(&t->missing, s);
@@ -173,11 +185,12 @@ bool tail_files_take_up(struct tail_files *t, struct stream *s)
 		return true;
 	}
 	f = known_find(&t->over, s);
-	if (!f)
-		return false;
-	stream_resume(s, &f->at);
-	known_forget(&t->over, f);
-	return true;
+	if (f) {
+		stream_resume(s, &f->at);
+		known_forget(&t->over, f);
+		return true;
+	}
+	return go_on_behind(t, s);
 }
 
 struct stream *tail_files_open_new(struct tail_files *t, const char *path, struct err *e)

@@ -46,6 +46,7 @@ struct tail_files {
 	size_t n_held;                  /* rotated ones that are open, at the last look */
 	int inotify_fd;                 /* -1: looked at once a second only */
 	bool all_known;                 /* the database has told its positions */
+	bool reconfigured;              /* since the last look: files may have to be dropped */
 	struct known missing;           /* streams whose file is not found yet */
 	struct known over;              /* finished streams: their files are not read again */
 	struct trouble troubles[TROUBLES_MAX];
@@ -96,7 +97,8 @@ struct stream *tail_files_find(const struct tail_files *t, dev_t dev, ino_t ino)
  * the name was given to another file just now. */
 struct stream *tail_files_open_new(struct tail_files *t, const char *path, struct err *e);
 
-/* If there was a stream for this file, take it up: the database's, or a finished one. */
+/* If there was a stream for this file, take it up: the database's, or a finished one. Or go on
+ * behind it, where the file was torn. */
 bool tail_files_take_up(struct tail_files *t, struct stream *s);
 
 void tail_files_remember(struct tail_files *t, const struct position *end);

@@ -14,7 +14,8 @@
 enum {
 	OTHER_DESCRIPTORS = 64,         /* left for the database, checks and what the agent reads of itself */
 	HELD_FOR_S = 5,                 /* a rotated file is kept so long, however many there are */
-	OVER_AFTER_S = 60,              /* nobody can open a file without a name: silent so long, it is over */
+	OVER_AFTER_S = 60,              /* nobody can open a file without a name: silent so long, it is over, ... */
+	REMOVED_FOR_S = 3600,           /* ... or so long where its writer has no other file in its place */
 };
 
 /* rsync, sed -i, an editor: another file took the name, with the text that was read and perhaps more. */
@@ -83,6 +84,7 @@ static void look_at(struct tail_files *t, const char *path)
 	if (!s)
 		return;
 	s->current = true;
+	s->dropped = false;
 	s->idle_since_us = mono_us();   /* a rotated file is silent from its rotation on */
 	tail_files_rest(t, s);
 }
@@ -128,9 +130,19 @@ static void lose_parked(struct tail_files *t)
 {
 	for (struct stream *s = t->streams, *next; s; s = next) {
 		next = s->next;
-		if (s->fd < 0 && (!s->current || s->over))
+		if (s->fd < 0 && ((!s->current && !s->dropped) || s->over))
 			tail_files_lose(t, s);
 	}
+}
+
+/* Removed by hand, a log may be written to for as long as its writer lives. Once another file has
+ * its name, the writer has most likely let it go. */
+static bool is_let_go(const struct stream *s)
+{
+	struct stat st;
+
+	return s->unlinked && idle_for(s, OVER_AFTER_S) &&
+	       (idle_for(s, REMOVED_FOR_S) || stat(s->log_path, &st) == 0);
 }
 
 /* A file that was rotated is kept while somebody may write to it. */
@@ -140,12 +152,12 @@ static void look_at_rotated(struct tail_files *t)
 
 	t->n_held = 0;
 	for (struct stream *s = t->streams; s; s = s->next) {
-		if (s->current || s->finished)
+		if (s->current || s->finished || s->dropped)
 			continue;
 		t->n_held++;
 		if (fstat(s->fd, &st) == 0)
 			stream_seen(s, &st);
-		if (s->copy || (s->unlinked && idle_for(s, OVER_AFTER_S)))
+		if (s->copy || is_let_go(s))
 			s->over = s->stirred = true;
 	}
 }
@@ -155,7 +167,7 @@ static struct stream *longest_silent(const struct tail_files *t)
 	struct stream *found = NULL;
 
 	for (struct stream *s = t->streams; s; s = s->next)
-		if (!s->current && !s->finished && !s->over && idle_for(s, HELD_FOR_S) &&
+		if (!s->current && !s->finished && !s->dropped && !s->over && idle_for(s, HELD_FOR_S) &&
 		    (!found || s->idle_since_us < found->idle_since_us))
 			found = s;
 	return found;
@@ -175,23 +187,49 @@ static void hold_fewer(struct tail_files *t)
 	}
 }
 
+static struct stream *stream_at(const struct tail_files *t, const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 ? tail_files_find(t, st.st_dev, st.st_ino) : NULL;
+}
+
+/* The configuration does not lead to them any more, though they are where they were: they are read no further,
+ * nor is what was rotated from their place. What was renamed just now is rotated like any other. */
+static void drop(struct tail_files *t)
+{
+	t->reconfigured = false;
+	for (struct stream *s = t->streams; s; s = s->next)
+		s->dropped = s->dropped && stream_at(t, s->path) == s;
+	for (struct stream *s = t->streams; s; s = s->next) {
+		const struct stream *log = s->current || s->dropped ? NULL : stream_at(t, s->log_path);
+
+		s->dropped |= log && log->dropped;
+		s->stirred |= s->dropped;
+	}
+}
+
 void tail_files_look(struct tail_files *t)
 {
 	const struct config *c = agent_config(t->agent);
 
 	t->look++;
 	t->open_max = open_max();
-	for (struct stream *s = t->streams; s; s = s->next)
+	for (struct stream *s = t->streams; s; s = s->next) {
+		s->dropped |= t->reconfigured && s->current;
 		s->current = false;
+	}
 	for (size_t i = 0; i < c->n_log_files; i++)
 		look_at_pattern(t, c->log_files[i]);
+	if (t->reconfigured)
+		drop(t);
 	tail_files_events(t);           /* was a file that is gone written to before? */
 	lose_parked(t);
 	look_at_rotated(t);
 	if (t->missing.n && t->all_known)
 		tail_search_missing(t);
 	for (struct stream *s = t->streams; s; s = s->next)
-		if (!s->current && !s->finished && (!idle_for(s, OVER_AFTER_S) || s->position < s->size))
+		if (!s->current && !s->finished && !s->dropped && (!idle_for(s, OVER_AFTER_S) || s->position < s->size))
 			tail_search_successors(t, s);
 	hold_fewer(t);
 }

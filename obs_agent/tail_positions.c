@@ -111,6 +111,17 @@ static void take_or_begin(struct tail_files *t, struct stream *s, const struct l
 		begin_anew(s, l);
 }
 
+/* What no position is for may be a copy of what one is for: then it is not read, as it would not have been
+ * if it had come while the agent ran. */
+static void leave_copies(struct tail_files *t)
+{
+	for (struct stream *s = t->streams, *next; s; s = next) {
+		next = s->next;
+		if (s->fd >= 0 && s->committed == 0 && !s->unknown && tail_search_is_copy(t, s, NULL))
+			tail_files_remove(t, s);
+	}
+}
+
 bool tail_files_positions(struct tail_files *t, const struct position *p, size_t n)
 {
 	CLEANUP(ledger_free) struct ledger l = { 0 };
@@ -131,5 +142,6 @@ bool tail_files_positions(struct tail_files *t, const struct position *p, size_t
 	t->all_known = true;
 	for (struct stream *s = t->streams; s; s = s->next)
 		take_or_begin(t, s, &l);
+	leave_copies(t);
 	return true;
 }

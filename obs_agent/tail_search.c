@@ -262,6 +262,17 @@ static bool holds_another_text(const struct tail_files *t, const struct known_fi
 	return false;
 }
 
+/* Does the database hold the stream that goes on where this one was torn? */
+static bool goes_on(const struct tail_files *t, const struct known_file *m)
+{
+	uint64_t key = stream_key(m->at.file_id);
+
+	for (const struct stream *s = t->streams; s; s = s->next)
+		if (s->key == key && s->committed == 0)
+			return false;
+	return true;
+}
+
 /* The text is nowhere: end its stream, and say that its rest may be lost. */
 static bool give_up(struct tail_files *t, const struct known_file *m)
 {
@@ -270,8 +281,12 @@ static bool give_up(struct tail_files *t, const struct known_file *m)
 
 	end.from = end.to;
 	end.finished = true;
+	if (m->torn && !goes_on(t, m))
+		return false;
 	if (!agent_advance(t->agent, &end))
 		return false;
+	if (m->torn)
+		return true;
 	if (holds_another_text(t, m)) {
 		say_truncated(t, &gone, m);
 		return true;
@@ -301,7 +316,7 @@ void tail_search_missing(struct tail_files *t)
 			continue;
 		if (give_up(t, m))
 			known_remove(&t->missing, m);
-		else
+		else if (!m->torn)
 			return;         /* the batch is full: at the next look */
 	}
 }
@@ -328,34 +343,48 @@ static void pass_over_copy(struct tail_files *t, struct stream *s, const struct 
 		reader_gap(t->reader, s, "copy_passed_over", -1, s->size, detail);
 }
 
-/* The log still holds what was read of it, and less than the file does. */
-static bool outgrows(const struct stream *s, const struct stream *log)
+/* Does the log still hold what was read of it? Its size now. */
+static bool is_whole(const struct stream *log, int64_t *ret_size)
 {
 	struct position p;
 	struct stat st;
 
 	stream_position((struct stream *)log, &p);
-	return log->fd >= 0 && log->position > 0 && fstat(log->fd, &st) == 0 && s->size > st.st_size &&
-	       stream_likeness(log, &p) == COPY && st.st_size >= log->position;
+	if (log->fd < 0 || log->position == 0 || fstat(log->fd, &st) < 0)
+		return false;
+	*ret_size = st.st_size;
+	return st.st_size >= log->position && stream_likeness(log, &p) == COPY;
 }
 
-/* As empty as any copy is at first, or the same as far as it goes. */
+/* As empty as any copy is at first, or the same as far as it goes. Where the log was truncated
+ * meanwhile, the same beginning must do. */
 static bool copies(const struct stream *s, const struct stream *log)
 {
-	return stream_is_younger(s, log) && !outgrows(s, log) &&
-	       (s->size == 0 || stream_is_copy(s, log) || (log->fd >= 0 && stream_same_text(s, log)));
+	int64_t size;
+
+	if (!stream_is_younger(s, log))
+		return false;
+	if (s->size == 0)
+		return true;
+	if (is_whole(log, &size))
+		return s->size <= size && stream_same_text(s, log);
+	return stream_is_copy(s, log) || (log->fd >= 0 && stream_same_text(s, log));
+}
+
+/* Nobody has read it yet, in this run or another: there is nothing to be a copy of. */
+static bool unread(const struct tail_files *t, const struct stream *l)
+{
+	return t->look == 1 && l->position == 0;
 }
 
 bool tail_search_is_copy(const struct tail_files *t, const struct stream *s, const struct stream *rotated)
 {
-	if (t->look == 1)               /* nothing has been read yet */
-		return false;
 	for (size_t i = 0; i < t->missing.n; i++)
 		if (named_after(s->path, t->missing.files[i].at.path) &&
 		    stream_likeness(s, &t->missing.files[i].at) != UNLIKE)
 			return true;
 	for (const struct stream *l = t->streams; l; l = l->next)
-		if (l->dev == s->dev && !l->finished && (!rotated || l->current) &&
+		if (l->dev == s->dev && !l->finished && (!rotated || l->current) && !unread(t, l) &&
 		    (named_after(s->path, l->path) || named_after(s->path, l->log_path)) &&
 		    copies(s, l))
 			return true;
@@ -383,7 +412,7 @@ static void judge_successor(struct tail_files *t, struct stream *s, const struct
 		return;
 	}
 	if (stream_is_younger(s, old) && !tail_search_is_copy(t, s, old)) {
-		if (!stream_is_copy(s, old)) {
+		if (!stream_same_text(s, old)) {
 			memcpy(s->log_path, old->log_path, sizeof s->log_path);
 			tail_files_add(t, s);
 			return;

@@ -65,7 +65,7 @@ static void read_on(struct stream *s, size_t n)
 {
 	char bytes[4096];
 
-	assert_int_equal(read_at(s->fd, bytes, n, s->position), n);
+	assert_int_equal(file_read_at(s->fd, bytes, n, s->position), n);
 	stream_advance(s, s->position + (int64_t)n, bytes + n, n);
 }
 
@@ -147,6 +147,51 @@ static void a_refilled_file_is_not_taken_up(void **state)
 	again = open_stream("a");
 	assert_false(stream_is(again, &p));
 	stream_free(again);
+}
+
+/* Only a whole head, and a position older than the machine's start, make a file that lost its end. */
+static void a_torn_file_goes_on_behind_its_end(void **state)
+{
+	struct stream *s, *torn;
+	struct position p, now;
+	char line[65];
+
+	(void)state;
+	memset(line, 'x', 63);
+	line[63] = '\n';
+	line[64] = '\0';
+	unlink(in_dir("a"));
+	for (int i = 0; i < 40; i++)
+		put("a", "a", line);
+	s = open_stream("a");
+	read_on(s, 1000);
+	stream_position(s, &now);
+	read_on(s, 1560);
+	stream_position(s, &p);
+	stream_free(s);
+	assert_int_equal(truncate(in_dir("a"), 2500), 0);
+	torn = open_stream("a");
+	assert_false(stream_is(torn, &p));
+	assert_false(stream_is_torn(torn, &p));         /* no machine has been up for less than no time */
+	p.age_s = INT64_MAX;
+	assert_true(stream_is_torn(torn, &p));
+	now.age_s = INT64_MAX;
+	assert_false(stream_is_torn(torn, &now));       /* that one is whole */
+	put("a", "a", "another line, and so much of it that the file is longer than it was ......\n");
+	stream_free(torn);
+	torn = open_stream("a");
+	assert_true(stream_is_torn(torn, &p));
+	stream_restart_behind(torn);
+	assert_int_equal(torn->position, torn->size);
+	stream_position(torn, &now);
+	assert_int_equal(now.from, 0);
+	assert_int_equal(now.to, torn->size);
+	assert_int_not_equal(now.stream_id, p.stream_id);
+	stream_free(torn);
+	p.head_hash[0] = '9';                           /* "9024:": not a whole head */
+	torn = open_stream("a");
+	assert_false(stream_is_torn(torn, &p));
+	stream_free(torn);
 }
 
 static void the_tail_is_remembered_across_short_reads(void **state)
@@ -269,6 +314,7 @@ int main(void)
 		cmocka_unit_test(another_file_with_the_same_beginning_is_another),
 		cmocka_unit_test(truncation_is_noticed_whatever_fills_the_file_again),
 		cmocka_unit_test(a_refilled_file_is_not_taken_up),
+		cmocka_unit_test(a_torn_file_goes_on_behind_its_end),
 		cmocka_unit_test(the_tail_is_remembered_across_short_reads),
 		cmocka_unit_test(without_handles_the_time_of_birth_tells_files_apart),
 		cmocka_unit_test(a_parked_file_is_opened_again_by_what_it_is),
