@@ -375,6 +375,13 @@ static size_t repair_step(struct text t, size_t i, bool in_string, struct buf *o
 	return n;
 }
 
+/* A number where a key should be is no JSON: as a string it would become some. */
+static bool is_key(struct json_scan j)
+{
+	json_space(&j);
+	return j.p < j.end && *j.p == ':';
+}
+
 /* A number token at t.s[i]: copied, as a string where it can't be stored. */
 static size_t repair_number(struct text t, size_t i, struct buf *out, bool *ok)
 {
@@ -386,6 +393,7 @@ static size_t repair_number(struct text t, size_t i, struct buf *out, bool *ok)
 		return 1;
 	}
 	n = (size_t)(j.p - (t.s + i));
+	j.unstorable &= !is_key(j);
 	if (j.unstorable)
 		*ok &= buf_addc(out, '"');
 	*ok &= buf_add(out, t.s + i, n);

@@ -138,6 +138,7 @@ static void what_is_not_an_object_is_kept_as_text(void **state)
 		{ "{'a':1}", 0, LEVEL_INFO, NULL, "{'a':1}", NULL },
 		{ "{\"a\":1,}", 0, LEVEL_INFO, NULL, "{\"a\":1,}", NULL },
 		{ "1e999999 is not quoted here", 0, LEVEL_INFO, NULL, "1e999999 is not quoted here", NULL },
+		{ "{\"a\xff\":1,1e999999 :2}", 0, LEVEL_INFO, NULL, "{\"a\xef\xbf\xbd\":1,1e999999 :2}", NULL },
 	};
 
 	(void)state;
