@@ -4,6 +4,7 @@
  *
  * The input is a list of steps that make the files (see step): records as the agent appends them, and damage.
  */
+#include <fcntl.h>
 #include <assert.h>
 #include <string.h>
 
