@@ -3,6 +3,9 @@
 #include <endian.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "../common/utf8.h"
 
@@ -83,13 +86,22 @@ static size_t escape(const char *s, const char *end, int32_t *ret_code)
 	return 12;
 }
 
+/* What is written before it is read need not be cleared first. */
+#define UNINITIALIZED __attribute__((uninitialized))
+
+#ifdef __SSE2__
+#define PLAIN_END8 __attribute__((noinline)) static     /* for the end of a line only */
+#else
+#define PLAIN_END8 static inline
+#endif
+
 /*
  * The first byte that ends a plain run: a quote, a backslash, a control; `end` when
  * there is none. Eight bytes at a time: "Determine if a word has a byte less than n"
  * and "equal to n", Bit Twiddling Hacks. A byte above 0x7f never counts, and the
  * lowest byte that is flagged is a true one.
  */
-static inline const char *plain_end(const char *p, const char *end)
+PLAIN_END8 const char *plain_end8(const char *p, const char *end)
 {
 	const uint64_t ones = UINT64_C(0x0101010101010101), high = UINT64_C(0x8080808080808080);
 	uint64_t w, hits;
@@ -106,23 +118,38 @@ static inline const char *plain_end(const char *p, const char *end)
 	return p;
 }
 
-static inline bool string(struct json_scan *j, bool *ret_escapes, struct text *ret)
+#ifdef __SSE2__
+/* The same, sixteen at a time. */
+static inline const char *plain_end(const char *p, const char *end)
 {
-	const char *p = j->p, *start;
+	const __m128i quote = _mm_set1_epi8('"'), backslash = _mm_set1_epi8('\\'), control = _mm_set1_epi8(0x1f);
+
+	for (; end - p >= 16; p += 16) {
+		__m128i w = _mm_loadu_si128((const __m128i *)(const void *)p);
+		__m128i hits = _mm_or_si128(_mm_cmpeq_epi8(w, quote), _mm_cmpeq_epi8(w, backslash));
+		int mask = _mm_movemask_epi8(_mm_or_si128(hits, _mm_cmpeq_epi8(_mm_min_epu8(w, control), w)));
+
+		if (mask)
+			return p + __builtin_ctz((unsigned)mask);
+	}
+	return plain_end8(p, end);
+}
+#else
+#define plain_end plain_end8
+#endif
+
+/* From `p` on, where the plain run that began at `start` has ended in something else than a quote. */
+__attribute__((noinline)) static bool string_with_escapes(struct json_scan *j, const char *start, const char *p, struct text *ret)
+{
 	int32_t code;
 	size_t n;
 
-	if (p == j->end || *p != '"')
-		return false;
-	start = ++p;
-	*ret_escapes = false;
-	while ((p = plain_end(p, j->end)) < j->end && *p == '\\') {
+	for (; p < j->end && *p == '\\'; p = plain_end(p + n, j->end)) {
 		n = escape(p, j->end, &code);
 		if (n == 0)
 			return false;
-		*ret_escapes = true;
+		j->escaped = true;
 		j->unstorable |= code < 0;
-		p += n;
 	}
 	if (p == j->end || *p != '"')
 		return false;
@@ -131,9 +158,28 @@ static inline bool string(struct json_scan *j, bool *ret_escapes, struct text *r
 	return true;
 }
 
+static inline bool string(struct json_scan *j, struct text *ret)
+{
+	const char *start = j->p + 1, *p;
+
+	if (j->p == j->end || *j->p != '"')
+		return false;
+	p = plain_end(start, j->end);
+	if (p == j->end || *p != '"')
+		return string_with_escapes(j, start, p, ret);
+	*ret = (struct text){ start, (size_t)(p - start) };
+	j->p = p + 1;
+	return true;
+}
+
 bool json_string(struct json_scan *j, bool *ret_escapes, struct text *ret)
 {
-	return string(j, ret_escapes, ret);
+	bool ok;
+
+	j->escaped = false;
+	ok = string(j, ret);
+	*ret_escapes = j->escaped;
+	return ok;
 }
 
 static const char *digits(const char *p, const char *end)
@@ -195,26 +241,22 @@ static bool word(struct json_scan *j)
 	return false;
 }
 
-static enum json_kind type_of(const struct json_scan *j)
+static inline enum json_kind type_of(const struct json_scan *j)
 {
-	if (j->p == j->end)
-		return JSON_INVALID;
-	switch (*j->p) {
-	case '"': return JSON_STRING;
-	case '{': return JSON_OBJECT;
-	case '[': return JSON_ARRAY;
-	case 't': case 'f': case 'n': return JSON_WORD;
-	default:  return digit(*j->p) || *j->p == '-' ? JSON_NUMBER : JSON_INVALID;
-	}
+	static const unsigned char kinds[256] = {
+		['"'] = JSON_STRING, ['{'] = JSON_OBJECT, ['['] = JSON_ARRAY, ['t'] = JSON_WORD, ['f'] = JSON_WORD,
+		['n'] = JSON_WORD, ['-'] = JSON_NUMBER, ['0' ... '9'] = JSON_NUMBER,
+	};
+
+	return j->p == j->end ? JSON_INVALID : (enum json_kind)kinds[(unsigned char)*j->p];
 }
 
-static bool scalar(struct json_scan *j, enum json_kind type)
+static inline bool scalar(struct json_scan *j, enum json_kind type)
 {
-	bool escapes;
-	struct text inside;
+	struct text inside UNINITIALIZED;
 
 	switch (type) {
-	case JSON_STRING: return string(j, &escapes, &inside);
+	case JSON_STRING: return string(j, &inside);
 	case JSON_NUMBER: return number(j);
 	case JSON_WORD:   return word(j);
 	default:          return false;
@@ -224,10 +266,9 @@ static bool scalar(struct json_scan *j, enum json_kind type)
 /* `"key" :` inside an object. */
 static bool key(struct json_scan *j)
 {
-	bool escapes;
-	struct text inside;
+	struct text inside UNINITIALIZED;
 
-	if (j->keys_left-- <= 0 || !string(j, &escapes, &inside))
+	if (j->keys_left-- <= 0 || !string(j, &inside))
 		return false;
 	json_space(j);
 	if (j->p == j->end || *j->p != ':')
@@ -241,9 +282,9 @@ static bool key(struct json_scan *j)
  * An object or an array, without recursion: `open` remembers for each level
  * which of the two it is, so depth costs a byte each and no stack frame.
  */
-static bool container(struct json_scan *j)
+__attribute__((noinline)) static bool container(struct json_scan *j)
 {
-	char open[256] __attribute__((uninitialized));
+	char open[256] UNINITIALIZED;
 	int depth = 0, limit = j->depth_max < (int)sizeof open ? j->depth_max : (int)sizeof open;
 
 	for (;;) {
@@ -286,6 +327,7 @@ bool json_value(struct json_scan *j, enum json_kind *ret_kind, struct text *ret)
 	const char *start = j->p;
 	enum json_kind type = type_of(j);
 
+	j->escaped = false;
 	if (type == JSON_OBJECT || type == JSON_ARRAY ? !container(j) : !scalar(j, type))
 		return false;
 	*ret_kind = type;
@@ -313,39 +355,47 @@ bool json_unescape(struct text t, struct buf *out)
 	return true;
 }
 
-static inline bool ascii8(const char *p)
+/* Are the 8 bytes ASCII and none of them NUL? */
+static inline bool plain8(const char *p)
 {
 	uint64_t w;
 
 	memcpy(&w, p, sizeof w);
-	return (w & UINT64_C(0x8080808080808080)) == 0;
+	return ((w | (w - UINT64_C(0x0101010101010101))) & UINT64_C(0x8080808080808080)) == 0;
 }
 
-/* Are the 32 bytes ASCII? */
-static inline bool ascii32(const char *p)
+/* Are the 32 bytes ASCII and none of them NUL? False is no verdict: look at each. */
+static inline bool plain32(const char *p)
 {
-	uint64_t w[4];
+#ifdef __SSE2__
+	__m128i a = _mm_loadu_si128((const __m128i *)(const void *)p);
+	__m128i b = _mm_loadu_si128((const __m128i *)(const void *)(p + 16));
+	__m128i nul = _mm_cmpeq_epi8(_mm_min_epu8(a, b), _mm_setzero_si128());
 
-	memcpy(w, p, sizeof w);
-	return ((w[0] | w[1] | w[2] | w[3]) & UINT64_C(0x8080808080808080)) == 0;
+	return _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(a, b), nul)) == 0;
+#else
+	return plain8(p) && plain8(p + 8) && plain8(p + 16) && plain8(p + 24);
+#endif
 }
 
 bool json_text_is_clean(struct text t)
 {
 	size_t i = 0, n;
+	unsigned char c;
 
-	if (t.len > 0 && memchr(t.s, '\0', t.len))
-		return false;
 	while (i < t.len) {
-		if (t.len - i >= 32 && ascii32(t.s + i)) {
+		if (t.len - i >= 32 && plain32(t.s + i)) {
 			i += 32;
 			continue;
 		}
-		if (t.len - i >= 8 && ascii8(t.s + i)) {
+		if (t.len >= 32 && t.len - i < 32 && plain32(t.s + t.len - 32))
+			return true;            /* and some bytes before it once more */
+		if (t.len - i >= 8 && plain8(t.s + i)) {
 			i += 8;
 			continue;
 		}
-		n = t.s[i] >= 0 ? 1 : utf8_sequence(t.s + i, t.len - i);
+		c = (unsigned char)t.s[i];
+		n = c >= 0x80 ? utf8_sequence(t.s + i, t.len - i) : c > 0;
 		if (n == 0)
 			return false;
 		i += n;

@@ -19,6 +19,7 @@ struct json_scan {
 	const char *end;
 	int depth_max;                  /* deepest nesting taken */
 	int keys_left;                  /* object keys that may still come */
+	bool escaped;                   /* the last value was, or has, a string with an escape */
 	bool unstorable;                /* saw \u0000, a lone surrogate, or a number that
 					 * PostgreSQL would refuse or blow up */
 };

@@ -8,31 +8,35 @@
 #include "../common/parse.h"
 #include "json_scan.h"
 
-enum { LEVEL_WORD_MAX = 16, KEY_MAX = 64, TEXT_MAX = 4 * LINE_BYTES_MAX };
+enum { KEY_MAX = 64, TEXT_MAX = 4 * LINE_BYTES_MAX };
 
 /* ---- levels ---- */
 
 static const struct {
-	const char *word;
+	struct text word;
 	enum log_level level;
 } level_words[] = {
-	{ "info", LEVEL_INFO },         { "debug", LEVEL_DEBUG },       { "warning", LEVEL_WARNING },
-	{ "warn", LEVEL_WARNING },      { "error", LEVEL_ERROR },       { "critical", LEVEL_CRITICAL },
-	{ "fatal", LEVEL_CRITICAL },    { "trace", LEVEL_TRACE },       { "notice", LEVEL_INFO },
-	{ "err", LEVEL_ERROR },         { "crit", LEVEL_CRITICAL },     { "panic", LEVEL_CRITICAL },
-	{ "emerg", LEVEL_CRITICAL },    { "emergency", LEVEL_CRITICAL },{ "alert", LEVEL_CRITICAL },
-	{ "severe", LEVEL_ERROR },      { "exception", LEVEL_ERROR },   { "verbose", LEVEL_DEBUG },
-	{ "fine", LEVEL_DEBUG },        { "silly", LEVEL_TRACE },       { "log", LEVEL_INFO },
-	{ "information", LEVEL_INFO },  { "traceback", LEVEL_ERROR },
+#define ROW(word, level) { { word, sizeof word - 1 }, level }
+	ROW("info", LEVEL_INFO), ROW("debug", LEVEL_DEBUG),
+	ROW("warning", LEVEL_WARNING), ROW("warn", LEVEL_WARNING),
+	ROW("error", LEVEL_ERROR), ROW("critical", LEVEL_CRITICAL),
+	ROW("fatal", LEVEL_CRITICAL), ROW("trace", LEVEL_TRACE),
+	ROW("notice", LEVEL_INFO), ROW("err", LEVEL_ERROR),
+	ROW("crit", LEVEL_CRITICAL), ROW("panic", LEVEL_CRITICAL),
+	ROW("emerg", LEVEL_CRITICAL), ROW("emergency", LEVEL_CRITICAL),
+	ROW("alert", LEVEL_CRITICAL), ROW("severe", LEVEL_ERROR),
+	ROW("exception", LEVEL_ERROR), ROW("verbose", LEVEL_DEBUG),
+	ROW("fine", LEVEL_DEBUG), ROW("silly", LEVEL_TRACE),
+	ROW("log", LEVEL_INFO), ROW("information", LEVEL_INFO),
+	ROW("traceback", LEVEL_ERROR),
+#undef ROW
 };
 
 bool line_level(struct text word, enum log_level *ret)
 {
-	if (word.len == 0 || word.len > LEVEL_WORD_MAX)
-		return false;
 	for (size_t i = 0; i < sizeof level_words / sizeof *level_words; i++)
-		if (strlen(level_words[i].word) == word.len &&
-		    strncasecmp(level_words[i].word, word.s, word.len) == 0) {
+		if (level_words[i].word.len == word.len &&
+		    strncasecmp(level_words[i].word.s, word.s, word.len) == 0) {
 			*ret = level_words[i].level;
 			return true;
 		}
@@ -83,9 +87,11 @@ struct member {
 	struct text value;              /* JSON text */
 	enum json_kind type;
 	bool alias;
+	bool escapes;                   /* in the value */
 };
 
 struct members {
+	size_t n;                       /* members so far */
 	struct member slot[SLOTS];      /* .value.s NULL: not there */
 	struct member extra[LINE_EXTRAS_MAX + SLOTS];  /* and what leaves its slot */
 	size_t n_extra;
@@ -105,15 +111,26 @@ static const struct {
 	{ { "name", 4 }, SLOT_LOGGER, true },
 };
 
-static enum slot slot_of(struct text key, bool *ret_alias)
+enum { KNOWN_KEYS = sizeof known_keys / sizeof *known_keys };
+
+static inline bool is_known_key(size_t i, struct text key)
 {
-	for (size_t i = 0; i < sizeof known_keys / sizeof *known_keys; i++)
-		if (known_keys[i].key.len == key.len && known_keys[i].key.s[0] == key.s[0] &&
-		    memcmp(known_keys[i].key.s, key.s, key.len) == 0) {
-			*ret_alias = known_keys[i].alias;
-			return known_keys[i].slot;
-		}
-	return SLOT_NONE;
+	return known_keys[i].key.len == key.len && known_keys[i].key.s[0] == key.s[0] &&
+	       memcmp(known_keys[i].key.s, key.s, key.len) == 0;
+}
+
+/* `likely`: its place among the members. The table begins in the order of logcore's lines. */
+static enum slot slot_of(struct text key, size_t likely, bool *ret_alias)
+{
+	size_t i = likely;
+
+	if (likely >= KNOWN_KEYS || !is_known_key(likely, key))
+		for (i = 0; i < KNOWN_KEYS && !is_known_key(i, key);)
+			i++;
+	if (i == KNOWN_KEYS)
+		return SLOT_NONE;
+	*ret_alias = known_keys[i].alias;
+	return known_keys[i].slot;
 }
 
 /* A key that is written with escapes, as in "\u006dessage". */
@@ -123,37 +140,33 @@ static enum slot slot_of_escaped(struct text key, bool *ret_alias)
 	enum slot slot = SLOT_NONE;
 
 	if (json_unescape(key, &plain))
-		slot = slot_of((struct text){ plain.data, plain.len }, ret_alias);
+		slot = slot_of((struct text){ plain.data, plain.len }, KNOWN_KEYS, ret_alias);
 	buf_free(&plain);
 	return slot;
 }
 
-static void add_extra(struct members *m, struct member x)
+static void add_extra(struct members *m, const struct member *x)
 {
-	m->extra[m->n_extra++] = x;
+	m->extra[m->n_extra++] = *x;
 }
 
 /* A known key goes to its slot; what is pushed out of it, or does not fit there,
  * is an extra. */
-static bool take_member(struct members *m, struct member x, bool escapes)
+static inline bool take_member(struct members *m, struct member *x, bool escapes)
 {
-	enum slot slot = escapes ? slot_of_escaped(x.key, &x.alias) : slot_of(x.key, &x.alias);
-	struct member old;
+	enum slot slot = escapes ? slot_of_escaped(x->key, &x->alias) : slot_of(x->key, m->n, &x->alias);
+	struct member *there = &m->slot[slot];
 
+	m->n++;
 	if (m->n_extra >= LINE_EXTRAS_MAX)
 		return false;
-	if (slot == SLOT_NONE || (slot == SLOT_LOGGER && x.type != JSON_STRING)) {
+	if (slot == SLOT_NONE || (slot == SLOT_LOGGER && x->type != JSON_STRING) || (there->value.s && x->alias)) {
 		add_extra(m, x);
 		return true;
 	}
-	old = m->slot[slot];
-	if (old.value.s && x.alias) {
-		add_extra(m, x);
-		return true;
-	}
-	m->slot[slot] = x;
-	if (old.value.s)
-		add_extra(m, old);
+	if (there->value.s)
+		add_extra(m, there);
+	*there = *x;
 	return true;
 }
 
@@ -168,7 +181,7 @@ static enum verdict scan_object(struct text raw, struct members *m)
 	bool escapes;
 
 	memset(m->slot, 0, sizeof m->slot);
-	m->n_extra = 0;
+	m->n = m->n_extra = 0;
 	json_space(&j);
 	if (j.p == j.end || *j.p++ != '{')
 		return LINE_TEXT;
@@ -183,7 +196,10 @@ static enum verdict scan_object(struct text raw, struct members *m)
 			if (j.p == j.end || *j.p++ != ':')
 				return LINE_TEXT;
 			json_space(&j);
-			if (!json_value(&j, &x.type, &x.value) || !take_member(m, x, escapes && !j.unstorable))
+			if (!json_value(&j, &x.type, &x.value))
+				return LINE_TEXT;
+			x.escapes = j.escaped;
+			if (!take_member(m, &x, escapes && !j.unstorable))
 				return LINE_TEXT;
 			json_space(&j);
 			if (j.p < j.end && *j.p == '}')
@@ -203,11 +219,11 @@ static enum verdict scan_object(struct text raw, struct members *m)
 /* ---- members to columns ---- */
 
 /* A string's characters; they stay where they are unless it has escapes. */
-static struct text string_text(struct text value, struct buf *room)
+static struct text string_text(const struct member *x, struct buf *room)
 {
-	struct text inside = { value.s + 1, value.len - 2 };
+	struct text inside = { x->value.s + 1, x->value.len - 2 };
 
-	if (!memchr(inside.s, '\\', inside.len))
+	if (!x->escapes)
 		return inside;
 	buf_reset(room);
 	if (!json_unescape(inside, room))
@@ -228,11 +244,46 @@ static bool epoch(struct text t, int64_t *ret_us)
 	return *ret_us > 0;
 }
 
-static bool timestamp(const struct member *x, int64_t now_us, int64_t *ret_us)
+/* Six digits; false: they are not. */
+static inline bool microseconds(const char *s, int64_t *ret)
+{
+	int v = 0;
+
+	for (int i = 0; i < 6; i++) {
+		if (s[i] < '0' || s[i] > '9')
+			return false;
+		v = v * 10 + (s[i] - '0');
+	}
+	*ret = v;
+	return true;
+}
+
+/* Lines of one second come one after the other: as logcore writes it, it is parsed once. */
+static bool rfc3339(struct line_parser *p, struct text t, int64_t *ret_us)
+{
+	/* Not a leap second: that is put into the one before. */
+	bool usual = t.len == sizeof "2026-11-21T02:39:14.123456Z" - 1 && t.s[LINE_SECOND] == '.' && t.s[t.len - 1] == 'Z' &&
+		     t.s[LINE_SECOND - 2] != '6';
+	int64_t us;
+
+	if (usual && memcmp(t.s, p->second, LINE_SECOND) == 0 && microseconds(t.s + LINE_SECOND + 1, &us)) {
+		*ret_us = p->second_us + us;
+		return true;
+	}
+	if (!parse_rfc3339(t, ret_us))
+		return false;
+	if (usual && microseconds(t.s + LINE_SECOND + 1, &us)) {
+		memcpy(p->second, t.s, LINE_SECOND);
+		p->second_us = *ret_us - us;
+	}
+	return true;
+}
+
+static bool timestamp(struct line_parser *p, const struct member *x, int64_t now_us, int64_t *ret_us)
 {
 	struct text t = x->value;
 	bool ok = x->type == JSON_STRING
-		? parse_rfc3339((struct text){ t.s + 1, t.len - 2 }, ret_us) ||
+		? rfc3339(p, (struct text){ t.s + 1, t.len - 2 }, ret_us) ||
 		  epoch((struct text){ t.s + 1, t.len - 2 }, ret_us)
 		: epoch(t, ret_us);
 
@@ -292,20 +343,20 @@ static void from_members(struct line_parser *p, struct members *m, int64_t now_u
 	const struct member *x = m->slot;
 
 	s->timestamp_us = now_us;
-	if (x[SLOT_TIMESTAMP].value.s && !timestamp(&x[SLOT_TIMESTAMP], now_us, &s->timestamp_us)) {
+	if (x[SLOT_TIMESTAMP].value.s && !timestamp(p, &x[SLOT_TIMESTAMP], now_us, &s->timestamp_us)) {
 		s->timestamp_us = now_us;
-		add_extra(m, x[SLOT_TIMESTAMP]);
+		add_extra(m, &x[SLOT_TIMESTAMP]);
 	}
 	s->log.level = LEVEL_INFO;
 	if (x[SLOT_LEVEL].value.s && !level(&x[SLOT_LEVEL], &s->log.level))
-		add_extra(m, x[SLOT_LEVEL]);
+		add_extra(m, &x[SLOT_LEVEL]);
 	s->log.logger = (struct text){ NULL, 0 };
 	if (x[SLOT_LOGGER].value.s)
-		s->log.logger = string_text(x[SLOT_LOGGER].value, &p->logger);
+		s->log.logger = string_text(&x[SLOT_LOGGER], &p->logger);
 	s->log.message = (struct text){ "", 0 };
 	if (x[SLOT_MESSAGE].value.s)
 		s->log.message = x[SLOT_MESSAGE].type == JSON_STRING
-			? string_text(x[SLOT_MESSAGE].value, &p->message) : x[SLOT_MESSAGE].value;
+			? string_text(&x[SLOT_MESSAGE], &p->message) : x[SLOT_MESSAGE].value;
 	s->log.context = context(m, mark, &p->context);
 }
 
@@ -368,7 +419,8 @@ void line_parse(struct line_parser *p, struct text raw, int64_t now_us, const ch
 
 void line_parser_init(struct line_parser *p)
 {
-	*p = (struct line_parser){ BUF(TEXT_MAX), BUF(TEXT_MAX), BUF(TEXT_MAX), BUF(TEXT_MAX) };
+	*p = (struct line_parser){ .repaired = BUF(TEXT_MAX), .message = BUF(TEXT_MAX), .logger = BUF(TEXT_MAX),
+				   .context = BUF(TEXT_MAX) };
 }
 
 void line_parser_free(struct line_parser *p)

@@ -21,6 +21,7 @@ enum {
 	LINE_DEPTH_MAX = 64,            /* nesting; deeper lines are kept as text */
 	LINE_KEYS_MAX = 1000,           /* keys in all objects together; more: kept as text */
 	LINE_EXTRAS_MAX = 128,          /* top-level keys that are not known; more: kept as text */
+	LINE_SECOND = 19,               /* bytes of "2026-11-21T02:39:14" */
 	LINE_PAST_DAYS = 30,            /* a timestamp outside [now - 30 days, now + 1 day] is */
 	LINE_FUTURE_DAYS = 1,           /* replaced by the arrival time and kept in the context */
 };
@@ -31,6 +32,8 @@ struct line_parser {
 	struct buf message;             /* a message or logger that had escapes */
 	struct buf logger;
 	struct buf context;             /* a context that had to be put together */
+	char second[LINE_SECOND];       /* of the last timestamp that logcore wrote, ... */
+	int64_t second_us;              /* ... and what it is */
 };
 
 void line_parser_init(struct line_parser *p);
