@@ -33,6 +33,10 @@ def socket_of(cluster):
     return f"{part['host']}/.s.PGSQL.{part['port']}"
 
 
+def peak_kb(agent):
+    return int(next(line.split()[1] for line in open(f"/proc/{agent.process.pid}/status") if line.startswith("VmHWM")))
+
+
 def through(proxy, db, host="127.0.0.1", more=""):
     return f"postgresql://agents@{host}:{proxy.port}/{db.name}?sslmode=disable{more}"
 
@@ -127,6 +131,7 @@ def test_fault_05_the_server_is_stopped(own_cluster, make_agent, log, mode, seco
     judge(5, db, writer.stop(), recovery=recovery, note=f"out for {ended - began:.0f} s")
     assert recovery < 2.0 + 0.3         # the time to look included
     assert agent.running()
+    assert peak_kb(agent) < 24 * 1024
 
 
 def test_fault_06_the_server_is_frozen(own_cluster, make_agent, log):
