@@ -77,7 +77,7 @@ HUB_LIBS     = -lpq -ljson-c -lfcgi -lm
 
 # ---- what is made of what ------------------------------------------------------------
 COMMON  := arena buf err log parse utf8
-LOGCORE := json line logcore number sink
+LOGCORE := buffers file held json leftovers line logcore number process ring sink writer
 CONFIG  := config config_keys config_kind config_list config_print config_url config_value yaml_tree
 CHECK_SRC := check_attempt check_guard check_verdict curl_glue src_check
 PROC    := proc_mounts proc_parse proc_traffic proc_unit src_proc
@@ -95,7 +95,7 @@ HUB_OBJS     := $(HUB:%=$(BUILD)/fleet_hub/%.o)
 HUB_PURE     := $(BUILD)/fleet_hub/assets.o $(BUILD)/fleet_hub/csv.o $(BUILD)/fleet_hub/http.o
 
 # A unit test includes the .c that it tests; TEST_x names the other objects it needs.
-UNIT_TESTS   := test_common test_line test_log_name test_batch test_outbox test_deliver test_pg_target test_pg_verdict test_stream test_join test_flood test_config test_config_print test_config_url test_doctor test_check test_check_schedule test_proc test_proc_source test_logcore test_logcore_logger test_logcore_sink test_logcore_files test_logcore_abi test_log \
+UNIT_TESTS   := test_common test_line test_log_name test_batch test_outbox test_deliver test_pg_target test_pg_verdict test_stream test_join test_flood test_config test_config_print test_config_url test_doctor test_check test_check_schedule test_proc test_proc_source test_logcore test_logcore_logger test_logcore_sink test_logcore_files test_logcore_modes test_logcore_killed test_logcore_rotation test_logcore_abi test_log \
                 test_template test_http test_search test_format
 
 # The configuration's tests include one of its files and link the others.
@@ -183,7 +183,7 @@ $(BUILD)/liblogcore.a: $(LOGCORE_OBJS)
 
 $(BUILD)/$(SONAME): $(LOGCORE_OBJS) logcore/logcore.map
 	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDSAN) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=logcore/logcore.map \
-	  -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed $(LOGCORE_OBJS) -pthread -o $@
+	  -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete,--as-needed $(LOGCORE_OBJS) -pthread -o $@
 	@ln -sf $(SONAME) $(BUILD)/liblogcore.so
 
 # ---- examples: built as an application would be, against the static library ----------
@@ -207,6 +207,9 @@ LIBS_test_logcore        = -ljson-c -Wl,--wrap=clock_gettime
 LIBS_test_logcore_logger = -ljson-c
 LIBS_test_logcore_sink   = -ljson-c -pthread -Wl,--wrap=write,--wrap=malloc,--wrap=calloc,--wrap=realloc
 LIBS_test_logcore_files  = -ljson-c -pthread
+LIBS_test_logcore_modes  = -ljson-c -pthread -Wl,--wrap=clock_gettime,--wrap=write,--wrap=posix_fallocate
+LIBS_test_logcore_killed = -ljson-c -pthread -Wl,--wrap=write
+LIBS_test_logcore_rotation = -ljson-c -pthread -Wl,--wrap=clock_gettime
 TEST_test_logcore_abi    = $(BUILD)/tests/logcore_c11.o $(BUILD)/tests/logcore_cxx.o
 LIBS_test_logcore_abi    = -ljson-c -lstdc++ -DSHARED_LIBRARY='"$(abspath $(BUILD)/$(SONAME))"'
 $(BUILD)/tests/test_logcore_abi: | $(BUILD)/$(SONAME)
@@ -320,9 +323,13 @@ $(BUILD)/bench/scan: bench/scan.c $(patsubst %,$(BUILD)/obs_agent/%.o,line json_
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.c %.o,$^) -ljson-c -o $@
 
+$(BUILD)/soak/logcore_many: tests/soak/logcore_many.c $(LOGCORE_OBJS) $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.c %.o,$^) -pthread -o $@
+
 .PHONY: soak
 soak: ## random faults for SOAK_SECONDS, then the long fault tests; prints the table of faults
-soak: $(PARTS)
+soak: $(PARTS) $(BUILD)/soak/logcore_many
 	$(Q)scripts/deps build demo test
 	$(Q)rm -f $(BUILD)/soak.jsonl
 	$(CHECK) soak env SOAK_SECONDS=$(SOAK_SECONDS) OBSERV_FAULT_REPORT=$(OBSERV_BUILD)/soak.jsonl \

@@ -9,13 +9,20 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "buffers.h"
 #include "json.h"
+#include "leftovers.h"
 #include "line.h"
 #include "sink.h"
 
 enum {
 	SHORT_LINE = 4096,              /* built in a small frame; also what a pipe takes whole */
 	JOURNAL_LINE_MAX = 48000,       /* journald splits what is longer than 48 KiB */
+	ASYNC_RING = 256 * 1024,
+	BUFFER_MAX = 64 * 1024 * 1024,
+	ROTATE_MIN = 65536,
+	ROTATE_KEEP = 7,
+	ROTATE_KEEP_MAX = 10000,
 	NAME_ROOM = LOGCORE_NAME_MAX + 2
 };
 
@@ -32,6 +39,7 @@ enum {
 /* What a logger shares with its children. */
 struct shared {
 	struct sink *sink;
+	struct buffers *buffers;        /* NULL: each line is written when it comes */
 	size_t line_max;
 	bool priority;
 	atomic_uint loggers;            /* that are open; the last one frees this */
@@ -96,41 +104,13 @@ static struct line line_of(const struct logcore *log, int level, const char *mes
 	return l;
 }
 
-/* Tell of lines that were lost, in a line. False: writing does not work yet. */
-static bool tell_lost(const struct logcore *log)
+static void put(const struct logcore *log, const struct line *l, const char *bytes, size_t n)
 {
-	struct sink *sink = log->shared->sink;
-	struct lost lost = logcore_sink_take_lost(sink);
-	char room[LOGCORE_LINE_MIN], message[32];
-	const struct logcore_field fields[] = { logcore_kv("lost", lost.lines), logcore_kv("errno", lost.error),
-						logcore_end_() };
-	struct line l = line_of(log, LOGCORE_WARNING, message, 0, fields);
-	size_t n = lost.torn;
-	bool cut;
+	struct shared *to = log->shared;
+	int64_t now_us = l->time.tv_sec * INT64_C(1000000) + l->time.tv_nsec / 1000;
 
-	if (lost.lines == 0 && !lost.torn)
-		return true;
-	l.message_len = (size_t)snprintf(message, sizeof message, "%u line%s lost", lost.lines,
-					 lost.lines == 1 ? "" : "s");
-	l.bound_len = 0;
-	l.bound_cut = false;
-	room[0] = '\n';
-	if (lost.lines)
-		n += logcore_line(room + n, sizeof room - n, SIZE_MAX, &l, &cut);
-	if (logcore_sink_write(sink, room, n))
-		return true;
-	logcore_sink_give_back(sink, lost);
-	return false;
-}
-
-static void put(const struct logcore *log, const char *bytes, size_t n)
-{
-	struct sink *sink = log->shared->sink;
-
-	if (logcore_sink_lost(sink) && !tell_lost(log))
-		logcore_sink_lose(sink);
-	else if (!logcore_sink_write(sink, bytes, n))
-		logcore_sink_lose(sink);
+	if (!to->buffers || !logcore_buffers_put(to->buffers, l->level, bytes, n, now_us))
+		logcore_sink_put(to->sink, bytes, n, now_us);
 }
 
 /* In the room that there is, cutting what must be cut. */
@@ -154,7 +134,7 @@ __attribute__((noinline)) static void write_long(const struct logcore *log, cons
 	n = logcore_line(room, size, SIZE_MAX, l, &cut);
 	if (cut || l->bound_cut)
 		n = fit(room, size, log, l);
-	put(log, room, n);
+	put(log, l, room, n);
 }
 
 void logcore_write_(const struct logcore *log, int level, const char *message, size_t message_len,
@@ -173,9 +153,9 @@ void logcore_write_(const struct logcore *log, int level, const char *message, s
 	size = log->shared->line_max < sizeof room ? log->shared->line_max : sizeof room;
 	n = logcore_line(room, size, SIZE_MAX, &l, &cut);
 	if (!cut && !l.bound_cut)
-		put(log, room, n);
+		put(log, &l, room, n);
 	else if (size == log->shared->line_max)
-		put(log, room, fit(room, size, log, &l));
+		put(log, &l, room, fit(room, size, log, &l));
 	else
 		write_long(log, &l);
 	errno = saved;
@@ -183,10 +163,23 @@ void logcore_write_(const struct logcore *log, int level, const char *message, s
 
 void logcore_stats(const struct logcore *log, struct logcore_counters *ret)
 {
-	if (log)
-		logcore_sink_stats(log->shared->sink, ret);
-	else
-		*ret = (struct logcore_counters){ 0 };
+	*ret = (struct logcore_counters){ 0 };
+	if (!log)
+		return;
+	logcore_sink_stats(log->shared->sink, ret);
+	if (log->shared->buffers)
+		logcore_buffers_count(log->shared->buffers, ret);
+}
+
+int logcore_flush(struct logcore *log)
+{
+	int saved = errno, r;
+
+	if (!log || !log->shared->buffers)
+		return 0;
+	r = logcore_buffers_flush(log->shared->buffers);
+	errno = saved;
+	return r;
 }
 
 /* ---- opening and closing --------------------------------------------------------- */
@@ -218,6 +211,25 @@ static int refuse(char *error, size_t size, int code, const char *what)
 	return code;
 }
 
+/* Zero the default, and the limits of what depends on the mode. */
+static int read_mode(struct logcore_options *o, char *error, size_t error_size)
+{
+	if (o->mode < LOGCORE_DIRECT || o->mode > LOGCORE_ASYNC)
+		return refuse(error, error_size, EINVAL, "mode must be LOGCORE_DIRECT, LOGCORE_BUFFERED or LOGCORE_ASYNC");
+	if (o->buffer_size == 0)
+		o->buffer_size = o->mode == LOGCORE_ASYNC ? ASYNC_RING : LOGCORE_LINE_MAX;
+	if (o->buffer_size < LOGCORE_LINE_MAX || o->buffer_size > BUFFER_MAX)
+		return refuse(error, error_size, EINVAL, "buffer_size must be 65536 bytes to 64 MiB");
+	if (!o->path && (o->rotate_bytes || o->rotate_seconds || o->no_follow))
+		return refuse(error, error_size, EINVAL, "rotate_bytes, rotate_seconds and no_follow need a path");
+	if (o->rotate_bytes && o->rotate_bytes < ROTATE_MIN)
+		return refuse(error, error_size, EINVAL, "rotate_bytes must be 65536 at least");
+	if (o->rotate_keep > ROTATE_KEEP_MAX)
+		return refuse(error, error_size, EINVAL, "rotate_keep must be 10000 at most");
+	o->rotate_keep = o->rotate_keep ? o->rotate_keep : ROTATE_KEEP;
+	return 0;
+}
+
 /* Options as this version knows them, from a caller that may know fewer or more. */
 static int read_options(struct logcore_options *o, const struct logcore_options *options, size_t size,
 			char *error, size_t error_size)
@@ -241,7 +253,44 @@ static int read_options(struct logcore_options *o, const struct logcore_options 
 	o->level = o->level ? o->level : LOGCORE_INFO;
 	o->name = o->name ? o->name : program_invocation_short_name;
 	o->fd = o->fd ? o->fd : STDERR_FILENO;
-	return 0;
+	return read_mode(o, error, error_size);
+}
+
+static struct sink *open_sink(const struct logcore_options *o, int *ret_error)
+{
+	const struct file_options file = {
+		.path = o->path,
+		.fd = o->fd,
+		.no_follow = o->no_follow,
+		.rotate_bytes = o->rotate_bytes,
+		.rotate_seconds = o->rotate_seconds,
+		.rotate_keep = o->rotate_keep,
+	};
+
+	return logcore_sink_open(&file, o->name, o->journal_priority, ret_error);
+}
+
+static struct buffers *open_buffers(const struct logcore_options *o, struct sink *sink, int *ret_error)
+{
+	const struct buffers_options b = {
+		.size = o->buffer_size,
+		.async = o->mode == LOGCORE_ASYNC,
+		.block = o->block_when_full,
+		.handlers = !o->no_crash_handler,
+	};
+
+	return logcore_buffers_open(sink, &b, ret_error);
+}
+
+static void free_shared(struct shared *shared)
+{
+	if (!shared)
+		return;
+	if (shared->buffers)
+		logcore_buffers_close(shared->buffers);
+	if (shared->sink)
+		logcore_sink_close(shared->sink);
+	free(shared);
 }
 
 static struct logcore *open_with(const struct logcore_options *o, int *ret_error)
@@ -249,20 +298,25 @@ static struct logcore *open_with(const struct logcore_options *o, int *ret_error
 	struct shared *shared = calloc(1, sizeof *shared);
 	struct logcore *log;
 
+	struct timespec now;
+
 	*ret_error = ENOMEM;
-	if (!shared || !(shared->sink = logcore_sink_open(o->path, o->fd, ret_error))) {
-		free(shared);
+	if (!shared || !(shared->sink = open_sink(o, ret_error)) ||
+	    (o->mode != LOGCORE_DIRECT && !(shared->buffers = open_buffers(o, shared->sink, ret_error)))) {
+		free_shared(shared);
 		return NULL;
 	}
 	shared->line_max = o->line_max;
 	shared->priority = o->journal_priority;
 	log = make(shared, o->level, 0);
 	if (!log) {
-		logcore_sink_close(shared->sink);
-		free(shared);
+		*ret_error = ENOMEM;
+		free_shared(shared);
 		return NULL;
 	}
 	set_name(log, o->name, strlen(o->name));
+	clock_gettime(CLOCK_REALTIME, &now);
+	logcore_leftovers_write(shared->sink, now.tv_sec * INT64_C(1000000));
 	return log;
 }
 
@@ -299,24 +353,23 @@ struct logcore *logcore_open_(const struct logcore_options *options, size_t opti
 
 int logcore_reopen(struct logcore *log)
 {
-	return log ? logcore_sink_reopen(log->shared->sink) : 0;
+	return log ? logcore_file_reopen(logcore_sink_file(log->shared->sink)) : 0;
 }
 
 void logcore_close(struct logcore *log)
 {
 	struct shared *shared;
+	struct timespec now;
 	int saved = errno;
 
 	if (!log)
 		return;
 	shared = log->shared;
-	if (logcore_sink_lost(shared->sink))
-		tell_lost(log);
+	clock_gettime(CLOCK_REALTIME, &now);
+	logcore_sink_tell(shared->sink, now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000);
 	free(log);
-	if (atomic_fetch_sub(&shared->loggers, 1) == 1) {
-		logcore_sink_close(shared->sink);
-		free(shared);
-	}
+	if (atomic_fetch_sub(&shared->loggers, 1) == 1)
+		free_shared(shared);
 	errno = saved;
 }
 

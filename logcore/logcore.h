@@ -10,7 +10,7 @@
  *
  * Owns the line format and the descriptor. Promises: a line is one write(2), so
  * threads and processes can share a file opened for appending; a line is in the
- * kernel when the call returns; any bytes in give one line of valid JSON and
+ * kernel when the call returns, unless another mode was chosen; any bytes in give one line of valid JSON and
  * UTF-8 out; no lock, and no allocation but in logcore_open() and
  * logcore_child(); no call ends the program or changes errno; every function
  * accepts a NULL logger and then does nothing. What could not be written is
@@ -63,6 +63,14 @@ enum {
 
 /* ---- opening and closing --------------------------------------------------------- */
 
+/* When a line is written. */
+enum logcore_mode {
+	LOGCORE_DIRECT = 0,             /* at once: it is in the kernel when the call returns */
+	LOGCORE_BUFFERED,               /* with others: see logcore_flush() */
+	LOGCORE_ASYNC                   /* by a thread of the library's own */
+};
+#define LOGCORE_HAS_MODES 1
+
 /*
  * All zero is a good default: INFO and above to standard error. Fields will be
  * added at the end; name the ones you set and leave the others zero.
@@ -75,6 +83,14 @@ struct logcore_options {
 	size_t line_max;                /* LOGCORE_LINE_MIN to _MAX; 0: _MAX, 48000 for the journal */
 	bool journal_priority;          /* put "<6>" and the like in front, see sd-daemon(3) */
 	bool ignore_environment;        /* do not look at LOGCORE_LEVEL */
+	bool no_follow;                 /* the path may not be a symbolic link */
+	bool block_when_full;           /* LOGCORE_ASYNC: wait for room; else the line is lost, and counted */
+	bool no_crash_handler;          /* leave the signals alone, see logcore_flush() */
+	int mode;                       /* enum logcore_mode */
+	uint32_t buffer_size;           /* of each thread, 65536 to 64 MiB; 0: 64 KiB, 256 KiB for LOGCORE_ASYNC */
+	uint32_t rotate_keep;           /* rotated files that stay, up to 10000; 0: 7 */
+	uint32_t rotate_seconds;        /* rotate at each multiple of it, in UTC; 0: not by time */
+	uint64_t rotate_bytes;          /* rotate before the file becomes larger; 65536 at least; 0: not by size */
 };
 
 struct logcore;
@@ -107,11 +123,30 @@ LOGCORE_INLINE_ struct logcore *logcore_open(const struct logcore_options *optio
 LOGCORE_API void logcore_close(struct logcore *log);
 
 /*
- * Open the file again under its path, after it was renamed away (SIGHUP, a log
- * rotation). No line is lost or torn meanwhile. 0, or -errno and the old file
+ * Open the file again under its path. A logger that writes notices within a second
+ * by itself that its file was renamed or removed; this is for SIGHUP handlers that
+ * want it now. No line is lost or torn meanwhile. 0, or -errno and the old file
  * stays in use. Does nothing for a logger that was given a descriptor.
  */
 LOGCORE_API int logcore_reopen(struct logcore *log);
+
+/*
+ * Write what is held in the modes LOGCORE_BUFFERED and LOGCORE_ASYNC, of all threads.
+ * 0, or -EIO when it could not all be written; it is kept then. Not for signal handlers.
+ *
+ * LOGCORE_BUFFERED has a buffer for each thread. It is written when it is full, with a
+ * line of LOGCORE_ERROR or above, when a second went by and any thread logs, before
+ * fork(), at the end of the thread, at exit, and by logcore_close(). There is no thread
+ * that would do it in a program which falls silent: call this before a long wait.
+ * LOGCORE_ASYNC has a thread that writes within 50 ms.
+ *
+ * In both, a crash (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS) writes what is held and then
+ * takes its course. The buffers are in a hidden file beside the log: what a process held
+ * that was killed, or that ended by _exit(), is written by the next logger that is opened on the path.
+ * With a descriptor instead of a path, and where that file cannot be made, such lines are lost: at most
+ * buffer_size for each thread.
+ */
+LOGCORE_API int logcore_flush(struct logcore *log);
 
 /* ---- levels ---------------------------------------------------------------------- */
 

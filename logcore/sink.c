@@ -1,48 +1,29 @@
 #include "sink.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #if __has_include(<sys/single_threaded.h>)
 #include <sys/single_threaded.h>
 #endif
 
-enum { FILE_MODE = 0640 };
-
-enum kind { PLAIN, PIPE, SOCKET };
+#include "json.h"
+#include "line.h"
 
 struct sink {
-	int fd;
-	enum kind kind;
-	bool owned;
-	char *path;                     /* NULL: a descriptor was given */
-	atomic_bool torn;
-	atomic_int error;
+	struct file *file;
+	atomic_bool torn;               /* the file ends in the middle of a line */
+	atomic_int error;               /* of the last failure */
 	_Atomic uint64_t lost;          /* process id << 32 | lines, see lose() */
 	_Atomic uint64_t lines, bytes, dropped, truncated, failed;
+	bool priority;
+	size_t name_len;
+	char name[LOGCORE_NAME_MAX + 2]; /* a JSON string */
 };
-
-static int open_log(const char *path)
-{
-	return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, FILE_MODE);
-}
-
-static enum kind kind_of(int fd)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) < 0)
-		return PLAIN;
-	return S_ISFIFO(st.st_mode) ? PIPE : S_ISSOCK(st.st_mode) ? SOCKET : PLAIN;
-}
 
 /* A locked addition costs several times a plain one; it is not needed while the
  * process has one thread. */
@@ -59,84 +40,39 @@ static void add(_Atomic uint64_t *counter, uint64_t n)
 	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
 
-struct sink *logcore_sink_open(const char *path, int fd, int *ret_error)
+struct sink *logcore_sink_open(const struct file_options *o, const char *name, bool priority, int *ret_error)
 {
 	struct sink *s = calloc(1, sizeof *s);
+	struct json j;
 
-	if (!s || (path && !(s->path = strdup(path)))) {
-		free(s);
+	if (!s) {
 		*ret_error = ENOMEM;
 		return NULL;
 	}
-	s->owned = path;
-	s->fd = path ? open_log(path) : fd;
-	if (s->fd < 0 || fcntl(s->fd, F_GETFD) < 0) {
-		*ret_error = errno;
-		free(s->path);
+	s->file = logcore_file_open(o, ret_error);
+	if (!s->file) {
 		free(s);
 		return NULL;
 	}
-	s->kind = kind_of(s->fd);
+	j = (struct json){ s->name, s->name + sizeof s->name, SIZE_MAX, false };
+	logcore_json_text(&j, name, strlen(name));
+	s->name_len = (size_t)(j.p - s->name);
+	s->priority = priority;
 	return s;
 }
 
-/* dup3() puts the new file in the old one's place at once: another thread's
- * write(2) goes to the one or to the other, whole. */
-int logcore_sink_reopen(struct sink *s)
+struct file *logcore_sink_file(struct sink *s)
 {
-	int fd, result = 0;
-
-	if (!s->path)
-		return 0;
-	fd = open_log(s->path);
-	if (fd < 0)
-		return -errno;
-	if (dup3(fd, s->fd, O_CLOEXEC) < 0)
-		result = -errno;
-	close(fd);
-	return result;
+	return s->file;
 }
 
 void logcore_sink_close(struct sink *s)
 {
-	if (s->owned)
-		close(s->fd);
-	free(s->path);
+	logcore_file_close(s->file);
 	free(s);
 }
 
-/* A reader that went away must not end the program, and what the program does
- * with SIGPIPE is its own: block the signal for this thread, take it back. */
-static ssize_t write_pipe(int fd, const char *bytes, size_t n)
-{
-	static const struct timespec now = { 0, 0 };
-	sigset_t pipe_set, old;
-	ssize_t done;
-	int error;
-
-	sigemptyset(&pipe_set);
-	sigaddset(&pipe_set, SIGPIPE);
-	pthread_sigmask(SIG_BLOCK, &pipe_set, &old);
-	done = write(fd, bytes, n);
-	error = errno;
-	if (done < 0 && error == EPIPE && !sigismember(&old, SIGPIPE))
-		sigtimedwait(&pipe_set, NULL, &now);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	errno = error;
-	return done;
-}
-
-static ssize_t write_once(const struct sink *s, const char *bytes, size_t n)
-{
-	switch (s->kind) {
-	case PIPE:
-		return write_pipe(s->fd, bytes, n);
-	case SOCKET:
-		return send(s->fd, bytes, n, MSG_NOSIGNAL);
-	default:
-		return write(s->fd, bytes, n);
-	}
-}
+/* ---- what was lost ------------------------------------------------------------------ */
 
 /*
  * The process id travels with the count: after fork() both processes have the
@@ -159,53 +95,107 @@ void logcore_sink_lose(struct sink *s)
 	lose(s, 1);
 }
 
-bool logcore_sink_lost(struct sink *s)
+/* False when not all was written; *ret_done tells how much. */
+static bool write_all(struct sink *s, const char *bytes, size_t n, int64_t now_us, size_t *ret_done)
 {
-	return atomic_load_explicit(&s->lost, memory_order_relaxed) != 0;
+	int error = 0;
+
+	*ret_done = logcore_file_write(s->file, bytes, n, now_us, &error);
+	if (*ret_done == n)
+		return true;
+	atomic_store(&s->error, error);
+	add(&s->failed, 1);
+	return false;
 }
 
-struct lost logcore_sink_take_lost(struct sink *s)
+static size_t lost_line(struct sink *s, char *room, size_t size, uint32_t lines, int64_t now_us)
+{
+	char message[32];
+	const struct logcore_field fields[] = { logcore_kv("lost", lines), logcore_kv("errno", atomic_load(&s->error)),
+						logcore_end_() };
+	struct line l = {
+		.time = { now_us / 1000000, now_us % 1000000 * 1000 },
+		.level = LOGCORE_WARNING,
+		.priority = s->priority,
+		.name = s->name,
+		.name_len = s->name_len,
+		.bound = "",
+		.message = message,
+		.message_len = (size_t)snprintf(message, sizeof message, "%u line%s lost", lines, lines == 1 ? "" : "s"),
+		.fields = fields,
+	};
+	bool cut;
+
+	return logcore_line(room, size, SIZE_MAX, &l, &cut);
+}
+
+/* A line that was torn is ended first, so that only this one is broken. */
+static bool tell(struct sink *s, int64_t now_us)
 {
 	uint64_t lost = atomic_exchange(&s->lost, 0);
-	bool mine = lost >> 32 == (uint32_t)getpid();
+	uint32_t lines = lost >> 32 == (uint32_t)getpid() ? (uint32_t)lost : 0;
+	bool torn = atomic_exchange(&s->torn, false);
+	char room[LOGCORE_LINE_MIN + 1] = "\n";
+	size_t n = torn, done;
 
-	return (struct lost){ mine ? (uint32_t)lost : 0, atomic_load(&s->error), atomic_exchange(&s->torn, false) };
-}
-
-void logcore_sink_give_back(struct sink *s, struct lost lost)
-{
-	if (lost.torn)
+	if (lines)
+		n += lost_line(s, room + n, sizeof room - n, lines, now_us);
+	if (write_all(s, room, n, now_us, &done)) {
+		add(&s->lines, lines != 0);
+		add(&s->bytes, n);
+		return true;
+	}
+	if (torn ? done != 1 : done != 0)
 		atomic_store(&s->torn, true);
-	if (lost.lines)
-		lose(s, lost.lines);
+	if (lines)
+		lose(s, lines);
+	return false;
 }
 
-/*
- * A regular file takes a line whole, unless the disk becomes full in its midst;
- * a pipe or a stream socket may take a part. The rest is tried at once. If that
- * fails, the line is lost and the next one to be written begins with a newline,
- * so that only this one is broken.
- */
-bool logcore_sink_write(struct sink *s, const char *line, size_t n)
+bool logcore_sink_tell(struct sink *s, int64_t now_us)
+{
+	if (!atomic_load_explicit(&s->lost, memory_order_relaxed) && !atomic_load_explicit(&s->torn, memory_order_relaxed))
+		return true;
+	return tell(s, now_us);
+}
+
+/* ---- writing ------------------------------------------------------------------------ */
+
+void logcore_sink_put(struct sink *s, const char *line, size_t n, int64_t now_us)
 {
 	size_t done = 0;
 
-	while (done < n) {
-		ssize_t w = write_once(s, line + done, n - done);
-
-		if (w > 0) {
-			done += (size_t)w;
-		} else if (w == 0 || errno != EINTR) {
-			atomic_store(&s->error, w == 0 ? EIO : errno);
-			add(&s->failed, 1);
-			if (done)
-				atomic_store(&s->torn, true);
-			return false;
-		}
+	if (logcore_sink_tell(s, now_us) && write_all(s, line, n, now_us, &done)) {
+		add(&s->lines, 1);
+		add(&s->bytes, n);
+		return;
 	}
-	add(&s->lines, 1);
-	add(&s->bytes, n);
-	return true;
+	if (done)
+		atomic_store(&s->torn, true);
+	logcore_sink_lose(s);
+}
+
+/* The bytes up to the last end of a line. */
+static size_t whole_lines(const char *lines, size_t n)
+{
+	const char *end = memrchr(lines, '\n', n);
+
+	return end ? (size_t)(end - lines) + 1 : 0;
+}
+
+size_t logcore_sink_drain(struct sink *s, const char *lines, size_t n, int64_t now_us)
+{
+	size_t done, whole;
+
+	if (!logcore_sink_tell(s, now_us))
+		return 0;
+	if (write_all(s, lines, n, now_us, &done))
+		return n;
+	/* What is torn is written again, after an end for its first part. */
+	whole = whole_lines(lines, done);
+	if (whole < done)
+		atomic_store(&s->torn, true);
+	return whole;
 }
 
 void logcore_sink_count_cut(struct sink *s)

@@ -1,7 +1,8 @@
 /*
  * sink.h - where a logger and all its children write. Private to the library.
  *
- * Owns the descriptor, what is counted, and the memory of lines that were lost.
+ * Owns the file, what is counted, and the memory of lines that were lost: once
+ * writing works again, a line of its own says how many.
  * Promises one write(2) a line, no lock, and that no signal (SIGPIPE) comes of it.
  */
 #ifndef LOGCORE_SINK_H
@@ -11,36 +12,32 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "file.h"
 #include "logcore.h"
 
 struct sink;
 
-/* NULL and *ret_error (an errno value) on failure. `path` or `fd` as in the options. */
-struct sink *logcore_sink_open(const char *path, int fd, int *ret_error);
-int logcore_sink_reopen(struct sink *s);
+/* NULL and *ret_error (an errno value) on failure. Lines about lost lines are of the
+ * logger `name`. */
+struct sink *logcore_sink_open(const struct file_options *o, const char *name, bool priority, int *ret_error);
+struct file *logcore_sink_file(struct sink *s);
 void logcore_sink_close(struct sink *s);
 
-/* Write one line. False: it was not written, or not to its end. */
-bool logcore_sink_write(struct sink *s, const char *line, size_t n);
+/* Write one line now, or count it as lost. */
+void logcore_sink_put(struct sink *s, const char *line, size_t n, int64_t now_us);
 
-void logcore_sink_count_cut(struct sink *s);
-void logcore_sink_stats(struct sink *s, struct logcore_counters *ret);
+/* Write lines that are kept elsewhere; returns how many bytes of them are done with.
+ * Fewer than n: it did not work, and the rest is to be kept. Lines that were given to
+ * logcore_sink_count() already are not counted here. */
+size_t logcore_sink_drain(struct sink *s, const char *lines, size_t n, int64_t now_us);
 
-/* What was lost since it was last told of. */
-struct lost {
-	uint32_t lines;
-	int error;                      /* of the last one */
-	bool torn;                      /* the file ends in the middle of a line */
-};
+/* Say what was lost, if anything was. False: writing does not work yet. */
+bool logcore_sink_tell(struct sink *s, int64_t now_us);
 
 /* Count a line as lost. */
 void logcore_sink_lose(struct sink *s);
 
-/* Whether anything is untold; one load. */
-bool logcore_sink_lost(struct sink *s);
-
-/* Take what is untold, to tell of it; if that fails, give it back. */
-struct lost logcore_sink_take_lost(struct sink *s);
-void logcore_sink_give_back(struct sink *s, struct lost lost);
+void logcore_sink_count_cut(struct sink *s);
+void logcore_sink_stats(struct sink *s, struct logcore_counters *ret);
 
 #endif

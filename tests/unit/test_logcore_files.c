@@ -73,26 +73,6 @@ static void options_may_grow(void **state)
 	logcore_close(log);
 }
 
-static void reopening_follows_a_rename(void **state)
-{
-	struct logcore *log = open_path(path);
-	char old[80];
-
-	(void)state;
-	snprintf(old, sizeof old, "%s.1", path);
-	logcore_info(log, "one");
-	rename(path, old);
-	logcore_info(log, "two");
-	assert_int_equal(logcore_reopen(log), 0);
-	logcore_info(log, "three");
-	read_file();
-	assert_nth_message(0, "three");
-	rename(old, path);
-	read_file();
-	assert_nth_message(1, "two");
-	logcore_close(log);
-}
-
 /* ---- many writers ------------------------------------------------------------------ */
 
 enum { PROCESSES = 3, THREADS = 4, LINES = 1500 };
@@ -203,7 +183,6 @@ int main(void)
 		FILES(file_is_private_appended_to_and_not_inherited),
 		FILES(failure_to_open_is_one_sentence),
 		FILES(options_may_grow),
-		FILES(reopening_follows_a_rename),
 		FILES(counters_are_exact_with_threads),
 		FILES(lines_of_threads_and_processes_are_whole_and_all_there),
 	};

@@ -1,0 +1,448 @@
+#include "buffers.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "futex.h"
+#include "held.h"
+#include "process.h"
+#include "writer.h"
+
+enum {
+	SEATS = 4,                      /* loggers that a thread remembers its ring of */
+	CRASH_WAIT_MS = 200
+};
+
+static const int64_t SWEEP_US = 1000000;
+
+/* buffers.process when it is the token of no process */
+enum { STOPPED = 1, CHANGING = 2 };
+
+struct slot {
+	_Alignas(64) _Atomic uintptr_t owner;   /* a thread, see me(); 0: free */
+	volatile sig_atomic_t busy;             /* its thread is in here; seen by its signal handlers */
+	struct ring ring;
+	_Atomic uint64_t lines, bytes;          /* only the owner adds */
+	_Alignas(64) atomic_int lock;           /* of whoever takes */
+};
+
+struct buffers {
+	struct process_member member;   /* first: it is what process.h knows of this */
+	struct sink *sink;
+	bool async, block;
+	_Atomic uint64_t process;       /* whose rings these are */
+	_Atomic uint64_t epoch;         /* no other set of rings has it */
+	_Atomic int64_t next_sweep;
+	struct held held;
+	struct writer writer;
+	atomic_int making;              /* a lock */
+	_Atomic unsigned made;
+	struct slot slots[HELD_RINGS_MAX];
+};
+
+/* In the room that every thread has from its start, see line.c. */
+static _Thread_local struct seat {
+	uint64_t epoch;
+	struct slot *slot;
+} seats[SEATS] __attribute__((tls_model("initial-exec")));
+
+static uint64_t next_epoch(void)
+{
+	static _Atomic uint64_t last;
+
+	return atomic_fetch_add(&last, 1) + 1;
+}
+
+/* Differs from that of every thread that lives. */
+static uintptr_t me(void)
+{
+	return (uintptr_t)seats;
+}
+
+static int64_t wall_clock(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return t.tv_sec * INT64_C(1000000) + t.tv_nsec / 1000;
+}
+
+static bool is_mine(const struct buffers *b)
+{
+	return logcore_process_guard && atomic_load_explicit(&b->process, memory_order_relaxed) == logcore_process_now();
+}
+
+/* ---- taking: with the slot's lock ---------------------------------------------------- */
+
+/* What is there at this moment. False: it could not all be written. */
+static bool drain(struct buffers *b, struct slot *s, int64_t now_us)
+{
+	struct ring_place place = { 0 };
+	size_t n, used;
+	const char *lines = logcore_ring_look(&s->ring, &n);
+
+	if (n == 0)
+		return true;
+	logcore_file_place(logcore_sink_file(b->sink), &place);
+	logcore_ring_begin(&s->ring, n, &place);
+	used = logcore_sink_drain(b->sink, lines, n, now_us);
+	logcore_ring_end(&s->ring, used);
+	return used == n;
+}
+
+static bool lock_and_drain(struct buffers *b, struct slot *s, int64_t now_us)
+{
+	bool done;
+
+	logcore_lock(&s->lock);
+	done = drain(b, s, now_us);
+	logcore_unlock(&s->lock);
+	return done;
+}
+
+static bool drain_all(struct buffers *b)
+{
+	unsigned made = atomic_load(&b->made);
+	int64_t now_us = wall_clock();
+	bool done = true;
+
+	for (unsigned i = 0; i < made; i++)
+		done &= lock_and_drain(b, &b->slots[i], now_us);
+	return done;
+}
+
+/* Who is at it now need not be waited for. */
+static void sweep(struct buffers *b, int64_t now_us)
+{
+	unsigned made = atomic_load(&b->made);
+
+	for (unsigned i = 0; i < made; i++)
+		if (logcore_trylock(&b->slots[i].lock)) {
+			drain(b, &b->slots[i], now_us);
+			logcore_unlock(&b->slots[i].lock);
+		}
+}
+
+int logcore_buffers_flush(struct buffers *b)
+{
+	return !is_mine(b) || drain_all(b) ? 0 : -EIO;
+}
+
+/* How much there is, in all rings. */
+static size_t held_bytes(const void *buffers)
+{
+	const struct buffers *b = buffers;
+	unsigned made = atomic_load(&b->made);
+	size_t all = 0, n;
+
+	for (unsigned i = 0; i < made; i++) {
+		logcore_ring_look(&b->slots[i].ring, &n);
+		all += n;
+	}
+	return all;
+}
+
+static void write_all(void *buffers)
+{
+	drain_all(buffers);
+}
+
+static int start_writer(struct buffers *b)
+{
+	return b->async ? logcore_writer_start(&b->writer, held_bytes, write_all, b) : 0;
+}
+
+/* ---- a thread's ring ----------------------------------------------------------------- */
+
+/* In a forked child: the rings are the parent's, these are others. */
+static bool begin_again(struct buffers *b)
+{
+	uint64_t old = atomic_load(&b->process);
+
+	if (old == STOPPED || old == CHANGING || !atomic_compare_exchange_strong(&b->process, &old, CHANGING))
+		return false;
+	for (unsigned i = 0; i < HELD_RINGS_MAX; i++) {
+		struct slot *s = &b->slots[i];
+
+		logcore_ring_unmap(&s->ring);
+		atomic_store(&s->owner, 0);
+		atomic_store(&s->lock, 0);
+		s->busy = 0;
+	}
+	atomic_store(&b->made, 0);
+	atomic_store(&b->making, 0);
+	if (logcore_held_again(&b->held) < 0 || start_writer(b) < 0) {
+		atomic_store(&b->process, STOPPED);
+		return false;
+	}
+	b->member.device = b->held.device;
+	b->member.inode = b->held.inode;
+	atomic_store(&b->epoch, next_epoch());
+	atomic_store(&b->process, logcore_process_token());
+	return true;
+}
+
+static struct slot *make_slot(struct buffers *b)
+{
+	struct slot *s = NULL;
+	unsigned made;
+
+	if (!logcore_trylock(&b->making))
+		return NULL;
+	made = atomic_load(&b->made);
+	if (made < HELD_RINGS_MAX && logcore_held_add(&b->held, &b->slots[made].ring) == 0) {
+		s = &b->slots[made];
+		atomic_store(&s->owner, me());
+		atomic_store(&b->made, made + 1);
+	}
+	logcore_unlock(&b->making);
+	return s;
+}
+
+static struct slot *claim_slot(struct buffers *b)
+{
+	unsigned made = atomic_load(&b->made);
+
+	for (unsigned i = 0; i < made; i++)
+		if (atomic_load(&b->slots[i].owner) == me())
+			return &b->slots[i];
+	for (unsigned i = 0; i < made; i++) {
+		uintptr_t nobody = 0;
+
+		if (atomic_compare_exchange_strong(&b->slots[i].owner, &nobody, me()))
+			return &b->slots[i];
+	}
+	return make_slot(b);
+}
+
+__attribute__((noinline)) static struct slot *find_slot(struct buffers *b)
+{
+	struct seat *seat;
+	struct slot *s;
+
+	if (!is_mine(b) && !begin_again(b))
+		return NULL;
+	s = claim_slot(b);
+	if (!s)
+		return NULL;
+	logcore_process_watch_thread();
+	seat = &seats[atomic_load(&b->epoch) % SEATS];
+	seat->slot = s;
+	seat->epoch = atomic_load(&b->epoch);
+	return s;
+}
+
+static inline struct slot *slot_of(struct buffers *b)
+{
+	uint64_t epoch = atomic_load_explicit(&b->epoch, memory_order_relaxed);
+	struct seat *seat = &seats[epoch % SEATS];
+
+	if (seat->epoch == epoch && is_mine(b))
+		return seat->slot;
+	return find_slot(b);
+}
+
+/* ---- putting ------------------------------------------------------------------------- */
+
+__attribute__((noinline)) static bool put_when_full(struct buffers *b, struct slot *s, const char *line, size_t n,
+						    int64_t now_us)
+{
+	if (b->async && !b->block)
+		return false;
+	lock_and_drain(b, s, now_us);
+	return logcore_ring_put(&s->ring, line, n);
+}
+
+/* Once a second whoever comes first writes what the others have. */
+static bool time_to_sweep(struct buffers *b, int64_t now_us)
+{
+	int64_t next = atomic_load_explicit(&b->next_sweep, memory_order_relaxed);
+
+	if (now_us < next && next - now_us <= SWEEP_US)
+		return false;
+	return atomic_compare_exchange_strong(&b->next_sweep, &next, now_us + SWEEP_US);
+}
+
+static void after_put(struct buffers *b, struct slot *s, int level, int64_t now_us)
+{
+	if (b->async) {
+		logcore_writer_look(&b->writer, &s->ring);
+		return;
+	}
+	if (time_to_sweep(b, now_us))
+		sweep(b, now_us);
+	if (level >= LOGCORE_ERROR)
+		lock_and_drain(b, s, now_us);
+}
+
+static void count(struct slot *s, size_t n)
+{
+	uint64_t lines = atomic_load_explicit(&s->lines, memory_order_relaxed);
+	uint64_t bytes = atomic_load_explicit(&s->bytes, memory_order_relaxed);
+
+	atomic_store_explicit(&s->lines, lines + 1, memory_order_relaxed);
+	atomic_store_explicit(&s->bytes, bytes + n, memory_order_relaxed);
+}
+
+bool logcore_buffers_put(struct buffers *b, int level, const char *line, size_t n, int64_t now_us)
+{
+	struct slot *s = slot_of(b);
+
+	if (!s || s->busy)
+		return false;
+	s->busy = 1;
+	atomic_signal_fence(memory_order_seq_cst);
+	if (logcore_ring_put(&s->ring, line, n) || put_when_full(b, s, line, n, now_us)) {
+		count(s, n);
+		after_put(b, s, level, now_us);
+	} else {
+		logcore_sink_lose(b->sink);
+	}
+	atomic_signal_fence(memory_order_seq_cst);
+	s->busy = 0;
+	return true;
+}
+
+void logcore_buffers_count(const struct buffers *b, struct logcore_counters *add)
+{
+	for (unsigned i = 0; i < HELD_RINGS_MAX; i++) {
+		add->lines += atomic_load_explicit(&b->slots[i].lines, memory_order_relaxed);
+		add->bytes += atomic_load_explicit(&b->slots[i].bytes, memory_order_relaxed);
+	}
+}
+
+/* ---- what happens to the process ------------------------------------------------------ */
+
+static void crashes(struct buffers *b)
+{
+	static const struct timespec a_moment = { 0, 1000000 };
+	unsigned made = atomic_load(&b->made);
+	int64_t now_us = wall_clock();
+	int left = CRASH_WAIT_MS;
+
+	/* Who has the lock is writing, or is this thread: then the next process does it. */
+	for (unsigned i = 0; i < made; i++) {
+		bool locked;
+
+		while (!(locked = logcore_trylock(&b->slots[i].lock)) && left-- > 0)
+			nanosleep(&a_moment, NULL);
+		if (locked)
+			drain(b, &b->slots[i], now_us);
+	}
+}
+
+static void thread_ends(struct buffers *b)
+{
+	unsigned made = atomic_load(&b->made);
+
+	for (unsigned i = 0; i < made; i++)
+		if (atomic_load(&b->slots[i].owner) == me()) {
+			lock_and_drain(b, &b->slots[i], wall_clock());
+			atomic_store(&b->slots[i].owner, 0);
+		}
+}
+
+/* Lines that come later are written at once. Memory stays: a thread may be in there. */
+static void exits(struct buffers *b)
+{
+	bool done;
+
+	atomic_store(&b->process, STOPPED);
+	done = drain_all(b) && held_bytes(b) == 0;
+	logcore_held_close(&b->held, !done);
+}
+
+static void on_event(struct process_member *m, enum process_event event)
+{
+	struct buffers *b = (struct buffers *)m;
+
+	if (!is_mine(b))
+		return;
+	switch (event) {
+	case PROCESS_FORKS:
+		sweep(b, wall_clock());
+		break;
+	case PROCESS_THREAD_ENDS:
+		thread_ends(b);
+		break;
+	case PROCESS_EXITS:
+		exits(b);
+		break;
+	case PROCESS_CRASHES:
+		crashes(b);
+		break;
+	}
+}
+
+/* ---- opening and closing -------------------------------------------------------------- */
+
+static struct buffers *make(struct sink *sink, const struct buffers_options *o)
+{
+	struct buffers *b = aligned_alloc(_Alignof(struct buffers), sizeof *b);
+
+	if (!b)
+		return NULL;
+	memset(b, 0, sizeof *b);
+	b->member.on = on_event;
+	b->sink = sink;
+	b->async = o->async;
+	b->block = o->block;
+	atomic_store(&b->epoch, next_epoch());
+	atomic_store(&b->next_sweep, wall_clock() + SWEEP_US);
+	return b;
+}
+
+static int begin(struct buffers *b, const struct buffers_options *o)
+{
+	int r = logcore_held_open(&b->held, logcore_file_path(logcore_sink_file(b->sink)), o->size);
+
+	if (r < 0)
+		return r;
+	b->member.device = b->held.device;
+	b->member.inode = b->held.inode;
+	r = logcore_process_join(&b->member, o->handlers);
+	if (r < 0) {
+		logcore_held_close(&b->held, false);
+		return r;
+	}
+	atomic_store(&b->process, logcore_process_token());
+	return start_writer(b);
+}
+
+struct buffers *logcore_buffers_open(struct sink *sink, const struct buffers_options *o, int *ret_error)
+{
+	struct buffers *b = make(sink, o);
+	int r;
+
+	if (!b) {
+		*ret_error = ENOMEM;
+		return NULL;
+	}
+	r = begin(b, o);
+	if (r < 0) {
+		*ret_error = -r;
+		logcore_buffers_close(b);
+		return NULL;
+	}
+	return b;
+}
+
+/* In a forked child that did not log, the file and what is in it are the parent's. */
+void logcore_buffers_close(struct buffers *b)
+{
+	bool keep = true;
+
+	logcore_writer_stop(&b->writer);
+	if (is_mine(b))
+		keep = !drain_all(b);
+	logcore_process_leave(&b->member);
+	logcore_held_close(&b->held, keep);
+	for (unsigned i = 0; i < HELD_RINGS_MAX; i++)
+		logcore_ring_unmap(&b->slots[i].ring);
+	free(b);
+}

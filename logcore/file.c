@@ -1,0 +1,345 @@
+#include "file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { FILE_MODE = 0640, FLAGS = O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY };
+
+static const int64_t SECOND = 1000000;
+
+enum kind { REGULAR, OTHER, PIPE, SOCKET };
+
+struct file {
+	int fd;
+	atomic_int kind;
+	char *path;                     /* NULL: a descriptor was given, which is not ours to close */
+	int no_follow;                  /* O_NOFOLLOW or 0 */
+	uint64_t rotate_bytes;
+	int64_t rotate_us;
+	unsigned rotate_keep;
+	char *from, *to;                /* room for two names, each of name_size */
+	size_t name_size;
+	_Atomic int64_t next_look;
+	_Atomic int64_t period;         /* of rotate_us, to which the file belongs */
+	_Atomic uint64_t size;          /* as far as it is known */
+	_Atomic uint64_t device, inode;
+	atomic_int changing;            /* the process that opens or renames now, see enter() */
+	atomic_uint asked;              /* to open again; see logcore_file_reopen() */
+};
+
+static int open_log(const struct file *f)
+{
+	return open(f->path, FLAGS | O_CREAT | f->no_follow, FILE_MODE);
+}
+
+static enum kind kind_of(const struct stat *st)
+{
+	return S_ISREG(st->st_mode) ? REGULAR : S_ISFIFO(st->st_mode) ? PIPE : S_ISSOCK(st->st_mode) ? SOCKET : OTHER;
+}
+
+static int64_t period_of(const struct file *f, int64_t us)
+{
+	return f->rotate_us ? us / f->rotate_us : 0;
+}
+
+/* Take note of which file is open. One that has lines belongs to the period in which
+ * the last of them was written. */
+static void know(struct file *f, int64_t now_us)
+{
+	struct stat st;
+
+	if (fstat(f->fd, &st) < 0)
+		return;
+	atomic_store(&f->kind, (int)kind_of(&st));
+	atomic_store(&f->device, st.st_dev);
+	atomic_store(&f->inode, st.st_ino);
+	atomic_store(&f->size, (uint64_t)st.st_size);
+	atomic_store(&f->period, period_of(f, st.st_size ? st.st_mtim.tv_sec * SECOND : now_us));
+}
+
+static int64_t wall_clock(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return t.tv_sec * SECOND + t.tv_nsec / 1000;
+}
+
+/* The path, and room for those of rotated files; one allocation. */
+static bool set_path(struct file *f, const char *path)
+{
+	size_t size = strlen(path) + sizeof ".4294967295";
+
+	f->path = malloc(3 * size);
+	if (!f->path)
+		return false;
+	memcpy(f->path, path, strlen(path) + 1);
+	f->from = f->path + size;
+	f->to = f->from + size;
+	f->name_size = size;
+	return true;
+}
+
+struct file *logcore_file_open(const struct file_options *o, int *ret_error)
+{
+	struct file *f = calloc(1, sizeof *f);
+
+	if (!f || (o->path && !set_path(f, o->path))) {
+		free(f);
+		*ret_error = ENOMEM;
+		return NULL;
+	}
+	f->no_follow = o->no_follow ? O_NOFOLLOW : 0;
+	f->rotate_bytes = o->rotate_bytes;
+	f->rotate_us = o->rotate_seconds * SECOND;
+	f->rotate_keep = o->rotate_keep;
+	f->fd = f->path ? open_log(f) : o->fd;
+	if (f->fd < 0 || fcntl(f->fd, F_GETFD) < 0) {
+		*ret_error = errno;
+		free(f->path);
+		free(f);
+		return NULL;
+	}
+	know(f, wall_clock());
+	atomic_store(&f->next_look, wall_clock() + SECOND);
+	return f;
+}
+
+void logcore_file_close(struct file *f)
+{
+	if (f->path)
+		close(f->fd);
+	free(f->path);
+	free(f);
+}
+
+const char *logcore_file_path(const struct file *f)
+{
+	return f->path && atomic_load(&f->kind) == REGULAR ? f->path : NULL;
+}
+
+bool logcore_file_place(const struct file *f, struct ring_place *ret)
+{
+	struct stat st;
+
+	if (fstat(f->fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return false;
+	*ret = (struct ring_place){ st.st_dev, st.st_ino, (uint64_t)st.st_size };
+	return true;
+}
+
+/* ---- another file under the path --------------------------------------------------- */
+
+/* dup3() puts the new file in the old one's place at once. */
+static int open_again(struct file *f, int64_t now_us)
+{
+	int fd = open_log(f), result = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (dup3(fd, f->fd, O_CLOEXEC) < 0)
+		result = -errno;
+	else
+		know(f, now_us);
+	close(fd);
+	return result;
+}
+
+/* One at a time. The process is in it because a child may be forked in the middle of it. */
+static bool enter(struct file *f)
+{
+	int mine = getpid(), was = 0;
+
+	return atomic_compare_exchange_strong(&f->changing, &was, mine) ||
+	       (was != mine && atomic_compare_exchange_strong(&f->changing, &was, mine));
+}
+
+static void leave(struct file *f)
+{
+	atomic_store(&f->changing, 0);
+}
+
+/* A signal handler may come here while its own thread is in here: instead of
+ * waiting, whoever finds it taken leaves word, and the one within does it again. */
+int logcore_file_reopen(struct file *f)
+{
+	int result = 0;
+
+	if (!f->path)
+		return 0;
+	atomic_fetch_add(&f->asked, 1);
+	while (atomic_load(&f->asked) && enter(f)) {
+		if (atomic_exchange(&f->asked, 0))
+			result = open_again(f, wall_clock());
+		leave(f);
+	}
+	return result;
+}
+
+static bool still_there(const struct file *f, struct stat *ret)
+{
+	return stat(f->path, ret) == 0 && ret->st_dev == atomic_load(&f->device) && ret->st_ino == atomic_load(&f->inode);
+}
+
+/* app.log.2 becomes app.log.3 ...; what was the last one is replaced. From the end,
+ * so that a process killed in between leaves a hole in the numbers and no more. */
+static int shift(struct file *f)
+{
+	for (unsigned i = f->rotate_keep; i > 0; i--) {
+		snprintf(f->to, f->name_size, "%s.%u", f->path, i);
+		snprintf(f->from, f->name_size, i > 1 ? "%s.%u" : "%s", f->path, i - 1);
+		if (rename(f->from, f->to) < 0 && (i == 1 || errno != ENOENT))
+			return -errno;
+	}
+	return 0;
+}
+
+/* Rename the file that is open, unless another process has: the lock is on a
+ * description of our own, since a forked process shares that of the log. */
+static void rotate(struct file *f, int64_t now_us)
+{
+	int fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
+	bool locked, moved;
+
+	if (fd < 0)
+		return;
+	locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
+	moved = !still_there(f, &st);
+	if (!moved && locked) {
+		moved = st.st_size > 0 && shift(f) == 0;
+		/* An empty file goes on for another period; one that cannot be renamed is
+		 * not tried again at each line. */
+		atomic_store(&f->size, 0);
+		atomic_store(&f->period, period_of(f, now_us));
+	}
+	if (moved)
+		open_again(f, now_us);
+	close(fd);
+}
+
+static bool is_due(const struct file *f, uint64_t n, int64_t now_us)
+{
+	uint64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
+
+	return (f->rotate_bytes && size && size + n > f->rotate_bytes) ||
+	       (f->rotate_us && period_of(f, now_us) > atomic_load_explicit(&f->period, memory_order_relaxed));
+}
+
+/* Once a second: was the file renamed, how large did others make it. */
+static void look(struct file *f, int64_t now_us)
+{
+	struct stat st;
+
+	atomic_store(&f->next_look, now_us + SECOND);
+	if (!still_there(f, &st))
+		open_again(f, now_us);
+	else if (f->rotate_bytes)
+		atomic_store(&f->size, (uint64_t)st.st_size);
+}
+
+/* A clock that was put back does not stop the looking. */
+static bool time_to_look(const struct file *f, int64_t now_us)
+{
+	int64_t left = atomic_load_explicit(&f->next_look, memory_order_relaxed) - now_us;
+
+	return left <= 0 || left > SECOND;
+}
+
+static void follow(struct file *f, size_t n, int64_t now_us)
+{
+	bool again = time_to_look(f, now_us);
+	int saved = errno;
+
+	if ((!again && !is_due(f, n, now_us)) || !enter(f))
+		return;
+	if (again)
+		look(f, now_us);
+	if (is_due(f, n, now_us))
+		rotate(f, now_us);
+	leave(f);
+	if (atomic_load(&f->asked))
+		logcore_file_reopen(f);
+	errno = saved;
+}
+
+/* ---- writing ------------------------------------------------------------------------ */
+
+/* A reader that went away must not end the program, and what the program does
+ * with SIGPIPE is its own: block the signal for this thread, take it back. */
+static ssize_t write_pipe(int fd, const char *bytes, size_t n)
+{
+	static const struct timespec now = { 0, 0 };
+	sigset_t pipe_set, old;
+	ssize_t done;
+	int error;
+
+	sigemptyset(&pipe_set);
+	sigaddset(&pipe_set, SIGPIPE);
+	pthread_sigmask(SIG_BLOCK, &pipe_set, &old);
+	done = write(fd, bytes, n);
+	error = errno;
+	if (done < 0 && error == EPIPE && !sigismember(&old, SIGPIPE))
+		sigtimedwait(&pipe_set, NULL, &now);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	errno = error;
+	return done;
+}
+
+static ssize_t write_once(const struct file *f, const char *bytes, size_t n)
+{
+	switch (atomic_load_explicit(&f->kind, memory_order_relaxed)) {
+	case PIPE:
+		return write_pipe(f->fd, bytes, n);
+	case SOCKET:
+		return send(f->fd, bytes, n, MSG_NOSIGNAL);
+	default:
+		return write(f->fd, bytes, n);
+	}
+}
+
+/* Others write to the file, too: its size is asked for now and then. */
+static void grow(struct file *f, size_t n)
+{
+	enum { ASKS = 16 };             /* until it is rotated */
+	uint64_t was = atomic_fetch_add_explicit(&f->size, n, memory_order_relaxed), step = f->rotate_bytes / ASKS;
+	struct stat st;
+
+	if (was / step != (was + n) / step && fstat(f->fd, &st) == 0)
+		atomic_store_explicit(&f->size, (uint64_t)st.st_size, memory_order_relaxed);
+}
+
+/*
+ * A regular file takes all of it, unless the disk becomes full in its midst; a
+ * pipe or a stream socket may take a part. The rest is tried at once.
+ */
+size_t logcore_file_write(struct file *f, const char *bytes, size_t n, int64_t now_us, int *ret_error)
+{
+	size_t done = 0;
+
+	if (f->path)
+		follow(f, n, now_us);
+	while (done < n) {
+		ssize_t w = write_once(f, bytes + done, n - done);
+
+		if (w > 0) {
+			done += (size_t)w;
+		} else if (w == 0 || errno != EINTR) {
+			*ret_error = w == 0 ? EIO : errno;
+			break;
+		}
+	}
+	if (f->rotate_bytes)
+		grow(f, done);
+	return done;
+}

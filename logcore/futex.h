@@ -1,0 +1,54 @@
+/*
+ * futex.h - a lock and a doorbell that signal handlers and forked children can
+ * reason about. Private to the library.
+ *
+ * Promises that trylock, unlock and ring are async-signal-safe, that nothing is
+ * allocated, and that all zero is unlocked.
+ */
+#ifndef LOGCORE_FUTEX_H
+#define LOGCORE_FUTEX_H
+
+#include <limits.h>
+#include <linux/futex.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Sleep while *word is `seen`, at most `most` (NULL: for ever). */
+static inline void logcore_futex_wait(atomic_int *word, int seen, const struct timespec *most)
+{
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, most, NULL, 0);
+}
+
+static inline void logcore_futex_wake(atomic_int *word)
+{
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+/* 0 is free, 1 taken, 2 taken and somebody waits.
+ * Source: Ulrich Drepper, "Futexes are tricky", mutex2. */
+static inline bool logcore_trylock(atomic_int *lock)
+{
+	int free = 0;
+
+	return atomic_compare_exchange_strong(lock, &free, 1);
+}
+
+static inline void logcore_lock(atomic_int *lock)
+{
+	if (logcore_trylock(lock))
+		return;
+	while (atomic_exchange(lock, 2) != 0)
+		logcore_futex_wait(lock, 2, NULL);
+}
+
+static inline void logcore_unlock(atomic_int *lock)
+{
+	if (atomic_exchange(lock, 0) == 2)
+		logcore_futex_wake(lock);
+}
+
+#endif

@@ -1,0 +1,214 @@
+#include "held.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { DIGITS = 16, FILE_MODE = 0600, LOG_NAME_MAX = 255 - DIGITS - (int)sizeof "...held.new" };
+
+static const char MAGIC[16] = "logcore held 1\n";
+static const char SUFFIX[] = ".held";
+
+/* At the start of the file. */
+struct header {
+	char magic[16];
+	uint64_t page, ring_size;
+};
+
+static off_t offset_of(const struct held *h, unsigned ring)
+{
+	return (off_t)(h->page + ring * (h->page + h->ring_size));
+}
+
+/* ---- making one ------------------------------------------------------------------- */
+
+static int lock(int fd)
+{
+	struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	return fcntl(fd, F_SETLK, &whole) < 0 ? -errno : 0;
+}
+
+/* The digits of the name anew. */
+static int set_name(struct held *h)
+{
+	static const char hex[] = "0123456789abcdef";
+	unsigned char random[DIGITS / 2];
+	char *digits = h->path + strlen(h->path) - (sizeof SUFFIX - 1) - DIGITS;
+
+	if (getrandom(random, sizeof random, GRND_NONBLOCK) != sizeof random)
+		return -EAGAIN;
+	for (size_t i = 0; i < DIGITS; i++)
+		digits[i] = hex[random[i / 2] >> (i % 2 * 4) & 15];
+	return 0;
+}
+
+static int make_path(struct held *h, const char *log_path)
+{
+	const char *slash = strrchr(log_path, '/'), *name = slash ? slash + 1 : log_path;
+
+	if (strlen(name) > LOG_NAME_MAX)
+		return -ENAMETOOLONG;
+	if (asprintf(&h->path, "%.*s.%s.%0*d%s", (int)(name - log_path), log_path, name, DIGITS, 0, SUFFIX) < 0) {
+		h->path = NULL;
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static int fill(struct held *h)
+{
+	struct header header = { .page = h->page, .ring_size = h->ring_size };
+	struct stat st;
+
+	memcpy(header.magic, MAGIC, sizeof header.magic);
+	if (pwrite(h->fd, &header, sizeof header, 0) != sizeof header || fstat(h->fd, &st) < 0)
+		return -EIO;
+	h->device = st.st_dev;
+	h->inode = st.st_ino;
+	return 0;
+}
+
+/* Under another name until it has its lock, so that nobody takes it over before. */
+static int make_file(struct held *h)
+{
+	char new[4096];
+	int r = set_name(h);
+
+	if (r < 0 || snprintf(new, sizeof new, "%s.new", h->path) >= (int)sizeof new)
+		return r < 0 ? r : -ENAMETOOLONG;
+	h->fd = open(new, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
+	if (h->fd < 0)
+		return -errno;
+	r = lock(h->fd);
+	if (r == 0)
+		r = fill(h);
+	if (r == 0 && rename(new, h->path) < 0)
+		r = -errno;
+	if (r < 0) {
+		unlink(new);
+		close(h->fd);
+		h->fd = -1;
+	}
+	return r;
+}
+
+static int make_memory(struct held *h)
+{
+	if (h->path)
+		h->path[0] = '\0';
+	h->fd = memfd_create("logcore", MFD_CLOEXEC);
+	return h->fd < 0 ? -errno : fill(h);
+}
+
+int logcore_held_open(struct held *h, const char *log_path, size_t ring_size)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	*h = (struct held){ .fd = -1, .page = page, .ring_size = (ring_size + page - 1) / page * page };
+	if (log_path && make_path(h, log_path) == 0 && make_file(h) == 0)
+		return 0;
+	return make_memory(h);
+}
+
+int logcore_held_again(struct held *h)
+{
+	close(h->fd);
+	h->fd = -1;
+	h->rings = 0;
+	if (h->path && h->path[0] && make_file(h) == 0)
+		return 0;
+	return make_memory(h);
+}
+
+int logcore_held_add(struct held *h, struct ring *ret)
+{
+	off_t offset = offset_of(h, h->rings);
+	int r;
+
+	if (h->fd < 0 || h->rings == HELD_RINGS_MAX)
+		return -ENOSPC;
+	r = posix_fallocate(h->fd, offset, (off_t)(h->page + h->ring_size));
+	if (r == 0)
+		r = -logcore_ring_map(ret, h->fd, offset, h->page, h->ring_size);
+	if (r == 0)
+		h->rings++;
+	return -r;
+}
+
+void logcore_held_close(struct held *h, bool keep)
+{
+	if (h->path && h->path[0] && !keep)
+		unlink(h->path);
+	if (h->fd >= 0)
+		close(h->fd);
+	free(h->path);
+	*h = (struct held){ .fd = -1 };
+}
+
+/* ---- another process's ------------------------------------------------------------ */
+
+bool logcore_held_is_name(const char *name, const char *log_name)
+{
+	size_t n = strlen(log_name);
+
+	return name[0] == '.' && strncmp(name + 1, log_name, n) == 0 && name[n + 1] == '.' &&
+	       strspn(name + n + 2, "0123456789abcdef") == DIGITS && strcmp(name + n + 2 + DIGITS, SUFFIX) == 0;
+}
+
+/* The whole file is there as its header says: nothing that is mapped can be missing. */
+static int read_header(struct held *h, const struct stat *st)
+{
+	enum { RING_MAX = 1 << 30 };
+	struct header header;
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	if (pread(h->fd, &header, sizeof header, 0) != sizeof header || memcmp(header.magic, MAGIC, sizeof MAGIC) != 0 ||
+	    header.page != page || header.ring_size == 0 || header.ring_size % page || header.ring_size > RING_MAX)
+		return -EINVAL;
+	h->page = page;
+	h->ring_size = header.ring_size;
+	if (st->st_size > (off_t)page)
+		h->rings = (unsigned)((uint64_t)(st->st_size - (off_t)page) / (page + h->ring_size));
+	return h->rings <= HELD_RINGS_MAX ? 0 : -EINVAL;
+}
+
+int logcore_held_take(struct held *h, int folder, const char *name)
+{
+	struct stat st;
+	int r;
+
+	*h = (struct held){ .fd = openat(folder, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK) };
+	if (h->fd < 0)
+		return -errno;
+	r = lock(h->fd);
+	/* Whoever had the lock before may have finished with it: then it has no name any more. */
+	if (r == 0 && (fstat(h->fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1 || st.st_uid != geteuid()))
+		r = -EINVAL;
+	if (r == 0)
+		r = read_header(h, &st);
+	if (r < 0) {
+		close(h->fd);
+		h->fd = -1;
+	}
+	return r == -EACCES ? -EAGAIN : r;
+}
+
+int logcore_held_map(const struct held *h, unsigned number, struct ring *ret)
+{
+	int r = logcore_ring_map(ret, h->fd, offset_of(h, number), h->page, h->ring_size);
+
+	if (r < 0)
+		return r;
+	if (atomic_load(&ret->state->head) - atomic_load(&ret->state->tail) > ret->size) {
+		logcore_ring_unmap(ret);
+		return -EINVAL;
+	}
+	return 0;
+}

@@ -1,0 +1,201 @@
+#include "process.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "futex.h"
+
+_Atomic uint64_t *logcore_process_guard;
+
+/* The one piece of state that the whole process shares: signals, forks and exits come
+ * without an argument. */
+static struct {
+	pthread_once_t once;
+	int error;
+	pthread_key_t key;
+	atomic_int lock;                /* of the list; a crash does without */
+	struct process_member *_Atomic first;
+	atomic_bool handlers;
+} all = { .once = PTHREAD_ONCE_INIT };
+
+static void tell(enum process_event event)
+{
+	for (struct process_member *m = atomic_load(&all.first); m; m = atomic_load(&m->next))
+		m->on(m, event);
+}
+
+/* ---- fork, exit, the end of a thread ------------------------------------------------- */
+
+/* Not for ever: a signal handler that forks may have interrupted the holder. */
+static bool lock_for_a_while(void)
+{
+	enum { TRIES = 1000 };
+
+	for (int i = 0; i < TRIES; i++) {
+		if (logcore_trylock(&all.lock))
+			return true;
+		sched_yield();
+	}
+	return false;
+}
+
+static bool locked_for_fork;
+
+static void before_fork(void)
+{
+	bool locked = lock_for_a_while();
+
+	if (!locked)
+		return;
+	locked_for_fork = true;
+	tell(PROCESS_FORKS);
+}
+
+static void after_fork(void)
+{
+	if (locked_for_fork) {
+		locked_for_fork = false;
+		logcore_unlock(&all.lock);
+	}
+}
+
+static void in_child(void)
+{
+	atomic_store(logcore_process_guard, 0);
+	after_fork();
+}
+
+static void thread_ends(void *value)
+{
+	(void)value;
+	logcore_lock(&all.lock);
+	tell(PROCESS_THREAD_ENDS);
+	logcore_unlock(&all.lock);
+}
+
+__attribute__((destructor)) static void at_exit(void)
+{
+	if (!logcore_process_guard || !lock_for_a_while())
+		return;
+	tell(PROCESS_EXITS);
+	logcore_unlock(&all.lock);
+}
+
+/* ---- crash --------------------------------------------------------------------------- */
+
+static const int signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS };
+enum { SIGNALS = sizeof signals / sizeof *signals };
+static struct sigaction before[SIGNALS];
+
+/*
+ * What was there before gets the signal next: a fault comes again by itself when its
+ * instruction is tried again, with a core dump as if this had not been; what somebody
+ * sent is sent again, and comes when this returns.
+ */
+static void on_crash(int signal, siginfo_t *info, void *context)
+{
+	int saved = errno;
+
+	(void)context;
+	for (int i = 0; i < SIGNALS; i++)
+		if (signals[i] == signal)
+			sigaction(signal, &before[i], NULL);
+	tell(PROCESS_CRASHES);
+	if (info->si_code <= 0)
+		raise(signal);
+	errno = saved;
+}
+
+static void catch_crashes(void)
+{
+	struct sigaction act = { .sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+
+	if (atomic_exchange(&all.handlers, true))
+		return;
+	sigemptyset(&act.sa_mask);
+	for (int i = 0; i < SIGNALS; i++)
+		sigaction(signals[i], &act, &before[i]);
+}
+
+/* ---- token ---------------------------------------------------------------------------- */
+
+uint64_t logcore_process_token(void)
+{
+	uint64_t now = atomic_load(logcore_process_guard), mine;
+	struct timespec t;
+
+	if (now)
+		return now;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	mine = (uint64_t)(uint32_t)getpid() << 32 | (uint32_t)(t.tv_nsec ^ t.tv_sec);
+	atomic_compare_exchange_strong(logcore_process_guard, &now, mine);
+	return atomic_load(logcore_process_guard);
+}
+
+/* A page that is zero in a child, also in one made without the handlers of pthread_atfork(). */
+static void set_up(void)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	void *guard = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (guard == MAP_FAILED) {
+		all.error = errno;
+		return;
+	}
+	madvise(guard, page, MADV_WIPEONFORK);
+	all.error = pthread_key_create(&all.key, thread_ends);
+	if (all.error == 0)
+		all.error = pthread_atfork(before_fork, after_fork, in_child);
+	logcore_process_guard = guard;
+	logcore_process_token();
+}
+
+/* ---- members -------------------------------------------------------------------------- */
+
+int logcore_process_join(struct process_member *m, bool handlers)
+{
+	pthread_once(&all.once, set_up);
+	if (all.error)
+		return -all.error;
+	logcore_lock(&all.lock);
+	atomic_store(&m->next, atomic_load(&all.first));
+	atomic_store(&all.first, m);
+	logcore_unlock(&all.lock);
+	if (handlers)
+		catch_crashes();
+	return 0;
+}
+
+void logcore_process_leave(struct process_member *m)
+{
+	struct process_member *_Atomic *link = &all.first;
+
+	logcore_lock(&all.lock);
+	while (atomic_load(link) && atomic_load(link) != m)
+		link = &atomic_load(link)->next;
+	if (atomic_load(link))
+		atomic_store(link, atomic_load(&m->next));
+	logcore_unlock(&all.lock);
+}
+
+bool logcore_process_holds(uint64_t device, uint64_t inode)
+{
+	bool found = false;
+
+	logcore_lock(&all.lock);
+	for (struct process_member *m = atomic_load(&all.first); m && !found; m = atomic_load(&m->next))
+		found = m->device == device && m->inode == inode;
+	logcore_unlock(&all.lock);
+	return found;
+}
+
+void logcore_process_watch_thread(void)
+{
+	pthread_setspecific(all.key, &all);
+}
