@@ -1,10 +1,7 @@
 #include "json.h"
 
-#include <stdio.h>
-#include <stdlib.h>
+#include <stdint.h>
 #include <string.h>
-
-#include "number.h"
 
 static const uint64_t ONES = UINT64_C(0x0101010101010101);
 static const uint64_t HIGH_BITS = UINT64_C(0x8080808080808080);
@@ -28,9 +25,9 @@ static inline bool plain(unsigned char c)
 	return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
 }
 
-/* Length of the UTF-8 sequence at s (RFC 3629), 0 when it is none. */
-static size_t utf8_sequence(const unsigned char *s, size_t len)
+size_t logcore_json_utf8(const char *text, size_t len)
 {
+	const unsigned char *s = (const unsigned char *)text;
 	size_t n = s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
 
 	if (n == 0 || n > len)
@@ -75,7 +72,7 @@ static size_t escape(char out[6], const char *s, size_t len, size_t *ret_used)
 	*ret_used = 1;
 	if (c > 0 && c < 0x80)
 		return escape_ascii(out, c);
-	n = utf8_sequence((const unsigned char *)s, len);
+	n = logcore_json_utf8(s, len);
 	if (n == 0) {
 		memcpy(out, REPLACEMENT, 3);
 		return 3;
@@ -153,9 +150,17 @@ static size_t copy_text(char **to, const char *end, const char *s, size_t len)
 	return i;
 }
 
+/* A function of its own, so that the common case needs no large frame. */
+__attribute__((noinline)) static void rest_of_text(struct json *j, const char *end, const char *s, size_t len)
+{
+	if (copy_text(&j->p, end, s, len) < len)
+		j->cut = true;
+	*j->p++ = '"';
+}
+
 bool logcore_json_text(struct json *j, const char *s, size_t len)
 {
-	size_t room = (size_t)(j->end - j->p);
+	size_t room = (size_t)(j->end - j->p), n = 0;
 
 	if (room < 2) {
 		j->cut = true;
@@ -165,90 +170,33 @@ bool logcore_json_text(struct json *j, const char *s, size_t len)
 	if (room > j->text_max)
 		room = j->text_max;
 	*j->p++ = '"';
-	if (copy_text(&j->p, j->p + room, s, len) < len)
-		j->cut = true;
-	*j->p++ = '"';
+	if (len <= room)
+		n = copy_plain(j->p, s, len);
+	j->p += n;
+	if (n == len && len <= room)
+		*j->p++ = '"';
+	else
+		rest_of_text(j, j->p - n + room, s + n, len - n);
 	return true;
 }
 
-static bool add_pointer(struct json *j, const void *p)
+char *logcore_json_open(struct json *j)
 {
-	char out[2 + 2 * sizeof p + 2];
-	size_t i = sizeof out;
+	size_t room = (size_t)(j->end - j->p);
 
-	out[--i] = '"';
-	for (uintptr_t v = (uintptr_t)p; v; v >>= 4)
-		out[--i] = "0123456789abcdef"[v & 15];
-	memcpy(out + i - 3, "\"0x", 3);
-	return logcore_json_raw(j, out + i - 3, sizeof out - i + 3);
-}
-
-static size_t number(char *out, const struct logcore_field *f)
-{
-	switch (f->type) {
-	case LOGCORE_TYPE_INT:
-		return logcore_number_i64(out, f->value.i);
-	case LOGCORE_TYPE_UINT:
-		return logcore_number_u64(out, f->value.u);
-	case LOGCORE_TYPE_DOUBLE:
-		return logcore_number_double(out, f->value.d);
-	default:
-		return logcore_number_float(out, (float)f->value.d);
+	if (room < 2) {
+		j->cut = true;
+		return NULL;
 	}
+	room -= 2;
+	*j->p++ = '"';
+	return j->p + (room < j->text_max ? room : j->text_max);
 }
 
-static bool add_number(struct json *j, const struct logcore_field *f)
+bool logcore_json_part(struct json *j, const char *end, const char *s, size_t len)
 {
-	char out[LOGCORE_NUMBER_MAX];
-	size_t n;
-
-	if (j->end - j->p >= LOGCORE_NUMBER_MAX) {
-		j->p += number(j->p, f);
+	if (copy_text(&j->p, end, s, len) == len)
 		return true;
-	}
-	n = number(out, f);
-	return logcore_json_raw(j, out, n);
-}
-
-static bool add_value(struct json *j, const struct logcore_field *f)
-{
-	switch (f->type) {
-	case LOGCORE_TYPE_BOOL:
-		return f->value.u ? logcore_json_raw(j, "true", 4) : logcore_json_raw(j, "false", 5);
-	case LOGCORE_TYPE_INT:
-	case LOGCORE_TYPE_UINT:
-	case LOGCORE_TYPE_DOUBLE:
-	case LOGCORE_TYPE_FLOAT:
-		return add_number(j, f);
-	case LOGCORE_TYPE_STRING:
-		return logcore_json_text(j, f->value.s, f->len);
-	case LOGCORE_TYPE_POINTER:
-		return add_pointer(j, f->value.p);
-	default:
-		return logcore_json_raw(j, "null", 4);
-	}
-}
-
-/* Whole, but for the text of a value; or not at all. */
-static bool add_field(struct json *j, const struct logcore_field *f, bool comma)
-{
-	char *mark = j->p;
-	bool cut = j->cut;
-
-	j->cut = false;
-	if ((!comma || logcore_json_raw(j, ",", 1)) && logcore_json_text(j, f->key, f->key_len) && !j->cut &&
-	    logcore_json_raw(j, ":", 1) && add_value(j, f)) {
-		j->cut |= cut;
-		return true;
-	}
 	j->cut = true;
-	j->p = mark;
 	return false;
-}
-
-void logcore_json_fields(struct json *j, const struct logcore_field *f, bool comma)
-{
-	for (; f->type != LOGCORE_TYPE_END_; f++)
-		if (add_field(j, f, comma))
-			comma = true;
 }

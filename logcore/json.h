@@ -1,5 +1,5 @@
 /*
- * json.h - JSON values into a piece of memory that does not grow.
+ * json.h - JSON text into a piece of memory that does not grow.
  *
  * Private to the library. Promises that whatever goes in, what is between the
  * start and `p` is valid JSON text in UTF-8, and that nothing is written at or
@@ -11,15 +11,14 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
-
-#include "logcore.h"
+#include <string.h>
 
 struct json {
 	char *p;                        /* where the next byte goes */
 	char *end;
 	size_t text_max;                /* bytes that one text may take, quotes not counted */
 	bool cut;
+	const void *caller;             /* where the logging call returns to, for a backtrace */
 };
 
 /* The bytes as they are; false when they do not fit. Here, so that a constant
@@ -38,8 +37,15 @@ static inline bool logcore_json_raw(struct json *j, const char *bytes, size_t n)
 /* A string; false when not even the quotes fit. */
 bool logcore_json_text(struct json *j, const char *s, size_t len);
 
-/* "key":value, and "k1":v1,"k2":v2 for a list that ends with logcore_end_(). A
- * comma goes in front of the first one when `comma`. */
-void logcore_json_fields(struct json *j, const struct logcore_field *f, bool comma);
+/*
+ * A string of several parts: _open() gives where its inside ends at the latest, NULL
+ * when not even the quotes fit; then _part(), false when it was cut, and a quote, for
+ * which there is room.
+ */
+char *logcore_json_open(struct json *j);
+bool logcore_json_part(struct json *j, const char *end, const char *s, size_t len);
+
+/* Length of the UTF-8 sequence at text (RFC 3629), 0 when it is none. */
+size_t logcore_json_utf8(const char *text, size_t len);
 
 #endif

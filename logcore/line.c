@@ -4,53 +4,17 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "field.h"
 #include "json.h"
-#include "number.h"
+#include "stamp.h"
 
 #define LITERAL(j, s) logcore_json_raw(j, s, sizeof(s) - 1)
 
-enum {
-	STAMP = sizeof "2026-11-21T02:39:14." - 1,
-	CLOSING_ROOM = sizeof "},\"truncated\":true}\n" - 1
-};
-
-static const int64_t LAST_SECOND = INT64_C(253402300799);      /* of year 9999 */
+enum { CLOSING_ROOM = sizeof "},\"truncated\":true}\n" - 1 };
 
 unsigned logcore_level_index(int level)
 {
 	return level < LOGCORE_DEBUG ? 0 : level >= LOGCORE_CRITICAL ? 5 : (unsigned)level / 10;
-}
-
-/* A day since 1970-01-01 to year, month and day.
- * Source: Howard Hinnant, "chrono-compatible low-level date algorithms". */
-static void civil(int64_t day, unsigned *ret_year, unsigned *ret_month, unsigned *ret_day)
-{
-	int64_t z = day + 719468;
-	unsigned era = (unsigned)(z / 146097), doe = (unsigned)(z % 146097);
-	unsigned yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-	unsigned doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-	unsigned mp = (5 * doy + 2) / 153;
-
-	*ret_day = doy - (153 * mp + 2) / 5 + 1;
-	*ret_month = mp < 10 ? mp + 3 : mp - 9;
-	*ret_year = yoe + era * 400 + (*ret_month <= 2);
-}
-
-static void format_second(char out[STAMP], int64_t second)
-{
-	unsigned year, month, day, rest;
-
-	second = second < 0 ? 0 : second > LAST_SECOND ? LAST_SECOND : second;
-	civil(second / 86400, &year, &month, &day);
-	rest = (unsigned)(second % 86400);
-	memcpy(out, "0000-00-00T00:00:00.", STAMP);
-	logcore_number_two(out, year / 100);
-	logcore_number_two(out + 2, year % 100);
-	logcore_number_two(out + 5, month);
-	logcore_number_two(out + 8, day);
-	logcore_number_two(out + 11, rest / 3600);
-	logcore_number_two(out + 14, rest / 60 % 60);
-	logcore_number_two(out + 17, rest % 60);
 }
 
 /*
@@ -62,37 +26,34 @@ static void format_second(char out[STAMP], int64_t second)
 static _Thread_local struct {
 	volatile sig_atomic_t busy;
 	int64_t second;
-	char text[STAMP];
+	char text[LOGCORE_STAMP_SECOND];
 } last __attribute__((tls_model("initial-exec"))) = { .second = -1 };
 
-static void second_text(char out[STAMP], int64_t second)
+static void second_text(char out[LOGCORE_STAMP_SECOND], int64_t second)
 {
 	if (last.busy) {
-		format_second(out, second);
+		logcore_stamp_second(out, second);
 		return;
 	}
 	last.busy = 1;
 	atomic_signal_fence(memory_order_seq_cst);
 	if (last.second != second) {
-		format_second(last.text, second);
+		logcore_stamp_second(last.text, second);
 		last.second = second;
 	}
-	memcpy(out, last.text, STAMP);
+	memcpy(out, last.text, sizeof last.text);
 	atomic_signal_fence(memory_order_seq_cst);
 	last.busy = 0;
 }
 
 static void add_time(struct json *j, const struct timespec *t)
 {
-	unsigned us = (unsigned)(t->tv_nsec / 1000);
-	char *out = j->p;
+	int64_t s = t->tv_sec;
 
 	/* Near the start of a line, where there is always room. */
-	second_text(out, t->tv_sec);
-	logcore_number_two(out + STAMP, us / 10000);
-	logcore_number_two(out + STAMP + 2, us / 100 % 100);
-	logcore_number_two(out + STAMP + 4, us % 100);
-	j->p += STAMP + 6;
+	second_text(j->p, s < 0 ? 0 : s > LOGCORE_STAMP_LAST ? LOGCORE_STAMP_LAST : s);
+	logcore_stamp_rest(j->p + LOGCORE_STAMP_SECOND, (unsigned)t->tv_nsec);
+	j->p += LOGCORE_STAMP_MAX;
 }
 
 static void add_level(struct json *j, int level)
@@ -100,7 +61,7 @@ static void add_level(struct json *j, int level)
 	/* One length for all, so that the copy is a few instructions. */
 	enum { ROOM = 32 };
 	static const struct { char s[ROOM]; size_t len; } text[] = {
-#define ROW(name) { "Z\",\"level\":\"" name "\",\"logger\":", sizeof("Z\",\"level\":\"" name "\",\"logger\":") - 1 }
+#define ROW(name) { "\",\"level\":\"" name "\",\"logger\":", sizeof("\",\"level\":\"" name "\",\"logger\":") - 1 }
 		ROW("TRACE"), ROW("DEBUG"), ROW("INFO"), ROW("WARNING"), ROW("ERROR"), ROW("CRITICAL"),
 #undef ROW
 	};
@@ -129,7 +90,7 @@ static bool add_context(struct json *j, const struct line *l)
 		return false;
 	inside = j->p;
 	logcore_json_raw(j, l->bound, l->bound_len);
-	logcore_json_fields(j, l->fields, j->p > inside);
+	logcore_fields(j, l->fields, j->p > inside);
 	if (j->p == inside)
 		j->p = mark;
 	return j->p > inside;
@@ -137,7 +98,7 @@ static bool add_context(struct json *j, const struct line *l)
 
 size_t logcore_line(char *room, size_t size, size_t text_max, const struct line *l, bool *ret_cut)
 {
-	struct json j = { room, room + size - CLOSING_ROOM, text_max, false };
+	struct json j = { .p = room, .end = room + size - CLOSING_ROOM, .text_max = text_max, .caller = l->caller };
 	bool context;
 
 	if (l->priority)

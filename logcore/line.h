@@ -22,6 +22,7 @@ struct line {
 	const char *message;
 	size_t message_len;
 	const struct logcore_field *fields;
+	const void *caller;             /* where the logging call returns to */
 };
 
 /*

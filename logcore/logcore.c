@@ -9,7 +9,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "backtrace.h"
 #include "buffers.h"
+#include "field.h"
 #include "json.h"
 #include "leftovers.h"
 #include "line.h"
@@ -150,6 +152,7 @@ void logcore_write_(const struct logcore *log, int level, const char *message, s
 	if (!logcore_enabled(log, level))
 		return;
 	l = line_of(log, level, message, message_len, fields);
+	l.caller = __builtin_return_address(0);
 	size = log->shared->line_max < sizeof room ? log->shared->line_max : sizeof room;
 	n = logcore_line(room, size, SIZE_MAX, &l, &cut);
 	if (!cut && !l.bound_cut)
@@ -198,7 +201,7 @@ static struct logcore *make(struct shared *shared, int level, size_t bound_room)
 
 static void set_name(struct logcore *log, const char *name, size_t len)
 {
-	struct json j = { log->name, log->name + sizeof log->name, SIZE_MAX, false };
+	struct json j = { .p = log->name, .end = log->name + sizeof log->name, .text_max = SIZE_MAX };
 
 	logcore_json_text(&j, name, len);
 	log->name_len = (size_t)(j.p - log->name);
@@ -317,6 +320,7 @@ static struct logcore *open_with(const struct logcore_options *o, int *ret_error
 	set_name(log, o->name, strlen(o->name));
 	clock_gettime(CLOCK_REALTIME, &now);
 	logcore_leftovers_write(shared->sink, now.tv_sec * INT64_C(1000000));
+	logcore_backtrace_prepare();
 	return log;
 }
 
@@ -377,7 +381,7 @@ void logcore_close(struct logcore *log)
 
 static void name_child(struct logcore *child, const struct logcore *parent, const char *name)
 {
-	struct json j = { child->name, child->name + sizeof child->name, SIZE_MAX, false };
+	struct json j = { .p = child->name, .end = child->name + sizeof child->name, .text_max = SIZE_MAX };
 
 	logcore_json_raw(&j, parent->name, parent->name_len);
 	if (name && *name) {
@@ -405,9 +409,10 @@ struct logcore *logcore_child_(const struct logcore *log, const char *name, cons
 	if (!child)
 		return NULL;
 	name_child(child, log, name);
-	j = (struct json){ child->bound, child->bound + room, SIZE_MAX, false };
+	j = (struct json){ .p = child->bound, .end = child->bound + room, .text_max = SIZE_MAX,
+			   .caller = __builtin_return_address(0) };
 	logcore_json_raw(&j, log->bound, log->bound_len);
-	logcore_json_fields(&j, fields, log->bound_len > 0);
+	logcore_fields(&j, fields, log->bound_len > 0);
 	child->bound_len = (size_t)(j.p - child->bound);
 	child->bound_cut = j.cut || log->bound_cut;
 	/* Give back what the fields did not need; if that fails it is kept. */

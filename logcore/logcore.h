@@ -29,6 +29,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -58,7 +59,8 @@ enum logcore_level {
 enum {
 	LOGCORE_LINE_MAX = 65536,       /* bytes of the longest line, newline included */
 	LOGCORE_LINE_MIN = 1024,        /* the least that line_max may say */
-	LOGCORE_NAME_MAX = 255          /* bytes of a logger's name, as written; more is cut */
+	LOGCORE_NAME_MAX = 255,         /* bytes of a logger's name, as written; more is cut */
+	LOGCORE_DEPTH_MAX = 28          /* of nested JSON: with the line's own two, what readers take */
 };
 
 /* ---- opening and closing --------------------------------------------------------- */
@@ -178,7 +180,14 @@ enum logcore_type {
 	LOGCORE_TYPE_DOUBLE,
 	LOGCORE_TYPE_FLOAT,
 	LOGCORE_TYPE_STRING,
-	LOGCORE_TYPE_POINTER
+	LOGCORE_TYPE_POINTER,
+	LOGCORE_TYPE_HEX,
+	LOGCORE_TYPE_TIME,
+	LOGCORE_TYPE_DURATION,
+	LOGCORE_TYPE_JSON,
+	LOGCORE_TYPE_ERRNO,             /* this and those behind it have keys of their own */
+	LOGCORE_TYPE_SOURCE,
+	LOGCORE_TYPE_BACKTRACE
 };
 
 /* One key and its value. It borrows the strings: they must live until the
@@ -192,8 +201,8 @@ struct logcore_field {
 		const char *s;
 		const void *p;
 	} value;
-	size_t len;                     /* of a string */
-	uint32_t key_len;
+	size_t len;                     /* of a string; nanoseconds of a time */
+	uint32_t key_len;               /* the line number of a source */
 	uint32_t type;                  /* enum logcore_type */
 };
 
@@ -287,6 +296,89 @@ LOGCORE_INLINE_ struct logcore_field logcore_kv_pointer(const char *key, const v
 	return f;
 }
 
+/* len bytes of anything, as lower-case hexadecimal digits; NULL gives null. */
+LOGCORE_INLINE_ struct logcore_field logcore_kv_hex(const char *key, const void *bytes, size_t len)
+{
+	struct logcore_field f = logcore_field_(key, bytes ? LOGCORE_TYPE_HEX : LOGCORE_TYPE_NULL);
+
+	f.value.p = bytes;
+	f.len = len;
+	return f;
+}
+
+/* A moment of CLOCK_REALTIME as the line writes its own, "2026-11-21T02:39:14.123456Z".
+ * What is no moment of the years 1 to 9999 gives null. */
+LOGCORE_INLINE_ struct logcore_field logcore_kv_time(const char *key, struct timespec value)
+{
+	bool valid = value.tv_nsec >= 0 && value.tv_nsec < 1000000000;
+	struct logcore_field f = logcore_field_(key, valid ? LOGCORE_TYPE_TIME : LOGCORE_TYPE_NULL);
+
+	f.value.i = value.tv_sec;
+	f.len = LOGCORE_U32_(value.tv_nsec);
+	return f;
+}
+
+/* Nanoseconds, written as milliseconds, exactly and with a point: 1500000 gives 1.5. Let
+ * the key end in _ms. */
+LOGCORE_INLINE_ struct logcore_field logcore_kv_duration(const char *key, int64_t nanoseconds)
+{
+	struct logcore_field f = logcore_field_(key, LOGCORE_TYPE_DURATION);
+
+	f.value.i = nanoseconds;
+	return f;
+}
+
+/*
+ * JSON text that somebody else made, as a value of its own; the space between its
+ * tokens is left out. It becomes a string when it is not JSON (RFC 8259 and, as databases
+ * want it, RFC 7493: no half characters, no NUL), is nested deeper than
+ * LOGCORE_DEPTH_MAX, or does not fit. NULL gives null.
+ */
+LOGCORE_INLINE_ struct logcore_field logcore_kv_json(const char *key, const char *text, size_t len)
+{
+	struct logcore_field f = logcore_kv_strn(key, text, len);
+
+	if (text)
+		f.type = LOGCORE_TYPE_JSON;
+	return f;
+}
+
+/*
+ * A failure: "errno":28,"error":"No space left on device". Takes errno or, as many
+ * functions return it, -errno. The text is English in any locale. Take errno before
+ * anything else can change it; the arguments of a logging call are early enough.
+ */
+LOGCORE_INLINE_ struct logcore_field logcore_kv_errno(int error)
+{
+	struct logcore_field f = logcore_field_(NULL, LOGCORE_TYPE_ERRNO);
+
+	f.value.i = error;
+	return f;
+}
+
+/*
+ * The calls that led here, innermost first: "backtrace":["pay+0x1f (shop+0x41af)", ...],
+ * function and module with offsets for addr2line(1). Functions of the program itself have names
+ * when it was linked with -rdynamic, and static ones have none. Takes microseconds
+ * and, for the names, a lock of the dynamic loader: not for signal handlers.
+ */
+LOGCORE_INLINE_ struct logcore_field logcore_kv_backtrace(void)
+{
+	return logcore_field_(NULL, LOGCORE_TYPE_BACKTRACE);
+}
+
+/* Where in the program: "source":"pay.c:123 (charge)". */
+#define logcore_kv_source() (logcore_source_(__FILE__, __LINE__, __func__))
+
+LOGCORE_INLINE_ struct logcore_field logcore_source_(const char *file, unsigned line, const char *function)
+{
+	struct logcore_field f = logcore_field_(function, LOGCORE_TYPE_SOURCE);
+
+	f.value.s = file;
+	f.key_len = line;
+	return f;
+}
+
 /* ---- logging --------------------------------------------------------------------- */
 
 LOGCORE_API void logcore_write_(const struct logcore *log, int level, const char *message,
@@ -310,7 +402,8 @@ LOGCORE_INLINE_ void logcore_log_(const struct logcore *log, int level, const ch
  * template in C++.
  *
  * logcore_kv(key, value): a field of the value's own type. Integers of any width
- * (char and enum too), bool, float, double, strings, and other pointers as an address.
+ * (char and enum too), bool, float, double, strings, struct timespec, and other pointers
+ * as an address.
  * C before C23 has no bool constants: `true` there is an int and gives 1; say
  * logcore_kv_bool("ok", true), or give a variable.
  *
@@ -346,6 +439,7 @@ LOGCORE_INLINE_ void logcore_log_(const struct logcore *log, int level, const ch
 		double: logcore_kv_double,                                                         \
 		char *: logcore_kv_str,                                                            \
 		const char *: logcore_kv_str,                                                      \
+		struct timespec: logcore_kv_time,                                                  \
 		default: logcore_kv_pointer)(key, value)
 
 #define LOGCORE_FIELDS_(...)                                                                       \
@@ -374,6 +468,7 @@ inline logcore_field logcore_kv(const char *key, unsigned long long v) { return 
 inline logcore_field logcore_kv(const char *key, float v) { return logcore_kv_float(key, v); }
 inline logcore_field logcore_kv(const char *key, double v) { return logcore_kv_double(key, v); }
 inline logcore_field logcore_kv(const char *key, const char *v) { return logcore_kv_str(key, v); }
+inline logcore_field logcore_kv(const char *key, timespec v) { return logcore_kv_time(key, v); }
 inline logcore_field logcore_kv(const char *key, const void *v) { return logcore_kv_pointer(key, v); }
 inline logcore_field logcore_kv(const char *key, decltype(nullptr)) { return logcore_kv_null(key); }
 

@@ -37,6 +37,25 @@ size_t logcore_number_i64(char *out, int64_t v)
 	return 1 + logcore_number_u64(out + 1, 0 - (uint64_t)v);
 }
 
+size_t logcore_number_millionths(char *out, int64_t v)
+{
+	uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+	unsigned rest = (unsigned)(u % 1000000);
+	char *p = out;
+
+	if (v < 0)
+		*p++ = '-';
+	p += logcore_number_u64(p, u / 1000000);
+	*p++ = '.';
+	logcore_number_two(p, rest / 10000);
+	logcore_number_two(p + 2, rest / 100 % 100);
+	logcore_number_two(p + 4, rest % 100);
+	p += 6;
+	while (p[-1] == '0' && p[-2] != '.')
+		p--;
+	return (size_t)(p - out);
+}
+
 /* A finite, positive v as a fraction: v == m * 2^e, where m has all the bits that
  * the type has, so that one step of m is one step to the type's next value. */
 struct binary {

@@ -24,6 +24,9 @@ size_t logcore_number_double(char *out, double v);
 /* The same for what reads back as a float. */
 size_t logcore_number_float(char *out, float v);
 
+/* v / 1000000, exactly, with a point: "1.5", "-0.000001", "3.0". */
+size_t logcore_number_millionths(char *out, int64_t v);
+
 /* Exactly two digits; v is below 100. */
 static inline void logcore_number_two(char *out, unsigned v)
 {

@@ -16,6 +16,7 @@
 #define logcore_number_i64 copy_i64
 #define logcore_number_double copy_double
 #define logcore_number_float copy_float
+#define logcore_number_millionths copy_millionths
 #include "../../logcore/number.h"
 #include "../../logcore/number.c"
 

@@ -25,6 +25,16 @@ static void assert_lines(void (*log_it)(struct logcore *))
 	assert_string_equal(text(member(o, "level")), "ERROR");
 	assert_null(member(o, "context"));
 	json_object_put(o);
+	o = capture_line(&c);
+	json_object_object_del(member(o, "context"), "source");
+	assert_string_equal(json_object_to_json_string_ext(member(o, "context"), JSON_C_TO_STRING_PLAIN),
+		"{\"bound\":1,\"to\":\"it\",\"hex\":\"6275\",\"time\":\"1970-01-01T00:00:00.000001Z\","
+		"\"same\":\"1970-01-01T00:00:00.000001Z\",\"ms\":1.5,\"json\":[1,2],\"errno\":2,"
+		"\"error\":\"No such file or directory\"}");
+	json_object_put(o);
+	o = capture_line(&c);
+	assert_true(json_object_is_type(field(o, "backtrace"), json_type_array));
+	json_object_put(o);
 	assert_false(capture_next(&c));
 	capture_close(&c);
 }

@@ -1,0 +1,185 @@
+#include "field.h"
+
+#include <string.h>
+
+#include "backtrace.h"
+#include "nested.h"
+#include "number.h"
+#include "stamp.h"
+
+static const char DIGITS[] = "0123456789abcdef";
+
+static bool add_pointer(struct json *j, const void *p)
+{
+	char out[2 + 2 * sizeof p + 2];
+	size_t i = sizeof out;
+
+	out[--i] = '"';
+	for (uintptr_t v = (uintptr_t)p; v; v >>= 4)
+		out[--i] = DIGITS[v & 15];
+	memcpy(out + i - 3, "\"0x", 3);
+	return logcore_json_raw(j, out + i - 3, sizeof out - i + 3);
+}
+
+/* A text like others: cut, between two bytes, when it does not fit. */
+static bool add_hex(struct json *j, const unsigned char *bytes, size_t len)
+{
+	const char *end = logcore_json_open(j);
+	size_t n;
+
+	if (!end)
+		return false;
+	n = (size_t)(end - j->p) / 2;
+	if (n < len)
+		j->cut = true;
+	else
+		n = len;
+	for (size_t i = 0; i < n; i++) {
+		*j->p++ = DIGITS[bytes[i] >> 4];
+		*j->p++ = DIGITS[bytes[i] & 15];
+	}
+	*j->p++ = '"';
+	return true;
+}
+
+static bool add_time(struct json *j, int64_t second, unsigned ns)
+{
+	char out[LOGCORE_STAMP_MAX + 2];
+
+	if (second < LOGCORE_STAMP_FIRST || second > LOGCORE_STAMP_LAST)
+		return logcore_json_raw(j, "null", 4);
+	out[0] = '"';
+	logcore_stamp_second(out + 1, second);
+	logcore_stamp_rest(out + 1 + LOGCORE_STAMP_SECOND, ns);
+	out[sizeof out - 1] = '"';
+	return logcore_json_raw(j, out, sizeof out);
+}
+
+static size_t number(char *out, const struct logcore_field *f)
+{
+	switch (f->type) {
+	case LOGCORE_TYPE_INT:
+		return logcore_number_i64(out, f->value.i);
+	case LOGCORE_TYPE_UINT:
+		return logcore_number_u64(out, f->value.u);
+	case LOGCORE_TYPE_DOUBLE:
+		return logcore_number_double(out, f->value.d);
+	case LOGCORE_TYPE_DURATION:
+		return logcore_number_millionths(out, f->value.i);
+	default:
+		return logcore_number_float(out, (float)f->value.d);
+	}
+}
+
+static bool add_number(struct json *j, const struct logcore_field *f)
+{
+	char out[LOGCORE_NUMBER_MAX];
+	size_t n;
+
+	if (j->end - j->p >= LOGCORE_NUMBER_MAX) {
+		j->p += number(j->p, f);
+		return true;
+	}
+	n = number(out, f);
+	return logcore_json_raw(j, out, n);
+}
+
+/* As the value that it is; as a string when it is none, or too long. */
+static bool add_json(struct json *j, const char *text, size_t len)
+{
+	if (logcore_nested_valid(text, len) && logcore_nested(j, text, len))
+		return true;
+	return logcore_json_text(j, text, len);
+}
+
+static bool add_value(struct json *j, const struct logcore_field *f)
+{
+	switch (f->type) {
+	case LOGCORE_TYPE_BOOL:
+		return f->value.u ? logcore_json_raw(j, "true", 4) : logcore_json_raw(j, "false", 5);
+	case LOGCORE_TYPE_INT:
+	case LOGCORE_TYPE_UINT:
+	case LOGCORE_TYPE_DOUBLE:
+	case LOGCORE_TYPE_FLOAT:
+	case LOGCORE_TYPE_DURATION:
+		return add_number(j, f);
+	case LOGCORE_TYPE_STRING:
+		return logcore_json_text(j, f->value.s, f->len);
+	case LOGCORE_TYPE_POINTER:
+		return add_pointer(j, f->value.p);
+	case LOGCORE_TYPE_HEX:
+		return add_hex(j, f->value.p, f->len);
+	case LOGCORE_TYPE_TIME:
+		return add_time(j, f->value.i, (unsigned)f->len);
+	case LOGCORE_TYPE_JSON:
+		return add_json(j, f->value.s, f->len);
+	default:
+		return logcore_json_raw(j, "null", 4);
+	}
+}
+
+static bool add_errno(struct json *j, int64_t error)
+{
+	char out[LOGCORE_NUMBER_MAX];
+	const char *name;
+
+	if (error < 0)
+		error = -error;
+	name = logcore_error_text(error);
+	return logcore_json_raw(j, "\"errno\":", 8) &&
+	       logcore_json_raw(j, out, logcore_number_i64(out, error)) && logcore_json_raw(j, ",\"error\":", 9) &&
+	       logcore_json_text(j, name, strlen(name));
+}
+
+/* "source":"file:line (function)" */
+static bool add_source(struct json *j, const struct logcore_field *f)
+{
+	char line[LOGCORE_NUMBER_MAX];
+	size_t n = logcore_number_u64(line, f->key_len);
+	const char *end;
+
+	if (!logcore_json_raw(j, "\"source\":", 9) || !(end = logcore_json_open(j)))
+		return false;
+	if (logcore_json_part(j, end, f->value.s, strlen(f->value.s)) && logcore_json_part(j, end, ":", 1) &&
+	    logcore_json_part(j, end, line, n) && logcore_json_part(j, end, " (", 2) &&
+	    logcore_json_part(j, end, f->key, strlen(f->key)))
+		logcore_json_part(j, end, ")", 1);
+	*j->p++ = '"';
+	return true;
+}
+
+/* Key and value; false when they do not fit. */
+static bool add_member(struct json *j, const struct logcore_field *f)
+{
+	if (f->type == LOGCORE_TYPE_ERRNO)
+		return add_errno(j, f->value.i);
+	if (f->type == LOGCORE_TYPE_SOURCE)
+		return add_source(j, f);
+	if (f->type == LOGCORE_TYPE_BACKTRACE)
+		return logcore_json_raw(j, "\"backtrace\":", 12) && logcore_backtrace(j);
+	return logcore_json_text(j, f->key, f->key_len) && !j->cut && logcore_json_raw(j, ":", 1) &&
+	       add_value(j, f);
+}
+
+/* Whole, but for the text of a value; or not at all. */
+static bool add_field(struct json *j, const struct logcore_field *f, bool comma)
+{
+	char *mark = j->p;
+	bool cut = j->cut;
+
+	j->cut = false;
+	if ((!comma || logcore_json_raw(j, ",", 1)) && add_member(j, f)) {
+		j->cut |= cut;
+		return true;
+	}
+	j->cut = true;
+	j->p = mark;
+	return false;
+}
+
+void logcore_fields(struct json *j, const struct logcore_field *f, bool comma)
+{
+	for (; f->type != LOGCORE_TYPE_END_; f++)
+		if (add_field(j, f, comma))
+			comma = true;
+}

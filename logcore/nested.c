@@ -1,0 +1,245 @@
+#include "nested.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include "logcore.h"
+
+struct scan {
+	const char *p, *end;
+	uint32_t arrays;                /* a bit a level, the innermost lowest: an array, else an object */
+	unsigned depth;
+};
+
+_Static_assert(LOGCORE_DEPTH_MAX <= 32, "a level is a bit of struct scan");
+
+/* ---- judging --------------------------------------------------------------------- */
+
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\n' || c == '\t' || c == '\r';
+}
+
+static void skip_space(struct scan *s)
+{
+	while (s->p < s->end && is_space(*s->p))
+		s->p++;
+}
+
+/* Take the byte when it is next. */
+static bool take(struct scan *s, char c)
+{
+	if (s->p == s->end || *s->p != c)
+		return false;
+	s->p++;
+	return true;
+}
+
+static bool digits(struct scan *s)
+{
+	const char *from = s->p;
+
+	while (s->p < s->end && *s->p >= '0' && *s->p <= '9')
+		s->p++;
+	return s->p > from;
+}
+
+static bool number(struct scan *s)
+{
+	take(s, '-');
+	if (!take(s, '0') && !digits(s))
+		return false;
+	if (take(s, '.') && !digits(s))
+		return false;
+	if (!take(s, 'e') && !take(s, 'E'))
+		return true;
+	if (!take(s, '+'))
+		take(s, '-');
+	return digits(s);
+}
+
+/* The four digits of \uXXXX; false when they are not that. */
+static bool unit(struct scan *s, unsigned *ret)
+{
+	unsigned v = 0;
+
+	for (int i = 0; i < 4; i++, s->p++) {
+		unsigned char c = s->p < s->end ? (unsigned char)*s->p : 0;
+		unsigned letter = (c | 0x20u) - 'a';
+
+		if (c >= '0' && c <= '9')
+			v = v << 4 | (c - '0');
+		else if (letter < 6)
+			v = v << 4 | (letter + 10);
+		else
+			return false;
+	}
+	*ret = v;
+	return true;
+}
+
+/* Behind a backslash. */
+static bool escape(struct scan *s)
+{
+	unsigned high, low;
+
+	if (s->p < s->end && *s->p && strchr("\"\\/bfnrt", *s->p)) {
+		s->p++;
+		return true;
+	}
+	if (!take(s, 'u') || !unit(s, &high) || high == 0)
+		return false;
+	if (high < 0xd800 || high > 0xdfff)
+		return true;
+	return high < 0xdc00 && take(s, '\\') && take(s, 'u') && unit(s, &low) && low >= 0xdc00 && low <= 0xdfff;
+}
+
+static bool string(struct scan *s)
+{
+	if (!take(s, '"'))
+		return false;
+	while (s->p < s->end) {
+		unsigned char c = (unsigned char)*s->p;
+		size_t n = c < 0x80 ? 1 : logcore_json_utf8(s->p, (size_t)(s->end - s->p));
+
+		if (c < 0x20 || n == 0)
+			return false;
+		s->p += n;
+		if (c == '"')
+			return true;
+		if (c == '\\' && !escape(s))
+			return false;
+	}
+	return false;
+}
+
+static bool word(struct scan *s, const char *w, size_t n)
+{
+	if ((size_t)(s->end - s->p) < n || memcmp(s->p, w, n) != 0)
+		return false;
+	s->p += n;
+	return true;
+}
+
+static bool scalar(struct scan *s)
+{
+	switch (s->p < s->end ? *s->p : '\0') {
+	case '"':
+		return string(s);
+	case 't':
+		return word(s, "true", 4);
+	case 'f':
+		return word(s, "false", 5);
+	case 'n':
+		return word(s, "null", 4);
+	default:
+		return number(s);
+	}
+}
+
+static bool key(struct scan *s)
+{
+	skip_space(s);
+	if (!string(s))
+		return false;
+	skip_space(s);
+	return take(s, ':');
+}
+
+/* From the start of a value to the end of the first one that is complete. */
+static bool descend(struct scan *s)
+{
+	for (;;) {
+		bool array;
+
+		skip_space(s);
+		array = take(s, '[');
+		if (!array && !take(s, '{'))
+			return scalar(s);
+		if (s->depth == LOGCORE_DEPTH_MAX)
+			return false;
+		skip_space(s);
+		if (take(s, array ? ']' : '}'))
+			return true;
+		s->arrays = s->arrays << 1 | array;
+		s->depth++;
+		if (!array && !key(s))
+			return false;
+	}
+}
+
+/* Behind a complete value: close what ends here. *ret_more tells that another one follows. */
+static bool ascend(struct scan *s, bool *ret_more)
+{
+	*ret_more = false;
+	for (; s->depth > 0; s->depth--, s->arrays >>= 1) {
+		bool array = s->arrays & 1;
+
+		skip_space(s);
+		if (take(s, ',')) {
+			*ret_more = true;
+			return array || key(s);
+		}
+		if (!take(s, array ? ']' : '}'))
+			return false;
+	}
+	skip_space(s);
+	return s->p == s->end;
+}
+
+bool logcore_nested_valid(const char *text, size_t len)
+{
+	struct scan s = { text, text + len, 0, 0 };
+	bool more = true;
+
+	while (more)
+		if (!descend(&s) || !ascend(&s, &more))
+			return false;
+	return true;
+}
+
+/* ---- copying, of what is valid ---------------------------------------------------- */
+
+/* The end of the string whose opening quote is at p. */
+static const char *string_end(const char *p)
+{
+	for (p++; *p != '"'; p++)
+		if (*p == '\\')
+			p++;
+	return p + 1;
+}
+
+/* Without space. Line ends are space: inside of strings they are escaped. */
+static bool copy(struct json *j, const char *p, const char *end)
+{
+	while (p < end) {
+		const char *from = p;
+
+		if (is_space(*p)) {
+			p++;
+			continue;
+		}
+		if (*p == '"')
+			p = string_end(p);
+		else
+			while (p < end && !is_space(*p) && *p != '"')
+				p++;
+		if (!logcore_json_raw(j, from, (size_t)(p - from)))
+			return false;
+	}
+	return true;
+}
+
+bool logcore_nested(struct json *j, const char *s, size_t len)
+{
+	char *mark = j->p, *end = j->end;
+	bool done;
+
+	if ((size_t)(end - mark) > j->text_max)
+		j->end = mark + j->text_max;
+	done = copy(j, s, s + len);
+	j->end = end;
+	if (!done)
+		j->p = mark;
+	return done;
+}

@@ -1,0 +1,24 @@
+/*
+ * stamp.h - a moment as RFC 3339 text. Private to the library; no locale, no libc.
+ */
+#ifndef LOGCORE_STAMP_H
+#define LOGCORE_STAMP_H
+
+#include <stdint.h>
+
+enum {
+	LOGCORE_STAMP_SECOND = sizeof "2026-11-21T02:39:14." - 1,
+	LOGCORE_STAMP_MAX = LOGCORE_STAMP_SECOND + sizeof "123456Z" - 1
+};
+
+/* The first second of year 1 and the last of year 9999. */
+#define LOGCORE_STAMP_FIRST INT64_C(-62135596800)
+#define LOGCORE_STAMP_LAST INT64_C(253402300799)
+
+/* "2026-11-21T02:39:14."; the second must be between the two. */
+void logcore_stamp_second(char out[LOGCORE_STAMP_SECOND], int64_t second);
+
+/* "123456Z", of nanoseconds below a thousand millions. */
+void logcore_stamp_rest(char out[LOGCORE_STAMP_MAX - LOGCORE_STAMP_SECOND], unsigned ns);
+
+#endif
