@@ -5,6 +5,7 @@
 #include "backtrace.h"
 #include "nested.h"
 #include "number.h"
+#include "redact.h"
 #include "stamp.h"
 
 static const char DIGITS[] = "0123456789abcdef";
@@ -89,11 +90,14 @@ static bool add_json(struct json *j, const char *text, size_t len)
 {
 	if (logcore_nested_valid(text, len) && logcore_nested(j, text, len))
 		return true;
-	return logcore_json_text(j, text, len);
+	return logcore_redact_text(j, text, len);
 }
 
 static bool add_value(struct json *j, const struct logcore_field *f)
 {
+	/* Whether there is a password is no secret. */
+	if (f->type > LOGCORE_TYPE_BOOL && j->redact && logcore_redact_key(j->redact, f->key, f->key_len))
+		return logcore_redact_value(j);
 	switch (f->type) {
 	case LOGCORE_TYPE_BOOL:
 		return f->value.u ? logcore_json_raw(j, "true", 4) : logcore_json_raw(j, "false", 5);
@@ -104,7 +108,7 @@ static bool add_value(struct json *j, const struct logcore_field *f)
 	case LOGCORE_TYPE_DURATION:
 		return add_number(j, f);
 	case LOGCORE_TYPE_STRING:
-		return logcore_json_text(j, f->value.s, f->len);
+		return logcore_redact_text(j, f->value.s, f->len);
 	case LOGCORE_TYPE_POINTER:
 		return add_pointer(j, f->value.p);
 	case LOGCORE_TYPE_HEX:
@@ -165,6 +169,7 @@ static bool add_member(struct json *j, const struct logcore_field *f)
 static bool add_field(struct json *j, const struct logcore_field *f, bool comma)
 {
 	char *mark = j->p;
+	unsigned redacted = j->redacted;
 	bool cut = j->cut;
 
 	j->cut = false;
@@ -173,6 +178,7 @@ static bool add_field(struct json *j, const struct logcore_field *f, bool comma)
 		return true;
 	}
 	j->cut = true;
+	j->redacted = redacted;
 	j->p = mark;
 	return false;
 }

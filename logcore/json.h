@@ -13,11 +13,15 @@
 #include <stddef.h>
 #include <string.h>
 
+struct redact;
+
 struct json {
 	char *p;                        /* where the next byte goes */
 	char *end;
 	size_t text_max;                /* bytes that one text may take, quotes not counted */
 	bool cut;
+	const struct redact *redact;    /* NULL: everything is written as it comes */
+	unsigned redacted;              /* secrets that were left out */
 	const void *caller;             /* where the logging call returns to, for a backtrace */
 };
 

@@ -6,6 +6,7 @@
 
 #include "field.h"
 #include "json.h"
+#include "redact.h"
 #include "stamp.h"
 
 #define LITERAL(j, s) logcore_json_raw(j, s, sizeof(s) - 1)
@@ -96,10 +97,11 @@ static bool add_context(struct json *j, const struct line *l)
 	return j->p > inside;
 }
 
-size_t logcore_line(char *room, size_t size, size_t text_max, const struct line *l, bool *ret_cut)
+struct made logcore_line(char *room, size_t size, size_t text_max, const struct line *l)
 {
-	struct json j = { .p = room, .end = room + size - CLOSING_ROOM, .text_max = text_max, .caller = l->caller };
-	bool context;
+	struct json j = { .p = room, .end = room + size - CLOSING_ROOM, .text_max = text_max,
+			  .redact = l->redact, .caller = l->caller };
+	bool context, cut;
 
 	if (l->priority)
 		add_priority(&j, l->level);
@@ -108,14 +110,14 @@ size_t logcore_line(char *room, size_t size, size_t text_max, const struct line 
 	add_level(&j, l->level);
 	logcore_json_raw(&j, l->name, l->name_len);
 	LITERAL(&j, ",\"message\":");
-	logcore_json_text(&j, l->message, l->message_len);
+	(l->message_is_safe ? logcore_json_text : logcore_redact_text)(&j, l->message, l->message_len);
 	context = add_context(&j, l);
-	*ret_cut = j.cut;
+	cut = j.cut;
 	j.end += CLOSING_ROOM;
 	if (context)
 		LITERAL(&j, "}");
-	if (*ret_cut || l->bound_cut)
+	if (cut || l->bound_cut)
 		LITERAL(&j, ",\"truncated\":true");
 	LITERAL(&j, "}\n");
-	return (size_t)(j.p - room);
+	return (struct made){ (size_t)(j.p - room), cut, j.redacted };
 }

@@ -10,6 +10,8 @@
 
 #include "logcore.h"
 
+struct redact;
+
 struct line {
 	struct timespec time;
 	int level;
@@ -21,17 +23,26 @@ struct line {
 	size_t bound_len;
 	const char *message;
 	size_t message_len;
+	bool message_is_safe;           /* there can be no secret in it */
 	const struct logcore_field *fields;
+	const struct redact *redact;    /* NULL: secrets are written */
 	const void *caller;             /* where the logging call returns to */
+};
+
+/* What became of it. */
+struct made {
+	size_t len;
+	bool cut;                       /* something was cut or left out now */
+	unsigned redacted;              /* secrets that were left out */
 };
 
 /*
  * Write the line with its newline to `room` of `size` bytes (at least
  * LOGCORE_LINE_MIN; name and bound fields may take half of it). Each text is cut
- * at text_max bytes. *ret_cut tells whether anything was cut or left out now;
- * a line where that is so, or whose bound fields were cut, says so.
+ * at text_max bytes. A line of which anything was cut, or whose bound fields were,
+ * says so.
  */
-size_t logcore_line(char *room, size_t size, size_t text_max, const struct line *l, bool *ret_cut);
+struct made logcore_line(char *room, size_t size, size_t text_max, const struct line *l);
 
 /* 0 for TRACE to 5 for CRITICAL, whatever the number is. */
 unsigned logcore_level_index(int level);

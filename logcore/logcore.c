@@ -15,6 +15,7 @@
 #include "json.h"
 #include "leftovers.h"
 #include "line.h"
+#include "redact.h"
 #include "sink.h"
 
 enum {
@@ -44,6 +45,7 @@ struct shared {
 	struct buffers *buffers;        /* NULL: each line is written when it comes */
 	size_t line_max;
 	bool priority;
+	struct redact *redact;
 	atomic_uint loggers;            /* that are open; the last one frees this */
 };
 
@@ -92,13 +94,15 @@ static struct line line_of(const struct logcore *log, int level, const char *mes
 	struct line l = {
 		.level = level,
 		.priority = log->shared->priority,
+		.redact = log->shared->redact,
 		.bound_cut = log->bound_cut,
 		.name = log->name,
 		.name_len = log->name_len,
 		.bound = log->bound,
 		.bound_len = log->bound_len,
 		.message = message,
-		.message_len = message ? message_len : 0,
+		.message_len = message ? message_len & ~LOGCORE_CONSTANT_ : 0,
+		.message_is_safe = message_len & LOGCORE_CONSTANT_,
 		.fields = fields,
 	};
 
@@ -115,28 +119,25 @@ static void put(const struct logcore *log, const struct line *l, const char *byt
 		logcore_sink_put(to->sink, bytes, n, now_us);
 }
 
-/* In the room that there is, cutting what must be cut. */
-static size_t fit(char *room, size_t size, const struct logcore *log, const struct line *l)
+static void count(const struct logcore *log, const struct line *l, struct made made)
 {
-	bool cut;
-	size_t n = logcore_line(room, size, size / 4, l, &cut);
-
-	if (cut || l->bound_cut)
+	if (made.cut || l->bound_cut)
 		logcore_sink_count_cut(log->shared->sink);
-	return n;
+	if (made.redacted)
+		logcore_sink_count_redacted(log->shared->sink, made.redacted);
 }
 
 /* A function of its own, so that only long lines need a large frame. */
 __attribute__((noinline)) static void write_long(const struct logcore *log, const struct line *l)
 {
 	UNINITIALIZED char room[LOGCORE_LINE_MAX];
-	size_t size = log->shared->line_max, n;
-	bool cut;
+	size_t size = log->shared->line_max;
+	struct made made = logcore_line(room, size, SIZE_MAX, l);
 
-	n = logcore_line(room, size, SIZE_MAX, l, &cut);
-	if (cut || l->bound_cut)
-		n = fit(room, size, log, l);
-	put(log, l, room, n);
+	if (made.cut || l->bound_cut)
+		made = logcore_line(room, size, size / 4, l);
+	count(log, l, made);
+	put(log, l, room, made.len);
 }
 
 void logcore_write_(const struct logcore *log, int level, const char *message, size_t message_len,
@@ -146,21 +147,23 @@ void logcore_write_(const struct logcore *log, int level, const char *message, s
 	UNINITIALIZED _Alignas(64) char room[SHORT_LINE];
 	int saved = errno;
 	struct line l;
-	size_t size, n;
-	bool cut;
+	struct made made;
+	size_t size;
 
 	if (!logcore_enabled(log, level))
 		return;
 	l = line_of(log, level, message, message_len, fields);
 	l.caller = __builtin_return_address(0);
 	size = log->shared->line_max < sizeof room ? log->shared->line_max : sizeof room;
-	n = logcore_line(room, size, SIZE_MAX, &l, &cut);
-	if (!cut && !l.bound_cut)
-		put(log, &l, room, n);
-	else if (size == log->shared->line_max)
-		put(log, &l, room, fit(room, size, log, &l));
-	else
+	made = logcore_line(room, size, SIZE_MAX, &l);
+	if ((made.cut || l.bound_cut) && size < log->shared->line_max) {
 		write_long(log, &l);
+	} else {
+		if (made.cut || l.bound_cut)
+			made = logcore_line(room, size, size / 4, &l);
+		count(log, &l, made);
+		put(log, &l, room, made.len);
+	}
 	errno = saved;
 }
 
@@ -238,6 +241,7 @@ static int read_options(struct logcore_options *o, const struct logcore_options 
 			char *error, size_t error_size)
 {
 	const char *bytes = (const char *)options;
+	size_t n;
 
 	*o = (struct logcore_options){ 0 };
 	if (!options)
@@ -253,6 +257,10 @@ static int read_options(struct logcore_options *o, const struct logcore_options 
 		return refuse(error, error_size, EINVAL, "line_max must be 1024 to 65536 bytes");
 	if (o->level < 0)
 		return refuse(error, error_size, EINVAL, "level must not be negative");
+	if (o->redact < LOGCORE_REDACT_ALL || o->redact > LOGCORE_REDACT_OFF)
+		return refuse(error, error_size, EINVAL, "redact is none of enum logcore_redact");
+	if (!logcore_redact_count(o->redact_keys, &n) || !logcore_redact_count(o->redact_not, &n))
+		return refuse(error, error_size, EINVAL, "redact_keys and redact_not take 100 keys of 1 to 39 letters");
 	o->level = o->level ? o->level : LOGCORE_INFO;
 	o->name = o->name ? o->name : program_invocation_short_name;
 	o->fd = o->fd ? o->fd : STDERR_FILENO;
@@ -285,36 +293,56 @@ static struct buffers *open_buffers(const struct logcore_options *o, struct sink
 	return logcore_buffers_open(sink, &b, ret_error);
 }
 
-static void free_shared(struct shared *shared)
+static void close_shared(struct shared *shared)
 {
-	if (!shared)
-		return;
 	if (shared->buffers)
 		logcore_buffers_close(shared->buffers);
 	if (shared->sink)
 		logcore_sink_close(shared->sink);
+	logcore_redact_close(shared->redact);
 	free(shared);
+}
+
+static bool fill_shared(struct shared *shared, const struct logcore_options *o, int *ret_error)
+{
+	if (o->redact < LOGCORE_REDACT_OFF &&
+	    !(shared->redact = logcore_redact_open(o->redact_keys, o->redact_not, o->redact == LOGCORE_REDACT_ALL)))
+		return false;
+	shared->sink = open_sink(o, ret_error);
+	if (!shared->sink)
+		return false;
+	if (o->mode != LOGCORE_DIRECT)
+		shared->buffers = open_buffers(o, shared->sink, ret_error);
+	return o->mode == LOGCORE_DIRECT || shared->buffers;
+}
+
+static struct shared *open_shared(const struct logcore_options *o, int *ret_error)
+{
+	struct shared *shared = calloc(1, sizeof *shared);
+
+	*ret_error = ENOMEM;
+	if (!shared)
+		return NULL;
+	shared->line_max = o->line_max;
+	shared->priority = o->journal_priority;
+	if (fill_shared(shared, o, ret_error))
+		return shared;
+	close_shared(shared);
+	return NULL;
 }
 
 static struct logcore *open_with(const struct logcore_options *o, int *ret_error)
 {
-	struct shared *shared = calloc(1, sizeof *shared);
+	struct shared *shared = open_shared(o, ret_error);
+	struct timespec now;
 	struct logcore *log;
 
-	struct timespec now;
-
-	*ret_error = ENOMEM;
-	if (!shared || !(shared->sink = open_sink(o, ret_error)) ||
-	    (o->mode != LOGCORE_DIRECT && !(shared->buffers = open_buffers(o, shared->sink, ret_error)))) {
-		free_shared(shared);
+	if (!shared)
 		return NULL;
-	}
-	shared->line_max = o->line_max;
-	shared->priority = o->journal_priority;
+	*ret_error = ENOMEM;
 	log = make(shared, o->level, 0);
 	if (!log) {
-		*ret_error = ENOMEM;
-		free_shared(shared);
+		close_shared(shared);
 		return NULL;
 	}
 	set_name(log, o->name, strlen(o->name));
@@ -373,7 +401,7 @@ void logcore_close(struct logcore *log)
 	logcore_sink_tell(shared->sink, now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000);
 	free(log);
 	if (atomic_fetch_sub(&shared->loggers, 1) == 1)
-		free_shared(shared);
+		close_shared(shared);
 	errno = saved;
 }
 
@@ -410,11 +438,13 @@ struct logcore *logcore_child_(const struct logcore *log, const char *name, cons
 		return NULL;
 	name_child(child, log, name);
 	j = (struct json){ .p = child->bound, .end = child->bound + room, .text_max = SIZE_MAX,
-			   .caller = __builtin_return_address(0) };
+			   .redact = log->shared->redact, .caller = __builtin_return_address(0) };
 	logcore_json_raw(&j, log->bound, log->bound_len);
 	logcore_fields(&j, fields, log->bound_len > 0);
 	child->bound_len = (size_t)(j.p - child->bound);
 	child->bound_cut = j.cut || log->bound_cut;
+	if (j.redacted)
+		logcore_sink_count_redacted(log->shared->sink, j.redacted);
 	/* Give back what the fields did not need; if that fails it is kept. */
 	fitting = realloc(child, sizeof *child + child->bound_len);
 	if (fitting)

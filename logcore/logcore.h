@@ -93,6 +93,18 @@ struct logcore_options {
 	uint32_t rotate_keep;           /* rotated files that stay, up to 10000; 0: 7 */
 	uint32_t rotate_seconds;        /* rotate at each multiple of it, in UTC; 0: not by time */
 	uint64_t rotate_bytes;          /* rotate before the file becomes larger; 65536 at least; 0: not by size */
+
+	/* Secrets are left out of lines: docs/logcore.md tells which. Lists end with NULL, have
+	 * at most 100 keys of at most 39 letters, and case, '_', '-', '.' and ' ' do not matter. */
+	int redact;                     /* enum logcore_redact; 0: by key and by looks */
+	const char *const *redact_keys; /* keys whose values are secrets too, and keys that end so */
+	const char *const *redact_not;  /* keys whose values are no secrets here */
+};
+
+enum logcore_redact {
+	LOGCORE_REDACT_ALL = 0,         /* the values of secret keys, and what looks like a secret */
+	LOGCORE_REDACT_KEYS = 1,        /* the values of secret keys */
+	LOGCORE_REDACT_OFF = 2          /* nothing */
 };
 
 struct logcore;
@@ -381,6 +393,8 @@ LOGCORE_INLINE_ struct logcore_field logcore_source_(const char *file, unsigned 
 
 /* ---- logging --------------------------------------------------------------------- */
 
+#define LOGCORE_CONSTANT_ (SIZE_MAX / 2 + 1)    /* in message_len: the text is a constant */
+
 LOGCORE_API void logcore_write_(const struct logcore *log, int level, const char *message,
 				size_t message_len, const struct logcore_field *fields);
 LOGCORE_API struct logcore *logcore_child_(const struct logcore *log, const char *name,
@@ -389,7 +403,10 @@ LOGCORE_API struct logcore *logcore_child_(const struct logcore *log, const char
 LOGCORE_INLINE_ void logcore_log_(const struct logcore *log, int level, const char *message,
 				  const struct logcore_field *fields)
 {
-	logcore_write_(log, level, message, message ? strlen(message) : 0, fields);
+	size_t len = message ? strlen(message) : 0;
+
+	/* A text that the compiler knows holds no secret: it is not looked at. */
+	logcore_write_(log, level, message, __builtin_constant_p(len) ? len | LOGCORE_CONSTANT_ : len, fields);
 }
 
 #ifdef __cplusplus
@@ -521,7 +538,8 @@ struct logcore_counters {
 	uint64_t dropped;               /* lines that could not be written */
 	uint64_t truncated;             /* lines that were cut */
 	uint64_t failed;                /* system calls that failed */
-	uint64_t reserved[3];
+	uint64_t redacted;              /* secrets that were left out, see logcore_options */
+	uint64_t reserved[2];
 };
 
 LOGCORE_API void logcore_stats(const struct logcore *log, struct logcore_counters *ret);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "logcore.h"
+#include "redact.h"
 
 struct scan {
 	const char *p, *end;
@@ -209,37 +210,104 @@ static const char *string_end(const char *p)
 	return p + 1;
 }
 
+/* The end of the value that starts at p. */
+static const char *value_end(const char *p, const char *end)
+{
+	size_t depth = 0;
+
+	if (*p != '"' && *p != '[' && *p != '{') {
+		while (p < end && !is_space(*p) && !strchr(",]}", *p))
+			p++;
+		return p;
+	}
+	do {
+		if (*p == '"') {
+			p = string_end(p);
+			continue;
+		}
+		depth += *p == '[' || *p == '{';
+		depth -= *p == ']' || *p == '}';
+		p++;
+	} while (depth > 0);
+	return p;
+}
+
+/* A key as it is meant: with its escapes undone, at least at its end. */
+static bool is_secret(const struct redact *r, const char *key, size_t len)
+{
+	char plain[256];
+	size_t n = 0;
+
+	if (!memchr(key, '\\', len))
+		return logcore_redact_key(r, key, len);
+	for (size_t i = len > sizeof plain ? len - sizeof plain : 0; i < len; i++) {
+		struct scan s = { key + i + 2, key + len, 0, 0 };
+		unsigned c = (unsigned char)key[i];
+
+		if (c == '\\' && ++i < len) {
+			c = (unsigned char)key[i];
+			if (c == 'u' && unit(&s, &c))
+				i += 4;
+		}
+		plain[n++] = (char)(c < 0x80 ? c : '?');
+	}
+	return logcore_redact_key(r, plain, n);
+}
+
+/* From the string at p on; a secret value goes with its key. Returns where to go on, NULL
+ * when it does not fit. */
+static const char *copy_string(struct json *j, const char *p, const char *end)
+{
+	const char *close = string_end(p), *next = close;
+	size_t len = (size_t)(close - p) - 2;
+
+	if (!j->redact)
+		return logcore_json_raw(j, p, len + 2) ? close : NULL;
+	while (next < end && is_space(*next))
+		next++;
+	if (next == end || *next != ':') {
+		if (logcore_redact_has(j->redact, p + 1, len))
+			return logcore_redact_value(j) ? close : NULL;
+		return logcore_json_raw(j, p, len + 2) ? close : NULL;
+	}
+	if (!logcore_json_raw(j, p, len + 2) || !logcore_json_raw(j, ":", 1))
+		return NULL;
+	for (next++; is_space(*next); next++)
+		;
+	if (strchr("ntf", *next) || !is_secret(j->redact, p + 1, len))
+		return next;
+	return logcore_redact_value(j) ? value_end(next, end) : NULL;
+}
+
 /* Without space. Line ends are space: inside of strings they are escaped. */
 static bool copy(struct json *j, const char *p, const char *end)
 {
-	while (p < end) {
+	while (p && p < end) {
 		const char *from = p;
 
-		if (is_space(*p)) {
+		while (p < end && !is_space(*p) && *p != '"')
 			p++;
-			continue;
-		}
-		if (*p == '"')
-			p = string_end(p);
-		else
-			while (p < end && !is_space(*p) && *p != '"')
-				p++;
 		if (!logcore_json_raw(j, from, (size_t)(p - from)))
 			return false;
+		if (p < end)
+			p = *p == '"' ? copy_string(j, p, end) : p + 1;
 	}
-	return true;
+	return p;
 }
 
 bool logcore_nested(struct json *j, const char *s, size_t len)
 {
 	char *mark = j->p, *end = j->end;
+	unsigned redacted = j->redacted;
 	bool done;
 
 	if ((size_t)(end - mark) > j->text_max)
 		j->end = mark + j->text_max;
 	done = copy(j, s, s + len);
 	j->end = end;
-	if (!done)
+	if (!done) {
 		j->p = mark;
+		j->redacted = redacted;
+	}
 	return done;
 }

@@ -18,7 +18,8 @@
  */
 bool logcore_nested_valid(const char *s, size_t len);
 
-/* Copy a text that is valid, without the space between tokens. When that takes more than
+/* Copy a text that is valid, without the space between tokens; what is a secret by its key,
+ * and a string with a secret in it, become "[redacted]" as a whole. When that takes more than
  * a text may, false, and nothing was written. */
 bool logcore_nested(struct json *j, const char *s, size_t len);
 

@@ -19,7 +19,7 @@ struct sink {
 	atomic_bool torn;               /* the file ends in the middle of a line */
 	atomic_int error;               /* of the last failure */
 	_Atomic uint64_t lost;          /* process id << 32 | lines, see lose() */
-	_Atomic uint64_t lines, bytes, dropped, truncated, failed;
+	_Atomic uint64_t lines, bytes, dropped, truncated, failed, redacted;
 	bool priority;
 	size_t name_len;
 	char name[LOGCORE_NAME_MAX + 2]; /* a JSON string */
@@ -54,7 +54,7 @@ struct sink *logcore_sink_open(const struct file_options *o, const char *name, b
 		free(s);
 		return NULL;
 	}
-	j = (struct json){ s->name, s->name + sizeof s->name, SIZE_MAX, false };
+	j = (struct json){ .p = s->name, .end = s->name + sizeof s->name, .text_max = SIZE_MAX };
 	logcore_json_text(&j, name, strlen(name));
 	s->name_len = (size_t)(j.p - s->name);
 	s->priority = priority;
@@ -124,9 +124,8 @@ static size_t lost_line(struct sink *s, char *room, size_t size, uint32_t lines,
 		.message_len = (size_t)snprintf(message, sizeof message, "%u line%s lost", lines, lines == 1 ? "" : "s"),
 		.fields = fields,
 	};
-	bool cut;
 
-	return logcore_line(room, size, SIZE_MAX, &l, &cut);
+	return logcore_line(room, size, SIZE_MAX, &l).len;
 }
 
 /* A line that was torn is ended first, so that only this one is broken. */
@@ -203,6 +202,11 @@ void logcore_sink_count_cut(struct sink *s)
 	add(&s->truncated, 1);
 }
 
+void logcore_sink_count_redacted(struct sink *s, unsigned n)
+{
+	add(&s->redacted, n);
+}
+
 void logcore_sink_stats(struct sink *s, struct logcore_counters *ret)
 {
 	*ret = (struct logcore_counters){
@@ -211,5 +215,6 @@ void logcore_sink_stats(struct sink *s, struct logcore_counters *ret)
 		.dropped = atomic_load(&s->dropped),
 		.truncated = atomic_load(&s->truncated),
 		.failed = atomic_load(&s->failed),
+		.redacted = atomic_load(&s->redacted),
 	};
 }

@@ -38,6 +38,7 @@ bool logcore_sink_tell(struct sink *s, int64_t now_us);
 void logcore_sink_lose(struct sink *s);
 
 void logcore_sink_count_cut(struct sink *s);
+void logcore_sink_count_redacted(struct sink *s, unsigned n);
 void logcore_sink_stats(struct sink *s, struct logcore_counters *ret);
 
 #endif
