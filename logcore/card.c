@@ -62,6 +62,16 @@ static bool may_end(const char *s, size_t len, size_t i)
 	return i == len || !is_of_word(s[i]);
 }
 
+/* Whether the digits from i on, in steps of `step`, are a group of four: it is a table then. */
+static bool has_group(const char *s, size_t len, size_t i, int step)
+{
+	size_t n = 0;
+
+	for (; i < len && is_digit(s[i]) && n <= GROUP_MIN; i += (size_t)step)
+		n++;
+	return n == GROUP_MIN;
+}
+
 size_t logcore_card(const char *s, size_t len, size_t i)
 {
 	char digits[DIGITS_MAX], between = 0;
@@ -78,7 +88,7 @@ size_t logcore_card(const char *s, size_t len, size_t i)
 			continue;
 		}
 		if (n >= DIGITS_MIN && may_end(s, len, i) && has_issuer(digits, n) && has_check_digit(digits, n))
-			return i - start;
+			return between && (has_group(s, len, i + 1, 1) || has_group(s, len, start - 2, -1)) ? 0 : i - start;
 		if (group < GROUP_MIN || i + 1 >= len || !is_digit(s[i + 1]) || (s[i] != ' ' && s[i] != '-') ||
 		    (between && s[i] != between))
 			return 0;

@@ -14,7 +14,8 @@
  * UTF-8 out; no lock, and no allocation but in logcore_open() and
  * logcore_child(); no call ends the program or changes errno; every function
  * accepts a NULL logger and then does nothing. What could not be written is
- * counted, and said in a line of its own once writing works again.
+ * counted, and said in a line of its own once writing works again. Passwords and
+ * other secrets are left out, as far as their keys or their looks tell.
  * Leaves out formatting: put numbers into fields, not into the message.
  *
  * Every function may be called from any thread; the exception is closing a logger

@@ -129,6 +129,18 @@ static bool bracketed(const struct shape_text *t, size_t i, struct span *ret)
 	return span(ret, i, t->len);
 }
 
+/* What says that there is none, in several languages. */
+static bool is_nothing(const char *s, size_t n)
+{
+	static const char *const words[] = { "null", "true", "false", "None", "True", "False", "NULL", "nil", "undefined",
+					    "yes", "no" };
+
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		if (strlen(words[i]) == n && memcmp(words[i], s, n) == 0)
+			return true;
+	return false;
+}
+
 static bool value_at(const struct shape_text *t, size_t i, struct span *ret)
 {
 	size_t open = while_is(t, i, is_backslash), end = i;
@@ -141,9 +153,7 @@ static bool value_at(const struct shape_text *t, size_t i, struct span *ret)
 		return bracketed(t, i, ret);
 	while (end < t->len && !ends_value(t->s[end]))
 		end++;
-	if ((end - i == 4 && (at(t, i, "null") || at(t, i, "true"))) || (end - i == 5 && at(t, i, "false")))
-		return false;
-	return span(ret, i, end);
+	return !is_nothing(t->s + i, end - i) && span(ret, i, end);
 }
 
 static bool assignment(const struct shape_text *t, size_t i, struct span *ret)
@@ -212,13 +222,17 @@ static int base64_value(char c)
 	       c == '+' || c == '-' ? 62 : 63;
 }
 
-/* Whether it is base64 of "user:password", and no word. */
+/* Whether it is base64 of "user:password", padded as it must be, and no word. */
 static bool is_basic(const char *s, size_t n)
 {
 	unsigned bits = 0, have = 0;
 	bool colon = false;
 
-	for (size_t i = 0; i < n; i++) {
+	if (n % 4 != 0)
+		return false;
+	for (size_t i = 0; i < n && s[i] != '='; i++) {
+		if (!is_base64(s[i]))
+			return false;
 		bits = bits << 6 | (unsigned)base64_value(s[i]);
 		have += 6;
 		if (have < 8)
@@ -228,7 +242,7 @@ static bool is_basic(const char *s, size_t n)
 			return false;
 		colon = colon || (bits >> have & 0xff) == ':';
 	}
-	return colon && n % 4 != 1;
+	return colon;
 }
 
 /* Whether it is a token rather than a word: long, and not of lower-case letters only. */
@@ -250,10 +264,8 @@ static bool scheme(const struct shape_text *t, size_t i, struct span *ret)
 	if (word == 0 || (i > t->from && is_alnum(t->s[i - 1])) || i + word >= t->len || !is_space(t->s[i + word]))
 		return false;
 	start = while_is(t, i + word, is_space);
-	end = while_is(t, start, basic ? is_base64 : is_token);
-	if (!(basic ? is_basic : is_opaque)(t->s + start, end - start))
-		return false;
-	return span(ret, start, while_is(t, end, is_token));
+	end = while_is(t, start, is_token);
+	return (basic ? is_basic : is_opaque)(t->s + start, end - start) && span(ret, start, end);
 }
 
 /* ---- tokens and keys ---------------------------------------------------------------- */

@@ -19,30 +19,45 @@ static inline bytes16 load(const char *s)
 	return v;
 }
 
+/* What was seen in a text. */
+struct seen {
+	bytes16 marks;                  /* of what is enough for a suspicion */
+	bytes16 at, slash;              /* an @ and a slash; both are needed for a URL with a password */
+	bytes16 digits;                 /* how many digits, and what is near them in ASCII */
+};
+
 /*
- * Marks bytes that a shape needs: = @ " and the first one of the pairs be and ba (in any
- * case), IA, IV, and what is before a J; `next` has for each byte the one behind it. Counts
- * digits and what is near them in ASCII.
+ * Enough are = " and the first one of the pairs be and ba (in any case), IA, IV, and what is
+ * before a J; `next` has for each byte the one behind it.
  */
-static inline bytes16 marks(bytes16 v, bytes16 next, bytes16 *digits)
+static inline void look(struct seen *seen, bytes16 v, bytes16 next)
 {
 	bytes16 scheme = (bytes16)((v & 0xdf) == 'B') & (bytes16)((next | 0x24) == 'e');
 	bytes16 upper = (bytes16)(v == 'I') & ((bytes16)(next == 'A') | (bytes16)(next == 'V'));
 
-	*digits -= (bytes16)((v & 0xf0) == '0');
-	return (bytes16)(v == '=') | (bytes16)(v == '@') | (bytes16)(v == '"') | (bytes16)(next == 'J') | scheme | upper;
+	seen->marks |= (bytes16)(v == '=') | (bytes16)(v == '"') | (bytes16)(next == 'J') | scheme | upper;
+	seen->at |= (bytes16)(v == '@');
+	seen->slash |= (bytes16)(v == '/');
+	seen->digits -= (bytes16)((v & 0xf0) == '0');
 }
 
-static inline bool any(bytes16 marked, bytes16 digits)
+static inline bool any(bytes16 v)
+{
+	uint64_t w[2];
+
+	memcpy(w, &v, sizeof w);
+	return w[0] | w[1];
+}
+
+static inline bool is_enough(const struct seen *seen)
 {
 	const uint64_t odd = UINT64_C(0x00ff00ff00ff00ff);
 	uint64_t w[2], sum;
 
-	memcpy(w, &marked, sizeof w);
-	if (w[0] | w[1])
+	if (any(seen->marks) || (any(seen->at) && any(seen->slash)))
 		return true;
 	/* No lane is above 126, so none flows over in the first addition. */
-	memcpy(w, &digits, sizeof w);
+	memcpy(w, &seen->digits, sizeof w);
 	sum = w[0] + w[1];
 	sum = (sum & odd) + (sum >> 8 & odd);
 	return (sum * UINT64_C(0x0001000100010001)) >> 48 >= DIGITS;
@@ -51,22 +66,21 @@ static inline bool any(bytes16 marked, bytes16 digits)
 /* Up to sixteen bytes as their first and last eight, which may overlap. */
 static bool suspect_short(const char *s, size_t len)
 {
-	uint64_t first, last;
-	bytes16 digits = { 0 };
-
-	memcpy(&first, s, sizeof first);
-	memcpy(&last, s + len - sizeof last, sizeof last);
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	{
-		uint64_t both[2] = { first, last }, behind[2] = { first >> 8 | last << 56, last >> 8 };
-		bytes16 v, next, marked;
+	struct seen seen = { 0 };
+	uint64_t both[2], behind[2];
+	bytes16 v, next;
 
-		memcpy(&v, both, sizeof v);
-		memcpy(&next, behind, sizeof next);
-		marked = marks(v, next, &digits);
-		return any(marked, digits);
-	}
+	memcpy(&both[0], s, sizeof *both);
+	memcpy(&both[1], s + len - sizeof *both, sizeof *both);
+	behind[0] = both[0] >> 8 | both[1] << 56;
+	behind[1] = both[1] >> 8;
+	memcpy(&v, both, sizeof v);
+	memcpy(&next, behind, sizeof next);
+	look(&seen, v, next);
+	return is_enough(&seen);
 #else
+	(void)s, (void)len;
 	return true;
 #endif
 }
@@ -75,16 +89,15 @@ _Static_assert(LOOK_MAX / 16 + 1 <= 126, "a lane counts to 126");
 
 bool logcore_suspect(const char *s, size_t len)
 {
-	bytes16 marked = { 0 }, digits = { 0 };
-	size_t i = 0;
+	enum { STEP = sizeof(bytes16) };
+	struct seen seen = { 0 };
 
-	if (len <= sizeof marked)
+	if (len <= STEP)
 		return suspect_short(s, len);
 	if (len > LOOK_MAX)
 		return true;
-	for (; i + sizeof marked < len; i += sizeof marked)
-		marked |= marks(load(s + i), load(s + i + 1), &digits);
-	i = len - sizeof marked - 1;
-	marked |= marks(load(s + i), load(s + i + 1), &digits);
-	return any(marked, digits);
+	for (size_t i = 0; i + STEP < len; i += STEP)
+		look(&seen, load(s + i), load(s + i + 1));
+	look(&seen, load(s + len - STEP - 1), load(s + len - STEP));
+	return is_enough(&seen);
 }
