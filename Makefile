@@ -95,7 +95,7 @@ HUB_OBJS     := $(HUB:%=$(BUILD)/fleet_hub/%.o)
 HUB_PURE     := $(BUILD)/fleet_hub/assets.o $(BUILD)/fleet_hub/csv.o $(BUILD)/fleet_hub/http.o
 
 # A unit test includes the .c that it tests; TEST_x names the other objects it needs.
-UNIT_TESTS   := test_common test_line test_log_name test_batch test_outbox test_deliver test_pg_target test_pg_verdict test_stream test_join test_flood test_config test_config_print test_config_url test_doctor test_check test_check_schedule test_proc test_proc_source test_logcore test_logcore_fields test_logcore_logger test_logcore_sink test_logcore_files test_logcore_modes test_logcore_killed test_logcore_rotation test_logcore_abi test_redact test_log \
+UNIT_TESTS   := test_common test_line test_log_name test_batch test_outbox test_deliver test_pg_target test_pg_verdict test_stream test_join test_flood test_config test_config_print test_config_url test_doctor test_check test_check_schedule test_proc test_proc_source test_logcore test_logcore_fields test_logcore_logger test_logcore_sink test_logcore_files test_logcore_modes test_logcore_killed test_logcore_rotation test_logcore_abi test_logcore_property test_redact test_log \
                 test_template test_http test_search test_format
 
 # The configuration's tests include one of its files and link the others.
@@ -134,6 +134,7 @@ TEST_fuzz_template = $(BUILD)/fleet_hub/template.o $(BUILD)/fleet_hub/template_p
 TEST_fuzz_query    = $(BUILD)/fleet_hub/http.o $(BUILD)/fleet_hub/search.o
 LIBS_fuzz_template = -ljson-c
 LIBS_fuzz_query    = -ljson-c
+LIBS_fuzz_logcore  = -ljson-c
 TEST_fuzz_config = $(CONFIG:%=$(BUILD)/obs_agent/%.o)
 LIBS_fuzz_config = -lyaml
 TEST_fuzz_http   = $(patsubst %,$(BUILD)/obs_agent/%.o,$(filter-out src_check check_attempt,$(CHECK_SRC)) proc_parse json_scan) $(ROWS)
@@ -205,6 +206,7 @@ $(BUILD)/examples/quickstart: $(BUILD)/examples/quickstart.o $(BUILD)/liblogcore
 LIBS_test_log            = -ljson-c
 LIBS_test_logcore        = -ljson-c -Wl,--wrap=clock_gettime
 LIBS_test_logcore_fields = -ljson-c -rdynamic
+LIBS_test_logcore_property = -ljson-c
 LIBS_test_redact         = -ljson-c
 LIBS_test_logcore_logger = -ljson-c
 LIBS_test_logcore_sink   = -ljson-c -pthread -Wl,--wrap=write,--wrap=malloc,--wrap=calloc,--wrap=realloc

@@ -96,7 +96,7 @@ bool logcore_suspect(const char *s, size_t len)
 		return suspect_short(s, len);
 	if (len > LOOK_MAX)
 		return true;
-	for (size_t i = 0; i + STEP < len; i += STEP)
+	for (size_t i = 0; i + STEP + 1 < len; i += STEP)
 		look(&seen, load(s + i), load(s + i + 1));
 	look(&seen, load(s + len - STEP - 1), load(s + len - STEP));
 	return is_enough(&seen);
