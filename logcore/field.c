@@ -5,6 +5,7 @@
 #include "backtrace.h"
 #include "nested.h"
 #include "number.h"
+#include "plain.h"
 #include "redact.h"
 #include "stamp.h"
 
@@ -75,13 +76,8 @@ static size_t number(char *out, const struct logcore_field *f)
 static bool add_number(struct json *j, const struct logcore_field *f)
 {
 	char out[LOGCORE_NUMBER_MAX];
-	size_t n;
+	size_t n = number(out, f);
 
-	if (j->end - j->p >= LOGCORE_NUMBER_MAX) {
-		j->p += number(j->p, f);
-		return true;
-	}
-	n = number(out, f);
 	return logcore_json_raw(j, out, n);
 }
 
@@ -93,11 +89,9 @@ static bool add_json(struct json *j, const char *text, size_t len)
 	return logcore_redact_text(j, text, len);
 }
 
-static bool add_value(struct json *j, const struct logcore_field *f)
+/* A function of its own, so that the others need no arrays. */
+__attribute__((noinline)) static bool add_other_value(struct json *j, const struct logcore_field *f)
 {
-	/* Whether there is a password is no secret. */
-	if (f->type > LOGCORE_TYPE_BOOL && j->redact && logcore_redact_key(j->redact, f->key, f->key_len))
-		return logcore_redact_value(j);
 	switch (f->type) {
 	case LOGCORE_TYPE_BOOL:
 		return f->value.u ? logcore_json_raw(j, "true", 4) : logcore_json_raw(j, "false", 5);
@@ -107,8 +101,6 @@ static bool add_value(struct json *j, const struct logcore_field *f)
 	case LOGCORE_TYPE_FLOAT:
 	case LOGCORE_TYPE_DURATION:
 		return add_number(j, f);
-	case LOGCORE_TYPE_STRING:
-		return logcore_redact_text(j, f->value.s, f->len);
 	case LOGCORE_TYPE_POINTER:
 		return add_pointer(j, f->value.p);
 	case LOGCORE_TYPE_HEX:
@@ -120,6 +112,21 @@ static bool add_value(struct json *j, const struct logcore_field *f)
 	default:
 		return logcore_json_raw(j, "null", 4);
 	}
+}
+
+/* Most are texts and integers, with room to spare. */
+static inline bool add_value(struct json *j, const struct logcore_field *f)
+{
+	/* Whether there is a password is no secret. */
+	if (f->type > LOGCORE_TYPE_BOOL && j->redact && logcore_redact_key(j->redact, f->key, f->key_len))
+		return logcore_redact_value(j);
+	if (f->type == LOGCORE_TYPE_STRING)
+		return logcore_redact_text(j, f->value.s, f->len);
+	if ((f->type == LOGCORE_TYPE_INT || f->type == LOGCORE_TYPE_UINT) && j->end - j->p >= LOGCORE_NUMBER_MAX) {
+		j->p += f->type == LOGCORE_TYPE_INT ? logcore_number_i64(j->p, f->value.i) : logcore_number_u64(j->p, f->value.u);
+		return true;
+	}
+	return add_other_value(j, f);
 }
 
 static bool add_errno(struct json *j, int64_t error)
@@ -165,6 +172,26 @@ static bool add_member(struct json *j, const struct logcore_field *f)
 	       add_value(j, f);
 }
 
+/* ,"key": of a key that is taken as it is, which almost all are; false: nothing was written. */
+static inline bool add_plain_key(struct json *j, const struct logcore_field *f, bool comma)
+{
+	size_t len = f->key_len;
+	char *p = j->p;
+
+	if ((size_t)(j->end - p) < len + sizeof ",\"\":" - 1 || len > j->text_max || f->type >= LOGCORE_TYPE_ERRNO)
+		return false;
+	*p = ',';
+	p += comma;
+	*p++ = '"';
+	if (logcore_plain(p, f->key, len) < len)
+		return false;
+	p += len;
+	*p++ = '"';
+	*p++ = ':';
+	j->p = p;
+	return true;
+}
+
 /* Whole, but for the text of a value; or not at all. */
 static bool add_field(struct json *j, const struct logcore_field *f, bool comma)
 {
@@ -173,7 +200,7 @@ static bool add_field(struct json *j, const struct logcore_field *f, bool comma)
 	bool cut = j->cut;
 
 	j->cut = false;
-	if ((!comma || logcore_json_raw(j, ",", 1)) && add_member(j, f)) {
+	if (add_plain_key(j, f, comma) ? add_value(j, f) : (!comma || logcore_json_raw(j, ",", 1)) && add_member(j, f)) {
 		j->cut |= cut;
 		return true;
 	}

@@ -256,12 +256,11 @@ static bool time_to_look(const struct file *f, int64_t now_us)
 	return left <= 0 || left > SECOND;
 }
 
-static void follow(struct file *f, size_t n, int64_t now_us)
+__attribute__((noinline)) static void look_or_rotate(struct file *f, size_t n, int64_t now_us, bool again)
 {
-	bool again = time_to_look(f, now_us);
 	int saved = errno;
 
-	if ((!again && !is_due(f, n, now_us)) || !enter(f))
+	if (!enter(f))
 		return;
 	if (again)
 		look(f, now_us);
@@ -271,6 +270,14 @@ static void follow(struct file *f, size_t n, int64_t now_us)
 	if (atomic_load(&f->asked))
 		logcore_file_reopen(f);
 	errno = saved;
+}
+
+static inline void follow(struct file *f, size_t n, int64_t now_us)
+{
+	bool again = time_to_look(f, now_us);
+
+	if (again || is_due(f, n, now_us))
+		look_or_rotate(f, n, now_us, again);
 }
 
 /* ---- writing ------------------------------------------------------------------------ */
@@ -309,7 +316,7 @@ static ssize_t write_once(const struct file *f, const char *bytes, size_t n)
 }
 
 /* Others write to the file, too: its size is asked for now and then. */
-static void grow(struct file *f, size_t n)
+__attribute__((noinline)) static void grow(struct file *f, size_t n)
 {
 	enum { ASKS = 16 };             /* until it is rotated */
 	uint64_t was = atomic_fetch_add_explicit(&f->size, n, memory_order_relaxed), step = f->rotate_bytes / ASKS;

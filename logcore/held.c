@@ -127,6 +127,13 @@ int logcore_held_again(struct held *h)
 	return make_memory(h);
 }
 
+/* Touch each page now, so that no line waits for it to be made writable. */
+static void warm(struct ring *r)
+{
+	for (size_t i = 0; i < 2 * r->size; i += r->page)
+		*(volatile char *)(r->data + i) = 0;
+}
+
 int logcore_held_add(struct held *h, struct ring *ret)
 {
 	off_t offset = offset_of(h, h->rings);
@@ -137,8 +144,10 @@ int logcore_held_add(struct held *h, struct ring *ret)
 	r = posix_fallocate(h->fd, offset, (off_t)(h->page + h->ring_size));
 	if (r == 0)
 		r = -logcore_ring_map(ret, h->fd, offset, h->page, h->ring_size);
-	if (r == 0)
+	if (r == 0) {
+		warm(ret);
 		h->rings++;
+	}
 	return -r;
 }
 

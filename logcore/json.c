@@ -3,27 +3,9 @@
 #include <stdint.h>
 #include <string.h>
 
-static const uint64_t ONES = UINT64_C(0x0101010101010101);
-static const uint64_t HIGH_BITS = UINT64_C(0x8080808080808080);
+#include "plain.h"
 
 static const char REPLACEMENT[] = "\xef\xbf\xbd";       /* U+FFFD */
-
-/* Whether one of eight bytes needs more than copying: a control character, a
- * quote, a backslash, or a byte that is not ASCII. Without high bits, a byte below
- * x shows as a borrow into its own high bit; borrows only run upwards, so the
- * lowest such byte is exact, and "is there any" is all that is asked. */
-static inline bool special(uint64_t w)
-{
-	uint64_t quote = w ^ ONES * '"';
-	uint64_t backslash = w ^ ONES * '\\';
-
-	return ((w - ONES * 0x20) | (quote - ONES) | (backslash - ONES) | w) & HIGH_BITS;
-}
-
-static inline bool plain(unsigned char c)
-{
-	return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
-}
 
 size_t logcore_json_utf8(const char *text, size_t len)
 {
@@ -48,7 +30,7 @@ static size_t escape_ascii(char out[6], unsigned char c)
 	static const char letter[0x20] = { ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r' };
 	char two = c < 0x20 ? letter[c] : (char)c;
 
-	if (plain(c)) {
+	if (logcore_is_plain(c)) {
 		out[0] = (char)c;
 		return 1;
 	}
@@ -82,47 +64,6 @@ static size_t escape(char out[6], const char *s, size_t len, size_t *ret_used)
 	return n;
 }
 
-/*
- * Copy what needs nothing but copying, up to the first byte that needs more;
- * returns how many were copied. Eight bytes at a time; what is left at the end is
- * taken together with what was already copied before it, as long as there is
- * enough of that, and a text of four to seven bytes as its first and last four.
- */
-static inline size_t copy_plain(char *to, const char *s, size_t n)
-{
-	size_t i = 0;
-	uint64_t w;
-
-	for (; n - i >= sizeof w; i += sizeof w) {
-		memcpy(&w, s + i, sizeof w);
-		if (special(w))
-			break;
-		memcpy(to + i, &w, sizeof w);
-	}
-	if (i > 0 && n - i < sizeof w) {
-		memcpy(&w, s + n - sizeof w, sizeof w);
-		if (!special(w)) {
-			memcpy(to + n - sizeof w, &w, sizeof w);
-			return n;
-		}
-	} else if (n >= 4 && n < sizeof w) {
-		uint32_t first, end;
-
-		memcpy(&first, s, sizeof first);
-		memcpy(&end, s + n - sizeof end, sizeof end);
-		if (!special((uint64_t)end << 32 | first)) {
-			memcpy(to, &first, sizeof first);
-			memcpy(to + n - sizeof end, &end, sizeof end);
-			return n;
-		}
-	}
-	while (i < n && plain((unsigned char)s[i])) {
-		to[i] = s[i];
-		i++;
-	}
-	return i;
-}
-
 /* Write the inside of a string from *to on, stop before `end` between two
  * characters. Returns how much of s was used. */
 static size_t copy_text(char **to, const char *end, const char *s, size_t len)
@@ -134,7 +75,7 @@ static size_t copy_text(char **to, const char *end, const char *s, size_t len)
 		char out[6];
 		size_t room = (size_t)(end - p);
 
-		n = copy_plain(p, s + i, len - i < room ? len - i : room);
+		n = logcore_plain(p, s + i, len - i < room ? len - i : room);
 		p += n;
 		i += n;
 		if (i == len)
@@ -171,7 +112,7 @@ bool logcore_json_text(struct json *j, const char *s, size_t len)
 		room = j->text_max;
 	*j->p++ = '"';
 	if (len <= room)
-		n = copy_plain(j->p, s, len);
+		n = logcore_plain(j->p, s, len);
 	j->p += n;
 	if (n == len && len <= room)
 		*j->p++ = '"';

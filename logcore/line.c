@@ -47,19 +47,18 @@ static void second_text(char out[LOGCORE_STAMP_SECOND], int64_t second)
 	last.busy = 0;
 }
 
-static void add_time(struct json *j, const struct timespec *t)
+static char *put_time(char *p, const struct timespec *t)
 {
 	int64_t s = t->tv_sec;
 
-	/* Near the start of a line, where there is always room. */
-	second_text(j->p, s < 0 ? 0 : s > LOGCORE_STAMP_LAST ? LOGCORE_STAMP_LAST : s);
-	logcore_stamp_rest(j->p + LOGCORE_STAMP_SECOND, (unsigned)t->tv_nsec);
-	j->p += LOGCORE_STAMP_MAX;
+	second_text(p, s < 0 ? 0 : s > LOGCORE_STAMP_LAST ? LOGCORE_STAMP_LAST : s);
+	logcore_stamp_rest(p + LOGCORE_STAMP_SECOND, (unsigned)t->tv_nsec);
+	return p + LOGCORE_STAMP_MAX;
 }
 
-static void add_level(struct json *j, int level)
+/* One length for all, so that the copy is a few instructions. */
+static char *put_level(char *p, int level)
 {
-	/* One length for all, so that the copy is a few instructions. */
 	enum { ROOM = 32 };
 	static const struct { char s[ROOM]; size_t len; } text[] = {
 #define ROW(name) { "\",\"level\":\"" name "\",\"logger\":", sizeof("\",\"level\":\"" name "\",\"logger\":") - 1 }
@@ -68,15 +67,40 @@ static void add_level(struct json *j, int level)
 	};
 	unsigned i = logcore_level_index(level);
 
-	logcore_json_raw(j, text[i].s, text[i].len);
+	memcpy(p, text[i].s, ROOM);
+	return p + text[i].len;
 }
 
-static void add_priority(struct json *j, int level)
+static char *put_name(char *p, const char *name, size_t len)
+{
+	memcpy(p, name, LINE_NAME_ROOM);
+	if (len > LINE_NAME_ROOM)
+		memcpy(p, name, len);
+	return p + len;
+}
+
+static char *put_priority(char *p, int level)
 {
 	static const char syslog_priority[] = { '7', '7', '6', '4', '3', '2' };
-	char out[] = { '<', syslog_priority[logcore_level_index(level)], '>' };
 
-	logcore_json_raw(j, out, sizeof out);
+	*p++ = '<';
+	*p++ = syslog_priority[logcore_level_index(level)];
+	*p++ = '>';
+	return p;
+}
+
+#define PUT(p, s) ((char *)memcpy(p, s, sizeof(s) - 1) + sizeof(s) - 1)
+
+/* Up to the message. There is always room for it: LOGCORE_LINE_MIN is three times as much. */
+static char *put_head(char *p, const struct line *l)
+{
+	if (l->priority)
+		p = put_priority(p, l->level);
+	p = PUT(p, "{\"timestamp\":\"");
+	p = put_time(p, &l->time);
+	p = put_level(p, l->level);
+	p = put_name(p, l->name, l->name_len);
+	return PUT(p, ",\"message\":");
 }
 
 /* Returns whether the context was opened. */
@@ -90,7 +114,8 @@ static bool add_context(struct json *j, const struct line *l)
 	if (!LITERAL(j, OPEN))
 		return false;
 	inside = j->p;
-	logcore_json_raw(j, l->bound, l->bound_len);
+	if (l->bound_len)
+		logcore_json_raw(j, l->bound, l->bound_len);
 	logcore_fields(j, l->fields, j->p > inside);
 	if (j->p == inside)
 		j->p = mark;
@@ -99,17 +124,10 @@ static bool add_context(struct json *j, const struct line *l)
 
 struct made logcore_line(char *room, size_t size, size_t text_max, const struct line *l)
 {
-	struct json j = { .p = room, .end = room + size - CLOSING_ROOM, .text_max = text_max,
+	struct json j = { .p = put_head(room, l), .end = room + size - CLOSING_ROOM, .text_max = text_max,
 			  .redact = l->redact, .caller = l->caller };
 	bool context, cut;
 
-	if (l->priority)
-		add_priority(&j, l->level);
-	LITERAL(&j, "{\"timestamp\":\"");
-	add_time(&j, &l->time);
-	add_level(&j, l->level);
-	logcore_json_raw(&j, l->name, l->name_len);
-	LITERAL(&j, ",\"message\":");
 	(l->message_is_safe ? logcore_json_text : logcore_redact_text)(&j, l->message, l->message_len);
 	context = add_context(&j, l);
 	cut = j.cut;

@@ -12,12 +12,14 @@
 
 struct redact;
 
+enum { LINE_NAME_ROOM = 32 };
+
 struct line {
 	struct timespec time;
 	int level;
 	bool priority;                  /* "<6>" in front */
 	bool bound_cut;                 /* the bound fields were cut when they were bound */
-	const char *name;               /* a JSON string, quotes included */
+	const char *name;               /* a JSON string, quotes included, in LINE_NAME_ROOM bytes or more */
 	size_t name_len;
 	const char *bound;              /* "k":v,"k":v as JSON */
 	size_t bound_len;

@@ -64,16 +64,24 @@ static inline bool logcore_redact_may_end(const struct redact *r, const char *ke
 	return len >= r->shortest[logcore_redact_slot(key, len)];
 }
 
-/* Whether what has this key is a secret; password2 as password. */
-static inline bool logcore_redact_key(const struct redact *r, const char *key, size_t len)
+/* password2 as password, password_2 too. */
+static inline size_t logcore_redact_without_number(const char *key, size_t len)
 {
 	size_t n = len;
 
 	while (n > 0 && key[n - 1] >= '0' && key[n - 1] <= '9')
 		n--;
-	n -= n > 0 && n < len && (key[n - 1] == '_' || key[n - 1] == '-' || key[n - 1] == '.');
-	return (logcore_redact_may_end(r, key, len) || (n < len && logcore_redact_may_end(r, key, n))) &&
-	       logcore_redact_look(r, key, len);
+	return n - (n > 0 && n < len && (key[n - 1] == '_' || key[n - 1] == '-' || key[n - 1] == '.'));
+}
+
+/* Whether what has this key is a secret. */
+static inline bool logcore_redact_key(const struct redact *r, const char *key, size_t len)
+{
+	bool may = logcore_redact_may_end(r, key, len);
+
+	if (!may && len > 0 && key[len - 1] >= '0' && key[len - 1] <= '9')
+		may = logcore_redact_may_end(r, key, logcore_redact_without_number(key, len));
+	return may && logcore_redact_look(r, key, len);
 }
 
 /* A string, but for the secrets in it; false when not even the quotes fit. */

@@ -23,11 +23,12 @@ static inline bytes16 load(const char *s)
 struct seen {
 	bytes16 marks;                  /* of what is enough for a suspicion */
 	bytes16 at, slash;              /* an @ and a slash; both are needed for a URL with a password */
+	bytes16 quote, colon;           /* and these for a member of a JSON object */
 	bytes16 digits;                 /* how many digits, and what is near them in ASCII */
 };
 
 /*
- * Enough are = " and the first one of the pairs be and ba (in any case), IA, IV, and what is
+ * Enough are = and the first one of the pairs be and ba (in any case), IA, IV, and what is
  * before a J; `next` has for each byte the one behind it.
  */
 static inline void look(struct seen *seen, bytes16 v, bytes16 next)
@@ -35,9 +36,11 @@ static inline void look(struct seen *seen, bytes16 v, bytes16 next)
 	bytes16 scheme = (bytes16)((v & 0xdf) == 'B') & (bytes16)((next | 0x24) == 'e');
 	bytes16 upper = (bytes16)(v == 'I') & ((bytes16)(next == 'A') | (bytes16)(next == 'V'));
 
-	seen->marks |= (bytes16)(v == '=') | (bytes16)(v == '"') | (bytes16)(next == 'J') | scheme | upper;
+	seen->marks |= (bytes16)(v == '=') | (bytes16)(next == 'J') | scheme | upper;
 	seen->at |= (bytes16)(v == '@');
 	seen->slash |= (bytes16)(v == '/');
+	seen->quote |= (bytes16)(v == '"');
+	seen->colon |= (bytes16)(v == ':');
 	seen->digits -= (bytes16)((v & 0xf0) == '0');
 }
 
@@ -54,7 +57,7 @@ static inline bool is_enough(const struct seen *seen)
 	const uint64_t odd = UINT64_C(0x00ff00ff00ff00ff);
 	uint64_t w[2], sum;
 
-	if (any(seen->marks) || (any(seen->at) && any(seen->slash)))
+	if (any(seen->marks) || (any(seen->at) && any(seen->slash)) || (any(seen->quote) && any(seen->colon)))
 		return true;
 	/* No lane is above 126, so none flows over in the first addition. */
 	memcpy(w, &seen->digits, sizeof w);

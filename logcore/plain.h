@@ -1,0 +1,100 @@
+/*
+ * plain.h - the part of a text that JSON takes as it is. Private to the library.
+ *
+ * Here and not in a .c, because most of what is logged goes through it, in pieces of a few bytes.
+ */
+#ifndef LOGCORE_PLAIN_H
+#define LOGCORE_PLAIN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define LOGCORE_ONES UINT64_C(0x0101010101010101)
+#define LOGCORE_HIGH_BITS UINT64_C(0x8080808080808080)
+
+/* Whether one of eight bytes needs more than copying: a control character, a
+ * quote, a backslash, or a byte that is not ASCII. Without high bits, a byte below
+ * x shows as a borrow into its own high bit; borrows only run upwards, so the
+ * lowest such byte is exact, and "is there any" is all that is asked. */
+static inline bool logcore_special(uint64_t w)
+{
+	uint64_t quote = w ^ LOGCORE_ONES * '"';
+	uint64_t backslash = w ^ LOGCORE_ONES * '\\';
+
+	return ((w - LOGCORE_ONES * 0x20) | (quote - LOGCORE_ONES) | (backslash - LOGCORE_ONES) | w) & LOGCORE_HIGH_BITS;
+}
+
+static inline bool logcore_is_plain(unsigned char c)
+{
+	return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+}
+
+/* Sixteen bytes at once where the machine can, in pieces where it cannot. */
+typedef unsigned char logcore_bytes16 __attribute__((vector_size(16)));
+
+/* Copy sixteen bytes; whether one of them is special. */
+static inline bool logcore_copy16(char *to, const char *s)
+{
+	logcore_bytes16 v, odd;
+	uint64_t w[2];
+
+	memcpy(&v, s, sizeof v);
+	memcpy(to, &v, sizeof v);
+	odd = (logcore_bytes16)(v < 0x20) | (logcore_bytes16)(v > 0x7f) | (logcore_bytes16)(v == '"') | (logcore_bytes16)(v == '\\');
+	memcpy(w, &odd, sizeof w);
+	return (w[0] | w[1]) != 0;
+}
+
+static inline bool logcore_copy8(char *to, const char *s)
+{
+	uint64_t w;
+
+	memcpy(&w, s, sizeof w);
+	memcpy(to, &w, sizeof w);
+	return logcore_special(w);
+}
+
+static inline bool logcore_copy4_twice(char *to, const char *s, size_t n)
+{
+	uint32_t first, end;
+
+	memcpy(&first, s, sizeof first);
+	memcpy(&end, s + n - sizeof end, sizeof end);
+	memcpy(to, &first, sizeof first);
+	memcpy(to + n - sizeof end, &end, sizeof end);
+	return logcore_special((uint64_t)end << 32 | first);
+}
+
+/*
+ * Copy what needs nothing but copying, up to the first byte that needs more;
+ * returns how many were copied (behind them there may be rubbish, up to n). In pieces
+ * of sixteen, eight or four bytes; what is left at the end is taken together with
+ * bytes before it that were already copied.
+ */
+static inline size_t logcore_plain(char *to, const char *s, size_t n)
+{
+	size_t i = 0;
+	bool odd = false;
+
+	if (n >= 16) {
+		for (; n - i >= 16 && !odd; i += 16)
+			odd = logcore_copy16(to + i, s + i);
+		if (!odd && (i == n || !logcore_copy16(to + n - 16, s + n - 16)))
+			return n;
+		i -= 16;
+	} else if (n >= 8) {
+		if (!logcore_copy8(to, s) && !logcore_copy8(to + n - 8, s + n - 8))
+			return n;
+	} else if (n >= 4 && !logcore_copy4_twice(to, s, n)) {
+		return n;
+	}
+	while (i < n && logcore_is_plain((unsigned char)s[i])) {
+		to[i] = s[i];
+		i++;
+	}
+	return i;
+}
+
+#endif
