@@ -401,13 +401,17 @@ LOGCORE_API void logcore_write_(const struct logcore *log, int level, const char
 LOGCORE_API struct logcore *logcore_child_(const struct logcore *log, const char *name,
 					   const struct logcore_field *fields);
 
-LOGCORE_INLINE_ void logcore_log_(const struct logcore *log, int level, const char *message,
-				  const struct logcore_field *fields)
+/* Inline also where the compiler thinks that it does not matter: it knows the message there. */
+__attribute__((always_inline)) LOGCORE_INLINE_ void logcore_log_(const struct logcore *log, int level,
+								 const char *message,
+								 const struct logcore_field *fields)
 {
 	size_t len = message ? strlen(message) : 0;
 
 	/* A text that the compiler knows holds no secret: it is not looked at. */
-	logcore_write_(log, level, message, __builtin_constant_p(len) ? len | LOGCORE_CONSTANT_ : len, fields);
+	if (__builtin_constant_p(len))
+		len |= LOGCORE_CONSTANT_;
+	logcore_write_(log, level, message, len, fields);
 }
 
 #ifdef __cplusplus
