@@ -117,7 +117,7 @@ static void wait_for_the_end(struct shop *s, const sigset_t *signals)
 		int result = logcore_reopen(s->log);
 
 		if (result < 0)
-			logcore_error(s->log, "Cannot open the log file again", logcore_kv("errno", -result));
+			logcore_error(s->log, "Cannot open the log file again", logcore_kv_errno(result));
 		else
 			logcore_info(s->log, "Log file opened again");
 	}
@@ -175,7 +175,7 @@ int main(int argc, char **argv)
 	result = http_listen(&s);
 	if (result < 0) {
 		fprintf(stderr, "shop: port %d: %s\n", s.port, strerror(-result));
-		logcore_critical(s.log, "Cannot listen", logcore_kv("port", s.port), logcore_kv("errno", -result));
+		logcore_critical(s.log, "Cannot listen", logcore_kv("port", s.port), logcore_kv_errno(result));
 		logcore_close(s.log);
 		return 1;
 	}

@@ -2,6 +2,7 @@
 #include "logcore_lines.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
