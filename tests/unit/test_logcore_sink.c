@@ -147,6 +147,8 @@ static void logging_allocates_nothing_and_keeps_errno(void **state)
 	for (int i = 0; i < 3; i++) {
 		logcore_info(child, "x", logcore_kv("d", 0.1 + 0.2), logcore_kv("u", UINT64_MAX));
 		logcore_info(child, s, logcore_kv("s", s));
+		logcore_info(child, "x", logcore_kv_backtrace(), logcore_kv_source(), logcore_kv_errno(EPIPE));
+		logcore_info(child, "x", logcore_kv_json("j", "{\"token\":1}", 11), logcore_kv("s", "password=x"));
 		logcore_info(log, "x", logcore_kv("s", s));
 	}
 	assert_int_equal(allocations, before);
