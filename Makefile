@@ -77,7 +77,7 @@ HUB_LIBS     = -lpq -ljson-c -lfcgi -lm
 
 # ---- what is made of what ------------------------------------------------------------
 COMMON  := arena buf err log parse utf8
-LOGCORE := backtrace buffers card field file held json leftovers line logcore nested number process redact ring shape sink stamp suspect writer
+LOGCORE := backtrace buffers card field file held journal json leftovers line logcore nested number process redact ring shape sink stamp suspect writer
 CONFIG  := config config_keys config_kind config_list config_print config_url config_value yaml_tree
 CHECK_SRC := check_attempt check_guard check_verdict curl_glue src_check
 PROC    := proc_mounts proc_parse proc_traffic proc_unit src_proc
@@ -95,7 +95,7 @@ HUB_OBJS     := $(HUB:%=$(BUILD)/fleet_hub/%.o)
 HUB_PURE     := $(BUILD)/fleet_hub/assets.o $(BUILD)/fleet_hub/csv.o $(BUILD)/fleet_hub/http.o
 
 # A unit test includes the .c that it tests; TEST_x names the other objects it needs.
-UNIT_TESTS   := test_common test_line test_log_name test_batch test_outbox test_deliver test_pg_target test_pg_verdict test_stream test_join test_flood test_config test_config_print test_config_url test_doctor test_check test_check_schedule test_proc test_proc_source test_logcore test_logcore_fields test_logcore_logger test_logcore_sink test_logcore_files test_logcore_modes test_logcore_killed test_logcore_rotation test_logcore_abi test_logcore_property test_redact test_log \
+UNIT_TESTS   := test_common test_line test_log_name test_batch test_outbox test_deliver test_pg_target test_pg_verdict test_stream test_join test_flood test_config test_config_print test_config_url test_doctor test_check test_check_schedule test_proc test_proc_source test_logcore test_logcore_fields test_logcore_logger test_logcore_sink test_logcore_files test_logcore_modes test_logcore_killed test_logcore_rotation test_logcore_abi test_logcore_journal test_logcore_property test_redact test_log \
                 test_template test_http test_search test_format
 
 # The configuration's tests include one of its files and link the others.
@@ -209,6 +209,7 @@ LIBS_test_logcore_fields = -ljson-c -rdynamic
 LIBS_test_logcore_property = -ljson-c
 LIBS_test_redact         = -ljson-c
 LIBS_test_logcore_logger = -ljson-c
+LIBS_test_logcore_journal = -ljson-c
 LIBS_test_logcore_sink   = -ljson-c -pthread -Wl,--wrap=write,--wrap=malloc,--wrap=calloc,--wrap=realloc
 LIBS_test_logcore_files  = -ljson-c -pthread
 LIBS_test_logcore_modes  = -ljson-c -pthread -Wl,--wrap=clock_gettime,--wrap=write,--wrap=posix_fallocate

@@ -12,6 +12,7 @@
 #include "backtrace.h"
 #include "buffers.h"
 #include "field.h"
+#include "journal.h"
 #include "json.h"
 #include "leftovers.h"
 #include "line.h"
@@ -250,6 +251,9 @@ static int read_options(struct logcore_options *o, const struct logcore_options 
 	for (size_t i = sizeof *o; i < size; i++)
 		if (bytes[i])
 			return refuse(error, error_size, EINVAL, "an option is newer than this logcore");
+	o->fd = o->fd ? o->fd : STDERR_FILENO;
+	if (!o->path && !o->no_journal_stream && logcore_is_journal(o->fd))
+		o->journal_priority = true;
 	if (o->line_max == 0)
 		o->line_max = o->journal_priority ? (size_t)JOURNAL_LINE_MAX : (size_t)LOGCORE_LINE_MAX;
 	if (o->line_max < LOGCORE_LINE_MIN || o->line_max > LOGCORE_LINE_MAX)
@@ -262,7 +266,6 @@ static int read_options(struct logcore_options *o, const struct logcore_options 
 		return refuse(error, error_size, EINVAL, "redact_keys and redact_not take 100 keys of 1 to 39 letters");
 	o->level = o->level ? o->level : LOGCORE_INFO;
 	o->name = o->name ? o->name : program_invocation_short_name;
-	o->fd = o->fd ? o->fd : STDERR_FILENO;
 	return read_mode(o, error, error_size);
 }
 

@@ -94,6 +94,7 @@ struct logcore_options {
 	uint32_t rotate_keep;           /* rotated files that stay, up to 10000; 0: 7 */
 	uint32_t rotate_seconds;        /* rotate at each multiple of it, in UTC; 0: not by time */
 	uint64_t rotate_bytes;          /* rotate before the file becomes larger; 65536 at least; 0: not by size */
+	bool no_journal_stream;         /* do not see by itself that the descriptor is the journal */
 
 	/* Secrets are left out of lines: docs/logcore.md tells which. Lists end with NULL, have
 	 * at most 100 keys of at most 39 letters, and case, '_', '-', '.' and ' ' do not matter. */
@@ -117,6 +118,10 @@ LOGCORE_API struct logcore *logcore_open_(const struct logcore_options *options,
  * Open a logger. `options` may be NULL and need not outlive the call. The level
  * in the environment variable LOGCORE_LEVEL (a name as logcore_level_number()
  * takes it) goes before options->level; one that is no level is said in the log.
+ *
+ * Without a path, a descriptor that systemd connected to the journal (it says so in
+ * JOURNAL_STREAM, see systemd.exec(5)) gets journal_priority by itself, also when
+ * the environment is ignored; no_journal_stream is there to prevent it.
  *
  * On failure returns NULL, sets errno, and puts one sentence into `error` (at
  * most error_size bytes, terminated; NULL and 0 when nobody reads it). Going on
