@@ -13,6 +13,7 @@
 #   SOAK_SECONDS=3600 how long `make soak` goes on
 #   DEMO_PORT=8080    where `make demo` listens on loopback
 #   DESTDIR= prefix=/usr/local sysconfdir=/etc bindir libdir includedir datadir hubdir unitdir
+#   pythondir=     where logcore.py goes; default: where PYTHON looks for what is below prefix
 
 VERSION := 0.1.0
 SONAME  := liblogcore.so.0
@@ -29,6 +30,8 @@ includedir ?= $(prefix)/include
 datadir    ?= $(prefix)/share
 hubdir     ?= $(prefix)/libexec/observ
 unitdir    ?= $(sysconfdir)/systemd/system
+# Debian's Python has one folder for all versions below /usr, and one for each elsewhere.
+pythondir  ?= $(prefix)/lib/python3$(if $(filter-out /usr,$(prefix)),$(shell $(PYTHON) -c 'import sys; print(".%d" % sys.version_info[1])'))/dist-packages
 PYTHON       ?= /usr/bin/python3
 PYTEST_ARGS  ?=
 TEST_WORKERS ?= 4
@@ -399,6 +402,7 @@ install: all
 	$(Q)$(INSTALL) -m 755 -t $(DESTDIR)$(libdir) $(BUILD)/$(SONAME)
 	$(Q)ln -sf $(SONAME) $(DESTDIR)$(libdir)/liblogcore.so
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(includedir) logcore/logcore.h
+	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(pythondir) logcore/logcore.py
 	$(Q)sed -e 's,@prefix@,$(prefix),; s,@libdir@,$(libdir),; s,@includedir@,$(includedir),; s,@version@,$(VERSION),' \
 	  logcore/logcore.pc.in > $(BUILD)/put && $(INSTALL) -m 644 $(BUILD)/put $(DESTDIR)$(libdir)/pkgconfig/logcore.pc
 	$(Q)[ -n "$(DESTDIR)" ] || ldconfig

@@ -1,0 +1,476 @@
+"""Structured logging for Python: one call, one JSON line, the same bytes as liblogcore writes.
+
+    import logcore
+
+    log = logcore.get_logger("billing", log_file="/var/log/billing/app.log")
+    log.info("User action", extra={"context": {"user_id": 123, "action": "login"}})
+
+    {"timestamp":"2026-11-21T02:39:14.123456Z","level":"INFO","logger":"billing",
+     "message":"User action","context":{"user_id":123,"action":"login"}}    (as one line)
+
+The loggers are those of the standard `logging`; everything of it works. Promises: a line is one
+write(2) on a descriptor opened for appending, so threads and processes can share a file; it is in
+the kernel when the call returns; any values in give one line of valid JSON and UTF-8 out; a file
+that was renamed or removed is opened again before the next line; no call raises. What could not
+be written is counted, and said in a line of its own once writing works again.
+
+Needs Python 3.9 and nothing else; one file, which may be copied into a project.
+"""
+import json
+import logging
+import math
+import os
+import re
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from decimal import Decimal
+
+__all__ = ["Bound", "Handler", "Logger", "OFF", "TRACE", "bind", "get_logger", "level_number"]
+
+TRACE = 5
+OFF = 60                        # as a minimum: nothing is logged
+
+LINE_MAX = 65536                # bytes of the longest line, newline included
+LINE_MIN = 1024                 # the least that line_max may say
+JOURNAL_LINE_MAX = 48000        # journald splits what is longer than 48 KiB
+NAME_MAX = 255                  # bytes of a logger's name, as written; more is cut
+DEPTH_MAX = 28                  # of lists and dicts in each other; what is deeper becomes text
+
+_CLOSING = len('},"truncated":true}\n')
+_LEVELS = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_NUMBERS = {"TRACE": TRACE, "DEBUG": 10, "INFO": 20, "WARNING": 30, "WARN": 30, "ERROR": 40, "CRITICAL": 50,
+            "FATAL": 50, "OFF": OFF}
+_PRIORITIES = (b"<7>", b"<7>", b"<6>", b"<4>", b"<3>", b"<2>")
+_LAST_SECOND = 253402300799     # of year 9999
+
+logging.addLevelName(TRACE, "TRACE")
+
+
+def level_number(name):
+    """The level of a name: trace, debug, info, warning or warn, error, critical or fatal, off; in any case.
+
+    0 when it is none of these.
+    """
+    return _NUMBERS.get(str(name).upper(), 0)
+
+
+def _level_index(level):
+    return 0 if level < logging.DEBUG else min(level, logging.CRITICAL) // 10
+
+
+# ---- values to JSON ----------------------------------------------------------------------
+
+_quote = json.JSONEncoder(ensure_ascii=False).encode
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")              # NUL and half characters
+_HALF_ESCAPE = re.compile(rb"(?<!\\)((?:\\\\)*)\\(?:u[0-9a-f]{0,3})?\Z")
+
+
+class _TooLong(Exception):
+    """A value that no line can hold."""
+
+
+def _float(v):
+    """The shortest digits that read back as the same double, written as liblogcore does."""
+    if not math.isfinite(v):
+        return '"NaN"' if v != v else '"Infinity"' if v > 0 else '"-Infinity"'
+    if abs(v) < 1e17 and v == int(v):
+        return ("-" if math.copysign(1, v) < 0 else "") + f"{abs(int(v))}.0"
+    text = float.__repr__(v)
+    return format(Decimal(text), "f") if "e" in text and 1e-5 <= abs(v) < 1e17 else text
+
+
+def _str(v):
+    try:
+        return bytes(v).decode(errors="replace") if isinstance(v, (bytes, bytearray)) else str(v)
+    except Exception:           # whatever an application's __str__ does
+        return f"<{type(v).__name__}>"
+
+
+def _repr(v):
+    try:
+        return repr(v)
+    except Exception:
+        return f"<{type(v).__name__}>"
+
+
+class _Json:
+    """JSON in UTF-8 from values; `cut` says whether a text was cut to `limit` bytes."""
+
+    def __init__(self, limit):
+        self.limit, self.cut = limit, False
+
+    def text(self, s, room=LINE_MAX):
+        limit = max(min(self.limit, room), 0)
+        inside = _quote(_NO_TEXT.sub("\ufffd", s[:limit + 1])).encode()[1:-1]
+        if len(inside) > limit:
+            self.cut = True
+            inside = _HALF_ESCAPE.sub(rb"\1", inside[:limit]).decode(errors="ignore").encode()
+        return b'"%b"' % inside
+
+    def value(self, v, room=LINE_MAX, depth=0):
+        if isinstance(v, str):
+            return self.text(v, room)
+        if v is None or isinstance(v, bool):
+            return b"null" if v is None else b"true" if v else b"false"
+        if isinstance(v, float):
+            return _float(v).encode()
+        if isinstance(v, int):
+            return self.integer(v, room)
+        if depth < DEPTH_MAX and isinstance(v, Mapping):
+            return b"{%b}" % self.join((self.text(_str(k)) + b":" + self.value(m, depth=depth + 1)) for k, m in v.items())
+        if depth < DEPTH_MAX and isinstance(v, (list, tuple)):
+            return b"[%b]" % self.join(self.value(m, depth=depth + 1) for m in v)
+        return self.text(_str(v), room)
+
+    def integer(self, v, room):
+        try:
+            return int.__repr__(v).encode()
+        except ValueError:      # more digits than Python writes
+            return self.text(hex(v), room)
+
+    @staticmethod
+    def join(parts):
+        done, size = [], 0
+        for part in parts:
+            done.append(part)
+            size += len(part) + 1
+            if size > LINE_MAX:
+                raise _TooLong
+        return b",".join(done)
+
+
+def _field(key, value, limit, room, comma):
+    """`,"key":value` in at most `room` bytes, or None; and whether anything was cut."""
+    j = _Json(limit)
+    front = b"," if comma else b""
+    try:
+        front += j.text(_str(key), room - len(front) - 2) + b":"
+        rest = room - len(front)
+        if j.cut or (rest < 2 and isinstance(value, str)):
+            return None, True
+        whole = front + j.value(value, rest - 2)
+    except Exception:           # too long, or a mapping that fails
+        return None, True
+    return (whole, j.cut) if len(whole) <= room else (None, True)
+
+
+def _line(head, message, fields, line_max):
+    """One line with its newline: whole, or with texts cut to a quarter of line_max, then without the last fields."""
+    for limit in (line_max, line_max // 4):
+        room = line_max - _CLOSING - len(head)
+        j = _Json(limit)
+        parts = [j.text(message, room - 2)]
+        room -= len(parts[0])
+        cut, opened = j.cut, False
+        for key, value in fields:
+            extra = 0 if opened else len(b',"context":{')
+            part, part_cut = _field(key, value, limit, room - extra, opened)
+            cut |= part_cut
+            if part:
+                parts.append(part if opened else b',"context":{' + part)
+                room -= len(parts[-1])
+                opened = True
+        if not cut:
+            break
+    return b"".join([head, *parts, b"}" if opened else b"", b',"truncated":true' if cut else b"", b"}\n"])
+
+
+# ---- records to lines --------------------------------------------------------------------
+
+def _timestamp(created):
+    us = min(max(int(created * 1e6), 0), _LAST_SECOND * 1000000 + 999999)
+    return ("%04d-%02d-%02dT%02d:%02d:%02d" % time.gmtime(us // 1000000)[:6] + ".%06dZ" % (us % 1000000)).encode()
+
+
+def _head(created, level, name):
+    index = _level_index(level)
+    return b'{"timestamp":"%b","level":"%b","logger":%b,"message":' % (
+        _timestamp(created), _LEVELS[index].encode(), _Json(NAME_MAX).text(_str(name)))
+
+
+def _message(record):
+    """The message, and what was wrong with its arguments."""
+    try:
+        return record.getMessage(), None
+    except Exception as e:
+        return _str(record.msg), f"{type(e).__name__}: {_str(e)}"
+
+
+def _as_context(context):
+    return context if isinstance(context, Mapping) else {} if context is None else {"context": context}
+
+
+def _exception(exc_info):
+    if not isinstance(exc_info, tuple) or exc_info[0] is None:
+        return []
+    number = getattr(exc_info[1], "errno", None)
+    fields = [("errno", number)] if isinstance(number, int) else []
+    fields += [("error", _str(exc_info[1])), ("error_type", exc_info[0].__name__)]
+    try:
+        return fields + [("traceback", "".join(traceback.format_exception(*exc_info)).rstrip("\n"))]
+    except Exception:
+        return fields
+
+
+def _fields(record, wrong):
+    fields = list(_as_context(getattr(record, "context", None)).items())
+    if wrong:
+        fields += [("args", _repr(record.args)), ("args_error", wrong)]
+    fields += _exception(record.exc_info)
+    if record.stack_info:
+        fields.append(("stack", _str(record.stack_info)))
+    return fields
+
+
+# ---- where lines go ----------------------------------------------------------------------
+
+def _is_journal(fd):
+    """Whether `fd` is the connection to the journal that systemd made, see systemd.exec(5)."""
+    try:
+        st = os.fstat(fd)
+    except OSError:
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{st.st_dev}:{st.st_ino}"
+
+
+class Handler(logging.Handler):
+    """Writes records as lines to a file, or to standard error (or another descriptor, which stays the caller's).
+
+    Nothing is raised when the file cannot be opened: what is lost is counted, and opening tried again with
+    each line. To be used alone too, as "logcore.Handler" in logging.config.dictConfig().
+    """
+
+    def __init__(self, log_file=None, fd=2, line_max=None, journal_priority=None):
+        super().__init__()
+        self.path = os.fspath(log_file) if log_file is not None else None
+        self.fd = fd if log_file is None else None
+        if journal_priority is None:
+            journal_priority = log_file is None and _is_journal(fd)
+        self.priority = journal_priority
+        self.line_max = line_max or (JOURNAL_LINE_MAX if journal_priority else LINE_MAX)
+        if not LINE_MIN <= self.line_max <= LINE_MAX:
+            raise ValueError(f"line_max must be {LINE_MIN} to {LINE_MAX} bytes")
+        self._inode = None
+        self._lost = (0, 0)     # process, lines: after fork() only the one that lost them tells
+        self._loser = ""        # the logger that lost the last one
+        self._errno = 0
+        self._torn = False      # the file ends in the middle of a line
+        self._follow()
+
+    # Of logging.Handler; each is called with the handler's lock held.
+
+    def emit(self, record):
+        try:
+            line = self._format(record)
+            self._follow()
+            if self._tell_lost(record.name) and self._write(line):
+                return
+        except Exception:       # memory is short, or the stack
+            self._errno = 0
+        self._lose(record.name)
+
+    def close(self):
+        with self.lock:
+            if self._lost[1] or self._torn:
+                self._tell_lost(self._loser)
+            if self.path is not None and self.fd is not None:
+                os.close(self.fd)
+                self.fd = None
+        super().close()
+
+    def _format(self, record):
+        message, wrong = _message(record)
+        return self._with_priority(record.levelno, _head(record.created, record.levelno, record.name), message,
+                                   _fields(record, wrong))
+
+    def _with_priority(self, level, head, message, fields):
+        if self.priority:
+            head = _PRIORITIES[_level_index(level)] + head
+        return _line(head, message, fields, self.line_max)
+
+    # ---- the file
+
+    def _follow(self):
+        """Open the file, or what has its path now. When that fails, the old one stays in use."""
+        if self.path is None:
+            return
+        try:
+            st = os.stat(self.path)
+            if self.fd is not None and (st.st_dev, st.st_ino) == self._inode:
+                return
+        except OSError:
+            pass
+        try:
+            fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o640)
+        except (OSError, ValueError) as e:
+            self._errno = getattr(e, "errno", None) or 0
+            return
+        self._use(fd)
+
+    def _use(self, fd):
+        st = os.fstat(fd)
+        if self.fd is None:
+            self.fd = fd
+        else:
+            os.dup2(fd, self.fd, inheritable=False)
+            os.close(fd)
+            self._torn = False
+        self._inode = (st.st_dev, st.st_ino)
+
+    def _write(self, line):
+        """False: it was not written, or not to its end."""
+        if self.fd is None:
+            return False
+        done = 0
+        try:
+            while done < len(line):
+                done += os.write(self.fd, line[done:] if done else line)
+        except OSError as e:
+            self._errno = e.errno
+            self._torn |= done > 0
+        return done == len(line)
+
+    # ---- lines that were lost
+
+    def _lose(self, name):
+        pid = os.getpid()
+        self._loser = name
+        self._lost = (pid, (self._lost[1] if self._lost[0] == pid else 0) + 1)
+
+    def _tell_lost(self, name):
+        """Tell of lines that were lost, in a line. False: writing does not work yet."""
+        pid, lost = self._lost
+        lost = lost if pid == os.getpid() else 0
+        line = b"\n" if self._torn else b""
+        if lost:
+            line += self._with_priority(logging.WARNING, _head(time.time(), logging.WARNING, name),
+                                        f"{lost} line{'' if lost == 1 else 's'} lost",
+                                        [("lost", lost), ("errno", self._errno)])
+        if line and not self._write(line):
+            return False
+        self._lost, self._torn = (0, 0), False
+        return True
+
+
+# ---- loggers -----------------------------------------------------------------------------
+
+class Bound(logging.LoggerAdapter):
+    """A logger whose lines all carry some context. Made by bind()."""
+
+    def __init__(self, logger, context):
+        super().__init__(logger, {"context": dict(context)})
+
+    def bind(self, **context):
+        """The same with more context."""
+        return Bound(self.logger, {**self.extra["context"], **context})
+
+    def process(self, msg, kwargs):
+        """Of LoggerAdapter: a call's own context comes last."""
+        extra = dict(kwargs.get("extra") or {})
+        extra["context"] = {**self.extra["context"], **_as_context(extra.get("context"))}
+        return msg, {**kwargs, "extra": extra}
+
+    def trace(self, msg, *args, **kwargs):
+        """Log with the level TRACE."""
+        self.log(TRACE, msg, *args, **kwargs)
+
+
+class Logger(logging.Logger):
+    """A logger of the standard library with trace() and bind()."""
+
+    def bind(self, **context):
+        """A logger whose lines all carry this context, as of a request."""
+        return Bound(self, context)
+
+    def trace(self, msg, *args, **kwargs):
+        """Log with the level TRACE."""
+        if self.isEnabledFor(TRACE):
+            self._log(TRACE, msg, args, **kwargs)
+
+    def getChild(self, suffix):
+        """"billing" gives "billing.http", which logs where its parent does."""
+        return _ours(super().getChild(suffix))
+
+    def makeRecord(self, name, level, fn, lno, msg, args, exc_info, func=None, extra=None, sinfo=None):
+        """As logging does, but without raising for names in `extra` that a record has already."""
+        record = super().makeRecord(name, level, fn, lno, msg, args, exc_info, func, None, sinfo)
+        for key, value in (extra.items() if isinstance(extra, Mapping) else ()):
+            if key not in ("message", "asctime") and key not in record.__dict__:
+                record.__dict__[key] = value
+        return record
+
+
+_setup = threading.RLock()      # two threads that get the same logger give it one handler
+
+
+def _after_fork():
+    global _setup
+    _setup = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _ours(logger):
+    if type(logger) is logging.Logger:
+        logger.__class__ = Logger
+    return logger
+
+
+def bind(logger, **context):
+    """Any logger or adapter with some context on all its lines."""
+    return logger.bind(**context) if hasattr(logger, "bind") else Bound(logger, context)
+
+
+def _handlers(logger):
+    return [h for h in logger.handlers if isinstance(h, Handler)]
+
+
+def _logs_above(logger):
+    """Whether its lines reach a handler of ours by a parent."""
+    while logger.propagate and logger.parent:
+        logger = logger.parent
+        if _handlers(logger):
+            return True
+    return False
+
+
+def _attach(logger, path):
+    old = _handlers(logger)
+    if any(path in (None, h.path) for h in old) or (path is None and _logs_above(logger)):
+        return
+    logger.addHandler(Handler(path))
+    logger.propagate = False
+    for handler in old:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def _set_level(logger, level):
+    name = os.environ.get("LOGCORE_LEVEL")
+    number = level if isinstance(level, int) else level_number(level) if level is not None else logging.INFO
+    logger.setLevel(level_number(name) or number or logging.INFO)
+    if name and not level_number(name):
+        logger.warning("LOGCORE_LEVEL is not a level", extra={"context": {
+            "value": name, "level": _LEVELS[_level_index(logger.level)]}})
+    if level and not number:
+        logger.warning("The level is not known, using info", extra={"context": {"level": level}})
+
+
+def get_logger(name=None, log_file=None, level=None):
+    """The logger `name` (without one: the program's name), which writes lines to log_file.
+
+    Without a file it logs where its parent does ("billing.http" as "billing"), else to standard error. The same
+    name gives the same logger; another file replaces the first. `level` is a number or a name, INFO unless it
+    is given; the environment variable LOGCORE_LEVEL goes before it.
+    """
+    logger = _ours(logging.getLogger(name or os.path.basename(sys.argv[0] or "") or "python"))
+    with _setup:
+        fresh = not logger.level
+        _attach(logger, os.fspath(log_file) if log_file is not None else None)
+        if level is not None or (fresh and _handlers(logger)):
+            _set_level(logger, level)
+    return logger
