@@ -98,7 +98,7 @@ HUB_OBJS     := $(HUB:%=$(BUILD)/fleet_hub/%.o)
 HUB_PURE     := $(BUILD)/fleet_hub/assets.o $(BUILD)/fleet_hub/csv.o $(BUILD)/fleet_hub/http.o
 
 # A unit test includes the .c that it tests; TEST_x names the other objects it needs.
-UNIT_TESTS   := test_common test_line test_log_name test_batch test_outbox test_deliver test_pg_target test_pg_verdict test_stream test_join test_flood test_config test_config_print test_config_url test_doctor test_check test_check_schedule test_proc test_proc_source test_logcore test_logcore_fields test_logcore_logger test_logcore_sink test_logcore_files test_logcore_modes test_logcore_killed test_logcore_rotation test_logcore_abi test_logcore_journal test_logcore_property test_redact test_log \
+UNIT_TESTS   := test_common test_line test_log_name test_batch test_outbox test_deliver test_pg_target test_pg_verdict test_stream test_join test_flood test_config test_config_print test_config_url test_doctor test_check test_check_schedule test_proc test_proc_source test_logcore test_logcore_fields test_logcore_logger test_logcore_sink test_logcore_files test_logcore_modes test_logcore_killed test_logcore_rotation test_logcore_abi test_logcore_journal test_logcore_hpp test_logcore_property test_redact test_log \
                 test_template test_http test_search test_format
 
 # The configuration's tests include one of its files and link the others.
@@ -222,12 +222,15 @@ TEST_test_logcore_abi    = $(BUILD)/tests/logcore_c11.o $(BUILD)/tests/logcore_c
 LIBS_test_logcore_abi    = -ljson-c -lstdc++ -DSHARED_LIBRARY='"$(abspath $(BUILD)/$(SONAME))"'
 $(BUILD)/tests/test_logcore_abi: | $(BUILD)/$(SONAME)
 
+TEST_test_logcore_hpp    = $(BUILD)/tests/logcore_hpp.o
+LIBS_test_logcore_hpp    = -ljson-c -lstdc++
+
 # logcore.h as others compile it: by itself, strictly, without our flags.
 STRICT := -pedantic-errors -Wall -Wextra -Wshadow -Wconversion -Werror -g -fPIC -MMD -MP
 $(BUILD)/tests/logcore_c11.o: tests/unit/logcore_c11.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) -std=c11 $(STRICT) $(OPT) $(LDSAN) -c $< -o $@
-$(BUILD)/tests/logcore_cxx.o: tests/unit/logcore_cxx.cc $(BUILD)/flags
+$(BUILD)/tests/logcore_%.o: tests/unit/logcore_%.cc $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CXX,$<)$(CXX) -std=c++17 $(STRICT) -Wold-style-cast $(OPT) $(LDSAN) -c $< -o $@
 
@@ -298,7 +301,7 @@ check-valgrind: $(VALGRIND_TESTS:%=$(BUILD)/tests/%)
 .PHONY: lint format
 lint: all
 lint: ## include layers, clang-tidy, cppcheck, shellcheck, the unit's verdict by systemd, the README's tables
-	$(CHECK) lint env CC='$(CC)' BUILD='$(BUILD)' scripts/lint
+	$(CHECK) lint env CC='$(CC)' CXX='$(CXX)' BUILD='$(BUILD)' scripts/lint
 
 format: ## clang-format on the lines that differ from the last commit
 	$(Q)git clang-format-14 --binary clang-format-14 --extensions c,h HEAD -- '*.c' '*.h'
@@ -401,7 +404,7 @@ install: all
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(libdir) $(BUILD)/liblogcore.a
 	$(Q)$(INSTALL) -m 755 -t $(DESTDIR)$(libdir) $(BUILD)/$(SONAME)
 	$(Q)ln -sf $(SONAME) $(DESTDIR)$(libdir)/liblogcore.so
-	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(includedir) logcore/logcore.h
+	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(includedir) logcore/logcore.h logcore/logcore.hpp
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(pythondir) logcore/logcore.py
 	$(Q)sed -e 's,@prefix@,$(prefix),; s,@libdir@,$(libdir),; s,@includedir@,$(includedir),; s,@version@,$(VERSION),' \
 	  logcore/logcore.pc.in > $(BUILD)/put && $(INSTALL) -m 644 $(BUILD)/put $(DESTDIR)$(libdir)/pkgconfig/logcore.pc
