@@ -147,7 +147,7 @@ TEST_fuzz_outbox = $(patsubst %,$(BUILD)/obs_agent/%.o,batch queue segment) $(RO
 .DEFAULT_GOAL := all
 .PHONY: all
 all: ## build everything
-all: $(BUILD)/obs_agent/obs_agent $(BUILD)/fleet_hub/fleet_hub $(BUILD)/liblogcore.a $(BUILD)/$(SONAME)
+all: $(BUILD)/obs_agent/obs_agent $(BUILD)/fleet_hub/fleet_hub $(BUILD)/logcore/logcore $(BUILD)/liblogcore.a $(BUILD)/$(SONAME)
 
 # Rebuild when flags or compiler change.
 $(BUILD)/flags: FORCE
@@ -189,6 +189,10 @@ $(BUILD)/$(SONAME): $(LOGCORE_OBJS) logcore/logcore.map
 	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDSAN) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=logcore/logcore.map \
 	  -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete,--as-needed $(LOGCORE_OBJS) -pthread -o $@
 	@ln -sf $(SONAME) $(BUILD)/liblogcore.so
+
+# Of the library's own objects, so that it needs nothing installed.
+$(BUILD)/logcore/logcore: $(BUILD)/logcore/logcore_cli.o $(BUILD)/liblogcore.a
+	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) $^ -pthread -o $@
 
 # ---- examples: built as an application would be, against the static library ----------
 SHOP_OBJS    := $(patsubst %,$(BUILD)/examples/shop/%.o,http main pages worker)
@@ -392,7 +396,7 @@ put = sed -e 's,/usr/bin/,$(bindir)/,g; s,/usr/libexec/observ,$(hubdir),g; s,/us
 .PHONY: install
 install: ## to DESTDIR and prefix; the unit to unitdir as obs-agent@.service
 install: all
-	$(Q)$(INSTALL) -m 755 -t $(DESTDIR)$(bindir) $(BUILD)/obs_agent/obs_agent
+	$(Q)$(INSTALL) -m 755 -t $(DESTDIR)$(bindir) $(BUILD)/obs_agent/obs_agent $(BUILD)/logcore/logcore
 	$(Q)$(INSTALL) -m 755 -t $(DESTDIR)$(hubdir) $(BUILD)/fleet_hub/fleet_hub
 	$(Q)$(call put,templates/obs-agent.service,$(unitdir)/obs-agent@.service)
 	$(Q)$(INSTALL) -m 644 templates/sysusers.d/observ.conf $(DESTDIR)$(prefix)/lib/sysusers.d/observ.conf

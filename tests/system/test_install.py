@@ -34,10 +34,11 @@ def usr(tmp_path_factory):
 def test_everything_is_where_debian_has_it(usr):
     files = {str(f.relative_to(usr)) for f in usr.rglob("*") if not f.is_dir()}
     expected = {"usr/bin/obs_agent", "usr/libexec/observ/fleet_hub", "etc/systemd/system/obs-agent@.service",
-                "usr/lib/sysusers.d/observ.conf", "usr/share/observ/schema.sql", "usr/include/logcore.h", "usr/include/logcore.hpp",
-                "usr/lib/liblogcore.a", "usr/lib/liblogcore.so", "usr/lib/liblogcore.so.0",
-                "usr/lib/pkgconfig/logcore.pc", "usr/lib/python3/dist-packages/logcore.py", "usr/share/doc/observ/README.md",
-                "usr/share/observ/lighttpd-observ.conf", "usr/share/observ/observ-maintain.timer"}
+                "usr/lib/sysusers.d/observ.conf", "usr/share/observ/schema.sql", "usr/include/logcore.h",
+                "usr/include/logcore.hpp", "usr/lib/liblogcore.a", "usr/lib/liblogcore.so", "usr/lib/liblogcore.so.0",
+                "usr/lib/pkgconfig/logcore.pc", "usr/lib/python3/dist-packages/logcore.py", "usr/bin/logcore",
+                "usr/share/doc/observ/README.md", "usr/share/observ/lighttpd-observ.conf",
+                "usr/share/observ/observ-maintain.timer"}
     assert expected <= files
     assert {Path(f).parts[0] for f in files} == {"usr", "etc"}
     for name in files:
@@ -218,5 +219,5 @@ def test_packages_are_built_and_hold_their_files(tmp_path):
                           ("obs-agent", "./usr/lib/sysusers.d/observ.conf"), ("fleet-hub", "./usr/libexec/observ/fleet_hub"),
                           ("liblogcore0", "/liblogcore.so.0"), ("liblogcore-dev", "./usr/include/logcore.h"),
                           ("liblogcore-dev", "./usr/include/logcore.hpp"),
-                          ("python3-logcore", "./usr/lib/python3/dist-packages/logcore.py")]:
+                          ("logcore", "./usr/bin/logcore"), ("python3-logcore", "./usr/lib/python3/dist-packages/logcore.py")]:
         assert file in held[package], (package, held[package])
