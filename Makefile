@@ -201,13 +201,17 @@ $(EXAMPLE_OBJS): private override CFLAGS += -Ilogcore
 
 .PHONY: examples
 examples: ## the example applications, against the library in the tree
-examples: $(BUILD)/examples/shop/shop $(BUILD)/examples/quickstart
+examples: $(BUILD)/examples/shop/shop $(BUILD)/examples/quickstart $(BUILD)/examples/quickstart_cxx
 
 $(BUILD)/examples/shop/shop: $(SHOP_OBJS) $(BUILD)/liblogcore.a
 	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) $^ -pthread -o $@
 
 $(BUILD)/examples/quickstart: $(BUILD)/examples/quickstart.o $(BUILD)/liblogcore.a
 	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@
+
+$(BUILD)/examples/quickstart_cxx: examples/quickstart.cc logcore/logcore.h logcore/logcore.hpp $(BUILD)/liblogcore.a
+	@mkdir -p $(@D)
+	$(call say,CXX,$<)$(CXX) -std=c++17 -Wall -Wextra $(OPT) $(LDSAN) -Ilogcore $< $(BUILD)/liblogcore.a -pthread -o $@
 
 # ---- tests --------------------------------------------------------------------------
 LIBS_test_log            = -ljson-c

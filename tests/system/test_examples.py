@@ -1,5 +1,6 @@
 """The examples do what their pages say."""
 import json
+import os
 import re
 import signal
 import subprocess
@@ -42,10 +43,42 @@ def lines(log):
     return [json.loads(line) for line in log.read_text().splitlines()]
 
 
-def test_quickstart_writes_the_line_of_the_documentation():
-    done = subprocess.run([BUILD / "examples/quickstart"], stderr=subprocess.PIPE, text=True, check=True)
-    assert re.fullmatch(r'\{"timestamp":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z","level":"INFO","logger":"quickstart",'
-                        r'"message":"User action","context":\{"user_id":123,"action":"login"\}\}\n', done.stderr)
+STAMP = r'\{"timestamp":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z",'
+
+
+def quickstart(*command, **environment):
+    """The lines that an example writes to standard error, each from its level on."""
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=True, timeout=60,
+                          env={"PATH": os.environ["PATH"], **environment})
+    assert all(re.match(STAMP, line) for line in done.stderr.splitlines()), done.stderr
+    return [re.sub("^" + STAMP, "", line) for line in done.stderr.splitlines()]
+
+
+LOGIN = '"level":"INFO","logger":"quickstart","message":"User action","context":{"user_id":123,"action":"login"}}'
+FAILED = '"level":"ERROR","logger":"quickstart.http","message":"Payment failed","context":{"request_id":7,"error":"card 4711 was refused",'
+
+
+def test_quickstart_in_c():
+    assert quickstart(BUILD / "examples/quickstart") == [LOGIN]
+
+
+def test_quickstart_in_cxx():
+    login, failed = quickstart(BUILD / "examples/quickstart_cxx")
+    assert login == LOGIN
+    assert re.fullmatch(re.escape(FAILED) + r'"took_ms":\d+\.\d+\}\}', failed)
+
+
+def test_quickstart_in_python():
+    login, failed = quickstart(TOP / "examples/quickstart.py", PYTHONPATH=str(TOP / "logcore"))
+    assert login == LOGIN
+    assert failed.startswith(FAILED + '"error_type":"RuntimeError","traceback":"Traceback ')
+
+
+def test_quickstart_in_the_shell():
+    login, failed = quickstart(TOP / "examples/quickstart.sh", PATH=f"{BUILD / 'logcore'}:{os.environ['PATH']}", LC_ALL="C")
+    assert login == LOGIN
+    assert failed == ('"level":"ERROR","logger":"quickstart","message":"Cannot look","context":{"status":2,'
+                      '"error":"ls: cannot access \'/nowhere\': No such file or directory"}}')
 
 
 def test_shop_answers_and_logs_each_request(shop):
