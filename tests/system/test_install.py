@@ -75,6 +75,39 @@ def test_program_builds_with_the_installed_logcore(usr, tmp_path, how):
     run(tmp_path / "app", env=clean_environment(LD_LIBRARY_PATH=str(usr / "usr/lib")))
 
 
+def installed(usr):
+    """An environment in which pkg-config, programs and the shell find what is installed below `usr`."""
+    return clean_environment(PKG_CONFIG_PATH=str(usr / "usr/lib/pkgconfig"), PKG_CONFIG_SYSROOT_DIR=str(usr),
+                             LD_LIBRARY_PATH=str(usr / "usr/lib"), PATH=f"{usr / 'usr/bin'}:{os.environ['PATH']}",
+                             PYTHONPATH=str(usr / "usr/lib/python3/dist-packages"))
+
+
+def without_time(line):
+    return re.sub(r'"timestamp":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"', "", line)
+
+
+def test_first_line_of_the_readme_is_three_lines_of_code_and_one_pkg_config(usr, tmp_path):
+    if os.environ["OBSERV_BUILD"].endswith("/san"):
+        pytest.skip("a sanitized library asks for a sanitized program")
+    part = re.search(r"<!-- first line:.*?<!-- end of first line -->", (TOP / "README.md").read_text(), re.S).group()
+    (code, command, shown) = (re.search(rf"```{kind}\n(.*?)```", part, re.S).group(1) for kind in ("c", "sh", "json"))
+    assert len(re.findall(r"^\s*(?:#include|.*;)", code, re.M)) == 3
+    assert command.count("pkg-config") == 1 and command.count("\n") == 1
+    (tmp_path / "app.c").write_text(code)
+    done = subprocess.run(["sh", "-ec", command], cwd=tmp_path, env=installed(usr), text=True, capture_output=True)
+    assert done.returncode == 0 and without_time(done.stderr) == without_time(shown), done.stderr
+
+
+def test_other_languages_find_what_is_installed(usr, tmp_path):
+    if os.environ["OBSERV_BUILD"].endswith("/san"):
+        pytest.skip("a sanitized library asks for a sanitized program")
+    for command, lines in [(f"c++ -std=c++17 {TOP}/examples/quickstart.cc $(pkg-config --cflags --libs logcore) -o q && ./q", 2),
+                           (f"/usr/bin/python3 {TOP}/examples/quickstart.py", 2), (f"{TOP}/examples/quickstart.sh", 2)]:
+        done = subprocess.run(["sh", "-ec", command], cwd=tmp_path, env=installed(usr), text=True, capture_output=True)
+        assert done.returncode == 0 and len(done.stderr.splitlines()) == lines, done.stderr
+        assert '"context":{"user_id":123,"action":"login"}}' in done.stderr
+
+
 def test_missing_headers_are_one_sentence(tmp_path):
     done = subprocess.run(["make", "-C", str(TOP), f"BUILD={tmp_path}/b", "CC=cc -nostdinc", "all"], text=True,
                           capture_output=True, env=clean_environment())
