@@ -308,7 +308,7 @@ check-valgrind: $(VALGRIND_TESTS:%=$(BUILD)/tests/%)
 
 .PHONY: lint format
 lint: all
-lint: ## include layers, clang-tidy, cppcheck, shellcheck, the unit's verdict by systemd, the README's tables
+lint: ## include layers, clang-tidy, cppcheck, shellcheck, the unit's verdict by systemd, the README's tables, manual pages
 	$(CHECK) lint env CC='$(CC)' CXX='$(CXX)' BUILD='$(BUILD)' scripts/lint
 
 format: ## clang-format on the lines that differ from the last commit
@@ -416,6 +416,10 @@ install: all
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(pythondir) logcore/logcore.py
 	$(Q)sed -e 's,@prefix@,$(prefix),; s,@libdir@,$(libdir),; s,@includedir@,$(includedir),; s,@version@,$(VERSION),' \
 	  logcore/logcore.pc.in > $(BUILD)/put && $(INSTALL) -m 644 $(BUILD)/put $(DESTDIR)$(libdir)/pkgconfig/logcore.pc
+	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/man/man1 logcore/logcore.1
+	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/man/man3 logcore/logcore.3
+	$(Q)for f in $$(sed -n 's/^\.Nm \(logcore_[a-z_]*\).*/\1/p' logcore/logcore.3); do \
+	  ln -sf logcore.3 $(DESTDIR)$(datadir)/man/man3/$$f.3; done
 	$(Q)[ -n "$(DESTDIR)" ] || ldconfig
 
 .PHONY: deb

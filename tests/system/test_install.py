@@ -37,6 +37,7 @@ def test_everything_is_where_debian_has_it(usr):
                 "usr/lib/sysusers.d/observ.conf", "usr/share/observ/schema.sql", "usr/include/logcore.h",
                 "usr/include/logcore.hpp", "usr/lib/liblogcore.a", "usr/lib/liblogcore.so", "usr/lib/liblogcore.so.0",
                 "usr/lib/pkgconfig/logcore.pc", "usr/lib/python3/dist-packages/logcore.py", "usr/bin/logcore",
+                "usr/share/man/man1/logcore.1", "usr/share/man/man3/logcore.3", "usr/share/man/man3/logcore_info.3",
                 "usr/share/doc/observ/README.md", "usr/share/observ/lighttpd-observ.conf",
                 "usr/share/observ/observ-maintain.timer"}
     assert expected <= files
@@ -96,6 +97,11 @@ def test_first_line_of_the_readme_is_three_lines_of_code_and_one_pkg_config(usr,
     (tmp_path / "app.c").write_text(code)
     done = subprocess.run(["sh", "-ec", command], cwd=tmp_path, env=installed(usr), text=True, capture_output=True)
     assert done.returncode == 0 and without_time(done.stderr) == without_time(shown), done.stderr
+
+
+def test_manual_pages_of_functions_lead_to_the_one(usr):
+    for page in ("logcore.3", "logcore_info.3", "logcore_child.3"):
+        assert "structured logging" in run("mandoc", "-T", "utf8", usr / "usr/share/man/man3" / page)
 
 
 def test_other_languages_find_what_is_installed(usr, tmp_path):
@@ -252,5 +258,8 @@ def test_packages_are_built_and_hold_their_files(tmp_path):
                           ("obs-agent", "./usr/lib/sysusers.d/observ.conf"), ("fleet-hub", "./usr/libexec/observ/fleet_hub"),
                           ("liblogcore0", "/liblogcore.so.0"), ("liblogcore-dev", "./usr/include/logcore.h"),
                           ("liblogcore-dev", "./usr/include/logcore.hpp"),
-                          ("logcore", "./usr/bin/logcore"), ("python3-logcore", "./usr/lib/python3/dist-packages/logcore.py")]:
+                          ("logcore", "./usr/bin/logcore"),
+                          ("logcore", "./usr/share/man/man1/logcore.1.gz"),
+                          ("liblogcore-dev", "./usr/share/man/man3/logcore_open.3.gz -> logcore.3.gz"),
+                          ("python3-logcore", "./usr/lib/python3/dist-packages/logcore.py")]:
         assert file in held[package], (package, held[package])
