@@ -308,7 +308,7 @@ check-valgrind: $(VALGRIND_TESTS:%=$(BUILD)/tests/%)
 
 .PHONY: lint format
 lint: all
-lint: ## include layers, clang-tidy, cppcheck, shellcheck, the unit's verdict by systemd, the README's tables, manual pages
+lint: ## include layers, clang-tidy, cppcheck, shellcheck, the unit's verdict by systemd, the README's tables, manual pages, the ABI
 	$(CHECK) lint env CC='$(CC)' CXX='$(CXX)' BUILD='$(BUILD)' scripts/lint
 
 format: ## clang-format on the lines that differ from the last commit
