@@ -10,23 +10,15 @@
 #include <unistd.h>
 
 #include "backtrace.h"
-#include "buffers.h"
 #include "field.h"
-#include "journal.h"
 #include "json.h"
 #include "leftovers.h"
 #include "line.h"
-#include "redact.h"
-#include "sink.h"
+#include "options.h"
+#include "shared.h"
 
 enum {
 	SHORT_LINE = 4096,              /* built in a small frame; also what a pipe takes whole */
-	JOURNAL_LINE_MAX = 48000,       /* journald splits what is longer than 48 KiB */
-	ASYNC_RING = 256 * 1024,
-	BUFFER_MAX = 64 * 1024 * 1024,
-	ROTATE_MIN = 65536,
-	ROTATE_KEEP = 7,
-	ROTATE_KEEP_MAX = 10000,
 	NAME_ROOM = LOGCORE_NAME_MAX + 2
 };
 
@@ -39,16 +31,6 @@ enum {
 #ifndef UNINITIALIZED
 #define UNINITIALIZED
 #endif
-
-/* What a logger shares with its children. */
-struct shared {
-	struct sink *sink;
-	struct buffers *buffers;        /* NULL: each line is written when it comes */
-	size_t line_max;
-	bool priority;
-	struct redact *redact;
-	atomic_uint loggers;            /* that are open; the last one frees this */
-};
 
 struct logcore {
 	int level;                      /* first: logcore_enabled() in the header reads it */
@@ -110,15 +92,6 @@ static inline void begin_line(struct line *l, const struct logcore *log, int lev
 	l->caller = NULL;
 }
 
-static void put(const struct logcore *log, const struct line *l, const char *bytes, size_t n)
-{
-	struct shared *to = log->shared;
-	int64_t now_us = l->time.tv_sec * INT64_C(1000000) + l->time.tv_nsec / 1000;
-
-	if (!to->buffers || !logcore_buffers_put(to->buffers, l->level, bytes, n, now_us))
-		logcore_sink_put(to->sink, bytes, n, now_us);
-}
-
 static void count(const struct logcore *log, const struct line *l, struct made made)
 {
 	if (made.cut || l->bound_cut)
@@ -137,7 +110,7 @@ __attribute__((noinline)) static void write_long(const struct logcore *log, cons
 	if (made.cut || l->bound_cut)
 		made = logcore_line(room, size, size / 4, l);
 	count(log, l, made);
-	put(log, l, room, made.len);
+	logcore_shared_put(log->shared, l, room, made.len);
 }
 
 void logcore_write_(const struct logcore *log, int level, const char *message, size_t message_len,
@@ -162,7 +135,7 @@ void logcore_write_(const struct logcore *log, int level, const char *message, s
 		if (made.cut || l.bound_cut)
 			made = logcore_line(room, size, size / 4, &l);
 		count(log, &l, made);
-		put(log, &l, room, made.len);
+		logcore_shared_put(log->shared, &l, room, made.len);
 	}
 	errno = saved;
 }
@@ -210,132 +183,9 @@ static void set_name(struct logcore *log, const char *name, size_t len)
 	log->name_len = (size_t)(j.p - log->name);
 }
 
-static int refuse(char *error, size_t size, int code, const char *what)
-{
-	if (error && size)
-		snprintf(error, size, "%s: %s", what, strerror(code));
-	return code;
-}
-
-/* Zero the default, and the limits of what depends on the mode. */
-static int read_mode(struct logcore_options *o, char *error, size_t error_size)
-{
-	if (o->mode < LOGCORE_DIRECT || o->mode > LOGCORE_ASYNC)
-		return refuse(error, error_size, EINVAL, "mode must be LOGCORE_DIRECT, LOGCORE_BUFFERED or LOGCORE_ASYNC");
-	if (o->buffer_size == 0)
-		o->buffer_size = o->mode == LOGCORE_ASYNC ? ASYNC_RING : LOGCORE_LINE_MAX;
-	if (o->buffer_size < LOGCORE_LINE_MAX || o->buffer_size > BUFFER_MAX)
-		return refuse(error, error_size, EINVAL, "buffer_size must be 65536 bytes to 64 MiB");
-	if (!o->path && (o->rotate_bytes || o->rotate_seconds || o->no_follow))
-		return refuse(error, error_size, EINVAL, "rotate_bytes, rotate_seconds and no_follow need a path");
-	if (o->rotate_bytes && o->rotate_bytes < ROTATE_MIN)
-		return refuse(error, error_size, EINVAL, "rotate_bytes must be 65536 at least");
-	if (o->rotate_keep > ROTATE_KEEP_MAX)
-		return refuse(error, error_size, EINVAL, "rotate_keep must be 10000 at most");
-	o->rotate_keep = o->rotate_keep ? o->rotate_keep : ROTATE_KEEP;
-	return 0;
-}
-
-/* Options as this version knows them, from a caller that may know fewer or more. */
-static int read_options(struct logcore_options *o, const struct logcore_options *options, size_t size,
-			char *error, size_t error_size)
-{
-	const char *bytes = (const char *)options;
-	size_t n;
-
-	*o = (struct logcore_options){ 0 };
-	if (!options)
-		size = 0;
-	else
-		memcpy(o, options, size < sizeof *o ? size : sizeof *o);
-	for (size_t i = sizeof *o; i < size; i++)
-		if (bytes[i])
-			return refuse(error, error_size, EINVAL, "an option is newer than this logcore");
-	o->fd = o->fd ? o->fd : STDERR_FILENO;
-	if (!o->path && !o->no_journal_stream && logcore_is_journal(o->fd))
-		o->journal_priority = true;
-	if (o->line_max == 0)
-		o->line_max = o->journal_priority ? (size_t)JOURNAL_LINE_MAX : (size_t)LOGCORE_LINE_MAX;
-	if (o->line_max < LOGCORE_LINE_MIN || o->line_max > LOGCORE_LINE_MAX)
-		return refuse(error, error_size, EINVAL, "line_max must be 1024 to 65536 bytes");
-	if (o->level < 0)
-		return refuse(error, error_size, EINVAL, "level must not be negative");
-	if (o->redact < LOGCORE_REDACT_ALL || o->redact > LOGCORE_REDACT_OFF)
-		return refuse(error, error_size, EINVAL, "redact is none of enum logcore_redact");
-	if (!logcore_redact_count(o->redact_keys, &n) || !logcore_redact_count(o->redact_not, &n))
-		return refuse(error, error_size, EINVAL, "redact_keys and redact_not take 100 keys of 1 to 39 letters");
-	o->level = o->level ? o->level : LOGCORE_INFO;
-	o->name = o->name ? o->name : program_invocation_short_name;
-	return read_mode(o, error, error_size);
-}
-
-static struct sink *open_sink(const struct logcore_options *o, int *ret_error)
-{
-	const struct file_options file = {
-		.path = o->path,
-		.fd = o->fd,
-		.no_follow = o->no_follow,
-		.rotate_bytes = o->rotate_bytes,
-		.rotate_seconds = o->rotate_seconds,
-		.rotate_keep = o->rotate_keep,
-	};
-
-	return logcore_sink_open(&file, o->name, o->journal_priority, ret_error);
-}
-
-static struct buffers *open_buffers(const struct logcore_options *o, struct sink *sink, int *ret_error)
-{
-	const struct buffers_options b = {
-		.size = o->buffer_size,
-		.async = o->mode == LOGCORE_ASYNC,
-		.block = o->block_when_full,
-		.handlers = !o->no_crash_handler,
-	};
-
-	return logcore_buffers_open(sink, &b, ret_error);
-}
-
-static void close_shared(struct shared *shared)
-{
-	if (shared->buffers)
-		logcore_buffers_close(shared->buffers);
-	if (shared->sink)
-		logcore_sink_close(shared->sink);
-	logcore_redact_close(shared->redact);
-	free(shared);
-}
-
-static bool fill_shared(struct shared *shared, const struct logcore_options *o, int *ret_error)
-{
-	if (o->redact < LOGCORE_REDACT_OFF &&
-	    !(shared->redact = logcore_redact_open(o->redact_keys, o->redact_not, o->redact == LOGCORE_REDACT_ALL)))
-		return false;
-	shared->sink = open_sink(o, ret_error);
-	if (!shared->sink)
-		return false;
-	if (o->mode != LOGCORE_DIRECT)
-		shared->buffers = open_buffers(o, shared->sink, ret_error);
-	return o->mode == LOGCORE_DIRECT || shared->buffers;
-}
-
-static struct shared *open_shared(const struct logcore_options *o, int *ret_error)
-{
-	struct shared *shared = calloc(1, sizeof *shared);
-
-	*ret_error = ENOMEM;
-	if (!shared)
-		return NULL;
-	shared->line_max = o->line_max;
-	shared->priority = o->journal_priority;
-	if (fill_shared(shared, o, ret_error))
-		return shared;
-	close_shared(shared);
-	return NULL;
-}
-
 static struct logcore *open_with(const struct logcore_options *o, int *ret_error)
 {
-	struct shared *shared = open_shared(o, ret_error);
+	struct shared *shared = logcore_shared_open(o, ret_error);
 	struct timespec now;
 	struct logcore *log;
 
@@ -344,7 +194,7 @@ static struct logcore *open_with(const struct logcore_options *o, int *ret_error
 	*ret_error = ENOMEM;
 	log = make(shared, o->level, 0);
 	if (!log) {
-		close_shared(shared);
+		logcore_shared_close(shared);
 		return NULL;
 	}
 	set_name(log, o->name, strlen(o->name));
@@ -371,13 +221,15 @@ struct logcore *logcore_open_(const struct logcore_options *options, size_t opti
 {
 	struct logcore_options o;
 	struct logcore *log = NULL;
-	int code = read_options(&o, options, options_size, error, error_size);
+	const char *wrong;
+	int code = logcore_options_read(&o, options, options_size, &wrong);
 
 	if (code == 0) {
+		wrong = o.path ? o.path : "logcore";
 		log = open_with(&o, &code);
-		if (!log)
-			refuse(error, error_size, code, o.path ? o.path : "logcore");
 	}
+	if (!log && error && error_size)
+		snprintf(error, error_size, "%s: %s", wrong, strerror(code));
 	if (!log)
 		errno = code;
 	else if (!o.ignore_environment)
@@ -403,7 +255,7 @@ void logcore_close(struct logcore *log)
 	logcore_sink_tell(shared->sink, now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000);
 	free(log);
 	if (atomic_fetch_sub(&shared->loggers, 1) == 1)
-		close_shared(shared);
+		logcore_shared_close(shared);
 	errno = saved;
 }
 
