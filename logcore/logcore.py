@@ -12,10 +12,12 @@ The loggers are those of the standard `logging`; everything of it works. Promise
 write(2) on a descriptor opened for appending, so threads and processes can share a file; it is in
 the kernel when the call returns; any values in give one line of valid JSON and UTF-8 out; a file
 that was renamed or removed is opened again before the next line; no call raises. What could not
-be written is counted, and said in a line of its own once writing works again.
+be written is counted, and said in a line of its own once writing works again. Passwords and other
+secrets are left out, as far as their keys or their looks tell.
 
 Needs Python 3.9 and nothing else; one file, which may be copied into a project.
 """
+import binascii
 import json
 import logging
 import math
@@ -61,6 +63,305 @@ def _level_index(level):
     return 0 if level < logging.DEBUG else min(level, logging.CRITICAL) // 10
 
 
+# ---- secrets -----------------------------------------------------------------------------
+# The ones that liblogcore finds, by the same rules: see its redact.c, shape.c and card.c.
+
+REDACT_ALL, REDACT_KEYS, REDACT_OFF = 0, 1, 2
+
+_REDACTED = "[redacted]"
+_WORD_MAX = 39                  # letters of a key that are looked at, from its end
+_KEY_MAX = 64                   # characters of a key in a text
+_TEXT_MIN = 8                   # bytes; no secret that is known by its looks is shorter
+_LOOK_AHEAD = 1024              # behind what fits: what begins there may be known by its end
+
+_LETTERS = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz", "_-. ")
+_SECRETS = tuple(
+    "password passwords passwd pwd passphrase passcode dbpass userpass token jwt bearer authorization cookie cookies"
+    " secret secrets credential credentials apikey apikeys accesskey accesskeyid privatekey secretkey signingkey"
+    " encryptionkey masterkey sharedkey accountkey sessionid sessid cardnumber cvv".split())
+_HARMLESS = tuple("pagetoken nexttoken continuationtoken synctoken cancellationtoken expectedtoken".split())
+_ENDINGS = tuple("value header hash confirmation plain plaintext string raw pem".split())
+_NOTHING = frozenset("null true false None True False NULL nil undefined yes no".split())
+
+_DIGITS = frozenset("0123456789")
+_ALNUM = _DIGITS | frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_BASE64 = _ALNUM | frozenset("+/-_")
+_BASE64_URL = str.maketrans("-_", "+/")
+_IN_KEY = _ALNUM | frozenset("_-.")
+_OF_WORD = _ALNUM | frozenset("_%")
+_NO_HOST = frozenset(map(chr, range(0x21))) | frozenset("/?#\"'<>@\\")
+
+# A text without any of these has no secret; and where one shows itself.
+_SUSPECT = re.compile(r'[="J@]|[bB][eEaA]|I[AV]|(?:[0-9][ -]?){13}')
+_SHOWS = re.compile(r'["=@JI]|[bB](?=[eEaA])|(?<![0-9A-Za-z_%])[0-9](?=[0-9 -]{12})')
+_SPACE = re.compile("[ \t-\r]*")
+_BACKSLASHES = re.compile(r"\\*")
+_PLAIN_VALUE = re.compile("[^ \t-\r&;,\"'`()\\[\\]{}<>|\\\\\0]*")
+_BRACKET = re.compile(r'["\[\]{}]')
+_SCHEME = re.compile("(basic|bearer)[ \t-\r]+([0-9A-Za-z+/_.~=-]*)", re.I | re.A)
+_BASE64_RUN = re.compile("[0-9A-Za-z+/_-]*")
+_AWS_KEY = re.compile("(?:AKIA|ASIA)[0-9A-Z]{16}(?![0-9A-Za-z])")
+_ISSUERS = (((4000, 4999), (13, 16, 19)), ((5100, 5599), (16,)), ((2221, 2720), (16,)), ((3400, 3499), (15,)),
+            ((3700, 3799), (15,)), ((3000, 3059), (14,)), ((3600, 3699), (14,)), ((3800, 3999), (14,)),
+            ((6011, 6011), range(16, 20)), ((6440, 6599), range(16, 20)), ((6200, 6299), range(16, 20)),
+            ((3528, 3589), range(16, 20)))
+
+
+class _Redact:
+    """The lists of keys, and what looks like a secret. Finders give (start, end) of one, or None."""
+
+    def __init__(self, mode=REDACT_ALL, keys=(), allowed=()):
+        self.shapes = mode == REDACT_ALL
+        self.secrets = _SECRETS + tuple(key.translate(_LETTERS) for key in keys)
+        self.allowed = frozenset(key.translate(_LETTERS) for key in allowed)
+        self.known = {}         # answers about keys
+        if mode == REDACT_OFF:
+            self.secrets, self.key = (), lambda key: False
+
+    def key(self, key):
+        """Whether what has this key is a secret."""
+        answer = self.known.get(key)
+        if answer is None:
+            answer = self._look(key)
+            if len(self.known) < 1000:
+                self.known[key] = answer
+        return answer
+
+    def _look(self, key):
+        letters = key.translate(_LETTERS)
+        if letters in self.allowed:
+            return False
+        letters = letters[-_WORD_MAX:]
+        if not letters.endswith(self.secrets):
+            ending = next((e for e in _ENDINGS if letters.endswith(e)), "")
+            shorter = letters[:len(letters) - len(ending)].rstrip("0123456789")
+            if shorter == letters or not shorter.endswith(self.secrets):
+                return False
+            letters = shorter
+        return not letters.endswith(_HARMLESS)
+
+    def text(self, s, room=LINE_MAX):
+        """The text with a mark in place of each secret, as far as `room` bytes may need it."""
+        if not self._may_have(s):
+            return s
+        parts, start, size = [], 0, 0
+        while size <= room:
+            secret = self._next(s, start, start + room - size + _LOOK_AHEAD)
+            if not secret:
+                break
+            parts += [s[start:secret[0]], _REDACTED]
+            size += secret[0] - start + len(_REDACTED)
+            start = secret[1]
+        return "".join(parts) + s[start:]
+
+    def has(self, s):
+        """Whether there is a secret in a text."""
+        return self._may_have(s) and self._next(s, 0, len(s)) is not None
+
+    def _may_have(self, s):
+        return (self.shapes and (len(s) >= _TEXT_MIN or len(s.encode(errors="replace")) >= _TEXT_MIN)
+                and _SUSPECT.search(s) is not None)
+
+    def _next(self, s, start, stop):
+        """The first secret from `start` on that shows itself before `stop`."""
+        for found in _SHOWS.finditer(s, start, min(stop, len(s))):
+            i = found.start()
+            secret = self._FINDERS[s[i]](self, s, start, i)
+            if secret and secret[1] > secret[0]:
+                return secret
+        return None
+
+    # ---- key=value, "key":"value"
+
+    def _assignment(self, s, start, i):
+        key = _back(s, start, i, _IN_KEY)
+        if key < i and s[i + 1:i + 2] != "=" and self.key(s[key:i]):
+            return _value(s, i + 1)
+        return None
+
+    def _member(self, s, start, i):
+        colon = _SPACE.match(s, i + 1).end()
+        if s[colon:colon + 1] != ":":
+            return None
+        end = i
+        while end > start and s[end - 1] == "\\":
+            end -= 1
+        key = _back(s, start, end, _IN_KEY)
+        if start < key < end and s[key - 1] == '"' and self.key(s[key:end]):
+            return _value(s, _SPACE.match(s, colon + 1).end())
+        return None
+
+    # ---- by looks alone
+
+    def _url_password(self, s, start, i):
+        host = i
+        while host > start and s[host - 1] not in _NO_HOST:
+            host -= 1
+        colon = s.find(":", host, i)
+        if colon < 0 or not _behind_scheme(s, start, host):
+            return None
+        end = n = i
+        while n < len(s) and (s[n] == "@" or s[n] not in _NO_HOST):
+            if s[n] == "@":
+                end = n
+            n += 1
+        return colon + 1, end
+
+    def _scheme(self, s, start, i):
+        found = _SCHEME.match(s, i)
+        if not found or (i > start and s[i - 1] in _ALNUM):
+            return None
+        is_secret = _is_basic if len(found[1]) == 5 else _is_opaque
+        return found.span(2) if is_secret(found[2]) else None
+
+    def _jwt(self, s, start, i):
+        first = i - 2
+        if first < start or not s.startswith("eyJ", first) or (first > start and s[first - 1] in _BASE64):
+            return None
+        dot = _BASE64_RUN.match(s, first).end()
+        end = _BASE64_RUN.match(s, dot + 1).end() if s[dot:dot + 1] == "." else len(s)
+        if dot - first < 10 or s[end:end + 1] != ".":
+            return None
+        while s[end:end + 1] == ".":
+            end = _BASE64_RUN.match(s, end + 1).end()
+        return first, end
+
+    def _capital(self, s, start, i):
+        first = i - 2
+        if first < start:
+            return None
+        key = _AWS_KEY.match(s, first)
+        if key and not (first > start and s[first - 1] in _ALNUM):
+            return key.span()
+        return _private_key(s, start, i)
+
+    def _card(self, s, _, i):
+        return _card(s, i)
+
+    _FINDERS = {"=": _assignment, '"': _member, "@": _url_password, "b": _scheme, "B": _scheme, "J": _jwt,
+                "I": _capital, **dict.fromkeys("0123456789", _card)}
+
+
+def _back(s, start, i, chars):
+    n = i
+    while n > start and i - n < _KEY_MAX and s[n - 1] in chars:
+        n -= 1
+    return n
+
+
+def _quoted(s, i):
+    """In quotes, which may have backslashes before them, up to the one that closes; to the end when there is none."""
+    first = _BACKSLASHES.match(s, i).end()
+    level, quote = first - i, s[first]
+    for found in re.compile(r"(\\*)" + quote).finditer(s, first + 1):
+        n = len(found[1])
+        if n <= level or (n - level) % (2 * level + 2) == 0:
+            return first + 1, found.start() if n < level else found.end() - 1 - level
+    return first + 1, len(s)
+
+
+def _bracketed(s, i):
+    depth, in_string = 0, False
+    for found in _BRACKET.finditer(s, i):
+        c = found[0]
+        if c == '"':
+            in_string = not in_string
+        elif not in_string:
+            depth += 1 if c in "[{" else -1
+            if depth == 0:
+                return i, found.end()
+    return i, len(s)
+
+
+def _value(s, i):
+    first = _BACKSLASHES.match(s, i).end()
+    if first >= len(s):
+        return None
+    if s[first] in "\"'":
+        return _quoted(s, i)
+    if s[i] in "[{":
+        return _bracketed(s, i)
+    end = _PLAIN_VALUE.match(s, i).end()
+    return None if s[i:end] in _NOTHING else (i, end)
+
+
+def _behind_scheme(s, start, i):
+    for _ in range(2):
+        if i <= start or s[i - 1] != "/":
+            return False
+        i -= 1
+        while i > start and s[i - 1] == "\\":
+            i -= 1
+    return i > start and s[i - 1] == ":"
+
+
+def _is_basic(s):
+    """Whether it is base64 of "user:password", padded as it must be, and no word."""
+    data = s.partition("=")[0].translate(_BASE64_URL)
+    if len(s) % 4 or not _BASE64.issuperset(data):
+        return False
+    whole = len(data) - (len(data) % 4 == 1)    # one character alone holds no byte
+    plain = binascii.a2b_base64(data[:whole] + "=" * (-whole % 4))
+    return b":" in plain and all(c >= 0x20 and c != 0x7f for c in plain)
+
+
+def _is_opaque(s):
+    """Whether it is a token rather than a word: long, and not of lower-case letters only."""
+    return len(s) >= 16 and any(c in _DIGITS or "A" <= c <= "Z" for c in s[1:])
+
+
+def _private_key(s, start, i):
+    if not s.startswith("PRIVATE KEY", i - 2):
+        return None
+    begin = s.rfind("-----BEGIN ", max(start, i - 40), i)
+    if begin < 0:
+        return None
+    end = s.find("-----END ", i)
+    end = s.find("-", end + 9) if end >= 0 else -1
+    if end < 0:
+        return begin, len(s)
+    while s[end:end + 1] == "-":
+        end += 1
+    return begin, end
+
+
+def _card(s, i):
+    """A card number, by its issuer, length and check digit."""
+    if i > 0 and (s[i - 1] in ".-" and (i == 1 or s[i - 2] in _OF_WORD) or s[i - 1] in _OF_WORD):
+        return None
+    first, digits, group, between = i, "", 0, ""
+    while True:
+        c = s[i:i + 1]
+        if c in _DIGITS:
+            digits, group, i = digits + c, group + 1, i + 1
+            if len(digits) > 19:
+                return None
+            continue
+        if len(digits) >= 13 and _may_end(s, i) and _is_card(digits):
+            table = between and (_group(s[i + 1:i + 6]) or _group(s[max(first - 6, 0):max(first - 1, 0)][::-1]))
+            return None if table else (first, i)
+        if group < 4 or s[i + 1:i + 2] not in _DIGITS or c not in (" ", "-") or between not in ("", c):
+            return None
+        between, group, i = c, 0, i + 1
+
+
+def _may_end(s, i):
+    return s[i + 1:i + 2] not in _DIGITS if s[i:i + 1] == "." else s[i:i + 1] not in _OF_WORD
+
+
+def _group(s):
+    """Whether there are four digits and no more: it is a table then."""
+    return len(s) - len(s.lstrip("0123456789")) == 4
+
+
+def _is_card(digits):
+    issuer, n = int(digits[:4]), len(digits)
+    if not any(first <= issuer <= last and n in lengths for (first, last), lengths in _ISSUERS):
+        return False
+    doubled = (int(d) * (1 + i % 2) for i, d in enumerate(reversed(digits)))
+    return sum(v - 9 if v > 9 else v for v in doubled) % 10 == 0
+
+
 # ---- values to JSON ----------------------------------------------------------------------
 
 _quote = json.JSONEncoder(ensure_ascii=False).encode
@@ -97,10 +398,10 @@ def _repr(v):
 
 
 class _Json:
-    """JSON in UTF-8 from values; `cut` says whether a text was cut to `limit` bytes."""
+    """JSON in UTF-8 from values, without secrets; `cut` says whether a text was cut to `limit` bytes."""
 
-    def __init__(self, limit):
-        self.limit, self.cut = limit, False
+    def __init__(self, limit, redact):
+        self.limit, self.redact, self.cut = limit, redact, False
 
     def text(self, s, room=LINE_MAX):
         limit = max(min(self.limit, room), 0)
@@ -110,9 +411,20 @@ class _Json:
             inside = _HALF_ESCAPE.sub(rb"\1", inside[:limit]).decode(errors="ignore").encode()
         return b'"%b"' % inside
 
+    def clean(self, s, room=LINE_MAX, depth=0):
+        if depth == 0:
+            return self.text(self.redact.text(s, min(self.limit, room)), room)
+        return self.text(_REDACTED if self.redact.has(s) else s)
+
+    def member(self, key, value, room=LINE_MAX, depth=0):
+        """The value of a key. Whether there is a password is no secret."""
+        if value is not None and not isinstance(value, bool) and self.redact.key(key):
+            return b'"%b"' % _REDACTED.encode()
+        return self.value(value, room, depth)
+
     def value(self, v, room=LINE_MAX, depth=0):
         if isinstance(v, str):
-            return self.text(v, room)
+            return self.clean(v, room, depth)
         if v is None or isinstance(v, bool):
             return b"null" if v is None else b"true" if v else b"false"
         if isinstance(v, float):
@@ -120,10 +432,11 @@ class _Json:
         if isinstance(v, int):
             return self.integer(v, room)
         if depth < DEPTH_MAX and isinstance(v, Mapping):
-            return b"{%b}" % self.join((self.text(_str(k)) + b":" + self.value(m, depth=depth + 1)) for k, m in v.items())
+            return b"{%b}" % self.join(self.text(_str(k)) + b":" + self.member(_str(k), m, depth=depth + 1)
+                                       for k, m in v.items())
         if depth < DEPTH_MAX and isinstance(v, (list, tuple)):
             return b"[%b]" % self.join(self.value(m, depth=depth + 1) for m in v)
-        return self.text(_str(v), room)
+        return self.clean(_str(v), room, depth)
 
     def integer(self, v, room):
         try:
@@ -142,32 +455,33 @@ class _Json:
         return b",".join(done)
 
 
-def _field(key, value, limit, room, comma):
+def _field(j, key, value, room, comma):
     """`,"key":value` in at most `room` bytes, or None; and whether anything was cut."""
-    j = _Json(limit)
+    j.cut = False
     front = b"," if comma else b""
     try:
-        front += j.text(_str(key), room - len(front) - 2) + b":"
+        key = _str(key)
+        front += j.text(key, room - len(front) - 2) + b":"
         rest = room - len(front)
         if j.cut or (rest < 2 and isinstance(value, str)):
             return None, True
-        whole = front + j.value(value, rest - 2)
+        whole = front + j.member(key, value, rest - 2)
     except Exception:           # too long, or a mapping that fails
         return None, True
     return (whole, j.cut) if len(whole) <= room else (None, True)
 
 
-def _line(head, message, fields, line_max):
+def _line(head, message, fields, line_max, redact):
     """One line with its newline: whole, or with texts cut to a quarter of line_max, then without the last fields."""
     for limit in (line_max, line_max // 4):
         room = line_max - _CLOSING - len(head)
-        j = _Json(limit)
-        parts = [j.text(message, room - 2)]
+        j = _Json(limit, redact)
+        parts = [j.clean(message, room - 2)]
         room -= len(parts[0])
         cut, opened = j.cut, False
         for key, value in fields:
             extra = 0 if opened else len(b',"context":{')
-            part, part_cut = _field(key, value, limit, room - extra, opened)
+            part, part_cut = _field(j, key, value, room - extra, opened)
             cut |= part_cut
             if part:
                 parts.append(part if opened else b',"context":{' + part)
@@ -188,7 +502,7 @@ def _timestamp(created):
 def _head(created, level, name):
     index = _level_index(level)
     return b'{"timestamp":"%b","level":"%b","logger":%b,"message":' % (
-        _timestamp(created), _LEVELS[index].encode(), _Json(NAME_MAX).text(_str(name)))
+        _timestamp(created), _LEVELS[index].encode(), _Json(NAME_MAX, None).text(_str(name)))
 
 
 def _message(record):
@@ -241,10 +555,15 @@ class Handler(logging.Handler):
 
     Nothing is raised when the file cannot be opened: what is lost is counted, and opening tried again with
     each line. To be used alone too, as "logcore.Handler" in logging.config.dictConfig().
+
+    `redact` says which secrets are left out of lines: REDACT_ALL, by key and by looks; REDACT_KEYS; REDACT_OFF.
+    `redact_keys` are more such keys, and what such keys end with; `redact_not` are keys that are none.
     """
 
-    def __init__(self, log_file=None, fd=2, line_max=None, journal_priority=None):
+    def __init__(self, log_file=None, fd=2, line_max=None, journal_priority=None, redact=REDACT_ALL, redact_keys=(),
+                 redact_not=()):
         super().__init__()
+        self.redact = _Redact(redact, redact_keys, redact_not)
         self.path = os.fspath(log_file) if log_file is not None else None
         self.fd = fd if log_file is None else None
         if journal_priority is None:
@@ -289,7 +608,7 @@ class Handler(logging.Handler):
     def _with_priority(self, level, head, message, fields):
         if self.priority:
             head = _PRIORITIES[_level_index(level)] + head
-        return _line(head, message, fields, self.line_max)
+        return _line(head, message, fields, self.line_max, self.redact)
 
     # ---- the file
 
@@ -438,11 +757,11 @@ def _logs_above(logger):
     return False
 
 
-def _attach(logger, path):
+def _attach(logger, path, options):
     old = _handlers(logger)
     if any(path in (None, h.path) for h in old) or (path is None and _logs_above(logger)):
         return
-    logger.addHandler(Handler(path))
+    logger.addHandler(Handler(path, **options))
     logger.propagate = False
     for handler in old:
         logger.removeHandler(handler)
@@ -460,17 +779,17 @@ def _set_level(logger, level):
         logger.warning("The level is not known, using info", extra={"context": {"level": level}})
 
 
-def get_logger(name=None, log_file=None, level=None):
+def get_logger(name=None, log_file=None, level=None, **options):
     """The logger `name` (without one: the program's name), which writes lines to log_file.
 
     Without a file it logs where its parent does ("billing.http" as "billing"), else to standard error. The same
     name gives the same logger; another file replaces the first. `level` is a number or a name, INFO unless it
-    is given; the environment variable LOGCORE_LEVEL goes before it.
+    is given; the environment variable LOGCORE_LEVEL goes before it. The options are those of Handler.
     """
     logger = _ours(logging.getLogger(name or os.path.basename(sys.argv[0] or "") or "python"))
     with _setup:
         fresh = not logger.level
-        _attach(logger, os.fspath(log_file) if log_file is not None else None)
+        _attach(logger, os.fspath(log_file) if log_file is not None else None, options)
         if level is not None or (fresh and _handlers(logger)):
             _set_level(logger, level)
     return logger

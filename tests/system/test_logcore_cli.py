@@ -43,6 +43,12 @@ def test_any_bytes_make_one_line():
     assert line("info", "x" * 100000)["truncated"] is True
 
 
+def test_secrets_are_left_out():
+    written = line("info", "GET /reset?token=hunter2", "password=hunter2", 'more:={"api_key": "hunter2"}')
+    assert written["message"] == "GET /reset?token=[redacted]"
+    assert written["context"] == {"password": "[redacted]", "more": {"api_key": "[redacted]"}}
+
+
 def test_file_logger_and_level_by_option_or_environment(tmp_path):
     one, two = tmp_path / "one.log", tmp_path / "two.log"
     environment = {"LOGCORE_FILE": str(one), "LOGCORE_LOGGER": "backup"}

@@ -148,6 +148,66 @@ def test_lines_that_are_too_long_are_cut_where_the_library_cuts(same):
         same(20, "m", a="x" * n, n=1)
 
 
+# ---- secrets -------------------------------------------------------------------------------
+
+def listed(name):
+    """The keys and texts of tests/redaction, as they are logged."""
+    rows = [row.split(" ", 1) for row in (TOP / "tests/redaction" / name).read_text().splitlines() if row[:2] in ("K ", "T ")]
+    keys = [row for kind, row in rows if kind == "K"]
+    return keys, [re.sub(r"\{\{(.*?)\}\}(?!\})", r"\1", row) for kind, row in rows if kind == "T"]
+
+
+def test_secrets_are_those_that_the_library_finds(same, log):
+    for name in ("secrets.txt", "plain.txt"):
+        keys, texts = listed(name)
+        assert len(keys) > 30 and len(texts) > 30
+        for key in keys:
+            same(20, "key", **{key: "value"})
+            same(20, "key", **{key: 5})
+        for text in texts:
+            same(20, text, a=text, b=f"{text} {text}")
+    assert "[redacted]" in log.path.read_text()
+
+
+def test_secrets_in_any_surroundings_are_those_that_the_library_finds(same):
+    rng = random.Random(3)
+    pieces = sum((texts + [key + end for key in keys for end in ("=", '":"', '\\": [1,', "= ")]
+                  for keys, texts in map(listed, ("secrets.txt", "plain.txt"))), [])
+    pieces += list(' "\\@=:/-_.,&[]{}bBJI%') + ["4111 1111 1111 1111", "4111111111111111", "-----BEGIN PRIVATE KEY-----", "://", "\u20ac",
+                                            "Basic dXNlcjpwYXNz", "eyJ", "AKIA", "-----END "]
+    for _ in range(3000):
+        text = "".join(rng.choice(pieces)[slice(*sorted((rng.randint(0, 3), rng.randint(3, 60))))] for _ in range(rng.randint(1, 9)))
+        same(20, text, a=text[::-1])
+    for _ in range(30):
+        text = "".join(rng.choice(pieces) * rng.randint(1, 200) for _ in range(rng.randint(1, 30)))
+        same(20, "m", a=text, b=text)
+
+
+def test_secrets_inside_of_values_are_left_out(log):
+    assert context_of(log, password={"a": 1}, token=None, secret=True, d={"api_key": "x", "l": [{"pwd": 1}], "t": "password=x is y"}, b=b"pwd=12345") == {
+        "password": "[redacted]", "token": None, "secret": True,
+        "d": {"api_key": "[redacted]", "l": [{"pwd": "[redacted]"}], "t": "[redacted]"}, "b": "pwd=[redacted]"}
+    try:
+        raise ValueError("password=hunter2 is too short")
+    except ValueError:
+        log.exception("login with token=%s", "abcdefgh")
+    assert "hunter2" not in last(log).decode() and "abcdefgh" not in last(log).decode()
+
+
+def test_redaction_can_be_widened_narrowed_and_switched_off(tmp_path):
+    def context(**options):
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.log"
+        logger = logcore.get_logger(path.name, log_file=path, **options)
+        logger.info("x", extra={"context": {"iban": "DE", "token": "t", "access_token": "a", "text": "password=hunter2"}})
+        return list(json.loads(path.read_text())["context"].values())
+
+    mark = "[redacted]"
+    assert context() == ["DE", mark, mark, f"password={mark}"]
+    assert context(redact_keys=["I_ban"], redact_not=["TOKEN"]) == [mark, "t", mark, f"password={mark}"]
+    assert context(redact=logcore.REDACT_KEYS) == ["DE", mark, mark, "password=hunter2"]
+    assert context(redact=logcore.REDACT_OFF) == ["DE", "t", "a", "password=hunter2"]
+
+
 # ---- values --------------------------------------------------------------------------------
 
 class Odd:
