@@ -223,7 +223,7 @@ LIBS_test_logcore_logger = -ljson-c
 LIBS_test_logcore_journal = -ljson-c
 LIBS_test_logcore_sink   = -ljson-c -pthread -Wl,--wrap=write,--wrap=malloc,--wrap=calloc,--wrap=realloc
 LIBS_test_logcore_files  = -ljson-c -pthread
-LIBS_test_logcore_modes  = -ljson-c -pthread -Wl,--wrap=clock_gettime,--wrap=write,--wrap=posix_fallocate
+LIBS_test_logcore_modes  = -ljson-c -pthread -Wl,--wrap=clock_gettime,--wrap=write,--wrap=posix_fallocate,--wrap=malloc,--wrap=calloc
 LIBS_test_logcore_killed = -ljson-c -pthread -Wl,--wrap=write
 LIBS_test_logcore_rotation = -ljson-c -pthread -Wl,--wrap=clock_gettime
 TEST_test_logcore_abi    = $(BUILD)/tests/logcore_c11.o $(BUILD)/tests/logcore_cxx.o
@@ -245,7 +245,7 @@ $(BUILD)/tests/logcore_%.o: tests/unit/logcore_%.cc $(BUILD)/flags
 # Every runner goes through scripts/check, which counts; `make check` adds up.
 RESULTS = $(BUILD)/results
 CHECK   = $(Q)V=$(V) scripts/check $(RESULTS)
-CHECKS := check-unit check-sql check-system check-browser check-san check-valgrind lint
+CHECKS := check-unit check-sql check-system check-browser check-san check-tsan check-valgrind lint
 
 .PHONY: check
 check: ## all of the tests below and lint; installs what they need (scripts/deps); the last line counts
@@ -253,7 +253,7 @@ check: ## all of the tests below and lint; installs what they need (scripts/deps
 	$(Q)rm -rf $(RESULTS)
 	$(Q)for t in $(CHECKS); do $(MAKE) --no-print-directory -s $$t; done; \
 	  $(PYTHON) tests/system/oracle.py $(BUILD)/faults.jsonl; \
-	  scripts/check $(RESULTS) --sum unit sql system system-alone browser san san-system valgrind lint
+	  scripts/check $(RESULTS) --sum unit sql system system-alone browser san san-system tsan valgrind lint
 
 $(BUILD)/tests/%: tests/unit/%.c $(COMMON_OBJS) $(LOGCORE_OBJS) $(BUILD)/flags | $(BUILD)/deps.ok
 	@mkdir -p $(@D)
@@ -268,7 +268,7 @@ PYTEST = $(PYTHON) -m pytest -q --tb=short -p no:cacheprovider --basetemp=$(OBSE
 export PYTHONDONTWRITEBYTECODE := 1
 export OBSERV_BUILD := $(abspath $(BUILD))
 
-.PHONY: check-unit check-sql check-system check-browser check-san check-valgrind
+.PHONY: check-unit check-sql check-system check-browser check-san check-tsan check-valgrind
 check-unit: ## unit tests (cmocka)
 check-unit: $(UNIT_TESTS:%=$(BUILD)/tests/%)
 	$(CHECK) -q unit scripts/each $^
@@ -299,6 +299,15 @@ check-san: ## unit tests and the shorter system tests under AddressSanitizer and
 
 .PHONY: san-parts
 san-parts: $(PARTS) $(UNIT_TESTS:%=$(BUILD)/tests/%)
+
+# logcore promises to be used from any thread, and nothing else here is.
+TSAN_TESTS := $(filter test_logcore test_logcore_logger test_logcore_sink test_logcore_files test_logcore_modes test_logcore_killed test_logcore_rotation,$(UNIT_TESTS))
+check-tsan: ## logcore's unit tests under ThreadSanitizer
+	$(Q)$(MAKE) --no-print-directory -s BUILD=$(BUILD)/tsan SAN=thread tsan-parts
+	$(CHECK) -q tsan env TSAN_OPTIONS=die_after_fork=0 scripts/each $(TSAN_TESTS:%=$(BUILD)/tsan/tests/%)
+
+.PHONY: tsan-parts
+tsan-parts: $(TSAN_TESTS:%=$(BUILD)/tests/%)
 
 # Without those that measure time: valgrind is twenty times slower. The sanitizers watch them.
 VALGRIND_TESTS := $(filter-out test_check test_check_schedule,$(UNIT_TESTS))
