@@ -6,9 +6,9 @@
  *
  *	log.info("User action", logcore_kv("user_id", 123), logcore_kv("action", action));
  *
- * What logcore.h promises holds here: nothing is allocated but in opening and in
- * child(), nothing throws but std::bad_alloc there, a logger that could not be
- * opened logs nothing. Arguments of the methods are evaluated also when the level
+ * What logcore.h promises holds here, secrets and modes included: nothing is
+ * allocated but in opening and in child(), nothing throws but std::bad_alloc there,
+ * a logger that could not be opened logs nothing. Arguments of the methods are evaluated also when the level
  * is not enabled; where one is costly ask enabled(), or use the macros of logcore.h
  * with get(), which take the same fields:
  *
@@ -212,6 +212,9 @@ public:
 
 	bool enabled(int level) const noexcept { return logcore_enabled(get(), level); }
 	void set_level(int level) noexcept { logcore_set_level(get(), level); }
+
+	/* Write what is held in the modes other than LOGCORE_DIRECT. 0, or -EIO. */
+	int flush() noexcept { return logcore_flush(get()); }
 
 	/* 0, or -errno and the old file stays in use. */
 	int reopen() noexcept { return logcore_reopen(get()); }

@@ -47,7 +47,7 @@ EXPORT_ANOTHER = [("logcore.map", r"^\tlogcore_stats;", "\tlogcore_stats;\n\tlog
 
 
 @pytest.mark.parametrize("change", [
-    [("logcore.h", LAST_OPTION, r"\1\tint mode;\n\tbool more;\n\tuint64_t bytes;\n};")],
+    [("logcore.h", LAST_OPTION, r"\1\tint more;\n\tbool flag;\n\tuint64_t bytes;\n};")],
     [("logcore.h", LAST_OPTION, r"\1\tbool more;\n};")],
     [("logcore.h", r"^(\tLOGCORE_TYPE_BACKTRACE)\b", r"\1,\n\tLOGCORE_TYPE_LATER")],
     EXPORT_ANOTHER,
@@ -58,7 +58,7 @@ def test_what_programs_do_not_notice_passes(tree, change):
 
 
 @pytest.mark.parametrize("change, named", [
-    ([("logcore.h", r"^\tint fd;", "\tint mode;\n\tint fd;")], "logcore_options"),
+    ([("logcore.h", r"^\tint fd;", "\tint more;\n\tint fd;")], "logcore_options"),
     ([("logcore.h", r"^\tint level;  ", "\tlong level;  ")], "int level"),
     ([("logcore.h", r"^\tsize_t len;", "\tint more;\n\tsize_t len;")], "logcore_field"),
     ([("logcore.h", r"^\tLOGCORE_TYPE_BOOL,", "\tLOGCORE_TYPE_OTHER,\n\tLOGCORE_TYPE_BOOL,")], "LOGCORE_TYPE_BOOL 2"),

@@ -2,7 +2,6 @@
 import json
 import os
 import re
-import signal
 import subprocess
 
 import pytest
@@ -27,44 +26,64 @@ def test_unit_is_one_that_systemd_takes(tmp_path):
     assert (done.returncode, [line for line in done.stderr.splitlines() if "billing" in line]) == (0, [])
 
 
-@pytest.mark.parametrize("how", ["reopen at SIGHUP", "shell"])
-def test_logrotate_loses_no_line(tmp_path, how):
-    """With its own configuration, on a program that follows by the signal and on one that has the file open for each line."""
-    folder, tools = tmp_path / "billing", tmp_path / "tools"
-    folder.mkdir(mode=0o755)
-    tools.mkdir()
-    log, rules = folder / "app.log", tmp_path / "rules"
-    rules.write_text(block("conf", "postrotate").replace("/var/log/billing", str(folder)))
-    rules.chmod(0o644)
-    program = None
-    if how == "shell":
-        def write(n):
-            run(BUILD / "logcore/logcore", "-f", log, "info", "line", f"n:={n}")
-        (tools / "systemctl").write_text("#!/bin/sh\nexit 1\n")
-    else:
-        program = subprocess.Popen([BUILD / "examples/shop/shop", "--log", log, "--port", "0"], stdout=subprocess.PIPE, text=True)
-        url = program.stdout.readline().strip()
+@pytest.fixture
+def writers(tmp_path):
+    """By name: what writes a line with the next number to a file. The processes go on for the whole test."""
+    started, written = [], {}
 
-        def write(n):
-            subprocess.run(["curl", "-s", f"{url}health?n={n}"], stdout=subprocess.DEVNULL, check=True)
-        (tools / "systemctl").write_text(f'#!/bin/sh\n[ "$*" = "--quiet reload billing.service" ] && kill -HUP {program.pid}\n')
-    (tools / "systemctl").chmod(0o755)
-    try:
-        for n in range(4):
-            write(n)
-            run("/usr/sbin/logrotate", "--force", "--state", tmp_path / "state", rules, env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"})
-            if program:
-                wait_for(log.exists, "the new file")
-        write(4)
-    finally:
-        if program:
-            program.send_signal(signal.SIGTERM)
-            program.communicate(timeout=20)
-    files = sorted(folder.iterdir(), key=lambda f: int(re.sub(r"\D", "", f.name) or 0), reverse=True)
-    assert [f.name for f in files] == ["app.log.4.gz", "app.log.3.gz", "app.log.2.gz", "app.log.1", "app.log"]
-    lines = [json.loads(line) for f in files for line in run("zcat", "-f", f).splitlines()]
-    wanted = [line["context"] for line in lines if line["message"] in ("line", "Request")]
-    assert [c.get("n", c.get("request", 0) - 1) for c in wanted] == list(range(5))
+    def process(*command, **options):
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True, **options))
+        return started[-1]
+
+    def c(log):
+        url = process(BUILD / "examples/shop/shop", "--log", log, "--port", "0").stdout.readline().strip()
+        return lambda: run("curl", "-s", f"{url}health")
+
+    def python(log):
+        code = f"import logcore, sys; log = logcore.get_logger('a', log_file={str(log)!r})\nfor line in sys.stdin: log.info('Request'); print(flush=True)"
+        it = process("/usr/bin/python3", "-c", code, env={"PYTHONPATH": str(TOP / "logcore")})
+
+        def write():
+            it.stdin.write("\n")
+            it.stdin.flush()
+            it.stdout.readline()
+        return write
+
+    def shell(log):
+        return lambda: run(BUILD / "logcore/logcore", "-f", log, "info", "Request")
+
+    def start(name, log):
+        write = {"c": c, "python": python, "shell": shell}[name](log)
+        written[name] = 0
+
+        def counted():
+            write()
+            written[name] += 1
+            return written[name]
+        return counted
+
+    yield start
+    for it in started:
+        it.terminate()
+        it.communicate(timeout=20)
+
+
+@pytest.mark.parametrize("language", ["c", "python", "shell"])
+def test_logrotate_loses_no_line(tmp_path, writers, language):
+    folder = tmp_path / "billing"
+    folder.mkdir(mode=0o755)
+    log, rules = folder / "app.log", tmp_path / "rules"
+    rules.write_text(block("conf", "delaycompress").replace("/var/log/billing", str(folder)))
+    rules.chmod(0o644)
+    write = writers(language, log)
+    for _ in range(3):
+        write()
+        run("/usr/sbin/logrotate", "--force", "--state", tmp_path / "state", rules)
+        wait_for(lambda: write() and log.exists(), "the new file", every=0.1)
+    count = write()
+    assert sorted(f.name for f in folder.iterdir()) == ["app.log", "app.log.1", "app.log.2.gz", "app.log.3.gz"]
+    lines = [json.loads(line) for f in folder.iterdir() for line in run("zcat", "-f", f).splitlines()]
+    assert len([line for line in lines if line["message"] == "Request"]) == count
 
 
 @pytest.mark.parametrize("ends", [0, 3])

@@ -107,6 +107,6 @@ int hpp_failure_is_silent(void)
 
 	none.info("nowhere");
 	none.set_level(LOGCORE_DEBUG);
-	return !none && !none.get() && !none.child("c") && none.reopen() == 0 && none.stats().lines == 0 &&
+	return !none && !none.get() && !none.child("c") && none.reopen() == 0 && none.flush() == 0 && none.stats().lines == 0 &&
 	       !none.enabled(LOGCORE_CRITICAL);
 }
