@@ -119,11 +119,10 @@ static void note_word(struct redact *r, const char *word, size_t len)
 			note(r, end, len);
 		}
 	memcpy(end + 1, word + len - 3, 3);
-	end[0] = '\0';
-	if (len == 3)
+	for (int before = 0; len == 3 && before <= UINT8_MAX; before++) {
+		end[0] = (char)before;
 		note(r, end, 3);
-	for (end[0] = 'a'; len == 3 && end[0] <= 'z'; end[0]++)
-		note(r, end, 4);
+	}
 }
 
 static void note_all(struct redact *r)

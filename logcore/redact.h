@@ -64,23 +64,22 @@ static inline bool logcore_redact_may_end(const struct redact *r, const char *ke
 	return len >= r->shortest[logcore_redact_slot(key, len)];
 }
 
-/* password2 as password, password_2 too. */
-static inline size_t logcore_redact_without_number(const char *key, size_t len)
+static inline bool logcore_redact_is_tail(char c)
 {
-	size_t n = len;
-
-	while (n > 0 && key[n - 1] >= '0' && key[n - 1] <= '9')
-		n--;
-	return n - (n > 0 && n < len && (key[n - 1] == '_' || key[n - 1] == '-' || key[n - 1] == '.'));
+	return (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.' || c == ' ';
 }
 
-/* Whether what has this key is a secret. */
+/* Whether what has this key is a secret; password_2 and password_ as password. */
 static inline bool logcore_redact_key(const struct redact *r, const char *key, size_t len)
 {
 	bool may = logcore_redact_may_end(r, key, len);
+	size_t n = len;
 
-	if (!may && len > 0 && key[len - 1] >= '0' && key[len - 1] <= '9')
-		may = logcore_redact_may_end(r, key, logcore_redact_without_number(key, len));
+	if (!may && len > 0 && logcore_redact_is_tail(key[len - 1])) {
+		while (n > 0 && logcore_redact_is_tail(key[n - 1]))
+			n--;
+		may = logcore_redact_may_end(r, key, n);
+	}
 	return may && logcore_redact_look(r, key, len);
 }
 
