@@ -182,6 +182,10 @@ bool tail_files_take_up(struct tail_files *t, struct stream *s)
 	if (f) {
 		stream_resume(s, &f->at);
 		known_remove(&t->missing, f);
+		/* Killed between the two: this one goes on and has told, the torn one was not ended. */
+		f = known_find_torn(&t->missing, s);
+		if (f)
+			f->torn = f->whole = true;
 		return true;
 	}
 	f = known_find(&t->over, s);
