@@ -15,7 +15,7 @@
 
 enum {
 	SEATS = 4,                      /* loggers that a thread remembers its ring of */
-	CRASH_WAIT_MS = 200
+	END_WAIT_MS = 200               /* for locks, in all, at exit and in a crash */
 };
 
 static const int64_t SWEEP_US = 1000000;
@@ -79,19 +79,23 @@ static bool is_mine(const struct buffers *b)
 
 /* ---- taking: with the slot's lock ---------------------------------------------------- */
 
-/* What is there at this moment. False: it could not all be written. */
+/* What is there at this moment. False: it could not all be written. A thread is not
+ * cancelled in here, with the lock. */
 static bool drain(struct buffers *b, struct slot *s, int64_t now_us)
 {
 	struct ring_place place = { 0 };
 	size_t n, used;
 	const char *lines = logcore_ring_look(&s->ring, &n);
+	int cancel;
 
 	if (n == 0)
 		return true;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 	logcore_file_place(logcore_sink_file(b->sink), &place);
 	logcore_ring_begin(&s->ring, n, &place);
 	used = logcore_sink_drain(b->sink, lines, n, now_us);
 	logcore_ring_end(&s->ring, used);
+	pthread_setcancelstate(cancel, NULL);
 	return used == n;
 }
 
@@ -318,22 +322,26 @@ void logcore_buffers_count(const struct buffers *b, struct logcore_counters *add
 
 /* ---- what happens to the process ------------------------------------------------------ */
 
-static void crashes(struct buffers *b)
+/* Who has the lock is writing, or is this thread, below the signal handler that comes
+ * here or calls exit(): then it is left to the next process. */
+static bool drain_at_the_end(struct buffers *b)
 {
 	static const struct timespec a_moment = { 0, 1000000 };
 	unsigned made = atomic_load(&b->made);
 	int64_t now_us = wall_clock();
-	int left = CRASH_WAIT_MS;
+	int left = END_WAIT_MS;
+	bool done = true;
 
-	/* Who has the lock is writing, or is this thread: then the next process does it. */
 	for (unsigned i = 0; i < made; i++) {
 		bool locked;
 
 		while (!(locked = logcore_trylock(&b->slots[i].lock)) && left-- > 0)
 			nanosleep(&a_moment, NULL);
+		done &= locked && drain(b, &b->slots[i], now_us);
 		if (locked)
-			drain(b, &b->slots[i], now_us);
+			logcore_unlock(&b->slots[i].lock);
 	}
+	return done;
 }
 
 static void thread_ends(struct buffers *b)
@@ -353,7 +361,7 @@ static void exits(struct buffers *b)
 	bool done;
 
 	atomic_store(&b->process, STOPPED);
-	done = drain_all(b) && held_bytes(b) == 0;
+	done = drain_at_the_end(b) && held_bytes(b) == 0;
 	logcore_held_close(&b->held, !done);
 }
 
@@ -374,7 +382,7 @@ static void on_event(struct process_member *m, enum process_event event)
 		exits(b);
 		break;
 	case PROCESS_CRASHES:
-		crashes(b);
+		drain_at_the_end(b);
 		break;
 	}
 }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -173,16 +174,18 @@ static void leave(struct file *f)
  * waiting, whoever finds it taken leaves word, and the one within does it again. */
 int logcore_file_reopen(struct file *f)
 {
-	int result = 0;
+	int result = 0, cancel;
 
 	if (!f->path)
 		return 0;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 	atomic_fetch_add(&f->asked, 1);
 	while (atomic_load(&f->asked) && enter(f)) {
 		if (atomic_exchange(&f->asked, 0))
 			result = open_again(f, wall_clock());
 		leave(f);
 	}
+	pthread_setcancelstate(cancel, NULL);
 	return result;
 }
 
@@ -258,15 +261,17 @@ static bool time_to_look(const struct file *f, int64_t now_us)
 
 __attribute__((noinline)) static void look_or_rotate(struct file *f, size_t n, int64_t now_us, bool again)
 {
-	int saved = errno;
+	int saved = errno, cancel;
 
 	if (!enter(f))
 		return;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 	if (again)
 		look(f, now_us);
 	if (is_due(f, n, now_us))
 		rotate(f, now_us);
 	leave(f);
+	pthread_setcancelstate(cancel, NULL);
 	if (atomic_load(&f->asked))
 		logcore_file_reopen(f);
 	errno = saved;

@@ -2,9 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -62,6 +64,33 @@ static int make_path(struct held *h, const char *log_path)
 	return 0;
 }
 
+/* A program that closes all descriptors does not know of this one: its number may be
+ * another file's by now. */
+static bool is_open(const struct held *h)
+{
+	struct stat st;
+
+	return h->fd >= 0 && fstat(h->fd, &st) == 0 && st.st_dev == h->device && st.st_ino == h->inode;
+}
+
+static void close_file(struct held *h)
+{
+	if (is_open(h))
+		close(h->fd);
+	h->fd = -1;
+}
+
+/* Where files are copied on write (btrfs), a page of this one must not need new space. */
+static void write_in_place(int fd)
+{
+	int flags = 0;
+
+	if (ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0) {
+		flags |= FS_NOCOW_FL;
+		ioctl(fd, FS_IOC_SETFLAGS, &flags);
+	}
+}
+
 static int fill(struct held *h)
 {
 	struct header header = { .page = h->page, .ring_size = h->ring_size };
@@ -86,6 +115,7 @@ static int make_file(struct held *h)
 	h->fd = open(new, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
 	if (h->fd < 0)
 		return -errno;
+	write_in_place(h->fd);
 	r = lock(h->fd);
 	if (r == 0)
 		r = fill(h);
@@ -119,8 +149,7 @@ int logcore_held_open(struct held *h, const char *log_path, size_t ring_size)
 
 int logcore_held_again(struct held *h)
 {
-	close(h->fd);
-	h->fd = -1;
+	close_file(h);
 	h->rings = 0;
 	if (h->path && h->path[0] && make_file(h) == 0)
 		return 0;
@@ -139,7 +168,7 @@ int logcore_held_add(struct held *h, struct ring *ret)
 	off_t offset = offset_of(h, h->rings);
 	int r;
 
-	if (h->fd < 0 || h->rings == HELD_RINGS_MAX)
+	if (h->rings == HELD_RINGS_MAX || !is_open(h))
 		return -ENOSPC;
 	r = posix_fallocate(h->fd, offset, (off_t)(h->page + h->ring_size));
 	if (r == 0)
@@ -155,8 +184,7 @@ void logcore_held_close(struct held *h, bool keep)
 {
 	if (h->path && h->path[0] && !keep)
 		unlink(h->path);
-	if (h->fd >= 0)
-		close(h->fd);
+	close_file(h);
 	free(h->path);
 	*h = (struct held){ .fd = -1 };
 }
@@ -190,7 +218,7 @@ static int read_header(struct held *h, const struct stat *st)
 
 int logcore_held_take(struct held *h, int folder, const char *name)
 {
-	struct stat st;
+	struct stat st = { 0 };
 	int r;
 
 	*h = (struct held){ .fd = openat(folder, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK) };
@@ -200,6 +228,8 @@ int logcore_held_take(struct held *h, int folder, const char *name)
 	/* Whoever had the lock before may have finished with it: then it has no name any more. */
 	if (r == 0 && (fstat(h->fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1 || st.st_uid != geteuid()))
 		r = -EINVAL;
+	h->device = st.st_dev;
+	h->inode = st.st_ino;
 	if (r == 0)
 		r = read_header(h, &st);
 	if (r < 0) {

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <time.h>
@@ -458,6 +459,80 @@ static void parent_and_child_log_on_asynchronous(void **state)
 	parent_and_child_log_on(LOGCORE_ASYNC);
 }
 
+/* The number of the buffers' own file may be another's by then. */
+static void child_that_closed_everything(void *arg)
+{
+	enum { OTHERS = 20 };
+	int others[OTHERS];
+
+	closefrom(3);
+	for (int i = 0; i < OTHERS; i++)
+		others[i] = open("/dev/null", O_RDONLY);
+	child_logs_on(arg);
+	for (int i = 0; i < OTHERS; i++)
+		if (fcntl(others[i], F_GETFD) < 0)
+			_exit(1);
+}
+
+static void log_to_standard_output(void *arg)
+{
+	(void)arg;
+	dup2(open(path, O_WRONLY | O_CREAT | O_APPEND, 0600), 1);
+	shared = logcore_open(&(struct logcore_options){ .fd = 1, .mode = LOGCORE_BUFFERED }, NULL, 0);
+	log_number(shared, 0, 0);
+	if (in_child(child_that_closed_everything, (void *)1) != 0)
+		_exit(1);
+	logcore_close(shared);
+}
+
+static void descriptors_of_others_are_not_closed(void **state)
+{
+	int next[WRITERS_MAX];
+
+	(void)state;
+	assert_int_equal(in_child(log_to_standard_output, NULL), 0);
+	assert_int_equal(count_log(next), 101);
+}
+
+static void *log_for_ever(void *log)
+{
+	for (int i = 0;; i++) {
+		log_number(log, 0, i);
+		pthread_testcancel();
+	}
+	return NULL;
+}
+
+static void *read_all(void *fd)
+{
+	char bytes[4096];
+
+	while (read(*(int *)fd, bytes, sizeof bytes) > 0)
+		;
+	return NULL;
+}
+
+static void a_cancelled_thread_leaves_nothing_locked(void **state)
+{
+	int ends[2], waiting = 0;
+	pthread_t writer, reader;
+	struct logcore *log;
+
+	(void)state;
+	assert_return_code(pipe(ends), errno);
+	log = logcore_open(&(struct logcore_options){ .fd = ends[1], .mode = LOGCORE_BUFFERED }, NULL, 0);
+	pthread_create(&writer, NULL, log_for_ever, log);
+	while (ioctl(ends[0], FIONREAD, &waiting) == 0 && waiting < 60000)      /* then it is in write(2) */
+		sched_yield();
+	pthread_cancel(writer);
+	pthread_create(&reader, NULL, read_all, &ends[0]);
+	pthread_join(writer, NULL);
+	logcore_close(log);
+	close(ends[1]);
+	pthread_join(reader, NULL);
+	close(ends[0]);
+}
+
 static volatile int in_handler;
 
 static void log_from_handler(int signal)
@@ -537,6 +612,8 @@ int main(void)
 		MODES(threads_keep_their_order_asynchronous),
 		MODES(parent_and_child_log_on_buffered),
 		MODES(parent_and_child_log_on_asynchronous),
+		MODES(descriptors_of_others_are_not_closed),
+		MODES(a_cancelled_thread_leaves_nothing_locked),
 		MODES(a_signal_handler_may_log),
 		MODES(options_that_cannot_be_are_refused),
 	};
