@@ -1,8 +1,8 @@
 #include "buffers.h"
 
 #include <errno.h>
+#include <linux/membarrier.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +11,7 @@
 #include "futex.h"
 #include "held.h"
 #include "process.h"
+#include "stamp.h"
 #include "writer.h"
 
 enum {
@@ -25,7 +26,7 @@ enum { STOPPED = 1, CHANGING = 2 };
 
 struct slot {
 	_Alignas(64) _Atomic uintptr_t owner;   /* a thread, see me(); 0: free */
-	volatile sig_atomic_t busy;             /* its thread is in here; seen by its signal handlers */
+	atomic_int busy;                        /* its thread is in here; seen by its signal handlers, and at exit */
 	struct ring ring;
 	_Atomic uint64_t lines, bytes;          /* only the owner adds */
 	_Alignas(64) atomic_int lock;           /* of whoever takes */
@@ -64,14 +65,6 @@ static uintptr_t me(void)
 	return (uintptr_t)seats;
 }
 
-static int64_t wall_clock(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return t.tv_sec * INT64_C(1000000) + t.tv_nsec / 1000;
-}
-
 static bool is_mine(const struct buffers *b)
 {
 	return logcore_process_guard && atomic_load_explicit(&b->process, memory_order_relaxed) == logcore_process_now();
@@ -99,20 +92,41 @@ static bool drain(struct buffers *b, struct slot *s, int64_t now_us)
 	return used == n;
 }
 
+/* A signal handler of this thread must not wait for a lock that its thread has: it sees
+ * that its slot is busy. Returns how that was. */
+static int busy_if_mine(struct slot *s)
+{
+	int was = atomic_load_explicit(&s->busy, memory_order_relaxed);
+
+	if (atomic_load_explicit(&s->owner, memory_order_relaxed) == me())
+		atomic_store_explicit(&s->busy, 1, memory_order_relaxed);
+	atomic_signal_fence(memory_order_seq_cst);
+	return was;
+}
+
+static void as_busy_as(struct slot *s, int was)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	if (atomic_load_explicit(&s->owner, memory_order_relaxed) == me())
+		atomic_store_explicit(&s->busy, was, memory_order_relaxed);
+}
+
 static bool lock_and_drain(struct buffers *b, struct slot *s, int64_t now_us)
 {
+	int was = busy_if_mine(s);
 	bool done;
 
 	logcore_lock(&s->lock);
 	done = drain(b, s, now_us);
 	logcore_unlock(&s->lock);
+	as_busy_as(s, was);
 	return done;
 }
 
 static bool drain_all(struct buffers *b)
 {
 	unsigned made = atomic_load(&b->made);
-	int64_t now_us = wall_clock();
+	int64_t now_us = logcore_wall_us();
 	bool done = true;
 
 	for (unsigned i = 0; i < made; i++)
@@ -125,11 +139,16 @@ static void sweep(struct buffers *b, int64_t now_us)
 {
 	unsigned made = atomic_load(&b->made);
 
-	for (unsigned i = 0; i < made; i++)
-		if (logcore_trylock(&b->slots[i].lock)) {
-			drain(b, &b->slots[i], now_us);
-			logcore_unlock(&b->slots[i].lock);
+	for (unsigned i = 0; i < made; i++) {
+		struct slot *s = &b->slots[i];
+		int was = busy_if_mine(s);
+
+		if (logcore_trylock(&s->lock)) {
+			drain(b, s, now_us);
+			logcore_unlock(&s->lock);
 		}
+		as_busy_as(s, was);
+	}
 }
 
 int logcore_buffers_flush(struct buffers *b)
@@ -163,6 +182,14 @@ static int start_writer(struct buffers *b)
 
 /* ---- a thread's ring ----------------------------------------------------------------- */
 
+/* Known to this process before others can see it: see logcore_process_holds(). */
+static void publish(struct buffers *b)
+{
+	b->member.device = b->held.device;
+	b->member.inode = b->held.inode;
+	logcore_held_publish(&b->held);
+}
+
 /* In a forked child: the rings are the parent's, these are others. */
 static bool begin_again(struct buffers *b)
 {
@@ -176,7 +203,7 @@ static bool begin_again(struct buffers *b)
 		logcore_ring_unmap(&s->ring);
 		atomic_store(&s->owner, 0);
 		atomic_store(&s->lock, 0);
-		s->busy = 0;
+		atomic_store(&s->busy, 0);
 	}
 	atomic_store(&b->made, 0);
 	atomic_store(&b->making, 0);
@@ -184,8 +211,7 @@ static bool begin_again(struct buffers *b)
 		atomic_store(&b->process, STOPPED);
 		return false;
 	}
-	b->member.device = b->held.device;
-	b->member.inode = b->held.inode;
+	publish(b);
 	atomic_store(&b->epoch, next_epoch());
 	atomic_store(&b->process, logcore_process_token());
 	return true;
@@ -224,11 +250,23 @@ static struct slot *claim_slot(struct buffers *b)
 	return make_slot(b);
 }
 
+/* At exit, before this thread's lines are written directly: those that came before them. */
+static void write_own(struct buffers *b)
+{
+	unsigned made = atomic_load(&b->made);
+
+	for (unsigned i = 0; i < made; i++)
+		if (atomic_load(&b->slots[i].owner) == me() && !atomic_load(&b->slots[i].busy))
+			lock_and_drain(b, &b->slots[i], logcore_wall_us());
+}
+
 __attribute__((noinline)) static struct slot *find_slot(struct buffers *b)
 {
 	struct seat *seat;
 	struct slot *s;
 
+	if (atomic_load(&b->process) == STOPPED)
+		write_own(b);
 	if (!is_mine(b) && !begin_again(b))
 		return NULL;
 	s = claim_slot(b);
@@ -297,18 +335,22 @@ bool logcore_buffers_put(struct buffers *b, int level, const char *line, size_t 
 {
 	struct slot *s = slot_of(b);
 
-	if (!s || s->busy)
+	if (!s || atomic_load_explicit(&s->busy, memory_order_relaxed))
 		return false;
-	s->busy = 1;
+	atomic_store_explicit(&s->busy, 1, memory_order_relaxed);
 	atomic_signal_fence(memory_order_seq_cst);
+	if (!is_mine(b)) {              /* since a moment: see exits() */
+		atomic_store_explicit(&s->busy, 0, memory_order_relaxed);
+		write_own(b);
+		return false;
+	}
 	if (logcore_ring_put(&s->ring, line, n) || put_when_full(b, s, line, n, now_us)) {
 		count(s, n);
 		after_put(b, s, level, now_us);
 	} else {
 		logcore_sink_lose(b->sink);
 	}
-	atomic_signal_fence(memory_order_seq_cst);
-	s->busy = 0;
+	atomic_store_explicit(&s->busy, 0, memory_order_release);
 	return true;
 }
 
@@ -328,7 +370,7 @@ static bool drain_at_the_end(struct buffers *b)
 {
 	static const struct timespec a_moment = { 0, 1000000 };
 	unsigned made = atomic_load(&b->made);
-	int64_t now_us = wall_clock();
+	int64_t now_us = logcore_wall_us();
 	int left = END_WAIT_MS;
 	bool done = true;
 
@@ -350,9 +392,28 @@ static void thread_ends(struct buffers *b)
 
 	for (unsigned i = 0; i < made; i++)
 		if (atomic_load(&b->slots[i].owner) == me()) {
-			lock_and_drain(b, &b->slots[i], wall_clock());
+			lock_and_drain(b, &b->slots[i], logcore_wall_us());
+			seats[atomic_load(&b->epoch) % SEATS].epoch = 0;
 			atomic_store(&b->slots[i].owner, 0);
 		}
+}
+
+/* Threads see that it is stopped, or are seen to be busy: membarrier(2) is the fence that
+ * they do without. False: one is still in there after a while. */
+static bool no_thread_is_in(const struct buffers *b)
+{
+	static const struct timespec a_moment = { 0, 1000000 };
+	unsigned made = atomic_load(&b->made);
+	int left = END_WAIT_MS;
+
+	syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+	for (unsigned i = 0; i < made; i++)
+		while (atomic_load(&b->slots[i].busy) && atomic_load(&b->slots[i].owner) != me())
+			if (left-- > 0)
+				nanosleep(&a_moment, NULL);
+			else
+				return false;
+	return true;
 }
 
 /* Lines that come later are written at once. Memory stays: a thread may be in there. */
@@ -361,19 +422,33 @@ static void exits(struct buffers *b)
 	bool done;
 
 	atomic_store(&b->process, STOPPED);
-	done = drain_at_the_end(b) && held_bytes(b) == 0;
+	done = no_thread_is_in(b);
+	done &= drain_at_the_end(b) && held_bytes(b) == 0;
 	logcore_held_close(&b->held, !done);
+}
+
+/* The parent's file is not locked by this process, nor known to it. */
+static void forked(struct buffers *b)
+{
+	b->member.device = b->member.inode = 0;
+	logcore_held_forget(&b->held);
 }
 
 static void on_event(struct process_member *m, enum process_event event)
 {
 	struct buffers *b = (struct buffers *)m;
 
+	if (event == PROCESS_FORKED) {
+		forked(b);
+		return;
+	}
 	if (!is_mine(b))
 		return;
 	switch (event) {
+	case PROCESS_FORKED:
+		break;
 	case PROCESS_FORKS:
-		sweep(b, wall_clock());
+		sweep(b, logcore_wall_us());
 		break;
 	case PROCESS_THREAD_ENDS:
 		thread_ends(b);
@@ -401,7 +476,7 @@ static struct buffers *make(struct sink *sink, const struct buffers_options *o)
 	b->async = o->async;
 	b->block = o->block;
 	atomic_store(&b->epoch, next_epoch());
-	atomic_store(&b->next_sweep, wall_clock() + SWEEP_US);
+	atomic_store(&b->next_sweep, logcore_wall_us() + SWEEP_US);
 	return b;
 }
 
@@ -414,6 +489,10 @@ static int begin(struct buffers *b, const struct buffers_options *o)
 	b->member.device = b->held.device;
 	b->member.inode = b->held.inode;
 	r = logcore_process_join(&b->member, o->handlers);
+	if (r == 0) {
+		syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+		publish(b);
+	}
 	if (r < 0) {
 		logcore_held_close(&b->held, false);
 		return r;

@@ -9,10 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "stamp.h"
 
 enum { FILE_MODE = 0640, FLAGS = O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY };
 
@@ -25,12 +28,15 @@ struct file {
 	atomic_int kind;
 	char *path;                     /* NULL: a descriptor was given, which is not ours to close */
 	int no_follow;                  /* O_NOFOLLOW or 0 */
+	bool limited;                   /* by RLIMIT_FSIZE: to write beyond it is a signal */
+	atomic_bool torn;               /* the file ends in the middle of a line */
+	atomic_bool failed;             /* a write; then others may have torn one, too */
 	uint64_t rotate_bytes;
 	int64_t rotate_us;
 	unsigned rotate_keep;
 	char *from, *to;                /* room for two names, each of name_size */
 	size_t name_size;
-	_Atomic int64_t next_look;
+	_Atomic int64_t next_look, next_try;    /* to see whether it was renamed; to rotate it */
 	_Atomic int64_t period;         /* of rotate_us, to which the file belongs */
 	_Atomic uint64_t size;          /* as far as it is known */
 	_Atomic uint64_t device, inode;
@@ -53,6 +59,37 @@ static int64_t period_of(const struct file *f, int64_t us)
 	return f->rotate_us ? us / f->rotate_us : 0;
 }
 
+/* The size at which the file ends within a line; 0: it does not. */
+static off_t torn_at(int fd)
+{
+	struct stat st;
+	char last = '\n';
+
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size == 0 || pread(fd, &last, 1, st.st_size - 1) != 1 ||
+	    last == '\n')
+		return 0;
+	return st.st_size;
+}
+
+/* A process that was killed or found the disk full may have left the beginning of a line. One that
+ * grows while it is looked at is being written. */
+static bool ends_torn(const struct file *f)
+{
+	enum { LOOKS = 10 };
+	static const struct timespec a_moment = { 0, 1000000 };
+	int fd = f->path ? open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
+	off_t at = fd < 0 ? 0 : torn_at(fd), was = -1;
+
+	for (int i = 0; i < LOOKS && at && at != was; i++) {
+		nanosleep(&a_moment, NULL);
+		was = at;
+		at = torn_at(fd);
+	}
+	if (fd >= 0)
+		close(fd);
+	return at && at == was;
+}
+
 /* Take note of which file is open. One that has lines belongs to the period in which
  * the last of them was written. */
 static void know(struct file *f, int64_t now_us)
@@ -66,25 +103,22 @@ static void know(struct file *f, int64_t now_us)
 	atomic_store(&f->inode, st.st_ino);
 	atomic_store(&f->size, (uint64_t)st.st_size);
 	atomic_store(&f->period, period_of(f, st.st_size ? st.st_mtim.tv_sec * SECOND : now_us));
+	atomic_store(&f->torn, st.st_size > 0 && ends_torn(f));
 }
 
-static int64_t wall_clock(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return t.tv_sec * SECOND + t.tv_nsec / 1000;
-}
-
-/* The path, and room for those of rotated files; one allocation. */
+/* The path, and room for those of rotated files; one allocation. Absolute, for a program
+ * may change its folder. */
 static bool set_path(struct file *f, const char *path)
 {
-	size_t size = strlen(path) + sizeof ".4294967295";
+	char *here = path[0] == '/' ? NULL : getcwd(NULL, 0);
+	size_t size = (here ? strlen(here) + 1 : 0) + strlen(path) + sizeof ".4294967295";
 
 	f->path = malloc(3 * size);
+	if (f->path)
+		snprintf(f->path, size, "%s%s%s", here ? here : "", here ? "/" : "", path);
+	free(here);
 	if (!f->path)
 		return false;
-	memcpy(f->path, path, strlen(path) + 1);
 	f->from = f->path + size;
 	f->to = f->from + size;
 	f->name_size = size;
@@ -94,6 +128,7 @@ static bool set_path(struct file *f, const char *path)
 struct file *logcore_file_open(const struct file_options *o, int *ret_error)
 {
 	struct file *f = calloc(1, sizeof *f);
+	struct rlimit limit;
 
 	if (!f || (o->path && !set_path(f, o->path))) {
 		free(f);
@@ -101,6 +136,7 @@ struct file *logcore_file_open(const struct file_options *o, int *ret_error)
 		return NULL;
 	}
 	f->no_follow = o->no_follow ? O_NOFOLLOW : 0;
+	f->limited = getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
 	f->rotate_bytes = o->rotate_bytes;
 	f->rotate_us = o->rotate_seconds * SECOND;
 	f->rotate_keep = o->rotate_keep;
@@ -111,8 +147,8 @@ struct file *logcore_file_open(const struct file_options *o, int *ret_error)
 		free(f);
 		return NULL;
 	}
-	know(f, wall_clock());
-	atomic_store(&f->next_look, wall_clock() + SECOND);
+	know(f, logcore_wall_us());
+	atomic_store(&f->next_look, logcore_wall_us() + SECOND);
 	return f;
 }
 
@@ -182,7 +218,7 @@ int logcore_file_reopen(struct file *f)
 	atomic_fetch_add(&f->asked, 1);
 	while (atomic_load(&f->asked) && enter(f)) {
 		if (atomic_exchange(&f->asked, 0))
-			result = open_again(f, wall_clock());
+			result = open_again(f, logcore_wall_us());
 		leave(f);
 	}
 	pthread_setcancelstate(cancel, NULL);
@@ -219,6 +255,9 @@ static void rotate(struct file *f, int64_t now_us)
 		return;
 	locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
 	moved = !still_there(f, &st);
+	/* Whoever has the lock rotates, or is just reading: not at each line. */
+	if (!locked)
+		atomic_store(&f->next_try, now_us + SECOND);
 	if (!moved && locked) {
 		moved = st.st_size > 0 && shift(f) == 0;
 		/* An empty file goes on for another period; one that cannot be renamed is
@@ -231,12 +270,22 @@ static void rotate(struct file *f, int64_t now_us)
 	close(fd);
 }
 
+/* By a second at most: a clock that was put back does not stop what is waited for. */
+static bool in_future(const _Atomic int64_t *moment, int64_t now_us)
+{
+	int64_t left = atomic_load_explicit(moment, memory_order_relaxed) - now_us;
+
+	return left > 0 && left <= SECOND;
+}
+
 static bool is_due(const struct file *f, uint64_t n, int64_t now_us)
 {
 	uint64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
 
-	return (f->rotate_bytes && size && size + n > f->rotate_bytes) ||
-	       (f->rotate_us && period_of(f, now_us) > atomic_load_explicit(&f->period, memory_order_relaxed));
+	if ((!f->rotate_bytes || !size || size + n <= f->rotate_bytes) &&
+	    (!f->rotate_us || period_of(f, now_us) <= atomic_load_explicit(&f->period, memory_order_relaxed)))
+		return false;
+	return !in_future(&f->next_try, now_us);
 }
 
 /* Once a second: was the file renamed, how large did others make it. */
@@ -249,14 +298,6 @@ static void look(struct file *f, int64_t now_us)
 		open_again(f, now_us);
 	else if (f->rotate_bytes)
 		atomic_store(&f->size, (uint64_t)st.st_size);
-}
-
-/* A clock that was put back does not stop the looking. */
-static bool time_to_look(const struct file *f, int64_t now_us)
-{
-	int64_t left = atomic_load_explicit(&f->next_look, memory_order_relaxed) - now_us;
-
-	return left <= 0 || left > SECOND;
 }
 
 __attribute__((noinline)) static void look_or_rotate(struct file *f, size_t n, int64_t now_us, bool again)
@@ -279,7 +320,7 @@ __attribute__((noinline)) static void look_or_rotate(struct file *f, size_t n, i
 
 static inline void follow(struct file *f, size_t n, int64_t now_us)
 {
-	bool again = time_to_look(f, now_us);
+	bool again = !in_future(&f->next_look, now_us);
 
 	if (again || is_due(f, n, now_us))
 		look_or_rotate(f, n, now_us, again);
@@ -287,22 +328,22 @@ static inline void follow(struct file *f, size_t n, int64_t now_us)
 
 /* ---- writing ------------------------------------------------------------------------ */
 
-/* A reader that went away must not end the program, and what the program does
- * with SIGPIPE is its own: block the signal for this thread, take it back. */
-static ssize_t write_pipe(int fd, const char *bytes, size_t n)
+/* A reader that went away, or a limit, must not end the program, and what the program does
+ * with the signal is its own: block it for this thread, take it back. */
+static ssize_t write_without(int signal, int reason, int fd, const char *bytes, size_t n)
 {
 	static const struct timespec now = { 0, 0 };
-	sigset_t pipe_set, old;
+	sigset_t one, old;
 	ssize_t done;
 	int error;
 
-	sigemptyset(&pipe_set);
-	sigaddset(&pipe_set, SIGPIPE);
-	pthread_sigmask(SIG_BLOCK, &pipe_set, &old);
+	sigemptyset(&one);
+	sigaddset(&one, signal);
+	pthread_sigmask(SIG_BLOCK, &one, &old);
 	done = write(fd, bytes, n);
 	error = errno;
-	if (done < 0 && error == EPIPE && !sigismember(&old, SIGPIPE))
-		sigtimedwait(&pipe_set, NULL, &now);
+	if (done < 0 && error == reason && !sigismember(&old, signal))
+		sigtimedwait(&one, NULL, &now);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	errno = error;
 	return done;
@@ -312,11 +353,11 @@ static ssize_t write_once(const struct file *f, const char *bytes, size_t n)
 {
 	switch (atomic_load_explicit(&f->kind, memory_order_relaxed)) {
 	case PIPE:
-		return write_pipe(f->fd, bytes, n);
+		return write_without(SIGPIPE, EPIPE, f->fd, bytes, n);
 	case SOCKET:
 		return send(f->fd, bytes, n, MSG_NOSIGNAL);
 	default:
-		return write(f->fd, bytes, n);
+		return f->limited ? write_without(SIGXFSZ, EFBIG, f->fd, bytes, n) : write(f->fd, bytes, n);
 	}
 }
 
@@ -335,12 +376,10 @@ __attribute__((noinline)) static void grow(struct file *f, size_t n)
  * A regular file takes all of it, unless the disk becomes full in its midst; a
  * pipe or a stream socket may take a part. The rest is tried at once.
  */
-size_t logcore_file_write(struct file *f, const char *bytes, size_t n, int64_t now_us, int *ret_error)
+static size_t write_all(struct file *f, const char *bytes, size_t n, int *ret_error)
 {
 	size_t done = 0;
 
-	if (f->path)
-		follow(f, n, now_us);
 	while (done < n) {
 		ssize_t w = write_once(f, bytes + done, n - done);
 
@@ -351,7 +390,51 @@ size_t logcore_file_write(struct file *f, const char *bytes, size_t n, int64_t n
 			break;
 		}
 	}
+	return done;
+}
+
+/* The end of a line that was torn, so that only this one is broken. */
+__attribute__((noinline)) static bool end_torn(struct file *f, int *ret_error)
+{
+	bool torn = atomic_exchange(&f->torn, false);
+
+	if (atomic_exchange(&f->failed, false))
+		torn |= ends_torn(f);
+	if (!torn || write_all(f, "\n", 1, ret_error) == 1)
+		return true;
+	atomic_store(&f->torn, true);
+	atomic_store(&f->failed, true);
+	return false;
+}
+
+size_t logcore_file_write(struct file *f, const char *bytes, size_t n, int64_t now_us, int *ret_error)
+{
+	size_t done;
+
+	if (f->path)
+		follow(f, n, now_us);
+	if ((atomic_load_explicit(&f->torn, memory_order_relaxed) || atomic_load_explicit(&f->failed, memory_order_relaxed)) &&
+	    !end_torn(f, ret_error))
+		return 0;
+	done = write_all(f, bytes, n, ret_error);
+	if (done < n) {
+		atomic_store(&f->failed, true);
+		if (done > 0 && bytes[done - 1] != '\n')
+			atomic_store(&f->torn, true);
+	}
 	if (f->rotate_bytes)
 		grow(f, done);
 	return done;
+}
+
+bool logcore_file_complete(struct file *f, const struct ring_place *end, const char *rest, size_t n)
+{
+	struct ring_place now;
+	int error;
+
+	if (!logcore_file_place(f, &now) || now.device != end->device || now.inode != end->inode || now.at != end->at ||
+	    write_all(f, rest, n, &error) < n)
+		return false;
+	atomic_store(&f->torn, false);
+	return true;
 }

@@ -4,8 +4,9 @@
  *
  * Owns the descriptor. Promises that it stays the same number while files change
  * behind it, so that a write(2) of any thread goes to the one file or to the
- * other, whole; that no signal (SIGPIPE) comes of a write; and that nothing here
- * waits for another process.
+ * other, whole; that no signal (SIGPIPE, SIGXFSZ) comes of a write; that what is written
+ * behind a line that was torn, by whomever, begins on a line of its own; and that nothing
+ * here waits for another process.
  */
 #ifndef LOGCORE_FILE_H
 #define LOGCORE_FILE_H
@@ -38,6 +39,9 @@ int logcore_file_reopen(struct file *f);
  * is the time by the wall clock: once a second it is seen whether the file was
  * renamed, and at each call whether it is to be rotated. */
 size_t logcore_file_write(struct file *f, const char *bytes, size_t n, int64_t now_us, int *ret_error);
+
+/* Write the rest of a line that was torn, if the file still ends at `end`. False: not all of it. */
+bool logcore_file_complete(struct file *f, const struct ring_place *end, const char *rest, size_t n);
 
 /* Where a write that begins now cannot begin before. False: not in a regular file. */
 bool logcore_file_place(const struct file *f, struct ring_place *ret);

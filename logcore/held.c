@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -32,9 +33,10 @@ static off_t offset_of(const struct held *h, unsigned ring)
 
 static int lock(int fd)
 {
-	struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	struct flock first = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1 }, second = first;
 
-	return fcntl(fd, F_SETLK, &whole) < 0 ? -errno : 0;
+	second.l_start = 1;
+	return fcntl(fd, F_OFD_SETLK, &second) < 0 || fcntl(fd, F_SETLK, &first) < 0 ? -errno : 0;
 }
 
 /* The digits of the name anew. */
@@ -119,14 +121,30 @@ static int make_file(struct held *h)
 	r = lock(h->fd);
 	if (r == 0)
 		r = fill(h);
-	if (r == 0 && rename(new, h->path) < 0)
-		r = -errno;
 	if (r < 0) {
 		unlink(new);
 		close(h->fd);
 		h->fd = -1;
 	}
 	return r;
+}
+
+void logcore_held_publish(struct held *h)
+{
+	char new[4096];
+
+	if (!h->path || !h->path[0])
+		return;
+	snprintf(new, sizeof new, "%s.new", h->path);
+	if (rename(new, h->path) < 0) {
+		unlink(new);
+		h->path[0] = '\0';
+	}
+}
+
+void logcore_held_forget(struct held *h)
+{
+	close_file(h);
 }
 
 static int make_memory(struct held *h)
@@ -165,11 +183,15 @@ static void warm(struct ring *r)
 
 int logcore_held_add(struct held *h, struct ring *ret)
 {
-	off_t offset = offset_of(h, h->rings);
+	off_t offset = offset_of(h, h->rings), end = offset + (off_t)(h->page + h->ring_size);
+	struct rlimit limit;
 	int r;
 
 	if (h->rings == HELD_RINGS_MAX || !is_open(h))
 		return -ENOSPC;
+	/* Beyond the limit there is a signal that ends the program. */
+	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && (rlim_t)end > limit.rlim_cur)
+		return -EFBIG;
 	r = posix_fallocate(h->fd, offset, (off_t)(h->page + h->ring_size));
 	if (r == 0)
 		r = -logcore_ring_map(ret, h->fd, offset, h->page, h->ring_size);
@@ -191,12 +213,16 @@ void logcore_held_close(struct held *h, bool keep)
 
 /* ---- another process's ------------------------------------------------------------ */
 
-bool logcore_held_is_name(const char *name, const char *log_name)
+enum held_name logcore_held_is_name(const char *name, const char *log_name)
 {
 	size_t n = strlen(log_name);
+	const char *end;
 
-	return name[0] == '.' && strncmp(name + 1, log_name, n) == 0 && name[n + 1] == '.' &&
-	       strspn(name + n + 2, "0123456789abcdef") == DIGITS && strcmp(name + n + 2 + DIGITS, SUFFIX) == 0;
+	if (name[0] != '.' || strncmp(name + 1, log_name, n) != 0 || name[n + 1] != '.' ||
+	    strspn(name + n + 2, "0123456789abcdef") != DIGITS)
+		return HELD_OTHER;
+	end = name + n + 2 + DIGITS;
+	return strcmp(end, SUFFIX) == 0 ? HELD_FILE : strcmp(end, ".held.new") == 0 ? HELD_UNFINISHED : HELD_OTHER;
 }
 
 /* The whole file is there as its header says: nothing that is mapped can be missing. */

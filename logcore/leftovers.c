@@ -30,7 +30,7 @@ struct place {
 
 struct search {
 	int fd;
-	off_t end;                      /* of the log */
+	struct ring_place end;          /* of the log */
 	const char *lines;
 	size_t n;
 	size_t found;                   /* the answer: bytes of `lines` that are there */
@@ -69,7 +69,7 @@ static void look_at(struct search *s, off_t at)
 {
 	size_t same = in_common(s, at);
 
-	if (same < s->n && at + (off_t)same < s->end)
+	if (same < s->n && (uint64_t)at + same < s->end.at)
 		same = whole_lines(s->lines, same);
 	if (same > s->found)
 		s->found = same;
@@ -93,39 +93,57 @@ static void search(struct search *s, off_t from, char *room)
 	}
 }
 
-static size_t found_in(const struct place *in, const char *name, const struct ring_place *began, bool same_only,
-		       const char *lines, size_t n)
+static void look_in(struct search *s, const struct place *in, const char *name, const struct ring_place *began, bool same_only)
 {
-	struct search s = { .fd = openat(in->folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK), .lines = lines, .n = n };
 	char *room = malloc(STEP);
 	struct stat st;
 
-	if (s.fd >= 0 && room && fstat(s.fd, &st) == 0 && S_ISREG(st.st_mode)) {
+	s->fd = openat(in->folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (s->fd >= 0 && room && fstat(s->fd, &st) == 0 && S_ISREG(st.st_mode)) {
 		bool same = st.st_dev == began->device && st.st_ino == began->inode;
 		off_t from = same ? (off_t)began->at : 0;
 
-		s.end = st.st_size;
-		if ((same || !same_only) && s.end - from <= SEARCH_MAX)
-			search(&s, from, room);
+		s->end = (struct ring_place){ st.st_dev, st.st_ino, (uint64_t)st.st_size };
+		if ((same || !same_only) && st.st_size - from <= SEARCH_MAX)
+			search(s, from, room);
 	}
-	if (s.fd >= 0)
-		close(s.fd);
+	if (s->fd >= 0)
+		close(s->fd);
 	free(room);
-	return s.found;
 }
 
 /* In the log, which may have become another file between the note and the write, or
  * in a file that is named after it, if it was rotated since. */
-static size_t already_written(const struct place *in, const struct ring_place *began, const char *lines, size_t n)
+static void look_everywhere(struct search *s, const struct place *in, const struct ring_place *began)
 {
-	size_t found = found_in(in, in->name, began, false, lines, n), len = strlen(in->name);
+	int again = openat(in->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = again < 0 ? NULL : fdopendir(again);
+	size_t len = strlen(in->name);
 	struct dirent *e;
 
-	rewinddir(in->dir);
-	while (found == 0 && (e = readdir(in->dir)))
+	look_in(s, in, in->name, began, false);
+	while (s->found == 0 && dir && (e = readdir(dir)))
 		if (strncmp(e->d_name, in->name, len) == 0 && e->d_name[len])
-			found = found_in(in, e->d_name, began, true, lines, n);
-	return found;
+			look_in(s, in, e->d_name, began, true);
+	if (dir)
+		closedir(dir);
+}
+
+/* How much of the lines need not be written. A line that was torn at the end of the log
+ * is completed; if that cannot be, it counts as not written. */
+static size_t already_written(const struct place *in, struct sink *sink, const struct ring_place *began,
+			      const char *lines, size_t n)
+{
+	struct search s = { .lines = lines, .n = n };
+	size_t whole;
+	const char *newline;
+
+	look_everywhere(&s, in, began);
+	whole = whole_lines(lines, s.found);
+	newline = s.found > whole ? memchr(lines + s.found, '\n', n - s.found) : NULL;
+	if (newline && logcore_file_complete(logcore_sink_file(sink), &s.end, lines + s.found, (size_t)(newline + 1 - lines) - s.found))
+		return (size_t)(newline + 1 - lines);
+	return whole;
 }
 
 /* ---- writing --------------------------------------------------------------------------- */
@@ -139,7 +157,7 @@ static bool write_ring(const struct place *in, struct sink *sink, struct ring *r
 
 	writing = atomic_load(&state->writing);
 	if (writing && writing <= n && state->writing_from == atomic_load(&state->tail))
-		logcore_ring_end(r, already_written(in, &state->place, lines, writing));
+		logcore_ring_end(r, already_written(in, sink, &state->place, lines, writing));
 	lines = logcore_ring_look(r, &n);
 	if (n == 0)
 		return true;
@@ -184,26 +202,33 @@ static bool open_place(struct place *in, const char *path)
 	return in->dir;
 }
 
-/* The names first: the folder is read again for each. */
+/* Left by a process that was killed while it made one. */
+static void remove_unfinished(const struct place *in, const char *name, const struct stat *st, int64_t now_us)
+{
+	static const int64_t AGE_S = 60;
+
+	if (now_us / 1000000 - st->st_mtim.tv_sec > AGE_S)
+		unlinkat(in->folder, name, 0);
+}
+
 void logcore_leftovers_write(struct sink *sink, int64_t now_us)
 {
-	enum { MOST = 256 };
 	const char *path = logcore_file_path(logcore_sink_file(sink));
-	char *names[MOST];
-	size_t n = 0;
 	struct place in;
 	struct dirent *e;
 	struct stat st;
 
 	if (!path || !open_place(&in, path))
 		return;
-	while (n < MOST && (e = readdir(in.dir)))
-		if (logcore_held_is_name(e->d_name, in.name) && fstatat(in.folder, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-		    !logcore_process_holds(st.st_dev, st.st_ino) && (names[n] = strdup(e->d_name)))
-			n++;
-	for (size_t i = 0; i < n; i++) {
-		write_file(&in, names[i], sink, now_us);
-		free(names[i]);
+	while ((e = readdir(in.dir))) {
+		enum held_name kind = logcore_held_is_name(e->d_name, in.name);
+
+		if (kind == HELD_OTHER || fstatat(in.folder, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		if (kind == HELD_UNFINISHED)
+			remove_unfinished(&in, e->d_name, &st, now_us);
+		else if (!logcore_process_holds(st.st_dev, st.st_ino))
+			write_file(&in, e->d_name, sink, now_us);
 	}
 	closedir(in.dir);
 }

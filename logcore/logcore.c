@@ -16,6 +16,7 @@
 #include "line.h"
 #include "options.h"
 #include "shared.h"
+#include "stamp.h"
 
 enum {
 	SHORT_LINE = 4096,              /* built in a small frame; also what a pipe takes whole */
@@ -186,7 +187,6 @@ static void set_name(struct logcore *log, const char *name, size_t len)
 static struct logcore *open_with(const struct logcore_options *o, int *ret_error)
 {
 	struct shared *shared = logcore_shared_open(o, ret_error);
-	struct timespec now;
 	struct logcore *log;
 
 	if (!shared)
@@ -198,8 +198,7 @@ static struct logcore *open_with(const struct logcore_options *o, int *ret_error
 		return NULL;
 	}
 	set_name(log, o->name, strlen(o->name));
-	clock_gettime(CLOCK_REALTIME, &now);
-	logcore_leftovers_write(shared->sink, now.tv_sec * INT64_C(1000000));
+	logcore_leftovers_write(shared->sink, logcore_wall_us());
 	logcore_backtrace_prepare();
 	return log;
 }
@@ -239,20 +238,21 @@ struct logcore *logcore_open_(const struct logcore_options *options, size_t opti
 
 int logcore_reopen(struct logcore *log)
 {
-	return log ? logcore_file_reopen(logcore_sink_file(log->shared->sink)) : 0;
+	int saved = errno, r = log ? logcore_file_reopen(logcore_sink_file(log->shared->sink)) : 0;
+
+	errno = saved;
+	return r;
 }
 
 void logcore_close(struct logcore *log)
 {
 	struct shared *shared;
-	struct timespec now;
 	int saved = errno;
 
 	if (!log)
 		return;
 	shared = log->shared;
-	clock_gettime(CLOCK_REALTIME, &now);
-	logcore_sink_tell(shared->sink, now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000);
+	logcore_sink_tell(shared->sink, logcore_wall_us());
 	free(log);
 	if (atomic_fetch_sub(&shared->loggers, 1) == 1)
 		logcore_shared_close(shared);

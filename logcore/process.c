@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <sys/mman.h>
@@ -32,43 +31,45 @@ static void tell(enum process_event event)
 
 /* ---- fork, exit, the end of a thread ------------------------------------------------- */
 
-/* Not for ever: a signal handler that forks may have interrupted the holder. */
+/* Not for ever: the holder may be below the signal handler that forks or calls exit(), or
+ * write to somebody who does not read. The list is whole at any instant; without the lock
+ * it may only be that a member is closed meanwhile. */
 static bool lock_for_a_while(void)
 {
-	enum { TRIES = 1000 };
+	enum { MOST_MS = 1000 };
+	static const struct timespec a_moment = { 0, 1000000 };
 
-	for (int i = 0; i < TRIES; i++) {
+	for (int i = 0; i < MOST_MS; i++) {
 		if (logcore_trylock(&all.lock))
 			return true;
-		sched_yield();
+		nanosleep(&a_moment, NULL);
 	}
 	return false;
 }
 
-static bool locked_for_fork;
+/* Several threads may fork at once. */
+static _Thread_local bool locked_for_fork __attribute__((tls_model("initial-exec")));
 
 static void before_fork(void)
 {
-	bool locked = lock_for_a_while();
-
-	if (!locked)
-		return;
-	locked_for_fork = true;
-	tell(PROCESS_FORKS);
+	locked_for_fork = lock_for_a_while();
+	if (locked_for_fork)
+		tell(PROCESS_FORKS);
 }
 
 static void after_fork(void)
 {
-	if (locked_for_fork) {
-		locked_for_fork = false;
+	if (locked_for_fork)
 		logcore_unlock(&all.lock);
-	}
+	locked_for_fork = false;
 }
 
 static void in_child(void)
 {
 	atomic_store(logcore_process_guard, 0);
-	after_fork();
+	atomic_store(&all.lock, 0);
+	locked_for_fork = false;
+	tell(PROCESS_FORKED);
 }
 
 static void thread_ends(void *value)
@@ -81,10 +82,14 @@ static void thread_ends(void *value)
 
 __attribute__((destructor)) static void at_exit(void)
 {
-	if (!logcore_process_guard || !lock_for_a_while())
+	bool locked;
+
+	if (!logcore_process_guard)
 		return;
+	locked = lock_for_a_while();
 	tell(PROCESS_EXITS);
-	logcore_unlock(&all.lock);
+	if (locked)
+		logcore_unlock(&all.lock);
 }
 
 /* ---- crash --------------------------------------------------------------------------- */
@@ -92,6 +97,24 @@ __attribute__((destructor)) static void at_exit(void)
 static const int signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS };
 enum { SIGNALS = sizeof signals / sizeof *signals };
 static struct sigaction before[SIGNALS];
+
+/* A second thread that crashes would end the process while the first one writes. */
+static void wait_for_other_crash(void)
+{
+	enum { MOST_MS = 1000 };
+	static const struct timespec a_moment = { 0, 1000000 };
+	static atomic_int crashing;
+
+	if (atomic_fetch_add(&crashing, 1) > 0)
+		for (int i = 0; i < MOST_MS; i++)
+			nanosleep(&a_moment, NULL);
+}
+
+/* A forbidden system call is not tried again, nor is what a machine check found elsewhere. */
+static bool comes_again(int signal, const siginfo_t *info)
+{
+	return info->si_code > 0 && signal != SIGSYS && !(signal == SIGBUS && info->si_code == BUS_MCEERR_AO);
+}
 
 /*
  * What was there before gets the signal next: a fault comes again by itself when its
@@ -103,11 +126,12 @@ static void on_crash(int signal, siginfo_t *info, void *context)
 	int saved = errno;
 
 	(void)context;
+	wait_for_other_crash();
+	tell(PROCESS_CRASHES);
 	for (int i = 0; i < SIGNALS; i++)
 		if (signals[i] == signal)
 			sigaction(signal, &before[i], NULL);
-	tell(PROCESS_CRASHES);
-	if (info->si_code <= 0)
+	if (!comes_again(signal, info))
 		raise(signal);
 	errno = saved;
 }

@@ -14,6 +14,7 @@
 
 enum process_event {
 	PROCESS_FORKS,                  /* soon: in the parent, before */
+	PROCESS_FORKED,                 /* in the child */
 	PROCESS_THREAD_ENDS,            /* the calling one */
 	PROCESS_EXITS,
 	PROCESS_CRASHES                 /* within a signal handler */

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "stamp.h"
+
 static struct sink *open_sink(const struct logcore_options *o, int *ret_error)
 {
 	const struct file_options file = {
@@ -69,7 +71,7 @@ struct shared *logcore_shared_open(const struct logcore_options *o, int *ret_err
 
 void logcore_shared_put(struct shared *shared, const struct line *l, const char *bytes, size_t n)
 {
-	int64_t now_us = l->time.tv_sec * INT64_C(1000000) + l->time.tv_nsec / 1000;
+	int64_t now_us = logcore_us(&l->time);
 
 	if (!shared->buffers || !logcore_buffers_put(shared->buffers, l->level, bytes, n, now_us))
 		logcore_sink_put(shared->sink, bytes, n, now_us);

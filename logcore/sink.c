@@ -16,7 +16,6 @@
 
 struct sink {
 	struct file *file;
-	atomic_bool torn;               /* the file ends in the middle of a line */
 	atomic_int error;               /* of the last failure */
 	_Atomic uint64_t lost;          /* process id << 32 | lines, see lose() */
 	_Atomic uint64_t lines, bytes, dropped, truncated, failed, redacted;
@@ -128,49 +127,41 @@ static size_t lost_line(struct sink *s, char *room, size_t size, uint32_t lines,
 	return logcore_line(room, size, SIZE_MAX, &l).len;
 }
 
-/* A line that was torn is ended first, so that only this one is broken. */
-static bool tell(struct sink *s, int64_t now_us)
+__attribute__((noinline)) static bool tell(struct sink *s, int64_t now_us)
 {
 	uint64_t lost = atomic_exchange(&s->lost, 0);
 	uint32_t lines = lost >> 32 == (uint32_t)getpid() ? (uint32_t)lost : 0;
-	bool torn = atomic_exchange(&s->torn, false);
-	char room[LOGCORE_LINE_MIN + 1] = "\n";
-	size_t n = torn, done;
+	char room[LOGCORE_LINE_MIN];
+	size_t n, done;
 
-	if (lines)
-		n += lost_line(s, room + n, sizeof room - n, lines, now_us);
+	if (lines == 0)
+		return true;
+	n = lost_line(s, room, sizeof room, lines, now_us);
 	if (write_all(s, room, n, now_us, &done)) {
-		add(&s->lines, lines != 0);
+		add(&s->lines, 1);
 		add(&s->bytes, n);
 		return true;
 	}
-	if (torn ? done != 1 : done != 0)
-		atomic_store(&s->torn, true);
-	if (lines)
-		lose(s, lines);
+	lose(s, lines);
 	return false;
 }
 
 bool logcore_sink_tell(struct sink *s, int64_t now_us)
 {
-	if (!atomic_load_explicit(&s->lost, memory_order_relaxed) && !atomic_load_explicit(&s->torn, memory_order_relaxed))
-		return true;
-	return tell(s, now_us);
+	return !atomic_load_explicit(&s->lost, memory_order_relaxed) || tell(s, now_us);
 }
 
 /* ---- writing ------------------------------------------------------------------------ */
 
 void logcore_sink_put(struct sink *s, const char *line, size_t n, int64_t now_us)
 {
-	size_t done = 0;
+	size_t done;
 
 	if (logcore_sink_tell(s, now_us) && write_all(s, line, n, now_us, &done)) {
 		add(&s->lines, 1);
 		add(&s->bytes, n);
 		return;
 	}
-	if (done)
-		atomic_store(&s->torn, true);
 	logcore_sink_lose(s);
 }
 
@@ -184,17 +175,14 @@ static size_t whole_lines(const char *lines, size_t n)
 
 size_t logcore_sink_drain(struct sink *s, const char *lines, size_t n, int64_t now_us)
 {
-	size_t done, whole;
+	size_t done;
 
 	if (!logcore_sink_tell(s, now_us))
 		return 0;
 	if (write_all(s, lines, n, now_us, &done))
 		return n;
-	/* What is torn is written again, after an end for its first part. */
-	whole = whole_lines(lines, done);
-	if (whole < done)
-		atomic_store(&s->torn, true);
-	return whole;
+	/* A line that is torn is written again, whole. */
+	return whole_lines(lines, done);
 }
 
 void logcore_sink_count_cut(struct sink *s)

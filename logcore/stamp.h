@@ -5,6 +5,7 @@
 #define LOGCORE_STAMP_H
 
 #include <stdint.h>
+#include <time.h>
 
 enum {
 	LOGCORE_STAMP_SECOND = sizeof "2026-11-21T02:39:14." - 1,
@@ -20,5 +21,22 @@ void logcore_stamp_second(char out[LOGCORE_STAMP_SECOND], int64_t second);
 
 /* "123456Z", of nanoseconds below a thousand millions. */
 void logcore_stamp_rest(char out[LOGCORE_STAMP_MAX - LOGCORE_STAMP_SECOND], unsigned ns);
+
+/* Microseconds since 1970, within the years that a stamp has. */
+static inline int64_t logcore_us(const struct timespec *t)
+{
+	int64_t s = t->tv_sec;
+
+	s = s < LOGCORE_STAMP_FIRST ? LOGCORE_STAMP_FIRST : s > LOGCORE_STAMP_LAST ? LOGCORE_STAMP_LAST : s;
+	return s * 1000000 + t->tv_nsec / 1000;
+}
+
+static inline int64_t logcore_wall_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return logcore_us(&t);
+}
 
 #endif

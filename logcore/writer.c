@@ -18,6 +18,7 @@ static bool nap(struct writer *w, int state, unsigned us)
 	struct timespec most = { 0, us * 1000L };
 
 	atomic_store(&w->state, state);
+	atomic_thread_fence(memory_order_seq_cst);
 	if (atomic_load(&w->stop) || (state == ASLEEP && w->held(w->buffers)))
 		return false;
 	logcore_futex_wait(&w->state, state, state == ASLEEP ? NULL : &most);
