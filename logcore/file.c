@@ -19,7 +19,7 @@
 
 enum { FILE_MODE = 0640, FLAGS = O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY };
 
-static const int64_t SECOND = 1000000;
+static const int64_t SECOND = 1000000, TRY_AGAIN = 10000;
 
 enum kind { REGULAR, OTHER, PIPE, SOCKET };
 
@@ -31,6 +31,7 @@ struct file {
 	bool limited;                   /* by RLIMIT_FSIZE: to write beyond it is a signal */
 	atomic_bool torn;               /* the file ends in the middle of a line */
 	atomic_bool failed;             /* a write; then others may have torn one, too */
+	atomic_bool gone;               /* it was removed, and there cannot be another */
 	uint64_t rotate_bytes;
 	int64_t rotate_us;
 	unsigned rotate_keep;
@@ -255,9 +256,9 @@ static void rotate(struct file *f, int64_t now_us)
 		return;
 	locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
 	moved = !still_there(f, &st);
-	/* Whoever has the lock rotates, or is just reading: not at each line. */
+	/* Whoever has the lock rotates, or only reads the file: not at each line. */
 	if (!locked)
-		atomic_store(&f->next_try, now_us + SECOND);
+		atomic_store(&f->next_try, now_us + TRY_AGAIN);
 	if (!moved && locked) {
 		moved = st.st_size > 0 && shift(f) == 0;
 		/* An empty file goes on for another period; one that cannot be renamed is
@@ -295,7 +296,7 @@ static void look(struct file *f, int64_t now_us)
 
 	atomic_store(&f->next_look, now_us + SECOND);
 	if (!still_there(f, &st))
-		open_again(f, now_us);
+		atomic_store(&f->gone, open_again(f, now_us) < 0 && fstat(f->fd, &st) == 0 && st.st_nlink == 0);
 	else if (f->rotate_bytes)
 		atomic_store(&f->size, (uint64_t)st.st_size);
 }
@@ -413,6 +414,10 @@ size_t logcore_file_write(struct file *f, const char *bytes, size_t n, int64_t n
 
 	if (f->path)
 		follow(f, n, now_us);
+	if (atomic_load_explicit(&f->gone, memory_order_relaxed)) {
+		*ret_error = ENOENT;    /* what goes into a file without a name is lost */
+		return 0;
+	}
 	if ((atomic_load_explicit(&f->torn, memory_order_relaxed) || atomic_load_explicit(&f->failed, memory_order_relaxed)) &&
 	    !end_torn(f, ret_error))
 		return 0;

@@ -122,6 +122,33 @@ static void a_folder_that_went_away_does_not_stop_the_log(void **state)
 	logcore_close(log);
 }
 
+static void lines_for_a_file_without_a_name_are_counted(void **state)
+{
+	struct logcore *log;
+	char inner[64], file[96];
+
+	(void)state;
+	stop_clock();
+	snprintf(inner, sizeof inner, "%s/inner", folder);
+	snprintf(file, sizeof file, "%s/app.log", inner);
+	mkdir(inner, 0700);
+	log = open_path(file);
+	unlink(file);
+	rmdir(inner);
+	for (int i = 0; i < 3; i++) {
+		fixed.tv_sec++;
+		log_number(log, 0, i);
+	}
+	assert_int_equal(stats_of(log).dropped, 3);
+	mkdir(inner, 0700);
+	fixed.tv_sec++;
+	logcore_info(log, "line", logcore_kv("who", 0), logcore_kv("i", 0));
+	assert_int_equal(stats_of(log).lines, 2);       /* "3 lines lost" */
+	logcore_close(log);
+	unlink(file);
+	rmdir(inner);
+}
+
 static void a_link_is_refused_on_demand(void **state)
 {
 	struct logcore_options o = { .path = path, .no_follow = true };
@@ -287,6 +314,7 @@ int main(void)
 		ROTATION(a_rename_is_followed_within_a_second),
 		ROTATION(reopening_follows_a_rename_at_once),
 		ROTATION(a_folder_that_went_away_does_not_stop_the_log),
+		ROTATION(lines_for_a_file_without_a_name_are_counted),
 		ROTATION(a_link_is_refused_on_demand),
 		ROTATION(by_size_direct),
 		ROTATION(by_size_buffered),
