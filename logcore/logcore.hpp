@@ -116,6 +116,24 @@ inline logcore_field logcore_as_field_(const std::exception &e)
 	return logcore_kv(e);
 }
 
+/* What a message may be: all that is a std::string_view, and a null pointer, which is none
+ * for a std::string_view but an empty message for logcore.h. */
+struct logcore_message_ {
+	template <class T, std::enable_if_t<std::is_convertible_v<const T &, std::string_view>, int> = 0>
+	logcore_message_(const T &message) noexcept     // NOLINT: it is not to be seen
+	{
+		if constexpr (std::is_convertible_v<const T &, const char *>) {
+			const char *const chars = message;
+
+			text = chars ? chars : "";
+		} else {
+			text = message;
+		}
+	}
+
+	std::string_view text;
+};
+
 /* ---- the logger ------------------------------------------------------------------ */
 
 /*
@@ -165,47 +183,47 @@ public:
 
 	/* Write a line of a level. */
 	template <class... F>
-	void log(int level, std::string_view message, const F &...fields) const noexcept
+	void log(int level, logcore_message_ message, const F &...fields) const noexcept
 	{
 		if (!enabled(level))
 			return;
 		const logcore_field all[] = { logcore_as_field_(fields)..., logcore_end_() };
 
-		logcore_write_(get(), level, message.data(), message.size(), all);
+		logcore_write_(get(), level, message.text.data(), message.text.size(), all);
 	}
 
 	template <class... F>
-	void trace(std::string_view message, const F &...fields) const noexcept
+	void trace(logcore_message_ message, const F &...fields) const noexcept
 	{
 		log(LOGCORE_TRACE, message, fields...);
 	}
 
 	template <class... F>
-	void debug(std::string_view message, const F &...fields) const noexcept
+	void debug(logcore_message_ message, const F &...fields) const noexcept
 	{
 		log(LOGCORE_DEBUG, message, fields...);
 	}
 
 	template <class... F>
-	void info(std::string_view message, const F &...fields) const noexcept
+	void info(logcore_message_ message, const F &...fields) const noexcept
 	{
 		log(LOGCORE_INFO, message, fields...);
 	}
 
 	template <class... F>
-	void warning(std::string_view message, const F &...fields) const noexcept
+	void warning(logcore_message_ message, const F &...fields) const noexcept
 	{
 		log(LOGCORE_WARNING, message, fields...);
 	}
 
 	template <class... F>
-	void error(std::string_view message, const F &...fields) const noexcept
+	void error(logcore_message_ message, const F &...fields) const noexcept
 	{
 		log(LOGCORE_ERROR, message, fields...);
 	}
 
 	template <class... F>
-	void critical(std::string_view message, const F &...fields) const noexcept
+	void critical(logcore_message_ message, const F &...fields) const noexcept
 	{
 		log(LOGCORE_CRITICAL, message, fields...);
 	}

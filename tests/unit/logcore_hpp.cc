@@ -23,6 +23,7 @@ enum old_color { OLD_RED, OLD_GREEN = 7 };
 extern "C" {
 void hpp_fields(int fd);
 void hpp_levels(int fd);
+void hpp_messages(int fd);
 void hpp_ownership(int fd);
 int hpp_open_fails(char *sentence, size_t size);
 int hpp_failure_is_silent(void);
@@ -62,6 +63,23 @@ void hpp_fields(int fd)
 		 logcore_kv("second", time_point<system_clock, seconds>(1795228754s)));
 	log.error("failed", std::runtime_error("out of paper"), logcore_kv("page", 3), logcore_kv(std::out_of_range("no")));
 	logcore_warning(log.get(), "macros take the same", logcore_kv("string", text.substr(4)));
+}
+
+void hpp_messages(int fd)
+{
+	const logcore_logger log = open_logger(fd);
+	const char *const none = nullptr, *const pointer = "pointer";
+	char array[] = "array", *const changeable = array;
+	const struct { operator std::string_view() const { return "own"; } } own;
+
+	log.info(none, logcore_kv("n", 1));
+	log.log(LOGCORE_INFO, nullptr);
+	log.info(pointer);
+	log.info(array);
+	log.info(changeable);
+	log.info(std::string("string"));
+	log.info(std::string_view());
+	log.info(own);
 }
 
 void hpp_levels(int fd)

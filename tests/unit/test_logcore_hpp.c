@@ -3,6 +3,7 @@
 
 void hpp_fields(int fd);
 void hpp_levels(int fd);
+void hpp_messages(int fd);
 void hpp_ownership(int fd);
 int hpp_open_fails(char *sentence, size_t size);
 int hpp_failure_is_silent(void);
@@ -65,6 +66,21 @@ static void methods_have_their_levels(void **state)
 	assert_false(capture_next(&cap));
 }
 
+static void message_may_be_any_text_and_null(void **state)
+{
+	static const char *const messages[] = { "", "", "pointer", "array", "array", "string", "", "own" };
+
+	(void)state;
+	hpp_messages(cap.ends[0]);
+	for (size_t i = 0; i < sizeof messages / sizeof *messages; i++) {
+		struct json_object *o = capture_line(&cap);
+
+		assert_string_equal(text(member(o, "message")), messages[i]);
+		json_object_put(o);
+	}
+	assert_false(capture_next(&cap));
+}
+
 static void loggers_move_and_children_outlive_parents(void **state)
 {
 	(void)state;
@@ -90,6 +106,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		HPP(values_of_the_standard_library_are_fields),
 		HPP(methods_have_their_levels),
+		HPP(message_may_be_any_text_and_null),
 		HPP(loggers_move_and_children_outlive_parents),
 		HPP(logger_that_is_not_open_logs_nothing),
 	};
