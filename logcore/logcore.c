@@ -1,6 +1,7 @@
 #include "logcore.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,10 +65,16 @@ int logcore_level_number(const char *name)
 	return 0;
 }
 
+/* As it is compared: LOGCORE_OFF is above any number that a line may have. */
+static int minimum(int level)
+{
+	return level == LOGCORE_OFF ? INT_MAX : level;
+}
+
 void logcore_set_level(struct logcore *log, int level)
 {
 	if (log)
-		__atomic_store_n(&log->level, level, __ATOMIC_RELAXED);
+		__atomic_store_n(&log->level, minimum(level), __ATOMIC_RELAXED);
 }
 
 /* ---- writing --------------------------------------------------------------------- */
@@ -192,7 +199,7 @@ static struct logcore *open_with(const struct logcore_options *o, int *ret_error
 	if (!shared)
 		return NULL;
 	*ret_error = ENOMEM;
-	log = make(shared, o->level, 0);
+	log = make(shared, minimum(o->level), 0);
 	if (!log) {
 		logcore_shared_close(shared);
 		return NULL;
@@ -209,7 +216,7 @@ static void level_from_environment(struct logcore *log)
 	int level = logcore_level_number(name);
 
 	if (level)
-		log->level = level;
+		log->level = minimum(level);
 	else if (name && *name)
 		logcore_warning(log, "LOGCORE_LEVEL is not a level", logcore_kv("value", name),
 				logcore_kv("level", logcore_level_name(log->level)));

@@ -44,6 +44,8 @@ static void nothing_is_written_or_evaluated_below_the_level(void **state)
 	assert_int_equal(evaluated, 1);
 	logcore_set_level(cap.log, LOGCORE_OFF);
 	logcore_critical(cap.log, "no");
+	logcore_log(cap.log, LOGCORE_OFF, "no");
+	logcore_log(cap.log, LOGCORE_OFF + 1, "no");
 	assert_false(capture_next(&cap));
 }
 
