@@ -234,7 +234,7 @@ TEST_test_logcore_hpp    = $(BUILD)/tests/logcore_hpp.o
 LIBS_test_logcore_hpp    = -ljson-c -lstdc++
 
 # logcore.h as others compile it: by itself, strictly, without our flags.
-STRICT := -pedantic-errors -Wall -Wextra -Wshadow -Wconversion -Werror -g -fPIC -MMD -MP
+STRICT := -pedantic-errors -Wall -Wextra -Wshadow -Wconversion -Wdouble-promotion -Werror -g -fPIC -MMD -MP
 $(BUILD)/tests/logcore_c11.o: tests/unit/logcore_c11.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) -std=c11 $(STRICT) $(OPT) $(LDSAN) -c $< -o $@

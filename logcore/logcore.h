@@ -36,10 +36,12 @@
 extern "C" {
 #define LOGCORE_CAST_(type, value) (reinterpret_cast<type>(value))
 #define LOGCORE_U32_(value) (static_cast<uint32_t>(value))
+#define LOGCORE_DOUBLE_(value) (static_cast<double>(value))
 #define LOGCORE_INLINE_ inline
 #else
 #define LOGCORE_CAST_(type, value) ((type)(value))
 #define LOGCORE_U32_(value) ((uint32_t)(value))
+#define LOGCORE_DOUBLE_(value) ((double)(value))
 #define LOGCORE_INLINE_ static inline
 #endif
 
@@ -285,7 +287,7 @@ LOGCORE_INLINE_ struct logcore_field logcore_kv_float(const char *key, float val
 {
 	struct logcore_field f = logcore_field_(key, LOGCORE_TYPE_FLOAT);
 
-	f.value.d = value;
+	f.value.d = LOGCORE_DOUBLE_(value);
 	return f;
 }
 
