@@ -686,6 +686,10 @@ class Bound(logging.LoggerAdapter):
         """The same with more context."""
         return Bound(self.logger, {**self.extra["context"], **context})
 
+    def getChild(self, suffix):
+        """A part's logger, as a logger's getChild(), with the same context."""
+        return Bound(self.logger.getChild(suffix), self.extra["context"])
+
     def process(self, msg, kwargs):
         """Of LoggerAdapter: a call's own context comes last."""
         extra = dict(kwargs.get("extra") or {})

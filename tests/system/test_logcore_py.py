@@ -283,6 +283,11 @@ def test_bound_context_comes_first_and_grows(log):
                                                          {"request_id": 7, "peer": "::1"}, {"a": 1}]
 
 
+def test_child_of_a_bound_logger_has_its_context(log):
+    log.bind(request_id=7).getChild("http").bind(peer="::1").info("x")
+    assert (log.lines()[0]["logger"], log.lines()[0]["context"]) == (log.name + ".http", {"request_id": 7, "peer": "::1"})
+
+
 def test_child_logs_where_its_parent_does(log):
     child = log.getChild("http")
     child.info("one")
