@@ -107,13 +107,18 @@ _ISSUERS = (((4000, 4999), (13, 16, 19)), ((5100, 5599), (16,)), ((2221, 2720), 
             ((3528, 3589), range(16, 20)))
 
 
+def _keys(keys):
+    """A list of keys, where one alone was given too: its letters are none."""
+    return (keys,) if isinstance(keys, str) else keys
+
+
 class _Redact:
     """The lists of keys, and what looks like a secret. Finders give (start, end) of one, or None."""
 
     def __init__(self, mode=REDACT_ALL, keys=(), allowed=()):
         self.shapes = mode == REDACT_ALL
-        self.secrets = _SECRETS + tuple(key.translate(_LETTERS) for key in keys)
-        self.allowed = frozenset(key.translate(_LETTERS) for key in allowed)
+        self.secrets = _SECRETS + tuple(key.translate(_LETTERS) for key in _keys(keys))
+        self.allowed = frozenset(key.translate(_LETTERS) for key in _keys(allowed))
         self.known = {}         # answers about keys
         if mode == REDACT_OFF:
             self.secrets, self.key = (), lambda key: False

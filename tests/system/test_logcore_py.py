@@ -204,6 +204,7 @@ def test_redaction_can_be_widened_narrowed_and_switched_off(tmp_path):
     mark = "[redacted]"
     assert context() == ["DE", mark, mark, f"password={mark}"]
     assert context(redact_keys=["I_ban"], redact_not=["TOKEN"]) == [mark, "t", mark, f"password={mark}"]
+    assert context(redact_keys="iban", redact_not="token") == [mark, "t", mark, f"password={mark}"]
     assert context(redact=logcore.REDACT_KEYS) == ["DE", mark, mark, "password=hunter2"]
     assert context(redact=logcore.REDACT_OFF) == ["DE", "t", "a", "password=hunter2"]
 
