@@ -34,7 +34,8 @@
 /*
  * More of logcore_kv(): it borrows texts until the logging call returns, temporaries
  * of that call's line included. For a type of your own define logcore_kv(const char
- * *, const T &) beside it, from these; std::optional<T> finds it there.
+ * *, const T &) beside it, from these; std::optional<T> finds it there. In a namespace
+ * say "using ::logcore_kv;" first, or the new one hides these from what is in it.
  */
 
 /* Also for std::string. Any bytes; what is not UTF-8 becomes U+FFFD. */

@@ -17,6 +17,24 @@ static logcore_field logcore_kv(const char *key, const money &v)
 }
 }
 
+/* As the page has it: with the using-declaration all fields can be made in the namespace. */
+namespace store {
+using ::logcore_kv;
+
+struct crate { int weight; };
+
+static logcore_field logcore_kv(const char *key, const crate &v)
+{
+	return logcore_kv(key, v.weight);
+}
+
+static void log_all(const logcore_logger &log)
+{
+	log.info("store", logcore_kv("crate", crate{ 3 }), logcore_kv("text", "t"),
+		 logcore_kv("maybe", std::optional<crate>(crate{ 4 })));
+}
+}
+
 enum class color : unsigned char { red, green = 200 };
 enum old_color { OLD_RED, OLD_GREEN = 7 };
 
@@ -63,6 +81,7 @@ void hpp_fields(int fd)
 		 logcore_kv("second", time_point<system_clock, seconds>(1795228754s)));
 	log.error("failed", std::runtime_error("out of paper"), logcore_kv("page", 3), logcore_kv(std::out_of_range("no")));
 	logcore_warning(log.get(), "macros take the same", logcore_kv("string", text.substr(4)));
+	store::log_all(log);
 }
 
 void hpp_messages(int fd)

@@ -48,6 +48,8 @@ static void values_of_the_standard_library_are_fields(void **state)
 		    "\"page\":3,\"error\":\"no\"}}\n");
 	assert_next("\"level\":\"WARNING\",\"logger\":\"app\",\"message\":\"macros take the same\",\"context\":"
 		    "{\"string\":\" inside\"}}\n");
+	assert_next("\"level\":\"INFO\",\"logger\":\"app\",\"message\":\"store\",\"context\":{\"crate\":3,\"text\":\"t\","
+		    "\"maybe\":4}}\n");
 }
 
 static void methods_have_their_levels(void **state)
