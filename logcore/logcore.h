@@ -432,9 +432,9 @@ __attribute__((always_inline)) LOGCORE_INLINE_ void logcore_log_(const struct lo
  *
  * logcore_kv(key, value): a field of the value's own type. Integers of any width
  * (char and enum too), bool, float, double, strings, struct timespec, and other pointers
- * as an address.
- * C before C23 has no bool constants: `true` there is an int and gives 1; say
- * logcore_kv_bool("ok", true), or give a variable.
+ * (unsigned char * too) as an address.
+ * A comparison is an int in C, and before C23 `true` is one, too: they give 1; say
+ * logcore_kv_bool("ok", a == b), or give a variable.
  *
  * logcore_info(log, message, fields...): write a line. Nothing but `log` is
  * evaluated when the level is not enabled. A line that would be longer than
