@@ -164,7 +164,8 @@ LOGCORE_API int logcore_reopen(struct logcore *log);
  *
  * In both, a crash (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS) writes what is held and then
  * takes its course. The buffers are in a hidden file beside the log: what a process held
- * that was killed, or that ended by _exit(), is written by the next logger that is opened on the path.
+ * that was killed (by SIGTERM without a handler, too), or that ended by _exit(), is written by
+ * the next logger that is opened on the path.
  * With a descriptor instead of a path, and where that file cannot be made, such lines are lost: at most
  * buffer_size for each thread.
  */
