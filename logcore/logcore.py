@@ -793,7 +793,8 @@ def get_logger(name=None, log_file=None, level=None, **options):
 
     Without a file it logs where its parent does ("billing.http" as "billing"), else to standard error. The same
     name gives the same logger; another file replaces the first. `level` is a number or a name, INFO unless it
-    is given; the environment variable LOGCORE_LEVEL goes before it. The options are those of Handler.
+    is given; the environment variable LOGCORE_LEVEL goes before it. The options are those of Handler, and are
+    looked at where it makes one: not again for the same file, and not for a logger that logs where its parent does.
     """
     logger = _ours(logging.getLogger(name or os.path.basename(sys.argv[0] or "") or "python"))
     with _setup:
