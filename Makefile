@@ -429,7 +429,7 @@ install: all
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/man/man3 logcore/logcore.3
 	$(Q)for f in $$(sed -n 's/^\.Nm \(logcore_[a-z_]*\).*/\1/p' logcore/logcore.3); do \
 	  ln -sf logcore.3 $(DESTDIR)$(datadir)/man/man3/$$f.3; done
-	$(Q)[ -n "$(DESTDIR)" ] || ldconfig
+	$(Q)[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || ldconfig
 
 .PHONY: deb
 deb: ## Debian packages, into BUILD/deb
