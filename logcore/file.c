@@ -19,7 +19,7 @@
 
 enum { FILE_MODE = 0640, FLAGS = O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY };
 
-static const int64_t SECOND = 1000000, TRY_AGAIN = 10000;
+static const int64_t SECOND = 1000000, TRY_AGAIN = 100;
 
 enum kind { REGULAR, OTHER, PIPE, SOCKET };
 
@@ -104,7 +104,8 @@ static void know(struct file *f, int64_t now_us)
 	atomic_store(&f->inode, st.st_ino);
 	atomic_store(&f->size, (uint64_t)st.st_size);
 	atomic_store(&f->period, period_of(f, st.st_size ? st.st_mtim.tv_sec * SECOND : now_us));
-	atomic_store(&f->torn, st.st_size > 0 && ends_torn(f));
+	/* One that is being written need not be waited for. */
+	atomic_store(&f->torn, st.st_size > 0 && now_us / SECOND - st.st_mtim.tv_sec > 1 && ends_torn(f));
 }
 
 /* The path, and room for those of rotated files; one allocation. Absolute, for a program
@@ -149,6 +150,7 @@ struct file *logcore_file_open(const struct file_options *o, int *ret_error)
 		return NULL;
 	}
 	know(f, logcore_wall_us());
+	atomic_store(&f->torn, ends_torn(f));
 	atomic_store(&f->next_look, logcore_wall_us() + SECOND);
 	return f;
 }
