@@ -72,23 +72,28 @@ static off_t torn_at(int fd)
 	return st.st_size;
 }
 
-/* A process that was killed or found the disk full may have left the beginning of a line. One that
- * grows while it is looked at is being written. */
+static bool same_file(int a, int b)
+{
+	struct stat x, y;
+
+	return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/*
+ * A process that was killed or found the disk full may have left the beginning of a line.
+ * One that is just being written looks like it: a write of nothing waits, as every write(2) to a
+ * local file does, until those before it have ended.
+ */
 static bool ends_torn(const struct file *f)
 {
-	enum { LOOKS = 10 };
-	static const struct timespec a_moment = { 0, 1000000 };
 	int fd = f->path ? open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
-	off_t at = fd < 0 ? 0 : torn_at(fd), was = -1;
+	off_t at = fd >= 0 && same_file(fd, f->fd) ? torn_at(fd) : 0;
 
-	for (int i = 0; i < LOOKS && at && at != was; i++) {
-		nanosleep(&a_moment, NULL);
-		was = at;
-		at = torn_at(fd);
-	}
+	if (at && (pwrite(f->fd, "", 0, 0) < 0 || torn_at(fd) != at))
+		at = 0;
 	if (fd >= 0)
 		close(fd);
-	return at && at == was;
+	return at != 0;
 }
 
 /* Take note of which file is open. One that has lines belongs to the period in which
@@ -104,8 +109,7 @@ static void know(struct file *f, int64_t now_us)
 	atomic_store(&f->inode, st.st_ino);
 	atomic_store(&f->size, (uint64_t)st.st_size);
 	atomic_store(&f->period, period_of(f, st.st_size ? st.st_mtim.tv_sec * SECOND : now_us));
-	/* One that is being written need not be waited for. */
-	atomic_store(&f->torn, st.st_size > 0 && now_us / SECOND - st.st_mtim.tv_sec > 1 && ends_torn(f));
+	atomic_store(&f->torn, st.st_size > 0 && ends_torn(f));
 }
 
 /* The path, and room for those of rotated files; one allocation. Absolute, for a program
@@ -150,7 +154,6 @@ struct file *logcore_file_open(const struct file_options *o, int *ret_error)
 		return NULL;
 	}
 	know(f, logcore_wall_us());
-	atomic_store(&f->torn, ends_torn(f));
 	atomic_store(&f->next_look, logcore_wall_us() + SECOND);
 	return f;
 }
