@@ -413,7 +413,7 @@ install: all
 	$(Q)$(INSTALL) -m 755 -t $(DESTDIR)$(hubdir) $(BUILD)/fleet_hub/fleet_hub
 	$(Q)$(call put,templates/obs-agent.service,$(unitdir)/obs-agent@.service)
 	$(Q)$(INSTALL) -m 644 templates/sysusers.d/observ.conf $(DESTDIR)$(prefix)/lib/sysusers.d/observ.conf
-	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/observ schema.sql templates/observ-maintain.*
+	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/observ schema.sql templates/observ-maintain.* templates/observ-harden.sql
 	$(Q)$(call put,templates/lighttpd-observ.conf,$(datadir)/observ/lighttpd-observ.conf)
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/observ/drop-ins templates/drop-ins/*.conf
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/doc/observ README.md NEWS.md LICENSE

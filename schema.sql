@@ -90,6 +90,9 @@ BEGIN
 	IF has_database_privilege('observ_agent', db, 'TEMPORARY') THEN
 		EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', db);
 	END IF;
+	IF has_schema_privilege('observ_agent', 'public', 'CREATE') THEN        -- a cluster that began before PostgreSQL 15
+		REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+	END IF;
 END
 $$;
 
@@ -398,8 +401,15 @@ BEGIN
 END
 $$;
 
--- Every agent function begins with this.
-CREATE OR REPLACE FUNCTION check_writer(p_vps text, p_app text) RETURNS void
+-- What one server may make of us; far above what agents do.
+CREATE OR REPLACE FUNCTION max_call_bytes() RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 32 * 1048576;
+CREATE OR REPLACE FUNCTION max_details_bytes() RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 1048576;
+CREATE OR REPLACE FUNCTION max_apps() RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 1000;        -- of a server
+CREATE OR REPLACE FUNCTION max_streams() RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 500000;   -- of an application; finished ones are kept a year
+
+-- Every agent function begins with this. p_bytes: of what it was given, which it has not looked at yet.
+DROP FUNCTION IF EXISTS check_writer(text, text);
+CREATE OR REPLACE FUNCTION check_writer(p_vps text, p_app text, p_bytes bigint) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	bound text;
@@ -416,6 +426,10 @@ BEGIN
 	IF p_vps IS NULL OR p_vps = '' OR length(p_vps) > 200 OR p_vps ~ '[\u0001-\u001f\u007f-\u009f]' OR
 	   p_app IS NULL OR p_app = '' OR length(p_app) > 200 OR p_app ~ '[\u0001-\u001f\u007f-\u009f]' THEN
 		PERFORM check_name('vps_name', p_vps), check_name('app_name', p_app);
+	END IF;
+	IF p_bytes > max_call_bytes() THEN
+		RAISE EXCEPTION '% bytes in one call, at most % are taken', p_bytes, max_call_bytes() USING ERRCODE = '54000',
+			HINT = 'Send fewer rows at a time.';
 	END IF;
 END
 $$;
@@ -438,7 +452,7 @@ DECLARE
 	v_seq bigint;
 	v_schema int;
 BEGIN
-	PERFORM check_writer(p_vps, p_app);
+	PERFORM check_writer(p_vps, p_app, 0);
 	IF NOT isfinite(p_clock) OR p_interval_s NOT BETWEEN 1 AND 86400 OR p_epoch NOT BETWEEN 1 AND 1::bigint << 62 OR
 	   p_process IS NULL THEN
 		RAISE EXCEPTION 'clock, interval, process or epoch out of range' USING ERRCODE = '22023';
@@ -447,6 +461,10 @@ BEGIN
 		SELECT a.epoch, a.process, a.last_seq INTO v_epoch, v_process, v_seq FROM agents a
 			WHERE a.vps_name = p_vps AND a.app_name = p_app FOR UPDATE;
 		EXIT WHEN FOUND;
+		IF (SELECT count(*) FROM agents a WHERE a.vps_name = p_vps) >= max_apps() THEN
+			RAISE EXCEPTION 'server "%" has % applications, and no more are taken', p_vps, max_apps() USING ERRCODE = '54000',
+				HINT = format('Those that are gone: DELETE FROM agents WHERE vps_name = %L AND app_name = ...', p_vps);
+		END IF;
 		INSERT INTO agents (vps_name, app_name, epoch, process, first_seen_at, last_seen_at)
 			VALUES (p_vps, p_app, 0, p_process, v_arrived, v_arrived)
 			ON CONFLICT (vps_name, app_name) DO NOTHING;
@@ -477,7 +495,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp 
 DECLARE
 	v_now timestamptz := clock_timestamp();
 BEGIN
-	PERFORM check_writer(p_vps, p_app);
+	PERFORM check_writer(p_vps, p_app, 0);
 	IF NOT EXISTS (SELECT FROM agents a WHERE a.vps_name = p_vps AND a.app_name = p_app AND a.epoch = p_epoch) THEN
 		RAISE EXCEPTION 'epoch % of "%" on "%" is not current', p_epoch, p_app, p_vps USING ERRCODE = 'OB002';
 	END IF;
@@ -504,7 +522,7 @@ DECLARE
 	v_epoch bigint;
 	v_seq bigint;
 BEGIN
-	PERFORM check_writer(p_vps, p_app);
+	PERFORM check_writer(p_vps, p_app, 0);
 	SELECT epoch, last_seq INTO v_epoch, v_seq FROM agents
 		WHERE vps_name = p_vps AND app_name = p_app FOR UPDATE;
 	-- Whose epoch is current is what hello says.
@@ -550,7 +568,11 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp 
 DECLARE
 	v_now timestamptz := clock_timestamp();
 BEGIN
-	PERFORM check_writer(p_vps, p_app);
+	PERFORM check_writer(p_vps, p_app, pg_column_size(p_rows));
+	IF pg_column_size(p_rows) > max_details_bytes() AND EXISTS (SELECT FROM jsonb_array_elements(p_rows) r
+			WHERE pg_column_size(r->2) > max_details_bytes()) THEN
+		RAISE EXCEPTION 'details of a sample are larger than % bytes', max_details_bytes() USING ERRCODE = '54000';
+	END IF;
 	PERFORM check_numbers(p_rows, '$[*][3 to last] ? (@.type() != "number" && @.type() != "null" || @ > 1e15 || @ < -1e15)');
 	INSERT INTO vps_metrics ("timestamp", vps_name, app_name, cpu_percent, memory_percent, memory_mb, disk_percent, disk_gb,
 		load_avg_1m, load_avg_5m, load_avg_15m, cpu_user_percent, cpu_system_percent, cpu_iowait_percent,
@@ -574,7 +596,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp 
 DECLARE
 	v_now timestamptz := clock_timestamp();
 BEGIN
-	PERFORM check_writer(p_vps, p_app);
+	PERFORM check_writer(p_vps, p_app, pg_column_size(p_rows));
 	PERFORM check_numbers(p_rows, '$[*][3, 4, 8 to 13] ? (@.type() != "number" && @.type() != "null" || @ > 1e18 || @ < -1e15)');
 	INSERT INTO health_checks ("timestamp", vps_name, app_name, url, status_code, response_time_ms, success, error_class,
 		error_message, dns_ms, connect_ms, tls_ms, first_byte_ms, cert_expires_at, attempts, backfill, received_at)
@@ -590,7 +612,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp 
 DECLARE
 	v_now timestamptz := clock_timestamp();
 BEGIN
-	PERFORM check_writer(p_vps, p_app);
+	PERFORM check_writer(p_vps, p_app, pg_column_size(p_rows));
 	INSERT INTO gaps ("timestamp", vps_name, app_name, stream_id, kind, lines, bytes, detail, received_at)
 	SELECT from_us_in_range((r->>0)::bigint), p_vps, p_app, (r->>1)::bigint, left(r->>2, 200), (r->>3)::bigint, (r->>4)::bigint,
 		left(r->>5, 8192), v_now
@@ -603,7 +625,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp 
 DECLARE
 	v_now timestamptz := clock_timestamp();
 BEGIN
-	PERFORM check_writer(p_vps, p_app);
+	PERFORM check_writer(p_vps, p_app, pg_column_size(p_rows));
 	INSERT INTO rejects ("timestamp", vps_name, app_name, stream_id, stream_offset, sqlstate, reason, raw, received_at)
 	SELECT from_us_in_range((r->>0)::bigint), p_vps, p_app, (r->>1)::bigint, (r->>2)::bigint, left(r->>3, 5), left(r->>4, 8192),
 		decode(r->>5, 'base64'), v_now
@@ -620,7 +642,8 @@ DECLARE
 	v_now timestamptz := clock_timestamp();
 	n int := coalesce(cardinality(p_message), 0);
 BEGIN
-	PERFORM check_writer(p_vps, p_app);
+	PERFORM check_writer(p_vps, p_app, pg_column_size(p_message)::bigint + pg_column_size(p_context) +
+		coalesce(pg_column_size(p_logger), 0) + coalesce(pg_column_size(p_offset), 0) + coalesce(pg_column_size(p_streams), 0));
 	IF (n, n, n, n, n, n) IS DISTINCT FROM (cardinality(p_stream), cardinality(p_offset), cardinality(p_timestamp),
 			cardinality(p_level), cardinality(p_logger), cardinality(p_context)) THEN
 		RAISE EXCEPTION 'arrays differ in length' USING ERRCODE = '2202E';
@@ -649,7 +672,7 @@ DECLARE
 	v_now timestamptz := clock_timestamp();
 	r record;
 BEGIN
-	PERFORM check_writer(p_vps, p_app);
+	PERFORM check_writer(p_vps, p_app, pg_column_size(p_rows));
 	FOR r IN SELECT (e->>0)::bigint AS id, (e->>1)::bigint AS was, (e->>2)::bigint AS pos, (e->>3)::boolean AS fin,
 			left(e->>4, 4096) AS path, left(e->>5, 200) AS file, left(e->>6, 200) AS head, left(e->>7, 200) AS tail
 			FROM jsonb_array_elements(p_rows) e LOOP
@@ -657,6 +680,10 @@ BEGIN
 			head_hash = r.head, tail_hash = r.tail, updated_at = v_now
 			WHERE s.vps_name = p_vps AND s.app_name = p_app AND s.stream_id = r.id AND s."position" = r.was;
 		CONTINUE WHEN FOUND;
+		IF (SELECT count(*) FROM log_streams s WHERE s.vps_name = p_vps AND s.app_name = p_app) >= max_streams() THEN
+			RAISE EXCEPTION '"%" on "%" has % log files, and no more are taken', p_app, p_vps, max_streams()
+				USING ERRCODE = '54000';
+		END IF;
 		INSERT INTO log_streams (vps_name, app_name, stream_id, path, file_id, head_hash, tail_hash, "position",
 			finished, updated_at)
 			SELECT p_vps, p_app, r.id, r.path, r.file, r.head, r.tail, r.pos, r.fin, v_now WHERE r.was = 0
@@ -886,6 +913,16 @@ BEGIN
 END
 $$;
 
+-- Ends what a server has kept open for a minute: it would hold back vacuum, and keep locks that the other steps
+-- need. An agent's own transaction takes milliseconds, and one that is ended is sent again. Ours to end are the
+-- sessions of roles that enroll() made.
+CREATE OR REPLACE FUNCTION maintain_sessions(p_deadline timestamptz) RETURNS text
+LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT nullif(count(*) FILTER (WHERE pg_terminate_backend(pid, 1000)), 0) || ' transactions ended that were open for a minute'
+	FROM pg_stat_activity JOIN agent_roles ON role = usename
+	WHERE xact_start < clock_timestamp() - interval '1 minute' AND pg_has_role(usesysid, 'USAGE')
+$$;
+
 -- Last, because it locks out writers until the end of the transaction.
 CREATE OR REPLACE FUNCTION maintain_drops(p_deadline timestamptz) RETURNS text
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp SET timezone = 'UTC' AS $$
@@ -920,7 +957,7 @@ BEGIN
 	IF NOT FOUND THEN
 		RETURN 'another maintain() is at work, nothing done';
 	END IF;
-	FOREACH v_step IN ARRAY ARRAY['maintain_rollups', 'maintain_rows', 'maintain_partitions', 'maintain_drops'] LOOP
+	FOREACH v_step IN ARRAY ARRAY['maintain_sessions', 'maintain_rollups', 'maintain_rows', 'maintain_partitions', 'maintain_drops'] LOOP
 		BEGIN
 			EXECUTE format('SELECT %I($1)', v_step) INTO v_note USING v_start + p_budget;
 		EXCEPTION WHEN OTHERS THEN
@@ -958,10 +995,15 @@ BEGIN
 	ELSIF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = v_role) THEN
 		EXECUTE format('CREATE ROLE %I', v_role);       -- as after a restore into another cluster
 	END IF;
-	EXECUTE format('ALTER ROLE %I LOGIN CONNECTION LIMIT 50 PASSWORD %L', v_role, v_password);
+	EXECUTE format('ALTER ROLE %I LOGIN CONNECTION LIMIT 20 PASSWORD %L', v_role, v_password);
+	EXECUTE format('ALTER ROLE %I RESET ALL', v_role);      -- what whoever had the password may have set
 	EXECUTE format('ALTER ROLE %I SET statement_timeout = ''60s''', v_role);
 	EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = ''60s''', v_role);
+	IF has_parameter_privilege('temp_file_limit', 'SET') THEN       -- templates/observ-harden.sql
+		EXECUTE format('ALTER ROLE %I SET temp_file_limit = ''256MB''', v_role);
+	END IF;
 	EXECUTE format('GRANT observ_agent TO %I', v_role);
+	EXECUTE format('GRANT %I TO observ_owner', v_role);     -- so that maintain() may end its sessions
 	RETURN QUERY SELECT v_role, v_password;
 END
 $$;

@@ -18,7 +18,7 @@ SELECT is(run_as('observ_admin', $$INSERT INTO e SELECT * FROM enroll('web-1')$$
 SELECT is((SELECT role_name FROM e), 'obs_web_1', 'the role is named after the server');
 SELECT cmp_ok((SELECT length(password) FROM e), '>=', 32, 'the password is long');
 SELECT is((SELECT rolcanlogin AND NOT (rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls)
-	AND rolconnlimit BETWEEN 10 AND 100 FROM pg_roles WHERE rolname = 'obs_web_1'), true, 'the role can log in, no more');
+	AND rolconnlimit BETWEEN 10 AND 20 FROM pg_roles WHERE rolname = 'obs_web_1'), true, 'the role can log in, no more');
 SELECT ok((SELECT rolpassword LIKE 'SCRAM-SHA-256$%' FROM pg_authid WHERE rolname = 'obs_web_1'), 'only a SCRAM verifier is kept');
 SELECT is((SELECT array_agg(roleid::regrole::text) FROM pg_auth_members WHERE member = 'obs_web_1'::regrole), '{observ_agent}',
 	'it is an agent');
