@@ -46,19 +46,29 @@ $$;
 -- observ_hub        reads the tables
 -- observ_watch      reads the tables, runs maintain()
 -- observ_reader     reads the views (Grafana, people)
+-- observ_enroll     may enroll, rotate, revoke and retire servers, and make tokens
+-- observ_bootstrap  may enroll one server that is new: what a token is
+-- observ_roles      makes the logins of servers: owns the functions that do, nobody logs in as it
 DO $$
 DECLARE
 	r text;
 BEGIN
 	FOREACH r IN ARRAY ARRAY['observ_owner', 'observ_agent', 'observ_agent_any', 'observ_hub', 'observ_watch',
-				 'observ_reader'] LOOP
+				 'observ_reader', 'observ_enroll', 'observ_bootstrap', 'observ_roles'] LOOP
 		IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = r) THEN
-			EXECUTE format('CREATE ROLE %I NOLOGIN', r);
+			EXECUTE format('CREATE ROLE %I NOLOGIN %s', r, CASE r WHEN 'observ_roles' THEN 'CREATEROLE' END);
 		END IF;
 	END LOOP;
-	IF NOT pg_has_role('observ_owner', 'MEMBER') THEN
-		GRANT observ_owner TO CURRENT_USER;
-	END IF;
+	FOREACH r IN ARRAY ARRAY['observ_owner', 'observ_roles', 'observ_enroll'] LOOP
+		IF NOT pg_has_role(r, 'MEMBER') THEN
+			EXECUTE format('GRANT %I TO CURRENT_USER', r);
+		END IF;
+	END LOOP;
+	FOREACH r IN ARRAY ARRAY['observ_agent', 'observ_bootstrap'] LOOP
+		IF NOT pg_has_role('observ_roles', r, 'MEMBER WITH ADMIN OPTION') THEN  -- PostgreSQL 16 asks for it
+			EXECUTE format('GRANT %I TO observ_roles WITH ADMIN OPTION', r);
+		END IF;
+	END LOOP;
 	IF NOT pg_has_role('observ_agent_any', 'observ_agent', 'MEMBER') THEN
 		GRANT observ_agent TO observ_agent_any;
 	END IF;
@@ -121,12 +131,23 @@ BEGIN
 END
 $$;
 
--- Which login role writes as which server.
+-- Which login role writes as which server. Two while a server changes from one to the other.
 CREATE TABLE IF NOT EXISTS agent_roles (
 	role text PRIMARY KEY,
 	vps_name text NOT NULL,
-	enrolled_at timestamptz NOT NULL DEFAULT now(),
-	enrolled_by text NOT NULL DEFAULT session_user
+	enrolled_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	enrolled_by text NOT NULL DEFAULT session_user,
+	valid_until timestamptz NOT NULL DEFAULT 'infinity'
+);
+
+-- Logins that may enroll servers.
+CREATE TABLE IF NOT EXISTS bootstrap_tokens (
+	role text PRIMARY KEY,
+	made_at timestamptz NOT NULL DEFAULT now(),
+	made_by text NOT NULL DEFAULT session_user,
+	expires_at timestamptz NOT NULL,
+	uses int NOT NULL CHECK (uses BETWEEN 1 AND 10000),
+	used int NOT NULL DEFAULT 0
 );
 
 -- Updated at every flush and kept small, with no index on what changes, so that updates stay
@@ -143,6 +164,11 @@ CREATE TABLE IF NOT EXISTS agents (
 	first_seen_at timestamptz NOT NULL,
 	last_seen_at timestamptz NOT NULL,              -- by the database's clock
 	process bigint,                                 -- who has the epoch: a random number, made when an agent starts
+	host text,                                      -- what its machine calls itself,
+	address inet,                                   -- and from where it connects
+	conflict_at timestamptz,                        -- when an agent came back after another had taken over: two are alive
+	conflict text,                                  -- the one that was sent away, in words
+	retired_at timestamptz,                         -- taken out of service; what it wrote stays
 	PRIMARY KEY (vps_name, app_name)
 ) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 
@@ -381,6 +407,13 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'agents'::regclass AND attname = 'process') THEN
 		ALTER TABLE agents ADD COLUMN process bigint;
 	END IF;
+	FOREACH i SLICE 1 IN ARRAY ARRAY[['agents', 'host', 'text'], ['agents', 'address', 'inet'], ['agents', 'conflict_at', 'timestamptz'],
+			['agents', 'conflict', 'text'], ['agents', 'retired_at', 'timestamptz'],
+			['agent_roles', 'valid_until', 'timestamptz NOT NULL DEFAULT ''infinity''']] LOOP
+		IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = i[1]::regclass AND attname = i[2]) THEN
+			EXECUTE format('ALTER TABLE %I ADD COLUMN %I %s', i[1], i[2], i[3]);
+		END IF;
+	END LOOP;
 
 	IF NOT EXISTS (SELECT FROM schema_version) THEN
 		INSERT INTO retention_policy (kind, keep) VALUES
@@ -413,8 +446,13 @@ CREATE OR REPLACE FUNCTION check_writer(p_vps text, p_app text, p_bytes bigint) 
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	bound text;
+	until timestamptz;
 BEGIN
-	SELECT vps_name INTO bound FROM agent_roles WHERE role = session_user;
+	SELECT vps_name, valid_until INTO bound, until FROM agent_roles WHERE role = session_user;
+	IF until <= statement_timestamp() THEN
+		RAISE EXCEPTION 'login % of server "%" was replaced by another and valid until %', session_user, bound, until
+			USING ERRCODE = '42501', HINT = 'Use the login that rotate_server() gave.';
+	END IF;
 	IF bound IS NULL AND NOT pg_has_role(session_user, 'observ_agent_any', 'MEMBER') THEN
 		RAISE EXCEPTION 'role % is not enrolled', session_user USING ERRCODE = '42501',
 			HINT = 'SELECT * FROM observ.enroll(vps_name), or GRANT observ_agent_any.';
@@ -437,10 +475,12 @@ $$;
 -- ---- agent functions: registration ---------------------------------------------------------
 -- The row lock makes a newcomer wait until a transaction of its predecessor has ended. Each hello
 -- gives a new epoch, so nothing that an earlier connection still has under way can commit after it.
--- p_epoch: of the process's last hello, NULL when it has had no answer yet.
+-- p_epoch: of the process's last hello, NULL when it has had no answer yet. p_host: its machine's name for itself; who
+-- gives it understands epoch 0 as OB001, which unlike an error leaves a note that two agents are alive.
 DROP FUNCTION IF EXISTS agent_hello(text, text, bigint, text, int, timestamptz);
+DROP FUNCTION IF EXISTS agent_hello(text, text, bigint, bigint, text, int, timestamptz);
 CREATE OR REPLACE FUNCTION agent_hello(p_vps text, p_app text, p_process bigint, p_epoch bigint, p_version text,
-	p_interval_s int, p_clock timestamptz)
+	p_interval_s int, p_clock timestamptz, p_host text DEFAULT NULL)
 RETURNS TABLE (epoch bigint, last_seq bigint, server_time timestamptz, schema_version int)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -470,6 +510,14 @@ BEGIN
 			ON CONFLICT (vps_name, app_name) DO NOTHING;
 	END LOOP;
 	-- An epoch newer than the stored one: a failover or a restore has forgotten the hello that gave it.
+	p_host := left(regexp_replace(p_host, '[\u0001-\u001f\u007f-\u009f]', '?', 'g'), 200);
+	SELECT max(s.version) INTO v_schema FROM schema_version s;
+	IF v_process IS DISTINCT FROM p_process AND p_epoch <= v_epoch AND p_host IS NOT NULL THEN
+		UPDATE agents a SET conflict_at = v_arrived, conflict = concat_ws(' at ', p_host, host(inet_client_addr()))
+			WHERE a.vps_name = p_vps AND a.app_name = p_app;
+		RETURN QUERY SELECT 0::bigint, v_seq, v_arrived, v_schema;
+		RETURN;
+	END IF;
 	IF v_process IS DISTINCT FROM p_process AND p_epoch <= v_epoch THEN
 		RAISE EXCEPTION 'another agent took over "%" on "%": epoch is %, not %', p_app, p_vps, v_epoch, p_epoch
 			USING ERRCODE = 'OB001';
@@ -477,9 +525,9 @@ BEGIN
 	v_epoch := greatest(v_epoch, p_epoch) + 1;
 	v_now := clock_timestamp();             -- later than v_arrived by the wait for the lock
 	UPDATE agents a SET epoch = v_epoch, process = p_process, version = left(p_version, 200), interval_s = p_interval_s,
+		host = p_host, address = inet_client_addr(), retired_at = NULL,
 		skew_ms = round(extract(epoch FROM p_clock - v_arrived) * 1000)::bigint, last_seen_at = v_now
 		WHERE a.vps_name = p_vps AND a.app_name = p_app;
-	SELECT max(s.version) INTO v_schema FROM schema_version s;
 	RETURN QUERY SELECT v_epoch, v_seq, v_now, v_schema;
 END
 $$;
@@ -974,56 +1022,217 @@ END
 $$;
 
 -- ---- servers come and go --------------------------------------------------------------------
--- Makes the login role of a server, or gives it a new password. The password is shown this once;
--- PostgreSQL keeps a SCRAM verifier. Runs with the caller's rights, who must have CREATEROLE.
-CREATE OR REPLACE FUNCTION enroll(p_vps text) RETURNS TABLE (role_name text, password text)
-LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp SET password_encryption = 'scram-sha-256' AS $$
+-- These run as observ_roles, which may make roles, and for members of observ_enroll. A password is shown the once;
+-- PostgreSQL keeps a SCRAM verifier. The lock makes two of them at once one after the other; agents go on.
+DO $$
+BEGIN
+	IF (SELECT proowner = 'observ_owner'::regrole FROM pg_proc WHERE oid = to_regprocedure('enroll(text)')) THEN
+		DROP FUNCTION enroll(text), revoke_server(text);        -- as they were before observ_roles
+	END IF;
+END
+$$;
+GRANT USAGE, CREATE ON SCHEMA observ TO observ_roles;
+GRANT EXECUTE ON FUNCTION check_name TO observ_roles;
+GRANT SELECT, INSERT, UPDATE, DELETE ON agent_roles, bootstrap_tokens TO observ_roles;
+GRANT SELECT, UPDATE (retired_at) ON agents TO observ_roles;
+SET LOCAL ROLE observ_roles;
+ALTER DEFAULT PRIVILEGES FOR ROLE observ_roles REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+
+-- Makes a login, or gives it a new password, which is returned. Settings that it gave itself are undone.
+CREATE OR REPLACE FUNCTION make_login(p_role text, p_group text, p_connections int, p_until timestamptz) RETURNS text
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp SET password_encryption = 'scram-sha-256' SET client_min_messages = warning AS $$
 DECLARE
-	v_role text;
-	v_plain text := 'obs_' || left(trim(BOTH '_' FROM regexp_replace(lower(p_vps), '[^a-z0-9]+', '_', 'g')), 40);
-	v_unique text := v_plain || '_' || left(md5(current_database() || '/' || p_vps), 8);
 	v_password text := translate(encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) ||
 		uuid_send(gen_random_uuid())), 'base64'), '+/=', '');
 BEGIN
-	PERFORM check_name('vps_name', p_vps);
-	SELECT role INTO v_role FROM agent_roles WHERE vps_name = p_vps ORDER BY enrolled_at LIMIT 1;
-	IF v_role IS NULL THEN
-		v_role := CASE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = v_plain)
-			OR EXISTS (SELECT FROM agent_roles WHERE role = v_plain) THEN v_unique ELSE v_plain END;
-		INSERT INTO agent_roles (role, vps_name) VALUES (v_role, p_vps);
-		EXECUTE format('CREATE ROLE %I', v_role);
-	ELSIF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = v_role) THEN
-		EXECUTE format('CREATE ROLE %I', v_role);       -- as after a restore into another cluster
+	IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = p_role) THEN
+		EXECUTE format('CREATE ROLE %I', p_role);
 	END IF;
-	EXECUTE format('ALTER ROLE %I LOGIN CONNECTION LIMIT 20 PASSWORD %L', v_role, v_password);
-	EXECUTE format('ALTER ROLE %I RESET ALL', v_role);      -- what whoever had the password may have set
-	EXECUTE format('ALTER ROLE %I SET statement_timeout = ''60s''', v_role);
-	EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = ''60s''', v_role);
+	EXECUTE format('ALTER ROLE %I LOGIN CONNECTION LIMIT %s PASSWORD %L VALID UNTIL %L', p_role, p_connections, v_password, p_until);
+	EXECUTE format('ALTER ROLE %I RESET ALL', p_role);
+	EXECUTE format('ALTER ROLE %I SET statement_timeout = ''60s''', p_role);
+	EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = ''60s''', p_role);
 	IF has_parameter_privilege('temp_file_limit', 'SET') THEN       -- templates/observ-harden.sql
-		EXECUTE format('ALTER ROLE %I SET temp_file_limit = ''256MB''', v_role);
+		EXECUTE format('ALTER ROLE %I SET temp_file_limit = ''256MB''', p_role);
 	END IF;
-	EXECUTE format('GRANT observ_agent TO %I', v_role);
-	EXECUTE format('GRANT %I TO observ_owner', v_role);     -- so that maintain() may end its sessions
-	RETURN QUERY SELECT v_role, v_password;
+	EXECUTE format('GRANT %I TO %I', p_group, p_role);
+	EXECUTE format('GRANT %I TO observ_roles, observ_owner', p_role);       -- only a member may end its sessions
+	RETURN v_password;
 END
 $$;
 
--- Takes a server's role away and ends its sessions; what it wrote stays.
-CREATE OR REPLACE FUNCTION revoke_server(p_vps text) RETURNS SETOF text
+CREATE OR REPLACE FUNCTION drop_login(p_role text) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp SET client_min_messages = warning AS $$
+BEGIN
+	IF EXISTS (SELECT FROM pg_roles WHERE rolname = p_role) THEN
+		EXECUTE format('ALTER ROLE %I NOLOGIN', p_role);
+		EXECUTE format('GRANT %I TO observ_roles', p_role);
+		PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = p_role;
+		EXECUTE format('DROP ROLE %I', p_role);
+	END IF;
+END
+$$;
+
+-- The login of a server that counts: the newest. NULL: it is not enrolled.
+CREATE OR REPLACE FUNCTION current_login(p_vps text) RETURNS text
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT role FROM agent_roles WHERE vps_name = p_vps ORDER BY enrolled_at DESC LIMIT 1
+$$;
+
+-- Binds a new name to the server: one after it, unless somebody else has that.
+CREATE OR REPLACE FUNCTION bind_login(p_vps text) RETURNS text
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_plain text := 'obs_' || left(trim(BOTH '_' FROM regexp_replace(lower(p_vps), '[^a-z0-9]+', '_', 'g')), 40);
+	v_role text := v_plain;
+BEGIN
+	WHILE EXISTS (SELECT FROM pg_roles WHERE rolname = v_role) OR EXISTS (SELECT FROM agent_roles WHERE role = v_role) LOOP
+		v_role := v_plain || '_' || left(md5(gen_random_uuid()::text), 8);
+	END LOOP;
+	INSERT INTO agent_roles (role, vps_name) VALUES (v_role, p_vps);
+	RETURN v_role;
+END
+$$;
+
+-- Drops the logins of a server but p_keep; gives their names.
+CREATE OR REPLACE FUNCTION drop_logins(p_vps text, p_keep text) RETURNS SETOF text
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	v_role text;
 BEGIN
-	FOR v_role IN DELETE FROM agent_roles WHERE vps_name = p_vps RETURNING role LOOP
-		CONTINUE WHEN NOT EXISTS (SELECT FROM pg_roles WHERE rolname = v_role);
-		EXECUTE format('ALTER ROLE %I NOLOGIN', v_role);
-		EXECUTE format('GRANT %I TO %I', v_role, current_user); -- only a member may end its sessions
-		PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = v_role;
-		EXECUTE format('DROP ROLE %I', v_role);
+	LOCK TABLE agent_roles IN SHARE ROW EXCLUSIVE MODE;
+	FOR v_role IN DELETE FROM agent_roles WHERE vps_name = p_vps AND role IS DISTINCT FROM p_keep RETURNING role LOOP
+		PERFORM drop_login(v_role);
 		RETURN NEXT v_role;
 	END LOOP;
 END
 $$;
+
+-- Makes the login of a server, or gives it a new password.
+CREATE OR REPLACE FUNCTION enroll(p_vps text) RETURNS TABLE (role_name text, password text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_role text;
+BEGIN
+	PERFORM check_name('vps_name', p_vps);
+	LOCK TABLE agent_roles IN SHARE ROW EXCLUSIVE MODE;
+	v_role := coalesce(current_login(p_vps), bind_login(p_vps));
+	UPDATE agents SET retired_at = NULL WHERE vps_name = p_vps AND retired_at IS NOT NULL;
+	RETURN QUERY SELECT v_role, make_login(v_role, 'observ_agent', 20, 'infinity');
+END
+$$;
+
+-- A second login for a server. The first is valid until it is finished, or p_overlap has passed.
+CREATE OR REPLACE FUNCTION rotate_server(p_vps text, p_overlap interval DEFAULT '7 days') RETURNS TABLE (role_name text, password text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_old text;
+	v_new text;
+	v_until timestamptz := clock_timestamp() + p_overlap;
+BEGIN
+	LOCK TABLE agent_roles IN SHARE ROW EXCLUSIVE MODE;
+	v_old := current_login(p_vps);
+	IF v_old IS NULL THEN
+		RAISE EXCEPTION 'server "%" is not enrolled', p_vps USING ERRCODE = '22023', HINT = 'SELECT * FROM observ.enroll(vps_name)';
+	END IF;
+	IF p_overlap IS NULL OR p_overlap NOT BETWEEN '0' AND '90 days' THEN
+		RAISE EXCEPTION 'the old login stays valid for 0 to 90 days, not %', p_overlap USING ERRCODE = '22023';
+	END IF;
+	PERFORM drop_logins(p_vps, v_old);
+	UPDATE agent_roles SET valid_until = v_until WHERE role = v_old;
+	IF EXISTS (SELECT FROM pg_roles WHERE rolname = v_old) THEN
+		EXECUTE format('ALTER ROLE %I VALID UNTIL %L', v_old, v_until);
+	END IF;
+	v_new := bind_login(p_vps);
+	RETURN QUERY SELECT v_new, make_login(v_new, 'observ_agent', 20, 'infinity');
+END
+$$;
+
+-- Takes the older login away and ends its sessions.
+CREATE OR REPLACE FUNCTION rotate_finish(p_vps text) RETURNS SETOF text
+LANGUAGE sql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT drop_logins(p_vps, current_login(p_vps))
+$$;
+
+-- Takes a server's logins away and ends its sessions; what it wrote stays.
+CREATE OR REPLACE FUNCTION revoke_server(p_vps text) RETURNS SETOF text
+LANGUAGE sql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT drop_logins(p_vps, NULL)
+$$;
+
+-- The same, and its silence is no trouble any more.
+CREATE OR REPLACE FUNCTION retire_server(p_vps text) RETURNS SETOF text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_now timestamptz := clock_timestamp();
+BEGIN
+	RETURN QUERY SELECT drop_logins(p_vps, NULL);
+	UPDATE agents SET retired_at = v_now WHERE vps_name = p_vps;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'no server "%" has ever reported', p_vps USING ERRCODE = '22023', HINT = 'To take its login away: revoke_server().';
+	END IF;
+END
+$$;
+
+-- A login that can enroll servers which are new, and nothing else. It can be used up before it expires. For a day
+-- after that it may still log in, to be told so.
+CREATE OR REPLACE FUNCTION make_token(p_uses int DEFAULT 1, p_expires interval DEFAULT '1 day') RETURNS TABLE (role_name text, password text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_role text := 'obs_token_' || left(md5(gen_random_uuid()::text), 12);
+	v_until timestamptz := clock_timestamp() + p_expires;
+BEGIN
+	IF p_uses IS NULL OR p_uses NOT BETWEEN 1 AND 10000 OR p_expires IS NULL OR p_expires NOT BETWEEN '1 second' AND '90 days' THEN
+		RAISE EXCEPTION 'a token has 1 to 10000 uses and expires within 90 days' USING ERRCODE = '22023';
+	END IF;
+	PERFORM revoke_token(role) FROM bootstrap_tokens WHERE expires_at < now() - interval '1 day';
+	INSERT INTO bootstrap_tokens (role, expires_at, uses) VALUES (v_role, v_until, p_uses);
+	RETURN QUERY SELECT v_role, make_login(v_role, 'observ_bootstrap', 5, v_until + interval '1 day');
+END
+$$;
+
+CREATE OR REPLACE FUNCTION revoke_token(p_role text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	DELETE FROM bootstrap_tokens WHERE role = p_role;
+	IF NOT FOUND THEN
+		RETURN false;
+	END IF;
+	PERFORM drop_login(p_role);
+	RETURN true;
+END
+$$;
+
+-- What a token is for. A server that is known, even one that was revoked, is not given away by it.
+CREATE OR REPLACE FUNCTION bootstrap_enroll(p_vps text) RETURNS TABLE (role_name text, password text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	t bootstrap_tokens;
+BEGIN
+	SELECT * INTO t FROM bootstrap_tokens WHERE role = session_user FOR UPDATE;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION '% is no token, or it was revoked', session_user USING ERRCODE = '42501', HINT = 'Ask for a new one: make_token().';
+	ELSIF t.expires_at <= clock_timestamp() THEN
+		RAISE EXCEPTION 'this token expired at %', t.expires_at USING ERRCODE = '42501', HINT = 'Ask for a new one: make_token().';
+	ELSIF t.used >= t.uses THEN
+		RAISE EXCEPTION 'this token is used up: it was for % server(s)', t.uses USING ERRCODE = '42501',
+			HINT = 'Ask for a new one: make_token().';
+	END IF;
+	PERFORM check_name('vps_name', p_vps);
+	LOCK TABLE agent_roles IN SHARE ROW EXCLUSIVE MODE;
+	IF current_login(p_vps) IS NOT NULL OR EXISTS (SELECT FROM agents WHERE vps_name = p_vps) THEN
+		RAISE EXCEPTION 'a server "%" is known already, and a token is for new ones', p_vps USING ERRCODE = '42501',
+			HINT = 'Give this one another name, or let an admin enroll it: enroll() or rotate_server().';
+	END IF;
+	UPDATE bootstrap_tokens SET used = t.used + 1 WHERE role = t.role;
+	RETURN QUERY SELECT * FROM enroll(p_vps);
+END
+$$;
+
+GRANT EXECUTE ON FUNCTION enroll, rotate_server, rotate_finish, revoke_server, retire_server, make_token, revoke_token TO observ_enroll;
+GRANT EXECUTE ON FUNCTION bootstrap_enroll TO observ_bootstrap;
+SET LOCAL ROLE observ_owner;
+REVOKE CREATE ON SCHEMA observ FROM observ_roles;
 
 -- ---- views for people and Grafana: names stay, columns are only added ----------------------------
 CREATE OR REPLACE VIEW v_metrics AS SELECT "timestamp" AS "time", m.* FROM vps_metrics m;
@@ -1034,17 +1243,38 @@ CREATE OR REPLACE VIEW v_logs AS SELECT "timestamp" AS "time", id, "timestamp", 
 	context, stream_id, stream_offset, received_at, search FROM log_entries;
 CREATE OR REPLACE VIEW v_gaps AS SELECT "timestamp" AS "time", g.* FROM gaps g;
 CREATE OR REPLACE VIEW v_agents AS SELECT last_seen_at AS "time", vps_name, app_name, epoch, last_seq, version, interval_s,
-	skew_ms, state, first_seen_at, last_seen_at, now() - last_seen_at <= make_interval(secs => greatest(60, 3 * coalesce(interval_s, 60))) AS online FROM agents a;
+	skew_ms, state, first_seen_at, last_seen_at, retired_at IS NULL AND now() - last_seen_at <= make_interval(secs => greatest(60, 3 * coalesce(interval_s, 60))) AS online,
+	host, address, conflict_at, conflict, retired_at FROM agents a;
+-- Who may write. unbound: it writes with a login for any server.
+CREATE OR REPLACE VIEW v_servers AS
+	SELECT vps_name, CASE WHEN logins = 1 THEN 'enrolled' WHEN logins > 1 THEN 'rotating' WHEN retired_at IS NOT NULL THEN 'retired'
+			WHEN last_seen_at > now() - interval '1 hour' THEN 'unbound' ELSE 'not enrolled' END AS state,
+		login, enrolled_at, enrolled_by, old_login, old_valid_until, applications, last_seen_at, retired_at, conflict_at, conflict
+	FROM (SELECT vps_name, count(*) AS logins, max(enrolled_at) AS enrolled_at, (array_agg(role ORDER BY enrolled_at DESC))[1] AS login,
+			(array_agg(enrolled_by ORDER BY enrolled_at DESC))[1] AS enrolled_by, (array_agg(role ORDER BY enrolled_at DESC))[2] AS old_login,
+			(array_agg(valid_until ORDER BY enrolled_at DESC))[2] AS old_valid_until FROM agent_roles GROUP BY 1) r
+	FULL JOIN (SELECT vps_name, count(*) AS applications, max(last_seen_at) AS last_seen_at, max(retired_at) AS retired_at,
+			max(conflict_at) AS conflict_at, (array_agg(conflict ORDER BY conflict_at DESC NULLS LAST))[1] AS conflict
+			FROM agents GROUP BY 1) a USING (vps_name);
 
 -- ---- rights -----------------------------------------------------------------------------
-REVOKE ALL ON ALL ROUTINES IN SCHEMA observ FROM PUBLIC;
-GRANT USAGE ON SCHEMA observ TO observ_agent, observ_hub, observ_watch, observ_reader;
+DO $$
+DECLARE
+	f regprocedure;
+BEGIN
+	FOR f IN SELECT oid FROM pg_proc WHERE pronamespace = 'observ'::regnamespace AND proowner = 'observ_owner'::regrole LOOP
+		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
+	END LOOP;
+END
+$$;
+GRANT USAGE ON SCHEMA observ TO observ_agent, observ_hub, observ_watch, observ_reader, observ_enroll, observ_bootstrap;
 GRANT EXECUTE ON FUNCTION agent_hello, agent_streams, push_open, push_metrics, push_checks, push_gaps, push_rejects,
 	push_logs, push_positions, push TO observ_agent;
 GRANT SELECT ON schema_version, agent_roles, agents, log_streams, vps_metrics, health_checks, log_entries, gaps, rejects,
 	metrics_5m, metrics_1h, retention_policy, job_runs TO observ_hub, observ_watch;
 GRANT SELECT ON v_metrics, v_metrics_5m, v_metrics_1h, v_checks, v_logs, v_gaps, v_agents
 	TO observ_hub, observ_watch, observ_reader;
+GRANT SELECT ON v_servers, bootstrap_tokens TO observ_hub, observ_watch, observ_enroll;
 GRANT EXECUTE ON FUNCTION maintain TO observ_watch;
 
 -- ---- first partitions, version -----------------------------------------------------------------

@@ -19,5 +19,5 @@ BEGIN
 END
 $$;
 -- enroll() gives servers a limit then.
-GRANT SET ON PARAMETER temp_file_limit TO observ_owner;
+GRANT SET ON PARAMETER temp_file_limit TO observ_roles;
 COMMIT;

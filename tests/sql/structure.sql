@@ -20,7 +20,7 @@ SELECT columns_are('observ', 'health_checks', ARRAY['id', 'timestamp', 'vps_name
 	'response_time_ms', 'success', 'error_message', 'error_class', 'dns_ms', 'connect_ms', 'tls_ms', 'first_byte_ms',
 	'cert_expires_at', 'attempts', 'backfill', 'received_at']);
 SELECT columns_are('observ', 'agents', ARRAY['vps_name', 'app_name', 'epoch', 'last_seq', 'version', 'interval_s', 'skew_ms',
-	'state', 'first_seen_at', 'last_seen_at', 'process']);
+	'state', 'first_seen_at', 'last_seen_at', 'process', 'host', 'address', 'conflict_at', 'conflict', 'retired_at']);
 SELECT columns_are('observ', 'log_streams', ARRAY['vps_name', 'app_name', 'stream_id', 'path', 'file_id', 'head_hash',
 	'tail_hash', 'position', 'finished', 'updated_at']);
 SELECT columns_are('observ', 'gaps', ARRAY['id', 'timestamp', 'vps_name', 'app_name', 'stream_id', 'kind', 'lines', 'bytes',
@@ -70,7 +70,7 @@ SELECT is((SELECT rolcanlogin FROM pg_roles WHERE rolname = 'observ_owner'), fal
 
 -- Agent functions, exactly as the agent calls them.
 SELECT function_returns('observ', f, a, r) FROM (VALUES
-	('agent_hello', ARRAY['text', 'text', 'bigint', 'bigint', 'text', 'integer', 'timestamp with time zone'], 'setof record'),
+	('agent_hello', ARRAY['text', 'text', 'bigint', 'bigint', 'text', 'integer', 'timestamp with time zone', 'text'], 'setof record'),
 	('agent_streams', ARRAY['text', 'text', 'bigint'], 'setof record'),
 	('push_open', ARRAY['text', 'text', 'bigint', 'bigint', 'jsonb'], 'void'),
 	('push_metrics', ARRAY['text', 'text', 'jsonb'], 'void'),
@@ -84,7 +84,13 @@ SELECT function_returns('observ', f, a, r) FROM (VALUES
 SELECT is((SELECT string_agg(proname, ',') FROM pg_proc WHERE pronamespace = 'observ'::regnamespace AND prosecdef AND NOT EXISTS
 	(SELECT FROM unnest(proconfig) c WHERE c ~ '^search_path=observ, pg_catalog, pg_temp$')), NULL,
 	'SECURITY DEFINER functions pin their search_path, temporary tables last');
-SELECT is((SELECT string_agg(proname, ',' ORDER BY proname) FROM pg_proc WHERE pronamespace = 'observ'::regnamespace AND prosecdef),
+SELECT is((SELECT string_agg(proname, ',' ORDER BY proname) FROM pg_proc WHERE pronamespace = 'observ'::regnamespace AND prosecdef
+	AND proowner = 'observ_roles'::regrole), 'bootstrap_enroll,enroll,make_token,retire_server,revoke_server,revoke_token,rotate_finish,rotate_server',
+	'what makes logins runs as a role that does nothing else');
+SELECT is((SELECT string_agg(rolname, ',') FROM pg_roles WHERE rolname LIKE 'observ%' AND rolcreaterole AND rolname <> 'observ_admin'), 'observ_roles',
+	'and no other role of ours may make any');
+SELECT is((SELECT string_agg(proname, ',' ORDER BY proname) FROM pg_proc WHERE pronamespace = 'observ'::regnamespace AND prosecdef
+	AND proowner = 'observ_owner'::regrole),
 	'agent_hello,agent_streams,maintain,make_partition,push_checks,push_gaps,push_logs,push_metrics,push_open,push_positions,push_rejects',
 	'SECURITY DEFINER is what agents call, and what makes tables');
 
