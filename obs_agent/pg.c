@@ -194,9 +194,38 @@ void pg_send(struct pg *p, struct batch *b, struct text state)
 
 /* ---- answers ---- */
 
+/* The first error of a pipeline is the cause; what follows are its echoes. */
+static void note_refusal(struct pg *p, const char *state, const char *msg)
+{
+	const char *hint;
+
+	if (p->first_error.code)
+		return;
+	p->verdict = pg_judge(state, &hint);
+	snprintf(p->sqlstate, sizeof p->sqlstate, "%s", state ? state : "");
+	err_set(&p->first_error, EPROTO, "%s (SQLSTATE %s)%s%s", msg, state ? state : "unknown",
+		hint ? "; " : "", hint ? hint : "");
+}
+
+static void note_error(struct pg *p, const PGresult *r)
+{
+	const char *primary = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
+	char msg[ERR_MSG_MAX / 2];
+
+	pg_one_line(primary ? primary : PQresultErrorMessage(r), msg, sizeof msg);
+	note_refusal(p, PQresultErrorField(r, PG_DIAG_SQLSTATE), msg);
+}
+
+/* Epoch 0 is OB001, told without an error so that the database can keep a note of it. */
 static void take_hello(struct pg *p, const PGresult *r)
 {
-	p->epoch = pg_number(r, 0, 0);
+	int64_t epoch = pg_number(r, 0, 0);
+
+	if (epoch == 0) {
+		note_refusal(p, "OB001", "another agent took over");
+		return;
+	}
+	p->epoch = epoch;
 	p->hello.last_seq = pg_number(r, 0, 1);
 	p->skew_us = pg_number(r, 0, 2) - wall_us();
 	p->clock_us = wall_us() - mono_us();
@@ -204,23 +233,6 @@ static void take_hello(struct pg *p, const PGresult *r)
 		logcore_warning(p->log, "the schema is older than this agent; run schema.sql of this version",
 				logcore_kv("schema_version", pg_number(r, 0, 3)),
 				logcore_kv("needed", SCHEMA_VERSION_MIN));
-}
-
-/* The first error of a pipeline is the cause; what follows are its echoes. */
-static void note_error(struct pg *p, const PGresult *r)
-{
-	const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
-	const char *primary = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
-	const char *hint;
-	char msg[ERR_MSG_MAX / 2];
-
-	if (p->first_error.code)
-		return;
-	pg_one_line(primary ? primary : PQresultErrorMessage(r), msg, sizeof msg);
-	p->verdict = pg_judge(state, &hint);
-	snprintf(p->sqlstate, sizeof p->sqlstate, "%s", state ? state : "");
-	err_set(&p->first_error, EPROTO, "%s (SQLSTATE %s)%s%s", msg, state ? state : "unknown",
-		hint ? "; " : "", hint ? hint : "");
 }
 
 /* A whole pipeline is answered: nothing of it stands unless all of it does. */

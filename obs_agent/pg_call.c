@@ -1,8 +1,10 @@
 #include "pg_call.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../common/clock.h"
 #include "../common/embed.h"
@@ -54,7 +56,7 @@ static bool queue(PGconn *conn, const char *sql, const struct call *c)
 bool pg_call_hello(PGconn *conn, const struct config *config, int64_t process, int64_t epoch)
 {
 	struct call c = call(config);
-	char process_text[24], epoch_text[24], interval[24], now[RFC3339_SIZE];
+	char process_text[24], epoch_text[24], interval[24], now[RFC3339_SIZE], host[HOST_NAME_MAX + 1] = "";
 
 	snprintf(process_text, sizeof process_text, "%" PRId64, process);
 	snprintf(epoch_text, sizeof epoch_text, "%" PRId64, epoch);
@@ -64,7 +66,9 @@ bool pg_call_hello(PGconn *conn, const struct config *config, int64_t process, i
 	param_text(&c, epoch ? epoch_text : NULL);
 	param_text(&c, OBSERV_VERSION);
 	param_text(&c, interval);
+	gethostname(host, sizeof host - 1);
 	param_text(&c, now);
+	param_text(&c, host);           /* says: epoch 0 is understood */
 	return queue(conn, sql_hello, &c);
 }
 

@@ -6,12 +6,13 @@
 WITH a AS MATERIALIZED (
 	SELECT vps_name, app_name, version, last_seen_at, skew_ms, coalesce(interval_s, 60)::bigint AS every,
 		extract(epoch FROM now() - last_seen_at) AS seen_s,
-		last_seen_at + coalesce(skew_ms, 0) * interval '1 ms' AS own_clock
-	FROM (SELECT vps_name, app_name, version, last_seen_at, interval_s,
+		last_seen_at + coalesce(skew_ms, 0) * interval '1 ms' AS own_clock,
+		retired_at, CASE WHEN conflict_at > now() - interval '1 day' THEN conflict END AS conflict, conflict_at, host
+	FROM (SELECT vps_name, app_name, version, last_seen_at, interval_s, retired_at, conflict_at, conflict, host,
 		CASE WHEN skew_ms IS NOT NULL THEN greatest(least(skew_ms, 1e12), -1e12) END AS skew_ms FROM agents) x     -- a bound: it is added to a time
 ), latest AS MATERIALIZED (
 	SELECT a.*, m.*,
-		CASE WHEN seen_s > greatest(300, 5 * every) THEN 'offline' WHEN seen_s > 3 * every THEN 'stale' END AS silence
+		CASE WHEN retired_at IS NOT NULL OR seen_s > greatest(300, 5 * every) THEN 'offline' WHEN seen_s > 3 * every THEN 'stale' END AS silence
 	FROM a LEFT JOIN LATERAL (
 		SELECT cpu_percent, memory_percent, disk_percent, inode_percent, load_avg_1m, cpu_count, memory_total_mb,
 			disk_total_gb, app_cpu_percent, app_memory_mb
@@ -26,7 +27,7 @@ WITH a AS MATERIALIZED (
 	FROM a CROSS JOIN LATERAL (
 		SELECT DISTINCT ON (url COLLATE "C") url, success, error_class
 		FROM health_checks h
-		WHERE h.vps_name = a.vps_name AND h.app_name = a.app_name
+		WHERE h.vps_name = a.vps_name AND h.app_name = a.app_name AND a.retired_at IS NULL
 			AND h.timestamp > a.own_clock - interval '20 min' AND h.timestamp < a.own_clock + interval '1 h'
 		ORDER BY url COLLATE "C", timestamp DESC) c
 	GROUP BY 1, 2
@@ -40,10 +41,13 @@ WITH a AS MATERIALIZED (
 	FROM recent WHERE level IN ('ERROR', 'CRITICAL') GROUP BY 1, 2
 ), judged AS MATERIALIZED (
 	SELECT l.*, coalesce(c.total, 0) AS checks, coalesce(c.failing, 0) AS failing, coalesce(e.per_min, 0) AS errors_per_min,
-		CASE WHEN silence = 'offline' THEN 'offline' WHEN c.failing = c.total THEN 'down'
-		     WHEN c.failing > 0 OR silence = 'stale' THEN 'degraded' ELSE 'up' END AS state,
+		CASE WHEN retired_at IS NOT NULL THEN 'retired' WHEN silence = 'offline' THEN 'offline' WHEN c.failing = c.total THEN 'down'
+		     WHEN c.failing > 0 OR silence = 'stale' OR conflict IS NOT NULL THEN 'degraded' ELSE 'up' END AS state,
 		concat_ws('; ',
-			CASE WHEN silence IS NOT NULL THEN 'silent for ' || CASE WHEN seen_s < 120 THEN floor(seen_s) || ' s'
+			CASE WHEN conflict IS NOT NULL THEN concat('two agents write as this server: ', conflict, ' was sent away at ',
+				to_char(conflict_at, 'HH24:MI'), ', ' || host || ' goes on') END,
+			'retired since ' || to_char(retired_at, 'YYYY-MM-DD'),
+			CASE WHEN silence IS NOT NULL AND retired_at IS NULL THEN 'silent for ' || CASE WHEN seen_s < 120 THEN floor(seen_s) || ' s'
 				WHEN seen_s < 7200 THEN floor(seen_s / 60) || ' min'
 				WHEN seen_s < 172800 THEN floor(seen_s / 3600) || ' h' ELSE floor(seen_s / 86400) || ' days' END END,
 			CASE WHEN c.failing > 0 AND silence IS DISTINCT FROM 'offline' THEN
@@ -69,8 +73,8 @@ WITH a AS MATERIALIZED (
 	GROUP BY 1
 ), servers AS MATERIALIZED (
 	SELECT vps_name AS name,
-		CASE min(array_position('{down,offline,degraded,up}', state))
-			WHEN 1 THEN 'down' WHEN 2 THEN 'offline' WHEN 3 THEN 'degraded'
+		CASE min(array_position('{down,offline,degraded,up,retired}', state))
+			WHEN 1 THEN 'down' WHEN 2 THEN 'offline' WHEN 3 THEN 'degraded' WHEN 5 THEN 'retired'
 			ELSE CASE WHEN bool_or(h.ill) THEN 'degraded' ELSE 'up' END END AS state,
 		coalesce(max(h.why), '') AS why, bool_or($2 = '' OR state = $2 OR ($2 = 'degraded' AND h.ill)) AS fits_state,
 		sum(errors_per_min) AS errors_per_min, sum(j.checks) AS checks, sum(failing) AS failing, min(j.seen_s) AS seen_s,
@@ -79,7 +83,7 @@ WITH a AS MATERIALIZED (
 			'memory_mb', round(j.app_memory_mb::numeric), 'errors_per_min', errors_per_min, 'checks', nullif(j.checks, 0),
 			'failing', failing, 'passing', j.checks - failing, 'bad', failing > 0, 'seen_s', floor(j.seen_s),
 			'last_seen', to_char(last_seen_at, 'YYYY-MM-DD HH24:MI:SS'), 'stale', silence IS NOT NULL, 'version', version)
-			ORDER BY array_position('{down,offline,degraded,up}', state), app_name) AS apps
+			ORDER BY array_position('{down,offline,degraded,up,retired}', state), app_name) AS apps
 	FROM judged j JOIN hosts h USING (vps_name)
 	WHERE strpos(lower(vps_name || ' ' || app_name), lower($1)) > 0
 	GROUP BY vps_name
@@ -89,7 +93,7 @@ WITH a AS MATERIALIZED (
 			CASE $3 WHEN 'cpu' THEN -h.cpu_percent WHEN 'memory' THEN -h.memory_percent WHEN 'disk' THEN -h.disk_percent
 				WHEN 'load' THEN -h.load_avg_1m WHEN 'errors' THEN -s.errors_per_min
 				WHEN 'seen' THEN -s.seen_s WHEN 'name' THEN NULL
-				ELSE array_position('{down,offline,degraded,up}', s.state) END NULLS LAST,
+				ELSE array_position('{down,offline,degraded,up,retired}', s.state) END NULLS LAST,
 			name) AS place
 	FROM servers s JOIN hosts h ON h.vps_name = s.name WHERE fits_state
 )

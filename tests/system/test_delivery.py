@@ -2,6 +2,7 @@
 import contextlib
 import http.server
 import json
+import os
 import random
 import socket
 import threading
@@ -161,6 +162,8 @@ def test_of_two_agents_with_one_identity_the_older_is_fenced(db, make_agent, log
         f.write("two\n")
     assert first.wait(15) == 76
     assert "another agent" in first.said()
+    assert db.query("SELECT host, conflict, conflict_at > now() - interval '1 minute' FROM v_agents") == \
+        [(os.uname().nodename, os.uname().nodename, True)], "and that there were two can be seen"
     db.wait("SELECT count(*) = 2 FROM log_entries")
     assert second.running()
     assert db.query("SELECT message, count(*)::int FROM log_entries GROUP BY 1 ORDER BY 1") == [("one", 1), ("two", 1)]

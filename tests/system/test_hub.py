@@ -103,6 +103,22 @@ def test_the_fleet_page_sorts_what_is_broken_first(hub):
     assert data["counts"]["down"] == 1 and data["counts"]["offline"] == 1 and data["apps_known"] == 14
 
 
+def test_the_fleet_page_knows_who_retired_and_who_is_there_twice(hub, fleet):
+    fleet.query("""INSERT INTO agents (vps_name, app_name, epoch, first_seen_at, last_seen_at, retired_at, host, conflict_at, conflict)
+        VALUES ('gone-1', 'odd', 1, now(), now() - interval '9 days', '2026-01-02Z', NULL, NULL, NULL),
+               ('twin-1', 'odd', 1, now(), now(), NULL, 'right', now(), 'left at 10.0.0.5')""")
+    try:
+        data, page = hub.get("/", format="json").json, Markup(hub.get("/").text).text
+    finally:
+        fleet.query("DELETE FROM agents WHERE app_name = 'odd'")
+    servers = {server["vps"]: server for server in data["servers"]}
+    assert servers["gone-1"]["state"] == "retired" and servers["gone-1"]["apps"][0]["why"] == "retired since 2026-01-02"
+    assert data["counts"]["offline"] == 1, "only the one that was offline before"
+    assert data["servers"][-1]["vps"] == "gone-1", "at the end of the list"
+    assert servers["twin-1"]["state"] == "degraded"
+    assert "two agents write as this server: left at 10.0.0.5 was sent away at" in page and "right goes on" in page
+
+
 def test_the_fleet_page_filters_and_sorts(hub):
     assert [s["vps"] for s in hub.get("/", format="json", q="FRA").json["servers"]] == ["fra-1", "fra-2"]
     assert [s["vps"] for s in hub.get("/", format="json", state="down").json["servers"]] == ["ams-2"]
