@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from certificates import make_authority, make_certificate, psql, use_certificate
 from fault_proxy import Proxy
 from fleet import Fleet
 from harness import TOP, Cluster, Database, run, wait_for
@@ -459,37 +460,12 @@ def test_fault_12_a_name_that_does_not_exist(db, make_agent, log, network, names
 
 # ---- certificates ----------------------------------------------------------------------------------------
 
-def openssl(folder, *arguments):
-    run("openssl", *arguments, cwd=folder)
-
-
 def make_certificates(folder):
     """Two authorities, and certificates by the first: good, expired, for another name."""
     for ca in ("ca", "other"):
-        openssl(folder, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "10",
-                "-subj", f"/CN={ca}", "-keyout", f"{ca}.key", "-out", f"{ca}.crt")
+        make_authority(folder, ca)
     for name, dns, days in (("good", "localhost", "5"), ("expired", "localhost", "-1"), ("wrong", "elsewhere.test", "5")):
-        openssl(folder, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", f"/CN={dns}",
-                "-keyout", f"{name}.key", "-out", f"{name}.csr")
-        (folder / "ext").write_text(f"subjectAltName=DNS:{dns}\n")
-        openssl(folder, "x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial",
-                "-days", days, "-extfile", "ext", "-out", f"{name}.crt")
-
-
-def use_certificate(cluster, folder, name):
-    data = cluster.folder / "data"
-    owner = data.stat()
-    for part in ("crt", "key"):
-        to = data / f"server.{part}"
-        to.write_bytes((folder / f"{name}.{part}").read_bytes())
-        to.chmod(0o600)
-        os.chown(to, owner.st_uid, owner.st_gid)
-    psql(cluster, "ALTER SYSTEM SET ssl = on")
-    psql(cluster, "SELECT pg_reload_conf()")
-
-
-def psql(cluster, sql, database="postgres"):
-    return run("psql", "-XAtq", cluster.url(database), "-c", sql).strip()
+        make_certificate(folder, name, dns, days)
 
 
 def free_port():
