@@ -2,6 +2,7 @@
 import contextlib
 import re
 import socket
+import threading
 
 import psycopg2
 import pytest
@@ -95,6 +96,29 @@ def test_a_token_comes_in_and_goes_out_with_a_login(server):
             cursor.execute("SELECT * FROM observ.bootstrap_enroll('web-4')")
     server.db.query("SELECT revoke_token(%s)", token[0])
     assert "pg_hba.conf rejects" in server.refusal(role=token[0])
+
+
+def test_a_token_for_one_that_is_used_twice_at_once(server):
+    server.hba(block("pg_hba: passwords"))
+    (token,) = server.db.query("SELECT * FROM make_token()")
+    server.passwords.update([token])
+    with contextlib.closing(psycopg2.connect(server.url(token[0]))) as first, contextlib.closing(psycopg2.connect(server.url(token[0]))) as second:
+        first.cursor().execute("SELECT * FROM observ.bootstrap_enroll('once-1')")
+        said = []
+
+        def ask():
+            try:
+                second.cursor().execute("SELECT * FROM observ.bootstrap_enroll('once-2')")
+            except psycopg2.Error as error:
+                said.append(str(error))
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        server.db.wait("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
+        first.commit()
+        thread.join(10)
+    assert said and "this token is used up" in said[0]
+    assert server.db.query("SELECT vps_name FROM agent_roles WHERE enrolled_by = %s", token[0]) == [("once-1",)]
 
 
 def test_a_certificate_beside_the_password(server, make_agent):
