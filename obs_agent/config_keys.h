@@ -84,6 +84,7 @@ enum { VALUE_MAX = 16384, QUOTE_SIZE = 160 };
 struct value {
 	char *s;                        /* in the configuration's arena */
 	char shown[QUOTE_SIZE];         /* as written in the file, quoted, passwords masked: for messages */
+	bool secret;                    /* a credential is in it */
 };
 
 /* `what` is the name of the key, or of the item in it. */
@@ -91,6 +92,14 @@ int config_value(struct loader *l, const char *what, const struct yaml_node *n, 
 
 /* As above, refusing control characters and more than `max` bytes. */
 int config_line(struct loader *l, const char *what, const struct yaml_node *n, size_t max, struct value *ret);
+
+/* As above for a value that is shown nowhere, so that it may hold credentials. */
+int config_secret_line(struct loader *l, const char *what, const struct yaml_node *n, size_t max, struct value *ret);
+
+/* As above for a value that is shown masked: a credential is written as the URL's form wants it, and refused
+ * where config_mask_url() would let it be seen. may_be_all: one that is the whole value is a URL already. */
+int config_url_line(struct loader *l, const char *what, const struct yaml_node *n, size_t max, bool may_be_all,
+		    struct value *ret);
 
 /* Replace each "{app}" by the application's name. */
 int config_fill_app(struct loader *l, const struct yaml_node *n, struct value *v);

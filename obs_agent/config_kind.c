@@ -217,7 +217,7 @@ static int parse_url(struct loader *l, const struct key *k, const struct yaml_no
 {
 	struct value v;
 	const char *problem;
-	int r = config_line(l, k->name, n, URL_MAX, &v);
+	int r = config_url_line(l, k->name, n, URL_MAX, false, &v);
 
 	if (r < 0)
 		return r;
@@ -233,7 +233,7 @@ static int parse_postgres_url(struct loader *l, const struct key *k, const struc
 {
 	struct value v;
 	const char *problem;
-	int r = config_line(l, k->name, n, URL_MAX, &v);
+	int r = config_url_line(l, k->name, n, URL_MAX, true, &v);
 
 	if (r < 0)
 		return r;

@@ -225,7 +225,7 @@ static int parse_header(struct loader *l, const struct key *k, const struct yaml
 		if (strncasecmp(headers[i], name.s, name.len) == 0 && headers[i][name.len] == ':')
 			return config_fail(l, n->key, "%s: %s is given twice; remove one", k->name, quoted);
 	snprintf(what, sizeof what, "%s: the value of %s", k->name, quoted);
-	r = config_line(l, what, n, HEADER_MAX, &v);
+	r = config_secret_line(l, what, n, HEADER_MAX, &v);
 	if (r < 0)
 		return r;
 	size = name.len + strlen(v.s) + sizeof ": ";

@@ -23,6 +23,7 @@ static int set_environment(void **state)
 	static char longer[1001];
 
 	(void)state;
+	setenv("CREDENTIALS_DIRECTORY", "tests/unit/credentials", 1);
 	memset(longer, 'x', sizeof longer - 1);
 	setenv("SECRET", "hunter2", 1);
 	setenv("NOT_UTF8", "\xff", 1);
@@ -345,6 +346,80 @@ static void a_byte_order_mark_and_dos_line_ends_are_fine(void **state)
 	config_free(&c);
 }
 
+/* libpq and curl get the secret itself, whatever characters it has; nobody is shown it. */
+static void a_credential_is_written_as_its_place_wants_it(void **state)
+{
+	static const struct { const char *written, *read; } rows[] = {
+		{ "postgres://a:${CRED:db}@h/d", "postgres://a:it%27s%2Fhunter2%20%40%5C@h/d" },
+		{ "host=h password=${CRED:db} user=a", "host=h password=it\\'s/hunter2\\ @\\\\ user=a" },
+		{ "host=h password='${CRED:db}' user=a", "host=h password='it\\'s/hunter2\\ @\\\\' user=a" },
+		{ "${CRED:url}", "postgres://a:hunter2@h/d" },
+		{ "postgres://a:$${CRED:db}@h/d", "postgres://a:${CRED:db}@h/d" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		CLEANUP(free_p) char *printed = NULL;
+		char yaml[512];
+		struct config c;
+		size_t size;
+		FILE *out = open_memstream(&printed, &size);
+
+		snprintf(yaml, sizeof yaml, "monitoring:\n  enabled: true\n  postgres_url: \"%s\"\n  health_checks:\n"
+			 "    - url: http://h/?token=${CRED:db}\n      headers: {Authorization: \"Bearer ${CRED:db}\"}\n",
+			 rows[i].written);
+		c = parsed(yaml);
+		assert_string_equal(c.postgres_url, rows[i].read);
+		assert_string_equal(c.checks[0].url, "http://h/?token=it%27s%2Fhunter2%20%40%5C");
+		assert_string_equal(c.checks[0].headers[0], "Authorization: Bearer it's/hunter2 @\\");
+		config_print(&c, out);
+		fclose(out);
+		assert_null(strstr(printed, "hunter2"));
+		config_free(&c);
+	}
+}
+
+static void a_credential_is_read_anew_without_its_line_end(void **state)
+{
+	static const struct { const char *file, *url; } rows[] = {
+		{ "one", "postgres://a:one@h/d" }, { "two\n", "postgres://a:two@h/d" }, { "x\n\n", "postgres://a:x%0A@h/d" },
+	};
+	char dir[] = "/tmp/observ-test-XXXXXX", path[64];
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	setenv("CREDENTIALS_DIRECTORY", dir, 1);
+	snprintf(path, sizeof path, "%s/changes", dir);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		FILE *out = fopen(path, "w");
+		struct config c;
+
+		fputs(rows[i].file, out);
+		fclose(out);
+		c = parsed("monitoring:\n  enabled: true\n  postgres_url: postgres://a:${CRED:changes}@h/d\n");
+		assert_string_equal(c.postgres_url, rows[i].url);
+		config_free(&c);
+	}
+	unlink(path);
+	rmdir(dir);
+	setenv("CREDENTIALS_DIRECTORY", "tests/unit/credentials", 1);
+}
+
+static void without_a_unit_a_credential_is_told_how_to_get(void **state)
+{
+	struct config c;
+	struct err e = { 0 };
+
+	(void)state;
+	unsetenv("CREDENTIALS_DIRECTORY");
+	assert_int_equal(config_parse("a.yml", "no-such-app", text_of("monitoring:\n  postgres_url: postgres://a:${CRED:db}@h\n"), &c,
+				      &e), -EINVAL);
+	assert_string_equal(e.msg, "a.yml:2:17: postgres_url needs the credential db, which systemd gives to the unit, and there is "
+			    "none; run: systemctl edit obs-agent@no-such-app, write below [Service] the line "
+			    "LoadCredential=db:/PATH/OF/ITS/FILE, and restart the unit");
+	setenv("CREDENTIALS_DIRECTORY", "tests/unit/credentials", 1);
+}
+
 static void a_variable_can_never_become_yaml(void **state)
 {
 	struct config c = parsed("monitoring:\n  health_checks:\n    - url: http://a/\n      expect_body: <${SYNTAX}>\n"
@@ -383,6 +458,9 @@ static int all_tests(void)
 		cmocka_unit_test(times_may_have_units),
 		cmocka_unit_test(other_sections_are_left_alone),
 		cmocka_unit_test(a_byte_order_mark_and_dos_line_ends_are_fine),
+		cmocka_unit_test(a_credential_is_written_as_its_place_wants_it),
+		cmocka_unit_test(a_credential_is_read_anew_without_its_line_end),
+		cmocka_unit_test(without_a_unit_a_credential_is_told_how_to_get),
 		cmocka_unit_test(a_variable_can_never_become_yaml),
 		cmocka_unit_test(a_dollar_is_special_only_before_a_brace),
 	};
