@@ -86,7 +86,7 @@ CHECK_SRC := check_attempt check_guard check_verdict curl_glue src_check
 PROC    := proc_mounts proc_parse proc_traffic proc_unit src_proc
 TAIL    := file_hash flood join json_scan known line log_name reader src_tail stream tail_files tail_look tail_positions tail_search tail_status
 DOCTOR  := doctor doctor_logs env_file
-PG      := pg pg_call pg_connect pg_doctor pg_target pg_verdict resolve
+PG      := pg pg_call pg_connect pg_doctor pg_target pg_tls pg_verdict resolve
 OUTBOX  := outbox queue rows segment
 AGENT   := main agent batch $(CONFIG) deliver deliver_state $(DOCTOR) $(OUTBOX) $(PG) $(PROC) sample $(CHECK_SRC) status $(TAIL)
 HUB     := main assets csv db format http logs page search template template_parse
@@ -98,7 +98,7 @@ HUB_OBJS     := $(HUB:%=$(BUILD)/fleet_hub/%.o)
 HUB_PURE     := $(BUILD)/fleet_hub/assets.o $(BUILD)/fleet_hub/csv.o $(BUILD)/fleet_hub/http.o
 
 # A unit test includes the .c that it tests; TEST_x names the other objects it needs.
-UNIT_TESTS   := test_common test_line test_log_name test_batch test_outbox test_deliver test_pg_target test_pg_verdict test_stream test_join test_flood test_config test_config_print test_config_url test_doctor test_check test_check_schedule test_proc test_proc_source test_logcore test_logcore_fields test_logcore_logger test_logcore_sink test_logcore_files test_logcore_modes test_logcore_killed test_logcore_rotation test_logcore_abi test_logcore_journal test_logcore_hpp test_logcore_property test_redact test_log \
+UNIT_TESTS   := test_common test_line test_log_name test_batch test_outbox test_deliver test_pg_target test_pg_tls test_pg_verdict test_stream test_join test_flood test_config test_config_print test_config_url test_doctor test_check test_check_schedule test_proc test_proc_source test_logcore test_logcore_fields test_logcore_logger test_logcore_sink test_logcore_files test_logcore_modes test_logcore_killed test_logcore_rotation test_logcore_abi test_logcore_journal test_logcore_hpp test_logcore_property test_redact test_log \
                 test_template test_http test_search test_format
 
 # The configuration's tests include one of its files and link the others.
@@ -110,7 +110,9 @@ TEST_test_flood = $(BUILD)/obs_agent/sample.o
 TEST_test_deliver = $(patsubst %,$(BUILD)/obs_agent/%.o,batch $(OUTBOX)) $(BUILD)/obs_agent/sample.o
 TEST_test_outbox = $(patsubst %,$(BUILD)/obs_agent/%.o,batch queue segment) $(ROWS)
 LIBS_test_deliver = -lsystemd
+TEST_test_pg_target = $(BUILD)/obs_agent/pg_tls.o
 LIBS_test_pg_target = -lpq -lsystemd -pthread
+LIBS_test_pg_tls = -lpq
 TEST_fuzz_line  = $(BUILD)/obs_agent/line.o $(BUILD)/obs_agent/json_scan.o
 LIBS_test_line  = -ljson-c
 TEST_test_config       = $(call config_but,config)

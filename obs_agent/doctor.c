@@ -31,6 +31,17 @@ int doctor_line(FILE *out, bool ok, const char *remedy, const char *fmt, ...)
 	return ok ? 0 : 1;
 }
 
+void doctor_warn(FILE *out, const char *fmt, ...)
+{
+	va_list ap;
+
+	fputs("warn ", out);
+	va_start(ap, fmt);
+	vfprintf(out, fmt, ap);
+	va_end(ap);
+	fputc('\n', out);
+}
+
 /* Whoever may read everything cannot see what the agent may not. */
 static void say_who(const char *app, FILE *out)
 {

@@ -14,6 +14,7 @@
 #include "doctor.h"
 #include "env_file.h"
 #include "pg.h"
+#include "pg_tls.h"
 #include "run.h"
 #include "status.h"
 
@@ -124,6 +125,7 @@ static void load_environment(const char *config_path)
 
 static int with_config(const struct command *c)
 {
+	char weakness[PG_TLS_SENTENCE_SIZE];
 	struct config config;
 	struct err e;
 
@@ -135,6 +137,8 @@ static int with_config(const struct command *c)
 		config_print(&config, stdout);
 	else
 		printf("%s: valid\n", c->run.config_path);
+	if (config.postgres_url && pg_tls_weakness(config.postgres_url, weakness))
+		fprintf(stderr, "%s: warning: %s\n", c->run.config_path, weakness);
 	config_free(&config);
 	return RUN_OK;
 }

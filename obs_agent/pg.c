@@ -11,6 +11,7 @@
 #include "../common/clock.h"
 #include "pg_call.h"
 #include "pg_connect.h"
+#include "pg_tls.h"
 #include "pg_verdict.h"
 
 enum {
@@ -371,6 +372,7 @@ int pg_new(sd_event *loop, const struct config *c, struct logcore *log, int64_t 
 {
 	static const struct pg_connect_events connect_events = { on_up, on_failed };
 	struct pg *p = calloc(1, sizeof *p);
+	char weakness[PG_TLS_SENTENCE_SIZE];
 	int r;
 
 	if (!p)
@@ -382,6 +384,8 @@ int pg_new(sd_event *loop, const struct config *c, struct logcore *log, int64_t 
 		r = err_set(e, -r, "cannot make a timer: %s", strerror(-r));
 	else
 		r = pg_connect_new(loop, c->postgres_url, &connect_events, p, &p->connect, e);
+	if (pg_tls_weakness(c->postgres_url, weakness))
+		logcore_warning(log, "the database connection is less protected than it could be", logcore_kv("why", weakness));
 	if (r < 0) {
 		pg_free(p);
 		return r;

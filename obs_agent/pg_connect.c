@@ -6,6 +6,7 @@
 
 #include "../common/clock.h"
 #include "pg_target.h"
+#include "pg_tls.h"
 #include "resolve.h"
 
 enum {
@@ -65,14 +66,14 @@ static void note(struct pg_connect *c, enum pg_verdict verdict, bool slow, const
 static void note_refusal(struct pg_connect *c)
 {
 	char msg[ERR_MSG_MAX / 2], what[ERR_MSG_MAX], state_room[6];
-	const char *hint, *state = pg_state_in(PQerrorMessage(c->conn), state_room);
+	const char *hint, *tls, *state = pg_state_in(PQerrorMessage(c->conn), state_room);
 	enum pg_verdict verdict = pg_judge(state, &hint);
 
 	if (verdict == PG_DATA || verdict == PG_TOO_MUCH || verdict == PG_FENCED || verdict == PG_MOVED)
 		verdict = PG_RETRY;             /* nothing was sent yet, and nobody has shown who he is */
 	pg_one_line(PQerrorMessage(c->conn), msg, sizeof msg);
-	if (strstr(msg, "certificate verify failed"))           /* libpq has no more to say */
-		hint = "the server's certificate has expired, or sslrootcert does not know who signed it";
+	tls = pg_tls_hint(msg);
+	hint = tls ? tls : hint;
 	snprintf(what, sizeof what, "%s%s%s", msg, hint ? "; " : "", hint ? hint : "");
 	note(c, verdict, false, state, what);
 }

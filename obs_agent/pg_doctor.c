@@ -13,6 +13,7 @@
 #include "doctor.h"
 #include "pg.h"
 #include "pg_call.h"
+#include "pg_tls.h"
 
 EMBED(sql_doctor, "obs_agent/sql/doctor.sql");
 
@@ -50,21 +51,28 @@ static int report(const PGresult *r, FILE *out)
 
 int pg_doctor(const struct config *c, FILE *out)
 {
-	const char *const keys[] = { "connect_timeout", "fallback_application_name", "gssencmode",
-				     "target_session_attrs", "dbname", NULL };
-	const char *const values[] = { "10", "obs_agent doctor", "disable", "read-write", c->postgres_url, NULL };
+	const struct pg_tls tls = pg_tls_for_url(c->postgres_url);
+	const char *const keys[] = { "connect_timeout", "fallback_application_name", "gssencmode", "target_session_attrs",
+				     "dbname", tls.mode ? "sslmode" : tls.root ? "sslrootcert" : NULL,
+				     tls.mode && tls.root ? "sslrootcert" : NULL, NULL };
+	const char *const values[] = { "10", "obs_agent doctor", "disable", "read-write", c->postgres_url,
+				       tls.mode ? tls.mode : tls.root, tls.root, NULL };
 	CLEANUP(finish_p) PGconn *conn = PQconnectdbParams(keys, values, 1);
 	CLEANUP(clear_p) PGresult *r = NULL;
-	char masked[400], error[500];
+	char masked[400], error[500], weakness[PG_TLS_SENTENCE_SIZE];
+	const char *hint;
 
 	config_mask_url(c->postgres_url, masked, sizeof masked);
 	if (PQstatus(conn) != CONNECTION_OK) {
 		pg_one_line(PQerrorMessage(conn), error, sizeof error);
-		return doctor_line(out, false, "check host, port, user and password in postgres_url, and pg_hba.conf",
+		hint = pg_tls_hint(error);
+		return doctor_line(out, false, hint ? hint : "check host, port, user and password in postgres_url, and pg_hba.conf",
 				   "database %s: %s", masked, error);
 	}
 	doctor_line(out, true, NULL, "database %s answers (PostgreSQL %d.%d)", masked,
 		    PQserverVersion(conn) / 10000, PQserverVersion(conn) % 10000);
+	if (pg_tls_weakness(c->postgres_url, weakness))
+		doctor_warn(out, "%s", weakness);
 	r = PQexec(conn, sql_doctor);
 	if (PQresultStatus(r) != PGRES_TUPLES_OK) {
 		pg_one_line(PQerrorMessage(conn), error, sizeof error);

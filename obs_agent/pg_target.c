@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../common/cleanup.h"
+#include "pg_tls.h"
 
 enum {
 	TARGETS_MAX = 32,
@@ -201,29 +202,57 @@ size_t pg_targets_begin(struct pg_targets *t)
 	return t->n;
 }
 
+/* The options of one connection to be made. */
+struct option_list {
+	const char *keys[OPTIONS_MAX], *values[OPTIONS_MAX];
+	size_t n;
+};
+
+static void put(struct option_list *l, const char *key, const char *value)
+{
+	if (value && l->n < OPTIONS_MAX - 1) {
+		l->keys[l->n] = key;
+		l->values[l->n++] = value;
+	}
+}
+
+static bool is_target(const char *keyword)
+{
+	return strcmp(keyword, "host") == 0 || strcmp(keyword, "hostaddr") == 0 || strcmp(keyword, "port") == 0;
+}
+
+/* A service may name any server: it is not taken for this machine. */
+static bool is_local(const struct pg_targets *t, const struct target *x)
+{
+	return pg_tls_is_local(x->host, x->address) && (*x->host || *x->address || !*option(t, "service"));
+}
+
 /* What stands before the URL's options gives way to them, what stands behind replaces them. */
 bool pg_targets_next(struct pg_targets *t, PGconn **ret)
 {
-	const char *keys[OPTIONS_MAX] = { "fallback_application_name", "client_encoding", "keepalives_idle",
-					  "keepalives_interval", "keepalives_count", "tcp_user_timeout", "gssencmode",
-					  "target_session_attrs" };
-	const char *values[OPTIONS_MAX] = { "obs_agent", "UTF8", "30", "10", "3", "15000", "disable", "read-write" };
+	static const char *const defaults[][2] = {
+		{ "fallback_application_name", "obs_agent" }, { "client_encoding", "UTF8" }, { "keepalives_idle", "30" },
+		{ "keepalives_interval", "10" }, { "keepalives_count", "3" }, { "tcp_user_timeout", "15000" },
+		{ "gssencmode", "disable" }, { "target_session_attrs", "read-write" },
+	};
 	const struct target *x = &t->target[t->next];
-	size_t n = 8;
+	struct option_list l = { .n = 0 };
+	struct pg_tls tls;
 
 	if (t->next == t->n)
 		return false;
 	t->next++;
-	for (const PQconninfoOption *o = t->options; o->keyword && n < OPTIONS_MAX - 4; o++)
-		if (o->val && strcmp(o->keyword, "host") != 0 && strcmp(o->keyword, "hostaddr") != 0 &&
-		    strcmp(o->keyword, "port") != 0) {
-			keys[n] = o->keyword;
-			values[n++] = o->val;
-		}
-	keys[n] = "host", values[n++] = x->host;
-	keys[n] = "hostaddr", values[n++] = x->address;
-	keys[n] = "port", values[n] = x->port;
-	*ret = PQconnectStartParams(keys, values, 0);
+	for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
+		put(&l, defaults[i][0], defaults[i][1]);
+	for (const PQconninfoOption *o = t->options; o->keyword; o++)
+		put(&l, o->keyword, is_target(o->keyword) ? NULL : o->val);
+	tls = pg_tls_for(t->options, is_local(t, x));
+	put(&l, "sslmode", tls.mode);
+	put(&l, "sslrootcert", tls.root);
+	put(&l, "host", x->host);
+	put(&l, "hostaddr", x->address);
+	put(&l, "port", x->port);
+	*ret = PQconnectStartParams(l.keys, l.values, 0);
 	return true;
 }
 

@@ -517,6 +517,63 @@ def test_fault_13_certificates_that_may_not_be_trusted(tcp_cluster, make_agent, 
     assert db.one("SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'agents'")
 
 
+@pytest.fixture
+def distant(tmp_path):
+    """A server at 192.0.2.1, which is only there in a network namespace of its own (distant.within runs commands there)."""
+    server = Cluster(tmp_path / "distant")
+    room = subprocess.Popen(["unshare", "--net", "sh", "-c", "ip link set lo up && ip address add 192.0.2.1/32 dev lo && echo up && "
+                             "exec sleep 600"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if room.stdout.readline() != "up\n":
+        pytest.skip("no network namespace can be made here")
+    server.within = ["nsenter", "-t", str(room.pid), "--net"]
+    run(*server.within, TOP / "scripts" / "pg", "start", server.folder, "-c", "listen_addresses=192.0.2.1")
+    hba = server.folder / "data" / "pg_hba.conf"
+    hba.write_text("local all all trust\nhost all all all trust\n")
+    psql(server, "SELECT pg_reload_conf()")
+    yield server
+    server.stop("immediate")
+    room.kill()
+
+
+def test_a_distant_database_has_to_show_a_certificate_unless_told_otherwise(distant, make_agent, tmp_path):
+    """No sslmode: verify-full. Each refusal is a sentence with its remedy, in the log and by doctor; nothing was said to that server."""
+    make_certificates(tmp_path)
+    db = distant.new_database()
+    url = f"postgresql://agents@192.0.2.1/{db.name}"
+
+    def refused(name, url, *words):
+        agent = make_agent(db, name=name, postgres_url=url).start(under=distant.within)
+        agent.wait_said(words[0])
+        agent.kill()
+        doctor = subprocess.run([*distant.within, *agent.command("doctor")], env=agent.environment, capture_output=True, text=True)
+        assert doctor.returncode == 1
+        for text in (agent.said(), doctor.stdout):
+            assert all(w in text for w in words), text
+        assert db.count("agents") == 0
+
+    refused("plain", url, "server does not support SSL", "switch TLS on in the database server (ssl = on)")
+    use_certificate(distant, tmp_path, "good")
+    refused("unknown", url, "certificate verify failed", "name the authority's file by sslrootcert=FILE in postgres_url")
+    refused("name", f"{url}?sslrootcert={tmp_path}/ca.crt", "does not match host name", "write the name that is in the certificate")
+
+    trusted = f"host=localhost hostaddr=192.0.2.1 user=agents dbname={db.name} sslrootcert={tmp_path}/ca.crt"
+    agent = make_agent(db, name="good", postgres_url=trusted).start(under=distant.within)
+    db.wait("SELECT count(*) = 1 FROM agents")
+    assert db.one("SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'agents'")
+    assert "less protected" not in agent.said()
+    agent.kill()
+
+    weak = make_agent(db, name="weak", postgres_url=f"{url}?sslmode=require")
+    words = "says sslmode=require for 192.0.2.1: password and rows are encrypted, but"
+    checked = weak.run("--check-config")
+    assert checked.returncode == 0 and words in checked.stderr
+    weak.start(under=distant.within)
+    weak.wait_said("connected to the database")
+    assert words in weak.said()
+    doctor = subprocess.run([*distant.within, *weak.command("doctor")], env=weak.environment, capture_output=True, text=True)
+    assert f"warn postgres_url {words}" in doctor.stdout
+
+
 # ---- roles -------------------------------------------------------------------------------------------------
 
 ROLE = {
