@@ -84,7 +84,7 @@ LOGCORE := backtrace buffers card field file held journal json leftovers line lo
 CONFIG  := config config_keys config_kind config_list config_print config_url config_value credential yaml_tree
 CHECK_SRC := check_attempt check_guard check_verdict curl_glue src_check
 PROC    := proc_mounts proc_parse proc_traffic proc_unit src_proc
-TAIL    := file_hash flood join json_scan known line log_name reader src_tail stream tail_files tail_look tail_positions tail_search tail_status
+TAIL    := file_hash flood join json_scan known line log_name log_open reader src_tail stream tail_files tail_look tail_positions tail_search tail_status
 DOCTOR  := doctor doctor_logs env_file
 PG      := pg pg_call pg_connect pg_doctor pg_target pg_tls pg_verdict resolve
 OUTBOX  := outbox queue rows segment
@@ -98,7 +98,7 @@ HUB_OBJS     := $(HUB:%=$(BUILD)/fleet_hub/%.o)
 HUB_PURE     := $(BUILD)/fleet_hub/assets.o $(BUILD)/fleet_hub/csv.o $(BUILD)/fleet_hub/http.o
 
 # A unit test includes the .c that it tests; TEST_x names the other objects it needs.
-UNIT_TESTS   := test_common test_line test_log_name test_batch test_outbox test_deliver test_pg_target test_pg_tls test_pg_verdict test_stream test_join test_flood test_config test_config_print test_config_url test_doctor test_check test_check_schedule test_proc test_proc_source test_logcore test_logcore_fields test_logcore_logger test_logcore_sink test_logcore_files test_logcore_modes test_logcore_killed test_logcore_rotation test_logcore_abi test_logcore_journal test_logcore_hpp test_logcore_property test_redact test_log \
+UNIT_TESTS   := test_common test_line test_log_name test_log_open test_batch test_outbox test_deliver test_pg_target test_pg_tls test_pg_verdict test_stream test_join test_flood test_config test_config_print test_config_url test_doctor test_check test_check_schedule test_proc test_proc_source test_logcore test_logcore_fields test_logcore_logger test_logcore_sink test_logcore_files test_logcore_modes test_logcore_killed test_logcore_rotation test_logcore_abi test_logcore_journal test_logcore_hpp test_logcore_property test_redact test_log \
                 test_template test_http test_search test_format
 
 # The configuration's tests include one of its files and link the others.
@@ -121,8 +121,8 @@ TEST_test_config_url   = $(call config_but,config_url)
 LIBS_test_config       = -lyaml
 LIBS_test_config_print = -lyaml
 LIBS_test_config_url   = -lyaml
-TEST_test_stream = $(BUILD)/obs_agent/file_hash.o
-TEST_test_doctor = $(patsubst %,$(BUILD)/obs_agent/%.o,$(CONFIG) doctor_logs env_file)
+TEST_test_stream = $(patsubst %,$(BUILD)/obs_agent/%.o,file_hash log_open)
+TEST_test_doctor = $(patsubst %,$(BUILD)/obs_agent/%.o,$(CONFIG) doctor_logs env_file log_open)
 LIBS_test_doctor = -lyaml
 TEST_test_check = $(patsubst %,$(BUILD)/obs_agent/%.o,$(filter-out src_check,$(CHECK_SRC)) proc_parse sample)
 TEST_test_check_schedule = $(TEST_test_check)

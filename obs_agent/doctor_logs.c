@@ -5,7 +5,6 @@
  * rights, or by the unit's sandbox, which puts empty folders over /home and /tmp.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <glob.h>
 #include <grp.h>
 #include <limits.h>
@@ -14,6 +13,7 @@
 
 #include "../common/cleanup.h"
 #include "doctor.h"
+#include "log_open.h"
 
 /* ---- the unit's sandbox ------------------------------------------------------------ */
 
@@ -154,16 +154,15 @@ static int say_closed(const char *path, const char *app, FILE *out)
 
 static int check_file(const char *path, const char *app, FILE *out)
 {
-	CLEANUP(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	struct stat st;
+	struct err e;
+	CLEANUP(close_p) int fd = log_open_file(path, &st, &e);
 
-	if (fd < 0 && errno == EACCES)
+	if (fd >= 0)
+		return doctor_line(out, true, NULL, "%s is readable", path);
+	if (e.code == EACCES)
 		return say_closed(path, app, out);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return doctor_line(out, false, "correct the path, or start the application once", "%s: %s", path,
-				   strerror(errno));
-	return doctor_line(out, S_ISREG(st.st_mode), "name a regular file", "%s is %s", path,
-			   S_ISREG(st.st_mode) ? "readable" : "not a regular file");
+	return doctor_line(out, false, e.code == EPERM ? NULL : "correct the path, or start the application once", "%s", e.msg);
 }
 
 /* ---- one entry of log_files ---------------------------------------------------------------- */

@@ -14,6 +14,7 @@
 #include "../common/cleanup.h"
 #include "../common/clock.h"
 #include "file_hash.h"
+#include "log_open.h"
 
 /* How a hash of STREAM_HEAD_MAX bytes begins. */
 #define FULL_HEAD "1024:"
@@ -93,14 +94,12 @@ static void find_name(struct stream *s)
 
 int stream_open(const char *path, struct stream **ret, struct err *e)
 {
-	CLEANUP(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	struct stream *s;
 	struct stat st;
+	CLEANUP(close_p) int fd = log_open_file(path, &st, e);
+	struct stream *s;
 
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return err_set(e, errno, "%s: %s", path, strerror(errno));
-	if (!S_ISREG(st.st_mode))
-		return err_set(e, EINVAL, "%s: not a regular file", path);
+	if (fd < 0)
+		return fd;
 	s = calloc(1, sizeof *s);
 	if (!s)
 		return err_set(e, ENOMEM, "%s: out of memory", path);
@@ -260,14 +259,14 @@ bool stream_park(struct stream *s)
 
 int stream_reopen(struct stream *s, struct err *e)
 {
-	CLEANUP(close_p) int fd = open(s->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	char now[sizeof s->file_id];
 	struct stat st;
+	CLEANUP(close_p) int fd = log_open_file(s->path, &st, e);
+	char now[sizeof s->file_id];
 
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return err_set(e, errno, "%s: %s", s->path, strerror(errno));
+	if (fd < 0)
+		return fd;
 	identify(fd, &st, now, sizeof now);
-	if (!S_ISREG(st.st_mode) || strcmp(now, s->file_id) != 0)
+	if (strcmp(now, s->file_id) != 0)
 		return err_set(e, ESTALE, "%s: another file is there now", s->path);
 	s->fd = TAKE_FD(fd);
 	return 0;

@@ -70,8 +70,7 @@ struct stream {
 	bool finished;                  /* read to its end for good; waits for the commit */
 };
 
-/* Open `path` as a new stream at position 0. Refuses what is not a regular file.
- * -ELOOP, -ENOENT ... come with a sentence. */
+/* Open `path` as a new stream at position 0, by the rules of log_open.h. -EPERM, -ENOENT ... come with a sentence. */
 int stream_open(const char *path, struct stream **ret, struct err *e);
 void stream_free(struct stream *s);
 

@@ -33,14 +33,20 @@ static struct trouble *trouble_of(struct tail_files *t, const char *path)
 			return x;
 	if (unused) {
 		snprintf(unused->path, sizeof unused->path, "%s", path);
-		unused->code = 0;
+		unused->code = unused->before = 0;
 	}
 	return unused;
+}
+
+bool tail_files_lasts(const struct tail_files *t, const struct trouble *x)
+{
+	return lasts(t, x->look);
 }
 
 void tail_files_say_once(struct tail_files *t, const char *path, int code, const char *sentence)
 {
 	struct trouble *slot = trouble_of(t, path);
+	bool swings;                    /* somebody changes it to and fro: both were said */
 
 	if (!slot) {
 		if (!lasts(t, t->unnamed_look))
@@ -52,7 +58,12 @@ void tail_files_say_once(struct tail_files *t, const char *path, int code, const
 	slot->look = t->look;
 	if (slot->code == code)
 		return;
+	swings = slot->before == code;
+	slot->before = slot->code;
 	slot->code = code;
+	snprintf(slot->why, sizeof slot->why, "%s", sentence);
+	if (swings)
+		return;
 	if (code == ENOENT)
 		logcore_info(agent_log(t->agent), "waiting for log file", logcore_kv("path", path));
 	else

@@ -33,7 +33,8 @@ enum {
 
 struct trouble {
 	char path[256];
-	int code;
+	char why[256];
+	int code, before;               /* what it is, and what it was before */
 	unsigned look;                  /* the last look that met it */
 };
 
@@ -85,6 +86,9 @@ void tail_files_truncated(struct tail_files *t, struct stream *s);
 void tail_files_finished(struct tail_files *t, struct stream *s, const struct position *end);
 
 void tail_files_free(struct tail_files *t);
+
+/* Is this trouble with a path still there? */
+bool tail_files_lasts(const struct tail_files *t, const struct trouble *x);
 
 /* ---- between the parts ---- */
 

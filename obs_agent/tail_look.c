@@ -67,7 +67,7 @@ static void look_at(struct tail_files *t, const char *path)
 		return;
 	}
 	if (!S_ISREG(st.st_mode)) {
-		tail_files_say_once(t, path, EINVAL, "not a regular file");
+		tail_files_say_once(t, path, EPERM, "not a regular file; name one");
 		return;
 	}
 	s = tail_files_find(t, st.st_dev, st.st_ino);

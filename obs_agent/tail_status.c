@@ -50,6 +50,22 @@ static bool add_ranking(struct buf *out, const struct ranking *r, int64_t now_us
 	return ok && buf_addc(out, ']');
 }
 
+/* What can't be followed, and why. */
+static bool add_troubles(struct buf *out, const struct tail_files *t)
+{
+	size_t begin = out->len;
+	bool ok = buf_adds(out, ",\"troubles\":["), first = true;
+
+	for (const struct trouble *x = t->troubles; x < t->troubles + TROUBLES_MAX; x++) {
+		if (!tail_files_lasts(t, x) || out->len - begin > STATUS_STREAMS_BYTES)
+			continue;
+		ok = ok && (first || buf_addc(out, ',')) && buf_adds(out, "{\"path\":") && buf_add_json(out, text_of(x->path)) &&
+		     buf_adds(out, ",\"why\":") && buf_add_json(out, text_of(x->why)) && buf_addc(out, '}');
+		first = false;
+	}
+	return ok && buf_addc(out, ']');
+}
+
 bool tail_status_files(const struct tail_files *t, struct buf *out)
 {
 	struct ranking r = { .n = 0 };
@@ -61,7 +77,7 @@ bool tail_status_files(const struct tail_files *t, struct buf *out)
 		if (oldest < lag_s(s, now_us))
 			oldest = lag_s(s, now_us);
 	}
-	return add_ranking(out, &r, now_us) &&
+	return add_ranking(out, &r, now_us) && add_troubles(out, t) &&
 	       buf_addf(out, ",\"files\":%zu,\"open\":%zu,\"parked\":%zu,\"held\":%zu,\"missing\":%zu,\"lag_bytes\":%" PRId64
 			     ",\"lag_s\":%" PRId64, t->n_streams, t->n_open, t->n_streams - t->n_open, t->n_held,
 			t->missing.n, bytes, oldest);

@@ -198,7 +198,7 @@ static void a_log_file_that_is_not_there_is_told(void **state)
 	assert_int_equal(look_at_logs(path_of("missing*.log")), 1);
 	assert_said("missing*.log matches no file; correct it, or start the application once\n");
 	assert_int_equal(look_at_logs("/dev/null"), 1);
-	assert_said("FAIL /dev/null is not a regular file; name a regular file\n");
+	assert_said("FAIL /dev/null: not a regular file; name one\n");
 }
 
 /* As the agent's user, who is not root. */
