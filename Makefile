@@ -75,7 +75,7 @@ override CFLAGS += -std=gnu11 $(OPT) $(WARN) $(HARDEN) -D_GNU_SOURCE -DOBSERV_VE
 override LDFLAGS += $(LDSAN) -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodlopen -Wl,--as-needed
 
 PG_CFLAGS   := $(shell pkg-config --cflags libpq 2>/dev/null || echo -I/usr/include/postgresql)
-AGENT_LIBS   = -lpq -lyaml -lcurl -lsystemd -lm
+AGENT_LIBS   = -lpq -lssl -lcrypto -lyaml -lcurl -lsystemd -lm
 HUB_LIBS     = -lpq -ljson-c -lfcgi -lm
 
 # ---- what is made of what ------------------------------------------------------------
@@ -85,8 +85,8 @@ CONFIG  := config config_keys config_kind config_list config_print config_url co
 CHECK_SRC := check_attempt check_guard check_verdict curl_glue src_check
 PROC    := proc_mounts proc_parse proc_traffic proc_unit src_proc
 TAIL    := file_hash flood join json_scan known line log_name log_open reader src_tail stream tail_files tail_look tail_positions tail_search tail_status
-DOCTOR  := doctor doctor_logs env_file
-PG      := pg pg_call pg_connect pg_doctor pg_target pg_tls pg_verdict resolve
+DOCTOR  := doctor doctor_agent doctor_logs doctor_unit env_file
+PG      := pg pg_call pg_cert pg_connect pg_doctor pg_target pg_tls pg_verdict resolve
 OUTBOX  := outbox queue rows segment
 AGENT   := main agent batch $(CONFIG) deliver deliver_state $(DOCTOR) $(OUTBOX) $(PG) $(PROC) sample $(CHECK_SRC) status $(TAIL)
 HUB     := main assets csv db format http logs page search template template_parse
@@ -122,7 +122,7 @@ LIBS_test_config       = -lyaml
 LIBS_test_config_print = -lyaml
 LIBS_test_config_url   = -lyaml
 TEST_test_stream = $(patsubst %,$(BUILD)/obs_agent/%.o,file_hash log_open)
-TEST_test_doctor = $(patsubst %,$(BUILD)/obs_agent/%.o,$(CONFIG) doctor_logs env_file log_open)
+TEST_test_doctor = $(patsubst %,$(BUILD)/obs_agent/%.o,$(CONFIG) doctor_agent doctor_logs doctor_unit env_file log_open)
 LIBS_test_doctor = -lyaml
 TEST_test_check = $(patsubst %,$(BUILD)/obs_agent/%.o,$(filter-out src_check,$(CHECK_SRC)) proc_parse sample)
 TEST_test_check_schedule = $(TEST_test_check)
@@ -159,7 +159,7 @@ $(BUILD)/flags: FORCE
 FORCE:
 
 # One sentence instead of a page of "no such file". Only once: these do not go away.
-HEADERS := libpq-fe.h yaml.h curl/curl.h systemd/sd-event.h json-c/json.h fcgiapp.h sodium.h
+HEADERS := libpq-fe.h openssl/ssl.h yaml.h curl/curl.h systemd/sd-event.h json-c/json.h fcgiapp.h sodium.h
 $(BUILD)/deps.ok:
 	@mkdir -p $(@D)
 	@printf '#include <%s>\n' $(HEADERS) | $(CC) $(PG_CFLAGS) -x c -fsyntax-only - 2>/dev/null || { \

@@ -23,6 +23,11 @@ static int open_plainly(const char *path)
 	return open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 }
 
+static bool started_by_systemd(void)
+{
+	return getenv("NOTIFY_SOCKET") || getenv("CREDENTIALS_DIRECTORY");
+}
+
 /* Open it in the folder that systemd made, or, where no unit started us, where the unit's is. */
 static int open_credential(const char *app, const char *name, char path[PATH_MAX])
 {
@@ -32,6 +37,11 @@ static int open_credential(const char *app, const char *name, char path[PATH_MAX
 	if (folder && *folder) {
 		snprintf(path, PATH_MAX, "%s/%s", folder, name);
 		return open_plainly(path);
+	}
+	if (started_by_systemd()) {             /* without credentials: there is nowhere else to look */
+		*path = '\0';
+		errno = ENOENT;
+		return -1;
 	}
 	snprintf(path, PATH_MAX, "/run/credentials/obs-agent@%s.service/%s", app, name);
 	fd = open_plainly(path);
@@ -43,14 +53,12 @@ static int open_credential(const char *app, const char *name, char path[PATH_MAX
 
 static int no_credential(const char *app, const char *name, const char *path, int error, struct err *e)
 {
-	const char *folder = getenv("CREDENTIALS_DIRECTORY");
-
 	if (error != ENOENT)
 		return err_set(e, error, "the credential %s, which cannot be read (%s: %s); run this as root, or as the "
 			       "unit's user", name, path, strerror(error));
 	return err_set(e, error, "the credential %s, which %s; run: systemctl edit obs-agent@%s, write below [Service] the "
 		       "line LoadCredential=%s:/PATH/OF/ITS/FILE, and restart the unit", name,
-		       folder && *folder ? "the unit was not given" : "systemd gives to the unit, and there is none", app, name);
+		       started_by_systemd() ? "the unit was not given" : "systemd gives to the unit, and there is none", app, name);
 }
 
 static bool valid_text(struct text t)

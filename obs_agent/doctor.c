@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
@@ -42,13 +43,16 @@ void doctor_warn(FILE *out, const char *fmt, ...)
 	fputc('\n', out);
 }
 
-/* Whoever may read everything cannot see what the agent may not. */
-static void say_who(const char *app, FILE *out)
+/* Whoever may read everything cannot see what the agent may not: root looks with its eyes. */
+static void say_who(const struct doctor_unit *u, const char *app, FILE *out)
 {
-	doctor_line(out, true, NULL, geteuid() != 0 ? "runs as user %u" :
-		    "runs as user %u, who may read everything; to see with the agent's eyes: systemd-run --pipe --wait "
-		    "-p User=obs-agent -p SupplementaryGroups='adm systemd-journal www-data' obs_agent doctor --app %s",
-		    (unsigned)geteuid(), app);
+	if (geteuid() != 0)
+		doctor_line(out, true, NULL, "runs as user %u", (unsigned)geteuid());
+	else if (*u->user && getpwnam(u->user))
+		doctor_line(out, true, NULL, "runs as root; files are looked at as the unit's user %s", u->user);
+	else
+		doctor_line(out, true, NULL, "runs as user 0, who may read everything; to see with the agent's eyes: systemd-run --pipe --wait "
+			    "-p User=obs-agent -p SupplementaryGroups='adm systemd-journal www-data' obs_agent doctor --app %s", app);
 }
 
 /* systemd gives the agent the variables of this file; a person's shell has not got them. */
@@ -139,21 +143,36 @@ static bool clock_synchronised(void)
 	return adjtimex(&t) != TIME_ERROR;
 }
 
-int doctor_run(const char *config_path, const char *app, int (*db_check)(const struct config *, FILE *), FILE *out)
+/* What depends on whose rights are looked with. */
+static int check_as_agent(const struct config *c, const struct doctor_unit *u, const char *app, FILE *out)
+{
+	bool other = doctor_unit_become(u);
+	int failed = check_inotify(out) + check_state_folder(app, out);
+
+	if (c->app)
+		failed += doctor_logs(c, u, out);
+	if (other)
+		doctor_unit_return();
+	return failed;
+}
+
+int doctor_run(const char *config_path, const char *app, const struct doctor_others *others, FILE *out)
 {
 	CLEANUP(config_free) struct config c = { 0 };
+	struct doctor_unit u;
 	int failed;
 
-	say_who(app, out);
+	doctor_unit_read(&u, "", app);
+	say_who(&u, app, out);
 	failed = check_environment(config_path, out);
+	failed += doctor_unit_credentials(&u, app, out);
 	failed += check_config(config_path, app, &c, out);
 	failed += check_clock(wall_us(), clock_synchronised(), out);
-	failed += check_inotify(out);
-	failed += check_state_folder(app, out);
-	if (c.app)
-		failed += doctor_logs(&c, "", out);
+	failed += check_as_agent(&c, &u, app, out);
 	if (c.app && c.postgres_url)
-		failed += db_check(&c, out);
+		failed += others->database(&c, out);
+	if (c.app)
+		failed += doctor_agent(&c, &u, others->agent, out);
 	if (failed)
 		fprintf(out, "%d of these need attention.\n", failed);
 	else

@@ -11,13 +11,20 @@
 #include <stdio.h>
 
 #include "config.h"
+#include "doctor_unit.h"
+
+/* What the doctor asks others; each is a function so that tests can answer. */
+struct doctor_others {
+	int (*database)(const struct config *c, FILE *out);     /* prints lines; returns the number of failures */
+	int (*agent)(const char *app, FILE *out, struct err *e); /* the running agent's status, as JSON */
+};
 
 /*
- * Look at the configuration, the environment, the log files, the kernel's limits,
- * the clock, and by db_check() (which prints lines of its own and returns the number
- * of failures) at the database. Returns an exit status: 0 all well, 1 something failed.
+ * Look at the configuration, the environment, credentials, the clock, the kernel's limits, the log files, the
+ * running agent and the database. Run by root, files are looked at with the rights of the unit's user.
+ * Returns an exit status: 0 all well (there may be warnings), 1 something failed.
  */
-int doctor_run(const char *config_path, const char *app, int (*db_check)(const struct config *, FILE *), FILE *out);
+int doctor_run(const char *config_path, const char *app, const struct doctor_others *others, FILE *out);
 
 /* ---- inside the doctor ---- */
 
@@ -28,8 +35,12 @@ int doctor_line(FILE *out, bool ok, const char *remedy, const char *fmt, ...)
 /* Print one line, "warn what; remedy": it counts as no failure. */
 void doctor_warn(FILE *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* The log files, as far as this user sees them and as the unit's sandbox will let
- * the agent see them; unit files are looked for below `root` (""). Returns the number of failures. */
-int doctor_logs(const struct config *c, const char *root, FILE *out);
+/* The log files, as far as this user sees them and as the unit's sandbox will let the agent see them, and
+ * whether inotify has watches for them. Returns the number of failures. */
+int doctor_logs(const struct config *c, const struct doctor_unit *u, FILE *out);
+
+/* What the running agent says (others->agent), or how its last run ended. Returns the number of failures. */
+int doctor_agent(const struct config *c, const struct doctor_unit *u, int (*ask)(const char *app, FILE *out, struct err *e),
+		 FILE *out);
 
 #endif

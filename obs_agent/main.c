@@ -158,7 +158,7 @@ static int act(const struct command *c)
 		}
 		return RUN_OK;
 	case DOCTOR:
-		return doctor_run(c->run.config_path, c->run.app, pg_doctor, stdout);
+		return doctor_run(c->run.config_path, c->run.app, &(struct doctor_others){ pg_doctor, status_ask }, stdout);
 	default:
 		/* Two agents can't be the same server and application: the other one would end for good. */
 		if (c->run.once && !c->run.dry_run && status_is_running(c->run.app)) {

@@ -13,11 +13,16 @@
 #include "doctor.h"
 #include "pg.h"
 #include "pg_call.h"
+#include "pg_cert.h"
 #include "pg_tls.h"
 
 EMBED(sql_doctor, "obs_agent/sql/doctor.sql");
 
-enum { SKEW_WARN_S = 5 };
+enum {
+	SKEW_WARN_S = 5,
+	EXPIRES_SOON_DAYS = 14,
+	OLDEST_SERVER = 150000,
+};
 
 static void finish_p(PGconn **c)
 {
@@ -31,22 +36,48 @@ static void clear_p(PGresult **r)
 	*r = NULL;
 }
 
+static int report_role(const PGresult *r, FILE *out)
+{
+	int failed = doctor_line(out, *PQgetvalue(r, 0, 0) == 't',
+				 "enroll this server as the database's owner: SELECT * FROM observ.enroll('SERVER')",
+				 "the role may write (EXECUTE on observ.push_open)");
+
+	if (*PQgetvalue(r, 0, 5) == 't')
+		doctor_warn(out, "the role is a superuser: whoever takes this server takes the database; enroll it and write as the role "
+			    "that this makes");
+	if (PQgetisnull(r, 0, 4))
+		return failed;
+	return failed + doctor_line(out, false, "a machine was copied, or two have one credential: enroll each under its own name",
+				    "agents write as this role from several machines: %s", PQgetvalue(r, 0, 4));
+}
+
 static int report(const PGresult *r, FILE *out)
 {
 	const char *schema = PQgetvalue(r, 0, 1);
 	int64_t skew_s;
-	int failed;
+	int failed = report_role(r, out);
 
-	failed = doctor_line(out, *PQgetvalue(r, 0, 0) == 't',
-			     "enroll this server as the database's owner: SELECT * FROM observ.enroll('SERVER')",
-			     "the role may write (EXECUTE on observ.push_open)");
 	failed += doctor_line(out, *schema != '\0', "run schema.sql in this database", "schema observ: %s",
 			      *schema ? schema : "not installed");
 	skew_s = (wall_us() - pg_number(r, 0, 2)) / US_PER_S;
-	failed += doctor_line(out, llabs(skew_s) < SKEW_WARN_S, "run a time service (systemd-timesyncd, chrony)",
-			      "this clock is %" PRId64 " s ahead of the database's", skew_s);
-	return failed + doctor_line(out, true, NULL, "the connection %s TLS",
-				    *PQgetvalue(r, 0, 3) == 't' ? "uses" : "does not use");
+	return failed + doctor_line(out, llabs(skew_s) < SKEW_WARN_S, "run a time service (systemd-timesyncd, chrony)",
+				    "this clock is %" PRId64 " s ahead of the database's", skew_s);
+}
+
+static int report_certificate(PGconn *conn, bool encrypted, FILE *out)
+{
+	int days;
+
+	doctor_line(out, true, NULL, "the connection %s TLS%s%s", encrypted ? "uses" : "does not use", encrypted ? ", " : "",
+		    encrypted ? PQsslAttribute(conn, "protocol") : "");
+	if (!encrypted || !pg_certificate_days(conn, &days))
+		return 0;
+	if (days >= 0 && days < EXPIRES_SOON_DAYS)
+		doctor_warn(out, "the database's certificate expires in %d days: renew it", days);
+	else
+		return doctor_line(out, days >= 0, "renew it", "the database's certificate %s %d days", days < 0 ? "has expired since" :
+				   "is valid for", abs(days));
+	return 0;
 }
 
 int pg_doctor(const struct config *c, FILE *out)
@@ -61,6 +92,7 @@ int pg_doctor(const struct config *c, FILE *out)
 	CLEANUP(clear_p) PGresult *r = NULL;
 	char masked[400], error[500], weakness[PG_TLS_SENTENCE_SIZE];
 	const char *hint;
+	int failed;
 
 	config_mask_url(c->postgres_url, masked, sizeof masked);
 	if (PQstatus(conn) != CONNECTION_OK) {
@@ -69,14 +101,16 @@ int pg_doctor(const struct config *c, FILE *out)
 		return doctor_line(out, false, hint ? hint : "check host, port, user and password in postgres_url, and pg_hba.conf",
 				   "database %s: %s", masked, error);
 	}
-	doctor_line(out, true, NULL, "database %s answers (PostgreSQL %d.%d)", masked,
-		    PQserverVersion(conn) / 10000, PQserverVersion(conn) % 10000);
+	failed = doctor_line(out, PQserverVersion(conn) >= OLDEST_SERVER, "upgrade it: 15 is the oldest that will do",
+			     "database %s answers (PostgreSQL %d.%d)", masked, PQserverVersion(conn) / 10000,
+			     PQserverVersion(conn) % 10000);
+	failed += report_certificate(conn, PQsslInUse(conn), out);
 	if (pg_tls_weakness(c->postgres_url, weakness))
 		doctor_warn(out, "%s", weakness);
 	r = PQexec(conn, sql_doctor);
 	if (PQresultStatus(r) != PGRES_TUPLES_OK) {
 		pg_one_line(PQerrorMessage(conn), error, sizeof error);
-		return doctor_line(out, false, "run schema.sql in this database", "%s", error);
+		return failed + doctor_line(out, false, "run schema.sql in this database", "%s", error);
 	}
-	return report(r, out);
+	return failed + report(r, out);
 }

@@ -1,5 +1,6 @@
 #include "tail_status.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -50,14 +51,14 @@ static bool add_ranking(struct buf *out, const struct ranking *r, int64_t now_us
 	return ok && buf_addc(out, ']');
 }
 
-/* What can't be followed, and why. */
+/* What can't be followed, and why; what is only waited for is no trouble. */
 static bool add_troubles(struct buf *out, const struct tail_files *t)
 {
 	size_t begin = out->len;
 	bool ok = buf_adds(out, ",\"troubles\":["), first = true;
 
 	for (const struct trouble *x = t->troubles; x < t->troubles + TROUBLES_MAX; x++) {
-		if (!tail_files_lasts(t, x) || out->len - begin > STATUS_STREAMS_BYTES)
+		if (!tail_files_lasts(t, x) || x->code == ENOENT || out->len - begin > STATUS_TROUBLES_BYTES)
 			continue;
 		ok = ok && (first || buf_addc(out, ',')) && buf_adds(out, "{\"path\":") && buf_add_json(out, text_of(x->path)) &&
 		     buf_adds(out, ",\"why\":") && buf_add_json(out, text_of(x->why)) && buf_addc(out, '}');

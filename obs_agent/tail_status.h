@@ -10,6 +10,7 @@
 enum {
 	STATUS_STREAMS_MAX = 50,        /* those that are furthest behind are named */
 	STATUS_STREAMS_BYTES = 12 * 1024,
+	STATUS_TROUBLES_BYTES = 2 * 1024,
 };
 
 /* Append members of an object: totals, and the streams with the largest lag. */

@@ -254,3 +254,86 @@ def test_fault_03_a_stopped_process_is_started_again(machine):
     judge(3, db, writer.stop(), recovery=recovery, note="by the watchdog, 3 s instead of 30")
     machine.systemctl("stop", "obs-agent@stopped")
     db.close()
+
+
+def drop_in(machine, app, text):
+    path = machine.tree / f"etc/systemd/system/obs-agent@{app}.service.d/test.conf"
+    path.parent.mkdir(parents=True)
+    path.write_text("[Service]\n" + text)
+    machine.systemctl("daemon-reload")
+
+
+def test_a_credential_is_the_agents_alone(machine):
+    """A file of root's, handed on by systemd, read by the agent; in no environment, and shown to nobody."""
+    secret = machine.tree / "etc/observ.password"
+    secret.write_text("it's hunter2\n")
+    secret.chmod(0o600)
+    machine.deploy("credential", postgres_url=f"host=/run/database user=agents dbname={machine.db.name} password=${{CRED:db}}")
+    assert machine.systemctl("start", "obs-agent@credential", check=False).returncode != 0
+    assert "needs the credential db, which the unit was not given; run: systemctl edit obs-agent@credential" in machine.said("credential")
+    drop_in(machine, "credential", "LoadCredential=db:/etc/observ.password\n")
+    machine.start("credential")
+    by_hand = machine.run("obs_agent", "--app", "credential", "--print-config").stdout
+    assert "password=***" in by_hand, "root's shell is shown the same, from the running unit"
+    pid = machine.show("credential", "MainPID")
+    assert "hunter2" not in machine.run("cat", f"/proc/{pid}/environ").stdout + by_hand + machine.said("credential")
+    doctor = machine.run("obs_agent", "doctor", "--app", "credential", check=False).stdout
+    assert "ok   credential db is in /etc/observ.password\n" in doctor
+    machine.systemctl("stop", "obs-agent@credential")
+
+
+def test_doctor_sees_with_the_eyes_of_the_unit(machine):
+    """Run by root: whose rights count, which setting hides what, what the running agent says and why another one ended."""
+    folder = machine.deploy("eyes", log_files=["/opt/deployments/eyes/logs/app.log", "/opt/deployments/eyes/logs/closed.log",
+                                              "/home/me/a.log", "/srv/b.log", "/tmp/c.log"])
+    for path in (folder / "logs/closed.log", machine.tree / "home/me/a.log", machine.tree / "srv/b.log"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    (folder / "logs/closed.log").chmod(0o600)
+    machine.run("touch", "/tmp/c.log")
+    drop_in(machine, "eyes", "InaccessiblePaths=/srv\n")
+
+    def doctor(app="eyes"):
+        done = machine.run("obs_agent", "doctor", "--app", app, check=False)
+        return done.returncode, done.stdout
+
+    status, said = doctor()
+    assert status == 1
+    assert "ok   runs as root; files are looked at as the unit's user obs-agent\n" in said
+    assert "ok   /opt/deployments/eyes/logs/app.log is readable\n" in said
+    assert "FAIL /opt/deployments/eyes/logs/closed.log: permission denied" in said
+    for path, setting in (("/home/me/a.log", "ProtectHome=yes"), ("/srv/b.log", "InaccessiblePaths=/srv"), ("/tmp/c.log", "PrivateTmp=yes")):
+        assert f"FAIL {path}: the unit's sandbox ({setting}) hides this from the agent; show it: systemctl edit obs-agent@eyes, then" in said
+    assert "FAIL the agent does not run (dead); systemctl enable --now obs-agent@eyes\n" in said
+
+    machine.deploy("eyes")
+    machine.start("eyes")
+    wait_for(lambda: "ok   the agent runs, and wrote its last row " in doctor()[1], "a row that is written")
+    status, said = doctor()
+    assert (status, said.splitlines()[-1]) == (0, "All is well."), said
+    machine.systemctl("stop", "obs-agent@eyes")
+    assert "FAIL the agent ended because another one took its name over (76); two agents have" in doctor("twice")[1]
+
+
+def test_a_release_is_switched_and_a_planted_link_is_not_followed_in_the_sandbox(machine):
+    """PrivateUsers=yes shows other users as one: `current` works, a way out of its folder does not."""
+    folder = machine.deploy("links", log_files=["/opt/deployments/links/current/app.log", "/opt/deployments/links/logs/*.log"])
+    for owned in (folder / "releases/1", folder / "releases/2"):
+        owned.mkdir(parents=True)
+        (owned / "app.log").write_text(f"INFO release {owned.name}\n")
+    (folder / "current").symlink_to("releases/1")
+    (machine.tree / "etc/secret.log").write_text("INFO of another user\n")
+    os.chown(machine.tree / "etc/secret.log", 5678, 5678)
+    (folder / "logs/evil.log").symlink_to("/etc/secret.log")
+    for path in [folder, *folder.rglob("*")]:
+        if path.name not in ("app.log", ".env.production", "config.yml") or "releases" in str(path):
+            os.chown(path, 4567, 4567, follow_symlinks=False)
+    machine.start("links")
+    machine.db.wait("SELECT count(*) = 1 FROM log_entries WHERE message ~ 'release 1'")
+    (folder / "new").symlink_to("releases/2")
+    os.chown(folder / "new", 4567, 4567, follow_symlinks=False)
+    os.rename(folder / "new", folder / "current")
+    machine.db.wait("SELECT count(*) = 1 FROM log_entries WHERE message ~ 'release 2'")
+    assert "/evil.log leads to what its owner" in machine.said("links")
+    assert machine.db.count("log_entries", "message ~ 'of another user'") == 0
+    machine.systemctl("stop", "obs-agent@links")

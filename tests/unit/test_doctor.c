@@ -6,6 +6,7 @@
 #include <cmocka.h>
 #include <grp.h>
 
+#include "../../common/parse.h"
 #include "../../obs_agent/doctor.c"
 
 static char dir[64];                    /* everything below is in here */
@@ -54,6 +55,14 @@ static void make_folders(const char *name)
 }
 
 static int db_calls, db_failures;
+static const char *agent_says;          /* NULL: no agent runs */
+
+static int fake_agent(const char *app, FILE *out, struct err *e)
+{
+	assert_string_equal(app, "my-app");
+	return agent_says ? (fputs(agent_says, out), 0) : err_set(e, ENOENT, "no socket");
+}
+
 static int fake_db(const struct config *c, FILE *out)
 {
 	assert_non_null(c->postgres_url);
@@ -67,7 +76,7 @@ static int run_doctor(void)
 	char *text = NULL;
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
-	int r = doctor_run(path_of("config.yml"), "my-app", fake_db, out);
+	int r = doctor_run(path_of("config.yml"), "my-app", &(struct doctor_others){ fake_db, fake_agent }, out);
 
 	fclose(out);
 	snprintf(said, sizeof said, "%s", text);
@@ -82,8 +91,11 @@ static int look_at_logs(const char *log_file)
 	char *text = NULL;
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
-	int r = doctor_logs(&c, dir, out);
+	struct doctor_unit u;
+	int r;
 
+	doctor_unit_read(&u, dir, "my-app");
+	r = doctor_logs(&c, &u, out);
 	fclose(out);
 	snprintf(said, sizeof said, "%s", text);
 	free(text);
@@ -243,7 +255,7 @@ static void what_the_sandbox_hides_is_told_with_its_setting(void **state)
 	assert_int_equal(look_at_logs(path_of("a.log")), 1);
 	assert_said("a.log is readable\n");
 	assert_said("FAIL /tmp/observ-test-");
-	assert_said("a.log: the unit's sandbox hides this folder from the agent; show it: systemctl edit obs-agent@my-app, then "
+	assert_said("a.log: the unit's sandbox (PrivateTmp=yes) hides this from the agent; show it: systemctl edit obs-agent@my-app, then "
 		    "[Service] PrivateTmp=no\n");
 	look_at_logs("/home/nobody-at-all/a.log");
 	assert_said("then [Service] ProtectHome=read-only\n");
@@ -254,6 +266,119 @@ static void what_the_sandbox_hides_is_told_with_its_setting(void **state)
 	write_file("etc/systemd/system/obs-agent@my-app.service.d/x.conf", 0644,
 		   "[Service]\nPrivateTmp=yes\nBindReadOnlyPaths=/srv -/tmp:/tmp\n");
 	assert_int_equal(look_at_logs(path_of("a.log")), 0);
+}
+
+/* Each setting that hides a path is named, with what shows the path again. */
+static void whatever_setting_hides_a_path_is_named(void **state)
+{
+	static const struct { const char *unit, *path, *setting, *mend; } rows[] = {
+		{ "ProtectHome=yes", "/home/x/a.log", "ProtectHome=yes", "ProtectHome=read-only" },
+		{ "ProtectHome=tmpfs", "/root/a.log", "ProtectHome=tmpfs", "ProtectHome=read-only" },
+		{ "ProtectHome=read-only", "/home/x/a.log", NULL, NULL },
+		{ "PrivateTmp=yes", "/var/tmp/a.log", "PrivateTmp=yes", "PrivateTmp=no" },
+		{ "PrivateDevices=yes", "/dev/shm/a.log", "PrivateDevices=yes", "PrivateDevices=no" },
+		{ "InaccessiblePaths=-/srv/secret /opt", "/opt/x/a.log", "InaccessiblePaths=/opt", "BindReadOnlyPaths=/opt/x" },
+		{ "InaccessiblePaths=/opt\nInaccessiblePaths=", "/opt/x/a.log", NULL, NULL },
+		{ "TemporaryFileSystem=/var:ro", "/var/log/a.log", "TemporaryFileSystem=/var", "BindReadOnlyPaths=/var/log" },
+		{ "TemporaryFileSystem=/var:ro\nBindReadOnlyPaths=/var/log", "/var/log/a.log", NULL, NULL },
+		{ "RootDirectory=/srv/jail", "/var/log/a.log", "RootDirectory=/srv/jail", "BindReadOnlyPaths=/var/log" },
+		{ "ProtectSystem=strict", "/var/log/a.log", NULL, NULL },
+		{ "InaccessiblePaths=/opt", "/optical/a.log", NULL, NULL },
+	};
+	char setting[UNIT_VALUE_MAX], mend[PATH_MAX], text[256];
+	struct doctor_unit u;
+
+	(void)state;
+	make_folders("etc/systemd/system/obs-agent@my-app.service.d");
+	unlink(path_of("etc/systemd/system/obs-agent@my-app.service.d/x.conf"));
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		snprintf(text, sizeof text, "[Service]\nUser=obs\n%s\n", rows[i].unit);
+		write_file("etc/systemd/system/obs-agent@.service", 0644, text);
+		doctor_unit_read(&u, dir, "my-app");
+		assert_true(u.found);
+		assert_string_equal(u.user, "obs");
+		assert_int_equal(doctor_unit_hides(&u, rows[i].path, setting, mend), rows[i].setting != NULL);
+		if (!rows[i].setting)
+			continue;
+		assert_string_equal(setting, rows[i].setting);
+		assert_string_equal(mend, rows[i].mend);
+	}
+	unlink(path_of("etc/systemd/system/obs-agent@.service"));
+}
+
+static void each_credential_is_looked_at_where_it_comes_from(void **state)
+{
+	struct doctor_unit u = { .found = true };
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	(void)state;
+	write_file("good", 0600, "x");
+	write_file("open", 0644, "x");
+	snprintf(u.credentials, sizeof u.credentials, " a:%s/good b:%s/open c:%s/%%i.none d:obs-agent.%%i.no_such", dir, dir, dir);
+	assert_int_equal(doctor_unit_credentials(&u, "my-app", out), 2);
+	fclose(out);
+	snprintf(said, sizeof said, "%s", text);
+	free(text);
+	assert_said("ok   credential a is in /tmp/observ-test-");
+	assert_said("/open, open to others; run: chmod 600 on it\n");
+	assert_said("FAIL credential c: there is no /tmp/observ-test-");
+	assert_said("/my-app.none; make it (mode 600), or take its LoadCredential= out: without it the unit does not start\n");
+	assert_null(strstr(said, "credential d"));
+}
+
+static int look_at_agent(const char *says, const char *exit_status, const char *sub_state)
+{
+	struct config c = { .app = "my-app", .interval_us = 10 * US_PER_S };
+	struct doctor_unit u = { .found = true };
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+	int r;
+
+	snprintf(u.exit_status, sizeof u.exit_status, "%s", exit_status);
+	snprintf(u.sub_state, sizeof u.sub_state, "%s", sub_state);
+	agent_says = says;
+	r = doctor_agent(&c, &u, fake_agent, out);
+	agent_says = NULL;
+	fclose(out);
+	snprintf(said, sizeof said, "%s", text);
+	free(text);
+	return r;
+}
+
+static void what_the_agent_wrote_last_and_cannot_read_is_told(void **state)
+{
+	char now[RFC3339_SIZE], json[512];
+
+	(void)state;
+	format_rfc3339(now, wall_us() - 3 * US_PER_S);
+	snprintf(json, sizeof json, "{\"last_commit\":\"%s\",\"tail\":{\"troubles\":[]}}", now);
+	assert_int_equal(look_at_agent(json, "", ""), 0);
+	assert_string_equal(said, "ok   the agent runs, and wrote its last row 3 s ago\n");
+	format_rfc3339(now, wall_us() - 300 * US_PER_S);
+	snprintf(json, sizeof json, "{\"last_commit\":\"%s\",\"last_error\":\"no \\\"route\\\"\",\"tail\":{\"troubles\":["
+		 "{\"path\":\"/a.log\",\"why\":\"hard links\"},{\"path\":\"/b.log\",\"why\":\"a link\"}],\"path\":\"/c\"}}", now);
+	assert_int_equal(look_at_agent(json, "", ""), 3);
+	assert_said("FAIL the agent runs, and wrote its last row 300 s ago; no \"route\"\n");
+	assert_said("FAIL the running agent cannot follow /a.log: hard links\n");
+	assert_said("FAIL the running agent cannot follow /b.log: a link\n");
+	assert_int_equal(look_at_agent("{\"connected\":false}", "", ""), 1);
+	assert_said("FAIL the agent runs, and has written nothing yet; ");
+}
+
+static void why_no_agent_runs_is_told(void **state)
+{
+	(void)state;
+	assert_int_equal(look_at_agent(NULL, "76", "dead"), 1);
+	assert_said("another one took its name over (76); two agents have this server's and application's name: stop one");
+	assert_int_equal(look_at_agent(NULL, "78", "failed"), 1);
+	assert_said("its configuration was wrong (78)");
+	assert_int_equal(look_at_agent(NULL, "0", "dead"), 1);
+	assert_said("FAIL the agent does not run (dead); systemctl enable --now obs-agent@my-app\n");
+	assert_int_equal(look_at_agent(NULL, "", ""), 0);
+	assert_said("warn no agent for my-app answers here");
 }
 
 static void a_clock_from_another_age_is_told(void **state)
@@ -305,6 +430,10 @@ int main(void)
 		cmocka_unit_test(a_log_file_that_is_not_there_is_told),
 		cmocka_unit_test(a_closed_log_file_is_told_with_the_group_that_opens_it),
 		cmocka_unit_test(what_the_sandbox_hides_is_told_with_its_setting),
+		cmocka_unit_test(whatever_setting_hides_a_path_is_named),
+		cmocka_unit_test(each_credential_is_looked_at_where_it_comes_from),
+		cmocka_unit_test(what_the_agent_wrote_last_and_cannot_read_is_told),
+		cmocka_unit_test(why_no_agent_runs_is_told),
 		cmocka_unit_test(a_clock_from_another_age_is_told),
 		cmocka_unit_test(a_state_folder_that_cannot_be_written_is_told),
 	};
