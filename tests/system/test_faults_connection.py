@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -526,7 +527,7 @@ def distant(tmp_path):
     if room.stdout.readline() != "up\n":
         pytest.skip("no network namespace can be made here")
     server.within = ["nsenter", "-t", str(room.pid), "--net"]
-    run(*server.within, TOP / "scripts" / "pg", "start", server.folder, "-c", "listen_addresses=192.0.2.1")
+    run(*server.within, TOP / "scripts" / "pg", "start", server.folder, "-c", "listen_addresses=192.0.2.1,127.0.0.1")
     hba = server.folder / "data" / "pg_hba.conf"
     hba.write_text("local all all trust\nhost all all all trust\n")
     psql(server, "SELECT pg_reload_conf()")
@@ -572,6 +573,31 @@ def test_a_distant_database_has_to_show_a_certificate_unless_told_otherwise(dist
     assert words in weak.said()
     doctor = subprocess.run([*distant.within, *weak.command("doctor")], env=weak.environment, capture_output=True, text=True)
     assert f"warn postgres_url {words}" in doctor.stdout
+
+
+def test_doctor_tells_of_the_certificate_and_of_who_else_uses_the_role(distant, make_agent, tmp_path):
+    make_certificates(tmp_path)
+    use_certificate(distant, tmp_path, "good")
+    db = distant.new_database()
+    role = db.query("SELECT role_name FROM observ.enroll('test')")[0][0]
+
+    def doctor(user, address="192.0.2.1"):
+        agent = make_agent(db, postgres_url=f"host=localhost hostaddr={address} user={user} dbname={db.name} sslmode=verify-full "
+                                            f"sslrootcert={tmp_path}/ca.crt")
+        return agent, subprocess.run([*distant.within, *agent.command("doctor")], env=agent.environment, capture_output=True,
+                                     text=True).stdout
+
+    said = doctor("postgres")[1]
+    assert "warn the role is a superuser" in said
+    agent, said = doctor(role)
+    assert "ok   the connection uses TLS, TLSv1.3\n" in said and "the role may write" in said
+    assert re.search("^warn the database's certificate expires in [45] days: renew it$", said, re.M), said
+    assert "from several machines" not in said and "superuser" not in said
+    agent.start(under=distant.within)
+    agent.wait_said("connected to the database")
+    assert "from several machines" not in doctor(role)[1], "an agent and its doctor are one"
+    assert "FAIL agents write as this role from several machines: 127.0.0.1, 192.0.2.1; a machine was copied" in \
+        doctor(role, "127.0.0.1")[1]
 
 
 # ---- roles -------------------------------------------------------------------------------------------------
