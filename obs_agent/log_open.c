@@ -123,8 +123,8 @@ static int read_link(const struct way *w, const char *path, uid_t *ret_owner, ch
 /* `real` was a folder and is now one of its names: go on to what that leads to if it is a link. */
 static int follow_link(struct way *w, const char *folder, char real[PATH_MAX])
 {
-	char text[PATH_MAX], target[PATH_MAX], link[PATH_MAX];
-	uid_t owner;
+	char text[PATH_MAX] = "", target[PATH_MAX], link[PATH_MAX];
+	uid_t owner = OTHER_UID;
 	int r = read_link(w, real, &owner, text);
 
 	if (r <= 0)
