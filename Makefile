@@ -408,14 +408,18 @@ INSTALL := install -D
 put = sed -e 's,/usr/bin/,$(bindir)/,g; s,/usr/libexec/observ,$(hubdir),g; s,/usr/share/,$(datadir)/,g' $(1) > $(BUILD)/put && \
       $(INSTALL) -m 644 $(BUILD)/put $(DESTDIR)$(2)
 
+UNITS := fleet-hub.socket fleet-hub.service observ-maintain.service observ-maintain.timer
+
 .PHONY: install
-install: ## to DESTDIR and prefix; the unit to unitdir as obs-agent@.service
+install: ## to DESTDIR and prefix; the units to unitdir, obs-agent.service as obs-agent@.service
 install: all
 	$(Q)$(INSTALL) -m 755 -t $(DESTDIR)$(bindir) $(BUILD)/obs_agent/obs_agent $(BUILD)/logcore/logcore
 	$(Q)$(INSTALL) -m 755 -t $(DESTDIR)$(hubdir) $(BUILD)/fleet_hub/fleet_hub
 	$(Q)$(call put,templates/obs-agent.service,$(unitdir)/obs-agent@.service)
-	$(Q)$(INSTALL) -m 644 templates/sysusers.d/observ.conf $(DESTDIR)$(prefix)/lib/sysusers.d/observ.conf
-	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/observ schema.sql templates/observ-maintain.* templates/observ-harden.sql
+	$(Q)$(foreach u,$(UNITS),$(call put,templates/$u,$(unitdir)/$u) && ):
+	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(prefix)/lib/sysusers.d templates/sysusers.d/*.conf
+	$(Q)[ -e $(DESTDIR)$(sysconfdir)/observ/hub.conf ] || $(INSTALL) -m 600 -t $(DESTDIR)$(sysconfdir)/observ templates/hub.conf
+	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/observ schema.sql templates/observ-maintain.cron templates/nginx-observ.conf
 	$(Q)$(call put,templates/lighttpd-observ.conf,$(datadir)/observ/lighttpd-observ.conf)
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/observ/drop-ins templates/drop-ins/*.conf
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/doc/observ README.md NEWS.md LICENSE

@@ -68,11 +68,12 @@ class Hub:
     def configure(self, text):
         (self.folder / "lighttpd.conf").write_text(text)
 
-    def launch(self):
+    def launch(self, command=None):
+        """command: another server than lighttpd."""
         lighttpd = shutil.which("lighttpd", path="/usr/sbin:/usr/bin")
-        self.process = subprocess.Popen([lighttpd, "-D", "-f", self.folder / "lighttpd.conf"],
+        self.process = subprocess.Popen(command or [lighttpd, "-D", "-f", self.folder / "lighttpd.conf"],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
-        wait_for(self.listens, f"lighttpd on port {self.port}")
+        wait_for(self.listens, f"the web server on port {self.port}")
         return self
 
     def listens(self):

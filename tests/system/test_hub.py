@@ -702,6 +702,50 @@ def test_the_snippet_for_lighttpd_works(fleet, tmp_path, short_dir, mode):
         hub.stop()
 
 
+@pytest.fixture
+def listening_hub(fleet, short_dir):
+    """fleet_hub as fleet-hub.socket starts it: FastCGI on a listening socket as descriptor 0."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(short_dir / "hub.sock"))
+        listening.listen()
+        process = subprocess.Popen([FLEET_HUB], stdin=listening, env={"OBSERV_DATABASE_URL": fleet.url("hub")})
+    (short_dir / "hub.sock").chmod(0o666)       # the web server's user
+    short_dir.chmod(0o755)
+    yield short_dir / "hub.sock"
+    process.terminate()
+    process.wait(10)
+
+
+@pytest.mark.parametrize("server", ["lighttpd", "nginx"])
+def test_the_snippets_work_with_the_service(fleet, tmp_path, listening_hub, server):
+    hub = Hub(tmp_path, None)
+    text = (TOP / f"templates/{server}-observ.conf").read_text()
+    text = text.replace("/run/observ/hub.sock", str(listening_hub)).replace("127.0.0.1:8080", f"127.0.0.1:{hub.port}")
+    if server == "lighttpd":
+        text = re.sub(r'\t\$HTTP\["url"\].*?\n\t}\n', "", text.replace("#socket", ""), flags=re.DOTALL)
+        hub.configure(f'server.document-root = "{tmp_path}"\nserver.port = {hub.port}\nserver.bind = "127.0.0.2"\n' + text)
+        hub.launch()
+    else:
+        text = text.replace("\tlisten [::1]:8080;\n", "")
+        hub.configure(f"daemon off; pid {tmp_path}/pid; error_log {tmp_path}/nginx.log; events {{}}\n"
+                      f"http {{ access_log off; {temporary(tmp_path)} {text} }}\n")
+        hub.launch(["/usr/sbin/nginx", "-p", tmp_path, "-c", tmp_path / "lighttpd.conf"])
+    try:
+        assert hub.get("/").status == 200, hub.log()
+        assert hub.get("/logs", q="timeout").text.count("<mark>") > 5
+        assert hub.get("/servers/fra-1").status == 200
+        assert hub.get("/servers/no%2Fsuch").status == 404
+        assert hub.get("/static/observ.css").headers["Content-Type"].startswith("text/css")
+        assert hub.get("/", headers={"X-Forwarded-For": "192.0.2.1"}).status == 403
+        assert hub.get("/", headers={"Accept-Encoding": "gzip"}).headers["Content-Encoding"] == "gzip"
+    finally:
+        hub.stop()
+
+
+def temporary(folder):
+    return "".join(f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+
+
 # ---- speed -----------------------------------------------------------------------------------------------
 
 def test_a_thousand_agents_are_fast(own_cluster, other_hub):

@@ -34,12 +34,12 @@ def usr(tmp_path_factory):
 def test_everything_is_where_debian_has_it(usr):
     files = {str(f.relative_to(usr)) for f in usr.rglob("*") if not f.is_dir()}
     expected = {"usr/bin/obs_agent", "usr/libexec/observ/fleet_hub", "etc/systemd/system/obs-agent@.service",
-                "usr/lib/sysusers.d/observ.conf", "usr/share/observ/schema.sql", "usr/include/logcore.h",
+                "usr/lib/sysusers.d/obs-agent.conf", "usr/share/observ/schema.sql", "usr/include/logcore.h",
                 "usr/include/logcore.hpp", "usr/lib/liblogcore.a", "usr/lib/liblogcore.so", "usr/lib/liblogcore.so.0",
                 "usr/lib/pkgconfig/logcore.pc", "usr/lib/python3/dist-packages/logcore.py", "usr/bin/logcore",
                 "usr/share/man/man1/logcore.1", "usr/share/man/man3/logcore.3", "usr/share/man/man3/logcore_info.3",
                 "usr/share/doc/observ/README.md", "usr/share/observ/lighttpd-observ.conf",
-                "usr/share/observ/observ-maintain.timer"}
+                "etc/systemd/system/observ-maintain.timer", "etc/systemd/system/fleet-hub.socket", "etc/observ/hub.conf"}
     assert expected <= files
     assert {Path(f).parts[0] for f in files} == {"usr", "etc"}
     for name in files:
