@@ -1,104 +1,21 @@
 """The unit under a real systemd: a minimal Debian 12, booted with systemd-nspawn, with `make install` in it.
-
-PostgreSQL runs on the host; its socket's folder is mounted into the machine.
 """
 import json
-import os
 import re
-import shutil
-import subprocess
-import tempfile
 import time
-from pathlib import Path
 
 import pytest
-from harness import BUILD, TOP, Cluster, run, wait_for
+from harness import wait_for
+from machine import booted, make_install
 from oracle import judge, rows_again
 from writer import Writer
-
-NSPAWN = TOP / "scripts" / "nspawn"
-PACKAGES = ("systemd", "systemd-sysv", "libpq5", "libyaml-0-2", "libcurl4", "libsystemd0")
-NOT_POSSIBLE = 75
-
-
-def make_environment():
-    """Without the parent make's job slots, which are not ours to take."""
-    flags = re.sub(r"\s*(-j\S*|--jobserver\S*)", "", os.environ.get("MAKEFLAGS", ""))
-    return {**os.environ, "MAKEFLAGS": flags}
-
-
-class Machine:
-    def __init__(self, tree, server, database):
-        self.tree, self.server, self.db = tree, server, database
-
-    def run(self, *command, check=True, timeout=60):
-        done = subprocess.run([str(NSPAWN), "run", str(self.tree), *map(str, command)], text=True,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout)
-        if check:
-            assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
-        return done
-
-    def systemctl(self, *arguments, check=True):
-        return self.run("systemctl", *arguments, check=check)
-
-    def show(self, app, name):
-        return self.systemctl("show", "--value", "-p", name, f"obs-agent@{app}").stdout.strip()
-
-    def journal(self, app):
-        """The agent's own entries (systemd's about the unit are left out), oldest first."""
-        lines = self.run("journalctl", "-o", "json", "--no-pager", "-u", f"obs-agent@{app}").stdout.splitlines()
-        return [e for e in map(json.loads, lines) if e.get("_COMM") == "obs_agent" or e.get("_EXE", "").endswith("obs_agent")]
-
-    def said(self, app):
-        return "\n".join(str(e["MESSAGE"]) for e in self.journal(app))
-
-    def deploy(self, app, text=None, **monitoring):
-        """A deployment as people have it: config.yml, the secret in .env.production, logs readable by adm."""
-        folder = self.tree / "opt/deployments" / app
-        logs = folder / "logs"
-        logs.mkdir(parents=True, exist_ok=True)
-        (logs / "app.log").touch(0o640)
-        os.chown(logs / "app.log", 0, 4)
-        settings = {"enabled": True, "vps_name": "machine", "postgres_url": "${DATABASE_URL}",
-                    "collection_interval": 10, "log_files": ["/opt/deployments/{app}/logs/app.log"], **monitoring}
-        environment = folder / ".env.production"
-        environment.write_text(f'DATABASE_URL="host=/run/database user=agents dbname={self.db.name}"\n')
-        environment.chmod(0o600)
-        (folder / "config.yml").write_text(text or json.dumps({"monitoring": settings}))
-        return folder
-
-    def start(self, app):
-        self.systemctl("start", f"obs-agent@{app}")
-        self.db.wait("SELECT count(*) > 0 FROM agents WHERE app_name = %s", app)
 
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory):
-    short = Path(tempfile.mkdtemp(prefix="obs-"))          # 0700: nobody else reaches the server's socket
-    tree = tmp_path_factory.mktemp("machine") / "tree"
-    made = subprocess.run([str(NSPAWN), "tree", str(tree), *PACKAGES], text=True, capture_output=True)
-    if made.returncode == NOT_POSSIBLE:
-        pytest.skip(made.stderr.strip().splitlines()[-1])
-    assert made.returncode == 0, made.stderr
-    server = Cluster(short / "pg")
-    try:
-        server.start()
-        database = server.new_database()
-        socket = re.search(r"host=(\S+)", server.url()).group(1)
-        os.chmod(socket, 0o755)
-        run("make", "-C", TOP, f"BUILD={BUILD}", f"DESTDIR={tree}", "prefix=/usr", "install", env=make_environment())
-        booted = subprocess.run([str(NSPAWN), "boot", str(tree), "--private-network", f"--bind={socket}:/run/database"],
-                                text=True, capture_output=True)
-        if booted.returncode == NOT_POSSIBLE:
-            pytest.skip(booted.stderr.strip().splitlines()[-1])
-        assert booted.returncode == 0, booted.stderr
-        machine = Machine(tree, server, database)
+    with booted(tmp_path_factory.mktemp("machine"), make_install) as machine:
         machine.run("systemd-sysusers")
         yield machine
-    finally:
-        subprocess.run([str(NSPAWN), "remove", str(tree)], check=False)
-        server.stop("immediate")
-        shutil.rmtree(short, ignore_errors=True)
 
 
 def test_enable_now_brings_rows_and_lines(machine):

@@ -1,0 +1,117 @@
+"""A minimal Debian 12 with a real systemd (systemd-nspawn), for the tests of units and packages.
+
+PostgreSQL runs on the host; its socket's folder is mounted into the machine as /run/database.
+"""
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+from harness import BUILD, TOP, Cluster, run, wait_for
+
+NSPAWN = TOP / "scripts" / "nspawn"
+# One list for all tests, so that the tree is made once: what our packages depend on, and psql.
+PACKAGES = ("systemd", "systemd-sysv", "libpq5", "libyaml-0-2", "libcurl4", "libsystemd0", "libjson-c5", "libfcgi0ldbl",
+            "postgresql-client-15")
+NOT_POSSIBLE = 75
+
+
+def make_environment():
+    """Without the parent make's job slots, which are not ours to take."""
+    flags = re.sub(r"\s*(-j\S*|--jobserver\S*)", "", os.environ.get("MAKEFLAGS", ""))
+    return {**os.environ, "MAKEFLAGS": flags}
+
+
+class Machine:
+    def __init__(self, tree, server, database):
+        self.tree, self.server, self.db = tree, server, database
+
+    def run(self, *command, check=True, timeout=60):
+        done = subprocess.run([str(NSPAWN), "run", str(self.tree), *map(str, command)], text=True,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout)
+        if check:
+            assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done
+
+    def systemctl(self, *arguments, check=True):
+        return self.run("systemctl", *arguments, check=check)
+
+    def show(self, app, name):
+        return self.systemctl("show", "--value", "-p", name, f"obs-agent@{app}").stdout.strip()
+
+    def journal(self, app):
+        """The agent's own entries (systemd's about the unit are left out), oldest first."""
+        lines = self.run("journalctl", "-o", "json", "--no-pager", "-u", f"obs-agent@{app}").stdout.splitlines()
+        return [e for e in map(json.loads, lines) if e.get("_COMM") == "obs_agent" or e.get("_EXE", "").endswith("obs_agent")]
+
+    def said(self, app):
+        return "\n".join(str(e["MESSAGE"]) for e in self.journal(app))
+
+    def deploy(self, app, text=None, **monitoring):
+        """A deployment as people have it: config.yml, the secret in .env.production, logs readable by adm."""
+        folder = self.tree / "opt/deployments" / app
+        logs = folder / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        (logs / "app.log").touch(0o640)
+        os.chown(logs / "app.log", 0, 4)
+        settings = {"enabled": True, "vps_name": "machine", "postgres_url": "${DATABASE_URL}",
+                    "collection_interval": 10, "log_files": ["/opt/deployments/{app}/logs/app.log"], **monitoring}
+        environment = folder / ".env.production"
+        environment.write_text(f'DATABASE_URL="host=/run/database user=agents dbname={self.db.name}"\n')
+        environment.chmod(0o600)
+        (folder / "config.yml").write_text(text or json.dumps({"monitoring": settings}))
+        return folder
+
+    @contextlib.contextmanager
+    def beside(self, *command, port):
+        """A command of the host, with the machine's network, while the block runs; it listens on `port`."""
+        leader = Path(f"{self.tree}.nspawn/leader").read_text().strip()
+        process = subprocess.Popen(["nsenter", "-t", leader, "-n", "--", *map(str, command)], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            wait_for(lambda: f":{port:04X} 00000000:0000 0A" in self.run("cat", "/proc/1/net/tcp").stdout, f"port {port}")
+            yield process
+        finally:
+            process.terminate()
+            process.wait(10)
+
+    def start(self, app):
+        self.systemctl("start", f"obs-agent@{app}")
+        self.db.wait("SELECT count(*) > 0 FROM agents WHERE app_name = %s", app)
+
+
+@contextlib.contextmanager
+def booted(folder, prepare):
+    """A machine in folder/tree; prepare(tree) before it boots. Skips where that is not possible."""
+    short = Path(tempfile.mkdtemp(prefix="obs-"))          # 0700: nobody else reaches the server's socket
+    tree = folder / "tree"
+    nspawn("tree", tree, *PACKAGES)
+    server = Cluster(short / "pg")
+    try:
+        server.start()
+        database = server.new_database()
+        socket = re.search(r"host=(\S+)", server.url()).group(1)
+        os.chmod(socket, 0o755)
+        prepare(tree)
+        nspawn("boot", tree, "--private-network", f"--bind={socket}:/run/database")
+        yield Machine(tree, server, database)
+    finally:
+        subprocess.run([str(NSPAWN), "remove", str(tree)], check=False)
+        server.stop("immediate")
+        shutil.rmtree(short, ignore_errors=True)
+
+
+def nspawn(*command):
+    done = subprocess.run([str(NSPAWN), *map(str, command)], text=True, capture_output=True)
+    if done.returncode == NOT_POSSIBLE:
+        pytest.skip(done.stderr.strip().splitlines()[-1])
+    assert done.returncode == 0, done.stderr
+
+
+def make_install(tree):
+    run("make", "-C", TOP, f"BUILD={BUILD}", f"DESTDIR={tree}", "prefix=/usr", "install", env=make_environment())

@@ -1,0 +1,209 @@
+"""Nobody gets out of the units, and what they are for works inside: a prisoner (prisoner.c) in place of each service.
+
+A drop-in replaces ExecStart and nothing else, so the sandbox is the unit's own. The same attempts by the same prisoner
+outside of it succeed; else a refusal would prove nothing.
+"""
+import os
+from pathlib import Path
+
+import pytest
+from harness import run, wait_for
+from machine import booted, make_install
+
+HERE = Path(__file__).parent
+AGENT, HUB, MAINTAIN = "obs-agent@prisoner.service", "fleet-hub.service", "observ-maintain.service"
+
+# What must fail in every unit.
+OUT = ["write=/etc/attack", "write=/usr/bin/attack", "write=/opt/attack", "write=/var/lib/attack", "write=/dev/shm/../attack",
+       "write=/sys/kernel/attack", "write=/proc/sys/kernel/core_pattern", "write=/sys/fs/cgroup/cgroup.procs",
+       "read=/home/somebody/diary", "read=/root/diary", "list=/home", "read=/srv/secret", "read=/etc/shadow",
+       "ptrace=PID", "kill=PID", "see_process=PID", "mount=/mnt", "remount=/usr", "chroot=/", "raw_socket", "packet_socket",
+       "netlink_socket", "user_namespace", "mount_namespace", "net_namespace", "writable_code", "code_later", "setuid",
+       "setgid", "make_setuid=/tmp/setuid", "run_copy=/tmp/copy", "run_copy=/var/tmp/copy", "set_time", "set_host_name", "realtime", "priority",
+       "load_module", "kernel_log", "keyring", "bpf", "open_by_handle", "personality"]
+LIMITS = {"memory": "memory", "pids": "processes=100"}         # by the controller that holds them
+# What the tests' own container or kernel takes from everybody: no control outside.
+NOT_EVEN_ROOT = {"write=/dev/shm/../attack", "write=/sys/kernel/attack", "write=/proc/sys/kernel/core_pattern",
+                 "write=/sys/fs/cgroup/cgroup.procs", "set_time", "load_module", "kernel_log", "keyring", "bpf", "realtime",
+                 "open_by_handle", "raw_socket", "packet_socket", "remount=/usr", "set_host_name"}
+PROC = ["stat", "meminfo", "loadavg", "uptime", "vmstat", "diskstats", "net/dev", "net/snmp", "net/sockstat", "net/tcp",
+        "self/mountinfo", "sys/kernel/random/boot_id", "sys/fs/file-nr"]
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sandbox")
+
+    def prepare(tree):
+        make_install(tree)
+        run("cc", "-O1", "-o", tree / "usr/bin/prisoner", HERE / "prisoner.c", "-lsystemd", "-pthread")
+        for path, mode in [("home/somebody/diary", 0o644), ("root/diary", 0o644), ("srv/secret", 0o600),
+                           ("var/log/by-adm.log", 0o640), ("var/log/by-www-data.log", 0o640), ("srv/my-app/app.log", 0o640)]:
+            (tree / path).parent.mkdir(parents=True, exist_ok=True)
+            (tree / path).write_text("INFO text\n")
+            (tree / path).chmod(mode)
+        (tree / "root").chmod(0o755)            # so that only the sandbox is in the way
+        os.chown(tree / "srv/secret", 12345, 12345)
+        os.chown(tree / "var/log/by-adm.log", 0, 4)
+        os.chown(tree / "var/log/by-www-data.log", 0, 33)
+
+    with booted(folder, prepare) as machine:
+        machine.run("systemd-sysusers")
+        machine.run("systemd-run", "--unit=victim", "-p", "User=www-data", "sleep", "infinity")
+        machine.victim = machine.systemctl("show", "--value", "-p", "MainPID", "victim").stdout.strip()
+        yield machine
+
+
+def attempts(machine, unit, wanted, *drop_ins, lines=()):
+    """Start `unit` with the prisoner in it; returns {attempt: (done, what it said)}."""
+    folder = machine.tree / "etc/systemd/system" / f"{unit}.d"
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.conf"):
+        old.unlink()
+    output = machine.tree / "run/../var/tmp/prisoner.out"
+    output.unlink(missing_ok=True)
+    arguments = " ".join(f'"{w}"' for w in wanted).replace("PID", machine.victim)
+    for drop_in in drop_ins:
+        (folder / drop_in).write_text((machine.tree / "usr/share/observ/drop-ins" / drop_in).read_text())
+    (folder / "zz-prisoner.conf").write_text("\n".join([
+        "[Service]", "ExecStart=", f"ExecStart=/usr/bin/prisoner {arguments}", "StandardInput=null",
+        "StandardOutput=file:/var/tmp/prisoner.out", "OOMPolicy=continue", "CPUQuota=", "Restart=no", *lines, ""]))
+    machine.systemctl("daemon-reload")
+    machine.systemctl("start", unit)
+    wait_for(lambda: output.exists() and output.read_text().endswith("end\n"), f"the prisoner's end in {unit}", 30)
+    return verdicts(output.read_text(), machine)
+
+
+def verdicts(text, machine):
+    found = {}
+    for line in text.replace(machine.victim, "PID").splitlines()[:-1]:
+        what, _, verdict = line.rpartition(" done") if line.endswith(" done") else line.partition(" ")
+        found[what] = (line.endswith(" done"), verdict)
+    return found
+
+
+def refused(found, wanted):
+    """ "No such process" is what the prisoner says when there was nothing to try it on."""
+    return [w for w in wanted if w in found and not found[w][0] and found[w][1].startswith("refused") and
+            "No such process" not in found[w][1]]
+
+
+def done(found, wanted):
+    return [w for w in wanted if found.get(w, (False,))[0]]
+
+
+def test_outside_of_the_sandbox_the_same_attempts_succeed(machine):
+    """By root, or where a right is not root's to give, by anybody: what is refused inside, is by the sandbox."""
+    output = machine.run("prisoner", *[w.replace("PID", machine.victim) for w in OUT if not w.startswith("kill")]).stdout
+    wanted = [w for w in OUT if w not in NOT_EVEN_ROOT and not w.startswith("kill")]
+    found = verdicts(output, machine)
+    assert done(found, wanted) == wanted, {w: found.get(w) for w in wanted if w not in done(found, wanted)}
+    for made in ("etc/attack", "usr/bin/attack", "opt/attack", "var/lib/attack", "tmp/setuid", "tmp/copy"):
+        (machine.tree / made).unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("unit", [AGENT, HUB, MAINTAIN])
+def test_nobody_gets_out(machine, unit):
+    controllers = machine.run("cat", "/sys/fs/cgroup/cgroup.controllers", check=False).stdout.split()
+    mine = ["run_copy=/var/lib/obs-agent/prisoner/copy", "run_copy=/run/obs-agent/prisoner/copy"] if unit == AGENT else []
+    wanted = OUT + mine + [LIMITS[c] for c in controllers if c in LIMITS]
+    found = attempts(machine, unit, wanted)
+    assert refused(found, wanted) == wanted, {w: found.get(w) for w in wanted if w not in refused(found, wanted)}
+
+
+def test_the_agents_sources_and_features_work_inside(machine):
+    journal = next((machine.tree / "run/log/journal").glob("*/system.journal"), None) or \
+        next((machine.tree / "var/log/journal").glob("*/system.journal"))
+    journal = "/" + str(journal.relative_to(machine.tree))
+    group = machine.run("find", "/sys/fs/cgroup", "-path", "*/victim.service/cgroup.procs").stdout.split()[0]
+    wanted = [*(f"read=/proc/{p}" for p in PROC), f"read={group}",
+              "read=/var/log/by-adm.log", "read=/var/log/by-www-data.log", f"read={journal}", "watch=/var/log",
+              "read=/etc/ssl/certs/ca-certificates.crt", "resolve=localhost", "unix=/run/database/.s.PGSQL.PORT", "tcp=8000", "tcp=8443",
+              "write=/var/lib/obs-agent/prisoner/file", "write=/run/obs-agent/prisoner/file", "write=/tmp/file",
+              "notify=STATUS=inside", "notify=WATCHDOG=1", "shell=true", "processes=20"]
+    socket = next(Path(machine.server.url().split("host=")[1].split()[0]).glob(".s.PGSQL.*[0-9]"))
+    wanted = [w.replace(".s.PGSQL.PORT", socket.name) for w in wanted]
+    with tls_server(machine):
+        found = attempts(machine, AGENT, wanted)
+    assert done(found, wanted) == wanted, {w: found.get(w) for w in wanted if w not in done(found, wanted)}
+
+
+def tls_server(machine):
+    """Ports 8000 and 8443 of the machine; whose certificate the machine trusts."""
+    pem = machine.tree.parent / "tls.pem"
+    if not pem.exists():
+        run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
+            "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", pem, "-out", str(pem) + ".crt")
+        certificate = Path(str(pem) + ".crt").read_text()
+        pem.write_text(pem.read_text() + certificate)
+        trusted = machine.tree / "etc/ssl/certs/ca-certificates.crt"
+        trusted.parent.mkdir(parents=True, exist_ok=True)
+        trusted.write_text(certificate)
+    return machine.beside("/usr/bin/python3", HERE / "https_server.py", 8000, 8443, pem, port=8000)
+
+
+def test_the_agent_itself_works_inside(machine):
+    """Metrics, checks over HTTP and HTTPS with a certificate that is verified, logs by each group; the state is kept."""
+    logs = ["/var/log/by-adm.log", "/var/log/by-www-data.log"]
+    machine.deploy("inside", log_files=logs, health_checks=["http://localhost:8000/", "https://localhost:8443/"])
+    with tls_server(machine):
+        machine.start("inside")
+        machine.db.wait("SELECT count(*) > 0 FROM vps_metrics WHERE app_name = 'inside'", timeout=15)
+        machine.db.wait("SELECT count(DISTINCT url) = 2 FROM health_checks WHERE app_name = 'inside'", timeout=15)
+        machine.db.wait("SELECT count(*) = 2 FROM log_entries WHERE app_name = 'inside'", timeout=15)
+    assert machine.db.query("SELECT url, error_message FROM health_checks WHERE app_name = 'inside' AND NOT success") == []
+    assert list((machine.tree / "var/lib/obs-agent/inside").iterdir()) != []
+    machine.systemctl("stop", "obs-agent@inside")
+
+
+# ---- credentials -------------------------------------------------------------------------------------
+
+def test_credentials_are_the_services_own(machine):
+    store = machine.tree / "etc/credstore"
+    store.mkdir(mode=0o700, exist_ok=True)
+    (store / "obs-agent.prisoner.password").write_text("secret")
+    (store / "obs-agent.prisoner.password").chmod(0o600)
+    folder = f"/run/credentials/{AGENT}"
+    found = attempts(machine, AGENT, [f"read={folder}/password", f"read={folder}/database_url", f"write={folder}/password",
+                                      "read=/etc/credstore/obs-agent.prisoner.password"])
+    assert [v[0] for v in found.values()] == [True, False, False, False], found
+    (store / "obs-agent.prisoner.password").unlink()
+
+
+def test_the_hub_is_handed_its_configuration(machine):
+    folder = f"/run/credentials/{HUB}"
+    found = attempts(machine, HUB, [f"read={folder}/hub.conf", "read=/etc/observ/hub.conf", "unix=/run/observ/hub.sock"])
+    assert [v[0] for v in found.values()] == [True, False, False], found
+
+
+# ---- drop-ins ----------------------------------------------------------------------------------------
+
+def test_a_drop_in_opens_what_it_says_and_no_more(machine):
+    machine.run("groupadd", "-f", "my-app", check=False)
+    containers = machine.tree / "var/lib/docker/containers/c1"
+    containers.mkdir(parents=True, exist_ok=True)
+    for folder in (containers, containers.parent, containers.parent.parent):
+        folder.chmod(0o710)
+    (containers / "c1-json.log").write_text("{}\n")
+    (containers / "c1-json.log").chmod(0o640)
+    gid = next(line.split(":")[2] for line in (machine.tree / "etc/group").read_text().splitlines() if line.startswith("my-app:"))
+    os.chown(machine.tree / "srv/my-app/app.log", 0, int(gid))
+    tries = ["read=/home/somebody/diary", "read=/srv/my-app/app.log", "read=/var/lib/docker/containers/c1/c1-json.log",
+             "write=/home/somebody/diary", "write=/srv/my-app/app.log", "write=/etc/attack", "read=/etc/shadow",
+             "read=/root/diary", "mount=/mnt", "open_by_handle"]
+    opened = {None: [], "home-logs.conf": tries[0:1] + ["read=/root/diary"], "groups.conf": tries[1:2], "limits.conf": [],
+              "docker.conf": tries[1:3]}
+    for drop_in, expected in opened.items():
+        found = attempts(machine, AGENT, tries, *[drop_in] * bool(drop_in))
+        assert done(found, tries) == [t for t in tries if t in expected], (drop_in, found)
+
+
+# ---- limits ------------------------------------------------------------------------------------------
+
+def test_limits_are_set(machine):
+    """That the kernel holds them is seen by test_nobody_gets_out, where it has the controllers."""
+    names = ["MemoryMax", "CPUQuotaPerSecUSec", "TasksMax", "RestartUSec", "Restart", "StartLimitIntervalUSec"]
+    values = machine.systemctl("show", "-p", ",".join(names), "obs-agent@limits").stdout.split()
+    assert dict(v.split("=", 1) for v in values) == {
+        "MemoryMax": str(100 << 20), "CPUQuotaPerSecUSec": "100ms", "TasksMax": "64", "RestartUSec": "5s",
+        "Restart": "always", "StartLimitIntervalUSec": "0"}
