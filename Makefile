@@ -81,7 +81,7 @@ HUB_LIBS     = -lpq -ljson-c -lfcgi -lm
 # ---- what is made of what ------------------------------------------------------------
 COMMON  := arena buf err log parse utf8
 LOGCORE := backtrace buffers card field file held journal json leftovers line logcore nested number options process redact ring shape shared sink stamp suspect writer
-CONFIG  := config config_keys config_kind config_list config_print config_url config_value credential yaml_tree
+CONFIG  := config config_keys config_kind config_list config_manual config_print config_schema config_url config_value yaml_tree
 CHECK_SRC := check_attempt check_guard check_verdict curl_glue src_check
 PROC    := proc_mounts proc_parse proc_traffic proc_unit src_proc
 TAIL    := file_hash flood join json_scan known line log_name log_open reader src_tail stream tail_files tail_look tail_positions tail_search tail_status
@@ -410,6 +410,8 @@ put = sed -e 's,/usr/bin/,$(bindir)/,g; s,/usr/libexec/observ,$(hubdir),g; s,/us
 
 UNITS := fleet-hub.socket fleet-hub.service observ-maintain.service observ-maintain.timer
 
+PAGES := logcore/logcore.1 logcore/logcore.3 obs_agent/obs_agent.yml.5 docs/observ-schema.7 obs_agent/obs_agent.8 fleet_hub/fleet_hub.8
+
 .PHONY: install
 install: ## to DESTDIR and prefix; the units to unitdir, obs-agent.service as obs-agent@.service
 install: all
@@ -419,7 +421,10 @@ install: all
 	$(Q)$(foreach u,$(UNITS),$(call put,templates/$u,$(unitdir)/$u) && ):
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(prefix)/lib/sysusers.d templates/sysusers.d/*.conf
 	$(Q)[ -e $(DESTDIR)$(sysconfdir)/observ/hub.conf ] || $(INSTALL) -m 600 -t $(DESTDIR)$(sysconfdir)/observ templates/hub.conf
-	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/observ schema.sql templates/observ-maintain.cron templates/nginx-observ.conf
+	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/observ schema.sql templates/observ-maintain.cron templates/nginx-observ.conf \
+	  templates/obs_agent.schema.json
+	$(Q)$(INSTALL) -m 644 templates/obs_agent.bash $(DESTDIR)$(datadir)/bash-completion/completions/obs_agent
+	$(Q)$(INSTALL) -m 644 templates/tmpfiles.d/obs-agent.conf $(DESTDIR)$(prefix)/lib/tmpfiles.d/obs-agent.conf
 	$(Q)$(call put,templates/lighttpd-observ.conf,$(datadir)/observ/lighttpd-observ.conf)
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/observ/drop-ins templates/drop-ins/*.conf
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/doc/observ README.md NEWS.md LICENSE
@@ -431,8 +436,7 @@ install: all
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(pythondir) logcore/logcore.py
 	$(Q)sed -e 's,@prefix@,$(prefix),; s,@libdir@,$(libdir),; s,@includedir@,$(includedir),; s,@version@,$(VERSION),' \
 	  logcore/logcore.pc.in > $(BUILD)/put && $(INSTALL) -m 644 $(BUILD)/put $(DESTDIR)$(libdir)/pkgconfig/logcore.pc
-	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/man/man1 logcore/logcore.1
-	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/man/man3 logcore/logcore.3
+	$(Q)for f in $(PAGES); do $(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/man/man$${f##*.} $$f; done
 	$(Q)for f in $$(sed -n 's/^\.Nm \(logcore_[a-z_]*\).*/\1/p' logcore/logcore.3); do \
 	  ln -sf logcore.3 $(DESTDIR)$(datadir)/man/man3/$$f.3; done
 	$(Q)[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || ldconfig

@@ -72,8 +72,11 @@ void config_free(struct config *c);
 /* The configuration in force as YAML, secrets masked. */
 void config_print(const struct config *c, FILE *out);
 
-/* The key table: key, type, default, meaning; `markdown` as the README has it. */
-void config_print_keys(FILE *out, bool markdown);
+/* As --print-keys has it: for people, for our pages, for the manual page, for editors. */
+enum keys_form { KEYS_TEXT, KEYS_MARKDOWN, KEYS_MDOC, KEYS_SCHEMA };
+
+/* The key table: key, type, default, meaning. */
+void config_print_keys(FILE *out, enum keys_form form);
 
 /* Copy `url` (URI or key=value form) to `out` with every password replaced by
  * "***"; also for user:password@ in an http URL. Always terminates. */

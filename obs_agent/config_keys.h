@@ -133,6 +133,12 @@ void print_quoted(FILE *out, const char *s);
 /* All keys of a table. */
 void print_table(struct printer *p, const struct key_table *t, const void *base);
 
+/* ---- config_schema.c --------------------------------------------------------------- */
+
+void config_print_schema(FILE *out);
+
+/* ---- config_print.c ---------------------------------------------------------------- */
+
 /* The row nearest to a misspelt name; NULL: none is near. */
 const struct key *config_nearest(const struct key_table *t, struct text name);
 

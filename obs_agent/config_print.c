@@ -1,6 +1,6 @@
 /*
- * config_print.c - the key table as documentation, a configuration as YAML, and
- * the key that somebody may have meant.
+ * config_print.c - a configuration as YAML, and the key that somebody may have
+ * meant.
  */
 #include "config_keys.h"
 
@@ -71,58 +71,6 @@ void config_print(const struct config *c, FILE *out)
 	fprintf(out, "# The configuration of application %s, with all defaults; *** stands for a secret.\n"
 		"monitoring:\n", c->app);
 	print_table(&p, &monitoring_keys, c);
-}
-
-/* ---- --print-keys ------------------------------------------------------------------ */
-
-static void print_type(FILE *out, const struct key *k)
-{
-	fputs(k->kind->name, out);
-	if (k->kind == &kind_number)
-		fprintf(out, ", %" PRId64 " to %" PRId64, k->min, k->max);
-	else if (k->kind == &kind_duration)
-		fprintf(out, ", %" PRId64 " to %" PRId64 " s", k->min, k->max);
-	for (size_t i = 0; k->choices && k->choices[i]; i++)
-		fprintf(out, "%s%s", i ? ", " : " ", k->choices[i]);
-}
-
-static void print_default(FILE *out, const struct key *k, bool markdown)
-{
-	const char *mark = markdown ? "`" : "";
-
-	if (k->required)
-		fputs("required", out);
-	else if (k->def)
-		fprintf(out, "%s%s%s", mark, k->def, mark);
-	else
-		fputs(k->def_help, out);
-}
-
-/* `prefix` is the key of the list whose items these rows describe. */
-static void print_rows(FILE *out, const struct key_table *t, const char *prefix, bool markdown)
-{
-	for (const struct key *k = t->rows; k < t->rows + t->n; k++) {
-		fprintf(out, markdown ? "| `%s%s` | " : "%s%s\n    ", prefix, k->name);
-		print_type(out, k);
-		fputs(markdown ? " | " : "; default: ", out);
-		print_default(out, k, markdown);
-		fprintf(out, markdown ? " | %s |\n" : "\n    %s\n", k->help);
-	}
-	for (const struct key *k = t->rows; k < t->rows + t->n; k++) {
-		char inner[64];
-
-		if (!k->table)
-			continue;
-		snprintf(inner, sizeof inner, "%s%s[].", prefix, k->name);
-		print_rows(out, k->table, inner, markdown);
-	}
-}
-
-void config_print_keys(FILE *out, bool markdown)
-{
-	if (markdown)
-		fputs("| key | type | default | meaning |\n|---|---|---|---|\n", out);
-	print_rows(out, &monitoring_keys, "", markdown);
 }
 
 /* ---- did you mean ------------------------------------------------------------------- */

@@ -31,7 +31,8 @@ static const char usage[] =
 	"  --config FILE     another configuration file\n"
 	"  --check-config    say whether the configuration is valid (exit code 0 or 78)\n"
 	"  --print-config    print the configuration in force, secrets masked\n"
-	"  --print-keys      print all keys with defaults and meanings\n"
+	"  --print-keys      print all keys with defaults and meanings; =schema: as JSON Schema, for\n"
+	"                    editors; =markdown, =man: as in the documentation\n"
 	"  --once            collect and write one round, then end\n"
 	"  --dry-run         collect one round and print it as JSON, write nothing\n"
 	"  --version         print the version\n"
@@ -45,7 +46,7 @@ static const char usage[] =
 	"  obs_agent --app my-app --once --dry-run\n"
 	"  systemctl enable --now obs-agent@my-app\n";
 
-enum action { RUN, CHECK_CONFIG, PRINT_CONFIG, PRINT_KEYS, PRINT_KEYS_MARKDOWN, STATUS, DOCTOR, VERSION, HELP };
+enum action { RUN, CHECK_CONFIG, PRINT_CONFIG, PRINT_KEYS, STATUS, DOCTOR, VERSION, HELP };
 
 static const struct option options[] = {
 	{ "app", required_argument, NULL, 'a' },
@@ -62,6 +63,7 @@ static const struct option options[] = {
 
 struct command {
 	enum action action;
+	enum keys_form keys_form;
 	struct run_options run;
 };
 
@@ -69,6 +71,20 @@ static int misuse(const char *what, const char *arg)
 {
 	fprintf(stderr, "obs_agent: %s%s; try obs_agent --help\n", what, arg);
 	return RUN_USAGE;
+}
+
+static bool parse_keys_form(const char *word, enum keys_form *ret)
+{
+	static const char *const words[] = {
+		[KEYS_TEXT] = "text", [KEYS_MARKDOWN] = "markdown", [KEYS_MDOC] = "man", [KEYS_SCHEMA] = "schema",
+	};
+
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		if (!word || strcmp(word, words[i]) == 0) {
+			*ret = (enum keys_form)i;
+			return true;
+		}
+	return false;
 }
 
 static int parse_options(int argc, char **argv, struct command *c)
@@ -82,7 +98,9 @@ static int parse_options(int argc, char **argv, struct command *c)
 		case 'k': c->action = CHECK_CONFIG; break;
 		case 'p': c->action = PRINT_CONFIG; break;
 		case 'K':
-			c->action = optarg && strcmp(optarg, "markdown") == 0 ? PRINT_KEYS_MARKDOWN : PRINT_KEYS;
+			c->action = PRINT_KEYS;
+			if (!parse_keys_form(optarg, &c->keys_form))
+				return misuse("--print-keys knows text, markdown, man and schema, not ", optarg);
 			break;
 		case 'o': c->run.once = true; break;
 		case 'd': c->run.dry_run = true; break;
@@ -186,8 +204,7 @@ int main(int argc, char **argv)
 		fputs(usage, stdout);
 		return RUN_OK;
 	case PRINT_KEYS:
-	case PRINT_KEYS_MARKDOWN:
-		config_print_keys(stdout, c.action == PRINT_KEYS_MARKDOWN);
+		config_print_keys(stdout, c.keys_form);
 		return RUN_OK;
 	default:
 		break;

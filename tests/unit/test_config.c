@@ -487,7 +487,7 @@ static int check_file(const char *path)
 int main(int argc, char **argv)
 {
 	if (argc == 2 && strcmp(argv[1], "--print-keys") == 0) {
-		config_print_keys(stdout, true);
+		config_print_keys(stdout, KEYS_MARKDOWN);
 		return 0;
 	}
 	if (argc == 3 && strcmp(argv[1], "--check") == 0)

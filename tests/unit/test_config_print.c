@@ -139,7 +139,7 @@ static void the_document_has_the_key_table(void **state)
 	FILE *out = open_memstream(&table, &size);
 
 	(void)state;
-	config_print_keys(out, true);
+	config_print_keys(out, KEYS_MARKDOWN);
 	fclose(out);
 	assert_string_equal(table_in(document), table);
 }
@@ -151,7 +151,7 @@ static void every_key_is_named_in_both_forms_of_the_table(void **state)
 	FILE *out = open_memstream(&table, &size);
 
 	(void)state;
-	config_print_keys(out, false);
+	config_print_keys(out, KEYS_TEXT);
 	fclose(out);
 	assert_non_null(strstr(table, "collection_interval\n    time, 10 to 86400 s; default: 60\n"));
 	assert_non_null(strstr(table, "health_checks[].verify_tls\n"));

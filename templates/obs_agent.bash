@@ -1,0 +1,25 @@
+# bash completion of obs_agent(8)
+_obs_agent()
+{
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
+	# "--option=word" arrives in three pieces.
+	[ "$cur" != = ] || cur=
+	[ "$prev" != = ] || prev=${COMP_WORDS[COMP_CWORD-2]}
+	case $prev in
+	--app)
+		local configs=("${OBSERV_DEPLOYMENTS:-/opt/deployments}"/*/config.yml) names=()
+		[ ! -e "${configs[0]}" ] || names=("${configs[@]%/config.yml}")
+		mapfile -t COMPREPLY < <(compgen -W "${names[*]##*/}" -- "$cur")
+		return ;;
+	--config)
+		compopt -o filenames 2>/dev/null
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		return ;;
+	--print-keys)
+		mapfile -t COMPREPLY < <(compgen -W 'text markdown man schema' -- "$cur")
+		return ;;
+	esac
+	mapfile -t COMPREPLY < <(compgen -W '--app --config --check-config --print-config --print-keys --once --dry-run
+		--version --help status doctor' -- "$cur")
+}
+complete -F _obs_agent obs_agent
