@@ -4,11 +4,13 @@ A drop-in replaces ExecStart and nothing else, so the sandbox is the unit's own.
 outside of it succeed; else a refusal would prove nothing.
 """
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
-from harness import run, wait_for
-from machine import booted, make_install
+from harness import TOP, run, wait_for
+from machine import NOT_POSSIBLE, NSPAWN, booted, make_install
 
 HERE = Path(__file__).parent
 AGENT, HUB, MAINTAIN = "obs-agent@prisoner.service", "fleet-hub.service", "observ-maintain.service"
@@ -207,3 +209,26 @@ def test_limits_are_set(machine):
     assert dict(v.split("=", 1) for v in values) == {
         "MemoryMax": str(100 << 20), "CPUQuotaPerSecUSec": "100ms", "TasksMax": "64", "RestartUSec": "5s",
         "Restart": "always", "StartLimitIntervalUSec": "0"}
+
+
+@pytest.mark.soak
+def test_systemd_257_accepts_the_units_and_drop_ins(tmp_path):
+    """Debian 13's, which is downloaded for it; not booted."""
+    tree = tmp_path / "tree"
+    made = subprocess.run([NSPAWN, "tree", tree, "systemd"], env={**os.environ, "OBSERV_SUITE": "trixie"}, text=True, capture_output=True)
+    if made.returncode == NOT_POSSIBLE:
+        pytest.skip(made.stderr.strip().splitlines()[-1])
+    assert made.returncode == 0, made.stderr
+    make_install(tree)
+    shutil.copy(tree / "bin/true", tree / "usr/bin/psql")
+    units = ["fleet-hub.service", "fleet-hub.socket", "observ-maintain.service", "observ-maintain.timer", "obs-agent@plain.service"]
+    for drop_in in (TOP / "templates/drop-ins").glob("*.conf"):
+        units.append(f"obs-agent@{drop_in.stem}.service")
+        folder = tree / f"etc/systemd/system/{units[-1]}.d"
+        folder.mkdir()
+        shutil.copy(drop_in, folder)
+    run("chroot", tree, "systemd-sysusers")
+    for unit in units:
+        done = subprocess.run(["chroot", tree, "systemd-analyze", "verify", "--man=no", f"/etc/systemd/system/{unit}" if "@" not in unit else unit],
+                              text=True, capture_output=True)
+        assert (done.returncode, done.stdout + done.stderr) == (0, ""), unit
