@@ -405,7 +405,8 @@ demo-clean: ## remove what the demo keeps (demo-data)
 # ---- install ---------------------------------------------------------------------------
 # Templates name the paths of a package (/usr/bin ...); here they become the real ones.
 INSTALL := install -D
-put = sed -e 's,/usr/bin/,$(bindir)/,g; s,/usr/libexec/observ,$(hubdir),g; s,/usr/share/,$(datadir)/,g' $(1) > $(BUILD)/put && \
+EXEC_PATHS := $(if $(filter-out /usr /usr/%,$(prefix)),s|^ExecPaths=/usr$$|& $(prefix)|)
+put = sed -e 's,/usr/bin/,$(bindir)/,g; s,/usr/libexec/observ,$(hubdir),g; s,/usr/share/,$(datadir)/,g; $(EXEC_PATHS)' $(1) > $(BUILD)/put && \
       $(INSTALL) -m 644 $(BUILD)/put $(DESTDIR)$(2)
 
 UNITS := fleet-hub.socket fleet-hub.service observ-maintain.service observ-maintain.timer
@@ -428,7 +429,7 @@ install: all
 	$(Q)$(call put,templates/lighttpd-observ.conf,$(datadir)/observ/lighttpd-observ.conf)
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/observ/drop-ins templates/drop-ins/*.conf
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/doc/observ README.md NEWS.md LICENSE
-	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/doc/observ/docs $(wildcard docs/*.*)
+	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/doc/observ/docs $(wildcard docs/*.md docs/*.png)
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(libdir) $(BUILD)/liblogcore.a
 	$(Q)$(INSTALL) -m 755 -t $(DESTDIR)$(libdir) $(BUILD)/$(SONAME)
 	$(Q)ln -sf $(SONAME) $(DESTDIR)$(libdir)/liblogcore.so
@@ -436,7 +437,7 @@ install: all
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(pythondir) logcore/logcore.py
 	$(Q)sed -e 's,@prefix@,$(prefix),; s,@libdir@,$(libdir),; s,@includedir@,$(includedir),; s,@version@,$(VERSION),' \
 	  logcore/logcore.pc.in > $(BUILD)/put && $(INSTALL) -m 644 $(BUILD)/put $(DESTDIR)$(libdir)/pkgconfig/logcore.pc
-	$(Q)for f in $(PAGES); do $(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/man/man$${f##*.} $$f; done
+	$(Q)$(foreach f,$(PAGES),$(call put,$f,$(datadir)/man/man$(lastword $(subst ., ,$f))/$(notdir $f)) && ):
 	$(Q)for f in $$(sed -n 's/^\.Nm \(logcore_[a-z_]*\).*/\1/p' logcore/logcore.3); do \
 	  ln -sf logcore.3 $(DESTDIR)$(datadir)/man/man3/$$f.3; done
 	$(Q)[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || ldconfig

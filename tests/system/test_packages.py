@@ -1,0 +1,251 @@
+"""The Debian packages: what is in them, lintian, that they can be built again bit by bit; installed in a booted Debian 12,
+upgraded while a log is written, purged.
+"""
+import hashlib
+import os
+import re
+import shutil
+import socket
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+from harness import BUILD, TOP, run
+from machine import booted, make_environment
+from writer import Writer, check_exactly_once
+
+DEBIAN = ("prefix=/usr", "sysconfdir=/etc", "libdir=/usr/lib/MULTIARCH", "unitdir=/lib/systemd/system")
+VERSION = re.match(r"observ \((.*?)\)", (TOP / "debian/changelog").read_text()).group(1)
+NEWER = VERSION + "+1"
+
+
+def make_deb(folder, **environment):
+    """`make deb`; returns {package: path}, without those of debugging symbols."""
+    folder.mkdir()
+    run("make", "-C", TOP, f"BUILD={folder}", "deb", env={**make_environment(), **environment}, timeout=300)
+    return {deb.name.split("_")[0]: deb for deb in (folder / "deb").glob("*.deb") if "-dbgsym_" not in deb.name}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    return make_deb(tmp_path_factory.mktemp("built") / "one")
+
+
+@pytest.fixture(scope="module")
+def newer(tmp_path_factory):
+    """The same source with another entry in its changelog, from a tree without git."""
+    folder = tmp_path_factory.mktemp("newer")
+    shutil.copytree(TOP, folder / "source", ignore=shutil.ignore_patterns("build", "demo-data", ".git", "__pycache__"))
+    changelog = folder / "source/debian/changelog"
+    entry = (f"observ ({NEWER}) unstable; urgency=medium\n\n  * Newer.\n\n"
+             " -- The Observ authors <maintainers@observ.invalid>  Sun, 22 Nov 2026 00:00:00 +0000\n\n")
+    changelog.write_text(entry + changelog.read_text())
+    run("make", "-C", folder / "source", f"BUILD={folder}/build", "deb", env=make_environment(), timeout=300)
+    return {deb.name.split("_")[0]: deb for deb in (folder / "build/deb").glob("*.deb") if "-dbgsym_" not in deb.name}
+
+
+def held(deb):
+    """{path: mode} of what is not a folder, with names as `make install` has them."""
+    files = {}
+    for line in run("dpkg", "-c", deb).splitlines():
+        mode, _, _, _, _, path = line.split(None, 5)
+        if mode[0] != "d":
+            path, _, target = path[2:].partition(" -> ")
+            files[re.sub(r"(/man/.*)\.gz$", r"\1", path)] = mode, re.sub(r"\.gz$", "", target)
+    return files
+
+
+# ---- what is built -----------------------------------------------------------------------------------
+
+def test_six_packages_are_built(built):
+    assert set(built) == {"obs-agent", "fleet-hub", "liblogcore0", "liblogcore-dev", "python3-logcore", "logcore"}
+
+
+def test_lintian_has_nothing_to_say(built):
+    changes = next(built["obs-agent"].parent.glob("*.changes"))
+    done = subprocess.run(["lintian", "--allow-root", "--fail-on", "error,warning", str(changes)], text=True, capture_output=True)
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
+
+
+def test_built_elsewhere_in_another_time_zone_they_are_the_same(built, tmp_path):
+    again = make_deb(tmp_path / "in-another-and-longer-folder", TZ="Asia/Tokyo", LC_ALL="C",
+                     HOME=str(tmp_path), USER="somebody")
+
+    def sums(debs):
+        return {d.name: hashlib.sha256(d.read_bytes()).hexdigest() for d in next(iter(debs.values())).parent.glob("*.deb")}
+    assert sums(again) == sums(built)
+
+
+def test_make_install_installs_what_the_packages_hold(built, tmp_path):
+    """The same paths and modes; but what dpkg needs, and documentation, which has a folder for each package."""
+    multiarch = run("dpkg-architecture", "-qDEB_HOST_MULTIARCH").strip()
+    run("make", "-C", TOP, f"BUILD={BUILD}", f"DESTDIR={tmp_path}",
+        *(d.replace("MULTIARCH", multiarch) for d in DEBIAN), "install", env=make_environment())
+    installed = {str(f.relative_to(tmp_path)) for f in tmp_path.rglob("*") if f.is_symlink() or f.is_file()}
+    packed = {path for deb in built.values() for path in held(deb)}
+    ours = {p for p in installed if not p.startswith("usr/share/doc/")}
+    assert ours == {p for p in packed if not p.startswith(("usr/share/doc/", "usr/share/lintian/"))}
+    assert {Path(p).name for p in installed - ours} - {"LICENSE", "NEWS.md", "fleet.png", "logs.png"} == \
+        {re.sub(r"\.gz$", "", Path(p).name) for p in packed if p.startswith("usr/share/doc/")} - {"changelog", "copyright"}
+    modes = {p: m for deb in built.values() for p, (m, _) in held(deb).items()}
+    assert modes["etc/observ/hub.conf"] == "-rw-------"
+    assert {m for p, m in modes.items() if p != "etc/observ/hub.conf"} <= {"-rw-r--r--", "-rwxr-xr-x", "lrwxrwxrwx"}
+
+
+def test_programs_are_hardened(built, tmp_path):
+    for package, program in [("obs-agent", "usr/bin/obs_agent"), ("fleet-hub", "usr/libexec/observ/fleet_hub"), ("logcore", "usr/bin/logcore")]:
+        run("dpkg", "-x", built[package], tmp_path)
+        headers = run("readelf", "-Wldh", tmp_path / program)
+        assert "DYN (Position-Independent Executable file)" in headers and "BIND_NOW" in headers and "GNU_RELRO" in headers
+        assert re.search(r"GNU_STACK.* RW ", headers)
+        assert run(tmp_path / program, "--help")
+
+
+def test_each_program_unit_and_file_format_has_a_manual_page(built):
+    pages = {Path(p).name for deb in built.values() for p in held(deb) if "/man/" in p}
+    assert {"obs_agent.8", "obs_agent.yml.5", "fleet_hub.8", "observ-schema.7", "logcore.1", "logcore.3"} <= pages
+    for unit in (TOP / "templates").glob("*.service"):
+        named = re.findall(r"man:([\w.-]+)\((\d)\)", unit.read_text())
+        assert named and {f"{name}.{section}" for name, section in named} <= pages
+
+
+# ---- in a machine ------------------------------------------------------------------------------------
+
+# What packages without a place of their own leave in any Debian, and what is the applications'.
+NOT_OURS = re.compile(r"(var/lib/dpkg|var/cache|var/log|var/lib/apt|opt/deployments|packages|run|tmp|var/tmp|dev|proc|sys|root"
+                      r"|var/lib/systemd/(timers|random-seed|catalog|credential)|etc/(passwd|group|shadow|gshadow)-?$|etc/machine-id"
+                      r"|etc/\.pwd\.lock|etc/\.updated|var/\.updated|etc/ld\.so\.cache|var/lib/private)")
+
+
+def paths(tree):
+    found = set()
+    for folder, folders, files in os.walk(tree):
+        relative = os.path.relpath(folder, tree)
+        found |= {os.path.normpath(os.path.join(relative, name)) for name in folders + files}
+    return {p for p in found if not NOT_OURS.match(p)}
+
+
+def install(machine, debs, *packages):
+    folder = machine.tree / "packages"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for package in packages:
+        shutil.copy(debs[package], folder)
+    names = [f"/packages/{debs[p].name}" for p in packages]
+    return machine.run("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y", "--no-install-recommends", "install", *names,
+                       timeout=120)
+
+
+OURS = ("obs-agent", "fleet-hub", "liblogcore0", "liblogcore-dev", "logcore")
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory, built):
+    with booted(tmp_path_factory.mktemp("machine"), lambda tree: None) as machine:
+        machine.before = paths(machine.tree)
+        machine.log = install(machine, built, *OURS).stdout
+        machine.db.query("CREATE ROLE hub LOGIN IN ROLE observ_hub")
+        machine.db.query('CREATE ROLE "observ-maintain" LOGIN IN ROLE observ_watch')
+        yield machine
+
+
+def show(machine, unit, name):
+    return machine.systemctl("show", "--value", "-p", name, unit).stdout.strip()
+
+
+def test_installed_it_waits_to_be_enabled(machine):
+    for unit in ("fleet-hub.socket", "fleet-hub.service", "observ-maintain.timer"):
+        assert show(machine, unit, "LoadState") == "loaded" and show(machine, unit, "ActiveState") == "inactive"
+    assert machine.run("id", "-Gn", "obs-agent").stdout.strip() == "obs-agent"
+    assert machine.run("stat", "-c", "%a %U", "/etc/credstore").stdout.strip() == "700 root"
+
+
+def test_an_instance_is_enabled_and_rows_arrive(machine):
+    folder = machine.deploy("my-app")
+    (folder / "logs/app.log").write_text("INFO from a package\n")
+    machine.systemctl("enable", "--now", "obs-agent@my-app")
+    machine.db.wait("SELECT count(*) > 0 FROM vps_metrics WHERE app_name = 'my-app'")
+    machine.db.wait("SELECT count(*) = 1 FROM log_entries WHERE app_name = 'my-app'")
+    assert machine.db.one("SELECT version FROM agents WHERE app_name = 'my-app'") == VERSION
+
+
+def record(kind, content=b""):
+    return struct.pack(">BBHHBB", 1, kind, 1, len(content), 0, 0) + content
+
+
+def ask(machine, path):
+    """What the hub answers on its socket, as the web server would ask."""
+    leader = Path(f"{machine.tree}.nspawn/leader").read_text().strip()
+    parameters = {"REQUEST_METHOD": "GET", "REQUEST_URI": path, "QUERY_STRING": path.partition("?")[2], "SERVER_ADDR": "127.0.0.1",
+                  "REMOTE_ADDR": "127.0.0.1"}
+    packed = b"".join(struct.pack(">II", len(k) | 1 << 31, len(v) | 1 << 31) + k.encode() + v.encode() for k, v in parameters.items())
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(f"/proc/{leader}/root/run/observ/hub.sock")
+        s.settimeout(20)
+        s.sendall(record(1, struct.pack(">HB5x", 1, 0)) + record(4, packed) + record(4) + record(5))
+        answer = b""
+        while part := s.recv(65536):
+            answer += part
+    text = b""
+    while answer:
+        kind, length, padding = answer[1], *struct.unpack(">HB", answer[4:7])
+        text += answer[8:8 + length] if kind == 6 else b""
+        answer = answer[8 + length + padding:]
+    return text.decode()
+
+
+def test_the_hub_answers_on_its_socket(machine):
+    (machine.tree / "etc/observ/hub.conf").write_text(f"database_url = host=/run/database user=hub dbname={machine.db.name}\n")
+    machine.systemctl("enable", "--now", "fleet-hub.socket")
+    assert show(machine, "fleet-hub.service", "ActiveState") == "inactive"
+    assert '"machine"' in ask(machine, "/?format=json&show=all")
+    assert show(machine, "fleet-hub.service", "ActiveState") == "active"
+    assert (machine.tree / "etc/observ/hub.conf").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_timer_maintains(machine):
+    (machine.tree / "etc/observ/maintain.env").write_text(f"PGHOST=/run/database\nPGDATABASE={machine.db.name}\n")
+    machine.systemctl("enable", "--now", "observ-maintain.timer")
+    machine.systemctl("start", "observ-maintain.service")
+    assert machine.db.count("job_runs") > 0
+
+
+def test_upgrade_under_load_loses_and_doubles_nothing(machine, newer):
+    db = machine.server.new_database()
+    folder = machine.deploy("busy", postgres_url=f"host=/run/database user=agents dbname={db.name}")
+    machine.systemctl("enable", "obs-agent@busy")
+    writer = Writer(folder / "logs/app.log", 2000).start()
+    machine.systemctl("start", "obs-agent@busy")
+    db.wait("SELECT count(*) > 0 FROM log_entries")
+    old = {unit: show(machine, unit, "MainPID") for unit in ("obs-agent@busy", "obs-agent@my-app", "fleet-hub.service")}
+    install(machine, newer, *OURS)
+    db.wait("SELECT version = %s FROM agents", NEWER, timeout=30)
+    before = db.count("log_entries")
+    db.wait("SELECT count(*) > %s FROM log_entries", before, timeout=30)
+    check_exactly_once(db, writer.stop())
+    for unit, pid in old.items():
+        assert show(machine, unit, "MainPID") != pid and show(machine, unit, "ActiveState") == "active", \
+            (unit, machine.run("journalctl", "-n", "60", "--no-pager").stdout)
+    for unit in ("fleet-hub.socket", "observ-maintain.timer"):
+        assert show(machine, unit, "ActiveState") == "active", unit
+    assert show(machine, "obs-agent@never", "ActiveState") == "inactive"
+    assert '"machine"' in ask(machine, "/?format=json&show=all")
+    assert "database_url = host=" in (machine.tree / "etc/observ/hub.conf").read_text()
+    db.close()
+
+
+def test_removed_it_is_stopped_and_keeps_what_waits(machine):
+    machine.run("apt-get", "-q", "-y", "remove", "obs-agent", timeout=120)
+    assert "obs_agent" not in machine.run("sh", "-c", "cat /proc/[0-9]*/comm").stdout.split()
+    assert (machine.tree / "var/lib/obs-agent/my-app").is_dir()
+
+
+def test_purged_it_leaves_nothing(machine):
+    """But the users, which Debian keeps, and what is the applications'."""
+    (machine.tree / "etc/credstore/obs-agent.my-app.password").write_text("secret")
+    machine.run("apt-get", "-q", "-y", "purge", *OURS, timeout=120)
+    assert paths(machine.tree) - machine.before == set()
+    assert (machine.tree / "opt/deployments/my-app/config.yml").exists()
+    assert machine.run("systemctl", "list-units", "--plain", "--no-legend", "obs-agent@*", "fleet-hub*", "observ-*").stdout == ""
+    assert not {"obs_agent", "fleet_hub"} & set(machine.run("sh", "-c", "cat /proc/[0-9]*/comm").stdout.split())
