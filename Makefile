@@ -342,11 +342,12 @@ $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(COMMON_OBJS) $(LOGCORE_OBJS) $(BUILD)/fla
 $(foreach t,$(FUZZ_TARGETS),$(eval $(BUILD)/$t: $(TEST_$t)))
 
 .PHONY: bench
-bench: ## what an idle agent and a million lines cost, beside peers from Debian; the scanner, ns a line
+bench: ## what an idle agent and a million lines cost, beside peers from Debian; the scanner, ns a line; the units' exposure
 bench: all $(BUILD)/bench/scan
 	$(Q)scripts/deps bench
 	$(Q)$(PYTHON) bench/tail.py
 	$(Q)bench/scan.py
+	$(Q)$(PYTHON) bench/sandbox.py
 	$(Q)$(MAKE) --no-print-directory -s bench-log
 	$(Q)$(PYTHON) bench/idle.py $(BENCH_SECONDS)
 
