@@ -81,7 +81,7 @@ HUB_LIBS     = -lpq -ljson-c -lfcgi -lm
 # ---- what is made of what ------------------------------------------------------------
 COMMON  := arena buf err log parse utf8
 LOGCORE := backtrace buffers card field file held journal json leftovers line logcore nested number options process redact ring shape shared sink stamp suspect writer
-CONFIG  := config config_keys config_kind config_list config_manual config_print config_schema config_url config_value yaml_tree
+CONFIG  := config config_keys config_kind config_list config_manual config_print config_schema config_url config_value credential yaml_tree
 CHECK_SRC := check_attempt check_guard check_verdict curl_glue src_check
 PROC    := proc_mounts proc_parse proc_traffic proc_unit src_proc
 TAIL    := file_hash flood join json_scan known line log_name log_open reader src_tail stream tail_files tail_look tail_positions tail_search tail_status
@@ -423,7 +423,7 @@ install: all
 	$(Q)$(foreach u,$(UNITS),$(call put,templates/$u,$(unitdir)/$u) && ):
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(prefix)/lib/sysusers.d templates/sysusers.d/*.conf
 	$(Q)[ -e $(DESTDIR)$(sysconfdir)/observ/hub.conf ] || $(INSTALL) -m 600 -t $(DESTDIR)$(sysconfdir)/observ templates/hub.conf
-	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/observ schema.sql templates/observ-maintain.cron templates/nginx-observ.conf \
+	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/observ schema.sql templates/observ-harden.sql templates/observ-maintain.cron templates/nginx-observ.conf \
 	  templates/obs_agent.schema.json
 	$(Q)$(INSTALL) -m 644 templates/obs_agent.bash $(DESTDIR)$(datadir)/bash-completion/completions/obs_agent
 	$(Q)$(INSTALL) -m 644 templates/tmpfiles.d/obs-agent.conf $(DESTDIR)$(prefix)/lib/tmpfiles.d/obs-agent.conf
