@@ -64,7 +64,7 @@ def attempts(machine, unit, wanted, *drop_ins, lines=()):
         old.unlink()
     output = machine.tree / "run/../var/tmp/prisoner.out"
     output.unlink(missing_ok=True)
-    arguments = " ".join(f'"{w}"' for w in wanted).replace("PID", machine.victim)
+    arguments = " ".join(f'"{w}"' for w in wanted).replace("=PID", f"={machine.victim}")
     for drop_in in drop_ins:
         (folder / drop_in).write_text((machine.tree / "usr/share/observ/drop-ins" / drop_in).read_text())
     (folder / "zz-prisoner.conf").write_text("\n".join([
@@ -78,7 +78,7 @@ def attempts(machine, unit, wanted, *drop_ins, lines=()):
 
 def verdicts(text, machine):
     found = {}
-    for line in text.replace(machine.victim, "PID").splitlines()[:-1]:
+    for line in text.replace(f"={machine.victim} ", "=PID ").splitlines()[:-1]:
         what, _, verdict = line.rpartition(" done") if line.endswith(" done") else line.partition(" ")
         found[what] = (line.endswith(" done"), verdict)
     return found
