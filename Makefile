@@ -90,11 +90,13 @@ PG      := pg pg_call pg_cert pg_connect pg_doctor pg_target pg_tls pg_verdict r
 OUTBOX  := outbox queue rows segment
 AGENT   := main agent batch $(CONFIG) deliver deliver_state $(DOCTOR) $(OUTBOX) $(PG) $(PROC) sample $(CHECK_SRC) status $(TAIL)
 HUB     := main assets csv db format http logs page search template template_parse
+ADMIN   := admin db template template_parse
 
 COMMON_OBJS  := $(COMMON:%=$(BUILD)/common/%.o)
 LOGCORE_OBJS := $(LOGCORE:%=$(BUILD)/logcore/%.o)
 AGENT_OBJS   := $(AGENT:%=$(BUILD)/obs_agent/%.o)
 HUB_OBJS     := $(HUB:%=$(BUILD)/fleet_hub/%.o)
+ADMIN_OBJS   := $(ADMIN:%=$(BUILD)/fleet_hub/%.o)
 HUB_PURE     := $(BUILD)/fleet_hub/assets.o $(BUILD)/fleet_hub/csv.o $(BUILD)/fleet_hub/http.o
 
 # A unit test includes the .c that it tests; TEST_x names the other objects it needs.
@@ -149,7 +151,7 @@ TEST_fuzz_outbox = $(patsubst %,$(BUILD)/obs_agent/%.o,batch queue segment) $(RO
 .DEFAULT_GOAL := all
 .PHONY: all
 all: ## build everything
-all: $(BUILD)/obs_agent/obs_agent $(BUILD)/fleet_hub/fleet_hub $(BUILD)/logcore/logcore $(BUILD)/liblogcore.a $(BUILD)/$(SONAME)
+all: $(BUILD)/obs_agent/obs_agent $(BUILD)/fleet_hub/fleet_hub $(BUILD)/fleet_hub/fleet_hub_admin $(BUILD)/logcore/logcore $(BUILD)/liblogcore.a $(BUILD)/$(SONAME)
 
 # Rebuild when flags or compiler change.
 $(BUILD)/flags: FORCE
@@ -172,6 +174,7 @@ $(BUILD)/%.o: %.c $(BUILD)/flags | $(BUILD)/deps.ok
 
 $(BUILD)/obs_agent/pg_call.o $(BUILD)/obs_agent/pg_doctor.o: $(wildcard obs_agent/sql/*.sql)
 $(BUILD)/fleet_hub/main.o: $(wildcard fleet_hub/pages/*.html fleet_hub/sql/*.sql)
+$(BUILD)/fleet_hub/admin.o: $(wildcard fleet_hub/admin/*)
 $(BUILD)/fleet_hub/page.o: fleet_hub/pages/error.html
 $(BUILD)/fleet_hub/assets.o: $(wildcard fleet_hub/pages/_*.html fleet_hub/static/* fleet_hub/static/vendor/*)
 
@@ -180,6 +183,9 @@ $(BUILD)/obs_agent/obs_agent: $(AGENT_OBJS) $(COMMON_OBJS) $(LOGCORE_OBJS)
 
 $(BUILD)/fleet_hub/fleet_hub: $(HUB_OBJS) $(COMMON_OBJS) $(LOGCORE_OBJS)
 	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(HUB_LIBS) -o $@
+
+$(BUILD)/fleet_hub/fleet_hub_admin: $(ADMIN_OBJS) $(COMMON_OBJS) $(LOGCORE_OBJS)
+	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) $^ -lpq -ljson-c -lm -o $@
 
 # The library shows its users nothing but what the header marks.
 $(LOGCORE_OBJS): private override CFLAGS += -fvisibility=hidden
@@ -412,13 +418,14 @@ put = sed -e 's,/usr/bin/,$(bindir)/,g; s,/usr/libexec/observ,$(hubdir),g; s,/us
 
 UNITS := fleet-hub.socket fleet-hub.service observ-maintain.service observ-maintain.timer
 
-PAGES := logcore/logcore.1 logcore/logcore.3 obs_agent/obs_agent.yml.5 docs/observ-schema.7 obs_agent/obs_agent.8 fleet_hub/fleet_hub.8
+PAGES := logcore/logcore.1 logcore/logcore.3 obs_agent/obs_agent.yml.5 docs/observ-schema.7 obs_agent/obs_agent.8 fleet_hub/fleet_hub.8 fleet_hub/fleet_hub_admin.8
 
 .PHONY: install
 install: ## to DESTDIR and prefix; the units to unitdir, obs-agent.service as obs-agent@.service
 install: all
 	$(Q)$(INSTALL) -m 755 -t $(DESTDIR)$(bindir) $(BUILD)/obs_agent/obs_agent $(BUILD)/logcore/logcore
 	$(Q)$(INSTALL) -m 755 -t $(DESTDIR)$(hubdir) $(BUILD)/fleet_hub/fleet_hub
+	$(Q)$(INSTALL) -m 755 -t $(DESTDIR)$(prefix)/sbin $(BUILD)/fleet_hub/fleet_hub_admin
 	$(Q)$(call put,templates/obs-agent.service,$(unitdir)/obs-agent@.service)
 	$(Q)$(foreach u,$(UNITS),$(call put,templates/$u,$(unitdir)/$u) && ):
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(prefix)/lib/sysusers.d templates/sysusers.d/*.conf

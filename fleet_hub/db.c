@@ -71,7 +71,7 @@ static enum db_failure judge(const char *state)
  * the web server's log, not to the page. */
 static void tell_log(const char *sentence)
 {
-	fprintf(stderr, "fleet_hub: %.*s\n", (int)strcspn(sentence, "\n"), sentence);
+	fprintf(stderr, "%s: %.*s\n", program_invocation_short_name, (int)strcspn(sentence, "\n"), sentence);
 }
 
 static enum db_failure query_failed(struct db *db, const PGresult *result, struct err *e)
@@ -149,15 +149,15 @@ static enum db_failure connect_now(struct db *db, struct err *e)
 
 /* Session settings would not survive a pooler in transaction mode: all is local. JIT
  * costs more than any question of ours takes. */
-static enum db_failure begin(struct db *db, int timeout_ms, struct err *e)
+static enum db_failure begin(struct db *db, bool write, int timeout_ms, struct err *e)
 {
 	CLEANUP(result_p) PGresult *result = NULL;
 	char sql[256];
 
 	snprintf(sql, sizeof sql,
-		 "BEGIN READ ONLY; SET LOCAL statement_timeout = %d; SET LOCAL jit = off; "
+		 "BEGIN %s; SET LOCAL statement_timeout = %d; SET LOCAL jit = off; "
 		 "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; SET LOCAL search_path = observ, pg_catalog",
-		 timeout_ms);
+		 write ? "READ WRITE" : "READ ONLY", timeout_ms);
 	result = PQexec(db->conn, sql);
 	return PQresultStatus(result) == PGRES_COMMAND_OK ? DB_OK : query_failed(db, result, e);
 }
@@ -188,7 +188,7 @@ static enum db_failure ask_once(struct db *db, const char *sql, size_t n, const 
 				int timeout_ms, struct buf *out, struct err *e)
 {
 	CLEANUP(result_p) PGresult *result = NULL;
-	enum db_failure failure = begin(db, timeout_ms, e);
+	enum db_failure failure = begin(db, false, timeout_ms, e);
 
 	if (failure == DB_OK) {
 		result = PQexecParams(db->conn, sql, (int)n, NULL, params, NULL, NULL, 0);
@@ -216,5 +216,32 @@ enum db_failure db_ask(struct db *db, const char *sql, size_t n_params, const ch
 		if (failure == DB_OK)
 			failure = ask_once(db, sql, n_params, params, timeout_ms, out, e);
 	}
+	return failure;
+}
+
+static enum db_failure commit(struct db *db, struct err *e)
+{
+	CLEANUP(result_p) PGresult *result = PQexec(db->conn, "COMMIT");
+
+	return PQresultStatus(result) == PGRES_COMMAND_OK ? DB_OK : query_failed(db, result, e);
+}
+
+enum db_failure db_change(struct db *db, const char *sql, size_t n_params, const char *const *params,
+			  int timeout_ms, struct buf *out, struct err *e)
+{
+	CLEANUP(result_p) PGresult *result = NULL;
+	enum db_failure failure = connect_now(db, e);
+
+	if (failure == DB_OK)
+		failure = begin(db, true, timeout_ms, e);
+	if (failure == DB_OK) {
+		result = PQexecParams(db->conn, sql, (int)n_params, NULL, params, NULL, NULL, 0);
+		failure = PQresultStatus(result) == PGRES_TUPLES_OK ? commit(db, e) : query_failed(db, result, e);
+	}
+	if (failure == DB_SCHEMA)
+		failure = missing_or_closed(db);
+	if (failure == DB_OK)
+		failure = keep_value(result, out, e);
+	disconnect(db);
 	return failure;
 }

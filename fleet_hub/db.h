@@ -1,7 +1,7 @@
 /*
  * db.h - the hub's database: one connection, one question at a time.
  *
- * The only door to libpq. Promises that a question runs in a read-only
+ * The only door to libpq. Promises that a question (db_ask) runs in a read-only
  * transaction of its own with a time limit, and that what it says about failure
  * holds neither a password nor the connection string.
  */
@@ -39,5 +39,12 @@ void db_free(struct db *db);
  */
 enum db_failure db_ask(struct db *db, const char *sql, size_t n_params, const char *const *params,
 		       int timeout_ms, struct buf *out, struct err *e);
+
+/*
+ * The same in a transaction that may write, committed before the value is appended. Not
+ * tried again: it may have been committed.
+ */
+enum db_failure db_change(struct db *db, const char *sql, size_t n_params, const char *const *params,
+			  int timeout_ms, struct buf *out, struct err *e);
 
 #endif

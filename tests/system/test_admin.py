@@ -1,0 +1,73 @@
+"""fleet_hub_admin: servers come, change their logins, and go; typos and refusals are one sentence."""
+import subprocess
+
+import psycopg2
+import pytest
+from harness import BUILD
+
+
+@pytest.fixture
+def admin(db):
+    """As somebody who may enroll and nothing more."""
+    db.query("DROP ROLE IF EXISTS somebody")
+    db.query("CREATE ROLE somebody LOGIN IN ROLE observ_enroll")
+
+    def run(*arguments, user="somebody", url=None):
+        return subprocess.run([BUILD / "fleet_hub/fleet_hub_admin", "--url", url or db.url(user), *arguments],
+                              capture_output=True, text=True, timeout=60)
+    yield run
+    db.query("DROP ROLE somebody")
+
+
+def said(done):
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_server_comes_and_goes(db, admin):
+    assert "No server is enrolled yet" in said(admin("servers"))
+    text = said(admin("enroll", "web & 1"))
+    role = db.one("SELECT role FROM agent_roles WHERE vps_name = 'web & 1'")
+    assert f"web & 1 writes as {role}." in text and f"postgresql://{role}:${{CRED:password}}@DATABASE-HOST/{db.name}" in text
+    password = text.split("\n\n")[1].strip()
+    with psycopg2.connect(db.url(role), password=password) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT epoch FROM observ.agent_hello('web & 1', 'shop', 1, NULL, '0', 60, now())")
+        assert cursor.fetchone()[0] > 0
+    connection.close()
+    assert "stays valid for 3 days" in said(admin("rotate", "web & 1", "3"))
+    assert "rotating" in said(admin("servers"))
+    assert f"{role} was taken away." in said(admin("finish", "web & 1"))
+    assert "web & 1 is retired" in said(admin("retire", "web & 1"))
+    assert "retired" in said(admin("servers"))
+    assert "had no login to take away" in said(admin("revoke", "web & 1"))
+
+
+def test_a_token_and_its_end(db, admin):
+    text = said(admin("token", "2", "1"))
+    assert "Good for 2 server(s) within 1 hours." in text
+    role = db.one("SELECT role FROM bootstrap_tokens")
+    assert f"{role} was taken away." in said(admin("untoken", role))
+    assert db.count("bootstrap_tokens") == 0
+
+
+@pytest.mark.parametrize("arguments, status, sentence", [
+    ((), 64, "which command?"),
+    (("enrol", "web-1"), 64, "no such command: enrol"),
+    (("enroll",), 64, "usage: fleet_hub_admin: enroll"),
+    (("servers", "web-1"), 64, "usage: fleet_hub_admin: servers"),
+    (("enroll", ""), 1, "vps_name must have 1 to 200 characters"),
+    (("rotate", "web-1"), 1, "the database refused"),
+    (("token", "many"), 1, "invalid input syntax for type integer"),
+])
+def test_mistakes_are_told_in_a_sentence(admin, arguments, status, sentence):
+    done = admin(*arguments)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert sentence in done.stderr and len(done.stderr.splitlines()) <= 2
+
+
+def test_what_is_in_the_way_is_told_with_its_remedy(db, admin):
+    assert "GRANT observ_enroll" in admin("enroll", "web-1", user="agents").stderr
+    assert "no connection string" in admin("servers", url="nonsense://").stderr
+    assert "give --url" in admin("servers", url="host=/nowhere").stderr
+    assert "run schema.sql" in admin("servers", url=db.cluster.url("postgres")).stderr
+    assert db.count("agent_roles") == 0
