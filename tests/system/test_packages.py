@@ -94,7 +94,7 @@ def test_make_install_installs_what_the_packages_hold(built, tmp_path):
 
 
 def test_programs_are_hardened(built, tmp_path):
-    for package, program in [("obs-agent", "usr/bin/obs_agent"), ("fleet-hub", "usr/libexec/observ/fleet_hub"), ("logcore", "usr/bin/logcore")]:
+    for package, program in [("obs-agent", "usr/bin/obs_agent"), ("fleet-hub", "usr/libexec/observ/fleet_hub"), ("fleet-hub", "usr/sbin/fleet_hub_admin"), ("logcore", "usr/bin/logcore")]:
         run("dpkg", "-x", built[package], tmp_path)
         headers = run("readelf", "-Wldh", tmp_path / program)
         assert "DYN (Position-Independent Executable file)" in headers and "BIND_NOW" in headers and "GNU_RELRO" in headers
@@ -104,7 +104,7 @@ def test_programs_are_hardened(built, tmp_path):
 
 def test_each_program_unit_and_file_format_has_a_manual_page(built):
     pages = {Path(p).name for deb in built.values() for p in held(deb) if "/man/" in p}
-    assert {"obs_agent.8", "obs_agent.yml.5", "fleet_hub.8", "observ-schema.7", "logcore.1", "logcore.3"} <= pages
+    assert {"obs_agent.8", "obs_agent.yml.5", "fleet_hub.8", "fleet_hub_admin.8", "observ-schema.7", "logcore.1", "logcore.3"} <= pages
     for unit in (TOP / "templates").glob("*.service"):
         named = re.findall(r"man:([\w.-]+)\((\d)\)", unit.read_text())
         assert named and {f"{name}.{section}" for name, section in named} <= pages
@@ -168,6 +168,39 @@ def test_an_instance_is_enabled_and_rows_arrive(machine):
     machine.db.wait("SELECT count(*) > 0 FROM vps_metrics WHERE app_name = 'my-app'")
     machine.db.wait("SELECT count(*) = 1 FROM log_entries WHERE app_name = 'my-app'")
     assert machine.db.one("SELECT version FROM agents WHERE app_name = 'my-app'") == VERSION
+
+
+def test_install_sh_sets_a_server_up(machine, built):
+    """Twice: it mends, and leaves a configuration that is there."""
+    role, password = machine.db.query("SELECT * FROM enroll('web \"1\"')")[0]
+    shutil.copy(TOP / "templates/install.sh", machine.tree / "packages")
+    (machine.tree / "root/password").write_text(password + "\n")
+    command = ("/packages/install.sh", "--server", 'web "1"', "--url", f"postgresql://{role}@/{machine.db.name}?host=/run/database",
+               "--app", "shop", "--app", "till", "--password-file", "/root/password", "--package", f"/packages/{built['obs-agent'].name}")
+    said = machine.run(*command, timeout=200).stdout
+    assert "wrote /opt/deployments/till/config.yml" in said
+    for app in ("shop", "till"):
+        assert f"{app}: the first row is in the database" in said
+        assert machine.db.count("vps_metrics", "vps_name = 'web \"1\"' AND app_name = %s", app) > 0
+        assert machine.run("stat", "-c", "%a %U", f"/etc/credstore/obs-agent.{app}.database_url").stdout.strip() == "600 root"
+    config = machine.tree / "opt/deployments/shop/config.yml"
+    config.write_text(config.read_text() + "  # by hand\n")
+    assert "wrote" not in machine.run(*command, timeout=200).stdout
+    assert "by hand" in config.read_text()
+    machine.systemctl("disable", "--now", "obs-agent@shop", "obs-agent@till")
+
+
+@pytest.mark.parametrize("arguments, status, sentence", [
+    ((), 64, "--server, --url and --app are needed"),
+    (("--server",), 64, "--server needs a value"),
+    (("--sever", "x"), 64, "what is --sever?"),
+    (("--server", "x", "--url", "postgresql://a:b@h/d", "--app", "shop"), 1, "has a password in it"),
+    (("--server", "x", "--url", "h/d", "--app", "shop"), 1, "must be postgresql://ROLE@HOST/DATABASE"),
+    (("--server", "x", "--url", "postgresql://a@h/d", "--app", "../x"), 1, "an application's name has letters"),
+])
+def test_install_sh_tells_mistakes_in_a_sentence(arguments, status, sentence):
+    done = subprocess.run([TOP / "templates/install.sh", *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert done.returncode == status and sentence in done.stderr and "not found" not in done.stderr
 
 
 def record(kind, content=b""):
