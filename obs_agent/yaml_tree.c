@@ -272,8 +272,11 @@ static int build_children(struct tree *t, struct yaml_node *parent)
 	}
 }
 
+/* Its block is got at the first use: without one, it is the machine that has no more. */
 static int too_large(struct tree *t)
 {
+	if (!t->arena->block)
+		return err_set(t->e, ENOMEM, "%s: out of memory; give the process more", t->path);
 	fail(t, t->event.start_mark, "monitoring: holds more than the agent can keep; shorten it");
 	return -EINVAL;
 }

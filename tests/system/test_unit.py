@@ -1,6 +1,7 @@
 """The unit under a real systemd: a minimal Debian 12, booted with systemd-nspawn, with `make install` in it.
 """
 import json
+import os
 import re
 import time
 
