@@ -80,7 +80,7 @@ HUB_LIBS     = -lpq -ljson-c -lfcgi -lm
 
 # ---- what is made of what ------------------------------------------------------------
 COMMON  := arena buf err log parse utf8
-LOGCORE := backtrace buffers card field file held journal json leftovers line logcore nested number options process redact ring shape shared sink stamp suspect writer
+LOGCORE := backtrace buffers card field file held journal json leftovers line logcore nested number options process redact ring shape shared sink slot stamp suspect writer
 CONFIG  := config config_keys config_kind config_list config_manual config_print config_schema config_url config_value credential yaml_tree
 CHECK_SRC := check_attempt check_guard check_verdict curl_glue src_check
 PROC    := proc_mounts proc_parse proc_traffic proc_unit src_proc

@@ -1,16 +1,14 @@
 #include "buffers.h"
 
 #include <errno.h>
-#include <linux/membarrier.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "futex.h"
 #include "held.h"
 #include "process.h"
+#include "slot.h"
 #include "stamp.h"
 #include "writer.h"
 
@@ -23,14 +21,6 @@ static const int64_t SWEEP_US = 1000000;
 
 /* buffers.process when it is the token of no process */
 enum { STOPPED = 1, CHANGING = 2 };
-
-struct slot {
-	_Alignas(64) _Atomic uintptr_t owner;   /* a thread, see me(); 0: free */
-	atomic_int busy;                        /* its thread is in here; seen by its signal handlers, and at exit */
-	struct ring ring;
-	_Atomic uint64_t lines, bytes;          /* only the owner adds */
-	_Alignas(64) atomic_int lock;           /* of whoever takes */
-};
 
 struct buffers {
 	struct process_member member;   /* first: it is what process.h knows of this */
@@ -59,101 +49,35 @@ static uint64_t next_epoch(void)
 	return atomic_fetch_add(&last, 1) + 1;
 }
 
-/* Differs from that of every thread that lives. */
-static uintptr_t me(void)
-{
-	return (uintptr_t)seats;
-}
-
 static bool is_mine(const struct buffers *b)
 {
 	return logcore_process_guard && atomic_load_explicit(&b->process, memory_order_relaxed) == logcore_process_now();
 }
 
-/* ---- taking: with the slot's lock ---------------------------------------------------- */
+/* ---- taking --------------------------------------------------------------------------- */
 
-/* What is there at this moment. False: it could not all be written. A thread is not
- * cancelled in here, with the lock. */
-static bool drain(struct buffers *b, struct slot *s, int64_t now_us)
-{
-	struct ring_place place = { 0 };
-	size_t n, used;
-	const char *lines = logcore_ring_look(&s->ring, &n);
-	int cancel;
-
-	if (n == 0)
-		return true;
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-	logcore_file_place(logcore_sink_file(b->sink), &place);
-	logcore_ring_begin(&s->ring, n, &place);
-	used = logcore_sink_drain(b->sink, lines, n, now_us);
-	logcore_ring_end(&s->ring, used);
-	pthread_setcancelstate(cancel, NULL);
-	return used == n;
-}
-
-/* A signal handler of this thread must not wait for a lock that its thread has: it sees
- * that its slot is busy. Returns how that was. */
-static int busy_if_mine(struct slot *s)
-{
-	int was = atomic_load_explicit(&s->busy, memory_order_relaxed);
-
-	if (atomic_load_explicit(&s->owner, memory_order_relaxed) == me())
-		atomic_store_explicit(&s->busy, 1, memory_order_relaxed);
-	atomic_signal_fence(memory_order_seq_cst);
-	return was;
-}
-
-static void as_busy_as(struct slot *s, int was)
-{
-	atomic_signal_fence(memory_order_seq_cst);
-	if (atomic_load_explicit(&s->owner, memory_order_relaxed) == me())
-		atomic_store_explicit(&s->busy, was, memory_order_relaxed);
-}
-
-static bool lock_and_drain(struct buffers *b, struct slot *s, int64_t now_us)
-{
-	int was = busy_if_mine(s);
-	bool done;
-
-	logcore_lock(&s->lock);
-	done = drain(b, s, now_us);
-	logcore_unlock(&s->lock);
-	as_busy_as(s, was);
-	return done;
-}
-
-static bool drain_all(struct buffers *b)
+/* All rings; left_ms as for logcore_slot_drain(), for all of them together. */
+static bool drain_all(struct buffers *b, int64_t now_us, int *left_ms)
 {
 	unsigned made = atomic_load(&b->made);
-	int64_t now_us = logcore_wall_us();
 	bool done = true;
 
 	for (unsigned i = 0; i < made; i++)
-		done &= lock_and_drain(b, &b->slots[i], now_us);
+		done &= logcore_slot_drain(&b->slots[i], b->sink, now_us, left_ms);
 	return done;
 }
 
 /* Who is at it now need not be waited for. */
 static void sweep(struct buffers *b, int64_t now_us)
 {
-	unsigned made = atomic_load(&b->made);
+	int no_ms = 0;
 
-	for (unsigned i = 0; i < made; i++) {
-		struct slot *s = &b->slots[i];
-		int was = busy_if_mine(s);
-
-		if (logcore_trylock(&s->lock)) {
-			drain(b, s, now_us);
-			logcore_unlock(&s->lock);
-		}
-		as_busy_as(s, was);
-	}
+	drain_all(b, now_us, &no_ms);
 }
 
 int logcore_buffers_flush(struct buffers *b)
 {
-	return !is_mine(b) || drain_all(b) ? 0 : -EIO;
+	return !is_mine(b) || drain_all(b, logcore_wall_us(), NULL) ? 0 : -EIO;
 }
 
 /* How much there is, in all rings. */
@@ -172,7 +96,7 @@ static size_t held_bytes(const void *buffers)
 
 static void write_all(void *buffers)
 {
-	drain_all(buffers);
+	drain_all(buffers, logcore_wall_us(), NULL);
 }
 
 static int start_writer(struct buffers *b)
@@ -197,14 +121,8 @@ static bool begin_again(struct buffers *b)
 
 	if (old == STOPPED || old == CHANGING || !atomic_compare_exchange_strong(&b->process, &old, CHANGING))
 		return false;
-	for (unsigned i = 0; i < HELD_RINGS_MAX; i++) {
-		struct slot *s = &b->slots[i];
-
-		logcore_ring_unmap(&s->ring);
-		atomic_store(&s->owner, 0);
-		atomic_store(&s->lock, 0);
-		atomic_store(&s->busy, 0);
-	}
+	for (unsigned i = 0; i < HELD_RINGS_MAX; i++)
+		logcore_slot_forget(&b->slots[i]);
 	atomic_store(&b->made, 0);
 	atomic_store(&b->making, 0);
 	if (logcore_held_again(&b->held) < 0 || start_writer(b) < 0) {
@@ -227,7 +145,7 @@ static struct slot *make_slot(struct buffers *b)
 	made = atomic_load(&b->made);
 	if (made < HELD_RINGS_MAX && logcore_held_add(&b->held, &b->slots[made].ring) == 0) {
 		s = &b->slots[made];
-		atomic_store(&s->owner, me());
+		atomic_store(&s->owner, logcore_slot_me());
 		atomic_store(&b->made, made + 1);
 	}
 	logcore_unlock(&b->making);
@@ -239,12 +157,12 @@ static struct slot *claim_slot(struct buffers *b)
 	unsigned made = atomic_load(&b->made);
 
 	for (unsigned i = 0; i < made; i++)
-		if (atomic_load(&b->slots[i].owner) == me())
+		if (logcore_slot_is_mine(&b->slots[i]))
 			return &b->slots[i];
 	for (unsigned i = 0; i < made; i++) {
 		uintptr_t nobody = 0;
 
-		if (atomic_compare_exchange_strong(&b->slots[i].owner, &nobody, me()))
+		if (atomic_compare_exchange_strong(&b->slots[i].owner, &nobody, logcore_slot_me()))
 			return &b->slots[i];
 	}
 	return make_slot(b);
@@ -256,8 +174,8 @@ static void write_own(struct buffers *b)
 	unsigned made = atomic_load(&b->made);
 
 	for (unsigned i = 0; i < made; i++)
-		if (atomic_load(&b->slots[i].owner) == me() && !atomic_load(&b->slots[i].busy))
-			lock_and_drain(b, &b->slots[i], logcore_wall_us());
+		if (logcore_slot_is_mine(&b->slots[i]) && !atomic_load(&b->slots[i].busy))
+			logcore_slot_drain(&b->slots[i], b->sink, logcore_wall_us(), NULL);
 }
 
 __attribute__((noinline)) static struct slot *find_slot(struct buffers *b)
@@ -296,8 +214,8 @@ __attribute__((noinline)) static bool put_when_full(struct buffers *b, struct sl
 {
 	if (b->async && !b->block)
 		return false;
-	lock_and_drain(b, s, now_us);
-	return logcore_ring_put(&s->ring, line, n);
+	logcore_slot_drain(s, b->sink, now_us, NULL);
+	return logcore_slot_put(s, line, n);
 }
 
 /* Once a second whoever comes first writes what the others have. */
@@ -319,38 +237,25 @@ static void after_put(struct buffers *b, struct slot *s, int level, int64_t now_
 	if (time_to_sweep(b, now_us))
 		sweep(b, now_us);
 	if (level >= LOGCORE_ERROR)
-		lock_and_drain(b, s, now_us);
-}
-
-static void count(struct slot *s, size_t n)
-{
-	uint64_t lines = atomic_load_explicit(&s->lines, memory_order_relaxed);
-	uint64_t bytes = atomic_load_explicit(&s->bytes, memory_order_relaxed);
-
-	atomic_store_explicit(&s->lines, lines + 1, memory_order_relaxed);
-	atomic_store_explicit(&s->bytes, bytes + n, memory_order_relaxed);
+		logcore_slot_drain(s, b->sink, now_us, NULL);
 }
 
 bool logcore_buffers_put(struct buffers *b, int level, const char *line, size_t n, int64_t now_us)
 {
 	struct slot *s = slot_of(b);
 
-	if (!s || atomic_load_explicit(&s->busy, memory_order_relaxed))
+	if (!s || !logcore_slot_enter(s))
 		return false;
-	atomic_store_explicit(&s->busy, 1, memory_order_relaxed);
-	atomic_signal_fence(memory_order_seq_cst);
 	if (!is_mine(b)) {              /* since a moment: see exits() */
-		atomic_store_explicit(&s->busy, 0, memory_order_relaxed);
+		logcore_slot_leave(s);
 		write_own(b);
 		return false;
 	}
-	if (logcore_ring_put(&s->ring, line, n) || put_when_full(b, s, line, n, now_us)) {
-		count(s, n);
+	if (logcore_slot_put(s, line, n) || put_when_full(b, s, line, n, now_us))
 		after_put(b, s, level, now_us);
-	} else {
+	else
 		logcore_sink_lose(b->sink);
-	}
-	atomic_store_explicit(&s->busy, 0, memory_order_release);
+	logcore_slot_leave(s);
 	return true;
 }
 
@@ -368,22 +273,9 @@ void logcore_buffers_count(const struct buffers *b, struct logcore_counters *add
  * here or calls exit(): then it is left to the next process. */
 static bool drain_at_the_end(struct buffers *b)
 {
-	static const struct timespec a_moment = { 0, 1000000 };
-	unsigned made = atomic_load(&b->made);
-	int64_t now_us = logcore_wall_us();
-	int left = END_WAIT_MS;
-	bool done = true;
+	int left_ms = END_WAIT_MS;
 
-	for (unsigned i = 0; i < made; i++) {
-		bool locked;
-
-		while (!(locked = logcore_trylock(&b->slots[i].lock)) && left-- > 0)
-			nanosleep(&a_moment, NULL);
-		done &= locked && drain(b, &b->slots[i], now_us);
-		if (locked)
-			logcore_unlock(&b->slots[i].lock);
-	}
-	return done;
+	return drain_all(b, logcore_wall_us(), &left_ms);
 }
 
 static void thread_ends(struct buffers *b)
@@ -391,27 +283,24 @@ static void thread_ends(struct buffers *b)
 	unsigned made = atomic_load(&b->made);
 
 	for (unsigned i = 0; i < made; i++)
-		if (atomic_load(&b->slots[i].owner) == me()) {
-			lock_and_drain(b, &b->slots[i], logcore_wall_us());
+		if (logcore_slot_is_mine(&b->slots[i])) {
+			logcore_slot_drain(&b->slots[i], b->sink, logcore_wall_us(), NULL);
 			seats[atomic_load(&b->epoch) % SEATS].epoch = 0;
 			atomic_store(&b->slots[i].owner, 0);
 		}
 }
 
-/* Threads see that it is stopped, or are seen to be busy: membarrier(2) is the fence that
- * they do without. False: one is still in there after a while. */
+/* Threads see that it is stopped, or are seen to be busy. False: one is still in there
+ * after a while. */
 static bool no_thread_is_in(const struct buffers *b)
 {
-	static const struct timespec a_moment = { 0, 1000000 };
 	unsigned made = atomic_load(&b->made);
-	int left = END_WAIT_MS;
+	int left_ms = END_WAIT_MS;
 
-	syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+	logcore_process_fence();
 	for (unsigned i = 0; i < made; i++)
-		while (atomic_load(&b->slots[i].busy) && atomic_load(&b->slots[i].owner) != me())
-			if (left-- > 0)
-				nanosleep(&a_moment, NULL);
-			else
+		for (; atomic_load(&b->slots[i].busy) && !logcore_slot_is_mine(&b->slots[i]); logcore_nap_ms())
+			if (left_ms-- <= 0)
 				return false;
 	return true;
 }
@@ -438,14 +327,11 @@ static void on_event(struct process_member *m, enum process_event event)
 {
 	struct buffers *b = (struct buffers *)m;
 
-	if (event == PROCESS_FORKED) {
-		forked(b);
-		return;
-	}
-	if (!is_mine(b))
+	if (event != PROCESS_FORKED && !is_mine(b))
 		return;
 	switch (event) {
 	case PROCESS_FORKED:
+		forked(b);
 		break;
 	case PROCESS_FORKS:
 		sweep(b, logcore_wall_us());
@@ -486,17 +372,12 @@ static int begin(struct buffers *b, const struct buffers_options *o)
 
 	if (r < 0)
 		return r;
-	b->member.device = b->held.device;
-	b->member.inode = b->held.inode;
 	r = logcore_process_join(&b->member, o->handlers);
-	if (r == 0) {
-		syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
-		publish(b);
-	}
 	if (r < 0) {
 		logcore_held_close(&b->held, false);
 		return r;
 	}
+	publish(b);
 	atomic_store(&b->process, logcore_process_token());
 	return start_writer(b);
 }
@@ -526,7 +407,7 @@ void logcore_buffers_close(struct buffers *b)
 
 	logcore_writer_stop(&b->writer);
 	if (is_mine(b))
-		keep = !drain_all(b);
+		keep = !drain_all(b, logcore_wall_us(), NULL);
 	logcore_process_leave(&b->member);
 	logcore_held_close(&b->held, keep);
 	for (unsigned i = 0; i < HELD_RINGS_MAX; i++)

@@ -37,6 +37,25 @@ static inline bool logcore_trylock(atomic_int *lock)
 	return atomic_compare_exchange_strong(lock, &free, 1);
 }
 
+static inline void logcore_nap_ms(void)
+{
+	const struct timespec ms = { 0, 1000000 };
+
+	nanosleep(&ms, NULL);
+}
+
+/* No longer than *left_ms, which becomes less by it. For signal handlers, too: the holder
+ * may be their own thread. */
+static inline bool logcore_trylock_for(atomic_int *lock, int *left_ms)
+{
+	for (; !logcore_trylock(lock); (*left_ms)--) {
+		if (*left_ms <= 0)
+			return false;
+		logcore_nap_ms();
+	}
+	return true;
+}
+
 static inline void logcore_lock(atomic_int *lock)
 {
 	if (logcore_trylock(lock))

@@ -56,13 +56,6 @@ static size_t in_common(const struct search *s, off_t at)
 	return same;
 }
 
-static size_t whole_lines(const char *lines, size_t n)
-{
-	const char *end = memrchr(lines, '\n', n);
-
-	return end ? (size_t)(end - lines) + 1 : 0;
-}
-
 /* A part that ends with the log can be gone on with; of one that others wrote behind,
  * the whole lines count and what was torn is written again. */
 static void look_at(struct search *s, off_t at)
@@ -70,7 +63,7 @@ static void look_at(struct search *s, off_t at)
 	size_t same = in_common(s, at);
 
 	if (same < s->n && (uint64_t)at + same < s->end.at)
-		same = whole_lines(s->lines, same);
+		same = logcore_ring_whole_lines(s->lines, same);
 	if (same > s->found)
 		s->found = same;
 }
@@ -139,7 +132,7 @@ static size_t already_written(const struct place *in, struct sink *sink, const s
 	const char *newline;
 
 	look_everywhere(&s, in, began);
-	whole = whole_lines(lines, s.found);
+	whole = logcore_ring_whole_lines(lines, s.found);
 	newline = s.found > whole ? memchr(lines + s.found, '\n', n - s.found) : NULL;
 	if (newline && logcore_file_complete(logcore_sink_file(sink), &s.end, lines + s.found, (size_t)(newline + 1 - lines) - s.found))
 		return (size_t)(newline + 1 - lines);
@@ -151,21 +144,12 @@ static size_t already_written(const struct place *in, struct sink *sink, const s
 static bool write_ring(const struct place *in, struct sink *sink, struct ring *r, int64_t now_us)
 {
 	struct ring_state *state = r->state;
-	size_t n, writing, used;
+	size_t n, writing = atomic_load(&state->writing);
 	const char *lines = logcore_ring_look(r, &n);
-	struct ring_place place = { 0 };
 
-	writing = atomic_load(&state->writing);
 	if (writing && writing <= n && state->writing_from == atomic_load(&state->tail))
 		logcore_ring_end(r, already_written(in, sink, &state->place, lines, writing));
-	lines = logcore_ring_look(r, &n);
-	if (n == 0)
-		return true;
-	logcore_file_place(logcore_sink_file(sink), &place);
-	logcore_ring_begin(r, n, &place);
-	used = logcore_sink_drain(sink, lines, n, now_us);
-	logcore_ring_end(r, used);
-	return used == n;
+	return logcore_sink_drain(sink, r, now_us);
 }
 
 static void write_file(const struct place *in, const char *name, struct sink *sink, int64_t now_us)

@@ -1,6 +1,7 @@
 #include "process.h"
 
 #include <errno.h>
+#include <linux/membarrier.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
@@ -9,6 +10,8 @@
 #include <unistd.h>
 
 #include "futex.h"
+
+enum { WAIT_MS = 1000 };                /* for others, where waiting for ever might be for oneself */
 
 _Atomic uint64_t *logcore_process_guard;
 
@@ -36,15 +39,9 @@ static void tell(enum process_event event)
  * it may only be that a member is closed meanwhile. */
 static bool lock_for_a_while(void)
 {
-	enum { MOST_MS = 1000 };
-	static const struct timespec a_moment = { 0, 1000000 };
+	int left_ms = WAIT_MS;
 
-	for (int i = 0; i < MOST_MS; i++) {
-		if (logcore_trylock(&all.lock))
-			return true;
-		nanosleep(&a_moment, NULL);
-	}
-	return false;
+	return logcore_trylock_for(&all.lock, &left_ms);
 }
 
 /* Several threads may fork at once. */
@@ -101,13 +98,10 @@ static struct sigaction before[SIGNALS];
 /* A second thread that crashes would end the process while the first one writes. */
 static void wait_for_other_crash(void)
 {
-	enum { MOST_MS = 1000 };
-	static const struct timespec a_moment = { 0, 1000000 };
-	static atomic_int crashing;
+	static atomic_int crashing;             /* a lock that is kept */
+	int left_ms = WAIT_MS;
 
-	if (atomic_fetch_add(&crashing, 1) > 0)
-		for (int i = 0; i < MOST_MS; i++)
-			nanosleep(&a_moment, NULL);
+	logcore_trylock_for(&crashing, &left_ms);
 }
 
 /* A forbidden system call is not tried again, nor is what a machine check found elsewhere. */
@@ -176,8 +170,14 @@ static void set_up(void)
 	all.error = pthread_key_create(&all.key, thread_ends);
 	if (all.error == 0)
 		all.error = pthread_atfork(before_fork, after_fork, in_child);
+	syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
 	logcore_process_guard = guard;
 	logcore_process_token();
+}
+
+void logcore_process_fence(void)
+{
+	syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
 }
 
 /* ---- members -------------------------------------------------------------------------- */

@@ -47,4 +47,7 @@ static inline uint64_t logcore_process_now(void)
 /* The same, made if need be. */
 uint64_t logcore_process_token(void);
 
+/* A fence in all threads, for those that do without one because they are here so often. */
+void logcore_process_fence(void);
+
 #endif

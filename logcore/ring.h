@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/types.h>
 
 /* Where a write(2) began: the file, and its size before. */
@@ -51,6 +52,14 @@ bool logcore_ring_put(struct ring *r, const char *bytes, size_t n);
 
 /* Whether more than n bytes are in it; for the thread that puts. */
 bool logcore_ring_is_fuller(struct ring *r, size_t n);
+
+/* The bytes up to the last end of a line. */
+static inline size_t logcore_ring_whole_lines(const char *lines, size_t n)
+{
+	const char *end = memrchr(lines, '\n', n);
+
+	return end ? (size_t)(end - lines) + 1 : 0;
+}
 
 /* What is there to be taken: *ret_n bytes, whole lines. */
 const char *logcore_ring_look(const struct ring *r, size_t *ret_n);

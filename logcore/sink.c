@@ -165,24 +165,22 @@ void logcore_sink_put(struct sink *s, const char *line, size_t n, int64_t now_us
 	logcore_sink_lose(s);
 }
 
-/* The bytes up to the last end of a line. */
-static size_t whole_lines(const char *lines, size_t n)
+bool logcore_sink_drain(struct sink *s, struct ring *r, int64_t now_us)
 {
-	const char *end = memrchr(lines, '\n', n);
+	struct ring_place place = { 0 };
+	size_t n, done;
+	const char *lines = logcore_ring_look(r, &n);
 
-	return end ? (size_t)(end - lines) + 1 : 0;
-}
-
-size_t logcore_sink_drain(struct sink *s, const char *lines, size_t n, int64_t now_us)
-{
-	size_t done;
-
+	if (n == 0)
+		return true;
 	if (!logcore_sink_tell(s, now_us))
-		return 0;
-	if (write_all(s, lines, n, now_us, &done))
-		return n;
+		return false;
+	logcore_file_place(s->file, &place);
+	logcore_ring_begin(r, n, &place);
+	write_all(s, lines, n, now_us, &done);
 	/* A line that is torn is written again, whole. */
-	return whole_lines(lines, done);
+	logcore_ring_end(r, done == n ? n : logcore_ring_whole_lines(lines, done));
+	return done == n;
 }
 
 void logcore_sink_count_cut(struct sink *s)

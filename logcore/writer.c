@@ -13,16 +13,14 @@ enum {
 	STACK_SIZE = 256 * 1024
 };
 
-static bool nap(struct writer *w, int state, unsigned us)
+static void nap(struct writer *w, int state, unsigned us)
 {
 	struct timespec most = { 0, us * 1000L };
 
 	atomic_store(&w->state, state);
 	atomic_thread_fence(memory_order_seq_cst);
-	if (atomic_load(&w->stop) || (state == ASLEEP && w->held(w->buffers)))
-		return false;
-	logcore_futex_wait(&w->state, state, state == ASLEEP ? NULL : &most);
-	return true;
+	if (!atomic_load(&w->stop) && (state == NAPPING || !w->held(w->buffers)))
+		logcore_futex_wait(&w->state, state, state == ASLEEP ? NULL : &most);
 }
 
 /* Naps become longer while little comes; after the longest without anything, sleep. */
