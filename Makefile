@@ -100,7 +100,7 @@ ADMIN_OBJS   := $(ADMIN:%=$(BUILD)/fleet_hub/%.o)
 HUB_PURE     := $(BUILD)/fleet_hub/assets.o $(BUILD)/fleet_hub/csv.o $(BUILD)/fleet_hub/http.o
 
 # A unit test includes the .c that it tests; TEST_x names the other objects it needs.
-UNIT_TESTS   := test_common test_line test_log_name test_log_open test_batch test_outbox test_deliver test_pg_target test_pg_tls test_pg_verdict test_stream test_join test_flood test_config test_config_print test_config_url test_doctor test_check test_check_schedule test_proc test_proc_source test_logcore test_logcore_fields test_logcore_logger test_logcore_sink test_logcore_files test_logcore_modes test_logcore_killed test_logcore_rotation test_logcore_abi test_logcore_journal test_logcore_hpp test_logcore_property test_redact test_log \
+UNIT_TESTS   := test_common test_line test_log_name test_log_open test_batch test_outbox test_deliver test_pg_target test_pg_tls test_pg_verdict test_stream test_join test_flood test_config test_config_print test_config_url test_doctor test_check test_check_schedule test_proc test_proc_source test_logcore test_logcore_fields test_logcore_logger test_logcore_sink test_logcore_files test_logcore_modes test_logcore_killed test_logcore_edges test_logcore_rotation test_logcore_abi test_logcore_journal test_logcore_hpp test_logcore_property test_redact test_log \
                 test_template test_http test_search test_format
 
 # The configuration's tests include one of its files and link the others.
@@ -231,8 +231,9 @@ LIBS_test_logcore_logger = -ljson-c
 LIBS_test_logcore_journal = -ljson-c
 LIBS_test_logcore_sink   = -ljson-c -pthread -Wl,--wrap=write,--wrap=malloc,--wrap=calloc,--wrap=realloc
 LIBS_test_logcore_files  = -ljson-c -pthread
-LIBS_test_logcore_modes  = -ljson-c -pthread -Wl,--wrap=clock_gettime,--wrap=write,--wrap=posix_fallocate,--wrap=malloc,--wrap=calloc
+LIBS_test_logcore_modes  = -ljson-c -pthread -Wl,--wrap=clock_gettime,--wrap=write,--wrap=posix_fallocate,--wrap=malloc,--wrap=calloc,--wrap=realloc
 LIBS_test_logcore_killed = -ljson-c -pthread -Wl,--wrap=write
+LIBS_test_logcore_edges  = -ljson-c -pthread
 LIBS_test_logcore_rotation = -ljson-c -pthread -Wl,--wrap=clock_gettime
 TEST_test_logcore_abi    = $(BUILD)/tests/logcore_c11.o $(BUILD)/tests/logcore_cxx.o
 LIBS_test_logcore_abi    = -ljson-c -lstdc++ -DSHARED_LIBRARY='"$(abspath $(BUILD)/$(SONAME))"'
@@ -309,7 +310,7 @@ check-san: ## unit tests and the shorter system tests under AddressSanitizer and
 san-parts: $(PARTS) $(UNIT_TESTS:%=$(BUILD)/tests/%)
 
 # logcore promises to be used from any thread, and nothing else here is.
-TSAN_TESTS := $(filter test_logcore test_logcore_logger test_logcore_sink test_logcore_files test_logcore_modes test_logcore_killed test_logcore_rotation,$(UNIT_TESTS))
+TSAN_TESTS := $(filter test_logcore test_logcore_logger test_logcore_sink test_logcore_files test_logcore_modes test_logcore_killed test_logcore_edges test_logcore_rotation,$(UNIT_TESTS))
 check-tsan: ## logcore's unit tests under ThreadSanitizer
 	$(Q)$(MAKE) --no-print-directory -s BUILD=$(BUILD)/tsan SAN=thread tsan-parts
 	$(CHECK) -q tsan env TSAN_OPTIONS=die_after_fork=0 scripts/each $(TSAN_TESTS:%=$(BUILD)/tsan/tests/%)

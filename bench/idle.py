@@ -10,7 +10,6 @@ HTTP server every 120 s. CPU is the scheduler's own count (/proc/PID/schedstat, 
 are voluntary context switches, bytes are those of IP packets both ways.
 """
 import contextlib
-import http.server
 import json
 import os
 import re
@@ -24,22 +23,12 @@ import urllib.request
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(TOP / "tests"))
+sys.path[:0] = [str(TOP / "tests"), str(TOP / "tests/system")]
 from harness import AGENT, BUILD, Cluster, run, wait_for  # noqa: E402,F401
+from https_server import serve  # noqa: E402
 
 SETTLE = 30
 HEADERS = 40 + 12       # IPv4, TCP with timestamps: bytes of a packet that carry nothing
-
-
-class Health(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Length", "3")
-        self.end_headers()
-        self.wfile.write(b"ok\n")
-
-    def log_message(self, *_):
-        pass
 
 
 def usage(pid):
@@ -179,7 +168,7 @@ def start_peers(folder, health, stack):
 
 
 def measure(folder, seconds, stack):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Health)
+    server = serve(0)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     cluster, port = tls_cluster(folder, stack)
     database = cluster.new_database()

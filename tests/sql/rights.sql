@@ -19,11 +19,7 @@ SELECT is((SELECT count(*) FROM (SELECT kind, object, role FROM listed GROUP BY 
 -- ---- a login of each kind ----------------------------------------------------------------------
 CREATE TEMP TABLE logins (role text, login name);
 SELECT count(*) FROM enroll('web-1') \g /dev/null
-CREATE ROLE t_any LOGIN IN ROLE observ_agent_any;
-CREATE ROLE t_hub LOGIN IN ROLE observ_hub;
-CREATE ROLE t_watch LOGIN IN ROLE observ_watch;
-CREATE ROLE t_reader LOGIN IN ROLE observ_reader;
-CREATE ROLE t_nobody LOGIN;
+\i tests/sql/logins.psql
 CREATE ROLE t_enroll LOGIN IN ROLE observ_enroll;
 CREATE ROLE t_roles LOGIN IN ROLE observ_roles;
 INSERT INTO logins VALUES ('agent', 'obs_web_1'), ('any', 't_any'), ('hub', 't_hub'), ('watch', 't_watch'), ('reader', 't_reader'),

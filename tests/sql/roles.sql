@@ -3,12 +3,8 @@ BEGIN;
 SELECT no_plan();
 SET LOCAL client_min_messages = warning;
 
-CREATE ROLE t_any LOGIN IN ROLE observ_agent_any;
+\i tests/sql/logins.psql
 CREATE ROLE t_loose LOGIN IN ROLE observ_agent;
-CREATE ROLE t_hub LOGIN IN ROLE observ_hub;
-CREATE ROLE t_watch LOGIN IN ROLE observ_watch;
-CREATE ROLE t_reader LOGIN IN ROLE observ_reader;
-CREATE ROLE t_nobody LOGIN;
 CREATE ROLE t_plain_admin LOGIN IN ROLE observ_owner;
 
 -- ---- enroll ---------------------------------------------------------------------------

@@ -24,8 +24,13 @@ def serve(port, context=None):
     return server
 
 
-tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-tls.load_cert_chain(sys.argv[3])
-secure = serve(int(sys.argv[2]), tls)
-threading.Thread(target=secure.serve_forever, daemon=True).start()
-serve(int(sys.argv[1])).serve_forever()
+def main():
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(sys.argv[3])
+    secure = serve(int(sys.argv[2]), tls)
+    threading.Thread(target=secure.serve_forever, daemon=True).start()
+    serve(int(sys.argv[1])).serve_forever()
+
+
+if __name__ == "__main__":
+    main()

@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "logcore_hpp.h"
+
 static_assert(std::is_nothrow_move_constructible_v<logcore_logger> && std::is_nothrow_move_assignable_v<logcore_logger>);
 static_assert(!std::is_copy_constructible_v<logcore_logger> && !std::is_copy_assignable_v<logcore_logger>);
 static_assert(!std::is_convertible_v<const char *, logcore_logger> && !std::is_convertible_v<logcore_logger, bool>);
@@ -37,15 +39,6 @@ static void log_all(const logcore_logger &log)
 
 enum class color : unsigned char { red, green = 200 };
 enum old_color { OLD_RED, OLD_GREEN = 7 };
-
-extern "C" {
-void hpp_fields(int fd);
-void hpp_levels(int fd);
-void hpp_messages(int fd);
-void hpp_ownership(int fd);
-int hpp_open_fails(char *sentence, size_t size);
-int hpp_failure_is_silent(void);
-}
 
 static logcore_logger open_logger(int fd)
 {

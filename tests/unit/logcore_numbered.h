@@ -101,10 +101,9 @@ static inline int remove_log(void **state)
 	return held;
 }
 
-/* Run it in a child process; its wait status. */
-static inline int in_child(void (*run)(void *), void *arg)
+/* What fork() gave: run it in the child; in the parent, the child's wait status. */
+static inline int run_in(pid_t child, void (*run)(void *), void *arg)
 {
-	pid_t child = fork();
 	int status = -1;
 
 	if (child == 0) {
@@ -113,6 +112,11 @@ static inline int in_child(void (*run)(void *), void *arg)
 	}
 	waitpid(child, &status, 0);
 	return status;
+}
+
+static inline int in_child(void (*run)(void *), void *arg)
+{
+	return run_in(fork(), run, arg);
 }
 
 /* What the next open does for those that were killed. */

@@ -1,5 +1,5 @@
 /* logcore, the line: what goes in comes out, whatever it is. Writing is test_logcore_sink. */
-#include "logcore_lines.h"
+#include "logcore_fixture.h"
 
 #include <float.h>
 #include <limits.h>
@@ -9,7 +9,7 @@
 #include <time.h>
 
 #include "../../common/parse.h"
-#include "../../common/utf8.h"
+#include "random_text.h"
 
 /* A second copy of the module, for its inside. */
 #define logcore_number_u64 copy_u64
@@ -20,7 +20,6 @@
 #include "../../logcore/number.h"
 #include "../../logcore/number.c"
 
-static struct capture cap;
 static struct timespec fixed_time;      /* what clock_gettime() says while tv_sec is not 0 */
 
 int __real_clock_gettime(clockid_t id, struct timespec *t);
@@ -39,23 +38,6 @@ static int setup(void **state)
 	fixed_time = (struct timespec){ 0 };
 	capture_open(&cap, (struct logcore_options){ .name = "billing", .ignore_environment = true });
 	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	capture_close(&cap);
-	return 0;
-}
-
-/* xorshift64*: the same numbers on every machine. */
-static uint64_t random_state;
-static uint64_t random64(void)
-{
-	random_state ^= random_state >> 12;
-	random_state ^= random_state << 25;
-	random_state ^= random_state >> 27;
-	return random_state * UINT64_C(2685821657736338717);
 }
 
 static void line_is_what_the_documentation_shows(void **state)
@@ -318,21 +300,6 @@ static void nulls_are_null(void **state)
 	assert_int_equal(json_object_get_int(field(o, "")), 1);
 	assert_string_equal(text(field(o, "at")), "0x7ffd1c");
 	json_object_put(o);
-}
-
-/* What a reader should find for any bytes, by the other UTF-8 judge of this tree. */
-static size_t repaired(char *out, const char *s, size_t len)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < len;) {
-		size_t seq = s[i] > 0 ? 1 : s[i] ? utf8_sequence(s + i, len - i) : 0;
-
-		memcpy(out + n, seq ? s + i : UTF8_REPLACEMENT, seq ? seq : UTF8_REPLACEMENT_LEN);
-		n += seq ? seq : UTF8_REPLACEMENT_LEN;
-		i += seq ? seq : 1;
-	}
-	return n;
 }
 
 static void assert_text(struct json_object *v, const char *want, size_t len)

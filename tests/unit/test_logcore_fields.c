@@ -1,27 +1,11 @@
 /* logcore, the kinds of fields that are more than a number or a text. */
-#include "logcore_lines.h"
+#include "logcore_fixture.h"
 
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-static struct capture cap;
-
-static int setup(void **state)
-{
-	(void)state;
-	capture_open(&cap, (struct logcore_options){ .name = "app", .ignore_environment = true });
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	capture_close(&cap);
-	return 0;
-}
 
 /* The context of the next line, as it is written. */
 static const char *context(void)
@@ -276,7 +260,7 @@ static void backtrace_is_cut_between_frames(void **state)
 
 int main(void)
 {
-#define FIELDS(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+#define FIELDS(t) cmocka_unit_test_setup_teardown(t, setup_app, teardown)
 	const struct CMUnitTest tests[] = {
 		FIELDS(bytes_are_hexadecimal),
 		FIELDS(too_many_bytes_are_cut_between_two),

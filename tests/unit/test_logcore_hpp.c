@@ -1,26 +1,11 @@
 /* logcore.hpp: what the calls in logcore_hpp.cc write. */
-#include "logcore_lines.h"
-
-void hpp_fields(int fd);
-void hpp_levels(int fd);
-void hpp_messages(int fd);
-void hpp_ownership(int fd);
-int hpp_open_fails(char *sentence, size_t size);
-int hpp_failure_is_silent(void);
-
-static struct capture cap;
+#include "logcore_fixture.h"
+#include "logcore_hpp.h"
 
 static int setup(void **state)
 {
 	(void)state;
 	capture_open(&cap, (struct logcore_options){ .name = "reader" });
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	capture_close(&cap);
 	return 0;
 }
 

@@ -1,23 +1,14 @@
 /* logcore, loggers: levels, children, and the limits of a line. */
-#include "logcore_lines.h"
+#include "logcore_fixture.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static struct capture cap;
 
 static int setup(void **state)
 {
 	(void)state;
 	unsetenv("LOGCORE_LEVEL");
 	capture_open(&cap, (struct logcore_options){ .name = "app" });
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	capture_close(&cap);
 	return 0;
 }
 

@@ -1,6 +1,8 @@
 /* logcore, lines that are held: what is written when, by whom, and in which order. */
 #include "logcore_numbered.h"
 
+#include "allocations.h"
+
 #include <pthread.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -42,21 +44,10 @@ int __wrap_posix_fallocate(int fd, off_t offset, off_t len)
 	return no_space ? ENOSPC : __real_posix_fallocate(fd, offset, len);
 }
 
-static _Atomic int allocations;         /* by what is linked here; the C library's own are not seen */
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_malloc(size_t n)
+static int setup_group(void **state)
 {
-	allocations++;
-	return __real_malloc(n);
-}
-void *__wrap_calloc(size_t n, size_t size)
-{
-	allocations++;
-	return __real_calloc(n, size);
+	count_allocations();
+	return make_folder(state);
 }
 
 static int setup(void **state)
@@ -158,7 +149,7 @@ static void after_a_second_whoever_logs_writes_what_all_threads_have(void **stat
 
 static void *log_and_look(void *log)
 {
-	int before = allocations;
+	size_t before = allocations;
 
 	log_numbers(log, 1, 0, 2000);
 	logcore_flush(log);
@@ -413,15 +404,7 @@ static void child_that_does_not_log(void *arg)
 /* Without the handlers of pthread_atfork(). */
 static int in_bare_child(void (*run)(void *), void *arg)
 {
-	pid_t child = _Fork();
-	int status = -1;
-
-	if (child == 0) {
-		run(arg);
-		_exit(0);
-	}
-	waitpid(child, &status, 0);
-	return status;
+	return run_in(_Fork(), run, arg);
 }
 
 static void parent_and_child_log_on(int mode)
@@ -621,5 +604,5 @@ int main(void)
 		MODES(options_that_cannot_be_are_refused),
 	};
 
-	return cmocka_run_group_tests(tests, make_folder, remove_folder);
+	return cmocka_run_group_tests(tests, setup_group, remove_folder);
 }

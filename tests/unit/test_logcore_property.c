@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "../../common/utf8.h"
+#include "random_text.h"
 
 enum { LINES = 1500, FIELDS = 8, TEXT_MAX = 200, DEPTH = 4 };
 
@@ -17,16 +17,6 @@ static struct capture cap;
 static FILE *lines;                     /* all of them, for the other reader */
 
 /* ---- chance ------------------------------------------------------------------------ */
-
-/* xorshift64*: the same numbers on every machine. */
-static uint64_t random_state;
-static uint64_t random64(void)
-{
-	random_state ^= random_state >> 12;
-	random_state ^= random_state << 25;
-	random_state ^= random_state >> 27;
-	return random_state * UINT64_C(2685821657736338717);
-}
 
 static size_t below(size_t n)
 {
@@ -56,20 +46,6 @@ static size_t random_bytes(char *out, size_t max)
 
 	for (size_t i = 0; i < n; i++)
 		out[i] = (char)(random64() & mask);
-	return n;
-}
-
-static size_t repaired(char *out, const char *s, size_t len)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < len;) {
-		size_t seq = s[i] > 0 ? 1 : s[i] ? utf8_sequence(s + i, len - i) : 0;
-
-		memcpy(out + n, seq ? s + i : UTF8_REPLACEMENT, seq ? seq : UTF8_REPLACEMENT_LEN);
-		n += seq ? seq : UTF8_REPLACEMENT_LEN;
-		i += seq ? seq : 1;
-	}
 	return n;
 }
 

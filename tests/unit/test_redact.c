@@ -1,5 +1,5 @@
 /* logcore, secrets: all of one list are left out, and nearly nothing of another. */
-#include "logcore_lines.h"
+#include "logcore_fixture.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,22 +10,6 @@
 #define MARK "[redacted]"
 
 enum { FALSE_POSITIVES_MAX = 3 };
-
-static struct capture cap;
-
-static int setup(void **state)
-{
-	(void)state;
-	capture_open(&cap, (struct logcore_options){ .name = "app", .ignore_environment = true });
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	capture_close(&cap);
-	return 0;
-}
 
 /* ---- the lists --------------------------------------------------------------------- */
 
@@ -308,7 +292,7 @@ static void lists_have_limits(void **state)
 
 int main(void)
 {
-#define REDACT(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+#define REDACT(t) cmocka_unit_test_setup_teardown(t, setup_app, teardown)
 	const struct CMUnitTest tests[] = {
 		REDACT(every_secret_is_left_out),
 		REDACT(what_is_no_secret_is_written),
