@@ -109,8 +109,8 @@ static int start_writer(struct buffers *b)
 /* Known to this process before others can see it: see logcore_process_holds(). */
 static void publish(struct buffers *b)
 {
-	b->member.device = b->held.device;
-	b->member.inode = b->held.inode;
+	atomic_store(&b->member.device, b->held.device);
+	atomic_store(&b->member.inode, b->held.inode);
 	logcore_held_publish(&b->held);
 }
 
@@ -308,18 +308,22 @@ static bool no_thread_is_in(const struct buffers *b)
 /* Lines that come later are written at once. Memory stays: a thread may be in there. */
 static void exits(struct buffers *b)
 {
-	bool done;
+	int left_ms = END_WAIT_MS;
+	bool alone, done;
 
 	atomic_store(&b->process, STOPPED);
+	alone = logcore_trylock_for(&b->making, &left_ms);      /* kept: nobody adds a ring any more */
 	done = no_thread_is_in(b);
 	done &= drain_at_the_end(b) && held_bytes(b) == 0;
-	logcore_held_close(&b->held, !done);
+	if (alone)
+		logcore_held_close(&b->held, !done);
 }
 
 /* The parent's file is not locked by this process, nor known to it. */
 static void forked(struct buffers *b)
 {
-	b->member.device = b->member.inode = 0;
+	atomic_store(&b->member.device, 0);
+	atomic_store(&b->member.inode, 0);
 	logcore_held_forget(&b->held);
 }
 

@@ -214,7 +214,7 @@ bool logcore_process_holds(uint64_t device, uint64_t inode)
 
 	logcore_lock(&all.lock);
 	for (struct process_member *m = atomic_load(&all.first); m && !found; m = atomic_load(&m->next))
-		found = m->device == device && m->inode == inode;
+		found = atomic_load(&m->device) == device && atomic_load(&m->inode) == inode;
 	logcore_unlock(&all.lock);
 	return found;
 }

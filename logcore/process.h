@@ -22,7 +22,7 @@ enum process_event {
 
 struct process_member {
 	void (*on)(struct process_member *m, enum process_event event);
-	uint64_t device, inode;         /* of a file that it has locked */
+	_Atomic uint64_t device, inode; /* of a file that it has locked */
 	struct process_member *_Atomic next;
 };
 
