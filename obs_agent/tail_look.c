@@ -145,20 +145,30 @@ static bool is_let_go(const struct stream *s)
 	       (idle_for(s, REMOVED_FOR_S) || stat(s->log_path, &st) == 0);
 }
 
-/* A file that was rotated is kept while somebody may write to it. */
+static void call_over(struct stream *s)
+{
+	s->over = s->stirred = true;
+}
+
+/* A file that was rotated is kept while somebody may write to it; nobody writes to a copy, even
+ * where a pattern leads to it. */
 static void look_at_rotated(struct tail_files *t)
 {
 	struct stat st;
 
 	t->n_held = 0;
 	for (struct stream *s = t->streams; s; s = s->next) {
-		if (s->current || s->finished || s->dropped)
+		if (s->finished || s->dropped || s->fd < 0)
+			continue;
+		if (s->copy)
+			call_over(s);
+		if (s->current)
 			continue;
 		t->n_held++;
 		if (fstat(s->fd, &st) == 0)
 			stream_seen(s, &st);
-		if (s->copy || is_let_go(s))
-			s->over = s->stirred = true;
+		if (is_let_go(s))
+			call_over(s);
 	}
 }
 
@@ -183,7 +193,7 @@ static void hold_fewer(struct tail_files *t)
 
 		if (!s)
 			return;
-		s->over = s->stirred = true;
+		call_over(s);
 	}
 }
 

@@ -127,14 +127,20 @@ def readable(folder):
 @pytest.mark.parametrize("pattern", ["app.log", "app.log*"])
 @pytest.mark.parametrize("rate", [50000, 2000])
 def test_fault_21_copytruncate_under_load(db, make_agent, log, rate, pattern):
-    """The copies are moved on while they are read. What is in a copy or in the log is a row, once."""
+    """The copies are moved on while they are read. What is in a copy or in the log is a row, once.
+
+    Neither step falls within a line: its halves, one at the end of the copy and one at the start of the log, would be
+    a row each.
+    """
     make_agent(db, log_files=[str(log.parent / pattern)]).start()
     writer = Writer(log, rate=rate).start()
     for i in turns(writer, 1.3, 3):
         for old in range(i, 0, -1):
             os.rename(f"{log}.{old}", f"{log}.{old + 1}")
-        shutil.copyfile(log, f"{log}.1")
-        os.truncate(log, 0)
+        with writer.lock:
+            shutil.copyfile(log, f"{log}.1")
+        with writer.lock:
+            os.truncate(log, 0)
     written = writer.stop()
     wanted = set(readable(log.parent))
     db.wait("SELECT count(DISTINCT context->>'n') >= %s FROM log_entries", len(wanted), timeout=60)
@@ -142,6 +148,25 @@ def test_fault_21_copytruncate_under_load(db, make_agent, log, rate, pattern):
     assert wanted - rows == set()
     judge(21, db, written, gap_lines=written - len(wanted) or 1)
     assert db.count("gaps", "kind = 'truncated'") == 3 or written == len(rows)
+
+
+@pytest.mark.parametrize("pattern", ["app.log", "app.log*"])
+def test_fault_21_copytruncate_within_a_line(db, make_agent, log, pattern):
+    """Its halves are rows of their own: nothing of it is lost, nothing is there twice."""
+    make_agent(db, log_files=[str(log.parent / pattern)]).start()
+    numbered(log, *range(100))
+    db.wait("SELECT count(*) = 100 FROM log_entries")
+    with open(log, "a", encoding="utf-8") as writer:
+        writer.write("the first half, ")
+        writer.flush()
+        shutil.copyfile(log, f"{log}.1")
+        os.truncate(log, 0)
+        writer.write("the second half\n")
+    numbered(log, 100)
+    db.wait("SELECT count(*) >= 103 FROM log_entries")
+    assert db.query("SELECT message FROM log_entries WHERE NOT coalesce(context ? 'n', false) ORDER BY 1") == \
+        [("the first half, ",), ("the second half",)]
+    judge(21, db, 103)
 
 
 @pytest.mark.parametrize("pattern", ["app.log", "app.log*"])
