@@ -306,7 +306,7 @@ static void look(struct file *f, int64_t now_us)
 		atomic_store(&f->size, (uint64_t)st.st_size);
 }
 
-__attribute__((noinline)) static void look_or_rotate(struct file *f, size_t n, int64_t now_us, bool again)
+__attribute__((cold, noinline)) static void look_or_rotate(struct file *f, size_t n, int64_t now_us, bool again)
 {
 	int saved = errno, cancel;
 
@@ -368,7 +368,7 @@ static ssize_t write_once(const struct file *f, const char *bytes, size_t n)
 }
 
 /* Others write to the file, too: its size is asked for now and then. */
-__attribute__((noinline)) static void grow(struct file *f, size_t n)
+__attribute__((cold, noinline)) static void grow(struct file *f, size_t n)
 {
 	enum { ASKS = 16 };             /* until it is rotated */
 	uint64_t was = atomic_fetch_add_explicit(&f->size, n, memory_order_relaxed), step = f->rotate_bytes / ASKS;
@@ -400,7 +400,7 @@ static size_t write_all(struct file *f, const char *bytes, size_t n, int *ret_er
 }
 
 /* The end of a line that was torn, so that only this one is broken. */
-__attribute__((noinline)) static bool end_torn(struct file *f, int *ret_error)
+__attribute__((cold, noinline)) static bool end_torn(struct file *f, int *ret_error)
 {
 	bool torn = atomic_exchange(&f->torn, false);
 

@@ -128,7 +128,10 @@ struct made logcore_line(char *room, size_t size, size_t text_max, const struct 
 			  .redact = l->redact, .caller = l->caller };
 	bool context, cut;
 
-	(l->message_is_safe ? logcore_json_text : logcore_redact_text)(&j, l->message, l->message_len);
+	if (l->message_is_safe)
+		logcore_json_text(&j, l->message, l->message_len);
+	else
+		logcore_redact_text(&j, l->message, l->message_len);
 	context = add_context(&j, l);
 	cut = j.cut;
 	j.end += CLOSING_ROOM;

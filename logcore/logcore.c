@@ -109,7 +109,7 @@ static void count(const struct logcore *log, const struct line *l, struct made m
 }
 
 /* A function of its own, so that only long lines need a large frame. */
-__attribute__((noinline)) static void write_long(const struct logcore *log, const struct line *l)
+__attribute__((cold, noinline)) static void write_long(const struct logcore *log, const struct line *l)
 {
 	UNINITIALIZED char room[LOGCORE_LINE_MAX];
 	size_t size = log->shared->line_max;

@@ -224,7 +224,7 @@ bool logcore_redact_value(struct json *j)
 
 /* The string in pieces, with the mark in place of each secret. A function of its own, so
  * that other texts need no large frame. */
-__attribute__((noinline)) static bool redacted_text(struct json *j, const char *s, size_t len)
+__attribute__((cold, noinline)) static bool redacted_text(struct json *j, const char *s, size_t len)
 {
 	const char *end = logcore_json_open(j);
 	struct shape_text t = { j->redact, s, len, 0 };

@@ -127,7 +127,7 @@ static size_t lost_line(struct sink *s, char *room, size_t size, uint32_t lines,
 	return logcore_line(room, size, SIZE_MAX, &l).len;
 }
 
-__attribute__((noinline)) static bool tell(struct sink *s, int64_t now_us)
+__attribute__((cold, noinline)) static bool tell(struct sink *s, int64_t now_us)
 {
 	uint64_t lost = atomic_exchange(&s->lost, 0);
 	uint32_t lines = lost >> 32 == (uint32_t)getpid() ? (uint32_t)lost : 0;
