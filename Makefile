@@ -86,7 +86,7 @@ CHECK_SRC := check_attempt check_guard check_verdict curl_glue src_check
 PROC    := proc_mounts proc_parse proc_traffic proc_unit src_proc
 TAIL    := file_hash flood join json_scan known line log_name log_open reader src_tail stream tail_files tail_look tail_positions tail_search tail_status
 DOCTOR  := doctor doctor_agent doctor_logs doctor_unit env_file
-PG      := pg pg_call pg_cert pg_connect pg_doctor pg_target pg_tls pg_verdict resolve
+PG      := pg pg_call pg_cert pg_connect pg_doctor pg_enroll pg_once pg_target pg_tls pg_verdict resolve
 OUTBOX  := outbox queue rows segment
 AGENT   := main agent batch $(CONFIG) deliver deliver_state $(DOCTOR) $(OUTBOX) $(PG) $(PROC) sample $(CHECK_SRC) status $(TAIL)
 HUB     := main assets csv db format http logs page search template template_parse
@@ -172,7 +172,7 @@ $(BUILD)/%.o: %.c $(BUILD)/flags | $(BUILD)/deps.ok
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(CFLAGS) $(PG_CFLAGS) -c $< -o $@
 
-$(BUILD)/obs_agent/pg_call.o $(BUILD)/obs_agent/pg_doctor.o: $(wildcard obs_agent/sql/*.sql)
+$(BUILD)/obs_agent/pg_call.o $(BUILD)/obs_agent/pg_doctor.o $(BUILD)/obs_agent/pg_enroll.o: $(wildcard obs_agent/sql/*.sql)
 $(BUILD)/fleet_hub/main.o: $(wildcard fleet_hub/pages/*.html fleet_hub/sql/*.sql)
 $(BUILD)/fleet_hub/admin.o: $(wildcard fleet_hub/admin/*)
 $(BUILD)/fleet_hub/page.o: fleet_hub/pages/error.html
@@ -434,7 +434,7 @@ install: all
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(prefix)/lib/sysusers.d templates/sysusers.d/*.conf
 	$(Q)[ -e $(DESTDIR)$(sysconfdir)/observ/hub.conf ] || $(INSTALL) -m 600 -t $(DESTDIR)$(sysconfdir)/observ templates/hub.conf
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/observ schema.sql templates/observ-harden.sql templates/observ-maintain.cron templates/nginx-observ.conf \
-	  templates/obs_agent.schema.json
+	  templates/obs_agent.schema.json templates/install.sh
 	$(Q)$(INSTALL) -m 644 templates/obs_agent.bash $(DESTDIR)$(datadir)/bash-completion/completions/obs_agent
 	$(Q)$(INSTALL) -m 644 templates/tmpfiles.d/obs-agent.conf $(DESTDIR)$(prefix)/lib/tmpfiles.d/obs-agent.conf
 	$(Q)$(call put,templates/lighttpd-observ.conf,$(datadir)/observ/lighttpd-observ.conf)

@@ -22,6 +22,7 @@ static const char usage[] =
 	"Usage: obs_agent --app NAME [--config FILE] [OPTION]\n"
 	"       obs_agent status --app NAME\n"
 	"       obs_agent doctor --app NAME [--config FILE]\n"
+	"       obs_agent enroll --server NAME --url URL < TOKEN\n"
 	"\n"
 	"Collects metrics, runs HTTP checks and follows the logs of one application, and\n"
 	"writes them to PostgreSQL.\n"
@@ -35,18 +36,22 @@ static const char usage[] =
 	"                    editors; =markdown, =man: as in the documentation\n"
 	"  --once            collect and write one round, then end\n"
 	"  --dry-run         collect one round and print it as JSON, write nothing\n"
+	"  --server NAME     the server that enroll makes a login for\n"
+	"  --url URL         for enroll: postgresql://TOKEN@HOST/DATABASE\n"
 	"  --version         print the version\n"
 	"  --help            print this\n"
 	"\n"
 	"  status            how the running agent is doing, as JSON\n"
 	"  doctor            look for what keeps the agent from working, and say how to mend it\n"
+	"  enroll            with a token, whose password is read from standard input: make the login\n"
+	"                    of a new server, and print it as ROLE:PASSWORD; see install.sh --token\n"
 	"\n"
 	"Examples:\n"
 	"  obs_agent --app my-app --check-config\n"
 	"  obs_agent --app my-app --once --dry-run\n"
 	"  systemctl enable --now obs-agent@my-app\n";
 
-enum action { RUN, CHECK_CONFIG, PRINT_CONFIG, PRINT_KEYS, STATUS, DOCTOR, VERSION, HELP };
+enum action { RUN, CHECK_CONFIG, PRINT_CONFIG, PRINT_KEYS, STATUS, DOCTOR, ENROLL, VERSION, HELP };
 
 static const struct option options[] = {
 	{ "app", required_argument, NULL, 'a' },
@@ -56,6 +61,8 @@ static const struct option options[] = {
 	{ "print-keys", optional_argument, NULL, 'K' },
 	{ "once", no_argument, NULL, 'o' },
 	{ "dry-run", no_argument, NULL, 'd' },
+	{ "server", required_argument, NULL, 's' },
+	{ "url", required_argument, NULL, 'u' },
 	{ "version", no_argument, NULL, 'V' },
 	{ "help", no_argument, NULL, 'h' },
 	{ 0 },
@@ -65,6 +72,7 @@ struct command {
 	enum action action;
 	enum keys_form keys_form;
 	struct run_options run;
+	const char *server, *url;       /* of enroll */
 };
 
 static int misuse(const char *what, const char *arg)
@@ -87,6 +95,20 @@ static bool parse_keys_form(const char *word, enum keys_form *ret)
 	return false;
 }
 
+static bool parse_word(const char *word, enum action *ret)
+{
+	static const struct { const char *word; enum action action; } words[] = {
+		{ "status", STATUS }, { "doctor", DOCTOR }, { "enroll", ENROLL },
+	};
+
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		if (strcmp(word, words[i].word) == 0) {
+			*ret = words[i].action;
+			return true;
+		}
+	return false;
+}
+
 static int parse_options(int argc, char **argv, struct command *c)
 {
 	int opt;
@@ -104,18 +126,15 @@ static int parse_options(int argc, char **argv, struct command *c)
 			break;
 		case 'o': c->run.once = true; break;
 		case 'd': c->run.dry_run = true; break;
+		case 's': c->server = optarg; break;
+		case 'u': c->url = optarg; break;
 		case 'V': c->action = VERSION; break;
 		case 'h': c->action = HELP; break;
 		default: return misuse("unknown option or missing value", "");
 		}
-	for (; optind < argc; optind++) {
-		if (strcmp(argv[optind], "status") == 0)
-			c->action = STATUS;
-		else if (strcmp(argv[optind], "doctor") == 0)
-			c->action = DOCTOR;
-		else
+	for (; optind < argc; optind++)
+		if (!parse_word(argv[optind], &c->action))
 			return misuse("unknown command ", argv[optind]);
-	}
 	return 0;
 }
 
@@ -188,6 +207,27 @@ static int act(const struct command *c)
 	}
 }
 
+/* The token's password must be in no list of processes: it comes on standard input. */
+static int enroll(const struct command *c)
+{
+	enum { PASSWORD_SIZE = 1024 };
+	char password[PASSWORD_SIZE];
+	struct err e;
+
+	if (!c->server || !c->url)
+		return misuse("enroll needs --server NAME and --url URL", "");
+	if (isatty(STDIN_FILENO))
+		return misuse("enroll reads the token's password from standard input: obs_agent enroll ... < FILE", "");
+	if (!fgets(password, sizeof password, stdin) || *password == '\n')
+		return misuse("enroll found no password on standard input", "");
+	password[strcspn(password, "\n")] = '\0';
+	if (pg_enroll(c->url, password, c->server, stdout, &e) < 0) {
+		fprintf(stderr, "obs_agent: %s\n", e.msg);
+		return RUN_UNAVAILABLE;
+	}
+	return RUN_OK;
+}
+
 int main(int argc, char **argv)
 {
 	struct command c = { .action = RUN };
@@ -206,9 +246,13 @@ int main(int argc, char **argv)
 	case PRINT_KEYS:
 		config_print_keys(stdout, c.keys_form);
 		return RUN_OK;
+	case ENROLL:
+		return enroll(&c);
 	default:
 		break;
 	}
+	if (c.server || c.url)
+		return misuse("--server and --url belong to obs_agent enroll", "");
 	if (!c.run.app)
 		return misuse("which application? say --app NAME", "");
 	if (!valid_app(c.run.app))

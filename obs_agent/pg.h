@@ -63,4 +63,8 @@ int64_t pg_skew_us(const struct pg *p);
  * for each thing looked at and its remedy. 0: all well. */
 int pg_doctor(const struct config *c, FILE *out);
 
+/* For `enroll`: log in as the token of `url`, and print "role:password" of the login that is made for `server`. Blocks
+ * likewise. 0, or -errno with the reason; then nothing was made, or the token says that it was. */
+int pg_enroll(const char *url, const char *password, const char *server, FILE *out, struct err *e);
+
 #endif

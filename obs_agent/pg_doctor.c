@@ -14,6 +14,7 @@
 #include "pg.h"
 #include "pg_call.h"
 #include "pg_cert.h"
+#include "pg_once.h"
 #include "pg_tls.h"
 
 EMBED(sql_doctor, "obs_agent/sql/doctor.sql");
@@ -23,18 +24,6 @@ enum {
 	EXPIRES_SOON_DAYS = 14,
 	OLDEST_SERVER = 150000,
 };
-
-static void finish_p(PGconn **c)
-{
-	PQfinish(*c);
-	*c = NULL;
-}
-
-static void clear_p(PGresult **r)
-{
-	PQclear(*r);
-	*r = NULL;
-}
 
 static int report_role(const PGresult *r, FILE *out)
 {
@@ -82,25 +71,15 @@ static int report_certificate(PGconn *conn, bool encrypted, FILE *out)
 
 int pg_doctor(const struct config *c, FILE *out)
 {
-	const struct pg_tls tls = pg_tls_for_url(c->postgres_url);
-	const char *const keys[] = { "connect_timeout", "fallback_application_name", "gssencmode", "target_session_attrs",
-				     "dbname", tls.mode ? "sslmode" : tls.root ? "sslrootcert" : NULL,
-				     tls.mode && tls.root ? "sslrootcert" : NULL, NULL };
-	const char *const values[] = { "10", "obs_agent doctor", "disable", "read-write", c->postgres_url,
-				       tls.mode ? tls.mode : tls.root, tls.root, NULL };
-	CLEANUP(finish_p) PGconn *conn = PQconnectdbParams(keys, values, 1);
-	CLEANUP(clear_p) PGresult *r = NULL;
+	struct err e;
+	CLEANUP(pg_once_close_p) PGconn *conn = pg_once_open(c->postgres_url, NULL, "obs_agent doctor", &e);
+	CLEANUP(pg_once_clear_p) PGresult *r = NULL;
 	char masked[400], error[500], weakness[PG_TLS_SENTENCE_SIZE];
-	const char *hint;
 	int failed;
 
 	config_mask_url(c->postgres_url, masked, sizeof masked);
-	if (PQstatus(conn) != CONNECTION_OK) {
-		pg_one_line(PQerrorMessage(conn), error, sizeof error);
-		hint = pg_tls_hint(error);
-		return doctor_line(out, false, hint ? hint : "check host, port, user and password in postgres_url, and pg_hba.conf",
-				   "database %s: %s", masked, error);
-	}
+	if (!conn)
+		return doctor_line(out, false, NULL, "database %s: %s", masked, e.msg);
 	failed = doctor_line(out, PQserverVersion(conn) >= OLDEST_SERVER, "upgrade it: 15 is the oldest that will do",
 			     "database %s answers (PostgreSQL %d.%d)", masked, PQserverVersion(conn) / 10000,
 			     PQserverVersion(conn) % 10000);

@@ -1,9 +1,10 @@
 #!/bin/sh
 # Set up this server for Observ: packages, credential, configuration, one unit for each application.
 #
-#   install.sh --server NAME --url URL --app APP [--app APP...] [--package FILE.deb...] [--password-file FILE]
+#   install.sh --server NAME --url URL --app APP [--app APP...] [--package FILE.deb...] [--password-file FILE] [--token]
 #
-# NAME and the login in URL (without its password) are what fleet_hub_admin enroll printed. The password is read
+# NAME and the login in URL (without its password) are what fleet_hub_admin enroll printed; with --token the login
+# is the token that fleet_hub_admin token printed, and the server enrolls itself under NAME, once. The password is read
 # from FILE, from standard input, or asked for: it is in no command line. A configuration that is there already
 # stays; what is missing is written. Run again, it mends what is not as it should be. For Debian and Ubuntu, as root.
 set -eu
@@ -14,10 +15,15 @@ ROW_SECONDS=60
 
 say() { echo "install.sh: $*"; }
 die() { echo "install.sh: $*" >&2; exit 1; }
-usage() { sed -n '4,8s/^# \{0,3\}//p' "$0" >&2; exit 64; }
+usage() { sed -n '4,9s/^# \{0,3\}//p' "$0" >&2; exit 64; }
 
-server='' url='' apps='' packages='' password_file=''
+server='' url='' apps='' packages='' password_file='' token=''
 while [ $# -gt 0 ]; do
+	if [ "$1" = --token ]; then
+		token=1
+		shift
+		continue
+	fi
 	case $1 in
 	--server|--url|--app|--package|--password-file) [ $# -ge 2 ] || { echo "install.sh: $1 needs a value" >&2; usage; } ;;
 	esac
@@ -71,10 +77,6 @@ password() {
 # All but letters and digits as %XX.
 encode() { od -An -v -tx1 | tr -d ' \n' | sed 's/../%&/g'; }
 
-secret=$(password) || die "the password could not be read"
-[ -n "$secret" ] || die "the password is empty"
-full_url="${url%%://*}://$(printf %s "${url#*://}" | cut -d@ -f1):$(printf %s "$secret" | encode)@${url#*@}"
-
 # ---- packages --------------------------------------------------------------------------------
 if [ -n "$packages" ]; then
 	# shellcheck disable=SC2086  # a list
@@ -83,11 +85,39 @@ if [ -n "$packages" ]; then
 fi
 command -v obs_agent > /dev/null || die "obs_agent is not installed: give its package with --package"
 
+# ---- the login ---------------------------------------------------------------------------------
+credential() { echo "$CREDENTIALS/obs-agent.$1.database_url"; }
+
+# Of whichever application has one: it is the server's.
+known_credential() {
+	for file in "$(credential "${apps##* }")" "$CREDENTIALS"/obs-agent.*.database_url; do
+		[ ! -s "$file" ] || { echo "$file"; return; }
+	done
+}
+
+with_login() { printf '%s://%s:%s@%s' "${url%%://*}" "$1" "$(printf %s "$2" | encode)" "${url#*@}"; }
+
+(umask 077; mkdir -p "$CREDENTIALS")
+[ -w "$CREDENTIALS" ] || die "$CREDENTIALS cannot be written to"
+known=$(known_credential)
+if [ -n "$token" ] && [ -n "$known" ]; then
+	say "$server has a login already, in $known: the token is not used"
+	full_url=$(cat "$known")
+else
+	secret=$(password) || die "the password could not be read"
+	[ -n "$secret" ] || die "the password is empty"
+	login=$(printf %s "${url#*://}" | cut -d@ -f1)
+	if [ -n "$token" ]; then
+		made=$(printf '%s\n' "$secret" | obs_agent enroll --server "$server" --url "$url") || die "the token did not make a login for $server"
+		login=${made%%:*} secret=${made#*:}
+	fi
+	full_url=$(with_login "$login" "$secret")
+fi
+
 # ---- each application --------------------------------------------------------------------------
 write_credential() {
-	[ -d "$CREDENTIALS" ] || mkdir -m 700 "$CREDENTIALS"
-	(umask 077; printf '%s\n' "$full_url" > "$CREDENTIALS/obs-agent.$1.database_url.new")
-	mv "$CREDENTIALS/obs-agent.$1.database_url.new" "$CREDENTIALS/obs-agent.$1.database_url"
+	(umask 077; printf '%s\n' "$full_url" > "$(credential "$1").new")
+	mv "$(credential "$1").new" "$(credential "$1")"
 }
 
 write_config() {

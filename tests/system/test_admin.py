@@ -19,6 +19,12 @@ def admin(db):
     db.query("DROP ROLE somebody")
 
 
+def enroll(db, role, password, server):
+    """What a server with a token does."""
+    return subprocess.run([BUILD / "obs_agent/obs_agent", "enroll", "--server", server, "--url", db.url(role)], input=password + "\n",
+                          capture_output=True, text=True, timeout=60)
+
+
 def said(done):
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -29,6 +35,7 @@ def test_a_server_comes_and_goes(db, admin):
     text = said(admin("enroll", "web & 1"))
     role = db.one("SELECT role FROM agent_roles WHERE vps_name = 'web & 1'")
     assert f"web & 1 writes as {role}." in text and f"postgresql://{role}:${{CRED:password}}@DATABASE-HOST/{db.name}" in text
+    assert f"install.sh --server 'web & 1' --url postgresql://{role}@DATABASE-HOST/{db.name} --app" in text
     password = text.split("\n\n")[1].strip()
     with psycopg2.connect(db.url(role), password=password) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT epoch FROM observ.agent_hello('web & 1', 'shop', 1, NULL, '0', 60, now())")
@@ -46,8 +53,17 @@ def test_a_token_and_its_end(db, admin):
     text = said(admin("token", "2", "1"))
     assert "Good for 2 server(s) within 1 hours." in text
     role = db.one("SELECT role FROM bootstrap_tokens")
+    assert f"install.sh --token --server NAME --url postgresql://{role}@DATABASE-HOST/{db.name}" in text
+    made = enroll(db, role, text.split("\n\n")[1].strip(), "it's new")
+    assert made.returncode == 0, made.stderr
+    assert db.one("SELECT vps_name FROM agent_roles WHERE role = %s", made.stdout.split(":")[0]) == "it's new"
+    again = enroll(db, role, text.split("\n\n")[1].strip(), "it's new")
+    assert again.returncode == 69 and "is known already, and a token is for new ones; Give this one another name" in again.stderr
+    assert r"install.sh --server 'it'\''s new' --url" in said(admin("enroll", "it's new"))
     assert f"{role} was taken away." in said(admin("untoken", role))
     assert db.count("bootstrap_tokens") == 0
+    ended = enroll(db, role, "any", "web-9")
+    assert ended.returncode == 69 and f'role "{role}" does not exist' in ended.stderr and len(ended.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("arguments, status, sentence", [
@@ -71,3 +87,14 @@ def test_what_is_in_the_way_is_told_with_its_remedy(db, admin):
     assert "give --url" in admin("servers", url="host=/nowhere").stderr
     assert "run schema.sql" in admin("servers", url=db.cluster.url("postgres")).stderr
     assert db.count("agent_roles") == 0
+
+
+@pytest.mark.parametrize("arguments, given, sentence", [
+    (("enroll",), "x\n", "enroll needs --server NAME and --url URL"),
+    (("enroll", "--server", "a", "--url", "postgresql://t@/d"), "", "no password on standard input"),
+    (("--server", "a", "--app", "shop"), "", "--server and --url belong to obs_agent enroll"),
+    (("enrol", "--server", "a"), "", "unknown command enrol"),
+])
+def test_an_agent_that_enrolls_tells_mistakes_in_a_sentence(arguments, given, sentence):
+    done = subprocess.run([BUILD / "obs_agent/obs_agent", *arguments], input=given, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and sentence in done.stderr and len(done.stderr.splitlines()) == 1

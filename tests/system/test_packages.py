@@ -190,6 +190,29 @@ def test_install_sh_sets_a_server_up(machine, built):
     machine.systemctl("disable", "--now", "obs-agent@shop", "obs-agent@till")
 
 
+def test_install_sh_enrolls_a_server_with_a_token(machine):
+    """Once; then the login that it made is used. Refused, it says why and changes nothing."""
+    role, password = machine.db.query("SELECT * FROM make_token()")[0]
+    (machine.tree / "root/token").write_text(password + "\n")
+    machine.run("rm", "-r", "/etc/credstore")
+
+    def enroll(server, *more, check=True):
+        return machine.run("/packages/install.sh", "--token", "--server", server, "--password-file", "/root/token", "--url",
+                           f"postgresql://{role}@/{machine.db.name}?host=/run/database", "--app", "kiosk", *more, check=check, timeout=200)
+    assert "kiosk: the first row is in the database" in enroll("web-2").stdout
+    assert machine.db.one("SELECT used FROM bootstrap_tokens") == 1
+    assert machine.db.count("vps_metrics", "vps_name = 'web-2' AND app_name = 'kiosk'") > 0
+    assert machine.db.one("SELECT count(*) FROM agent_roles WHERE vps_name = 'web-2'") == 1
+    again = enroll("web-2", "--app", "desk").stdout
+    assert "has a login already" in again and "desk: the first row is in the database" in again
+    machine.run("rm", "-r", "/etc/credstore")
+    refused = enroll("web-3", check=False)
+    assert refused.returncode == 1 and "this token is used up: it was for 1 server(s)" in refused.stderr
+    assert machine.run("ls", "/etc/credstore").stdout == ""
+    machine.systemctl("disable", "--now", "obs-agent@kiosk", "obs-agent@desk")
+    assert password not in machine.run("journalctl", "--no-pager").stdout
+
+
 @pytest.mark.parametrize("arguments, status, sentence", [
     ((), 64, "--server, --url and --app are needed"),
     (("--server",), 64, "--server needs a value"),

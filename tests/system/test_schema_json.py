@@ -105,7 +105,7 @@ def test_completion_knows_every_option_and_the_applications(tmp_path):
         (tmp_path / app).mkdir()
         (tmp_path / app / "config.yml").touch()
     options = set(re.findall(r"^  (--[a-z-]+)", run(AGENT, "--help"), re.M))
-    assert options | {"status", "doctor"} == set(complete(tmp_path, "obs_agent", ""))
+    assert options | {"status", "doctor", "enroll"} == set(complete(tmp_path, "obs_agent", ""))
     assert complete(tmp_path, "obs_agent", "--pri") == ["--print-config", "--print-keys"]
     assert complete(tmp_path, "obs_agent", "--app", "") == ["billing", "shop"]
     assert complete(tmp_path, "obs_agent", "doctor", "--app", "s") == ["shop"]
