@@ -562,6 +562,16 @@ BEGIN
 END
 $$;
 
+-- For `obs_agent doctor`, where no agent answers: how long ago the database heard from it, in seconds; NULL: never.
+CREATE OR REPLACE FUNCTION agent_silence(p_vps text, p_app text) RETURNS bigint
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM check_writer(p_vps, p_app, 0);
+	RETURN (SELECT extract(epoch FROM clock_timestamp() - a.last_seen_at)::bigint FROM agents a
+		WHERE a.vps_name = p_vps AND a.app_name = p_app);
+END
+$$;
+
 -- Begins every batch: takes the row lock, fences off older connections and batches already committed.
 CREATE OR REPLACE FUNCTION push_open(p_vps text, p_app text, p_epoch bigint, p_seq bigint, p_state jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -1268,7 +1278,7 @@ BEGIN
 END
 $$;
 GRANT USAGE ON SCHEMA observ TO observ_agent, observ_hub, observ_watch, observ_reader, observ_enroll, observ_bootstrap;
-GRANT EXECUTE ON FUNCTION agent_hello, agent_streams, push_open, push_metrics, push_checks, push_gaps, push_rejects,
+GRANT EXECUTE ON FUNCTION agent_hello, agent_streams, agent_silence, push_open, push_metrics, push_checks, push_gaps, push_rejects,
 	push_logs, push_positions, push TO observ_agent;
 GRANT SELECT ON schema_version, agent_roles, agents, log_streams, vps_metrics, health_checks, log_entries, gaps, rejects,
 	metrics_5m, metrics_1h, retention_policy, job_runs TO observ_hub, observ_watch;

@@ -1,7 +1,7 @@
 /*
  * doctor_agent.c - what the running agent says of itself, and how its last run ended.
  *
- * When the last row was written is known to it and to the database; its role may not read there.
+ * When the last row was written the database knows, too: see pg_doctor.c.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -81,7 +81,7 @@ static int check_last_run(const struct doctor_unit *u, const char *app, FILE *ou
 	snprintf(remedy, sizeof remedy, "systemctl enable --now obs-agent@%s", app);
 	if (u->found && *u->sub_state)
 		return doctor_line(out, false, remedy, "the agent does not run (%s)", u->sub_state);
-	doctor_warn(out, "no agent for %s answers here, so when it wrote last is not known; start it: %s", app, remedy);
+	doctor_warn(out, "no agent for %s answers here; start it: %s", app, remedy);
 	return 0;
 }
 

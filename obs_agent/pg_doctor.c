@@ -18,11 +18,13 @@
 #include "pg_tls.h"
 
 EMBED(sql_doctor, "obs_agent/sql/doctor.sql");
+EMBED(sql_silence, "obs_agent/sql/silence.sql");
 
 enum {
 	SKEW_WARN_S = 5,
 	EXPIRES_SOON_DAYS = 14,
 	OLDEST_SERVER = 150000,
+	LATE_S = 60,                    /* a row may be later than the interval by so much */
 };
 
 static int report_role(const PGresult *r, FILE *out)
@@ -51,6 +53,30 @@ static int report(const PGresult *r, FILE *out)
 	skew_s = (wall_us() - pg_number(r, 0, 2)) / US_PER_S;
 	return failed + doctor_line(out, llabs(skew_s) < SKEW_WARN_S, "run a time service (systemd-timesyncd, chrony)",
 				    "this clock is %" PRId64 " s ahead of the database's", skew_s);
+}
+
+static int report_silence(const PGresult *r, const struct config *c, FILE *out)
+{
+	int64_t s;
+
+	if (PQgetisnull(r, 0, 0))
+		return doctor_line(out, true, NULL, "the database has nothing of %s on %s yet", c->app, c->vps_name);
+	s = pg_number(r, 0, 0);
+	return doctor_line(out, s <= c->interval_us / US_PER_S + LATE_S, "start it, systemctl enable --now obs-agent@...; if it runs, ask "
+			   "journalctl -u obs-agent@...", "the database heard from %s on %s %" PRId64 " s ago", c->app, c->vps_name, s);
+}
+
+/* Also: may this role write under this name at all? */
+static int ask_silence(PGconn *conn, const struct config *c, FILE *out)
+{
+	const char *const names[] = { c->vps_name, c->app };
+	CLEANUP(pg_once_clear_p) PGresult *r = PQexecParams(conn, sql_silence, 2, NULL, names, NULL, NULL, 0);
+	const char *primary = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY), *hint = PQresultErrorField(r, PG_DIAG_MESSAGE_HINT);
+
+	if (PQresultStatus(r) == PGRES_TUPLES_OK)
+		return report_silence(r, c, out);
+	return doctor_line(out, false, hint ? hint : "set vps_name to the server that was enrolled, or enroll this one", "%s",
+			   primary ? primary : "the database does not answer");
 }
 
 static int report_certificate(PGconn *conn, bool encrypted, FILE *out)
@@ -91,5 +117,6 @@ int pg_doctor(const struct config *c, FILE *out)
 		pg_one_line(PQerrorMessage(conn), error, sizeof error);
 		return failed + doctor_line(out, false, "run schema.sql in this database", "%s", error);
 	}
-	return failed + report(r, out);
+	failed += report(r, out);
+	return failed + (*PQgetvalue(r, 0, 0) == 't' ? ask_silence(conn, c, out) : 0);
 }

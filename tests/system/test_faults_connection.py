@@ -582,8 +582,8 @@ def test_doctor_tells_of_the_certificate_and_of_who_else_uses_the_role(distant, 
     db = distant.new_database()
     role = db.query("SELECT role_name FROM observ.enroll('test')")[0][0]
 
-    def doctor(user, address="192.0.2.1"):
-        agent = make_agent(db, postgres_url=f"host=localhost hostaddr={address} user={user} dbname={db.name} sslmode=verify-full "
+    def doctor(user, address="192.0.2.1", **monitoring):
+        agent = make_agent(db, **monitoring, postgres_url=f"host=localhost hostaddr={address} user={user} dbname={db.name} sslmode=verify-full "
                                             f"sslrootcert={tmp_path}/ca.crt")
         return agent, subprocess.run([*distant.within, *agent.command("doctor")], env=agent.environment, capture_output=True,
                                      text=True).stdout
@@ -594,11 +594,18 @@ def test_doctor_tells_of_the_certificate_and_of_who_else_uses_the_role(distant, 
     assert "ok   the connection uses TLS, TLSv1.3\n" in said and "the role may write" in said
     assert re.search("^warn the database's certificate expires in [45] days: renew it$", said, re.M), said
     assert "from several machines" not in said and "superuser" not in said
+    assert "ok   the database has nothing of shop on test yet\n" in said
+    assert f'FAIL role {role} may write as server "test" only, not as "another"; set vps_name to the server that was enrolled' in \
+        doctor(role, vps_name="another")[1]
     agent.start(under=distant.within)
     agent.wait_said("connected to the database")
     assert "from several machines" not in doctor(role)[1], "an agent and its doctor are one"
     assert "FAIL agents write as this role from several machines: 127.0.0.1, 192.0.2.1; a machine was copied" in \
         doctor(role, "127.0.0.1")[1]
+    assert re.search("^ok   the database heard from shop on test [0-9] s ago$", doctor(role)[1], re.M)
+    agent.kill()
+    db.query("UPDATE agents SET last_seen_at = last_seen_at - interval '1 hour'")
+    assert re.search("^FAIL the database heard from shop on test 36[0-9][0-9] s ago; start it, systemctl enable", doctor(role)[1], re.M)
 
 
 # ---- roles -------------------------------------------------------------------------------------------------
