@@ -115,7 +115,8 @@ WITH span AS MATERIALIZED (
 ), me AS MATERIALIZED (
 	SELECT *, extract(epoch FROM now() - last_seen_at) AS seen_s, greatest(interval_s, 1) AS every,
 		greatest(least(coalesce(skew_ms, 0), 1e12), -1e12) AS skew           -- so that it can be added to a time
-	FROM (SELECT vps_name, app_name, epoch, version, coalesce(interval_s, 60)::bigint AS interval_s, skew_ms, state, first_seen_at, last_seen_at
+	FROM (SELECT vps_name, app_name, epoch, version, coalesce(interval_s, 60)::bigint AS interval_s, skew_ms, state, first_seen_at, last_seen_at,
+			retired_at, host, conflict_at, CASE WHEN conflict_at > now() - interval '1 day' THEN conflict END AS conflict
 		FROM agents WHERE vps_name = $1) a
 ), says AS MATERIALIZED (
 	SELECT app_name, jsonb_object_agg(name, jsonb_path_query_first(state, (path || CASE kind
@@ -149,7 +150,8 @@ WITH span AS MATERIALIZED (
 		CASE WHEN say ->> 'in_memory' = 'true' OR say ->> 'trouble' <> '' THEN
 			concat_ws(': ', CASE WHEN say ->> 'in_memory' = 'true' THEN 'in memory only' END, left(say ->> 'trouble', 300)) END AS outbox
 	FROM me JOIN told USING (app_name)
-	CROSS JOIN LATERAL (SELECT CASE WHEN seen_s > greatest(300, 5 * every) THEN 'offline' WHEN seen_s > 3 * every THEN 'degraded' ELSE 'up' END AS state_word,
+	CROSS JOIN LATERAL (SELECT CASE WHEN retired_at IS NOT NULL THEN 'retired' WHEN seen_s > greatest(300, 5 * every) THEN 'offline'
+			WHEN seen_s > 3 * every OR conflict IS NOT NULL THEN 'degraded' ELSE 'up' END AS state_word,
 		pending || CASE pending WHEN '1' THEN ' sample' ELSE ' samples' END AS waiting, lost || ' lost' AS losses) w
 	CROSS JOIN LATERAL (SELECT max(at) FILTER (WHERE name = 'away') AS away_at, max(at) FILTER (WHERE name = 'since') AS since_at,
 			max(at) FILTER (WHERE name = 'until') AS until_at, max(at) FILTER (WHERE name = 'seen') AS seen_at
@@ -206,7 +208,9 @@ SELECT json_build_object(
 		'state', state_word, 'seen_s', floor(seen_s), 'last_seen_at', last_seen_at,
 		'committed_s', floor(extract(epoch FROM now() - committed_at)), 'last_commit_at', committed_at,
 		'pending', pending::numeric, 'lost', lost::numeric, 'any_lost', lost::numeric > 0, 'rejects', (say ->> 'rejects')::numeric,
-		'buffering', buffering, 'outage', outage, 'outbox', outbox, 'outbox_bytes', (say ->> 'outbox_bytes')::numeric,
+		'retired', to_char(retired_at, 'YYYY-MM-DD'), 'retired_at', retired_at, 'conflict', CASE WHEN conflict IS NOT NULL THEN
+			concat('two agents write as this: ', conflict, ' was sent away at ', to_char(conflict_at, 'HH24:MI'), ', ' || host || ' goes on') END,
+		'buffering', CASE WHEN retired_at IS NULL THEN buffering END, 'outage', outage, 'outbox', outbox, 'outbox_bytes', (say ->> 'outbox_bytes')::numeric,
 		'outbox_trouble', say ->> 'trouble' <> '', 'skew_ms', skew_ms, 'clock', CASE WHEN abs(skew) > 1000 THEN CASE WHEN abs(skew) < 120000
 			THEN round(abs(skew) / 1000, 1) || ' s' WHEN abs(skew) < 7200000 THEN round(abs(skew) / 60000) || ' min'
 			ELSE round(abs(skew) / 3600000) || ' h' END || CASE WHEN skew > 0 THEN ' ahead' ELSE ' behind' END END,

@@ -119,6 +119,21 @@ def test_the_fleet_page_knows_who_retired_and_who_is_there_twice(hub, fleet):
     assert "two agents write as this server: left at 10.0.0.5 was sent away at" in page and "right goes on" in page
 
 
+def test_the_server_page_knows_who_retired_and_who_is_there_twice(hub, fleet):
+    fleet.query("""INSERT INTO agents (vps_name, app_name, epoch, first_seen_at, last_seen_at, retired_at, host, conflict_at, conflict)
+        VALUES ('odd-1', 'gone', 1, now(), now() - interval '9 days', '2026-01-02Z', NULL, NULL, NULL),
+               ('odd-1', 'twin', 1, now(), now(), NULL, '<right>', now(), 'left at 10.0.0.5'),
+               ('odd-1', 'was twin', 1, now(), now(), NULL, 'right', now() - interval '2 days', 'left at 10.0.0.5')""")
+    try:
+        agents = {a["app"]: a for a in hub.get("/servers/odd-1", format="json").json["agents"]}
+        page = Markup(hub.get("/servers/odd-1").text).text
+    finally:
+        fleet.query("DELETE FROM agents WHERE vps_name = 'odd-1'")
+    assert {app: a["state"] for app, a in agents.items()} == {"gone": "retired", "twin": "degraded", "was twin": "up"}
+    assert agents["gone"]["buffering"] is None and "retired since 2026-01-02" in page
+    assert page.count("two agents write as this: left at 10.0.0.5 was sent away at") == 1 and "<right> goes on" in page
+
+
 def test_the_fleet_page_filters_and_sorts(hub):
     assert [s["vps"] for s in hub.get("/", format="json", q="FRA").json["servers"]] == ["fra-1", "fra-2"]
     assert [s["vps"] for s in hub.get("/", format="json", state="down").json["servers"]] == ["ams-2"]
