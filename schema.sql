@@ -971,14 +971,16 @@ BEGIN
 END
 $$;
 
--- Ends what a server has kept open for a minute: it would hold back vacuum, and keep locks that the other steps
--- need. An agent's own transaction takes milliseconds, and one that is ended is sent again. Ours to end are the
--- sessions of roles that enroll() made.
+-- Ends what a server or a token has kept open: for a minute, which would hold back vacuum; or for ten seconds with a
+-- lock on a table of ours, which the steps that make and drop partitions wait for. An agent's own transaction takes
+-- milliseconds, and one that is ended is sent again. Ours to end are the sessions of roles that we made.
 CREATE OR REPLACE FUNCTION maintain_sessions(p_deadline timestamptz) RETURNS text
 LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT nullif(count(*) FILTER (WHERE pg_terminate_backend(pid, 1000)), 0) || ' transactions ended that were open for a minute'
-	FROM pg_stat_activity JOIN agent_roles ON role = usename
-	WHERE xact_start < clock_timestamp() - interval '1 minute' AND pg_has_role(usesysid, 'USAGE')
+	SELECT nullif(count(*) FILTER (WHERE pg_terminate_backend(pid, 1000)), 0) || ' transactions ended that were open for too long'
+	FROM pg_stat_activity a JOIN (SELECT role FROM agent_roles UNION SELECT role FROM bootstrap_tokens) r ON role = usename
+	WHERE pg_has_role(usesysid, 'USAGE') AND (xact_start < clock_timestamp() - interval '1 minute' OR
+		(xact_start < clock_timestamp() - interval '10 seconds' AND EXISTS (SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+			WHERE l.pid = a.pid AND l.locktype = 'relation' AND c.relnamespace = 'observ'::regnamespace)))
 $$;
 
 -- Last, because it locks out writers until the end of the transaction.
@@ -1048,6 +1050,12 @@ GRANT SELECT, UPDATE (retired_at) ON agents TO observ_roles;
 SET LOCAL ROLE observ_roles;
 ALTER DEFAULT PRIVILEGES FOR ROLE observ_roles REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 
+-- Waits for each to be gone, a second at most.
+CREATE OR REPLACE FUNCTION end_sessions(p_role text) RETURNS void
+LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE usename = p_role
+$$;
+
 -- Makes a login, or gives it a new password, which is returned. Settings that it gave itself are undone.
 CREATE OR REPLACE FUNCTION make_login(p_role text, p_group text, p_connections int, p_until timestamptz) RETURNS text
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp SET password_encryption = 'scram-sha-256' SET client_min_messages = warning AS $$
@@ -1058,6 +1066,7 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = p_role) THEN
 		EXECUTE format('CREATE ROLE %I', p_role);
 	END IF;
+	PERFORM end_sessions(p_role);           -- whoever has the old password; one may hold its own row of pg_authid
 	EXECUTE format('ALTER ROLE %I LOGIN CONNECTION LIMIT %s PASSWORD %L VALID UNTIL %L', p_role, p_connections, v_password, p_until);
 	EXECUTE format('ALTER ROLE %I RESET ALL', p_role);
 	EXECUTE format('ALTER ROLE %I SET statement_timeout = ''60s''', p_role);
@@ -1075,9 +1084,11 @@ CREATE OR REPLACE FUNCTION drop_login(p_role text) RETURNS void
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp SET client_min_messages = warning AS $$
 BEGIN
 	IF EXISTS (SELECT FROM pg_roles WHERE rolname = p_role) THEN
-		EXECUTE format('ALTER ROLE %I NOLOGIN', p_role);
 		EXECUTE format('GRANT %I TO observ_roles', p_role);
-		PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = p_role;
+		PERFORM end_sessions(p_role);           -- one may hold its own row of pg_authid,
+		EXECUTE format('ALTER ROLE %I NOLOGIN', p_role);
+		PERFORM end_sessions(p_role);           -- one may have come back meanwhile
+		EXECUTE format('DROP OWNED BY %I', p_role);     -- also default privileges, which any login may give
 		EXECUTE format('DROP ROLE %I', p_role);
 	END IF;
 END
@@ -1104,13 +1115,32 @@ BEGIN
 END
 $$;
 
--- Drops the logins of a server but p_keep; gives their names.
+-- Who makes or takes logins waits here for others who do. What looks before it writes must see what they wrote: not through
+-- an older snapshot. PREPARE takes the lock of a statement that one may not run: a session that has kept one for a second
+-- is ended, for agents and tokens have no use for it.
+CREATE OR REPLACE FUNCTION lock_logins() RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	IF current_setting('transaction_isolation') <> 'read committed' THEN
+		RAISE EXCEPTION 'this works in read committed transactions only, not in %', current_setting('transaction_isolation')
+			USING ERRCODE = '25001', HINT = 'BEGIN ISOLATION LEVEL READ COMMITTED';
+	END IF;
+	PERFORM pg_terminate_backend(a.pid, 1000) FROM pg_stat_activity a
+		JOIN (SELECT role FROM agent_roles UNION SELECT role FROM bootstrap_tokens) r ON role = usename
+		WHERE xact_start < clock_timestamp() - interval '1 second' AND EXISTS (SELECT FROM pg_locks l
+			WHERE l.pid = a.pid AND relation = 'agent_roles'::regclass AND mode <> 'AccessShareLock');
+	LOCK TABLE agent_roles IN SHARE ROW EXCLUSIVE MODE;
+END
+$$;
+
+-- Drops the logins of a server but p_keep; gives their names. Their sessions first: one may hold a lock that we wait for.
 CREATE OR REPLACE FUNCTION drop_logins(p_vps text, p_keep text) RETURNS SETOF text
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	v_role text;
 BEGIN
-	LOCK TABLE agent_roles IN SHARE ROW EXCLUSIVE MODE;
+	PERFORM end_sessions(role) FROM agent_roles WHERE vps_name = p_vps AND role IS DISTINCT FROM p_keep;
+	PERFORM lock_logins();
 	FOR v_role IN DELETE FROM agent_roles WHERE vps_name = p_vps AND role IS DISTINCT FROM p_keep RETURNING role LOOP
 		PERFORM drop_login(v_role);
 		RETURN NEXT v_role;
@@ -1124,8 +1154,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp 
 DECLARE
 	v_role text;
 BEGIN
-	PERFORM check_name('vps_name', p_vps);
-	LOCK TABLE agent_roles IN SHARE ROW EXCLUSIVE MODE;
+	PERFORM check_name('vps_name', p_vps), lock_logins();
 	v_role := coalesce(current_login(p_vps), bind_login(p_vps));
 	UPDATE agents SET retired_at = NULL WHERE vps_name = p_vps AND retired_at IS NOT NULL;
 	RETURN QUERY SELECT v_role, make_login(v_role, 'observ_agent', 20, 'infinity');
@@ -1140,7 +1169,7 @@ DECLARE
 	v_new text;
 	v_until timestamptz := clock_timestamp() + p_overlap;
 BEGIN
-	LOCK TABLE agent_roles IN SHARE ROW EXCLUSIVE MODE;
+	PERFORM lock_logins();
 	v_old := current_login(p_vps);
 	IF v_old IS NULL THEN
 		RAISE EXCEPTION 'server "%" is not enrolled', p_vps USING ERRCODE = '22023', HINT = 'SELECT * FROM observ.enroll(vps_name)';
@@ -1148,9 +1177,14 @@ BEGIN
 	IF p_overlap IS NULL OR p_overlap NOT BETWEEN '0' AND '90 days' THEN
 		RAISE EXCEPTION 'the old login stays valid for 0 to 90 days, not %', p_overlap USING ERRCODE = '22023';
 	END IF;
+	IF EXISTS (SELECT FROM agent_roles WHERE vps_name = p_vps AND role <> v_old AND valid_until > clock_timestamp()) THEN
+		RAISE EXCEPTION 'server "%" is rotating already: agents may still use the older login', p_vps USING ERRCODE = '55000',
+			HINT = 'rotate_finish() ends the older one; enroll() gives the newer one another password.';
+	END IF;
 	PERFORM drop_logins(p_vps, v_old);
 	UPDATE agent_roles SET valid_until = v_until WHERE role = v_old;
 	IF EXISTS (SELECT FROM pg_roles WHERE rolname = v_old) THEN
+		PERFORM end_sessions(v_old);    -- agents come back at once; one may hold its own row of pg_authid
 		EXECUTE format('ALTER ROLE %I VALID UNTIL %L', v_old, v_until);
 	END IF;
 	v_new := bind_login(p_vps);
@@ -1204,6 +1238,7 @@ $$;
 CREATE OR REPLACE FUNCTION revoke_token(p_role text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 BEGIN
+	PERFORM end_sessions(role) FROM bootstrap_tokens WHERE role = p_role;  -- one may hold the row
 	DELETE FROM bootstrap_tokens WHERE role = p_role;
 	IF NOT FOUND THEN
 		RETURN false;
@@ -1219,6 +1254,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp 
 DECLARE
 	t bootstrap_tokens;
 BEGIN
+	PERFORM lock_logins();
 	SELECT * INTO t FROM bootstrap_tokens WHERE role = session_user FOR UPDATE;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION '% is no token, or it was revoked', session_user USING ERRCODE = '42501', HINT = 'Ask for a new one: make_token().';
@@ -1229,7 +1265,6 @@ BEGIN
 			HINT = 'Ask for a new one: make_token().';
 	END IF;
 	PERFORM check_name('vps_name', p_vps);
-	LOCK TABLE agent_roles IN SHARE ROW EXCLUSIVE MODE;
 	IF current_login(p_vps) IS NOT NULL OR EXISTS (SELECT FROM agents WHERE vps_name = p_vps) THEN
 		RAISE EXCEPTION 'a server "%" is known already, and a token is for new ones', p_vps USING ERRCODE = '42501',
 			HINT = 'Give this one another name, or let an admin enroll it: enroll() or rotate_server().';

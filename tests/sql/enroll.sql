@@ -64,6 +64,7 @@ TRUNCATE k;
 SELECT is(run_as('t_enroll', $$INSERT INTO k SELECT * FROM rotate_server('rot')$$), 'ok', 'a server gets a second login');
 SELECT role_name AS second FROM k \gset
 SELECT matches(:'second'::text, '^obs_rot_[0-9a-f]{8}$', 'with a name of its own');
+SELECT is(try_as('t_enroll', $$SELECT rotate_server('rot')$$), '55000', 'no third while the first is valid: agents use it');
 SELECT is(pg_temp.writes('obs_rot'), 'ok', 'the first still writes');
 SELECT is(pg_temp.writes(:'second'), 'ok', 'and so does the second');
 SELECT results_eq($$SELECT state, old_login, old_valid_until BETWEEN now() + interval '6 days' AND now() + interval '8 days' FROM v_servers WHERE vps_name = 'rot'$$,

@@ -1,6 +1,7 @@
 """Somebody has the login of one server, over a connection of his own: rows about that server, and nothing else."""
 import contextlib
 import re
+import time
 
 import psycopg2
 import pytest
@@ -25,7 +26,8 @@ class Thief:
             psql(self.cluster, self.db.name, stdin=script)
         self.passwords = dict(self.db.query("SELECT * FROM enroll('web-1') UNION ALL SELECT * FROM enroll('web-2')"))
         hba = self.cluster.folder / "data" / "pg_hba.conf"
-        hba.write_text(f"local all postgres,observ_admin trust\nlocal {self.db.name} +observ_agent scram-sha-256\nlocal all all reject\n")
+        hba.write_text(f"local all postgres,observ_admin trust\nlocal {self.db.name} +observ_agent scram-sha-256\n"
+                       f"local {self.db.name} +observ_bootstrap scram-sha-256\nlocal all all reject\n")
         self.db.query("SELECT pg_reload_conf()")
         self.db.close()
 
@@ -256,16 +258,90 @@ def test_locks_and_long_transactions_end(thief):
         write(thief, "web-2", "obs_web_2", "not held up")
         # A minute is long for a test: the function's own is cut.
         body = thief.db.one("SELECT pg_get_functiondef('maintain_sessions'::regproc)")
-        thief.db.query(body.replace("'1 minute'", "'0'"))
+        thief.db.query(body.replace("'1 minute'", "'0'"))       # of which the others are not
         try:
             said = thief.db.one("SELECT maintain()")
         finally:
             thief.db.query(body)
-        assert said.startswith("1 transactions ended that were open for a minute")
+        assert said.startswith("1 transactions ended that were open for too long")
         assert thief.db.one("SELECT ok FROM job_runs ORDER BY started_at DESC LIMIT 1"), said
         with pytest.raises(psycopg2.OperationalError, match=ENDED):
             cursor.execute("SELECT 1")
     assert thief.db.count("log_entries", "message = 'holds the default partition'") == 0
+
+
+@pytest.mark.parametrize("sql", ["PREPARE p AS SELECT FROM observ.log_entries_default", "PREPARE p AS DELETE FROM observ.agent_roles"])
+def test_a_lock_by_prepare_is_ended_after_seconds(thief, sql):
+    """PREPARE takes the locks of a statement that it has no right to run. Also a token may do that."""
+    token = dict(thief.db.query("SELECT * FROM make_token()"))
+    thief.passwords.update(token)
+    for role in ("obs_web_1", *token):
+        with contextlib.closing(thief.connect(role)) as connection, connection.cursor() as cursor:
+            connection.autocommit = False
+            cursor.execute("SET idle_in_transaction_session_timeout = 0")
+            cursor.execute(sql)
+            body = thief.db.one("SELECT pg_get_functiondef('maintain_sessions'::regproc)")
+            thief.db.query(body.replace("'00:00:10'", "'0'").replace("'10 seconds'", "'0'"))
+            try:
+                said = thief.db.one("SELECT maintain()")
+            finally:
+                thief.db.query(body)
+            assert said.startswith("1 transactions ended"), said
+            with pytest.raises(psycopg2.OperationalError, match=ENDED):
+                cursor.execute("SELECT 1")
+
+
+def hold_all(thief, role, stack):
+    """Sessions that keep what would end them waiting, and default privileges that would keep the role."""
+    thief.ask("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC", role=role)
+    for sql in (f"ALTER ROLE {role} PASSWORD 'x'", "PREPARE p AS DELETE FROM observ.agent_roles",
+                "PREPARE p AS DELETE FROM observ.bootstrap_tokens"):
+        connection = stack.enter_context(contextlib.closing(thief.connect(role)))
+        connection.autocommit = False
+        connection.cursor().execute("SET idle_in_transaction_session_timeout = 0")
+        connection.cursor().execute(sql)
+
+
+@pytest.mark.parametrize("end", ["SELECT revoke_server('web-9')", "SELECT enroll('web-9')", "SELECT rotate_finish('web-9')"])
+def test_it_cannot_keep_itself(thief, end):
+    thief.passwords.update(thief.db.query("SELECT * FROM enroll('web-9')"))
+    with contextlib.ExitStack() as held:
+        thief.db.query("SET lock_timeout = '5s'")
+        hold_all(thief, "obs_web_9", held)
+        if "finish" in end:
+            time.sleep(1.1)                     # so long a lock is let be
+            thief.db.query("SELECT * FROM rotate_server('web-9')")
+        thief.db.query(end)
+        thief.db.query("SET lock_timeout = 0")
+    assert thief.db.one("SELECT count(*) FROM pg_stat_activity WHERE usename = 'obs_web_9'") == 0
+    thief.db.query("SELECT revoke_server('web-9')")
+    assert thief.db.one("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'obs_web_9%%'") == 0
+
+
+def test_a_token_cannot_keep_itself(thief):
+    (role, password), = thief.db.query("SELECT * FROM make_token()")
+    thief.passwords[role] = password
+    with contextlib.ExitStack() as held:
+        hold_all(thief, role, held)
+        using = held.enter_context(contextlib.closing(thief.connect(role)))
+        using.autocommit = False
+        thief.db.query("SET lock_timeout = '5s'")
+        assert thief.db.one("SELECT revoke_token(%s)", role)
+        thief.db.query("SET lock_timeout = 0")
+    assert thief.db.one("SELECT count(*) FROM pg_roles WHERE rolname = %s", role) == 0
+
+
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_a_token_does_not_look_through_an_old_snapshot(thief, level):
+    """Else it would not see that somebody enrolled the name meanwhile, and take it over."""
+    thief.passwords.update(thief.db.query("SELECT * FROM make_token()"))
+    role = list(thief.passwords)[-1]
+    with contextlib.closing(thief.connect(role)) as connection, connection.cursor() as cursor:
+        connection.autocommit = False
+        cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
+        with pytest.raises(psycopg2.Error, match="in read committed transactions only"):
+            cursor.execute("SELECT observ.bootstrap_enroll('fresh')")
+    assert thief.db.count("agent_roles", "vps_name = 'fresh'") == 0
 
 
 def test_a_flood_of_notifications_reaches_nobody(thief):
