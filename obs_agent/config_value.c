@@ -15,6 +15,7 @@
 #include "../common/cleanup.h"
 #include "../common/utf8.h"
 #include "credential.h"
+#include "env_file.h"
 
 enum { SHOWN_MAX = 100 };               /* bytes of a value in a message */
 
@@ -124,7 +125,7 @@ static int no_room(const struct filling *f)
 
 static int add_environment(struct filling *f, const char *name)
 {
-	const char *set = getenv(name);
+	const char *set = env_file_get(name);
 
 	if (!set)
 		return config_fail(f->l, f->n, "%s needs the environment variable %s, which is not set; set it in the "

@@ -4,10 +4,55 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "../common/cleanup.h"
 
 enum { ENV_FILE_MAX = 1 << 16 };        /* bytes */
+
+/* What was read, for as long as the process runs: this is what its environment would be. */
+static struct variable {
+	struct variable *next;
+	const char *value;
+	char name[];                    /* and behind it the value */
+} *variables;
+
+static bool keep(const char *name, const char *value)
+{
+	size_t n = strlen(name) + 1, size = strlen(value) + 1;
+	struct variable *v = malloc(sizeof *v + n + size);
+
+	if (!v)
+		return false;
+	memcpy(v->name, name, n);
+	v->value = memcpy(v->name + n, value, size);
+	v->next = variables;            /* a later line is found before an earlier one */
+	variables = v;
+	return true;
+}
+
+/* What tells libpq where the database is and who we are, and makes nobody load code. */
+static bool is_for_libpq(const char *name)
+{
+	static const char *const names[] = { "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGSSLMODE",
+					     "PGSSLROOTCERT", "PGCHANNELBINDING" };
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (strcmp(names[i], name) == 0)
+			return true;
+	return false;
+}
+
+const char *env_file_get(const char *name)
+{
+	const char *value = getenv(name);
+
+	for (const struct variable *v = variables; v && !value; v = v->next)
+		if (strcmp(v->name, name) == 0)
+			value = v->value;
+	return value;
+}
 
 /* Resolve quotes and backslashes of the value at `s`, in place: it only gets
  * shorter. Returns behind its line. */
@@ -59,8 +104,8 @@ static int set_all(const char *path, char *s, struct err *e)
 		name[used] = '\0';
 		value = name + n + 1 + strspn(name + n + 1, " \t");
 		s = read_value(value);
-		if (setenv(name, value, 0) < 0)
-			return err_set(e, errno, "%s: out of memory", path);
+		if (!keep(name, value) || (is_for_libpq(name) && setenv(name, value, 0) < 0))
+			return err_set(e, ENOMEM, "%s: out of memory", path);
 		count++;
 	}
 	return count;

@@ -185,7 +185,7 @@ static void an_environment_file_is_read_as_systemd_reads_it(void **state)
 {
 	static const char text[] =
 		"# comment\n; comment\n\nT_A=plain\n  T_B = spaces around  \nT_C=\"double \\\"quoted\\\" \"\nT_D='single $x \\n '\n"
-		"T_E=joined \\\nlines\nT_F=\nT_G=a\"b c\"d\nnonsense\n1T=x\nT_H=two=signs # no comment\nT_I=mine\nT_J=\"two\nlines\"";
+		"OPENSSL_CONF=/mine\nPGHOST=file\nT_E=joined \\\nlines\nT_F=\nT_G=a\"b c\"d\nnonsense\n1T=x\nT_H=two=signs # no comment\nT_I=mine\nT_J=\"two\nlines\"";
 	static const struct { const char *name, *value; } rows[] = {
 		{ "T_A", "plain" }, { "T_B", "spaces around" }, { "T_C", "double \"quoted\" " }, { "T_D", "single $x \\n " },
 		{ "T_E", "joined lines" }, { "T_F", "" }, { "T_G", "ab cd" }, { "T_H", "two=signs # no comment" },
@@ -196,9 +196,16 @@ static void an_environment_file_is_read_as_systemd_reads_it(void **state)
 	(void)state;
 	setenv("T_I", "the environment's", 1);
 	write_file("env", 0600, text);
-	assert_int_equal(env_file_load(path_of("env"), &e), 10);
+	assert_int_equal(env_file_load(path_of("env"), &e), 12);
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-		assert_string_equal(getenv(rows[i].name), rows[i].value);
+		assert_string_equal(env_file_get(rows[i].name), rows[i].value);
+	/* Whose file it is must not make libraries run his code. */
+	assert_null(getenv("OPENSSL_CONF"));
+	assert_null(getenv("T_A"));
+	assert_string_equal(env_file_get("OPENSSL_CONF"), "/mine");
+	assert_string_equal(getenv("PGHOST"), "file");
+	assert_null(env_file_get("T_NONE"));
+	unsetenv("PGHOST");
 	assert_int_equal(env_file_load(path_of("no such file"), &e), -ENOENT);
 }
 
