@@ -7,7 +7,7 @@
 # is the token that fleet_hub_admin token printed, and the server enrolls itself under NAME, once. The password is read
 # from FILE, from standard input, or asked for: it is in no command line. A configuration that is there already
 # stays; what is missing is written. Run again, it mends what is not as it should be. For Debian and Ubuntu, as root.
-set -eu
+set -euf
 
 CREDENTIALS=/etc/credstore
 DEPLOYMENTS=/opt/deployments
@@ -15,17 +15,15 @@ ROW_SECONDS=60
 
 say() { echo "install.sh: $*"; }
 die() { echo "install.sh: $*" >&2; exit 1; }
-usage() { sed -n '4,9s/^# \{0,3\}//p' "$0" >&2; exit 64; }
+usage() { sed -n '4,9s/^# \{0,3\}//p' "$0"; }
+misuse() { echo "install.sh: $*" >&2; usage >&2; exit 64; }
 
 server='' url='' apps='' packages='' password_file='' token=''
 while [ $# -gt 0 ]; do
-	if [ "$1" = --token ]; then
-		token=1
-		shift
-		continue
-	fi
 	case $1 in
-	--server|--url|--app|--package|--password-file) [ $# -ge 2 ] || { echo "install.sh: $1 needs a value" >&2; usage; } ;;
+	--token) token=1; shift; continue ;;
+	--help|-h) usage; exit ;;
+	--server|--url|--app|--package|--password-file) [ -n "${2-}" ] || misuse "$1 needs a value" ;;
 	esac
 	case $1 in
 	--server) server=$2 ;;
@@ -33,21 +31,23 @@ while [ $# -gt 0 ]; do
 	--app) apps="$apps $2" ;;
 	--package) packages="$packages $(realpath -- "$2")" ;;
 	--password-file) password_file=$2 ;;
-	*) echo "install.sh: what is $1?" >&2; usage ;;
+	*) misuse "what is $1?" ;;
 	esac
 	shift 2
 done
-if [ -z "$server" ] || [ -z "$url" ] || [ -z "$apps" ]; then
-	echo "install.sh: --server, --url and --app are needed" >&2
-	usage
-fi
+if [ -z "$server" ] || [ -z "$url" ] || [ -z "$apps" ]; then misuse "--server, --url and --app are needed"; fi
 
 # ---- what cannot be mended later ------------------------------------------------------------
-case $url in
+case ${url%%\?*} in
 postgresql://*:*@*|postgres://*:*@*) die "the URL has a password in it, which others see in the list of processes: leave it out" ;;
 postgresql://?*@?*|postgres://?*@?*) ;;
 *) die "the URL must be postgresql://ROLE@HOST/DATABASE" ;;
 esac
+case $url in *[?\&]password=*) die "the URL has a password in it, which others see in the list of processes: leave it out" ;; esac
+login=$(printf %s "${url#*://}" | cut -d@ -f1)
+case $login in obs_token_*) [ -n "$token" ] || die "$login is a token, which writes nothing itself: add --token" ;; esac
+# shellcheck disable=SC2016
+case $server in *'${'*|*[[:cntrl:]]*) die "a server's name has no control characters and no \${" ;; esac
 for app in $apps; do
 	case $app in *[!A-Za-z0-9._-]*|.*|-*) die "$app: an application's name has letters, digits, '.', '_' and '-'" ;; esac
 done
@@ -61,17 +61,27 @@ case " $(. /etc/os-release; echo "${ID-} ${ID_LIKE-}") " in
 esac
 [ -d /run/systemd/system ] || die "systemd does not run here"
 
+ask() {
+	printf 'Password of %s: ' "$login" >&2
+	trap 'stty echo' EXIT
+	trap 'exit 130' INT TERM HUP
+	stty -echo
+	IFS= read -r line
+	stty echo
+	trap - EXIT INT TERM HUP
+	echo >&2
+	printf '%s' "$line"
+}
+
+# Those that we make have no blanks, which come with copying, nor ends of lines.
 password() {
 	if [ -n "$password_file" ]; then
 		cat -- "$password_file"
 	elif [ -t 0 ]; then
-		printf 'Password of %s: ' "$url" >&2
-		stty -echo; trap 'stty echo' EXIT
-		IFS= read -r line; stty echo; trap - EXIT; echo >&2
-		printf '%s' "$line"
+		ask
 	else
 		cat
-	fi
+	fi | tr -d ' \t\r\n'
 }
 
 # All but letters and digits as %XX.
@@ -85,54 +95,85 @@ if [ -n "$packages" ]; then
 fi
 command -v obs_agent > /dev/null || die "obs_agent is not installed: give its package with --package"
 
-# ---- the login ---------------------------------------------------------------------------------
+# ---- what is there already -----------------------------------------------------------------------
+config() { echo "$DEPLOYMENTS/$1/config.yml"; }
 credential() { echo "$CREDENTIALS/obs-agent.$1.database_url"; }
 
-# Of whichever application has one: it is the server's.
-known_credential() {
-	for file in "$(credential "${apps##* }")" "$CREDENTIALS"/obs-agent.*.database_url; do
-		[ ! -s "$file" ] || { echo "$file"; return; }
+quoted=$(printf %s "$server" | sed 's/[\\"]/\\&/g')
+section="monitoring:
+  enabled: true
+  vps_name: \"$quoted\"
+  postgres_url: \${CRED:database_url}"
+
+check_name() {
+	name=$(sed -n 's/^[[:space:]]*vps_name:[[:space:]]*//p' "$1" | sed 's/[[:space:]]*#.*//; 1q')
+	case $name in
+	''|"$server"|"\"$quoted\""|"'$server'") ;;
+	*) die "$1 says vps_name: $name, not $server: what is there, or --server, is wrong" ;;
+	esac
+}
+
+# Another's link would have us write, or systemd read, where only root may.
+for app in $apps; do
+	for file in "$(config "$app")" "$DEPLOYMENTS/$app/.env.production"; do
+		[ ! -L "$file" ] || die "$file is a symbolic link: put the file itself there"
+	done
+	[ -e "$(config "$app")" ] || continue
+	grep -q '^monitoring:' "$(config "$app")" || die "$(config "$app") has no section monitoring: add
+$section"
+	check_name "$(config "$app")"
+done
+
+# ---- the login ---------------------------------------------------------------------------------
+# Of a credential that this script wrote; it is the server's, and the same for all applications.
+login_in() { sed -n 's|^[a-z]*://\([^:@/]*\):.*|\1|p' "$1"; }
+
+find_known() {
+	find "$CREDENTIALS" -name 'obs-agent.*.database_url' -size +0 | sort | while IFS= read -r file; do
+		case $(login_in "$file") in ''|obs_token_*) ;; *) echo "$file"; break ;; esac
 	done
 }
 
 with_login() { printf '%s://%s:%s@%s' "${url%%://*}" "$1" "$(printf %s "$2" | encode)" "${url#*@}"; }
 
 (umask 077; mkdir -p "$CREDENTIALS")
-[ -w "$CREDENTIALS" ] || die "$CREDENTIALS cannot be written to"
-known=$(known_credential)
-if [ -n "$token" ] && [ -n "$known" ]; then
-	say "$server has a login already, in $known: the token is not used"
+known=$(find_known)
+if [ -n "$known" ]; then
+	app=${known##*/obs-agent.}
+	[ ! -e "$(config "${app%.database_url}")" ] || check_name "$(config "${app%.database_url}")"
+fi
+secret=''
+if [ -z "$known" ] || [ -z "$token" ]; then secret=$(password); fi
+if [ -n "$known" ] && { [ -n "$token" ] || { [ -z "$secret" ] && [ "$(login_in "$known")" = "$login" ]; }; }; then
+	say "this machine has the login $(login_in "$known") already, in $known"
 	full_url=$(cat "$known")
 else
-	secret=$(password) || die "the password could not be read"
 	[ -n "$secret" ] || die "the password is empty"
-	login=$(printf %s "${url#*://}" | cut -d@ -f1)
 	if [ -n "$token" ]; then
-		made=$(printf '%s\n' "$secret" | obs_agent enroll --server "$server" --url "$url") || die "the token did not make a login for $server"
+		for app in $apps; do    # room for what is made only once
+			(umask 077; head -c 4096 /dev/zero > "$(credential "$app").new") || die "no room in $CREDENTIALS"
+		done
+		made=$(printf '%s\n' "$secret" | obs_agent enroll --server "$server" --url "$url") || {
+			for app in $apps; do rm -f "$(credential "$app").new"; done
+			die "the token did not make a login for $server"
+		}
 		login=${made%%:*} secret=${made#*:}
 	fi
 	full_url=$(with_login "$login" "$secret")
 fi
 
-# ---- each application --------------------------------------------------------------------------
 write_credential() {
-	(umask 077; printf '%s\n' "$full_url" > "$(credential "$1").new")
-	mv "$(credential "$1").new" "$(credential "$1")"
+	(umask 077; printf '%s\n' "$full_url" > "$(credential "$1").new" && mv "$(credential "$1").new" "$(credential "$1")") ||
+		die "$(credential "$1") cannot be written; when there is room: fleet_hub_admin enroll, for another password of $login"
 }
 
+# Never through a link, nor over a file, that others put there meanwhile.
 write_config() {
-	[ ! -e "$DEPLOYMENTS/$1/config.yml" ] || return 0
+	[ ! -e "$(config "$1")" ] || return 0
 	mkdir -p "$DEPLOYMENTS/$1"
-	cat > "$DEPLOYMENTS/$1/config.yml" <<-YAML
-		monitoring:
-		  enabled: true
-		  vps_name: "$(printf %s "$server" | sed 's/[\\"]/\\&/g')"
-		  postgres_url: \${CRED:database_url}
-		  collection_interval: 60
-		  log_files:
-		    - $DEPLOYMENTS/{app}/current/logs/*.log
-	YAML
-	say "wrote $DEPLOYMENTS/$1/config.yml: add health checks and logs there"
+	(set -C; umask 022; printf '%s\n  collection_interval: 60\n  log_files:\n    - %s/{app}/current/logs/*.log\n' \
+		"$section" "$DEPLOYMENTS" > "$(config "$1")") || die "$(config "$1") cannot be written"
+	say "wrote $(config "$1"): add health checks and logs there"
 }
 
 wait_for_row() {
@@ -157,7 +198,7 @@ for app in $apps; do
 		say "$app: the first row is in the database"
 	else
 		bad=1
-		echo "install.sh: $app: no row after $ROW_SECONDS s; this is what obs_agent doctor says:" >&2
+		echo "install.sh: $app: no row came; this is what obs_agent doctor says:" >&2
 		obs_agent doctor --app "$app" >&2 || true
 	fi
 done

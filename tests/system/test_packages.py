@@ -187,7 +187,14 @@ def test_install_sh_sets_a_server_up(machine, built):
     config.write_text(config.read_text() + "  # by hand\n")
     assert "wrote" not in machine.run(*command, timeout=200).stdout
     assert "by hand" in config.read_text()
-    machine.systemctl("disable", "--now", "obs-agent@shop", "obs-agent@till")
+    bar = machine.run(*command[:5], "--app", "bar", timeout=200).stdout      # its login is there
+    assert f"has the login {role} already" in bar and "bar: the first row is in the database" in bar
+    machine.run("rm", "/opt/deployments/bar/config.yml")
+    machine.run("ln", "-s", "/etc/planted", "/opt/deployments/bar/config.yml")
+    planted = machine.run(*command[:5], "--app", "bar", check=False)
+    assert planted.returncode == 1 and "config.yml is a symbolic link: put the file itself there" in planted.stderr
+    assert machine.run("test", "-e", "/etc/planted", check=False).returncode == 1
+    machine.systemctl("disable", "--now", "obs-agent@shop", "obs-agent@till", "obs-agent@bar")
 
 
 def test_install_sh_enrolls_a_server_with_a_token(machine):
@@ -204,8 +211,10 @@ def test_install_sh_enrolls_a_server_with_a_token(machine):
     assert machine.db.count("vps_metrics", "vps_name = 'web-2' AND app_name = 'kiosk'") > 0
     assert machine.db.one("SELECT count(*) FROM agent_roles WHERE vps_name = 'web-2'") == 1
     again = enroll("web-2", "--app", "desk").stdout
-    assert "has a login already" in again and "desk: the first row is in the database" in again
-    machine.run("rm", "-r", "/etc/credstore")
+    assert "has the login obs_web_2 already" in again and "desk: the first row is in the database" in again
+    other = enroll("web-3", check=False)
+    assert other.returncode == 1 and 'says vps_name: "web-2", not web-3' in other.stderr
+    machine.run("rm", "-r", "/etc/credstore", "/opt/deployments/kiosk")
     refused = enroll("web-3", check=False)
     assert refused.returncode == 1 and "this token is used up: it was for 1 server(s)" in refused.stderr
     assert machine.run("ls", "/etc/credstore").stdout == ""
@@ -218,6 +227,11 @@ def test_install_sh_enrolls_a_server_with_a_token(machine):
     (("--server",), 64, "--server needs a value"),
     (("--sever", "x"), 64, "what is --sever?"),
     (("--server", "x", "--url", "postgresql://a:b@h/d", "--app", "shop"), 1, "has a password in it"),
+    (("--server", "x", "--url", "postgresql://a@h/d?password=b", "--app", "shop"), 1, "has a password in it"),
+    (("--server", "x", "--url", "postgresql://obs_token_1@h/d", "--app", "shop"), 1, "obs_token_1 is a token, which writes nothing itself: add --token"),
+    (("--server", "${HOME}", "--url", "postgresql://a@h/d", "--app", "shop"), 1, "no control characters and no ${"),
+    (("--server", "x", "--url", "postgresql://a@h/d", "--app", ""), 64, "--app needs a value"),
+    (("--server", "x", "--url", "postgresql://a@h/d", "--app", "*"), 1, "an application's name has letters"),
     (("--server", "x", "--url", "h/d", "--app", "shop"), 1, "must be postgresql://ROLE@HOST/DATABASE"),
     (("--server", "x", "--url", "postgresql://a@h/d", "--app", "../x"), 1, "an application's name has letters"),
 ])
