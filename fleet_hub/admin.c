@@ -74,7 +74,8 @@ static const char *remedy(enum db_failure failure)
 	case DB_AWAY:
 		return "no connection to the database: give --url, or PGHOST and its like";
 	case DB_DENIED:
-		return "the login may not do this: GRANT observ_enroll TO it";
+		return "the sign-in was refused, or the login may not do this: sign in as another (as the user postgres, or by --url or "
+		       "PGUSER), or GRANT observ_enroll TO it";
 	case DB_SCHEMA:
 		return "this database has not the schema of this version: run schema.sql";
 	default:
@@ -87,6 +88,7 @@ static int show(const struct command *c, const char *answer)
 	CLEANUP(buf_free) struct buf out = BUF(ANSWER_MAX);
 	struct json_object *data = answer ? json_tokener_parse(answer) : NULL;
 	struct err e = { 0 };
+	bool nothing = data && json_object_get_boolean(json_object_object_get(data, "nothing"));
 	int r = data ? template_render((struct text){ c->text, *c->text_len }, data, NULL, &out, &e) : -EPROTO;
 
 	json_object_put(data);
@@ -95,7 +97,7 @@ static int show(const struct command *c, const char *answer)
 		return EXIT_FAILURE;
 	}
 	fwrite(out.data, 1, out.len, stdout);
-	return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return fflush(stdout) == 0 && !nothing ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 static int run(const struct command *c, const char *url, const char *const *params)

@@ -188,20 +188,20 @@ static void database_error(const struct request *r, struct response *s, enum db_
 	static const struct { int status; const char *title, *sentence, *help; } say[] = {
 		[DB_OK] = { 500, "", "", NULL },
 		[DB_NO_URL] = { 503, "No database is configured", "The hub does not know where PostgreSQL is.",
-				"Set OBSERV_DATABASE_URL in the web server's environment for the hub, or database_url in "
-				"/etc/observ/hub.conf." },
+				"Set database_url in /etc/observ/hub.conf, then systemctl restart fleet-hub. Run by a web server as "
+				"CGI, the hub must be able to read that file, or have OBSERV_DATABASE_URL in its environment." },
 		[DB_BAD_URL] = { 503, "The database address is not valid",
 				 "What is configured is not a PostgreSQL connection string.",
 				 "Write it as postgresql://observ_hub@host/observ_metrics or as key=value pairs; psql must accept "
-				 "the same text." },
+				 "the same text. Then systemctl restart fleet-hub." },
 		[DB_AWAY] = { 503, "The database is away",
 			      "PostgreSQL does not answer. The agents keep what they collect and send it when it is back.",
-			      "Look at the server: pg_isready, systemctl status postgresql. The reason stands in the web "
-			      "server's error log." },
+			      "Look at the server: pg_isready, systemctl status postgresql. The reason stands in journalctl "
+			      "-u fleet-hub, or the web server's error log." },
 		[DB_DENIED] = { 503, "The database refuses the hub",
 				"The hub's role may not sign in, may not read, or names a database that is not there.",
-				"As the database's owner: GRANT observ_hub TO the hub's role. The reason stands in the web "
-				"server's error log." },
+				"The reason stands in journalctl -u fleet-hub, or the web server's error log. As the database's "
+				"owner: GRANT observ_hub TO the hub's role. After a change of hub.conf: systemctl restart fleet-hub." },
 		[DB_SCHEMA] = { 503, "The database has no Observ schema of this version",
 				"Tables or functions that this hub needs are missing.",
 				"psql observ_metrics < schema.sql" },

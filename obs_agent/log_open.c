@@ -81,17 +81,39 @@ static bool is_below(const char *path, const char *folder)
 	return strncmp(path, folder, n) == 0 && (path[n] == '/' || (n && folder[n - 1] == '/'));
 }
 
-/* May the link of `owner` in `folder` lead to `real`? */
-static bool may_lead(uid_t owner, const char *folder, const char *real)
+/* Is it root's, and everything above it, so that nobody else can move it? */
+static bool stays_where_it_is(const char *folder)
 {
+	char path[PATH_MAX];
 	struct stat st;
 
-	if (owner == 0 || (owner == geteuid() && is_known(owner)))
+	for (snprintf(path, sizeof path, "%s", *folder ? folder : "/");;) {
+		char *slash = strrchr(path, '/');
+
+		if (lstat(path, &st) < 0 || st.st_uid != 0 || ((st.st_mode & (S_IWGRP | S_IWOTH)) && !(st.st_mode & S_ISVTX)))
+			return false;
+		if (!slash || !path[1])
+			return true;
+		slash[slash == path] = '\0';
+	}
+}
+
+/* May the link of `owner` in `folder` lead to `real`? Where a folder can be moved, so can what a relative link in it
+ * leads to: of root's it is taken for one of the folder's owner. */
+static bool may_lead(uid_t owner, const char *folder, const char *text, const char *real)
+{
+	bool fixed = *text == '/' || stays_where_it_is(folder);
+	struct stat in, st;
+
+	if ((owner == 0 && fixed) || (owner == geteuid() && owner != 0 && is_known(owner)))
 		return true;
-	if (lstat(real, &st) == 0 && st.st_uid == owner && is_known(owner))
+	if (lstat(*folder ? folder : "/", &in) < 0)
+		return false;
+	if (owner == 0)
+		owner = in.st_uid;
+	if (owner != 0 && is_known(owner) && lstat(real, &st) == 0 && st.st_uid == owner)
 		return true;
-	return lstat(*folder ? folder : "/", &st) == 0 && st.st_uid == owner && !(st.st_mode & S_IWOTH) &&
-	       is_below(real, folder);
+	return in.st_uid == owner && !(in.st_mode & S_IWOTH) && is_below(real, folder);
 }
 
 static int refusal(const struct way *w)
@@ -136,10 +158,10 @@ static int follow_link(struct way *w, const char *folder, char real[PATH_MAX])
 	if (r >= PATH_MAX)
 		return err_set(w->e, ENAMETOOLONG, "%s: a symbolic link leads to a path that is too long", w->path);
 	r = resolve(w, target, real);
-	if (r < 0 || may_lead(owner, folder, real))
+	if (r < 0 || may_lead(owner, folder, text, real))
 		return r;
-	return err_set(w->e, EPERM, "%s: the symbolic link %s leads to what its owner (uid %u) does not own: not followed; give it to "
-		       "root (chown -h root), or name the file itself in log_files", w->path, link, (unsigned)owner);
+	return err_set(w->e, EPERM, "%s: the symbolic link %s leads to what its owner (uid %u) does not own: not followed; name the "
+		       "file itself in log_files, or make it an absolute link of root's", w->path, link, (unsigned)owner);
 }
 
 /* Store `path` without its links in `real` ("" is the root). */

@@ -31,15 +31,16 @@ static int report_role(const PGresult *r, FILE *out)
 {
 	int failed = doctor_line(out, *PQgetvalue(r, 0, 0) == 't',
 				 "enroll this server as the database's owner: SELECT * FROM observ.enroll('SERVER')",
-				 "the role may write (EXECUTE on observ.push_open)");
+				 "the role may %swrite (EXECUTE on observ.push_open)", *PQgetvalue(r, 0, 0) == 't' ? "" : "not ");
 
 	if (*PQgetvalue(r, 0, 5) == 't')
 		doctor_warn(out, "the role is a superuser: whoever takes this server takes the database; enroll it and write as the role "
 			    "that this makes");
 	if (PQgetisnull(r, 0, 4))
 		return failed;
-	return failed + doctor_line(out, false, "a machine was copied, or two have one credential: enroll each under its own name",
-				    "agents write as this role from several machines: %s", PQgetvalue(r, 0, 4));
+	doctor_warn(out, "agents write as this role from several addresses: %s; if these are not one machine's, it was copied, or two have "
+		    "one credential: enroll each under its own name", PQgetvalue(r, 0, 4));
+	return failed;
 }
 
 static int report(const PGresult *r, FILE *out)

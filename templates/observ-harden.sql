@@ -3,7 +3,7 @@
 --   psql -U postgres observ_metrics < observ-harden.sql
 --
 -- Without it a login that is stolen can still not read or change anything of Observ, but it can store large objects,
--- fill the table of locks that all sessions share, write to the WAL and spill to disk without limit.
+-- fill the table of locks that all sessions share by one statement (by many it can still, see docs/security.md), write to the WAL and spill to disk without limit.
 -- For this database only; again it changes nothing.
 \set ON_ERROR_STOP on
 BEGIN;

@@ -118,6 +118,25 @@ static void a_link_leads_only_to_what_its_owner_has(void **state)
 		unlink(in(links[i]));
 }
 
+/* Root's link, but he who owns a folder above it can move it, and so what it leads to. */
+static void a_relative_link_of_root_that_another_can_move_is_the_others(void **state)
+{
+	(void)state;
+	make_folder("app/kept", 0);
+	make_file("app/kept/own.log", 0);
+	make_link("app/kept/link.log", "own.log", 0);
+	assert_opens(in("app/kept/link.log"), 0, NULL);
+	make_link("app/kept/link.log", "../../secret/auth.log", 0);
+	assert_opens(in("app/kept/link.log"), -EPERM, "not followed; name the file itself in log_files, or make it an absolute link of root's");
+	make_link("app/kept/link.log", in("secret/auth.log"), 0);
+	assert_opens(in("app/kept/link.log"), 0, NULL);
+	make_link("app/logs/by_root.log", "../../secret/auth.log", 0);
+	assert_opens(in("app/logs/by_root.log"), -EPERM, "not followed");
+	make_link("app/logs/by_root.log", "app.log", 0);
+	assert_opens(in("app/logs/by_root.log"), 0, NULL);
+	unlink(in("app/logs/by_root.log"));
+}
+
 /* Inside a folder that is another's, a third one's link is his only as far as that goes. */
 static void a_guest_cannot_lend_the_name_of_the_owner_of_the_folder(void **state)
 {
@@ -207,6 +226,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(files_and_links_of_operators_are_opened),
 		cmocka_unit_test(a_link_leads_only_to_what_its_owner_has),
+		cmocka_unit_test(a_relative_link_of_root_that_another_can_move_is_the_others),
 		cmocka_unit_test(a_guest_cannot_lend_the_name_of_the_owner_of_the_folder),
 		cmocka_unit_test(who_cannot_be_told_apart_is_not_the_same),
 		cmocka_unit_test(a_hard_link_that_others_may_have_made_is_refused),
