@@ -51,14 +51,20 @@ static int open_credential(const char *app, const char *name, char path[PATH_MAX
 	return open_plainly(path);
 }
 
+/* templates/obs-agent.service loads these by itself. */
+static bool in_unit(const char *name)
+{
+	return strcmp(name, "database_url") == 0 || strcmp(name, "password") == 0;
+}
+
 static int no_credential(const char *app, const char *name, const char *path, int error, struct err *e)
 {
 	if (error != ENOENT)
 		return err_set(e, error, "the credential %s, which cannot be read (%s: %s); run this as root, or as the "
 			       "unit's user", name, path, strerror(error));
-	return err_set(e, error, "the credential %s, which %s; run: systemctl edit obs-agent@%s, write below [Service] the "
-		       "line LoadCredential=%s:/PATH/OF/ITS/FILE, and restart the unit", name,
-		       started_by_systemd() ? "the unit was not given" : "systemd gives to the unit, and there is none", app, name);
+	return err_set(e, error, "the credential %s, which %s; write it into /etc/credstore/obs-agent.%s.%s (mode 0600)%s, and restart the "
+		       "unit", name, started_by_systemd() ? "the unit was not given" : "systemd gives to the unit, and there is none", app,
+		       name, in_unit(name) ? "" : ", name it in the unit as /usr/share/observ/drop-ins/credentials.conf shows");
 }
 
 static bool valid_text(struct text t)

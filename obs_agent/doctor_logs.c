@@ -31,7 +31,7 @@ static void first_closed(const char *path, char closed[PATH_MAX])
 
 static int say_closed(const char *path, const char *app, FILE *out)
 {
-	char closed[PATH_MAX], remedy[PATH_MAX + 64];
+	char closed[PATH_MAX], remedy[2 * PATH_MAX + 96];
 	struct group *group;
 	struct stat st;
 
@@ -39,7 +39,9 @@ static int say_closed(const char *path, const char *app, FILE *out)
 	if (stat(closed, &st) < 0)
 		return doctor_line(out, false, "open the folders above it", "%s: permission denied", path);
 	group = getgrgid(st.st_gid);
-	if (!(st.st_mode & S_IRGRP))
+	if (st.st_gid == 0)             /* a group that the agent should not be in */
+		snprintf(remedy, sizeof remedy, "give it to a group that may read logs: chgrp adm %s && chmod g+rX %s", closed, closed);
+	else if (!(st.st_mode & S_IRGRP))
 		snprintf(remedy, sizeof remedy, "let its group read it: chmod g+rX %s", closed);
 	else
 		snprintf(remedy, sizeof remedy, "add its group to the unit: systemctl edit obs-agent@%s, then [Service] "

@@ -415,8 +415,11 @@ static void without_a_unit_a_credential_is_told_how_to_get(void **state)
 	assert_int_equal(config_parse("a.yml", "no-such-app", text_of("monitoring:\n  postgres_url: postgres://a:${CRED:db}@h\n"), &c,
 				      &e), -EINVAL);
 	assert_string_equal(e.msg, "a.yml:2:17: postgres_url needs the credential db, which systemd gives to the unit, and there is "
-			    "none; run: systemctl edit obs-agent@no-such-app, write below [Service] the line "
-			    "LoadCredential=db:/PATH/OF/ITS/FILE, and restart the unit");
+			    "none; write it into /etc/credstore/obs-agent.no-such-app.db (mode 0600), name it in the unit as "
+			    "/usr/share/observ/drop-ins/credentials.conf shows, and restart the unit");
+	assert_int_equal(config_parse("a.yml", "a", text_of("monitoring:\n  postgres_url: ${CRED:database_url}\n"), &c, &e), -EINVAL);
+	assert_string_equal(e.msg, "a.yml:2:17: postgres_url needs the credential database_url, which systemd gives to the unit, and there is "
+			    "none; write it into /etc/credstore/obs-agent.a.database_url (mode 0600), and restart the unit");
 	setenv("CREDENTIALS_DIRECTORY", "tests/unit/credentials", 1);
 }
 
