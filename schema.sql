@@ -32,6 +32,9 @@ BEGIN
 	IF current_setting('server_version_num')::int < 150000 THEN
 		RAISE EXCEPTION 'Observ needs PostgreSQL 15 or newer, this is %', current_setting('server_version');
 	END IF;
+	IF current_database() IN ('postgres', 'template1') THEN
+		RAISE EXCEPTION 'this is database %, Observ wants one of its own', current_database() USING HINT = 'createdb observ_metrics && psql observ_metrics < schema.sql';
+	END IF;
 	IF getdatabaseencoding() <> 'UTF8' THEN
 		RAISE EXCEPTION 'database % has encoding %, Observ needs UTF8', current_database(), getdatabaseencoding()
 			USING HINT = 'createdb -T template0 -E UTF8 ...';
@@ -1257,17 +1260,17 @@ BEGIN
 	PERFORM lock_logins();
 	SELECT * INTO t FROM bootstrap_tokens WHERE role = session_user FOR UPDATE;
 	IF NOT FOUND THEN
-		RAISE EXCEPTION '% is no token, or it was revoked', session_user USING ERRCODE = '42501', HINT = 'Ask for a new one: make_token().';
+		RAISE EXCEPTION '% is no token, or it was revoked', session_user USING ERRCODE = '42501', HINT = 'Ask for a new one: fleet_hub_admin token.';
 	ELSIF t.expires_at <= clock_timestamp() THEN
-		RAISE EXCEPTION 'this token expired at %', t.expires_at USING ERRCODE = '42501', HINT = 'Ask for a new one: make_token().';
+		RAISE EXCEPTION 'this token expired at %', t.expires_at USING ERRCODE = '42501', HINT = 'Ask for a new one: fleet_hub_admin token.';
 	ELSIF t.used >= t.uses THEN
 		RAISE EXCEPTION 'this token is used up: it was for % server(s)', t.uses USING ERRCODE = '42501',
-			HINT = 'Ask for a new one: make_token().';
+			HINT = 'Ask for a new one: fleet_hub_admin token.';
 	END IF;
 	PERFORM check_name('vps_name', p_vps);
 	IF current_login(p_vps) IS NOT NULL OR EXISTS (SELECT FROM agents WHERE vps_name = p_vps) THEN
 		RAISE EXCEPTION 'a server "%" is known already, and a token is for new ones', p_vps USING ERRCODE = '42501',
-			HINT = 'Give this one another name, or let an admin enroll it: enroll() or rotate_server().';
+			HINT = 'Give this one another name, or let an admin enroll it: fleet_hub_admin enroll.';
 	END IF;
 	UPDATE bootstrap_tokens SET used = t.used + 1 WHERE role = t.role;
 	RETURN QUERY SELECT * FROM enroll(p_vps);

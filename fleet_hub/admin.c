@@ -128,6 +128,12 @@ static int refuse(const char *what, const char *argument)
 	return USAGE;
 }
 
+static int misused(const struct command *c)
+{
+	fprintf(stderr, "fleet_hub_admin: usage: fleet_hub_admin [--url URL] %s %s\n", c->name, c->arguments);
+	return USAGE;
+}
+
 int main(int argc, char **argv)
 {
 	const char *url = default_url(), *params[ARGUMENTS_MAX] = { NULL };
@@ -135,10 +141,12 @@ int main(int argc, char **argv)
 	size_t n;
 	int at = 1;
 
-	if (argc > 1 && strcmp(argv[1], "--help") == 0)
+	if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
 		return usage(stdout), EXIT_SUCCESS;
 	if (argc > 1 && strcmp(argv[1], "--version") == 0)
 		return puts("fleet_hub_admin " OBSERV_VERSION) < 0;
+	if (argc == 2 && strcmp(argv[1], "--url") == 0)
+		return refuse("--url needs a value", "");
 	if (argc > 2 && strcmp(argv[1], "--url") == 0) {
 		url = argv[2];
 		at = 3;
@@ -150,7 +158,7 @@ int main(int argc, char **argv)
 		return refuse("no such command", argv[at]);
 	n = (size_t)(argc - at - 1);
 	if (n < c->least || n > c->most)
-		return refuse("usage: fleet_hub_admin", c->name);
+		return misused(c);
 	for (size_t i = 0; i < n; i++)
 		params[i] = argv[at + 1 + (int)i];
 	return run(c, url, params);

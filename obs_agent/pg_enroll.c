@@ -25,7 +25,7 @@ int pg_enroll(const char *url, const char *password, const char *server, FILE *o
 	if (PQresultStatus(r) != PGRES_TUPLES_OK) {
 		hint = PQresultErrorField(r, PG_DIAG_MESSAGE_HINT);
 		pg_one_line(hint ? PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY) : PQerrorMessage(conn), error, sizeof error);
-		return err_set(e, EACCES, "%s%s%s", error, hint ? "; " : "", hint ? hint : "");
+		return err_set(e, EACCES, "%s%s%s", error, hint ? ". " : "", hint ? hint : "");
 	}
 	fprintf(out, "%s:%s\n", PQgetvalue(r, 0, 0), PQgetvalue(r, 0, 1));
 	return fflush(out) == 0 ? 0 : err_set(e, errno, "the login that was made could not be printed");

@@ -60,8 +60,10 @@ def test_a_token_and_its_end(db, admin):
     assert made.returncode == 0, made.stderr
     assert db.one("SELECT vps_name FROM agent_roles WHERE role = %s", made.stdout.split(":")[0]) == "it's new"
     again = enroll(db, role, text.split("\n\n")[1].strip(), "it's new")
-    assert again.returncode == 69 and "is known already, and a token is for new ones; Give this one another name" in again.stderr
+    assert again.returncode == 69 and "is known already, and a token is for new ones. Give this one another name" in again.stderr
     assert r"install.sh --server 'it'\''s new' --url" in said(admin("enroll", "it's new"))
+    assert "the password before this one is void" in said(admin("enroll", "it's new"))
+    assert "void" not in said(admin("enroll", "it's newer"))
     assert f"{role} was taken away." in said(admin("untoken", role))
     assert db.count("bootstrap_tokens") == 0
     ended = enroll(db, role, "any", "web-9")
@@ -71,8 +73,9 @@ def test_a_token_and_its_end(db, admin):
 @pytest.mark.parametrize("arguments, status, sentence", [
     ((), 64, "which command?"),
     (("enrol", "web-1"), 64, "no such command: enrol"),
-    (("enroll",), 64, "usage: fleet_hub_admin: enroll"),
-    (("servers", "web-1"), 64, "usage: fleet_hub_admin: servers"),
+    (("enroll",), 64, "usage: fleet_hub_admin [--url URL] enroll SERVER"),
+    (("servers", "web-1"), 64, "usage: fleet_hub_admin [--url URL] servers"),
+    (("enroll", "web-1", "--url", "x"), 64, "usage: fleet_hub_admin [--url URL] enroll SERVER"),
     (("enroll", ""), 1, "vps_name must have 1 to 200 characters"),
     (("rotate", "web-1"), 1, "the database refused"),
     (("token", "many"), 1, "invalid input syntax for type integer"),
