@@ -176,13 +176,18 @@ write_config() {
 	say "wrote $(config "$1"): add health checks and logs there"
 }
 
+# Not all the time where the answer does not change.
 wait_for_row() {
 	n=0
-	until obs_agent --app "$1" status 2> /dev/null | grep -q '"last_commit":"'; do
+	while [ $n -lt $ROW_SECONDS ]; do
+		case $(obs_agent --app "$1" status 2> /dev/null || true) in
+		*'"last_commit":"'*) return 0 ;;
+		*'authentication failed'*|*'may write as server'*|*'certificate'*) return 1 ;;
+		esac
 		n=$((n + 1))
-		[ $n -lt $ROW_SECONDS ] || return 1
 		sleep 1
 	done
+	return 1
 }
 
 bad=0

@@ -219,6 +219,13 @@ def test_install_sh_enrolls_a_server_with_a_token(machine):
     assert refused.returncode == 1 and "this token is used up: it was for 1 server(s)" in refused.stderr
     assert machine.run("ls", "/etc/credstore").stdout == ""
     machine.systemctl("disable", "--now", "obs-agent@kiosk", "obs-agent@desk")
+    role, password = machine.db.query("SELECT * FROM enroll('web-4')")[0]
+    (machine.tree / "root/token").write_text(password)
+    wrong = machine.run("/packages/install.sh", "--server", "web-5", "--url", f"postgresql://{role}@/{machine.db.name}?host=/run/database",
+                        "--password-file", "/root/token", "--app", "kiosk", check=False, timeout=50)
+    assert wrong.returncode == 1 and "kiosk: no row came; this is what obs_agent doctor says:" in wrong.stderr
+    assert 'may write as server "web-4" only, not as "web-5"; set vps_name' in wrong.stderr
+    machine.systemctl("disable", "--now", "obs-agent@kiosk")
     assert password not in machine.run("journalctl", "--no-pager").stdout
 
 
