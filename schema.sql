@@ -1055,7 +1055,7 @@ ALTER DEFAULT PRIVILEGES FOR ROLE observ_roles REVOKE EXECUTE ON FUNCTIONS FROM 
 
 -- Waits for each to be gone, a second at most.
 CREATE OR REPLACE FUNCTION end_sessions(p_role text) RETURNS void
-LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
+LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp SET client_min_messages = error AS $$
 	SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE usename = p_role
 $$;
 
