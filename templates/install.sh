@@ -107,8 +107,9 @@ section="monitoring:
 
 check_name() {
 	name=$(sed -n 's/^[[:space:]]*vps_name:[[:space:]]*//p' "$1" | sed 's/[[:space:]]*#.*//; 1q')
+	# shellcheck disable=SC2016
 	case $name in
-	''|"$server"|"\"$quoted\""|"'$server'") ;;
+	''|*'${'*|"$server"|"\"$quoted\""|"'$server'") ;;
 	*) die "$1 says vps_name: $name, not $server: what is there, or --server, is wrong" ;;
 	esac
 }
@@ -117,6 +118,7 @@ check_name() {
 for app in $apps; do
 	for file in "$(config "$app")" "$DEPLOYMENTS/$app/.env.production"; do
 		[ ! -L "$file" ] || die "$file is a symbolic link: put the file itself there"
+		[ -f "$file" ] || [ ! -e "$file" ] || die "$file is not a regular file"
 	done
 	[ -e "$(config "$app")" ] || continue
 	grep -q '^monitoring:' "$(config "$app")" || die "$(config "$app") has no section monitoring: add
