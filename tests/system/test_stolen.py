@@ -1,6 +1,8 @@
 """Somebody has the login of one server, over a connection of his own: rows about that server, and nothing else."""
 import contextlib
+import os
 import re
+import signal
 import time
 
 import psycopg2
@@ -342,6 +344,22 @@ def test_a_token_does_not_look_through_an_old_snapshot(thief, level):
         with pytest.raises(psycopg2.Error, match="in read committed transactions only"):
             cursor.execute("SELECT observ.bootstrap_enroll('fresh')")
     assert thief.db.count("agent_roles", "vps_name = 'fresh'") == 0
+
+
+def test_a_table_full_of_savepoints_locks_ends_with_its_process(thief):
+    """What PostgreSQL cannot forbid, as docs/security.md says: others are kept out until somebody ends the process."""
+    with contextlib.closing(thief.connect()) as connection, connection.cursor() as cursor:
+        connection.autocommit = False
+        gap = """SELECT observ.push_gaps('web-1', 'shop', '[[1795255200000000,1,"x",1,1,"x"]]')"""
+        with pytest.raises(psycopg2.Error, match="out of shared memory"):
+            for _ in range(200):
+                cursor.execute(f"SAVEPOINT s; {gap};" * 500)
+        with pytest.raises(psycopg2.OperationalError, match="out of shared memory"):
+            thief.connect("obs_web_2").close()
+        os.kill(connection.info.backend_pid, signal.SIGTERM)
+        wait_for(lambda: not os.path.exists(f"/proc/{connection.info.backend_pid}"), "the end of the process")
+        write(thief, "web-2", "obs_web_2", "in again")
+    assert thief.db.count("gaps", "vps_name = 'web-1' AND bytes = 1") == 0
 
 
 def test_a_flood_of_notifications_reaches_nobody(thief):
