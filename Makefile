@@ -416,8 +416,9 @@ demo-clean: ## remove what the demo keeps (demo-data)
 # Templates name the paths of a package (/usr/bin ...); here they become the real ones.
 INSTALL := install -D
 EXEC_PATHS := $(if $(filter-out /usr /usr/%,$(prefix)),s|^ExecPaths=/usr$$|& $(prefix)|)
-put = sed -e 's,/usr/bin/,$(bindir)/,g; s,/usr/libexec/observ,$(hubdir),g; s,/usr/share/,$(datadir)/,g; $(EXEC_PATHS)' $(1) > $(BUILD)/put && \
-      $(INSTALL) -m 644 $(BUILD)/put $(DESTDIR)$(2)
+# By the shell's number: several may install from one BUILD at once.
+put = sed -e 's,/usr/bin/,$(bindir)/,g; s,/usr/libexec/observ,$(hubdir),g; s,/usr/share/,$(datadir)/,g; $(EXEC_PATHS)' $(1) > $(BUILD)/put.$$$$ && \
+      $(INSTALL) -m 644 $(BUILD)/put.$$$$ $(DESTDIR)$(2) && rm $(BUILD)/put.$$$$
 
 UNITS := fleet-hub.socket fleet-hub.service observ-maintain.service observ-maintain.timer
 

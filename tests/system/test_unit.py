@@ -188,7 +188,7 @@ def test_a_credential_is_the_agents_alone(machine):
     secret.chmod(0o600)
     machine.deploy("credential", postgres_url=f"host=/run/database user=agents dbname={machine.db.name} password=${{CRED:db}}")
     assert machine.systemctl("start", "obs-agent@credential", check=False).returncode != 0
-    assert "needs the credential db, which the unit was not given; run: systemctl edit obs-agent@credential" in machine.said("credential")
+    assert "needs the credential db, which the unit was not given; write it into /etc/credstore/obs-agent.credential.db" in machine.said("credential")
     drop_in(machine, "credential", "LoadCredential=db:/etc/observ.password\n")
     machine.start("credential")
     by_hand = machine.run("obs_agent", "--app", "credential", "--print-config").stdout
