@@ -449,7 +449,7 @@ install: all
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(includedir) logcore/logcore.h logcore/logcore.hpp
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(pythondir) logcore/logcore.py
 	$(Q)sed -e 's,@prefix@,$(prefix),; s,@libdir@,$(libdir),; s,@includedir@,$(includedir),; s,@version@,$(VERSION),' \
-	  logcore/logcore.pc.in > $(BUILD)/put && $(INSTALL) -m 644 $(BUILD)/put $(DESTDIR)$(libdir)/pkgconfig/logcore.pc
+	  logcore/logcore.pc.in > $(BUILD)/put.$$$$ && $(INSTALL) -m 644 $(BUILD)/put.$$$$ $(DESTDIR)$(libdir)/pkgconfig/logcore.pc && rm $(BUILD)/put.$$$$
 	$(Q)$(foreach f,$(PAGES),$(call put,$f,$(datadir)/man/man$(lastword $(subst ., ,$f))/$(notdir $f)) && ):
 	$(Q)for f in $$(sed -n 's/^\.Nm \(logcore_[a-z_]*\).*/\1/p' logcore/logcore.3); do \
 	  ln -sf logcore.3 $(DESTDIR)$(datadir)/man/man3/$$f.3; done
