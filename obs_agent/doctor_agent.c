@@ -15,7 +15,6 @@
 enum {
 	FENCED = 76,                    /* exit status: RUN_FENCED */
 	WRONG_CONFIG = 78,
-	LATE_S = 60,                    /* a row may be later than the interval by so much */
 	TEXT_MAX = 600,
 };
 
@@ -49,7 +48,7 @@ static int check_written(const char *status, const struct config *c, int64_t now
 		return doctor_line(out, false, *error ? error : "wait a minute and ask again: systemctl status says what it does",
 				   "the agent runs, and has written nothing yet");
 	age_s = (now_us - at) / US_PER_S;
-	return doctor_line(out, age_s <= c->interval_us / US_PER_S + LATE_S, *error ? error : "see journalctl -u obs-agent@...",
+	return doctor_line(out, !doctor_is_late(c, age_s), *error ? error : "see journalctl -u obs-agent@...",
 			   "the agent runs, and wrote its last row %" PRId64 " s ago", age_s);
 }
 

@@ -24,8 +24,9 @@ enum {
 	SKEW_WARN_S = 5,
 	EXPIRES_SOON_DAYS = 14,
 	OLDEST_SERVER = 150000,
-	LATE_S = 60,                    /* a row may be later than the interval by so much */
 };
+
+#define UNDEFINED_FUNCTION "42883"
 
 static int report_role(const PGresult *r, FILE *out)
 {
@@ -63,7 +64,7 @@ static int report_silence(const PGresult *r, const struct config *c, FILE *out)
 	if (PQgetisnull(r, 0, 0))
 		return doctor_line(out, true, NULL, "the database has nothing of %s on %s yet", c->app, c->vps_name);
 	s = pg_number(r, 0, 0);
-	return doctor_line(out, s <= c->interval_us / US_PER_S + LATE_S, "start it, systemctl enable --now obs-agent@...; if it runs, ask "
+	return doctor_line(out, !doctor_is_late(c, s), "start it, systemctl enable --now obs-agent@...; if it runs, ask "
 			   "journalctl -u obs-agent@...", "the database heard from %s on %s %" PRId64 " s ago", c->app, c->vps_name, s);
 }
 
@@ -73,9 +74,12 @@ static int ask_silence(PGconn *conn, const struct config *c, FILE *out)
 	const char *const names[] = { c->vps_name, c->app };
 	CLEANUP(pg_once_clear_p) PGresult *r = PQexecParams(conn, sql_silence, 2, NULL, names, NULL, NULL, 0);
 	const char *primary = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY), *hint = PQresultErrorField(r, PG_DIAG_MESSAGE_HINT);
+	const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
 
 	if (PQresultStatus(r) == PGRES_TUPLES_OK)
 		return report_silence(r, c, out);
+	if (state && strcmp(state, UNDEFINED_FUNCTION) == 0)
+		hint = "run schema.sql in this database: it is of an older version";
 	return doctor_line(out, false, hint ? hint : "set vps_name to the server that was enrolled, or enroll this one", "%s",
 			   primary ? primary : "the database does not answer");
 }
