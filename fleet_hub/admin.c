@@ -145,9 +145,9 @@ int main(int argc, char **argv)
 		return usage(stdout), EXIT_SUCCESS;
 	if (argc > 1 && strcmp(argv[1], "--version") == 0)
 		return puts("fleet_hub_admin " OBSERV_VERSION) < 0;
-	if (argc == 2 && strcmp(argv[1], "--url") == 0)
-		return refuse("--url needs a value", "");
-	if (argc > 2 && strcmp(argv[1], "--url") == 0) {
+	if (argc > 1 && strcmp(argv[1], "--url") == 0) {
+		if (argc == 2)
+			return refuse("--url needs a value", "");
 		url = argv[2];
 		at = 3;
 	}

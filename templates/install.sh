@@ -38,13 +38,14 @@ done
 if [ -z "$server" ] || [ -z "$url" ] || [ -z "$apps" ]; then misuse "--server, --url and --app are needed"; fi
 
 # ---- what cannot be mended later ------------------------------------------------------------
+embedded() { die "the URL has a password in it, which others see in the list of processes: leave it out"; }
 case ${url%%\?*} in
-postgresql://*:*@*|postgres://*:*@*) die "the URL has a password in it, which others see in the list of processes: leave it out" ;;
+postgresql://*:*@*|postgres://*:*@*) embedded ;;
 postgresql://?*@?*|postgres://?*@?*) ;;
 *) die "the URL must be postgresql://ROLE@HOST/DATABASE" ;;
 esac
-case $url in *[?\&]password=*) die "the URL has a password in it, which others see in the list of processes: leave it out" ;; esac
-login=$(printf %s "${url#*://}" | cut -d@ -f1)
+case $url in *[?\&]password=*) embedded ;; esac
+login=${url#*://} login=${login%%@*}
 case $login in obs_token_*) [ -n "$token" ] || die "$login is a token, which writes nothing itself: add --token" ;; esac
 # shellcheck disable=SC2016
 case $server in *'${'*|*[[:cntrl:]]*) die "a server's name has no control characters and no \${" ;; esac

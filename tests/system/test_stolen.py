@@ -250,6 +250,17 @@ def test_no_other_database(thief):
         thief.connect(database="postgres")
 
 
+def maintain_without(thief, wait):
+    """What maintain() says where it does not let a session have so long, which is long for a test."""
+    body = thief.db.one("SELECT pg_get_functiondef('maintain_sessions'::regproc)")
+    assert f"'{wait}'" in body
+    thief.db.query(body.replace(f"'{wait}'", "'0'"))
+    try:
+        return thief.db.one("SELECT maintain()")
+    finally:
+        thief.db.query(body)
+
+
 def test_locks_and_long_transactions_end(thief):
     """It overrides its timeouts and keeps a transaction open that holds what maintain() needs, and a snapshot."""
     with contextlib.closing(thief.connect()) as connection, connection.cursor() as cursor:
@@ -258,13 +269,7 @@ def test_locks_and_long_transactions_end(thief):
         cursor.execute("SET idle_in_transaction_session_timeout = 0")
         cursor.execute(logs(), ("web-1", "shop", "2199-01-01", "holds the default partition"))
         write(thief, "web-2", "obs_web_2", "not held up")
-        # A minute is long for a test: the function's own is cut.
-        body = thief.db.one("SELECT pg_get_functiondef('maintain_sessions'::regproc)")
-        thief.db.query(body.replace("'1 minute'", "'0'"))       # of which the others are not
-        try:
-            said = thief.db.one("SELECT maintain()")
-        finally:
-            thief.db.query(body)
+        said = maintain_without(thief, "1 minute")
         assert said.startswith("1 transactions ended that were open for too long")
         assert thief.db.one("SELECT ok FROM job_runs ORDER BY started_at DESC LIMIT 1"), said
         with pytest.raises(psycopg2.OperationalError, match=ENDED):
@@ -282,12 +287,7 @@ def test_a_lock_by_prepare_is_ended_after_seconds(thief, sql):
             connection.autocommit = False
             cursor.execute("SET idle_in_transaction_session_timeout = 0")
             cursor.execute(sql)
-            body = thief.db.one("SELECT pg_get_functiondef('maintain_sessions'::regproc)")
-            thief.db.query(body.replace("'00:00:10'", "'0'").replace("'10 seconds'", "'0'"))
-            try:
-                said = thief.db.one("SELECT maintain()")
-            finally:
-                thief.db.query(body)
+            said = maintain_without(thief, "10 seconds")
             assert said.startswith("1 transactions ended"), said
             with pytest.raises(psycopg2.OperationalError, match=ENDED):
                 cursor.execute("SELECT 1")

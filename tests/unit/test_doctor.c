@@ -220,10 +220,11 @@ static void a_log_file_that_is_not_there_is_told(void **state)
 	assert_said("FAIL /dev/null: not a regular file; name one\n");
 }
 
+enum { ADM = 4 };                       /* the group's number, the same on each Debian */
+
 /* As the agent's user, who is not root. */
 static void a_closed_log_file_is_told_with_the_group_that_opens_it(void **state)
 {
-	enum { ADM = 4 };               /* by its number, the same on each Debian */
 	bool root = geteuid() == 0;
 
 	(void)state;
@@ -410,7 +411,6 @@ static void a_clock_from_another_age_is_told(void **state)
 
 static void a_state_folder_that_cannot_be_written_is_told(void **state)
 {
-	enum { ADM = 4 };               /* by its number, the same on each Debian */
 	bool root = geteuid() == 0;
 	char *text = NULL;
 	size_t size;
