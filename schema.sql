@@ -476,6 +476,36 @@ END
 $$;
 
 -- ---- agent functions: registration ---------------------------------------------------------
+-- The session whose open transaction has an agent's row; NULL: none.
+CREATE OR REPLACE FUNCTION agent_holder(p_vps text, p_app text) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_locker xid;
+BEGIN
+	PERFORM check_writer(p_vps, p_app, 0);
+	SELECT xmax INTO v_locker FROM agents WHERE vps_name = p_vps AND app_name = p_app;
+	IF v_locker IS NULL OR v_locker = '0'::xid THEN
+		RETURN NULL;                    -- as a rule: pg_locks stops all who lock for a moment
+	END IF;
+	RETURN (SELECT pid FROM pg_locks WHERE locktype = 'transactionid' AND granted AND transactionid = v_locker);
+END
+$$;
+
+-- Said before hello. A session that was cut off in the middle of a batch, and has not been told, keeps the row: until the
+-- keepalives above notice, and behind a connection pooler, which may have none, for hours. It waits for a client that has
+-- come again, so it is ended; one at work is not, for it ends soon. With the caller's rights, who may end his own sessions.
+CREATE OR REPLACE FUNCTION agent_take_over(p_vps text, p_app text) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_pid int := agent_holder(p_vps, p_app);
+BEGIN
+	IF v_pid IS NOT NULL THEN
+		PERFORM pg_terminate_backend(pid, 1000) FROM pg_stat_activity
+			WHERE pid = v_pid AND usename = session_user AND wait_event_type = 'Client';
+	END IF;
+END
+$$;
+
 -- The row lock makes a newcomer wait until a transaction of its predecessor has ended. Each hello
 -- gives a new epoch, so nothing that an earlier connection still has under way can commit after it.
 -- p_epoch: of the process's last hello, NULL when it has had no answer yet. p_host: its machine's name for itself; who
@@ -1316,8 +1346,8 @@ BEGIN
 END
 $$;
 GRANT USAGE ON SCHEMA observ TO observ_agent, observ_hub, observ_watch, observ_reader, observ_enroll, observ_bootstrap;
-GRANT EXECUTE ON FUNCTION agent_hello, agent_streams, agent_silence, push_open, push_metrics, push_checks, push_gaps, push_rejects,
-	push_logs, push_positions, push TO observ_agent;
+GRANT EXECUTE ON FUNCTION agent_hello, agent_streams, agent_silence, agent_holder, agent_take_over, push_open, push_metrics, push_checks,
+	push_gaps, push_rejects, push_logs, push_positions, push TO observ_agent;
 GRANT SELECT ON schema_version, agent_roles, agents, log_streams, vps_metrics, health_checks, log_entries, gaps, rejects,
 	metrics_5m, metrics_1h, retention_policy, job_runs TO observ_hub, observ_watch;
 GRANT SELECT ON v_metrics, v_metrics_5m, v_metrics_1h, v_checks, v_logs, v_gaps, v_agents

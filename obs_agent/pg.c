@@ -264,7 +264,7 @@ static void take_result(struct pg *p, const PGresult *r)
 {
 	switch (PQresultStatus(r)) {
 	case PGRES_TUPLES_OK:
-		if (p->phase != PHASE_HELLO)
+		if (p->phase != PHASE_HELLO || PQnfields(r) == 0)       /* void */
 			return;
 		if (PQnfields(r) == 4)
 			take_hello(p, r);

@@ -38,7 +38,7 @@ SELECT is(try_as('observ_admin', format('SELECT enroll(%L)', n)), '22023', 'a ba
 CREATE TEMP TABLE agent_roles_t AS SELECT unnest(ARRAY['obs_web_1', 't_any', 't_loose']) AS r;
 SELECT is((SELECT string_agg(proname, ',' ORDER BY proname) FROM pg_proc
 	WHERE pronamespace = 'observ'::regnamespace AND has_function_privilege(r, oid, 'EXECUTE')),
-	'agent_hello,agent_silence,agent_streams,push,push_checks,push_gaps,push_logs,push_metrics,push_open,push_positions,push_rejects',
+	'agent_hello,agent_holder,agent_silence,agent_streams,agent_take_over,push,push_checks,push_gaps,push_logs,push_metrics,push_open,push_positions,push_rejects',
 	r || ' can execute the agent functions only') FROM agent_roles_t;
 SELECT is((SELECT string_agg(oid::regclass::text, ',') FROM pg_class WHERE relnamespace = 'observ'::regnamespace
 	AND relkind IN ('r', 'p', 'v', 'm', 'f') AND (has_table_privilege(r, oid,
@@ -63,6 +63,8 @@ CREATE TEMP TABLE calls AS SELECT * FROM (VALUES
 	('agent_hello', $$SELECT observ.agent_hello(%L, 'a', 1, NULL, '1', 60, now())$$),
 	('agent_streams', $$SELECT observ.agent_streams(%L, 'a', 1)$$),
 	('agent_silence', $$SELECT observ.agent_silence(%L, 'a')$$),
+	('agent_holder', $$SELECT observ.agent_holder(%L, 'a')$$),
+	('agent_take_over', $$SELECT observ.agent_take_over(%L, 'a')$$),
 	('push_open', $$SELECT observ.push_open(%L, 'a', 1, 1, NULL)$$),
 	('push_metrics', $$SELECT observ.push_metrics(%L, 'a', '[]')$$),
 	('push_checks', $$SELECT observ.push_checks(%L, 'a', '[]')$$),

@@ -73,6 +73,7 @@ SELECT function_returns('observ', f, a, r) FROM (VALUES
 	('agent_hello', ARRAY['text', 'text', 'bigint', 'bigint', 'text', 'integer', 'timestamp with time zone', 'text'], 'setof record'),
 	('agent_streams', ARRAY['text', 'text', 'bigint'], 'setof record'),
 	('agent_silence', ARRAY['text', 'text'], 'bigint'),
+	('agent_take_over', ARRAY['text', 'text'], 'void'),
 	('push_open', ARRAY['text', 'text', 'bigint', 'bigint', 'jsonb'], 'void'),
 	('push_metrics', ARRAY['text', 'text', 'jsonb'], 'void'),
 	('push_checks', ARRAY['text', 'text', 'jsonb'], 'void'),
@@ -92,7 +93,7 @@ SELECT is((SELECT string_agg(rolname, ',') FROM pg_roles WHERE rolname LIKE 'obs
 	'and no other role of ours may make any');
 SELECT is((SELECT string_agg(proname, ',' ORDER BY proname) FROM pg_proc WHERE pronamespace = 'observ'::regnamespace AND prosecdef
 	AND proowner = 'observ_owner'::regrole),
-	'agent_hello,agent_silence,agent_streams,maintain,make_partition,push_checks,push_gaps,push_logs,push_metrics,push_open,push_positions,push_rejects',
+	'agent_hello,agent_holder,agent_silence,agent_streams,maintain,make_partition,push_checks,push_gaps,push_logs,push_metrics,push_open,push_positions,push_rejects',
 	'SECURITY DEFINER is what agents call, and what makes tables');
 
 -- Partitions: two days back, three ahead, in UTC whatever the server's time zone, and the rest.

@@ -32,6 +32,17 @@ BEGIN
 	END LOOP;
 	RETURN false;
 END $$;
+-- True as soon as another session waits in this way, false after 10 s.
+CREATE FUNCTION pg_temp.waits_for(p_event text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	FOR i IN 1..1000 LOOP
+		IF EXISTS (SELECT FROM pg_stat_get_activity(NULL) WHERE wait_event = p_event AND pid <> pg_backend_pid()) THEN
+			RETURN true;
+		END IF;
+		PERFORM pg_sleep(0.01);
+	END LOOP;
+	RETURN false;
+END $$;
 CREATE FUNCTION pg_temp.answer(p_conn text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	ret text;
@@ -68,6 +79,25 @@ SELECT is(dblink_send_query('old', $$SELECT push_open('two', 'a', 2, 3, NULL)$$)
 SELECT ok(pg_temp.somebody_waits(), 'and waits');
 SELECT is(dblink_exec('new', 'COMMIT'), 'COMMIT', 'the third is registered');
 SELECT is(pg_temp.answer('old'), 'OB002', 'the second is fenced, with nothing written');
+
+-- ---- a session that was cut off in the middle of a batch, and has not been told --------------------
+SELECT is(pg_temp.ask('new', $$SELECT 'nobody' || agent_take_over('two', 'a')$$), 'nobody', 'whom nobody stands in the way ends nobody');
+SELECT is(dblink_send_query('old', $$SELECT 'done' || push_open('two', 'a', 3, 3, NULL) || pg_sleep(1)$$), 1, 'a batch at work');
+SELECT ok(pg_temp.waits_for('PgSleep'), 'has the row');
+SELECT is(pg_temp.ask('new', $$SELECT 'ended' || agent_take_over('two', 'a')$$), 'ended', 'is asked for');
+SELECT is(pg_temp.answer('old'), 'done', 'and left to end');
+SELECT is(dblink_exec('old', 'BEGIN'), 'BEGIN', 'a batch');
+SELECT is(pg_temp.ask('old', $$SELECT 'opened' || push_open('two', 'a', 3, 4, NULL)$$), 'opened', 'whose rest never comes');
+SELECT is(pg_temp.ask('new', $$SELECT 'ended' || agent_take_over('two', 'a')$$), 'ended', 'is ended');
+SELECT is(pg_temp.ask('new', $$SELECT last_seq FROM agent_hello('two', 'a', 3, 3, '1', 60, now())$$), '3', 'the way is free, and nothing of it stands');
+SELECT matches(pg_temp.ask('old', 'SELECT 1'), '57P01|08006', 'that session is gone');
+SELECT is(dblink_disconnect('old'), 'OK', 'it comes again');
+SELECT is(dblink_connect('old', current_setting('t.conn')), 'OK', 'with a session of its own');
+BEGIN;
+SELECT epoch FROM agents WHERE vps_name = 'two' AND app_name = 'a' FOR UPDATE \g /dev/null
+SELECT is(pg_temp.ask('new', $$SELECT 'ended' || agent_take_over('two', 'a')$$), 'ended', 'who has the row and is another login');
+COMMIT;
+SELECT is((SELECT count(*) FROM agents WHERE vps_name = 'two' AND app_name = 'a'), 1::bigint, 'is not ended');
 
 -- ---- the first hello of two processes at once ------------------------------------------------------
 SELECT is(dblink_exec('old', 'BEGIN'), 'BEGIN', 'two agents, no row yet');

@@ -1,0 +1,1 @@
+SELECT FROM observ.agent_take_over($1,$2)
