@@ -1161,7 +1161,8 @@ BEGIN
 	PERFORM pg_terminate_backend(a.pid, 1000) FROM pg_stat_activity a
 		JOIN (SELECT role FROM agent_roles UNION SELECT role FROM bootstrap_tokens) r ON role = usename
 		WHERE xact_start < clock_timestamp() - interval '1 second' AND EXISTS (SELECT FROM pg_locks l
-			WHERE l.pid = a.pid AND relation = 'agent_roles'::regclass AND mode <> 'AccessShareLock');
+			WHERE l.pid = a.pid AND relation = 'agent_roles'::regclass AND mode <> 'AccessShareLock' AND
+				(granted OR mode <> 'ShareRowExclusiveLock'));  -- who waits as we do is honest
 	LOCK TABLE agent_roles IN SHARE ROW EXCLUSIVE MODE;
 END
 $$;

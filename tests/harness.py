@@ -21,7 +21,11 @@ BUILD = Path(os.environ.get("OBSERV_BUILD", TOP / "build"))
 AGENT = BUILD / "obs_agent" / "obs_agent"
 
 
-def wait_for(condition, what, timeout=10.0, every=0.05):
+# For what has to happen and is promised within no time: a machine may stand still for many seconds.
+PATIENCE_S = 60.0
+
+
+def wait_for(condition, what, timeout=PATIENCE_S, every=0.05):
     """Call condition() until it returns something true, and return that."""
     deadline = time.monotonic() + timeout
     while True:
@@ -154,7 +158,7 @@ class Database:
     def count(self, table, where="true", *parameters):
         return self.one(f"SELECT count(*) FROM {table} WHERE {where}", *parameters)
 
-    def wait(self, sql, *parameters, timeout=10.0):
+    def wait(self, sql, *parameters, timeout=PATIENCE_S):
         """Until the first column of the first row is true; a server that is away counts as not yet."""
         def look():
             try:
@@ -216,6 +220,15 @@ class Agent:
         return subprocess.run(self.command(*arguments), env=self.environment, cwd=self.folder, text=True,
                               capture_output=True, timeout=timeout)
 
+    def status(self):
+        """What `status` says; waits while the agent does not answer, or not to the end (it never waits for who asks)."""
+        def ask():
+            answer = self.run("status")
+            with contextlib.suppress(json.JSONDecodeError):
+                return answer.returncode == 0 and json.loads(answer.stdout)
+            return None
+        return wait_for(ask, "an answer of the agent")
+
     def reload(self):
         self.process.send_signal(signal.SIGHUP)
 
@@ -242,5 +255,5 @@ class Agent:
         """Its own log so far."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
-    def wait_said(self, text, timeout=10.0):
+    def wait_said(self, text, timeout=PATIENCE_S):
         wait_for(lambda: text in self.said(), f"{text!r} in the agent's log:\n{self.said()[-4000:]}", timeout)

@@ -96,7 +96,7 @@ def test_the_keyboard_goes_everywhere(browser):
     outline = browser.js(f"return getComputedStyle({focused}).outlineStyle")
     assert outline == "solid", "the focus can be seen"
     browser.keys(Keys.ENTER)
-    browser.wait("location.pathname == '/servers/nyc-2'", "Enter opens the row")
+    browser.wait("location.pathname == '/servers/nyc-2' && document.readyState == 'complete'", "Enter opens the row")
     browser.keys("gl")
     browser.wait("location.pathname == '/logs' && document.readyState == 'complete'", "g l")
     browser.keys("j")
@@ -171,7 +171,7 @@ def test_facets_stand_beside_the_lines_and_fold_on_a_phone(browser):
 
 
 def test_a_bar_and_a_facet_are_links_to_what_they_count(browser):
-    browser.open("/logs", q="timeout")
+    browser.open("/logs", q="timeout", range="24h")        # no line leaves the window between two pages
     link = browser.driver.find_element(By.CSS_SELECTOR, ".facet a[href*='level:ERROR']")
     counted = int(link.find_element(By.TAG_NAME, "em").get_attribute("textContent").replace(",", ""))
     browser.js("arguments[0].click()", link)

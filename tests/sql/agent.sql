@@ -87,7 +87,7 @@ SELECT is(pg_temp.at(2), 5::bigint, 'undoes the others');
 SELECT is(pg_temp.pos('[[2, 5, 5, true, "/l/b.log.1", "f2", "h", "t"]]'), 'ok', 'a finished stream');
 SELECT is(value_as('obs_web_1', $$SELECT string_agg(format('%s %s %s %s %s %s %s', stream_id, path, file_id, head_hash, tail_hash, "position", finished), ';')
 	FROM observ.agent_streams('web-1', 'a', 7)$$), '1 /l/a.log f1 4:aa 4:cc 250 f;2 /l/b.log.1 f2 h t 5 t', 'agent_streams gives them');
-UPDATE log_streams SET updated_at = now() - interval '2 days' WHERE vps_name = 'web-1' AND app_name = 'a' AND stream_id = 2;
+UPDATE log_streams SET updated_at = now() - interval '48 hours' WHERE vps_name = 'web-1' AND app_name = 'a' AND stream_id = 2;
 SELECT is(value_as('obs_web_1', $$SELECT string_agg((age_s / 3600)::text, ';') FROM observ.agent_streams('web-1', 'a', 7)$$), '0;48',
 	'and how old they are');
 UPDATE agents SET last_seen_at = now() - interval '1 hour' WHERE vps_name = 'web-1' AND app_name = 'a';

@@ -33,10 +33,11 @@ BEGIN
 	RETURN false;
 END $$;
 -- True as soon as another session waits in this way, false after 10 s.
-CREATE FUNCTION pg_temp.waits_for(p_event text) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_temp.waits_for(p_event text, p_pid text DEFAULT NULL) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
 	FOR i IN 1..1000 LOOP
-		IF EXISTS (SELECT FROM pg_stat_get_activity(NULL) WHERE wait_event = p_event AND pid <> pg_backend_pid()) THEN
+		IF EXISTS (SELECT FROM pg_stat_get_activity(NULL) WHERE wait_event = p_event AND pid <> pg_backend_pid() AND
+				pid = coalesce(p_pid::int, pid)) THEN
 			RETURN true;
 		END IF;
 		PERFORM pg_sleep(0.01);
@@ -82,12 +83,15 @@ SELECT is(pg_temp.answer('old'), 'OB002', 'the second is fenced, with nothing wr
 
 -- ---- a session that was cut off in the middle of a batch, and has not been told --------------------
 SELECT is(pg_temp.ask('new', $$SELECT 'nobody' || agent_take_over('two', 'a')$$), 'nobody', 'whom nobody stands in the way ends nobody');
-SELECT is(dblink_send_query('old', $$SELECT 'done' || push_open('two', 'a', 3, 3, NULL) || pg_sleep(1)$$), 1, 'a batch at work');
-SELECT ok(pg_temp.waits_for('PgSleep'), 'has the row');
+SELECT pg_advisory_lock(1) \g /dev/null
+SELECT is(dblink_send_query('old', $$SELECT 'done' || push_open('two', 'a', 3, 3, NULL) || pg_advisory_xact_lock(1)$$), 1, 'a batch at work');
+SELECT ok(pg_temp.waits_for('advisory'), 'has the row');
 SELECT is(pg_temp.ask('new', $$SELECT 'ended' || agent_take_over('two', 'a')$$), 'ended', 'is asked for');
+SELECT pg_advisory_unlock(1) \g /dev/null
 SELECT is(pg_temp.answer('old'), 'done', 'and left to end');
 SELECT is(dblink_exec('old', 'BEGIN'), 'BEGIN', 'a batch');
 SELECT is(pg_temp.ask('old', $$SELECT 'opened' || push_open('two', 'a', 3, 4, NULL)$$), 'opened', 'whose rest never comes');
+SELECT ok(pg_temp.waits_for('ClientRead', pg_temp.ask('old', 'SELECT pg_backend_pid()')), 'waits for it');
 SELECT is(pg_temp.ask('new', $$SELECT 'ended' || agent_take_over('two', 'a')$$), 'ended', 'is ended');
 SELECT is(pg_temp.ask('new', $$SELECT last_seq FROM agent_hello('two', 'a', 3, 3, '1', 60, now())$$), '3', 'the way is free, and nothing of it stands');
 SELECT matches(pg_temp.ask('old', 'SELECT 1'), '57P01|08006', 'that session is gone');

@@ -21,6 +21,7 @@ import sys
 import tempfile
 
 HOST = "127.0.0.1"
+BOMB = gzip.compress(bytes(20_000_000))      # once: it keeps everybody waiting
 
 
 class Answers:
@@ -99,7 +100,7 @@ class Answers:
             await w.drain()
 
     async def gzip_bomb(self, w, head):
-        self.send(w, gzip.compress(bytes(20_000_000)), headers="Content-Encoding: gzip\r\n")
+        self.send(w, BOMB, headers="Content-Encoding: gzip\r\n")
 
     def redirect(self, w, to):
         self.send(w, b"", "302 Found", f"Location: {to}\r\n")

@@ -78,7 +78,7 @@ class Machine:
             yield process
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
     def start(self, app):
         self.systemctl("start", f"obs-agent@{app}")

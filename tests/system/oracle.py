@@ -37,7 +37,7 @@ def counts(db):
     return dict(zip(("delivered", "in_gaps", "gaps_of_unknown_size", "in_rejects"), db.query(COUNTS)[0]))
 
 
-def judge(row, db, written, *, seed=1, recovery=None, gap_lines=0, note="", timeout=60.0):
+def judge(row, db, written, *, seed=1, recovery=None, gap_lines=0, note="", timeout=300.0):
     """Every line written is a row, a reject, or counted in a gap; none is there twice.
 
     Waits for that `timeout` seconds at most. gap_lines: how many may be in gaps at most; 0: none. A gap whose lines

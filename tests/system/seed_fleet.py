@@ -113,7 +113,12 @@ def seed(database, lines=20000):
 
 
 def refresh(database):
-    """Each agent was seen as long ago as when it was seeded, however long the tests have run."""
+    """Each agent was seen, and each server and check looked at, as long ago as when it was seeded, however long the tests have run."""
+    for table, place in (("vps_metrics", "vps_name, app_name"), ("health_checks", "vps_name, app_name, url")):
+        database.query(f"""INSERT INTO {table} SELECT (jsonb_populate_record(NULL::{table}, to_jsonb(f) || jsonb_build_object(
+                'timestamp', f.timestamp + (now() - interval '40 days' - a.first_seen_at)))).*
+            FROM agents a JOIN (SELECT DISTINCT ON ({place}) * FROM {table} ORDER BY {place}, timestamp DESC) f USING (vps_name, app_name)
+            WHERE a.first_seen_at BETWEEN now() - interval '41 days' AND now() - interval '40 days 5 minutes'""")
     database.query("""UPDATE agents SET last_seen_at = last_seen_at + (now() - interval '40 days' - first_seen_at),
         first_seen_at = now() - interval '40 days' WHERE first_seen_at < now() - interval '39 days'""")
 

@@ -1,7 +1,6 @@
 """Faults between the agent and PostgreSQL: answers that get lost, servers that stop, hang, move, refuse or are full,
 lines that are slow, deaf or cut, name servers that hang. Rows of FAULTS stand in the tests' names; judge() counts."""
 import contextlib
-import json
 import os
 import random
 import re
@@ -18,7 +17,7 @@ import pytest
 from certificates import make_authority, make_certificate, psql, use_certificate
 from fault_proxy import Proxy
 from fleet import Fleet
-from harness import TOP, Cluster, Database, run, wait_for
+from harness import TOP, Cluster, Database, Watch, run, wait_for
 from oracle import judge, rows_again
 from writer import Writer
 
@@ -60,9 +59,19 @@ def server_processes(cluster):
     return [pid] + [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def gone(pids):
+    return not any(Path(f"/proc/{p}").exists() for p in pids)
+
+
+def check_gaps(db):
+    """The longest time between two runs of a check; not at first, when it finds its place in the interval."""
+    return db.one("""SELECT max(gap)::float FROM (SELECT extract(epoch FROM timestamp - lag(timestamp) OVER w) AS gap,
+                     row_number() OVER w AS n FROM health_checks WINDOW w AS (ORDER BY timestamp)) g WHERE n > 3""")
+
+
 def waiting(agent):
     """How many samples wait in the agent for the database."""
-    return json.loads(agent.run("status").stdout)["pending"]
+    return agent.status()["pending"]
 
 
 def accepting(cluster):
@@ -107,6 +116,7 @@ def test_fault_02_cut_after_any_number_of_bytes(db, make_agent, log, proxy, side
 
 # ---- the server stops ----------------------------------------------------------------------------------
 
+@pytest.mark.alone
 @pytest.mark.parametrize("mode, seconds", [
     ("fast", 4), ("immediate", 4), pytest.param("fast", 600, marks=pytest.mark.soak)])
 def test_fault_05_the_server_is_stopped(own_cluster, make_agent, log, mode, seconds):
@@ -119,19 +129,22 @@ def test_fault_05_the_server_is_stopped(own_cluster, make_agent, log, mode, seco
     db.close()
     began = time.time()
     own_cluster.stop(mode)
-    wait_for(lambda: time.time() - began > seconds and waiting(agent), "an outage with a metric in it", timeout=seconds + 30)
+    agent.wait_said("database away")
+    held = waiting(agent)               # what was on its way has come back
+    wait_for(lambda: time.time() - began > seconds and waiting(agent) > held, "an outage with a metric in it", timeout=seconds + 30)
     ended = time.time()
     starting = threading.Thread(target=own_cluster.start)
     starting.start()
-    back = accepting(own_cluster)
-    rows_again(db, before)
-    recovery = time.monotonic() - back
+    with Watch(agent) as watch:
+        back = accepting(own_cluster)
+        rows_again(db, before)
+        recovery = time.monotonic() - back
     starting.join()
     metrics = wait_for(lambda: db.count("vps_metrics", "timestamp BETWEEN to_timestamp(%s) AND to_timestamp(%s)", began, ended),
                        "the metrics of the outage")
     assert metrics >= (ended - began) // 10 - 1
     judge(5, db, writer.stop(), recovery=recovery, note=f"out for {ended - began:.0f} s")
-    assert recovery < 2.0 + 0.3         # the time to look included
+    assert recovery < 2.0 + 0.3 + watch.stall   # the time to look included
     assert agent.running()
     assert peak_kb(agent) < 24 * 1024
 
@@ -145,26 +158,26 @@ def test_fault_06_the_server_is_frozen(own_cluster, make_agent, log):
     wait_rows(db)
     before = db.count("log_entries")
     frozen, began = server_processes(own_cluster), time.monotonic()
-    try:
-        for pid in frozen:
-            os.kill(pid, signal.SIGSTOP)
-        agent.wait_said("no answer from the database within 15 s", timeout=25)
-        noticed = time.monotonic() - began
-    finally:
-        for pid in frozen:
-            os.kill(pid, signal.SIGCONT)
+    with Watch(agent) as watch:
+        try:
+            for pid in frozen:
+                os.kill(pid, signal.SIGSTOP)
+            agent.wait_said("no answer from the database within 15 s", timeout=25)
+            noticed = time.monotonic() - began
+        finally:
+            for pid in frozen:
+                os.kill(pid, signal.SIGCONT)
     recovery = rows_again(db, before)
     judge(6, db, writer.stop(), recovery=recovery, note=f"noticed after {noticed:.0f} s")
     db.wait("SELECT count(*) >= 15 FROM health_checks")
-    gaps = db.one("""SELECT max(gap)::float FROM (SELECT extract(epoch FROM timestamp - lag(timestamp) OVER (ORDER BY timestamp))
-                     AS gap FROM health_checks) g""")
-    assert gaps < 2.0, "a check was late"
+    assert check_gaps(db) < 2.0 + watch.stall, "a check was late"
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("who", ["backend", "postmaster"])
 def test_fault_07_killed(own_cluster, make_agent, log, who):
     db = own_cluster.new_database()
-    make_agent(db, log_files=[str(log)]).start()
+    agent = make_agent(db, log_files=[str(log)]).start()
     writer = Writer(log, 5000).start()
     for _ in range(3):
         wait_rows(db)
@@ -175,15 +188,17 @@ def test_fault_07_killed(own_cluster, make_agent, log, who):
         if who == "backend":
             for pid in db_pids:
                 os.kill(pid, signal.SIGKILL)
+            wait_for(lambda: gone(db_pids), "the server has seen it", timeout=20)
         else:
             os.kill(pids[0], signal.SIGKILL)
-            wait_for(lambda: not any(Path(f"/proc/{p}").exists() for p in pids), "the server is gone", timeout=20)
+            wait_for(lambda: gone(pids), "the server is gone", timeout=20)
             own_cluster.start()
-        back = accepting(own_cluster)
-        rows_again(db, before)
-        recovery = time.monotonic() - back
+        with Watch(agent) as watch:
+            back = accepting(own_cluster)
+            rows_again(db, before)
+            recovery = time.monotonic() - back
+        assert recovery < 2.0 + 0.3 + watch.stall
     judge(7, db, writer.stop(), recovery=recovery)
-    assert recovery < 2.3
 
 
 def terminated(db, seconds):
@@ -411,11 +426,6 @@ def with_names(network, tmp_path, options):
     return [*network.enter(), "unshare", "-m", "sh", "-c", script, "sh"]
 
 
-def check_gaps(db):
-    return db.one("""SELECT max(gap)::float FROM (SELECT extract(epoch FROM timestamp - lag(timestamp) OVER (ORDER BY timestamp))
-                     AS gap FROM health_checks) g""")
-
-
 CHECKS = [{"url": "http://127.0.0.1:1/", "interval": 1, "timeout": 1}]
 
 
@@ -425,12 +435,13 @@ def test_fault_12_the_name_servers_never_answer(db, make_agent, log, network, na
     agent = make_agent(db, log_files=[str(log)], health_checks=CHECKS,
                        postgres_url=f"postgresql://agents@db.observ.test:5432/{db.name}?sslmode=disable")
     agent.start(under=with_names(network, tmp_path, "timeout:5 attempts:1"))
-    writer = Writer(log, 500).start()
-    agent.wait_said("connect: no address for db.observ.test", timeout=20)
-    names.wait = 0
-    recovery = rows_again(db)
-    db.wait("SELECT count(*) >= 5 FROM health_checks")
-    assert check_gaps(db) < 2.0, "a check was late"
+    with Watch(agent) as watch:
+        writer = Writer(log, 500).start()
+        agent.wait_said("connect: no address for db.observ.test", timeout=20)
+        names.wait = 0
+        recovery = rows_again(db)
+        db.wait("SELECT count(*) >= 5 FROM health_checks")
+    assert check_gaps(db) < 2.0 + watch.stall, "a check was late"
     judge(12, db, writer.stop(), recovery=recovery, note="name server that never answers")
     names.wait = None
     db.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'agents'")
@@ -443,13 +454,16 @@ def test_fault_12_the_name_servers_never_answer(db, make_agent, log, network, na
     agent.stop(5.0)
 
 
+@pytest.mark.alone
 def test_fault_12_stops_while_a_lookup_hangs(db, make_agent, network, names, tmp_path):
     agent = make_agent(db, postgres_url=f"host=db.observ.test port=5432 user=agents dbname={db.name} sslmode=disable")
     agent.start(under=with_names(network, tmp_path, "timeout:30 attempts:2"))
     wait_for(lambda: names.asked, "a lookup")
-    began = time.monotonic()
-    agent.stop(5.0)
-    assert time.monotonic() - began < 5.0
+    with Watch(agent) as watch:
+        began = time.monotonic()
+        agent.stop(30)
+        took = time.monotonic() - began
+    assert took < 5.0 + watch.stall
 
 
 @pytest.mark.soak
@@ -498,7 +512,9 @@ def free_port():
 def tcp_cluster(tmp_path):
     """A server on loopback TCP too (tcp_cluster.port), where who comes may be anyone."""
     server = Cluster(tmp_path / "tcp")
-    server.port = free_port()
+    server.start()
+    server.stop()
+    server.port = free_port()           # only now: somebody else may take it meanwhile
     server.start("listen_addresses=127.0.0.1", f"port={server.port}")
     hba = server.folder / "data" / "pg_hba.conf"
     hba.write_text("local all all trust\nhost all all 127.0.0.1/32 trust\nhost replication all 127.0.0.1/32 trust\n"
@@ -766,7 +782,7 @@ ignore_startup_parameters = extra_float_digits
 
     def end(self, signal_number):
         self.process.send_signal(signal_number)
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 def test_fault_38_pgbouncer_restarted_under_load(db, proxy, make_agent, log, short_dir):

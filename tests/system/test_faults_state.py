@@ -1,6 +1,5 @@
 """The state folder, in which metrics, checks and gaps wait for the database: full, read-only, gone."""
 import contextlib
-import json
 import shutil
 
 import pytest
@@ -11,16 +10,8 @@ from writer import Writer
 CHECKS = [{"url": f"http://127.0.0.1:1/{i}", "interval": 1, "timeout": 1, "retries": 0} for i in range(3)]
 
 
-def state_of(agent):
-    """What `status` says; {} while it does not answer, or not to the end (it never waits for who asks)."""
-    answer = agent.run("status")
-    with contextlib.suppress(json.JSONDecodeError):
-        return json.loads(answer.stdout) if answer.returncode == 0 else {}
-    return {}
-
-
 def results(agent):
-    return state_of(agent).get("check", {}).get("results", 0)
+    return agent.status()["check"]["results"]
 
 
 def make_full(folder):
@@ -47,7 +38,7 @@ def test_fault_15_state_folder(own_cluster, make_agent, tmp_path, small_disk, fa
     own_cluster.stop("fast")
     before = results(agent)
     wait_for(lambda: results(agent) > before + 6, "checks go on while the database is away")
-    state = state_of(agent)
+    state = agent.status()
     assert not state["connected"] and state["pending"] >= 6
     agent.wait_said("state folder not usable")
     own_cluster.start()
@@ -94,12 +85,12 @@ def test_fault_15_a_process_killed_in_an_outage_leaves_its_samples_to_the_next(o
     own_cluster.stop("immediate")
     waiting = 0
     for _ in range(3):
-        began = state_of(agent)["pending"]
+        began = agent.status()["pending"]
         assert began >= waiting
-        waiting = wait_for(lambda: state_of(agent)["pending"] >= began + 4 and state_of(agent)["pending"], "samples wait")
+        waiting = wait_for(lambda: (waits := agent.status()["pending"]) >= began + 4 and waits, "samples wait")
         agent.kill()
         agent.start()
-        wait_for(lambda: state_of(agent).get("check"), "the agent answers")
+        agent.status()
     own_cluster.start()
     db.wait(f"SELECT {samples} >= %s", before + waiting, timeout=30)
     assert agent.stop() == 0
@@ -173,8 +164,8 @@ def test_one_round_by_hand_harms_nobody(own_cluster, make_agent):
     assert refused.returncode == 69 and "is running" in refused.stderr and agent.running()
     db.close()
     own_cluster.stop("fast")
-    wait_for(lambda: state_of(agent).get("pending", 0) >= 12, "samples wait", 20)
-    waiting = state_of(agent)["pending"]
+    wait_for(lambda: agent.status()["pending"] >= 12, "samples wait")
+    waiting = agent.status()["pending"]
     agent.kill()
     own_cluster.start()
     before = db.count("health_checks", "backfill")

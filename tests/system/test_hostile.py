@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import Agent, wait_for
+from harness import PATIENCE_S, Agent, wait_for
 
 SILENCE_S = 62                                  # longer than a rotated file may be silent
 
@@ -28,16 +28,15 @@ def append(path, *lines):
         f.write("".join(line + "\n" for line in lines))
 
 
-def wait_messages(db, *wanted, timeout=10.0):
+def wait_messages(db, *wanted, timeout=PATIENCE_S):
     """Until there are as many rows; then they must be these, each once."""
     db.wait("SELECT count(*) >= %s FROM log_entries", len(wanted), timeout=timeout)
     assert sorted(m for (m,) in db.query("SELECT message FROM log_entries")) == sorted(wanted)
 
 
 def behind(agent):
-    """For each file that it follows, the bytes that are not committed; [] while it does not answer yet."""
-    answer = agent.run("status")
-    return [s["lag_bytes"] for s in json.loads(answer.stdout)["tail"]["streams"]] if answer.returncode == 0 else []
+    """For each file that it follows, the bytes that are not committed."""
+    return [s["lag_bytes"] for s in agent.status()["tail"]["streams"]]
 
 
 def settings(db, *log_files):
@@ -336,7 +335,8 @@ def test_lines_that_end_in_a_bracket_are_no_stack_trace(db, make_agent, log):
 
 def test_a_group_that_never_ends_is_seen(db, make_agent, log):
     """Indented lines that trickle in are one row every few seconds, not one row when they end."""
-    make_agent(db, log_files=[str(log)]).start()
+    agent = make_agent(db, log_files=[str(log)]).start()
+    agent.wait_said("connected to the database")
     append(log, "start of job")
     began = time.monotonic()
 
@@ -391,9 +391,9 @@ def test_a_huge_file_without_a_newline_keeps_nobody_waiting(db, make_agent, tmp_
         f.truncate(100 << 30)
     log.write_text("one\n")
     agent = make_agent(db, log_files=[str(huge), str(log)]).start()
-    db.wait("SELECT count(*) = 1 FROM log_entries", timeout=5)
+    db.wait("SELECT count(*) = 1 FROM log_entries")
     with open(log, "a") as f:
         f.write("two\n")
-    db.wait("SELECT count(*) = 2 FROM log_entries", timeout=5)
-    assert agent.run("status").returncode == 0
+    db.wait("SELECT count(*) = 2 FROM log_entries")
+    agent.status()
     assert agent.stop(timeout=5) == 0

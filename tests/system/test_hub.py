@@ -728,7 +728,7 @@ def listening_hub(fleet, short_dir):
     short_dir.chmod(0o755)
     yield short_dir / "hub.sock"
     process.terminate()
-    process.wait(10)
+    process.wait(60)
 
 
 @pytest.mark.parametrize("server", ["lighttpd", "nginx"])
@@ -763,6 +763,7 @@ def temporary(folder):
 
 # ---- speed -----------------------------------------------------------------------------------------------
 
+@pytest.mark.alone
 def test_a_thousand_agents_are_fast(own_cluster, other_hub):
     database = own_cluster.new_database()
     seed_fleet.seed_many(database, 1000)

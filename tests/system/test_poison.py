@@ -46,7 +46,7 @@ def test_refused_samples_go_to_rejects_and_lines_arrive_meanwhile(db, make_agent
     reason, raw = db.query("SELECT reason, convert_from(raw, 'UTF8') FROM rejects LIMIT 1")[0]
     assert "poison" in reason and raw.startswith(",")
     db.query("ALTER TABLE vps_metrics DROP CONSTRAINT poison")
-    db.wait("SELECT count(*) >= 1 FROM vps_metrics", timeout=15)
+    db.wait("SELECT count(*) >= 1 FROM vps_metrics")
     assert agent.stop() == 0
 
 

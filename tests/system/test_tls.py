@@ -21,10 +21,12 @@ def block(name):
 class Server:
     def __init__(self, folder):
         self.folder = folder
-        with socket.socket() as s:
+        self.cluster = Cluster(folder / "pg")
+        self.cluster.start()
+        self.cluster.stop()
+        with socket.socket() as s:      # only now: somebody else may take it meanwhile
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]
-        self.cluster = Cluster(folder / "pg")
         self.cluster.start("listen_addresses=127.0.0.1", f"port={self.port}")
         self.cluster.pg("install", self.cluster.folder, DATABASE)
         self.db = Database(self.cluster, DATABASE)

@@ -27,8 +27,7 @@ def test_enable_now_brings_rows_and_lines(machine):
     assert machine.show("my-app", "StatusText") != ""
     with open(folder / "logs/app.log", "a", encoding="utf-8") as log:
         log.write('{"timestamp":"2026-01-01T00:00:00.000000Z","level":"ERROR","logger":"t","message":"by group adm"}\n')
-    machine.db.wait("SELECT count(*) = 1 FROM log_entries WHERE app_name = 'my-app' AND message = 'by group adm'",
-                    timeout=5)
+    machine.db.wait("SELECT count(*) = 1 FROM log_entries WHERE app_name = 'my-app' AND message = 'by group adm'")
 
 
 def test_metrics_of_the_machine_pass_the_sandbox(machine):
@@ -96,6 +95,11 @@ def test_killed_agent_is_started_again(machine):
     machine.db.wait("SELECT count(*) = 1 FROM log_entries WHERE message ~ 'while it was down'", timeout=15)
 
 
+def restarts(machine, app):
+    """A machine that stands still for as long as a short watchdog gets its agents restarted too."""
+    return int(machine.show(app, "NRestarts"))
+
+
 def test_fault_03_hung_agent_is_restarted_by_the_watchdog(machine):
     """SIGSTOP for ever, with a watchdog of 2 s by drop-in."""
     machine.deploy("hung")
@@ -105,9 +109,10 @@ def test_fault_03_hung_agent_is_restarted_by_the_watchdog(machine):
     machine.systemctl("daemon-reload")
     machine.start("hung")
     epoch = machine.db.one("SELECT epoch FROM agents WHERE app_name = 'hung'")
+    before = restarts(machine, "hung")
     machine.systemctl("kill", "--signal=STOP", "obs-agent@hung")
-    machine.db.wait("SELECT epoch > %s FROM agents WHERE app_name = 'hung'", epoch, timeout=20)
-    assert machine.show("hung", "NRestarts") == "1"
+    machine.db.wait("SELECT epoch > %s FROM agents WHERE app_name = 'hung'", epoch)
+    assert restarts(machine, "hung") > before
     machine.systemctl("stop", "obs-agent@hung")
 
 
@@ -163,10 +168,11 @@ def test_fault_03_a_stopped_process_is_started_again(machine):
     writer = Writer(folder / "logs/app.log", 1000).start()
     machine.systemctl("start", "obs-agent@stopped")
     db.wait("SELECT count(*) > 0 FROM log_entries")
+    starts = restarts(machine, "stopped")
     machine.systemctl("kill", "--signal=STOP", "obs-agent@stopped")
     began = time.monotonic()
     before = db.count("log_entries")
-    wait_for(lambda: machine.show("stopped", "NRestarts") == "1", "another start", 30)
+    wait_for(lambda: restarts(machine, "stopped") > starts, "another start")
     rows_again(db, before)
     recovery = time.monotonic() - began
     judge(3, db, writer.stop(), recovery=recovery, note="by the watchdog, 3 s instead of 30")

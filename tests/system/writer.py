@@ -71,7 +71,7 @@ class Writer:
         self.fd = self.open()
 
 
-def check_exactly_once(db, written, timeout=60.0):
+def check_exactly_once(db, written, timeout=300.0):
     """Every line once: waits until as many rows are there as lines were written, then looks for doubles."""
     db.wait("SELECT count(*) >= %s FROM log_entries WHERE logger = 'writer'", written, timeout=timeout)
     rows, distinct, low, high = db.query(

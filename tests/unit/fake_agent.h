@@ -8,6 +8,9 @@
 #include "../../obs_agent/agent.h"
 #include "../../common/clock.h"
 
+#include <sys/resource.h>
+#include <time.h>
+
 enum { KEPT_MAX = 8192 };
 
 struct kept {
@@ -21,7 +24,7 @@ struct agent {
 	struct config config;
 	struct kept kept[KEPT_MAX];
 	size_t n;
-	int64_t latest_us;              /* of the longest stay away from the loop: see loop_until() */
+	int64_t latest_us;              /* of the longest stay away from the loop: see away_us() */
 };
 
 sd_event *agent_loop(struct agent *a)
@@ -92,19 +95,57 @@ static void agent_end(struct agent *a)
 	a->loop = sd_event_unref(a->loop);
 }
 
-/* Run the loop until there are n samples, for at most that long. Measures how
- * long one round was busy: a source that blocks shows here. */
+/* ---- how long this thread is away ------------------------------------------------------------ */
+
+struct away {
+	int64_t wall_us, cpu_us;
+	long waits;
+};
+
+static struct away away_now(void)
+{
+	struct rusage usage;
+	struct timespec cpu;
+
+	getrusage(RUSAGE_THREAD, &usage);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu);
+	return (struct away){ mono_us(), cpu.tv_sec * US_PER_S + cpu.tv_nsec / 1000, usage.ru_nvcsw };
+}
+
+/* How long it computed, or the whole time where it waited of its own accord: not how long the
+ * machine kept the processor from it. */
+static int64_t away_us(const struct away *since)
+{
+	struct away now = away_now();
+
+	return now.waits == since->waits ? now.cpu_us - since->cpu_us : now.wall_us - since->wall_us;
+}
+
+static void dispatch(struct agent *a)
+{
+	struct away before = away_now();
+	int64_t us;
+
+	sd_event_dispatch(a->loop);
+	us = away_us(&before);
+	if (us > a->latest_us)
+		a->latest_us = us;
+}
+
+/* Run the loop until there are n samples, for at most that long; when the time is over what is
+ * due already is still done, unless there is no end of it. Notes the longest round. */
 static bool loop_until(struct agent *a, size_t n, int64_t at_most_us)
 {
-	int64_t end = mono_us() + at_most_us, left, before;
+	int64_t end = mono_us() + at_most_us;
 
-	while (a->n < n && (left = end - mono_us()) > 0) {
-		if (sd_event_prepare(a->loop) <= 0 && sd_event_wait(a->loop, (uint64_t)left) <= 0)
-			continue;
-		before = mono_us();
-		sd_event_dispatch(a->loop);
-		if (mono_us() - before > a->latest_us)
-			a->latest_us = mono_us() - before;
+	for (int over = 0; a->n < n && over < 100;) {
+		int64_t left = end - mono_us();
+
+		over += left <= 0;
+		if (sd_event_prepare(a->loop) > 0 || sd_event_wait(a->loop, (uint64_t)(left > 0 ? left : 0)) > 0)
+			dispatch(a);
+		else if (left <= 0)
+			break;
 	}
 	return a->n >= n;
 }

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "check_fixture.h"
+#include "../../common/parse.h"
 
 #include <sys/resource.h>
 
@@ -64,6 +65,31 @@ static size_t assert_rhythm(const struct check_config *c)
 	return n;
 }
 
+static size_t results_of(const struct check_config *c)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < agent.n; i++)
+		n += agent.kept[i].s.kind == SAMPLE_CHECK && strcmp(agent.kept[i].s.check.url.s, c->url) == 0;
+	return n;
+}
+
+static void run_for(int64_t us)
+{
+	loop_until(&agent, KEPT_MAX, us);
+}
+
+/* Until each of the n checks from c on has so many results. */
+static void run_until(const struct check_config *c, size_t n, size_t results)
+{
+	int64_t end = mono_us() + PATIENCE_US;
+
+	for (size_t i = 0; i < n; i++)
+		while (results_of(&c[i]) < results && mono_us() < end)
+			run_for(20 * US_PER_MS);
+	assert_true(mono_us() < end);
+}
+
 static void a_changed_outcome_is_news(void **state)
 {
 	static const bool news[] = { true, false, true, false, true, false };
@@ -74,15 +100,10 @@ static void a_changed_outcome_is_news(void **state)
 	begin_checks();
 	for (size_t i = 0; i < sizeof news; i++) {
 		c->expect_status[0] = i / 2 == 1 ? (struct status_range){ 500, 599 } : (struct status_range){ 200, 299 };
-		assert_true(loop_until(&agent, i + 1, slow(10 * US_PER_S)));
+		assert_true(loop_until(&agent, i + 1, PATIENCE_US));
 		assert_int_equal(agent.kept[i].s.check.error, i / 2 == 1 ? CHECK_STATUS : CHECK_OK);
 		assert_int_equal(agent.kept[i].s.check.changed, news[i]);
 	}
-}
-
-static void run_for(int64_t us)
-{
-	loop_until(&agent, KEPT_MAX, us);
 }
 
 static void a_name_server_that_hangs_delays_nobody_else(void **state)
@@ -100,11 +121,12 @@ static void a_name_server_that_hangs_delays_nobody_else(void **state)
 		hangs[i]->timeout_us = slow(150 * US_PER_MS);
 	}
 	begin_checks();
-	run_for(slow(2500 * US_PER_MS));
+	run_until(good, 1, 8);
+	run_until(hangs[0], 3, 4);
 	assert_true(assert_rhythm(good) >= 8);
 	assert_result(good, CHECK_OK, "");
 	for (int i = 0; i < 3; i++) {
-		assert_true(assert_rhythm(hangs[i]) >= 2);
+		assert_true(assert_rhythm(hangs[i]) >= 4);
 		assert_result(hangs[i], CHECK_DNS, "not resolved within");
 	}
 	assert_true(__atomic_load_n(&resolving, __ATOMIC_SEQ_CST) >= 6);        /* they hang to this moment */
@@ -140,6 +162,7 @@ static void resolvers_that_hang_are_bounded(void **state)
 		most = now > most ? now : most;
 	}
 	assert_in_range(most, CHECK_THREADS_SLOW - 4, CHECK_THREADS_SLOW + MAX_PARALLEL);
+	run_until(good, 1, 5);
 	assert_true(assert_rhythm(good) >= 5);
 	assert_result(good, CHECK_OK, "");
 	assert_true(source->skipped > 0);
@@ -159,10 +182,28 @@ static int peak_hanging(void)
 	return peak;
 }
 
+/* Of all but the first check. */
+static size_t least_results(void)
+{
+	size_t n[CHECKS_MAX] = { 0 }, least = SIZE_MAX;
+
+	for (size_t j = 0; j < agent.n; j++) {
+		const char *at = agent.kept[j].s.kind == SAMPLE_CHECK ? strstr(agent.kept[j].s.check.url.s, "hang?") : NULL;
+		uint64_t which;
+
+		if (at && parse_u64(text_of(at + strlen("hang?")), &which))
+			n[which]++;
+	}
+	for (size_t i = 0; i + 1 < agent.config.n_checks; i++)
+		least = n[i] < least ? n[i] : least;
+	return least;
+}
+
 static void five_hundred_that_hang_keep_cap_and_intervals(void **state)
 {
 	struct check_config *good = add_check(server.http, "ok");
-	size_t results = 0, twice = 0;
+	int64_t began = mono_us(), took;
+	size_t least = 0, most = 0, running;
 
 	(void)state;
 	good->interval_us = slow(250 * US_PER_MS);
@@ -176,22 +217,22 @@ static void five_hundred_that_hang_keep_cap_and_intervals(void **state)
 		c->timeout_us = slow(60 * US_PER_MS);
 	}
 	begin_checks();
-	run_for(slow(12 * US_PER_S));
-	assert_true(assert_rhythm(good) >= 20);
-	for (size_t i = 1; i < agent.config.n_checks; i++) {
-		size_t n = 0;
-
-		for (size_t j = 0; j < agent.n; j++)
-			n += agent.kept[j].s.kind == SAMPLE_CHECK &&
-			     strcmp(agent.kept[j].s.check.url.s, configs[i].url) == 0;
-		results += n;
-		twice += n >= 2;
-		assert_result(&configs[i], CHECK_TIMEOUT, "no answer");
+	for (size_t seen = 0; least < 2 || results_of(good) < 20; seen = agent.n) {
+		assert_true(mono_us() - began < PATIENCE_US);
+		assert_true(sd_event_run(agent.loop, (uint64_t)PATIENCE_US) >= 0);
+		running = curl_glue_running(source->glue);
+		most = running > most ? running : most;
+		if (agent.n > seen)
+			least = least_results();
 	}
-	assert_int_equal(twice, 500);
-	assert_true(results >= 1000);
-	assert_in_range(peak_hanging(), 8, MAX_PARALLEL);
-	assert_int_equal(source->skipped, 0);
+	took = mono_us() - began;
+	assert_true(assert_rhythm(good) >= 20);
+	for (size_t i = 1; i < agent.config.n_checks; i++)
+		assert_result(&configs[i], CHECK_TIMEOUT, "");
+	assert_in_range(most, 8, MAX_PARALLEL);                 /* by us: the server learns late of who has given up */
+	assert_true(peak_hanging() >= 8);
+	assert_true(took < slow(12 * US_PER_S) + stalls_us());
+	assert_true((int64_t)source->skipped <= allowed_us() / good->interval_us);
 }
 
 /* More hang than there are slots for, each for longer than the good one's interval. */
@@ -212,8 +253,8 @@ static void what_cannot_be_run_is_counted_and_the_good_one_is_on_time(void **sta
 		c->timeout_us = slow(500 * US_PER_MS);
 	}
 	begin_checks();
-	run_for(slow(5 * US_PER_S));
-	assert_true(assert_rhythm(good) >= 5);
+	run_until(good, 1, 20);
+	assert_true(assert_rhythm(good) >= 20);
 	for (size_t i = 0; i < agent.n; i++)
 		if (agent.kept[i].s.kind == SAMPLE_GAP) {
 			gaps++;
@@ -274,6 +315,7 @@ static void reload_keeps_the_schedule_of_what_is_the_same(void **state)
 	int64_t due;
 
 	(void)state;
+	same->timeout_us = slow(700 * US_PER_MS);
 	gone->timeout_us = changed->timeout_us = 3600 * US_PER_S;
 	begin_checks();
 	for (size_t i = 0; i < 3; i++)
@@ -304,11 +346,11 @@ static void reload_keeps_the_schedule_of_what_is_the_same(void **state)
 	assert_ptr_equal(source->check[1]->attempt, attempt);
 	assert_int_equal(source->check[1]->due_us, due);
 	assert_null(source->check[2]->attempt);
-	for (int i = 0; i < 50 && !(find_result(&other[0]) && find_result(&other[1]) && find_result(&other[2])); i++)
+	for (int i = 0; i < 1000 && !(find_result(&other[0]) && find_result(&other[1]) && find_result(&other[2])); i++)
 		run_for(slow(100 * US_PER_MS));
 	snprintf(words, sizeof words, "within %g s", (double)other[1].timeout_us / (double)US_PER_S);
 	assert_result(&other[1], CHECK_TIMEOUT, words);         /* went on, and reads the new configuration */
-	assert_result(&other[0], CHECK_TIMEOUT, "no answer");   /* begun anew, with the new timeout */
+	assert_result(&other[0], CHECK_TIMEOUT, "");            /* begun anew, with the new timeout */
 	assert_int_not_equal(result_of(&other[2])->error, CHECK_OK);
 
 	agent.config.n_checks = 0;
@@ -368,7 +410,7 @@ static void descriptors_that_ran_out_are_no_verdict(void **state)
 	low = (struct rlimit){ 3, before.rlim_max };
 	setrlimit(RLIMIT_NOFILE, &low);
 	src_check.once(source);
-	loop_until(&agent, 1, slow(2 * US_PER_S));
+	loop_until(&agent, 1, PATIENCE_US);
 	setrlimit(RLIMIT_NOFILE, &before);
 	assert_int_equal(agent.n, 1);
 	assert_int_equal(agent.kept[0].s.kind, SAMPLE_GAP);

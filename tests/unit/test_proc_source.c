@@ -258,14 +258,17 @@ static void this_machine_is_measured_a_second_after_the_start(void **state)
 	void *source;
 	struct err e;
 	const double *v;
-	int64_t begin_us = mono_us();
+	int64_t before_us = mono_us();
+	uint64_t due_us;
 
 	(void)state;
 	agent.config.interval_us = 10 * US_PER_S;
 	assert_int_equal(src_proc.start(&agent, &source, &e), 0);
+	assert_true(sd_event_source_get_time(((struct proc *)source)->timer, &due_us) >= 0);
+	assert_in_range(due_us, before_us + US_PER_S, mono_us() + US_PER_S);
 	assert_false(src_proc.once(source));
-	assert_true(loop_until(&agent, 1, 3 * US_PER_S));
-	assert_in_range(mono_us() - begin_us, 900 * US_PER_MS, 2 * US_PER_S);
+	assert_true(loop_until(&agent, 1, 120 * US_PER_S));
+	assert_true(mono_us() >= (int64_t)due_us);
 	assert_true(src_proc.once(source));
 	v = last_values();
 	assert_true(v[METRIC_CPU_PERCENT] >= 0 && v[METRIC_CPU_PERCENT] <= 100);
@@ -499,8 +502,8 @@ static double restarts_of(const char *name)
 
 	sample_unit(u, US_PER_S, v);
 	assert_true(isnan(v[METRIC_APP_RESTARTS]));             /* only asked now */
-	for (int i = 0; i < 100 && u->question; i++)
-		sd_event_run(agent.loop, 20 * US_PER_MS);
+	while (u->question)                                     /* it gives up by itself */
+		sd_event_run(agent.loop, UINT64_MAX);
 	sample_unit(u, 2 * US_PER_S, v);
 	unit_free(u);
 	return v[METRIC_APP_RESTARTS];
@@ -521,7 +524,6 @@ static void restarts_come_from_systemd(void **state)
 static void a_bus_that_is_gone_or_silent_delays_nothing(void **state)
 {
 	double v[METRIC_COUNT];
-	int64_t begin_us = mono_us();
 	sd_bus_slot *question = NULL;
 	struct unit *u;
 	pid_t pid;
@@ -536,17 +538,19 @@ static void a_bus_that_is_gone_or_silent_delays_nothing(void **state)
 	pid = start_bus(-1);
 	u = unit_below_root("my-app");
 	for (int i = 1; i < 50; i++) {
+		struct away before = away_now();
+
 		sample_unit(u, i * US_PER_S, v);
+		assert_true(away_us(&before) < US_PER_S);
 		sd_event_run(agent.loop, 0);
 		question = i == 1 ? u->question : question;
 	}
 	assert_true(isnan(v[METRIC_APP_RESTARTS]));
 	assert_non_null(question);
 	assert_ptr_equal(u->question, question);                /* one question, not fifty */
-	assert_true(mono_us() - begin_us < US_PER_S);
 	stop_bus(pid);                                          /* dies with our question */
-	for (int i = 0; i < 100 && u->bus; i++)
-		sd_event_run(agent.loop, 20 * US_PER_MS);
+	while (u->bus)
+		sd_event_run(agent.loop, UINT64_MAX);
 	assert_null(u->bus);
 	sample_unit(u, 100 * US_PER_S, v);
 	unit_free(u);
