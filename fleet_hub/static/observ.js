@@ -7,9 +7,12 @@ const mayRefresh = () => live && live.getAttribute("aria-pressed") === "true" &&
 	&& !document.querySelector(".found details[open], .absolute[open]") && getSelection().isCollapsed;
 
 function identity(element) {
-	const row = element.closest(".row");
-	return element.id ? "#" + CSS.escape(element.id) : element.getAttribute("href") && row
-		? `[href="${CSS.escape(element.getAttribute("href"))}"]` : null;
+	const row = element.closest(".row"), href = element.getAttribute("href");
+	if (element.id)
+		return "#" + CSS.escape(element.id);
+	if (row && href)
+		return `[href="${CSS.escape(href)}"]`;
+	return row?.dataset.line && element.matches("summary") ? `[data-line="${row.dataset.line}"] summary` : null;
 }
 
 function swap(fresh) {

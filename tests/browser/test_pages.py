@@ -154,6 +154,21 @@ def test_a_live_page_changes_and_keeps_place_and_focus(browser, fleet):
         fleet.query("UPDATE agents SET last_seen_at = last_seen_at + interval '3 hours' WHERE vps_name = 'sgp-1'")
 
 
+def test_a_line_keeps_the_focus_when_others_come(browser, fleet):
+    browser.open("/logs", range="24h")
+    browser.keys("jjj")
+    focused = "document.activeElement.closest('.row').dataset.line"
+    line, place = browser.js(f"return {focused}"), "[...document.querySelectorAll('.row')].indexOf(document.activeElement.closest('.row'))"
+    assert browser.js(f"return {place}") == 2
+    fleet.query("""INSERT INTO log_entries (timestamp, vps_name, app_name, level, message) VALUES (now(), 'ams-1', 'shop', 'INFO', 'just come')""")
+    try:
+        browser.js("document.dispatchEvent(new Event('visibilitychange'))")
+        browser.wait("document.querySelector('.row summary').textContent.startsWith('just come')", "the new line")
+        assert browser.js(f"return [{focused}, {place}]") == [line, 3]
+    finally:
+        fleet.query("DELETE FROM log_entries WHERE message = 'just come'")
+
+
 def test_a_page_of_the_past_is_not_live(browser):
     browser.open("/logs", to="2026-01-01T00:00:00Z")
     assert not browser.driver.find_element(By.ID, "live").is_displayed()
