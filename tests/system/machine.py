@@ -45,9 +45,13 @@ class Machine:
         return self.systemctl("show", "--value", "-p", name, f"obs-agent@{app}").stdout.strip()
 
     def journal(self, app):
-        """The agent's own entries (systemd's about the unit are left out), oldest first."""
+        """The agent's own entries (systemd's about the unit are left out), oldest first.
+
+        The journal takes lines after the program has gone on, or has ended: then it does not know its name, only the unit's.
+        """
+        self.run("journalctl", "--sync")
         lines = self.run("journalctl", "-o", "json", "--no-pager", "-u", f"obs-agent@{app}").stdout.splitlines()
-        return [e for e in map(json.loads, lines) if e.get("_COMM") == "obs_agent" or e.get("_EXE", "").endswith("obs_agent")]
+        return [e for e in map(json.loads, lines) if e["SYSLOG_IDENTIFIER"] == "obs_agent"]
 
     def said(self, app):
         return "\n".join(str(e["MESSAGE"]) for e in self.journal(app))

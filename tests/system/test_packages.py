@@ -226,6 +226,7 @@ def test_install_sh_enrolls_a_server_with_a_token(machine):
     assert wrong.returncode == 1 and "kiosk: no row came; this is what obs_agent doctor says:" in wrong.stderr
     assert 'may write as server "web-4" only, not as "web-5"; set vps_name' in wrong.stderr
     machine.systemctl("disable", "--now", "obs-agent@kiosk")
+    machine.run("journalctl", "--sync")
     assert password not in machine.run("journalctl", "--no-pager").stdout
 
 
