@@ -1149,21 +1149,29 @@ END
 $$;
 
 -- Who makes or takes logins waits here for others who do. What looks before it writes must see what they wrote: not through
--- an older snapshot. PREPARE takes the lock of a statement that one may not run: a session that has kept one for a second
--- is ended, for agents and tokens have no use for it.
+-- an older snapshot. PREPARE takes the lock of a statement that one may not run: a session that has kept one for a second,
+-- or for ten while it seems to work, is ended, for agents and tokens have no use for it.
 CREATE OR REPLACE FUNCTION lock_logins() RETURNS void
-LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp SET lock_timeout = '1s' AS $$
 BEGIN
 	IF current_setting('transaction_isolation') <> 'read committed' THEN
 		RAISE EXCEPTION 'this works in read committed transactions only, not in %', current_setting('transaction_isolation')
 			USING ERRCODE = '25001', HINT = 'BEGIN ISOLATION LEVEL READ COMMITTED';
 	END IF;
-	PERFORM pg_terminate_backend(a.pid, 1000) FROM pg_stat_activity a
-		JOIN (SELECT role FROM agent_roles UNION SELECT role FROM bootstrap_tokens) r ON role = usename
-		WHERE xact_start < clock_timestamp() - interval '1 second' AND EXISTS (SELECT FROM pg_locks l
-			WHERE l.pid = a.pid AND relation = 'agent_roles'::regclass AND mode <> 'AccessShareLock' AND
-				(granted OR mode <> 'ShareRowExclusiveLock'));  -- who waits as we do is honest
-	LOCK TABLE agent_roles IN SHARE ROW EXCLUSIVE MODE;
+	FOR i IN 1..15 LOOP
+		BEGIN
+			LOCK TABLE agent_roles IN SHARE ROW EXCLUSIVE MODE;
+			RETURN;
+		EXCEPTION WHEN lock_not_available THEN
+			PERFORM pg_terminate_backend(a.pid, 1000) FROM pg_stat_activity a
+				JOIN (SELECT role FROM agent_roles UNION SELECT role FROM bootstrap_tokens) r ON role = usename
+				WHERE xact_start < clock_timestamp() - CASE WHEN state = 'active' THEN interval '10 seconds' ELSE interval '1 second' END
+					AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND relation = 'agent_roles'::regclass AND
+						granted AND mode <> 'AccessShareLock');
+		END;
+	END LOOP;
+	RAISE EXCEPTION 'another session works on the logins and does not end' USING ERRCODE = '55P03',
+		HINT = 'SELECT pid, usename, query FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE relation = ''observ.agent_roles''::regclass';
 END
 $$;
 

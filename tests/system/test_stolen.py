@@ -3,7 +3,6 @@ import contextlib
 import os
 import re
 import signal
-import time
 
 import psycopg2
 import pytest
@@ -305,17 +304,22 @@ def hold_all(thief, role, stack):
         connection.cursor().execute(sql)
 
 
+def at_once(thief, sql, *parameters):
+    """The operator's statement, which does not wait for whom it concerns, and is not tried again."""
+    with contextlib.closing(thief.db.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '5s'")
+        cursor.execute(sql, parameters or None)
+        return cursor.fetchall()
+
+
 @pytest.mark.parametrize("end", ["SELECT revoke_server('web-9')", "SELECT enroll('web-9')", "SELECT rotate_finish('web-9')"])
 def test_it_cannot_keep_itself(thief, end):
     thief.passwords.update(thief.db.query("SELECT * FROM enroll('web-9')"))
     with contextlib.ExitStack() as held:
-        thief.db.query("SET lock_timeout = '5s'")
         hold_all(thief, "obs_web_9", held)
         if "finish" in end:
-            time.sleep(1.1)                     # so long a lock is let be
-            thief.db.query("SELECT * FROM rotate_server('web-9')")
-        thief.db.query(end)
-        thief.db.query("SET lock_timeout = 0")
+            at_once(thief, "SELECT * FROM rotate_server('web-9')")
+        at_once(thief, end)
     assert thief.db.one("SELECT count(*) FROM pg_stat_activity WHERE usename = 'obs_web_9'") == 0
     thief.db.query("SELECT revoke_server('web-9')")
     assert thief.db.one("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'obs_web_9%%'") == 0
@@ -326,12 +330,22 @@ def test_a_token_cannot_keep_itself(thief):
     thief.passwords[role] = password
     with contextlib.ExitStack() as held:
         hold_all(thief, role, held)
-        using = held.enter_context(contextlib.closing(thief.connect(role)))
-        using.autocommit = False
-        thief.db.query("SET lock_timeout = '5s'")
-        assert thief.db.one("SELECT revoke_token(%s)", role)
-        thief.db.query("SET lock_timeout = 0")
+        assert at_once(thief, "SELECT revoke_token(%s)", role) == [(True,)]
     assert thief.db.one("SELECT count(*) FROM pg_roles WHERE rolname = %s", role) == 0
+
+
+def test_a_token_in_use_is_taken_back(thief):
+    """It has its own row, and what it enrolled is not there before it commits."""
+    (role, password), = thief.db.query("SELECT * FROM make_token()")
+    thief.passwords[role] = password
+    with contextlib.closing(thief.connect(role)) as connection, connection.cursor() as cursor:
+        connection.autocommit = False
+        cursor.execute("SET idle_in_transaction_session_timeout = 0")
+        cursor.execute("SELECT observ.bootstrap_enroll('taken back')")
+        assert at_once(thief, "SELECT revoke_token(%s)", role) == [(True,)]
+        with pytest.raises(psycopg2.OperationalError, match=ENDED):
+            cursor.execute("SELECT 1")
+    assert thief.db.count("agent_roles", "vps_name = 'taken back'") == 0
 
 
 @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
