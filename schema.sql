@@ -1086,6 +1086,7 @@ ALTER DEFAULT PRIVILEGES FOR ROLE observ_roles REVOKE EXECUTE ON FUNCTIONS FROM 
 -- Waits for each to be gone, a second at most.
 CREATE OR REPLACE FUNCTION end_sessions(p_role text) RETURNS void
 LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp SET client_min_messages = error AS $$
+	SELECT pg_stat_clear_snapshot();        -- else those whom this transaction has not seen yet stay
 	SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE usename = p_role
 $$;
 
@@ -1163,6 +1164,7 @@ BEGIN
 			LOCK TABLE agent_roles IN SHARE ROW EXCLUSIVE MODE;
 			RETURN;
 		EXCEPTION WHEN lock_not_available THEN
+			PERFORM pg_stat_clear_snapshot();       -- pg_stat_activity stays as it was first seen in a transaction
 			PERFORM pg_terminate_backend(a.pid, 1000) FROM pg_stat_activity a
 				JOIN (SELECT role FROM agent_roles UNION SELECT role FROM bootstrap_tokens) r ON role = usename
 				WHERE xact_start < clock_timestamp() - CASE WHEN state = 'active' THEN interval '10 seconds' ELSE interval '1 second' END

@@ -1,4 +1,5 @@
 """Somebody has the login of one server, over a connection of his own: rows about that server, and nothing else."""
+import concurrent.futures
 import contextlib
 import os
 import re
@@ -323,6 +324,21 @@ def test_it_cannot_keep_itself(thief, end):
     assert thief.db.one("SELECT count(*) FROM pg_stat_activity WHERE usename = 'obs_web_9'") == 0
     thief.db.query("SELECT revoke_server('web-9')")
     assert thief.db.one("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'obs_web_9%%'") == 0
+
+
+def test_nor_by_one_session_after_the_other(thief):
+    """Each comes when the one before it is about to be ended, waits behind whom it wants to keep out, and gets the lock."""
+    thief.passwords.update(thief.db.query("SELECT * FROM enroll('web-9')"))
+    with contextlib.ExitStack() as held, concurrent.futures.ThreadPoolExecutor() as pool:
+        for turn in range(4):
+            connection = held.enter_context(contextlib.closing(thief.connect("obs_web_9")))
+            connection.autocommit = False
+            connection.cursor().execute("PREPARE p AS DELETE FROM observ.agent_roles")
+            if turn == 0:
+                enrolling = pool.submit(at_once, thief, "SELECT enroll('web-8')")
+                thief.db.wait("SELECT count(*) > 0 FROM pg_locks WHERE relation = 'observ.agent_roles'::regclass AND NOT granted")
+        assert enrolling.result()
+    thief.db.query("SELECT revoke_server('web-8'), revoke_server('web-9')")
 
 
 def test_a_token_cannot_keep_itself(thief):
