@@ -21,23 +21,13 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
 	RETURN sqlstate;
 END $$;
--- True as soon as a session waits for a lock, false after 10 s.
-CREATE FUNCTION pg_temp.somebody_waits() RETURNS boolean LANGUAGE plpgsql AS $$
-BEGIN
-	FOR i IN 1..1000 LOOP
-		IF EXISTS (SELECT FROM pg_locks WHERE NOT granted) THEN
-			RETURN true;
-		END IF;
-		PERFORM pg_sleep(0.01);
-	END LOOP;
-	RETURN false;
-END $$;
--- True as soon as another session waits in this way, false after 10 s.
+-- True as soon as another session (that one) waits in this way, false after 10 s.
 CREATE FUNCTION pg_temp.waits_for(p_event text, p_pid text DEFAULT NULL) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
 	FOR i IN 1..1000 LOOP
-		IF EXISTS (SELECT FROM pg_stat_get_activity(NULL) WHERE wait_event = p_event AND pid <> pg_backend_pid() AND
-				pid = coalesce(p_pid::int, pid)) THEN
+		PERFORM pg_stat_clear_snapshot();       -- else each look is the first one
+		IF EXISTS (SELECT FROM pg_stat_activity WHERE p_event IN (wait_event, wait_event_type) AND pid <> pg_backend_pid() AND
+				datname = current_database() AND pid = coalesce(p_pid::int, pid)) THEN
 			RETURN true;
 		END IF;
 		PERFORM pg_sleep(0.01);
@@ -65,7 +55,7 @@ SELECT is(pg_temp.ask('old', $$SELECT 'sent' || push_positions('two', 'a', '[[1,
 	'sends rows');
 SELECT is(dblink_send_query('new', $$SELECT epoch || '/' || last_seq FROM agent_hello('two', 'a', 2, NULL, '1', 60, now())$$), 1,
 	'the new process says hello');
-SELECT ok(pg_temp.somebody_waits(), 'and waits for the batch to end');
+SELECT ok(pg_temp.waits_for('Lock'), 'and waits for the batch to end');
 SELECT is(dblink_exec('old', 'COMMIT'), 'COMMIT', 'the old process commits');
 SELECT is(pg_temp.answer('new'), '2/1', 'the new one knows of that batch');
 SELECT is(pg_temp.ask('new', $$SELECT "position" FROM agent_streams('two', 'a', 2)$$), '100', 'and of what was read');
@@ -77,7 +67,7 @@ SELECT is(pg_temp.ask('new', $$SELECT 'opened' || push_open('two', 'a', 2, 2, NU
 SELECT is(dblink_exec('new', 'BEGIN'), 'BEGIN', 'a third process');
 SELECT is(pg_temp.ask('new', $$SELECT epoch FROM agent_hello('two', 'a', 3, NULL, '1', 60, now())$$), '3', 'says hello');
 SELECT is(dblink_send_query('old', $$SELECT push_open('two', 'a', 2, 3, NULL)$$), 1, 'the second pushes meanwhile');
-SELECT ok(pg_temp.somebody_waits(), 'and waits');
+SELECT ok(pg_temp.waits_for('Lock'), 'and waits');
 SELECT is(dblink_exec('new', 'COMMIT'), 'COMMIT', 'the third is registered');
 SELECT is(pg_temp.answer('old'), 'OB002', 'the second is fenced, with nothing written');
 
@@ -107,7 +97,7 @@ SELECT is((SELECT count(*) FROM agents WHERE vps_name = 'two' AND app_name = 'a'
 SELECT is(dblink_exec('old', 'BEGIN'), 'BEGIN', 'two agents, no row yet');
 SELECT is(pg_temp.ask('old', $$SELECT epoch FROM agent_hello('two', 'b', 1, NULL, '1', 60, now())$$), '1', 'one is first');
 SELECT is(dblink_send_query('new', $$SELECT epoch FROM agent_hello('two', 'b', 2, NULL, '1', 60, now())$$), 1, 'the other comes');
-SELECT ok(pg_temp.somebody_waits(), 'waits');
+SELECT ok(pg_temp.waits_for('Lock'), 'waits');
 SELECT is(dblink_exec('old', 'COMMIT'), 'COMMIT', 'and when the first has committed');
 SELECT is(pg_temp.answer('new'), '2', 'takes over');
 

@@ -228,7 +228,7 @@ static void five_hundred_that_hang_keep_cap_and_intervals(void **state)
 	took = mono_us() - began;
 	assert_true(assert_rhythm(good) >= 20);
 	for (size_t i = 1; i < agent.config.n_checks; i++)
-		assert_result(&configs[i], CHECK_TIMEOUT, "");
+		assert_result(&configs[i], CHECK_TIMEOUT, " within ");  /* 60 ms may be over before it is connected */
 	assert_in_range(most, 8, MAX_PARALLEL);                 /* by us: the server learns late of who has given up */
 	assert_true(peak_hanging() >= 8);
 	assert_true(took < slow(12 * US_PER_S) + stalls_us());
@@ -331,7 +331,7 @@ static void reload_keeps_the_schedule_of_what_is_the_same(void **state)
 	memcpy(changed_url, urls[2], sizeof changed_url);
 	other[0] = *changed;
 	other[0].url = changed_url;
-	other[0].timeout_us = slow(50 * US_PER_MS);
+	other[0].timeout_us = slow(700 * US_PER_MS);
 	other[1] = *same;                                       /* elsewhere in memory, and in the list */
 	other[1].url = same_url;
 	other[2] = *same;
@@ -350,7 +350,7 @@ static void reload_keeps_the_schedule_of_what_is_the_same(void **state)
 		run_for(slow(100 * US_PER_MS));
 	snprintf(words, sizeof words, "within %g s", (double)other[1].timeout_us / (double)US_PER_S);
 	assert_result(&other[1], CHECK_TIMEOUT, words);         /* went on, and reads the new configuration */
-	assert_result(&other[0], CHECK_TIMEOUT, "");            /* begun anew, with the new timeout */
+	assert_result(&other[0], CHECK_TIMEOUT, "no answer");   /* begun anew, with the new timeout */
 	assert_int_not_equal(result_of(&other[2])->error, CHECK_OK);
 
 	agent.config.n_checks = 0;

@@ -10,7 +10,7 @@
 #include <sys/time.h>
 #include <time.h>
 
-enum { HUNG_S = 300};                   /* a child that takes so long waits for itself */
+enum { HUNG_S = 300 };                   /* a child that takes so long waits for itself */
 
 static struct logcore *shared;
 
