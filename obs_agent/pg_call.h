@@ -13,7 +13,8 @@
 #include "batch.h"
 #include "config.h"
 
-/* `process`: who we are; `epoch`: of our last hello, 0 when there was no answer to one yet. */
+/* Also ends a session of our own that was left behind with our row. `process`: who we are; `epoch`: of our last hello, 0 when
+ * there was no answer to one yet. */
 bool pg_call_hello(PGconn *conn, const struct config *config, int64_t process, int64_t epoch);
 bool pg_call_streams(PGconn *conn, const struct config *config, int64_t epoch);
 
