@@ -160,6 +160,9 @@ $(BUILD)/flags: FORCE
 .PHONY: FORCE
 FORCE:
 
+schema.sql: FORCE ## from the parts in schema/ and METRICS of the agent; commit the result
+	$(Q)scripts/schema
+
 # One sentence instead of a page of "no such file". Only once: these do not go away.
 HEADERS := libpq-fe.h openssl/ssl.h yaml.h curl/curl.h systemd/sd-event.h json-c/json.h fcgiapp.h sodium.h
 $(BUILD)/deps.ok:

@@ -1,22 +1,23 @@
--- schema.sql - the database of Observ.
+-- schema.sql - the database of Observ. Made from the parts in schema/ by `make schema.sql`: edit those.
 --
 --   createdb observ_metrics && psql observ_metrics < schema.sql
 --
--- Installs, and upgrades what an older version of this file installed; run again it
--- changes nothing. One transaction: all or nothing. Wants PostgreSQL 15 or newer, a
--- database in UTF-8 for Observ alone, and a role that owns it and may create roles
+-- This file installs the database, and upgrades one that an older release installed; a second run
+-- changes nothing. It is one transaction: all or nothing. It needs PostgreSQL 15 or newer, a database
+-- in UTF-8 that holds nothing but Observ, and a role that owns the database and may create roles
 -- (CREATEROLE; superuser is not needed).
 --
--- What must hold, here and in every change:
--- * Keys contain vps_name, and timestamp where the table is partitioned. No triggers, no
---   foreign keys between facts, no volatile function inside an UPDATE. So the same file runs
---   on one PostgreSQL or, with Citus, distributed by vps_name.
--- * Agents execute the functions marked "agent" and can do nothing else. Those run as
---   observ_owner and ask session_user who is calling.
--- * A value that the database refuses gives an SQLSTATE of class 22, 23, 54 or P0: agents find
---   the culprit by bisection. Other classes mean "try again" or "ask a human".
--- * Locks are taken in the order agents take them: agents, vps_metrics, health_checks, gaps,
+-- Every change keeps these rules:
+-- * Each key contains vps_name, and timestamp if the table is partitioned. There are no triggers, no
+--   foreign keys between facts and no volatile functions inside an UPDATE. This lets the tables be
+--   distributed by vps_name (Citus).
+-- * An agent may execute the functions that are granted to observ_agent, and nothing else. They run as
+--   observ_owner and take the caller's identity from session_user.
+-- * A value that the database refuses raises an SQLSTATE of class 22, 23, 54 or P0: the agent bisects
+--   its batch to find the bad row. Any other class means "try again" or "a person must act".
+-- * Locks are taken in the order in which agents take them: agents, vps_metrics, health_checks, gaps,
 --   log_streams, log_entries, rejects.
+-- * A part owns its tables, indexes, functions and grants. Functions are not open to PUBLIC.
 
 \set ON_ERROR_STOP on
 \set version 1
@@ -26,14 +27,14 @@ SET LOCAL search_path = pg_catalog;
 SET LOCAL timezone = 'UTC';
 SELECT set_config('observ.version', :'version', true) \g /dev/null
 
--- ---- may we? --------------------------------------------------------------------------
 DO $$
 BEGIN
 	IF current_setting('server_version_num')::int < 150000 THEN
 		RAISE EXCEPTION 'Observ needs PostgreSQL 15 or newer, this is %', current_setting('server_version');
 	END IF;
 	IF current_database() IN ('postgres', 'template1') THEN
-		RAISE EXCEPTION 'this is database %, Observ wants one of its own', current_database() USING HINT = 'createdb observ_metrics && psql observ_metrics < schema.sql';
+		RAISE EXCEPTION 'this is database %, Observ needs a database that holds nothing else', current_database()
+			USING HINT = 'createdb observ_metrics && psql observ_metrics < schema.sql';
 	END IF;
 	IF getdatabaseencoding() <> 'UTF8' THEN
 		RAISE EXCEPTION 'database % has encoding %, Observ needs UTF8', current_database(), getdatabaseencoding()
@@ -42,16 +43,16 @@ BEGIN
 END
 $$;
 
--- ---- roles ----------------------------------------------------------------------------
--- observ_owner      owns everything, nobody logs in as it
+-- ==== 10-roles: roles, settings of the database, the schema and its version ====================
+-- observ_owner      owns everything; nobody logs in as it
 -- observ_agent      may execute the agent functions
--- observ_agent_any  as observ_agent, for any vps_name unless bound to one
+-- observ_agent_any  as observ_agent, for every vps_name unless the login is enrolled for one
 -- observ_hub        reads the tables
 -- observ_watch      reads the tables, runs maintain()
 -- observ_reader     reads the views (Grafana, people)
 -- observ_enroll     may enroll, rotate, revoke and retire servers, and make tokens
--- observ_bootstrap  may enroll one server that is new: what a token is
--- observ_roles      makes the logins of servers: owns the functions that do, nobody logs in as it
+-- observ_bootstrap  may enroll one new server: the role of a token
+-- observ_roles      makes the servers' logins: it owns the functions that do; nobody logs in as it
 DO $$
 DECLARE
 	r text;
@@ -68,7 +69,7 @@ BEGIN
 		END IF;
 	END LOOP;
 	FOREACH r IN ARRAY ARRAY['observ_agent', 'observ_bootstrap'] LOOP
-		IF NOT pg_has_role('observ_roles', r, 'MEMBER WITH ADMIN OPTION') THEN  -- PostgreSQL 16 asks for it
+		IF NOT pg_has_role('observ_roles', r, 'MEMBER WITH ADMIN OPTION') THEN  -- needed from PostgreSQL 16 on
 			EXECUTE format('GRANT %I TO observ_roles WITH ADMIN OPTION', r);
 		END IF;
 	END LOOP;
@@ -78,32 +79,32 @@ BEGIN
 END
 $$;
 
--- What only the database's owner may do is done when it is not done yet.
+-- Only the owner of the database may do this, so a second run leaves out what is done already.
 DO $$
 DECLARE
 	db text := current_database();
-	path text := 'search_path=observ, public';
+	settings text;
 BEGIN
 	IF to_regnamespace('observ') IS NULL THEN
 		CREATE SCHEMA observ AUTHORIZATION observ_owner;
 	END IF;
-	IF NOT EXISTS (SELECT FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
-			WHERE d.datname = db AND s.setrole = 0 AND path = ANY (s.setconfig)) THEN
+	SELECT s.setconfig::text INTO settings FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+		WHERE d.datname = db AND s.setrole = 0;
+	IF settings IS NULL OR strpos(settings, 'search_path=observ, public') = 0 THEN
 		EXECUTE format('ALTER DATABASE %I SET search_path = observ, public', db);
 	END IF;
-	-- An agent whose line is cut in the middle of a batch leaves a session that holds its row lock.
-	IF NOT EXISTS (SELECT FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
-			WHERE d.datname = db AND s.setrole = 0 AND s.setconfig::text ~ 'tcp_keepalives_idle=') THEN
+	IF settings IS NULL OR strpos(settings, 'tcp_keepalives_idle=') = 0 THEN
+		-- An agent that loses its connection in the middle of a batch leaves a session that holds its row lock.
 		EXECUTE format('ALTER DATABASE %I SET tcp_keepalives_idle = 15', db);
 		EXECUTE format('ALTER DATABASE %I SET tcp_keepalives_interval = 5', db);
 		EXECUTE format('ALTER DATABASE %I SET tcp_keepalives_count = 3', db);
-		-- One that waits for a lock should end with the agent that asked.
+		-- A session that waits for a lock ends when its client is gone.
 		EXECUTE format('ALTER DATABASE %I SET client_connection_check_interval = 5000', db);
 	END IF;
 	IF has_database_privilege('observ_agent', db, 'TEMPORARY') THEN
 		EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', db);
 	END IF;
-	IF has_schema_privilege('observ_agent', 'public', 'CREATE') THEN        -- a cluster that began before PostgreSQL 15
+	IF has_schema_privilege('observ_agent', 'public', 'CREATE') THEN        -- a cluster older than PostgreSQL 15
 		REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 	END IF;
 END
@@ -112,20 +113,21 @@ $$;
 SET LOCAL ROLE observ_owner;
 SET LOCAL search_path = observ, pg_catalog;
 ALTER DEFAULT PRIVILEGES FOR ROLE observ_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+GRANT USAGE ON SCHEMA observ TO observ_agent, observ_hub, observ_watch, observ_reader, observ_enroll, observ_bootstrap;
 
--- ---- tables: versions, agents, streams ---------------------------------------------------
 CREATE TABLE IF NOT EXISTS schema_version (
 	version int PRIMARY KEY,
 	applied_at timestamptz NOT NULL DEFAULT now(),
 	applied_by text NOT NULL DEFAULT session_user
 );
+GRANT SELECT ON schema_version TO observ_hub, observ_watch;
 
 DO $$
 DECLARE
 	ours int := current_setting('observ.version');
 	installed int;
 BEGIN
-	PERFORM FROM schema_version FOR UPDATE;         -- until a maintain() at work has ended
+	PERFORM FROM schema_version FOR UPDATE;         -- waits until a running maintain() has ended
 	SELECT max(version) INTO installed FROM schema_version;
 	IF installed > ours THEN
 		RAISE EXCEPTION 'the database has schema version %, this file is version %', installed, ours
@@ -134,6 +136,27 @@ BEGIN
 END
 $$;
 
+-- The parts use these two, and 99-end drops them. Both look before they lock: CREATE INDEX IF NOT EXISTS
+-- and ADD COLUMN IF NOT EXISTS make writers wait even when there is nothing to do.
+CREATE OR REPLACE FUNCTION want_index(p_name text, p_on text) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	IF to_regclass(p_name) IS NULL THEN
+		EXECUTE format('CREATE INDEX %I ON %s', p_name, p_on);
+	END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION want_column(p_table text, p_name text, p_type text) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = p_table::regclass AND attname = p_name) THEN
+		EXECUTE format('ALTER TABLE %I ADD COLUMN %I %s', p_table, p_name, p_type);
+	END IF;
+END
+$$;
+
+-- ==== 20-agents: the agents, their read positions, and the functions that register and fence them =
 -- Which login role writes as which server. Two while a server changes from one to the other.
 CREATE TABLE IF NOT EXISTS agent_roles (
 	role text PRIMARY KEY,
@@ -142,16 +165,7 @@ CREATE TABLE IF NOT EXISTS agent_roles (
 	enrolled_by text NOT NULL DEFAULT session_user,
 	valid_until timestamptz NOT NULL DEFAULT 'infinity'
 );
-
--- Logins that may enroll servers.
-CREATE TABLE IF NOT EXISTS bootstrap_tokens (
-	role text PRIMARY KEY,
-	made_at timestamptz NOT NULL DEFAULT now(),
-	made_by text NOT NULL DEFAULT session_user,
-	expires_at timestamptz NOT NULL,
-	uses int NOT NULL CHECK (uses BETWEEN 1 AND 10000),
-	used int NOT NULL DEFAULT 0
-);
+SELECT want_index('agent_roles_vps_name_idx', 'agent_roles (vps_name)') \g /dev/null
 
 -- Updated at every flush and kept small, with no index on what changes, so that updates stay
 -- on their page (HOT).
@@ -189,244 +203,7 @@ CREATE TABLE IF NOT EXISTS log_streams (
 	updated_at timestamptz NOT NULL,
 	PRIMARY KEY (vps_name, app_name, stream_id)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
-
--- ---- tables: facts --------------------------------------------------------------------
--- Sequences hand out ids in blocks, so ids say nothing about the order of rows.
-CREATE SEQUENCE IF NOT EXISTS vps_metrics_id_seq CACHE 20;
-CREATE SEQUENCE IF NOT EXISTS health_checks_id_seq CACHE 20;
-CREATE SEQUENCE IF NOT EXISTS log_entries_id_seq CACHE 1000;
-
--- Columns after app_name up to app_processes are the METRICS of obs_agent/sample.h, in its
--- order, which is the wire format of push_metrics().
-CREATE TABLE IF NOT EXISTS vps_metrics (
-	id bigint NOT NULL DEFAULT nextval('vps_metrics_id_seq'),
-	"timestamp" timestamptz NOT NULL CHECK ("timestamp" >= '2000-01-01Z' AND "timestamp" < '2200-01-01Z'),
-	vps_name text NOT NULL,
-	app_name text NOT NULL,
-	cpu_percent double precision,
-	memory_percent double precision,
-	memory_mb double precision,
-	disk_percent double precision,
-	disk_gb double precision,
-	load_avg_1m double precision,
-	load_avg_5m double precision,
-	load_avg_15m double precision,
-	cpu_user_percent double precision,
-	cpu_system_percent double precision,
-	cpu_iowait_percent double precision,
-	cpu_steal_percent double precision,
-	memory_total_mb double precision,
-	swap_percent double precision,
-	swap_mb double precision,
-	disk_total_gb double precision,
-	inode_percent double precision,
-	net_rx_bytes_per_s double precision,
-	net_tx_bytes_per_s double precision,
-	disk_read_bytes_per_s double precision,
-	disk_write_bytes_per_s double precision,
-	tcp_connections double precision,
-	psi_cpu_percent double precision,
-	psi_memory_percent double precision,
-	psi_io_percent double precision,
-	uptime_s double precision,
-	processes double precision,
-	cpu_count double precision,
-	app_cpu_percent double precision,
-	app_memory_mb double precision,
-	app_restarts double precision,
-	app_processes double precision,
-	-- Mounts, interfaces; NULL: as in the last row that has them.
-	details jsonb CHECK (jsonb_typeof(details) = 'object'),
-	backfill boolean NOT NULL DEFAULT false,        -- measured while the database was away
-	received_at timestamptz NOT NULL DEFAULT now(), -- by the database's clock
-	PRIMARY KEY (vps_name, app_name, "timestamp", id)
-) PARTITION BY RANGE ("timestamp");
-
-CREATE TABLE IF NOT EXISTS health_checks (
-	id bigint NOT NULL DEFAULT nextval('health_checks_id_seq'),
-	"timestamp" timestamptz NOT NULL CHECK ("timestamp" >= '2000-01-01Z' AND "timestamp" < '2200-01-01Z'),
-	vps_name text NOT NULL,
-	app_name text NOT NULL,
-	url text NOT NULL CHECK (octet_length(url) BETWEEN 1 AND 8192),
-	status_code int,                                -- NULL: no answer
-	response_time_ms double precision,
-	success boolean NOT NULL,
-	error_message text,
-	error_class text,                               -- dns, refused, timeout, tls, protocol, status, body
-	dns_ms double precision,
-	connect_ms double precision,
-	tls_ms double precision,
-	first_byte_ms double precision,
-	cert_expires_at timestamptz,
-	attempts int,
-	backfill boolean NOT NULL DEFAULT false,
-	received_at timestamptz NOT NULL DEFAULT now(),
-	PRIMARY KEY (vps_name, app_name, "timestamp", id)
-) PARTITION BY RANGE ("timestamp");
-
--- The words of a context too large to be taken whole: string values, in order, up to 16 KiB.
-CREATE OR REPLACE FUNCTION long_context_text(p_context jsonb) RETURNS text
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	v text;
-	words text := '';
-BEGIN
-	FOR v IN SELECT left(j #>> '{}', 16384) FROM jsonb_path_query(p_context, 'strict $.** ? (@.type() == "string")') j LOOP
-		words := words || ' ' || v;
-		EXIT WHEN length(words) >= 16384;
-	END LOOP;
-	RETURN left(words, 16384);
-END
-$$;
-
--- No primary key: an agent's stream and offset already say which line it is, and one more
--- index would cost more than all it could catch.
-CREATE TABLE IF NOT EXISTS log_entries (
-	id bigint NOT NULL DEFAULT nextval('log_entries_id_seq'),
-	"timestamp" timestamptz NOT NULL,
-	vps_name text NOT NULL,
-	app_name text NOT NULL,
-	level text NOT NULL,                            -- TRACE, DEBUG, INFO, WARNING, ERROR, CRITICAL
-	logger text,
-	message text NOT NULL,
-	context jsonb,
-	stream_id bigint,                               -- with the offset of the line's first byte: the
-	stream_offset bigint,                           -- order of the file, and the lines around this one
-	received_at timestamptz NOT NULL DEFAULT now(),
-	-- A tsvector ends at 1 MiB, so text is cut: no line may be refused for its words.
-	search tsvector GENERATED ALWAYS AS (
-		to_tsvector('pg_catalog.simple'::regconfig, left(coalesce(logger || ' ', '') || message, 16384)) ||
-		CASE WHEN context IS NULL THEN ''::tsvector
-		     WHEN octet_length(context::text) <= 16384
-		     THEN jsonb_to_tsvector('pg_catalog.simple'::regconfig, context, '["string"]')
-		     ELSE to_tsvector('pg_catalog.simple'::regconfig, long_context_text(context)) END) STORED
-) PARTITION BY RANGE ("timestamp");
-
--- What was lost, and what was refused. Rare, so not partitioned.
-CREATE TABLE IF NOT EXISTS gaps (
-	id bigint GENERATED BY DEFAULT AS IDENTITY,
-	"timestamp" timestamptz NOT NULL CHECK ("timestamp" >= '2000-01-01Z' AND "timestamp" < '2200-01-01Z'),
-	vps_name text NOT NULL,
-	app_name text NOT NULL,
-	stream_id bigint,
-	kind text NOT NULL,
-	lines bigint,
-	bytes bigint,
-	detail text,
-	received_at timestamptz NOT NULL DEFAULT now(),
-	PRIMARY KEY (vps_name, "timestamp", id)
-);
-
-CREATE TABLE IF NOT EXISTS rejects (
-	id bigint GENERATED BY DEFAULT AS IDENTITY,
-	"timestamp" timestamptz NOT NULL CHECK ("timestamp" >= '2000-01-01Z' AND "timestamp" < '2200-01-01Z'),
-	vps_name text NOT NULL,
-	app_name text NOT NULL,
-	stream_id bigint,
-	stream_offset bigint,
-	sqlstate text,
-	reason text,
-	raw bytea,
-	received_at timestamptz NOT NULL DEFAULT now(),
-	PRIMARY KEY (vps_name, "timestamp", id)
-);
-
--- ---- tables: roll-ups, retention, jobs ------------------------------------------------------
-CREATE TABLE IF NOT EXISTS metrics_5m (
-	vps_name text NOT NULL,
-	app_name text NOT NULL,
-	"timestamp" timestamptz NOT NULL,               -- start of the bucket
-	samples int NOT NULL,
-	PRIMARY KEY (vps_name, app_name, "timestamp")
-);
-CREATE TABLE IF NOT EXISTS metrics_1h (LIKE metrics_5m INCLUDING ALL);
-
--- The metrics that are rolled up: <name>_avg, <name>_min, <name>_max. Append-only.
-CREATE OR REPLACE FUNCTION rollup_columns() RETURNS text[]
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-SELECT ARRAY['cpu_percent', 'memory_percent', 'memory_mb', 'disk_percent', 'disk_gb', 'load_avg_1m',
-	'cpu_iowait_percent', 'cpu_steal_percent', 'swap_percent', 'inode_percent', 'net_rx_bytes_per_s',
-	'net_tx_bytes_per_s', 'disk_read_bytes_per_s', 'disk_write_bytes_per_s', 'tcp_connections', 'psi_cpu_percent',
-	'psi_memory_percent', 'psi_io_percent', 'app_cpu_percent', 'app_memory_mb']
-$$;
-
--- A row counts as long as the most exact policy says: application and level, then application,
--- then level, then the one with neither. keep NULL: for ever. Days end in UTC.
-CREATE TABLE IF NOT EXISTS retention_policy (
-	kind text NOT NULL CHECK (kind IN ('metrics', 'checks', 'logs', 'gaps', 'rejects', 'metrics_5m', 'metrics_1h')),
-	app_name text,
-	level text CHECK (level IS NULL OR kind = 'logs'),
-	keep interval CHECK (keep > '0'),
-	done_until timestamptz,                         -- maintain()'s own: rows before it are dealt with
-	UNIQUE NULLS NOT DISTINCT (kind, app_name, level)
-);
-
-CREATE TABLE IF NOT EXISTS rollup_state (
-	rollup text PRIMARY KEY,
-	received_until timestamptz NOT NULL             -- rows received before it are rolled up
-);
-
-CREATE TABLE IF NOT EXISTS job_runs (
-	job text NOT NULL,
-	started_at timestamptz NOT NULL,
-	finished_at timestamptz NOT NULL,
-	ok boolean NOT NULL,
-	result text NOT NULL
-);
-
--- Indexes, columns added since, first rows: only where missing, for CREATE INDEX would make
--- writers wait even when there is nothing to do.
-DO $$
-DECLARE
-	i text[];
-	t text;
-	c text;
-BEGIN
-	FOREACH i SLICE 1 IN ARRAY ARRAY[
-		['vps_metrics_timestamp_idx', 'vps_metrics ("timestamp" DESC)'],
-		['vps_metrics_received_at_idx', 'vps_metrics (received_at)'],
-		['health_checks_timestamp_idx', 'health_checks ("timestamp" DESC)'],
-		['log_entries_search_idx', 'log_entries USING gin (search)'],
-		['log_entries_timestamp_idx', 'log_entries ("timestamp" DESC)'],
-		['log_entries_app_name_timestamp_idx', 'log_entries (app_name, "timestamp" DESC)'],
-		['metrics_5m_timestamp_idx', 'metrics_5m ("timestamp")'],
-		['metrics_1h_timestamp_idx', 'metrics_1h ("timestamp")'],
-		['job_runs_started_at_idx', 'job_runs (started_at)'],
-		['agent_roles_vps_name_idx', 'agent_roles (vps_name)']
-	] LOOP
-		IF to_regclass(i[1]) IS NULL THEN
-			EXECUTE format('CREATE INDEX %I ON %s', i[1], i[2]);
-		END IF;
-	END LOOP;
-
-	FOREACH t IN ARRAY ARRAY['metrics_5m', 'metrics_1h'] LOOP
-		FOR c IN SELECT m || s FROM unnest(rollup_columns()) WITH ORDINALITY u(m, n), unnest(ARRAY['_avg', '_min', '_max']) s
-			WHERE NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = t::regclass AND attname = m || s)
-			ORDER BY n, s LOOP
-			EXECUTE format('ALTER TABLE %I ADD COLUMN %I double precision', t, c);
-		END LOOP;
-	END LOOP;
-	IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'agents'::regclass AND attname = 'process') THEN
-		ALTER TABLE agents ADD COLUMN process bigint;
-	END IF;
-	FOREACH i SLICE 1 IN ARRAY ARRAY[['agents', 'host', 'text'], ['agents', 'address', 'inet'], ['agents', 'conflict_at', 'timestamptz'],
-			['agents', 'conflict', 'text'], ['agents', 'retired_at', 'timestamptz'],
-			['agent_roles', 'valid_until', 'timestamptz NOT NULL DEFAULT ''infinity''']] LOOP
-		IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = i[1]::regclass AND attname = i[2]) THEN
-			EXECUTE format('ALTER TABLE %I ADD COLUMN %I %s', i[1], i[2], i[3]);
-		END IF;
-	END LOOP;
-
-	IF NOT EXISTS (SELECT FROM schema_version) THEN
-		INSERT INTO retention_policy (kind, keep) VALUES
-			('metrics', '90 days'), ('checks', '90 days'), ('logs', '30 days'), ('gaps', '90 days'),
-			('rejects', '90 days'), ('metrics_5m', '90 days'), ('metrics_1h', '2 years')
-		ON CONFLICT DO NOTHING;
-	END IF;
-END
-$$;
-
+GRANT SELECT ON agent_roles, agents, log_streams TO observ_hub, observ_watch;
 -- ---- who is calling ----------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION check_name(p_what text, p_name text) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -438,13 +215,11 @@ END
 $$;
 
 -- What one server may make of us; far above what agents do.
-CREATE OR REPLACE FUNCTION max_call_bytes() RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 32 * 1048576;
-CREATE OR REPLACE FUNCTION max_details_bytes() RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 1048576;
 CREATE OR REPLACE FUNCTION max_apps() RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 1000;        -- of a server
 CREATE OR REPLACE FUNCTION max_streams() RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 500000;   -- of an application; finished ones are kept a year
 
+
 -- Every agent function begins with this. p_bytes: of what it was given, which it has not looked at yet.
-DROP FUNCTION IF EXISTS check_writer(text, text);
 CREATE OR REPLACE FUNCTION check_writer(p_vps text, p_app text, p_bytes bigint) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
@@ -510,8 +285,6 @@ $$;
 -- gives a new epoch, so nothing that an earlier connection still has under way can commit after it.
 -- p_epoch: of the process's last hello, NULL when it has had no answer yet. p_host: its machine's name for itself; who
 -- gives it understands epoch 0 as OB001, which unlike an error leaves a note that two agents are alive.
-DROP FUNCTION IF EXISTS agent_hello(text, text, bigint, text, int, timestamptz);
-DROP FUNCTION IF EXISTS agent_hello(text, text, bigint, bigint, text, int, timestamptz);
 CREATE OR REPLACE FUNCTION agent_hello(p_vps text, p_app text, p_process bigint, p_epoch bigint, p_version text,
 	p_interval_s int, p_clock timestamptz, p_host text DEFAULT NULL)
 RETURNS TABLE (epoch bigint, last_seq bigint, server_time timestamptz, schema_version int)
@@ -567,8 +340,7 @@ $$;
 
 -- The finished ones too: their files may still be there, and are not to be read again. age_s: how long ago
 -- the position was committed; whoever asks can tell whether his machine has started since.
-DROP FUNCTION IF EXISTS agent_streams(text, text, bigint);     -- its columns may be those of an older version
-CREATE FUNCTION agent_streams(p_vps text, p_app text, p_epoch bigint)
+CREATE OR REPLACE FUNCTION agent_streams(p_vps text, p_app text, p_epoch bigint)
 RETURNS TABLE (stream_id bigint, path text, file_id text, head_hash text, tail_hash text, "position" bigint, finished boolean,
 	age_s bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -631,6 +403,204 @@ BEGIN
 		WHERE vps_name = p_vps AND app_name = p_app;
 END
 $$;
+-- Compare and set: whoever read from another position than the stored one gets nothing committed.
+CREATE OR REPLACE FUNCTION push_positions(p_vps text, p_app text, p_rows jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_now timestamptz := clock_timestamp();
+	r record;
+BEGIN
+	PERFORM check_writer(p_vps, p_app, pg_column_size(p_rows));
+	FOR r IN SELECT (e->>0)::bigint AS id, (e->>1)::bigint AS was, (e->>2)::bigint AS pos, (e->>3)::boolean AS fin,
+			left(e->>4, 4096) AS path, left(e->>5, 200) AS file, left(e->>6, 200) AS head, left(e->>7, 200) AS tail
+			FROM jsonb_array_elements(p_rows) e LOOP
+		UPDATE log_streams s SET "position" = r.pos, finished = r.fin, path = r.path, file_id = r.file,
+			head_hash = r.head, tail_hash = r.tail, updated_at = v_now
+			WHERE s.vps_name = p_vps AND s.app_name = p_app AND s.stream_id = r.id AND s."position" = r.was;
+		CONTINUE WHEN FOUND;
+		IF (SELECT count(*) FROM log_streams s WHERE s.vps_name = p_vps AND s.app_name = p_app) >= max_streams() THEN
+			RAISE EXCEPTION '"%" on "%" has % log files, and no more are taken', p_app, p_vps, max_streams()
+				USING ERRCODE = '54000';
+		END IF;
+		INSERT INTO log_streams (vps_name, app_name, stream_id, path, file_id, head_hash, tail_hash, "position",
+			finished, updated_at)
+			SELECT p_vps, p_app, r.id, r.path, r.file, r.head, r.tail, r.pos, r.fin, v_now WHERE r.was = 0
+			ON CONFLICT (vps_name, app_name, stream_id) DO NOTHING;
+		IF NOT FOUND THEN
+			RAISE EXCEPTION 'stream % of "%" on "%" is not at position %', r.id, p_app, p_vps, r.was
+				USING ERRCODE = 'OB003';
+		END IF;
+	END LOOP;
+END
+$$;
+
+GRANT EXECUTE ON FUNCTION agent_hello, agent_streams, agent_silence, agent_holder, agent_take_over, push_open,
+	push_positions TO observ_agent;
+
+-- ==== 30-facts: metrics, checks, log lines, and what was lost or refused ========================
+-- Sequences hand out ids in blocks, so ids say nothing about the order of rows.
+CREATE SEQUENCE IF NOT EXISTS vps_metrics_id_seq CACHE 20;
+CREATE SEQUENCE IF NOT EXISTS health_checks_id_seq CACHE 20;
+CREATE SEQUENCE IF NOT EXISTS log_entries_id_seq CACHE 1000;
+
+-- scripts/schema makes the lists of metrics from METRICS in obs_agent/sample.h. Their order is the wire
+-- format of push_metrics().
+CREATE TABLE IF NOT EXISTS vps_metrics (
+	id bigint NOT NULL DEFAULT nextval('vps_metrics_id_seq'),
+	"timestamp" timestamptz NOT NULL CHECK ("timestamp" >= '2000-01-01Z' AND "timestamp" < '2200-01-01Z'),
+	vps_name text NOT NULL,
+	app_name text NOT NULL,
+	-- made: columns
+	cpu_percent             double precision,        -- %: busy time of all cores since the last sample
+	memory_percent          double precision,        -- %: memory that is not available to new programs
+	memory_mb               double precision,        -- MB: memory that is not available to new programs
+	disk_percent            double precision,        -- %: space used on the root file system (as df)
+	disk_gb                 double precision,        -- GB: space used on the root file system
+	load_avg_1m             double precision,        -- load average over 1 minute
+	load_avg_5m             double precision,        -- load average over 5 minutes
+	load_avg_15m            double precision,        -- load average over 15 minutes
+	cpu_user_percent        double precision,        -- %: time in user code (nice included)
+	cpu_system_percent      double precision,        -- %: time in the kernel (interrupts included)
+	cpu_iowait_percent      double precision,        -- %: time idle while waiting for disks
+	cpu_steal_percent       double precision,        -- %: time the hypervisor gave to other machines
+	memory_total_mb         double precision,        -- MB: memory of the machine
+	swap_percent            double precision,        -- %: swap used
+	swap_mb                 double precision,        -- MB: swap used
+	disk_total_gb           double precision,        -- GB: size of the root file system
+	inode_percent           double precision,        -- %: inodes used on the root file system
+	net_rx_bytes_per_s      double precision,        -- B/s: received on all real interfaces
+	net_tx_bytes_per_s      double precision,        -- B/s: sent on all real interfaces
+	disk_read_bytes_per_s   double precision,        -- B/s: read from all disks
+	disk_write_bytes_per_s  double precision,        -- B/s: written to all disks
+	tcp_connections         double precision,        -- TCP sockets in use, IPv4 and IPv6
+	psi_cpu_percent         double precision,        -- %: time some task waited for a CPU, last 60 s
+	psi_memory_percent      double precision,        -- %: time some task waited for memory, last 60 s
+	psi_io_percent          double precision,        -- %: time some task waited for a disk, last 60 s
+	uptime_s                double precision,        -- s: time since boot
+	processes               double precision,        -- processes and threads known to the scheduler
+	cpu_count               double precision,        -- cores that are online
+	app_cpu_percent         double precision,        -- % of 1 core: CPU time of the application's unit
+	app_memory_mb           double precision,        -- MB: memory charged to the application's unit
+	app_restarts            double precision,        -- restarts of the unit since it was loaded
+	app_processes           double precision,        -- processes and threads in the application's unit
+	-- end of made
+	-- Mounts, interfaces; NULL: as in the last row that has them.
+	details jsonb CHECK (jsonb_typeof(details) = 'object'),
+	backfill boolean NOT NULL DEFAULT false,        -- measured while the database was away
+	received_at timestamptz NOT NULL DEFAULT now(), -- by the database's clock
+	PRIMARY KEY (vps_name, app_name, "timestamp", id)
+) PARTITION BY RANGE ("timestamp");
+SELECT want_index('vps_metrics_timestamp_idx', 'vps_metrics ("timestamp" DESC)'),
+	want_index('vps_metrics_received_at_idx', 'vps_metrics (received_at)') \g /dev/null
+
+SELECT want_column('vps_metrics', m, 'double precision') FROM unnest(ARRAY[
+		-- made: strings
+		'cpu_percent', 'memory_percent', 'memory_mb', 'disk_percent', 'disk_gb', 'load_avg_1m',
+		'load_avg_5m', 'load_avg_15m', 'cpu_user_percent', 'cpu_system_percent', 'cpu_iowait_percent',
+		'cpu_steal_percent', 'memory_total_mb', 'swap_percent', 'swap_mb', 'disk_total_gb',
+		'inode_percent', 'net_rx_bytes_per_s', 'net_tx_bytes_per_s', 'disk_read_bytes_per_s',
+		'disk_write_bytes_per_s', 'tcp_connections', 'psi_cpu_percent', 'psi_memory_percent',
+		'psi_io_percent', 'uptime_s', 'processes', 'cpu_count', 'app_cpu_percent', 'app_memory_mb',
+		'app_restarts', 'app_processes'
+		-- end of made
+	]) m \g /dev/null
+
+CREATE TABLE IF NOT EXISTS health_checks (
+	id bigint NOT NULL DEFAULT nextval('health_checks_id_seq'),
+	"timestamp" timestamptz NOT NULL CHECK ("timestamp" >= '2000-01-01Z' AND "timestamp" < '2200-01-01Z'),
+	vps_name text NOT NULL,
+	app_name text NOT NULL,
+	url text NOT NULL CHECK (octet_length(url) BETWEEN 1 AND 8192),
+	status_code int,                                -- NULL: no answer
+	response_time_ms double precision,
+	success boolean NOT NULL,
+	error_message text,
+	error_class text,                               -- dns, refused, timeout, tls, protocol, status, body
+	dns_ms double precision,
+	connect_ms double precision,
+	tls_ms double precision,
+	first_byte_ms double precision,
+	cert_expires_at timestamptz,
+	attempts int,
+	backfill boolean NOT NULL DEFAULT false,
+	received_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (vps_name, app_name, "timestamp", id)
+) PARTITION BY RANGE ("timestamp");
+SELECT want_index('health_checks_timestamp_idx', 'health_checks ("timestamp" DESC)') \g /dev/null
+
+-- The words of a context too large to be taken whole: string values, in order, up to 16 KiB.
+CREATE OR REPLACE FUNCTION long_context_text(p_context jsonb) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	v text;
+	words text := '';
+BEGIN
+	FOR v IN SELECT left(j #>> '{}', 16384) FROM jsonb_path_query(p_context, 'strict $.** ? (@.type() == "string")') j LOOP
+		words := words || ' ' || v;
+		EXIT WHEN length(words) >= 16384;
+	END LOOP;
+	RETURN left(words, 16384);
+END
+$$;
+
+-- No primary key: an agent's stream and offset already say which line it is, and one more
+-- index would cost more than all it could catch.
+CREATE TABLE IF NOT EXISTS log_entries (
+	id bigint NOT NULL DEFAULT nextval('log_entries_id_seq'),
+	"timestamp" timestamptz NOT NULL,
+	vps_name text NOT NULL,
+	app_name text NOT NULL,
+	level text NOT NULL,                            -- TRACE, DEBUG, INFO, WARNING, ERROR, CRITICAL
+	logger text,
+	message text NOT NULL,
+	context jsonb,
+	stream_id bigint,                               -- with the offset of the line's first byte: the
+	stream_offset bigint,                           -- order of the file, and the lines around this one
+	received_at timestamptz NOT NULL DEFAULT now(),
+	-- A tsvector ends at 1 MiB, so text is cut: no line may be refused for its words.
+	search tsvector GENERATED ALWAYS AS (
+		to_tsvector('pg_catalog.simple'::regconfig, left(coalesce(logger || ' ', '') || message, 16384)) ||
+		CASE WHEN context IS NULL THEN ''::tsvector
+		     WHEN octet_length(context::text) <= 16384
+		     THEN jsonb_to_tsvector('pg_catalog.simple'::regconfig, context, '["string"]')
+		     ELSE to_tsvector('pg_catalog.simple'::regconfig, long_context_text(context)) END) STORED
+) PARTITION BY RANGE ("timestamp");
+SELECT want_index('log_entries_search_idx', 'log_entries USING gin (search)'),
+	want_index('log_entries_timestamp_idx', 'log_entries ("timestamp" DESC)'),
+	want_index('log_entries_app_name_timestamp_idx', 'log_entries (app_name, "timestamp" DESC)') \g /dev/null
+
+-- What was lost, and what was refused. Rare, so not partitioned.
+CREATE TABLE IF NOT EXISTS gaps (
+	id bigint GENERATED BY DEFAULT AS IDENTITY,
+	"timestamp" timestamptz NOT NULL CHECK ("timestamp" >= '2000-01-01Z' AND "timestamp" < '2200-01-01Z'),
+	vps_name text NOT NULL,
+	app_name text NOT NULL,
+	stream_id bigint,
+	kind text NOT NULL,
+	lines bigint,
+	bytes bigint,
+	detail text,
+	received_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (vps_name, "timestamp", id)
+);
+
+CREATE TABLE IF NOT EXISTS rejects (
+	id bigint GENERATED BY DEFAULT AS IDENTITY,
+	"timestamp" timestamptz NOT NULL CHECK ("timestamp" >= '2000-01-01Z' AND "timestamp" < '2200-01-01Z'),
+	vps_name text NOT NULL,
+	app_name text NOT NULL,
+	stream_id bigint,
+	stream_offset bigint,
+	sqlstate text,
+	reason text,
+	raw bytea,
+	received_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (vps_name, "timestamp", id)
+);
+GRANT SELECT ON vps_metrics, health_checks, log_entries, gaps, rejects TO observ_hub, observ_watch;
+CREATE OR REPLACE FUNCTION max_call_bytes() RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 32 * 1048576;
+CREATE OR REPLACE FUNCTION max_details_bytes() RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 1048576;
 
 -- ---- agent functions: facts ----------------------------------------------------------------
 -- Microseconds since 1970. Doubles are exact to the microsecond until the year 2106.
@@ -665,19 +635,26 @@ BEGIN
 		RAISE EXCEPTION 'details of a sample are larger than % bytes', max_details_bytes() USING ERRCODE = '54000';
 	END IF;
 	PERFORM check_numbers(p_rows, '$[*][3 to last] ? (@.type() != "number" && @.type() != "null" || @ > 1e15 || @ < -1e15)');
-	INSERT INTO vps_metrics ("timestamp", vps_name, app_name, cpu_percent, memory_percent, memory_mb, disk_percent, disk_gb,
-		load_avg_1m, load_avg_5m, load_avg_15m, cpu_user_percent, cpu_system_percent, cpu_iowait_percent,
-		cpu_steal_percent, memory_total_mb, swap_percent, swap_mb, disk_total_gb, inode_percent, net_rx_bytes_per_s,
-		net_tx_bytes_per_s, disk_read_bytes_per_s, disk_write_bytes_per_s, tcp_connections, psi_cpu_percent,
-		psi_memory_percent, psi_io_percent, uptime_s, processes, cpu_count, app_cpu_percent, app_memory_mb, app_restarts,
-		app_processes, details, backfill, received_at)
-	SELECT from_us((r->>0)::bigint), p_vps, p_app,
-		(r->>3)::float8, (r->>4)::float8, (r->>5)::float8, (r->>6)::float8, (r->>7)::float8, (r->>8)::float8,
-		(r->>9)::float8, (r->>10)::float8, (r->>11)::float8, (r->>12)::float8, (r->>13)::float8, (r->>14)::float8,
-		(r->>15)::float8, (r->>16)::float8, (r->>17)::float8, (r->>18)::float8, (r->>19)::float8, (r->>20)::float8,
-		(r->>21)::float8, (r->>22)::float8, (r->>23)::float8, (r->>24)::float8, (r->>25)::float8, (r->>26)::float8,
-		(r->>27)::float8, (r->>28)::float8, (r->>29)::float8, (r->>30)::float8, (r->>31)::float8, (r->>32)::float8,
-		(r->>33)::float8, (r->>34)::float8, nullif(r->2, 'null'), (r->>1)::boolean, v_now
+	INSERT INTO vps_metrics ("timestamp", vps_name, app_name, backfill, details, received_at,
+		-- made: names
+		cpu_percent, memory_percent, memory_mb, disk_percent, disk_gb, load_avg_1m, load_avg_5m,
+		load_avg_15m, cpu_user_percent, cpu_system_percent, cpu_iowait_percent, cpu_steal_percent,
+		memory_total_mb, swap_percent, swap_mb, disk_total_gb, inode_percent, net_rx_bytes_per_s,
+		net_tx_bytes_per_s, disk_read_bytes_per_s, disk_write_bytes_per_s, tcp_connections,
+		psi_cpu_percent, psi_memory_percent, psi_io_percent, uptime_s, processes, cpu_count,
+		app_cpu_percent, app_memory_mb, app_restarts, app_processes
+		-- end of made
+	)
+	SELECT from_us((r->>0)::bigint), p_vps, p_app, (r->>1)::boolean, nullif(r->2, 'null'), v_now,
+		-- made: values
+		(r->>3)::float8, (r->>4)::float8, (r->>5)::float8, (r->>6)::float8, (r->>7)::float8,
+		(r->>8)::float8, (r->>9)::float8, (r->>10)::float8, (r->>11)::float8, (r->>12)::float8,
+		(r->>13)::float8, (r->>14)::float8, (r->>15)::float8, (r->>16)::float8, (r->>17)::float8,
+		(r->>18)::float8, (r->>19)::float8, (r->>20)::float8, (r->>21)::float8, (r->>22)::float8,
+		(r->>23)::float8, (r->>24)::float8, (r->>25)::float8, (r->>26)::float8, (r->>27)::float8,
+		(r->>28)::float8, (r->>29)::float8, (r->>30)::float8, (r->>31)::float8, (r->>32)::float8,
+		(r->>33)::float8, (r->>34)::float8
+		-- end of made
 	FROM jsonb_array_elements(p_rows) r;
 END
 $$;
@@ -755,38 +732,6 @@ BEGIN
 	FROM unnest(p_stream, p_offset, p_timestamp, p_level, p_logger, p_message, p_context) u(s, o, t, l, g, m, c);
 END
 $$;
-
--- Compare and set: whoever read from another position than the stored one gets nothing committed.
-CREATE OR REPLACE FUNCTION push_positions(p_vps text, p_app text, p_rows jsonb) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
-DECLARE
-	v_now timestamptz := clock_timestamp();
-	r record;
-BEGIN
-	PERFORM check_writer(p_vps, p_app, pg_column_size(p_rows));
-	FOR r IN SELECT (e->>0)::bigint AS id, (e->>1)::bigint AS was, (e->>2)::bigint AS pos, (e->>3)::boolean AS fin,
-			left(e->>4, 4096) AS path, left(e->>5, 200) AS file, left(e->>6, 200) AS head, left(e->>7, 200) AS tail
-			FROM jsonb_array_elements(p_rows) e LOOP
-		UPDATE log_streams s SET "position" = r.pos, finished = r.fin, path = r.path, file_id = r.file,
-			head_hash = r.head, tail_hash = r.tail, updated_at = v_now
-			WHERE s.vps_name = p_vps AND s.app_name = p_app AND s.stream_id = r.id AND s."position" = r.was;
-		CONTINUE WHEN FOUND;
-		IF (SELECT count(*) FROM log_streams s WHERE s.vps_name = p_vps AND s.app_name = p_app) >= max_streams() THEN
-			RAISE EXCEPTION '"%" on "%" has % log files, and no more are taken', p_app, p_vps, max_streams()
-				USING ERRCODE = '54000';
-		END IF;
-		INSERT INTO log_streams (vps_name, app_name, stream_id, path, file_id, head_hash, tail_hash, "position",
-			finished, updated_at)
-			SELECT p_vps, p_app, r.id, r.path, r.file, r.head, r.tail, r.pos, r.fin, v_now WHERE r.was = 0
-			ON CONFLICT (vps_name, app_name, stream_id) DO NOTHING;
-		IF NOT FOUND THEN
-			RAISE EXCEPTION 'stream % of "%" on "%" is not at position %', r.id, p_app, p_vps, r.was
-				USING ERRCODE = 'OB003';
-		END IF;
-	END LOOP;
-END
-$$;
-
 -- All of the above but log lines in one call: what an idle agent sends each minute is one statement, and
 -- half of the bytes of five. What is NULL is not there. Runs with the caller's rights; the parts check them.
 CREATE OR REPLACE FUNCTION push(p_vps text, p_app text, p_epoch bigint, p_seq bigint, p_state jsonb, p_metrics jsonb,
@@ -808,6 +753,70 @@ BEGIN
 	END IF;
 END
 $$;
+
+GRANT EXECUTE ON FUNCTION push_metrics, push_checks, push_logs, push_gaps, push_rejects, push TO observ_agent;
+
+-- ==== 40-maintain: roll-ups, retention, partitions, maintain() ==================================
+CREATE TABLE IF NOT EXISTS metrics_5m (
+	vps_name text NOT NULL,
+	app_name text NOT NULL,
+	"timestamp" timestamptz NOT NULL,               -- start of the bucket
+	samples int NOT NULL,
+	PRIMARY KEY (vps_name, app_name, "timestamp")
+);
+CREATE TABLE IF NOT EXISTS metrics_1h (LIKE metrics_5m INCLUDING ALL);
+
+-- The metrics that are rolled up: <name>_avg, <name>_min, <name>_max. Append-only.
+CREATE OR REPLACE FUNCTION rollup_columns() RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT ARRAY[
+		-- made: rolled up
+		'cpu_percent', 'memory_percent', 'memory_mb', 'disk_percent', 'disk_gb', 'load_avg_1m',
+		'cpu_iowait_percent', 'cpu_steal_percent', 'swap_percent', 'inode_percent',
+		'net_rx_bytes_per_s', 'net_tx_bytes_per_s', 'disk_read_bytes_per_s', 'disk_write_bytes_per_s',
+		'tcp_connections', 'psi_cpu_percent', 'psi_memory_percent', 'psi_io_percent',
+		'app_cpu_percent', 'app_memory_mb'
+		-- end of made
+	]
+$$;
+SELECT want_column(t, c || '_' || f, 'double precision')
+	FROM unnest(ARRAY['metrics_5m', 'metrics_1h']) t, unnest(rollup_columns()) WITH ORDINALITY m(c, n),
+		unnest(ARRAY['avg', 'min', 'max']) f ORDER BY t, n, f \g /dev/null
+
+-- A row counts as long as the most exact policy says: application and level, then application,
+-- then level, then the one with neither. keep NULL: for ever. Days end in UTC.
+CREATE TABLE IF NOT EXISTS retention_policy (
+	kind text NOT NULL CHECK (kind IN ('metrics', 'checks', 'logs', 'gaps', 'rejects', 'metrics_5m', 'metrics_1h')),
+	app_name text,
+	level text CHECK (level IS NULL OR kind = 'logs'),
+	keep interval CHECK (keep > '0'),
+	done_until timestamptz,                         -- maintain()'s own: rows before it are dealt with
+	UNIQUE NULLS NOT DISTINCT (kind, app_name, level)
+);
+
+CREATE TABLE IF NOT EXISTS rollup_state (
+	rollup text PRIMARY KEY,
+	received_until timestamptz NOT NULL             -- rows received before it are rolled up
+);
+
+CREATE TABLE IF NOT EXISTS job_runs (
+	job text NOT NULL,
+	started_at timestamptz NOT NULL,
+	finished_at timestamptz NOT NULL,
+	ok boolean NOT NULL,
+	result text NOT NULL
+);
+
+INSERT INTO retention_policy (kind, keep)
+	SELECT kind, keep::interval FROM (VALUES ('metrics', '90 days'), ('checks', '90 days'), ('logs', '30 days'),
+		('gaps', '90 days'), ('rejects', '90 days'), ('metrics_5m', '90 days'), ('metrics_1h', '2 years')) v(kind, keep)
+	WHERE NOT EXISTS (SELECT FROM schema_version)   -- a new database: later they are the operator's
+	ON CONFLICT DO NOTHING;
+
+SELECT want_index('metrics_5m_timestamp_idx', 'metrics_5m ("timestamp")'),
+	want_index('metrics_1h_timestamp_idx', 'metrics_1h ("timestamp")'),
+	want_index('job_runs_started_at_idx', 'job_runs (started_at)') \g /dev/null
+GRANT SELECT ON metrics_5m, metrics_1h, retention_policy, job_runs TO observ_hub, observ_watch;
 
 -- ---- partitions ---------------------------------------------------------------------------
 -- The partitions of a table with their bounds; the default one has none.
@@ -1003,19 +1012,6 @@ BEGIN
 	RETURN format('%s rows deleted', deleted) || CASE WHEN clock_timestamp() > p_deadline THEN ' (unfinished)' ELSE '' END;
 END
 $$;
-
--- Ends what a server or a token has kept open: for a minute, which would hold back vacuum; or for ten seconds with a
--- lock on a table of ours, which the steps that make and drop partitions wait for. An agent's own transaction takes
--- milliseconds, and one that is ended is sent again. Ours to end are the sessions of roles that we made.
-CREATE OR REPLACE FUNCTION maintain_sessions(p_deadline timestamptz) RETURNS text
-LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT nullif(count(*) FILTER (WHERE pg_terminate_backend(pid, 1000)), 0) || ' transactions ended that were open for too long'
-	FROM pg_stat_activity a JOIN (SELECT role FROM agent_roles UNION SELECT role FROM bootstrap_tokens) r ON role = usename
-	WHERE pg_has_role(usesysid, 'USAGE') AND (xact_start < clock_timestamp() - interval '1 minute' OR
-		(xact_start < clock_timestamp() - interval '10 seconds' AND EXISTS (SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
-			WHERE l.pid = a.pid AND l.locktype = 'relation' AND c.relnamespace = 'observ'::regnamespace)))
-$$;
-
 -- Last, because it locks out writers until the end of the transaction.
 CREATE OR REPLACE FUNCTION maintain_drops(p_deadline timestamptz) RETURNS text
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp SET timezone = 'UTC' AS $$
@@ -1065,17 +1061,47 @@ BEGIN
 	RETURN v_note;
 END
 $$;
+GRANT EXECUTE ON FUNCTION maintain TO observ_watch;
 
--- ---- servers come and go --------------------------------------------------------------------
--- These run as observ_roles, which may make roles, and for members of observ_enroll. A password is shown the once;
--- PostgreSQL keeps a SCRAM verifier. The lock makes two of them at once one after the other; agents go on.
+-- The first partitions: agents may write as soon as this file has run.
 DO $$
+DECLARE
+	t text;
 BEGIN
-	IF (SELECT proowner = 'observ_owner'::regrole FROM pg_proc WHERE oid = to_regprocedure('enroll(text)')) THEN
-		DROP FUNCTION enroll(text), revoke_server(text);        -- as they were before observ_roles
-	END IF;
+	FOR t IN SELECT tab FROM fact_tables() LOOP
+		IF to_regclass(t || '_default') IS NULL THEN
+			EXECUTE format('CREATE TABLE %I PARTITION OF %I DEFAULT', t || '_default', t);
+		END IF;
+	END LOOP;
 END
 $$;
+SELECT maintain_partitions('infinity') \g /dev/null
+
+-- ==== 50-servers: enrolment, rotation, retirement, tokens =======================================
+-- Logins that may enroll servers.
+CREATE TABLE IF NOT EXISTS bootstrap_tokens (
+	role text PRIMARY KEY,
+	made_at timestamptz NOT NULL DEFAULT now(),
+	made_by text NOT NULL DEFAULT session_user,
+	expires_at timestamptz NOT NULL,
+	uses int NOT NULL CHECK (uses BETWEEN 1 AND 10000),
+	used int NOT NULL DEFAULT 0
+);
+GRANT SELECT ON bootstrap_tokens TO observ_hub, observ_watch, observ_enroll;
+
+-- Ends what a server or a token has kept open: for a minute, which would hold back vacuum; or for ten seconds with a
+-- lock on a table of ours, which the steps that make and drop partitions wait for. An agent's own transaction takes
+-- milliseconds, and one that is ended is sent again. Ours to end are the sessions of roles that we made.
+CREATE OR REPLACE FUNCTION maintain_sessions(p_deadline timestamptz) RETURNS text
+LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT nullif(count(*) FILTER (WHERE pg_terminate_backend(pid, 1000)), 0) || ' transactions ended that were open for too long'
+	FROM pg_stat_activity a JOIN (SELECT role FROM agent_roles UNION SELECT role FROM bootstrap_tokens) r ON role = usename
+	WHERE pg_has_role(usesysid, 'USAGE') AND (xact_start < clock_timestamp() - interval '1 minute' OR
+		(xact_start < clock_timestamp() - interval '10 seconds' AND EXISTS (SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+			WHERE l.pid = a.pid AND l.locktype = 'relation' AND c.relnamespace = 'observ'::regnamespace)))
+$$;
+-- These run as observ_roles, which may make roles, and for members of observ_enroll. A password is shown the once;
+-- PostgreSQL keeps a SCRAM verifier. The lock makes two of them at once one after the other; agents go on.
 GRANT USAGE, CREATE ON SCHEMA observ TO observ_roles;
 GRANT EXECUTE ON FUNCTION check_name TO observ_roles;
 GRANT SELECT, INSERT, UPDATE, DELETE ON agent_roles, bootstrap_tokens TO observ_roles;
@@ -1322,64 +1348,46 @@ GRANT EXECUTE ON FUNCTION enroll, rotate_server, rotate_finish, revoke_server, r
 GRANT EXECUTE ON FUNCTION bootstrap_enroll TO observ_bootstrap;
 SET LOCAL ROLE observ_owner;
 REVOKE CREATE ON SCHEMA observ FROM observ_roles;
-
--- ---- views for people and Grafana: names stay, columns are only added ----------------------------
+-- ==== 80-views: for people and Grafana. Names stay, and columns are only added at the end ======
 CREATE OR REPLACE VIEW v_metrics AS SELECT "timestamp" AS "time", m.* FROM vps_metrics m;
 CREATE OR REPLACE VIEW v_metrics_5m AS SELECT "timestamp" AS "time", m.* FROM metrics_5m m;
 CREATE OR REPLACE VIEW v_metrics_1h AS SELECT "timestamp" AS "time", m.* FROM metrics_1h m;
 CREATE OR REPLACE VIEW v_checks AS SELECT "timestamp" AS "time", c.* FROM health_checks c;
-CREATE OR REPLACE VIEW v_logs AS SELECT "timestamp" AS "time", id, "timestamp", vps_name, app_name, level, logger, message,
-	context, stream_id, stream_offset, received_at, search FROM log_entries;
+CREATE OR REPLACE VIEW v_logs AS
+	SELECT "timestamp" AS "time", id, "timestamp", vps_name, app_name, level, logger, message, context, stream_id,
+		stream_offset, received_at, search
+	FROM log_entries;
 CREATE OR REPLACE VIEW v_gaps AS SELECT "timestamp" AS "time", g.* FROM gaps g;
-CREATE OR REPLACE VIEW v_agents AS SELECT last_seen_at AS "time", vps_name, app_name, epoch, last_seq, version, interval_s,
-	skew_ms, state, first_seen_at, last_seen_at, retired_at IS NULL AND now() - last_seen_at <= make_interval(secs => greatest(60, 3 * coalesce(interval_s, 60))) AS online,
-	host, address, conflict_at, conflict, retired_at FROM agents a;
--- Who may write. unbound: it writes with a login for any server.
-CREATE OR REPLACE VIEW v_servers AS
-	SELECT vps_name, CASE WHEN logins = 1 THEN 'enrolled' WHEN logins > 1 THEN 'rotating' WHEN retired_at IS NOT NULL THEN 'retired'
-			WHEN last_seen_at > now() - interval '1 hour' THEN 'unbound' ELSE 'not enrolled' END AS state,
-		login, enrolled_at, enrolled_by, old_login, old_valid_until, applications, last_seen_at, retired_at, conflict_at, conflict
-	FROM (SELECT vps_name, count(*) AS logins, max(enrolled_at) AS enrolled_at, (array_agg(role ORDER BY enrolled_at DESC))[1] AS login,
-			(array_agg(enrolled_by ORDER BY enrolled_at DESC))[1] AS enrolled_by, (array_agg(role ORDER BY enrolled_at DESC))[2] AS old_login,
-			(array_agg(valid_until ORDER BY enrolled_at DESC))[2] AS old_valid_until FROM agent_roles GROUP BY 1) r
-	FULL JOIN (SELECT vps_name, count(*) AS applications, max(last_seen_at) AS last_seen_at, max(retired_at) AS retired_at,
-			max(conflict_at) AS conflict_at, (array_agg(conflict ORDER BY conflict_at DESC NULLS LAST))[1] AS conflict
-			FROM agents GROUP BY 1) a USING (vps_name);
-
--- ---- rights -----------------------------------------------------------------------------
-DO $$
-DECLARE
-	f regprocedure;
-BEGIN
-	FOR f IN SELECT oid FROM pg_proc WHERE pronamespace = 'observ'::regnamespace AND proowner = 'observ_owner'::regrole LOOP
-		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
-	END LOOP;
-END
-$$;
-GRANT USAGE ON SCHEMA observ TO observ_agent, observ_hub, observ_watch, observ_reader, observ_enroll, observ_bootstrap;
-GRANT EXECUTE ON FUNCTION agent_hello, agent_streams, agent_silence, agent_holder, agent_take_over, push_open, push_metrics, push_checks,
-	push_gaps, push_rejects, push_logs, push_positions, push TO observ_agent;
-GRANT SELECT ON schema_version, agent_roles, agents, log_streams, vps_metrics, health_checks, log_entries, gaps, rejects,
-	metrics_5m, metrics_1h, retention_policy, job_runs TO observ_hub, observ_watch;
+CREATE OR REPLACE VIEW v_agents AS
+	SELECT last_seen_at AS "time", vps_name, app_name, epoch, last_seq, version, interval_s, skew_ms, state,
+		first_seen_at, last_seen_at, retired_at IS NULL AND
+			now() - last_seen_at <= make_interval(secs => greatest(60, 3 * coalesce(interval_s, 60))) AS online,
+		host, address, conflict_at, conflict, retired_at
+	FROM agents;
 GRANT SELECT ON v_metrics, v_metrics_5m, v_metrics_1h, v_checks, v_logs, v_gaps, v_agents
 	TO observ_hub, observ_watch, observ_reader;
-GRANT SELECT ON v_servers, bootstrap_tokens TO observ_hub, observ_watch, observ_enroll;
-GRANT EXECUTE ON FUNCTION maintain TO observ_watch;
 
--- ---- first partitions, version -----------------------------------------------------------------
-DO $$
-DECLARE
-	t text;
-BEGIN
-	FOR t IN SELECT tab FROM fact_tables() LOOP
-		IF to_regclass(t || '_default') IS NULL THEN
-			EXECUTE format('CREATE TABLE %I PARTITION OF %I DEFAULT', t || '_default', t);
-		END IF;
-	END LOOP;
-END
-$$;
-SELECT maintain_partitions('infinity') \g /dev/null
+-- Which servers may write. unbound: the server writes with a login that is valid for every server.
+CREATE OR REPLACE VIEW v_servers AS
+	SELECT vps_name, CASE WHEN logins = 1 THEN 'enrolled' WHEN logins > 1 THEN 'rotating'
+			WHEN retired_at IS NOT NULL THEN 'retired'
+			WHEN last_seen_at > now() - interval '1 hour' THEN 'unbound' ELSE 'not enrolled' END AS state,
+		login, enrolled_at, enrolled_by, old_login, old_valid_until, applications, last_seen_at, retired_at,
+		conflict_at, conflict
+	FROM (SELECT vps_name, count(*) AS logins, max(enrolled_at) AS enrolled_at,
+			(array_agg(role ORDER BY enrolled_at DESC))[1] AS login,
+			(array_agg(enrolled_by ORDER BY enrolled_at DESC))[1] AS enrolled_by,
+			(array_agg(role ORDER BY enrolled_at DESC))[2] AS old_login,
+			(array_agg(valid_until ORDER BY enrolled_at DESC))[2] AS old_valid_until
+		FROM agent_roles GROUP BY 1) r
+	FULL JOIN (SELECT vps_name, count(*) AS applications, max(last_seen_at) AS last_seen_at,
+			max(retired_at) AS retired_at, max(conflict_at) AS conflict_at,
+			(array_agg(conflict ORDER BY conflict_at DESC NULLS LAST))[1] AS conflict
+		FROM agents GROUP BY 1) a USING (vps_name);
+GRANT SELECT ON v_servers TO observ_hub, observ_watch, observ_enroll;
 
+-- ==== 99-end: the version is recorded =========================================================
+DROP FUNCTION want_index(text, text), want_column(text, text, text);
 INSERT INTO schema_version (version) VALUES (:version) ON CONFLICT DO NOTHING;
-COMMENT ON SCHEMA observ IS :'version';        -- for who may not read tables: obs_agent doctor
+COMMENT ON SCHEMA observ IS :'version';        -- for logins that may not read tables: obs_agent doctor
 COMMIT;

@@ -6,7 +6,7 @@
 
 const struct metric_info metric_table[METRIC_COUNT] = {
 #define METRIC_ROW(id, column, unit, help) [METRIC_##id] = { column, unit, help },
-	METRICS(METRIC_ROW)
+	METRICS(METRIC_ROW, METRIC_ROW)
 #undef METRIC_ROW
 };
 

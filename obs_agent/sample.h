@@ -14,50 +14,50 @@
 #include "../common/text.h"
 
 /*
- * The metrics: identifier, column of vps_metrics, unit, meaning.
+ * The metrics: identifier, column of vps_metrics, unit, meaning. maintain() rolls
+ * up those in R(). To add one, append a row and run `make schema.sql`.
  *
  * The order is the wire format (push_metrics reads values by position), so it
- * is append-only: an older schema ignores what it does not know, a newer one
- * finds NULL. README's table is printed from here and a test compares the names
- * with schema.sql.
+ * is append-only: an older schema ignores values it does not know, a newer one
+ * finds NULL. scripts/schema makes the lists of schema.sql from here.
  */
-#define METRICS(X)                                                                                             \
-	X(CPU_PERCENT,      "cpu_percent",             "%",       "busy time of all cores since the last sample")     \
-	X(MEMORY_PERCENT,   "memory_percent",          "%",       "memory that is not available to new programs")     \
-	X(MEMORY_MB,        "memory_mb",               "MB",      "memory that is not available to new programs")     \
-	X(DISK_PERCENT,     "disk_percent",            "%",       "space used on the root file system, as df says")   \
-	X(DISK_GB,          "disk_gb",                 "GB",      "space used on the root file system")               \
-	X(LOAD_1M,          "load_avg_1m",             "",        "load average over 1 minute")                       \
-	X(LOAD_5M,          "load_avg_5m",             "",        "load average over 5 minutes")                      \
-	X(LOAD_15M,         "load_avg_15m",            "",        "load average over 15 minutes")                     \
-	X(CPU_USER,         "cpu_user_percent",        "%",       "time in user code (nice included)")                \
-	X(CPU_SYSTEM,       "cpu_system_percent",      "%",       "time in the kernel (interrupts included)")         \
-	X(CPU_IOWAIT,       "cpu_iowait_percent",      "%",       "time idle while waiting for disks")                \
-	X(CPU_STEAL,        "cpu_steal_percent",       "%",       "time the hypervisor gave to other machines")       \
-	X(MEMORY_TOTAL_MB,  "memory_total_mb",         "MB",      "memory of the machine")                            \
-	X(SWAP_PERCENT,     "swap_percent",            "%",       "swap used")                                        \
-	X(SWAP_MB,          "swap_mb",                 "MB",      "swap used")                                        \
-	X(DISK_TOTAL_GB,    "disk_total_gb",           "GB",      "size of the root file system")                     \
-	X(INODE_PERCENT,    "inode_percent",           "%",       "inodes used on the root file system")              \
-	X(NET_RX,           "net_rx_bytes_per_s",      "B/s",     "received on all real interfaces")                  \
-	X(NET_TX,           "net_tx_bytes_per_s",      "B/s",     "sent on all real interfaces")                      \
-	X(DISK_READ,        "disk_read_bytes_per_s",   "B/s",     "read from all disks")                              \
-	X(DISK_WRITE,       "disk_write_bytes_per_s",  "B/s",     "written to all disks")                             \
-	X(TCP_CONNECTIONS,  "tcp_connections",         "",        "TCP sockets in use, IPv4 and IPv6")                \
-	X(PSI_CPU,          "psi_cpu_percent",         "%",       "time some task waited for a CPU, last 60 s")       \
-	X(PSI_MEMORY,       "psi_memory_percent",      "%",       "time some task waited for memory, last 60 s")      \
-	X(PSI_IO,           "psi_io_percent",          "%",       "time some task waited for a disk, last 60 s")      \
-	X(UPTIME,           "uptime_s",                "s",       "time since boot")                                  \
-	X(PROCESSES,        "processes",               "",        "processes and threads known to the scheduler")     \
-	X(CPU_COUNT,        "cpu_count",               "",        "cores that are online")                            \
-	X(APP_CPU,          "app_cpu_percent",         "% of 1 core", "CPU time of the application's unit")           \
-	X(APP_MEMORY_MB,    "app_memory_mb",           "MB",      "memory charged to the application's unit")         \
-	X(APP_RESTARTS,     "app_restarts",            "",        "restarts of the application's unit since it was loaded") \
-	X(APP_PROCESSES,    "app_processes",           "",        "processes and threads in the application's unit")
+#define METRICS(X, R)                                                                                        \
+	R(CPU_PERCENT,     "cpu_percent",            "%",   "busy time of all cores since the last sample")  \
+	R(MEMORY_PERCENT,  "memory_percent",         "%",   "memory that is not available to new programs")  \
+	R(MEMORY_MB,       "memory_mb",              "MB",  "memory that is not available to new programs")  \
+	R(DISK_PERCENT,    "disk_percent",           "%",   "space used on the root file system (as df)")          \
+	R(DISK_GB,         "disk_gb",                "GB",  "space used on the root file system")            \
+	R(LOAD_1M,         "load_avg_1m",            "",    "load average over 1 minute")                    \
+	X(LOAD_5M,         "load_avg_5m",            "",    "load average over 5 minutes")                   \
+	X(LOAD_15M,        "load_avg_15m",           "",    "load average over 15 minutes")                  \
+	X(CPU_USER,        "cpu_user_percent",       "%",   "time in user code (nice included)")             \
+	X(CPU_SYSTEM,      "cpu_system_percent",     "%",   "time in the kernel (interrupts included)")      \
+	R(CPU_IOWAIT,      "cpu_iowait_percent",     "%",   "time idle while waiting for disks")             \
+	R(CPU_STEAL,       "cpu_steal_percent",      "%",   "time the hypervisor gave to other machines")    \
+	X(MEMORY_TOTAL_MB, "memory_total_mb",        "MB",  "memory of the machine")                         \
+	R(SWAP_PERCENT,    "swap_percent",           "%",   "swap used")                                     \
+	X(SWAP_MB,         "swap_mb",                "MB",  "swap used")                                     \
+	X(DISK_TOTAL_GB,   "disk_total_gb",          "GB",  "size of the root file system")                  \
+	R(INODE_PERCENT,   "inode_percent",          "%",   "inodes used on the root file system")           \
+	R(NET_RX,          "net_rx_bytes_per_s",     "B/s", "received on all real interfaces")               \
+	R(NET_TX,          "net_tx_bytes_per_s",     "B/s", "sent on all real interfaces")                   \
+	R(DISK_READ,       "disk_read_bytes_per_s",  "B/s", "read from all disks")                           \
+	R(DISK_WRITE,      "disk_write_bytes_per_s", "B/s", "written to all disks")                          \
+	R(TCP_CONNECTIONS, "tcp_connections",        "",    "TCP sockets in use, IPv4 and IPv6")             \
+	R(PSI_CPU,         "psi_cpu_percent",        "%",   "time some task waited for a CPU, last 60 s")    \
+	R(PSI_MEMORY,      "psi_memory_percent",     "%",   "time some task waited for memory, last 60 s")   \
+	R(PSI_IO,          "psi_io_percent",         "%",   "time some task waited for a disk, last 60 s")   \
+	X(UPTIME,          "uptime_s",               "s",   "time since boot")                               \
+	X(PROCESSES,       "processes",              "",    "processes and threads known to the scheduler")  \
+	X(CPU_COUNT,       "cpu_count",              "",    "cores that are online")                         \
+	R(APP_CPU,         "app_cpu_percent",        "% of 1 core", "CPU time of the application's unit")    \
+	R(APP_MEMORY_MB,   "app_memory_mb",          "MB",  "memory charged to the application's unit")      \
+	X(APP_RESTARTS,    "app_restarts",           "",    "restarts of the unit since it was loaded")      \
+	X(APP_PROCESSES,   "app_processes",          "",    "processes and threads in the application's unit")
 
 enum metric {
 #define METRIC_ID(id, column, unit, help) METRIC_##id,
-	METRICS(METRIC_ID)
+	METRICS(METRIC_ID, METRIC_ID)
 #undef METRIC_ID
 	METRIC_COUNT
 };

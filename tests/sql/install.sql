@@ -16,9 +16,9 @@ CREATE DATABASE t_latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C';
 \set dump_second `pg_dump -s t_up | grep -v restrict | md5sum`
 \set kept `psql -XAtqc "SELECT message FROM log_entries" -c "SELECT keep FROM retention_policy WHERE kind = 'logs'" -c "SELECT count(*) FROM agent_roles" -c "SELECT count(*) FROM schema_version" t_up | paste -sd,`
 
--- The next version, as it would be written: a higher number, a new column.
-\set upgraded `sed -e 's/^.set version 1$/\\set version 2/' -e '/^CREATE TABLE IF NOT EXISTS health_checks/i ALTER TABLE vps_metrics ADD COLUMN IF NOT EXISTS t_new double precision;' schema.sql | psql -Xq -U observ_admin t_up 2>&1; echo $?`
-\set versions `psql -XAtqc "SELECT string_agg(version::text, ' ' ORDER BY version) FROM schema_version" -c "SELECT count(*) FROM log_entries" -c "SELECT count(t_new) FROM v_metrics" t_up | paste -sd,`
+-- The next version, as it would be written: a higher number, and one row more in METRICS.
+\set upgraded `d=$(mktemp -d) && cp --parents -r schema scripts/schema obs_agent/sample.h $d && cd $d && sed -i 's/^.set version 1$/\\set version 2/' schema/00-begin.sql && sed -i 's/^\tX(APP_PROCESSES.*/&\n\tR(NEW, "t_new", "", "new")/' obs_agent/sample.h && scripts/schema && psql -Xq -U observ_admin t_up < schema.sql 2>&1; echo $?; rm -r $d`
+\set versions `psql -XAtqc "SELECT string_agg(version::text, ' ' ORDER BY version) FROM schema_version" -c "SELECT count(*) FROM log_entries" -c "SELECT count(t_new) FROM v_metrics" -c "SELECT count(t_new_max) FROM v_metrics_1h" t_up | paste -sd,`
 \set dump_2 `pg_dump -s t_up | grep -v restrict | md5sum`
 \set older `psql -Xq -U observ_admin t_up < schema.sql 2>&1; echo $?`
 \set dump_older `pg_dump -s t_up | grep -v restrict | md5sum`
@@ -39,7 +39,7 @@ SELECT is(:'second', '0'::text, 'another admin with CREATEROLE can run it');
 SELECT is(:'dump_second', :'dump'::text, 'which changes nothing either');
 SELECT is(:'kept', 'kept,7 days,1,1'::text, 'rows, policies, bindings and version stay');
 SELECT is(:'upgraded', '0'::text, 'a newer file upgrades');
-SELECT is(:'versions', '1 2,1,0'::text, 'the version is recorded, the rows stay, the view has the new column');
+SELECT is(:'versions', '1 2,1,0,0'::text, 'the version is recorded, the rows stay, tables and views have the new metric');
 SELECT matches(:'older'::text, 'the database has schema version 2, this file is version 1.*3$', 'an older file is refused');
 SELECT is(:'dump_older', :'dump_2'::text, 'and changes nothing');
 SELECT is(:'super', '0'::text, 'a superuser installs it, too');

@@ -1,0 +1,113 @@
+-- ==== 10-roles: roles, settings of the database, the schema and its version ====================
+-- observ_owner      owns everything; nobody logs in as it
+-- observ_agent      may execute the agent functions
+-- observ_agent_any  as observ_agent, for every vps_name unless the login is enrolled for one
+-- observ_hub        reads the tables
+-- observ_watch      reads the tables, runs maintain()
+-- observ_reader     reads the views (Grafana, people)
+-- observ_enroll     may enroll, rotate, revoke and retire servers, and make tokens
+-- observ_bootstrap  may enroll one new server: the role of a token
+-- observ_roles      makes the servers' logins: it owns the functions that do; nobody logs in as it
+DO $$
+DECLARE
+	r text;
+BEGIN
+	FOREACH r IN ARRAY ARRAY['observ_owner', 'observ_agent', 'observ_agent_any', 'observ_hub', 'observ_watch',
+				 'observ_reader', 'observ_enroll', 'observ_bootstrap', 'observ_roles'] LOOP
+		IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = r) THEN
+			EXECUTE format('CREATE ROLE %I NOLOGIN %s', r, CASE r WHEN 'observ_roles' THEN 'CREATEROLE' END);
+		END IF;
+	END LOOP;
+	FOREACH r IN ARRAY ARRAY['observ_owner', 'observ_roles', 'observ_enroll'] LOOP
+		IF NOT pg_has_role(r, 'MEMBER') THEN
+			EXECUTE format('GRANT %I TO CURRENT_USER', r);
+		END IF;
+	END LOOP;
+	FOREACH r IN ARRAY ARRAY['observ_agent', 'observ_bootstrap'] LOOP
+		IF NOT pg_has_role('observ_roles', r, 'MEMBER WITH ADMIN OPTION') THEN  -- needed from PostgreSQL 16 on
+			EXECUTE format('GRANT %I TO observ_roles WITH ADMIN OPTION', r);
+		END IF;
+	END LOOP;
+	IF NOT pg_has_role('observ_agent_any', 'observ_agent', 'MEMBER') THEN
+		GRANT observ_agent TO observ_agent_any;
+	END IF;
+END
+$$;
+
+-- Only the owner of the database may do this, so a second run leaves out what is done already.
+DO $$
+DECLARE
+	db text := current_database();
+	settings text;
+BEGIN
+	IF to_regnamespace('observ') IS NULL THEN
+		CREATE SCHEMA observ AUTHORIZATION observ_owner;
+	END IF;
+	SELECT s.setconfig::text INTO settings FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+		WHERE d.datname = db AND s.setrole = 0;
+	IF settings IS NULL OR strpos(settings, 'search_path=observ, public') = 0 THEN
+		EXECUTE format('ALTER DATABASE %I SET search_path = observ, public', db);
+	END IF;
+	IF settings IS NULL OR strpos(settings, 'tcp_keepalives_idle=') = 0 THEN
+		-- An agent that loses its connection in the middle of a batch leaves a session that holds its row lock.
+		EXECUTE format('ALTER DATABASE %I SET tcp_keepalives_idle = 15', db);
+		EXECUTE format('ALTER DATABASE %I SET tcp_keepalives_interval = 5', db);
+		EXECUTE format('ALTER DATABASE %I SET tcp_keepalives_count = 3', db);
+		-- A session that waits for a lock ends when its client is gone.
+		EXECUTE format('ALTER DATABASE %I SET client_connection_check_interval = 5000', db);
+	END IF;
+	IF has_database_privilege('observ_agent', db, 'TEMPORARY') THEN
+		EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', db);
+	END IF;
+	IF has_schema_privilege('observ_agent', 'public', 'CREATE') THEN        -- a cluster older than PostgreSQL 15
+		REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+	END IF;
+END
+$$;
+
+SET LOCAL ROLE observ_owner;
+SET LOCAL search_path = observ, pg_catalog;
+ALTER DEFAULT PRIVILEGES FOR ROLE observ_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+GRANT USAGE ON SCHEMA observ TO observ_agent, observ_hub, observ_watch, observ_reader, observ_enroll, observ_bootstrap;
+
+CREATE TABLE IF NOT EXISTS schema_version (
+	version int PRIMARY KEY,
+	applied_at timestamptz NOT NULL DEFAULT now(),
+	applied_by text NOT NULL DEFAULT session_user
+);
+GRANT SELECT ON schema_version TO observ_hub, observ_watch;
+
+DO $$
+DECLARE
+	ours int := current_setting('observ.version');
+	installed int;
+BEGIN
+	PERFORM FROM schema_version FOR UPDATE;         -- waits until a running maintain() has ended
+	SELECT max(version) INTO installed FROM schema_version;
+	IF installed > ours THEN
+		RAISE EXCEPTION 'the database has schema version %, this file is version %', installed, ours
+			USING HINT = 'Use the schema.sql of the newer release.';
+	END IF;
+END
+$$;
+
+-- The parts use these two, and 99-end drops them. Both look before they lock: CREATE INDEX IF NOT EXISTS
+-- and ADD COLUMN IF NOT EXISTS make writers wait even when there is nothing to do.
+CREATE OR REPLACE FUNCTION want_index(p_name text, p_on text) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	IF to_regclass(p_name) IS NULL THEN
+		EXECUTE format('CREATE INDEX %I ON %s', p_name, p_on);
+	END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION want_column(p_table text, p_name text, p_type text) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = p_table::regclass AND attname = p_name) THEN
+		EXECUTE format('ALTER TABLE %I ADD COLUMN %I %s', p_table, p_name, p_type);
+	END IF;
+END
+$$;
+

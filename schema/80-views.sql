@@ -1,0 +1,38 @@
+-- ==== 80-views: for people and Grafana. Names stay, and columns are only added at the end ======
+CREATE OR REPLACE VIEW v_metrics AS SELECT "timestamp" AS "time", m.* FROM vps_metrics m;
+CREATE OR REPLACE VIEW v_metrics_5m AS SELECT "timestamp" AS "time", m.* FROM metrics_5m m;
+CREATE OR REPLACE VIEW v_metrics_1h AS SELECT "timestamp" AS "time", m.* FROM metrics_1h m;
+CREATE OR REPLACE VIEW v_checks AS SELECT "timestamp" AS "time", c.* FROM health_checks c;
+CREATE OR REPLACE VIEW v_logs AS
+	SELECT "timestamp" AS "time", id, "timestamp", vps_name, app_name, level, logger, message, context, stream_id,
+		stream_offset, received_at, search
+	FROM log_entries;
+CREATE OR REPLACE VIEW v_gaps AS SELECT "timestamp" AS "time", g.* FROM gaps g;
+CREATE OR REPLACE VIEW v_agents AS
+	SELECT last_seen_at AS "time", vps_name, app_name, epoch, last_seq, version, interval_s, skew_ms, state,
+		first_seen_at, last_seen_at, retired_at IS NULL AND
+			now() - last_seen_at <= make_interval(secs => greatest(60, 3 * coalesce(interval_s, 60))) AS online,
+		host, address, conflict_at, conflict, retired_at
+	FROM agents;
+GRANT SELECT ON v_metrics, v_metrics_5m, v_metrics_1h, v_checks, v_logs, v_gaps, v_agents
+	TO observ_hub, observ_watch, observ_reader;
+
+-- Which servers may write. unbound: the server writes with a login that is valid for every server.
+CREATE OR REPLACE VIEW v_servers AS
+	SELECT vps_name, CASE WHEN logins = 1 THEN 'enrolled' WHEN logins > 1 THEN 'rotating'
+			WHEN retired_at IS NOT NULL THEN 'retired'
+			WHEN last_seen_at > now() - interval '1 hour' THEN 'unbound' ELSE 'not enrolled' END AS state,
+		login, enrolled_at, enrolled_by, old_login, old_valid_until, applications, last_seen_at, retired_at,
+		conflict_at, conflict
+	FROM (SELECT vps_name, count(*) AS logins, max(enrolled_at) AS enrolled_at,
+			(array_agg(role ORDER BY enrolled_at DESC))[1] AS login,
+			(array_agg(enrolled_by ORDER BY enrolled_at DESC))[1] AS enrolled_by,
+			(array_agg(role ORDER BY enrolled_at DESC))[2] AS old_login,
+			(array_agg(valid_until ORDER BY enrolled_at DESC))[2] AS old_valid_until
+		FROM agent_roles GROUP BY 1) r
+	FULL JOIN (SELECT vps_name, count(*) AS applications, max(last_seen_at) AS last_seen_at,
+			max(retired_at) AS retired_at, max(conflict_at) AS conflict_at,
+			(array_agg(conflict ORDER BY conflict_at DESC NULLS LAST))[1] AS conflict
+		FROM agents GROUP BY 1) a USING (vps_name);
+GRANT SELECT ON v_servers TO observ_hub, observ_watch, observ_enroll;
+
