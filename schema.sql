@@ -443,7 +443,7 @@ CREATE SEQUENCE IF NOT EXISTS vps_metrics_id_seq CACHE 20;
 CREATE SEQUENCE IF NOT EXISTS health_checks_id_seq CACHE 20;
 CREATE SEQUENCE IF NOT EXISTS log_entries_id_seq CACHE 1000;
 
--- scripts/schema makes the lists of metrics from METRICS in obs_agent/sample.h. Their order is the wire
+-- scripts/schema makes the lists of metrics from METRICS in wire/sample.h. Their order is the wire
 -- format of push_metrics().
 CREATE TABLE IF NOT EXISTS vps_metrics (
 	id bigint NOT NULL DEFAULT nextval('vps_metrics_id_seq'),

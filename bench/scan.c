@@ -17,9 +17,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../common/clock.h"
-#include "../common/parse.h"
-#include "../obs_agent/line.h"
+#include "common/clock.h"
+#include "common/parse.h"
+#include "wire/log_line.h"
 
 static int64_t now_ns(void)
 {

@@ -7,7 +7,7 @@
 #ifndef OBSERV_LOG_H
 #define OBSERV_LOG_H
 
-#include "../logcore/logcore.h"
+#include "logcore/logcore.h"
 
 /*
  * A logger called `name` for lines of `level` (a name; NULL: info) and above. The

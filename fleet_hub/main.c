@@ -11,19 +11,19 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "../common/cleanup.h"
-#include "../common/embed.h"
-#include "assets.h"
-#include "db.h"
-#include "http.h"
-#include "logs.h"
-#include "page.h"
+#include "common/cleanup.h"
+#include "common/embed.h"
+#include "fleet_hub/base/assets.h"
+#include "fleet_hub/base/db.h"
+#include "fleet_hub/base/http.h"
+#include "fleet_hub/pages/logs.h"
+#include "fleet_hub/base/page.h"
 
-EMBED(sql_fleet, "fleet_hub/sql/fleet.sql");
-EMBED(sql_server, "fleet_hub/sql/server.sql");
-EMBED(sql_logs, "fleet_hub/sql/logs.sql");
-EMBED(sql_around, "fleet_hub/sql/around.sql");
-EMBED(sql_healthz, "fleet_hub/sql/healthz.sql");
+EMBED(sql_fleet, "fleet_hub/pages/fleet.sql");
+EMBED(sql_server, "fleet_hub/pages/server.sql");
+EMBED(sql_logs, "fleet_hub/pages/logs.sql");
+EMBED(sql_around, "fleet_hub/pages/around.sql");
+EMBED(sql_healthz, "fleet_hub/pages/healthz.sql");
 EMBED(html_fleet, "fleet_hub/pages/fleet.html");
 EMBED(html_server, "fleet_hub/pages/server.html");
 EMBED(html_logs, "fleet_hub/pages/logs.html");

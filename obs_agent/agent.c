@@ -11,10 +11,10 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
-#include "../common/cleanup.h"
-#include "../common/clock.h"
-#include "../common/log.h"
-#include "../common/parse.h"
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/parse.h"
 #include "deliver.h"
 #include "run.h"
 #include "status.h"

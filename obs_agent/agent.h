@@ -7,9 +7,9 @@
 #include <stdbool.h>
 #include <systemd/sd-event.h>
 
-#include "../logcore/logcore.h"
-#include "config.h"
-#include "sample.h"
+#include "logcore/logcore.h"
+#include "obs_agent/config/config.h"
+#include "wire/sample.h"
 #include "source.h"
 
 sd_event *agent_loop(struct agent *a);

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../common/clock.h"
-#include "../common/parse.h"
-#include "outbox.h"
-#include "pg.h"
+#include "common/clock.h"
+#include "common/parse.h"
+#include "obs_agent/outbox/outbox.h"
+#include "obs_agent/pg/pg.h"
 
 enum {
 	LOG_DELAY_S = 1,                /* how long a line waits for company */

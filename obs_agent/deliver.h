@@ -15,11 +15,11 @@
 #include <stdbool.h>
 #include <systemd/sd-event.h>
 
-#include "../common/err.h"
-#include "../logcore/logcore.h"
-#include "batch.h"
-#include "config.h"
-#include "outbox.h"
+#include "common/err.h"
+#include "logcore/logcore.h"
+#include "wire/batch.h"
+#include "obs_agent/config/config.h"
+#include "obs_agent/outbox/outbox.h"
 
 struct deliver;
 

@@ -1,7 +1,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "../common/parse.h"
+#include "common/parse.h"
 #include "deliver.h"
 
 static bool add_time(struct buf *out, const char *name, int64_t us)

@@ -9,12 +9,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../common/err.h"
-#include "config.h"
-#include "doctor.h"
-#include "env_file.h"
-#include "pg.h"
-#include "pg_tls.h"
+#include "common/err.h"
+#include "obs_agent/config/config.h"
+#include "obs_agent/doctor/doctor.h"
+#include "obs_agent/config/env_file.h"
+#include "obs_agent/pg/pg.h"
+#include "common/pg/pg_tls.h"
 #include "run.h"
 #include "status.h"
 

@@ -8,9 +8,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "../common/buf.h"
-#include "../common/err.h"
-#include "batch.h"
+#include "common/buf.h"
+#include "common/err.h"
+#include "wire/batch.h"
 
 struct agent;
 

@@ -11,8 +11,8 @@
 #include <stdio.h>
 #include <systemd/sd-event.h>
 
-#include "../common/buf.h"
-#include "../common/err.h"
+#include "common/buf.h"
+#include "common/err.h"
 
 struct status_server;
 

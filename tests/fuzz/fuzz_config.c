@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../obs_agent/config.h"
+#include "obs_agent/config/config.h"
 
 #define MARK "ZqX"                      /* stands at the start of each password */
 

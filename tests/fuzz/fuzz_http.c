@@ -14,11 +14,11 @@
 /* check_attempt.c gets one end of a pair that is connected already, instead of a socket. */
 static int fuzz_socket(int family, int type, int protocol);
 #define socket fuzz_socket
-#include "../../obs_agent/check_attempt.c"
+#include "obs_agent/check/check_attempt.c"
 #undef socket
 
-#include "../../obs_agent/json_scan.h"
-#include "../../obs_agent/rows.h"
+#include "wire/json_scan.h"
+#include "wire/rows.h"
 
 enum { CONNECTIONS_MAX = 64, REQUEST_MAX = 16384, ROW_MAX = 1 << 16, SEPARATOR = 0x1e };
 

@@ -3,8 +3,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../../obs_agent/json_scan.h"
-#include "../../obs_agent/line.h"
+#include "wire/json_scan.h"
+#include "wire/log_line.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

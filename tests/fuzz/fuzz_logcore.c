@@ -14,8 +14,8 @@
 
 #include <json-c/json.h>
 
-#include "../../common/utf8.h"
-#include "../../logcore/logcore.h"
+#include "common/utf8.h"
+#include "logcore/logcore.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

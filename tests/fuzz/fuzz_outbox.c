@@ -8,7 +8,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "../../obs_agent/outbox.c"
+#include "obs_agent/outbox/outbox.c"
 
 enum { STEPS_MAX = 64, ROW_ROOM = 4096, HEAD = 24, ROUNDS_MAX = 4096 };
 

@@ -1,8 +1,8 @@
 /* Parsers of /proc: any text, no crash, and never a number from a cut line. The
  * first byte chooses the parser; seeds are real files with such a byte in front. */
-#include "../../obs_agent/proc_mounts.c"
-#include "../../obs_agent/proc_parse.c"
-#include "../../obs_agent/proc_traffic.c"
+#include "obs_agent/proc/proc_mounts.c"
+#include "obs_agent/proc/proc_parse.c"
+#include "obs_agent/proc/proc_traffic.c"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../common/utf8.h"
-#include "../../fleet_hub/http.h"
-#include "../../fleet_hub/search.h"
+#include "common/utf8.h"
+#include "fleet_hub/base/http.h"
+#include "fleet_hub/pages/search.h"
 
 static void must(bool ok, const char *what)
 {

@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../../logcore/logcore.h"
+#include "logcore/logcore.h"
 
 enum { PROCESSES = 8, THREADS = 4, WRITERS = PROCESSES * THREADS, FILES_MAX = 10000 };
 

@@ -17,7 +17,7 @@ CREATE DATABASE t_latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C';
 \set kept `psql -XAtqc "SELECT message FROM log_entries" -c "SELECT keep FROM retention_policy WHERE kind = 'logs'" -c "SELECT count(*) FROM agent_roles" -c "SELECT count(*) FROM schema_version" t_up | paste -sd,`
 
 -- The next version, as it would be written: a higher number, and one row more in METRICS.
-\set upgraded `d=$(mktemp -d) && cp --parents -r schema scripts/schema obs_agent/sample.h $d && cd $d && sed -i 's/^.set version 1$/\\set version 2/' schema/00-begin.sql && sed -i 's/^\tX(APP_PROCESSES.*/&\n\tR(NEW, "t_new", "", "new")/' obs_agent/sample.h && scripts/schema && psql -Xq -U observ_admin t_up < schema.sql 2>&1; echo $?; rm -r $d`
+\set upgraded `d=$(mktemp -d) && cp --parents -r schema scripts/schema wire/sample.h $d && cd $d && sed -i 's/^.set version 1$/\\set version 2/' schema/00-begin.sql && sed -i 's/^\tX(APP_PROCESSES.*/&\n\tR(NEW, "t_new", "", "new")/' wire/sample.h && scripts/schema && psql -Xq -U observ_admin t_up < schema.sql 2>&1; echo $?; rm -r $d`
 \set versions `psql -XAtqc "SELECT string_agg(version::text, ' ' ORDER BY version) FROM schema_version" -c "SELECT count(*) FROM log_entries" -c "SELECT count(t_new) FROM v_metrics" -c "SELECT count(t_new_max) FROM v_metrics_1h" t_up | paste -sd,`
 \set dump_2 `pg_dump -s t_up | grep -v restrict | md5sum`
 \set older `psql -Xq -U observ_admin t_up < schema.sql 2>&1; echo $?`

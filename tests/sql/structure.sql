@@ -28,7 +28,7 @@ SELECT columns_are('observ', 'gaps', ARRAY['id', 'timestamp', 'vps_name', 'app_n
 SELECT columns_are('observ', 'rejects', ARRAY['id', 'timestamp', 'vps_name', 'app_name', 'stream_id', 'stream_offset',
 	'sqlstate', 'reason', 'raw', 'received_at']);
 
--- The agent's table of metrics, taken out of obs_agent/sample.h by tests/sql/run.
+-- The agent's table of metrics, taken out of wire/sample.h by tests/sql/run.
 SELECT is((SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute
 	WHERE attrelid = 'vps_metrics'::regclass AND attnum > 4 AND atttypid = 'float8'::regtype AND NOT attisdropped),
 	:'metrics', 'the columns of vps_metrics are the METRICS of sample.h, in its order');

@@ -673,7 +673,7 @@ def test_a_question_can_not_write(cluster, other_hub):
     database.close()
 
 
-@pytest.mark.parametrize("path", sorted((TOP / "fleet_hub/sql").glob("*.sql")), ids=lambda p: p.name)
+@pytest.mark.parametrize("path", sorted((TOP / "fleet_hub/pages").glob("*.sql")), ids=lambda p: p.name)
 def test_each_question_can_be_prepared(fleet, path):
     connection = fleet.connect("hub")
     try:

@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "../../common/utf8.h"
+#include "common/utf8.h"
 
 /* xorshift64*. Set it, to anything but 0, before the first number. */
 static uint64_t random_state;

@@ -1,0 +1,41 @@
+# Benchmarks: each prints a table with ratios against peers and the floor of the machine.
+.PHONY: bench
+bench: ## what an idle agent and a million lines cost, beside peers from Debian; the scanner, ns a line; the units' exposure
+bench: all $(BUILD)/bench/scan
+	$(Q)scripts/deps bench
+	$(Q)$(PYTHON) bench/tail.py
+	$(Q)bench/scan.py
+	$(Q)$(PYTHON) bench/sandbox.py
+	$(Q)$(MAKE) --no-print-directory -s bench-log
+	$(Q)$(PYTHON) bench/idle.py $(BENCH_SECONDS)
+
+# A peer that can't be installed or built takes no part; why is in peers.err.
+BENCH_LOG := $(BUILD)/bench/log
+.PHONY: bench-log bench-log-peers
+bench-log: ## what a log line costs: logcore, a floor by hand, peers from Debian
+bench-log: $(BENCH_LOG)/floor $(BENCH_LOG)/logcore
+	$(Q)scripts/deps bench || :
+	$(Q)$(MAKE) --no-print-directory -sk bench-log-peers 2> $(BENCH_LOG)/peers.err || :
+	$(Q)$(PYTHON) bench/log.py
+
+bench-log-peers: $(BENCH_LOG)/spdlog $(BENCH_LOG)/glog $(BENCH_LOG)/golog
+
+# As an application is built, without our flags; but the floor with them: what is asked is how much more logcore does,
+# not what the flags cost.
+BENCH_LOG_FLAGS := $(OPT) -g -Wall -Wextra -D_GNU_SOURCE
+$(BENCH_LOG)/floor: private BENCH_LOG_FLAGS += $(HARDEN)
+PC_spdlog := spdlog
+PC_glog   := libglog
+$(BENCH_LOG)/%: bench/log/%.c $(wildcard bench/log/*.h) $(BUILD)/liblogcore.a $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) -std=gnu11 $(BENCH_LOG_FLAGS) -Ilogcore $< $(BUILD)/liblogcore.a -pthread -o $@
+$(BENCH_LOG)/%: bench/log/%.cc $(wildcard bench/log/*.h) $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CXX) -std=c++17 $(BENCH_LOG_FLAGS) $< $$(pkg-config --cflags --libs $(PC_$*)) -pthread -o $@
+$(BENCH_LOG)/golog: bench/log/golog.go
+	@mkdir -p $(@D)
+	$(call say,GO,$@)GOPATH=/usr/share/gocode GO111MODULE=off go build -o $@ $<
+
+$(BUILD)/bench/scan: bench/scan.c $(ARCHIVES) $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) $< $(ARCHIVES) $(LIBS) -o $@

@@ -1,0 +1,37 @@
+/*
+ * pg_tls.h - how a connection to the database is protected where postgres_url does not say.
+ *
+ * Owns the rule: a server that is reached over a network shows a certificate for its name that this
+ * machine trusts (sslmode=verify-full), unless postgres_url says otherwise; then it is said aloud what
+ * that gives up. Leaves out the connection itself (pg_connect.h).
+ */
+#ifndef COMMON_PG_TLS_H
+#define COMMON_PG_TLS_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { PG_TLS_SENTENCE_SIZE = 512 };
+
+struct pg_tls {
+	const char *mode;               /* sslmode; NULL: libpq's own choice, for what does not leave this machine */
+	const char *root;               /* sslrootcert; NULL: what was said, or libpq's default */
+};
+
+/* Is it a unix socket ("" is libpq's default one) or this machine? `address` may be "": not known. */
+bool pg_tls_is_local(const char *host, const char *address);
+
+/* What to add for one server to what the URL's options say. */
+struct pg_tls pg_tls_for(const PQconninfoOption *options, bool local);
+
+/* The same for all servers of a URL: local only where all are. */
+struct pg_tls pg_tls_for_url(const char *url);
+
+/* What a URL gives up, as "what; how to mend it"; false: nothing. */
+bool pg_tls_weakness(const char *url, char out[PG_TLS_SENTENCE_SIZE]);
+
+/* What a person should do about a refusal that libpq words as `message`; NULL: it is not about TLS. */
+const char *pg_tls_hint(const char *message);
+
+#endif

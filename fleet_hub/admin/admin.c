@@ -1,0 +1,165 @@
+/*
+ * fleet_hub_admin - who may write to the database: servers come, change their logins, and go.
+ *
+ * To add a command: a row in commands[], a .sql that returns one JSON value and a .txt to show it
+ * with, in admin/, two EMBEDs.
+ */
+#include <errno.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/embed.h"
+#include "fleet_hub/base/db.h"
+#include "fleet_hub/base/template.h"
+
+EMBED(sql_enroll, "fleet_hub/admin/enroll.sql");
+EMBED(sql_rotate, "fleet_hub/admin/rotate.sql");
+EMBED(sql_finish, "fleet_hub/admin/finish.sql");
+EMBED(sql_revoke, "fleet_hub/admin/revoke.sql");
+EMBED(sql_retire, "fleet_hub/admin/retire.sql");
+EMBED(sql_token, "fleet_hub/admin/token.sql");
+EMBED(sql_untoken, "fleet_hub/admin/untoken.sql");
+EMBED(sql_servers, "fleet_hub/admin/servers.sql");
+EMBED(txt_enroll, "fleet_hub/admin/enroll.txt");
+EMBED(txt_rotate, "fleet_hub/admin/rotate.txt");
+EMBED(txt_ended, "fleet_hub/admin/ended.txt");
+EMBED(txt_token, "fleet_hub/admin/token.txt");
+EMBED(txt_servers, "fleet_hub/admin/servers.txt");
+
+enum { ARGUMENTS_MAX = 2, TIMEOUT_MS = 30000, ANSWER_MAX = 16 * 1024 * 1024, USAGE = 64 };
+
+static const struct command {
+	const char *name, *arguments, *help;
+	size_t least, most;             /* arguments */
+	const char *sql, *text;
+	const uint64_t *text_len;
+} commands[] = {
+	{ "enroll", "SERVER", "a login for a server, or a new password for it", 1, 1, sql_enroll, txt_enroll, &txt_enroll_len },
+	{ "rotate", "SERVER [DAYS]", "a second login; the first stays valid for 7 days", 1, 2, sql_rotate, txt_rotate, &txt_rotate_len },
+	{ "finish", "SERVER", "end the logins before the newest one now", 1, 1, sql_finish, txt_ended, &txt_ended_len },
+	{ "revoke", "SERVER", "take all logins away; rows stay", 1, 1, sql_revoke, txt_ended, &txt_ended_len },
+	{ "retire", "SERVER", "the same, and wait for no more rows", 1, 1, sql_retire, txt_ended, &txt_ended_len },
+	{ "token", "[USES [HOURS]]", "a login with which servers enroll themselves: 1 within 24 hours", 0, 2, sql_token, txt_token, &txt_token_len },
+	{ "untoken", "ROLE", "end a token", 1, 1, sql_untoken, txt_ended, &txt_ended_len },
+	{ "servers", "", "who may write, and who did", 0, 0, sql_servers, txt_servers, &txt_servers_len },
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static void usage(FILE *to)
+{
+	fputs("fleet_hub_admin [--url URL] COMMAND [ARGUMENT...]\n\n", to);
+	for (size_t i = 0; i < COMMANDS; i++)
+		fprintf(to, "  %-8s %-15s %s\n", commands[i].name, commands[i].arguments, commands[i].help);
+	fputs("\nURL is libpq's connection string; without it OBSERV_ADMIN_URL, or PGHOST, PGUSER and so on.\n"
+	      "The login must be a member of observ_enroll.\n", to);
+}
+
+/* Where libpq looks by itself when it is told nothing. */
+static const char *default_url(void)
+{
+	const char *url = getenv("OBSERV_ADMIN_URL");
+
+	return url && *url ? url : "dbname=observ_metrics";
+}
+
+/* Of what libpq's own sentence, which was said already, does not tell. */
+static const char *remedy(enum db_failure failure)
+{
+	switch (failure) {
+	case DB_BAD_URL:
+		return "the URL is no connection string of libpq: postgresql://USER@HOST/observ_metrics";
+	case DB_AWAY:
+		return "no connection to the database: give --url, or PGHOST and its like";
+	case DB_DENIED:
+		return "the sign-in was refused, or the login may not do this: sign in as another (as the user postgres, or by --url or "
+		       "PGUSER), or GRANT observ_enroll TO it";
+	case DB_SCHEMA:
+		return "this database has not the schema of this version: run schema.sql";
+	default:
+		return "the database refused";
+	}
+}
+
+static int show(const struct command *c, const char *answer)
+{
+	CLEANUP(buf_free) struct buf out = BUF(ANSWER_MAX);
+	struct json_object *data = answer ? json_tokener_parse(answer) : NULL;
+	struct err e = { 0 };
+	bool nothing = data && json_object_get_boolean(json_object_object_get(data, "nothing"));
+	int r = data ? template_render((struct text){ c->text, *c->text_len }, data, NULL, &out, &e) : -EPROTO;
+
+	json_object_put(data);
+	if (r < 0) {
+		fprintf(stderr, "fleet_hub_admin: %s\n", e.code ? e.msg : "the answer is no JSON");
+		return EXIT_FAILURE;
+	}
+	fwrite(out.data, 1, out.len, stdout);
+	return fflush(stdout) == 0 && !nothing ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static int run(const struct command *c, const char *url, const char *const *params)
+{
+	CLEANUP(buf_free) struct buf answer = BUF(ANSWER_MAX);
+	struct db *db = db_new(url);
+	struct err e = { 0 };
+	enum db_failure failure = db ? db_change(db, c->sql, c->most, params, TIMEOUT_MS, &answer, &e) : DB_FAILED;
+
+	db_free(db);
+	if (failure == DB_OK)
+		return show(c, buf_cstr(&answer));
+	fprintf(stderr, "fleet_hub_admin: %s\n", remedy(failure));
+	return EXIT_FAILURE;
+}
+
+static const struct command *find(const char *name)
+{
+	for (size_t i = 0; i < COMMANDS; i++)
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	return NULL;
+}
+
+static int refuse(const char *what, const char *argument)
+{
+	fprintf(stderr, "fleet_hub_admin: %s%s%s; fleet_hub_admin --help lists the commands\n", what, *argument ? ": " : "", argument);
+	return USAGE;
+}
+
+static int misused(const struct command *c)
+{
+	fprintf(stderr, "fleet_hub_admin: usage: fleet_hub_admin [--url URL] %s %s\n", c->name, c->arguments);
+	return USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	const char *url = default_url(), *params[ARGUMENTS_MAX] = { NULL };
+	const struct command *c;
+	size_t n;
+	int at = 1;
+
+	if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
+		return usage(stdout), EXIT_SUCCESS;
+	if (argc > 1 && strcmp(argv[1], "--version") == 0)
+		return puts("fleet_hub_admin " OBSERV_VERSION) < 0;
+	if (argc > 1 && strcmp(argv[1], "--url") == 0) {
+		if (argc == 2)
+			return refuse("--url needs a value", "");
+		url = argv[2];
+		at = 3;
+	}
+	if (at >= argc)
+		return refuse("which command?", "");
+	c = find(argv[at]);
+	if (!c)
+		return refuse("no such command", argv[at]);
+	n = (size_t)(argc - at - 1);
+	if (n < c->least || n > c->most)
+		return misused(c);
+	for (size_t i = 0; i < n; i++)
+		params[i] = argv[at + 1 + (int)i];
+	return run(c, url, params);
+}

@@ -1,0 +1,63 @@
+#include "assets.h"
+
+#include "common/embed.h"
+
+EMBED(css_observ, "fleet_hub/static/observ.css");
+EMBED(css_uplot, "fleet_hub/static/vendor/uPlot.min.css");
+EMBED(js_uplot, "fleet_hub/static/vendor/uPlot.iife.min.js");
+EMBED(js_observ, "fleet_hub/static/observ.js");
+EMBED(js_charts, "fleet_hub/static/charts.js");
+EMBED(svg_icon, "fleet_hub/static/icon.svg");
+EMBED(part_head, "fleet_hub/pages/_head.html");
+EMBED(part_foot, "fleet_hub/pages/_foot.html");
+EMBED(part_state, "fleet_hub/pages/_state.html");
+EMBED(part_meter, "fleet_hub/pages/_meter.html");
+EMBED(part_range, "fleet_hub/pages/_range.html");
+EMBED(part_line, "fleet_hub/pages/_line.html");
+EMBED(part_cells, "fleet_hub/pages/_cells.html");
+
+static const char css[] = "text/css; charset=utf-8", js[] = "text/javascript; charset=utf-8";
+
+static const struct asset assets[] = {
+	{ "observ.css",    css,             css_observ, &css_observ_len },
+	{ "vendor/uPlot.min.css",     css,             css_uplot,  &css_uplot_len  },
+	{ "vendor/uPlot.iife.min.js", js,              js_uplot,   &js_uplot_len   },
+	{ "observ.js",     js,              js_observ,  &js_observ_len  },
+	{ "charts.js",     js,              js_charts,  &js_charts_len  },
+	{ "icon.svg",      "image/svg+xml", svg_icon,   &svg_icon_len   },
+};
+
+static const struct { const char *name, *bytes; const uint64_t *len; } partials[] = {
+	{ "head",  part_head,  &part_head_len  },
+	{ "foot",  part_foot,  &part_foot_len  },
+	{ "state", part_state, &part_state_len },
+	{ "meter", part_meter, &part_meter_len },
+	{ "range", part_range, &part_range_len },
+	{ "line",  part_line,  &part_line_len  },
+	{ "cells", part_cells, &part_cells_len },
+};
+
+const struct asset *asset_find(struct text name)
+{
+	for (size_t i = 0; i < sizeof assets / sizeof assets[0]; i++)
+		if (text_eq(name, text_of(assets[i].name)))
+			return &assets[i];
+	return NULL;
+}
+
+uint64_t asset_hash(const struct asset *a)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+	for (uint64_t i = 0; i < *a->len; i++)
+		h = (h ^ (unsigned char)a->bytes[i]) * UINT64_C(0x100000001b3);
+	return h;
+}
+
+struct text asset_partial(struct text name)
+{
+	for (size_t i = 0; i < sizeof partials / sizeof partials[0]; i++)
+		if (text_eq(name, text_of(partials[i].name)))
+			return (struct text){ partials[i].bytes, (size_t)*partials[i].len };
+	return (struct text){ NULL, 0 };
+}

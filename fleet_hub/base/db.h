@@ -1,0 +1,50 @@
+/*
+ * db.h - the hub's database: one connection, one question at a time.
+ *
+ * The only door to libpq. Promises that a question (db_ask) runs in a read-only
+ * transaction of its own with a time limit, and that what it says about failure
+ * holds neither a password nor the connection string.
+ */
+#ifndef FLEET_HUB_DB_H
+#define FLEET_HUB_DB_H
+
+#include "common/buf.h"
+#include "common/err.h"
+
+enum { DB_PARAMS_MAX = 24 };
+
+/* Why there is no answer. The kinds differ in what the operator has to do. */
+enum db_failure {
+	DB_OK,
+	DB_NO_URL,              /* nothing is configured */
+	DB_BAD_URL,             /* what is configured is no connection string */
+	DB_AWAY,                /* nobody answers, or the connection broke */
+	DB_DENIED,              /* the role may not sign in, or not read */
+	DB_SCHEMA,              /* schema.sql is missing, or not of this version */
+	DB_TIMEOUT,             /* the time limit */
+	DB_FAILED,              /* anything else: a fault of ours */
+};
+
+struct db;
+
+/* Remember where the database is (copied; NULL: nowhere). Does not connect. NULL when
+ * out of memory. */
+struct db *db_new(const char *url);
+void db_free(struct db *db);
+
+/*
+ * Run `sql` with text parameters (NULL is SQL's null) and append its only value, of
+ * its only row, to `out`. Connects when there is no connection; when a kept one
+ * turns out to be dead it connects anew, once.
+ */
+enum db_failure db_ask(struct db *db, const char *sql, size_t n_params, const char *const *params,
+		       int timeout_ms, struct buf *out, struct err *e);
+
+/*
+ * The same in a transaction that may write, committed before the value is appended. Not
+ * tried again: it may have been committed.
+ */
+enum db_failure db_change(struct db *db, const char *sql, size_t n_params, const char *const *params,
+			  int timeout_ms, struct buf *out, struct err *e);
+
+#endif

@@ -1,0 +1,86 @@
+/*
+ * http.h - one request in, one response out; CGI/1.1 (RFC 3875) and FastCGI alike.
+ *
+ * Owns the request's strings (one arena). Promises that every name and value it
+ * hands out is valid UTF-8 without NUL, that lengths and counts are limited, and
+ * that no response header can be split. Leaves out bodies: the hub only reads.
+ */
+#ifndef FLEET_HUB_HTTP_H
+#define FLEET_HUB_HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/arena.h"
+#include "common/buf.h"
+#include "common/err.h"
+#include "common/text.h"
+
+enum {
+	HTTP_QUERY_MAX = 8192,          /* bytes of a query string */
+	HTTP_PATH_MAX = 1024,
+	HTTP_PARAMS_MAX = 64,
+	HTTP_HEADERS_MAX = 4096,        /* bytes of a response's own headers */
+	HTTP_BODY_MAX = 16 * 1024 * 1024,
+};
+
+enum http_method { HTTP_GET, HTTP_HEAD, HTTP_OTHER };
+
+struct http_param {
+	const char *name;
+	const char *value;
+};
+
+struct request {
+	enum http_method method;
+	const char *path;               /* decoded, begins with '/' */
+	const char *base;               /* what stands before the path in a link; "" or "/x" */
+	struct http_param param[HTTP_PARAMS_MAX];
+	size_t n_params;
+	const char *theme;              /* "light", "dark", or "" for the browser's own wish */
+	const char *accept;
+	bool loopback;                  /* both ends are this machine */
+	bool data_only;                 /* this address has no page: errors are JSON, too */
+	struct arena arena;
+};
+
+struct response {
+	int status;
+	const char *type;
+	const char *cache;              /* Cache-Control */
+	struct buf headers;             /* further ones, by response_header() */
+	struct buf body;
+};
+
+/* How bytes leave; false when the other side is gone. */
+typedef bool http_write(void *to, const char *bytes, size_t n);
+
+/* The variable's value in the request's environment, or NULL. */
+const char *http_env(char *const *env, const char *name);
+
+/*
+ * Read the request that `env` describes. On failure e->code is the HTTP status
+ * (400, 414) and the sentence says what is wrong. Free with request_free() in
+ * either case.
+ */
+int request_read(struct request *r, char *const *env, struct err *e);
+void request_free(struct request *r);
+
+/* The first parameter of that name, or NULL. */
+const char *request_param(const struct request *r, const char *name);
+
+/* Append t percent-encoded, so that it may stand in a path segment or a query. */
+bool http_encode(struct buf *out, struct text t);
+
+/* Append "Name: value"; false, and nothing added, when it does not fit or when the
+ * value holds a control character. */
+bool response_header(struct response *s, const char *name, const char *value);
+
+/* Send it with the security headers that every response carries. */
+bool response_write(const struct request *r, struct response *s, http_write *write, void *to);
+void response_free(struct response *s);
+
+/* True for a path on this site that a redirect may lead to. */
+bool http_local_path(const char *path);
+
+#endif

@@ -1,0 +1,204 @@
+#include "check_verdict.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <strings.h>
+#include <time.h>
+
+#include "common/clock.h"
+
+struct verdict {
+	const struct check_end *end;
+	struct check_sample *s;
+	char *message;
+};
+
+static void blame(struct verdict *v, enum check_error error, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static void blame(struct verdict *v, enum check_error error, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(v->message, CHECK_MESSAGE_MAX, fmt, ap);
+	va_end(ap);
+	v->s->error = error;
+}
+
+/* Since the start, 0: not reached. */
+static double ms_of(CURL *easy, CURLINFO what)
+{
+	curl_off_t us = 0;
+
+	return curl_easy_getinfo(easy, what, &us) ? 0 : (double)us / (double)US_PER_MS;
+}
+
+/* How long the phase took that began at *from and ended at `to`, both since the
+ * start; NaN when it was not reached. */
+static double phase(double *from, double to)
+{
+	double took = to - *from;
+
+	if (to <= 0)
+		return NAN;
+	*from = to;
+	return took > 0 ? took : 0;
+}
+
+static void read_timings(struct verdict *v)
+{
+	struct check_sample *s = v->s;
+	double at = 0, connected = ms_of(v->end->easy, CURLINFO_CONNECT_TIME_T);
+	long status = 0;
+
+	curl_easy_getinfo(v->end->easy, CURLINFO_RESPONSE_CODE, &status);
+	s->status_code = (int)status;
+	s->dns_ms = phase(&at, ms_of(v->end->easy, CURLINFO_NAMELOOKUP_TIME_T));
+	s->connect_ms = phase(&at, connected > 0 ? connected : v->end->tcp_ms);
+	s->tls_ms = phase(&at, ms_of(v->end->easy, CURLINFO_APPCONNECT_TIME_T));
+	s->first_byte_ms = phase(&at, ms_of(v->end->easy, CURLINFO_STARTTRANSFER_TIME_T));
+	s->response_ms = ms_of(v->end->easy, CURLINFO_TOTAL_TIME_T);
+}
+
+/* "Expire date:Nov 21 02:38:00 2027 GMT" of the server's own certificate; 0: none. */
+int64_t check_certificate_expiry(CURL *easy)
+{
+	static const char key[] = "Expire date:";
+	struct curl_certinfo *chain = NULL;
+	struct tm tm = { 0 };
+	const char *end;
+
+	if (curl_easy_getinfo(easy, CURLINFO_CERTINFO, &chain) || !chain || chain->num_of_certs < 1)
+		return 0;
+	for (struct curl_slist *l = chain->certinfo[0]; l; l = l->next)
+		if (strncmp(l->data, key, sizeof key - 1) == 0) {
+			end = strptime(l->data + sizeof key - 1, "%b %d %H:%M:%S %Y", &tm);
+			return end ? (int64_t)timegm(&tm) * US_PER_S : 0;
+		}
+	return 0;
+}
+
+static bool is_tls_error(CURLcode code)
+{
+	switch (code) {
+	case CURLE_SSL_CONNECT_ERROR:
+	case CURLE_PEER_FAILED_VERIFICATION:
+	case CURLE_SSL_CERTPROBLEM:
+	case CURLE_SSL_CIPHER:
+	case CURLE_SSL_CACERT_BADFILE:
+	case CURLE_SSL_CRL_BADFILE:
+	case CURLE_SSL_ISSUER_ERROR:
+	case CURLE_SSL_INVALIDCERTSTATUS:
+	case CURLE_SSL_CLIENTCERT:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void explain_timeout(struct verdict *v)
+{
+	const struct check_sample *s = v->s;
+	double seconds = (double)v->end->c->timeout_us / (double)US_PER_S;
+	const char *url = NULL;
+	bool tls = !curl_easy_getinfo(v->end->easy, CURLINFO_EFFECTIVE_URL, &url) && url &&
+		   strncasecmp(url, "https:", 6) == 0;
+
+	if (isnan(s->dns_ms))
+		blame(v, CHECK_DNS, "The name was not resolved within %g s.", seconds);
+	else if (isnan(s->connect_ms))
+		blame(v, CHECK_TIMEOUT, "No connection within %g s.", seconds);
+	else if (tls && isnan(s->tls_ms))
+		blame(v, CHECK_TIMEOUT, "Connected, but the TLS handshake was not over within %g s.", seconds);
+	else if (isnan(s->first_byte_ms))
+		blame(v, CHECK_TIMEOUT, "Connected, but no answer within %g s.", seconds);
+	else
+		blame(v, CHECK_TIMEOUT, "The answer was not complete within %g s.", seconds);
+}
+
+/* libcurl's own sentences name hosts, ports and TLS reasons, but no header and no
+ * password; other bytes than text come from the server. */
+static void explain_code(struct verdict *v)
+{
+	CURLcode code = v->end->code;
+	enum check_error error = CHECK_PROTOCOL;
+	long os_errno = 0;
+
+	curl_easy_getinfo(v->end->easy, CURLINFO_OS_ERRNO, &os_errno);
+	if (code == CURLE_COULDNT_CONNECT) {
+		blame(v, CHECK_REFUSED, "No connection: %s.",
+		      os_errno ? strerror((int)os_errno) : v->end->curl_says);
+		return;
+	}
+	if (code == CURLE_COULDNT_RESOLVE_HOST)
+		error = CHECK_DNS;
+	else if (is_tls_error(code))
+		error = CHECK_TLS;
+	blame(v, error, "%s.", v->end->curl_says[0] ? v->end->curl_says : curl_easy_strerror(code));
+	for (char *c = v->message; *c; c++)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			*c = ' ';
+}
+
+static bool status_expected(const struct check_config *c, int status)
+{
+	for (size_t i = 0; i < c->n_expect_status; i++)
+		if (status >= c->expect_status[i].from && status <= c->expect_status[i].to)
+			return true;
+	return c->n_expect_status == 0 && status >= 200 && status <= 299;
+}
+
+/* The transfer went well: is the answer the right one? */
+static void judge_answer(struct verdict *v)
+{
+	const struct check_config *c = v->end->c;
+
+	if (!status_expected(c, v->s->status_code))
+		blame(v, CHECK_STATUS, "Status %d is not an expected one.", v->s->status_code);
+	else if (c->expect_body && v->end->stop == BODY_TOO_LONG)
+		blame(v, CHECK_BODY, "The expected text is not in the first %d KiB of the body.",
+		     CHECK_BODY_MAX >> 10);
+	else if (c->expect_body && v->end->stop != BODY_FOUND)
+		blame(v, CHECK_BODY, "The expected text is not in the body (%zu bytes).", v->end->body_bytes);
+}
+
+/* The scarcity is on our side. */
+static bool is_ours(const struct check_end *end)
+{
+	return end->code == CURLE_OUT_OF_MEMORY || end->code == CURLE_FAILED_INIT ||
+	       (end->code == CURLE_COULDNT_CONNECT && end->stop == NO_SOCKET) ||
+	       (end->code == CURLE_COULDNT_RESOLVE_HOST && strstr(end->curl_says, "thread failed to start"));
+}
+
+static void judge(struct verdict *v)
+{
+	enum check_stop stop = v->end->stop;
+
+	if (stop == LINK_LOCAL)
+		blame(v, CHECK_PROTOCOL, "A redirect to a link-local address is not followed.");
+	else if (stop == OTHER_HOST)
+		blame(v, CHECK_PROTOCOL, "A redirect to another host is not followed: "
+		      "it would get this check's headers.");
+	else if (stop == HEADERS_TOO_LONG)
+		blame(v, CHECK_PROTOCOL, "More than %d KiB of headers.", CHECK_HEADERS_MAX >> 10);
+	else if (stop == ENOUGH || stop == BODY_FOUND || stop == BODY_TOO_LONG || v->end->code == CURLE_OK)
+		judge_answer(v);
+	else if (v->end->code == CURLE_OPERATION_TIMEDOUT)
+		explain_timeout(v);
+	else
+		explain_code(v);
+}
+
+bool check_judge(const struct check_end *end, struct check_sample *ret, char message[CHECK_MESSAGE_MAX])
+{
+	struct verdict v = { .end = end, .s = ret, .message = message };
+
+	*ret = (struct check_sample){ .error = CHECK_OK };
+	read_timings(&v);
+	ret->cert_expires_us = check_certificate_expiry(end->easy);
+	judge(&v);
+	ret->error_message = ret->error ? text_of(message) : (struct text){ NULL, 0 };
+	return !is_ours(end);
+}

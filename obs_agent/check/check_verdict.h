@@ -1,0 +1,44 @@
+/*
+ * check_verdict.h - what the end of an HTTP transfer means: error class, one
+ * sentence, phases, certificate date.
+ *
+ * Promises that the sentence has no header in it and no password.
+ */
+#ifndef OBS_AGENT_CHECK_VERDICT_H
+#define OBS_AGENT_CHECK_VERDICT_H
+
+#include <curl/curl.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "obs_agent/config/config.h"
+#include "wire/sample.h"
+
+enum {
+	CHECK_HEADERS_MAX = 64 << 10,   /* of all answers of an attempt together */
+	CHECK_BODY_MAX = 1 << 20,       /* searched for expect_body */
+	CHECK_DRAIN_MAX = 64 << 10,     /* read when no body is expected; then headers decide */
+	CHECK_MESSAGE_MAX = 512,
+};
+
+/* Why we ended the transfer ourselves. */
+enum check_stop { GO_ON, ENOUGH, BODY_FOUND, BODY_TOO_LONG, HEADERS_TOO_LONG, LINK_LOCAL, OTHER_HOST, NO_SOCKET };
+
+struct check_end {
+	const struct check_config *c;
+	CURL *easy;
+	CURLcode code;
+	enum check_stop stop;
+	size_t body_bytes;              /* taken from libcurl */
+	double tcp_ms;                  /* until the TLS handshake began, 0: never */
+	char curl_says[CURL_ERROR_SIZE];
+};
+
+/* Fill all but the URL and the number of attempts. False: we were short of
+ * memory, threads or descriptors, and it says nothing about the target. */
+bool check_judge(const struct check_end *end, struct check_sample *ret, char message[CHECK_MESSAGE_MAX]);
+
+/* Of the server's own certificate, 0: none was seen. */
+int64_t check_certificate_expiry(CURL *easy);
+
+#endif

@@ -1,0 +1,229 @@
+/*
+ * config.c - from a file to a struct config, by the key table.
+ */
+#include "config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "common/buf.h"
+#include "common/cleanup.h"
+#include "config_keys.h"
+
+enum {
+	FILE_MAX = 1 << 20,             /* bytes of a configuration file */
+	READ_SIZE = 16384,
+	TREE_MAX = 8 << 20,             /* memory for the section's tree, while it is read */
+	KEEP_MAX = 8 << 20,             /* memory of a struct config */
+	APP_MAX = 100,                  /* bytes of an application's name */
+};
+
+/* ---- a map by its table ----------------------------------------------------------- */
+
+static const struct key *find_key(const struct key_table *t, struct text name)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (text_eq(text_of(t->rows[i].name), name))
+			return &t->rows[i];
+	return NULL;
+}
+
+/* "enabled, postgres_url, ..." */
+static const char *key_names(const struct key_table *t, char *out, size_t size)
+{
+	size_t used = 0;
+
+	for (size_t i = 0; i < t->n && used < size; i++)
+		used += (size_t)snprintf(out + used, size - used, "%s%s", i ? ", " : "", t->rows[i].name);
+	return out;
+}
+
+static int unknown_key(struct loader *l, const struct key_table *t, const struct yaml_node *key)
+{
+	const struct key *near = config_nearest(t, key->text);
+	char quoted[QUOTE_SIZE], names[ERR_MSG_MAX / 2];
+
+	config_quote(key->text, quoted);
+	if (near)
+		return config_fail(l, key, "%s is not a key of %s; did you mean %s?", quoted, t->where, near->name);
+	if (t != &monitoring_keys && find_key(&monitoring_keys, key->text))
+		return config_fail(l, key, "%s is a key of monitoring:, not of %s; mend its indentation", quoted,
+				   t->where);
+	return config_fail(l, key, "%s is not a key of %s; known are %s", quoted, t->where,
+			   key_names(t, names, sizeof names));
+}
+
+/* Sort the map's values by row. */
+static int match_keys(struct loader *l, const struct key_table *t, const struct yaml_node *map,
+		      const struct yaml_node *given[KEYS_MAX])
+{
+	for (const struct yaml_node *n = map->first; n; n = n->next) {
+		const struct key *k = find_key(t, n->key->text);
+
+		if (!k)
+			return unknown_key(l, t, n->key);
+		if (given[k - t->rows])
+			return config_fail(l, n->key, "%s is given twice, first in line %d; remove one", k->name,
+					   given[k - t->rows]->key->line);
+		given[k - t->rows] = n;
+	}
+	return 0;
+}
+
+static int read_default(struct loader *l, const struct key *k, const struct yaml_node *map, void *base)
+{
+	struct yaml_node n = *map;
+
+	if (k->required)
+		return config_fail(l, map, "%s is missing; add it", k->name);
+	if (k->fallback)
+		return k->fallback(l, map, base);
+	if (!k->def)
+		return 0;
+	n.kind = NODE_TEXT;
+	n.plain = false;
+	n.text = text_of(k->def);
+	return k->kind->parse(l, k, &n, base);
+}
+
+int config_read_map(struct loader *l, const struct key_table *t, const struct yaml_node *map, void *base)
+{
+	const struct yaml_node *given[KEYS_MAX] = { NULL };
+	int r = 0;
+
+	if (map->kind == NODE_MAP)
+		r = match_keys(l, t, map, given);
+	else if (map->kind == NODE_TEXT && t != &monitoring_keys)
+		given[0] = map;
+	else
+		return config_fail(l, map, "%s must be keys with values, not %s; write \"key: value\", with a space behind "
+				   "the colon", t->where, map->kind == NODE_LIST ? "a list" : "one value");
+	for (size_t i = 0; r == 0 && i < t->n; i++) {
+		const struct key *k = &t->rows[i];
+
+		r = given[i] ? k->kind->parse(l, k, given[i], base) : read_default(l, k, map, base);
+		if (r == 0 && given[i] && k->check)
+			r = k->check(l, given[i], base);
+	}
+	return r;
+}
+
+/* ---- a text ------------------------------------------------------------------------ */
+
+/* The name goes into paths, so it may not leave a folder. */
+static int check_app(const char *app, struct err *e)
+{
+	size_t n = strlen(app);
+
+	for (size_t i = 0; i < n; i++)
+		if (!isalnum((unsigned char)app[i]) && app[i] != '_' && !(i > 0 && strchr(".-", app[i])))
+			n = 0;
+	if (n == 0 || n > APP_MAX)
+		return err_set(e, EINVAL, "the application's name must be 1 to %d letters, digits, \".\", \"_\" or \"-\" and "
+			       "not begin with \".\" or \"-\"; correct --app", APP_MAX);
+	return 0;
+}
+
+static int load_section(struct loader *l, const struct yaml_node *section)
+{
+	if (section->kind == NODE_TEXT && section->text.len == 0)
+		return config_fail(l, section, "monitoring: has no keys; indent them below it by two spaces");
+	return config_read_map(l, &monitoring_keys, section, l->c);
+}
+
+int config_parse(const char *path, const char *app, struct text yaml, struct config *ret, struct err *e)
+{
+	CLEANUP(arena_free) struct arena tree = ARENA(TREE_MAX);
+	CLEANUP(config_free) struct config c = { .arena = ARENA(KEEP_MAX) };
+	struct loader l = { path, &c, e };
+	const struct yaml_node *section;
+	int r = check_app(app, e);
+
+	if (r < 0)
+		return r;
+	c.app = arena_dup(&c.arena, text_of(app));
+	if (!c.app)
+		return err_set(e, ENOMEM, "%s: out of memory; give the process more", path);
+	r = yaml_section(path, yaml, "monitoring", &tree, &section, e);
+	if (r == 0)
+		r = load_section(&l, section);
+	if (r < 0)
+		return r;
+	*ret = c;
+	c = (struct config){ 0 };
+	return 0;
+}
+
+void config_free(struct config *c)
+{
+	arena_free(&c->arena);
+	*c = (struct config){ 0 };
+}
+
+/* ---- a file ------------------------------------------------------------------------ */
+
+static int open_error(const char *path, int error, struct err *e)
+{
+	if (error == ENOENT)
+		return err_set(e, error, "%s: there is no such file; create it with a section monitoring: and the key "
+			       "postgres_url, or name another by --config", path);
+	if (error == EACCES)
+		return err_set(e, error, "%s: permission denied; let the agent's user read the file and enter its "
+			       "folders", path);
+	return err_set(e, error, "%s: cannot be opened (%s); name a regular file", path, strerror(error));
+}
+
+/* O_NONBLOCK: a FIFO must not hold us up before it is refused. */
+static int open_regular(const char *path, struct err *e)
+{
+	CLEANUP(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return open_error(path, errno, e);
+	if (S_ISDIR(st.st_mode))
+		return err_set(e, EISDIR, "%s: this is a folder; name the file in it", path);
+	if (!S_ISREG(st.st_mode))
+		return err_set(e, EINVAL, "%s: this is not a regular file; name one", path);
+	return TAKE_FD(fd);
+}
+
+/* `out` takes FILE_MAX and READ_SIZE bytes: there is no room for another read
+ * once it holds more than FILE_MAX. */
+static int read_all(const char *path, int fd, struct buf *out, struct err *e)
+{
+	for (;;) {
+		char *room = buf_room(out, READ_SIZE);
+		ssize_t n;
+
+		if (!room && out->len > FILE_MAX)
+			return err_set(e, EFBIG, "%s: the file is larger than %d bytes; is it the right one?", path,
+				       FILE_MAX);
+		if (!room)
+			return err_set(e, ENOMEM, "%s: out of memory; give the process more", path);
+		n = read(fd, room, READ_SIZE);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_set(e, errno, "%s: cannot be read (%s); check the disk", path, strerror(errno));
+		if (n == 0)
+			return 0;
+		out->len += (size_t)n;
+	}
+}
+
+int config_load(const char *path, const char *app, struct config *ret, struct err *e)
+{
+	CLEANUP(close_p) int fd = open_regular(path, e);
+	CLEANUP(buf_free) struct buf text = BUF(FILE_MAX + READ_SIZE);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = read_all(path, fd, &text, e);
+	if (r < 0)
+		return r;
+	return config_parse(path, app, (struct text){ text.len ? text.data : "", text.len }, ret, e);
+}

@@ -1,0 +1,85 @@
+/*
+ * config.h - the agent's configuration: section "monitoring:" of a YAML file.
+ *
+ * Owns the reading, checking and printing of it. Promises that a struct config
+ * handed out is complete and valid, and that an error is one sentence with
+ * file:line:column and a hint. Leaves out every other section of the file.
+ *
+ * The keys are rows of a table in config_keys.c; the README's table, --print-keys
+ * and --print-config are printed from it.
+ */
+#ifndef OBS_AGENT_CONFIG_H
+#define OBS_AGENT_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "common/arena.h"
+#include "common/err.h"
+
+struct status_range {
+	int from, to;                   /* HTTP status codes, both included */
+};
+
+enum { STATUS_RANGES_MAX = 8 };
+
+/* One health check. Strings live as long as the struct config. */
+struct check_config {
+	const char *url;                /* http or https */
+	const char *method;             /* "GET" */
+	const char *expect_body;        /* text that the body must contain, NULL: any body */
+	const char *const *headers;     /* "Name: value" each, NULL-terminated; values are secrets */
+	struct status_range expect_status[STATUS_RANGES_MAX];
+	size_t n_expect_status;
+	int64_t interval_us;
+	int64_t timeout_us;             /* for one attempt, everything included */
+	int64_t retries;                /* further attempts before a failure counts */
+	int64_t retry_interval_us;
+	int64_t max_redirects;          /* 0: a redirect is an answer like any other */
+	bool verify_tls;
+};
+
+struct config {
+	bool enabled;
+	const char *app;                /* from --app */
+	const char *vps_name;           /* this server's name in the database */
+	const char *postgres_url;       /* secret: print with config_mask_url() */
+	int64_t interval_us;            /* between metrics samples */
+	const char *app_unit;           /* systemd unit of the application, for its cgroup */
+	const char *log_level;          /* of the agent's own log */
+	const struct check_config *checks;
+	size_t n_checks;
+	const char *const *log_files;   /* paths or globs, {app} already replaced, NULL-terminated */
+	size_t n_log_files;
+	int64_t log_lines_per_second;   /* of one file; 0: any number */
+	struct arena arena;             /* everything above lives here */
+};
+
+/*
+ * Read `path` for application `app`; `${VAR}` is taken from the environment.
+ * On success *ret is filled and owned by the caller (config_free()). On failure
+ * *ret is untouched and `e` holds "path:line:column: what; how to mend it".
+ */
+int config_load(const char *path, const char *app, struct config *ret, struct err *e);
+
+/* As config_load(), from memory; `path` is used in messages only. */
+int config_parse(const char *path, const char *app, struct text yaml, struct config *ret, struct err *e);
+
+void config_free(struct config *c);
+
+/* The configuration in force as YAML, secrets masked. */
+void config_print(const struct config *c, FILE *out);
+
+/* As --print-keys has it: for people, for our pages, for the manual page, for editors. */
+enum keys_form { KEYS_TEXT, KEYS_MARKDOWN, KEYS_MDOC, KEYS_SCHEMA };
+
+/* The key table: key, type, default, meaning. */
+void config_print_keys(FILE *out, enum keys_form form);
+
+/* Copy `url` (URI or key=value form) to `out` with every password replaced by
+ * "***"; also for user:password@ in an http URL. Always terminates. */
+void config_mask_url(const char *url, char *out, size_t size);
+
+#endif

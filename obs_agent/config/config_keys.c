@@ -1,0 +1,140 @@
+/*
+ * config_keys.c - the key table: every key of the configuration, once.
+ */
+#include "config_keys.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+
+#define AT(member)       offsetof(struct config, member)
+#define CHECK_AT(member) offsetof(struct check_config, member)
+
+enum { DEFAULT_TIMEOUT_S = 5, DAY_S = 86400 };
+
+static const char *const log_levels[] = { "trace", "debug", "info", "warning", "error", "critical", NULL };
+static const char *const methods[] = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", NULL };
+
+static int host_name(struct loader *l, const struct yaml_node *map, void *base)
+{
+	char name[HOST_NAME_MAX + 1] = "";
+	struct config *c = base;
+
+	if (gethostname(name, sizeof name - 1) < 0 || !name[0])
+		return config_fail(l, map, "this machine has no host name to take as vps_name; set vps_name");
+	return config_keep(l, map, text_of(name), &c->vps_name);
+}
+
+static int no_postgres_url(struct loader *l, const struct yaml_node *map, void *base)
+{
+	(void)base;
+	if (!l->c->enabled)
+		return 0;
+	return config_fail(l, map, "monitoring: is enabled but has no postgres_url; add postgres_url: "
+			   "postgres://USER:PASSWORD@HOST/DATABASE");
+}
+
+static int collection_interval(struct loader *l, const struct yaml_node *map, void *base)
+{
+	struct check_config *check = base;
+
+	(void)map;
+	check->interval_us = l->c->interval_us;
+	return 0;
+}
+
+static int default_timeout(struct loader *l, const struct yaml_node *map, void *base)
+{
+	struct check_config *check = base;
+
+	(void)l;
+	(void)map;
+	check->timeout_us = DEFAULT_TIMEOUT_S * US_PER_S;
+	if (check->timeout_us > check->interval_us)
+		check->timeout_us = check->interval_us;
+	return 0;
+}
+
+static int within_interval(struct loader *l, const struct yaml_node *n, const void *base)
+{
+	const struct check_config *check = base;
+
+	if (check->timeout_us <= check->interval_us)
+		return 0;
+	return config_fail(l, n, "timeout (%" PRId64 " s) is longer than interval (%" PRId64 " s); make it at most as long",
+			   check->timeout_us / US_PER_S, check->interval_us / US_PER_S);
+}
+
+static int answer_has_body(struct loader *l, const struct yaml_node *n, const void *base)
+{
+	const struct check_config *check = base;
+
+	if (strcmp(check->method, "HEAD") != 0)
+		return 0;
+	return config_fail(l, n, "expect_body cannot be met, since the answer to HEAD has no body; use method: GET");
+}
+
+static const struct key check_rows[] = {
+	/* The first row is what a plain text instead of a map stands for. */
+	{ "url", &kind_url, CHECK_AT(url), .required = true,
+	  .help = "what to ask; http or https" },
+	{ "interval", &kind_duration, CHECK_AT(interval_us), .fallback = collection_interval,
+	  .def_help = "`collection_interval`", .min = 1, .max = DAY_S,
+	  .help = "time between two checks" },
+	{ "timeout", &kind_duration, CHECK_AT(timeout_us), .fallback = default_timeout,
+	  .def_help = "`5`, or `interval` where that is shorter", .min = 1, .max = 300, .check = within_interval,
+	  .help = "time for one attempt, everything included; at most `interval`" },
+	{ "method", &kind_choice, CHECK_AT(method), .def = "GET", .choices = methods,
+	  .help = "HTTP method" },
+	{ "expect_status", &kind_status, CHECK_AT(expect_status), .count_at = CHECK_AT(n_expect_status),
+	  .def = "200-299", .min = 100, .max = 599,
+	  .help = "status codes that are good, as in `200-299` or `200,204,300-399`" },
+	{ "expect_body", &kind_text, CHECK_AT(expect_body), .def_help = "any body",
+	  .check = answer_has_body, .help = "text that the body must contain" },
+	{ "headers", &kind_headers, CHECK_AT(headers), .def_help = "none", .max = 32,
+	  .help = "request headers; their values are treated as secrets" },
+	{ "retries", &kind_number, CHECK_AT(retries), .def = "2", .min = 0, .max = 10,
+	  .help = "further attempts before a failure counts" },
+	{ "retry_interval", &kind_duration, CHECK_AT(retry_interval_us), .def = "5", .min = 1, .max = 300,
+	  .help = "time between the attempts" },
+	{ "max_redirects", &kind_number, CHECK_AT(max_redirects), .def = "0", .min = 0, .max = 20,
+	  .help = "redirects to follow; at `0` a redirect is an answer like any other" },
+	{ "verify_tls", &kind_bool, CHECK_AT(verify_tls), .def = "true",
+	  .help = "whether the server's certificate must be valid" },
+};
+
+static const struct key_table check_keys = {
+	"a health check", check_rows, sizeof check_rows / sizeof *check_rows,
+};
+
+static const struct key monitoring_rows[] = {
+	{ "enabled", &kind_bool, AT(enabled), .def = "false",
+	  .help = "whether this application is monitored at all" },
+	{ "postgres_url", &kind_postgres_url, AT(postgres_url), .fallback = no_postgres_url,
+	  .def_help = "required when enabled",
+	  .help = "where the database is: a libpq URI, or `key=value` pairs" },
+	{ "vps_name", &kind_name, AT(vps_name), .fallback = host_name, .def_help = "the host name",
+	  .max = 128, .help = "name of this server in the database" },
+	{ "collection_interval", &kind_duration, AT(interval_us), .def = "60", .min = 10, .max = DAY_S,
+	  .help = "time between two samples of the metrics" },
+	{ "app_unit", &kind_unit, AT(app_unit), .def = "{app}.service",
+	  .help = "systemd unit of the application, for its own CPU, memory and restarts" },
+	{ "log_level", &kind_choice, AT(log_level), .def = "info", .choices = log_levels,
+	  .help = "what the agent itself logs" },
+	{ "health_checks", &kind_checks, AT(checks), .count_at = AT(n_checks), .def_help = "none", .max = 500,
+	  .table = &check_keys, .help = "a list: a URL each, or the keys below" },
+	{ "log_files", &kind_paths, AT(log_files), .count_at = AT(n_log_files), .def_help = "none", .max = 256,
+	  .help = "a list of absolute paths or globs; `{app}` is the application's name" },
+	{ "log_lines_per_second", &kind_number, AT(log_lines_per_second), .def = "0", .min = 0, .max = 1000000,
+	  .help = "lines that one file may bring in a second, by their own time stamps; `0`: any number. What is over is "
+		  "counted in `gaps` by level; WARNING and above have ten times the room" },
+};
+
+const struct key_table monitoring_keys = {
+	"monitoring:", monitoring_rows, sizeof monitoring_rows / sizeof *monitoring_rows,
+};
+
+_Static_assert(sizeof check_rows / sizeof *check_rows <= KEYS_MAX, "raise KEYS_MAX");
+_Static_assert(sizeof monitoring_rows / sizeof *monitoring_rows <= KEYS_MAX, "raise KEYS_MAX");

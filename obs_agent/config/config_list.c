@@ -1,0 +1,310 @@
+/*
+ * config_list.c - the kinds of values that are lists or maps: how each is read
+ * and printed.
+ */
+#include "config_keys.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <strings.h>
+
+#include "common/parse.h"
+
+enum { WHAT_SIZE = 64, HEADER_MAX = 4096 };
+
+static void *target(const struct key *k, void *base)
+{
+	return (char *)base + k->at;
+}
+
+static const void *source(const struct key *k, const void *base)
+{
+	return (const char *)base + k->at;
+}
+
+static void set_count(const struct key *k, void *base, size_t n)
+{
+	if (k->count_at)
+		*(size_t *)((char *)base + k->count_at) = n;
+}
+
+static size_t count(const struct key *k, const void *base)
+{
+	return *(const size_t *)((const char *)base + k->count_at);
+}
+
+/* Memory for as many items as the list or map has, and one more that stays zero;
+ * NULL: there are too many, and the error is set. */
+static void *items_room(struct loader *l, const struct key *k, const struct yaml_node *n, size_t item)
+{
+	if (n->n <= (size_t)k->max)
+		return config_alloc(l, n, (n->n + 1) * item);
+	config_fail(l, n, "%s has %zu items, more than %" PRId64 "; remove some", k->name, n->n, k->max);
+	return NULL;
+}
+
+static void *list_room(struct loader *l, const struct key *k, const struct yaml_node *n, size_t item)
+{
+	if (n->kind == NODE_LIST)
+		return items_room(l, k, n, item);
+	config_fail(l, n, "%s must be a list; write each item below it, as in \"- item\"", k->name);
+	return NULL;
+}
+
+/* ---- log_files ------------------------------------------------------------------ */
+
+static const char *path_problem(const char *s)
+{
+	if (*s != '/')
+		return "is not an absolute path; begin it with /";
+	if (s[strlen(s) - 1] == '/')
+		return "is a folder; name its files, as in /var/log/my-app/*.log";
+	return NULL;
+}
+
+static int parse_path(struct loader *l, const struct key *k, const struct yaml_node *n, const char **paths)
+{
+	struct value v;
+	const char *problem;
+	char what[WHAT_SIZE];
+	size_t i = 0;
+	int r;
+
+	snprintf(what, sizeof what, "an item of %s", k->name);
+	r = config_line(l, what, n, PATH_MAX - 1, &v);
+	if (r == 0)
+		r = config_fill_app(l, n, &v);
+	if (r < 0)
+		return r;
+	problem = strlen(v.s) >= PATH_MAX ? "is too long; shorten it" : path_problem(v.s);
+	if (problem)
+		return config_fail(l, n, "%s: %s %s", k->name, v.shown, problem);
+	for (; paths[i]; i++)
+		if (strcmp(paths[i], v.s) == 0)
+			return config_fail(l, n, "%s: %s is listed twice; remove one", k->name, v.shown);
+	paths[i] = v.s;
+	return 0;
+}
+
+static int parse_paths(struct loader *l, const struct key *k, const struct yaml_node *n, void *base)
+{
+	const char **paths = list_room(l, k, n, sizeof *paths);
+	int r = paths ? 0 : -EINVAL;
+
+	for (const struct yaml_node *item = n->first; r == 0 && item; item = item->next)
+		r = parse_path(l, k, item, paths);
+	if (r < 0)
+		return r;
+	*(const char ***)target(k, base) = paths;
+	set_count(k, base, n->n);
+	return 0;
+}
+
+static void print_paths(struct printer *p, const struct key *k, const void *base)
+{
+	const char *const *paths = *(const char *const *const *)source(k, base);
+
+	print_name(p, k->name);
+	fputs(paths && *paths ? "\n" : " []\n", p->out);
+	for (; paths && *paths; paths++) {
+		fprintf(p->out, "%*s- ", p->indent + 2, "");
+		print_quoted(p->out, *paths);
+		fputc('\n', p->out);
+	}
+}
+
+/* ---- expect_status ----------------------------------------------------------------- */
+
+/* "204" or "300-399". */
+static bool parse_range(const struct key *k, struct text t, struct status_range *ret)
+{
+	const char *dash = memchr(t.s, '-', t.len);
+	size_t first = dash ? (size_t)(dash - t.s) : t.len;
+	struct text last = dash ? (struct text){ dash + 1, t.len - first - 1 } : t;
+	int64_t from, to;
+
+	if (!parse_i64((struct text){ t.s, first }, &from) || !parse_i64(last, &to) || from < k->min || to > k->max ||
+	    from > to)
+		return false;
+	*ret = (struct status_range){ (int)from, (int)to };
+	return true;
+}
+
+static struct text trimmed(const char *s, size_t len)
+{
+	for (; len && isspace((unsigned char)*s); len--)
+		s++;
+	while (len && isspace((unsigned char)s[len - 1]))
+		len--;
+	return (struct text){ s, len };
+}
+
+/* The comma-separated ranges of one text, behind those that are there. */
+static int add_ranges(struct loader *l, const struct key *k, const struct yaml_node *n, struct status_range *ranges,
+		      size_t *n_ranges)
+{
+	struct value v;
+	int r = config_value(l, k->name, n, &v);
+
+	if (r < 0)
+		return r;
+	for (const char *s = v.s;; s++) {
+		size_t len = strcspn(s, ",");
+
+		if (*n_ranges == STATUS_RANGES_MAX)
+			return config_fail(l, n, "%s has more than %d ranges; join some", k->name, STATUS_RANGES_MAX);
+		if (!parse_range(k, trimmed(s, len), &ranges[*n_ranges]))
+			return config_fail(l, n, "%s %s is not a list of status codes from %" PRId64 " to %" PRId64
+					   "; write it as in 200-299 or 200,204,300-399", k->name, v.shown, k->min,
+					   k->max);
+		++*n_ranges;
+		s += len;
+		if (!*s)
+			return 0;
+	}
+}
+
+static int parse_status(struct loader *l, const struct key *k, const struct yaml_node *n, void *base)
+{
+	struct status_range *ranges = target(k, base);
+	size_t n_ranges = 0;
+	int r = 0;
+
+	if (n->kind != NODE_LIST)
+		r = add_ranges(l, k, n, ranges, &n_ranges);
+	else if (n->n == 0)
+		return config_fail(l, n, "%s is an empty list; write the codes that are good", k->name);
+	else
+		for (const struct yaml_node *item = n->first; r == 0 && item; item = item->next)
+			r = add_ranges(l, k, item, ranges, &n_ranges);
+	if (r == 0)
+		set_count(k, base, n_ranges);
+	return r;
+}
+
+static void print_status(struct printer *p, const struct key *k, const void *base)
+{
+	const struct status_range *range = source(k, base);
+
+	print_name(p, k->name);
+	for (size_t i = 0; i < count(k, base); i++, range++) {
+		fprintf(p->out, "%s%d", i ? "," : " \"", range->from);
+		if (range->to != range->from)
+			fprintf(p->out, "-%d", range->to);
+	}
+	fputs("\"\n", p->out);
+}
+
+/* ---- headers ------------------------------------------------------------------------ */
+
+/* RFC 9110: a header's name is a token. */
+static bool header_name(struct text t)
+{
+	for (size_t i = 0; i < t.len; i++)
+		if (!isalnum((unsigned char)t.s[i]) && !(t.s[i] && strchr("!#$%&'*+-.^_`|~", t.s[i])))
+			return false;
+	return t.len > 0;
+}
+
+static int parse_header(struct loader *l, const struct key *k, const struct yaml_node *n, const char **headers)
+{
+	struct text name = n->key->text;
+	char quoted[QUOTE_SIZE], what[WHAT_SIZE + QUOTE_SIZE];
+	struct value v;
+	size_t i = 0, size;
+	char *line;
+	int r;
+
+	config_quote(name, quoted);
+	if (!header_name(name))
+		return config_fail(l, n->key, "%s: %s is not the name of a header; write it as in Authorization: value",
+				   k->name, quoted);
+	for (; headers[i]; i++)
+		if (strncasecmp(headers[i], name.s, name.len) == 0 && headers[i][name.len] == ':')
+			return config_fail(l, n->key, "%s: %s is given twice; remove one", k->name, quoted);
+	snprintf(what, sizeof what, "%s: the value of %s", k->name, quoted);
+	r = config_secret_line(l, what, n, HEADER_MAX, &v);
+	if (r < 0)
+		return r;
+	size = name.len + strlen(v.s) + sizeof ": ";
+	line = config_alloc(l, n, size);
+	if (!line)
+		return -EINVAL;
+	snprintf(line, size, "%s: %s", name.s, v.s);
+	headers[i] = line;
+	return 0;
+}
+
+static int parse_headers(struct loader *l, const struct key *k, const struct yaml_node *n, void *base)
+{
+	const char **headers;
+	int r;
+
+	if (n->kind != NODE_MAP)
+		return config_fail(l, n, "%s must be a map; write each header below it, as in \"Authorization: value\"",
+				   k->name);
+	headers = items_room(l, k, n, sizeof *headers);
+	r = headers ? 0 : -EINVAL;
+	for (const struct yaml_node *item = n->first; r == 0 && item; item = item->next)
+		r = parse_header(l, k, item, headers);
+	if (r == 0)
+		*(const char ***)target(k, base) = headers;
+	return r;
+}
+
+static void print_headers(struct printer *p, const struct key *k, const void *base)
+{
+	const char *const *headers = *(const char *const *const *)source(k, base);
+
+	print_name(p, k->name);
+	fputs(headers && *headers ? "\n" : " {}\n", p->out);
+	for (; headers && *headers; headers++) {
+		fprintf(p->out, "%*s\"%.*s\": \"***\"\n", p->indent + 2, "", (int)strcspn(*headers, ":"), *headers);
+	}
+}
+
+/* ---- health_checks --------------------------------------------------------------------- */
+
+static int parse_checks(struct loader *l, const struct key *k, const struct yaml_node *n, void *base)
+{
+	struct check_config *checks = list_room(l, k, n, sizeof *checks);
+	char quoted[QUOTE_SIZE];
+	size_t i = 0;
+	int r = checks ? 0 : -EINVAL;
+
+	for (const struct yaml_node *item = n->first; r == 0 && item; item = item->next, i++) {
+		r = config_read_map(l, k->table, item, &checks[i]);
+		for (size_t j = 0; r == 0 && j < i; j++) {
+			if (strcmp(checks[j].url, checks[i].url) != 0)
+				continue;
+			config_quote(text_of(checks[i].url), quoted);
+			r = config_fail(l, item, "%s: this URL is checked twice; remove one, or tell them apart by a "
+					"#name at the end", k->name);
+		}
+	}
+	if (r < 0)
+		return r;
+	*(const struct check_config **)target(k, base) = checks;
+	set_count(k, base, n->n);
+	return 0;
+}
+
+static void print_checks(struct printer *p, const struct key *k, const void *base)
+{
+	const struct check_config *checks = *(const struct check_config *const *)source(k, base);
+
+	print_name(p, k->name);
+	fputs(count(k, base) ? "\n" : " []\n", p->out);
+	for (size_t i = 0; i < count(k, base); i++) {
+		struct printer item = { p->out, p->indent + 4, true };
+
+		print_table(&item, k->table, &checks[i]);
+	}
+}
+
+const struct kind kind_paths = { "list of paths", parse_paths, print_paths };
+const struct kind kind_status = { "status codes", parse_status, print_status };
+const struct kind kind_headers = { "map of names to texts", parse_headers, print_headers };
+const struct kind kind_checks = { "list of URLs or maps", parse_checks, print_checks };

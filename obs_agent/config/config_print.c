@@ -1,0 +1,134 @@
+/*
+ * config_print.c - a configuration as YAML, and the key that somebody may have
+ * meant.
+ */
+#include "config_keys.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+
+#include "common/utf8.h"
+
+/* ---- --print-config ---------------------------------------------------------------- */
+
+void print_name(struct printer *p, const char *name)
+{
+	fprintf(p->out, "%*s%s%s:", p->indent - (p->item ? 2 : 0), "", p->item ? "- " : "", name);
+	p->item = false;
+}
+
+/* Line breaks of YAML 1.1 and invisible characters that it does not take as they are. */
+static bool needs_escape(uint32_t c)
+{
+	return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029 || c == 0xfeff || c == 0xfffe ||
+	       c == 0xffff;
+}
+
+static uint32_t code_point(const char *s, size_t n)
+{
+	uint32_t c = (unsigned char)s[0];
+
+	if (n > 1)
+		c &= 0x7fu >> n;
+	for (size_t i = 1; i < n; i++)
+		c = c << 6 | ((unsigned char)s[i] & 0x3f);
+	return c;
+}
+
+void print_quoted(FILE *out, const char *s)
+{
+	fputc('"', out);
+	for (size_t n; *s; s += n) {
+		uint32_t c;
+
+		n = utf8_sequence(s, strlen(s));
+		n = n ? n : 1;
+		c = code_point(s, n);
+		if (*s == '"' || *s == '\\')
+			fprintf(out, "\\%c", *s);
+		else if (s[0] == '$' && s[1] == '{')
+			fputs("$$", out);
+		else if (*s == '\n')
+			fputs("\\n", out);
+		else if (needs_escape(c))
+			fprintf(out, "\\u%04" PRIx32, c);
+		else
+			fwrite(s, 1, n, out);
+	}
+	fputc('"', out);
+}
+
+void print_table(struct printer *p, const struct key_table *t, const void *base)
+{
+	for (const struct key *k = t->rows; k < t->rows + t->n; k++)
+		k->kind->print(p, k, base);
+}
+
+void config_print(const struct config *c, FILE *out)
+{
+	struct printer p = { out, 2, false };
+
+	fprintf(out, "# The configuration of application %s, with all defaults; *** stands for a secret.\n"
+		"monitoring:\n", c->app);
+	print_table(&p, &monitoring_keys, c);
+}
+
+/* ---- did you mean ------------------------------------------------------------------- */
+
+enum { NAME_MAX_LEN = 32 };
+
+/* Levenshtein's distance: insertions, deletions and replacements of a character. */
+static size_t distance(struct text a, struct text b)
+{
+	size_t row[NAME_MAX_LEN + 1];
+
+	for (size_t j = 0; j <= b.len; j++)
+		row[j] = j;
+	for (size_t i = 0; i < a.len; i++) {
+		size_t diagonal = row[0];
+
+		row[0] = i + 1;
+		for (size_t j = 0; j < b.len; j++) {
+			size_t best = diagonal + (tolower((unsigned char)a.s[i]) != tolower((unsigned char)b.s[j]));
+
+			diagonal = row[j + 1];
+			if (row[j] + 1 < best)
+				best = row[j] + 1;
+			if (diagonal + 1 < best)
+				best = diagonal + 1;
+			row[j + 1] = best;
+		}
+	}
+	return row[b.len];
+}
+
+/* One is the end or the beginning of the other: "interval", "log_file". */
+static bool overlaps(struct text a, struct text b)
+{
+	struct text small = a.len < b.len ? a : b, big = a.len < b.len ? b : a;
+
+	return small.len >= 3 && (memcmp(big.s, small.s, small.len) == 0 ||
+				  memcmp(big.s + big.len - small.len, small.s, small.len) == 0);
+}
+
+const struct key *config_nearest(const struct key_table *t, struct text name)
+{
+	const struct key *near = NULL;
+	size_t best = 3;                /* as many letters wrong as still look like a slip, and one */
+
+	if (name.len > NAME_MAX_LEN)
+		return NULL;
+	for (const struct key *k = t->rows; k < t->rows + t->n; k++) {
+		struct text known = text_of(k->name);
+		size_t d = distance(name, known);
+
+		if (d < best && d * 2 < name.len) {
+			best = d;
+			near = k;
+		}
+	}
+	for (const struct key *k = t->rows; !near && k < t->rows + t->n; k++)
+		if (overlaps(name, text_of(k->name)))
+			near = k;
+	return near;
+}

@@ -1,0 +1,320 @@
+/*
+ * config_value.c - one value of the file, its variables filled in.
+ *
+ * A message shows a value as the file has it, never as its variables made it:
+ * a secret that lands in the wrong key stays out of the logs.
+ */
+#include "config_keys.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <strings.h>
+
+#include "common/buf.h"
+#include "common/cleanup.h"
+#include "common/utf8.h"
+#include "credential.h"
+#include "env_file.h"
+
+enum { SHOWN_MAX = 100 };               /* bytes of a value in a message */
+
+int config_fail(struct loader *l, const struct yaml_node *n, const char *fmt, ...)
+{
+	char sentence[ERR_MSG_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(sentence, sizeof sentence, fmt, ap);
+	va_end(ap);
+	return yaml_error(l->e, l->path, n->line, n->column, "%s", sentence);
+}
+
+void *config_alloc(struct loader *l, const struct yaml_node *n, size_t size)
+{
+	void *p = arena_alloc(&l->c->arena, size);
+
+	if (!p)
+		config_fail(l, n, "the configuration is larger than the agent can keep; shorten it");
+	return p;
+}
+
+int config_keep(struct loader *l, const struct yaml_node *n, struct text t, const char **ret)
+{
+	char *copy = config_alloc(l, n, t.len + 1);
+
+	if (!copy)
+		return -EINVAL;
+	if (t.len)
+		memcpy(copy, t.s, t.len);
+	*ret = copy;
+	return 0;
+}
+
+void config_quote(struct text t, char out[QUOTE_SIZE])
+{
+	char raw[VALUE_MAX + 1], masked[QUOTE_SIZE];
+	size_t n = t.len < VALUE_MAX ? t.len : VALUE_MAX, end = 0;
+
+	memcpy(raw, t.s, n);
+	raw[n] = '\0';
+	config_mask_url(raw, masked, sizeof masked);
+	for (size_t step; end < SHOWN_MAX && masked[end]; end += step) {
+		step = utf8_sequence(masked + end, strlen(masked + end));
+		if (step == 0)
+			break;
+		if (iscntrl((unsigned char)masked[end]))
+			masked[end] = '?';
+	}
+	snprintf(out, QUOTE_SIZE, "\"%.*s%s\"", (int)end, masked, masked[end] ? "..." : "");
+}
+
+/* ---- ${VAR} -------------------------------------------------------------------- */
+
+static bool variable_name(struct text t)
+{
+	for (size_t i = 0; i < t.len; i++)
+		if (!(isalpha((unsigned char)t.s[i]) || t.s[i] == '_' || (i > 0 && isdigit((unsigned char)t.s[i]))))
+			return false;
+	return t.len > 0;
+}
+
+static bool valid_utf8(const char *s)
+{
+	size_t len = strlen(s), n;
+
+	for (; len > 0; s += n, len -= n) {
+		n = utf8_sequence(s, len);
+		if (n == 0)
+			return false;
+	}
+	return true;
+}
+
+static int too_long(struct loader *l, const char *what, const struct yaml_node *n, size_t max)
+{
+	return config_fail(l, n, "%s is longer than %zu bytes; shorten it", what, max);
+}
+
+/* How a credential is written where it stands. */
+enum form {
+	REFUSED,                        /* it would be seen there */
+	AS_IT_IS,
+	IN_URI,                         /* %XX */
+	IN_PAIRS,                       /* backslashes, for libpq */
+};
+
+/* One value, being filled in. */
+struct filling {
+	struct loader *l;
+	const struct yaml_node *n;
+	const char *what;
+	enum form form;
+	bool hide;                      /* a word in place of each credential */
+	bool found;                     /* there was one */
+	struct buf out;
+};
+
+/* What stands for a credential when it is asked whether it would be seen: nothing else is called so. */
+#define HIDDEN_WORD "observ-credential-is-hidden-here"
+
+static int no_room(const struct filling *f)
+{
+	return too_long(f->l, f->what, f->n, VALUE_MAX);
+}
+
+static int add_environment(struct filling *f, const char *name)
+{
+	const char *set = env_file_get(name);
+
+	if (!set)
+		return config_fail(f->l, f->n, "%s needs the environment variable %s, which is not set; set it in the "
+				   "unit's EnvironmentFile (.env.production)", f->what, name);
+	if (!valid_utf8(set))
+		return config_fail(f->l, f->n, "%s: the environment variable %s is not UTF-8; correct its value", f->what,
+				   name);
+	return buf_adds(&f->out, set) ? 0 : no_room(f);
+}
+
+static int add_credential(struct filling *f, const char *name)
+{
+	CLEANUP(buf_free) struct buf secret = BUF(CREDENTIAL_MAX);
+	struct text t;
+	struct err e;
+	bool ok;
+
+	f->found = true;
+	if (f->form == REFUSED)
+		return config_fail(f->l, f->n, "%s is shown in logs and pages, so it cannot hold a credential; ${CRED:%s} may "
+				   "stand in postgres_url, in a url and in the value of a header", f->what, name);
+	if (f->hide)
+		return buf_adds(&f->out, HIDDEN_WORD) ? 0 : no_room(f);
+	if (credential_read(f->l->c->app, name, &secret, &e) < 0)
+		return config_fail(f->l, f->n, "%s needs %s", f->what, e.msg);
+	t = (struct text){ secret.data, secret.len };
+	if (f->form == IN_URI)
+		ok = credential_add_uri(&f->out, t);
+	else if (f->form == IN_PAIRS)
+		ok = credential_add_pair(&f->out, t);
+	else
+		ok = buf_add(&f->out, t.s, t.len);
+	return ok ? 0 : no_room(f);
+}
+
+/* One variable; `rest` begins behind its "${". *ret_len: its length with the "}". */
+static int add_variable(struct filling *f, struct text rest, size_t *ret_len)
+{
+	const char *close = memchr(rest.s, '}', rest.len);
+	struct text name = { rest.s, close ? (size_t)(close - rest.s) : rest.len };
+	bool credential = name.len >= 5 && memcmp(name.s, "CRED:", 5) == 0;
+	char copy[QUOTE_SIZE];
+
+	*ret_len = name.len + 1;
+	if (credential)
+		name = (struct text){ name.s + 5, name.len - 5 };
+	if (credential && (!close || !credential_name(name)))
+		return config_fail(f->l, f->n, "%s has a ${CRED: that is not followed by a credential's name and }; a name has "
+				   "at most %d letters, digits, \".\", \"_\" and \"-\"", f->what, CREDENTIAL_NAME_MAX);
+	if (!close || (!credential && !variable_name(name)) || name.len >= sizeof copy)
+		return config_fail(f->l, f->n, "%s has a ${ that is not followed by a variable's name and }; write "
+				   "${NAME}, or $${ for the two characters themselves", f->what);
+	snprintf(copy, sizeof copy, "%.*s", (int)name.len, name.s);
+	return credential ? add_credential(f, copy) : add_environment(f, copy);
+}
+
+/* "${NAME}" becomes the variable's value, "${CRED:NAME}" the credential's, "$${" becomes "${", all else stays. */
+static int expand(struct filling *f)
+{
+	struct text t = f->n->text;
+
+	for (size_t i = 0, step = 0; i < t.len; i += step) {
+		struct text rest = { t.s + i, t.len - i };
+		int r;
+
+		if (rest.len >= 3 && memcmp(rest.s, "$${", 3) == 0) {
+			step = 3;
+			r = buf_adds(&f->out, "${") ? 0 : no_room(f);
+		} else if (rest.len >= 2 && memcmp(rest.s, "${", 2) == 0) {
+			r = add_variable(f, (struct text){ rest.s + 2, rest.len - 2 }, &step);
+			step += 2;
+		} else {
+			step = 1;
+			r = buf_addc(&f->out, *rest.s) ? 0 : no_room(f);
+		}
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static bool is_null(const struct yaml_node *n)
+{
+	return n->plain && (n->text.len == 0 || strcmp(n->text.s, "~") == 0 || strcasecmp(n->text.s, "null") == 0);
+}
+
+static const char *kind_word(const struct yaml_node *n)
+{
+	return n->kind == NODE_LIST ? "a list" : "a map of keys";
+}
+
+static int config_value_in(struct loader *l, const char *what, const struct yaml_node *n, enum form form, struct value *ret)
+{
+	struct filling f = { l, n, what, form, false, false, BUF(VALUE_MAX) };
+	int r;
+
+	if (n->kind != NODE_TEXT)
+		return config_fail(l, n, "%s must be one value, not %s; write the value itself", what,
+				   kind_word(n));
+	if (is_null(n))
+		return config_fail(l, n, "%s has no value; write one, or remove the line", what);
+	if (memchr(n->text.s, '\0', n->text.len))
+		return config_fail(l, n, "%s contains a NUL character (\\0); remove it", what);
+	r = expand(&f);
+	config_quote(n->text, ret->shown);
+	ret->secret = f.found;
+	if (r == 0 && f.out.len == 0)
+		r = config_fail(l, n, "%s %s is empty; give it a value, or remove the line", what, ret->shown);
+	if (r == 0)
+		r = config_keep(l, n, (struct text){ f.out.data, f.out.len }, (const char **)&ret->s);
+	buf_free(&f.out);
+	return r;
+}
+
+int config_value(struct loader *l, const char *what, const struct yaml_node *n, struct value *ret)
+{
+	return config_value_in(l, what, n, REFUSED, ret);
+}
+
+static int config_line_in(struct loader *l, const char *what, const struct yaml_node *n, size_t max, enum form form,
+			  struct value *ret)
+{
+	int r = config_value_in(l, what, n, form, ret);
+
+	if (r < 0)
+		return r;
+	if (strlen(ret->s) > max)
+		return too_long(l, what, n, max);
+	for (const char *c = ret->s; *c; c++)
+		if (iscntrl((unsigned char)*c))
+			return config_fail(l, n, "%s contains a line break or control character; remove it", what);
+	return 0;
+}
+
+int config_line(struct loader *l, const char *what, const struct yaml_node *n, size_t max, struct value *ret)
+{
+	return config_line_in(l, what, n, max, REFUSED, ret);
+}
+
+int config_secret_line(struct loader *l, const char *what, const struct yaml_node *n, size_t max, struct value *ret)
+{
+	return config_line_in(l, what, n, max, AS_IT_IS, ret);
+}
+
+/* Nothing but one credential: that holds a whole URL, written as one. */
+static bool is_one_credential(struct text t)
+{
+	return t.len > 7 && memcmp(t.s, "${CRED:", 7) == 0 && memchr(t.s, '}', t.len) == t.s + t.len - 1;
+}
+
+/* Does masking, which goes by the place, hide what stands in the places of the credentials? */
+static int check_hidden(struct loader *l, const char *what, const struct yaml_node *n)
+{
+	struct filling f = { l, n, what, AS_IT_IS, true, false, BUF(VALUE_MAX) };
+	char masked[VALUE_MAX];
+	const char *text = expand(&f) == 0 ? buf_cstr(&f.out) : NULL;
+
+	config_mask_url(text, masked, sizeof masked);
+	buf_free(&f.out);
+	if (text && !strstr(masked, HIDDEN_WORD))
+		return 0;
+	return config_fail(l, n, "%s has a credential where it would be seen in logs and pages; put it in place of the "
+			   "password, or of a parameter that is called so", what);
+}
+
+int config_url_line(struct loader *l, const char *what, const struct yaml_node *n, size_t max, bool may_be_all,
+		    struct value *ret)
+{
+	bool whole = may_be_all && n->kind == NODE_TEXT && is_one_credential(n->text);
+	bool uri = n->kind == NODE_TEXT && strstr(n->text.s, "://");
+	int r = config_line_in(l, what, n, max, whole ? AS_IT_IS : uri ? IN_URI : IN_PAIRS, ret);
+
+	return r == 0 && ret->secret && !whole ? check_hidden(l, what, n) : r;
+}
+
+int config_fill_app(struct loader *l, const struct yaml_node *n, struct value *v)
+{
+	CLEANUP(buf_free) struct buf out = BUF(VALUE_MAX);
+	bool ok = true;
+
+	for (const char *s = v->s, *at; ok && *s; s = at + 5) {
+		at = strstr(s, "{app}");
+		if (!at) {
+			ok = buf_adds(&out, s);
+			break;
+		}
+		ok = buf_add(&out, s, (size_t)(at - s)) && buf_adds(&out, l->c->app);
+	}
+	if (!ok)
+		return too_long(l, v->shown, n, VALUE_MAX);
+	return config_keep(l, n, (struct text){ out.data, out.len }, (const char **)&v->s);
+}

@@ -1,0 +1,152 @@
+#include "credential.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/cleanup.h"
+#include "common/utf8.h"
+
+bool credential_name(struct text t)
+{
+	for (size_t i = 0; i < t.len; i++)
+		if (!isalnum((unsigned char)t.s[i]) && !(t.s[i] && strchr("._-", t.s[i])))
+			return false;
+	return t.len > 0 && t.len <= CREDENTIAL_NAME_MAX && !text_eq(t, text_of(".")) && !text_eq(t, text_of(".."));
+}
+
+static int open_plainly(const char *path)
+{
+	return open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+}
+
+static bool started_by_systemd(void)
+{
+	return getenv("NOTIFY_SOCKET") || getenv("CREDENTIALS_DIRECTORY");
+}
+
+/* Open it in the folder that systemd made, or, where no unit started us, where the unit's is. */
+static int open_credential(const char *app, const char *name, char path[PATH_MAX])
+{
+	const char *folder = getenv("CREDENTIALS_DIRECTORY");
+	int fd;
+
+	if (folder && *folder) {
+		snprintf(path, PATH_MAX, "%s/%s", folder, name);
+		return open_plainly(path);
+	}
+	if (started_by_systemd()) {             /* without credentials: there is nowhere else to look */
+		*path = '\0';
+		errno = ENOENT;
+		return -1;
+	}
+	snprintf(path, PATH_MAX, "/run/credentials/obs-agent@%s.service/%s", app, name);
+	fd = open_plainly(path);
+	if (fd >= 0 || errno != ENOENT)
+		return fd;
+	snprintf(path, PATH_MAX, "/etc/credstore/obs-agent.%s.%s", app, name);
+	return open_plainly(path);
+}
+
+/* templates/obs-agent.service loads these by itself. */
+static bool in_unit(const char *name)
+{
+	return strcmp(name, "database_url") == 0 || strcmp(name, "password") == 0;
+}
+
+static int no_credential(const char *app, const char *name, const char *path, int error, struct err *e)
+{
+	if (error != ENOENT)
+		return err_set(e, error, "the credential %s, which cannot be read (%s: %s); run this as root, or as the "
+			       "unit's user", name, path, strerror(error));
+	return err_set(e, error, "the credential %s, which %s; write it into /etc/credstore/obs-agent.%s.%s (mode 0600)%s, and restart the "
+		       "unit", name, started_by_systemd() ? "the unit was not given" : "systemd gives to the unit, and there is none", app,
+		       name, in_unit(name) ? "" : ", name it in the unit as /usr/share/observ/drop-ins/credentials.conf shows");
+}
+
+static bool valid_text(struct text t)
+{
+	for (size_t i = 0, n; i < t.len; i += n) {
+		n = utf8_sequence(t.s + i, t.len - i);
+		if (n == 0 || t.s[i] == '\0')
+			return false;
+	}
+	return true;
+}
+
+static struct text without_line_end(struct text t)
+{
+	if (t.len && t.s[t.len - 1] == '\n')
+		t.len--;
+	if (t.len && t.s[t.len - 1] == '\r')
+		t.len--;
+	return t;
+}
+
+static ssize_t read_all(int fd, char *to, size_t max)
+{
+	size_t got = 0;
+
+	while (got < max) {
+		ssize_t n = read(fd, to + got, max - got);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		got += (size_t)n;
+	}
+	return (ssize_t)got;
+}
+
+int credential_read(const char *app, const char *name, struct buf *out, struct err *e)
+{
+	char path[PATH_MAX], bytes[CREDENTIAL_MAX + 3];
+	CLEANUP(close_p) int fd = open_credential(app, name, path);
+	struct stat st;
+	struct text t;
+	ssize_t n;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return no_credential(app, name, path, errno, e);
+	n = S_ISREG(st.st_mode) ? read_all(fd, bytes, sizeof bytes) : -EINVAL;
+	if (n < 0)
+		return err_set(e, (int)-n, "the credential %s, which is not a readable file (%s); correct LoadCredential=", name,
+			       path);
+	t = without_line_end((struct text){ bytes, (size_t)n });
+	if (t.len == 0)
+		return err_set(e, EINVAL, "the credential %s, which is empty (%s); write the secret into its file", name, path);
+	if (t.len > CREDENTIAL_MAX)
+		return err_set(e, EFBIG, "the credential %s, which is longer than %d bytes (%s); is it the right file?", name,
+			       CREDENTIAL_MAX, path);
+	if (!valid_text(t))
+		return err_set(e, EILSEQ, "the credential %s, which is not UTF-8 text without NUL (%s); write the secret as "
+			       "text", name, path);
+	return buf_add(out, t.s, t.len) ? 0 : err_set(e, ENOMEM, "the credential %s, for which there is no memory", name);
+}
+
+bool credential_add_uri(struct buf *out, struct text t)
+{
+	bool ok = true;
+
+	for (size_t i = 0; i < t.len && ok; i++) {
+		unsigned char c = (unsigned char)t.s[i];
+
+		ok = c < 0x80 && (isalnum(c) || strchr("-._~", c)) ? buf_addc(out, (char)c) : buf_addf(out, "%%%02X", c);
+	}
+	return ok;
+}
+
+bool credential_add_pair(struct buf *out, struct text t)
+{
+	bool ok = true;
+
+	for (size_t i = 0; i < t.len && ok; i++)
+		ok = (!strchr(" '\\", t.s[i]) || buf_addc(out, '\\')) && buf_addc(out, t.s[i]);
+	return ok;
+}

@@ -1,0 +1,181 @@
+#include "doctor.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <sys/timex.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/cleanup.h"
+#include "obs_agent/config/env_file.h"
+
+#define YEAR_2025_US (INT64_C(1735689600) * US_PER_S)
+#define YEAR_2100_US (INT64_C(4102444800) * US_PER_S)
+
+enum { DOCTOR_PATH_MAX = 512 };
+
+int doctor_line(FILE *out, bool ok, const char *remedy, const char *fmt, ...)
+{
+	va_list ap;
+
+	fputs(ok ? "ok   " : "FAIL ", out);
+	va_start(ap, fmt);
+	vfprintf(out, fmt, ap);
+	va_end(ap);
+	if (!ok && remedy)
+		fprintf(out, "; %s", remedy);
+	fputc('\n', out);
+	return ok ? 0 : 1;
+}
+
+void doctor_warn(FILE *out, const char *fmt, ...)
+{
+	va_list ap;
+
+	fputs("warn ", out);
+	va_start(ap, fmt);
+	vfprintf(out, fmt, ap);
+	va_end(ap);
+	fputc('\n', out);
+}
+
+/* Whoever may read everything cannot see what the agent may not: root looks with its eyes. */
+static void say_who(const struct doctor_unit *u, const char *app, FILE *out)
+{
+	if (geteuid() != 0)
+		doctor_line(out, true, NULL, "runs as user %u", (unsigned)geteuid());
+	else if (*u->user && getpwnam(u->user))
+		doctor_line(out, true, NULL, "runs as root; files are looked at as the unit's user %s", u->user);
+	else
+		doctor_line(out, true, NULL, "runs as user 0, who may read everything; to see with the agent's eyes: systemd-run --pipe --wait "
+			    "-p User=obs-agent -p SupplementaryGroups='adm systemd-journal www-data' obs_agent doctor --app %s", app);
+}
+
+/* systemd gives the agent the variables of this file; a person's shell has not got them. */
+static int check_environment(const char *config_path, FILE *out)
+{
+	const char *slash = strrchr(config_path, '/');
+	char path[DOCTOR_PATH_MAX];
+	struct stat st;
+	struct err e;
+	int n;
+
+	snprintf(path, sizeof path, "%.*s.env.production", slash ? (int)(slash + 1 - config_path) : 0, config_path);
+	if (stat(path, &st) < 0 && errno == ENOENT)
+		return doctor_line(out, true, NULL, "no %s: variables come from the environment alone", path);
+	n = env_file_load(path, &e);
+	if (n < 0 && e.code == EACCES)          /* systemd reads it as root, so the agent need not */
+		return doctor_line(out, true, NULL, "%s is closed to this user, as it should be; run as root to try its "
+				   "variables", path);
+	if (n < 0)
+		return doctor_line(out, false, "make it a readable text file", "%s", e.msg);
+	return doctor_line(out, !(st.st_mode & S_IROTH), "run: chmod o-rwx on it", "%s has %d variables%s", path, n,
+			   st.st_mode & S_IROTH ? " and everybody may read it" : "");
+}
+
+static int check_config(const char *path, const char *app, struct config *c, FILE *out)
+{
+	struct err e;
+	int failed = 0;
+
+	if (config_load(path, app, c, &e) < 0)
+		return doctor_line(out, false, NULL, "%s", e.msg);
+	failed += doctor_line(out, true, NULL, "%s is valid: %zu checks, %zu log files or globs", path, c->n_checks,
+			      c->n_log_files);
+	failed += doctor_line(out, c->enabled, "set enabled: true", "monitoring is %s", c->enabled ? "enabled" :
+			      "not enabled: the agent ends at once");
+	failed += doctor_line(out, strncmp(c->vps_name, "localhost", 9) != 0, "set vps_name, or the host name",
+			      "this server is called %s%s", c->vps_name,
+			      strncmp(c->vps_name, "localhost", 9) != 0 ? "" : ", as others may be");
+	return failed;
+}
+
+/* Limits are used up by all programs of a user together, so a try says more than a number. */
+static int check_inotify(FILE *out)
+{
+	CLEANUP(close_p) int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+
+	if (fd < 0)
+		return doctor_line(out, false, "raise it: sysctl fs.inotify.max_user_instances=1024",
+				   "inotify: no instance is left (%s)", strerror(errno));
+	if (inotify_add_watch(fd, "/", IN_CREATE) < 0)
+		return doctor_line(out, false, "raise it: sysctl fs.inotify.max_user_watches=65536",
+				   "inotify: no watch is left (%s)", strerror(errno));
+	return doctor_line(out, true, NULL, "inotify has instances and watches left");
+}
+
+static int check_state_folder(const char *app, FILE *out)
+{
+	const char *given = getenv("STATE_DIRECTORY");
+	char path[DOCTOR_PATH_MAX];
+
+	snprintf(path, sizeof path, "/var/lib/obs-agent/%s", app);
+	if (given && *given)
+		snprintf(path, sizeof path, "%s", given);
+	if (eaccess(path, F_OK) < 0)
+		return doctor_line(out, true, NULL, "state folder %s is not there yet: systemd makes it when the unit starts",
+				   path);
+	return doctor_line(out, eaccess(path, R_OK | W_OK | X_OK) == 0, "give it to the agent's user: chown -R obs-agent on it",
+			   "state folder %s is %swritable", path, eaccess(path, W_OK | X_OK) == 0 ? "" : "not ");
+}
+
+static int check_clock(int64_t now_us, bool synchronised, FILE *out)
+{
+	char now[32];
+	time_t seconds = (time_t)(now_us / US_PER_S);
+	struct tm tm;
+
+	gmtime_r(&seconds, &tm);
+	strftime(now, sizeof now, "%Y-%m-%d %H:%M:%S UTC", &tm);
+	return doctor_line(out, now_us > YEAR_2025_US && now_us < YEAR_2100_US,
+			   "set the clock: timedatectl set-ntp true", "the clock says %s%s", now,
+			   synchronised ? "" : " (no time service keeps it: timedatectl set-ntp true)");
+}
+
+static bool clock_synchronised(void)
+{
+	struct timex t = { 0 };
+
+	return adjtimex(&t) != TIME_ERROR;
+}
+
+/* What depends on whose rights are looked with. */
+static int check_as_agent(const struct config *c, const struct doctor_unit *u, const char *app, FILE *out)
+{
+	bool other = doctor_unit_become(u);
+	int failed = check_inotify(out) + check_state_folder(app, out);
+
+	if (c->app)
+		failed += doctor_logs(c, u, out);
+	if (other)
+		doctor_unit_return();
+	return failed;
+}
+
+int doctor_run(const char *config_path, const char *app, const struct doctor_others *others, FILE *out)
+{
+	CLEANUP(config_free) struct config c = { 0 };
+	struct doctor_unit u;
+	int failed;
+
+	doctor_unit_read(&u, "", app);
+	say_who(&u, app, out);
+	failed = check_environment(config_path, out);
+	failed += doctor_unit_credentials(&u, app, out);
+	failed += check_config(config_path, app, &c, out);
+	failed += check_clock(wall_us(), clock_synchronised(), out);
+	failed += check_as_agent(&c, &u, app, out);
+	if (c.app && c.postgres_url)
+		failed += others->database(&c, out);
+	if (c.app)
+		failed += doctor_agent(&c, &u, others->agent, out);
+	if (failed)
+		fprintf(out, "%d of these need attention.\n", failed);
+	else
+		fputs("All is well.\n", out);
+	return failed ? 1 : 0;
+}

@@ -1,0 +1,129 @@
+/*
+ * doctor_logs.c - log files as the agent will see them.
+ *
+ * A file that a person's shell reads may still be hidden from the agent: by its
+ * rights, by the unit's sandbox, which puts empty folders over /home and /tmp, or by the rules of log_open.h.
+ */
+#include <errno.h>
+#include <glob.h>
+#include <grp.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/cleanup.h"
+#include "common/parse.h"
+#include "doctor.h"
+#include "obs_agent/tail/log_open.h"
+
+/* ---- one file -------------------------------------------------------------------------- */
+
+/* The first folder or the file on the way to `path` that this user may not enter or read. */
+static void first_closed(const char *path, char closed[PATH_MAX])
+{
+	for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		snprintf(closed, PATH_MAX, "%.*s", (int)(slash - path), path);
+		if (eaccess(closed, X_OK) < 0)
+			return;
+	}
+	snprintf(closed, PATH_MAX, "%s", path);
+}
+
+static int say_closed(const char *path, const char *app, FILE *out)
+{
+	char closed[PATH_MAX], remedy[2 * PATH_MAX + 96];
+	struct group *group;
+	struct stat st;
+
+	first_closed(path, closed);
+	if (stat(closed, &st) < 0)
+		return doctor_line(out, false, "open the folders above it", "%s: permission denied", path);
+	group = getgrgid(st.st_gid);
+	if (st.st_gid == 0)             /* a group that the agent should not be in */
+		snprintf(remedy, sizeof remedy, "give it to a group that may read logs: chgrp adm %s && chmod g+rX %s", closed, closed);
+	else if (!(st.st_mode & S_IRGRP))
+		snprintf(remedy, sizeof remedy, "let its group read it: chmod g+rX %s", closed);
+	else
+		snprintf(remedy, sizeof remedy, "add its group to the unit: systemctl edit obs-agent@%s, then [Service] "
+			 "SupplementaryGroups=%s", app, group ? group->gr_name : "(its group)");
+	return doctor_line(out, false, remedy, "%s: permission denied at %s", path, closed);
+}
+
+static int check_file(const char *path, const char *app, FILE *out)
+{
+	struct stat st;
+	struct err e;
+	CLEANUP(close_p) int fd = log_open_file(path, &st, &e);
+
+	if (fd >= 0)
+		return doctor_line(out, true, NULL, "%s is readable", path);
+	if (e.code == EACCES)
+		return say_closed(path, app, out);
+	return doctor_line(out, false, e.code == EPERM ? NULL : "correct the path, or start the application once", "%s", e.msg);
+}
+
+/* ---- one entry of log_files ---------------------------------------------------------------- */
+
+static bool has_wildcard(const char *path)
+{
+	return strpbrk(path, "*?[") != NULL;
+}
+
+static int check_pattern(const char *pattern, const char *app, size_t *files, FILE *out)
+{
+	size_t folder = strcspn(pattern, "*?[");
+	char closed[PATH_MAX];
+	glob_t found = { 0 };
+	int failed = 0;
+
+	if (!has_wildcard(pattern)) {
+		++*files;
+		return check_file(pattern, app, out);
+	}
+	if (glob(pattern, 0, NULL, &found) == 0) {
+		*files += found.gl_pathc;
+		for (size_t i = 0; i < found.gl_pathc; i++)
+			failed += check_file(found.gl_pathv[i], app, out);
+		globfree(&found);
+		return failed;
+	}
+	while (folder > 1 && pattern[folder - 1] != '/')
+		folder--;
+	snprintf(closed, sizeof closed, "%.*s", (int)folder, pattern);
+	if (eaccess(closed, R_OK | X_OK) < 0 && errno == EACCES)
+		return say_closed(closed, app, out);
+	return doctor_line(out, false, "correct it, or start the application once", "%s matches no file", pattern);
+}
+
+/* Each file takes a watch, and each folder. Without them the agent looks once a second. */
+static int check_watches(size_t files, const struct config *c, FILE *out)
+{
+	CLEANUP(fclose_p) FILE *in = fopen("/proc/sys/fs/inotify/max_user_watches", "re");
+	size_t needed = files + c->n_log_files;
+	char line[32] = "", remedy[128];
+	int64_t max;
+
+	if (!in || !fgets(line, sizeof line, in) || !parse_i64((struct text){ line, strcspn(line, "\n") }, &max))
+		return 0;
+	snprintf(remedy, sizeof remedy, "raise it: sysctl fs.inotify.max_user_watches=%zu", needed * 4);
+	return doctor_line(out, (int64_t)needed <= max, remedy, "inotify: %zu watches are needed, a user may have %lld", needed,
+			   (long long)max);
+}
+
+int doctor_logs(const struct config *c, const struct doctor_unit *u, FILE *out)
+{
+	int failed = 0;
+	size_t files = 0;
+
+	for (size_t i = 0; i < c->n_log_files; i++) {
+		char setting[UNIT_VALUE_MAX], mend[PATH_MAX], remedy[PATH_MAX + 256];
+
+		failed += check_pattern(c->log_files[i], c->app, &files, out);
+		if (!doctor_unit_hides(u, c->log_files[i], setting, mend))
+			continue;
+		snprintf(remedy, sizeof remedy, "show it: systemctl edit obs-agent@%s, then [Service] %s", c->app, mend);
+		failed += doctor_line(out, false, remedy, "%s: the unit's sandbox (%s) hides this from the agent", c->log_files[i],
+				      setting);
+	}
+	return failed + (files ? check_watches(files, c, out) : 0);
+}

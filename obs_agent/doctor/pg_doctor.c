@@ -1,0 +1,127 @@
+/*
+ * pg_doctor.c - the database half of `obs_agent doctor`: may block, prints words.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <libpq-fe.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/cleanup.h"
+#include "common/embed.h"
+#include "doctor.h"
+#include "obs_agent/pg/pg.h"
+#include "obs_agent/pg/pg_call.h"
+#include "common/pg/pg_cert.h"
+#include "common/pg/pg_once.h"
+#include "common/pg/pg_tls.h"
+
+EMBED(sql_doctor, "obs_agent/sql/doctor.sql");
+EMBED(sql_silence, "obs_agent/sql/silence.sql");
+
+enum {
+	SKEW_WARN_S = 5,
+	EXPIRES_SOON_DAYS = 14,
+	OLDEST_SERVER = 150000,
+};
+
+#define UNDEFINED_FUNCTION "42883"
+
+static int report_role(const PGresult *r, FILE *out)
+{
+	int failed = doctor_line(out, *PQgetvalue(r, 0, 0) == 't',
+				 "enroll this server as the database's owner: SELECT * FROM observ.enroll('SERVER')",
+				 "the role may %swrite (EXECUTE on observ.push_open)", *PQgetvalue(r, 0, 0) == 't' ? "" : "not ");
+
+	if (*PQgetvalue(r, 0, 5) == 't')
+		doctor_warn(out, "the role is a superuser: whoever takes this server takes the database; enroll it and write as the role "
+			    "that this makes");
+	if (PQgetisnull(r, 0, 4))
+		return failed;
+	doctor_warn(out, "agents write as this role from several addresses: %s; if these are not one machine's, it was copied, or two have "
+		    "one credential: enroll each under its own name", PQgetvalue(r, 0, 4));
+	return failed;
+}
+
+static int report(const PGresult *r, FILE *out)
+{
+	const char *schema = PQgetvalue(r, 0, 1);
+	int64_t skew_s;
+	int failed = report_role(r, out);
+
+	failed += doctor_line(out, *schema != '\0', "run schema.sql in this database", "schema observ: %s",
+			      *schema ? schema : "not installed");
+	skew_s = (wall_us() - pg_number(r, 0, 2)) / US_PER_S;
+	return failed + doctor_line(out, llabs(skew_s) < SKEW_WARN_S, "run a time service (systemd-timesyncd, chrony)",
+				    "this clock is %" PRId64 " s ahead of the database's", skew_s);
+}
+
+static int report_silence(const PGresult *r, const struct config *c, FILE *out)
+{
+	int64_t s;
+
+	if (PQgetisnull(r, 0, 0))
+		return doctor_line(out, true, NULL, "the database has nothing of %s on %s yet", c->app, c->vps_name);
+	s = pg_number(r, 0, 0);
+	return doctor_line(out, !doctor_is_late(c, s), "start it, systemctl enable --now obs-agent@...; if it runs, ask "
+			   "journalctl -u obs-agent@...", "the database heard from %s on %s %" PRId64 " s ago", c->app, c->vps_name, s);
+}
+
+/* Also: may this role write under this name at all? */
+static int ask_silence(PGconn *conn, const struct config *c, FILE *out)
+{
+	const char *const names[] = { c->vps_name, c->app };
+	CLEANUP(pg_once_clear_p) PGresult *r = PQexecParams(conn, sql_silence, 2, NULL, names, NULL, NULL, 0);
+	const char *primary = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY), *hint = PQresultErrorField(r, PG_DIAG_MESSAGE_HINT);
+	const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
+
+	if (PQresultStatus(r) == PGRES_TUPLES_OK)
+		return report_silence(r, c, out);
+	if (state && strcmp(state, UNDEFINED_FUNCTION) == 0)
+		hint = "run schema.sql in this database: it is of an older version";
+	return doctor_line(out, false, hint ? hint : "set vps_name to the server that was enrolled, or enroll this one", "%s",
+			   primary ? primary : "the database does not answer");
+}
+
+static int report_certificate(PGconn *conn, bool encrypted, FILE *out)
+{
+	int days;
+
+	doctor_line(out, true, NULL, "the connection %s TLS%s%s", encrypted ? "uses" : "does not use", encrypted ? ", " : "",
+		    encrypted ? PQsslAttribute(conn, "protocol") : "");
+	if (!encrypted || !pg_certificate_days(conn, &days))
+		return 0;
+	if (days >= 0 && days < EXPIRES_SOON_DAYS)
+		doctor_warn(out, "the database's certificate expires in %d days: renew it", days);
+	else
+		return doctor_line(out, days >= 0, "renew it", "the database's certificate %s %d days", days < 0 ? "has expired since" :
+				   "is valid for", abs(days));
+	return 0;
+}
+
+int pg_doctor(const struct config *c, FILE *out)
+{
+	struct err e;
+	CLEANUP(pg_once_close_p) PGconn *conn = pg_once_open(c->postgres_url, NULL, "obs_agent doctor", &e);
+	CLEANUP(pg_once_clear_p) PGresult *r = NULL;
+	char masked[400], error[500], weakness[PG_TLS_SENTENCE_SIZE];
+	int failed;
+
+	config_mask_url(c->postgres_url, masked, sizeof masked);
+	if (!conn)
+		return doctor_line(out, false, NULL, "database %s: %s", masked, e.msg);
+	failed = doctor_line(out, PQserverVersion(conn) >= OLDEST_SERVER, "upgrade it: 15 is the oldest that will do",
+			     "database %s answers (PostgreSQL %d.%d)", masked, PQserverVersion(conn) / 10000,
+			     PQserverVersion(conn) % 10000);
+	failed += report_certificate(conn, PQsslInUse(conn), out);
+	if (pg_tls_weakness(c->postgres_url, weakness))
+		doctor_warn(out, "%s", weakness);
+	r = PQexec(conn, sql_doctor);
+	if (PQresultStatus(r) != PGRES_TUPLES_OK) {
+		pg_one_line(PQerrorMessage(conn), error, sizeof error);
+		return failed + doctor_line(out, false, "run schema.sql in this database", "%s", error);
+	}
+	failed += report(r, out);
+	return failed + (*PQgetvalue(r, 0, 0) == 't' ? ask_silence(conn, c, out) : 0);
+}

@@ -1,0 +1,436 @@
+#include "pg.h"
+
+#include <errno.h>
+#include <libpq-fe.h>
+#include <linux/sockios.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "pg_call.h"
+#include "pg_connect.h"
+#include "common/pg/pg_tls.h"
+#include "common/pg/pg_verdict.h"
+
+enum {
+	CLOCK_SET_S = 2,                /* the wall clock went another way than the monotonic one by so much */
+	DEADLINE_S = 15,                /* without any progress, for each step */
+	LOOK_S = 2,                     /* how often progress is looked for */
+	SCHEMA_VERSION_MIN = 1,
+	JSON_PARAMS_MAX = 16 << 20,     /* all rows of a batch that are not log lines */
+};
+
+enum phase { PHASE_WAITING, PHASE_CONNECTING, PHASE_HELLO, PHASE_READY, PHASE_SENDING };
+
+struct pg {
+	sd_event *loop;
+	const struct config *config;
+	struct logcore *log;
+	const struct pg_events *events;
+	void *data;
+	struct pg_connect *connect;
+	PGconn *conn;
+	sd_event_source *io;
+	uint32_t watched;               /* what it waits for */
+	sd_event_source *timer;         /* looks for progress, or the next attempt */
+	int64_t progress_us;            /* monotonic: the last time that something moved */
+	enum phase phase;
+	int64_t process;                /* a random number: who says hello */
+	int64_t epoch;                  /* of the last hello, 0: there was none yet */
+	int64_t skew_us;
+	int64_t clock_us;               /* wall clock minus monotonic, at hello */
+	int failures, refusals;         /* since the last commit */
+	int unsent;                     /* bytes that the kernel held when it was last looked at */
+	struct buf json;                /* parameters made for one call */
+	struct err first_error;         /* of the pipeline that is being read */
+	char sqlstate[6];               /* its code, "" when the server gave none */
+	enum pg_verdict verdict;
+	struct pg_hello hello;
+	struct position *streams;
+	size_t n_streams;
+};
+
+/* ---- phases and their deadline ---- */
+
+static int on_timer(sd_event_source *s, uint64_t usec, void *data);
+static int on_io(sd_event_source *s, int fd, uint32_t revents, void *data);
+
+static void arm(struct pg *p, int64_t in_us)
+{
+	sd_event_source_set_time_relative(p->timer, (uint64_t)in_us);
+	sd_event_source_set_enabled(p->timer, SD_EVENT_ONESHOT);
+}
+
+static void enter(struct pg *p, enum phase phase)
+{
+	p->phase = phase;
+	if (phase == PHASE_READY || phase == PHASE_CONNECTING)          /* pg_connect has deadlines of its own */
+		sd_event_source_set_enabled(p->timer, SD_EVENT_OFF);
+	else
+		arm(p, LOOK_S * US_PER_S);
+	p->progress_us = mono_us();
+}
+
+static void drop_connection(struct pg *p)
+{
+	p->io = sd_event_source_disable_unref(p->io);
+	PQfinish(p->conn);
+	p->conn = NULL;
+}
+
+static void fail(struct pg *p, enum pg_verdict verdict, bool slow, const struct err *e)
+{
+	drop_connection(p);
+	enter(p, PHASE_WAITING);
+	arm(p, pg_backoff_us(verdict, slow, verdict == PG_DATA ? p->refusals : p->failures));
+	if (verdict == PG_DATA)
+		p->refusals++;
+	else
+		p->failures++;
+	p->events->lost(p->data, verdict, p->sqlstate, e);
+}
+
+static void fail_connection(struct pg *p, bool slow, const char *what)
+{
+	struct err e;
+	char msg[ERR_MSG_MAX / 2];
+
+	pg_one_line(slow ? "" : PQerrorMessage(p->conn), msg, sizeof msg);
+	if (slow)
+		err_set(&e, ETIMEDOUT, "%s: no answer from the database within %d s", what, DEADLINE_S);
+	else
+		err_set(&e, ECONNABORTED, "%s: %s", what, msg[0] ? msg : "connection lost");
+	fail(p, PG_RETRY, slow, &e);
+}
+
+/* ---- connecting ---- */
+
+static void watch(struct pg *p, uint32_t events)
+{
+	if (p->io && p->watched == events)
+		return;
+	p->io = pg_watch(p->loop, p->io, p->conn, events, on_io, p);
+	p->watched = events;
+}
+
+static void say_hello(struct pg *p);
+
+static void on_up(void *data, PGconn *conn)
+{
+	struct pg *p = data;
+
+	p->conn = conn;
+	say_hello(p);
+}
+
+static void on_failed(void *data, const struct pg_failure *f)
+{
+	struct pg *p = data;
+
+	memcpy(p->sqlstate, f->sqlstate, sizeof p->sqlstate);
+	fail(p, f->verdict, f->slow, &f->e);
+}
+
+static void start_connecting(struct pg *p)
+{
+	enter(p, PHASE_CONNECTING);
+	pg_connect_start(p->connect);
+}
+
+/* ---- sending ---- */
+
+/* Bytes that the other side has not taken from our kernel yet. */
+static int unsent(const struct pg *p)
+{
+	int n = 0;
+
+	return ioctl(PQsocket(p->conn), SIOCOUTQ, &n) == 0 ? n : 0;
+}
+
+static void flush(struct pg *p)
+{
+	int left = PQflush(p->conn);
+
+	p->unsent = unsent(p);
+	if (left < 0)
+		fail_connection(p, false, "send");
+	else
+		watch(p, left ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+
+static void send_pipeline(struct pg *p, enum phase phase, bool queued)
+{
+	p->first_error.code = 0;
+	p->sqlstate[0] = '\0';
+	p->verdict = PG_RETRY;
+	if (!queued || !PQpipelineSync(p->conn)) {
+		fail_connection(p, false, "send");
+		return;
+	}
+	enter(p, phase);
+	flush(p);
+}
+
+static void say_hello(struct pg *p)
+{
+	bool ok = PQsetnonblocking(p->conn, 1) == 0 && PQenterPipelineMode(p->conn);
+
+	free(p->streams);
+	p->streams = NULL;
+	send_pipeline(p, PHASE_HELLO, ok && pg_call_hello(p->conn, p->config, p->process, p->epoch));
+}
+
+/* The second half of hello: the streams are asked for under the epoch just got. */
+static void ask_streams(struct pg *p)
+{
+	send_pipeline(p, PHASE_HELLO, pg_call_streams(p->conn, p->config, p->epoch));
+}
+
+void pg_send(struct pg *p, struct batch *b, struct text state)
+{
+	send_pipeline(p, PHASE_SENDING, pg_call_push(p->conn, p->config, p->epoch, b, state, &p->json));
+}
+
+/* ---- answers ---- */
+
+/* The first error of a pipeline is the cause; what follows are its echoes. */
+static void note_refusal(struct pg *p, const char *state, const char *msg)
+{
+	const char *hint;
+
+	if (p->first_error.code)
+		return;
+	p->verdict = pg_judge(state, &hint);
+	snprintf(p->sqlstate, sizeof p->sqlstate, "%s", state ? state : "");
+	err_set(&p->first_error, EPROTO, "%s (SQLSTATE %s)%s%s", msg, state ? state : "unknown",
+		hint ? "; " : "", hint ? hint : "");
+}
+
+static void note_error(struct pg *p, const PGresult *r)
+{
+	const char *primary = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
+	char msg[ERR_MSG_MAX / 2];
+
+	pg_one_line(primary ? primary : PQresultErrorMessage(r), msg, sizeof msg);
+	note_refusal(p, PQresultErrorField(r, PG_DIAG_SQLSTATE), msg);
+}
+
+/* Epoch 0 is OB001, told without an error so that the database can keep a note of it. */
+static void take_hello(struct pg *p, const PGresult *r)
+{
+	int64_t epoch = pg_number(r, 0, 0);
+
+	if (epoch == 0) {
+		note_refusal(p, "OB001", "another agent took over");
+		return;
+	}
+	p->epoch = epoch;
+	p->hello.last_seq = pg_number(r, 0, 1);
+	p->skew_us = pg_number(r, 0, 2) - wall_us();
+	p->clock_us = wall_us() - mono_us();
+	if (pg_number(r, 0, 3) < SCHEMA_VERSION_MIN)
+		logcore_warning(p->log, "the schema is older than this agent; run schema.sql of this version",
+				logcore_kv("schema_version", pg_number(r, 0, 3)),
+				logcore_kv("needed", SCHEMA_VERSION_MIN));
+}
+
+/* A whole pipeline is answered: nothing of it stands unless all of it does. */
+static void pipeline_done(struct pg *p)
+{
+	if (p->first_error.code) {
+		bool of_a_row = p->verdict == PG_DATA || p->verdict == PG_TOO_MUCH;
+		struct err e = p->first_error;
+
+		fail(p, of_a_row && p->phase == PHASE_HELLO ? PG_RETRY : p->verdict, false, &e);
+	} else if (p->phase == PHASE_SENDING) {
+		p->failures = p->refusals = 0;
+		enter(p, PHASE_READY);
+		p->events->committed(p->data);
+	} else if (!p->streams) {
+		ask_streams(p);
+	} else {
+		p->hello.streams = p->streams;
+		p->hello.n_streams = p->n_streams;
+		enter(p, PHASE_READY);
+		p->events->ready(p->data, &p->hello);
+		free(p->streams);
+		p->streams = NULL;
+	}
+}
+
+static void take_result(struct pg *p, const PGresult *r)
+{
+	switch (PQresultStatus(r)) {
+	case PGRES_TUPLES_OK:
+		if (p->phase != PHASE_HELLO || PQnfields(r) == 0)       /* void */
+			return;
+		if (PQnfields(r) == 4)
+			take_hello(p, r);
+		else if (!pg_read_streams(r, &p->streams, &p->n_streams))
+			err_set(&p->first_error, ENOMEM, "%d streams: out of memory, or an answer of another kind", PQntuples(r));
+		return;
+	case PGRES_FATAL_ERROR:
+		note_error(p, r);
+		return;
+	default:
+		return;
+	}
+}
+
+/* Read what has come; true when a pipeline ended. */
+static bool read_results(struct pg *p)
+{
+	while (!PQisBusy(p->conn)) {
+		PGresult *r = PQgetResult(p->conn);
+		bool sync;
+
+		if (!r) {
+			/* The end of one statement's results; with nothing more to come, twice in a row. */
+			if (PQisBusy(p->conn))
+				return false;
+			r = PQgetResult(p->conn);
+			if (!r)
+				return false;
+		}
+		sync = PQresultStatus(r) == PGRES_PIPELINE_SYNC;
+		take_result(p, r);
+		PQclear(r);
+		if (sync)
+			return true;
+	}
+	return false;
+}
+
+static void go_on_talking(struct pg *p, uint32_t revents)
+{
+	p->progress_us = mono_us();
+	if (revents & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
+		if (!PQconsumeInput(p->conn)) {
+			fail_connection(p, false, p->phase == PHASE_READY ? "idle" : "receive");
+			return;
+		}
+	}
+	if (p->phase == PHASE_READY) {
+		if (PQstatus(p->conn) != CONNECTION_OK || (revents & (EPOLLHUP | EPOLLERR)))
+			fail_connection(p, false, "idle");
+		return;
+	}
+	if (read_results(p)) {
+		pipeline_done(p);
+		return;
+	}
+	if (PQstatus(p->conn) != CONNECTION_OK)
+		fail_connection(p, false, "receive");
+	else
+		flush(p);
+}
+
+static int on_io(sd_event_source *s, int fd, uint32_t revents, void *data)
+{
+	struct pg *p = data;
+
+	(void)s;
+	(void)fd;
+	go_on_talking(p, revents);
+	return 0;
+}
+
+/* The kernel takes a whole batch at once and sends it over a slow line for minutes,
+ * in which nothing happens that wakes us: that it holds less than before is progress. */
+static bool still_moving(struct pg *p)
+{
+	int before = p->unsent;
+
+	p->unsent = unsent(p);
+	if (p->unsent < before)
+		p->progress_us = mono_us();
+	return mono_us() - p->progress_us < DEADLINE_S * US_PER_S;
+}
+
+static int on_timer(sd_event_source *s, uint64_t usec, void *data)
+{
+	static const char *const phases[] = { [PHASE_HELLO] = "hello", [PHASE_SENDING] = "commit" };
+	struct pg *p = data;
+
+	(void)s;
+	(void)usec;
+	if (p->phase == PHASE_WAITING)
+		start_connecting(p);
+	else if (still_moving(p))
+		arm(p, LOOK_S * US_PER_S);
+	else
+		fail_connection(p, true, phases[p->phase]);
+	return 0;
+}
+
+/* ---- life ---- */
+
+int pg_new(sd_event *loop, const struct config *c, struct logcore *log, int64_t spread_us,
+	   const struct pg_events *events, void *data, struct pg **ret, struct err *e)
+{
+	static const struct pg_connect_events connect_events = { on_up, on_failed };
+	struct pg *p = calloc(1, sizeof *p);
+	char weakness[PG_TLS_SENTENCE_SIZE];
+	int r;
+
+	if (!p)
+		return err_set(e, ENOMEM, "out of memory for the database connection");
+	*p = (struct pg){ .loop = loop, .config = c, .log = log, .events = events, .data = data,
+			  .json = BUF(JSON_PARAMS_MAX), .process = pg_random_below(INT64_MAX) };
+	r = sd_event_add_time_relative(loop, &p->timer, CLOCK_MONOTONIC, 0, 10 * US_PER_MS, on_timer, p);
+	if (r < 0)
+		r = err_set(e, -r, "cannot make a timer: %s", strerror(-r));
+	else
+		r = pg_connect_new(loop, c->postgres_url, &connect_events, p, &p->connect, e);
+	if (pg_tls_weakness(c->postgres_url, weakness))
+		logcore_warning(log, "the database connection is less protected than it could be", logcore_kv("why", weakness));
+	if (r < 0) {
+		pg_free(p);
+		return r;
+	}
+	enter(p, PHASE_WAITING);
+	arm(p, pg_random_below(spread_us));
+	*ret = p;
+	return 0;
+}
+
+void pg_free(struct pg *p)
+{
+	if (!p)
+		return;
+	drop_connection(p);
+	pg_connect_free(p->connect);
+	sd_event_source_disable_unref(p->timer);
+	free(p->streams);
+	buf_free(&p->json);
+	free(p);
+}
+
+bool pg_can_send(const struct pg *p)
+{
+	return p->phase == PHASE_READY;
+}
+
+void pg_reconnect(struct pg *p)
+{
+	if (p->phase < PHASE_READY)
+		return;                         /* a hello is still to come */
+	drop_connection(p);
+	enter(p, PHASE_WAITING);
+	arm(p, pg_backoff_us(PG_RETRY, false, p->failures++));          /* who asks again and again, asks less often */
+}
+
+bool pg_clock_was_set(struct pg *p)
+{
+	if (llabs(wall_us() - mono_us() - p->clock_us) < CLOCK_SET_S * US_PER_S)
+		return false;
+	pg_reconnect(p);
+	return true;
+}
+
+int64_t pg_skew_us(const struct pg *p)
+{
+	return p->skew_us;
+}

@@ -1,0 +1,32 @@
+/*
+ * pg_enroll.c - a server that has a token asks for a login of its own; may block.
+ */
+#include <errno.h>
+#include <libpq-fe.h>
+
+#include "common/cleanup.h"
+#include "common/embed.h"
+#include "pg.h"
+#include "common/pg/pg_once.h"
+#include "common/pg/pg_verdict.h"
+
+EMBED(sql_enroll, "obs_agent/sql/enroll.sql");
+
+int pg_enroll(const char *url, const char *password, const char *server, FILE *out, struct err *e)
+{
+	CLEANUP(pg_once_close_p) PGconn *conn = pg_once_open(url, password, "obs_agent enroll", e);
+	CLEANUP(pg_once_clear_p) PGresult *r = NULL;
+	const char *hint;
+	char error[500];
+
+	if (!conn)
+		return -e->code;
+	r = PQexecParams(conn, sql_enroll, 1, NULL, &server, NULL, NULL, 0);
+	if (PQresultStatus(r) != PGRES_TUPLES_OK) {
+		hint = PQresultErrorField(r, PG_DIAG_MESSAGE_HINT);
+		pg_one_line(hint ? PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY) : PQerrorMessage(conn), error, sizeof error);
+		return err_set(e, EACCES, "%s%s%s", error, hint ? ". " : "", hint ? hint : "");
+	}
+	fprintf(out, "%s:%s\n", PQgetvalue(r, 0, 0), PQgetvalue(r, 0, 1));
+	return fflush(out) == 0 ? 0 : err_set(e, errno, "the login that was made could not be printed");
+}

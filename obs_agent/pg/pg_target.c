@@ -1,0 +1,263 @@
+#include "pg_target.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/pg/pg_tls.h"
+
+enum {
+	TARGETS_MAX = 32,
+	PORT_SIZE = 8,
+	OPTIONS_MAX = 80,               /* libpq 15 has 42 */
+};
+
+/* One host of the URL, and the addresses it has. */
+struct host {
+	const char *host, *address, *port;      /* as the URL has them; "": not said */
+	struct resolve_name *name;              /* looked up, or NULL */
+};
+
+struct target {
+	const char *host, *address, *port;      /* "": libpq's default */
+};
+
+struct pg_targets {
+	PQconninfoOption *options;      /* what the URL says */
+	char *text[3];                  /* the lists of hosts, addresses and ports, cut at their commas */
+	struct host host[RESOLVE_NAMES_MAX];
+	size_t n_hosts;
+	struct resolve_names names;     /* with the addresses found last */
+	struct target target[TARGETS_MAX];
+	size_t n, next;
+	char good[RESOLVE_NAME_SIZE + RESOLVE_ADDRESS_SIZE + PORT_SIZE];        /* key of the last good target */
+};
+
+/* ---- the URL ---- */
+
+static const char *option(const struct pg_targets *t, const char *keyword)
+{
+	for (const PQconninfoOption *o = t->options; o && o->keyword; o++)
+		if (strcmp(o->keyword, keyword) == 0)
+			return o->val ? o->val : o->envvar && getenv(o->envvar) ? getenv(o->envvar) : "";
+	return "";
+}
+
+/* Cut a list at its commas, which may stand for nothing: "a,,b". Returns the number of
+ * parts, 0 for an empty list. */
+static size_t split(char *list, const char *part[RESOLVE_NAMES_MAX])
+{
+	size_t n = 0;
+
+	for (char *s = *list ? list : NULL, *comma; s && n < RESOLVE_NAMES_MAX; s = comma ? comma + 1 : NULL) {
+		comma = strchr(s, ',');
+		if (comma)
+			*comma = '\0';
+		part[n++] = s;
+	}
+	return n;
+}
+
+static bool is_name(const struct host *h)
+{
+	char address[sizeof(struct in6_addr)];
+
+	return *h->host && !*h->address && *h->host != '/' && *h->host != '@' && !strchr(h->host, '%') &&
+	       inet_pton(AF_INET, h->host, address) != 1 && inet_pton(AF_INET6, h->host, address) != 1;
+}
+
+static struct resolve_name *add_name(struct pg_targets *t, const char *host)
+{
+	struct resolve_name *name = &t->names.name[t->names.n];
+
+	if (strlen(host) >= sizeof name->name)
+		return NULL;                    /* no name is that long: libpq says so */
+	memcpy(name->name, host, strlen(host) + 1);
+	t->names.n++;
+	return name;
+}
+
+static int split_hosts(struct pg_targets *t, struct err *e)
+{
+	static const char *const keys[] = { "host", "hostaddr", "port" };
+	const char *part[3][RESOLVE_NAMES_MAX];
+	size_t n[3];
+
+	for (size_t k = 0; k < 3; k++) {
+		t->text[k] = strdup(option(t, keys[k]));
+		if (!t->text[k])
+			return err_set(e, ENOMEM, "out of memory for postgres_url");
+		n[k] = split(t->text[k], part[k]);
+	}
+	t->n_hosts = n[0] > n[1] ? n[0] : n[1];
+	if (t->n_hosts == 0)
+		t->n_hosts = 1;                 /* libpq's default: a socket */
+	if ((n[0] && n[0] != t->n_hosts) || (n[1] && n[1] != t->n_hosts) || (n[2] > 1 && n[2] != t->n_hosts))
+		return err_set(e, EINVAL, "postgres_url names %zu hosts, %zu addresses and %zu ports; "
+			       "give as many of each, or one port for all", n[0], n[1], n[2]);
+	for (size_t i = 0; i < t->n_hosts; i++) {
+		struct host *h = &t->host[i];
+
+		*h = (struct host){ n[0] ? part[0][i] : "", n[1] ? part[1][i] : "",
+				    n[2] ? part[2][n[2] > 1 ? i : 0] : "", NULL };
+		if (is_name(h))
+			h->name = add_name(t, h->host);
+	}
+	return 0;
+}
+
+static int parse(const char *url, PQconninfoOption **ret, struct err *e)
+{
+	char *problem = NULL;
+
+	*ret = PQconninfoParse(url, &problem);
+	if (*ret)
+		return 0;
+	if (problem)
+		err_set(e, EINVAL, "postgres_url: %.*s", (int)strcspn(problem, "\n"), problem);
+	else
+		err_set(e, ENOMEM, "out of memory for postgres_url");
+	PQfreemem(problem);
+	return -e->code;
+}
+
+int pg_targets_new(const char *url, struct pg_targets **ret, struct err *e)
+{
+	struct pg_targets *t = calloc(1, sizeof *t);
+	int r;
+
+	if (!t)
+		return err_set(e, ENOMEM, "out of memory for postgres_url");
+	r = parse(url, &t->options, e);
+	if (r == 0)
+		r = split_hosts(t, e);
+	if (r < 0) {
+		pg_targets_free(t);
+		return r;
+	}
+	*ret = t;
+	return 0;
+}
+
+void pg_targets_free(struct pg_targets *t)
+{
+	if (!t)
+		return;
+	PQconninfoFree(t->options);
+	for (size_t k = 0; k < 3; k++)
+		free(t->text[k]);
+	free(t);
+}
+
+/* ---- names ---- */
+
+const struct resolve_names *pg_targets_names(const struct pg_targets *t)
+{
+	return &t->names;
+}
+
+void pg_targets_found(struct pg_targets *t, const struct resolve_names *answer)
+{
+	for (size_t i = 0; i < t->names.n && i < answer->n; i++)
+		if (answer->name[i].n)
+			t->names.name[i] = answer->name[i];
+		else
+			t->names.name[i].error = answer->name[i].error;
+}
+
+/* ---- a round ---- */
+
+static void print_key(const struct target *t, char *out, size_t size)
+{
+	snprintf(out, size, "%s %s %s", t->host, t->address, t->port);
+}
+
+static void add_target(struct pg_targets *t, struct target x)
+{
+	char key[sizeof t->good];
+
+	if (t->n == TARGETS_MAX)
+		return;
+	print_key(&x, key, sizeof key);
+	t->target[t->n++] = x;
+	if (strcmp(key, t->good) != 0)
+		return;
+	memmove(t->target + 1, t->target, (t->n - 1) * sizeof x);
+	t->target[0] = x;
+}
+
+size_t pg_targets_begin(struct pg_targets *t)
+{
+	t->n = t->next = 0;
+	for (size_t i = 0; i < t->n_hosts; i++) {
+		const struct host *h = &t->host[i];
+
+		if (!h->name)
+			add_target(t, (struct target){ h->host, h->address, h->port });
+		for (size_t a = 0; h->name && a < h->name->n; a++)
+			add_target(t, (struct target){ h->host, h->name->address[a], h->port });
+	}
+	return t->n;
+}
+
+/* The options of one connection to be made. */
+struct option_list {
+	const char *keys[OPTIONS_MAX], *values[OPTIONS_MAX];
+	size_t n;
+};
+
+static void put(struct option_list *l, const char *key, const char *value)
+{
+	if (value && l->n < OPTIONS_MAX - 1) {
+		l->keys[l->n] = key;
+		l->values[l->n++] = value;
+	}
+}
+
+static bool is_target(const char *keyword)
+{
+	return strcmp(keyword, "host") == 0 || strcmp(keyword, "hostaddr") == 0 || strcmp(keyword, "port") == 0;
+}
+
+/* A service may name any server: it is not taken for this machine. */
+static bool is_local(const struct pg_targets *t, const struct target *x)
+{
+	return pg_tls_is_local(x->host, x->address) && (*x->host || *x->address || !*option(t, "service"));
+}
+
+/* What stands before the URL's options gives way to them, what stands behind replaces them. */
+bool pg_targets_next(struct pg_targets *t, PGconn **ret)
+{
+	static const char *const defaults[][2] = {
+		{ "fallback_application_name", "obs_agent" }, { "client_encoding", "UTF8" }, { "keepalives_idle", "30" },
+		{ "keepalives_interval", "10" }, { "keepalives_count", "3" }, { "tcp_user_timeout", "15000" },
+		{ "gssencmode", "disable" }, { "target_session_attrs", "read-write" },
+	};
+	const struct target *x = &t->target[t->next];
+	struct option_list l = { .n = 0 };
+	struct pg_tls tls;
+
+	if (t->next == t->n)
+		return false;
+	t->next++;
+	for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
+		put(&l, defaults[i][0], defaults[i][1]);
+	for (const PQconninfoOption *o = t->options; o->keyword; o++)
+		put(&l, o->keyword, is_target(o->keyword) ? NULL : o->val);
+	tls = pg_tls_for(t->options, is_local(t, x));
+	put(&l, "sslmode", tls.mode);
+	put(&l, "sslrootcert", tls.root);
+	put(&l, "host", x->host);
+	put(&l, "hostaddr", x->address);
+	put(&l, "port", x->port);
+	*ret = PQconnectStartParams(l.keys, l.values, 0);
+	return true;
+}
+
+void pg_targets_good(struct pg_targets *t)
+{
+	if (t->next)
+		print_key(&t->target[t->next - 1], t->good, sizeof t->good);
+}

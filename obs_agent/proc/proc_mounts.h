@@ -1,0 +1,46 @@
+/*
+ * proc_mounts.h - which file systems this machine has, and how full they are.
+ *
+ * Owns a table of them. One row a file system, not one a mount: bind mounts and
+ * the copies that a service's sandbox makes are left out, so are file systems in
+ * memory and images (squashfs, iso9660). Network and FUSE file systems are left
+ * out, and so is what is mounted below them: asking one whose server is gone
+ * can block for ever.
+ */
+#ifndef OBS_AGENT_PROC_MOUNTS_H
+#define OBS_AGENT_PROC_MOUNTS_H
+
+#include "common/buf.h"
+#include "proc_parse.h"
+
+enum { MOUNTS_MAX = 64 };       /* further ones are not shown */
+
+struct mount_usage {
+	struct mount_line line;
+	double percent;                 /* as df: used / (used + available to users), NaN: not known */
+	double total_gb, used_gb;
+	double inode_percent;           /* NaN: this file system has no fixed number of them */
+	double shown_percent;           /* when mounts_json() printed it last */
+};
+
+struct mounts {
+	struct mount_usage m[MOUNTS_MAX];
+	size_t n;
+};
+
+/* Fill the table from /proc/self/mountinfo. True: it differs from what it held. */
+bool mounts_read(struct mounts *t, struct text mountinfo);
+
+/* Ask each file system how full it is. `root` goes before each path: "". */
+void mounts_measure(struct mounts *t, const char *root);
+
+/* The row of "/", NULL when there is none. */
+const struct mount_usage *mounts_root(const struct mounts *t);
+
+/* Has one moved by half a point since mounts_json()? */
+bool mounts_moved(const struct mounts *t);
+
+/* Append a JSON array. */
+bool mounts_json(struct mounts *t, struct buf *out);
+
+#endif

@@ -1,0 +1,48 @@
+/*
+ * proc_traffic.h - bytes a second through things that count them: network
+ * interfaces and disks.
+ *
+ * Owns the last reading of each. Promises that a counter which goes back (reset,
+ * wrap, a device that was replaced) gives NaN and never a spike, and that
+ * nothing is counted twice: of a bond its members count, of a disk not its
+ * partitions, and nothing that only passes traffic on (bridge, VLAN, tunnel,
+ * RAID, LVM, loop).
+ */
+#ifndef OBS_AGENT_PROC_TRAFFIC_H
+#define OBS_AGENT_PROC_TRAFFIC_H
+
+#include "common/buf.h"
+#include "proc_parse.h"
+
+enum { TRAFFIC_MAX = 128, TRAFFIC_NAME_MAX = 32 };
+
+struct traffic {
+	char name[TRAFFIC_NAME_MAX];
+	uint64_t in, out;               /* bytes since boot */
+	double in_rate, out_rate;       /* bytes/s, NaN: counter went back, or first reading */
+	bool fresh;                     /* this is the first reading */
+	bool counted;                   /* part of the sum */
+	bool seen;
+};
+
+struct traffic_kind;                    /* which file format, what counts */
+extern const struct traffic_kind traffic_net, traffic_disk;
+
+struct traffic_table {
+	const struct traffic_kind *kind;
+	struct traffic t[TRAFFIC_MAX];
+	size_t n;
+	int64_t at_us;                  /* of the last reading, 0: none */
+};
+
+/* Take a reading of /proc/net/dev or /proc/diskstats; `now_us` is monotonic,
+ * `sys_root` is "/sys". True: the set of devices changed. */
+bool traffic_read(struct traffic_table *t, struct text file, int64_t now_us, const char *sys_root);
+
+/* Sum over what counts; NaN when there is nothing, or one of them is not known. */
+void traffic_sum(const struct traffic_table *t, double *ret_in, double *ret_out);
+
+/* Append a JSON array of the interfaces that count. */
+bool traffic_json(const struct traffic_table *t, struct buf *out);
+
+#endif

@@ -1,0 +1,50 @@
+/*
+ * known.h - files that are known and not open: where reading of them stands.
+ *
+ * Two such sets are kept: files that are looked for, and files that are over and
+ * are not to be read again. Finding one costs a look through its keys only.
+ */
+#ifndef OBS_AGENT_KNOWN_H
+#define OBS_AGENT_KNOWN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "wire/batch.h"
+#include "stream.h"
+
+struct known_file {
+	struct position at;
+	int64_t top;                    /* the largest size that was seen; -1: not known */
+	int64_t filled_us;              /* wall clock: when it was last seen to grow; 0: not known */
+	bool truncated;                 /* the file is there and holds another text */
+	bool whole;                     /* nothing was unread when it went */
+	bool torn;                      /* another stream goes on in the file, and tells what is missing */
+};
+
+struct known {
+	struct known_file *files;
+	uint64_t *keys;                 /* stream_key() of each; 0: the place is empty */
+	size_t n, room, next;
+};
+
+/* Add one; with `max` not 0 the set is a ring that forgets the oldest. False: out of memory. */
+bool known_add(struct known *k, const struct known_file *f, size_t max);
+
+/* The one that `s` is; NULL: none. */
+struct known_file *known_find(const struct known *k, const struct stream *s);
+
+/* The one that is the same file without its last bytes (stream_is_torn()). */
+struct known_file *known_find_torn(const struct known *k, const struct stream *s);
+
+/* Take one out; its place is filled by the last. */
+void known_remove(struct known *k, struct known_file *f);
+
+/* Take one out and leave its place empty, so that a ring keeps its order. */
+void known_forget(struct known *k, struct known_file *f);
+
+void known_clear(struct known *k);
+void known_free(struct known *k);
+
+#endif

@@ -1,0 +1,385 @@
+/*
+ * src_tail.c - follows log files: reads what they get, each file in its turn.
+ *
+ * Every configured path is resolved anew each second and whenever names change,
+ * so that a rename, a new file and a `current` symlink that points elsewhere are
+ * all the same event: the path leads to another file now. The file it led to
+ * before is kept open, read to its end, and let go when its last line is
+ * committed.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+
+#include "common/clock.h"
+#include "obs_agent/agent.h"
+#include "reader.h"
+#include "tail_files.h"
+#include "tail_status.h"
+
+enum {
+	LOOK_EVERY_S = 1,
+	LOOK_SHARE = 20,                /* looking takes at most one part in so many of the time, ... */
+	LOOK_WITHIN_S = 3,              /* ... unless it would be put off for longer */
+	WAKE_EVERY_MS = 100,            /* inotify wakes no more often than this */
+	WORK_BYTES = 1 << 20,           /* read at most so much before others have a turn */
+	GROUP_WAIT_MS = 500,            /* lines of plain text wait so long for more that belongs to them, ... */
+	GROUP_AGE_S = 2,                /* ... and no longer than this in all */
+};
+
+struct tail {
+	struct agent *agent;
+	struct tail_files files;
+	struct reader reader;
+	sd_event_source *look_timer, *group_timer, *work_source, *inotify_source;
+	int64_t look_after_us;          /* monotonic: no look before, whatever happens */
+	bool known;                     /* the database has told its positions */
+	bool full;                      /* the batch refused a line */
+	bool look_due;                  /* something was found that calls for a look */
+	bool last;                      /* one round only: nothing more is waited for */
+};
+
+/* ---- reading ---- */
+
+/* Let the rest of a group of lines come; once for all that wait. */
+static void wait_for_group(struct tail *t)
+{
+	int on = SD_EVENT_OFF;
+
+	sd_event_source_get_enabled(t->group_timer, &on);
+	if (on != SD_EVENT_OFF)
+		return;
+	sd_event_source_set_time_relative(t->group_timer, GROUP_WAIT_MS * US_PER_MS);
+	sd_event_source_set_enabled(t->group_timer, SD_EVENT_ONESHOT);
+}
+
+/* Its end is reached for now. */
+static enum reader_result rest(struct tail *t, struct stream *s)
+{
+	if (!reader_tell_lost(&t->reader, s))
+		return READER_FULL;
+	s->stirred = false;
+	if (s->dropped)
+		return s->finished || reader_let_go(&t->reader, s) ? READER_END : READER_FULL;
+	if (s->open_group)
+		wait_for_group(t);
+	if (!s->over || s->open_group || s->finished)
+		return READER_END;
+	return reader_finish(&t->reader, s) ? READER_END : READER_FULL;
+}
+
+static enum reader_result read_one(struct tail *t, struct stream *s)
+{
+	enum reader_result r = READER_END;
+	int64_t before = s->position;
+
+	if (!stream_unchanged(s)) {
+		tail_files_truncated(&t->files, s);
+		t->look_due = true;     /* for the copy */
+		return READER_MORE;
+	}
+	if (s->size < s->scanned || s->size < s->top)
+		reader_cut_off(&t->reader, s);
+	if (s->size > s->scanned) {
+		bool settled = s->over || t->last || stream_silent(s, GROUP_WAIT_MS * US_PER_MS) ||
+			       (s->open_group && mono_us() - s->group_since_us > GROUP_AGE_S * US_PER_S);
+
+		r = reader_read(&t->reader, s, settled);
+		s->over &= s->copy || s->position == before;    /* somebody still writes to it */
+	}
+	return r == READER_END ? rest(t, s) : r;
+}
+
+/* Whoever found the batch full is first when there is room again. */
+static void begin_with(struct tail *t, struct stream *first)
+{
+	struct stream *last = first, *head = t->files.streams;
+
+	if (head == first)
+		return;
+	while (last->next)
+		last = last->next;
+	last->next = head;
+	while (head->next != first)
+		head = head->next;
+	head->next = NULL;
+	t->files.streams = first;
+}
+
+/* The batch is full. What is read when there is room again is read late. */
+static void stop_reading(struct tail *t, struct stream *first)
+{
+	t->full = true;
+	begin_with(t, first);
+	for (struct stream *s = t->files.streams; s; s = s->next)
+		s->flood.behind = true;
+}
+
+static enum reader_result turn(struct tail *t, struct stream *s)
+{
+	enum reader_result r;
+
+	if (s->finished || !s->stirred || !tail_files_open(&t->files, s))
+		return READER_END;
+	r = read_one(t, s);
+	if (r == READER_FAILED)
+		tail_files_trouble(&t->files, s->path, errno);
+	if (r != READER_FULL)
+		tail_files_rest(&t->files, s);
+	return r;
+}
+
+/* Give every stream that has something its turn, a block each, until nothing is left, the
+ * batch is full or others must have their turn. True: there is more to do at once. */
+static bool work(struct tail *t)
+{
+	int64_t start = t->reader.read;
+	bool more = t->known && !t->full;
+
+	while (more) {
+		more = false;
+		for (struct stream *s = t->files.streams; s; s = s->next) {
+			enum reader_result r = turn(t, s);
+
+			more |= r == READER_MORE;
+			if (r == READER_FULL) {
+				stop_reading(t, s);
+				return false;
+			}
+		}
+		if (t->reader.read - start >= WORK_BYTES)
+			return more;
+	}
+	return false;
+}
+
+/* With many files a look costs: then it is taken less often. */
+static void look(struct tail *t)
+{
+	int64_t began = mono_us(), ended, pause;
+
+	t->look_due = false;
+	tail_files_look(&t->files);     /* also while the database is away: an open file can't be lost */
+	ended = mono_us();
+	pause = (ended - began) * LOOK_SHARE;
+	t->look_after_us = ended + (pause < LOOK_WITHIN_S * US_PER_S ? pause : LOOK_WITHIN_S * US_PER_S);
+}
+
+static void work_on(struct tail *t)
+{
+	bool more = work(t);
+
+	if (t->look_due && mono_us() >= t->look_after_us) {
+		look(t);
+		more = true;
+	}
+	sd_event_source_set_enabled(t->work_source, more ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
+}
+
+static int on_work(sd_event_source *s, void *data)
+{
+	(void)s;
+	work_on(data);
+	return 0;
+}
+
+static int on_look(sd_event_source *source, uint64_t usec, void *data)
+{
+	struct tail *t = data;
+	int64_t next;
+
+	(void)usec;
+	look(t);
+	work_on(t);
+	next = mono_us() + LOOK_EVERY_S * US_PER_S;
+	sd_event_source_set_time(source, (uint64_t)(next > t->look_after_us ? next : t->look_after_us));
+	return 0;
+}
+
+static int on_inotify(sd_event_source *s, int fd, uint32_t revents, void *data)
+{
+	struct tail *t = data;
+
+	(void)s;
+	(void)fd;
+	(void)revents;
+	t->look_due |= tail_files_events(&t->files);
+	work_on(t);
+	return 0;
+}
+
+static int on_group(sd_event_source *source, uint64_t usec, void *data)
+{
+	struct tail *t = data;
+
+	(void)source;
+	(void)usec;
+	for (struct stream *s = t->files.streams; s; s = s->next)
+		s->stirred |= s->open_group;
+	work_on(t);
+	return 0;
+}
+
+/* ---- the source ---- */
+
+static void stop(void *state)
+{
+	struct tail *t = state;
+
+	sd_event_source_disable_unref(t->look_timer);
+	sd_event_source_disable_unref(t->group_timer);
+	sd_event_source_disable_unref(t->work_source);
+	sd_event_source_disable_unref(t->inotify_source);
+	tail_files_free(&t->files);
+	reader_free(&t->reader);
+	free(t);
+}
+
+static int hang_on_loop(struct tail *t)
+{
+	sd_event *loop = agent_loop(t->agent);
+	int r;
+
+	t->files.inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);        /* without it: once a second */
+	r = sd_event_add_time_relative(loop, &t->look_timer, CLOCK_MONOTONIC, 0, 100 * US_PER_MS, on_look, t);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(t->look_timer, SD_EVENT_ON);
+	if (r >= 0)
+		r = sd_event_add_time(loop, &t->group_timer, CLOCK_MONOTONIC, 0, 50 * US_PER_MS, on_group, t);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(t->group_timer, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_add_defer(loop, &t->work_source, on_work, t);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(t->work_source, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_source_set_priority(t->work_source, SD_EVENT_PRIORITY_IDLE);
+	if (r >= 0 && t->files.inotify_fd >= 0)
+		r = sd_event_add_io(loop, &t->inotify_source, t->files.inotify_fd, EPOLLIN, on_inotify, t);
+	if (r >= 0 && t->inotify_source)
+		r = sd_event_source_set_ratelimit(t->inotify_source, WAKE_EVERY_MS * US_PER_MS, 1);
+	return r;
+}
+
+static int start(struct agent *a, void **ret_state, struct err *e)
+{
+	struct tail *t;
+	int r;
+
+	*ret_state = NULL;
+	if (agent_config(a)->n_log_files == 0)
+		return 0;
+	t = calloc(1, sizeof *t);
+	if (!t)
+		return err_set(e, ENOMEM, "out of memory for following log files");
+	t->agent = a;
+	t->files = (struct tail_files){ .agent = a, .reader = &t->reader, .inotify_fd = -1 };
+	r = reader_init(&t->reader, a, e);
+	if (r >= 0) {
+		r = hang_on_loop(t);
+		if (r < 0)
+			err_set(e, -r, "cannot follow log files: %s", strerror(-r));
+	}
+	if (r < 0) {
+		stop(t);
+		return r;
+	}
+	*ret_state = t;
+	return 0;
+}
+
+/* Where the database stands is where reading goes on, whatever was read before. */
+static bool positions(void *state, const struct position *p, size_t n)
+{
+	struct tail *t = state;
+
+	if (!tail_files_positions(&t->files, p, n))
+		return false;
+	t->known = true;
+	t->full = false;
+	look(t);
+	sd_event_source_set_enabled(t->work_source, SD_EVENT_ONESHOT);
+	return true;
+}
+
+static const struct position *position_of(const struct batch *b, const int64_t *ids, const struct stream *s)
+{
+	for (size_t i = 0; i < b->n_positions; i++)
+		if (ids[i] == s->id)
+			return &b->positions[i];
+	return NULL;
+}
+
+static void committed(void *state, const struct batch *b)
+{
+	struct tail *t = state;
+	int64_t ids[BATCH_STREAMS_MAX];
+
+	for (size_t i = 0; i < b->n_positions; i++)
+		ids[i] = b->positions[i].stream_id;
+	for (struct stream *s = t->files.streams, *next; s; s = next) {
+		const struct position *p = position_of(b, ids, s);
+
+		next = s->next;
+		if (!p)
+			continue;
+		stream_committed(s, p->to);
+		if (p->tells_lost) {
+			s->lost = 0;
+			s->lost_told = false;
+		}
+		if (p->finished && s->finished)         /* and not taken up again */
+			tail_files_finished(&t->files, s, p);
+	}
+}
+
+static void room(void *state)
+{
+	struct tail *t = state;
+
+	t->full = false;
+	sd_event_source_set_enabled(t->work_source, SD_EVENT_ONESHOT);
+}
+
+/* The list of files is read from the configuration at each look. */
+static void reload(void *state)
+{
+	struct tail *t = state;
+
+	t->files.reconfigured = true;
+	look(t);
+	sd_event_source_set_enabled(t->work_source, SD_EVENT_ONESHOT);
+}
+
+static bool once(void *state)
+{
+	struct tail *t = state;
+
+	t->last = true;
+	look(t);
+	return t->known && !work(t) && !t->full;
+}
+
+static bool status(void *state, struct buf *out)
+{
+	struct tail *t = state;
+	const struct reader *r = &t->reader;
+
+	return buf_addc(out, '{') && tail_status_files(&t->files, out) &&
+	       buf_addf(out, ",\"lines\":%" PRId64 ",\"cut\":%" PRId64 ",\"suppressed\":%" PRId64 ",\"paused\":%s}",
+			r->lines, r->cut, r->suppressed, t->full ? "true" : "false");
+}
+
+const struct source src_tail = {
+	.name = "tail",
+	.start = start,
+	.positions = positions,
+	.committed = committed,
+	.room = room,
+	.reload = reload,
+	.once = once,
+	.status = status,
+	.stop = stop,
+};

@@ -1,0 +1,397 @@
+#include "stream.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "file_hash.h"
+#include "log_open.h"
+
+/* How a hash of STREAM_HEAD_MAX bytes begins. */
+#define FULL_HEAD "1024:"
+_Static_assert(STREAM_HEAD_MAX == 1024, "FULL_HEAD says so");
+
+enum { SETTLED_S = 2 };                 /* time stamps are exact to so much, on any file system */
+
+static int64_t random_id(void)
+{
+	uint64_t id = 0;
+
+	while (id == 0) {
+		if (getrandom(&id, sizeof id, 0) != sizeof id)
+			id = (uint64_t)wall_us() * UINT64_C(0x9e3779b97f4a7c15);
+		id &= INT64_MAX;
+	}
+	return (int64_t)id;
+}
+
+/* When the file was made; 0 where the file system does not say. */
+static struct statx_timestamp born(int fd, const char *path)
+{
+	struct statx x = { 0 };
+
+	if (statx(fd, path, *path ? 0 : AT_EMPTY_PATH, STATX_BTIME, &x) < 0 || !(x.stx_mask & STATX_BTIME))
+		return (struct statx_timestamp){ 0 };
+	return x.stx_btime;
+}
+
+/* Inode numbers are used again for the next file: the time of birth tells them apart. */
+static void identify_by_inode(int fd, const struct stat *st, char *out, size_t size)
+{
+	struct statx_timestamp b = born(fd, "");
+
+	if (b.tv_sec)
+		snprintf(out, size, "%ju@%lld.%09u", (uintmax_t)st->st_ino, (long long)b.tv_sec, b.tv_nsec);
+	else
+		snprintf(out, size, "%ju", (uintmax_t)st->st_ino);
+}
+
+/* "major:minor/type:handle", or "major:minor/inode@birth" where the file system
+ * gives no handle. A handle holds the inode's generation: unlike the inode number
+ * it is not used again for the next file. */
+static void identify(int fd, const struct stat *st, char *out, size_t size)
+{
+	struct {
+		struct file_handle h;
+		unsigned char bytes[MAX_HANDLE_SZ];
+	} handle = { .h.handle_bytes = MAX_HANDLE_SZ };
+	int mount, n = snprintf(out, size, "%u:%u/", major(st->st_dev), minor(st->st_dev));
+
+	if (n < 0 || (size_t)n >= size)
+		return;
+	out += n;
+	size -= (size_t)n;
+	if (name_to_handle_at(fd, "", &handle.h, &mount, AT_EMPTY_PATH) < 0 ||
+	    handle.h.handle_bytes * 2 + 12 > size) {
+		identify_by_inode(fd, st, out, size);
+		return;
+	}
+	n = snprintf(out, size, "%d:", handle.h.handle_type);
+	for (unsigned i = 0; i < handle.h.handle_bytes; i++)
+		n += snprintf(out + n, size - (size_t)n, "%02x", handle.bytes[i]);
+}
+
+/* The name that the open file has now: symlinks are seen through. */
+static void find_name(struct stream *s)
+{
+	char link[32];
+	ssize_t n;
+
+	snprintf(link, sizeof link, "/proc/self/fd/%d", s->fd);
+	n = readlink(link, s->path, sizeof s->path - 1);
+	if (n >= 0)
+		s->path[n] = '\0';
+}
+
+int stream_open(const char *path, struct stream **ret, struct err *e)
+{
+	struct stat st;
+	CLEANUP(close_p) int fd = log_open_file(path, &st, e);
+	struct stream *s;
+
+	if (fd < 0)
+		return fd;
+	s = calloc(1, sizeof *s);
+	if (!s)
+		return err_set(e, ENOMEM, "%s: out of memory", path);
+	snprintf(s->path, sizeof s->path, "%s", path);
+	identify(fd, &st, s->file_id, sizeof s->file_id);
+	s->key = stream_key(s->file_id);
+	s->fd = TAKE_FD(fd);
+	find_name(s);
+	memcpy(s->log_path, s->path, sizeof s->log_path);
+	s->watch = -1;
+	s->dev = st.st_dev;
+	s->ino = st.st_ino;
+	s->born = born(s->fd, "");
+	s->id = random_id();
+	s->idle_since_us = mono_us();
+	stream_seen(s, &st);
+	*ret = s;
+	return 0;
+}
+
+void stream_free(struct stream *s)
+{
+	if (!s)
+		return;
+	close_p(&s->fd);
+	free(s);
+}
+
+/* The part that survives a reboot in which devices are numbered anew. */
+static const char *without_device(const char *file_id)
+{
+	const char *slash = strchr(file_id, '/');
+
+	return slash ? slash : file_id;
+}
+
+bool stream_is(const struct stream *s, const struct position *p)
+{
+	return strcmp(without_device(s->file_id), without_device(p->file_id)) == 0 && s->size >= p->to &&
+	       file_hash_holds(s->fd, 0, p->head_hash) && (p->to == 0 || file_hash_holds(s->fd, p->to, p->tail_hash));
+}
+
+uint64_t stream_key(const char *file_id)
+{
+	const char *part = without_device(file_id);
+
+	return fnv1a(part, strlen(part)) | 1;   /* never 0 */
+}
+
+bool stream_is_younger(const struct stream *s, const struct stream *other)
+{
+	struct statx_timestamp a = s->born, b = other->born;
+
+	if (a.tv_sec == 0 || b.tv_sec == 0)     /* when it was last written must do */
+		return s->written.tv_sec >= other->written.tv_sec;
+	return a.tv_sec > b.tv_sec || (a.tv_sec == b.tv_sec && a.tv_nsec > b.tv_nsec);
+}
+
+bool stream_is_copy(const struct stream *s, const struct stream *other)
+{
+	return other->head_hash[0] && file_hash_holds(s->fd, 0, other->head_hash);
+}
+
+bool stream_same_text(const struct stream *s, const struct stream *other)
+{
+	int64_t size = s->size < other->size ? s->size : other->size;
+	size_t n = size < STREAM_HEAD_MAX ? (size_t)size : STREAM_HEAD_MAX;
+
+	return n > 0 && file_same_bytes(s->fd, other->fd, n, 0) && file_same_bytes(s->fd, other->fd, n, size - (int64_t)n);
+}
+
+enum likeness stream_likeness(const struct stream *s, const struct position *p)
+{
+	if (!p->head_hash[0] || p->to == 0 || !file_hash_holds(s->fd, 0, p->head_hash))
+		return UNLIKE;
+	if (s->size < p->to)
+		return COPY_TOO_SHORT;
+	return p->tail_hash[0] && file_hash_holds(s->fd, p->to, p->tail_hash) ? COPY : UNLIKE;
+}
+
+bool stream_is_torn(const struct stream *s, const struct position *p)
+{
+	struct timespec up = { 0 };
+
+	clock_gettime(CLOCK_BOOTTIME, &up);
+	return p->age_s > up.tv_sec && strcmp(without_device(s->file_id), without_device(p->file_id)) == 0 &&
+	       strncmp(p->head_hash, FULL_HEAD, strlen(FULL_HEAD)) == 0 && file_hash_holds(s->fd, 0, p->head_hash) &&
+	       !stream_is(s, p);
+}
+
+bool stream_replaced(const struct stream *s, const char *path)
+{
+	struct statx_timestamp b = born(AT_FDCWD, path);
+
+	return b.tv_sec != s->born.tv_sec || b.tv_nsec != s->born.tv_nsec;
+}
+
+static bool same_time(struct timespec a, struct timespec b)
+{
+	return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
+/* A file that changed just now may change again at the same time stamp. */
+static bool settled(const struct stat *st)
+{
+	return wall_us() - (int64_t)st->st_ctim.tv_sec * US_PER_S > SETTLED_S * US_PER_S;
+}
+
+void stream_seen(struct stream *s, const struct stat *st)
+{
+	bool same = st->st_size == s->size && same_time(st->st_mtim, s->written) && same_time(st->st_ctim, s->changed);
+
+	s->unlinked = st->st_nlink == 0;
+	if (same && settled(st))
+		return;
+	s->stirred = true;
+	if (same)
+		return;
+	if (st->st_size > s->size)
+		s->filled_us = (int64_t)st->st_mtim.tv_sec * US_PER_S + st->st_mtim.tv_nsec / 1000;
+	s->size = st->st_size;
+	s->written = st->st_mtim;
+	s->changed = st->st_ctim;
+	s->grew_us = mono_us();
+	if (s->top < s->size)
+		s->top = s->size;
+	if (!s->lag_since_us && s->size > s->committed) {
+		s->lag_since_us = s->lag_mark_us = s->grew_us;
+		s->lag_mark = s->size;
+	}
+}
+
+void stream_committed(struct stream *s, int64_t to)
+{
+	s->committed = to;
+	if (to >= s->size) {
+		s->lag_since_us = 0;
+	} else if (to >= s->lag_mark) {         /* what is left came after the mark was made */
+		s->lag_since_us = s->lag_mark_us;
+		s->lag_mark = s->size;
+		s->lag_mark_us = mono_us();
+	}
+}
+
+bool stream_silent(const struct stream *s, int64_t us)
+{
+	return mono_us() - s->grew_us >= us || wall_us() - ((int64_t)s->written.tv_sec + 1) * US_PER_S >= us;
+}
+
+bool stream_park(struct stream *s)
+{
+	if (strlen(s->path) >= sizeof s->path - 1 || s->unlinked)
+		return false;
+	close_p(&s->fd);
+	return true;
+}
+
+int stream_reopen(struct stream *s, struct err *e)
+{
+	struct stat st;
+	CLEANUP(close_p) int fd = log_open_file(s->path, &st, e);
+	char now[sizeof s->file_id];
+
+	if (fd < 0)
+		return fd;
+	identify(fd, &st, now, sizeof now);
+	if (strcmp(now, s->file_id) != 0)
+		return err_set(e, ESTALE, "%s: another file is there now", s->path);
+	s->fd = TAKE_FD(fd);
+	return 0;
+}
+
+void stream_found_at(struct stream *s, const char *path)
+{
+	if (strcmp(s->path, path) == 0)
+		return;
+	if (s->fd >= 0)
+		find_name(s);
+	else if (strlen(path) < sizeof s->path)
+		memcpy(s->path, path, strlen(path) + 1);
+}
+
+void stream_jump(struct stream *s, int64_t to)
+{
+	size_t n = to < STREAM_TAIL_MAX ? (size_t)to : STREAM_TAIL_MAX;
+	ssize_t got = file_read_at(s->fd, s->tail, n, to - (int64_t)n);
+
+	s->tail_len = got == (ssize_t)n ? n : 0;
+	s->position = s->scanned = to;
+	s->open_group = false;
+	s->idle_since_us = mono_us();
+}
+
+void stream_resume(struct stream *s, const struct position *p)
+{
+	stream_jump(s, p->to);
+	s->id = p->stream_id;
+	stream_committed(s, p->to);
+	if (p->path[0])
+		memcpy(s->log_path, p->path, sizeof s->log_path);
+	snprintf(s->head_hash, sizeof s->head_hash, "%s", p->head_hash);
+	s->finished = s->over = s->unknown = false;
+	s->lost_told = false;
+	s->flood = (struct flood){ .behind = true };    /* what is read again is not to count twice */
+	s->stirred = true;
+}
+
+static bool holds_what_was_read(struct stream *s)
+{
+	char now[STREAM_TAIL_MAX];
+
+	if (s->size < s->position)
+		return false;
+	if (file_read_at(s->fd, now, s->tail_len, s->position - (int64_t)s->tail_len) == (ssize_t)s->tail_len &&
+	    memcmp(now, s->tail, s->tail_len) != 0)
+		return false;
+	return s->size <= s->scanned || file_hash_holds(s->fd, 0, s->head_hash);
+}
+
+bool stream_unchanged(struct stream *s)
+{
+	int64_t top = s->top;
+	struct stat st;
+
+	if (fstat(s->fd, &st) < 0)
+		return true;            /* reading will say what is wrong */
+	stream_seen(s, &st);
+	if (holds_what_was_read(s))
+		return true;
+	s->top = top;                   /* of the text that was read, not of the new one */
+	return false;
+}
+
+void stream_restart(struct stream *s)
+{
+	s->id = random_id();
+	s->position = s->committed = s->scanned = 0;
+	s->tail_len = 0;
+	s->head_hash[0] = '\0';
+	s->top = s->size;
+	s->lost = 0;
+	s->lost_told = false;
+	s->flood = (struct flood){ .behind = true };
+	s->lag_since_us = s->lag_mark_us = s->size > 0 ? mono_us() : 0;
+	s->lag_mark = s->size;
+	s->open_group = s->copy = s->finished = s->over = s->unknown = false;
+	s->stirred = true;
+}
+
+void stream_restart_behind(struct stream *s)
+{
+	stream_restart(s);
+	stream_jump(s, s->size);
+	s->unknown = true;
+	s->lost = -1;
+	s->lost_why = "the file lost its last bytes when the machine went down; what was written before it was looked at again "
+		      "may be missing";
+}
+
+void stream_advance(struct stream *s, int64_t to, const char *end, size_t available)
+{
+	size_t n = available < STREAM_TAIL_MAX ? available : STREAM_TAIL_MAX;
+	size_t keep = s->tail_len < STREAM_TAIL_MAX - n ? s->tail_len : STREAM_TAIL_MAX - n;
+
+	memmove(s->tail, s->tail + s->tail_len - keep, keep);
+	memcpy(s->tail + keep, end - n, n);
+	s->tail_len = keep + n;
+	s->position = to;
+	s->open_group = false;
+	if (s->scanned < to)
+		s->scanned = to;
+	s->idle_since_us = mono_us();
+}
+
+/* The head is hashed again until it is as long as it may be. */
+static void update_head(struct stream *s)
+{
+	size_t n = s->position < STREAM_HEAD_MAX ? (size_t)s->position : STREAM_HEAD_MAX;
+
+	if (n > 0 && s->fd >= 0 && strncmp(s->head_hash, FULL_HEAD, strlen(FULL_HEAD)) != 0)
+		file_hash(s->fd, (int64_t)n, n, s->head_hash, sizeof s->head_hash);
+}
+
+void stream_position(struct stream *s, struct position *ret)
+{
+	update_head(s);
+	*ret = (struct position){ .stream_id = s->id, .from = s->unknown ? 0 : s->position, .to = s->position,
+				  .finished = s->finished, .tells_lost = s->lost_told };
+	memcpy(ret->path, s->log_path, sizeof ret->path);
+	memcpy(ret->file_id, s->file_id, sizeof ret->file_id);
+	memcpy(ret->head_hash, s->head_hash, sizeof ret->head_hash);
+	if (s->tail_len)
+		snprintf(ret->tail_hash, sizeof ret->tail_hash, "%zu:%016" PRIx64, s->tail_len,
+			 fnv1a(s->tail, s->tail_len));
+}

@@ -1,0 +1,153 @@
+/*
+ * stream.h - one log file, known by what it is and not by its name.
+ *
+ * Owns the descriptor, the read position and the marks by which the file is
+ * recognised again. A stream without a descriptor is parked: known by path and
+ * identity, opened again when it has its turn. Leaves out which files there are
+ * (tail_files.c) and what their bytes mean (reader.c).
+ */
+#ifndef OBS_AGENT_STREAM_H
+#define OBS_AGENT_STREAM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <time.h>
+
+#include "common/err.h"
+#include "wire/batch.h"
+#include "file_hash.h"
+#include "flood.h"
+
+enum {
+	STREAM_HEAD_MAX = FILE_HASH_MAX,        /* bytes at the start of the file that are hashed */
+	STREAM_TAIL_MAX = 64,           /* bytes before the position that are compared */
+};
+
+struct stream {
+	struct stream *next;
+	struct stream *same_file, *same_watch;  /* chains of the tables in tail_files.c */
+	int fd;                         /* -1: parked */
+	int watch;                      /* inotify's number for it, -1: none */
+	dev_t dev;
+	ino_t ino;
+	struct statx_timestamp born;
+	char path[256];                 /* its real name when last seen */
+	char log_path[256];             /* its real name when it was the log; rotated names are made of it */
+	struct timespec searched;       /* change time of its folder when it was searched for successors */
+	char file_id[96];
+	uint64_t key;                   /* stream_key() of it */
+	char head_hash[40];
+	int64_t id;
+	int64_t position;               /* next byte to read; behind a newline, or the end of a file that is over */
+	int64_t committed;              /* the same, in the database */
+	int64_t scanned;                /* no newline between position and here: an over-long or partial line */
+	int64_t size;                   /* when last looked at */
+	int64_t top;                    /* the largest size that this text was seen to have */
+	int64_t lost;                   /* a copy: bytes that it lacks; -1: perhaps some; 0: none */
+	int64_t filled_us;              /* wall clock: its time of modification when it was last seen to grow */
+	struct timespec written, changed;       /* the file's times of modification and change, as last seen */
+	int64_t grew_us;                /* monotonic: when either was last seen to be new */
+	int64_t idle_since_us;          /* monotonic: the last time that bytes came or a path led here */
+	int64_t lag_mark, lag_mark_us;  /* a size that the file had, and when; behind it ... */
+	int64_t lag_since_us;           /* ... the oldest byte that is not committed came after this; 0: none */
+	const char *lost_why;
+	bool lost_told;                 /* a gap says `lost`, in a batch that is not committed */
+	int64_t group_since_us;         /* monotonic: since when open_group holds */
+	char tail[STREAM_TAIL_MAX];     /* the bytes before position */
+	size_t tail_len;
+	struct flood flood;
+	bool moved;                     /* its name changed since it was parked, so it may go on elsewhere */
+	bool current;                   /* a configured path leads here now */
+	bool stirred;                   /* there may be something to read */
+	bool open_group;                /* behind position stand lines that wait for more that belong to them */
+	bool copy;                      /* made of a log that was then truncated: it does not grow */
+	bool unlinked;                  /* the file has no name any more */
+	bool over;                      /* nothing more is expected */
+	bool dropped;                   /* the configuration leads here no more: read to its last newline, then over */
+	bool unknown;                   /* begun behind the start of its file, and in no batch yet */
+	bool finished;                  /* read to its end for good; waits for the commit */
+};
+
+/* Open `path` as a new stream at position 0, by the rules of log_open.h. -EPERM, -ENOENT ... come with a sentence. */
+int stream_open(const char *path, struct stream **ret, struct err *e);
+void stream_free(struct stream *s);
+
+/* Is this open file the one that `p` speaks of: the same file handle, the same
+ * head, and the same bytes before the position? */
+bool stream_is(const struct stream *s, const struct position *p);
+
+/* Was the file made after `other`? */
+bool stream_is_younger(const struct stream *s, const struct stream *other);
+
+/* Does the file begin with what was read of `other`: is it a copy? */
+bool stream_is_copy(const struct stream *s, const struct stream *other);
+
+/* Do both files hold the same text now, as far as the shorter one goes: its first
+ * and its last bytes? False for an empty one. */
+bool stream_same_text(const struct stream *s, const struct stream *other);
+
+/* What another file can tell of the one that `p` speaks of. */
+enum likeness {
+	UNLIKE,
+	COPY_TOO_SHORT,                 /* it begins as that file did, and ends before the position */
+	COPY,                           /* it goes on where reading stopped */
+};
+enum likeness stream_likeness(const struct stream *s, const struct position *p);
+
+/* Hash of what in a file_id survives a reboot. */
+uint64_t stream_key(const char *file_id);
+
+/* Is it the file that `p` speaks of, whose last bytes were lost when the machine went
+ * down: a position that was committed before it started, a long head that holds, and
+ * nothing else? */
+bool stream_is_torn(const struct stream *s, const struct position *p);
+
+/* Is the file at `path`, which has its inode number, another one: made later? */
+bool stream_replaced(const struct stream *s, const char *path);
+
+/* What stat() says of it now. A change stirs the stream. */
+void stream_seen(struct stream *s, const struct stat *st);
+
+/* Let the descriptor go; false: the path would not lead back to the file. */
+bool stream_park(struct stream *s);
+
+/* Open a parked stream again. -ESTALE: its path leads to another file now. */
+int stream_reopen(struct stream *s, struct err *e);
+
+/* The path by which it was found, where that is another than it had. */
+void stream_found_at(struct stream *s, const char *path);
+
+/* Has the last byte been there for so long? */
+bool stream_silent(const struct stream *s, int64_t us);
+
+/* Take up reading where the database stands. Updates position, id and tail. */
+void stream_resume(struct stream *s, const struct position *p);
+
+/* Are the bytes before the position still those that were read? False: the file
+ * was truncated, and perhaps filled again. Also updates s->size. Where there is
+ * more to read its head is compared too: lines of one length may all end alike. */
+bool stream_unchanged(struct stream *s);
+
+/* The file holds another text now: a new stream from position 0. */
+void stream_restart(struct stream *s);
+
+/* A torn file goes on as a new stream: behind what is left of the text that was read. */
+void stream_restart_behind(struct stream *s);
+
+/* Move the position to `to`, remembering the bytes before it (of which `end` is
+ * one past the last). */
+void stream_advance(struct stream *s, int64_t to, const char *end, size_t available);
+
+/* Move the position to `to` over bytes that were not kept. */
+void stream_jump(struct stream *s, int64_t to);
+
+/* The database holds everything up to `to`. */
+void stream_committed(struct stream *s, int64_t to);
+
+/* What the database must know of the stream now; `from` and `to` are both its
+ * position, as batch_advance() wants them. */
+void stream_position(struct stream *s, struct position *ret);
+
+#endif

@@ -1,0 +1,325 @@
+#include "tail_files.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "log_name.h"
+
+/* ---- trouble is said once ---- */
+
+/* Did this look or the one before meet it? What they did not meet is over. */
+static bool lasts(const struct tail_files *t, unsigned look)
+{
+	return look && t->look - look <= 1;
+}
+
+/* The place where the trouble with `path` is remembered, or a free one; NULL: all
+ * are taken. */
+static struct trouble *trouble_of(struct tail_files *t, const char *path)
+{
+	struct trouble *unused = NULL;
+
+	for (struct trouble *x = t->troubles; x < t->troubles + TROUBLES_MAX; x++)
+		if (!lasts(t, x->look))
+			unused = x;
+		else if (strncmp(x->path, path, sizeof x->path - 1) == 0)
+			return x;
+	if (unused) {
+		snprintf(unused->path, sizeof unused->path, "%s", path);
+		unused->code = unused->before = 0;
+	}
+	return unused;
+}
+
+bool tail_files_lasts(const struct tail_files *t, const struct trouble *x)
+{
+	return lasts(t, x->look);
+}
+
+void tail_files_say_once(struct tail_files *t, const char *path, int code, const char *sentence)
+{
+	struct trouble *slot = trouble_of(t, path);
+	bool swings;                    /* somebody changes it to and fro: both were said */
+
+	if (!slot) {
+		if (!lasts(t, t->unnamed_look))
+			logcore_warning(agent_log(t->agent), "cannot follow log files: more than are named here",
+					logcore_kv("named", TROUBLES_MAX));
+		t->unnamed_look = t->look;
+		return;
+	}
+	slot->look = t->look;
+	if (slot->code == code)
+		return;
+	swings = slot->before == code;
+	slot->before = slot->code;
+	slot->code = code;
+	snprintf(slot->why, sizeof slot->why, "%s", sentence);
+	if (swings)
+		return;
+	if (code == ENOENT)
+		logcore_info(agent_log(t->agent), "waiting for log file", logcore_kv("path", path));
+	else
+		logcore_warning(agent_log(t->agent), "cannot follow log file", logcore_kv("path", path),
+				logcore_kv("error", sentence));
+}
+
+void tail_files_trouble(struct tail_files *t, const char *path, int code)
+{
+	tail_files_say_once(t, path, code, strerror(code));
+}
+
+/* ---- the set of streams ---- */
+
+static size_t file_bucket(dev_t dev, ino_t ino)
+{
+	return (size_t)((ino ^ dev) * UINT64_C(0x9e3779b97f4a7c15) >> 32) % FILES_BUCKETS;
+}
+
+struct stream *tail_files_find(const struct tail_files *t, dev_t dev, ino_t ino)
+{
+	struct stream *s = t->by_file[file_bucket(dev, ino)];
+
+	while (s && (s->ino != ino || s->dev != dev))
+		s = s->same_file;
+	return s;
+}
+
+static struct stream *find_watch(const struct tail_files *t, int watch)
+{
+	struct stream *s = t->by_watch[(size_t)watch % FILES_BUCKETS];
+
+	while (s && s->watch != watch)
+		s = s->same_watch;
+	return s;
+}
+
+/* Wake when the file grows, and when names in its folder change. A watch needs no
+ * descriptor: a parked file keeps it. */
+static void watch(struct tail_files *t, struct stream *s)
+{
+	struct stream **bucket;
+	char link[32], dir[256];
+	const char *name;
+
+	if (t->inotify_fd < 0 || s->watch >= 0)
+		return;
+	if (log_name_split(s->path, dir, sizeof dir, &name))
+		inotify_add_watch(t->inotify_fd, dir, IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_ONLYDIR);
+	snprintf(link, sizeof link, "/proc/self/fd/%d", s->fd);
+	s->watch = inotify_add_watch(t->inotify_fd, link, IN_MODIFY | IN_MOVE_SELF);
+	if (s->watch < 0)
+		return;
+	bucket = &t->by_watch[(size_t)s->watch % FILES_BUCKETS];
+	s->same_watch = *bucket;
+	*bucket = s;
+}
+
+static void unwatch(struct tail_files *t, struct stream *s)
+{
+	struct stream **at;
+
+	if (s->watch < 0)
+		return;
+	for (at = &t->by_watch[(size_t)s->watch % FILES_BUCKETS]; *at != s;)
+		at = &(*at)->same_watch;
+	*at = s->same_watch;
+	inotify_rm_watch(t->inotify_fd, s->watch);
+}
+
+void tail_files_add(struct tail_files *t, struct stream *s)
+{
+	struct stream **bucket = &t->by_file[file_bucket(s->dev, s->ino)];
+
+	s->next = t->streams;
+	t->streams = s;
+	s->same_file = *bucket;
+	*bucket = s;
+	t->n_streams++;
+	t->n_open++;
+	watch(t, s);
+}
+
+void tail_files_remove(struct tail_files *t, struct stream *gone)
+{
+	struct stream **at;
+
+	for (at = &t->streams; *at != gone;)
+		at = &(*at)->next;
+	*at = gone->next;
+	for (at = &t->by_file[file_bucket(gone->dev, gone->ino)]; *at != gone;)
+		at = &(*at)->same_file;
+	*at = gone->same_file;
+	unwatch(t, gone);
+	t->n_streams--;
+	t->n_open -= gone->fd >= 0;
+	stream_free(gone);
+}
+
+void tail_files_remember(struct tail_files *t, const struct position *end)
+{
+	known_add(&t->over, &(struct known_file){ .at = *end }, FILES_OVER_MAX);
+}
+
+void tail_files_finished(struct tail_files *t, struct stream *s, const struct position *end)
+{
+	tail_files_remember(t, end);
+	tail_files_remove(t, s);
+}
+
+static bool go_on_behind(struct tail_files *t, struct stream *s)
+{
+	struct known_file *f = known_find_torn(&t->missing, s);
+
+	if (f)
+		f->torn = f->whole = true;
+	else if (!known_find_torn(&t->over, s))
+		return false;
+	stream_restart_behind(s);
+	return true;
+}
+
+bool tail_files_take_up(struct tail_files *t, struct stream *s)
+{
+	struct known_file *f = known_find(&t->missing, s);
+
+	if (f) {
+		stream_resume(s, &f->at);
+		known_remove(&t->missing, f);
+		/* Killed between the two: this one goes on and has told, the torn one was not ended. */
+		f = known_find_torn(&t->missing, s);
+		if (f)
+			f->torn = f->whole = true;
+		return true;
+	}
+	f = known_find(&t->over, s);
+	if (f) {
+		stream_resume(s, &f->at);
+		known_forget(&t->over, f);
+		return true;
+	}
+	return go_on_behind(t, s);
+}
+
+struct stream *tail_files_open_new(struct tail_files *t, const char *path, struct err *e)
+{
+	struct stream *s;
+
+	if (t->n_streams >= FILES_MAX) {
+		err_set(e, EMFILE, "too many files: no more than %d are followed", FILES_MAX);
+		return NULL;
+	}
+	if (stream_open(path, &s, e) < 0)
+		return NULL;
+	e->code = 0;
+	if (tail_files_find(t, s->dev, s->ino)) {
+		stream_free(s);
+		return NULL;
+	}
+	return s;
+}
+
+/* ---- descriptors ---- */
+
+void tail_files_lose(struct tail_files *t, struct stream *s)
+{
+	struct known_file f = { .top = s->top, .filled_us = s->filled_us,
+				.whole = s->watch >= 0 && !s->stirred && !s->moved && s->position == s->size };
+
+	stream_position(s, &f.at);
+	if (s->finished)
+		tail_files_remember(t, &f.at);
+	else if (!known_add(&t->missing, &f, 0))
+		return;                 /* out of memory: at the next look */
+	tail_files_remove(t, s);
+}
+
+/* Files with nothing to read make room: many at once, since finding them costs. */
+static void park_idle(struct tail_files *t)
+{
+	size_t n = t->open_max / 4 + 1;
+
+	for (struct stream *s = t->streams; s && n > 0; s = s->next)
+		if (s->fd >= 0 && s->current && !s->stirred && !s->finished && stream_park(s)) {
+			t->n_open--;
+			n--;
+		}
+}
+
+bool tail_files_room(struct tail_files *t)
+{
+	if (t->n_open >= t->open_max)
+		park_idle(t);
+	return t->n_open < t->open_max;
+}
+
+bool tail_files_open(struct tail_files *t, struct stream *s)
+{
+	struct err e;
+
+	if (s->fd >= 0)
+		return true;
+	if (s->over || !tail_files_room(t))
+		return false;
+	if (stream_reopen(s, &e) < 0) {
+		if (e.code != ESTALE && e.code != ENOENT)
+			tail_files_say_once(t, s->path, e.code, e.msg);
+		s->over = true;         /* the next look finds where it is now */
+		return false;
+	}
+	t->n_open++;
+	return true;
+}
+
+void tail_files_rest(struct tail_files *t, struct stream *s)
+{
+	if (t->n_open >= t->open_max && s->current && !s->finished && s->fd >= 0 && stream_park(s))
+		t->n_open--;
+}
+
+/* ---- events ---- */
+
+static void stir_all(struct tail_files *t)
+{
+	for (struct stream *s = t->streams; s; s = s->next)
+		s->stirred = true;
+}
+
+bool tail_files_events(struct tail_files *t)
+{
+	char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+	bool names = false;
+	ssize_t n;
+
+	while (t->inotify_fd >= 0 && (n = read(t->inotify_fd, events, sizeof events)) > 0)
+		for (const char *p = events; p < events + n;) {
+			const struct inotify_event *event = (const void *)p;
+			struct stream *s = event->wd >= 0 ? find_watch(t, event->wd) : NULL;
+
+			if (event->mask & IN_Q_OVERFLOW)
+				stir_all(t);
+			if (s && event->mask & IN_MODIFY)
+				s->stirred = true;
+			if (s && event->mask & IN_MOVE_SELF)
+				s->moved = true;
+			names |= (event->mask & ~(uint32_t)IN_MODIFY) != 0;
+			p += sizeof *event + event->len;
+		}
+	return names;
+}
+
+void tail_files_free(struct tail_files *t)
+{
+	while (t->streams)
+		tail_files_remove(t, t->streams);
+	close_p(&t->inotify_fd);
+	known_free(&t->missing);
+	known_free(&t->over);
+}

@@ -1,0 +1,123 @@
+/*
+ * tail_files.h - which log files there are.
+ *
+ * Owns the set of streams: the files that configured paths lead to now, those
+ * they led to before, and those that came and went between two looks. Promises
+ * that a file is found again by what it is, after any rename, that no file of a
+ * followed log is missed, and that descriptors are bounded: files that are read to
+ * their end are parked where there are more files than descriptors. Leaves out
+ * reading them (src_tail.c).
+ *
+ * tail_files.c keeps the set and the descriptors, tail_look.c resolves paths,
+ * tail_search.c finds what was rotated away.
+ */
+#ifndef OBS_AGENT_TAIL_FILES_H
+#define OBS_AGENT_TAIL_FILES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "obs_agent/agent.h"
+#include "known.h"
+#include "reader.h"
+#include "stream.h"
+
+enum {
+	FILES_MAX = 16384,              /* files that one agent follows */
+	FILES_OPEN_MAX = 1024,          /* of them, open at once; less where descriptors are fewer */
+	FILES_HELD_MAX = 256,           /* rotated files that are kept open; at most a quarter of those */
+	FILES_OVER_MAX = 4096,          /* finished ones that are remembered */
+	TROUBLES_MAX = 256,             /* paths in trouble that are named */
+	FILES_BUCKETS = 4096,
+};
+
+struct trouble {
+	char path[256];
+	char why[256];
+	int code, before;               /* what it is, and what it was before */
+	unsigned look;                  /* the last look that met it */
+};
+
+struct tail_files {
+	struct agent *agent;
+	struct reader *reader;          /* for gap rows */
+	struct stream *streams;
+	struct stream *by_file[FILES_BUCKETS], *by_watch[FILES_BUCKETS];
+	size_t n_streams, n_open, open_max;
+	size_t n_held;                  /* rotated ones that are open, at the last look */
+	int inotify_fd;                 /* -1: looked at once a second only */
+	bool all_known;                 /* the database has told its positions */
+	bool reconfigured;              /* since the last look: files may have to be dropped */
+	struct known missing;           /* streams whose file is not found yet */
+	struct known over;              /* finished streams: their files are not read again */
+	struct trouble troubles[TROUBLES_MAX];
+	unsigned look;                  /* counts looks, from 1 */
+	unsigned unnamed_look;          /* the last look with more troubles than are named */
+};
+
+/* ---- for src_tail.c ---- */
+
+/* Say once that `path` can't be followed, and why: an errno value. */
+void tail_files_trouble(struct tail_files *t, const char *path, int code);
+
+/* Resolve every configured path anew, and look for what was rotated away. */
+void tail_files_look(struct tail_files *t);
+
+/* Take inotify's events: files that grew are stirred. True: names changed. */
+bool tail_files_events(struct tail_files *t);
+
+/* The database's positions: every open stream takes its own or begins anew. False:
+ * out of memory, nothing changed. */
+bool tail_files_positions(struct tail_files *t, const struct position *p, size_t n);
+
+/* Its turn comes: open it where it is parked. False: not now. */
+bool tail_files_open(struct tail_files *t, struct stream *s);
+
+/* May one more file be open? Where not, those that are read to their end are parked. */
+bool tail_files_room(struct tail_files *t);
+
+/* Its turn is over: park it where descriptors are scarce. */
+void tail_files_rest(struct tail_files *t, struct stream *s);
+
+/* The file holds another text: look for a copy of the old one, begin the new one. */
+void tail_files_truncated(struct tail_files *t, struct stream *s);
+
+/* The end of the stream is committed: let the file go, and remember how far it was read. */
+void tail_files_finished(struct tail_files *t, struct stream *s, const struct position *end);
+
+void tail_files_free(struct tail_files *t);
+
+/* Is this trouble with a path still there? */
+bool tail_files_lasts(const struct tail_files *t, const struct trouble *x);
+
+/* ---- between the parts ---- */
+
+void tail_files_say_once(struct tail_files *t, const char *path, int code, const char *sentence);
+void tail_files_add(struct tail_files *t, struct stream *s);
+void tail_files_remove(struct tail_files *t, struct stream *gone);
+struct stream *tail_files_find(const struct tail_files *t, dev_t dev, ino_t ino);
+
+/* Open a file that no stream is for; NULL and e->code 0: there is one after all,
+ * the name was given to another file just now. */
+struct stream *tail_files_open_new(struct tail_files *t, const char *path, struct err *e);
+
+/* If there was a stream for this file, take it up: the database's, or a finished one. Or go on
+ * behind it, where the file was torn. */
+bool tail_files_take_up(struct tail_files *t, struct stream *s);
+
+void tail_files_remember(struct tail_files *t, const struct position *end);
+
+/* A parked stream whose path leads elsewhere: what is known of it is looked for. */
+void tail_files_lose(struct tail_files *t, struct stream *s);
+
+/* Find what is missing, or give it up. */
+void tail_search_missing(struct tail_files *t);
+
+/* Find what came and went after `old` was rotated away. */
+void tail_search_successors(struct tail_files *t, struct stream *old);
+
+/* Is it a copy of a log that is followed, made to truncate that? `rotated`: only of
+ * what a path leads to; NULL: while paths are resolved, of any. */
+bool tail_search_is_copy(const struct tail_files *t, const struct stream *s, const struct stream *rotated);
+
+#endif

@@ -1,0 +1,245 @@
+/*
+ * tail_look.c - which files the configured paths lead to now.
+ */
+#include <errno.h>
+#include <glob.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "common/clock.h"
+#include "log_name.h"
+#include "tail_files.h"
+
+enum {
+	OTHER_DESCRIPTORS = 64,         /* left for the database, checks and what the agent reads of itself */
+	HELD_FOR_S = 5,                 /* a rotated file is kept so long, however many there are */
+	OVER_AFTER_S = 60,              /* nobody can open a file without a name: silent so long, it is over, ... */
+	REMOVED_FOR_S = 3600,           /* ... or so long where its writer has no other file in its place */
+};
+
+/* rsync, sed -i, an editor: another file took the name, with the text that was read and perhaps more. */
+static bool go_on_in_replacement(struct tail_files *t, struct stream *s)
+{
+	struct position p;
+	struct stat st;
+
+	for (struct stream *l = t->streams; l; l = l->next) {
+		if (l->fd < 0 || l->finished || l->position == 0 || strcmp(l->log_path, s->path) != 0 ||
+		    fstat(l->fd, &st) < 0 || st.st_nlink > 0 || st.st_size != l->position)
+			continue;
+		stream_position(l, &p);
+		if (stream_likeness(s, &p) != COPY)
+			continue;
+		stream_resume(s, &p);
+		tail_files_remove(t, l);
+		return true;
+	}
+	return false;
+}
+
+/* A file that is new to us. NULL: there is nothing to follow. */
+static struct stream *begin(struct tail_files *t, const char *path)
+{
+	struct err e;
+	struct stream *s = tail_files_open_new(t, path, &e);
+
+	if (!s) {
+		if (e.code)
+			tail_files_say_once(t, path, e.code, e.msg);
+		return NULL;
+	}
+	if (!tail_files_take_up(t, s) && !go_on_in_replacement(t, s) && tail_search_is_copy(t, s, NULL)) {
+		stream_free(s);         /* read when the log is truncated, if at all */
+		return NULL;
+	}
+	tail_files_add(t, s);
+	return s;
+}
+
+static void look_at(struct tail_files *t, const char *path)
+{
+	struct stream *s;
+	struct stat st;
+
+	if (stat(path, &st) < 0) {
+		tail_files_say_once(t, path, errno, strerror(errno));
+		return;
+	}
+	if (!S_ISREG(st.st_mode)) {
+		tail_files_say_once(t, path, EPERM, "not a regular file; name one");
+		return;
+	}
+	s = tail_files_find(t, st.st_dev, st.st_ino);
+	if (s && s->fd < 0 && st.st_size != s->size && stream_replaced(s, path)) {
+		tail_files_lose(t, s);
+		s = NULL;
+	}
+	if (s) {
+		stream_found_at(s, path);
+		stream_seen(s, &st);
+	} else {
+		s = begin(t, path);
+	}
+	if (!s)
+		return;
+	s->current = true;
+	s->dropped = false;
+	s->idle_since_us = mono_us();   /* a rotated file is silent from its rotation on */
+	tail_files_rest(t, s);
+}
+
+static void look_at_pattern(struct tail_files *t, const char *pattern)
+{
+	glob_t found;
+
+	if (!log_name_is_pattern(pattern)) {
+		look_at(t, pattern);
+		return;
+	}
+	if (glob(pattern, GLOB_NOSORT, NULL, &found) == 0) {
+		for (size_t i = 0; i < found.gl_pathc; i++)
+			if (!log_name_is_packed(found.gl_pathv[i]))
+				look_at(t, found.gl_pathv[i]);
+		globfree(&found);
+	}
+}
+
+/* So many files that the descriptors that are left are enough for all else. */
+static size_t open_max(void)
+{
+	struct rlimit limit = { FILES_OPEN_MAX, FILES_OPEN_MAX };
+	size_t n;
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	n = limit.rlim_cur / 8;
+	if (limit.rlim_cur > n + OTHER_DESCRIPTORS)
+		n = limit.rlim_cur - OTHER_DESCRIPTORS;
+	return n < FILES_OPEN_MAX ? n : FILES_OPEN_MAX;
+}
+
+/* ---- files that no path leads to ---- */
+
+static bool idle_for(const struct stream *s, int64_t seconds)
+{
+	return mono_us() - s->idle_since_us > seconds * US_PER_S;
+}
+
+/* Only an open file can be followed without a name. */
+static void lose_parked(struct tail_files *t)
+{
+	for (struct stream *s = t->streams, *next; s; s = next) {
+		next = s->next;
+		if (s->fd < 0 && ((!s->current && !s->dropped) || s->over))
+			tail_files_lose(t, s);
+	}
+}
+
+/* Removed by hand, a log may be written to for as long as its writer lives. Once another file has
+ * its name, the writer has most likely let it go. */
+static bool is_let_go(const struct stream *s)
+{
+	struct stat st;
+
+	return s->unlinked && idle_for(s, OVER_AFTER_S) &&
+	       (idle_for(s, REMOVED_FOR_S) || stat(s->log_path, &st) == 0);
+}
+
+static void call_over(struct stream *s)
+{
+	s->over = s->stirred = true;
+}
+
+/* A file that was rotated is kept while somebody may write to it; nobody writes to a copy, even
+ * where a pattern leads to it. */
+static void look_at_rotated(struct tail_files *t)
+{
+	struct stat st;
+
+	t->n_held = 0;
+	for (struct stream *s = t->streams; s; s = s->next) {
+		if (s->finished || s->dropped || s->fd < 0)
+			continue;
+		if (s->copy)
+			call_over(s);
+		if (s->current)
+			continue;
+		t->n_held++;
+		if (fstat(s->fd, &st) == 0)
+			stream_seen(s, &st);
+		if (is_let_go(s))
+			call_over(s);
+	}
+}
+
+static struct stream *longest_silent(const struct tail_files *t)
+{
+	struct stream *found = NULL;
+
+	for (struct stream *s = t->streams; s; s = s->next)
+		if (!s->current && !s->finished && !s->dropped && !s->over && idle_for(s, HELD_FOR_S) &&
+		    (!found || s->idle_since_us < found->idle_since_us))
+			found = s;
+	return found;
+}
+
+/* More than may be held: those that have been silent for longest are over. */
+static void hold_fewer(struct tail_files *t)
+{
+	size_t max = t->open_max / 4 < FILES_HELD_MAX ? t->open_max / 4 : FILES_HELD_MAX;
+
+	for (size_t n = t->n_held; n > max; n--) {
+		struct stream *s = longest_silent(t);
+
+		if (!s)
+			return;
+		call_over(s);
+	}
+}
+
+static struct stream *stream_at(const struct tail_files *t, const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 ? tail_files_find(t, st.st_dev, st.st_ino) : NULL;
+}
+
+/* The configuration does not lead to them any more, though they are where they were: they are read no further,
+ * nor is what was rotated from their place. What was renamed just now is rotated like any other. */
+static void drop(struct tail_files *t)
+{
+	t->reconfigured = false;
+	for (struct stream *s = t->streams; s; s = s->next)
+		s->dropped = s->dropped && stream_at(t, s->path) == s;
+	for (struct stream *s = t->streams; s; s = s->next) {
+		const struct stream *log = s->current || s->dropped ? NULL : stream_at(t, s->log_path);
+
+		s->dropped |= log && log->dropped;
+		s->stirred |= s->dropped;
+	}
+}
+
+void tail_files_look(struct tail_files *t)
+{
+	const struct config *c = agent_config(t->agent);
+
+	t->look++;
+	t->open_max = open_max();
+	for (struct stream *s = t->streams; s; s = s->next) {
+		s->dropped |= t->reconfigured && s->current;
+		s->current = false;
+	}
+	for (size_t i = 0; i < c->n_log_files; i++)
+		look_at_pattern(t, c->log_files[i]);
+	if (t->reconfigured)
+		drop(t);
+	tail_files_events(t);           /* was a file that is gone written to before? */
+	lose_parked(t);
+	look_at_rotated(t);
+	if (t->missing.n && t->all_known)
+		tail_search_missing(t);
+	for (struct stream *s = t->streams; s; s = s->next)
+		if (!s->current && !s->finished && !s->dropped && (!idle_for(s, OVER_AFTER_S) || s->position < s->size))
+			tail_search_successors(t, s);
+	hold_fewer(t);
+}

@@ -1,0 +1,147 @@
+/*
+ * tail_positions.c - open streams take up what the database holds of them.
+ */
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "common/cleanup.h"
+#include "tail_files.h"
+
+/* The database's streams by number. */
+struct entry {
+	int64_t id;
+	const struct position *p;
+	bool taken;
+};
+
+struct ledger {
+	struct entry *e;
+	size_t n;
+};
+
+static int by_id(const void *a, const void *b)
+{
+	const struct entry *x = a, *y = b;
+
+	return (x->id > y->id) - (x->id < y->id);
+}
+
+static bool ledger_make(struct ledger *l, const struct position *p, size_t n)
+{
+	*l = (struct ledger){ calloc(n ? n : 1, sizeof *l->e), n };
+	if (!l->e)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		l->e[i] = (struct entry){ .id = p[i].stream_id, .p = &p[i] };
+	qsort(l->e, n, sizeof *l->e, by_id);
+	return true;
+}
+
+static void ledger_free(struct ledger *l)
+{
+	free(l->e);
+}
+
+static struct entry *ledger_find(const struct ledger *l, int64_t id)
+{
+	return l->n ? bsearch(&(struct entry){ .id = id }, l->e, l->n, sizeof *l->e, by_id) : NULL;
+}
+
+/* Nothing of it is in the database. It keeps its number, unless that stands for something else there. */
+static void begin_anew(struct stream *s, const struct ledger *l)
+{
+	int64_t id = s->id;
+	bool copy = s->copy;
+
+	stream_restart(s);
+	s->copy = copy;
+	if (!ledger_find(l, id))
+		s->id = id;
+}
+
+/* A parked file can't be asked what it is, and a copy stands for another file until its
+ * first commit: they are known by their numbers. */
+static bool goes_by_number(const struct stream *s)
+{
+	return s->fd < 0 || s->copy;
+}
+
+static void take_by_number(struct tail_files *t, const struct ledger *l)
+{
+	for (struct stream *s = t->streams, *next; s; s = next) {
+		struct entry *e = goes_by_number(s) ? ledger_find(l, s->id) : NULL;
+
+		next = s->next;
+		if (!e)
+			continue;
+		if (e->p->finished) {
+			tail_files_remove(t, s);
+			continue;
+		}
+		stream_resume(s, e->p);
+		e->taken = true;
+	}
+}
+
+static bool sort_rest(const struct ledger *l, const struct position *p, size_t n, struct known *missing, struct known *over)
+{
+	bool ok = true;
+
+	for (size_t i = n; i-- > 0;) {  /* the latest comes first, and is to be forgotten last */
+		struct known_file f = { .at = p[i], .top = -1 };
+
+		if (p[i].finished)
+			ok = ok && known_add(over, &f, FILES_OVER_MAX);
+		else if (!ledger_find(l, p[i].stream_id)->taken)
+			ok = ok && known_add(missing, &f, 0);
+	}
+	return ok;
+}
+
+/* Another agent may have read on since it was looked at last: a position behind the size
+ * that was seen then would make it another file. */
+static void take_or_begin(struct tail_files *t, struct stream *s, const struct ledger *l)
+{
+	struct stat st;
+
+	if (s->fd >= 0 && fstat(s->fd, &st) == 0)
+		stream_seen(s, &st);
+	s->searched = (struct timespec){ 0 };
+	if (goes_by_number(s) ? !ledger_find(l, s->id) : !tail_files_take_up(t, s))
+		begin_anew(s, l);
+}
+
+/* What no position is for may be a copy of what one is for: then it is not read, as it would not have been
+ * if it had come while the agent ran. */
+static void leave_copies(struct tail_files *t)
+{
+	for (struct stream *s = t->streams, *next; s; s = next) {
+		next = s->next;
+		if (s->fd >= 0 && s->committed == 0 && !s->unknown && tail_search_is_copy(t, s, NULL))
+			tail_files_remove(t, s);
+	}
+}
+
+bool tail_files_positions(struct tail_files *t, const struct position *p, size_t n)
+{
+	CLEANUP(ledger_free) struct ledger l = { 0 };
+	struct known missing = { 0 }, over = { 0 };
+
+	if (!ledger_make(&l, p, n))
+		return false;
+	take_by_number(t, &l);
+	if (!sort_rest(&l, p, n, &missing, &over)) {
+		known_free(&missing);
+		known_free(&over);
+		return false;
+	}
+	known_free(&t->missing);
+	known_free(&t->over);
+	t->missing = missing;
+	t->over = over;
+	t->all_known = true;
+	for (struct stream *s = t->streams; s; s = s->next)
+		take_or_begin(t, s, &l);
+	leave_copies(t);
+	return true;
+}

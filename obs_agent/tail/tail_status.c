@@ -1,0 +1,85 @@
+#include "tail_status.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "common/clock.h"
+
+/* Streams by lag, the largest first. */
+struct ranking {
+	const struct stream *s[STATUS_STREAMS_MAX];
+	size_t n;
+};
+
+static int64_t lag_bytes(const struct stream *s)
+{
+	return s->size > s->committed ? s->size - s->committed : 0;
+}
+
+/* Age of the oldest byte that is not committed, as far as is known. */
+static int64_t lag_s(const struct stream *s, int64_t now_us)
+{
+	return lag_bytes(s) && s->lag_since_us ? (now_us - s->lag_since_us) / US_PER_S : 0;
+}
+
+static void rank(struct ranking *r, const struct stream *s)
+{
+	size_t i = r->n < STATUS_STREAMS_MAX ? r->n++ : STATUS_STREAMS_MAX;
+
+	for (; i > 0 && lag_bytes(r->s[i - 1]) < lag_bytes(s); i--)
+		if (i < STATUS_STREAMS_MAX)
+			r->s[i] = r->s[i - 1];
+	if (i < STATUS_STREAMS_MAX)
+		r->s[i] = s;
+}
+
+static bool add_stream(struct buf *out, const struct stream *s, int64_t now_us)
+{
+	return buf_adds(out, "{\"path\":") && buf_add_json(out, text_of(s->path)) &&
+	       buf_addf(out, ",\"position\":%" PRId64 ",\"lag_bytes\":%" PRId64 ",\"lag_s\":%" PRId64 ",\"rotated\":%s}",
+			s->committed, lag_bytes(s), lag_s(s, now_us), s->current ? "false" : "true");
+}
+
+static bool add_ranking(struct buf *out, const struct ranking *r, int64_t now_us)
+{
+	size_t begin = out->len;
+	bool ok = buf_adds(out, "\"streams\":[");
+
+	for (size_t i = 0; i < r->n && out->len - begin < STATUS_STREAMS_BYTES; i++)
+		ok = ok && (i == 0 || buf_addc(out, ',')) && add_stream(out, r->s[i], now_us);
+	return ok && buf_addc(out, ']');
+}
+
+/* What can't be followed, and why; what is only waited for is no trouble. */
+static bool add_troubles(struct buf *out, const struct tail_files *t)
+{
+	size_t begin = out->len;
+	bool ok = buf_adds(out, ",\"troubles\":["), first = true;
+
+	for (const struct trouble *x = t->troubles; x < t->troubles + TROUBLES_MAX; x++) {
+		if (!tail_files_lasts(t, x) || x->code == ENOENT || out->len - begin > STATUS_TROUBLES_BYTES)
+			continue;
+		ok = ok && (first || buf_addc(out, ',')) && buf_adds(out, "{\"path\":") && buf_add_json(out, text_of(x->path)) &&
+		     buf_adds(out, ",\"why\":") && buf_add_json(out, text_of(x->why)) && buf_addc(out, '}');
+		first = false;
+	}
+	return ok && buf_addc(out, ']');
+}
+
+bool tail_status_files(const struct tail_files *t, struct buf *out)
+{
+	struct ranking r = { .n = 0 };
+	int64_t now_us = mono_us(), bytes = 0, oldest = 0;
+
+	for (const struct stream *s = t->streams; s; s = s->next) {
+		rank(&r, s);
+		bytes += lag_bytes(s);
+		if (oldest < lag_s(s, now_us))
+			oldest = lag_s(s, now_us);
+	}
+	return add_ranking(out, &r, now_us) && add_troubles(out, t) &&
+	       buf_addf(out, ",\"files\":%zu,\"open\":%zu,\"parked\":%zu,\"held\":%zu,\"missing\":%zu,\"lag_bytes\":%" PRId64
+			     ",\"lag_s\":%" PRId64, t->n_streams, t->n_open, t->n_streams - t->n_open, t->n_held,
+			t->missing.n, bytes, oldest);
+}

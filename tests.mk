@@ -1,0 +1,173 @@
+# Tests: unit tests (cmocka), schema (pgTAP), system and browser (pytest), sanitizers, valgrind, lint, fuzzing.
+# A unit test includes the .c that it tests, and links the archives: what it includes or replaces by a
+# fake of its own is not taken from there.
+UNIT_TESTS := \
+  agent/test_check \
+  agent/test_check_schedule \
+  agent/test_config \
+  agent/test_config_print \
+  agent/test_config_url \
+  agent/test_deliver \
+  agent/test_doctor \
+  agent/test_flood \
+  agent/test_log_name \
+  agent/test_log_open \
+  agent/test_outbox \
+  agent/test_pg_target \
+  agent/test_proc \
+  agent/test_proc_source \
+  agent/test_stream \
+  common/test_common \
+  common/test_log \
+  common/test_pg_tls \
+  common/test_pg_verdict \
+  hub/test_format \
+  hub/test_http \
+  hub/test_search \
+  hub/test_template \
+  logcore/test_logcore \
+  logcore/test_logcore_abi \
+  logcore/test_logcore_edges \
+  logcore/test_logcore_fields \
+  logcore/test_logcore_files \
+  logcore/test_logcore_hpp \
+  logcore/test_logcore_journal \
+  logcore/test_logcore_killed \
+  logcore/test_logcore_logger \
+  logcore/test_logcore_modes \
+  logcore/test_logcore_property \
+  logcore/test_logcore_rotation \
+  logcore/test_logcore_sink \
+  logcore/test_redact \
+  wire/test_batch \
+  wire/test_log_line \
+  wire/test_multiline
+
+wrap = $(patsubst %,-Wl$(,)--wrap=%,$(1))
+, := ,
+LIBS_test_logcore          = $(call wrap,clock_gettime)
+LIBS_test_logcore_fields   = -rdynamic
+LIBS_test_logcore_sink     = $(call wrap,write malloc calloc realloc)
+LIBS_test_logcore_modes    = $(call wrap,clock_gettime write posix_fallocate malloc calloc realloc)
+LIBS_test_logcore_killed   = $(call wrap,write)
+LIBS_test_logcore_rotation = $(call wrap,clock_gettime)
+LIBS_test_logcore_abi      = -lstdc++ -DSHARED_LIBRARY='"$(abspath $(BUILD)/$(SONAME))"'
+LIBS_test_logcore_hpp      = -lstdc++
+$(BUILD)/tests/test_logcore_abi: $(BUILD)/tests/logcore_c11.o $(BUILD)/tests/logcore_cxx.o | $(BUILD)/$(SONAME)
+$(BUILD)/tests/test_logcore_hpp: $(BUILD)/tests/logcore_hpp.o
+
+# logcore.h as others compile it: by itself, strictly, without our flags.
+STRICT := -iquote . -pedantic-errors -Wall -Wextra -Wshadow -Wconversion -Wdouble-promotion -Werror -g -fPIC -MMD -MP
+$(BUILD)/tests/logcore_c11.o: tests/unit/logcore/logcore_c11.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) -std=c11 $(STRICT) $(OPT) $(LDSAN) -c $< -o $@
+$(BUILD)/tests/logcore_%.o: tests/unit/logcore/logcore_%.cc $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CXX,$<)$(CXX) -std=c++17 $(STRICT) -Wold-style-cast $(OPT) $(LDSAN) -c $< -o $@
+
+# Every runner goes through scripts/check, which counts; `make check` adds up.
+RESULTS = $(BUILD)/results
+CHECK   = $(Q)V=$(V) scripts/check $(RESULTS)
+CHECKS := check-unit check-sql check-system check-browser check-san check-tsan check-valgrind lint
+
+.PHONY: check
+check: ## all of the tests below and lint; installs what they need (scripts/deps); the last line counts
+	$(Q)scripts/deps build demo test lint deb
+	$(Q)rm -rf $(RESULTS)
+	$(Q)for t in $(CHECKS); do $(MAKE) --no-print-directory -s $$t; done; \
+	  $(PYTHON) tests/system/oracle.py $(BUILD)/faults.jsonl; \
+	  scripts/check $(RESULTS) --sum unit sql system system-alone browser san san-system tsan valgrind lint
+
+UNIT_PROGRAMS := $(addprefix $(BUILD)/tests/,$(notdir $(UNIT_TESTS)))
+$(foreach t,$(UNIT_TESTS),$(eval $(BUILD)/tests/$(notdir $t): tests/unit/$t.c))
+$(UNIT_PROGRAMS): $(ARCHIVES) $(BUILD)/flags | $(BUILD)/deps.ok
+	@mkdir -p $(@D)
+	$(call say,TEST,$(filter tests/%.c,$^))$(CC) $(CFLAGS) $(PG_CFLAGS) $(LDFLAGS) $(filter tests/%.c %.o,$^) \
+	  $(ARCHIVES) -lcmocka $(LIBS) $(LIBS_$(@F)) -o $@
+
+# What the system and browser tests run.
+PARTS := all examples
+PYTEST = $(PYTHON) -m pytest -q --tb=short -p no:cacheprovider --basetemp=$(OBSERV_BUILD)/t
+export PYTHONDONTWRITEBYTECODE := 1
+export OBSERV_BUILD := $(abspath $(BUILD))
+
+.PHONY: check-unit check-sql check-system check-browser check-san check-tsan check-valgrind
+check-unit: ## unit tests (cmocka)
+check-unit: $(UNIT_PROGRAMS)
+	$(CHECK) -q unit scripts/each $^
+
+check-sql: ## schema.sql on a private PostgreSQL (pgTAP)
+	$(CHECK) sql env BUILD='$(BUILD)' tests/sql/run
+
+check-system: ## agent, hub, unit and schema together, on real PostgreSQL, lighttpd and systemd (pytest)
+# Most of their time is waiting: several at once, then those that measure time.
+check-system: $(PARTS)
+ifeq ($(PYTEST_ARGS),)
+	$(Q)rm -f $(BUILD)/faults.jsonl
+	$(Q)export OBSERV_FAULT_REPORT=$(OBSERV_BUILD)/faults.jsonl V=$(V); r=0; \
+	  scripts/check $(RESULTS) system $(PYTEST) -n $(TEST_WORKERS) --dist loadgroup -m 'not soak and not alone' tests/system || r=1; \
+	  scripts/check $(RESULTS) system-alone $(PYTEST) -m 'alone and not soak' tests/system || r=1; exit $$r
+else
+	$(CHECK) system $(PYTEST) $(PYTEST_ARGS) tests/system
+endif
+
+check-browser: ## the pages in a browser (Selenium, Chromium)
+check-browser: $(PARTS)
+	$(CHECK) browser $(PYTEST) $(PYTEST_ARGS) tests/browser
+
+check-san: ## unit tests and the shorter system tests under AddressSanitizer and UBSan
+	$(Q)$(MAKE) --no-print-directory -s BUILD=$(BUILD)/san SAN=address,undefined san-parts
+	$(CHECK) -q san scripts/each $(UNIT_PROGRAMS:$(BUILD)/%=$(BUILD)/san/%)
+	$(CHECK) san-system env OBSERV_BUILD=$(OBSERV_BUILD)/san $(PYTEST) -m smoke tests/system
+
+.PHONY: san-parts
+san-parts: $(PARTS) $(UNIT_PROGRAMS)
+
+# logcore promises to be used from any thread, and nothing else here is.
+TSAN_TESTS := test_logcore $(addprefix test_logcore_,logger sink files modes killed edges rotation)
+check-tsan: ## logcore's unit tests under ThreadSanitizer
+	$(Q)$(MAKE) --no-print-directory -s BUILD=$(BUILD)/tsan SAN=thread tsan-parts
+	$(CHECK) -q tsan env TSAN_OPTIONS=die_after_fork=0 scripts/each $(TSAN_TESTS:%=$(BUILD)/tsan/tests/%)
+
+.PHONY: tsan-parts
+tsan-parts: $(TSAN_TESTS:%=$(BUILD)/tests/%)
+
+# Without those that measure time: valgrind is twenty times slower. The sanitizers watch them.
+VALGRIND_TESTS := $(filter-out %/test_check %/test_check_schedule,$(UNIT_PROGRAMS))
+check-valgrind: ## unit tests under valgrind
+check-valgrind: $(VALGRIND_TESTS)
+	$(CHECK) -q valgrind scripts/each --valgrind $^
+
+.PHONY: lint format
+lint: all
+lint: ## include layers, clang-tidy, cppcheck, shellcheck, the unit's verdict by systemd, the README's tables, manual pages, the ABI
+	$(CHECK) lint env CC='$(CC)' CXX='$(CXX)' BUILD='$(BUILD)' scripts/lint
+
+format: ## clang-format on the lines that differ from the last commit
+	$(Q)git clang-format-14 --binary clang-format-14 --extensions c,h HEAD -- '*.c' '*.h'
+
+# A fuzz target is tests/fuzz/fuzz_X.c, its seeds are in tests/fuzz/corpus/X. New
+# finds are kept below $(BUILD) and tried first the next time.
+FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+
+.PHONY: fuzz fuzz-parts
+fuzz: ## each fuzz target for FUZZ_SECONDS (libFuzzer, ASan, UBSan)
+	$(Q)scripts/deps build fuzz
+	$(Q)$(MAKE) --no-print-directory -s BUILD=$(BUILD)/fuzz CC=clang-14 SAN=fuzzer-no-link,address,undefined fuzz-parts
+	$(Q)scripts/fuzz $(BUILD)/fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+fuzz-parts: $(FUZZ_TARGETS:%=$(BUILD)/%)
+$(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(ARCHIVES) $(BUILD)/flags | $(BUILD)/deps.ok
+	$(call say,FUZZ,$<)$(CC) $(CFLAGS) $(PG_CFLAGS) $(LDFLAGS) -fsanitize=fuzzer $< $(ARCHIVES) $(LIBS) -o $@
+
+$(BUILD)/soak/logcore_many: tests/soak/logcore_many.c $(BUILD)/liblogcore.a $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.c %.a,$^) -pthread -o $@
+
+.PHONY: soak
+soak: ## random faults for SOAK_SECONDS, then the long fault tests; prints the table of faults
+soak: $(PARTS) $(BUILD)/soak/logcore_many
+	$(Q)scripts/deps build demo test
+	$(Q)rm -f $(BUILD)/soak.jsonl
+	$(CHECK) soak env SOAK_SECONDS=$(SOAK_SECONDS) OBSERV_FAULT_REPORT=$(OBSERV_BUILD)/soak.jsonl \
+	  $(PYTEST) -m soak $(PYTEST_ARGS) tests/system/test_soak.py tests/system

@@ -1,0 +1,170 @@
+/* The configuration and the key table as they are printed. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+
+#include "common/cleanup.h"
+#include "obs_agent/config/config_print.c"
+
+#define DOCUMENT "docs/configuration.md"
+
+static struct config parsed(const char *yaml)
+{
+	struct config c;
+	struct err e = { 0 };
+
+	setenv("SECRET", "hunter2", 1);
+	if (config_parse("a.yml", "my-app", text_of(yaml), &c, &e) < 0)
+		fail_msg("%s", e.msg);
+	return c;
+}
+
+/* A configuration's text; the caller frees it. */
+static char *printed(const struct config *c)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	assert_non_null(out);
+	config_print(c, out);
+	fclose(out);
+	return text;
+}
+
+/* The text of a file; the caller frees it. */
+static char *read_file(const char *path)
+{
+	CLEANUP(fclose_p) FILE *in = fopen(path, "r");
+	char *text = calloc(1, 1 << 20);
+
+	if (!in)
+		fail_msg("%s: %s (run from the top of the tree)", path, strerror(errno));
+	assert_true(fread(text, 1, (1 << 20) - 1, in) > 0);
+	return text;
+}
+
+static const char all_keys[] =
+	"monitoring:\n"
+	"  enabled: YES\n"
+	"  postgres_url: \"host=db password='it\\\\'s ${SECRET}' dbname=observ\"\n"
+	"  vps_name: web-1\n"
+	"  collection_interval: 5m\n"
+	"  app_unit: 'worker@{app}.service'\n"
+	"  log_level: Debug\n"
+	"  health_checks:\n"
+	"    - https://a.example/health?q=1\n"
+	"    - url: http://user:${SECRET}@b.example:8080/\n"
+	"      interval: 30\n"
+	"      timeout: 2s\n"
+	"      method: post\n"
+	"      expect_status: [204, \"300-399, 418\"]\n"
+	"      expect_body: |\n"
+	"        two\n"
+	"        lines\n"
+	"      headers: {Authorization: \"Bearer ${SECRET}\", X-Empty: '-'}\n"
+	"      retries: 0\n"
+	"      retry_interval: 1m30s\n"
+	"      max_redirects: 3\n"
+	"      verify_tls: off\n"
+	"    - {url: \"http://[::1]:80/\", interval: 3}\n"
+	"  log_files:\n"
+	"    - /var/log/{app}/*.log\n"
+	"    - \"/opt/deployments/{app}/current/{app}.log\"\n";
+
+static void what_is_printed_reads_back_as_it_was(void **state)
+{
+	struct config c = parsed(all_keys), again;
+	CLEANUP(free_p) char *first = printed(&c);
+	CLEANUP(free_p) char *second = NULL;
+
+	(void)state;
+	again = parsed(first);
+	second = printed(&again);
+	assert_string_equal(first, second);
+	assert_string_equal(again.checks[1].expect_body, c.checks[1].expect_body);
+	assert_memory_equal(again.checks[1].expect_status, c.checks[1].expect_status, sizeof c.checks[1].expect_status);
+	assert_string_equal(again.log_files[1], c.log_files[1]);
+	assert_string_equal(again.postgres_url, "host=db password=*** dbname=observ");
+	assert_string_equal(again.checks[1].headers[0], "Authorization: ***");
+	assert_true(again.interval_us == c.interval_us && again.enabled && !again.checks[1].verify_tls);
+	assert_null(strstr(first, "hunter2"));
+	config_free(&c);
+	config_free(&again);
+}
+
+static void any_text_is_printed_so_that_it_reads_back(void **state)
+{
+	static const char *const texts[] = {
+		" a ", "\"", "\\", "'", "#", ": ", "- a", "${SECRET}", "$${SECRET}", "$$$${", "a\nb", "\n", "\t", "\r\n",
+		"\x01\x1b\x7f", "\xc2\x85\xc2\xa0", "\xe2\x80\xa8\xe2\x80\xa9", "\xef\xbb\xbf", "\xef\xbf\xbe\xef\xbf\xbd",
+		"\xf0\x9f\x98\x80 \xc3\xa9", "{app}", "true", "~",
+	};
+	struct config c = parsed("monitoring: {health_checks: [{url: \"http://a/\", expect_body: x}]}");
+
+	(void)state;
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+		CLEANUP(free_p) char *yaml = NULL;
+		struct config again;
+
+		((struct check_config *)c.checks)->expect_body = texts[i];
+		yaml = printed(&c);
+		again = parsed(yaml);
+		assert_string_equal(again.checks[0].expect_body, texts[i]);
+		config_free(&again);
+	}
+	config_free(&c);
+}
+
+/* The text between the markers in `document`; "" when it has none. */
+static char *table_in(char *document)
+{
+	static const char begin[] = "<!-- keys: obs_agent --print-keys -->\n", end[] = "<!-- end of keys -->";
+	char *from = strstr(document, begin), *to = from ? strstr(from, end) : NULL;
+
+	if (!to)
+		return strchr(document, '\0');
+	*to = '\0';
+	return from + sizeof begin - 1;
+}
+
+static void the_document_has_the_key_table(void **state)
+{
+	CLEANUP(free_p) char *document = read_file(DOCUMENT);
+	CLEANUP(free_p) char *table = NULL;
+	size_t size;
+	FILE *out = open_memstream(&table, &size);
+
+	(void)state;
+	config_print_keys(out, KEYS_MARKDOWN);
+	fclose(out);
+	assert_string_equal(table_in(document), table);
+}
+
+static void every_key_is_named_in_both_forms_of_the_table(void **state)
+{
+	CLEANUP(free_p) char *table = NULL;
+	size_t size;
+	FILE *out = open_memstream(&table, &size);
+
+	(void)state;
+	config_print_keys(out, KEYS_TEXT);
+	fclose(out);
+	assert_non_null(strstr(table, "collection_interval\n    time, 10 to 86400 s; default: 60\n"));
+	assert_non_null(strstr(table, "health_checks[].verify_tls\n"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_printed_reads_back_as_it_was),
+		cmocka_unit_test(any_text_is_printed_so_that_it_reads_back),
+		cmocka_unit_test(the_document_has_the_key_table),
+		cmocka_unit_test(every_key_is_named_in_both_forms_of_the_table),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

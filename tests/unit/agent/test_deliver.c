@@ -1,0 +1,522 @@
+/* Which batch is sent when, and what is done when the answer is missing; the connection is a fake. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "obs_agent/deliver.c"
+
+/* ---- a connection that only notes what it is given ---- */
+
+struct pg {
+	const struct pg_events *events;
+	void *data;
+	bool ready;
+	int sends, reconnects;
+	int64_t seq;
+	size_t logs, metrics, rejects;  /* of what was sent last */
+	bool unanswered;
+	struct position sent[BATCH_STREAMS_MAX];
+	size_t n_sent;
+	struct position stored[8];      /* the outbox's, in the database */
+	size_t n_stored;
+};
+
+static struct pg fake;
+
+int pg_new(sd_event *loop, const struct config *c, struct logcore *log, int64_t spread_us,
+	   const struct pg_events *events, void *data, struct pg **ret, struct err *e)
+{
+	(void)loop;
+	(void)c;
+	(void)log;
+	(void)spread_us;
+	(void)e;
+	fake = (struct pg){ .events = events, .data = data };
+	*ret = &fake;
+	return 0;
+}
+
+void pg_free(struct pg *p)
+{
+	(void)p;
+}
+
+bool pg_can_send(const struct pg *p)
+{
+	return p->ready;
+}
+
+void pg_send(struct pg *p, struct batch *b, struct text state)
+{
+	(void)state;
+	p->ready = false;
+	p->sends++;
+	p->seq = b->seq;
+	p->logs = b->n_logs;
+	p->metrics = b->n_metrics;
+	p->rejects = b->n_rejects;
+	p->unanswered = true;
+	p->n_sent = b->n_positions;
+	memcpy(p->sent, b->positions, b->n_positions * sizeof *b->positions);
+}
+
+void pg_reconnect(struct pg *p)
+{
+	p->ready = false;
+	p->reconnects++;
+}
+
+bool pg_clock_was_set(struct pg *p)
+{
+	(void)p;
+	return false;
+}
+
+int64_t pg_skew_us(const struct pg *p)
+{
+	(void)p;
+	return 0;
+}
+
+/* What was sent last is in the database now. */
+static void store(void)
+{
+	for (size_t i = 0; i < fake.n_sent; i++) {
+		size_t at = 0;
+
+		if (strcmp(fake.sent[i].path, OUTBOX_PATH) != 0)
+			continue;
+		while (at < fake.n_stored && fake.stored[at].stream_id != fake.sent[i].stream_id)
+			at++;
+		fake.stored[at] = fake.sent[i];
+		fake.n_stored = at == fake.n_stored ? at + 1 : fake.n_stored;
+	}
+	fake.unanswered = false;
+}
+
+static void connect_at(int64_t last_seq)
+{
+	struct position told[8];
+	struct pg_hello hello = { .last_seq = last_seq, .streams = told };
+
+	if (fake.unanswered && last_seq == fake.seq)
+		store();
+	fake.unanswered = false;
+	memcpy(told, fake.stored, sizeof told);
+	hello.n_streams = fake.n_stored;
+	fake.ready = true;
+	fake.events->ready(fake.data, &hello);
+}
+
+static void commit(void)
+{
+	store();
+	fake.ready = true;
+	fake.events->committed(fake.data);
+}
+
+static void lose(enum pg_verdict verdict)
+{
+	struct err e;
+
+	err_set(&e, ECONNABORTED, "gone");
+	fake.ready = false;
+	fake.events->lost(fake.data, verdict, verdict == PG_DATA ? "22021" : "", &e);
+}
+
+/* ---- what deliver.c calls ---- */
+
+struct seen {
+	int positions, rooms, fenced;
+	size_t committed_logs, committed_metrics;
+};
+
+static bool on_seen_positions(void *data, const struct position *p, size_t n)
+{
+	(void)p;
+	(void)n;
+	((struct seen *)data)->positions++;
+	return true;
+}
+
+static void on_seen_committed(void *data, const struct batch *b)
+{
+	((struct seen *)data)->committed_logs += b->n_logs;
+	((struct seen *)data)->committed_metrics += b->n_metrics;
+}
+
+static void on_seen_room(void *data)
+{
+	((struct seen *)data)->rooms++;
+}
+
+static void on_seen_fenced(void *data)
+{
+	((struct seen *)data)->fenced++;
+}
+
+static bool no_state(void *data, struct buf *out)
+{
+	(void)data;
+	(void)out;
+	return false;
+}
+
+static struct seen seen;
+static struct deliver *d;
+static sd_event *loop;
+
+static int begin(void **state)
+{
+	static const struct deliver_events events = { on_seen_positions, on_seen_committed, on_seen_room,
+						      on_seen_fenced, no_state };
+	static struct config config = { .interval_us = 10 * US_PER_S };
+	struct err e;
+
+	(void)state;
+	seen = (struct seen){ 0 };
+	if (sd_event_new(&loop) < 0)
+		return -1;
+	return deliver_new(&(struct deliver_options){ .loop = loop, .config = &config }, &events, &seen, &d, &e);
+}
+
+static int end(void **state)
+{
+	(void)state;
+	deliver_free(d);
+	loop = sd_event_unref(loop);
+	return 0;
+}
+
+static struct sample metric(void)
+{
+	return (struct sample){ .kind = SAMPLE_METRICS, .timestamp_us = 1 };
+}
+
+static struct sample line(int64_t stream, int64_t offset)
+{
+	return (struct sample){ .kind = SAMPLE_LOG, .timestamp_us = 1,
+				.log = { .stream_id = stream, .offset = offset, .message = TEXT("m") } };
+}
+
+static bool add_line(int64_t stream, int64_t from, int64_t to)
+{
+	struct position p = { .stream_id = stream, .from = from, .to = from, .file_id = "8:1/1:ab" };
+	struct sample s = line(stream, from);
+
+	if (!deliver_advance(d, &p) || !deliver_add(d, &s))
+		return false;
+	p.to = to;
+	return deliver_advance(d, &p);
+}
+
+/* The timer has fired, if one is armed. */
+static void let_flush_come(void)
+{
+	int enabled;
+
+	assert_true(sd_event_source_get_enabled(d->timer, &enabled) >= 0);
+	if (enabled == SD_EVENT_OFF)
+		return;
+	d->flush_at_us = 1;             /* long ago */
+	sd_event_source_set_enabled(d->timer, SD_EVENT_OFF);
+	on_flush(d->timer, 0, d);
+}
+
+/* ---- promises ---- */
+
+static void a_batch_is_sent_and_the_next_waits_for_its_answer(void **state)
+{
+	(void)state;
+	connect_at(41);
+	assert_true(add_line(1, 0, 10));
+	let_flush_come();
+	assert_int_equal(fake.sends, 1);
+	assert_int_equal(fake.seq, 42);
+	assert_true(add_line(1, 10, 20));
+	let_flush_come();
+	assert_int_equal(fake.sends, 1);
+	commit();
+	assert_int_equal(fake.sends, 2);
+	assert_int_equal(fake.seq, 43);
+	commit();
+	assert_true(deliver_idle(d));
+	assert_int_equal(seen.committed_logs, 2);
+}
+
+static void a_lost_answer_of_a_commit_is_not_sent_again(void **state)
+{
+	(void)state;
+	connect_at(0);
+	assert_true(add_line(1, 0, 10));
+	let_flush_come();
+	lose(PG_RETRY);
+	connect_at(1);
+	assert_int_equal(fake.sends, 1);
+	assert_int_equal(seen.committed_logs, 1);
+	assert_int_equal(seen.positions, 1);
+	assert_true(deliver_idle(d));
+}
+
+static void a_batch_that_did_not_commit_is_sent_again_as_it_was(void **state)
+{
+	(void)state;
+	connect_at(0);
+	assert_true(add_line(1, 0, 10));
+	let_flush_come();
+	lose(PG_RETRY);
+	assert_true(add_line(1, 10, 20));
+	connect_at(0);
+	assert_int_equal(fake.sends, 2);
+	assert_int_equal(fake.seq, 1);
+	assert_int_equal(fake.logs, 1);
+	assert_int_equal(seen.positions, 1);
+}
+
+static void lost_history_is_read_again_and_metrics_are_kept(void **state)
+{
+	struct sample m = metric();
+
+	(void)state;
+	connect_at(7);
+	assert_true(add_line(1, 0, 10) && deliver_add(d, &m));
+	let_flush_come();
+	lose(PG_RETRY);
+	connect_at(3);
+	assert_int_equal(seen.positions, 2);
+	assert_int_equal(fake.seq, 4);
+	assert_int_equal(fake.logs, 0);
+	assert_int_equal(fake.metrics, 1);
+}
+
+static void a_flush_of_nothing_does_not_swallow_the_next(void **state)
+{
+	(void)state;
+	connect_at(7);
+	lose(PG_RETRY);
+	assert_true(add_line(1, 0, 10));
+	let_flush_come();               /* due, and nobody to send to */
+	connect_at(3);                  /* history is lost: the line is to be read again */
+	assert_int_equal(fake.sends, 0);
+	assert_true(add_line(1, 0, 10));
+	let_flush_come();
+	assert_int_equal(fake.sends, 1);
+	assert_int_equal(fake.seq, 4);
+}
+
+static void streams_that_do_not_move_make_room_and_do_not_stall(void **state)
+{
+	struct position p = { .from = 5, .to = 5, .file_id = "8:1/1:ab" };
+
+	(void)state;
+	connect_at(0);
+	for (p.stream_id = 1; p.stream_id <= BATCH_STREAMS_MAX - BATCH_STREAMS_SPARE; p.stream_id++)
+		assert_true(deliver_advance(d, &p));
+	assert_false(deliver_advance(d, &p));
+	let_flush_come();
+	assert_int_equal(seen.rooms, 1);
+	assert_int_equal(fake.sends, 0);
+	assert_true(add_line(p.stream_id, 5, 10));
+	let_flush_come();
+	assert_int_equal(fake.sends, 1);
+	assert_int_equal(fake.logs, 1);
+}
+
+static void who_asks_again_is_told_positions_though_nothing_moved(void **state)
+{
+	struct sample m = metric();
+
+	(void)state;
+	connect_at(0);
+	assert_true(add_line(1, 0, 10) && deliver_add(d, &m));
+	let_flush_come();
+	deliver_ask(d);
+	assert_int_equal(fake.reconnects, 1);
+	connect_at(1);                  /* it was committed */
+	assert_int_equal(seen.committed_metrics, 1);
+	assert_int_equal(seen.positions, 2);
+	assert_true(deliver_idle(d));
+}
+
+static void a_refusal_of_positions_asks_again_and_being_fenced_ends(void **state)
+{
+	(void)state;
+	connect_at(0);
+	assert_true(add_line(1, 0, 10));
+	let_flush_come();
+	lose(PG_MOVED);
+	connect_at(0);
+	assert_int_equal(seen.positions, 2);
+	assert_true(deliver_idle(d));
+	lose(PG_FENCED);
+	assert_int_equal(seen.fenced, 1);
+}
+
+static void a_row_that_is_refused_is_found_and_becomes_a_reject(void **state)
+{
+	enum { LINES = 100, BAD = 37 };
+	int64_t next = 0, refused = 0, committed = 0;
+
+	(void)state;
+	connect_at(0);
+	for (int rounds = 0; next < LINES && rounds < 1000; rounds++) {
+		int64_t at = next;
+
+		while (at < LINES && add_line(1, at, at + 1))
+			at++;
+		let_flush_come();
+		if (next <= BAD && BAD < at && fake.rejects == 0) {     /* the server refuses line 37 */
+			lose(PG_DATA);
+			refused++;
+			connect_at(committed);
+			continue;
+		}
+		assert_int_equal(fake.logs + fake.rejects, at - next);
+		next = at;
+		committed = fake.seq;
+		commit();
+	}
+	assert_int_equal(next, LINES);
+	assert_in_range(refused, 7, 16);
+	assert_int_equal(seen.committed_logs, LINES - 1);
+	assert_int_equal(deliver_state(d).rejects, 1);
+	assert_int_equal(d->poison.offset, BAD);
+	assert_string_equal(d->poison.sqlstate, "22021");
+	assert_in_range(d->limit, 2, NO_LIMIT);
+}
+
+/* The second is not to bring back the first. */
+static void two_refused_rows_in_a_row_both_become_rejects(void **state)
+{
+	int64_t committed = 0, next = 0;
+
+	(void)state;
+	connect_at(0);
+	for (int rounds = 0; next < 4 && rounds < 100; rounds++) {
+		int64_t at = next;
+
+		while (at < 4 && add_line(1, at, at + 1))
+			at++;
+		let_flush_come();
+		if (fake.logs > 0 && next < 3 && at > 1 && !(at == 2 && next == 1 && fake.rejects)) {  /* 1 and 2 are bad */
+			lose(PG_DATA);
+			connect_at(committed);
+			continue;
+		}
+		next = at;
+		committed = fake.seq;
+		commit();
+	}
+	assert_int_equal(next, 4);
+	assert_int_equal(deliver_state(d).rejects, 2);
+	assert_int_equal(seen.committed_logs, 2);
+}
+
+static void a_sample_that_is_refused_becomes_a_reject_too(void **state)
+{
+	struct sample m = metric();
+
+	(void)state;
+	connect_at(0);
+	assert_true(deliver_add(d, &m) && deliver_add(d, &m) && add_line(1, 0, 10));
+	let_flush_come();
+	assert_int_equal(fake.logs + fake.metrics, 3);
+	lose(PG_DATA);
+	connect_at(0);
+	assert_int_equal(fake.metrics, 1);      /* the outbox first, one of three rows */
+	lose(PG_DATA);
+	assert_false(add_line(1, 0, 10));       /* lines wait meanwhile */
+	connect_at(0);
+	assert_int_equal(fake.metrics, 0);
+	assert_int_equal(fake.rejects, 1);
+	commit();
+	assert_int_equal(fake.metrics, 1);
+	commit();
+	assert_true(seen.rooms > 0 && add_line(1, 0, 10));
+	let_flush_come();
+	assert_int_equal(fake.logs, 1);
+	commit();
+	assert_true(deliver_idle(d));
+	assert_int_equal(deliver_state(d).outbox.samples, 0);
+}
+
+static void what_is_too_much_at_once_is_sent_in_parts_and_nothing_is_rejected(void **state)
+{
+	(void)state;
+	connect_at(0);
+	assert_true(add_line(1, 0, 1) && add_line(1, 1, 2));
+	let_flush_come();
+	lose(PG_TOO_MUCH);
+	connect_at(0);
+	assert_true(add_line(1, 0, 1));
+	assert_false(add_line(1, 1, 2));
+	let_flush_come();
+	assert_int_equal(fake.logs, 1);
+	lose(PG_TOO_MUCH);              /* even one: try again, later */
+	connect_at(0);
+	assert_int_equal(fake.logs, 1);
+	assert_int_equal(fake.rejects, 0);
+	assert_string_equal(deliver_state(d).last_error, "gone");
+	commit();
+	assert_int_equal(seen.committed_logs, 1);
+}
+
+static void an_outage_is_told_when_it_is_over(void **state)
+{
+	struct sample m = metric();
+
+	(void)state;
+	connect_at(0);
+	lose(PG_RETRY);
+	assert_true(deliver_add(d, &m));
+	assert_int_equal(deliver_state(d).outbox.samples, 1);
+	d->state.away_since_us -= 60 * US_PER_S;
+	connect_at(0);
+	assert_int_equal(deliver_state(d).outage.samples, 1);
+	assert_int_equal(deliver_state(d).away_since_us, 0);
+}
+
+static void the_last_batch_says_that_the_outbox_is_over(void **state)
+{
+	struct sample m = metric();
+
+	(void)state;
+	connect_at(0);
+	assert_true(deliver_add(d, &m));
+	let_flush_come();
+	commit();
+	assert_true(deliver_idle(d));
+	deliver_finish(d);
+	assert_false(deliver_idle(d));
+	let_flush_come();
+	assert_int_equal(fake.sends, 2);
+	assert_int_equal(fake.n_sent, 1);
+	assert_true(fake.sent[0].finished);
+	commit();
+	assert_true(deliver_idle(d));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+	const struct CMUnitTest tests[] = {
+		TEST(a_batch_is_sent_and_the_next_waits_for_its_answer),
+		TEST(a_lost_answer_of_a_commit_is_not_sent_again),
+		TEST(a_batch_that_did_not_commit_is_sent_again_as_it_was),
+		TEST(lost_history_is_read_again_and_metrics_are_kept),
+		TEST(a_flush_of_nothing_does_not_swallow_the_next),
+		TEST(streams_that_do_not_move_make_room_and_do_not_stall),
+		TEST(who_asks_again_is_told_positions_though_nothing_moved),
+		TEST(a_refusal_of_positions_asks_again_and_being_fenced_ends),
+		TEST(a_row_that_is_refused_is_found_and_becomes_a_reject),
+		TEST(two_refused_rows_in_a_row_both_become_rejects),
+		TEST(a_sample_that_is_refused_becomes_a_reject_too),
+		TEST(what_is_too_much_at_once_is_sent_in_parts_and_nothing_is_rejected),
+		TEST(an_outage_is_told_when_it_is_over),
+		TEST(the_last_batch_says_that_the_outbox_is_over),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,63 @@
+/* What the name of a log file says. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "obs_agent/tail/log_name.c"
+
+static void a_rotated_name_is_made_of_the_logs(void **state)
+{
+	static const char *const parts[] = { "app.log.1", "app.log.old", "app.log~", "app.log-20261121", "app.log.2026-11-21T02", "app-2026-11-21.log",
+					     "app.1.log", "app_20261121.log" };
+	static const char *const others[] = { "app-worker.log", "app.log-audit-secret", "app.log.err", "application.log", "ap.log.1", "app.log.1.gz",
+					      "app-20261121.log.zst", "other.log.1", "app-2026.err" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+		if (!log_name_is_rotated("app.log", parts[i]))
+			fail_msg("%s is a part of app.log", parts[i]);
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+		if (log_name_is_rotated("app.log", others[i]))
+			fail_msg("%s is no part of app.log", others[i]);
+}
+
+static void a_path_is_split_at_its_last_slash(void **state)
+{
+	char dir[16];
+	const char *name;
+
+	(void)state;
+	assert_true(log_name_split("/var/log/a.log", dir, sizeof dir, &name));
+	assert_string_equal(dir, "/var/log");
+	assert_string_equal(name, "a.log");
+	assert_true(log_name_split("/a.log", dir, sizeof dir, &name));
+	assert_string_equal(dir, "/");
+	assert_false(log_name_split("a.log", dir, sizeof dir, &name));
+	assert_false(log_name_split("/a/folder/too/long/a.log", dir, sizeof dir, &name));
+}
+
+static void globs_are_told_from_paths(void **state)
+{
+	(void)state;
+	assert_true(log_name_is_pattern("/var/log/*.log"));
+	assert_true(log_name_is_pattern("/var/log/app[12].log"));
+	assert_false(log_name_is_pattern("/var/log/app.log"));
+	assert_true(log_name_is_packed("app.log.2.gz"));
+	assert_false(log_name_is_packed("gz"));
+	assert_true(log_name_is_of("app.log", "app.log.2.gz"));
+	assert_true(log_name_is_of("app.log", "app-20261121.log.gz"));
+	assert_false(log_name_is_of("app.log", "apple.log.gz"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_rotated_name_is_made_of_the_logs),
+		cmocka_unit_test(a_path_is_split_at_its_last_slash),
+		cmocka_unit_test(globs_are_told_from_paths),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,497 @@
+/* The outbox: what was appended comes out once, whatever became of the process, the file or the folder. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <math.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "obs_agent/outbox/outbox.c"
+
+enum { BIG_ROW = 200 << 10 };
+
+static char folder[64];
+static char file[256];                  /* of the only segment there */
+
+static int make_folder(void **state)
+{
+	(void)state;
+	snprintf(folder, sizeof folder, "/tmp/observ-outbox.XXXXXX");
+	return mkdtemp(folder) ? 0 : -1;
+}
+
+static void remove_files(void)
+{
+	CLEANUP(closedir_p) DIR *d = opendir(folder);
+	struct dirent *entry;
+
+	while (d && (entry = readdir(d)))
+		if (entry->d_name[0] != '.')
+			unlinkat(dirfd(d), entry->d_name, 0);
+}
+
+static int remove_folder(void **state)
+{
+	(void)state;
+	remove_files();
+	rmdir(folder);
+	return 0;
+}
+
+static int files(void)
+{
+	CLEANUP(closedir_p) DIR *d = opendir(folder);
+	struct dirent *entry;
+	int n = 0;
+
+	while (d && (entry = readdir(d)))
+		if (entry->d_name[0] != '.') {
+			snprintf(file, sizeof file, "%s/%.100s", folder, entry->d_name);
+			n++;
+		}
+	return n;
+}
+
+/* A check whose number comes back in its row. */
+static void add(struct outbox *o, int number)
+{
+	struct sample s = { .kind = SAMPLE_CHECK, .timestamp_us = 1000 + number,
+			    .check = { .url = TEXT("u"), .attempts = number, .response_ms = NAN, .dns_ms = NAN,
+				       .connect_ms = NAN, .tls_ms = NAN, .first_byte_ms = NAN } };
+
+	outbox_add(o, &s, false);
+}
+
+static void add_big(struct outbox *o)
+{
+	static char text[BIG_ROW];
+	struct sample s = { .kind = SAMPLE_CHECK, .timestamp_us = 1000, .check = { .url = { text, sizeof text } } };
+
+	memset(text, 'x', sizeof text);
+	outbox_add(o, &s, false);
+}
+
+/* The rows of the next batch, which is committed at once; the caller compares and frees. */
+static struct batch take(struct outbox *o, bool last)
+{
+	struct batch b;
+
+	batch_init(&b);
+	outbox_fill(o, &b, SIZE_MAX, last);
+	outbox_committed(o, &b);
+	return b;
+}
+
+static size_t times(const char *text, const char *what)
+{
+	size_t n = 0;
+
+	for (; text && (text = strstr(text, what)); text += strlen(what))
+		n++;
+	return n;
+}
+
+static void samples_come_out_once_in_their_order(void **state)
+{
+	struct outbox *o = outbox_open(folder, NULL);
+	struct batch b;
+
+	(void)state;
+	add(o, 1);
+	add(o, 2);
+	assert_int_equal(outbox_state(o).samples, 2);
+	assert_false(outbox_state(o).in_memory);
+	b = take(o, false);
+	assert_string_equal(buf_cstr(&b.checks),
+			    "[1001,false,\"u\",null,null,true,null,null,null,null,null,null,null,1],"
+			    "[1002,false,\"u\",null,null,true,null,null,null,null,null,null,null,2]");
+	assert_int_equal(b.n_positions, 1);
+	assert_int_equal(b.positions[0].from, 0);
+	assert_true(outbox_is_empty(o, false));
+	assert_int_equal(outbox_state(o).samples, 0);
+	batch_free(&b);
+	add(o, 3);
+	b = take(o, false);
+	assert_int_equal(b.n_checks, 1);
+	assert_true(b.positions[0].from > 0);
+	batch_free(&b);
+	b = take(o, true);                      /* and nothing is left behind when the database knows that it is over */
+	batch_free(&b);
+	outbox_close(o);
+	assert_int_equal(files(), 0);
+}
+
+/* Only what an agent with the folder says of a stream is true of its files. */
+static void a_stream_that_somebody_else_ended_is_taken_up_again(void **state)
+{
+	struct outbox *o = outbox_open(folder, NULL), *next;
+	struct position ended;
+	struct batch b;
+
+	(void)state;
+	add(o, 1);
+	b = take(o, false);
+	ended = b.positions[0];
+	ended.finished = true;
+	batch_free(&b);
+	add(o, 2);
+	close_p(&o->folder);
+	next = outbox_open(folder, NULL);
+	outbox_positions(next, &ended, 1);
+	b = take(next, false);
+	assert_int_equal(times(buf_cstr(&b.checks), "[1002,true"), 1);
+	assert_int_equal(b.n_checks, 1);
+	batch_free(&b);
+	outbox_close(next);
+	outbox_close(o);
+}
+
+/* A full disk is tried each minute, for hours: that leaves neither files nor loses memory's samples. */
+static void a_full_disk_wastes_nothing(void **state)
+{
+	struct outbox *o = outbox_open(folder, NULL);
+	struct rlimit all, little = { 0 };
+
+	(void)state;
+	getrlimit(RLIMIT_FSIZE, &all);
+	little.rlim_max = all.rlim_max;
+	add(o, 1);
+	signal(SIGXFSZ, SIG_IGN);
+	setrlimit(RLIMIT_FSIZE, &little);
+	for (int i = 2; i < 90; i++) {
+		o->folder_tried_us -= FOLDER_AGAIN_S * US_PER_S;
+		add(o, i);
+	}
+	setrlimit(RLIMIT_FSIZE, &all);
+	assert_int_equal(outbox_state(o).lost, outbox_state(o).in_memory ? 0 : 88);
+	assert_int_equal(outbox_state(o).samples + outbox_state(o).lost, 89);
+	assert_in_range(files(), 1, 2);
+	outbox_close(o);
+}
+
+/* The process died: the next one delivers what the database does not have, and ends the stream. */
+static void the_next_process_delivers_the_rest(void **state)
+{
+	struct outbox *o = outbox_open(folder, NULL), *next;
+	struct position stored;
+	struct batch b;
+
+	(void)state;
+	add(o, 1);
+	b = take(o, false);
+	stored = b.positions[0];
+	batch_free(&b);
+	add(o, 2);
+	close_p(&o->folder);            /* its lock goes with it */
+	next = outbox_open(folder, NULL);
+	add(next, 3);
+	outbox_positions(next, &stored, 1);
+	assert_int_equal(outbox_state(next).samples, 2);
+	b = take(next, false);
+	assert_int_equal(b.n_checks, 2);
+	assert_int_equal(times(buf_cstr(&b.checks), "[1002,true"), 1);
+	assert_int_equal(times(buf_cstr(&b.checks), "[1003,false"), 1);
+	assert_int_equal(b.n_positions, 2);
+	assert_int_equal(b.positions[0].stream_id, stored.stream_id);
+	assert_int_equal(b.positions[0].from, stored.to);
+	assert_true(b.positions[0].finished);
+	assert_false(b.positions[1].finished);
+	assert_int_equal(b.n_gaps, 0);
+	assert_int_equal(files(), 1);           /* its own */
+	batch_free(&b);
+	outbox_close(next);
+	outbox_close(o);
+}
+
+/* A batch that did not commit is made again from the database's position. */
+static void what_is_not_committed_is_read_again(void **state)
+{
+	struct outbox *o = outbox_open(folder, NULL);
+	struct batch b;
+
+	(void)state;
+	add(o, 1);
+	add(o, 2);
+	batch_init(&b);
+	outbox_fill(o, &b, 1, false);
+	assert_int_equal(b.n_checks, 1);
+	assert_true(outbox_has_unread(o));
+	outbox_positions(o, NULL, 0);
+	batch_reset(&b);
+	outbox_fill(o, &b, SIZE_MAX, false);
+	assert_int_equal(b.n_checks, 2);
+	assert_false(outbox_has_unread(o));
+	assert_false(outbox_is_empty(o, false));
+	batch_free(&b);
+	outbox_close(o);
+}
+
+static void our_stream_ends_with_the_last_sample(void **state)
+{
+	struct outbox *o = outbox_open(NULL, NULL);
+	struct batch b;
+
+	(void)state;
+	assert_true(outbox_is_empty(o, true));          /* there was none */
+	add(o, 1);
+	b = take(o, false);
+	batch_free(&b);
+	assert_true(outbox_is_empty(o, false));
+	assert_false(outbox_is_empty(o, true));
+	b = take(o, true);
+	assert_true(b.positions[0].finished);
+	assert_true(outbox_is_empty(o, true));
+	batch_free(&b);
+	outbox_close(o);
+}
+
+/* ---- damage ---- */
+
+enum { RECORDS = 4 };
+
+static size_t file_of_records(char *bytes, size_t size)
+{
+	struct outbox *o = outbox_open(folder, NULL);
+	FILE *f;
+	size_t n;
+
+	for (int i = 1; i <= RECORDS; i++)
+		add(o, i);
+	outbox_close(o);
+	assert_int_equal(files(), 1);
+	f = fopen(file, "r");
+	n = fread(bytes, 1, size, f);
+	fclose(f);
+	return n;
+}
+
+/* What another process makes of the file; gives how many records came out. */
+static size_t deliver(const char *bytes, size_t n, int64_t *ret_skipped)
+{
+	FILE *f = fopen(file, "w");
+	struct outbox *o;
+	struct batch b;
+	size_t got;
+
+	fwrite(bytes, 1, n, f);
+	fclose(f);
+	o = outbox_open(folder, NULL);
+	batch_init(&b);
+	outbox_fill(o, &b, SIZE_MAX, false);
+	got = b.n_checks;
+	for (int i = 1; i <= RECORDS; i++) {
+		char row[32];
+
+		snprintf(row, sizeof row, "[%d,true,", 1000 + i);
+		assert_in_range(times(buf_cstr(&b.checks), row), 0, 1);
+	}
+	assert_int_equal(times(buf_cstr(&b.checks), ",true,\"u\",null,null,true,null,null,null,null,null,null,null,"), got);
+	*ret_skipped = 0;
+	if (b.n_gaps) {
+		assert_int_equal(b.n_gaps, times(buf_cstr(&b.gaps), "\"outbox_damaged\""));
+		*ret_skipped = 1;
+	}
+	assert_true(n == 0 || b.positions[0].finished);
+	assert_int_equal(b.n_positions ? b.positions[0].to : 0, (int64_t)n);
+	batch_free(&b);
+	outbox_close(o);
+	return got;
+}
+
+static void each_prefix_of_the_file_gives_its_whole_records(void **state)
+{
+	char bytes[2048];
+	size_t size = file_of_records(bytes, sizeof bytes), record = size / RECORDS;
+	int64_t gap;
+
+	(void)state;
+	assert_int_equal(size % RECORDS, 0);
+	for (size_t n = 0; n <= size; n++) {
+		assert_int_equal(deliver(bytes, n, &gap), n / record);
+		assert_int_equal(gap, n % record != 0);
+	}
+}
+
+static void each_damaged_bit_costs_one_record_and_is_counted(void **state)
+{
+	char bytes[2048];
+	size_t size = file_of_records(bytes, sizeof bytes);
+	int64_t gap;
+
+	(void)state;
+	for (size_t bit = 0; bit < size * 8; bit++) {
+		bytes[bit / 8] = (char)(bytes[bit / 8] ^ 1 << bit % 8);
+		assert_int_equal(deliver(bytes, size, &gap), RECORDS - 1);
+		assert_int_equal(gap, 1);
+		bytes[bit / 8] = (char)(bytes[bit / 8] ^ 1 << bit % 8);
+	}
+}
+
+static void files_that_are_none_of_ours_are_left_alone(void **state)
+{
+	static const char *const names[] = { "outbox-", "outbox-1-2-3", "outbox-0000000000000001-0000000000000002-0000000000000003x",
+					     "other", "outbox-0000000000000001-0000000000000002-ffffffffffffffff" };
+	struct outbox *o;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		snprintf(file, sizeof file, "%s/%s", folder, names[i]);
+		fclose(fopen(file, "w"));
+	}
+	snprintf(file, sizeof file, "%s/outbox-0000000000000001-0000000000000002-0000000000000000", folder);
+	assert_int_equal(mkfifo(file, 0600), 0);
+	o = outbox_open(folder, NULL);
+	assert_false(outbox_has_unread(o));
+	outbox_close(o);
+	assert_int_equal(files(), 6);
+}
+
+/* ---- limits ---- */
+
+static void the_oldest_gives_way_and_is_counted(void **state)
+{
+	struct outbox *o = outbox_open(folder, NULL);
+	int added = 0, taken = 0, lost = 0;
+	const char *gap;
+
+	(void)state;
+	for (; added < BYTES_MAX / BIG_ROW + 50; added++)
+		add_big(o);
+	assert_in_range(files(), 50, 64);
+	assert_int_equal(outbox_state(o).samples + outbox_state(o).lost, added);
+	while (outbox_has_unread(o)) {
+		struct batch b = take(o, false);
+
+		taken += (int)b.n_checks;
+		for (gap = buf_cstr(&b.gaps); gap && (gap = strstr(gap, "outbox_full\",")); gap++)
+			lost += (int)strtol(gap + strlen("outbox_full\","), NULL, 10);
+		assert_int_equal(times(buf_cstr(&b.gaps), "outbox_damaged"), 0);
+		batch_free(&b);
+	}
+	assert_true(lost > 0);
+	assert_int_equal(taken + lost, added);
+	assert_int_equal(lost, outbox_state(o).lost);
+	assert_true(outbox_is_empty(o, false));
+	outbox_close(o);
+}
+
+static void without_a_folder_memory_is_bounded(void **state)
+{
+	struct outbox *o = outbox_open(NULL, NULL);
+	int added = 0;
+
+	(void)state;
+	for (; added < 5 * (MEMORY_SEGMENTS_MAX + 3); added++)
+		add_big(o);
+	assert_true(outbox_state(o).in_memory);
+	assert_true(outbox_state(o).lost > 0);
+	assert_int_equal(outbox_state(o).samples + outbox_state(o).lost, added);
+	assert_int_equal(queue_segments(o->queues, true), MEMORY_SEGMENTS_MAX);
+	outbox_close(o);
+}
+
+/* ---- trouble ---- */
+
+static void a_folder_that_goes_and_comes_back(void **state)
+{
+	struct outbox *o = outbox_open(folder, NULL);
+	struct batch b;
+
+	(void)state;
+	add(o, 1);
+	remove_files();
+	assert_int_equal(rmdir(folder), 0);
+	add(o, 2);
+	assert_true(outbox_state(o).in_memory);
+	assert_true(outbox_state(o).trouble[0] != '\0');
+	assert_int_equal(mkdir(folder, 0700), 0);
+	add(o, 3);
+	assert_true(outbox_state(o).in_memory);         /* it is not looked for all the time */
+	o->folder_tried_us -= FOLDER_AGAIN_S * US_PER_S;
+	add(o, 4);
+	assert_false(outbox_state(o).in_memory);
+	assert_string_equal(outbox_state(o).trouble, "");
+	b = take(o, false);
+	assert_int_equal(b.n_checks, 4);
+	assert_int_equal(b.n_gaps, 0);
+	batch_free(&b);
+	outbox_close(o);
+}
+
+static void a_folder_is_for_one_process(void **state)
+{
+	struct outbox *o = outbox_open(folder, NULL), *second;
+
+	(void)state;
+	add(o, 1);
+	second = outbox_open(folder, NULL);
+	assert_true(outbox_state(second).trouble[0] != '\0');
+	assert_false(outbox_has_unread(second));        /* what is there is the first one's */
+	outbox_close(second);
+	outbox_close(o);
+}
+
+static void a_stream_whose_files_are_gone_is_ended_and_said(void **state)
+{
+	struct position stored = { .stream_id = 12345, .from = 70, .to = 70, .path = OUTBOX_PATH };
+	struct outbox *o = outbox_open(folder, NULL);
+	struct batch b;
+
+	(void)state;
+	outbox_positions(o, &stored, 1);
+	assert_true(outbox_has_unread(o));
+	b = take(o, false);
+	assert_int_equal(times(buf_cstr(&b.gaps), "outbox_gone"), 1);
+	assert_int_equal(b.positions[0].from, 70);
+	assert_true(b.positions[0].finished);
+	assert_true(outbox_is_empty(o, false));
+	batch_free(&b);
+	outbox_close(o);
+}
+
+static void a_record_that_the_server_refuses_is_taken_as_a_reject(void **state)
+{
+	struct outbox *o = outbox_open(folder, NULL);
+	struct poison poison = { .stream_id = o->own->stream_id, .offset = 0, .sqlstate = "22003", .reason = "r" };
+	struct batch b;
+
+	(void)state;
+	add(o, 1);
+	add(o, 2);
+	batch_init(&b);
+	b.poison = &poison;
+	outbox_fill(o, &b, SIZE_MAX, false);
+	assert_int_equal(b.n_rejects, 1);
+	assert_int_equal(b.n_checks, 1);
+	outbox_committed(o, &b);
+	assert_int_equal(outbox_state(o).samples, 0);
+	batch_free(&b);
+	outbox_close(o);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
+	const struct CMUnitTest tests[] = {
+		TEST(samples_come_out_once_in_their_order),
+		TEST(the_next_process_delivers_the_rest),
+		TEST(what_is_not_committed_is_read_again),
+		TEST(a_stream_that_somebody_else_ended_is_taken_up_again),
+		TEST(a_full_disk_wastes_nothing),
+		TEST(our_stream_ends_with_the_last_sample),
+		TEST(each_prefix_of_the_file_gives_its_whole_records),
+		TEST(each_damaged_bit_costs_one_record_and_is_counted),
+		TEST(files_that_are_none_of_ours_are_left_alone),
+		TEST(the_oldest_gives_way_and_is_counted),
+		TEST(without_a_folder_memory_is_bounded),
+		TEST(a_folder_that_goes_and_comes_back),
+		TEST(a_folder_is_for_one_process),
+		TEST(a_stream_whose_files_are_gone_is_ended_and_said),
+		TEST(a_record_that_the_server_refuses_is_taken_as_a_reject),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

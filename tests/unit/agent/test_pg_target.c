@@ -1,0 +1,268 @@
+/* Which servers a postgres_url names, and in which order they are tried; looking names up without waiting. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <unistd.h>
+
+/* The C library's resolver, as it is needed. */
+static atomic_int lookups, lookups_now, lookups_most;
+static atomic_bool hangs;
+
+#include <netdb.h>
+
+int fake_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **ret);
+#define getaddrinfo fake_getaddrinfo
+#include "obs_agent/net/resolve.c"
+#undef getaddrinfo
+#include "obs_agent/pg/pg_target.c"
+
+int fake_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **ret)
+{
+	int now = ++lookups_now;
+
+	lookups++;
+	if (now > lookups_most)
+		lookups_most = now;
+	while (hangs)
+		usleep(1000);
+	lookups_now--;
+	return getaddrinfo(strcmp(name, "two.test") == 0 ? "127.0.0.2" : "127.0.0.1", service, hints, ret);
+}
+
+/* ---- targets ---- */
+
+#define ADDRESSES(i, list, ...)                                                \
+	do {                                                                   \
+		const char *const a_[] = { __VA_ARGS__ };                      \
+                                                                               \
+		for (size_t k_ = 0; k_ < sizeof a_ / sizeof *a_; k_++)         \
+			strcpy_address((list).name[i].address[k_], a_[k_]);    \
+		(list).name[i].n = sizeof a_ / sizeof *a_;                     \
+	} while (0)
+
+static void strcpy_address(char *to, const char *from)
+{
+	memcpy(to, from, strlen(from) + 1);
+}
+
+static struct pg_targets *targets(const char *url)
+{
+	struct pg_targets *t = NULL;
+	struct err e = { 0 };
+
+	if (pg_targets_new(url, &t, &e) < 0)
+		fail_msg("%s", e.msg);
+	return t;
+}
+
+/* The round as text: "host address port; ...". */
+static const char *round_of(struct pg_targets *t)
+{
+	static char out[1000];
+	size_t n = pg_targets_begin(t), used = 0;
+
+	out[0] = '\0';
+	for (size_t i = 0; i < n; i++)
+		used += (size_t)snprintf(out + used, sizeof out - used, "%s%s %s %s", i ? "; " : "", t->target[i].host,
+					 t->target[i].address, t->target[i].port);
+	return out;
+}
+
+static void what_needs_no_lookup(void **state)
+{
+	static const char *const cases[][2] = {
+		{ "postgresql://u@127.0.0.1:5433/d", "127.0.0.1  5433" },
+		{ "postgresql://u@[::1]/d", "::1  " },
+		{ "host=/run/postgresql dbname=d", "/run/postgresql  " },
+		{ "dbname=d", "  " },
+		{ "host=db.test hostaddr=10.0.0.1 port=1", "db.test 10.0.0.1 1" },
+		{ "host=a,b hostaddr=10.0.0.1,10.0.0.2 port=7", "a 10.0.0.1 7; b 10.0.0.2 7" },
+		{ "hostaddr=10.0.0.1,10.0.0.2 port=7,8", " 10.0.0.1 7;  10.0.0.2 8" },
+		{ "postgresql://u@%2Frun%2Fpg,127.0.0.1:7/d", "/run/pg  ; 127.0.0.1  7" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct pg_targets *t = targets(cases[i][0]);
+
+		assert_int_equal(pg_targets_names(t)->n, 0);
+		assert_string_equal(round_of(t), cases[i][1]);
+		pg_targets_free(t);
+	}
+}
+
+static void each_address_of_each_name_is_a_target(void **state)
+{
+	struct pg_targets *t = targets("postgresql://u@one.test:1,10.0.0.9:2,two.test:3/d");
+	struct resolve_names answer = *pg_targets_names(t);
+
+	(void)state;
+	assert_int_equal(answer.n, 2);
+	assert_string_equal(answer.name[0].name, "one.test");
+	assert_string_equal(round_of(t), "10.0.0.9  2");        /* nothing known of the names yet */
+	ADDRESSES(0, answer, "10.0.0.1", "fe80::1");
+	ADDRESSES(1, answer, "10.0.0.2");
+	pg_targets_found(t, &answer);
+	assert_string_equal(round_of(t), "one.test 10.0.0.1 1; one.test fe80::1 1; 10.0.0.9  2; two.test 10.0.0.2 3");
+	pg_targets_free(t);
+}
+
+static void a_name_that_is_lost_keeps_its_addresses(void **state)
+{
+	struct pg_targets *t = targets("host=one.test port=1");
+	struct resolve_names answer = *pg_targets_names(t);
+
+	(void)state;
+	ADDRESSES(0, answer, "10.0.0.1");
+	pg_targets_found(t, &answer);
+	answer.name[0].n = 0;
+	answer.name[0].error = "gone";
+	pg_targets_found(t, &answer);
+	assert_string_equal(round_of(t), "one.test 10.0.0.1 1");
+	pg_targets_free(t);
+}
+
+static void the_last_good_one_comes_first(void **state)
+{
+	struct pg_targets *t = targets("hostaddr=127.0.0.1,127.0.0.2,127.0.0.3 port=1");
+	PGconn *conn;
+
+	(void)state;
+	pg_targets_begin(t);
+	for (int i = 0; i < 2; i++) {
+		assert_true(pg_targets_next(t, &conn));
+		PQfinish(conn);
+	}
+	pg_targets_good(t);
+	assert_string_equal(round_of(t), " 127.0.0.2 1;  127.0.0.1 1;  127.0.0.3 1");
+	for (int i = 0; i < 3; i++) {
+		assert_true(pg_targets_next(t, &conn));
+		PQfinish(conn);
+	}
+	assert_false(pg_targets_next(t, &conn));
+	pg_targets_free(t);
+}
+
+static const char *value_of(PGconn *conn, const char *keyword)
+{
+	static char value[64];
+	PQconninfoOption *all = PQconninfo(conn);
+
+	value[0] = '\0';
+	for (PQconninfoOption *o = all; o->keyword; o++)
+		if (strcmp(o->keyword, keyword) == 0 && o->val)
+			snprintf(value, sizeof value, "%s", o->val);
+	PQconninfoFree(all);
+	return value;
+}
+
+static void the_url_overrules_what_we_set(void **state)
+{
+	static const struct {
+		const char *url, *keyword, *value;
+	} cases[] = {
+		{ "host=/x", "target_session_attrs", "read-write" },
+		{ "host=/x target_session_attrs=any", "target_session_attrs", "any" },
+		{ "host=/x", "tcp_user_timeout", "15000" },
+		{ "host=/x tcp_user_timeout=1", "tcp_user_timeout", "1" },
+		{ "postgresql://me@10.0.0.1:1,10.0.0.2:2/d", "host", "10.0.0.1" },
+		{ "postgresql://me@10.0.0.1:1,10.0.0.2:2/d", "port", "1" },
+		{ "postgresql://me@10.0.0.1:1,10.0.0.2:2/d", "user", "me" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct pg_targets *t = targets(cases[i].url);
+		PGconn *conn;
+
+		pg_targets_begin(t);
+		assert_true(pg_targets_next(t, &conn));
+		assert_string_equal(value_of(conn, cases[i].keyword), cases[i].value);
+		PQfinish(conn);
+		pg_targets_free(t);
+	}
+}
+
+static void a_list_that_does_not_fit_is_refused(void **state)
+{
+	static const char *const urls[] = { "host=a,b hostaddr=10.0.0.1", "host=a,b,c port=1,2", "nonsense=1" };
+	struct pg_targets *t;
+	struct err e;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) {
+		assert_int_equal(pg_targets_new(urls[i], &t, &e), -EINVAL);
+		assert_non_null(strstr(e.msg, "postgres_url"));
+	}
+}
+
+/* ---- lookups ---- */
+
+struct seen {
+	int answers;
+	struct resolve_names last;
+};
+
+static void note_answer(void *data, const struct resolve_names *answer)
+{
+	struct seen *s = data;
+
+	s->answers++;
+	s->last = *answer;
+}
+
+static void at_most_one_lookup_and_none_is_waited_for(void **state)
+{
+	struct resolve_names names = { .n = 2, .name = { { .name = "one.test" }, { .name = "two.test" } } };
+	struct seen seen = { 0 };
+	struct resolver *r;
+	sd_event *loop;
+	struct err e;
+
+	(void)state;
+	assert_true(sd_event_new(&loop) >= 0);
+	assert_int_equal(resolver_new(loop, note_answer, &seen, &r, &e), 0);
+	hangs = true;
+	for (int i = 0; i < 5; i++) {
+		assert_int_equal(resolver_ask(r, &names, &e), 0);
+		assert_int_equal(sd_event_run(loop, 1000), 0);          /* the loop goes on */
+	}
+	assert_int_equal(seen.answers, 0);
+	hangs = false;
+	while (seen.answers == 0)
+		assert_true(sd_event_run(loop, 5 * 1000 * 1000) > 0);
+	assert_int_equal(lookups_most, 1);
+	assert_int_equal(lookups, 2);                   /* one for each name */
+	assert_string_equal(seen.last.name[1].address[0], "127.0.0.2");
+	assert_null(seen.last.name[0].error);
+
+	hangs = true;
+	assert_int_equal(resolver_ask(r, &names, &e), 0);
+	while (lookups == 2)
+		usleep(1000);
+	resolver_free(r);                               /* while it hangs */
+	hangs = false;
+	while (lookups_now || lookups < 4)
+		usleep(1000);
+	assert_int_equal(seen.answers, 1);
+	sd_event_unref(loop);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_needs_no_lookup),
+		cmocka_unit_test(each_address_of_each_name_is_a_target),
+		cmocka_unit_test(a_name_that_is_lost_keeps_its_addresses),
+		cmocka_unit_test(the_last_good_one_comes_first),
+		cmocka_unit_test(the_url_overrules_what_we_set),
+		cmocka_unit_test(a_list_that_does_not_fit_is_refused),
+		cmocka_unit_test(at_most_one_lookup_and_none_is_waited_for),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,172 @@
+/* The private base: what each helper promises. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "common/arena.h"
+#include "common/buf.h"
+#include "common/clock.h"
+#include "common/err.h"
+#include "common/parse.h"
+#include "common/utf8.h"
+
+static void error_is_a_code_and_a_sentence(void **state)
+{
+	struct err e = { 0 };
+
+	(void)state;
+	assert_int_equal(err_set(&e, 22, "%s: bad", "a.yml"), -22);
+	assert_int_equal(err_prefix(&e, "line %d", 3), -22);
+	assert_string_equal(e.msg, "line 3: a.yml: bad");
+	assert_int_equal(err_set(NULL, 5, "ignored"), -5);
+}
+
+static void long_error_ends_in_dots(void **state)
+{
+	struct err e;
+	char big[2 * ERR_MSG_MAX];
+
+	(void)state;
+	memset(big, 'x', sizeof big - 1);
+	big[sizeof big - 1] = '\0';
+	err_set(&e, 1, "%s", big);
+	assert_int_equal(strlen(e.msg), ERR_MSG_MAX - 1);
+	assert_string_equal(e.msg + ERR_MSG_MAX - 4, "...");
+}
+
+static void buf_refuses_what_exceeds_its_limit_and_stays_as_it_was(void **state)
+{
+	struct buf b = BUF(8);
+
+	(void)state;
+	assert_true(buf_adds(&b, "12345"));
+	assert_false(buf_adds(&b, "6789"));
+	assert_false(buf_addf(&b, "%d", 12345));
+	assert_false(buf_add_json(&b, TEXT("abc")));
+	assert_int_equal(b.len, 5);
+	assert_string_equal(buf_cstr(&b), "12345");
+	buf_free(&b);
+	assert_null(b.data);
+}
+
+static void json_string_is_valid_whatever_goes_in(void **state)
+{
+	struct buf b = BUF(256);
+	static const char in[] = "a\"\\\n\x01\0\xff\xc3\xa9\xed\xa0\x80\x7f";
+
+	(void)state;
+	assert_true(buf_add_json(&b, (struct text){ in, sizeof in - 1 }));
+	assert_string_equal(buf_cstr(&b), "\"a\\\"\\\\\\n\\u0001\xef\xbf\xbd\xef\xbf\xbd\xc3\xa9"
+					  "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\\u007f\"");
+	buf_free(&b);
+}
+
+static void utf8_is_as_strict_as_the_rfc(void **state)
+{
+	static const struct { const char *s; size_t len, want; } rows[] = {
+		{ "a", 1, 1 }, { "\xc3\xa9", 2, 2 }, { "\xe2\x82\xac", 3, 3 }, { "\xf0\x9f\x98\x80", 4, 4 },
+		{ "\xc0\x80", 2, 0 },                   /* overlong NUL */
+		{ "\xe0\x80\x80", 3, 0 },               /* overlong */
+		{ "\xed\xa0\x80", 3, 0 },               /* surrogate */
+		{ "\xf4\x90\x80\x80", 4, 0 },           /* above U+10FFFF */
+		{ "\xe2\x82", 2, 0 },                   /* cut */
+		{ "\x80", 1, 0 }, { "\xff", 1, 0 }, { "", 0, 0 },
+	};
+	char out[4];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		assert_int_equal(utf8_sequence(rows[i].s, rows[i].len), rows[i].want);
+	for (uint32_t c = 0; c <= 0x10ffff; c += c < 0x3000 ? 1 : 997)
+		if (c < 0xd800 || c > 0xdfff) {
+			size_t n = utf8_encode(out, c);
+
+			assert_int_equal(utf8_sequence(out, n), n);
+		}
+}
+
+static void arena_gives_zeroed_aligned_memory_up_to_its_size(void **state)
+{
+	struct arena a = ARENA(64);
+	char *x = arena_alloc(&a, 3), *y = arena_alloc(&a, 8);
+
+	(void)state;
+	assert_non_null(x);
+	assert_int_equal((uintptr_t)y % 16, 0);
+	assert_int_equal(x[0] | x[1] | x[2], 0);
+	assert_null(arena_alloc(&a, 64));
+	assert_string_equal(arena_dup(&a, TEXT("hello")), "hello");
+	arena_free(&a);
+}
+
+static void numbers_are_taken_whole_or_not_at_all(void **state)
+{
+	static const char *const bad[] = { "", "-", "+", "1 ", " 1", "1x", "0x1", "9223372036854775808",
+					   "-9223372036854775809" };
+	static const char *const bad_double[] = { "", ".", "1.", ".5", "1e", "inf", "nan", "0x1p3", "1e999",
+						  "1 ", "--1" };
+	int64_t v = 7;
+	double d = 7;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		assert_false(parse_i64(text_of(bad[i]), &v));
+	for (size_t i = 0; i < sizeof bad_double / sizeof *bad_double; i++)
+		assert_false(parse_double(text_of(bad_double[i]), &d));
+	assert_int_equal(v, 7);
+	assert_true(parse_i64(TEXT("-9223372036854775808"), &v));
+	assert_true(v == INT64_MIN);
+	assert_true(parse_i64(TEXT("+42"), &v));
+	assert_int_equal(v, 42);
+	assert_true(parse_double(TEXT("-1.5e3"), &d));
+	assert_true(d < -1499.9 && d > -1500.1);
+}
+
+static void times_are_read_as_rfc3339_has_them(void **state)
+{
+	static const struct { const char *s; int64_t us; } good[] = {
+		{ "1970-01-01T00:00:00Z", 0 },
+		{ "1969-12-31T23:59:59.5Z", -500000 },
+		{ "2026-11-21T02:39:14.123456Z", INT64_C(1795228754123456) },
+		{ "2026-11-21 03:39:14,123456789+01:00", INT64_C(1795228754123456) },
+		{ "2026-11-21t02:39:14.123456", INT64_C(1795228754123456) },
+		{ "2026-11-20T21:09:14.123456-0530", INT64_C(1795228754123456) },
+		{ "2000-02-29T00:00:00Z", INT64_C(951782400000000) },
+		{ "2016-12-31T23:59:60Z", INT64_C(1483228799999999) },
+	};
+	static const char *const bad[] = { "", "2026-13-01T00:00:00Z", "2026-02-29T00:00:00Z", "2026-01-01T24:00:00Z",
+					   "2026-01-01T00:00:00.Z", "2026-01-01T00:00:00+1", "2026-01-01T00:00:00ZZ",
+					   "0000-01-01T00:00:00Z", "2026-01-01", "2026-01-01T00:00:00.1234567890Z" };
+	char out[RFC3339_SIZE];
+	int64_t us = 1;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+		assert_true(parse_rfc3339(text_of(good[i].s), &us));
+		assert_true(us == good[i].us);
+	}
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		assert_false(parse_rfc3339(text_of(bad[i]), &us));
+	format_rfc3339(out, INT64_C(1795228754123456));
+	assert_string_equal(out, "2026-11-21T02:39:14.123456Z");
+	format_rfc3339(out, -500000);
+	assert_string_equal(out, "1969-12-31T23:59:59.500000Z");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(error_is_a_code_and_a_sentence),
+		cmocka_unit_test(long_error_ends_in_dots),
+		cmocka_unit_test(buf_refuses_what_exceeds_its_limit_and_stays_as_it_was),
+		cmocka_unit_test(json_string_is_valid_whatever_goes_in),
+		cmocka_unit_test(utf8_is_as_strict_as_the_rfc),
+		cmocka_unit_test(arena_gives_zeroed_aligned_memory_up_to_its_size),
+		cmocka_unit_test(numbers_are_taken_whole_or_not_at_all),
+		cmocka_unit_test(times_are_read_as_rfc3339_has_them),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

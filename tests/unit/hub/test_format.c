@@ -1,0 +1,152 @@
+/* What pages and tables show: formatters, links that keep their query, drawings, CSV. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <json-c/json.h>
+
+#include "fleet_hub/base/format.c"
+#include "fleet_hub/base/csv.h"
+
+static void check(const struct request *r, const char *name, const char *in, const char *expected)
+{
+	template_formatter *f = format_find(text_of(name));
+	struct buf out = BUF(65536);
+
+	assert_non_null(f);
+	assert_true(f(r, text_of(in), &out));
+	assert_string_equal(buf_cstr(&out), expected);
+	buf_free(&out);
+}
+
+static void numbers_are_for_people(void **state)
+{
+	(void)state;
+	check(NULL, "age", "0.4", "0 s");
+	check(NULL, "age", "59", "59 s");
+	check(NULL, "age", "60", "1 min");
+	check(NULL, "age", "7199", "1 h");
+	check(NULL, "age", "172800", "2 d");
+	check(NULL, "age", "-3", "0 s");
+	check(NULL, "age", "soon", "soon");
+	check(NULL, "num", "18204", "18,204");
+	check(NULL, "num", "-1234567.891", "-1,234,567.891");
+	check(NULL, "num", "999", "999");
+	check(NULL, "num", "-999", "-999");
+	check(NULL, "num", "", "");
+	check(NULL, "bytes", "999", "999 B");
+	check(NULL, "bytes", "1234567", "1.2 MB");
+	check(NULL, "bytes", "45600", "46 kB");
+	check(NULL, "bytes", "999999", "1.0 MB");
+	check(NULL, "heat", "79.9", "");
+	check(NULL, "heat", "80", "warm");
+	check(NULL, "heat", "90", "hot");
+	check(NULL, "zero", "0.0", "zero");
+	check(NULL, "zero", "0.1", "");
+}
+
+static void links_keep_the_query_and_change_what_they_say(void **state)
+{
+	struct request r = { .base = "", .n_params = 4, .param = { { "q", "a b" }, { "sort", "cpu" }, { "range", "6h" }, { "evil", "x" } } };
+
+	(void)state;
+	check(&r, "with", "sort=name", "?q=a%20b&sort=name&range=6h");
+	check(&r, "with", "sort=", "?q=a%20b&range=6h");
+	check(&r, "with", "range=1h&from=&to=", "?q=a%20b&sort=cpu&range=1h");
+	check(&r, "with", "from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z",
+	      "?q=a%20b&sort=cpu&from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z");
+	check(&r, "with", "before=x", "?q=a%20b&sort=cpu&range=6h&before=x");
+	check(&r, "with", "format=csv", "?q=a%20b&sort=cpu&range=6h&format=csv");
+	r.n_params = 0;
+	check(&r, "with", "sort=", "?");
+}
+
+static void terms_are_added_excluded_and_dropped(void **state)
+{
+	struct request r = { .base = "", .n_params = 1, .param = { { "q", "x app:shop y" } } };
+
+	(void)state;
+	check(&r, "and", "vps:fra-1", "?q=x%20app:shop%20y%20vps:fra-1");
+	check(&r, "and", "app:shop", "?q=x%20y%20app:shop");
+	check(&r, "not", "app:shop", "?q=x%20y%20-app:shop");
+	check(&r, "drop", "app:shop", "?q=x%20y");
+	check(&r, "drop", "app:sho", "?q=x%20app:shop%20y");
+	check(&r, "and", "ctx.k=a b&\"c", "?q=x%20app:shop%20y%20ctx.k%3D%22a%20b%26%5C%22c%22");
+	check(&r, "term", "vps:my server", "vps:\"my server\"");
+	check(&r, "term", "vps:fra-1", "vps:fra-1");
+	r.param[0].value = "app:shop";
+	check(&r, "drop", "app:shop", "?");
+}
+
+static void gaps_are_gaps(void **state)
+{
+	(void)state;
+	check(NULL, "line", "30 12 0 10 [0, 5, 10, 5]", "M0.0 11.0L10.0 6.0L20.0 1.0L30.0 6.0");
+	check(NULL, "line", "30 12 0 10 [0, null, 10, 5]", "M0.0 11.0h.1M20.0 1.0L30.0 6.0");
+	check(NULL, "line", "30 12 0 10 [null,null]", "");
+	check(NULL, "line", "30 12 0 10 ", "");
+	check(NULL, "line", "30 12 0 10 [99]", "M0.0 1.0h.1");
+	check(NULL, "line", "30 12 5 5 [1]", "");
+	check(NULL, "line", "x", "");
+	check(NULL, "band", "10 12 0 10 [0, 0] [10, 10]", "M0.0 1.0L10.0 1.0L10.0 11.0L0.0 11.0Z");
+	check(NULL, "band", "20 12 0 10 [0, null, 0] [10, null, 10]", "M0.0 1.0L0.0 11.0ZM20.0 1.0L20.0 11.0Z");
+}
+
+static void assets_have_an_address_with_their_hash(void **state)
+{
+	struct request r = { .base = "/hub" };
+	struct buf out = BUF(256);
+
+	(void)state;
+	assert_true(format_asset(&r, TEXT("observ.css"), &out));
+	assert_memory_equal(buf_cstr(&out), "/hub/static/observ.css?v=", 25);
+	assert_int_equal(out.len, 25 + 16);
+	assert_false(format_asset(&r, TEXT("../../etc/passwd"), &out));
+	buf_free(&out);
+}
+
+static void check_csv(const char *json, const char *children, const char *expected)
+{
+	struct json_object *data = json_tokener_parse(json);
+	struct buf out = BUF(65536);
+
+	assert_non_null(data);
+	assert_true(csv_write(data, "rows", children, &out));
+	assert_string_equal(out.len ? buf_cstr(&out) : "", expected);
+	json_object_put(data);
+	buf_free(&out);
+}
+
+static void csv_is_quoted_and_no_cell_is_a_formula(void **state)
+{
+	(void)state;
+	check_csv("{\"rows\":[{\"a\":\"x,\\\"y\\\"\\n\",\"b\":-1.5,\"c\":null}]}", NULL, "a,b,c\r\n\"x,\"\"y\"\"\n\",-1.5,\r\n");
+	check_csv("{\"rows\":[{\"a\":\"=1+1\"},{\"a\":\"+x\"},{\"a\":\"-x\"},{\"a\":\"@x\"},{\"a\":\"\\tx\"},{\"a\":\"x=1\"}]}", NULL,
+		  "a\r\n\"'=1+1\"\r\n\"'+x\"\r\n\"'-x\"\r\n\"'@x\"\r\n\"'\tx\"\r\nx=1\r\n");
+	check_csv("{\"rows\":[{\"=k\":1}]}", NULL, "\"'=k\"\r\n1\r\n");
+	check_csv("{\"rows\":[]}", NULL, "");
+	check_csv("{\"rows\":[{\"a\":1,\"o\":{\"k\":[1]},\"l\":[1]}]}", NULL, "a,o\r\n1,\"{ \"\"k\"\": [ 1 ] }\"\r\n");
+}
+
+static void csv_gives_a_line_to_each_child(void **state)
+{
+	(void)state;
+	check_csv("{\"rows\":[{\"s\":\"a\",\"apps\":[{\"n\":1},{\"n\":2}]},{\"s\":\"b\",\"apps\":[{\"n\":3}]}]}", "apps",
+		  "s,app_n\r\na,1\r\na,2\r\nb,3\r\n");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(numbers_are_for_people),
+		cmocka_unit_test(links_keep_the_query_and_change_what_they_say),
+		cmocka_unit_test(terms_are_added_excluded_and_dropped),
+		cmocka_unit_test(gaps_are_gaps),
+		cmocka_unit_test(assets_have_an_address_with_their_hash),
+		cmocka_unit_test(csv_is_quoted_and_no_cell_is_a_formula),
+		cmocka_unit_test(csv_gives_a_line_to_each_child),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,229 @@
+/* The batch: all or nothing, bounded, and in the form that PostgreSQL reads. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <math.h>
+
+#include "wire/batch.c"
+
+static struct sample log_line(int64_t stream, int64_t offset, struct text message)
+{
+	return (struct sample){ .kind = SAMPLE_LOG, .timestamp_us = PG_EPOCH_US + 1,
+				.log = { .stream_id = stream, .offset = offset, .level = LEVEL_ERROR,
+					 .message = message } };
+}
+
+static struct position at(int64_t stream, int64_t position)
+{
+	return (struct position){ .stream_id = stream, .from = position, .to = position, .path = "/a" };
+}
+
+static uint32_t be32(const char *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof v);
+	return __builtin_bswap32(v);
+}
+
+/* As the outbox hands it over. */
+static bool add_record(struct batch *b, const struct sample *s, bool late, int64_t offset)
+{
+	struct buf row = BUF(4096);
+	bool ok = row_add(&row, s);
+	struct record r = { .kind = s->kind, .timestamp_us = s->timestamp_us, .late = late, .row = { row.data, row.len } };
+
+	ok = ok && batch_add_record(b, &r, 1, offset);
+	buf_free(&row);
+	return ok;
+}
+
+static void rows_are_json_in_the_order_of_the_contract(void **state)
+{
+	struct sample m = { .kind = SAMPLE_METRICS, .timestamp_us = 5 };
+	struct sample c = { .kind = SAMPLE_CHECK, .timestamp_us = 6,
+			    .check = { .url = TEXT("http://x/\""), .status_code = 503, .response_ms = 1.5,
+				       .error = CHECK_STATUS, .error_message = TEXT("503"), .dns_ms = NAN,
+				       .connect_ms = 0.25, .tls_ms = NAN, .first_byte_ms = 1, .attempts = 3 } };
+	struct sample g = { .kind = SAMPLE_GAP, .timestamp_us = 7,
+			    .gap = { .kind = "truncated", .lines = -1, .bytes = 10, .detail = TEXT("d") } };
+	struct batch b;
+
+	(void)state;
+	for (int i = 0; i < METRIC_COUNT; i++)
+		m.metrics.value[i] = NAN;
+	m.metrics.value[METRIC_CPU_PERCENT] = 12.5;
+	m.metrics.value[METRIC_MEMORY_MB] = 4096;
+	batch_init(&b);
+	assert_true(batch_empty(&b));
+	assert_true(add_record(&b, &m, false, 0) && add_record(&b, &c, false, 1) && add_record(&b, &g, false, 2));
+	m.metrics.details = TEXT("{\"a\":1}");
+	assert_true(add_record(&b, &m, true, 3));
+	g.gap.stream_id = 4;
+	assert_true(batch_add(&b, &g));
+	assert_string_equal(buf_cstr(&b.metrics), "[5,false,null,12.5,null,4096],[5,true,{\"a\":1},12.5,null,4096]");
+	assert_string_equal(buf_cstr(&b.checks), "[6,false,\"http://x/\\\"\",503,1.5,false,\"status\",\"503\",null,0.25,"
+						 "null,1,null,3]");
+	assert_string_equal(buf_cstr(&b.gaps), "[7,null,\"truncated\",null,10,\"d\"],[7,4,\"truncated\",null,10,\"d\"]");
+	assert_int_equal(b.n_metrics, 2);
+	assert_int_equal(batch_rows(&b), 4);            /* the gap in a log is not one that can be refused */
+	assert_int_equal(b.n_samples, 3);
+	batch_free(&b);
+}
+
+static void what_was_refused_is_taken_as_a_reject_with_its_bytes(void **state)
+{
+	static const char raw[] = "\0\377bytes";
+	struct poison poison = { .stream_id = 9, .offset = 77, .sqlstate = "22021", .reason = "why" };
+	struct sample s = log_line(9, 77, TEXT("hi"));
+	struct position p = at(9, 0);
+	struct batch b;
+
+	(void)state;
+	batch_init(&b);
+	b.poison = &poison;
+	s.log.raw = (struct text){ raw, sizeof raw - 1 };
+	assert_true(batch_advance(&b, &p) && batch_add(&b, &s));
+	s.log.offset = 84;
+	assert_true(batch_add(&b, &s));
+	assert_int_equal(b.n_logs, 1);
+	assert_string_equal(buf_cstr(&b.rejects), "[946684800000001,9,77,\"22021\",\"why\",\"AP9ieXRlcw==\"]");
+	assert_int_equal(b.first_offset, 84);
+	batch_reset(&b);
+	assert_int_equal(b.n_rejects, 0);
+	batch_free(&b);
+}
+
+static void log_columns_are_binary_arrays(void **state)
+{
+	struct sample s = log_line(9, 77, TEXT("hi"));
+	struct position p = at(9, 77);
+	struct batch b;
+	struct text t;
+
+	(void)state;
+	batch_init(&b);
+	s.log.context = TEXT("{}");
+	assert_true(batch_advance(&b, &p) && batch_add(&b, &s));
+	s.log.context = (struct text){ NULL, 0 };
+	assert_true(batch_add(&b, &s));
+	t = column_array(&b.log[COL_CONTEXT], b.n_logs);
+	/* dimensions, has null, type jsonb, length 2, from 1; then 3 bytes and NULL */
+	assert_int_equal(t.len, 20 + 4 + 3 + 4);
+	assert_int_equal(be32(t.s), 1);
+	assert_int_equal(be32(t.s + 4), 1);
+	assert_int_equal(be32(t.s + 8), 3802);
+	assert_int_equal(be32(t.s + 12), 2);
+	assert_int_equal(be32(t.s + 20), 3);
+	assert_memory_equal(t.s + 24, "\1{}", 3);
+	assert_int_equal(be32(t.s + 27), UINT32_MAX);
+	t = column_array(&b.log[COL_TIMESTAMP], b.n_logs);
+	assert_int_equal(be32(t.s + 4), 0);
+	assert_int_equal(be32(t.s + 28), 1);            /* microseconds since 2000 */
+	batch_free(&b);
+}
+
+static void a_full_batch_is_left_as_it_was(void **state)
+{
+	static char big[BATCH_LOG_BYTES_MAX];
+	struct sample s = log_line(1, 0, (struct text){ big, sizeof big - 10 });
+	struct position p = at(1, 0);
+	struct batch b;
+	size_t len;
+
+	(void)state;
+	memset(big, 'x', sizeof big);
+	batch_init(&b);
+	assert_false(batch_add(&b, &s));                /* the stream is not known */
+	assert_true(batch_advance(&b, &p) && batch_add(&b, &s));
+	len = b.log[COL_MESSAGE].data.len;
+	s.log.message.len = 11;
+	assert_false(batch_add(&b, &s));
+	assert_int_equal(b.log[COL_MESSAGE].data.len, len);
+	assert_int_equal(b.n_logs, 1);
+	s.log.message.len = 10;
+	assert_true(batch_add(&b, &s));
+	assert_true(batch_full(&b));
+	batch_free(&b);
+}
+
+static void rows_and_streams_are_limited(void **state)
+{
+	struct sample s = log_line(1, 0, TEXT("x"));
+	struct position p;
+	struct batch b;
+
+	(void)state;
+	batch_init(&b);
+	for (int64_t i = 1; i <= BATCH_STREAMS_MAX; i++) {
+		p = at(i, 0);
+		assert_true(batch_advance(&b, &p));
+	}
+	p = at(BATCH_STREAMS_MAX + 1, 0);
+	assert_false(batch_advance(&b, &p));
+	for (int i = 0; i < BATCH_LOG_ROWS_MAX; i++)
+		assert_true(batch_add(&b, &s));
+	assert_true(batch_full(&b));
+	assert_false(batch_add(&b, &s));
+	batch_free(&b);
+}
+
+static void a_position_keeps_where_the_batch_began(void **state)
+{
+	struct position p = at(4, 100);
+	struct buf out = BUF(1000);
+	struct batch b;
+
+	(void)state;
+	batch_init(&b);
+	assert_true(batch_advance(&b, &p));
+	assert_true(batch_empty(&b));                   /* known, not read on: nothing to commit */
+	p = at(4, 150);
+	assert_true(batch_advance(&b, &p));
+	p = at(4, 160);
+	assert_true(batch_advance(&b, &p));
+	assert_false(batch_empty(&b));
+	p = at(5, 3);
+	assert_true(batch_advance(&b, &p));
+	p = at(6, 0);
+	assert_true(batch_advance(&b, &p));
+	p.to = 9;
+	assert_true(batch_advance(&b, &p));
+	assert_true(buf_adds(&out, "before:") && batch_positions(&b, &out));
+	assert_string_equal(buf_cstr(&out), "before:[[4,100,160,false,\"/a\",\"\",\"\",\"\"],"
+					    "[6,0,9,false,\"/a\",\"\",\"\",\"\"]]");
+	batch_reset(&b);
+	assert_true(batch_empty(&b));
+	buf_free(&out);
+	batch_free(&b);
+}
+
+static void a_finished_stream_is_news_even_where_it_stands(void **state)
+{
+	struct position p = at(4, 100);
+	struct batch b;
+
+	(void)state;
+	batch_init(&b);
+	p.finished = true;
+	assert_true(batch_advance(&b, &p));
+	assert_false(batch_empty(&b));
+	batch_free(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(rows_are_json_in_the_order_of_the_contract),
+		cmocka_unit_test(what_was_refused_is_taken_as_a_reject_with_its_bytes),
+		cmocka_unit_test(log_columns_are_binary_arrays),
+		cmocka_unit_test(a_full_batch_is_left_as_it_was),
+		cmocka_unit_test(rows_and_streams_are_limited),
+		cmocka_unit_test(a_position_keeps_where_the_batch_began),
+		cmocka_unit_test(a_finished_stream_is_news_even_where_it_stands),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,309 @@
+/* One line of a log file becomes one row, whatever its bytes are. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <json-c/json.h>
+
+#include "wire/log_line.c"
+
+static const int64_t NOW = INT64_C(1795228754000000);   /* 2026-11-21T02:39:14Z */
+
+struct row {
+	const char *line;
+	int64_t us;             /* microseconds after NOW; the arrival time is NOW itself */
+	enum log_level level;
+	const char *logger;     /* NULL: absent */
+	const char *message;
+	const char *context;    /* NULL: absent */
+};
+
+static void expect_text(struct text got, const char *want)
+{
+	if (!want) {
+		assert_null(got.s);
+		return;
+	}
+	assert_non_null(got.s);
+	if (got.len != strlen(want) || memcmp(got.s, want, got.len) != 0)
+		fail_msg("got \"%.*s\", want \"%s\"", (int)got.len, got.s, want);
+}
+
+static void expect(struct text line, const struct row *want)
+{
+	struct line_parser p;
+	struct sample s;
+
+	line_parser_init(&p);
+	line_parse(&p, line, NOW, NULL, &s);
+	if (s.timestamp_us - NOW != want->us || s.log.level != want->level)
+		fail_msg("%.*s: time %+lld, level %d", (int)line.len, line.s, (long long)(s.timestamp_us - NOW),
+			 s.log.level);
+	expect_text(s.log.logger, want->logger);
+	expect_text(s.log.message, want->message);
+	expect_text(s.log.context, want->context);
+	line_parser_free(&p);
+}
+
+static void expect_rows(const struct row *rows, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		expect(text_of(rows[i].line), &rows[i]);
+}
+#define ROWS(r) expect_rows(r, sizeof r / sizeof *r)
+
+static void a_line_of_logcore_is_taken_apart(void **state)
+{
+	static const struct row rows[] = {
+		{ "{\"timestamp\":\"2026-11-21T02:39:13.5Z\",\"level\":\"ERROR\",\"logger\":\"pay\",\"message\":\"no\","
+		  "\"context\":{\"order\":7,\"ok\":false}}",
+		  -500000, LEVEL_ERROR, "pay", "no", "{\"order\":7,\"ok\":false}" },
+		{ " { \"message\" : \"spaces\" , \"level\" : \"info\" } ", 0, LEVEL_INFO, NULL, "spaces", NULL },
+		{ "{}", 0, LEVEL_INFO, NULL, "", NULL },
+		{ "{\"message\":\"a\\\"b\\n\\u00e9\\ud83d\\ude00\"}", 0, LEVEL_INFO, NULL,
+		  "a\"b\n\xc3\xa9\xf0\x9f\x98\x80", NULL },
+		{ "{\"message\":\"cr\"}\r", 0, LEVEL_INFO, NULL, "cr", NULL },
+		{ "\xef\xbb\xbf{\"message\":\"bom\"}", 0, LEVEL_INFO, NULL, "bom", NULL },
+		{ "{\"\\u006dess\\u0061ge\":\"escaped\",\"\\u0078\":1}", 0, LEVEL_INFO, NULL, "escaped", "{\"\\u0078\":1}" },
+	};
+
+	(void)state;
+	ROWS(rows);
+}
+
+static void the_dialects_of_other_loggers_are_read(void **state)
+{
+	static const struct row rows[] = {
+		/* pino, bunyan */
+		{ "{\"level\":50,\"time\":1795228753000,\"msg\":\"x\",\"name\":\"api\",\"pid\":3}",
+		  -1000000, LEVEL_ERROR, "api", "x", "{\"pid\":3}" },
+		/* zap, zerolog */
+		{ "{\"level\":\"warn\",\"ts\":1795228753.25,\"msg\":\"x\",\"caller\":\"a.go:1\"}",
+		  -750000, LEVEL_WARNING, NULL, "x", "{\"caller\":\"a.go:1\"}" },
+		/* microseconds, nanoseconds; a number in a string */
+		{ "{\"ts\":1795228753000000,\"msg\":\"us\"}", -1000000, LEVEL_INFO, NULL, "us", NULL },
+		{ "{\"ts\":\"1795228753\",\"msg\":\"s\"}", -1000000, LEVEL_INFO, NULL, "s", NULL },
+		/* logstash, GELF */
+		{ "{\"@timestamp\":\"2026-11-21T03:39:13+01:00\",\"severity\":\"FATAL\",\"message\":\"x\"}",
+		  -1000000, LEVEL_CRITICAL, NULL, "x", NULL },
+		{ "{\"level\":3,\"message\":\"syslog\"}", 0, LEVEL_ERROR, NULL, "syslog", NULL },
+		{ "{\"levelname\":\"CRITICAL\",\"message\":\"py\",\"trace_id\":\"ab\"}", 0, LEVEL_CRITICAL, NULL,
+		  "py", "{\"trace_id\":\"ab\"}" },
+	};
+
+	(void)state;
+	ROWS(rows);
+}
+
+static void nothing_of_a_line_is_thrown_away(void **state)
+{
+	static const struct row rows[] = {
+		/* unknown level, time that can't be, alias beside the proper name */
+		{ "{\"level\":\"odd\",\"message\":\"x\"}", 0, LEVEL_INFO, NULL, "x", "{\"level\":\"odd\"}" },
+		{ "{\"timestamp\":\"2026-13-45\",\"message\":\"x\"}", 0, LEVEL_INFO, NULL, "x",
+		  "{\"timestamp\":\"2026-13-45\"}" },
+		{ "{\"timestamp\":\"1999-01-01T00:00:00Z\",\"message\":\"old\"}", 0, LEVEL_INFO, NULL, "old",
+		  "{\"timestamp\":\"1999-01-01T00:00:00Z\"}" },
+		{ "{\"timestamp\":\"2026-11-23T00:00:00Z\",\"message\":\"future\"}", 0, LEVEL_INFO, NULL, "future",
+		  "{\"timestamp\":\"2026-11-23T00:00:00Z\"}" },
+		{ "{\"name\":\"bob\",\"logger\":\"app\",\"message\":\"x\"}", 0, LEVEL_INFO, "app", "x",
+		  "{\"name\":\"bob\"}" },
+		{ "{\"logger\":\"app\",\"name\":\"bob\",\"message\":\"x\"}", 0, LEVEL_INFO, "app", "x",
+		  "{\"name\":\"bob\"}" },
+		{ "{\"name\":5,\"message\":\"x\"}", 0, LEVEL_INFO, NULL, "x", "{\"name\":5}" },
+		/* keys beside the context, a context that is none */
+		{ "{\"message\":\"x\",\"context\":{ \"a\":1},\"b\":[2,{}]}", 0, LEVEL_INFO, NULL, "x",
+		  "{\"a\":1,\"b\":[2,{}]}" },
+		{ "{\"message\":\"x\",\"context\":{},\"b\":2}", 0, LEVEL_INFO, NULL, "x", "{\"b\":2}" },
+		{ "{\"message\":\"x\",\"context\":\"text\"}", 0, LEVEL_INFO, NULL, "x", "{\"context\":\"text\"}" },
+		{ "{\"message\":{\"a\":1}}", 0, LEVEL_INFO, NULL, "{\"a\":1}", NULL },
+	};
+
+	(void)state;
+	ROWS(rows);
+}
+
+static void what_is_not_an_object_is_kept_as_text(void **state)
+{
+	static const struct row rows[] = {
+		{ "plain words", 0, LEVEL_INFO, NULL, "plain words", NULL },
+		{ "[1,2]", 0, LEVEL_INFO, NULL, "[1,2]", NULL },
+		{ "\"string\"", 0, LEVEL_INFO, NULL, "\"string\"", NULL },
+		{ "{\"message\":\"cut", 0, LEVEL_INFO, NULL, "{\"message\":\"cut", NULL },
+		{ "{\"a\":01}", 0, LEVEL_INFO, NULL, "{\"a\":01}", NULL },
+		{ "{\"a\":NaN}", 0, LEVEL_INFO, NULL, "{\"a\":NaN}", NULL },
+		{ "{\"a\":1}{\"b\":2}", 0, LEVEL_INFO, NULL, "{\"a\":1}{\"b\":2}", NULL },
+		{ "{\"a\":\"\t\"}", 0, LEVEL_INFO, NULL, "{\"a\":\"\t\"}", NULL },
+		{ "{'a':1}", 0, LEVEL_INFO, NULL, "{'a':1}", NULL },
+		{ "{\"a\":1,}", 0, LEVEL_INFO, NULL, "{\"a\":1,}", NULL },
+		{ "1e999999 is not quoted here", 0, LEVEL_INFO, NULL, "1e999999 is not quoted here", NULL },
+		{ "{\"a\xff\":1,1e999999 :2}", 0, LEVEL_INFO, NULL, "{\"a\xef\xbf\xbd\":1,1e999999 :2}", NULL },
+	};
+
+	(void)state;
+	ROWS(rows);
+}
+
+static void the_level_of_text_is_its_leading_word(void **state)
+{
+	static const struct row rows[] = {
+		{ "ERROR: no", 0, LEVEL_ERROR, NULL, "ERROR: no", NULL },
+		{ "[warn] x", 0, LEVEL_WARNING, NULL, "[warn] x", NULL },
+		{ "2026-11-21 02:39:14,123 DEBUG x", 0, LEVEL_DEBUG, NULL, "2026-11-21 02:39:14,123 DEBUG x", NULL },
+		{ "2026-11-21T02:39:14Z TRACE x", 0, LEVEL_TRACE, NULL, "2026-11-21T02:39:14Z TRACE x", NULL },
+		{ "TRACE x", 0, LEVEL_TRACE, NULL, "TRACE x", NULL },
+		{ "an error in mid-sentence", 0, LEVEL_INFO, NULL, "an error in mid-sentence", NULL },
+		{ "errors happen", 0, LEVEL_INFO, NULL, "errors happen", NULL },
+		{ "", 0, LEVEL_INFO, NULL, "", NULL },
+	};
+
+	(void)state;
+	ROWS(rows);
+}
+
+static void what_postgresql_refuses_is_repaired(void **state)
+{
+	static const struct row rows[] = {
+		{ "{\"message\":\"a\\u0000b\"}", 0, LEVEL_INFO, NULL, "a\xef\xbf\xbd" "b", NULL },
+		{ "{\"message\":\"x\",\"k\":\"\\ud800\"}", 0, LEVEL_INFO, NULL, "x", "{\"k\":\"\\ufffd\"}" },
+		{ "{\"message\":\"x\",\"k\":\"\\udc00\\ud800\\ud83d\\ude00\"}", 0, LEVEL_INFO, NULL, "x",
+		  "{\"k\":\"\\ufffd\\ufffd\\ud83d\\ude00\"}" },
+		{ "{\"message\":\"x\",\"n\":1e100000}", 0, LEVEL_INFO, NULL, "x", "{\"n\":\"1e100000\"}" },
+		{ "{\"message\":\"x\",\"n\":[-1E-999]}", 0, LEVEL_INFO, NULL, "x", "{\"n\":[\"-1E-999\"]}" },
+		{ "{\"message\":\"x\",\"n\":1e11111111111111111111111111}", 0, LEVEL_INFO, NULL, "x",
+		  "{\"n\":\"1e11111111111111111111111111\"}" },
+		{ "{\"message\":\"\xff\xc3\xa9\"}", 0, LEVEL_INFO, NULL, "\xef\xbf\xbd\xc3\xa9", NULL },
+		{ "caf\xe9 au lait", 0, LEVEL_INFO, NULL, "caf\xef\xbf\xbd au lait", NULL },
+		{ "{\"\xed\xa0\x80\":1}", 0, LEVEL_INFO, NULL, "",
+		  "{\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\":1}" },
+	};
+	static const char nul[] = "{\"message\":\"a\0b\"}", text_nul[] = "ERROR a\0b";
+
+	(void)state;
+	ROWS(rows);
+	expect((struct text){ nul, sizeof nul - 1 },
+	       &(struct row){ NULL, 0, LEVEL_INFO, NULL, "a\xef\xbf\xbd" "b", NULL });
+	expect((struct text){ text_nul, sizeof text_nul - 1 },
+	       &(struct row){ NULL, 0, LEVEL_ERROR, NULL, "ERROR a\xef\xbf\xbd" "b", NULL });
+}
+
+/* A line of `depth` nested arrays, or of `keys` keys, as the value of "k". */
+static char *nested(size_t depth)
+{
+	char *line = malloc(2 * depth + 64), *p = line;
+
+	p += snprintf(p, 64, "{\"message\":\"deep\",\"k\":");
+	memset(p, '[', depth);
+	memset(p + depth, ']', depth);
+	memcpy(p + 2 * depth, "}", 2);
+	return line;
+}
+
+static char *many_keys(int n, bool inside)
+{
+	struct buf b = BUF(1 << 20);
+
+	buf_adds(&b, inside ? "{\"message\":\"many\",\"context\":{" : "{\"message\":\"many\"");
+	for (int i = 0; i < n; i++)
+		buf_addf(&b, "%s\"k%d\":%d", inside && i == 0 ? "" : ",", i, i);
+	buf_adds(&b, inside ? "}}" : "}");
+	buf_cstr(&b);
+	return b.data;
+}
+
+static void expect_message(char *line, const char *message)
+{
+	struct line_parser p;
+	struct sample s;
+
+	line_parser_init(&p);
+	line_parse(&p, text_of(line), NOW, NULL, &s);
+	expect_text(s.log.message, message ? message : line);
+	line_parser_free(&p);
+	free(line);
+}
+
+static void depth_and_keys_have_limits(void **state)
+{
+	(void)state;
+	expect_message(nested(LINE_DEPTH_MAX - 1), "deep");
+	expect_message(nested(LINE_DEPTH_MAX), NULL);
+	expect_message(nested(10000), NULL);
+	expect_message(many_keys(LINE_EXTRAS_MAX, false), "many");
+	expect_message(many_keys(LINE_EXTRAS_MAX + 1, false), NULL);
+	expect_message(many_keys(LINE_KEYS_MAX - 2, true), "many");
+	expect_message(many_keys(LINE_KEYS_MAX - 1, true), NULL);
+}
+
+static void a_mark_joins_the_context(void **state)
+{
+	static const struct { const char *line, *context; } rows[] = {
+		{ "text", "{\"_cut\":9}" },
+		{ "{\"message\":\"x\"}", "{\"_cut\":9}" },
+		{ "{\"message\":\"x\",\"context\":{\"a\":1}}", "{\"a\":1,\"_cut\":9}" },
+	};
+	struct line_parser p;
+	struct sample s;
+
+	(void)state;
+	line_parser_init(&p);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		line_parse(&p, text_of(rows[i].line), NOW, "\"_cut\":9", &s);
+		expect_text(s.log.context, rows[i].context);
+	}
+	line_parser_free(&p);
+}
+
+/* Every prefix and every single changed byte of a line with all there is in it:
+ * the context that comes out is always JSON that another parser reads. */
+static void damaged_lines_never_give_a_broken_context(void **state)
+{
+	static const char line[] = "{\"timestamp\":\"2026-11-21T02:39:13.5Z\",\"level\":\"ERROR\",\"x\":[1,-2.5e3,"
+				   "{\"a\":\"\\ud83d\\ude00\\n\"},null,true],\"message\":\"m\",\"context\":{\"b\":{}}}";
+	static const char with[] = "\"\\{}[]:,u0\xff\x01";
+	char copy[sizeof line];
+	struct line_parser p;
+	struct sample s;
+
+	(void)state;
+	line_parser_init(&p);
+	for (size_t i = 0; i < sizeof line - 1; i++)
+		for (size_t k = 0; k <= sizeof with - 1; k++) {
+			struct text t = { copy, k == sizeof with - 1 ? i : sizeof line - 1 };
+
+			memcpy(copy, line, sizeof line);
+			if (k < sizeof with - 1)
+				copy[i] = with[k];
+			line_parse(&p, t, NOW, NULL, &s);
+			assert_true(json_text_is_clean(s.log.message));
+			if (s.log.context.s) {
+				struct json_tokener *tok = json_tokener_new();
+				struct json_object *o;
+
+				json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
+				o = json_tokener_parse_ex(tok, s.log.context.s, (int)s.log.context.len);
+				assert_true(json_object_is_type(o, json_type_object));
+				json_object_put(o);
+				json_tokener_free(tok);
+			}
+		}
+	line_parser_free(&p);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_line_of_logcore_is_taken_apart),
+		cmocka_unit_test(the_dialects_of_other_loggers_are_read),
+		cmocka_unit_test(nothing_of_a_line_is_thrown_away),
+		cmocka_unit_test(what_is_not_an_object_is_kept_as_text),
+		cmocka_unit_test(the_level_of_text_is_its_leading_word),
+		cmocka_unit_test(what_postgresql_refuses_is_repaired),
+		cmocka_unit_test(depth_and_keys_have_limits),
+		cmocka_unit_test(a_mark_joins_the_context),
+		cmocka_unit_test(damaged_lines_never_give_a_broken_context),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

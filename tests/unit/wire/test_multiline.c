@@ -1,0 +1,108 @@
+/* Which lines of plain text are one record. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "wire/multiline.c"
+
+struct example {
+	const char *record;             /* what belongs together */
+	const char *next;               /* what does not go with it; NULL: nothing is there yet */
+};
+
+static void expect(const struct example *x)
+{
+	char text[4096];
+	bool open;
+	size_t n;
+
+	snprintf(text, sizeof text, "%s\n%s", x->record, x->next ? x->next : "");
+	n = join_record((struct text){ text, strlen(text) }, &open);
+	if (n != strlen(x->record) || open != !x->next)
+		fail_msg("%zu of %zu bytes, %s:\n%s", n, strlen(x->record), open ? "open" : "closed", text);
+}
+
+static void traces_belong_to_the_line_before_them(void **state)
+{
+	static const struct example examples[] = {
+		{ "one", "two\n" },
+		{ "one", NULL },
+		{ "one\n  indented\n\tand more", "two\n" },
+		{ "ERROR no\njava.lang.IllegalStateException: boom\n\tat a.B.c(B.java:1)\n\t... 12 more\nCaused by: x\n\tat d",
+		  "INFO two\n" },
+		{ "Exception in thread \"main\" java.lang.Error\n\tat a.B.c(B.java:1)", "{\"message\":\"two\"}\n" },
+		{ "ERROR no\nTraceback (most recent call last):\n  File \"a.py\", line 1\n    x()\nValueError: bad", "INFO two\n" },
+		{ "Traceback (most recent call last):\n  File \"a\"\nKeyError: 1\n\nDuring handling of the above exception, another "
+		  "exception occurred:\n\nTraceback (most recent call last):\n  File \"b\"\nValueError: 2", "INFO two\n" },
+		{ "Traceback (most recent call last):\n  File \"a\"\nKeyError: 1",
+		  "Traceback (most recent call last):\n  File \"b\"\nKeyError: 2\n" },
+		{ "panic: oh\n\ngoroutine 1 [running]:\nmain.main()\n\t/a.go:3 +0x1\ncreated by main.x\n\t/b.go:4\nexit status 2",
+		  "INFO two\n" },
+		{ "one\r\n\tat x\r", "two\r\n" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof examples / sizeof *examples; i++)
+		expect(&examples[i]);
+}
+
+static void an_unfinished_line_tells_when_it_can(void **state)
+{
+	static const struct example examples[] = {
+		{ "one", "{\"mess" },                                   /* JSON is never joined */
+		{ "one\n\tat x", "  {\"message\":1}" },
+	};
+	char text[1024];
+	bool open;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof examples / sizeof *examples; i++)
+		expect(&examples[i]);
+	assert_int_equal(join_record(TEXT("one\n\tat x\nCau"), &open), strlen("one\n\tat x"));
+	assert_true(open);
+	snprintf(text, sizeof text, "one\n%0200d", 7);
+	assert_int_equal(join_record(text_of(text), &open), strlen("one"));
+	assert_false(open);
+}
+
+/* `lines` of `width` bytes each, newline included. */
+static size_t indented_lines(char *to, int lines, int width)
+{
+	for (int i = 0; i < lines; i++) {
+		memset(to + (size_t)i * (size_t)width, ' ', (size_t)width - 2);
+		memcpy(to + (size_t)(i + 1) * (size_t)width - 2, "x\n", 2);
+	}
+	return (size_t)lines * (size_t)width;
+}
+
+static void a_record_is_bounded(void **state)
+{
+	char *text = malloc(4 * JOIN_BYTES_MAX);
+	size_t n = indented_lines(text, 2000, 10), len;
+	bool open;
+
+	(void)state;
+	len = join_record((struct text){ text, n }, &open);
+	assert_false(open);
+	assert_int_equal(len, JOIN_LINES_MAX * 10 - 1);
+	n = indented_lines(text, 200, 1000);
+	len = join_record((struct text){ text, n }, &open);
+	assert_false(open);
+	assert_in_range(len, JOIN_BYTES_MAX - 1000, JOIN_BYTES_MAX);
+	free(text);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(traces_belong_to_the_line_before_them),
+		cmocka_unit_test(an_unfinished_line_tells_when_it_can),
+		cmocka_unit_test(a_record_is_bounded),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,117 @@
+/*
+ * batch.h - samples on their way to one transaction.
+ *
+ * Owns copies of the samples, already in the form in which the push functions
+ * of schema.sql take them: rows of JSON for what is rare (metrics, checks,
+ * gaps, positions), PostgreSQL's binary arrays for log lines. Promises that a
+ * sample is added wholly or not at all, and that memory is bounded. Knows
+ * nothing of connections.
+ */
+#ifndef WIRE_BATCH_H
+#define WIRE_BATCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/buf.h"
+#include "sample.h"
+
+enum {
+	BATCH_LOG_ROWS_MAX = 5000,
+	BATCH_LOG_BYTES_MAX = 1 << 20,          /* payload that makes a batch full */
+	BATCH_ROWS_BYTES_MAX = 4 << 20,         /* JSON rows of one kind */
+	BATCH_RECORD_BYTES_MAX = 256 << 10,     /* the same, that make a batch full */
+	BATCH_STREAMS_MAX = 64,                 /* streams that one batch can advance */
+	BATCH_STREAMS_SPARE = 4,                /* of them not for log files */
+};
+
+/* How far a stream of log lines has been read, and how to know its file again. */
+struct position {
+	int64_t stream_id;
+	int64_t from;                   /* what the database must hold for the batch to commit */
+	int64_t to;                     /* what it holds afterwards */
+	bool finished;                  /* the file is over: rotated away and read to its end */
+	bool tells_lost;                /* the batch has a gap about what is missing before it */
+	int64_t age_s;                  /* from the database: committed so long ago, by its clock */
+	char path[256];                 /* as last seen, cut when longer; for people */
+	char file_id[96];               /* device and file handle, or device, inode and time of birth */
+	char head_hash[40];             /* "length:hash" of the first bytes */
+	char tail_hash[40];             /* "length:hash" of the bytes before `to` */
+};
+
+/* A row that the server refused, by where it comes from. It becomes a row of rejects. */
+struct poison {
+	int64_t stream_id, offset;
+	char sqlstate[6];
+	char reason[256];
+};
+
+/* A growing one-dimensional array in PostgreSQL's binary format. */
+struct column {
+	uint32_t elem_oid;
+	bool has_null;
+	struct buf data;                /* room for the header, then the elements */
+};
+
+enum log_column { COL_STREAM, COL_OFFSET, COL_TIMESTAMP, COL_LEVEL, COL_LOGGER, COL_MESSAGE,
+		  COL_CONTEXT, LOG_COLUMNS };
+
+struct batch {
+	struct buf metrics, checks, gaps, rejects;      /* "[...],[...]": rows without the outer brackets */
+	size_t n_metrics, n_checks, n_gaps, n_rejects;
+	size_t n_records;                       /* of them, what came out of the outbox */
+	int64_t n_samples;                      /* of these, metrics and checks */
+	struct column log[LOG_COLUMNS];
+	size_t n_logs, log_bytes;
+	struct position positions[BATCH_STREAMS_MAX];
+	size_t n_positions;
+	int64_t first_stream, first_offset;     /* where its first row comes from */
+	const struct poison *poison;            /* to be taken as a reject; NULL: none is known */
+	int64_t seq;                            /* set when it is first sent, else 0 */
+};
+
+void batch_init(struct batch *b);
+void batch_free(struct batch *b);
+void batch_reset(struct batch *b);
+bool batch_empty(const struct batch *b);
+
+/*
+ * Copy a log line, or a gap in a stream, into the batch. False: it is full, and is
+ * as it was. A line needs its stream to be known by batch_advance() first, at the
+ * position where reading goes on.
+ */
+bool batch_add(struct batch *b, const struct sample *s);
+
+/* A row of a stream that holds rows (the outbox): `row` is what row_add() made,
+ * `late` that it was not sent when it was new. */
+struct record {
+	enum sample_kind kind;
+	int64_t timestamp_us;
+	bool late;
+	struct text row;
+};
+bool batch_add_record(struct batch *b, const struct record *r, int64_t stream_id, int64_t offset);
+
+/* Record that the stream is read up to p->to once this batch commits. The first
+ * call for a stream keeps its `from`; later ones move the rest. False: full. */
+bool batch_advance(struct batch *b, const struct position *p);
+
+/* Full enough to be sent without waiting. */
+bool batch_full(const struct batch *b);
+
+/* Full of what is no log line. */
+bool batch_full_of_records(const struct batch *b);
+
+/* Rows that the server may refuse for what is in them; and with those that it has refused. */
+size_t batch_rows(const struct batch *b);
+size_t batch_rows_and_rejects(const struct batch *b);
+
+/* The column as a parameter in binary format; points into the column. n > 0. */
+struct text column_array(struct column *c, size_t n);
+
+/* Append the positions as rows of JSON, the ids of the streams as a binary array. */
+bool batch_positions(const struct batch *b, struct buf *out);
+bool batch_streams(const struct batch *b, struct buf *out);
+
+#endif

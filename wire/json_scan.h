@@ -1,0 +1,55 @@
+/*
+ * json_scan.h - walk over JSON text without building anything.
+ *
+ * Promises to accept exactly what RFC 8259 calls JSON, within limits, and to
+ * notice what is JSON but not storable as jsonb. Leaves out what it means.
+ */
+#ifndef WIRE_JSON_SCAN_H
+#define WIRE_JSON_SCAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/buf.h"
+#include "common/text.h"
+
+/* The input is taken to be valid UTF-8 without NUL (json_repair() makes it so). */
+struct json_scan {
+	const char *p;                  /* next byte */
+	const char *end;
+	int depth_max;                  /* deepest nesting taken */
+	int keys_left;                  /* object keys that may still come */
+	bool escaped;                   /* the last value was, or has, a string with an escape */
+	bool unstorable;                /* saw \u0000, a lone surrogate, or a number that
+					 * PostgreSQL would refuse or blow up */
+};
+
+/* What a value is, by its first byte. */
+enum json_kind { JSON_INVALID, JSON_STRING, JSON_NUMBER, JSON_OBJECT, JSON_ARRAY, JSON_WORD };
+
+static inline void json_space(struct json_scan *j)
+{
+	while (j->p < j->end && (unsigned char)*j->p <= ' ' && (*j->p == ' ' || *j->p == '\t' || *j->p == '\n' || *j->p == '\r'))
+		j->p++;
+}
+
+/* Each walks over one value (or string) at j->p, spaces around it not included,
+ * and gives its text; false when it is not valid. */
+bool json_value(struct json_scan *j, enum json_kind *ret_kind, struct text *ret);
+bool json_string(struct json_scan *j, bool *ret_escapes, struct text *ret_inside);
+
+/* Append the characters that an escaped string (without quotes) stands for. It
+ * must have passed json_string() with nothing unstorable. */
+bool json_unescape(struct text inside, struct buf *out);
+
+/* True when the bytes are UTF-8 without NUL. */
+bool json_text_is_clean(struct text t);
+
+/*
+ * Append `t` with every byte that is not UTF-8 and every NUL replaced by U+FFFD;
+ * where `json` is set, also \u0000 and lone surrogates in strings, and numbers
+ * that PostgreSQL would refuse or blow up become strings.
+ */
+bool json_repair(struct text t, bool json, struct buf *out);
+
+#endif
