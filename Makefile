@@ -31,7 +31,8 @@ datadir    ?= $(prefix)/share
 hubdir     ?= $(prefix)/libexec/observ
 unitdir    ?= $(sysconfdir)/systemd/system
 # Debian's Python has one folder for all versions below /usr, and one for each elsewhere.
-pythondir  ?= $(prefix)/lib/python3$(if $(filter-out /usr,$(prefix)),$(shell $(PYTHON) -c 'import sys; print(".%d" % sys.version_info[1])'))/dist-packages
+python_minor = $(shell $(PYTHON) -c 'import sys; print(".%d" % sys.version_info[1])')
+pythondir  ?= $(prefix)/lib/python3$(if $(filter-out /usr,$(prefix)),$(python_minor))/dist-packages
 PYTHON       ?= /usr/bin/python3
 PYTEST_ARGS  ?=
 TEST_WORKERS ?= 4
@@ -217,7 +218,8 @@ HEADERS := libpq-fe.h openssl/ssl.h yaml.h curl/curl.h systemd/sd-event.h json-c
 $(BUILD)/deps.ok:
 	@mkdir -p $(@D)
 	@printf '#include <%s>\n' $(HEADERS) | $(CC) $(PG_CFLAGS) -x c -fsyntax-only - 2>/dev/null || { \
-	  echo "make: the compiler ($(CC)) or headers of libraries are missing; as root, run: scripts/deps build" >&2; exit 1; }
+	  echo "make: the compiler ($(CC)) or headers of libraries are missing;" \
+	    "as root, run: scripts/deps build" >&2; exit 1; }
 	@touch $@
 
 $(BUILD)/%.o: %.c $(BUILD)/flags | $(BUILD)/deps.ok
@@ -226,7 +228,8 @@ $(BUILD)/%.o: %.c $(BUILD)/flags | $(BUILD)/deps.ok
 
 # A source that embeds files is compiled again when one of them changes.
 EMBEDDING := $(shell grep -l '"common/embed.h"' -r common wire obs_agent fleet_hub --include='*.c')
-EMBEDDED  := $(wildcard obs_agent/sql/* fleet_hub/pages/* fleet_hub/admin/* fleet_hub/static/* fleet_hub/static/vendor/*)
+EMBEDDED  := $(wildcard obs_agent/sql/*) \
+             $(wildcard $(addprefix fleet_hub/,pages/* admin/*.sql admin/*.txt static/* static/vendor/*))
 $(EMBEDDING:%.c=$(BUILD)/%.o): $(EMBEDDED)
 
 $(BUILD)/libcommon.a:    $(COMMON:%=$(BUILD)/common/%.o)
@@ -251,7 +254,8 @@ LOGCORE_OBJS := $(LOGCORE:%=$(BUILD)/logcore/%.o)
 $(LOGCORE_OBJS): private override CFLAGS += -fvisibility=hidden
 
 $(BUILD)/$(SONAME): $(LOGCORE_OBJS) logcore/logcore.map
-	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDSAN) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=logcore/logcore.map \
+	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDSAN) -shared \
+	  -Wl,-soname,$(SONAME) -Wl,--version-script=logcore/logcore.map \
 	  -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete,--as-needed $(LOGCORE_OBJS) -pthread -o $@
 	@ln -sf $(SONAME) $(BUILD)/liblogcore.so
 
@@ -274,9 +278,11 @@ $(BUILD)/examples/shop/shop: $(SHOP_OBJS) $(BUILD)/liblogcore.a
 $(BUILD)/examples/quickstart: $(BUILD)/examples/quickstart.o $(BUILD)/liblogcore.a
 	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@
 
-$(BUILD)/examples/quickstart_cxx: examples/quickstart.cc logcore/logcore.h logcore/logcore.hpp $(BUILD)/liblogcore.a
+$(BUILD)/examples/quickstart_cxx: $(addprefix logcore/,logcore.h logcore.hpp) $(BUILD)/liblogcore.a
+$(BUILD)/examples/quickstart_cxx: examples/quickstart.cc
 	@mkdir -p $(@D)
-	$(call say,CXX,$<)$(CXX) -std=c++17 -Wall -Wextra $(OPT) $(LDSAN) -Ilogcore $< $(BUILD)/liblogcore.a -pthread -o $@
+	$(call say,CXX,$(filter %.cc,$^))$(CXX) -std=c++17 -Wall -Wextra $(OPT) $(LDSAN) -Ilogcore \
+	  $(filter %.cc %.a,$^) -pthread -o $@
 
 # ---- see it run -----------------------------------------------------------------------
 .PHONY: demo demo-clean
@@ -297,7 +303,7 @@ include tests.mk bench.mk install.mk
 help: ## this list
 	@sed -n '/^# Knobs/,/^$$/s/^# \{0,1\}//p' Makefile
 	@echo Targets:
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 clean: ## remove what was built (the demo's data stay: demo-clean)
 	rm -rf $(BUILD)

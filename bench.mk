@@ -1,6 +1,6 @@
 # Benchmarks: each prints a table with ratios against peers and the floor of the machine.
 .PHONY: bench
-bench: ## what an idle agent and a million lines cost, beside peers from Debian; the scanner, ns a line; the units' exposure
+bench: ## what an idle agent and a million lines cost, beside peers from Debian; the scanner; the units
 bench: all $(BUILD)/bench/scan
 	$(Q)scripts/deps bench
 	$(Q)$(PYTHON) bench/tail.py
@@ -20,8 +20,8 @@ bench-log: $(BENCH_LOG)/floor $(BENCH_LOG)/logcore
 
 bench-log-peers: $(BENCH_LOG)/spdlog $(BENCH_LOG)/glog $(BENCH_LOG)/golog
 
-# As an application is built, without our flags; but the floor with them: what is asked is how much more logcore does,
-# not what the flags cost.
+# Built as an application is, without our flags. The floor has them: the question is how much more
+# logcore does, not what the flags cost.
 BENCH_LOG_FLAGS := $(OPT) -g -Wall -Wextra -D_GNU_SOURCE
 $(BENCH_LOG)/floor: private BENCH_LOG_FLAGS += $(HARDEN)
 PC_spdlog := spdlog
@@ -31,7 +31,8 @@ $(BENCH_LOG)/%: bench/log/%.c $(wildcard bench/log/*.h) $(BUILD)/liblogcore.a $(
 	$(call say,LD,$@)$(CC) -std=gnu11 $(BENCH_LOG_FLAGS) -Ilogcore $< $(BUILD)/liblogcore.a -pthread -o $@
 $(BENCH_LOG)/%: bench/log/%.cc $(wildcard bench/log/*.h) $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(call say,LD,$@)$(CXX) -std=c++17 $(BENCH_LOG_FLAGS) $< $$(pkg-config --cflags --libs $(PC_$*)) -pthread -o $@
+	$(call say,LD,$@)$(CXX) -std=c++17 $(BENCH_LOG_FLAGS) $< \
+	  $$(pkg-config --cflags --libs $(PC_$*)) -pthread -o $@
 $(BENCH_LOG)/golog: bench/log/golog.go
 	@mkdir -p $(@D)
 	$(call say,GO,$@)GOPATH=/usr/share/gocode GO111MODULE=off go build -o $@ $<

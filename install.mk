@@ -3,12 +3,21 @@
 INSTALL := install -D
 EXEC_PATHS := $(if $(filter-out /usr /usr/%,$(prefix)),s|^ExecPaths=/usr$$|& $(prefix)|)
 # By the shell's number: several may install from one BUILD at once.
-put = sed -e 's,/usr/bin/,$(bindir)/,g; s,/usr/libexec/observ,$(hubdir),g; s,/usr/share/,$(datadir)/,g; $(EXEC_PATHS)' $(1) > $(BUILD)/put.$$$$ && \
+REAL_PATHS := s,/usr/bin/,$(bindir)/,g; s,/usr/libexec/observ,$(hubdir),g; s,/usr/share/,$(datadir)/,g; \
+              $(EXEC_PATHS)
+put = sed -e '$(REAL_PATHS)' $(1) > $(BUILD)/put.$$$$ && \
       $(INSTALL) -m 644 $(BUILD)/put.$$$$ $(DESTDIR)$(2) && rm $(BUILD)/put.$$$$
 
 UNITS := fleet-hub.socket fleet-hub.service observ-maintain.service observ-maintain.timer
 
-PAGES := logcore/logcore.1 logcore/logcore.3 obs_agent/obs_agent.yml.5 docs/observ-schema.7 obs_agent/obs_agent.8 fleet_hub/fleet_hub.8 fleet_hub/fleet_hub_admin.8
+PAGES := \
+  logcore/logcore.1 \
+  logcore/logcore.3 \
+  obs_agent/obs_agent.yml.5 \
+  docs/observ-schema.7 \
+  obs_agent/obs_agent.8 \
+  fleet_hub/fleet_hub.8 \
+  fleet_hub/fleet_hub_admin.8
 
 .PHONY: install
 install: ## to DESTDIR and prefix; the units to unitdir, obs-agent.service as obs-agent@.service
@@ -19,12 +28,16 @@ install: all
 	$(Q)$(call put,templates/obs-agent.service,$(unitdir)/obs-agent@.service)
 	$(Q)$(foreach u,$(UNITS),$(call put,templates/$u,$(unitdir)/$u) && ):
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(prefix)/lib/sysusers.d templates/sysusers.d/*.conf
-	$(Q)[ -e $(DESTDIR)$(sysconfdir)/observ/hub.conf ] || $(INSTALL) -m 600 -t $(DESTDIR)$(sysconfdir)/observ templates/hub.conf
-	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/observ schema.sql templates/observ-harden.sql templates/observ-maintain.cron templates/nginx-observ.conf \
+	$(Q)[ -e $(DESTDIR)$(sysconfdir)/observ/hub.conf ] || \
+	  $(INSTALL) -m 600 -t $(DESTDIR)$(sysconfdir)/observ templates/hub.conf
+	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/observ schema.sql templates/observ-harden.sql \
+	  templates/observ-maintain.cron templates/nginx-observ.conf \
 	  templates/obs_agent.schema.json
 	$(Q)$(INSTALL) -m 755 -t $(DESTDIR)$(datadir)/observ templates/install.sh
-	$(Q)$(INSTALL) -m 644 templates/obs_agent.bash $(DESTDIR)$(datadir)/bash-completion/completions/obs_agent
-	$(Q)$(INSTALL) -m 644 templates/tmpfiles.d/obs-agent.conf $(DESTDIR)$(prefix)/lib/tmpfiles.d/obs-agent.conf
+	$(Q)$(INSTALL) -m 644 templates/obs_agent.bash \
+	  $(DESTDIR)$(datadir)/bash-completion/completions/obs_agent
+	$(Q)$(INSTALL) -m 644 templates/tmpfiles.d/obs-agent.conf \
+	  $(DESTDIR)$(prefix)/lib/tmpfiles.d/obs-agent.conf
 	$(Q)$(call put,templates/lighttpd-observ.conf,$(datadir)/observ/lighttpd-observ.conf)
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/observ/drop-ins templates/drop-ins/*.conf
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/doc/observ README.md NEWS.md LICENSE
@@ -34,9 +47,11 @@ install: all
 	$(Q)ln -sf $(SONAME) $(DESTDIR)$(libdir)/liblogcore.so
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(includedir) logcore/logcore.h logcore/logcore.hpp
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(pythondir) logcore/logcore.py
-	$(Q)sed -e 's,@prefix@,$(prefix),; s,@libdir@,$(libdir),; s,@includedir@,$(includedir),; s,@version@,$(VERSION),' \
-	  logcore/logcore.pc.in > $(BUILD)/put.$$$$ && $(INSTALL) -m 644 $(BUILD)/put.$$$$ $(DESTDIR)$(libdir)/pkgconfig/logcore.pc && rm $(BUILD)/put.$$$$
-	$(Q)$(foreach f,$(PAGES),$(call put,$f,$(datadir)/man/man$(lastword $(subst ., ,$f))/$(notdir $f)) && ):
+	$(Q)sed -e 's,@prefix@,$(prefix),; s,@libdir@,$(libdir),; s,@includedir@,$(includedir),' \
+	  -e 's,@version@,$(VERSION),' logcore/logcore.pc.in > $(BUILD)/put.$$$$ && \
+	  $(INSTALL) -m 644 $(BUILD)/put.$$$$ $(DESTDIR)$(libdir)/pkgconfig/logcore.pc && rm $(BUILD)/put.$$$$
+	$(Q)$(foreach f,$(PAGES),\
+	  $(call put,$f,$(datadir)/man/man$(lastword $(subst ., ,$f))/$(notdir $f)) && ):
 	$(Q)for f in $$(sed -n 's/^\.Nm \(logcore_[a-z_]*\).*/\1/p' logcore/logcore.3); do \
 	  ln -sf logcore.3 $(DESTDIR)$(datadir)/man/man3/$$f.3; done
 	$(Q)[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || ldconfig
@@ -45,8 +60,10 @@ install: all
 deb: ## Debian packages, into BUILD/deb
 	$(Q)scripts/deps build deb
 	$(Q)rm -rf $(BUILD)/deb && mkdir -p $(BUILD)/deb/observ
-	$(Q){ git ls-files -z 2>/dev/null | grep -z . || find . \( -path ./build -o -path ./demo-data -o -path ./.git \) -prune -o -type f -print0; } | \
+	$(Q){ git ls-files -z 2>/dev/null | grep -z . || \
+	  find . \( -path ./build -o -path ./demo-data -o -path ./.git \) -prune -o -type f -print0; } | \
 	  tar c --null -T - | tar x -C $(BUILD)/deb/observ
-	$(Q)cd $(BUILD)/deb/observ && env -u MAKEFLAGS -u MAKELEVEL dpkg-buildpackage -us -uc -b > ../log 2>&1 || \
+	$(Q)cd $(BUILD)/deb/observ && \
+	  env -u MAKEFLAGS -u MAKELEVEL dpkg-buildpackage -us -uc -b > ../log 2>&1 || \
 	  { tail -n 20 ../log; exit 1; }
 	$(Q)rm -rf $(BUILD)/deb/observ && ls $(BUILD)/deb/*.deb

@@ -1,4 +1,5 @@
-# Tests: unit tests (cmocka), schema (pgTAP), system and browser (pytest), sanitizers, valgrind, lint, fuzzing.
+# Tests: unit (cmocka), schema (pgTAP), system and browser (pytest), sanitizers, valgrind, lint, fuzzing.
+#
 # A unit test includes the .c that it tests, and links the archives: what it includes or replaces by a
 # fake of its own is not taken from there.
 UNIT_TESTS := \
@@ -53,11 +54,13 @@ LIBS_test_logcore_killed   = $(call wrap,write)
 LIBS_test_logcore_rotation = $(call wrap,clock_gettime)
 LIBS_test_logcore_abi      = -lstdc++ -DSHARED_LIBRARY='"$(abspath $(BUILD)/$(SONAME))"'
 LIBS_test_logcore_hpp      = -lstdc++
-$(BUILD)/tests/test_logcore_abi: $(BUILD)/tests/logcore_c11.o $(BUILD)/tests/logcore_cxx.o | $(BUILD)/$(SONAME)
+$(BUILD)/tests/test_logcore_abi: $(BUILD)/tests/logcore_c11.o $(BUILD)/tests/logcore_cxx.o
+$(BUILD)/tests/test_logcore_abi: | $(BUILD)/$(SONAME)
 $(BUILD)/tests/test_logcore_hpp: $(BUILD)/tests/logcore_hpp.o
 
 # logcore.h as others compile it: by itself, strictly, without our flags.
-STRICT := -iquote . -pedantic-errors -Wall -Wextra -Wshadow -Wconversion -Wdouble-promotion -Werror -g -fPIC -MMD -MP
+STRICT := -iquote . -pedantic-errors -Wall -Wextra -Wshadow -Wconversion -Wdouble-promotion -Werror \
+          -g -fPIC -MMD -MP
 $(BUILD)/tests/logcore_c11.o: tests/unit/logcore/logcore_c11.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) -std=c11 $(STRICT) $(OPT) $(LDSAN) -c $< -o $@
@@ -68,6 +71,7 @@ $(BUILD)/tests/logcore_%.o: tests/unit/logcore/logcore_%.cc $(BUILD)/flags
 # Every runner goes through scripts/check, which counts; `make check` adds up.
 RESULTS = $(BUILD)/results
 CHECK   = $(Q)V=$(V) scripts/check $(RESULTS)
+SUMMED := unit sql system system-alone browser san san-system tsan valgrind lint
 CHECKS := check-unit check-sql check-system check-browser check-san check-tsan check-valgrind lint
 
 .PHONY: check
@@ -76,14 +80,14 @@ check: ## all of the tests below and lint; installs what they need (scripts/deps
 	$(Q)rm -rf $(RESULTS)
 	$(Q)for t in $(CHECKS); do $(MAKE) --no-print-directory -s $$t; done; \
 	  $(PYTHON) tests/system/oracle.py $(BUILD)/faults.jsonl; \
-	  scripts/check $(RESULTS) --sum unit sql system system-alone browser san san-system tsan valgrind lint
+	  scripts/check $(RESULTS) --sum $(SUMMED)
 
 UNIT_PROGRAMS := $(addprefix $(BUILD)/tests/,$(notdir $(UNIT_TESTS)))
 $(foreach t,$(UNIT_TESTS),$(eval $(BUILD)/tests/$(notdir $t): tests/unit/$t.c))
 $(UNIT_PROGRAMS): $(ARCHIVES) $(BUILD)/flags | $(BUILD)/deps.ok
 	@mkdir -p $(@D)
-	$(call say,TEST,$(filter tests/%.c,$^))$(CC) $(CFLAGS) $(PG_CFLAGS) $(LDFLAGS) $(filter tests/%.c %.o,$^) \
-	  $(ARCHIVES) -lcmocka $(LIBS) $(LIBS_$(@F)) -o $@
+	$(call say,TEST,$(filter tests/%.c,$^))$(CC) $(CFLAGS) $(PG_CFLAGS) $(LDFLAGS) \
+	  $(filter tests/%.c %.o,$^) $(ARCHIVES) -lcmocka $(LIBS) $(LIBS_$(@F)) -o $@
 
 # What the system and browser tests run.
 PARTS := all examples
@@ -105,8 +109,10 @@ check-system: $(PARTS)
 ifeq ($(PYTEST_ARGS),)
 	$(Q)rm -f $(BUILD)/faults.jsonl
 	$(Q)export OBSERV_FAULT_REPORT=$(OBSERV_BUILD)/faults.jsonl V=$(V); r=0; \
-	  scripts/check $(RESULTS) system $(PYTEST) -n $(TEST_WORKERS) --dist loadgroup -m 'not soak and not alone' tests/system || r=1; \
-	  scripts/check $(RESULTS) system-alone $(PYTEST) -m 'alone and not soak' tests/system || r=1; exit $$r
+	  scripts/check $(RESULTS) system $(PYTEST) -n $(TEST_WORKERS) --dist loadgroup \
+	    -m 'not soak and not alone' tests/system || r=1; \
+	  scripts/check $(RESULTS) system-alone $(PYTEST) -m 'alone and not soak' tests/system || r=1; \
+	  exit $$r
 else
 	$(CHECK) system $(PYTEST) $(PYTEST_ARGS) tests/system
 endif
@@ -140,7 +146,7 @@ check-valgrind: $(VALGRIND_TESTS)
 
 .PHONY: lint format
 lint: all
-lint: ## include layers, clang-tidy, cppcheck, shellcheck, the unit's verdict by systemd, the README's tables, manual pages, the ABI
+lint: ## layers, clang-tidy, cppcheck, shellcheck, units by systemd, printed tables, manual pages, the ABI
 	$(CHECK) lint env CC='$(CC)' CXX='$(CXX)' BUILD='$(BUILD)' scripts/lint
 
 format: ## clang-format on the lines that differ from the last commit
@@ -153,12 +159,14 @@ FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 .PHONY: fuzz fuzz-parts
 fuzz: ## each fuzz target for FUZZ_SECONDS (libFuzzer, ASan, UBSan)
 	$(Q)scripts/deps build fuzz
-	$(Q)$(MAKE) --no-print-directory -s BUILD=$(BUILD)/fuzz CC=clang-14 SAN=fuzzer-no-link,address,undefined fuzz-parts
+	$(Q)$(MAKE) --no-print-directory -s BUILD=$(BUILD)/fuzz CC=clang-14 \
+	  SAN=fuzzer-no-link,address,undefined fuzz-parts
 	$(Q)scripts/fuzz $(BUILD)/fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 fuzz-parts: $(FUZZ_TARGETS:%=$(BUILD)/%)
 $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(ARCHIVES) $(BUILD)/flags | $(BUILD)/deps.ok
-	$(call say,FUZZ,$<)$(CC) $(CFLAGS) $(PG_CFLAGS) $(LDFLAGS) -fsanitize=fuzzer $< $(ARCHIVES) $(LIBS) -o $@
+	$(call say,FUZZ,$<)$(CC) $(CFLAGS) $(PG_CFLAGS) $(LDFLAGS) -fsanitize=fuzzer \
+	  $< $(ARCHIVES) $(LIBS) -o $@
 
 $(BUILD)/soak/logcore_many: tests/soak/logcore_many.c $(BUILD)/liblogcore.a $(BUILD)/flags
 	@mkdir -p $(@D)
