@@ -102,29 +102,29 @@ WIRE := \
 
 LOGCORE := \
   backtrace \
-  buffers \
-  card \
+  buffered/buffers \
+  buffered/leftovers \
+  buffered/process \
+  buffered/ring \
+  buffered/ring_file \
+  buffered/slot \
+  buffered/writer \
   field \
   file \
-  held \
   journal \
   json \
-  leftovers \
   line \
   logcore \
+  luhn \
   nested \
   number \
   options \
-  process \
+  patterns \
+  prefilter \
   redact \
-  ring \
-  shape \
   shared \
   sink \
-  slot \
-  stamp \
-  suspect \
-  writer
+  timestamp
 
 AGENT := \
   agent \

@@ -5,9 +5,9 @@
 #include "backtrace.h"
 #include "nested.h"
 #include "number.h"
-#include "plain.h"
+#include "unescaped.h"
 #include "redact.h"
-#include "stamp.h"
+#include "timestamp.h"
 
 static const char DIGITS[] = "0123456789abcdef";
 

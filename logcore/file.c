@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "stamp.h"
+#include "timestamp.h"
 
 enum { FILE_MODE = 0640, FLAGS = O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY };
 

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "ring.h"
+#include "logcore/buffered/ring.h"
 
 struct file;
 

@@ -3,7 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "plain.h"
+#include "unescaped.h"
 
 static const char REPLACEMENT[] = "\xef\xbf\xbd";       /* U+FFFD */
 

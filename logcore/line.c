@@ -7,7 +7,7 @@
 #include "field.h"
 #include "json.h"
 #include "redact.h"
-#include "stamp.h"
+#include "timestamp.h"
 
 #define LITERAL(j, s) logcore_json_raw(j, s, sizeof(s) - 1)
 

@@ -10,14 +10,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "logcore/buffered/leftovers.h"
+
 #include "backtrace.h"
 #include "field.h"
 #include "json.h"
-#include "leftovers.h"
 #include "line.h"
 #include "options.h"
 #include "shared.h"
-#include "stamp.h"
+#include "timestamp.h"
 
 enum {
 	SHORT_LINE = 4096,              /* built in a small frame; also what a pipe takes whole */

@@ -2,8 +2,8 @@
 
 #include <stdlib.h>
 
-#include "shape.h"
-#include "suspect.h"
+#include "patterns.h"
+#include "prefilter.h"
 
 _Static_assert(REDACT_SLOTS == 1 << (32 - 19), "logcore_redact_slot() gives that many bits");
 

@@ -3,7 +3,7 @@
  *
  * Owns the list of keys. Promises that a key which is not on it costs a few
  * instructions, and that the same text gives the same answer in any locale. Leaves out
- * how a secret looks (shape.h) and what is no text (bytes, numbers, addresses), but for
+ * how a secret looks (patterns.h) and what is no text (bytes, numbers, addresses), but for
  * their keys.
  */
 #ifndef LOGCORE_REDACT_H

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "stamp.h"
+#include "timestamp.h"
 
 static struct sink *open_sink(const struct logcore_options *o, int *ret_error)
 {

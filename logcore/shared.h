@@ -9,7 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "buffers.h"
+#include "logcore/buffered/buffers.h"
+
 #include "line.h"
 #include "logcore.h"
 #include "redact.h"

@@ -5,11 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "logcore/timestamp.h"
+
 #include "futex.h"
-#include "held.h"
 #include "process.h"
+#include "ring_file.h"
 #include "slot.h"
-#include "stamp.h"
 #include "writer.h"
 
 enum {

@@ -1,4 +1,4 @@
-#include "suspect.h"
+#include "prefilter.h"
 
 #include <stdint.h>
 #include <string.h>

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "held.h"
+#include "ring_file.h"
 #include "process.h"
 
 enum {

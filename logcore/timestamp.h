@@ -1,5 +1,5 @@
 /*
- * stamp.h - a moment as RFC 3339 text. Private to the library; no locale, no libc.
+ * timestamp.h - a moment as RFC 3339 text. Private to the library; no locale, no libc.
  */
 #ifndef LOGCORE_STAMP_H
 #define LOGCORE_STAMP_H

@@ -1,5 +1,5 @@
 /*
- * shape.h - secrets that are known by their looks, in a text. Private to the library.
+ * patterns.h - secrets that are known by their looks, in a text. Private to the library.
  *
  * Promises time linear in the text, whatever is in it, and that nothing but the
  * secret itself is in a span. What it finds:

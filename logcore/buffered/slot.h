@@ -14,8 +14,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "logcore/sink.h"
+
 #include "ring.h"
-#include "sink.h"
 
 struct slot {
 	_Alignas(64) _Atomic uintptr_t owner;   /* a thread, see logcore_slot_me(); 0: free */

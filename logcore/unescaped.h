@@ -1,5 +1,5 @@
 /*
- * plain.h - the part of a text that JSON takes as it is. Private to the library.
+ * unescaped.h - the part of a text that JSON takes as it is. Private to the library.
  *
  * Here and not in a .c, because most of what is logged goes through it, in pieces of a few bytes.
  */

@@ -1,5 +1,5 @@
 /*
- * held.h - the file beside a log that has the rings of one process. Private to
+ * ring_file.h - the file beside a log that has the rings of one process. Private to
  * the library.
  *
  * Owns its name (".app.log.<16 hex digits>.held"), its layout and its locks, which the

@@ -15,8 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "logcore.h"
-#include "sink.h"
+#include "logcore/logcore.h"
+#include "logcore/sink.h"
 
 struct buffers;
 

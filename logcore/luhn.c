@@ -1,4 +1,4 @@
-#include "card.h"
+#include "luhn.h"
 
 #include <stdbool.h>
 

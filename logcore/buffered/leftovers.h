@@ -9,7 +9,7 @@
 #ifndef LOGCORE_LEFTOVERS_H
 #define LOGCORE_LEFTOVERS_H
 
-#include "sink.h"
+#include "logcore/sink.h"
 
 /* Write those of the log's path, if there are any. What cannot be written stays for the next time. */
 void logcore_leftovers_write(struct sink *sink, int64_t now_us);

@@ -1,4 +1,4 @@
-#include "stamp.h"
+#include "timestamp.h"
 
 #include <string.h>
 

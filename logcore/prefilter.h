@@ -1,5 +1,5 @@
 /*
- * suspect.h - whether a text is worth a search for secrets (shape.h). Private to the library.
+ * prefilter.h - whether a text is worth a search for secrets (patterns.h). Private to the library.
  *
  * Promises no false "no"; one text in five gets a false "yes". For every text of every
  * line: about two instructions a byte.

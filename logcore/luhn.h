@@ -1,5 +1,5 @@
 /*
- * card.h - numbers of payment cards. Private to the library.
+ * luhn.h - numbers of payment cards. Private to the library.
  */
 #ifndef LOGCORE_CARD_H
 #define LOGCORE_CARD_H

@@ -1,8 +1,8 @@
-#include "shape.h"
+#include "patterns.h"
 
 #include <string.h>
 
-#include "card.h"
+#include "luhn.h"
 #include "redact.h"
 
 enum { KEY_MAX = 64 };                  /* bytes of a key in a text */

@@ -1,4 +1,4 @@
-#include "held.h"
+#include "ring_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
