@@ -94,6 +94,7 @@ COMMON_PG := \
 
 WIRE := \
   batch \
+  json_distinct \
   json_scan \
   log_line \
   multiline \

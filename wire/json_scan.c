@@ -138,8 +138,8 @@ static inline const char *plain_end(const char *p, const char *end)
 #define plain_end plain_end8
 #endif
 
-/* From `p` on, where the plain run that began at `start` has ended in something else than a quote. */
-__attribute__((noinline)) static bool string_with_escapes(struct json_scan *j, const char *start, const char *p, struct text *ret)
+/* A plain run has ended at `p` in something else than a quote: the closing quote, NULL when there is none. */
+__attribute__((noinline)) static const char *string_with_escapes(struct json_scan *j, const char *p)
 {
 	int32_t code;
 	size_t n;
@@ -147,39 +147,39 @@ __attribute__((noinline)) static bool string_with_escapes(struct json_scan *j, c
 	for (; p < j->end && *p == '\\'; p = plain_end(p + n, j->end)) {
 		n = escape(p, j->end, &code);
 		if (n == 0)
-			return false;
+			return NULL;
 		j->escaped = true;
 		j->unstorable |= code < 0;
 	}
-	if (p == j->end || *p != '"')
-		return false;
-	*ret = (struct text){ start, (size_t)(p - start) };
-	j->p = p + 1;
-	return true;
+	return p == j->end || *p != '"' ? NULL : p;
 }
 
-static inline bool string(struct json_scan *j, struct text *ret)
+/* Walk over the string whose opening quote is at j->p: its closing quote, NULL when it is none. */
+static inline const char *string(struct json_scan *j)
 {
-	const char *start = j->p + 1, *p;
+	const char *p;
 
 	if (j->p == j->end || *j->p != '"')
-		return false;
-	p = plain_end(start, j->end);
+		return NULL;
+	p = plain_end(j->p + 1, j->end);
 	if (p == j->end || *p != '"')
-		return string_with_escapes(j, start, p, ret);
-	*ret = (struct text){ start, (size_t)(p - start) };
-	j->p = p + 1;
-	return true;
+		p = string_with_escapes(j, p);
+	if (p)
+		j->p = p + 1;
+	return p;
 }
 
 bool json_string(struct json_scan *j, bool *ret_escapes, struct text *ret)
 {
-	bool ok;
+	const char *start = j->p + 1, *end;
 
 	j->escaped = false;
-	ok = string(j, ret);
+	end = string(j);
+	if (!end)
+		return false;
 	*ret_escapes = j->escaped;
-	return ok;
+	*ret = (struct text){ start, (size_t)(end - start) };
+	return true;
 }
 
 static const char *digits(const char *p, const char *end)
@@ -253,23 +253,34 @@ static inline enum json_kind type_of(const struct json_scan *j)
 
 static inline bool scalar(struct json_scan *j, enum json_kind type)
 {
-	struct text inside UNINITIALIZED;
-
 	switch (type) {
-	case JSON_STRING: return string(j, &inside);
+	case JSON_STRING: return string(j);
 	case JSON_NUMBER: return number(j);
 	case JSON_WORD:   return word(j);
 	default:          return false;
 	}
 }
 
-/* `"key" :` inside an object. */
-static bool key(struct json_scan *j)
+/* `"key" :` inside an object. Notes where it may be equal to another of the `keys`: of one
+ * with escapes the bytes do not tell. */
+static bool key(struct json_scan *j, uint64_t *keys)
 {
-	struct text inside UNINITIALIZED;
+	const char *start = j->p + 1, *end;
+	uint64_t bit;
 
-	if (j->keys_left-- <= 0 || !string(j, &inside))
+	if (j->keys_left-- <= 0 || j->p == j->end || *j->p != '"')
 		return false;
+	end = plain_end(start, j->end);
+	if (end == j->end || *end != '"') {
+		end = string_with_escapes(j, end);
+		j->repeated = true;
+	}
+	if (!end)
+		return false;
+	bit = json_key_bit((struct text){ start, (size_t)(end - start) });
+	j->repeated |= (*keys & bit) != 0;
+	*keys |= bit;
+	j->p = end + 1;
 	json_space(j);
 	if (j->p == j->end || *j->p != ':')
 		return false;
@@ -280,27 +291,33 @@ static bool key(struct json_scan *j)
 
 /*
  * An object or an array, without recursion: `open` remembers for each level
- * which of the two it is, so depth costs a byte each and no stack frame.
+ * which of the two it is, `outer` the keys of the levels around, so depth costs
+ * nine bytes each and no stack frame.
  */
 __attribute__((noinline)) static bool container(struct json_scan *j)
 {
 	char open[256] UNINITIALIZED;
+	uint64_t outer[256] UNINITIALIZED, keys = 0;
 	int depth = 0, limit = j->depth_max < (int)sizeof open ? j->depth_max : (int)sizeof open;
+	bool in_object = false;
 
 	for (;;) {
-		enum json_kind type = type_of(j);
+		enum json_kind type;
 
+		if (in_object && !key(j, &keys))
+			return false;
+		type = type_of(j);
 		if (type == JSON_OBJECT || type == JSON_ARRAY) {
 			if (depth == limit)
 				return false;
-			open[depth++] = type == JSON_OBJECT ? '}' : ']';
+			in_object = type == JSON_OBJECT;
+			outer[depth] = keys;
+			open[depth++] = in_object ? '}' : ']';
+			keys = 0;
 			j->p++;
 			json_space(j);
-			if (j->p < j->end && *j->p != open[depth - 1]) {
-				if (type == JSON_OBJECT && !key(j))
-					return false;
+			if (j->p < j->end && *j->p != open[depth - 1])
 				continue;
-			}
 		} else if (!scalar(j, type)) {
 			return false;
 		}
@@ -311,14 +328,16 @@ __attribute__((noinline)) static bool container(struct json_scan *j)
 			if (*j->p != open[depth - 1])
 				break;
 			j->p++;
-			if (--depth == 0)
+			if (--depth == 0) {
+				j->keys = keys;
 				return true;
+			}
+			keys = outer[depth];
 		}
 		if (*j->p++ != ',')
 			return false;
 		json_space(j);
-		if (open[depth - 1] == '}' && !key(j))
-			return false;
+		in_object = open[depth - 1] == '}';
 	}
 }
 

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/buf.h"
 #include "common/text.h"
@@ -20,6 +21,8 @@ struct json_scan {
 	int depth_max;                  /* deepest nesting taken */
 	int keys_left;                  /* object keys that may still come */
 	bool escaped;                   /* the last value was, or has, a string with an escape */
+	bool repeated;                  /* two keys of one object may be equal: see json_key_bit() */
+	uint64_t keys;                  /* of the last value, if it is an object: its keys' bits */
 	bool unstorable;                /* saw \u0000, a lone surrogate, or a number that
 					 * PostgreSQL would refuse or blow up */
 };
@@ -31,6 +34,16 @@ static inline void json_space(struct json_scan *j)
 {
 	while (j->p < j->end && (unsigned char)*j->p <= ' ' && (*j->p == ' ' || *j->p == '\t' || *j->p == '\n' || *j->p == '\r'))
 		j->p++;
+}
+
+/* One of 64 bits by the bytes of a key (without quotes): equal bytes, equal bits. */
+static inline uint64_t json_key_bit(struct text key)
+{
+	/* Of an empty key all three are quotes. */
+	unsigned first = (unsigned char)key.s[0], middle = (unsigned char)key.s[key.len / 2];
+	unsigned last = (unsigned char)*(key.s + key.len - 1);
+
+	return UINT64_C(1) << ((first + 3 * middle + 5 * last + (unsigned)key.len) % 64);
 }
 
 /* Each walks over one value (or string) at j->p, spaces around it not included,

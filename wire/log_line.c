@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/parse.h"
+#include "json_distinct.h"
 #include "json_scan.h"
 
 enum { KEY_MAX = 64, TEXT_MAX = 4 * LINE_BYTES_MAX };
@@ -95,6 +96,7 @@ struct members {
 	struct member slot[SLOTS];      /* .value.s NULL: not there */
 	struct member extra[LINE_EXTRAS_MAX + SLOTS];  /* and what leaves its slot */
 	size_t n_extra;
+	bool repeated;                  /* two keys of one object of a value may be equal */
 };
 
 static const struct {
@@ -213,6 +215,7 @@ static enum verdict scan_object(struct text raw, struct members *m)
 	json_space(&j);
 	if (j.p != j.end)
 		return LINE_TEXT;
+	m->repeated = j.repeated;
 	return j.unstorable ? LINE_UNSTORABLE : LINE_JSON;
 }
 
@@ -309,32 +312,86 @@ static bool add_member(struct buf *b, const struct member *x)
 	       buf_adds(b, "\":") && buf_add(b, x->value.s, x->value.len);
 }
 
-/* Put the context together: its own members, the extras, the mark. Where it is
- * just the line's own object, it stays where it is. */
-static struct text context(const struct members *m, const char *mark, struct buf *room)
+/* Put the context together: extras, its own members, the mark. Of equal keys the last one keeps its name. */
+static bool build_context(const struct members *m, const char *mark, struct buf *out)
 {
 	const struct member *c = &m->slot[SLOT_CONTEXT];
-	bool object = c->value.s && c->type == JSON_OBJECT, ok;
+	bool ok = buf_addc(out, '{');
 	struct json_scan inside;
 
-	if (object && m->n_extra == 0 && !mark)
-		return c->value;
-	buf_reset(room);
-	ok = buf_addc(room, '{');
-	if (object) {
+	for (size_t i = 0; i < m->n_extra; i++)
+		ok = ok && add_member(out, &m->extra[i]);
+	if (c->value.s && c->type == JSON_OBJECT) {
 		inside = (struct json_scan){ .p = c->value.s + 1, .end = c->value.s + c->value.len - 1 };
 		json_space(&inside);
-		ok = ok && buf_add(room, inside.p, (size_t)(inside.end - inside.p));
-	} else if (c->value.s && c->type != JSON_WORD) {
-		ok = ok && add_member(room, c);
+		ok = ok && (inside.p == inside.end || out->len == 1 || buf_addc(out, ',')) &&
+		     buf_add(out, inside.p, (size_t)(inside.end - inside.p));
+	} else if (c->value.s) {
+		ok = ok && add_member(out, c);
 	}
-	for (size_t i = 0; i < m->n_extra; i++)
-		ok = ok && add_member(room, &m->extra[i]);
 	if (mark)
-		ok = ok && (room->len == 1 || buf_addc(room, ',')) && buf_adds(room, mark);
-	if (!ok || !buf_addc(room, '}') || room->len == 2)
-		return (struct text){ NULL, 0 };
-	return (struct text){ room->data, room->len };
+		ok = ok && (out->len == 1 || buf_addc(out, ',')) && buf_adds(out, mark);
+	return ok && buf_addc(out, '}');
+}
+
+/* Notes the bit of a key in *keys; true: it may be equal to one of them. */
+static bool may_be_among(struct text key, uint64_t *keys)
+{
+	uint64_t bit = json_key_bit(key);
+	bool among = (*keys & bit) || memchr(key.s, '\\', key.len);
+
+	*keys |= bit;
+	return among;
+}
+
+/* The bits of the context's own keys. It was scanned before. */
+static uint64_t context_keys(const struct member *c)
+{
+	struct json_scan j = { .p = c->value.s, .end = c->value.s + c->value.len, .depth_max = LINE_DEPTH_MAX,
+			       .keys_left = LINE_KEYS_MAX };
+	enum json_kind kind;
+	struct text t;
+
+	return json_value(&j, &kind, &t) ? j.keys : 0;
+}
+
+/* May two keys of the context that is put together be equal? */
+static bool may_clash(const struct members *m, const char *mark)
+{
+	const struct member *c = &m->slot[SLOT_CONTEXT];
+	bool clash = m->repeated || mark;
+	uint64_t keys = 0;
+
+	if (m->n_extra > 0 && c->value.s && c->type == JSON_OBJECT)
+		keys = context_keys(c);
+	else if (c->value.s && c->type != JSON_OBJECT)
+		clash |= may_be_among(c->key, &keys);
+	for (size_t i = 0; i < m->n_extra; i++)
+		clash |= may_be_among(m->extra[i].key, &keys);
+	return clash;
+}
+
+static struct text distinct(struct line_parser *p, struct text context)
+{
+	buf_reset(&p->distinct);
+	if (!json_distinct(context, &p->distinct))
+		return context;         /* out of memory: as the database would have it */
+	return (struct text){ p->distinct.data, p->distinct.len };
+}
+
+/* Where it is just the line's own object, it stays where it is. */
+static struct text context(struct line_parser *p, const struct members *m, const char *mark)
+{
+	const struct member *c = &m->slot[SLOT_CONTEXT];
+	struct text t = c->value;
+
+	if (!t.s || c->type != JSON_OBJECT || m->n_extra > 0 || mark) {
+		buf_reset(&p->context);
+		if (!build_context(m, mark, &p->context) || p->context.len == 2)
+			return (struct text){ NULL, 0 };
+		t = (struct text){ p->context.data, p->context.len };
+	}
+	return may_clash(m, mark) ? distinct(p, t) : t;
 }
 
 static void from_members(struct line_parser *p, struct members *m, int64_t now_us, const char *mark,
@@ -357,7 +414,7 @@ static void from_members(struct line_parser *p, struct members *m, int64_t now_u
 	if (x[SLOT_MESSAGE].value.s)
 		s->log.message = x[SLOT_MESSAGE].type == JSON_STRING
 			? string_text(&x[SLOT_MESSAGE], &p->message) : x[SLOT_MESSAGE].value;
-	s->log.context = context(m, mark, &p->context);
+	s->log.context = context(p, m, mark);
 }
 
 static void from_text(struct line_parser *p, struct text line, int64_t now_us, const char *mark,
@@ -367,11 +424,12 @@ static void from_text(struct line_parser *p, struct text line, int64_t now_us, c
 
 	memset(none.slot, 0, sizeof none.slot);
 	none.n_extra = 0;
+	none.repeated = false;
 	s->timestamp_us = now_us;
 	s->log.level = guess_level(line);
 	s->log.logger = (struct text){ NULL, 0 };
 	s->log.message = line;
-	s->log.context = context(&none, mark, &p->context);
+	s->log.context = context(p, &none, mark);
 }
 
 /* The line with what cannot be stored replaced. TEXT_MAX is room enough: a byte
@@ -420,7 +478,7 @@ void line_parse(struct line_parser *p, struct text raw, int64_t now_us, const ch
 void line_parser_init(struct line_parser *p)
 {
 	*p = (struct line_parser){ .repaired = BUF(TEXT_MAX), .message = BUF(TEXT_MAX), .logger = BUF(TEXT_MAX),
-				   .context = BUF(TEXT_MAX) };
+				   .context = BUF(TEXT_MAX), .distinct = BUF(TEXT_MAX) };
 }
 
 void line_parser_free(struct line_parser *p)
@@ -429,4 +487,5 @@ void line_parser_free(struct line_parser *p)
 	buf_free(&p->message);
 	buf_free(&p->logger);
 	buf_free(&p->context);
+	buf_free(&p->distinct);
 }

@@ -32,6 +32,7 @@ struct line_parser {
 	struct buf message;             /* a message or logger that had escapes */
 	struct buf logger;
 	struct buf context;             /* a context that had to be put together */
+	struct buf distinct;            /* a context in which keys had to be renamed */
 	char second[LINE_SECOND];       /* of the last timestamp that logcore wrote, ... */
 	int64_t second_us;              /* ... and what it is */
 };

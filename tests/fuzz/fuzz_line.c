@@ -2,22 +2,27 @@
 #include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
+#include "wire/json_distinct.h"
 #include "wire/json_scan.h"
 #include "wire/log_line.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* A context is one JSON object, with nothing in it that jsonb refuses. */
+/* A context is one JSON object, with nothing in it that jsonb refuses, or drops because it has the key twice. */
 static void check_context(struct text t)
 {
 	struct json_scan j = { .p = t.s, .end = t.s + t.len, .depth_max = LINE_DEPTH_MAX,
 			       .keys_left = LINE_KEYS_MAX + LINE_EXTRAS_MAX };
 	enum json_kind kind;
+	struct buf again = BUF(SIZE_MAX);
 	struct text value;
 
 	assert(json_text_is_clean(t));
 	assert(json_value(&j, &kind, &value) && kind == JSON_OBJECT && j.p == j.end && !j.unstorable);
+	assert(json_distinct(t, &again) && again.len == t.len && memcmp(again.data, t.s, t.len) == 0);
+	buf_free(&again);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

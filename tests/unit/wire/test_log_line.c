@@ -114,14 +114,90 @@ static void nothing_of_a_line_is_thrown_away(void **state)
 		{ "{\"name\":5,\"message\":\"x\"}", 0, LEVEL_INFO, NULL, "x", "{\"name\":5}" },
 		/* keys beside the context, a context that is none */
 		{ "{\"message\":\"x\",\"context\":{ \"a\":1},\"b\":[2,{}]}", 0, LEVEL_INFO, NULL, "x",
-		  "{\"a\":1,\"b\":[2,{}]}" },
+		  "{\"b\":[2,{}],\"a\":1}" },
 		{ "{\"message\":\"x\",\"context\":{},\"b\":2}", 0, LEVEL_INFO, NULL, "x", "{\"b\":2}" },
 		{ "{\"message\":\"x\",\"context\":\"text\"}", 0, LEVEL_INFO, NULL, "x", "{\"context\":\"text\"}" },
+		{ "{\"message\":\"x\",\"context\":true,\"logger\":null}", 0, LEVEL_INFO, NULL, "x",
+		  "{\"logger\":null,\"context\":true}" },
+		{ "{\"message\":\"x\",\"context\":null}", 0, LEVEL_INFO, NULL, "x", "{\"context\":null}" },
 		{ "{\"message\":{\"a\":1}}", 0, LEVEL_INFO, NULL, "{\"a\":1}", NULL },
+		{ "{\"message\":{\"a\":1,\"a\":2}}", 0, LEVEL_INFO, NULL, "{\"a\":1,\"a\":2}", NULL },
 	};
 
 	(void)state;
 	ROWS(rows);
+}
+
+#define CONTEXT(line, context) { line, 0, LEVEL_INFO, NULL, "m", context }
+
+/* jsonb keeps one of equal keys. The last one keeps its name, as it would there, and the others get another. */
+static void of_equal_keys_all_values_are_kept(void **state)
+{
+	static const struct row rows[] = {
+		/* at the top and in the context: the context's keeps its name, at whatever side it stands */
+		CONTEXT("{\"message\":\"m\",\"context\":{\"id\":1},\"id\":2}", "{\"id_2\":2,\"id\":1}"),
+		CONTEXT("{\"id\":2,\"context\":{\"id\":1},\"message\":\"m\"}", "{\"id_2\":2,\"id\":1}"),
+		/* in the context, at the top, deep below either, in different objects of one array */
+		CONTEXT("{\"message\":\"m\",\"context\":{\"a\":1,\"a\":2,\"a\":3}}", "{\"a_2\":1,\"a_3\":2,\"a\":3}"),
+		CONTEXT("{\"message\":\"m\",\"a\":1,\"a\":2}", "{\"a_2\":1,\"a\":2}"),
+		CONTEXT("{\"message\":\"m\",\"context\":{\"b\":[{\"a\":1},{\"a\":{\"c\":2,\"c\":3}}]}}",
+			"{\"b\":[{\"a\":1},{\"a\":{\"c_2\":2,\"c\":3}}]}"),
+		CONTEXT("{\"message\":\"m\",\"x\":{\"b\":[[{\"a\":1,\"a\":2}]]}}", "{\"x\":{\"b\":[[{\"a_2\":1,\"a\":2}]]}}"),
+		CONTEXT("{\"message\":\"m\",\"context\":{\"a\":{\"a\":1},\"b\":{\"a\":2}},\"x\":[{\"a\":3}]}",
+			"{\"x\":[{\"a\":3}],\"a\":{\"a\":1},\"b\":{\"a\":2}}"),
+		/* a name that is taken is passed over */
+		CONTEXT("{\"message\":\"m\",\"context\":{\"a_2\":0,\"a\":1,\"a\":2,\"a_3\":4},\"a\":5}",
+			"{\"a_4\":5,\"a_2\":0,\"a_5\":1,\"a\":2,\"a_3\":4}"),
+		CONTEXT("{\"message\":\"m\",\"context\":{\"a\":1,\"a\":2,\"a_2\":3,\"a_2\":4}}",
+			"{\"a_3\":1,\"a\":2,\"a_2_2\":3,\"a_2\":4}"),
+		/* the same key, written otherwise; an empty one */
+		CONTEXT("{\"message\":\"m\",\"context\":{\"a\":1,\"\\u0061\":2}}", "{\"a_2\":1,\"\\u0061\":2}"),
+		CONTEXT("{\"message\":\"m\",\"\\u0061\":2,\"context\":{\"a\":1}}", "{\"\\u0061_2\":2,\"a\":1}"),
+		CONTEXT("{\"message\":\"m\",\"context\":{\"\\/\":1,\"/\":2}}", "{\"\\/_2\":1,\"/\":2}"),
+		CONTEXT("{\"message\":\"m\",\"\":1,\"context\":{\"\":2,\"\" :3}}", "{\"_2\":1,\"_3\":2,\"\" :3}"),
+		/* the same key after what can't be stored was replaced */
+		CONTEXT("{\"message\":\"m\",\"context\":{\"a\xff\":1,\"a\xfe\":2}}",
+			"{\"a\xef\xbf\xbd_2\":1,\"a\xef\xbf\xbd\":2}"),
+		CONTEXT("{\"message\":\"m\",\"context\":{\"\\ud800\":1,\"\\u0000\":2},\"\xef\xbf\xbd\":3}",
+			"{\"\xef\xbf\xbd_2\":3,\"\\ufffd_3\":1,\"\\ufffd\":2}"),
+		/* several names of one thing; what gives way meets a key of the context */
+		CONTEXT("{\"msg\":\"1\",\"message\":\"2\",\"message\":\"m\"}", "{\"msg\":\"1\",\"message\":\"2\"}"),
+		CONTEXT("{\"message\":\"1\",\"message\":\"2\",\"message\":\"m\",\"context\":{\"message\":3}}",
+			"{\"message_2\":\"1\",\"message_3\":\"2\",\"message\":3}"),
+		CONTEXT("{\"message\":\"m\",\"level\":\"x\",\"severity\":\"y\",\"context\":{\"level\":1}}",
+			"{\"severity\":\"y\",\"level_2\":\"x\",\"level\":1}"),
+		CONTEXT("{\"message\":\"m\",\"ts\":\"never\",\"time\":7,\"context\":{\"ts\":1}}",
+			"{\"time\":7,\"ts_2\":\"never\",\"ts\":1}"),
+		CONTEXT("{\"message\":\"m\",\"context\":{\"context\":1},\"context\":[2],\"context\":\"3\"}",
+			"{\"context_2\":{\"context\":1},\"context_3\":[2],\"context\":\"3\"}"),
+		CONTEXT("{\"message\":\"m\",\"context\":null,\"context\":{\"context\":{}}}",
+			"{\"context_2\":null,\"context\":{}}"),
+	};
+
+	(void)state;
+	ROWS(rows);
+}
+
+/* As many equal keys as a line may have, beside as many names that are taken. */
+static void many_equal_keys_are_told_apart(void **state)
+{
+	struct buf line = BUF(1 << 20);
+	struct json_object *context;
+	struct line_parser p;
+	struct sample s;
+
+	(void)state;
+	buf_adds(&line, "{\"message\":\"m\",\"context\":{\"a\":0");
+	for (int i = 1; i < LINE_KEYS_MAX - 2; i++)
+		buf_addf(&line, i % 2 ? ",\"a\":%d" : ",\"a_%d\":%d", i, i);
+	buf_adds(&line, "}}");
+	line_parser_init(&p);
+	line_parse(&p, (struct text){ line.data, line.len }, NOW, NULL, &s);
+	context = json_tokener_parse(strndupa(s.log.context.s, s.log.context.len));
+	assert_int_equal(json_object_object_length(context), LINE_KEYS_MAX - 2);
+	json_object_put(context);
+	line_parser_free(&p);
+	buf_free(&line);
 }
 
 static void what_is_not_an_object_is_kept_as_text(void **state)
@@ -242,6 +318,7 @@ static void a_mark_joins_the_context(void **state)
 		{ "text", "{\"_cut\":9}" },
 		{ "{\"message\":\"x\"}", "{\"_cut\":9}" },
 		{ "{\"message\":\"x\",\"context\":{\"a\":1}}", "{\"a\":1,\"_cut\":9}" },
+		{ "{\"message\":\"x\",\"context\":{\"_cut\":1}}", "{\"_cut_2\":1,\"_cut\":9}" },
 	};
 	struct line_parser p;
 	struct sample s;
@@ -297,6 +374,8 @@ int main(void)
 		cmocka_unit_test(a_line_of_logcore_is_taken_apart),
 		cmocka_unit_test(the_dialects_of_other_loggers_are_read),
 		cmocka_unit_test(nothing_of_a_line_is_thrown_away),
+		cmocka_unit_test(of_equal_keys_all_values_are_kept),
+		cmocka_unit_test(many_equal_keys_are_told_apart),
 		cmocka_unit_test(what_is_not_an_object_is_kept_as_text),
 		cmocka_unit_test(the_level_of_text_is_its_leading_word),
 		cmocka_unit_test(what_postgresql_refuses_is_repaired),

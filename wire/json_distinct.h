@@ -1,0 +1,20 @@
+/*
+ * json_distinct.h - no two equal keys in one object.
+ *
+ * jsonb, like most readers of JSON, silently keeps the last of equal keys. Here the
+ * last one keeps its name, and those before it are renamed to name_2, name_3 ... in
+ * their order; a name that the object has already is passed over. Keys are equal when
+ * the characters are that they stand for: "a" and "\u0061" are.
+ */
+#ifndef WIRE_JSON_DISTINCT_H
+#define WIRE_JSON_DISTINCT_H
+
+#include <stdbool.h>
+
+#include "common/buf.h"
+
+/* Append `json`, an object that json_value() accepted, with its keys made distinct at
+ * every depth; all else is copied as it stands. False: out of memory or room. */
+bool json_distinct(struct text json, struct buf *out);
+
+#endif
