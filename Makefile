@@ -20,7 +20,9 @@ SONAME  := liblogcore.so.0
 
 BUILD      ?= build
 CC         ?= cc
-CXX        ?= c++
+ifeq ($(origin CXX),default)
+  CXX := c++
+endif
 SAN        ?=
 prefix     ?= /usr/local
 sysconfdir ?= /etc
@@ -55,7 +57,7 @@ WARN   := -Wall -Wextra -Wshadow -Wconversion -Wformat=2 -Wstrict-prototypes -Wm
           -Wpointer-arith -Wvla -Wundef
 HARDEN := -fstack-protector-strong -fstack-clash-protection -ftrivial-auto-var-init=zero \
           -fno-delete-null-pointer-checks -fno-strict-aliasing -fPIC
-ifneq ($(findstring clang,$(shell $(CC) --version)),)
+ifneq ($(findstring clang,$(shell $(CC) --version 2>/dev/null)),)
   # clang before 16 wants to be asked twice.
   HARDEN += -enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang
 endif
@@ -290,7 +292,7 @@ $(BUILD)/examples/quickstart_cxx: examples/quickstart.cc
 demo: ## the whole of Observ on this machine; installs what it needs, prints the URL; Ctrl-C stops it
 	$(Q)DEMO_PORT=$(DEMO_PORT) scripts/demo check
 	$(Q)scripts/deps build demo
-	$(Q)$(MAKE) --no-print-directory -s all examples
+	$(Q)$(MAKE) --no-print-directory -s $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$$(nproc)) all $(BUILD)/examples/shop/shop
 	$(Q)DEMO_PORT=$(DEMO_PORT) BUILD=$(BUILD) exec scripts/demo
 
 demo-clean: ## remove what the demo keeps (demo-data)
