@@ -139,6 +139,7 @@ AGENT := \
   check/check_verdict \
   check/src_check \
   config/config \
+  config/config_hide \
   config/config_keys \
   config/config_kind \
   config/config_list \

@@ -1,15 +1,16 @@
 #include "check_guard.h"
 
+#include <ctype.h>
 #include <netinet/in.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <strings.h>
 
 #include "common/text.h"
 
+enum { SECRET_TELLING = 4 };            /* bytes */
+
 struct url_parts {
 	struct text scheme;                     /* with "://" */
-	struct text user;                       /* with "@", empty when there is none */
 	struct text host;                       /* with port */
 	struct text rest;
 };
@@ -24,21 +25,9 @@ static struct url_parts url_parts(const char *url)
 
 	return (struct url_parts){
 		.scheme = { url, (size_t)(authority - url) },
-		.user = { authority, (size_t)(host - authority) },
 		.host = { host, (size_t)(authority + len - host) },
 		.rest = text_of(authority + len),
 	};
-}
-
-char *check_shown_url(const char *url)
-{
-	struct url_parts p = url_parts(url);
-	char *out;
-
-	if (asprintf(&out, "%.*s%.*s%s", (int)p.scheme.len, p.scheme.s, (int)p.host.len, p.host.s,
-		     p.rest.s) < 0)
-		return NULL;
-	return out;
 }
 
 static bool same_text(struct text a, struct text b)
@@ -64,6 +53,71 @@ bool check_has_name(const char *url)
 			return true;
 	return false;
 }
+
+/* ---- secrets in texts --------------------------------------------------------------------- */
+
+static int hex(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* The character that *s spells, in whatever percent form and case, also encoded twice; *s is behind it then. */
+static int take_character(const char **s)
+{
+	int c = (unsigned char)*(*s)++;
+
+	while (c == '%' && hex((*s)[0]) >= 0 && hex((*s)[1]) >= 0) {
+		c = hex((*s)[0]) * 16 + hex((*s)[1]);
+		*s += 2;
+	}
+	return c == '+' ? ' ' : tolower(c);
+}
+
+/* Where the secret ends that begins at `s`; NULL: none does. */
+static const char *behind_secret(const char *s, const char *secret)
+{
+	while (*secret) {
+		if (!*s || take_character(&s) != take_character(&secret))
+			return NULL;
+	}
+	return s;
+}
+
+/* The longest that begins at `s`; `ret_short`: it is too short to be told from what happens to look the same. */
+static const char *behind_longest(const char *s, const struct secret *secrets, bool *ret_short)
+{
+	const char *longest = NULL;
+
+	for (; secrets; secrets = secrets->next) {
+		const char *end = behind_secret(s, secrets->text);
+
+		if (!end || (longest && end <= longest))
+			continue;
+		longest = end;
+		*ret_short = strlen(secrets->text) < SECRET_TELLING;
+	}
+	return longest;
+}
+
+bool check_hide(const struct secret *secrets, const char *text, char *out, size_t size)
+{
+	size_t n = 0;
+
+	for (const char *s = text, *end; *s && n + 1 < size; s = end) {
+		bool is_short = false;
+
+		end = behind_longest(s, secrets, &is_short);
+		if (is_short)
+			return false;
+		n += (size_t)snprintf(out + n, size - n, "%.*s", end ? 3 : 1, end ? "***" : s);
+		n = n < size ? n : size - 1;
+		end = end ? end : s + 1;
+	}
+	out[n] = '\0';
+	return true;
+}
+
+/* ---- addresses ---------------------------------------------------------------------------- */
 
 /* Cloud providers answer with credentials at such addresses. */
 bool check_link_local(const struct sockaddr *s)

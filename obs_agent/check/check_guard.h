@@ -1,16 +1,20 @@
 /*
  * check_guard.h - what a check may show, and where a redirect may lead it.
  *
- * Pure functions of URLs and addresses.
+ * Pure functions of URLs, texts and addresses.
  */
 #ifndef OBS_AGENT_CHECK_GUARD_H
 #define OBS_AGENT_CHECK_GUARD_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/socket.h>
 
-/* The URL without user name and password, in memory of the caller; NULL: out of it. */
-char *check_shown_url(const char *url);
+#include "obs_agent/config/config.h"
+
+/* Copy `text` (a library's message, say, which may repeat what a peer sent) with "***" for each of the secrets, however
+ * they are encoded; cut to `size`. False: it has one that is too short to be found for sure; show none of it. */
+bool check_hide(const struct secret *secrets, const char *text, char *out, size_t size);
 
 /* Equal scheme, host and port, as written: ":443" and nothing are different. */
 bool check_same_origin(const char *a, const char *b);

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "common/clock.h"
+#include "check_guard.h"
 
 struct verdict {
 	const struct check_end *end;
@@ -118,8 +119,23 @@ static void explain_timeout(struct verdict *v)
 		blame(v, CHECK_TIMEOUT, "The answer was not complete within %g s.", seconds);
 }
 
-/* libcurl's own sentences name hosts, ports and TLS reasons, but no header and no
- * password; other bytes than text come from the server. */
+/* libcurl's own sentences name hosts, ports and TLS reasons. A peer chooses the host by a redirect, so it
+ * may spell a secret that it was sent. A sentence that was cut may end in the middle of one. */
+static void explain_by_curl(struct verdict *v, enum check_error error)
+{
+	const struct secret *secrets = v->end->c->secrets;
+	const char *says = v->end->curl_says;
+	char hidden[CURL_ERROR_SIZE * 2];
+	bool whole = !secrets || strlen(says) + 1 < CURL_ERROR_SIZE;
+
+	if (!*says || !whole || !check_hide(secrets, says, hidden, sizeof hidden))
+		snprintf(hidden, sizeof hidden, "%s", curl_easy_strerror(v->end->code));
+	blame(v, error, "%s.", hidden);
+	for (char *c = v->message; *c; c++)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			*c = ' ';               /* other bytes than text come from the server */
+}
+
 static void explain_code(struct verdict *v)
 {
 	CURLcode code = v->end->code;
@@ -127,19 +143,17 @@ static void explain_code(struct verdict *v)
 	long os_errno = 0;
 
 	curl_easy_getinfo(v->end->easy, CURLINFO_OS_ERRNO, &os_errno);
-	if (code == CURLE_COULDNT_CONNECT) {
-		blame(v, CHECK_REFUSED, "No connection: %s.",
-		      os_errno ? strerror((int)os_errno) : v->end->curl_says);
+	if (code == CURLE_COULDNT_CONNECT && os_errno) {
+		blame(v, CHECK_REFUSED, "No connection: %s.", strerror((int)os_errno));
 		return;
 	}
-	if (code == CURLE_COULDNT_RESOLVE_HOST)
+	if (code == CURLE_COULDNT_CONNECT)
+		error = CHECK_REFUSED;
+	else if (code == CURLE_COULDNT_RESOLVE_HOST)
 		error = CHECK_DNS;
 	else if (is_tls_error(code))
 		error = CHECK_TLS;
-	blame(v, error, "%s.", v->end->curl_says[0] ? v->end->curl_says : curl_easy_strerror(code));
-	for (char *c = v->message; *c; c++)
-		if ((unsigned char)*c < 0x20 || *c == 0x7f)
-			*c = ' ';
+	explain_by_curl(v, error);
 }
 
 static bool status_expected(const struct check_config *c, int status)

@@ -2,7 +2,7 @@
  * check_verdict.h - what the end of an HTTP transfer means: error class, one
  * sentence, phases, certificate date.
  *
- * Promises that the sentence has no header in it and no password.
+ * Promises that the sentence has nothing in it that the URL or a header keeps secret.
  */
 #ifndef OBS_AGENT_CHECK_VERDICT_H
 #define OBS_AGENT_CHECK_VERDICT_H

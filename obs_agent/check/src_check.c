@@ -2,7 +2,7 @@
  * src_check.c - HTTP health checks, each on a schedule of its own.
  *
  * Runs of a check are at fixed points of the monotonic clock, a multiple of its
- * interval apart and shifted by a hash of the server's name and the URL: checks
+ * interval apart and shifted by a hash of the server's name and the URL as it is shown: checks
  * of one agent do not start together, nor do those of a fleet. A run may take
  * several attempts; one more is made only if it is over before the next run is
  * due, so that the interval holds whatever hangs. At most MAX_PARALLEL attempts
@@ -17,7 +17,6 @@
 #include "common/hash.h"
 #include "obs_agent/agent.h"
 #include "check_attempt.h"
-#include "check_guard.h"
 #include "obs_agent/source.h"
 
 enum { MAX_PARALLEL = 16 };
@@ -30,7 +29,6 @@ static const int64_t NEVER = INT64_MAX;
 struct check {
 	struct checks *all;
 	const struct check_config *c;
-	char *shown_url;
 	uint64_t hash;
 	int64_t due_us;                         /* this run was, or is, due at; monotonic */
 	int64_t wake_us;                        /* next attempt, NEVER while one is under way */
@@ -132,7 +130,7 @@ static void deliver(struct check *k, const struct attempt_result *r)
 	struct sample s = { .kind = SAMPLE_CHECK, .timestamp_us = r->begin_us, .check = r->sample };
 	bool good = r->sample.error == CHECK_OK;
 
-	s.check.url = text_of(k->shown_url);
+	s.check.url = text_of(k->c->shown_url);
 	s.check.attempts = k->attempts;
 	s.check.changed = !k->ran || good != k->good;
 	agent_add(k->all->agent, &s);
@@ -214,7 +212,6 @@ static void check_free(struct check *k)
 	if (!k)
 		return;
 	attempt_cancel(k->attempt);
-	free(k->shown_url);
 	free(k);
 }
 
@@ -226,12 +223,7 @@ static struct check *check_new(struct checks *s, const struct check_config *c)
 		return NULL;
 	k->all = s;
 	k->c = c;
-	k->shown_url = check_shown_url(c->url);
-	if (!k->shown_url) {
-		check_free(k);
-		return NULL;
-	}
-	k->hash = hash_str(hash_str(hash_str(HASH_START, agent_config(s->agent)->vps_name), c->url), c->method);
+	k->hash = hash_str(hash_str(hash_str(HASH_START, agent_config(s->agent)->vps_name), c->shown_url), c->method);
 	k->due_us = k->wake_us = first_due(k, mono_us());
 	return k;
 }
@@ -254,7 +246,7 @@ static bool same_headers(const char *const *a, const char *const *b)
 
 static bool same_config(const struct check_config *a, const struct check_config *b)
 {
-	return same_or_null(a->expect_body, b->expect_body) && same_headers(a->headers, b->headers) &&
+	return strcmp(a->url, b->url) == 0 && same_or_null(a->expect_body, b->expect_body) && same_headers(a->headers, b->headers) &&
 	       a->n_expect_status == b->n_expect_status &&
 	       memcmp(a->expect_status, b->expect_status,
 		      a->n_expect_status * sizeof a->expect_status[0]) == 0 &&
@@ -263,14 +255,14 @@ static bool same_config(const struct check_config *a, const struct check_config 
 	       a->verify_tls == b->verify_tls;
 }
 
-/* Take the check of that URL and method out of the old list. `old` holds the
+/* Take the check that is shown by that URL, of that method, out of the old list. `old` holds the
  * configuration before, which still lives. */
 static struct check *take_old(struct check **old, size_t n, const struct check_config *c)
 {
 	for (size_t i = 0; i < n; i++) {
 		struct check *k = old[i];
 
-		if (k && strcmp(k->c->url, c->url) == 0 && strcmp(k->c->method, c->method) == 0) {
+		if (k && strcmp(k->c->shown_url, c->shown_url) == 0 && strcmp(k->c->method, c->method) == 0) {
 			old[i] = NULL;
 			return k;
 		}

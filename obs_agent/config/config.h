@@ -25,9 +25,17 @@ struct status_range {
 
 enum { STATUS_RANGES_MAX = 8 };
 
+/* A text that must not leave the agent. */
+struct secret {
+	const char *text;               /* not empty; as the URL or the header has it, so maybe in percent form */
+	const struct secret *next;
+};
+
 /* One health check. Strings live as long as the struct config. */
 struct check_config {
-	const char *url;                /* http or https */
+	const char *url;                /* http or https; secret */
+	const char *shown_url;          /* the same with "***" for each secret: the check's name, no other one has it */
+	const struct secret *secrets;   /* of the URL and the headers: other texts are searched for them */
 	const char *method;             /* "GET" */
 	const char *expect_body;        /* text that the body must contain, NULL: any body */
 	const char *const *headers;     /* "Name: value" each, NULL-terminated; values are secrets */
@@ -45,7 +53,8 @@ struct config {
 	bool enabled;
 	const char *app;                /* from --app */
 	const char *vps_name;           /* this server's name in the database */
-	const char *postgres_url;       /* secret: print with config_mask_url() */
+	const char *postgres_url;       /* secret */
+	const char *shown_postgres_url; /* the same with "***" for each secret */
 	int64_t interval_us;            /* between metrics samples */
 	const char *app_unit;           /* systemd unit of the application, for its cgroup */
 	const char *log_level;          /* of the agent's own log */
@@ -78,8 +87,8 @@ enum keys_form { KEYS_TEXT, KEYS_MARKDOWN, KEYS_MDOC, KEYS_SCHEMA };
 /* The key table: key, type, default, meaning. */
 void config_print_keys(FILE *out, enum keys_form form);
 
-/* Copy `url` (URI or key=value form) to `out` with every password replaced by
- * "***"; also for user:password@ in an http URL. Always terminates. */
+/* Copy `url` (URI or key=value form) to `out` with "***" for each password, and for the user info of an http URL, by
+ * their places alone: what a variable gave elsewhere is not known here (shown_url). Always terminates. */
 void config_mask_url(const char *url, char *out, size_t size);
 
 #endif

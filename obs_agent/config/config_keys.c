@@ -78,7 +78,7 @@ static int answer_has_body(struct loader *l, const struct yaml_node *n, const vo
 
 static const struct key check_rows[] = {
 	/* The first row is what a plain text instead of a map stands for. */
-	{ "url", &kind_url, CHECK_AT(url), .required = true,
+	{ "url", &kind_url, CHECK_AT(url), .shown_at = CHECK_AT(shown_url), .secrets_at = CHECK_AT(secrets), .required = true,
 	  .help = "what to ask; http or https" },
 	{ "interval", &kind_duration, CHECK_AT(interval_us), .fallback = collection_interval,
 	  .def_help = "`collection_interval`", .min = 1, .max = DAY_S,
@@ -93,7 +93,7 @@ static const struct key check_rows[] = {
 	  .help = "status codes that are good, as in `200-299` or `200,204,300-399`" },
 	{ "expect_body", &kind_text, CHECK_AT(expect_body), .def_help = "any body",
 	  .check = answer_has_body, .help = "text that the body must contain" },
-	{ "headers", &kind_headers, CHECK_AT(headers), .def_help = "none", .max = 32,
+	{ "headers", &kind_headers, CHECK_AT(headers), .secrets_at = CHECK_AT(secrets), .def_help = "none", .max = 32,
 	  .help = "request headers; their values are treated as secrets" },
 	{ "retries", &kind_number, CHECK_AT(retries), .def = "2", .min = 0, .max = 10,
 	  .help = "further attempts before a failure counts" },
@@ -112,7 +112,7 @@ static const struct key_table check_keys = {
 static const struct key monitoring_rows[] = {
 	{ "enabled", &kind_bool, AT(enabled), .def = "false",
 	  .help = "whether this application is monitored at all" },
-	{ "postgres_url", &kind_postgres_url, AT(postgres_url), .fallback = no_postgres_url,
+	{ "postgres_url", &kind_postgres_url, AT(postgres_url), .shown_at = AT(shown_postgres_url), .fallback = no_postgres_url,
 	  .def_help = "required when enabled",
 	  .help = "where the database is: a libpq URI, or `key=value` pairs" },
 	{ "vps_name", &kind_name, AT(vps_name), .fallback = host_name, .def_help = "the host name",

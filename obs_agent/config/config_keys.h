@@ -49,6 +49,8 @@ struct key {
 	const struct kind *kind;
 	size_t at;                      /* the target, an offset into the struct */
 	size_t count_at;                /* lists: where their length goes; 0: nowhere */
+	size_t shown_at;                /* URLs: where the text goes that may be shown */
+	size_t secrets_at;              /* where the secrets in the value are added; 0: nowhere */
 	const char *def;                /* read like a value from the file; NULL: none */
 	/* When there is neither value nor def; `map` is where the key could stand. */
 	int (*fallback)(struct loader *l, const struct yaml_node *map, void *base);
@@ -78,13 +80,19 @@ int config_read_map(struct loader *l, const struct key_table *t, const struct ya
 
 /* ---- config_value.c -------------------------------------------------------------- */
 
-enum { VALUE_MAX = 16384, QUOTE_SIZE = 160 };
+enum { VALUE_MAX = 16384, URL_MAX = 4096, QUOTE_SIZE = 160 };   /* bytes */
+
+/* What a variable or a credential gave: the bytes from `from` to before `to` of a value. */
+struct filled {
+	size_t from, to;
+	const struct filled *next;
+};
 
 /* A value with its variables filled in. */
 struct value {
 	char *s;                        /* in the configuration's arena */
 	char shown[QUOTE_SIZE];         /* as written in the file, quoted, passwords masked: for messages */
-	bool secret;                    /* a credential is in it */
+	const struct filled *filled;    /* there, the last one first */
 };
 
 /* `what` is the name of the key, or of the item in it. */
@@ -96,10 +104,9 @@ int config_line(struct loader *l, const char *what, const struct yaml_node *n, s
 /* As above for a value that is shown nowhere, so that it may hold credentials. */
 int config_secret_line(struct loader *l, const char *what, const struct yaml_node *n, size_t max, struct value *ret);
 
-/* As above for a value that is shown masked: a credential is written as the URL's form wants it, and refused
- * where config_mask_url() would let it be seen. may_be_all: one that is the whole value is a URL already. */
-int config_url_line(struct loader *l, const char *what, const struct yaml_node *n, size_t max, bool may_be_all,
-		    struct value *ret);
+/* As above for a URL, which config_hide_url() makes fit to be shown: a credential is written as the URL's form wants it. One
+ * that is the whole value is a URL already. */
+int config_url_line(struct loader *l, const char *what, const struct yaml_node *n, size_t max, struct value *ret);
 
 /* Replace each "{app}" by the application's name. */
 int config_fill_app(struct loader *l, const struct yaml_node *n, struct value *v);
@@ -121,6 +128,28 @@ void config_quote(struct text t, char out[QUOTE_SIZE]);
 
 const char *http_url_problem(const char *url);
 const char *postgres_url_problem(const char *url);
+
+/* Is a parameter or header of this name a secret? */
+bool config_secret_name(struct text name);
+
+/* Marks, of strlen(url) + 1 bytes, say what of a URL is not shown. Mark one part; mark what its place tells to be a
+ * secret (user info, passwords, parameters that are called like secrets), also in what is no valid URL. */
+void config_hide(char *marks, size_t from, size_t to);
+void config_hide_places(const char *url, char *marks);
+
+/* Copy `url` with "***" for each marked part, cut to `size`, which is not 0. */
+void config_show(const char *url, const char *marks, char *out, size_t size);
+
+/* ---- config_hide.c: what leaves the agent ------------------------------------------- */
+
+/* The URL `v` as it may be shown (k->shown_at): what variables, credentials and places of secrets gave is "***"; where
+ * k->secrets_at is set, that is added there. whole_is_url: a variable that is the whole value is judged by its places. */
+int config_hide_url(struct loader *l, const struct key *k, const struct yaml_node *n, const struct value *v,
+		    bool whole_is_url, void *base);
+
+/* Add what is secret in the value of header `name` to k->secrets_at. */
+int config_hide_header(struct loader *l, const struct key *k, const struct yaml_node *n, struct text name,
+		       const struct value *v, void *base);
 
 /* ---- config_print.c ---------------------------------------------------------------- */
 

@@ -10,7 +10,7 @@
 #include "common/clock.h"
 #include "common/parse.h"
 
-enum { URL_MAX = 4096, UNIT_MAX = 255 };        /* bytes */
+enum { UNIT_MAX = 255 };                /* bytes */
 
 static void *target(const struct key *k, void *base)
 {
@@ -145,17 +145,15 @@ static void print_text(struct printer *p, const struct key *k, const void *base)
 	fputc('\n', p->out);
 }
 
-static void print_masked(struct printer *p, const struct key *k, const void *base)
+static void print_shown(struct printer *p, const struct key *k, const void *base)
 {
-	const char *s = *(const char *const *)source(k, base);
-	char masked[URL_MAX * 2];
+	const char *s = *(const char *const *)((const char *)base + k->shown_at);
 
 	if (!s)
 		return;
-	config_mask_url(s, masked, sizeof masked);
 	print_name(p, k->name);
 	fputc(' ', p->out);
-	print_quoted(p->out, masked);
+	print_quoted(p->out, s);
 	fputc('\n', p->out);
 }
 
@@ -217,7 +215,7 @@ static int parse_url(struct loader *l, const struct key *k, const struct yaml_no
 {
 	struct value v;
 	const char *problem;
-	int r = config_url_line(l, k->name, n, URL_MAX, false, &v);
+	int r = config_url_line(l, k->name, n, URL_MAX, &v);
 
 	if (r < 0)
 		return r;
@@ -225,7 +223,7 @@ static int parse_url(struct loader *l, const struct key *k, const struct yaml_no
 	if (problem)
 		return config_fail(l, n, "%s %s %s", k->name, v.shown, problem);
 	*(const char **)target(k, base) = v.s;
-	return 0;
+	return config_hide_url(l, k, n, &v, false, base);
 }
 
 /* What is wrong with a postgres_url may well be its password: it is never shown. */
@@ -233,7 +231,7 @@ static int parse_postgres_url(struct loader *l, const struct key *k, const struc
 {
 	struct value v;
 	const char *problem;
-	int r = config_url_line(l, k->name, n, URL_MAX, true, &v);
+	int r = config_url_line(l, k->name, n, URL_MAX, &v);
 
 	if (r < 0)
 		return r;
@@ -241,7 +239,7 @@ static int parse_postgres_url(struct loader *l, const struct key *k, const struc
 	if (problem)
 		return config_fail(l, n, "%s %s", k->name, problem);
 	*(const char **)target(k, base) = v.s;
-	return 0;
+	return config_hide_url(l, k, n, &v, true, base);
 }
 
 const struct kind kind_bool = { "true or false", parse_bool, print_bool };
@@ -251,5 +249,5 @@ const struct kind kind_text = { "text", parse_text, print_text };
 const struct kind kind_choice = { "one of", parse_choice, print_text };
 const struct kind kind_name = { "text", parse_name, print_text };
 const struct kind kind_unit = { "text", parse_unit, print_text };
-const struct kind kind_url = { "URL", parse_url, print_masked };
-const struct kind kind_postgres_url = { "URL or pairs", parse_postgres_url, print_masked };
+const struct kind kind_url = { "URL", parse_url, print_shown };
+const struct kind kind_postgres_url = { "URL or pairs", parse_postgres_url, print_shown };

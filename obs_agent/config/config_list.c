@@ -208,7 +208,7 @@ static bool header_name(struct text t)
 	return t.len > 0;
 }
 
-static int parse_header(struct loader *l, const struct key *k, const struct yaml_node *n, const char **headers)
+static int parse_header(struct loader *l, const struct key *k, const struct yaml_node *n, const char **headers, void *base)
 {
 	struct text name = n->key->text;
 	char quoted[QUOTE_SIZE], what[WHAT_SIZE + QUOTE_SIZE];
@@ -234,7 +234,7 @@ static int parse_header(struct loader *l, const struct key *k, const struct yaml
 		return -EINVAL;
 	snprintf(line, size, "%s: %s", name.s, v.s);
 	headers[i] = line;
-	return 0;
+	return config_hide_header(l, k, n, name, &v, base);
 }
 
 static int parse_headers(struct loader *l, const struct key *k, const struct yaml_node *n, void *base)
@@ -248,7 +248,7 @@ static int parse_headers(struct loader *l, const struct key *k, const struct yam
 	headers = items_room(l, k, n, sizeof *headers);
 	r = headers ? 0 : -EINVAL;
 	for (const struct yaml_node *item = n->first; r == 0 && item; item = item->next)
-		r = parse_header(l, k, item, headers);
+		r = parse_header(l, k, item, headers, base);
 	if (r == 0)
 		*(const char ***)target(k, base) = headers;
 	return r;
@@ -267,22 +267,31 @@ static void print_headers(struct printer *p, const struct key *k, const void *ba
 
 /* ---- health_checks --------------------------------------------------------------------- */
 
+/* Results go by the URL that is shown. */
+static int check_name(struct loader *l, const struct key *k, const struct yaml_node *n, const struct check_config *checks, size_t i)
+{
+	for (size_t j = 0; j < i; j++) {
+		if (strcmp(checks[j].shown_url, checks[i].shown_url) != 0)
+			continue;
+		if (strcmp(checks[j].url, checks[i].url) == 0)
+			return config_fail(l, n, "%s: this URL is checked twice; remove one, or tell them apart by a #name at the end",
+					   k->name);
+		return config_fail(l, n, "%s: two checks differ only in what is shown as ***; tell them apart by a #name at the end "
+				   "of their URLs", k->name);
+	}
+	return 0;
+}
+
 static int parse_checks(struct loader *l, const struct key *k, const struct yaml_node *n, void *base)
 {
 	struct check_config *checks = list_room(l, k, n, sizeof *checks);
-	char quoted[QUOTE_SIZE];
 	size_t i = 0;
 	int r = checks ? 0 : -EINVAL;
 
 	for (const struct yaml_node *item = n->first; r == 0 && item; item = item->next, i++) {
 		r = config_read_map(l, k->table, item, &checks[i]);
-		for (size_t j = 0; r == 0 && j < i; j++) {
-			if (strcmp(checks[j].url, checks[i].url) != 0)
-				continue;
-			config_quote(text_of(checks[i].url), quoted);
-			r = config_fail(l, item, "%s: this URL is checked twice; remove one, or tell them apart by a "
-					"#name at the end", k->name);
-		}
+		if (r == 0)
+			r = check_name(l, k, item, checks, i);
 	}
 	if (r < 0)
 		return r;

@@ -17,7 +17,7 @@
 #define HTTP_SHAPE "write http://HOST/PATH or https://HOST/PATH"
 #define POSTGRES_SHAPE "write postgres://USER:PASSWORD@HOST:5432/DATABASE"
 
-enum { MASK_INPUT_MAX = 16384 };        /* bytes; more is not shown at all */
+enum { MASK_INPUT_MAX = VALUE_MAX };    /* bytes; more is not shown at all */
 
 static bool valid_port(struct text t)
 {
@@ -198,63 +198,73 @@ const char *postgres_url_problem(const char *url)
 
 /* ---- masking ------------------------------------------------------------------------ */
 
-/* A span that must not be shown; none when `to` is NULL. */
-struct secret {
+/* A part that must not be shown; none when `to` is NULL. */
+struct span {
 	const char *from, *to;
 };
 
 /* In "user:password@" up to `at`: what is behind the colon (in what is not
- * valid, a query may come first). A name without a password is a token in http,
- * a user in postgres. */
-static struct secret in_userinfo(const char *s, const char *at, bool lone_is_secret)
+ * valid, a query may come first). A name without a password may be a token, but
+ * in postgres it is a user. */
+static struct span in_userinfo(const char *s, const char *at, bool lone_is_secret)
 {
 	size_t user = strcspn(s, ":?#&=");
 
 	if (user < (size_t)(at - s))
-		return (struct secret){ s + user + 1, at };
-	return lone_is_secret ? (struct secret){ s, at } : (struct secret){ NULL, NULL };
+		return (struct span){ s + user + 1, at };
+	return lone_is_secret ? (struct span){ s, at } : (struct span){ NULL, NULL };
 }
 
 /* `s` is behind a "://" (`scheme` is where the URL begins), or the start of a
  * text that begins with none. */
-static struct secret userinfo_secret(const char *url, const char *s)
+static struct span userinfo_secret(const char *url, const char *s)
 {
 	const char *at;
 
 	if (http_scheme(url) && url + http_scheme(url) == s && !http_url_problem(url)) {
 		at = memchr(s, '@', strcspn(s, "/?#"));
-		return at ? in_userinfo(s, at, true) : (struct secret){ NULL, NULL };
+		return at ? (struct span){ s, at } : (struct span){ NULL, NULL };
 	}
 	if (postgres_scheme(url) && url + postgres_scheme(url) == s && !uri_problem(s)) {
 		at = behind_userinfo(s) - 1;
-		return at >= s ? in_userinfo(s, at, false) : (struct secret){ NULL, NULL };
+		return at >= s ? in_userinfo(s, at, false) : (struct span){ NULL, NULL };
 	}
 	at = strrchr(s, '@');
-	return at ? in_userinfo(s, at, s != url) : (struct secret){ NULL, NULL };
+	return at ? in_userinfo(s, at, s != url) : (struct span){ NULL, NULL };
 }
 
-static bool contains(struct text name, const char *word)
+/* Is `word` in the name; not as the beginning of a longer one where it has to be whole ("keyword", "author")? */
+static bool contains(struct text name, const char *word, bool whole)
 {
 	size_t n = strlen(word);
 
-	for (size_t i = 0; i + n <= name.len; i++)
-		if (strncasecmp(name.s + i, word, n) == 0)
+	for (size_t i = 0; i + n <= name.len; i++) {
+		struct text rest = { name.s + i + n, name.len - i - n };
+
+		if (whole && rest.len && *rest.s == 's')
+			rest = (struct text){ rest.s + 1, rest.len - 1 };
+		if (strncasecmp(name.s + i, word, n) == 0 && !(whole && rest.len && islower((unsigned char)*rest.s)))
 			return true;
+	}
 	return false;
 }
 
 /* Rather one parameter too many: a name in percent form may spell anything. */
-static bool secret_name(struct text name)
+bool config_secret_name(struct text name)
 {
-	static const char *const words[] = { "pass", "pwd", "secret", "token", "key", "auth", "credential",
-					     "signature", "%" };
-	static const char *const harmless[] = { "passfile", "sslkey", "require_auth" };
+	static const char *const words[] = { "passw", "passphrase", "secret", "token", "authoriz", "authentic", "credential",
+					     "signature", "cookie", "session", "%" };
+	static const char *const whole[] = { "pass", "pwd", "key", "auth", "sig" };
+	static const char *const harmless[] = { "passfile", "sslkey", "require_auth", "target_session_attrs" };
 
 	for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++)
 		if (text_eq(name, text_of(harmless[i])))
 			return false;
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-		if (contains(name, words[i]))
+		if (contains(name, words[i], false))
+			return true;
+	for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
+		if (contains(name, whole[i], true))
 			return true;
 	return false;
 }
@@ -291,7 +301,7 @@ static const char *behind_pair(const char *s)
 }
 
 /* `s` may be the name of a parameter in a query or of a key=value pair. */
-static struct secret parameter_secret(const char *url, const char *s)
+static struct span parameter_secret(const char *url, const char *s)
 {
 	char before = s == url ? ' ' : s[-1];
 	bool query = strchr("?&;#", before) != NULL;
@@ -299,13 +309,13 @@ static struct secret parameter_secret(const char *url, const char *s)
 	size_t name;
 
 	if (!query && !isspace((unsigned char)before))
-		return (struct secret){ NULL, NULL };
+		return (struct span){ NULL, NULL };
 	name = strspn(s, LETTERS "_.-%[]");
 	value = skip_space(s + name);
-	if (name == 0 || *value != '=' || !secret_name((struct text){ s, name }))
-		return (struct secret){ NULL, NULL };
+	if (name == 0 || *value != '=' || !config_secret_name((struct text){ s, name }))
+		return (struct span){ NULL, NULL };
 	value = query ? value + 1 : skip_space(value + 1);
-	return (struct secret){ value, query ? behind_parameter(value) : behind_pair(value) };
+	return (struct span){ value, query ? behind_parameter(value) : behind_pair(value) };
 }
 
 /* The start of the URL whose "://" ends at `s`. */
@@ -316,9 +326,9 @@ static const char *scheme_start(const char *url, const char *s)
 	return s;
 }
 
-static struct secret secret_at(const char *url, const char *s, bool bare)
+static struct span span_at(const char *url, const char *s, bool bare)
 {
-	struct secret found = { NULL, NULL };
+	struct span found = { NULL, NULL };
 
 	if (s == url && bare)
 		found = userinfo_secret(url, s);
@@ -342,10 +352,49 @@ static void put(struct out *o, const char *s, size_t n)
 	o->s[o->len] = '\0';
 }
 
-void config_mask_url(const char *url, char *out, size_t size)
+/* Marks of a byte that is not shown as it is. */
+enum { HIDDEN = 1, EMPTY = 2 };         /* a part of a secret; before it there is a secret of no bytes */
+
+void config_hide(char *marks, size_t from, size_t to)
+{
+	memset(marks + from, HIDDEN, to - from);
+	if (from == to)
+		marks[from] |= EMPTY;
+}
+
+void config_hide_places(const char *url, char *marks)
+{
+	bool bare = strncmp(url + strspn(url, LETTERS "+.-"), "://", 3) != 0 && pairs_problem(url);
+
+	for (const char *s = url; *s;) {
+		struct span hidden = span_at(url, s, bare);
+
+		if (hidden.to && hidden.to > s)
+			config_hide(marks, (size_t)(hidden.from - url), (size_t)(hidden.to - url));
+		s = hidden.to && hidden.to > s ? hidden.to : s + 1;
+	}
+}
+
+void config_show(const char *url, const char *marks, char *out, size_t size)
 {
 	struct out o = { out, 0, size };
-	bool bare;
+	bool inside = false;
+
+	*out = '\0';
+	for (size_t i = 0;; i++) {
+		if (marks[i] && !inside)
+			put(&o, "***", 3);
+		inside = marks[i] & HIDDEN;
+		if (!url[i])
+			break;
+		if (!inside)
+			put(&o, url + i, 1);
+	}
+}
+
+void config_mask_url(const char *url, char *out, size_t size)
+{
+	char marks[MASK_INPUT_MAX + 1] = "";
 
 	if (size == 0)
 		return;
@@ -353,19 +402,9 @@ void config_mask_url(const char *url, char *out, size_t size)
 	if (!url)
 		return;
 	if (strnlen(url, MASK_INPUT_MAX + 1) > MASK_INPUT_MAX) {
-		put(&o, "***", 3);
+		snprintf(out, size, "***");
 		return;
 	}
-	bare = strncmp(url + strspn(url, LETTERS "+.-"), "://", 3) != 0 && pairs_problem(url);
-	for (const char *s = url; *s && o.len + 1 < size;) {
-		struct secret hidden = secret_at(url, s, bare);
-
-		if (hidden.to && hidden.to > s) {
-			put(&o, s, (size_t)(hidden.from - s));
-			put(&o, "***", 3);
-			s = hidden.to;
-		} else {
-			put(&o, s++, 1);
-		}
-	}
+	config_hide_places(url, marks);
+	config_show(url, marks, out, size);
 }

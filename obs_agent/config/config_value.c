@@ -110,13 +110,9 @@ struct filling {
 	const struct yaml_node *n;
 	const char *what;
 	enum form form;
-	bool hide;                      /* a word in place of each credential */
-	bool found;                     /* there was one */
 	struct buf out;
+	const struct filled *filled;    /* so far */
 };
-
-/* What stands for a credential when it is asked whether it would be seen: nothing else is called so. */
-#define HIDDEN_WORD "observ-credential-is-hidden-here"
 
 static int no_room(const struct filling *f)
 {
@@ -143,12 +139,9 @@ static int add_credential(struct filling *f, const char *name)
 	struct err e;
 	bool ok;
 
-	f->found = true;
 	if (f->form == REFUSED)
 		return config_fail(f->l, f->n, "%s is shown in logs and pages, so it cannot hold a credential; ${CRED:%s} may "
 				   "stand in postgres_url, in a url and in the value of a header", f->what, name);
-	if (f->hide)
-		return buf_adds(&f->out, HIDDEN_WORD) ? 0 : no_room(f);
 	if (credential_read(f->l->c->app, name, &secret, &e) < 0)
 		return config_fail(f->l, f->n, "%s needs %s", f->what, e.msg);
 	t = (struct text){ secret.data, secret.len };
@@ -161,13 +154,27 @@ static int add_credential(struct filling *f, const char *name)
 	return ok ? 0 : no_room(f);
 }
 
+/* What was added since `from` came from outside the file. */
+static int note_filled(struct filling *f, size_t from)
+{
+	struct filled *filled = config_alloc(f->l, f->n, sizeof *filled);
+
+	if (!filled)
+		return -EINVAL;
+	*filled = (struct filled){ from, f->out.len, f->filled };
+	f->filled = filled;
+	return 0;
+}
+
 /* One variable; `rest` begins behind its "${". *ret_len: its length with the "}". */
 static int add_variable(struct filling *f, struct text rest, size_t *ret_len)
 {
 	const char *close = memchr(rest.s, '}', rest.len);
 	struct text name = { rest.s, close ? (size_t)(close - rest.s) : rest.len };
 	bool credential = name.len >= 5 && memcmp(name.s, "CRED:", 5) == 0;
+	size_t from = f->out.len;
 	char copy[QUOTE_SIZE];
+	int r;
 
 	*ret_len = name.len + 1;
 	if (credential)
@@ -179,7 +186,8 @@ static int add_variable(struct filling *f, struct text rest, size_t *ret_len)
 		return config_fail(f->l, f->n, "%s has a ${ that is not followed by a variable's name and }; write "
 				   "${NAME}, or $${ for the two characters themselves", f->what);
 	snprintf(copy, sizeof copy, "%.*s", (int)name.len, name.s);
-	return credential ? add_credential(f, copy) : add_environment(f, copy);
+	r = credential ? add_credential(f, copy) : add_environment(f, copy);
+	return r < 0 ? r : note_filled(f, from);
 }
 
 /* "${NAME}" becomes the variable's value, "${CRED:NAME}" the credential's, "$${" becomes "${", all else stays. */
@@ -219,7 +227,7 @@ static const char *kind_word(const struct yaml_node *n)
 
 static int config_value_in(struct loader *l, const char *what, const struct yaml_node *n, enum form form, struct value *ret)
 {
-	struct filling f = { l, n, what, form, false, false, BUF(VALUE_MAX) };
+	struct filling f = { l, n, what, form, BUF(VALUE_MAX), NULL };
 	int r;
 
 	if (n->kind != NODE_TEXT)
@@ -231,7 +239,7 @@ static int config_value_in(struct loader *l, const char *what, const struct yaml
 		return config_fail(l, n, "%s contains a NUL character (\\0); remove it", what);
 	r = expand(&f);
 	config_quote(n->text, ret->shown);
-	ret->secret = f.found;
+	ret->filled = f.filled;
 	if (r == 0 && f.out.len == 0)
 		r = config_fail(l, n, "%s %s is empty; give it a value, or remove the line", what, ret->shown);
 	if (r == 0)
@@ -276,29 +284,12 @@ static bool is_one_credential(struct text t)
 	return t.len > 7 && memcmp(t.s, "${CRED:", 7) == 0 && memchr(t.s, '}', t.len) == t.s + t.len - 1;
 }
 
-/* Does masking, which goes by the place, hide what stands in the places of the credentials? */
-static int check_hidden(struct loader *l, const char *what, const struct yaml_node *n)
+int config_url_line(struct loader *l, const char *what, const struct yaml_node *n, size_t max, struct value *ret)
 {
-	struct filling f = { l, n, what, AS_IT_IS, true, false, BUF(VALUE_MAX) };
-	char masked[VALUE_MAX];
-	const char *text = expand(&f) == 0 ? buf_cstr(&f.out) : NULL;
-
-	config_mask_url(text, masked, sizeof masked);
-	buf_free(&f.out);
-	if (text && !strstr(masked, HIDDEN_WORD))
-		return 0;
-	return config_fail(l, n, "%s has a credential where it would be seen in logs and pages; put it in place of the "
-			   "password, or of a parameter that is called so", what);
-}
-
-int config_url_line(struct loader *l, const char *what, const struct yaml_node *n, size_t max, bool may_be_all,
-		    struct value *ret)
-{
-	bool whole = may_be_all && n->kind == NODE_TEXT && is_one_credential(n->text);
+	bool whole = n->kind == NODE_TEXT && is_one_credential(n->text);
 	bool uri = n->kind == NODE_TEXT && strstr(n->text.s, "://");
-	int r = config_line_in(l, what, n, max, whole ? AS_IT_IS : uri ? IN_URI : IN_PAIRS, ret);
 
-	return r == 0 && ret->secret && !whole ? check_hidden(l, what, n) : r;
+	return config_line_in(l, what, n, max, whole ? AS_IT_IS : uri ? IN_URI : IN_PAIRS, ret);
 }
 
 int config_fill_app(struct loader *l, const struct yaml_node *n, struct value *v)

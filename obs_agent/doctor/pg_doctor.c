@@ -105,14 +105,13 @@ int pg_doctor(const struct config *c, FILE *out)
 	struct err e;
 	CLEANUP(pg_once_close_p) PGconn *conn = pg_once_open(c->postgres_url, NULL, "obs_agent doctor", &e);
 	CLEANUP(pg_once_clear_p) PGresult *r = NULL;
-	char masked[400], error[500], weakness[PG_TLS_SENTENCE_SIZE];
+	char error[500], weakness[PG_TLS_SENTENCE_SIZE];
 	int failed;
 
-	config_mask_url(c->postgres_url, masked, sizeof masked);
 	if (!conn)
-		return doctor_line(out, false, NULL, "database %s: %s", masked, e.msg);
+		return doctor_line(out, false, NULL, "database %s: %s", c->shown_postgres_url, e.msg);
 	failed = doctor_line(out, PQserverVersion(conn) >= OLDEST_SERVER, "upgrade it: 15 is the oldest that will do",
-			     "database %s answers (PostgreSQL %d.%d)", masked, PQserverVersion(conn) / 10000,
+			     "database %s answers (PostgreSQL %d.%d)", c->shown_postgres_url, PQserverVersion(conn) / 10000,
 			     PQserverVersion(conn) % 10000);
 	failed += report_certificate(conn, PQsslInUse(conn), out);
 	if (pg_tls_weakness(c->postgres_url, weakness))

@@ -126,6 +126,10 @@ class Answers:
     async def to_other_host(self, w, head):
         self.redirect(w, f"http://localhost:{self.port}/echo")
 
+    async def to_name(self, w, head):
+        """Leads to the host that the query names, as it was sent."""
+        self.redirect(w, f"http://{head.split()[1].decode().partition('?')[2]}/")
+
     async def early_close(self, w, head):
         w.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this")
 

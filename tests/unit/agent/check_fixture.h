@@ -28,7 +28,7 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
 {
 	__typeof__(&getaddrinfo) real = (__typeof__(&getaddrinfo))dlsym(RTLD_NEXT, "getaddrinfo");
 
-	if (strcmp(name, "missing.test") == 0)
+	if (strlen(name) >= 12 && strcmp(name + strlen(name) - 12, "missing.test") == 0)
 		return EAI_NONAME;
 	if (strcmp(name, "hangs.test") != 0)
 		return real(name, service, hints, ret);
@@ -177,6 +177,7 @@ static struct check_config *add_check(int port, const char *path)
 	snprintf(urls[i], sizeof urls[i], "http://127.0.0.1:%d/%s", port, path);
 	configs[i] = (struct check_config){
 		.url = urls[i],
+		.shown_url = urls[i],
 		.method = "GET",
 		.expect_status = { { 200, 299 } },
 		.n_expect_status = 1,
@@ -218,13 +219,11 @@ static void run_once(void)
 /* Its latest result, NULL: none yet. */
 static const struct check_sample *find_result(const struct check_config *c)
 {
-	char *url = check_shown_url(c->url);
 	const struct check_sample *found = NULL;
 
 	for (size_t i = 0; i < agent.n; i++)
-		if (agent.kept[i].s.kind == SAMPLE_CHECK && text_eq(agent.kept[i].s.check.url, text_of(url)))
+		if (agent.kept[i].s.kind == SAMPLE_CHECK && text_eq(agent.kept[i].s.check.url, text_of(c->shown_url)))
 			found = &agent.kept[i].s.check;
-	free(url);
 	return found;
 }
 

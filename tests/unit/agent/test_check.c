@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "obs_agent/check/check_guard.h"
 #include "check_fixture.h"
 
 static struct check_config *add_tls(int port)
@@ -176,6 +177,7 @@ static void secrets_stay_with_us(void **state)
 
 	(void)state;
 	snprintf(urls[0], sizeof urls[0], "http://user:pa%%40ss@127.0.0.1:%d/echo?a=b@c", server.http);
+	login->shown_url = "http://***@127.0.0.1/echo?a=b@c";
 	login->expect_body = "not there, so that there is a message";
 	other->headers = same->headers = sent->headers = headers;
 	other->max_redirects = same->max_redirects = 3;
@@ -192,7 +194,7 @@ static void secrets_stay_with_us(void **state)
 			   "@"));
 		assert_null(strstr(s->error_message.s ? s->error_message.s : "", "topsecret"));
 	}
-	assert_non_null(strstr(result_of(login)->url.s, "/echo?a=b@c"));
+	assert_result(login, CHECK_BODY, "");
 }
 
 static void the_request_is_plain(void **state)
@@ -233,22 +235,53 @@ static void a_failure_counts_after_its_retries(void **state)
 
 /* ---- URLs ---------------------------------------------------------------------------------- */
 
-static void assert_shown(const char *url, const char *want)
+static void assert_hidden(const struct secret *secrets, const char *text, const char *want)
 {
-	char *shown = check_shown_url(url);
+	char out[64];
 
-	assert_string_equal(shown, want);
-	free(shown);
+	if (check_hide(secrets, text, out, sizeof out))
+		assert_string_equal(out, want ? want : "all of it hidden");
+	else
+		assert_null(want);
 }
 
-static void a_url_is_shown_without_its_user(void **state)
+static void a_text_is_shown_without_the_secrets_it_repeats(void **state)
+{
+	static const struct secret part = { "hunter", NULL }, whole = { "hunter2%20@/+", &part }, tiny = { "x", NULL };
+
+	(void)state;
+	assert_hidden(NULL, "Could not resolve host: a%20b", "Could not resolve host: a%20b");
+	assert_hidden(&whole, "no host hunter2 @/ .evil", "no host ***.evil");
+	assert_hidden(&whole, "hunter2%20%40%2f%2Bhunter2+%2540/%20", "******");
+	assert_hidden(&whole, "%68UNTER2, hunte", "***2, hunte");
+	assert_hidden(&whole, "100%", "100%");
+	assert_hidden(&tiny, "Status 200", "Status 200");
+	assert_hidden(&tiny, "no host example", NULL);
+	assert_hidden(&part, "0123456789012345678901234567890123456789012345678901234567890hunter", "0123456789012345678901234567890123456789012345678901234567890**");
+}
+
+/* A redirect leads to a name that repeats what the peer was sent, and libcurl's message has it. */
+static void a_message_has_no_secret_that_a_redirect_repeats(void **state)
+{
+	static const struct secret secret = { "s3cr3t", NULL }, tiny = { "3t", NULL };
+	struct check_config *plain = add_check(server.http, "to_name?s3cr3t.missing.test"),
+			    *hidden = add_check(server.http, "to_name?S3cr%33t.missing.test"),
+			    *short_one = add_check(server.http, "to_name?3t.missing.test");
+
+	(void)state;
+	plain->max_redirects = hidden->max_redirects = short_one->max_redirects = 1;
+	hidden->secrets = &secret;
+	short_one->secrets = &tiny;
+	run_once();
+	assert_result(plain, CHECK_DNS, "Could not resolve host: s3cr3t.missing.test");
+	assert_result(hidden, CHECK_DNS, "Could not resolve host: ***.missing.test");
+	assert_result(short_one, CHECK_DNS, "Couldn't resolve host name");
+	assert_null(strstr(result_of(short_one)->error_message.s, "3t"));
+}
+
+static void urls_are_told_apart_by_their_hosts(void **state)
 {
 	(void)state;
-	assert_shown("http://a:b@c/d", "http://c/d");
-	assert_shown("http://a:b@x@c:80?q=@", "http://c:80?q=@");
-	assert_shown("https://c/a@b", "https://c/a@b");
-	assert_shown("https://a@[::1]:8443#f", "https://[::1]:8443#f");
-	assert_shown("", "");
 	assert_true(check_same_origin("http://u:p@Host:80/a", "HTTP://host:80/b?c"));
 	assert_false(check_same_origin("http://host/", "https://host/"));
 	assert_false(check_same_origin("http://host/", "http://host:81/"));
@@ -273,7 +306,9 @@ int main(void)
 		TEST(secrets_stay_with_us),
 		TEST(the_request_is_plain),
 		TEST(a_failure_counts_after_its_retries),
-		cmocka_unit_test(a_url_is_shown_without_its_user),
+		TEST(a_message_has_no_secret_that_a_redirect_repeats),
+		cmocka_unit_test(a_text_is_shown_without_the_secrets_it_repeats),
+		cmocka_unit_test(urls_are_told_apart_by_their_hosts),
 	};
 
 	return cmocka_run_group_tests_name("checks", tests, start_server, stop_server);

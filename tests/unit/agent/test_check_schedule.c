@@ -330,12 +330,12 @@ static void reload_keeps_the_schedule_of_what_is_the_same(void **state)
 	memcpy(same_url, urls[0], sizeof same_url);
 	memcpy(changed_url, urls[2], sizeof changed_url);
 	other[0] = *changed;
-	other[0].url = changed_url;
+	other[0].url = other[0].shown_url = changed_url;
 	other[0].timeout_us = slow(700 * US_PER_MS);
 	other[1] = *same;                                       /* elsewhere in memory, and in the list */
-	other[1].url = same_url;
+	other[1].url = other[1].shown_url = same_url;
 	other[2] = *same;
-	other[2].url = "http://127.0.0.1/new";
+	other[2].url = other[2].shown_url = "http://127.0.0.1/new";
 	other[2].interval_us = US_PER_S;
 	agent.config.checks = other;
 	agent.config.n_checks = 3;

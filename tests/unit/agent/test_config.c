@@ -379,6 +379,92 @@ static void a_credential_is_written_as_its_place_wants_it(void **state)
 	}
 }
 
+static void assert_secrets(const struct secret *s, const char *const *want)
+{
+	for (; *want; want++) {
+		const struct secret *found = s;
+
+		while (found && strcmp(found->text, *want) != 0)
+			found = found->next;
+		if (!found)
+			fail_msg("%s is not looked for", *want);
+	}
+}
+
+/* Whatever came from outside the file, and what its place tells to be a secret, is in no URL that is shown. */
+static void a_url_is_shown_without_its_secrets(void **state)
+{
+	static const struct { const char *url, *shown, *secrets[6]; } rows[] = {
+		{ "http://h/x?token=${CRED:db}", "http://h/x?token=***", { "it%27s%2Fhunter2%20%40%5C", "it's", "hunter2" } },
+		{ "http://h/x?q=${SECRET}&r=1", "http://h/x?q=***&r=1", { "hunter2" } },
+		{ "http://h/${CRED:db}/in#${SECRET}", "http://h/***/in#***", { "it%27s%2Fhunter2%20%40%5C", "hunter2" } },
+		{ "http://h/${SECRET}${SECRET}", "http://h/***", { "hunter2", "hunter2hunter2" } },
+		{ "http://user:pw@h/", "http://***@h/", { "user:pw", "user", "pw" } },
+		{ "http://user:${SECRET}@h:80/", "http://***@h:80/", { "user", "hunter2" } },
+		{ "http://${CRED:db}@h/", "http://***@h/", { "it%27s%2Fhunter2%20%40%5C" } },
+		{ "http://h/?api_key=literal&b=2", "http://h/?api_key=***&b=2", { "literal" } },
+		{ "http://${SECRET}.example:8080/", "http://***.example:8080/", { "hunter2" } },
+		{ "http://h:${PORT}/@scope/b", "http://h:***/@scope/b", { "8080" } },
+		{ "${BASE}/health", "***/health", { "pw", "internal.example", "user", "8080", "deep" } },
+		{ "${BASE}", "***", { "http://user:pw@internal.example:8080/deep", "internal.example" } },
+		{ "${CRED:hook}", "***", { "http://hook.example/T0/B1", "hook.example", "T0", "B1" } },
+		{ "http://h/${EMPTY}x", "http://h/***x", { NULL } },
+		{ "http://h/$${SECRET}", "http://h/${SECRET}", { NULL } },
+		{ "http://h/@user?a=b@c", "http://h/@user?a=b@c", { NULL } },
+	};
+
+	(void)state;
+	setenv("BASE", "http://user:pw@internal.example:8080/deep", 1);
+	setenv("PORT", "8080", 1);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		char yaml[256];
+		struct config c;
+
+		snprintf(yaml, sizeof yaml, "monitoring:\n  health_checks:\n    - url: \"%s\"\n", rows[i].url);
+		c = parsed(yaml);
+		assert_string_equal(c.checks[0].shown_url, rows[i].shown);
+		assert_secrets(c.checks[0].secrets, rows[i].secrets);
+		config_free(&c);
+	}
+}
+
+static void the_secrets_of_headers_are_known(void **state)
+{
+	static const char *const want[] = { "hunter2", "Basic aGVsbG8=", "aGVsbG8", NULL };
+	struct config c = parsed("monitoring:\n  health_checks:\n    - url: http://h/\n      headers: {X-Any: \"a ${SECRET}\", "
+				 "Authorization: Basic aGVsbG8=, Accept: text/html}\n");
+
+	(void)state;
+	assert_secrets(c.checks[0].secrets, want);
+	for (const struct secret *s = c.checks[0].secrets; s; s = s->next)
+		assert_null(strstr(s->text, "html"));
+	config_free(&c);
+}
+
+static void a_postgres_url_is_shown_without_its_secrets(void **state)
+{
+	static const struct { const char *url, *shown; } rows[] = {
+		{ "postgres://a:${CRED:db}@h/d", "postgres://a:***@h/d" },
+		{ "postgres://${SECRET}:pw@h/d?application_name=${SECRET}", "postgres://***:***@h/d?application_name=***" },
+		{ "host=h password=${CRED:db} user=a", "host=h password=*** user=a" },
+		{ "host=h user=${SECRET}", "host=h user=***" },
+		{ "${CRED:url}", "postgres://a:***@h/d" },
+		{ "${DATABASE_URL}", "postgres://a:***@h/d?sslpassword=***" },
+	};
+
+	(void)state;
+	setenv("DATABASE_URL", "postgres://a:pw@h/d?sslpassword=x", 1);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		char yaml[256];
+		struct config c;
+
+		snprintf(yaml, sizeof yaml, "monitoring:\n  enabled: true\n  postgres_url: \"%s\"\n", rows[i].url);
+		c = parsed(yaml);
+		assert_string_equal(c.shown_postgres_url, rows[i].shown);
+		config_free(&c);
+	}
+}
+
 static void a_credential_is_read_anew_without_its_line_end(void **state)
 {
 	static const struct { const char *file, *url; } rows[] = {
@@ -463,6 +549,9 @@ static int all_tests(void)
 		cmocka_unit_test(other_sections_are_left_alone),
 		cmocka_unit_test(a_byte_order_mark_and_dos_line_ends_are_fine),
 		cmocka_unit_test(a_credential_is_written_as_its_place_wants_it),
+		cmocka_unit_test(a_url_is_shown_without_its_secrets),
+		cmocka_unit_test(the_secrets_of_headers_are_known),
+		cmocka_unit_test(a_postgres_url_is_shown_without_its_secrets),
 		cmocka_unit_test(a_credential_is_read_anew_without_its_line_end),
 		cmocka_unit_test(without_a_unit_a_credential_is_told_how_to_get),
 		cmocka_unit_test(a_variable_can_never_become_yaml),

@@ -90,6 +90,7 @@ static void what_is_printed_reads_back_as_it_was(void **state)
 	assert_string_equal(again.log_files[1], c.log_files[1]);
 	assert_string_equal(again.postgres_url, "host=db password=*** dbname=observ");
 	assert_string_equal(again.checks[1].headers[0], "Authorization: ***");
+	assert_string_equal(again.checks[1].url, "http://***@b.example:8080/");
 	assert_true(again.interval_us == c.interval_us && again.enabled && !again.checks[1].verify_tls);
 	assert_null(strstr(first, "hunter2"));
 	config_free(&c);

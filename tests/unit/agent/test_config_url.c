@@ -47,10 +47,12 @@ static void passwords_are_masked_and_nothing_else(void **state)
 		{ "password=a\\ b dbname=d", "password=*** dbname=d" },
 		{ "host=::1 user=me@server password=p", "host=::1 user=me@server password=***" },
 		{ "dbname='postgres://u:p@h/d'", "dbname='postgres://u:***@h/d'" },
-		{ "http://u:p@h/", "http://u:***@h/" },
+		{ "http://u:p@h/", "http://***@h/" },
 		{ "http://token@h/", "http://***@h/" },
 		{ "https://h/@user/?mail=a@b", "https://h/@user/?mail=a@b" },
 		{ "https://h/?a=1&api_key=s&b=2#access_token=t", "https://h/?a=1&api_key=***&b=2#access_token=***" },
+		{ "https://h/?keyword=a&author=b&bypass=c&apiKey=s&keys=s&X-Amz-Signature=s&sig=s", "https://h/?keyword=a&author=b&bypass=***&apiKey=***&keys=***&X-Amz-Signature=***&sig=***" },
+		{ "postgres://h/d?target_session_attrs=any", "postgres://h/d?target_session_attrs=any" },
 		{ "http://[::1]:80/", "http://[::1]:80/" },
 		{ "", "" }, { "abc", "abc" }, { "localhost:8080/health", "localhost:8080/health" },
 	};
