@@ -12,15 +12,15 @@
  *	-----BEGIN ... PRIVATE KEY      the whole block
  *	4111 1111 1111 1111             card numbers, by issuer and check digit
  */
-#ifndef LOGCORE_SHAPE_H
-#define LOGCORE_SHAPE_H
+#ifndef LOGCORE_PATTERNS_H
+#define LOGCORE_PATTERNS_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
 struct redact;
 
-struct shape_text {
+struct pattern_text {
 	const struct redact *redact;    /* for the keys */
 	const char *s;
 	size_t len;
@@ -32,6 +32,6 @@ struct span {
 };
 
 /* The first secret from t->from on that shows itself before `stop`. */
-bool logcore_shape_next(const struct shape_text *t, size_t stop, struct span *ret);
+bool logcore_patterns_next(const struct pattern_text *t, size_t stop, struct span *ret);
 
 #endif

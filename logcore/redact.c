@@ -136,7 +136,7 @@ static void note_all(struct redact *r)
 		note_word(r, r->words[i].text, r->words[i].len);
 }
 
-struct redact *logcore_redact_open(const char *const *keys, const char *const *allowed, bool shapes)
+struct redact *logcore_redact_open(const char *const *keys, const char *const *allowed, bool patterns)
 {
 	size_t n_keys = 0, n_allowed = 0;
 	struct redact *r;
@@ -151,7 +151,7 @@ struct redact *logcore_redact_open(const char *const *keys, const char *const *a
 		make_word(&r->words[r->keys++], keys[i]);
 	for (size_t i = 0; i < n_allowed; i++)
 		make_word(&r->words[n_keys + r->allowed++], allowed[i]);
-	r->shapes = shapes;
+	r->patterns = patterns;
 	note_all(r);
 	return r;
 }
@@ -227,7 +227,7 @@ bool logcore_redact_value(struct json *j)
 __attribute__((cold, noinline)) static bool redacted_text(struct json *j, const char *s, size_t len)
 {
 	const char *end = logcore_json_open(j);
-	struct shape_text t = { j->redact, s, len, 0 };
+	struct pattern_text t = { j->redact, s, len, 0 };
 	struct span secret;
 	bool more = true;
 
@@ -237,7 +237,7 @@ __attribute__((cold, noinline)) static bool redacted_text(struct json *j, const 
 		size_t room = (size_t)(end - j->p), stop = len - at > room + LOOK_AHEAD ? at + room + LOOK_AHEAD : len;
 
 		t.from = at;
-		more = logcore_shape_next(&t, stop, &secret);
+		more = logcore_patterns_next(&t, stop, &secret);
 		if (!logcore_json_part(j, end, s + at, (more ? secret.start : len) - at))
 			break;
 		if (more)
@@ -251,15 +251,15 @@ __attribute__((cold, noinline)) static bool redacted_text(struct json *j, const 
 
 bool logcore_redact_text(struct json *j, const char *s, size_t len)
 {
-	if (!j->redact || !j->redact->shapes || len < SUSPECT_MIN || !logcore_suspect(s, len))
+	if (!j->redact || !j->redact->patterns || len < PREFILTER_MIN || !logcore_prefilter(s, len))
 		return logcore_json_text(j, s, len);
 	return redacted_text(j, s, len);
 }
 
 bool logcore_redact_has(const struct redact *r, const char *s, size_t len)
 {
-	struct shape_text t = { r, s, len, 0 };
+	struct pattern_text t = { r, s, len, 0 };
 	struct span secret;
 
-	return r->shapes && len >= SUSPECT_MIN && logcore_suspect(s, len) && logcore_shape_next(&t, len, &secret);
+	return r->patterns && len >= PREFILTER_MIN && logcore_prefilter(s, len) && logcore_patterns_next(&t, len, &secret);
 }

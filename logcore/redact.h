@@ -30,7 +30,7 @@ struct redact_word {
 };
 
 struct redact {
-	bool shapes;                    /* look at values, too */
+	bool patterns;                    /* look at values, too */
 	size_t keys, allowed;           /* how many of the caller's words there are of each */
 	struct redact_word *words;      /* first the keys, then the allowed */
 	uint8_t shortest[REDACT_SLOTS]; /* by hash of a key's end: letters of the shortest word with it */
@@ -41,7 +41,7 @@ struct redact {
 bool logcore_redact_count(const char *const *list, size_t *ret);
 
 /* Lists that were counted. NULL: out of memory. */
-struct redact *logcore_redact_open(const char *const *keys, const char *const *allowed, bool shapes);
+struct redact *logcore_redact_open(const char *const *keys, const char *const *allowed, bool patterns);
 void logcore_redact_close(struct redact *r);
 
 /* The last four bytes, without case; '_' becomes 0x7f. */

@@ -154,15 +154,15 @@ static bool write_ring(const struct place *in, struct sink *sink, struct ring *r
 
 static void write_file(const struct place *in, const char *name, struct sink *sink, int64_t now_us)
 {
-	struct held h;
+	struct ring_file h;
 	bool done = true;
 
-	if (logcore_held_take(&h, in->folder, name) < 0)
+	if (logcore_ring_file_take(&h, in->folder, name) < 0)
 		return;
 	for (unsigned i = 0; i < h.rings; i++) {
 		struct ring r;
 
-		if (logcore_held_map(&h, i, &r) < 0) {
+		if (logcore_ring_file_map(&h, i, &r) < 0) {
 			done = false;
 			continue;
 		}
@@ -171,7 +171,7 @@ static void write_file(const struct place *in, const char *name, struct sink *si
 	}
 	if (done)
 		unlinkat(in->folder, name, 0);
-	logcore_held_close(&h, true);
+	logcore_ring_file_close(&h, true);
 }
 
 static bool open_place(struct place *in, const char *path)
@@ -205,11 +205,11 @@ void logcore_leftovers_write(struct sink *sink, int64_t now_us)
 	if (!path || !open_place(&in, path))
 		return;
 	while ((e = readdir(in.dir))) {
-		enum held_name kind = logcore_held_is_name(e->d_name, in.name);
+		enum ring_file_kind kind = logcore_ring_file_kind(e->d_name, in.name);
 
-		if (kind == HELD_OTHER || fstatat(in.folder, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		if (kind == NO_RING_FILE || fstatat(in.folder, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			continue;
-		if (kind == HELD_UNFINISHED)
+		if (kind == UNFINISHED_RING_FILE)
 			remove_unfinished(&in, e->d_name, &st, now_us);
 		else if (!logcore_process_holds(st.st_dev, st.st_ino))
 			write_file(&in, e->d_name, sink, now_us);
