@@ -125,6 +125,7 @@ LOGCORE := \
   patterns \
   prefilter \
   redact \
+  secret_key \
   shared \
   sink \
   timestamp

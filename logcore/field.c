@@ -118,7 +118,7 @@ __attribute__((noinline)) static bool add_other_value(struct json *j, const stru
 static inline bool add_value(struct json *j, const struct logcore_field *f)
 {
 	/* Whether there is a password is no secret. */
-	if (f->type > LOGCORE_TYPE_BOOL && j->redact && logcore_redact_key(j->redact, f->key, f->key_len))
+	if (f->type > LOGCORE_TYPE_BOOL && j->redact && logcore_secret_key(&j->redact->keys, f->key, f->key_len))
 		return logcore_redact_value(j);
 	if (f->type == LOGCORE_TYPE_STRING)
 		return logcore_redact_text(j, f->value.s, f->len);

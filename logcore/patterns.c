@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "luhn.h"
-#include "redact.h"
+#include "secret_key.h"
 
 enum { KEY_MAX = 64 };                  /* bytes of a key in a text */
 
@@ -160,7 +160,7 @@ static bool assignment(const struct pattern_text *t, size_t i, struct span *ret)
 {
 	size_t key = key_start(t, i);
 
-	return i > key && !at(t, i + 1, "=") && logcore_redact_key(t->redact, t->s + key, i - key) &&
+	return i > key && !at(t, i + 1, "=") && logcore_secret_key(t->keys, t->s + key, i - key) &&
 	       value_at(t, i + 1, ret);
 }
 
@@ -175,7 +175,7 @@ static bool json_member(const struct pattern_text *t, size_t i, struct span *ret
 		end--;
 	key = key_start(t, end);
 	return end > key && key > t->from && t->s[key - 1] == '"' &&
-	       logcore_redact_key(t->redact, t->s + key, end - key) &&
+	       logcore_secret_key(t->keys, t->s + key, end - key) &&
 	       value_at(t, while_is(t, colon + 1, is_space), ret);
 }
 

@@ -4,7 +4,7 @@
  * Promises time linear in the text, whatever is in it, and that nothing but the
  * secret itself is in a span. What it finds:
  *
- *	key=value, "key":"value"        the value, when the key is on the list (redact.h)
+ *	key=value, "key":"value"        the value, when the key is on the list (secret_key.h)
  *	scheme://user:password@host     the password
  *	Bearer and Basic                what follows, when it is a token
  *	eyJ...                          JSON Web Tokens
@@ -18,10 +18,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct redact;
+struct secret_keys;
 
 struct pattern_text {
-	const struct redact *redact;    /* for the keys */
+	const struct secret_keys *keys;
 	const char *s;
 	size_t len;
 	size_t from;                    /* what is before was seen */
