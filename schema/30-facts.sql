@@ -41,7 +41,7 @@ CREATE TABLE IF NOT EXISTS vps_metrics (
 	processes               double precision,        -- processes and threads known to the scheduler
 	cpu_count               double precision,        -- cores that are online
 	app_cpu_percent         double precision,        -- % of 1 core: CPU time of the application's unit
-	app_memory_mb           double precision,        -- MB: memory charged to the application's unit
+	app_memory_mb           double precision,        -- MB: memory of the unit without its page cache
 	app_restarts            double precision,        -- restarts of the unit since it was loaded
 	app_processes           double precision,        -- processes and threads in the application's unit
 	-- end of made

@@ -51,7 +51,7 @@
 	X(PROCESSES,       "processes",              "",    "processes and threads known to the scheduler")  \
 	X(CPU_COUNT,       "cpu_count",              "",    "cores that are online")                         \
 	R(APP_CPU,         "app_cpu_percent",        "% of 1 core", "CPU time of the application's unit")    \
-	R(APP_MEMORY_MB,   "app_memory_mb",          "MB",  "memory charged to the application's unit")      \
+	R(APP_MEMORY_MB,   "app_memory_mb",          "MB",  "memory of the unit without its page cache")     \
 	X(APP_RESTARTS,    "app_restarts",           "",    "restarts of the unit since it was loaded")      \
 	X(APP_PROCESSES,   "app_processes",          "",    "processes and threads in the application's unit")
 

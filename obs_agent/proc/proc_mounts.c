@@ -2,9 +2,12 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/statvfs.h>
 
-enum { REMOTE_MAX = 16 };
+#include "common/cleanup.h"
+
+enum { FIRST_LINES = 64 };
 
 static const double GB = 1024.0 * 1024.0 * 1024.0;      /* as df -h counts */
 static const double MOVED_POINTS = 0.5;
@@ -46,8 +49,7 @@ static bool wanted(const struct mount_line *l)
 {
 	if (strcmp(l->point, "/") == 0)
 		return !remote_fs(l->fs) || strcmp(l->fs, "fuse.fuse-overlayfs") == 0;
-	/* Part of a file system: a bind mount, or a subvolume, which btrfs mounts like one. */
-	return local_fs(l->fs) && (l->whole || strcmp(l->fs, "btrfs") == 0);
+	return local_fs(l->fs);
 }
 
 static bool below(const char *path, const char *dir)
@@ -57,48 +59,98 @@ static bool below(const char *path, const char *dir)
 	return strncmp(path, dir, n) == 0 && path[n] == '/';
 }
 
-struct remote {
-	char point[REMOTE_MAX][MOUNT_POINT_MAX];
-	size_t n;
+/* ---- mounts ------------------------------------------------------------------------------ */
+
+/* A mount that is wanted, or that may hang. */
+struct lines {
+	struct mount_line *line;
+	size_t n, cap;
+	bool short_of_memory;
 };
 
-static bool below_remote(const struct remote *r, const char *path)
+static void lines_free(struct lines *t)
 {
-	for (size_t i = 0; i < r->n; i++)
-		if (below(path, r->point[i]))
+	free(t->line);
+}
+
+static void add_line(struct lines *t, const struct mount_line *l)
+{
+	struct mount_line *more;
+	size_t cap = t->cap ? 2 * t->cap : FIRST_LINES;
+
+	if (t->n == t->cap) {
+		more = reallocarray(t->line, cap, sizeof *more);
+		t->short_of_memory |= !more;
+		if (!more)
+			return;
+		t->line = more;
+		t->cap = cap;
+	}
+	t->line[t->n++] = *l;
+}
+
+/* A later mount hides what was at the same place or below it. */
+static void drop_covered(struct lines *t, const char *point)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->n; i++)
+		if (strcmp(t->line[i].point, point) != 0 && !below(t->line[i].point, point))
+			t->line[n++] = t->line[i];
+	t->n = n;
+}
+
+static bool below_remote(const struct lines *t, const char *path)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (remote_fs(t->line[i].fs) && below(path, t->line[i].point))
 			return true;
 	return false;
 }
 
-static void remember_remote(struct remote *r, const char *path)
+static void read_lines(struct lines *t, struct text mountinfo, bool *ret_own_meminfo)
 {
-	if (r->n < REMOTE_MAX)
-		memcpy(r->point[r->n++], path, MOUNT_POINT_MAX);
+	struct mount_line l;
+	struct text line;
+
+	*ret_own_meminfo = false;
+	while (proc_line(&mountinfo, &line)) {
+		if (!proc_mount_line(line, &l))
+			continue;
+		*ret_own_meminfo |= strcmp(l.point, "/proc/meminfo") == 0;
+		drop_covered(t, l.point);
+		if (wanted(&l) || remote_fs(l.fs))
+			add_line(t, &l);
+	}
 }
 
-static void drop(struct mounts *t, size_t i)
+/* ---- file systems ------------------------------------------------------------------------ */
+
+/* Does `a` name the file system better than `b`? */
+static bool better_name(const struct mount_line *a, const struct mount_line *b)
 {
-	memmove(&t->m[i], &t->m[i + 1], (t->n - i - 1) * sizeof t->m[0]);
-	t->n--;
+	bool a_root = strcmp(a->point, "/") == 0, b_root = strcmp(b->point, "/") == 0;
+
+	if (a_root != b_root)
+		return a_root;
+	if (a->whole != b->whole)
+		return a->whole;
+	return strlen(a->point) < strlen(b->point);
 }
 
-/* A later mount hides what was at the same place or below it. */
-static void drop_covered(struct mounts *t, const char *point)
+static bool same_device(const struct mount_line *a, const struct mount_line *b)
 {
-	for (size_t i = t->n; i-- > 0;)
-		if (strcmp(t->m[i].line.point, point) == 0 || below(t->m[i].line.point, point))
-			drop(t, i);
+	return a->major == b->major && a->minor == b->minor;
 }
 
-/* Of several mounts of one file system the shortest path names it. */
 static void put(struct mounts *t, const struct mount_line *l)
 {
 	for (size_t i = 0; i < t->n; i++) {
 		struct mount_line *have = &t->m[i].line;
 
-		if (have->major != l->major || have->minor != l->minor)
+		if (!same_device(have, l))
 			continue;
-		if (strlen(l->point) < strlen(have->point))
+		if (better_name(l, have))
 			*have = *l;
 		return;
 	}
@@ -106,9 +158,51 @@ static void put(struct mounts *t, const struct mount_line *l)
 		t->m[t->n++] = (struct mount_usage){ .line = *l, .shown_percent = NAN };
 }
 
+static bool has_device(const struct mounts *t, const struct mount_line *l)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (same_device(&t->m[i].line, l))
+			return true;
+	return false;
+}
+
+static bool may_be_asked(const struct lines *lines, const struct mount_line *l)
+{
+	return wanted(l) && !below_remote(lines, l->point);
+}
+
+/* How many file systems found no room. */
+static size_t count_left_out(const struct mounts *t, const struct lines *lines)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < lines->n; i++) {
+		const struct mount_line *l = &lines->line[i];
+		bool fresh = may_be_asked(lines, l) && !has_device(t, l);
+
+		for (size_t k = 0; k < i && fresh; k++)
+			fresh = !same_device(&lines->line[k], l) || !may_be_asked(lines, &lines->line[k]);
+		n += fresh;
+	}
+	return n;
+}
+
+/* "/" comes first, so that no number of others leaves it out. */
+static void put_all(struct mounts *t, const struct lines *lines)
+{
+	for (int root = 1; root >= 0; root--)
+		for (size_t i = 0; i < lines->n; i++) {
+			const struct mount_line *l = &lines->line[i];
+
+			if ((strcmp(l->point, "/") == 0) == root && may_be_asked(lines, l))
+				put(t, l);
+		}
+	t->left_out = t->n == MOUNTS_MAX ? count_left_out(t, lines) : 0;
+}
+
 static bool same_set(const struct mounts *a, const struct mounts *b)
 {
-	if (a->n != b->n)
+	if (a->n != b->n || a->left_out != b->left_out)
 		return false;
 	for (size_t i = 0; i < a->n; i++) {
 		const struct mount_line *x = &a->m[i].line, *y = &b->m[i].line;
@@ -122,23 +216,19 @@ static bool same_set(const struct mounts *a, const struct mounts *b)
 
 bool mounts_read(struct mounts *t, struct text mountinfo)
 {
-	struct mounts now = { .n = 0 };
-	struct remote remote = { .n = 0 };
-	struct mount_line l;
-	struct text line;
+	CLEANUP(lines_free) struct lines lines = { 0 };
+	CLEANUP(free_p) struct mounts *now = calloc(1, sizeof *now);
 
-	while (proc_line(&mountinfo, &line)) {
-		if (!proc_mount_line(line, &l))
-			continue;
-		drop_covered(&now, l.point);
-		if (remote_fs(l.fs))
-			remember_remote(&remote, l.point);
-		if (wanted(&l) && !below_remote(&remote, l.point))
-			put(&now, &l);
-	}
-	if (same_set(t, &now))
+	if (!now)
 		return false;
-	*t = now;
+	read_lines(&lines, mountinfo, &now->own_meminfo);
+	if (lines.short_of_memory)
+		return false;           /* at the next change of mounts there may be some */
+	put_all(now, &lines);
+	t->own_meminfo = now->own_meminfo;
+	if (same_set(t, now))
+		return false;
+	*t = *now;
 	return true;
 }
 
@@ -208,9 +298,16 @@ static bool add_mount(struct buf *out, const struct mount_usage *u)
 
 bool mounts_json(struct mounts *t, struct buf *out)
 {
+	size_t begin = out->len;
+
+	t->not_shown = 0;
 	if (!buf_addc(out, '['))
 		return false;
 	for (size_t i = 0; i < t->n; i++) {
+		if (out->len - begin > MOUNTS_JSON_MAX) {
+			t->not_shown = t->n - i;
+			break;
+		}
 		if ((i && !buf_addc(out, ',')) || !add_mount(out, &t->m[i]))
 			return false;
 		t->m[i].shown_percent = t->m[i].percent;

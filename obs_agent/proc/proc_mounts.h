@@ -1,11 +1,12 @@
 /*
  * proc_mounts.h - which file systems this machine has, and how full they are.
  *
- * Owns a table of them. One row a file system, not one a mount: bind mounts and
- * the copies that a service's sandbox makes are left out, so are file systems in
- * memory and images (squashfs, iso9660). Network and FUSE file systems are left
- * out, and so is what is mounted below them: asking one whose server is gone
- * can block for ever.
+ * Owns a table of them. One row a file system, not one a mount, as df has it: of
+ * several mounts "/" names it, else one of the whole file system, else the shortest
+ * path; so a disk of which only a folder is mounted (bind mount, btrfs subvolume) is
+ * there too. Left out are file systems in memory, images (squashfs, iso9660), overlays
+ * other than "/", what is covered by another mount, and network and FUSE file systems
+ * with what is mounted below them: asking one whose server is gone can block for ever.
  */
 #ifndef OBS_AGENT_PROC_MOUNTS_H
 #define OBS_AGENT_PROC_MOUNTS_H
@@ -13,7 +14,10 @@
 #include "common/buf.h"
 #include "proc_parse.h"
 
-enum { MOUNTS_MAX = 64 };       /* further ones are not shown */
+enum {
+	MOUNTS_MAX = 256,               /* further ones are counted, not shown */
+	MOUNTS_JSON_MAX = 128 << 10,    /* so are those that do not fit into so many bytes */
+};
 
 struct mount_usage {
 	struct mount_line line;
@@ -26,6 +30,9 @@ struct mount_usage {
 struct mounts {
 	struct mount_usage m[MOUNTS_MAX];
 	size_t n;
+	size_t left_out;                /* file systems beyond MOUNTS_MAX */
+	size_t not_shown;               /* of the table, beyond MOUNTS_JSON_MAX, when it was printed last */
+	bool own_meminfo;               /* /proc/meminfo is a container's (lxcfs), not the machine's */
 };
 
 /* Fill the table from /proc/self/mountinfo. True: it differs from what it held. */

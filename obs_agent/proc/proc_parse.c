@@ -198,6 +198,16 @@ void proc_memory(struct text file, struct memory *ret)
 		ret->swap_used_kb = not_negative(ret->swap_total_kb - free_kb);
 }
 
+double proc_arc_kb(struct text file)
+{
+	double size, least;
+
+	/* name, type, data */
+	if (!proc_number(file, "size ", 1, "", &size) || !proc_number(file, "c_min ", 1, "", &least))
+		return 0;
+	return not_negative(size - least) / 1024;
+}
+
 bool proc_net_line(struct text line, struct traffic_line *ret)
 {
 	const char *colon = line.len ? memrchr(line.s, ':', line.len) : NULL;

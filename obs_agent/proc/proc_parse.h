@@ -47,6 +47,11 @@ struct memory {
 };
 void proc_memory(struct text file, struct memory *ret);
 
+/* What ZFS's cache (ARC) holds and would give back, in kB: its size without its
+ * minimum, of /proc/spl/kstat/zfs/arcstats. 0 where there is none. The kernel counts
+ * it as used memory; it is no less available than the page cache. */
+double proc_arc_kb(struct text file);
+
 /* A network interface or a disk, and what went through it since boot. */
 struct traffic_line {
 	struct text name;

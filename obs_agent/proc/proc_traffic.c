@@ -1,13 +1,17 @@
 #include "proc_traffic.h"
 
+#include <fcntl.h>
 #include <limits.h>
+#include <linux/if_arp.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
+
+#include "common/cleanup.h"
 
 struct traffic_kind {
 	bool (*parse)(struct text line, struct traffic_line *ret);
-	const char *const *ignored;             /* beginnings of names */
 	void (*choose)(struct traffic_table *t, const char *sys_root);
 };
 
@@ -18,6 +22,8 @@ static bool sys_has(const char *sys_root, const char *dir, const char *name, con
 
 	return n > 0 && n < (int)sizeof path && access(path, F_OK) == 0;
 }
+
+/* ---- which interfaces count --------------------------------------------------------------- */
 
 static bool physical(const char *sys_root, const char *name)
 {
@@ -42,8 +48,90 @@ static bool has_physical_master(const char *sys_root, const char *name)
 	return physical(sys_root, base ? base + 1 : to);
 }
 
-/* Interfaces with hardware behind them; in a container there is none, then all
- * that are left by name. */
+/* The number in a file of the interface, -1 when there is none. */
+static long net_number(const char *sys_root, const char *name, const char *file)
+{
+	char path[PATH_MAX], text[32];
+	CLEANUP(close_p) int fd = -1;
+	ssize_t n;
+
+	if (snprintf(path, sizeof path, "%s/class/net/%s/%s", sys_root, name, file) >= (int)sizeof path)
+		return -1;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+	if (n <= 0)
+		return -1;
+	text[n] = '\0';
+	return strtol(text, NULL, 0);           /* "1", or "0x1003" */
+}
+
+/* Does it stand on another interface (VLAN, macvlan, bond, team, a bridge with ports)? */
+static bool has_lower(const char *sys_root, const char *name)
+{
+	char path[PATH_MAX];
+	CLEANUP(closedir_p) DIR *d = NULL;
+	const struct dirent *e;
+
+	if (snprintf(path, sizeof path, "%s/class/net/%s", sys_root, name) >= (int)sizeof path)
+		return false;
+	d = opendir(path);
+	while (d && (e = readdir(d)))
+		if (strncmp(e->d_name, "lower_", strlen("lower_")) == 0)
+			return true;
+	return false;
+}
+
+/* Layer 3 tunnels: what goes through them goes through another interface once more. */
+static bool is_tunnel(long type)
+{
+	return type == ARPHRD_NONE || type == ARPHRD_TUNNEL || type == ARPHRD_TUNNEL6 || type == ARPHRD_SIT ||
+	       type == ARPHRD_IPGRE || type == ARPHRD_IP6GRE;
+}
+
+/* Where sysfs does not show them, names must do. */
+static bool is_loopback(const char *sys_root, const char *name, long type)
+{
+	long flags = net_number(sys_root, name, "flags");
+
+	return type < 0 ? strcmp(name, "lo") == 0 : type == ARPHRD_LOOPBACK || (flags > 0 && (flags & IFF_LOOPBACK));
+}
+
+/* The host's end of a container's pair, as engines (and the kernel) name it. */
+static bool is_far_end(const char *name)
+{
+	return strncmp(name, "veth", 4) == 0 || strncmp(name, "cali", 4) == 0;
+}
+
+/* How likely what passes the interface is seen there first, and once only. */
+enum rank { RANK_END, RANK_PART, RANK_STACKED, RANK_NEVER };
+
+static enum rank rank_of(const char *sys_root, const char *name)
+{
+	long type = net_number(sys_root, name, "type");
+
+	if (is_loopback(sys_root, name, type))
+		return RANK_NEVER;
+	if (sys_has(sys_root, "class/net", name, "bridge") || sys_has(sys_root, "class/net", name, "bonding") ||
+	    has_lower(sys_root, name))
+		return RANK_STACKED;
+	return sys_has(sys_root, "class/net", name, "master") || is_tunnel(type) || is_far_end(name) ? RANK_PART : RANK_END;
+}
+
+/* In a container or a namespace of its own nothing has hardware: those that count are
+ * the ones of the best rank that is there. */
+static void choose_ends(struct traffic_table *t, const char *sys_root)
+{
+	enum rank best = RANK_NEVER, rank[TRAFFIC_MAX];
+
+	for (size_t i = 0; i < t->n; i++) {
+		rank[i] = rank_of(sys_root, t->t[i].name);
+		best = rank[i] < best ? rank[i] : best;
+	}
+	for (size_t i = 0; i < t->n; i++)
+		t->t[i].counted = rank[i] == best && best != RANK_NEVER;
+}
+
+/* Interfaces with hardware behind them, whatever their names. */
 static void choose_net(struct traffic_table *t, const char *sys_root)
 {
 	bool any = false;
@@ -54,52 +142,54 @@ static void choose_net(struct traffic_table *t, const char *sys_root)
 		x->counted = physical(sys_root, x->name) && !has_physical_master(sys_root, x->name);
 		any = any || x->counted;
 	}
-	for (size_t i = 0; i < t->n && !any; i++)
-		t->t[i].counted = true;
+	if (!any)
+		choose_ends(t, sys_root);
 }
 
-/* Whole disks have a folder in /sys/block, partitions do not. */
+/* ---- which disks count ---------------------------------------------------------------------- */
+
+/* What has no bytes of its own: it is in memory, in a file or on other disks. */
+static const char *const no_disks[] = {
+	"loop", "ram", "zram", "dm-", "md", "md_d", "sr", "fd", "drbd", "bcache", "zd", NULL,
+};
+
+static bool is_numbered(const char *name, const char *kind)
+{
+	size_t n = strlen(kind);
+
+	return strncmp(name, kind, n) == 0 && name[n] >= '0' && name[n] <= '9';
+}
+
+static bool is_disk(const char *sys_root, const char *name)
+{
+	char in_sys[TRAFFIC_NAME_MAX];
+
+	for (size_t i = 0; no_disks[i]; i++)
+		if (is_numbered(name, no_disks[i]))
+			return false;
+	memcpy(in_sys, name, sizeof in_sys);
+	for (char *c = in_sys; *c; c++)
+		if (*c == '/')                  /* cciss/c0d0 is cciss!c0d0 there */
+			*c = '!';
+	return sys_has(sys_root, "block", in_sys, "");  /* partitions are not there */
+}
+
 static void choose_disk(struct traffic_table *t, const char *sys_root)
 {
-	for (size_t i = 0; i < t->n; i++) {
-		char name[TRAFFIC_NAME_MAX];
-
-		memcpy(name, t->t[i].name, sizeof name);
-		for (char *c = name; *c; c++)
-			if (*c == '/')          /* cciss/c0d0 is cciss!c0d0 there */
-				*c = '!';
-		t->t[i].counted = sys_has(sys_root, "block", name, "");
-	}
+	for (size_t i = 0; i < t->n; i++)
+		t->t[i].counted = is_disk(sys_root, t->t[i].name);
 }
 
-/* What only passes on the traffic of others, or never leaves the machine. */
-static const char *const ignored_net[] = {
-	"lo", "veth", "docker", "br-", "virbr", "vnet", "bond", "team", "dummy", "ifb", "tun", "tap",
-	"wg", "vxlan", "geneve", "gre", "erspan", "sit", "ip6tnl", "tunl", "ip_vti", "ip6_vti", "cali",
-	"flannel", "cni", "cilium", "lxc", "lxdbr", "fwbr", "fwln", "fwpr", "kube", "nodelocaldns",
-	"nlmon", "macvtap", "podman", NULL,
-};
+const struct traffic_kind traffic_net = { proc_net_line, choose_net };
+const struct traffic_kind traffic_disk = { proc_disk_line, choose_disk };
 
-static const char *const ignored_disk[] = {
-	"loop", "ram", "zram", "dm-", "md", "sr", "fd", "drbd", "bcache", "zd", NULL,
-};
+/* ---- readings ------------------------------------------------------------------------------- */
 
-const struct traffic_kind traffic_net = { proc_net_line, ignored_net, choose_net };
-const struct traffic_kind traffic_disk = { proc_disk_line, ignored_disk, choose_disk };
-
-static bool ignored(const struct traffic_kind *k, struct text name)
+/* `likely`: where it stood at the last reading. The files keep their order. */
+static struct traffic *find(struct traffic_table *t, struct text name, size_t likely)
 {
-	for (size_t i = 0; k->ignored[i]; i++) {
-		size_t n = strlen(k->ignored[i]);
-
-		if (name.len >= n && memcmp(name.s, k->ignored[i], n) == 0)
-			return true;
-	}
-	return name.len >= TRAFFIC_NAME_MAX;
-}
-
-static struct traffic *find(struct traffic_table *t, struct text name)
-{
+	if (likely < t->n && text_eq(text_of(t->t[likely].name), name))
+		return &t->t[likely];
 	for (size_t i = 0; i < t->n; i++)
 		if (text_eq(text_of(t->t[i].name), name))
 			return &t->t[i];
@@ -110,8 +200,10 @@ static struct traffic *add(struct traffic_table *t, struct text name)
 {
 	struct traffic *x;
 
-	if (t->n == TRAFFIC_MAX)
+	if (t->n == TRAFFIC_MAX || name.len >= TRAFFIC_NAME_MAX) {
+		t->left_out++;
 		return NULL;
+	}
 	x = &t->t[t->n++];
 	*x = (struct traffic){ .fresh = true };
 	memcpy(x->name, name.s, name.len);
@@ -119,9 +211,9 @@ static struct traffic *add(struct traffic_table *t, struct text name)
 }
 
 /* One line: returns true when the device is new. */
-static bool take(struct traffic_table *t, const struct traffic_line *l, int64_t us)
+static bool take(struct traffic_table *t, const struct traffic_line *l, int64_t us, size_t likely)
 {
-	struct traffic *x = find(t, l->name);
+	struct traffic *x = find(t, l->name, likely);
 	bool fresh = !x;
 
 	if (fresh)
@@ -137,33 +229,51 @@ static bool take(struct traffic_table *t, const struct traffic_line *l, int64_t 
 	return fresh;
 }
 
-static bool drop_gone(struct traffic_table *t)
+/* True: one of those that are gone was counted. */
+static bool drop_gone(struct traffic_table *t, bool *ret_gone)
 {
+	bool counted = false;
 	size_t n = 0;
-	bool gone;
 
 	for (size_t i = 0; i < t->n; i++)
 		if (t->t[i].seen)
 			t->t[n++] = t->t[i];
-	gone = n != t->n;
+		else
+			counted |= t->t[i].counted;
+	*ret_gone = n != t->n;
 	t->n = n;
-	return gone;
+	return counted;
+}
+
+/* True: another set counts than before. */
+static bool choose(struct traffic_table *t, const char *sys_root)
+{
+	bool changed = false, before[TRAFFIC_MAX];
+
+	for (size_t i = 0; i < t->n; i++)
+		before[i] = t->t[i].counted;
+	t->kind->choose(t, sys_root);
+	for (size_t i = 0; i < t->n; i++)
+		changed |= before[i] != t->t[i].counted;
+	return changed;
 }
 
 bool traffic_read(struct traffic_table *t, struct text file, int64_t now_us, const char *sys_root)
 {
 	struct traffic_line l;
 	struct text line;
-	bool changed = false;
+	bool fresh = false, gone, changed;
+	size_t lines = 0;
 
+	t->left_out = 0;
 	for (size_t i = 0; i < t->n; i++)
 		t->t[i].seen = false;
 	while (proc_line(&file, &line))
-		if (t->kind->parse(line, &l) && !ignored(t->kind, l.name))
-			changed |= take(t, &l, now_us - t->at_us);
-	changed |= drop_gone(t);
-	if (changed)
-		t->kind->choose(t, sys_root);
+		if (t->kind->parse(line, &l))
+			fresh |= take(t, &l, now_us - t->at_us, lines++);
+	changed = drop_gone(t, &gone);
+	if (fresh || gone)
+		changed |= choose(t, sys_root);
 	t->at_us = now_us;
 	return changed;
 }

@@ -4,9 +4,11 @@
  *
  * Owns the last reading of each. Promises that a counter which goes back (reset,
  * wrap, a device that was replaced) gives NaN and never a spike, and that
- * nothing is counted twice: of a bond its members count, of a disk not its
- * partitions, and nothing that only passes traffic on (bridge, VLAN, tunnel,
- * RAID, LVM, loop).
+ * nothing is counted twice: interfaces with hardware behind them count, of a bond
+ * its members, of a disk not its partitions, and nothing that only passes traffic on
+ * (bridge, VLAN, tunnel, RAID, LVM, loop). Where no interface has hardware (a
+ * container), all but the loopback count that do not stand on others. What an
+ * interface is the kernel tells (/sys/class/net), not its name.
  */
 #ifndef OBS_AGENT_PROC_TRAFFIC_H
 #define OBS_AGENT_PROC_TRAFFIC_H
@@ -14,7 +16,7 @@
 #include "common/buf.h"
 #include "proc_parse.h"
 
-enum { TRAFFIC_MAX = 128, TRAFFIC_NAME_MAX = 32 };
+enum { TRAFFIC_MAX = 1024, TRAFFIC_NAME_MAX = 32 };       /* further ones are counted, not read */
 
 struct traffic {
 	char name[TRAFFIC_NAME_MAX];
@@ -32,11 +34,12 @@ struct traffic_table {
 	const struct traffic_kind *kind;
 	struct traffic t[TRAFFIC_MAX];
 	size_t n;
+	size_t left_out;                /* found no room at the last reading */
 	int64_t at_us;                  /* of the last reading, 0: none */
 };
 
 /* Take a reading of /proc/net/dev or /proc/diskstats; `now_us` is monotonic,
- * `sys_root` is "/sys". True: the set of devices changed. */
+ * `sys_root` is "/sys". True: other devices count than before. */
 bool traffic_read(struct traffic_table *t, struct text file, int64_t now_us, const char *sys_root);
 
 /* Sum over what counts; NaN when there is nothing, or one of them is not known. */

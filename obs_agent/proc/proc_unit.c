@@ -24,17 +24,22 @@ static const int64_t BUS_TIMEOUT_US = 5 * US_PER_S;
 
 /* What is read from the group: version 2 has one folder for all, version 1 a
  * hierarchy for each controller. */
-enum group_file { GROUP_CPU, GROUP_MEMORY, GROUP_TASKS, GROUP_FILES };
+enum group_file { GROUP_CPU, GROUP_MEMORY, GROUP_INACTIVE, GROUP_ACTIVE, GROUP_TASKS, GROUP_FILES };
+
+enum { GROUP_TEXT_MAX = 8192 };                 /* memory.stat has some 2,000 bytes */
+
+static const double MB = 1.0 / (1 << 20);
 
 static const struct {
 	const char *file, *line;                /* version 2, and the line in it */
-	const char *controller, *file_v1;
+	const char *controller, *file_v1, *line_v1;
 	double scale, scale_v1;                 /* to us of CPU time, MB, processes */
 } group_files[GROUP_FILES] = {
-	[GROUP_CPU] = { "cpu.stat", "usage_usec ", "cpuacct", "cpuacct.usage", 1, 0.001 },
-	[GROUP_MEMORY] = { "memory.current", "", "memory", "memory.usage_in_bytes",
-			   1.0 / (1 << 20), 1.0 / (1 << 20) },
-	[GROUP_TASKS] = { "pids.current", "", "pids", "pids.current", 1, 1 },
+	[GROUP_CPU] = { "cpu.stat", "usage_usec ", "cpuacct", "cpuacct.usage", "", 1, 0.001 },
+	[GROUP_MEMORY] = { "memory.current", "", "memory", "memory.usage_in_bytes", "", MB, MB },
+	[GROUP_INACTIVE] = { "memory.stat", "inactive_file ", "memory", "memory.stat", "total_inactive_file ", MB, MB },
+	[GROUP_ACTIVE] = { "memory.stat", "active_file ", "memory", "memory.stat", "total_active_file ", MB, MB },
+	[GROUP_TASKS] = { "pids.current", "", "pids", "pids.current", "", 1, 1 },
 };
 
 struct unit {
@@ -171,7 +176,7 @@ static void open_group(struct unit *u)
 static bool read_group(struct unit *u, double v[GROUP_FILES])
 {
 	bool any = false;
-	char text[4096];
+	char text[GROUP_TEXT_MAX];
 
 	for (int i = 0; i < GROUP_FILES; i++) {
 		ssize_t n = u->fd[i] < 0 ? -1 : pread(u->fd[i], text, sizeof text, 0);
@@ -180,8 +185,8 @@ static bool read_group(struct unit *u, double v[GROUP_FILES])
 		if (n <= 0)
 			continue;
 		any = true;
-		if (proc_number((struct text){ text, (size_t)n }, u->v2 ? group_files[i].line : "", 0, "",
-				&v[i]))
+		if (proc_number((struct text){ text, (size_t)n }, u->v2 ? group_files[i].line : group_files[i].line_v1,
+				0, "", &v[i]))
 			v[i] *= u->v2 ? group_files[i].scale : group_files[i].scale_v1;
 	}
 	return any;
@@ -312,9 +317,21 @@ struct unit *unit_new(sd_event *loop, const char *name, const char *sys_root)
 	return u;
 }
 
+/* Without the page cache, as free has it: the kernel charges each file that was read or
+ * written to the group, and takes it back whenever somebody needs the memory.
+ * Shared memory and what lies in a tmpfs are not among these figures. */
+static double memory_in_use(const double v[GROUP_FILES])
+{
+	double used = v[GROUP_MEMORY];
+
+	used -= v[GROUP_INACTIVE] > 0 ? v[GROUP_INACTIVE] : 0;
+	used -= v[GROUP_ACTIVE] > 0 ? v[GROUP_ACTIVE] : 0;
+	return used < 0 ? 0 : used;             /* the files are not read at the same moment */
+}
+
 void unit_sample(struct unit *u, int64_t now_us, double value[METRIC_COUNT])
 {
-	double v[GROUP_FILES] = { NAN, NAN, NAN };
+	double v[GROUP_FILES] = { NAN, NAN, NAN, NAN, NAN };
 
 	current_group(u, now_us, v);
 	/* NaN fails each comparison; a restarted unit begins at 0 again. */
@@ -322,7 +339,7 @@ void unit_sample(struct unit *u, int64_t now_us, double value[METRIC_COUNT])
 		value[METRIC_APP_CPU] = 100 * (v[GROUP_CPU] - u->cpu_us) / (double)(now_us - u->cpu_at_us);
 	u->cpu_us = v[GROUP_CPU];
 	u->cpu_at_us = now_us;
-	value[METRIC_APP_MEMORY_MB] = v[GROUP_MEMORY];
+	value[METRIC_APP_MEMORY_MB] = memory_in_use(v);
 	value[METRIC_APP_PROCESSES] = v[GROUP_TASKS];
 	value[METRIC_APP_RESTARTS] = u->restarts;
 	ask_restarts(u, now_us);

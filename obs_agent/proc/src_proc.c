@@ -30,9 +30,9 @@
 #include "obs_agent/source.h"
 
 enum {
-	FILE_MAX = 1 << 20,             /* what is longer is cut at a line */
+	FILE_MAX = 4 << 20,             /* what is longer is cut at a line */
 	READ_CHUNK = 16 << 10,
-	DETAILS_MAX = 64 << 10,
+	DETAILS_MAX = 192 << 10,        /* a row of the outbox holds no more than 256 KiB */
 	BOOT_ID_MAX = 40,
 	JITTER_SHARE = 10,              /* at most a tenth of the interval */
 };
@@ -44,7 +44,7 @@ static const int64_t DETAILS_EVERY_US = 900 * US_PER_S;
 
 /* ---- the tables ----------------------------------------------------------------------- */
 
-enum proc_file { F_STAT, F_MEMINFO, F_LOADAVG, F_UPTIME, F_NET, F_DISKS, F_TCP, F_TCP6, F_PSI_CPU,
+enum proc_file { F_STAT, F_MEMINFO, F_ARC, F_LOADAVG, F_UPTIME, F_NET, F_DISKS, F_TCP, F_TCP6, F_PSI_CPU,
 		 F_PSI_MEMORY, F_PSI_IO, F_CPUS, F_MOUNTS, FILES };
 
 static const struct {
@@ -53,6 +53,7 @@ static const struct {
 } files[FILES] = {
 	[F_STAT] = { "/proc/stat", 1024 },              /* the first line is all we want */
 	[F_MEMINFO] = { "/proc/meminfo", 0 },
+	[F_ARC] = { "/proc/spl/kstat/zfs/arcstats", 0 },
 	[F_LOADAVG] = { "/proc/loadavg", 256 },
 	[F_UPTIME] = { "/proc/uptime", 256 },
 	[F_NET] = { "/proc/net/dev", 0 },
@@ -100,7 +101,8 @@ struct proc {
 	bool have_cpu;
 	struct traffic_table net, disks;
 	struct mounts mounts;
-	bool have_mounts;
+	bool have_mounts, mounts_cut;
+	bool said_left_out;
 	struct unit *unit;
 	char *unit_name;
 	char boot_id[BOOT_ID_MAX];
@@ -157,11 +159,19 @@ static void read_gauges(struct proc *p, double value[METRIC_COUNT])
 	}
 }
 
+/* NaN stays. */
+static double without(double used, double cache)
+{
+	return used < cache ? 0 : used - cache;
+}
+
 static void read_memory(struct proc *p, double value[METRIC_COUNT])
 {
 	struct memory m;
 
 	proc_memory(read_file(p, F_MEMINFO), &m);
+	if (!p->mounts.own_meminfo)
+		m.used_kb = without(m.used_kb, proc_arc_kb(read_file(p, F_ARC)));
 	value[METRIC_MEMORY_TOTAL_MB] = m.total_kb / 1024;
 	value[METRIC_MEMORY_MB] = m.used_kb / 1024;
 	value[METRIC_MEMORY_PERCENT] = 100 * m.used_kb / m.total_kb;
@@ -217,6 +227,7 @@ static void read_mounts(struct proc *p, double value[METRIC_COUNT])
 		if (mounts_read(&p->mounts, read_file(p, F_MOUNTS)))
 			p->details_changed = true;
 		p->have_mounts = p->text.len > 0;
+		p->mounts_cut = p->text.len >= FILE_MAX;
 	}
 	mounts_measure(&p->mounts, p->root);
 	root = mounts_root(&p->mounts);
@@ -232,11 +243,11 @@ static void read_all(struct proc *p, int64_t now_us, double value[METRIC_COUNT])
 {
 	for (int i = 0; i < METRIC_COUNT; i++)
 		value[i] = NAN;
+	read_mounts(p, value);          /* before memory: it tells whose /proc/meminfo is */
 	read_gauges(p, value);
 	read_memory(p, value);
 	read_cpu(p, value);
 	read_traffic(p, now_us, value);
-	read_mounts(p, value);
 	if (p->unit)
 		unit_sample(p->unit, now_us, value);
 }
@@ -249,6 +260,38 @@ static bool details_due(const struct proc *p, int64_t now_us)
 	       now_us - p->details_us >= DETAILS_EVERY_US;
 }
 
+static bool add_left_out(struct buf *b, const char *what, size_t n)
+{
+	return n == 0 || buf_addf(b, ",\"%s_left_out\":%zu", what, n);
+}
+
+static size_t mounts_left_out(const struct proc *p)
+{
+	return p->mounts.left_out + p->mounts.not_shown;
+}
+
+static bool left_out_json(const struct proc *p, struct buf *b)
+{
+	return add_left_out(b, "mounts", mounts_left_out(p)) && add_left_out(b, "interfaces", p->net.left_out) &&
+	       add_left_out(b, "disks", p->disks.left_out);
+}
+
+/* Once, and again after there was room for all. */
+static void say_left_out(struct proc *p)
+{
+	bool any = mounts_left_out(p) + p->net.left_out + p->disks.left_out > 0 || p->mounts_cut;
+	char text[256];
+
+	if (any && !p->said_left_out) {
+		snprintf(text, sizeof text, "metrics: left out are %zu file systems (%d are shown%s), %zu network "
+			 "interfaces and %zu disks (%d of each are read)", mounts_left_out(p), MOUNTS_MAX,
+			 p->mounts_cut ? ", those beyond 4 MiB of /proc/self/mountinfo not counted" : "",
+			 p->net.left_out, p->disks.left_out, TRAFFIC_MAX);
+		logcore_warning(agent_log(p->agent), text);
+	}
+	p->said_left_out = any;
+}
+
 /* Absent when nothing changed: the last row that has them still holds. */
 static struct text details(struct proc *p, int64_t now_us)
 {
@@ -258,7 +301,7 @@ static struct text details(struct proc *p, int64_t now_us)
 	if (!details_due(p, now_us) || !buf_adds(b, "{\"boot_id\":") ||
 	    !(p->boot_id[0] ? buf_add_json(b, text_of(p->boot_id)) : buf_adds(b, "null")) ||
 	    !buf_adds(b, ",\"mounts\":") || !mounts_json(&p->mounts, b) ||
-	    !buf_adds(b, ",\"interfaces\":") || !traffic_json(&p->net, b) || !buf_addc(b, '}'))
+	    !buf_adds(b, ",\"interfaces\":") || !traffic_json(&p->net, b) || !left_out_json(p, b) || !buf_addc(b, '}'))
 		return (struct text){ NULL, 0 };
 	p->details_us = now_us;
 	p->details_changed = false;
@@ -280,6 +323,7 @@ static void take_sample(struct proc *p, int64_t now_us)
 
 	read_all(p, now_us, s.metrics.value);
 	s.metrics.details = details(p, now_us);
+	say_left_out(p);
 	agent_add(p->agent, &s);
 	p->samples++;
 	p->last_us = s.timestamp_us;

@@ -208,6 +208,32 @@ static void memory_of_an_old_kernel_is_estimated(void **state)
 	assert_near(m.swap_used_kb, 0, 0);
 }
 
+/* 62.5 GiB, of which ZFS holds 49.2 and would give back all but 2: htop says 20 %, MemAvailable alone 96 %. */
+static void memory_of_zfs_is_no_used_memory(void **state)
+{
+	static const char meminfo[] = "MemTotal:       65536000 kB\nMemFree:         2100000 kB\nMemAvailable:    2621440 kB\n";
+	static const char arcstats[] =
+		"13 1 0x01 123 33456 5765432100 1234567890123\n"
+		"name                            type data\n"
+		"hits                            4    123456789\n"
+		"c                               4    51539607552\n"
+		"c_min                           4    2147483648\n"
+		"c_max                           4    51539607552\n"
+		"size                            4    52835106816\n"
+		"compressed_size                 4    1\n";
+	struct memory m;
+
+	(void)state;
+	proc_memory(all_of(meminfo), &m);
+	assert_near(100 * m.used_kb / m.total_kb, 96, 0.01);
+	assert_near(proc_arc_kb(all_of(arcstats)), (52835106816.0 - 2147483648) / 1024, 0.01);
+	assert_near(100 * (m.used_kb - proc_arc_kb(all_of(arcstats))) / m.total_kb, 20.5, 0.1);
+	assert_near(proc_arc_kb(all_of("")), 0, 0);
+	assert_near(proc_arc_kb(all_of("size 4 100\nc_min 4 2000\n")), 0, 0);
+	for (size_t n = 0; n < sizeof arcstats - 1; n++)
+		assert_true(proc_arc_kb((struct text){ arcstats, n }) <= 49499632.0);
+}
+
 static void memory_that_is_not_said_is_not_known(void **state)
 {
 	struct memory m;
@@ -247,12 +273,15 @@ static int make_sys(void **state)
 	(void)state;
 	if (!mkdtemp(sys_dir))
 		return -1;
+	add_sys("/class/net/lom1/device");
 	add_sys("/class/net/eth0/device");
 	add_sys("/class/net/eth1/device");
 	add_sys("/class/net/vf0/device");
 	add_sys("/class/net/team0x");
 	add_sys("/block/vda");
 	add_sys("/block/dm-0");
+	add_sys("/block/md127");
+	add_sys("/block/mdisk");
 	add_sys("/block/cciss!c0d0");
 	snprintf(link, sizeof link, "%s/class/net/vf0/master", sys_dir);
 	if (symlink("../eth0", link) < 0)
@@ -324,6 +353,105 @@ static void a_container_counts_what_it_has(void **state)
 	assert_near(out, 5, 1e-9);
 }
 
+/* What an interface is, /sys says. */
+static void put_net(const char *sys, const char *name, const char *type, const char *flags)
+{
+	static const char *const file[] = { "type", "flags" };
+	const char *const text[] = { type, flags };
+	char path[600];
+
+	snprintf(path, sizeof path, "mkdir -p '%s/class/net/%s'", sys, name);
+	assert_int_equal(system(path), 0);
+	for (int i = 0; i < 2; i++) {
+		FILE *f;
+
+		snprintf(path, sizeof path, "%s/class/net/%s/%s", sys, name, file[i]);
+		f = fopen(path, "w");
+		assert_non_null(f);
+		fprintf(f, "%s\n", text[i]);
+		fclose(f);
+	}
+}
+
+static void put_net_dir(const char *sys, const char *path)
+{
+	char command[600];
+
+	snprintf(command, sizeof command, "mkdir -p '%s/class/net/%s'", sys, path);
+	assert_int_equal(system(command), 0);
+}
+
+/* Bytes received of those that count, when each received 1, 10, 100 ... bytes within a second. */
+static double counted_of(const char *sys, const char *const *names)
+{
+	static struct traffic_table t;
+	struct buf b = BUF(1 << 16);
+	double in = NAN, out, bytes;
+
+	t = (struct traffic_table){ .kind = &traffic_net };
+	for (int round = 0; round < 2; round++) {
+		buf_reset(&b);
+		bytes = 1;
+		for (size_t i = 0; names[i]; i++, bytes *= 10)
+			buf_addf(&b, "%s: %.0f 0 0 0 0 0 0 0 0 0\n", names[i], round * bytes);
+		traffic_read(&t, (struct text){ b.data, b.len }, (round + 1) * US_PER_S, sys);
+		traffic_sum(&t, &in, &out);
+	}
+	buf_free(&b);
+	return in;
+}
+
+static void what_an_interface_is_the_kernel_tells_not_its_name(void **state)
+{
+	static const char *const hardware[] = { "lo", "lom1", "eth0", "tap0", "local0", NULL };
+	static const char *const alone[] = { "lo", "tap0", "local0", NULL };
+	static const char *const container[] = { "lo", "eth0", "eth1", "tun0", "wg0", "docker0", "veth1a2b", "vlan7", "tap1", NULL };
+	static const char *const routed[] = { "lo", "eth0", "cali12", "sit0", NULL };
+	static const char *const only_tunnel[] = { "inside", "tun0", NULL };
+	char sys[200], command[300];
+
+	(void)state;
+	/* A network card called lom1 ("LAN on motherboard"). */
+	assert_near(counted_of(sys_dir, hardware), 110, 1e-9);
+	assert_near(counted_of("/nowhere", alone), 110, 1e-9);
+	snprintf(sys, sizeof sys, "%s/container", sys_dir);
+	put_net(sys, "lo", "772", "0x9");
+	put_net(sys, "inside", "772", "0x9");           /* a loopback that was renamed */
+	put_net(sys, "eth0", "1", "0x1003");
+	put_net(sys, "eth1", "1", "0x1003");
+	put_net(sys, "tap0", "1", "0x1003");
+	put_net(sys, "local0", "1", "0x1003");
+	put_net(sys, "tun0", "65534", "0x1091");
+	put_net(sys, "wg0", "65534", "0x91");
+	put_net(sys, "sit0", "776", "0x80");
+	put_net(sys, "docker0", "1", "0x1003");
+	put_net_dir(sys, "docker0/bridge");
+	put_net(sys, "veth1a2b", "1", "0x1003");
+	put_net_dir(sys, "veth1a2b/master");
+	put_net(sys, "vlan7", "1", "0x1003");
+	put_net_dir(sys, "vlan7/lower_eth0");
+	put_net(sys, "tap1", "1", "0x1003");
+	put_net_dir(sys, "tap1/master");
+	put_net(sys, "cali12", "1", "0x1003");
+	assert_near(counted_of(sys, alone), 110, 1e-9);
+	assert_near(counted_of(sys, container), 110, 1e-9);
+	assert_near(counted_of(sys, routed), 10, 1e-9);
+	assert_near(counted_of(sys, only_tunnel), 10, 1e-9);
+	snprintf(command, sizeof command, "rm -rf '%s'", sys);
+	assert_int_equal(system(command), 0);
+}
+
+/* Containers come and go all the time; what counts stays as it is. */
+static void what_does_not_count_changes_nothing(void **state)
+{
+	static struct traffic_table t = { .kind = &traffic_net };
+
+	(void)state;
+	assert_true(traffic_read(&t, all_of("eth0: 1 0 0 0 0 0 0 0 1 0\n"), US_PER_S, sys_dir));
+	assert_false(traffic_read(&t, all_of("eth0: 1 0 0 0 0 0 0 0 1 0\nveth1: 1 0 0 0 0 0 0 0 1 0\n"), 2 * US_PER_S, sys_dir));
+	assert_false(traffic_read(&t, all_of("eth0: 1 0 0 0 0 0 0 0 1 0\n"), 3 * US_PER_S, sys_dir));
+}
+
 static void a_counter_that_goes_back_is_a_gap_not_a_spike(void **state)
 {
 	static struct traffic_table t = { .kind = &traffic_net };
@@ -378,18 +506,22 @@ static void only_whole_disks_count(void **state)
 	assert_near(out, 4 * 512, 1e-9);
 	traffic_read(&t, all_of("104 0 cciss/c0d0 0 0 1 0 0 0 1 0 0\n"), 3 * US_PER_S, sys_dir);
 	assert_true(t.t[0].counted);
+	traffic_read(&t, all_of(" 9 0 md127 0 0 1 0 0 0 1 0 0\n 8 0 mdisk 0 0 1 0 0 0 1 0 0\n"), 4 * US_PER_S, sys_dir);
+	assert_false(t.t[0].counted);
+	assert_true(t.t[1].counted);            /* its name only begins like one of RAID */
 }
 
-static void a_thousand_devices_stay_in_bounds(void **state)
+static void many_devices_stay_in_bounds(void **state)
 {
 	static struct traffic_table t = { .kind = &traffic_net };
 	struct buf b = BUF(1 << 20);
 
 	(void)state;
-	for (int i = 0; i < 1000; i++)
+	for (int i = 0; i < TRAFFIC_MAX + 7; i++)
 		assert_true(buf_addf(&b, "en%d: 1 0 0 0 0 0 0 0 1 0\n", i));
 	traffic_read(&t, (struct text){ b.data, b.len }, US_PER_S, sys_dir);
 	assert_int_equal(t.n, TRAFFIC_MAX);
+	assert_int_equal(t.left_out, 7);
 	buf_free(&b);
 }
 
@@ -435,7 +567,8 @@ static void real_file_systems_are_kept_once(void **state)
 		"31 27 8:1 / /mnt/again/and/longer rw - xfs /dev/sda1 rw\n"
 		"32 27 7:1 / /snap/core/1 ro - squashfs /dev/loop1 ro\n"
 		"33 27 0:40 /@home /home rw - btrfs /dev/sdb rw\n34 27 0:40 /@var /var rw - btrfs /dev/sdb rw\n"
-		"35 27 8:2 / /boot/efi rw - vfat /dev/sda2 rw\n36 27 0:50 / /tank rw - zfs tank rw\n");
+		"35 27 8:2 / /boot/efi rw - vfat /dev/sda2 rw\n36 27 0:50 / /tank rw - zfs tank rw\n"
+		"37 27 0:51 / /var/lib/docker/overlay2/1/merged rw - overlay overlay rw,lowerdir=/x\n");
 
 	(void)state;
 	assert_int_equal(t->n, 5);
@@ -459,14 +592,101 @@ static void what_may_hang_is_left_out(void **state)
 	assert_int_equal(mounts_of("27 1 0:60 / / rw - nfs server:/root rw\n")->n, 0);
 }
 
+/* However many of them there are. */
+static void below_a_hundredth_server_too(void **state)
+{
+	struct buf b = BUF(1 << 20);
+	const struct mounts *t;
+
+	(void)state;
+	buf_adds(&b, ROOT);
+	for (int i = 0; i < 100; i++)
+		buf_addf(&b, "%d 27 0:%d / /nfs/%d rw - nfs4 s:/x rw\n", 100 + i, 100 + i, i);
+	buf_adds(&b, "300 199 8:1 / /nfs/99/disk rw - ext4 /dev/sda1 rw\n");
+	t = mounts_of(buf_cstr(&b));
+	assert_int_equal(t->n, 1);
+	buf_free(&b);
+}
+
+/* systemd's automount: the trap and the disk have one path. */
+static void a_disk_over_its_trap_is_there(void **state)
+{
+	const struct mounts *t = mounts_of(ROOT "30 27 0:40 / /boot/efi rw - autofs systemd-1 rw,fd=1\n"
+						"31 30 8:2 / /boot/efi rw - vfat /dev/sda2 rw\n");
+
+	(void)state;
+	assert_int_equal(t->n, 2);
+	assert_string_equal(t->m[1].line.point, "/boot/efi");
+}
+
+/* A row a disk, as in df: by its device, not by what part of it is mounted. */
+static void a_disk_of_which_only_a_folder_is_mounted_is_there(void **state)
+{
+	const struct mounts *t = mounts_of(ROOT "30 27 8:16 /data /srv/data rw - ext4 /dev/sdb rw\n"
+						"31 27 8:16 /www /srv/www rw - ext4 /dev/sdb rw\n");
+
+	(void)state;
+	assert_int_equal(t->n, 2);
+	assert_string_equal(t->m[1].line.point, "/srv/www");
+	/* One that shows all of it names it, however long its path. */
+	t = mounts_of(ROOT "30 27 8:16 /www /www rw - ext4 /dev/sdb rw\n31 27 8:16 / /mnt/disks/second rw - ext4 /dev/sdb rw\n"
+			   "32 27 254:0 /var /v rw - ext4 /dev/vda rw\n");
+	assert_int_equal(t->n, 2);
+	assert_string_equal(t->m[0].line.point, "/");
+	assert_string_equal(t->m[1].line.point, "/mnt/disks/second");
+	/* The one that showed all of it is covered. */
+	t = mounts_of(ROOT "30 27 8:16 / /home/big rw - ext4 /dev/sdb rw\n31 27 8:16 /www /srv/www/of/it rw - ext4 /dev/sdb rw\n"
+			   "32 27 0:70 / /home ro - tmpfs tmpfs ro\n");
+	assert_int_equal(t->n, 2);
+	assert_string_equal(t->m[1].line.point, "/srv/www/of/it");
+	/* "/" is a folder of a disk that is whole elsewhere. */
+	t = mounts_of("27 1 8:1 /machines/a / rw - ext4 /dev/sda1 rw\n28 27 8:1 / /host rw - ext4 /dev/sda1 rw\n");
+	assert_int_equal(t->n, 1);
+	assert_non_null(mounts_root(t));
+}
+
+static void mounts_beyond_the_limit_are_counted(void **state)
+{
+	static struct mounts t;
+	struct buf b = BUF(1 << 20), json = BUF(1 << 20);
+
+	(void)state;
+	for (int i = 0; i < MOUNTS_MAX + 10; i++)
+		buf_addf(&b, "%d 27 0:%d / /tank/%d rw - zfs tank rw\n%d 27 0:%d /x /b/%d rw - zfs tank rw\n",
+			 100 + i, 100 + i, i, 1000 + i, 100 + i, i);
+	buf_adds(&b, ROOT);
+	t.n = 0;
+	assert_true(mounts_read(&t, (struct text){ b.data, b.len }));
+	assert_int_equal(t.n, MOUNTS_MAX);
+	assert_int_equal(t.left_out, 11);
+	assert_non_null(mounts_root(&t));
+	assert_true(mounts_json(&t, &json));
+	assert_int_equal(t.not_shown, 0);
+	for (size_t i = 0; i < t.n; i++)
+		memset(t.m[i].line.point, '\1', MOUNT_POINT_MAX - 1);   /* six bytes each in JSON */
+	buf_reset(&json);
+	assert_true(mounts_json(&t, &json));
+	assert_in_range(json.len, 100000, MOUNTS_JSON_MAX + 2000);
+	assert_in_range(t.not_shown, 100, MOUNTS_MAX - 60);
+	buf_free(&b);
+	buf_free(&json);
+}
+
 static void a_container_root_counts_whatever_it_is(void **state)
 {
 	const struct mounts *t = mounts_of("27 1 0:44 / / rw - overlay overlay rw,lowerdir=/x\n"
 					   "28 27 254:0 /etc/hosts /etc/hosts rw - ext4 /dev/vda rw\n");
 
 	(void)state;
-	assert_int_equal(t->n, 1);
+	assert_int_equal(t->n, 2);                              /* df lists /etc/hosts too */
 	assert_string_equal(mounts_root(t)->line.fs, "overlay");
+}
+
+static void a_meminfo_of_a_container_is_noticed(void **state)
+{
+	(void)state;
+	assert_false(mounts_of(ROOT)->own_meminfo);
+	assert_true(mounts_of(ROOT "30 22 0:52 /proc/meminfo /proc/meminfo rw - fuse.lxcfs lxcfs rw\n")->own_meminfo);
 }
 
 /* A hardened unit sees /home covered by an empty tmpfs: its size would be a lie. */
@@ -576,17 +796,25 @@ int main(void)
 		cmocka_unit_test(cpu_counters_that_go_back_give_nothing),
 		cmocka_unit_test(memory_is_what_is_not_available),
 		cmocka_unit_test(memory_of_an_old_kernel_is_estimated),
+		cmocka_unit_test(memory_of_zfs_is_no_used_memory),
 		cmocka_unit_test(memory_that_is_not_said_is_not_known),
 		cmocka_unit_test(net_lines_of_all_ages_are_read),
 		cmocka_unit_test(rates_count_hardware_once),
 		cmocka_unit_test(a_container_counts_what_it_has),
+		cmocka_unit_test(what_an_interface_is_the_kernel_tells_not_its_name),
+		cmocka_unit_test(what_does_not_count_changes_nothing),
 		cmocka_unit_test(a_counter_that_goes_back_is_a_gap_not_a_spike),
 		cmocka_unit_test(devices_come_and_go_without_a_spike),
 		cmocka_unit_test(only_whole_disks_count),
-		cmocka_unit_test(a_thousand_devices_stay_in_bounds),
+		cmocka_unit_test(many_devices_stay_in_bounds),
 		cmocka_unit_test(a_mount_line_is_unescaped),
 		cmocka_unit_test(real_file_systems_are_kept_once),
 		cmocka_unit_test(what_may_hang_is_left_out),
+		cmocka_unit_test(below_a_hundredth_server_too),
+		cmocka_unit_test(a_disk_over_its_trap_is_there),
+		cmocka_unit_test(a_disk_of_which_only_a_folder_is_mounted_is_there),
+		cmocka_unit_test(mounts_beyond_the_limit_are_counted),
+		cmocka_unit_test(a_meminfo_of_a_container_is_noticed),
 		cmocka_unit_test(a_container_root_counts_whatever_it_is),
 		cmocka_unit_test(what_is_covered_is_left_out),
 		cmocka_unit_test(only_a_different_set_is_a_change),

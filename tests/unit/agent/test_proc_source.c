@@ -150,6 +150,47 @@ static void a_made_up_machine_gives_the_numbers_put_in(void **state)
 	proc_free(p);
 }
 
+/* ZFS holds 400 MB of the 500 and would give back all but 100. */
+static void the_cache_of_zfs_is_available_memory(void **state)
+{
+	struct proc *p = proc_new(&agent, root);
+
+	(void)state;
+	put_file("/proc/spl/kstat/zfs/arcstats", "13 1 0x01 123 33456 57 12\nname type data\n"
+		 "c_min                           4    104857600\nsize                            4    419430400\n");
+	take_sample(p, US_PER_S);
+	assert_near(last_values()[METRIC_MEMORY_MB], 200, 1e-9);
+	assert_near(last_values()[METRIC_MEMORY_PERCENT], 10, 1e-9);
+	/* In a container whose memory is its own the ARC is the machine's. */
+	put_file("/proc/self/mountinfo", "27 1 254:0 / / rw - ext4 /dev/vda rw\n"
+					 "28 27 0:52 /proc/meminfo /proc/meminfo rw - fuse.lxcfs lxcfs rw\n");
+	p->have_mounts = false;
+	take_sample(p, 2 * US_PER_S);
+	assert_near(last_values()[METRIC_MEMORY_MB], 500, 1e-9);
+	proc_free(p);
+}
+
+static void what_the_limits_leave_out_is_counted_in_the_details(void **state)
+{
+	struct buf b = BUF(1 << 20);
+	struct proc *p;
+
+	(void)state;
+	for (int i = 0; i < MOUNTS_MAX + 3; i++)
+		buf_addf(&b, "%d 27 0:%d / /tank/%d rw - zfs tank rw\n", 100 + i, 100 + i, i);
+	put_file("/proc/self/mountinfo", buf_cstr(&b));
+	buf_reset(&b);
+	for (int i = 0; i < TRAFFIC_MAX + 5; i++)
+		buf_addf(&b, "eth%d: 1 0 0 0 0 0 0 0 1 0\n", i);
+	put_file("/proc/net/dev", buf_cstr(&b));
+	p = proc_new(&agent, root);
+	take_sample(p, US_PER_S);
+	assert_non_null(strstr(agent.kept[0].s.metrics.details.s, ",\"mounts_left_out\":3,\"interfaces_left_out\":5}"));
+	assert_true(p->said_left_out);
+	proc_free(p);
+	buf_free(&b);
+}
+
 static void an_empty_machine_gives_no_numbers_and_no_crash(void **state)
 {
 	struct proc *p;
@@ -202,6 +243,7 @@ static void details_are_sent_again_only_when_something_changed(void **state)
 	take_sample(p, 2 * US_PER_S);
 	assert_false(last_has_details());
 	put_file("/proc/net/dev", "eth0: 1 0 0 0 0 0 0 0 2 0\neth1: 1 0 0 0 0 0 0 0 2 0\n");
+	put_file("/sys/class/net/eth1/device/x", "");
 	take_sample(p, 3 * US_PER_S);
 	assert_true(last_has_details());
 	take_sample(p, 4 * US_PER_S);
@@ -354,6 +396,28 @@ static void a_unit_is_measured_by_its_cgroup(void **state)
 	unit_free(u);
 }
 
+/* A unit that read and wrote 400 MB of files: free would call them cache. */
+static void the_page_cache_is_not_the_units_memory(void **state)
+{
+	static const char stat[] = "anon 52428800\nfile 429916160\nkernel 4194304\nshmem 10485760\nfile_mapped 1048576\n"
+				   "inactive_anon 10485760\nactive_anon 52428800\ninactive_file 209715200\n"
+				   "active_file 209715200\nunevictable 0\n";
+	double v[METRIC_COUNT];
+	struct unit *u;
+
+	(void)state;
+	put_group_v2("system.slice/a.service", "usage_usec 1\n", "486539264\n", "7\n");
+	put_file("/sys/fs/cgroup/system.slice/a.service/memory.stat", stat);
+	u = unit_below_root("a");
+	sample_unit(u, US_PER_S, v);
+	assert_near(v[METRIC_APP_MEMORY_MB], 464 - 400, 1e-9);
+	/* They are not read at the same moment. */
+	put_file("/sys/fs/cgroup/system.slice/a.service/memory.current", "104857600\n");
+	sample_unit(u, 2 * US_PER_S, v);
+	assert_near(v[METRIC_APP_MEMORY_MB], 0, 1e-9);
+	unit_free(u);
+}
+
 static void a_restarted_unit_begins_anew(void **state)
 {
 	double v[METRIC_COUNT];
@@ -409,13 +473,15 @@ static void the_older_hierarchies_work_too(void **state)
 	put_file("/sys/fs/cgroup/systemd/system.slice/old.service/tasks", "");
 	put_file("/sys/fs/cgroup/cpuacct/system.slice/old.service/cpuacct.usage", "1000000000\n");
 	put_file("/sys/fs/cgroup/memory/system.slice/old.service/memory.usage_in_bytes", "3145728\n");
+	put_file("/sys/fs/cgroup/memory/system.slice/old.service/memory.stat", "cache 9\ninactive_file 7\nactive_file 7\n"
+		 "total_inactive_file 524288\ntotal_active_file 524288\n");
 	put_file("/sys/fs/cgroup/pids/system.slice/old.service/pids.current", "4\n");
 	u = unit_below_root("old");
 	sample_unit(u, 1 * US_PER_S, v);
 	put_file("/sys/fs/cgroup/cpuacct/system.slice/old.service/cpuacct.usage", "1500000000\n");
 	sample_unit(u, 2 * US_PER_S, v);
 	assert_near(v[METRIC_APP_CPU], 50, 1e-9);
-	assert_near(v[METRIC_APP_MEMORY_MB], 3, 1e-9);
+	assert_near(v[METRIC_APP_MEMORY_MB], 2, 1e-9);
 	assert_near(v[METRIC_APP_PROCESSES], 4, 1e-9);
 	unit_free(u);
 }
@@ -575,6 +641,8 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
 	const struct CMUnitTest tests[] = {
 		TEST(a_made_up_machine_gives_the_numbers_put_in),
+		TEST(the_cache_of_zfs_is_available_memory),
+		TEST(what_the_limits_leave_out_is_counted_in_the_details),
 		TEST(an_empty_machine_gives_no_numbers_and_no_crash),
 		TEST(details_are_json_with_mounts_and_interfaces),
 		TEST(details_are_sent_again_only_when_something_changed),
@@ -583,6 +651,7 @@ int main(void)
 		TEST(this_machine_is_measured_a_second_after_the_start),
 		TEST(status_is_json),
 		TEST(a_unit_is_measured_by_its_cgroup),
+		TEST(the_page_cache_is_not_the_units_memory),
 		TEST(a_restarted_unit_begins_anew),
 		TEST(the_group_is_found_wherever_the_unit_is),
 		TEST(the_older_hierarchies_work_too),
