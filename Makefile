@@ -125,7 +125,6 @@ LOGCORE := \
   patterns \
   prefilter \
   redact \
-  secret_key \
   shared \
   sink \
   timestamp

@@ -156,6 +156,59 @@ BEGIN
 END
 $$;
 
+-- ==== 15-states: the rules that say which state an agent, a check and an application are in =====
+-- Pages, views, doctor and alerts call these functions instead of repeating a limit. They depend on nothing
+-- but their parameters, so PostgreSQL puts their text into the query. docs/schema.md explains the states.
+
+-- Of an agent: retired, offline, stale or online. An agent that has not told its interval is taken for one
+-- that reports each minute.
+CREATE OR REPLACE FUNCTION agent_state(p_last_seen_at timestamptz, p_interval_s int, p_retired_at timestamptz,
+	p_now timestamptz) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+	WHEN p_retired_at IS NOT NULL THEN 'retired'
+	WHEN p_now - p_last_seen_at > make_interval(secs => greatest(300, 5.0 * coalesce(p_interval_s, 60))) THEN 'offline'
+	WHEN p_now - p_last_seen_at > make_interval(secs => 3.0 * greatest(coalesce(p_interval_s, 60), 1)) THEN 'stale'
+	ELSE 'online' END;
+
+-- The agent that was sent away because another one has its name, while that is news: for a day. Else NULL.
+CREATE OR REPLACE FUNCTION agent_conflict(p_conflict text, p_conflict_at timestamptz, p_now timestamptz) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN p_now - p_conflict_at < interval '1 day' THEN p_conflict END;
+
+-- A check that has no result for this long is not run any more.
+CREATE OR REPLACE FUNCTION check_expiry() RETURNS interval
+LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN interval '20 minutes';
+
+-- Of a check, by its last result: up, down, or unknown when that is too old or there is none.
+CREATE OR REPLACE FUNCTION check_state(p_success boolean, p_at timestamptz, p_now timestamptz) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+	WHEN p_success IS NULL OR p_at IS NULL OR p_now - p_at >= check_expiry() THEN 'unknown'
+	WHEN p_success THEN 'up'
+	ELSE 'down' END;
+
+-- Of an application, by its agent and its checks: retired, offline, down, degraded or up.
+CREATE OR REPLACE FUNCTION app_state(p_agent_state text, p_conflict boolean, p_checks bigint, p_down bigint) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+	WHEN p_agent_state IN ('retired', 'offline') THEN p_agent_state
+	WHEN p_down > 0 AND p_down >= p_checks THEN 'down'
+	WHEN p_down > 0 OR p_agent_state = 'stale' OR p_conflict THEN 'degraded'
+	ELSE 'up' END;
+
+-- The order of those states, the worst first. A server is in the worst state of its applications.
+CREATE OR REPLACE FUNCTION state_rank(p_state text) RETURNS int
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN array_position('{down,offline,degraded,up,retired}'::text[], p_state);
+
+-- A server whose memory, disk or inodes are used to this percentage is degraded.
+CREATE OR REPLACE FUNCTION full_percent() RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 95;
+
+GRANT EXECUTE ON FUNCTION agent_state, agent_conflict, check_expiry, check_state, app_state, state_rank, full_percent
+	TO observ_hub, observ_watch, observ_reader;
+
 -- ==== 20-agents: the agents, their read positions, and the functions that register and fence them =
 -- Which login role writes as which server. Two while a server changes from one to the other.
 CREATE TABLE IF NOT EXISTS agent_roles (
@@ -188,6 +241,56 @@ CREATE TABLE IF NOT EXISTS agents (
 	retired_at timestamptz,                         -- taken out of service; what it wrote stays
 	PRIMARY KEY (vps_name, app_name)
 ) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+
+-- What the agent says of itself, as columns. `state` is JSON from outside: a member that is missing, of
+-- another type or out of range gives NULL, for a report on the agent may not stop what it delivers.
+CREATE OR REPLACE FUNCTION report_time(p_value jsonb) RETURNS timestamptz
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	v text := p_value #>> '{}';
+BEGIN
+	IF v !~ '^20\d\d-\d\d-\d\dT[\d:]{8}([.]\d+)?Z$' THEN
+		RETURN NULL;
+	END IF;
+	-- A date that does not exist, like 31 February, gives NULL too.
+	RETURN (jsonb_path_query_first(to_jsonb(left(v, 19)), '$.datetime("YYYY-MM-DD\"T\"HH24:MI:SS")', '{}', true)
+		#>> '{}')::timestamp AT TIME ZONE 'UTC';
+END
+$$;
+
+SELECT want_column('agents', c, format(CASE kind
+		WHEN 'count' THEN 'bigint GENERATED ALWAYS AS (jsonb_path_query_first(state, ''%s ? (@.type() == "number" '
+			'&& @ >= 0 && @ < 1000000000000000).floor()'')::bigint) STORED'
+		WHEN 'text' THEN 'text GENERATED ALWAYS AS (left(jsonb_path_query_first(state, ''%s ? (@.type() == "string" '
+			'&& @ != "")'') #>> ''{}'', 500)) STORED'
+		WHEN 'flag' THEN 'boolean GENERATED ALWAYS AS (jsonb_path_exists(state, ''%s ? (@ == true)'')) STORED'
+		WHEN 'size' THEN 'bigint GENERATED ALWAYS AS (jsonb_path_query_first(state, ''strict %s.size()'', ''{}'', true)'
+			'::bigint) STORED'
+		WHEN 'time' THEN 'timestamptz GENERATED ALWAYS AS (report_time(jsonb_path_query_first(state, ''%s ? '
+			'(@.type() == "string")''))) STORED' END, path))
+	FROM (VALUES
+		(1, 'pending', '$.pending', 'count'),                    -- samples that wait in the outbox
+		(2, 'lost', '$.lost', 'count'),                          -- samples that found no room there
+		(3, 'rejected', '$.rejects', 'count'),                   -- rows that the database refused
+		(4, 'rss_kb', '$.rss_kb', 'count'),                      -- memory of the agent
+		(5, 'last_error', '$.last_error', 'text'),
+		(6, 'last_commit_at', '$.last_commit', 'time'),          -- times are by the clock of the agent
+		(7, 'buffering_since', '$.buffering_since', 'time'),     -- without a database
+		(8, 'outage_since', '$.last_outage.since', 'time'),      -- the last time that it was without
+		(9, 'outage_until', '$.last_outage.until', 'time'),
+		(10, 'outage_samples', '$.last_outage.samples', 'count'),
+		(11, 'outage_lost', '$.last_outage.lost', 'count'),
+		(12, 'outbox_bytes', '$.outbox.bytes', 'count'),
+		(13, 'outbox_in_memory', '$.outbox.in_memory', 'flag'),  -- no file can be written
+		(14, 'outbox_trouble', '$.outbox.trouble', 'text'),
+		(15, 'lag_bytes', '$.tail.lag_bytes', 'count'),          -- of log files, not read or not committed
+		(16, 'lag_s', '$.tail.lag_s', 'count'),                  -- the age of the oldest of these bytes
+		(17, 'files', '$.tail.files', 'count'),                  -- log files that are followed
+		(18, 'files_parked', '$.tail.parked', 'count'),          -- of them closed for want of descriptors
+		(19, 'files_held', '$.tail.held', 'count'),              -- of them deleted, held open to read the rest
+		(20, 'files_unreadable', '$.tail.troubles', 'size'),     -- configured, and cannot be followed
+		(21, 'lines_suppressed', '$.tail.suppressed', 'count')   -- over the rate limit
+	) v(n, c, path, kind) ORDER BY n \g /dev/null
 
 -- How far each log file is read; the position moves in the transaction that brings the rows.
 CREATE TABLE IF NOT EXISTS log_streams (
@@ -252,7 +355,7 @@ $$;
 
 -- ---- agent functions: registration ---------------------------------------------------------
 -- The session whose open transaction has an agent's row; NULL: none.
-CREATE OR REPLACE FUNCTION agent_holder(p_vps text, p_app text) RETURNS int
+CREATE OR REPLACE FUNCTION stale_session_pid(p_vps text, p_app text) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	v_locker xid;
@@ -269,10 +372,10 @@ $$;
 -- Said before hello. A session that was cut off in the middle of a batch, and has not been told, keeps the row: until the
 -- keepalives above notice, and behind a connection pooler, which may have none, for hours. It waits for a client that has
 -- come again, so it is ended; one at work is not, for it ends soon. With the caller's rights, who may end his own sessions.
-CREATE OR REPLACE FUNCTION agent_take_over(p_vps text, p_app text) RETURNS void
+CREATE OR REPLACE FUNCTION end_stale_session(p_vps text, p_app text) RETURNS void
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
-	v_pid int := agent_holder(p_vps, p_app);
+	v_pid int := stale_session_pid(p_vps, p_app);
 BEGIN
 	IF v_pid IS NOT NULL THEN
 		PERFORM pg_terminate_backend(pid, 1000) FROM pg_stat_activity
@@ -367,13 +470,16 @@ BEGIN
 END
 $$;
 
--- For `obs_agent doctor`, where no agent answers: how long ago the database heard from it, in seconds; NULL: never.
-CREATE OR REPLACE FUNCTION agent_silence(p_vps text, p_app text) RETURNS bigint
+-- For `obs_agent doctor`: how long ago the database heard from the agent, and its state. No row: never.
+CREATE OR REPLACE FUNCTION agent_last_seen(p_vps text, p_app text) RETURNS TABLE (age_s bigint, state text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_now timestamptz := clock_timestamp();
 BEGIN
 	PERFORM check_writer(p_vps, p_app, 0);
-	RETURN (SELECT extract(epoch FROM clock_timestamp() - a.last_seen_at)::bigint FROM agents a
-		WHERE a.vps_name = p_vps AND a.app_name = p_app);
+	RETURN QUERY SELECT extract(epoch FROM v_now - a.last_seen_at)::bigint,
+			agent_state(a.last_seen_at, a.interval_s, a.retired_at, v_now)
+		FROM agents a WHERE a.vps_name = p_vps AND a.app_name = p_app;
 END
 $$;
 
@@ -395,12 +501,13 @@ BEGIN
 	IF p_seq IS DISTINCT FROM v_seq + 1 THEN
 		RAISE EXCEPTION 'batch % does not follow batch %', p_seq, v_seq USING ERRCODE = 'OB002';
 	END IF;
-	IF pg_column_size(p_state) > 65536 THEN
-		p_state := NULL;                -- a report on the agent may not stop what it delivers
-	END IF;
 	v_now := clock_timestamp();
-	UPDATE agents SET last_seq = p_seq, last_seen_at = v_now, state = coalesce(p_state, state)
-		WHERE vps_name = p_vps AND app_name = p_app;
+	IF pg_column_size(p_state) <= 65536 THEN        -- a report on the agent may not stop what it delivers
+		UPDATE agents SET last_seq = p_seq, last_seen_at = v_now, state = p_state
+			WHERE vps_name = p_vps AND app_name = p_app;
+	ELSE
+		UPDATE agents SET last_seq = p_seq, last_seen_at = v_now WHERE vps_name = p_vps AND app_name = p_app;
+	END IF;
 END
 $$;
 -- Compare and set: whoever read from another position than the stored one gets nothing committed.
@@ -434,7 +541,7 @@ BEGIN
 END
 $$;
 
-GRANT EXECUTE ON FUNCTION agent_hello, agent_streams, agent_silence, agent_holder, agent_take_over, push_open,
+GRANT EXECUTE ON FUNCTION agent_hello, agent_streams, agent_last_seen, stale_session_pid, end_stale_session, push_open,
 	push_positions TO observ_agent;
 
 -- ==== 30-facts: metrics, checks, log lines, and what was lost or refused ========================
@@ -1360,9 +1467,12 @@ CREATE OR REPLACE VIEW v_logs AS
 CREATE OR REPLACE VIEW v_gaps AS SELECT "timestamp" AS "time", g.* FROM gaps g;
 CREATE OR REPLACE VIEW v_agents AS
 	SELECT last_seen_at AS "time", vps_name, app_name, epoch, last_seq, version, interval_s, skew_ms, state,
-		first_seen_at, last_seen_at, retired_at IS NULL AND
-			now() - last_seen_at <= make_interval(secs => greatest(60, 3 * coalesce(interval_s, 60))) AS online,
-		host, address, conflict_at, conflict, retired_at
+		first_seen_at, last_seen_at, agent_state(last_seen_at, interval_s, retired_at, now()) = 'online' AS online,
+		host, address, conflict_at, conflict, retired_at,
+		agent_state(last_seen_at, interval_s, retired_at, now()) AS agent_state,
+		pending, lost, rejected, rss_kb, last_error, last_commit_at, buffering_since, outage_since, outage_until,
+		outage_samples, outage_lost, outbox_bytes, outbox_in_memory, outbox_trouble, lag_bytes, lag_s, files,
+		files_parked, files_held, files_unreadable, lines_suppressed
 	FROM agents;
 GRANT SELECT ON v_metrics, v_metrics_5m, v_metrics_1h, v_checks, v_logs, v_gaps, v_agents
 	TO observ_hub, observ_watch, observ_reader;

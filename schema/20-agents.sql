@@ -31,6 +31,56 @@ CREATE TABLE IF NOT EXISTS agents (
 	PRIMARY KEY (vps_name, app_name)
 ) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 
+-- What the agent says of itself, as columns. `state` is JSON from outside: a member that is missing, of
+-- another type or out of range gives NULL, for a report on the agent may not stop what it delivers.
+CREATE OR REPLACE FUNCTION report_time(p_value jsonb) RETURNS timestamptz
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	v text := p_value #>> '{}';
+BEGIN
+	IF v !~ '^20\d\d-\d\d-\d\dT[\d:]{8}([.]\d+)?Z$' THEN
+		RETURN NULL;
+	END IF;
+	-- A date that does not exist, like 31 February, gives NULL too.
+	RETURN (jsonb_path_query_first(to_jsonb(left(v, 19)), '$.datetime("YYYY-MM-DD\"T\"HH24:MI:SS")', '{}', true)
+		#>> '{}')::timestamp AT TIME ZONE 'UTC';
+END
+$$;
+
+SELECT want_column('agents', c, format(CASE kind
+		WHEN 'count' THEN 'bigint GENERATED ALWAYS AS (jsonb_path_query_first(state, ''%s ? (@.type() == "number" '
+			'&& @ >= 0 && @ < 1000000000000000).floor()'')::bigint) STORED'
+		WHEN 'text' THEN 'text GENERATED ALWAYS AS (left(jsonb_path_query_first(state, ''%s ? (@.type() == "string" '
+			'&& @ != "")'') #>> ''{}'', 500)) STORED'
+		WHEN 'flag' THEN 'boolean GENERATED ALWAYS AS (jsonb_path_exists(state, ''%s ? (@ == true)'')) STORED'
+		WHEN 'size' THEN 'bigint GENERATED ALWAYS AS (jsonb_path_query_first(state, ''strict %s.size()'', ''{}'', true)'
+			'::bigint) STORED'
+		WHEN 'time' THEN 'timestamptz GENERATED ALWAYS AS (report_time(jsonb_path_query_first(state, ''%s ? '
+			'(@.type() == "string")''))) STORED' END, path))
+	FROM (VALUES
+		(1, 'pending', '$.pending', 'count'),                    -- samples that wait in the outbox
+		(2, 'lost', '$.lost', 'count'),                          -- samples that found no room there
+		(3, 'rejected', '$.rejects', 'count'),                   -- rows that the database refused
+		(4, 'rss_kb', '$.rss_kb', 'count'),                      -- memory of the agent
+		(5, 'last_error', '$.last_error', 'text'),
+		(6, 'last_commit_at', '$.last_commit', 'time'),          -- times are by the clock of the agent
+		(7, 'buffering_since', '$.buffering_since', 'time'),     -- without a database
+		(8, 'outage_since', '$.last_outage.since', 'time'),      -- the last time that it was without
+		(9, 'outage_until', '$.last_outage.until', 'time'),
+		(10, 'outage_samples', '$.last_outage.samples', 'count'),
+		(11, 'outage_lost', '$.last_outage.lost', 'count'),
+		(12, 'outbox_bytes', '$.outbox.bytes', 'count'),
+		(13, 'outbox_in_memory', '$.outbox.in_memory', 'flag'),  -- no file can be written
+		(14, 'outbox_trouble', '$.outbox.trouble', 'text'),
+		(15, 'lag_bytes', '$.tail.lag_bytes', 'count'),          -- of log files, not read or not committed
+		(16, 'lag_s', '$.tail.lag_s', 'count'),                  -- the age of the oldest of these bytes
+		(17, 'files', '$.tail.files', 'count'),                  -- log files that are followed
+		(18, 'files_parked', '$.tail.parked', 'count'),          -- of them closed for want of descriptors
+		(19, 'files_held', '$.tail.held', 'count'),              -- of them deleted, held open to read the rest
+		(20, 'files_unreadable', '$.tail.troubles', 'size'),     -- configured, and cannot be followed
+		(21, 'lines_suppressed', '$.tail.suppressed', 'count')   -- over the rate limit
+	) v(n, c, path, kind) ORDER BY n \g /dev/null
+
 -- How far each log file is read; the position moves in the transaction that brings the rows.
 CREATE TABLE IF NOT EXISTS log_streams (
 	vps_name text NOT NULL,
@@ -94,7 +144,7 @@ $$;
 
 -- ---- agent functions: registration ---------------------------------------------------------
 -- The session whose open transaction has an agent's row; NULL: none.
-CREATE OR REPLACE FUNCTION agent_holder(p_vps text, p_app text) RETURNS int
+CREATE OR REPLACE FUNCTION stale_session_pid(p_vps text, p_app text) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	v_locker xid;
@@ -111,10 +161,10 @@ $$;
 -- Said before hello. A session that was cut off in the middle of a batch, and has not been told, keeps the row: until the
 -- keepalives above notice, and behind a connection pooler, which may have none, for hours. It waits for a client that has
 -- come again, so it is ended; one at work is not, for it ends soon. With the caller's rights, who may end his own sessions.
-CREATE OR REPLACE FUNCTION agent_take_over(p_vps text, p_app text) RETURNS void
+CREATE OR REPLACE FUNCTION end_stale_session(p_vps text, p_app text) RETURNS void
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
-	v_pid int := agent_holder(p_vps, p_app);
+	v_pid int := stale_session_pid(p_vps, p_app);
 BEGIN
 	IF v_pid IS NOT NULL THEN
 		PERFORM pg_terminate_backend(pid, 1000) FROM pg_stat_activity
@@ -209,13 +259,16 @@ BEGIN
 END
 $$;
 
--- For `obs_agent doctor`, where no agent answers: how long ago the database heard from it, in seconds; NULL: never.
-CREATE OR REPLACE FUNCTION agent_silence(p_vps text, p_app text) RETURNS bigint
+-- For `obs_agent doctor`: how long ago the database heard from the agent, and its state. No row: never.
+CREATE OR REPLACE FUNCTION agent_last_seen(p_vps text, p_app text) RETURNS TABLE (age_s bigint, state text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_now timestamptz := clock_timestamp();
 BEGIN
 	PERFORM check_writer(p_vps, p_app, 0);
-	RETURN (SELECT extract(epoch FROM clock_timestamp() - a.last_seen_at)::bigint FROM agents a
-		WHERE a.vps_name = p_vps AND a.app_name = p_app);
+	RETURN QUERY SELECT extract(epoch FROM v_now - a.last_seen_at)::bigint,
+			agent_state(a.last_seen_at, a.interval_s, a.retired_at, v_now)
+		FROM agents a WHERE a.vps_name = p_vps AND a.app_name = p_app;
 END
 $$;
 
@@ -237,12 +290,13 @@ BEGIN
 	IF p_seq IS DISTINCT FROM v_seq + 1 THEN
 		RAISE EXCEPTION 'batch % does not follow batch %', p_seq, v_seq USING ERRCODE = 'OB002';
 	END IF;
-	IF pg_column_size(p_state) > 65536 THEN
-		p_state := NULL;                -- a report on the agent may not stop what it delivers
-	END IF;
 	v_now := clock_timestamp();
-	UPDATE agents SET last_seq = p_seq, last_seen_at = v_now, state = coalesce(p_state, state)
-		WHERE vps_name = p_vps AND app_name = p_app;
+	IF pg_column_size(p_state) <= 65536 THEN        -- a report on the agent may not stop what it delivers
+		UPDATE agents SET last_seq = p_seq, last_seen_at = v_now, state = p_state
+			WHERE vps_name = p_vps AND app_name = p_app;
+	ELSE
+		UPDATE agents SET last_seq = p_seq, last_seen_at = v_now WHERE vps_name = p_vps AND app_name = p_app;
+	END IF;
 END
 $$;
 -- Compare and set: whoever read from another position than the stored one gets nothing committed.
@@ -276,6 +330,6 @@ BEGIN
 END
 $$;
 
-GRANT EXECUTE ON FUNCTION agent_hello, agent_streams, agent_silence, agent_holder, agent_take_over, push_open,
+GRANT EXECUTE ON FUNCTION agent_hello, agent_streams, agent_last_seen, stale_session_pid, end_stale_session, push_open,
 	push_positions TO observ_agent;
 

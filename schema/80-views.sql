@@ -10,9 +10,12 @@ CREATE OR REPLACE VIEW v_logs AS
 CREATE OR REPLACE VIEW v_gaps AS SELECT "timestamp" AS "time", g.* FROM gaps g;
 CREATE OR REPLACE VIEW v_agents AS
 	SELECT last_seen_at AS "time", vps_name, app_name, epoch, last_seq, version, interval_s, skew_ms, state,
-		first_seen_at, last_seen_at, retired_at IS NULL AND
-			now() - last_seen_at <= make_interval(secs => greatest(60, 3 * coalesce(interval_s, 60))) AS online,
-		host, address, conflict_at, conflict, retired_at
+		first_seen_at, last_seen_at, agent_state(last_seen_at, interval_s, retired_at, now()) = 'online' AS online,
+		host, address, conflict_at, conflict, retired_at,
+		agent_state(last_seen_at, interval_s, retired_at, now()) AS agent_state,
+		pending, lost, rejected, rss_kb, last_error, last_commit_at, buffering_since, outage_since, outage_until,
+		outage_samples, outage_lost, outbox_bytes, outbox_in_memory, outbox_trouble, lag_bytes, lag_s, files,
+		files_parked, files_held, files_unreadable, lines_suppressed
 	FROM agents;
 GRANT SELECT ON v_metrics, v_metrics_5m, v_metrics_1h, v_checks, v_logs, v_gaps, v_agents
 	TO observ_hub, observ_watch, observ_reader;

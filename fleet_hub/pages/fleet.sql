@@ -1,18 +1,18 @@
 -- The fleet: servers with their applications, what is broken first.
 -- $1 words in the name of a server or an application, $2 state, $3 sort, $4 'all': no limit on servers
 --
--- Offline and stale go by the database's clock. The newest figures of an agent are looked for
+-- States are those of schema/15-states.sql, by the database's clock. The newest figures of an agent are looked for
 -- around the time it was last seen, by its own clock, so that only a partition or two are touched.
 WITH a AS MATERIALIZED (
 	SELECT vps_name, app_name, version, last_seen_at, skew_ms, coalesce(interval_s, 60)::bigint AS every,
 		extract(epoch FROM now() - last_seen_at) AS seen_s,
 		last_seen_at + coalesce(skew_ms, 0) * interval '1 ms' AS own_clock,
-		retired_at, CASE WHEN conflict_at > now() - interval '1 day' THEN conflict END AS conflict, conflict_at, host
+		retired_at, agent_state(last_seen_at, interval_s, retired_at, now()) AS agent_state,
+		agent_conflict(conflict, conflict_at, now()) AS conflict, conflict_at, host
 	FROM (SELECT vps_name, app_name, version, last_seen_at, interval_s, retired_at, conflict_at, conflict, host,
 		CASE WHEN skew_ms IS NOT NULL THEN greatest(least(skew_ms, 1e12), -1e12) END AS skew_ms FROM agents) x     -- a bound: it is added to a time
 ), latest AS MATERIALIZED (
-	SELECT a.*, m.*,
-		CASE WHEN retired_at IS NOT NULL OR seen_s > greatest(300, 5 * every) THEN 'offline' WHEN seen_s > 3 * every THEN 'stale' END AS silence
+	SELECT a.*, m.*, agent_state <> 'online' AS silent, agent_state IN ('offline', 'retired') AS gone
 	FROM a LEFT JOIN LATERAL (
 		SELECT cpu_percent, memory_percent, disk_percent, inode_percent, load_avg_1m, cpu_count, memory_total_mb,
 			disk_total_gb, app_cpu_percent, app_memory_mb
@@ -22,13 +22,13 @@ WITH a AS MATERIALIZED (
 			AND v.timestamp < a.own_clock + interval '1 h'
 		ORDER BY v.timestamp DESC LIMIT 1) m ON true
 ), checks AS MATERIALIZED (
-	SELECT vps_name, app_name, count(*) AS total, count(*) FILTER (WHERE NOT success) AS failing,
-		min(coalesce(error_class, 'failed') || ' at ' || url) FILTER (WHERE NOT success) AS example
+	SELECT vps_name, app_name, count(*) AS total, count(*) FILTER (WHERE down) AS failing,
+		min(coalesce(error_class, 'failed') || ' at ' || url) FILTER (WHERE down) AS example
 	FROM a CROSS JOIN LATERAL (
-		SELECT DISTINCT ON (url COLLATE "C") url, success, error_class
+		SELECT DISTINCT ON (url COLLATE "C") url, check_state(success, timestamp, a.own_clock) = 'down' AS down, error_class
 		FROM health_checks h
 		WHERE h.vps_name = a.vps_name AND h.app_name = a.app_name AND a.retired_at IS NULL
-			AND h.timestamp > a.own_clock - interval '20 min' AND h.timestamp < a.own_clock + interval '1 h'
+			AND h.timestamp > a.own_clock - check_expiry() AND h.timestamp < a.own_clock + interval '1 h'
 		ORDER BY url COLLATE "C", timestamp DESC) c
 	GROUP BY 1, 2
 ), recent AS MATERIALIZED (                     -- a bound, for fleets that log more than a page can count
@@ -41,27 +41,26 @@ WITH a AS MATERIALIZED (
 	FROM recent WHERE level IN ('ERROR', 'CRITICAL') GROUP BY 1, 2
 ), judged AS MATERIALIZED (
 	SELECT l.*, coalesce(c.total, 0) AS checks, coalesce(c.failing, 0) AS failing, coalesce(e.per_min, 0) AS errors_per_min,
-		CASE WHEN retired_at IS NOT NULL THEN 'retired' WHEN silence = 'offline' THEN 'offline' WHEN c.failing = c.total THEN 'down'
-		     WHEN c.failing > 0 OR silence = 'stale' OR conflict IS NOT NULL THEN 'degraded' ELSE 'up' END AS state,
+		app_state(agent_state, conflict IS NOT NULL, c.total, c.failing) AS state,
 		concat_ws('; ',
 			CASE WHEN conflict IS NOT NULL THEN concat('two agents write as this server: ', conflict, ' was sent away at ',
 				to_char(conflict_at, 'HH24:MI'), ', ' || host || ' goes on') END,
 			'retired since ' || to_char(retired_at, 'YYYY-MM-DD'),
-			CASE WHEN silence IS NOT NULL AND retired_at IS NULL THEN 'silent for ' || CASE WHEN seen_s < 120 THEN floor(seen_s) || ' s'
+			CASE WHEN silent AND retired_at IS NULL THEN 'silent for ' || CASE WHEN seen_s < 120 THEN floor(seen_s) || ' s'
 				WHEN seen_s < 7200 THEN floor(seen_s / 60) || ' min'
 				WHEN seen_s < 172800 THEN floor(seen_s / 3600) || ' h' ELSE floor(seen_s / 86400) || ' days' END END,
-			CASE WHEN c.failing > 0 AND silence IS DISTINCT FROM 'offline' THEN
+			CASE WHEN c.failing > 0 AND NOT gone THEN
 				CASE WHEN c.total = 1 THEN '' ELSE c.failing || ' of ' || c.total || ' checks: ' END || c.example END,
 			CASE WHEN abs(skew_ms) > 5000 THEN 'clock off by ' || round(skew_ms / 1000.0) || ' s' END) AS why
 	FROM latest l LEFT JOIN checks c USING (vps_name, app_name) LEFT JOIN errors e USING (vps_name, app_name)
 ), hosts AS MATERIALIZED (                      -- the figures of a host come from whoever reported last
 	SELECT DISTINCT ON (vps_name) vps_name, cpu_percent, memory_percent, disk_percent, load_avg_1m, cpu_count, memory_total_mb,
-		disk_total_gb, silence IS NOT NULL AS stale, seen_s,
-		silence IS DISTINCT FROM 'offline' AND (memory_percent >= 95 OR disk_percent >= 95 OR inode_percent >= 95) AS ill,
-		CASE WHEN silence IS DISTINCT FROM 'offline' THEN concat_ws('; ',
-			CASE WHEN disk_percent >= 95 THEN 'disk ' || round(disk_percent) || ' % full' END,
-			CASE WHEN inode_percent >= 95 THEN 'inodes ' || round(inode_percent) || ' % used' END,
-			CASE WHEN memory_percent >= 95 THEN 'memory ' || round(memory_percent) || ' % used' END) END AS why
+		disk_total_gb, silent AS stale, seen_s,
+		NOT gone AND greatest(memory_percent, disk_percent, inode_percent) >= full_percent() AS ill,
+		CASE WHEN NOT gone THEN concat_ws('; ',
+			CASE WHEN disk_percent >= full_percent() THEN 'disk ' || round(disk_percent) || ' % full' END,
+			CASE WHEN inode_percent >= full_percent() THEN 'inodes ' || round(inode_percent) || ' % used' END,
+			CASE WHEN memory_percent >= full_percent() THEN 'memory ' || round(memory_percent) || ' % used' END) END AS why
 	FROM judged ORDER BY vps_name, (cpu_percent IS NULL), seen_s
 ), hour AS MATERIALIZED (
 	SELECT vps_name, floor(extract(epoch FROM timestamp - (now() - interval '1 h')) / 180)::int AS slot, avg(cpu_percent) AS cpu
@@ -73,17 +72,16 @@ WITH a AS MATERIALIZED (
 	GROUP BY 1
 ), servers AS MATERIALIZED (
 	SELECT vps_name AS name,
-		CASE min(array_position('{down,offline,degraded,up,retired}', state))
-			WHEN 1 THEN 'down' WHEN 2 THEN 'offline' WHEN 3 THEN 'degraded' WHEN 5 THEN 'retired'
-			ELSE CASE WHEN bool_or(h.ill) THEN 'degraded' ELSE 'up' END END AS state,
+		CASE WHEN bool_or(h.ill) AND min(state_rank(state)) > state_rank('degraded') THEN 'degraded'
+			ELSE (array_agg(state ORDER BY state_rank(state)))[1] END AS state,
 		coalesce(max(h.why), '') AS why, bool_or($2 = '' OR state = $2 OR ($2 = 'degraded' AND h.ill)) AS fits_state,
 		sum(errors_per_min) AS errors_per_min, sum(j.checks) AS checks, sum(failing) AS failing, min(j.seen_s) AS seen_s,
 		count(*) AS n_apps,
 		json_agg(json_build_object('app', app_name, 'state', state, 'why', j.why, 'cpu', round(j.app_cpu_percent::numeric, 1),
 			'memory_mb', round(j.app_memory_mb::numeric), 'errors_per_min', errors_per_min, 'checks', nullif(j.checks, 0),
 			'failing', failing, 'passing', j.checks - failing, 'bad', failing > 0, 'seen_s', floor(j.seen_s),
-			'last_seen', to_char(last_seen_at, 'YYYY-MM-DD HH24:MI:SS'), 'stale', silence IS NOT NULL, 'version', version)
-			ORDER BY array_position('{down,offline,degraded,up,retired}', state), app_name) AS apps
+			'last_seen', to_char(last_seen_at, 'YYYY-MM-DD HH24:MI:SS'), 'stale', silent, 'version', version)
+			ORDER BY state_rank(state), app_name) AS apps
 	FROM judged j JOIN hosts h USING (vps_name)
 	WHERE strpos(lower(vps_name || ' ' || app_name), lower($1)) > 0
 	GROUP BY vps_name
@@ -93,7 +91,7 @@ WITH a AS MATERIALIZED (
 			CASE $3 WHEN 'cpu' THEN -h.cpu_percent WHEN 'memory' THEN -h.memory_percent WHEN 'disk' THEN -h.disk_percent
 				WHEN 'load' THEN -h.load_avg_1m WHEN 'errors' THEN -s.errors_per_min
 				WHEN 'seen' THEN -s.seen_s WHEN 'name' THEN NULL
-				ELSE array_position('{down,offline,degraded,up,retired}', s.state) END NULLS LAST,
+				ELSE state_rank(s.state) END NULLS LAST,
 			name) AS place
 	FROM servers s JOIN hosts h ON h.vps_name = s.name WHERE fits_state
 )

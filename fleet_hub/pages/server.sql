@@ -5,7 +5,7 @@
 -- the agents' interval. From 5 minutes on the roll-ups are read, up to their newest bucket, and
 -- raw rows behind it: charts are right also where maintain() has not run.
 --
--- What agents say of themselves is their own JSON: each member is taken only if it is what it should be.
+-- What an agent says of itself is columns of agents; of its JSON only the files that are behind are read here.
 WITH span AS MATERIALIZED (
 	SELECT *, greatest(ceil(extract(epoch FROM until - since) / step)::int, 1) AS n
 	FROM (SELECT t.until, e.every, s.step,
@@ -93,8 +93,8 @@ WITH span AS MATERIALIZED (
 	SELECT c.place, json_build_object('id', c.id, 'title', c.title, 'unit', c.unit, 'percent', c.unit = '%',
 		'bytes', c.unit = 'B/s', 'mb', c.unit = 'MB', 'warn', c.warn, 'low', 0,
 		'high', CASE WHEN c.unit = '%' AND c.id <> 'app_cpu' THEN 100 ELSE round_up.high END, 'series', s.list) AS js
-	FROM (VALUES (1, 'cpu', 'CPU', '%', '{cpu,iowait,steal}'::text[], NULL), (2, 'memory', 'Memory', '%', '{memory,swap}', 95),
-		(3, 'disk', 'Disk', '%', '{disk}', 95), (4, 'load', 'Load', '', '{load}', NULL),
+	FROM (VALUES (1, 'cpu', 'CPU', '%', '{cpu,iowait,steal}'::text[], NULL), (2, 'memory', 'Memory', '%', '{memory,swap}', full_percent()),
+		(3, 'disk', 'Disk', '%', '{disk}', full_percent()), (4, 'load', 'Load', '', '{load}', NULL),
 		(5, 'pressure', 'Waiting', '% of time', '{for cpu,for memory,for disk}', NULL),
 		(6, 'io', 'Disk traffic', 'B/s', '{read,written}', NULL), (7, 'network', 'Network', 'B/s', '{rx,tx}', NULL),
 		(8, 'app_cpu', 'App CPU', '% of a core', '{app_cpu}', NULL), (9, 'app_memory', 'App memory', 'MB', '{app_memory}', NULL)) c (place, id, title, unit, metrics, warn)
@@ -113,51 +113,32 @@ WITH span AS MATERIALIZED (
 	WHERE vps_name = $1 AND timestamp > greatest(since, until - interval '1 h') - interval '10 min' AND timestamp <= until
 	GROUP BY app_name, url
 ), me AS MATERIALIZED (
-	SELECT *, extract(epoch FROM now() - last_seen_at) AS seen_s, greatest(interval_s, 1) AS every,
+	SELECT vps_name, app_name, epoch, version, coalesce(interval_s, 60) AS interval_s, skew_ms, state, first_seen_at, last_seen_at,
+		retired_at, host, conflict_at, agent_conflict(conflict, conflict_at, now()) AS conflict, pending, lost, rejected, rss_kb,
+		last_error, last_commit_at, buffering_since, outage_since, outage_until, outage_samples, outage_lost, outbox_bytes,
+		outbox_in_memory, outbox_trouble, lag_bytes, lag_s, files, files_held, files_parked, lines_suppressed,
+		extract(epoch FROM now() - last_seen_at) AS seen_s, agent_state(last_seen_at, interval_s, retired_at, now()) AS agent_state,
 		greatest(least(coalesce(skew_ms, 0), 1e12), -1e12) AS skew           -- so that it can be added to a time
-	FROM (SELECT vps_name, app_name, epoch, version, coalesce(interval_s, 60)::bigint AS interval_s, skew_ms, state, first_seen_at, last_seen_at,
-			retired_at, host, conflict_at, CASE WHEN conflict_at > now() - interval '1 day' THEN conflict END AS conflict
-		FROM agents WHERE vps_name = $1) a
-), says AS MATERIALIZED (
-	SELECT app_name, jsonb_object_agg(name, jsonb_path_query_first(state, (path || CASE kind
-		WHEN 'count' THEN ' ? (@.type() == "number" && @ >= 0 && @ < 1000000000000000).floor()'
-		WHEN 'text' THEN ' ? (@.type() == "string" && @ != "")'
-		WHEN 'flag' THEN ' ? (@ == true)'
-		ELSE ' ? (@ like_regex "^20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:]{8}([.][0-9]+)?Z$")' END)::jsonpath)) AS say
-	FROM me CROSS JOIN (VALUES ('pending', '$.pending', 'count'), ('lost', '$.lost', 'count'), ('rejects', '$.rejects', 'count'),
-		('rss_kb', '$.rss_kb', 'count'), ('outbox_bytes', '$.outbox.bytes', 'count'), ('in_memory', '$.outbox.in_memory', 'flag'),
-		('trouble', '$.outbox.trouble', 'text'), ('last_error', '$.last_error', 'text'), ('last_commit', '$.last_commit', 'time'),
-		('away', '$.buffering_since', 'time'), ('since', '$.last_outage.since', 'time'), ('until', '$.last_outage.until', 'time'),
-		('waited', '$.last_outage.samples', 'count'), ('outage_lost', '$.last_outage.lost', 'count'),
-		('lag_bytes', '$.tail.lag_bytes', 'count'), ('lag_s', '$.tail.lag_s', 'count'), ('files', '$.tail.files', 'count'),
-		('held', '$.tail.held', 'count'), ('parked', '$.tail.parked', 'count'), ('suppressed', '$.tail.suppressed', 'count')) m (name, path, kind)
-	GROUP BY 1
-), told AS MATERIALIZED (                        -- times that are none, like 31 February, give NULL
-	SELECT app_name, say, say ->> 'pending' AS pending, say ->> 'lost' AS lost,
-		(SELECT jsonb_object_agg(t.key, at) FROM jsonb_each_text(say) t CROSS JOIN LATERAL (SELECT (jsonb_path_query_first(
-			to_jsonb(left(t.value, 19)), '$.datetime("YYYY-MM-DD\"T\"HH24:MI:SS")', '{}', true) #>> '{}')::timestamp AS at) d
-			WHERE t.key IN ('last_commit', 'away', 'since', 'until')) AS times
-	FROM says
+	FROM agents WHERE vps_name = $1
 ), delivery AS (
-	SELECT me.*, say, pending, lost, state_word,
-		least(greatest((times ->> 'last_commit')::timestamptz - skew * interval '1 ms', moved_at), last_seen_at) AS committed_at,
+	SELECT me.*, app_state(agent_state, conflict IS NOT NULL, 0, 0) AS state_word,
+		least(greatest(last_commit_at - skew * interval '1 ms', moved_at), last_seen_at) AS committed_at,
 		CASE WHEN away_at <> '' THEN concat_ws(', ', 'buffering since ' || away_at, waiting, losses)
-			WHEN state_word = 'offline' THEN concat_ws(', ', 'buffering or stopped since ' || seen_at, waiting, losses) END AS buffering,
+			WHEN agent_state = 'offline' THEN concat_ws(', ', 'buffering or stopped since ' || seen_at, waiting, losses) END AS buffering,
 		CASE WHEN since_at <> '' AND until_at <> '' THEN concat_ws(', ', 'buffered ' || since_at || ' to ' || until_at,
-			(say ->> 'waited') || CASE say ->> 'waited' WHEN '1' THEN ' sample' ELSE ' samples' END,
-			CASE WHEN say ->> 'outage_lost' <> '' THEN (say ->> 'outage_lost') || ' lost'
-				WHEN lost = '0' THEN '0 lost' ELSE lost || ' lost since the agent started' END) END AS outage,
-		CASE WHEN say ->> 'in_memory' = 'true' OR say ->> 'trouble' <> '' THEN
-			concat_ws(': ', CASE WHEN say ->> 'in_memory' = 'true' THEN 'in memory only' END, left(say ->> 'trouble', 300)) END AS outbox
-	FROM me JOIN told USING (app_name)
-	CROSS JOIN LATERAL (SELECT CASE WHEN retired_at IS NOT NULL THEN 'retired' WHEN seen_s > greatest(300, 5 * every) THEN 'offline'
-			WHEN seen_s > 3 * every OR conflict IS NOT NULL THEN 'degraded' ELSE 'up' END AS state_word,
-		pending || CASE pending WHEN '1' THEN ' sample' ELSE ' samples' END AS waiting, lost || ' lost' AS losses) w
+			outage_samples || CASE outage_samples WHEN 1 THEN ' sample' ELSE ' samples' END,
+			CASE WHEN outage_lost IS NOT NULL THEN outage_lost || ' lost'
+				WHEN lost = 0 THEN '0 lost' ELSE lost || ' lost since the agent started' END) END AS outage,
+		CASE WHEN outbox_in_memory OR outbox_trouble <> '' THEN
+			concat_ws(': ', CASE WHEN outbox_in_memory THEN 'in memory only' END, left(outbox_trouble, 300)) END AS outbox
+	FROM me
+	CROSS JOIN LATERAL (SELECT pending || CASE pending WHEN 1 THEN ' sample' ELSE ' samples' END AS waiting,
+		lost || ' lost' AS losses) w
 	CROSS JOIN LATERAL (SELECT max(at) FILTER (WHERE name = 'away') AS away_at, max(at) FILTER (WHERE name = 'since') AS since_at,
 			max(at) FILTER (WHERE name = 'until') AS until_at, max(at) FILTER (WHERE name = 'seen') AS seen_at
 		FROM (SELECT name, to_char(t, CASE WHEN t::date = beside::date THEN 'HH24:MI' ELSE 'Mon DD HH24:MI' END) AS at
-			FROM (VALUES ('away', (times ->> 'away')::timestamp, now()), ('since', (times ->> 'since')::timestamp, now()),
-				('until', (times ->> 'until')::timestamp, (times ->> 'since')::timestamptz), ('seen', last_seen_at::timestamp, now())) t (name, t, beside)) x) at
+			FROM (VALUES ('away', buffering_since, now()), ('since', outage_since, now()),
+				('until', outage_until, outage_since), ('seen', last_seen_at, now())) t (name, t, beside)) x) at
 	LEFT JOIN LATERAL (SELECT max(updated_at) AS moved_at FROM log_streams s WHERE s.vps_name = $1 AND s.app_name = me.app_name) p ON true
 ), streams AS (
 	SELECT app_name, json_agg(json_build_object('path', left(path, 300), 'lag_bytes', bytes, 'lag_s', late_s,
@@ -207,19 +188,19 @@ SELECT json_build_object(
 	'agents', (SELECT coalesce(json_agg(json_build_object('app', d.app_name, 'version', version, 'interval_s', interval_s,
 		'state', state_word, 'seen_s', floor(seen_s), 'last_seen_at', last_seen_at,
 		'committed_s', floor(extract(epoch FROM now() - committed_at)), 'last_commit_at', committed_at,
-		'pending', pending::numeric, 'lost', lost::numeric, 'any_lost', lost::numeric > 0, 'rejects', (say ->> 'rejects')::numeric,
+		'pending', pending, 'lost', lost, 'any_lost', lost > 0, 'rejects', rejected,
 		'retired', to_char(retired_at, 'YYYY-MM-DD'), 'retired_at', retired_at, 'conflict', CASE WHEN conflict IS NOT NULL THEN
 			concat('two agents write as this: ', conflict, ' was sent away at ', to_char(conflict_at, 'HH24:MI'), ', ' || host || ' goes on') END,
-		'buffering', CASE WHEN retired_at IS NULL THEN buffering END, 'outage', outage, 'outbox', outbox, 'outbox_bytes', (say ->> 'outbox_bytes')::numeric,
-		'outbox_trouble', say ->> 'trouble' <> '', 'skew_ms', skew_ms, 'clock', CASE WHEN abs(skew) > 1000 THEN CASE WHEN abs(skew) < 120000
+		'buffering', CASE WHEN retired_at IS NULL THEN buffering END, 'outage', outage, 'outbox', outbox, 'outbox_bytes', outbox_bytes,
+		'outbox_trouble', outbox_trouble <> '', 'skew_ms', skew_ms, 'clock', CASE WHEN abs(skew) > 1000 THEN CASE WHEN abs(skew) < 120000
 			THEN round(abs(skew) / 1000, 1) || ' s' WHEN abs(skew) < 7200000 THEN round(abs(skew) / 60000) || ' min'
 			ELSE round(abs(skew) / 3600000) || ' h' END || CASE WHEN skew > 0 THEN ' ahead' ELSE ' behind' END END,
-		'lag_bytes', (say ->> 'lag_bytes')::numeric, 'lag_s', (say ->> 'lag_s')::numeric, 'late', (say ->> 'lag_s')::numeric >= 10,
-		'streams', list, 'files', (say ->> 'files')::numeric, 'held', (say ->> 'held')::numeric, 'parked', (say ->> 'parked')::numeric,
-		'suppressed', (say ->> 'suppressed')::numeric, 'rss_kb', (say ->> 'rss_kb')::numeric, 'last_error', left(say ->> 'last_error', 500),
+		'lag_bytes', lag_bytes, 'lag_s', lag_s, 'late', lag_s >= 10,
+		'streams', list, 'files', files, 'held', files_held, 'parked', files_parked,
+		'suppressed', lines_suppressed, 'rss_kb', rss_kb, 'last_error', last_error,
 		'epoch', epoch, 'first_seen_at', first_seen_at) ORDER BY d.app_name), '[]') FROM delivery d LEFT JOIN streams USING (app_name)),
 	'checks', (SELECT coalesce(json_agg(json_build_object('app', (last).app_name, 'url', url, 'success', (last).success,
-		'state', CASE WHEN (last).success THEN 'up' ELSE 'down' END, 'status_code', (last).status_code,
+		'state', check_state((last).success, (last).timestamp, (last).timestamp), 'status_code', (last).status_code,
 		'response_ms', round((last).response_time_ms::numeric, ((last).response_time_ms < 10)::int),
 		'p95_ms', round(p95::numeric, (p95 < 10)::int), 'runs', runs, 'failed', failed,
 		'error_class', (last).error_class, 'error_message', (last).error_message,
@@ -232,7 +213,7 @@ SELECT json_build_object(
 		'used_gb', jsonb_path_query_first(m, '$.used_gb ? (@.type() == "number" && @ >= 0 && @ < 1000000000000000)'),
 		'total_gb', jsonb_path_query_first(m, '$.total_gb ? (@.type() == "number" && @ >= 0 && @ < 1000000000000000)'))), '[]')
 		FROM details CROSS JOIN LATERAL jsonb_path_query(details, 'lax $.mounts[*] ? (@.type() == "object")') m),
-	'silent', EXISTS (SELECT FROM delivery WHERE state_word = 'offline'), 'losses', EXISTS (SELECT FROM lost) OR EXISTS (SELECT FROM refused),
+	'silent', EXISTS (SELECT FROM delivery WHERE agent_state = 'offline'), 'losses', EXISTS (SELECT FROM lost) OR EXISTS (SELECT FROM refused),
 	'gaps', (SELECT coalesce(json_agg(json_build_object('app', app_name, 'kind', kind, 'what', replace(kind, '_', ' '), 'times', times,
 		'lines', lines, 'lines_more', lines_more, 'bytes', bytes, 'bytes_more', bytes_more,
 		'unit', CASE WHEN kind LIKE 'outbox%' THEN 'samples' WHEN kind LIKE 'check%' THEN 'checks' ELSE 'lines' END,

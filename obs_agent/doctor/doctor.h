@@ -37,14 +37,6 @@ int doctor_line(FILE *out, bool ok, const char *remedy, const char *fmt, ...)
 /* Print one line, "warn what; remedy": it counts as no failure. */
 void doctor_warn(FILE *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Was the last row written too long ago, for this configuration? It may be later than the interval by a minute. */
-static inline bool doctor_is_late(const struct config *c, int64_t age_s)
-{
-	enum { LATE_S = 60 };
-
-	return age_s > c->interval_us / US_PER_S + LATE_S;
-}
-
 /* The log files, as far as this user sees them and as the unit's sandbox will let the agent see them, and
  * whether inotify has watches for them. Returns the number of failures. */
 int doctor_logs(const struct config *c, const struct doctor_unit *u, FILE *out);

@@ -18,7 +18,7 @@
 #include "common/pg/pg_tls.h"
 
 EMBED(sql_doctor, "obs_agent/sql/doctor.sql");
-EMBED(sql_silence, "obs_agent/sql/silence.sql");
+EMBED(sql_last_seen, "obs_agent/sql/last_seen.sql");
 
 enum {
 	SKEW_WARN_S = 5,
@@ -57,27 +57,26 @@ static int report(const PGresult *r, FILE *out)
 				    "this clock is %" PRId64 " s ahead of the database's", skew_s);
 }
 
-static int report_silence(const PGresult *r, const struct config *c, FILE *out)
+/* agent_state() of the database says what its silence means. */
+static int report_last_seen(const PGresult *r, const struct config *c, FILE *out)
 {
-	int64_t s;
-
-	if (PQgetisnull(r, 0, 0))
+	if (PQntuples(r) == 0)
 		return doctor_line(out, true, NULL, "the database has nothing of %s on %s yet", c->app, c->vps_name);
-	s = pg_number(r, 0, 0);
-	return doctor_line(out, !doctor_is_late(c, s), "start it, systemctl enable --now obs-agent@...; if it runs, ask "
-			   "journalctl -u obs-agent@...", "the database heard from %s on %s %" PRId64 " s ago", c->app, c->vps_name, s);
+	return doctor_line(out, strcmp(PQgetvalue(r, 0, 1), "online") == 0, "start it, systemctl enable --now obs-agent@...; if it runs, ask "
+			   "journalctl -u obs-agent@...", "the database heard from %s on %s %" PRId64 " s ago", c->app, c->vps_name,
+			   pg_number(r, 0, 0));
 }
 
 /* Also: may this role write under this name at all? */
-static int ask_silence(PGconn *conn, const struct config *c, FILE *out)
+static int ask_last_seen(PGconn *conn, const struct config *c, FILE *out)
 {
 	const char *const names[] = { c->vps_name, c->app };
-	CLEANUP(pg_once_clear_p) PGresult *r = PQexecParams(conn, sql_silence, 2, NULL, names, NULL, NULL, 0);
+	CLEANUP(pg_once_clear_p) PGresult *r = PQexecParams(conn, sql_last_seen, 2, NULL, names, NULL, NULL, 0);
 	const char *primary = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY), *hint = PQresultErrorField(r, PG_DIAG_MESSAGE_HINT);
 	const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
 
 	if (PQresultStatus(r) == PGRES_TUPLES_OK)
-		return report_silence(r, c, out);
+		return report_last_seen(r, c, out);
 	if (state && strcmp(state, UNDEFINED_FUNCTION) == 0)
 		hint = "run schema.sql in this database: it is of an older version";
 	return doctor_line(out, false, hint ? hint : "set vps_name to the server that was enrolled, or enroll this one", "%s",
@@ -122,5 +121,5 @@ int pg_doctor(const struct config *c, FILE *out)
 		return failed + doctor_line(out, false, "run schema.sql in this database", "%s", error);
 	}
 	failed += report(r, out);
-	return failed + (*PQgetvalue(r, 0, 0) == 't' ? ask_silence(conn, c, out) : 0);
+	return failed + (*PQgetvalue(r, 0, 0) == 't' ? ask_last_seen(conn, c, out) : 0);
 }

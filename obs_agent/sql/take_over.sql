@@ -1,1 +1,1 @@
-SELECT FROM observ.agent_take_over($1,$2)
+SELECT FROM observ.end_stale_session($1,$2)

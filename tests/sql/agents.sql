@@ -91,9 +91,10 @@ UPDATE log_streams SET updated_at = now() - interval '48 hours' WHERE vps_name =
 SELECT is(value_as('obs_web_1', $$SELECT string_agg((age_s / 3600)::text, ';') FROM observ.agent_streams('web-1', 'a', 7)$$), '0;48',
 	'and how old they are');
 UPDATE agents SET last_seen_at = now() - interval '1 hour' WHERE vps_name = 'web-1' AND app_name = 'a';
-SELECT is(value_as('obs_web_1', $$SELECT observ.agent_silence('web-1', 'a') / 60$$), '60', 'how long the agent has been silent');
-SELECT is(value_as('obs_web_1', $$SELECT observ.agent_silence('web-1', 'never')$$), NULL, 'or that it has never been heard');
-SELECT is(try_as('obs_web_1', $$SELECT observ.agent_silence('web-2', 'a')$$), '42501', 'of its own server only');
+SELECT is(value_as('obs_web_1', $$SELECT age_s / 60 || ' ' || state FROM observ.agent_last_seen('web-1', 'a')$$), '60 offline',
+	'agent_last_seen tells how long the agent has been silent, and what that means');
+SELECT is(value_as('obs_web_1', $$SELECT count(*) FROM observ.agent_last_seen('web-1', 'never')$$), '0', 'it has no row of an agent that was never heard');
+SELECT is(try_as('obs_web_1', $$SELECT observ.agent_last_seen('web-2', 'a')$$), '42501', 'it tells of the own server only');
 SELECT is(try_as('obs_web_1', $$SELECT observ.agent_streams('web-1', 'a', 6)$$), 'OB002', 'to the current connection only');
 SELECT is(value_as('obs_web_1', $$SELECT count(*) FROM observ.agent_streams('web-1', 'failed-over', 13)$$), '0', 'and those of its application');
 SELECT is(pg_temp.pos(p), s, 'positions ' || p) FROM (VALUES

@@ -38,7 +38,7 @@ SELECT is(try_as('observ_admin', format('SELECT enroll(%L)', n)), '22023', 'a ba
 CREATE TEMP TABLE agent_roles_t AS SELECT unnest(ARRAY['obs_web_1', 't_any', 't_loose']) AS r;
 SELECT is((SELECT string_agg(proname, ',' ORDER BY proname) FROM pg_proc
 	WHERE pronamespace = 'observ'::regnamespace AND has_function_privilege(r, oid, 'EXECUTE')),
-	'agent_hello,agent_holder,agent_silence,agent_streams,agent_take_over,push,push_checks,push_gaps,push_logs,push_metrics,push_open,push_positions,push_rejects',
+	'agent_hello,agent_last_seen,agent_streams,end_stale_session,push,push_checks,push_gaps,push_logs,push_metrics,push_open,push_positions,push_rejects,stale_session_pid',
 	r || ' can execute the agent functions only') FROM agent_roles_t;
 SELECT is((SELECT string_agg(oid::regclass::text, ',') FROM pg_class WHERE relnamespace = 'observ'::regnamespace
 	AND relkind IN ('r', 'p', 'v', 'm', 'f') AND (has_table_privilege(r, oid,
@@ -62,9 +62,9 @@ SELECT is(try_as(r, 'DROP TABLE observ.agents'), '42501', r || ' can not drop') 
 CREATE TEMP TABLE calls AS SELECT * FROM (VALUES
 	('agent_hello', $$SELECT observ.agent_hello(%L, 'a', 1, NULL, '1', 60, now())$$),
 	('agent_streams', $$SELECT observ.agent_streams(%L, 'a', 1)$$),
-	('agent_silence', $$SELECT observ.agent_silence(%L, 'a')$$),
-	('agent_holder', $$SELECT observ.agent_holder(%L, 'a')$$),
-	('agent_take_over', $$SELECT observ.agent_take_over(%L, 'a')$$),
+	('agent_last_seen', $$SELECT observ.agent_last_seen(%L, 'a')$$),
+	('stale_session_pid', $$SELECT observ.stale_session_pid(%L, 'a')$$),
+	('end_stale_session', $$SELECT observ.end_stale_session(%L, 'a')$$),
 	('push_open', $$SELECT observ.push_open(%L, 'a', 1, 1, NULL)$$),
 	('push_metrics', $$SELECT observ.push_metrics(%L, 'a', '[]')$$),
 	('push_checks', $$SELECT observ.push_checks(%L, 'a', '[]')$$),
@@ -102,9 +102,11 @@ SELECT is(try_as(r, format('SELECT FROM observ.%I', t)), 'ok', format('%s reads 
 SELECT is((SELECT string_agg(oid::regclass::text, ',') FROM pg_class WHERE relnamespace = 'observ'::regnamespace
 	AND relkind IN ('r', 'p', 'v') AND has_table_privilege(r, oid, 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')), NULL,
 	r || ' writes nothing') FROM unnest(ARRAY['t_hub', 't_watch', 't_reader', 't_nobody']) r;
-SELECT is((SELECT coalesce(string_agg(proname, ','), '') FROM pg_proc WHERE pronamespace = 'observ'::regnamespace
+SELECT is((SELECT coalesce(string_agg(proname, ',' ORDER BY proname), '') FROM pg_proc WHERE pronamespace = 'observ'::regnamespace
 	AND has_function_privilege(r, oid, 'EXECUTE')), f, format('%s executes "%s"', r, f))
-	FROM (VALUES ('t_hub', ''), ('t_watch', 'maintain'), ('t_reader', ''), ('t_nobody', '')) v(r, f);
+	FROM (VALUES ('agent_conflict,agent_state,app_state,check_expiry,check_state,full_percent')) s(states),
+		LATERAL (VALUES ('t_hub', states || ',state_rank'), ('t_watch', states || ',maintain,state_rank'),
+		('t_reader', states || ',state_rank'), ('t_nobody', '')) v(r, f);
 SELECT is(try_as('t_nobody', 'SELECT FROM observ.v_logs'), '42501', 'a stranger reads nothing');
 SELECT is(try_as('t_watch', 'SELECT observ.maintain()'), 'ok', 'observ_watch runs maintain()');
 SELECT is(try_as('observ_admin', 'DELETE FROM observ.log_entries'), 'ok', 'the admin deletes');

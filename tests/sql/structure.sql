@@ -20,7 +20,10 @@ SELECT columns_are('observ', 'health_checks', ARRAY['id', 'timestamp', 'vps_name
 	'response_time_ms', 'success', 'error_message', 'error_class', 'dns_ms', 'connect_ms', 'tls_ms', 'first_byte_ms',
 	'cert_expires_at', 'attempts', 'backfill', 'received_at']);
 SELECT columns_are('observ', 'agents', ARRAY['vps_name', 'app_name', 'epoch', 'last_seq', 'version', 'interval_s', 'skew_ms',
-	'state', 'first_seen_at', 'last_seen_at', 'process', 'host', 'address', 'conflict_at', 'conflict', 'retired_at']);
+	'state', 'first_seen_at', 'last_seen_at', 'process', 'host', 'address', 'conflict_at', 'conflict', 'retired_at', 'pending', 'lost',
+	'rejected', 'rss_kb', 'last_error', 'last_commit_at', 'buffering_since', 'outage_since', 'outage_until', 'outage_samples', 'outage_lost',
+	'outbox_bytes', 'outbox_in_memory', 'outbox_trouble', 'lag_bytes', 'lag_s', 'files', 'files_parked', 'files_held', 'files_unreadable',
+	'lines_suppressed']);
 SELECT columns_are('observ', 'log_streams', ARRAY['vps_name', 'app_name', 'stream_id', 'path', 'file_id', 'head_hash',
 	'tail_hash', 'position', 'finished', 'updated_at']);
 SELECT columns_are('observ', 'gaps', ARRAY['id', 'timestamp', 'vps_name', 'app_name', 'stream_id', 'kind', 'lines', 'bytes',
@@ -72,8 +75,8 @@ SELECT is((SELECT rolcanlogin FROM pg_roles WHERE rolname = 'observ_owner'), fal
 SELECT function_returns('observ', f, a, r) FROM (VALUES
 	('agent_hello', ARRAY['text', 'text', 'bigint', 'bigint', 'text', 'integer', 'timestamp with time zone', 'text'], 'setof record'),
 	('agent_streams', ARRAY['text', 'text', 'bigint'], 'setof record'),
-	('agent_silence', ARRAY['text', 'text'], 'bigint'),
-	('agent_take_over', ARRAY['text', 'text'], 'void'),
+	('agent_last_seen', ARRAY['text', 'text'], 'setof record'),
+	('end_stale_session', ARRAY['text', 'text'], 'void'),
 	('push_open', ARRAY['text', 'text', 'bigint', 'bigint', 'jsonb'], 'void'),
 	('push_metrics', ARRAY['text', 'text', 'jsonb'], 'void'),
 	('push_checks', ARRAY['text', 'text', 'jsonb'], 'void'),
@@ -93,7 +96,7 @@ SELECT is((SELECT string_agg(rolname, ',') FROM pg_roles WHERE rolname LIKE 'obs
 	'and no other role of ours may make any');
 SELECT is((SELECT string_agg(proname, ',' ORDER BY proname) FROM pg_proc WHERE pronamespace = 'observ'::regnamespace AND prosecdef
 	AND proowner = 'observ_owner'::regrole),
-	'agent_hello,agent_holder,agent_silence,agent_streams,maintain,make_partition,push_checks,push_gaps,push_logs,push_metrics,push_open,push_positions,push_rejects',
+	'agent_hello,agent_last_seen,agent_streams,maintain,make_partition,push_checks,push_gaps,push_logs,push_metrics,push_open,push_positions,push_rejects,stale_session_pid',
 	'SECURITY DEFINER is what agents call, and what makes tables');
 
 -- Partitions: two days back, three ahead, in UTC whatever the server's time zone, and the rest.

@@ -72,24 +72,24 @@ SELECT is(dblink_exec('new', 'COMMIT'), 'COMMIT', 'the third is registered');
 SELECT is(pg_temp.answer('old'), 'OB002', 'the second is fenced, with nothing written');
 
 -- ---- a session that was cut off in the middle of a batch, and has not been told --------------------
-SELECT is(pg_temp.ask('new', $$SELECT 'nobody' || agent_take_over('two', 'a')$$), 'nobody', 'whom nobody stands in the way ends nobody');
+SELECT is(pg_temp.ask('new', $$SELECT 'nobody' || end_stale_session('two', 'a')$$), 'nobody', 'whom nobody stands in the way ends nobody');
 SELECT pg_advisory_lock(1) \g /dev/null
 SELECT is(dblink_send_query('old', $$SELECT 'done' || push_open('two', 'a', 3, 3, NULL) || pg_advisory_xact_lock(1)$$), 1, 'a batch at work');
 SELECT ok(pg_temp.waits_for('advisory'), 'has the row');
-SELECT is(pg_temp.ask('new', $$SELECT 'ended' || agent_take_over('two', 'a')$$), 'ended', 'is asked for');
+SELECT is(pg_temp.ask('new', $$SELECT 'ended' || end_stale_session('two', 'a')$$), 'ended', 'is asked for');
 SELECT pg_advisory_unlock(1) \g /dev/null
 SELECT is(pg_temp.answer('old'), 'done', 'and left to end');
 SELECT is(dblink_exec('old', 'BEGIN'), 'BEGIN', 'a batch');
 SELECT is(pg_temp.ask('old', $$SELECT 'opened' || push_open('two', 'a', 3, 4, NULL)$$), 'opened', 'whose rest never comes');
 SELECT ok(pg_temp.waits_for('ClientRead', pg_temp.ask('old', 'SELECT pg_backend_pid()')), 'waits for it');
-SELECT is(pg_temp.ask('new', $$SELECT 'ended' || agent_take_over('two', 'a')$$), 'ended', 'is ended');
+SELECT is(pg_temp.ask('new', $$SELECT 'ended' || end_stale_session('two', 'a')$$), 'ended', 'is ended');
 SELECT is(pg_temp.ask('new', $$SELECT last_seq FROM agent_hello('two', 'a', 3, 3, '1', 60, now())$$), '3', 'the way is free, and nothing of it stands');
 SELECT matches(pg_temp.ask('old', 'SELECT 1'), '57P01|08006', 'that session is gone');
 SELECT is(dblink_disconnect('old'), 'OK', 'it comes again');
 SELECT is(dblink_connect('old', current_setting('t.conn')), 'OK', 'with a session of its own');
 BEGIN;
 SELECT epoch FROM agents WHERE vps_name = 'two' AND app_name = 'a' FOR UPDATE \g /dev/null
-SELECT is(pg_temp.ask('new', $$SELECT 'ended' || agent_take_over('two', 'a')$$), 'ended', 'who has the row and is another login');
+SELECT is(pg_temp.ask('new', $$SELECT 'ended' || end_stale_session('two', 'a')$$), 'ended', 'who has the row and is another login');
 COMMIT;
 SELECT is((SELECT count(*) FROM agents WHERE vps_name = 'two' AND app_name = 'a'), 1::bigint, 'is not ended');
 

@@ -640,8 +640,8 @@ def test_doctor_tells_of_the_certificate_and_of_who_else_uses_the_role(distant, 
     agent.kill()
     db.query("UPDATE agents SET last_seen_at = last_seen_at - interval '1 hour'")
     assert re.search("^FAIL the database heard from shop on test 36[0-9][0-9] s ago; start it, systemctl enable", doctor(role)[1], re.M)
-    db.query("DROP FUNCTION observ.agent_silence")
-    assert re.search("^FAIL function observ.agent_silence.* does not exist; run schema.sql in this database: it is of an older", doctor(role)[1], re.M)
+    db.query("DROP FUNCTION observ.agent_last_seen")
+    assert re.search("^FAIL function observ.agent_last_seen.* does not exist; run schema.sql in this database: it is of an older", doctor(role)[1], re.M)
 
 
 # ---- roles -------------------------------------------------------------------------------------------------
