@@ -86,6 +86,8 @@ COMMON := \
   err \
   log \
   parse \
+  random \
+  read \
   utf8
 
 COMMON_PG := \

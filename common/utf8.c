@@ -1,6 +1,9 @@
 #include "utf8.h"
 
-#include <stdbool.h>
+#include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 static bool continuation(unsigned char c)
 {
@@ -60,4 +63,52 @@ size_t utf8_encode(char out[4], uint32_t c)
 	out[2] = (char)(0x80 | (c >> 6 & 0x3f));
 	out[3] = (char)(0x80 | (c & 0x3f));
 	return 4;
+}
+
+/* Are the 8 bytes ASCII and none of them NUL? */
+static inline bool plain8(const char *p)
+{
+	uint64_t w;
+
+	memcpy(&w, p, sizeof w);
+	return ((w | (w - UINT64_C(0x0101010101010101))) & UINT64_C(0x8080808080808080)) == 0;
+}
+
+/* Are the 32 bytes ASCII and none of them NUL? False decides nothing: look at each. */
+static inline bool plain32(const char *p)
+{
+#ifdef __SSE2__
+	__m128i a = _mm_loadu_si128((const __m128i *)(const void *)p);
+	__m128i b = _mm_loadu_si128((const __m128i *)(const void *)(p + 16));
+	__m128i nul = _mm_cmpeq_epi8(_mm_min_epu8(a, b), _mm_setzero_si128());
+
+	return _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(a, b), nul)) == 0;
+#else
+	return plain8(p) && plain8(p + 8) && plain8(p + 16) && plain8(p + 24);
+#endif
+}
+
+bool utf8_is_clean(struct text t)
+{
+	size_t i = 0, n;
+	unsigned char c;
+
+	while (i < t.len) {
+		if (t.len - i >= 32 && plain32(t.s + i)) {
+			i += 32;
+			continue;
+		}
+		if (t.len >= 32 && t.len - i < 32 && plain32(t.s + t.len - 32))
+			return true;            /* looks at some bytes twice */
+		if (t.len - i >= 8 && plain8(t.s + i)) {
+			i += 8;
+			continue;
+		}
+		c = (unsigned char)t.s[i];
+		n = c >= 0x80 ? utf8_sequence(t.s + i, t.len - i) : c > 0;
+		if (n == 0)
+			return false;
+		i += n;
+	}
+	return true;
 }

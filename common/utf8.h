@@ -5,14 +5,20 @@
 #ifndef OBSERV_UTF8_H
 #define OBSERV_UTF8_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "text.h"
 
 #define UTF8_REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
 enum { UTF8_REPLACEMENT_LEN = 3 };
 
 /* Length of the valid sequence at s, 0 when there is none within len bytes. */
 size_t utf8_sequence(const char *s, size_t len);
+
+/* Whether the bytes are UTF-8 without NUL, as PostgreSQL stores text. */
+bool utf8_is_clean(struct text t);
 
 /* Encode a code point (at most 0x10FFFF, no surrogate) and return its length. */
 size_t utf8_encode(char out[4], uint32_t code_point);

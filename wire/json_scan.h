@@ -55,9 +55,6 @@ bool json_string(struct json_scan *j, bool *ret_escapes, struct text *ret_inside
  * must have passed json_string() with nothing unstorable. */
 bool json_unescape(struct text inside, struct buf *out);
 
-/* True when the bytes are UTF-8 without NUL. */
-bool json_text_is_clean(struct text t);
-
 /*
  * Append `t` with every byte that is not UTF-8 and every NUL replaced by U+FFFD;
  * where `json` is set, also \u0000 and lone surrogates in strings, and numbers

@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/parse.h"
+#include "common/utf8.h"
 #include "json_distinct.h"
 #include "json_scan.h"
 
@@ -467,7 +468,7 @@ void line_parse(struct line_parser *p, struct text raw, int64_t now_us, const ch
 		raw.len--;
 	if (raw.len >= 3 && memcmp(raw.s, "\xef\xbb\xbf", 3) == 0)      /* byte order mark */
 		raw = (struct text){ raw.s + 3, raw.len - 3 };
-	clean = json_text_is_clean(raw);
+	clean = utf8_is_clean(raw);
 	s->kind = SAMPLE_LOG;
 	if (scan_line(p, raw, clean, &m) == LINE_JSON)
 		from_members(p, &m, now_us, mark, s);

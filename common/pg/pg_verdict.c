@@ -1,9 +1,9 @@
 #include "pg_verdict.h"
 
 #include <string.h>
-#include <sys/random.h>
 
 #include "common/clock.h"
+#include "common/random.h"
 
 enum {
 	RETRY_FIRST_MS = 500,
@@ -87,11 +87,7 @@ void pg_one_line(const char *msg, char *out, size_t size)
 
 int64_t pg_random_below(int64_t limit)
 {
-	uint64_t r = 0;
-
-	if (getrandom(&r, sizeof r, 0) != sizeof r)
-		r = (uint64_t)mono_us();
-	return limit > 0 ? (int64_t)(r % (uint64_t)limit) : 0;
+	return limit > 0 ? (int64_t)(random_u64() % (uint64_t)limit) : 0;
 }
 
 /* The longest wait before an attempt after a failure of this kind. */

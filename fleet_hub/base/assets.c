@@ -1,6 +1,7 @@
 #include "assets.h"
 
 #include "common/embed.h"
+#include "common/hash.h"
 
 EMBED(css_observ, "fleet_hub/static/observ.css");
 EMBED(css_uplot, "fleet_hub/static/vendor/uPlot.min.css");
@@ -47,11 +48,7 @@ const struct asset *asset_find(struct text name)
 
 uint64_t asset_hash(const struct asset *a)
 {
-	uint64_t h = UINT64_C(0xcbf29ce484222325);
-
-	for (uint64_t i = 0; i < *a->len; i++)
-		h = (h ^ (unsigned char)a->bytes[i]) * UINT64_C(0x100000001b3);
-	return h;
+	return hash_bytes(HASH_START, a->bytes, (size_t)*a->len);
 }
 
 struct text asset_partial(struct text name)

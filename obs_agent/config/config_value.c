@@ -79,18 +79,6 @@ static bool variable_name(struct text t)
 	return t.len > 0;
 }
 
-static bool valid_utf8(const char *s)
-{
-	size_t len = strlen(s), n;
-
-	for (; len > 0; s += n, len -= n) {
-		n = utf8_sequence(s, len);
-		if (n == 0)
-			return false;
-	}
-	return true;
-}
-
 static int too_long(struct loader *l, const char *what, const struct yaml_node *n, size_t max)
 {
 	return config_fail(l, n, "%s is longer than %zu bytes; shorten it", what, max);
@@ -126,7 +114,7 @@ static int add_environment(struct filling *f, const char *name)
 	if (!set)
 		return config_fail(f->l, f->n, "%s needs the environment variable %s, which is not set; set it in the "
 				   "unit's EnvironmentFile (.env.production)", f->what, name);
-	if (!valid_utf8(set))
+	if (!utf8_is_clean(text_of(set)))
 		return config_fail(f->l, f->n, "%s: the environment variable %s is not UTF-8; correct its value", f->what,
 				   name);
 	return buf_adds(&f->out, set) ? 0 : no_room(f);

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "common/cleanup.h"
+#include "common/read.h"
 #include "common/utf8.h"
 
 bool credential_name(struct text t)
@@ -67,16 +68,6 @@ static int no_credential(const char *app, const char *name, const char *path, in
 		       name, in_unit(name) ? "" : ", name it in the unit as /usr/share/observ/drop-ins/credentials.conf shows");
 }
 
-static bool valid_text(struct text t)
-{
-	for (size_t i = 0, n; i < t.len; i += n) {
-		n = utf8_sequence(t.s + i, t.len - i);
-		if (n == 0 || t.s[i] == '\0')
-			return false;
-	}
-	return true;
-}
-
 static struct text without_line_end(struct text t)
 {
 	if (t.len && t.s[t.len - 1] == '\n')
@@ -84,24 +75,6 @@ static struct text without_line_end(struct text t)
 	if (t.len && t.s[t.len - 1] == '\r')
 		t.len--;
 	return t;
-}
-
-static ssize_t read_all(int fd, char *to, size_t max)
-{
-	size_t got = 0;
-
-	while (got < max) {
-		ssize_t n = read(fd, to + got, max - got);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		got += (size_t)n;
-	}
-	return (ssize_t)got;
 }
 
 int credential_read(const char *app, const char *name, struct buf *out, struct err *e)
@@ -124,7 +97,7 @@ int credential_read(const char *app, const char *name, struct buf *out, struct e
 	if (t.len > CREDENTIAL_MAX)
 		return err_set(e, EFBIG, "the credential %s, which is longer than %d bytes (%s); is it the right file?", name,
 			       CREDENTIAL_MAX, path);
-	if (!valid_text(t))
+	if (!utf8_is_clean(t))
 		return err_set(e, EILSEQ, "the credential %s, which is not UTF-8 text without NUL (%s); write the secret as "
 			       "text", name, path);
 	return buf_add(out, t.s, t.len) ? 0 : err_set(e, ENOMEM, "the credential %s, for which there is no memory", name);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/read.h"
 
 enum { ENV_FILE_MAX = 1 << 16 };        /* bytes */
 
@@ -119,7 +120,7 @@ int env_file_load(const char *path, struct err *e)
 
 	if (fd < 0)
 		return err_set(e, errno, "%s: %s", path, strerror(errno));
-	n = read(fd, text, ENV_FILE_MAX);
+	n = read_all(fd, text, ENV_FILE_MAX);
 	if (n < 0 || n == ENV_FILE_MAX)
 		return err_set(e, EFBIG, "%s: cannot be read, or has %d bytes or more", path, ENV_FILE_MAX);
 	text[n] = '\0';

@@ -5,10 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/random.h"
 #include "queue.h"
 #include "wire/rows.h"
 
@@ -407,16 +407,6 @@ struct outbox_state outbox_state(const struct outbox *o)
 
 /* ---- life ---- */
 
-static int64_t random_id(void)
-{
-	uint64_t id = 0;
-
-	if (getrandom(&id, sizeof id, 0) != sizeof id)
-		id = (uint64_t)wall_us();
-	id &= (UINT64_C(1) << ID_BITS) - 1;
-	return id ? (int64_t)id : 1;
-}
-
 struct outbox *outbox_open(const char *folder, struct logcore *log)
 {
 	struct outbox *o = calloc(1, sizeof *o);
@@ -425,7 +415,7 @@ struct outbox *outbox_open(const char *folder, struct logcore *log)
 		return NULL;
 	*o = (struct outbox){ .path = folder, .folder = -1, .log = log, .row = BUF(RECORD_ROW_MAX),
 			      .room = BUF(RECORD_ROW_MAX + 1) };
-	o->own = queue_add(&o->queues, o->own, wall_us(), random_id());
+	o->own = queue_add(&o->queues, o->own, wall_us(), random_id(ID_BITS));
 	if (!o->own) {
 		free(o);
 		return NULL;

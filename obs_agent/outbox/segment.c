@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/read.h"
 
 enum {
 	NAME_SIZE = 80,
@@ -221,22 +222,9 @@ int segment_append(struct segment *s, const struct record *r, uint32_t lost)
 
 /* ---- reading ---- */
 
-static bool read_all(int fd, void *to, size_t n, int64_t at)
+static bool read_whole(int fd, void *to, size_t n, int64_t at)
 {
-	char *p = to;
-
-	while (n > 0) {
-		ssize_t done = pread(fd, p, n, (off_t)at);
-
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done <= 0)
-			return false;
-		p += done;
-		at += done;
-		n -= (size_t)done;
-	}
-	return true;
+	return read_all_at(fd, to, n, at) == (ssize_t)n;
 }
 
 static bool plausible(const struct head *h, int64_t left)
@@ -261,10 +249,10 @@ static bool read_here(const struct segment *s, int64_t position, struct buf *roo
 	char *row;
 
 	buf_reset(room);
-	if (!read_all(s->fd, &h, sizeof h, position - s->base) || !plausible(&h, s->end - position))
+	if (!read_whole(s->fd, &h, sizeof h, position - s->base) || !plausible(&h, s->end - position))
 		return false;
 	row = buf_room(room, h.len + 1);        /* not NULL for an empty row */
-	if (!row || !read_all(s->fd, row, h.len, position - s->base + (int64_t)sizeof h) ||
+	if (!row || !read_whole(s->fd, row, h.len, position - s->base + (int64_t)sizeof h) ||
 	    checksum(&h, row) != h.crc)
 		return false;
 	room->len = h.len;
@@ -280,7 +268,7 @@ static bool search(const struct segment *s, int64_t position, struct buf *room, 
 	size_t effort = SEARCH_EFFORT * n;
 	struct head h;
 
-	if (!bytes || !read_all(s->fd, bytes, n, position - s->base))
+	if (!bytes || !read_whole(s->fd, bytes, n, position - s->base))
 		return false;
 	for (size_t at = 1; at + sizeof h <= n; at++) {
 		memcpy(&h, bytes + at, sizeof h);

@@ -17,6 +17,7 @@ static int fuzz_socket(int family, int type, int protocol);
 #include "obs_agent/check/check_attempt.c"
 #undef socket
 
+#include "common/utf8.h"
 #include "wire/json_scan.h"
 #include "wire/rows.h"
 
@@ -92,7 +93,7 @@ static void check_row(const struct check_sample *c)
 	assert(buf_adds(&row, "[0") && row_add(&row, &s) && buf_addc(&row, ']'));
 	j.p = row.data;
 	j.end = row.data + row.len;
-	assert(json_text_is_clean((struct text){ row.data, row.len }));
+	assert(utf8_is_clean((struct text){ row.data, row.len }));
 	assert(json_value(&j, &kind, &value) && j.p == j.end && !j.unstorable);
 	buf_free(&row);
 }

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "common/utf8.h"
 #include "wire/json_distinct.h"
 #include "wire/json_scan.h"
 #include "wire/log_line.h"
@@ -19,7 +20,7 @@ static void check_context(struct text t)
 	struct buf again = BUF(SIZE_MAX);
 	struct text value;
 
-	assert(json_text_is_clean(t));
+	assert(utf8_is_clean(t));
 	assert(json_value(&j, &kind, &value) && kind == JSON_OBJECT && j.p == j.end && !j.unstorable);
 	assert(json_distinct(t, &again) && again.len == t.len && memcmp(again.data, t.s, t.len) == 0);
 	buf_free(&again);
@@ -35,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		line_parser_init(&p);
 	line_parse(&p, raw, INT64_C(1795228754000000), size % 2 ? "\"_mark\":1" : NULL, &s);
 	assert(s.kind == SAMPLE_LOG && s.log.level <= LEVEL_CRITICAL);
-	assert(json_text_is_clean(s.log.message) && json_text_is_clean(s.log.logger));
+	assert(utf8_is_clean(s.log.message) && utf8_is_clean(s.log.logger));
 	if (s.log.context.s)
 		check_context(s.log.context);
 	return 0;

@@ -4,12 +4,19 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "common/arena.h"
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/err.h"
+#include "common/hash.h"
 #include "common/parse.h"
+#include "common/random.h"
+#include "common/read.h"
 #include "common/utf8.h"
 
 static void error_is_a_code_and_a_sentence(void **state)
@@ -85,6 +92,89 @@ static void utf8_is_as_strict_as_the_rfc(void **state)
 
 			assert_int_equal(utf8_sequence(out, n), n);
 		}
+}
+
+/* At each place of a text that is longer than what is looked at in one step. */
+static void clean_text_is_utf8_without_nul(void **state)
+{
+	static const struct { const char *s; size_t len; bool clean; } rows[] = {
+		{ "\xc3\xa9", 2, true }, { "\xf0\x9f\x98\x80", 4, true }, { "a", 1, true },
+		{ "\0", 1, false }, { "\xff", 1, false }, { "\xed\xa0\x80", 3, false }, { "\xc3", 1, false },
+	};
+
+	(void)state;
+	assert_true(utf8_is_clean((struct text){ NULL, 0 }));
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		for (size_t len = rows[i].len; len < 80; len++)
+			for (size_t at = 0; at + rows[i].len <= len; at++) {
+				char text[80];
+
+				memset(text, 'x', sizeof text);
+				memcpy(text + at, rows[i].s, rows[i].len);
+				assert_int_equal(utf8_is_clean((struct text){ text, len }), rows[i].clean);
+			}
+}
+
+static void hash_is_fnv1a_and_continues_over_pieces(void **state)
+{
+	(void)state;
+	assert_int_equal(hash_bytes(HASH_START, "", 0), UINT64_C(0xcbf29ce484222325));
+	assert_int_equal(hash_bytes(HASH_START, "foobar", 6), UINT64_C(0x85944171f73967e8));
+	assert_int_equal(hash_bytes(hash_bytes(HASH_START, "foo", 3), "bar", 3), UINT64_C(0x85944171f73967e8));
+	assert_int_not_equal(hash_str(HASH_START, "foo1") >> 56, hash_str(HASH_START, "foo2") >> 56);
+}
+
+static void random_ids_are_positive_and_fit(void **state)
+{
+	int64_t all = 0;
+
+	(void)state;
+	for (int i = 0; i < 1000; i++) {
+		int64_t id = random_id(40);
+
+		assert_in_range(id, 1, (INT64_C(1) << 40) - 1);
+		assert_in_range(random_id(1), 1, 1);
+		assert_true(random_id(63) > 0);
+		all |= id;
+	}
+	assert_int_equal(all, (INT64_C(1) << 40) - 1);
+}
+
+/* A read(2) of a packet socket gives one packet. */
+static void reading_takes_all_the_pieces_up_to_the_end(void **state)
+{
+	char all[200], few[30];
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(write(ends[1], "0123456789", 10), 10);
+	close(ends[1]);
+	assert_int_equal(read_all(ends[0], few, sizeof few), sizeof few);
+	assert_int_equal(read_all(ends[0], all, sizeof all), 70);
+	assert_memory_equal(all, "01234567890123456789", 20);
+	assert_int_equal(read_all(ends[0], all, sizeof all), 0);
+	assert_int_equal(read_all_at(ends[0], all, 1, 0), -ESPIPE);
+	close(ends[0]);
+	assert_int_equal(read_all(-1, all, sizeof all), -EBADF);
+}
+
+static void reading_at_a_place_leaves_the_position_alone(void **state)
+{
+	char got[10] = "";
+	FILE *f = tmpfile();
+
+	(void)state;
+	assert_non_null(f);
+	assert_int_equal(write(fileno(f), "0123456789", 10), 10);
+	assert_int_equal(lseek(fileno(f), 2, SEEK_SET), 2);
+	assert_int_equal(read_all_at(fileno(f), got, 5, 7), 3);
+	assert_memory_equal(got, "789", 3);
+	assert_int_equal(read_all_at(fileno(f), got, 5, -1), -EINVAL);
+	assert_int_equal(read_all(fileno(f), got, 1), 1);
+	assert_int_equal(got[0], '2');
+	fclose(f);
 }
 
 static void arena_gives_zeroed_aligned_memory_up_to_its_size(void **state)
@@ -163,6 +253,11 @@ int main(void)
 		cmocka_unit_test(buf_refuses_what_exceeds_its_limit_and_stays_as_it_was),
 		cmocka_unit_test(json_string_is_valid_whatever_goes_in),
 		cmocka_unit_test(utf8_is_as_strict_as_the_rfc),
+		cmocka_unit_test(clean_text_is_utf8_without_nul),
+		cmocka_unit_test(hash_is_fnv1a_and_continues_over_pieces),
+		cmocka_unit_test(random_ids_are_positive_and_fit),
+		cmocka_unit_test(reading_takes_all_the_pieces_up_to_the_end),
+		cmocka_unit_test(reading_at_a_place_leaves_the_position_alone),
 		cmocka_unit_test(arena_gives_zeroed_aligned_memory_up_to_its_size),
 		cmocka_unit_test(numbers_are_taken_whole_or_not_at_all),
 		cmocka_unit_test(times_are_read_as_rfc3339_has_them),

@@ -353,7 +353,7 @@ static void damaged_lines_never_give_a_broken_context(void **state)
 			if (k < sizeof with - 1)
 				copy[i] = with[k];
 			line_parse(&p, t, NOW, NULL, &s);
-			assert_true(json_text_is_clean(s.log.message));
+			assert_true(utf8_is_clean(s.log.message));
 			if (s.log.context.s) {
 				struct json_tokener *tok = json_tokener_new();
 				struct json_object *o;
