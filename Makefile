@@ -84,6 +84,7 @@ COMMON := \
   arena \
   buf \
   err \
+  level \
   log \
   parse \
   random \

@@ -21,8 +21,6 @@ const char *const check_error_names[] = {
 	[CHECK_BODY] = "body",
 };
 
-const char *const log_level_names[] = { "TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL" };
-
 static bool member_name(struct buf *b, const char *name)
 {
 	return buf_addf(b, ",\"%s\":", name);

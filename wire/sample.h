@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "common/buf.h"
+#include "common/level.h"
 #include "common/text.h"
 
 /*
@@ -92,10 +93,6 @@ struct check_sample {
 	int attempts;                   /* 1: the first one decided */
 	bool changed;                   /* good after bad, bad after good, or the first result */
 };
-
-/* Levels as they stand in the database; numbers are the wire format. */
-enum log_level { LEVEL_TRACE, LEVEL_DEBUG, LEVEL_INFO, LEVEL_WARNING, LEVEL_ERROR, LEVEL_CRITICAL };
-extern const char *const log_level_names[];      /* by enum log_level, as in the database */
 
 struct log_sample {
 	int64_t stream_id;

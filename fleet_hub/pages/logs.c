@@ -115,9 +115,9 @@ static const char *level_list(struct params *p)
 
 	if (p->search.levels == SEARCH_ANY_LEVEL)
 		return NULL;
-	for (int i = 0; i < SEARCH_LEVELS && ok; i++)
+	for (int i = 0; i < LOG_LEVELS && ok; i++)
 		if (p->search.levels & (1u << i))
-			ok = (list.len == 1 || buf_addc(&list, ',')) && buf_adds(&list, search_level_names[i]);
+			ok = (list.len == 1 || buf_addc(&list, ',')) && buf_adds(&list, log_level_names[i]);
 	ok = ok && buf_addc(&list, '}');
 	if (ok)
 		copy = arena_dup(&p->arena, (struct text){ list.data, list.len });

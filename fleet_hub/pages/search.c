@@ -5,10 +5,6 @@
 
 #include "common/utf8.h"
 
-const char *const search_level_names[SEARCH_LEVELS] = {
-	"TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL",
-};
-
 /* One blank-separated piece of the query. */
 struct piece {
 	bool negated, quoted;
@@ -171,14 +167,14 @@ static bool add_context(struct search *s, const struct piece *p)
 static int level_of(const struct piece *p)
 {
 	static const struct { const char *name; int level; } others[] = {
-		{ "FATAL", 5 }, { "ERR", 4 }, { "NOTICE", 2 },
+		{ "FATAL", LEVEL_CRITICAL }, { "ERR", LEVEL_ERROR }, { "NOTICE", LEVEL_INFO },
 	};
 
 	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
 		if (strlen(others[i].name) == p->len && strncasecmp(others[i].name, p->value, p->len) == 0)
 			return others[i].level;
-	for (int i = 0; i < SEARCH_LEVELS && p->len >= 3; i++)
-		if (p->len <= strlen(search_level_names[i]) && strncasecmp(search_level_names[i], p->value, p->len) == 0)
+	for (int i = 0; i < LOG_LEVELS && p->len >= 3; i++)
+		if (p->len <= strlen(log_level_names[i]) && strncasecmp(log_level_names[i], p->value, p->len) == 0)
 			return i;
 	return -1;
 }

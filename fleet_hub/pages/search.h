@@ -16,6 +16,7 @@
 #include <stddef.h>
 
 #include "common/buf.h"
+#include "common/level.h"
 #include "common/text.h"
 
 enum {
@@ -44,8 +45,7 @@ struct search {
 	char note[256];                                 /* what was not understood as meant; "" for nothing */
 };
 
-extern const char *const search_level_names[6];
-enum { SEARCH_LEVELS = 6, SEARCH_ANY_LEVEL = (1 << SEARCH_LEVELS) - 1 };
+enum { SEARCH_ANY_LEVEL = (1 << LOG_LEVELS) - 1 };
 
 /* False only when memory is short. All bufs are terminated C strings on success.
  * Free with search_free() in either case. */
