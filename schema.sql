@@ -30,14 +30,17 @@ SELECT set_config('observ.version', :'version', true) \g /dev/null
 DO $$
 BEGIN
 	IF current_setting('server_version_num')::int < 150000 THEN
-		RAISE EXCEPTION 'Observ needs PostgreSQL 15 or newer, this is %', current_setting('server_version');
+		RAISE EXCEPTION 'Observ needs PostgreSQL 15 or newer, this is %',
+			current_setting('server_version');
 	END IF;
 	IF current_database() IN ('postgres', 'template1') THEN
-		RAISE EXCEPTION 'this is database %, Observ needs a database that holds nothing else', current_database()
+		RAISE EXCEPTION 'this is database %, Observ needs a database that holds nothing else',
+			current_database()
 			USING HINT = 'createdb observ_metrics && psql observ_metrics < schema.sql';
 	END IF;
 	IF getdatabaseencoding() <> 'UTF8' THEN
-		RAISE EXCEPTION 'database % has encoding %, Observ needs UTF8', current_database(), getdatabaseencoding()
+		RAISE EXCEPTION 'database % has encoding %, Observ needs UTF8',
+			current_database(), getdatabaseencoding()
 			USING HINT = 'createdb -T template0 -E UTF8 ...';
 	END IF;
 END
@@ -57,10 +60,12 @@ DO $$
 DECLARE
 	r text;
 BEGIN
-	FOREACH r IN ARRAY ARRAY['observ_owner', 'observ_agent', 'observ_agent_any', 'observ_hub', 'observ_watch',
-				 'observ_reader', 'observ_enroll', 'observ_bootstrap', 'observ_roles'] LOOP
+	FOREACH r IN ARRAY ARRAY['observ_owner', 'observ_agent', 'observ_agent_any', 'observ_hub',
+			'observ_watch', 'observ_reader', 'observ_enroll', 'observ_bootstrap',
+			'observ_roles'] LOOP
 		IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = r) THEN
-			EXECUTE format('CREATE ROLE %I NOLOGIN %s', r, CASE r WHEN 'observ_roles' THEN 'CREATEROLE' END);
+			EXECUTE format('CREATE ROLE %I NOLOGIN %s', r,
+				CASE r WHEN 'observ_roles' THEN 'CREATEROLE' END);
 		END IF;
 	END LOOP;
 	FOREACH r IN ARRAY ARRAY['observ_owner', 'observ_roles', 'observ_enroll'] LOOP
@@ -69,7 +74,8 @@ BEGIN
 		END IF;
 	END LOOP;
 	FOREACH r IN ARRAY ARRAY['observ_agent', 'observ_bootstrap'] LOOP
-		IF NOT pg_has_role('observ_roles', r, 'MEMBER WITH ADMIN OPTION') THEN  -- needed from PostgreSQL 16 on
+		-- PostgreSQL 16 and newer ask for this.
+		IF NOT pg_has_role('observ_roles', r, 'MEMBER WITH ADMIN OPTION') THEN
 			EXECUTE format('GRANT %I TO observ_roles WITH ADMIN OPTION', r);
 		END IF;
 	END LOOP;
@@ -88,13 +94,14 @@ BEGIN
 	IF to_regnamespace('observ') IS NULL THEN
 		CREATE SCHEMA observ AUTHORIZATION observ_owner;
 	END IF;
-	SELECT s.setconfig::text INTO settings FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+	SELECT s.setconfig::text INTO settings
+		FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
 		WHERE d.datname = db AND s.setrole = 0;
 	IF settings IS NULL OR strpos(settings, 'search_path=observ, public') = 0 THEN
 		EXECUTE format('ALTER DATABASE %I SET search_path = observ, public', db);
 	END IF;
 	IF settings IS NULL OR strpos(settings, 'tcp_keepalives_idle=') = 0 THEN
-		-- An agent that loses its connection in the middle of a batch leaves a session that holds its row lock.
+		-- A connection that breaks in mid-batch leaves a session that holds the agent's row lock.
 		EXECUTE format('ALTER DATABASE %I SET tcp_keepalives_idle = 15', db);
 		EXECUTE format('ALTER DATABASE %I SET tcp_keepalives_interval = 5', db);
 		EXECUTE format('ALTER DATABASE %I SET tcp_keepalives_count = 3', db);
@@ -104,7 +111,8 @@ BEGIN
 	IF has_database_privilege('observ_agent', db, 'TEMPORARY') THEN
 		EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', db);
 	END IF;
-	IF has_schema_privilege('observ_agent', 'public', 'CREATE') THEN        -- a cluster older than PostgreSQL 15
+	IF has_schema_privilege('observ_agent', 'public', 'CREATE') THEN
+		-- The cluster was made before PostgreSQL 15.
 		REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 	END IF;
 END
@@ -113,7 +121,8 @@ $$;
 SET LOCAL ROLE observ_owner;
 SET LOCAL search_path = observ, pg_catalog;
 ALTER DEFAULT PRIVILEGES FOR ROLE observ_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
-GRANT USAGE ON SCHEMA observ TO observ_agent, observ_hub, observ_watch, observ_reader, observ_enroll, observ_bootstrap;
+GRANT USAGE ON SCHEMA observ
+	TO observ_agent, observ_hub, observ_watch, observ_reader, observ_enroll, observ_bootstrap;
 
 CREATE TABLE IF NOT EXISTS schema_version (
 	version int PRIMARY KEY,
@@ -157,30 +166,31 @@ END
 $$;
 
 -- ==== 15-states: the rules that say which state an agent, a check and an application are in =====
--- Pages, views, doctor and alerts call these functions instead of repeating a limit. They depend on nothing
--- but their parameters, so PostgreSQL puts their text into the query. docs/schema.md explains the states.
+-- Pages, views and doctor call these functions instead of repeating a limit. They depend on nothing but their
+-- parameters, so PostgreSQL replaces each call by its body. docs/schema.md has a table of the states.
 
--- Of an agent: retired, offline, stale or online. An agent that has not told its interval is taken for one
--- that reports each minute.
+-- The state of an agent: retired, offline, stale or online. Its interval is 60 s if it has not told one.
 CREATE OR REPLACE FUNCTION agent_state(p_last_seen_at timestamptz, p_interval_s int, p_retired_at timestamptz,
 	p_now timestamptz) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
 	WHEN p_retired_at IS NOT NULL THEN 'retired'
-	WHEN p_now - p_last_seen_at > make_interval(secs => greatest(300, 5.0 * coalesce(p_interval_s, 60))) THEN 'offline'
-	WHEN p_now - p_last_seen_at > make_interval(secs => 3.0 * greatest(coalesce(p_interval_s, 60), 1)) THEN 'stale'
+	WHEN p_now - p_last_seen_at > make_interval(secs => greatest(300, 5.0 * coalesce(p_interval_s, 60)))
+		THEN 'offline'
+	WHEN p_now - p_last_seen_at > make_interval(secs => 3.0 * greatest(coalesce(p_interval_s, 60), 1))
+		THEN 'stale'
 	ELSE 'online' END;
 
--- The agent that was sent away because another one has its name, while that is news: for a day. Else NULL.
-CREATE OR REPLACE FUNCTION agent_conflict(p_conflict text, p_conflict_at timestamptz, p_now timestamptz) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+-- The second agent of the same name that was sent away, for a day; then NULL.
+CREATE OR REPLACE FUNCTION agent_conflict(p_conflict text, p_conflict_at timestamptz, p_now timestamptz)
+RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN p_now - p_conflict_at < interval '1 day' THEN p_conflict END;
 
--- A check that has no result for this long is not run any more.
+-- The last result of a check counts for this long.
 CREATE OR REPLACE FUNCTION check_expiry() RETURNS interval
 LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN interval '20 minutes';
 
--- Of a check, by its last result: up, down, or unknown when that is too old or there is none.
+-- The state of a check, from its last result: up, down, or unknown if there is none or it is too old.
 CREATE OR REPLACE FUNCTION check_state(p_success boolean, p_at timestamptz, p_now timestamptz) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
@@ -188,29 +198,29 @@ RETURN CASE
 	WHEN p_success THEN 'up'
 	ELSE 'down' END;
 
--- Of an application, by its agent and its checks: retired, offline, down, degraded or up.
-CREATE OR REPLACE FUNCTION app_state(p_agent_state text, p_conflict boolean, p_checks bigint, p_down bigint) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+-- The state of an application, from its agent and its checks: retired, offline, down, degraded or up.
+CREATE OR REPLACE FUNCTION app_state(p_agent_state text, p_conflict boolean, p_checks bigint, p_down bigint)
+RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
 	WHEN p_agent_state IN ('retired', 'offline') THEN p_agent_state
 	WHEN p_down > 0 AND p_down >= p_checks THEN 'down'
 	WHEN p_down > 0 OR p_agent_state = 'stale' OR p_conflict THEN 'degraded'
 	ELSE 'up' END;
 
--- The order of those states, the worst first. A server is in the worst state of its applications.
+-- The order of these states, worst first. A server has the worst state of its applications.
 CREATE OR REPLACE FUNCTION state_rank(p_state text) RETURNS int
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN array_position('{down,offline,degraded,up,retired}'::text[], p_state);
 
--- A server whose memory, disk or inodes are used to this percentage is degraded.
+-- A server is degraded if its memory, disk or inodes are used to this percentage.
 CREATE OR REPLACE FUNCTION full_percent() RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 95;
 
-GRANT EXECUTE ON FUNCTION agent_state, agent_conflict, check_expiry, check_state, app_state, state_rank, full_percent
-	TO observ_hub, observ_watch, observ_reader;
+GRANT EXECUTE ON FUNCTION agent_state, agent_conflict, check_expiry, check_state, app_state, state_rank,
+	full_percent TO observ_hub, observ_watch, observ_reader;
 
--- ==== 20-agents: the agents, their read positions, and the functions that register and fence them =
--- Which login role writes as which server. Two while a server changes from one to the other.
+-- ==== 20-agents: the agents, and the functions that register them and open their batches =========
+-- The server as which a login writes. A server that rotates its login has two.
 CREATE TABLE IF NOT EXISTS agent_roles (
 	role text PRIMARY KEY,
 	vps_name text NOT NULL,
@@ -220,30 +230,30 @@ CREATE TABLE IF NOT EXISTS agent_roles (
 );
 SELECT want_index('agent_roles_vps_name_idx', 'agent_roles (vps_name)') \g /dev/null
 
--- Updated at every flush and kept small, with no index on what changes, so that updates stay
--- on their page (HOT).
+-- Every batch updates its agent's row. Rows are small and no index covers what changes, so that the new
+-- version of a row fits on the same page (HOT).
 CREATE TABLE IF NOT EXISTS agents (
 	vps_name text NOT NULL,
 	app_name text NOT NULL,
-	epoch bigint NOT NULL,                          -- one more at each hello: only the newest connection may push
-	last_seq bigint NOT NULL DEFAULT 0,             -- the last batch committed
+	epoch bigint NOT NULL,                          -- counts hellos: only the newest connection may push
+	last_seq bigint NOT NULL DEFAULT 0,             -- number of the last committed batch
 	version text,
 	interval_s int,
 	skew_ms bigint,                                 -- the agent's clock minus the database's
-	state jsonb,
+	state jsonb,                                    -- the agent's report on itself
 	first_seen_at timestamptz NOT NULL,
 	last_seen_at timestamptz NOT NULL,              -- by the database's clock
-	process bigint,                                 -- who has the epoch: a random number, made when an agent starts
-	host text,                                      -- what its machine calls itself,
-	address inet,                                   -- and from where it connects
-	conflict_at timestamptz,                        -- when an agent came back after another had taken over: two are alive
-	conflict text,                                  -- the one that was sent away, in words
-	retired_at timestamptz,                         -- taken out of service; what it wrote stays
+	process bigint,                                 -- random number of the process that has the epoch
+	host text,                                      -- the name of its machine
+	address inet,                                   -- the address from which it connects
+	conflict_at timestamptz,                        -- when a second live agent of this name was sent away
+	conflict text,                                  -- that agent: its host and address
+	retired_at timestamptz,                         -- retire_server() took it out of service
 	PRIMARY KEY (vps_name, app_name)
 ) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 
--- What the agent says of itself, as columns. `state` is JSON from outside: a member that is missing, of
--- another type or out of range gives NULL, for a report on the agent may not stop what it delivers.
+-- The agent's report on itself, as columns. `state` is JSON from outside: a member that is missing, has
+-- another type or is out of range gives NULL. A bad report must not stop the rows that come with it.
 CREATE OR REPLACE FUNCTION report_time(p_value jsonb) RETURNS timestamptz
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -252,77 +262,67 @@ BEGIN
 	IF v !~ '^20\d\d-\d\d-\d\dT[\d:]{8}([.]\d+)?Z$' THEN
 		RETURN NULL;
 	END IF;
-	-- A date that does not exist, like 31 February, gives NULL too.
-	RETURN (jsonb_path_query_first(to_jsonb(left(v, 19)), '$.datetime("YYYY-MM-DD\"T\"HH24:MI:SS")', '{}', true)
-		#>> '{}')::timestamp AT TIME ZONE 'UTC';
+	-- A date that does not exist, such as 31 February, gives NULL too.
+	RETURN (jsonb_path_query_first(to_jsonb(left(v, 19)), '$.datetime("YYYY-MM-DD\"T\"HH24:MI:SS")', '{}',
+		true) #>> '{}')::timestamp AT TIME ZONE 'UTC';
 END
 $$;
 
 SELECT want_column('agents', c, format(CASE kind
-		WHEN 'count' THEN 'bigint GENERATED ALWAYS AS (jsonb_path_query_first(state, ''%s ? (@.type() == "number" '
-			'&& @ >= 0 && @ < 1000000000000000).floor()'')::bigint) STORED'
-		WHEN 'text' THEN 'text GENERATED ALWAYS AS (left(jsonb_path_query_first(state, ''%s ? (@.type() == "string" '
-			'&& @ != "")'') #>> ''{}'', 500)) STORED'
-		WHEN 'flag' THEN 'boolean GENERATED ALWAYS AS (jsonb_path_exists(state, ''%s ? (@ == true)'')) STORED'
-		WHEN 'size' THEN 'bigint GENERATED ALWAYS AS (jsonb_path_query_first(state, ''strict %s.size()'', ''{}'', true)'
-			'::bigint) STORED'
-		WHEN 'time' THEN 'timestamptz GENERATED ALWAYS AS (report_time(jsonb_path_query_first(state, ''%s ? '
-			'(@.type() == "string")''))) STORED' END, path))
+		WHEN 'count' THEN 'bigint GENERATED ALWAYS AS (jsonb_path_query_first(state, ''%s ? '
+			'(@.type() == "number" && @ >= 0 && @ < 1000000000000000).floor()'')::bigint) STORED'
+		WHEN 'size' THEN 'bigint GENERATED ALWAYS AS (jsonb_path_query_first(state, '
+			'''strict %s.size()'', ''{}'', true)::bigint) STORED'
+		WHEN 'flag' THEN 'boolean GENERATED ALWAYS AS (jsonb_path_exists(state, '
+			'''%s ? (@ == true)'')) STORED'
+		WHEN 'text' THEN 'text GENERATED ALWAYS AS (left(jsonb_path_query_first(state, '
+			'''%s ? (@.type() == "string" && @ != "")'') #>> ''{}'', 500)) STORED'
+		WHEN 'time' THEN 'timestamptz GENERATED ALWAYS AS (report_time(jsonb_path_query_first(state, '
+			'''%s ? (@.type() == "string")''))) STORED' END, path))
 	FROM (VALUES
-		(1, 'pending', '$.pending', 'count'),                    -- samples that wait in the outbox
-		(2, 'lost', '$.lost', 'count'),                          -- samples that found no room there
-		(3, 'rejected', '$.rejects', 'count'),                   -- rows that the database refused
-		(4, 'rss_kb', '$.rss_kb', 'count'),                      -- memory of the agent
+		(1, 'pending', '$.pending', 'count'),                 -- samples that wait in the outbox
+		(2, 'lost', '$.lost', 'count'),                       -- samples that the full outbox dropped
+		(3, 'rejected', '$.rejects', 'count'),                -- rows that the database refused
+		(4, 'rss_kb', '$.rss_kb', 'count'),                   -- memory of the agent
 		(5, 'last_error', '$.last_error', 'text'),
-		(6, 'last_commit_at', '$.last_commit', 'time'),          -- times are by the clock of the agent
-		(7, 'buffering_since', '$.buffering_since', 'time'),     -- without a database
-		(8, 'outage_since', '$.last_outage.since', 'time'),      -- the last time that it was without
+		(6, 'last_commit_at', '$.last_commit', 'time'),       -- times are by the clock of the agent
+		(7, 'buffering_since', '$.buffering_since', 'time'),  -- since when it has no database
+		(8, 'outage_since', '$.last_outage.since', 'time'),   -- the last outage of the database
 		(9, 'outage_until', '$.last_outage.until', 'time'),
 		(10, 'outage_samples', '$.last_outage.samples', 'count'),
 		(11, 'outage_lost', '$.last_outage.lost', 'count'),
 		(12, 'outbox_bytes', '$.outbox.bytes', 'count'),
-		(13, 'outbox_in_memory', '$.outbox.in_memory', 'flag'),  -- no file can be written
+		(13, 'outbox_in_memory', '$.outbox.in_memory', 'flag'), -- the outbox has no file
 		(14, 'outbox_trouble', '$.outbox.trouble', 'text'),
-		(15, 'lag_bytes', '$.tail.lag_bytes', 'count'),          -- of log files, not read or not committed
-		(16, 'lag_s', '$.tail.lag_s', 'count'),                  -- the age of the oldest of these bytes
-		(17, 'files', '$.tail.files', 'count'),                  -- log files that are followed
-		(18, 'files_parked', '$.tail.parked', 'count'),          -- of them closed for want of descriptors
-		(19, 'files_held', '$.tail.held', 'count'),              -- of them deleted, held open to read the rest
-		(20, 'files_unreadable', '$.tail.troubles', 'size'),     -- configured, and cannot be followed
-		(21, 'lines_suppressed', '$.tail.suppressed', 'count')   -- over the rate limit
+		(15, 'lag_bytes', '$.tail.lag_bytes', 'count'),       -- log bytes that are not committed yet
+		(16, 'lag_s', '$.tail.lag_s', 'count'),               -- age of the oldest of them
+		(17, 'files', '$.tail.files', 'count'),               -- log files that the agent follows
+		(18, 'files_parked', '$.tail.parked', 'count'),       -- closed to save descriptors
+		(19, 'files_held', '$.tail.held', 'count'),           -- rotated away, still open
+		(20, 'files_unreadable', '$.tail.troubles', 'size'),  -- files that it cannot follow
+		(21, 'lines_suppressed', '$.tail.suppressed', 'count') -- log lines over the rate limit
 	) v(n, c, path, kind) ORDER BY n \g /dev/null
 
--- How far each log file is read; the position moves in the transaction that brings the rows.
-CREATE TABLE IF NOT EXISTS log_streams (
-	vps_name text NOT NULL,
-	app_name text NOT NULL,
-	stream_id bigint NOT NULL,
-	path text NOT NULL,
-	file_id text NOT NULL,
-	head_hash text NOT NULL,
-	tail_hash text NOT NULL,
-	"position" bigint NOT NULL CHECK ("position" >= 0),
-	finished boolean NOT NULL,                      -- rotated away and read to its end
-	updated_at timestamptz NOT NULL,
-	PRIMARY KEY (vps_name, app_name, stream_id)
-) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
-GRANT SELECT ON agent_roles, agents, log_streams TO observ_hub, observ_watch;
--- ---- who is calling ----------------------------------------------------------------------
+GRANT SELECT ON agent_roles, agents TO observ_hub, observ_watch;
+
+-- ---- the caller --------------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION check_name(p_what text, p_name text) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	IF p_name IS NULL OR p_name = '' OR length(p_name) > 200 OR p_name ~ '[\u0001-\u001f\u007f-\u009f]' THEN
-		RAISE EXCEPTION '% must have 1 to 200 characters and no control characters', p_what USING ERRCODE = '22023';
+	IF p_name IS NULL OR p_name = '' OR length(p_name) > 200 OR
+	   p_name ~ '[\u0001-\u001f\u007f-\u009f]' THEN
+		RAISE EXCEPTION '% must have 1 to 200 characters and no control characters', p_what
+			USING ERRCODE = '22023';
 	END IF;
 END
 $$;
 
--- What one server may make of us; far above what agents do.
+-- Limits on what one server can store, far above what an agent needs.
+CREATE OR REPLACE FUNCTION max_call_bytes() RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 32 * 1048576;
+CREATE OR REPLACE FUNCTION max_state_bytes() RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 65536;
 CREATE OR REPLACE FUNCTION max_apps() RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 1000;        -- of a server
-CREATE OR REPLACE FUNCTION max_streams() RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 500000;   -- of an application; finished ones are kept a year
 
-
--- Every agent function begins with this. p_bytes: of what it was given, which it has not looked at yet.
+-- Every agent function begins with this check. p_bytes is the size of its arguments.
 CREATE OR REPLACE FUNCTION check_writer(p_vps text, p_app text, p_bytes bigint) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
@@ -331,7 +331,8 @@ DECLARE
 BEGIN
 	SELECT vps_name, valid_until INTO bound, until FROM agent_roles WHERE role = session_user;
 	IF until <= statement_timestamp() THEN
-		RAISE EXCEPTION 'login % of server "%" was replaced by another and valid until %', session_user, bound, until
+		RAISE EXCEPTION 'login % of server "%" was replaced by another and valid until %',
+			session_user, bound, until
 			USING ERRCODE = '42501', HINT = 'Use the login that rotate_server() gave.';
 	END IF;
 	IF bound IS NULL AND NOT pg_has_role(session_user, 'observ_agent_any', 'MEMBER') THEN
@@ -347,14 +348,14 @@ BEGIN
 		PERFORM check_name('vps_name', p_vps), check_name('app_name', p_app);
 	END IF;
 	IF p_bytes > max_call_bytes() THEN
-		RAISE EXCEPTION '% bytes in one call, at most % are taken', p_bytes, max_call_bytes() USING ERRCODE = '54000',
-			HINT = 'Send fewer rows at a time.';
+		RAISE EXCEPTION '% bytes in one call, at most % are taken', p_bytes, max_call_bytes()
+			USING ERRCODE = '54000', HINT = 'Send fewer rows at a time.';
 	END IF;
 END
 $$;
 
--- ---- agent functions: registration ---------------------------------------------------------
--- The session whose open transaction has an agent's row; NULL: none.
+-- ---- registration -----------------------------------------------------------------------------
+-- The session whose open transaction holds the lock on an agent's row; NULL if there is none.
 CREATE OR REPLACE FUNCTION stale_session_pid(p_vps text, p_app text) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
@@ -363,15 +364,18 @@ BEGIN
 	PERFORM check_writer(p_vps, p_app, 0);
 	SELECT xmax INTO v_locker FROM agents WHERE vps_name = p_vps AND app_name = p_app;
 	IF v_locker IS NULL OR v_locker = '0'::xid THEN
-		RETURN NULL;                    -- as a rule: pg_locks stops all who lock for a moment
+		RETURN NULL;                    -- nearly always: spare pg_locks, it blocks all lockers
 	END IF;
-	RETURN (SELECT pid FROM pg_locks WHERE locktype = 'transactionid' AND granted AND transactionid = v_locker);
+	RETURN (SELECT pid FROM pg_locks
+		WHERE locktype = 'transactionid' AND granted AND transactionid = v_locker);
 END
 $$;
 
--- Said before hello. A session that was cut off in the middle of a batch, and has not been told, keeps the row: until the
--- keepalives above notice, and behind a connection pooler, which may have none, for hours. It waits for a client that has
--- come again, so it is ended; one at work is not, for it ends soon. With the caller's rights, who may end his own sessions.
+-- An agent calls this before agent_hello(). If its last connection broke in the middle of a batch, the server
+-- may not have noticed: that session keeps the row lock until its keepalives fail, or for hours behind a
+-- connection pooler that sends none. A session that waits for its client is stale and is ended. A session
+-- that works is left alone, because it ends soon. This runs with the caller's rights: a login may end its own
+-- sessions.
 CREATE OR REPLACE FUNCTION end_stale_session(p_vps text, p_app text) RETURNS void
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
@@ -384,12 +388,13 @@ BEGIN
 END
 $$;
 
--- The row lock makes a newcomer wait until a transaction of its predecessor has ended. Each hello
--- gives a new epoch, so nothing that an earlier connection still has under way can commit after it.
--- p_epoch: of the process's last hello, NULL when it has had no answer yet. p_host: its machine's name for itself; who
--- gives it understands epoch 0 as OB001, which unlike an error leaves a note that two agents are alive.
-CREATE OR REPLACE FUNCTION agent_hello(p_vps text, p_app text, p_process bigint, p_epoch bigint, p_version text,
-	p_interval_s int, p_clock timestamptz, p_host text DEFAULT NULL)
+-- A new connection waits for the row lock until the transaction of the previous one has ended. Each hello
+-- gives a new epoch, so nothing that an earlier connection still sends can commit after it.
+-- p_epoch: the answer to the process's last hello, NULL before the first. p_host: the name of its machine.
+-- Another process that took over is told by OB001; to an agent that gives p_host by epoch 0, because an
+-- error would undo the note that two agents are alive.
+CREATE OR REPLACE FUNCTION agent_hello(p_vps text, p_app text, p_process bigint, p_epoch bigint,
+	p_version text, p_interval_s int, p_clock timestamptz, p_host text DEFAULT NULL)
 RETURNS TABLE (epoch bigint, last_seq bigint, server_time timestamptz, schema_version int)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -402,8 +407,8 @@ DECLARE
 	v_schema int;
 BEGIN
 	PERFORM check_writer(p_vps, p_app, 0);
-	IF NOT isfinite(p_clock) OR p_interval_s NOT BETWEEN 1 AND 86400 OR p_epoch NOT BETWEEN 1 AND 1::bigint << 62 OR
-	   p_process IS NULL THEN
+	IF NOT isfinite(p_clock) OR p_interval_s NOT BETWEEN 1 AND 86400 OR
+	   p_epoch NOT BETWEEN 1 AND 1::bigint << 62 OR p_process IS NULL THEN
 		RAISE EXCEPTION 'clock, interval, process or epoch out of range' USING ERRCODE = '22023';
 	END IF;
 	LOOP
@@ -411,62 +416,35 @@ BEGIN
 			WHERE a.vps_name = p_vps AND a.app_name = p_app FOR UPDATE;
 		EXIT WHEN FOUND;
 		IF (SELECT count(*) FROM agents a WHERE a.vps_name = p_vps) >= max_apps() THEN
-			RAISE EXCEPTION 'server "%" has % applications, and no more are taken', p_vps, max_apps() USING ERRCODE = '54000',
-				HINT = format('Those that are gone: DELETE FROM agents WHERE vps_name = %L AND app_name = ...', p_vps);
+			RAISE EXCEPTION 'server "%" has % applications, and no more are taken',
+				p_vps, max_apps() USING ERRCODE = '54000', HINT = format('Remove old ones: '
+					'DELETE FROM agents WHERE vps_name = %L AND app_name = ...', p_vps);
 		END IF;
 		INSERT INTO agents (vps_name, app_name, epoch, process, first_seen_at, last_seen_at)
 			VALUES (p_vps, p_app, 0, p_process, v_arrived, v_arrived)
 			ON CONFLICT (vps_name, app_name) DO NOTHING;
 	END LOOP;
-	-- An epoch newer than the stored one: a failover or a restore has forgotten the hello that gave it.
+	-- An epoch newer than the stored one comes from a hello that a failover or a restore has lost.
 	p_host := left(regexp_replace(p_host, '[\u0001-\u001f\u007f-\u009f]', '?', 'g'), 200);
 	SELECT max(s.version) INTO v_schema FROM schema_version s;
 	IF v_process IS DISTINCT FROM p_process AND p_epoch <= v_epoch AND p_host IS NOT NULL THEN
-		UPDATE agents a SET conflict_at = v_arrived, conflict = concat_ws(' at ', p_host, host(inet_client_addr()))
+		UPDATE agents a SET conflict_at = v_arrived,
+			conflict = concat_ws(' at ', p_host, host(inet_client_addr()))
 			WHERE a.vps_name = p_vps AND a.app_name = p_app;
 		RETURN QUERY SELECT 0::bigint, v_seq, v_arrived, v_schema;
 		RETURN;
 	END IF;
 	IF v_process IS DISTINCT FROM p_process AND p_epoch <= v_epoch THEN
-		RAISE EXCEPTION 'another agent took over "%" on "%": epoch is %, not %', p_app, p_vps, v_epoch, p_epoch
-			USING ERRCODE = 'OB001';
+		RAISE EXCEPTION 'another agent took over "%" on "%": epoch is %, not %',
+			p_app, p_vps, v_epoch, p_epoch USING ERRCODE = 'OB001';
 	END IF;
 	v_epoch := greatest(v_epoch, p_epoch) + 1;
 	v_now := clock_timestamp();             -- later than v_arrived by the wait for the lock
-	UPDATE agents a SET epoch = v_epoch, process = p_process, version = left(p_version, 200), interval_s = p_interval_s,
-		host = p_host, address = inet_client_addr(), retired_at = NULL,
+	UPDATE agents a SET epoch = v_epoch, process = p_process, version = left(p_version, 200),
+		interval_s = p_interval_s, host = p_host, address = inet_client_addr(), retired_at = NULL,
 		skew_ms = round(extract(epoch FROM p_clock - v_arrived) * 1000)::bigint, last_seen_at = v_now
 		WHERE a.vps_name = p_vps AND a.app_name = p_app;
 	RETURN QUERY SELECT v_epoch, v_seq, v_now, v_schema;
-END
-$$;
-
--- The finished ones too: their files may still be there, and are not to be read again. age_s: how long ago
--- the position was committed; whoever asks can tell whether his machine has started since.
-CREATE OR REPLACE FUNCTION agent_streams(p_vps text, p_app text, p_epoch bigint)
-RETURNS TABLE (stream_id bigint, path text, file_id text, head_hash text, tail_hash text, "position" bigint, finished boolean,
-	age_s bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-	v_now timestamptz := clock_timestamp();
-BEGIN
-	PERFORM check_writer(p_vps, p_app, 0);
-	IF NOT EXISTS (SELECT FROM agents a WHERE a.vps_name = p_vps AND a.app_name = p_app AND a.epoch = p_epoch) THEN
-		RAISE EXCEPTION 'epoch % of "%" on "%" is not current', p_epoch, p_app, p_vps USING ERRCODE = 'OB002';
-	END IF;
-	RETURN QUERY SELECT s.stream_id, s.path, s.file_id, s.head_hash, s.tail_hash, s."position", s.finished,
-		extract(epoch FROM v_now - s.updated_at)::bigint FROM log_streams s
-		WHERE s.vps_name = p_vps AND s.app_name = p_app AND NOT s.finished
-		ORDER BY s.stream_id;
-	RETURN QUERY SELECT s.stream_id, s.path, s.file_id, s.head_hash, s.tail_hash, s."position", s.finished,
-		extract(epoch FROM v_now - s.updated_at)::bigint FROM log_streams s
-		WHERE s.vps_name = p_vps AND s.app_name = p_app AND s.finished AND s.path <> 'outbox'
-		ORDER BY s.updated_at DESC LIMIT 4096;
-	RETURN QUERY SELECT s.stream_id, s.path, s.file_id, s.head_hash, s.tail_hash, s."position", s.finished,
-		extract(epoch FROM v_now - s.updated_at)::bigint FROM log_streams s
-		WHERE s.vps_name = p_vps AND s.app_name = p_app AND s.finished AND s.path = 'outbox'
-		ORDER BY s.updated_at DESC LIMIT 1024;
 END
 $$;
 
@@ -483,8 +461,9 @@ BEGIN
 END
 $$;
 
--- Begins every batch: takes the row lock, fences off older connections and batches already committed.
-CREATE OR REPLACE FUNCTION push_open(p_vps text, p_app text, p_epoch bigint, p_seq bigint, p_state jsonb) RETURNS void
+-- Begins every batch: takes the row lock; refuses older connections and batches that are already committed.
+CREATE OR REPLACE FUNCTION push_open(p_vps text, p_app text, p_epoch bigint, p_seq bigint, p_state jsonb)
+RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	v_now timestamptz;
@@ -494,23 +473,82 @@ BEGIN
 	PERFORM check_writer(p_vps, p_app, 0);
 	SELECT epoch, last_seq INTO v_epoch, v_seq FROM agents
 		WHERE vps_name = p_vps AND app_name = p_app FOR UPDATE;
-	-- Whose epoch is current is what hello says.
+	-- agent_hello() tells whether another process took over; here any other epoch is just not current.
 	IF v_epoch IS DISTINCT FROM p_epoch THEN
-		RAISE EXCEPTION 'the epoch of "%" on "%" is %, not %', p_app, p_vps, v_epoch, p_epoch USING ERRCODE = 'OB002';
+		RAISE EXCEPTION 'the epoch of "%" on "%" is %, not %', p_app, p_vps, v_epoch, p_epoch
+			USING ERRCODE = 'OB002';
 	END IF;
 	IF p_seq IS DISTINCT FROM v_seq + 1 THEN
 		RAISE EXCEPTION 'batch % does not follow batch %', p_seq, v_seq USING ERRCODE = 'OB002';
 	END IF;
 	v_now := clock_timestamp();
-	IF pg_column_size(p_state) <= 65536 THEN        -- a report on the agent may not stop what it delivers
+	IF pg_column_size(p_state) <= max_state_bytes() THEN    -- a larger report is dropped, not the batch
 		UPDATE agents SET last_seq = p_seq, last_seen_at = v_now, state = p_state
 			WHERE vps_name = p_vps AND app_name = p_app;
 	ELSE
-		UPDATE agents SET last_seq = p_seq, last_seen_at = v_now WHERE vps_name = p_vps AND app_name = p_app;
+		UPDATE agents SET last_seq = p_seq, last_seen_at = v_now
+			WHERE vps_name = p_vps AND app_name = p_app;
 	END IF;
 END
 $$;
--- Compare and set: whoever read from another position than the stored one gets nothing committed.
+GRANT EXECUTE ON FUNCTION agent_hello, agent_last_seen, stale_session_pid, end_stale_session, push_open
+	TO observ_agent;
+
+-- ==== 25-streams: how far the agents have read ==================================================
+-- How far each log file is read. The position moves in the transaction that brings the rows.
+CREATE TABLE IF NOT EXISTS log_streams (
+	vps_name text NOT NULL,
+	app_name text NOT NULL,
+	stream_id bigint NOT NULL,
+	path text NOT NULL,
+	file_id text NOT NULL,
+	head_hash text NOT NULL,
+	tail_hash text NOT NULL,
+	"position" bigint NOT NULL CHECK ("position" >= 0),
+	finished boolean NOT NULL,                      -- rotated away and read to its end
+	updated_at timestamptz NOT NULL,
+	PRIMARY KEY (vps_name, app_name, stream_id)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+GRANT SELECT ON log_streams TO observ_hub, observ_watch;
+
+-- Of an application. maintain() keeps finished streams for a year.
+CREATE OR REPLACE FUNCTION max_streams() RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 500000;
+
+-- The streams that an agent has: all unfinished ones, and the newest finished ones, whose files may still be
+-- there and must not be read again. age_s: how long ago the position was committed; with it the agent can
+-- tell whether its machine has booted since.
+CREATE OR REPLACE FUNCTION agent_streams(p_vps text, p_app text, p_epoch bigint)
+RETURNS TABLE (stream_id bigint, path text, file_id text, head_hash text, tail_hash text, "position" bigint,
+	finished boolean, age_s bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	v_now timestamptz := clock_timestamp();
+	v_outbox boolean;
+BEGIN
+	PERFORM check_writer(p_vps, p_app, 0);
+	IF NOT EXISTS (SELECT FROM agents a
+			WHERE a.vps_name = p_vps AND a.app_name = p_app AND a.epoch = p_epoch) THEN
+		RAISE EXCEPTION 'epoch % of "%" on "%" is not current', p_epoch, p_app, p_vps
+			USING ERRCODE = 'OB002';
+	END IF;
+	RETURN QUERY SELECT s.stream_id, s.path, s.file_id, s.head_hash, s.tail_hash, s."position",
+			s.finished, extract(epoch FROM v_now - s.updated_at)::bigint
+		FROM log_streams s
+		WHERE s.vps_name = p_vps AND s.app_name = p_app AND NOT s.finished
+		ORDER BY s.stream_id;
+	FOREACH v_outbox IN ARRAY ARRAY[false, true] LOOP
+		RETURN QUERY SELECT s.stream_id, s.path, s.file_id, s.head_hash, s.tail_hash, s."position",
+				s.finished, extract(epoch FROM v_now - s.updated_at)::bigint
+			FROM log_streams s
+			WHERE s.vps_name = p_vps AND s.app_name = p_app AND s.finished
+				AND (s.path = 'outbox') = v_outbox
+			ORDER BY s.updated_at DESC LIMIT CASE WHEN v_outbox THEN 1024 ELSE 4096 END;
+	END LOOP;
+END
+$$;
+
+-- Compare and set: a batch that was read from another position than the stored one is refused as a whole.
 CREATE OR REPLACE FUNCTION push_positions(p_vps text, p_app text, p_rows jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
@@ -518,40 +556,43 @@ DECLARE
 	r record;
 BEGIN
 	PERFORM check_writer(p_vps, p_app, pg_column_size(p_rows));
-	FOR r IN SELECT (e->>0)::bigint AS id, (e->>1)::bigint AS was, (e->>2)::bigint AS pos, (e->>3)::boolean AS fin,
-			left(e->>4, 4096) AS path, left(e->>5, 200) AS file, left(e->>6, 200) AS head, left(e->>7, 200) AS tail
+	FOR r IN SELECT (e->>0)::bigint AS id, (e->>1)::bigint AS was, (e->>2)::bigint AS pos,
+			(e->>3)::boolean AS fin, left(e->>4, 4096) AS path, left(e->>5, 200) AS file,
+			left(e->>6, 200) AS head, left(e->>7, 200) AS tail
 			FROM jsonb_array_elements(p_rows) e LOOP
-		UPDATE log_streams s SET "position" = r.pos, finished = r.fin, path = r.path, file_id = r.file,
-			head_hash = r.head, tail_hash = r.tail, updated_at = v_now
-			WHERE s.vps_name = p_vps AND s.app_name = p_app AND s.stream_id = r.id AND s."position" = r.was;
+		UPDATE log_streams s SET "position" = r.pos, finished = r.fin, path = r.path,
+			file_id = r.file, head_hash = r.head, tail_hash = r.tail, updated_at = v_now
+			WHERE s.vps_name = p_vps AND s.app_name = p_app AND s.stream_id = r.id
+				AND s."position" = r.was;
 		CONTINUE WHEN FOUND;
-		IF (SELECT count(*) FROM log_streams s WHERE s.vps_name = p_vps AND s.app_name = p_app) >= max_streams() THEN
-			RAISE EXCEPTION '"%" on "%" has % log files, and no more are taken', p_app, p_vps, max_streams()
-				USING ERRCODE = '54000';
+		IF (SELECT count(*) FROM log_streams s WHERE s.vps_name = p_vps AND s.app_name = p_app)
+				>= max_streams() THEN
+			RAISE EXCEPTION '"%" on "%" has % log files, and no more are taken',
+				p_app, p_vps, max_streams() USING ERRCODE = '54000';
 		END IF;
-		INSERT INTO log_streams (vps_name, app_name, stream_id, path, file_id, head_hash, tail_hash, "position",
-			finished, updated_at)
-			SELECT p_vps, p_app, r.id, r.path, r.file, r.head, r.tail, r.pos, r.fin, v_now WHERE r.was = 0
+		INSERT INTO log_streams (vps_name, app_name, stream_id, path, file_id, head_hash, tail_hash,
+				"position", finished, updated_at)
+			SELECT p_vps, p_app, r.id, r.path, r.file, r.head, r.tail, r.pos, r.fin, v_now
+			WHERE r.was = 0
 			ON CONFLICT (vps_name, app_name, stream_id) DO NOTHING;
 		IF NOT FOUND THEN
-			RAISE EXCEPTION 'stream % of "%" on "%" is not at position %', r.id, p_app, p_vps, r.was
-				USING ERRCODE = 'OB003';
+			RAISE EXCEPTION 'stream % of "%" on "%" is not at position %',
+				r.id, p_app, p_vps, r.was USING ERRCODE = 'OB003';
 		END IF;
 	END LOOP;
 END
 $$;
 
-GRANT EXECUTE ON FUNCTION agent_hello, agent_streams, agent_last_seen, stale_session_pid, end_stale_session, push_open,
-	push_positions TO observ_agent;
+GRANT EXECUTE ON FUNCTION agent_streams, push_positions TO observ_agent;
 
 -- ==== 30-facts: metrics, checks, log lines, and what was lost or refused ========================
--- Sequences hand out ids in blocks, so ids say nothing about the order of rows.
+-- Sequences hand out ids in blocks, so the order of ids is not the order of rows.
 CREATE SEQUENCE IF NOT EXISTS vps_metrics_id_seq CACHE 20;
 CREATE SEQUENCE IF NOT EXISTS health_checks_id_seq CACHE 20;
 CREATE SEQUENCE IF NOT EXISTS log_entries_id_seq CACHE 1000;
 
--- scripts/schema makes the lists of metrics from METRICS in wire/sample.h. Their order is the wire
--- format of push_metrics().
+-- scripts/schema makes the lists of metrics from METRICS in wire/sample.h. Their order is the wire format of
+-- push_metrics().
 CREATE TABLE IF NOT EXISTS vps_metrics (
 	id bigint NOT NULL DEFAULT nextval('vps_metrics_id_seq'),
 	"timestamp" timestamptz NOT NULL CHECK ("timestamp" >= '2000-01-01Z' AND "timestamp" < '2200-01-01Z'),
@@ -591,7 +632,7 @@ CREATE TABLE IF NOT EXISTS vps_metrics (
 	app_restarts            double precision,        -- restarts of the unit since it was loaded
 	app_processes           double precision,        -- processes and threads in the application's unit
 	-- end of made
-	-- Mounts, interfaces; NULL: as in the last row that has them.
+	-- Mounts, interfaces. NULL: unchanged since the last row that has them.
 	details jsonb CHECK (jsonb_typeof(details) = 'object'),
 	backfill boolean NOT NULL DEFAULT false,        -- measured while the database was away
 	received_at timestamptz NOT NULL DEFAULT now(), -- by the database's clock
@@ -635,7 +676,7 @@ CREATE TABLE IF NOT EXISTS health_checks (
 ) PARTITION BY RANGE ("timestamp");
 SELECT want_index('health_checks_timestamp_idx', 'health_checks ("timestamp" DESC)') \g /dev/null
 
--- The words of a context too large to be taken whole: string values, in order, up to 16 KiB.
+-- The words of a context that is too large to be indexed whole: its string values in order, up to 16 KiB.
 CREATE OR REPLACE FUNCTION long_context_text(p_context jsonb) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp AS $$
@@ -643,7 +684,8 @@ DECLARE
 	v text;
 	words text := '';
 BEGIN
-	FOR v IN SELECT left(j #>> '{}', 16384) FROM jsonb_path_query(p_context, 'strict $.** ? (@.type() == "string")') j LOOP
+	FOR v IN SELECT left(j #>> '{}', 16384)
+			FROM jsonb_path_query(p_context, 'strict $.** ? (@.type() == "string")') j LOOP
 		words := words || ' ' || v;
 		EXIT WHEN length(words) >= 16384;
 	END LOOP;
@@ -651,8 +693,8 @@ BEGIN
 END
 $$;
 
--- No primary key: an agent's stream and offset already say which line it is, and one more
--- index would cost more than all it could catch.
+-- There is no primary key: stream and offset identify a line, and positions make it arrive once. Another
+-- index would cost more than it could catch.
 CREATE TABLE IF NOT EXISTS log_entries (
 	id bigint NOT NULL DEFAULT nextval('log_entries_id_seq'),
 	"timestamp" timestamptz NOT NULL,
@@ -662,12 +704,13 @@ CREATE TABLE IF NOT EXISTS log_entries (
 	logger text,
 	message text NOT NULL,
 	context jsonb,
-	stream_id bigint,                               -- with the offset of the line's first byte: the
-	stream_offset bigint,                           -- order of the file, and the lines around this one
+	stream_id bigint,                               -- with the offset of the line's first byte this
+	stream_offset bigint,                           -- gives the order of the file
 	received_at timestamptz NOT NULL DEFAULT now(),
-	-- A tsvector ends at 1 MiB, so text is cut: no line may be refused for its words.
+	-- The text is cut, because a tsvector holds at most 1 MiB and no line may be refused for its words.
 	search tsvector GENERATED ALWAYS AS (
-		to_tsvector('pg_catalog.simple'::regconfig, left(coalesce(logger || ' ', '') || message, 16384)) ||
+		to_tsvector('pg_catalog.simple'::regconfig,
+			left(coalesce(logger || ' ', '') || message, 16384)) ||
 		CASE WHEN context IS NULL THEN ''::tsvector
 		     WHEN octet_length(context::text) <= 16384
 		     THEN jsonb_to_tsvector('pg_catalog.simple'::regconfig, context, '["string"]')
@@ -675,9 +718,10 @@ CREATE TABLE IF NOT EXISTS log_entries (
 ) PARTITION BY RANGE ("timestamp");
 SELECT want_index('log_entries_search_idx', 'log_entries USING gin (search)'),
 	want_index('log_entries_timestamp_idx', 'log_entries ("timestamp" DESC)'),
-	want_index('log_entries_app_name_timestamp_idx', 'log_entries (app_name, "timestamp" DESC)') \g /dev/null
+	want_index('log_entries_app_name_timestamp_idx', 'log_entries (app_name, "timestamp" DESC)')
+	\g /dev/null
 
--- What was lost, and what was refused. Rare, so not partitioned.
+-- What was lost.
 CREATE TABLE IF NOT EXISTS gaps (
 	id bigint GENERATED BY DEFAULT AS IDENTITY,
 	"timestamp" timestamptz NOT NULL CHECK ("timestamp" >= '2000-01-01Z' AND "timestamp" < '2200-01-01Z'),
@@ -692,6 +736,7 @@ CREATE TABLE IF NOT EXISTS gaps (
 	PRIMARY KEY (vps_name, "timestamp", id)
 );
 
+-- The rows that the database refused.
 CREATE TABLE IF NOT EXISTS rejects (
 	id bigint GENERATED BY DEFAULT AS IDENTITY,
 	"timestamp" timestamptz NOT NULL CHECK ("timestamp" >= '2000-01-01Z' AND "timestamp" < '2200-01-01Z'),
@@ -706,21 +751,22 @@ CREATE TABLE IF NOT EXISTS rejects (
 	PRIMARY KEY (vps_name, "timestamp", id)
 );
 GRANT SELECT ON vps_metrics, health_checks, log_entries, gaps, rejects TO observ_hub, observ_watch;
-CREATE OR REPLACE FUNCTION max_call_bytes() RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 32 * 1048576;
+
+-- ---- agent functions ---------------------------------------------------------------------------
+-- Of a sample. p_rows of the functions below is an array of rows, a row an array of values in a fixed order.
 CREATE OR REPLACE FUNCTION max_details_bytes() RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 1048576;
 
--- ---- agent functions: facts ----------------------------------------------------------------
--- Microseconds since 1970. Doubles are exact to the microsecond until the year 2106.
+-- From microseconds since 1970. A double is exact to the microsecond until the year 2106.
 CREATE OR REPLACE FUNCTION from_us(p_us bigint) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE RETURN to_timestamp(p_us::double precision / 1000000);
 
--- The same for what is told of a loss or a refusal, which must not be refused itself: a clock that is
--- out of range is brought to its edge.
+-- The same for gaps and rejects, which must not be refused themselves: a time that is out of range becomes
+-- the nearest one that is not.
 CREATE OR REPLACE FUNCTION from_us_in_range(p_us bigint) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE STRICT RETURN from_us(greatest(946684800000000, least(7258118399000000, p_us)));
 
--- Strings are refused where numbers belong, because 'NaN' would be one; and numbers so large that an
--- average of a few overflows, because one server's nonsense may not stop the roll-ups of all.
+-- Refuses strings where numbers belong, because 'NaN' would pass for one; and numbers so large that an
+-- average overflows, because the nonsense of one server must not stop the roll-ups of all.
 CREATE OR REPLACE FUNCTION check_numbers(p_rows jsonb, p_where jsonpath) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -739,9 +785,12 @@ BEGIN
 	PERFORM check_writer(p_vps, p_app, pg_column_size(p_rows));
 	IF pg_column_size(p_rows) > max_details_bytes() AND EXISTS (SELECT FROM jsonb_array_elements(p_rows) r
 			WHERE pg_column_size(r->2) > max_details_bytes()) THEN
-		RAISE EXCEPTION 'details of a sample are larger than % bytes', max_details_bytes() USING ERRCODE = '54000';
+		RAISE EXCEPTION 'details of a sample are larger than % bytes', max_details_bytes()
+			USING ERRCODE = '54000';
 	END IF;
-	PERFORM check_numbers(p_rows, '$[*][3 to last] ? (@.type() != "number" && @.type() != "null" || @ > 1e15 || @ < -1e15)');
+	PERFORM check_numbers(p_rows,
+		'$[*][3 to last] ? (@.type() != "number" && @.type() != "null" '
+		'|| @ > 1e15 || @ < -1e15)');
 	INSERT INTO vps_metrics ("timestamp", vps_name, app_name, backfill, details, received_at,
 		-- made: names
 		cpu_percent, memory_percent, memory_mb, disk_percent, disk_gb, load_avg_1m, load_avg_5m,
@@ -772,12 +821,15 @@ DECLARE
 	v_now timestamptz := clock_timestamp();
 BEGIN
 	PERFORM check_writer(p_vps, p_app, pg_column_size(p_rows));
-	PERFORM check_numbers(p_rows, '$[*][3, 4, 8 to 13] ? (@.type() != "number" && @.type() != "null" || @ > 1e18 || @ < -1e15)');
-	INSERT INTO health_checks ("timestamp", vps_name, app_name, url, status_code, response_time_ms, success, error_class,
-		error_message, dns_ms, connect_ms, tls_ms, first_byte_ms, cert_expires_at, attempts, backfill, received_at)
+	PERFORM check_numbers(p_rows,
+		'$[*][3, 4, 8 to 13] ? (@.type() != "number" && @.type() != "null" '
+		'|| @ > 1e18 || @ < -1e15)');
+	INSERT INTO health_checks ("timestamp", vps_name, app_name, url, status_code, response_time_ms,
+		success, error_class, error_message, dns_ms, connect_ms, tls_ms, first_byte_ms, cert_expires_at,
+		attempts, backfill, received_at)
 	SELECT from_us((r->>0)::bigint), p_vps, p_app, r->>2, (r->>3)::int, (r->>4)::float8, (r->>5)::boolean,
-		left(r->>6, 200), left(r->>7, 8192), (r->>8)::float8, (r->>9)::float8, (r->>10)::float8, (r->>11)::float8,
-		from_us((r->>12)::bigint), (r->>13)::int, (r->>1)::boolean, v_now
+		left(r->>6, 200), left(r->>7, 8192), (r->>8)::float8, (r->>9)::float8, (r->>10)::float8,
+		(r->>11)::float8, from_us((r->>12)::bigint), (r->>13)::int, (r->>1)::boolean, v_now
 	FROM jsonb_array_elements(p_rows) r;
 END
 $$;
@@ -789,8 +841,8 @@ DECLARE
 BEGIN
 	PERFORM check_writer(p_vps, p_app, pg_column_size(p_rows));
 	INSERT INTO gaps ("timestamp", vps_name, app_name, stream_id, kind, lines, bytes, detail, received_at)
-	SELECT from_us_in_range((r->>0)::bigint), p_vps, p_app, (r->>1)::bigint, left(r->>2, 200), (r->>3)::bigint, (r->>4)::bigint,
-		left(r->>5, 8192), v_now
+	SELECT from_us_in_range((r->>0)::bigint), p_vps, p_app, (r->>1)::bigint, left(r->>2, 200),
+		(r->>3)::bigint, (r->>4)::bigint, left(r->>5, 8192), v_now
 	FROM jsonb_array_elements(p_rows) r;
 END
 $$;
@@ -801,48 +853,59 @@ DECLARE
 	v_now timestamptz := clock_timestamp();
 BEGIN
 	PERFORM check_writer(p_vps, p_app, pg_column_size(p_rows));
-	INSERT INTO rejects ("timestamp", vps_name, app_name, stream_id, stream_offset, sqlstate, reason, raw, received_at)
-	SELECT from_us_in_range((r->>0)::bigint), p_vps, p_app, (r->>1)::bigint, (r->>2)::bigint, left(r->>3, 5), left(r->>4, 8192),
-		decode(r->>5, 'base64'), v_now
+	INSERT INTO rejects ("timestamp", vps_name, app_name, stream_id, stream_offset, sqlstate, reason, raw,
+		received_at)
+	SELECT from_us_in_range((r->>0)::bigint), p_vps, p_app, (r->>1)::bigint, (r->>2)::bigint,
+		left(r->>3, 5), left(r->>4, 8192), decode(r->>5, 'base64'), v_now
 	FROM jsonb_array_elements(p_rows) r;
 END
 $$;
 
--- The hot path. A row costs what its indexes cost; everything that can be checked on a whole
--- array at once is. Words that are too long to be indexed give a NOTICE each: not to the agent.
-CREATE OR REPLACE FUNCTION push_logs(p_vps text, p_app text, p_streams bigint[], p_stream smallint[], p_offset bigint[],
-	p_timestamp timestamptz[], p_level smallint[], p_logger text[], p_message text[], p_context jsonb[]) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp SET client_min_messages = warning AS $$
+-- The hot path: arrays of columns. Checks look at a whole array at once, so a row costs little more than its
+-- indexes. p_stream counts in p_streams, from 1. Each word that is too long for the index raises a NOTICE,
+-- which is not sent to the agent.
+CREATE OR REPLACE FUNCTION push_logs(p_vps text, p_app text, p_streams bigint[], p_stream smallint[],
+	p_offset bigint[], p_timestamp timestamptz[], p_level smallint[], p_logger text[], p_message text[],
+	p_context jsonb[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp
+SET client_min_messages = warning AS $$
 DECLARE
 	v_now timestamptz := clock_timestamp();
 	n int := coalesce(cardinality(p_message), 0);
 BEGIN
 	PERFORM check_writer(p_vps, p_app, pg_column_size(p_message)::bigint + pg_column_size(p_context) +
-		coalesce(pg_column_size(p_logger), 0) + coalesce(pg_column_size(p_offset), 0) + coalesce(pg_column_size(p_streams), 0));
-	IF (n, n, n, n, n, n) IS DISTINCT FROM (cardinality(p_stream), cardinality(p_offset), cardinality(p_timestamp),
-			cardinality(p_level), cardinality(p_logger), cardinality(p_context)) THEN
+		coalesce(pg_column_size(p_logger), 0) + coalesce(pg_column_size(p_offset), 0) +
+		coalesce(pg_column_size(p_streams), 0));
+	IF (n, n, n, n, n, n) IS DISTINCT FROM (cardinality(p_stream), cardinality(p_offset),
+			cardinality(p_timestamp), cardinality(p_level), cardinality(p_logger),
+			cardinality(p_context)) THEN
 		RAISE EXCEPTION 'arrays differ in length' USING ERRCODE = '2202E';
 	END IF;
 	IF 1 > ANY (p_stream) OR coalesce(cardinality(p_streams), 0) < ANY (p_stream) OR
 	   0 > ANY (p_level) OR 5 < ANY (p_level) OR 0 > ANY (p_offset) THEN
 		RAISE EXCEPTION 'stream, offset or level out of range' USING ERRCODE = '22003';
 	END IF;
-	IF coalesce(array_position(p_streams, NULL), array_position(p_stream, NULL), array_position(p_offset, NULL)) > 0 THEN
+	IF coalesce(array_position(p_streams, NULL), array_position(p_stream, NULL),
+			array_position(p_offset, NULL)) > 0 THEN
 		RAISE EXCEPTION 'a line without stream or offset' USING ERRCODE = '22004';
 	END IF;
 	IF '2000-01-01Z' > ANY (p_timestamp) OR '2200-01-01Z' <= ANY (p_timestamp) THEN
 		RAISE EXCEPTION 'timestamp out of range' USING ERRCODE = '22008';
 	END IF;
-	INSERT INTO log_entries ("timestamp", vps_name, app_name, level, logger, message, context, stream_id, stream_offset,
-		received_at)
-	SELECT t, p_vps, p_app, ('{TRACE,DEBUG,INFO,WARNING,ERROR,CRITICAL}'::text[])[l + 1], g, m, c, p_streams[s], o, v_now
-	FROM unnest(p_stream, p_offset, p_timestamp, p_level, p_logger, p_message, p_context) u(s, o, t, l, g, m, c);
+	INSERT INTO log_entries ("timestamp", vps_name, app_name, level, logger, message, context, stream_id,
+		stream_offset, received_at)
+	SELECT t, p_vps, p_app, ('{TRACE,DEBUG,INFO,WARNING,ERROR,CRITICAL}'::text[])[l + 1], g, m, c,
+		p_streams[s], o, v_now
+	FROM unnest(p_stream, p_offset, p_timestamp, p_level, p_logger, p_message, p_context)
+		u(s, o, t, l, g, m, c);
 END
 $$;
--- All of the above but log lines in one call: what an idle agent sends each minute is one statement, and
--- half of the bytes of five. What is NULL is not there. Runs with the caller's rights; the parts check them.
-CREATE OR REPLACE FUNCTION push(p_vps text, p_app text, p_epoch bigint, p_seq bigint, p_state jsonb, p_metrics jsonb,
-	p_checks jsonb, p_gaps jsonb, p_positions jsonb) RETURNS void
+
+-- A whole batch without log lines in one call: an idle agent sends one statement a minute, half the bytes of
+-- five. A parameter is NULL if there is nothing of its kind. This runs with the caller's rights, which the
+-- functions that it calls check.
+CREATE OR REPLACE FUNCTION push(p_vps text, p_app text, p_epoch bigint, p_seq bigint, p_state jsonb,
+	p_metrics jsonb, p_checks jsonb, p_gaps jsonb, p_positions jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM push_open(p_vps, p_app, p_epoch, p_seq, p_state);
@@ -1461,18 +1524,19 @@ CREATE OR REPLACE VIEW v_metrics_5m AS SELECT "timestamp" AS "time", m.* FROM me
 CREATE OR REPLACE VIEW v_metrics_1h AS SELECT "timestamp" AS "time", m.* FROM metrics_1h m;
 CREATE OR REPLACE VIEW v_checks AS SELECT "timestamp" AS "time", c.* FROM health_checks c;
 CREATE OR REPLACE VIEW v_logs AS
-	SELECT "timestamp" AS "time", id, "timestamp", vps_name, app_name, level, logger, message, context, stream_id,
-		stream_offset, received_at, search
+	SELECT "timestamp" AS "time", id, "timestamp", vps_name, app_name, level, logger, message, context,
+		stream_id, stream_offset, received_at, search
 	FROM log_entries;
 CREATE OR REPLACE VIEW v_gaps AS SELECT "timestamp" AS "time", g.* FROM gaps g;
 CREATE OR REPLACE VIEW v_agents AS
-	SELECT last_seen_at AS "time", vps_name, app_name, epoch, last_seq, version, interval_s, skew_ms, state,
-		first_seen_at, last_seen_at, agent_state(last_seen_at, interval_s, retired_at, now()) = 'online' AS online,
+	SELECT last_seen_at AS "time", vps_name, app_name, epoch, last_seq, version, interval_s, skew_ms,
+		state, first_seen_at, last_seen_at,
+		agent_state(last_seen_at, interval_s, retired_at, now()) = 'online' AS online,
 		host, address, conflict_at, conflict, retired_at,
 		agent_state(last_seen_at, interval_s, retired_at, now()) AS agent_state,
-		pending, lost, rejected, rss_kb, last_error, last_commit_at, buffering_since, outage_since, outage_until,
-		outage_samples, outage_lost, outbox_bytes, outbox_in_memory, outbox_trouble, lag_bytes, lag_s, files,
-		files_parked, files_held, files_unreadable, lines_suppressed
+		pending, lost, rejected, rss_kb, last_error, last_commit_at, buffering_since, outage_since,
+		outage_until, outage_samples, outage_lost, outbox_bytes, outbox_in_memory, outbox_trouble,
+		lag_bytes, lag_s, files, files_parked, files_held, files_unreadable, lines_suppressed
 	FROM agents;
 GRANT SELECT ON v_metrics, v_metrics_5m, v_metrics_1h, v_checks, v_logs, v_gaps, v_agents
 	TO observ_hub, observ_watch, observ_reader;
@@ -1481,9 +1545,10 @@ GRANT SELECT ON v_metrics, v_metrics_5m, v_metrics_1h, v_checks, v_logs, v_gaps,
 CREATE OR REPLACE VIEW v_servers AS
 	SELECT vps_name, CASE WHEN logins = 1 THEN 'enrolled' WHEN logins > 1 THEN 'rotating'
 			WHEN retired_at IS NOT NULL THEN 'retired'
-			WHEN last_seen_at > now() - interval '1 hour' THEN 'unbound' ELSE 'not enrolled' END AS state,
-		login, enrolled_at, enrolled_by, old_login, old_valid_until, applications, last_seen_at, retired_at,
-		conflict_at, conflict
+			WHEN last_seen_at > now() - interval '1 hour' THEN 'unbound'
+			ELSE 'not enrolled' END AS state,
+		login, enrolled_at, enrolled_by, old_login, old_valid_until, applications, last_seen_at,
+		retired_at, conflict_at, conflict
 	FROM (SELECT vps_name, count(*) AS logins, max(enrolled_at) AS enrolled_at,
 			(array_agg(role ORDER BY enrolled_at DESC))[1] AS login,
 			(array_agg(enrolled_by ORDER BY enrolled_at DESC))[1] AS enrolled_by,

@@ -30,14 +30,17 @@ SELECT set_config('observ.version', :'version', true) \g /dev/null
 DO $$
 BEGIN
 	IF current_setting('server_version_num')::int < 150000 THEN
-		RAISE EXCEPTION 'Observ needs PostgreSQL 15 or newer, this is %', current_setting('server_version');
+		RAISE EXCEPTION 'Observ needs PostgreSQL 15 or newer, this is %',
+			current_setting('server_version');
 	END IF;
 	IF current_database() IN ('postgres', 'template1') THEN
-		RAISE EXCEPTION 'this is database %, Observ needs a database that holds nothing else', current_database()
+		RAISE EXCEPTION 'this is database %, Observ needs a database that holds nothing else',
+			current_database()
 			USING HINT = 'createdb observ_metrics && psql observ_metrics < schema.sql';
 	END IF;
 	IF getdatabaseencoding() <> 'UTF8' THEN
-		RAISE EXCEPTION 'database % has encoding %, Observ needs UTF8', current_database(), getdatabaseencoding()
+		RAISE EXCEPTION 'database % has encoding %, Observ needs UTF8',
+			current_database(), getdatabaseencoding()
 			USING HINT = 'createdb -T template0 -E UTF8 ...';
 	END IF;
 END

@@ -12,10 +12,12 @@ DO $$
 DECLARE
 	r text;
 BEGIN
-	FOREACH r IN ARRAY ARRAY['observ_owner', 'observ_agent', 'observ_agent_any', 'observ_hub', 'observ_watch',
-				 'observ_reader', 'observ_enroll', 'observ_bootstrap', 'observ_roles'] LOOP
+	FOREACH r IN ARRAY ARRAY['observ_owner', 'observ_agent', 'observ_agent_any', 'observ_hub',
+			'observ_watch', 'observ_reader', 'observ_enroll', 'observ_bootstrap',
+			'observ_roles'] LOOP
 		IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = r) THEN
-			EXECUTE format('CREATE ROLE %I NOLOGIN %s', r, CASE r WHEN 'observ_roles' THEN 'CREATEROLE' END);
+			EXECUTE format('CREATE ROLE %I NOLOGIN %s', r,
+				CASE r WHEN 'observ_roles' THEN 'CREATEROLE' END);
 		END IF;
 	END LOOP;
 	FOREACH r IN ARRAY ARRAY['observ_owner', 'observ_roles', 'observ_enroll'] LOOP
@@ -24,7 +26,8 @@ BEGIN
 		END IF;
 	END LOOP;
 	FOREACH r IN ARRAY ARRAY['observ_agent', 'observ_bootstrap'] LOOP
-		IF NOT pg_has_role('observ_roles', r, 'MEMBER WITH ADMIN OPTION') THEN  -- needed from PostgreSQL 16 on
+		-- PostgreSQL 16 and newer ask for this.
+		IF NOT pg_has_role('observ_roles', r, 'MEMBER WITH ADMIN OPTION') THEN
 			EXECUTE format('GRANT %I TO observ_roles WITH ADMIN OPTION', r);
 		END IF;
 	END LOOP;
@@ -43,13 +46,14 @@ BEGIN
 	IF to_regnamespace('observ') IS NULL THEN
 		CREATE SCHEMA observ AUTHORIZATION observ_owner;
 	END IF;
-	SELECT s.setconfig::text INTO settings FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+	SELECT s.setconfig::text INTO settings
+		FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
 		WHERE d.datname = db AND s.setrole = 0;
 	IF settings IS NULL OR strpos(settings, 'search_path=observ, public') = 0 THEN
 		EXECUTE format('ALTER DATABASE %I SET search_path = observ, public', db);
 	END IF;
 	IF settings IS NULL OR strpos(settings, 'tcp_keepalives_idle=') = 0 THEN
-		-- An agent that loses its connection in the middle of a batch leaves a session that holds its row lock.
+		-- A connection that breaks in mid-batch leaves a session that holds the agent's row lock.
 		EXECUTE format('ALTER DATABASE %I SET tcp_keepalives_idle = 15', db);
 		EXECUTE format('ALTER DATABASE %I SET tcp_keepalives_interval = 5', db);
 		EXECUTE format('ALTER DATABASE %I SET tcp_keepalives_count = 3', db);
@@ -59,7 +63,8 @@ BEGIN
 	IF has_database_privilege('observ_agent', db, 'TEMPORARY') THEN
 		EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', db);
 	END IF;
-	IF has_schema_privilege('observ_agent', 'public', 'CREATE') THEN        -- a cluster older than PostgreSQL 15
+	IF has_schema_privilege('observ_agent', 'public', 'CREATE') THEN
+		-- The cluster was made before PostgreSQL 15.
 		REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 	END IF;
 END
@@ -68,7 +73,8 @@ $$;
 SET LOCAL ROLE observ_owner;
 SET LOCAL search_path = observ, pg_catalog;
 ALTER DEFAULT PRIVILEGES FOR ROLE observ_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
-GRANT USAGE ON SCHEMA observ TO observ_agent, observ_hub, observ_watch, observ_reader, observ_enroll, observ_bootstrap;
+GRANT USAGE ON SCHEMA observ
+	TO observ_agent, observ_hub, observ_watch, observ_reader, observ_enroll, observ_bootstrap;
 
 CREATE TABLE IF NOT EXISTS schema_version (
 	version int PRIMARY KEY,

@@ -1,28 +1,29 @@
 -- ==== 15-states: the rules that say which state an agent, a check and an application are in =====
--- Pages, views, doctor and alerts call these functions instead of repeating a limit. They depend on nothing
--- but their parameters, so PostgreSQL puts their text into the query. docs/schema.md explains the states.
+-- Pages, views and doctor call these functions instead of repeating a limit. They depend on nothing but their
+-- parameters, so PostgreSQL replaces each call by its body. docs/schema.md has a table of the states.
 
--- Of an agent: retired, offline, stale or online. An agent that has not told its interval is taken for one
--- that reports each minute.
+-- The state of an agent: retired, offline, stale or online. Its interval is 60 s if it has not told one.
 CREATE OR REPLACE FUNCTION agent_state(p_last_seen_at timestamptz, p_interval_s int, p_retired_at timestamptz,
 	p_now timestamptz) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
 	WHEN p_retired_at IS NOT NULL THEN 'retired'
-	WHEN p_now - p_last_seen_at > make_interval(secs => greatest(300, 5.0 * coalesce(p_interval_s, 60))) THEN 'offline'
-	WHEN p_now - p_last_seen_at > make_interval(secs => 3.0 * greatest(coalesce(p_interval_s, 60), 1)) THEN 'stale'
+	WHEN p_now - p_last_seen_at > make_interval(secs => greatest(300, 5.0 * coalesce(p_interval_s, 60)))
+		THEN 'offline'
+	WHEN p_now - p_last_seen_at > make_interval(secs => 3.0 * greatest(coalesce(p_interval_s, 60), 1))
+		THEN 'stale'
 	ELSE 'online' END;
 
--- The agent that was sent away because another one has its name, while that is news: for a day. Else NULL.
-CREATE OR REPLACE FUNCTION agent_conflict(p_conflict text, p_conflict_at timestamptz, p_now timestamptz) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+-- The second agent of the same name that was sent away, for a day; then NULL.
+CREATE OR REPLACE FUNCTION agent_conflict(p_conflict text, p_conflict_at timestamptz, p_now timestamptz)
+RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN p_now - p_conflict_at < interval '1 day' THEN p_conflict END;
 
--- A check that has no result for this long is not run any more.
+-- The last result of a check counts for this long.
 CREATE OR REPLACE FUNCTION check_expiry() RETURNS interval
 LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN interval '20 minutes';
 
--- Of a check, by its last result: up, down, or unknown when that is too old or there is none.
+-- The state of a check, from its last result: up, down, or unknown if there is none or it is too old.
 CREATE OR REPLACE FUNCTION check_state(p_success boolean, p_at timestamptz, p_now timestamptz) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
@@ -30,24 +31,24 @@ RETURN CASE
 	WHEN p_success THEN 'up'
 	ELSE 'down' END;
 
--- Of an application, by its agent and its checks: retired, offline, down, degraded or up.
-CREATE OR REPLACE FUNCTION app_state(p_agent_state text, p_conflict boolean, p_checks bigint, p_down bigint) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+-- The state of an application, from its agent and its checks: retired, offline, down, degraded or up.
+CREATE OR REPLACE FUNCTION app_state(p_agent_state text, p_conflict boolean, p_checks bigint, p_down bigint)
+RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
 	WHEN p_agent_state IN ('retired', 'offline') THEN p_agent_state
 	WHEN p_down > 0 AND p_down >= p_checks THEN 'down'
 	WHEN p_down > 0 OR p_agent_state = 'stale' OR p_conflict THEN 'degraded'
 	ELSE 'up' END;
 
--- The order of those states, the worst first. A server is in the worst state of its applications.
+-- The order of these states, worst first. A server has the worst state of its applications.
 CREATE OR REPLACE FUNCTION state_rank(p_state text) RETURNS int
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN array_position('{down,offline,degraded,up,retired}'::text[], p_state);
 
--- A server whose memory, disk or inodes are used to this percentage is degraded.
+-- A server is degraded if its memory, disk or inodes are used to this percentage.
 CREATE OR REPLACE FUNCTION full_percent() RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 95;
 
-GRANT EXECUTE ON FUNCTION agent_state, agent_conflict, check_expiry, check_state, app_state, state_rank, full_percent
-	TO observ_hub, observ_watch, observ_reader;
+GRANT EXECUTE ON FUNCTION agent_state, agent_conflict, check_expiry, check_state, app_state, state_rank,
+	full_percent TO observ_hub, observ_watch, observ_reader;
 

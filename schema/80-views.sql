@@ -4,18 +4,19 @@ CREATE OR REPLACE VIEW v_metrics_5m AS SELECT "timestamp" AS "time", m.* FROM me
 CREATE OR REPLACE VIEW v_metrics_1h AS SELECT "timestamp" AS "time", m.* FROM metrics_1h m;
 CREATE OR REPLACE VIEW v_checks AS SELECT "timestamp" AS "time", c.* FROM health_checks c;
 CREATE OR REPLACE VIEW v_logs AS
-	SELECT "timestamp" AS "time", id, "timestamp", vps_name, app_name, level, logger, message, context, stream_id,
-		stream_offset, received_at, search
+	SELECT "timestamp" AS "time", id, "timestamp", vps_name, app_name, level, logger, message, context,
+		stream_id, stream_offset, received_at, search
 	FROM log_entries;
 CREATE OR REPLACE VIEW v_gaps AS SELECT "timestamp" AS "time", g.* FROM gaps g;
 CREATE OR REPLACE VIEW v_agents AS
-	SELECT last_seen_at AS "time", vps_name, app_name, epoch, last_seq, version, interval_s, skew_ms, state,
-		first_seen_at, last_seen_at, agent_state(last_seen_at, interval_s, retired_at, now()) = 'online' AS online,
+	SELECT last_seen_at AS "time", vps_name, app_name, epoch, last_seq, version, interval_s, skew_ms,
+		state, first_seen_at, last_seen_at,
+		agent_state(last_seen_at, interval_s, retired_at, now()) = 'online' AS online,
 		host, address, conflict_at, conflict, retired_at,
 		agent_state(last_seen_at, interval_s, retired_at, now()) AS agent_state,
-		pending, lost, rejected, rss_kb, last_error, last_commit_at, buffering_since, outage_since, outage_until,
-		outage_samples, outage_lost, outbox_bytes, outbox_in_memory, outbox_trouble, lag_bytes, lag_s, files,
-		files_parked, files_held, files_unreadable, lines_suppressed
+		pending, lost, rejected, rss_kb, last_error, last_commit_at, buffering_since, outage_since,
+		outage_until, outage_samples, outage_lost, outbox_bytes, outbox_in_memory, outbox_trouble,
+		lag_bytes, lag_s, files, files_parked, files_held, files_unreadable, lines_suppressed
 	FROM agents;
 GRANT SELECT ON v_metrics, v_metrics_5m, v_metrics_1h, v_checks, v_logs, v_gaps, v_agents
 	TO observ_hub, observ_watch, observ_reader;
@@ -24,9 +25,10 @@ GRANT SELECT ON v_metrics, v_metrics_5m, v_metrics_1h, v_checks, v_logs, v_gaps,
 CREATE OR REPLACE VIEW v_servers AS
 	SELECT vps_name, CASE WHEN logins = 1 THEN 'enrolled' WHEN logins > 1 THEN 'rotating'
 			WHEN retired_at IS NOT NULL THEN 'retired'
-			WHEN last_seen_at > now() - interval '1 hour' THEN 'unbound' ELSE 'not enrolled' END AS state,
-		login, enrolled_at, enrolled_by, old_login, old_valid_until, applications, last_seen_at, retired_at,
-		conflict_at, conflict
+			WHEN last_seen_at > now() - interval '1 hour' THEN 'unbound'
+			ELSE 'not enrolled' END AS state,
+		login, enrolled_at, enrolled_by, old_login, old_valid_until, applications, last_seen_at,
+		retired_at, conflict_at, conflict
 	FROM (SELECT vps_name, count(*) AS logins, max(enrolled_at) AS enrolled_at,
 			(array_agg(role ORDER BY enrolled_at DESC))[1] AS login,
 			(array_agg(enrolled_by ORDER BY enrolled_at DESC))[1] AS enrolled_by,

@@ -1,0 +1,91 @@
+-- ==== 25-streams: how far the agents have read ==================================================
+-- How far each log file is read. The position moves in the transaction that brings the rows.
+CREATE TABLE IF NOT EXISTS log_streams (
+	vps_name text NOT NULL,
+	app_name text NOT NULL,
+	stream_id bigint NOT NULL,
+	path text NOT NULL,
+	file_id text NOT NULL,
+	head_hash text NOT NULL,
+	tail_hash text NOT NULL,
+	"position" bigint NOT NULL CHECK ("position" >= 0),
+	finished boolean NOT NULL,                      -- rotated away and read to its end
+	updated_at timestamptz NOT NULL,
+	PRIMARY KEY (vps_name, app_name, stream_id)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+GRANT SELECT ON log_streams TO observ_hub, observ_watch;
+
+-- Of an application. maintain() keeps finished streams for a year.
+CREATE OR REPLACE FUNCTION max_streams() RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 500000;
+
+-- The streams that an agent has: all unfinished ones, and the newest finished ones, whose files may still be
+-- there and must not be read again. age_s: how long ago the position was committed; with it the agent can
+-- tell whether its machine has booted since.
+CREATE OR REPLACE FUNCTION agent_streams(p_vps text, p_app text, p_epoch bigint)
+RETURNS TABLE (stream_id bigint, path text, file_id text, head_hash text, tail_hash text, "position" bigint,
+	finished boolean, age_s bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	v_now timestamptz := clock_timestamp();
+	v_outbox boolean;
+BEGIN
+	PERFORM check_writer(p_vps, p_app, 0);
+	IF NOT EXISTS (SELECT FROM agents a
+			WHERE a.vps_name = p_vps AND a.app_name = p_app AND a.epoch = p_epoch) THEN
+		RAISE EXCEPTION 'epoch % of "%" on "%" is not current', p_epoch, p_app, p_vps
+			USING ERRCODE = 'OB002';
+	END IF;
+	RETURN QUERY SELECT s.stream_id, s.path, s.file_id, s.head_hash, s.tail_hash, s."position",
+			s.finished, extract(epoch FROM v_now - s.updated_at)::bigint
+		FROM log_streams s
+		WHERE s.vps_name = p_vps AND s.app_name = p_app AND NOT s.finished
+		ORDER BY s.stream_id;
+	FOREACH v_outbox IN ARRAY ARRAY[false, true] LOOP
+		RETURN QUERY SELECT s.stream_id, s.path, s.file_id, s.head_hash, s.tail_hash, s."position",
+				s.finished, extract(epoch FROM v_now - s.updated_at)::bigint
+			FROM log_streams s
+			WHERE s.vps_name = p_vps AND s.app_name = p_app AND s.finished
+				AND (s.path = 'outbox') = v_outbox
+			ORDER BY s.updated_at DESC LIMIT CASE WHEN v_outbox THEN 1024 ELSE 4096 END;
+	END LOOP;
+END
+$$;
+
+-- Compare and set: a batch that was read from another position than the stored one is refused as a whole.
+CREATE OR REPLACE FUNCTION push_positions(p_vps text, p_app text, p_rows jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_now timestamptz := clock_timestamp();
+	r record;
+BEGIN
+	PERFORM check_writer(p_vps, p_app, pg_column_size(p_rows));
+	FOR r IN SELECT (e->>0)::bigint AS id, (e->>1)::bigint AS was, (e->>2)::bigint AS pos,
+			(e->>3)::boolean AS fin, left(e->>4, 4096) AS path, left(e->>5, 200) AS file,
+			left(e->>6, 200) AS head, left(e->>7, 200) AS tail
+			FROM jsonb_array_elements(p_rows) e LOOP
+		UPDATE log_streams s SET "position" = r.pos, finished = r.fin, path = r.path,
+			file_id = r.file, head_hash = r.head, tail_hash = r.tail, updated_at = v_now
+			WHERE s.vps_name = p_vps AND s.app_name = p_app AND s.stream_id = r.id
+				AND s."position" = r.was;
+		CONTINUE WHEN FOUND;
+		IF (SELECT count(*) FROM log_streams s WHERE s.vps_name = p_vps AND s.app_name = p_app)
+				>= max_streams() THEN
+			RAISE EXCEPTION '"%" on "%" has % log files, and no more are taken',
+				p_app, p_vps, max_streams() USING ERRCODE = '54000';
+		END IF;
+		INSERT INTO log_streams (vps_name, app_name, stream_id, path, file_id, head_hash, tail_hash,
+				"position", finished, updated_at)
+			SELECT p_vps, p_app, r.id, r.path, r.file, r.head, r.tail, r.pos, r.fin, v_now
+			WHERE r.was = 0
+			ON CONFLICT (vps_name, app_name, stream_id) DO NOTHING;
+		IF NOT FOUND THEN
+			RAISE EXCEPTION 'stream % of "%" on "%" is not at position %',
+				r.id, p_app, p_vps, r.was USING ERRCODE = 'OB003';
+		END IF;
+	END LOOP;
+END
+$$;
+
+GRANT EXECUTE ON FUNCTION agent_streams, push_positions TO observ_agent;
+
