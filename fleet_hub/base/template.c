@@ -4,11 +4,14 @@
 #include <json-c/json.h>
 
 #include "common/cleanup.h"
+#include "common/utf8.h"
 #include "template_parse.h"
+#include "visible.h"
 
 enum {
 	PARTIALS_MAX = 64,              /* different (name, indentation) pairs in one rendering */
 	ARENA_SIZE = 2 * 1024 * 1024,
+	INSTEAD_MAX = 24,               /* bytes that stand for one character */
 };
 
 struct cached {
@@ -33,14 +36,6 @@ struct render {
 
 /* ---- escaping ------------------------------------------------------------------- */
 
-/* A control character as its picture (U+2400 ...), so that it is seen and harmless. */
-static bool add_picture(struct buf *out, unsigned char c)
-{
-	char picture[3] = { '\xe2', '\x90', (char)(0x80 + (c == 0x7f ? 0x21 : c)) };
-
-	return buf_add(out, picture, sizeof picture);
-}
-
 static const char *entity(char c)
 {
 	switch (c) {
@@ -53,29 +48,59 @@ static const char *entity(char c)
 	}
 }
 
+/* A control character of ASCII as its picture (U+2400 ...), others by their number, so that
+ * they are seen and harmless. */
+static size_t shown_hidden(char to[INSTEAD_MAX], uint32_t c)
+{
+	if (c < 0x80)
+		return utf8_encode(to, 0x2400 + (c == 0x7f ? 0x21 : c));
+	return (size_t)snprintf(to, INSTEAD_MAX, "\u27e8U+%04X\u27e9", (unsigned)c);
+}
+
+/* What stands instead of the character at t.s[i], 0 bytes when it stands for itself; *ret_len
+ * is the length of the character. */
+static size_t instead_of(struct text t, size_t i, char to[INSTEAD_MAX], size_t *ret_len)
+{
+	const char *name = entity(t.s[i]);
+	uint32_t c;
+	size_t n;
+
+	*ret_len = 1;
+	if (name)
+		return (size_t)snprintf(to, INSTEAD_MAX, "%s", name);
+	n = visible_hidden(t, i, &c);
+	if (n == 0)
+		return 0;
+	*ret_len = n;
+	return shown_hidden(to, c);
+}
+
+/* Most characters are letters of ASCII: spare them the look at the tables. */
 static bool plain(unsigned char c)
 {
-	return c >= 0x20 ? c != 0x7f && c != '&' && c != '<' && c != '>' && c != '"' && c != '\''
-			 : c == '\t' || c == '\n' || c == '\r';
+	return c >= 0x20 && c < 0x7f && c != '&' && c != '<' && c != '>' && c != '"' && c != '\'';
 }
 
 bool template_escape(struct buf *out, struct text t)
 {
-	size_t mark = out->len, from = 0;
+	size_t mark = out->len, from = 0, n;
+	char instead[INSTEAD_MAX];
+	bool ok = true;
 
-	for (size_t i = 0; i <= t.len; i++) {
-		if (i < t.len && plain((unsigned char)t.s[i]))
+	for (size_t i = 0; i < t.len && ok; i += n) {
+		size_t len = plain((unsigned char)t.s[i]) ? 0 : instead_of(t, i, instead, &n);
+
+		if (len == 0) {
+			n = 1;
 			continue;
-		if (!buf_add(out, t.s + from, i - from))
-			break;
-		if (i == t.len)
-			return true;
-		if (entity(t.s[i]) ? !buf_adds(out, entity(t.s[i])) : !add_picture(out, (unsigned char)t.s[i]))
-			break;
-		from = i + 1;
+		}
+		ok = buf_add(out, t.s + from, i - from) && buf_add(out, instead, len);
+		from = i + n;
 	}
-	out->len = mark;
-	return false;
+	ok = ok && buf_add(out, t.s + from, t.len - from);
+	if (!ok)
+		out->len = mark;
+	return ok;
 }
 
 /* ---- looking things up ---------------------------------------------------------------- */

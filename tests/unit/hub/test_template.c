@@ -265,6 +265,28 @@ static void control_characters_become_visible(void **state)
 	static const struct example list[] = {
 		{ "escape, bell, delete", "{{v}}", "{\"v\":\"\\u001b[31m\\u0007\\u007f\"}", "\u241b[31m\u2407\u2421", NULL },
 		{ "tab and newline stay", "{{v}}", "{\"v\":\"a\\tb\\nc\"}", "a\tb\nc", NULL },
+		{ "a second set of controls", "{{v}}", "{\"v\":\"a\\u0085b\\u009f\"}", "a⟨U+0085⟩b⟨U+009F⟩", NULL },
+	};
+
+	(void)state;
+	CHECK_ALL(list);
+}
+
+static void what_turns_or_hides_text_becomes_visible(void **state)
+{
+	static const struct example list[] = {
+		{ "right to left override", "{{v}}", "{\"v\":\"a\\u202eb\\u202cc\"}", "a⟨U+202E⟩b⟨U+202C⟩c", NULL },
+		{ "embeddings", "{{v}}", "{\"v\":\"\\u202a\\u202b\\u202d\"}", "⟨U+202A⟩⟨U+202B⟩⟨U+202D⟩", NULL },
+		{ "isolates", "{{v}}", "{\"v\":\"\\u2066\\u2067\\u2068\\u2069\"}", "⟨U+2066⟩⟨U+2067⟩⟨U+2068⟩⟨U+2069⟩", NULL },
+		{ "marks", "{{v}}", "{\"v\":\"\\u200e\\u200f\\u061c\"}", "⟨U+200E⟩⟨U+200F⟩⟨U+061C⟩", NULL },
+		{ "no width", "{{v}}", "{\"v\":\"a\\u200bb\\u2060\\ufeff\\u00ad\"}", "a⟨U+200B⟩b⟨U+2060⟩⟨U+FEFF⟩⟨U+00AD⟩", NULL },
+		{ "line separators", "{{v}}", "{\"v\":\"\\u2028\\u2029\"}", "⟨U+2028⟩⟨U+2029⟩", NULL },
+		{ "tags", "{{v}}", "{\"v\":\"\\udb40\\udc41\"}", "⟨U+E0041⟩", NULL },
+		{ "a joiner in a name", "{{v}}", "{\"v\":\"sh\\u200dop\\u200c\"}", "sh⟨U+200D⟩op⟨U+200C⟩", NULL },
+		{ "a joiner where it belongs", "{{v}}", "{\"v\":\"\\u0645\\u06cc\\u200c\\u062e\"}", "\u0645\u06cc\u200c\u062e", NULL },
+		{ "emoji", "{{v}}", "{\"v\":\"\\u2764\\ufe0f 1\\ufe0f\\u20e3\"}", "\u2764\ufe0f 1\ufe0f\u20e3", NULL },
+		{ "scripts from right to left", "{{v}}", "{\"v\":\"\\u05d0 \\u0627\"}", "\u05d0 \u0627", NULL },
+		{ "in a formatter, too", "{{#f.angles}}{{v}}{{/f.angles}}", "{\"v\":\"\\u202e\"}", "&lt;⟨U+202E⟩&gt;", NULL },
 	};
 
 	(void)state;
@@ -462,6 +484,7 @@ int main(void)
 		cmocka_unit_test(partials_are_taken_in),
 		cmocka_unit_test(what_a_formatter_makes_is_escaped),
 		cmocka_unit_test(control_characters_become_visible),
+		cmocka_unit_test(what_turns_or_hides_text_becomes_visible),
 		cmocka_unit_test(data_is_never_a_template),
 		cmocka_unit_test(broken_templates_are_errors_and_leave_the_output_alone),
 		cmocka_unit_test(sections_nest_to_a_limit),
