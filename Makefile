@@ -197,6 +197,7 @@ HUB := \
   base/page \
   base/template \
   base/template_parse \
+  base/times \
   base/visible \
   pages/logs \
   pages/search

@@ -26,6 +26,7 @@ UNIT_TESTS := \
   hub/test_http \
   hub/test_search \
   hub/test_template \
+  hub/test_times \
   logcore/test_logcore \
   logcore/test_logcore_abi \
   logcore/test_logcore_edges \

@@ -41,6 +41,15 @@ size_t utf8_sequence(const char *s, size_t len)
 	return n;
 }
 
+size_t utf8_cut(const char *s, size_t len, size_t max)
+{
+	if (len <= max)
+		return len;
+	while (max && continuation((unsigned char)s[max]))
+		max--;
+	return max;
+}
+
 size_t utf8_encode(char out[4], uint32_t c)
 {
 	if (c < 0x80) {

@@ -20,6 +20,9 @@ size_t utf8_sequence(const char *s, size_t len);
 /* Whether the bytes are UTF-8 without NUL, as PostgreSQL stores text. */
 bool utf8_is_clean(struct text t);
 
+/* The first bytes of s, at most max, that end with a whole character. */
+size_t utf8_cut(const char *s, size_t len, size_t max);
+
 /* Encode a code point (at most 0x10FFFF, no surrogate) and return its length. */
 size_t utf8_encode(char out[4], uint32_t code_point);
 

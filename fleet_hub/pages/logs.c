@@ -5,8 +5,10 @@
 
 #include "common/clock.h"
 #include "common/parse.h"
+#include "common/utf8.h"
+#include "fleet_hub/base/times.h"
 
-enum { FIELDS_SHOWN = 4, FIELD_SHOWN_LEN = 60 };
+enum { FIELDS_SHOWN = 4, FIELD_SHOWN_LEN = 60, VALUE_SAID_MAX = 60 };
 
 /* ---- parameters ------------------------------------------------------------------------------ */
 
@@ -27,9 +29,10 @@ static const char *param_or(const struct request *r, const char *name, const cha
 	return v ? v : otherwise;
 }
 
-static int unreadable(struct err *e, const char *name)
+static int unreadable(struct err *e, const char *name, const char *value, const char *form)
 {
-	return err_set(e, 400, "The parameter \"%s\" is not of the form this page takes.", name);
+	return err_set(e, 400, "\"%.*s\" cannot be read as \"%s\": %s.", (int)utf8_cut(value, strlen(value), VALUE_SAID_MAX), value,
+		       name, form);
 }
 
 static int add_range(struct request *r, struct params *p, struct err *e)
@@ -41,26 +44,7 @@ static int add_range(struct request *r, struct params *p, struct err *e)
 			add(p, ranges[i].seconds);
 			return 0;
 		}
-	return unreadable(e, "range");
-}
-
-/* Seconds or milliseconds since 1970, RFC 3339, or what <input type=datetime-local>
- * sends (UTC, as all times here). */
-static bool read_time(struct text t, int64_t *ret_us)
-{
-	char with_seconds[20];
-	uint64_t n;
-
-	if (parse_u64(t, &n) && (t.len == 10 || t.len == 13)) {
-		*ret_us = (int64_t)n * (t.len == 10 ? US_PER_S : US_PER_MS);
-		return true;
-	}
-	if (t.len == 16) {
-		memcpy(with_seconds, t.s, 16);
-		memcpy(with_seconds + 16, ":00", 3);
-		t = (struct text){ with_seconds, 19 };
-	}
-	return parse_rfc3339(t, ret_us);
+	return unreadable(e, "range", range, "write 15m, 1h, 6h, 24h, 7d, 30d or 90d");
 }
 
 static int add_time(struct params *p, const char *name, const char *value, struct err *e)
@@ -72,8 +56,8 @@ static int add_time(struct params *p, const char *name, const char *value, struc
 		add(p, NULL);
 		return 0;
 	}
-	if (!read_time(text_of(value), &us))
-		return unreadable(e, name);
+	if (!times_read(text_of(value), wall_us(), &us))
+		return unreadable(e, name, value, TIMES_FORMS);
 	copy = arena_alloc(&p->arena, RFC3339_SIZE);
 	if (!copy)
 		return err_set(e, ENOMEM, "out of memory");
@@ -88,6 +72,9 @@ static int add_span(struct request *r, struct params *p, struct err *e)
 
 	if (rc == 0)
 		rc = add_time(p, "to", request_param(r, "to"), e);
+	if (rc == 0 && p->v[p->n - 2] && p->v[p->n - 1] && strcmp(p->v[p->n - 2], p->v[p->n - 1]) >= 0)
+		return err_set(e, 400, "\"from\" is %s, \"to\" is %s: \"from\" must be the earlier one.", p->v[p->n - 2],
+			       p->v[p->n - 1]);
 	return rc < 0 ? rc : add_range(r, p, e);
 }
 
@@ -144,7 +131,7 @@ static int add_cursor(struct request *r, struct params *p, struct err *e)
 	id = strchr(cursor, ',');
 	vps = id ? strchr(id + 1, ',') : NULL;
 	if (!vps || !parse_u64((struct text){ id + 1, (size_t)(vps - id - 1) }, &number) || number > INT64_MAX)
-		return unreadable(e, older ? "before" : "after");
+		return unreadable(e, older ? "before" : "after", cursor, "it is a line's TIMESTAMP,ID,SERVER");
 	at = (struct text){ cursor, (size_t)(id - cursor) };
 	const char *time = arena_dup(&p->arena, at), *digits = arena_dup(&p->arena, (struct text){ id + 1, (size_t)(vps - id - 1) });
 	if (!time || !digits)
@@ -183,7 +170,7 @@ static int add_number(struct request *r, struct params *p, const char *name, str
 	int64_t n;
 
 	if (!v || !parse_i64(text_of(v), &n))
-		return unreadable(e, name);
+		return unreadable(e, name, v ? v : "", "write a number");
 	add(p, v);
 	return 0;
 }
