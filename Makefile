@@ -192,6 +192,7 @@ HUB := \
   base/assets \
   base/csv \
   base/db \
+  base/export \
   base/format \
   base/http \
   base/page \

@@ -106,32 +106,34 @@ static size_t escape(char out[6], unsigned char c)
 	return 6;
 }
 
-static bool add_escaped(struct buf *b, struct text t)
+bool buf_add_json_part(struct buf *b, struct text t)
 {
+	size_t mark = b->len;
 	char out[6];
+	bool ok = true;
 
-	for (size_t i = 0; i < t.len;) {
+	for (size_t i = 0; i < t.len && ok;) {
 		unsigned char c = (unsigned char)t.s[i];
 		size_t n = c < 0x80 ? 1 : utf8_sequence(t.s + i, t.len - i);
 
 		if (c == 0 || n == 0) {
-			if (!buf_add(b, UTF8_REPLACEMENT, UTF8_REPLACEMENT_LEN))
-				return false;
-			i++;
-			continue;
+			ok = buf_add(b, UTF8_REPLACEMENT, UTF8_REPLACEMENT_LEN);
+			n = 1;
+		} else {
+			ok = n > 1 ? buf_add(b, t.s + i, n) : buf_add(b, out, escape(out, c));
 		}
-		if (n > 1 ? !buf_add(b, t.s + i, n) : !buf_add(b, out, escape(out, c)))
-			return false;
 		i += n;
 	}
-	return true;
+	if (!ok)
+		b->len = mark;
+	return ok;
 }
 
 bool buf_add_json(struct buf *b, struct text t)
 {
 	size_t mark = b->len;
 
-	if (buf_addc(b, '"') && add_escaped(b, t) && buf_addc(b, '"'))
+	if (buf_addc(b, '"') && buf_add_json_part(b, t) && buf_addc(b, '"'))
 		return true;
 	b->len = mark;
 	return false;

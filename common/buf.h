@@ -40,6 +40,9 @@ bool buf_add_be32(struct buf *b, uint32_t v);
  * accepts, whatever goes in. */
 bool buf_add_json(struct buf *b, struct text t);
 
+/* The same without quotes, for a string that is written in parts. A part ends with a whole character. */
+bool buf_add_json_part(struct buf *b, struct text t);
+
 /* The bytes as a C string (valid until the next change); NULL when the
  * terminator does not fit. */
 const char *buf_cstr(struct buf *b);

@@ -21,13 +21,19 @@
 
 EMBED(sql_fleet, "fleet_hub/pages/fleet.sql");
 EMBED(sql_server, "fleet_hub/pages/server.sql");
+EMBED(sql_server_rows, "fleet_hub/pages/server_rows.sql");
 EMBED(sql_logs, "fleet_hub/pages/logs.sql");
+EMBED(sql_log_rows, "fleet_hub/pages/log_rows.sql");
 EMBED(sql_around, "fleet_hub/pages/around.sql");
+EMBED(sql_around_rows, "fleet_hub/pages/around_rows.sql");
+EMBED(sql_line, "fleet_hub/pages/line.sql");
+EMBED(sql_line_rows, "fleet_hub/pages/line_rows.sql");
 EMBED(sql_healthz, "fleet_hub/pages/healthz.sql");
 EMBED(html_fleet, "fleet_hub/pages/fleet.html");
 EMBED(html_server, "fleet_hub/pages/server.html");
 EMBED(html_logs, "fleet_hub/pages/logs.html");
 EMBED(html_around, "fleet_hub/pages/around.html");
+EMBED(html_line, "fleet_hub/pages/line.html");
 EMBED(html_help, "fleet_hub/pages/help.html");
 
 enum {
@@ -43,12 +49,15 @@ static const struct route routes[] = {
 	{ .path = "/", .name = "fleet", .sql = sql_fleet, .html = html_fleet, .html_len = &html_fleet_len,
 	  .params = fleet_params, .rows = "servers", .children = "apps", .timeout_ms = PAGE_MS },
 	{ .path = "/servers/*", .name = "server", .sql = sql_server, .html = html_server, .html_len = &html_server_len,
-	  .params = server_params, .rows = "checks", .must_have = "name", .timeout_ms = PAGE_MS },
+	  .params = server_params, .rows_sql = sql_server_rows, .must_have = "name", .timeout_ms = PAGE_MS },
 	{ .path = "/logs", .name = "logs", .sql = sql_logs, .html = html_logs, .html_len = &html_logs_len,
-	  .params = logs_params, .decorate = logs_decorate, .rows = "lines", .timeout_ms = SEARCH_MS },
+	  .params = logs_params, .decorate = logs_decorate, .rows_sql = sql_log_rows, .timeout_ms = SEARCH_MS },
 	{ .path = "/logs/around", .name = "around", .sql = sql_around, .html = html_around, .html_len = &html_around_len,
-	  .params = around_params, .decorate = logs_decorate, .rows = "lines", .must_have = "found",
-	  .timeout_ms = PAGE_MS },
+	  .params = around_params, .decorate = logs_decorate, .rows_sql = sql_around_rows, .must_have = "found",
+	  .missing = "The database has no such line. Lines are deleted when their time is up.", .timeout_ms = PAGE_MS },
+	{ .path = "/logs/line", .name = "line", .sql = sql_line, .html = html_line, .html_len = &html_line_len,
+	  .params = line_params, .decorate = logs_decorate, .rows_sql = sql_line_rows, .must_have = "line",
+	  .missing = "The database has no such line. Lines are deleted when their time is up.", .timeout_ms = PAGE_MS },
 	{ .path = "/help", .name = "help", .html = html_help, .html_len = &html_help_len,
 	  .timeout_ms = PAGE_MS },
 	{ .path = "/healthz", .name = "healthz", .sql = sql_healthz, .timeout_ms = PAGE_MS },
@@ -128,7 +137,7 @@ static void answer(struct request *r, struct db *db, struct response *s)
 static bool serve(char *const *env, struct db *db, http_write *write, void *to)
 {
 	struct request r;
-	struct response s = { .body = BUF(HTTP_BODY_MAX) };
+	struct response s = { .write = write, .to = to, .body = BUF(HTTP_BODY_MAX) };
 	struct err e;
 	bool ok;
 
@@ -137,7 +146,7 @@ static bool serve(char *const *env, struct db *db, http_write *write, void *to)
 		page_error(&r, &s, e.code, "That address can't be read", e.msg, NULL);
 	else
 		answer(&r, db, &s);
-	ok = response_write(&r, &s, write, to);
+	ok = response_write(&r, &s);
 	alarm(0);
 	response_free(&s);
 	request_free(&r);
@@ -146,6 +155,8 @@ static bool serve(char *const *env, struct db *db, http_write *write, void *to)
 
 /* ---- the two ways to be called --------------------------------------------------------------------- */
 
+/* Each piece that leaves gives the request its time again: what is large may take longer, what
+ * stands still may not. */
 static bool write_fd(void *to, const char *bytes, size_t n)
 {
 	int fd = *(int *)to;
@@ -159,6 +170,7 @@ static bool write_fd(void *to, const char *bytes, size_t n)
 			return false;
 		bytes += done;
 		n -= (size_t)done;
+		alarm(REQUEST_SECONDS);
 	}
 	return true;
 }
@@ -172,6 +184,7 @@ static bool write_fcgi(void *to, const char *bytes, size_t n)
 			return false;
 		bytes += part;
 		n -= (size_t)part;
+		alarm(REQUEST_SECONDS);
 	}
 	return true;
 }

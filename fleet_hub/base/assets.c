@@ -15,6 +15,7 @@ EMBED(part_state, "fleet_hub/pages/_state.html");
 EMBED(part_meter, "fleet_hub/pages/_meter.html");
 EMBED(part_range, "fleet_hub/pages/_range.html");
 EMBED(part_line, "fleet_hub/pages/_line.html");
+EMBED(part_fields, "fleet_hub/pages/_fields.html");
 EMBED(part_cells, "fleet_hub/pages/_cells.html");
 
 static const char css[] = "text/css; charset=utf-8", js[] = "text/javascript; charset=utf-8";
@@ -36,6 +37,7 @@ static const struct { const char *name, *bytes; const uint64_t *len; } partials[
 	{ "range", part_range, &part_range_len },
 	{ "line",  part_line,  &part_line_len  },
 	{ "cells", part_cells, &part_cells_len },
+	{ "fields", part_fields, &part_fields_len },
 };
 
 const struct asset *asset_find(struct text name)

@@ -20,19 +20,41 @@ static void collect(struct json_object *row, struct columns *c)
 			c->name[c->n++] = lh_entry_k(m);
 }
 
+static bool needs_quotes(struct text t)
+{
+	for (size_t i = 0; i < t.len; i++)
+		if (t.s[i] == '"' || t.s[i] == ',' || t.s[i] == ';' || t.s[i] == '\n' || t.s[i] == '\r')
+			return true;
+	return false;
+}
+
+bool csv_cell(struct text t, bool is_number, csv_put *put, void *to)
+{
+	bool formula = !is_number && t.len && memchr("=+-@\t\r", t.s[0], 6);
+	bool quoted = formula || needs_quotes(t);
+
+	if ((quoted && !put(to, "\"", 1)) || (formula && !put(to, "'", 1)))
+		return false;
+	while (t.len) {                         /* up to each quote, which is written twice */
+		const char *quote = memchr(t.s, '"', t.len);
+		size_t n = quote ? (size_t)(quote - t.s) + 1 : t.len;
+
+		if (!put(to, t.s, n) || (quote && !put(to, "\"", 1)))
+			return false;
+		t.s += n;
+		t.len -= n;
+	}
+	return !quoted || put(to, "\"", 1);
+}
+
+static bool put_buf(void *to, const void *bytes, size_t n)
+{
+	return buf_add(to, bytes, n);
+}
+
 static bool add_text(struct buf *out, const char *s, size_t n, bool is_number)
 {
-	bool formula = !is_number && n && memchr("=+-@\t\r", s[0], 6);
-	bool quoted = formula;
-
-	for (size_t i = 0; i < n; i++)
-		quoted |= s[i] == '"' || s[i] == ',' || s[i] == '\n' || s[i] == '\r' || s[i] == ';';
-	if ((quoted && !buf_addc(out, '"')) || (formula && !buf_addc(out, '\'')))
-		return false;
-	for (size_t i = 0; i < n; i++)
-		if ((s[i] == '"' && !buf_addc(out, '"')) || !buf_addc(out, s[i]))
-			return false;
-	return !quoted || buf_addc(out, '"');
+	return csv_cell((struct text){ s, n }, is_number, put_buf, out);
 }
 
 static bool add_cell(struct buf *out, struct json_object *v)

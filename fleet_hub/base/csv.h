@@ -10,8 +10,15 @@
 #include <stdbool.h>
 
 #include "common/buf.h"
+#include "common/text.h"
 
 struct json_object;
+
+/* Takes the next bytes; false when they do not fit or nobody takes them. */
+typedef bool csv_put(void *to, const void *bytes, size_t n);
+
+/* One cell; the absent text is an empty one. */
+bool csv_cell(struct text t, bool is_number, csv_put *put, void *to);
 
 /*
  * Append the objects in data[rows], one line each; the columns are the members of

@@ -67,11 +67,14 @@ static enum db_failure judge(const char *state)
 	return in_class(state, "3F000 42P01 42883 42703 3D000") ? DB_SCHEMA : DB_FAILED;
 }
 
-/* libpq's sentences name host, user and database, never the password; they go to
- * the web server's log, not to the page. */
+/* libpq's sentences name host, user and database, never the password; they go to the web
+ * server's log, not to the page. What an address said may be quoted in them. */
 static void tell_log(const char *sentence)
 {
-	fprintf(stderr, "%s: %.*s\n", program_invocation_short_name, (int)strcspn(sentence, "\n"), sentence);
+	fprintf(stderr, "%s: ", program_invocation_short_name);
+	for (; *sentence && *sentence != '\n'; sentence++)
+		fputc((unsigned char)*sentence < 0x20 ? '?' : *sentence, stderr);
+	fputc('\n', stderr);
 }
 
 static enum db_failure query_failed(struct db *db, const PGresult *result, struct err *e)
@@ -79,7 +82,7 @@ static enum db_failure query_failed(struct db *db, const PGresult *result, struc
 	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 	enum db_failure why = PQstatus(db->conn) == CONNECTION_BAD && !state ? DB_AWAY : judge(state);
 
-	tell_log(PQresultErrorMessage(result));
+	tell_log(result ? PQresultErrorMessage(result) : PQerrorMessage(db->conn));
 	err_set(e, EIO, "%s", state ? state : "connection lost");
 	return why;
 }
@@ -169,8 +172,9 @@ static enum db_failure keep_value(const PGresult *result, struct buf *out, struc
 		return DB_FAILED;
 	}
 	if (!buf_add(out, PQgetvalue(result, 0, 0), (size_t)PQgetlength(result, 0, 0))) {
-		err_set(e, EFBIG, "the answer is larger than its limit");
-		return DB_FAILED;
+		err_set(e, EFBIG, "the database's answer of %d bytes is larger than the limit of %zu", PQgetlength(result, 0, 0), out->max);
+		tell_log(e->msg);
+		return DB_TOO_BIG;
 	}
 	return DB_OK;
 }
@@ -184,18 +188,28 @@ static enum db_failure missing_or_closed(struct db *db)
 	return PQntuples(result) == 1 ? DB_DENIED : DB_SCHEMA;
 }
 
-static enum db_failure ask_once(struct db *db, const char *sql, size_t n, const char *const *params,
-				int timeout_ms, struct buf *out, struct err *e)
+/* A kept connection may have died meanwhile: connect anew, once. */
+static enum db_failure open_transaction(struct db *db, bool write, int timeout_ms, struct err *e)
 {
-	CLEANUP(result_p) PGresult *result = NULL;
-	enum db_failure failure = begin(db, false, timeout_ms, e);
+	bool kept = db->conn != NULL;
+	enum db_failure failure = kept ? DB_OK : connect_now(db, e);
 
-	if (failure == DB_OK) {
-		result = PQexecParams(db->conn, sql, (int)n, NULL, params, NULL, NULL, 0);
-		failure = PQresultStatus(result) == PGRES_TUPLES_OK ? keep_value(result, out, e)
-								    : query_failed(db, result, e);
-	}
-	PQclear(PQexec(db->conn, "ROLLBACK"));
+	if (failure == DB_OK)
+		failure = begin(db, write, timeout_ms, e);
+	if (failure != DB_AWAY || !kept)
+		return failure;
+	disconnect(db);
+	failure = connect_now(db, e);
+	return failure == DB_OK ? begin(db, write, timeout_ms, e) : failure;
+}
+
+/* What is not committed is undone; a connection that is not as it was goes. */
+static enum db_failure close_transaction(struct db *db, enum db_failure failure)
+{
+	if (!db->conn)
+		return failure;
+	if (PQtransactionStatus(db->conn) != PQTRANS_IDLE)
+		PQclear(PQexec(db->conn, "ROLLBACK"));
 	if (failure == DB_SCHEMA)
 		failure = missing_or_closed(db);
 	if (PQstatus(db->conn) != CONNECTION_OK || PQtransactionStatus(db->conn) != PQTRANS_IDLE)
@@ -206,17 +220,15 @@ static enum db_failure ask_once(struct db *db, const char *sql, size_t n, const 
 enum db_failure db_ask(struct db *db, const char *sql, size_t n_params, const char *const *params,
 		       int timeout_ms, struct buf *out, struct err *e)
 {
-	bool kept = db->conn != NULL;
-	enum db_failure failure = kept ? DB_OK : connect_now(db, e);
+	CLEANUP(result_p) PGresult *result = NULL;
+	enum db_failure failure = open_transaction(db, false, timeout_ms, e);
 
-	if (failure == DB_OK)
-		failure = ask_once(db, sql, n_params, params, timeout_ms, out, e);
-	if (failure == DB_AWAY && kept && !db->conn) {
-		failure = connect_now(db, e);
-		if (failure == DB_OK)
-			failure = ask_once(db, sql, n_params, params, timeout_ms, out, e);
+	if (failure == DB_OK) {
+		result = PQexecParams(db->conn, sql, (int)n_params, NULL, params, NULL, NULL, 0);
+		failure = PQresultStatus(result) == PGRES_TUPLES_OK ? keep_value(result, out, e)
+								    : query_failed(db, result, e);
 	}
-	return failure;
+	return close_transaction(db, failure);
 }
 
 static enum db_failure commit(struct db *db, struct err *e)
@@ -230,18 +242,110 @@ enum db_failure db_change(struct db *db, const char *sql, size_t n_params, const
 			  int timeout_ms, struct buf *out, struct err *e)
 {
 	CLEANUP(result_p) PGresult *result = NULL;
-	enum db_failure failure = connect_now(db, e);
+	enum db_failure failure = open_transaction(db, true, timeout_ms, e);
 
-	if (failure == DB_OK)
-		failure = begin(db, true, timeout_ms, e);
 	if (failure == DB_OK) {
 		result = PQexecParams(db->conn, sql, (int)n_params, NULL, params, NULL, NULL, 0);
 		failure = PQresultStatus(result) == PGRES_TUPLES_OK ? commit(db, e) : query_failed(db, result, e);
 	}
-	if (failure == DB_SCHEMA)
-		failure = missing_or_closed(db);
 	if (failure == DB_OK)
 		failure = keep_value(result, out, e);
-	disconnect(db);
+	return close_transaction(db, failure);
+}
+
+/* ---- rows, as they come ------------------------------------------------------------------------------ */
+
+/* Who takes the rows, and how it stands. */
+struct rows {
+	db_row *row;
+	void *ctx;
+	bool stopped;                   /* whoever takes them wants no more */
+	size_t fetched;                 /* by the last FETCH */
+};
+
+/* How a value goes into JSON and CSV; the numbers are PostgreSQL's own, for ever. */
+static enum db_kind kind_of(Oid type)
+{
+	enum { BOOL = 16, INT8 = 20, INT2 = 21, INT4 = 23, JSON = 114, FLOAT4 = 700, FLOAT8 = 701, NUMERIC = 1700, JSONB = 3802 };
+
+	switch (type) {
+	case INT8: case INT2: case INT4: case FLOAT4: case FLOAT8: case NUMERIC:
+		return DB_NUMBER;
+	case JSON: case JSONB:
+		return DB_JSON;
+	default:
+		return DB_TEXT;
+	}
+}
+
+static void hand_over(struct rows *rows, const PGresult *result)
+{
+	struct db_cell cell[DB_COLUMNS_MAX];
+	int n = PQnfields(result) < DB_COLUMNS_MAX ? PQnfields(result) : DB_COLUMNS_MAX;
+
+	for (int i = 0; i < n; i++) {
+		bool null = PQgetisnull(result, 0, i);
+
+		cell[i].name = PQfname(result, i);
+		cell[i].kind = kind_of(PQftype(result, i));
+		cell[i].value = (struct text){ null ? NULL : PQgetvalue(result, 0, i), (size_t)PQgetlength(result, 0, i) };
+	}
+	rows->stopped = !rows->row(rows->ctx, cell, (size_t)n);
+}
+
+/* The next rows of the cursor, of which one at a time is in memory. */
+static enum db_failure fetch(struct db *db, struct rows *rows, struct err *e)
+{
+	enum db_failure failure = DB_OK;
+	PGresult *result;
+
+	rows->fetched = 0;
+	if (!PQsendQuery(db->conn, "FETCH FORWARD 200 FROM found") || !PQsetSingleRowMode(db->conn))
+		return query_failed(db, NULL, e);
+	while ((result = PQgetResult(db->conn))) {
+		ExecStatusType status = PQresultStatus(result);
+
+		if (status == PGRES_SINGLE_TUPLE) {
+			rows->fetched++;
+			if (!rows->stopped)
+				hand_over(rows, result);
+		} else if (status != PGRES_TUPLES_OK) {
+			failure = query_failed(db, result, e);
+		}
+		PQclear(result);
+	}
 	return failure;
+}
+
+/* A cursor, so that each part has the time limit to itself; planned for reading all of it. */
+static enum db_failure declare(struct db *db, const char *sql, size_t n_params, const char *const *params,
+			       struct err *e)
+{
+	CLEANUP(result_p) PGresult *setting = NULL, *result = NULL;
+	CLEANUP(buf_free) struct buf text = BUF(strlen(sql) + 64);
+
+	if (!buf_adds(&text, "DECLARE found NO SCROLL CURSOR FOR ") || !buf_adds(&text, sql) || !buf_cstr(&text)) {
+		err_set(e, ENOMEM, "out of memory");
+		return DB_FAILED;
+	}
+	setting = PQexec(db->conn, "SET LOCAL cursor_tuple_fraction = 1");
+	if (PQresultStatus(setting) != PGRES_COMMAND_OK)
+		return query_failed(db, setting, e);
+	result = PQexecParams(db->conn, text.data, (int)n_params, NULL, params, NULL, NULL, 0);
+	return PQresultStatus(result) == PGRES_COMMAND_OK ? DB_OK : query_failed(db, result, e);
+}
+
+enum db_failure db_rows(struct db *db, const char *sql, size_t n_params, const char *const *params,
+			int timeout_ms, db_row *row, void *ctx, struct err *e)
+{
+	struct rows rows = { .row = row, .ctx = ctx };
+	enum db_failure failure = open_transaction(db, false, timeout_ms, e);
+
+	if (failure == DB_OK)
+		failure = declare(db, sql, n_params, params, e);
+	do {
+		if (failure == DB_OK)
+			failure = fetch(db, &rows, e);
+	} while (failure == DB_OK && rows.fetched && !rows.stopped);
+	return close_transaction(db, failure);
 }

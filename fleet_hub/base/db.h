@@ -1,17 +1,19 @@
 /*
  * db.h - the hub's database: one connection, one question at a time.
  *
- * The only door to libpq. Promises that a question (db_ask) runs in a read-only
- * transaction of its own with a time limit, and that what it says about failure
- * holds neither a password nor the connection string.
+ * The only door to libpq. Promises that a question (db_ask, db_rows) runs in a read-only
+ * transaction with a time limit, that the reason of each failure stands in the
+ * program's log (stderr), and that neither it nor *e holds a password or the
+ * connection string.
  */
 #ifndef FLEET_HUB_DB_H
 #define FLEET_HUB_DB_H
 
 #include "common/buf.h"
 #include "common/err.h"
+#include "common/text.h"
 
-enum { DB_PARAMS_MAX = 24 };
+enum { DB_PARAMS_MAX = 24, DB_COLUMNS_MAX = 64 };
 
 /* Why there is no answer. The kinds differ in what the operator has to do. */
 enum db_failure {
@@ -22,6 +24,7 @@ enum db_failure {
 	DB_DENIED,              /* the role may not sign in, or not read */
 	DB_SCHEMA,              /* schema.sql is missing, or not of this version */
 	DB_TIMEOUT,             /* the time limit */
+	DB_TOO_BIG,             /* the answer is larger than the room for it */
 	DB_FAILED,              /* anything else: a fault of ours */
 };
 
@@ -40,11 +43,26 @@ void db_free(struct db *db);
 enum db_failure db_ask(struct db *db, const char *sql, size_t n_params, const char *const *params,
 		       int timeout_ms, struct buf *out, struct err *e);
 
-/*
- * The same in a transaction that may write, committed before the value is appended. Not
- * tried again: it may have been committed.
- */
+/* The same in a transaction that may write, committed before the value is appended. */
 enum db_failure db_change(struct db *db, const char *sql, size_t n_params, const char *const *params,
 			  int timeout_ms, struct buf *out, struct err *e);
+
+enum db_kind { DB_TEXT, DB_NUMBER, DB_JSON };
+
+struct db_cell {
+	const char *name;               /* of the column */
+	struct text value;              /* as PostgreSQL writes it; {NULL, 0} for null */
+	enum db_kind kind;
+};
+
+/* Takes a row, valid during the call; false: no more, please. */
+typedef bool db_row(void *ctx, const struct db_cell *cell, size_t n);
+
+/*
+ * Run `sql` and hand its rows to `row` as they come, one in memory at a time. The time limit
+ * is that of a part of the rows, not of all. After a failure rows may have been handed over.
+ */
+enum db_failure db_rows(struct db *db, const char *sql, size_t n_params, const char *const *params,
+			int timeout_ms, db_row *row, void *ctx, struct err *e);
 
 #endif

@@ -2,9 +2,10 @@
 
 #include <errno.h>
 
+#include "common/cleanup.h"
 #include "common/utf8.h"
 
-enum { ARENA_SIZE = 64 * 1024, COOKIE_MAX = 4096 };
+enum { ARENA_SIZE = 128 * 1024, COOKIE_MAX = 4096 };
 
 static const char security_headers[] =
 	"Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -299,19 +300,33 @@ static const char *reason(int status)
 	}
 }
 
-bool response_write(const struct request *r, struct response *s, http_write *write, void *to)
+/* `length`: the body's, or "" when it is not known. */
+static bool write_head(struct response *s, const char *length)
 {
-	struct buf head = BUF(HTTP_HEADERS_MAX * 2);
-	bool ok;
+	CLEANUP(buf_free) struct buf head = BUF(HTTP_HEADERS_MAX * 2);
 
-	ok = buf_addf(&head, "Status: %d %s\r\nContent-Type: %s\r\nCache-Control: %s\r\nContent-Length: %zu\r\n",
-		      s->status, reason(s->status), s->type, s->cache ? s->cache : "no-store", s->body.len) &&
-	     buf_adds(&head, security_headers) && buf_add(&head, s->headers.data, s->headers.len) &&
-	     buf_adds(&head, "\r\n") && write(to, head.data, head.len);
-	buf_free(&head);
-	if (ok && r->method != HTTP_HEAD && s->body.len)
-		ok = write(to, s->body.data, s->body.len);
-	return ok;
+	s->begun = true;
+	return buf_addf(&head, "Status: %d %s\r\nContent-Type: %s\r\nCache-Control: %s\r\n%s", s->status, reason(s->status), s->type,
+			s->cache ? s->cache : "no-store", length) &&
+	       buf_adds(&head, security_headers) && buf_add(&head, s->headers.data, s->headers.len) &&
+	       buf_adds(&head, "\r\n") && s->write(s->to, head.data, head.len);
+}
+
+bool response_begin(struct response *s)
+{
+	return write_head(s, "");
+}
+
+bool response_write(const struct request *r, struct response *s)
+{
+	char length[48];
+
+	if (s->begun)
+		return true;
+	snprintf(length, sizeof length, "Content-Length: %zu\r\n", s->body.len);
+	if (!write_head(s, length))
+		return false;
+	return r->method == HTTP_HEAD || s->body.len == 0 || s->write(s->to, s->body.data, s->body.len);
 }
 
 void response_free(struct response *s)

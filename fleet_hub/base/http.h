@@ -18,10 +18,10 @@
 
 enum {
 	HTTP_QUERY_MAX = 8192,          /* bytes of a query string */
-	HTTP_PATH_MAX = 1024,
+	HTTP_PATH_MAX = 8192,           /* a name may have 2,700 bytes, and each be written as %XX */
 	HTTP_PARAMS_MAX = 64,
 	HTTP_HEADERS_MAX = 4096,        /* bytes of a response's own headers */
-	HTTP_BODY_MAX = 16 * 1024 * 1024,
+	HTTP_BODY_MAX = 32 * 1024 * 1024,
 };
 
 enum http_method { HTTP_GET, HTTP_HEAD, HTTP_OTHER };
@@ -44,16 +44,19 @@ struct request {
 	struct arena arena;
 };
 
+/* How bytes leave; false when the other side is gone. */
+typedef bool http_write(void *to, const char *bytes, size_t n);
+
 struct response {
+	http_write *write;
+	void *to;                       /* for write */
+	bool begun;                     /* the head has left: there is no way back */
 	int status;
 	const char *type;
 	const char *cache;              /* Cache-Control */
 	struct buf headers;             /* further ones, by response_header() */
 	struct buf body;
 };
-
-/* How bytes leave; false when the other side is gone. */
-typedef bool http_write(void *to, const char *bytes, size_t n);
 
 /* The variable's value in the request's environment, or NULL. */
 const char *http_env(char *const *env, const char *name);
@@ -76,8 +79,11 @@ bool http_encode(struct buf *out, struct text t);
  * value holds a control character. */
 bool response_header(struct response *s, const char *name, const char *value);
 
-/* Send it with the security headers that every response carries. */
-bool response_write(const struct request *r, struct response *s, http_write *write, void *to);
+/* Send it with the security headers that every response carries. One that has begun is left alone. */
+bool response_write(const struct request *r, struct response *s);
+
+/* Send the head of a response of unknown length; what follows goes through s->write. */
+bool response_begin(struct response *s);
 void response_free(struct response *s);
 
 /* True for a path on this site that a redirect may lead to. */

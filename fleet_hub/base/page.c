@@ -6,16 +6,16 @@
 #include "common/clock.h"
 #include "common/embed.h"
 #include "common/parse.h"
+#include "common/utf8.h"
 #include "assets.h"
 #include "csv.h"
+#include "export.h"
 #include "format.h"
 #include "template.h"
 
 EMBED(html_error, "fleet_hub/pages/error.html");
 
-enum { JSON_DEPTH_MAX = 64 };
-
-enum form { FORM_HTML, FORM_JSON, FORM_CSV, FORM_UNKNOWN };
+enum { JSON_DEPTH_MAX = 8192 };         /* a context is as deep as PostgreSQL takes it */
 
 static void json_p(struct json_object **o)
 {
@@ -86,13 +86,16 @@ static void set_params(struct json_object *page, const struct request *r)
 /* What a browser's tab shows: the server, or what is searched for. */
 static void set_title(struct json_object *page, const struct request *r, const char *name)
 {
-	const char *q = request_param(r, "q");
+	enum { SHOWN_MAX = 60 };
+	bool server = strcmp(name, "server") == 0;
+	const char *q = request_param(r, "q"), *what = server ? r->path + strlen("/servers/") : q ? q : "";
+	int n = (int)utf8_cut(what, strlen(what), SHOWN_MAX);
 	char title[96];
 
-	if (strcmp(name, "server") == 0)
-		snprintf(title, sizeof title, "%s", strrchr(r->path, '/') + 1);
-	else if (q && *q)
-		snprintf(title, sizeof title, "%.60s: %s", q, name);
+	if (server)
+		snprintf(title, sizeof title, "%.*s", n, what);
+	else if (*what)
+		snprintf(title, sizeof title, "%.*s: %s", n, what, name);
 	else
 		snprintf(title, sizeof title, "%c%s", name[0] - 'a' + 'A', name + 1);
 	set_text(page, "title", title);
@@ -139,6 +142,9 @@ static void set_page(struct json_object *data, const struct request *r, const ch
 
 static enum form wanted_form(const struct request *r)
 {
+	static const struct { const char *name; enum form form; } names[] = {
+		{ "json", FORM_JSON }, { "csv", FORM_CSV }, { "ndjson", FORM_NDJSON },
+	};
 	const char *format = request_param(r, "format");
 
 	if (!format || !*format || strcmp(format, "html") == 0) {
@@ -146,7 +152,10 @@ static enum form wanted_form(const struct request *r)
 
 		return json ? FORM_JSON : FORM_HTML;
 	}
-	return strcmp(format, "json") == 0 ? FORM_JSON : strcmp(format, "csv") == 0 ? FORM_CSV : FORM_UNKNOWN;
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+		if (strcmp(format, names[i].name) == 0)
+			return names[i].form;
+	return FORM_UNKNOWN;
 }
 
 static struct json_object *error_object(int status, const char *title, const char *sentence, const char *help)
@@ -208,6 +217,10 @@ static void database_error(const struct request *r, struct response *s, enum db_
 		[DB_TIMEOUT] = { 504, "That took too long",
 				 "The database did not finish within the time limit of a page.",
 				 "Narrow the range: choose a shorter time, an application or a server, or a rarer word." },
+		[DB_TOO_BIG] = { 500, "That is too much for one page",
+				 "The answer is larger than the hub's limit for a page.",
+				 "Narrow the range: choose a shorter time, an application or a server. Lines of logs come whole with "
+				 "format=ndjson or format=csv in the address." },
 		[DB_FAILED] = { 500, "The hub made a mistake", "The question to the database failed.",
 				"The reason stands in the web server's error log; please report it." },
 	};
@@ -236,6 +249,25 @@ static bool present(struct json_object *data, const char *member)
 	return json_object_object_get_ex(data, member, &v) && v;
 }
 
+/* The answer does not fit; `why` says more to the log. */
+static void too_much(const struct route *route, const struct request *r, struct response *s, const char *why)
+{
+	fprintf(stderr, "fleet_hub: %s: %s\n", route->path, why);
+	database_error(r, s, DB_TOO_BIG);
+}
+
+/* The head of a table that is kept as a file. */
+static void set_file(const struct route *route, struct response *s, enum form form)
+{
+	char disposition[96];
+
+	s->status = 200;
+	s->type = form == FORM_CSV ? "text/csv; charset=utf-8; header=present" : "application/x-ndjson";
+	snprintf(disposition, sizeof disposition, "attachment; filename=\"observ-%s.%s\"", route->name,
+		 form == FORM_CSV ? "csv" : "ndjson");
+	response_header(s, "Content-Disposition", disposition);
+}
+
 static void send_html(const struct route *route, const struct request *r, const struct params *p,
 		      struct json_object *data, struct response *s)
 {
@@ -248,48 +280,42 @@ static void send_html(const struct route *route, const struct request *r, const 
 	s->type = "text/html; charset=utf-8";
 	if (render(r, (struct text){ route->html, (size_t)*route->html_len }, data, &s->body, &e) == 0)
 		return;
-	fprintf(stderr, "fleet_hub: %s: %s\n", route->path, e.msg);
-	page_error(r, s, 500, "The hub made a mistake", "The page could not be made.",
-		   "The reason stands in the web server's error log; please report it.");
+	too_much(route, r, s, e.msg);
 }
 
 static void send_csv(const struct route *route, const struct request *r, struct json_object *data,
 		     struct response *s)
 {
-	char disposition[96];
-
-	if (!csv_write(data, route->rows, route->children, &s->body)) {
-		page_error(r, s, 500, "Too much", "The table is larger than the hub's limit.", NULL);
-		return;
-	}
-	s->status = 200;
-	s->type = "text/csv; charset=utf-8; header=present";
-	snprintf(disposition, sizeof disposition, "attachment; filename=\"observ-%s.csv\"", route->name);
-	response_header(s, "Content-Disposition", disposition);
+	if (csv_write(data, route->rows, route->children, &s->body))
+		set_file(route, s, FORM_CSV);
+	else
+		too_much(route, r, s, "the table is larger than its limit");
 }
 
-static void send_form(const struct route *route, const struct request *r, const struct params *p, enum form form,
-		      struct buf *text, struct response *s)
+static void send_form(const struct route *route, const struct request *r, const struct params *p, struct buf *text,
+		      struct response *s)
 {
 	CLEANUP(json_p) struct json_object *data = parse_json(text);
 
 	if (!json_object_is_type(data, json_type_object)) {
+		fprintf(stderr, "fleet_hub: %s: the database's answer is no JSON object, or is nested too deeply\n", route->path);
 		page_error(r, s, 500, "The hub made a mistake", "The database's answer is not a JSON object.", NULL);
 		return;
 	}
 	if (!present(data, route->must_have)) {
-		page_error(r, s, 404, "Nothing of that name", "The database knows nothing of that name.", NULL);
+		page_error(r, s, 404, route->missing ? "Not there" : "Nothing of that name",
+			   route->missing ? route->missing : "The database knows nothing of that name.", NULL);
 		return;
 	}
-	if (form == FORM_HTML) {
+	if (p->form == FORM_HTML) {
 		send_html(route, r, p, data, s);
-	} else if (form == FORM_CSV) {
+	} else if (p->form == FORM_CSV) {
 		send_csv(route, r, data, s);
 	} else {
 		s->status = 200;
 		s->type = "application/json";
 		if (!buf_add(&s->body, text->data, text->len))
-			page_error(r, s, 500, "Too much", "The answer is larger than the hub's limit.", NULL);
+			too_much(route, r, s, "the answer is larger than its limit");
 	}
 }
 
@@ -299,7 +325,9 @@ static enum form form_of(const struct route *route, const struct request *r)
 
 	if (!route->html && form == FORM_HTML)
 		return FORM_JSON;
-	return form == FORM_CSV && !route->rows ? FORM_UNKNOWN : form;
+	if ((form == FORM_CSV && !route->rows && !route->rows_sql) || (form == FORM_NDJSON && !route->rows_sql))
+		return FORM_UNKNOWN;
+	return form;
 }
 
 static void params_free(struct params *p)
@@ -308,28 +336,57 @@ static void params_free(struct params *p)
 	arena_free(&p->arena);
 }
 
-void page_answer(const struct route *route, struct request *r, struct db *db, struct response *s)
+/* The rows as a file. What it is limited to is said before it comes. */
+static void send_rows(const struct route *route, const struct request *r, const struct params *p, struct db *db,
+		      struct response *s)
 {
-	CLEANUP(params_free) struct params p = { .arena = ARENA(64 * 1024) };
+	enum db_failure failure;
+	char rows[16];
+	struct err e;
+
+	set_file(route, s, p->form);
+	snprintf(rows, sizeof rows, "%d", EXPORT_ROWS_MAX);
+	response_header(s, "Observ-Rows-Max", rows);
+	if (r->method == HTTP_HEAD) {
+		response_begin(s);
+		return;
+	}
+	failure = export_rows(db, route->rows_sql, p->n, p->v, route->timeout_ms,
+			      p->form == FORM_CSV ? EXPORT_CSV : EXPORT_NDJSON, s, &e);
+	if (failure) {
+		buf_reset(&s->headers);
+		database_error(r, s, failure);
+	}
+}
+
+static void send_page(const struct route *route, struct request *r, const struct params *p, struct db *db,
+		      struct response *s)
+{
 	CLEANUP(buf_free) struct buf text = BUF(HTTP_BODY_MAX);
-	enum form form = form_of(route, r);
 	enum db_failure failure;
 	struct err e;
 
-	r->data_only = !route->html;
-	if (form == FORM_UNKNOWN) {
-		page_error(r, s, 400, "No such format", "This page comes as html, json or, where it is a table, csv.",
-			   NULL);
-		return;
-	}
-	if (route->params && route->params(r, &p, &e) < 0) {
-		page_error(r, s, e.code == 400 ? 400 : 500, "That can't be read", e.msg, NULL);
-		return;
-	}
-	failure = route->sql ? db_ask(db, route->sql, p.n, p.v, route->timeout_ms, &text, &e)
+	failure = route->sql ? db_ask(db, route->sql, p->n, p->v, route->timeout_ms, &text, &e)
 			     : buf_adds(&text, "{}") ? DB_OK : DB_FAILED;
 	if (failure)
 		database_error(r, s, failure);
 	else
-		send_form(route, r, &p, form, &text, s);
+		send_form(route, r, p, &text, s);
+}
+
+void page_answer(const struct route *route, struct request *r, struct db *db, struct response *s)
+{
+	CLEANUP(params_free) struct params p = { .form = form_of(route, r), .arena = ARENA(64 * 1024) };
+	struct err e;
+
+	r->data_only = !route->html;
+	if (p.form == FORM_UNKNOWN)
+		page_error(r, s, 400, "No such format", "This page comes as html, json or, where it is a table, csv; lines of logs as "
+			   "ndjson, too.", NULL);
+	else if (route->params && route->params(r, &p, &e) < 0)
+		page_error(r, s, e.code == 400 ? 400 : 500, "That can't be read", e.msg, NULL);
+	else if (route->rows_sql && (p.form == FORM_CSV || p.form == FORM_NDJSON))
+		send_rows(route, r, &p, db, s);
+	else
+		send_page(route, r, &p, db, s);
 }

@@ -14,8 +14,12 @@
 
 struct json_object;
 
+/* What the answer will be. */
+enum form { FORM_HTML, FORM_JSON, FORM_CSV, FORM_NDJSON, FORM_UNKNOWN };
+
 /* The question's parameters, text or NULL, and what they point into. */
 struct params {
+	enum form form;
 	const char *v[DB_PARAMS_MAX];
 	size_t n;
 	struct search search;           /* of the log pages */
@@ -31,8 +35,10 @@ struct route {
 	int (*params)(struct request *r, struct params *p, struct err *e);
 	/* Add to the data what the template needs and SQL can't say well; or NULL. */
 	void (*decorate)(const struct request *r, const struct params *p, struct json_object *data);
-	const char *rows, *children;    /* what the CSV form lists; NULL: none */
+	const char *rows_sql;           /* with the same parameters, what CSV and NDJSON list; NULL: the next */
+	const char *rows, *children;    /* what CSV lists of the answer; NULL: there is no CSV */
 	const char *must_have;          /* a member without which the answer is 404, or NULL */
+	const char *missing;            /* the sentence of that 404; NULL: of an unknown name */
 	int timeout_ms;
 };
 

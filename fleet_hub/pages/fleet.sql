@@ -8,9 +8,11 @@ WITH a AS MATERIALIZED (
 		extract(epoch FROM now() - last_seen_at) AS seen_s,
 		last_seen_at + coalesce(skew_ms, 0) * interval '1 ms' AS own_clock,
 		retired_at, agent_state(last_seen_at, interval_s, retired_at, now()) AS agent_state,
-		agent_conflict(conflict, conflict_at, now()) AS conflict, conflict_at, host
+		left(agent_conflict(conflict, conflict_at, now()), 300) AS conflict, conflict_at, host, files_unreadable, unreadable
 	FROM (SELECT vps_name, app_name, version, last_seen_at, interval_s, retired_at, conflict_at, conflict, host,
-		CASE WHEN skew_ms IS NOT NULL THEN greatest(least(skew_ms, 1e12), -1e12) END AS skew_ms FROM agents) x     -- a bound: it is added to a time
+		CASE WHEN skew_ms IS NOT NULL THEN greatest(least(skew_ms, 1e12), -1e12) END AS skew_ms, files_unreadable,     -- a bound: it is added to a time
+		CASE WHEN files_unreadable > 0 THEN left(concat_ws(': ', state #>> '{tail,troubles,0,path}', state #>> '{tail,troubles,0,why}'), 300)
+			END AS unreadable FROM agents) x
 ), latest AS MATERIALIZED (
 	SELECT a.*, m.*, agent_state <> 'online' AS silent, agent_state IN ('offline', 'retired') AS gone
 	FROM a LEFT JOIN LATERAL (
@@ -23,7 +25,7 @@ WITH a AS MATERIALIZED (
 		ORDER BY v.timestamp DESC LIMIT 1) m ON true
 ), checks AS MATERIALIZED (
 	SELECT vps_name, app_name, count(*) AS total, count(*) FILTER (WHERE down) AS failing,
-		min(coalesce(error_class, 'failed') || ' at ' || url) FILTER (WHERE down) AS example
+		min(left(coalesce(error_class, 'failed'), 100) || ' at ' || CASE WHEN length(url) > 300 THEN left(url, 300) || '…' ELSE url END) FILTER (WHERE down) AS example
 	FROM a CROSS JOIN LATERAL (
 		SELECT DISTINCT ON (url COLLATE "C") url, check_state(success, timestamp, a.own_clock) = 'down' AS down, error_class
 		FROM health_checks h
@@ -41,7 +43,7 @@ WITH a AS MATERIALIZED (
 	FROM recent WHERE level IN ('ERROR', 'CRITICAL') GROUP BY 1, 2
 ), judged AS MATERIALIZED (
 	SELECT l.*, coalesce(c.total, 0) AS checks, coalesce(c.failing, 0) AS failing, coalesce(e.per_min, 0) AS errors_per_min,
-		app_state(agent_state, conflict IS NOT NULL, c.total, c.failing) AS state,
+		app_state(agent_state, conflict IS NOT NULL OR files_unreadable > 0, c.total, c.failing) AS state,
 		concat_ws('; ',
 			CASE WHEN conflict IS NOT NULL THEN concat('two agents write as this server: ', conflict, ' was sent away at ',
 				to_char(conflict_at, 'HH24:MI'), ', ' || host || ' goes on') END,
@@ -51,6 +53,8 @@ WITH a AS MATERIALIZED (
 				WHEN seen_s < 172800 THEN floor(seen_s / 3600) || ' h' ELSE floor(seen_s / 86400) || ' days' END END,
 			CASE WHEN c.failing > 0 AND NOT gone THEN
 				CASE WHEN c.total = 1 THEN '' ELSE c.failing || ' of ' || c.total || ' checks: ' END || c.example END,
+			CASE WHEN files_unreadable > 0 AND NOT gone THEN
+				files_unreadable || CASE files_unreadable WHEN 1 THEN ' log' ELSE ' logs' END || ' cannot be read: ' || unreadable END,
 			CASE WHEN abs(skew_ms) > 5000 THEN 'clock off by ' || round(skew_ms / 1000.0) || ' s' END) AS why
 	FROM latest l LEFT JOIN checks c USING (vps_name, app_name) LEFT JOIN errors e USING (vps_name, app_name)
 ), hosts AS MATERIALIZED (                      -- the figures of a host come from whoever reported last
@@ -77,8 +81,8 @@ WITH a AS MATERIALIZED (
 		coalesce(max(h.why), '') AS why, bool_or($2 = '' OR state = $2 OR ($2 = 'degraded' AND h.ill)) AS fits_state,
 		sum(errors_per_min) AS errors_per_min, sum(j.checks) AS checks, sum(failing) AS failing, min(j.seen_s) AS seen_s,
 		count(*) AS n_apps,
-		json_agg(json_build_object('app', app_name, 'state', state, 'why', j.why, 'cpu', round(j.app_cpu_percent::numeric, 1),
-			'memory_mb', round(j.app_memory_mb::numeric), 'errors_per_min', errors_per_min, 'checks', nullif(j.checks, 0),
+		json_agg(json_build_object('app', app_name, 'state', state, 'why', j.why, 'cpu', round(j.app_cpu_percent::numeric, 1)::float8,
+			'memory_mb', round(j.app_memory_mb::numeric), 'errors_per_min', errors_per_min::float8, 'checks', nullif(j.checks, 0),
 			'failing', failing, 'passing', j.checks - failing, 'bad', failing > 0, 'seen_s', floor(j.seen_s),
 			'last_seen', to_char(last_seen_at, 'YYYY-MM-DD HH24:MI:SS'), 'stale', silent, 'version', version)
 			ORDER BY state_rank(state), app_name) AS apps
@@ -106,12 +110,12 @@ SELECT json_build_object(
 	'counts', (SELECT json_build_object('down', count(*) FILTER (WHERE state = 'down'),
 		'offline', count(*) FILTER (WHERE state = 'offline'), 'degraded', count(*) FILTER (WHERE state = 'degraded'),
 		'up', count(*) FILTER (WHERE state = 'up'), 'ill_servers', (SELECT count(*) FROM hosts WHERE ill),
-		'errors_per_min', coalesce(round(sum(errors_per_min), CASE WHEN sum(errors_per_min) < 10 THEN 1 ELSE 0 END), 0), 'failing', coalesce(sum(failing), 0),
+		'errors_per_min', coalesce(round(sum(errors_per_min), CASE WHEN sum(errors_per_min) < 10 THEN 1 ELSE 0 END), 0)::float8, 'failing', coalesce(sum(failing), 0),
 		'checks', coalesce(sum(checks), 0)) FROM judged),
 	'servers', (SELECT coalesce(json_agg(json_build_object('vps', name, 'state', state, 'why', why,
 		'cpu', round(cpu_percent::numeric), 'memory', round(memory_percent::numeric), 'disk', round(disk_percent::numeric),
-		'load', round(load_avg_1m::numeric, 2), 'cores', cpu_count, 'memory_total_mb', memory_total_mb,
-		'disk_total_gb', disk_total_gb, 'stale', stale, 'seen_s', floor(seen_s), 'errors_per_min', errors_per_min,
+		'load', round(load_avg_1m::numeric, 2)::float8, 'cores', cpu_count, 'memory_total_mb', memory_total_mb,
+		'disk_total_gb', disk_total_gb, 'stale', stale, 'seen_s', floor(seen_s), 'errors_per_min', errors_per_min::float8,
 		'checks', nullif(checks, 0), 'failing', failing, 'passing', checks - failing, 'bad', failing > 0, 'several', n_apps > 1, 'cpu_hour', cpu_hour, 'apps', apps)
 		ORDER BY place), '[]')
 		FROM chosen LEFT JOIN sparks ON vps_name = name WHERE $4 = 'all' OR place <= 300))

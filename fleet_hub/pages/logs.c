@@ -8,7 +8,18 @@
 #include "common/utf8.h"
 #include "fleet_hub/base/times.h"
 
-enum { FIELDS_SHOWN = 4, FIELD_SHOWN_LEN = 60, VALUE_SAID_MAX = 60 };
+/* With these a list of 100 lines stays below HTTP_BODY_MAX, whatever the lines hold; the cuts of
+ * logs.sql are the other half. */
+enum {
+	LINES_LISTED = 12,              /* of a message in a list, as -webkit-line-clamp in observ.css */
+	TEXT_LISTED = 1000,             /* bytes of a message that may make more lines than that */
+	FIELDS_BRIEF = 4,               /* fields of a context behind its message */
+	FIELDS_LISTED = 24,             /* in the details of a line of a list */
+	FIELDS_FILTERED = 100,          /* with links that filter by them */
+	FIELD_FILTER_LEN = 60,          /* bytes of a key or value that a link may hold */
+	QUERY_FILTER_LEN = 256,         /* bytes of the query that each link holds again */
+	VALUE_SAID_MAX = 60,            /* bytes of a parameter that a sentence quotes */
+};
 
 /* ---- parameters ------------------------------------------------------------------------------ */
 
@@ -84,7 +95,7 @@ int fleet_params(struct request *r, struct params *p, struct err *e)
 	add(p, param_or(r, "q", ""));
 	add(p, param_or(r, "state", ""));
 	add(p, param_or(r, "sort", ""));
-	add(p, param_or(r, "show", ""));
+	add(p, p->form == FORM_CSV ? "all" : param_or(r, "show", ""));
 	return 0;
 }
 
@@ -160,7 +171,7 @@ int logs_params(struct request *r, struct params *p, struct err *e)
 	rc = add_span(r, p, e);
 	if (rc == 0)
 		rc = add_cursor(r, p, e);
-	add(p, "100");
+	add(p, p->form == FORM_CSV || p->form == FORM_NDJSON ? "100000" : "100");
 	return rc;
 }
 
@@ -184,6 +195,13 @@ int around_params(struct request *r, struct params *p, struct err *e)
 	rc = add_number(r, p, "stream", e);
 	if (rc == 0)
 		rc = add_number(r, p, "offset", e);
+	return rc < 0 ? rc : add_time(p, "at", param_or(r, "at", "-"), e);
+}
+
+int line_params(struct request *r, struct params *p, struct err *e)
+{
+	int rc = add_number(r, p, "id", e);
+
 	return rc < 0 ? rc : add_time(p, "at", param_or(r, "at", "-"), e);
 }
 
@@ -236,25 +254,33 @@ static struct json_object *parts_of(const struct search *s, struct text t)
 	return parts;
 }
 
-/* Scalars can be filtered by; what has members is shown as JSON. */
-static void add_field(struct json_object *fields, const char *key, struct json_object *v)
+/* Scalars can be filtered by, as long as the address of the filter stays short; what has members
+ * is shown as JSON. */
+static void add_field(struct json_object *fields, const char *key, struct json_object *v, bool may_filter)
 {
 	struct json_object *field = json_object_new_object();
 	bool scalar = v && !json_object_is_type(v, json_type_object) && !json_object_is_type(v, json_type_array);
+	const char *value = v ? json_object_get_string(v) : "null";
 
 	json_object_object_add(field, "key", json_object_new_string(key));
-	json_object_object_add(field, "value", json_object_new_string(v ? json_object_get_string(v) : "null"));
-	json_object_object_add(field, "scalar", json_object_new_boolean(scalar));
+	json_object_object_add(field, "value", json_object_new_string(value));
+	json_object_object_add(field, "filter", json_object_new_boolean(may_filter && scalar && strlen(key) <= FIELD_FILTER_LEN &&
+									   strlen(value) <= FIELD_FILTER_LEN));
 	json_object_array_add(fields, field);
 }
 
-static struct json_object *fields_of(struct json_object *context)
+/* The first `max` of them. */
+static struct json_object *fields_of(const struct request *r, struct json_object *context, size_t max)
 {
 	struct json_object *fields = json_object_new_array();
+	bool short_query = strlen(param_or(r, "q", "")) <= QUERY_FILTER_LEN;
+	struct lh_entry *m;
+	size_t n = 0;
 
-	if (json_object_is_type(context, json_type_object))
-		for (struct lh_entry *m = json_object_get_object(context)->head; m; m = m->next)
-			add_field(fields, lh_entry_k(m), lh_entry_v(m));
+	if (!json_object_is_type(context, json_type_object))
+		return fields;
+	for (m = json_object_get_object(context)->head; m && n < max; m = m->next, n++)
+		add_field(fields, lh_entry_k(m), lh_entry_v(m), short_query && n < FIELDS_FILTERED);
 	return fields;
 }
 
@@ -264,10 +290,10 @@ static struct json_object *brief_of(struct json_object *fields)
 	struct json_object *brief = json_object_new_array();
 	size_t n = json_object_array_length(fields);
 
-	for (size_t i = 0; i < n && i < FIELDS_SHOWN; i++) {
+	for (size_t i = 0; i < n && i < FIELDS_BRIEF; i++) {
 		struct json_object *field = json_object_array_get_idx(fields, i);
 
-		if (text_member(field, "value").len <= FIELD_SHOWN_LEN)
+		if (text_member(field, "value").len + text_member(field, "key").len <= 2 * FIELD_FILTER_LEN)
 			json_object_array_add(brief, json_object_get(field));
 	}
 	return brief;
@@ -292,16 +318,30 @@ static void add_clock(struct json_object *line, bool dated)
 	json_object_object_add(line, "minute_after", json_object_new_int64((us + 60 * US_PER_S) / US_PER_MS));
 }
 
-static void decorate_line(const struct params *p, struct json_object *line, bool dated)
+/* More than a list shows before somebody opens the row. */
+static bool many_lines(struct text t)
 {
-	struct json_object *fields = fields_of(member(line, "context"));
-	struct text level = text_member(line, "level");
-	char class[2] = { level.len ? level.s[0] : 'I', '\0' };
+	size_t n = t.len > TEXT_LISTED ? LINES_LISTED : 0;
+
+	for (const char *at = t.s; n < LINES_LISTED && (at = memchr(at, '\n', t.len - (size_t)(at - t.s))); at++)
+		n++;
+	return n == LINES_LISTED;
+}
+
+static void decorate_line(const struct request *r, const struct params *p, struct json_object *line, bool dated,
+			  size_t fields_max)
+{
+	struct json_object *context = member(line, "context"), *fields = fields_of(r, context, fields_max);
 
 	json_object_object_add(line, "parts", parts_of(&p->search, text_member(line, "message")));
+	json_object_object_add(line, "many_lines", json_object_new_boolean(many_lines(text_member(line, "message"))));
 	json_object_object_add(line, "brief", brief_of(fields));
 	json_object_object_add(line, "fields", fields);
-	json_object_object_add(line, "level_class", json_object_new_string(class));
+	json_object_object_add(line, "more_fields", json_object_new_boolean(
+		json_object_is_type(context, json_type_object) &&
+		(size_t)json_object_object_length(context) > json_object_array_length(fields)));
+	if (context && !json_object_is_type(context, json_type_object))
+		json_object_object_add(line, "odd_context", json_object_new_string(json_object_get_string(context)));
 	add_clock(line, dated);
 }
 
@@ -328,13 +368,15 @@ static void mark_facet(const struct request *r, struct json_object *facet)
 
 void logs_decorate(const struct request *r, const struct params *p, struct json_object *data)
 {
-	struct json_object *lines = member(data, "lines"), *facets = member(data, "facets");
+	struct json_object *lines = member(data, "lines"), *facets = member(data, "facets"), *line = member(data, "line");
 	bool dated = json_object_get_boolean(member(data, "dated"));
 
 	if (p->search.note[0])
 		json_object_object_add(data, "note", json_object_new_string(p->search.note));
 	for (size_t i = 0; lines && i < json_object_array_length(lines); i++)
-		decorate_line(p, json_object_array_get_idx(lines, i), dated);
+		decorate_line(r, p, json_object_array_get_idx(lines, i), dated, FIELDS_LISTED);
+	if (line)
+		decorate_line(r, p, line, dated, SIZE_MAX);
 	for (size_t i = 0; facets && i < json_object_array_length(facets); i++)
 		mark_facet(r, json_object_array_get_idx(facets, i));
 }

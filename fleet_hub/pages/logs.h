@@ -7,12 +7,11 @@
 
 #include "fleet_hub/base/page.h"
 
-enum { LOGS_PER_PAGE = 100 };
-
 int fleet_params(struct request *r, struct params *p, struct err *e);
 int server_params(struct request *r, struct params *p, struct err *e);
 int logs_params(struct request *r, struct params *p, struct err *e);
 int around_params(struct request *r, struct params *p, struct err *e);
+int line_params(struct request *r, struct params *p, struct err *e);
 
 /* Adds "note" to the data and to each line "parts" (with matches apart), "fields",
  * "level_class" and "at"; a permalink's parts are encoded by the template. */

@@ -8,6 +8,10 @@
 -- match is right for common words and reads everything for rare ones; so first the word index is
 -- asked for 20,000 matches. Where there are fewer, they are the answer. The counts are of the
 -- newest 100,000 matches: "capped" says that there are more.
+--
+-- Lists are short of breath: of a message 4,000 characters are shown, of a context that has more than
+-- 2,000 bytes 16 values of 200 characters; then message_length and context_length say how much there
+-- is, and "whole" where.
 WITH span AS MATERIALIZED (
 	SELECT until, least(coalesce($11::timestamptz, coalesce($12::timestamptz, now()) - $13::int * interval '1 s'),
 		until - interval '1 s') AS since
@@ -72,7 +76,7 @@ WITH span AS MATERIALIZED (
 		SELECT 1 AS place, 'Level' AS title, 'level' AS field, level AS value, count(*) AS n FROM hits GROUP BY level
 		UNION ALL (SELECT 2, 'Application', 'app', app_name, count(*) FROM hits GROUP BY app_name ORDER BY 5 DESC LIMIT 10)
 		UNION ALL (SELECT 3, 'Server', 'vps', vps_name, count(*) FROM hits GROUP BY vps_name ORDER BY 5 DESC LIMIT 10)
-		UNION ALL (SELECT 4, 'Logger', 'logger', logger, count(*) FROM hits WHERE logger IS NOT NULL GROUP BY logger
+		UNION ALL (SELECT 4, 'Logger', 'logger', logger, count(*) FROM hits WHERE octet_length(logger) <= 200 GROUP BY logger
 			ORDER BY 5 DESC LIMIT 10)) f
 	GROUP BY place, title, field
 ), shown AS (                                   -- the page's lines, newest first, without the one too many
@@ -90,9 +94,9 @@ SELECT json_build_object(
 	'count', (SELECT n FROM counted), 'errors', (SELECT errors FROM counted), 'capped', (SELECT capped FROM counted),
 	'counted_since', (SELECT to_char(oldest, 'Mon DD HH24:MI:SS') FROM counted WHERE capped),
 	'histogram', (SELECT json_agg(json_build_object('n', n, 'errors', e, 'warnings', w, 'x', slot * 10,
-		'y_rest', 60 - round(56.0 * n / top, 1), 'h_rest', round(56.0 * (n - e - w) / top, 1),
-		'h_warn', round(56.0 * w / top, 1), 'h_err', round(56.0 * e / top, 1),
-		'y_warn', 60 - round(56.0 * (e + w) / top, 1), 'y_err', 60 - round(56.0 * e / top, 1),
+		'y_rest', (60 - round(56.0 * n / top, 1))::float8, 'h_rest', (round(56.0 * (n - e - w) / top, 1))::float8,
+		'h_warn', (round(56.0 * w / top, 1))::float8, 'h_err', (round(56.0 * e / top, 1))::float8,
+		'y_warn', (60 - round(56.0 * (e + w) / top, 1))::float8, 'y_err', (60 - round(56.0 * e / top, 1))::float8,
 		'from', t0, 'to', t1, 'label', to_char(t0, 'HH24:MI:SS')) ORDER BY slot) FROM bars WHERE n > 0),
 	'facets', (SELECT coalesce(json_agg(js ORDER BY place), '[]') FROM facets),
 	'older', (SELECT concat_ws(',', to_char(timestamp, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), id, vps_name) FROM shown
@@ -101,5 +105,16 @@ SELECT json_build_object(
 		WHERE $14 = 'older' OR ($14 = 'newer' AND (SELECT count(*) > $18::int FROM page))
 		ORDER BY timestamp DESC, vps_name DESC, id DESC LIMIT 1),
 	'lines', (SELECT coalesce(json_agg(json_build_object('timestamp', timestamp, 'vps', vps_name, 'app', app_name, 'level', level,
-		'logger', logger, 'message', message, 'context', context, 'id', id, 'stream_id', stream_id,
-		'stream_offset', stream_offset) ORDER BY timestamp DESC, vps_name DESC, id DESC), '[]') FROM shown))
+		'logger', CASE WHEN length(logger) > 200 THEN left(logger, 200) || '…' ELSE logger END,
+		'message', left(message, 4000), 'message_length', message_length,
+		'context', CASE WHEN context_length IS NULL THEN context::json
+			WHEN jsonb_typeof(context) <> 'object' THEN to_json(left(context #>> '{}', 200) || '…')
+			ELSE (SELECT json_object_agg(left(key, 100), CASE WHEN length(value::text) > 200
+				THEN to_jsonb(left(value #>> '{}', 200) || '…') ELSE value END)
+				FROM (SELECT * FROM jsonb_each(context) LIMIT 16) f) END,
+		'context_length', context_length, 'id', id, 'stream_id', stream_id, 'stream_offset', stream_offset,
+		'whole', CASE WHEN coalesce(message_length, context_length, CASE WHEN length(logger) > 200 THEN 1 END) IS NOT NULL THEN
+			'/logs/line?id=' || id || '&at=' || to_char(timestamp, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') END)
+		ORDER BY timestamp DESC, vps_name DESC, id DESC), '[]') FROM shown CROSS JOIN
+	LATERAL (SELECT CASE WHEN length(message) > 4000 THEN length(message) END AS message_length,
+		CASE WHEN octet_length(context::text) > 2000 THEN octet_length(context::text) END AS context_length) size))

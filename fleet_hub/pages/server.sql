@@ -5,7 +5,9 @@
 -- the agents' interval. From 5 minutes on the roll-ups are read, up to their newest bucket, and
 -- raw rows behind it: charts are right also where maintain() has not run.
 --
--- What an agent says of itself is columns of agents; of its JSON only the files that are behind are read here.
+-- Lists end at a number, long texts are cut and end in "…"; the names that end in _more say how many are left out.
+--
+-- What an agent says of itself is columns of agents; of its JSON only the files that are behind or cannot be read are read here.
 WITH span AS MATERIALIZED (
 	SELECT *, greatest(ceil(extract(epoch FROM until - since) / step)::int, 1) AS n
 	FROM (SELECT t.until, e.every, s.step,
@@ -85,43 +87,46 @@ WITH span AS MATERIALIZED (
 ), series AS MATERIALIZED (
 	SELECT metric, app, max(hi) AS top,
 		json_build_object('name', CASE WHEN app <> '' THEN app WHEN metric = 'rx' THEN 'received' WHEN metric = 'tx' THEN 'sent' ELSE metric END, 'last', round((array_agg(av ORDER BY slot DESC)
-			FILTER (WHERE av IS NOT NULL))[1]::numeric, 2),
-			'avg', json_agg(round(av::numeric, 2) ORDER BY slot), 'min', json_agg(round(lo::numeric, 2) ORDER BY slot),
-			'max', json_agg(round(hi::numeric, 2) ORDER BY slot)) AS js
+			FILTER (WHERE av IS NOT NULL))[1]::numeric, 2)::float8,
+			'avg', json_agg(round(av::numeric, 2)::float8 ORDER BY slot), 'min', json_agg(round(lo::numeric, 2)::float8 ORDER BY slot),
+			'max', json_agg(round(hi::numeric, 2)::float8 ORDER BY slot)) AS js
 	FROM grid GROUP BY 1, 2
 ), charts AS (
 	SELECT c.place, json_build_object('id', c.id, 'title', c.title, 'unit', c.unit, 'percent', c.unit = '%',
 		'bytes', c.unit = 'B/s', 'mb', c.unit = 'MB', 'warn', c.warn, 'low', 0,
-		'high', CASE WHEN c.unit = '%' AND c.id <> 'app_cpu' THEN 100 ELSE round_up.high END, 'series', s.list) AS js
+		'high', CASE WHEN c.unit = '%' AND c.id <> 'app_cpu' THEN 100 ELSE round_up.high END, 'series', s.list,
+		'series_more', nullif(greatest(s.n - 20, 0), 0)) AS js
 	FROM (VALUES (1, 'cpu', 'CPU', '%', '{cpu,iowait,steal}'::text[], NULL), (2, 'memory', 'Memory', '%', '{memory,swap}', full_percent()),
 		(3, 'disk', 'Disk', '%', '{disk}', full_percent()), (4, 'load', 'Load', '', '{load}', NULL),
 		(5, 'pressure', 'Waiting', '% of time', '{for cpu,for memory,for disk}', NULL),
 		(6, 'io', 'Disk traffic', 'B/s', '{read,written}', NULL), (7, 'network', 'Network', 'B/s', '{rx,tx}', NULL),
 		(8, 'app_cpu', 'App CPU', '% of a core', '{app_cpu}', NULL), (9, 'app_memory', 'App memory', 'MB', '{app_memory}', NULL)) c (place, id, title, unit, metrics, warn)
-	CROSS JOIN LATERAL (SELECT json_agg(js ORDER BY array_position(c.metrics, metric), app) AS list, max(top) AS top
-		FROM series WHERE metric = ANY (c.metrics)) s
-	CROSS JOIN LATERAL (SELECT power(10, floor(log(greatest(s.top, 0.01)::numeric))) AS unit) u
+	CROSS JOIN LATERAL (SELECT json_agg(js ORDER BY array_position(c.metrics, metric), app) AS list, max(top) AS top, max(n) AS n
+		FROM (SELECT *, count(*) OVER () AS n FROM series WHERE metric = ANY (c.metrics) ORDER BY top DESC, app LIMIT 20) x) s
+	CROSS JOIN LATERAL (SELECT power(10, floor(log(greatest(s.top, 0.01)::numeric)))::float8 AS unit) u
 	CROSS JOIN LATERAL (SELECT CASE WHEN s.top <= u.unit THEN u.unit WHEN s.top <= 2 * u.unit THEN 2 * u.unit
 		WHEN s.top <= 5 * u.unit THEN 5 * u.unit ELSE 10 * u.unit END AS high) round_up
 	WHERE s.list IS NOT NULL
 ), checks AS (
 	SELECT url, (array_agg(h ORDER BY timestamp DESC))[1] AS last, count(*) AS runs, count(*) FILTER (WHERE NOT success) AS failed,
-		json_agg(round(response_time_ms::numeric, 1) ORDER BY timestamp) AS times, max(response_time_ms) AS slowest,
+		json_agg(round(response_time_ms::numeric, 1)::float8 ORDER BY timestamp) AS times, max(response_time_ms) AS slowest,
 		percentile_cont(0.95) WITHIN GROUP (ORDER BY response_time_ms) AS p95,
 		max(timestamp) FILTER (WHERE NOT success) AS last_failure
 	FROM health_checks h, span
 	WHERE vps_name = $1 AND timestamp > greatest(since, until - interval '1 h') - interval '10 min' AND timestamp <= until
 	GROUP BY app_name, url
+), listed AS MATERIALIZED (
+	SELECT *, count(*) OVER () AS n FROM checks ORDER BY (last).success, (last).app_name, url LIMIT 200
 ), me AS MATERIALIZED (
 	SELECT vps_name, app_name, epoch, version, coalesce(interval_s, 60) AS interval_s, skew_ms, state, first_seen_at, last_seen_at,
 		retired_at, host, conflict_at, agent_conflict(conflict, conflict_at, now()) AS conflict, pending, lost, rejected, rss_kb,
 		last_error, last_commit_at, buffering_since, outage_since, outage_until, outage_samples, outage_lost, outbox_bytes,
-		outbox_in_memory, outbox_trouble, lag_bytes, lag_s, files, files_held, files_parked, lines_suppressed,
+		outbox_in_memory, outbox_trouble, lag_bytes, lag_s, files, files_held, files_parked, files_unreadable, lines_suppressed,
 		extract(epoch FROM now() - last_seen_at) AS seen_s, agent_state(last_seen_at, interval_s, retired_at, now()) AS agent_state,
 		greatest(least(coalesce(skew_ms, 0), 1e12), -1e12) AS skew           -- so that it can be added to a time
 	FROM agents WHERE vps_name = $1
 ), delivery AS (
-	SELECT me.*, app_state(agent_state, conflict IS NOT NULL, 0, 0) AS state_word,
+	SELECT me.*, app_state(agent_state, conflict IS NOT NULL OR files_unreadable > 0, 0, 0) AS state_word,
 		least(greatest(last_commit_at - skew * interval '1 ms', moved_at), last_seen_at) AS committed_at,
 		CASE WHEN away_at <> '' THEN concat_ws(', ', 'buffering since ' || away_at, waiting, losses)
 			WHEN agent_state = 'offline' THEN concat_ws(', ', 'buffering or stopped since ' || seen_at, waiting, losses) END AS buffering,
@@ -151,10 +156,17 @@ WITH span AS MATERIALIZED (
 		FROM me CROSS JOIN LATERAL jsonb_path_query(state, 'strict $.tail.streams[*] ? (@.type() == "object" &&
 			@.path.type() == "string" && @.lag_bytes.type() == "number" && @.lag_bytes > 0 && @.lag_bytes < 1000000000000000)', '{}', true) s) x
 	WHERE place <= 5 GROUP BY 1
+), unreadable AS (
+	SELECT app_name, json_agg(json_build_object('path', left(path, 300), 'why', left(why, 300)) ORDER BY place) AS unreadable
+	FROM (SELECT app_name, s ->> 'path' AS path, s ->> 'why' AS why, place
+		FROM me CROSS JOIN LATERAL jsonb_path_query(state, 'lax $.tail.troubles[0 to 4] ? (@.type() == "object" &&
+			@.path.type() == "string" && @.why.type() == "string")', '{}', true) WITH ORDINALITY x (s, place)) t
+	WHERE place <= 5 GROUP BY 1
 ), lost AS MATERIALIZED (
 	SELECT g.*, detail FROM (SELECT app_name, kind, count(*) AS times, max(timestamp) AS last_at,
 			sum(lines) FILTER (WHERE lines >= 0) AS lines, count(*) FILTER (WHERE lines >= 0) < count(*) AS lines_more,
-			sum(bytes) FILTER (WHERE bytes >= 0) AS bytes, count(*) FILTER (WHERE bytes >= 0) < count(*) AS bytes_more
+			sum(bytes) FILTER (WHERE bytes >= 0) AS bytes, count(*) FILTER (WHERE bytes >= 0) < count(*) AS bytes_more,
+			count(*) OVER () AS n
 		FROM gaps, span WHERE vps_name = $1 AND timestamp >= since AND timestamp <= until
 		GROUP BY 1, 2 ORDER BY last_at DESC, app_name, kind LIMIT 50) g
 	CROSS JOIN LATERAL (SELECT nullif(left(detail, 500), '') AS detail FROM gaps x WHERE x.vps_name = $1 AND x.timestamp = last_at
@@ -196,31 +208,37 @@ SELECT json_build_object(
 			THEN round(abs(skew) / 1000, 1) || ' s' WHEN abs(skew) < 7200000 THEN round(abs(skew) / 60000) || ' min'
 			ELSE round(abs(skew) / 3600000) || ' h' END || CASE WHEN skew > 0 THEN ' ahead' ELSE ' behind' END END,
 		'lag_bytes', lag_bytes, 'lag_s', lag_s, 'late', lag_s >= 10,
-		'streams', list, 'files', files, 'held', files_held, 'parked', files_parked,
+		'streams', list, 'unreadable', unreadable, 'unreadable_more', nullif(greatest(files_unreadable - 5, 0), 0), 'files', files, 'held', files_held, 'parked', files_parked,
 		'suppressed', lines_suppressed, 'rss_kb', rss_kb, 'last_error', last_error,
-		'epoch', epoch, 'first_seen_at', first_seen_at) ORDER BY d.app_name), '[]') FROM delivery d LEFT JOIN streams USING (app_name)),
-	'checks', (SELECT coalesce(json_agg(json_build_object('app', (last).app_name, 'url', url, 'success', (last).success,
+		'epoch', epoch, 'first_seen_at', first_seen_at) ORDER BY d.app_name), '[]') FROM delivery d LEFT JOIN streams USING (app_name)
+		LEFT JOIN unreadable USING (app_name)),
+	'checks_more', (SELECT nullif(max(n) - count(*), 0) FROM listed),
+	'checks', (SELECT coalesce(json_agg(json_build_object('app', (last).app_name,
+		'url', CASE WHEN length(url) > 500 THEN left(url, 500) || '…' ELSE url END, 'success', (last).success,
 		'state', check_state((last).success, (last).timestamp, (last).timestamp), 'status_code', (last).status_code,
-		'response_ms', round((last).response_time_ms::numeric, ((last).response_time_ms < 10)::int),
-		'p95_ms', round(p95::numeric, (p95 < 10)::int), 'runs', runs, 'failed', failed,
-		'error_class', (last).error_class, 'error_message', (last).error_message,
+		'response_ms', round((last).response_time_ms::numeric, ((last).response_time_ms < 10)::int)::float8,
+		'p95_ms', round(p95::numeric, (p95 < 10)::int)::float8, 'runs', runs, 'failed', failed,
+		'error_class', left((last).error_class, 100), 'error_message', CASE WHEN length((last).error_message) > 500
+			THEN left((last).error_message, 500) || '…' ELSE (last).error_message END,
 		'age_s', floor(extract(epoch FROM now() - (last).timestamp)), 'last_failure', to_char(last_failure, 'HH24:MI:SS'),
 		'cert_days', floor(extract(epoch FROM (last).cert_expires_at - now()) / 86400),
 		'cert_soon', (last).cert_expires_at < now() + interval '14 days', 'slowest_ms', ceil(greatest(slowest, 1)), 'times', times)
-		ORDER BY (last).success, (last).app_name, url), '[]') FROM checks),
+		ORDER BY (last).success, (last).app_name, url), '[]') FROM listed),
 	'mounts', (SELECT coalesce(json_agg(json_build_object('mount', left(m ->> 'mount', 300), 'fs', left(m ->> 'fs', 100),
-		'percent', least(jsonb_path_query_first(m, '$.percent ? (@.type() == "number" && @ >= 0)')::numeric, 100),
-		'used_gb', jsonb_path_query_first(m, '$.used_gb ? (@.type() == "number" && @ >= 0 && @ < 1000000000000000)'),
-		'total_gb', jsonb_path_query_first(m, '$.total_gb ? (@.type() == "number" && @ >= 0 && @ < 1000000000000000)'))), '[]')
+		'percent', trim_scale(least(jsonb_path_query_first(m, '$.percent ? (@.type() == "number" && @ >= 0)')::numeric, 100)),
+		'used_gb', trim_scale(jsonb_path_query_first(m, '$.used_gb ? (@.type() == "number" && @ >= 0 && @ < 1000000000000000)')::numeric),
+		'total_gb', trim_scale(jsonb_path_query_first(m, '$.total_gb ? (@.type() == "number" && @ >= 0 && @ < 1000000000000000)')::numeric))), '[]')
 		FROM details CROSS JOIN LATERAL jsonb_path_query(details, 'lax $.mounts[*] ? (@.type() == "object")') m),
 	'silent', EXISTS (SELECT FROM delivery WHERE agent_state = 'offline'), 'losses', EXISTS (SELECT FROM lost) OR EXISTS (SELECT FROM refused),
-	'gaps', (SELECT coalesce(json_agg(json_build_object('app', app_name, 'kind', kind, 'what', replace(kind, '_', ' '), 'times', times,
+	'gaps_more', (SELECT nullif(max(n) - count(*), 0) FROM lost),
+	'gaps', (SELECT coalesce(json_agg(json_build_object('app', app_name, 'kind', left(kind, 100), 'what', left(replace(kind, '_', ' '), 100), 'times', times,
 		'lines', lines, 'lines_more', lines_more, 'bytes', bytes, 'bytes_more', bytes_more,
 		'unit', CASE WHEN kind LIKE 'outbox%' THEN 'samples' WHEN kind LIKE 'check%' THEN 'checks' ELSE 'lines' END,
 		'last', to_char(last_at, 'MM-DD HH24:MI'), 'last_at', last_at, 'detail', detail) ORDER BY last_at DESC, app_name, kind), '[]') FROM lost),
 	'rejects', (SELECT coalesce(json_agg(json_build_object('app', app_name, 'rows', rows, 'last', to_char(last_at, 'MM-DD HH24:MI'),
 		'last_at', last_at, 'sqlstate', sqlstate, 'reason', reason) ORDER BY last_at DESC, app_name), '[]') FROM refused),
 	'lines', (SELECT coalesce(json_agg(json_build_object('at', to_char(timestamp, 'HH24:MI:SS.MS'), 'app', app_name,
-		'level', level, 'message', left(message, 400)) ORDER BY timestamp DESC, id DESC), '[]') FROM (SELECT * FROM log_entries, span
+		'level', level, 'message', left(message, 400), 'message_length', CASE WHEN length(message) > 400 THEN length(message) END,
+		'id', id, 'timestamp', timestamp) ORDER BY timestamp DESC, id DESC), '[]') FROM (SELECT * FROM log_entries, span
 		WHERE vps_name = $1 AND timestamp > greatest(since, until - interval '6 h') AND timestamp <= until
 		ORDER BY timestamp DESC LIMIT 20) l))

@@ -198,6 +198,66 @@ def test_a_bar_and_a_facet_are_links_to_what_they_count(browser):
     assert browser.driver.find_element(By.CSS_SELECTOR, ".scale b").text == str(lines)
 
 
+TRACE = "Traceback (most recent call last):\n  File \"a.py\", line 1, in <module>\n    main()\n\tValueError: x"
+LONG_NAME = "a-server-whose-name-somebody-made-of-" + "a-great-many-words-" * 12
+
+
+@pytest.fixture
+def odd_lines(fleet):
+    """A stack trace and a long one, and a server with a long name; (id, timestamp) of the first."""
+    fleet.query("""INSERT INTO agents (vps_name, app_name, epoch, version, interval_s, first_seen_at, last_seen_at)
+        VALUES (%s, 'odd', 1, '0.1.0', 60, now(), now())""", LONG_NAME)
+    fleet.query("""INSERT INTO log_entries (timestamp, vps_name, app_name, level, message, stream_id, stream_offset)
+        VALUES (now(), %s, 'odd', 'ERROR', %s, 1, 0), (now() - interval '1 s', %s, 'odd', 'ERROR', %s, 1, 1)""",
+                LONG_NAME, TRACE, LONG_NAME, TRACE + "\n  at x" * 60)
+    yield fleet.query("SELECT id, to_json(timestamp) #>> '{}' FROM log_entries WHERE message = %s", TRACE)[0]
+    fleet.query("DELETE FROM log_entries WHERE app_name = 'odd'")
+    fleet.query("DELETE FROM agents WHERE app_name = 'odd'")
+
+
+@pytest.mark.parametrize("width", screenshots.WIDTHS)
+def test_a_stack_trace_keeps_its_lines_and_indents(browser, odd_lines, width):
+    browser.look(width)
+    shape = "const e = document.querySelector(arguments[0]); return [e.innerText, e.getBoundingClientRect().height]"
+    for path, query, where in [("/logs", {"q": "app:odd"}, ".msg .text"), (f"/servers/{LONG_NAME}", {}, ".msg .text"),
+                               ("/logs/line", {"id": odd_lines[0], "at": odd_lines[1]}, "pre.message")]:
+        browser.open(path, **query)
+        text, height = browser.js(shape, where)
+        assert text.rstrip("\n") == TRACE, path
+        assert height > 4 * 17, (path, height)
+    browser.open("/logs", q="app:odd")
+    many = "return document.querySelector('.text.many').getBoundingClientRect().height"
+    assert 150 < browser.js(many) < 300, "a list shows some lines of a long one"
+    browser.js("document.querySelectorAll('.msg details')[1].open = true")
+    assert browser.js(many) > 60 * 15, "all of it, once somebody opens the row"
+
+
+@pytest.mark.parametrize("width", screenshots.WIDTHS)
+def test_a_long_name_leaves_room_for_the_rest(browser, odd_lines, width):
+    browser.look(width)
+    for path, query, where in [("/", {"q": "somebody-made"}, ".fleet th[scope=row]"), ("/logs", {"q": "app:odd"}, ".logs .msg"),
+                               (f"/servers/{LONG_NAME}", {}, ".logs .msg"), (f"/servers/{LONG_NAME}", {}, ".agents th[scope=row]"),
+                               ("/logs/line", {"id": odd_lines[0], "at": odd_lines[1]}, "pre.message"),
+                               ("/logs/around", {"vps": LONG_NAME, "app": "odd", "stream": 1, "offset": 0, "at": odd_lines[1]}, ".logs .msg")]:
+        browser.open(path, **query)
+        room = browser.js("return document.querySelector(arguments[0]).getBoundingClientRect().width", where)
+        assert room > (0.55 if width < 700 else 0.3) * width, (path, where, room)
+        assert browser.js("return document.documentElement.scrollWidth") <= width, path
+
+
+def test_a_cut_line_leads_to_the_whole_one(browser, fleet):
+    fleet.query("INSERT INTO log_entries (timestamp, vps_name, app_name, level, message) VALUES (now(), 'ams-1', 'cut', 'INFO', %s)", "word " * 2000)
+    try:
+        browser.open("/logs", q="app:cut")
+        link = browser.driver.find_element(By.CSS_SELECTOR, ".msg .cut")
+        assert link.text == "… cut, 10,000 characters: show all"
+        link.click()
+        browser.wait("location.pathname == '/logs/line' && document.readyState == 'complete'", "the line's page")
+        assert len(browser.js("return document.querySelector('pre.message').textContent")) == 10_000
+    finally:
+        fleet.query("DELETE FROM log_entries WHERE app_name = 'cut'")
+
+
 def test_the_theme_can_be_chosen_and_given_back(browser):
     browser.look(theme="light")
     browser.open("/logs", q="timeout")

@@ -1,0 +1,26 @@
+/*
+ * export.h - the rows of a question as a file, CSV or NDJSON, sent while they come.
+ *
+ * Owns the response from its first row on. Promises that one row at a time is in memory,
+ * that values are whole, and that a file which is not complete says so in its last line:
+ * at the limit below, or when the database fails on the way.
+ */
+#ifndef FLEET_HUB_EXPORT_H
+#define FLEET_HUB_EXPORT_H
+
+#include "db.h"
+#include "http.h"
+
+enum {
+	EXPORT_ROWS_MAX = 100000,
+	EXPORT_BYTES_MAX = 256 * 1024 * 1024,
+};
+
+enum export_form { EXPORT_CSV, EXPORT_NDJSON };
+
+/* Send the rows of `sql`. When it fails before the first row, nothing has been sent (s->begun
+ * is false) and the failure is returned; later ones are told in the file, and DB_OK is. */
+enum db_failure export_rows(struct db *db, const char *sql, size_t n_params, const char *const *params,
+			    int timeout_ms, enum export_form form, struct response *s, struct err *e);
+
+#endif
