@@ -128,6 +128,7 @@ LOGCORE := \
   patterns \
   prefilter \
   redact \
+  secret_key \
   shared \
   sink \
   timestamp

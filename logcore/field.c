@@ -46,13 +46,13 @@ static bool add_hex(struct json *j, const unsigned char *bytes, size_t len)
 
 static bool add_time(struct json *j, int64_t second, unsigned ns)
 {
-	char out[LOGCORE_STAMP_MAX + 2];
+	char out[LOGCORE_TIMESTAMP_MAX + 2];
 
-	if (second < LOGCORE_STAMP_FIRST || second > LOGCORE_STAMP_LAST)
+	if (second < LOGCORE_TIMESTAMP_FIRST || second > LOGCORE_TIMESTAMP_LAST)
 		return logcore_json_raw(j, "null", 4);
 	out[0] = '"';
-	logcore_stamp_second(out + 1, second);
-	logcore_stamp_rest(out + 1 + LOGCORE_STAMP_SECOND, ns);
+	logcore_timestamp_second(out + 1, second);
+	logcore_timestamp_rest(out + 1 + LOGCORE_TIMESTAMP_SECOND, ns);
 	out[sizeof out - 1] = '"';
 	return logcore_json_raw(j, out, sizeof out);
 }
@@ -118,7 +118,7 @@ __attribute__((noinline)) static bool add_other_value(struct json *j, const stru
 static inline bool add_value(struct json *j, const struct logcore_field *f)
 {
 	/* Whether there is a password is no secret. */
-	if (f->type > LOGCORE_TYPE_BOOL && j->redact && logcore_redact_key(j->redact, f->key, f->key_len))
+	if (f->type > LOGCORE_TYPE_BOOL && j->redact && logcore_secret_key(&j->redact->keys, f->key, f->key_len))
 		return logcore_redact_value(j);
 	if (f->type == LOGCORE_TYPE_STRING)
 		return logcore_redact_text(j, f->value.s, f->len);
@@ -183,7 +183,7 @@ static inline bool add_plain_key(struct json *j, const struct logcore_field *f, 
 	*p = ',';
 	p += comma;
 	*p++ = '"';
-	if (logcore_plain(p, f->key, len) < len)
+	if (logcore_unescaped(p, f->key, len) < len)
 		return false;
 	p += len;
 	*p++ = '"';

@@ -171,13 +171,13 @@ const char *logcore_file_path(const struct file *f)
 	return f->path && atomic_load(&f->kind) == REGULAR ? f->path : NULL;
 }
 
-bool logcore_file_place(const struct file *f, struct ring_place *ret)
+bool logcore_file_place(const struct file *f, struct file_place *ret)
 {
 	struct stat st;
 
 	if (fstat(f->fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return false;
-	*ret = (struct ring_place){ st.st_dev, st.st_ino, (uint64_t)st.st_size };
+	*ret = (struct file_place){ st.st_dev, st.st_ino, (uint64_t)st.st_size };
 	return true;
 }
 
@@ -437,9 +437,9 @@ size_t logcore_file_write(struct file *f, const char *bytes, size_t n, int64_t n
 	return done;
 }
 
-bool logcore_file_complete(struct file *f, const struct ring_place *end, const char *rest, size_t n)
+bool logcore_file_complete(struct file *f, const struct file_place *end, const char *rest, size_t n)
 {
-	struct ring_place now;
+	struct file_place now;
 	int error;
 
 	if (!logcore_file_place(f, &now) || now.device != end->device || now.inode != end->inode || now.at != end->at ||

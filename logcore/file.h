@@ -15,9 +15,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "logcore/buffered/ring.h"
-
 struct file;
+
+/* Where in which file. */
+struct file_place {
+	uint64_t device, inode, at;
+};
 
 struct file_options {
 	const char *path;               /* NULL: fd */
@@ -41,10 +44,10 @@ int logcore_file_reopen(struct file *f);
 size_t logcore_file_write(struct file *f, const char *bytes, size_t n, int64_t now_us, int *ret_error);
 
 /* Write the rest of a line that was torn, if the file still ends at `end`. False: not all of it. */
-bool logcore_file_complete(struct file *f, const struct ring_place *end, const char *rest, size_t n);
+bool logcore_file_complete(struct file *f, const struct file_place *end, const char *rest, size_t n);
 
 /* Where a write that begins now cannot begin before. False: not in a regular file. */
-bool logcore_file_place(const struct file *f, struct ring_place *ret);
+bool logcore_file_place(const struct file *f, struct file_place *ret);
 
 /* NULL when a descriptor was given, or the path is no regular file. */
 const char *logcore_file_path(const struct file *f);

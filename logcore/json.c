@@ -30,7 +30,7 @@ static size_t escape_ascii(char out[6], unsigned char c)
 	static const char letter[0x20] = { ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r' };
 	char two = c < 0x20 ? letter[c] : (char)c;
 
-	if (logcore_is_plain(c)) {
+	if (logcore_is_unescaped(c)) {
 		out[0] = (char)c;
 		return 1;
 	}
@@ -75,7 +75,7 @@ static size_t copy_text(char **to, const char *end, const char *s, size_t len)
 		char out[6];
 		size_t room = (size_t)(end - p);
 
-		n = logcore_plain(p, s + i, len - i < room ? len - i : room);
+		n = logcore_unescaped(p, s + i, len - i < room ? len - i : room);
 		p += n;
 		i += n;
 		if (i == len)
@@ -112,7 +112,7 @@ bool logcore_json_text(struct json *j, const char *s, size_t len)
 		room = j->text_max;
 	*j->p++ = '"';
 	if (len <= room)
-		n = logcore_plain(j->p, s, len);
+		n = logcore_unescaped(j->p, s, len);
 	j->p += n;
 	if (n == len && len <= room)
 		*j->p++ = '"';

@@ -27,19 +27,19 @@ unsigned logcore_level_index(int level)
 static _Thread_local struct {
 	volatile sig_atomic_t busy;
 	int64_t second;
-	char text[LOGCORE_STAMP_SECOND];
+	char text[LOGCORE_TIMESTAMP_SECOND];
 } last __attribute__((tls_model("initial-exec"))) = { .second = -1 };
 
-static void second_text(char out[LOGCORE_STAMP_SECOND], int64_t second)
+static void second_text(char out[LOGCORE_TIMESTAMP_SECOND], int64_t second)
 {
 	if (last.busy) {
-		logcore_stamp_second(out, second);
+		logcore_timestamp_second(out, second);
 		return;
 	}
 	last.busy = 1;
 	atomic_signal_fence(memory_order_seq_cst);
 	if (last.second != second) {
-		logcore_stamp_second(last.text, second);
+		logcore_timestamp_second(last.text, second);
 		last.second = second;
 	}
 	memcpy(out, last.text, sizeof last.text);
@@ -51,9 +51,9 @@ static char *put_time(char *p, const struct timespec *t)
 {
 	int64_t s = t->tv_sec;
 
-	second_text(p, s < 0 ? 0 : s > LOGCORE_STAMP_LAST ? LOGCORE_STAMP_LAST : s);
-	logcore_stamp_rest(p + LOGCORE_STAMP_SECOND, (unsigned)t->tv_nsec);
-	return p + LOGCORE_STAMP_MAX;
+	second_text(p, s < 0 ? 0 : s > LOGCORE_TIMESTAMP_LAST ? LOGCORE_TIMESTAMP_LAST : s);
+	logcore_timestamp_rest(p + LOGCORE_TIMESTAMP_SECOND, (unsigned)t->tv_nsec);
+	return p + LOGCORE_TIMESTAMP_MAX;
 }
 
 /* One length for all, so that the copy is a few instructions. */

@@ -64,7 +64,7 @@ def _level_index(level):
 
 
 # ---- secrets -----------------------------------------------------------------------------
-# The ones that liblogcore finds, by the same rules: see its redact.c, patterns.c and luhn.c.
+# The ones that liblogcore finds, by the same rules: see its secret_key.c, patterns.c and luhn.c.
 
 REDACT_ALL, REDACT_KEYS, REDACT_OFF = 0, 1, 2
 

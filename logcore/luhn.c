@@ -72,7 +72,7 @@ static bool has_group(const char *s, size_t len, size_t i, int step)
 	return n == GROUP_MIN;
 }
 
-size_t logcore_card(const char *s, size_t len, size_t i)
+size_t logcore_luhn_card(const char *s, size_t len, size_t i)
 {
 	char digits[DIGITS_MAX], between = 0;
 	size_t n = 0, group = 0, start = i;

@@ -233,13 +233,13 @@ static const char *value_end(const char *p, const char *end)
 }
 
 /* A key as it is meant: with its escapes undone, at least at its end. */
-static bool is_secret(const struct redact *r, const char *key, size_t len)
+static bool is_secret(const struct secret_keys *k, const char *key, size_t len)
 {
 	char plain[256];
 	size_t n = 0;
 
 	if (!memchr(key, '\\', len))
-		return logcore_redact_key(r, key, len);
+		return logcore_secret_key(k, key, len);
 	for (size_t i = len > sizeof plain ? len - sizeof plain : 0; i < len; i++) {
 		struct scan s = { key + i + 2, key + len, 0, 0 };
 		unsigned c = (unsigned char)key[i];
@@ -251,7 +251,7 @@ static bool is_secret(const struct redact *r, const char *key, size_t len)
 		}
 		plain[n++] = (char)(c < 0x80 ? c : '?');
 	}
-	return logcore_redact_key(r, plain, n);
+	return logcore_secret_key(k, plain, n);
 }
 
 /* From the string at p on; a secret value goes with its key. Returns where to go on, NULL
@@ -274,7 +274,7 @@ static const char *copy_string(struct json *j, const char *p, const char *end)
 		return NULL;
 	for (next++; is_space(*next); next++)
 		;
-	if (strchr("ntf", *next) || !is_secret(j->redact, p + 1, len))
+	if (strchr("ntf", *next) || !is_secret(&j->redact->keys, p + 1, len))
 		return next;
 	return logcore_redact_value(j) ? value_end(next, end) : NULL;
 }

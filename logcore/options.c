@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "journal.h"
-#include "redact.h"
+#include "secret_key.h"
 
 enum {
 	JOURNAL_LINE_MAX = 48000,       /* journald splits what is longer than 48 KiB */
@@ -66,7 +66,7 @@ int logcore_options_read(struct logcore_options *o, const struct logcore_options
 		return refuse(ret_wrong, "level must not be negative");
 	if (o->redact < LOGCORE_REDACT_ALL || o->redact > LOGCORE_REDACT_OFF)
 		return refuse(ret_wrong, "redact is none of enum logcore_redact");
-	if (!logcore_redact_count(o->redact_keys, &n) || !logcore_redact_count(o->redact_not, &n))
+	if (!logcore_secret_keys_count(o->redact_keys, &n) || !logcore_secret_keys_count(o->redact_not, &n))
 		return refuse(ret_wrong, "redact_keys and redact_not take 100 keys of 1 to 39 letters");
 	o->level = o->level ? o->level : LOGCORE_INFO;
 	o->name = o->name ? o->name : program_invocation_short_name;

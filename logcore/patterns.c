@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "luhn.h"
-#include "redact.h"
+#include "secret_key.h"
 
 enum { KEY_MAX = 64 };                  /* bytes of a key in a text */
 
@@ -36,14 +36,14 @@ static bool is_token(char c)
 	return is_base64(c) || c == '.' || c == '~' || c == '=';
 }
 
-static bool at(const struct shape_text *t, size_t i, const char *word)
+static bool at(const struct pattern_text *t, size_t i, const char *word)
 {
 	size_t n = strlen(word);
 
 	return i <= t->len && t->len - i >= n && memcmp(t->s + i, word, n) == 0;
 }
 
-static bool at_in_any_case(const struct shape_text *t, size_t i, const char *lower)
+static bool at_in_any_case(const struct pattern_text *t, size_t i, const char *lower)
 {
 	for (; *lower; i++, lower++)
 		if (i >= t->len || (t->s[i] | 0x20) != *lower)
@@ -51,7 +51,7 @@ static bool at_in_any_case(const struct shape_text *t, size_t i, const char *low
 	return true;
 }
 
-static size_t while_is(const struct shape_text *t, size_t i, bool (*is)(char))
+static size_t while_is(const struct pattern_text *t, size_t i, bool (*is)(char))
 {
 	while (i < t->len && is(t->s[i]))
 		i++;
@@ -72,7 +72,7 @@ static bool is_key(char c)
 }
 
 /* Start of the key that ends before i. */
-static size_t key_start(const struct shape_text *t, size_t i)
+static size_t key_start(const struct pattern_text *t, size_t i)
 {
 	size_t n = i;
 
@@ -96,7 +96,7 @@ static bool is_backslash(char c)
  * has backslashes before both; a quote of the value has more of them, and a backslash of the
  * value is twice as many as one of them needs.
  */
-static bool quoted(const struct shape_text *t, size_t i, struct span *ret)
+static bool quoted(const struct pattern_text *t, size_t i, struct span *ret)
 {
 	size_t open = while_is(t, i, is_backslash), level = open - i, end = open + 1;
 
@@ -111,7 +111,7 @@ static bool quoted(const struct shape_text *t, size_t i, struct span *ret)
 }
 
 /* An array or an object, to the bracket that closes it; to the end when there is none. */
-static bool bracketed(const struct shape_text *t, size_t i, struct span *ret)
+static bool bracketed(const struct pattern_text *t, size_t i, struct span *ret)
 {
 	size_t depth = 0, end = i;
 	bool in_string = false;
@@ -141,7 +141,7 @@ static bool is_nothing(const char *s, size_t n)
 	return false;
 }
 
-static bool value_at(const struct shape_text *t, size_t i, struct span *ret)
+static bool value_at(const struct pattern_text *t, size_t i, struct span *ret)
 {
 	size_t open = while_is(t, i, is_backslash), end = i;
 
@@ -156,16 +156,16 @@ static bool value_at(const struct shape_text *t, size_t i, struct span *ret)
 	return !is_nothing(t->s + i, end - i) && span(ret, i, end);
 }
 
-static bool assignment(const struct shape_text *t, size_t i, struct span *ret)
+static bool assignment(const struct pattern_text *t, size_t i, struct span *ret)
 {
 	size_t key = key_start(t, i);
 
-	return i > key && !at(t, i + 1, "=") && logcore_redact_key(t->redact, t->s + key, i - key) &&
+	return i > key && !at(t, i + 1, "=") && logcore_secret_key(t->keys, t->s + key, i - key) &&
 	       value_at(t, i + 1, ret);
 }
 
 /* At the quote that closes a key; it may be an escaped one. */
-static bool json_member(const struct shape_text *t, size_t i, struct span *ret)
+static bool json_member(const struct pattern_text *t, size_t i, struct span *ret)
 {
 	size_t colon = while_is(t, i + 1, is_space), end = i, key;
 
@@ -175,7 +175,7 @@ static bool json_member(const struct shape_text *t, size_t i, struct span *ret)
 		end--;
 	key = key_start(t, end);
 	return end > key && key > t->from && t->s[key - 1] == '"' &&
-	       logcore_redact_key(t->redact, t->s + key, end - key) &&
+	       logcore_secret_key(t->keys, t->s + key, end - key) &&
 	       value_at(t, while_is(t, colon + 1, is_space), ret);
 }
 
@@ -188,7 +188,7 @@ static bool is_of_host(char c)
 
 /* Whether what is before i ends in "://", the slashes perhaps with backslashes, as JSON has
  * them in places. */
-static bool behind_scheme(const struct shape_text *t, size_t i)
+static bool behind_scheme(const struct pattern_text *t, size_t i)
 {
 	for (int slashes = 0; slashes < 2; slashes++) {
 		if (i <= t->from || t->s[i - 1] != '/')
@@ -200,7 +200,7 @@ static bool behind_scheme(const struct shape_text *t, size_t i)
 }
 
 /* At the @ of scheme://user:password@host; a password may have an @ of its own. */
-static bool url_password(const struct shape_text *t, size_t i, struct span *ret)
+static bool url_password(const struct pattern_text *t, size_t i, struct span *ret)
 {
 	size_t start = i, end = i, colon;
 
@@ -256,7 +256,7 @@ static bool is_opaque(const char *s, size_t n)
 }
 
 /* At the start of "Bearer ..." and "Basic ...", in any case. */
-static bool scheme(const struct shape_text *t, size_t i, struct span *ret)
+static bool scheme(const struct pattern_text *t, size_t i, struct span *ret)
 {
 	bool basic = at_in_any_case(t, i, "basic");
 	size_t word = basic ? 5 : at_in_any_case(t, i, "bearer") ? 6 : 0, start, end;
@@ -271,7 +271,7 @@ static bool scheme(const struct shape_text *t, size_t i, struct span *ret)
 /* ---- tokens and keys ---------------------------------------------------------------- */
 
 /* At the J of eyJ, which is {" in base64: a header and at least two more parts. */
-static bool jwt(const struct shape_text *t, size_t i, struct span *ret)
+static bool jwt(const struct pattern_text *t, size_t i, struct span *ret)
 {
 	size_t start = i - 2, dot, end;
 
@@ -289,7 +289,7 @@ static bool jwt(const struct shape_text *t, size_t i, struct span *ret)
 }
 
 /* At the I of AKIA and ASIA, before sixteen capitals and digits. */
-static bool aws_key(const struct shape_text *t, size_t i, struct span *ret)
+static bool aws_key(const struct pattern_text *t, size_t i, struct span *ret)
 {
 	size_t start = i - 2, end;
 
@@ -302,7 +302,7 @@ static bool aws_key(const struct shape_text *t, size_t i, struct span *ret)
 }
 
 /* At the I of "-----BEGIN RSA PRIVATE KEY-----"; to the last dashes, or to the end. */
-static bool private_key(const struct shape_text *t, size_t i, struct span *ret)
+static bool private_key(const struct pattern_text *t, size_t i, struct span *ret)
 {
 	static const char BEGIN[] = "-----BEGIN ", END[] = "-----END ";
 	size_t start = i, end;
@@ -323,21 +323,21 @@ static bool private_key(const struct shape_text *t, size_t i, struct span *ret)
 	return span(ret, start, end);
 }
 
-static bool capital(const struct shape_text *t, size_t i, struct span *ret)
+static bool capital(const struct pattern_text *t, size_t i, struct span *ret)
 {
 	return aws_key(t, i, ret) || private_key(t, i, ret);
 }
 
 /* ---- all of them ---------------------------------------------------------------------- */
 
-static bool card_number(const struct shape_text *t, size_t i, struct span *ret)
+static bool card_number(const struct pattern_text *t, size_t i, struct span *ret)
 {
-	size_t n = logcore_card(t->s, t->len, i);
+	size_t n = logcore_luhn_card(t->s, t->len, i);
 
 	return n > 0 && span(ret, i, i + n);
 }
 
-typedef bool find(const struct shape_text *t, size_t i, struct span *ret);
+typedef bool find(const struct pattern_text *t, size_t i, struct span *ret);
 
 enum { NOTHING, EQUALS, QUOTE, AT, SCHEME, JWT, CAPITAL, DIGIT };
 
@@ -353,7 +353,7 @@ static find *const finders[] = {
 	[CAPITAL] = capital, [DIGIT] = card_number,
 };
 
-bool logcore_shape_next(const struct shape_text *t, size_t stop, struct span *ret)
+bool logcore_patterns_next(const struct pattern_text *t, size_t stop, struct span *ret)
 {
 	for (size_t i = t->from; i < stop; i++) {
 		unsigned kind = kinds[(unsigned char)t->s[i]];

@@ -69,7 +69,7 @@ static inline bool is_enough(const struct seen *seen)
 }
 
 /* Up to sixteen bytes as their first and last eight, which may overlap. */
-static bool suspect_short(const char *s, size_t len)
+static bool prefilter_short(const char *s, size_t len)
 {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 	struct seen seen = { 0 };
@@ -92,13 +92,13 @@ static bool suspect_short(const char *s, size_t len)
 
 _Static_assert(LOOK_MAX / 16 + 1 <= 126, "a lane counts to 126");
 
-bool logcore_suspect(const char *s, size_t len)
+bool logcore_prefilter(const char *s, size_t len)
 {
 	enum { STEP = sizeof(bytes16) };
 	struct seen seen = { 0 };
 
 	if (len <= STEP)
-		return suspect_short(s, len);
+		return prefilter_short(s, len);
 	if (len > LOOK_MAX)
 		return true;
 	for (size_t i = 0; i + STEP + 1 < len; i += STEP)

@@ -4,15 +4,15 @@
  * Promises no false "no"; one text in five gets a false "yes". For every text of every
  * line: about two instructions a byte.
  */
-#ifndef LOGCORE_SUSPECT_H
-#define LOGCORE_SUSPECT_H
+#ifndef LOGCORE_PREFILTER_H
+#define LOGCORE_PREFILTER_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { SUSPECT_MIN = 8 };               /* bytes; no secret that is known by its looks is shorter */
+enum { PREFILTER_MIN = 8 };               /* bytes; no secret that is known by its looks is shorter */
 
-/* len is at least SUSPECT_MIN. */
-bool logcore_suspect(const char *s, size_t len);
+/* len is at least PREFILTER_MIN. */
+bool logcore_prefilter(const char *s, size_t len);
 
 #endif

@@ -94,17 +94,16 @@ void logcore_sink_lose(struct sink *s)
 	lose(s, 1);
 }
 
-/* False when not all was written; *ret_done tells how much. */
-static bool write_all(struct sink *s, const char *bytes, size_t n, int64_t now_us, size_t *ret_done)
+size_t logcore_sink_write(struct sink *s, const char *bytes, size_t n, int64_t now_us)
 {
 	int error = 0;
+	size_t done = logcore_file_write(s->file, bytes, n, now_us, &error);
 
-	*ret_done = logcore_file_write(s->file, bytes, n, now_us, &error);
-	if (*ret_done == n)
-		return true;
-	atomic_store(&s->error, error);
-	add(&s->failed, 1);
-	return false;
+	if (done < n) {
+		atomic_store(&s->error, error);
+		add(&s->failed, 1);
+	}
+	return done;
 }
 
 static size_t lost_line(struct sink *s, char *room, size_t size, uint32_t lines, int64_t now_us)
@@ -132,12 +131,12 @@ __attribute__((cold, noinline)) static bool tell(struct sink *s, int64_t now_us)
 	uint64_t lost = atomic_exchange(&s->lost, 0);
 	uint32_t lines = lost >> 32 == (uint32_t)getpid() ? (uint32_t)lost : 0;
 	char room[LOGCORE_LINE_MIN];
-	size_t n, done;
+	size_t n;
 
 	if (lines == 0)
 		return true;
 	n = lost_line(s, room, sizeof room, lines, now_us);
-	if (write_all(s, room, n, now_us, &done)) {
+	if (logcore_sink_write(s, room, n, now_us) == n) {
 		add(&s->lines, 1);
 		add(&s->bytes, n);
 		return true;
@@ -155,32 +154,12 @@ bool logcore_sink_tell(struct sink *s, int64_t now_us)
 
 void logcore_sink_put(struct sink *s, const char *line, size_t n, int64_t now_us)
 {
-	size_t done;
-
-	if (logcore_sink_tell(s, now_us) && write_all(s, line, n, now_us, &done)) {
+	if (logcore_sink_tell(s, now_us) && logcore_sink_write(s, line, n, now_us) == n) {
 		add(&s->lines, 1);
 		add(&s->bytes, n);
 		return;
 	}
 	logcore_sink_lose(s);
-}
-
-bool logcore_sink_drain(struct sink *s, struct ring *r, int64_t now_us)
-{
-	struct ring_place place = { 0 };
-	size_t n, done;
-	const char *lines = logcore_ring_look(r, &n);
-
-	if (n == 0)
-		return true;
-	if (!logcore_sink_tell(s, now_us))
-		return false;
-	logcore_file_place(s->file, &place);
-	logcore_ring_begin(r, n, &place);
-	write_all(s, lines, n, now_us, &done);
-	/* A line that is torn is written again, whole. */
-	logcore_ring_end(r, done == n ? n : logcore_ring_whole_lines(lines, done));
-	return done == n;
 }
 
 void logcore_sink_count_cut(struct sink *s)

@@ -26,9 +26,8 @@ void logcore_sink_close(struct sink *s);
 /* Write one line now, or count it as lost. */
 void logcore_sink_put(struct sink *s, const char *line, size_t n, int64_t now_us);
 
-/* Write what is in the ring at this moment; what cannot be written stays in there. False: that
- * is not nothing. Its lines were counted when they were put, not here. */
-bool logcore_sink_drain(struct sink *s, struct ring *r, int64_t now_us);
+/* Write lines that are counted elsewhere; returns how many bytes of them were written. */
+size_t logcore_sink_write(struct sink *s, const char *bytes, size_t n, int64_t now_us);
 
 /* Say what was lost, if anything was. False: writing does not work yet. */
 bool logcore_sink_tell(struct sink *s, int64_t now_us);

@@ -19,14 +19,14 @@ static void civil(int64_t day, unsigned *ret_year, unsigned *ret_month, unsigned
 	*ret_year = yoe + era * 400 + (*ret_month <= 2);
 }
 
-void logcore_stamp_second(char out[LOGCORE_STAMP_SECOND], int64_t second)
+void logcore_timestamp_second(char out[LOGCORE_TIMESTAMP_SECOND], int64_t second)
 {
 	/* From year 1 on, so that what is divided is not negative. */
-	int64_t since = second - LOGCORE_STAMP_FIRST, day = since / 86400;
+	int64_t since = second - LOGCORE_TIMESTAMP_FIRST, day = since / 86400;
 	unsigned year, month, mday, rest = (unsigned)(since % 86400);
 
-	civil(day + LOGCORE_STAMP_FIRST / 86400, &year, &month, &mday);
-	memcpy(out, "0000-00-00T00:00:00.", LOGCORE_STAMP_SECOND);
+	civil(day + LOGCORE_TIMESTAMP_FIRST / 86400, &year, &month, &mday);
+	memcpy(out, "0000-00-00T00:00:00.", LOGCORE_TIMESTAMP_SECOND);
 	logcore_number_two(out, year / 100);
 	logcore_number_two(out + 2, year % 100);
 	logcore_number_two(out + 5, month);
@@ -36,7 +36,7 @@ void logcore_stamp_second(char out[LOGCORE_STAMP_SECOND], int64_t second)
 	logcore_number_two(out + 17, rest % 60);
 }
 
-void logcore_stamp_rest(char out[LOGCORE_STAMP_MAX - LOGCORE_STAMP_SECOND], unsigned ns)
+void logcore_timestamp_rest(char out[LOGCORE_TIMESTAMP_MAX - LOGCORE_TIMESTAMP_SECOND], unsigned ns)
 {
 	unsigned us = ns / 1000;
 

@@ -1,33 +1,36 @@
 /*
  * timestamp.h - a moment as RFC 3339 text. Private to the library; no locale, no libc.
  */
-#ifndef LOGCORE_STAMP_H
-#define LOGCORE_STAMP_H
+#ifndef LOGCORE_TIMESTAMP_H
+#define LOGCORE_TIMESTAMP_H
 
 #include <stdint.h>
 #include <time.h>
 
 enum {
-	LOGCORE_STAMP_SECOND = sizeof "2026-11-21T02:39:14." - 1,
-	LOGCORE_STAMP_MAX = LOGCORE_STAMP_SECOND + sizeof "123456Z" - 1
+	LOGCORE_TIMESTAMP_SECOND = sizeof "2026-11-21T02:39:14." - 1,
+	LOGCORE_TIMESTAMP_MAX = LOGCORE_TIMESTAMP_SECOND + sizeof "123456Z" - 1
 };
 
 /* The first second of year 1 and the last of year 9999. */
-#define LOGCORE_STAMP_FIRST INT64_C(-62135596800)
-#define LOGCORE_STAMP_LAST INT64_C(253402300799)
+#define LOGCORE_TIMESTAMP_FIRST INT64_C(-62135596800)
+#define LOGCORE_TIMESTAMP_LAST INT64_C(253402300799)
 
 /* "2026-11-21T02:39:14."; the second must be between the two. */
-void logcore_stamp_second(char out[LOGCORE_STAMP_SECOND], int64_t second);
+void logcore_timestamp_second(char out[LOGCORE_TIMESTAMP_SECOND], int64_t second);
 
 /* "123456Z", of nanoseconds below a thousand millions. */
-void logcore_stamp_rest(char out[LOGCORE_STAMP_MAX - LOGCORE_STAMP_SECOND], unsigned ns);
+void logcore_timestamp_rest(char out[LOGCORE_TIMESTAMP_MAX - LOGCORE_TIMESTAMP_SECOND], unsigned ns);
 
 /* Microseconds since 1970, within the years that a stamp has. */
 static inline int64_t logcore_us(const struct timespec *t)
 {
 	int64_t s = t->tv_sec;
 
-	s = s < LOGCORE_STAMP_FIRST ? LOGCORE_STAMP_FIRST : s > LOGCORE_STAMP_LAST ? LOGCORE_STAMP_LAST : s;
+	if (s < LOGCORE_TIMESTAMP_FIRST)
+		s = LOGCORE_TIMESTAMP_FIRST;
+	else if (s > LOGCORE_TIMESTAMP_LAST)
+		s = LOGCORE_TIMESTAMP_LAST;
 	return s * 1000000 + t->tv_nsec / 1000;
 }
 

@@ -3,8 +3,8 @@
  *
  * Here and not in a .c, because most of what is logged goes through it, in pieces of a few bytes.
  */
-#ifndef LOGCORE_PLAIN_H
-#define LOGCORE_PLAIN_H
+#ifndef LOGCORE_UNESCAPED_H
+#define LOGCORE_UNESCAPED_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -26,7 +26,7 @@ static inline bool logcore_special(uint64_t w)
 	return ((w - LOGCORE_ONES * 0x20) | (quote - LOGCORE_ONES) | (backslash - LOGCORE_ONES) | w) & LOGCORE_HIGH_BITS;
 }
 
-static inline bool logcore_is_plain(unsigned char c)
+static inline bool logcore_is_unescaped(unsigned char c)
 {
 	return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
 }
@@ -73,7 +73,7 @@ static inline bool logcore_copy4_twice(char *to, const char *s, size_t n)
  * of sixteen, eight or four bytes; what is left at the end is taken together with
  * bytes before it that were already copied.
  */
-static inline size_t logcore_plain(char *to, const char *s, size_t n)
+static inline size_t logcore_unescaped(char *to, const char *s, size_t n)
 {
 	size_t i = 0;
 	bool odd = false;
@@ -90,7 +90,7 @@ static inline size_t logcore_plain(char *to, const char *s, size_t n)
 	} else if (n >= 4 && !logcore_copy4_twice(to, s, n)) {
 		return n;
 	}
-	while (i < n && logcore_is_plain((unsigned char)s[i])) {
+	while (i < n && logcore_is_unescaped((unsigned char)s[i])) {
 		to[i] = s[i];
 		i++;
 	}

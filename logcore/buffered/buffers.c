@@ -30,11 +30,11 @@ struct buffers {
 	_Atomic uint64_t process;       /* whose rings these are */
 	_Atomic uint64_t epoch;         /* no other set of rings has it */
 	_Atomic int64_t next_sweep;
-	struct held held;
+	struct ring_file rings;
 	struct writer writer;
 	atomic_int making;              /* a lock */
 	_Atomic unsigned made;
-	struct slot slots[HELD_RINGS_MAX];
+	struct slot slots[RING_FILE_RINGS_MAX];
 };
 
 /* In the room that every thread has from its start, see line.c. */
@@ -82,7 +82,7 @@ int logcore_buffers_flush(struct buffers *b)
 }
 
 /* How much there is, in all rings. */
-static size_t held_bytes(const void *buffers)
+static size_t pending_bytes(const void *buffers)
 {
 	const struct buffers *b = buffers;
 	unsigned made = atomic_load(&b->made);
@@ -102,7 +102,7 @@ static void write_all(void *buffers)
 
 static int start_writer(struct buffers *b)
 {
-	return b->async ? logcore_writer_start(&b->writer, held_bytes, write_all, b) : 0;
+	return b->async ? logcore_writer_start(&b->writer, pending_bytes, write_all, b) : 0;
 }
 
 /* ---- a thread's ring ----------------------------------------------------------------- */
@@ -110,9 +110,9 @@ static int start_writer(struct buffers *b)
 /* Known to this process before others can see it: see logcore_process_holds(). */
 static void publish(struct buffers *b)
 {
-	atomic_store(&b->member.device, b->held.device);
-	atomic_store(&b->member.inode, b->held.inode);
-	logcore_held_publish(&b->held);
+	atomic_store(&b->member.device, b->rings.device);
+	atomic_store(&b->member.inode, b->rings.inode);
+	logcore_ring_file_publish(&b->rings);
 }
 
 /* In a forked child: the rings are the parent's, these are others. */
@@ -122,11 +122,11 @@ static bool begin_again(struct buffers *b)
 
 	if (old == STOPPED || old == CHANGING || !atomic_compare_exchange_strong(&b->process, &old, CHANGING))
 		return false;
-	for (unsigned i = 0; i < HELD_RINGS_MAX; i++)
+	for (unsigned i = 0; i < RING_FILE_RINGS_MAX; i++)
 		logcore_slot_forget(&b->slots[i]);
 	atomic_store(&b->made, 0);
 	atomic_store(&b->making, 0);
-	if (logcore_held_again(&b->held) < 0 || start_writer(b) < 0) {
+	if (logcore_ring_file_again(&b->rings) < 0 || start_writer(b) < 0) {
 		atomic_store(&b->process, STOPPED);
 		return false;
 	}
@@ -144,7 +144,7 @@ static struct slot *make_slot(struct buffers *b)
 	if (!logcore_trylock(&b->making))
 		return NULL;
 	made = atomic_load(&b->made);
-	if (made < HELD_RINGS_MAX && logcore_held_add(&b->held, &b->slots[made].ring) == 0) {
+	if (made < RING_FILE_RINGS_MAX && logcore_ring_file_add(&b->rings, &b->slots[made].ring) == 0) {
 		s = &b->slots[made];
 		atomic_store(&s->owner, logcore_slot_me());
 		atomic_store(&b->made, made + 1);
@@ -262,7 +262,7 @@ bool logcore_buffers_put(struct buffers *b, int level, const char *line, size_t 
 
 void logcore_buffers_count(const struct buffers *b, struct logcore_counters *add)
 {
-	for (unsigned i = 0; i < HELD_RINGS_MAX; i++) {
+	for (unsigned i = 0; i < RING_FILE_RINGS_MAX; i++) {
 		add->lines += atomic_load_explicit(&b->slots[i].lines, memory_order_relaxed);
 		add->bytes += atomic_load_explicit(&b->slots[i].bytes, memory_order_relaxed);
 	}
@@ -315,9 +315,9 @@ static void exits(struct buffers *b)
 	atomic_store(&b->process, STOPPED);
 	alone = logcore_trylock_for(&b->making, &left_ms);      /* kept: nobody adds a ring any more */
 	done = no_thread_is_in(b);
-	done &= drain_at_the_end(b) && held_bytes(b) == 0;
+	done &= drain_at_the_end(b) && pending_bytes(b) == 0;
 	if (alone)
-		logcore_held_close(&b->held, !done);
+		logcore_ring_file_close(&b->rings, !done);
 }
 
 /* The parent's file is not locked by this process, nor known to it. */
@@ -325,7 +325,7 @@ static void forked(struct buffers *b)
 {
 	atomic_store(&b->member.device, 0);
 	atomic_store(&b->member.inode, 0);
-	logcore_held_forget(&b->held);
+	logcore_ring_file_forget(&b->rings);
 }
 
 static void on_event(struct process_member *m, enum process_event event)
@@ -373,13 +373,13 @@ static struct buffers *make(struct sink *sink, const struct buffers_options *o)
 
 static int begin(struct buffers *b, const struct buffers_options *o)
 {
-	int r = logcore_held_open(&b->held, logcore_file_path(logcore_sink_file(b->sink)), o->size);
+	int r = logcore_ring_file_open(&b->rings, logcore_file_path(logcore_sink_file(b->sink)), o->size);
 
 	if (r < 0)
 		return r;
 	r = logcore_process_join(&b->member, o->handlers);
 	if (r < 0) {
-		logcore_held_close(&b->held, false);
+		logcore_ring_file_close(&b->rings, false);
 		return r;
 	}
 	publish(b);
@@ -414,8 +414,8 @@ void logcore_buffers_close(struct buffers *b)
 	if (is_mine(b))
 		keep = !drain_all(b, logcore_wall_us(), NULL);
 	logcore_process_leave(&b->member);
-	logcore_held_close(&b->held, keep);
-	for (unsigned i = 0; i < HELD_RINGS_MAX; i++)
+	logcore_ring_file_close(&b->rings, keep);
+	for (unsigned i = 0; i < RING_FILE_RINGS_MAX; i++)
 		logcore_ring_unmap(&b->slots[i].ring);
 	free(b);
 }

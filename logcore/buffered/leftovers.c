@@ -30,7 +30,7 @@ struct place {
 
 struct search {
 	int fd;
-	struct ring_place end;          /* of the log */
+	struct file_place end;          /* of the log */
 	const char *lines;
 	size_t n;
 	size_t found;                   /* the answer: bytes of `lines` that are there */
@@ -86,7 +86,7 @@ static void search(struct search *s, off_t from, char *room)
 	}
 }
 
-static void look_in(struct search *s, const struct place *in, const char *name, const struct ring_place *began, bool same_only)
+static void look_in(struct search *s, const struct place *in, const char *name, const struct file_place *began, bool same_only)
 {
 	char *room = malloc(STEP);
 	struct stat st;
@@ -96,7 +96,7 @@ static void look_in(struct search *s, const struct place *in, const char *name, 
 		bool same = st.st_dev == began->device && st.st_ino == began->inode;
 		off_t from = same ? (off_t)began->at : 0;
 
-		s->end = (struct ring_place){ st.st_dev, st.st_ino, (uint64_t)st.st_size };
+		s->end = (struct file_place){ st.st_dev, st.st_ino, (uint64_t)st.st_size };
 		if ((same || !same_only) && st.st_size - from <= SEARCH_MAX)
 			search(s, from, room);
 	}
@@ -107,7 +107,7 @@ static void look_in(struct search *s, const struct place *in, const char *name, 
 
 /* In the log, which may have become another file between the note and the write, or
  * in a file that is named after it, if it was rotated since. */
-static void look_everywhere(struct search *s, const struct place *in, const struct ring_place *began)
+static void look_everywhere(struct search *s, const struct place *in, const struct file_place *began)
 {
 	int again = openat(in->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = again < 0 ? NULL : fdopendir(again);
@@ -124,7 +124,7 @@ static void look_everywhere(struct search *s, const struct place *in, const stru
 
 /* How much of the lines need not be written. A line that was torn at the end of the log
  * is completed; if that cannot be, it counts as not written. */
-static size_t already_written(const struct place *in, struct sink *sink, const struct ring_place *began,
+static size_t already_written(const struct place *in, struct sink *sink, const struct file_place *began,
 			      const char *lines, size_t n)
 {
 	struct search s = { .lines = lines, .n = n };
@@ -149,20 +149,20 @@ static bool write_ring(const struct place *in, struct sink *sink, struct ring *r
 
 	if (writing && writing <= n && state->writing_from == atomic_load(&state->tail))
 		logcore_ring_end(r, already_written(in, sink, &state->place, lines, writing));
-	return logcore_sink_drain(sink, r, now_us);
+	return logcore_ring_drain(r, sink, now_us);
 }
 
 static void write_file(const struct place *in, const char *name, struct sink *sink, int64_t now_us)
 {
-	struct held h;
+	struct ring_file h;
 	bool done = true;
 
-	if (logcore_held_take(&h, in->folder, name) < 0)
+	if (logcore_ring_file_take(&h, in->folder, name) < 0)
 		return;
 	for (unsigned i = 0; i < h.rings; i++) {
 		struct ring r;
 
-		if (logcore_held_map(&h, i, &r) < 0) {
+		if (logcore_ring_file_map(&h, i, &r) < 0) {
 			done = false;
 			continue;
 		}
@@ -171,7 +171,7 @@ static void write_file(const struct place *in, const char *name, struct sink *si
 	}
 	if (done)
 		unlinkat(in->folder, name, 0);
-	logcore_held_close(&h, true);
+	logcore_ring_file_close(&h, true);
 }
 
 static bool open_place(struct place *in, const char *path)
@@ -205,11 +205,11 @@ void logcore_leftovers_write(struct sink *sink, int64_t now_us)
 	if (!path || !open_place(&in, path))
 		return;
 	while ((e = readdir(in.dir))) {
-		enum held_name kind = logcore_held_is_name(e->d_name, in.name);
+		enum ring_file_kind kind = logcore_ring_file_kind(e->d_name, in.name);
 
-		if (kind == HELD_OTHER || fstatat(in.folder, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		if (kind == NO_RING_FILE || fstatat(in.folder, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			continue;
-		if (kind == HELD_UNFINISHED)
+		if (kind == UNFINISHED_RING_FILE)
 			remove_unfinished(&in, e->d_name, &st, now_us);
 		else if (!logcore_process_holds(st.st_dev, st.st_ino))
 			write_file(&in, e->d_name, sink, now_us);

@@ -65,7 +65,7 @@ const char *logcore_ring_look(const struct ring *r, size_t *ret_n)
 
 /* Sequentially consistent, because the order in which a dead process's stores are
  * found is what this is for. */
-void logcore_ring_begin(struct ring *r, size_t n, const struct ring_place *place)
+static void begin(struct ring *r, size_t n, const struct file_place *place)
 {
 	r->state->place = *place;
 	r->state->writing_from = atomic_load(&r->state->tail);
@@ -76,4 +76,22 @@ void logcore_ring_end(struct ring *r, size_t used)
 {
 	atomic_fetch_add(&r->state->tail, used);
 	atomic_store(&r->state->writing, 0);
+}
+
+bool logcore_ring_drain(struct ring *r, struct sink *sink, int64_t now_us)
+{
+	struct file_place place = { 0 };
+	size_t n, done;
+	const char *lines = logcore_ring_look(r, &n);
+
+	if (n == 0)
+		return true;
+	if (!logcore_sink_tell(sink, now_us))
+		return false;
+	logcore_file_place(logcore_sink_file(sink), &place);
+	begin(r, n, &place);
+	done = logcore_sink_write(sink, lines, n, now_us);
+	/* A line that is torn is written again, whole. */
+	logcore_ring_end(r, done == n ? n : logcore_ring_whole_lines(lines, done));
+	return done == n;
 }

@@ -8,7 +8,7 @@
  *
  * Promises that a process killed at any instant leaves a ring from which the next
  * one can tell what was not yet written: before a write(2) its place is noted.
- * Leaves out locking, and where the bytes go.
+ * Leaves out locking. DESIGN.md tells the order of the stores.
  */
 #ifndef LOGCORE_RING_H
 #define LOGCORE_RING_H
@@ -20,10 +20,7 @@
 #include <string.h>
 #include <sys/types.h>
 
-/* Where a write(2) began: the file, and its size before. */
-struct ring_place {
-	uint64_t device, inode, at;
-};
+#include "logcore/sink.h"
 
 /* The first page of a ring. It stays as it is: another version may have to read it. */
 struct ring_state {
@@ -31,7 +28,7 @@ struct ring_state {
 	_Alignas(64) _Atomic uint64_t tail;     /* bytes ever taken */
 	_Atomic uint64_t writing;               /* bytes of the write(2) under way, or 0 */
 	uint64_t writing_from;                  /* the tail when it began */
-	struct ring_place place;
+	struct file_place place;                /* the file and its size before that write(2) */
 };
 
 struct ring {
@@ -64,8 +61,11 @@ static inline size_t logcore_ring_whole_lines(const char *lines, size_t n)
 /* What is there to be taken: *ret_n bytes, whole lines. */
 const char *logcore_ring_look(const struct ring *r, size_t *ret_n);
 
-/* Around the write(2) of n bytes, of which `used` need not be written again. */
-void logcore_ring_begin(struct ring *r, size_t n, const struct ring_place *place);
+/* Write to the sink what is in the ring at this moment. False: a part could not be written
+ * and stays in the ring. */
+bool logcore_ring_drain(struct ring *r, struct sink *sink, int64_t now_us);
+
+/* Take `used` bytes out, which need not be written again: the write(2) that was noted is over. */
 void logcore_ring_end(struct ring *r, size_t used);
 
 #endif

@@ -24,7 +24,7 @@ struct header {
 	uint64_t page, ring_size;
 };
 
-static off_t offset_of(const struct held *h, unsigned ring)
+static off_t offset_of(const struct ring_file *h, unsigned ring)
 {
 	return (off_t)(h->page + ring * (h->page + h->ring_size));
 }
@@ -40,7 +40,7 @@ static int lock(int fd)
 }
 
 /* The digits of the name anew. */
-static int set_name(struct held *h)
+static int set_name(struct ring_file *h)
 {
 	static const char hex[] = "0123456789abcdef";
 	unsigned char random[DIGITS / 2];
@@ -53,7 +53,7 @@ static int set_name(struct held *h)
 	return 0;
 }
 
-static int make_path(struct held *h, const char *log_path)
+static int make_path(struct ring_file *h, const char *log_path)
 {
 	const char *slash = strrchr(log_path, '/'), *name = slash ? slash + 1 : log_path;
 
@@ -68,14 +68,14 @@ static int make_path(struct held *h, const char *log_path)
 
 /* A program that closes all descriptors does not know of this one: its number may be
  * another file's by now. */
-static bool is_open(const struct held *h)
+static bool is_open(const struct ring_file *h)
 {
 	struct stat st;
 
 	return h->fd >= 0 && fstat(h->fd, &st) == 0 && st.st_dev == h->device && st.st_ino == h->inode;
 }
 
-static void close_file(struct held *h)
+static void close_file(struct ring_file *h)
 {
 	if (is_open(h))
 		close(h->fd);
@@ -93,7 +93,7 @@ static void write_in_place(int fd)
 	}
 }
 
-static int fill(struct held *h)
+static int fill(struct ring_file *h)
 {
 	struct header header = { .page = h->page, .ring_size = h->ring_size };
 	struct stat st;
@@ -107,7 +107,7 @@ static int fill(struct held *h)
 }
 
 /* Under another name until it has its lock, so that nobody takes it over before. */
-static int make_file(struct held *h)
+static int make_file(struct ring_file *h)
 {
 	char new[4096];
 	int r = set_name(h);
@@ -129,7 +129,7 @@ static int make_file(struct held *h)
 	return r;
 }
 
-void logcore_held_publish(struct held *h)
+void logcore_ring_file_publish(struct ring_file *h)
 {
 	char new[4096];
 
@@ -142,12 +142,12 @@ void logcore_held_publish(struct held *h)
 	}
 }
 
-void logcore_held_forget(struct held *h)
+void logcore_ring_file_forget(struct ring_file *h)
 {
 	close_file(h);
 }
 
-static int make_memory(struct held *h)
+static int make_memory(struct ring_file *h)
 {
 	if (h->path)
 		h->path[0] = '\0';
@@ -155,17 +155,17 @@ static int make_memory(struct held *h)
 	return h->fd < 0 ? -errno : fill(h);
 }
 
-int logcore_held_open(struct held *h, const char *log_path, size_t ring_size)
+int logcore_ring_file_open(struct ring_file *h, const char *log_path, size_t ring_size)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 
-	*h = (struct held){ .fd = -1, .page = page, .ring_size = (ring_size + page - 1) / page * page };
+	*h = (struct ring_file){ .fd = -1, .page = page, .ring_size = (ring_size + page - 1) / page * page };
 	if (log_path && make_path(h, log_path) == 0 && make_file(h) == 0)
 		return 0;
 	return make_memory(h);
 }
 
-int logcore_held_again(struct held *h)
+int logcore_ring_file_again(struct ring_file *h)
 {
 	close_file(h);
 	h->rings = 0;
@@ -181,13 +181,13 @@ static void warm(struct ring *r)
 		*(volatile char *)(r->data + i) = 0;
 }
 
-int logcore_held_add(struct held *h, struct ring *ret)
+int logcore_ring_file_add(struct ring_file *h, struct ring *ret)
 {
 	off_t offset = offset_of(h, h->rings), end = offset + (off_t)(h->page + h->ring_size);
 	struct rlimit limit;
 	int r;
 
-	if (h->rings == HELD_RINGS_MAX || !is_open(h))
+	if (h->rings == RING_FILE_RINGS_MAX || !is_open(h))
 		return -ENOSPC;
 	/* Beyond the limit there is a signal that ends the program. */
 	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && (rlim_t)end > limit.rlim_cur)
@@ -202,31 +202,33 @@ int logcore_held_add(struct held *h, struct ring *ret)
 	return -r;
 }
 
-void logcore_held_close(struct held *h, bool keep)
+void logcore_ring_file_close(struct ring_file *h, bool keep)
 {
 	if (h->path && h->path[0] && !keep)
 		unlink(h->path);
 	close_file(h);
 	free(h->path);
-	*h = (struct held){ .fd = -1 };
+	*h = (struct ring_file){ .fd = -1 };
 }
 
 /* ---- another process's ------------------------------------------------------------ */
 
-enum held_name logcore_held_is_name(const char *name, const char *log_name)
+enum ring_file_kind logcore_ring_file_kind(const char *name, const char *log_name)
 {
 	size_t n = strlen(log_name);
 	const char *end;
 
 	if (name[0] != '.' || strncmp(name + 1, log_name, n) != 0 || name[n + 1] != '.' ||
 	    strspn(name + n + 2, "0123456789abcdef") != DIGITS)
-		return HELD_OTHER;
+		return NO_RING_FILE;
 	end = name + n + 2 + DIGITS;
-	return strcmp(end, SUFFIX) == 0 ? HELD_FILE : strcmp(end, ".held.new") == 0 ? HELD_UNFINISHED : HELD_OTHER;
+	if (strcmp(end, SUFFIX) == 0)
+		return RING_FILE;
+	return strcmp(end, ".held.new") == 0 ? UNFINISHED_RING_FILE : NO_RING_FILE;
 }
 
 /* The whole file is there as its header says: nothing that is mapped can be missing. */
-static int read_header(struct held *h, const struct stat *st)
+static int read_header(struct ring_file *h, const struct stat *st)
 {
 	enum { RING_MAX = 1 << 30 };
 	struct header header;
@@ -239,15 +241,15 @@ static int read_header(struct held *h, const struct stat *st)
 	h->ring_size = header.ring_size;
 	if (st->st_size > (off_t)page)
 		h->rings = (unsigned)((uint64_t)(st->st_size - (off_t)page) / (page + h->ring_size));
-	return h->rings <= HELD_RINGS_MAX ? 0 : -EINVAL;
+	return h->rings <= RING_FILE_RINGS_MAX ? 0 : -EINVAL;
 }
 
-int logcore_held_take(struct held *h, int folder, const char *name)
+int logcore_ring_file_take(struct ring_file *h, int folder, const char *name)
 {
 	struct stat st = { 0 };
 	int r;
 
-	*h = (struct held){ .fd = openat(folder, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK) };
+	*h = (struct ring_file){ .fd = openat(folder, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK) };
 	if (h->fd < 0)
 		return -errno;
 	r = lock(h->fd);
@@ -265,7 +267,7 @@ int logcore_held_take(struct held *h, int folder, const char *name)
 	return r == -EACCES ? -EAGAIN : r;
 }
 
-int logcore_held_map(const struct held *h, unsigned number, struct ring *ret)
+int logcore_ring_file_map(const struct ring_file *h, unsigned number, struct ring *ret)
 {
 	int r = logcore_ring_map(ret, h->fd, offset_of(h, number), h->page, h->ring_size);
 

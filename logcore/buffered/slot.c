@@ -31,7 +31,7 @@ static bool drain(struct slot *s, struct sink *sink, int64_t now_us)
 	int cancel;
 
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-	done = logcore_sink_drain(sink, &s->ring, now_us);
+	done = logcore_ring_drain(&s->ring, sink, now_us);
 	pthread_setcancelstate(cancel, NULL);
 	return done;
 }

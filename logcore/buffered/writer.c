@@ -19,7 +19,7 @@ static void nap(struct writer *w, int state, unsigned us)
 
 	atomic_store(&w->state, state);
 	atomic_thread_fence(memory_order_seq_cst);
-	if (!atomic_load(&w->stop) && (state == NAPPING || !w->held(w->buffers)))
+	if (!atomic_load(&w->stop) && (state == NAPPING || !w->pending(w->buffers)))
 		logcore_futex_wait(&w->state, state, state == ASLEEP ? NULL : &most);
 }
 
@@ -30,7 +30,7 @@ static void *run(void *arg)
 	unsigned us = NAP_MIN_US;
 
 	while (!atomic_load(&w->stop)) {
-		size_t n = w->held(w->buffers);
+		size_t n = w->pending(w->buffers);
 
 		if (n)
 			w->write(w->buffers);
@@ -41,13 +41,14 @@ static void *run(void *arg)
 	return NULL;
 }
 
-int logcore_writer_start(struct writer *w, size_t (*held)(const void *), void (*write)(void *), void *buffers)
+int logcore_writer_start(struct writer *w, size_t (*pending)(const void *), void (*write)(void *),
+			 void *buffers)
 {
 	pthread_attr_t attr;
 	sigset_t every, old;
 	int error;
 
-	*w = (struct writer){ .held = held, .write = write, .buffers = buffers };
+	*w = (struct writer){ .pending = pending, .write = write, .buffers = buffers };
 	sigfillset(&every);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_SIZE);

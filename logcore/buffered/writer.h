@@ -21,13 +21,14 @@ struct writer {
 	uint64_t process;               /* whose thread it is; 0: there is none */
 	atomic_int state;
 	atomic_bool stop;
-	size_t (*held)(const void *buffers);    /* bytes to write */
+	size_t (*pending)(const void *buffers);    /* bytes to write */
 	void (*write)(void *buffers);
 	void *buffers;
 };
 
 /* 0 or -errno. */
-int logcore_writer_start(struct writer *w, size_t (*held)(const void *), void (*write)(void *), void *buffers);
+int logcore_writer_start(struct writer *w, size_t (*pending)(const void *), void (*write)(void *),
+			 void *buffers);
 
 /* After a line was put into the ring. */
 void logcore_writer_look(struct writer *w, struct ring *r);
