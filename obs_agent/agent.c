@@ -248,13 +248,13 @@ static int on_reload_signal(sd_event_source *s, const struct signalfd_siginfo *s
 {
 	struct agent *a = data;
 	struct config fresh, old;
-	struct err e;
+	struct config_mistakes m;
 
 	(void)s;
 	(void)si;
 	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRId64, mono_us());
-	if (config_load(a->options.config_path, a->options.app, &fresh, &e) < 0) {
-		logcore_error(a->log, "configuration not reloaded, the old one stays", logcore_kv("error", e.msg));
+	if (config_load(a->options.config_path, a->options.app, &fresh, &m) < 0) {
+		logcore_error(a->log, "configuration not reloaded, the old one stays", logcore_kv("error", m.e[0].msg));
 	} else if (!fresh.enabled || !same_identity(&a->config, &fresh)) {
 		logcore_error(a->log, "configuration not reloaded: a change of enabled, vps_name or postgres_url "
 				      "needs a restart");
@@ -419,18 +419,34 @@ static int run_agent(struct agent *a)
 	return r < 0 ? RUN_FAILED : r;
 }
 
+static void log_mistake(void *data, const char *sentence)
+{
+	logcore_critical(data, "bad configuration", logcore_kv("error", sentence));
+}
+
+static int refuse_start(struct logcore *log, const struct config_mistakes *m)
+{
+	bool passes = err_passes(&m->e[0]);
+
+	sd_notifyf(0, "STATUS=not started: %s", m->e[0].msg);
+	if (passes)
+		logcore_critical(log, "cannot read the configuration", logcore_kv("error", m->e[0].msg));
+	else
+		config_mistakes_tell(m, log_mistake, log);
+	return passes ? RUN_FAILED : RUN_CONFIG;
+}
+
 int run(const struct run_options *o)
 {
 	struct agent a = { .options = *o, .line = BUF(1 << 20) };
-	struct err e;
-	int r = config_load(o->config_path, o->app, &a.config, &e);
+	struct config_mistakes mistakes;
+	int r = config_load(o->config_path, o->app, &a.config, &mistakes);
 
 	a.log = log_open("obs_agent", r < 0 ? NULL : a.config.log_level);
 	if (r < 0) {
-		logcore_critical(a.log, err_passes(&e) ? "cannot read the configuration" : "bad configuration",
-				 logcore_kv("error", e.msg));
+		r = refuse_start(a.log, &mistakes);
 		logcore_close(a.log);
-		return err_passes(&e) ? RUN_FAILED : RUN_CONFIG;
+		return r;
 	}
 	if (!a.config.enabled) {
 		logcore_info(a.log, "monitoring is not enabled for this application: set monitoring.enabled to true",

@@ -160,14 +160,19 @@ static void load_environment(const char *config_path)
 		fprintf(stderr, "obs_agent: %s\n", e.msg);
 }
 
+static void print_mistake(void *data, const char *sentence)
+{
+	fprintf(data, "%s\n", sentence);
+}
+
 static int with_config(const struct command *c)
 {
 	char weakness[PG_TLS_SENTENCE_SIZE];
+	struct config_mistakes mistakes;
 	struct config config;
-	struct err e;
 
-	if (config_load(c->run.config_path, c->run.app, &config, &e) < 0) {
-		fprintf(stderr, "%s\n", e.msg);
+	if (config_load(c->run.config_path, c->run.app, &config, &mistakes) < 0) {
+		config_mistakes_tell(&mistakes, print_mistake, stderr);
 		return RUN_CONFIG;
 	}
 	if (c->action == PRINT_CONFIG)

@@ -40,36 +40,49 @@ static const char *key_names(const struct key_table *t, char *out, size_t size)
 	return out;
 }
 
-static int unknown_key(struct loader *l, const struct key_table *t, const struct yaml_node *key)
+static int unknown_key(struct loader *l, const struct key_table *t, const struct key *near, const struct yaml_node *key)
 {
-	const struct key *near = config_nearest(t, key->text);
 	char quoted[QUOTE_SIZE], names[ERR_MSG_MAX / 2];
 
 	config_quote(key->text, quoted);
 	if (near)
 		return config_fail(l, key, "%s is not a key of %s; did you mean %s?", quoted, t->where, near->name);
 	if (t != &monitoring_keys && find_key(&monitoring_keys, key->text))
-		return config_fail(l, key, "%s is a key of monitoring:, not of %s; mend its indentation", quoted,
+		return config_fail(l, key, "%s is a key of section monitoring, not of %s; correct its indentation", quoted,
 				   t->where);
 	return config_fail(l, key, "%s is not a key of %s; known are %s", quoted, t->where,
 			   key_names(t, names, sizeof names));
 }
 
-/* Sort the map's values by row. */
-static int match_keys(struct loader *l, const struct key_table *t, const struct yaml_node *map,
-		      const struct yaml_node *given[KEYS_MAX])
-{
-	for (const struct yaml_node *n = map->first; n; n = n->next) {
-		const struct key *k = find_key(t, n->key->text);
+/* A map's values by the rows of a table. */
+struct matched {
+	const struct yaml_node *given[KEYS_MAX];
+	bool misspelt[KEYS_MAX];        /* the key that stands for it was not known */
+};
 
-		if (!k)
-			return unknown_key(l, t, n->key);
-		if (given[k - t->rows])
-			return config_fail(l, n->key, "%s is given twice, first in line %d; remove one", k->name,
-					   given[k - t->rows]->key->line);
-		given[k - t->rows] = n;
-	}
+static int match_key(struct loader *l, const struct key_table *t, const struct yaml_node *n, struct matched *m)
+{
+	const struct key *k = find_key(t, n->key->text), *near = k ? NULL : config_nearest(t, n->key->text);
+
+	if (near)
+		m->misspelt[near - t->rows] = true;
+	if (!k)
+		return unknown_key(l, t, near, n->key);
+	if (m->given[k - t->rows])
+		return config_fail(l, n->key, "%s is given twice, first in line %d; remove one", k->name,
+				   m->given[k - t->rows]->key->line);
+	m->given[k - t->rows] = n;
 	return 0;
+}
+
+static int match_keys(struct loader *l, const struct key_table *t, const struct yaml_node *map, struct matched *m)
+{
+	int r = 0;
+
+	for (const struct yaml_node *n = map->first; n; n = n->next)
+		if (match_key(l, t, n, m) < 0)
+			r = -EINVAL;
+	return r;
 }
 
 static int read_default(struct loader *l, const struct key *k, const struct yaml_node *map, void *base)
@@ -88,25 +101,30 @@ static int read_default(struct loader *l, const struct key *k, const struct yaml
 	return k->kind->parse(l, k, &n, base);
 }
 
+/* given: the value in `map`; NULL: there is none. */
+static int read_row(struct loader *l, const struct key *k, const struct yaml_node *given, const struct yaml_node *map,
+		    void *base)
+{
+	int r = given ? k->kind->parse(l, k, given, base) : read_default(l, k, map, base);
+
+	return r == 0 && given && k->check ? k->check(l, given, base) : r;
+}
+
 int config_read_map(struct loader *l, const struct key_table *t, const struct yaml_node *map, void *base)
 {
-	const struct yaml_node *given[KEYS_MAX] = { NULL };
+	struct matched m = { 0 };
 	int r = 0;
 
 	if (map->kind == NODE_MAP)
-		r = match_keys(l, t, map, given);
+		r = match_keys(l, t, map, &m);
 	else if (map->kind == NODE_TEXT && t != &monitoring_keys)
-		given[0] = map;
+		m.given[0] = map;
 	else
 		return config_fail(l, map, "%s must be keys with values, not %s; write \"key: value\", with a space behind "
 				   "the colon", t->where, map->kind == NODE_LIST ? "a list" : "one value");
-	for (size_t i = 0; r == 0 && i < t->n; i++) {
-		const struct key *k = &t->rows[i];
-
-		r = given[i] ? k->kind->parse(l, k, given[i], base) : read_default(l, k, map, base);
-		if (r == 0 && given[i] && k->check)
-			r = k->check(l, given[i], base);
-	}
+	for (size_t i = 0; i < t->n; i++)
+		if ((m.given[i] || !m.misspelt[i]) && read_row(l, &t->rows[i], m.given[i], map, base) < 0)
+			r = -EINVAL;
 	return r;
 }
 
@@ -129,24 +147,33 @@ static int check_app(const char *app, struct err *e)
 static int load_section(struct loader *l, const struct yaml_node *section)
 {
 	if (section->kind == NODE_TEXT && section->text.len == 0)
-		return config_fail(l, section, "monitoring: has no keys; indent them below it by two spaces");
+		return config_fail(l, section, "section monitoring has no keys; indent them below it by two spaces");
 	return config_read_map(l, &monitoring_keys, section, l->c);
 }
 
-int config_parse(const char *path, const char *app, struct text yaml, struct config *ret, struct err *e)
+/* The section "monitoring:" as a tree, and the application's name in c. */
+static int begin(const char *path, const char *app, struct text yaml, struct config *c, struct arena *tree,
+		 const struct yaml_node **ret, struct err *e)
 {
-	CLEANUP(arena_free) struct arena tree = ARENA(TREE_MAX);
-	CLEANUP(config_free) struct config c = { .arena = ARENA(KEEP_MAX) };
-	struct loader l = { path, &c, e };
-	const struct yaml_node *section;
 	int r = check_app(app, e);
 
 	if (r < 0)
 		return r;
-	c.app = arena_dup(&c.arena, text_of(app));
-	if (!c.app)
+	c->app = arena_dup(&c->arena, text_of(app));
+	if (!c->app)
 		return err_set(e, ENOMEM, "%s: out of memory; give the process more", path);
-	r = yaml_section(path, yaml, "monitoring", &tree, &section, e);
+	return yaml_section(path, yaml, "monitoring", tree, ret, e);
+}
+
+int config_parse(const char *path, const char *app, struct text yaml, struct config *ret, struct config_mistakes *m)
+{
+	CLEANUP(arena_free) struct arena tree = ARENA(TREE_MAX);
+	CLEANUP(config_free) struct config c = { .arena = ARENA(KEEP_MAX) };
+	struct loader l = { .path = path, .c = &c, .mistakes = m };
+	const struct yaml_node *section;
+	int r = begin(path, app, yaml, &c, &tree, &section, &m->e[0]);
+
+	m->n = r < 0;                   /* one is enough, where the rest cannot be read */
 	if (r == 0)
 		r = load_section(&l, section);
 	if (r < 0)
@@ -167,7 +194,7 @@ void config_free(struct config *c)
 static int open_error(const char *path, int error, struct err *e)
 {
 	if (error == ENOENT)
-		return err_set(e, error, "%s: there is no such file; create it with a section monitoring: and the key "
+		return err_set(e, error, "%s: there is no such file; create it with a section monitoring and the key "
 			       "postgres_url, or name another by --config", path);
 	if (error == EACCES)
 		return err_set(e, error, "%s: permission denied; let the agent's user read the file and enter its "
@@ -214,16 +241,20 @@ static int read_all(const char *path, int fd, struct buf *out, struct err *e)
 	}
 }
 
-int config_load(const char *path, const char *app, struct config *ret, struct err *e)
+static int load_text(const char *path, struct buf *out, struct err *e)
 {
 	CLEANUP(close_p) int fd = open_regular(path, e);
-	CLEANUP(buf_free) struct buf text = BUF(FILE_MAX + READ_SIZE);
-	int r;
 
-	if (fd < 0)
-		return fd;
-	r = read_all(path, fd, &text, e);
+	return fd < 0 ? fd : read_all(path, fd, out, e);
+}
+
+int config_load(const char *path, const char *app, struct config *ret, struct config_mistakes *m)
+{
+	CLEANUP(buf_free) struct buf text = BUF(FILE_MAX + READ_SIZE);
+	int r = load_text(path, &text, &m->e[0]);
+
+	m->n = r < 0;
 	if (r < 0)
 		return r;
-	return config_parse(path, app, (struct text){ text.len ? text.data : "", text.len }, ret, e);
+	return config_parse(path, app, (struct text){ text.len ? text.data : "", text.len }, ret, m);
 }

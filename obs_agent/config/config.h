@@ -66,15 +66,26 @@ struct config {
 	struct arena arena;             /* everything above lives here */
 };
 
+/* What is wrong with a configuration, in the order of the file. Each mistake is one sentence,
+ * "path:line:column: what; how to fix it". */
+enum { CONFIG_MISTAKES_MAX = 10 };
+struct config_mistakes {
+	size_t n;                       /* how many were found; the first CONFIG_MISTAKES_MAX of them are kept */
+	struct err e[CONFIG_MISTAKES_MAX];
+};
+
+/* Call `say` with each sentence, and with the number of those that are not kept. */
+void config_mistakes_tell(const struct config_mistakes *m, void (*say)(void *data, const char *sentence), void *data);
+
 /*
  * Read `path` for application `app`; `${VAR}` is taken from the environment.
  * On success *ret is filled and owned by the caller (config_free()). On failure
- * *ret is untouched and `e` holds "path:line:column: what; how to mend it".
+ * *ret is untouched and `m` holds one mistake at least.
  */
-int config_load(const char *path, const char *app, struct config *ret, struct err *e);
+int config_load(const char *path, const char *app, struct config *ret, struct config_mistakes *m);
 
 /* As config_load(), from memory; `path` is used in messages only. */
-int config_parse(const char *path, const char *app, struct text yaml, struct config *ret, struct err *e);
+int config_parse(const char *path, const char *app, struct text yaml, struct config *ret, struct config_mistakes *m);
 
 void config_free(struct config *c);
 

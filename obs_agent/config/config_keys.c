@@ -32,7 +32,7 @@ static int no_postgres_url(struct loader *l, const struct yaml_node *map, void *
 	(void)base;
 	if (!l->c->enabled)
 		return 0;
-	return config_fail(l, map, "monitoring: is enabled but has no postgres_url; add postgres_url: "
+	return config_fail(l, map, "section monitoring is enabled but has no postgres_url; add postgres_url: "
 			   "postgres://USER:PASSWORD@HOST/DATABASE");
 }
 
@@ -41,7 +41,7 @@ static int collection_interval(struct loader *l, const struct yaml_node *map, vo
 	struct check_config *check = base;
 
 	(void)map;
-	check->interval_us = l->c->interval_us;
+	check->interval_us = l->c->interval_us;         /* 0 where that is wrong */
 	return 0;
 }
 
@@ -52,7 +52,7 @@ static int default_timeout(struct loader *l, const struct yaml_node *map, void *
 	(void)l;
 	(void)map;
 	check->timeout_us = DEFAULT_TIMEOUT_S * US_PER_S;
-	if (check->timeout_us > check->interval_us)
+	if (check->interval_us && check->timeout_us > check->interval_us)
 		check->timeout_us = check->interval_us;
 	return 0;
 }
@@ -61,7 +61,7 @@ static int within_interval(struct loader *l, const struct yaml_node *n, const vo
 {
 	const struct check_config *check = base;
 
-	if (check->timeout_us <= check->interval_us)
+	if (!check->interval_us || check->timeout_us <= check->interval_us)
 		return 0;
 	return config_fail(l, n, "timeout (%" PRId64 " s) is longer than interval (%" PRId64 " s); make it at most as long",
 			   check->timeout_us / US_PER_S, check->interval_us / US_PER_S);
@@ -71,7 +71,7 @@ static int answer_has_body(struct loader *l, const struct yaml_node *n, const vo
 {
 	const struct check_config *check = base;
 
-	if (strcmp(check->method, "HEAD") != 0)
+	if (!check->method || strcmp(check->method, "HEAD") != 0)
 		return 0;
 	return config_fail(l, n, "expect_body cannot be met, since the answer to HEAD has no body; use method: GET");
 }
@@ -133,7 +133,7 @@ static const struct key monitoring_rows[] = {
 };
 
 const struct key_table monitoring_keys = {
-	"monitoring:", monitoring_rows, sizeof monitoring_rows / sizeof *monitoring_rows,
+	"section monitoring", monitoring_rows, sizeof monitoring_rows / sizeof *monitoring_rows,
 };
 
 _Static_assert(sizeof check_rows / sizeof *check_rows <= KEYS_MAX, "raise KEYS_MAX");

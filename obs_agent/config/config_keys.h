@@ -19,7 +19,10 @@
 struct loader {
 	const char *path;
 	struct config *c;               /* being filled; its arena owns what the rows store */
-	struct err *e;
+	struct config_mistakes *mistakes;
+	struct place {
+		int line, column;
+	} places[CONFIG_MISTAKES_MAX];  /* where they are */
 };
 
 struct key;
@@ -39,7 +42,7 @@ struct kind {
 };
 
 struct key_table {
-	const char *where;              /* for messages: "monitoring:" */
+	const char *where;              /* for messages: "section monitoring" */
 	const struct key *rows;
 	size_t n;
 };
@@ -54,7 +57,8 @@ struct key {
 	const char *def;                /* read like a value from the file; NULL: none */
 	/* When there is neither value nor def; `map` is where the key could stand. */
 	int (*fallback)(struct loader *l, const struct yaml_node *map, void *base);
-	/* What the value's own kind cannot say: how it goes with the rows above. */
+	/* What the value's own kind cannot say: how it goes with the rows above. A row whose value is wrong
+	 * is still zero: nothing is compared with it. */
 	int (*check)(struct loader *l, const struct yaml_node *n, const void *base);
 	const char *def_help;           /* for --print-keys, when def does not say it */
 	int64_t min, max;               /* numbers, durations (seconds), lists (items) */
@@ -75,7 +79,7 @@ extern const struct kind kind_paths, kind_status, kind_headers, kind_checks;    
 /* ---- config.c ------------------------------------------------------------------ */
 
 /* Read `map` by the table into `base`; a text instead of a map stands for
- * the table's first row. */
+ * the table's first row. Goes on behind a mistake, to find them all. */
 int config_read_map(struct loader *l, const struct key_table *t, const struct yaml_node *map, void *base);
 
 /* ---- config_value.c -------------------------------------------------------------- */
@@ -111,7 +115,7 @@ int config_url_line(struct loader *l, const char *what, const struct yaml_node *
 /* Replace each "{app}" by the application's name. */
 int config_fill_app(struct loader *l, const struct yaml_node *n, struct value *v);
 
-/* "path:line:column: sentence", with the position of `n`; returns -EINVAL. */
+/* Add the mistake "path:line:column: sentence", with the position of `n`; returns -EINVAL. */
 int config_fail(struct loader *l, const struct yaml_node *n, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 

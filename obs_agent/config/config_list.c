@@ -93,8 +93,9 @@ static int parse_paths(struct loader *l, const struct key *k, const struct yaml_
 	const char **paths = list_room(l, k, n, sizeof *paths);
 	int r = paths ? 0 : -EINVAL;
 
-	for (const struct yaml_node *item = n->first; r == 0 && item; item = item->next)
-		r = parse_path(l, k, item, paths);
+	for (const struct yaml_node *item = n->first; paths && item; item = item->next)
+		if (parse_path(l, k, item, paths) < 0)
+			r = -EINVAL;
 	if (r < 0)
 		return r;
 	*(const char ***)target(k, base) = paths;
@@ -247,8 +248,9 @@ static int parse_headers(struct loader *l, const struct key *k, const struct yam
 				   k->name);
 	headers = items_room(l, k, n, sizeof *headers);
 	r = headers ? 0 : -EINVAL;
-	for (const struct yaml_node *item = n->first; r == 0 && item; item = item->next)
-		r = parse_header(l, k, item, headers, base);
+	for (const struct yaml_node *item = n->first; headers && item; item = item->next)
+		if (parse_header(l, k, item, headers, base) < 0)
+			r = -EINVAL;
 	if (r == 0)
 		*(const char ***)target(k, base) = headers;
 	return r;
@@ -271,7 +273,7 @@ static void print_headers(struct printer *p, const struct key *k, const void *ba
 static int check_name(struct loader *l, const struct key *k, const struct yaml_node *n, const struct check_config *checks, size_t i)
 {
 	for (size_t j = 0; j < i; j++) {
-		if (strcmp(checks[j].shown_url, checks[i].shown_url) != 0)
+		if (!checks[j].shown_url || strcmp(checks[j].shown_url, checks[i].shown_url) != 0)
 			continue;
 		if (strcmp(checks[j].url, checks[i].url) == 0)
 			return config_fail(l, n, "%s: this URL is checked twice; remove one, or tell them apart by a #name at the end",
@@ -288,11 +290,9 @@ static int parse_checks(struct loader *l, const struct key *k, const struct yaml
 	size_t i = 0;
 	int r = checks ? 0 : -EINVAL;
 
-	for (const struct yaml_node *item = n->first; r == 0 && item; item = item->next, i++) {
-		r = config_read_map(l, k->table, item, &checks[i]);
-		if (r == 0)
-			r = check_name(l, k, item, checks, i);
-	}
+	for (const struct yaml_node *item = n->first; checks && item; item = item->next, i++)
+		if (config_read_map(l, k->table, item, &checks[i]) < 0 || check_name(l, k, item, checks, i) < 0)
+			r = -EINVAL;
 	if (r < 0)
 		return r;
 	*(const struct check_config **)target(k, base) = checks;

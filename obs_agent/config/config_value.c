@@ -19,15 +19,59 @@
 
 enum { SHOWN_MAX = 100 };               /* bytes of a value in a message */
 
+/* ---- mistakes ------------------------------------------------------------------- */
+
+static size_t kept(const struct config_mistakes *m)
+{
+	return m->n < CONFIG_MISTAKES_MAX ? m->n : CONFIG_MISTAKES_MAX;
+}
+
+void config_mistakes_tell(const struct config_mistakes *m, void (*say)(void *data, const char *sentence), void *data)
+{
+	char more[64];
+
+	for (size_t i = 0; i < kept(m); i++)
+		say(data, m->e[i].msg);
+	snprintf(more, sizeof more, "and %zu more %s", m->n - kept(m), m->n - kept(m) == 1 ? "mistake" : "mistakes");
+	if (m->n > kept(m))
+		say(data, more);
+}
+
+static bool is_behind(struct place a, struct place b)
+{
+	return a.line > b.line || (a.line == b.line && a.column > b.column);
+}
+
+/* In the order of the file; when all places are taken, the last one gives way. */
+static void add_mistake(struct loader *l, struct place place, const struct err *e)
+{
+	struct config_mistakes *m = l->mistakes;
+	size_t i = kept(m);
+
+	m->n++;
+	for (; i > 0 && is_behind(l->places[i - 1], place); i--)
+		if (i < CONFIG_MISTAKES_MAX) {
+			m->e[i] = m->e[i - 1];
+			l->places[i] = l->places[i - 1];
+		}
+	if (i < CONFIG_MISTAKES_MAX) {
+		m->e[i] = *e;
+		l->places[i] = place;
+	}
+}
+
 int config_fail(struct loader *l, const struct yaml_node *n, const char *fmt, ...)
 {
 	char sentence[ERR_MSG_MAX];
+	struct err e;
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(sentence, sizeof sentence, fmt, ap);
 	va_end(ap);
-	return yaml_error(l->e, l->path, n->line, n->column, "%s", sentence);
+	yaml_error(&e, l->path, n->line, n->column, "%s", sentence);
+	add_mistake(l, (struct place){ n->line, n->column }, &e);
+	return -EINVAL;
 }
 
 void *config_alloc(struct loader *l, const struct yaml_node *n, size_t size)

@@ -111,13 +111,13 @@ static const struct complaint {
 	{ "did not find expected ',' or '}'", true, "a map opens here with { and is not closed or lacks "
 	  "a comma; add the } or the comma" },
 	{ "mapping values are not allowed", false, "a colon is not expected here; quote a value that "
-	  "contains \": \", or mend the indentation of this line" },
+	  "contains \": \", or correct the indentation of this line" },
 	{ "could not find expected ':'", true, "this line is neither a key with a colon nor the rest of a "
 	  "value; write \"key: value\"" },
-	{ "did not find expected key", false, "a key is expected here; mend the indentation of this line, "
+	{ "did not find expected key", false, "a key is expected here; correct the indentation of this line, "
 	  "or the quotes of the value before it" },
 	{ "did not find expected '-'", false, "a list item is expected here; begin the line with \"- \", or "
-	  "mend its indentation" },
+	  "correct its indentation" },
 	{ "block sequence entries are not allowed", false, "a list may not begin here; put its first \"- \" "
 	  "on a line of its own" },
 	{ "did not find expected alphabetic or numeric", true, "a value that begins with * or & must be "
@@ -222,14 +222,14 @@ static int check_decoration(struct tree *t)
 		anchor = ev->data.mapping_start.anchor;
 		tag = ev->data.mapping_start.tag;
 	} else {
-		return fail(t, ev->start_mark, "aliases (*name) are not supported in monitoring:; write the value "
+		return fail(t, ev->start_mark, "aliases (*name) are not supported in section monitoring; write the value "
 			    "out, or quote a value that begins with *");
 	}
 	if (anchor)
-		return fail(t, ev->start_mark, "anchors (&name) are not supported in monitoring:; remove it, or "
+		return fail(t, ev->start_mark, "anchors (&name) are not supported in section monitoring; remove it, or "
 			    "quote a value that begins with &");
 	if (tag)
-		return fail(t, ev->start_mark, "tags (!name) are not supported in monitoring:; remove it, or quote "
+		return fail(t, ev->start_mark, "tags (!name) are not supported in section monitoring; remove it, or quote "
 			    "a value that begins with !");
 	return 0;
 }
@@ -277,7 +277,7 @@ static int too_large(struct tree *t)
 {
 	if (!t->arena->block)
 		return err_set(t->e, ENOMEM, "%s: out of memory; give the process more", t->path);
-	fail(t, t->event.start_mark, "monitoring: holds more than the agent can keep; shorten it");
+	fail(t, t->event.start_mark, "section monitoring holds more than the agent can keep; shorten it");
 	return -EINVAL;
 }
 
@@ -304,7 +304,7 @@ static int build(struct tree *t, struct yaml_node **ret)
 	n->kind = ev->type == YAML_MAPPING_START_EVENT ? NODE_MAP : NODE_LIST;
 	if (++t->depth > YAML_DEPTH_MAX)
 		return yaml_error(t->e, t->path, n->line, n->column,
-				  "monitoring: is nested deeper than %d levels; make it flatter", YAML_DEPTH_MAX);
+				  "section monitoring is nested deeper than %d levels; make it flatter", YAML_DEPTH_MAX);
 	r = build_children(t, n);
 	t->depth--;
 	return r;
@@ -357,13 +357,13 @@ static int open_document(struct tree *t)
 		r = next_event(t);
 	while (r == 0 && t->event.type != YAML_DOCUMENT_START_EVENT && t->event.type != YAML_STREAM_END_EVENT);
 	if (r == 0 && t->event.type == YAML_STREAM_END_EVENT)
-		return yaml_error(t->e, t->path, 1, 1, "the file is empty; add a section %s: with the key "
+		return yaml_error(t->e, t->path, 1, 1, "the file is empty; add a section %s with the key "
 				  "postgres_url", t->section);
 	if (r == 0)
 		r = next_event(t);
 	if (r == 0 && t->event.type != YAML_MAPPING_START_EVENT)
 		return fail(t, t->event.start_mark, "the top level must be sections such as \"monitoring:\", each on "
-			    "a line of its own; put a space or a new line after each colon");
+			    "its own line; put a space or a new line after each colon");
 	return r;
 }
 
@@ -409,7 +409,7 @@ int yaml_section(const char *path, struct text yaml, const char *section, struct
 	if (r < 0)
 		return r;
 	if (!found)
-		return yaml_error(e, path, 1, 1, "the file has no section %s:; add one with the key postgres_url",
+		return yaml_error(e, path, 1, 1, "the file has no section %s; add one with the key postgres_url",
 				  section);
 	*ret = found;
 	return 0;

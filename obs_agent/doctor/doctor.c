@@ -77,13 +77,20 @@ static int check_environment(const char *config_path, FILE *out)
 			   st.st_mode & S_IROTH ? " and everybody may read it" : "");
 }
 
+static void fail_line(void *data, const char *sentence)
+{
+	doctor_line(data, false, NULL, "%s", sentence);
+}
+
 static int check_config(const char *path, const char *app, struct config *c, FILE *out)
 {
-	struct err e;
+	struct config_mistakes mistakes;
 	int failed = 0;
 
-	if (config_load(path, app, c, &e) < 0)
-		return doctor_line(out, false, NULL, "%s", e.msg);
+	if (config_load(path, app, c, &mistakes) < 0) {
+		config_mistakes_tell(&mistakes, fail_line, out);
+		return (int)mistakes.n;
+	}
 	failed += doctor_line(out, true, NULL, "%s is valid: %zu checks, %zu log files or globs", path, c->n_checks,
 			      c->n_log_files);
 	failed += doctor_line(out, c->enabled, "set enabled: true", "monitoring is %s", c->enabled ? "enabled" :

@@ -36,12 +36,12 @@ static void check_round_trip(const struct config *c)
 {
 	char *first = printed(c), *second;
 	struct config again;
-	struct err e = { 0 };
+	struct config_mistakes m;
 
 	must(!strstr(first, MARK), "a secret is printed");
-	if (config_parse("f", c->app, text_of(first), &again, &e) < 0) {
+	if (config_parse("f", c->app, text_of(first), &again, &m) < 0) {
 		/* Two URLs may differ in nothing but their passwords. */
-		must(strstr(e.msg, "is checked twice"), e.msg);
+		must(strstr(m.e[0].msg, "is checked twice"), m.e[0].msg);
 		free(first);
 		return;
 	}
@@ -55,16 +55,16 @@ static void check_round_trip(const struct config *c)
 static void fuzz_parse(struct text input)
 {
 	struct config c;
-	struct err e = { 0 };
+	struct config_mistakes m;
 
-	if (config_parse("f", "my-app", input, &c, &e) == 0) {
+	if (config_parse("f", "my-app", input, &c, &m) == 0) {
 		if (!memmem(input.s, input.len, MARK, 3))
 			check_round_trip(&c);
 		config_free(&c);
 		return;
 	}
-	must(strncmp(e.msg, "f:", 2) == 0, "an error without a place");
-	must(!strchr(e.msg, '\n'), "an error of more than one line");
+	must(strncmp(m.e[0].msg, "f:", 2) == 0, "an error without a place");
+	must(!strchr(m.e[0].msg, '\n'), "an error of more than one line");
 }
 
 /* The URL must not show the mark. */

@@ -40,10 +40,10 @@ static int set_environment(void **state)
 static struct config parsed(const char *yaml)
 {
 	struct config c;
-	struct err e = { 0 };
+	struct config_mistakes m;
 
-	if (config_parse("a.yml", "my-app", text_of(yaml), &c, &e) < 0)
-		fail_msg("%s", e.msg);
+	if (config_parse("a.yml", "my-app", text_of(yaml), &c, &m) < 0)
+		fail_msg("%s", m.e[0].msg);
 	return c;
 }
 
@@ -81,19 +81,84 @@ static void each_broken_file_gets_its_sentence(void **state)
 	while ((line = strsep(&rest, "\n"))) {
 		char path[256];
 		struct config c;
-		struct err e = { 0 };
+		struct config_mistakes m;
 
 		if (!*line || *line == '#')
 			continue;
 		n++;
 		snprintf(path, sizeof path, ERRORS_DIR "%.*s", (int)strcspn(line, ":"), line);
-		if (config_load(path, "my-app", &c, &e) == 0)
+		if (config_load(path, "my-app", &c, &m) == 0)
 			fail_msg("%s: accepted", path);
-		assert_string_equal(e.msg + strlen(ERRORS_DIR), line);
-		assert_null(strstr(e.msg, "hunter2"));
+		assert_string_equal(m.e[0].msg + strlen(ERRORS_DIR), line);
+		assert_int_equal(m.n, 1);       /* and no other that follows from it */
+		assert_null(strstr(m.e[0].msg, "hunter2"));
 	}
 	assert_true(n >= 45);
 	assert_int_equal(n, count_broken_files());      /* none without a sentence */
+}
+
+static void add_sentence(void *data, const char *sentence)
+{
+	char *all = data;
+	size_t used = strlen(all);
+
+	snprintf(all + used, 4096 - used, "%s\n", sentence);
+}
+
+/* All sentences about a text that is refused, a line each. */
+static const char *mistakes_of(const char *yaml)
+{
+	static char all[4096];
+	struct config c;
+	struct config_mistakes m;
+
+	*all = '\0';
+	assert_int_equal(config_parse("a.yml", "my-app", text_of(yaml), &c, &m), -EINVAL);
+	config_mistakes_tell(&m, add_sentence, all);
+	return all;
+}
+
+static void every_mistake_is_named_in_the_order_of_the_file(void **state)
+{
+	(void)state;
+	assert_string_equal(mistakes_of("monitoring:\n"
+					"  log_files: [/good.log, bad.log, /dir/, /good.log]\n"
+					"  colour: red\n"
+					"  enabled: perhaps\n"
+					"  collection_interval: 5\n"
+					"  enabled: true\n"
+					"  health_checks:\n"
+					"    - {url: ftp://a/, retries: many}\n"
+					"    - http://b/\n"
+					"    - http://b/\n"
+					"    - {url: 'http://c/', headers: {'a b': c, D: \"x\\ny\"}}\n"),
+		"a.yml:2:26: log_files: \"bad.log\" is not an absolute path; begin it with /\n"
+		"a.yml:2:35: log_files: \"/dir/\" is a folder; name its files, as in /var/log/my-app/*.log\n"
+		"a.yml:2:42: log_files: \"/good.log\" is listed twice; remove one\n"
+		"a.yml:3:3: \"colour\" is not a key of section monitoring; known are enabled, postgres_url, vps_name, "
+		"collection_interval, app_unit, log_level, health_checks, log_files, log_lines_per_second\n"
+		"a.yml:4:12: enabled \"perhaps\" is neither true nor false; write one of them\n"
+		"a.yml:5:24: collection_interval \"5\" is out of range; write 10 to 86400 seconds\n"
+		"a.yml:6:3: enabled is given twice, first in line 4; remove one\n"
+		"a.yml:8:13: url \"ftp://a/\" does not begin with http:// or https://; write http://HOST/PATH or https://HOST/PATH\n"
+		"a.yml:8:32: retries \"many\" is not a whole number; write 0 to 10\n"
+		"a.yml:10:7: health_checks: this URL is checked twice; remove one, or tell them apart by a #name at the end\n"
+		"and 2 more mistakes\n");
+}
+
+/* A value that is wrong makes no second mistake of what is compared with it. */
+static void no_mistake_follows_from_another(void **state)
+{
+	(void)state;
+	assert_string_equal(mistakes_of("monitoring:\n  enabled: true\n  postgres_ul: postgres://a@b/c\n"
+					"  collection_interval: 5\n  health_checks:\n    - {url: 'http://a/', timeout: 100}\n"
+					"    - {urll: 'http://b/'}\n    - {url: 'http://c/', interval: 1x, timeout: 100}\n"
+					"    - {url: 'http://d/', method: FETCH, expect_body: x}\n"),
+		"a.yml:3:3: \"postgres_ul\" is not a key of section monitoring; did you mean postgres_url?\n"
+		"a.yml:4:24: collection_interval \"5\" is out of range; write 10 to 86400 seconds\n"
+		"a.yml:7:8: \"urll\" is not a key of a health check; did you mean url?\n"
+		"a.yml:8:36: interval \"1x\" is not a time; write whole seconds (60) or units (90s, 5m, 1h30m)\n"
+		"a.yml:9:34: method \"FETCH\" is not known; write one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\n");
 }
 
 /* Half-written files: each beginning of a good file is read or refused with a place. */
@@ -106,13 +171,13 @@ static void a_file_cut_anywhere_is_read_or_refused_with_a_place(void **state)
 	(void)state;
 	for (size_t len = 0; len < sizeof yaml; len++) {
 		struct config c;
-		struct err e = { 0 };
+		struct config_mistakes m;
 		int line, column;
 
-		if (config_parse("a.yml", "my-app", (struct text){ yaml, len }, &c, &e) == 0)
+		if (config_parse("a.yml", "my-app", (struct text){ yaml, len }, &c, &m) == 0)
 			config_free(&c);
 		else
-			assert_int_equal(sscanf(e.msg, "a.yml:%d:%d: ", &line, &column), 2);
+			assert_int_equal(sscanf(m.e[0].msg, "a.yml:%d:%d: ", &line, &column), 2);
 	}
 }
 
@@ -120,29 +185,29 @@ static void what_is_not_a_regular_file_is_refused_in_one_sentence(void **state)
 {
 	char dir[] = "/tmp/observ-test-XXXXXX", path[64];
 	struct config c;
-	struct err e;
+	struct config_mistakes m;
 
 	(void)state;
 	assert_non_null(mkdtemp(dir));
-	assert_int_equal(config_load(dir, "my-app", &c, &e), -EISDIR);
-	assert_non_null(strstr(e.msg, ": this is a folder; name the file in it"));
+	assert_int_equal(config_load(dir, "my-app", &c, &m), -EISDIR);
+	assert_non_null(strstr(m.e[0].msg, ": this is a folder; name the file in it"));
 	snprintf(path, sizeof path, "%s/fifo", dir);
 	assert_int_equal(mkfifo(path, 0600), 0);
-	assert_int_equal(config_load(path, "my-app", &c, &e), -EINVAL);         /* and does not wait */
-	assert_non_null(strstr(e.msg, "/fifo: this is not a regular file; name one"));
+	assert_int_equal(config_load(path, "my-app", &c, &m), -EINVAL);         /* and does not wait */
+	assert_non_null(strstr(m.e[0].msg, "/fifo: this is not a regular file; name one"));
 	unlink(path);
 	rmdir(dir);
-	assert_int_equal(config_load("/dev/null", "my-app", &c, &e), -EINVAL);
-	assert_string_equal(e.msg, "/dev/null: this is not a regular file; name one");
-	assert_int_equal(config_load("/nonexistent/config.yml", "my-app", &c, &e), -ENOENT);
-	assert_string_equal(e.msg, "/nonexistent/config.yml: there is no such file; create it with a section monitoring: "
+	assert_int_equal(config_load("/dev/null", "my-app", &c, &m), -EINVAL);
+	assert_string_equal(m.e[0].msg, "/dev/null: this is not a regular file; name one");
+	assert_int_equal(config_load("/nonexistent/config.yml", "my-app", &c, &m), -ENOENT);
+	assert_string_equal(m.e[0].msg, "/nonexistent/config.yml: there is no such file; create it with a section monitoring "
 			    "and the key postgres_url, or name another by --config");
-	open_error("a.yml", EACCES, &e);        /* root may read everything, so not by a file */
-	assert_string_equal(e.msg, "a.yml: permission denied; let the agent's user read the file and enter its folders");
+	open_error("a.yml", EACCES, &m.e[0]);        /* root may read everything, so not by a file */
+	assert_string_equal(m.e[0].msg, "a.yml: permission denied; let the agent's user read the file and enter its folders");
 }
 
 /* Write `size` bytes, a good section and then a comment, and load them. */
-static int load_of_size(const char *path, size_t size, struct err *e)
+static int load_of_size(const char *path, size_t size, struct config_mistakes *m)
 {
 	CLEANUP(free_p) char *text = malloc(size);
 	FILE *out = fopen(path, "w");
@@ -153,7 +218,7 @@ static int load_of_size(const char *path, size_t size, struct err *e)
 	memcpy(text, "monitoring: {}\n", 15);
 	assert_int_equal(fwrite(text, 1, size, out), size);
 	fclose(out);
-	r = config_load(path, "my-app", &c, e);
+	r = config_load(path, "my-app", &c, m);
 	if (r == 0)
 		config_free(&c);
 	return r;
@@ -163,15 +228,15 @@ static void a_file_over_one_mebibyte_is_refused(void **state)
 {
 	char path[] = "/tmp/observ-test-XXXXXX";
 	int fd = mkstemp(path);
-	struct err e;
+	struct config_mistakes m;
 
 	(void)state;
 	assert_true(fd >= 0);
 	close(fd);
-	assert_int_equal(load_of_size(path, 1 << 20, &e), 0);
-	assert_int_equal(load_of_size(path, (1 << 20) + 1, &e), -EFBIG);
-	assert_non_null(strstr(e.msg, ": the file is larger than 1048576 bytes; is it the right one?"));
-	assert_int_equal(load_of_size(path, (1 << 20) + 100000, &e), -EFBIG);
+	assert_int_equal(load_of_size(path, 1 << 20, &m), 0);
+	assert_int_equal(load_of_size(path, (1 << 20) + 1, &m), -EFBIG);
+	assert_non_null(strstr(m.e[0].msg, ": the file is larger than 1048576 bytes; is it the right one?"));
+	assert_int_equal(load_of_size(path, (1 << 20) + 100000, &m), -EFBIG);
 	unlink(path);
 }
 
@@ -181,13 +246,13 @@ static void an_application_name_cannot_leave_its_folder(void **state)
 		"a0123456789a0123456789a0123456789a0123456789a0123456789a0123456789a0123456789a0123456789a0123456789aa" };
 	static const char *const good[] = { "a", "my-app", "shop.v2", "A_1", "_x" };
 	struct config c;
-	struct err e;
+	struct config_mistakes m;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-		assert_int_equal(config_parse("a.yml", bad[i], TEXT("monitoring: {}"), &c, &e), -EINVAL);
+		assert_int_equal(config_parse("a.yml", bad[i], TEXT("monitoring: {}"), &c, &m), -EINVAL);
 	for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
-		assert_int_equal(config_parse("a.yml", good[i], TEXT("monitoring: {}"), &c, &e), 0);
+		assert_int_equal(config_parse("a.yml", good[i], TEXT("monitoring: {}"), &c, &m), 0);
 		config_free(&c);
 	}
 }
@@ -494,18 +559,18 @@ static void a_credential_is_read_anew_without_its_line_end(void **state)
 static void without_a_unit_a_credential_is_told_how_to_get(void **state)
 {
 	struct config c;
-	struct err e = { 0 };
+	struct config_mistakes m;
 
 	(void)state;
 	unsetenv("CREDENTIALS_DIRECTORY");
 	unsetenv("NOTIFY_SOCKET");              /* in a container there may be one */
 	assert_int_equal(config_parse("a.yml", "no-such-app", text_of("monitoring:\n  postgres_url: postgres://a:${CRED:db}@h\n"), &c,
-				      &e), -EINVAL);
-	assert_string_equal(e.msg, "a.yml:2:17: postgres_url needs the credential db, which systemd gives to the unit, and there is "
+				      &m), -EINVAL);
+	assert_string_equal(m.e[0].msg, "a.yml:2:17: postgres_url needs the credential db, which systemd gives to the unit, and there is "
 			    "none; write it into /etc/credstore/obs-agent.no-such-app.db (mode 0600), name it in the unit as "
 			    "/usr/share/observ/drop-ins/credentials.conf shows, and restart the unit");
-	assert_int_equal(config_parse("a.yml", "a", text_of("monitoring:\n  postgres_url: ${CRED:database_url}\n"), &c, &e), -EINVAL);
-	assert_string_equal(e.msg, "a.yml:2:17: postgres_url needs the credential database_url, which systemd gives to the unit, and there is "
+	assert_int_equal(config_parse("a.yml", "a", text_of("monitoring:\n  postgres_url: ${CRED:database_url}\n"), &c, &m), -EINVAL);
+	assert_string_equal(m.e[0].msg, "a.yml:2:17: postgres_url needs the credential database_url, which systemd gives to the unit, and there is "
 			    "none; write it into /etc/credstore/obs-agent.a.database_url (mode 0600), and restart the unit");
 	setenv("CREDENTIALS_DIRECTORY", "tests/unit/credentials", 1);
 }
@@ -537,6 +602,8 @@ static int all_tests(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_broken_file_gets_its_sentence),
+		cmocka_unit_test(every_mistake_is_named_in_the_order_of_the_file),
+		cmocka_unit_test(no_mistake_follows_from_another),
 		cmocka_unit_test(a_file_cut_anywhere_is_read_or_refused_with_a_place),
 		cmocka_unit_test(what_is_not_a_regular_file_is_refused_in_one_sentence),
 		cmocka_unit_test(a_file_over_one_mebibyte_is_refused),
@@ -561,15 +628,21 @@ static int all_tests(void)
 	return cmocka_run_group_tests(tests, set_environment, NULL);
 }
 
+static void print_mistake(void *data, const char *sentence)
+{
+	(void)data;
+	puts(sentence);
+}
+
 /* What the agent says about a file, with the tests' environment. */
 static int check_file(const char *path)
 {
 	struct config c;
-	struct err e;
+	struct config_mistakes m;
 
 	set_environment(NULL);
-	if (config_load(path, "my-app", &c, &e) < 0) {
-		puts(e.msg);
+	if (config_load(path, "my-app", &c, &m) < 0) {
+		config_mistakes_tell(&m, print_mistake, NULL);
 		return 78;
 	}
 	config_print(&c, stdout);

@@ -14,11 +14,11 @@
 static struct config parsed(const char *yaml)
 {
 	struct config c;
-	struct err e = { 0 };
+	struct config_mistakes m;
 
 	setenv("SECRET", "hunter2", 1);
-	if (config_parse("a.yml", "my-app", text_of(yaml), &c, &e) < 0)
-		fail_msg("%s", e.msg);
+	if (config_parse("a.yml", "my-app", text_of(yaml), &c, &m) < 0)
+		fail_msg("%s", m.e[0].msg);
 	return c;
 }
 
