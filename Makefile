@@ -137,6 +137,9 @@ AGENT := \
   agent \
   deliver \
   deliver_state \
+  notify \
+  run \
+  self \
   status \
   check/check_attempt \
   check/check_guard \

@@ -23,6 +23,9 @@ struct logcore *agent_log(struct agent *a);
  */
 bool agent_add(struct agent *a, const struct sample *s);
 
+/* What status() says of trouble has changed: it is sent to the database at once, or as soon as that may be. */
+void agent_tell_state(struct agent *a);
+
 /* batch_advance() on the batch that agent_add() is filling. */
 bool agent_advance(struct agent *a, const struct position *p);
 

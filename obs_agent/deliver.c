@@ -11,9 +11,11 @@
 #include "obs_agent/pg/pg.h"
 
 enum {
-	LOG_DELAY_S = 1,                /* how long a line waits for company */
+	LOG_DELAY_S = 1,                /* how long a line waits for company, ... */
+	NEWS_DELAY_S = 1,               /* ... and news of the state */
 	CHECK_DELAY_S = 60,             /* a good check may wait for the next metrics: one transaction for both */
-	STATE_EVERY_S = 300,            /* the agent's state is sent this often, and when it has news */
+	STATE_EVERY_S = 300,            /* the agent's state is sent this often, with the next metrics when it has news, ... */
+	STATE_NEWS_S = 10,              /* ... and alone when its news can't wait, so long after the one before */
 	REPEAT_ERROR_S = 300,           /* the same trouble is logged again this often */
 	STATE_BYTES_MAX = 64 * 1024,
 	NO_LIMIT = BATCH_LOG_ROWS_MAX,  /* rows of a batch, when the server refuses none */
@@ -42,6 +44,8 @@ struct deliver {
 	int64_t lost_before;            /* and before the outage */
 	int64_t error_logged_us;        /* monotonic */
 	struct buf state_json;
+	bool outbox_in_trouble;
+	bool state_news;                /* of the state, that the database has not been sent */
 	bool known;                     /* the database has told its positions */
 	bool refused;                   /* a log line did not fit */
 	bool more;                      /* the outbox did not fit into the batch */
@@ -58,18 +62,38 @@ static size_t rows(const struct batch *b)
 
 /* ---- sending ---- */
 
+/* Monotonic: when news of the state may be sent alone. */
+static int64_t news_at_us(const struct deliver *d)
+{
+	return d->state_sent_us ? d->state_sent_us + STATE_NEWS_S * US_PER_S : 0;
+}
+
+static bool news_due(const struct deliver *d)
+{
+	return d->state_news && mono_us() >= news_at_us(d);
+}
+
+/* Does this batch carry the state? It goes with metrics, or alone when it must. */
+static bool state_due(const struct deliver *d)
+{
+	bool news = d->last_error[0] || d->state_news || outbox_state(d->outbox).lost > d->lost_told;
+
+	if (!d->sent->n_metrics)
+		return news_due(d);
+	return !d->state_sent_us || news || mono_us() - d->state_sent_us >= STATE_EVERY_S * US_PER_S;
+}
+
 static struct text state_text(struct deliver *d)
 {
-	int64_t now = mono_us();
 	int64_t lost = outbox_state(d->outbox).lost;
-	bool news = d->last_error[0] || lost > d->lost_told;
 
-	if (d->state_sent_us && !news && now - d->state_sent_us < STATE_EVERY_S * US_PER_S)
+	if (!state_due(d))
 		return (struct text){ NULL, 0 };
+	d->state_sent_us = mono_us();
+	d->state_news = false;
 	buf_reset(&d->state_json);
 	if (!d->events->state(d->data, &d->state_json) || !buf_cstr(&d->state_json))
 		return (struct text){ NULL, 0 };
-	d->state_sent_us = now;
 	d->lost_told = lost;
 	return (struct text){ d->state_json.data, d->state_json.len };
 }
@@ -78,7 +102,7 @@ static void send(struct deliver *d)
 {
 	if (d->sent->seq == 0)
 		d->sent->seq = d->last_seq + 1;
-	pg_send(d->pg, d->sent, d->sent->n_metrics ? state_text(d) : (struct text){ NULL, 0 });
+	pg_send(d->pg, d->sent, state_text(d));
 }
 
 static void arm(struct deliver *d)
@@ -86,6 +110,25 @@ static void arm(struct deliver *d)
 	if (d->flush_at_us)
 		sd_event_source_set_time(d->timer, (uint64_t)d->flush_at_us);
 	sd_event_source_set_enabled(d->timer, d->flush_at_us ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
+}
+
+static void flush_within(struct deliver *d, int64_t us)
+{
+	int64_t at = mono_us() + us;
+
+	if (d->flush_at_us && d->flush_at_us <= at)
+		return;
+	d->flush_at_us = at;
+	arm(d);
+}
+
+/* Several troubles of one moment are told together. */
+static void plan_news(struct deliver *d)
+{
+	int64_t within_us = news_at_us(d) - mono_us();
+
+	if (d->state_news)
+		flush_within(d, within_us > NEWS_DELAY_S * US_PER_S ? within_us : NEWS_DELAY_S * US_PER_S);
 }
 
 static void make_room(struct deliver *d)
@@ -116,26 +159,16 @@ static void try_send(struct deliver *d)
 	d->flush_at_us = 0;
 	arm(d);
 	fill(d);
-	if (batch_empty(d->filling)) {
+	if (batch_empty(d->filling) && !news_due(d)) {
 		if (d->refused)
 			batch_reset(d->filling);        /* streams that are known and were not read on */
-		make_room(d);
-		return;
+	} else {
+		d->sent = d->filling;
+		d->filling = &d->batch[d->sent == &d->batch[0]];
+		send(d);
 	}
-	d->sent = d->filling;
-	d->filling = &d->batch[d->sent == &d->batch[0]];
-	send(d);
 	make_room(d);
-}
-
-static void flush_within(struct deliver *d, int64_t us)
-{
-	int64_t at = mono_us() + us;
-
-	if (d->flush_at_us && d->flush_at_us <= at)
-		return;
-	d->flush_at_us = at;
-	arm(d);
+	plan_news(d);
 }
 
 static int on_flush(sd_event_source *s, uint64_t usec, void *data)
@@ -183,10 +216,21 @@ static bool add_of_log(struct deliver *d, const struct sample *s)
 	return s->kind == SAMPLE_GAP;
 }
 
+static void add_to_outbox(struct deliver *d, const struct sample *s)
+{
+	bool in_trouble;
+
+	outbox_add(d->outbox, s, d->late);
+	in_trouble = *outbox_state(d->outbox).trouble;
+	if (in_trouble && !d->outbox_in_trouble)
+		deliver_tell_state(d);
+	d->outbox_in_trouble = in_trouble;
+}
+
 bool deliver_add(struct deliver *d, const struct sample *s)
 {
 	if (!is_of_a_log(s))
-		outbox_add(d->outbox, s, d->late);
+		add_to_outbox(d, s);
 	else if (!add_of_log(d, s))
 		return false;
 	if (batch_full(d->filling))
@@ -213,6 +257,12 @@ void deliver_flush(struct deliver *d)
 	flush_within(d, 0);
 }
 
+void deliver_tell_state(struct deliver *d)
+{
+	d->state_news = true;
+	plan_news(d);
+}
+
 void deliver_ask(struct deliver *d)
 {
 	d->known = false;
@@ -235,6 +285,7 @@ bool deliver_idle(const struct deliver *d)
 static void take_committed(struct deliver *d)
 {
 	struct batch *b = d->sent;
+	bool first = !d->state.last_commit_us;
 
 	d->last_seq = b->seq;
 	d->sent = NULL;
@@ -247,6 +298,8 @@ static void take_committed(struct deliver *d)
 	outbox_committed(d->outbox, b);
 	d->events->committed(d->data, b);
 	batch_reset(b);
+	if (first)
+		d->events->changed(d->data);
 }
 
 static void on_committed(void *data)
@@ -284,8 +337,10 @@ static void note_outage(struct deliver *d)
 	struct outbox_state o = outbox_state(d->outbox);
 	int64_t now = wall_us();
 
-	if (d->state.away_since_us && now - d->state.away_since_us >= OUTAGE_TOLD_S * US_PER_S)
+	if (d->state.away_since_us && now - d->state.away_since_us >= OUTAGE_TOLD_S * US_PER_S) {
 		d->state.outage = (struct deliver_outage){ d->state.away_since_us, now, o.samples, o.lost - d->lost_before };
+		d->state_news = true;
+	}
 	d->state.away_since_us = 0;
 	d->lost_before = o.lost;
 }
@@ -311,6 +366,7 @@ static void on_ready(void *data, const struct pg_hello *h)
 	else
 		try_send(d);
 	make_room(d);
+	d->events->changed(d->data);
 }
 
 /* The row that was alone in its batch is to become a row of rejects. */
@@ -366,6 +422,7 @@ static void on_lost(void *data, enum pg_verdict verdict, const char *sqlstate, c
 		d->state.away_since_us = wall_us();
 	d->late = true;
 	log_trouble(d, verdict, e);
+	d->events->changed(d->data);
 	if (verdict == PG_FENCED)
 		d->events->fenced(d->data);
 	if (verdict == PG_MOVED)

@@ -32,6 +32,7 @@ struct deliver_events {
 	void (*committed)(void *data, const struct batch *b);
 	void (*room)(void *data);               /* after a refused deliver_add() */
 	void (*fenced)(void *data);             /* another agent took over: end */
+	void (*changed)(void *data);            /* deliver_state() has news: connected, lost, the first commit */
 	/* Append the agent's state as a JSON object; false: nothing to say. */
 	bool (*state)(void *data, struct buf *out);
 };
@@ -59,6 +60,9 @@ void deliver_finish(struct deliver *d);
 /* Ask the database for its positions again, for a source that began late: positions()
  * follows when it has answered. */
 void deliver_ask(struct deliver *d);
+
+/* The agent's state has news that can't wait for the next metrics: send it, as soon as it may be sent again. */
+void deliver_tell_state(struct deliver *d);
 
 /* Nothing is held: everything that was taken is committed. */
 bool deliver_idle(const struct deliver *d);

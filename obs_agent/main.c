@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/cleanup.h"
 #include "common/err.h"
 #include "obs_agent/config/config.h"
 #include "obs_agent/doctor/doctor.h"
@@ -21,6 +22,7 @@
 static const char usage[] =
 	"Usage: obs_agent --app NAME [--config FILE] [OPTION]\n"
 	"       obs_agent status --app NAME\n"
+	"       obs_agent reload --app NAME\n"
 	"       obs_agent doctor --app NAME [--config FILE]\n"
 	"       obs_agent enroll --server NAME --url URL < TOKEN\n"
 	"\n"
@@ -42,7 +44,9 @@ static const char usage[] =
 	"  --help            print this\n"
 	"\n"
 	"  status            how the running agent is doing, as JSON\n"
-	"  doctor            look for what keeps the agent from working, and say how to mend it\n"
+	"  reload            let the running agent read its configuration anew; exit code 78: it is\n"
+	"                    refused, and the old one stays in force\n"
+	"  doctor            look for what keeps the agent from working, and say how to fix it\n"
 	"  enroll            with a token, whose password is read from standard input: make the login\n"
 	"                    of a new server, and print it as ROLE:PASSWORD; see install.sh --token\n"
 	"\n"
@@ -51,7 +55,7 @@ static const char usage[] =
 	"  obs_agent --app my-app --once --dry-run\n"
 	"  systemctl enable --now obs-agent@my-app\n";
 
-enum action { RUN, CHECK_CONFIG, PRINT_CONFIG, PRINT_KEYS, STATUS, DOCTOR, ENROLL, VERSION, HELP };
+enum action { RUN, CHECK_CONFIG, PRINT_CONFIG, PRINT_KEYS, STATUS, RELOAD, DOCTOR, ENROLL, VERSION, HELP };
 
 static const struct option options[] = {
 	{ "app", required_argument, NULL, 'a' },
@@ -98,7 +102,7 @@ static bool parse_keys_form(const char *word, enum keys_form *ret)
 static bool parse_word(const char *word, enum action *ret)
 {
 	static const struct { const char *word; enum action action; } words[] = {
-		{ "status", STATUS }, { "doctor", DOCTOR }, { "enroll", ENROLL },
+		{ "status", STATUS }, { "reload", RELOAD }, { "doctor", DOCTOR }, { "enroll", ENROLL },
 	};
 
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
@@ -185,6 +189,19 @@ static int with_config(const struct command *c)
 	return RUN_OK;
 }
 
+/* In the unit's journal (MAINPID: systemd runs this for the unit) the agent itself has said why. */
+static int reload(const char *app)
+{
+	CLEANUP(fclose_p) FILE *nowhere = fopen("/dev/null", "we");
+	bool in_journal = nowhere && getenv("MAINPID");
+	struct err e;
+	int r = status_reload(app, in_journal ? nowhere : stderr, &e);
+
+	if (r < 0 && (r != -EINVAL || !in_journal))
+		fprintf(stderr, "obs_agent: %s\n", e.msg);
+	return r == 0 ? RUN_OK : r == -EINVAL ? RUN_CONFIG : RUN_UNAVAILABLE;
+}
+
 static int act(const struct command *c)
 {
 	struct err e;
@@ -199,6 +216,8 @@ static int act(const struct command *c)
 			return RUN_UNAVAILABLE;
 		}
 		return RUN_OK;
+	case RELOAD:
+		return reload(c->run.app);
 	case DOCTOR:
 		return doctor_run(c->run.config_path, c->run.app, &(struct doctor_others){ pg_doctor, status_ask }, stdout);
 	default:
@@ -266,7 +285,7 @@ int main(int argc, char **argv)
 		snprintf(path, sizeof path, "/opt/deployments/%s/config.yml", c.run.app);
 		c.run.config_path = path;
 	}
-	if (!getenv("NOTIFY_SOCKET") && c.action != STATUS && c.action != DOCTOR)
+	if (!getenv("NOTIFY_SOCKET") && c.action != STATUS && c.action != RELOAD && c.action != DOCTOR)
 		load_environment(c.run.config_path);
 	return act(&c);
 }

@@ -24,16 +24,24 @@ struct status_server {
 	struct buf answer;
 };
 
-static int socket_path(const char *app, struct sockaddr_un *ret, struct err *e)
+static const struct {
+	const char *socket;
+	mode_t mode;                    /* who may connect */
+} questions[] = {
+	[ASK_STATUS] = { "status.sock", 0666 },
+	[ASK_RELOAD] = { "reload.sock", 0600 },
+};
+
+static int socket_path(const char *app, enum status_question q, struct sockaddr_un *ret, struct err *e)
 {
 	const char *dir = getenv("RUNTIME_DIRECTORY");
 	int n;
 
 	*ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
 	if (dir && *dir)
-		n = snprintf(ret->sun_path, sizeof ret->sun_path, "%s/status.sock", dir);
+		n = snprintf(ret->sun_path, sizeof ret->sun_path, "%s/%s", dir, questions[q].socket);
 	else
-		n = snprintf(ret->sun_path, sizeof ret->sun_path, "/run/obs-agent/%s/status.sock", app);
+		n = snprintf(ret->sun_path, sizeof ret->sun_path, "/run/obs-agent/%s/%s", app, questions[q].socket);
 	if (n < 0 || (size_t)n >= sizeof ret->sun_path)
 		return err_set(e, ENAMETOOLONG, "%s: too long for a socket", dir ? dir : app);
 	return 0;
@@ -56,13 +64,13 @@ static int on_client(sd_event_source *source, int fd, uint32_t revents, void *da
 	return 0;
 }
 
-int status_listen(sd_event *loop, const char *app, status_fn fn, void *data, struct status_server **ret,
-		  struct err *e)
+int status_listen(sd_event *loop, const char *app, enum status_question q, status_fn fn, void *data,
+		  struct status_server **ret, struct err *e)
 {
 	struct status_server *s;
 	struct sockaddr_un address;
 	char *slash;
-	int r = socket_path(app, &address, e);
+	int r = socket_path(app, q, &address, e);
 
 	*ret = NULL;
 	if (r < 0)
@@ -74,12 +82,12 @@ int status_listen(sd_event *loop, const char *app, status_fn fn, void *data, str
 	*slash = '/';
 	s = calloc(1, sizeof *s);
 	if (!s)
-		return err_set(e, ENOMEM, "out of memory for the status socket");
+		return err_set(e, ENOMEM, "out of memory for %s", questions[q].socket);
 	*s = (struct status_server){ .fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0),
 				     .fn = fn, .data = data, .address = address, .answer = BUF(ANSWER_MAX) };
 	unlink(address.sun_path);
 	if (s->fd < 0 || bind(s->fd, (struct sockaddr *)&address, sizeof address) < 0 ||
-	    chmod(address.sun_path, 0666) < 0 || listen(s->fd, 8) < 0)
+	    chmod(address.sun_path, questions[q].mode) < 0 || listen(s->fd, 8) < 0)
 		r = -errno;
 	else
 		r = sd_event_add_io(loop, &s->io, s->fd, EPOLLIN, on_client, s);
@@ -103,14 +111,14 @@ void status_close(struct status_server *s)
 	free(s);
 }
 
-int status_ask(const char *app, FILE *out, struct err *e)
+static int ask(const char *app, enum status_question q, FILE *out, struct err *e)
 {
 	struct timeval timeout = { .tv_sec = ASK_TIMEOUT_S };
 	CLEANUP(close_p) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_un address;
 	char part[4096];
 	ssize_t n;
-	int r = socket_path(app, &address, e);
+	int r = socket_path(app, q, &address, e);
 
 	if (r < 0)
 		return r;
@@ -123,6 +131,30 @@ int status_ask(const char *app, FILE *out, struct err *e)
 	if (n < 0)
 		return err_set(e, errno, "%s: no answer: %s", address.sun_path, strerror(errno));
 	return 0;
+}
+
+int status_ask(const char *app, FILE *out, struct err *e)
+{
+	return ask(app, ASK_STATUS, out, e);
+}
+
+int status_reload(const char *app, FILE *out, struct err *e)
+{
+	CLEANUP(free_p) char *answer = NULL;
+	size_t size;
+	FILE *to = open_memstream(&answer, &size);
+	int r;
+
+	if (!to)
+		return err_set(e, ENOMEM, "out of memory for the answer");
+	r = ask(app, ASK_RELOAD, to, e);
+	if (fclose(to) != 0 || r < 0)
+		return r < 0 ? r : err_set(e, ENOMEM, "out of memory for the answer");
+	if (strcmp(answer, STATUS_RELOADED) == 0)
+		return 0;
+	fputs(answer, out);
+	return err_set(e, EINVAL, "%s", *answer ? "the configuration is not reloaded, the old one stays in force"
+						: "the agent gave no answer; ask journalctl -u obs-agent@...");
 }
 
 bool status_is_running(const char *app)

@@ -20,6 +20,6 @@ _obs_agent()
 		return ;;
 	esac
 	mapfile -t COMPREPLY < <(compgen -W '--app --config --check-config --print-config --print-keys --once --dry-run
-		--version --help --server --url status doctor enroll' -- "$cur")
+		--version --help --server --url status reload doctor enroll' -- "$cur")
 }
 complete -F _obs_agent obs_agent

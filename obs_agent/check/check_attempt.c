@@ -10,7 +10,7 @@
 #include "common/clock.h"
 #include "check_guard.h"
 #include "check_verdict.h"
-#include "obs_agent/proc/proc_parse.h"
+#include "obs_agent/self.h"
 
 static const int64_t PROBE_MIN_US = 100 * US_PER_MS;    /* less is not worth a second handshake */
 
@@ -263,17 +263,6 @@ static void on_done(CURL *easy, CURLcode code, void *data)
 		finish(a);
 }
 
-static double threads_now(void)
-{
-	CLEANUP(close_p) int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-	char text[4096];
-	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text);
-	double threads = 1;
-
-	proc_number((struct text){ text, n > 0 ? (size_t)n : 0 }, "Threads:", 0, "", &threads);
-	return threads;
-}
-
 static bool on_begin(CURL *easy, void *data)
 {
 	struct attempt *a = data;
@@ -282,7 +271,7 @@ static bool on_begin(CURL *easy, void *data)
 	a->result.begin_us = wall_us();
 	a->begin_mono_us = mono_us();
 	return !check_has_name(a->end.c->url) ||
-	       threads_now() <= (a->lane == CURL_LANE_FAST ? CHECK_THREADS_FAST : CHECK_THREADS_SLOW);
+	       self_threads() <= (a->lane == CURL_LANE_FAST ? CHECK_THREADS_FAST : CHECK_THREADS_SLOW);
 }
 
 /* ---- the whole -------------------------------------------------------------------------- */

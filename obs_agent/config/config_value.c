@@ -157,7 +157,7 @@ static int add_environment(struct filling *f, const char *name)
 
 	if (!set)
 		return config_fail(f->l, f->n, "%s needs the environment variable %s, which is not set; set it in the "
-				   "unit's EnvironmentFile (.env.production)", f->what, name);
+				   "unit's EnvironmentFile (.env.production), and restart the unit", f->what, name);
 	if (!utf8_is_clean(text_of(set)))
 		return config_fail(f->l, f->n, "%s: the environment variable %s is not UTF-8; correct its value", f->what,
 				   name);

@@ -35,6 +35,7 @@ struct tail {
 	struct reader reader;
 	sd_event_source *look_timer, *group_timer, *work_source, *inotify_source;
 	int64_t look_after_us;          /* monotonic: no look before, whatever happens */
+	size_t troubles;                /* that the last look found */
 	bool known;                     /* the database has told its positions */
 	bool full;                      /* the batch refused a line */
 	bool look_due;                  /* something was found that calls for a look */
@@ -155,6 +156,16 @@ static bool work(struct tail *t)
 	return false;
 }
 
+/* What can't be followed was told as it was found; that it can be followed again is told here. */
+static void tell_what_is_over(struct tail *t)
+{
+	size_t troubles = tail_status_troubles(&t->files);
+
+	if (troubles < t->troubles)
+		agent_tell_state(t->agent);
+	t->troubles = troubles;
+}
+
 /* With many files a look costs: then it is taken less often. */
 static void look(struct tail *t)
 {
@@ -162,6 +173,7 @@ static void look(struct tail *t)
 
 	t->look_due = false;
 	tail_files_look(&t->files);     /* also while the database is away: an open file can't be lost */
+	tell_what_is_over(t);
 	ended = mono_us();
 	pause = (ended - began) * LOOK_SHARE;
 	t->look_after_us = ended + (pause < LOOK_WITHIN_S * US_PER_S ? pause : LOOK_WITHIN_S * US_PER_S);

@@ -69,6 +69,8 @@ void tail_files_say_once(struct tail_files *t, const char *path, int code, const
 	else
 		logcore_warning(agent_log(t->agent), "cannot follow log file", logcore_kv("path", path),
 				logcore_kv("error", sentence));
+	if (code != ENOENT)
+		agent_tell_state(t->agent);
 }
 
 void tail_files_trouble(struct tail_files *t, const char *path, int code)

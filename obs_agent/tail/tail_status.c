@@ -51,14 +51,29 @@ static bool add_ranking(struct buf *out, const struct ranking *r, int64_t now_us
 	return ok && buf_addc(out, ']');
 }
 
-/* What can't be followed, and why; what is only waited for is no trouble. */
+/* What is only waited for is no trouble. */
+static bool is_trouble(const struct tail_files *t, const struct trouble *x)
+{
+	return tail_files_lasts(t, x) && x->code != ENOENT;
+}
+
+size_t tail_status_troubles(const struct tail_files *t)
+{
+	size_t n = 0;
+
+	for (const struct trouble *x = t->troubles; x < t->troubles + TROUBLES_MAX; x++)
+		n += is_trouble(t, x);
+	return n;
+}
+
+/* What can't be followed, and why. */
 static bool add_troubles(struct buf *out, const struct tail_files *t)
 {
 	size_t begin = out->len;
 	bool ok = buf_adds(out, ",\"troubles\":["), first = true;
 
 	for (const struct trouble *x = t->troubles; x < t->troubles + TROUBLES_MAX; x++) {
-		if (!tail_files_lasts(t, x) || x->code == ENOENT || out->len - begin > STATUS_TROUBLES_BYTES)
+		if (!is_trouble(t, x) || out->len - begin > STATUS_TROUBLES_BYTES)
 			continue;
 		ok = ok && (first || buf_addc(out, ',')) && buf_adds(out, "{\"path\":") && buf_add_json(out, text_of(x->path)) &&
 		     buf_adds(out, ",\"why\":") && buf_add_json(out, text_of(x->why)) && buf_addc(out, '}');

@@ -13,6 +13,9 @@ enum {
 	STATUS_TROUBLES_BYTES = 2 * 1024,
 };
 
+/* How many files can't be followed. */
+size_t tail_status_troubles(const struct tail_files *t);
+
 /* Append members of an object: totals, and the streams with the largest lag. */
 bool tail_status_files(const struct tail_files *t, struct buf *out);
 

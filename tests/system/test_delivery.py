@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from harness import Watch
+from harness import Watch, wait_for
 from writer import Writer, check_exactly_once
 
 
@@ -266,6 +266,66 @@ def test_status_tells_how_it_goes(db, make_agent, log):
     agent.kill()
     stopped = agent.run("status")
     assert stopped.returncode == 69 and "is the agent running?" in stopped.stderr
+
+
+@pytest.mark.smoke
+def test_a_log_that_cannot_be_followed_is_in_the_database_at_once_and_until_it_can(db, make_agent, log):
+    """Not with the next metrics, which are an hour away here."""
+    other = log.with_name("other.log")
+    make_agent(db, log_files=[str(log), str(other)], collection_interval=3600).start()
+    db.wait("SELECT count(*) > 0 FROM vps_metrics")
+    os.mkfifo(other)
+    db.wait("SELECT state->'tail'->'troubles'->0->>'path' = %s FROM agents", str(other))
+    assert "not a regular file" in db.one("SELECT state->'tail'->'troubles'->0->>'why' FROM agents")
+    other.unlink()
+    other.write_text("one\n")
+    db.wait("SELECT state->'tail'->'troubles' = '[]' FROM agents")
+    assert db.count("vps_metrics") == 1
+
+
+@contextlib.contextmanager
+def systemd_listens(folder):
+    """What an agent started by systemd tells it: (seconds since the beginning, STATUS=)."""
+    path, said = folder / "notify", []
+    began = time.monotonic()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(path))
+        listener.setblocking(False)
+
+        def look():
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    lines = listener.recv(65536).decode().splitlines()
+                    said.extend((time.monotonic() - began, line[7:]) for line in lines if line.startswith("STATUS="))
+            return said
+
+        yield path, look
+
+
+def test_the_units_status_follows_what_happens(db, make_agent, log, short_dir):
+    """Connected, the first commit, a lost server, a reload that is refused: none of them waits for the half minute."""
+    with systemd_listens(short_dir) as (notify, look):
+        agent = make_agent(db, log_files=[str(log)], environment={"NOTIFY_SOCKET": str(notify)}).start()
+        good = agent.config.read_text()
+
+        def wait_status(words):
+            wait_for(lambda: look() and words in look()[-1][1], f"{words!r} in STATUS=, not {look()[-1:]}", 20)
+
+        wait_status("ok, last commit ")
+        agent.config.write_text("monitoring: [")
+        agent.reload()
+        wait_status("; the last reload was refused: " + str(agent.config) + ":2:1: ")
+        agent.config.write_text(good)
+        agent.reload()
+        wait_for(lambda: look()[-1][1].startswith("ok") and "refused" not in look()[-1][1], "the good one", 20)
+        db.query("ALTER ROLE agents NOLOGIN")
+        db.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'agents'")
+        try:
+            wait_status("buffering since ")
+        finally:
+            db.query("ALTER ROLE agents LOGIN")
+        wait_status("ok, last commit ")
+        assert len(look()) <= look()[-1][0] + 2, "more than one a second"
 
 
 @pytest.mark.smoke

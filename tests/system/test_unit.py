@@ -59,15 +59,34 @@ def test_reload_keeps_the_process_and_takes_the_new_configuration(machine):
 
 def test_reload_of_a_broken_configuration_changes_nothing(machine):
     pid = machine.show("my-app", "MainPID")
-    folder = machine.deploy("my-app", text="monitoring:\n  enabled: true\n  collection_intervall: 10\n")
-    machine.systemctl("reload", "obs-agent@my-app", check=False)
-    wait_for(lambda: re.search(r"config\.yml:3:\d+: ", machine.said("my-app")), "the error in the journal")
+    folder = machine.deploy("my-app", text="monitoring:\n  vps_name: machine\n  collection_intervall: 10\n  log_files: [a.log]\n")
+    assert machine.systemctl("reload", "obs-agent@my-app", check=False).returncode != 0
+    for place in ("3:3: ", "4:15: "):
+        assert f"config.yml:{place}" in machine.said("my-app"), "each mistake is in the journal when systemctl returns"
+    by_hand = machine.run("obs_agent", "reload", "--app", "my-app", check=False)
+    assert by_hand.returncode == 78 and re.search(r"config\.yml:3:3: .*\n.*config\.yml:4:15: ", by_hand.stderr)
+    for_others = machine.run("setpriv", "--reuid=nobody", "--clear-groups", "obs_agent", "reload", "--app", "my-app", check=False)
+    assert for_others.returncode == 69 and "Permission denied" in for_others.stderr
+    wait_for(lambda: "the last reload was refused: /opt/deployments/my-app/config.yml:3:3: " in machine.show("my-app", "StatusText"),
+             "the refusal in systemctl status")
     assert machine.show("my-app", "ActiveState") == "active"
     assert machine.show("my-app", "MainPID") == pid
     with open(folder / "logs/app.log", "a", encoding="utf-8") as log:
         log.write("INFO still followed\n")
     machine.db.wait("SELECT count(*) = 1 FROM log_entries WHERE message ~ 'still followed'")
     machine.deploy("my-app")
+    machine.systemctl("reload", "obs-agent@my-app")
+    wait_for(lambda: "refused" not in machine.show("my-app", "StatusText"), "a status without the refusal")
+
+
+@pytest.mark.parametrize("change", [{"vps_name": "another"}, {"enabled": False}, {"postgres_url": "host=/run/database user=agents dbname=x"}])
+def test_reload_of_what_needs_a_restart_fails_and_says_so(machine, change):
+    machine.deploy("my-app", **change)
+    assert machine.systemctl("reload", "obs-agent@my-app", check=False).returncode != 0
+    assert f"{list(change)[0]} has changed, and that needs a restart: systemctl restart obs-agent@my-app" in machine.said("my-app")
+    assert machine.show("my-app", "ActiveState") == "active"
+    machine.deploy("my-app")
+    machine.systemctl("reload", "obs-agent@my-app")
 
 
 def test_journal_entries_have_priorities(machine):
@@ -143,6 +162,14 @@ def test_broken_configuration_is_not_tried_again(machine):
     assert machine.show("broken", "NRestarts") == "0"
     entries = machine.journal("broken")
     assert [e["PRIORITY"] for e in entries if re.search(r"config\.yml:\d+:\d+: ", str(e["MESSAGE"]))] == ["2"]
+
+
+def test_each_mistake_of_a_broken_configuration_is_in_the_journal(machine):
+    machine.deploy("mistakes", text="monitoring:\n  enabled: yes\n  colour: red\n  collection_interval: 1\n  log_files: [a, b]\n")
+    assert machine.systemctl("start", "obs-agent@mistakes", check=False).returncode != 0
+    assert machine.show("mistakes", "ExecMainStatus") == "78"
+    assert re.findall(r"config\.yml:(\d+):", machine.said("mistakes")) == ["2", "3", "4", "5", "5"]
+    assert "not started: /opt/deployments/mistakes/config.yml:2:" in machine.show("mistakes", "StatusText")
 
 
 def test_fenced_agent_stays_down(machine):

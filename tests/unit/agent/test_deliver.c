@@ -16,7 +16,7 @@ struct pg {
 	int sends, reconnects;
 	int64_t seq;
 	size_t logs, metrics, rejects;  /* of what was sent last */
-	bool unanswered;
+	bool unanswered, state;         /* the agent's state was with it */
 	struct position sent[BATCH_STREAMS_MAX];
 	size_t n_sent;
 	struct position stored[8];      /* the outbox's, in the database */
@@ -50,7 +50,7 @@ bool pg_can_send(const struct pg *p)
 
 void pg_send(struct pg *p, struct batch *b, struct text state)
 {
-	(void)state;
+	p->state = state.s;
 	p->ready = false;
 	p->sends++;
 	p->seq = b->seq;
@@ -129,7 +129,7 @@ static void lose(enum pg_verdict verdict)
 /* ---- what deliver.c calls ---- */
 
 struct seen {
-	int positions, rooms, fenced;
+	int positions, rooms, fenced, changed;
 	size_t committed_logs, committed_metrics;
 };
 
@@ -157,11 +157,17 @@ static void on_seen_fenced(void *data)
 	((struct seen *)data)->fenced++;
 }
 
-static bool no_state(void *data, struct buf *out)
+static void on_seen_changed(void *data)
+{
+	((struct seen *)data)->changed++;
+}
+
+static bool has_state;
+
+static bool some_state(void *data, struct buf *out)
 {
 	(void)data;
-	(void)out;
-	return false;
+	return has_state && buf_adds(out, "{}");
 }
 
 static struct seen seen;
@@ -171,12 +177,13 @@ static sd_event *loop;
 static int begin(void **state)
 {
 	static const struct deliver_events events = { on_seen_positions, on_seen_committed, on_seen_room,
-						      on_seen_fenced, no_state };
+						      on_seen_fenced, on_seen_changed, some_state };
 	static struct config config = { .interval_us = 10 * US_PER_S };
 	struct err e;
 
 	(void)state;
 	seen = (struct seen){ 0 };
+	has_state = true;
 	if (sd_event_new(&loop) < 0)
 		return -1;
 	return deliver_new(&(struct deliver_options){ .loop = loop, .config = &config }, &events, &seen, &d, &e);
@@ -322,6 +329,72 @@ static void streams_that_do_not_move_make_room_and_do_not_stall(void **state)
 	let_flush_come();
 	assert_int_equal(fake.sends, 1);
 	assert_int_equal(fake.logs, 1);
+}
+
+/* The database learns at once what the agent can't do: not with the next metrics, which may be an hour away. */
+static void a_state_that_became_worse_is_sent_by_itself_but_not_often(void **state)
+{
+	(void)state;
+	connect_at(0);
+	deliver_tell_state(d);
+	assert_in_range(d->flush_at_us - mono_us(), 1, 2 * US_PER_S);
+	let_flush_come();
+	assert_int_equal(fake.sends, 1);
+	assert_true(fake.state);
+	commit();
+	deliver_tell_state(d);
+	assert_in_range(d->flush_at_us - mono_us(), 8 * US_PER_S, 10 * US_PER_S);
+	assert_true(add_line(1, 0, 10));        /* a line does not wait for it, nor take it along too early */
+	let_flush_come();
+	assert_int_equal(fake.sends, 2);
+	assert_false(fake.state);
+	commit();
+	assert_in_range(d->flush_at_us - mono_us(), 8 * US_PER_S, 10 * US_PER_S);
+	d->state_sent_us -= 10 * US_PER_S;
+	let_flush_come();
+	assert_int_equal(fake.sends, 3);
+	assert_true(fake.state);
+	commit();
+	assert_int_equal(d->flush_at_us, 0);
+}
+
+static void a_state_that_became_worse_while_away_goes_first(void **state)
+{
+	(void)state;
+	deliver_tell_state(d);
+	let_flush_come();               /* nobody to send to */
+	connect_at(0);
+	assert_int_equal(fake.sends, 1);
+	assert_true(fake.state);
+}
+
+static void a_state_that_cannot_be_printed_is_not_tried_in_a_circle(void **state)
+{
+	(void)state;
+	has_state = false;
+	connect_at(0);
+	deliver_tell_state(d);
+	let_flush_come();
+	commit();
+	let_flush_come();
+	assert_in_range(fake.sends, 0, 1);
+}
+
+static void what_the_units_status_shows_is_told_when_it_changes(void **state)
+{
+	(void)state;
+	connect_at(0);
+	assert_int_equal(seen.changed, 1);
+	assert_true(add_line(1, 0, 10));
+	let_flush_come();
+	commit();
+	assert_int_equal(seen.changed, 2);      /* the first commit */
+	assert_true(add_line(1, 10, 20));
+	let_flush_come();
+	commit();
+	assert_int_equal(seen.changed, 2);
+	lose(PG_RETRY);
+	assert_int_equal(seen.changed, 3);
 }
 
 static void who_asks_again_is_told_positions_though_nothing_moved(void **state)
@@ -508,6 +581,10 @@ int main(void)
 		TEST(lost_history_is_read_again_and_metrics_are_kept),
 		TEST(a_flush_of_nothing_does_not_swallow_the_next),
 		TEST(streams_that_do_not_move_make_room_and_do_not_stall),
+		TEST(a_state_that_became_worse_is_sent_by_itself_but_not_often),
+		TEST(a_state_that_became_worse_while_away_goes_first),
+		TEST(a_state_that_cannot_be_printed_is_not_tried_in_a_circle),
+		TEST(what_the_units_status_shows_is_told_when_it_changes),
 		TEST(who_asks_again_is_told_positions_though_nothing_moved),
 		TEST(a_refusal_of_positions_asks_again_and_being_fenced_ends),
 		TEST(a_row_that_is_refused_is_found_and_becomes_a_reject),
