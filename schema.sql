@@ -825,8 +825,8 @@ BEGIN
 		'$[*][3, 4, 8 to 13] ? (@.type() != "number" && @.type() != "null" '
 		'|| @ > 1e18 || @ < -1e15)');
 	INSERT INTO health_checks ("timestamp", vps_name, app_name, url, status_code, response_time_ms,
-		success, error_class, error_message, dns_ms, connect_ms, tls_ms, first_byte_ms, cert_expires_at,
-		attempts, backfill, received_at)
+		success, error_class, error_message, dns_ms, connect_ms, tls_ms, first_byte_ms,
+		cert_expires_at, attempts, backfill, received_at)
 	SELECT from_us((r->>0)::bigint), p_vps, p_app, r->>2, (r->>3)::int, (r->>4)::float8, (r->>5)::boolean,
 		left(r->>6, 200), left(r->>7, 8192), (r->>8)::float8, (r->>9)::float8, (r->>10)::float8,
 		(r->>11)::float8, from_us((r->>12)::bigint), (r->>13)::int, (r->>1)::boolean, v_now
@@ -936,7 +936,7 @@ CREATE TABLE IF NOT EXISTS metrics_5m (
 );
 CREATE TABLE IF NOT EXISTS metrics_1h (LIKE metrics_5m INCLUDING ALL);
 
--- The metrics that are rolled up: <name>_avg, <name>_min, <name>_max. Append-only.
+-- The metrics that are rolled up, each as <name>_avg, <name>_min and <name>_max.
 CREATE OR REPLACE FUNCTION rollup_columns() RETURNS text[]
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT ARRAY[
@@ -953,20 +953,21 @@ SELECT want_column(t, c || '_' || f, 'double precision')
 	FROM unnest(ARRAY['metrics_5m', 'metrics_1h']) t, unnest(rollup_columns()) WITH ORDINALITY m(c, n),
 		unnest(ARRAY['avg', 'min', 'max']) f ORDER BY t, n, f \g /dev/null
 
--- A row counts as long as the most exact policy says: application and level, then application,
--- then level, then the one with neither. keep NULL: for ever. Days end in UTC.
+-- How long rows are kept. The most exact policy decides: application and level, then application, then level,
+-- then the one with neither. keep is NULL: for ever. Days end in UTC.
 CREATE TABLE IF NOT EXISTS retention_policy (
-	kind text NOT NULL CHECK (kind IN ('metrics', 'checks', 'logs', 'gaps', 'rejects', 'metrics_5m', 'metrics_1h')),
+	kind text NOT NULL CHECK (kind IN ('metrics', 'checks', 'logs', 'gaps', 'rejects', 'metrics_5m',
+		'metrics_1h')),
 	app_name text,
 	level text CHECK (level IS NULL OR kind = 'logs'),
 	keep interval CHECK (keep > '0'),
-	done_until timestamptz,                         -- maintain()'s own: rows before it are dealt with
+	done_until timestamptz,                         -- maintain() has dealt with the rows before this
 	UNIQUE NULLS NOT DISTINCT (kind, app_name, level)
 );
 
 CREATE TABLE IF NOT EXISTS rollup_state (
 	rollup text PRIMARY KEY,
-	received_until timestamptz NOT NULL             -- rows received before it are rolled up
+	received_until timestamptz NOT NULL             -- rows received before this are rolled up
 );
 
 CREATE TABLE IF NOT EXISTS job_runs (
@@ -978,9 +979,10 @@ CREATE TABLE IF NOT EXISTS job_runs (
 );
 
 INSERT INTO retention_policy (kind, keep)
-	SELECT kind, keep::interval FROM (VALUES ('metrics', '90 days'), ('checks', '90 days'), ('logs', '30 days'),
-		('gaps', '90 days'), ('rejects', '90 days'), ('metrics_5m', '90 days'), ('metrics_1h', '2 years')) v(kind, keep)
-	WHERE NOT EXISTS (SELECT FROM schema_version)   -- a new database: later they are the operator's
+	SELECT kind, keep::interval FROM (VALUES ('metrics', '90 days'), ('checks', '90 days'),
+		('logs', '30 days'), ('gaps', '90 days'), ('rejects', '90 days'), ('metrics_5m', '90 days'),
+		('metrics_1h', '2 years')) v(kind, keep)
+	WHERE NOT EXISTS (SELECT FROM schema_version)   -- only in a new database: people change these
 	ON CONFLICT DO NOTHING;
 
 SELECT want_index('metrics_5m_timestamp_idx', 'metrics_5m ("timestamp")'),
@@ -989,19 +991,20 @@ SELECT want_index('metrics_5m_timestamp_idx', 'metrics_5m ("timestamp")'),
 GRANT SELECT ON metrics_5m, metrics_1h, retention_policy, job_runs TO observ_hub, observ_watch;
 
 -- ---- partitions ---------------------------------------------------------------------------
--- The partitions of a table with their bounds; the default one has none.
+-- The partitions of a table with their bounds. The default partition has none.
 CREATE OR REPLACE FUNCTION partitions(p_table text)
 RETURNS TABLE (partition regclass, lower_bound timestamptz, upper_bound timestamptz)
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 	SELECT c.oid::regclass, b[1]::timestamptz, b[2]::timestamptz
 	FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-	LEFT JOIN regexp_match(pg_get_expr(c.relpartbound, c.oid), $r$FROM \('(.*)'\) TO \('(.*)'\)$r$) b ON true
+	LEFT JOIN regexp_match(pg_get_expr(c.relpartbound, c.oid),
+		$r$FROM \('(.*)'\) TO \('(.*)'\)$r$) b ON true
 	WHERE i.inhparent = p_table::regclass
 	ORDER BY 2
 $$;
 
--- Makes the partition of a day (in UTC), unless it is there, and moves what the default partition
--- holds of that day. A table is made apart and then attached: unlike CREATE TABLE ... PARTITION OF
+-- Makes the partition of a day (in UTC) if it is missing, and moves into it the rows of that day that the
+-- default partition holds. The table is made first and attached then: unlike CREATE TABLE ... PARTITION OF,
 -- this does not lock the parent against writers.
 CREATE OR REPLACE FUNCTION make_partition(p_table text, p_day date) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -1017,13 +1020,16 @@ BEGIN
 	END IF;
 	EXECUTE format('LOCK TABLE ONLY %I IN SHARE UPDATE EXCLUSIVE MODE', p_table);
 	EXECUTE format('LOCK TABLE %I IN ACCESS EXCLUSIVE MODE', v_default);
-	EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING CONSTRAINTS INCLUDING STORAGE)',
-		v_name, p_table);
-	SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) INTO v_columns FROM pg_attribute
+	EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING GENERATED '
+		'INCLUDING CONSTRAINTS INCLUDING STORAGE)', v_name, p_table);
+	SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) INTO v_columns
+		FROM pg_attribute
 		WHERE attrelid = p_table::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = '';
-	EXECUTE format('WITH moved AS (DELETE FROM %I WHERE "timestamp" >= $1 AND "timestamp" < $2 RETURNING %s) '
-		'INSERT INTO %I (%2$s) SELECT %2$s FROM moved', v_default, v_columns, v_name) USING v_from, v_to;
-	EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', p_table, v_name, v_from, v_to);
+	EXECUTE format('WITH moved AS (DELETE FROM %I WHERE "timestamp" >= $1 AND "timestamp" < $2 '
+		'RETURNING %s) INSERT INTO %I (%2$s) SELECT %2$s FROM moved', v_default, v_columns, v_name)
+		USING v_from, v_to;
+	EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+		p_table, v_name, v_from, v_to);
 	RETURN true;
 END
 $$;
@@ -1034,7 +1040,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 	VALUES ('metrics', 'vps_metrics'), ('checks', 'health_checks'), ('logs', 'log_entries')
 $$;
 
--- Rows of the kind that are older than this are wanted by no policy. -infinity: some are kept for ever.
+-- No policy keeps rows of this kind that are older. -infinity: some are kept for ever.
 CREATE OR REPLACE FUNCTION oldest_kept(p_kind text) RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT CASE WHEN bool_or(app_name IS NULL AND level IS NULL) AND count(keep) = count(*)
@@ -1042,7 +1048,8 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	FROM retention_policy WHERE kind = p_kind
 $$;
 
--- Two days back, three ahead, and every day that is kept and has rows in the default partition.
+-- Makes the partitions of two days back, three days ahead, and every day that is kept and has rows in the
+-- default partition.
 CREATE OR REPLACE FUNCTION maintain_partitions(p_deadline timestamptz) RETURNS text
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 DECLARE
@@ -1052,8 +1059,9 @@ DECLARE
 BEGIN
 	FOR f IN SELECT * FROM fact_tables() LOOP
 		FOR d IN EXECUTE format('SELECT current_date + n FROM generate_series(-2, 3) n UNION '
-				'SELECT "timestamp"::date FROM %I WHERE "timestamp" >= $1 AND "timestamp" < current_date + 4 '
-				'ORDER BY 1', f.tab || '_default')
+				'SELECT "timestamp"::date FROM %I '
+				'WHERE "timestamp" >= $1 AND "timestamp" < current_date + 4 ORDER BY 1',
+				f.tab || '_default')
 				USING greatest(oldest_kept(f.kind), now() - interval '400 days') LOOP
 			made := made + make_partition(f.tab, d)::int;
 		END LOOP;
@@ -1062,11 +1070,10 @@ BEGIN
 END
 $$;
 
--- Recomputes each bucket that got a row since the last run, whatever the row's own time: rows that
--- were held back by an outage are seen by when they arrived. An hour is gone over twice, for
--- transactions that were still open then.
-CREATE OR REPLACE FUNCTION maintain_rollup(p_rollup text, p_width interval, p_deadline timestamptz) RETURNS text
-LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+-- Computes each bucket anew that got a row since the last run. received_at decides, so rows that an outage
+-- held back are not missed. Each run covers the last hour again, for transactions that were still open then.
+CREATE OR REPLACE FUNCTION maintain_rollup(p_rollup text, p_width interval, p_deadline timestamptz)
+RETURNS text LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 DECLARE
 	v_now timestamptz := clock_timestamp();
 	v_from timestamptz;
@@ -1079,28 +1086,32 @@ BEGIN
 		'SELECT b.vps_name, b.app_name, b.start, a.* FROM (SELECT DISTINCT vps_name, app_name, '
 			'date_bin($1, "timestamp", ''2000-01-01Z'') AS start FROM vps_metrics '
 			'WHERE received_at >= $2 AND received_at < $3 AND "timestamp" >= $4) b, '
-		'LATERAL (SELECT count(*), %s FROM vps_metrics m WHERE m.vps_name = b.vps_name AND m.app_name = b.app_name '
+		'LATERAL (SELECT count(*), %s FROM vps_metrics m '
+			'WHERE m.vps_name = b.vps_name AND m.app_name = b.app_name '
 			'AND m."timestamp" >= b.start AND m."timestamp" < b.start + $1) a '
-		'ON CONFLICT (vps_name, app_name, "timestamp") DO UPDATE SET samples = excluded.samples, %s',
+		'ON CONFLICT (vps_name, app_name, "timestamp") '
+			'DO UPDATE SET samples = excluded.samples, %s',
 		p_rollup, string_agg(format('%I', c || '_' || f), ', ' ORDER BY n, f),
 		string_agg(format('%s(m.%I)', f, c), ', ' ORDER BY n, f),
 		string_agg(format('%1$I = excluded.%1$I', c || '_' || f), ', ' ORDER BY n, f))
-		INTO v_sql FROM unnest(rollup_columns()) WITH ORDINALITY u(c, n), unnest(ARRAY['avg', 'min', 'max']) f;
+		INTO v_sql
+		FROM unnest(rollup_columns()) WITH ORDINALITY u(c, n), unnest(ARRAY['avg', 'min', 'max']) f;
 	SELECT received_until - interval '1 hour' INTO v_from FROM rollup_state WHERE rollup = p_rollup;
 	IF v_from IS NULL THEN
 		SELECT min(received_at) INTO v_from FROM vps_metrics;
 	END IF;
 	WHILE v_from < v_now AND clock_timestamp() < p_deadline LOOP
 		v_to := least(v_from + interval '6 hours', v_now);
-		EXECUTE v_sql USING p_width, v_from, v_to, greatest((SELECT now() - min(keep) FROM retention_policy
-			WHERE kind = 'metrics'), oldest_kept(p_rollup));
+		EXECUTE v_sql USING p_width, v_from, v_to, greatest(oldest_kept(p_rollup),
+			(SELECT now() - min(keep) FROM retention_policy WHERE kind = 'metrics'));
 		GET DIAGNOSTICS v_count = ROW_COUNT;
 		buckets := buckets + v_count;
 		INSERT INTO rollup_state VALUES (p_rollup, v_to)
 			ON CONFLICT (rollup) DO UPDATE SET received_until = excluded.received_until;
 		v_from := v_to;
 	END LOOP;
-	RETURN format('%s buckets of %s', buckets, p_rollup) || CASE WHEN v_from < v_now THEN ' (unfinished)' ELSE '' END;
+	RETURN format('%s buckets of %s', buckets, p_rollup)
+		|| CASE WHEN v_from < v_now THEN ' (unfinished)' ELSE '' END;
 END
 $$;
 
@@ -1115,17 +1126,21 @@ $$;
 -- The rows that a policy decides, as a condition: those it names, without those that a more exact one names.
 CREATE OR REPLACE FUNCTION policy_condition(p retention_policy) RETURNS text
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT concat_ws(' AND ', 'true', 'app_name = ' || quote_literal(p.app_name), 'level = ' || quote_literal(p.level),
+	SELECT concat_ws(' AND ', 'true', 'app_name = ' || quote_literal(p.app_name),
+		'level = ' || quote_literal(p.level),
 		string_agg(format('NOT (%s)', concat_ws(' AND ', 'app_name = ' || quote_literal(q.app_name),
 			'level = ' || quote_literal(q.level))), ' AND '))
 	FROM retention_policy q
-	WHERE q.kind = p.kind AND (q.app_name IS NOT NULL, q.level IS NOT NULL) > (p.app_name IS NOT NULL, p.level IS NOT NULL)
+	WHERE q.kind = p.kind
+		AND (q.app_name IS NOT NULL, q.level IS NOT NULL)
+			> (p.app_name IS NOT NULL, p.level IS NOT NULL)
 $$;
 
--- Deletes what one policy lets go out of partitions that others still want, an hour at a time. What
--- was gone over is remembered, less a day; rows that come later than that go with their partition.
-CREATE OR REPLACE FUNCTION expire_rows(p retention_policy, p_table text, p_deadline timestamptz) RETURNS bigint
-LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+-- Deletes the rows that one policy no longer keeps from partitions that others keep, an hour at a time.
+-- done_until remembers how far, and the next run begins a day before it. Rows that arrive even later go when
+-- their partition is dropped.
+CREATE OR REPLACE FUNCTION expire_rows(p retention_policy, p_table text, p_deadline timestamptz)
+RETURNS bigint LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	v_until timestamptz := now() - p.keep;
 	v_where text := policy_condition(p);
@@ -1137,14 +1152,16 @@ BEGIN
 	<<parts>>
 	FOR part IN SELECT partition, greatest(lower_bound, p.done_until - interval '1 day') AS lo,
 			least(upper_bound, v_until) AS hi FROM partitions(p_table)
-			WHERE lower_bound < v_until AND upper_bound > oldest_kept(p.kind) ORDER BY lower_bound LOOP
+			WHERE lower_bound < v_until AND upper_bound > oldest_kept(p.kind)
+			ORDER BY lower_bound LOOP
 		v_from := part.lo;
 		WHILE v_from < part.hi LOOP
 			IF clock_timestamp() > p_deadline THEN
 				v_until := v_from;
 				EXIT parts;
 			END IF;
-			EXECUTE format('DELETE FROM %s WHERE "timestamp" >= $1 AND "timestamp" < $2 AND %s', part.partition, v_where)
+			EXECUTE format('DELETE FROM %s WHERE "timestamp" >= $1 AND "timestamp" < $2 AND %s',
+				part.partition, v_where)
 				USING v_from, least(v_from + interval '1 hour', part.hi);
 			GET DIAGNOSTICS v_count = ROW_COUNT;
 			deleted := deleted + v_count;
@@ -1170,19 +1187,22 @@ BEGIN
 		IF v_table IS NOT NULL AND now() - p.keep > oldest_kept(p.kind) THEN
 			deleted := deleted + expire_rows(p, v_table, p_deadline);
 		END IF;
-		-- By either clock: a row from a server whose clock is years ahead goes as well.
-		EXECUTE format('DELETE FROM %I WHERE ("timestamp" < $1%s) AND %s', coalesce(v_table || '_default', p.kind),
-			CASE WHEN p.kind NOT LIKE 'metrics\_%' THEN ' OR received_at < $1' END, policy_condition(p))
+		-- Either clock counts: rows of a server whose clock is years ahead are deleted too.
+		EXECUTE format('DELETE FROM %I WHERE ("timestamp" < $1%s) AND %s',
+			coalesce(v_table || '_default', p.kind),
+			CASE WHEN p.kind NOT LIKE 'metrics\_%' THEN ' OR received_at < $1' END,
+			policy_condition(p))
 			USING now() - p.keep;
 		GET DIAGNOSTICS v_count = ROW_COUNT;
 		deleted := deleted + v_count;
 	END LOOP;
 	DELETE FROM log_streams WHERE finished AND updated_at < now() - interval '1 year';
 	DELETE FROM job_runs WHERE started_at < now() - interval '90 days';
-	RETURN format('%s rows deleted', deleted) || CASE WHEN clock_timestamp() > p_deadline THEN ' (unfinished)' ELSE '' END;
+	RETURN format('%s rows deleted', deleted)
+		|| CASE WHEN clock_timestamp() > p_deadline THEN ' (unfinished)' ELSE '' END;
 END
 $$;
--- Last, because it locks out writers until the end of the transaction.
+-- This is the last step, because it locks out writers until the transaction ends.
 CREATE OR REPLACE FUNCTION maintain_drops(p_deadline timestamptz) RETURNS text
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 DECLARE
@@ -1191,7 +1211,8 @@ DECLARE
 	dropped int := 0;
 BEGIN
 	FOR f IN SELECT * FROM fact_tables() LOOP
-		FOR part IN SELECT partition FROM partitions(f.tab) WHERE upper_bound <= oldest_kept(f.kind) LOOP
+		FOR part IN SELECT partition FROM partitions(f.tab)
+				WHERE upper_bound <= oldest_kept(f.kind) LOOP
 			EXECUTE format('DROP TABLE %s', part);
 			dropped := dropped + 1;
 		END LOOP;
@@ -1200,10 +1221,11 @@ BEGIN
 END
 $$;
 
--- Run it every few minutes (templates/observ-maintain.*), from as many places as you like: one works.
--- A step that fails, say because a table stays locked, is reported and tried again at the next run.
+-- Run this every few minutes (templates/observ-maintain.*). It may run in several places: one at a time
+-- works. A step that fails, say because a table stays locked, is reported, and the next run tries it again.
 CREATE OR REPLACE FUNCTION maintain(p_budget interval DEFAULT '2 minutes') RETURNS text
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp SET lock_timeout = '3s' SET jit = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp
+SET lock_timeout = '3s' SET jit = off AS $$
 DECLARE
 	v_start timestamptz := clock_timestamp();
 	v_step text;
@@ -1211,12 +1233,14 @@ DECLARE
 	notes text[] := '{}';
 	failed boolean := false;
 BEGIN
-	-- A row, not an advisory lock: that could be taken, and kept, by any agent.
-	PERFORM FROM schema_version WHERE version = (SELECT min(version) FROM schema_version) FOR UPDATE SKIP LOCKED;
+	-- A row and no advisory lock, because any agent could take that and keep it.
+	PERFORM FROM schema_version WHERE version = (SELECT min(version) FROM schema_version)
+		FOR UPDATE SKIP LOCKED;
 	IF NOT FOUND THEN
 		RETURN 'another maintain() is at work, nothing done';
 	END IF;
-	FOREACH v_step IN ARRAY ARRAY['maintain_sessions', 'maintain_rollups', 'maintain_rows', 'maintain_partitions', 'maintain_drops'] LOOP
+	FOREACH v_step IN ARRAY ARRAY['maintain_sessions', 'maintain_rollups', 'maintain_rows',
+			'maintain_partitions', 'maintain_drops'] LOOP
 		BEGIN
 			EXECUTE format('SELECT %I($1)', v_step) INTO v_note USING v_start + p_budget;
 		EXCEPTION WHEN OTHERS THEN
@@ -1233,7 +1257,7 @@ END
 $$;
 GRANT EXECUTE ON FUNCTION maintain TO observ_watch;
 
--- The first partitions: agents may write as soon as this file has run.
+-- The first partitions.
 DO $$
 DECLARE
 	t text;
@@ -1248,7 +1272,7 @@ $$;
 SELECT maintain_partitions('infinity') \g /dev/null
 
 -- ==== 50-servers: enrolment, rotation, retirement, tokens =======================================
--- Logins that may enroll servers.
+-- Tokens: logins that may enroll new servers.
 CREATE TABLE IF NOT EXISTS bootstrap_tokens (
 	role text PRIMARY KEY,
 	made_at timestamptz NOT NULL DEFAULT now(),
@@ -1259,19 +1283,26 @@ CREATE TABLE IF NOT EXISTS bootstrap_tokens (
 );
 GRANT SELECT ON bootstrap_tokens TO observ_hub, observ_watch, observ_enroll;
 
--- Ends what a server or a token has kept open: for a minute, which would hold back vacuum; or for ten seconds with a
--- lock on a table of ours, which the steps that make and drop partitions wait for. An agent's own transaction takes
--- milliseconds, and one that is ended is sent again. Ours to end are the sessions of roles that we made.
+-- A step of maintain(). Ends transactions of servers and tokens that are open for a minute, because they hold
+-- back vacuum; and for ten seconds with a lock on a table of this schema, because making and dropping
+-- partitions waits for them. An agent's transaction takes milliseconds, and the agent sends it again. Only
+-- sessions of logins that this schema made are ended.
 CREATE OR REPLACE FUNCTION maintain_sessions(p_deadline timestamptz) RETURNS text
 LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT nullif(count(*) FILTER (WHERE pg_terminate_backend(pid, 1000)), 0) || ' transactions ended that were open for too long'
-	FROM pg_stat_activity a JOIN (SELECT role FROM agent_roles UNION SELECT role FROM bootstrap_tokens) r ON role = usename
+	SELECT nullif(count(*) FILTER (WHERE pg_terminate_backend(pid, 1000)), 0)
+		|| ' transactions ended that were open for too long'
+	FROM pg_stat_activity a
+	JOIN (SELECT role FROM agent_roles UNION SELECT role FROM bootstrap_tokens) r ON role = usename
 	WHERE pg_has_role(usesysid, 'USAGE') AND (xact_start < clock_timestamp() - interval '1 minute' OR
-		(xact_start < clock_timestamp() - interval '10 seconds' AND EXISTS (SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
-			WHERE l.pid = a.pid AND l.locktype = 'relation' AND c.relnamespace = 'observ'::regnamespace)))
+		(xact_start < clock_timestamp() - interval '10 seconds' AND EXISTS (
+			SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+			WHERE l.pid = a.pid AND l.locktype = 'relation'
+				AND c.relnamespace = 'observ'::regnamespace)))
 $$;
--- These run as observ_roles, which may make roles, and for members of observ_enroll. A password is shown the once;
--- PostgreSQL keeps a SCRAM verifier. The lock makes two of them at once one after the other; agents go on.
+
+-- All that follows runs as observ_roles, which may make roles; members of observ_enroll may call it. A
+-- password is shown once, and PostgreSQL keeps only its SCRAM verifier. lock_logins() lets one caller at a
+-- time work; agents do not wait for it.
 GRANT USAGE, CREATE ON SCHEMA observ TO observ_roles;
 GRANT EXECUTE ON FUNCTION check_name TO observ_roles;
 GRANT SELECT, INSERT, UPDATE, DELETE ON agent_roles, bootstrap_tokens TO observ_roles;
@@ -1279,33 +1310,38 @@ GRANT SELECT, UPDATE (retired_at) ON agents TO observ_roles;
 SET LOCAL ROLE observ_roles;
 ALTER DEFAULT PRIVILEGES FOR ROLE observ_roles REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 
--- Waits for each to be gone, a second at most.
+-- ---- logins -------------------------------------------------------------------------------------
+-- Ends the sessions of a login and waits for each, a second at most.
 CREATE OR REPLACE FUNCTION end_sessions(p_role text) RETURNS void
 LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp SET client_min_messages = error AS $$
-	SELECT pg_stat_clear_snapshot();        -- else those whom this transaction has not seen yet stay
+	SELECT pg_stat_clear_snapshot();        -- else sessions that began in this transaction are not seen
 	SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE usename = p_role
 $$;
 
--- Makes a login, or gives it a new password, which is returned. Settings that it gave itself are undone.
-CREATE OR REPLACE FUNCTION make_login(p_role text, p_group text, p_connections int, p_until timestamptz) RETURNS text
-LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp SET password_encryption = 'scram-sha-256' SET client_min_messages = warning AS $$
+-- Makes a login, or gives it a new password, and returns the password. Settings that the login made for
+-- itself are reset.
+CREATE OR REPLACE FUNCTION make_login(p_role text, p_group text, p_connections int, p_until timestamptz)
+RETURNS text LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp
+SET password_encryption = 'scram-sha-256' SET client_min_messages = warning AS $$
 DECLARE
-	v_password text := translate(encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) ||
-		uuid_send(gen_random_uuid())), 'base64'), '+/=', '');
+	v_password text := translate(encode(sha256(uuid_send(gen_random_uuid()) ||
+		uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'base64'), '+/=', '');
 BEGIN
 	IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = p_role) THEN
 		EXECUTE format('CREATE ROLE %I', p_role);
 	END IF;
-	PERFORM end_sessions(p_role);           -- whoever has the old password; one may hold its own row of pg_authid
-	EXECUTE format('ALTER ROLE %I LOGIN CONNECTION LIMIT %s PASSWORD %L VALID UNTIL %L', p_role, p_connections, v_password, p_until);
+	PERFORM end_sessions(p_role);           -- one may lock its row of pg_authid
+	EXECUTE format('ALTER ROLE %I LOGIN CONNECTION LIMIT %s PASSWORD %L VALID UNTIL %L',
+		p_role, p_connections, v_password, p_until);
 	EXECUTE format('ALTER ROLE %I RESET ALL', p_role);
 	EXECUTE format('ALTER ROLE %I SET statement_timeout = ''60s''', p_role);
 	EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = ''60s''', p_role);
-	IF has_parameter_privilege('temp_file_limit', 'SET') THEN       -- templates/observ-harden.sql
+	IF has_parameter_privilege('temp_file_limit', 'SET') THEN       -- see templates/observ-harden.sql
 		EXECUTE format('ALTER ROLE %I SET temp_file_limit = ''256MB''', p_role);
 	END IF;
 	EXECUTE format('GRANT %I TO %I', p_group, p_role);
-	EXECUTE format('GRANT %I TO observ_roles, observ_owner', p_role);       -- only a member may end its sessions
+	-- Only members may end its sessions.
+	EXECUTE format('GRANT %I TO observ_roles, observ_owner', p_role);
 	RETURN v_password;
 END
 $$;
@@ -1315,29 +1351,31 @@ LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp SET client_min_me
 BEGIN
 	IF EXISTS (SELECT FROM pg_roles WHERE rolname = p_role) THEN
 		EXECUTE format('GRANT %I TO observ_roles', p_role);
-		PERFORM end_sessions(p_role);           -- one may hold its own row of pg_authid,
+		PERFORM end_sessions(p_role);           -- one may lock its row of pg_authid
 		EXECUTE format('ALTER ROLE %I NOLOGIN', p_role);
-		PERFORM end_sessions(p_role);           -- one may have come back meanwhile
-		EXECUTE format('DROP OWNED BY %I', p_role);     -- also default privileges, which any login may give
+		PERFORM end_sessions(p_role);           -- one may have logged in meanwhile
+		EXECUTE format('DROP OWNED BY %I', p_role);     -- default privileges, which any login may set
 		EXECUTE format('DROP ROLE %I', p_role);
 	END IF;
 END
 $$;
 
--- The login of a server that counts: the newest. NULL: it is not enrolled.
+-- The newest login of a server. NULL: the server is not enrolled.
 CREATE OR REPLACE FUNCTION current_login(p_vps text) RETURNS text
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT role FROM agent_roles WHERE vps_name = p_vps ORDER BY enrolled_at DESC LIMIT 1
 $$;
 
--- Binds a new name to the server: one after it, unless somebody else has that.
+-- Binds a new login name to the server. It is made from the server's name, with a random end if it is taken.
 CREATE OR REPLACE FUNCTION bind_login(p_vps text) RETURNS text
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
-	v_plain text := 'obs_' || left(trim(BOTH '_' FROM regexp_replace(lower(p_vps), '[^a-z0-9]+', '_', 'g')), 40);
+	v_plain text := 'obs_' ||
+		left(trim(BOTH '_' FROM regexp_replace(lower(p_vps), '[^a-z0-9]+', '_', 'g')), 40);
 	v_role text := v_plain;
 BEGIN
-	WHILE EXISTS (SELECT FROM pg_roles WHERE rolname = v_role) OR EXISTS (SELECT FROM agent_roles WHERE role = v_role) LOOP
+	WHILE EXISTS (SELECT FROM pg_roles WHERE rolname = v_role) OR
+			EXISTS (SELECT FROM agent_roles WHERE role = v_role) LOOP
 		v_role := v_plain || '_' || left(md5(gen_random_uuid()::text), 8);
 	END LOOP;
 	INSERT INTO agent_roles (role, vps_name) VALUES (v_role, p_vps);
@@ -1345,14 +1383,16 @@ BEGIN
 END
 $$;
 
--- Who makes or takes logins waits here for others who do. What looks before it writes must see what they wrote: not through
--- an older snapshot. PREPARE takes the lock of a statement that one may not run: a session that has kept one for a second,
--- or for ten while it seems to work, is ended, for agents and tokens have no use for it.
+-- Lets one session at a time change logins, until its transaction ends. The caller must see what the one
+-- before it wrote, so an older snapshot is refused. A login can take this lock by PREPARE of a statement that
+-- it may not execute. Agents and tokens have no use for it, so their session is ended if it holds the lock
+-- for a second, or for ten while it is active.
 CREATE OR REPLACE FUNCTION lock_logins() RETURNS void
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp SET lock_timeout = '1s' AS $$
 BEGIN
 	IF current_setting('transaction_isolation') <> 'read committed' THEN
-		RAISE EXCEPTION 'this works in read committed transactions only, not in %', current_setting('transaction_isolation')
+		RAISE EXCEPTION 'this works in read committed transactions only, not in %',
+			current_setting('transaction_isolation')
 			USING ERRCODE = '25001', HINT = 'BEGIN ISOLATION LEVEL READ COMMITTED';
 	END IF;
 	FOR i IN 1..15 LOOP
@@ -1360,20 +1400,26 @@ BEGIN
 			LOCK TABLE agent_roles IN SHARE ROW EXCLUSIVE MODE;
 			RETURN;
 		EXCEPTION WHEN lock_not_available THEN
-			PERFORM pg_stat_clear_snapshot();       -- pg_stat_activity stays as it was first seen in a transaction
+			-- Else pg_stat_activity stays as this transaction first read it.
+			PERFORM pg_stat_clear_snapshot();
 			PERFORM pg_terminate_backend(a.pid, 1000) FROM pg_stat_activity a
-				JOIN (SELECT role FROM agent_roles UNION SELECT role FROM bootstrap_tokens) r ON role = usename
-				WHERE xact_start < clock_timestamp() - CASE WHEN state = 'active' THEN interval '10 seconds' ELSE interval '1 second' END
-					AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND relation = 'agent_roles'::regclass AND
-						granted AND mode <> 'AccessShareLock');
+				JOIN (SELECT role FROM agent_roles UNION SELECT role FROM bootstrap_tokens) r
+					ON role = usename
+				WHERE xact_start < clock_timestamp() - CASE WHEN state = 'active'
+						THEN interval '10 seconds' ELSE interval '1 second' END
+					AND EXISTS (SELECT FROM pg_locks l
+						WHERE l.pid = a.pid AND relation = 'agent_roles'::regclass
+							AND granted AND mode <> 'AccessShareLock');
 		END;
 	END LOOP;
 	RAISE EXCEPTION 'another session works on the logins and does not end' USING ERRCODE = '55P03',
-		HINT = 'SELECT pid, usename, query FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE relation = ''observ.agent_roles''::regclass';
+		HINT = 'SELECT pid, usename, query FROM pg_stat_activity JOIN pg_locks USING (pid) '
+			'WHERE relation = ''observ.agent_roles''::regclass';
 END
 $$;
 
--- Drops the logins of a server but p_keep; gives their names. Their sessions first: one may hold a lock that we wait for.
+-- Drops the logins of a server except p_keep and returns their names. Their sessions end first, because one
+-- of them may hold the lock that this waits for.
 CREATE OR REPLACE FUNCTION drop_logins(p_vps text, p_keep text) RETURNS SETOF text
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
@@ -1381,13 +1427,15 @@ DECLARE
 BEGIN
 	PERFORM end_sessions(role) FROM agent_roles WHERE vps_name = p_vps AND role IS DISTINCT FROM p_keep;
 	PERFORM lock_logins();
-	FOR v_role IN DELETE FROM agent_roles WHERE vps_name = p_vps AND role IS DISTINCT FROM p_keep RETURNING role LOOP
+	FOR v_role IN DELETE FROM agent_roles
+			WHERE vps_name = p_vps AND role IS DISTINCT FROM p_keep RETURNING role LOOP
 		PERFORM drop_login(v_role);
 		RETURN NEXT v_role;
 	END LOOP;
 END
 $$;
 
+-- ---- servers ------------------------------------------------------------------------------------
 -- Makes the login of a server, or gives it a new password.
 CREATE OR REPLACE FUNCTION enroll(p_vps text) RETURNS TABLE (role_name text, password text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -1401,8 +1449,9 @@ BEGIN
 END
 $$;
 
--- A second login for a server. The first is valid until it is finished, or p_overlap has passed.
-CREATE OR REPLACE FUNCTION rotate_server(p_vps text, p_overlap interval DEFAULT '7 days') RETURNS TABLE (role_name text, password text)
+-- Makes a second login for a server. The first stays valid until rotate_finish(), or for p_overlap.
+CREATE OR REPLACE FUNCTION rotate_server(p_vps text, p_overlap interval DEFAULT '7 days')
+RETURNS TABLE (role_name text, password text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	v_old text;
@@ -1412,19 +1461,23 @@ BEGIN
 	PERFORM lock_logins();
 	v_old := current_login(p_vps);
 	IF v_old IS NULL THEN
-		RAISE EXCEPTION 'server "%" is not enrolled', p_vps USING ERRCODE = '22023', HINT = 'SELECT * FROM observ.enroll(vps_name)';
+		RAISE EXCEPTION 'server "%" is not enrolled', p_vps
+			USING ERRCODE = '22023', HINT = 'SELECT * FROM observ.enroll(vps_name)';
 	END IF;
 	IF p_overlap IS NULL OR p_overlap NOT BETWEEN '0' AND '90 days' THEN
-		RAISE EXCEPTION 'the old login stays valid for 0 to 90 days, not %', p_overlap USING ERRCODE = '22023';
+		RAISE EXCEPTION 'the old login stays valid for 0 to 90 days, not %', p_overlap
+			USING ERRCODE = '22023';
 	END IF;
-	IF EXISTS (SELECT FROM agent_roles WHERE vps_name = p_vps AND role <> v_old AND valid_until > clock_timestamp()) THEN
-		RAISE EXCEPTION 'server "%" is rotating already: agents may still use the older login', p_vps USING ERRCODE = '55000',
-			HINT = 'rotate_finish() ends the older one; enroll() gives the newer one another password.';
+	IF EXISTS (SELECT FROM agent_roles
+			WHERE vps_name = p_vps AND role <> v_old AND valid_until > clock_timestamp()) THEN
+		RAISE EXCEPTION 'server "%" is rotating already: agents may still use the older login', p_vps
+			USING ERRCODE = '55000', HINT = 'rotate_finish() ends the older one; '
+				'enroll() gives the newer one another password.';
 	END IF;
 	PERFORM drop_logins(p_vps, v_old);
 	UPDATE agent_roles SET valid_until = v_until WHERE role = v_old;
 	IF EXISTS (SELECT FROM pg_roles WHERE rolname = v_old) THEN
-		PERFORM end_sessions(v_old);    -- agents come back at once; one may hold its own row of pg_authid
+		PERFORM end_sessions(v_old);    -- agents reconnect at once; one may lock its row of pg_authid
 		EXECUTE format('ALTER ROLE %I VALID UNTIL %L', v_old, v_until);
 	END IF;
 	v_new := bind_login(p_vps);
@@ -1432,19 +1485,19 @@ BEGIN
 END
 $$;
 
--- Takes the older login away and ends its sessions.
+-- Drops the older login and ends its sessions.
 CREATE OR REPLACE FUNCTION rotate_finish(p_vps text) RETURNS SETOF text
 LANGUAGE sql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT drop_logins(p_vps, current_login(p_vps))
 $$;
 
--- Takes a server's logins away and ends its sessions; what it wrote stays.
+-- Drops the logins of a server and ends its sessions. Its rows stay.
 CREATE OR REPLACE FUNCTION revoke_server(p_vps text) RETURNS SETOF text
 LANGUAGE sql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT drop_logins(p_vps, NULL)
 $$;
 
--- The same, and its silence is no trouble any more.
+-- As revoke_server(), and the server counts as out of service, not as offline.
 CREATE OR REPLACE FUNCTION retire_server(p_vps text) RETURNS SETOF text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
@@ -1453,21 +1506,26 @@ BEGIN
 	RETURN QUERY SELECT drop_logins(p_vps, NULL);
 	UPDATE agents SET retired_at = v_now WHERE vps_name = p_vps;
 	IF NOT FOUND THEN
-		RAISE EXCEPTION 'no server "%" has ever reported', p_vps USING ERRCODE = '22023', HINT = 'To take its login away: revoke_server().';
+		RAISE EXCEPTION 'no server "%" has ever reported', p_vps
+			USING ERRCODE = '22023', HINT = 'To take its login away: revoke_server().';
 	END IF;
 END
 $$;
 
--- A login that can enroll servers which are new, and nothing else. It can be used up before it expires. For a day
--- after that it may still log in, to be told so.
-CREATE OR REPLACE FUNCTION make_token(p_uses int DEFAULT 1, p_expires interval DEFAULT '1 day') RETURNS TABLE (role_name text, password text)
+-- ---- tokens -------------------------------------------------------------------------------------
+-- Makes a login that can enroll new servers and nothing else. It ends after p_uses servers or p_expires. For
+-- a day longer it may still log in, so that it can be told why it is refused.
+CREATE OR REPLACE FUNCTION make_token(p_uses int DEFAULT 1, p_expires interval DEFAULT '1 day')
+RETURNS TABLE (role_name text, password text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	v_role text := 'obs_token_' || left(md5(gen_random_uuid()::text), 12);
 	v_until timestamptz := clock_timestamp() + p_expires;
 BEGIN
-	IF p_uses IS NULL OR p_uses NOT BETWEEN 1 AND 10000 OR p_expires IS NULL OR p_expires NOT BETWEEN '1 second' AND '90 days' THEN
-		RAISE EXCEPTION 'a token has 1 to 10000 uses and expires within 90 days' USING ERRCODE = '22023';
+	IF p_uses IS NULL OR p_uses NOT BETWEEN 1 AND 10000 OR
+	   p_expires IS NULL OR p_expires NOT BETWEEN '1 second' AND '90 days' THEN
+		RAISE EXCEPTION 'a token has 1 to 10000 uses and expires within 90 days'
+			USING ERRCODE = '22023';
 	END IF;
 	PERFORM revoke_token(role) FROM bootstrap_tokens WHERE expires_at < now() - interval '1 day';
 	INSERT INTO bootstrap_tokens (role, expires_at, uses) VALUES (v_role, v_until, p_uses);
@@ -1478,7 +1536,7 @@ $$;
 CREATE OR REPLACE FUNCTION revoke_token(p_role text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 BEGIN
-	PERFORM end_sessions(role) FROM bootstrap_tokens WHERE role = p_role;  -- one may hold the row
+	PERFORM end_sessions(role) FROM bootstrap_tokens WHERE role = p_role;  -- one may lock the row
 	DELETE FROM bootstrap_tokens WHERE role = p_role;
 	IF NOT FOUND THEN
 		RETURN false;
@@ -1488,36 +1546,43 @@ BEGIN
 END
 $$;
 
--- What a token is for. A server that is known, even one that was revoked, is not given away by it.
+-- Enrolls a server with the token that logged in. It gives no known server away, not even a revoked one.
 CREATE OR REPLACE FUNCTION bootstrap_enroll(p_vps text) RETURNS TABLE (role_name text, password text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	t bootstrap_tokens;
+	v_hint text := 'Ask for a new one: fleet_hub_admin token.';
 BEGIN
 	PERFORM lock_logins();
 	SELECT * INTO t FROM bootstrap_tokens WHERE role = session_user FOR UPDATE;
 	IF NOT FOUND THEN
-		RAISE EXCEPTION '% is no token, or it was revoked', session_user USING ERRCODE = '42501', HINT = 'Ask for a new one: fleet_hub_admin token.';
+		RAISE EXCEPTION '% is no token, or it was revoked', session_user
+			USING ERRCODE = '42501', HINT = v_hint;
 	ELSIF t.expires_at <= clock_timestamp() THEN
-		RAISE EXCEPTION 'this token expired at %', t.expires_at USING ERRCODE = '42501', HINT = 'Ask for a new one: fleet_hub_admin token.';
+		RAISE EXCEPTION 'this token expired at %', t.expires_at
+			USING ERRCODE = '42501', HINT = v_hint;
 	ELSIF t.used >= t.uses THEN
-		RAISE EXCEPTION 'this token is used up: it was for % server(s)', t.uses USING ERRCODE = '42501',
-			HINT = 'Ask for a new one: fleet_hub_admin token.';
+		RAISE EXCEPTION 'this token is used up: it was for % server(s)', t.uses
+			USING ERRCODE = '42501', HINT = v_hint;
 	END IF;
 	PERFORM check_name('vps_name', p_vps);
-	IF current_login(p_vps) IS NOT NULL OR EXISTS (SELECT FROM agents WHERE vps_name = p_vps) THEN
-		RAISE EXCEPTION 'a server "%" is known already, and a token is for new ones', p_vps USING ERRCODE = '42501',
-			HINT = 'Give this one another name, or let an admin enroll it: fleet_hub_admin enroll.';
+	PERFORM FROM agents WHERE vps_name = p_vps;
+	IF FOUND OR current_login(p_vps) IS NOT NULL THEN
+		RAISE EXCEPTION 'a server "%" is known already, and a token is for new ones', p_vps
+			USING ERRCODE = '42501', HINT = 'Give this one another name, '
+				'or let an admin enroll it: fleet_hub_admin enroll.';
 	END IF;
 	UPDATE bootstrap_tokens SET used = t.used + 1 WHERE role = t.role;
 	RETURN QUERY SELECT * FROM enroll(p_vps);
 END
 $$;
 
-GRANT EXECUTE ON FUNCTION enroll, rotate_server, rotate_finish, revoke_server, retire_server, make_token, revoke_token TO observ_enroll;
+GRANT EXECUTE ON FUNCTION enroll, rotate_server, rotate_finish, revoke_server, retire_server, make_token,
+	revoke_token TO observ_enroll;
 GRANT EXECUTE ON FUNCTION bootstrap_enroll TO observ_bootstrap;
 SET LOCAL ROLE observ_owner;
 REVOKE CREATE ON SCHEMA observ FROM observ_roles;
+
 -- ==== 80-views: for people and Grafana. Names stay, and columns are only added at the end ======
 CREATE OR REPLACE VIEW v_metrics AS SELECT "timestamp" AS "time", m.* FROM vps_metrics m;
 CREATE OR REPLACE VIEW v_metrics_5m AS SELECT "timestamp" AS "time", m.* FROM metrics_5m m;

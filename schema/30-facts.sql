@@ -238,8 +238,8 @@ BEGIN
 		'$[*][3, 4, 8 to 13] ? (@.type() != "number" && @.type() != "null" '
 		'|| @ > 1e18 || @ < -1e15)');
 	INSERT INTO health_checks ("timestamp", vps_name, app_name, url, status_code, response_time_ms,
-		success, error_class, error_message, dns_ms, connect_ms, tls_ms, first_byte_ms, cert_expires_at,
-		attempts, backfill, received_at)
+		success, error_class, error_message, dns_ms, connect_ms, tls_ms, first_byte_ms,
+		cert_expires_at, attempts, backfill, received_at)
 	SELECT from_us((r->>0)::bigint), p_vps, p_app, r->>2, (r->>3)::int, (r->>4)::float8, (r->>5)::boolean,
 		left(r->>6, 200), left(r->>7, 8192), (r->>8)::float8, (r->>9)::float8, (r->>10)::float8,
 		(r->>11)::float8, from_us((r->>12)::bigint), (r->>13)::int, (r->>1)::boolean, v_now

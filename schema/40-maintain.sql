@@ -8,7 +8,7 @@ CREATE TABLE IF NOT EXISTS metrics_5m (
 );
 CREATE TABLE IF NOT EXISTS metrics_1h (LIKE metrics_5m INCLUDING ALL);
 
--- The metrics that are rolled up: <name>_avg, <name>_min, <name>_max. Append-only.
+-- The metrics that are rolled up, each as <name>_avg, <name>_min and <name>_max.
 CREATE OR REPLACE FUNCTION rollup_columns() RETURNS text[]
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT ARRAY[
@@ -25,20 +25,21 @@ SELECT want_column(t, c || '_' || f, 'double precision')
 	FROM unnest(ARRAY['metrics_5m', 'metrics_1h']) t, unnest(rollup_columns()) WITH ORDINALITY m(c, n),
 		unnest(ARRAY['avg', 'min', 'max']) f ORDER BY t, n, f \g /dev/null
 
--- A row counts as long as the most exact policy says: application and level, then application,
--- then level, then the one with neither. keep NULL: for ever. Days end in UTC.
+-- How long rows are kept. The most exact policy decides: application and level, then application, then level,
+-- then the one with neither. keep is NULL: for ever. Days end in UTC.
 CREATE TABLE IF NOT EXISTS retention_policy (
-	kind text NOT NULL CHECK (kind IN ('metrics', 'checks', 'logs', 'gaps', 'rejects', 'metrics_5m', 'metrics_1h')),
+	kind text NOT NULL CHECK (kind IN ('metrics', 'checks', 'logs', 'gaps', 'rejects', 'metrics_5m',
+		'metrics_1h')),
 	app_name text,
 	level text CHECK (level IS NULL OR kind = 'logs'),
 	keep interval CHECK (keep > '0'),
-	done_until timestamptz,                         -- maintain()'s own: rows before it are dealt with
+	done_until timestamptz,                         -- maintain() has dealt with the rows before this
 	UNIQUE NULLS NOT DISTINCT (kind, app_name, level)
 );
 
 CREATE TABLE IF NOT EXISTS rollup_state (
 	rollup text PRIMARY KEY,
-	received_until timestamptz NOT NULL             -- rows received before it are rolled up
+	received_until timestamptz NOT NULL             -- rows received before this are rolled up
 );
 
 CREATE TABLE IF NOT EXISTS job_runs (
@@ -50,9 +51,10 @@ CREATE TABLE IF NOT EXISTS job_runs (
 );
 
 INSERT INTO retention_policy (kind, keep)
-	SELECT kind, keep::interval FROM (VALUES ('metrics', '90 days'), ('checks', '90 days'), ('logs', '30 days'),
-		('gaps', '90 days'), ('rejects', '90 days'), ('metrics_5m', '90 days'), ('metrics_1h', '2 years')) v(kind, keep)
-	WHERE NOT EXISTS (SELECT FROM schema_version)   -- a new database: later they are the operator's
+	SELECT kind, keep::interval FROM (VALUES ('metrics', '90 days'), ('checks', '90 days'),
+		('logs', '30 days'), ('gaps', '90 days'), ('rejects', '90 days'), ('metrics_5m', '90 days'),
+		('metrics_1h', '2 years')) v(kind, keep)
+	WHERE NOT EXISTS (SELECT FROM schema_version)   -- only in a new database: people change these
 	ON CONFLICT DO NOTHING;
 
 SELECT want_index('metrics_5m_timestamp_idx', 'metrics_5m ("timestamp")'),
@@ -61,19 +63,20 @@ SELECT want_index('metrics_5m_timestamp_idx', 'metrics_5m ("timestamp")'),
 GRANT SELECT ON metrics_5m, metrics_1h, retention_policy, job_runs TO observ_hub, observ_watch;
 
 -- ---- partitions ---------------------------------------------------------------------------
--- The partitions of a table with their bounds; the default one has none.
+-- The partitions of a table with their bounds. The default partition has none.
 CREATE OR REPLACE FUNCTION partitions(p_table text)
 RETURNS TABLE (partition regclass, lower_bound timestamptz, upper_bound timestamptz)
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 	SELECT c.oid::regclass, b[1]::timestamptz, b[2]::timestamptz
 	FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-	LEFT JOIN regexp_match(pg_get_expr(c.relpartbound, c.oid), $r$FROM \('(.*)'\) TO \('(.*)'\)$r$) b ON true
+	LEFT JOIN regexp_match(pg_get_expr(c.relpartbound, c.oid),
+		$r$FROM \('(.*)'\) TO \('(.*)'\)$r$) b ON true
 	WHERE i.inhparent = p_table::regclass
 	ORDER BY 2
 $$;
 
--- Makes the partition of a day (in UTC), unless it is there, and moves what the default partition
--- holds of that day. A table is made apart and then attached: unlike CREATE TABLE ... PARTITION OF
+-- Makes the partition of a day (in UTC) if it is missing, and moves into it the rows of that day that the
+-- default partition holds. The table is made first and attached then: unlike CREATE TABLE ... PARTITION OF,
 -- this does not lock the parent against writers.
 CREATE OR REPLACE FUNCTION make_partition(p_table text, p_day date) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -89,13 +92,16 @@ BEGIN
 	END IF;
 	EXECUTE format('LOCK TABLE ONLY %I IN SHARE UPDATE EXCLUSIVE MODE', p_table);
 	EXECUTE format('LOCK TABLE %I IN ACCESS EXCLUSIVE MODE', v_default);
-	EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING CONSTRAINTS INCLUDING STORAGE)',
-		v_name, p_table);
-	SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) INTO v_columns FROM pg_attribute
+	EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING GENERATED '
+		'INCLUDING CONSTRAINTS INCLUDING STORAGE)', v_name, p_table);
+	SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) INTO v_columns
+		FROM pg_attribute
 		WHERE attrelid = p_table::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = '';
-	EXECUTE format('WITH moved AS (DELETE FROM %I WHERE "timestamp" >= $1 AND "timestamp" < $2 RETURNING %s) '
-		'INSERT INTO %I (%2$s) SELECT %2$s FROM moved', v_default, v_columns, v_name) USING v_from, v_to;
-	EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', p_table, v_name, v_from, v_to);
+	EXECUTE format('WITH moved AS (DELETE FROM %I WHERE "timestamp" >= $1 AND "timestamp" < $2 '
+		'RETURNING %s) INSERT INTO %I (%2$s) SELECT %2$s FROM moved', v_default, v_columns, v_name)
+		USING v_from, v_to;
+	EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+		p_table, v_name, v_from, v_to);
 	RETURN true;
 END
 $$;
@@ -106,7 +112,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 	VALUES ('metrics', 'vps_metrics'), ('checks', 'health_checks'), ('logs', 'log_entries')
 $$;
 
--- Rows of the kind that are older than this are wanted by no policy. -infinity: some are kept for ever.
+-- No policy keeps rows of this kind that are older. -infinity: some are kept for ever.
 CREATE OR REPLACE FUNCTION oldest_kept(p_kind text) RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT CASE WHEN bool_or(app_name IS NULL AND level IS NULL) AND count(keep) = count(*)
@@ -114,7 +120,8 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	FROM retention_policy WHERE kind = p_kind
 $$;
 
--- Two days back, three ahead, and every day that is kept and has rows in the default partition.
+-- Makes the partitions of two days back, three days ahead, and every day that is kept and has rows in the
+-- default partition.
 CREATE OR REPLACE FUNCTION maintain_partitions(p_deadline timestamptz) RETURNS text
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 DECLARE
@@ -124,8 +131,9 @@ DECLARE
 BEGIN
 	FOR f IN SELECT * FROM fact_tables() LOOP
 		FOR d IN EXECUTE format('SELECT current_date + n FROM generate_series(-2, 3) n UNION '
-				'SELECT "timestamp"::date FROM %I WHERE "timestamp" >= $1 AND "timestamp" < current_date + 4 '
-				'ORDER BY 1', f.tab || '_default')
+				'SELECT "timestamp"::date FROM %I '
+				'WHERE "timestamp" >= $1 AND "timestamp" < current_date + 4 ORDER BY 1',
+				f.tab || '_default')
 				USING greatest(oldest_kept(f.kind), now() - interval '400 days') LOOP
 			made := made + make_partition(f.tab, d)::int;
 		END LOOP;
@@ -134,11 +142,10 @@ BEGIN
 END
 $$;
 
--- Recomputes each bucket that got a row since the last run, whatever the row's own time: rows that
--- were held back by an outage are seen by when they arrived. An hour is gone over twice, for
--- transactions that were still open then.
-CREATE OR REPLACE FUNCTION maintain_rollup(p_rollup text, p_width interval, p_deadline timestamptz) RETURNS text
-LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+-- Computes each bucket anew that got a row since the last run. received_at decides, so rows that an outage
+-- held back are not missed. Each run covers the last hour again, for transactions that were still open then.
+CREATE OR REPLACE FUNCTION maintain_rollup(p_rollup text, p_width interval, p_deadline timestamptz)
+RETURNS text LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 DECLARE
 	v_now timestamptz := clock_timestamp();
 	v_from timestamptz;
@@ -151,28 +158,32 @@ BEGIN
 		'SELECT b.vps_name, b.app_name, b.start, a.* FROM (SELECT DISTINCT vps_name, app_name, '
 			'date_bin($1, "timestamp", ''2000-01-01Z'') AS start FROM vps_metrics '
 			'WHERE received_at >= $2 AND received_at < $3 AND "timestamp" >= $4) b, '
-		'LATERAL (SELECT count(*), %s FROM vps_metrics m WHERE m.vps_name = b.vps_name AND m.app_name = b.app_name '
+		'LATERAL (SELECT count(*), %s FROM vps_metrics m '
+			'WHERE m.vps_name = b.vps_name AND m.app_name = b.app_name '
 			'AND m."timestamp" >= b.start AND m."timestamp" < b.start + $1) a '
-		'ON CONFLICT (vps_name, app_name, "timestamp") DO UPDATE SET samples = excluded.samples, %s',
+		'ON CONFLICT (vps_name, app_name, "timestamp") '
+			'DO UPDATE SET samples = excluded.samples, %s',
 		p_rollup, string_agg(format('%I', c || '_' || f), ', ' ORDER BY n, f),
 		string_agg(format('%s(m.%I)', f, c), ', ' ORDER BY n, f),
 		string_agg(format('%1$I = excluded.%1$I', c || '_' || f), ', ' ORDER BY n, f))
-		INTO v_sql FROM unnest(rollup_columns()) WITH ORDINALITY u(c, n), unnest(ARRAY['avg', 'min', 'max']) f;
+		INTO v_sql
+		FROM unnest(rollup_columns()) WITH ORDINALITY u(c, n), unnest(ARRAY['avg', 'min', 'max']) f;
 	SELECT received_until - interval '1 hour' INTO v_from FROM rollup_state WHERE rollup = p_rollup;
 	IF v_from IS NULL THEN
 		SELECT min(received_at) INTO v_from FROM vps_metrics;
 	END IF;
 	WHILE v_from < v_now AND clock_timestamp() < p_deadline LOOP
 		v_to := least(v_from + interval '6 hours', v_now);
-		EXECUTE v_sql USING p_width, v_from, v_to, greatest((SELECT now() - min(keep) FROM retention_policy
-			WHERE kind = 'metrics'), oldest_kept(p_rollup));
+		EXECUTE v_sql USING p_width, v_from, v_to, greatest(oldest_kept(p_rollup),
+			(SELECT now() - min(keep) FROM retention_policy WHERE kind = 'metrics'));
 		GET DIAGNOSTICS v_count = ROW_COUNT;
 		buckets := buckets + v_count;
 		INSERT INTO rollup_state VALUES (p_rollup, v_to)
 			ON CONFLICT (rollup) DO UPDATE SET received_until = excluded.received_until;
 		v_from := v_to;
 	END LOOP;
-	RETURN format('%s buckets of %s', buckets, p_rollup) || CASE WHEN v_from < v_now THEN ' (unfinished)' ELSE '' END;
+	RETURN format('%s buckets of %s', buckets, p_rollup)
+		|| CASE WHEN v_from < v_now THEN ' (unfinished)' ELSE '' END;
 END
 $$;
 
@@ -187,17 +198,21 @@ $$;
 -- The rows that a policy decides, as a condition: those it names, without those that a more exact one names.
 CREATE OR REPLACE FUNCTION policy_condition(p retention_policy) RETURNS text
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT concat_ws(' AND ', 'true', 'app_name = ' || quote_literal(p.app_name), 'level = ' || quote_literal(p.level),
+	SELECT concat_ws(' AND ', 'true', 'app_name = ' || quote_literal(p.app_name),
+		'level = ' || quote_literal(p.level),
 		string_agg(format('NOT (%s)', concat_ws(' AND ', 'app_name = ' || quote_literal(q.app_name),
 			'level = ' || quote_literal(q.level))), ' AND '))
 	FROM retention_policy q
-	WHERE q.kind = p.kind AND (q.app_name IS NOT NULL, q.level IS NOT NULL) > (p.app_name IS NOT NULL, p.level IS NOT NULL)
+	WHERE q.kind = p.kind
+		AND (q.app_name IS NOT NULL, q.level IS NOT NULL)
+			> (p.app_name IS NOT NULL, p.level IS NOT NULL)
 $$;
 
--- Deletes what one policy lets go out of partitions that others still want, an hour at a time. What
--- was gone over is remembered, less a day; rows that come later than that go with their partition.
-CREATE OR REPLACE FUNCTION expire_rows(p retention_policy, p_table text, p_deadline timestamptz) RETURNS bigint
-LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+-- Deletes the rows that one policy no longer keeps from partitions that others keep, an hour at a time.
+-- done_until remembers how far, and the next run begins a day before it. Rows that arrive even later go when
+-- their partition is dropped.
+CREATE OR REPLACE FUNCTION expire_rows(p retention_policy, p_table text, p_deadline timestamptz)
+RETURNS bigint LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	v_until timestamptz := now() - p.keep;
 	v_where text := policy_condition(p);
@@ -209,14 +224,16 @@ BEGIN
 	<<parts>>
 	FOR part IN SELECT partition, greatest(lower_bound, p.done_until - interval '1 day') AS lo,
 			least(upper_bound, v_until) AS hi FROM partitions(p_table)
-			WHERE lower_bound < v_until AND upper_bound > oldest_kept(p.kind) ORDER BY lower_bound LOOP
+			WHERE lower_bound < v_until AND upper_bound > oldest_kept(p.kind)
+			ORDER BY lower_bound LOOP
 		v_from := part.lo;
 		WHILE v_from < part.hi LOOP
 			IF clock_timestamp() > p_deadline THEN
 				v_until := v_from;
 				EXIT parts;
 			END IF;
-			EXECUTE format('DELETE FROM %s WHERE "timestamp" >= $1 AND "timestamp" < $2 AND %s', part.partition, v_where)
+			EXECUTE format('DELETE FROM %s WHERE "timestamp" >= $1 AND "timestamp" < $2 AND %s',
+				part.partition, v_where)
 				USING v_from, least(v_from + interval '1 hour', part.hi);
 			GET DIAGNOSTICS v_count = ROW_COUNT;
 			deleted := deleted + v_count;
@@ -242,19 +259,22 @@ BEGIN
 		IF v_table IS NOT NULL AND now() - p.keep > oldest_kept(p.kind) THEN
 			deleted := deleted + expire_rows(p, v_table, p_deadline);
 		END IF;
-		-- By either clock: a row from a server whose clock is years ahead goes as well.
-		EXECUTE format('DELETE FROM %I WHERE ("timestamp" < $1%s) AND %s', coalesce(v_table || '_default', p.kind),
-			CASE WHEN p.kind NOT LIKE 'metrics\_%' THEN ' OR received_at < $1' END, policy_condition(p))
+		-- Either clock counts: rows of a server whose clock is years ahead are deleted too.
+		EXECUTE format('DELETE FROM %I WHERE ("timestamp" < $1%s) AND %s',
+			coalesce(v_table || '_default', p.kind),
+			CASE WHEN p.kind NOT LIKE 'metrics\_%' THEN ' OR received_at < $1' END,
+			policy_condition(p))
 			USING now() - p.keep;
 		GET DIAGNOSTICS v_count = ROW_COUNT;
 		deleted := deleted + v_count;
 	END LOOP;
 	DELETE FROM log_streams WHERE finished AND updated_at < now() - interval '1 year';
 	DELETE FROM job_runs WHERE started_at < now() - interval '90 days';
-	RETURN format('%s rows deleted', deleted) || CASE WHEN clock_timestamp() > p_deadline THEN ' (unfinished)' ELSE '' END;
+	RETURN format('%s rows deleted', deleted)
+		|| CASE WHEN clock_timestamp() > p_deadline THEN ' (unfinished)' ELSE '' END;
 END
 $$;
--- Last, because it locks out writers until the end of the transaction.
+-- This is the last step, because it locks out writers until the transaction ends.
 CREATE OR REPLACE FUNCTION maintain_drops(p_deadline timestamptz) RETURNS text
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 DECLARE
@@ -263,7 +283,8 @@ DECLARE
 	dropped int := 0;
 BEGIN
 	FOR f IN SELECT * FROM fact_tables() LOOP
-		FOR part IN SELECT partition FROM partitions(f.tab) WHERE upper_bound <= oldest_kept(f.kind) LOOP
+		FOR part IN SELECT partition FROM partitions(f.tab)
+				WHERE upper_bound <= oldest_kept(f.kind) LOOP
 			EXECUTE format('DROP TABLE %s', part);
 			dropped := dropped + 1;
 		END LOOP;
@@ -272,10 +293,11 @@ BEGIN
 END
 $$;
 
--- Run it every few minutes (templates/observ-maintain.*), from as many places as you like: one works.
--- A step that fails, say because a table stays locked, is reported and tried again at the next run.
+-- Run this every few minutes (templates/observ-maintain.*). It may run in several places: one at a time
+-- works. A step that fails, say because a table stays locked, is reported, and the next run tries it again.
 CREATE OR REPLACE FUNCTION maintain(p_budget interval DEFAULT '2 minutes') RETURNS text
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp SET lock_timeout = '3s' SET jit = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp
+SET lock_timeout = '3s' SET jit = off AS $$
 DECLARE
 	v_start timestamptz := clock_timestamp();
 	v_step text;
@@ -283,12 +305,14 @@ DECLARE
 	notes text[] := '{}';
 	failed boolean := false;
 BEGIN
-	-- A row, not an advisory lock: that could be taken, and kept, by any agent.
-	PERFORM FROM schema_version WHERE version = (SELECT min(version) FROM schema_version) FOR UPDATE SKIP LOCKED;
+	-- A row and no advisory lock, because any agent could take that and keep it.
+	PERFORM FROM schema_version WHERE version = (SELECT min(version) FROM schema_version)
+		FOR UPDATE SKIP LOCKED;
 	IF NOT FOUND THEN
 		RETURN 'another maintain() is at work, nothing done';
 	END IF;
-	FOREACH v_step IN ARRAY ARRAY['maintain_sessions', 'maintain_rollups', 'maintain_rows', 'maintain_partitions', 'maintain_drops'] LOOP
+	FOREACH v_step IN ARRAY ARRAY['maintain_sessions', 'maintain_rollups', 'maintain_rows',
+			'maintain_partitions', 'maintain_drops'] LOOP
 		BEGIN
 			EXECUTE format('SELECT %I($1)', v_step) INTO v_note USING v_start + p_budget;
 		EXCEPTION WHEN OTHERS THEN
@@ -305,7 +329,7 @@ END
 $$;
 GRANT EXECUTE ON FUNCTION maintain TO observ_watch;
 
--- The first partitions: agents may write as soon as this file has run.
+-- The first partitions.
 DO $$
 DECLARE
 	t text;

@@ -1,5 +1,5 @@
 -- ==== 50-servers: enrolment, rotation, retirement, tokens =======================================
--- Logins that may enroll servers.
+-- Tokens: logins that may enroll new servers.
 CREATE TABLE IF NOT EXISTS bootstrap_tokens (
 	role text PRIMARY KEY,
 	made_at timestamptz NOT NULL DEFAULT now(),
@@ -10,19 +10,26 @@ CREATE TABLE IF NOT EXISTS bootstrap_tokens (
 );
 GRANT SELECT ON bootstrap_tokens TO observ_hub, observ_watch, observ_enroll;
 
--- Ends what a server or a token has kept open: for a minute, which would hold back vacuum; or for ten seconds with a
--- lock on a table of ours, which the steps that make and drop partitions wait for. An agent's own transaction takes
--- milliseconds, and one that is ended is sent again. Ours to end are the sessions of roles that we made.
+-- A step of maintain(). Ends transactions of servers and tokens that are open for a minute, because they hold
+-- back vacuum; and for ten seconds with a lock on a table of this schema, because making and dropping
+-- partitions waits for them. An agent's transaction takes milliseconds, and the agent sends it again. Only
+-- sessions of logins that this schema made are ended.
 CREATE OR REPLACE FUNCTION maintain_sessions(p_deadline timestamptz) RETURNS text
 LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT nullif(count(*) FILTER (WHERE pg_terminate_backend(pid, 1000)), 0) || ' transactions ended that were open for too long'
-	FROM pg_stat_activity a JOIN (SELECT role FROM agent_roles UNION SELECT role FROM bootstrap_tokens) r ON role = usename
+	SELECT nullif(count(*) FILTER (WHERE pg_terminate_backend(pid, 1000)), 0)
+		|| ' transactions ended that were open for too long'
+	FROM pg_stat_activity a
+	JOIN (SELECT role FROM agent_roles UNION SELECT role FROM bootstrap_tokens) r ON role = usename
 	WHERE pg_has_role(usesysid, 'USAGE') AND (xact_start < clock_timestamp() - interval '1 minute' OR
-		(xact_start < clock_timestamp() - interval '10 seconds' AND EXISTS (SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
-			WHERE l.pid = a.pid AND l.locktype = 'relation' AND c.relnamespace = 'observ'::regnamespace)))
+		(xact_start < clock_timestamp() - interval '10 seconds' AND EXISTS (
+			SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+			WHERE l.pid = a.pid AND l.locktype = 'relation'
+				AND c.relnamespace = 'observ'::regnamespace)))
 $$;
--- These run as observ_roles, which may make roles, and for members of observ_enroll. A password is shown the once;
--- PostgreSQL keeps a SCRAM verifier. The lock makes two of them at once one after the other; agents go on.
+
+-- All that follows runs as observ_roles, which may make roles; members of observ_enroll may call it. A
+-- password is shown once, and PostgreSQL keeps only its SCRAM verifier. lock_logins() lets one caller at a
+-- time work; agents do not wait for it.
 GRANT USAGE, CREATE ON SCHEMA observ TO observ_roles;
 GRANT EXECUTE ON FUNCTION check_name TO observ_roles;
 GRANT SELECT, INSERT, UPDATE, DELETE ON agent_roles, bootstrap_tokens TO observ_roles;
@@ -30,33 +37,38 @@ GRANT SELECT, UPDATE (retired_at) ON agents TO observ_roles;
 SET LOCAL ROLE observ_roles;
 ALTER DEFAULT PRIVILEGES FOR ROLE observ_roles REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 
--- Waits for each to be gone, a second at most.
+-- ---- logins -------------------------------------------------------------------------------------
+-- Ends the sessions of a login and waits for each, a second at most.
 CREATE OR REPLACE FUNCTION end_sessions(p_role text) RETURNS void
 LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp SET client_min_messages = error AS $$
-	SELECT pg_stat_clear_snapshot();        -- else those whom this transaction has not seen yet stay
+	SELECT pg_stat_clear_snapshot();        -- else sessions that began in this transaction are not seen
 	SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE usename = p_role
 $$;
 
--- Makes a login, or gives it a new password, which is returned. Settings that it gave itself are undone.
-CREATE OR REPLACE FUNCTION make_login(p_role text, p_group text, p_connections int, p_until timestamptz) RETURNS text
-LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp SET password_encryption = 'scram-sha-256' SET client_min_messages = warning AS $$
+-- Makes a login, or gives it a new password, and returns the password. Settings that the login made for
+-- itself are reset.
+CREATE OR REPLACE FUNCTION make_login(p_role text, p_group text, p_connections int, p_until timestamptz)
+RETURNS text LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp
+SET password_encryption = 'scram-sha-256' SET client_min_messages = warning AS $$
 DECLARE
-	v_password text := translate(encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) ||
-		uuid_send(gen_random_uuid())), 'base64'), '+/=', '');
+	v_password text := translate(encode(sha256(uuid_send(gen_random_uuid()) ||
+		uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'base64'), '+/=', '');
 BEGIN
 	IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = p_role) THEN
 		EXECUTE format('CREATE ROLE %I', p_role);
 	END IF;
-	PERFORM end_sessions(p_role);           -- whoever has the old password; one may hold its own row of pg_authid
-	EXECUTE format('ALTER ROLE %I LOGIN CONNECTION LIMIT %s PASSWORD %L VALID UNTIL %L', p_role, p_connections, v_password, p_until);
+	PERFORM end_sessions(p_role);           -- one may lock its row of pg_authid
+	EXECUTE format('ALTER ROLE %I LOGIN CONNECTION LIMIT %s PASSWORD %L VALID UNTIL %L',
+		p_role, p_connections, v_password, p_until);
 	EXECUTE format('ALTER ROLE %I RESET ALL', p_role);
 	EXECUTE format('ALTER ROLE %I SET statement_timeout = ''60s''', p_role);
 	EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = ''60s''', p_role);
-	IF has_parameter_privilege('temp_file_limit', 'SET') THEN       -- templates/observ-harden.sql
+	IF has_parameter_privilege('temp_file_limit', 'SET') THEN       -- see templates/observ-harden.sql
 		EXECUTE format('ALTER ROLE %I SET temp_file_limit = ''256MB''', p_role);
 	END IF;
 	EXECUTE format('GRANT %I TO %I', p_group, p_role);
-	EXECUTE format('GRANT %I TO observ_roles, observ_owner', p_role);       -- only a member may end its sessions
+	-- Only members may end its sessions.
+	EXECUTE format('GRANT %I TO observ_roles, observ_owner', p_role);
 	RETURN v_password;
 END
 $$;
@@ -66,29 +78,31 @@ LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp SET client_min_me
 BEGIN
 	IF EXISTS (SELECT FROM pg_roles WHERE rolname = p_role) THEN
 		EXECUTE format('GRANT %I TO observ_roles', p_role);
-		PERFORM end_sessions(p_role);           -- one may hold its own row of pg_authid,
+		PERFORM end_sessions(p_role);           -- one may lock its row of pg_authid
 		EXECUTE format('ALTER ROLE %I NOLOGIN', p_role);
-		PERFORM end_sessions(p_role);           -- one may have come back meanwhile
-		EXECUTE format('DROP OWNED BY %I', p_role);     -- also default privileges, which any login may give
+		PERFORM end_sessions(p_role);           -- one may have logged in meanwhile
+		EXECUTE format('DROP OWNED BY %I', p_role);     -- default privileges, which any login may set
 		EXECUTE format('DROP ROLE %I', p_role);
 	END IF;
 END
 $$;
 
--- The login of a server that counts: the newest. NULL: it is not enrolled.
+-- The newest login of a server. NULL: the server is not enrolled.
 CREATE OR REPLACE FUNCTION current_login(p_vps text) RETURNS text
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT role FROM agent_roles WHERE vps_name = p_vps ORDER BY enrolled_at DESC LIMIT 1
 $$;
 
--- Binds a new name to the server: one after it, unless somebody else has that.
+-- Binds a new login name to the server. It is made from the server's name, with a random end if it is taken.
 CREATE OR REPLACE FUNCTION bind_login(p_vps text) RETURNS text
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
-	v_plain text := 'obs_' || left(trim(BOTH '_' FROM regexp_replace(lower(p_vps), '[^a-z0-9]+', '_', 'g')), 40);
+	v_plain text := 'obs_' ||
+		left(trim(BOTH '_' FROM regexp_replace(lower(p_vps), '[^a-z0-9]+', '_', 'g')), 40);
 	v_role text := v_plain;
 BEGIN
-	WHILE EXISTS (SELECT FROM pg_roles WHERE rolname = v_role) OR EXISTS (SELECT FROM agent_roles WHERE role = v_role) LOOP
+	WHILE EXISTS (SELECT FROM pg_roles WHERE rolname = v_role) OR
+			EXISTS (SELECT FROM agent_roles WHERE role = v_role) LOOP
 		v_role := v_plain || '_' || left(md5(gen_random_uuid()::text), 8);
 	END LOOP;
 	INSERT INTO agent_roles (role, vps_name) VALUES (v_role, p_vps);
@@ -96,14 +110,16 @@ BEGIN
 END
 $$;
 
--- Who makes or takes logins waits here for others who do. What looks before it writes must see what they wrote: not through
--- an older snapshot. PREPARE takes the lock of a statement that one may not run: a session that has kept one for a second,
--- or for ten while it seems to work, is ended, for agents and tokens have no use for it.
+-- Lets one session at a time change logins, until its transaction ends. The caller must see what the one
+-- before it wrote, so an older snapshot is refused. A login can take this lock by PREPARE of a statement that
+-- it may not execute. Agents and tokens have no use for it, so their session is ended if it holds the lock
+-- for a second, or for ten while it is active.
 CREATE OR REPLACE FUNCTION lock_logins() RETURNS void
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp SET lock_timeout = '1s' AS $$
 BEGIN
 	IF current_setting('transaction_isolation') <> 'read committed' THEN
-		RAISE EXCEPTION 'this works in read committed transactions only, not in %', current_setting('transaction_isolation')
+		RAISE EXCEPTION 'this works in read committed transactions only, not in %',
+			current_setting('transaction_isolation')
 			USING ERRCODE = '25001', HINT = 'BEGIN ISOLATION LEVEL READ COMMITTED';
 	END IF;
 	FOR i IN 1..15 LOOP
@@ -111,20 +127,26 @@ BEGIN
 			LOCK TABLE agent_roles IN SHARE ROW EXCLUSIVE MODE;
 			RETURN;
 		EXCEPTION WHEN lock_not_available THEN
-			PERFORM pg_stat_clear_snapshot();       -- pg_stat_activity stays as it was first seen in a transaction
+			-- Else pg_stat_activity stays as this transaction first read it.
+			PERFORM pg_stat_clear_snapshot();
 			PERFORM pg_terminate_backend(a.pid, 1000) FROM pg_stat_activity a
-				JOIN (SELECT role FROM agent_roles UNION SELECT role FROM bootstrap_tokens) r ON role = usename
-				WHERE xact_start < clock_timestamp() - CASE WHEN state = 'active' THEN interval '10 seconds' ELSE interval '1 second' END
-					AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND relation = 'agent_roles'::regclass AND
-						granted AND mode <> 'AccessShareLock');
+				JOIN (SELECT role FROM agent_roles UNION SELECT role FROM bootstrap_tokens) r
+					ON role = usename
+				WHERE xact_start < clock_timestamp() - CASE WHEN state = 'active'
+						THEN interval '10 seconds' ELSE interval '1 second' END
+					AND EXISTS (SELECT FROM pg_locks l
+						WHERE l.pid = a.pid AND relation = 'agent_roles'::regclass
+							AND granted AND mode <> 'AccessShareLock');
 		END;
 	END LOOP;
 	RAISE EXCEPTION 'another session works on the logins and does not end' USING ERRCODE = '55P03',
-		HINT = 'SELECT pid, usename, query FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE relation = ''observ.agent_roles''::regclass';
+		HINT = 'SELECT pid, usename, query FROM pg_stat_activity JOIN pg_locks USING (pid) '
+			'WHERE relation = ''observ.agent_roles''::regclass';
 END
 $$;
 
--- Drops the logins of a server but p_keep; gives their names. Their sessions first: one may hold a lock that we wait for.
+-- Drops the logins of a server except p_keep and returns their names. Their sessions end first, because one
+-- of them may hold the lock that this waits for.
 CREATE OR REPLACE FUNCTION drop_logins(p_vps text, p_keep text) RETURNS SETOF text
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
@@ -132,13 +154,15 @@ DECLARE
 BEGIN
 	PERFORM end_sessions(role) FROM agent_roles WHERE vps_name = p_vps AND role IS DISTINCT FROM p_keep;
 	PERFORM lock_logins();
-	FOR v_role IN DELETE FROM agent_roles WHERE vps_name = p_vps AND role IS DISTINCT FROM p_keep RETURNING role LOOP
+	FOR v_role IN DELETE FROM agent_roles
+			WHERE vps_name = p_vps AND role IS DISTINCT FROM p_keep RETURNING role LOOP
 		PERFORM drop_login(v_role);
 		RETURN NEXT v_role;
 	END LOOP;
 END
 $$;
 
+-- ---- servers ------------------------------------------------------------------------------------
 -- Makes the login of a server, or gives it a new password.
 CREATE OR REPLACE FUNCTION enroll(p_vps text) RETURNS TABLE (role_name text, password text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -152,8 +176,9 @@ BEGIN
 END
 $$;
 
--- A second login for a server. The first is valid until it is finished, or p_overlap has passed.
-CREATE OR REPLACE FUNCTION rotate_server(p_vps text, p_overlap interval DEFAULT '7 days') RETURNS TABLE (role_name text, password text)
+-- Makes a second login for a server. The first stays valid until rotate_finish(), or for p_overlap.
+CREATE OR REPLACE FUNCTION rotate_server(p_vps text, p_overlap interval DEFAULT '7 days')
+RETURNS TABLE (role_name text, password text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	v_old text;
@@ -163,19 +188,23 @@ BEGIN
 	PERFORM lock_logins();
 	v_old := current_login(p_vps);
 	IF v_old IS NULL THEN
-		RAISE EXCEPTION 'server "%" is not enrolled', p_vps USING ERRCODE = '22023', HINT = 'SELECT * FROM observ.enroll(vps_name)';
+		RAISE EXCEPTION 'server "%" is not enrolled', p_vps
+			USING ERRCODE = '22023', HINT = 'SELECT * FROM observ.enroll(vps_name)';
 	END IF;
 	IF p_overlap IS NULL OR p_overlap NOT BETWEEN '0' AND '90 days' THEN
-		RAISE EXCEPTION 'the old login stays valid for 0 to 90 days, not %', p_overlap USING ERRCODE = '22023';
+		RAISE EXCEPTION 'the old login stays valid for 0 to 90 days, not %', p_overlap
+			USING ERRCODE = '22023';
 	END IF;
-	IF EXISTS (SELECT FROM agent_roles WHERE vps_name = p_vps AND role <> v_old AND valid_until > clock_timestamp()) THEN
-		RAISE EXCEPTION 'server "%" is rotating already: agents may still use the older login', p_vps USING ERRCODE = '55000',
-			HINT = 'rotate_finish() ends the older one; enroll() gives the newer one another password.';
+	IF EXISTS (SELECT FROM agent_roles
+			WHERE vps_name = p_vps AND role <> v_old AND valid_until > clock_timestamp()) THEN
+		RAISE EXCEPTION 'server "%" is rotating already: agents may still use the older login', p_vps
+			USING ERRCODE = '55000', HINT = 'rotate_finish() ends the older one; '
+				'enroll() gives the newer one another password.';
 	END IF;
 	PERFORM drop_logins(p_vps, v_old);
 	UPDATE agent_roles SET valid_until = v_until WHERE role = v_old;
 	IF EXISTS (SELECT FROM pg_roles WHERE rolname = v_old) THEN
-		PERFORM end_sessions(v_old);    -- agents come back at once; one may hold its own row of pg_authid
+		PERFORM end_sessions(v_old);    -- agents reconnect at once; one may lock its row of pg_authid
 		EXECUTE format('ALTER ROLE %I VALID UNTIL %L', v_old, v_until);
 	END IF;
 	v_new := bind_login(p_vps);
@@ -183,19 +212,19 @@ BEGIN
 END
 $$;
 
--- Takes the older login away and ends its sessions.
+-- Drops the older login and ends its sessions.
 CREATE OR REPLACE FUNCTION rotate_finish(p_vps text) RETURNS SETOF text
 LANGUAGE sql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT drop_logins(p_vps, current_login(p_vps))
 $$;
 
--- Takes a server's logins away and ends its sessions; what it wrote stays.
+-- Drops the logins of a server and ends its sessions. Its rows stay.
 CREATE OR REPLACE FUNCTION revoke_server(p_vps text) RETURNS SETOF text
 LANGUAGE sql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT drop_logins(p_vps, NULL)
 $$;
 
--- The same, and its silence is no trouble any more.
+-- As revoke_server(), and the server counts as out of service, not as offline.
 CREATE OR REPLACE FUNCTION retire_server(p_vps text) RETURNS SETOF text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
@@ -204,21 +233,26 @@ BEGIN
 	RETURN QUERY SELECT drop_logins(p_vps, NULL);
 	UPDATE agents SET retired_at = v_now WHERE vps_name = p_vps;
 	IF NOT FOUND THEN
-		RAISE EXCEPTION 'no server "%" has ever reported', p_vps USING ERRCODE = '22023', HINT = 'To take its login away: revoke_server().';
+		RAISE EXCEPTION 'no server "%" has ever reported', p_vps
+			USING ERRCODE = '22023', HINT = 'To take its login away: revoke_server().';
 	END IF;
 END
 $$;
 
--- A login that can enroll servers which are new, and nothing else. It can be used up before it expires. For a day
--- after that it may still log in, to be told so.
-CREATE OR REPLACE FUNCTION make_token(p_uses int DEFAULT 1, p_expires interval DEFAULT '1 day') RETURNS TABLE (role_name text, password text)
+-- ---- tokens -------------------------------------------------------------------------------------
+-- Makes a login that can enroll new servers and nothing else. It ends after p_uses servers or p_expires. For
+-- a day longer it may still log in, so that it can be told why it is refused.
+CREATE OR REPLACE FUNCTION make_token(p_uses int DEFAULT 1, p_expires interval DEFAULT '1 day')
+RETURNS TABLE (role_name text, password text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	v_role text := 'obs_token_' || left(md5(gen_random_uuid()::text), 12);
 	v_until timestamptz := clock_timestamp() + p_expires;
 BEGIN
-	IF p_uses IS NULL OR p_uses NOT BETWEEN 1 AND 10000 OR p_expires IS NULL OR p_expires NOT BETWEEN '1 second' AND '90 days' THEN
-		RAISE EXCEPTION 'a token has 1 to 10000 uses and expires within 90 days' USING ERRCODE = '22023';
+	IF p_uses IS NULL OR p_uses NOT BETWEEN 1 AND 10000 OR
+	   p_expires IS NULL OR p_expires NOT BETWEEN '1 second' AND '90 days' THEN
+		RAISE EXCEPTION 'a token has 1 to 10000 uses and expires within 90 days'
+			USING ERRCODE = '22023';
 	END IF;
 	PERFORM revoke_token(role) FROM bootstrap_tokens WHERE expires_at < now() - interval '1 day';
 	INSERT INTO bootstrap_tokens (role, expires_at, uses) VALUES (v_role, v_until, p_uses);
@@ -229,7 +263,7 @@ $$;
 CREATE OR REPLACE FUNCTION revoke_token(p_role text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 BEGIN
-	PERFORM end_sessions(role) FROM bootstrap_tokens WHERE role = p_role;  -- one may hold the row
+	PERFORM end_sessions(role) FROM bootstrap_tokens WHERE role = p_role;  -- one may lock the row
 	DELETE FROM bootstrap_tokens WHERE role = p_role;
 	IF NOT FOUND THEN
 		RETURN false;
@@ -239,33 +273,40 @@ BEGIN
 END
 $$;
 
--- What a token is for. A server that is known, even one that was revoked, is not given away by it.
+-- Enrolls a server with the token that logged in. It gives no known server away, not even a revoked one.
 CREATE OR REPLACE FUNCTION bootstrap_enroll(p_vps text) RETURNS TABLE (role_name text, password text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	t bootstrap_tokens;
+	v_hint text := 'Ask for a new one: fleet_hub_admin token.';
 BEGIN
 	PERFORM lock_logins();
 	SELECT * INTO t FROM bootstrap_tokens WHERE role = session_user FOR UPDATE;
 	IF NOT FOUND THEN
-		RAISE EXCEPTION '% is no token, or it was revoked', session_user USING ERRCODE = '42501', HINT = 'Ask for a new one: fleet_hub_admin token.';
+		RAISE EXCEPTION '% is no token, or it was revoked', session_user
+			USING ERRCODE = '42501', HINT = v_hint;
 	ELSIF t.expires_at <= clock_timestamp() THEN
-		RAISE EXCEPTION 'this token expired at %', t.expires_at USING ERRCODE = '42501', HINT = 'Ask for a new one: fleet_hub_admin token.';
+		RAISE EXCEPTION 'this token expired at %', t.expires_at
+			USING ERRCODE = '42501', HINT = v_hint;
 	ELSIF t.used >= t.uses THEN
-		RAISE EXCEPTION 'this token is used up: it was for % server(s)', t.uses USING ERRCODE = '42501',
-			HINT = 'Ask for a new one: fleet_hub_admin token.';
+		RAISE EXCEPTION 'this token is used up: it was for % server(s)', t.uses
+			USING ERRCODE = '42501', HINT = v_hint;
 	END IF;
 	PERFORM check_name('vps_name', p_vps);
-	IF current_login(p_vps) IS NOT NULL OR EXISTS (SELECT FROM agents WHERE vps_name = p_vps) THEN
-		RAISE EXCEPTION 'a server "%" is known already, and a token is for new ones', p_vps USING ERRCODE = '42501',
-			HINT = 'Give this one another name, or let an admin enroll it: fleet_hub_admin enroll.';
+	PERFORM FROM agents WHERE vps_name = p_vps;
+	IF FOUND OR current_login(p_vps) IS NOT NULL THEN
+		RAISE EXCEPTION 'a server "%" is known already, and a token is for new ones', p_vps
+			USING ERRCODE = '42501', HINT = 'Give this one another name, '
+				'or let an admin enroll it: fleet_hub_admin enroll.';
 	END IF;
 	UPDATE bootstrap_tokens SET used = t.used + 1 WHERE role = t.role;
 	RETURN QUERY SELECT * FROM enroll(p_vps);
 END
 $$;
 
-GRANT EXECUTE ON FUNCTION enroll, rotate_server, rotate_finish, revoke_server, retire_server, make_token, revoke_token TO observ_enroll;
+GRANT EXECUTE ON FUNCTION enroll, rotate_server, rotate_finish, revoke_server, retire_server, make_token,
+	revoke_token TO observ_enroll;
 GRANT EXECUTE ON FUNCTION bootstrap_enroll TO observ_bootstrap;
 SET LOCAL ROLE observ_owner;
 REVOKE CREATE ON SCHEMA observ FROM observ_roles;
+
