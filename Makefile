@@ -142,7 +142,9 @@ AGENT := \
   self \
   status \
   check/check_attempt \
+  check/check_body \
   check/check_guard \
+  check/check_url \
   check/check_verdict \
   check/src_check \
   config/config \
@@ -209,7 +211,7 @@ HUB := \
 
 # Where the linker looks for a symbol, in this order: each archive may use those behind it.
 ARCHIVES := $(patsubst %,$(BUILD)/lib%.a,agent wire hub common_pg common logcore)
-LIBS     := -lpq -lssl -lcrypto -lyaml -lcurl -lsystemd -ljson-c -lfcgi -lm -pthread
+LIBS     := -lpq -lssl -lcrypto -lyaml -lcurl -lidn2 -lsystemd -ljson-c -lfcgi -lm -pthread
 
 .DEFAULT_GOAL := all
 .PHONY: all

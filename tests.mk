@@ -5,6 +5,7 @@
 UNIT_TESTS := \
   agent/test_check \
   agent/test_check_schedule \
+  agent/test_check_up \
   agent/test_config \
   agent/test_config_print \
   agent/test_config_url \

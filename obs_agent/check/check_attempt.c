@@ -8,9 +8,13 @@
 #include "common/buf.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "check_body.h"
 #include "check_guard.h"
+#include "check_url.h"
 #include "check_verdict.h"
 #include "obs_agent/self.h"
+
+enum { METHOD_MAX = 16 };
 
 static const int64_t PROBE_MIN_US = 100 * US_PER_MS;    /* less is not worth a second handshake */
 
@@ -18,11 +22,19 @@ struct attempt {
 	struct curl_glue *glue;
 	struct check_end end;                   /* with the easy handle and the configuration */
 	enum curl_lane lane;
-	struct curl_slist *headers;
+	struct curl_slist *headers;             /* the check's own */
+	char *cookie;                           /* the value of one of them */
+	struct check_url own;                   /* of the configuration */
+	struct check_url at;                    /* of the request under way, where a redirect led to it */
+	char method[METHOD_MAX];
+	int redirects;                          /* followed so far */
+	bool was_https;                         /* some request was */
+	bool probing;                           /* the request reads a certificate's date only */
 	attempt_done_fn done;
 	void *data;
 	size_t header_bytes;
-	struct buf body;                        /* only while expect_body is looked for */
+	int packed;                             /* Content-Encoding headers of the answer */
+	struct check_body *body;                /* of the answer, while expect_body is looked for */
 	struct attempt_result result;
 	int64_t begin_mono_us;
 	char message[CHECK_MESSAGE_MAX];
@@ -30,40 +42,75 @@ struct attempt {
 
 /* ---- libcurl's callbacks --------------------------------------------------------------- */
 
+static const char *answer_header(const struct attempt *a, const char *name)
+{
+	struct curl_header *h = NULL;
+
+	return curl_easy_header(a->end.easy, name, 0, CURLH_HEADER, -1, &h) == CURLHE_OK ? h->value : NULL;
+}
+
+/* Where the answer redirects to, NULL: it does not, or redirects are answers like any other. */
+static const char *redirect_target(const struct attempt *a)
+{
+	const char *location;
+	long status = 0;
+
+	curl_easy_getinfo(a->end.easy, CURLINFO_RESPONSE_CODE, &status);
+	if (a->end.c->max_redirects == 0 || status < 300 || status > 399)
+		return NULL;
+	location = answer_header(a, "Location");
+	return location && location[strspn(location, " \t\r\n")] ? location : NULL;
+}
+
+static bool names_packing(struct text header)
+{
+	static const char name[] = "content-encoding:";
+
+	return header.len > sizeof name - 1 && strncasecmp(header.s, name, sizeof name - 1) == 0;
+}
+
+/* What is packed in what is packed unpacks to any size between two looks at it. */
+static bool packed_twice(struct attempt *a, struct text header)
+{
+	if (header.len >= 5 && memcmp(header.s, "HTTP/", 5) == 0)
+		a->packed = 0;                  /* another answer */
+	if (names_packing(header))
+		a->packed += 1 + (memchr(header.s, ',', header.len) != NULL);
+	return a->packed > 1;
+}
+
 static size_t on_header(char *bytes, size_t size, size_t n, void *data)
 {
 	struct attempt *a = data;
 
-	(void)bytes;
 	a->header_bytes += size * n;
-	if (a->header_bytes <= CHECK_HEADERS_MAX)
+	if (a->header_bytes > CHECK_HEADERS_MAX)
+		a->end.stop = HEADERS_TOO_LONG;
+	else if (a->end.c->expect_body && packed_twice(a, (struct text){ bytes, size * n }))
+		a->end.stop = PACKED_TWICE;
+	else
 		return size * n;
-	a->end.stop = HEADERS_TOO_LONG;
 	return 0;
-}
-
-/* Look for the expected text in what is new, and as much before it as could be
- * the text's beginning. */
-static bool body_found(const struct buf *body, size_t fresh, const char *want)
-{
-	size_t len = strlen(want);
-	size_t from = body->len - fresh;
-
-	from = from > len ? from - len : 0;
-	return memmem(body->data + from, body->len - from, want, len) != NULL;
 }
 
 static enum check_stop take_body(struct attempt *a, const char *bytes, size_t n)
 {
-	size_t room;
+	size_t room = CHECK_BODY_MAX - a->end.body_bytes;
+	const char *type = NULL;
 
-	a->end.body_bytes += n;
-	if (!a->end.c->expect_body)
+	if (redirect_target(a))
+		return REDIRECTED;
+	if (!a->end.c->expect_body) {
+		a->end.body_bytes += n;
 		return a->end.body_bytes > CHECK_DRAIN_MAX ? ENOUGH : GO_ON;
-	room = CHECK_BODY_MAX - a->body.len;
-	if (!buf_add(&a->body, bytes, n < room ? n : room))
-		return BODY_TOO_LONG;
-	if (body_found(&a->body, n < room ? n : room, a->end.c->expect_body))
+	}
+	if (!a->body)
+		a->body = check_body_new(a->end.c->expect_body);
+	curl_easy_getinfo(a->end.easy, CURLINFO_CONTENT_TYPE, &type);
+	if (!a->body)
+		return BODY_TOO_LONG;           /* out of memory */
+	a->end.body_bytes += n < room ? n : room;
+	if (check_body_take(a->body, type, bytes, n < room ? n : room))
 		return BODY_FOUND;
 	return n > room ? BODY_TOO_LONG : GO_ON;
 }
@@ -81,12 +128,10 @@ static size_t on_body(char *bytes, size_t size, size_t n, void *data)
 static curl_socket_t open_socket(void *data, curlsocktype purpose, struct curl_sockaddr *s)
 {
 	struct attempt *a = data;
-	long redirects = 0;
 	int fd;
 
 	(void)purpose;
-	curl_easy_getinfo(a->end.easy, CURLINFO_REDIRECT_COUNT, &redirects);
-	if (redirects > 0 && check_link_local((const struct sockaddr *)&s->addr)) {
+	if (a->redirects > 0 && check_link_local((const struct sockaddr *)&s->addr)) {
 		a->end.stop = LINK_LOCAL;
 		return CURL_SOCKET_BAD;
 	}
@@ -94,24 +139,6 @@ static curl_socket_t open_socket(void *data, curlsocktype purpose, struct curl_s
 	if (fd < 0 && errno != EAFNOSUPPORT)
 		a->end.stop = NO_SOCKET;
 	return fd;
-}
-
-/* CURLOPT_PREREQFUNCTION. The check's own headers may be secrets of its host;
- * libcurl would send most of them to whatever host a redirect names. */
-static int before_request(void *data, char *ip, char *local_ip, int port, int local_port)
-{
-	struct attempt *a = data;
-	const char *url = NULL;
-
-	(void)ip;
-	(void)local_ip;
-	(void)port;
-	(void)local_port;
-	if (!a->headers || curl_easy_getinfo(a->end.easy, CURLINFO_EFFECTIVE_URL, &url) || !url ||
-	    check_same_origin(url, a->end.c->url))
-		return CURL_PREREQFUNC_OK;
-	a->end.stop = OTHER_HOST;
-	return CURL_PREREQFUNC_ABORT;
 }
 
 /* CURLOPT_SSL_CTX_FUNCTION. Tells a handshake that hangs from a connection that
@@ -128,11 +155,22 @@ static CURLcode before_handshake(CURL *easy, void *ssl_ctx, void *data)
 
 /* ---- how it is set up ------------------------------------------------------------------ */
 
+/* libcurl puts a cookie of the configuration together with those of the answers. */
 static bool add_headers(struct attempt *a)
 {
-	for (const char *const *h = a->end.c->headers; h && *h; h++) {
-		struct curl_slist *more = curl_slist_append(a->headers, *h);
+	static const char cookie[] = "Cookie:";
 
+	for (const char *const *h = a->end.c->headers; h && *h; h++) {
+		struct curl_slist *more;
+
+		if (strncasecmp(*h, cookie, sizeof cookie - 1) == 0) {
+			free(a->cookie);
+			a->cookie = strdup(*h + sizeof cookie - 1 + strspn(*h + sizeof cookie - 1, " "));
+			if (!a->cookie)
+				return false;
+			continue;
+		}
+		more = curl_slist_append(a->headers, *h);
 		if (!more)
 			return false;
 		a->headers = more;
@@ -140,15 +178,18 @@ static bool add_headers(struct attempt *a)
 	return true;
 }
 
+/* POST, PUT and PATCH have a body, an empty one: servers want its length (status 411). */
 static CURLcode set_method(CURL *easy, const char *method)
 {
-	if (strcmp(method, "GET") == 0)
-		return curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
-	if (strcmp(method, "HEAD") == 0)
-		return curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
-	if (strcmp(method, "POST") == 0)
-		return curl_easy_setopt(easy, CURLOPT_POSTFIELDS, "");
-	return curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method);
+	bool body = strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0 || strcmp(method, "PATCH") == 0;
+	bool head = strcmp(method, "HEAD") == 0, get = strcmp(method, "GET") == 0;
+	CURLcode r = curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+
+	if (head)
+		r = r ? r : curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+	if (body)
+		r = r ? r : curl_easy_setopt(easy, CURLOPT_POSTFIELDS, "");
+	return r ? r : curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, get || head ? NULL : method);
 }
 
 /* libcurl keeps the certificate authorities from one transfer to the next, but not
@@ -162,27 +203,42 @@ static void share_authorities(CURL *easy)
 		curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
 }
 
-/* Every limit by hand: libcurl's own defaults follow redirects for ever once they
- * are on, and know no end of a body. No Accept-Encoding, so nothing is unpacked. */
+#define SET(option, value) r = r ? r : curl_easy_setopt(a->end.easy, option, value)
+
+/* What differs from one request of an attempt to the next. What is the check's own (headers, cookie,
+ * password) may be a secret of its host: it goes nowhere else, and not from https to http. */
+static CURLcode set_request(struct attempt *a)
+{
+	int64_t left_ms = (a->end.c->timeout_us - (mono_us() - a->begin_mono_us)) / US_PER_MS;
+	bool own = !a->end.headers_withheld;
+	const struct check_url *login = a->at.user ? &a->at : &a->own;  /* a redirect may name another */
+	CURLcode r = set_method(a->end.easy, a->method);
+
+	SET(CURLOPT_URL, a->at.url ? a->at.url : a->own.url);
+	SET(CURLOPT_USERNAME, own || a->at.user ? login->user : NULL);
+	SET(CURLOPT_PASSWORD, own || a->at.user ? login->password : NULL);
+	SET(CURLOPT_HTTPHEADER, own ? a->headers : NULL);
+	SET(CURLOPT_COOKIE, own ? a->cookie : NULL);
+	SET(CURLOPT_TIMEOUT_MS, left_ms > 0 ? (long)left_ms : 1L);
+	SET(CURLOPT_CONNECTTIMEOUT_MS, left_ms > 0 ? (long)left_ms : 1L);
+	return r;
+}
+
+/* Every limit by hand: libcurl's own defaults know no end of a body. Redirects are followed here (follow()), so that
+ * each is judged before anything is sent. Packed bodies are asked for and unpacked only where somebody looks into them. */
 static CURLcode set_options(struct attempt *a)
 {
 	const struct check_config *c = a->end.c;
-	long ms = (long)(c->timeout_us / US_PER_MS);
 	CURLcode r = CURLE_OK;
 
-#define SET(option, value) r = r ? r : curl_easy_setopt(a->end.easy, option, value)
-	SET(CURLOPT_URL, c->url);
 	SET(CURLOPT_PROTOCOLS_STR, "http,https");
-	SET(CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
 	SET(CURLOPT_PROXY, "");
 	SET(CURLOPT_USERAGENT, "observ/" OBSERV_VERSION);
 	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-	SET(CURLOPT_HTTPHEADER, a->headers);
 	SET(CURLOPT_NOSIGNAL, 1L);
-	SET(CURLOPT_TIMEOUT_MS, ms > 0 ? ms : 1L);
-	SET(CURLOPT_CONNECTTIMEOUT_MS, ms > 0 ? ms : 1L);
-	SET(CURLOPT_FOLLOWLOCATION, c->max_redirects > 0 ? 1L : 0L);
-	SET(CURLOPT_MAXREDIRS, (long)c->max_redirects);
+	SET(CURLOPT_FOLLOWLOCATION, 0L);
+	SET(CURLOPT_COOKIEFILE, c->max_redirects > 0 ? "" : NULL);
+	SET(CURLOPT_ACCEPT_ENCODING, c->expect_body ? "" : NULL);
 	SET(CURLOPT_FRESH_CONNECT, 1L);
 	SET(CURLOPT_FORBID_REUSE, 1L);
 	SET(CURLOPT_DNS_CACHE_TIMEOUT, 0L);
@@ -197,15 +253,13 @@ static CURLcode set_options(struct attempt *a)
 	SET(CURLOPT_WRITEDATA, a);
 	SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);
 	SET(CURLOPT_OPENSOCKETDATA, a);
-	SET(CURLOPT_PREREQFUNCTION, before_request);
-	SET(CURLOPT_PREREQDATA, a);
-#undef SET
 	share_authorities(a->end.easy);
 	/* Not with every TLS library; then such a timeout is said less exactly. */
 	curl_easy_setopt(a->end.easy, CURLOPT_SSL_CTX_FUNCTION, before_handshake);
 	curl_easy_setopt(a->end.easy, CURLOPT_SSL_CTX_DATA, a);
-	return r ? r : set_method(a->end.easy, c->method);
+	return r;
 }
+#undef SET
 
 static void attempt_free(struct attempt *a)
 {
@@ -213,25 +267,65 @@ static void attempt_free(struct attempt *a)
 		return;
 	curl_easy_cleanup(a->end.easy);
 	curl_slist_free_all(a->headers);
-	buf_free(&a->body);
+	free(a->cookie);
+	check_url_free(&a->own);
+	check_url_free(&a->at);
+	check_body_free(a->body);
 	free(a);
+}
+
+/* ---- redirects -------------------------------------------------------------------------- */
+
+/* As browsers and curl have it: 303 asks for something else by GET; of the others only POST becomes GET. */
+static void change_method(struct attempt *a, long status)
+{
+	bool to_get = status == 303 ? strcmp(a->method, "HEAD") != 0
+				    : (status == 301 || status == 302) && strcmp(a->method, "POST") == 0;
+
+	if (to_get)
+		snprintf(a->method, sizeof a->method, "GET");
+}
+
+/* May what is the check's own go to where a redirect leads? */
+static bool may_carry(const struct attempt *a, const char *to)
+{
+	return check_url_may_carry(a->own.url, to) && (check_url_is_https(to) || !a->was_https);
+}
+
+/* Set up the request to which `location` leads. False: there is none, and a->end says why. */
+static bool follow(struct attempt *a, const char *location)
+{
+	const char *from = a->at.url ? a->at.url : a->own.url;
+	struct check_url next;
+	long status = 0;
+
+	curl_easy_getinfo(a->end.easy, CURLINFO_RESPONSE_CODE, &status);
+	a->end.stop = NO_REDIRECT_URL;
+	if (!check_url_parse(from, location, &next))
+		return false;
+	a->end.stop = TOO_MANY_REDIRECTS;
+	if (a->redirects == a->end.c->max_redirects) {
+		check_url_free(&next);
+		return false;
+	}
+	a->redirects++;
+	a->was_https |= check_url_is_https(from);
+	check_url_free(&a->at);
+	a->at = next;
+	a->end.headers_withheld = !may_carry(a, next.url) && (a->headers || a->cookie || a->own.user);
+	change_method(a, status);
+	check_next_request(&a->end);
+	a->end.code = set_request(a);
+	return a->end.code == CURLE_OK;
 }
 
 /* ---- its end ---------------------------------------------------------------------------- */
 
-static void finish(struct attempt *a)
+static bool finish(struct attempt *a)
 {
 	a->done(&a->result, a->data);
 	attempt_free(a);
-}
-
-static void on_probed(CURL *easy, CURLcode code, void *data)
-{
-	struct attempt *a = data;
-
-	(void)code;
-	a->result.sample.cert_expires_us = check_certificate_expiry(easy);
-	finish(a);
+	return false;
 }
 
 /* The certificate was refused, so libcurl did not keep it. Shake hands again
@@ -239,39 +333,46 @@ static void on_probed(CURL *easy, CURLcode code, void *data)
 static bool probe_certificate(struct attempt *a)
 {
 	int64_t left_us = a->end.c->timeout_us - (mono_us() - a->begin_mono_us);
-	const char *effective = NULL;
-	CLEANUP(free_p) char *url = NULL;
 
-	curl_easy_getinfo(a->end.easy, CURLINFO_EFFECTIVE_URL, &effective);
-	url = effective ? strdup(effective) : NULL;     /* libcurl's own goes when another is set */
-	return left_us >= PROBE_MIN_US && url && !curl_easy_setopt(a->end.easy, CURLOPT_URL, url) &&
-	       !curl_easy_setopt(a->end.easy, CURLOPT_TIMEOUT_MS, (long)(left_us / US_PER_MS)) &&
-	       !curl_easy_setopt(a->end.easy, CURLOPT_SSL_VERIFYPEER, 0L) &&
-	       !curl_easy_setopt(a->end.easy, CURLOPT_SSL_VERIFYHOST, 0L) &&
-	       !curl_easy_setopt(a->end.easy, CURLOPT_CONNECT_ONLY, 1L) &&
-	       curl_glue_add(a->glue, a->end.easy, CURL_LANE_FAST, NULL, on_probed, a, NULL) == 0;
+	a->probing = left_us >= PROBE_MIN_US &&
+		     !curl_easy_setopt(a->end.easy, CURLOPT_TIMEOUT_MS, (long)(left_us / US_PER_MS)) &&
+		     !curl_easy_setopt(a->end.easy, CURLOPT_SSL_VERIFYPEER, 0L) &&
+		     !curl_easy_setopt(a->end.easy, CURLOPT_SSL_VERIFYHOST, 0L) &&
+		     !curl_easy_setopt(a->end.easy, CURLOPT_CONNECT_ONLY, 1L);
+	return a->probing;
 }
 
-static void on_done(CURL *easy, CURLcode code, void *data)
+/* True: one more request. */
+static bool on_done(CURL *easy, CURLcode code, void *data)
 {
 	struct attempt *a = data;
+	const char *location = NULL, *type = NULL;
 
-	(void)easy;
+	if (a->probing) {
+		a->result.sample.cert_expires_us = check_certificate_expiry(easy);
+		return finish(a);
+	}
 	a->end.code = code;
+	if (code == CURLE_OK || a->end.stop == REDIRECTED)
+		location = redirect_target(a);
+	if (location && follow(a, location))
+		return true;
+	curl_easy_getinfo(easy, CURLINFO_CONTENT_TYPE, &type);
+	if (a->body && a->end.stop == GO_ON && check_body_end(a->body, type))
+		a->end.stop = BODY_FOUND;
 	a->result.ours = !check_judge(&a->end, &a->result.sample, a->message);
-	if (code != CURLE_PEER_FAILED_VERIFICATION || !probe_certificate(a))
-		finish(a);
+	return (code == CURLE_PEER_FAILED_VERIFICATION && probe_certificate(a)) || finish(a);
 }
 
 static bool on_begin(CURL *easy, void *data)
 {
 	struct attempt *a = data;
+	int64_t most = a->lane == CURL_LANE_FAST ? CHECK_THREADS_FAST : CHECK_THREADS_SLOW;
 
 	(void)easy;
 	a->result.begin_us = wall_us();
 	a->begin_mono_us = mono_us();
-	return !check_has_name(a->end.c->url) ||
-	       self_threads() <= (a->lane == CURL_LANE_FAST ? CHECK_THREADS_FAST : CHECK_THREADS_SLOW);
+	return (!check_url_has_name(a->own.url) || self_threads() <= most) && !set_request(a);
 }
 
 /* ---- the whole -------------------------------------------------------------------------- */
@@ -288,9 +389,13 @@ struct attempt *attempt_start(struct curl_glue *g, const struct check_config *c,
 	a->end.c = c;
 	a->done = done;
 	a->data = data;
-	a->body = BUF(CHECK_BODY_MAX);
+	a->end.before = check_no_phases;
 	a->end.easy = curl_easy_init();
-	if (!a->end.easy || !add_headers(a) || set_options(a) ||
+	snprintf(a->method, sizeof a->method, "%s", c->method);
+	/* Of what it can't be taken for a URL libcurl says why. */
+	if (!check_url_parse(NULL, c->url, &a->own))
+		a->own.url = strdup(c->url);
+	if (!a->own.url || !a->end.easy || !add_headers(a) || set_options(a) ||
 	    curl_glue_add(g, a->end.easy, lane, on_begin, on_done, a, NULL) < 0) {
 		attempt_free(a);
 		return NULL;

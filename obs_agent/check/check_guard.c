@@ -3,56 +3,9 @@
 #include <ctype.h>
 #include <netinet/in.h>
 #include <stdio.h>
-#include <strings.h>
-
-#include "common/text.h"
+#include <string.h>
 
 enum { SECRET_TELLING = 4 };            /* bytes */
-
-struct url_parts {
-	struct text scheme;                     /* with "://" */
-	struct text host;                       /* with port */
-	struct text rest;
-};
-
-static struct url_parts url_parts(const char *url)
-{
-	const char *sep = strstr(url, "://");
-	const char *authority = sep ? sep + 3 : url;
-	size_t len = strcspn(authority, "/?#");
-	const char *at = memrchr(authority, '@', len);
-	const char *host = at ? at + 1 : authority;
-
-	return (struct url_parts){
-		.scheme = { url, (size_t)(authority - url) },
-		.host = { host, (size_t)(authority + len - host) },
-		.rest = text_of(authority + len),
-	};
-}
-
-static bool same_text(struct text a, struct text b)
-{
-	return a.len == b.len && strncasecmp(a.s, b.s, a.len) == 0;
-}
-
-bool check_same_origin(const char *a, const char *b)
-{
-	struct url_parts x = url_parts(a), y = url_parts(b);
-
-	return same_text(x.scheme, y.scheme) && same_text(x.host, y.host);
-}
-
-bool check_has_name(const char *url)
-{
-	struct text host = url_parts(url).host;
-
-	if (host.len && host.s[0] == '[')
-		return false;
-	for (size_t i = 0; i < host.len && host.s[i] != ':'; i++)
-		if ((host.s[i] < '0' || host.s[i] > '9') && host.s[i] != '.')
-			return true;
-	return false;
-}
 
 /* ---- secrets in texts --------------------------------------------------------------------- */
 

@@ -1,7 +1,7 @@
 /*
  * check_guard.h - what a check may show, and where a redirect may lead it.
  *
- * Pure functions of URLs, texts and addresses.
+ * Pure functions of texts and addresses.
  */
 #ifndef OBS_AGENT_CHECK_GUARD_H
 #define OBS_AGENT_CHECK_GUARD_H
@@ -15,12 +15,6 @@
 /* Copy `text` (a library's message, say, which may repeat what a peer sent) with "***" for each of the secrets, however
  * they are encoded; cut to `size`. False: it has one that is too short to be found for sure; show none of it. */
 bool check_hide(const struct secret *secrets, const char *text, char *out, size_t size);
-
-/* Equal scheme, host and port, as written: ":443" and nothing are different. */
-bool check_same_origin(const char *a, const char *b);
-
-/* Must the host be asked from a name server, or is it an address? */
-bool check_has_name(const char *url);
 
 /* 169.254.0.0/16, fe80::/10 and the like. */
 bool check_link_local(const struct sockaddr *s);

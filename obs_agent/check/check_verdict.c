@@ -12,6 +12,7 @@
 struct verdict {
 	const struct check_end *end;
 	struct check_sample *s;
+	struct check_phases last;       /* of the last request */
 	char *message;
 };
 
@@ -48,19 +49,56 @@ static double phase(double *from, double to)
 	return took > 0 ? took : 0;
 }
 
+const struct check_phases check_no_phases = { NAN, NAN, NAN, NAN, 0 };
+
+static struct check_phases phases_of(const struct check_end *end)
+{
+	double at = 0, connected = ms_of(end->easy, CURLINFO_CONNECT_TIME_T);
+	struct check_phases p;
+
+	p.dns = phase(&at, ms_of(end->easy, CURLINFO_NAMELOOKUP_TIME_T));
+	p.connect = phase(&at, connected > 0 ? connected : end->tcp_ms);
+	p.tls = phase(&at, ms_of(end->easy, CURLINFO_APPCONNECT_TIME_T));
+	p.first_byte = phase(&at, ms_of(end->easy, CURLINFO_STARTTRANSFER_TIME_T));
+	p.all = ms_of(end->easy, CURLINFO_TOTAL_TIME_T);
+	return p;
+}
+
+static double plus(double a, double b)
+{
+	return isnan(a) ? b : isnan(b) ? a : a + b;
+}
+
+static struct check_phases sum_of(struct check_phases a, struct check_phases b)
+{
+	return (struct check_phases){ plus(a.dns, b.dns), plus(a.connect, b.connect), plus(a.tls, b.tls),
+				      plus(a.first_byte, b.first_byte), a.all + b.all };
+}
+
+void check_next_request(struct check_end *end)
+{
+	end->before = sum_of(end->before, phases_of(end));
+	end->stop = GO_ON;
+	end->body_bytes = 0;
+	end->tcp_ms = 0;
+	end->curl_says[0] = '\0';
+}
+
 static void read_timings(struct verdict *v)
 {
 	struct check_sample *s = v->s;
-	double at = 0, connected = ms_of(v->end->easy, CURLINFO_CONNECT_TIME_T);
+	struct check_phases whole;
 	long status = 0;
 
 	curl_easy_getinfo(v->end->easy, CURLINFO_RESPONSE_CODE, &status);
 	s->status_code = (int)status;
-	s->dns_ms = phase(&at, ms_of(v->end->easy, CURLINFO_NAMELOOKUP_TIME_T));
-	s->connect_ms = phase(&at, connected > 0 ? connected : v->end->tcp_ms);
-	s->tls_ms = phase(&at, ms_of(v->end->easy, CURLINFO_APPCONNECT_TIME_T));
-	s->first_byte_ms = phase(&at, ms_of(v->end->easy, CURLINFO_STARTTRANSFER_TIME_T));
-	s->response_ms = ms_of(v->end->easy, CURLINFO_TOTAL_TIME_T);
+	v->last = phases_of(v->end);
+	whole = sum_of(v->end->before, v->last);
+	s->dns_ms = whole.dns;
+	s->connect_ms = whole.connect;
+	s->tls_ms = whole.tls;
+	s->first_byte_ms = whole.first_byte;
+	s->response_ms = whole.all;
 }
 
 /* "Expire date:Nov 21 02:38:00 2027 GMT" of the server's own certificate; 0: none. */
@@ -101,19 +139,18 @@ static bool is_tls_error(CURLcode code)
 
 static void explain_timeout(struct verdict *v)
 {
-	const struct check_sample *s = v->s;
 	double seconds = (double)v->end->c->timeout_us / (double)US_PER_S;
 	const char *url = NULL;
 	bool tls = !curl_easy_getinfo(v->end->easy, CURLINFO_EFFECTIVE_URL, &url) && url &&
 		   strncasecmp(url, "https:", 6) == 0;
 
-	if (isnan(s->dns_ms))
+	if (isnan(v->last.dns))
 		blame(v, CHECK_DNS, "The name was not resolved within %g s.", seconds);
-	else if (isnan(s->connect_ms))
+	else if (isnan(v->last.connect))
 		blame(v, CHECK_TIMEOUT, "No connection within %g s.", seconds);
-	else if (tls && isnan(s->tls_ms))
+	else if (tls && isnan(v->last.tls))
 		blame(v, CHECK_TIMEOUT, "Connected, but the TLS handshake was not over within %g s.", seconds);
-	else if (isnan(s->first_byte_ms))
+	else if (isnan(v->last.first_byte))
 		blame(v, CHECK_TIMEOUT, "Connected, but no answer within %g s.", seconds);
 	else
 		blame(v, CHECK_TIMEOUT, "The answer was not complete within %g s.", seconds);
@@ -168,14 +205,15 @@ static bool status_expected(const struct check_config *c, int status)
 static void judge_answer(struct verdict *v)
 {
 	const struct check_config *c = v->end->c;
+	const char *why = v->end->headers_withheld ? " The check's headers were not sent to where a redirect led." : "";
 
 	if (!status_expected(c, v->s->status_code))
-		blame(v, CHECK_STATUS, "Status %d is not an expected one.", v->s->status_code);
+		blame(v, CHECK_STATUS, "Status %d is not an expected one.%s", v->s->status_code, why);
 	else if (c->expect_body && v->end->stop == BODY_TOO_LONG)
-		blame(v, CHECK_BODY, "The expected text is not in the first %d KiB of the body.",
-		     CHECK_BODY_MAX >> 10);
+		blame(v, CHECK_BODY, "The expected text is not in the first %d KiB of the body.%s",
+		      CHECK_BODY_MAX >> 10, why);
 	else if (c->expect_body && v->end->stop != BODY_FOUND)
-		blame(v, CHECK_BODY, "The expected text is not in the body (%zu bytes).", v->end->body_bytes);
+		blame(v, CHECK_BODY, "The expected text is not in the body (%zu bytes).%s", v->end->body_bytes, why);
 }
 
 /* The scarcity is on our side. */
@@ -192,9 +230,12 @@ static void judge(struct verdict *v)
 
 	if (stop == LINK_LOCAL)
 		blame(v, CHECK_PROTOCOL, "A redirect to a link-local address is not followed.");
-	else if (stop == OTHER_HOST)
-		blame(v, CHECK_PROTOCOL, "A redirect to another host is not followed: "
-		      "it would get this check's headers.");
+	else if (stop == TOO_MANY_REDIRECTS)
+		blame(v, CHECK_PROTOCOL, "Maximum (%d) redirects followed.", (int)v->end->c->max_redirects);
+	else if (stop == NO_REDIRECT_URL)
+		blame(v, CHECK_PROTOCOL, "A redirect leads to what is no URL.");
+	else if (stop == PACKED_TWICE)
+		blame(v, CHECK_PROTOCOL, "The body is packed more than once (Content-Encoding); it is not unpacked.");
 	else if (stop == HEADERS_TOO_LONG)
 		blame(v, CHECK_PROTOCOL, "More than %d KiB of headers.", CHECK_HEADERS_MAX >> 10);
 	else if (stop == ENOUGH || stop == BODY_FOUND || stop == BODY_TOO_LONG || v->end->code == CURLE_OK)

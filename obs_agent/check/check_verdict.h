@@ -22,8 +22,16 @@ enum {
 };
 
 /* Why we ended the transfer ourselves. */
-enum check_stop { GO_ON, ENOUGH, BODY_FOUND, BODY_TOO_LONG, HEADERS_TOO_LONG, LINK_LOCAL, OTHER_HOST, NO_SOCKET };
+enum check_stop { GO_ON, ENOUGH, BODY_FOUND, BODY_TOO_LONG, HEADERS_TOO_LONG, PACKED_TWICE, LINK_LOCAL, NO_SOCKET,
+		  REDIRECTED, TOO_MANY_REDIRECTS, NO_REDIRECT_URL };
 
+/* How long each took in ms; NaN: it was not reached. */
+struct check_phases {
+	double dns, connect, tls, first_byte;
+	double all;                     /* the whole request */
+};
+
+/* Of the last request of an attempt, but for what was before. */
 struct check_end {
 	const struct check_config *c;
 	CURL *easy;
@@ -32,7 +40,15 @@ struct check_end {
 	size_t body_bytes;              /* taken from libcurl */
 	double tcp_ms;                  /* until the TLS handshake began, 0: never */
 	char curl_says[CURL_ERROR_SIZE];
+	struct check_phases before;     /* of the requests that were redirected, together */
+	bool headers_withheld;          /* the check's own were not sent to where a redirect led */
 };
+
+/* Nothing measured yet. */
+extern const struct check_phases check_no_phases;
+
+/* The last request was redirected: add its phases to those before, and be ready for the next. */
+void check_next_request(struct check_end *end);
 
 /* Fill all but the URL and the number of attempts. False: we were short of
  * memory, threads or descriptors, and it says nothing about the target. */

@@ -39,6 +39,24 @@ static void start_waiting(struct curl_glue *g);
 
 /* ---- libcurl asks for events ---------------------------------------------------------- */
 
+/* Tell its owner of the end of a transfer; false: it goes on. A request that libcurl refuses
+ * ends at once: only memory can be the reason. */
+static bool end(struct curl_glue *g, struct transfer *t, CURLcode result)
+{
+	CURL *easy = t->easy;
+
+	curl_easy_setopt(easy, CURLOPT_PRIVATE, NULL);
+	while (t->done(easy, result, t->data)) {
+		curl_easy_setopt(easy, CURLOPT_PRIVATE, t);
+		t->running = curl_multi_add_handle(g->multi, easy) == CURLM_OK;
+		if (t->running)
+			return false;
+		result = CURLE_OUT_OF_MEMORY;
+	}
+	free(t);
+	return true;
+}
+
 /* Hand over what ended. libcurl's message dies with the handle's removal, and
  * `done` may add and remove transfers: read all that is needed first. */
 static void collect(struct curl_glue *g)
@@ -48,16 +66,16 @@ static void collect(struct curl_glue *g)
 
 	while ((m = curl_multi_info_read(g->multi, &left))) {
 		struct transfer *t = NULL;
+		enum curl_lane lane;
 		CURL *easy = m->easy_handle;
 		CURLcode result = m->data.result;
 
 		if (m->msg != CURLMSG_DONE || curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&t) || !t)
 			continue;
 		curl_multi_remove_handle(g->multi, easy);
-		curl_easy_setopt(easy, CURLOPT_PRIVATE, NULL);
-		g->lane[t->lane].running--;
-		t->done(easy, result, t->data);
-		free(t);
+		lane = t->lane;
+		if (end(g, t, result))
+			g->lane[lane].running--;
 	}
 	start_waiting(g);
 }
@@ -183,19 +201,16 @@ static struct transfer *next_transfer(struct curl_glue *g)
 /* A transfer that libcurl refuses ends at once: only memory can be the reason. */
 static void start(struct curl_glue *g, struct transfer *t)
 {
+	enum curl_lane lane = t->lane;
 	CURLcode code = CURLE_FAILED_INIT;
 
+	g->lane[lane].running++;
 	if (!t->begin || t->begin(t->easy, t->data)) {
 		code = CURLE_OUT_OF_MEMORY;
 		t->running = curl_multi_add_handle(g->multi, t->easy) == CURLM_OK;
 	}
-	if (t->running) {
-		g->lane[t->lane].running++;
-		return;
-	}
-	curl_easy_setopt(t->easy, CURLOPT_PRIVATE, NULL);
-	t->done(t->easy, code, t->data);
-	free(t);
+	if (!t->running && end(g, t, code))
+		g->lane[lane].running--;
 }
 
 static void start_waiting(struct curl_glue *g)

@@ -21,10 +21,11 @@
 
 struct curl_glue;
 
-typedef void (*curl_done_fn)(CURL *easy, CURLcode result, void *data);
+/* Called when a transfer ends by itself. True: `easy` has been set up for one more request,
+ * which goes out at once in the same slot, and `done` is called again at its end. */
+typedef bool (*curl_done_fn)(CURL *easy, CURLcode result, void *data);
 
-/* `done` is called once for each transfer that ends by itself. libcurl is
- * initialised at the first call. */
+/* libcurl is initialised at the first call. */
 int curl_glue_new(sd_event *loop, int max_parallel, struct curl_glue **ret, struct err *e);
 
 /* Which queue: a transfer of which it is known, or not known, that it may hang

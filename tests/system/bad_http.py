@@ -19,9 +19,38 @@ import struct
 import subprocess
 import sys
 import tempfile
+import zlib
+from urllib.parse import unquote_to_bytes
 
 HOST = "127.0.0.1"
 BOMB = gzip.compress(bytes(20_000_000))      # once: it keeps everybody waiting
+PLAIN = b"x" * 3000 + "needle café".encode() + b"y" * 3000
+PACKED = {
+    "gzip": gzip.compress(PLAIN),
+    "x-gzip": gzip.compress(PLAIN),
+    "deflate": zlib.compress(PLAIN),
+    "br": bytes.fromhex("1b7b17f81da9539f3b5e8fe1e5a54a9030b32c631b4e411efb2d0140a09de20600ccf7c70d0004fd01"),
+    "zstd": bytes.fromhex("28b52ffd0458cd00007878786e6565646c6520636166c3a9790200b403fe9f9d0fb00c2162fc"),
+    "gzip, gzip": gzip.compress(gzip.compress(PLAIN)),
+}
+CHARSETS = {        # Content-Type, body
+    "latin1": ("text/html; charset=ISO-8859-1", b"<p>un caf\xe9 \x80 3</p>"),
+    "meta": ("text/html", b'<html><head><META http-equiv="Content-Type" content="text/html; charset=iso-8859-15">un caf\xe9 \xa4 3'),
+    "meta5": ("text/html", b"<html><meta charset='iso-8859-15' />un caf\xe9 \xa4 3"),
+    "xml": (None, b'<?xml version="1.0" encoding="ISO-8859-15"?><p>un caf\xe9 \xa4 3</p>'),
+    "none": (None, b"un caf\xe9 \x80 3"),
+    "undeclared": ("text/plain", "un café € 3".encode()),
+    "mistaken": ("text/html; charset=iso-8859-1", "un café € 3".encode()),
+    "bom": ("text/html; charset=iso-8859-1", b"\xef\xbb\xbf" + "un café € 3".encode()),
+    "utf16": ("text/plain", "\ufeffun café € 3".encode("utf-16-le")),
+    "utf16be": ("text/plain", "\ufeffun café € 3".encode("utf-16-be")),
+    "sjis": ('text/html; charset="Shift_JIS"', "カフェ un caf € 3".encode("cp932", "replace")),
+    "iso2022jp": ("text/html; charset=ISO-2022-JP", "abc カフェ def".encode("iso2022_jp")),
+    "koi8": ("text/html; charset=koi8-r", "кафе".encode("koi8-r")),
+    "late": ("text/html; charset=latin1", b"x" * 5000 + b"un caf\xe9 \x80 3"),
+    "unknown": ("text/html; charset=x-nobody-knows", "un café € 3".encode()),
+    "damaged": ("text/html; charset=euc-jp", b"\xff\xff" + "カフェ".encode("euc_jp") + b"\x8f"),
+}
 
 
 class Answers:
@@ -49,6 +78,51 @@ class Answers:
 
     async def echo(self, w, head):
         self.send(w, head)
+
+    async def packed(self, w, head):
+        name = head.split(b" ", 2)[1].decode().split("?")[1].replace("%20", " ")
+        body = PACKED[name] if b"Accept-Encoding:" in head else PLAIN
+        self.send(w, body, headers=f"Content-Encoding: {name}\r\n" if body is not PLAIN else "")
+
+    async def charset(self, w, head):
+        content_type, body = CHARSETS[head.split(b" ", 2)[1].decode().split("?")[1]]
+        self.send(w, body, headers=f"Content-Type: {content_type}\r\n" if content_type else "")
+
+    async def charset_in_pieces(self, w, head):
+        content_type, body = CHARSETS[head.split(b" ", 2)[1].decode().split("?")[1]]
+        w.write(f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: {content_type or 'text/html'}\r\n\r\n".encode())
+        for byte in body[-100:]:
+            w.write(b"1\r\n" + bytes([byte]) + b"\r\n")
+            await w.drain()
+            await asyncio.sleep(0.001)
+        w.write(b"0\r\n\r\n")
+
+    async def length_required(self, w, head):
+        """As nginx and others: no POST, PUT or PATCH without the length of its body."""
+        if b"\r\ncontent-length:" in head.lower():
+            self.send(w, head)
+        else:
+            self.send(w, b"", "411 Length Required")
+
+    async def cookie_wanted(self, w, head):
+        if b"session=letmein" in head:
+            self.send(w, head)
+        else:
+            self.send(w, b"", "302 Found", "Set-Cookie: session=letmein; Path=/; HttpOnly\r\nLocation: /cookie_wanted\r\n")
+
+    async def cookie_then_other_host(self, w, head):
+        self.send(w, b"", "302 Found", f"Set-Cookie: session=letmein; Path=/\r\nLocation: http://localhost:{self.port}/echo\r\n")
+
+    async def to(self, w, head):
+        """/to?STATUS,WHERE, as it stands there."""
+        status, where = head.split(b" ", 2)[1].split(b"?", 1)[1].split(b",", 1)
+        w.write(b"HTTP/1.1 %s Go There\r\nContent-Length: 5\r\nLocation: %s\r\n\r\nmoved" % (status, unquote_to_bytes(where)))
+
+    async def to_endless(self, w, head):
+        w.write(b"HTTP/1.1 302 Found\r\nLocation: /ok\r\n\r\n")
+        while True:
+            w.write(b"x" * 16384)
+            await w.drain()
 
     async def peak_hanging(self, w, head):
         self.send(w, str(self.peak).encode())

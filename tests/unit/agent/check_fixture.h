@@ -30,6 +30,8 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
 
 	if (strlen(name) >= 12 && strcmp(name + strlen(name) - 12, "missing.test") == 0)
 		return EAI_NONAME;
+	if (strcmp(name, "xn--bcher-kva.test") == 0)            /* bücher.test */
+		name = "127.0.0.1";
 	if (strcmp(name, "hangs.test") != 0)
 		return real(name, service, hints, ret);
 	__atomic_add_fetch(&resolving, 1, __ATOMIC_SEQ_CST);

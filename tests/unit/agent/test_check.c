@@ -56,10 +56,15 @@ static const struct bad {
 	{ "endless_headers", NULL, 0, CHECK_PROTOCOL, "64 KiB of headers" },
 	{ "endless_continue", NULL, 0, CHECK_PROTOCOL, "64 KiB of headers" },
 	{ "gzip_bomb", NULL, 0, CHECK_OK, "" },
-	{ "gzip_bomb", "needle", 0, CHECK_BODY, "not in the body" },
+	{ "gzip_bomb", "needle", 0, CHECK_BODY, "first 1024 KiB" },
+	{ "packed?gzip,%20gzip", "needle", 0, CHECK_PROTOCOL, "packed more than once" },
 	{ "loop", NULL, 5, CHECK_PROTOCOL, "Maximum (5) redirects" },
 	{ "loop", NULL, 0, CHECK_STATUS, "Status 302" },
 	{ "to_ok", "ok", 1, CHECK_OK, "" },
+	{ "to_ok", "Go", 1, CHECK_BODY, "not in the body (3 bytes)" },
+	{ "to_endless", "ok", 1, CHECK_OK, "" },
+	{ "to?302,http://[::1/", NULL, 5, CHECK_PROTOCOL, "no URL" },
+	{ "to?302,http://b%FFcher.test/", NULL, 5, CHECK_PROTOCOL, "no URL" },
 	{ "to_file", NULL, 5, CHECK_PROTOCOL, "\"file\" not supported" },
 	{ "to_gopher", NULL, 5, CHECK_PROTOCOL, "\"gopher\" not supported" },
 	{ "to_metadata", NULL, 5, CHECK_PROTOCOL, "link-local" },
@@ -92,7 +97,10 @@ static void every_fault_has_its_class_within_its_deadline(void **state)
 		char path[64];
 		struct check_config *c;
 
-		snprintf(path, sizeof path, "%s?%zu", bad[i].path, i);
+		if (strchr(bad[i].path, '?'))
+			snprintf(path, sizeof path, "%s", bad[i].path);
+		else
+			snprintf(path, sizeof path, "%s?%zu", bad[i].path, i);
 		c = add_check(server.http, path);
 		c->expect_body = bad[i].body;
 		c->max_redirects = bad[i].redirects;
@@ -181,11 +189,11 @@ static void secrets_stay_with_us(void **state)
 	login->expect_body = "not there, so that there is a message";
 	other->headers = same->headers = sent->headers = headers;
 	other->max_redirects = same->max_redirects = 3;
-	sent->expect_body = "X-Api-Key: topsecret\r\n";
+	other->expect_body = sent->expect_body = "X-Api-Key: topsecret\r\n";
 	run_once();
 	assert_result(sent, CHECK_OK, "");
 	assert_result(same, CHECK_OK, "");
-	assert_result(other, CHECK_PROTOCOL, "another host");
+	assert_result(other, CHECK_BODY, "headers were not sent");
 	for (size_t i = 0; i < agent.n; i++) {
 		const struct check_sample *s = &agent.kept[i].s.check;
 
@@ -201,7 +209,7 @@ static void the_request_is_plain(void **state)
 {
 	struct check_config *agent_name = add_check(server.http, "echo?1"), *post = add_check(server.http, "echo?2"),
 			    *head = add_check(server.http, "ok?3"), *other = add_check(server.http, "echo?4"),
-			    *zip = add_check(server.http, "echo?5");
+			    *zip = add_check(server.http, "packed?gzip");
 
 	(void)state;
 	setenv("http_proxy", "http://127.0.0.1:1/", 1);
@@ -211,14 +219,13 @@ static void the_request_is_plain(void **state)
 	head->method = "HEAD";
 	other->method = "OPTIONS";
 	other->expect_body = "OPTIONS /echo";
-	zip->expect_body = "Accept-Encoding";
 	run_once();
 	unsetenv("http_proxy");
 	assert_result(agent_name, CHECK_OK, "");
 	assert_result(post, CHECK_OK, "");
 	assert_result(head, CHECK_OK, "");
 	assert_result(other, CHECK_OK, "");
-	assert_result(zip, CHECK_BODY, "not in the body");
+	assert_result(zip, CHECK_OK, "");
 }
 
 static void a_failure_counts_after_its_retries(void **state)
@@ -279,20 +286,6 @@ static void a_message_has_no_secret_that_a_redirect_repeats(void **state)
 	assert_null(strstr(result_of(short_one)->error_message.s, "3t"));
 }
 
-static void urls_are_told_apart_by_their_hosts(void **state)
-{
-	(void)state;
-	assert_true(check_same_origin("http://u:p@Host:80/a", "HTTP://host:80/b?c"));
-	assert_false(check_same_origin("http://host/", "https://host/"));
-	assert_false(check_same_origin("http://host/", "http://host:81/"));
-	assert_false(check_same_origin("http://host/", "http://host.evil/"));
-	assert_false(check_same_origin("http://host/", "http://host@evil/"));
-	assert_true(check_has_name("http://u@localhost:80/"));
-	assert_true(check_has_name("https://1.example/"));
-	assert_false(check_has_name("http://a:b@127.0.0.1:8080/x"));
-	assert_false(check_has_name("http://[::1]/"));
-}
-
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
@@ -308,7 +301,6 @@ int main(void)
 		TEST(a_failure_counts_after_its_retries),
 		TEST(a_message_has_no_secret_that_a_redirect_repeats),
 		cmocka_unit_test(a_text_is_shown_without_the_secrets_it_repeats),
-		cmocka_unit_test(urls_are_told_apart_by_their_hosts),
 	};
 
 	return cmocka_run_group_tests_name("checks", tests, start_server, stop_server);

@@ -265,11 +265,12 @@ static void what_cannot_be_run_is_counted_and_the_good_one_is_on_time(void **sta
 	assert_true(source->skipped > 10);
 }
 
-static void nothing(CURL *easy, CURLcode code, void *data)
+static bool nothing(CURL *easy, CURLcode code, void *data)
 {
 	(void)easy;
 	(void)code;
 	(void)data;
+	return false;
 }
 
 static void both_lanes_together_keep_the_cap(void **state)

@@ -1,0 +1,271 @@
+#include "check_body.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <iconv.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/buf.h"
+#include "common/utf8.h"
+
+enum {
+	HEAD_MAX = 1024,                /* bytes in which a page names its charset: the HTML standard's number */
+	CHARACTER_MAX = 16,             /* bytes of a character, and what switches its alphabet */
+	DECODED_PIECE = 4096,
+	LABEL_MAX = 40,
+};
+
+struct check_body {
+	char *want;
+	size_t want_len;
+	bool found;
+	struct buf bytes, text;         /* the last want_len - 1 of the body, and of what it means */
+	struct buf head;                /* what came before the charset was known */
+	bool known;
+	iconv_t decoder;                /* NULL: bytes are UTF-8, or nobody can tell */
+	char part[CHARACTER_MAX];       /* of a character whose rest is still to come */
+	size_t part_len;
+};
+
+/* ---- charsets ----------------------------------------------------------------------------- */
+
+/* What pages call it, and what iconv does: the web's alphabets and no others. Names are taken as
+ * browsers take them: who says ISO-8859-1 writes windows-1252. */
+static const struct {
+	const char *label, *name;
+} charsets[] = {
+	{ "iso-8859-1", "CP1252" }, { "latin1", "CP1252" }, { "l1", "CP1252" }, { "us-ascii", "CP1252" },
+	{ "ascii", "CP1252" }, { "windows-1252", "CP1252" }, { "iso-8859-9", "CP1254" }, { "latin5", "CP1254" },
+	{ "iso-8859-11", "CP874" }, { "tis-620", "CP874" }, { "windows-874", "CP874" },
+	{ "iso-8859-2", "ISO-8859-2" }, { "latin2", "ISO-8859-2" }, { "iso-8859-3", "ISO-8859-3" },
+	{ "iso-8859-4", "ISO-8859-4" }, { "iso-8859-5", "ISO-8859-5" }, { "iso-8859-6", "ISO-8859-6" },
+	{ "iso-8859-7", "ISO-8859-7" }, { "iso-8859-8", "ISO-8859-8" }, { "iso-8859-10", "ISO-8859-10" },
+	{ "iso-8859-13", "ISO-8859-13" }, { "iso-8859-14", "ISO-8859-14" }, { "iso-8859-15", "ISO-8859-15" },
+	{ "latin9", "ISO-8859-15" }, { "iso-8859-16", "ISO-8859-16" },
+	{ "windows-1250", "CP1250" }, { "windows-1251", "CP1251" }, { "windows-1253", "CP1253" },
+	{ "windows-1254", "CP1254" }, { "windows-1255", "CP1255" }, { "windows-1256", "CP1256" },
+	{ "windows-1257", "CP1257" }, { "windows-1258", "CP1258" },
+	{ "koi8-r", "KOI8-R" }, { "koi8-u", "KOI8-U" }, { "ibm866", "CP866" }, { "macintosh", "MACINTOSH" },
+	{ "gb2312", "GB18030" }, { "gbk", "GB18030" }, { "gb18030", "GB18030" }, { "big5", "BIG5-HKSCS" },
+	{ "euc-jp", "EUC-JP" }, { "iso-2022-jp", "ISO-2022-JP" }, { "shift_jis", "CP932" }, { "shift-jis", "CP932" },
+	{ "x-sjis", "CP932" }, { "windows-31j", "CP932" }, { "euc-kr", "CP949" }, { "ks_c_5601-1987", "CP949" },
+	{ "utf-16", "UTF-16LE" }, { "utf-16le", "UTF-16LE" }, { "utf-16be", "UTF-16BE" },
+};
+
+/* Of an alphabet that is not in the table the bytes are all there is. */
+static iconv_t decoder_for(const char *label)
+{
+	iconv_t d = NULL;
+
+	for (size_t i = 0; i < sizeof charsets / sizeof *charsets && !d; i++)
+		if (strcasecmp(charsets[i].label, label) == 0)
+			d = iconv_open("UTF-8", charsets[i].name);
+	return (intptr_t)d == -1 ? NULL : d;
+}
+
+/* The value of `name` = "value" in a header, a tag or a declaration. */
+static bool parameter(struct text in, const char *name, char ret[LABEL_MAX])
+{
+	const char *end = in.s + in.len, *s = in.s;
+	size_t len = strlen(name), n = 0;
+
+	while ((size_t)(end - s) > len && strncasecmp(s, name, len) != 0)
+		s++;
+	if ((size_t)(end - s) <= len)
+		return false;
+	for (s += len; s < end && isspace((unsigned char)*s);)
+		s++;
+	if (s == end || *s++ != '=')
+		return false;
+	while (s < end && (isspace((unsigned char)*s) || *s == '"' || *s == '\''))
+		s++;
+	for (; s < end && (isalnum((unsigned char)*s) || memchr("-_.:", *s, 4)) && n < LABEL_MAX - 1; s++)
+		ret[n++] = *s;
+	ret[n] = '\0';
+	return n > 0;
+}
+
+/* From the next `open` in *rest to the next '>'. */
+static bool next_tag(struct text *rest, const char *open, struct text *ret)
+{
+	size_t len = strlen(open);
+	const char *close;
+
+	while (rest->len > len && strncasecmp(rest->s, open, len) != 0)
+		*rest = (struct text){ rest->s + 1, rest->len - 1 };
+	close = rest->len > len ? memchr(rest->s, '>', rest->len) : NULL;
+	if (!close)
+		return false;
+	*ret = (struct text){ rest->s, (size_t)(close - rest->s) };
+	*rest = (struct text){ close, rest->len - ret->len };
+	return true;
+}
+
+static bool named_in_page(struct text page, char ret[LABEL_MAX])
+{
+	struct text rest = page, tag;
+	bool found = false;
+
+	while (!found && next_tag(&rest, "<meta", &tag))
+		found = parameter(tag, "charset", ret);
+	rest = page;
+	if (!found && next_tag(&rest, "<?xml", &tag))
+		found = parameter(tag, "encoding", ret);
+	if (found && strncasecmp(ret, "utf-16", 6) == 0)
+		memcpy(ret, "utf-8", sizeof "utf-8");   /* in UTF-16 it could not have been read */
+	return found;
+}
+
+static bool marked(const struct buf *head, const char *mark)
+{
+	size_t n = strlen(mark);
+
+	return head->len >= n && memcmp(head->data, mark, n) == 0;
+}
+
+static void find_charset(struct check_body *b, const char *content_type)
+{
+	char label[LABEL_MAX] = "windows-1252";
+
+	if (marked(&b->head, "\xef\xbb\xbf"))
+		snprintf(label, sizeof label, "utf-8");
+	else if (marked(&b->head, "\xff\xfe"))
+		snprintf(label, sizeof label, "utf-16le");
+	else if (marked(&b->head, "\xfe\xff"))
+		snprintf(label, sizeof label, "utf-16be");
+	else if (!content_type || !parameter(text_of(content_type), "charset", label))
+		named_in_page((struct text){ b->head.data, b->head.len }, label);
+	b->decoder = decoder_for(label);
+	b->known = true;
+}
+
+/* ---- looking ------------------------------------------------------------------------------ */
+
+/* In what is new, behind as much of what was before as may be the text's beginning. */
+static void look(struct check_body *b, struct buf *seen, const char *bytes, size_t n)
+{
+	size_t keep;
+
+	if (b->found || !buf_add(seen, bytes, n))
+		return;
+	b->found = memmem(seen->data, seen->len, b->want, b->want_len) != NULL;
+	keep = seen->len < b->want_len ? seen->len : b->want_len - 1;
+	memmove(seen->data, seen->data + seen->len - keep, keep);
+	seen->len = keep;
+}
+
+/* What iconv() could not take: a byte that means nothing, or the beginning of a character. */
+static void step_over(struct check_body *b, char **in, size_t *left, int why)
+{
+	if (why == EINVAL && *left <= sizeof b->part) {
+		memcpy(b->part, *in, *left);
+		b->part_len = *left;
+		*left = 0;
+		return;
+	}
+	look(b, &b->text, UTF8_REPLACEMENT, UTF8_REPLACEMENT_LEN);
+	(*in)++;
+	(*left)--;
+}
+
+static void decode(struct check_body *b, const char *bytes, size_t n)
+{
+	char piece[DECODED_PIECE], *in = (char *)bytes;         /* iconv() does not write there */
+	size_t left = n;
+
+	while (left > 0 && !b->found) {
+		char *out = piece;
+		size_t room = sizeof piece;
+		size_t r = iconv(b->decoder, &in, &left, &out, &room);
+		int why = errno;
+
+		look(b, &b->text, piece, (size_t)(out - piece));
+		if (r == (size_t)-1 && why != E2BIG)
+			step_over(b, &in, &left, why);
+	}
+}
+
+/* A character may be in two pieces: its first part comes before the next piece's bytes. */
+static void decode_piece(struct check_body *b, const char *bytes, size_t n)
+{
+	char joined[2 * CHARACTER_MAX];
+
+	if (!b->decoder)
+		return;
+	while (b->part_len > 0 && n > 0) {
+		size_t len = b->part_len, more = n < CHARACTER_MAX ? n : CHARACTER_MAX;
+
+		memcpy(joined, b->part, len);
+		memcpy(joined + len, bytes, more);
+		b->part_len = 0;
+		decode(b, joined, len + more);
+		bytes += more;
+		n -= more;
+	}
+	decode(b, bytes, n);
+}
+
+static void charset_is_known(struct check_body *b, const char *content_type)
+{
+	find_charset(b, content_type);
+	decode_piece(b, b->head.data, b->head.len);
+	buf_free(&b->head);
+}
+
+bool check_body_take(struct check_body *b, const char *content_type, const char *bytes, size_t n)
+{
+	size_t to_head = 0;
+
+	look(b, &b->bytes, bytes, n);
+	if (!b->known) {
+		to_head = n < HEAD_MAX - b->head.len ? n : HEAD_MAX - b->head.len;
+		buf_add(&b->head, bytes, to_head);
+		if (b->head.len == HEAD_MAX)
+			charset_is_known(b, content_type);
+	}
+	if (b->known)
+		decode_piece(b, bytes + to_head, n - to_head);
+	return b->found;
+}
+
+bool check_body_end(struct check_body *b, const char *content_type)
+{
+	if (!b->known)
+		charset_is_known(b, content_type);
+	return b->found;
+}
+
+struct check_body *check_body_new(const char *want)
+{
+	struct check_body *b = calloc(1, sizeof *b);
+
+	if (!b)
+		return NULL;
+	b->want = strdup(want);
+	if (!b->want) {
+		check_body_free(b);
+		return NULL;
+	}
+	b->want_len = strlen(want);
+	b->found = b->want_len == 0;
+	b->bytes = b->text = BUF(SIZE_MAX);
+	b->head = BUF(HEAD_MAX);
+	return b;
+}
+
+void check_body_free(struct check_body *b)
+{
+	if (!b)
+		return;
+	if (b->decoder)
+		iconv_close(b->decoder);
+	buf_free(&b->bytes);
+	buf_free(&b->text);
+	buf_free(&b->head);
+	free(b->want);
+	free(b);
+}
