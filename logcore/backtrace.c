@@ -11,7 +11,7 @@
 
 enum {
 	FRAMES_MAX = 64,
-	OWN_FRAMES = 16                 /* at most, between the caller and backtrace() */
+	OWN_FRAMES = 16                 /* most frames between the caller and backtrace() */
 };
 
 const char *logcore_error_text(int64_t error)
@@ -60,7 +60,7 @@ static bool add_frame(struct json *j, const char *end, const char *at)
 	const char *module;
 	Dl_info info;
 
-	/* A call may be the last of its function: look where it is, not where it returns. */
+	/* A call may be the last instruction of its function: look up the call, not the return address. */
 	if (!dladdr(at - 1, &info) || !info.dli_fname)
 		return add_offset(j, end, (uintptr_t)at);
 	module = strrchr(info.dli_fname, '/');
@@ -71,7 +71,7 @@ static bool add_frame(struct json *j, const char *end, const char *at)
 	       add_name(j, end, module, info.dli_fbase, at) && logcore_json_part(j, end, ")", 1);
 }
 
-/* Whole or not at all; a byte is kept for the bracket. */
+/* Add the whole frame or nothing; leave a byte for the closing bracket. */
 static bool add_element(struct json *j, const char *at, bool comma)
 {
 	char *mark = j->p;

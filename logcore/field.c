@@ -23,7 +23,7 @@ static bool add_pointer(struct json *j, const void *p)
 	return logcore_json_raw(j, out + i - 3, sizeof out - i + 3);
 }
 
-/* A text like others: cut, between two bytes, when it does not fit. */
+/* Hexadecimal text; if it does not fit it is cut after a whole byte. */
 static bool add_hex(struct json *j, const unsigned char *bytes, size_t len)
 {
 	const char *end = logcore_json_open(j);
@@ -81,7 +81,7 @@ static bool add_number(struct json *j, const struct logcore_field *f)
 	return logcore_json_raw(j, out, n);
 }
 
-/* As the value that it is; as a string when it is none, or too long. */
+/* A JSON value as it is; as a string if it is invalid or too long. */
 static bool add_json(struct json *j, const char *text, size_t len)
 {
 	if (logcore_nested_valid(text, len) && logcore_nested(j, text, len))
@@ -89,7 +89,7 @@ static bool add_json(struct json *j, const char *text, size_t len)
 	return logcore_redact_text(j, text, len);
 }
 
-/* A function of its own, so that the others need no arrays. */
+/* Not inlined, so that only these types pay for the arrays. */
 __attribute__((noinline)) static bool add_other_value(struct json *j, const struct logcore_field *f)
 {
 	switch (f->type) {
@@ -114,10 +114,10 @@ __attribute__((noinline)) static bool add_other_value(struct json *j, const stru
 	}
 }
 
-/* Most are texts and integers, with room to spare. */
+/* Most values are texts and integers that fit easily. */
 static inline bool add_value(struct json *j, const struct logcore_field *f)
 {
-	/* Whether there is a password is no secret. */
+	/* A null or a boolean is no secret, even under a secret key. */
 	if (f->type > LOGCORE_TYPE_BOOL && j->redact && logcore_secret_key(&j->redact->keys, f->key, f->key_len))
 		return logcore_redact_value(j);
 	if (f->type == LOGCORE_TYPE_STRING)
@@ -172,7 +172,7 @@ static bool add_member(struct json *j, const struct logcore_field *f)
 	       add_value(j, f);
 }
 
-/* ,"key": of a key that is taken as it is, which almost all are; false: nothing was written. */
+/* Write ,"key": if the key needs no escapes, as almost all do; false: nothing was written. */
 static inline bool add_plain_key(struct json *j, const struct logcore_field *f, bool comma)
 {
 	size_t len = f->key_len;
@@ -192,7 +192,7 @@ static inline bool add_plain_key(struct json *j, const struct logcore_field *f, 
 	return true;
 }
 
-/* Whole, but for the text of a value; or not at all. */
+/* Write the whole member or nothing; only the text of a value may be cut. */
 static bool add_field(struct json *j, const struct logcore_field *f, bool comma)
 {
 	char *mark = j->p;

@@ -26,23 +26,23 @@ enum kind { REGULAR, OTHER, PIPE, SOCKET };
 struct file {
 	int fd;
 	atomic_int kind;
-	char *path;                     /* NULL: a descriptor was given, which is not ours to close */
+	char *path;                     /* NULL: the caller gave a descriptor and closes it */
 	int no_follow;                  /* O_NOFOLLOW or 0 */
-	bool limited;                   /* by RLIMIT_FSIZE: to write beyond it is a signal */
+	bool limited;                   /* by RLIMIT_FSIZE: a write beyond it raises a signal */
 	atomic_bool torn;               /* the file ends in the middle of a line */
-	atomic_bool failed;             /* a write; then others may have torn one, too */
-	atomic_bool gone;               /* it was removed, and there cannot be another */
+	atomic_bool failed;             /* a write failed; then other processes may have torn a line, too */
+	atomic_bool gone;               /* the file was removed, and another cannot be created */
 	uint64_t rotate_bytes;
 	int64_t rotate_us;
 	unsigned rotate_keep;
-	char *from, *to;                /* room for two names, each of name_size */
+	char *from, *to;                /* two names, each of name_size bytes */
 	size_t name_size;
-	_Atomic int64_t next_look, next_try;    /* to see whether it was renamed; to rotate it */
-	_Atomic int64_t period;         /* of rotate_us, to which the file belongs */
-	_Atomic uint64_t size;          /* as far as it is known */
+	_Atomic int64_t next_look, next_try;    /* when to check for a rename; when to try to rotate */
+	_Atomic int64_t period;         /* number of the rotate_us period that the file belongs to */
+	_Atomic uint64_t size;          /* last known size */
 	_Atomic uint64_t device, inode;
-	atomic_int changing;            /* the process that opens or renames now, see enter() */
-	atomic_uint asked;              /* to open again; see logcore_file_reopen() */
+	atomic_int changing;            /* id of the process that opens or renames now, see enter() */
+	atomic_uint asked;              /* pending requests to reopen, see logcore_file_reopen() */
 };
 
 static int open_log(const struct file *f)
@@ -60,7 +60,7 @@ static int64_t period_of(const struct file *f, int64_t us)
 	return f->rotate_us ? us / f->rotate_us : 0;
 }
 
-/* The size at which the file ends within a line; 0: it does not. */
+/* The size of a file that ends within a line; 0 if it does not. */
 static off_t torn_at(int fd)
 {
 	struct stat st;
@@ -80,9 +80,9 @@ static bool same_file(int a, int b)
 }
 
 /*
- * A process that was killed or found the disk full may have left the beginning of a line.
- * One that is just being written looks like it: a write of nothing waits, as every write(2) to a
- * local file does, until those before it have ended.
+ * Whether a process that was killed or found the disk full left the beginning of a line. A
+ * line that is just being written looks the same. So write zero bytes, which waits, as every
+ * write(2) to a local file does, until earlier writes have ended; then look again.
  */
 static bool ends_torn(const struct file *f)
 {
@@ -96,8 +96,7 @@ static bool ends_torn(const struct file *f)
 	return at != 0;
 }
 
-/* Take note of which file is open. One that has lines belongs to the period in which
- * the last of them was written. */
+/* Record which file is open. A file with lines belongs to the period of its last line. */
 static void know(struct file *f, int64_t now_us)
 {
 	struct stat st;
@@ -112,8 +111,8 @@ static void know(struct file *f, int64_t now_us)
 	atomic_store(&f->torn, st.st_size > 0 && ends_torn(f));
 }
 
-/* The path, and room for those of rotated files; one allocation. Absolute, for a program
- * may change its folder. */
+/* Store the path, and space for the names of rotated files, in one allocation. The path is
+ * absolute, because a program may change its folder. */
 static bool set_path(struct file *f, const char *path)
 {
 	char *here = path[0] == '/' ? NULL : getcwd(NULL, 0);
@@ -183,7 +182,7 @@ bool logcore_file_place(const struct file *f, struct file_place *ret)
 
 /* ---- another file under the path --------------------------------------------------- */
 
-/* dup3() puts the new file in the old one's place at once. */
+/* dup3() replaces the old file by the new one atomically. */
 static int open_again(struct file *f, int64_t now_us)
 {
 	int fd = open_log(f), result = 0;
@@ -198,7 +197,7 @@ static int open_again(struct file *f, int64_t now_us)
 	return result;
 }
 
-/* One at a time. The process is in it because a child may be forked in the middle of it. */
+/* One thread at a time. The mark is a process id, so that a child that was forked meanwhile can enter. */
 static bool enter(struct file *f)
 {
 	int mine = getpid(), was = 0;
@@ -212,8 +211,8 @@ static void leave(struct file *f)
 	atomic_store(&f->changing, 0);
 }
 
-/* A signal handler may come here while its own thread is in here: instead of
- * waiting, whoever finds it taken leaves word, and the one within does it again. */
+/* A signal handler may interrupt its own thread here. So a caller that cannot enter does not
+ * wait: it leaves its request in `asked`, and the thread inside opens the file again. */
 int logcore_file_reopen(struct file *f)
 {
 	int result = 0, cancel;
@@ -236,8 +235,8 @@ static bool still_there(const struct file *f, struct stat *ret)
 	return stat(f->path, ret) == 0 && ret->st_dev == atomic_load(&f->device) && ret->st_ino == atomic_load(&f->inode);
 }
 
-/* app.log.2 becomes app.log.3 ...; what was the last one is replaced. From the end,
- * so that a process killed in between leaves a hole in the numbers and no more. */
+/* Rename app.log.2 to app.log.3 and so on; the last file is replaced. Starts at the end, so
+ * that a process killed meanwhile only leaves a gap in the numbers. */
 static int shift(struct file *f)
 {
 	for (unsigned i = f->rotate_keep; i > 0; i--) {
@@ -249,8 +248,8 @@ static int shift(struct file *f)
 	return 0;
 }
 
-/* Rename the file that is open, unless another process has: the lock is on a
- * description of our own, since a forked process shares that of the log. */
+/* Rename the open file, unless another process did. The lock needs a descriptor opened here,
+ * since a forked process shares the open file description of the log. */
 static void rotate(struct file *f, int64_t now_us)
 {
 	int fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -261,13 +260,13 @@ static void rotate(struct file *f, int64_t now_us)
 		return;
 	locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
 	moved = !still_there(f, &st);
-	/* Whoever has the lock rotates, or only reads the file: not at each line. */
+	/* The holder of the lock rotates, or only reads the file: do not try at each line. */
 	if (!locked)
 		atomic_store(&f->next_try, now_us + TRY_AGAIN);
 	if (!moved && locked) {
 		moved = st.st_size > 0 && shift(f) == 0;
-		/* An empty file goes on for another period; one that cannot be renamed is
-		 * not tried again at each line. */
+		/* Keep an empty file for another period; do not try to rename a file again
+		 * at each line. */
 		atomic_store(&f->size, 0);
 		atomic_store(&f->period, period_of(f, now_us));
 	}
@@ -276,7 +275,7 @@ static void rotate(struct file *f, int64_t now_us)
 	close(fd);
 }
 
-/* By a second at most: a clock that was put back does not stop what is waited for. */
+/* At most a second ahead: a clock that was set back must not delay the moment. */
 static bool in_future(const _Atomic int64_t *moment, int64_t now_us)
 {
 	int64_t left = atomic_load_explicit(moment, memory_order_relaxed) - now_us;
@@ -294,7 +293,7 @@ static bool is_due(const struct file *f, uint64_t n, int64_t now_us)
 	return !in_future(&f->next_try, now_us);
 }
 
-/* Once a second: was the file renamed, how large did others make it. */
+/* Once a second: check whether the file was renamed, and how large other processes made it. */
 static void look(struct file *f, int64_t now_us)
 {
 	struct stat st;
@@ -334,8 +333,8 @@ static inline void follow(struct file *f, size_t n, int64_t now_us)
 
 /* ---- writing ------------------------------------------------------------------------ */
 
-/* A reader that went away, or a limit, must not end the program, and what the program does
- * with the signal is its own: block it for this thread, take it back. */
+/* A pipe without a reader, or a limit, must not end the program, nor run its handler: block
+ * the signal for this thread, then remove it from the pending ones. */
 static ssize_t write_without(int signal, int reason, int fd, const char *bytes, size_t n)
 {
 	static const struct timespec now = { 0, 0 };
@@ -367,10 +366,10 @@ static ssize_t write_once(const struct file *f, const char *bytes, size_t n)
 	}
 }
 
-/* Others write to the file, too: its size is asked for now and then. */
+/* Other processes write to the file, too: ask for its size now and then. */
 __attribute__((cold, noinline)) static void grow(struct file *f, size_t n)
 {
-	enum { ASKS = 16 };             /* until it is rotated */
+	enum { ASKS = 16 };             /* how often until the file is rotated */
 	uint64_t was = atomic_fetch_add_explicit(&f->size, n, memory_order_relaxed), step = f->rotate_bytes / ASKS;
 	struct stat st;
 
@@ -379,8 +378,8 @@ __attribute__((cold, noinline)) static void grow(struct file *f, size_t n)
 }
 
 /*
- * A regular file takes all of it, unless the disk becomes full in its midst; a
- * pipe or a stream socket may take a part. The rest is tried at once.
+ * A regular file takes all bytes unless the disk becomes full; a pipe or a stream socket may
+ * take a part. Try the rest at once.
  */
 static size_t write_all(struct file *f, const char *bytes, size_t n, int *ret_error)
 {
@@ -399,7 +398,7 @@ static size_t write_all(struct file *f, const char *bytes, size_t n, int *ret_er
 	return done;
 }
 
-/* The end of a line that was torn, so that only this one is broken. */
+/* End a torn line, so that the next line is whole. */
 __attribute__((cold, noinline)) static bool end_torn(struct file *f, int *ret_error)
 {
 	bool torn = atomic_exchange(&f->torn, false);
@@ -420,7 +419,7 @@ size_t logcore_file_write(struct file *f, const char *bytes, size_t n, int64_t n
 	if (f->path)
 		follow(f, n, now_us);
 	if (atomic_load_explicit(&f->gone, memory_order_relaxed)) {
-		*ret_error = ENOENT;    /* what goes into a file without a name is lost */
+		*ret_error = ENOENT;    /* lines in a file without a name would be lost */
 		return 0;
 	}
 	if ((atomic_load_explicit(&f->torn, memory_order_relaxed) || atomic_load_explicit(&f->failed, memory_order_relaxed)) &&

@@ -6,8 +6,8 @@
 
 #include <stdbool.h>
 
-/* Whether `fd` is the connection to the journal that systemd made for this
- * process, and not something that it was redirected to since. */
+/* Whether `fd` is the connection to the journal that systemd opened for this process, and
+ * was not redirected since. */
 bool logcore_is_journal(int fd);
 
 #endif

@@ -23,7 +23,7 @@ size_t logcore_json_utf8(const char *text, size_t len)
 	return n;
 }
 
-/* How one ASCII character is written. */
+/* The escape of an ASCII character. */
 static size_t escape_ascii(char out[6], unsigned char c)
 {
 	static const char hex[] = "0123456789abcdef";
@@ -45,7 +45,7 @@ static size_t escape_ascii(char out[6], unsigned char c)
 	return 6;
 }
 
-/* How the character at s is written; *ret_used bytes of s go into it. */
+/* The JSON text of the character at s, which has *ret_used bytes. */
 static size_t escape(char out[6], const char *s, size_t len, size_t *ret_used)
 {
 	unsigned char c = (unsigned char)*s;
@@ -64,8 +64,8 @@ static size_t escape(char out[6], const char *s, size_t len, size_t *ret_used)
 	return n;
 }
 
-/* Write the inside of a string from *to on, stop before `end` between two
- * characters. Returns how much of s was used. */
+/* Write the inside of a string from *to on; stop before `end`, between two characters.
+ * Returns how many bytes of s were used. */
 static size_t copy_text(char **to, const char *end, const char *s, size_t len)
 {
 	char *p = *to;
@@ -91,7 +91,7 @@ static size_t copy_text(char **to, const char *end, const char *s, size_t len)
 	return i;
 }
 
-/* A function of its own, so that the common case needs no large frame. */
+/* Not inlined, so that the common case needs no large frame. */
 __attribute__((noinline)) static void rest_of_text(struct json *j, const char *end, const char *s, size_t len)
 {
 	if (copy_text(&j->p, end, s, len) < len)

@@ -19,10 +19,10 @@ unsigned logcore_level_index(int level)
 }
 
 /*
- * The text of a second is kept for the thread. A signal handler may log while
- * its thread is in here: it sees `busy` and does its own work. The small size and
- * the model put it into the room that every thread has from its start, also when
- * the library was loaded by dlopen(): nothing is allocated for it.
+ * Each thread keeps the text of the last second. A signal handler that logs while its
+ * thread is here sees `busy` and formats the time by itself. The small size and the TLS
+ * model put it into static TLS, which every thread has from its start, also when the
+ * library was loaded by dlopen(): nothing is allocated for it.
  */
 static _Thread_local struct {
 	volatile sig_atomic_t busy;
@@ -56,7 +56,7 @@ static char *put_time(char *p, const struct timespec *t)
 	return p + LOGCORE_TIMESTAMP_MAX;
 }
 
-/* One length for all, so that the copy is a few instructions. */
+/* All rows have one length, so that the copy is a few instructions. */
 static char *put_level(char *p, int level)
 {
 	enum { ROOM = 32 };
@@ -91,7 +91,7 @@ static char *put_priority(char *p, int level)
 
 #define PUT(p, s) ((char *)memcpy(p, s, sizeof(s) - 1) + sizeof(s) - 1)
 
-/* Up to the message. There is always room for it: LOGCORE_LINE_MIN is three times as much. */
+/* Write up to the message. This always fits: LOGCORE_LINE_MIN is three times as long. */
 static char *put_head(char *p, const struct line *l)
 {
 	if (l->priority)

@@ -8,20 +8,25 @@
  *	{"timestamp":"2026-11-21T02:39:14.123456Z","level":"INFO","logger":"billing",
  *	 "message":"User action","context":{"user_id":123,"action":"login"}}    (as one line)
  *
- * Owns the line format and the descriptor. Promises: a line is one write(2), so
- * threads and processes can share a file opened for appending; a line is in the
- * kernel when the call returns, unless another mode was chosen; any bytes in give one line of valid JSON and
- * UTF-8 out; no lock, and no allocation but in logcore_open() and
- * logcore_child(); no call ends the program or changes errno; every function
- * accepts a NULL logger and then does nothing. What could not be written is
- * counted, and said in a line of its own once writing works again. Passwords and
- * other secrets are left out, as far as their keys or their looks tell.
+ * Owns the line format and the descriptor. Promises:
+ *
+ * - A line is one write(2), so threads and processes can share a log file.
+ * - The line is in the kernel when the call returns, unless you choose another mode.
+ * - Whatever bytes go in, one line of valid JSON in UTF-8 comes out.
+ * - Logging takes no lock and allocates nothing; only logcore_open() and
+ *   logcore_child() allocate.
+ * - No call ends the program or changes errno. Every function accepts a NULL logger
+ *   and then does nothing.
+ * - Lines that could not be written are counted; once writing works again, a line
+ *   reports how many.
+ * - Passwords and other secrets are replaced when their key or their form shows them.
+ *
  * Leaves out formatting: put numbers into fields, not into the message.
  *
- * Every function may be called from any thread; the exception is closing a logger
- * that another thread is still using. Both parent and child may log after fork().
+ * You may call every function from any thread, but close a logger only when no other
+ * thread uses it. Parent and child may both log after fork().
  *
- * Names that end in an underscore are the library's own, even where they are visible.
+ * Names that end in an underscore are private, even where they are visible.
  */
 #ifndef LOGCORE_H
 #define LOGCORE_H
@@ -47,8 +52,7 @@ extern "C" {
 
 #define LOGCORE_API __attribute__((visibility("default")))
 
-/* How grave a line is. The numbers leave room, are those of Python's logging,
- * and 0 is left for "not said". */
+/* How severe a line is. The numbers are those of Python's logging; 0 means "not set". */
 enum logcore_level {
 	LOGCORE_TRACE = 5,
 	LOGCORE_DEBUG = 10,
@@ -56,14 +60,14 @@ enum logcore_level {
 	LOGCORE_WARNING = 30,
 	LOGCORE_ERROR = 40,
 	LOGCORE_CRITICAL = 50,
-	LOGCORE_OFF = 60                /* as a minimum: nothing is logged */
+	LOGCORE_OFF = 60                /* as a minimum level: log nothing */
 };
 
 enum {
 	LOGCORE_LINE_MAX = 65536,       /* bytes of the longest line, newline included */
-	LOGCORE_LINE_MIN = 1024,        /* the least that line_max may say */
-	LOGCORE_NAME_MAX = 255,         /* bytes of a logger's name, as written; more is cut */
-	LOGCORE_DEPTH_MAX = 28          /* of nested JSON: with the line's own two, what readers take */
+	LOGCORE_LINE_MIN = 1024,        /* the least value of line_max */
+	LOGCORE_NAME_MAX = 255,         /* bytes of a logger's name, as written; a longer one is cut */
+	LOGCORE_DEPTH_MAX = 28          /* of nested JSON; with the line's two levels, what common readers accept */
 };
 
 /* ---- opening and closing --------------------------------------------------------- */
@@ -71,42 +75,42 @@ enum {
 /* When a line is written. */
 enum logcore_mode {
 	LOGCORE_DIRECT = 0,             /* at once: it is in the kernel when the call returns */
-	LOGCORE_BUFFERED,               /* with others: see logcore_flush() */
-	LOGCORE_ASYNC                   /* by a thread of the library's own */
+	LOGCORE_BUFFERED,               /* many at once: see logcore_flush() */
+	LOGCORE_ASYNC                   /* by a thread of the library */
 };
 #define LOGCORE_HAS_MODES 1
 
 /*
- * All zero is a good default: INFO and above to standard error. Fields will be
- * added at the end; name the ones you set and leave the others zero.
+ * All zero is a good default: INFO and above to standard error. Later versions add
+ * members at the end: name those that you set, and leave the others zero.
  */
 struct logcore_options {
 	const char *name;               /* the logger; NULL: the program's name */
-	const char *path;               /* file to append to, made with mode 0640; NULL: use fd */
-	int fd;                         /* an open descriptor, stays yours; 0: standard error */
-	int level;                      /* lines below it are not written; 0: LOGCORE_INFO */
+	const char *path;               /* file to append to, created with mode 0640; NULL: use fd */
+	int fd;                         /* an open descriptor, which you keep and close; 0: standard error */
+	int level;                      /* the minimum level of a line; 0: LOGCORE_INFO */
 	size_t line_max;                /* LOGCORE_LINE_MIN to _MAX; 0: _MAX, 48000 for the journal */
-	bool journal_priority;          /* put "<6>" and the like in front, see sd-daemon(3) */
-	bool ignore_environment;        /* do not look at LOGCORE_LEVEL */
+	bool journal_priority;          /* put a priority ("<6>") in front, see sd-daemon(3) */
+	bool ignore_environment;        /* ignore LOGCORE_LEVEL */
 	bool no_follow;                 /* the path may not be a symbolic link */
-	bool block_when_full;           /* LOGCORE_ASYNC: wait for room; else the line is lost, and counted */
-	bool no_crash_handler;          /* leave the signals alone, see logcore_flush() */
+	bool block_when_full;           /* LOGCORE_ASYNC: wait for space; else drop the line and count it */
+	bool no_crash_handler;          /* install no signal handlers, see logcore_flush() */
 	int mode;                       /* enum logcore_mode */
 	uint32_t buffer_size;           /* of each thread, 65536 to 64 MiB; 0: 64 KiB, 256 KiB for LOGCORE_ASYNC */
-	uint32_t rotate_keep;           /* rotated files that stay, up to 10000; 0: 7 */
-	uint32_t rotate_seconds;        /* rotate at each multiple of it, in UTC; 0: not by time */
+	uint32_t rotate_keep;           /* how many rotated files to keep, up to 10000; 0: 7 */
+	uint32_t rotate_seconds;        /* rotate at each multiple of this, in UTC; 0: not by time */
 	uint64_t rotate_bytes;          /* rotate before the file becomes larger; 65536 at least; 0: not by size */
-	bool no_journal_stream;         /* do not see by itself that the descriptor is the journal */
+	bool no_journal_stream;         /* do not detect that the descriptor is the journal */
 
-	/* Secrets are left out of lines: docs/logcore.md tells which. Lists end with NULL, have
-	 * at most 100 keys of at most 39 letters, and case, '_', '-', '.' and ' ' do not matter. */
-	int redact;                     /* enum logcore_redact; 0: by key and by looks */
-	const char *const *redact_keys; /* keys whose values are secrets too, and keys that end so */
-	const char *const *redact_not;  /* keys whose values are no secrets here */
+	/* Secrets in lines are replaced: docs/logcore.md tells which. A list ends with NULL and has
+	 * at most 100 keys of at most 39 letters. Case, '_', '-', '.' and ' ' do not matter. */
+	int redact;                     /* enum logcore_redact; 0: by key and by form */
+	const char *const *redact_keys; /* more keys whose values are secrets; a longer key that ends so counts too */
+	const char *const *redact_not;  /* keys whose values are no secrets after all */
 };
 
 enum logcore_redact {
-	LOGCORE_REDACT_ALL = 0,         /* the values of secret keys, and what looks like a secret */
+	LOGCORE_REDACT_ALL = 0,         /* the values of secret keys, and texts that look like a secret */
 	LOGCORE_REDACT_KEYS = 1,        /* the values of secret keys */
 	LOGCORE_REDACT_OFF = 2          /* nothing */
 };
@@ -117,17 +121,17 @@ LOGCORE_API struct logcore *logcore_open_(const struct logcore_options *options,
 					  char *error, size_t error_size);
 
 /*
- * Open a logger. `options` may be NULL and need not outlive the call. The level
- * in the environment variable LOGCORE_LEVEL (a name as logcore_level_number()
- * takes it) goes before options->level; one that is no level is said in the log.
+ * Open a logger. `options` may be NULL and need not outlive the call. The environment
+ * variable LOGCORE_LEVEL (a name that logcore_level_number() takes) overrides
+ * options->level; if it names no level, a line in the log says so.
  *
- * Without a path, a descriptor that systemd connected to the journal (it says so in
- * JOURNAL_STREAM, see systemd.exec(5)) gets journal_priority by itself, also when
- * the environment is ignored; no_journal_stream is there to prevent it.
+ * Without a path, the logger sets journal_priority by itself if systemd connected the
+ * descriptor to the journal (JOURNAL_STREAM, see systemd.exec(5)), also with
+ * ignore_environment. Set no_journal_stream to prevent this.
  *
- * On failure returns NULL, sets errno, and puts one sentence into `error` (at
- * most error_size bytes, terminated; NULL and 0 when nobody reads it). Going on
- * with the NULL is allowed: it logs nothing.
+ * On failure returns NULL, sets errno, and puts one sentence into `error` (at most
+ * error_size bytes, terminated; pass NULL and 0 if nobody reads it). You may continue
+ * with the NULL: it logs nothing.
  *
  * A line of up to 4 KiB takes about 5 KiB of stack, a longer one 70 KiB: give
  * threads with small stacks a logger with a line_max of 4096.
@@ -139,55 +143,55 @@ LOGCORE_INLINE_ struct logcore *logcore_open(const struct logcore_options *optio
 }
 
 /*
- * Free a logger. The descriptor is closed with the last of a logger and its
- * children, in any order, and only if it was opened by path.
+ * Free a logger. A logger and its children may be closed in any order; the last one
+ * closes the descriptor if the library opened it by path.
  */
 LOGCORE_API void logcore_close(struct logcore *log);
 
 /*
- * Open the file again under its path. A logger that writes notices within a second
- * by itself that its file was renamed or removed; this is for SIGHUP handlers that
- * want it now. No line is lost or torn meanwhile. 0, or -errno and the old file
- * stays in use. Does nothing for a logger that was given a descriptor.
+ * Open the file again by its path. A logger notices within a second that its file was
+ * renamed or removed; call this from a SIGHUP handler to do it at once. No line is lost
+ * or torn meanwhile. Returns 0, or -errno and keeps the old file. Does nothing for a
+ * logger that was given a descriptor.
  */
 LOGCORE_API int logcore_reopen(struct logcore *log);
 
 /*
- * Write what is held in the modes LOGCORE_BUFFERED and LOGCORE_ASYNC, of all threads.
- * 0, or -EIO when it could not all be written; it is kept then. Not for signal handlers.
+ * Write the buffered lines of all threads (LOGCORE_BUFFERED, LOGCORE_ASYNC). Returns 0,
+ * or -EIO when some could not be written; these stay buffered. Not for signal handlers.
  *
- * LOGCORE_BUFFERED has a buffer for each thread. It is written when it is full, with a
- * line of LOGCORE_ERROR or above, when a second went by and any thread logs, before
- * fork(), at the end of the thread, at exit, and by logcore_close(). There is no thread
- * that would do it in a program which falls silent: call this before a long wait.
+ * LOGCORE_BUFFERED has a buffer for each thread. The library writes a buffer when it is
+ * full, when its thread logs at LOGCORE_ERROR or above, once a second if any thread logs,
+ * before fork(), at the end of the thread, at exit, and in logcore_close(). A program that
+ * stops logging keeps its last lines: call this before a long wait.
  * LOGCORE_ASYNC has a thread that writes within 50 ms.
  *
- * In both, a crash (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS) writes what is held and then
- * takes its course. The buffers are in a hidden file beside the log: what a process held
- * that was killed (by SIGTERM without a handler, too), or that ended by _exit(), is written by
- * the next logger that is opened on the path.
- * With a descriptor instead of a path, and where that file cannot be made, such lines are lost: at most
- * buffer_size for each thread.
+ * In both modes a crash (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS) writes the
+ * buffered lines, then the signal does what it would have done. The buffers are in a
+ * hidden file beside the log. If a process is killed (also by SIGTERM without a handler)
+ * or calls _exit(), the next logger that opens the path writes its lines. With a
+ * descriptor instead of a path, or where that file cannot be created, these lines are
+ * lost: at most buffer_size for each thread.
  */
 LOGCORE_API int logcore_flush(struct logcore *log);
 
 /* ---- levels ---------------------------------------------------------------------- */
 
-/* Whether a line of that level would be written. Costs one load. */
+/* Whether the logger writes lines of that level. Costs one load. */
 LOGCORE_INLINE_ bool logcore_enabled(const struct logcore *log, int level)
 {
-	/* The minimum level is the first member of the struct, for good. */
+	/* The minimum level is the first member of the struct, in every version. */
 	return log && level >= __atomic_load_n(LOGCORE_CAST_(const int *, log), __ATOMIC_RELAXED);
 }
 
-/* Change the minimum level of this logger; children made before keep theirs. */
+/* Change the minimum level of this logger; its existing children keep theirs. */
 LOGCORE_API void logcore_set_level(struct logcore *log, int level);
 
-/* "INFO" for LOGCORE_INFO; any number gives the name at or below it. */
+/* "INFO" for LOGCORE_INFO; another number gives the name of the next lower level. */
 LOGCORE_API const char *logcore_level_name(int level);
 
 /* The level of a name: trace, debug, info, warning or warn, error, critical or
- * fatal, off; in any case. 0 when it is none of these or NULL. */
+ * fatal, off; case does not matter. 0 for NULL and any other name. */
 LOGCORE_API int logcore_level_number(const char *name);
 
 /* ---- fields ---------------------------------------------------------------------- */
@@ -206,13 +210,13 @@ enum logcore_type {
 	LOGCORE_TYPE_TIME,
 	LOGCORE_TYPE_DURATION,
 	LOGCORE_TYPE_JSON,
-	LOGCORE_TYPE_ERRNO,             /* this and those behind it have keys of their own */
+	LOGCORE_TYPE_ERRNO,             /* this and the following types bring their own keys */
 	LOGCORE_TYPE_SOURCE,
 	LOGCORE_TYPE_BACKTRACE
 };
 
 /* One key and its value. It borrows the strings: they must live until the
- * logging call returns, no longer. Made by logcore_kv(), not by hand. */
+ * logging call returns. Use logcore_kv() to make one. */
 struct logcore_field {
 	const char *key;
 	union {
@@ -274,7 +278,7 @@ LOGCORE_INLINE_ struct logcore_field logcore_kv_uint(const char *key, uint64_t v
 	return f;
 }
 
-/* The shortest digits that read back as the same double; what is not a number
+/* The shortest digits that read back as the same double. A value that is not finite
  * becomes "NaN", "Infinity" or "-Infinity", which PostgreSQL casts back. */
 LOGCORE_INLINE_ struct logcore_field logcore_kv_double(const char *key, double value)
 {
@@ -327,8 +331,8 @@ LOGCORE_INLINE_ struct logcore_field logcore_kv_hex(const char *key, const void 
 	return f;
 }
 
-/* A moment of CLOCK_REALTIME as the line writes its own, "2026-11-21T02:39:14.123456Z".
- * What is no moment of the years 1 to 9999 gives null. */
+/* A time of CLOCK_REALTIME in the form of the line's timestamp, "2026-11-21T02:39:14.123456Z".
+ * A time outside the years 1 to 9999 gives null. */
 LOGCORE_INLINE_ struct logcore_field logcore_kv_time(const char *key, struct timespec value)
 {
 	bool valid = value.tv_nsec >= 0 && value.tv_nsec < 1000000000;
@@ -339,8 +343,8 @@ LOGCORE_INLINE_ struct logcore_field logcore_kv_time(const char *key, struct tim
 	return f;
 }
 
-/* Nanoseconds, written as milliseconds, exactly and with a point: 1500000 gives 1.5. Let
- * the key end in _ms. */
+/* Nanoseconds, written as milliseconds, exactly and with a point: 1500000 gives 1.5. Use
+ * a key that ends in _ms. */
 LOGCORE_INLINE_ struct logcore_field logcore_kv_duration(const char *key, int64_t nanoseconds)
 {
 	struct logcore_field f = logcore_field_(key, LOGCORE_TYPE_DURATION);
@@ -350,10 +354,10 @@ LOGCORE_INLINE_ struct logcore_field logcore_kv_duration(const char *key, int64_
 }
 
 /*
- * JSON text that somebody else made, as a value of its own; the space between its
- * tokens is left out. It becomes a string when it is not JSON (RFC 8259 and, as databases
- * want it, RFC 7493: no half characters, no NUL), is nested deeper than
- * LOGCORE_DEPTH_MAX, or does not fit. NULL gives null.
+ * JSON text from elsewhere, copied as a JSON value without the space between its tokens.
+ * It becomes a string if it is not JSON (RFC 8259 and, for databases, RFC 7493: no
+ * unpaired surrogates, no NUL), is nested deeper than LOGCORE_DEPTH_MAX, or does not
+ * fit. NULL gives null.
  */
 LOGCORE_INLINE_ struct logcore_field logcore_kv_json(const char *key, const char *text, size_t len)
 {
@@ -365,9 +369,9 @@ LOGCORE_INLINE_ struct logcore_field logcore_kv_json(const char *key, const char
 }
 
 /*
- * A failure: "errno":28,"error":"No space left on device". Takes errno or, as many
- * functions return it, -errno. The text is English in any locale. Take errno before
- * anything else can change it; the arguments of a logging call are early enough.
+ * A failure: "errno":28,"error":"No space left on device". Takes errno or -errno, as
+ * many functions return it. The text is English in any locale. Read errno before another
+ * call can change it; the arguments of a logging call are early enough.
  */
 LOGCORE_INLINE_ struct logcore_field logcore_kv_errno(int error)
 {
@@ -379,8 +383,8 @@ LOGCORE_INLINE_ struct logcore_field logcore_kv_errno(int error)
 
 /*
  * The calls that led here, innermost first: "backtrace":["pay+0x1f (shop+0x41af)", ...],
- * function and module with offsets for addr2line(1). Functions of the program itself have names
- * when it was linked with -rdynamic, and static ones have none. Takes microseconds
+ * function and module with offsets for addr2line(1). Functions of the program itself have
+ * names if it was linked with -rdynamic; static functions have none. Takes microseconds
  * and, for the names, a lock of the dynamic loader: not for signal handlers.
  */
 LOGCORE_INLINE_ struct logcore_field logcore_kv_backtrace(void)
@@ -388,7 +392,7 @@ LOGCORE_INLINE_ struct logcore_field logcore_kv_backtrace(void)
 	return logcore_field_(NULL, LOGCORE_TYPE_BACKTRACE);
 }
 
-/* Where in the program: "source":"pay.c:123 (charge)". */
+/* The place in the program: "source":"pay.c:123 (charge)". */
 #define logcore_kv_source() (logcore_source_(__FILE__, __LINE__, __func__))
 
 LOGCORE_INLINE_ struct logcore_field logcore_source_(const char *file, unsigned line, const char *function)
@@ -402,21 +406,21 @@ LOGCORE_INLINE_ struct logcore_field logcore_source_(const char *file, unsigned 
 
 /* ---- logging --------------------------------------------------------------------- */
 
-#define LOGCORE_CONSTANT_ (SIZE_MAX / 2 + 1)    /* in message_len: the text is a constant */
+#define LOGCORE_CONSTANT_ (SIZE_MAX / 2 + 1)    /* flag in message_len: the text is a constant */
 
 LOGCORE_API void logcore_write_(const struct logcore *log, int level, const char *message,
 				size_t message_len, const struct logcore_field *fields);
 LOGCORE_API struct logcore *logcore_child_(const struct logcore *log, const char *name,
 					   const struct logcore_field *fields);
 
-/* Inline also where the compiler thinks that it does not matter: it knows the message there. */
+/* Always inline, because only the inlined copy can tell that the message is a constant. */
 __attribute__((always_inline)) LOGCORE_INLINE_ void logcore_log_(const struct logcore *log, int level,
 								 const char *message,
 								 const struct logcore_field *fields)
 {
 	size_t len = message ? strlen(message) : 0;
 
-	/* A text that the compiler knows holds no secret: it is not looked at. */
+	/* A constant text holds no secret, so logcore_write_() does not search it. */
 	if (__builtin_constant_p(len))
 		len |= LOGCORE_CONSTANT_;
 	logcore_write_(log, level, message, len, fields);
@@ -427,24 +431,25 @@ __attribute__((always_inline)) LOGCORE_INLINE_ void logcore_log_(const struct lo
 #endif
 
 /*
- * What takes "zero or more fields" is a macro in C (the message is the first of
- * the variable arguments, so that strict C11 accepts none behind it) and a
- * template in C++.
+ * Calls that take zero or more fields are macros in C (the message is the first of
+ * the variable arguments, so that strict C11 accepts a call without fields) and
+ * templates in C++.
  *
- * logcore_kv(key, value): a field of the value's own type. Integers of any width
- * (char and enum too), bool, float, double, strings, struct timespec, and other pointers
- * (unsigned char * too) as an address.
- * A comparison is an int in C, and before C23 `true` is one, too: they give 1; say
- * logcore_kv_bool("ok", a == b), or give a variable.
+ * logcore_kv(key, value): a field with the type of the value. Takes integers of any width
+ * (also char and enum), bool, float, double, strings and struct timespec; any other
+ * pointer (also unsigned char *) is written as an address.
+ * In C a comparison is an int, and before C23 so is `true`: both give 1. Write
+ * logcore_kv_bool("ok", a == b), or pass a bool variable.
  *
- * logcore_info(log, message, fields...): write a line. Nothing but `log` is
- * evaluated when the level is not enabled. A line that would be longer than
- * line_max has each text cut to a quarter of that, then fields left out from the
- * end; it says "truncated":true. A key given twice stays twice; readers take the last.
+ * logcore_info(log, message, fields...): write a line. If the level is not enabled, only
+ * `log` is evaluated. If a line would be longer than line_max, each text is cut to a
+ * quarter of that, then fields are left out from the end, and the line has
+ * "truncated":true. A key given twice is written twice; most readers take the last.
  *
- * logcore_child(log, name, fields...): a logger of its own for a part of the program
- * or a request, named "parent.name" (NULL: as the parent), whose lines all carry the
- * fields, copied here and at most a quarter of line_max. NULL when out of memory.
+ * logcore_child(log, name, fields...): another logger, for a part of the program or a
+ * request. It is named "parent.name" (NULL: like the parent), and each of its lines
+ * has the given fields, which are copied and may take a quarter of line_max. NULL when
+ * out of memory.
  */
 #define LOGCORE_HEAD_(head, ...) head
 #define LOGCORE_TAIL_(head, ...) __VA_ARGS__
@@ -522,7 +527,7 @@ inline logcore *logcore_child(const logcore *log, const char *name, const F &...
 
 #endif
 
-/* A line of a level known at run time only. */
+/* Write a line of a level that is known only at run time. */
 #define logcore_log(log, level, ...)                                                               \
 	do {                                                                                       \
 		const struct logcore *logcore_to_ = (log);                                         \
@@ -544,14 +549,14 @@ inline logcore *logcore_child(const logcore *log, const char *name, const F &...
 extern "C" {
 #endif
 
-/* Of a logger and all its relatives, in this process, since it was opened. */
+/* Counted for a logger, its parents and its children together, in this process, since it was opened. */
 struct logcore_counters {
 	uint64_t lines;                 /* written whole */
 	uint64_t bytes;
 	uint64_t dropped;               /* lines that could not be written */
 	uint64_t truncated;             /* lines that were cut */
 	uint64_t failed;                /* system calls that failed */
-	uint64_t redacted;              /* secrets that were left out, see logcore_options */
+	uint64_t redacted;              /* secrets that were replaced, see logcore_options */
 	uint64_t reserved[2];
 };
 

@@ -3,9 +3,9 @@
  *
  *	logcore --file /var/log/backup.log info "Backup done" target=/srv seconds:=12.5
  *
- * Owns the command line. Ends with 0 when the line is written or its level is not
- * enabled, 1 when it cannot be written, 2 when the command line is wrong; then with one
- * sentence on standard error.
+ * Owns the command line. Exit status: 0 when the line is written or its level is not
+ * enabled, 1 when it cannot be written, 2 when the command line is wrong. 1 and 2 come with
+ * one sentence on standard error.
  */
 #include "logcore.h"
 
@@ -20,7 +20,7 @@ enum { FAILED = 1, WRONG_USE = 2 };
 
 struct command {
 	const char *file, *logger, *message;
-	int minimum;                    /* 0: the environment's, or info */
+	int minimum;                    /* 0: from the environment, or info */
 	int level;
 	char **fields;                  /* ends with NULL */
 };
@@ -74,7 +74,7 @@ static const char *from_environment(const char *name, const char *otherwise)
 	return value && *value ? value : otherwise;
 }
 
-/* Returns -1 to go on, else the exit status. */
+/* Returns -1 to continue, else the exit status. */
 static int parse_options(struct command *c, int argc, char **argv)
 {
 	static const struct option names[] = {
@@ -124,7 +124,7 @@ static bool parse_words(struct command *c, char **words)
 	return true;
 }
 
-/* "key=text" or "key:=json"; takes the word apart. */
+/* Split "key=text" or "key:=json". */
 static bool parse_field(char *word, struct logcore_field *ret)
 {
 	char *value = strchr(word, '=');
@@ -143,7 +143,7 @@ static bool parse_field(char *word, struct logcore_field *ret)
 	return true;
 }
 
-/* free() what is returned. NULL when a field is wrong. */
+/* The caller frees the result. NULL when a field is wrong. */
 static struct logcore_field *parse_fields(char **words)
 {
 	size_t n = 0;

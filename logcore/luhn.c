@@ -45,7 +45,7 @@ static bool has_issuer(const char *d, size_t n)
 	return false;
 }
 
-/* No part of a longer word, of a decimal or of a longer number with dashes. */
+/* Whether a number may start here: not within a word, a decimal, or a longer number with dashes. */
 static bool may_start(const char *s, size_t i)
 {
 	if (i == 0)
@@ -62,7 +62,8 @@ static bool may_end(const char *s, size_t len, size_t i)
 	return i == len || !is_of_word(s[i]);
 }
 
-/* Whether the digits from i on, in steps of `step`, are a group of four: it is a table then. */
+/* Whether there is another group of four digits at i, in steps of `step`: then it is a table of
+ * numbers, not a card. */
 static bool has_group(const char *s, size_t len, size_t i, int step)
 {
 	size_t n = 0;

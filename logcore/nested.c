@@ -8,7 +8,7 @@
 
 struct scan {
 	const char *p, *end;
-	uint32_t arrays;                /* a bit a level, the innermost lowest: an array, else an object */
+	uint32_t arrays;                /* a bit for each level, the innermost lowest: 1 for an array, 0 for an object */
 	unsigned depth;
 };
 
@@ -27,7 +27,7 @@ static void skip_space(struct scan *s)
 		s->p++;
 }
 
-/* Take the byte when it is next. */
+/* Consume the byte if it is next. */
 static bool take(struct scan *s, char c)
 {
 	if (s->p == s->end || *s->p != c)
@@ -59,7 +59,7 @@ static bool number(struct scan *s)
 	return digits(s);
 }
 
-/* The four digits of \uXXXX; false when they are not that. */
+/* The four digits of \uXXXX; false if they are not four hex digits. */
 static bool unit(struct scan *s, unsigned *ret)
 {
 	unsigned v = 0;
@@ -79,7 +79,7 @@ static bool unit(struct scan *s, unsigned *ret)
 	return true;
 }
 
-/* Behind a backslash. */
+/* The escape behind a backslash. */
 static bool escape(struct scan *s)
 {
 	unsigned high, low;
@@ -147,7 +147,7 @@ static bool key(struct scan *s)
 	return take(s, ':');
 }
 
-/* From the start of a value to the end of the first one that is complete. */
+/* From the start of a value to the end of the first complete value in it. */
 static bool descend(struct scan *s)
 {
 	for (;;) {
@@ -169,7 +169,7 @@ static bool descend(struct scan *s)
 	}
 }
 
-/* Behind a complete value: close what ends here. *ret_more tells that another one follows. */
+/* Behind a complete value: close arrays and objects that end here. *ret_more: another value follows. */
 static bool ascend(struct scan *s, bool *ret_more)
 {
 	*ret_more = false;
@@ -232,7 +232,7 @@ static const char *value_end(const char *p, const char *end)
 	return p;
 }
 
-/* A key as it is meant: with its escapes undone, at least at its end. */
+/* Whether a key is secret, with the escapes at its end undone. */
 static bool is_secret(const struct secret_keys *k, const char *key, size_t len)
 {
 	char plain[256];
@@ -254,7 +254,7 @@ static bool is_secret(const struct secret_keys *k, const char *key, size_t len)
 	return logcore_secret_key(k, plain, n);
 }
 
-/* From the string at p on; a secret value goes with its key. Returns where to go on, NULL
+/* Copy the string at p; if it is a secret key, its value too. Returns where to continue, NULL
  * when it does not fit. */
 static const char *copy_string(struct json *j, const char *p, const char *end)
 {
@@ -279,7 +279,7 @@ static const char *copy_string(struct json *j, const char *p, const char *end)
 	return logcore_redact_value(j) ? value_end(next, end) : NULL;
 }
 
-/* Without space. Line ends are space: inside of strings they are escaped. */
+/* Skip space, which includes line ends: strings have them escaped. */
 static bool copy(struct json *j, const char *p, const char *end)
 {
 	while (p && p < end) {

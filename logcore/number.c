@@ -56,8 +56,8 @@ size_t logcore_number_millionths(char *out, int64_t v)
 	return (size_t)(p - out);
 }
 
-/* A finite, positive v as a fraction: v == m * 2^e, where m has all the bits that
- * the type has, so that one step of m is one step to the type's next value. */
+/* A finite, positive v as v == m * 2^e, where m has as many bits as the type, so that
+ * m + 1 is the type's next value. */
 struct binary {
 	double v;
 	uint64_t m;
@@ -98,11 +98,10 @@ static uint64_t divide(wide n, int shift, uint64_t unit)
 }
 
 /*
- * Values between 1e-5 and 2^52 that are not whole, by exact integers: v * 10^p
- * has 17 or 18 digits before the point, and any integer strictly between the two
- * midpoints to v's neighbours reads back as v; digits are taken off its end as
- * long as such an integer remains. 10^p is at most 10^22: with 53 bits of m
- * everything stays below 2^127.
+ * Fractions between 1e-5 and 2^52, by exact integers. v * 10^p has 17 or 18 digits before
+ * the point, and any integer strictly between the midpoints to v's neighbours reads back
+ * as v: remove digits from its end while such an integer remains. 10^p is at most 10^22,
+ * so with 53 bits of m everything stays below 2^127.
  */
 static size_t put_fraction(char *out, const struct binary *b)
 {
@@ -110,13 +109,13 @@ static size_t put_fraction(char *out, const struct binary *b)
 	uint64_t low, high, q, unit = 1;
 	wide power = 1, n, half;
 
-	/* 1233/4096 is log10(2): the exponent's decimal, or one less. */
+	/* 1233/4096 is log10(2): gives the decimal exponent, or one less. */
 	p = 16 - ((b->e + b->bits - 1) * 1233 >> 12);
 	for (int i = 0; i < p; i++)
 		power *= 10;
 	n = b->m * power;
 	half = power / 2;
-	/* Below a power of two the neighbour is half as far. */
+	/* Below a power of two the next value is half as far away. */
 	low = (uint64_t)((n - (b->m == UINT64_C(1) << (b->bits - 1) ? half / 2 : half)) >> shift) + 1;
 	high = (uint64_t)((n + half - 1) >> shift);
 	for (; (low + 9) / 10 <= high / 10; p--, unit *= 10) {
@@ -133,8 +132,8 @@ static bool is_plain_fraction(const struct binary *b)
 }
 #endif
 
-/* "1,2500e+30" becomes "1.25e+30": the point of the locale, which may be several
- * bytes, becomes one, and zeros that say nothing go. */
+/* "1,2500e+30" becomes "1.25e+30": replace the decimal point of the locale, which may have
+ * several bytes, and remove trailing zeros. */
 static size_t tidy(char *out, const char *s)
 {
 	char *p = out;
@@ -153,14 +152,14 @@ static size_t tidy(char *out, const char *s)
 	return (size_t)(p - out);
 }
 
-/* Very large and very small values, which logs hardly have. */
+/* Very large and very small values, which are rare in logs. */
 static size_t put_rare(char *out, const struct binary *b)
 {
 	char text[LOGCORE_NUMBER_MAX];
 	int digits = b->bits > 24 ? 15 : 6;
 
 	if (b->v < (b->bits > 24 ? DBL_MIN : (double)FLT_MIN))
-		digits = 1;             /* fewer bits than usual, and fewer digits */
+		digits = 1;             /* subnormal: fewer bits, and fewer digits */
 	for (;; digits++) {
 		snprintf(text, sizeof text, "%.*e", digits - 1, b->v);
 		if (b->bits > 24 ? digits == 17 || strtod(text, NULL) == b->v :

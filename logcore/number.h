@@ -1,6 +1,6 @@
 /*
- * number.h - numbers as JSON text. Private to the library; no locale, no printf
- * for anything that is common.
+ * number.h - numbers as JSON text. Private to the library. Does not depend on the locale;
+ * calls printf only for numbers that logs hardly have.
  *
  * Each function writes at most LOGCORE_NUMBER_MAX bytes, no terminator, and
  * returns how many.
@@ -17,11 +17,11 @@ enum { LOGCORE_NUMBER_MAX = 40 };
 size_t logcore_number_i64(char *out, int64_t v);
 size_t logcore_number_u64(char *out, uint64_t v);
 
-/* The shortest decimal that reads back as v, with a point or an exponent, so that
- * it stays a double; "NaN", "Infinity", "-Infinity" as JSON strings. */
+/* The shortest decimal that reads back as v, with a point or an exponent, so that readers
+ * keep it a double; "NaN", "Infinity", "-Infinity" as JSON strings. */
 size_t logcore_number_double(char *out, double v);
 
-/* The same for what reads back as a float. */
+/* The shortest decimal that reads back as a float. */
 size_t logcore_number_float(char *out, float v);
 
 /* v / 1000000, exactly, with a point: "1.5", "-0.000001", "3.0". */

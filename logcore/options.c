@@ -8,7 +8,7 @@
 #include "secret_key.h"
 
 enum {
-	JOURNAL_LINE_MAX = 48000,       /* journald splits what is longer than 48 KiB */
+	JOURNAL_LINE_MAX = 48000,       /* journald splits lines that are longer than 48 KiB */
 	ASYNC_RING = 256 * 1024,
 	BUFFER_MAX = 64 * 1024 * 1024,
 	ROTATE_MIN = 65536,
@@ -22,7 +22,7 @@ static int refuse(const char **ret_wrong, const char *wrong)
 	return EINVAL;
 }
 
-/* Zero the default, and the limits of what depends on the mode. */
+/* Replace zeros by defaults; check what depends on the mode. */
 static int read_mode(struct logcore_options *o, const char **ret_wrong)
 {
 	if (o->mode < LOGCORE_DIRECT || o->mode > LOGCORE_ASYNC)

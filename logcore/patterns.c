@@ -24,13 +24,13 @@ static bool is_space(char c)
 	return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-/* Of base64, in both alphabets. */
+/* A character of base64, in both alphabets. */
 static bool is_base64(char c)
 {
 	return is_alnum(c) || c == '+' || c == '/' || c == '-' || c == '_';
 }
 
-/* Of OAuth 2.0 tokens (RFC 6750). */
+/* A character of OAuth 2.0 tokens (RFC 6750). */
 static bool is_token(char c)
 {
 	return is_base64(c) || c == '.' || c == '~' || c == '=';
@@ -92,9 +92,9 @@ static bool is_backslash(char c)
 }
 
 /*
- * In quotes, up to the one that closes; to the end when there is none. JSON inside of JSON
- * has backslashes before both; a quote of the value has more of them, and a backslash of the
- * value is twice as many as one of them needs.
+ * A quoted value, up to the closing quote, or to the end if there is none. In JSON inside
+ * JSON, both quotes have backslashes before them; a quote within the value has more of them,
+ * and each further backslash doubles their number.
  */
 static bool quoted(const struct pattern_text *t, size_t i, struct span *ret)
 {
@@ -110,7 +110,7 @@ static bool quoted(const struct pattern_text *t, size_t i, struct span *ret)
 	return span(ret, open + 1, t->len);
 }
 
-/* An array or an object, to the bracket that closes it; to the end when there is none. */
+/* An array or an object, to its closing bracket, or to the end if there is none. */
 static bool bracketed(const struct pattern_text *t, size_t i, struct span *ret)
 {
 	size_t depth = 0, end = i;
@@ -129,7 +129,7 @@ static bool bracketed(const struct pattern_text *t, size_t i, struct span *ret)
 	return span(ret, i, t->len);
 }
 
-/* What says that there is none, in several languages. */
+/* Words for "no value" in several languages, and booleans. */
 static bool is_nothing(const char *s, size_t n)
 {
 	static const char *const words[] = { "null", "true", "false", "None", "True", "False", "NULL", "nil", "undefined",
@@ -164,7 +164,7 @@ static bool assignment(const struct pattern_text *t, size_t i, struct span *ret)
 	       value_at(t, i + 1, ret);
 }
 
-/* At the quote that closes a key; it may be an escaped one. */
+/* At the closing quote of a key, which may be escaped. */
 static bool json_member(const struct pattern_text *t, size_t i, struct span *ret)
 {
 	size_t colon = while_is(t, i + 1, is_space), end = i, key;
@@ -186,8 +186,7 @@ static bool is_of_host(char c)
 	return (unsigned char)c > 0x20 && !strchr("/?#\"'<>@\\", c);
 }
 
-/* Whether what is before i ends in "://", the slashes perhaps with backslashes, as JSON has
- * them in places. */
+/* Whether "://" precedes i; some JSON writers put backslashes before the slashes. */
 static bool behind_scheme(const struct pattern_text *t, size_t i)
 {
 	for (int slashes = 0; slashes < 2; slashes++) {
@@ -199,7 +198,7 @@ static bool behind_scheme(const struct pattern_text *t, size_t i)
 	return i > t->from && t->s[i - 1] == ':';
 }
 
-/* At the @ of scheme://user:password@host; a password may have an @ of its own. */
+/* At the @ of scheme://user:password@host; the password may contain an @, too. */
 static bool url_password(const struct pattern_text *t, size_t i, struct span *ret)
 {
 	size_t start = i, end = i, colon;
@@ -222,7 +221,7 @@ static int base64_value(char c)
 	       c == '+' || c == '-' ? 62 : 63;
 }
 
-/* Whether it is base64 of "user:password", padded as it must be, and no word. */
+/* Whether it is base64 of "user:password" with correct padding. */
 static bool is_basic(const char *s, size_t n)
 {
 	unsigned bits = 0, have = 0;
@@ -270,7 +269,7 @@ static bool scheme(const struct pattern_text *t, size_t i, struct span *ret)
 
 /* ---- tokens and keys ---------------------------------------------------------------- */
 
-/* At the J of eyJ, which is {" in base64: a header and at least two more parts. */
+/* At the J of eyJ, which is {" in base64. A token has a header and at least two more parts. */
 static bool jwt(const struct pattern_text *t, size_t i, struct span *ret)
 {
 	size_t start = i - 2, dot, end;
@@ -288,7 +287,7 @@ static bool jwt(const struct pattern_text *t, size_t i, struct span *ret)
 	return span(ret, start, end);
 }
 
-/* At the I of AKIA and ASIA, before sixteen capitals and digits. */
+/* At the I of AKIA or ASIA, which sixteen capitals and digits follow. */
 static bool aws_key(const struct pattern_text *t, size_t i, struct span *ret)
 {
 	size_t start = i - 2, end;
@@ -341,7 +340,7 @@ typedef bool find(const struct pattern_text *t, size_t i, struct span *ret);
 
 enum { NOTHING, EQUALS, QUOTE, AT, SCHEME, JWT, CAPITAL, DIGIT };
 
-/* What to look for at a byte. */
+/* Which pattern to try at a byte. */
 static const unsigned char kinds[256] = {
 	['='] = EQUALS, ['"'] = QUOTE, ['@'] = AT, ['b'] = SCHEME, ['B'] = SCHEME, ['J'] = JWT, ['I'] = CAPITAL,
 	['0'] = DIGIT, ['1'] = DIGIT, ['2'] = DIGIT, ['3'] = DIGIT, ['4'] = DIGIT, ['5'] = DIGIT, ['6'] = DIGIT,

@@ -1,12 +1,12 @@
 /*
- * patterns.h - secrets that are known by their looks, in a text. Private to the library.
+ * patterns.h - find secrets in a text by their form. Private to the library.
  *
- * Promises time linear in the text, whatever is in it, and that nothing but the
- * secret itself is in a span. What it finds:
+ * Promises time linear in the length of any text, and spans that contain only the secret.
+ * It finds:
  *
  *	key=value, "key":"value"        the value, when the key is on the list (secret_key.h)
  *	scheme://user:password@host     the password
- *	Bearer and Basic                what follows, when it is a token
+ *	Bearer and Basic                the token that follows
  *	eyJ...                          JSON Web Tokens
  *	AKIA..., ASIA...                identifiers of AWS access keys
  *	-----BEGIN ... PRIVATE KEY      the whole block
@@ -24,14 +24,14 @@ struct pattern_text {
 	const struct secret_keys *keys;
 	const char *s;
 	size_t len;
-	size_t from;                    /* what is before was seen */
+	size_t from;                    /* search from here; the bytes before were searched */
 };
 
 struct span {
 	size_t start, end;
 };
 
-/* The first secret from t->from on that shows itself before `stop`. */
+/* The first secret after t->from that is recognized before `stop`. */
 bool logcore_patterns_next(const struct pattern_text *t, size_t stop, struct span *ret);
 
 #endif

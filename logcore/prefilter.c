@@ -4,8 +4,8 @@
 #include <string.h>
 
 enum {
-	DIGITS = 12,                    /* of a card number, but for its last one, which may not be looked at */
-	LOOK_MAX = 2000                 /* bytes that are looked at; a longer text is suspect */
+	DIGITS = 12,                    /* of a card number, without its last one, which the last step may not see */
+	LOOK_MAX = 2000                 /* a longer text passes without a look */
 };
 
 /* Sixteen bytes at once where the machine can, in pieces where it cannot. */
@@ -21,15 +21,15 @@ static inline bytes16 load(const char *s)
 
 /* What was seen in a text. */
 struct seen {
-	bytes16 marks;                  /* of what is enough for a suspicion */
-	bytes16 at, slash;              /* an @ and a slash; both are needed for a URL with a password */
-	bytes16 quote, colon;           /* and these for a member of a JSON object */
-	bytes16 digits;                 /* how many digits, and what is near them in ASCII */
+	bytes16 marks;                  /* bytes that suffice alone */
+	bytes16 at, slash;              /* a URL with a password has both */
+	bytes16 quote, colon;           /* a member of a JSON object has both */
+	bytes16 digits;                 /* counts of 0x30 to 0x3f: the digits and their neighbours */
 };
 
 /*
- * Enough are = and the first one of the pairs be and ba (in any case), IA, IV, and what is
- * before a J; `next` has for each byte the one behind it.
+ * These suffice: =, the first byte of the pairs be and ba (in any case), IA, IV, and any
+ * byte before a J. `next` has the following byte for each byte of v.
  */
 static inline void look(struct seen *seen, bytes16 v, bytes16 next)
 {
@@ -57,11 +57,11 @@ static inline bool is_enough(const struct seen *seen)
 	const uint64_t odd = UINT64_C(0x00ff00ff00ff00ff);
 	uint64_t w[2], sum;
 
-	/* Most texts have none of these: one question instead of five. */
+	/* Most texts have none of these: one test instead of five. */
 	if (any(seen->marks | seen->slash | seen->quote) &&
 	    (any(seen->marks) || (any(seen->at) && any(seen->slash)) || (any(seen->quote) && any(seen->colon))))
 		return true;
-	/* No lane is above 126, so none flows over in the first addition. */
+	/* No lane is above 126, so the first addition cannot overflow. */
 	memcpy(w, &seen->digits, sizeof w);
 	sum = w[0] + w[1];
 	sum = (sum & odd) + (sum >> 8 & odd);

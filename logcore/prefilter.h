@@ -1,8 +1,8 @@
 /*
- * prefilter.h - whether a text is worth a search for secrets (patterns.h). Private to the library.
+ * prefilter.h - whether a text may contain a secret (patterns.h). Private to the library.
  *
- * Promises no false "no"; one text in five gets a false "yes". For every text of every
- * line: about two instructions a byte.
+ * Runs on every text of every line, at about two instructions a byte. Promises no false
+ * "no"; one text in five gets a false "yes".
  */
 #ifndef LOGCORE_PREFILTER_H
 #define LOGCORE_PREFILTER_H
@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { PREFILTER_MIN = 8 };               /* bytes; no secret that is known by its looks is shorter */
+enum { PREFILTER_MIN = 8 };               /* bytes; no pattern matches a shorter text */
 
 /* len is at least PREFILTER_MIN. */
 bool logcore_prefilter(const char *s, size_t len);

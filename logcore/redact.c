@@ -5,7 +5,7 @@
 #include "patterns.h"
 #include "prefilter.h"
 
-enum { LOOK_AHEAD = 1024 };             /* behind what fits: what begins there may be known by its end */
+enum { LOOK_AHEAD = 1024 };             /* bytes beyond what fits: the end of a secret that begins earlier may be there */
 
 struct redact *logcore_redact_open(const char *const *keys, const char *const *allowed, bool patterns)
 {
@@ -32,8 +32,8 @@ bool logcore_redact_value(struct json *j)
 	return logcore_json_raw(j, "\"" LOGCORE_REDACTED "\"", sizeof("\"" LOGCORE_REDACTED "\"") - 1);
 }
 
-/* The string in pieces, with the mark in place of each secret. A function of its own, so
- * that other texts need no large frame. */
+/* Write the string with the mark in place of each secret. Not inlined, so that other texts
+ * need no large frame. */
 __attribute__((cold, noinline)) static bool redacted_text(struct json *j, const char *s, size_t len)
 {
 	const char *end = logcore_json_open(j);

@@ -4,7 +4,7 @@
 
 _Static_assert(SECRET_KEY_SLOTS == 1 << (32 - 19), "logcore_secret_key_slot() gives that many bits");
 
-/* A word that is known when this is compiled, with its length. */
+/* A constant word with its length. */
 struct ending {
 	const char *text;
 	size_t len;
@@ -13,7 +13,7 @@ struct ending {
 #define W(word) { word, sizeof(word) - 1 }
 #define COUNT(list) (sizeof(list) / sizeof *(list))
 
-/* A key that ends with one of them is a secret: db_password, X-Api-Key, clientSecret. */
+/* A key that ends with one of these is secret: db_password, X-Api-Key, clientSecret. */
 static const struct ending secrets[] = {
 	W("password"), W("passwords"), W("passwd"), W("pwd"), W("passphrase"), W("passcode"), W("dbpass"), W("userpass"),
 	W("token"), W("jwt"), W("bearer"), W("authorization"), W("cookie"), W("cookies"), W("secret"), W("secrets"),
@@ -22,13 +22,13 @@ static const struct ending secrets[] = {
 	W("accountkey"), W("sessionid"), W("sessid"), W("cardnumber"), W("cvv"),
 };
 
-/* But not with one of these, which page through results and parse languages. */
+/* Except these, which belong to paging and to parsers. */
 static const struct ending harmless[] = {
 	W("pagetoken"), W("nexttoken"), W("continuationtoken"), W("synctoken"), W("cancellationtoken"),
 	W("expectedtoken"),
 };
 
-/* What may follow the word: password_hash, token-value. Digits, too. */
+/* Words that may follow: password_hash, token-value. So may digits. */
 static const struct ending endings[] = {
 	W("value"), W("header"), W("hash"), W("confirmation"), W("plain"), W("plaintext"), W("string"), W("raw"), W("pem"),
 };
@@ -50,8 +50,8 @@ static char lower(char c)
 	return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
 }
 
-/* The letters of a key, lower case; at most as many as a word may have, from its end.
- * Right-aligned in w->text; *ret_whole tells that these are all. */
+/* The last letters of a key, lower case, as many as a word may have; right-aligned in
+ * w->text. *ret_whole: these are all letters of the key. */
 static void letters(struct secret_word *w, const char *key, size_t len, bool *ret_whole)
 {
 	size_t i = SECRET_KEY_WORD_MAX;
@@ -94,13 +94,13 @@ static void note(struct secret_keys *k, const char end[4], size_t letters)
 		*shortest = (uint8_t)letters;
 }
 
-/* All the ways in which a key with that word may end: as it is, and with one separator. */
+/* Note each form that the end of a key with this word may have: as it is, and with one separator. */
 static void note_word(struct secret_keys *k, const char *word, size_t len)
 {
 	static const char between[] = "_-. ";
 	char end[4];
 
-	if (len < 3) {                  /* too many: look at every key */
+	if (len < 3) {                  /* too many forms: look at every key */
 		memset(k->shortest, 1, sizeof k->shortest);
 		return;
 	}
@@ -177,7 +177,7 @@ static bool is_listed(const struct secret_keys *k, const char *end, size_t n)
 	return length_of_end(end, n, secrets, COUNT(secrets));
 }
 
-/* The caller allows a key, not all keys that end so. */
+/* The caller allows a whole key, not all keys that end so. */
 static bool is_allowed(const struct secret_keys *k, const char *key, size_t len)
 {
 	for (size_t i = k->listed; i < k->listed + k->allowed; i++)

@@ -1,6 +1,6 @@
 /*
- * shared.h - what a logger shares with its children: where lines go, and which secrets
- * stay out of them. Private to the library.
+ * shared.h - the part that a logger and its children share: where lines go, and which
+ * secrets are replaced. Private to the library.
  */
 #ifndef LOGCORE_SHARED_H
 #define LOGCORE_SHARED_H
@@ -18,18 +18,18 @@
 
 struct shared {
 	struct sink *sink;
-	struct buffers *buffers;        /* NULL: each line is written when it comes */
+	struct buffers *buffers;        /* NULL: each line is written at once */
 	size_t line_max;
 	bool priority;
 	struct redact *redact;
-	atomic_uint loggers;            /* that are open; the last one frees this */
+	atomic_uint loggers;            /* open loggers; the last one frees this */
 };
 
-/* Of options that were read. NULL and *ret_error (an errno value) on failure. */
+/* Takes options from logcore_options_read(). NULL and *ret_error (an errno value) on failure. */
 struct shared *logcore_shared_open(const struct logcore_options *o, int *ret_error);
 void logcore_shared_close(struct shared *shared);
 
-/* The line to where lines go. */
+/* Write or buffer the line. */
 void logcore_shared_put(struct shared *shared, const struct line *l, const char *bytes, size_t n);
 
 #endif

@@ -16,7 +16,7 @@
 
 struct sink {
 	struct file *file;
-	atomic_int error;               /* of the last failure */
+	atomic_int error;               /* errno of the last failure */
 	_Atomic uint64_t lost;          /* process id << 32 | lines, see lose() */
 	_Atomic uint64_t lines, bytes, dropped, truncated, failed, redacted;
 	bool priority;
@@ -24,8 +24,8 @@ struct sink {
 	char name[LOGCORE_NAME_MAX + 2]; /* a JSON string */
 };
 
-/* A locked addition costs several times a plain one; it is not needed while the
- * process has one thread. */
+/* An atomic addition costs several times a plain one, and a process with one thread does not
+ * need it. */
 static void add(_Atomic uint64_t *counter, uint64_t n)
 {
 #if __has_include(<sys/single_threaded.h>)
@@ -74,8 +74,8 @@ void logcore_sink_close(struct sink *s)
 /* ---- what was lost ------------------------------------------------------------------ */
 
 /*
- * The process id travels with the count: after fork() both processes have the
- * number, but only the one that lost the lines may tell of them.
+ * The count carries the process id: after fork() both processes have the number, but only
+ * the one that lost the lines may report them.
  */
 static void lose(struct sink *s, uint32_t lines)
 {

@@ -1,9 +1,8 @@
 /*
  * sink.h - where a logger and all its children write. Private to the library.
  *
- * Owns the file, what is counted, and the memory of lines that were lost: once
- * writing works again, a line of its own says how many.
- * Promises one write(2) a line, no lock, and that no signal (SIGPIPE) comes of it.
+ * Owns the file, the counters, and the number of lost lines: once writing works again, a
+ * line reports it. Promises one write(2) a line, no lock, and no SIGPIPE.
  */
 #ifndef LOGCORE_SINK_H
 #define LOGCORE_SINK_H
@@ -17,8 +16,8 @@
 
 struct sink;
 
-/* NULL and *ret_error (an errno value) on failure. Lines about lost lines are of the
- * logger `name`. */
+/* NULL and *ret_error (an errno value) on failure. `name` is the logger of lines that report
+ * lost lines. */
 struct sink *logcore_sink_open(const struct file_options *o, const char *name, bool priority, int *ret_error);
 struct file *logcore_sink_file(struct sink *s);
 void logcore_sink_close(struct sink *s);
@@ -26,10 +25,10 @@ void logcore_sink_close(struct sink *s);
 /* Write one line now, or count it as lost. */
 void logcore_sink_put(struct sink *s, const char *line, size_t n, int64_t now_us);
 
-/* Write lines that are counted elsewhere; returns how many bytes of them were written. */
+/* Write lines without counting them. Returns how many bytes were written. */
 size_t logcore_sink_write(struct sink *s, const char *bytes, size_t n, int64_t now_us);
 
-/* Say what was lost, if anything was. False: writing does not work yet. */
+/* Report lost lines, if there are any. False: writing does not work yet. */
 bool logcore_sink_tell(struct sink *s, int64_t now_us);
 
 /* Count a line as lost. */

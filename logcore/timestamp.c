@@ -21,7 +21,7 @@ static void civil(int64_t day, unsigned *ret_year, unsigned *ret_month, unsigned
 
 void logcore_timestamp_second(char out[LOGCORE_TIMESTAMP_SECOND], int64_t second)
 {
-	/* From year 1 on, so that what is divided is not negative. */
+	/* Count from year 1, so that the dividend is not negative. */
 	int64_t since = second - LOGCORE_TIMESTAMP_FIRST, day = since / 86400;
 	unsigned year, month, mday, rest = (unsigned)(since % 86400);
 

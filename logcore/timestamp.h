@@ -1,5 +1,5 @@
 /*
- * timestamp.h - a moment as RFC 3339 text. Private to the library; no locale, no libc.
+ * timestamp.h - a time as RFC 3339 text. Private to the library; does not depend on the locale.
  */
 #ifndef LOGCORE_TIMESTAMP_H
 #define LOGCORE_TIMESTAMP_H
@@ -16,13 +16,13 @@ enum {
 #define LOGCORE_TIMESTAMP_FIRST INT64_C(-62135596800)
 #define LOGCORE_TIMESTAMP_LAST INT64_C(253402300799)
 
-/* "2026-11-21T02:39:14."; the second must be between the two. */
+/* "2026-11-21T02:39:14."; the second must be between FIRST and LAST. */
 void logcore_timestamp_second(char out[LOGCORE_TIMESTAMP_SECOND], int64_t second);
 
-/* "123456Z", of nanoseconds below a thousand millions. */
+/* "123456Z", from nanoseconds below 1,000,000,000. */
 void logcore_timestamp_rest(char out[LOGCORE_TIMESTAMP_MAX - LOGCORE_TIMESTAMP_SECOND], unsigned ns);
 
-/* Microseconds since 1970, within the years that a stamp has. */
+/* Microseconds since 1970, limited to the years 1 to 9999. */
 static inline int64_t logcore_us(const struct timespec *t)
 {
 	int64_t s = t->tv_sec;

@@ -1,7 +1,7 @@
 /*
- * unescaped.h - the part of a text that JSON takes as it is. Private to the library.
+ * unescaped.h - copy the part of a text that needs no JSON escapes. Private to the library.
  *
- * Here and not in a .c, because most of what is logged goes through it, in pieces of a few bytes.
+ * Inline, because most logged bytes pass through here, in pieces of a few bytes.
  */
 #ifndef LOGCORE_UNESCAPED_H
 #define LOGCORE_UNESCAPED_H
@@ -14,10 +14,10 @@
 #define LOGCORE_ONES UINT64_C(0x0101010101010101)
 #define LOGCORE_HIGH_BITS UINT64_C(0x8080808080808080)
 
-/* Whether one of eight bytes needs more than copying: a control character, a
- * quote, a backslash, or a byte that is not ASCII. Without high bits, a byte below
- * x shows as a borrow into its own high bit; borrows only run upwards, so the
- * lowest such byte is exact, and "is there any" is all that is asked. */
+/* Whether one of eight bytes needs more than copying: a control character, a quote, a
+ * backslash, or a byte that is not ASCII. In bytes without their high bit, subtracting x
+ * sets the high bit of each byte below x. A borrow may also set it in a higher byte, but
+ * the lowest such byte is exact, and the caller only asks whether there is any. */
 static inline bool logcore_special(uint64_t w)
 {
 	uint64_t quote = w ^ LOGCORE_ONES * '"';
@@ -34,7 +34,7 @@ static inline bool logcore_is_unescaped(unsigned char c)
 /* Sixteen bytes at once where the machine can, in pieces where it cannot. */
 typedef unsigned char logcore_bytes16 __attribute__((vector_size(16)));
 
-/* Copy sixteen bytes; whether one of them is special. */
+/* Copy sixteen bytes; returns whether one of them is special. */
 static inline bool logcore_copy16(char *to, const char *s)
 {
 	logcore_bytes16 v, odd;
@@ -68,10 +68,9 @@ static inline bool logcore_copy4_twice(char *to, const char *s, size_t n)
 }
 
 /*
- * Copy what needs nothing but copying, up to the first byte that needs more;
- * returns how many were copied (behind them there may be rubbish, up to n). In pieces
- * of sixteen, eight or four bytes; what is left at the end is taken together with
- * bytes before it that were already copied.
+ * Copy bytes up to the first one that needs an escape. Returns how many; the bytes behind
+ * them, up to n, have undefined values. Copies sixteen, eight or four bytes at a time; the
+ * last piece overlaps bytes that were already copied.
  */
 static inline size_t logcore_unescaped(char *to, const char *s, size_t n)
 {

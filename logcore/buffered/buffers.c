@@ -14,30 +14,30 @@
 #include "writer.h"
 
 enum {
-	SEATS = 4,                      /* loggers that a thread remembers its ring of */
-	END_WAIT_MS = 200               /* for locks, in all, at exit and in a crash */
+	SEATS = 4,                      /* loggers whose ring a thread remembers */
+	END_WAIT_MS = 200               /* for ring locks, in all, at exit and in a crash */
 };
 
 static const int64_t SWEEP_US = 1000000;
 
-/* buffers.process when it is the token of no process */
+/* buffers.process, where it is not the token of a process */
 enum { STOPPED = 1, CHANGING = 2 };
 
 struct buffers {
-	struct process_member member;   /* first: it is what process.h knows of this */
+	struct process_member member;   /* first, so that on_event() can cast it back */
 	struct sink *sink;
 	bool async, block;
-	_Atomic uint64_t process;       /* whose rings these are */
-	_Atomic uint64_t epoch;         /* no other set of rings has it */
+	_Atomic uint64_t process;       /* the process that may use the rings */
+	_Atomic uint64_t epoch;         /* unique for each set of rings */
 	_Atomic int64_t next_sweep;
 	struct ring_file rings;
 	struct writer writer;
-	atomic_int making;              /* a lock */
+	atomic_int making;              /* lock: one thread adds a ring at a time */
 	_Atomic unsigned made;
 	struct slot slots[RING_FILE_RINGS_MAX];
 };
 
-/* In the room that every thread has from its start, see line.c. */
+/* In static TLS, so that nothing is allocated at the first use: see line.c. */
 static _Thread_local struct seat {
 	uint64_t epoch;
 	struct slot *slot;
@@ -55,9 +55,9 @@ static bool is_mine(const struct buffers *b)
 	return logcore_process_guard && atomic_load_explicit(&b->process, memory_order_relaxed) == logcore_process_now();
 }
 
-/* ---- taking --------------------------------------------------------------------------- */
+/* ---- writing the rings ---------------------------------------------------------------- */
 
-/* All rings; left_ms as for logcore_slot_drain(), for all of them together. */
+/* left_ms limits the wait for all locks together, as in logcore_slot_drain(). */
 static bool drain_all(struct buffers *b, int64_t now_us, int *left_ms)
 {
 	unsigned made = atomic_load(&b->made);
@@ -68,7 +68,7 @@ static bool drain_all(struct buffers *b, int64_t now_us, int *left_ms)
 	return done;
 }
 
-/* Who is at it now need not be waited for. */
+/* Skip rings that another thread is already draining. */
 static void sweep(struct buffers *b, int64_t now_us)
 {
 	int no_ms = 0;
@@ -81,7 +81,7 @@ int logcore_buffers_flush(struct buffers *b)
 	return !is_mine(b) || drain_all(b, logcore_wall_us(), NULL) ? 0 : -EIO;
 }
 
-/* How much there is, in all rings. */
+/* Bytes in all rings. */
 static size_t pending_bytes(const void *buffers)
 {
 	const struct buffers *b = buffers;
@@ -107,7 +107,7 @@ static int start_writer(struct buffers *b)
 
 /* ---- a thread's ring ----------------------------------------------------------------- */
 
-/* Known to this process before others can see it: see logcore_process_holds(). */
+/* Register the file in this process before others can see it: see logcore_process_holds(). */
 static void publish(struct buffers *b)
 {
 	atomic_store(&b->member.device, b->rings.device);
@@ -115,7 +115,7 @@ static void publish(struct buffers *b)
 	logcore_ring_file_publish(&b->rings);
 }
 
-/* In a forked child: the rings are the parent's, these are others. */
+/* In a forked child: leave the parent's rings, make new ones. */
 static bool begin_again(struct buffers *b)
 {
 	uint64_t old = atomic_load(&b->process);
@@ -169,7 +169,7 @@ static struct slot *claim_slot(struct buffers *b)
 	return make_slot(b);
 }
 
-/* At exit, before this thread's lines are written directly: those that came before them. */
+/* After exit began, a thread writes directly: first write what its ring still has. */
 static void write_own(struct buffers *b)
 {
 	unsigned made = atomic_load(&b->made);
@@ -208,7 +208,7 @@ static inline struct slot *slot_of(struct buffers *b)
 	return find_slot(b);
 }
 
-/* ---- putting ------------------------------------------------------------------------- */
+/* ---- putting lines ------------------------------------------------------------------------- */
 
 __attribute__((noinline)) static bool put_when_full(struct buffers *b, struct slot *s, const char *line, size_t n,
 						    int64_t now_us)
@@ -219,7 +219,7 @@ __attribute__((noinline)) static bool put_when_full(struct buffers *b, struct sl
 	return logcore_slot_put(s, line, n);
 }
 
-/* Once a second whoever comes first writes what the others have. */
+/* Once a second the first thread that logs writes all rings. */
 static bool time_to_sweep(struct buffers *b, int64_t now_us)
 {
 	int64_t next = atomic_load_explicit(&b->next_sweep, memory_order_relaxed);
@@ -247,7 +247,7 @@ bool logcore_buffers_put(struct buffers *b, int level, const char *line, size_t 
 
 	if (!s || !logcore_slot_enter(s))
 		return false;
-	if (!is_mine(b)) {              /* since a moment: see exits() */
+	if (!is_mine(b)) {              /* exit began after slot_of(): see exits() */
 		logcore_slot_leave(s);
 		write_own(b);
 		return false;
@@ -270,8 +270,8 @@ void logcore_buffers_count(const struct buffers *b, struct logcore_counters *add
 
 /* ---- what happens to the process ------------------------------------------------------ */
 
-/* Who has the lock is writing, or is this thread, below the signal handler that comes
- * here or calls exit(): then it is left to the next process. */
+/* A ring whose lock stays taken is left to the next process: its holder is still writing,
+ * or is the code that this signal handler or exit() interrupted. */
 static bool drain_at_the_end(struct buffers *b)
 {
 	int left_ms = END_WAIT_MS;
@@ -291,8 +291,8 @@ static void thread_ends(struct buffers *b)
 		}
 }
 
-/* Threads see that it is stopped, or are seen to be busy. False: one is still in there
- * after a while. */
+/* After the fence a thread either sees STOPPED or is seen as busy. False: one is still
+ * busy after END_WAIT_MS. */
 static bool no_thread_is_in(const struct buffers *b)
 {
 	unsigned made = atomic_load(&b->made);
@@ -306,21 +306,21 @@ static bool no_thread_is_in(const struct buffers *b)
 	return true;
 }
 
-/* Lines that come later are written at once. Memory stays: a thread may be in there. */
+/* Later lines are written directly. Keep the memory mapped: a thread may still use it. */
 static void exits(struct buffers *b)
 {
 	int left_ms = END_WAIT_MS;
 	bool alone, done;
 
 	atomic_store(&b->process, STOPPED);
-	alone = logcore_trylock_for(&b->making, &left_ms);      /* kept: nobody adds a ring any more */
+	alone = logcore_trylock_for(&b->making, &left_ms);      /* never unlocked: no thread adds a ring any more */
 	done = no_thread_is_in(b);
 	done &= drain_at_the_end(b) && pending_bytes(b) == 0;
 	if (alone)
 		logcore_ring_file_close(&b->rings, !done);
 }
 
-/* The parent's file is not locked by this process, nor known to it. */
+/* The child holds no lock of the parent's file, so it must not list the file as its own. */
 static void forked(struct buffers *b)
 {
 	atomic_store(&b->member.device, 0);
@@ -405,7 +405,7 @@ struct buffers *logcore_buffers_open(struct sink *sink, const struct buffers_opt
 	return b;
 }
 
-/* In a forked child that did not log, the file and what is in it are the parent's. */
+/* In a forked child that has not logged, the file still belongs to the parent: keep it. */
 void logcore_buffers_close(struct buffers *b)
 {
 	bool keep = true;

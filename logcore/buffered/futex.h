@@ -1,9 +1,9 @@
 /*
- * futex.h - a lock and a doorbell that signal handlers and forked children can
- * reason about. Private to the library.
+ * futex.h - a lock that signal handlers may try and a forked child may reset. Private to
+ * the library.
  *
- * Promises that trylock, unlock and ring are async-signal-safe, that nothing is
- * allocated, and that all zero is unlocked.
+ * Promises that trylock and unlock are async-signal-safe, that nothing is allocated, and
+ * that a lock of all zero is unlocked.
  */
 #ifndef LOGCORE_FUTEX_H
 #define LOGCORE_FUTEX_H
@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Sleep while *word is `seen`, at most `most` (NULL: for ever). */
+/* Sleep while *word is `seen`, for at most `most` (NULL: without limit). */
 static inline void logcore_futex_wait(atomic_int *word, int seen, const struct timespec *most)
 {
 	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, most, NULL, 0);
@@ -28,7 +28,7 @@ static inline void logcore_futex_wake(atomic_int *word)
 	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
-/* 0 is free, 1 taken, 2 taken and somebody waits.
+/* 0: free, 1: taken, 2: taken and a thread waits.
  * Source: Ulrich Drepper, "Futexes are tricky", mutex2. */
 static inline bool logcore_trylock(atomic_int *lock)
 {
@@ -44,8 +44,8 @@ static inline void logcore_nap_ms(void)
 	nanosleep(&ms, NULL);
 }
 
-/* No longer than *left_ms, which becomes less by it. For signal handlers, too: the holder
- * may be their own thread. */
+/* Wait at most *left_ms and subtract the time waited. Signal handlers use this, because the
+ * holder may be the thread that they interrupted. */
 static inline bool logcore_trylock_for(atomic_int *lock, int *left_ms)
 {
 	for (; !logcore_trylock(lock); (*left_ms)--) {

@@ -11,32 +11,32 @@
 #include "process.h"
 
 enum {
-	STEP = 64 * 1024,               /* bytes of the log looked at at a time */
+	STEP = 64 * 1024,               /* bytes of the log read at a time */
 	PIECE = 4096,                   /* bytes compared at a time */
-	HEAD = 32                       /* of a line: enough to tell most apart, "{"timestamp":"..." */
+	HEAD = 32                       /* bytes of a line that tell most lines apart: "{"timestamp":"..." */
 };
 
-/* Further than this from where the write began its lines are not looked for. */
+/* How far behind the start of the write its lines are searched. */
 static const off_t SEARCH_MAX = (off_t)1 << 30;
 
 /* The folder of the log. */
 struct place {
 	int folder;
 	DIR *dir;
-	const char *name;               /* of the log in there */
+	const char *name;               /* of the log in that folder */
 };
 
-/* ---- what is there of a write(2) that was interrupted --------------------------------- */
+/* ---- how much of an interrupted write(2) is in the log --------------------------------- */
 
 struct search {
 	int fd;
 	struct file_place end;          /* of the log */
 	const char *lines;
 	size_t n;
-	size_t found;                   /* the answer: bytes of `lines` that are there */
+	size_t found;                   /* the answer: bytes of `lines` that the log has */
 };
 
-/* How many bytes at `at` of the log are those of the lines. */
+/* How many bytes at `at` in the log equal the lines. */
 static size_t in_common(const struct search *s, off_t at)
 {
 	char piece[PIECE];
@@ -56,8 +56,8 @@ static size_t in_common(const struct search *s, off_t at)
 	return same;
 }
 
-/* A part that ends with the log can be gone on with; of one that others wrote behind,
- * the whole lines count and what was torn is written again. */
+/* A part at the end of the log can be completed. If others wrote behind the part, only its
+ * whole lines count, and the torn one is written again. */
 static void look_at(struct search *s, off_t at)
 {
 	size_t same = in_common(s, at);
@@ -68,7 +68,7 @@ static void look_at(struct search *s, off_t at)
 		s->found = same;
 }
 
-/* At each beginning of a line from `from` on. */
+/* Compare at the start of each line, beginning at `from`. */
 static void search(struct search *s, off_t from, char *room)
 {
 	bool begins = true;
@@ -105,8 +105,8 @@ static void look_in(struct search *s, const struct place *in, const char *name, 
 	free(room);
 }
 
-/* In the log, which may have become another file between the note and the write, or
- * in a file that is named after it, if it was rotated since. */
+/* Search the log, which may have become another file between the note and the write; then,
+ * in case it was rotated since, the noted file under a name that starts with the log's. */
 static void look_everywhere(struct search *s, const struct place *in, const struct file_place *began)
 {
 	int again = openat(in->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -122,8 +122,8 @@ static void look_everywhere(struct search *s, const struct place *in, const stru
 		closedir(dir);
 }
 
-/* How much of the lines need not be written. A line that was torn at the end of the log
- * is completed; if that cannot be, it counts as not written. */
+/* How many bytes need not be written. Completes a line that is torn at the end of the log;
+ * if that fails, the line counts as not written. */
 static size_t already_written(const struct place *in, struct sink *sink, const struct file_place *began,
 			      const char *lines, size_t n)
 {
@@ -186,7 +186,7 @@ static bool open_place(struct place *in, const char *path)
 	return in->dir;
 }
 
-/* Left by a process that was killed while it made one. */
+/* A process that was killed while it made its file left this. */
 static void remove_unfinished(const struct place *in, const char *name, const struct stat *st, int64_t now_us)
 {
 	static const int64_t AGE_S = 60;

@@ -11,17 +11,16 @@
 
 #include "futex.h"
 
-enum { WAIT_MS = 1000 };                /* for others, where waiting for ever might be for oneself */
+enum { WAIT_MS = 1000 };                /* for a lock that the interrupted code may hold */
 
 _Atomic uint64_t *logcore_process_guard;
 
-/* The one piece of state that the whole process shares: signals, forks and exits come
- * without an argument. */
+/* The only process-wide state: handlers of signals, fork and exit get no argument. */
 static struct {
 	pthread_once_t once;
 	int error;
 	pthread_key_t key;
-	atomic_int lock;                /* of the list; a crash does without */
+	atomic_int lock;                /* of the list; the crash handler does not take it */
 	struct process_member *_Atomic first;
 	atomic_bool handlers;
 } all = { .once = PTHREAD_ONCE_INIT };
@@ -34,9 +33,9 @@ static void tell(enum process_event event)
 
 /* ---- fork, exit, the end of a thread ------------------------------------------------- */
 
-/* Not for ever: the holder may be below the signal handler that forks or calls exit(), or
- * write to somebody who does not read. The list is whole at any instant; without the lock
- * it may only be that a member is closed meanwhile. */
+/* Give up after a while: the holder may be the code that a signal handler interrupted before it
+ * called fork() or exit(), or may write to a pipe that nobody reads. The list is consistent at any
+ * instant; without the lock, only a member that is closed meanwhile is a danger. */
 static bool lock_for_a_while(void)
 {
 	int left_ms = WAIT_MS;
@@ -44,7 +43,7 @@ static bool lock_for_a_while(void)
 	return logcore_trylock_for(&all.lock, &left_ms);
 }
 
-/* Several threads may fork at once. */
+/* For each thread: several may fork at once. */
 static _Thread_local bool locked_for_fork __attribute__((tls_model("initial-exec")));
 
 static void before_fork(void)
@@ -95,25 +94,26 @@ static const int signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS 
 enum { SIGNALS = sizeof signals / sizeof *signals };
 static struct sigaction before[SIGNALS];
 
-/* A second thread that crashes would end the process while the first one writes. */
+/* A second crashing thread must not end the process while the first one writes. */
 static void wait_for_other_crash(void)
 {
-	static atomic_int crashing;             /* a lock that is kept */
+	static atomic_int crashing;             /* a lock that is never released */
 	int left_ms = WAIT_MS;
 
 	logcore_trylock_for(&crashing, &left_ms);
 }
 
-/* A forbidden system call is not tried again, nor is what a machine check found elsewhere. */
+/* Whether the faulting instruction will fault again: not a forbidden system call, and not an
+ * asynchronous machine check. */
 static bool comes_again(int signal, const siginfo_t *info)
 {
 	return info->si_code > 0 && signal != SIGSYS && !(signal == SIGBUS && info->si_code == BUS_MCEERR_AO);
 }
 
 /*
- * What was there before gets the signal next: a fault comes again by itself when its
- * instruction is tried again, with a core dump as if this had not been; what somebody
- * sent is sent again, and comes when this returns.
+ * Restores the previous handler, which gets the signal next: a fault repeats when its
+ * instruction runs again, and dumps core as if this handler had not been there; a signal that
+ * was sent is sent again, and arrives when this returns.
  */
 static void on_crash(int signal, siginfo_t *info, void *context)
 {
@@ -156,7 +156,7 @@ uint64_t logcore_process_token(void)
 	return atomic_load(logcore_process_guard);
 }
 
-/* A page that is zero in a child, also in one made without the handlers of pthread_atfork(). */
+/* The guard is a page that the kernel zeroes in a child, also if fork() ran no pthread_atfork() handlers. */
 static void set_up(void)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);

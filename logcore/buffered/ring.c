@@ -63,8 +63,7 @@ const char *logcore_ring_look(const struct ring *r, size_t *ret_n)
 	return r->data + tail % r->size;
 }
 
-/* Sequentially consistent, because the order in which a dead process's stores are
- * found is what this is for. */
+/* Sequentially consistent: the next process relies on the order of these stores. */
 static void begin(struct ring *r, size_t n, const struct file_place *place)
 {
 	r->state->place = *place;
@@ -91,7 +90,7 @@ bool logcore_ring_drain(struct ring *r, struct sink *sink, int64_t now_us)
 	logcore_file_place(logcore_sink_file(sink), &place);
 	begin(r, n, &place);
 	done = logcore_sink_write(sink, lines, n, now_us);
-	/* A line that is torn is written again, whole. */
+	/* A torn line stays in the ring and is written again, whole. */
 	logcore_ring_end(r, done == n ? n : logcore_ring_whole_lines(lines, done));
 	return done == n;
 }

@@ -1,13 +1,12 @@
 /*
  * ring.h - lines of one thread on their way to the log. Private to the library.
  *
- * A ring lies in a piece of a file that is mapped shared, so that what is in it
- * outlives the process. One thread puts; whoever holds the caller's lock takes.
- * The data are mapped twice in a row: what is put and what is taken is always in
- * one piece.
+ * A ring lies in a piece of a file that is mapped shared, so its lines outlive the
+ * process. One thread puts lines in; one thread at a time, under the caller's lock, takes
+ * them out. The data are mapped twice in a row, so each span of bytes is contiguous.
  *
  * Promises that a process killed at any instant leaves a ring from which the next
- * one can tell what was not yet written: before a write(2) its place is noted.
+ * process can tell which bytes were not written: a note in the ring precedes each write(2).
  * Leaves out locking. DESIGN.md tells the order of the stores.
  */
 #ifndef LOGCORE_RING_H
@@ -22,13 +21,13 @@
 
 #include "logcore/sink.h"
 
-/* The first page of a ring. It stays as it is: another version may have to read it. */
+/* The first page of a ring. Do not change it: another version may have to read it. */
 struct ring_state {
 	_Alignas(64) _Atomic uint64_t head;     /* bytes ever put */
 	_Alignas(64) _Atomic uint64_t tail;     /* bytes ever taken */
 	_Atomic uint64_t writing;               /* bytes of the write(2) under way, or 0 */
 	uint64_t writing_from;                  /* the tail when it began */
-	struct file_place place;                /* the file and its size before that write(2) */
+	struct file_place place;                /* the log and its size before that write(2) */
 };
 
 struct ring {
@@ -36,21 +35,21 @@ struct ring {
 	char *data;
 	size_t size;                            /* of the data; a multiple of the page */
 	size_t page;                            /* of the state */
-	uint64_t head;                          /* the putting thread's own copies: the shared */
-	uint64_t tail_seen;                     /* ones are only touched when they must be */
+	uint64_t head;                          /* copies for the putting thread, so that it */
+	uint64_t tail_seen;                     /* seldom touches the shared ones */
 };
 
 /* Map the ring at `offset` of the file. 0 or -errno. */
 int logcore_ring_map(struct ring *r, int fd, off_t offset, size_t page, size_t size);
 void logcore_ring_unmap(struct ring *r);
 
-/* Add a line; false when there is no room for it now. */
+/* Add a line; false when the ring has no space for it now. */
 bool logcore_ring_put(struct ring *r, const char *bytes, size_t n);
 
-/* Whether more than n bytes are in it; for the thread that puts. */
+/* Whether the ring has more than n bytes; only for the thread that puts. */
 bool logcore_ring_is_fuller(struct ring *r, size_t n);
 
-/* The bytes up to the last end of a line. */
+/* How many bytes there are up to the last newline. */
 static inline size_t logcore_ring_whole_lines(const char *lines, size_t n)
 {
 	const char *end = memrchr(lines, '\n', n);
@@ -58,14 +57,14 @@ static inline size_t logcore_ring_whole_lines(const char *lines, size_t n)
 	return end ? (size_t)(end - lines) + 1 : 0;
 }
 
-/* What is there to be taken: *ret_n bytes, whole lines. */
+/* The lines in the ring: *ret_n bytes. */
 const char *logcore_ring_look(const struct ring *r, size_t *ret_n);
 
 /* Write to the sink what is in the ring at this moment. False: a part could not be written
  * and stays in the ring. */
 bool logcore_ring_drain(struct ring *r, struct sink *sink, int64_t now_us);
 
-/* Take `used` bytes out, which need not be written again: the write(2) that was noted is over. */
+/* End the noted write(2): remove `used` bytes, which need not be written again. */
 void logcore_ring_end(struct ring *r, size_t used);
 
 #endif

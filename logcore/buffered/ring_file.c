@@ -39,7 +39,7 @@ static int lock(int fd)
 	return fcntl(fd, F_OFD_SETLK, &second) < 0 || fcntl(fd, F_SETLK, &first) < 0 ? -errno : 0;
 }
 
-/* The digits of the name anew. */
+/* New random digits. */
 static int set_name(struct ring_file *h)
 {
 	static const char hex[] = "0123456789abcdef";
@@ -66,8 +66,8 @@ static int make_path(struct ring_file *h, const char *log_path)
 	return 0;
 }
 
-/* A program that closes all descriptors does not know of this one: its number may be
- * another file's by now. */
+/* A program that closes all descriptors closes this one too, and its number may belong to
+ * another file now. */
 static bool is_open(const struct ring_file *h)
 {
 	struct stat st;
@@ -82,7 +82,7 @@ static void close_file(struct ring_file *h)
 	h->fd = -1;
 }
 
-/* Where files are copied on write (btrfs), a page of this one must not need new space. */
+/* On a file system that copies on write (btrfs), writing a page must not need new space. */
 static void write_in_place(int fd)
 {
 	int flags = 0;
@@ -106,7 +106,7 @@ static int fill(struct ring_file *h)
 	return 0;
 }
 
-/* Under another name until it has its lock, so that nobody takes it over before. */
+/* The file has another name until it is locked, so that no process takes it over before. */
 static int make_file(struct ring_file *h)
 {
 	char new[4096];
@@ -174,7 +174,7 @@ int logcore_ring_file_again(struct ring_file *h)
 	return make_memory(h);
 }
 
-/* Touch each page now, so that no line waits for it to be made writable. */
+/* Touch each page now, so that no later line has to wait for a page fault. */
 static void warm(struct ring *r)
 {
 	for (size_t i = 0; i < 2 * r->size; i += r->page)
@@ -189,7 +189,7 @@ int logcore_ring_file_add(struct ring_file *h, struct ring *ret)
 
 	if (h->rings == RING_FILE_RINGS_MAX || !is_open(h))
 		return -ENOSPC;
-	/* Beyond the limit there is a signal that ends the program. */
+	/* Beyond the limit the kernel would send a signal that ends the program. */
 	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && (rlim_t)end > limit.rlim_cur)
 		return -EFBIG;
 	r = posix_fallocate(h->fd, offset, (off_t)(h->page + h->ring_size));
@@ -211,7 +211,7 @@ void logcore_ring_file_close(struct ring_file *h, bool keep)
 	*h = (struct ring_file){ .fd = -1 };
 }
 
-/* ---- another process's ------------------------------------------------------------ */
+/* ---- files of dead processes ------------------------------------------------------------ */
 
 enum ring_file_kind logcore_ring_file_kind(const char *name, const char *log_name)
 {
@@ -227,7 +227,7 @@ enum ring_file_kind logcore_ring_file_kind(const char *name, const char *log_nam
 	return strcmp(end, ".held.new") == 0 ? UNFINISHED_RING_FILE : NO_RING_FILE;
 }
 
-/* The whole file is there as its header says: nothing that is mapped can be missing. */
+/* Check that the file is as long as its header says, so that no mapped page is missing. */
 static int read_header(struct ring_file *h, const struct stat *st)
 {
 	enum { RING_MAX = 1 << 30 };
@@ -253,7 +253,7 @@ int logcore_ring_file_take(struct ring_file *h, int folder, const char *name)
 	if (h->fd < 0)
 		return -errno;
 	r = lock(h->fd);
-	/* Whoever had the lock before may have finished with it: then it has no name any more. */
+	/* The previous holder of the lock may have written and removed the file. */
 	if (r == 0 && (fstat(h->fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1 || st.st_uid != geteuid()))
 		r = -EINVAL;
 	h->device = st.st_dev;

@@ -4,7 +4,7 @@
 
 #include "futex.h"
 
-/* In the room that every thread has from its start, see line.c. */
+/* In static TLS, see line.c: each thread has another address of it. */
 static _Thread_local char here __attribute__((tls_model("initial-exec")));
 
 uintptr_t logcore_slot_me(void)
@@ -24,7 +24,7 @@ bool logcore_slot_put(struct slot *s, const char *line, size_t n)
 	return true;
 }
 
-/* With the lock: so the thread is not cancelled in here. */
+/* The lock is held, so the thread must not be cancelled here. */
 static bool drain(struct slot *s, struct sink *sink, int64_t now_us)
 {
 	bool done;

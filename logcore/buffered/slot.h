@@ -1,10 +1,9 @@
 /*
- * slot.h - a ring, the one thread that puts into it, and whoever takes. Private to
- * the library.
+ * slot.h - a ring, the thread that owns it, and the lock of the thread that drains it.
+ * Private to the library.
  *
- * Owns the lock of who takes, and the mark that the thread is in here. Promises that a
- * signal handler never waits for what its own thread has: it sees the mark and does
- * without the ring.
+ * Owns that lock, and the mark `busy` of the owner. Promises that a signal handler never
+ * waits for a lock of its own thread: it sees the mark and does not use the ring.
  */
 #ifndef LOGCORE_SLOT_H
 #define LOGCORE_SLOT_H
@@ -19,14 +18,14 @@
 #include "ring.h"
 
 struct slot {
-	_Alignas(64) _Atomic uintptr_t owner;   /* a thread, see logcore_slot_me(); 0: free */
-	atomic_int busy;                        /* its thread is in here */
+	_Alignas(64) _Atomic uintptr_t owner;   /* logcore_slot_me() of a thread; 0: free */
+	atomic_int busy;                        /* the owner is between enter and leave */
 	struct ring ring;
-	_Atomic uint64_t lines, bytes;          /* that were put; only the owner adds */
-	_Alignas(64) atomic_int lock;           /* of whoever takes */
+	_Atomic uint64_t lines, bytes;          /* put so far; only the owner adds */
+	_Alignas(64) atomic_int lock;           /* of the thread that drains */
 };
 
-/* Differs from that of every thread that lives. */
+/* A number for the calling thread; no other living thread has the same. */
 uintptr_t logcore_slot_me(void);
 
 static inline bool logcore_slot_is_mine(const struct slot *s)
@@ -34,8 +33,8 @@ static inline bool logcore_slot_is_mine(const struct slot *s)
 	return atomic_load_explicit(&s->owner, memory_order_relaxed) == logcore_slot_me();
 }
 
-/* By the owner, around what a signal handler of it must not come into. False: this is
- * such a handler. */
+/* The owner calls these around code that its signal handlers must not enter. False: the
+ * caller is such a handler. */
 static inline bool logcore_slot_enter(struct slot *s)
 {
 	if (atomic_load_explicit(&s->busy, memory_order_relaxed))
@@ -50,14 +49,15 @@ static inline void logcore_slot_leave(struct slot *s)
 	atomic_store_explicit(&s->busy, 0, memory_order_release);
 }
 
-/* Within enter and leave: add a line, and count it. False: there is no room. */
+/* Between enter and leave: add a line and count it. False: the ring is full. */
 bool logcore_slot_put(struct slot *s, const char *line, size_t n);
 
-/* Write what is there at this moment, having waited for the lock; no longer than *left_ms, which
- * becomes less by it, if that is not NULL. False: it was not enough, or not all could be written. */
+/* Take the lock and write what the ring has at this moment. Unless left_ms is NULL, wait for the
+ * lock at most *left_ms and subtract the time waited. False: the lock stayed taken, or a part
+ * could not be written. */
 bool logcore_slot_drain(struct slot *s, struct sink *sink, int64_t now_us, int *left_ms);
 
-/* In a forked child, where it is the parent's: as if it had never been, but for the counts. */
+/* In a forked child: unmap the parent's ring and reset the slot; the counts stay. */
 void logcore_slot_forget(struct slot *s);
 
 #endif

@@ -9,7 +9,7 @@ enum { AWAKE, NAPPING, ASLEEP };
 
 enum {
 	NAP_MIN_US = 100, NAP_MAX_US = 50000,
-	MUCH = 32 * 1024,               /* found at a look: look again soon */
+	MUCH = 32 * 1024,               /* bytes found at once: come back soon */
 	STACK_SIZE = 256 * 1024
 };
 
@@ -23,7 +23,7 @@ static void nap(struct writer *w, int state, unsigned us)
 		logcore_futex_wait(&w->state, state, state == ASLEEP ? NULL : &most);
 }
 
-/* Naps become longer while little comes; after the longest without anything, sleep. */
+/* Nap longer while few lines come; after the longest nap without a line, sleep until woken. */
 static void *run(void *arg)
 {
 	struct writer *w = arg;
@@ -73,7 +73,7 @@ void logcore_writer_look(struct writer *w, struct ring *r)
 {
 	int state;
 
-	/* The line is there before the state is read; in nap() it is the other way round. */
+	/* First the line, then the state; nap() does it the other way round, so one of the two sees the other. */
 	atomic_thread_fence(memory_order_seq_cst);
 	state = atomic_load_explicit(&w->state, memory_order_relaxed);
 	if (state == ASLEEP || (state == NAPPING && logcore_ring_is_fuller(r, r->size / 2)))

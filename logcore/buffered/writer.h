@@ -1,9 +1,9 @@
 /*
- * writer.h - the thread that writes for the others in the asynchronous mode. Private
- * to the library.
+ * writer.h - the thread that writes the rings in the asynchronous mode. Private to the
+ * library.
  *
- * Promises that a logging thread wakes it (a system call) only when it sleeps for
- * good, or when a ring fills faster than it looks.
+ * Promises that a logging thread makes a system call to wake it only when it sleeps
+ * without a timeout, or when a ring is half full before its nap ends.
  */
 #ifndef LOGCORE_WRITER_H
 #define LOGCORE_WRITER_H
@@ -18,10 +18,10 @@
 
 struct writer {
 	pthread_t thread;
-	uint64_t process;               /* whose thread it is; 0: there is none */
+	uint64_t process;               /* token of the process that has the thread; 0: no thread */
 	atomic_int state;
 	atomic_bool stop;
-	size_t (*pending)(const void *buffers);    /* bytes to write */
+	size_t (*pending)(const void *buffers);    /* how many bytes there are to write */
 	void (*write)(void *buffers);
 	void *buffers;
 };
@@ -30,10 +30,10 @@ struct writer {
 int logcore_writer_start(struct writer *w, size_t (*pending)(const void *), void (*write)(void *),
 			 void *buffers);
 
-/* After a line was put into the ring. */
+/* Call this after a line was put into the ring. */
 void logcore_writer_look(struct writer *w, struct ring *r);
 
-/* Returns when it has ended; nothing when it is not this process's. */
+/* Returns when the thread has ended. Does nothing in a process that does not have it. */
 void logcore_writer_stop(struct writer *w);
 
 #endif
