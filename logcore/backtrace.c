@@ -77,7 +77,8 @@ static bool add_element(struct json *j, const char *at, bool comma)
 	char *mark = j->p;
 	const char *end;
 
-	if ((!comma || logcore_json_raw(j, ",", 1)) && (end = logcore_json_open(j)) && add_frame(j, end, at)) {
+	if ((!comma || logcore_json_raw(j, ",", 1)) && (end = logcore_json_open(j)) &&
+	    add_frame(j, end, at)) {
 		*j->p++ = '"';
 		return true;
 	}

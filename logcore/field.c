@@ -118,12 +118,15 @@ __attribute__((noinline)) static bool add_other_value(struct json *j, const stru
 static inline bool add_value(struct json *j, const struct logcore_field *f)
 {
 	/* A null or a boolean is no secret, even under a secret key. */
-	if (f->type > LOGCORE_TYPE_BOOL && j->redact && logcore_secret_key(&j->redact->keys, f->key, f->key_len))
+	if (f->type > LOGCORE_TYPE_BOOL && j->redact &&
+	    logcore_secret_key(&j->redact->keys, f->key, f->key_len))
 		return logcore_redact_value(j);
 	if (f->type == LOGCORE_TYPE_STRING)
 		return logcore_redact_text(j, f->value.s, f->len);
-	if ((f->type == LOGCORE_TYPE_INT || f->type == LOGCORE_TYPE_UINT) && j->end - j->p >= LOGCORE_NUMBER_MAX) {
-		j->p += f->type == LOGCORE_TYPE_INT ? logcore_number_i64(j->p, f->value.i) : logcore_number_u64(j->p, f->value.u);
+	if ((f->type == LOGCORE_TYPE_INT || f->type == LOGCORE_TYPE_UINT) &&
+	    j->end - j->p >= LOGCORE_NUMBER_MAX) {
+		j->p += f->type == LOGCORE_TYPE_INT ? logcore_number_i64(j->p, f->value.i)
+						    : logcore_number_u64(j->p, f->value.u);
 		return true;
 	}
 	return add_other_value(j, f);
@@ -138,8 +141,8 @@ static bool add_errno(struct json *j, int64_t error)
 		error = -error;
 	name = logcore_error_text(error);
 	return logcore_json_raw(j, "\"errno\":", 8) &&
-	       logcore_json_raw(j, out, logcore_number_i64(out, error)) && logcore_json_raw(j, ",\"error\":", 9) &&
-	       logcore_json_text(j, name, strlen(name));
+	       logcore_json_raw(j, out, logcore_number_i64(out, error)) &&
+	       logcore_json_raw(j, ",\"error\":", 9) && logcore_json_text(j, name, strlen(name));
 }
 
 /* "source":"file:line (function)" */
@@ -178,7 +181,8 @@ static inline bool add_plain_key(struct json *j, const struct logcore_field *f, 
 	size_t len = f->key_len;
 	char *p = j->p;
 
-	if ((size_t)(j->end - p) < len + sizeof ",\"\":" - 1 || len > j->text_max || f->type >= LOGCORE_TYPE_ERRNO)
+	if ((size_t)(j->end - p) < len + sizeof ",\"\":" - 1 || len > j->text_max ||
+	    f->type >= LOGCORE_TYPE_ERRNO)
 		return false;
 	*p = ',';
 	p += comma;
@@ -200,7 +204,8 @@ static bool add_field(struct json *j, const struct logcore_field *f, bool comma)
 	bool cut = j->cut;
 
 	j->cut = false;
-	if (add_plain_key(j, f, comma) ? add_value(j, f) : (!comma || logcore_json_raw(j, ",", 1)) && add_member(j, f)) {
+	if (add_plain_key(j, f, comma) ? add_value(j, f)
+				       : (!comma || logcore_json_raw(j, ",", 1)) && add_member(j, f)) {
 		j->cut |= cut;
 		return true;
 	}

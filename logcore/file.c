@@ -52,7 +52,9 @@ static int open_log(const struct file *f)
 
 static enum kind kind_of(const struct stat *st)
 {
-	return S_ISREG(st->st_mode) ? REGULAR : S_ISFIFO(st->st_mode) ? PIPE : S_ISSOCK(st->st_mode) ? SOCKET : OTHER;
+	if (S_ISREG(st->st_mode))
+		return REGULAR;
+	return S_ISFIFO(st->st_mode) ? PIPE : S_ISSOCK(st->st_mode) ? SOCKET : OTHER;
 }
 
 static int64_t period_of(const struct file *f, int64_t us)
@@ -66,8 +68,8 @@ static off_t torn_at(int fd)
 	struct stat st;
 	char last = '\n';
 
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size == 0 || pread(fd, &last, 1, st.st_size - 1) != 1 ||
-	    last == '\n')
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size == 0 ||
+	    pread(fd, &last, 1, st.st_size - 1) != 1 || last == '\n')
 		return 0;
 	return st.st_size;
 }
@@ -232,7 +234,8 @@ int logcore_file_reopen(struct file *f)
 
 static bool still_there(const struct file *f, struct stat *ret)
 {
-	return stat(f->path, ret) == 0 && ret->st_dev == atomic_load(&f->device) && ret->st_ino == atomic_load(&f->inode);
+	return stat(f->path, ret) == 0 && ret->st_dev == atomic_load(&f->device) &&
+	       ret->st_ino == atomic_load(&f->inode);
 }
 
 /* Rename app.log.2 to app.log.3 and so on; the last file is replaced. Starts at the end, so
@@ -293,6 +296,13 @@ static bool is_due(const struct file *f, uint64_t n, int64_t now_us)
 	return !in_future(&f->next_try, now_us);
 }
 
+static bool has_no_name(const struct file *f)
+{
+	struct stat st;
+
+	return fstat(f->fd, &st) == 0 && st.st_nlink == 0;
+}
+
 /* Once a second: check whether the file was renamed, and how large other processes made it. */
 static void look(struct file *f, int64_t now_us)
 {
@@ -300,12 +310,13 @@ static void look(struct file *f, int64_t now_us)
 
 	atomic_store(&f->next_look, now_us + SECOND);
 	if (!still_there(f, &st))
-		atomic_store(&f->gone, open_again(f, now_us) < 0 && fstat(f->fd, &st) == 0 && st.st_nlink == 0);
+		atomic_store(&f->gone, open_again(f, now_us) < 0 && has_no_name(f));
 	else if (f->rotate_bytes)
 		atomic_store(&f->size, (uint64_t)st.st_size);
 }
 
-__attribute__((cold, noinline)) static void look_or_rotate(struct file *f, size_t n, int64_t now_us, bool again)
+__attribute__((cold, noinline)) static void look_or_rotate(struct file *f, size_t n, int64_t now_us,
+							   bool again)
 {
 	int saved = errno, cancel;
 
@@ -370,7 +381,8 @@ static ssize_t write_once(const struct file *f, const char *bytes, size_t n)
 __attribute__((cold, noinline)) static void grow(struct file *f, size_t n)
 {
 	enum { ASKS = 16 };             /* how often until the file is rotated */
-	uint64_t was = atomic_fetch_add_explicit(&f->size, n, memory_order_relaxed), step = f->rotate_bytes / ASKS;
+	uint64_t step = f->rotate_bytes / ASKS;
+	uint64_t was = atomic_fetch_add_explicit(&f->size, n, memory_order_relaxed);
 	struct stat st;
 
 	if (was / step != (was + n) / step && fstat(f->fd, &st) == 0)
@@ -422,7 +434,8 @@ size_t logcore_file_write(struct file *f, const char *bytes, size_t n, int64_t n
 		*ret_error = ENOENT;    /* lines in a file without a name would be lost */
 		return 0;
 	}
-	if ((atomic_load_explicit(&f->torn, memory_order_relaxed) || atomic_load_explicit(&f->failed, memory_order_relaxed)) &&
+	if ((atomic_load_explicit(&f->torn, memory_order_relaxed) ||
+	     atomic_load_explicit(&f->failed, memory_order_relaxed)) &&
 	    !end_torn(f, ret_error))
 		return 0;
 	done = write_all(f, bytes, n, ret_error);
@@ -441,8 +454,8 @@ bool logcore_file_complete(struct file *f, const struct file_place *end, const c
 	struct file_place now;
 	int error;
 
-	if (!logcore_file_place(f, &now) || now.device != end->device || now.inode != end->inode || now.at != end->at ||
-	    write_all(f, rest, n, &error) < n)
+	if (!logcore_file_place(f, &now) || now.device != end->device || now.inode != end->inode ||
+	    now.at != end->at || write_all(f, rest, n, &error) < n)
 		return false;
 	atomic_store(&f->torn, false);
 	return true;

@@ -27,7 +27,9 @@ size_t logcore_json_utf8(const char *text, size_t len)
 static size_t escape_ascii(char out[6], unsigned char c)
 {
 	static const char hex[] = "0123456789abcdef";
-	static const char letter[0x20] = { ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r' };
+	static const char letter[0x20] = {
+		['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r'
+	};
 	char two = c < 0x20 ? letter[c] : (char)c;
 
 	if (logcore_is_unescaped(c)) {

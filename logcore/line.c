@@ -61,9 +61,11 @@ static char *put_level(char *p, int level)
 {
 	enum { ROOM = 32 };
 	static const struct { char s[ROOM]; size_t len; } text[] = {
-#define ROW(name) { "\",\"level\":\"" name "\",\"logger\":", sizeof("\",\"level\":\"" name "\",\"logger\":") - 1 }
+#define TEXT(name) "\",\"level\":\"" name "\",\"logger\":"
+#define ROW(name) { TEXT(name), sizeof(TEXT(name)) - 1 }
 		ROW("TRACE"), ROW("DEBUG"), ROW("INFO"), ROW("WARNING"), ROW("ERROR"), ROW("CRITICAL"),
 #undef ROW
+#undef TEXT
 	};
 	unsigned i = logcore_level_index(level);
 

@@ -19,7 +19,7 @@ struct line {
 	int level;
 	bool priority;                  /* write "<6>" in front */
 	bool bound_cut;                 /* the bound fields were already cut by logcore_child() */
-	const char *name;               /* a JSON string with its quotes, in a buffer of at least LINE_NAME_ROOM */
+	const char *name;               /* a JSON string; its buffer has at least LINE_NAME_ROOM bytes */
 	size_t name_len;
 	const char *bound;              /* "k":v,"k":v as JSON */
 	size_t bound_len;

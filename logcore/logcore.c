@@ -286,7 +286,8 @@ static void name_child(struct logcore *child, const struct logcore *parent, cons
 	child->name_len = (size_t)(j.p - child->name);
 }
 
-struct logcore *logcore_child_(const struct logcore *log, const char *name, const struct logcore_field *fields)
+struct logcore *logcore_child_(const struct logcore *log, const char *name,
+			       const struct logcore_field *fields)
 {
 	size_t room;
 	struct logcore *child, *fitting;

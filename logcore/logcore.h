@@ -67,7 +67,7 @@ enum {
 	LOGCORE_LINE_MAX = 65536,       /* bytes of the longest line, newline included */
 	LOGCORE_LINE_MIN = 1024,        /* the least value of line_max */
 	LOGCORE_NAME_MAX = 255,         /* bytes of a logger's name, as written; a longer one is cut */
-	LOGCORE_DEPTH_MAX = 28          /* of nested JSON; with the line's two levels, what common readers accept */
+	LOGCORE_DEPTH_MAX = 28          /* of nested JSON; readers accept this and the line's two */
 };
 
 /* ---- opening and closing --------------------------------------------------------- */
@@ -96,16 +96,16 @@ struct logcore_options {
 	bool block_when_full;           /* LOGCORE_ASYNC: wait for space; else drop the line and count it */
 	bool no_crash_handler;          /* install no signal handlers, see logcore_flush() */
 	int mode;                       /* enum logcore_mode */
-	uint32_t buffer_size;           /* of each thread, 65536 to 64 MiB; 0: 64 KiB, 256 KiB for LOGCORE_ASYNC */
+	uint32_t buffer_size;           /* of each thread, 64 KiB to 64 MiB; 0: 64 KiB, if async 256 KiB */
 	uint32_t rotate_keep;           /* how many rotated files to keep, up to 10000; 0: 7 */
 	uint32_t rotate_seconds;        /* rotate at each multiple of this, in UTC; 0: not by time */
-	uint64_t rotate_bytes;          /* rotate before the file becomes larger; 65536 at least; 0: not by size */
+	uint64_t rotate_bytes;          /* rotate before the file is larger, 65536 at least; 0: not by size */
 	bool no_journal_stream;         /* do not detect that the descriptor is the journal */
 
 	/* Secrets in lines are replaced: docs/logcore.md tells which. A list ends with NULL and has
 	 * at most 100 keys of at most 39 letters. Case, '_', '-', '.' and ' ' do not matter. */
 	int redact;                     /* enum logcore_redact; 0: by key and by form */
-	const char *const *redact_keys; /* more keys whose values are secrets; a longer key that ends so counts too */
+	const char *const *redact_keys; /* more secret keys; keys that end with one of them are secret, too */
 	const char *const *redact_not;  /* keys whose values are no secrets after all */
 };
 

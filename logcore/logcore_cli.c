@@ -62,7 +62,8 @@ static bool parse_level(const char *name, bool off_too, int *ret_level)
 	int level = logcore_level_number(name);
 
 	if (level == 0 || (level == LOGCORE_OFF && !off_too))
-		return wrong("\"%s\" is not a level; there are trace, debug, info, warning, error, critical", name);
+		return wrong("\"%s\" is not a level; there are trace, debug, info, warning, error, critical",
+			     name);
 	*ret_level = level;
 	return true;
 }

@@ -32,17 +32,24 @@ static bool has_check_digit(const char *d, size_t n)
 static bool has_issuer(const char *d, size_t n)
 {
 	static const struct { int first, last; size_t min, max; } issuers[] = {
-		{ 4000, 4999, 13, 13 }, { 4000, 4999, 16, 16 }, { 4000, 4999, 19, 19 }, { 5100, 5599, 16, 16 },
-		{ 2221, 2720, 16, 16 }, { 3400, 3499, 15, 15 }, { 3700, 3799, 15, 15 }, { 3000, 3059, 14, 14 },
-		{ 3600, 3699, 14, 14 }, { 3800, 3999, 14, 14 }, { 6011, 6011, 16, 19 }, { 6440, 6599, 16, 19 },
+		{ 4000, 4999, 13, 13 }, { 4000, 4999, 16, 16 }, { 4000, 4999, 19, 19 },
+		{ 5100, 5599, 16, 16 }, { 2221, 2720, 16, 16 }, { 3400, 3499, 15, 15 },
+		{ 3700, 3799, 15, 15 }, { 3000, 3059, 14, 14 }, { 3600, 3699, 14, 14 },
+		{ 3800, 3999, 14, 14 }, { 6011, 6011, 16, 19 }, { 6440, 6599, 16, 19 },
 		{ 6200, 6299, 16, 19 }, { 3528, 3589, 16, 19 },
 	};
 	int first = (d[0] - '0') * 1000 + (d[1] - '0') * 100 + (d[2] - '0') * 10 + (d[3] - '0');
 
 	for (size_t i = 0; i < sizeof issuers / sizeof *issuers; i++)
-		if (first >= issuers[i].first && first <= issuers[i].last && n >= issuers[i].min && n <= issuers[i].max)
+		if (first >= issuers[i].first && first <= issuers[i].last && n >= issuers[i].min &&
+		    n <= issuers[i].max)
 			return true;
 	return false;
+}
+
+static bool is_card(const char *d, size_t n)
+{
+	return has_issuer(d, n) && has_check_digit(d, n);
 }
 
 /* Whether a number may start here: not within a word, a decimal, or a longer number with dashes. */
@@ -62,8 +69,7 @@ static bool may_end(const char *s, size_t len, size_t i)
 	return i == len || !is_of_word(s[i]);
 }
 
-/* Whether there is another group of four digits at i, in steps of `step`: then it is a table of
- * numbers, not a card. */
+/* Whether the digits at i, in steps of `step`, are a group of four. */
 static bool has_group(const char *s, size_t len, size_t i, int step)
 {
 	size_t n = 0;
@@ -71,6 +77,12 @@ static bool has_group(const char *s, size_t len, size_t i, int step)
 	for (; i < len && is_digit(s[i]) && n <= GROUP_MIN; i += (size_t)step)
 		n++;
 	return n == GROUP_MIN;
+}
+
+/* Whether another group of four stands beside the number: then it belongs to a table. */
+static bool in_table(const char *s, size_t len, size_t start, size_t end)
+{
+	return has_group(s, len, end + 1, 1) || has_group(s, len, start - 2, -1);
 }
 
 size_t logcore_luhn_card(const char *s, size_t len, size_t i)
@@ -88,10 +100,10 @@ size_t logcore_luhn_card(const char *s, size_t len, size_t i)
 			group++;
 			continue;
 		}
-		if (n >= DIGITS_MIN && may_end(s, len, i) && has_issuer(digits, n) && has_check_digit(digits, n))
-			return between && (has_group(s, len, i + 1, 1) || has_group(s, len, start - 2, -1)) ? 0 : i - start;
-		if (group < GROUP_MIN || i + 1 >= len || !is_digit(s[i + 1]) || (s[i] != ' ' && s[i] != '-') ||
-		    (between && s[i] != between))
+		if (n >= DIGITS_MIN && may_end(s, len, i) && is_card(digits, n))
+			return between && in_table(s, len, start, i) ? 0 : i - start;
+		if (group < GROUP_MIN || i + 1 >= len || !is_digit(s[i + 1]) ||
+		    (s[i] != ' ' && s[i] != '-') || (between && s[i] != between))
 			return 0;
 		between = s[i];
 		group = 0;

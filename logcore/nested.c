@@ -8,7 +8,7 @@
 
 struct scan {
 	const char *p, *end;
-	uint32_t arrays;                /* a bit for each level, the innermost lowest: 1 for an array, 0 for an object */
+	uint32_t arrays;                /* a bit for each level, the innermost lowest: 1 for an array */
 	unsigned depth;
 };
 
@@ -92,7 +92,8 @@ static bool escape(struct scan *s)
 		return false;
 	if (high < 0xd800 || high > 0xdfff)
 		return true;
-	return high < 0xdc00 && take(s, '\\') && take(s, 'u') && unit(s, &low) && low >= 0xdc00 && low <= 0xdfff;
+	return high < 0xdc00 && take(s, '\\') && take(s, 'u') && unit(s, &low) && low >= 0xdc00 &&
+	       low <= 0xdfff;
 }
 
 static bool string(struct scan *s)

@@ -103,7 +103,8 @@ static bool quoted(const struct pattern_text *t, size_t i, struct span *ret)
 	while (end < t->len) {
 		size_t close = while_is(t, end, is_backslash), n = close - end;
 
-		if (close < t->len && t->s[close] == t->s[open] && (n <= level || (n - level) % (2 * level + 2) == 0))
+		if (close < t->len && t->s[close] == t->s[open] &&
+		    (n <= level || (n - level) % (2 * level + 2) == 0))
 			return span(ret, open + 1, n < level ? end : close - level);
 		end = close + 1;
 	}
@@ -132,8 +133,8 @@ static bool bracketed(const struct pattern_text *t, size_t i, struct span *ret)
 /* Words for "no value" in several languages, and booleans. */
 static bool is_nothing(const char *s, size_t n)
 {
-	static const char *const words[] = { "null", "true", "false", "None", "True", "False", "NULL", "nil", "undefined",
-					    "yes", "no" };
+	static const char *const words[] = { "null", "true", "false",     "None", "True", "False",
+					     "NULL", "nil",  "undefined", "yes",  "no" };
 
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
 		if (strlen(words[i]) == n && memcmp(words[i], s, n) == 0)
@@ -217,8 +218,11 @@ static bool url_password(const struct pattern_text *t, size_t i, struct span *re
 
 static int base64_value(char c)
 {
-	return c >= 'A' && c <= 'Z' ? c - 'A' : c >= 'a' && c <= 'z' ? c - 'a' + 26 : is_digit(c) ? c - '0' + 52 :
-	       c == '+' || c == '-' ? 62 : 63;
+	return c >= 'A' && c <= 'Z'   ? c - 'A'
+	       : c >= 'a' && c <= 'z' ? c - 'a' + 26
+	       : is_digit(c)          ? c - '0' + 52
+	       : c == '+' || c == '-' ? 62
+				      : 63;
 }
 
 /* Whether it is base64 of "user:password" with correct padding. */
@@ -260,7 +264,8 @@ static bool scheme(const struct pattern_text *t, size_t i, struct span *ret)
 	bool basic = at_in_any_case(t, i, "basic");
 	size_t word = basic ? 5 : at_in_any_case(t, i, "bearer") ? 6 : 0, start, end;
 
-	if (word == 0 || (i > t->from && is_alnum(t->s[i - 1])) || i + word >= t->len || !is_space(t->s[i + word]))
+	if (word == 0 || (i > t->from && is_alnum(t->s[i - 1])) || i + word >= t->len ||
+	    !is_space(t->s[i + word]))
 		return false;
 	start = while_is(t, i + word, is_space);
 	end = while_is(t, start, is_token);
@@ -295,7 +300,8 @@ static bool aws_key(const struct pattern_text *t, size_t i, struct span *ret)
 	if (i < t->from + 2 || (!at(t, start, "AKIA") && !at(t, start, "ASIA")) ||
 	    (start > t->from && is_alnum(t->s[start - 1])))
 		return false;
-	for (end = start; end < t->len && (is_digit(t->s[end]) || (t->s[end] >= 'A' && t->s[end] <= 'Z')); end++)
+	for (end = start; end < t->len && (is_digit(t->s[end]) || (t->s[end] >= 'A' && t->s[end] <= 'Z'));
+	     end++)
 		;
 	return end - start == 20 && (end == t->len || !is_alnum(t->s[end])) && span(ret, start, end);
 }
@@ -342,9 +348,9 @@ enum { NOTHING, EQUALS, QUOTE, AT, SCHEME, JWT, CAPITAL, DIGIT };
 
 /* Which pattern to try at a byte. */
 static const unsigned char kinds[256] = {
-	['='] = EQUALS, ['"'] = QUOTE, ['@'] = AT, ['b'] = SCHEME, ['B'] = SCHEME, ['J'] = JWT, ['I'] = CAPITAL,
-	['0'] = DIGIT, ['1'] = DIGIT, ['2'] = DIGIT, ['3'] = DIGIT, ['4'] = DIGIT, ['5'] = DIGIT, ['6'] = DIGIT,
-	['7'] = DIGIT, ['8'] = DIGIT, ['9'] = DIGIT,
+	['='] = EQUALS,  ['"'] = QUOTE, ['@'] = AT,    ['b'] = SCHEME, ['B'] = SCHEME, ['J'] = JWT,
+	['I'] = CAPITAL, ['0'] = DIGIT, ['1'] = DIGIT, ['2'] = DIGIT,  ['3'] = DIGIT,  ['4'] = DIGIT,
+	['5'] = DIGIT,   ['6'] = DIGIT, ['7'] = DIGIT, ['8'] = DIGIT,  ['9'] = DIGIT,
 };
 
 static find *const finders[] = {

@@ -4,7 +4,7 @@
 #include <string.h>
 
 enum {
-	DIGITS = 12,                    /* of a card number, without its last one, which the last step may not see */
+	DIGITS = 12,                    /* of a card number, without the last, which a step may miss */
 	LOOK_MAX = 2000                 /* a longer text passes without a look */
 };
 
@@ -59,7 +59,8 @@ static inline bool is_enough(const struct seen *seen)
 
 	/* Most texts have none of these: one test instead of five. */
 	if (any(seen->marks | seen->slash | seen->quote) &&
-	    (any(seen->marks) || (any(seen->at) && any(seen->slash)) || (any(seen->quote) && any(seen->colon))))
+	    (any(seen->marks) || (any(seen->at) && any(seen->slash)) ||
+	     (any(seen->quote) && any(seen->colon))))
 		return true;
 	/* No lane is above 126, so the first addition cannot overflow. */
 	memcpy(w, &seen->digits, sizeof w);

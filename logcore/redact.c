@@ -5,7 +5,7 @@
 #include "patterns.h"
 #include "prefilter.h"
 
-enum { LOOK_AHEAD = 1024 };             /* bytes beyond what fits: the end of a secret that begins earlier may be there */
+enum { LOOK_AHEAD = 1024 };             /* bytes beyond what fits, in which a secret may end */
 
 struct redact *logcore_redact_open(const char *const *keys, const char *const *allowed, bool patterns)
 {
@@ -44,7 +44,7 @@ __attribute__((cold, noinline)) static bool redacted_text(struct json *j, const 
 	if (!end)
 		return false;
 	for (size_t at = 0; more; at = secret.end) {
-		size_t room = (size_t)(end - j->p), stop = len - at > room + LOOK_AHEAD ? at + room + LOOK_AHEAD : len;
+		size_t seen = (size_t)(end - j->p) + LOOK_AHEAD, stop = len - at > seen ? at + seen : len;
 
 		t.from = at;
 		more = logcore_patterns_next(&t, stop, &secret);
@@ -71,5 +71,6 @@ bool logcore_redact_has(const struct redact *r, const char *s, size_t len)
 	struct pattern_text t = { &r->keys, s, len, 0 };
 	struct span secret;
 
-	return r->patterns && len >= PREFILTER_MIN && logcore_prefilter(s, len) && logcore_patterns_next(&t, len, &secret);
+	return r->patterns && len >= PREFILTER_MIN && logcore_prefilter(s, len) &&
+	       logcore_patterns_next(&t, len, &secret);
 }

@@ -15,11 +15,13 @@ struct ending {
 
 /* A key that ends with one of these is secret: db_password, X-Api-Key, clientSecret. */
 static const struct ending secrets[] = {
-	W("password"), W("passwords"), W("passwd"), W("pwd"), W("passphrase"), W("passcode"), W("dbpass"), W("userpass"),
-	W("token"), W("jwt"), W("bearer"), W("authorization"), W("cookie"), W("cookies"), W("secret"), W("secrets"),
-	W("credential"), W("credentials"), W("apikey"), W("apikeys"), W("accesskey"), W("accesskeyid"),
-	W("privatekey"), W("secretkey"), W("signingkey"), W("encryptionkey"), W("masterkey"), W("sharedkey"),
-	W("accountkey"), W("sessionid"), W("sessid"), W("cardnumber"), W("cvv"),
+	W("password"),      W("passwords"),     W("passwd"),      W("pwd"),        W("passphrase"),
+	W("passcode"),      W("dbpass"),        W("userpass"),    W("token"),      W("jwt"),
+	W("bearer"),        W("authorization"), W("cookie"),      W("cookies"),    W("secret"),
+	W("secrets"),       W("credential"),    W("credentials"), W("apikey"),     W("apikeys"),
+	W("accesskey"),     W("accesskeyid"),   W("privatekey"),  W("secretkey"),  W("signingkey"),
+	W("encryptionkey"), W("masterkey"),     W("sharedkey"),   W("accountkey"), W("sessionid"),
+	W("sessid"),        W("cardnumber"),    W("cvv"),
 };
 
 /* Except these, which belong to paging and to parsers. */
@@ -30,7 +32,8 @@ static const struct ending harmless[] = {
 
 /* Words that may follow: password_hash, token-value. So may digits. */
 static const struct ending endings[] = {
-	W("value"), W("header"), W("hash"), W("confirmation"), W("plain"), W("plaintext"), W("string"), W("raw"), W("pem"),
+	W("value"),     W("header"), W("hash"), W("confirmation"), W("plain"),
+	W("plaintext"), W("string"), W("raw"),  W("pem"),
 };
 
 /* ---- the list -------------------------------------------------------------------- */

@@ -27,7 +27,7 @@ struct secret_word {
 struct secret_keys {
 	size_t listed, allowed;         /* the caller's words of each kind */
 	struct secret_word *words;      /* first the listed, then the allowed */
-	uint8_t shortest[SECRET_KEY_SLOTS]; /* by hash of a key's end: letters of the shortest word that ends so */
+	uint8_t shortest[SECRET_KEY_SLOTS];     /* by hash of a key's end: length of the shortest word */
 };
 
 /* The words of a list that ends with NULL; a NULL list is empty. False when there are too

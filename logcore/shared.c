@@ -43,9 +43,13 @@ void logcore_shared_close(struct shared *shared)
 
 static bool fill_shared(struct shared *shared, const struct logcore_options *o, int *ret_error)
 {
-	if (o->redact < LOGCORE_REDACT_OFF &&
-	    !(shared->redact = logcore_redact_open(o->redact_keys, o->redact_not, o->redact == LOGCORE_REDACT_ALL)))
-		return false;
+	bool patterns = o->redact == LOGCORE_REDACT_ALL;
+
+	if (o->redact < LOGCORE_REDACT_OFF) {
+		shared->redact = logcore_redact_open(o->redact_keys, o->redact_not, patterns);
+		if (!shared->redact)
+			return false;
+	}
 	shared->sink = open_sink(o, ret_error);
 	if (!shared->sink)
 		return false;

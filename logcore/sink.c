@@ -109,8 +109,8 @@ size_t logcore_sink_write(struct sink *s, const char *bytes, size_t n, int64_t n
 static size_t lost_line(struct sink *s, char *room, size_t size, uint32_t lines, int64_t now_us)
 {
 	char message[32];
-	const struct logcore_field fields[] = { logcore_kv("lost", lines), logcore_kv("errno", atomic_load(&s->error)),
-						logcore_end_() };
+	const struct logcore_field fields[] = { logcore_kv("lost", lines),
+						logcore_kv("errno", atomic_load(&s->error)), logcore_end_() };
 	struct line l = {
 		.time = { now_us / 1000000, now_us % 1000000 * 1000 },
 		.level = LOGCORE_WARNING,
@@ -119,7 +119,8 @@ static size_t lost_line(struct sink *s, char *room, size_t size, uint32_t lines,
 		.name_len = s->name_len,
 		.bound = "",
 		.message = message,
-		.message_len = (size_t)snprintf(message, sizeof message, "%u line%s lost", lines, lines == 1 ? "" : "s"),
+		.message_len = (size_t)snprintf(message, sizeof message, "%u line%s lost", lines,
+						lines == 1 ? "" : "s"),
 		.fields = fields,
 	};
 

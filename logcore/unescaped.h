@@ -23,7 +23,8 @@ static inline bool logcore_special(uint64_t w)
 	uint64_t quote = w ^ LOGCORE_ONES * '"';
 	uint64_t backslash = w ^ LOGCORE_ONES * '\\';
 
-	return ((w - LOGCORE_ONES * 0x20) | (quote - LOGCORE_ONES) | (backslash - LOGCORE_ONES) | w) & LOGCORE_HIGH_BITS;
+	return ((w - LOGCORE_ONES * 0x20) | (quote - LOGCORE_ONES) | (backslash - LOGCORE_ONES) | w) &
+	       LOGCORE_HIGH_BITS;
 }
 
 static inline bool logcore_is_unescaped(unsigned char c)
@@ -42,7 +43,8 @@ static inline bool logcore_copy16(char *to, const char *s)
 
 	memcpy(&v, s, sizeof v);
 	memcpy(to, &v, sizeof v);
-	odd = (logcore_bytes16)(v < 0x20) | (logcore_bytes16)(v > 0x7f) | (logcore_bytes16)(v == '"') | (logcore_bytes16)(v == '\\');
+	odd = (logcore_bytes16)(v < 0x20) | (logcore_bytes16)(v > 0x7f) | (logcore_bytes16)(v == '"') |
+	      (logcore_bytes16)(v == '\\');
 	memcpy(w, &odd, sizeof w);
 	return (w[0] | w[1]) != 0;
 }

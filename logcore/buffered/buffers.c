@@ -52,7 +52,8 @@ static uint64_t next_epoch(void)
 
 static bool is_mine(const struct buffers *b)
 {
-	return logcore_process_guard && atomic_load_explicit(&b->process, memory_order_relaxed) == logcore_process_now();
+	return logcore_process_guard &&
+	       atomic_load_explicit(&b->process, memory_order_relaxed) == logcore_process_now();
 }
 
 /* ---- writing the rings ---------------------------------------------------------------- */
@@ -210,8 +211,8 @@ static inline struct slot *slot_of(struct buffers *b)
 
 /* ---- putting lines ------------------------------------------------------------------------- */
 
-__attribute__((noinline)) static bool put_when_full(struct buffers *b, struct slot *s, const char *line, size_t n,
-						    int64_t now_us)
+__attribute__((noinline)) static bool put_when_full(struct buffers *b, struct slot *s, const char *line,
+						    size_t n, int64_t now_us)
 {
 	if (b->async && !b->block)
 		return false;
@@ -300,7 +301,8 @@ static bool no_thread_is_in(const struct buffers *b)
 
 	logcore_process_fence();
 	for (unsigned i = 0; i < made; i++)
-		for (; atomic_load(&b->slots[i].busy) && !logcore_slot_is_mine(&b->slots[i]); logcore_nap_ms())
+		for (; atomic_load(&b->slots[i].busy) && !logcore_slot_is_mine(&b->slots[i]);
+		     logcore_nap_ms())
 			if (left_ms-- <= 0)
 				return false;
 	return true;
@@ -313,7 +315,8 @@ static void exits(struct buffers *b)
 	bool alone, done;
 
 	atomic_store(&b->process, STOPPED);
-	alone = logcore_trylock_for(&b->making, &left_ms);      /* never unlocked: no thread adds a ring any more */
+	/* Never unlocked: no thread adds a ring any more. */
+	alone = logcore_trylock_for(&b->making, &left_ms);
 	done = no_thread_is_in(b);
 	done &= drain_at_the_end(b) && pending_bytes(b) == 0;
 	if (alone)

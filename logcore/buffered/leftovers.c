@@ -86,7 +86,8 @@ static void search(struct search *s, off_t from, char *room)
 	}
 }
 
-static void look_in(struct search *s, const struct place *in, const char *name, const struct file_place *began, bool same_only)
+static void look_in(struct search *s, const struct place *in, const char *name,
+		    const struct file_place *began, bool same_only)
 {
 	char *room = malloc(STEP);
 	struct stat st;
@@ -134,7 +135,8 @@ static size_t already_written(const struct place *in, struct sink *sink, const s
 	look_everywhere(&s, in, began);
 	whole = logcore_ring_whole_lines(lines, s.found);
 	newline = s.found > whole ? memchr(lines + s.found, '\n', n - s.found) : NULL;
-	if (newline && logcore_file_complete(logcore_sink_file(sink), &s.end, lines + s.found, (size_t)(newline + 1 - lines) - s.found))
+	if (newline && logcore_file_complete(logcore_sink_file(sink), &s.end, lines + s.found,
+					     (size_t)(newline + 1 - lines) - s.found))
 		return (size_t)(newline + 1 - lines);
 	return whole;
 }
@@ -177,7 +179,8 @@ static void write_file(const struct place *in, const char *name, struct sink *si
 static bool open_place(struct place *in, const char *path)
 {
 	const char *slash = strrchr(path, '/');
-	char *folder = slash == path ? strdup("/") : slash ? strndup(path, (size_t)(slash - path)) : strdup(".");
+	size_t len = slash == path ? 1 : slash ? (size_t)(slash - path) : 0;
+	char *folder = len ? strndup(path, len) : strdup(".");
 
 	in->name = slash ? slash + 1 : path;
 	in->dir = folder ? opendir(folder) : NULL;

@@ -21,7 +21,8 @@ int logcore_ring_map(struct ring *r, int fd, off_t offset, size_t page, size_t s
 		munmap(base, whole);
 		return -error;
 	}
-	*r = (struct ring){ .state = (struct ring_state *)(void *)base, .data = base + page, .size = size, .page = page };
+	*r = (struct ring){ .data = base + page, .size = size, .page = page };
+	r->state = (struct ring_state *)(void *)base;
 	r->head = atomic_load(&r->state->head);
 	r->tail_seen = atomic_load(&r->state->tail);
 	return 0;

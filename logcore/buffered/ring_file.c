@@ -56,10 +56,11 @@ static int set_name(struct ring_file *h)
 static int make_path(struct ring_file *h, const char *log_path)
 {
 	const char *slash = strrchr(log_path, '/'), *name = slash ? slash + 1 : log_path;
+	int folder = (int)(name - log_path);
 
 	if (strlen(name) > LOG_NAME_MAX)
 		return -ENAMETOOLONG;
-	if (asprintf(&h->path, "%.*s.%s.%0*d%s", (int)(name - log_path), log_path, name, DIGITS, 0, SUFFIX) < 0) {
+	if (asprintf(&h->path, "%.*s.%s.%0*d%s", folder, log_path, name, DIGITS, 0, SUFFIX) < 0) {
 		h->path = NULL;
 		return -ENOMEM;
 	}
@@ -190,7 +191,8 @@ int logcore_ring_file_add(struct ring_file *h, struct ring *ret)
 	if (h->rings == RING_FILE_RINGS_MAX || !is_open(h))
 		return -ENOSPC;
 	/* Beyond the limit the kernel would send a signal that ends the program. */
-	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && (rlim_t)end > limit.rlim_cur)
+	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+	    (rlim_t)end > limit.rlim_cur)
 		return -EFBIG;
 	r = posix_fallocate(h->fd, offset, (off_t)(h->page + h->ring_size));
 	if (r == 0)
@@ -234,8 +236,9 @@ static int read_header(struct ring_file *h, const struct stat *st)
 	struct header header;
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 
-	if (pread(h->fd, &header, sizeof header, 0) != sizeof header || memcmp(header.magic, MAGIC, sizeof MAGIC) != 0 ||
-	    header.page != page || header.ring_size == 0 || header.ring_size % page || header.ring_size > RING_MAX)
+	if (pread(h->fd, &header, sizeof header, 0) != sizeof header ||
+	    memcmp(header.magic, MAGIC, sizeof MAGIC) != 0 || header.page != page || header.ring_size == 0 ||
+	    header.ring_size % page || header.ring_size > RING_MAX)
 		return -EINVAL;
 	h->page = page;
 	h->ring_size = header.ring_size;
@@ -254,7 +257,8 @@ int logcore_ring_file_take(struct ring_file *h, int folder, const char *name)
 		return -errno;
 	r = lock(h->fd);
 	/* The previous holder of the lock may have written and removed the file. */
-	if (r == 0 && (fstat(h->fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1 || st.st_uid != geteuid()))
+	if (r == 0 &&
+	    (fstat(h->fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1 || st.st_uid != geteuid()))
 		r = -EINVAL;
 	h->device = st.st_dev;
 	h->inode = st.st_ino;

@@ -47,7 +47,7 @@ void logcore_ring_file_close(struct ring_file *h, bool keep);
 
 /* ---- files of dead processes ------------------------------------------------------------ */
 
-/* What the name in the log's folder says: a ring file of this log, one that was never published, or neither. */
+/* Whether a name in the log's folder is a ring file of this log, one that was never published, or neither. */
 enum ring_file_kind { NO_RING_FILE, RING_FILE, UNFINISHED_RING_FILE };
 enum ring_file_kind logcore_ring_file_kind(const char *name, const char *log_name);
 

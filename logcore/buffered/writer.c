@@ -73,7 +73,7 @@ void logcore_writer_look(struct writer *w, struct ring *r)
 {
 	int state;
 
-	/* First the line, then the state; nap() does it the other way round, so one of the two sees the other. */
+	/* First put, then read the state; nap() does the reverse, so one of the two sees the other. */
 	atomic_thread_fence(memory_order_seq_cst);
 	state = atomic_load_explicit(&w->state, memory_order_relaxed);
 	if (state == ASLEEP || (state == NAPPING && logcore_ring_is_fuller(r, r->size / 2)))
