@@ -93,6 +93,7 @@ COMMON := \
 
 COMMON_PG := \
   pg_cert \
+  pg_message \
   pg_once \
   pg_tls \
   pg_verdict
@@ -163,6 +164,7 @@ AGENT := \
   doctor/doctor \
   doctor/doctor_agent \
   doctor/doctor_logs \
+  doctor/doctor_say \
   doctor/doctor_unit \
   doctor/pg_doctor \
   net/curl_glue \

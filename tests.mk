@@ -21,6 +21,7 @@ UNIT_TESTS := \
   agent/test_stream \
   common/test_common \
   common/test_log \
+  common/test_pg_message \
   common/test_pg_tls \
   common/test_pg_verdict \
   hub/test_format \

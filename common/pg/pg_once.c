@@ -4,6 +4,7 @@
 
 #include "common/cleanup.h"
 #include "pg_tls.h"
+#include "pg_message.h"
 #include "pg_verdict.h"
 
 void pg_once_close_p(PGconn **c)

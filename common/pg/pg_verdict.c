@@ -62,29 +62,6 @@ const char *pg_state_in(const char *msg, char ret[6])
 	return NULL;
 }
 
-void pg_one_line(const char *msg, char *out, size_t size)
-{
-	static const char location[] = "\nLOCATION:";
-	size_t n = 0;
-
-	while (*msg && n + 1 < size) {
-		if (strncmp(msg, location, strlen(location)) == 0)
-			msg += 1 + strcspn(msg + 1, "\n");
-		if (*msg == '\0')
-			break;
-		char c = *msg++;
-
-		if (c == '\n' || c == '\t')
-			c = ' ';
-		if (c == ' ' && (n == 0 || out[n - 1] == ' '))
-			continue;
-		out[n++] = c;
-	}
-	while (n > 0 && out[n - 1] == ' ')
-		n--;
-	out[n] = '\0';
-}
-
 int64_t pg_random_below(int64_t limit)
 {
 	return limit > 0 ? (int64_t)(random_u64() % (uint64_t)limit) : 0;

@@ -28,10 +28,6 @@ enum pg_verdict pg_judge(const char *state, const char **ret_hint);
  * ("...: FATAL:  28P01: ..."), written to `ret`; NULL: there is none. */
 const char *pg_state_in(const char *msg, char ret[6]);
 
-/* The server's messages end in a newline and may have several lines: one sentence, without
- * the LOCATION lines of verbose ones. */
-void pg_one_line(const char *msg, char *out, size_t size);
-
 /* A whole random number from 0 to below `limit`; 0 when that is not positive. */
 int64_t pg_random_below(int64_t limit);
 

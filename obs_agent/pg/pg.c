@@ -12,6 +12,7 @@
 #include "pg_call.h"
 #include "pg_connect.h"
 #include "common/pg/pg_tls.h"
+#include "common/pg/pg_message.h"
 #include "common/pg/pg_verdict.h"
 
 enum {

@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "pg_target.h"
+#include "common/pg/pg_message.h"
 #include "common/pg/pg_tls.h"
 #include "obs_agent/net/resolve.h"
 
@@ -50,9 +51,10 @@ static void drop(struct pg_connect *c)
 static void note(struct pg_connect *c, enum pg_verdict verdict, bool slow, const char *sqlstate, const char *what)
 {
 	struct pg_failure *f = &c->failure;
-	size_t n = c->tried ? strlen(f->e.msg) : 0;
 
-	snprintf(f->e.msg + n, sizeof f->e.msg - n, "%s%s", c->tried ? "; " : "connect: ", what);
+	if (!c->tried)
+		snprintf(f->e.msg, sizeof f->e.msg, "connect: ");
+	pg_add_sentence(f->e.msg, sizeof f->e.msg, what);
 	if (!c->tried || verdict < f->verdict) {
 		f->verdict = verdict;
 		snprintf(f->sqlstate, sizeof f->sqlstate, "%s", sqlstate ? sqlstate : "");
@@ -65,16 +67,17 @@ static void note(struct pg_connect *c, enum pg_verdict verdict, bool slow, const
 /* A server that refuses says why, but libpq hands on its words only. */
 static void note_refusal(struct pg_connect *c)
 {
-	char msg[ERR_MSG_MAX / 2], what[ERR_MSG_MAX], state_room[6];
+	char what[ERR_MSG_MAX], state_room[6];
 	const char *hint, *tls, *state = pg_state_in(PQerrorMessage(c->conn), state_room);
 	enum pg_verdict verdict = pg_judge(state, &hint);
 
 	if (verdict == PG_DATA || verdict == PG_TOO_MUCH || verdict == PG_FENCED || verdict == PG_MOVED)
 		verdict = PG_RETRY;             /* nothing was sent yet, and nobody has shown who he is */
-	pg_one_line(PQerrorMessage(c->conn), msg, sizeof msg);
-	tls = pg_tls_hint(msg);
+	pg_one_line(PQerrorMessage(c->conn), what, sizeof what);
+	tls = pg_tls_hint(what);
 	hint = tls ? tls : hint;
-	snprintf(what, sizeof what, "%s%s%s", msg, hint ? "; " : "", hint ? hint : "");
+	if (hint)
+		pg_add_sentence(what, sizeof what, hint);
 	note(c, verdict, false, state, what);
 }
 

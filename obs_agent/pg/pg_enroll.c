@@ -8,6 +8,7 @@
 #include "common/embed.h"
 #include "pg.h"
 #include "common/pg/pg_once.h"
+#include "common/pg/pg_message.h"
 #include "common/pg/pg_verdict.h"
 
 EMBED(sql_enroll, "obs_agent/sql/enroll.sql");

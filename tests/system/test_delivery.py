@@ -283,6 +283,15 @@ def test_a_log_that_cannot_be_followed_is_in_the_database_at_once_and_until_it_c
     assert db.count("vps_metrics") == 1
 
 
+def test_one_error_of_several_addresses_is_said_once(make_agent):
+    agent = make_agent(None, postgres_url="postgresql://agents@127.0.0.1:1,127.0.0.2:1/x?sslmode=disable").start()
+    agent.wait_said("database away")
+    refused = [line for line in (agent.said() + agent.run("doctor").stdout).splitlines() if "Connection refused" in line]
+    assert len(refused) >= 2
+    for line in refused:
+        assert line.count("Connection refused") == 1 and "the same at" in line.lower() and "127.0.0.2" in line, line
+
+
 @contextlib.contextmanager
 def systemd_listens(folder):
     """What an agent started by systemd tells it: (seconds since the beginning, STATUS=)."""

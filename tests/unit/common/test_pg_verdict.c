@@ -68,17 +68,14 @@ static void waits_are_bounded_and_spread(void **state)
 	}
 }
 
-static void a_refusal_becomes_one_sentence_and_its_code(void **state)
+static void a_refusal_has_its_code_in_its_words(void **state)
 {
 	static const char said[] = "connection to server at \"10.0.0.1\", port 5432 failed: FATAL:  28P01: password "
 				   "authentication failed for user \"u\"\nLOCATION:  auth_failed, auth.c:335\n";
-	char text[200], code[6];
+	char code[6];
 
 	(void)state;
 	assert_string_equal(pg_state_in(said, code), "28P01");
-	pg_one_line(said, text, sizeof text);
-	assert_string_equal(text, "connection to server at \"10.0.0.1\", port 5432 failed: FATAL: 28P01: password "
-				  "authentication failed for user \"u\"");
 	assert_null(pg_state_in("connection refused", code));
 }
 
@@ -87,7 +84,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_code_has_its_verdict),
 		cmocka_unit_test(waits_are_bounded_and_spread),
-		cmocka_unit_test(a_refusal_becomes_one_sentence_and_its_code),
+		cmocka_unit_test(a_refusal_has_its_code_in_its_words),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
