@@ -31,4 +31,10 @@ bool parse_rfc3339(struct text t, int64_t *ret_us);
 enum { RFC3339_SIZE = 28 };
 void format_rfc3339(char out[RFC3339_SIZE], int64_t us);
 
+/* The ending of a noun that is counted: "" for one, "s" for any other number. */
+static inline const char *plural(int64_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
 #endif

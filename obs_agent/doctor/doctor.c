@@ -11,37 +11,14 @@
 
 #include "common/clock.h"
 #include "common/cleanup.h"
+#include "common/parse.h"
+#include "doctor_say.h"
 #include "obs_agent/config/env_file.h"
 
 #define YEAR_2025_US (INT64_C(1735689600) * US_PER_S)
 #define YEAR_2100_US (INT64_C(4102444800) * US_PER_S)
 
 enum { DOCTOR_PATH_MAX = 512 };
-
-int doctor_line(FILE *out, bool ok, const char *remedy, const char *fmt, ...)
-{
-	va_list ap;
-
-	fputs(ok ? "ok   " : "FAIL ", out);
-	va_start(ap, fmt);
-	vfprintf(out, fmt, ap);
-	va_end(ap);
-	if (!ok && remedy)
-		fprintf(out, "; %s", remedy);
-	fputc('\n', out);
-	return ok ? 0 : 1;
-}
-
-void doctor_warn(FILE *out, const char *fmt, ...)
-{
-	va_list ap;
-
-	fputs("warn ", out);
-	va_start(ap, fmt);
-	vfprintf(out, fmt, ap);
-	va_end(ap);
-	fputc('\n', out);
-}
 
 /* Whoever may read everything cannot see what the agent may not: root looks with its eyes. */
 static void say_who(const struct doctor_unit *u, const char *app, FILE *out)
@@ -73,7 +50,7 @@ static int check_environment(const char *config_path, FILE *out)
 				   "variables", path);
 	if (n < 0)
 		return doctor_line(out, false, "make it a readable text file", "%s", e.msg);
-	return doctor_line(out, !(st.st_mode & S_IROTH), "run: chmod o-rwx on it", "%s has %d variables%s", path, n,
+	return doctor_line(out, !(st.st_mode & S_IROTH), "run: chmod o-rwx on it", "%s has %d variable%s%s", path, n, plural(n),
 			   st.st_mode & S_IROTH ? " and everybody may read it" : "");
 }
 
@@ -91,8 +68,8 @@ static int check_config(const char *path, const char *app, struct config *c, FIL
 		config_mistakes_tell(&mistakes, fail_line, out);
 		return (int)mistakes.n;
 	}
-	failed += doctor_line(out, true, NULL, "%s is valid: %zu checks, %zu log files or globs", path, c->n_checks,
-			      c->n_log_files);
+	failed += doctor_line(out, true, NULL, "%s is valid: %zu check%s, %zu log file%s or glob%s", path, c->n_checks,
+			      plural((int64_t)c->n_checks), c->n_log_files, plural((int64_t)c->n_log_files), plural((int64_t)c->n_log_files));
 	failed += doctor_line(out, c->enabled, "set enabled: true", "monitoring is %s", c->enabled ? "enabled" :
 			      "not enabled: the agent ends at once");
 	failed += doctor_line(out, strncmp(c->vps_name, "localhost", 9) != 0, "set vps_name, or the host name",
@@ -115,14 +92,30 @@ static int check_inotify(FILE *out)
 	return doctor_line(out, true, NULL, "inotify has instances and watches left");
 }
 
-static int check_state_folder(const char *app, FILE *out)
+static void state_folder(const char *app, char path[DOCTOR_PATH_MAX])
 {
 	const char *given = getenv("STATE_DIRECTORY");
+
+	if (given && *given)
+		snprintf(path, DOCTOR_PATH_MAX, "%s", given);
+	else
+		snprintf(path, DOCTOR_PATH_MAX, "/var/lib/obs-agent/%s", app);
+}
+
+/* systemd makes the state folder when the unit starts for the first time, and keeps it. */
+static bool never_started(const char *app)
+{
 	char path[DOCTOR_PATH_MAX];
 
-	snprintf(path, sizeof path, "/var/lib/obs-agent/%s", app);
-	if (given && *given)
-		snprintf(path, sizeof path, "%s", given);
+	state_folder(app, path);
+	return access(path, F_OK) < 0 && errno == ENOENT;
+}
+
+static int check_state_folder(const char *app, FILE *out)
+{
+	char path[DOCTOR_PATH_MAX];
+
+	state_folder(app, path);
 	if (eaccess(path, F_OK) < 0)
 		return doctor_line(out, true, NULL, "state folder %s is not there yet: systemd makes it when the unit starts",
 				   path);
@@ -170,6 +163,7 @@ int doctor_run(const char *config_path, const char *app, const struct doctor_oth
 	int failed;
 
 	doctor_unit_read(&u, "", app);
+	u.fresh = u.found && never_started(app);
 	say_who(&u, app, out);
 	failed = check_environment(config_path, out);
 	failed += doctor_unit_credentials(&u, app, out);
@@ -181,7 +175,7 @@ int doctor_run(const char *config_path, const char *app, const struct doctor_oth
 	if (c.app)
 		failed += doctor_agent(&c, &u, others->agent, out);
 	if (failed)
-		fprintf(out, "%d of these need attention.\n", failed);
+		fprintf(out, failed == 1 ? "%d of these needs attention.\n" : "%d of these need attention.\n", failed);
 	else
 		fputs("All is well.\n", out);
 	return failed ? 1 : 0;

@@ -1,8 +1,8 @@
 /*
  * doctor.h - what keeps an agent from working, in words and each with its remedy.
  *
- * Run by a person, best as the agent's user. May block for seconds; changes
- * nothing. Each line begins with "ok", "warn" (it works, and could be better) or "FAIL".
+ * Run by a person, best as root. May block for seconds; changes nothing. Prints the lines of
+ * doctor_say.h. What an agent that was never started cannot have yet is noted, and is no failure.
  */
 #ifndef OBS_AGENT_DOCTOR_H
 #define OBS_AGENT_DOCTOR_H
@@ -24,18 +24,11 @@ struct doctor_others {
 /*
  * Look at the configuration, the environment, credentials, the clock, the kernel's limits, the log files, the
  * running agent and the database. Run by root, files are looked at with the rights of the unit's user.
- * Returns an exit status: 0 all well (there may be warnings), 1 something failed.
+ * Returns an exit status: 0 nothing is wrong (there may be notes and warnings), 1 something failed.
  */
 int doctor_run(const char *config_path, const char *app, const struct doctor_others *others, FILE *out);
 
 /* ---- inside the doctor ---- */
-
-/* Print one line, "FAIL what; remedy" or "ok   what"; returns the number of failures, 0 or 1. */
-int doctor_line(FILE *out, bool ok, const char *remedy, const char *fmt, ...)
-	__attribute__((format(printf, 4, 5)));
-
-/* Print one line, "warn what; remedy": it counts as no failure. */
-void doctor_warn(FILE *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* The log files, as far as this user sees them and as the unit's sandbox will let the agent see them, and
  * whether inotify has watches for them. Returns the number of failures. */

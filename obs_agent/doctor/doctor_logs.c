@@ -14,6 +14,7 @@
 #include "common/cleanup.h"
 #include "common/parse.h"
 #include "doctor.h"
+#include "doctor_say.h"
 #include "obs_agent/tail/log_open.h"
 
 /* ---- one file -------------------------------------------------------------------------- */
@@ -49,7 +50,13 @@ static int say_closed(const char *path, const char *app, FILE *out)
 	return doctor_line(out, false, remedy, "%s: permission denied at %s", path, closed);
 }
 
-static int check_file(const char *path, const char *app, FILE *out)
+/* What an application makes when it runs need not be there before its agent does. */
+static int say_missing(const struct doctor_unit *u, const char *remedy, const char *sentence, FILE *out)
+{
+	return u->fresh ? doctor_note(out, "%s; %s", sentence, remedy) : doctor_line(out, false, remedy, "%s", sentence);
+}
+
+static int check_file(const char *path, const char *app, const struct doctor_unit *u, FILE *out)
 {
 	struct stat st;
 	struct err e;
@@ -59,6 +66,8 @@ static int check_file(const char *path, const char *app, FILE *out)
 		return doctor_line(out, true, NULL, "%s is readable", path);
 	if (e.code == EACCES)
 		return say_closed(path, app, out);
+	if (e.code == ENOENT)
+		return say_missing(u, "correct the path, or start the application once", e.msg, out);
 	return doctor_line(out, false, e.code == EPERM ? NULL : "correct the path, or start the application once", "%s", e.msg);
 }
 
@@ -69,30 +78,41 @@ static bool has_wildcard(const char *path)
 	return strpbrk(path, "*?[") != NULL;
 }
 
-static int check_pattern(const char *pattern, const char *app, size_t *files, FILE *out)
+/* A pattern that matches nothing: closed to us, in a folder that is not there, or only early. */
+static int say_no_match(const char *pattern, const char *app, const struct doctor_unit *u, FILE *out)
 {
-	size_t folder = strcspn(pattern, "*?[");
-	char closed[PATH_MAX];
+	size_t n = strcspn(pattern, "*?[");
+	char folder[PATH_MAX], sentence[2 * PATH_MAX];
+
+	while (n > 1 && pattern[n - 1] != '/')
+		n--;
+	snprintf(folder, sizeof folder, "%.*s", (int)n, pattern);
+	if (eaccess(folder, R_OK | X_OK) == 0)
+		return (u->fresh ? doctor_note : doctor_warn)(out, "%s matches no file yet; correct it, or start the application once",
+							     pattern);
+	if (errno == EACCES)
+		return say_closed(folder, app, out);
+	snprintf(sentence, sizeof sentence, "%s matches no file: there is no folder %s", pattern, folder);
+	return say_missing(u, "correct it, or start the application once", sentence, out);
+}
+
+static int check_pattern(const char *pattern, const char *app, const struct doctor_unit *u, size_t *files, FILE *out)
+{
 	glob_t found = { 0 };
 	int failed = 0;
 
 	if (!has_wildcard(pattern)) {
 		++*files;
-		return check_file(pattern, app, out);
+		return check_file(pattern, app, u, out);
 	}
 	if (glob(pattern, 0, NULL, &found) == 0) {
 		*files += found.gl_pathc;
 		for (size_t i = 0; i < found.gl_pathc; i++)
-			failed += check_file(found.gl_pathv[i], app, out);
+			failed += check_file(found.gl_pathv[i], app, u, out);
 		globfree(&found);
 		return failed;
 	}
-	while (folder > 1 && pattern[folder - 1] != '/')
-		folder--;
-	snprintf(closed, sizeof closed, "%.*s", (int)folder, pattern);
-	if (eaccess(closed, R_OK | X_OK) < 0 && errno == EACCES)
-		return say_closed(closed, app, out);
-	return doctor_line(out, false, "correct it, or start the application once", "%s matches no file", pattern);
+	return say_no_match(pattern, app, u, out);
 }
 
 /* Each file takes a watch, and each folder. Without them the agent looks once a second. */
@@ -118,7 +138,7 @@ int doctor_logs(const struct config *c, const struct doctor_unit *u, FILE *out)
 	for (size_t i = 0; i < c->n_log_files; i++) {
 		char setting[UNIT_VALUE_MAX], mend[PATH_MAX], remedy[PATH_MAX + 256];
 
-		failed += check_pattern(c->log_files[i], c->app, &files, out);
+		failed += check_pattern(c->log_files[i], c->app, u, &files, out);
 		if (!doctor_unit_hides(u, c->log_files[i], setting, mend))
 			continue;
 		snprintf(remedy, sizeof remedy, "show it: systemctl edit obs-agent@%s, then [Service] %s", c->app, mend);

@@ -15,6 +15,7 @@ enum { UNIT_VALUE_MAX = 1024 };
 
 struct doctor_unit {
 	bool found;
+	bool fresh;                     /* an agent of this unit never ran: doctor.c knows */
 	char user[64];                  /* "": the same as ours */
 	/* Values of its settings, as in the unit file; lists with a space before each item. */
 	char protect_home[16], private_tmp[16], private_devices[16];

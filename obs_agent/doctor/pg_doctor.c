@@ -10,9 +10,12 @@
 #include "common/clock.h"
 #include "common/cleanup.h"
 #include "common/embed.h"
+#include "common/parse.h"
 #include "doctor.h"
+#include "doctor_say.h"
 #include "obs_agent/pg/pg.h"
 #include "obs_agent/pg/pg_call.h"
+#include "common/pg/pg_message.h"
 #include "common/pg/pg_cert.h"
 #include "common/pg/pg_once.h"
 #include "common/pg/pg_tls.h"
@@ -92,10 +95,10 @@ static int report_certificate(PGconn *conn, bool encrypted, FILE *out)
 	if (!encrypted || !pg_certificate_days(conn, &days))
 		return 0;
 	if (days >= 0 && days < EXPIRES_SOON_DAYS)
-		doctor_warn(out, "the database's certificate expires in %d days: renew it", days);
+		doctor_warn(out, "the database's certificate expires in %d day%s: renew it", days, plural(days));
 	else
-		return doctor_line(out, days >= 0, "renew it", "the database's certificate %s %d days", days < 0 ? "has expired since" :
-				   "is valid for", abs(days));
+		return doctor_line(out, days >= 0, "renew it", "the database's certificate %s %d day%s", days < 0 ? "has expired since" :
+				   "is valid for", abs(days), plural(abs(days)));
 	return 0;
 }
 

@@ -255,7 +255,7 @@ def test_doctor_sees_with_the_eyes_of_the_unit(machine):
     assert "FAIL /opt/deployments/eyes/logs/closed.log: permission denied" in said
     for path, setting in (("/home/me/a.log", "ProtectHome=yes"), ("/srv/b.log", "InaccessiblePaths=/srv"), ("/tmp/c.log", "PrivateTmp=yes")):
         assert f"FAIL {path}: the unit's sandbox ({setting}) hides this from the agent; show it: systemctl edit obs-agent@eyes, then" in said
-    assert "FAIL the agent does not run (dead); systemctl enable --now obs-agent@eyes\n" in said
+    assert "note the agent has not been started yet; start it: systemctl enable --now obs-agent@eyes\n" in said
 
     machine.deploy("eyes")
     machine.start("eyes")
@@ -263,7 +263,40 @@ def test_doctor_sees_with_the_eyes_of_the_unit(machine):
     status, said = doctor()
     assert (status, said.splitlines()[-1]) == (0, "All is well."), said
     machine.systemctl("stop", "obs-agent@eyes")
+    assert "FAIL the agent does not run (dead); systemctl enable --now obs-agent@eyes\n" in doctor()[1]
     assert "FAIL the agent ended because another one took its name over (76); two agents have" in doctor("twice")[1]
+
+
+def test_doctor_finds_nothing_wrong_on_the_documented_path(machine):
+    """Before the first start there are neither logs nor an agent; a mistake fails all the same."""
+    folder = machine.deploy("early", log_files=["/opt/deployments/early/logs/*.log", "/opt/deployments/early/other.log"])
+    (folder / "logs/app.log").unlink()
+    said = machine.run("obs_agent", "doctor", "--app", "early").stdout
+    assert "FAIL" not in said and said.splitlines()[-1] == "All is well."
+    assert "note the agent has not been started yet; start it: systemctl enable --now obs-agent@early\n" in said
+    machine.deploy("early", log_files=["relative.log"])
+    broken = machine.run("obs_agent", "doctor", "--app", "early", check=False)
+    assert broken.returncode == 1 and "\n1 of these needs attention.\n" in broken.stdout
+
+
+def test_doctor_names_the_group_of_a_log_that_the_application_keeps_to_its_group(machine):
+    """As logcore makes it: 0640, of the application's own group."""
+    machine.run("groupadd", "--force", "shop")
+    folder = machine.deploy("grouped")
+    log = folder / "logs/app.log"
+    machine.run("chgrp", "shop", "/opt/deployments/grouped/logs/app.log")
+    log.chmod(0o640)
+    done = machine.run("obs_agent", "doctor", "--app", "grouped", check=False)
+    remedy = "add its group to the unit: systemctl edit obs-agent@grouped, then [Service] SupplementaryGroups=shop\n"
+    assert done.returncode == 1 and remedy in done.stdout
+    machine.start("grouped")
+    machine.db.wait("SELECT state->'tail'->'troubles'->0->>'path' = '/opt/deployments/grouped/logs/app.log' FROM agents "
+                    "WHERE app_name = 'grouped'")
+    drop_in(machine, "grouped", "SupplementaryGroups=shop\n")
+    machine.systemctl("restart", "obs-agent@grouped")
+    machine.db.wait("SELECT state->'tail'->'troubles' = '[]' FROM agents WHERE app_name = 'grouped'")
+    assert "/logs/app.log is readable\n" in machine.run("obs_agent", "doctor", "--app", "grouped", check=False).stdout
+    machine.systemctl("stop", "obs-agent@grouped")
 
 
 def test_a_release_is_switched_and_a_planted_link_is_not_followed_in_the_sandbox(machine):

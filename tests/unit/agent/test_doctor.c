@@ -84,6 +84,8 @@ static int run_doctor(void)
 	return r;
 }
 
+static bool fresh;                      /* the agent never ran */
+
 static int look_at_logs(const char *log_file)
 {
 	const char *files[] = { log_file, NULL };
@@ -95,6 +97,7 @@ static int look_at_logs(const char *log_file)
 	int r;
 
 	doctor_unit_read(&u, dir, "my-app");
+	u.fresh = fresh;
 	r = doctor_logs(&c, &u, out);
 	fclose(out);
 	snprintf(said, sizeof said, "%s", text);
@@ -126,7 +129,7 @@ static void all_well_is_exit_status_0_and_no_failure(void **state)
 	db_failures = db_calls = 0;
 	assert_int_equal(run_doctor(), 0);
 	assert_int_equal(db_calls, 1);
-	assert_said("config.yml is valid: 0 checks, 1 log files or globs\n");
+	assert_said("config.yml is valid: 0 checks, 1 log file or glob\n");
 	assert_said("/app1.log is readable\n");
 	assert_said("database asked\n");
 	assert_said("\nAll is well.\n");
@@ -140,6 +143,9 @@ static void a_failing_database_is_exit_status_1(void **state)
 	db_failures = 2;
 	assert_int_equal(run_doctor(), 1);
 	assert_said("2 of these need attention.\n");
+	db_failures = 1;
+	assert_int_equal(run_doctor(), 1);
+	assert_said("1 of these needs attention.\n");
 	db_failures = 0;
 }
 
@@ -173,10 +179,10 @@ static void variables_come_from_the_file_that_the_unit_reads(void **state)
 	assert_said("needs the environment variable DOCTOR_HOST, which is not set");
 	write_file(".env.production", 0640, "DOCTOR_HOST=h\n");
 	assert_int_equal(run_doctor(), 0);
-	assert_said(".env.production has 1 variables\n");
+	assert_said(".env.production has 1 variable\n");
 	write_file(".env.production", 0644, "DOCTOR_HOST=h\n");
 	assert_int_equal(run_doctor(), 1);
-	assert_said(".env.production has 1 variables and everybody may read it; run: chmod o-rwx on it\n");
+	assert_said(".env.production has 1 variable and everybody may read it; run: chmod o-rwx on it\n");
 	unlink(path_of(".env.production"));
 	unsetenv("DOCTOR_HOST");
 }
@@ -214,10 +220,42 @@ static void a_log_file_that_is_not_there_is_told(void **state)
 	(void)state;
 	assert_int_equal(look_at_logs(path_of("missing.log")), 1);
 	assert_said("missing.log: No such file or directory; correct the path, or start the application once\n");
-	assert_int_equal(look_at_logs(path_of("missing*.log")), 1);
-	assert_said("missing*.log matches no file; correct it, or start the application once\n");
+	assert_int_equal(look_at_logs(path_of("no-folder/*.log")), 1);
+	assert_said("no-folder/*.log matches no file: there is no folder /tmp/observ-test-");
+	assert_said("/no-folder/; correct it, or start the application once\n");
+	assert_int_equal(look_at_logs(path_of("missing*.log")), 0);             /* a log of tomorrow, may be */
+	assert_said("warn /tmp/observ-test-");
+	assert_said("missing*.log matches no file yet; correct it, or start the application once\n");
 	assert_int_equal(look_at_logs("/dev/null"), 1);
 	assert_said("FAIL /dev/null: not a regular file; name one\n");
+}
+
+static int look_at_agent(const char *says, const char *exit_status, const char *sub_state);
+
+/* The documented way: doctor, then enable --now. What is not there yet is noted, what is wrong still fails. */
+static void before_the_first_start_what_is_missing_is_no_failure(void **state)
+{
+	(void)state;
+	fresh = true;
+	assert_int_equal(look_at_logs(path_of("missing.log")), 0);
+	assert_said("note /tmp/observ-test-");
+	assert_said("missing.log: No such file or directory; correct the path, or start the application once\n");
+	assert_int_equal(look_at_logs(path_of("missing*.log")), 0);
+	assert_said("missing*.log matches no file yet; correct it, or start the application once\n");
+	assert_int_equal(look_at_logs(path_of("no-folder/*.log")), 0);
+	assert_int_equal(look_at_logs("/dev/null"), 1);
+	assert_int_equal(look_at_agent(NULL, "0", "dead"), 0);
+	assert_string_equal(said, "note the agent has not been started yet; start it: systemctl enable --now obs-agent@my-app\n");
+	fresh = false;
+}
+
+static void an_agent_is_new_until_systemd_has_made_its_state_folder(void **state)
+{
+	(void)state;
+	setenv("STATE_DIRECTORY", path_of("state of nobody"), 1);
+	assert_true(never_started("my-app"));
+	setenv("STATE_DIRECTORY", dir, 1);
+	assert_false(never_started("my-app"));
 }
 
 enum { ADM = 4 };                       /* the group's number, the same on each Debian */
@@ -344,7 +382,7 @@ static void each_credential_is_looked_at_where_it_comes_from(void **state)
 static int look_at_agent(const char *says, const char *exit_status, const char *sub_state)
 {
 	struct config c = { .app = "my-app", .interval_us = 10 * US_PER_S };
-	struct doctor_unit u = { .found = true };
+	struct doctor_unit u = { .found = true, .fresh = fresh };
 	char *text = NULL;
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
@@ -379,6 +417,13 @@ static void what_the_agent_wrote_last_and_cannot_read_is_told(void **state)
 	assert_said("FAIL the running agent cannot follow /b.log: a link\n");
 	assert_int_equal(look_at_agent("{\"connected\":false}", "", ""), 1);
 	assert_said("FAIL the agent runs, and has written nothing yet; ");
+	/* It is read as JSON: names inside of texts are no members. */
+	snprintf(json, sizeof json, "{ \"note\" : \"\\\"last_error\\\":\\\"x\\\"\", \"tail\" : {\"last_error\":\"y\", \"troubles\": [ "
+		 "{\"why\":\"]},\", \"path\":\"/\\u00e4.log\"} ]}, \"last_commit\":\"%s\"}\n", now);
+	assert_int_equal(look_at_agent(json, "", ""), 1);
+	assert_said("ok   the agent runs, and wrote its last row 30");
+	assert_said("FAIL the running agent cannot follow /\xc3\xa4.log: ]},\n");
+	assert_int_equal(look_at_agent("{\"tail\":{\"troubles\":[{\"path\":", "", ""), 1);
 }
 
 static void why_no_agent_runs_is_told(void **state)
@@ -441,6 +486,8 @@ int main(void)
 		cmocka_unit_test(variables_come_from_the_file_that_the_unit_reads),
 		cmocka_unit_test(an_environment_file_is_read_as_systemd_reads_it),
 		cmocka_unit_test(a_log_file_that_is_not_there_is_told),
+		cmocka_unit_test(before_the_first_start_what_is_missing_is_no_failure),
+		cmocka_unit_test(an_agent_is_new_until_systemd_has_made_its_state_folder),
 		cmocka_unit_test(a_closed_log_file_is_told_with_the_group_that_opens_it),
 		cmocka_unit_test(what_the_sandbox_hides_is_told_with_its_setting),
 		cmocka_unit_test(whatever_setting_hides_a_path_is_named),
