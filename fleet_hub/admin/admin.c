@@ -89,7 +89,9 @@ static int show(const struct command *c, const char *answer)
 	struct json_object *data = answer ? json_tokener_parse(answer) : NULL;
 	struct err e = { 0 };
 	bool nothing = data && json_object_get_boolean(json_object_object_get(data, "nothing"));
-	int r = data ? template_render((struct text){ c->text, *c->text_len }, data, NULL, &out, &e) : -EPROTO;
+	const struct template_env plain_text = { .raw = true };
+	struct text text = { c->text, *c->text_len };
+	int r = data ? template_render(text, data, &plain_text, &out, &e) : -EPROTO;
 
 	json_object_put(data);
 	if (r < 0) {

@@ -39,7 +39,7 @@ static template_formatter *formatter(const void *ctx, struct text name)
 static int render(const struct request *r, struct text html, struct json_object *data, struct buf *out,
 		  struct err *e)
 {
-	struct template_env env = { partial, formatter, r };
+	struct template_env env = { .partial = partial, .formatter = formatter, .ctx = r };
 
 	return template_render(html, data, &env, out, e);
 }

@@ -3,10 +3,11 @@
  *
  * Owns the parsed form of one template and its partials for one rendering.
  * Promises what the Mustache specification says about interpolation, sections,
- * inverted sections, partials, comments, set delimiters, dotted names, the
+ * inverted sections, partials, comments, dotted names, the
  * implicit iterator and standalone lines; that {{name}} is escaped for HTML text
  * and quoted attributes; and that no data, however deep or hostile, can change
- * the markup. Leaves out lambdas in the data: their place is taken by formatters.
+ * the markup. Leaves out lambdas in the data, whose place is taken by formatters, and
+ * set delimiters. {{{name}}} is refused where the result is markup.
  *
  * A section {{#f.NAME}}...{{/f.NAME}} is a formatter: its inside is rendered
  * without escaping, given to the function that has that name, and what the
@@ -40,6 +41,7 @@ struct template_env {
 	struct text (*partial)(const void *ctx, struct text name);
 	template_formatter *(*formatter)(const void *ctx, struct text name);
 	const void *ctx;
+	bool raw;                       /* the result is plain text: {{{name}}} and {{&name}} are allowed */
 };
 
 /*

@@ -2,7 +2,9 @@
 
 #include <errno.h>
 
-enum { NODES_FIRST = 64, DELIMITER_MAX = 16 };
+enum { NODES_FIRST = 64 };
+
+static const char open_tag[] = "{{", close_tag[] = "}}", close_raw[] = "}}}";
 
 struct parser {
 	struct arena *names;
@@ -11,14 +13,12 @@ struct parser {
 	struct program *out;
 	struct text src;
 	size_t at;                              /* next byte to read */
-	char open[DELIMITER_MAX], close[DELIMITER_MAX];
-	size_t open_len, close_len;
 	size_t section[TEMPLATE_DEPTH_MAX];     /* indices of the open sections' nodes */
 	size_t n_sections;
 };
 
 struct tag {
-	char kind;              /* one of # ^ / > ! = & { or v */
+	char kind;              /* one of # ^ / > ! & { or v */
 	struct text body;
 	size_t start, end;      /* of the whole tag in the source */
 };
@@ -74,9 +74,9 @@ static int syntax(struct parser *p, size_t at, const char *what)
 }
 
 /* Where `needle` starts at or after `from`; src.len when it does not. */
-static size_t find(struct text src, size_t from, const char *needle, size_t len)
+static size_t find(struct text src, size_t from, const char *needle)
 {
-	const char *hit = from < src.len ? memmem(src.s + from, src.len - from, needle, len) : NULL;
+	const char *hit = from < src.len ? memmem(src.s + from, src.len - from, needle, strlen(needle)) : NULL;
 
 	return hit ? (size_t)(hit - src.s) : src.len;
 }
@@ -84,27 +84,22 @@ static size_t find(struct text src, size_t from, const char *needle, size_t len)
 /* Read the tag that opens at p->at. */
 static int read_tag(struct parser *p, struct tag *tag)
 {
-	size_t body = p->at + p->open_len, end;
+	size_t body = p->at + strlen(open_tag), end;
 	char first = body < p->src.len ? p->src.s[body] : '\0';
-	bool triple = first == '{' && p->close_len == 2 && memcmp(p->close, "}}", 2) == 0;
-	bool delimiters = first == '=';
+	const char *close = first == '{' ? close_raw : close_tag;
 
 	tag->start = p->at;
-	if (triple)
-		end = find(p->src, body, "}}}", 3);
-	else
-		end = find(p->src, body, p->close, p->close_len);
+	end = find(p->src, body, close);
 	if (end == p->src.len)
 		return syntax(p, p->at, "a tag is not closed");
-	tag->kind = first && strchr("#^/>!&=", first) ? first : triple ? '{' : 'v';
+	if (first == '=')
+		return syntax(p, p->at, "the delimiters of tags cannot be set");
+	tag->kind = first && strchr("#^/>!&{", first) ? first : 'v';
+	if ((first == '&' || first == '{') && !p->env->raw)
+		return syntax(p, p->at, "a value without escaping is not allowed here");
 	if (tag->kind != 'v')
 		body++;
-	tag->end = end + (triple ? 3 : p->close_len);
-	if (delimiters) {
-		if (end <= body || p->src.s[end - 1] != '=')
-			return syntax(p, p->at, "a set-delimiter tag does not end in '='");
-		end--;
-	}
+	tag->end = end + strlen(close);
 	tag->body = trim((struct text){ p->src.s + body, end - body });
 	return 0;
 }
@@ -130,24 +125,6 @@ static bool standalone(const struct parser *p, const struct tag *tag, size_t *re
 	*ret_from = from;
 	*ret_to = to < p->src.len ? to + 1 : to;
 	return true;
-}
-
-static int set_delimiters(struct parser *p, const struct tag *tag)
-{
-	struct text t = tag->body;
-	size_t n = 0;
-
-	while (n < t.len && !strchr(" \t\r\n", t.s[n]))
-		n++;
-	struct text close = trim((struct text){ t.s + n, t.len - n });
-	if (n == 0 || close.len == 0 || n > DELIMITER_MAX || close.len > DELIMITER_MAX ||
-	    memchr(close.s, ' ', close.len))
-		return syntax(p, tag->start, "a set-delimiter tag needs two delimiters");
-	memcpy(p->open, t.s, n);
-	p->open_len = n;
-	memcpy(p->close, close.s, close.len);
-	p->close_len = close.len;
-	return 0;
 }
 
 static bool is_formatter(struct text name)
@@ -201,8 +178,6 @@ static int add_tag(struct parser *p, const struct tag *tag, struct text indent)
 
 	if (tag->kind == '!')
 		return 0;
-	if (tag->kind == '=')
-		return set_delimiters(p, tag);
 	if (tag->body.len == 0 || tag->body.len > TEMPLATE_NAME_MAX)
 		return syntax(p, tag->start, "a tag has no name, or a very long one");
 	if (tag->kind == '/')
@@ -220,7 +195,7 @@ static int add_tag(struct parser *p, const struct tag *tag, struct text indent)
 
 static int parse_step(struct parser *p)
 {
-	size_t open = find(p->src, p->at, p->open, p->open_len), from, to;
+	size_t open = find(p->src, p->at, open_tag), from, to;
 	struct text indent = { NULL, 0 };
 	struct tag tag = { .kind = '\0' };
 	int r;
@@ -250,8 +225,7 @@ static int parse_step(struct parser *p)
 int template_parse(struct text src, struct arena *names, const struct template_env *env, struct program *ret,
 		   struct err *e)
 {
-	struct parser p = { .names = names, .env = env, .e = e, .out = ret, .src = src, .open = "{{", .close = "}}",
-			    .open_len = 2, .close_len = 2 };
+	struct parser p = { .names = names, .env = env, .e = e, .out = ret, .src = src };
 	int rc = 0;
 
 	if (src.len > TEMPLATE_TEXT_MAX)

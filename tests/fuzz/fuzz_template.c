@@ -58,7 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	const char *text = (const char *)bytes, *nul = size ? memchr(text, 0, size) : NULL;
 	size_t len = nul ? (size_t)(nul - text) : size;
 	struct text source = { text, len };
-	struct template_env env = { partial, formatter, &source };
+	struct template_env env = { .partial = partial, .formatter = formatter, .ctx = &source, .raw = true };
 	struct json_object *data = data_with(nul ? nul + 1 : "", nul ? size - len - 1 : 0);
 	struct buf out = BUF(1 << 18);
 	struct err e = { 0 };
