@@ -198,18 +198,22 @@ AGENT := \
 
 HUB := \
   base/assets \
+  base/body \
   base/csv \
   base/db \
   base/export \
   base/format \
   base/http \
   base/page \
+  base/params \
   base/template \
   base/template_parse \
   base/times \
   base/visible \
-  pages/logs \
-  pages/search
+  pages/log_lines \
+  pages/log_params \
+  pages/search \
+  routes
 
 # Where the linker looks for a symbol, in this order: each archive may use those behind it.
 ARCHIVES := $(patsubst %,$(BUILD)/lib%.a,agent wire hub common_pg common logcore)

@@ -24,6 +24,7 @@ UNIT_TESTS := \
   common/test_pg_message \
   common/test_pg_tls \
   common/test_pg_verdict \
+  hub/test_body \
   hub/test_format \
   hub/test_http \
   hub/test_search \

@@ -120,7 +120,7 @@ static int add_param(struct request *r, struct text pair, struct err *e)
 	return 0;
 }
 
-static int read_query(struct request *r, struct text query, struct err *e)
+int request_add_query(struct request *r, struct text query, struct err *e)
 {
 	if (query.len > HTTP_QUERY_MAX)
 		return err_set(e, 414, "The address is longer than %d bytes.", HTTP_QUERY_MAX);
@@ -134,6 +134,30 @@ static int read_query(struct request *r, struct text query, struct err *e)
 }
 
 /* ---- reading the request ------------------------------------------------------------------ */
+
+static const struct { const char *name; enum http_method method; } methods[] = {
+	{ "GET", HTTP_GET },   { "HEAD", HTTP_HEAD },   { "POST", HTTP_POST },
+	{ "PUT", HTTP_PUT },   { "PATCH", HTTP_PATCH }, { "DELETE", HTTP_DELETE },
+};
+
+static enum http_method read_method(const char *name)
+{
+	for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++)
+		if (strcmp(name, methods[i].name) == 0)
+			return methods[i].method;
+	return HTTP_OTHER;
+}
+
+void http_method_names(char out[64], unsigned set)
+{
+	size_t n = 0;
+
+	set |= set & HTTP_GET ? HTTP_HEAD : 0;
+	out[0] = '\0';
+	for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++)
+		if (set & methods[i].method)
+			n += (size_t)snprintf(out + n, 64 - n, "%s%s", n ? ", " : "", methods[i].name);
+}
 
 static bool is_loopback(const char *addr)
 {
@@ -224,20 +248,23 @@ static const char *read_theme(const char *cookies)
 
 int request_read(struct request *r, char *const *env, struct err *e)
 {
-	const char *method = env_or_empty(env, "REQUEST_METHOD");
 	int rc;
 
 	*r = (struct request){ .arena = ARENA(ARENA_SIZE), .path = "/", .base = "" };
-	r->method = strcmp(method, "GET") == 0 ? HTTP_GET : strcmp(method, "HEAD") == 0 ? HTTP_HEAD : HTTP_OTHER;
-	r->loopback = both_ends_here(env);
+	r->method = read_method(env_or_empty(env, "REQUEST_METHOD"));
+	r->role = both_ends_here(env) ? ROLE_ADMIN : ROLE_NOBODY;
 	r->theme = read_theme(env_or_empty(env, "HTTP_COOKIE"));
 	r->accept = env_or_empty(env, "HTTP_ACCEPT");
+	r->content_type = env_or_empty(env, "CONTENT_TYPE");
+	r->content_encoding = env_or_empty(env, "HTTP_CONTENT_ENCODING");
+	r->content_length = env_or_empty(env, "CONTENT_LENGTH");
 	rc = read_path(r, env, e);
-	return rc < 0 ? rc : read_query(r, text_of(env_or_empty(env, "QUERY_STRING")), e);
+	return rc < 0 ? rc : request_add_query(r, text_of(env_or_empty(env, "QUERY_STRING")), e);
 }
 
 void request_free(struct request *r)
 {
+	arena_free(&r->body_arena);
 	arena_free(&r->arena);
 }
 
@@ -285,19 +312,17 @@ bool response_header(struct response *s, const char *name, const char *value)
 
 static const char *reason(int status)
 {
-	switch (status) {
-	case 200: return "OK";
-	case 303: return "See Other";
-	case 304: return "Not Modified";
-	case 400: return "Bad Request";
-	case 403: return "Forbidden";
-	case 404: return "Not Found";
-	case 405: return "Method Not Allowed";
-	case 414: return "URI Too Long";
-	case 503: return "Service Unavailable";
-	case 504: return "Gateway Timeout";
-	default:  return "Internal Server Error";
-	}
+	static const struct { int status; const char *reason; } reasons[] = {
+		{ 200, "OK" },                { 303, "See Other" },          { 400, "Bad Request" },
+		{ 403, "Forbidden" },         { 404, "Not Found" },          { 405, "Method Not Allowed" },
+		{ 411, "Length Required" },   { 413, "Content Too Large" },  { 414, "URI Too Long" },
+		{ 415, "Unsupported Media Type" }, { 503, "Service Unavailable" }, { 504, "Gateway Timeout" },
+	};
+
+	for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
+		if (reasons[i].status == status)
+			return reasons[i].reason;
+	return "Internal Server Error";
 }
 
 /* `length`: the body's, or "" when it is not known. */

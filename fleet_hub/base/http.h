@@ -3,7 +3,7 @@
  *
  * Owns the request's strings (one arena). Promises that every name and value it
  * hands out is valid UTF-8 without NUL, that lengths and counts are limited, and
- * that no response header can be split. Leaves out bodies: the hub only reads.
+ * that no response header can be split. What a request brings is read by body.h.
  */
 #ifndef FLEET_HUB_HTTP_H
 #define FLEET_HUB_HTTP_H
@@ -24,7 +24,13 @@ enum {
 	HTTP_BODY_MAX = 32 * 1024 * 1024,
 };
 
-enum http_method { HTTP_GET, HTTP_HEAD, HTTP_OTHER };
+/* Bits, so that a route can name several. */
+enum http_method {
+	HTTP_GET = 1, HTTP_HEAD = 2, HTTP_POST = 4, HTTP_PUT = 8, HTTP_PATCH = 16, HTTP_DELETE = 32, HTTP_OTHER = 64,
+};
+
+/* Who asks, and who may. Until sign-in exists this machine may everything and nobody else anything. */
+enum role { ROLE_NOBODY, ROLE_VIEWER, ROLE_OPERATOR, ROLE_ADMIN };
 
 struct http_param {
 	const char *name;
@@ -39,9 +45,14 @@ struct request {
 	size_t n_params;
 	const char *theme;              /* "light", "dark", or "" for the browser's own wish */
 	const char *accept;
-	bool loopback;                  /* both ends are this machine */
+	enum role role;
+	const char *content_type;       /* of the body; "" for none */
+	const char *content_encoding;
+	const char *content_length;
+	struct text body;               /* as body_read() leaves it */
 	bool data_only;                 /* this address has no page: errors are JSON, too */
 	struct arena arena;
+	struct arena body_arena;
 };
 
 /* How bytes leave; false when the other side is gone. */
@@ -71,6 +82,12 @@ void request_free(struct request *r);
 
 /* The first parameter of that name, or NULL. */
 const char *request_param(const struct request *r, const char *name);
+
+/* Take the parameters of a query string or form in, behind those that are there. */
+int request_add_query(struct request *r, struct text query, struct err *e);
+
+/* "GET, HEAD": the methods of the set, of which GET brings HEAD. */
+void http_method_names(char out[64], unsigned methods);
 
 /* Append t percent-encoded, so that it may stand in a path segment or a query. */
 bool http_encode(struct buf *out, struct text t);

@@ -15,7 +15,10 @@
 
 EMBED(html_error, "fleet_hub/pages/error.html");
 
-enum { JSON_DEPTH_MAX = 8192 };         /* a context is as deep as PostgreSQL takes it */
+enum {
+	JSON_DEPTH_MAX = 8192,          /* a context is as deep as PostgreSQL takes it */
+	PARAMS_SIZE = 512 * 1024,       /* a search of SEARCH_TEXT_MAX bytes, in ten forms */
+};
 
 static void json_p(struct json_object **o)
 {
@@ -268,13 +271,13 @@ static void set_file(const struct route *route, struct response *s, enum form fo
 	response_header(s, "Content-Disposition", disposition);
 }
 
-static void send_html(const struct route *route, const struct request *r, const struct params *p,
-		      struct json_object *data, struct response *s)
+static void send_html(const struct route *route, const struct request *r, struct json_object *data,
+		      struct response *s)
 {
 	struct err e;
 
 	if (route->decorate)
-		route->decorate(r, p, data);
+		route->decorate(r, data);
 	set_page(data, r, route->name);
 	s->status = 200;
 	s->type = "text/html; charset=utf-8";
@@ -308,7 +311,7 @@ static void send_form(const struct route *route, const struct request *r, const 
 		return;
 	}
 	if (p->form == FORM_HTML) {
-		send_html(route, r, p, data, s);
+		send_html(route, r, data, s);
 	} else if (p->form == FORM_CSV) {
 		send_csv(route, r, data, s);
 	} else {
@@ -328,12 +331,6 @@ static enum form form_of(const struct route *route, const struct request *r)
 	if ((form == FORM_CSV && !route->rows && !route->rows_sql) || (form == FORM_NDJSON && !route->rows_sql))
 		return FORM_UNKNOWN;
 	return form;
-}
-
-static void params_free(struct params *p)
-{
-	search_free(&p->search);
-	arena_free(&p->arena);
 }
 
 /* The rows as a file. What it is limited to is said before it comes. */
@@ -376,15 +373,17 @@ static void send_page(const struct route *route, struct request *r, const struct
 
 void page_answer(const struct route *route, struct request *r, struct db *db, struct response *s)
 {
-	CLEANUP(params_free) struct params p = { .form = form_of(route, r), .arena = ARENA(64 * 1024) };
+	CLEANUP(params_free) struct params p = {
+		.request = r, .rest = r->path + strcspn(route->path, "*"), .form = form_of(route, r), .arena = ARENA(PARAMS_SIZE),
+	};
 	struct err e;
 
 	r->data_only = !route->html;
 	if (p.form == FORM_UNKNOWN)
 		page_error(r, s, 400, "No such format", "This page comes as html, json or, where it is a table, csv; lines of logs as "
 			   "ndjson, too.", NULL);
-	else if (route->params && route->params(r, &p, &e) < 0)
-		page_error(r, s, e.code == 400 ? 400 : 500, "That can't be read", e.msg, NULL);
+	else if (params_read(&p, route->params, &e) < 0)
+		page_error(r, s, e.code, "That can't be read", e.msg, NULL);
 	else if (route->rows_sql && (p.form == FORM_CSV || p.form == FORM_NDJSON))
 		send_rows(route, r, &p, db, s);
 	else

@@ -8,33 +8,26 @@
 #ifndef FLEET_HUB_PAGE_H
 #define FLEET_HUB_PAGE_H
 
+#include "body.h"
 #include "db.h"
 #include "http.h"
-#include "fleet_hub/pages/search.h"
+#include "params.h"
 
 struct json_object;
 
-/* What the answer will be. */
-enum form { FORM_HTML, FORM_JSON, FORM_CSV, FORM_NDJSON, FORM_UNKNOWN };
-
-/* The question's parameters, text or NULL, and what they point into. */
-struct params {
-	enum form form;
-	const char *v[DB_PARAMS_MAX];
-	size_t n;
-	struct search search;           /* of the log pages */
-	struct arena arena;
-};
-
 struct route {
-	const char *path;               /* ending in '*' when a name follows, given as $1 */
+	const char *path;               /* ending in '*' when a name follows */
 	const char *name;               /* for the navigation and the title */
+	unsigned methods;               /* enum http_method; GET brings HEAD */
+	enum role role;                 /* who may, at least */
+	struct body_rule body;
+	/* An answer that needs no database, or NULL: the rest says what is asked and shown. */
+	void (*answer)(const struct request *r, struct response *s);
+	const struct param *params;     /* in the order of $1, $2 ...; NULL: none */
 	const char *sql, *html;         /* sql: NULL when nothing is asked; html: NULL when there is only JSON */
 	const uint64_t *html_len;
-	/* Set *p from the request; e->code is the HTTP status (400) when it can't be done. */
-	int (*params)(struct request *r, struct params *p, struct err *e);
 	/* Add to the data what the template needs and SQL can't say well; or NULL. */
-	void (*decorate)(const struct request *r, const struct params *p, struct json_object *data);
+	void (*decorate)(const struct request *r, struct json_object *data);
 	const char *rows_sql;           /* with the same parameters, what CSV and NDJSON list; NULL: the next */
 	const char *rows, *children;    /* what CSV lists of the answer; NULL: there is no CSV */
 	const char *must_have;          /* a member without which the answer is 404, or NULL */

@@ -2,7 +2,9 @@
 -- asked for costs nothing.
 -- $1 tsquery text, $2 levels {..} or NULL, $3/$4 apps in/out, $5/$6 servers in/out, $7/$8 loggers in/out,
 -- $9/$10 context pairs in/out (JSON), $11 from, $12 to, $13 seconds when there is no $11,
--- $14 'older' or 'newer' than ($15 timestamp, $16 server, $17 id), $18 lines a page
+-- only lines older than $14 timestamp, $15 server, $16 id; only newer than $17 timestamp, $18 server, $19 id
+--
+-- A page has 100 lines; one more is read, to know whether there are more.
 --
 -- The planner can't know how rare a word is whose end is open. A walk from the newest row to 100 that
 -- match is right for common words and reads everything for rare ones; so first the word index is
@@ -37,21 +39,21 @@ WITH span AS MATERIALIZED (
 ), page AS MATERIALIZED (                       -- what is not rare comes soon on a walk from the newest
 	(SELECT * FROM found
 	WHERE (SELECT yes FROM rare)
-		AND ($14 <> 'older' OR (timestamp, vps_name, id) < ($15::timestamptz, $16::text, $17::bigint))
-		AND ($14 <> 'newer' OR (timestamp, vps_name, id) > ($15::timestamptz, $16::text, $17::bigint))
-	ORDER BY CASE WHEN $14 = 'newer' THEN timestamp END, CASE WHEN $14 = 'newer' THEN vps_name END,
-		CASE WHEN $14 = 'newer' THEN id END, timestamp DESC, vps_name DESC, id DESC
-	LIMIT $18::int + 1)
+		AND ($14::timestamptz IS NULL OR (timestamp, vps_name, id) < ($14::timestamptz, $15::text, $16::bigint))
+		AND ($17::timestamptz IS NULL OR (timestamp, vps_name, id) > ($17::timestamptz, $18::text, $19::bigint))
+	ORDER BY CASE WHEN $17::timestamptz IS NOT NULL THEN timestamp END, CASE WHEN $17::timestamptz IS NOT NULL THEN vps_name END,
+		CASE WHEN $17::timestamptz IS NOT NULL THEN id END, timestamp DESC, vps_name DESC, id DESC
+	LIMIT 101)
 	UNION ALL
 	(SELECT * FROM matching
 	WHERE NOT (SELECT yes FROM rare)
-		AND ($14 <> 'older' OR (timestamp <= $15::timestamptz
-			AND (timestamp, vps_name, id) < ($15::timestamptz, $16::text, $17::bigint)))
-		AND ($14 <> 'newer' OR (timestamp >= $15::timestamptz
-			AND (timestamp, vps_name, id) > ($15::timestamptz, $16::text, $17::bigint)))
-	ORDER BY CASE WHEN $14 = 'newer' THEN timestamp END, CASE WHEN $14 = 'newer' THEN vps_name END,
-		CASE WHEN $14 = 'newer' THEN id END, timestamp DESC, vps_name DESC, id DESC
-	LIMIT $18::int + 1)
+		AND ($14::timestamptz IS NULL OR (timestamp <= $14::timestamptz
+			AND (timestamp, vps_name, id) < ($14::timestamptz, $15::text, $16::bigint)))
+		AND ($17::timestamptz IS NULL OR (timestamp >= $17::timestamptz
+			AND (timestamp, vps_name, id) > ($17::timestamptz, $18::text, $19::bigint)))
+	ORDER BY CASE WHEN $17::timestamptz IS NOT NULL THEN timestamp END, CASE WHEN $17::timestamptz IS NOT NULL THEN vps_name END,
+		CASE WHEN $17::timestamptz IS NOT NULL THEN id END, timestamp DESC, vps_name DESC, id DESC
+	LIMIT 101)
 ), hits AS MATERIALIZED (
 	SELECT timestamp, vps_name, app_name, level, logger FROM found WHERE (SELECT yes FROM rare)
 	UNION ALL
@@ -81,9 +83,9 @@ WITH span AS MATERIALIZED (
 	GROUP BY place, title, field
 ), shown AS (                                   -- the page's lines, newest first, without the one too many
 	SELECT * FROM (SELECT *, row_number() OVER (ORDER BY
-			CASE WHEN $14 = 'newer' THEN timestamp END, CASE WHEN $14 = 'newer' THEN vps_name END,
-			CASE WHEN $14 = 'newer' THEN id END, timestamp DESC, vps_name DESC, id DESC) AS place FROM page) p
-	WHERE place <= $18::int
+			CASE WHEN $17::timestamptz IS NOT NULL THEN timestamp END, CASE WHEN $17::timestamptz IS NOT NULL THEN vps_name END,
+			CASE WHEN $17::timestamptz IS NOT NULL THEN id END, timestamp DESC, vps_name DESC, id DESC) AS place FROM page) p
+	WHERE place <= 100
 )
 SELECT json_build_object(
 	'time', now(),
@@ -100,9 +102,9 @@ SELECT json_build_object(
 		'from', t0, 'to', t1, 'label', to_char(t0, 'HH24:MI:SS')) ORDER BY slot) FROM bars WHERE n > 0),
 	'facets', (SELECT coalesce(json_agg(js ORDER BY place), '[]') FROM facets),
 	'older', (SELECT concat_ws(',', to_char(timestamp, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), id, vps_name) FROM shown
-		WHERE (SELECT count(*) > $18::int FROM page) OR $14 = 'newer' ORDER BY timestamp, vps_name, id LIMIT 1),
+		WHERE (SELECT count(*) > 100 FROM page) OR $17::timestamptz IS NOT NULL ORDER BY timestamp, vps_name, id LIMIT 1),
 	'newer', (SELECT concat_ws(',', to_char(timestamp, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), id, vps_name) FROM shown
-		WHERE $14 = 'older' OR ($14 = 'newer' AND (SELECT count(*) > $18::int FROM page))
+		WHERE $14::timestamptz IS NOT NULL OR ($17::timestamptz IS NOT NULL AND (SELECT count(*) > 100 FROM page))
 		ORDER BY timestamp DESC, vps_name DESC, id DESC LIMIT 1),
 	'lines', (SELECT coalesce(json_agg(json_build_object('timestamp', timestamp, 'vps', vps_name, 'app', app_name, 'level', level,
 		'logger', CASE WHEN length(logger) > 200 THEN left(logger, 200) || '…' ELSE logger END,

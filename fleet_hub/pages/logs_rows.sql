@@ -1,5 +1,6 @@
 -- The lines that logs.sql searches, as rows: all of them, whole, the newest first.
--- $1 to $17 as in logs.sql, $18 rows at most
+-- Parameters as in logs.sql. Without a limit of its own a question that finds much would be sorted whole: one more
+-- than a file holds (export.h).
 SELECT to_json(timestamp) #>> '{}' AS timestamp, vps_name AS vps, app_name AS app, level, logger, message, context, id, stream_id,
 	stream_offset
 FROM log_entries
@@ -14,9 +15,9 @@ WHERE timestamp >= coalesce($11::timestamptz, coalesce($12::timestamptz, now()) 
 		WHERE coalesce(context ->> key, context #>> string_to_array(key, '.')) IS DISTINCT FROM value))
 	AND ($10::text = '[]' OR NOT EXISTS (SELECT FROM json_to_recordset($10::text::json) f (key text, value text)
 		WHERE coalesce(context ->> key, context #>> string_to_array(key, '.')) IS NOT DISTINCT FROM value))
-	AND ($14 <> 'older' OR (timestamp <= $15::timestamptz
-		AND (timestamp, vps_name, id) < ($15::timestamptz, $16::text, $17::bigint)))
-	AND ($14 <> 'newer' OR (timestamp >= $15::timestamptz
-		AND (timestamp, vps_name, id) > ($15::timestamptz, $16::text, $17::bigint)))
+	AND ($14::timestamptz IS NULL OR (timestamp <= $14::timestamptz
+		AND (timestamp, vps_name, id) < ($14::timestamptz, $15::text, $16::bigint)))
+	AND ($17::timestamptz IS NULL OR (timestamp >= $17::timestamptz
+		AND (timestamp, vps_name, id) > ($17::timestamptz, $18::text, $19::bigint)))
 ORDER BY timestamp DESC, vps_name DESC, id DESC
-LIMIT $18::int + 1
+LIMIT 100001

@@ -1,0 +1,59 @@
+/*
+ * params.h - the parameters of a question, read from a request as a table says.
+ *
+ * A row of the table names a parameter of the address, the kind of its value and what it is
+ * when it is absent; the order of the rows is the order of $1, $2 ... Owns what the values
+ * point into. Promises that a value which is not of its kind gives one sentence that names
+ * it and says how to write it. A kind is a function: pages have kinds of their own.
+ */
+#ifndef FLEET_HUB_PARAMS_H
+#define FLEET_HUB_PARAMS_H
+
+#include "common/arena.h"
+#include "common/err.h"
+#include "db.h"
+#include "http.h"
+
+/* What the answer will be. */
+enum form { FORM_HTML, FORM_JSON, FORM_CSV, FORM_NDJSON, FORM_UNKNOWN };
+
+struct params {
+	const struct request *request;
+	const char *rest;               /* of the path, where the route ends in '*' */
+	enum form form;
+	const char *v[DB_PARAMS_MAX];   /* text, or NULL for SQL's null */
+	size_t n;
+	struct arena arena;
+};
+
+struct param;
+
+/* Add to *p what `value` says: one $n, or as many as the kind has. A parameter that is absent comes as
+ * the row's `otherwise`, which may be NULL. On failure e->code is an HTTP status. */
+typedef int param_kind(struct params *p, const struct param *row, const char *value, struct err *e);
+
+struct param {
+	const char *name;               /* in the address; a table ends with NULL */
+	param_kind *kind;
+	const char *otherwise;          /* the value when it is absent */
+};
+
+param_kind param_text;                  /* as it is */
+param_kind param_rest;                  /* the rest of the path */
+param_kind param_number;                /* a whole number */
+param_kind param_time;                  /* as times.h reads it; "" is null */
+param_kind param_until;                 /* a time later than the one of the row before, where both are there */
+param_kind param_range;                 /* "15m", "1h" ... as seconds */
+
+/* Read the whole table; NULL is an empty one. */
+int params_read(struct params *p, const struct param *table, struct err *e);
+void params_free(struct params *p);
+
+/* For kinds. Add a $n, of which the caller keeps the bytes; a copy of it; or say what is wrong, and how
+ * to write it. */
+int params_add(struct params *p, const char *value, struct err *e);
+int params_add_copy(struct params *p, struct text value, struct err *e);
+int params_add_time(struct params *p, const struct param *row, struct text value, struct err *e);
+int params_refuse(const struct param *row, const char *value, const char *form, struct err *e);
+
+#endif
