@@ -24,14 +24,15 @@ WITH a AS MATERIALIZED (
 			AND v.timestamp < a.own_clock + interval '1 h'
 		ORDER BY v.timestamp DESC LIMIT 1) m ON true
 ), checks AS MATERIALIZED (
-	SELECT vps_name, app_name, count(*) AS total, count(*) FILTER (WHERE down) AS failing,
-		min(left(coalesce(error_class, 'failed'), 100) || ' at ' || CASE WHEN length(url) > 300 THEN left(url, 300) || '…' ELSE url END) FILTER (WHERE down) AS example
+	SELECT vps_name, app_name, count(*) AS total, count(*) FILTER (WHERE state = 'down') AS failing,
+		min(coalesce(error_class, 'failed') || ' at ' || url) FILTER (WHERE state = 'down') AS example
 	FROM a CROSS JOIN LATERAL (
-		SELECT DISTINCT ON (url COLLATE "C") url, check_state(success, timestamp, a.own_clock) = 'down' AS down, error_class
+		SELECT DISTINCT ON (url COLLATE "C") url, success, error_class, timestamp
 		FROM health_checks h
 		WHERE h.vps_name = a.vps_name AND h.app_name = a.app_name AND a.retired_at IS NULL
 			AND h.timestamp > a.own_clock - check_expiry() AND h.timestamp < a.own_clock + interval '1 h'
 		ORDER BY url COLLATE "C", timestamp DESC) c
+	CROSS JOIN LATERAL (SELECT check_state(success, timestamp, own_clock) AS state) s
 	GROUP BY 1, 2
 ), recent AS MATERIALIZED (                     -- a bound, for fleets that log more than a page can count
 	SELECT timestamp, vps_name, app_name, level FROM log_entries
