@@ -1,4 +1,4 @@
--- Registration, fencing, sequence numbers, positions: what exactly-once delivery stands on.
+-- Registration, fencing, sequence numbers, whole batches: what exactly-once delivery stands on.
 BEGIN;
 SELECT no_plan();
 SET LOCAL client_min_messages = warning;
@@ -8,24 +8,31 @@ CREATE TEMP TABLE e AS SELECT * FROM enroll('web-1');
 CREATE TEMP TABLE h (n serial, epoch bigint, last_seq bigint, server_time timestamptz, schema_version int);
 GRANT ALL ON h, h_n_seq TO PUBLIC;
 CREATE FUNCTION pg_temp.hello(p_epoch text, p_process int DEFAULT 7) RETURNS text LANGUAGE sql AS $$
-	SELECT run_as('obs_web_1', format('INSERT INTO h (epoch, last_seq, server_time, schema_version) SELECT * FROM '
-		'observ.agent_hello(''web-1'', ''a'', %s, %s, ''0.1.0'', 30, clock_timestamp() - interval ''5 s'')', p_process, p_epoch)) $$;
+	SELECT run_as('obs_web_1',
+	format('INSERT INTO h (epoch, last_seq, server_time, schema_version) SELECT * FROM '
+		'observ.agent_hello(''web-1'', ''a'', %s, %s, ''0.1.0'', 30, '
+		'clock_timestamp() - interval ''5 s'')', p_process, p_epoch)) $$;
 CREATE FUNCTION pg_temp.epoch(p_app text DEFAULT 'a') RETURNS bigint LANGUAGE sql AS $$
 	SELECT epoch FROM agents WHERE app_name = p_app $$;
-CREATE FUNCTION pg_temp.open(p_epoch int, p_seq int, p_state text DEFAULT NULL) RETURNS text LANGUAGE sql AS $$
-	SELECT run_as('obs_web_1', format('SELECT observ.push_open(''web-1'', ''a'', %s, %s, %L)', p_epoch, p_seq, p_state)) $$;
+CREATE FUNCTION pg_temp.open(p_epoch int, p_seq int,
+	p_state text DEFAULT NULL) RETURNS text LANGUAGE sql AS $$
+	SELECT run_as('obs_web_1', format('SELECT observ.push_open(''web-1'', ''a'', %s, %s, %L)', p_epoch,
+	p_seq, p_state)) $$;
 SELECT is(pg_temp.hello('NULL'), 'ok', 'a new agent says hello');
-SELECT results_eq('SELECT epoch, last_seq, schema_version FROM h', 'VALUES (1::bigint, 0::bigint, 1)', 'it is epoch 1, nothing sent');
-SELECT ok((SELECT abs(extract(epoch FROM server_time - clock_timestamp())) < 5 FROM h), 'the answer has the server''s clock');
-SELECT results_eq('SELECT process, version, interval_s, round(skew_ms, -3)::int FROM agents', $$VALUES (7::bigint, '0.1.0', 30, -5000)$$,
+SELECT results_eq('SELECT epoch, last_seq, schema_version FROM h', 'VALUES (1::bigint, 0::bigint, 1)',
+	'it is epoch 1, nothing sent');
+SELECT ok((SELECT abs(extract(epoch FROM server_time - clock_timestamp())) < 5 FROM h),
+	'the answer has the server''s clock');
+SELECT results_eq('SELECT process, version, interval_s, round(skew_ms, -3)::int FROM agents',
+	$$VALUES (7::bigint, '0.1.0', 30, -5000)$$,
 	'process, version, interval and clock skew are stored');
 SELECT is(pg_temp.hello('1'), 'ok', 'the same process connects again');
 SELECT is(pg_temp.epoch(), 2::bigint, 'and gets the next epoch');
-SELECT is(pg_temp.open(1, 1), 'OB002', 'a batch that its first connection still had under way is refused');
-SELECT is(pg_temp.hello('NULL'), 'ok', 'its first hello comes late, from a connection that was given up');
-SELECT is(pg_temp.open(2, 1), 'OB002', 'the process has to ask again');
-SELECT is(pg_temp.hello('2'), 'ok', 'and is not fenced');
-SELECT is(pg_temp.epoch(), 4::bigint, 'it goes on under the next epoch');
+SELECT is(pg_temp.open(1, 1), 'OB002', 'a batch of its first connection, still on its way, is refused');
+SELECT is(pg_temp.hello('NULL'), 'ok', 'its first hello arrives late, over a connection that it gave up');
+SELECT is(pg_temp.open(2, 1), 'OB002', 'its batches are refused');
+SELECT is(pg_temp.hello('2'), 'ok', 'until it says hello again: it is not fenced');
+SELECT is(pg_temp.epoch(), 4::bigint, 'and has the next epoch');
 SELECT is(pg_temp.hello('NULL', 8), 'ok', 'another process says its first hello');
 SELECT is(pg_temp.epoch(), 5::bigint, 'and takes over');
 SELECT is(pg_temp.open(4, 1), 'OB002', 'a batch of the older process is refused');
@@ -35,25 +42,33 @@ SELECT is(pg_temp.epoch(), 5::bigint, 'which goes on undisturbed');
 
 -- ---- hello to a database that has lost history ------------------------------------------------
 CREATE FUNCTION pg_temp.failed_over(p_process int, p_epoch text) RETURNS text LANGUAGE sql AS $$
-	SELECT run_as('obs_web_1', format('SELECT observ.agent_hello(''web-1'', ''failed-over'', %s, %s, ''1'', 60, now())', p_process, p_epoch)) $$;
-SELECT is(pg_temp.failed_over(1, '4'), 'ok', 'a database made anew takes a running agent');
+	SELECT run_as('obs_web_1',
+	format('SELECT observ.agent_hello(''web-1'', ''failed-over'', %s, %s, ''1'', 60, now())', p_process,
+	p_epoch)) $$;
+SELECT is(pg_temp.failed_over(1, '4'), 'ok', 'a new database accepts a running agent');
 SELECT is(pg_temp.epoch('failed-over'), 5::bigint, 'and gives an epoch newer than the agent''s');
-SELECT is(pg_temp.failed_over(1, '9'), 'ok', 'one that has forgotten hellos of a process');
-SELECT is(pg_temp.epoch('failed-over'), 10::bigint, 'does so too');
-SELECT is(pg_temp.failed_over(2, '12'), 'ok', 'one that has forgotten that a process took over takes it');
+SELECT is(pg_temp.failed_over(1, '9'), 'ok', 'a database that lost hellos of a process');
+SELECT is(pg_temp.epoch('failed-over'), 10::bigint, 'accepts it with a newer epoch too');
+SELECT is(pg_temp.failed_over(2, '12'), 'ok',
+	'a database that lost the takeover by a process accepts that process');
 SELECT is(pg_temp.epoch('failed-over'), 13::bigint, 'by its newer epoch');
 SELECT is(pg_temp.failed_over(1, '10'), 'OB001', 'and refuses the older');
 SELECT is(pg_temp.hello(e, 8), '22023', 'epoch ' || e) FROM unnest(ARRAY['0', '-1', '9223372036854775807']) e;
-SELECT is(try_as('obs_web_1', format('SELECT observ.agent_hello(''web-1'', ''a'', %s, 5, ''1'', %s, %L)', p, i, c)), '22023',
-	format('process %s, interval %s, clock %s', p, i, c)) FROM (VALUES ('8', 0, now()::text), ('8', 86401, now()::text),
+SELECT is(try_as('obs_web_1', format('SELECT observ.agent_hello(''web-1'', ''a'', %s, 5, ''1'', %s, %L)', p,
+	i, c)), '22023',
+	format('process %s, interval %s, clock %s', p, i, c))
+	FROM (VALUES ('8', 0, now()::text), ('8', 86401, now()::text),
 	('8', 60, 'infinity'), ('8', 60, '-infinity'), ('NULL', 60, now()::text)) v(p, i, c);
-SELECT is(try_as('obs_web_1', $$SELECT observ.agent_hello('web-1', 'a', 8, 5, NULL, NULL, NULL)$$), 'ok', 'all else may be unknown');
+SELECT is(try_as('obs_web_1', $$SELECT observ.agent_hello('web-1', 'a', 8, 5, NULL, NULL, NULL)$$), 'ok',
+	'all else may be unknown');
 SELECT is((SELECT length(version) FROM agents WHERE app_name = 'a' AND run_as('obs_web_1',
-	$$SELECT observ.agent_hello('web-1', 'a', 8, 5, repeat('v', 999), 60, now())$$) = 'ok') <= 200, true, 'a version is cut');
+	$$SELECT observ.agent_hello('web-1', 'a', 8, 5, repeat('v', 999), 60, now())$$) = 'ok') <= 200, true,
+	'a version is cut');
 
 -- ---- push_open: fencing and sequence -------------------------------------------------------
 SELECT is(pg_temp.open(6, 1, '{"pending": 3}'), 'ok', 'batch 1');
-SELECT results_eq($$SELECT last_seq, state FROM agents WHERE app_name = 'a'$$, $$VALUES (1::bigint, '{"pending": 3}'::jsonb)$$,
+SELECT results_eq($$SELECT last_seq, state FROM agents WHERE app_name = 'a'$$,
+	$$VALUES (1::bigint, '{"pending": 3}'::jsonb)$$,
 	'number and state are stored');
 SELECT is(pg_temp.open(6, 1), 'OB002', 'batch 1 again: it is committed');
 SELECT is(pg_temp.open(6, 3), 'OB002', 'batch 3: there was no 2');
@@ -61,80 +76,69 @@ SELECT is(pg_temp.open(5, 2), 'OB002', 'batch 2 of an older connection');
 SELECT is(pg_temp.open(7, 2), 'OB002', 'batch 2 of a process that never said hello');
 SELECT is(pg_temp.open(6, 2), 'ok', 'batch 2');
 SELECT is((SELECT state FROM agents WHERE app_name = 'a'), '{"pending": 3}', 'no state leaves the last one');
-SELECT is(pg_temp.open(6, 3, (SELECT jsonb_build_object('x', string_agg(md5(i::text), '')) FROM generate_series(1, 9000) i)::text), 'ok',
+SELECT is(pg_temp.open(6, 3, (SELECT jsonb_build_object('x', string_agg(md5(i::text), ''))
+	FROM generate_series(1, 9000) i)::text), 'ok',
 	'a state that is too large does not stop the batch');
 SELECT is((SELECT state FROM agents WHERE app_name = 'a'), '{"pending": 3}', 'and is not stored');
-SELECT is(try_as('obs_web_1', $$SELECT observ.push_open('web-1', 'unknown', 1, 1, NULL)$$), 'OB002', 'who never said hello can not push');
-SELECT is(try_as('obs_web_1', $$SELECT observ.push_open('web-1', 'a', NULL, NULL, NULL)$$), 'OB002', 'NULL is no epoch');
+SELECT is(try_as('obs_web_1', $$SELECT observ.push_open('web-1', 'unknown', 1, 1, NULL)$$), 'OB002',
+	'an agent that never said hello cannot push');
+SELECT is(try_as('obs_web_1', $$SELECT observ.push_open('web-1', 'a', NULL, NULL, NULL)$$), 'OB002',
+	'NULL is no epoch');
 SELECT is(pg_temp.hello('6', 8), 'ok', 'hello after three batches');
-SELECT is((SELECT last_seq FROM h ORDER BY n DESC LIMIT 1), 3::bigint, 'tells which batch was the last');
+SELECT is((SELECT last_seq FROM h ORDER BY n DESC LIMIT 1), 3::bigint, 'tells the number of the last batch');
 
--- ---- positions: compare and set ---------------------------------------------------------------
-CREATE FUNCTION pg_temp.pos(p_rows text) RETURNS text LANGUAGE sql AS $$
-	SELECT run_as('obs_web_1', format('SELECT observ.push_positions(''web-1'', ''a'', %L)', p_rows)) $$;
-CREATE FUNCTION pg_temp.at(p_stream int) RETURNS bigint LANGUAGE sql AS $$
-	SELECT "position" FROM log_streams WHERE vps_name = 'web-1' AND app_name = 'a' AND stream_id = p_stream $$;
-SELECT is(pg_temp.pos('[[1, 0, 100, false, "/l/a.log", "f1", "4:aa", "4:bb"], [2, 0, 5, false, "/l/b.log", "f2", "h", "t"]]'), 'ok',
-	'a new stream begins at 0');
-SELECT is(pg_temp.pos('[[1, 100, 250, false, "/l/a.log", "f1", "4:aa", "4:cc"]]'), 'ok', 'from where it stands to where it was read');
-SELECT is(pg_temp.at(1), 250::bigint, 'is where it stands now');
-SELECT is(pg_temp.pos('[[1, 100, 300, false, "/l/a.log", "f1", "h", "t"]]'), 'OB003', 'from where it no longer stands');
-SELECT is(pg_temp.pos('[[1, 0, 300, false, "/l/a.log", "f1", "h", "t"]]'), 'OB003', 'a stored stream does not begin anew');
-SELECT is(pg_temp.pos('[[3, 10, 20, false, "/l/c.log", "f3", "h", "t"]]'), 'OB003', 'an unknown stream begins at 0 only');
-SELECT is(pg_temp.pos('[[2, 5, 9, false, "/l/b.log", "f2", "h", "t"], [1, 7, 8, false, "/l/a.log", "f1", "h", "t"]]'), 'OB003',
-	'one that does not fit');
-SELECT is(pg_temp.at(2), 5::bigint, 'undoes the others');
-SELECT is(pg_temp.pos('[[2, 5, 5, true, "/l/b.log.1", "f2", "h", "t"]]'), 'ok', 'a finished stream');
-SELECT is(value_as('obs_web_1', $$SELECT string_agg(format('%s %s %s %s %s %s %s', stream_id, path, file_id, head_hash, tail_hash, "position", finished), ';')
-	FROM observ.agent_streams('web-1', 'a', 7)$$), '1 /l/a.log f1 4:aa 4:cc 250 f;2 /l/b.log.1 f2 h t 5 t', 'agent_streams gives them');
-UPDATE log_streams SET updated_at = now() - interval '48 hours' WHERE vps_name = 'web-1' AND app_name = 'a' AND stream_id = 2;
-SELECT is(value_as('obs_web_1', $$SELECT string_agg((age_s / 3600)::text, ';') FROM observ.agent_streams('web-1', 'a', 7)$$), '0;48',
-	'and how old they are');
+-- ---- for doctor ------------------------------------------------------------------------------
 UPDATE agents SET last_seen_at = now() - interval '1 hour' WHERE vps_name = 'web-1' AND app_name = 'a';
-SELECT is(value_as('obs_web_1', $$SELECT age_s / 60 || ' ' || state FROM observ.agent_last_seen('web-1', 'a')$$), '60 offline',
+SELECT is(value_as('obs_web_1', $$SELECT age_s / 60 || ' ' || state
+	FROM observ.agent_last_seen('web-1', 'a')$$), '60 offline',
 	'agent_last_seen tells how long the agent has been silent, and what that means');
-SELECT is(value_as('obs_web_1', $$SELECT count(*) FROM observ.agent_last_seen('web-1', 'never')$$), '0', 'it has no row of an agent that was never heard');
-SELECT is(try_as('obs_web_1', $$SELECT observ.agent_last_seen('web-2', 'a')$$), '42501', 'it tells of the own server only');
-SELECT is(try_as('obs_web_1', $$SELECT observ.agent_streams('web-1', 'a', 6)$$), 'OB002', 'to the current connection only');
-SELECT is(value_as('obs_web_1', $$SELECT count(*) FROM observ.agent_streams('web-1', 'failed-over', 13)$$), '0', 'and those of its application');
-SELECT is(pg_temp.pos(p), s, 'positions ' || p) FROM (VALUES
-	('[[9, 0, -1, false, "p", "f", "h", "t"]]', '23514'), ('[[9, 0, null, false, "p", "f", "h", "t"]]', '23502'),
-	('[[null, 0, 1, false, "p", "f", "h", "t"]]', '23502'), ('[[9, 0, 1]]', '23502'), ('[[9, 0, 1, "x", "p", "f", "h", "t"]]', '22P02'),
-	('[[9, 0, 99999999999999999999, false, "p", "f", "h", "t"]]', '22003'), ('{}', '22023'), ('7', '22023'), ('[]', 'ok'),
-	('[7]', 'OB003')) v(p, s);
+SELECT is(value_as('obs_web_1', $$SELECT count(*) FROM observ.agent_last_seen('web-1', 'never')$$), '0',
+	'it has no row for an agent that was never heard');
+SELECT is(try_as('obs_web_1', $$SELECT observ.agent_last_seen('web-2', 'a')$$), '42501',
+	'a server may ask about itself only');
 
 -- ---- a batch: all or nothing, and once -----------------------------------------------------------
 CREATE FUNCTION pg_temp.batch(p_seq int, p_from int) RETURNS text LANGUAGE sql AS $$
 	SELECT run_as('obs_web_1', format($f$DO $d$ BEGIN
 		PERFORM observ.push_open('web-1', 'a', 7, %1$s, NULL);
-		PERFORM observ.push_metrics('web-1', 'a', jsonb_build_array(jsonb_build_array(%2$s, false, NULL, 1.5)));
-		PERFORM observ.push_logs('web-1', 'a', '{4}', '{1,1}', ARRAY[%3$s, %3$s + 1]::bigint[], ARRAY[now(), now()],
+		PERFORM observ.push_metrics('web-1', 'a',
+		jsonb_build_array(jsonb_build_array(%2$s, false, NULL, 1.5)));
+		PERFORM observ.push_logs('web-1', 'a', '{4}', '{1,1}', ARRAY[%3$s, %3$s + 1]::bigint[],
+		ARRAY[now(), now()],
 			'{2,2}', '{x,x}', '{m,n}', '{NULL,NULL}');
-		PERFORM observ.push_positions('web-1', 'a', '[[4, %3$s, %4$s, false, "/l/d.log", "f4", "h", "t"]]');
+		PERFORM observ.push_positions('web-1', 'a',
+		'[[4, %3$s, %4$s, false, "/l/d.log", "f4", "h", "t"]]');
 	END $d$ $f$, p_seq, us(now()), p_from, p_from + 2)) $$;
 SELECT is(pg_temp.batch(4, 0), 'ok', 'a batch');
 SELECT is(pg_temp.batch(4, 0), 'OB002', 'the same batch again, as after a COMMIT whose answer was lost');
 SELECT is(pg_temp.batch(5, 0), 'OB003', 'the same lines under a new number');
 SELECT is((SELECT last_seq FROM agents WHERE app_name = 'a'), 4::bigint, 'leave the number');
-SELECT results_eq('SELECT count(*) FROM log_entries UNION ALL SELECT count(*) FROM vps_metrics', 'VALUES (2::bigint), (1::bigint)',
+SELECT results_eq('SELECT count(*) FROM log_entries UNION ALL SELECT count(*) FROM vps_metrics',
+	'VALUES (2::bigint), (1::bigint)',
 	'and the rows as they were');
 SELECT is(pg_temp.batch(5, 2), 'ok', 'the next lines go on');
-SELECT results_eq('SELECT stream_offset FROM log_entries ORDER BY 1', 'VALUES (0::bigint), (1::bigint), (2::bigint), (3::bigint)',
+SELECT results_eq('SELECT stream_offset FROM log_entries ORDER BY 1',
+	'VALUES (0::bigint), (1::bigint), (2::bigint), (3::bigint)',
 	'each line once');
 
 -- ---- push: the parts in one call ----------------------------------------------------------------
+CREATE FUNCTION pg_temp.at(p_stream int) RETURNS bigint LANGUAGE sql AS $$
+	SELECT "position" FROM log_streams
+	WHERE vps_name = 'web-1' AND app_name = 'a' AND stream_id = p_stream $$;
 CREATE FUNCTION pg_temp.push(p_seq int, p_was int) RETURNS text LANGUAGE sql AS $$
-	SELECT run_as('obs_web_1', format('SELECT observ.push(''web-1'', ''a'', 7, %s, ''{"p": 1}'', %L, %L, %L, %L)', p_seq,
+	SELECT run_as('obs_web_1',
+	format('SELECT observ.push(''web-1'', ''a'', 7, %s, ''{"p": 1}'', %L, %L, %L, %L)', p_seq,
 		jsonb_build_array(jsonb_build_array(us(now()), false, NULL, 2.5)),
 		jsonb_build_array(jsonb_build_array(us(now()), false, 'http://x/', 200, 1, true)),
 		jsonb_build_array(jsonb_build_array(us(now()), NULL, 'k', 1, 1, 'd')),
 		format('[[4, %s, %s, false, "/l/d.log", "f4", "h", "t"]]', p_was, p_was + 1))) $$;
-SELECT is(pg_temp.push(6, 9), 'OB003', 'a position that is wrong undoes all of it');
+SELECT is(pg_temp.push(6, 9), 'OB003', 'a wrong position undoes all of it');
 SELECT is((SELECT count(*) FROM health_checks), 0::bigint, 'nothing stays');
 SELECT is(pg_temp.push(6, 4), 'ok', 'a push with everything');
-SELECT results_eq($$SELECT count(*) FROM vps_metrics UNION ALL SELECT count(*) FROM health_checks UNION ALL SELECT count(*) FROM gaps
+SELECT results_eq($$SELECT count(*) FROM vps_metrics UNION ALL SELECT count(*) FROM health_checks
+	UNION ALL SELECT count(*) FROM gaps
 	UNION ALL SELECT pg_temp.at(4) UNION ALL SELECT last_seq FROM agents WHERE app_name = 'a'$$,
-	'VALUES (3::bigint), (1::bigint), (1::bigint), (5::bigint), (6::bigint)', 'is there as a whole');
-SELECT is(pg_temp.push(6, 5), 'OB002', 'and once');
+	'VALUES (3::bigint), (1::bigint), (1::bigint), (5::bigint), (6::bigint)', 'stores everything');
+SELECT is(pg_temp.push(6, 5), 'OB002', 'once');
 SELECT * FROM finish();
 ROLLBACK;

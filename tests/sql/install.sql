@@ -1,4 +1,5 @@
--- schema.sql itself: as non-superuser, twice, by another admin, upgraded, refused. In databases of its own.
+-- schema.sql itself: installed as non-superuser, twice, by another admin, upgraded, refused. Each time in
+-- another database.
 SET client_min_messages = warning;
 CREATE ROLE t_second LOGIN CREATEROLE;
 CREATE ROLE t_weak LOGIN;
@@ -8,17 +9,16 @@ CREATE DATABASE t_weak OWNER t_weak TEMPLATE template0 ENCODING 'UTF8';
 CREATE DATABASE t_latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C';
 
 \set first `psql -Xq -U observ_admin t_up < schema.sql 2>&1; echo $?`
-\set fill `psql -Xqc "INSERT INTO log_entries (timestamp, vps_name, app_name, level, message) VALUES (now(), 'v', 'a', 'INFO', 'kept')" -c "UPDATE retention_policy SET keep = '7 days' WHERE kind = 'logs'" -c "SELECT 1 FROM enroll('inst')" -At -U observ_admin t_up 2>&1`
+\set fill `tests/sql/shell fill`
 \set dump `pg_dump -s t_up | grep -v restrict | md5sum`
 \set again `psql -Xq -U observ_admin t_up < schema.sql 2>&1; echo $?`
 \set dump_again `pg_dump -s t_up | grep -v restrict | md5sum`
 \set second `psql -Xq -U t_second t_up < schema.sql 2>&1; echo $?`
 \set dump_second `pg_dump -s t_up | grep -v restrict | md5sum`
-\set kept `psql -XAtqc "SELECT message FROM log_entries" -c "SELECT keep FROM retention_policy WHERE kind = 'logs'" -c "SELECT count(*) FROM agent_roles" -c "SELECT count(*) FROM schema_version" t_up | paste -sd,`
+\set kept `tests/sql/shell kept`
 
--- The next version, as it would be written: a higher number, and one row more in METRICS.
-\set upgraded `d=$(mktemp -d) && cp --parents -r schema scripts/schema wire/sample.h $d && cd $d && sed -i 's/^.set version 1$/\\set version 2/' schema/00-begin.sql && sed -i 's/^\tX(APP_PROCESSES.*/&\n\tR(NEW, "t_new", "", "new")/' wire/sample.h && scripts/schema && psql -Xq -U observ_admin t_up < schema.sql 2>&1; echo $?; rm -r $d`
-\set versions `psql -XAtqc "SELECT string_agg(version::text, ' ' ORDER BY version) FROM schema_version" -c "SELECT count(*) FROM log_entries" -c "SELECT count(t_new) FROM v_metrics" -c "SELECT count(t_new_max) FROM v_metrics_1h" t_up | paste -sd,`
+\set upgraded `tests/sql/shell upgrade`
+\set versions `tests/sql/shell versions`
 \set dump_2 `pg_dump -s t_up | grep -v restrict | md5sum`
 \set older `psql -Xq -U observ_admin t_up < schema.sql 2>&1; echo $?`
 \set dump_older `pg_dump -s t_up | grep -v restrict | md5sum`
@@ -39,14 +39,18 @@ SELECT is(:'second', '0'::text, 'another admin with CREATEROLE can run it');
 SELECT is(:'dump_second', :'dump'::text, 'which changes nothing either');
 SELECT is(:'kept', 'kept,7 days,1,1'::text, 'rows, policies, bindings and version stay');
 SELECT is(:'upgraded', '0'::text, 'a newer file upgrades');
-SELECT is(:'versions', '1 2,1,0,0'::text, 'the version is recorded, the rows stay, tables and views have the new metric');
-SELECT matches(:'older'::text, 'the database has schema version 2, this file is version 1.*3$', 'an older file is refused');
+SELECT is(:'versions', '1 2,1,0,0'::text,
+	'the version is recorded, the rows stay, tables and views have the new metric');
+SELECT matches(:'older'::text, 'the database has schema version 2, this file is version 1.*3$',
+	'an older file is refused');
 SELECT is(:'dump_older', :'dump_2'::text, 'and changes nothing');
 SELECT is(:'super', '0'::text, 'a superuser installs it, too');
-SELECT is(:'loud', ''::text, 'psql without -q shows nothing that looks like trouble');
-SELECT matches(:'weak'::text, 'permission denied|must have', 'a role without CREATEROLE is told so');
+SELECT is(:'loud', ''::text, 'psql without -q prints no notice and no warning');
+SELECT matches(:'weak'::text, 'permission denied|must have',
+	'a role without CREATEROLE is refused with a reason');
 SELECT is(:'weak_left', '0'::text, 'and leaves nothing behind');
-SELECT matches(:'latin'::text, 'database t_latin has encoding LATIN1, Observ needs UTF8', 'another encoding is refused');
+SELECT matches(:'latin'::text, 'database t_latin has encoding LATIN1, Observ needs UTF8',
+	'another encoding is refused');
 SELECT * FROM finish();
 ROLLBACK;
 

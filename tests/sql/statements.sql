@@ -1,5 +1,5 @@
 -- Every statement of the programs fits the schema, and the role that sends it may execute it.
-\set texts `for f in $(find obs_agent fleet_hub -name '*.sql' | sort); do printf '\001%s\002' $f; cat $f; done`
+\set texts `tests/sql/shell statements`
 BEGIN;
 SELECT no_plan();
 SET LOCAL client_min_messages = warning;
@@ -10,7 +10,8 @@ SELECT role_name AS token FROM make_token() \gset
 
 -- Who sends what: by folder, and a file that differs.
 CREATE TEMP TABLE senders (path text, role text);
-INSERT INTO senders VALUES ('obs_agent/sql/', 'obs_web_1'), ('obs_agent/sql/enroll.sql', :'token'), ('fleet_hub/pages/', 't_hub'),
+INSERT INTO senders VALUES ('obs_agent/sql/', 'obs_web_1'), ('obs_agent/sql/enroll.sql', :'token'),
+	('fleet_hub/pages/', 't_hub'),
 	('fleet_hub/admin/', 't_enroll');
 CREATE TEMP TABLE statements AS SELECT split_part(t, E'\x02', 1) AS path, split_part(t, E'\x02', 2) AS sql
 	FROM regexp_split_to_table(substr(:'texts', 2), E'\x01') t;
@@ -25,18 +26,23 @@ BEGIN
 	DEALLOCATE ALL;         -- a failed one stays
 	PERFORM set_config('session_authorization', p_role, true);
 	EXECUTE 'PREPARE statement AS ' || p_sql;
-	SELECT '(' || string_agg('NULL', ', ') || ')' INTO nulls FROM pg_prepared_statements, unnest(parameter_types) WHERE name = 'statement';
+	SELECT '(' || string_agg('NULL', ', ') || ')' INTO nulls
+	FROM pg_prepared_statements, unnest(parameter_types) WHERE name = 'statement';
 	EXECUTE 'EXPLAIN EXECUTE statement' || coalesce(nulls, '');
 	PERFORM set_config('session_authorization', 'postgres', true);
 	RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
 	RETURN sqlstate || ' ' || sqlerrm;
 END $$;
-SELECT is(pg_temp.explained((SELECT role FROM senders s WHERE starts_with(t.path, s.path) ORDER BY length(s.path) DESC LIMIT 1), sql), NULL,
+SELECT is(pg_temp.explained((SELECT role FROM senders s WHERE starts_with(t.path, s.path)
+	ORDER BY length(s.path) DESC LIMIT 1), sql), NULL,
 	path || ' fits the schema and the rights') FROM statements t ORDER BY path;
-SELECT matches(pg_temp.explained(role, sql), '^42501', format('%s is refused to %s', path, role)) FROM statements JOIN (VALUES
-	('obs_agent/sql/push.sql', 't_hub'), ('fleet_hub/pages/fleet.sql', 'obs_web_1'), ('fleet_hub/admin/token.sql', 't_hub'),
+SELECT matches(pg_temp.explained(role, sql), '^42501', format('%s is refused to %s', path, role))
+	FROM statements JOIN (VALUES
+	('obs_agent/sql/push.sql', 't_hub'), ('fleet_hub/pages/fleet.sql', 'obs_web_1'),
+	('fleet_hub/admin/token.sql', 't_hub'),
 	('obs_agent/sql/enroll.sql', 'obs_web_1')) v(path, role) USING (path);
-SELECT matches(pg_temp.explained('postgres', 'SELECT no_such_column FROM agents'), '^42703', 'an error is found');
+SELECT matches(pg_temp.explained('postgres', 'SELECT no_such_column FROM agents'), '^42703',
+	'an error is found');
 SELECT * FROM finish();
 ROLLBACK;

@@ -3,37 +3,53 @@ BEGIN;
 SELECT no_plan();
 
 SELECT is((SELECT max(version) FROM schema_version), 1, 'the schema knows its version');
-SELECT is(obj_description('observ'::regnamespace, 'pg_namespace'), '1', 'and tells it to those who read no tables');
+SELECT is(obj_description('observ'::regnamespace, 'pg_namespace'), '1',
+	'and tells it to those who read no tables');
 SELECT is((SELECT setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = setdatabase
-	WHERE setrole = 0 AND datname = current_database()), ARRAY['search_path=observ, public', 'tcp_keepalives_idle=15',
-	'tcp_keepalives_interval=5', 'tcp_keepalives_count=3', 'client_connection_check_interval=5000'], 'tables are found without naming the schema, dead clients are noticed');
-SELECT is((SELECT rolsuper OR rolcreatedb OR rolbypassrls FROM pg_roles WHERE rolname = 'observ_admin'), false,
+	WHERE setrole = 0 AND datname = current_database()),
+	ARRAY['search_path=observ, public', 'tcp_keepalives_idle=15',
+	'tcp_keepalives_interval=5', 'tcp_keepalives_count=3', 'client_connection_check_interval=5000'],
+	'tables are found without naming the schema, dead clients are noticed');
+SELECT is((SELECT rolsuper OR rolcreatedb OR rolbypassrls FROM pg_roles WHERE rolname = 'observ_admin'),
+	false,
 	'it was installed without superuser');
 
 SELECT has_table('observ', t, t || ' is there') FROM unnest(ARRAY['agents', 'log_streams', 'gaps', 'rejects',
 	'retention_policy', 'schema_version', 'metrics_5m', 'metrics_1h', 'job_runs', 'agent_roles']) t;
-SELECT is_partitioned('observ', t, t || ' is partitioned') FROM unnest(ARRAY['vps_metrics', 'health_checks', 'log_entries']) t;
+SELECT is_partitioned('observ', t, t || ' is partitioned')
+	FROM unnest(ARRAY['vps_metrics', 'health_checks', 'log_entries']) t;
 
-SELECT columns_are('observ', 'log_entries', ARRAY['id', 'timestamp', 'vps_name', 'app_name', 'level', 'logger', 'message',
+SELECT columns_are('observ', 'log_entries', ARRAY['id', 'timestamp', 'vps_name', 'app_name', 'level',
+	'logger', 'message',
 	'context', 'stream_id', 'stream_offset', 'received_at', 'search']);
-SELECT columns_are('observ', 'health_checks', ARRAY['id', 'timestamp', 'vps_name', 'app_name', 'url', 'status_code',
-	'response_time_ms', 'success', 'error_message', 'error_class', 'dns_ms', 'connect_ms', 'tls_ms', 'first_byte_ms',
+SELECT columns_are('observ', 'health_checks',
+	ARRAY['id', 'timestamp', 'vps_name', 'app_name', 'url', 'status_code',
+	'response_time_ms', 'success', 'error_message', 'error_class', 'dns_ms', 'connect_ms', 'tls_ms',
+	'first_byte_ms',
 	'cert_expires_at', 'attempts', 'backfill', 'received_at']);
-SELECT columns_are('observ', 'agents', ARRAY['vps_name', 'app_name', 'epoch', 'last_seq', 'version', 'interval_s', 'skew_ms',
-	'state', 'first_seen_at', 'last_seen_at', 'process', 'host', 'address', 'conflict_at', 'conflict', 'retired_at', 'pending', 'lost',
-	'rejected', 'rss_kb', 'last_error', 'last_commit_at', 'buffering_since', 'outage_since', 'outage_until', 'outage_samples', 'outage_lost',
-	'outbox_bytes', 'outbox_in_memory', 'outbox_trouble', 'lag_bytes', 'lag_s', 'files', 'files_parked', 'files_held', 'files_unreadable',
+SELECT columns_are('observ', 'agents', ARRAY['vps_name', 'app_name', 'epoch', 'last_seq', 'version',
+	'interval_s', 'skew_ms',
+	'state', 'first_seen_at', 'last_seen_at', 'process', 'host', 'address', 'conflict_at', 'conflict',
+	'retired_at', 'pending', 'lost',
+	'rejected', 'rss_kb', 'last_error', 'last_commit_at', 'buffering_since', 'outage_since',
+	'outage_until', 'outage_samples', 'outage_lost',
+	'outbox_bytes', 'outbox_in_memory', 'outbox_trouble', 'lag_bytes', 'lag_s', 'files', 'files_parked',
+	'files_held', 'files_unreadable',
 	'lines_suppressed']);
-SELECT columns_are('observ', 'log_streams', ARRAY['vps_name', 'app_name', 'stream_id', 'path', 'file_id', 'head_hash',
+SELECT columns_are('observ', 'log_streams', ARRAY['vps_name', 'app_name', 'stream_id', 'path', 'file_id',
+	'head_hash',
 	'tail_hash', 'position', 'finished', 'updated_at']);
-SELECT columns_are('observ', 'gaps', ARRAY['id', 'timestamp', 'vps_name', 'app_name', 'stream_id', 'kind', 'lines', 'bytes',
+SELECT columns_are('observ', 'gaps', ARRAY['id', 'timestamp', 'vps_name', 'app_name', 'stream_id', 'kind',
+	'lines', 'bytes',
 	'detail', 'received_at']);
-SELECT columns_are('observ', 'rejects', ARRAY['id', 'timestamp', 'vps_name', 'app_name', 'stream_id', 'stream_offset',
+SELECT columns_are('observ', 'rejects', ARRAY['id', 'timestamp', 'vps_name', 'app_name', 'stream_id',
+	'stream_offset',
 	'sqlstate', 'reason', 'raw', 'received_at']);
 
 -- The agent's table of metrics, taken out of wire/sample.h by tests/sql/run.
 SELECT is((SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute
-	WHERE attrelid = 'vps_metrics'::regclass AND attnum > 4 AND atttypid = 'float8'::regtype AND NOT attisdropped),
+	WHERE attrelid = 'vps_metrics'::regclass AND attnum > 4 AND atttypid = 'float8'::regtype
+	AND NOT attisdropped),
 	:'metrics', 'the columns of vps_metrics are the METRICS of sample.h, in its order');
 SELECT is(array_length(string_to_array(:'metrics', ','), 1) >= 32, true, 'sample.h was read');
 SELECT ok(rollup_columns() <@ string_to_array(:'metrics', ','), 'what is rolled up is a metric');
@@ -46,16 +62,20 @@ SELECT ok(pg_get_indexdef(i::regclass) LIKE d, i) FROM (VALUES
 	('log_entries_timestamp_idx', '%USING btree ("timestamp" DESC)'),
 	('log_entries_app_name_timestamp_idx', '%USING btree (app_name, "timestamp" DESC)')) v(i, d);
 SELECT is((SELECT count(*) FROM partitions('log_entries') p, pg_index i WHERE i.indrelid = p.partition),
-	(SELECT 3 * count(*) FROM partitions('log_entries')), 'each partition of log_entries has the three indexes');
-SELECT is((SELECT count(*) FROM pg_class WHERE relnamespace = 'observ'::regnamespace AND reloptions::text LIKE '%fastupdate%'),
+	(SELECT 3 * count(*) FROM partitions('log_entries')),
+	'each partition of log_entries has the three indexes');
+SELECT is((SELECT count(*) FROM pg_class WHERE relnamespace = 'observ'::regnamespace
+	AND reloptions::text LIKE '%fastupdate%'),
 	0::bigint, 'GIN keeps its default, fastupdate');
 SELECT ok((SELECT 'fillfactor=20' = ANY (reloptions) FROM pg_class WHERE oid = 'agents'::regclass),
 	'agents leaves room for updates on the page');
 
--- What Citus and cheap inserts ask for.
-SELECT is((SELECT count(*) FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid WHERE relnamespace = 'observ'::regnamespace),
+-- What Citus and cheap inserts need.
+SELECT is((SELECT count(*) FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid
+	WHERE relnamespace = 'observ'::regnamespace),
 	0::bigint, 'no triggers');
-SELECT is((SELECT count(*) FROM pg_constraint WHERE connamespace = 'observ'::regnamespace AND contype = 'f'), 0::bigint,
+SELECT is((SELECT count(*) FROM pg_constraint WHERE connamespace = 'observ'::regnamespace AND contype = 'f'),
+	0::bigint,
 	'no foreign keys');
 SELECT is((SELECT count(*) FROM pg_index i JOIN pg_class c ON c.oid = indrelid, unnest(ARRAY['vps_name'] ||
 		CASE WHEN relkind = 'p' THEN 'timestamp' END) k
@@ -65,15 +85,18 @@ SELECT is((SELECT count(*) FROM pg_index i JOIN pg_class c ON c.oid = indrelid, 
 			WHERE a.attrelid = c.oid AND a.attname = k AND a.attnum = ANY (indkey))),
 	0::bigint, 'keys contain vps_name, and timestamp where partitioned');
 SELECT is((SELECT string_agg(proname, ',') FROM pg_proc, regexp_matches(prosrc, 'UPDATE\s[^;]*', 'g') u
-	WHERE pronamespace = 'observ'::regnamespace AND u[1] ~ '(clock_timestamp|random|gen_random_uuid|nextval)\s*\('), NULL,
+	WHERE pronamespace = 'observ'::regnamespace
+	AND u[1] ~ '(clock_timestamp|random|gen_random_uuid|nextval)\s*\('), NULL,
 	'no volatile function inside an UPDATE');
 SELECT is((SELECT count(*) FROM pg_class WHERE relnamespace = 'observ'::regnamespace
 	AND pg_get_userbyid(relowner) <> 'observ_owner'), 0::bigint, 'observ_owner owns every table');
-SELECT is((SELECT rolcanlogin FROM pg_roles WHERE rolname = 'observ_owner'), false, 'nobody logs in as observ_owner');
+SELECT is((SELECT rolcanlogin FROM pg_roles WHERE rolname = 'observ_owner'), false,
+	'observ_owner cannot log in');
 
 -- Agent functions, exactly as the agent calls them.
 SELECT function_returns('observ', f, a, r) FROM (VALUES
-	('agent_hello', ARRAY['text', 'text', 'bigint', 'bigint', 'text', 'integer', 'timestamp with time zone', 'text'], 'setof record'),
+	('agent_hello', ARRAY['text', 'text', 'bigint', 'bigint', 'text', 'integer',
+	'timestamp with time zone', 'text'], 'setof record'),
 	('agent_streams', ARRAY['text', 'text', 'bigint'], 'setof record'),
 	('agent_last_seen', ARRAY['text', 'text'], 'setof record'),
 	('end_stale_session', ARRAY['text', 'text'], 'void'),
@@ -83,31 +106,46 @@ SELECT function_returns('observ', f, a, r) FROM (VALUES
 	('push_gaps', ARRAY['text', 'text', 'jsonb'], 'void'),
 	('push_rejects', ARRAY['text', 'text', 'jsonb'], 'void'),
 	('push_positions', ARRAY['text', 'text', 'jsonb'], 'void'),
-	('push', ARRAY['text', 'text', 'bigint', 'bigint', 'jsonb', 'jsonb', 'jsonb', 'jsonb', 'jsonb'], 'void'),
-	('push_logs', ARRAY['text', 'text', 'bigint[]', 'smallint[]', 'bigint[]', 'timestamp with time zone[]', 'smallint[]',
+	('push', ARRAY['text', 'text', 'bigint', 'bigint', 'jsonb', 'jsonb', 'jsonb', 'jsonb', 'jsonb'],
+	'void'),
+	('push_logs', ARRAY['text', 'text', 'bigint[]', 'smallint[]', 'bigint[]',
+	'timestamp with time zone[]', 'smallint[]',
 		'text[]', 'text[]', 'jsonb[]'], 'void')) v(f, a, r);
-SELECT is((SELECT string_agg(proname, ',') FROM pg_proc WHERE pronamespace = 'observ'::regnamespace AND prosecdef AND NOT EXISTS
+SELECT is((SELECT string_agg(proname, ',') FROM pg_proc WHERE pronamespace = 'observ'::regnamespace
+	AND prosecdef AND NOT EXISTS
 	(SELECT FROM unnest(proconfig) c WHERE c ~ '^search_path=observ, pg_catalog, pg_temp$')), NULL,
 	'SECURITY DEFINER functions pin their search_path, temporary tables last');
-SELECT is((SELECT string_agg(proname, ',' ORDER BY proname) FROM pg_proc WHERE pronamespace = 'observ'::regnamespace AND prosecdef
-	AND proowner = 'observ_roles'::regrole), 'bootstrap_enroll,enroll,make_token,retire_server,revoke_server,revoke_token,rotate_finish,rotate_server',
-	'what makes logins runs as a role that does nothing else');
-SELECT is((SELECT string_agg(rolname, ',') FROM pg_roles WHERE rolname LIKE 'observ%' AND rolcreaterole AND rolname <> 'observ_admin'), 'observ_roles',
-	'and no other role of ours may make any');
-SELECT is((SELECT string_agg(proname, ',' ORDER BY proname) FROM pg_proc WHERE pronamespace = 'observ'::regnamespace AND prosecdef
+SELECT is((SELECT string_agg(proname, ',' ORDER BY proname) FROM pg_proc
+	WHERE pronamespace = 'observ'::regnamespace AND prosecdef
+	AND proowner = 'observ_roles'::regrole),
+	'bootstrap_enroll,enroll,make_token,retire_server,revoke_server,revoke_token,'
+	'rotate_finish,rotate_server',
+	'the functions that make logins run as a role that does nothing else');
+SELECT is((SELECT string_agg(rolname, ',') FROM pg_roles WHERE rolname LIKE 'observ%' AND rolcreaterole
+	AND rolname <> 'observ_admin'), 'observ_roles',
+	'no other role of this schema may make roles');
+SELECT is((SELECT string_agg(proname, ',' ORDER BY proname) FROM pg_proc
+	WHERE pronamespace = 'observ'::regnamespace AND prosecdef
 	AND proowner = 'observ_owner'::regrole),
-	'agent_hello,agent_last_seen,agent_streams,maintain,make_partition,push_checks,push_gaps,push_logs,push_metrics,push_open,push_positions,push_rejects,stale_session_pid',
-	'SECURITY DEFINER is what agents call, and what makes tables');
+	'agent_hello,agent_last_seen,agent_streams,maintain,make_partition,push_checks,push_gaps,push_logs,'
+	'push_metrics,push_open,push_positions,push_rejects,stale_session_pid',
+	'SECURITY DEFINER functions are those that agents call or that make tables');
 
 -- Partitions: two days back, three ahead, in UTC whatever the server's time zone, and the rest.
 SELECT set_eq(format('SELECT partition::text FROM partitions(%L)', t),
-	(SELECT array_agg(t || '_' || to_char((now() AT TIME ZONE 'UTC')::date + n, 'YYYYMMDD')) || (t || '_default')
-	FROM generate_series(-2, 3) n), t || ' has its partitions') FROM unnest(ARRAY['vps_metrics', 'health_checks', 'log_entries']) t;
-SELECT is((SELECT count(*) FROM partitions('log_entries') WHERE lower_bound AT TIME ZONE 'UTC' <> date_trunc('day',
-	lower_bound AT TIME ZONE 'UTC') OR upper_bound - lower_bound <> '24:00'), 0::bigint, 'a partition is a day of UTC');
+	(SELECT array_agg(t || '_' || to_char((now() AT TIME ZONE 'UTC')::date + n,
+	'YYYYMMDD')) || (t || '_default')
+	FROM generate_series(-2, 3) n), t || ' has its partitions')
+	FROM unnest(ARRAY['vps_metrics', 'health_checks', 'log_entries']) t;
+SELECT is((SELECT count(*) FROM partitions('log_entries')
+	WHERE lower_bound AT TIME ZONE 'UTC' <> date_trunc('day',
+	lower_bound AT TIME ZONE 'UTC') OR upper_bound - lower_bound <> '24:00'), 0::bigint,
+	'a partition is a day of UTC');
 
-SELECT set_eq('SELECT kind, keep FROM retention_policy', $$VALUES ('metrics', '90 days'::interval), ('checks', '90 days'),
-	('logs', '30 days'), ('gaps', '90 days'), ('rejects', '90 days'), ('metrics_5m', '90 days'), ('metrics_1h', '2 years')$$,
+SELECT set_eq('SELECT kind, keep FROM retention_policy',
+	$$VALUES ('metrics', '90 days'::interval), ('checks', '90 days'),
+	('logs', '30 days'), ('gaps', '90 days'), ('rejects', '90 days'), ('metrics_5m', '90 days'),
+	('metrics_1h', '2 years')$$,
 	'retention defaults');
 SELECT * FROM finish();
 ROLLBACK;
