@@ -58,9 +58,9 @@ bool agent_add(struct agent *a, const struct sample *s)
 	return true;
 }
 
-bool agent_advance(struct agent *a, const struct position *p)
+bool agent_set_position(struct agent *a, const struct position *p)
 {
-	return !a->deliver || deliver_advance(a->deliver, p);
+	return !a->deliver || deliver_set_position(a->deliver, p);
 }
 
 void agent_tell_state(struct agent *a)
@@ -92,13 +92,13 @@ static void on_committed(void *data, const struct batch *b)
 	a->life->committed(a->life->data);
 }
 
-static void on_room(void *data)
+static void on_resume(void *data)
 {
 	struct agent *a = data;
 
 	for (int i = 0; i < SOURCES; i++)
-		if (a->state[i] && sources[i]->room && !a->stopping)
-			sources[i]->room(a->state[i]);
+		if (a->state[i] && sources[i]->resume && !a->stopping)
+			sources[i]->resume(a->state[i]);
 }
 
 static void on_fenced(void *data)
@@ -171,7 +171,7 @@ static void reload_source(struct agent *a, int i)
 
 static int start_delivery(struct agent *a, struct err *e)
 {
-	static const struct deliver_events events = { on_positions, on_committed, on_room, on_fenced, on_changed, on_state };
+	static const struct deliver_events events = { on_positions, on_committed, on_resume, on_fenced, on_changed, on_state };
 	struct deliver_options o = { .loop = a->life->loop, .config = a->life->config, .log = a->life->log,
 				     .state_folder = getenv("STATE_DIRECTORY"),         /* set by systemd */
 				     .spread_us = a->life->once ? 0 : START_SPREAD_MS * US_PER_MS };

@@ -18,7 +18,7 @@ struct logcore *agent_log(struct agent *a);
 
 /*
  * Hand over a sample. False: the batch is full; the source keeps what it has and
- * stops reading until room() is called. Metrics, checks and gaps are never refused:
+ * stops reading until resume() is called. Metrics, checks and gaps are never refused:
  * what does not fit is counted and becomes a gap row.
  */
 bool agent_add(struct agent *a, const struct sample *s);
@@ -26,7 +26,7 @@ bool agent_add(struct agent *a, const struct sample *s);
 /* What status() says of trouble has changed: it is sent to the database at once, or as soon as that may be. */
 void agent_tell_state(struct agent *a);
 
-/* batch_advance() on the batch that agent_add() is filling. */
-bool agent_advance(struct agent *a, const struct position *p);
+/* batch_set_position() on the batch that agent_add() is filling. */
+bool agent_set_position(struct agent *a, const struct position *p);
 
 #endif

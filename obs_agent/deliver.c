@@ -1,5 +1,6 @@
 #include "deliver.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -11,17 +12,16 @@
 #include "obs_agent/pg/pg.h"
 
 enum {
-	LOG_DELAY_S = 1,                /* how long a line waits for company, ... */
-	NEWS_DELAY_S = 1,               /* ... and news of the state */
-	CHECK_DELAY_S = 60,             /* a good check may wait for the next metrics: one transaction for both */
-	STATE_EVERY_S = 300,            /* the agent's state is sent this often, with the next metrics when it has news, ... */
-	STATE_NEWS_S = 10,              /* ... and alone when its news can't wait, so long after the one before */
-	REPEAT_ERROR_S = 300,           /* the same trouble is logged again this often */
+	LOG_DELAY_S = 1,                /* a log line waits at most so long for others, ... */
+	NEWS_DELAY_S = 1,               /* ... and so do news of the agent's state */
+	CHECK_DELAY_S = 60,             /* a check that succeeded waits for the next metrics */
+	STATE_EVERY_S = 300,            /* the state goes with metrics this often, or with the next when it has news, ... */
+	STATE_NEWS_S = 10,              /* ... and without metrics at most this often, when the news can't wait */
+	REPEAT_ERROR_S = 300,           /* the same error is logged again this often */
 	STATE_BYTES_MAX = 64 * 1024,
-	NO_LIMIT = BATCH_LOG_ROWS_MAX,  /* rows of a batch, when the server refuses none */
-	OUTAGE_TOLD_S = 10,             /* shorter ones are no news */
+	NO_LIMIT = BATCH_LOG_ROWS_MAX,  /* rows of a batch while the server refuses no row */
+	OUTAGE_TOLD_S = 10,             /* a shorter outage is not reported */
 };
-
 
 
 struct deliver {
@@ -33,29 +33,29 @@ struct deliver {
 	sd_event_source *timer;
 	struct batch batch[2];
 	struct batch *filling;
-	struct batch *sent;             /* on its way or of unknown fate; NULL: none */
-	struct outbox *outbox;          /* what can't be read again */
-	size_t limit;                   /* rows of a batch: fewer while a row that is refused is searched */
-	struct poison poison;           /* the last one that was found */
-	int64_t flush_at_us;            /* monotonic, 0: nothing waits */
+	struct batch *sent;             /* in flight, or committed or not: unknown; NULL: none */
+	struct outbox *outbox;          /* samples that can't be read again */
+	size_t limit;                   /* rows of a batch; lowered to isolate a row that the server refuses */
+	struct poison poison;           /* the last such row */
+	int64_t flush_at_us;            /* monotonic; 0: no flush is due */
 	int64_t last_seq;               /* of the last batch known to be committed */
 	int64_t state_sent_us;          /* monotonic */
-	int64_t lost_told;              /* what was lost as it was sent last */
-	int64_t lost_before;            /* and before the outage */
+	int64_t lost_told;              /* samples lost, as the database was told last, ... */
+	int64_t lost_before;            /* ... and before the outage */
 	int64_t error_logged_us;        /* monotonic */
 	struct buf state_json;
 	bool outbox_in_trouble;
-	bool state_news;                /* of the state, that the database has not been sent */
-	bool known;                     /* the database has told its positions */
-	bool refused;                   /* a log line did not fit */
-	bool more;                      /* the outbox did not fit into the batch */
-	bool last;                      /* no sample will come any more */
-	bool late;                      /* what comes now has to wait for the database */
+	bool state_news;                /* the state has news that were not sent */
+	bool positions_known;           /* the database has told its positions */
+	bool source_waiting;            /* a source was refused, and waits for resume() */
+	bool outbox_has_more;           /* the batch could not take all of the outbox */
+	bool finishing;                 /* no more samples will come */
+	bool backfill;                  /* the database is away: samples taken now are written late */
 	struct deliver_state state;
 	char last_error[ERR_MSG_MAX];
 };
 
-static size_t rows(const struct batch *b)
+static size_t rows_in(const struct batch *b)
 {
 	return b->n_metrics + b->n_checks + b->n_gaps + b->n_rejects + b->n_logs;
 }
@@ -100,6 +100,7 @@ static struct text state_text(struct deliver *d)
 
 static void send(struct deliver *d)
 {
+	assert(d->sent && d->sent != d->filling);
 	if (d->sent->seq == 0)
 		d->sent->seq = d->last_seq + 1;
 	pg_send(d->pg, d->sent, state_text(d));
@@ -122,7 +123,7 @@ static void flush_within(struct deliver *d, int64_t us)
 	arm(d);
 }
 
-/* Several troubles of one moment are told together. */
+/* Troubles that begin together are sent together. */
 static void plan_news(struct deliver *d)
 {
 	int64_t within_us = news_at_us(d) - mono_us();
@@ -131,43 +132,44 @@ static void plan_news(struct deliver *d)
 		flush_within(d, within_us > NEWS_DELAY_S * US_PER_S ? within_us : NEWS_DELAY_S * US_PER_S);
 }
 
-static void make_room(struct deliver *d)
+static void resume_source(struct deliver *d)
 {
-	if (d->refused) {
-		d->refused = false;
-		d->events->room(d->data);
+	if (d->source_waiting) {
+		d->source_waiting = false;
+		d->events->resume(d->data);
 	}
 }
 
-/* What the outbox holds joins the lines that were read. While a row is searched that the server
- * refuses, batches are of one kind: the outbox first. */
+/* Add what the outbox holds to the lines that were read. While a refused row is isolated, a batch has
+ * rows of one kind only: those of the outbox first. */
 static void fill(struct deliver *d)
 {
+	assert(!d->sent);
 	if (d->limit == NO_LIMIT || batch_rows_and_rejects(d->filling) == 0)
-		outbox_fill(d->outbox, d->filling, d->limit == NO_LIMIT ? SIZE_MAX : d->limit, d->last);
-	d->more = outbox_has_unread(d->outbox);
+		outbox_fill(d->outbox, d->filling, d->limit == NO_LIMIT ? SIZE_MAX : d->limit, d->finishing);
+	d->outbox_has_more = outbox_has_unread(d->outbox);
 }
 
-/* The filling batch becomes the one on its way, if it may. What must hold when this
- * returns: a flush that is due (flush_at_us has passed) waits for an answer or for a
- * connection, which call this again. A due flush of nothing is forgotten: its timer has
- * fired, and flush_within() would take it for one that is still to come. */
+/* Send the filling batch, if that is possible now. What must hold when this returns: a flush
+ * that is due (flush_at_us has passed) waits for an answer or a connection, and both call this
+ * again. If there is nothing to send, flush_at_us is cleared: the timer has fired, and
+ * flush_within() would mistake the old deadline for a future one. */
 static void try_send(struct deliver *d)
 {
-	if (!d->known || d->sent || !pg_can_send(d->pg) || pg_clock_was_set(d->pg))
+	if (!d->positions_known || d->sent || !pg_can_send(d->pg) || pg_clock_was_set(d->pg))
 		return;
 	d->flush_at_us = 0;
 	arm(d);
 	fill(d);
 	if (batch_empty(d->filling) && !news_due(d)) {
-		if (d->refused)
-			batch_reset(d->filling);        /* streams that are known and were not read on */
+		if (d->source_waiting)
+			batch_reset(d->filling);        /* it held streams without new lines */
 	} else {
 		d->sent = d->filling;
 		d->filling = &d->batch[d->sent == &d->batch[0]];
 		send(d);
 	}
-	make_room(d);
+	resume_source(d);
 	plan_news(d);
 }
 
@@ -192,7 +194,7 @@ static int64_t delay_us(const struct deliver *d, const struct sample *s)
 	return interval < CHECK_DELAY_S * US_PER_S ? interval : CHECK_DELAY_S * US_PER_S;
 }
 
-/* Lines, and gaps in a log, can be found again by reading it. */
+/* Lines, and gaps between them, are found again by reading the log again. */
 static bool is_of_a_log(const struct sample *s)
 {
 	return s->kind == SAMPLE_LOG || (s->kind == SAMPLE_GAP && s->gap.stream_id);
@@ -204,15 +206,15 @@ static bool may_read(const struct deliver *d)
 	       (batch_rows_and_rejects(d->filling) < d->limit && !outbox_has_unread(d->outbox));
 }
 
-/* A gap is never refused: it belongs to what was read before it. */
+/* A gap is never refused: it belongs to the line before it, which is taken. */
 static bool add_of_log(struct deliver *d, const struct sample *s)
 {
 	if ((s->kind == SAMPLE_GAP || may_read(d)) && batch_add(d->filling, s))
 		return true;
-	d->refused = true;
+	d->source_waiting = true;
 	deliver_flush(d);
 	if (s->kind == SAMPLE_GAP)
-		outbox_add(d->outbox, s, d->late);
+		outbox_add(d->outbox, s, d->backfill);
 	return s->kind == SAMPLE_GAP;
 }
 
@@ -220,7 +222,7 @@ static void add_to_outbox(struct deliver *d, const struct sample *s)
 {
 	bool in_trouble;
 
-	outbox_add(d->outbox, s, d->late);
+	outbox_add(d->outbox, s, d->backfill);
 	in_trouble = *outbox_state(d->outbox).trouble;
 	if (in_trouble && !d->outbox_in_trouble)
 		deliver_tell_state(d);
@@ -240,14 +242,14 @@ bool deliver_add(struct deliver *d, const struct sample *s)
 	return true;
 }
 
-bool deliver_advance(struct deliver *d, const struct position *p)
+bool deliver_set_position(struct deliver *d, const struct position *p)
 {
-	if (d->known && batch_advance(d->filling, p)) {
+	if (d->positions_known && batch_set_position(d->filling, p)) {
 		if (p->finished)
 			flush_within(d, LOG_DELAY_S * US_PER_S);
 		return true;
 	}
-	d->refused = true;
+	d->source_waiting = true;
 	deliver_flush(d);
 	return false;
 }
@@ -265,19 +267,19 @@ void deliver_tell_state(struct deliver *d)
 
 void deliver_ask(struct deliver *d)
 {
-	d->known = false;
+	d->positions_known = false;
 	pg_reconnect(d->pg);
 }
 
 void deliver_finish(struct deliver *d)
 {
-	d->last = true;
+	d->finishing = true;
 	deliver_flush(d);
 }
 
 bool deliver_idle(const struct deliver *d)
 {
-	return !d->sent && batch_empty(d->filling) && outbox_is_empty(d->outbox, d->last);
+	return !d->sent && batch_empty(d->filling) && outbox_is_empty(d->outbox, d->finishing);
 }
 
 /* ---- answers ---- */
@@ -287,10 +289,11 @@ static void take_committed(struct deliver *d)
 	struct batch *b = d->sent;
 	bool first = !d->state.last_commit_us;
 
+	assert(b && b->seq == d->last_seq + 1);
 	d->last_seq = b->seq;
 	d->sent = NULL;
 	d->state.batches++;
-	d->state.rows += (int64_t)rows(b);
+	d->state.rows += (int64_t)rows_in(b);
 	d->state.rejects += (int64_t)b->n_rejects;
 	d->state.last_commit_us = wall_us();
 	d->last_error[0] = '\0';
@@ -307,14 +310,13 @@ static void on_committed(void *data)
 	struct deliver *d = data;
 
 	take_committed(d);
-	if (d->refused || batch_full(d->filling) || (d->flush_at_us && d->flush_at_us <= mono_us()) ||
-	    d->more)
+	if (d->source_waiting || batch_full(d->filling) || (d->flush_at_us && d->flush_at_us <= mono_us()) ||
+	    d->outbox_has_more)
 		try_send(d);
 }
 
-/* All that is not committed is taken up again from where the database stands: lines from their
- * files, the rest from the outbox. At the first connect, when the database does not hold what we
- * thought it held (a failover lost it), and to send the same in smaller batches. */
+/* Read everything again that is not committed: lines from their files, the rest from the outbox. Needed
+ * at the first connect, when a failover has lost commits, and to send the same rows in smaller batches. */
 static void start_over(struct deliver *d, const struct pg_hello *h)
 {
 	size_t logs = 0;
@@ -323,12 +325,13 @@ static void start_over(struct deliver *d, const struct pg_hello *h)
 	if (d->sent)
 		batch_reset(d->sent);
 	d->sent = NULL;
+	assert(batch_empty(&d->batch[0]) && batch_empty(&d->batch[1]));
 	outbox_positions(d->outbox, h->streams, h->n_streams);
 	for (size_t i = 0; i < h->n_streams; i++)
 		if (strcmp(h->streams[i].path, OUTBOX_PATH) != 0)
 			h->streams[logs++] = h->streams[i];
-	d->known = d->events->positions(d->data, h->streams, logs);
-	if (!d->known)
+	d->positions_known = d->events->positions(d->data, h->streams, logs);
+	if (!d->positions_known)
 		pg_reconnect(d->pg);
 }
 
@@ -338,7 +341,8 @@ static void note_outage(struct deliver *d)
 	int64_t now = wall_us();
 
 	if (d->state.away_since_us && now - d->state.away_since_us >= OUTAGE_TOLD_S * US_PER_S) {
-		d->state.outage = (struct deliver_outage){ d->state.away_since_us, now, o.samples, o.lost - d->lost_before };
+		d->state.outage = (struct deliver_outage){ d->state.away_since_us, now, o.samples,
+							   o.lost - d->lost_before };
 		d->state_news = true;
 	}
 	d->state.away_since_us = 0;
@@ -354,10 +358,10 @@ static void on_ready(void *data, const struct pg_hello *h)
 			     logcore_kv("pending", outbox_state(d->outbox).samples));
 	note_outage(d);
 	d->state.connected = true;
-	d->late = false;
+	d->backfill = false;
 	if (d->sent && h->last_seq == d->sent->seq)
 		take_committed(d);              /* the answer was lost, the commit was not */
-	if (!d->known || h->last_seq != d->last_seq) {
+	if (!d->positions_known || h->last_seq != d->last_seq) {
 		d->last_seq = h->last_seq;
 		start_over(d, h);
 	}
@@ -365,12 +369,12 @@ static void on_ready(void *data, const struct pg_hello *h)
 		send(d);
 	else
 		try_send(d);
-	make_room(d);
+	resume_source(d);
 	d->events->changed(d->data);
 }
 
-/* The row that was alone in its batch is to become a row of rejects. */
-static void take_poison(struct deliver *d, const char *sqlstate, const struct err *e)
+/* The batch had one row only: it is the bad one. The next batch writes it to rejects. */
+static void note_bad_row(struct deliver *d, const char *sqlstate, const struct err *e)
 {
 	struct poison *p = &d->poison;
 
@@ -382,18 +386,19 @@ static void take_poison(struct deliver *d, const char *sqlstate, const struct er
 			logcore_kv("offset", p->offset), logcore_kv("error", e->msg));
 }
 
-/* The server refuses what is in a row, or the batch is too much for it: half as many rows next
- * time. False: that is no way out. */
-static bool narrow(struct deliver *d, enum pg_verdict verdict, const char *sqlstate, const struct err *e)
+/* The server refuses a value in the batch, or can't process so many rows: send half as many next
+ * time. False: that would not help. */
+static bool halve_batch(struct deliver *d, enum pg_verdict verdict, const char *sqlstate, const struct err *e)
 {
 	size_t n = d->sent ? batch_rows(d->sent) : 0;
 
 	if (n == 0 || (n == 1 && verdict != PG_DATA))
 		return false;
 	if (n == 1)
-		take_poison(d, sqlstate, e);
+		note_bad_row(d, sqlstate, e);
 	d->limit = n > 1 ? n / 2 : 1;
-	d->known = false;               /* what is in the batches is to be read again */
+	assert(d->limit >= 1 && d->limit < NO_LIMIT);
+	d->positions_known = false;     /* so that the rows are read again */
 	return true;
 }
 
@@ -416,17 +421,18 @@ static void on_lost(void *data, enum pg_verdict verdict, const char *sqlstate, c
 	struct deliver *d = data;
 
 	d->state.connected = false;
-	if ((verdict == PG_DATA || verdict == PG_TOO_MUCH) && narrow(d, verdict, sqlstate, e) && verdict == PG_DATA)
-		return;                 /* the server is well, and asked again at once */
+	if ((verdict == PG_DATA || verdict == PG_TOO_MUCH) && halve_batch(d, verdict, sqlstate, e) &&
+	    verdict == PG_DATA)
+		return;                 /* the server is well: pg.c connects again at once */
 	if (!d->state.away_since_us)
 		d->state.away_since_us = wall_us();
-	d->late = true;
+	d->backfill = true;
 	log_trouble(d, verdict, e);
 	d->events->changed(d->data);
 	if (verdict == PG_FENCED)
 		d->events->fenced(d->data);
 	if (verdict == PG_MOVED)
-		d->known = false;
+		d->positions_known = false;
 }
 
 /* ---- life ---- */

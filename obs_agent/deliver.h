@@ -30,7 +30,7 @@ struct deliver_events {
 	/* False: not taken, out of memory; it is called again after the next hello. */
 	bool (*positions)(void *data, const struct position *p, size_t n);
 	void (*committed)(void *data, const struct batch *b);
-	void (*room)(void *data);               /* after a refused deliver_add() */
+	void (*resume)(void *data);             /* go on after a refused deliver_add() */
 	void (*fenced)(void *data);             /* another agent took over: end */
 	void (*changed)(void *data);            /* deliver_state() has news: connected, lost, the first commit */
 	/* Append the agent's state as a JSON object; false: nothing to say. */
@@ -51,7 +51,7 @@ void deliver_free(struct deliver *d);
 
 /* False: full; only log lines are ever refused. */
 bool deliver_add(struct deliver *d, const struct sample *s);
-bool deliver_advance(struct deliver *d, const struct position *p);
+bool deliver_set_position(struct deliver *d, const struct position *p);
 
 /* Send what there is as soon as possible; and as deliver_finish(), that no more will come. */
 void deliver_flush(struct deliver *d);

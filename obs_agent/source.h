@@ -30,9 +30,9 @@ struct source {
 	bool (*positions)(void *state, const struct position *p, size_t n);
 	void (*committed)(void *state, const struct batch *b);
 
-	/* There is room again after agent_add() or agent_advance() said "full". NULL:
-	 * the source makes nothing that is ever refused. */
-	void (*room)(void *state);
+	/* Go on: the batch takes samples again, after agent_add() or agent_set_position() said
+	 * "full". NULL: the source makes nothing that is ever refused. */
+	void (*resume)(void *state);
 
 	/* One round now, for --once. Returns true when nothing more is to come. */
 	bool (*once)(void *state);

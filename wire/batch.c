@@ -1,5 +1,6 @@
 #include "batch.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "rows.h"
@@ -109,6 +110,7 @@ static bool open_row(struct buf *to, int64_t timestamp_us, size_t *ret_mark)
 
 static bool close_row(struct buf *to, bool ok, size_t mark, size_t *n)
 {
+	assert(mark <= to->len);
 	if (ok && buf_addc(to, ']')) {
 		++*n;
 		return true;
@@ -121,6 +123,7 @@ static bool add_reject(struct batch *b, int64_t timestamp_us, struct text raw)
 {
 	const struct poison *p = b->poison;
 	size_t mark;
+
 	bool ok = open_row(&b->rejects, timestamp_us, &mark) &&
 		  row_add_reject(&b->rejects, p->stream_id, p->offset, p->sqlstate, p->reason, raw);
 
@@ -135,6 +138,7 @@ static bool is_poison(const struct batch *b, int64_t stream_id, int64_t offset)
 /* Where the first of its rows comes from. */
 static void note_first(struct batch *b, int64_t stream_id, int64_t offset)
 {
+	assert(batch_rows(b) > 0);
 	if (batch_rows(b) == 1) {
 		b->first_stream = stream_id;
 		b->first_offset = offset;
@@ -276,12 +280,13 @@ bool batch_add(struct batch *b, const struct sample *s)
 	return s->kind == SAMPLE_LOG ? add_log(b, s) : add_gap(b, s);
 }
 
-bool batch_advance(struct batch *b, const struct position *p)
+bool batch_set_position(struct batch *b, const struct position *p)
 {
 	size_t max = p->file_id[0] ? BATCH_STREAMS_MAX - BATCH_STREAMS_SPARE : BATCH_STREAMS_MAX;
 	size_t i = stream_index(b, p->stream_id);
 	int64_t from;
 
+	assert(b->n_positions <= BATCH_STREAMS_MAX);
 	if (i == 0) {
 		if (b->n_positions >= max)
 			return false;
@@ -300,6 +305,7 @@ struct text column_array(struct column *c, size_t n)
 {
 	const uint32_t header[] = { 1, c->has_null, c->elem_oid, (uint32_t)n, 1 };
 
+	assert(n > 0 && c->data.len >= ARRAY_HEADER + n * sizeof(uint32_t));    /* each element has a length */
 	for (size_t i = 0; i < sizeof header / sizeof *header; i++) {
 		uint32_t be = __builtin_bswap32(header[i]);
 

@@ -78,7 +78,7 @@ bool batch_empty(const struct batch *b);
 
 /*
  * Copy a log line, or a gap in a stream, into the batch. False: it is full, and is
- * as it was. A line needs its stream to be known by batch_advance() first, at the
+ * as it was. A line needs its stream to be known by batch_set_position() first, at the
  * position where reading goes on.
  */
 bool batch_add(struct batch *b, const struct sample *s);
@@ -95,7 +95,7 @@ bool batch_add_record(struct batch *b, const struct record *r, int64_t stream_id
 
 /* Record that the stream is read up to p->to once this batch commits. The first
  * call for a stream keeps its `from`; later ones move the rest. False: full. */
-bool batch_advance(struct batch *b, const struct position *p);
+bool batch_set_position(struct batch *b, const struct position *p);
 
 /* Full enough to be sent without waiting. */
 bool batch_full(const struct batch *b);

@@ -293,11 +293,11 @@ void outbox_fill(struct outbox *o, struct batch *b, size_t max, bool last)
 
 		if (q->read == q->end && !ends(o, q, last))
 			continue;
-		if (!batch_advance(b, &p))
+		if (!batch_set_position(b, &p))
 			return;                 /* the next batch has room */
 		through = fill_from(o, q, b, max);
 		p = position_of(q, through && ends(o, q, last));
-		batch_advance(b, &p);
+		batch_set_position(b, &p);
 		o->finish_told |= q == o->own && p.finished;
 	}
 }

@@ -58,7 +58,7 @@ static bool advance(struct reader *r, struct stream *s)
 	struct position p;
 
 	stream_position(s, &p);
-	if (!agent_advance(r->agent, &p))
+	if (!agent_set_position(r->agent, &p))
 		return false;
 	s->unknown = false;
 	return true;

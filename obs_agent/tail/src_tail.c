@@ -347,7 +347,7 @@ static void committed(void *state, const struct batch *b)
 	}
 }
 
-static void room(void *state)
+static void resume(void *state)
 {
 	struct tail *t = state;
 
@@ -389,7 +389,7 @@ const struct source src_tail = {
 	.start = start,
 	.positions = positions,
 	.committed = committed,
-	.room = room,
+	.resume = resume,
 	.reload = reload,
 	.once = once,
 	.status = status,

@@ -147,7 +147,7 @@ void stream_jump(struct stream *s, int64_t to);
 void stream_committed(struct stream *s, int64_t to);
 
 /* What the database must know of the stream now; `from` and `to` are both its
- * position, as batch_advance() wants them. */
+ * position, as batch_set_position() wants them. */
 void stream_position(struct stream *s, struct position *ret);
 
 #endif

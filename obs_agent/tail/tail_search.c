@@ -123,7 +123,7 @@ static bool pass_over(struct tail_files *t, struct stream *s)
 	s->finished = true;
 	stream_position(s, &end);
 	end.from = 0;
-	if (!agent_advance(t->agent, &end)) {
+	if (!agent_set_position(t->agent, &end)) {
 		stream_jump(s, position);
 		s->finished = false;
 		return false;
@@ -283,7 +283,7 @@ static bool give_up(struct tail_files *t, const struct known_file *m)
 	end.finished = true;
 	if (m->torn && !goes_on(t, m))
 		return false;
-	if (!agent_advance(t->agent, &end))
+	if (!agent_set_position(t->agent, &end))
 		return false;
 	if (m->torn)
 		return true;

@@ -71,7 +71,7 @@ void agent_tell_state(struct agent *a)
 	(void)a;
 }
 
-bool agent_advance(struct agent *a, const struct position *p)
+bool agent_set_position(struct agent *a, const struct position *p)
 {
 	(void)a;
 	(void)p;

@@ -129,7 +129,7 @@ static void lose(enum pg_verdict verdict)
 /* ---- what deliver.c calls ---- */
 
 struct seen {
-	int positions, rooms, fenced, changed;
+	int positions, resumed, fenced, changed;
 	size_t committed_logs, committed_metrics;
 };
 
@@ -147,9 +147,9 @@ static void on_seen_committed(void *data, const struct batch *b)
 	((struct seen *)data)->committed_metrics += b->n_metrics;
 }
 
-static void on_seen_room(void *data)
+static void on_seen_resume(void *data)
 {
-	((struct seen *)data)->rooms++;
+	((struct seen *)data)->resumed++;
 }
 
 static void on_seen_fenced(void *data)
@@ -176,7 +176,7 @@ static sd_event *loop;
 
 static int begin(void **state)
 {
-	static const struct deliver_events events = { on_seen_positions, on_seen_committed, on_seen_room,
+	static const struct deliver_events events = { on_seen_positions, on_seen_committed, on_seen_resume,
 						      on_seen_fenced, on_seen_changed, some_state };
 	static struct config config = { .interval_us = 10 * US_PER_S };
 	struct err e;
@@ -213,10 +213,10 @@ static bool add_line(int64_t stream, int64_t from, int64_t to)
 	struct position p = { .stream_id = stream, .from = from, .to = from, .file_id = "8:1/1:ab" };
 	struct sample s = line(stream, from);
 
-	if (!deliver_advance(d, &p) || !deliver_add(d, &s))
+	if (!deliver_set_position(d, &p) || !deliver_add(d, &s))
 		return false;
 	p.to = to;
-	return deliver_advance(d, &p);
+	return deliver_set_position(d, &p);
 }
 
 /* The timer has fired, if one is armed. */
@@ -320,10 +320,10 @@ static void streams_that_do_not_move_make_room_and_do_not_stall(void **state)
 	(void)state;
 	connect_at(0);
 	for (p.stream_id = 1; p.stream_id <= BATCH_STREAMS_MAX - BATCH_STREAMS_SPARE; p.stream_id++)
-		assert_true(deliver_advance(d, &p));
-	assert_false(deliver_advance(d, &p));
+		assert_true(deliver_set_position(d, &p));
+	assert_false(deliver_set_position(d, &p));
 	let_flush_come();
-	assert_int_equal(seen.rooms, 1);
+	assert_int_equal(seen.resumed, 1);
 	assert_int_equal(fake.sends, 0);
 	assert_true(add_line(p.stream_id, 5, 10));
 	let_flush_come();
@@ -507,7 +507,7 @@ static void a_sample_that_is_refused_becomes_a_reject_too(void **state)
 	commit();
 	assert_int_equal(fake.metrics, 1);
 	commit();
-	assert_true(seen.rooms > 0 && add_line(1, 0, 10));
+	assert_true(seen.resumed > 0 && add_line(1, 0, 10));
 	let_flush_come();
 	assert_int_equal(fake.logs, 1);
 	commit();

@@ -85,7 +85,7 @@ static void what_was_refused_is_taken_as_a_reject_with_its_bytes(void **state)
 	batch_init(&b);
 	b.poison = &poison;
 	s.log.raw = (struct text){ raw, sizeof raw - 1 };
-	assert_true(batch_advance(&b, &p) && batch_add(&b, &s));
+	assert_true(batch_set_position(&b, &p) && batch_add(&b, &s));
 	s.log.offset = 84;
 	assert_true(batch_add(&b, &s));
 	assert_int_equal(b.n_logs, 1);
@@ -106,7 +106,7 @@ static void log_columns_are_binary_arrays(void **state)
 	(void)state;
 	batch_init(&b);
 	s.log.context = TEXT("{}");
-	assert_true(batch_advance(&b, &p) && batch_add(&b, &s));
+	assert_true(batch_set_position(&b, &p) && batch_add(&b, &s));
 	s.log.context = (struct text){ NULL, 0 };
 	assert_true(batch_add(&b, &s));
 	t = column_array(&b.log[COL_CONTEXT], b.n_logs);
@@ -137,7 +137,7 @@ static void a_full_batch_is_left_as_it_was(void **state)
 	memset(big, 'x', sizeof big);
 	batch_init(&b);
 	assert_false(batch_add(&b, &s));                /* the stream is not known */
-	assert_true(batch_advance(&b, &p) && batch_add(&b, &s));
+	assert_true(batch_set_position(&b, &p) && batch_add(&b, &s));
 	len = b.log[COL_MESSAGE].data.len;
 	s.log.message.len = 11;
 	assert_false(batch_add(&b, &s));
@@ -159,10 +159,10 @@ static void rows_and_streams_are_limited(void **state)
 	batch_init(&b);
 	for (int64_t i = 1; i <= BATCH_STREAMS_MAX; i++) {
 		p = at(i, 0);
-		assert_true(batch_advance(&b, &p));
+		assert_true(batch_set_position(&b, &p));
 	}
 	p = at(BATCH_STREAMS_MAX + 1, 0);
-	assert_false(batch_advance(&b, &p));
+	assert_false(batch_set_position(&b, &p));
 	for (int i = 0; i < BATCH_LOG_ROWS_MAX; i++)
 		assert_true(batch_add(&b, &s));
 	assert_true(batch_full(&b));
@@ -178,19 +178,19 @@ static void a_position_keeps_where_the_batch_began(void **state)
 
 	(void)state;
 	batch_init(&b);
-	assert_true(batch_advance(&b, &p));
+	assert_true(batch_set_position(&b, &p));
 	assert_true(batch_empty(&b));                   /* known, not read on: nothing to commit */
 	p = at(4, 150);
-	assert_true(batch_advance(&b, &p));
+	assert_true(batch_set_position(&b, &p));
 	p = at(4, 160);
-	assert_true(batch_advance(&b, &p));
+	assert_true(batch_set_position(&b, &p));
 	assert_false(batch_empty(&b));
 	p = at(5, 3);
-	assert_true(batch_advance(&b, &p));
+	assert_true(batch_set_position(&b, &p));
 	p = at(6, 0);
-	assert_true(batch_advance(&b, &p));
+	assert_true(batch_set_position(&b, &p));
 	p.to = 9;
-	assert_true(batch_advance(&b, &p));
+	assert_true(batch_set_position(&b, &p));
 	assert_true(buf_adds(&out, "before:") && batch_positions(&b, &out));
 	assert_string_equal(buf_cstr(&out), "before:[[4,100,160,false,\"/a\",\"\",\"\",\"\"],"
 					    "[6,0,9,false,\"/a\",\"\",\"\",\"\"]]");
@@ -208,7 +208,7 @@ static void a_finished_stream_is_news_even_where_it_stands(void **state)
 	(void)state;
 	batch_init(&b);
 	p.finished = true;
-	assert_true(batch_advance(&b, &p));
+	assert_true(batch_set_position(&b, &p));
 	assert_false(batch_empty(&b));
 	batch_free(&b);
 }
