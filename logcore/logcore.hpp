@@ -6,11 +6,11 @@
  *
  *	log.info("User action", logcore_kv("user_id", 123), logcore_kv("action", action));
  *
- * What logcore.h promises holds here, secrets and modes included: nothing is
- * allocated but in opening and in child(), nothing throws but std::bad_alloc there,
- * a logger that could not be opened logs nothing. Arguments of the methods are evaluated also when the level
- * is not enabled; where one is costly ask enabled(), or use the macros of logcore.h
- * with get(), which take the same fields:
+ * The promises of logcore.h hold here too, including secrets and modes. Only opening a
+ * logger and child() allocate, and may throw std::bad_alloc; nothing else throws. A
+ * logger that could not be opened logs nothing. The methods evaluate their arguments even
+ * if the level is not enabled: if one is costly, ask enabled() first, or use the macros of
+ * logcore.h with get(), which take the same fields:
  *
  *	logcore_debug(log.get(), "Cache", logcore_kv("entries", cache.count()));
  */
@@ -32,13 +32,13 @@
 /* ---- fields ---------------------------------------------------------------------- */
 
 /*
- * More of logcore_kv(): it borrows texts until the logging call returns, temporaries
- * of that call's line included. For a type of your own define logcore_kv(const char
- * *, const T &) beside it, from these; std::optional<T> finds it there. In a namespace
- * say "using ::logcore_kv;" first, or the new one hides these from what is in it.
+ * More overloads of logcore_kv(). A field borrows its text until the logging call returns,
+ * so temporaries in that statement are fine. For your own type T, define
+ * logcore_kv(const char *, const T &) beside it; std::optional<T> finds it there. In a
+ * namespace, write "using ::logcore_kv;" first, or the new function hides these.
  */
 
-/* Also for std::string. Any bytes; what is not UTF-8 becomes U+FFFD. */
+/* Also for std::string. Takes any bytes; those that are not UTF-8 become U+FFFD. */
 inline logcore_field logcore_kv(const char *key, std::string_view v)
 {
 	return logcore_kv_strn(key, v.empty() ? "" : v.data(), v.size());
@@ -56,7 +56,7 @@ inline logcore_field logcore_kv(const char *key, E v)
 	return logcore_kv(key, static_cast<std::underlying_type_t<E>>(v));
 }
 
-/* In nanoseconds; what 292 years do not hold becomes the largest or smallest. */
+/* In nanoseconds; a duration of more than 292 years becomes the largest or smallest value. */
 template <class Rep, class Period>
 inline std::int64_t logcore_nanoseconds_(const std::chrono::duration<Rep, Period> &v)
 {
@@ -69,14 +69,14 @@ inline std::int64_t logcore_nanoseconds_(const std::chrono::duration<Rep, Period
 	return std::chrono::duration_cast<std::chrono::nanoseconds>(v).count();
 }
 
-/* Milliseconds, exactly and with a point: 1500us gives 1.5. Let the key end in _ms. */
+/* Milliseconds, exactly and with a point: 1500us gives 1.5. Use a key that ends in _ms. */
 template <class Rep, class Period>
 inline logcore_field logcore_kv(const char *key, const std::chrono::duration<Rep, Period> &v)
 {
 	return logcore_kv_duration(key, logcore_nanoseconds_(v));
 }
 
-/* A moment of the wall clock, "2026-11-21T02:39:14.123456Z". Other clocks have no date. */
+/* A time of the wall clock, "2026-11-21T02:39:14.123456Z". Other clocks have no date. */
 template <class Duration>
 inline logcore_field logcore_kv(const char *key,
 				const std::chrono::time_point<std::chrono::system_clock, Duration> &v)
@@ -101,7 +101,7 @@ inline logcore_field logcore_kv(const char *key, const std::optional<T> &v)
 	return v ? logcore_kv(key, *v) : logcore_kv_null(key);
 }
 
-/* An exception's text, as "error". The logger's methods take exceptions as they are. */
+/* An exception's text, as "error". The logger's methods take exceptions directly. */
 inline logcore_field logcore_kv(const std::exception &e)
 {
 	return logcore_kv("error", e.what());
@@ -117,11 +117,11 @@ inline logcore_field logcore_as_field_(const std::exception &e)
 	return logcore_kv(e);
 }
 
-/* What a message may be: all that is a std::string_view, and a null pointer, which is none
- * for a std::string_view but an empty message for logcore.h. */
+/* A message: anything that converts to std::string_view, or a null pointer, which becomes an
+ * empty message as in logcore.h. */
 struct logcore_message_ {
 	template <class T, std::enable_if_t<std::is_convertible_v<const T &, std::string_view>, int> = 0>
-	logcore_message_(const T &message) noexcept     // NOLINT: it is not to be seen
+	logcore_message_(const T &message) noexcept     // NOLINT: implicit by design
 	{
 		if constexpr (std::is_convertible_v<const T &, const char *>) {
 			const char *const chars = message;
@@ -138,18 +138,17 @@ struct logcore_message_ {
 /* ---- the logger ------------------------------------------------------------------ */
 
 /*
- * Owns a struct logcore, or none and then logs nothing. Can be moved, not copied. Its
- * children may outlive it. In the methods fields are what logcore_kv() gives, and
- * exceptions.
+ * Owns a struct logcore; an empty one logs nothing. Can be moved, not copied. Its children
+ * may outlive it. The methods take fields from logcore_kv(), and exceptions.
  */
 class logcore_logger {
 public:
 	logcore_logger() = default;
 
-	/* Takes over what logcore_open() or logcore_child() gave. */
+	/* Takes ownership of a result of logcore_open() or logcore_child(). */
 	explicit logcore_logger(logcore *taken) noexcept : handle(taken) {}
 
-	/* Where that fails, *error is one sentence. */
+	/* On failure *error is one sentence. */
 	explicit logcore_logger(const logcore_options &options, std::string *error = nullptr)
 	{
 		char sentence[256] = "";
@@ -166,14 +165,14 @@ public:
 	{
 	}
 
-	/* For the functions and macros of logcore.h; stays ours. */
+	/* For the functions and macros of logcore.h. The logger keeps ownership. */
 	logcore *get() const noexcept { return handle.get(); }
 
 	/* Whether it was opened. */
 	explicit operator bool() const noexcept { return handle != nullptr; }
 
-	/* A logger of its own for a part or a request, named "parent.name" (nullptr: as
-	 * this one), whose lines all carry the fields, which are copied. */
+	/* Another logger, for a part or a request, named "parent.name" (nullptr: like this
+	 * one). Each of its lines has the given fields, which are copied. */
 	template <class... F>
 	logcore_logger child(const char *name, const F &...fields) const
 	{
@@ -232,10 +231,10 @@ public:
 	bool enabled(int level) const noexcept { return logcore_enabled(get(), level); }
 	void set_level(int level) noexcept { logcore_set_level(get(), level); }
 
-	/* Write what is held in the modes other than LOGCORE_DIRECT. 0, or -EIO. */
+	/* Write the buffered lines (LOGCORE_BUFFERED, LOGCORE_ASYNC). 0, or -EIO. */
 	int flush() noexcept { return logcore_flush(get()); }
 
-	/* 0, or -errno and the old file stays in use. */
+	/* 0, or -errno and keeps the old file. */
 	int reopen() noexcept { return logcore_reopen(get()); }
 
 	logcore_counters stats() const noexcept

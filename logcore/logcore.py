@@ -8,14 +8,17 @@
     {"timestamp":"2026-11-21T02:39:14.123456Z","level":"INFO","logger":"billing",
      "message":"User action","context":{"user_id":123,"action":"login"}}    (as one line)
 
-The loggers are those of the standard `logging`; everything of it works. Promises: a line is one
-write(2) on a descriptor opened for appending, so threads and processes can share a file; it is in
-the kernel when the call returns; any values in give one line of valid JSON and UTF-8 out; a file
-that was renamed or removed is opened again before the next line; no call raises. What could not
-be written is counted, and said in a line of its own once writing works again. Passwords and other
-secrets are left out, as far as their keys or their looks tell.
+The loggers are those of the standard `logging`, and all of `logging` works with them. Promises:
 
-Needs Python 3.9 and nothing else; one file, which may be copied into a project.
+- A line is one write(2) on a descriptor opened for appending, so threads and processes can share a file.
+- The line is in the kernel when the call returns.
+- Whatever values go in, one line of valid JSON in UTF-8 comes out.
+- A file that was renamed or removed is opened again before the next line.
+- No call raises an exception. Lines that could not be written are counted; once writing works
+  again, a line reports how many.
+- Passwords and other secrets are replaced when their key or their form shows them.
+
+Needs only Python 3.9. It is one file, which you may copy into a project.
 """
 import binascii
 import json
@@ -33,13 +36,13 @@ from decimal import Decimal
 __all__ = ["Bound", "Handler", "Logger", "OFF", "TRACE", "bind", "get_logger", "level_number"]
 
 TRACE = 5
-OFF = 60                        # as a minimum: nothing is logged
+OFF = 60                        # as a minimum level: log nothing
 
 LINE_MAX = 65536                # bytes of the longest line, newline included
-LINE_MIN = 1024                 # the least that line_max may say
-JOURNAL_LINE_MAX = 48000        # journald splits what is longer than 48 KiB
-NAME_MAX = 255                  # bytes of a logger's name, as written; more is cut
-DEPTH_MAX = 28                  # of lists and dicts in each other; what is deeper becomes text
+LINE_MIN = 1024                 # the least value of line_max
+JOURNAL_LINE_MAX = 48000        # journald splits lines that are longer than 48 KiB
+NAME_MAX = 255                  # bytes of a logger's name, as written; a longer one is cut
+DEPTH_MAX = 28                  # of nested lists and dicts; deeper ones become text
 
 _CLOSING = len('},"truncated":true}\n')
 _LEVELS = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -52,9 +55,9 @@ logging.addLevelName(TRACE, "TRACE")
 
 
 def level_number(name):
-    """The level of a name: trace, debug, info, warning or warn, error, critical or fatal, off; in any case.
+    """The level of a name: trace, debug, info, warning or warn, error, critical or fatal, off; ignoring case.
 
-    0 when it is none of these.
+    0 for any other name.
     """
     return _NUMBERS.get(str(name).upper(), 0)
 
@@ -64,15 +67,15 @@ def _level_index(level):
 
 
 # ---- secrets -----------------------------------------------------------------------------
-# The ones that liblogcore finds, by the same rules: see its secret_key.c, patterns.c and luhn.c.
+# The same rules as in liblogcore: see its secret_key.c, patterns.c and luhn.c.
 
 REDACT_ALL, REDACT_KEYS, REDACT_OFF = 0, 1, 2
 
 _REDACTED = "[redacted]"
-_WORD_MAX = 39                  # letters of a key that are looked at, from its end
+_WORD_MAX = 39                  # letters of a key that are compared, from its end
 _KEY_MAX = 64                   # characters of a key in a text
-_TEXT_MIN = 8                   # bytes; no secret that is known by its looks is shorter
-_LOOK_AHEAD = 1024              # behind what fits: what begins there may be known by its end
+_TEXT_MIN = 8                   # bytes; no pattern matches a shorter text
+_LOOK_AHEAD = 1024              # characters beyond what fits, in which a secret may end
 
 _LETTERS = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz", "_-. ")
 _SECRETS = tuple(
@@ -91,8 +94,8 @@ _IN_KEY = _ALNUM | frozenset("_-.")
 _OF_WORD = _ALNUM | frozenset("_%")
 _NO_HOST = frozenset(map(chr, range(0x21))) | frozenset("/?#\"'<>@\\")
 
-# A text without any of these has no secret; and where one shows itself.
-_SUSPECT = re.compile(r'[="J@]|[bB][eEaA]|I[AV]|(?:[0-9][ -]?){13}')
+# A text without any of these has no secret. _SHOWS finds where a finder must look.
+_PREFILTER = re.compile(r'[="J@]|[bB][eEaA]|I[AV]|(?:[0-9][ -]?){13}')
 _SHOWS = re.compile(r'["=@JI]|[bB](?=[eEaA])|(?<![0-9A-Za-z_%])[0-9](?=[0-9 -]{12})')
 _SPACE = re.compile("[ \t-\r]*")
 _BACKSLASHES = re.compile(r"\\*")
@@ -108,15 +111,15 @@ _ISSUERS = (((4000, 4999), (13, 16, 19)), ((5100, 5599), (16,)), ((2221, 2720), 
 
 
 def _keys(keys):
-    """A list of keys, where one alone was given too: its letters are none."""
+    """A list of keys; a single string is one key."""
     return (keys,) if isinstance(keys, str) else keys
 
 
 class _Redact:
-    """The lists of keys, and what looks like a secret. Finders give (start, end) of one, or None."""
+    """Finds secrets by key and by form. A finder returns (start, end) of a secret, or None."""
 
     def __init__(self, mode=REDACT_ALL, keys=(), allowed=()):
-        self.shapes = mode == REDACT_ALL
+        self.patterns = mode == REDACT_ALL
         self.secrets = _SECRETS + tuple(key.translate(_LETTERS) for key in _keys(keys))
         self.allowed = frozenset(key.translate(_LETTERS) for key in _keys(allowed))
         self.known = {}         # answers about keys
@@ -124,7 +127,7 @@ class _Redact:
             self.secrets, self.key = (), lambda key: False
 
     def key(self, key):
-        """Whether what has this key is a secret."""
+        """Whether the key names a secret."""
         answer = self.known.get(key)
         if answer is None:
             answer = self._look(key)
@@ -146,7 +149,7 @@ class _Redact:
         return not letters.endswith(_HARMLESS)
 
     def text(self, s, room=LINE_MAX):
-        """The text with a mark in place of each secret, as far as `room` bytes may need it."""
+        """The text with a mark in place of each secret, at least in its first `room` bytes."""
         if not self._may_have(s):
             return s
         parts, start, size = [], 0, 0
@@ -160,15 +163,15 @@ class _Redact:
         return "".join(parts) + s[start:]
 
     def has(self, s):
-        """Whether there is a secret in a text."""
+        """Whether a text has a secret in it."""
         return self._may_have(s) and self._next(s, 0, len(s)) is not None
 
     def _may_have(self, s):
-        return (self.shapes and (len(s) >= _TEXT_MIN or len(s.encode(errors="replace")) >= _TEXT_MIN)
-                and _SUSPECT.search(s) is not None)
+        return (self.patterns and (len(s) >= _TEXT_MIN or len(s.encode(errors="replace")) >= _TEXT_MIN)
+                and _PREFILTER.search(s) is not None)
 
     def _next(self, s, start, stop):
-        """The first secret from `start` on that shows itself before `stop`."""
+        """The first secret after `start` that is recognized before `stop`."""
         for found in _SHOWS.finditer(s, start, min(stop, len(s))):
             i = found.start()
             secret = self._FINDERS[s[i]](self, s, start, i)
@@ -196,7 +199,7 @@ class _Redact:
             return _value(s, _SPACE.match(s, colon + 1).end())
         return None
 
-    # ---- by looks alone
+    # ---- by form alone
 
     def _url_password(self, s, start, i):
         host = i
@@ -255,7 +258,7 @@ def _back(s, start, i, chars):
 
 
 def _quoted(s, i):
-    """In quotes, which may have backslashes before them, up to the one that closes; to the end when there is none."""
+    """A quoted value, up to its closing quote or the end; both quotes may have backslashes before them."""
     first = _BACKSLASHES.match(s, i).end()
     level, quote = first - i, s[first]
     for found in re.compile(r"(\\*)" + quote).finditer(s, first + 1):
@@ -301,11 +304,11 @@ def _behind_scheme(s, start, i):
 
 
 def _is_basic(s):
-    """Whether it is base64 of "user:password", padded as it must be, and no word."""
+    """Whether it is base64 of "user:password" with correct padding."""
     data = s.partition("=")[0].translate(_BASE64_URL)
     if len(s) % 4 or not _BASE64.issuperset(data):
         return False
-    whole = len(data) - (len(data) % 4 == 1)    # one character alone holds no byte
+    whole = len(data) - (len(data) % 4 == 1)    # a single character is no whole byte
     plain = binascii.a2b_base64(data[:whole] + "=" * (-whole % 4))
     return b":" in plain and all(c >= 0x20 and c != 0x7f for c in plain)
 
@@ -355,7 +358,7 @@ def _may_end(s, i):
 
 
 def _group(s):
-    """Whether there are four digits and no more: it is a table then."""
+    """Whether there are exactly four digits: then the number belongs to a table."""
     return len(s) - len(s.lstrip("0123456789")) == 4
 
 
@@ -370,12 +373,12 @@ def _is_card(digits):
 # ---- values to JSON ----------------------------------------------------------------------
 
 _quote = json.JSONEncoder(ensure_ascii=False).encode
-_NO_TEXT = re.compile("[\0\ud800-\udfff]")              # NUL and half characters
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")              # NUL and surrogates
 _HALF_ESCAPE = re.compile(rb"(?<!\\)((?:\\\\)*)\\(?:u[0-9a-f]{0,3})?\Z")
 
 
 class _TooLong(Exception):
-    """A value that no line can hold."""
+    """A value that does not fit into any line."""
 
 
 def _float(v):
@@ -403,7 +406,7 @@ def _repr(v):
 
 
 class _Json:
-    """JSON in UTF-8 from values, without secrets; `cut` says whether a text was cut to `limit` bytes."""
+    """JSON in UTF-8 from values, without secrets; `cut`: a text was cut to `limit` bytes."""
 
     def __init__(self, limit, redact):
         self.limit, self.redact, self.cut = limit, redact, False
@@ -422,7 +425,7 @@ class _Json:
         return self.text(_REDACTED if self.redact.has(s) else s)
 
     def member(self, key, value, room=LINE_MAX, depth=0):
-        """The value of a key. Whether there is a password is no secret."""
+        """The value of a key. None, True and False are no secrets, even under a secret key."""
         if value is not None and not isinstance(value, bool) and self.redact.key(key):
             return b'"%b"' % _REDACTED.encode()
         return self.value(value, room, depth)
@@ -446,7 +449,7 @@ class _Json:
     def integer(self, v, room):
         try:
             return int.__repr__(v).encode()
-        except ValueError:      # more digits than Python writes
+        except ValueError:      # more digits than Python converts
             return self.text(hex(v), room)
 
     @staticmethod
@@ -461,7 +464,7 @@ class _Json:
 
 
 def _field(j, key, value, room, comma):
-    """`,"key":value` in at most `room` bytes, or None; and whether anything was cut."""
+    """`,"key":value` in at most `room` bytes, or None; and whether a text was cut."""
     j.cut = False
     front = b"," if comma else b""
     try:
@@ -471,13 +474,13 @@ def _field(j, key, value, room, comma):
         if j.cut or (rest < 2 and isinstance(value, str)):
             return None, True
         whole = front + j.member(key, value, rest - 2)
-    except Exception:           # too long, or a mapping that fails
+    except Exception:           # too long, or a mapping that raises
         return None, True
     return (whole, j.cut) if len(whole) <= room else (None, True)
 
 
 def _line(head, message, fields, line_max, redact):
-    """One line with its newline: whole, or with texts cut to a quarter of line_max, then without the last fields."""
+    """One line with its newline. If it is too long: cut texts to a quarter of line_max, then drop the last fields."""
     for limit in (line_max, line_max // 4):
         room = line_max - _CLOSING - len(head)
         j = _Json(limit, redact)
@@ -511,7 +514,7 @@ def _head(created, level, name):
 
 
 def _message(record):
-    """The message, and what was wrong with its arguments."""
+    """The message, and the error if its arguments do not fit."""
     try:
         return record.getMessage(), None
     except Exception as e:
@@ -547,7 +550,7 @@ def _fields(record, wrong):
 # ---- where lines go ----------------------------------------------------------------------
 
 def _is_journal(fd):
-    """Whether `fd` is the connection to the journal that systemd made, see systemd.exec(5)."""
+    """Whether `fd` is the connection to the journal that systemd opened, see systemd.exec(5)."""
     try:
         st = os.fstat(fd)
     except OSError:
@@ -556,13 +559,13 @@ def _is_journal(fd):
 
 
 class Handler(logging.Handler):
-    """Writes records as lines to a file, or to standard error (or another descriptor, which stays the caller's).
+    """Writes records as lines to a file, to standard error, or to another descriptor, which the caller closes.
 
-    Nothing is raised when the file cannot be opened: what is lost is counted, and opening tried again with
-    each line. To be used alone too, as "logcore.Handler" in logging.config.dictConfig().
+    If the file cannot be opened, this raises nothing: it counts the lost lines, and tries again with each line.
+    You can use it alone, also as "logcore.Handler" in logging.config.dictConfig().
 
-    `redact` says which secrets are left out of lines: REDACT_ALL, by key and by looks; REDACT_KEYS; REDACT_OFF.
-    `redact_keys` are more such keys, and what such keys end with; `redact_not` are keys that are none.
+    `redact` says which secrets are replaced: REDACT_ALL, by key and by form; REDACT_KEYS, by key; REDACT_OFF, none.
+    `redact_keys` lists more secret keys (keys that end with one are secret, too), `redact_not` keys that are not.
     """
 
     def __init__(self, log_file=None, fd=2, line_max=None, journal_priority=None, redact=REDACT_ALL, redact_keys=(),
@@ -578,13 +581,13 @@ class Handler(logging.Handler):
         if not LINE_MIN <= self.line_max <= LINE_MAX:
             raise ValueError(f"line_max must be {LINE_MIN} to {LINE_MAX} bytes")
         self._inode = None
-        self._lost = (0, 0)     # process, lines: after fork() only the one that lost them tells
-        self._loser = ""        # the logger that lost the last one
+        self._lost = (0, 0)     # process, lines: after fork() only the process that lost them reports it
+        self._loser = ""        # the logger that lost the last line
         self._errno = 0
         self._torn = False      # the file ends in the middle of a line
         self._follow()
 
-    # Of logging.Handler; each is called with the handler's lock held.
+    # Methods of logging.Handler; `logging` calls each with the handler's lock held.
 
     def emit(self, record):
         try:
@@ -592,7 +595,7 @@ class Handler(logging.Handler):
             self._follow()
             if self._tell_lost(record.name) and self._write(line):
                 return
-        except Exception:       # memory is short, or the stack
+        except Exception:       # short of memory or stack
             self._errno = 0
         self._lose(record.name)
 
@@ -618,7 +621,7 @@ class Handler(logging.Handler):
     # ---- the file
 
     def _follow(self):
-        """Open the file, or what has its path now. When that fails, the old one stays in use."""
+        """Open the file if its path has another one now. If that fails, keep the old one."""
         if self.path is None:
             return
         try:
@@ -645,7 +648,7 @@ class Handler(logging.Handler):
         self._inode = (st.st_dev, st.st_ino)
 
     def _write(self, line):
-        """False: it was not written, or not to its end."""
+        """False: the line was not written, or only a part of it."""
         if self.fd is None:
             return False
         done = 0
@@ -665,7 +668,7 @@ class Handler(logging.Handler):
         self._lost = (pid, (self._lost[1] if self._lost[0] == pid else 0) + 1)
 
     def _tell_lost(self, name):
-        """Tell of lines that were lost, in a line. False: writing does not work yet."""
+        """Write a line that reports the lost ones. False: writing does not work yet."""
         pid, lost = self._lost
         lost = lost if pid == os.getpid() else 0
         line = b"\n" if self._torn else b""
@@ -682,21 +685,21 @@ class Handler(logging.Handler):
 # ---- loggers -----------------------------------------------------------------------------
 
 class Bound(logging.LoggerAdapter):
-    """A logger whose lines all carry some context. Made by bind()."""
+    """A logger that adds a context to each line. Use bind() to make one."""
 
     def __init__(self, logger, context):
         super().__init__(logger, {"context": dict(context)})
 
     def bind(self, **context):
-        """The same with more context."""
+        """The same logger with more context."""
         return Bound(self.logger, {**self.extra["context"], **context})
 
     def getChild(self, suffix):
-        """A part's logger, as a logger's getChild(), with the same context."""
+        """The logger of a part, as getChild() of a logger, with the same context."""
         return Bound(self.logger.getChild(suffix), self.extra["context"])
 
     def process(self, msg, kwargs):
-        """Of LoggerAdapter: a call's own context comes last."""
+        """Method of LoggerAdapter: the context of the call comes last."""
         extra = dict(kwargs.get("extra") or {})
         extra["context"] = {**self.extra["context"], **_as_context(extra.get("context"))}
         return msg, {**kwargs, "extra": extra}
@@ -710,7 +713,7 @@ class Logger(logging.Logger):
     """A logger of the standard library with trace() and bind()."""
 
     def bind(self, **context):
-        """A logger whose lines all carry this context, as of a request."""
+        """A logger that adds this context to each line, such as the data of a request."""
         return Bound(self, context)
 
     def trace(self, msg, *args, **kwargs):
@@ -723,7 +726,7 @@ class Logger(logging.Logger):
         return _ours(super().getChild(suffix))
 
     def makeRecord(self, name, level, fn, lno, msg, args, exc_info, func=None, extra=None, sinfo=None):
-        """As logging does, but without raising for names in `extra` that a record has already."""
+        """As in `logging`, but does not raise for names in `extra` that a record already has."""
         record = super().makeRecord(name, level, fn, lno, msg, args, exc_info, func, None, sinfo)
         for key, value in (extra.items() if isinstance(extra, Mapping) else ()):
             if key not in ("message", "asctime") and key not in record.__dict__:
@@ -731,7 +734,7 @@ class Logger(logging.Logger):
         return record
 
 
-_setup = threading.RLock()      # two threads that get the same logger give it one handler
+_setup = threading.RLock()      # if two threads get the same logger, it gets one handler
 
 
 def _after_fork():
@@ -749,7 +752,7 @@ def _ours(logger):
 
 
 def bind(logger, **context):
-    """Any logger or adapter with some context on all its lines."""
+    """Any logger or adapter, with a context added to each line."""
     return logger.bind(**context) if hasattr(logger, "bind") else Bound(logger, context)
 
 
@@ -758,7 +761,7 @@ def _handlers(logger):
 
 
 def _logs_above(logger):
-    """Whether its lines reach a handler of ours by a parent."""
+    """Whether a parent passes its lines to a handler of this module."""
     while logger.propagate and logger.parent:
         logger = logger.parent
         if _handlers(logger):
@@ -789,12 +792,12 @@ def _set_level(logger, level):
 
 
 def get_logger(name=None, log_file=None, level=None, **options):
-    """The logger `name` (without one: the program's name), which writes lines to log_file.
+    """The logger `name` (default: the program's name), which writes lines to log_file.
 
-    Without a file it logs where its parent does ("billing.http" as "billing"), else to standard error. The same
-    name gives the same logger; another file replaces the first. `level` is a number or a name, INFO unless it
-    is given; the environment variable LOGCORE_LEVEL goes before it. The options are those of Handler, and are
-    looked at where it makes one: not again for the same file, and not for a logger that logs where its parent does.
+    Without a file it logs where its parent does ("billing.http" like "billing"), else to standard error. The same
+    name gives the same logger; another file replaces the first. `level` is a number or a name, by default INFO;
+    the environment variable LOGCORE_LEVEL overrides it. The options are those of Handler. They take effect when
+    this makes a handler: not again for the same file, and not for a logger that logs where its parent does.
     """
     logger = _ours(logging.getLogger(name or os.path.basename(sys.argv[0] or "") or "python"))
     with _setup:

@@ -35,12 +35,12 @@ static const char HELP[] =
 	"LEVEL is trace, debug, info, warning, error or critical.\n"
 	"KEY=TEXT is a string; KEY:=JSON a number, true, false, null, a list or an object.\n"
 	"\n"
-	"  -f, --file FILE    append to it; default: $LOGCORE_FILE, else standard error\n"
-	"  -n, --logger NAME  who says it; default: $LOGCORE_LOGGER, else shell\n"
-	"  -l, --level LEVEL  lines below it are not written; default: $LOGCORE_LEVEL, else info\n"
-	"  -h, --help         this\n"
+	"  -f, --file FILE    append to FILE; default: $LOGCORE_FILE, else standard error\n"
+	"  -n, --logger NAME  the name of the logger; default: $LOGCORE_LOGGER, else shell\n"
+	"  -l, --level LEVEL  the minimum level of a line; default: $LOGCORE_LEVEL, else info\n"
+	"  -h, --help         print this text\n"
 	"\n"
-	"Ends with 0, 1 when the line could not be written, 2 when the command line is wrong.\n";
+	"Exit status: 0, 1 if the line could not be written, 2 if the command line is wrong.\n";
 
 __attribute__((format(printf, 1, 2)))
 static bool wrong(const char *form, ...)
@@ -62,7 +62,7 @@ static bool parse_level(const char *name, bool off_too, int *ret_level)
 	int level = logcore_level_number(name);
 
 	if (level == 0 || (level == LOGCORE_OFF && !off_too))
-		return wrong("\"%s\" is not a level; there are trace, debug, info, warning, error, critical",
+		return wrong("\"%s\" is not a level; use trace, debug, info, warning, error or critical",
 			     name);
 	*ret_level = level;
 	return true;
@@ -133,7 +133,7 @@ static bool parse_field(char *word, struct logcore_field *ret)
 
 	if (!value || value - typed == word) {
 		if (*word == '-')
-			return wrong("%s: options go before the level", word);
+			return wrong("%s: put options before the level", word);
 		return wrong("\"%s\" is neither key=text nor key:=json", word);
 	}
 	value[-typed] = '\0';

@@ -62,7 +62,7 @@ def test_file_logger_and_level_by_option_or_environment(tmp_path):
     assert logcore("-l", "off", "critical", "no", LOGCORE_LEVEL="trace") == (0, "", "")
 
 
-LEVELS = "there are trace, debug, info, warning, error, critical"
+LEVELS = "use trace, debug, info, warning, error or critical"
 
 
 @pytest.mark.parametrize("arguments, said", [
@@ -76,7 +76,7 @@ LEVELS = "there are trace, debug, info, warning, error, critical"
     (["info", "x", "word"], '"word" is neither key=text nor key:=json'),
     (["info", "x", "=text"], '"=text" is neither key=text nor key:=json'),
     (["info", "x", ":=5"], '":=5" is neither key=text nor key:=json'),
-    (["info", "x", "--file", "y"], "--file: options go before the level"),
+    (["info", "x", "--file", "y"], "--file: put options before the level"),
     (["info", "x", "k:=tru"], 'k: "tru" is not JSON; write k=tru for a text'),
     (["info", "x", "k:="], 'k: "" is not JSON; write k= for a text'),
 ])
