@@ -201,9 +201,11 @@ HUB := \
   base/body \
   base/csv \
   base/db \
+  base/draw \
   base/export \
   base/format \
   base/http \
+  base/links \
   base/page \
   base/params \
   base/template \

@@ -135,28 +135,28 @@ int request_add_query(struct request *r, struct text query, struct err *e)
 
 /* ---- reading the request ------------------------------------------------------------------ */
 
-static const struct { const char *name; enum http_method method; } methods[] = {
+static const struct { const char *name; enum http_method method; } known[] = {
 	{ "GET", HTTP_GET },   { "HEAD", HTTP_HEAD },   { "POST", HTTP_POST },
 	{ "PUT", HTTP_PUT },   { "PATCH", HTTP_PATCH }, { "DELETE", HTTP_DELETE },
 };
 
 static enum http_method read_method(const char *name)
 {
-	for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++)
-		if (strcmp(name, methods[i].name) == 0)
-			return methods[i].method;
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+		if (strcmp(name, known[i].name) == 0)
+			return known[i].method;
 	return HTTP_OTHER;
 }
 
-void http_method_names(char out[64], unsigned set)
+void http_method_names(char out[64], unsigned methods)
 {
 	size_t n = 0;
 
-	set |= set & HTTP_GET ? HTTP_HEAD : 0;
+	methods |= methods & HTTP_GET ? HTTP_HEAD : 0;
 	out[0] = '\0';
-	for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++)
-		if (set & methods[i].method)
-			n += (size_t)snprintf(out + n, 64 - n, "%s%s", n ? ", " : "", methods[i].name);
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+		if (methods & known[i].method)
+			n += (size_t)snprintf(out + n, 64 - n, "%s%s", n ? ", " : "", known[i].name);
 }
 
 static bool is_loopback(const char *addr)

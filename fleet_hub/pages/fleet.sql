@@ -104,8 +104,6 @@ SELECT json_build_object(
 	'time', now(),
 	'servers_known', (SELECT count(DISTINCT vps_name) FROM a),
 	'apps_known', (SELECT nullif(count(*), 0) FROM a),
-	'one_app', (SELECT count(*) = 1 FROM a),
-	'one_server', (SELECT count(DISTINCT vps_name) = 1 FROM a),
 	'servers_found', (SELECT nullif(count(*), 0) FROM chosen),
 	'more', (SELECT nullif(greatest(count(*) - 300, 0), 0) FROM chosen WHERE $4 <> 'all'),
 	'counts', (SELECT json_build_object('down', count(*) FILTER (WHERE state = 'down'),

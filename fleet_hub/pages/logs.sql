@@ -69,7 +69,7 @@ WITH span AS MATERIALIZED (
 		* 60 / extract(epoch FROM until - since))::int AS slot FROM hits, span) h USING (slot)
 	GROUP BY slot
 ), bars AS (
-	SELECT slot, n, e, w, max(n) OVER () AS top, since + (until - since) * slot / 60 AS t0,
+	SELECT slot, n, e, w, since + (until - since) * slot / 60 AS t0,
 		since + (until - since) * (slot + 1) / 60 AS t1 FROM slots, span
 ), facets AS (
 	SELECT place, json_build_object('name', title, 'field', field, 'values', json_agg(json_build_object('value', value, 'n', n)
@@ -90,16 +90,12 @@ WITH span AS MATERIALIZED (
 SELECT json_build_object(
 	'time', now(),
 	'from', (SELECT since FROM span), 'to', (SELECT until FROM span),
-	'from_text', (SELECT to_char(since, CASE WHEN until - since > interval '20 h' THEN 'Mon DD HH24:MI' ELSE 'HH24:MI' END) FROM span),
-	'to_text', (SELECT to_char(until, CASE WHEN until - since > interval '20 h' THEN 'Mon DD HH24:MI' ELSE 'HH24:MI' END) FROM span),
 	'dated', (SELECT until - since > interval '20 h' FROM span),
 	'count', (SELECT n FROM counted), 'errors', (SELECT errors FROM counted), 'capped', (SELECT capped FROM counted),
-	'counted_since', (SELECT to_char(oldest, 'Mon DD HH24:MI:SS') FROM counted WHERE capped),
-	'histogram', (SELECT json_agg(json_build_object('n', n, 'errors', e, 'warnings', w, 'x', slot * 10,
-		'y_rest', (60 - round(56.0 * n / top, 1))::float8, 'h_rest', (round(56.0 * (n - e - w) / top, 1))::float8,
-		'h_warn', (round(56.0 * w / top, 1))::float8, 'h_err', (round(56.0 * e / top, 1))::float8,
-		'y_warn', (60 - round(56.0 * (e + w) / top, 1))::float8, 'y_err', (60 - round(56.0 * e / top, 1))::float8,
-		'from', t0, 'to', t1, 'label', to_char(t0, 'HH24:MI:SS')) ORDER BY slot) FROM bars WHERE n > 0),
+	'counted_since', (SELECT oldest FROM counted WHERE capped),
+	'histogram_slots', 60, 'histogram_top', (SELECT max(n) FROM bars),
+	'histogram', (SELECT json_agg(json_build_object('slot', slot, 'from', t0, 'to', t1, 'n', n, 'errors', e, 'warnings', w,
+		'others', n - e - w) ORDER BY slot) FROM bars WHERE n > 0),
 	'facets', (SELECT coalesce(json_agg(js ORDER BY place), '[]') FROM facets),
 	'older', (SELECT concat_ws(',', to_char(timestamp, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), id, vps_name) FROM shown
 		WHERE (SELECT count(*) > 100 FROM page) OR $17::timestamptz IS NOT NULL ORDER BY timestamp, vps_name, id LIMIT 1),

@@ -192,8 +192,6 @@ SELECT json_build_object(
 	'time', now(),
 	'from', (SELECT since FROM span), 'to', (SELECT until FROM span), 'step_s', (SELECT step FROM span),
 	'points', (SELECT n FROM span),
-	'from_text', (SELECT to_char(since, CASE WHEN until - since > interval '2 days' THEN 'Mon DD' ELSE 'HH24:MI' END) FROM span),
-	'to_text', (SELECT to_char(until, CASE WHEN until - since > interval '2 days' THEN 'Mon DD' ELSE 'HH24:MI' END) FROM span),
 	'charts', (SELECT coalesce(json_agg(js ORDER BY place), '[]') FROM charts),
 	'host', (SELECT json_build_object('cores', cpu_count, 'memory_mb', round(memory_total_mb), 'disk_gb', round(disk_total_gb),
 		'uptime_s', round(uptime_s), 'processes', round(processes), 'connections', round(tcp_connections)) FROM newest),
@@ -203,7 +201,9 @@ SELECT json_build_object(
 		'pending', pending, 'lost', lost, 'any_lost', lost > 0, 'rejects', rejected,
 		'retired', to_char(retired_at, 'YYYY-MM-DD'), 'retired_at', retired_at, 'conflict', CASE WHEN conflict IS NOT NULL THEN
 			concat('two agents write as this: ', conflict, ' was sent away at ', to_char(conflict_at, 'HH24:MI'), ', ' || host || ' goes on') END,
-		'buffering', CASE WHEN retired_at IS NULL THEN buffering END, 'outage', outage, 'outbox', outbox, 'outbox_bytes', outbox_bytes,
+		'buffering', CASE WHEN retired_at IS NULL THEN buffering END, 'buffering_since', buffering_since, 'outage', outage,
+		'outage_since', outage_since, 'outage_until', outage_until, 'outage_samples', outage_samples, 'outage_lost', outage_lost,
+		'outbox', outbox, 'outbox_bytes', outbox_bytes,
 		'outbox_trouble', outbox_trouble <> '', 'skew_ms', skew_ms, 'clock', CASE WHEN abs(skew) > 1000 THEN CASE WHEN abs(skew) < 120000
 			THEN round(abs(skew) / 1000, 1) || ' s' WHEN abs(skew) < 7200000 THEN round(abs(skew) / 60000) || ' min'
 			ELSE round(abs(skew) / 3600000) || ' h' END || CASE WHEN skew > 0 THEN ' ahead' ELSE ' behind' END END,
@@ -220,7 +220,7 @@ SELECT json_build_object(
 		'p95_ms', round(p95::numeric, (p95 < 10)::int)::float8, 'runs', runs, 'failed', failed,
 		'error_class', left((last).error_class, 100), 'error_message', CASE WHEN length((last).error_message) > 500
 			THEN left((last).error_message, 500) || '…' ELSE (last).error_message END,
-		'age_s', floor(extract(epoch FROM now() - (last).timestamp)), 'last_failure', to_char(last_failure, 'HH24:MI:SS'),
+		'age_s', floor(extract(epoch FROM now() - (last).timestamp)), 'last_failure', last_failure,
 		'cert_days', floor(extract(epoch FROM (last).cert_expires_at - now()) / 86400),
 		'cert_soon', (last).cert_expires_at < now() + interval '14 days', 'slowest_ms', ceil(greatest(slowest, 1)), 'times', times)
 		ORDER BY (last).success, (last).app_name, url), '[]') FROM listed),
@@ -234,9 +234,8 @@ SELECT json_build_object(
 	'gaps', (SELECT coalesce(json_agg(json_build_object('app', app_name, 'kind', left(kind, 100), 'what', left(replace(kind, '_', ' '), 100), 'times', times,
 		'lines', lines, 'lines_more', lines_more, 'bytes', bytes, 'bytes_more', bytes_more,
 		'unit', CASE WHEN kind LIKE 'outbox%' THEN 'samples' WHEN kind LIKE 'check%' THEN 'checks' ELSE 'lines' END,
-		'last', to_char(last_at, 'MM-DD HH24:MI'), 'last_at', last_at, 'detail', detail) ORDER BY last_at DESC, app_name, kind), '[]') FROM lost),
-	'rejects', (SELECT coalesce(json_agg(json_build_object('app', app_name, 'rows', rows, 'last', to_char(last_at, 'MM-DD HH24:MI'),
-		'last_at', last_at, 'sqlstate', sqlstate, 'reason', reason) ORDER BY last_at DESC, app_name), '[]') FROM refused),
+		'last_at', last_at, 'detail', detail) ORDER BY last_at DESC, app_name, kind), '[]') FROM lost),
+	'rejects', (SELECT coalesce(json_agg(json_build_object('app', app_name, 'rows', rows, 'last_at', last_at, 'sqlstate', sqlstate, 'reason', reason) ORDER BY last_at DESC, app_name), '[]') FROM refused),
 	'lines', (SELECT coalesce(json_agg(json_build_object('at', to_char(timestamp, 'HH24:MI:SS.MS'), 'app', app_name,
 		'level', level, 'message', left(message, 400), 'message_length', CASE WHEN length(message) > 400 THEN length(message) END,
 		'id', id, 'timestamp', timestamp) ORDER BY timestamp DESC, id DESC), '[]') FROM (SELECT * FROM log_entries, span

@@ -46,6 +46,35 @@ static void numbers_are_for_people(void **state)
 	check(NULL, "zero", "0.1", "");
 }
 
+static void times_are_for_people(void **state)
+{
+	(void)state;
+	check(NULL, "clock", "2026-11-30T06:00:01.250000+00:00", "06:00:01");
+	check(NULL, "day", "2026-11-30T06:00:01+02:00", "11-30 04:00");
+	check(NULL, "span", "2026-11-30T06:00:01Z 2026-11-30T00:00:00Z 2026-11-30T20:00:00Z", "06:00");
+	check(NULL, "span", "2026-11-30T06:00:01Z 2026-11-30T00:00:00Z 2026-11-30T20:00:01Z", "Nov 30 06:00");
+	check(NULL, "span", "2026-01-02T06:00:01Z 2025-01-01T00:00:00Z 2026-11-30T20:00:01Z", "Jan 02 06:00");
+	check(NULL, "span", "soon", "soon");
+	check(NULL, "clock", "", "");
+	check(NULL, "plural", "1", "");
+	check(NULL, "plural", "0", "s");
+	check(NULL, "plural", "12", "s");
+}
+
+static void bars_are_stacked(void **state)
+{
+	(void)state;
+	check(NULL, "bar", "600 62 60 3", "M30.0 0.0h10.0v62.0h-10.0z");
+	check(NULL, "bar", "600 62 60 3 8 2", "M30.0 46.0h8.5v14.0h-8.5z");
+	check(NULL, "bar", "600 62 60 3 8 2 4", "M30.0 18.0h8.5v28.0h-8.5z");
+	check(NULL, "bar", "600 62 60 3 8 8", "M30.0 4.0h8.5v56.0h-8.5z");
+	check(NULL, "bar", "600 62 60 3 8 2 0", "");
+	check(NULL, "bar", "600 62 60 3 0 0", "");
+	check(NULL, "bar", "600 62 0 3 8 2", "");
+	check(NULL, "bar", "600 62 60 x 8 null", "");
+	check(NULL, "bar", "", "");
+}
+
 static void links_keep_the_query_and_change_what_they_say(void **state)
 {
 	struct request r = { .base = "", .n_params = 4, .param = { { "q", "a b" }, { "sort", "cpu" }, { "range", "6h" }, { "evil", "x" } } };
@@ -99,10 +128,10 @@ static void assets_have_an_address_with_their_hash(void **state)
 	struct buf out = BUF(256);
 
 	(void)state;
-	assert_true(format_asset(&r, TEXT("observ.css"), &out));
+	assert_true(link_to_asset(&r, TEXT("observ.css"), &out));
 	assert_memory_equal(buf_cstr(&out), "/hub/static/observ.css?v=", 25);
 	assert_int_equal(out.len, 25 + 16);
-	assert_false(format_asset(&r, TEXT("../../etc/passwd"), &out));
+	assert_false(link_to_asset(&r, TEXT("../../etc/passwd"), &out));
 	buf_free(&out);
 }
 
@@ -140,6 +169,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(numbers_are_for_people),
+		cmocka_unit_test(times_are_for_people),
+		cmocka_unit_test(bars_are_stacked),
 		cmocka_unit_test(links_keep_the_query_and_change_what_they_say),
 		cmocka_unit_test(terms_are_added_excluded_and_dropped),
 		cmocka_unit_test(gaps_are_gaps),
