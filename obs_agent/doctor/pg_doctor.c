@@ -13,7 +13,7 @@
 #include "common/parse.h"
 #include "doctor.h"
 #include "doctor_say.h"
-#include "obs_agent/pg/pg.h"
+#include "pg_doctor.h"
 #include "obs_agent/pg/pg_call.h"
 #include "common/pg/pg_message.h"
 #include "common/pg/pg_cert.h"

@@ -10,7 +10,6 @@
 #ifndef OBS_AGENT_PG_H
 #define OBS_AGENT_PG_H
 
-#include <stdio.h>
 #include <systemd/sd-event.h>
 
 #include "common/err.h"
@@ -58,13 +57,5 @@ bool pg_clock_was_set(struct pg *p);
 
 /* Server clock minus ours at the last hello, microseconds. */
 int64_t pg_skew_us(const struct pg *p);
-
-/* Check by hand, for `doctor`: connects, blocks for 15 s at most, prints a line
- * for each thing looked at and its remedy. 0: all well. */
-int pg_doctor(const struct config *c, FILE *out);
-
-/* For `enroll`: log in as the token of `url`, and print "role:password" of the login that is made for `server`. Blocks
- * likewise. 0, or -errno with the reason; then nothing was made, or the token says that it was. */
-int pg_enroll(const char *url, const char *password, const char *server, FILE *out, struct err *e);
 
 #endif

@@ -1,12 +1,12 @@
 /*
- * pg_enroll.c - a server that has a token asks for a login of its own; may block.
+ * pg_enroll.c - a server that has a token makes its own login.
  */
 #include <errno.h>
 #include <libpq-fe.h>
 
 #include "common/cleanup.h"
 #include "common/embed.h"
-#include "pg.h"
+#include "pg_enroll.h"
 #include "common/pg/pg_once.h"
 #include "common/pg/pg_message.h"
 #include "common/pg/pg_verdict.h"
