@@ -48,13 +48,13 @@ void deliver_state_words(const struct deliver_state *s, char *out, size_t size)
 	format_rfc3339(when, s->connected ? s->last_commit_us : s->away_since_us);
 	when[sizeof "2026-11-24T14:02:03" - 1] = '\0';           /* seconds are enough */
 	if (s->connected && s->last_commit_us)
-		snprintf(out, size, "ok, last commit %s UTC, %" PRId64 " samples pending, %" PRId64 " lost", when,
-			 s->outbox.samples, s->outbox.lost);
+		snprintf(out, size, "ok, last commit %s UTC, %" PRId64 " sample%s pending, %" PRId64 " lost", when,
+			 s->outbox.samples, plural(s->outbox.samples), s->outbox.lost);
 	else if (s->connected)
 		snprintf(out, size, "ok, connected, nothing written yet");
 	else if (!s->away_since_us)
-		snprintf(out, size, "ok, searching a row that the database refuses");
+		snprintf(out, size, "ok, looking for the row that the database refuses");
 	else
-		snprintf(out, size, "buffering since %s UTC, %" PRId64 " samples, %" PRId64 " lost: %s", when,
-			 s->outbox.samples, s->outbox.lost, s->last_error[0] ? s->last_error : "connecting");
+		snprintf(out, size, "buffering since %s UTC, %" PRId64 " sample%s, %" PRId64 " lost: %s", when,
+			 s->outbox.samples, plural(s->outbox.samples), s->outbox.lost, s->last_error[0] ? s->last_error : "connecting");
 }

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "common/clock.h"
+#include "common/parse.h"
 #include "check_guard.h"
 
 struct verdict {
@@ -213,7 +214,8 @@ static void judge_answer(struct verdict *v)
 		blame(v, CHECK_BODY, "The expected text is not in the first %d KiB of the body.%s",
 		      CHECK_BODY_MAX >> 10, why);
 	else if (c->expect_body && v->end->stop != BODY_FOUND)
-		blame(v, CHECK_BODY, "The expected text is not in the body (%zu bytes).%s", v->end->body_bytes, why);
+		blame(v, CHECK_BODY, "The expected text is not in the body (%zu byte%s).%s", v->end->body_bytes,
+		      plural((int64_t)v->end->body_bytes), why);
 }
 
 /* The scarcity is on our side. */

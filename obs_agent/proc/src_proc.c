@@ -24,6 +24,7 @@
 #include "common/hash.h"
 #include "obs_agent/agent.h"
 #include "proc_mounts.h"
+#include "common/parse.h"
 #include "proc_parse.h"
 #include "proc_traffic.h"
 #include "proc_unit.h"
@@ -283,10 +284,12 @@ static void say_left_out(struct proc *p)
 	char text[256];
 
 	if (any && !p->said_left_out) {
-		snprintf(text, sizeof text, "metrics: left out are %zu file systems (%d are shown%s), %zu network "
-			 "interfaces and %zu disks (%d of each are read)", mounts_left_out(p), MOUNTS_MAX,
+		snprintf(text, sizeof text, "metrics do not show everything: left out are %zu file system%s (%d are shown%s), "
+			 "%zu network interface%s and %zu disk%s (%d of each are read)", mounts_left_out(p),
+			 plural((int64_t)mounts_left_out(p)), MOUNTS_MAX,
 			 p->mounts_cut ? ", those beyond 4 MiB of /proc/self/mountinfo not counted" : "",
-			 p->net.left_out, p->disks.left_out, TRAFFIC_MAX);
+			 p->net.left_out, plural((int64_t)p->net.left_out), p->disks.left_out,
+			 plural((int64_t)p->disks.left_out), TRAFFIC_MAX);
 		logcore_warning(agent_log(p->agent), text);
 	}
 	p->said_left_out = any;
