@@ -104,7 +104,7 @@ WIRE := \
   json_scan \
   log_line \
   multiline \
-  rows \
+  row_json \
   sample
 
 LOGCORE := \
@@ -170,8 +170,8 @@ AGENT := \
   net/curl_glue \
   net/resolve \
   outbox/outbox \
-  outbox/queue \
-  outbox/segment \
+  outbox/outbox_segment \
+  outbox/outbox_stream \
   pg/pg \
   pg/pg_call \
   pg/pg_connect \

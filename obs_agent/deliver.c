@@ -15,8 +15,8 @@ enum {
 	LOG_DELAY_S = 1,                /* a log line waits at most so long for others, ... */
 	NEWS_DELAY_S = 1,               /* ... and so do news of the agent's state */
 	CHECK_DELAY_S = 60,             /* a check that succeeded waits for the next metrics */
-	STATE_EVERY_S = 300,            /* the state goes with metrics this often, or with the next when it has news, ... */
-	STATE_NEWS_S = 10,              /* ... and without metrics at most this often, when the news can't wait */
+	STATE_EVERY_S = 300,            /* the state is sent this often with metrics, sooner with news, ... */
+	STATE_NEWS_S = 10,              /* ... and at most this often alone, when news can't wait */
 	REPEAT_ERROR_S = 300,           /* the same error is logged again this often */
 	STATE_BYTES_MAX = 64 * 1024,
 	NO_LIMIT = BATCH_LOG_ROWS_MAX,  /* rows of a batch while the server refuses no row */
@@ -35,7 +35,7 @@ struct deliver {
 	struct batch *filling;
 	struct batch *sent;             /* in flight, or committed or not: unknown; NULL: none */
 	struct outbox *outbox;          /* samples that can't be read again */
-	size_t limit;                   /* rows of a batch; lowered to isolate a row that the server refuses */
+	size_t limit;                   /* rows of a batch; lowered to isolate a row that is refused */
 	struct poison poison;           /* the last such row */
 	int64_t flush_at_us;            /* monotonic; 0: no flush is due */
 	int64_t last_seq;               /* of the last batch known to be committed */
@@ -382,8 +382,9 @@ static void note_bad_row(struct deliver *d, const char *sqlstate, const struct e
 	snprintf(p->sqlstate, sizeof p->sqlstate, "%s", sqlstate);
 	snprintf(p->reason, sizeof p->reason, "%.*s", (int)sizeof p->reason - 1, e->msg);
 	d->batch[0].poison = d->batch[1].poison = p;
-	logcore_warning(d->log, "the database refuses a row, it goes to rejects", logcore_kv("stream", p->stream_id),
-			logcore_kv("offset", p->offset), logcore_kv("error", e->msg));
+	logcore_warning(d->log, "the database refuses a row, it goes to rejects",
+			logcore_kv("stream", p->stream_id), logcore_kv("offset", p->offset),
+			logcore_kv("error", e->msg));
 }
 
 /* The server refuses a value in the batch, or can't process so many rows: send half as many next
@@ -447,7 +448,11 @@ int deliver_new(const struct deliver_options *o, const struct deliver_events *ev
 
 	if (!d)
 		return err_set(e, ENOMEM, "out of memory for the batches");
-	*d = (struct deliver){ .config = o->config, .log = o->log, .events = events, .data = data, .limit = NO_LIMIT,
+	*d = (struct deliver){ .config = o->config,
+			       .log = o->log,
+			       .events = events,
+			       .data = data,
+			       .limit = NO_LIMIT,
 			       .state_json = BUF(STATE_BYTES_MAX) };
 	batch_init(&d->batch[0]);
 	batch_init(&d->batch[1]);

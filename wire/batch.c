@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "rows.h"
+#include "row_json.h"
 
 enum {
 	COLUMN_BYTES_MAX = 8 << 20,     /* one column of log rows, hostile bytes included */

@@ -9,8 +9,8 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/random.h"
-#include "queue.h"
-#include "wire/rows.h"
+#include "outbox_stream.h"
+#include "wire/row_json.h"
 
 enum {
 	BYTES_MAX = 64 << 20,
@@ -28,13 +28,13 @@ struct outbox {
 	int64_t folder_tried_us;        /* monotonic: when it was in trouble last */
 	char trouble[128];              /* with the folder; "" */
 	struct logcore *log;
-	struct queue *queues, *own;     /* own is the last of them */
-	struct segment *last;           /* what is appended to; NULL: to a new one */
+	struct outbox_stream *streams, *own; /* own is the last of them */
+	struct outbox_segment *last;    /* what is appended to; NULL: to a new one */
 	int64_t lost_since_us;          /* wall clock */
 	int64_t lost_untold;            /* lost, and not yet in a gap */
 	bool finish_told;               /* a batch says that our stream is over */
 	struct buf row;                 /* being made */
-	struct buf room;                /* being read */
+	struct buf scratch;             /* being read */
 	struct outbox_state state;
 };
 
@@ -48,11 +48,12 @@ static void say_trouble(struct outbox *o, int code)
 	if (strcmp(o->trouble, what) == 0)
 		return;
 	snprintf(o->trouble, sizeof o->trouble, "%s", what);
-	logcore_warning(o->log, "state folder not usable: samples that wait for the database are in memory only",
+	logcore_warning(o->log,
+			"state folder not usable: samples that wait for the database are in memory only",
 			logcore_kv("folder", o->path), logcore_kv("error", what));
 }
 
-static void lose(struct outbox *o, struct queue_tally t)
+static void lose(struct outbox *o, struct outbox_stream_tally t)
 {
 	if (o->lost_untold == 0)
 		o->lost_since_us = t.first_us;
@@ -63,17 +64,17 @@ static void lose(struct outbox *o, struct queue_tally t)
 /* The oldest segment gives way, or the oldest in memory. What a batch has of it is not lost. */
 static void give_up_oldest(struct outbox *o, bool in_memory)
 {
-	for (struct queue *q = o->queues; q; q = q->next)
-		for (struct segment *s = q->first; s; s = s->next) {
-			struct queue_tally t;
+	for (struct outbox_stream *q = o->streams; q; q = q->next)
+		for (struct outbox_segment *s = q->first; s; s = s->next) {
+			struct outbox_stream_tally t;
 
 			if (s == o->last || s->fd < 0 || (in_memory && !s->in_memory))
 				continue;
-			t = queue_count(q, q->read > s->base ? q->read : s->base, s->end, &o->room);
+			t = outbox_stream_count(q, q->read > s->base ? q->read : s->base, s->end, &o->scratch);
 			lose(o, t);
 			o->state.samples -= t.samples;
 			s->told = q->read > s->base ? q->read : s->base;
-			segment_give_up(o->folder, s);
+			outbox_segment_give_up(o->folder, s);
 			return;
 		}
 }
@@ -82,9 +83,9 @@ static void give_up_oldest(struct outbox *o, bool in_memory)
 
 static void load_segment(struct outbox *o, const char *name)
 {
-	struct segment *s;
-	struct queue *q;
-	int r = segment_load(o->folder, name, &s);
+	struct outbox_segment *s;
+	struct outbox_stream *q;
+	int r = outbox_segment_load(o->folder, name, &s);
 
 	if (r == -EINVAL)
 		return;
@@ -93,13 +94,13 @@ static void load_segment(struct outbox *o, const char *name)
 				logcore_kv("file", name), logcore_kv("error", strerror(-r)));
 		return;
 	}
-	q = queue_find(o->queues, s->stream_id);
+	q = outbox_stream_find(o->streams, s->stream_id);
 	if (!q)
-		q = queue_add(&o->queues, o->own, s->started_us, s->stream_id);
+		q = outbox_stream_add(&o->streams, o->own, s->started_us, s->stream_id);
 	if (q && q != o->own)
-		queue_append(q, s);
+		outbox_stream_append(q, s);
 	else
-		segment_free(s);
+		outbox_segment_free(s);
 }
 
 /* What earlier processes left. Where the database stands is not known yet: all of it counts. */
@@ -110,9 +111,9 @@ static void load(struct outbox *o)
 
 	while (d && (entry = readdir(d)))
 		load_segment(o, entry->d_name);
-	for (struct queue *q = o->queues; q; q = q->next)
+	for (struct outbox_stream *q = o->streams; q; q = q->next)
 		if (q != o->own)
-			o->state.samples += queue_count(q, 0, q->end, &o->room).samples;
+			o->state.samples += outbox_stream_count(q, 0, q->end, &o->scratch).samples;
 	o->loaded = true;
 }
 
@@ -124,7 +125,7 @@ static bool folder_is_usable(struct outbox *o)
 	if (o->trouble[0] && mono_us() - o->folder_tried_us < FOLDER_AGAIN_S * US_PER_S)
 		return false;
 	close_p(&o->folder);
-	o->folder = segment_open_folder(o->path);
+	o->folder = outbox_segment_open_folder(o->path);
 	if (o->folder < 0) {
 		say_trouble(o, -o->folder);
 		o->missing = o->folder == -ENOENT;
@@ -138,15 +139,15 @@ static bool folder_is_usable(struct outbox *o)
 
 /* ---- appending ---- */
 
-static bool has_room(const struct segment *s)
+static bool has_space(const struct outbox_segment *s)
 {
 	return s && s->end - s->base < SEGMENT_BYTES;
 }
 
 static bool begin_segment(struct outbox *o, int folder)
 {
-	struct segment *s;
-	int r = segment_create(folder, o->own->started_us, o->own->stream_id, o->own->end, &s);
+	struct outbox_segment *s;
+	int r = outbox_segment_create(folder, o->own->started_us, o->own->stream_id, o->own->end, &s);
 
 	if (r < 0) {
 		say_trouble(o, -r);
@@ -154,11 +155,12 @@ static bool begin_segment(struct outbox *o, int folder)
 	}
 	if (folder >= 0)
 		o->trouble[0] = '\0';
-	queue_append(o->own, s);
+	outbox_stream_append(o->own, s);
 	o->last = s;
-	while (queue_segments(o->queues, false) > SEGMENTS_MAX || queue_bytes(o->queues) > BYTES_MAX)
+	while (outbox_stream_segments(o->streams, false) > SEGMENTS_MAX ||
+	       outbox_stream_bytes(o->streams) > BYTES_MAX)
 		give_up_oldest(o, false);
-	while (queue_segments(o->queues, true) > MEMORY_SEGMENTS_MAX)
+	while (outbox_stream_segments(o->streams, true) > MEMORY_SEGMENTS_MAX)
 		give_up_oldest(o, true);
 	return true;
 }
@@ -166,37 +168,37 @@ static bool begin_segment(struct outbox *o, int folder)
 /* Have a segment to append to: in the folder, or where that is not possible in memory. */
 static bool prepare(struct outbox *o)
 {
-	if (has_room(o->last) && !o->last->in_memory)
+	if (has_space(o->last) && !o->last->in_memory)
 		return true;
 	if (folder_is_usable(o) && begin_segment(o, o->folder))
 		return true;
-	return has_room(o->last) || begin_segment(o, -1);
+	return has_space(o->last) || begin_segment(o, -1);
 }
 
 /* A segment that nothing could be written to leaves nothing behind. */
-static void discard_empty(struct outbox *o, struct segment *s)
+static void discard_empty(struct outbox *o, struct outbox_segment *s)
 {
-	struct segment **at = &o->own->first;
+	struct outbox_segment **at = &o->own->first;
 
 	if (s->end > s->base)
 		return;
 	while (*at != s)
 		at = &(*at)->next;
 	*at = s->next;
-	segment_give_up(o->folder, s);
-	segment_free(s);
+	outbox_segment_give_up(o->folder, s);
+	outbox_segment_free(s);
 }
 
 static bool append(struct outbox *o, const struct record *r, uint32_t lost)
 {
-	struct segment *before = o->last;
-	int error = prepare(o) ? segment_append(o->last, r, lost) : -ENOMEM;
+	struct outbox_segment *before = o->last;
+	int error = prepare(o) ? outbox_segment_append(o->last, r, lost) : -ENOMEM;
 
 	if (error < 0 && error != -EFBIG && o->last && !o->last->in_memory) {
 		say_trouble(o, -error);
 		discard_empty(o, o->last);
 		o->last = before && before->in_memory ? before : NULL;
-		error = prepare(o) ? segment_append(o->last, r, lost) : -ENOMEM;
+		error = prepare(o) ? outbox_segment_append(o->last, r, lost) : -ENOMEM;
 	}
 	if (error < 0)
 		return false;
@@ -219,9 +221,13 @@ static bool make_row(struct outbox *o, const struct sample *s, struct record *re
 /* A gap for what was lost; should it be lost itself, the next one speaks for it. */
 static void tell_loss(struct outbox *o)
 {
-	struct sample gap = { .kind = SAMPLE_GAP, .timestamp_us = o->lost_since_us,
-			      .gap = { .kind = "outbox_full", .lines = o->lost_untold, .bytes = -1,
-				       .detail = TEXT("samples that found no room while the database was away") } };
+	struct sample gap = { .kind = SAMPLE_GAP,
+			      .timestamp_us = o->lost_since_us,
+			      .gap = { .kind = "outbox_full",
+				       .lines = o->lost_untold,
+				       .bytes = -1,
+				       .detail = TEXT(
+					       "samples that found no room while the database was away") } };
 	int64_t told = o->lost_untold;
 	struct record r;
 
@@ -234,19 +240,23 @@ void outbox_add(struct outbox *o, const struct sample *s, bool late)
 	struct record r;
 
 	if (!make_row(o, s, &r, late) || !append(o, &r, 0))
-		lose(o, (struct queue_tally){ .samples = 1, .first_us = s->timestamp_us });
+		lose(o, (struct outbox_stream_tally){ .samples = 1, .first_us = s->timestamp_us });
 	tell_loss(o);
 }
 
 /* ---- to a batch ---- */
 
-static struct position position_of(const struct queue *q, bool finished)
+static struct position position_of(const struct outbox_stream *q, bool finished)
 {
-	return (struct position){ .stream_id = q->stream_id, .from = q->committed, .to = q->read, .finished = finished,
+	return (struct position){ .stream_id = q->stream_id,
+				  .from = q->committed,
+				  .to = q->read,
+				  .finished = finished,
 				  .path = OUTBOX_PATH };
 }
 
-static void add_gap(struct batch *b, const struct queue *q, const char *kind, int64_t bytes, const char *detail)
+static void add_gap(struct batch *b, const struct outbox_stream *q, const char *kind, int64_t bytes,
+		    const char *detail)
 {
 	struct sample gap = { .kind = SAMPLE_GAP, .timestamp_us = wall_us(),
 			      .gap = { .stream_id = q->stream_id, .kind = kind, .lines = -1, .bytes = bytes,
@@ -256,12 +266,12 @@ static void add_gap(struct batch *b, const struct queue *q, const char *kind, in
 }
 
 /* As many records as fit; true: there are no more. */
-static bool fill_from(struct outbox *o, struct queue *q, struct batch *b, size_t max)
+static bool fill_from(struct outbox *o, struct outbox_stream *q, struct batch *b, size_t max)
 {
-	struct segment_read r;
+	struct outbox_segment_read r;
 
 	while (q->read < q->end) {
-		bool found = queue_read(q, q->read, &o->room, &r);
+		bool found = outbox_stream_read(q, q->read, &o->scratch, &r);
 
 		if (found && (batch_rows_and_rejects(b) >= max || batch_full_of_records(b)))
 			return false;
@@ -273,13 +283,14 @@ static bool fill_from(struct outbox *o, struct queue *q, struct batch *b, size_t
 		q->read = r.next;
 	}
 	if (!q->first && q != o->own)
-		add_gap(b, q, "outbox_gone", -1, "the outbox of an earlier process is gone; what it had not sent, "
-						 "if anything, is lost");
+		add_gap(b, q, "outbox_gone", -1,
+			"the outbox of an earlier process is gone; what it had not sent, "
+			"if anything, is lost");
 	return true;
 }
 
 /* Earlier streams end when they are read, our own when nothing more will come. */
-static bool ends(const struct outbox *o, const struct queue *q, bool last)
+static bool ends(const struct outbox *o, const struct outbox_stream *q, bool last)
 {
 	return q != o->own || (last && q->end > 0 && !o->finish_told);
 }
@@ -288,7 +299,7 @@ void outbox_fill(struct outbox *o, struct batch *b, size_t max, bool last)
 {
 	bool through = true;
 
-	for (struct queue *q = o->queues; q && through; q = q->next) {
+	for (struct outbox_stream *q = o->streams; q && through; q = q->next) {
 		struct position p = position_of(q, false);
 
 		if (q->read == q->end && !ends(o, q, last))
@@ -304,42 +315,42 @@ void outbox_fill(struct outbox *o, struct batch *b, size_t max, bool last)
 
 bool outbox_has_unread(const struct outbox *o)
 {
-	return o->queues != o->own || o->own->read < o->own->end;
+	return o->streams != o->own || o->own->read < o->own->end;
 }
 
 bool outbox_is_empty(const struct outbox *o, bool last)
 {
-	return o->queues == o->own && o->own->committed == o->own->end && !ends(o, o->own, last);
+	return o->streams == o->own && o->own->committed == o->own->end && !ends(o, o->own, last);
 }
 
 /* ---- what the database holds ---- */
 
-static void give_up_first(struct outbox *o, struct queue *q)
+static void give_up_first(struct outbox *o, struct outbox_stream *q)
 {
 	if (o->last == q->first)
 		o->last = NULL;
-	queue_give_up_first(q, o->folder);
+	outbox_stream_give_up_first(q, o->folder);
 }
 
-static void end_queue(struct outbox *o, struct queue *q)
+static void end_stream(struct outbox *o, struct outbox_stream *q)
 {
 	while (q->first)
 		give_up_first(o, q);
-	queue_remove(&o->queues, q);
+	outbox_stream_remove(&o->streams, q);
 }
 
 void outbox_committed(struct outbox *o, const struct batch *b)
 {
 	for (size_t i = 0; i < b->n_positions; i++) {
 		const struct position *p = &b->positions[i];
-		struct queue *q = queue_find(o->queues, p->stream_id);
+		struct outbox_stream *q = outbox_stream_find(o->streams, p->stream_id);
 
 		if (!q)
 			continue;
 		q->committed = p->to;
 		q->over = p->finished;
 		if (p->finished && q != o->own && p->to >= q->end) {
-			end_queue(o, q);
+			end_stream(o, q);
 			continue;
 		}
 		while (q->first && q->first != o->last && q->first->end <= q->committed)
@@ -349,12 +360,12 @@ void outbox_committed(struct outbox *o, const struct batch *b)
 }
 
 /* The database stands at `to`. */
-static void take_position(struct outbox *o, struct queue *q, int64_t to)
+static void take_position(struct outbox *o, struct outbox_stream *q, int64_t to)
 {
 	if (to > q->committed)
-		o->state.samples -= queue_count(q, q->committed, to, &o->room).samples;
+		o->state.samples -= outbox_stream_count(q, q->committed, to, &o->scratch).samples;
 	else
-		o->state.samples += queue_count(q, to, q->committed, &o->room).samples;
+		o->state.samples += outbox_stream_count(q, to, q->committed, &o->scratch).samples;
 	q->committed = q->read = to;
 }
 
@@ -369,25 +380,26 @@ static const struct position *find_position(const struct position *p, size_t n, 
 /* A stream that nobody has the files of. Without its folder an agent can't know that. */
 static void take_gone(struct outbox *o, const struct position *p)
 {
-	struct queue *q;
+	struct outbox_stream *q;
 
-	if (!(o->loaded || o->missing) || p->finished || strcmp(p->path, OUTBOX_PATH) != 0 || queue_find(o->queues, p->stream_id))
+	if (!(o->loaded || o->missing) || p->finished || strcmp(p->path, OUTBOX_PATH) != 0 ||
+	    outbox_stream_find(o->streams, p->stream_id))
 		return;
-	q = queue_add(&o->queues, o->own, 0, p->stream_id);
+	q = outbox_stream_add(&o->streams, o->own, 0, p->stream_id);
 	if (q)
 		q->committed = q->read = q->end = p->to;
 }
 
 void outbox_positions(struct outbox *o, const struct position *p, size_t n)
 {
-	for (struct queue *q = o->queues, *next; q; q = next) {
+	for (struct outbox_stream *q = o->streams, *next; q; q = next) {
 		const struct position *at = find_position(p, n, q->stream_id);
 
 		next = q->next;
 		take_position(o, q, at ? at->to : 0);
 		q->over = at && at->finished;
 		if (q->over && q != o->own && q->committed >= q->end)
-			end_queue(o, q);
+			end_stream(o, q);
 	}
 	for (size_t i = 0; i < n; i++)
 		take_gone(o, &p[i]);
@@ -398,7 +410,7 @@ struct outbox_state outbox_state(const struct outbox *o)
 {
 	struct outbox_state s = o->state;
 
-	for (const struct queue *q = o->queues; q; q = q->next)
+	for (const struct outbox_stream *q = o->streams; q; q = q->next)
 		s.bytes += q->end > q->committed ? q->end - q->committed : 0;
 	s.in_memory = o->last ? o->last->in_memory : o->folder < 0;
 	s.trouble = o->trouble;
@@ -414,8 +426,8 @@ struct outbox *outbox_open(const char *folder, struct logcore *log)
 	if (!o)
 		return NULL;
 	*o = (struct outbox){ .path = folder, .folder = -1, .log = log, .row = BUF(RECORD_ROW_MAX),
-			      .room = BUF(RECORD_ROW_MAX + 1) };
-	o->own = queue_add(&o->queues, o->own, wall_us(), random_id(ID_BITS));
+			      .scratch = BUF(RECORD_ROW_MAX + 1) };
+	o->own = outbox_stream_add(&o->streams, o->own, wall_us(), random_id(ID_BITS));
 	if (!o->own) {
 		free(o);
 		return NULL;
@@ -428,13 +440,13 @@ void outbox_close(struct outbox *o)
 {
 	if (!o)
 		return;
-	while (o->queues) {
-		while (o->queues->first && o->queues->over && o->queues->committed == o->queues->end)
-			give_up_first(o, o->queues);
-		queue_remove(&o->queues, o->queues);
+	while (o->streams) {
+		while (o->streams->first && o->streams->over && o->streams->committed == o->streams->end)
+			give_up_first(o, o->streams);
+		outbox_stream_remove(&o->streams, o->streams);
 	}
 	close_p(&o->folder);
 	buf_free(&o->row);
-	buf_free(&o->room);
+	buf_free(&o->scratch);
 	free(o);
 }

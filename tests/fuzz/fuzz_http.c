@@ -19,7 +19,7 @@ static int fuzz_socket(int family, int type, int protocol);
 
 #include "common/utf8.h"
 #include "wire/json_scan.h"
-#include "wire/rows.h"
+#include "wire/row_json.h"
 
 enum { CONNECTIONS_MAX = 64, REQUEST_MAX = 16384, ROW_MAX = 1 << 16, SEPARATOR = 0x1e };
 

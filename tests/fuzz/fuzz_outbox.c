@@ -52,18 +52,18 @@ static struct text bytes(struct input *in)
 	return t;
 }
 
-static void begin_file(int folder, struct segment **s, struct input *in)
+static void begin_file(int folder, struct outbox_segment **s, struct input *in)
 {
 	int64_t stream = 1 + byte(in) % 3, base = *s && (*s)->stream_id == stream ? (*s)->end : byte(in) * 16;
 
 	if (*s)
-		segment_free(*s);
+		outbox_segment_free(*s);
 	*s = NULL;
-	if (segment_create(folder, 1000 + stream, stream, base, s) < 0)
+	if (outbox_segment_create(folder, 1000 + stream, stream, base, s) < 0)
 		*s = NULL;                      /* there is one */
 }
 
-static void step(int folder, struct segment **s, struct input *in)
+static void step(int folder, struct outbox_segment **s, struct input *in)
 {
 	uint8_t what = byte(in);
 	struct record r;
@@ -95,13 +95,13 @@ static void step(int folder, struct segment **s, struct input *in)
 	default:
 		r = (struct record){ .kind = what / 8 % SAMPLE_LOG, .timestamp_us = 1000, .late = what & 128,
 				     .row = bytes(in) };
-		segment_append(*s, &r, byte(in));
+		outbox_segment_append(*s, &r, byte(in));
 	}
 }
 
 /* ---- what is read of them ---- */
 
-/* Bit by bit, so not as segment.c does it. */
+/* Bit by bit, so not as outbox_segment.c does it. */
 static uint32_t crc32c_slowly(const uint8_t *p, size_t n)
 {
 	const uint32_t castagnoli = 0x82f63b78;
@@ -115,7 +115,7 @@ static uint32_t crc32c_slowly(const uint8_t *p, size_t n)
 	return ~crc;
 }
 
-static void check_record(const struct segment *s, const struct segment_read *r)
+static void check_record(const struct outbox_segment *s, const struct outbox_segment_read *r)
 {
 	static uint8_t file[RECORD_ROW_MAX + HEAD];
 	size_t n = (size_t)(r->next - r->at);
@@ -126,16 +126,17 @@ static void check_record(const struct segment *s, const struct segment_read *r)
 	memcpy(&crc, file, sizeof crc);
 	assert(crc == crc32c_slowly(file + sizeof crc, n - sizeof crc));
 	assert(memcmp(file + HEAD, r->record.row.s, r->record.row.len) == 0);
-	assert(r->record.kind == SAMPLE_METRICS || r->record.kind == SAMPLE_CHECK || r->record.kind == SAMPLE_GAP);
+	assert(r->record.kind == SAMPLE_METRICS || r->record.kind == SAMPLE_CHECK ||
+	       r->record.kind == SAMPLE_GAP);
 }
 
-static void check_segment(const struct segment *s)
+static void check_segment(const struct outbox_segment *s)
 {
 	struct buf room = BUF(RECORD_ROW_MAX + 1);
-	struct segment_read r;
+	struct outbox_segment_read r;
 	int64_t position = s->base;
 
-	while (segment_read(s, position, &room, &r)) {
+	while (outbox_segment_read(s, position, &room, &r)) {
 		assert(r.at == position + r.skipped && r.skipped >= 0);
 		check_record(s, &r);
 		position = r.next;
@@ -148,12 +149,12 @@ static void check_files(int folder)
 {
 	CLEANUP(closedir_p) DIR *d = opendir(folder_name);
 	struct dirent *entry;
-	struct segment *s;
+	struct outbox_segment *s;
 
 	while (d && (entry = readdir(d)))
-		if (segment_load(folder, entry->d_name, &s) == 0) {
+		if (outbox_segment_load(folder, entry->d_name, &s) == 0) {
 			check_segment(s);
-			segment_free(s);
+			outbox_segment_free(s);
 		}
 }
 
@@ -180,7 +181,7 @@ static void deliver(struct outbox *o, struct input *in)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = { data, data + size };
-	struct segment *s = NULL;
+	struct outbox_segment *s = NULL;
 	struct outbox *o;
 	int folder;
 
@@ -193,7 +194,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (int i = 0; i < STEPS_MAX && in.p < in.end; i++)
 		step(folder, &s, &in);
 	if (s)
-		segment_free(s);
+		outbox_segment_free(s);
 	check_files(folder);
 	o = outbox_open(folder_name, NULL);
 	assert(o);

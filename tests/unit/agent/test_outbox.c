@@ -58,9 +58,15 @@ static int files(void)
 /* A check whose number comes back in its row. */
 static void add(struct outbox *o, int number)
 {
-	struct sample s = { .kind = SAMPLE_CHECK, .timestamp_us = 1000 + number,
-			    .check = { .url = TEXT("u"), .attempts = number, .response_ms = NAN, .dns_ms = NAN,
-				       .connect_ms = NAN, .tls_ms = NAN, .first_byte_ms = NAN } };
+	struct sample s = { .kind = SAMPLE_CHECK,
+			    .timestamp_us = 1000 + number,
+			    .check = { .url = TEXT("u"),
+				       .attempts = number,
+				       .response_ms = NAN,
+				       .dns_ms = NAN,
+				       .connect_ms = NAN,
+				       .tls_ms = NAN,
+				       .first_byte_ms = NAN } };
 
 	outbox_add(o, &s, false);
 }
@@ -68,7 +74,9 @@ static void add(struct outbox *o, int number)
 static void add_big(struct outbox *o)
 {
 	static char text[BIG_ROW];
-	struct sample s = { .kind = SAMPLE_CHECK, .timestamp_us = 1000, .check = { .url = { text, sizeof text } } };
+	struct sample s = { .kind = SAMPLE_CHECK,
+			    .timestamp_us = 1000,
+			    .check = { .url = { text, sizeof text } } };
 
 	memset(text, 'x', sizeof text);
 	outbox_add(o, &s, false);
@@ -118,7 +126,7 @@ static void samples_come_out_once_in_their_order(void **state)
 	assert_int_equal(b.n_checks, 1);
 	assert_true(b.positions[0].from > 0);
 	batch_free(&b);
-	b = take(o, true);                      /* and nothing is left behind when the database knows that it is over */
+	b = take(o, true); /* and nothing is left behind when the database knows that it is over */
 	batch_free(&b);
 	outbox_close(o);
 	assert_int_equal(files(), 0);
@@ -288,7 +296,9 @@ static size_t deliver(const char *bytes, size_t n, int64_t *ret_skipped)
 		snprintf(row, sizeof row, "[%d,true,", 1000 + i);
 		assert_in_range(times(buf_cstr(&b.checks), row), 0, 1);
 	}
-	assert_int_equal(times(buf_cstr(&b.checks), ",true,\"u\",null,null,true,null,null,null,null,null,null,null,"), got);
+	assert_int_equal(times(buf_cstr(&b.checks),
+			       ",true,\"u\",null,null,true,null,null,null,null,null,null,null,"),
+			 got);
 	*ret_skipped = 0;
 	if (b.n_gaps) {
 		assert_int_equal(b.n_gaps, times(buf_cstr(&b.gaps), "\"outbox_damaged\""));
@@ -332,8 +342,10 @@ static void each_damaged_bit_costs_one_record_and_is_counted(void **state)
 
 static void files_that_are_none_of_ours_are_left_alone(void **state)
 {
-	static const char *const names[] = { "outbox-", "outbox-1-2-3", "outbox-0000000000000001-0000000000000002-0000000000000003x",
-					     "other", "outbox-0000000000000001-0000000000000002-ffffffffffffffff" };
+	static const char *const names[] = { "outbox-", "outbox-1-2-3",
+					     "outbox-0000000000000001-0000000000000002-0000000000000003x",
+					     "other",
+					     "outbox-0000000000000001-0000000000000002-ffffffffffffffff" };
 	struct outbox *o;
 
 	(void)state;
@@ -389,7 +401,7 @@ static void without_a_folder_memory_is_bounded(void **state)
 	assert_true(outbox_state(o).in_memory);
 	assert_true(outbox_state(o).lost > 0);
 	assert_int_equal(outbox_state(o).samples + outbox_state(o).lost, added);
-	assert_int_equal(queue_segments(o->queues, true), MEMORY_SEGMENTS_MAX);
+	assert_int_equal(outbox_stream_segments(o->streams, true), MEMORY_SEGMENTS_MAX);
 	outbox_close(o);
 }
 
@@ -455,7 +467,9 @@ static void a_stream_whose_files_are_gone_is_ended_and_said(void **state)
 static void a_record_that_the_server_refuses_is_taken_as_a_reject(void **state)
 {
 	struct outbox *o = outbox_open(folder, NULL);
-	struct poison poison = { .stream_id = o->own->stream_id, .offset = 0, .sqlstate = "22003", .reason = "r" };
+	struct poison poison = {
+		.stream_id = o->own->stream_id, .offset = 0, .sqlstate = "22003", .reason = "r"
+	};
 	struct batch b;
 
 	(void)state;

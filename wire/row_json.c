@@ -1,4 +1,4 @@
-#include "rows.h"
+#include "row_json.h"
 
 #include <math.h>
 

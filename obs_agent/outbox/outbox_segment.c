@@ -1,4 +1,4 @@
-#include "segment.h"
+#include "outbox_segment.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -42,8 +42,9 @@ enum { FILE_MAX = SEGMENT_BYTES + RECORD_ROW_MAX + sizeof(struct head) };
 static uint32_t crc32c(uint32_t crc, const void *bytes, size_t n)
 {
 	static const uint32_t table[16] = {
-		0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d,
-		0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9, 0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
+		0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3,
+		0x61c69362, 0x7198540d, 0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
+		0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
 	};
 	const unsigned char *p = bytes;
 
@@ -65,23 +66,24 @@ static uint32_t checksum(const struct head *h, const char *row)
 
 /* ---- files ---- */
 
-static void name_of(const struct segment *s, char out[NAME_SIZE])
+static void name_of(const struct outbox_segment *s, char out[NAME_SIZE])
 {
 	snprintf(out, NAME_SIZE, PREFIX "-%016" PRIx64 "-%016" PRIx64 "-%016" PRIx64, (uint64_t)s->started_us,
 		 (uint64_t)s->stream_id, (uint64_t)s->base);
 }
 
-static struct segment *new_segment(int64_t started_us, int64_t stream_id, int64_t base)
+static struct outbox_segment *new_segment(int64_t started_us, int64_t stream_id, int64_t base)
 {
-	struct segment *s = calloc(1, sizeof *s);
+	struct outbox_segment *s = calloc(1, sizeof *s);
 
 	if (s)
-		*s = (struct segment){ .fd = -1, .started_us = started_us, .stream_id = stream_id, .base = base,
-				       .end = base };
+		*s = (struct outbox_segment){
+			.fd = -1, .started_us = started_us, .stream_id = stream_id, .base = base, .end = base
+		};
 	return s;
 }
 
-int segment_open_folder(const char *path)
+int outbox_segment_open_folder(const char *path)
 {
 	CLEANUP(close_p) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
@@ -90,9 +92,10 @@ int segment_open_folder(const char *path)
 	return TAKE_FD(fd);
 }
 
-int segment_create(int folder, int64_t started_us, int64_t stream_id, int64_t base, struct segment **ret)
+int outbox_segment_create(int folder, int64_t started_us, int64_t stream_id, int64_t base,
+			  struct outbox_segment **ret)
 {
-	struct segment *s = new_segment(started_us, stream_id, base);
+	struct outbox_segment *s = new_segment(started_us, stream_id, base);
 	char name[NAME_SIZE];
 
 	if (!s)
@@ -104,7 +107,7 @@ int segment_create(int folder, int64_t started_us, int64_t stream_id, int64_t ba
 	if (s->fd < 0) {
 		int r = -errno;
 
-		segment_free(s);
+		outbox_segment_free(s);
 		return r;
 	}
 	*ret = s;
@@ -131,15 +134,15 @@ static bool take_hex(const char **at, int64_t *ret)
 	return v <= INT64_MAX / 2;
 }
 
-int segment_load(int folder, const char *name, struct segment **ret)
+int outbox_segment_load(int folder, const char *name, struct outbox_segment **ret)
 {
 	const char *at = name + strlen(PREFIX);
 	int64_t started_us, stream_id, base;
-	struct segment *s;
+	struct outbox_segment *s;
 	struct stat st;
 
-	if (strncmp(name, PREFIX, strlen(PREFIX)) != 0 || !take_hex(&at, &started_us) || !take_hex(&at, &stream_id) ||
-	    !take_hex(&at, &base) || *at)
+	if (strncmp(name, PREFIX, strlen(PREFIX)) != 0 || !take_hex(&at, &started_us) ||
+	    !take_hex(&at, &stream_id) || !take_hex(&at, &base) || *at)
 		return -EINVAL;
 	s = new_segment(started_us, stream_id, base);
 	if (!s)
@@ -148,7 +151,7 @@ int segment_load(int folder, const char *name, struct segment **ret)
 	if (s->fd < 0 || fstat(s->fd, &st) < 0 || !S_ISREG(st.st_mode)) {
 		int r = s->fd < 0 ? -errno : -EINVAL;
 
-		segment_free(s);
+		outbox_segment_free(s);
 		return r;
 	}
 	s->end = s->base + (st.st_size < FILE_MAX ? st.st_size : FILE_MAX);
@@ -156,13 +159,13 @@ int segment_load(int folder, const char *name, struct segment **ret)
 	return 0;
 }
 
-void segment_free(struct segment *s)
+void outbox_segment_free(struct outbox_segment *s)
 {
 	close_p(&s->fd);
 	free(s);
 }
 
-void segment_give_up(int folder, struct segment *s)
+void outbox_segment_give_up(int folder, struct outbox_segment *s)
 {
 	char name[NAME_SIZE];
 
@@ -197,7 +200,7 @@ static int write_all(int fd, struct iovec *v, int n, off_t at)
 	return 0;
 }
 
-int segment_append(struct segment *s, const struct record *r, uint32_t lost)
+int outbox_segment_append(struct outbox_segment *s, const struct record *r, uint32_t lost)
 {
 	struct head h = { .len = (uint32_t)r->row.len, .timestamp_us = r->timestamp_us, .lost = lost,
 			  .magic = MAGIC, .kind = (uint8_t)r->kind, .late = r->late };
@@ -233,7 +236,7 @@ static bool plausible(const struct head *h, int64_t left)
 	       h->kind < SAMPLE_LOG && h->late <= 1;
 }
 
-static void give(struct segment_read *ret, const struct head *h, const char *row, int64_t position)
+static void give(struct outbox_segment_read *ret, const struct head *h, const char *row, int64_t position)
 {
 	ret->record = (struct record){ .kind = h->kind, .timestamp_us = h->timestamp_us, .late = h->late,
 				       .row = { row, h->len } };
@@ -243,25 +246,27 @@ static void give(struct segment_read *ret, const struct head *h, const char *row
 }
 
 /* The record that begins just here. */
-static bool read_here(const struct segment *s, int64_t position, struct buf *room, struct segment_read *ret)
+static bool read_here(const struct outbox_segment *s, int64_t position, struct buf *scratch,
+		      struct outbox_segment_read *ret)
 {
 	struct head h;
 	char *row;
 
-	buf_reset(room);
+	buf_reset(scratch);
 	if (!read_whole(s->fd, &h, sizeof h, position - s->base) || !plausible(&h, s->end - position))
 		return false;
-	row = buf_room(room, h.len + 1);        /* not NULL for an empty row */
+	row = buf_room(scratch, h.len + 1);        /* not NULL for an empty row */
 	if (!row || !read_whole(s->fd, row, h.len, position - s->base + (int64_t)sizeof h) ||
 	    checksum(&h, row) != h.crc)
 		return false;
-	room->len = h.len;
+	scratch->len = h.len;
 	give(ret, &h, row, position);
 	return true;
 }
 
 /* Something is damaged: try each byte as the beginning of a record. */
-static bool search(const struct segment *s, int64_t position, struct buf *room, struct segment_read *ret)
+static bool search(const struct outbox_segment *s, int64_t position, struct buf *scratch,
+		   struct outbox_segment_read *ret)
 {
 	size_t n = (size_t)(s->end - position);
 	CLEANUP(free_p) char *bytes = malloc(n);
@@ -276,21 +281,22 @@ static bool search(const struct segment *s, int64_t position, struct buf *room, 
 			continue;
 		effort -= h.len;
 		if (checksum(&h, bytes + at + sizeof h) == h.crc)
-			return read_here(s, position + (int64_t)at, room, ret);
+			return read_here(s, position + (int64_t)at, scratch, ret);
 	}
 	return false;
 }
 
-bool segment_read(const struct segment *s, int64_t position, struct buf *room, struct segment_read *ret)
+bool outbox_segment_read(const struct outbox_segment *s, int64_t position, struct buf *scratch,
+			 struct outbox_segment_read *ret)
 {
 	bool found;
 
 	if (position < s->base)
 		position = s->base;
-	*ret = (struct segment_read){ .next = s->end };
+	*ret = (struct outbox_segment_read){ .next = s->end };
 	if (position >= s->end)
 		return false;
-	found = read_here(s, position, room, ret) || search(s, position, room, ret);
+	found = read_here(s, position, scratch, ret) || search(s, position, scratch, ret);
 	ret->skipped = (found ? ret->at : s->end) - position;
 	return found;
 }

@@ -1,14 +1,14 @@
 /*
- * segment.h - a file of the outbox: records, one behind the other.
+ * outbox_segment.h - a file of the outbox: records, one behind the other.
  *
  * Owns the format. A record is a head (checksum, length, time, kind) and a row as
- * rows.h makes it; its position is the number of bytes that its stream had before
+ * row_json.h makes it; its position is the number of bytes that its stream had before
  * it. Promises that a record is appended wholly or not at all, and that what is
  * read is what was appended: damaged bytes are skipped and counted. What the file
  * is, its name says, so that no damage can make it another one.
  */
-#ifndef OBS_AGENT_SEGMENT_H
-#define OBS_AGENT_SEGMENT_H
+#ifndef OBS_AGENT_OUTBOX_SEGMENT_H
+#define OBS_AGENT_OUTBOX_SEGMENT_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,8 +21,8 @@ enum {
 	RECORD_ROW_MAX = 256 << 10,
 };
 
-struct segment {
-	struct segment *next;
+struct outbox_segment {
+	struct outbox_segment *next;
 	int fd;                         /* -1: given up, its bytes are not to be had */
 	bool in_memory;                 /* there is no folder for it, or no space */
 	int64_t started_us;             /* wall clock: when its stream began */
@@ -33,24 +33,25 @@ struct segment {
 };
 
 /* A folder of them, for one process at a time: the lock goes with the descriptor. -errno. */
-int segment_open_folder(const char *path);
+int outbox_segment_open_folder(const char *path);
 
 /* A new one, in a folder or (-1) in memory. Returns 0 or -errno. */
-int segment_create(int folder, int64_t started_us, int64_t stream_id, int64_t base, struct segment **ret);
+int outbox_segment_create(int folder, int64_t started_us, int64_t stream_id, int64_t base,
+			  struct outbox_segment **ret);
 
 /* The file called `name`; -EINVAL: that is no segment's name. */
-int segment_load(int folder, const char *name, struct segment **ret);
+int outbox_segment_load(int folder, const char *name, struct outbox_segment **ret);
 
 /* Close it; the file stays. */
-void segment_free(struct segment *s);
+void outbox_segment_free(struct outbox_segment *s);
 
 /* Close it and remove the file: what is left says which positions it had. */
-void segment_give_up(int folder, struct segment *s);
+void outbox_segment_give_up(int folder, struct outbox_segment *s);
 
 /* 0, or -errno and nothing is appended. `lost`: how many samples a gap speaks of. */
-int segment_append(struct segment *s, const struct record *r, uint32_t lost);
+int outbox_segment_append(struct outbox_segment *s, const struct record *r, uint32_t lost);
 
-struct segment_read {
+struct outbox_segment_read {
 	struct record record;           /* the row is in the buffer that was given */
 	uint32_t lost;
 	int64_t at, next;               /* positions of the record and behind it */
@@ -59,6 +60,7 @@ struct segment_read {
 
 /* The first record at or behind `position`; false: there is none, and ret->skipped
  * says how many bytes up to the end are no records. */
-bool segment_read(const struct segment *s, int64_t position, struct buf *room, struct segment_read *ret);
+bool outbox_segment_read(const struct outbox_segment *s, int64_t position, struct buf *scratch,
+			 struct outbox_segment_read *ret);
 
 #endif
