@@ -38,6 +38,7 @@ struct deliver {
 	size_t limit;                   /* rows of a batch; lowered to isolate a row that is refused */
 	struct poison poison;           /* the last such row */
 	int64_t flush_at_us;            /* monotonic; 0: no flush is due */
+	int64_t sent_at_us;             /* monotonic: when `sent` went out */
 	int64_t last_seq;               /* of the last batch known to be committed */
 	int64_t state_sent_us;          /* monotonic */
 	int64_t lost_told;              /* samples lost, as the database was told last, ... */
@@ -98,11 +99,23 @@ static struct text state_text(struct deliver *d)
 	return (struct text){ d->state_json.data, d->state_json.len };
 }
 
+/* A batch that holds only lines of the agent's own log is not logged: its line would make the next batch. */
+static void log_batch(const struct deliver *d, const struct batch *b, int level, const char *what, int64_t ms)
+{
+	if (rows_in(b) > b->n_own)
+		logcore_log(d->log, level, what, logcore_kv("seq", b->seq), logcore_kv("ms", ms),
+			    logcore_kv("logs", b->n_logs), logcore_kv("metrics", b->n_metrics),
+			    logcore_kv("checks", b->n_checks), logcore_kv("gaps", b->n_gaps),
+			    logcore_kv("rejects", b->n_rejects), logcore_kv("streams", b->n_positions));
+}
+
 static void send(struct deliver *d)
 {
 	assert(d->sent && d->sent != d->filling);
 	if (d->sent->seq == 0)
 		d->sent->seq = d->last_seq + 1;
+	d->sent_at_us = mono_us();
+	log_batch(d, d->sent, LOGCORE_TRACE, "batch sent", 0);
 	pg_send(d->pg, d->sent, state_text(d));
 }
 
@@ -298,6 +311,7 @@ static void take_committed(struct deliver *d)
 	d->state.last_commit_us = wall_us();
 	d->last_error[0] = '\0';
 	d->limit = d->limit < NO_LIMIT / 2 ? d->limit * 2 : NO_LIMIT;
+	log_batch(d, b, LOGCORE_DEBUG, "batch committed", (mono_us() - d->sent_at_us) / US_PER_MS);
 	outbox_committed(d->outbox, b);
 	d->events->committed(d->data, b);
 	batch_reset(b);

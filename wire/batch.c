@@ -52,7 +52,7 @@ void batch_reset(struct batch *b)
 	buf_reset(&b->rejects);
 	b->n_metrics = b->n_checks = b->n_gaps = b->n_rejects = b->n_records = 0;
 	b->n_samples = 0;
-	b->n_logs = b->log_bytes = b->n_positions = 0;
+	b->n_logs = b->n_own = b->log_bytes = b->n_positions = 0;
 	b->seq = 0;
 }
 
@@ -266,6 +266,7 @@ static bool add_log(struct batch *b, const struct sample *s)
 	    put_i16(&b->log[COL_LEVEL], (int16_t)l->level) && put_text(&b->log[COL_LOGGER], l->logger) &&
 	    put_text(&b->log[COL_MESSAGE], l->message) && put_jsonb(&b->log[COL_CONTEXT], l->context)) {
 		b->n_logs++;
+		b->n_own += l->own;
 		b->log_bytes += bytes;
 		note_first(b, l->stream_id, l->offset);
 		return true;

@@ -64,6 +64,7 @@ struct batch {
 	int64_t n_samples;                      /* of these, metrics and checks */
 	struct column log[LOG_COLUMNS];
 	size_t n_logs, log_bytes;
+	size_t n_own;                           /* of the lines, those that are `own` */
 	struct position positions[BATCH_STREAMS_MAX];
 	size_t n_positions;
 	int64_t first_stream, first_offset;     /* where its first row comes from */

@@ -102,6 +102,7 @@ struct log_sample {
 	struct text message;
 	struct text context;            /* a JSON object, checked; absent: none */
 	struct text raw;                /* the line as it stands in the file */
+	bool own;                       /* of an agent's own log, as far as the agent has to know */
 };
 
 struct gap_sample {

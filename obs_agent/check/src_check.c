@@ -133,6 +133,10 @@ static void deliver(struct check *k, const struct attempt_result *r)
 	s.check.url = text_of(k->c->shown_url);
 	s.check.attempts = k->attempts;
 	s.check.changed = !k->ran || good != k->good;
+	logcore_debug(agent_log(k->all->agent), "check finished", logcore_kv("url", k->c->shown_url),
+		      logcore_kv("good", good), logcore_kv("status", s.check.status_code),
+		      logcore_kv("ms", s.check.response_ms), logcore_kv("attempts", s.check.attempts),
+		      logcore_kv("error", good ? "" : s.check.error_message.s));
 	agent_add(k->all->agent, &s);
 	k->all->results++;
 	k->good = good;
@@ -167,6 +171,8 @@ static void begin_attempt(struct check *k)
 					   on_attempt, k);
 	k->attempts++;
 	k->wake_us = NEVER;
+	logcore_trace(agent_log(s->agent), "check begins", logcore_kv("url", k->c->shown_url),
+		      logcore_kv("attempt", k->attempts));
 	if (k->attempt)
 		return;
 	skipped(s, 1);                          /* out of memory: at the next run there may be some */

@@ -137,6 +137,7 @@ static void on_failed(void *data, const struct pg_failure *f)
 static void start_connecting(struct pg *p)
 {
 	enter(p, PHASE_CONNECTING);
+	logcore_debug(p->log, "connecting to the database", logcore_kv("failures", p->failures + p->refusals));
 	pg_connect_start(p->connect);
 }
 
@@ -227,6 +228,8 @@ static void take_hello(struct pg *p, const PGresult *r)
 		note_refusal(p, "OB001", "another agent took over");
 		return;
 	}
+	logcore_debug(p->log, "the database greets", logcore_kv("host", PQhost(p->conn)), logcore_kv("port", PQport(p->conn)),
+		      logcore_kv("tls", PQsslInUse(p->conn) != 0), logcore_kv("epoch", epoch));
 	p->epoch = epoch;
 	p->hello.last_seq = pg_number(r, 0, 1);
 	p->skew_us = pg_number(r, 0, 2) - wall_us();

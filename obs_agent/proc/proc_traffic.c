@@ -296,6 +296,15 @@ void traffic_sum(const struct traffic_table *t, double *ret_in, double *ret_out)
 	*ret_out = any ? out : NAN;
 }
 
+size_t traffic_counted(const struct traffic_table *t)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->n; i++)
+		n += t->t[i].counted;
+	return n;
+}
+
 static bool add_rate(struct buf *out, const char *key, double rate)
 {
 	return isnan(rate) ? buf_addf(out, ",\"%s\":null", key) : buf_addf(out, ",\"%s\":%.0f", key, rate);

@@ -45,6 +45,9 @@ bool traffic_read(struct traffic_table *t, struct text file, int64_t now_us, con
 /* Sum over what counts; NaN when there is nothing, or one of them is not known. */
 void traffic_sum(const struct traffic_table *t, double *ret_in, double *ret_out);
 
+/* How many count. */
+size_t traffic_counted(const struct traffic_table *t);
+
 /* Append a JSON array of the interfaces that count. */
 bool traffic_json(const struct traffic_table *t, struct buf *out);
 

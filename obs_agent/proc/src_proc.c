@@ -372,6 +372,8 @@ static int on_timer(sd_event_source *timer, uint64_t usec, void *data)
 	(void)usec;
 	take_sample(p, begin);
 	p->cost_us = mono_us() - begin;
+	logcore_debug(agent_log(p->agent), "metrics taken", logcore_kv("us", p->cost_us),
+		      logcore_kv("file_systems", p->mounts.n), logcore_kv("interfaces", traffic_counted(&p->net)));
 	return arm(p, timer);
 }
 
@@ -475,7 +477,7 @@ static bool proc_status(void *state, struct buf *out)
 
 	return buf_addf(out, "{\"samples\":%" PRIu64 ",\"last_sample_us\":%" PRId64 ",\"cost_us\":%" PRId64
 			",\"mounts\":%zu,\"interfaces\":%zu,\"unit_cgroup\":",
-			p->samples, p->last_us, p->cost_us, p->mounts.n, p->net.n) &&
+			p->samples, p->last_us, p->cost_us, p->mounts.n, traffic_counted(&p->net)) &&
 	       (cgroup ? buf_add_json(out, text_of(cgroup)) : buf_adds(out, "null")) && buf_addc(out, '}');
 }
 

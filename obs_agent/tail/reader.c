@@ -105,6 +105,16 @@ static bool blank(struct text line)
 	return line.len == 0;
 }
 
+/* Is it a line of an agent's own log, wherever that goes (a file, syslog)? What an agent says of reading and
+ * sending it would be the next such line. Only who says such things has to know. */
+static bool is_own(const struct reader *r, struct text line)
+{
+	static const char mark[] = "\"logger\":\"obs_agent\"";
+
+	return logcore_enabled(agent_log(r->agent), LOGCORE_DEBUG) &&
+	       memmem(line.s, line.len, mark, sizeof mark - 1) != NULL;
+}
+
 static bool hand_over(struct reader *r, struct stream *s, struct text line, int64_t offset, int64_t now_us,
 		      const char *mark)
 {
@@ -117,9 +127,11 @@ static bool hand_over(struct reader *r, struct stream *s, struct text line, int6
 		return true;
 	sample.log.stream_id = s->id;
 	sample.log.offset = offset;
+	sample.log.own = is_own(r, line);
 	if (!agent_add(r->agent, &sample))
 		return false;
 	r->lines++;
+	r->of_others += !sample.log.own;
 	return true;
 }
 

@@ -68,15 +68,19 @@ static enum reader_result rest(struct tail *t, struct stream *s)
 		wait_for_group(t);
 	if (!s->over || s->open_group || s->finished)
 		return READER_END;
-	return reader_finish(&t->reader, s) ? READER_END : READER_FULL;
+	if (!reader_finish(&t->reader, s))
+		return READER_FULL;
+	tail_files_debug(&t->files, s, "log file read to its end");
+	return READER_END;
 }
 
 static enum reader_result read_one(struct tail *t, struct stream *s)
 {
 	enum reader_result r = READER_END;
-	int64_t before = s->position;
+	int64_t before = s->position, others = t->reader.of_others;
 
 	if (!stream_unchanged(s)) {
+		tail_files_debug(&t->files, s, "log file truncated");
 		tail_files_truncated(&t->files, s);
 		t->look_due = true;     /* for the copy */
 		return READER_MORE;
@@ -88,6 +92,9 @@ static enum reader_result read_one(struct tail *t, struct stream *s)
 			       (s->open_group && mono_us() - s->group_since_us > GROUP_AGE_S * US_PER_S);
 
 		r = reader_read(&t->reader, s, settled);
+		if (t->reader.of_others > others)
+			logcore_trace(agent_log(t->agent), "log file read", logcore_kv("path", s->path),
+				      logcore_kv("from", before), logcore_kv("to", s->position));
 		s->over &= s->copy || s->position == before;    /* somebody still writes to it */
 	}
 	return r == READER_END ? rest(t, s) : r;

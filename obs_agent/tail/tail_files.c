@@ -147,6 +147,13 @@ void tail_files_add(struct tail_files *t, struct stream *s)
 	t->n_streams++;
 	t->n_open++;
 	watch(t, s);
+	tail_files_debug(t, s, "log file opened");
+}
+
+void tail_files_debug(const struct tail_files *t, const struct stream *s, const char *what)
+{
+	logcore_debug(agent_log(t->agent), what, logcore_kv("path", s->path), logcore_kv("stream", s->id),
+		      logcore_kv("position", s->position), logcore_kv("size", s->size));
 }
 
 void tail_files_remove(struct tail_files *t, struct stream *gone)

@@ -120,4 +120,7 @@ void tail_search_successors(struct tail_files *t, struct stream *old);
  * what a path leads to; NULL: while paths are resolved, of any. */
 bool tail_search_is_copy(const struct tail_files *t, const struct stream *s, const struct stream *rotated);
 
+/* For who looks: what became of a file, at level debug. */
+void tail_files_debug(const struct tail_files *t, const struct stream *s, const char *what);
+
 #endif

@@ -1,6 +1,7 @@
 """The report of the fault tests (oracle.py): begun with a session, shown at its end. What several of them need."""
 import os
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -20,6 +21,17 @@ def pytest_terminal_summary(terminalreporter):
     if text:
         terminalreporter.section("faults")
         terminalreporter.write(text)
+
+
+@pytest.fixture
+def bad():
+    """A peer that does everything wrong (bad_http.py); its words: http=PORT and so on."""
+    server = subprocess.Popen([sys.executable, str(Path(__file__).with_name("bad_http.py"))], text=True,
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    yield dict(word.split("=", 1) for word in server.stdout.readline().split())
+    server.stdin.close()
+    server.wait(60)
+    server.stdout.close()
 
 
 @pytest.fixture

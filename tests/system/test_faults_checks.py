@@ -1,9 +1,6 @@
 """HTTP targets that do everything wrong (bad_http.py), through the whole agent into the database: each check ends at its
 own deadline with the right class, and nobody else is late."""
-import subprocess
-import sys
 import urllib.request
-from pathlib import Path
 
 import pytest
 from harness import Watch
@@ -33,17 +30,6 @@ BAD = [
 
 
 pytestmark = pytest.mark.alone
-
-
-@pytest.fixture
-def bad():
-    """The server's words: http=PORT and so on."""
-    server = subprocess.Popen([sys.executable, str(Path(__file__).with_name("bad_http.py"))], text=True,
-                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    yield dict(word.split("=", 1) for word in server.stdout.readline().split())
-    server.stdin.close()
-    server.wait(60)
-    server.stdout.close()
 
 
 def wait_steady(db, url, runs, timeout):

@@ -1,8 +1,6 @@
 """What came from a credential or a variable, and user info, leaves the agent by no door."""
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,17 +11,6 @@ CREDENTIAL = "s3cr3t/cr3d +%41"
 ENVIRONMENT = {"VARIABLE": "v4ri4ble", "HOOK": "http://hookuser:h00kpass@127.0.0.1:9/h00kpath", "HEADER": "h34der"}
 SECRETS = ["s3cr3t", "cr3d", *(v for v in ENVIRONMENT.values() if "/" not in v), "hookuser", "h00kpass", "h00kpath", "us3r", "p4ss", "l1teral"]
 TOLD = re.compile("|".join(SECRETS), re.I)
-
-
-@pytest.fixture
-def bad():
-    """The port of a peer that repeats what it is sent (bad_http.py)."""
-    server = subprocess.Popen([sys.executable, str(Path(__file__).with_name("bad_http.py"))], text=True,
-                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    yield int(server.stdout.readline().split()[0].partition("=")[2])
-    server.stdin.close()
-    server.wait(60)
-    server.stdout.close()
 
 
 @pytest.fixture
@@ -61,14 +48,14 @@ def told(text):
 
 
 def test_no_secret_leaves_by_a_row_or_a_page(db, make_agent, bad, environment, tmp_path):
-    asked, shown = checks(bad)
+    asked, shown = checks(bad["http"])
     agent = make_agent(db, environment=environment, health_checks=asked)
     done = agent.run("--once", timeout=120)
     assert done.returncode == 0, done.stderr
     assert [url for url, in db.query("SELECT url FROM health_checks ORDER BY url COLLATE \"C\"")] == shown
     messages = dict(db.query("SELECT url, error_message FROM health_checks"))
     assert messages["http://***.invalid/"].startswith("Could not resolve host: ***.invalid")
-    assert messages[f"http://127.0.0.1:{bad}/to_name?***.invalid"].startswith("Could not resolve host: ***.invalid")
+    assert messages[f"http://127.0.0.1:{bad['http']}/to_name?***.invalid"].startswith("Could not resolve host: ***.invalid")
     assert all(messages.values()) and not told(done.stdout + done.stderr)
     dump = run("pg_dump", "-a", "--inserts", db.url("postgres"))
     assert "/status/503" in dump and not told(dump)
@@ -83,7 +70,7 @@ def test_no_secret_leaves_by_a_row_or_a_page(db, make_agent, bad, environment, t
 
 
 def test_no_secret_leaves_by_a_command_or_the_log(db, make_agent, bad, environment):
-    asked, shown = checks(bad)
+    asked, shown = checks(bad["http"])
     url = db.url() + " application_name=${VARIABLE}"
     agent = make_agent(db, environment=environment, health_checks=asked, postgres_url=url, log_level="debug")
     said = [agent.run(*option, timeout=120) for option in (["--check-config"], ["--print-config"], ["--once", "--dry-run"], ["doctor"])]
@@ -98,7 +85,7 @@ def test_no_secret_leaves_by_a_command_or_the_log(db, make_agent, bad, environme
 
 
 def test_no_secret_waits_on_the_disk(make_agent, bad, environment, short_dir):
-    asked, shown = checks(bad)
+    asked, shown = checks(bad["http"])
     agent = make_agent(None, environment=environment, health_checks=asked, postgres_url=f"host={short_dir} password=p4ss")
     agent.start()
     kept = wait_for(lambda: {path: text for path in (agent.folder / "state").rglob("*") if path.is_file()
@@ -126,7 +113,7 @@ def test_checks_that_differ_in_a_secret_are_told_apart_by_a_name(make_agent, env
 
 def test_another_secret_goes_on_with_the_same_check(db, make_agent, bad, environment):
     """A rotated credential is no new check: its schedule and its row go on."""
-    agent = make_agent(db, environment=environment, health_checks=[{"url": f"http://127.0.0.1:{bad}/ok?q=${{CRED:tok}}", "interval": 1}])
+    agent = make_agent(db, environment=environment, health_checks=[{"url": f"http://127.0.0.1:{bad['http']}/ok?q=${{CRED:tok}}", "interval": 1}])
     agent.start()
     db.wait("SELECT count(*) > 0 FROM health_checks")
     (Path(environment["CREDENTIALS_DIRECTORY"]) / "tok").write_text("an0ther")
@@ -135,4 +122,4 @@ def test_another_secret_goes_on_with_the_same_check(db, make_agent, bad, environ
     now = db.one("SELECT now()")
     db.wait("SELECT count(*) > 1 FROM health_checks WHERE timestamp > %s", now)
     agent.stop()
-    assert db.query("SELECT DISTINCT url, success FROM health_checks") == [(f"http://127.0.0.1:{bad}/ok?q=***", True)]
+    assert db.query("SELECT DISTINCT url, success FROM health_checks") == [(f"http://127.0.0.1:{bad['http']}/ok?q=***", True)]
