@@ -10,7 +10,7 @@
 #include "common/embed.h"
 #include "common/parse.h"
 
-EMBED(sql_take_over, "obs_agent/sql/take_over.sql");
+EMBED(sql_end_stale_session, "obs_agent/sql/end_stale_session.sql");
 EMBED(sql_hello, "obs_agent/sql/hello.sql");
 EMBED(sql_streams, "obs_agent/sql/streams.sql");
 EMBED(sql_push, "obs_agent/sql/push.sql");
@@ -57,7 +57,7 @@ static bool queue(PGconn *conn, const char *sql, const struct call *c)
 bool pg_call_hello(PGconn *conn, const struct config *config, int64_t process, int64_t epoch)
 {
 	struct call c = call(config);
-	bool queued = queue(conn, sql_take_over, &c);
+	bool queued = queue(conn, sql_end_stale_session, &c);
 	char process_text[24], epoch_text[24], interval[24], now[RFC3339_SIZE], host[HOST_NAME_MAX + 1] = "";
 
 	snprintf(process_text, sizeof process_text, "%" PRId64, process);
