@@ -1,8 +1,8 @@
 /*
- * arena.h - memory for one unit of work: taken bit by bit, freed at once.
+ * arena.h - memory for one unit of work: allocated in pieces, freed at once.
  *
- * Owns one block of a fixed size, got at the first use; untouched pages cost
- * nothing. A request that does not fit gives NULL: the size is the limit.
+ * Owns one block of a fixed size, which it allocates at the first use; untouched pages
+ * cost nothing. The size is a limit: a request that does not fit gives NULL.
  */
 #ifndef OBSERV_ARENA_H
 #define OBSERV_ARENA_H

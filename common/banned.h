@@ -1,15 +1,15 @@
 /*
  * banned.h - functions that do not compile in this project.
  *
- * Included by the compiler in front of every file of ours (-include). Each name
- * below either cannot report that it was given rubbish or cannot be told how
- * much room there is; the comment names what to call instead.
+ * The compiler includes this in front of every file (-include). Each function below either
+ * cannot report invalid input, or does not take the size of its buffer; the comment names
+ * the replacement.
  */
 #ifndef OBSERV_BANNED_H
 #define OBSERV_BANNED_H
 
-/* The headers that declare the names must come first: a poisoned name may not
- * even be declared. */
+/* Include the headers that declare the names first: a poisoned name must not even be
+ * declared. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +19,7 @@
 #include <cstring>
 #endif
 
-/* Where the C library makes them macros, clang says so. */
+/* The C library may define them as macros, which clang reports. */
 #undef sprintf
 #undef vsprintf
 

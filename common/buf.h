@@ -1,9 +1,9 @@
 /*
  * buf.h - a growable byte buffer with a hard limit.
  *
- * Owns its memory. Promises that nothing is ever half appended: a call either
- * adds all its bytes or leaves the buffer as it was and returns false (limit
- * reached or out of memory). Not terminated; buf_cstr() gives a C string.
+ * Owns its memory. Promises that a call either appends all its bytes, or leaves the buffer
+ * unchanged and returns false (limit reached or out of memory). The bytes are not
+ * terminated; buf_cstr() gives a C string.
  */
 #ifndef OBSERV_BUF_H
 #define OBSERV_BUF_H
@@ -23,8 +23,8 @@ struct buf {
 
 #define BUF(limit) ((struct buf){ .max = (limit) })
 
-/* Make room for n more bytes and return where they go; NULL when they do not fit.
- * The caller adds what it wrote to len. */
+/* Reserve n more bytes and return where they go; NULL when they do not fit. The caller
+ * writes them and adds their number to len. */
 char *buf_room(struct buf *b, size_t n);
 
 bool buf_add(struct buf *b, const void *bytes, size_t n);
@@ -32,12 +32,11 @@ bool buf_adds(struct buf *b, const char *s);
 bool buf_addc(struct buf *b, char c);
 bool buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Network byte order, as PostgreSQL's binary format wants it. */
+/* In network byte order, as PostgreSQL's binary format requires. */
 bool buf_add_be32(struct buf *b, uint32_t v);
 
-/* Append a JSON string, quotes included. Bytes that are not UTF-8 become
- * U+FFFD, so does NUL: what comes out is valid JSON that PostgreSQL's jsonb
- * accepts, whatever goes in. */
+/* Append a JSON string with its quotes. Bytes that are not UTF-8, and NUL, become U+FFFD:
+ * PostgreSQL's jsonb accepts the result for any input. */
 bool buf_add_json(struct buf *b, struct text t);
 
 /* The same without quotes, for a string that is written in parts. A part ends with a whole character. */
@@ -47,7 +46,7 @@ bool buf_add_json_part(struct buf *b, struct text t);
  * terminator does not fit. */
 const char *buf_cstr(struct buf *b);
 
-/* Forget the content, keep the memory. */
+/* Drop the content, keep the memory. */
 static inline void buf_reset(struct buf *b)
 {
 	b->len = 0;

@@ -5,8 +5,8 @@
  *	CLEANUP(close_p) int fd = open(...);
  *	return TAKE_FD(fd);             ownership leaves, the cleanup sees -1
  *
- * A destructor accepts what an unset variable holds (NULL, -1), so there is one
- * straight way out of a function and no ladder of labels.
+ * A destructor accepts the value of an unset variable (NULL, -1), so a function may return
+ * anywhere and needs no cleanup labels.
  */
 #ifndef OBSERV_CLEANUP_H
 #define OBSERV_CLEANUP_H

@@ -1,10 +1,9 @@
 /*
  * clock.h - the two clocks.
  *
- * Time is int64_t microseconds everywhere. Wall-clock time is for data that
- * leaves the process; monotonic time is for timers and durations. Functions
- * that decide something by time take it as a parameter, so that tests never
- * sleep; only the edges call these.
+ * Time is int64_t microseconds everywhere. Wall-clock time is for data that leaves the
+ * process; monotonic time is for timers and durations. A function that depends on the time
+ * takes it as a parameter, so that tests never sleep; only the edges call these.
  */
 #ifndef OBSERV_CLOCK_H
 #define OBSERV_CLOCK_H

@@ -3,9 +3,9 @@
  *
  *	EMBED(sql_hello, "obs_agent/sql/hello.sql");
  *
- * defines `const char sql_hello[]`, terminated by a NUL, and its length without
- * it as `sql_hello_len`. The path is relative to the top of the tree. The
- * object must name the file as a prerequisite in the Makefile.
+ * defines `const char sql_hello[]`, terminated by a NUL, and its length without the NUL as
+ * `sql_hello_len`. The path is relative to the top of the tree. The Makefile compiles the
+ * source again when an embedded file changes.
  */
 #ifndef OBSERV_EMBED_H
 #define OBSERV_EMBED_H

@@ -1,10 +1,10 @@
 /*
  * err.h - how this project reports failure.
  *
- * A function that can fail returns 0 (or a useful non-negative value) on
- * success and -errno on failure, and then has put one sentence into the struct
- * err it was given: what went wrong, where, and, where that helps, how to mend
- * it. Nobody below main() logs an error; the edge prints the sentence once.
+ * A function that can fail returns 0 (or a useful non-negative value) on success. On failure
+ * it returns -errno and puts one sentence into the struct err of its caller: what went
+ * wrong, where, and, if that helps, how to fix it. Only the edge (main() and the event
+ * handlers) logs an error, once.
  */
 #ifndef OBSERV_ERR_H
 #define OBSERV_ERR_H
@@ -33,8 +33,8 @@ int err_prefix(struct err *e, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /*
- * Short of memory or descriptors, or a device that fails: nothing is wrong with
- * what was asked for, and another try may succeed.
+ * Whether another try may succeed: the process is short of memory or descriptors, or a
+ * device failed, but the request itself is fine.
  */
 bool err_passes(const struct err *e);
 

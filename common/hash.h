@@ -1,5 +1,5 @@
 /*
- * hash.h - a number that looks random but is the same at every start.
+ * hash.h - hash a text to a number that is the same in every run.
  *
  * It spreads work by name and tells texts apart. It is no protection: whoever chooses
  * the text can choose the hash.

@@ -7,7 +7,7 @@
 
 #include "clock.h"
 
-enum { NUMBER_MAX = 64 };       /* longest number taken, in bytes */
+enum { NUMBER_MAX = 64 };       /* bytes of the longest number */
 
 static bool digit(char c)
 {
@@ -123,7 +123,7 @@ static int64_t days_from_civil(int y, int m, int d)
 	return era * 146097 + doe - 719468;
 }
 
-/* ".123456" from *i on; leaves *i behind it. False when a point has no digit. */
+/* Read ".123456" at *i and move *i behind it. False when a point has no digit. */
 static bool fraction(struct text t, size_t *i, int64_t *ret_us)
 {
 	int64_t us = 0, unit = US_PER_S / 10;

@@ -1,6 +1,6 @@
 /*
- * random.h - random numbers from the kernel, for jitter and for names that must not repeat. Not for secrets: where
- * the kernel has none to give, the clock stands in.
+ * random.h - random numbers from the kernel, for jitter and for names that must not repeat.
+ * Not for secrets: if the kernel refuses, they come from the clock.
  */
 #ifndef OBSERV_RANDOM_H
 #define OBSERV_RANDOM_H

@@ -3,15 +3,20 @@
 #include <errno.h>
 #include <unistd.h>
 
-enum { WHERE_IT_STANDS = -1 };
+enum { POSITION = -1 };                 /* as an offset: read at the descriptor's position */
+
+static ssize_t read_once(int fd, char *to, size_t n, int64_t offset)
+{
+	return offset == POSITION ? read(fd, to, n) : pread(fd, to, n, (off_t)offset);
+}
 
 static ssize_t read_until(int fd, char *to, size_t max, int64_t offset)
 {
 	size_t got = 0;
 
 	while (got < max) {
-		ssize_t n = offset == WHERE_IT_STANDS ? read(fd, to + got, max - got)
-						      : pread(fd, to + got, max - got, (off_t)offset + (off_t)got);
+		int64_t at = offset == POSITION ? POSITION : offset + (int64_t)got;
+		ssize_t n = read_once(fd, to + got, max - got, at);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -26,7 +31,7 @@ static ssize_t read_until(int fd, char *to, size_t max, int64_t offset)
 
 ssize_t read_all(int fd, void *to, size_t max)
 {
-	return read_until(fd, to, max, WHERE_IT_STANDS);
+	return read_until(fd, to, max, POSITION);
 }
 
 ssize_t read_all_at(int fd, void *to, size_t max, int64_t offset)

@@ -1,5 +1,5 @@
 /*
- * read.h - read until it is all there: read(2) may give less than it was asked for, and be interrupted.
+ * read.h - read all bytes, although read(2) may return fewer or be interrupted.
  */
 #ifndef OBSERV_READ_H
 #define OBSERV_READ_H
@@ -8,10 +8,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Up to `max` bytes, fewer only at the end of the file. How many, or -errno. */
+/* Read `max` bytes, or fewer if the file ends. Returns how many, or -errno. */
 ssize_t read_all(int fd, void *to, size_t max);
 
-/* The same from `offset` on, which leaves the descriptor's position alone. */
+/* The same from `offset` on, without moving the descriptor's position. */
 ssize_t read_all_at(int fd, void *to, size_t max, int64_t offset);
 
 #endif

@@ -1,8 +1,8 @@
 /*
- * text.h - a span of bytes that somebody else owns.
+ * text.h - a borrowed span of bytes.
  *
- * Log bytes may hold NUL, so length travels with the pointer; `s` is not
- * terminated. {NULL, 0} means "absent", {"", 0} means "empty".
+ * A log may contain NUL, so the span has a length, and `s` is not terminated. {NULL, 0}
+ * means "absent", {"", 0} means "empty".
  */
 #ifndef OBSERV_TEXT_H
 #define OBSERV_TEXT_H

@@ -1,6 +1,6 @@
 /*
- * utf8.h - the one judge of what is UTF-8 (RFC 3629: no surrogates, no overlong
- * forms, nothing above U+10FFFF), as strict as PostgreSQL is.
+ * utf8.h - validate and encode UTF-8 (RFC 3629: no surrogates, no overlong forms, nothing
+ * above U+10FFFF), as strictly as PostgreSQL.
  */
 #ifndef OBSERV_UTF8_H
 #define OBSERV_UTF8_H

@@ -1,11 +1,10 @@
 /*
  * batch.h - samples on their way to one transaction.
  *
- * Owns copies of the samples, already in the form in which the push functions
- * of schema.sql take them: rows of JSON for what is rare (metrics, checks,
- * gaps, positions), PostgreSQL's binary arrays for log lines. Promises that a
- * sample is added wholly or not at all, and that memory is bounded. Knows
- * nothing of connections.
+ * Owns copies of the samples in the form that the push functions of schema.sql take: JSON
+ * rows for rare kinds (metrics, checks, gaps, positions), PostgreSQL's binary arrays for log
+ * lines. Promises that a sample is added whole or not at all, and that memory is bounded.
+ * Leaves out connections.
  */
 #ifndef WIRE_BATCH_H
 #define WIRE_BATCH_H

@@ -1,10 +1,10 @@
 /*
  * json_distinct.h - no two equal keys in one object.
  *
- * jsonb, like most readers of JSON, silently keeps the last of equal keys. Here the
- * last one keeps its name, and those before it are renamed to name_2, name_3 ... in
- * their order; a name that the object has already is passed over. Keys are equal when
- * the characters are that they stand for: "a" and "\u0061" are.
+ * jsonb, like most readers of JSON, silently keeps only the last of equal keys. Here the last
+ * one keeps its name, and the others are renamed to name_2, name_3 ... in their order,
+ * skipping names that the object already has. Keys are compared by their characters:
+ * "a" and "\u0061" are equal.
  */
 #ifndef WIRE_JSON_DISTINCT_H
 #define WIRE_JSON_DISTINCT_H

@@ -1,8 +1,8 @@
 /*
- * json_scan.h - walk over JSON text without building anything.
+ * json_scan.h - validate JSON text and find its values, without a tree or allocations.
  *
- * Promises to accept exactly what RFC 8259 calls JSON, within limits, and to
- * notice what is JSON but not storable as jsonb. Leaves out what it means.
+ * Promises to accept exactly the JSON of RFC 8259, within limits, and to notice JSON that
+ * jsonb cannot store. Leaves out the meaning of keys and values.
  */
 #ifndef WIRE_JSON_SCAN_H
 #define WIRE_JSON_SCAN_H

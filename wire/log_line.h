@@ -1,11 +1,10 @@
 /*
  * log_line.h - one line of a log file becomes one log sample.
  *
- * The hot path of the agent: a validating JSON scanner that builds no tree and
- * allocates nothing. Promises that whatever bytes come in, what comes out is a
- * row that PostgreSQL accepts: valid UTF-8 without NUL, context a JSON object
- * that jsonb takes, a timestamp near now. What is not a JSON object becomes a
- * row whose message is the line. Leaves out where the line came from.
+ * The hot path of the agent: a validating JSON scanner that builds no tree and allocates
+ * nothing. Promises that any bytes become a row that PostgreSQL accepts: valid UTF-8
+ * without NUL, a context that jsonb accepts, a timestamp near now. A line that is no JSON
+ * object becomes the message of its row. Leaves out where the line came from.
  */
 #ifndef WIRE_LOG_LINE_H
 #define WIRE_LOG_LINE_H

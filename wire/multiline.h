@@ -1,6 +1,6 @@
 /*
- * multiline.h - which lines of plain text are one record: a stack trace belongs to the
- * line before it. Pure functions on text; JSON is never joined.
+ * multiline.h - join lines of plain text to records: a stack trace belongs to the line before
+ * it. Pure functions on text; lines of JSON are never joined.
  */
 #ifndef WIRE_MULTILINE_H
 #define WIRE_MULTILINE_H

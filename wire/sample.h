@@ -1,8 +1,8 @@
 /*
  * sample.h - the one data type that flows through the agent.
  *
- * A source makes a sample, the batch copies it, a transaction carries it. All
- * text in a sample is borrowed: valid only during the call that hands it over.
+ * A source makes a sample, the batch copies it, a transaction stores it. A sample borrows all
+ * its texts: they are valid only during the call that passes it on.
  */
 #ifndef WIRE_SAMPLE_H
 #define WIRE_SAMPLE_H
