@@ -1,9 +1,9 @@
 /*
- * row_json.h - what is rare (metrics, checks, gaps, rejects) as the members of a JSON
- * array, in the order in which the push functions of schema.sql read them.
+ * row_json.h - rare samples (metrics, checks, gaps, rejects) as the members of a JSON array, in
+ * the order in which the push functions of schema.sql read them.
  *
- * The time comes first and is not part of it: the batch puts it in front, and
- * whether the row is late, which is known only when it is sent.
+ * Leaves out the first members, the time and whether the row is late: the batch adds them
+ * when it is sent.
  */
 #ifndef WIRE_ROW_JSON_H
 #define WIRE_ROW_JSON_H

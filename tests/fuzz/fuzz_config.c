@@ -1,8 +1,8 @@
 /*
- * Any bytes as a configuration and as a URL. What must hold:
- * - a file is read or refused in one line that names the file;
- * - what is read prints as a file that reads back to the same;
- * - a password is never shown, neither in its place nor where it is not escaped.
+ * Any bytes as a configuration and as a URL. Checks that
+ * - a file is read, or refused in one line that names it;
+ * - a configuration prints as a file that reads back to the same;
+ * - a password is never shown, also if it is misplaced or not escaped.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -88,7 +88,7 @@ static void fuzz_mask(const char *s)
 	if (strstr(s, MARK))
 		return;
 
-	/* As it must be written in a URI: all of it in percent form. */
+	/* The form in a URI: percent-encoded. */
 	len = 0;
 	for (size_t i = 0; i < n; i++)
 		len += (size_t)snprintf(escaped + len, sizeof escaped - len, "%%%02X", (unsigned char)s[i]);
@@ -97,14 +97,14 @@ static void fuzz_mask(const char *s)
 	snprintf(url, sizeof url, "https://u:" MARK "%.*s@h/d?x=y", (int)len, escaped);
 	must_hide(url);
 
-	/* As it must be written in pairs. */
+	/* The form in key=value pairs. */
 	len = (size_t)snprintf(url, sizeof url, "host=h password='" MARK);
 	for (size_t i = 0; i < n; i++)
 		len += (size_t)snprintf(url + len, sizeof url - len, "%s%c", strchr("'\\", s[i]) ? "\\" : "", s[i]);
 	snprintf(url + len, sizeof url - len, "' dbname=d");
 	must_hide(url);
 
-	/* As people write it. */
+	/* The form that people write. */
 	snprintf(url, sizeof url, "postgres://u:" MARK "%.*s@h/d", (int)n, s);
 	must_hide(url);
 	snprintf(url, sizeof url, "u:" MARK "%.*s@h", (int)n, s);

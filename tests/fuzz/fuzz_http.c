@@ -1,6 +1,6 @@
 /*
- * Any bytes as the answer to a health check, through libcurl itself: the attempt ends, once, with a result that
- * can be stored, and the check's own headers stay with its host.
+ * Any bytes as the answer to a health check, through libcurl: the attempt ends once, with a result that can be
+ * stored, and no other host gets the check's headers.
  *
  * The first byte chooses the check (see check_of); the rest are answers, one for each connection (redirects make
  * more), parted by a byte 1e.
@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* check_attempt.c gets one end of a pair that is connected already, instead of a socket. */
+/* check_attempt.c gets one end of a connected pair instead of a socket. */
 static int fuzz_socket(int family, int type, int protocol);
 #define socket fuzz_socket
 #include "obs_agent/check/check_attempt.c"
@@ -35,7 +35,7 @@ static struct {
 	unsigned done;
 } world;
 
-/* Nothing is looked up outside: libcurl's threads call this one. */
+/* libcurl's threads call this, so no name is looked up outside. */
 int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **ret)
 {
 	(void)name;
@@ -55,7 +55,7 @@ static struct text next_answer(void)
 	return t;
 }
 
-/* The answer is there before the question, and it ends. */
+/* Write the answer before the request arrives, then close. */
 static int fuzz_socket(int family, int type, int protocol)
 {
 	int pair[2];
@@ -71,7 +71,7 @@ static int fuzz_socket(int family, int type, int protocol)
 	return pair[0];
 }
 
-/* libcurl's too: the pair is connected. */
+/* libcurl calls this, too: the pair is connected already. */
 int connect(int fd, const struct sockaddr *address, socklen_t len)
 {
 	(void)fd;
@@ -80,7 +80,7 @@ int connect(int fd, const struct sockaddr *address, socklen_t len)
 	return 0;
 }
 
-/* What goes to the database is JSON that jsonb takes. */
+/* The row for the database is JSON that jsonb accepts. */
 static void check_row(const struct check_sample *c)
 {
 	struct sample s = { .kind = SAMPLE_CHECK, .check = *c };
@@ -111,7 +111,7 @@ static void on_result(const struct attempt_result *r, void *data)
 	check_row(s);
 }
 
-/* No other host is told the secret. */
+/* No other host gets the secret. */
 static void check_requests(void)
 {
 	static char request[REQUEST_MAX + 1];

@@ -1,4 +1,4 @@
-/* Any bytes as a log line: what comes out must be storable, and be found again by a second look. */
+/* Any bytes as a log line: the result can be stored, and parsing it again gives the same. */
 #include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -11,7 +11,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* A context is one JSON object, with nothing in it that jsonb refuses, or drops because it has the key twice. */
+/* The context is one JSON object without values that jsonb refuses and without equal keys. */
 static void check_context(struct text t)
 {
 	struct json_scan j = { .p = t.s, .end = t.s + t.len, .depth_max = LINE_DEPTH_MAX,

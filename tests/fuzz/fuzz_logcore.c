@@ -1,7 +1,7 @@
 /*
- * Any fields with any bytes in them: what comes out is one line, in JSON and UTF-8, and says
- * of numbers what went in. The input is a program: a byte chooses a kind of field, what
- * follows is its key and value.
+ * Any fields with any bytes: the result is one line of JSON in UTF-8, and its numbers read
+ * back unchanged. The input is a program: a byte chooses a kind of field, then come its key
+ * and its value.
  */
 #include <assert.h>
 #include <stdbool.h>
@@ -53,7 +53,7 @@ static unsigned take_byte(void)
 	return *in.p++;
 }
 
-/* Up to n bytes, on the heap, so that reading behind them is found. */
+/* Up to n bytes, on the heap, so that the sanitizer finds a read behind them. */
 static char *take(size_t n, size_t *ret_len)
 {
 	char *s = malloc(n + 1);
@@ -75,7 +75,7 @@ static int64_t take_number(void)
 	return (int64_t)v;
 }
 
-/* The rest of a text up to a line end is its own length: seeds can be written by hand. */
+/* A text ends at a line end, so that seeds can be written by hand. */
 static char *take_line(size_t *ret_len)
 {
 	const uint8_t *end = in.left ? memchr(in.p, '\n', in.left) : NULL;

@@ -1,6 +1,6 @@
 /*
- * Any bytes as the files of an outbox: what is read of a segment has its checksum, all bytes are either read or
- * counted, and an outbox that finds such files delivers itself empty.
+ * Any bytes as the files of an outbox: each record that is read has its checksum, all bytes are read or
+ * counted, and an outbox that opens such files can deliver all of them.
  *
  * The input is a list of steps that make the files (see step): records as the agent appends them, and damage.
  */
@@ -101,7 +101,7 @@ static void step(int folder, struct outbox_segment **s, struct input *in)
 
 /* ---- what is read of them ---- */
 
-/* Bit by bit, so not as outbox_segment.c does it. */
+/* Bit by bit, unlike outbox_segment.c. */
 static uint32_t crc32c_slowly(const uint8_t *p, size_t n)
 {
 	const uint32_t castagnoli = 0x82f63b78;

@@ -1,7 +1,7 @@
 /*
- * Any bytes as a query string, and the value of its "q" as a search. What must hold: names and values are
- * UTF-8 without NUL; a search is never refused; what goes to the database is UTF-8, its JSON is JSON, its
- * quotes are balanced; marks lie within the text, in order.
+ * Any bytes as a query string, and the value of its "q" as a search. Checks that names and values are
+ * UTF-8 without NUL; a search is never refused; the texts for the database are UTF-8, with valid JSON and
+ * balanced quotes; marks lie within the text, in order.
  */
 #include <json-c/json.h>
 #include <stdint.h>
@@ -39,7 +39,7 @@ static void must_be_json(const char *s)
 	json_object_put(o);
 }
 
-/* Outside quotes there is nothing but what the builder writes. */
+/* Outside quotes, only characters that the builder writes. */
 static void must_be_operands(const char *s)
 {
 	bool in = false;

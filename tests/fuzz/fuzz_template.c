@@ -1,7 +1,7 @@
 /*
- * Any bytes as a template, before a NUL, and as a value's text behind it. What must hold: it renders or is an
- * error with a sentence; an error leaves the output alone; a template without raw tags never lets a
- * value's '<' or quote through.
+ * Any bytes as a template, before a NUL, and as a value's text behind it. Checks that it renders, or gives an
+ * error with a sentence; an error leaves the output unchanged; without raw tags, a template escapes each '<' and
+ * quote of a value.
  */
 #include <json-c/json.h>
 #include <stdint.h>

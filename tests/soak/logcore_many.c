@@ -1,5 +1,5 @@
 /*
- * Many processes and threads on one log that is rotated each second, then a look at whether each
+ * Many processes and threads write to one log that is rotated each second; then checks that each
  * line is there once and whole.  logcore_many PATH LINES MODE
  */
 #include <stdio.h>
@@ -44,7 +44,7 @@ static int write_as_process(const char *path, int mode)
 	return c.dropped || c.failed;
 }
 
-/* Adds the lines of a file to `seen`; how many were not whole. */
+/* Adds the lines of a file to `seen`; returns how many were not whole. */
 static long read_file(FILE *f, unsigned char *seen)
 {
 	char line[512];

@@ -1,6 +1,6 @@
 /*
- * random_text.h - numbers and bytes by chance, the same on every machine, and what a reader
- * should find for the bytes. For tests.
+ * random_text.h - random numbers and bytes that are the same on every machine, and the text that
+ * a reader should find for the bytes. For tests.
  */
 #ifndef OBSERV_TEST_RANDOM_TEXT_H
 #define OBSERV_TEST_RANDOM_TEXT_H
@@ -21,7 +21,7 @@ static inline uint64_t random64(void)
 	return random_state * UINT64_C(2685821657736338717);
 }
 
-/* By the other UTF-8 judge of this tree. Room for three times len. */
+/* By common/utf8, which is not logcore's validator. `to` has space for three times len. */
 static inline size_t repaired(char *out, const char *s, size_t len)
 {
 	size_t n = 0;

@@ -94,7 +94,7 @@ static void utf8_is_as_strict_as_the_rfc(void **state)
 		}
 }
 
-/* At each place of a text that is longer than what is looked at in one step. */
+/* At each place of texts that are longer than one step of the vector code. */
 static void clean_text_is_utf8_without_nul(void **state)
 {
 	static const struct { const char *s; size_t len; bool clean; } rows[] = {

@@ -1,4 +1,4 @@
-/* common/log: our programs' own log on standard error. */
+/* common/log: the programs' log on standard error. */
 #include "tests/unit/logcore/logcore_lines.h"
 
 #include <stdio.h>
@@ -81,7 +81,7 @@ static void priorities_are_for_the_journal_only(void **state)
 	}
 }
 
-static void level_is_taken_by_name(void **state)
+static void a_name_sets_the_level(void **state)
 {
 	struct logcore *log = log_open("obs_agent", "error");
 
@@ -95,7 +95,7 @@ static void level_is_taken_by_name(void **state)
 	logcore_close(log);
 }
 
-static void unknown_level_means_info_and_is_said(void **state)
+static void unknown_level_means_info_and_a_warning(void **state)
 {
 	struct logcore *log = log_open("obs_agent", "loud");
 
@@ -111,8 +111,8 @@ int main(void)
 #define LOG(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		LOG(priorities_are_for_the_journal_only),
-		LOG(level_is_taken_by_name),
-		LOG(unknown_level_means_info_and_is_said),
+		LOG(a_name_sets_the_level),
+		LOG(unknown_level_means_info_and_a_warning),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -79,7 +79,7 @@ static void an_authority_of_ones_own_in_the_home_folder_is_left_to_libpq(void **
 	setenv("HOME", "/nonexistent", 1);
 }
 
-static void what_is_given_up_is_said_with_its_remedy(void **state)
+static void a_weaker_setting_gets_a_warning_with_its_fix(void **state)
 {
 	static const char *const quiet[] = { "host=db.example.org", "host=db.example.org sslmode=verify-full", "sslmode=disable",
 					     "host=localhost sslmode=disable", "nonsense" };
@@ -113,7 +113,7 @@ int main(void)
 		cmocka_unit_test(only_a_socket_and_this_machine_are_local),
 		cmocka_unit_test(over_a_network_the_server_has_to_show_a_certificate),
 		cmocka_unit_test(an_authority_of_ones_own_in_the_home_folder_is_left_to_libpq),
-		cmocka_unit_test(what_is_given_up_is_said_with_its_remedy),
+		cmocka_unit_test(a_weaker_setting_gets_a_warning_with_its_fix),
 	};
 
 	return cmocka_run_group_tests(tests, no_environment, NULL);

@@ -1,4 +1,4 @@
-/* What a failure means, and how long to wait after it. */
+/* The verdict on a failure, and the wait before the next attempt. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

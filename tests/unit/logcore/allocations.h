@@ -1,5 +1,5 @@
 /*
- * allocations.h - how often memory was allocated, for tests. Call count_allocations() first.
+ * allocations.h - count allocations, for tests. Call count_allocations() first.
  */
 #ifndef OBSERV_TEST_ALLOCATIONS_H
 #define OBSERV_TEST_ALLOCATIONS_H
@@ -9,7 +9,7 @@
 
 static _Atomic size_t allocations;
 
-/* In what is linked here, with -Wl,--wrap for each of them; a sanitizer counts those of the C library, too. */
+/* Counts calls in the linked objects, by -Wl,--wrap; a sanitizer counts those of the C library, too. */
 void *__real_malloc(size_t n);
 void *__real_calloc(size_t n, size_t size);
 void *__real_realloc(void *p, size_t n);
@@ -32,7 +32,7 @@ void *__wrap_realloc(void *p, size_t n)
 	return __real_realloc(p, n);
 }
 
-#ifdef __has_feature            /* clang says it in its own way */
+#ifdef __has_feature            /* how clang names it */
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define __SANITIZE_ADDRESS__ 1
 #endif

@@ -1,4 +1,4 @@
-/* The header as a strict C11 program meets it: alone, first, with no extension. */
+/* A strict C11 program that includes the header first and uses no extension. */
 #include "logcore/logcore.h"
 
 void c11_log(struct logcore *log);

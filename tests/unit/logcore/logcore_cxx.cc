@@ -1,4 +1,4 @@
-// The header as a C++17 program meets it; the same calls as in logcore_c11.c.
+// A C++17 program that includes the header first; the same calls as in logcore_c11.c.
 #include "logcore/logcore.h"
 
 extern "C" void cxx_log(struct logcore *log);

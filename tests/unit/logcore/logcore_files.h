@@ -1,5 +1,5 @@
 /*
- * logcore_files.h - a folder, a log file in it, and a look at its lines, for tests.
+ * logcore_files.h - a folder with a log file, and functions that read its lines, for tests.
  */
 #ifndef OBSERV_TEST_LOGCORE_FILES_H
 #define OBSERV_TEST_LOGCORE_FILES_H

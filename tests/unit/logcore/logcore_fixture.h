@@ -1,6 +1,6 @@
 /*
- * logcore_fixture.h - the logger that most tests of logcore write to, made anew for each of
- * them; and numbers and texts by chance that are the same on every machine.
+ * logcore_fixture.h - a new logger for each test, which most tests of logcore use; and random
+ * numbers and texts that are the same on every machine.
  */
 #ifndef OBSERV_TEST_LOGCORE_FIXTURE_H
 #define OBSERV_TEST_LOGCORE_FIXTURE_H
@@ -9,7 +9,7 @@
 
 static struct capture cap;
 
-/* As the tests have it that do not ask for more. */
+/* The options of most tests. */
 static inline int setup_app(void **state)
 {
 	(void)state;

@@ -1,4 +1,4 @@
-// logcore.hpp as a strict C++17 program meets it: alone, first. What it writes is looked at by test_logcore_hpp.c.
+// A strict C++17 program that includes logcore.hpp first. test_logcore_hpp.c checks the lines that it writes.
 #include "logcore/logcore.hpp"
 
 #include <stdexcept>
@@ -19,7 +19,7 @@ static logcore_field logcore_kv(const char *key, const money &v)
 }
 }
 
-/* As the page has it: with the using-declaration all fields can be made in the namespace. */
+/* As docs/logcore.md has it: with the using-declaration, the namespace can make all fields. */
 namespace store {
 using ::logcore_kv;
 
@@ -117,7 +117,7 @@ void hpp_ownership(int fd)
 	moved = std::move(log);
 	request = moved.child("http", logcore_kv("id", std::string("r1"))).child(nullptr, std::runtime_error("bound"));
 	moved = logcore_logger();
-	log.info("moved away");         // NOLINT: it logs nothing, which is what is tested
+	log.info("moved away");         // NOLINT: the test is that it logs nothing
 	request.info("outlives its parents");
 }
 

@@ -1,4 +1,4 @@
-/* logcore_hpp.h - what logcore_hpp.cc, a C++ program, does for test_logcore_hpp.c. */
+/* logcore_hpp.h - functions of logcore_hpp.cc, a C++ program, which test_logcore_hpp.c calls. */
 #ifndef OBSERV_TEST_LOGCORE_HPP_H
 #define OBSERV_TEST_LOGCORE_HPP_H
 

@@ -1,8 +1,8 @@
 /*
- * logcore_lines.h - a logger for tests whose every write(2) can be looked at.
+ * logcore_lines.h - a logger whose write(2) calls a test can see one by one.
  *
- * It writes to a SOCK_SEQPACKET socket, where one system call is one packet and
- * one packet is what one read gives.
+ * It writes to a SOCK_SEQPACKET socket, where each write(2) is a packet and each read(2)
+ * returns one packet.
  */
 #ifndef OBSERV_TEST_LOGCORE_LINES_H
 #define OBSERV_TEST_LOGCORE_LINES_H
@@ -47,7 +47,7 @@ static inline void capture_close(struct capture *c)
 	close(c->ends[1]);
 }
 
-/* The next packet is in c->line, terminated; false when there is none. */
+/* Read the next packet into c->line, terminated; false when there is none. */
 static inline bool capture_next(struct capture *c)
 {
 	ssize_t n = recv(c->ends[1], c->line, sizeof c->line - 1, MSG_DONTWAIT);
@@ -57,7 +57,7 @@ static inline bool capture_next(struct capture *c)
 	return n > 0;
 }
 
-/* One line of strict JSON in UTF-8 with one newline, at its end; NULL if it is not. */
+/* Parse a line, which must be strict JSON in UTF-8 with one newline, at its end; else NULL. */
 static inline struct json_object *parse_line(const char *line, size_t len)
 {
 	struct json_tokener *t = json_tokener_new();
@@ -78,7 +78,7 @@ static inline struct json_object *parse_line(const char *line, size_t len)
 	return o;
 }
 
-/* The next packet, which must be one line; put with json_object_put(). */
+/* The next packet, which must be one line; free it with json_object_put(). */
 static inline struct json_object *capture_line(struct capture *c)
 {
 	struct json_object *o;
@@ -116,7 +116,7 @@ static inline struct logcore_counters stats_of(const struct logcore *log)
 	return s;
 }
 
-/* A text of n times the same character; free() it. */
+/* A text of n equal characters; free() it. */
 static inline char *big(char c, size_t n)
 {
 	char *s = malloc(n + 1);

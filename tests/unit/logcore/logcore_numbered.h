@@ -1,6 +1,6 @@
 /*
- * logcore_numbered.h - numbered lines of several writers, and a look at whether each is
- * in the log once, whole and in its writer's order. For tests.
+ * logcore_numbered.h - numbered lines of several writers, and a check that each is in the log
+ * once, whole, and in the order of its writer. For tests.
  */
 #ifndef OBSERV_TEST_LOGCORE_NUMBERED_H
 #define OBSERV_TEST_LOGCORE_NUMBERED_H
@@ -34,7 +34,7 @@ static inline void log_numbers(struct logcore *log, int who, int from, int to)
 		log_number(log, who, i);
 }
 
-/* Go on counting the lines of a file: next[who] is the number that must come. */
+/* Check the lines of a file: next[who] is the next expected number. */
 static inline int count_file(const char *name, int next[WRITERS_MAX])
 {
 	static char line[LOGCORE_LINE_MAX + 1];
@@ -73,7 +73,7 @@ static inline void assert_log_has(int who, int lines)
 	assert_int_equal(next[who], lines);
 }
 
-/* How many files beside the log hold lines. */
+/* How many ring files are beside the log. */
 static inline int held_files(void)
 {
 	DIR *dir = opendir(folder);
@@ -85,7 +85,7 @@ static inline int held_files(void)
 	return n;
 }
 
-/* After a test: no file is left but those that it says it left. */
+/* After a test: check that only the announced files are left. */
 static inline int remove_log(void **state)
 {
 	DIR *dir = opendir(folder);
@@ -101,7 +101,7 @@ static inline int remove_log(void **state)
 	return held;
 }
 
-/* What fork() gave: run it in the child; in the parent, the child's wait status. */
+/* Call it with the result of fork(): runs in the child; returns the child's wait status in the parent. */
 static inline int run_in(pid_t child, void (*run)(void *), void *arg)
 {
 	int status = -1;
@@ -119,7 +119,7 @@ static inline int in_child(void (*run)(void *), void *arg)
 	return run_in(fork(), run, arg);
 }
 
-/* What the next open does for those that were killed. */
+/* Open and close the log, which writes the lines of killed processes. */
 static inline void open_and_close(void)
 {
 	logcore_close(open_path(path));

@@ -1,4 +1,4 @@
-/* logcore, the line: what goes in comes out, whatever it is. Writing is test_logcore_sink. */
+/* logcore, the line: readers get back any value that goes in. test_logcore_sink tests writing. */
 #include "logcore_fixture.h"
 
 #include <float.h>
@@ -11,7 +11,7 @@
 #include "common/parse.h"
 #include "tests/unit/random_text.h"
 
-/* A second copy of the module, for its inside. */
+/* A second copy of the module, to test its static functions. */
 #define logcore_number_u64 copy_u64
 #define logcore_number_i64 copy_i64
 #define logcore_number_double copy_double
@@ -20,7 +20,7 @@
 #include "logcore/number.h"
 #include "logcore/number.c"
 
-static struct timespec fixed_time;      /* what clock_gettime() says while tv_sec is not 0 */
+static struct timespec fixed_time;      /* the result of clock_gettime() while tv_sec is not 0 */
 
 int __real_clock_gettime(clockid_t id, struct timespec *t);
 int __wrap_clock_gettime(clockid_t id, struct timespec *t);
@@ -139,7 +139,7 @@ static void integers_of_every_width_come_back(void **state)
 	json_object_put(o);
 }
 
-/* Every number of digits, at its edges. */
+/* The smallest and largest number of each length. */
 static void integers_are_exact(void **state)
 {
 	(void)state;
@@ -156,7 +156,7 @@ static void integers_are_exact(void **state)
 		}
 }
 
-/* What the line has for a double, as text. */
+/* The text of a double in the line. */
 static const char *double_text(double v)
 {
 	char *from;
@@ -200,7 +200,7 @@ static int significant(const char *s)
 	return n - zeros;
 }
 
-/* Is what printf() gives with the fewest digits that are enough, as a number. */
+/* Compares with printf() and the fewest digits that read back as the number. */
 static bool is_nearest_of_fewest_digits(const char *s, double v)
 {
 	char want[64];
@@ -220,7 +220,7 @@ static void random_doubles_read_back_and_are_shortest(void **state)
 		uint64_t bits = random64();
 		double v;
 
-		/* A third any bits at all, a third of usual size, a third with few digits. */
+		/* A third has random bits, a third a usual size, a third few digits. */
 		memcpy(&v, &bits, sizeof v);
 		if (i % 3 == 1)
 			v = (double)(int64_t)bits / pow(10, (double)(bits % 20));
@@ -234,7 +234,7 @@ static void random_doubles_read_back_and_are_shortest(void **state)
 	}
 }
 
-/* Where the distance to the neighbours changes. */
+/* Powers of two, where the distance to the neighbours changes. */
 static void powers_of_two_read_back(void **state)
 {
 	(void)state;
@@ -266,7 +266,7 @@ static void floats_read_back_as_floats(void **state)
 	}
 }
 
-/* printf() writes the point of the locale, which has several bytes in some. */
+/* printf() writes the decimal point of the locale, which may have several bytes. */
 static void doubles_have_a_point_in_any_locale(void **state)
 {
 	static const struct { const char *printed, *want; } rows[] = {
@@ -320,7 +320,7 @@ static void assert_comes_back(const char *s, size_t len)
 	json_object_put(o);
 }
 
-/* Each at all places of texts of all lengths around the words that are looked at together. */
+/* Each character at each place of texts of each length around the size of a vector. */
 static void every_character_comes_back_wherever_it_stands(void **state)
 {
 	char s[17];

@@ -1,4 +1,4 @@
-/* logcore, the door: what C11 and C++17 programs compile against and what the library shows. */
+/* logcore, the interface: C11 and C++17 programs compile against it, and the library exports no other symbol. */
 #include "logcore_lines.h"
 
 #include <stdio.h>
@@ -45,7 +45,7 @@ static void strict_c11_programs_can_use_it(void **state)
 	assert_lines(c11_log);
 }
 
-static void cxx17_programs_can_use_it_in_the_same_words(void **state)
+static void cxx17_programs_make_the_same_calls(void **state)
 {
 	(void)state;
 	assert_lines(cxx_log);
@@ -77,7 +77,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(strict_c11_programs_can_use_it),
-		cmocka_unit_test(cxx17_programs_can_use_it_in_the_same_words),
+		cmocka_unit_test(cxx17_programs_make_the_same_calls),
 		cmocka_unit_test(shared_library_shows_its_functions_and_nothing_else),
 	};
 

@@ -1,5 +1,5 @@
-/* logcore, what a program does to its lines without meaning to: handlers, ends of threads and of
- * processes, limits, other folders, other hands on the files. */
+/* logcore, surprises in a program: signal handlers, ends of threads and processes, limits, a
+ * change of folder, other processes that write to the files. */
 #include "logcore_numbered.h"
 
 #include <pthread.h>
@@ -10,7 +10,7 @@
 #include <sys/time.h>
 #include <time.h>
 
-enum { HUNG_S = 300 };                   /* a child that takes so long waits for itself */
+enum { HUNG_S = 300 };                   /* a child that takes so long is in a deadlock */
 
 static struct logcore *shared;
 
@@ -46,8 +46,8 @@ static void flush_under_signals(void *arg)
 	logcore_close(shared);
 }
 
-/* The handler's line would be written at once, by the lock that its own thread has. */
-static void a_handler_that_logs_during_a_flush_does_not_wait_for_itself(void **state)
+/* The handler writes an ERROR, which needs the lock that its own thread holds. */
+static void a_handler_that_logs_during_a_flush_does_not_deadlock(void **state)
 {
 	(void)state;
 	assert_ends_well(flush_under_signals, NULL);
@@ -71,7 +71,7 @@ static void *log_and_end(void *who)
 	return NULL;
 }
 
-/* Four at a time, so that a ring that was given up has another thread in it. */
+/* Four at a time, so that another thread takes over a freed ring. */
 static void a_thread_may_log_after_its_own_end(void **state)
 {
 	int next[WRITERS_MAX];
@@ -79,7 +79,7 @@ static void a_thread_may_log_after_its_own_end(void **state)
 
 	(void)state;
 	shared = open_mode(LOGCORE_BUFFERED);
-	pthread_key_create(&late_key, log_late);        /* later than the library's: called after it */
+	pthread_key_create(&late_key, log_late);        /* created after the library's key, so its destructor runs later */
 	for (intptr_t who = 1; who <= LATE_THREADS; who += 4) {
 		for (intptr_t i = 0; i < 4; i++)
 			pthread_create(&threads[i], NULL, log_and_end, (void *)(who + i));
@@ -119,8 +119,8 @@ static void exit_while_threads_log(void *arg)
 	exit(0);
 }
 
-/* The numbers that come next. A line that its thread was in the midst of when the process ended
- * may be torn: it had not returned. */
+/* Check the next numbers. The last line of a thread may be torn: its call had not returned when
+ * the process ended. */
 static int count_but_torn(int next[EXIT_THREADS])
 {
 	FILE *f = fopen(path, "r");
@@ -142,7 +142,7 @@ static int count_but_torn(int next[EXIT_THREADS])
 	return torn;
 }
 
-static void exit_keeps_every_line_and_its_order(void **state)
+static void exit_keeps_every_line_in_order(void **state)
 {
 	enum { ROUNDS = 30 };
 	int next[EXIT_THREADS];
@@ -175,7 +175,7 @@ static void open_another(void *arg)
 	logcore_close(open_mode(LOGCORE_BUFFERED));
 }
 
-/* The end of a thread waits for the reader of a pipe; a child that is forked then must not. */
+/* The end of a thread waits for the reader of a pipe; a child that is forked meanwhile must not wait. */
 static void a_child_does_not_wait_for_what_a_thread_of_its_parent_had(void **state)
 {
 	static char newlines[61000];
@@ -271,7 +271,7 @@ static void *open_at_once(void *barrier)
 	return open_mode(LOGCORE_BUFFERED);
 }
 
-/* Each looks for what killed processes left, and must know the files of its own. */
+/* Each looks for files of killed processes, and must skip those of its own process. */
 static void opened_by_several_threads_at_once_each_keeps_its_file(void **state)
 {
 	enum { ROUNDS = 150 };
@@ -297,9 +297,9 @@ int main(void)
 {
 #define EDGE(t) cmocka_unit_test_teardown(t, remove_log)
 	const struct CMUnitTest tests[] = {
-		EDGE(a_handler_that_logs_during_a_flush_does_not_wait_for_itself),
+		EDGE(a_handler_that_logs_during_a_flush_does_not_deadlock),
 		EDGE(a_thread_may_log_after_its_own_end),
-		EDGE(exit_keeps_every_line_and_its_order),
+		EDGE(exit_keeps_every_line_in_order),
 		EDGE(a_child_does_not_wait_for_what_a_thread_of_its_parent_had),
 		EDGE(a_limit_for_files_does_not_end_the_program),
 		EDGE(a_line_that_another_process_tore_ends_before_the_next),

@@ -1,4 +1,4 @@
-/* logcore, the kinds of fields that are more than a number or a text. */
+/* logcore, fields that are no plain number or text. */
 #include "logcore_fixture.h"
 
 #include <limits.h>
@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-/* The context of the next line, as it is written. */
+/* The bytes of the next line's context. */
 static const char *context(void)
 {
 	char *from;
@@ -35,7 +35,7 @@ static void bytes_are_hexadecimal(void **state)
 	assert_context("{\"h\":null}", logcore_kv_hex("h", NULL, 3));
 }
 
-static void too_many_bytes_are_cut_between_two(void **state)
+static void hex_that_is_too_long_is_cut_after_a_whole_byte(void **state)
 {
 	char *s = big('\xab', 1 << 20);
 	struct json_object *o;
@@ -88,7 +88,7 @@ static void durations_are_exact_milliseconds(void **state)
 
 /* ---- nested JSON ------------------------------------------------------------------- */
 
-static void json_is_nested_without_its_space(void **state)
+static void json_is_copied_without_its_space(void **state)
 {
 	static const struct { const char *json, *want; } rows[] = {
 		{ " {\n \"a b\" : [ 1 , -0.5e+3,\ttrue,false , null ] ,\r\n\"c\\\" :\":{ } }\n",
@@ -105,7 +105,7 @@ static void json_is_nested_without_its_space(void **state)
 	assert_context("{\"j\":null}", logcore_kv_json("j", NULL, 3));
 }
 
-static void what_is_not_json_is_a_string(void **state)
+static void invalid_json_becomes_a_string(void **state)
 {
 	static const char *const rows[] = {
 		"", " ", "{", "}", "[1,]", "[,1]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}", "{1:1}", "[1 2]", "1 2", "01", "-",
@@ -128,8 +128,8 @@ static void what_is_not_json_is_a_string(void **state)
 	assert_context("{\"j\":\"\xef\xbf\xbd\"}", logcore_kv_json("j", "", 1));
 }
 
-/* Every start of a valid text, none of which is one. */
-static void json_that_was_cut_is_a_string(void **state)
+/* Every proper prefix of a valid text is invalid. */
+static void cut_json_is_a_string(void **state)
 {
 	static const char whole[] = "{\"a\":[1.5,{\"b\":\"\\u00e9\xc3\xa9\"}],\"c\":{\"d\":true}}";
 
@@ -162,7 +162,7 @@ static void json_has_a_depth(void **state)
 		}
 }
 
-/* At each length around the limits of a line it is whole or a string that was cut. */
+/* At each length around the limits of a line, JSON is written whole or becomes a cut string. */
 static void json_that_does_not_fit_is_a_string(void **state)
 {
 	static const size_t around[] = { 4096, LOGCORE_LINE_MAX };
@@ -216,7 +216,7 @@ static void source_is_file_line_and_function(void **state)
 	assert_context(want, logcore_kv_source());
 }
 
-/* Exported, so that it has a name where -rdynamic gives it one; see the Makefile. */
+/* Exported, so that -rdynamic gives it a name; see tests.mk. */
 void fail_somewhere(struct logcore *log);
 __attribute__((noinline)) void fail_somewhere(struct logcore *log)
 {
@@ -263,12 +263,12 @@ int main(void)
 #define FIELDS(t) cmocka_unit_test_setup_teardown(t, setup_app, teardown)
 	const struct CMUnitTest tests[] = {
 		FIELDS(bytes_are_hexadecimal),
-		FIELDS(too_many_bytes_are_cut_between_two),
+		FIELDS(hex_that_is_too_long_is_cut_after_a_whole_byte),
 		FIELDS(times_are_those_of_the_years_1_to_9999),
 		FIELDS(durations_are_exact_milliseconds),
-		FIELDS(json_is_nested_without_its_space),
-		FIELDS(what_is_not_json_is_a_string),
-		FIELDS(json_that_was_cut_is_a_string),
+		FIELDS(json_is_copied_without_its_space),
+		FIELDS(invalid_json_becomes_a_string),
+		FIELDS(cut_json_is_a_string),
 		FIELDS(json_has_a_depth),
 		FIELDS(json_that_does_not_fit_is_a_string),
 		FIELDS(errors_have_number_and_text),

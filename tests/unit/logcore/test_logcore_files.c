@@ -1,4 +1,4 @@
-/* logcore, files: how they are opened and followed, and many writers on one. */
+/* logcore, files: how it opens and follows them, and many writers on one file. */
 #include "logcore_files.h"
 
 #include <pthread.h>
@@ -54,7 +54,7 @@ static void failure_to_open_is_one_sentence(void **state)
 	assert_int_equal(errno, EBADF);
 }
 
-/* A program built against a later header, with options that this version has not. */
+/* A program built with a later header, whose options this version does not have. */
 static void options_may_grow(void **state)
 {
 	struct { struct logcore_options o; int later; } newer = { .o = { .level = LOGCORE_ERROR } };
@@ -66,7 +66,7 @@ static void options_may_grow(void **state)
 	logcore_close(log);
 	newer.later = 1;
 	assert_null(logcore_open_(&newer.o, sizeof newer, NULL, 0));
-	/* And one built against an earlier header, which ended before line_max. */
+	/* A program built with an earlier header, which ended before line_max. */
 	newer.o.line_max = 1;
 	log = logcore_open_(&newer.o, offsetof(struct logcore_options, line_max), NULL, 0);
 	assert_non_null(log);
@@ -107,7 +107,7 @@ static int spawn_writers(void)
 	for (process_number = 0; process_number < PROCESSES; process_number++) {
 		if (fork() > 0)
 			continue;
-		if (process_number > 0) {       /* 0 goes on with the parent's logger, the others open their own */
+		if (process_number > 0) {       /* 0 uses the parent's logger, the others open their own */
 			logcore_close(shared);
 			shared = open_path(path);
 		}
@@ -122,7 +122,7 @@ static int spawn_writers(void)
 	return 0;
 }
 
-static void lines_of_threads_and_processes_are_whole_and_all_there(void **state)
+static void lines_of_threads_and_processes_are_whole_and_complete(void **state)
 {
 	static int next[PROCESSES * THREADS];
 	char line[512];
@@ -157,7 +157,7 @@ static void *count_lines(void *log)
 	return NULL;
 }
 
-/* /dev/null, because nothing there keeps the threads apart. */
+/* To /dev/null, which does not serialize the threads. */
 static void counters_are_exact_with_threads(void **state)
 {
 	struct logcore *log = open_path("/dev/null");
@@ -184,7 +184,7 @@ int main(void)
 		FILES(failure_to_open_is_one_sentence),
 		FILES(options_may_grow),
 		FILES(counters_are_exact_with_threads),
-		FILES(lines_of_threads_and_processes_are_whole_and_all_there),
+		FILES(lines_of_threads_and_processes_are_whole_and_complete),
 	};
 
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -1,4 +1,4 @@
-/* logcore.hpp: what the calls in logcore_hpp.cc write. */
+/* logcore.hpp: the lines that the calls in logcore_hpp.cc write. */
 #include "logcore_fixture.h"
 #include "logcore_hpp.h"
 
@@ -53,7 +53,7 @@ static void methods_have_their_levels(void **state)
 	assert_false(capture_next(&cap));
 }
 
-static void message_may_be_any_text_and_null(void **state)
+static void message_may_be_any_text_or_null(void **state)
 {
 	static const char *const messages[] = { "", "", "pointer", "array", "array", "string", "", "own" };
 
@@ -93,7 +93,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		HPP(values_of_the_standard_library_are_fields),
 		HPP(methods_have_their_levels),
-		HPP(message_may_be_any_text_and_null),
+		HPP(message_may_be_any_text_or_null),
 		HPP(loggers_move_and_children_outlive_parents),
 		HPP(logger_that_is_not_open_logs_nothing),
 	};

@@ -1,4 +1,4 @@
-/* logcore, the journal: priorities come by themselves where systemd connected us to it. */
+/* logcore, the journal: lines get priorities if systemd connected the descriptor to it. */
 #include "logcore_files.h"
 
 #include <sys/stat.h>
@@ -21,7 +21,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* As systemd does for the process that it starts; `odd` goes around and between the numbers. */
+/* Set the variable as systemd does; `odd` stands around and between the numbers. */
 static void name_journal_oddly(int fd, const char *const odd[3])
 {
 	char value[64];
@@ -38,7 +38,7 @@ static void name_journal(int fd)
 	name_journal_oddly(fd, (const char *const[]){ "", ":", "" });
 }
 
-/* What a logger with these options writes to the other end, up to the message. */
+/* The line of a logger with these options, up to the message. */
 static bool has_priority(struct logcore_options o, int from)
 {
 	struct logcore *log = logcore_open(&o, NULL, 0);
@@ -64,7 +64,7 @@ static void socket_that_systemd_named_is_the_journal(void **state)
 	assert_true(has_priority(o, ends[1]));
 	o.no_journal_stream = true;
 	assert_false(has_priority(o, ends[1]));
-	o.journal_priority = true;              /* asked for by name */
+	o.journal_priority = true;              /* the option asks for it */
 	assert_true(has_priority(o, ends[1]));
 }
 
@@ -90,7 +90,7 @@ static void standard_error_is_looked_at_when_nothing_else_is_said(void **state)
 	assert_false(redirected);
 }
 
-static void what_does_not_name_it_exactly_is_not_the_journal(void **state)
+static void a_variable_that_names_another_file_is_not_the_journal(void **state)
 {
 	static const char *const texts[] = { "", ":", "1", "1:", ":1", "x:y" };
 	static const char *const odd[][3] = {
@@ -108,7 +108,7 @@ static void what_does_not_name_it_exactly_is_not_the_journal(void **state)
 	}
 }
 
-/* A program that logs to a file keeps its lines as they are, whatever its standard error is. */
+/* Lines to a file have no priority, whatever standard error is. */
 static void a_file_is_not_the_journal(void **state)
 {
 	int fd = open(path, O_RDONLY | O_CREAT, 0600);
@@ -150,7 +150,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		JOURNAL(socket_that_systemd_named_is_the_journal),
 		JOURNAL(standard_error_is_looked_at_when_nothing_else_is_said),
-		JOURNAL(what_does_not_name_it_exactly_is_not_the_journal),
+		JOURNAL(a_variable_that_names_another_file_is_not_the_journal),
 		JOURNAL(a_file_is_not_the_journal),
 		JOURNAL(journal_gets_lines_that_it_does_not_split),
 	};

@@ -1,4 +1,4 @@
-/* logcore, lines that are held by a process that ends badly: each comes into the log, once. */
+/* logcore, buffered lines of a process that ends badly: each gets into the log, once. */
 #include "logcore_numbered.h"
 
 #include <linux/filter.h>
@@ -97,7 +97,7 @@ static void killed_and_then_the_file_was_renamed(void **state)
 	assert_int_equal(count_file(path, next), 0);
 }
 
-/* What others wrote behind the torn line cannot be moved: the torn line is written again, whole. */
+/* If others wrote behind a torn line, it is written again, whole. */
 static void killed_in_a_line_and_then_others_wrote(void **state)
 {
 	int torn = 0, lines[2] = { 0 };
@@ -193,7 +193,7 @@ static void killed_when_asynchronous(void **state)
 
 /* ---- another program: this one, started anew ---------------------------------------------------- */
 
-/* Without fork(): before that, what is held is written. Its wait status. */
+/* Without fork(), which would write the buffers first. Returns the wait status. */
 static int run_self(const char *how)
 {
 	char self[4096] = "";
@@ -213,7 +213,7 @@ static int run_self(const char *how)
 
 /* ---- others that live ------------------------------------------------------------------------ */
 
-static void lines_of_the_living_are_left_alone(void **state)
+static void files_of_living_processes_are_left_alone(void **state)
 {
 	static struct logcore *first, *second;
 
@@ -241,8 +241,8 @@ static void open_and_close_held_file(void)
 	closedir(dir);
 }
 
-/* A POSIX lock falls when its process closes any descriptor of the file. */
-static void also_when_the_program_itself_opened_the_file_that_holds_them(void **state)
+/* A process loses its POSIX lock when it closes any descriptor of the file. */
+static void the_lock_survives_a_program_that_opens_its_ring_file(void **state)
 {
 	struct logcore *log = open_mode(LOGCORE_BUFFERED);
 
@@ -268,7 +268,7 @@ static void leave_by_exit(void *arg)
 		exit(3);
 }
 
-static void exit_writes_and_underscore_exit_leaves_it_to_the_next(void **state)
+static void exit_writes_the_buffers_and_underscore_exit_leaves_them_to_the_next(void **state)
 {
 	int next[WRITERS_MAX];
 
@@ -296,7 +296,7 @@ static void make_held(const char *digits, const void *bytes, size_t n)
 	close(fd);
 }
 
-static void what_is_no_held_file_is_left_alone(void **state)
+static void other_files_with_a_ring_files_name_are_left_alone(void **state)
 {
 	static char bytes[8 * 4096];
 	uint64_t sizes[2] = { 4096, 4096 };
@@ -304,7 +304,7 @@ static void what_is_no_held_file_is_left_alone(void **state)
 
 	make_held("0000000000000000", "", 0);
 	make_held("0000000000000001", "nonsense", 8);
-	memset(bytes, 0xff, sizeof bytes);              /* rings with more in them than they can have */
+	memset(bytes, 0xff, sizeof bytes);              /* rings that claim more bytes than they have */
 	for (size_t i = 4096; i < sizeof bytes; i += 8192)
 		memset(bytes + i + 64, 0, 8);
 	memcpy(bytes, "logcore held 1\n", 16);
@@ -320,7 +320,7 @@ static void what_is_no_held_file_is_left_alone(void **state)
 	assert_int_equal(symlink(target, link), 0);
 	open_and_close();
 	assert_log_has(0, 0);
-	/* One of the right shape with no ring in it is nothing to keep; the others are not touched. */
+	/* A valid file without a ring is removed; the others are not touched. */
 	assert_int_equal(held_files(), 6);
 	remove_log(state);
 }
@@ -331,7 +331,7 @@ static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS 
 
 static void *volatile crash_here = (void *)8;
 
-/* As a sandbox ends who calls what is forbidden; false where there is none. */
+/* Call a forbidden system call in a sandbox; false if there is no seccomp. */
 static bool call_what_is_forbidden(void)
 {
 	struct sock_filter code[] = {
@@ -348,7 +348,7 @@ static bool call_what_is_forbidden(void)
 	return true;
 }
 
-/* The program would go on if a handler returned and nothing came again: 0. */
+/* Exits with 0 if a handler returned and the signal did not come again. */
 static int crash(int mode, int signal)
 {
 	struct rlimit no_core = { 0, 0 };
@@ -381,14 +381,14 @@ static int run_crash(int mode, int signal)
 	return run_self(how);
 }
 
-static void a_crash_writes_what_is_held_and_takes_its_course(void **state)
+static void a_crash_writes_the_buffers_and_ends_as_without_them(void **state)
 {
 	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
 		for (int mode = LOGCORE_BUFFERED; mode <= LOGCORE_ASYNC; mode++) {
 			int status = run_crash(mode, signals[i]);
 
 			assert_log_has(0, 20);
-			/* A sanitizer has a handler of its own behind ours, which exits. */
+			/* A sanitizer's handler runs after the library's, and exits. */
 			assert_true(WIFSIGNALED(status) ? WTERMSIG(status) == signals[i] : WEXITSTATUS(status) != 0);
 			remove_log(state);
 		}
@@ -405,11 +405,11 @@ int main(int argc, char **argv)
 		KILLED(killed_in_a_line_and_then_others_wrote),
 		KILLED(killed_when_buffered),
 		KILLED(killed_when_asynchronous),
-		KILLED(lines_of_the_living_are_left_alone),
-		KILLED(also_when_the_program_itself_opened_the_file_that_holds_them),
-		KILLED(exit_writes_and_underscore_exit_leaves_it_to_the_next),
-		KILLED(what_is_no_held_file_is_left_alone),
-		KILLED(a_crash_writes_what_is_held_and_takes_its_course),
+		KILLED(files_of_living_processes_are_left_alone),
+		KILLED(the_lock_survives_a_program_that_opens_its_ring_file),
+		KILLED(exit_writes_the_buffers_and_underscore_exit_leaves_them_to_the_next),
+		KILLED(other_files_with_a_ring_files_name_are_left_alone),
+		KILLED(a_crash_writes_the_buffers_and_ends_as_without_them),
 	};
 
 	if (argc == 3)

@@ -65,7 +65,7 @@ static void every_level_has_its_name(void **state)
 	assert_string_equal(logcore_level_name(35), "WARNING");
 }
 
-static void environment_goes_before_the_option(void **state)
+static void environment_overrides_the_option(void **state)
 {
 	struct capture c;
 
@@ -129,7 +129,7 @@ static void child_has_its_parents_name_and_fields(void **state)
 	json_object_put(o);
 }
 
-static void child_has_a_level_of_its_own(void **state)
+static void child_has_its_own_level(void **state)
 {
 	struct logcore *child, *quiet;
 
@@ -138,7 +138,7 @@ static void child_has_a_level_of_its_own(void **state)
 	quiet = logcore_child(cap.log, "q");
 	logcore_set_level(cap.log, LOGCORE_INFO);
 	child = logcore_child(cap.log, "c");
-	logcore_warning(quiet, "no");           /* as its parent was when it was made */
+	logcore_warning(quiet, "no");           /* the parent's level when the child was made */
 	logcore_set_level(child, LOGCORE_DEBUG);
 	logcore_debug(child, "yes");
 	logcore_debug(cap.log, "no");
@@ -165,7 +165,7 @@ static void no_logger_logs_nothing(void **state)
 
 /* ---- limits ------------------------------------------------------------------------ */
 
-/* At each length around the two limits a line is whole or says that it is cut. */
+/* At each length around the two limits, a line is whole or has "truncated". */
 static void long_lines_are_whole_up_to_the_limit(void **state)
 {
 	static const size_t around[] = { 4096, LOGCORE_LINE_MAX };
@@ -190,7 +190,7 @@ static void long_lines_are_whole_up_to_the_limit(void **state)
 	free(s);
 }
 
-/* Every text huge, one after another; characters of three bytes, and ones that grow by escaping. */
+/* Each text in turn is huge: characters of three bytes, and characters that grow by escaping. */
 static void a_megabyte_is_cut_between_characters(void **state)
 {
 	char *s = big('\x01', 1 << 20);
@@ -216,7 +216,7 @@ static void a_megabyte_is_cut_between_characters(void **state)
 }
 
 /* With the smallest line_max, name, bound fields and message all too long. */
-static void everything_too_long_still_makes_a_line(void **state)
+static void a_line_of_long_parts_is_still_valid(void **state)
 {
 	char *s = big('"', 5000);
 	struct json_object *o;
@@ -245,14 +245,14 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		LOGGER(nothing_is_written_or_evaluated_below_the_level),
 		LOGGER(every_level_has_its_name),
-		LOGGER(environment_goes_before_the_option),
+		LOGGER(environment_overrides_the_option),
 		LOGGER(journal_lines_begin_with_their_priority),
 		LOGGER(child_has_its_parents_name_and_fields),
-		LOGGER(child_has_a_level_of_its_own),
+		LOGGER(child_has_its_own_level),
 		LOGGER(no_logger_logs_nothing),
 		LOGGER(long_lines_are_whole_up_to_the_limit),
 		LOGGER(a_megabyte_is_cut_between_characters),
-		LOGGER(everything_too_long_still_makes_a_line),
+		LOGGER(a_line_of_long_parts_is_still_valid),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

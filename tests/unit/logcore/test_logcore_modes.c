@@ -1,4 +1,4 @@
-/* logcore, lines that are held: what is written when, by whom, and in which order. */
+/* logcore, buffered lines: when they are written, by which thread, and in which order. */
 #include "logcore_numbered.h"
 
 #include "allocations.h"
@@ -12,8 +12,8 @@
 
 /* ---- the clock and the system calls, under control ---------------------------------- */
 
-static struct timespec began;           /* the wall clock stands still in a test, */
-static _Atomic int64_t later_s;         /* and goes on by this */
+static struct timespec began;           /* the wall clock stands still in a test */
+static _Atomic int64_t later_s;         /* and advances by this */
 static _Atomic int write_error;         /* of each write(2), if not 0 */
 static _Atomic int no_space;            /* for a ring */
 
@@ -85,7 +85,7 @@ static void buffered_lines_wait_for_a_flush(void **state)
 	assert_log_has(0, 12);
 }
 
-static void an_error_is_written_with_what_was_before_it(void **state)
+static void an_error_line_writes_the_buffer_with_it(void **state)
 {
 	struct logcore *log = open_mode(LOGCORE_BUFFERED);
 
@@ -123,7 +123,7 @@ static void *log_one_and_wait(void *arg)
 	return NULL;
 }
 
-static void after_a_second_whoever_logs_writes_what_all_threads_have(void **state)
+static void after_a_second_any_thread_writes_all_buffers(void **state)
 {
 	pthread_barrier_t barrier;
 	struct logcore *log = shared = open_mode(LOGCORE_BUFFERED);
@@ -141,7 +141,7 @@ static void after_a_second_whoever_logs_writes_what_all_threads_have(void **stat
 	later_s = 2;
 	log_number(log, 0, 2);
 	assert_int_equal(count_log(next), 4);
-	later_s = -3600;                /* a clock that is put back does not stop it */
+	later_s = -3600;                /* also after the clock was set back */
 	log_number(log, 0, 3);
 	assert_int_equal(count_log(next), 5);
 	pthread_barrier_wait(&barrier);
@@ -160,7 +160,7 @@ static void *log_and_look(void *log)
 	return NULL;
 }
 
-/* Not even for the ring of a new thread. */
+/* Not even by a new thread, which needs a ring. */
 static void nothing_is_allocated_after_open(void **state)
 {
 	struct logcore *log = open_mode(LOGCORE_BUFFERED);
@@ -183,7 +183,7 @@ static void *log_ten(void *log)
 	return NULL;
 }
 
-/* More threads than there can be rings. */
+/* More threads than rings. */
 static void a_thread_that_ends_leaves_its_buffer_to_the_next(void **state)
 {
 	struct logcore *log = open_mode(LOGCORE_BUFFERED);
@@ -225,7 +225,7 @@ static void the_longest_line_fits_and_a_descriptor_needs_no_path(void **state)
 
 /* ---- a disk that is full ---------------------------------------------------------------- */
 
-static void what_cannot_be_written_is_kept_and_what_does_not_fit_is_counted(void **state)
+static void unwritten_lines_stay_and_lines_that_do_not_fit_are_counted(void **state)
 {
 	struct logcore *log = open_mode(LOGCORE_BUFFERED);
 	struct logcore_counters c;
@@ -256,7 +256,7 @@ static void what_cannot_be_written_is_kept_and_what_does_not_fit_is_counted(void
 	fclose(f);
 }
 
-static void without_room_for_a_buffer_lines_are_written_at_once(void **state)
+static void without_space_for_a_buffer_lines_are_written_at_once(void **state)
 {
 	struct logcore *log = open_mode(LOGCORE_BUFFERED);
 
@@ -273,7 +273,7 @@ static void without_room_for_a_buffer_lines_are_written_at_once(void **state)
 
 /* ---- asynchronous ------------------------------------------------------------------------ */
 
-static void asynchronous_lines_come_by_themselves(void **state)
+static void asynchronous_lines_are_written_without_a_flush(void **state)
 {
 	struct logcore *log = open_mode(LOGCORE_ASYNC);
 	struct stat st = { 0 };
@@ -290,7 +290,7 @@ static void asynchronous_lines_come_by_themselves(void **state)
 
 enum { FLOOD = 5000 };
 
-/* Reads when it is told to; 0 when each line is there or told of as lost. */
+/* Reads when the parent allows it; exits with 0 if each line arrived or was reported as lost. */
 static int read_flood(FILE *f, int start)
 {
 	int kept = 0, told = 0, lost = 0, n;
@@ -311,8 +311,8 @@ static int read_flood(FILE *f, int start)
 	return kept + lost == FLOOD && told > 0 ? 0 : 2;
 }
 
-/* A pipe that nobody reads takes 64 KiB, the ring as much again. */
-static void a_full_ring_drops_and_counts(void **state)
+/* A pipe that nobody reads holds 64 KiB, the ring as much again. */
+static void a_full_ring_drops_lines_and_counts_them(void **state)
 {
 	int lines[2], start[2], status;
 	struct logcore *log;
@@ -336,7 +336,7 @@ static void a_full_ring_drops_and_counts(void **state)
 	}
 }
 
-static void or_waits_for_room(void **state)
+static void a_full_ring_waits_if_the_option_says_so(void **state)
 {
 	struct logcore *log = logcore_open(
 		&(struct logcore_options){ .path = path, .mode = LOGCORE_ASYNC, .block_when_full = true, .buffer_size = 65536 },
@@ -429,14 +429,14 @@ static void parent_and_child_log_on(int mode)
 	assert_int_equal(next[2], 100);
 }
 
-static void parent_and_child_log_on_buffered(void **state)
+static void parent_and_child_both_log_buffered(void **state)
 {
 	(void)state;
 	parent_and_child_log_on(LOGCORE_BUFFERED);
 }
 
-/* ThreadSanitizer does not know threads that a forked child makes. */
-static void parent_and_child_log_on_asynchronous(void **state)
+/* ThreadSanitizer does not support threads that a forked child makes. */
+static void parent_and_child_both_log_asynchronous(void **state)
 {
 	(void)state;
 #ifdef __SANITIZE_THREAD__
@@ -445,7 +445,7 @@ static void parent_and_child_log_on_asynchronous(void **state)
 	parent_and_child_log_on(LOGCORE_ASYNC);
 }
 
-/* The number of the buffers' own file may be another's by then. */
+/* The number of the ring file's descriptor may belong to another file by then. */
 static void child_that_closed_everything(void *arg)
 {
 	enum { OTHERS = 20 };
@@ -506,7 +506,7 @@ static void a_cancelled_thread_leaves_nothing_locked(void **state)
 
 	(void)state;
 #ifdef __SANITIZE_ADDRESS__
-	skip();                         /* it takes the frames of a cancelled thread for still in use */
+	skip();                         /* it believes that the frames of a cancelled thread are still in use */
 #endif
 	assert_return_code(pipe(ends), errno);
 	log = logcore_open(&(struct logcore_options){ .fd = ends[1], .mode = LOGCORE_BUFFERED }, NULL, 0);
@@ -530,7 +530,7 @@ static void log_from_handler(int signal)
 	log_number(shared, 1, in_handler++);
 }
 
-/* The handler's own lines may come before older ones of its thread, but none is lost or torn. */
+/* The handler's lines may precede older lines of its thread, but none is lost or torn. */
 static void a_signal_handler_may_log(void **state)
 {
 	struct itimerval each = { { 0, 200 }, { 0, 200 } }, never = { { 0, 0 }, { 0, 0 } };
@@ -563,7 +563,7 @@ static void a_signal_handler_may_log(void **state)
 	assert_int_equal(lines[1], in_handler);
 }
 
-static void options_that_cannot_be_are_refused(void **state)
+static void impossible_options_are_refused(void **state)
 {
 	static const struct { struct logcore_options o; const char *error; } rows[] = {
 		{ { .mode = 3 }, "mode must be LOGCORE_DIRECT, LOGCORE_BUFFERED or LOGCORE_ASYNC: Invalid argument" },
@@ -586,25 +586,25 @@ int main(void)
 #define MODES(t) cmocka_unit_test_setup_teardown(t, setup, remove_log)
 	const struct CMUnitTest tests[] = {
 		MODES(buffered_lines_wait_for_a_flush),
-		MODES(an_error_is_written_with_what_was_before_it),
+		MODES(an_error_line_writes_the_buffer_with_it),
 		MODES(a_full_buffer_is_written_in_whole_lines),
-		MODES(after_a_second_whoever_logs_writes_what_all_threads_have),
+		MODES(after_a_second_any_thread_writes_all_buffers),
 		MODES(nothing_is_allocated_after_open),
 		MODES(a_thread_that_ends_leaves_its_buffer_to_the_next),
 		MODES(the_longest_line_fits_and_a_descriptor_needs_no_path),
-		MODES(what_cannot_be_written_is_kept_and_what_does_not_fit_is_counted),
-		MODES(without_room_for_a_buffer_lines_are_written_at_once),
-		MODES(asynchronous_lines_come_by_themselves),
-		MODES(a_full_ring_drops_and_counts),
-		MODES(or_waits_for_room),
+		MODES(unwritten_lines_stay_and_lines_that_do_not_fit_are_counted),
+		MODES(without_space_for_a_buffer_lines_are_written_at_once),
+		MODES(asynchronous_lines_are_written_without_a_flush),
+		MODES(a_full_ring_drops_lines_and_counts_them),
+		MODES(a_full_ring_waits_if_the_option_says_so),
 		MODES(threads_keep_their_order_buffered),
 		MODES(threads_keep_their_order_asynchronous),
-		MODES(parent_and_child_log_on_buffered),
-		MODES(parent_and_child_log_on_asynchronous),
+		MODES(parent_and_child_both_log_buffered),
+		MODES(parent_and_child_both_log_asynchronous),
 		MODES(descriptors_of_others_are_not_closed),
 		MODES(a_cancelled_thread_leaves_nothing_locked),
 		MODES(a_signal_handler_may_log),
-		MODES(options_that_cannot_be_are_refused),
+		MODES(impossible_options_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, setup_group, remove_folder);

@@ -1,4 +1,4 @@
-/* logcore, any fields at all: what a reader finds is what went in. Read by json-c and by Python. */
+/* logcore, random fields: json-c and Python read back the values that went in. */
 #include "logcore_lines.h"
 
 #include <math.h>
@@ -14,7 +14,7 @@ enum { LINES = 1500, FIELDS = 8, TEXT_MAX = 200, DEPTH = 4 };
 static const uint64_t seeds[] = { 1, 20261121, 0xdeadbeef, 42, 0x9e3779b97f4a7c15 };
 
 static struct capture cap;
-static FILE *lines;                     /* all of them, for the other reader */
+static FILE *lines;                     /* all lines, for Python */
 
 /* ---- chance ------------------------------------------------------------------------ */
 
@@ -23,7 +23,7 @@ static size_t below(size_t n)
 	return (size_t)(random64() % n);
 }
 
-/* Of any size: as many numbers of one bit as of sixty-four. */
+/* Each number of bits, from 1 to 64, is equally likely. */
 static int64_t random_integer(void)
 {
 	return (int64_t)(random64() >> below(64));
@@ -38,7 +38,7 @@ static double random_double(void)
 	return below(2) && isfinite(v) ? v : (double)random_integer() / pow(10, (double)below(20));
 }
 
-/* Bytes, and what a reader should find for them. */
+/* Bytes, and the text that a reader should find. */
 static size_t random_bytes(char *out, size_t max)
 {
 	size_t n = below(max + 1);
@@ -94,7 +94,7 @@ struct one {
 	struct logcore_field field;
 	char key[16];
 	char bytes[TEXT_MAX];
-	struct json_object *json;       /* whose text the field has */
+	struct json_object *json;       /* the field borrows its text */
 	struct json_object *want;
 };
 
@@ -211,7 +211,7 @@ static void make_one(struct one *f, size_t i)
 	}
 }
 
-/* Integers above INT64_MAX have a type of their own in json-c, and -0.0 equals 0.0. */
+/* json-c has a separate type for integers above INT64_MAX, and -0.0 equals 0.0. */
 static void assert_same(struct json_object *got, const struct one *f)
 {
 	if (json_object_equal(got, f->want) ||
@@ -262,7 +262,7 @@ static void any_fields_come_back(void **state)
 	assert_int_equal(stats_of(cap.log).redacted, 0);
 }
 
-/* Python reads the same lines: strictly, with each key once, and the same numbers again when it writes them. */
+/* Python reads the same lines: strictly, with each key once, and writes the same numbers again. */
 static void another_reader_agrees(void **state)
 {
 	static const char program[] =

@@ -1,11 +1,11 @@
-/* logcore, files that change: renamed by others, rotated by size and by time. */
+/* logcore, files that other processes rename, and rotation by size and by time. */
 #include "logcore_numbered.h"
 
 #include <pthread.h>
 #include <sys/stat.h>
 #include <time.h>
 
-/* The wall clock stands still, where a test sets it. */
+/* The wall clock stands still if a test sets it. */
 static struct timespec fixed;
 
 int __real_clock_gettime(clockid_t id, struct timespec *t);
@@ -28,7 +28,7 @@ static int setup(void **state)
 	return 0;
 }
 
-/* To the middle of the second, so that no look is due by chance. */
+/* Set it to the middle of a second, so that no check is due by chance. */
 static void stop_clock(void)
 {
 	fixed = (struct timespec){ time(NULL), 500000000 };
@@ -47,7 +47,7 @@ static bool exists(unsigned n)
 	return access(numbered(n), F_OK) == 0;
 }
 
-/* All files from the oldest on. */
+/* All files, the oldest first. */
 static int count_all(int next[WRITERS_MAX])
 {
 	unsigned last = 0;
@@ -61,7 +61,7 @@ static int count_all(int next[WRITERS_MAX])
 	return lines;
 }
 
-/* Two lines are in what was the file. */
+/* Two lines are in the renamed file. */
 static struct logcore *open_and_rename(void)
 {
 	struct logcore *log;
@@ -107,7 +107,7 @@ static void reopening_follows_a_rename_at_once(void **state)
 	logcore_close(log);
 }
 
-static void a_folder_that_went_away_does_not_stop_the_log(void **state)
+static void a_removed_folder_does_not_stop_the_log(void **state)
 {
 	struct logcore *log;
 	char inner[64], file[96], moved[96];
@@ -232,7 +232,7 @@ static void by_time_at_each_multiple(void **state)
 	log_number(log, 0, 2);
 	assert_int_equal(count_file(path, next), 2);
 	logcore_close(log);
-	/* One that is opened in a later hour goes by when the file was written to last. */
+	/* A file that is opened in a later hour belongs to the hour of its last line. */
 	times[0] = times[1] = fixed;
 	assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
 	fixed.tv_sec += 3600;
@@ -278,8 +278,8 @@ static void write_with_threads(int mode)
 	logcore_close(shared);
 }
 
-/* A process that did not yet see the rotation goes on in the old file: the order holds in each
- * file, and all are there. */
+/* A process that has not noticed the rotation writes to the old file: the order holds within each
+ * file, and no line is missing. */
 static void processes_rotate_one_file(void **state)
 {
 	static int seen[PROCESSES * THREADS][LINES];
@@ -322,7 +322,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		ROTATION(a_rename_is_followed_within_a_second),
 		ROTATION(reopening_follows_a_rename_at_once),
-		ROTATION(a_folder_that_went_away_does_not_stop_the_log),
+		ROTATION(a_removed_folder_does_not_stop_the_log),
 		ROTATION(lines_for_a_file_without_a_name_are_counted),
 		ROTATION(a_link_is_refused_on_demand),
 		ROTATION(by_size_direct),

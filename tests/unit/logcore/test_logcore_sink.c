@@ -1,4 +1,4 @@
-/* logcore, writing: one call is one write(2), and what happens when that does not work. */
+/* logcore, writing: one call is one write(2), also when that fails. */
 #include "logcore_files.h"
 
 #include "allocations.h"
@@ -13,11 +13,11 @@ static struct capture cap;
 
 /* ---- the system call and the allocator, under control ------------------------------ */
 
-/* What the next calls of write() do: -errno, or at most that many bytes; 0: all. */
+/* Results of the next calls of write(): -errno, or at most that many bytes; 0: all. */
 static struct {
 	ssize_t script[8];
 	int n, next;
-	int every;                      /* each call whose number it divides fails, if not 0 */
+	int every;                      /* every n-th call fails; 0: none */
 	_Atomic int calls;
 } fault;
 
@@ -106,14 +106,14 @@ static void logging_allocates_nothing_and_keeps_errno(void **state)
 	logcore_close(child);
 	assert_int_equal(allocations, before);
 	child = logcore_child(log, "c");
-	assert_true(allocations > before);      /* the counter works */
+	assert_true(allocations > before);      /* check the counter itself */
 	logcore_close(child);
 	logcore_close(log);
 }
 
 /* ---- when writing fails ------------------------------------------------------------ */
 
-static void lost_lines_are_counted_and_told(void **state)
+static void lost_lines_are_counted_and_reported(void **state)
 {
 	struct logcore *log = open_path(path);
 	struct json_object *o;
@@ -123,7 +123,7 @@ static void lost_lines_are_counted_and_told(void **state)
 	for (int i = 0; i < 3; i++)
 		logcore_info(log, "lost");
 	logcore_info(log, "back");
-	assert_int_equal(fault.calls, 5);       /* a retry is one call, of the short line that tells */
+	assert_int_equal(fault.calls, 5);       /* a retry is one write, of the short line that reports the loss */
 	read_file();
 	o = nth_line(0);
 	assert_string_equal(text(member(o, "level")), "WARNING");
@@ -152,7 +152,7 @@ static void a_full_disk_is_survived(void **state)
 	logcore_close(log);
 }
 
-static void closing_tells_of_lost_lines(void **state)
+static void closing_reports_lost_lines(void **state)
 {
 	struct logcore *log = open_path(path);
 
@@ -194,8 +194,8 @@ static void a_torn_line_ends_before_the_next_one(void **state)
 	logcore_close(log);
 }
 
-/* The child process has the parent's memory; the parent's loss is not the child's. */
-static void a_loss_is_told_once_after_fork(void **state)
+/* The child has a copy of the parent's memory, but must not report the parent's loss. */
+static void after_fork_only_one_process_reports_a_loss(void **state)
 {
 	struct logcore *log = open_path(path);
 	int status;
@@ -218,8 +218,8 @@ static void a_loss_is_told_once_after_fork(void **state)
 	logcore_close(log);
 }
 
-/* A pipe and a socket whose reader is gone: no SIGPIPE, neither now nor pending. */
-static void a_reader_that_went_away_does_not_end_the_program(void **state)
+/* A pipe and a socket without a reader: no SIGPIPE, neither now nor pending. */
+static void a_pipe_without_a_reader_does_not_end_the_program(void **state)
 {
 	int ends[2][2];
 	sigset_t pending;
@@ -252,8 +252,8 @@ static void *write_lines(void *log)
 	return NULL;
 }
 
-/* Whatever the threads do to each other: written and told as lost is all there was. */
-static void every_line_of_every_thread_is_written_or_told_of(void **state)
+/* With many threads: the written lines and the reported losses add up. */
+static void every_line_of_every_thread_is_written_or_reported(void **state)
 {
 	struct logcore *log = open_path(path);
 	pthread_t threads[THREADS];
@@ -268,7 +268,7 @@ static void every_line_of_every_thread_is_written_or_told_of(void **state)
 	for (int i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
 	fault.every = 0;
-	logcore_info(log, "line");              /* tells of what was lost last */
+	logcore_info(log, "line");              /* reports the last losses */
 	f = fopen(path, "r");
 	while (fgets(line, sizeof line, f)) {
 		struct json_object *o = parse_line(line, strlen(line));
@@ -291,14 +291,14 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SINK(a_line_is_one_write),
 		SINK(logging_allocates_nothing_and_keeps_errno),
-		SINK(lost_lines_are_counted_and_told),
+		SINK(lost_lines_are_counted_and_reported),
 		SINK(a_full_disk_is_survived),
-		SINK(closing_tells_of_lost_lines),
+		SINK(closing_reports_lost_lines),
 		SINK(interrupted_and_short_writes_are_completed),
 		SINK(a_torn_line_ends_before_the_next_one),
-		SINK(a_loss_is_told_once_after_fork),
-		SINK(every_line_of_every_thread_is_written_or_told_of),
-		SINK(a_reader_that_went_away_does_not_end_the_program),
+		SINK(after_fork_only_one_process_reports_a_loss),
+		SINK(every_line_of_every_thread_is_written_or_reported),
+		SINK(a_pipe_without_a_reader_does_not_end_the_program),
 	};
 
 	return cmocka_run_group_tests(tests, setup_group, remove_folder);

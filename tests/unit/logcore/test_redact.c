@@ -1,4 +1,4 @@
-/* logcore, secrets: all of one list are left out, and nearly nothing of another. */
+/* logcore, secrets: it redacts all of one list, and nearly nothing of another. */
 #include "logcore_fixture.h"
 
 #include <stdio.h>
@@ -37,7 +37,7 @@ static char next_row(FILE *f, char text[1000])
 	return 0;
 }
 
-/* "a {{b}} c" is "a b c" as it is logged, and "a [redacted] c" as it is written. */
+/* A row "a {{b}} c" logs "a b c" and expects "a [redacted] c". */
 static void take_marks(const char *row, char logged[1000], char written[1000])
 {
 	const char *open = strstr(row, "{{"), *close;
@@ -57,11 +57,11 @@ static void take_marks(const char *row, char logged[1000], char written[1000])
 	snprintf(written + m, (size_t)(1000 - m), "%s", row);
 }
 
-/* A text as message, as field, and as string in nested JSON; *ret_nested is the last. */
+/* Log a text as message, as field, and as string in nested JSON; *ret_nested: the last result. */
 static struct json_object *log_text(const char *s)
 {
 	struct json_object *inner = json_object_new_object(), *o;
-	char *message = strdup(s);      /* no constant, for any compiler */
+	char *message = strdup(s);      /* volatile: no compiler takes it for a constant */
 	const char *json;
 
 	json_object_object_add(inner, "s", json_object_new_string(s));
@@ -73,7 +73,7 @@ static struct json_object *log_text(const char *s)
 	return o;
 }
 
-/* A key of a field, and in nested JSON. */
+/* Use the key for a field, and in nested JSON. */
 static struct json_object *log_key(const char *key)
 {
 	struct json_object *inner = json_object_new_object(), *o;
@@ -126,7 +126,7 @@ static void every_secret_is_left_out(void **state)
 	assert_int_equal(missed, 0);
 }
 
-static void what_is_no_secret_is_written(void **state)
+static void texts_without_secrets_are_written_unchanged(void **state)
 {
 	int false_positives = 0;
 	char row[1000], kind;
@@ -162,7 +162,7 @@ static void assert_context(struct capture *c, const char *want)
 	json_object_put(o);
 }
 
-static void secret_keys_hide_any_value_but_whether_there_is_one(void **state)
+static void secret_keys_hide_any_value_except_null_and_booleans(void **state)
 {
 	(void)state;
 	logcore_info(cap.log, "x", logcore_kv("token", 123456), logcore_kv("token", 1.5), logcore_kv_hex("token", "\1", 1),
@@ -194,8 +194,8 @@ static void broken_json_hides_them_too(void **state)
 	assert_context(&cap, "{\"j\":\"{\\\"token\\\":\\\"" MARK "\\\",\\\"password\\\":" MARK ",\\\"n\\\":1\"}");
 }
 
-/* Also where it was cut: at any place of a line that is too long. */
-static void no_part_of_a_secret_is_left_where_a_text_is_cut(void **state)
+/* Also in a cut line, at any place of a line that is too long. */
+static void a_cut_leaves_no_part_of_a_secret(void **state)
 {
 	static const char secret[] = " postgres://app:QQQQQQQQ@db password=QQQQQQQQ Bearer QQQQQQQQQQQQQQQQ9 ";
 	static const char json[] = "{\"password\":\"QQQQQQQQ\",\"a\":\"://x:QQQQ@y\"}";
@@ -238,7 +238,7 @@ static void redactions_are_counted_once(void **state)
 
 /* ---- options -------------------------------------------------------------------------- */
 
-static void caller_adds_and_takes_away_keys(void **state)
+static void caller_adds_and_removes_keys(void **state)
 {
 	const char *const more[] = { "IBAN", "tax-id", "q", "pin2", NULL }, *const not[] = { "token", "X_Cookie", NULL };
 	struct capture c;
@@ -295,13 +295,13 @@ int main(void)
 #define REDACT(t) cmocka_unit_test_setup_teardown(t, setup_app, teardown)
 	const struct CMUnitTest tests[] = {
 		REDACT(every_secret_is_left_out),
-		REDACT(what_is_no_secret_is_written),
-		REDACT(secret_keys_hide_any_value_but_whether_there_is_one),
+		REDACT(texts_without_secrets_are_written_unchanged),
+		REDACT(secret_keys_hide_any_value_except_null_and_booleans),
 		REDACT(nested_keys_hide_any_value),
 		REDACT(broken_json_hides_them_too),
-		REDACT(no_part_of_a_secret_is_left_where_a_text_is_cut),
+		REDACT(a_cut_leaves_no_part_of_a_secret),
 		REDACT(redactions_are_counted_once),
-		REDACT(caller_adds_and_takes_away_keys),
+		REDACT(caller_adds_and_removes_keys),
 		REDACT(redaction_can_be_for_keys_only_or_off),
 		REDACT(lists_have_limits),
 	};
