@@ -217,6 +217,14 @@ HUB := \
   pages/search \
   routes
 
+ADMIN := \
+  admin/admin \
+  admin/command \
+  admin/setup \
+  admin/setup_agents \
+  admin/setup_database \
+  admin/setup_hub
+
 # Where the linker looks for a symbol, in this order: each archive may use those behind it.
 ARCHIVES := $(patsubst %,$(BUILD)/lib%.a,agent wire hub common_pg common logcore)
 LIBS     := -lpq -lssl -lcrypto -lyaml -lcurl -lidn2 -lsystemd -ljson-c -lfcgi -lm -pthread
@@ -253,7 +261,9 @@ $(BUILD)/%.o: %.c $(BUILD)/flags | $(BUILD)/deps.ok
 # A source that embeds files is compiled again when one of them changes.
 EMBEDDING := $(shell grep -l '"common/embed.h"' -r common wire obs_agent fleet_hub --include='*.c')
 EMBEDDED  := $(wildcard obs_agent/sql/*) \
-             $(wildcard $(addprefix fleet_hub/,pages/* admin/*.sql admin/*.txt static/* static/vendor/*))
+             $(wildcard $(addprefix fleet_hub/,pages/* admin/*.sql admin/*.txt static/* static/vendor/*)) \
+             schema.sql templates/observ-harden.sql templates/install.sh templates/nginx-observ.conf \
+             templates/lighttpd-observ.conf
 $(EMBEDDING:%.c=$(BUILD)/%.o): $(EMBEDDED)
 
 $(BUILD)/libcommon.a:    $(COMMON:%=$(BUILD)/common/%.o)
@@ -268,7 +278,7 @@ $(BUILD)/lib%.a: Makefile
 
 $(BUILD)/obs_agent/obs_agent:       $(BUILD)/obs_agent/main.o
 $(BUILD)/fleet_hub/fleet_hub:       $(BUILD)/fleet_hub/main.o
-$(BUILD)/fleet_hub/fleet_hub_admin: $(BUILD)/fleet_hub/admin/admin.o
+$(BUILD)/fleet_hub/fleet_hub_admin: $(ADMIN:%=$(BUILD)/fleet_hub/%.o)
 PROGRAMS := $(BUILD)/obs_agent/obs_agent $(BUILD)/fleet_hub/fleet_hub $(BUILD)/fleet_hub/fleet_hub_admin
 $(PROGRAMS): $(ARCHIVES)
 	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(ARCHIVES) $(LIBS) -o $@
@@ -321,7 +331,9 @@ demo-clean: ## remove what the demo keeps (demo-data)
 
 include tests.mk bench.mk install.mk
 
--include $(wildcard $(BUILD)/*.d $(BUILD)/*/*.d $(BUILD)/*/*/*.d $(BUILD)/*/*/*/*.d)
+# Of our own folders: other trees below BUILD have files of such names (sysusers.d, invoke-rc.d).
+MADE := $(addprefix $(BUILD)/,common wire logcore obs_agent fleet_hub examples tests bench soak)
+-include $(wildcard $(BUILD)/*.d $(MADE:%=%/*.d) $(MADE:%=%/*/*.d))
 
 .PHONY: help clean
 help: ## this list

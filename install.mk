@@ -22,9 +22,9 @@ PAGES := \
 .PHONY: install
 install: ## to DESTDIR and prefix; the units to unitdir, obs-agent.service as obs-agent@.service
 install: all
-	$(Q)$(INSTALL) -m 755 -t $(DESTDIR)$(bindir) $(BUILD)/obs_agent/obs_agent $(BUILD)/logcore/logcore
+	$(Q)$(INSTALL) -m 755 -t $(DESTDIR)$(bindir) $(BUILD)/obs_agent/obs_agent $(BUILD)/logcore/logcore \
+	  $(BUILD)/fleet_hub/fleet_hub_admin
 	$(Q)$(INSTALL) -m 755 -t $(DESTDIR)$(hubdir) $(BUILD)/fleet_hub/fleet_hub
-	$(Q)$(INSTALL) -m 755 -t $(DESTDIR)$(prefix)/sbin $(BUILD)/fleet_hub/fleet_hub_admin
 	$(Q)$(call put,templates/obs-agent.service,$(unitdir)/obs-agent@.service)
 	$(Q)$(foreach u,$(UNITS),$(call put,templates/$u,$(unitdir)/$u) && ):
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(prefix)/lib/sysusers.d templates/sysusers.d/*.conf
@@ -56,6 +56,19 @@ install: all
 	  ln -sf logcore.3 $(DESTDIR)$(datadir)/man/man3/$$f.3; done
 	$(Q)[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || ldconfig
 
+# By what install would put there, so that the two can't differ.
+UNINSTALL := $(abspath $(BUILD))/uninstall
+.PHONY: uninstall
+uninstall: ## remove what install put there; configuration, state and the database stay
+	$(Q)rm -rf $(UNINSTALL) && $(MAKE) --no-print-directory -s DESTDIR=$(UNINSTALL) install
+	$(Q)cd $(UNINSTALL) && find . ! -type d ! -path '.$(sysconfdir)/observ/*' -printf '$(DESTDIR)/%P\0' | xargs -0 rm -f
+	$(Q)cd $(UNINSTALL) && find . -depth -type d \( -name observ -o -path '*/observ/*' \) -printf '$(DESTDIR)/%P\0' | \
+	  xargs -0 -r rmdir --ignore-fail-on-non-empty 2>/dev/null || :
+	$(Q)rm -rf $(UNINSTALL)
+	$(Q)[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || ldconfig
+
+# Debugging symbols are packages of their own, and not for a newcomer's list; for them: make deb DEB_BUILD_OPTIONS=
+DEB_BUILD_OPTIONS ?= noautodbgsym
 .PHONY: deb
 deb: ## Debian packages, into BUILD/deb
 	$(Q)scripts/deps build deb
@@ -63,7 +76,9 @@ deb: ## Debian packages, into BUILD/deb
 	$(Q){ git ls-files -z 2>/dev/null | grep -z . || \
 	  find . \( -path ./build -o -path ./demo-data -o -path ./.git \) -prune -o -type f -print0; } | \
 	  tar c --null -T - | tar x -C $(BUILD)/deb/observ
+	@echo "make deb: building the packages, which takes a minute or two; the log is $(BUILD)/deb/log"
 	$(Q)cd $(BUILD)/deb/observ && \
-	  env -u MAKEFLAGS -u MAKELEVEL dpkg-buildpackage -us -uc -b > ../log 2>&1 || \
+	  env -u MAKEFLAGS -u MAKELEVEL DEB_BUILD_OPTIONS='$(DEB_BUILD_OPTIONS)' dpkg-buildpackage -jauto -us -uc -b > ../log 2>&1 || \
 	  { tail -n 20 ../log; exit 1; }
 	$(Q)rm -rf $(BUILD)/deb/observ && ls $(BUILD)/deb/*.deb
+	@echo "make deb: next, as root: apt-get install postgresql $(if $(filter /%,$(BUILD)),,./)$(BUILD)/deb/*.deb"

@@ -1,29 +1,36 @@
 #!/bin/sh
 # Set up this server for Observ: packages, credential, configuration, one unit for each application.
-#
-#   install.sh --server NAME --url URL --app APP [--app APP...] [--package FILE.deb...] [--password-file FILE] [--token]
-#
-# NAME and the login in URL (without its password) are what fleet_hub_admin enroll printed; with --token the login
-# is the token that fleet_hub_admin token printed, and the server enrolls itself under NAME, once. The password is read
-# from FILE, from standard input, or asked for: it is in no command line. A configuration that is there already
-# stays; what is missing is written. Run again, it mends what is not as it should be. For Debian and Ubuntu, as root.
 set -euf
 
 CREDENTIALS=/etc/credstore
 DEPLOYMENTS=/opt/deployments
+UNITS=/etc/systemd/system
 ROW_SECONDS=60
+REFUSED=2               # what wait_for_row says where waiting does not help
 
 say() { echo "install.sh: $*"; }
 die() { echo "install.sh: $*" >&2; exit 1; }
-usage() { sed -n '4,9s/^# \{0,3\}//p' "$0"; }
+usage() {
+	cat <<-'END'
+	install.sh --server NAME --url URL --app APP [--app APP...] [--package FILE.deb...] [--password-file FILE]
+	           [--token] [--user USER] [--group GROUP]
+
+	NAME and the login in URL (without its password) are what fleet_hub_admin enroll printed; with --token the login
+	is the token that fleet_hub_admin token printed, and the server enrolls itself under NAME, once. The password is
+	read from FILE, from standard input, or asked for: it is in no command line. A configuration that is there already
+	stays; what is missing is written. A second run repairs what is not as it should be. USER is the application's: a new
+	folder for its logs belongs to it. GROUP is one more group by which the agent may read logs. For Debian and Ubuntu,
+	as root.
+	END
+}
 misuse() { echo "install.sh: $*" >&2; usage >&2; exit 64; }
 
-server='' url='' apps='' packages='' password_file='' token=''
+server='' url='' apps='' packages='' password_file='' token='' user=root group=''
 while [ $# -gt 0 ]; do
 	case $1 in
 	--token) token=1; shift; continue ;;
 	--help|-h) usage; exit ;;
-	--server|--url|--app|--package|--password-file) [ -n "${2-}" ] || misuse "$1 needs a value" ;;
+	--server|--url|--app|--package|--password-file|--user|--group) [ -n "${2-}" ] || misuse "$1 needs a value" ;;
 	esac
 	case $1 in
 	--server) server=$2 ;;
@@ -31,6 +38,8 @@ while [ $# -gt 0 ]; do
 	--app) apps="$apps $2" ;;
 	--package) packages="$packages $(realpath -- "$2")" ;;
 	--password-file) password_file=$2 ;;
+	--user) user=$2 ;;
+	--group) group=$2 ;;
 	*) misuse "what is $1?" ;;
 	esac
 	shift 2
@@ -53,6 +62,8 @@ for app in $apps; do
 	case $app in *[!A-Za-z0-9._-]*|.*|-*) die "$app: an application's name has letters, digits, '.', '_' and '-'" ;; esac
 done
 
+id -u -- "$user" > /dev/null 2>&1 || die "there is no user $user"
+[ -z "$group" ] || getent group -- "$group" > /dev/null || die "there is no group $group"
 [ "$(id -u)" = 0 ] || die "run it as root"
 [ -r /etc/os-release ] || die "no /etc/os-release: this is neither Debian nor Ubuntu"
 # shellcheck disable=SC1091
@@ -165,18 +176,44 @@ else
 	full_url=$(with_login "$login" "$secret")
 fi
 
+# Is the credential what the configuration asks for? One that was written by hand may have its own way.
+uses_credential() {
+	# shellcheck disable=SC2016
+	[ ! -e "$(config "$1")" ] || grep -q '\${CRED:database_url}' "$(config "$1")"
+}
+
 write_credential() {
+	if ! uses_credential "$1"; then
+		say "$(config "$1") has a postgres_url of its own: the password is not kept for it"
+		return
+	fi
 	(umask 077; printf '%s\n' "$full_url" > "$(credential "$1").new" && mv "$(credential "$1").new" "$(credential "$1")") ||
 		die "$(credential "$1") cannot be written; when there is room: fleet_hub_admin enroll, for another password of $login"
+}
+
+# Logs of group adm, which the agent reads by. Not in a folder where somebody else could put a link in the way.
+make_log_folder() {
+	[ ! -e "$DEPLOYMENTS/$1/current" ] || { echo current/logs; return; }
+	[ -e "$DEPLOYMENTS/$1/logs" ] || [ -z "$(find "$DEPLOYMENTS/$1" -maxdepth 0 -user root ! -perm /022)" ] ||
+		install -d -m 2750 -o "$user" -g adm "$DEPLOYMENTS/$1/logs"
+	echo logs
 }
 
 # Never through a link, nor over a file, that others put there meanwhile.
 write_config() {
 	[ ! -e "$(config "$1")" ] || return 0
 	mkdir -p "$DEPLOYMENTS/$1"
-	(set -C; umask 022; printf '%s\n  collection_interval: 60\n  log_files:\n    - %s/{app}/current/logs/*.log\n' \
-		"$section" "$DEPLOYMENTS" > "$(config "$1")") || die "$(config "$1") cannot be written"
-	say "wrote $(config "$1"): add health checks and logs there"
+	folder=$(make_log_folder "$1")
+	(set -C; umask 022; printf '%s\n  collection_interval: 60\n  log_files:\n    - %s/{app}/%s/*.log\n' \
+		"$section" "$DEPLOYMENTS" "$folder" > "$(config "$1")") || die "$(config "$1") cannot be written"
+	say "wrote $(config "$1"): it follows $DEPLOYMENTS/$1/$folder/*.log; add health checks and other logs there"
+}
+
+add_group() {
+	[ -n "$group" ] || return 0
+	mkdir -p "$UNITS/obs-agent@$1.service.d"
+	printf '[Service]\nSupplementaryGroups=%s\n' "$group" > "$UNITS/obs-agent@$1.service.d/log-group.conf"
+	systemctl daemon-reload
 }
 
 # Not all the time where the answer does not change.
@@ -185,7 +222,7 @@ wait_for_row() {
 	while [ $n -lt $ROW_SECONDS ]; do
 		case $(obs_agent --app "$1" status 2> /dev/null || true) in
 		*'"last_commit":"'*) return 0 ;;
-		*'authentication failed'*|*'may write as server'*|*'certificate'*) return 1 ;;
+		*'authentication failed'*|*'may write as server'*|*'certificate'*) return $REFUSED ;;
 		esac
 		n=$((n + 1))
 		sleep 1
@@ -193,21 +230,34 @@ wait_for_row() {
 	return 1
 }
 
+# What was refused is taken back, so that nothing knocks again with a password that is wrong. But not a login that a token
+# made: there will be no second one.
+take_back() {
+	systemctl -q disable --now "obs-agent@$1" || true
+	if [ -z "$token" ] && uses_credential "$1"; then rm -f "$(credential "$1")"; fi
+	echo "install.sh: $1: its agent was stopped and disabled again; when what doctor names is right, run this again" >&2
+}
+
+set_up() {
+	write_config "$1"
+	write_credential "$1"
+	add_group "$1"
+	obs_agent --app "$1" --check-config > /dev/null || return
+	systemctl -q enable "obs-agent@$1"
+	came=0
+	{ systemctl restart "obs-agent@$1" && wait_for_row "$1"; } || came=$?
+	if [ $came = 0 ]; then
+		say "$1: the first row is in the database"
+		return
+	fi
+	echo "install.sh: $1: no row came; this is what obs_agent doctor says:" >&2
+	obs_agent doctor --app "$1" >&2 || true
+	[ $came != $REFUSED ] || take_back "$1"
+	return 1
+}
+
 bad=0
 for app in $apps; do
-	write_credential "$app"
-	write_config "$app"
-	if ! obs_agent --app "$app" --check-config > /dev/null; then
-		bad=1
-		continue
-	fi
-	systemctl -q enable "obs-agent@$app"
-	if systemctl restart "obs-agent@$app" && wait_for_row "$app"; then
-		say "$app: the first row is in the database"
-	else
-		bad=1
-		echo "install.sh: $app: no row came; this is what obs_agent doctor says:" >&2
-		obs_agent doctor --app "$app" >&2 || true
-	fi
+	set_up "$app" || bad=1
 done
 exit $bad

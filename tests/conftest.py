@@ -19,7 +19,7 @@ def pytest_configure(config):
 
 
 # Files whose tests share something that is costly to make, or a name on this machine: one worker runs them all.
-TOGETHER = ("test_demo", "test_newcomer", "test_hub", "test_install", "test_unit", "test_sandbox", "test_packages", "test_examples", "test_stolen", "test_tls")
+TOGETHER = ("test_demo", "test_newcomer", "test_readme", "test_hub", "test_install", "test_unit", "test_sandbox", "test_packages", "test_examples", "test_stolen", "test_tls")
 
 
 @pytest.hookimpl(tryfirst=True)         # before xdist reads the groups

@@ -1,19 +1,23 @@
 /*
- * fleet_hub_admin - who may write to the database: servers come, change their logins, and go.
+ * fleet_hub_admin - makes the database, and says who may write to it: servers come, change their logins, and go.
  *
  * To add a command: a row in commands[], a .sql that returns one JSON value and a .txt to show it
  * with, in admin/, two EMBEDs.
  */
 #include <errno.h>
+#include <grp.h>
 #include <json-c/json.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/embed.h"
 #include "fleet_hub/base/db.h"
 #include "fleet_hub/base/template.h"
+#include "setup.h"
 
 EMBED(sql_enroll, "fleet_hub/admin/enroll.sql");
 EMBED(sql_rotate, "fleet_hub/admin/rotate.sql");
@@ -28,15 +32,18 @@ EMBED(txt_rotate, "fleet_hub/admin/rotate.txt");
 EMBED(txt_ended, "fleet_hub/admin/ended.txt");
 EMBED(txt_token, "fleet_hub/admin/token.txt");
 EMBED(txt_servers, "fleet_hub/admin/servers.txt");
+EMBED(sql_teardown, "fleet_hub/admin/teardown.sql");
+EMBED(txt_teardown, "fleet_hub/admin/teardown.txt");
 
 enum { ARGUMENTS_MAX = 2, TIMEOUT_MS = 30000, ANSWER_MAX = 16 * 1024 * 1024, USAGE = 64 };
 
-static const struct command {
+static const struct action {
 	const char *name, *arguments, *help;
 	size_t least, most;             /* arguments */
-	const char *sql, *text;
+	const char *sql, *text;         /* NULL: setup, which is more than a question */
 	const uint64_t *text_len;
 } commands[] = {
+	{ "setup", "[OPTION...]", "make or upgrade the database, its logins, the hub and the web server's site; see below", 0, 0, NULL, NULL, NULL },
 	{ "enroll", "SERVER", "a login for a server, or a new password for it", 1, 1, sql_enroll, txt_enroll, &txt_enroll_len },
 	{ "rotate", "SERVER [DAYS]", "a second login; the first stays valid for 7 days", 1, 2, sql_rotate, txt_rotate, &txt_rotate_len },
 	{ "finish", "SERVER", "end the logins before the newest one now", 1, 1, sql_finish, txt_ended, &txt_ended_len },
@@ -45,6 +52,7 @@ static const struct command {
 	{ "token", "[USES [HOURS]]", "a login with which servers enroll themselves: 1 within 24 hours", 0, 2, sql_token, txt_token, &txt_token_len },
 	{ "untoken", "ROLE", "end a token", 1, 1, sql_untoken, txt_ended, &txt_ended_len },
 	{ "servers", "", "who may write, and who did", 0, 0, sql_servers, txt_servers, &txt_servers_len },
+	{ "teardown", "", "print what takes all of it away again", 0, 0, sql_teardown, txt_teardown, &txt_teardown_len },
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -53,16 +61,21 @@ static void usage(FILE *to)
 	fputs("fleet_hub_admin [--url URL] COMMAND [ARGUMENT...]\n\n", to);
 	for (size_t i = 0; i < COMMANDS; i++)
 		fprintf(to, "  %-8s %-15s %s\n", commands[i].name, commands[i].arguments, commands[i].help);
-	fputs("\nURL is libpq's connection string; without it OBSERV_ADMIN_URL, or PGHOST, PGUSER and so on.\n"
-	      "The login must be a member of observ_enroll.\n", to);
+	fputs("\nURL is libpq's connection string; without it OBSERV_ADMIN_URL, or PGHOST, PGUSER and so on. Without these, root asks\n"
+	      "PostgreSQL of this machine as its user postgres. The login must be a member of observ_enroll.\n\n"
+	      "setup [--app APP]... [--server NAME] [--database NAME] [--port PORT] [--database-only]\n"
+	      "  --app      watch this machine as well, for this application\n"
+	      "  --server   the name of this machine in the database; default: its host name\n"
+	      "  --database default: observ_metrics; with --url, the database in it\n"
+	      "  --port     where the web server answers on loopback; default: 8080\n"
+	      "  --database-only   neither logins nor anything outside the database\n", to);
 }
 
-/* Where libpq looks by itself when it is told nothing. */
 static const char *default_url(void)
 {
 	const char *url = getenv("OBSERV_ADMIN_URL");
 
-	return url && *url ? url : "dbname=observ_metrics";
+	return url && *url ? url : NULL;
 }
 
 /* Of what libpq's own sentence, which was said already, does not tell. */
@@ -72,18 +85,18 @@ static const char *remedy(enum db_failure failure)
 	case DB_BAD_URL:
 		return "the URL is no connection string of libpq: postgresql://USER@HOST/observ_metrics";
 	case DB_AWAY:
-		return "no connection to the database: give --url, or PGHOST and its like";
+		return "no connection to the database: give --url, or PGHOST and its like; to make one: fleet_hub_admin setup";
 	case DB_DENIED:
 		return "the sign-in was refused, or the login may not do this: sign in as another (as the user postgres, or by --url or "
 		       "PGUSER), or GRANT observ_enroll TO it";
 	case DB_SCHEMA:
-		return "this database has not the schema of this version: run schema.sql";
+		return "this database has not the schema of this version; run: fleet_hub_admin setup";
 	default:
 		return "the database refused";
 	}
 }
 
-static int show(const struct command *c, const char *answer)
+static int show(const struct action *c, const char *answer)
 {
 	CLEANUP(buf_free) struct buf out = BUF(ANSWER_MAX);
 	struct json_object *data = answer ? json_tokener_parse(answer) : NULL;
@@ -102,7 +115,7 @@ static int show(const struct command *c, const char *answer)
 	return fflush(stdout) == 0 && !nothing ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-static int run(const struct command *c, const char *url, const char *const *params)
+static int run(const struct action *c, const char *url, const char *const *params)
 {
 	CLEANUP(buf_free) struct buf answer = BUF(ANSWER_MAX);
 	struct db *db = db_new(url);
@@ -116,7 +129,7 @@ static int run(const struct command *c, const char *url, const char *const *para
 	return EXIT_FAILURE;
 }
 
-static const struct command *find(const char *name)
+static const struct action *find(const char *name)
 {
 	for (size_t i = 0; i < COMMANDS; i++)
 		if (strcmp(commands[i].name, name) == 0)
@@ -130,17 +143,47 @@ static int refuse(const char *what, const char *argument)
 	return USAGE;
 }
 
-static int misused(const struct command *c)
+static int misused(const struct action *c)
 {
 	fprintf(stderr, "fleet_hub_admin: usage: fleet_hub_admin [--url URL] %s %s\n", c->name, c->arguments);
 	return USAGE;
 }
 
+/* Nothing says where the database is and as whom: then it is here, and root need not be one of its logins. */
+static void become_postgres(void)
+{
+	static const char *const names[] = { "PGHOST", "PGHOSTADDR", "PGUSER", "PGSERVICE" };
+	const struct passwd *user = geteuid() == 0 ? getpwnam("postgres") : NULL;
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (getenv(names[i]))
+			return;
+	if (user && (setgroups(0, NULL) < 0 || setgid(user->pw_gid) < 0 || setuid(user->pw_uid) < 0))
+		exit(EXIT_FAILURE);
+}
+
+static int dispatch(int argc, char **argv, const char *url)
+{
+	const struct action *c = find(argv[0]);
+	const char *params[ARGUMENTS_MAX] = { NULL };
+	size_t n = (size_t)argc - 1;
+
+	if (!c)
+		return refuse("no such command", argv[0]);
+	if (!c->sql)
+		return setup_main(argc - 1, argv + 1, url);
+	if (n < c->least || n > c->most)
+		return misused(c);
+	for (size_t i = 0; i < n; i++)
+		params[i] = argv[1 + i];
+	if (!url)
+		become_postgres();
+	return run(c, url ? url : "dbname=observ_metrics", params);
+}
+
 int main(int argc, char **argv)
 {
-	const char *url = default_url(), *params[ARGUMENTS_MAX] = { NULL };
-	const struct command *c;
-	size_t n;
+	const char *url = default_url();
 	int at = 1;
 
 	if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
@@ -153,15 +196,5 @@ int main(int argc, char **argv)
 		url = argv[2];
 		at = 3;
 	}
-	if (at >= argc)
-		return refuse("which command?", "");
-	c = find(argv[at]);
-	if (!c)
-		return refuse("no such command", argv[at]);
-	n = (size_t)(argc - at - 1);
-	if (n < c->least || n > c->most)
-		return misused(c);
-	for (size_t i = 0; i < n; i++)
-		params[i] = argv[at + 1 + (int)i];
-	return run(c, url, params);
+	return at < argc ? dispatch(argc - at, argv + at, url) : refuse("which command?", "");
 }

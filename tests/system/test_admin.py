@@ -90,7 +90,7 @@ def test_what_is_in_the_way_is_told_with_its_remedy(db, admin):
     assert "GRANT observ_enroll" in admin("enroll", "web-1", user="agents").stderr
     assert "no connection string" in admin("servers", url="nonsense://").stderr
     assert "give --url" in admin("servers", url="host=/nowhere").stderr
-    assert "run schema.sql" in admin("servers", url=db.cluster.url("postgres")).stderr
+    assert "run: fleet_hub_admin setup" in admin("servers", url=db.cluster.url("postgres")).stderr
     assert db.count("agent_roles") == 0
 
 

@@ -1,7 +1,7 @@
 """A bare Debian 12 with git, make and ca-certificates: what somebody sees who clones this tree and has nothing else.
 
-The demo, without a boot, by scripts/newcomer, and what scripts/deps says when packages can't be installed. The
-first run ever needs a network, for the machine and for its packages; both stay in build/nspawn.
+The demo, without a boot, by scripts/newcomer, and what scripts/deps says when packages can't be installed. The first run
+ever needs a network, for the machine and for its packages; both stay in build/nspawn.
 """
 import subprocess
 

@@ -94,7 +94,7 @@ def test_make_install_installs_what_the_packages_hold(built, tmp_path):
 
 
 def test_programs_are_hardened(built, tmp_path):
-    for package, program in [("obs-agent", "usr/bin/obs_agent"), ("fleet-hub", "usr/libexec/observ/fleet_hub"), ("fleet-hub", "usr/sbin/fleet_hub_admin"), ("logcore", "usr/bin/logcore")]:
+    for package, program in [("obs-agent", "usr/bin/obs_agent"), ("fleet-hub", "usr/libexec/observ/fleet_hub"), ("fleet-hub", "usr/bin/fleet_hub_admin"), ("logcore", "usr/bin/logcore")]:
         run("dpkg", "-x", built[package], tmp_path)
         headers = run("readelf", "-Wldh", tmp_path / program)
         assert "DYN (Position-Independent Executable file)" in headers and "BIND_NOW" in headers and "GNU_RELRO" in headers

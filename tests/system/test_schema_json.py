@@ -70,7 +70,7 @@ def test_a_variable_may_stand_anywhere(key, text):
 
 def test_the_configurations_that_we_show_are_valid():
     shown = [(TOP / "examples/shop/config.yml").read_text()]
-    for page in ("README.md", "docs/configuration.md"):
+    for page in ("docs/operating.md", "docs/configuration.md"):
         shown += [y for y in re.findall(r"```yaml\n(.*?)```", (TOP / page).read_text(), re.S) if "monitoring:" in y]
     assert len(shown) >= 3
     for text in shown:

@@ -1,0 +1,202 @@
+#include "setup.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "common/parse.h"
+#include "common/text.h"
+
+enum { NAME_MAX_BYTES = 63, USAGE = 64 };
+
+#define DATABASE "observ_metrics"
+
+void setup_say(const char *fmt, ...)
+{
+	va_list ap;
+
+	fputs("setup: ", stdout);
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	putchar('\n');
+	fflush(stdout);
+}
+
+/* SCHEME://[LOGIN[:PASSWORD]@]HOSTS[/DATABASE][?OPTIONS] */
+bool setup_url(const char *url, const char *login, const char *database, char out[SETUP_URL_MAX])
+{
+	const char *rest = strstr(url, "://") + 3, *path = rest + strcspn(rest, "/?"), *options = path + strcspn(path, "?");
+	const char *at = memchr(rest, '@', (size_t)(path - rest)), *hosts = at ? at + 1 : rest;
+	const char *who = login ? login : rest;
+	int who_len = login ? (int)strlen(login) : at ? (int)(at - rest) : 0;
+	int n = snprintf(out, SETUP_URL_MAX, "%.*s%.*s%s%.*s/%s%s", (int)(rest - url), url, who_len, who, who_len ? "@" : "",
+			 (int)(path - hosts), hosts, database, options);
+
+	return n > 0 && n < SETUP_URL_MAX;
+}
+
+/* ---- what is asked for --------------------------------------------------------------------------------------- */
+
+static bool plain_name(const char *name)
+{
+	size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
+
+	return n > 0 && n <= NAME_MAX_BYTES && !name[n] && name[0] != '-';
+}
+
+static const char *this_machine(void)
+{
+	static struct utsname name;
+
+	return uname(&name) == 0 ? name.nodename : "";
+}
+
+static int take_option(struct setup *s, const char *option, const char *value, struct err *e)
+{
+	uint64_t port;
+
+	if (strcmp(option, "--app") == 0 && s->n_apps < SETUP_APPS_MAX)
+		s->apps[s->n_apps++] = value;
+	else if (strcmp(option, "--server") == 0)
+		s->server = value;
+	else if (strcmp(option, "--database") == 0 && plain_name(value))
+		s->database = value;
+	else if (strcmp(option, "--port") == 0 && parse_u64(text_of(value), &port) && port > 0 && port <= UINT16_MAX)
+		s->port = value;
+	else
+		return err_set(e, EINVAL, "%s %s: not understood; setup [--app APP]... [--server NAME] [--database NAME] [--port PORT] "
+			       "[--database-only]", option, value);
+	return 0;
+}
+
+static int take_options(struct setup *s, int argc, char **argv, struct err *e)
+{
+	for (int i = 0; i < argc; i++) {
+		if (strcmp(argv[i], "--database-only") == 0) {
+			s->database_only = true;
+			continue;
+		}
+		if (i + 1 == argc)
+			return err_set(e, EINVAL, "%s: needs a value, or is no option of setup", argv[i]);
+		if (take_option(s, argv[i], argv[i + 1], e) < 0)
+			return -e->code;
+		i++;
+	}
+	return s->database_only && s->n_apps ? err_set(e, EINVAL, "--database-only and --app exclude each other") : 0;
+}
+
+/* Logins and the database's name are put into the URL, so it has to be one. */
+static int take_url(struct setup *s, const char *url, char database[NAME_MAX_BYTES + 1], struct err *e)
+{
+	const char *rest, *path;
+	int n;
+
+	if (strncmp(url, "postgresql://", 13) != 0 && strncmp(url, "postgres://", 11) != 0)
+		return err_set(e, EINVAL, "for setup the URL must be postgresql://LOGIN@HOST/DATABASE");
+	if (strstr(url, "?user=") || strstr(url, "&user=") || strstr(url, "password="))
+		return err_set(e, EINVAL, "the URL has a login or a password among its options; write it in front of the host, or use PGPASSWORD");
+	rest = strstr(url, "://") + 3;
+	path = rest + strcspn(rest, "/?");
+	n = *path == '/' ? (int)strcspn(path + 1, "?") : 0;
+	snprintf(database, NAME_MAX_BYTES + 1, "%.*s", n, path + 1);
+	if (n > NAME_MAX_BYTES || (n && !plain_name(database)))
+		return err_set(e, EINVAL, "the database's name has letters, digits, '_' and '-'");
+	if (n)
+		s->database = database;
+	s->url = url;
+	return 0;
+}
+
+static int may(struct setup *s, struct err *e)
+{
+	const struct passwd *postgres = getpwnam("postgres");
+
+	s->root = geteuid() == 0;
+	s->systemd = access("/run/systemd/system", F_OK) == 0;
+	if (s->url ? s->root || s->database_only : s->root || (postgres && postgres->pw_uid == geteuid()))
+		return 0;
+	return err_set(e, EPERM, s->url ? "run it as root: it writes /etc/observ and starts units (or give --database-only)"
+		       : "run it as root, or give --url for a database elsewhere");
+}
+
+/* libpq would go where they say, and the units would not. */
+static int check_environment(const struct setup *s, struct err *e)
+{
+	static const char *const names[] = { "PGHOST", "PGHOSTADDR", "PGUSER", "PGSERVICE", "PGDATABASE" };
+
+	for (size_t i = 0; !s->url && i < sizeof names / sizeof *names; i++)
+		if (getenv(names[i]))
+			return err_set(e, EINVAL, "%s is set: give --url postgresql://LOGIN@HOST/DATABASE instead, or unset it", names[i]);
+	return 0;
+}
+
+/* What the hub, the timer and the agents of this machine connect to. */
+static void find_ways(struct setup *s)
+{
+	const char *port = getenv("PGPORT");
+
+	if (s->url) {
+		s->socket_url = s->tcp_url = s->url;
+		return;
+	}
+	snprintf(s->ways[0], sizeof s->ways[0], "postgresql:///?host=/var/run/postgresql%s%s", port ? "&port=" : "", port ? port : "");
+	snprintf(s->ways[1], sizeof s->ways[1], "postgresql://localhost%s%s", port ? ":" : "", port ? port : "");
+	s->socket_url = s->ways[0];
+	s->tcp_url = s->ways[1];
+}
+
+/* ---- the steps ------------------------------------------------------------------------------------------------ */
+
+enum who { DATABASE_STEP, ROOT_STEP };
+
+static const struct step {
+	int (*run)(struct setup *s, struct err *e);
+	enum who who;
+} steps[] = {
+	{ setup_find_postgresql, DATABASE_STEP }, { setup_make_database, DATABASE_STEP }, { setup_install_schema, DATABASE_STEP },
+	{ setup_configure_hub, ROOT_STEP },       { setup_start_units, ROOT_STEP },       { setup_web_server, ROOT_STEP },
+	{ setup_agents, ROOT_STEP },
+};
+
+static int run_steps(struct setup *s, struct err *e)
+{
+	for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+		if (steps[i].who == ROOT_STEP && (s->database_only || !s->root))
+			break;
+		if (steps[i].run(s, e) < 0)
+			return -e->code;
+	}
+	if (!s->root && !s->database_only)
+		setup_say("the database is ready; the rest needs root: fleet_hub_admin setup");
+	return 0;
+}
+
+static int complain(const struct err *e, int status)
+{
+	fprintf(stderr, "fleet_hub_admin: %s\n", e->msg);
+	return status;
+}
+
+int setup_main(int argc, char **argv, const char *url)
+{
+	struct setup s = { .database = DATABASE, .port = "8080", .server = this_machine() };
+	char database[NAME_MAX_BYTES + 1], path[4096];
+	struct err e = { 0 };
+
+	/* Where su without "-" does not look. */
+	snprintf(path, sizeof path, "%s:/usr/sbin:/usr/bin:/sbin:/bin", getenv("PATH") ? getenv("PATH") : "");
+	setenv("PATH", path, 1);
+	setenv("LC_ALL", "C.UTF-8", 1);
+	if (take_options(&s, argc, argv, &e) < 0 || (url && take_url(&s, url, database, &e) < 0))
+		return complain(&e, USAGE);
+	find_ways(&s);
+	if (may(&s, &e) < 0 || check_environment(&s, &e) < 0 || run_steps(&s, &e) < 0)
+		return complain(&e, EXIT_FAILURE);
+	return EXIT_SUCCESS;
+}

@@ -1,0 +1,75 @@
+/* The part of setup that watches this machine too: its login, and install.sh with it. */
+#include <errno.h>
+#include <glob.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "command.h"
+#include "common/cleanup.h"
+#include "common/embed.h"
+#include "setup.h"
+
+EMBED(setup_enroll_sql, "fleet_hub/admin/setup_enroll.sql");
+EMBED(setup_install_sh, "templates/install.sh");
+
+enum { ARGUMENTS_MAX = 8 + 2 * SETUP_APPS_MAX };
+
+/* Does a credential of this machine have the login? install.sh wrote it then. */
+static bool has_credential(const char *role)
+{
+	char needle[SETUP_URL_MAX], line[SETUP_URL_MAX];
+	bool found = false;
+	glob_t files = { 0 };
+
+	snprintf(needle, sizeof needle, "://%s:", role);
+	if (glob("/etc/credstore/obs-agent.*.database_url", 0, NULL, &files) == 0)
+		for (size_t i = 0; i < files.gl_pathc && !found; i++) {
+			CLEANUP(fclose_p) FILE *file = fopen(files.gl_pathv[i], "re");
+
+			found = file && fgets(line, sizeof line, file) && strstr(line, needle);
+		}
+	globfree(&files);
+	return found;
+}
+
+/* The script is an argument, so that standard input is the password's alone. */
+static int install(const struct setup *s, const char *role, const char *password, struct err *e)
+{
+	const char *argv[ARGUMENTS_MAX] = { "sh", "-c", setup_install_sh, "install.sh", "--server", s->server, "--url" };
+	char url[SETUP_URL_MAX];
+	size_t n = 7;
+	int status;
+
+	if (!setup_url(s->tcp_url, role, s->database, url))
+		return err_set(e, EINVAL, "the URL is too long");
+	argv[n++] = url;
+	for (size_t i = 0; i < s->n_apps; i++) {
+		argv[n++] = "--app";
+		argv[n++] = s->apps[i];
+	}
+	status = command_run(&(struct command){ argv, NULL, text_of(password) }, NULL, NULL, e);
+	return status <= 0 ? status : err_set(e, EIO, "the agent is not set up; install.sh said why above");
+}
+
+int setup_agents(struct setup *s, struct err *e)
+{
+	CLEANUP(buf_free) struct buf out = BUF(SETUP_OUTPUT_MAX);
+	char *answer, *state, *role;
+	int r;
+
+	if (!s->n_apps)
+		return 0;
+	if (!s->systemd || !command_exists("obs_agent"))
+		return err_set(e, ENOENT, "--app needs systemd and the package obs-agent");
+	r = setup_psql(s, "", (struct text){ setup_enroll_sql, setup_enroll_sql_len }, &out, e);
+	if (r < 0 || !out.len)
+		return r < 0 ? r : err_set(e, EPROTO, "no login was made");
+	answer = (char *)(uintptr_t)buf_cstr(&out);
+	answer[strcspn(answer, "\n")] = '\0';
+	state = strsep(&answer, " ");
+	role = strsep(&answer, " ");
+	if (strcmp(state, "known") == 0 && !has_credential(role))
+		return err_set(e, EEXIST, "server %s is enrolled already, and its login %s is not on this machine; give this one another "
+			       "name: --server NAME (or a new password: fleet_hub_admin enroll)", s->server, role);
+	return install(s, role, answer ? answer : "", e);
+}
