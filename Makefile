@@ -94,7 +94,8 @@ COMMON := \
 COMMON_PG := \
   pg_cert \
   pg_message \
-  pg_once \
+  pg_open \
+  pg_options \
   pg_tls \
   pg_verdict
 

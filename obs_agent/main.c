@@ -236,7 +236,7 @@ static int act(const struct command *c)
 static int enroll(const struct command *c)
 {
 	enum { PASSWORD_SIZE = 1024 };
-	char password[PASSWORD_SIZE];
+	char password[PASSWORD_SIZE], weakness[PG_TLS_SENTENCE_SIZE];
 	struct err e;
 
 	if (!c->server || !c->url)
@@ -246,6 +246,8 @@ static int enroll(const struct command *c)
 	if (!fgets(password, sizeof password, stdin) || *password == '\n')
 		return misuse("enroll found no password on standard input", "");
 	password[strcspn(password, "\n")] = '\0';
+	if (pg_tls_weakness(c->url, weakness))
+		fprintf(stderr, "obs_agent: warning: %s\n", weakness);
 	if (pg_enroll(c->url, password, c->server, stdout, &e) < 0) {
 		fprintf(stderr, "obs_agent: %s\n", e.msg);
 		return RUN_UNAVAILABLE;

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <limits.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,15 +11,6 @@
 #define AUTHORITIES "/etc/ssl/certs/ca-certificates.crt"        /* of Debian's package ca-certificates */
 
 enum { SYSTEM_ROOT_SINCE = 160000 };    /* libpq's version that knows sslrootcert=system */
-
-/* What an option says, in the URL or by its environment variable; NULL: nothing. */
-static const char *said(const PQconninfoOption *options, const char *keyword)
-{
-	for (const PQconninfoOption *o = options; o && o->keyword; o++)
-		if (strcmp(o->keyword, keyword) == 0)
-			return o->val ? o->val : o->envvar ? getenv(o->envvar) : NULL;
-	return NULL;
-}
 
 static bool is_loopback(const char *address)
 {
@@ -30,20 +22,25 @@ static bool is_loopback(const char *address)
 	return inet_pton(AF_INET6, address, &six) == 1 && IN6_IS_ADDR_LOOPBACK(&six);
 }
 
+static bool is_here(const char *host)
+{
+	return *host == '\0' || *host == '/' || *host == '@' || strcmp(host, "localhost") == 0 || is_loopback(host);
+}
+
 bool pg_tls_is_local(const char *host, const char *address)
 {
-	if (*address)
-		return is_loopback(address);
-	return *host == '\0' || *host == '/' || *host == '@' || strcmp(host, "localhost") == 0 || is_loopback(host);
+	return *address ? is_loopback(address) : is_here(host);
 }
 
 /* libpq looks there by itself, and refuses to verify where the file is not. */
 static bool has_own_root(void)
 {
-	const char *home = getenv("HOME");
+	const char *set = getenv("HOME");
+	const struct passwd *user = set && *set ? NULL : getpwuid(geteuid());
+	const char *home = user ? user->pw_dir : set;
 	char path[PATH_MAX];
 
-	return home && snprintf(path, sizeof path, "%s/.postgresql/root.crt", home) < (int)sizeof path &&
+	return home && *home && snprintf(path, sizeof path, "%s/.postgresql/root.crt", home) < (int)sizeof path &&
 	       access(path, R_OK) == 0;
 }
 
@@ -54,13 +51,13 @@ static const char *default_root(const char *mode)
 	return PQlibVersion() >= SYSTEM_ROOT_SINCE && strcmp(mode, "verify-full") == 0 ? "system" : AUTHORITIES;
 }
 
-struct pg_tls pg_tls_for(const PQconninfoOption *options, bool local)
+struct pg_tls pg_tls_for(const struct pg_options *options, bool local)
 {
-	const char *mode = said(options, "sslmode"), *root = said(options, "sslrootcert");
-	struct pg_tls tls = { .mode = mode || local ? NULL : "verify-full" };
-	const char *effective = mode ? mode : tls.mode;
+	const char *mode = pg_option(options, "sslmode");
+	struct pg_tls tls = { .mode = *mode || local ? NULL : "verify-full" };
+	const char *effective = tls.mode ? tls.mode : mode;
 
-	if (effective && strncmp(effective, "verify-", 7) == 0 && (!root || !*root))
+	if (strncmp(effective, "verify-", 7) == 0 && !*pg_option(options, "sslrootcert"))
 		tls.root = default_root(effective);
 	return tls;
 }
@@ -84,43 +81,38 @@ static size_t parts(const char *list)
 	return n;
 }
 
-/* The first server that is not this machine; false: there is none. A service file is not looked into: what it names
- * may be anywhere. */
-static bool find_distant(const PQconninfoOption *options, char *name, size_t size)
+/* The first server that is not this machine; false: there is none. */
+static bool find_distant(const struct pg_options *options, char *name, size_t size)
 {
-	const char *hosts = said(options, "host"), *addresses = said(options, "hostaddr"), *service = said(options, "service");
-	size_t n;
+	const char *hosts = pg_option(options, "host"), *addresses = pg_option(options, "hostaddr");
+	size_t n = parts(hosts) > parts(addresses) ? parts(hosts) : parts(addresses);
 
-	hosts = hosts ? hosts : "";
-	addresses = addresses ? addresses : "";
-	n = parts(hosts) > parts(addresses) ? parts(hosts) : parts(addresses);
 	for (size_t i = 0; i < n; i++) {
 		char host[256], address[64];
 
 		part_of(hosts, i, host, sizeof host);
 		part_of(addresses, i, address, sizeof address);
-		snprintf(name, size, "%s", *host ? host : address);
+		snprintf(name, size, "%s", *address && is_here(host) ? address : *host ? host : address);
 		if (!pg_tls_is_local(host, address))
 			return true;
 	}
-	snprintf(name, size, "the service %s", service ? service : "");
-	return n == 0 && service && *service;
+	return false;
 }
 
+/* What can't be read can't be connected to either; should it be by then, it is taken for distant. */
 struct pg_tls pg_tls_for_url(const char *url)
 {
-	static const struct pg_tls nothing = { 0 };
-	PQconninfoOption *options = PQconninfoParse(url, NULL);
-	struct pg_tls tls = nothing;
+	struct pg_options options = { NULL, NULL };
 	char name[256];
+	struct err e;
+	bool local = pg_options_read(url, &options, &e) == 0 && !find_distant(&options, name, sizeof name);
+	struct pg_tls tls = pg_tls_for(&options, local);
 
-	if (options)
-		tls = pg_tls_for(options, !find_distant(options, name, sizeof name));
-	PQconninfoFree(options);
+	pg_options_free(&options);
 	return tls;
 }
 
-bool pg_tls_weakness(const char *url, char out[PG_TLS_SENTENCE_SIZE])
+static const char *given_up_by(const char *mode)
 {
 	static const struct { const char *mode, *gives_up; } rows[] = {
 		{ "disable", "password and rows go unencrypted" },
@@ -129,19 +121,26 @@ bool pg_tls_weakness(const char *url, char out[PG_TLS_SENTENCE_SIZE])
 		{ "require", "password and rows are encrypted, but whoever is on the way can pretend to be the database" },
 		{ "verify-ca", "any server with a certificate of that authority can pretend to be the database" },
 	};
-	PQconninfoOption *options = PQconninfoParse(url, NULL);
-	const char *mode = said(options, "sslmode");
-	char name[256];
-	bool weak = false;
 
-	for (size_t i = 0; mode && i < sizeof rows / sizeof *rows; i++) {
-		if (strcmp(mode, rows[i].mode) != 0 || !find_distant(options, name, sizeof name))
-			continue;
-		snprintf(out, PG_TLS_SENTENCE_SIZE, "postgres_url says sslmode=%s for %s: %s; take sslmode out (the default is "
-			 "verify-full), and name an authority of your own by sslrootcert=FILE", mode, name, rows[i].gives_up);
-		weak = true;
-	}
-	PQconninfoFree(options);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		if (strcmp(mode, rows[i].mode) == 0)
+			return rows[i].gives_up;
+	return NULL;
+}
+
+bool pg_tls_weakness(const char *url, char out[PG_TLS_SENTENCE_SIZE])
+{
+	struct pg_options options = { NULL, NULL };
+	struct err e;
+	int r = pg_options_read(url, &options, &e);
+	const char *mode = pg_option(&options, "sslmode"), *gives_up = given_up_by(mode);
+	char name[256];
+	bool weak = r == 0 && gives_up && find_distant(&options, name, sizeof name);
+
+	if (weak)
+		snprintf(out, PG_TLS_SENTENCE_SIZE, "sslmode=%s for %s: %s; leave sslmode out (the default is verify-full), and name your own "
+			 "authority with sslrootcert=FILE", mode, name, gives_up);
+	pg_options_free(&options);
 	return weak;
 }
 
@@ -150,16 +149,16 @@ const char *pg_tls_hint(const char *message)
 	static const struct { const char *words, *hint; } rows[] = {
 		{ "certificate verify failed",
 		  "the server's certificate has expired, or sslrootcert does not know who signed it: renew it, or name "
-		  "the authority's file by sslrootcert=FILE in postgres_url" },
+		  "the authority's file by sslrootcert=FILE in the URL" },
 		{ "does not match host name",
-		  "write the name that is in the certificate as the host of postgres_url (hostaddr= says where it is), or have "
+		  "write the name that is in the certificate as the host in the URL (hostaddr= says where it is), or have "
 		  "one made for this name" },
 		{ "server does not support SSL",
 		  "switch TLS on in the database server (ssl = on), or, where everybody on the way may read along, write "
-		  "sslmode=disable into postgres_url" },
-		{ "root certificate file", "install ca-certificates, or name the authority's file by sslrootcert=FILE in postgres_url" },
-		{ "could not read root certificate", "name a readable file by sslrootcert=FILE in postgres_url" },
-		{ "tlsv13 alert certificate required", "the server wants a client certificate: sslcert= and sslkey= in postgres_url" },
+		  "sslmode=disable into the URL" },
+		{ "root certificate file", "install ca-certificates, or name the authority's file by sslrootcert=FILE in the URL" },
+		{ "could not read root certificate", "name a readable file by sslrootcert=FILE in the URL" },
+		{ "tlsv13 alert certificate required", "the server wants a client certificate: sslcert= and sslkey= in the URL" },
 		{ "channel binding is required", "the server offers none: it needs TLS and password_encryption = scram-sha-256" },
 	};
 

@@ -62,6 +62,17 @@ const char *pg_state_in(const char *msg, char ret[6])
 	return NULL;
 }
 
+bool pg_is_denial(const char *message)
+{
+	static const char *const denied[] = { "authentication", "pg_hba.conf", "does not exist", "not permitted to log in",
+					      "permission denied for" };
+
+	for (size_t i = 0; i < sizeof denied / sizeof *denied; i++)
+		if (strstr(message, "FATAL:") && strstr(message, denied[i]))
+			return true;
+	return strstr(message, "no password supplied");
+}
+
 int64_t pg_random_below(int64_t limit)
 {
 	return limit > 0 ? (int64_t)(random_u64() % (uint64_t)limit) : 0;

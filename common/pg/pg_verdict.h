@@ -28,6 +28,9 @@ enum pg_verdict pg_judge(const char *state, const char **ret_hint);
  * ("...: FATAL:  28P01: ..."), written to `ret`; NULL: there is none. */
 const char *pg_state_in(const char *msg, char ret[6]);
 
+/* Does a server refuse the sign-in, by the words of libpq's message? It gives no SQLSTATE then. */
+bool pg_is_denial(const char *message);
+
 /* A whole random number from 0 to below `limit`; 0 when that is not positive. */
 int64_t pg_random_below(int64_t limit);
 

@@ -4,8 +4,10 @@
 #include <libpq-fe.h>
 
 #include "common/cleanup.h"
+#include "common/pg/pg_open.h"
+#include "common/pg/pg_tls.h"
 
-enum { CONNECT_SECONDS = 3 };
+#define CONNECT_SECONDS "3"
 
 struct db {
 	char *url;
@@ -28,8 +30,7 @@ struct db *db_new(const char *url)
 
 static void disconnect(struct db *db)
 {
-	PQfinish(db->conn);
-	db->conn = NULL;
+	pg_close_p(&db->conn);
 }
 
 void db_free(struct db *db)
@@ -39,11 +40,6 @@ void db_free(struct db *db)
 	disconnect(db);
 	free(db->url);
 	free(db);
-}
-
-static void result_p(PGresult **r)
-{
-	PQclear(*r);
 }
 
 /* ---- saying what is wrong ----------------------------------------------------------------- */
@@ -87,33 +83,7 @@ static enum db_failure query_failed(struct db *db, const PGresult *result, struc
 	return why;
 }
 
-/* A failed sign-in carries no SQLSTATE in this libpq: the server's words must do. */
-static enum db_failure connect_failed(const char *sentence)
-{
-	static const char *const denied[] = { "authentication", "no password supplied", "pg_hba.conf",
-					      "does not exist", "not permitted to log in", "permission denied for" };
-
-	for (size_t i = 0; i < sizeof denied / sizeof denied[0]; i++)
-		if (strstr(sentence, "FATAL:") && strstr(sentence, denied[i]))
-			return DB_DENIED;
-	return strstr(sentence, "no password supplied") ? DB_DENIED : DB_AWAY;
-}
-
 /* ---- connecting --------------------------------------------------------------------------------- */
-
-static enum db_failure check_url(const char *url, struct err *e)
-{
-	char *why = NULL;
-	PQconninfoOption *parsed = PQconninfoParse(url, &why);
-	enum db_failure failure = parsed ? DB_OK : DB_BAD_URL;
-
-	/* The reason quotes the string, password and all: nobody gets to see it. */
-	PQfreemem(why);
-	PQconninfoFree(parsed);
-	if (failure)
-		err_set(e, EINVAL, "not a connection string");
-	return failure;
-}
 
 /* Words without letters make to_tsquery() remark upon them: no news for the log. */
 static void be_quiet(void *arg, const char *message)
@@ -124,28 +94,20 @@ static void be_quiet(void *arg, const char *message)
 
 static enum db_failure connect_now(struct db *db, struct err *e)
 {
-	char seconds[12];
-	enum db_failure failure = db->url ? check_url(db->url, e) : DB_NO_URL;
+	static const struct pg_manner manner = { .application = "fleet_hub", .timeout_s = CONNECT_SECONDS };
+	char weakness[PG_TLS_SENTENCE_SIZE];
 
-	if (failure)
-		return failure;
-	snprintf(seconds, sizeof seconds, "%d", CONNECT_SECONDS);
-	const char *const names[] = { "connect_timeout", "fallback_application_name", "client_encoding", "dbname", NULL };
-	const char *const values[] = { seconds, "fleet_hub", "UTF8", db->url, NULL };
-
-	db->conn = PQconnectdbParams(names, values, 1);
+	if (!db->url)
+		return DB_NO_URL;
+	if (pg_tls_weakness(db->url, weakness))
+		tell_log(weakness);
+	db->conn = pg_open(db->url, &manner, e);
 	if (!db->conn) {
-		err_set(e, ENOMEM, "out of memory");
-		return DB_FAILED;
+		tell_log(e->msg);
+		return e->code == EINVAL ? DB_BAD_URL : e->code == EACCES ? DB_DENIED : DB_AWAY;
 	}
 	PQsetNoticeProcessor(db->conn, be_quiet, NULL);
-	if (PQstatus(db->conn) == CONNECTION_OK)
-		return DB_OK;
-	failure = connect_failed(PQerrorMessage(db->conn));
-	tell_log(PQerrorMessage(db->conn));
-	err_set(e, EIO, "no connection");
-	disconnect(db);
-	return failure;
+	return DB_OK;
 }
 
 /* ---- asking ---------------------------------------------------------------------------------------- */
@@ -154,7 +116,7 @@ static enum db_failure connect_now(struct db *db, struct err *e)
  * costs more than any question of ours takes. */
 static enum db_failure begin(struct db *db, bool write, int timeout_ms, struct err *e)
 {
-	CLEANUP(result_p) PGresult *result = NULL;
+	CLEANUP(pg_clear_p) PGresult *result = NULL;
 	char sql[256];
 
 	snprintf(sql, sizeof sql,
@@ -182,7 +144,7 @@ static enum db_failure keep_value(const PGresult *result, struct buf *out, struc
 /* Without a right to the schema its tables look as if they did not exist. */
 static enum db_failure missing_or_closed(struct db *db)
 {
-	CLEANUP(result_p) PGresult *result = PQexec(db->conn, "SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'observ' "
+	CLEANUP(pg_clear_p) PGresult *result = PQexec(db->conn, "SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'observ' "
 							      "AND NOT has_schema_privilege(oid, 'USAGE')");
 
 	return PQntuples(result) == 1 ? DB_DENIED : DB_SCHEMA;
@@ -220,7 +182,7 @@ static enum db_failure close_transaction(struct db *db, enum db_failure failure)
 enum db_failure db_ask(struct db *db, const char *sql, size_t n_params, const char *const *params,
 		       int timeout_ms, struct buf *out, struct err *e)
 {
-	CLEANUP(result_p) PGresult *result = NULL;
+	CLEANUP(pg_clear_p) PGresult *result = NULL;
 	enum db_failure failure = open_transaction(db, false, timeout_ms, e);
 
 	if (failure == DB_OK) {
@@ -233,7 +195,7 @@ enum db_failure db_ask(struct db *db, const char *sql, size_t n_params, const ch
 
 static enum db_failure commit(struct db *db, struct err *e)
 {
-	CLEANUP(result_p) PGresult *result = PQexec(db->conn, "COMMIT");
+	CLEANUP(pg_clear_p) PGresult *result = PQexec(db->conn, "COMMIT");
 
 	return PQresultStatus(result) == PGRES_COMMAND_OK ? DB_OK : query_failed(db, result, e);
 }
@@ -241,7 +203,7 @@ static enum db_failure commit(struct db *db, struct err *e)
 enum db_failure db_change(struct db *db, const char *sql, size_t n_params, const char *const *params,
 			  int timeout_ms, struct buf *out, struct err *e)
 {
-	CLEANUP(result_p) PGresult *result = NULL;
+	CLEANUP(pg_clear_p) PGresult *result = NULL;
 	enum db_failure failure = open_transaction(db, true, timeout_ms, e);
 
 	if (failure == DB_OK) {
@@ -321,7 +283,7 @@ static enum db_failure fetch(struct db *db, struct rows *rows, struct err *e)
 static enum db_failure declare(struct db *db, const char *sql, size_t n_params, const char *const *params,
 			       struct err *e)
 {
-	CLEANUP(result_p) PGresult *setting = NULL, *result = NULL;
+	CLEANUP(pg_clear_p) PGresult *setting = NULL, *result = NULL;
 	CLEANUP(buf_free) struct buf text = BUF(strlen(sql) + 64);
 
 	if (!buf_adds(&text, "DECLARE found NO SCROLL CURSOR FOR ") || !buf_adds(&text, sql) || !buf_cstr(&text)) {

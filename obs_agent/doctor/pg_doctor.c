@@ -17,7 +17,7 @@
 #include "obs_agent/pg/pg_call.h"
 #include "common/pg/pg_message.h"
 #include "common/pg/pg_cert.h"
-#include "common/pg/pg_once.h"
+#include "common/pg/pg_open.h"
 #include "common/pg/pg_tls.h"
 
 EMBED(sql_doctor, "obs_agent/sql/doctor.sql");
@@ -74,7 +74,7 @@ static int report_last_seen(const PGresult *r, const struct config *c, FILE *out
 static int ask_last_seen(PGconn *conn, const struct config *c, FILE *out)
 {
 	const char *const names[] = { c->vps_name, c->app };
-	CLEANUP(pg_once_clear_p) PGresult *r = PQexecParams(conn, sql_last_seen, 2, NULL, names, NULL, NULL, 0);
+	CLEANUP(pg_clear_p) PGresult *r = PQexecParams(conn, sql_last_seen, 2, NULL, names, NULL, NULL, 0);
 	const char *primary = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY), *hint = PQresultErrorField(r, PG_DIAG_MESSAGE_HINT);
 	const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
 
@@ -104,20 +104,21 @@ static int report_certificate(PGconn *conn, bool encrypted, FILE *out)
 
 int pg_doctor(const struct config *c, FILE *out)
 {
+	static const struct pg_manner manner = { .application = "obs_agent doctor", .timeout_s = "10", .writes = true };
 	struct err e;
-	CLEANUP(pg_once_close_p) PGconn *conn = pg_once_open(c->postgres_url, NULL, "obs_agent doctor", &e);
-	CLEANUP(pg_once_clear_p) PGresult *r = NULL;
+	CLEANUP(pg_close_p) PGconn *conn = pg_open(c->postgres_url, &manner, &e);
+	CLEANUP(pg_clear_p) PGresult *r = NULL;
 	char error[500], weakness[PG_TLS_SENTENCE_SIZE];
 	int failed;
 
+	if (pg_tls_weakness(c->postgres_url, weakness))
+		doctor_warn(out, "%s", weakness);
 	if (!conn)
 		return doctor_line(out, false, NULL, "database %s: %s", c->shown_postgres_url, e.msg);
 	failed = doctor_line(out, PQserverVersion(conn) >= OLDEST_SERVER, "upgrade it: 15 is the oldest that will do",
 			     "database %s answers (PostgreSQL %d.%d)", c->shown_postgres_url, PQserverVersion(conn) / 10000,
 			     PQserverVersion(conn) % 10000);
 	failed += report_certificate(conn, PQsslInUse(conn), out);
-	if (pg_tls_weakness(c->postgres_url, weakness))
-		doctor_warn(out, "%s", weakness);
 	r = PQexec(conn, sql_doctor);
 	if (PQresultStatus(r) != PGRES_TUPLES_OK) {
 		pg_one_line(PQerrorMessage(conn), error, sizeof error);

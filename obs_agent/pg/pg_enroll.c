@@ -7,7 +7,7 @@
 #include "common/cleanup.h"
 #include "common/embed.h"
 #include "pg_enroll.h"
-#include "common/pg/pg_once.h"
+#include "common/pg/pg_open.h"
 #include "common/pg/pg_message.h"
 #include "common/pg/pg_verdict.h"
 
@@ -15,8 +15,9 @@ EMBED(sql_enroll, "obs_agent/sql/enroll.sql");
 
 int pg_enroll(const char *url, const char *password, const char *server, FILE *out, struct err *e)
 {
-	CLEANUP(pg_once_close_p) PGconn *conn = pg_once_open(url, password, "obs_agent enroll", e);
-	CLEANUP(pg_once_clear_p) PGresult *r = NULL;
+	const struct pg_manner manner = { .application = "obs_agent enroll", .password = password, .timeout_s = "10", .writes = true };
+	CLEANUP(pg_close_p) PGconn *conn = pg_open(url, &manner, e);
+	CLEANUP(pg_clear_p) PGresult *r = NULL;
 	const char *hint;
 	char error[500];
 

@@ -25,7 +25,7 @@ struct target {
 };
 
 struct pg_targets {
-	PQconninfoOption *options;      /* what the URL says */
+	struct pg_options options;      /* what the URL, its service and the environment say */
 	char *text[3];                  /* the lists of hosts, addresses and ports, cut at their commas */
 	struct host host[RESOLVE_NAMES_MAX];
 	size_t n_hosts;
@@ -36,14 +36,6 @@ struct pg_targets {
 };
 
 /* ---- the URL ---- */
-
-static const char *option(const struct pg_targets *t, const char *keyword)
-{
-	for (const PQconninfoOption *o = t->options; o && o->keyword; o++)
-		if (strcmp(o->keyword, keyword) == 0)
-			return o->val ? o->val : o->envvar && getenv(o->envvar) ? getenv(o->envvar) : "";
-	return "";
-}
 
 /* Cut a list at its commas, which may stand for nothing: "a,,b". Returns the number of
  * parts, 0 for an empty list. */
@@ -86,7 +78,7 @@ static int split_hosts(struct pg_targets *t, struct err *e)
 	size_t n[3];
 
 	for (size_t k = 0; k < 3; k++) {
-		t->text[k] = strdup(option(t, keys[k]));
+		t->text[k] = strdup(pg_option(&t->options, keys[k]));
 		if (!t->text[k])
 			return err_set(e, ENOMEM, "out of memory for postgres_url");
 		n[k] = split(t->text[k], part[k]);
@@ -108,29 +100,17 @@ static int split_hosts(struct pg_targets *t, struct err *e)
 	return 0;
 }
 
-static int parse(const char *url, PQconninfoOption **ret, struct err *e)
-{
-	char *problem = NULL;
-
-	*ret = PQconninfoParse(url, &problem);
-	if (*ret)
-		return 0;
-	if (problem)
-		err_set(e, EINVAL, "postgres_url: %.*s", (int)strcspn(problem, "\n"), problem);
-	else
-		err_set(e, ENOMEM, "out of memory for postgres_url");
-	PQfreemem(problem);
-	return -e->code;
-}
-
 int pg_targets_new(const char *url, struct pg_targets **ret, struct err *e)
 {
 	struct pg_targets *t = calloc(1, sizeof *t);
+	struct err why;
 	int r;
 
 	if (!t)
 		return err_set(e, ENOMEM, "out of memory for postgres_url");
-	r = parse(url, &t->options, e);
+	r = pg_options_read(url, &t->options, &why);
+	if (r < 0)
+		err_set(e, why.code, "postgres_url: %s", why.msg);
 	if (r == 0)
 		r = split_hosts(t, e);
 	if (r < 0) {
@@ -145,7 +125,7 @@ void pg_targets_free(struct pg_targets *t)
 {
 	if (!t)
 		return;
-	PQconninfoFree(t->options);
+	pg_options_free(&t->options);
 	for (size_t k = 0; k < 3; k++)
 		free(t->text[k]);
 	free(t);
@@ -221,12 +201,6 @@ static bool is_target(const char *keyword)
 	return strcmp(keyword, "host") == 0 || strcmp(keyword, "hostaddr") == 0 || strcmp(keyword, "port") == 0;
 }
 
-/* A service may name any server: it is not taken for this machine. */
-static bool is_local(const struct pg_targets *t, const struct target *x)
-{
-	return pg_tls_is_local(x->host, x->address) && (*x->host || *x->address || !*option(t, "service"));
-}
-
 /* What stands before the URL's options gives way to them, what stands behind replaces them. */
 bool pg_targets_next(struct pg_targets *t, PGconn **ret)
 {
@@ -244,9 +218,9 @@ bool pg_targets_next(struct pg_targets *t, PGconn **ret)
 	t->next++;
 	for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
 		put(&l, defaults[i][0], defaults[i][1]);
-	for (const PQconninfoOption *o = t->options; o->keyword; o++)
+	for (const PQconninfoOption *o = t->options.own; o->keyword; o++)
 		put(&l, o->keyword, is_target(o->keyword) ? NULL : o->val);
-	tls = pg_tls_for(t->options, is_local(t, x));
+	tls = pg_tls_for(&t->options, pg_tls_is_local(x->host, x->address));
 	put(&l, "sslmode", tls.mode);
 	put(&l, "sslrootcert", tls.root);
 	put(&l, "host", x->host);

@@ -56,7 +56,47 @@ static void over_a_network_the_server_has_to_show_a_certificate(void **state)
 	}
 	setenv("PGSSLMODE", "require", 1);
 	assert_null(pg_tls_for_url(rows[0].url).mode);
+	setenv("PGSSLMODE", "", 1);
+	assert_same(pg_tls_for_url(rows[0].url).mode, "verify-full");
 	unsetenv("PGSSLMODE");
+}
+
+/* What a service or the environment says counts as libpq counts it: the URL, then the service, then the environment. */
+static void where_the_server_is_may_be_said_elsewhere(void **state)
+{
+	static const struct { const char *url, *variable, *value, *mode; } rows[] = {
+		{ "dbname=d", "PGHOST", "db.example.org", "verify-full" },
+		{ "dbname=d", "PGHOST", "/run/postgresql", NULL },
+		{ "dbname=d", "PGHOSTADDR", "10.0.0.1", "verify-full" },
+		{ "host=localhost", "PGHOSTADDR", "10.0.0.1", "verify-full" },
+		{ "host=localhost", "PGHOST", "db.example.org", NULL },
+		{ "dbname=d", "PGSERVICE", "away", "verify-full" },
+		{ "dbname=d", "PGSERVICE", "here", NULL },
+		{ "service=away", "PGHOST", "localhost", "verify-full" },
+		{ "service=here", "PGHOST", "db.example.org", NULL },
+		{ "host=localhost service=address", "PGHOST", "localhost", "verify-full" },
+		{ "service=away host=localhost", "PGHOST", "x", NULL },
+		{ "service=chosen", "PGSSLMODE", "verify-full", NULL },
+		{ "service=unknown", "PGHOST", "localhost", "verify-full" },
+		{ "host=db.example.org", "PGREQUIRESSL", "1", NULL },
+		{ "host=db.example.org requiressl=0", "PGHOST", "x", NULL },
+	};
+	char file[] = "/tmp/observ-test-XXXXXX";
+	FILE *out = fdopen(mkstemp(file), "w");
+
+	(void)state;
+	fputs("[away]\nhost=db.example.org\n[here]\nhost=/run/postgresql\n[address]\nhostaddr=10.0.0.1\n"
+	      "[chosen]\nhost=10.0.0.1\nsslmode=require\n", out);
+	fclose(out);
+	setenv("PGSERVICEFILE", file, 1);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		setenv(rows[i].variable, rows[i].value, 1);
+		print_message("%s, %s=%s\n", rows[i].url, rows[i].variable, rows[i].value);
+		assert_same(pg_tls_for_url(rows[i].url).mode, rows[i].mode);
+		unsetenv(rows[i].variable);
+	}
+	unsetenv("PGSERVICEFILE");
+	unlink(file);
 }
 
 static void an_authority_of_ones_own_in_the_home_folder_is_left_to_libpq(void **state)
@@ -89,12 +129,12 @@ static void a_weaker_setting_gets_a_warning_with_its_fix(void **state)
 	for (size_t i = 0; i < sizeof quiet / sizeof *quiet; i++)
 		assert_false(pg_tls_weakness(quiet[i], said));
 	assert_true(pg_tls_weakness("postgres://a:secret@127.0.0.1,db.example.org/d?sslmode=require", said));
-	assert_string_equal(said, "postgres_url says sslmode=require for db.example.org: password and rows are encrypted, but whoever is on the "
-			    "way can pretend to be the database; take sslmode out (the default is verify-full), and name an "
-			    "authority of your own by sslrootcert=FILE");
+	assert_string_equal(said, "sslmode=require for db.example.org: password and rows are encrypted, but whoever is on the way can "
+			    "pretend to be the database; leave sslmode out (the default is verify-full), and name your own "
+			    "authority with sslrootcert=FILE");
 	assert_true(pg_tls_weakness("host=10.0.0.1 sslmode=disable", said));
-	assert_true(pg_tls_weakness("service=x sslmode=prefer", said));
-	assert_non_null(strstr(said, " for the service x: "));
+	assert_true(pg_tls_weakness("host=localhost hostaddr=10.0.0.1 sslmode=prefer", said));
+	assert_non_null(strstr(said, "sslmode=prefer for 10.0.0.1: "));
 }
 
 static int no_environment(void **state)
@@ -103,6 +143,7 @@ static int no_environment(void **state)
 	unsetenv("PGSSLMODE");
 	unsetenv("PGSSLROOTCERT");
 	unsetenv("PGHOST");
+	unsetenv("PGHOSTADDR");
 	unsetenv("PGSERVICE");
 	return setenv("HOME", "/nonexistent", 1);
 }
@@ -112,6 +153,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(only_a_socket_and_this_machine_are_local),
 		cmocka_unit_test(over_a_network_the_server_has_to_show_a_certificate),
+		cmocka_unit_test(where_the_server_is_may_be_said_elsewhere),
 		cmocka_unit_test(an_authority_of_ones_own_in_the_home_folder_is_left_to_libpq),
 		cmocka_unit_test(a_weaker_setting_gets_a_warning_with_its_fix),
 	};

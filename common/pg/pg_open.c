@@ -1,0 +1,62 @@
+#include "pg_open.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "pg_message.h"
+#include "pg_tls.h"
+#include "pg_verdict.h"
+
+void pg_close_p(PGconn **c)
+{
+	PQfinish(*c);
+	*c = NULL;
+}
+
+void pg_clear_p(PGresult **r)
+{
+	PQclear(*r);
+	*r = NULL;
+}
+
+static int check_string(const char *url, struct err *e)
+{
+	PQconninfoOption *parsed = PQconninfoParse(url, NULL);
+	bool good = parsed;
+
+	PQconninfoFree(parsed);
+	return good ? 0 : err_set(e, EINVAL, "this is no connection string; write postgresql://USER@HOST/DATABASE");
+}
+
+static int refused(const PGconn *conn, struct err *e)
+{
+	bool denied = pg_is_denial(PQerrorMessage(conn));
+	char error[500];
+	const char *hint;
+
+	pg_one_line(PQerrorMessage(conn), error, sizeof error);
+	hint = pg_tls_hint(error);
+	if (!hint)
+		hint = denied ? "check user and password in the URL, and pg_hba.conf" : "check host and port in the URL";
+	return err_set(e, denied ? EACCES : ENOTCONN, "%s; %s", error, hint);
+}
+
+PGconn *pg_open(const char *url, const struct pg_manner *m, struct err *e)
+{
+	const struct pg_tls tls = pg_tls_for_url(url);
+	/* What has no value is left out; what comes behind dbname overrides it. */
+	const char *const keys[] = { "connect_timeout", "fallback_application_name", "client_encoding", "gssencmode",
+				     "target_session_attrs", "dbname", "password", "sslmode", "sslrootcert", NULL };
+	const char *const values[] = { m->timeout_s, m->application, "UTF8", "disable", m->writes ? "read-write" : NULL, url,
+				       m->password, tls.mode, tls.root, NULL };
+	CLEANUP(pg_close_p) PGconn *conn = NULL;
+
+	if (check_string(url, e) < 0)
+		return NULL;
+	conn = PQconnectdbParams(keys, values, 1);
+	if (PQstatus(conn) == CONNECTION_OK)
+		return TAKE_PTR(conn);
+	refused(conn, e);
+	return NULL;
+}
