@@ -63,7 +63,7 @@ static struct text decoded(struct text t, char *out)
 static int add_secret(struct loader *l, const struct yaml_node *n, struct text t, const struct secret **list)
 {
 	char plain[VALUE_MAX];
-	struct text d = decoded(t, plain);
+	struct text d = t.s ? decoded(t, plain) : t;
 	int r = add_text(l, n, t, list);
 
 	for (size_t i = 0, len; r == 0 && i < d.len; i += len + 1) {
