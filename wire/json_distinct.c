@@ -56,7 +56,7 @@ static bool is_key(struct json_scan j)
 	return j.p < j.end && *j.p == ':';
 }
 
-/* The text is known to be JSON: brackets match, and a string before a colon is a key. */
+/* The text is valid JSON: brackets match, and a string before a colon is a key. */
 static bool find_keys(struct text json, struct keys *k)
 {
 	unsigned open[DEPTH_MAX], objects = 0, depth = 0;
@@ -152,12 +152,13 @@ bool json_distinct(struct text json, struct buf *out)
 	const char *from = json.s;
 	bool ok;
 
-	/* All the room that unescaped names can need: they must not move. */
+	/* Reserve all that unescaped names can need: they must not move. */
 	ok = buf_room(&k.unescaped, json.len) && find_keys(json, &k) && number_keys(&k);
 	for (size_t i = 0; ok && i < k.n; i++) {
 		if (k.key[i].number == 0)
 			continue;
-		ok = buf_add(out, from, (size_t)(k.key[i].end - from)) && buf_addf(out, "_%u", k.key[i].number);
+		ok = buf_add(out, from, (size_t)(k.key[i].end - from)) &&
+		     buf_addf(out, "_%u", k.key[i].number);
 		from = k.key[i].end;
 	}
 	return ok && buf_add(out, from, (size_t)(json.s + json.len - from));

@@ -25,11 +25,11 @@ struct attempt {
 	struct curl_slist *headers;             /* the check's own */
 	char *cookie;                           /* the value of one of them */
 	struct check_url own;                   /* of the configuration */
-	struct check_url at;                    /* of the request under way, where a redirect led to it */
+	struct check_url at;                    /* of the current request, after a redirect */
 	char method[METHOD_MAX];
 	int redirects;                          /* followed so far */
 	bool was_https;                         /* some request was */
-	bool probing;                           /* the request reads a certificate's date only */
+	bool probing;                           /* the request only reads the certificate */
 	attempt_done_fn done;
 	void *data;
 	size_t header_bytes;
@@ -49,7 +49,7 @@ static const char *answer_header(const struct attempt *a, const char *name)
 	return curl_easy_header(a->end.easy, name, 0, CURLH_HEADER, -1, &h) == CURLHE_OK ? h->value : NULL;
 }
 
-/* Where the answer redirects to, NULL: it does not, or redirects are answers like any other. */
+/* Where the answer redirects to; NULL: it does not, or max_redirects is 0. */
 static const char *redirect_target(const struct attempt *a)
 {
 	const char *location;
@@ -69,7 +69,7 @@ static bool names_packing(struct text header)
 	return header.len > sizeof name - 1 && strncasecmp(header.s, name, sizeof name - 1) == 0;
 }
 
-/* What is packed in what is packed unpacks to any size between two looks at it. */
+/* A body that is compressed twice can grow without limit between two calls of on_body(). */
 static bool packed_twice(struct attempt *a, struct text header)
 {
 	if (header.len >= 5 && memcmp(header.s, "HTTP/", 5) == 0)
@@ -155,7 +155,7 @@ static CURLcode before_handshake(CURL *easy, void *ssl_ctx, void *data)
 
 /* ---- how it is set up ------------------------------------------------------------------ */
 
-/* libcurl puts a cookie of the configuration together with those of the answers. */
+/* A Cookie header is given to libcurl apart, which joins it with the cookies of answers. */
 static bool add_headers(struct attempt *a)
 {
 	static const char cookie[] = "Cookie:";
@@ -178,7 +178,7 @@ static bool add_headers(struct attempt *a)
 	return true;
 }
 
-/* POST, PUT and PATCH have a body, an empty one: servers want its length (status 411). */
+/* POST, PUT and PATCH send an empty body with its length: servers want one (status 411). */
 static CURLcode set_method(CURL *easy, const char *method)
 {
 	bool body = strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0 || strcmp(method, "PATCH") == 0;
@@ -205,8 +205,8 @@ static void share_authorities(CURL *easy)
 
 #define SET(option, value) r = r ? r : curl_easy_setopt(a->end.easy, option, value)
 
-/* What differs from one request of an attempt to the next. What is the check's own (headers, cookie,
- * password) may be a secret of its host: it goes nowhere else, and not from https to http. */
+/* The options that change from one request of an attempt to the next. The check's own headers,
+ * cookie and password may be secrets of its host: no other host gets them, nor http after https. */
 static CURLcode set_request(struct attempt *a)
 {
 	int64_t left_ms = (a->end.c->timeout_us - (mono_us() - a->begin_mono_us)) / US_PER_MS;
@@ -224,8 +224,9 @@ static CURLcode set_request(struct attempt *a)
 	return r;
 }
 
-/* Every limit by hand: libcurl's own defaults know no end of a body. Redirects are followed here (follow()), so that
- * each is judged before anything is sent. Packed bodies are asked for and unpacked only where somebody looks into them. */
+/* Every limit is set here: libcurl does not limit bodies by default. follow() follows
+ * redirects, so that each is judged before anything is sent. Compressed bodies are
+ * accepted only if expect_body needs the text. */
 static CURLcode set_options(struct attempt *a)
 {
 	const struct check_config *c = a->end.c;
@@ -276,7 +277,7 @@ static void attempt_free(struct attempt *a)
 
 /* ---- redirects -------------------------------------------------------------------------- */
 
-/* As browsers and curl have it: 303 asks for something else by GET; of the others only POST becomes GET. */
+/* As in browsers and curl: 303 continues with GET, 301 and 302 turn POST into GET. */
 static void change_method(struct attempt *a, long status)
 {
 	bool to_get = status == 303 ? strcmp(a->method, "HEAD") != 0
@@ -286,13 +287,13 @@ static void change_method(struct attempt *a, long status)
 		snprintf(a->method, sizeof a->method, "GET");
 }
 
-/* May what is the check's own go to where a redirect leads? */
+/* May the check's own headers and password go to `to`? */
 static bool may_carry(const struct attempt *a, const char *to)
 {
 	return check_url_may_carry(a->own.url, to) && (check_url_is_https(to) || !a->was_https);
 }
 
-/* Set up the request to which `location` leads. False: there is none, and a->end says why. */
+/* Set up the request that `location` asks for. False: it is refused, and a->end says why. */
 static bool follow(struct attempt *a, const char *location)
 {
 	const char *from = a->at.url ? a->at.url : a->own.url;
@@ -328,8 +329,8 @@ static bool finish(struct attempt *a)
 	return false;
 }
 
-/* The certificate was refused, so libcurl did not keep it. Shake hands again
- * without judging, in the time that is left, and hang up. */
+/* libcurl does not keep a certificate that it refused. Repeat the handshake without
+ * verification, in the time that is left, and hang up. */
 static bool probe_certificate(struct attempt *a)
 {
 	int64_t left_us = a->end.c->timeout_us - (mono_us() - a->begin_mono_us);
@@ -342,7 +343,7 @@ static bool probe_certificate(struct attempt *a)
 	return a->probing;
 }
 
-/* True: one more request. */
+/* True: another request is set up. */
 static bool on_done(CURL *easy, CURLcode code, void *data)
 {
 	struct attempt *a = data;
@@ -392,7 +393,7 @@ struct attempt *attempt_start(struct curl_glue *g, const struct check_config *c,
 	a->end.before = check_no_phases;
 	a->end.easy = curl_easy_init();
 	snprintf(a->method, sizeof a->method, "%s", c->method);
-	/* Of what it can't be taken for a URL libcurl says why. */
+	/* libcurl says what is wrong with a URL that can't be parsed. */
 	if (!check_url_parse(NULL, c->url, &a->own))
 		a->own.url = strdup(c->url);
 	if (!a->own.url || !a->end.easy || !add_headers(a) || set_options(a) ||

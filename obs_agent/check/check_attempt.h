@@ -2,12 +2,12 @@
  * check_attempt.h - one attempt of an HTTP check: from its configuration to a
  * result.
  *
- * Owns the libcurl handle. Promises that an attempt ends within its timeout
- * whatever the other side does, that memory stays bounded (check_verdict.h), and that
- * nothing is carried over from one attempt to the next: a new connection, a new
- * TLS session and a new look at the name server each time, because they are part
- * of what is checked. Only http and https are spoken, through no proxy. When a
- * certificate is refused, a second handshake (no request is sent) reads its date.
+ * Owns the libcurl handle. Promises that an attempt with all its redirects ends within
+ * its timeout, that memory is bounded (check_verdict.h), and that attempts share
+ * nothing: each has a new connection, TLS session and name lookup, since these are
+ * part of what is checked, and no cookies of the one before. Speaks only http and
+ * https, through no proxy. If a certificate is refused, a second handshake without a
+ * request reads its date.
  */
 #ifndef OBS_AGENT_CHECK_ATTEMPT_H
 #define OBS_AGENT_CHECK_ATTEMPT_H

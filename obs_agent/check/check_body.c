@@ -13,8 +13,8 @@
 #include "common/utf8.h"
 
 enum {
-	HEAD_MAX = 1024,                /* bytes in which a page names its charset: the HTML standard's number */
-	CHARACTER_MAX = 16,             /* bytes of a character, and what switches its alphabet */
+	HEAD_MAX = 1024,                /* bytes that may name the charset, as in the HTML standard */
+	CHARACTER_MAX = 16,             /* bytes of a character with its shift sequence */
 	DECODED_PIECE = 4096,
 	LABEL_MAX = 40,
 };
@@ -23,23 +23,24 @@ struct check_body {
 	char *want;
 	size_t want_len;
 	bool found;
-	struct buf bytes, text;         /* the last want_len - 1 of the body, and of what it means */
-	struct buf head;                /* what came before the charset was known */
+	struct buf bytes, text;         /* the last want_len - 1 bytes of the body, and of its text */
+	struct buf head;                /* bytes that came before the charset was known */
 	bool known;
-	iconv_t decoder;                /* NULL: bytes are UTF-8, or nobody can tell */
-	char part[CHARACTER_MAX];       /* of a character whose rest is still to come */
+	iconv_t decoder;                /* NULL: UTF-8, or a charset that is not known */
+	char part[CHARACTER_MAX];       /* of a character that is not complete */
 	size_t part_len;
 };
 
 /* ---- charsets ----------------------------------------------------------------------------- */
 
-/* What pages call it, and what iconv does: the web's alphabets and no others. Names are taken as
- * browsers take them: who says ISO-8859-1 writes windows-1252. */
+/* Names in pages, and what iconv calls them: the charsets of the web and no others. As in
+ * browsers, ISO-8859-1 means windows-1252. */
 static const struct {
 	const char *label, *name;
 } charsets[] = {
 	{ "iso-8859-1", "CP1252" }, { "latin1", "CP1252" }, { "l1", "CP1252" }, { "us-ascii", "CP1252" },
-	{ "ascii", "CP1252" }, { "windows-1252", "CP1252" }, { "iso-8859-9", "CP1254" }, { "latin5", "CP1254" },
+	{ "ascii", "CP1252" }, { "windows-1252", "CP1252" },
+	{ "iso-8859-9", "CP1254" }, { "latin5", "CP1254" },
 	{ "iso-8859-11", "CP874" }, { "tis-620", "CP874" }, { "windows-874", "CP874" },
 	{ "iso-8859-2", "ISO-8859-2" }, { "latin2", "ISO-8859-2" }, { "iso-8859-3", "ISO-8859-3" },
 	{ "iso-8859-4", "ISO-8859-4" }, { "iso-8859-5", "ISO-8859-5" }, { "iso-8859-6", "ISO-8859-6" },
@@ -51,12 +52,13 @@ static const struct {
 	{ "windows-1257", "CP1257" }, { "windows-1258", "CP1258" },
 	{ "koi8-r", "KOI8-R" }, { "koi8-u", "KOI8-U" }, { "ibm866", "CP866" }, { "macintosh", "MACINTOSH" },
 	{ "gb2312", "GB18030" }, { "gbk", "GB18030" }, { "gb18030", "GB18030" }, { "big5", "BIG5-HKSCS" },
-	{ "euc-jp", "EUC-JP" }, { "iso-2022-jp", "ISO-2022-JP" }, { "shift_jis", "CP932" }, { "shift-jis", "CP932" },
-	{ "x-sjis", "CP932" }, { "windows-31j", "CP932" }, { "euc-kr", "CP949" }, { "ks_c_5601-1987", "CP949" },
+	{ "euc-jp", "EUC-JP" }, { "iso-2022-jp", "ISO-2022-JP" },
+	{ "shift_jis", "CP932" }, { "shift-jis", "CP932" }, { "x-sjis", "CP932" }, { "windows-31j", "CP932" },
+	{ "euc-kr", "CP949" }, { "ks_c_5601-1987", "CP949" },
 	{ "utf-16", "UTF-16LE" }, { "utf-16le", "UTF-16LE" }, { "utf-16be", "UTF-16BE" },
 };
 
-/* Of an alphabet that is not in the table the bytes are all there is. */
+/* NULL: the charset is not in the table; then only the bytes are searched. */
 static iconv_t decoder_for(const char *label)
 {
 	iconv_t d = NULL;
@@ -67,7 +69,7 @@ static iconv_t decoder_for(const char *label)
 	return (intptr_t)d == -1 ? NULL : d;
 }
 
-/* The value of `name` = "value" in a header, a tag or a declaration. */
+/* Find `name`="value" in a header, a tag or a declaration. */
 static bool parameter(struct text in, const char *name, char ret[LABEL_MAX])
 {
 	const char *end = in.s + in.len, *s = in.s;
@@ -116,7 +118,7 @@ static bool named_in_page(struct text page, char ret[LABEL_MAX])
 	if (!found && next_tag(&rest, "<?xml", &tag))
 		found = parameter(tag, "encoding", ret);
 	if (found && strncasecmp(ret, "utf-16", 6) == 0)
-		memcpy(ret, "utf-8", sizeof "utf-8");   /* in UTF-16 it could not have been read */
+		memcpy(ret, "utf-8", sizeof "utf-8");   /* as UTF-16 it could not have been read */
 	return found;
 }
 
@@ -145,7 +147,7 @@ static void find_charset(struct check_body *b, const char *content_type)
 
 /* ---- looking ------------------------------------------------------------------------------ */
 
-/* In what is new, behind as much of what was before as may be the text's beginning. */
+/* Search the new bytes, together with as many before them as may begin the text. */
 static void look(struct check_body *b, struct buf *seen, const char *bytes, size_t n)
 {
 	size_t keep;
@@ -158,7 +160,7 @@ static void look(struct check_body *b, struct buf *seen, const char *bytes, size
 	seen->len = keep;
 }
 
-/* What iconv() could not take: a byte that means nothing, or the beginning of a character. */
+/* iconv() stopped at an invalid byte, or at a character whose rest is still to come. */
 static void step_over(struct check_body *b, char **in, size_t *left, int why)
 {
 	if (why == EINVAL && *left <= sizeof b->part) {
@@ -189,7 +191,7 @@ static void decode(struct check_body *b, const char *bytes, size_t n)
 	}
 }
 
-/* A character may be in two pieces: its first part comes before the next piece's bytes. */
+/* A character may be split between two pieces: its first part goes before the next piece. */
 static void decode_piece(struct check_body *b, const char *bytes, size_t n)
 {
 	char joined[2 * CHARACTER_MAX];

@@ -11,10 +11,13 @@ enum { SECRET_TELLING = 4 };            /* bytes */
 
 static int hex(char c)
 {
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c = (char)tolower((unsigned char)c);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* The character that *s spells, in whatever percent form and case, also encoded twice; *s is behind it then. */
+/* The character at *s, in lower case, with percent forms (also nested ones) decoded; moves *s behind it. */
 static int take_character(const char **s)
 {
 	int c = (unsigned char)*(*s)++;
@@ -26,7 +29,7 @@ static int take_character(const char **s)
 	return c == '+' ? ' ' : tolower(c);
 }
 
-/* Where the secret ends that begins at `s`; NULL: none does. */
+/* Where `secret` ends if it begins at `s`; NULL: it does not. */
 static const char *behind_secret(const char *s, const char *secret)
 {
 	while (*secret) {
@@ -36,7 +39,8 @@ static const char *behind_secret(const char *s, const char *secret)
 	return s;
 }
 
-/* The longest that begins at `s`; `ret_short`: it is too short to be told from what happens to look the same. */
+/* Where the longest secret ends that begins at `s`; NULL: none does. *ret_short: it is so short
+ * that other text may look the same. */
 static const char *behind_longest(const char *s, const struct secret *secrets, bool *ret_short)
 {
 	const char *longest = NULL;
@@ -72,7 +76,7 @@ bool check_hide(const struct secret *secrets, const char *text, char *out, size_
 
 /* ---- addresses ---------------------------------------------------------------------------- */
 
-/* Cloud providers answer with credentials at such addresses. */
+/* Cloud providers hand out credentials at such addresses. */
 bool check_link_local(const struct sockaddr *s)
 {
 	static const unsigned char aws[16] = { 0xfd, 0x00, 0x0e, 0xc2 };        /* fd00:ec2::/32 */

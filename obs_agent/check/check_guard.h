@@ -12,8 +12,9 @@
 
 #include "obs_agent/config/config.h"
 
-/* Copy `text` (a library's message, say, which may repeat what a peer sent) with "***" for each of the secrets, however
- * they are encoded; cut to `size`. False: it has one that is too short to be found for sure; show none of it. */
+/* Copy `text` (such as a library's message, which may repeat what a peer sent) with "***" for each
+ * secret, in whatever encoding; cut to `size`. False: it holds a secret that is too short to be
+ * found reliably; show none of it. */
 bool check_hide(const struct secret *secrets, const char *text, char *out, size_t size);
 
 /* 169.254.0.0/16, fe80::/10 and the like. */

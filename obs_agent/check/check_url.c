@@ -8,7 +8,7 @@
 
 #include "common/cleanup.h"
 
-/* What browsers take in a redirect; what can't be asked is refused later, by its scheme. */
+/* Accept what browsers accept in a redirect. libcurl refuses other schemes later, and says so. */
 static const unsigned parse_flags = CURLU_NON_SUPPORT_SCHEME | CURLU_URLENCODE | CURLU_ALLOW_SPACE;
 
 static void url_free(CURLU **u)
@@ -29,7 +29,7 @@ static char *part(CURLU *u, CURLUPart what, unsigned flags)
 	return curl_url_get(u, what, &s, flags) ? NULL : s;
 }
 
-/* As browsers: by the rules of 2010 ("ß" stays), else by those of 2003. */
+/* As browsers do: by the rules of 2010 (which keep "ß"), else by those of 2003. */
 static bool to_ascii(const char *host, char **ret)
 {
 	int r = idn2_lookup_u8((const uint8_t *)host, (uint8_t **)ret, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
@@ -53,7 +53,7 @@ static bool set_ascii_host(CURLU *u)
 	bool ok;
 
 	if (!host || is_ascii(host))
-		return true;            /* file: has no host; others are refused later */
+		return true;            /* file: has no host */
 	if (!to_ascii(host, &ascii))
 		return false;
 	ok = !curl_url_set(u, CURLUPART_HOST, ascii, 0);
@@ -61,7 +61,7 @@ static bool set_ascii_host(CURLU *u)
 	return ok;
 }
 
-/* strdup() of libcurl's text, NULL of NULL. */
+/* Move libcurl's text into memory for free(). */
 static char *own(char *s)
 {
 	char *copy = s ? strdup(s) : NULL;

@@ -1,9 +1,9 @@
 /*
  * check_url.h - the URLs of a check, from the configuration and from redirects.
  *
- * Pure functions over libcurl's URL parser. Promises that host names leave here in
- * ASCII: libcurl itself converts letters beyond ASCII (IDNA) only in a UTF-8 locale,
- * which services do not have.
+ * Pure functions over libcurl's URL parser. Promises that host names are in ASCII:
+ * libcurl converts other letters (IDNA) only in a UTF-8 locale, which services do
+ * not have.
  */
 #ifndef OBS_AGENT_CHECK_URL_H
 #define OBS_AGENT_CHECK_URL_H
@@ -15,19 +15,19 @@ struct check_url {
 	char *user, *password;          /* decoded; NULL: none */
 };
 
-/* Take `url` apart; what is relative is so to `base`, NULL for none. False: it is no URL, its
- * host has no ASCII form, or memory is short; *ret is untouched then. */
+/* Parse `url`, which may be relative to `base` (NULL: it may not). False: not a URL, no ASCII form
+ * of the host, or out of memory; *ret is untouched. */
 bool check_url_parse(const char *base, const char *url, struct check_url *ret);
 
 void check_url_free(struct check_url *u);
 
-/* May what is meant for `from` (headers, password) be sent to `to`? To the same scheme, host
- * and port, and to https of the host where `from` is http. */
+/* May headers and a password for `from` be sent to `to`? They may go to the same scheme, host and
+ * port, and from http to https of the same host. */
 bool check_url_may_carry(const char *from, const char *to);
 
 bool check_url_is_https(const char *url);
 
-/* Must the host be asked from a name server, or is it an address? */
+/* Is the host a name, which has to be looked up, rather than an address? */
 bool check_url_has_name(const char *url);
 
 #endif

@@ -30,7 +30,7 @@ static void blame(struct verdict *v, enum check_error error, const char *fmt, ..
 	v->s->error = error;
 }
 
-/* Since the start, 0: not reached. */
+/* Milliseconds since the start of the request; 0: not reached. */
 static double ms_of(CURL *easy, CURLINFO what)
 {
 	curl_off_t us = 0;
@@ -38,8 +38,8 @@ static double ms_of(CURL *easy, CURLINFO what)
 	return curl_easy_getinfo(easy, what, &us) ? 0 : (double)us / (double)US_PER_MS;
 }
 
-/* How long the phase took that began at *from and ended at `to`, both since the
- * start; NaN when it was not reached. */
+/* How long the phase from *from to `to` took, both since the start; NaN: it was not reached.
+ * Sets *from to its end. */
 static double phase(double *from, double to)
 {
 	double took = to - *from;
@@ -102,7 +102,7 @@ static void read_timings(struct verdict *v)
 	s->response_ms = whole.all;
 }
 
-/* "Expire date:Nov 21 02:38:00 2027 GMT" of the server's own certificate; 0: none. */
+/* The date in "Expire date:Nov 21 02:38:00 2027 GMT" of the server's own certificate; 0: none. */
 int64_t check_certificate_expiry(CURL *easy)
 {
 	static const char key[] = "Expire date:";
@@ -150,15 +150,16 @@ static void explain_timeout(struct verdict *v)
 	else if (isnan(v->last.connect))
 		blame(v, CHECK_TIMEOUT, "No connection within %g s.", seconds);
 	else if (tls && isnan(v->last.tls))
-		blame(v, CHECK_TIMEOUT, "Connected, but the TLS handshake was not over within %g s.", seconds);
+		blame(v, CHECK_TIMEOUT, "Connected, but the TLS handshake was not over within %g s.",
+		      seconds);
 	else if (isnan(v->last.first_byte))
 		blame(v, CHECK_TIMEOUT, "Connected, but no answer within %g s.", seconds);
 	else
 		blame(v, CHECK_TIMEOUT, "The answer was not complete within %g s.", seconds);
 }
 
-/* libcurl's own sentences name hosts, ports and TLS reasons. A peer chooses the host by a redirect, so it
- * may spell a secret that it was sent. A sentence that was cut may end in the middle of one. */
+/* libcurl's messages name hosts, ports and TLS reasons. A peer that redirects chooses the host, so
+ * the message may repeat a secret that the peer was sent; a message that was cut may end within one. */
 static void explain_by_curl(struct verdict *v, enum check_error error)
 {
 	const struct secret *secrets = v->end->c->secrets;
@@ -171,7 +172,7 @@ static void explain_by_curl(struct verdict *v, enum check_error error)
 	blame(v, error, "%s.", hidden);
 	for (char *c = v->message; *c; c++)
 		if ((unsigned char)*c < 0x20 || *c == 0x7f)
-			*c = ' ';               /* other bytes than text come from the server */
+			*c = ' ';               /* control characters come from the server */
 }
 
 static void explain_code(struct verdict *v)
@@ -202,11 +203,12 @@ static bool status_expected(const struct check_config *c, int status)
 	return c->n_expect_status == 0 && status >= 200 && status <= 299;
 }
 
-/* The transfer went well: is the answer the right one? */
+/* The transfer went well: judge the answer. */
 static void judge_answer(struct verdict *v)
 {
 	const struct check_config *c = v->end->c;
-	const char *why = v->end->headers_withheld ? " The check's headers were not sent to where a redirect led." : "";
+	const char *why = v->end->headers_withheld
+		? " The check's headers were not sent to where a redirect led." : "";
 
 	if (!status_expected(c, v->s->status_code))
 		blame(v, CHECK_STATUS, "Status %d is not an expected one.%s", v->s->status_code, why);
@@ -214,11 +216,11 @@ static void judge_answer(struct verdict *v)
 		blame(v, CHECK_BODY, "The expected text is not in the first %d KiB of the body.%s",
 		      CHECK_BODY_MAX >> 10, why);
 	else if (c->expect_body && v->end->stop != BODY_FOUND)
-		blame(v, CHECK_BODY, "The expected text is not in the body (%zu byte%s).%s", v->end->body_bytes,
-		      plural((int64_t)v->end->body_bytes), why);
+		blame(v, CHECK_BODY, "The expected text is not in the body (%zu byte%s).%s",
+		      v->end->body_bytes, plural((int64_t)v->end->body_bytes), why);
 }
 
-/* The scarcity is on our side. */
+/* This process was short of memory, threads or descriptors. */
 static bool is_ours(const struct check_end *end)
 {
 	return end->code == CURLE_OUT_OF_MEMORY || end->code == CURLE_FAILED_INIT ||
@@ -237,7 +239,7 @@ static void judge(struct verdict *v)
 	else if (stop == NO_REDIRECT_URL)
 		blame(v, CHECK_PROTOCOL, "A redirect leads to what is no URL.");
 	else if (stop == PACKED_TWICE)
-		blame(v, CHECK_PROTOCOL, "The body is packed more than once (Content-Encoding); it is not unpacked.");
+		blame(v, CHECK_PROTOCOL, "The body is compressed more than once (Content-Encoding).");
 	else if (stop == HEADERS_TOO_LONG)
 		blame(v, CHECK_PROTOCOL, "More than %d KiB of headers.", CHECK_HEADERS_MAX >> 10);
 	else if (stop == ENOUGH || stop == BODY_FOUND || stop == BODY_TOO_LONG || v->end->code == CURLE_OK)

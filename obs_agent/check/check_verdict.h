@@ -2,7 +2,7 @@
  * check_verdict.h - what the end of an HTTP transfer means: error class, one
  * sentence, phases, certificate date.
  *
- * Promises that the sentence has nothing in it that the URL or a header keeps secret.
+ * Promises that the sentence shows no secret of the URL or of a header.
  */
 #ifndef OBS_AGENT_CHECK_VERDICT_H
 #define OBS_AGENT_CHECK_VERDICT_H
@@ -15,23 +15,23 @@
 #include "wire/sample.h"
 
 enum {
-	CHECK_HEADERS_MAX = 64 << 10,   /* of all answers of an attempt together */
+	CHECK_HEADERS_MAX = 64 << 10,   /* in all answers of an attempt */
 	CHECK_BODY_MAX = 1 << 20,       /* searched for expect_body */
-	CHECK_DRAIN_MAX = 64 << 10,     /* read when no body is expected; then headers decide */
+	CHECK_DRAIN_MAX = 64 << 10,     /* read without expect_body; then the headers decide */
 	CHECK_MESSAGE_MAX = 512,
 };
 
-/* Why we ended the transfer ourselves. */
-enum check_stop { GO_ON, ENOUGH, BODY_FOUND, BODY_TOO_LONG, HEADERS_TOO_LONG, PACKED_TWICE, LINK_LOCAL, NO_SOCKET,
-		  REDIRECTED, TOO_MANY_REDIRECTS, NO_REDIRECT_URL };
+/* Why the check ended the transfer. */
+enum check_stop { GO_ON, ENOUGH, BODY_FOUND, BODY_TOO_LONG, HEADERS_TOO_LONG, PACKED_TWICE, LINK_LOCAL,
+		  NO_SOCKET, REDIRECTED, TOO_MANY_REDIRECTS, NO_REDIRECT_URL };
 
-/* How long each took in ms; NaN: it was not reached. */
+/* Milliseconds; NaN: not reached. */
 struct check_phases {
 	double dns, connect, tls, first_byte;
 	double all;                     /* the whole request */
 };
 
-/* Of the last request of an attempt, but for what was before. */
+/* How the last request of an attempt ended. */
 struct check_end {
 	const struct check_config *c;
 	CURL *easy;
@@ -40,21 +40,21 @@ struct check_end {
 	size_t body_bytes;              /* taken from libcurl */
 	double tcp_ms;                  /* until the TLS handshake began, 0: never */
 	char curl_says[CURL_ERROR_SIZE];
-	struct check_phases before;     /* of the requests that were redirected, together */
-	bool headers_withheld;          /* the check's own were not sent to where a redirect led */
+	struct check_phases before;     /* sum over the requests before it, which were redirected */
+	bool headers_withheld;          /* a redirect led to where they must not go */
 };
 
 /* Nothing measured yet. */
 extern const struct check_phases check_no_phases;
 
-/* The last request was redirected: add its phases to those before, and be ready for the next. */
+/* The last request was redirected: add its phases to `before`, and reset the rest for the next. */
 void check_next_request(struct check_end *end);
 
-/* Fill all but the URL and the number of attempts. False: we were short of
- * memory, threads or descriptors, and it says nothing about the target. */
+/* Fill all but the URL and the number of attempts. False: this process was short of
+ * memory, threads or descriptors; that says nothing about the target. */
 bool check_judge(const struct check_end *end, struct check_sample *ret, char message[CHECK_MESSAGE_MAX]);
 
-/* Of the server's own certificate, 0: none was seen. */
+/* When the server's own certificate expires; 0: none was seen. */
 int64_t check_certificate_expiry(CURL *easy);
 
 #endif

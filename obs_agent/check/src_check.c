@@ -1,14 +1,13 @@
 /*
- * src_check.c - HTTP health checks, each on a schedule of its own.
+ * src_check.c - HTTP health checks, each on its own schedule.
  *
- * Runs of a check are at fixed points of the monotonic clock, a multiple of its
- * interval apart and shifted by a hash of the server's name and the URL as it is shown: checks
- * of one agent do not start together, nor do those of a fleet. A run may take
- * several attempts; one more is made only if it is over before the next run is
- * due, so that the interval holds whatever hangs. At most MAX_PARALLEL attempts
- * are under way; a check that succeeded last time goes first, so that hanging
- * ones delay only each other. A run that had to be left out is counted and
- * becomes a gap row.
+ * A check runs at fixed points of the monotonic clock, one interval apart and shifted
+ * by a hash of the server's name and the URL as it is shown, so that neither the checks
+ * of one agent nor those of a fleet start together. A run may take several attempts;
+ * a further attempt is made only if it ends before the next run is due, so that the
+ * interval holds whatever hangs. At most MAX_PARALLEL attempts run at once; checks that
+ * succeeded last time go first, so that hanging ones delay only each other. Runs that
+ * had to be left out are counted in a gap row.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -108,8 +107,8 @@ static void skipped(struct checks *s, uint64_t runs)
 	s->skipped_unsaid += runs;
 }
 
-/* Plan the next run. Of several that passed meanwhile the last is made at once, the
- * others are lost. */
+/* Plan the next run. If several came due meanwhile, the last is made at once and the
+ * others are counted as lost. */
 static void end_run(struct check *k, int64_t now_us)
 {
 	int64_t next = next_due(k);
@@ -125,7 +124,7 @@ static void end_run(struct check *k, int64_t now_us)
 	k->ran = true;
 }
 
-static void deliver(struct check *k, const struct attempt_result *r)
+static void report(struct check *k, const struct attempt_result *r)
 {
 	struct sample s = { .kind = SAMPLE_CHECK, .timestamp_us = r->begin_us, .check = r->sample };
 	bool good = r->sample.error == CHECK_OK;
@@ -154,7 +153,7 @@ static void on_attempt(const struct attempt_result *r, void *data)
 		if (r->ours)
 			skipped(k->all, 1);
 		else
-			deliver(k, r);
+			report(k, r);
 		end_run(k, now_us);
 	}
 	arm(k->all);
@@ -175,7 +174,7 @@ static void begin_attempt(struct check *k)
 		      logcore_kv("attempt", k->attempts));
 	if (k->attempt)
 		return;
-	skipped(s, 1);                          /* out of memory: at the next run there may be some */
+	skipped(s, 1);                          /* out of memory; try again at the next run */
 	end_run(k, mono_us());
 }
 
@@ -185,8 +184,9 @@ static void say_skipped(struct checks *s, int64_t now_us)
 		.kind = SAMPLE_GAP,
 		.timestamp_us = wall_us(),
 		.gap = { .kind = "check_skipped", .lines = (int64_t)s->skipped_unsaid, .bytes = -1,
-			 .detail = TEXT("Health checks were left out: too many hang, in their servers or in name "
-					"servers, or the agent is short of memory or descriptors.") },
+			 .detail = TEXT("Health checks were left out: too many hang, in their servers or "
+					"in name servers, or the agent is short of memory or "
+					"descriptors.") },
 	};
 
 	if (!s->skipped_unsaid || now_us < s->gap_us)
@@ -229,7 +229,8 @@ static struct check *check_new(struct checks *s, const struct check_config *c)
 		return NULL;
 	k->all = s;
 	k->c = c;
-	k->hash = hash_str(hash_str(hash_str(HASH_START, agent_config(s->agent)->vps_name), c->shown_url), c->method);
+	k->hash = hash_str(HASH_START, agent_config(s->agent)->vps_name);
+	k->hash = hash_str(hash_str(k->hash, c->shown_url), c->method);
 	k->due_us = k->wake_us = first_due(k, mono_us());
 	return k;
 }
@@ -252,17 +253,17 @@ static bool same_headers(const char *const *a, const char *const *b)
 
 static bool same_config(const struct check_config *a, const struct check_config *b)
 {
-	return strcmp(a->url, b->url) == 0 && same_or_null(a->expect_body, b->expect_body) && same_headers(a->headers, b->headers) &&
-	       a->n_expect_status == b->n_expect_status &&
-	       memcmp(a->expect_status, b->expect_status,
-		      a->n_expect_status * sizeof a->expect_status[0]) == 0 &&
-	       a->interval_us == b->interval_us && a->timeout_us == b->timeout_us && a->retries == b->retries &&
-	       a->retry_interval_us == b->retry_interval_us && a->max_redirects == b->max_redirects &&
-	       a->verify_tls == b->verify_tls;
+	return strcmp(a->url, b->url) == 0 && same_or_null(a->expect_body, b->expect_body) &&
+	       same_headers(a->headers, b->headers) && a->n_expect_status == b->n_expect_status &&
+	       memcmp(a->expect_status, b->expect_status, a->n_expect_status * sizeof a->expect_status[0]) ==
+		       0 &&
+	       a->interval_us == b->interval_us && a->timeout_us == b->timeout_us &&
+	       a->retries == b->retries && a->retry_interval_us == b->retry_interval_us &&
+	       a->max_redirects == b->max_redirects && a->verify_tls == b->verify_tls;
 }
 
-/* Take the check that is shown by that URL, of that method, out of the old list. `old` holds the
- * configuration before, which still lives. */
+/* Take the check of that shown URL and method out of the old list. `old` points into the
+ * previous configuration, which still lives. */
 static struct check *take_old(struct check **old, size_t n, const struct check_config *c)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -276,8 +277,8 @@ static struct check *take_old(struct check **old, size_t n, const struct check_c
 	return NULL;
 }
 
-/* The schedule goes on. A run under way by other rules is begun anew; a shorter
- * interval does not wait for the end of a longer one. */
+/* The schedule continues. A run that began by other rules starts again; a shorter interval
+ * does not wait for the end of a longer one. */
 static void reconfigure(struct check *k, const struct check_config *c)
 {
 	int64_t now_us = mono_us();
@@ -298,7 +299,7 @@ static void reconfigure(struct check *k, const struct check_config *c)
 	}
 }
 
-/* Only memory can be short; then the list ends with the check that did not fit. */
+/* Fails only without memory; then the list ends before the check that did not fit. */
 static int set_list(struct checks *s, struct err *e)
 {
 	const struct config *config = agent_config(s->agent);
@@ -349,7 +350,8 @@ static int check_start(struct agent *a, void **ret_state, struct err *e)
 	if (!s)
 		return err_set(e, ENOMEM, "health checks: not enough memory");
 	s->agent = a;
-	r = sd_event_add_time(agent_loop(a), &s->timer, CLOCK_MONOTONIC, 0, (uint64_t)ACCURACY_US, on_timer, s);
+	r = sd_event_add_time(agent_loop(a), &s->timer, CLOCK_MONOTONIC, 0, (uint64_t)ACCURACY_US,
+			      on_timer, s);
 	r = r < 0 ? err_set(e, -r, "health checks: no timer: %s", strerror(-r)) : set_list(s, e);
 	if (r < 0) {
 		check_stop(s);
@@ -395,8 +397,8 @@ static bool check_status(void *state, struct buf *out)
 
 	for (size_t i = 0; i < s->n; i++)
 		failing += s->check[i]->ran && !s->check[i]->good;
-	return buf_addf(out, "{\"checks\":%zu,\"failing\":%zu,\"running\":%zu,\"waiting\":%zu,\"results\":%" PRIu64
-			",\"skipped\":%" PRIu64 "}",
+	return buf_addf(out, "{\"checks\":%zu,\"failing\":%zu,\"running\":%zu,\"waiting\":%zu,"
+			"\"results\":%" PRIu64 ",\"skipped\":%" PRIu64 "}",
 			s->n, failing, s->glue ? curl_glue_running(s->glue) : 0,
 			s->glue ? curl_glue_waiting(s->glue) : 0, s->results, s->skipped);
 }

@@ -39,8 +39,8 @@ static void start_waiting(struct curl_glue *g);
 
 /* ---- libcurl asks for events ---------------------------------------------------------- */
 
-/* Tell its owner of the end of a transfer; false: it goes on. A request that libcurl refuses
- * ends at once: only memory can be the reason. */
+/* Tell the owner that a transfer ended. False: the owner has another request, and it was started.
+ * libcurl refuses a request only without memory. */
 static bool end(struct curl_glue *g, struct transfer *t, CURLcode result)
 {
 	CURL *easy = t->easy;
@@ -57,8 +57,8 @@ static bool end(struct curl_glue *g, struct transfer *t, CURLcode result)
 	return true;
 }
 
-/* Hand over what ended. libcurl's message dies with the handle's removal, and
- * `done` may add and remove transfers: read all that is needed first. */
+/* Hand over the transfers that ended. Removing the handle frees libcurl's message, and `done`
+ * may add and remove transfers: read everything first. */
 static void collect(struct curl_glue *g)
 {
 	CURLMsg *m;
@@ -116,8 +116,8 @@ static uint32_t events_of(int what)
 	return (what & CURL_POLL_IN ? EPOLLIN : 0U) | (what & CURL_POLL_OUT ? EPOLLOUT : 0U);
 }
 
-/* CURLMOPT_SOCKETFUNCTION: `socket_data` is the event source of that socket, NULL
- * when it is new. A source that can't be had leaves the transfer to its deadline. */
+/* CURLMOPT_SOCKETFUNCTION: `socket_data` is the event source of that socket; NULL: it is new.
+ * Without a source the transfer runs into its deadline. */
 static int want_socket(CURL *easy, curl_socket_t fd, int what, void *data, void *socket_data)
 {
 	struct curl_glue *g = data;
@@ -137,8 +137,8 @@ static int want_socket(CURL *easy, curl_socket_t fd, int what, void *data, void 
 	return 0;
 }
 
-/* CURLMOPT_TIMERFUNCTION. "Now" too goes through the loop: libcurl forbids to be
- * called from here. */
+/* CURLMOPT_TIMERFUNCTION. A timeout of 0 goes through the loop, too: libcurl must not be called
+ * from here. */
 static int want_timer(CURLM *multi, long timeout_ms, void *data)
 {
 	struct curl_glue *g = data;
@@ -187,7 +187,7 @@ static bool unqueue(struct lane *l, const struct transfer *t)
 	return false;
 }
 
-/* The next one that may start: the lanes in their order, each up to its share. */
+/* The next transfer that may start: the lanes in order, each up to its share. */
 static struct transfer *next_transfer(struct curl_glue *g)
 {
 	if (curl_glue_running(g) >= g->max)
@@ -198,7 +198,7 @@ static struct transfer *next_transfer(struct curl_glue *g)
 	return NULL;
 }
 
-/* A transfer that libcurl refuses ends at once: only memory can be the reason. */
+/* Start a transfer; libcurl refuses one only without memory, then it ends at once. */
 static void start(struct curl_glue *g, struct transfer *t)
 {
 	enum curl_lane lane = t->lane;

@@ -46,8 +46,8 @@ static void look_up(struct resolve_name *name)
 
 	name->n = 0;
 	for (const struct addrinfo *a = list; r == 0 && a && name->n < RESOLVE_ADDRESSES_MAX; a = a->ai_next)
-		if (getnameinfo(a->ai_addr, a->ai_addrlen, name->address[name->n], RESOLVE_ADDRESS_SIZE, NULL, 0,
-				NI_NUMERICHOST) == 0)
+		if (getnameinfo(a->ai_addr, a->ai_addrlen, name->address[name->n], RESOLVE_ADDRESS_SIZE, NULL,
+				0, NI_NUMERICHOST) == 0)
 			name->n++;
 	if (list)
 		freeaddrinfo(list);

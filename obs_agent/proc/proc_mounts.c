@@ -43,8 +43,8 @@ static bool remote_fs(const char *fs)
 	return one_of(fs, list) || strncmp(fs, "fuse.", 5) == 0;
 }
 
-/* The root of a container is whatever it is, an overlay or a FUSE one of this
- * machine; only a server's may hang. */
+/* "/" counts also as an overlay, or as FUSE of this machine (a container); network file
+ * systems may hang. */
 static bool wanted(const struct mount_line *l)
 {
 	if (strcmp(l->point, "/") == 0)
@@ -61,7 +61,7 @@ static bool below(const char *path, const char *dir)
 
 /* ---- mounts ------------------------------------------------------------------------------ */
 
-/* A mount that is wanted, or that may hang. */
+/* The mounts that matter: those to list, and those that may hang. */
 struct lines {
 	struct mount_line *line;
 	size_t n, cap;
@@ -89,7 +89,7 @@ static void add_line(struct lines *t, const struct mount_line *l)
 	t->line[t->n++] = *l;
 }
 
-/* A later mount hides what was at the same place or below it. */
+/* A later mount hides earlier ones at the same path and below it. */
 static void drop_covered(struct lines *t, const char *point)
 {
 	size_t n = 0;
@@ -171,7 +171,7 @@ static bool may_be_asked(const struct lines *lines, const struct mount_line *l)
 	return wanted(l) && !below_remote(lines, l->point);
 }
 
-/* How many file systems found no room. */
+/* How many file systems are beyond MOUNTS_MAX. */
 static size_t count_left_out(const struct mounts *t, const struct lines *lines)
 {
 	size_t n = 0;
@@ -187,7 +187,7 @@ static size_t count_left_out(const struct mounts *t, const struct lines *lines)
 	return n;
 }
 
-/* "/" comes first, so that no number of others leaves it out. */
+/* "/" comes first, so that the limit never leaves it out. */
 static void put_all(struct mounts *t, const struct lines *lines)
 {
 	for (int root = 1; root >= 0; root--)
@@ -223,7 +223,7 @@ bool mounts_read(struct mounts *t, struct text mountinfo)
 		return false;
 	read_lines(&lines, mountinfo, &now->own_meminfo);
 	if (lines.short_of_memory)
-		return false;           /* at the next change of mounts there may be some */
+		return false;           /* try again at the next change */
 	put_all(now, &lines);
 	t->own_meminfo = now->own_meminfo;
 	if (same_set(t, now))

@@ -1,12 +1,12 @@
 /*
  * proc_mounts.h - which file systems this machine has, and how full they are.
  *
- * Owns a table of them. One row a file system, not one a mount, as df has it: of
- * several mounts "/" names it, else one of the whole file system, else the shortest
- * path; so a disk of which only a folder is mounted (bind mount, btrfs subvolume) is
- * there too. Left out are file systems in memory, images (squashfs, iso9660), overlays
- * other than "/", what is covered by another mount, and network and FUSE file systems
- * with what is mounted below them: asking one whose server is gone can block for ever.
+ * Owns a table with one row per file system, not per mount, as df does. If it has
+ * several mounts, the row shows "/", else a mount of the whole file system, else the
+ * shortest path; so a disk appears also if only a folder of it is mounted (bind mount,
+ * btrfs subvolume). Leaves out file systems in memory, images (squashfs, iso9660),
+ * overlays other than "/", mounts that another one covers, and network and FUSE file
+ * systems with everything mounted below them: asking them can block for ever.
  */
 #ifndef OBS_AGENT_PROC_MOUNTS_H
 #define OBS_AGENT_PROC_MOUNTS_H
@@ -15,8 +15,8 @@
 #include "proc_parse.h"
 
 enum {
-	MOUNTS_MAX = 256,               /* further ones are counted, not shown */
-	MOUNTS_JSON_MAX = 128 << 10,    /* so are those that do not fit into so many bytes */
+	MOUNTS_MAX = 256,               /* the rest is only counted */
+	MOUNTS_JSON_MAX = 128 << 10,    /* bytes that mounts_json() adds, about */
 };
 
 struct mount_usage {
@@ -31,14 +31,14 @@ struct mounts {
 	struct mount_usage m[MOUNTS_MAX];
 	size_t n;
 	size_t left_out;                /* file systems beyond MOUNTS_MAX */
-	size_t not_shown;               /* of the table, beyond MOUNTS_JSON_MAX, when it was printed last */
+	size_t not_shown;               /* rows that the last mounts_json() left out */
 	bool own_meminfo;               /* /proc/meminfo is a container's (lxcfs), not the machine's */
 };
 
-/* Fill the table from /proc/self/mountinfo. True: it differs from what it held. */
+/* Fill the table from /proc/self/mountinfo. True: it has changed. */
 bool mounts_read(struct mounts *t, struct text mountinfo);
 
-/* Ask each file system how full it is. `root` goes before each path: "". */
+/* Ask each file system how full it is. `root` is put before each path; "" for this machine. */
 void mounts_measure(struct mounts *t, const char *root);
 
 /* The row of "/", NULL when there is none. */

@@ -16,9 +16,9 @@
 /* Take the next complete line off the front of *rest, without its newline. */
 bool proc_line(struct text *rest, struct text *ret_line);
 
-/* The number behind `column` blank-separated words, and then behind the text
- * `word`, in the line that begins with `line`. {"some", 0, "avg60="} finds 1.5
- * in "some avg10=0.00 avg60=1.50 avg300=0.71 total=11391656". */
+/* In the line that begins with `line`: skip `column` words, then find `word`; the
+ * number follows. {"some", 0, "avg60="} finds 1.5 in
+ * "some avg10=0.00 avg60=1.50 avg300=0.71 total=11391656". */
 bool proc_number(struct text file, const char *line, int column, const char *word, double *ret);
 
 /* Clock ticks since boot, of all cores. */
@@ -47,9 +47,9 @@ struct memory {
 };
 void proc_memory(struct text file, struct memory *ret);
 
-/* What ZFS's cache (ARC) holds and would give back, in kB: its size without its
- * minimum, of /proc/spl/kstat/zfs/arcstats. 0 where there is none. The kernel counts
- * it as used memory; it is no less available than the page cache. */
+/* What ZFS's cache (ARC) can give back, in kB: its size minus its minimum size, from
+ * /proc/spl/kstat/zfs/arcstats; 0 without ZFS. The kernel counts the ARC as used, but
+ * it is as available as page cache. */
 double proc_arc_kb(struct text file);
 
 /* A network interface or a disk, and what went through it since boot. */

@@ -30,8 +30,8 @@ static bool physical(const char *sys_root, const char *name)
 	return sys_has(sys_root, "class/net", name, "device");
 }
 
-/* A virtual function that carries the traffic of another physical interface
- * (Azure's accelerated networking): both count the same bytes. */
+/* Azure's accelerated networking pairs a virtual function with another physical
+ * interface: both count the same bytes. */
 static bool has_physical_master(const char *sys_root, const char *name)
 {
 	char path[PATH_MAX], to[PATH_MAX];
@@ -48,7 +48,7 @@ static bool has_physical_master(const char *sys_root, const char *name)
 	return physical(sys_root, base ? base + 1 : to);
 }
 
-/* The number in a file of the interface, -1 when there is none. */
+/* The number in a file of the interface; -1: no such file. */
 static long net_number(const char *sys_root, const char *name, const char *file)
 {
 	char path[PATH_MAX], text[32];
@@ -65,7 +65,7 @@ static long net_number(const char *sys_root, const char *name, const char *file)
 	return strtol(text, NULL, 0);           /* "1", or "0x1003" */
 }
 
-/* Does it stand on another interface (VLAN, macvlan, bond, team, a bridge with ports)? */
+/* Is it built on another interface (VLAN, macvlan, bond, team, a bridge with ports)? */
 static bool has_lower(const char *sys_root, const char *name)
 {
 	char path[PATH_MAX];
@@ -81,29 +81,36 @@ static bool has_lower(const char *sys_root, const char *name)
 	return false;
 }
 
-/* Layer 3 tunnels: what goes through them goes through another interface once more. */
+/* Layer 3 tunnels: their packets pass another interface once more. */
 static bool is_tunnel(long type)
 {
 	return type == ARPHRD_NONE || type == ARPHRD_TUNNEL || type == ARPHRD_TUNNEL6 || type == ARPHRD_SIT ||
 	       type == ARPHRD_IPGRE || type == ARPHRD_IP6GRE;
 }
 
-/* Where sysfs does not show them, names must do. */
+/* Without sysfs the name has to tell. */
 static bool is_loopback(const char *sys_root, const char *name, long type)
 {
 	long flags = net_number(sys_root, name, "flags");
 
-	return type < 0 ? strcmp(name, "lo") == 0 : type == ARPHRD_LOOPBACK || (flags > 0 && (flags & IFF_LOOPBACK));
+	if (type < 0)
+		return strcmp(name, "lo") == 0;
+	return type == ARPHRD_LOOPBACK || (flags > 0 && (flags & IFF_LOOPBACK));
 }
 
-/* The host's end of a container's pair, as engines (and the kernel) name it. */
+/* The host's end of a container's veth pair, by the names that the kernel and Calico give it. */
 static bool is_far_end(const char *name)
 {
 	return strncmp(name, "veth", 4) == 0 || strncmp(name, "cali", 4) == 0;
 }
 
-/* How likely what passes the interface is seen there first, and once only. */
-enum rank { RANK_END, RANK_PART, RANK_STACKED, RANK_NEVER };
+/* Which interfaces to count where none has hardware; a lower rank is better. */
+enum rank {
+	RANK_END,                       /* bytes enter and leave the machine here */
+	RANK_PART,                      /* another interface probably counts the same bytes */
+	RANK_STACKED,                   /* the interfaces below it count the same bytes */
+	RANK_NEVER,                     /* loopback */
+};
 
 static enum rank rank_of(const char *sys_root, const char *name)
 {
@@ -111,14 +118,15 @@ static enum rank rank_of(const char *sys_root, const char *name)
 
 	if (is_loopback(sys_root, name, type))
 		return RANK_NEVER;
-	if (sys_has(sys_root, "class/net", name, "bridge") || sys_has(sys_root, "class/net", name, "bonding") ||
-	    has_lower(sys_root, name))
+	if (sys_has(sys_root, "class/net", name, "bridge") ||
+	    sys_has(sys_root, "class/net", name, "bonding") || has_lower(sys_root, name))
 		return RANK_STACKED;
-	return sys_has(sys_root, "class/net", name, "master") || is_tunnel(type) || is_far_end(name) ? RANK_PART : RANK_END;
+	if (sys_has(sys_root, "class/net", name, "master") || is_tunnel(type) || is_far_end(name))
+		return RANK_PART;
+	return RANK_END;
 }
 
-/* In a container or a namespace of its own nothing has hardware: those that count are
- * the ones of the best rank that is there. */
+/* In a container no interface has hardware: count all of the best rank. */
 static void choose_ends(struct traffic_table *t, const char *sys_root)
 {
 	enum rank best = RANK_NEVER, rank[TRAFFIC_MAX];
@@ -131,7 +139,7 @@ static void choose_ends(struct traffic_table *t, const char *sys_root)
 		t->t[i].counted = rank[i] == best && best != RANK_NEVER;
 }
 
-/* Interfaces with hardware behind them, whatever their names. */
+/* Interfaces with hardware count, whatever their names. */
 static void choose_net(struct traffic_table *t, const char *sys_root)
 {
 	bool any = false;
@@ -148,7 +156,7 @@ static void choose_net(struct traffic_table *t, const char *sys_root)
 
 /* ---- which disks count ---------------------------------------------------------------------- */
 
-/* What has no bytes of its own: it is in memory, in a file or on other disks. */
+/* Block devices in memory, in a file or on other disks: not disks. */
 static const char *const no_disks[] = {
 	"loop", "ram", "zram", "dm-", "md", "md_d", "sr", "fd", "drbd", "bcache", "zd", NULL,
 };
@@ -185,7 +193,7 @@ const struct traffic_kind traffic_disk = { proc_disk_line, choose_disk };
 
 /* ---- readings ------------------------------------------------------------------------------- */
 
-/* `likely`: where it stood at the last reading. The files keep their order. */
+/* `likely` is its index at the last reading: the files keep their order. */
 static struct traffic *find(struct traffic_table *t, struct text name, size_t likely)
 {
 	if (likely < t->n && text_eq(text_of(t->t[likely].name), name))
@@ -210,7 +218,7 @@ static struct traffic *add(struct traffic_table *t, struct text name)
 	return x;
 }
 
-/* One line: returns true when the device is new. */
+/* Take one line. True: the device is new. */
 static bool take(struct traffic_table *t, const struct traffic_line *l, int64_t us, size_t likely)
 {
 	struct traffic *x = find(t, l->name, likely);
@@ -229,7 +237,7 @@ static bool take(struct traffic_table *t, const struct traffic_line *l, int64_t 
 	return fresh;
 }
 
-/* True: one of those that are gone was counted. */
+/* Forget devices that are gone. True: one of them was counted. */
 static bool drop_gone(struct traffic_table *t, bool *ret_gone)
 {
 	bool counted = false;
@@ -245,7 +253,7 @@ static bool drop_gone(struct traffic_table *t, bool *ret_gone)
 	return counted;
 }
 
-/* True: another set counts than before. */
+/* Choose what counts. True: the set has changed. */
 static bool choose(struct traffic_table *t, const char *sys_root)
 {
 	bool changed = false, before[TRAFFIC_MAX];

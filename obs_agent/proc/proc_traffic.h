@@ -1,14 +1,12 @@
 /*
- * proc_traffic.h - bytes a second through things that count them: network
- * interfaces and disks.
+ * proc_traffic.h - bytes per second of network interfaces and disks.
  *
- * Owns the last reading of each. Promises that a counter which goes back (reset,
- * wrap, a device that was replaced) gives NaN and never a spike, and that
- * nothing is counted twice: interfaces with hardware behind them count, of a bond
- * its members, of a disk not its partitions, and nothing that only passes traffic on
- * (bridge, VLAN, tunnel, RAID, LVM, loop). Where no interface has hardware (a
- * container), all but the loopback count that do not stand on others. What an
- * interface is the kernel tells (/sys/class/net), not its name.
+ * Owns the last reading of each. Promises that a counter that goes back (reset,
+ * wrap, replaced device) gives NaN, never a spike, and that no byte counts twice:
+ * interfaces with hardware count, members of a bond, whole disks; bridges, VLANs,
+ * tunnels, partitions, RAID, LVM and loop devices do not. Where no interface has
+ * hardware (a container), those count that are not built on others; never the
+ * loopback. The kernel tells what an interface is (/sys/class/net), not its name.
  */
 #ifndef OBS_AGENT_PROC_TRAFFIC_H
 #define OBS_AGENT_PROC_TRAFFIC_H
@@ -16,7 +14,7 @@
 #include "common/buf.h"
 #include "proc_parse.h"
 
-enum { TRAFFIC_MAX = 1024, TRAFFIC_NAME_MAX = 32 };       /* further ones are counted, not read */
+enum { TRAFFIC_MAX = 1024, TRAFFIC_NAME_MAX = 32 };       /* the rest is only counted */
 
 struct traffic {
 	char name[TRAFFIC_NAME_MAX];
@@ -34,15 +32,15 @@ struct traffic_table {
 	const struct traffic_kind *kind;
 	struct traffic t[TRAFFIC_MAX];
 	size_t n;
-	size_t left_out;                /* found no room at the last reading */
+	size_t left_out;                /* devices beyond TRAFFIC_MAX, at the last reading */
 	int64_t at_us;                  /* of the last reading, 0: none */
 };
 
 /* Take a reading of /proc/net/dev or /proc/diskstats; `now_us` is monotonic,
- * `sys_root` is "/sys". True: other devices count than before. */
+ * `sys_root` is "/sys". True: the set of devices that count has changed. */
 bool traffic_read(struct traffic_table *t, struct text file, int64_t now_us, const char *sys_root);
 
-/* Sum over what counts; NaN when there is nothing, or one of them is not known. */
+/* Sum over the devices that count; NaN: there is none, or one is not known. */
 void traffic_sum(const struct traffic_table *t, double *ret_in, double *ret_out);
 
 /* How many count. */

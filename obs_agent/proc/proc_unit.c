@@ -22,8 +22,7 @@ static const int64_t SEARCH_EVERY_US = 300 * US_PER_S;
 static const int64_t BUS_RETRY_US = 300 * US_PER_S;
 static const int64_t BUS_TIMEOUT_US = 5 * US_PER_S;
 
-/* What is read from the group: version 2 has one folder for all, version 1 a
- * hierarchy for each controller. */
+/* Files of the group: cgroup version 2 has one folder, version 1 a hierarchy per controller. */
 enum group_file { GROUP_CPU, GROUP_MEMORY, GROUP_INACTIVE, GROUP_ACTIVE, GROUP_TASKS, GROUP_FILES };
 
 enum { GROUP_TEXT_MAX = 8192 };                 /* memory.stat has some 2,000 bytes */
@@ -37,8 +36,10 @@ static const struct {
 } group_files[GROUP_FILES] = {
 	[GROUP_CPU] = { "cpu.stat", "usage_usec ", "cpuacct", "cpuacct.usage", "", 1, 0.001 },
 	[GROUP_MEMORY] = { "memory.current", "", "memory", "memory.usage_in_bytes", "", MB, MB },
-	[GROUP_INACTIVE] = { "memory.stat", "inactive_file ", "memory", "memory.stat", "total_inactive_file ", MB, MB },
-	[GROUP_ACTIVE] = { "memory.stat", "active_file ", "memory", "memory.stat", "total_active_file ", MB, MB },
+	[GROUP_INACTIVE] = { "memory.stat", "inactive_file ", "memory", "memory.stat", "total_inactive_file ",
+			     MB, MB },
+	[GROUP_ACTIVE] = { "memory.stat", "active_file ", "memory", "memory.stat", "total_active_file ",
+			   MB, MB },
 	[GROUP_TASKS] = { "pids.current", "", "pids", "pids.current", "", 1, 1 },
 };
 
@@ -68,8 +69,7 @@ static bool join(char *out, size_t size, const char *a, const char *b)
 	return n >= 0 && (size_t)n < size;
 }
 
-/* The folder in which the groups of units are: all of them are in systemd's own
- * hierarchy, whatever the controllers. */
+/* The folder of the groups of units: systemd's own hierarchy has all of them. */
 static bool hierarchy(const struct unit *u, const char *controller, char *out, size_t size)
 {
 	return u->v2 ? join(out, size, u->root, "") : join(out, size, u->root, controller);
@@ -101,7 +101,7 @@ static bool instance_slice(const char *unit, char *out, size_t size)
 	return ok;
 }
 
-/* Depth first, so many folders at most. `path` is the folder looked at, relative
+/* Depth first, at most *budget folders. `path` is the folder to search, relative
  * to `base`; on success it is the group. */
 static bool search(const char *base, const char *unit, char path[CGROUP_MAX], int depth, int *budget)
 {
@@ -132,8 +132,7 @@ static bool search(const char *base, const char *unit, char path[CGROUP_MAX], in
 	return false;
 }
 
-/* The usual places cost nothing and are tried each time; the search is for units
- * that were put elsewhere. */
+/* The usual places are cheap to try each time; the search finds units that are elsewhere. */
 static bool find_group(struct unit *u, int64_t now_us)
 {
 	char slice[CGROUP_MAX], base[CGROUP_MAX];
@@ -172,21 +171,21 @@ static void open_group(struct unit *u)
 			u->fd[i] = open(path, O_RDONLY | O_CLOEXEC);
 }
 
-/* False when the group is gone: its files give ENODEV from then on. */
+/* False: the group is gone, and its files give ENODEV. */
 static bool read_group(struct unit *u, double v[GROUP_FILES])
 {
 	bool any = false;
 	char text[GROUP_TEXT_MAX];
 
 	for (int i = 0; i < GROUP_FILES; i++) {
+		const char *line = u->v2 ? group_files[i].line : group_files[i].line_v1;
 		ssize_t n = u->fd[i] < 0 ? -1 : pread(u->fd[i], text, sizeof text, 0);
 
 		v[i] = NAN;
 		if (n <= 0)
 			continue;
 		any = true;
-		if (proc_number((struct text){ text, (size_t)n }, u->v2 ? group_files[i].line : group_files[i].line_v1,
-				0, "", &v[i]))
+		if (proc_number((struct text){ text, (size_t)n }, line, 0, "", &v[i]))
 			v[i] *= u->v2 ? group_files[i].scale : group_files[i].scale_v1;
 	}
 	return any;
@@ -317,16 +316,16 @@ struct unit *unit_new(sd_event *loop, const char *name, const char *sys_root)
 	return u;
 }
 
-/* Without the page cache, as free has it: the kernel charges each file that was read or
- * written to the group, and takes it back whenever somebody needs the memory.
- * Shared memory and what lies in a tmpfs are not among these figures. */
+/* Memory without page cache, as free counts: the kernel charges the pages of files that
+ * the unit read or wrote to its group, and drops them when memory is needed. Shared
+ * memory and tmpfs are not page cache here: the kernel counts them as anonymous. */
 static double memory_in_use(const double v[GROUP_FILES])
 {
 	double used = v[GROUP_MEMORY];
 
 	used -= v[GROUP_INACTIVE] > 0 ? v[GROUP_INACTIVE] : 0;
 	used -= v[GROUP_ACTIVE] > 0 ? v[GROUP_ACTIVE] : 0;
-	return used < 0 ? 0 : used;             /* the files are not read at the same moment */
+	return used < 0 ? 0 : used;             /* the files are read one after the other */
 }
 
 void unit_sample(struct unit *u, int64_t now_us, double value[METRIC_COUNT])

@@ -1,11 +1,10 @@
 /*
- * proc_unit.h - what the application's systemd unit uses, and how often it was
- * restarted.
+ * proc_unit.h - CPU, memory, processes and restarts of the application's systemd unit.
  *
- * CPU, memory and processes come from the unit's control group (version 2, or
- * the older three hierarchies). The number of restarts only systemd knows: it is
- * asked over the system bus without waiting, so unit_sample() gives the answer to
- * the question before it. Where there is no bus or no unit the values stay NaN.
+ * The first three come from the unit's control group (version 2, or the older three
+ * hierarchies). Only systemd knows the restarts: unit_sample() asks over the system
+ * bus without waiting, and gives the answer to its previous question. Without a bus
+ * or a unit the values are NaN.
  */
 #ifndef OBS_AGENT_PROC_UNIT_H
 #define OBS_AGENT_PROC_UNIT_H
@@ -17,7 +16,7 @@
 struct unit;
 
 /* `name` as in "my-app.service" (".service" is added where there is no type);
- * `sys_root` is "/sys". NULL when memory is short or the name is none. */
+ * `sys_root` is "/sys". NULL: out of memory, or not a name of a unit. */
 struct unit *unit_new(sd_event *loop, const char *name, const char *sys_root);
 
 /* Set the values METRIC_APP_*; `now_us` is monotonic. */

@@ -1,16 +1,15 @@
 /*
  * src_proc.c - the metrics of the machine and of the application's unit.
  *
- * What is read from which file stands in two tables (files, gauges); what needs
- * a calculation has a function of its own. Files stay open and are read anew
- * with pread(); where one is missing its values are NaN and it is looked for
- * again at the next sample. Rates are by the monotonic clock. Needs no
- * privilege, and works inside the hardened unit.
+ * Two tables (files, gauges) say what to read from which file; values that need a
+ * calculation have functions. Files stay open and are read again with pread(); if one
+ * is missing, its values are NaN, and the next sample looks for it again. Rates use
+ * the monotonic clock. Needs no privilege, and works inside the hardened unit.
  *
- * A reading at the start gives the first sample, a second later, rates. Then
- * samples are at multiples of the interval by the wall clock (so that charts of
- * many servers line up) plus a share of it that depends on the server's name
- * (so that a fleet does not reach the database in the same second).
+ * A reading at the start gives rates to the first sample, one second later. Further
+ * samples come at multiples of the interval by the wall clock, so that charts of many
+ * servers line up, plus a share of it that depends on the server's name, so that a
+ * fleet does not reach the database in the same second.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +30,7 @@
 #include "obs_agent/source.h"
 
 enum {
-	FILE_MAX = 4 << 20,             /* what is longer is cut at a line */
+	FILE_MAX = 4 << 20,             /* longer files are cut at a line */
 	READ_CHUNK = 16 << 10,
 	DETAILS_MAX = 192 << 10,        /* a row of the outbox holds no more than 256 KiB */
 	BOOT_ID_MAX = 40,
@@ -68,8 +67,7 @@ static const struct {
 	[F_MOUNTS] = { "/proc/self/mountinfo", 0 },
 };
 
-/* Numbers that are taken as they stand; see proc_number(). Two rows of one
- * metric are added up. */
+/* Numbers taken as they are; see proc_number(). Two rows of one metric add up. */
 static const struct gauge {
 	enum proc_file file;
 	const char *line;
@@ -273,8 +271,8 @@ static size_t mounts_left_out(const struct proc *p)
 
 static bool left_out_json(const struct proc *p, struct buf *b)
 {
-	return add_left_out(b, "mounts", mounts_left_out(p)) && add_left_out(b, "interfaces", p->net.left_out) &&
-	       add_left_out(b, "disks", p->disks.left_out);
+	return add_left_out(b, "mounts", mounts_left_out(p)) &&
+	       add_left_out(b, "interfaces", p->net.left_out) && add_left_out(b, "disks", p->disks.left_out);
 }
 
 /* Once, and again after there was room for all. */
@@ -284,9 +282,10 @@ static void say_left_out(struct proc *p)
 	char text[256];
 
 	if (any && !p->said_left_out) {
-		snprintf(text, sizeof text, "metrics do not show everything: left out are %zu file system%s (%d are shown%s), "
-			 "%zu network interface%s and %zu disk%s (%d of each are read)", mounts_left_out(p),
-			 plural((int64_t)mounts_left_out(p)), MOUNTS_MAX,
+		snprintf(text, sizeof text,
+			 "metrics do not show everything: left out are %zu file system%s (%d are shown%s), "
+			 "%zu network interface%s and %zu disk%s (%d of each are read)",
+			 mounts_left_out(p), plural((int64_t)mounts_left_out(p)), MOUNTS_MAX,
 			 p->mounts_cut ? ", those beyond 4 MiB of /proc/self/mountinfo not counted" : "",
 			 p->net.left_out, plural((int64_t)p->net.left_out), p->disks.left_out,
 			 plural((int64_t)p->disks.left_out), TRAFFIC_MAX);
@@ -304,7 +303,8 @@ static struct text details(struct proc *p, int64_t now_us)
 	if (!details_due(p, now_us) || !buf_adds(b, "{\"boot_id\":") ||
 	    !(p->boot_id[0] ? buf_add_json(b, text_of(p->boot_id)) : buf_adds(b, "null")) ||
 	    !buf_adds(b, ",\"mounts\":") || !mounts_json(&p->mounts, b) ||
-	    !buf_adds(b, ",\"interfaces\":") || !traffic_json(&p->net, b) || !left_out_json(p, b) || !buf_addc(b, '}'))
+	    !buf_adds(b, ",\"interfaces\":") || !traffic_json(&p->net, b) || !left_out_json(p, b) ||
+	    !buf_addc(b, '}'))
 		return (struct text){ NULL, 0 };
 	p->details_us = now_us;
 	p->details_changed = false;
@@ -373,7 +373,8 @@ static int on_timer(sd_event_source *timer, uint64_t usec, void *data)
 	take_sample(p, begin);
 	p->cost_us = mono_us() - begin;
 	logcore_debug(agent_log(p->agent), "metrics taken", logcore_kv("us", p->cost_us),
-		      logcore_kv("file_systems", p->mounts.n), logcore_kv("interfaces", traffic_counted(&p->net)));
+		      logcore_kv("file_systems", p->mounts.n),
+		      logcore_kv("interfaces", traffic_counted(&p->net)));
 	return arm(p, timer);
 }
 

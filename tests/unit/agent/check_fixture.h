@@ -101,8 +101,11 @@ static int start_server(void **state)
 	close(out[1]);
 	server.stdin_fd = in[1];
 	server.out = fdopen(out[0], "r");
-	return fscanf(server.out, "http=%d self_signed=%d expired=%d tls_stall=%d dead=%d certs=%127s", &server.http,
-		      &server.self_signed, &server.expired, &server.tls_stall, &server.dead, server.certs) == 6 ? 0 : -1;
+	return fscanf(server.out, "http=%d self_signed=%d expired=%d tls_stall=%d dead=%d certs=%127s",
+		      &server.http, &server.self_signed, &server.expired, &server.tls_stall, &server.dead,
+		      server.certs) == 6
+		       ? 0
+		       : -1;
 }
 
 static int stop_server(void **state)
@@ -171,7 +174,7 @@ static int end(void **state)
 	return 0;
 }
 
-/* One more check; it can be changed until begin_checks(). It has all the time: a test of its deadline sets one. */
+/* Add a check, which may be changed until begin_checks(). Its timeout is long: tests of deadlines set one. */
 static struct check_config *add_check(int port, const char *path)
 {
 	size_t i = agent.config.n_checks++;
@@ -224,7 +227,8 @@ static const struct check_sample *find_result(const struct check_config *c)
 	const struct check_sample *found = NULL;
 
 	for (size_t i = 0; i < agent.n; i++)
-		if (agent.kept[i].s.kind == SAMPLE_CHECK && text_eq(agent.kept[i].s.check.url, text_of(c->shown_url)))
+		if (agent.kept[i].s.kind == SAMPLE_CHECK &&
+		    text_eq(agent.kept[i].s.check.url, text_of(c->shown_url)))
 			found = &agent.kept[i].s.check;
 	return found;
 }

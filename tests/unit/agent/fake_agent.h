@@ -147,7 +147,8 @@ static bool loop_until(struct agent *a, size_t n, int64_t at_most_us)
 		int64_t left = end - mono_us();
 
 		over += left <= 0;
-		if (sd_event_prepare(a->loop) > 0 || sd_event_wait(a->loop, (uint64_t)(left > 0 ? left : 0)) > 0)
+		if (sd_event_prepare(a->loop) > 0 ||
+		    sd_event_wait(a->loop, (uint64_t)(left > 0 ? left : 0)) > 0)
 			dispatch(a);
 		else if (left <= 0)
 			break;

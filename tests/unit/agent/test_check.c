@@ -57,7 +57,7 @@ static const struct bad {
 	{ "endless_continue", NULL, 0, CHECK_PROTOCOL, "64 KiB of headers" },
 	{ "gzip_bomb", NULL, 0, CHECK_OK, "" },
 	{ "gzip_bomb", "needle", 0, CHECK_BODY, "first 1024 KiB" },
-	{ "packed?gzip,%20gzip", "needle", 0, CHECK_PROTOCOL, "packed more than once" },
+	{ "packed?gzip,%20gzip", "needle", 0, CHECK_PROTOCOL, "compressed more than once" },
 	{ "loop", NULL, 5, CHECK_PROTOCOL, "Maximum (5) redirects" },
 	{ "loop", NULL, 0, CHECK_STATUS, "Status 302" },
 	{ "to_ok", "ok", 1, CHECK_OK, "" },
@@ -109,7 +109,8 @@ static void every_fault_has_its_class_within_its_deadline(void **state)
 	run_once();
 	for (size_t i = 0; i < n; i++) {
 		assert_result(&configs[i], bad[i].error, bad[i].words);
-		assert_true(result_of(&configs[i])->response_ms < (double)(configs[i].timeout_us + allowed_us()) / 1000);
+		assert_true(result_of(&configs[i])->response_ms <
+			    (double)(configs[i].timeout_us + allowed_us()) / 1000);
 	}
 	assert_true(agent.latest_us < allowed_us());
 }
@@ -207,8 +208,9 @@ static void secrets_stay_with_us(void **state)
 
 static void the_request_is_plain(void **state)
 {
-	struct check_config *agent_name = add_check(server.http, "echo?1"), *post = add_check(server.http, "echo?2"),
-			    *head = add_check(server.http, "ok?3"), *other = add_check(server.http, "echo?4"),
+	struct check_config *agent_name = add_check(server.http, "echo?1"),
+			    *post = add_check(server.http, "echo?2"), *head = add_check(server.http, "ok?3"),
+			    *other = add_check(server.http, "echo?4"),
 			    *zip = add_check(server.http, "packed?gzip");
 
 	(void)state;
@@ -254,7 +256,8 @@ static void assert_hidden(const struct secret *secrets, const char *text, const 
 
 static void a_text_is_shown_without_the_secrets_it_repeats(void **state)
 {
-	static const struct secret part = { "hunter", NULL }, whole = { "hunter2%20@/+", &part }, tiny = { "x", NULL };
+	static const struct secret part = { "hunter", NULL }, whole = { "hunter2%20@/+", &part },
+				   tiny = { "x", NULL };
 
 	(void)state;
 	assert_hidden(NULL, "Could not resolve host: a%20b", "Could not resolve host: a%20b");
@@ -264,7 +267,8 @@ static void a_text_is_shown_without_the_secrets_it_repeats(void **state)
 	assert_hidden(&whole, "100%", "100%");
 	assert_hidden(&tiny, "Status 200", "Status 200");
 	assert_hidden(&tiny, "no host example", NULL);
-	assert_hidden(&part, "0123456789012345678901234567890123456789012345678901234567890hunter", "0123456789012345678901234567890123456789012345678901234567890**");
+	assert_hidden(&part, "0123456789012345678901234567890123456789012345678901234567890hunter",
+		      "0123456789012345678901234567890123456789012345678901234567890**");
 }
 
 /* A redirect leads to a name that repeats what the peer was sent, and libcurl's message has it. */

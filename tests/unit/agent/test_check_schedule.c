@@ -40,7 +40,7 @@ static void a_retry_never_reaches_into_the_next_run(void **state)
 	struct check k = { .all = &all, .c = &c, .attempts = 1 };
 
 	(void)state;
-	assert_true(retry_fits(&k, 6 * US_PER_S));              /* 6 + 1 + 3: just over when the next begins */
+	assert_true(retry_fits(&k, 6 * US_PER_S)); /* 6 + 1 + 3: just over when the next begins */
 	assert_false(retry_fits(&k, 6 * US_PER_S + 1));
 	k.attempts = 3;
 	assert_false(retry_fits(&k, 0));
@@ -99,7 +99,8 @@ static void a_changed_outcome_is_news(void **state)
 	c->interval_us = slow(100 * US_PER_MS);
 	begin_checks();
 	for (size_t i = 0; i < sizeof news; i++) {
-		c->expect_status[0] = i / 2 == 1 ? (struct status_range){ 500, 599 } : (struct status_range){ 200, 299 };
+		c->expect_status[0] =
+			i / 2 == 1 ? (struct status_range){ 500, 599 } : (struct status_range){ 200, 299 };
 		assert_true(loop_until(&agent, i + 1, PATIENCE_US));
 		assert_int_equal(agent.kept[i].s.check.error, i / 2 == 1 ? CHECK_STATUS : CHECK_OK);
 		assert_int_equal(agent.kept[i].s.check.changed, news[i]);
@@ -188,7 +189,9 @@ static size_t least_results(void)
 	size_t n[CHECKS_MAX] = { 0 }, least = SIZE_MAX;
 
 	for (size_t j = 0; j < agent.n; j++) {
-		const char *at = agent.kept[j].s.kind == SAMPLE_CHECK ? strstr(agent.kept[j].s.check.url.s, "hang?") : NULL;
+		const char *at = agent.kept[j].s.kind == SAMPLE_CHECK
+					 ? strstr(agent.kept[j].s.check.url.s, "hang?")
+					 : NULL;
 		uint64_t which;
 
 		if (at && parse_u64(text_of(at + strlen("hang?")), &which))
@@ -228,8 +231,9 @@ static void five_hundred_that_hang_keep_cap_and_intervals(void **state)
 	took = mono_us() - began;
 	assert_true(assert_rhythm(good) >= 20);
 	for (size_t i = 1; i < agent.config.n_checks; i++)
-		assert_result(&configs[i], CHECK_TIMEOUT, " within ");  /* 60 ms may be over before it is connected */
-	assert_in_range(most, 8, MAX_PARALLEL);                 /* by us: the server learns late of who has given up */
+		assert_result(&configs[i], CHECK_TIMEOUT,
+			      " within ");      /* 60 ms may be over before it is connected */
+	assert_in_range(most, 8, MAX_PARALLEL); /* by us: the server learns late of who has given up */
 	assert_true(peak_hanging() >= 8);
 	assert_true(took < slow(12 * US_PER_S) + stalls_us());
 	assert_true((int64_t)source->skipped <= allowed_us() / good->interval_us);
@@ -284,8 +288,9 @@ static void both_lanes_together_keep_the_cap(void **state)
 	for (int i = 0; i < 60; i++) {
 		easy[i] = curl_easy_init();
 		curl_easy_setopt(easy[i], CURLOPT_URL, urls[0]);
-		assert_int_equal(curl_glue_add(g, easy[i], i % 2 ? CURL_LANE_FAST : CURL_LANE_SLOW, NULL, nothing,
-					       NULL, NULL), 0);
+		assert_int_equal(curl_glue_add(g, easy[i], i % 2 ? CURL_LANE_FAST : CURL_LANE_SLOW, NULL,
+					       nothing, NULL, NULL),
+				 0);
 	}
 	run_for(slow(100 * US_PER_MS));
 	assert_int_equal(curl_glue_running(g), MAX_PARALLEL);
@@ -309,7 +314,8 @@ static void reload_keeps_the_schedule_of_what_is_the_same(void **state)
 {
 	static struct check_config other[4];
 	static char same_url[256], changed_url[256];
-	struct check_config *same = add_check(server.http, "hang?same"), *gone = add_check(server.http, "hang?gone"),
+	struct check_config *same = add_check(server.http, "hang?same"),
+			    *gone = add_check(server.http, "hang?gone"),
 			    *changed = add_check(server.http, "hang?changed");
 	struct attempt *attempt;
 	char words[32];
@@ -347,7 +353,8 @@ static void reload_keeps_the_schedule_of_what_is_the_same(void **state)
 	assert_ptr_equal(source->check[1]->attempt, attempt);
 	assert_int_equal(source->check[1]->due_us, due);
 	assert_null(source->check[2]->attempt);
-	for (int i = 0; i < 1000 && !(find_result(&other[0]) && find_result(&other[1]) && find_result(&other[2])); i++)
+	for (int i = 0;
+	     i < 1000 && !(find_result(&other[0]) && find_result(&other[1]) && find_result(&other[2])); i++)
 		run_for(slow(100 * US_PER_MS));
 	snprintf(words, sizeof words, "within %g s", (double)other[1].timeout_us / (double)US_PER_S);
 	assert_result(&other[1], CHECK_TIMEOUT, words);         /* went on, and reads the new configuration */
@@ -428,8 +435,9 @@ static void no_check_means_no_libcurl(void **state)
 	assert_true(src_check.once(source));
 	assert_null(source->glue);
 	assert_true(src_check.status(source, &b));
-	assert_string_equal(buf_cstr(&b), "{\"checks\":0,\"failing\":0,\"running\":0,\"waiting\":0,\"results\":0,"
-					  "\"skipped\":0}");
+	assert_string_equal(buf_cstr(&b),
+			    "{\"checks\":0,\"failing\":0,\"running\":0,\"waiting\":0,\"results\":0,"
+			    "\"skipped\":0}");
 	buf_free(&b);
 }
 

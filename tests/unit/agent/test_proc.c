@@ -52,7 +52,8 @@ static const char diskstats[] =
 
 static const char pressure[] = "some avg10=0.31 avg60=1.25 avg300=0.71 total=11391656\n"
 			       "full avg10=0.00 avg60=9.00 avg300=0.00 total=0\n";
-static const char sockstat[] = "sockets: used 14\nTCP: inuse 31 orphan 0 tw 2 alloc 1 mem 87\nUDP: inuse 7 mem 0\n";
+static const char sockstat[] =
+	"sockets: used 14\nTCP: inuse 31 orphan 0 tw 2 alloc 1 mem 87\nUDP: inuse 7 mem 0\n";
 static const char loadavg[] = "0.26 1.13 12.06 1/91 25717\n";
 
 static struct text all_of(const char *s)
@@ -208,10 +209,11 @@ static void memory_of_an_old_kernel_is_estimated(void **state)
 	assert_near(m.swap_used_kb, 0, 0);
 }
 
-/* 62.5 GiB, of which ZFS holds 49.2 and would give back all but 2: htop says 20 %, MemAvailable alone 96 %. */
+/* Of 62.5 GiB ZFS holds 49.2 and can give back all but 2: htop says 20 %, MemAvailable 96 %. */
 static void memory_of_zfs_is_no_used_memory(void **state)
 {
-	static const char meminfo[] = "MemTotal:       65536000 kB\nMemFree:         2100000 kB\nMemAvailable:    2621440 kB\n";
+	static const char meminfo[] =
+		"MemTotal:       65536000 kB\nMemFree:         2100000 kB\nMemAvailable:    2621440 kB\n";
 	static const char arcstats[] =
 		"13 1 0x01 123 33456 5765432100 1234567890123\n"
 		"name                            type data\n"
@@ -346,8 +348,10 @@ static void a_container_counts_what_it_has(void **state)
 	double in, out;
 
 	(void)state;
-	traffic_read(&t, all_of("eth0: 0 0 0 0 0 0 0 0 0 0\nveth1: 0 0 0 0 0 0 0 0 0 0\n"), US_PER_S, "/nowhere");
-	traffic_read(&t, all_of("eth0: 9 0 0 0 0 0 0 0 5 0\nveth1: 9 0 0 0 0 0 0 0 9 0\n"), 2 * US_PER_S, "/nowhere");
+	traffic_read(&t, all_of("eth0: 0 0 0 0 0 0 0 0 0 0\nveth1: 0 0 0 0 0 0 0 0 0 0\n"), US_PER_S,
+		     "/nowhere");
+	traffic_read(&t, all_of("eth0: 9 0 0 0 0 0 0 0 5 0\nveth1: 9 0 0 0 0 0 0 0 9 0\n"), 2 * US_PER_S,
+		     "/nowhere");
 	traffic_sum(&t, &in, &out);
 	assert_near(in, 9, 1e-9);
 	assert_near(out, 5, 1e-9);
@@ -405,7 +409,8 @@ static void what_an_interface_is_the_kernel_tells_not_its_name(void **state)
 {
 	static const char *const hardware[] = { "lo", "lom1", "eth0", "tap0", "local0", NULL };
 	static const char *const alone[] = { "lo", "tap0", "local0", NULL };
-	static const char *const container[] = { "lo", "eth0", "eth1", "tun0", "wg0", "docker0", "veth1a2b", "vlan7", "tap1", NULL };
+	static const char *const container[] = { "lo",      "eth0",     "eth1",  "tun0", "wg0",
+						 "docker0", "veth1a2b", "vlan7", "tap1", NULL };
 	static const char *const routed[] = { "lo", "eth0", "cali12", "sit0", NULL };
 	static const char *const only_tunnel[] = { "inside", "tun0", NULL };
 	char sys[200], command[300];
@@ -448,7 +453,8 @@ static void what_does_not_count_changes_nothing(void **state)
 
 	(void)state;
 	assert_true(traffic_read(&t, all_of("eth0: 1 0 0 0 0 0 0 0 1 0\n"), US_PER_S, sys_dir));
-	assert_false(traffic_read(&t, all_of("eth0: 1 0 0 0 0 0 0 0 1 0\nveth1: 1 0 0 0 0 0 0 0 1 0\n"), 2 * US_PER_S, sys_dir));
+	assert_false(traffic_read(&t, all_of("eth0: 1 0 0 0 0 0 0 0 1 0\nveth1: 1 0 0 0 0 0 0 0 1 0\n"),
+				  2 * US_PER_S, sys_dir));
 	assert_false(traffic_read(&t, all_of("eth0: 1 0 0 0 0 0 0 0 1 0\n"), 3 * US_PER_S, sys_dir));
 }
 
@@ -493,9 +499,9 @@ static void devices_come_and_go_without_a_spike(void **state)
 static void only_whole_disks_count(void **state)
 {
 	static struct traffic_table t = { .kind = &traffic_disk };
-	static const char later[] =
-		" 254 0 vda 0 0 5724852 0 0 0 6928172 0 0 0 0\n 254 1 vda1 0 0 99999999 0 0 0 99999999 0 0 0 0\n"
-		" 253 0 dm-0 1 0 99999999 0 1 0 99999999 0 0 0 0\n";
+	static const char later[] = " 254 0 vda 0 0 5724852 0 0 0 6928172 0 0 0 0\n 254 1 vda1 0 0 99999999 "
+				    "0 0 0 99999999 0 0 0 0\n"
+				    " 253 0 dm-0 1 0 99999999 0 1 0 99999999 0 0 0 0\n";
 	double in, out;
 
 	(void)state;
@@ -506,7 +512,8 @@ static void only_whole_disks_count(void **state)
 	assert_near(out, 4 * 512, 1e-9);
 	traffic_read(&t, all_of("104 0 cciss/c0d0 0 0 1 0 0 0 1 0 0\n"), 3 * US_PER_S, sys_dir);
 	assert_true(t.t[0].counted);
-	traffic_read(&t, all_of(" 9 0 md127 0 0 1 0 0 0 1 0 0\n 8 0 mdisk 0 0 1 0 0 0 1 0 0\n"), 4 * US_PER_S, sys_dir);
+	traffic_read(&t, all_of(" 9 0 md127 0 0 1 0 0 0 1 0 0\n 8 0 mdisk 0 0 1 0 0 0 1 0 0\n"), 4 * US_PER_S,
+		     sys_dir);
 	assert_false(t.t[0].counted);
 	assert_true(t.t[1].counted);            /* its name only begins like one of RAID */
 }
@@ -543,8 +550,10 @@ static void a_mount_line_is_unescaped(void **state)
 	struct mount_line l;
 
 	(void)state;
-	assert_true(proc_mount_line(TEXT("30 27 8:1 / /mnt/my\\040disk\\134x\\011 ro,nosuid shared:1 master:2 - ext4 "
-					 "/dev/sda1 rw,errors=continue"), &l));
+	assert_true(proc_mount_line(
+		TEXT("30 27 8:1 / /mnt/my\\040disk\\134x\\011 ro,nosuid shared:1 master:2 - ext4 "
+		     "/dev/sda1 rw,errors=continue"),
+		&l));
 	assert_string_equal(l.point, "/mnt/my disk\\x\t");
 	assert_string_equal(l.fs, "ext4");
 	assert_int_equal(l.major, 8);
@@ -566,7 +575,8 @@ static void real_file_systems_are_kept_once(void **state)
 		"30 27 254:0 /var/lib /mnt/bind rw - ext4 /dev/vda rw\n"
 		"31 27 8:1 / /mnt/again/and/longer rw - xfs /dev/sda1 rw\n"
 		"32 27 7:1 / /snap/core/1 ro - squashfs /dev/loop1 ro\n"
-		"33 27 0:40 /@home /home rw - btrfs /dev/sdb rw\n34 27 0:40 /@var /var rw - btrfs /dev/sdb rw\n"
+		"33 27 0:40 /@home /home rw - btrfs /dev/sdb rw\n34 27 0:40 /@var /var rw - btrfs /dev/sdb "
+		"rw\n"
 		"35 27 8:2 / /boot/efi rw - vfat /dev/sda2 rw\n36 27 0:50 / /tank rw - zfs tank rw\n"
 		"37 27 0:51 / /var/lib/docker/overlay2/1/merged rw - overlay overlay rw,lowerdir=/x\n");
 
@@ -582,7 +592,8 @@ static void real_file_systems_are_kept_once(void **state)
 static void what_may_hang_is_left_out(void **state)
 {
 	const struct mounts *t = mounts_of(
-		ROOT "40 27 0:60 / /nfs rw - nfs4 server:/x rw\n41 40 8:1 / /nfs/disk rw - ext4 /dev/sda1 rw\n"
+		ROOT
+		"40 27 0:60 / /nfs rw - nfs4 server:/x rw\n41 40 8:1 / /nfs/disk rw - ext4 /dev/sda1 rw\n"
 		"42 27 0:61 / /auto rw - autofs systemd-1 rw\n43 27 0:62 / /sshfs rw - fuse.sshfs me@x: rw\n"
 		"44 27 8:2 / /nfsbackup rw - ext4 /dev/sda2 rw\n");
 
@@ -629,18 +640,21 @@ static void a_disk_of_which_only_a_folder_is_mounted_is_there(void **state)
 	assert_int_equal(t->n, 2);
 	assert_string_equal(t->m[1].line.point, "/srv/www");
 	/* One that shows all of it names it, however long its path. */
-	t = mounts_of(ROOT "30 27 8:16 /www /www rw - ext4 /dev/sdb rw\n31 27 8:16 / /mnt/disks/second rw - ext4 /dev/sdb rw\n"
+	t = mounts_of(ROOT "30 27 8:16 /www /www rw - ext4 /dev/sdb rw\n31 27 8:16 / /mnt/disks/second rw - "
+			   "ext4 /dev/sdb rw\n"
 			   "32 27 254:0 /var /v rw - ext4 /dev/vda rw\n");
 	assert_int_equal(t->n, 2);
 	assert_string_equal(t->m[0].line.point, "/");
 	assert_string_equal(t->m[1].line.point, "/mnt/disks/second");
 	/* The one that showed all of it is covered. */
-	t = mounts_of(ROOT "30 27 8:16 / /home/big rw - ext4 /dev/sdb rw\n31 27 8:16 /www /srv/www/of/it rw - ext4 /dev/sdb rw\n"
+	t = mounts_of(ROOT "30 27 8:16 / /home/big rw - ext4 /dev/sdb rw\n31 27 8:16 /www /srv/www/of/it rw "
+			   "- ext4 /dev/sdb rw\n"
 			   "32 27 0:70 / /home ro - tmpfs tmpfs ro\n");
 	assert_int_equal(t->n, 2);
 	assert_string_equal(t->m[1].line.point, "/srv/www/of/it");
 	/* "/" is a folder of a disk that is whole elsewhere. */
-	t = mounts_of("27 1 8:1 /machines/a / rw - ext4 /dev/sda1 rw\n28 27 8:1 / /host rw - ext4 /dev/sda1 rw\n");
+	t = mounts_of(
+		"27 1 8:1 /machines/a / rw - ext4 /dev/sda1 rw\n28 27 8:1 / /host rw - ext4 /dev/sda1 rw\n");
 	assert_int_equal(t->n, 1);
 	assert_non_null(mounts_root(t));
 }
@@ -686,7 +700,8 @@ static void a_meminfo_of_a_container_is_noticed(void **state)
 {
 	(void)state;
 	assert_false(mounts_of(ROOT)->own_meminfo);
-	assert_true(mounts_of(ROOT "30 22 0:52 /proc/meminfo /proc/meminfo rw - fuse.lxcfs lxcfs rw\n")->own_meminfo);
+	assert_true(mounts_of(ROOT "30 22 0:52 /proc/meminfo /proc/meminfo rw - fuse.lxcfs lxcfs rw\n")
+			    ->own_meminfo);
 }
 
 /* A hardened unit sees /home covered by an empty tmpfs: its size would be a lie. */
@@ -698,7 +713,8 @@ static void what_is_covered_is_left_out(void **state)
 
 	(void)state;
 	assert_int_equal(t->n, 1);
-	t = mounts_of(ROOT "30 27 8:1 / /home rw - ext4 /dev/sda1 rw\n31 27 8:1 / /home ro - ext4 /dev/sda1 rw\n");
+	t = mounts_of(ROOT
+		      "30 27 8:1 / /home rw - ext4 /dev/sda1 rw\n31 27 8:1 / /home ro - ext4 /dev/sda1 rw\n");
 	assert_int_equal(t->n, 2);
 	assert_false(t->m[1].line.read_only);
 }
@@ -727,8 +743,9 @@ static void half_a_point_is_a_move(void **state)
 	t.m[0].inode_percent = NAN;
 	assert_true(mounts_moved(&t));
 	assert_true(mounts_json(&t, &b));
-	assert_string_equal(buf_cstr(&b), "[{\"mount\":\"/\",\"fs\":\"ext4\",\"percent\":41.2,\"total_gb\":0.00,"
-					  "\"used_gb\":0.00,\"inode_percent\":null,\"read_only\":false}]");
+	assert_string_equal(buf_cstr(&b),
+			    "[{\"mount\":\"/\",\"fs\":\"ext4\",\"percent\":41.2,\"total_gb\":0.00,"
+			    "\"used_gb\":0.00,\"inode_percent\":null,\"read_only\":false}]");
 	assert_false(mounts_moved(&t));
 	t.m[0].percent = 41.6;
 	assert_false(mounts_moved(&t));
@@ -755,10 +772,12 @@ static void disk_percent_is_what_df_says(void **state)
 		n = fscanf(df, " %d%% %d%%", &space, &inodes);
 		pclose(df);
 		assert_true(n >= 1);
-		if ((int)ceil(t.m[0].percent) == space && (n < 2 || (int)ceil(t.m[0].inode_percent) == inodes))
+		if ((int)ceil(t.m[0].percent) == space &&
+		    (n < 2 || (int)ceil(t.m[0].inode_percent) == inodes))
 			return;
 	}
-	fail_msg("df says %d%% and %d%%, we say %f and %f", space, inodes, t.m[0].percent, t.m[0].inode_percent);
+	fail_msg("df says %d%% and %d%%, we say %f and %f", space, inodes, t.m[0].percent,
+		 t.m[0].inode_percent);
 }
 
 static void garbage_gives_nothing(void **state)

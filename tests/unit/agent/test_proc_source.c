@@ -157,7 +157,8 @@ static void the_cache_of_zfs_is_available_memory(void **state)
 
 	(void)state;
 	put_file("/proc/spl/kstat/zfs/arcstats", "13 1 0x01 123 33456 57 12\nname type data\n"
-		 "c_min                           4    104857600\nsize                            4    419430400\n");
+						 "c_min                           4    104857600\nsize       "
+						 "                     4    419430400\n");
 	take_sample(p, US_PER_S);
 	assert_near(last_values()[METRIC_MEMORY_MB], 200, 1e-9);
 	assert_near(last_values()[METRIC_MEMORY_PERCENT], 10, 1e-9);
@@ -185,7 +186,8 @@ static void what_the_limits_leave_out_is_counted_in_the_details(void **state)
 	put_file("/proc/net/dev", buf_cstr(&b));
 	p = proc_new(&agent, root);
 	take_sample(p, US_PER_S);
-	assert_non_null(strstr(agent.kept[0].s.metrics.details.s, ",\"mounts_left_out\":3,\"interfaces_left_out\":5}"));
+	assert_non_null(strstr(agent.kept[0].s.metrics.details.s,
+			       ",\"mounts_left_out\":3,\"interfaces_left_out\":5}"));
 	assert_true(p->said_left_out);
 	proc_free(p);
 	buf_free(&b);
@@ -226,7 +228,7 @@ static void details_are_json_with_mounts_and_interfaces(void **state)
 	assert_string_equal(json_object_get_string(v), "/mnt/one two");
 	assert_true(json_object_object_get_ex(x, "percent", &v));
 	assert_true(json_object_object_get_ex(x, "total_gb", &v));
-	assert_true(json_object_get_double(v) > 0);             /* the folder was really asked; it may be empty */
+	assert_true(json_object_get_double(v) > 0); /* the folder was really asked; it may be empty */
 	assert_true(json_object_object_get_ex(o, "interfaces", &list));
 	assert_int_equal(json_object_array_length(list), 1);
 	json_object_put(o);
@@ -316,7 +318,8 @@ static void this_machine_is_measured_a_second_after_the_start(void **state)
 	assert_true(src_proc.once(source));
 	v = last_values();
 	assert_true(v[METRIC_CPU_PERCENT] >= 0 && v[METRIC_CPU_PERCENT] <= 100);
-	assert_true(v[METRIC_CPU_USER] + v[METRIC_CPU_SYSTEM] + v[METRIC_CPU_IOWAIT] + v[METRIC_CPU_STEAL] <= 100.001);
+	assert_true(v[METRIC_CPU_USER] + v[METRIC_CPU_SYSTEM] + v[METRIC_CPU_IOWAIT] + v[METRIC_CPU_STEAL] <=
+		    100.001);
 	assert_true(v[METRIC_MEMORY_PERCENT] > 0 && v[METRIC_MEMORY_PERCENT] < 100);
 	assert_int_equal(v[METRIC_CPU_COUNT], sysconf(_SC_NPROCESSORS_ONLN));
 	assert_true(v[METRIC_UPTIME] > 0);
@@ -399,9 +402,10 @@ static void a_unit_is_measured_by_its_cgroup(void **state)
 /* A unit that read and wrote 400 MB of files: free would call them cache. */
 static void the_page_cache_is_not_the_units_memory(void **state)
 {
-	static const char stat[] = "anon 52428800\nfile 429916160\nkernel 4194304\nshmem 10485760\nfile_mapped 1048576\n"
-				   "inactive_anon 10485760\nactive_anon 52428800\ninactive_file 209715200\n"
-				   "active_file 209715200\nunevictable 0\n";
+	static const char stat[] =
+		"anon 52428800\nfile 429916160\nkernel 4194304\nshmem 10485760\nfile_mapped 1048576\n"
+		"inactive_anon 10485760\nactive_anon 52428800\ninactive_file 209715200\n"
+		"active_file 209715200\nunevictable 0\n";
 	double v[METRIC_COUNT];
 	struct unit *u;
 
@@ -458,9 +462,11 @@ static void assert_group_found(const char *name, const char *group)
 static void the_group_is_found_wherever_the_unit_is(void **state)
 {
 	(void)state;
-	put_group_v2("system.slice/system-my\\x2dapp.slice/my-app@blue.service", "usage_usec 1\n", "1\n", "3\n");
+	put_group_v2("system.slice/system-my\\x2dapp.slice/my-app@blue.service", "usage_usec 1\n", "1\n",
+		     "3\n");
 	assert_group_found("my-app@blue.service", "system.slice/system-my\\x2dapp.slice/my-app@blue.service");
-	put_group_v2("user.slice/user-7.slice/user@7.service/app.slice/shop.service", "usage_usec 1\n", "1\n", "3\n");
+	put_group_v2("user.slice/user-7.slice/user@7.service/app.slice/shop.service", "usage_usec 1\n", "1\n",
+		     "3\n");
 	assert_group_found("shop", "user.slice/user-7.slice/user@7.service/app.slice/shop.service");
 }
 
@@ -473,7 +479,8 @@ static void the_older_hierarchies_work_too(void **state)
 	put_file("/sys/fs/cgroup/systemd/system.slice/old.service/tasks", "");
 	put_file("/sys/fs/cgroup/cpuacct/system.slice/old.service/cpuacct.usage", "1000000000\n");
 	put_file("/sys/fs/cgroup/memory/system.slice/old.service/memory.usage_in_bytes", "3145728\n");
-	put_file("/sys/fs/cgroup/memory/system.slice/old.service/memory.stat", "cache 9\ninactive_file 7\nactive_file 7\n"
+	put_file("/sys/fs/cgroup/memory/system.slice/old.service/memory.stat",
+		 "cache 9\ninactive_file 7\nactive_file 7\n"
 		 "total_inactive_file 524288\ntotal_active_file 524288\n");
 	put_file("/sys/fs/cgroup/pids/system.slice/old.service/pids.current", "4\n");
 	u = unit_below_root("old");
@@ -570,7 +577,7 @@ static double restarts_of(const char *name)
 
 	sample_unit(u, US_PER_S, v);
 	assert_true(isnan(v[METRIC_APP_RESTARTS]));             /* only asked now */
-	for (int64_t hung = mono_us() + HUNG_US; u->question && mono_us() < hung;)     /* it gives up by itself */
+	for (int64_t hung = mono_us() + HUNG_US; u->question && mono_us() < hung;) /* it gives up by itself */
 		sd_event_run(agent.loop, (uint64_t)HUNG_US);
 	sample_unit(u, 2 * US_PER_S, v);
 	unit_free(u);
