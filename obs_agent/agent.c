@@ -1,6 +1,4 @@
-/*
- * agent.c - what sources ask, and what delivery tells all of them.
- */
+/* agent.c - the calls of the sources, and passing on to them what delivery tells. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,7 +13,7 @@
 #include "self.h"
 
 enum {
-	START_SPREAD_MS = 1000,         /* agents that start together connect within so long */
+	START_SPREAD_MS = 1000,         /* agents that start together spread their connects over this time */
 	DRY_LINE_MAX = 1 << 20,
 };
 
@@ -166,7 +164,7 @@ static void reload_source(struct agent *a, int i)
 	if (start_source(a, i, &e) < 0)
 		logcore_error(a->life->log, "source did not start", logcore_kv("error", e.msg));
 	else if (a->state[i] && sources[i]->positions && a->deliver)
-		deliver_ask(a->deliver);        /* it missed those of the first connect */
+		deliver_ask(a->deliver);        /* the source missed the positions of the first connect */
 }
 
 static int start_delivery(struct agent *a, struct err *e)

@@ -23,10 +23,11 @@ struct logcore *agent_log(struct agent *a);
  */
 bool agent_add(struct agent *a, const struct sample *s);
 
-/* What status() says of trouble has changed: it is sent to the database at once, or as soon as that may be. */
+/* The source's status() has changed, and the database should hear of it now. At most one report is
+ * sent every ten seconds. */
 void agent_tell_state(struct agent *a);
 
-/* batch_set_position() on the batch that agent_add() is filling. */
+/* Call batch_set_position() on the batch that agent_add() fills. */
 bool agent_set_position(struct agent *a, const struct position *p);
 
 #endif

@@ -16,34 +16,34 @@
 
 struct agent;
 
-/* What an agent lives on, and whom it tells. All of it outlives the agent. */
+/* What an agent is made of, and the callbacks of its owner. All of it must outlive the agent. */
 struct agent_life {
 	sd_event *loop;
-	const struct config *config;    /* agent_reload() says when it has changed */
+	const struct config *config;    /* call agent_reload() when it has changed */
 	struct logcore *log;
 	bool once, dry_run;
 	void *data;
 	void (*committed)(void *data);
-	void (*fenced)(void *data);     /* another agent took over: end */
+	void (*fenced)(void *data);     /* another agent took over: this one must end */
 	void (*changed)(void *data);    /* agent_deliver_state() has news */
 };
 
 int agent_start(const struct agent_life *life, struct agent **ret, struct err *e);
 void agent_stop(struct agent *a);
 
-/* The configuration is another: sources take it over, or start anew. */
+/* The configuration has changed: each source takes it over or is restarted. */
 void agent_reload(struct agent *a);
 
-/* Write what is held. stopping: sources are asked for no more. */
+/* Send everything that is held. stopping: sources are not resumed any more. */
 void agent_finish(struct agent *a, bool stopping);
 
-/* All that was taken is committed. */
+/* Is everything committed that sources handed over? */
 bool agent_idle(const struct agent *a);
 
 /* Has every source made one round? */
 bool agent_round_is_over(struct agent *a);
 
-/* Append the state as a JSON object, as it goes to the database and to `obs_agent status`. */
+/* Append the state as a JSON object, for the database and for `obs_agent status`. */
 bool agent_state_json(struct agent *a, struct buf *out);
 struct deliver_state agent_deliver_state(const struct agent *a);
 

@@ -41,7 +41,7 @@ struct deliver {
 	int64_t sent_at_us;             /* monotonic: when `sent` went out */
 	int64_t last_seq;               /* of the last batch known to be committed */
 	int64_t state_sent_us;          /* monotonic */
-	int64_t lost_told;              /* samples lost, as the database was told last, ... */
+	int64_t lost_told;              /* samples lost when the state was sent last, ... */
 	int64_t lost_before;            /* ... and before the outage */
 	int64_t error_logged_us;        /* monotonic */
 	struct buf state_json;
@@ -374,7 +374,7 @@ static void on_ready(void *data, const struct pg_hello *h)
 	d->state.connected = true;
 	d->backfill = false;
 	if (d->sent && h->last_seq == d->sent->seq)
-		take_committed(d);              /* the answer was lost, the commit was not */
+		take_committed(d);              /* the server committed, and its answer was lost */
 	if (!d->positions_known || h->last_seq != d->last_seq) {
 		d->last_seq = h->last_seq;
 		start_over(d, h);

@@ -152,8 +152,8 @@ static bool valid_app(const char *app)
 	       strspn(app, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == n;
 }
 
-/* A person at a shell has not the variables that the unit gives the agent: take
- * them from the same file, where it may be read. */
+/* The unit gives the agent variables that a person's shell does not have: read them from the same
+ * file, if that is allowed. */
 static void load_environment(const char *config_path)
 {
 	const char *slash = strrchr(config_path, '/');
@@ -190,7 +190,8 @@ static int with_config(const struct command *c)
 	return RUN_OK;
 }
 
-/* In the unit's journal (MAINPID: systemd runs this for the unit) the agent itself has said why. */
+/* If systemd runs this for the unit (MAINPID is set), print nothing: the agent has logged the
+ * reasons. */
 static int reload(const char *app)
 {
 	CLEANUP(fclose_p) FILE *nowhere = fopen("/dev/null", "we");
@@ -222,7 +223,8 @@ static int act(const struct command *c)
 	case DOCTOR:
 		return doctor_run(c->run.config_path, c->run.app, &(struct doctor_others){ pg_doctor, status_ask }, stdout);
 	default:
-		/* Two agents can't be the same server and application: the other one would end for good. */
+		/* Only one agent may run for a server and application: the running one would be
+		 * fenced, and end. */
 		if (c->run.once && !c->run.dry_run && status_is_running(c->run.app)) {
 			fprintf(stderr, "obs_agent: an agent for %s is running, and would end; stop it first "
 				"(systemctl stop obs-agent@%s), or say --dry-run\n", c->run.app, c->run.app);
@@ -232,7 +234,7 @@ static int act(const struct command *c)
 	}
 }
 
-/* The token's password must be in no list of processes: it comes on standard input. */
+/* The token's password comes on standard input, because arguments show in process lists. */
 static int enroll(const struct command *c)
 {
 	enum { PASSWORD_SIZE = 1024 };

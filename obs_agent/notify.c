@@ -8,7 +8,7 @@
 #include "common/clock.h"
 
 enum {
-	EVERY_S = 30,                   /* while nothing changes: the words have figures */
+	EVERY_S = 30,                   /* while nothing changes, to refresh the figures */
 	SOONEST_S = 1,                  /* after the words before */
 };
 

@@ -1,9 +1,8 @@
 /*
- * notify.h - the unit's STATUS=, as `systemctl status` shows it.
+ * notify.h - the unit's STATUS=, which `systemctl status` shows.
  *
- * Owns when it is sent: soon after something has changed, else each half minute, and never
- * more often than once a second. Promises that what was said last is in force. Leaves out
- * READY=, RELOADING= and STOPPING=. Without a systemd that listens, all of it does nothing.
+ * Owns when it is sent: within a second after a change, else every 30 s, and at most once a second.
+ * Leaves out READY=, RELOADING= and STOPPING=. Does nothing when no systemd listens.
  */
 #ifndef OBS_AGENT_NOTIFY_H
 #define OBS_AGENT_NOTIFY_H
@@ -17,14 +16,14 @@ struct notify;
 
 enum { NOTIFY_WORDS_SIZE = 3 * ERR_MSG_MAX };
 
-/* Write the words that are true now. */
+/* Write the text that describes the state now. */
 typedef void (*notify_words_fn)(void *data, char *out, size_t size);
 
-/* *ret is NULL where no systemd listens; the other functions take that. */
+/* *ret is NULL when no systemd listens; the other functions accept NULL. */
 int notify_new(sd_event *loop, notify_words_fn words, void *data, struct notify **ret, struct err *e);
 void notify_free(struct notify *n);
 
-/* What the words say has changed. */
+/* The state has changed: send the text soon. */
 void notify_changed(struct notify *n);
 
 #endif

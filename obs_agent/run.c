@@ -1,6 +1,4 @@
-/*
- * run.c - start and stop in order, signals, systemd, one round.
- */
+/* run.c - start and stop order, signals, reload, what systemd is told, and --once. */
 #include "run.h"
 
 #include <errno.h>
@@ -20,7 +18,7 @@
 enum {
 	STOP_WITHIN_S = 4,              /* the unit gives five */
 	ONCE_WITHIN_S = 60,
-	ROUND_EVERY_MS = 100,           /* --once: how often it is asked whether the round is over */
+	ROUND_EVERY_MS = 100,           /* --once: how often to check whether the round is over */
 };
 
 struct run {
@@ -34,7 +32,7 @@ struct run {
 	struct notify *notify;
 	sd_event_source *round_timer, *stop_timer;
 	bool stopping;
-	char refused[ERR_MSG_MAX];      /* what was wrong at the last reload; "": nothing */
+	char refused[ERR_MSG_MAX];      /* why the last reload was refused; "": it was not */
 };
 
 static bool once(const struct run *r)
@@ -68,7 +66,7 @@ static void stop_if_done(void *data)
 		sd_event_exit(r->loop, RUN_OK);
 }
 
-/* Ask for what is held to be written, and end when it is, or after 4 seconds. */
+/* Send everything that is held, and exit when it is committed, or after 4 s. */
 static int on_stop_signal(sd_event_source *s, const struct signalfd_siginfo *si, void *data)
 {
 	struct run *r = data;
@@ -103,7 +101,7 @@ static void on_fenced(void *data)
 
 /* ---- reload ---- */
 
-/* Where the sentences of a refusal go. */
+/* Destinations of the sentences that explain a refused reload. */
 struct refusal {
 	struct run *run;
 	struct buf *answer;
@@ -125,7 +123,7 @@ static void refuse_reload(struct run *r, const struct config_mistakes *m, struct
 	snprintf(r->refused, sizeof r->refused, "%s", m->e[0].msg);
 }
 
-/* What can't change under a running agent: with it, the agent is another. */
+/* A running agent can't change its identity: that takes a restart. */
 static int check_identity(const struct config *old, const struct config *fresh, struct err *e)
 {
 	const char *changed = !fresh->enabled ? "enabled" :
@@ -268,7 +266,7 @@ static int start_loop(struct run *r)
 	return x >= 0 && once(r) ? start_round(r) : x;
 }
 
-/* Who may ask while it runs: `obs_agent status`, `obs_agent reload`, systemd. */
+/* Answer `obs_agent status` and `obs_agent reload`, and keep systemd informed. */
 static int start_answers(struct run *r, struct err *e)
 {
 	int x = status_listen(r->loop, r->config.app, ASK_STATUS, status, r, &r->status, e);

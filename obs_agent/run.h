@@ -1,7 +1,5 @@
-/*
- * run.h - the agent's life: start everything in order, follow signals, stop in
- * reverse. What sources may ask of it is in agent.h.
- */
+/* run.h - runs the agent: starts everything in order, handles signals, stops in reverse order. The
+ * calls for sources are in agent.h. */
 #ifndef OBS_AGENT_RUN_H
 #define OBS_AGENT_RUN_H
 

@@ -17,7 +17,7 @@ static void read_file(const char *path, char text[SELF_FILE_MAX])
 	text[n > 0 ? n : 0] = '\0';
 }
 
-/* The number behind `label` and blanks. */
+/* The number that follows `label` and blanks. */
 static int64_t number_after(const char *text, const char *label, int64_t otherwise)
 {
 	const char *at = strstr(text, label);
@@ -30,7 +30,7 @@ static int64_t number_after(const char *text, const char *label, int64_t otherwi
 	return parse_i64((struct text){ at, strspn(at, "0123456789") }, &number) ? number : otherwise;
 }
 
-/* The second number of statm, in pages. */
+/* Resident memory is the second number of statm, in pages. */
 int64_t self_rss_kb(void)
 {
 	char text[SELF_FILE_MAX];

@@ -9,7 +9,7 @@
 /* Resident memory in KiB; 0: not known. */
 int64_t self_rss_kb(void);
 
-/* Threads; 1 where that is not known. */
+/* Number of threads; 1 if not known. */
 int64_t self_threads(void);
 
 #endif

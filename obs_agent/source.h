@@ -17,27 +17,27 @@ struct agent;
 struct source {
 	const char *name;               /* also the key in `status` */
 
-	/* Begin: hang timers and descriptors on agent_loop(). *ret_state is handed to
-	 * every other call. A source that has nothing to do sets it to NULL and is
-	 * not called again. */
+	/* Start: add timers and descriptors to agent_loop(). *ret_state is passed to all other
+	 * calls. A source that has nothing to do sets it to NULL and is not called again. */
 	int (*start)(struct agent *a, void **ret_state, struct err *e);
 
-	/* The configuration changed (agent_config() is the new one). NULL: stop and start. */
+	/* The configuration has changed (agent_config() is the new one). NULL: the source is stopped
+	 * and started. */
 	void (*reload)(void *state);
 
-	/* The database told its positions (after every connect), or committed a batch.
-	 * NULL: not interested. */
+	/* The database has told its positions (after a connect), or has committed a batch. NULL: not
+	 * needed. */
 	bool (*positions)(void *state, const struct position *p, size_t n);
 	void (*committed)(void *state, const struct batch *b);
 
-	/* Go on: the batch takes samples again, after agent_add() or agent_set_position() said
-	 * "full". NULL: the source makes nothing that is ever refused. */
+	/* Resume: the batch takes samples again after agent_add() or agent_set_position() returned
+	 * false. NULL: nothing of this source is ever refused. */
 	void (*resume)(void *state);
 
-	/* One round now, for --once. Returns true when nothing more is to come. */
+	/* Do one round, for --once. Called until it returns true: the round is complete. */
 	bool (*once)(void *state);
 
-	/* Append a JSON object with the state in figures, for `status`. */
+	/* Append a JSON object with the source's state, for `obs_agent status` and the database. */
 	bool (*status)(void *state, struct buf *out);
 
 	void (*stop)(void *state);      /* frees the state */

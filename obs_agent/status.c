@@ -47,8 +47,8 @@ static int socket_path(const char *app, enum status_question q, struct sockaddr_
 	return 0;
 }
 
-/* Answers are small: what does not fit into the socket's buffer at once is cut
- * rather than waited for. */
+/* Answers are small. What does not fit into the socket's buffer is cut: the agent never waits for a
+ * client. */
 static int on_client(sd_event_source *source, int fd, uint32_t revents, void *data)
 {
 	struct status_server *s = data;

@@ -1,9 +1,9 @@
 /*
- * status.h - what `obs_agent status` and `obs_agent reload` ask of the running agent.
+ * status.h - the questions of `obs_agent status` and `obs_agent reload` to the running agent.
  *
- * Protocol: connect to the question's socket, read the answer to its end. The sockets are in
- * $RUNTIME_DIRECTORY, else in /run/obs-agent/APP: status.sock, which everybody may ask, and
- * reload.sock, which only root and the agent's user may.
+ * Protocol: connect to the socket of the question and read the answer to its end. The sockets are
+ * in $RUNTIME_DIRECTORY, or else in /run/obs-agent/APP: status.sock, open to everybody, and
+ * reload.sock, open to root and the agent's user.
  */
 #ifndef OBS_AGENT_STATUS_H
 #define OBS_AGENT_STATUS_H
@@ -17,18 +17,18 @@
 
 enum status_question {
 	ASK_STATUS,                     /* answer: one JSON object */
-	ASK_RELOAD,                     /* answer: STATUS_RELOADED, or why not, a sentence a line */
+	ASK_RELOAD,                     /* answer: STATUS_RELOADED, or the reasons why not, one a line */
 };
 
 #define STATUS_RELOADED "reloaded\n"
 
 struct status_server;
 
-/* Append the answer; false: there is none. */
+/* Append the answer; return false to send none. */
 typedef bool (*status_fn)(void *data, struct buf *out);
 
-/* Listen for a question; `fn` makes each answer. A folder that is not there is no failure: 0
- * and *ret NULL. */
+/* Listen for a question; `fn` makes the answers. If the folder does not exist, returns 0 and *ret is
+ * NULL. */
 int status_listen(sd_event *loop, const char *app, enum status_question q, status_fn fn, void *data,
 		  struct status_server **ret, struct err *e);
 void status_close(struct status_server *s);
@@ -36,10 +36,11 @@ void status_close(struct status_server *s);
 /* Ask the agent of `app` and print its answer. */
 int status_ask(const char *app, FILE *out, struct err *e);
 
-/* Let it read its configuration anew. -EINVAL: it refused and goes on as it was; `out` has the reasons. */
+/* Make it reload its configuration. -EINVAL: it refused and keeps the old one; `out` has the
+ * reasons. */
 int status_reload(const char *app, FILE *out, struct err *e);
 
-/* Is there one that answers? */
+/* Does an agent of `app` answer? */
 bool status_is_running(const char *app);
 
 #endif

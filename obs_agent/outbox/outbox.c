@@ -14,25 +14,25 @@
 
 enum {
 	BYTES_MAX = 64 << 20,
-	SEGMENTS_MAX = 256,             /* each has a descriptor, and may be small */
+	SEGMENTS_MAX = 256,             /* each has an open descriptor, and may be small */
 	MEMORY_SEGMENTS_MAX = 4,
-	FOLDER_AGAIN_S = 60,            /* how often a folder in trouble is tried again */
-	ID_BITS = 40,                   /* of a stream's number: short on the wire */
+	FOLDER_AGAIN_S = 60,            /* how often to retry a folder that failed */
+	ID_BITS = 40,                   /* of a stream's id, which is short on the wire */
 };
 
 struct outbox {
 	const char *path;               /* NULL: in memory only */
 	int folder;                     /* -1: none, or not usable */
-	bool loaded;                    /* what earlier processes left is known */
-	bool missing;                   /* there is no such folder: they left nothing */
-	int64_t folder_tried_us;        /* monotonic: when it was in trouble last */
+	bool loaded;                    /* the files of earlier processes are loaded */
+	bool missing;                   /* there is no such folder, so there are none */
+	int64_t folder_tried_us;        /* monotonic: when it failed last */
 	char trouble[128];              /* with the folder; "" */
 	struct logcore *log;
 	struct outbox_stream *streams, *own; /* own is the last of them */
-	struct outbox_segment *last;    /* what is appended to; NULL: to a new one */
+	struct outbox_segment *last;    /* the one appended to; NULL: a new one is needed */
 	int64_t lost_since_us;          /* wall clock */
-	int64_t lost_untold;            /* lost, and not yet in a gap */
-	bool finish_told;               /* a batch says that our stream is over */
+	int64_t lost_untold;            /* samples lost that are in no gap yet */
+	bool finish_told;               /* a batch says that our stream is finished */
 	struct buf row;                 /* being made */
 	struct buf scratch;             /* being read */
 	struct outbox_state state;
@@ -61,7 +61,7 @@ static void lose(struct outbox *o, struct outbox_stream_tally t)
 	o->state.lost += t.samples;
 }
 
-/* The oldest segment gives way, or the oldest in memory. What a batch has of it is not lost. */
+/* Drop the oldest segment, or the oldest in memory. Records that a batch holds are not lost. */
 static void give_up_oldest(struct outbox *o, bool in_memory)
 {
 	for (struct outbox_stream *q = o->streams; q; q = q->next)
@@ -103,7 +103,8 @@ static void load_segment(struct outbox *o, const char *name)
 		outbox_segment_free(s);
 }
 
-/* What earlier processes left. Where the database stands is not known yet: all of it counts. */
+/* Load the files of earlier processes. The database's positions are not known yet, so all records
+ * count as pending. */
 static void load(struct outbox *o)
 {
 	CLEANUP(closedir_p) DIR *d = opendir(o->path);
@@ -117,7 +118,7 @@ static void load(struct outbox *o)
 	o->loaded = true;
 }
 
-/* Is there a folder to write to? One in trouble is tried again each minute, from its path on. */
+/* Is there a folder to write to? After a failure it is opened again each minute. */
 static bool folder_is_usable(struct outbox *o)
 {
 	if (!o->path || (o->folder >= 0 && !o->trouble[0]))
@@ -165,7 +166,7 @@ static bool begin_segment(struct outbox *o, int folder)
 	return true;
 }
 
-/* Have a segment to append to: in the folder, or where that is not possible in memory. */
+/* Make sure that there is a segment to append to: in the folder or, if that fails, in memory. */
 static bool prepare(struct outbox *o)
 {
 	if (has_space(o->last) && !o->last->in_memory)
@@ -175,7 +176,7 @@ static bool prepare(struct outbox *o)
 	return has_space(o->last) || begin_segment(o, -1);
 }
 
-/* A segment that nothing could be written to leaves nothing behind. */
+/* Remove a segment whose first record could not be written. */
 static void discard_empty(struct outbox *o, struct outbox_segment *s)
 {
 	struct outbox_segment **at = &o->own->first;
@@ -218,7 +219,7 @@ static bool make_row(struct outbox *o, const struct sample *s, struct record *re
 	return true;
 }
 
-/* A gap for what was lost; should it be lost itself, the next one speaks for it. */
+/* Add a gap for what was lost. If the gap itself gets lost, the next one includes it. */
 static void tell_loss(struct outbox *o)
 {
 	struct sample gap = { .kind = SAMPLE_GAP,
@@ -265,7 +266,7 @@ static void add_gap(struct batch *b, const struct outbox_stream *q, const char *
 	batch_add(b, &gap);
 }
 
-/* As many records as fit; true: there are no more. */
+/* Add as many records as fit; true: there are no more. */
 static bool fill_from(struct outbox *o, struct outbox_stream *q, struct batch *b, size_t max)
 {
 	struct outbox_segment_read r;
@@ -289,7 +290,7 @@ static bool fill_from(struct outbox *o, struct outbox_stream *q, struct batch *b
 	return true;
 }
 
-/* Earlier streams end when they are read, our own when nothing more will come. */
+/* Earlier streams are finished when all of them is read, our own when no more samples will come. */
 static bool ends(const struct outbox *o, const struct outbox_stream *q, bool last)
 {
 	return q != o->own || (last && q->end > 0 && !o->finish_told);
@@ -359,7 +360,7 @@ void outbox_committed(struct outbox *o, const struct batch *b)
 	o->state.samples -= b->n_samples;
 }
 
-/* The database stands at `to`. */
+/* The database has committed up to `to`. */
 static void take_position(struct outbox *o, struct outbox_stream *q, int64_t to)
 {
 	if (to > q->committed)
@@ -377,7 +378,7 @@ static const struct position *find_position(const struct position *p, size_t n, 
 	return NULL;
 }
 
-/* A stream that nobody has the files of. Without its folder an agent can't know that. */
+/* A stream without files: they are gone. An agent that can't open its folder does not know that. */
 static void take_gone(struct outbox *o, const struct position *p)
 {
 	struct outbox_stream *q;

@@ -17,14 +17,14 @@
 
 enum {
 	NAME_SIZE = 80,
-	SEARCH_EFFORT = 16,             /* bytes that a search may checksum, for each byte of the file */
+	SEARCH_EFFORT = 16,             /* bytes that a search may checksum, per byte of the file */
 };
 
 #define PREFIX "outbox"
 
 static const uint16_t MAGIC = 0x4f52;
 
-/* In the byte order of the machine: the file never leaves it. */
+/* In the machine's byte order: the file never leaves the machine. */
 struct head {
 	uint32_t crc;                   /* of the rest of the head, and of the row */
 	uint32_t len;                   /* of the row */
@@ -211,11 +211,12 @@ int outbox_segment_append(struct outbox_segment *s, const struct record *r, uint
 	if (r->row.len > RECORD_ROW_MAX)
 		return -EFBIG;
 	if (!s->in_memory && (fstat(s->fd, &st) < 0 || st.st_nlink == 0))
-		return -ENOENT;                 /* removed: nobody would find it again */
+		return -ENOENT;                 /* without its name nobody would find it again */
 	h.crc = checksum(&h, r->row.s);
 	error = write_all(s->fd, v, 2, (off_t)(s->end - s->base));
 	if (error < 0) {
-		/* Where this fails too, the next record overwrites it, or its checksum does not hold. */
+		/* If this fails too, the next record overwrites it, or the checksum shows that it is
+		 * damaged. */
 		(void)!ftruncate(s->fd, (off_t)(s->end - s->base));
 		return error;
 	}
@@ -245,7 +246,7 @@ static void give(struct outbox_segment_read *ret, const struct head *h, const ch
 	ret->next = position + (int64_t)(sizeof *h + h->len);
 }
 
-/* The record that begins just here. */
+/* Read the record that begins exactly here. */
 static bool read_here(const struct outbox_segment *s, int64_t position, struct buf *scratch,
 		      struct outbox_segment_read *ret)
 {
@@ -264,7 +265,7 @@ static bool read_here(const struct outbox_segment *s, int64_t position, struct b
 	return true;
 }
 
-/* Something is damaged: try each byte as the beginning of a record. */
+/* Bytes are damaged: try each byte as the start of a record. */
 static bool search(const struct outbox_segment *s, int64_t position, struct buf *scratch,
 		   struct outbox_segment_read *ret)
 {

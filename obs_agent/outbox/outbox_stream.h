@@ -1,8 +1,8 @@
 /*
- * outbox_stream.h - what one process appended to the outbox: a stream of records in segments.
+ * outbox_stream.h - the records that one process appended to the outbox, in segments.
  *
- * Owns the order of the segments, and finding a record in them. Promises that what
- * is missing between two records is said, unless it was given up on purpose.
+ * Owns the order of the segments, and finding a record in them. Promises to report bytes that are
+ * missing between two records, unless they were dropped on purpose.
  */
 #ifndef OBS_AGENT_OUTBOX_STREAM_H
 #define OBS_AGENT_OUTBOX_STREAM_H
@@ -16,16 +16,17 @@ struct outbox_stream {
 	int64_t end;
 	int64_t committed;              /* in the database */
 	int64_t read;                   /* in a batch, or committed */
-	bool over;                      /* the database knows that it is finished */
+	bool over;                      /* the database has committed that it is finished */
 };
 
 struct outbox_stream *outbox_stream_find(struct outbox_stream *list, int64_t stream_id);
 
-/* In the order in which they began, but `last` stays last whatever the clock says. NULL: out of memory. */
+/* Add a stream to the list, in the order of their starts; `last` stays last, whatever the clock
+ * says. Returns NULL when out of memory. */
 struct outbox_stream *outbox_stream_add(struct outbox_stream **list, const struct outbox_stream *last,
 					int64_t started_us, int64_t stream_id);
 
-/* Forget the stream; its files stay. */
+/* Remove the stream from the list; its files stay. */
 void outbox_stream_remove(struct outbox_stream **list, struct outbox_stream *gone);
 
 void outbox_stream_append(struct outbox_stream *q, struct outbox_segment *s);
@@ -33,8 +34,8 @@ void outbox_stream_append(struct outbox_stream *q, struct outbox_segment *s);
 /* Remove the oldest segment and its file. */
 void outbox_stream_give_up_first(struct outbox_stream *q, int folder);
 
-/* The first record at or behind `position`; false: none. ret->skipped is what should have
- * been there and could not be read. */
+/* Read the first record at or after `position`; false: there is none. ret->skipped counts bytes that
+ * should be there and could not be read. */
 bool outbox_stream_read(const struct outbox_stream *q, int64_t position, struct buf *scratch,
 			struct outbox_segment_read *ret);
 
@@ -44,11 +45,11 @@ struct outbox_stream_tally {
 	int64_t first_us;               /* wall clock */
 };
 
-/* What stands between two positions. */
+/* Count the records between two positions. */
 struct outbox_stream_tally outbox_stream_count(const struct outbox_stream *q, int64_t from, int64_t to,
 					       struct buf *scratch);
 
-/* Segments of all streams that are there, or of those in memory; and their bytes. */
+/* The number of segments of all streams (or of those in memory), and their bytes. */
 size_t outbox_stream_segments(const struct outbox_stream *list, bool in_memory);
 int64_t outbox_stream_bytes(const struct outbox_stream *list);
 
