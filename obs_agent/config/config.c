@@ -1,6 +1,4 @@
-/*
- * config.c - from a file to a struct config, by the key table.
- */
+/* config.c - reads a file into a struct config, by the key table. */
 #include "config.h"
 
 #include <ctype.h>
@@ -54,10 +52,10 @@ static int unknown_key(struct loader *l, const struct key_table *t, const struct
 			   key_names(t, names, sizeof names));
 }
 
-/* A map's values by the rows of a table. */
+/* The values of a map, in the order of the table's rows. */
 struct matched {
 	const struct yaml_node *given[KEYS_MAX];
-	bool misspelt[KEYS_MAX];        /* the key that stands for it was not known */
+	bool misspelt[KEYS_MAX];        /* an unknown key probably means this row */
 };
 
 static int match_key(struct loader *l, const struct key_table *t, const struct yaml_node *n, struct matched *m)
@@ -101,7 +99,7 @@ static int read_default(struct loader *l, const struct key *k, const struct yaml
 	return k->kind->parse(l, k, &n, base);
 }
 
-/* given: the value in `map`; NULL: there is none. */
+/* given: the row's value in `map`, or NULL. */
 static int read_row(struct loader *l, const struct key *k, const struct yaml_node *given, const struct yaml_node *map,
 		    void *base)
 {
@@ -130,7 +128,7 @@ int config_read_map(struct loader *l, const struct key_table *t, const struct ya
 
 /* ---- a text ------------------------------------------------------------------------ */
 
-/* The name goes into paths, so it may not leave a folder. */
+/* The name becomes part of paths, so it must not leave its folder. */
 static int check_app(const char *app, struct err *e)
 {
 	size_t n = strlen(app);
@@ -151,7 +149,7 @@ static int load_section(struct loader *l, const struct yaml_node *section)
 	return config_read_map(l, &monitoring_keys, section, l->c);
 }
 
-/* The section "monitoring:" as a tree, and the application's name in c. */
+/* Read section "monitoring:" into a tree, and store the application's name. */
 static int begin(const char *path, const char *app, struct text yaml, struct config *c, struct arena *tree,
 		 const struct yaml_node **ret, struct err *e)
 {
@@ -173,7 +171,7 @@ int config_parse(const char *path, const char *app, struct text yaml, struct con
 	const struct yaml_node *section;
 	int r = begin(path, app, yaml, &c, &tree, &section, &m->e[0]);
 
-	m->n = r < 0;                   /* one is enough, where the rest cannot be read */
+	m->n = r < 0;                   /* after such an error the rest can't be read */
 	if (r == 0)
 		r = load_section(&l, section);
 	if (r < 0)
@@ -202,7 +200,7 @@ static int open_error(const char *path, int error, struct err *e)
 	return err_set(e, error, "%s: cannot be opened (%s); name a regular file", path, strerror(error));
 }
 
-/* O_NONBLOCK: a FIFO must not hold us up before it is refused. */
+/* O_NONBLOCK: opening a FIFO must not block before it is refused. */
 static int open_regular(const char *path, struct err *e)
 {
 	CLEANUP(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -217,8 +215,8 @@ static int open_regular(const char *path, struct err *e)
 	return TAKE_FD(fd);
 }
 
-/* `out` takes FILE_MAX and READ_SIZE bytes: there is no room for another read
- * once it holds more than FILE_MAX. */
+/* `out` holds at most FILE_MAX + READ_SIZE bytes: once it has more than FILE_MAX, the next read does
+ * not fit. */
 static int read_all(const char *path, int fd, struct buf *out, struct err *e)
 {
 	for (;;) {

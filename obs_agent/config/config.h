@@ -27,25 +27,25 @@ enum { STATUS_RANGES_MAX = 8 };
 
 /* A text that must not leave the agent. */
 struct secret {
-	const char *text;               /* not empty; as the URL or the header has it, so maybe in percent form */
+	const char *text;               /* not empty; as in the URL or header, so perhaps percent-encoded */
 	const struct secret *next;
 };
 
 /* One health check. Strings live as long as the struct config. */
 struct check_config {
 	const char *url;                /* http or https; secret */
-	const char *shown_url;          /* the same with "***" for each secret: the check's name, no other one has it */
-	const struct secret *secrets;   /* of the URL and the headers: other texts are searched for them */
+	const char *shown_url;          /* the same with "***" for each secret; unique: it names the check */
+	const struct secret *secrets;   /* in the URL and the headers; masked in other texts too */
 	const char *method;             /* "GET" */
 	const char *expect_body;        /* text that the body must contain, NULL: any body */
 	const char *const *headers;     /* "Name: value" each, NULL-terminated; values are secrets */
 	struct status_range expect_status[STATUS_RANGES_MAX];
 	size_t n_expect_status;
 	int64_t interval_us;
-	int64_t timeout_us;             /* for one attempt, everything included */
-	int64_t retries;                /* further attempts before a failure counts */
+	int64_t timeout_us;             /* for one attempt, from start to end */
+	int64_t retries;                /* attempts after a failure, before it counts */
 	int64_t retry_interval_us;
-	int64_t max_redirects;          /* 0: a redirect is an answer like any other */
+	int64_t max_redirects;          /* 0: a redirect is the answer */
 	bool verify_tls;
 };
 
@@ -62,26 +62,23 @@ struct config {
 	size_t n_checks;
 	const char *const *log_files;   /* paths or globs, {app} already replaced, NULL-terminated */
 	size_t n_log_files;
-	int64_t log_lines_per_second;   /* of one file; 0: any number */
-	struct arena arena;             /* everything above lives here */
+	int64_t log_lines_per_second;   /* of one file; 0: no limit */
+	struct arena arena;             /* owns everything above */
 };
 
-/* What is wrong with a configuration, in the order of the file. Each mistake is one sentence,
+/* The mistakes in a configuration, in the order of the file. Each is one sentence,
  * "path:line:column: what; how to fix it". */
 enum { CONFIG_MISTAKES_MAX = 10 };
 struct config_mistakes {
-	size_t n;                       /* how many were found; the first CONFIG_MISTAKES_MAX of them are kept */
+	size_t n;                       /* number found; the first CONFIG_MISTAKES_MAX are kept */
 	struct err e[CONFIG_MISTAKES_MAX];
 };
 
-/* Call `say` with each sentence, and with the number of those that are not kept. */
+/* Call `say` with each sentence that is kept and, if there are more, with "and N more mistakes". */
 void config_mistakes_tell(const struct config_mistakes *m, void (*say)(void *data, const char *sentence), void *data);
 
-/*
- * Read `path` for application `app`; `${VAR}` is taken from the environment.
- * On success *ret is filled and owned by the caller (config_free()). On failure
- * *ret is untouched and `m` holds one mistake at least.
- */
+/* Read `path` for application `app`; `${VAR}` comes from the environment. On success the caller owns
+ * *ret (config_free()). On failure *ret is untouched, and `m` has at least one mistake. */
 int config_load(const char *path, const char *app, struct config *ret, struct config_mistakes *m);
 
 /* As config_load(), from memory; `path` is used in messages only. */
@@ -89,17 +86,18 @@ int config_parse(const char *path, const char *app, struct text yaml, struct con
 
 void config_free(struct config *c);
 
-/* The configuration in force as YAML, secrets masked. */
+/* Print the configuration as YAML, with secrets masked. */
 void config_print(const struct config *c, FILE *out);
 
-/* As --print-keys has it: for people, for our pages, for the manual page, for editors. */
+/* The forms of --print-keys: for people, for Markdown pages, for the manual page, for editors. */
 enum keys_form { KEYS_TEXT, KEYS_MARKDOWN, KEYS_MDOC, KEYS_SCHEMA };
 
-/* The key table: key, type, default, meaning. */
+/* Print the key table: key, type, default, meaning. */
 void config_print_keys(FILE *out, enum keys_form form);
 
-/* Copy `url` (URI or key=value form) to `out` with "***" for each password, and for the user info of an http URL, by
- * their places alone: what a variable gave elsewhere is not known here (shown_url). Always terminates. */
+/* Copy `url` (URI or key=value form) to `out`, with "***" for each password and for the user info of
+ * an http URL. It goes by their places alone; shown_url also hides what variables gave elsewhere.
+ * Always terminates. */
 void config_mask_url(const char *url, char *out, size_t size);
 
 #endif

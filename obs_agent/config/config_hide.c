@@ -18,7 +18,7 @@ static void *at(void *base, size_t offset)
 	return (char *)base + offset;
 }
 
-/* A URL's scheme is in any text, and tells nothing. */
+/* A URL's scheme is no secret, and it occurs in any text. */
 static bool tells_nothing(struct text t)
 {
 	return t.len == 0 || (t.len == 4 && strncasecmp(t.s, "http", 4) == 0) ||
@@ -44,7 +44,7 @@ static char unescaped(const char *s)
 	return (char)strtol((char[]){ s[1], s[2], '\0' }, NULL, 16);
 }
 
-/* `t` without its percent form, which is not longer. */
+/* Decode the percent form of `t`; the result is not longer. */
 static struct text decoded(struct text t, char *out)
 {
 	struct text d = { out, 0 };
@@ -59,7 +59,7 @@ static struct text decoded(struct text t, char *out)
 	return d;
 }
 
-/* The whole, and its parts: a host's name alone may stand in an error. */
+/* Add the whole and its parts: an error may contain the host's name alone. */
 static int add_secret(struct loader *l, const struct yaml_node *n, struct text t, const struct secret **list)
 {
 	char plain[VALUE_MAX];

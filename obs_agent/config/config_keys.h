@@ -1,13 +1,11 @@
 /*
- * config_keys.h - inside the configuration module: what a row of the key table
- * is, and what the kinds of values are.
+ * config_keys.h - internal to config/: the rows of the key table, and the kinds of values.
  *
- * A row names a key, its kind (how it is read and printed), where it goes, its
- * default, its bounds and its help text. The rows stand in config_keys.c and
- * are the only place where keys are named; to add a key, add a row.
+ * A row has a key's name, kind (how it is read and printed), target, default, bounds and help
+ * text. The rows are in config_keys.c, the only place that names keys: to add a key, add a row.
  *
- * Rows are read in the order of the table, not of the file, so that a key can
- * take its default from one above it.
+ * Rows are read in the order of the table, not of the file, so that a key can take its default
+ * from a row above.
  */
 #ifndef OBS_AGENT_CONFIG_KEYS_H
 #define OBS_AGENT_CONFIG_KEYS_H
@@ -18,7 +16,7 @@
 /* One reading of one file. */
 struct loader {
 	const char *path;
-	struct config *c;               /* being filled; its arena owns what the rows store */
+	struct config *c;               /* to fill; its arena owns what the rows store */
 	struct config_mistakes *mistakes;
 	struct place {
 		int line, column;
@@ -27,14 +25,14 @@ struct loader {
 
 struct key;
 
-/* Where --print-config has got to. */
+/* The state of --print-config. */
 struct printer {
 	FILE *out;
 	int indent;
-	bool item;                      /* the next line begins a list item */
+	bool item;                      /* the next line starts a list item */
 };
 
-/* `base` is the struct that the row's `at` is an offset into. */
+/* `base` is the struct that has the row's target at offset `at`. */
 struct kind {
 	const char *name;               /* for --print-keys */
 	int (*parse)(struct loader *l, const struct key *k, const struct yaml_node *n, void *base);
@@ -51,16 +49,15 @@ struct key {
 	const char *name;
 	const struct kind *kind;
 	size_t at;                      /* the target, an offset into the struct */
-	size_t count_at;                /* lists: where their length goes; 0: nowhere */
-	size_t shown_at;                /* URLs: where the text goes that may be shown */
-	size_t secrets_at;              /* where the secrets in the value are added; 0: nowhere */
-	const char *def;                /* read like a value from the file; NULL: none */
-	/* When there is neither value nor def; `map` is where the key could stand. */
+	size_t count_at;                /* lists: the offset of their length; 0: none */
+	size_t shown_at;                /* URLs: the offset of the text that may be shown */
+	size_t secrets_at;              /* the offset of the list of secrets; 0: none */
+	const char *def;                /* read like a value of the file; NULL: none */
+	/* Sets the default when there is neither value nor def; `map` is where the key is missing. */
 	int (*fallback)(struct loader *l, const struct yaml_node *map, void *base);
-	/* What the value's own kind cannot say: how it goes with the rows above. A row whose value is wrong
-	 * is still zero: nothing is compared with it. */
+	/* Checks the value against rows above. A row above whose value was wrong is zero: ignore it. */
 	int (*check)(struct loader *l, const struct yaml_node *n, const void *base);
-	const char *def_help;           /* for --print-keys, when def does not say it */
+	const char *def_help;           /* for --print-keys, when def is not what to print */
 	int64_t min, max;               /* numbers, durations (seconds), lists (items) */
 	const char *const *choices;     /* the words that kind_choice takes, NULL-terminated */
 	const struct key_table *table;  /* the keys of each item of a list of maps */
@@ -78,8 +75,8 @@ extern const struct kind kind_paths, kind_status, kind_headers, kind_checks;    
 
 /* ---- config.c ------------------------------------------------------------------ */
 
-/* Read `map` by the table into `base`; a text instead of a map stands for
- * the table's first row. Goes on behind a mistake, to find them all. */
+/* Read `map` by the table into `base`; a text instead of a map is the value of the table's first
+ * row. Continues after a mistake, to find them all. */
 int config_read_map(struct loader *l, const struct key_table *t, const struct yaml_node *map, void *base);
 
 /* ---- config_value.c -------------------------------------------------------------- */
@@ -102,14 +99,14 @@ struct value {
 /* `what` is the name of the key, or of the item in it. */
 int config_value(struct loader *l, const char *what, const struct yaml_node *n, struct value *ret);
 
-/* As above, refusing control characters and more than `max` bytes. */
+/* As above, but refuse control characters and more than `max` bytes. */
 int config_line(struct loader *l, const char *what, const struct yaml_node *n, size_t max, struct value *ret);
 
-/* As above for a value that is shown nowhere, so that it may hold credentials. */
+/* As above for a value that is never shown: it may contain credentials. */
 int config_secret_line(struct loader *l, const char *what, const struct yaml_node *n, size_t max, struct value *ret);
 
-/* As above for a URL, which config_hide_url() makes fit to be shown: a credential is written as the URL's form wants it. One
- * that is the whole value is a URL already. */
+/* As above for a URL; config_hide_url() makes the form that may be shown. A credential inside is
+ * encoded as the URL's form needs it; a credential that is the whole value is a URL already. */
 int config_url_line(struct loader *l, const char *what, const struct yaml_node *n, size_t max, struct value *ret);
 
 /* Replace each "{app}" by the application's name. */
@@ -119,21 +116,21 @@ int config_fill_app(struct loader *l, const struct yaml_node *n, struct value *v
 int config_fail(struct loader *l, const struct yaml_node *n, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Zeroed memory of the configuration's arena; NULL: no room, and the error is set. */
+/* Allocate zeroed memory in the configuration's arena. NULL: it is full, and the mistake is added. */
 void *config_alloc(struct loader *l, const struct yaml_node *n, size_t size);
 
 /* A terminated copy there. */
 int config_keep(struct loader *l, const struct yaml_node *n, struct text t, const char **ret);
 
-/* Quoted for a message: passwords masked, control characters replaced, cut when long. */
+/* Quote a text for a message: passwords masked, control characters replaced, long texts cut. */
 void config_quote(struct text t, char out[QUOTE_SIZE]);
 
-/* ---- config_url.c: what is wrong with a URL, as "what; how to mend it"; NULL: nothing --- */
+/* ---- config_url.c: what is wrong with a URL, as "what; how to fix it"; NULL: nothing --- */
 
 const char *http_url_problem(const char *url);
 const char *postgres_url_problem(const char *url);
 
-/* Is a parameter or header of this name a secret? */
+/* Is the value of a parameter or header with this name a secret? */
 bool config_secret_name(struct text name);
 
 /* Marks, of strlen(url) + 1 bytes, say what of a URL is not shown. Mark one part; mark what its place tells to be a
@@ -141,7 +138,7 @@ bool config_secret_name(struct text name);
 void config_hide(char *marks, size_t from, size_t to);
 void config_hide_places(const char *url, char *marks);
 
-/* Copy `url` with "***" for each marked part, cut to `size`, which is not 0. */
+/* Copy `url` with "***" for each marked part, cut to `size` (not 0). */
 void config_show(const char *url, const char *marks, char *out, size_t size);
 
 /* ---- config_hide.c: what leaves the agent ------------------------------------------- */
@@ -151,16 +148,16 @@ void config_show(const char *url, const char *marks, char *out, size_t size);
 int config_hide_url(struct loader *l, const struct key *k, const struct yaml_node *n, const struct value *v,
 		    bool whole_is_url, void *base);
 
-/* Add what is secret in the value of header `name` to k->secrets_at. */
+/* Add the secrets in the value of header `name` to the list at k->secrets_at. */
 int config_hide_header(struct loader *l, const struct key *k, const struct yaml_node *n, struct text name,
 		       const struct value *v, void *base);
 
 /* ---- config_print.c ---------------------------------------------------------------- */
 
-/* Begin the line of key `name`: indentation, name and colon. */
+/* Print the start of the line of key `name`: indentation, name and colon. */
 void print_name(struct printer *p, const char *name);
 
-/* `s` as a double-quoted YAML scalar that reads back as it is. */
+/* Print `s` as a double-quoted YAML scalar that reads back unchanged. */
 void print_quoted(FILE *out, const char *s);
 
 /* All keys of a table. */
@@ -172,7 +169,7 @@ void config_print_schema(FILE *out);
 
 /* ---- config_print.c ---------------------------------------------------------------- */
 
-/* The row nearest to a misspelt name; NULL: none is near. */
+/* The row whose name is nearest to a misspelt one; NULL: none is near. */
 const struct key *config_nearest(const struct key_table *t, struct text name);
 
 #endif

@@ -74,7 +74,7 @@ static void print_number(struct printer *p, const struct key *k, const void *bas
 	fprintf(p->out, " %" PRId64 "\n", *(const int64_t *)source(k, base));
 }
 
-/* "90", "90s", "5m", "1h30m": seconds; the units from large to small, each once. */
+/* Parse "90", "90s", "5m" or "1h30m" to seconds; units from large to small, each at most once. */
 static bool seconds_of(const char *s, int64_t *ret)
 {
 	static const struct { char letter; int64_t seconds; } units[] = {
@@ -132,7 +132,7 @@ static int parse_text(struct loader *l, const struct key *k, const struct yaml_n
 	return r;
 }
 
-/* A value that is not set has no line. */
+/* A value that is not set is not printed. */
 static void print_text(struct printer *p, const struct key *k, const void *base)
 {
 	const char *s = *(const char *const *)source(k, base);
@@ -226,7 +226,7 @@ static int parse_url(struct loader *l, const struct key *k, const struct yaml_no
 	return config_hide_url(l, k, n, &v, false, base);
 }
 
-/* What is wrong with a postgres_url may well be its password: it is never shown. */
+/* Messages never show a postgres_url: what is wrong with it may well be the password. */
 static int parse_postgres_url(struct loader *l, const struct key *k, const struct yaml_node *n, void *base)
 {
 	struct value v;

@@ -35,8 +35,8 @@ static size_t count(const struct key *k, const void *base)
 	return *(const size_t *)((const char *)base + k->count_at);
 }
 
-/* Memory for as many items as the list or map has, and one more that stays zero;
- * NULL: there are too many, and the error is set. */
+/* Memory for all items of a list or map and one more that stays zero. NULL: there are too many, and
+ * the mistake is added. */
 static void *items_room(struct loader *l, const struct key *k, const struct yaml_node *n, size_t item)
 {
 	if (n->n <= (size_t)k->max)
@@ -142,7 +142,7 @@ static struct text trimmed(const char *s, size_t len)
 	return (struct text){ s, len };
 }
 
-/* The comma-separated ranges of one text, behind those that are there. */
+/* Append the comma-separated ranges of one text. */
 static int add_ranges(struct loader *l, const struct key *k, const struct yaml_node *n, struct status_range *ranges,
 		      size_t *n_ranges)
 {

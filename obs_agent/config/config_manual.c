@@ -6,7 +6,7 @@
 
 #include <inttypes.h>
 
-/* How one form writes a row, up to its type, from there to its default, and its end. */
+/* How one form prints a row: up to its type, from there to its default, and the rest. */
 struct form {
 	const char *head, *row, *named, *between, *end;
 	const char *code, *code_end;    /* around what is literal */
@@ -19,7 +19,7 @@ static const struct form forms[] = {
 	[KEYS_MDOC] = { "", ".It Cm ", "\n", ";\ndefault: ", "\n", "\\(lq", "\\(rq", '\n' },
 };
 
-/* `text` with its `marked` words as the form has them. */
+/* Print `text` with its `marked` words in the markup of the form. */
 static void print_marked(FILE *out, const struct form *f, const char *text)
 {
 	bool inside = false;

@@ -17,7 +17,7 @@ void print_name(struct printer *p, const char *name)
 	p->item = false;
 }
 
-/* Line breaks of YAML 1.1 and invisible characters that it does not take as they are. */
+/* Line breaks of YAML 1.1, and invisible characters that must be escaped. */
 static bool needs_escape(uint32_t c)
 {
 	return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029 || c == 0xfeff || c == 0xfffe ||
@@ -102,7 +102,7 @@ static size_t distance(struct text a, struct text b)
 	return row[b.len];
 }
 
-/* One is the end or the beginning of the other: "interval", "log_file". */
+/* Is one name the start or the end of the other ("interval", "log_file")? */
 static bool overlaps(struct text a, struct text b)
 {
 	struct text small = a.len < b.len ? a : b, big = a.len < b.len ? b : a;
@@ -114,7 +114,7 @@ static bool overlaps(struct text a, struct text b)
 const struct key *config_nearest(const struct key_table *t, struct text name)
 {
 	const struct key *near = NULL;
-	size_t best = 3;                /* as many letters wrong as still look like a slip, and one */
+	size_t best = 3;                /* more wrong letters than a slip has */
 
 	if (name.len > NAME_MAX_LEN)
 		return NULL;

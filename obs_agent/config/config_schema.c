@@ -1,15 +1,15 @@
 /*
  * config_schema.c - the key table as JSON Schema (draft 7), for editors.
  *
- * What a schema can't say (a time out of its range as text, a list's duplicates
- * after variables are filled in) is left to --check-config: the schema accepts
- * whatever the agent accepts, and refuses most of what it refuses.
+ * The schema accepts everything that the agent accepts, and refuses most of what it refuses. What
+ * a schema can't express (a duration out of range, duplicates after variables are expanded) is
+ * left to --check-config.
  */
 #include "config_keys.h"
 
 #include <inttypes.h>
 
-/* A text with a variable may become anything. */
+/* A text with a variable can become any value. */
 #define VARIABLE   "{\"$ref\":\"#/definitions/variable\"}"
 #define SCALAR     "{\"type\":[\"string\",\"number\",\"boolean\"]}"
 #define HTTP_URL   "{\"type\":\"string\",\"pattern\":\"^[hH][tT][tT][pP][sS]?://|\\\\$\\\\{\"}"
@@ -56,7 +56,7 @@ static void text(FILE *out, const struct key *k)
 	fputs("\"type\":[\"string\",\"number\",\"boolean\"]", out);
 }
 
-/* Letters count alike, large or small: suggested as they stand, accepted either way. */
+/* Case does not matter: editors suggest the words as they are, and accept either case. */
 static void choice(FILE *out, const struct key *k)
 {
 	fputs("\"anyOf\":[{\"enum\":[", out);
@@ -116,7 +116,7 @@ static const struct { const struct kind *kind; void (*print)(FILE *out, const st
 
 /* ---- tables -------------------------------------------------------------------------------- */
 
-/* A kind that has no row above is a value of any kind. */
+/* A kind without a row above accepts any value. */
 static void key(FILE *out, const struct key *k)
 {
 	string(out, k->name);

@@ -1,10 +1,9 @@
 /*
- * config_url.c - what is wrong with a URL, and how to show one without its
- * passwords.
+ * config_url.c - finds what is wrong with a URL, and masks its passwords.
  *
- * Masking must also work on what is not valid, since that is what error
- * messages show. Where a URL is valid, exactly its password is hidden; where it
- * is not, everything up to the last @ may be one, and is hidden.
+ * Masking must work on invalid URLs too, since error messages show those. In a valid URL exactly
+ * the password is masked; in an invalid one everything up to the last @ might be a password, so
+ * all of it is masked.
  */
 #include "config_keys.h"
 
@@ -17,7 +16,7 @@
 #define HTTP_SHAPE "write http://HOST/PATH or https://HOST/PATH"
 #define POSTGRES_SHAPE "write postgres://USER:PASSWORD@HOST:5432/DATABASE"
 
-enum { MASK_INPUT_MAX = VALUE_MAX };    /* bytes; more is not shown at all */
+enum { MASK_INPUT_MAX = VALUE_MAX };    /* bytes; a longer one is not shown at all */
 
 static bool valid_port(struct text t)
 {
@@ -26,8 +25,7 @@ static bool valid_port(struct text t)
 	return parse_i64(t, &port) && isdigit((unsigned char)t.s[0]) && port >= 1 && port <= 65535;
 }
 
-/* The length of "host" or "[address]" at s; what follows is not looked at.
- * False: the bracket is not closed. */
+/* The length of "host" or "[address]" at s, whatever follows. False: the bracket is not closed. */
 static bool host_length(const char *s, const char *end_set, size_t *ret)
 {
 	*ret = *s == '[' ? strcspn(s, "]/?#@") : strcspn(s, end_set);
@@ -82,7 +80,7 @@ static size_t postgres_scheme(const char *url)
 	return strncmp(url, "postgresql://", 13) == 0 ? 13 : 0;
 }
 
-/* Behind "user:password@", where libpq sees it: at the first @ before any slash. */
+/* The end of "user:password@" as libpq sees it: the first @ before any slash. */
 static const char *behind_userinfo(const char *s)
 {
 	size_t n = strcspn(s, "@/");
@@ -90,7 +88,7 @@ static const char *behind_userinfo(const char *s)
 	return s[n] == '@' ? s + n + 1 : s;
 }
 
-/* "host:port,host:port"; *ret_end is behind it. */
+/* Check "host:port,host:port"; *ret_end is its end. */
 static const char *hosts_problem(const char *s, const char **ret_end)
 {
 	for (;; s++) {
@@ -157,8 +155,8 @@ static const char *skip_space(const char *s)
 	return s;
 }
 
-/* Behind a value as libpq reads it: plain up to a space, or in single quotes;
- * a backslash keeps the next character. An open quote ends at the end. */
+/* The end of a value as libpq reads it: plain up to a space, or in single quotes; a backslash
+ * escapes the next character. An open quote lasts to the end. */
 static const char *behind_value(const char *s, bool *ret_open)
 {
 	bool quoted = *s == '\'';
@@ -198,14 +196,13 @@ const char *postgres_url_problem(const char *url)
 
 /* ---- masking ------------------------------------------------------------------------ */
 
-/* A part that must not be shown; none when `to` is NULL. */
+/* A part that must be masked; none when `to` is NULL. */
 struct span {
 	const char *from, *to;
 };
 
-/* In "user:password@" up to `at`: what is behind the colon (in what is not
- * valid, a query may come first). A name without a password may be a token, but
- * in postgres it is a user. */
+/* In "user:password@" up to `at`: the part after the colon (in an invalid URL a query may come
+ * first). In http a name without a password may be a token; in postgres it is a user. */
 static struct span in_userinfo(const char *s, const char *at, bool lone_is_secret)
 {
 	size_t user = strcspn(s, ":?#&=");
@@ -215,8 +212,8 @@ static struct span in_userinfo(const char *s, const char *at, bool lone_is_secre
 	return lone_is_secret ? (struct span){ s, at } : (struct span){ NULL, NULL };
 }
 
-/* `s` is behind a "://" (`scheme` is where the URL begins), or the start of a
- * text that begins with none. */
+/* `s` is right after "://" (`scheme` is the start of the URL), or at the start of a text without a
+ * scheme. */
 static struct span userinfo_secret(const char *url, const char *s)
 {
 	const char *at;
@@ -233,7 +230,8 @@ static struct span userinfo_secret(const char *url, const char *s)
 	return at ? in_userinfo(s, at, s != url) : (struct span){ NULL, NULL };
 }
 
-/* Is `word` in the name; not as the beginning of a longer one where it has to be whole ("keyword", "author")? */
+/* Is `word` in the name? Where it must be a whole word, a longer one ("keyword", "author") does not
+ * count. */
 static bool contains(struct text name, const char *word, bool whole)
 {
 	size_t n = strlen(word);
@@ -249,7 +247,7 @@ static bool contains(struct text name, const char *word, bool whole)
 	return false;
 }
 
-/* Rather one parameter too many: a name in percent form may spell anything. */
+/* When in doubt, mask: a percent-encoded name may spell anything. */
 bool config_secret_name(struct text name)
 {
 	static const char *const words[] = { "passw", "passphrase", "secret", "token", "authoriz", "authentic", "credential",
@@ -269,8 +267,8 @@ bool config_secret_name(struct text name)
 	return false;
 }
 
-/* Behind a query parameter's value; a piece without "=" belongs to it: somebody
- * forgot to write an & as %26. */
+/* The end of a query parameter's value. A piece without "=" belongs to it: somebody forgot to write
+ * & as %26. */
 static const char *behind_parameter(const char *s)
 {
 	for (;;) {
@@ -281,7 +279,7 @@ static const char *behind_parameter(const char *s)
 	}
 }
 
-/* The same for key=value pairs, where somebody forgot the quotes. */
+/* The same for key=value pairs, in case somebody forgot the quotes. */
 static const char *behind_pair(const char *s)
 {
 	bool open;
@@ -300,7 +298,7 @@ static const char *behind_pair(const char *s)
 	}
 }
 
-/* `s` may be the name of a parameter in a query or of a key=value pair. */
+/* Can `s` be the name of a query parameter or of a key=value pair? */
 static struct span parameter_secret(const char *url, const char *s)
 {
 	char before = s == url ? ' ' : s[-1];
@@ -352,8 +350,8 @@ static void put(struct out *o, const char *s, size_t n)
 	o->s[o->len] = '\0';
 }
 
-/* Marks of a byte that is not shown as it is. */
-enum { HIDDEN = 1, EMPTY = 2 };         /* a part of a secret; before it there is a secret of no bytes */
+/* Marks of bytes that are masked. */
+enum { HIDDEN = 1, EMPTY = 2 };         /* part of a secret; an empty secret is before this byte */
 
 void config_hide(char *marks, size_t from, size_t to)
 {

@@ -1,8 +1,8 @@
 /*
- * config_value.c - one value of the file, its variables filled in.
+ * config_value.c - one value of the file, with its variables expanded.
  *
- * A message shows a value as the file has it, never as its variables made it:
- * a secret that lands in the wrong key stays out of the logs.
+ * Messages show a value as it is in the file, never expanded: a secret in the wrong key stays out
+ * of the logs.
  */
 #include "config_keys.h"
 
@@ -42,7 +42,7 @@ static bool is_behind(struct place a, struct place b)
 	return a.line > b.line || (a.line == b.line && a.column > b.column);
 }
 
-/* In the order of the file; when all places are taken, the last one gives way. */
+/* Insert in the order of the file. If the list is full, drop the last one. */
 static void add_mistake(struct loader *l, struct place place, const struct err *e)
 {
 	struct config_mistakes *m = l->mistakes;
@@ -128,7 +128,7 @@ static int too_long(struct loader *l, const char *what, const struct yaml_node *
 	return config_fail(l, n, "%s is longer than %zu bytes; shorten it", what, max);
 }
 
-/* How a credential is written where it stands. */
+/* How a credential is encoded in its place. */
 enum form {
 	REFUSED,                        /* it would be seen there */
 	AS_IT_IS,
@@ -136,7 +136,7 @@ enum form {
 	IN_PAIRS,                       /* backslashes, for libpq */
 };
 
-/* One value, being filled in. */
+/* One value that is being expanded. */
 struct filling {
 	struct loader *l;
 	const struct yaml_node *n;
@@ -186,7 +186,7 @@ static int add_credential(struct filling *f, const char *name)
 	return ok ? 0 : no_room(f);
 }
 
-/* What was added since `from` came from outside the file. */
+/* Note that the bytes since `from` came from outside the file. */
 static int note_filled(struct filling *f, size_t from)
 {
 	struct filled *filled = config_alloc(f->l, f->n, sizeof *filled);
@@ -198,7 +198,7 @@ static int note_filled(struct filling *f, size_t from)
 	return 0;
 }
 
-/* One variable; `rest` begins behind its "${". *ret_len: its length with the "}". */
+/* Expand one variable; `rest` starts after its "${". *ret_len: its length, "}" included. */
 static int add_variable(struct filling *f, struct text rest, size_t *ret_len)
 {
 	const char *close = memchr(rest.s, '}', rest.len);
@@ -222,7 +222,7 @@ static int add_variable(struct filling *f, struct text rest, size_t *ret_len)
 	return r < 0 ? r : note_filled(f, from);
 }
 
-/* "${NAME}" becomes the variable's value, "${CRED:NAME}" the credential's, "$${" becomes "${", all else stays. */
+/* Replace "${NAME}" by the variable's value, "${CRED:NAME}" by the credential's and "$${" by "${". */
 static int expand(struct filling *f)
 {
 	struct text t = f->n->text;
@@ -310,7 +310,7 @@ int config_secret_line(struct loader *l, const char *what, const struct yaml_nod
 	return config_line_in(l, what, n, max, AS_IT_IS, ret);
 }
 
-/* Nothing but one credential: that holds a whole URL, written as one. */
+/* Is the value nothing but one credential? That holds a complete URL, encoded already. */
 static bool is_one_credential(struct text t)
 {
 	return t.len > 7 && memcmp(t.s, "${CRED:", 7) == 0 && memchr(t.s, '}', t.len) == t.s + t.len - 1;

@@ -29,7 +29,8 @@ static bool started_by_systemd(void)
 	return getenv("NOTIFY_SOCKET") || getenv("CREDENTIALS_DIRECTORY");
 }
 
-/* Open it in the folder that systemd made, or, where no unit started us, where the unit's is. */
+/* Open it in the folder that systemd made. If no unit started this process, look where the unit's
+ * is. */
 static int open_credential(const char *app, const char *name, char path[PATH_MAX])
 {
 	const char *folder = getenv("CREDENTIALS_DIRECTORY");
@@ -39,7 +40,7 @@ static int open_credential(const char *app, const char *name, char path[PATH_MAX
 		snprintf(path, PATH_MAX, "%s/%s", folder, name);
 		return open_plainly(path);
 	}
-	if (started_by_systemd()) {             /* without credentials: there is nowhere else to look */
+	if (started_by_systemd()) {             /* the unit has no credentials */
 		*path = '\0';
 		errno = ENOENT;
 		return -1;
@@ -52,7 +53,7 @@ static int open_credential(const char *app, const char *name, char path[PATH_MAX
 	return open_plainly(path);
 }
 
-/* templates/obs-agent.service loads these by itself. */
+/* templates/obs-agent.service loads these without a drop-in. */
 static bool in_unit(const char *name)
 {
 	return strcmp(name, "database_url") == 0 || strcmp(name, "password") == 0;

@@ -1,8 +1,8 @@
 /*
- * credential.h - secrets that systemd hands to the unit as files (LoadCredential=).
+ * credential.h - secrets that systemd passes to the unit as files (LoadCredential=).
  *
- * Promises that what is read is one text: UTF-8, no NUL, of a bounded size, without the
- * line's end that an editor puts behind it. Leaves out where it may stand (config_value.c).
+ * Promises that a credential is UTF-8 text of bounded size, without NUL and without the line end
+ * that an editor adds. Leaves out where in the configuration it may be used (config_value.c).
  */
 #ifndef OBS_AGENT_CREDENTIAL_H
 #define OBS_AGENT_CREDENTIAL_H
@@ -18,20 +18,18 @@ enum {
 	CREDENTIAL_NAME_MAX = 100,
 };
 
-/* Letters, digits, ".", "_" and "-", as a file may be called; not "." or "..". */
+/* Is it a valid name: letters, digits, ".", "_" and "-", but not "." or ".."? */
 bool credential_name(struct text t);
 
-/*
- * Append what credential `name` holds to `out`. It is looked for in $CREDENTIALS_DIRECTORY, which
- * systemd sets; a person's shell has none, and is shown what the unit of `app` has or would get.
- * On failure `e` holds "what; how to mend it".
- */
+/* Append the content of credential `name` to `out`. It is read from $CREDENTIALS_DIRECTORY, which
+ * systemd sets. A person's shell has none: there it is what the unit of `app` has or would get. On
+ * failure `e` has "what; how to fix it". */
 int credential_read(const char *app, const char *name, struct buf *out, struct err *e);
 
-/* Append `t` as a part of a URI: what is not a letter, a digit or one of "-._~" as %XX. */
+/* Append `t` as part of a URI: all but letters, digits and "-._~" as %XX. */
 bool credential_add_uri(struct buf *out, struct text t);
 
-/* Append `t` as (a part of) a value of libpq's key=value pairs, quoted or not. */
+/* Append `t` as (part of) a value of libpq's key=value pairs, quoted or not. */
 bool credential_add_pair(struct buf *out, struct text t);
 
 #endif

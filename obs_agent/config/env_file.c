@@ -12,7 +12,7 @@
 
 enum { ENV_FILE_MAX = 1 << 16 };        /* bytes */
 
-/* What was read, for as long as the process runs: this is what its environment would be. */
+/* The variables of the files that were read; they are kept until the process ends. */
 static struct variable {
 	struct variable *next;
 	const char *value;
@@ -33,7 +33,7 @@ static bool keep(const char *name, const char *value)
 	return true;
 }
 
-/* What tells libpq where the database is and who we are, and makes nobody load code. */
+/* Variables that only tell libpq where the database is and who connects; none makes it load code. */
 static bool is_for_libpq(const char *name)
 {
 	static const char *const names[] = { "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGSSLMODE",
@@ -55,8 +55,8 @@ const char *env_file_get(const char *name)
 	return value;
 }
 
-/* Resolve quotes and backslashes of the value at `s`, in place: it only gets
- * shorter. Returns behind its line. */
+/* Resolve the quotes and backslashes of the value at `s`, in place. Returns the start of the next
+ * line. */
 static char *read_value(char *s)
 {
 	char quote = '\0', *end = s, *keep = s, *next; /* spaces before `keep` are in quotes */

@@ -1,22 +1,22 @@
 /*
  * env_file.h - the unit's EnvironmentFile, for a program that a person starts by hand.
  *
- * Owns the variables of it. Promises that they do not become the environment, except those that tell libpq where the
- * database is: variables steer libraries (OPENSSL_CONF), and the file may belong to somebody who must not run code as us.
+ * Owns its variables. Promises that only those which tell libpq where the database is become part
+ * of the environment: other variables control libraries (OPENSSL_CONF), and the file's owner must
+ * not run code as this user.
  */
 #ifndef OBS_AGENT_ENV_FILE_H
 #define OBS_AGENT_ENV_FILE_H
 
 #include "common/err.h"
 
-/*
- * Read the variables of `path` as systemd does: NAME=value lines, # and ; comments, single and double quotes,
- * a backslash before the end of a line joins it with the next. Returns the
- * number of variables in the file.
- */
+/* Read the variables of `path` as systemd does: NAME=value lines, # and ; comments, single and
+ * double quotes, a backslash at the end of a line joins it with the next. Returns their number, or
+ * -errno. */
 int env_file_load(const char *path, struct err *e);
 
-/* A variable of the environment or, where that has none of the name, of the file; NULL: neither has it. Valid for good. */
+/* The value of a variable in the environment or else in the files that were read; NULL: neither has
+ * it. Valid until the process ends. */
 const char *env_file_get(const char *name);
 
 #endif

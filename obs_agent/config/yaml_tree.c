@@ -7,7 +7,7 @@
 #include "common/cleanup.h"
 #include "common/utf8.h"
 
-/* Other tools' sections may be deep, but a megabyte of "[" must not be felt. */
+/* Other tools' sections may be deep, but a megabyte of "[" must cost nothing. */
 enum { OTHER_DEPTH_MAX = 256 };
 
 struct tree {
@@ -40,7 +40,7 @@ static int fail(struct tree *t, yaml_mark_t at, const char *sentence)
 
 /* ---- bytes ---------------------------------------------------------------- */
 
-/* What is wrong with the character of n bytes at s; NULL: nothing. */
+/* What is wrong with the character of n bytes at s, or NULL. */
 static const char *bad_character(const char *s, size_t n, bool first)
 {
 	unsigned char c = (unsigned char)s[0], d = n > 1 ? (unsigned char)s[1] : 0;
@@ -60,7 +60,7 @@ static const char *bad_character(const char *s, size_t n, bool first)
 	return NULL;
 }
 
-/* libyaml names no line for a bad character, so all are looked at first. */
+/* libyaml gives no line for a bad character, so all characters are checked first. */
 static int check_characters(struct tree *t)
 {
 	const char *s = t->yaml.s, *problem;
@@ -80,7 +80,7 @@ static int check_characters(struct tree *t)
 	return 0;
 }
 
-/* The byte at a position that libyaml names; '\0' when it is not there. */
+/* The byte at a position that libyaml gives; '\0' if there is none. */
 static char byte_at(struct text yaml, yaml_mark_t at)
 {
 	const char *s = yaml.s, *end = yaml.s + yaml.len;
@@ -98,8 +98,8 @@ static char byte_at(struct text yaml, yaml_mark_t at)
 
 /* ---- libyaml's complaints ---------------------------------------------------- */
 
-/* What libyaml says, and what a person can do with. `context`: the place where
- * the construct began helps more than the place where it went wrong. */
+/* libyaml's messages, and what to tell a person instead. `context`: point to where the construct
+ * starts, not to where the error was noticed. */
 static const struct complaint {
 	const char *problem;
 	bool context;
@@ -187,7 +187,7 @@ static bool closes(const yaml_event_t *ev)
 	return ev->type == YAML_MAPPING_END_EVENT || ev->type == YAML_SEQUENCE_END_EVENT;
 }
 
-/* Read past the node that the current event begins. */
+/* Skip the node that starts with the current event. */
 static int skip(struct tree *t)
 {
 	for (int depth = 0;;) {
@@ -206,7 +206,7 @@ static int skip(struct tree *t)
 	}
 }
 
-/* Anchors and tags of the current event are refused, whatever it begins. */
+/* Refuse anchors and tags of the current event. */
 static int check_decoration(struct tree *t)
 {
 	const yaml_event_t *ev = &t->event;
@@ -236,7 +236,7 @@ static int check_decoration(struct tree *t)
 
 static int build(struct tree *t, struct yaml_node **ret);
 
-/* A key of a map: text, not a list or a map. */
+/* Check a map's key: it must be text. */
 static int build_key(struct tree *t, struct yaml_node **ret)
 {
 	if (opens(&t->event))
@@ -245,7 +245,7 @@ static int build_key(struct tree *t, struct yaml_node **ret)
 	return build(t, ret);
 }
 
-/* The children of `parent` up to the event that ends it. */
+/* Read the children of `parent`, up to the event that ends it. */
 static int build_children(struct tree *t, struct yaml_node *parent)
 {
 	struct yaml_node **link = &parent->first, *key = NULL;
@@ -272,7 +272,7 @@ static int build_children(struct tree *t, struct yaml_node *parent)
 	}
 }
 
-/* Its block is got at the first use: without one, it is the machine that has no more. */
+/* The arena has its first block already, so if it has none, the machine is out of memory. */
 static int too_large(struct tree *t)
 {
 	if (!t->arena->block)
@@ -281,7 +281,7 @@ static int too_large(struct tree *t)
 	return -EINVAL;
 }
 
-/* The node that the current event begins; afterwards the current event is its last. */
+/* Read the node that starts with the current event; afterwards its last event is the current one. */
 static int build(struct tree *t, struct yaml_node **ret)
 {
 	const yaml_event_t *ev = &t->event;
@@ -348,7 +348,7 @@ static int find_section(struct tree *t, struct yaml_node **ret)
 	}
 }
 
-/* The start of the first document; an empty file has none. */
+/* Read to the start of the first document; an empty file has none. */
 static int open_document(struct tree *t)
 {
 	int r = 0;
@@ -367,7 +367,7 @@ static int open_document(struct tree *t)
 	return r;
 }
 
-/* Nothing may follow but the end of the document and of the file. */
+/* Check that only the end of the document and of the file follow. */
 static int close_document(struct tree *t)
 {
 	int r = next_event(t);

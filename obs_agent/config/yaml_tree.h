@@ -1,12 +1,10 @@
 /*
- * yaml_tree.h - one section of a YAML file as a tree of nodes that know where
- * they stand.
+ * yaml_tree.h - one section of a YAML file as a tree of nodes with line and column.
  *
- * Owns libyaml. Promises that the whole file is one well-formed YAML document,
- * that the section has no alias, anchor or tag, is not deeper than
- * YAML_DEPTH_MAX, and that an error is one sentence with file:line:column and a
- * remedy. The other sections are read past at no cost but their length: aliases
- * are never followed. Leaves out what the values mean.
+ * Owns libyaml. Promises that the whole file is one well-formed YAML document, that the section
+ * has no alias, anchor or tag and is not deeper than YAML_DEPTH_MAX, and that an error is one
+ * sentence with file:line:column and a remedy. Other sections are only scanned: their aliases are
+ * never expanded. Leaves out what the values mean.
  */
 #ifndef OBS_AGENT_YAML_TREE_H
 #define OBS_AGENT_YAML_TREE_H
@@ -33,10 +31,8 @@ struct yaml_node {
 	const struct yaml_node *key;    /* in a map: a NODE_TEXT */
 };
 
-/*
- * Read `yaml` and store the value of its top-level key `section` in *ret, in
- * memory of `a`. `path` is for messages.
- */
+/* Parse `yaml` and store the value of its top-level key `section` in *ret, allocated from `a`.
+ * `path` is for messages. */
 int yaml_section(const char *path, struct text yaml, const char *section, struct arena *a,
 		 const struct yaml_node **ret, struct err *e);
 

@@ -20,7 +20,8 @@
 
 enum { DOCTOR_PATH_MAX = 512 };
 
-/* Whoever may read everything cannot see what the agent may not: root looks with its eyes. */
+/* Root may read everything, and would not notice what the agent may not read: it looks with the
+ * rights of the unit's user. */
 static void say_who(const struct doctor_unit *u, const char *app, FILE *out)
 {
 	if (geteuid() != 0)
@@ -32,7 +33,7 @@ static void say_who(const struct doctor_unit *u, const char *app, FILE *out)
 			    "-p User=obs-agent -p SupplementaryGroups='adm systemd-journal www-data' obs_agent doctor --app %s", app);
 }
 
-/* systemd gives the agent the variables of this file; a person's shell has not got them. */
+/* systemd gives the agent the variables of this file; a person's shell does not have them. */
 static int check_environment(const char *config_path, FILE *out)
 {
 	const char *slash = strrchr(config_path, '/');
@@ -78,7 +79,7 @@ static int check_config(const char *path, const char *app, struct config *c, FIL
 	return failed;
 }
 
-/* Limits are used up by all programs of a user together, so a try says more than a number. */
+/* All programs of a user share these limits, so trying says more than a number. */
 static int check_inotify(FILE *out)
 {
 	CLEANUP(close_p) int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
@@ -143,7 +144,7 @@ static bool clock_synchronised(void)
 	return adjtimex(&t) != TIME_ERROR;
 }
 
-/* What depends on whose rights are looked with. */
+/* The checks that depend on the rights of the user. */
 static int check_as_agent(const struct config *c, const struct doctor_unit *u, const char *app, FILE *out)
 {
 	bool other = doctor_unit_become(u);

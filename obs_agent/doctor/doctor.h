@@ -1,8 +1,8 @@
 /*
- * doctor.h - what keeps an agent from working, in words and each with its remedy.
+ * doctor.h - finds what keeps an agent from working, and prints each with its remedy.
  *
  * Run by a person, best as root. May block for seconds; changes nothing. Prints the lines of
- * doctor_say.h. What an agent that was never started cannot have yet is noted, and is no failure.
+ * doctor_say.h. If the agent was never started, what it can't have yet is a note and no failure.
  */
 #ifndef OBS_AGENT_DOCTOR_H
 #define OBS_AGENT_DOCTOR_H
@@ -15,26 +15,26 @@
 #include "obs_agent/config/config.h"
 #include "doctor_unit.h"
 
-/* What the doctor asks others; each is a function so that tests can answer. */
+/* Questions to the database and the agent; functions, so that tests can answer them. */
 struct doctor_others {
 	int (*database)(const struct config *c, FILE *out);     /* prints lines; returns the number of failures */
 	int (*agent)(const char *app, FILE *out, struct err *e); /* the running agent's status, as JSON */
 };
 
-/*
- * Look at the configuration, the environment, credentials, the clock, the kernel's limits, the log files, the
- * running agent and the database. Run by root, files are looked at with the rights of the unit's user.
- * Returns an exit status: 0 nothing is wrong (there may be notes and warnings), 1 something failed.
- */
+/* Check the configuration, the environment, credentials, the clock, the kernel's limits, the log
+ * files, the running agent and the database. As root, it checks files with the rights of the unit's
+ * user. Returns an exit status: 0 nothing is wrong (there may be notes and warnings), 1 something
+ * failed. */
 int doctor_run(const char *config_path, const char *app, const struct doctor_others *others, FILE *out);
 
 /* ---- inside the doctor ---- */
 
-/* The log files, as far as this user sees them and as the unit's sandbox will let the agent see them, and
- * whether inotify has watches for them. Returns the number of failures. */
+/* Check the log files with the rights of this user and the unit's sandbox, and whether inotify has
+ * enough watches. Returns the number of failures. */
 int doctor_logs(const struct config *c, const struct doctor_unit *u, FILE *out);
 
-/* What the running agent says (others->agent), or how its last run ended. Returns the number of failures. */
+/* Check what the running agent reports (others->agent), or how its last run ended. Returns the
+ * number of failures. */
 int doctor_agent(const struct config *c, const struct doctor_unit *u, int (*ask)(const char *app, FILE *out, struct err *e),
 		 FILE *out);
 

@@ -1,7 +1,7 @@
 /*
- * doctor_agent.c - what the running agent says of itself, and how its last run ended.
+ * doctor_agent.c - what the running agent reports, or how its last run ended.
  *
- * The database tells when it heard from the agent last, and whether that is too long ago: see pg_doctor.c.
+ * Whether its last report is too old, the database decides: see pg_doctor.c.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -73,7 +73,7 @@ static bool read_text(struct text value, char out[TEXT_MAX])
 
 /* ---- what it says ---- */
 
-/* It fails if the agent reports an error: a commit clears that. The database judges how old is too old. */
+/* Fails if the agent reports an error: a commit would have cleared it. */
 static int check_written(struct text status, int64_t now_us, FILE *out)
 {
 	char when[TEXT_MAX], error[TEXT_MAX];
@@ -87,7 +87,7 @@ static int check_written(struct text status, int64_t now_us, FILE *out)
 			   (now_us - at) / US_PER_S);
 }
 
-/* What it refuses or cannot read, whatever a person's shell may see. */
+/* The files that the agent can't follow, whatever this user may read. */
 static int check_troubles(struct text status, FILE *out)
 {
 	struct text troubles = member(member(status, "tail"), "troubles"), one;

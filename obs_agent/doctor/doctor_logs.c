@@ -1,8 +1,8 @@
 /*
- * doctor_logs.c - log files as the agent will see them.
+ * doctor_logs.c - checks the log files as the agent will see them.
  *
- * A file that a person's shell reads may still be hidden from the agent: by its
- * rights, by the unit's sandbox, which puts empty folders over /home and /tmp, or by the rules of log_open.h.
+ * The agent may not see a file that a person's shell can read: because of its rights, because the
+ * unit's sandbox hides /home and /tmp, or because of the rules of log_open.h.
  */
 #include <errno.h>
 #include <glob.h>
@@ -19,7 +19,7 @@
 
 /* ---- one file -------------------------------------------------------------------------- */
 
-/* The first folder or the file on the way to `path` that this user may not enter or read. */
+/* The first folder on the way to `path` that this user may not enter, or else `path` itself. */
 static void first_closed(const char *path, char closed[PATH_MAX])
 {
 	for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
@@ -40,7 +40,7 @@ static int say_closed(const char *path, const char *app, FILE *out)
 	if (stat(closed, &st) < 0)
 		return doctor_line(out, false, "open the folders above it", "%s: permission denied", path);
 	group = getgrgid(st.st_gid);
-	if (st.st_gid == 0)             /* a group that the agent should not be in */
+	if (st.st_gid == 0)             /* the agent should not be in root's group */
 		snprintf(remedy, sizeof remedy, "give it to a group that may read logs: chgrp adm %s && chmod g+rX %s", closed, closed);
 	else if (!(st.st_mode & S_IRGRP))
 		snprintf(remedy, sizeof remedy, "let its group read it: chmod g+rX %s", closed);
@@ -50,7 +50,7 @@ static int say_closed(const char *path, const char *app, FILE *out)
 	return doctor_line(out, false, remedy, "%s: permission denied at %s", path, closed);
 }
 
-/* What an application makes when it runs need not be there before its agent does. */
+/* An application creates its files when it runs: before the agent's first start they may be missing. */
 static int say_missing(const struct doctor_unit *u, const char *remedy, const char *sentence, FILE *out)
 {
 	return u->fresh ? doctor_note(out, "%s; %s", sentence, remedy) : doctor_line(out, false, remedy, "%s", sentence);
@@ -78,7 +78,7 @@ static bool has_wildcard(const char *path)
 	return strpbrk(path, "*?[") != NULL;
 }
 
-/* A pattern that matches nothing: closed to us, in a folder that is not there, or only early. */
+/* A pattern without a match: its folder is closed to this user, or missing, or has no such file yet. */
 static int say_no_match(const char *pattern, const char *app, const struct doctor_unit *u, FILE *out)
 {
 	size_t n = strcspn(pattern, "*?[");
@@ -115,7 +115,7 @@ static int check_pattern(const char *pattern, const char *app, const struct doct
 	return say_no_match(pattern, app, u, out);
 }
 
-/* Each file takes a watch, and each folder. Without them the agent looks once a second. */
+/* Each file and each folder needs a watch. Without one the agent looks once a second. */
 static int check_watches(size_t files, const struct config *c, FILE *out)
 {
 	CLEANUP(fclose_p) FILE *in = fopen("/proc/sys/fs/inotify/max_user_watches", "re");
@@ -136,12 +136,12 @@ int doctor_logs(const struct config *c, const struct doctor_unit *u, FILE *out)
 	size_t files = 0;
 
 	for (size_t i = 0; i < c->n_log_files; i++) {
-		char setting[UNIT_VALUE_MAX], mend[PATH_MAX], remedy[PATH_MAX + 256];
+		char setting[UNIT_VALUE_MAX], fix[PATH_MAX], remedy[PATH_MAX + 256];
 
 		failed += check_pattern(c->log_files[i], c->app, u, &files, out);
-		if (!doctor_unit_hides(u, c->log_files[i], setting, mend))
+		if (!doctor_unit_hides(u, c->log_files[i], setting, fix))
 			continue;
-		snprintf(remedy, sizeof remedy, "show it: systemctl edit obs-agent@%s, then [Service] %s", c->app, mend);
+		snprintf(remedy, sizeof remedy, "show it: systemctl edit obs-agent@%s, then [Service] %s", c->app, fix);
 		failed += doctor_line(out, false, remedy, "%s: the unit's sandbox (%s) hides this from the agent", c->log_files[i],
 				      setting);
 	}

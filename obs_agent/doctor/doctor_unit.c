@@ -19,7 +19,7 @@ enum { GROUPS_MAX = 64 };
 
 /* ---- what the unit says ---- */
 
-/* A list grows with each line of a file; an empty one begins it anew. */
+/* A list grows with each line of a file; an empty line resets it. */
 static const struct { const char *name; size_t at, size; bool list; } settings[] = {
 #define SETTING(name, member, list) { name, offsetof(struct doctor_unit, member), sizeof ((struct doctor_unit *)0)->member, list }
 	SETTING("User", user, false),
@@ -74,7 +74,7 @@ static void apply_file(struct doctor_unit *u, const char *path)
 	apply_stream(u, in);
 }
 
-/* The unit, then its drop-ins; what comes later counts. */
+/* Read the unit, then its drop-ins; later settings override earlier ones. */
 static void read_files(struct doctor_unit *u, const char *root, const char *app)
 {
 	static const char *const patterns[] = {
@@ -116,7 +116,8 @@ static pid_t spawn_systemctl(char *const argv[], FILE **ret)
 	return pid;
 }
 
-/* What is in force, from whatever it came. Its credentials are left to the files: systemctl shows them by halves. */
+/* Ask for the settings in force. Credentials come from the files, because systemctl does not show
+ * their sources. */
 static void ask_systemd(struct doctor_unit *u, const char *app)
 {
 	char unit[256], show[] = "show", systemctl[] = "systemctl";
@@ -156,7 +157,7 @@ static bool below(const char *path, const char *folder, size_t n)
 	return n && strncmp(path, folder, n) == 0 && (path[n] == '/' || path[n] == '\0' || folder[n - 1] == '/');
 }
 
-/* Is it in one of the folders of a list like " -/srv:/x /opt"? The folder, or NULL. */
+/* The folder of a list like " -/srv:/x /opt" that contains `path`, or NULL. */
 static const char *listed(const char *list, const char *path, size_t *ret_n)
 {
 	while (*list) {
@@ -179,9 +180,9 @@ static bool is_on(const char *value)
 	return false;
 }
 
-static bool hidden_by_switch(const struct doctor_unit *u, const char *path, char *setting, char *mend)
+static bool hidden_by_switch(const struct doctor_unit *u, const char *path, char *setting, char *fix)
 {
-	static const struct { const char *folder, *name, *mend; size_t at; } rows[] = {
+	static const struct { const char *folder, *name, *fix; size_t at; } rows[] = {
 		{ "/home", "ProtectHome", "ProtectHome=read-only", offsetof(struct doctor_unit, protect_home) },
 		{ "/root", "ProtectHome", "ProtectHome=read-only", offsetof(struct doctor_unit, protect_home) },
 		{ "/run/user", "ProtectHome", "ProtectHome=read-only", offsetof(struct doctor_unit, protect_home) },
@@ -196,13 +197,13 @@ static bool hidden_by_switch(const struct doctor_unit *u, const char *path, char
 		if (!below(path, rows[i].folder, strlen(rows[i].folder)) || !is_on(value))
 			continue;
 		snprintf(setting, UNIT_VALUE_MAX, "%s=%s", rows[i].name, value);
-		snprintf(mend, PATH_MAX, "%s", rows[i].mend);
+		snprintf(fix, PATH_MAX, "%s", rows[i].fix);
 		return true;
 	}
 	return false;
 }
 
-bool doctor_unit_hides(const struct doctor_unit *u, const char *path, char setting[UNIT_VALUE_MAX], char mend[PATH_MAX])
+bool doctor_unit_hides(const struct doctor_unit *u, const char *path, char setting[UNIT_VALUE_MAX], char fix[PATH_MAX])
 {
 	const struct { const char *name, *value; } lists[] = {
 		{ "InaccessiblePaths", u->inaccessible }, { "TemporaryFileSystem", u->tmpfs }, { "RootDirectory", u->root },
@@ -212,7 +213,7 @@ bool doctor_unit_hides(const struct doctor_unit *u, const char *path, char setti
 
 	if (listed(u->binds, path, &n))
 		return false;
-	if (hidden_by_switch(u, path, setting, mend))
+	if (hidden_by_switch(u, path, setting, fix))
 		return true;
 	for (size_t i = 0; i < 3; i++) {
 		folder = i < 2 ? listed(lists[i].value, path, &n) : *u->root && strcmp(u->root, "/") != 0 ? u->root : NULL;
@@ -220,7 +221,7 @@ bool doctor_unit_hides(const struct doctor_unit *u, const char *path, char setti
 			continue;
 		snprintf(setting, UNIT_VALUE_MAX, "%s=%.*s", lists[i].name, i < 2 ? (int)n : (int)strlen(folder), folder);
 		n = (size_t)(strrchr(path, '/') - path);
-		snprintf(mend, PATH_MAX, "BindReadOnlyPaths=%.*s", (int)n, path);
+		snprintf(fix, PATH_MAX, "BindReadOnlyPaths=%.*s", (int)n, path);
 		return true;
 	}
 	return false;
@@ -257,7 +258,7 @@ void doctor_unit_return(void)
 
 /* ---- its credentials ---- */
 
-/* "name:obs-agent.%i.name": where systemd takes it from. */
+/* The file that systemd reads for "name:obs-agent.%i.name". */
 static void source_of(const char *item, size_t n, const char *app, char path[PATH_MAX])
 {
 	const char *colon = memchr(item, ':', n), *from = colon ? colon + 1 : item;
@@ -287,7 +288,7 @@ static int check_credential(const char *item, size_t n, const char *app, FILE *o
 	if (errno == EACCES)
 		return doctor_line(out, true, NULL, "credential %.*s is in %s, closed to this user, as it should be", name, item, path);
 	if (strncmp(path, "/etc/credstore/", 15) == 0)
-		return 0;               /* left out by systemd; where it is needed the configuration says so */
+		return 0;               /* systemd leaves it out; if it is needed, the configuration fails */
 	return doctor_line(out, false, "make it (mode 600), or take its LoadCredential= out: without it the unit does not start",
 			   "credential %.*s: there is no %s", name, item, path);
 }

@@ -1,7 +1,7 @@
 /*
- * doctor_unit.h - the agent's unit as the doctor needs it: whose rights it has, what its sandbox hides.
+ * doctor_unit.h - the agent's unit: its user, and what its sandbox hides.
  *
- * Owns asking systemd (systemctl show), or the unit files where no systemd runs.
+ * Owns asking systemd (systemctl show), or reading the unit files if no systemd runs.
  */
 #ifndef OBS_AGENT_DOCTOR_UNIT_H
 #define OBS_AGENT_DOCTOR_UNIT_H
@@ -15,27 +15,28 @@ enum { UNIT_VALUE_MAX = 1024 };
 
 struct doctor_unit {
 	bool found;
-	bool fresh;                     /* an agent of this unit never ran: doctor.c knows */
+	bool fresh;                     /* the unit was never started; set by doctor.c */
 	char user[64];                  /* "": the same as ours */
-	/* Values of its settings, as in the unit file; lists with a space before each item. */
+	/* Its settings, as in the unit file; lists have a space before each item. */
 	char protect_home[16], private_tmp[16], private_devices[16];
 	char groups[UNIT_VALUE_MAX], binds[UNIT_VALUE_MAX], inaccessible[UNIT_VALUE_MAX], tmpfs[UNIT_VALUE_MAX],
 		root[UNIT_VALUE_MAX], credentials[UNIT_VALUE_MAX];
-	char exit_status[16];           /* of the last run; "": not known */
+	char exit_status[16];           /* of the last run; "": unknown */
 	char sub_state[32];             /* "running" ... */
 };
 
-/* Unit files are looked for below `root`; with "" systemd is asked too. */
+/* Read the unit files below `root`; if that is "", ask systemd too. */
 void doctor_unit_read(struct doctor_unit *u, const char *root, const char *app);
 
-/* The setting that hides `path` from the agent, as "ProtectHome=yes", and in `mend` what shows it; false: none does. */
-bool doctor_unit_hides(const struct doctor_unit *u, const char *path, char setting[UNIT_VALUE_MAX], char mend[PATH_MAX]);
+/* The setting that hides `path` from the agent ("ProtectHome=yes"), and the one that shows it again.
+ * False: nothing hides it. */
+bool doctor_unit_hides(const struct doctor_unit *u, const char *path, char setting[UNIT_VALUE_MAX], char fix[PATH_MAX]);
 
-/* See files with the rights of the unit's user (only root can); false: nothing changed. */
+/* Take on the rights of the unit's user (only root can); false: nothing changed. */
 bool doctor_unit_become(const struct doctor_unit *u);
 void doctor_unit_return(void);
 
-/* A line for each credential that its unit file names, about the file behind it. Returns the number of failures. */
+/* Check the file of each credential that the unit names. Returns the number of failures. */
 int doctor_unit_credentials(const struct doctor_unit *u, const char *app, FILE *out);
 
 #endif

@@ -1,6 +1,4 @@
-/*
- * pg_doctor.c - the database half of `obs_agent doctor`: may block, prints words.
- */
+/* pg_doctor.c - the database half of `obs_agent doctor`. */
 #include <errno.h>
 #include <inttypes.h>
 #include <libpq-fe.h>
@@ -60,7 +58,7 @@ static int report(const PGresult *r, FILE *out)
 				    "this clock is %" PRId64 " s ahead of the database's", skew_s);
 }
 
-/* agent_state() of the database says what its silence means. */
+/* The database's agent_state() decides whether the agent is late. */
 static int report_last_seen(const PGresult *r, const struct config *c, FILE *out)
 {
 	if (PQntuples(r) == 0)
@@ -70,7 +68,7 @@ static int report_last_seen(const PGresult *r, const struct config *c, FILE *out
 			   pg_number(r, 0, 0));
 }
 
-/* Also: may this role write under this name at all? */
+/* Fails too if this role may not write as this server. */
 static int ask_last_seen(PGconn *conn, const struct config *c, FILE *out)
 {
 	const char *const names[] = { c->vps_name, c->app };

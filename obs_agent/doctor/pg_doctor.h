@@ -1,6 +1,4 @@
-/*
- * pg_doctor.h - the doctor's questions to the database. May block for some ten seconds.
- */
+/* pg_doctor.h - the doctor's checks of the database. May block for 10 s and more. */
 #ifndef OBS_AGENT_PG_DOCTOR_H
 #define OBS_AGENT_PG_DOCTOR_H
 
@@ -8,7 +6,7 @@
 
 #include "obs_agent/config/config.h"
 
-/* Connect as the agent would, and print a line for each thing looked at. Returns the number of failures. */
+/* Connect as the agent does, and print a line for each check. Returns the number of failures. */
 int pg_doctor(const struct config *c, FILE *out);
 
 #endif

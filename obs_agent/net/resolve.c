@@ -13,7 +13,7 @@
 
 enum { STACK_BYTES = 512 << 10 };
 
-/* Belongs to the resolver and to its thread; the last one frees it. */
+/* Shared by the resolver and its thread; the last one frees it. */
 struct lookup {
 	atomic_int owners;
 	int fd;                         /* an eventfd: the answer is complete */
@@ -62,7 +62,7 @@ static void *work(void *arg)
 
 	for (size_t i = 0; i < l->names.n; i++)
 		look_up(&l->names.name[i]);
-	written = write(l->fd, &one, sizeof one);       /* what was not read yet leaves room for it */
+	written = write(l->fd, &one, sizeof one);       /* an eventfd always takes another write */
 	(void)written;
 	lookup_unref(l);
 	return NULL;

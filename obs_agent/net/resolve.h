@@ -1,9 +1,9 @@
 /*
- * resolve.h - the addresses of servers' names, looked up beside the loop.
+ * resolve.h - looks up the addresses of servers' names outside of the loop.
  *
- * Promises that a resolver that hangs (the C library's may take minutes) holds up
- * nobody: a lookup runs in a thread of its own, there is never more than one, and
- * it is not waited for at the end. Leaves out what to do without an answer.
+ * Promises that a hung lookup (the C library's may take minutes) blocks nothing: it runs in its
+ * own thread, there is never more than one, and the process does not wait for it to exit. Leaves
+ * out what to do without an answer.
  */
 #ifndef OBS_AGENT_RESOLVE_H
 #define OBS_AGENT_RESOLVE_H
@@ -16,14 +16,14 @@
 
 enum {
 	RESOLVE_NAMES_MAX = 16,
-	RESOLVE_ADDRESSES_MAX = 8,      /* of one name; more are left out */
+	RESOLVE_ADDRESSES_MAX = 8,      /* of one name; others are ignored */
 	RESOLVE_NAME_SIZE = 256,
 	RESOLVE_ADDRESS_SIZE = INET6_ADDRSTRLEN + 17,   /* "fe80::1%" and an interface */
 };
 
 struct resolve_name {
 	char name[RESOLVE_NAME_SIZE];
-	const char *error;              /* a sentence that lives for ever; NULL: there are addresses */
+	const char *error;              /* a constant sentence; NULL: there are addresses */
 	char address[RESOLVE_ADDRESSES_MAX][RESOLVE_ADDRESS_SIZE];
 	size_t n;
 };
@@ -39,8 +39,8 @@ int resolver_new(sd_event *loop, void (*done)(void *data, const struct resolve_n
 		 struct resolver **ret, struct err *e);
 void resolver_free(struct resolver *r);
 
-/* Look up `names` (only the names are read); done() follows, at a time of its own. While an
- * earlier lookup hangs nothing new is begun: done() is called for that one. */
+/* Look up `names` (only their names are read) and call done() later. While an earlier lookup hangs,
+ * no new one starts: done() is called for that one. */
 int resolver_ask(struct resolver *r, const struct resolve_names *names, struct err *e);
 
 #endif

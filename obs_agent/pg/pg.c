@@ -16,11 +16,11 @@
 #include "common/pg/pg_verdict.h"
 
 enum {
-	CLOCK_SET_S = 2,                /* the wall clock went another way than the monotonic one by so much */
-	DEADLINE_S = 15,                /* without any progress, for each step */
-	LOOK_S = 2,                     /* how often progress is looked for */
+	CLOCK_SET_S = 2,                /* the wall clock differs so much from the monotonic one */
+	DEADLINE_S = 15,                /* for each step, without any progress */
+	LOOK_S = 2,                     /* how often to look for progress */
 	SCHEMA_VERSION_MIN = 1,
-	JSON_PARAMS_MAX = 16 << 20,     /* all rows of a batch that are not log lines */
+	JSON_PARAMS_MAX = 16 << 20,     /* JSON of all rows of a batch but log lines */
 };
 
 enum phase { PHASE_WAITING, PHASE_CONNECTING, PHASE_HELLO, PHASE_READY, PHASE_SENDING };
@@ -35,18 +35,18 @@ struct pg {
 	PGconn *conn;
 	sd_event_source *io;
 	uint32_t watched;               /* what it waits for */
-	sd_event_source *timer;         /* looks for progress, or the next attempt */
-	int64_t progress_us;            /* monotonic: the last time that something moved */
+	sd_event_source *timer;         /* of the next attempt, or of the check for progress */
+	int64_t progress_us;            /* monotonic: of the last progress */
 	enum phase phase;
-	int64_t process;                /* a random number: who says hello */
-	int64_t epoch;                  /* of the last hello, 0: there was none yet */
+	int64_t process;                /* a random number that identifies this process */
+	int64_t epoch;                  /* from the last hello; 0: none yet */
 	int64_t skew_us;
-	int64_t clock_us;               /* wall clock minus monotonic, at hello */
+	int64_t clock_us;               /* wall clock minus monotonic at the last hello */
 	int failures, refusals;         /* since the last commit */
-	int unsent;                     /* bytes that the kernel held when it was last looked at */
-	struct buf json;                /* parameters made for one call */
-	struct err first_error;         /* of the pipeline that is being read */
-	char sqlstate[6];               /* its code, "" when the server gave none */
+	int unsent;                     /* bytes in the kernel's buffer at the last check */
+	struct buf json;                /* the parameters of one call */
+	struct err first_error;         /* of the pipeline whose answers are read */
+	char sqlstate[6];               /* its SQLSTATE; "": the server gave none */
 	enum pg_verdict verdict;
 	struct pg_hello hello;
 	struct position *streams;
@@ -67,7 +67,7 @@ static void arm(struct pg *p, int64_t in_us)
 static void enter(struct pg *p, enum phase phase)
 {
 	p->phase = phase;
-	if (phase == PHASE_READY || phase == PHASE_CONNECTING)          /* pg_connect has deadlines of its own */
+	if (phase == PHASE_READY || phase == PHASE_CONNECTING)          /* pg_connect has its own deadlines */
 		sd_event_source_set_enabled(p->timer, SD_EVENT_OFF);
 	else
 		arm(p, LOOK_S * US_PER_S);
@@ -143,7 +143,7 @@ static void start_connecting(struct pg *p)
 
 /* ---- sending ---- */
 
-/* Bytes that the other side has not taken from our kernel yet. */
+/* Bytes in the kernel's send buffer that the peer has not acknowledged. */
 static int unsent(const struct pg *p)
 {
 	int n = 0;
@@ -184,7 +184,7 @@ static void say_hello(struct pg *p)
 	send_pipeline(p, PHASE_HELLO, ok && pg_call_hello(p->conn, p->config, p->process, p->epoch));
 }
 
-/* The second half of hello: the streams are asked for under the epoch just got. */
+/* The second half of hello: ask for the streams with the new epoch. */
 static void ask_streams(struct pg *p)
 {
 	send_pipeline(p, PHASE_HELLO, pg_call_streams(p->conn, p->config, p->epoch));
@@ -197,7 +197,7 @@ void pg_send(struct pg *p, struct batch *b, struct text state)
 
 /* ---- answers ---- */
 
-/* The first error of a pipeline is the cause; what follows are its echoes. */
+/* The first error of a pipeline is the cause; later ones follow from it. */
 static void note_refusal(struct pg *p, const char *state, const char *msg)
 {
 	const char *hint;
@@ -219,7 +219,7 @@ static void note_error(struct pg *p, const PGresult *r)
 	note_refusal(p, PQresultErrorField(r, PG_DIAG_SQLSTATE), msg);
 }
 
-/* Epoch 0 is OB001, told without an error so that the database can keep a note of it. */
+/* Epoch 0 means OB001. It is no error, so that the database can commit a note of the conflict. */
 static void take_hello(struct pg *p, const PGresult *r)
 {
 	int64_t epoch = pg_number(r, 0, 0);
@@ -240,7 +240,7 @@ static void take_hello(struct pg *p, const PGresult *r)
 				logcore_kv("needed", SCHEMA_VERSION_MIN));
 }
 
-/* A whole pipeline is answered: nothing of it stands unless all of it does. */
+/* All answers of a pipeline are read: either everything in it is committed or nothing. */
 static void pipeline_done(struct pg *p)
 {
 	if (p->first_error.code) {
@@ -283,7 +283,7 @@ static void take_result(struct pg *p, const PGresult *r)
 	}
 }
 
-/* Read what has come; true when a pipeline ended. */
+/* Read the answers that have arrived; true: the pipeline is complete. */
 static bool read_results(struct pg *p)
 {
 	while (!PQisBusy(p->conn)) {
@@ -291,7 +291,8 @@ static bool read_results(struct pg *p)
 		bool sync;
 
 		if (!r) {
-			/* The end of one statement's results; with nothing more to come, twice in a row. */
+			/* NULL ends the results of one statement; two in a row: nothing more has
+			 * arrived. */
 			if (PQisBusy(p->conn))
 				return false;
 			r = PQgetResult(p->conn);
@@ -341,8 +342,8 @@ static int on_io(sd_event_source *s, int fd, uint32_t revents, void *data)
 	return 0;
 }
 
-/* The kernel takes a whole batch at once and sends it over a slow line for minutes,
- * in which nothing happens that wakes us: that it holds less than before is progress. */
+/* The kernel takes a whole batch at once, and may need minutes to send it over a slow line. No event
+ * occurs in that time: a shrinking send buffer is progress. */
 static bool still_moving(struct pg *p)
 {
 	int before = p->unsent;
@@ -423,7 +424,7 @@ void pg_reconnect(struct pg *p)
 		return;                         /* a hello is still to come */
 	drop_connection(p);
 	enter(p, PHASE_WAITING);
-	arm(p, pg_backoff_us(PG_RETRY, false, p->failures++));          /* who asks again and again, asks less often */
+	arm(p, pg_backoff_us(PG_RETRY, false, p->failures++));          /* repeated requests back off */
 }
 
 bool pg_clock_was_set(struct pg *p)

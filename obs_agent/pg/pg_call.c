@@ -19,12 +19,12 @@ EMBED(sql_push_rejects, "obs_agent/sql/push_rejects.sql");
 
 enum { PARAMS_MAX = 10, STREAM_COLUMNS = 8 };
 
-/* The parameters of one function call; the first two are always who we are. */
+/* The parameters of one function call; the first two are always server and application. */
 struct call {
 	const char *value[PARAMS_MAX];
 	int length[PARAMS_MAX], format[PARAMS_MAX];
 	int n;
-	bool binary;                    /* some parameter is; else formats need not be sent */
+	bool binary;                    /* at least one is binary, so formats must be sent */
 };
 
 static void param_text(struct call *c, const char *s)
@@ -70,7 +70,7 @@ bool pg_call_hello(PGconn *conn, const struct config *config, int64_t process, i
 	param_text(&c, interval);
 	gethostname(host, sizeof host - 1);
 	param_text(&c, now);
-	param_text(&c, host);           /* says: epoch 0 is understood */
+	param_text(&c, host);           /* tells that this agent understands epoch 0 */
 	return queued && queue(conn, sql_hello, &c);
 }
 
@@ -84,8 +84,8 @@ bool pg_call_streams(PGconn *conn, const struct config *config, int64_t epoch)
 	return queue(conn, sql_streams, &c);
 }
 
-/* Rows as a parameter: "[...],[...]" in brackets at the end of `json`; no rows
- * are NULL. The offset stands in for the pointer until the buffer is complete. */
+/* Append rows, "[...],[...]" in brackets, to `json` as a parameter; without rows it is NULL. Gives
+ * an offset, because the buffer may move until it is complete. */
 static bool add_rows(struct buf *json, const struct buf *rows, size_t n, size_t *ret_at)
 {
 	*ret_at = n ? json->len : SIZE_MAX;
@@ -104,7 +104,7 @@ static bool add_positions(struct buf *json, const struct batch *b, size_t *ret_a
 	return true;
 }
 
-/* Everything but log lines is one call: a flush of an idle agent is one statement. */
+/* Everything but log lines goes in one call, so that an idle agent sends one statement. */
 static bool queue_push(PGconn *conn, struct call c, int64_t epoch, const struct batch *b, struct text state,
 		       struct buf *json)
 {
@@ -152,12 +152,12 @@ static bool queue_rejects(PGconn *conn, struct call c, const struct batch *b, st
 }
 
 bool pg_call_push(PGconn *conn, const struct config *config, int64_t epoch, struct batch *b, struct text state,
-		  struct buf *room)
+		  struct buf *scratch)
 {
 	struct call c = call(config);
 
-	return queue_push(conn, c, epoch, b, state, room) && queue_logs(conn, c, b, room) &&
-	       queue_rejects(conn, c, b, room);
+	return queue_push(conn, c, epoch, b, state, scratch) && queue_logs(conn, c, b, scratch) &&
+	       queue_rejects(conn, c, b, scratch);
 }
 
 /* ---- answers ---- */

@@ -13,8 +13,8 @@
 enum {
 	ONE_S = 15,                     /* for the only target */
 	EACH_S = 5,                     /* for each of several */
-	NAMES_S = 15,                   /* for the names, when there is nothing to go on without them */
-	NAMES_KNOWN_S = 3,              /* when they were known before */
+	NAMES_S = 15,                   /* for names, if no address is known */
+	NAMES_KNOWN_S = 3,              /* for names, if addresses are known from before */
 };
 
 struct pg_connect {
@@ -23,11 +23,11 @@ struct pg_connect {
 	void *data;
 	struct pg_targets *targets;
 	struct resolver *resolver;
-	sd_event_source *timer;         /* of the names, or of the target that is tried */
+	sd_event_source *timer;         /* of the lookup, or of the current target */
 	sd_event_source *io;
 	PGconn *conn;
 	bool looking_up;
-	int deadline_s;                 /* for each target of this round */
+	int deadline_s;                 /* for each target of the round */
 	struct pg_failure failure;      /* of the round so far */
 	bool tried;                     /* there is one */
 };
@@ -47,7 +47,7 @@ static void drop(struct pg_connect *c)
 
 /* ---- what was tried in vain ---- */
 
-/* The most hopeful verdict is the round's, and what each target says its error. */
+/* The round's verdict is the most hopeful one of its targets; its error has the sentences of all. */
 static void note(struct pg_connect *c, enum pg_verdict verdict, bool slow, const char *sqlstate, const char *what)
 {
 	struct pg_failure *f = &c->failure;
@@ -64,7 +64,7 @@ static void note(struct pg_connect *c, enum pg_verdict verdict, bool slow, const
 	c->tried = true;
 }
 
-/* A server that refuses says why, but libpq hands on its words only. */
+/* A server says why it refuses; libpq passes on the text only. */
 static void note_refusal(struct pg_connect *c)
 {
 	char what[ERR_MSG_MAX], state_room[6];
@@ -72,7 +72,7 @@ static void note_refusal(struct pg_connect *c)
 	enum pg_verdict verdict = pg_judge(state, &hint);
 
 	if (verdict == PG_DATA || verdict == PG_TOO_MUCH || verdict == PG_FENCED || verdict == PG_MOVED)
-		verdict = PG_RETRY;             /* nothing was sent yet, and nobody has shown who he is */
+		verdict = PG_RETRY;             /* the server has not proved its identity */
 	pg_one_line(PQerrorMessage(c->conn), what, sizeof what);
 	tls = pg_tls_hint(what);
 	hint = tls ? tls : hint;
@@ -135,7 +135,7 @@ static void try_next(struct pg_connect *c)
 	while (pg_targets_next(c->targets, &c->conn)) {
 		if (c->conn && PQstatus(c->conn) != CONNECTION_BAD) {
 			PQsetNoticeProcessor(c->conn, ignore_notice, NULL);
-			PQsetErrorVerbosity(c->conn, PQERRORS_VERBOSE);         /* for the SQLSTATE of a refusal */
+			PQsetErrorVerbosity(c->conn, PQERRORS_VERBOSE);         /* a refusal has its SQLSTATE then */
 			arm(c, c->deadline_s);
 			c->io = pg_watch(c->loop, c->io, c->conn, EPOLLOUT, on_io, c);
 			return;

@@ -16,7 +16,7 @@ enum {
 
 /* One host of the URL, and the addresses it has. */
 struct host {
-	const char *host, *address, *port;      /* as the URL has them; "": not said */
+	const char *host, *address, *port;      /* as in the URL; "": not given */
 	struct resolve_name *name;              /* looked up, or NULL */
 };
 
@@ -25,20 +25,20 @@ struct target {
 };
 
 struct pg_targets {
-	struct pg_options options;      /* what the URL, its service and the environment say */
-	char *text[3];                  /* the lists of hosts, addresses and ports, cut at their commas */
+	struct pg_options options;      /* of the URL, its service and the environment */
+	char *text[3];                  /* the lists of hosts, addresses and ports, split at commas */
 	struct host host[RESOLVE_NAMES_MAX];
 	size_t n_hosts;
-	struct resolve_names names;     /* with the addresses found last */
+	struct resolve_names names;     /* with the addresses of the last lookup */
 	struct target target[TARGETS_MAX];
 	size_t n, next;
-	char good[RESOLVE_NAME_SIZE + RESOLVE_ADDRESS_SIZE + PORT_SIZE];        /* key of the last good target */
+	char good[RESOLVE_NAME_SIZE + RESOLVE_ADDRESS_SIZE + PORT_SIZE];        /* of the last good target */
 };
 
 /* ---- the URL ---- */
 
-/* Cut a list at its commas, which may stand for nothing: "a,,b". Returns the number of
- * parts, 0 for an empty list. */
+/* Split a list at its commas; parts may be empty ("a,,b"). Returns their number, 0 for an empty
+ * list. */
 static size_t split(char *list, const char *part[RESOLVE_NAMES_MAX])
 {
 	size_t n = 0;
@@ -65,7 +65,7 @@ static struct resolve_name *add_name(struct pg_targets *t, const char *host)
 	struct resolve_name *name = &t->names.name[t->names.n];
 
 	if (strlen(host) >= sizeof name->name)
-		return NULL;                    /* no name is that long: libpq says so */
+		return NULL;                    /* no name is that long: libpq refuses it */
 	memcpy(name->name, host, strlen(host) + 1);
 	t->names.n++;
 	return name;
@@ -182,7 +182,7 @@ size_t pg_targets_begin(struct pg_targets *t)
 	return t->n;
 }
 
-/* The options of one connection to be made. */
+/* The options of one connection. */
 struct option_list {
 	const char *keys[OPTIONS_MAX], *values[OPTIONS_MAX];
 	size_t n;
@@ -201,7 +201,7 @@ static bool is_target(const char *keyword)
 	return strcmp(keyword, "host") == 0 || strcmp(keyword, "hostaddr") == 0 || strcmp(keyword, "port") == 0;
 }
 
-/* What stands before the URL's options gives way to them, what stands behind replaces them. */
+/* The URL's options override those before them, and those after override the URL's. */
 bool pg_targets_next(struct pg_targets *t, PGconn **ret)
 {
 	static const char *const defaults[][2] = {

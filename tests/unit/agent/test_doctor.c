@@ -322,7 +322,7 @@ static void what_the_sandbox_hides_is_told_with_its_setting(void **state)
 /* Each setting that hides a path is named, with what shows the path again. */
 static void whatever_setting_hides_a_path_is_named(void **state)
 {
-	static const struct { const char *unit, *path, *setting, *mend; } rows[] = {
+	static const struct { const char *unit, *path, *setting, *fix; } rows[] = {
 		{ "ProtectHome=yes", "/home/x/a.log", "ProtectHome=yes", "ProtectHome=read-only" },
 		{ "ProtectHome=tmpfs", "/root/a.log", "ProtectHome=tmpfs", "ProtectHome=read-only" },
 		{ "ProtectHome=read-only", "/home/x/a.log", NULL, NULL },
@@ -336,7 +336,7 @@ static void whatever_setting_hides_a_path_is_named(void **state)
 		{ "ProtectSystem=strict", "/var/log/a.log", NULL, NULL },
 		{ "InaccessiblePaths=/opt", "/optical/a.log", NULL, NULL },
 	};
-	char setting[UNIT_VALUE_MAX], mend[PATH_MAX], text[256];
+	char setting[UNIT_VALUE_MAX], fix[PATH_MAX], text[256];
 	struct doctor_unit u;
 
 	(void)state;
@@ -348,11 +348,11 @@ static void whatever_setting_hides_a_path_is_named(void **state)
 		doctor_unit_read(&u, dir, "my-app");
 		assert_true(u.found);
 		assert_string_equal(u.user, "obs");
-		assert_int_equal(doctor_unit_hides(&u, rows[i].path, setting, mend), rows[i].setting != NULL);
+		assert_int_equal(doctor_unit_hides(&u, rows[i].path, setting, fix), rows[i].setting != NULL);
 		if (!rows[i].setting)
 			continue;
 		assert_string_equal(setting, rows[i].setting);
-		assert_string_equal(mend, rows[i].mend);
+		assert_string_equal(fix, rows[i].fix);
 	}
 	unlink(path_of("etc/systemd/system/obs-agent@.service"));
 }
