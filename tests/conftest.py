@@ -18,7 +18,7 @@ def pytest_configure(config):
         config.option.markexpr = "not soak"
 
 
-# Files whose tests share something that is costly to make, or a name on this machine: one worker runs them all.
+# Files whose tests share a costly fixture, or a name on this machine: one worker runs them all.
 TOGETHER = ("test_demo", "test_newcomer", "test_readme", "test_hub", "test_install", "test_unit", "test_sandbox", "test_packages", "test_examples", "test_stolen", "test_tls")
 
 
@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory):
-    """One server for the session; a test that stops it starts it again."""
+    """One server for the session. A test that stops it must start it again."""
     server = Cluster(tmp_path_factory.mktemp("pg"))
     server.start()
     yield server
@@ -42,7 +42,7 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture
 def own_cluster(tmp_path_factory):
-    """A server for one test that wants to break it. Its path is short: a socket's address has little room."""
+    """A server for a test that breaks it. Its path is short, since the address of a socket is."""
     server = Cluster(tmp_path_factory.mktemp("own"))
     server.start()
     yield server

@@ -1,14 +1,14 @@
 #!/usr/bin/python3
-"""A TCP proxy on loopback that is slow, deaf or cut off where a test wants it.
+"""A TCP proxy on loopback that a test can slow down, block or cut.
 
     with Proxy("/path/.s.PGSQL.5432") as proxy:         # or Proxy(("127.0.0.1", 5432))
         ... connect to 127.0.0.1, proxy.port ...
         proxy.delay = 0.2                               # seconds, each way
         proxy.rate = 8000                               # bytes a second, each way; None: no limit
-        proxy.hole = True                               # nothing passes any more, nothing is closed
+        proxy.hole = True                               # pass nothing, close nothing
         proxy.cut_after["client"] = 100_000             # each connection ends after so many bytes from the client
-        proxy.lose_answers = 3                          # the next 3 commits: done, but the client is not told
-        proxy.reset()                                   # all connections end, by RST; cut(): by FIN
+        proxy.lose_answers = 3                          # the next 3 commits succeed, but the client gets no answer
+        proxy.reset()                                   # end all connections by RST; cut(): by FIN
         proxy.refuse = True                             # who connects is reset at once
 
 As a program, in a network namespace of its own: fault_proxy.py TARGET PORT (a path, or HOST:PORT)
@@ -21,11 +21,11 @@ import sys
 import threading
 
 CHUNK = 16 << 10
-BUFFER = 64 << 10       # small, so that a slow line is slow for its sender too
+BUFFER = 64 << 10       # small, so that the sender notices a slow line, too
 
 
 class Commits:
-    """Follows what a client says to PostgreSQL (no TLS): how many batches did it end with Sync?"""
+    """Follows a client's messages to PostgreSQL (no TLS) and counts the batches that it ended with Sync."""
 
     def __init__(self):
         self.buffer, self.started, self.pushing, self.count = b"", False, False, 0
@@ -44,7 +44,7 @@ class Commits:
 
     def message(self, message):
         if not self.started:
-            self.started = message[4:8] == struct.pack("!I", 196608)    # else it asks for TLS, and is told no
+            self.started = message[4:8] == struct.pack("!I", 196608)    # else it asks for TLS, which the server refuses
         elif message[:1] == b"P" and b"observ.push" in message:
             self.pushing = True
         elif message[:1] == b"S" and self.pushing:
@@ -55,7 +55,7 @@ class Connection:
     def __init__(self, proxy, client, server):
         self.proxy, self.client, self.server = proxy, client, server
         self.commits = Commits() if proxy.follow else None
-        self.waiting = False                    # for an answer that the client will not get
+        self.waiting = False                    # waiting for an answer that the client will not get
 
     def end(self, reset):
         for _, writer in (self.client, self.server):
@@ -78,7 +78,7 @@ class Connection:
                     proxy.lose_answers -= 1
                     self.waiting = True
         if side == "server" and self.waiting:
-            return data[-6:-1] == b"Z\0\0\0\x05"        # ReadyForQuery: what was sent is committed
+            return data[-6:-1] == b"Z\0\0\0\x05"        # ReadyForQuery: the batch is committed
         return False
 
     async def pump(self, side, reader, writer):
@@ -135,7 +135,7 @@ class Connection:
 
 class Proxy:
     def __init__(self, target, follow=False, port=0):
-        """follow: look into what is said, for lose_answers and commits (no TLS)."""
+        """follow: parse the messages, which lose_answers and commits need (no TLS)."""
         self.target, self.follow = target, follow
         self.delay, self.rate, self.hole, self.refuse = 0.0, None, False, False
         self.cut_after, self.lose_answers = {}, 0

@@ -1,6 +1,6 @@
-"""Many simulated agents in one process: each connects, says hello, pushes a metric each interval, and waits after a
-failure as obs_agent does (pg_backoff_us() in obs_agent/pg_verdict.c). They speak PostgreSQL's protocol themselves, so
-that a thousand cost little."""
+"""Many simulated agents in one process. Each connects, says hello, pushes a metric each interval, and waits after a
+failure as obs_agent does (pg_backoff_us() in obs_agent/pg_verdict.c). They implement PostgreSQL's protocol here, so
+that a thousand agents need few resources."""
 import asyncio
 import collections
 import contextlib
@@ -10,11 +10,11 @@ import threading
 import time
 
 BUSY = ("53300",)
-DEADLINE_S = 15                     # the agent's, to connect and say hello
+DEADLINE_S = 15                     # the agent's deadline to connect and say hello
 
 
 def backoff(code, slow, failures):
-    """Seconds; as pg_backoff_us() for what a server that is away or full answers."""
+    """Seconds to wait, as pg_backoff_us() for a server that is away or full."""
     first, cap = (4.0, 15.0) if code in BUSY else (0.5, 8.0 if slow else 1.2)
     return 0.05 + random.uniform(0, min(cap, first * 2 ** min(failures, 10)))
 
@@ -28,7 +28,7 @@ class Session:
         self.reader, self.writer = reader, writer
 
     async def answer(self):
-        """The rows until ReadyForQuery; an ErrorResponse is raised at once."""
+        """The rows until ReadyForQuery; raises an ErrorResponse at once."""
         rows = []
         while True:
             kind, length = struct.unpack("!cI", await self.reader.readexactly(5))
@@ -64,7 +64,7 @@ class Fleet:
     def __init__(self, port, database, size, interval=10.0, user="agents"):
         self.port, self.database, self.size, self.interval, self.user = port, database, size, interval, user
         self.attempts = self.pushes = self.connected = 0
-        self.codes = collections.Counter()      # of refusals; "" when nobody answered
+        self.codes = collections.Counter()      # SQLSTATEs of refusals; "" when the server did not answer
         self.delivered = set()                  # agents that have pushed
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.run, daemon=True)

@@ -1,7 +1,7 @@
-"""What the system and browser tests are made of: a private PostgreSQL with the schema, agents that write to it.
+"""Helpers of the system and browser tests: a private PostgreSQL with the schema, and agents that write to it.
 
 The programs under test come from OBSERV_BUILD (the Makefile sets it; default: build/). Nothing here
-sleeps for a guessed time: wait_for() looks until the condition holds or its deadline has passed.
+sleeps for a guessed time: wait_for() checks until the condition holds or the deadline passes.
 """
 import collections
 import contextlib
@@ -21,7 +21,7 @@ BUILD = Path(os.environ.get("OBSERV_BUILD", TOP / "build"))
 AGENT = BUILD / "obs_agent" / "obs_agent"
 
 
-# For what has to happen and is promised within no time: a machine may stand still for many seconds.
+# For events without a promised time: the machine may stand still for many seconds.
 PATIENCE_S = 60.0
 
 
@@ -38,7 +38,7 @@ def wait_for(condition, what, timeout=PATIENCE_S, every=0.05):
 
 
 def run(*command, timeout=120, **options):
-    """Run to the end; the exit status must be 0. Returns what it wrote to stdout."""
+    """Run to the end; the exit status must be 0. Returns the standard output."""
     done = subprocess.run([str(c) for c in command], timeout=timeout, text=True, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, **options)
     assert done.returncode == 0, f"{command}: exit status {done.returncode}\n{done.stdout}{done.stderr}"
@@ -46,10 +46,10 @@ def run(*command, timeout=120, **options):
 
 
 class Watch:
-    """How late the machine itself makes others; that is added to what is allowed.
+    """Measures how much the machine delays others; tests add this to the allowed time.
 
-    A thread that only sleeps sees how late it is waked. Of an agent it also reads how long the kernel let it wait
-    for a processor, in any one second: that is nothing which the agent could mend.
+    A thread that only sleeps measures how late it wakes up. For an agent it also reads how long it had to wait
+    for a processor, in each second, which is not the agent's fault.
     """
 
     def __init__(self, agent=None):
@@ -131,7 +131,7 @@ class Database:
         return connection
 
     def query(self, sql, *parameters):
-        """All rows, as tuples; [] for a statement that returns none. Survives a restart of the server."""
+        """All rows, as tuples; [] for a statement without rows. Works again after a restart of the server."""
         for attempt in (1, 2):
             try:
                 if self.connection is None or self.connection.closed:
@@ -140,7 +140,7 @@ class Database:
                     cursor.execute(sql, parameters or None)
                     return cursor.fetchall() if cursor.description else []
             except psycopg2.Error as error:
-                # A server that dies during a query makes a DatabaseError without a code of the server's.
+                # If the server dies during a query, the DatabaseError has no SQLSTATE.
                 away = isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError)) or not error.pgcode
                 if away:
                     self.close()
@@ -159,7 +159,7 @@ class Database:
         return self.one(f"SELECT count(*) FROM {table} WHERE {where}", *parameters)
 
     def wait(self, sql, *parameters, timeout=PATIENCE_S):
-        """Until the first column of the first row is true; a server that is away counts as not yet."""
+        """Wait until the first column of the first row is true; a server that is away counts as not yet."""
         def look():
             try:
                 rows = self.query(sql, *parameters)
@@ -171,7 +171,7 @@ class Database:
     def drop(self):
         """Delete it, or a long run would fill the disk."""
         self.close()
-        with contextlib.suppress(psycopg2.OperationalError):    # a test that failed may have left no server
+        with contextlib.suppress(psycopg2.OperationalError):    # a failed test may have stopped the server
             connection = psycopg2.connect(self.cluster.url())
             connection.autocommit = True
             with contextlib.closing(connection), connection.cursor() as cursor:
@@ -185,7 +185,7 @@ class Database:
 
 
 class Agent:
-    """An obs_agent process with a configuration of its own in `folder`."""
+    """An obs_agent process with its own configuration in `folder`."""
 
     def __init__(self, folder, runtime, app, monitoring, environment=None):
         self.folder, self.app = Path(folder), app
@@ -200,7 +200,7 @@ class Agent:
         self.configure(monitoring)
 
     def configure(self, monitoring):
-        """Write the configuration whole: JSON is YAML."""
+        """Write the whole configuration as JSON, which is YAML."""
         new = self.config.with_suffix(".new")
         new.write_text(json.dumps({"monitoring": monitoring}, indent=1) + "\n")
         new.replace(self.config)
@@ -216,12 +216,12 @@ class Agent:
         return self
 
     def run(self, *arguments, timeout=30):
-        """Run to the end; returns the CompletedProcess whatever its exit status."""
+        """Run to the end; returns the CompletedProcess with any exit status."""
         return subprocess.run(self.command(*arguments), env=self.environment, cwd=self.folder, text=True,
                               capture_output=True, timeout=timeout)
 
     def status(self):
-        """What `status` says; waits while the agent does not answer, or not to the end (it never waits for who asks)."""
+        """The output of `status`. Asks again if the agent does not answer, or only in part (it never waits for a reader)."""
         def ask():
             answer = self.run("status")
             with contextlib.suppress(json.JSONDecodeError):
@@ -237,7 +237,7 @@ class Agent:
         self.process.wait()
 
     def stop(self, timeout=5.0):
-        """SIGTERM; returns the exit status. Not gone within the timeout: the test fails."""
+        """Send SIGTERM; returns the exit status. The test fails if the agent still runs after the timeout."""
         self.process.terminate()
         return self.wait(timeout)
 
@@ -252,7 +252,7 @@ class Agent:
         return self.process is not None and self.process.poll() is None
 
     def said(self):
-        """Its own log so far."""
+        """The agent's log so far."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def wait_said(self, text, timeout=PATIENCE_S):

@@ -13,7 +13,7 @@ from hub_server import Hub  # noqa: E402
 
 
 class Browser:
-    """Chromium, with the few things the tests do to it."""
+    """Chromium, with the few actions that the tests need."""
 
     def __init__(self, hub):
         self.hub = hub

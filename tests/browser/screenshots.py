@@ -1,4 +1,4 @@
-"""The pages as pictures, into BUILD/screenshots: at 1280 and 390 pixels, light and dark. Used by test_pages.py."""
+"""Writes pictures of the pages to BUILD/screenshots: at 1280 and 390 pixels, light and dark. For test_pages.py."""
 import base64
 
 from harness import BUILD
@@ -21,7 +21,7 @@ SCROLLED_TO = {"server-delivery": "h-agents", "server-offline": "h-agents"}
 
 
 def take(browser, name, width, theme):
-    """Open the page, write its picture (what fits a screen), return the file."""
+    """Open the page, write a picture of the first screen, return the file."""
     path, query = PAGES[name]
     browser.look(width, theme)
     browser.open(path, **query)

@@ -1,4 +1,4 @@
-"""The pages in a browser: how they look, that they fit, can be read and used by keyboard, with and without scripts."""
+"""The pages in a browser: they fit, are readable, and work by keyboard, with and without scripts."""
 import os
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from selenium.webdriver.common.keys import Keys
 
 import screenshots
 
-# Every text that can be seen, against what is behind it: [ratio, colour, background, text] of the worst ones.
+# The contrast of each visible text with its background: [ratio, colour, background, text] of the worst ones.
 CONTRAST = """
 const canvas = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
 const rgba = (colour) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
@@ -146,7 +146,7 @@ def test_a_live_page_changes_and_keeps_place_and_focus(browser, fleet):
     before = browser.js("return scrollY")
     fleet.query("UPDATE agents SET last_seen_at = last_seen_at - interval '3 hours' WHERE vps_name = 'sgp-1'")
     try:
-        browser.js("document.dispatchEvent(new Event('visibilitychange'))")      # looks at once, as when a tab comes back
+        browser.js("document.dispatchEvent(new Event('visibilitychange'))")      # refreshes at once, as a tab that becomes visible
         browser.wait("document.querySelectorAll('tr.row.offline').length == 2", "the second offline row")
         assert browser.js("return window.stayed && scrollY") == before
         assert browser.js("return document.activeElement.textContent") == "syd-1"
@@ -186,7 +186,7 @@ def test_facets_stand_beside_the_lines_and_fold_on_a_phone(browser):
 
 
 def test_a_bar_and_a_facet_are_links_to_what_they_count(browser):
-    browser.open("/logs", q="timeout", range="24h")        # no line leaves the window between two pages
+    browser.open("/logs", q="timeout", range="24h")        # no line drops out of the range between two pages
     link = browser.driver.find_element(By.CSS_SELECTOR, ".facet a[href*='level:ERROR']")
     counted = int(link.find_element(By.TAG_NAME, "em").get_attribute("textContent").replace(",", ""))
     browser.js("arguments[0].click()", link)
@@ -270,7 +270,7 @@ def test_the_theme_can_be_chosen_and_given_back(browser):
     assert browser.js("return document.documentElement.dataset.theme ?? null") is None
 
 
-# A tool for people who work on the pages; not part of the project.
+# axe is a tool for developers of the pages, not part of the project.
 AXE = os.environ.get("OBSERV_AXE")
 if AXE:
     @pytest.mark.parametrize("theme", screenshots.THEMES)

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""An HTTP server that does everything wrong, one fault a path.
+"""An HTTP server with a different fault on each path.
 
     bad_http.py         prints "http=PORT self_signed=PORT expired=PORT tls_stall=PORT dead=PORT certs=FOLDER"
                         and serves on 127.0.0.1 until its standard input ends
@@ -23,7 +23,7 @@ import zlib
 from urllib.parse import unquote_to_bytes
 
 HOST = "127.0.0.1"
-BOMB = gzip.compress(bytes(20_000_000))      # once: it keeps everybody waiting
+BOMB = gzip.compress(bytes(20_000_000))      # once, before any request has to wait for it
 PLAIN = b"x" * 3000 + "needle café".encode() + b"y" * 3000
 PACKED = {
     "gzip": gzip.compress(PLAIN),
@@ -54,7 +54,7 @@ CHARSETS = {        # Content-Type, body
 
 
 class Answers:
-    """Each method gets the writer and the request head; it is cancelled when the client is gone."""
+    """Each method gets the writer and the request head, and is cancelled when the client disconnects."""
 
     def __init__(self):
         self.port = 0
@@ -98,7 +98,7 @@ class Answers:
         w.write(b"0\r\n\r\n")
 
     async def length_required(self, w, head):
-        """As nginx and others: no POST, PUT or PATCH without the length of its body."""
+        """Like nginx and others: refuses POST, PUT and PATCH without a Content-Length."""
         if b"\r\ncontent-length:" in head.lower():
             self.send(w, head)
         else:
@@ -114,7 +114,7 @@ class Answers:
         self.send(w, b"", "302 Found", f"Set-Cookie: session=letmein; Path=/\r\nLocation: http://localhost:{self.port}/echo\r\n")
 
     async def to(self, w, head):
-        """/to?STATUS,WHERE, as it stands there."""
+        """/to?STATUS,WHERE: redirects to WHERE, unchanged."""
         status, where = head.split(b" ", 2)[1].split(b"?", 1)[1].split(b",", 1)
         w.write(b"HTTP/1.1 %s Go There\r\nContent-Length: 5\r\nLocation: %s\r\n\r\nmoved" % (status, unquote_to_bytes(where)))
 
@@ -201,7 +201,7 @@ class Answers:
         self.redirect(w, f"http://localhost:{self.port}/echo")
 
     async def to_name(self, w, head):
-        """Leads to the host that the query names, as it was sent."""
+        """Redirects to the host in the query, unchanged."""
         self.redirect(w, f"http://{head.split()[1].decode().partition('?')[2]}/")
 
     async def early_close(self, w, head):
@@ -237,7 +237,7 @@ async def answer(w, head):
 
 
 async def serve(r, w):
-    """End the answer when the client hangs up: a hanging one would stay for ever."""
+    """End the answer when the client hangs up; a hanging answer would never end."""
     tasks = []
     try:
         head = await r.readuntil(b"\r\n\r\n")
@@ -253,7 +253,7 @@ async def serve(r, w):
 
 
 def certificate(folder, name, *dates):
-    """Made with the openssl command, so that expiry can be compared with what it says."""
+    """Made with the openssl command, so that tests can compare the expiry with its output."""
     pem, key = f"{folder}/{name}.pem", f"{folder}/{name}.key"
     run = {"check": True, "cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run(["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
@@ -274,7 +274,7 @@ def stall(_r, w):
     STALLED.append(w)
 
 
-STALLED = []            # kept, or the connections would be closed
+STALLED = []            # keep them, or the connections would be closed
 
 
 async def main():

@@ -1,4 +1,4 @@
-"""Certificates for servers and clients, made with the openssl command; a cluster that shows one."""
+"""Certificates for servers and clients, made with the openssl command; a cluster that uses one."""
 import os
 
 from harness import run
@@ -23,7 +23,7 @@ def make_certificate(folder, file, name, days="5", ca="ca"):
 
 
 def put(cluster, source, name):
-    """A file into the cluster's data folder, for its user alone."""
+    """Copy a file into the cluster's data folder, readable only by its user."""
     to, owner = cluster.folder / "data" / name, (cluster.folder / "data").stat()
     to.write_bytes(source.read_bytes())
     to.chmod(0o600)

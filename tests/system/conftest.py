@@ -1,4 +1,4 @@
-"""The report of the fault tests (oracle.py): begun with a session, shown at its end. What several of them need."""
+"""Starts the report of the fault tests (oracle.py) with a session and shows it at the end. Fixtures for several tests."""
 import os
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from harness import run
 
 
 def pytest_configure(config):
-    # Not part of a longer run: of this session alone. Its workers add to it.
+    # Only of this session, unless it is part of a longer run. The workers add to it.
     if "OBSERV_FAULT_REPORT" not in os.environ and not hasattr(config, "workerinput"):
         oracle.report_path().unlink(missing_ok=True)
 
@@ -25,7 +25,7 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture
 def bad():
-    """A peer that does everything wrong (bad_http.py); its words: http=PORT and so on."""
+    """A faulty HTTP server (bad_http.py); a dict of its output, http=PORT and so on."""
     server = subprocess.Popen([sys.executable, str(Path(__file__).with_name("bad_http.py"))], text=True,
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     yield dict(word.split("=", 1) for word in server.stdout.readline().split())
@@ -36,12 +36,12 @@ def bad():
 
 @pytest.fixture
 def small_disk():
-    """small_disk(megabytes) -> a folder that holds no more; small_disk.resize(megabytes)."""
+    """small_disk(megabytes) -> a folder with a file system of that size; small_disk.resize(megabytes)."""
     class Disk:
         folder = Path(tempfile.mkdtemp(prefix="obs-"))
 
         def __call__(self, megabytes):
-            self.folder.chmod(0o755)            # the server's user has to pass
+            self.folder.chmod(0o755)            # the server's user must be able to enter
             made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=777", "tmpfs", str(self.folder)],
                                   capture_output=True, text=True)
             if made.returncode:
@@ -59,7 +59,7 @@ def small_disk():
 
 @pytest.fixture(scope="session")
 def shim(tmp_path_factory):
-    """The library of shim.c, to be preloaded."""
+    """The library of shim.c, for LD_PRELOAD."""
     library = tmp_path_factory.mktemp("shim") / "shim.so"
     run("cc", "-O1", "-shared", "-fPIC", "-o", library, Path(__file__).with_name("shim.c"))
     return str(library)

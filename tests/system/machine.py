@@ -15,14 +15,14 @@ import pytest
 from harness import BUILD, TOP, Cluster, run, wait_for
 
 NSPAWN = TOP / "scripts" / "nspawn"
-# One list for all tests, so that the tree is made once: what our packages depend on, and psql.
+# One list for all tests, so that the tree is made once: the dependencies of the packages, and psql.
 PACKAGES = ("systemd", "systemd-sysv", "libpq5", "libyaml-0-2", "libcurl4", "libsystemd0", "libjson-c5", "libfcgi0ldbl",
             "postgresql-client-15")
 NOT_POSSIBLE = 75
 
 
 def make_environment():
-    """Without the parent make's job slots, which are not ours to take."""
+    """Without the job slots of the parent make."""
     flags = re.sub(r"\s*(-j\S*|--jobserver\S*)", "", os.environ.get("MAKEFLAGS", ""))
     return {**os.environ, "MAKEFLAGS": flags}
 
@@ -45,9 +45,9 @@ class Machine:
         return self.systemctl("show", "--value", "-p", name, f"obs-agent@{app}").stdout.strip()
 
     def journal(self, app):
-        """The agent's own entries (systemd's about the unit are left out), oldest first.
+        """The agent's entries, without systemd's about the unit, oldest first.
 
-        The journal takes lines after the program has gone on, or has ended: then it does not know its name, only the unit's.
+        The journal may read a line after the program has ended: then it knows only the unit's name, not the program's.
         """
         self.run("journalctl", "--sync")
         lines = self.run("journalctl", "-o", "json", "--no-pager", "-u", f"obs-agent@{app}").stdout.splitlines()
@@ -57,7 +57,7 @@ class Machine:
         return "\n".join(str(e["MESSAGE"]) for e in self.journal(app))
 
     def deploy(self, app, text=None, **monitoring):
-        """A deployment as people have it: config.yml, the secret in .env.production, logs readable by adm."""
+        """A typical deployment: config.yml, the secret in .env.production, logs readable by adm."""
         folder = self.tree / "opt/deployments" / app
         logs = folder / "logs"
         logs.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ class Machine:
 
     @contextlib.contextmanager
     def beside(self, *command, port):
-        """A command of the host, with the machine's network, while the block runs; it listens on `port`."""
+        """Runs a command of the host in the machine's network during the block; it listens on `port`."""
         leader = Path(f"{self.tree}.nspawn/leader").read_text().strip()
         process = subprocess.Popen(["nsenter", "-t", leader, "-n", "--", *map(str, command)], stdin=subprocess.DEVNULL,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -91,8 +91,8 @@ class Machine:
 
 @contextlib.contextmanager
 def booted(folder, prepare):
-    """A machine in folder/tree; prepare(tree) before it boots. Skips where that is not possible."""
-    short = Path(tempfile.mkdtemp(prefix="obs-"))          # 0700: nobody else reaches the server's socket
+    """A machine in folder/tree; calls prepare(tree) before it boots. Skips the test if that is not possible."""
+    short = Path(tempfile.mkdtemp(prefix="obs-"))          # 0700: no other user can reach the server's socket
     tree = folder / "tree"
     nspawn("tree", tree, *PACKAGES)
     server = Cluster(short / "pg")

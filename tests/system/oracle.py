@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""The oracle of the fault tests, and the table of what they found.
+"""The oracle of the fault tests, and the table of their results.
 
-judge() holds what was written against what is in the database, and adds one line to the report
+judge() compares the written lines with the database, and adds one line to the report
 (OBSERV_FAULT_REPORT, default BUILD/faults.jsonl). As a program it prints the table of a report:
 
     oracle.py REPORT
@@ -17,7 +17,7 @@ import psycopg2
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from harness import BUILD, wait_for  # noqa: E402
 
-# About lines that are rows, or about no lines: they don't stand for a line that is missing.
+# Gaps about lines that are rows, or about no lines: they do not account for a missing line.
 NOT_LINES = "(kind = 'line_cut' OR kind LIKE 'outbox%')"
 TWICE = """SELECT (SELECT count(*) - count(DISTINCT (vps_name, app_name, stream_id, stream_offset)) FROM log_entries
       WHERE stream_id IS NOT NULL),
@@ -38,11 +38,11 @@ def counts(db):
 
 
 def judge(row, db, written, *, seed=1, recovery=None, gap_lines=0, note="", timeout=300.0):
-    """Every line written is a row, a reject, or counted in a gap; none is there twice.
+    """Checks that every written line is a row, a reject, or counted in a gap, and none is there twice.
 
-    Waits for that `timeout` seconds at most. gap_lines: how many may be in gaps at most; 0: none. A gap whose lines
-    nobody could count (a truncated file) may stand for any of them. recovery: seconds from the end of the fault until
-    rows came again. Returns the counts.
+    Waits at most `timeout` seconds for that. gap_lines: the most lines that may be in gaps; 0: none. A gap with an
+    unknown number of lines (a truncated file) may account for any of them. recovery: seconds from the end of the fault until
+    rows arrived again. Returns the counts.
     """
     found = {}
 
@@ -68,12 +68,12 @@ def judge(row, db, written, *, seed=1, recovery=None, gap_lines=0, note="", time
 
 
 def rows_again(db, before=None, timeout=30.0):
-    """Seconds until there are more log rows than `before` (default: than now); the server may be away meanwhile."""
+    """Seconds until there are more log rows than `before` (default: now); the server may be away meanwhile."""
     def rows():
         try:
             return db.count("log_entries")
         except (psycopg2.OperationalError, psycopg2.InterfaceError):
-            return -1                           # the server is not back
+            return -1                           # the server is still away
 
     began = time.monotonic()
     before = db.count("log_entries") if before is None else before
@@ -82,7 +82,7 @@ def rows_again(db, before=None, timeout=30.0):
 
 
 def record(**line):
-    """One line of the report; for a fault that has no lines to count, written=None."""
+    """Add one line to the report; written=None for a fault without lines to count."""
     line["test"] = os.environ.get("PYTEST_CURRENT_TEST", "").split(" ")[0].rpartition("/")[2]
     with open(report_path(), "a", encoding="utf-8") as report:
         report.write(json.dumps(line) + "\n")

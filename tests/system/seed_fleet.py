@@ -1,8 +1,8 @@
-"""A fleet's worth of rows, the same each time but for the clock: what the hub's tests and pictures show.
+"""Rows of a fleet for the hub's tests and pictures, the same each time except for the clock.
 
 seed(database) fills a small fleet in which each state occurs; seed_many(database, n) makes n agents
 that are mostly well; seed_lines(database, n) makes n log lines. Rows are written as the superuser,
-around the agents' functions: this is about reading.
+not by the agents' functions: these tests are about reading.
 """
 
 FLEET = """
@@ -113,7 +113,7 @@ def seed(database, lines=20000):
 
 
 def refresh(database):
-    """Each agent was seen, and each server and check looked at, as long ago as when it was seeded, however long the tests have run."""
+    """Move the newest rows forward, so that each agent, server and check is as old as right after seeding."""
     for table, place in (("vps_metrics", "vps_name, app_name"), ("health_checks", "vps_name, app_name, url")):
         database.query(f"""INSERT INTO {table} SELECT (jsonb_populate_record(NULL::{table}, to_jsonb(f) || jsonb_build_object(
                 'timestamp', f.timestamp + (now() - interval '40 days' - a.first_seen_at)))).*

@@ -1,4 +1,4 @@
-"""scripts/abi: a change that breaks programs built with an earlier logcore.h is seen, one that does not is let pass."""
+"""scripts/abi refuses a change that breaks programs built with an earlier logcore.h, and accepts any other."""
 import os
 import platform
 import re
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the comm
 
 @pytest.fixture
 def tree(tmp_path):
-    """A copy of the library and what builds it, with an interface that is up to date."""
+    """A copy of the library and its build files, with an up-to-date interface."""
     for name in ("logcore", "common", "scripts", "Makefile", "tests.mk", "bench.mk", "install.mk"):
         (shutil.copytree if (TOP / name).is_dir() else shutil.copy)(TOP / name, tmp_path / name)
     build(tmp_path)
@@ -21,7 +21,7 @@ def tree(tmp_path):
     return tmp_path
 
 
-# Without what a parent make left.
+# Without the variables of a parent make.
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "BUILD", "SAN")}
 
 
@@ -30,7 +30,7 @@ def build(tree):
 
 
 def abi(tree, changes):
-    """What scripts/abi says after (file, pattern, replacement) changes: exit status, words."""
+    """Run scripts/abi after (file, pattern, replacement) changes: exit status, output."""
     for name, pattern, replacement in changes:
         file = tree / "logcore" / name
         text, count = re.subn(pattern, replacement, file.read_text(), flags=re.M)
@@ -53,7 +53,7 @@ EXPORT_ANOTHER = [("logcore.map", r"^\tlogcore_stats;", "\tlogcore_stats;\n\tlog
     EXPORT_ANOTHER,
     [("logcore.c", r"^\tbool bound_cut;", "\tbool bound_cut, other;")],
 ], ids=["options at the end", "a flag at the end", "a type at the end", "a new function", "inside"])
-def test_what_programs_do_not_notice_passes(tree, change):
+def test_a_compatible_change_passes(tree, change):
     assert abi(tree, change) == (0, "")
 
 
@@ -66,6 +66,6 @@ def test_what_programs_do_not_notice_passes(tree, change):
     ([(f, r"logcore_set_level\(struct logcore \*log, int level\)", "logcore_set_level(struct logcore *log, long level)")
       for f in ("logcore.h", "logcore.c")], "logcore_set_level"),
 ], ids=["an option inserted", "an option of another type", "a field's layout", "a type's number", "a function gone", "an argument"])
-def test_what_breaks_programs_is_named(tree, change, named):
+def test_an_incompatible_change_is_named(tree, change, named):
     status, said = abi(tree, change)
     assert status == 1 and named in said and "scripts/abi renew" in said.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""fleet_hub_admin: servers come, change their logins, and go; typos and refusals are one sentence."""
+"""fleet_hub_admin enrolls servers, changes their logins and removes them; mistakes and refusals are one sentence."""
 import subprocess
 
 import psycopg2
@@ -8,7 +8,7 @@ from harness import BUILD
 
 @pytest.fixture
 def admin(db):
-    """As somebody who may enroll and nothing more."""
+    """As a role that may only enroll."""
     db.query("DROP ROLE IF EXISTS somebody")
     db.query("CREATE ROLE somebody LOGIN IN ROLE observ_enroll")
 
@@ -20,7 +20,7 @@ def admin(db):
 
 
 def enroll(db, role, password, server):
-    """What a server with a token does."""
+    """The enrolment of a server with a token."""
     return subprocess.run([BUILD / "obs_agent/obs_agent", "enroll", "--server", server, "--url", db.url(role)], input=password + "\n",
                           capture_output=True, text=True, timeout=60)
 
@@ -30,7 +30,7 @@ def said(done):
     return done.stdout
 
 
-def test_a_server_comes_and_goes(db, admin):
+def test_a_server_is_enrolled_rotated_and_revoked(db, admin):
     assert "No server is enrolled yet" in said(admin("servers"))
     text = said(admin("enroll", "web & 1"))
     role = db.one("SELECT role FROM agent_roles WHERE vps_name = 'web & 1'")
@@ -51,7 +51,7 @@ def test_a_server_comes_and_goes(db, admin):
     assert admin("finish", "nobody").returncode == admin("untoken", "nobody").returncode == 1
 
 
-def test_a_token_and_its_end(db, admin):
+def test_a_token_enrolls_once_and_expires(db, admin):
     text = said(admin("token", "2", "1"))
     assert "Good for 2 server(s) within 1 hours." in text
     role = db.one("SELECT role FROM bootstrap_tokens")
@@ -80,13 +80,13 @@ def test_a_token_and_its_end(db, admin):
     (("rotate", "web-1"), 1, "the database refused"),
     (("token", "many"), 1, "invalid input syntax for type integer"),
 ])
-def test_mistakes_are_told_in_a_sentence(admin, arguments, status, sentence):
+def test_mistakes_are_one_sentence(admin, arguments, status, sentence):
     done = admin(*arguments)
     assert (done.returncode, done.stdout) == (status, "")
     assert sentence in done.stderr and len(done.stderr.splitlines()) <= 2
 
 
-def test_what_is_in_the_way_is_told_with_its_remedy(db, admin):
+def test_obstacles_are_named_with_their_fix(db, admin):
     assert "GRANT observ_enroll" in admin("enroll", "web-1", user="agents").stderr
     assert "no connection string" in admin("servers", url="nonsense://").stderr
     assert "give --url" in admin("servers", url="host=/nowhere").stderr
@@ -100,6 +100,6 @@ def test_what_is_in_the_way_is_told_with_its_remedy(db, admin):
     (("--server", "a", "--app", "shop"), "", "--server and --url belong to obs_agent enroll"),
     (("enrol", "--server", "a"), "", "unknown command enrol"),
 ])
-def test_an_agent_that_enrolls_tells_mistakes_in_a_sentence(arguments, given, sentence):
+def test_mistakes_of_an_enrolling_agent_are_one_sentence(arguments, given, sentence):
     done = subprocess.run([BUILD / "obs_agent/obs_agent", *arguments], input=given, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and sentence in done.stderr and len(done.stderr.splitlines()) == 1

@@ -1,5 +1,5 @@
-"""Somebody who may write to the folder of logs wants to read what only the agent may: no byte of it gets into the database,
-and the honest files are followed all the while. The agent runs as root here, who may read everything."""
+"""An attacker with write access to the folder of logs tries to read files that only the agent may read: no byte of them gets into the database,
+and the agent keeps following the honest files. The agent runs as root here, which may read everything."""
 import os
 import shutil
 import subprocess
@@ -13,7 +13,7 @@ from harness import wait_for
 ATTACKER = 61234                                # a uid that nothing else has
 SECRET = "only-root-may-know-this"
 
-# As fast as it can: names that the agent looks at lead to the secret now and then.
+# Switch names that the agent opens to the secret and back, as fast as possible.
 RACE = """
 import os, sys
 folder, secret = sys.argv[1:]
@@ -59,13 +59,13 @@ def as_attacker(*command, **options):
 
 
 def plant(place):
-    """What leads out of the folder in every other way."""
+    """Plants all other kinds of links out of the folder."""
     logs, secret = place / "logs", place / "secret" / "app.log"
     script = f"""cd {logs} && ln -s {secret} link.log && ln -s ../secret/app.log relative.log && ln -s {secret.parent} folder &&
         ln -s link.log twice.log && ln -s /proc/self/environ environ.log && ln -s /dev/zero zero.log && mkfifo fifo.log &&
         ln -s {secret} app.log.1 && ln -s . here && ln -s {secret} honest.log.1"""
     assert as_attacker("sh", "-c", script).wait(60) == 0
-    os.link(secret, logs / "hard.log")          # where fs.protected_hardlinks is 0 he does it himself
+    os.link(secret, logs / "hard.log")          # with fs.protected_hardlinks=0 the attacker makes the hard link
     os.link(secret, logs / "honest.log.2")
     os.mknod(logs / "device.log", 0o20666, os.makedev(1, 5))
 
@@ -74,13 +74,13 @@ def honest_lines(db, name):
     return db.count("log_entries", "message = %s", f"honest line of {name}")
 
 
-def test_nothing_that_is_planted_is_read(db, make_agent, place):
+def test_planted_links_are_not_read(db, make_agent, place):
     plant(place)
     logs = place / "logs"
     agent = make_agent(db, log_files=[str(logs / "*.log"), str(logs / "*" / "app.log"), str(logs / "link.log"),
                                       "/proc/self/environ"], environment={"AGENT_SECRET": SECRET}).start()
     wait_for(lambda: honest_lines(db, "honest.log") == 1 and honest_lines(db, "swapped/app.log") == 1, "the honest files are read")
-    os.rename(logs / "honest.log", logs / "honest.log.3")       # its folder is searched for what came after it
+    os.rename(logs / "honest.log", logs / "honest.log.3")       # the agent searches its folder for later files
     (logs / "honest.log").write_text("honest line of another\n")
     os.chown(logs / "honest.log", ATTACKER, ATTACKER)
     wait_for(lambda: honest_lines(db, "another") == 1, "the new honest file is read")
@@ -98,14 +98,14 @@ def test_nothing_that_is_planted_is_read(db, make_agent, place):
     assert db.count("log_entries") == 3
 
 
-def test_names_that_change_faster_than_they_are_looked_at(db, make_agent, place):
+def test_names_that_change_between_check_and_open(db, make_agent, place):
     logs = place / "logs"
     race = as_attacker(sys.executable, "-c", RACE, logs, place / "secret" / "app.log", stdout=subprocess.PIPE, text=True)
     assert race.stdout.readline() == "running\n"
     agent = make_agent(db, log_files=[str(logs / "race.log"), str(logs / "swapped" / "app.log"), str(logs / "honest.log")]).start()
     try:
         wait_for(lambda: honest_lines(db, "honest.log") == 1, "the honest file is read")
-        for i in range(8):                     # each rotation makes a look, at once
+        for i in range(8):                     # each rotation makes the agent look at once
             with open(logs / "honest.log", "a") as f:
                 f.write(f"honest line of {i}\n")
             os.rename(logs / "honest.log", logs / f"honest.log.{i}")

@@ -1,11 +1,11 @@
-"""log_level debug and trace tell what the agent does, without a secret, and without an end where it follows its own log."""
+"""log_level debug and trace report the agent's work, show no secret, and do not loop if the agent follows its own log."""
 import json
 import subprocess
 import time
 
 import pytest
 
-QUIET_S = 4             # several times what a line waits for company
+QUIET_S = 4             # several times the flush delay of a line
 
 
 def lines(agent):
@@ -18,7 +18,7 @@ def messages(agent, level):
 
 @pytest.fixture
 def watched(db, make_agent, tmp_path, bad):
-    """An agent of that level that follows a log, and its own; it does nothing by itself within an hour."""
+    """An agent of that level that follows a log and its own log; all its intervals are an hour."""
     def start(level):
         log = tmp_path / "app.log"
         log.touch()
@@ -37,7 +37,7 @@ def watched(db, make_agent, tmp_path, bad):
 
 
 def settled(db, log):
-    """Until the database has the agent's whole log, and that stays as long as it is. Returns its size."""
+    """Wait until the database has the agent's whole log and the log stops growing. Returns its size."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         size = log.stat().st_size
@@ -47,7 +47,7 @@ def settled(db, log):
     pytest.fail("the agent's log has no end:\n" + log.read_text()[-3000:])
 
 
-def test_debug_tells_what_is_done(db, watched):
+def test_debug_reports_the_agents_work(db, watched):
     agent, log = watched("debug")
     settled(db, agent.log)
     told = messages(agent, "DEBUG")
@@ -63,8 +63,8 @@ def test_debug_tells_what_is_done(db, watched):
     agent.wait_said('"log file truncated"')
 
 
-def test_trace_tells_more_and_has_an_end(db, watched):
-    """Each line of the agent's own log that it sends would bring the next."""
+def test_trace_reports_more_and_does_not_loop(db, watched):
+    """Sending a line of its own log must not log another line."""
     agent, log = watched("trace")
     before = settled(db, agent.log)
     assert {"batch sent", "log file read", "check begins"} <= messages(agent, "TRACE")
@@ -75,8 +75,8 @@ def test_trace_tells_more_and_has_an_end(db, watched):
     assert db.one("SELECT count(*) FROM log_entries WHERE message = 'batch committed'") > 0
 
 
-def test_its_own_log_has_an_end_wherever_it_goes(db, make_agent, tmp_path):
-    """By a pipe, as through syslog: the file is not the one that the agent writes to."""
+def test_its_own_log_does_not_loop_through_a_pipe(db, make_agent, tmp_path):
+    """Through a pipe, as with syslog: the agent does not write to the file itself."""
     syslog = tmp_path / "syslog"
     agent = make_agent(db, log_level="trace", collection_interval=3600, log_files=[str(syslog)])
     with open(syslog, "ab") as to, open(agent.log, "ab") as out:
@@ -89,7 +89,7 @@ def test_its_own_log_has_an_end_wherever_it_goes(db, make_agent, tmp_path):
     assert logger.wait(10) == 0
 
 
-def test_neither_shows_a_secret(db, watched):
+def test_debug_and_trace_show_no_secret(db, watched):
     agent, _ = watched("trace")
     settled(db, agent.log)
     assert "hidden-in" not in agent.said()

@@ -1,4 +1,4 @@
-"""Exactly once: lines are written at a rate and numbered, things break, and each line is one row in the end."""
+"""Exactly once: a writer numbers its lines, faults happen, and in the end each line is one row."""
 import contextlib
 import http.server
 import json
@@ -22,7 +22,7 @@ def log(tmp_path):
 
 @pytest.fixture
 def answering():
-    """answering(status) -> URL of an HTTP server that always answers so."""
+    """answering(status) -> URL of an HTTP server that always answers with it."""
     servers = []
 
     def start(status):
@@ -77,7 +77,7 @@ def test_metrics_appear_each_interval(db, make_agent):
 
 @pytest.mark.smoke
 def test_a_failing_check_appears_with_its_class(db, make_agent, answering):
-    """Good, 503, and a port where nobody listens; the last two are told apart."""
+    """Good, 503, and a closed port; the last two have different error classes."""
     urls = [answering(200), answering(503), "http://127.0.0.1:1/"]
     make_agent(db, health_checks=[{"url": u, "interval": 10, "retries": 0} for u in urls]).start()
     db.wait("SELECT count(DISTINCT url) = 3 FROM health_checks", timeout=25)
@@ -182,7 +182,7 @@ def test_rights_taken_away_and_given_back(db, make_agent, log):
     check_exactly_once(db, writer.stop(), timeout=90)
 
 
-def test_who_may_not_sign_in_is_told_what_to_do(db, make_agent):
+def test_a_refused_sign_in_is_reported_with_its_fix(db, make_agent):
     agent = make_agent(db, postgres_url=db.url("nobody_here")).start()
     agent.wait_said("check the role and password in postgres_url")
     assert "28000" in agent.said() and "LOCATION" not in agent.said()
@@ -195,7 +195,7 @@ def test_who_may_not_sign_in_is_told_what_to_do(db, make_agent):
 
 
 def test_fault_11_a_slow_line_is_not_a_dead_one(db, make_agent, log):
-    """A batch of 1 MB at 40 kB/s takes longer than the 15 s after which a silent database is given up."""
+    """A batch of 1 MB at 40 kB/s takes longer than 15 s, after which the agent gives up a silent database."""
     settings = dict(pair.split("=", 1) for pair in db.url().split())
 
     def pump(source, target, rate):
@@ -217,7 +217,7 @@ def test_fault_11_a_slow_line_is_not_a_dead_one(db, make_agent, log):
                 threading.Thread(target=pump, args=(far, near, 0), daemon=True).start()
 
     with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)         # the line is slow, not the proxy behind it
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)         # the line is slow, not the proxy
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         threading.Thread(target=serve, args=[listener], daemon=True).start()
@@ -256,7 +256,7 @@ def test_dry_run_prints_json_and_writes_nothing(db, make_agent, log):
 
 
 @pytest.mark.smoke
-def test_status_tells_how_it_goes(db, make_agent, log):
+def test_status_reports_delivery_and_files(db, make_agent, log):
     log.write_text("one\n")
     agent = make_agent(db, log_files=[str(log)]).start()
     db.wait("SELECT count(*) = 1 FROM log_entries")
@@ -270,7 +270,7 @@ def test_status_tells_how_it_goes(db, make_agent, log):
 
 @pytest.mark.smoke
 def test_a_log_that_cannot_be_followed_is_in_the_database_at_once_and_until_it_can(db, make_agent, log):
-    """Not with the next metrics, which are an hour away here."""
+    """The agent sends this at once, not with the next metrics, which are due in an hour here."""
     other = log.with_name("other.log")
     make_agent(db, log_files=[str(log), str(other)], collection_interval=3600).start()
     db.wait("SELECT count(*) > 0 FROM vps_metrics")
@@ -283,7 +283,7 @@ def test_a_log_that_cannot_be_followed_is_in_the_database_at_once_and_until_it_c
     assert db.count("vps_metrics") == 1
 
 
-def test_one_error_of_several_addresses_is_said_once(make_agent):
+def test_one_error_of_several_addresses_is_logged_once(make_agent):
     agent = make_agent(None, postgres_url="postgresql://agents@127.0.0.1:1,127.0.0.2:1/x?sslmode=disable").start()
     agent.wait_said("database away")
     refused = [line for line in (agent.said() + agent.run("doctor").stdout).splitlines() if "Connection refused" in line]
@@ -294,7 +294,7 @@ def test_one_error_of_several_addresses_is_said_once(make_agent):
 
 @contextlib.contextmanager
 def systemd_listens(folder):
-    """What an agent started by systemd tells it: (seconds since the beginning, STATUS=)."""
+    """The notifications of an agent to systemd: (seconds since the start, STATUS=)."""
     path, said = folder / "notify", []
     began = time.monotonic()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
@@ -312,7 +312,7 @@ def systemd_listens(folder):
 
 
 def test_the_units_status_follows_what_happens(db, make_agent, log, short_dir):
-    """Connected, the first commit, a lost server, a reload that is refused: none of them waits for the half minute."""
+    """Connected, the first commit, a lost server, a refused reload: each changes the status at once, not after 30 s."""
     with systemd_listens(short_dir) as (notify, look):
         agent = make_agent(db, log_files=[str(log)], environment={"NOTIFY_SOCKET": str(notify)}).start()
         good = agent.config.read_text()
@@ -357,7 +357,7 @@ def test_reload_keeps_the_old_configuration_when_the_new_one_is_broken(db, make_
 
 
 def test_reload_adds_the_first_log_file(db, make_agent, log):
-    """Whoever begins to follow files late must hear where the database stands, or would wait for ever."""
+    """The tail source starts late here and must still get the database's positions, or it would wait for ever."""
     settings = {"enabled": True, "vps_name": "test", "collection_interval": 10, "postgres_url": db.url()}
     agent = make_agent(db).start()
     db.wait("SELECT count(*) >= 1 FROM vps_metrics", timeout=20)
@@ -372,7 +372,7 @@ def test_reload_adds_the_first_log_file(db, make_agent, log):
 
 
 def test_a_database_set_back_does_not_end_the_agent(db, make_agent, log):
-    """A failover or a restore has forgotten the last hello, batch and position: nobody else has taken over."""
+    """A failover or a restore lost the last hello, batch and position: no other agent has taken over."""
     log.write_text("before the backup\n")
     agent = make_agent(db, log_files=[str(log)]).start()
     db.wait("SELECT count(*) = 1 FROM log_entries")
@@ -386,7 +386,7 @@ def test_a_database_set_back_does_not_end_the_agent(db, make_agent, log):
 
 
 def test_many_files_take_turns(db, make_agent, tmp_path):
-    """More busy files than one batch has room for streams."""
+    """More busy files than a batch has streams."""
     files = [tmp_path / f"many/{i}.log" for i in range(150)]
     files[0].parent.mkdir()
     make_agent(db, log_files=[str(tmp_path / "many/*.log")]).start()

@@ -1,4 +1,4 @@
-"""`make demo` without the building: it starts, shows live data, stops without a trace, and says in one sentence why it can't."""
+"""`make demo` without the build: it starts, shows live data, stops without a trace, and reports errors in one sentence."""
 import contextlib
 import json
 import os
@@ -15,7 +15,7 @@ import pytest
 from harness import BUILD, TOP, run, wait_for
 
 DEMO = TOP / "scripts" / "demo"
-pytestmark = pytest.mark.alone          # what others leave in /tmp while they run is not the demo's
+pytestmark = pytest.mark.alone          # files of other programs in /tmp do not belong to the demo
 
 
 def free_port():
@@ -36,7 +36,7 @@ class Demo:
     def start(self):
         self.output.unlink(missing_ok=True)
         with open(self.output, "w") as out:
-            # A shell in the background hands on that it ignores SIGINT; then nobody below can be interrupted.
+            # Processes in the background of a shell inherit that SIGINT is ignored, and could not be interrupted.
             self.process = subprocess.Popen(["env", "--default-signal=INT", str(DEMO)], env=self.environment(),
                                             stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
         wait_for(lambda: "Observ is running" in self.said() or self.process.poll() is not None, "the URL", 60)
@@ -62,7 +62,7 @@ class Demo:
         return self.process.wait(30)
 
     def processes(self):
-        """(user id, command line) of what has to do with this demo: by command line, working folder or environment."""
+        """(user id, command line) of the demo's processes, found by command line, working folder or environment."""
         found = []
         for p in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
@@ -120,12 +120,12 @@ def test_second_start_takes_seconds_and_keeps_the_data(demo):
     assert int(run("psql", "-XAtd", url, "-c", "SELECT max(epoch) FROM agents")) == 2
 
 
-def test_sigterm_is_as_good_as_ctrl_c(demo):
+def test_sigterm_stops_it_like_ctrl_c(demo):
     demo.start()
     assert demo.stop(signal.SIGTERM) == 0
 
 
-def test_killed_demo_takes_its_processes_along_and_starts_again(demo):
+def test_a_killed_demo_leaves_no_process_and_starts_again(demo):
     demo.start()
     demo.process.kill()
     demo.process.wait()
@@ -141,7 +141,7 @@ def test_second_demo_at_the_same_time_is_refused(demo):
     assert demo.process.poll() is None
 
 
-def test_port_in_use_is_one_sentence(demo):
+def test_a_port_in_use_is_reported_in_one_sentence(demo):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", demo.port))
         taken.listen()
@@ -149,7 +149,7 @@ def test_port_in_use_is_one_sentence(demo):
     assert len(said) == 1 and re.match(rf"demo: port {demo.port} on 127.0.0.1 is in use; choose another one: make demo ", said[0])
 
 
-def test_cluster_of_another_version_is_one_sentence(demo):
+def test_a_cluster_of_another_version_is_reported_in_one_sentence(demo):
     demo.start()
     demo.stop()
     (demo.data / "pg/data/PG_VERSION").write_text("11\n")
@@ -157,7 +157,7 @@ def test_cluster_of_another_version_is_one_sentence(demo):
     assert "PostgreSQL 11" in said and "make demo-clean" in said
 
 
-def test_no_space_is_one_sentence(demo):
+def test_a_full_disk_is_reported_in_one_sentence(demo):
     if os.geteuid() != 0:
         pytest.skip("needs root, to mount a small file system")
     demo.data.mkdir()

@@ -1,4 +1,4 @@
-"""What our parser passes on, PostgreSQL accepts, and it is what an independent parser reads in the same line.
+"""PostgreSQL accepts each result of the parser, and an independent parser reads the same from the line.
 
 Hostile lines are mutations of real ones and what the fuzzer kept (tests/fuzz/corpus/line); behind each stands an
 ordinary one. All go through the real agent into the real database. The independent parser is Python's, with the
@@ -16,7 +16,7 @@ from harness import TOP
 
 codecs.register_error("each-byte", lambda error: ("\ufffd", error.start + 1))
 
-# ---- what must become of a line ------------------------------------------------------------------
+# ---- the expected row of a line ------------------------------------------------------------------
 
 NUMBER_LEN_MAX, EXPONENT_MAX = 64, 308
 DEPTH_MAX, KEYS_MAX, EXTRAS_MAX = 64, 1000, 128
@@ -24,7 +24,7 @@ KNOWN = {"timestamp": "time", "ts": "time", "time": "time", "@timestamp": "time"
          "level": "level", "severity": "level", "lvl": "level", "levelname": "level",
          "logger": "logger", "name": "logger", "message": "message", "msg": "message", "context": "context"}
 PROPER = {"timestamp", "level", "logger", "message", "context"}
-NOT_JUDGED = {key for key, slot in KNOWN.items() if slot in ("time", "level")}  # what they mean is not checked here
+NOT_JUDGED = {key for key, slot in KNOWN.items() if slot in ("time", "level")}  # their meaning is not checked here
 
 
 class NotJson(ValueError):
@@ -50,7 +50,7 @@ def refuse(word):
 
 
 def parse(text, number=number):
-    """As json.loads, but for members as pairs; raises NotJson."""
+    """Like json.loads, but with members as pairs; raises NotJson."""
     keys = 0
 
     def pairs(members):
@@ -68,7 +68,7 @@ def parse(text, number=number):
 
 
 def depth(value):
-    """Without recursion: some lines are deep."""
+    """Without recursion, because some lines are deeply nested."""
     level, deepest = [value], 0
     while level := [v for v in level if isinstance(v, list)]:
         deepest += 1
@@ -89,7 +89,7 @@ def distinct(members):
 
 
 def stored(value):
-    """What stands in the database."""
+    """The value as the database stores it."""
     if isinstance(value, Pairs):
         return {k: stored(v) for k, v in distinct(value).items()}
     if isinstance(value, list):
@@ -133,8 +133,8 @@ class Expected:
         self.context = stored(Pairs(extras))
 
     def differs(self, message, logger, context):
-        """What of the row is not as it must be; None: nothing."""
-        if not isinstance(self.message, str):               # JSON that stands as it is written
+        """What is wrong with the row; None: nothing."""
+        if not isinstance(self.message, str):               # JSON that is stored unchanged
             message = stored(parse(message))
         found = stored(parse(context, Decimal)) if context else {}
         for key in set(found) | set(self.context):
@@ -171,7 +171,7 @@ KEYS = [*KNOWN, "a", "b", "", "trace_id", "k\\\\y", "\\ud800", "\\u0061", "a_2",
 
 
 def mutated(dice, line):
-    """A few pieces put in, taken out, or in the place of others."""
+    """Insert, delete or replace a few pieces."""
     for _ in range(dice.choice((1, 1, 2, 3, 8))):
         at = dice.randrange(len(line) + 1)
         cut = dice.choice((0, 0, 0, 1, 2, dice.randrange(40)))
@@ -181,7 +181,7 @@ def mutated(dice, line):
 
 
 def mutated_number(dice, line):
-    """One of the numbers, or true, becomes another value: the line stays JSON more often than not."""
+    """Replace one number, or true, by another value: the line often stays JSON."""
     places = list(re.finditer(rb"(?<=:)(-?[0-9][0-9.e-]*|true)", line))
     if not places:
         return mutated(dice, line)
@@ -190,7 +190,7 @@ def mutated_number(dice, line):
 
 
 def mixed(dice, _line):
-    """An object out of known and other keys, some of them twice."""
+    """An object of known and other keys, some of them twice."""
     members = [f'"{dice.choice(KEYS)}":'.encode() + dice.choice(VALUES) for _ in range(dice.randrange(8))]
     return b"{" + dice.choice((b",", b" ,\t")).join(members) + b"}"
 
@@ -249,7 +249,7 @@ def compare(rows, expected):
     assert parsed > len(rows) * 0.1, "hardly any of the lines is JSON"
 
 
-def test_hostile_lines_become_the_rows_that_another_parser_expects(db, make_agent, tmp_path):
+def test_hostile_lines_become_the_rows_that_another_parser_reads(db, make_agent, tmp_path):
     """20,000 lines, half of them hostile."""
     check_lines(db, make_agent, tmp_path, seed=1, count=10_000)
 

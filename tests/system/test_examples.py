@@ -1,4 +1,4 @@
-"""The examples do what their pages say."""
+"""The examples work as documented."""
 import json
 import os
 import re
@@ -15,7 +15,7 @@ SHOP = BUILD / "examples/shop/shop"
 
 @pytest.fixture
 def shop(tmp_path):
-    """Start shops; each is (process, its URL, its log file). All are ended after the test."""
+    """Start shops; each is (process, URL, log file). Ends all of them after the test."""
     started = []
 
     def start(*options):
@@ -118,7 +118,7 @@ def test_shop_follows_a_rotation_at_hangup(shop):
     assert lines(old)[-1]["message"] == "Open"
 
 
-def test_shop_says_what_is_wrong_with_its_start(shop, tmp_path):
+def test_shop_reports_why_it_cannot_start(shop, tmp_path):
     _, url, _ = shop()
     port = url.rstrip("/").rpartition(":")[2]
     for options, status, said in ([["--log", tmp_path / "x", "--port", port], 1, f"shop: port {port}: Address already in use\n"],
