@@ -1,12 +1,12 @@
-"""HTTP targets that do everything wrong (bad_http.py), through the whole agent into the database: each check ends at its
-own deadline with the right class, and nobody else is late."""
+"""Faulty HTTP targets (bad_http.py), through the whole agent into the database: each check ends at its
+own deadline with the right error class, and no other check is late."""
 import urllib.request
 
 import pytest
 from harness import Watch
 from oracle import record
 
-# What is asked for, further keys of the check, and the class that must be in the database (None: success).
+# Path, further keys of the check, and the expected error class in the database (None: success).
 BAD = [
     ("hang", {}, "timeout"),
     ("slow_headers", {}, "timeout"),
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.alone
 
 
 def wait_steady(db, url, runs, timeout):
-    """Until a check has so many results; then how far two of its runs were from being 1 s apart, at worst."""
+    """Wait until a check has that many results; returns the largest deviation from 1 s between two runs."""
     db.wait("SELECT count(*) >= %s FROM health_checks WHERE url = %s", runs, url, timeout=timeout)
     return db.one("""SELECT max(abs(d - 1.0))::float FROM (SELECT extract(epoch FROM timestamp - lag(timestamp) OVER w) d,
                         row_number() OVER w n FROM health_checks WHERE url = %s WINDOW w AS (ORDER BY timestamp)) g
@@ -45,7 +45,7 @@ def settings(db, checks):
 
 
 def wrong_check(url, error, **more):
-    """One second for those that run into it; the others answer at once, when the machine lets them."""
+    """The timeout is 1 s; a target that does not run into it answers at once, as far as the machine allows."""
     return {"url": url, "interval": 4, "timeout": 1 if error == "timeout" else 3, "retries": 0, **more}
 
 
@@ -77,7 +77,7 @@ def test_fault_31_targets_that_misbehave(db, make_agent, bad):
 
 
 def test_fault_32_five_hundred_checks_that_hang(db, make_agent, bad):
-    """At most 16 under way, whatever hangs; one that answers keeps its second. What had to be left out is counted."""
+    """At most 16 run at once, whatever hangs; a healthy check keeps its interval of 1 s. Skipped runs are counted."""
     base = f"http://127.0.0.1:{bad['http']}/"
     fine = {"url": base + "ok", "interval": 1, "timeout": 1, "retries": 0}
     hang = [{"url": f"{base}hang?{i}", "interval": 10, "timeout": 2, "retries": 0} for i in range(499)]
@@ -99,7 +99,7 @@ def test_fault_32_five_hundred_checks_that_hang(db, make_agent, bad):
 
 
 def test_fault_31_a_check_that_recovers_is_news(db, make_agent, bad):
-    """Good results wait for the next metrics, but not the first one after a failure: who waits for it is a person."""
+    """Good results wait for the next metrics, except the first one after a failure: people wait for it."""
     base = f"http://127.0.0.1:{bad['http']}/"
     check = {"url": base + "ok", "interval": 1, "timeout": 1, "retries": 0}
     agent = make_agent(db, collection_interval=60, health_checks=[{**check, "expect_status": 500}])

@@ -1,4 +1,4 @@
-"""Configurations that are broken while the agent runs, and schemas that are not the agent's."""
+"""Configurations that break while the agent runs, and schemas of another version."""
 import re
 
 import pytest
@@ -20,7 +20,7 @@ def good(db, log):
 
 
 def bombs(text):
-    """Name and content of what may not replace the configuration `text`."""
+    """Name and content of files that must not replace the configuration `text`."""
     laughs = "".join(f"    l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 9)}]\n" for i in range(1, 20))
     return {
         "broken": "monitoring: [",
@@ -36,7 +36,7 @@ def bombs(text):
 
 
 def test_fault_33_a_bad_configuration_never_replaces_a_good_one(db, make_agent, log):
-    """Each is refused with one line that says where, the check of a configuration says the same, and lines flow on."""
+    """The agent refuses each with one line that names the place, --check-config prints the same, and lines keep arriving."""
     agent = make_agent(db, log_files=[str(log)]).start()
     writer = Writer(log, 2000).start()
     rows_again(db)
@@ -65,8 +65,8 @@ def test_fault_33_a_bad_configuration_never_replaces_a_good_one(db, make_agent, 
     ("ALTER TABLE observ.log_entries RENAME COLUMN message TO msg", "42703"),
     ("ALTER SCHEMA observ RENAME TO elsewhere", "schema"),
 ])
-def test_fault_34_a_schema_that_is_another(db, make_agent, log, statement, words):
-    """The agent says so and keeps; when the schema is as it should be, everything comes."""
+def test_fault_34_an_unknown_schema(db, make_agent, log, statement, words):
+    """The agent reports the schema and keeps its samples; with the right schema, it delivers all of them."""
     undo = {"RENAME TO push_logs_of": "ALTER FUNCTION observ.push_logs_of_another_version RENAME TO push_logs",
             "RENAME COLUMN": "ALTER TABLE observ.log_entries RENAME COLUMN msg TO message",
             "ALTER SCHEMA": "ALTER SCHEMA elsewhere RENAME TO observ"}
@@ -87,7 +87,7 @@ def test_fault_34_a_schema_that_is_another(db, make_agent, log, statement, words
 
 
 def test_fault_34_a_newer_schema(db, make_agent, log):
-    """An agent that was not upgraded yet goes on writing into a schema that was."""
+    """An older agent keeps writing into a newer schema."""
     db.query("INSERT INTO observ.schema_version (version) VALUES (1000)")
     agent = make_agent(db, log_files=[str(log)]).start()
     writer = Writer(log, 2000).start()
@@ -97,7 +97,7 @@ def test_fault_34_a_newer_schema(db, make_agent, log):
 
 
 def test_fault_34_upgraded_while_fifty_agents_write(own_cluster, make_agent, tmp_path):
-    """schema.sql is run again and again while they write; nobody stops, nothing is lost or doubled."""
+    """schema.sql runs again and again while the agents write; none stops, nothing is lost or doubled."""
     db = own_cluster.new_database()
     logs = [tmp_path / f"logs/{i}.log" for i in range(50)]
     logs[0].parent.mkdir()

@@ -1,5 +1,5 @@
-"""Faults between the agent and PostgreSQL: answers that get lost, servers that stop, hang, move, refuse or are full,
-lines that are slow, deaf or cut, name servers that hang. Rows of FAULTS stand in the tests' names; judge() counts."""
+"""Faults between the agent and PostgreSQL: lost answers, servers that stop, hang, move, refuse or are full,
+slow, blocked or cut lines, name servers that hang. Test names contain the rows of FAULTS; judge() counts."""
 import contextlib
 import os
 import random
@@ -64,18 +64,18 @@ def gone(pids):
 
 
 def check_gaps(db):
-    """The longest time between two runs of a check; not at first, when it finds its place in the interval."""
+    """The longest time between two runs of a check, without the first runs, which align it to the interval."""
     return db.one("""SELECT max(gap)::float FROM (SELECT extract(epoch FROM timestamp - lag(timestamp) OVER w) AS gap,
                      row_number() OVER w AS n FROM health_checks WINDOW w AS (ORDER BY timestamp)) g WHERE n > 3""")
 
 
 def waiting(agent):
-    """How many samples wait in the agent for the database."""
+    """How many undelivered samples the agent has."""
     return agent.status()["pending"]
 
 
 def accepting(cluster):
-    """Wait until the server takes connections; returns that instant."""
+    """Wait until the server accepts connections; returns that time."""
     def look():
         with contextlib.suppress(psycopg2.OperationalError):
             psycopg2.connect(cluster.url()).close()
@@ -84,10 +84,10 @@ def accepting(cluster):
     return time.monotonic()
 
 
-# ---- answers that get lost, lines that are cut -------------------------------------------------------
+# ---- lost answers, cut lines ------------------------------------------------------------------------
 
 def test_fault_02_the_answer_to_a_commit_is_lost(db, make_agent, log, proxy):
-    """Five commits stand, but the agent is never told: by asking it finds out, and sends nothing twice."""
+    """Five commits succeed, but the agent gets no answer: it asks for the position, and sends nothing twice."""
     agent = make_agent(db, log_files=[str(log)], postgres_url=through(proxy, db)).start()
     writer = Writer(log, 5000).start()
     wait_rows(db)
@@ -120,7 +120,7 @@ def test_fault_02_cut_after_any_number_of_bytes(db, make_agent, log, proxy, side
 @pytest.mark.parametrize("mode, seconds", [
     ("fast", 4), ("immediate", 4), pytest.param("fast", 600, marks=pytest.mark.soak)])
 def test_fault_05_the_server_is_stopped(own_cluster, make_agent, log, mode, seconds):
-    """Rows at most 2 s after the server takes connections again, and the metrics of the outage are there."""
+    """Rows arrive at most 2 s after the server accepts connections again, and the metrics of the outage are there."""
     db = own_cluster.new_database()
     agent = make_agent(db, log_files=[str(log)]).start()
     writer = Writer(log, 2000 if seconds < 60 else 100).start()
@@ -130,7 +130,7 @@ def test_fault_05_the_server_is_stopped(own_cluster, make_agent, log, mode, seco
     began = time.time()
     own_cluster.stop(mode)
     agent.wait_said("database away")
-    held = waiting(agent)               # what was on its way has come back
+    held = waiting(agent)               # the batch in flight has failed
     wait_for(lambda: time.time() - began > seconds and waiting(agent) > held, "an outage with a metric in it", timeout=seconds + 30)
     ended = time.time()
     starting = threading.Thread(target=own_cluster.start)
@@ -144,13 +144,13 @@ def test_fault_05_the_server_is_stopped(own_cluster, make_agent, log, mode, seco
                        "the metrics of the outage")
     assert metrics >= (ended - began) // 10 - 1
     judge(5, db, writer.stop(), recovery=recovery, note=f"out for {ended - began:.0f} s")
-    assert recovery < 2.0 + 0.3 + watch.stall   # the time to look included
+    assert recovery < 2.0 + 0.3 + watch.stall   # including the time of the query
     assert agent.running()
     assert peak_kb(agent) < 24 * 1024
 
 
 def test_fault_06_the_server_is_frozen(own_cluster, make_agent, log):
-    """Every process of the server is stopped by SIGSTOP: the agent's own deadline notices."""
+    """SIGSTOP stops every process of the server: the agent notices by its own deadline."""
     db = own_cluster.new_database()
     agent = make_agent(db, log_files=[str(log)], health_checks=[{"url": "http://127.0.0.1:1/", "interval": 1, "timeout": 1}])
     agent.start()
@@ -202,7 +202,7 @@ def test_fault_07_killed(own_cluster, make_agent, log, who):
 
 
 def terminated(db, seconds):
-    """Lines delivered in so many seconds, in each of which the agent's session is ended once."""
+    """Lines delivered in that many seconds, while the agent's session is terminated once a second."""
     for _ in range(seconds):
         db.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'agents'")
         time.sleep(1)           # the rhythm of the fault
@@ -230,11 +230,11 @@ def test_fault_08_a_session_ended_each_second_for_a_minute(db, make_agent, log):
     sessions_ended(db, make_agent, log, 60)
 
 
-# ---- lines that are deaf, cut, slow ----------------------------------------------------------------------
+# ---- blocked, cut and slow lines -------------------------------------------------------------------------
 
 @pytest.mark.soak
 def test_fault_09_half_open(db, make_agent, log, proxy):
-    """Nothing passes any more and nothing is closed, in the middle of batches."""
+    """In the middle of batches, the line passes nothing and closes nothing."""
     agent = make_agent(db, log_files=[str(log)], postgres_url=through(proxy, db)).start()
     writer = Writer(log, 5000).start()
     wait_rows(db)
@@ -248,7 +248,7 @@ def test_fault_09_half_open(db, make_agent, log, proxy):
 
 
 class Namespace:
-    """A network of its own, with a proxy to the server on its loopback; nft rules bring the faults."""
+    """A private network namespace, with a proxy to the server on its loopback; nft rules make the faults."""
 
     def __init__(self, target):
         command = 'ip link set lo up && exec "$@"'
@@ -306,8 +306,8 @@ def test_fault_09_packets_dropped_for_half_a_minute(db, make_agent, log, network
     drop_packets(db, make_agent, log, network, 30)
 
 
-def test_fault_09_a_session_that_was_not_told(db, make_agent, log):
-    """The agent's line ends in the middle of a batch, and whatever stands before the server keeps the session open: it has the agent's row."""
+def test_fault_09_a_session_that_stays_open_behind_a_proxy(db, make_agent, log):
+    """The agent's line ends in the middle of a batch, but a proxy keeps the session open, which holds the agent's row lock."""
     agent = make_agent(db, log_files=[str(log)]).start()
     writer = Writer(log, 2000).start()
     wait_rows(db)
@@ -329,8 +329,8 @@ def test_fault_10_a_third_of_the_packets_lost(db, make_agent, log, network):
     agent.start(under=network.enter())
     writer = Writer(log, 1000).start()
     began = time.monotonic()
-    # Each lost packet doubles what TCP waits for, up to the deadline and again: three seconds as a rule, half a minute in one of
-    # five, and in one of twenty more than one. What stalls is still at nothing after five.
+    # Each lost packet doubles TCP's timeout, up to the agent's deadline: three seconds as a rule, half a minute in one of
+    # five, more in one of twenty. A connection that really stalls has still delivered nothing after five.
     db.wait("SELECT count(*) >= 1000 FROM log_entries", timeout=300)
     network.rules("")
     judge(10, db, writer.stop(), recovery=None, note=f"1,000 lines through 30 % loss in {time.monotonic() - began:.0f} s")
@@ -348,7 +348,7 @@ def test_fault_10_connections_reset(db, make_agent, log, proxy):
 
 
 def test_fault_11_a_slow_and_distant_server(db, make_agent, log, proxy):
-    """200 ms each way and 64 kbit/s: many lines travel in one batch."""
+    """200 ms each way and 64 kbit/s: a batch carries many lines."""
     agent = make_agent(db, log_files=[str(log)], postgres_url=through(proxy, db))
     proxy.delay, proxy.rate = 0.2, 8000
     agent.start()
@@ -365,7 +365,7 @@ def test_fault_11_a_slow_and_distant_server(db, make_agent, log, proxy):
 # ---- names ---------------------------------------------------------------------------------------------
 
 class NameServer:
-    """Answers every question for an A record with 127.0.0.1 after `wait` seconds (None: never), others with "none"."""
+    """Answers each query for an A record with 127.0.0.1 after `wait` seconds (None: never), other queries with "none"."""
 
     def __init__(self):
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -396,7 +396,7 @@ class NameServer:
 
 
 def in_namespace(process, make):
-    """make() with this thread in the network namespace of `process`; sockets stay where they are made."""
+    """Call make() with this thread in the network namespace of `process`, where its sockets stay."""
     made = []
 
     def work():
@@ -419,7 +419,7 @@ def names(network):
 
 
 def with_names(network, tmp_path, options):
-    """The command under which a program asks our name server alone."""
+    """The command that lets a program use only this name server."""
     conf = tmp_path / "resolv.conf"
     conf.write_text(f"nameserver 127.0.0.1\noptions {options}\n")
     script = f'mount --bind {conf} /etc/resolv.conf && exec "$@"'
@@ -431,7 +431,7 @@ CHECKS = [{"url": "http://127.0.0.1:1/", "interval": 1, "timeout": 1}]
 
 @pytest.mark.alone
 def test_fault_12_the_name_servers_never_answer(db, make_agent, log, network, names, tmp_path):
-    """The agent says so, its checks keep their rhythm, and it ends within 5 s while a lookup hangs."""
+    """The agent reports it, its checks keep their interval, and it stops within 5 s while a lookup hangs."""
     agent = make_agent(db, log_files=[str(log)], health_checks=CHECKS,
                        postgres_url=f"postgresql://agents@db.observ.test:5432/{db.name}?sslmode=disable")
     agent.start(under=with_names(network, tmp_path, "timeout:5 attempts:1"))
@@ -450,7 +450,7 @@ def test_fault_12_the_name_servers_never_answer(db, make_agent, log, network, na
     before = db.count("log_entries")
     with open(log, "a") as f:
         f.write('{"message":"known"}\n')
-    db.wait("SELECT count(*) > %s FROM log_entries", before, timeout=8)        # by the address known before
+    db.wait("SELECT count(*) > %s FROM log_entries", before, timeout=8)        # by the address of the last lookup
     agent.stop(5.0)
 
 
@@ -467,7 +467,7 @@ def test_fault_12_stops_while_a_lookup_hangs(db, make_agent, network, names, tmp
 
 
 @pytest.mark.soak
-def test_fault_12_an_answer_after_twenty_seconds(db, make_agent, log, network, names, tmp_path):
+def test_fault_12_a_name_server_answers_after_twenty_seconds(db, make_agent, log, network, names, tmp_path):
     agent = make_agent(db, log_files=[str(log)], health_checks=CHECKS,
                        postgres_url=f"postgresql://agents@db.observ.test:5432/{db.name}?sslmode=disable")
     names.wait = 20
@@ -479,7 +479,7 @@ def test_fault_12_an_answer_after_twenty_seconds(db, make_agent, log, network, n
 
 
 def test_fault_12_a_name_that_does_not_exist(db, make_agent, log, network, names, tmp_path):
-    """Refused at first; the agent asks again and again, and finds it when it is there."""
+    """Refused at first; the agent looks the name up again and again, and connects when it exists."""
     names.refuse = True
     agent = make_agent(db, log_files=[str(log)],
                        postgres_url=f"postgresql://agents@db.observ.test:5432/{db.name}?sslmode=disable")
@@ -495,7 +495,7 @@ def test_fault_12_a_name_that_does_not_exist(db, make_agent, log, network, names
 # ---- certificates ----------------------------------------------------------------------------------------
 
 def make_certificates(folder):
-    """Two authorities, and certificates by the first: good, expired, for another name."""
+    """Two CAs, and certificates of the first: good, expired, for another name."""
     for ca in ("ca", "other"):
         make_authority(folder, ca)
     for name, dns, days in (("good", "localhost", "5"), ("expired", "localhost", "-1"), ("wrong", "elsewhere.test", "5")):
@@ -510,11 +510,11 @@ def free_port():
 
 @pytest.fixture
 def tcp_cluster(tmp_path):
-    """A server on loopback TCP too (tcp_cluster.port), where who comes may be anyone."""
+    """A server that also listens on loopback TCP (tcp_cluster.port), without a password."""
     server = Cluster(tmp_path / "tcp")
     server.start()
     server.stop()
-    server.port = free_port()           # only now: somebody else may take it meanwhile
+    server.port = free_port()           # choose it late: another process may take it
     server.start("listen_addresses=127.0.0.1", f"port={server.port}")
     hba = server.folder / "data" / "pg_hba.conf"
     hba.write_text("local all all trust\nhost all all 127.0.0.1/32 trust\nhost replication all 127.0.0.1/32 trust\n"
@@ -528,8 +528,8 @@ REFUSALS = {"expired": "certificate verify failed", "wrong": "does not match hos
             "unknown": "certificate verify failed"}
 
 
-def test_fault_13_certificates_that_may_not_be_trusted(tcp_cluster, make_agent, log, tmp_path):
-    """Refused with a reason, nothing is sent, the lines wait; a good certificate heals it."""
+def test_fault_13_untrusted_certificates(tcp_cluster, make_agent, log, tmp_path):
+    """The agent refuses with a reason, sends nothing and keeps the lines; with a good certificate it delivers them."""
     make_certificates(tmp_path)
     db = tcp_cluster.new_database()
     writer = Writer(log, 200).start()
@@ -555,7 +555,7 @@ def test_fault_13_certificates_that_may_not_be_trusted(tcp_cluster, make_agent, 
 
 @pytest.fixture
 def distant(tmp_path):
-    """A server at 192.0.2.1, which is only there in a network namespace of its own (distant.within runs commands there)."""
+    """A server at 192.0.2.1, which exists only in a private network namespace (distant.within runs commands there)."""
     server = Cluster(tmp_path / "distant")
     room = subprocess.Popen(["unshare", "--net", "sh", "-c", "ip link set lo up && ip address add 192.0.2.1/32 dev lo && echo up && "
                              "exec sleep 600"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -571,7 +571,7 @@ def distant(tmp_path):
     room.kill()
 
 
-def test_a_distant_database_has_to_show_a_certificate_unless_told_otherwise(distant, make_agent, tmp_path):
+def test_a_distant_database_must_show_a_certificate_unless_the_url_says_otherwise(distant, make_agent, tmp_path):
     """No sslmode: verify-full. Each refusal is a sentence with its remedy, in the log and by doctor; nothing was said to that server."""
     make_certificates(tmp_path)
     db = distant.new_database()
@@ -610,7 +610,7 @@ def test_a_distant_database_has_to_show_a_certificate_unless_told_otherwise(dist
     assert f"warn postgres_url {words}" in doctor.stdout
 
 
-def test_doctor_tells_of_the_certificate_and_of_who_else_uses_the_role(distant, make_agent, tmp_path):
+def test_doctor_reports_the_certificate_and_other_users_of_the_role(distant, make_agent, tmp_path):
     make_certificates(tmp_path)
     use_certificate(distant, tmp_path, "good")
     db = distant.new_database()
@@ -657,7 +657,7 @@ ROLE = {
 
 @pytest.mark.parametrize("what", ROLE)
 def test_fault_35_the_role(own_cluster, make_agent, log, what):
-    """Said with its SQLSTATE, everything kept; mended, the agent goes on by itself."""
+    """The agent reports the SQLSTATE and keeps everything; after the fix it continues."""
     db = own_cluster.new_database()
     breaks, mends, sqlstate = ROLE[what]
     hba = own_cluster.folder / "data" / "pg_hba.conf"
@@ -698,7 +698,7 @@ def standby(tcp_cluster, tmp_path):
 
 
 def test_fault_36_a_standby_is_promoted(tcp_cluster, standby, make_agent, log):
-    """The primary dies, its standby is promoted; the agent has both in its URL. What was not replicated is sent again."""
+    """The primary dies, its standby is promoted; the agent has both in its URL. It sends again what was not replicated."""
     primary_db = tcp_cluster.new_database()
     url = f"postgresql://agents@127.0.0.1:{tcp_cluster.port},127.0.0.1:{standby.port}/{primary_db.name}"
     agent = make_agent(primary_db, log_files=[str(log)], postgres_url=url).start()
@@ -719,7 +719,7 @@ def test_fault_36_a_standby_is_promoted(tcp_cluster, standby, make_agent, log):
 
 
 def test_fault_36_the_primary_turns_read_only(tcp_cluster, standby, make_agent, log):
-    """Sessions turn read-only under the agent; it looks for a server that takes writes until there is one."""
+    """The agent's session becomes read-only; it looks for a writable server until there is one."""
     db = tcp_cluster.new_database()
     url = f"postgresql://agents@127.0.0.1:{standby.port},127.0.0.1:{tcp_cluster.port}/{db.name}"
     agent = make_agent(db, log_files=[str(log)], postgres_url=url).start()
@@ -740,7 +740,7 @@ def test_fault_36_the_primary_turns_read_only(tcp_cluster, standby, make_agent, 
 # ---- two agents, PgBouncer, a fleet ------------------------------------------------------------------------------
 
 def test_fault_37_two_agents_with_one_identity(db, make_agent, log):
-    """The younger takes over; the older ends with a clear word, and what both read is there once."""
+    """The newer agent takes over; the older one ends with a clear message, and each line is there once."""
     older = make_agent(db, name="older", log_files=[str(log)]).start()
     writer = Writer(log, 5000).start()
     wait_rows(db)
@@ -816,7 +816,7 @@ FLEET = 1000
 
 
 class Probe:
-    """A superuser who signs in again and again, and at once again when refused: how long until he is in, at most?"""
+    """A superuser signs in again and again, and retries at once when refused: the longest time until success."""
 
     def __init__(self, cluster):
         self.url, self.worst, self.tries, self.refused, self.done = cluster.url(), 0.0, 0, 0, threading.Event()
@@ -863,7 +863,7 @@ def test_fault_39_a_thousand_agents_come_back_at_once(tcp_cluster, make_agent, l
     with Probe(tcp_cluster) as idle:
         wait_for(lambda: idle.tries >= 10, "what a sign-in takes without them")
     tcp_cluster.stop("immediate")
-    fleet.start()                               # nobody answers yet
+    fleet.start()                               # the server does not answer yet
     wait_for(lambda: fleet.attempts >= FLEET, "all ask")
     tcp_cluster.start(*settings)
     try:

@@ -1,5 +1,5 @@
-"""Faults of the agent's own process and of the machine below it: killed, stopped, a clock that jumps, system calls
-that fail, memory and descriptors that run out, a full disk. Rows of FAULTS stand in the tests' names; judge() counts."""
+"""Faults of the agent's process and of the machine: killed, stopped, a clock that jumps, system calls
+that fail, no memory or descriptors left, a full disk. Test names contain the rows of FAULTS; judge() counts."""
 import os
 import random
 import struct
@@ -20,7 +20,7 @@ def log(tmp_path):
 
 
 def end_of(agent, seconds):
-    """Its exit status, or None if it still runs after so long."""
+    """Its exit status, or None if it still runs after that time."""
     try:
         return agent.process.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -28,7 +28,7 @@ def end_of(agent, seconds):
 
 
 def then_runs(row, db, agent, writer, seed=1, note=""):
-    """With the fault gone the agent finds everything."""
+    """Without the fault, the agent delivers everything."""
     if agent.running():
         agent.kill()
     agent.start()
@@ -59,7 +59,7 @@ def test_fault_01_killed_two_hundred_times(db, make_agent, log, seed):
 
 
 def test_fault_04_stopped_under_load(db, make_agent, log):
-    """SIGTERM: what is held is written, and the end comes within 5 seconds."""
+    """After SIGTERM the agent delivers its samples and ends within 5 seconds."""
     agent = make_agent(db, log_files=[str(log)])
     writer, recovery = Writer(log, 20_000).start(), 0.0
     for _ in range(4):
@@ -110,7 +110,7 @@ def injecting(call, trace):
 
 def rotate_some(writer, first):
     for i in range(first, first + 4):
-        time.sleep(0.4)                         # a rhythm of rotations
+        time.sleep(0.4)                         # one rotation per interval
         writer.rotate(f"{writer.path}.{i}")
 
 

@@ -1,4 +1,4 @@
-"""The state folder, in which metrics, checks and gaps wait for the database: full, read-only, gone."""
+"""Faults of the state folder, in which metrics, checks and gaps wait for the database: full, read-only, removed."""
 import contextlib
 import shutil
 
@@ -26,7 +26,7 @@ def make_read_only(folder):
 
 @pytest.mark.parametrize("fault", [make_full, make_read_only, shutil.rmtree], ids=["full", "read-only", "gone"])
 def test_fault_15_state_folder(own_cluster, make_agent, tmp_path, small_disk, fault):
-    """The database is away as well. Logs wait in their files; the samples in memory are there when it is back."""
+    """The database is away, too. Logs wait in their files, samples in memory; both arrive when it is back."""
     db, log = own_cluster.new_database(), tmp_path / "app.log"
     folder = tmp_path / "gone" if fault is shutil.rmtree else small_disk(1)
     folder.mkdir(exist_ok=True)
@@ -52,7 +52,7 @@ def test_fault_15_state_folder(own_cluster, make_agent, tmp_path, small_disk, fa
 
 
 def test_fault_15_state_folder_removed_while_it_is_in_use(own_cluster, make_agent, tmp_path):
-    """And the agent is killed: what waited there is lost, and that is said."""
+    """Then the agent is killed: it loses the samples in the folder, and reports that."""
     db, log = own_cluster.new_database(), tmp_path / "app.log"
     agent = make_agent(db, log_files=[str(log)], health_checks=CHECKS).start()
     writer = Writer(log, 2000).start()
@@ -75,7 +75,7 @@ def test_fault_15_state_folder_removed_while_it_is_in_use(own_cluster, make_agen
 
 
 def test_fault_15_a_process_killed_in_an_outage_leaves_its_samples_to_the_next(own_cluster, make_agent, tmp_path):
-    """Also when it is killed again and again: each sample that was in the outbox is there once."""
+    """Also when it is killed again and again: each sample of the outbox arrives once."""
     db = own_cluster.new_database()
     agent = make_agent(db, health_checks=CHECKS).start()
     db.wait("SELECT count(*) > 0 FROM health_checks")
@@ -129,7 +129,7 @@ def test_fault_16_the_outbox_is_written_badly(own_cluster, make_agent, tmp_path,
 
 
 def test_fault_16_the_outbox_is_read_badly(own_cluster, make_agent, tmp_path):
-    """Reads fail while what waited is sent: it comes, once, or a gap says how many bytes could not be read."""
+    """Reads of the outbox fail: each sample arrives once, or a gap says how many bytes could not be read."""
     db = own_cluster.new_database()
     agent = make_agent(db, health_checks=CHECKS).start()
     db.wait("SELECT count(*) > 0 FROM health_checks")
@@ -149,14 +149,14 @@ def test_fault_16_the_outbox_is_read_badly(own_cluster, make_agent, tmp_path):
     assert rows == distinct
     lost = int(db.one("SELECT coalesce(sum(bytes), 0) FROM gaps WHERE kind = 'outbox_damaged'"))
     assert db.count("gaps", "kind <> 'outbox_damaged'") == 0
-    # A check that fails is a record of about 130 bytes.
+    # The record of a failed check has about 130 bytes.
     assert lost > 0 or db.count("health_checks", "backfill") >= 18
     assert lost < waiting
 
 
-def test_one_round_by_hand_harms_nobody(own_cluster, make_agent):
-    """--once without the state folder, between two lives of the service, leaves what waits in the folder to it; and beside
-    a running agent it refuses, because that one would end for good."""
+def test_one_round_by_hand_does_not_disturb_the_service(own_cluster, make_agent):
+    """--once while the service is stopped does not touch the samples in its state folder; while
+    the agent runs, --once refuses, because it would fence that agent off."""
     db = own_cluster.new_database()
     agent = make_agent(db, health_checks=CHECKS).start()
     db.wait("SELECT count(*) > 0 FROM health_checks", timeout=20)

@@ -1,5 +1,5 @@
-"""Faults of log files: rotated in every way, torn, huge, full of rubbish, too many. Rows of FAULTS stand in the tests'
-names; judge() counts."""
+"""Faults of log files: rotated in every way, torn, huge, invalid, too many. Test names contain the rows of FAULTS;
+judge() counts."""
 import contextlib
 import gzip
 import json
@@ -33,12 +33,12 @@ def numbered(path, *numbers):
 
 
 def figures(agent):
-    """What `status` says of the files."""
+    """The part of `status` about the files."""
     return agent.status()["tail"]
 
 
 def wait_followed(agent, path):
-    """Until the agent has this file open, whatever it is called now."""
+    """Wait until the agent has opened this file, under any name."""
     def look():
         found = False
         for fd in Path(f"/proc/{agent.process.pid}/fd").iterdir():
@@ -62,7 +62,7 @@ def new_lines(writer, count):
 
 
 def turns(writer, seconds, count):
-    """A rhythm: `count` times, each so long after the one before."""
+    """Yields `count` times, at equal intervals."""
     for i in range(count):
         time.sleep(seconds)
         yield i
@@ -80,7 +80,7 @@ def test_fault_18_rename_rotation_under_load(db, make_agent, log):
 
 
 def test_fault_19_the_writer_keeps_the_old_file(db, make_agent, log):
-    """Renamed; for seconds more the old file is written to, then the new one is made."""
+    """The log is renamed; the writer keeps writing to the old file for seconds, then creates the new one."""
     make_agent(db, log_files=[str(log)]).start()
     writer = Writer(log, rate=5000).start()
     for i in turns(writer, 1.0, 2):
@@ -92,7 +92,7 @@ def test_fault_19_the_writer_keeps_the_old_file(db, make_agent, log):
 
 
 def test_fault_20_rotated_packed_and_deleted_while_the_database_is_down(own_cluster, make_agent, log):
-    """The held descriptor delivers what has no name any more."""
+    """The agent delivers a file without a name by its open descriptor."""
     db = own_cluster.new_database()
     make_agent(db, log_files=[str(log)]).start()
     writer = Writer(log, rate=5000).start()
@@ -110,7 +110,7 @@ def test_fault_20_rotated_packed_and_deleted_while_the_database_is_down(own_clus
 
 
 def test_fault_20_packed_while_the_agent_is_down(db, make_agent, log):
-    """What only a packed file holds is a gap that names it."""
+    """Lines that are only in a packed file become a gap that names it."""
     agent = make_agent(db, log_files=[str(log)]).start()
     numbered(log, *range(100))
     db.wait("SELECT count(*) = 100 FROM log_entries")
@@ -125,7 +125,7 @@ def test_fault_20_packed_while_the_agent_is_down(db, make_agent, log):
 
 
 def readable(folder):
-    """The numbers of the whole lines in all files of the folder."""
+    """The numbers of all whole lines in the files of the folder."""
     found = []
     for path in folder.iterdir():
         for line in path.read_bytes().split(b"\n")[:-1]:
@@ -139,10 +139,10 @@ def readable(folder):
 @pytest.mark.parametrize("pattern", ["app.log", "app.log*"])
 @pytest.mark.parametrize("rate", [50000, 2000])
 def test_fault_21_copytruncate_under_load(db, make_agent, log, rate, pattern):
-    """The copies are moved on while they are read. What is in a copy or in the log is a row, once.
+    """The copies are renamed while the agent reads them. Each line in a copy or in the log is a row, once.
 
-    Neither step falls within a line: its halves, one at the end of the copy and one at the start of the log, would be
-    a row each.
+    No step splits a line: its halves, one at the end of the copy and one at the start of the log, would become
+    two rows.
     """
     make_agent(db, log_files=[str(log.parent / pattern)]).start()
     writer = Writer(log, rate=rate).start()
@@ -164,7 +164,7 @@ def test_fault_21_copytruncate_under_load(db, make_agent, log, rate, pattern):
 
 @pytest.mark.parametrize("pattern", ["app.log", "app.log*"])
 def test_fault_21_copytruncate_within_a_line(db, make_agent, log, pattern):
-    """Its halves are rows of their own: nothing of it is lost, nothing is there twice."""
+    """The halves become two rows: nothing is lost, nothing is there twice."""
     make_agent(db, log_files=[str(log.parent / pattern)]).start()
     numbered(log, *range(100))
     db.wait("SELECT count(*) = 100 FROM log_entries")
@@ -183,7 +183,7 @@ def test_fault_21_copytruncate_within_a_line(db, make_agent, log, pattern):
 
 @pytest.mark.parametrize("pattern", ["app.log", "app.log*"])
 def test_fault_21_copytruncate_while_the_agent_is_stopped(db, make_agent, log, pattern):
-    """The copy is found by what it begins with and by what stands before the position; its rest is read once."""
+    """The agent finds the copy by its first bytes and by the bytes before the position; it reads the rest once."""
     agent = make_agent(db, log_files=[str(log.parent / pattern)]).start()
     numbered(log, *range(1000))
     db.wait("SELECT count(*) = 1000 FROM log_entries")
@@ -205,12 +205,12 @@ def test_fault_21_copytruncate_while_the_agent_is_stopped(db, make_agent, log, p
 
 @pytest.mark.parametrize("refill", [0, 50, 100, 150])
 def test_fault_22_truncated_while_the_agent_is_stopped(db, make_agent, log, refill):
-    """Filled again to less, as much or more: read from the start, once; what was lost is a gap."""
+    """Refilled to less, as much or more: the agent reads from the start, once; the lost lines are a gap."""
     agent = make_agent(db, log_files=[str(log)]).start()
     numbered(log, *range(1000, 1100))
     db.wait("SELECT count(*) = 100 FROM log_entries")
     agent.kill()
-    numbered(log, *range(1100, 1110))           # nobody will see them
+    numbered(log, *range(1100, 1110))           # the agent never sees them
     os.truncate(log, 0)
     numbered(log, *range(1110, 1110 + refill))
     agent.start()
@@ -246,7 +246,7 @@ def test_fault_24_symlink_switched_to_a_new_release_under_load(db, make_agent, t
         new = tmp_path / "new"
         new.symlink_to(f"releases/{i + 1}")
         new.replace(current)
-        new_lines(writer, 3000)                 # the old release writes on for a while
+        new_lines(writer, 3000)                 # the old release keeps writing for a while
         with writer.lock:
             writer.reopen()
         wait_followed(agent, current / "log/app.log")
@@ -264,7 +264,7 @@ def test_torn_in_a_power_cut(db, make_agent, log, lines, ended):
     agent.kill()
     os.truncate(log, log.stat().st_size - 5010)
     numbered(log, *range(1000, 1000 + lines))
-    db.query("UPDATE log_streams SET updated_at = now() - interval '10 years'")     # before this machine started
+    db.query("UPDATE log_streams SET updated_at = now() - interval '10 years'")     # before this boot
     agent.start()
     db.wait("SELECT count(*) = 1 FROM gaps WHERE kind = 'truncated' AND lines IS NULL")
     numbered(log, *range(2000, 2010))
@@ -282,9 +282,9 @@ def test_torn_in_a_power_cut(db, make_agent, log, lines, ended):
     assert db.count("gaps") == 1
 
 
-def test_taken_out_of_the_configuration_and_put_back(db, make_agent, log):
-    """A reload ends the reading of what is not configured any more, and of what was rotated from there; put back, it
-    goes on where it stood."""
+def test_removed_from_the_configuration_and_configured_again(db, make_agent, log):
+    """After a reload the agent stops reading a removed path and the files rotated from it; when the path is configured
+    again, it continues at its position."""
     other = log.with_name("other.log")
     agent = make_agent(db, log_files=[str(log), str(other)]).start()
     settings = json.loads(agent.config.read_text())["monitoring"]
@@ -314,7 +314,7 @@ def test_taken_out_of_the_configuration_and_put_back(db, make_agent, log):
 
 
 def test_a_copy_by_hand_is_not_read(db, make_agent, log):
-    """cp app.log app.log.bak, where the pattern leads to both: neither while the agent runs nor at its next start."""
+    """cp app.log app.log.bak with a pattern that matches both: the copy is not read, also not after a restart."""
     agent = make_agent(db, log_files=[f"{log}*"]).start()
     numbered(log, *range(200))
     db.wait("SELECT count(*) = 200 FROM log_entries")
@@ -330,7 +330,7 @@ def test_a_copy_by_hand_is_not_read(db, make_agent, log):
 
 
 def test_rotated_twice_while_stopped_with_one_banner(db, make_agent, log):
-    """All files begin with the same short lines: each is read nevertheless."""
+    """All files begin with the same short lines, and each is still read."""
     banner = json.dumps({"message": "the service starts"})
     agent = make_agent(db, log_files=[str(log)]).start()
     append(log, banner)
@@ -350,19 +350,19 @@ def test_rotated_twice_while_stopped_with_one_banner(db, make_agent, log):
 
 @pytest.mark.soak
 def test_removed_while_its_writer_goes_on_slowly(db, make_agent, log):
-    """Deleted by hand, silent for longer than a minute, and no new file in its place."""
+    """Deleted by hand, without a line for more than a minute, and no new file in its place."""
     make_agent(db, log_files=[str(log)]).start()
     numbered(log, 0)
     db.wait("SELECT count(*) = 1 FROM log_entries")
     with open(log, "a") as held:
         log.unlink()
-        time.sleep(70)                          # a writer with little to say
+        time.sleep(70)                          # a slow writer
         held.write('{"message":"late","context":{"n":1}}\n')
     judge("removed", db, 2)
 
 
 def test_rotated_into_another_folder(db, make_agent, log):
-    """olddir: while the agent runs the held descriptor leads there."""
+    """olddir: the running agent still has the descriptor."""
     (log.parent / "old").mkdir()
     agent = make_agent(db, log_files=[str(log)]).start()
     writer = Writer(log, rate=20000).start()
@@ -375,7 +375,7 @@ def test_rotated_into_another_folder(db, make_agent, log):
 # ---- lines ---------------------------------------------------------------------------------------
 
 def test_fault_25_growth_byte_by_byte(db, make_agent, log):
-    """Empty, one byte, a byte at a time; an unfinished line is finished later, or never."""
+    """Empty, one byte, a byte at a time; an unfinished line that ends later, or never."""
     empty, never = log.with_name("empty.log"), log.with_name("never.log")
     empty.touch()
     never.write_text('{"message":"nev')
@@ -395,7 +395,7 @@ def test_fault_25_growth_byte_by_byte(db, make_agent, log):
     db.wait("SELECT count(*) = 2 FROM log_entries")
     judge(25, db, 2, recovery=time.monotonic() - began)
     assert db.query("SELECT message FROM log_entries ORDER BY stream_offset") == [("one",), ("two",)]
-    never.unlink()                              # over: what is there of it is a row, marked
+    never.unlink()                              # file over: the unfinished line is a marked row
     agent.kill()
 
 
@@ -408,7 +408,7 @@ def test_fault_26_crashed_in_the_middle_of_a_line(db, make_agent, log):
 
 
 def test_fault_27_huge_lines(db, make_agent, log):
-    """1 MB, and 100 MB that gets its newline at last: cut, marked, counted; memory stays flat."""
+    """Lines of 1 MB, and of 100 MB until the newline: cut, marked, counted; memory stays flat."""
     agent = make_agent(db, log_files=[str(log)]).start()
     numbered(log, 0)
     append(log, "x" * 1_000_000)
@@ -426,8 +426,8 @@ def test_fault_27_huge_lines(db, make_agent, log):
     assert peak_kb(agent) < 24 * 1024
 
 
-def test_fault_28_bytes_that_are_no_text(db, make_agent, log):
-    """Each line is a row, repaired; random bytes go by; the line behind them is whole."""
+def test_fault_28_invalid_bytes(db, make_agent, log):
+    """Each invalid line is a repaired row, random bytes do no harm, and the line behind them is whole."""
     chance = random.Random(28)
     make_agent(db, log_files=[str(log)]).start()
     lines = [b"\xff\xfe bad", b"nul \0 in it", b'{"message":"\\ud800 lone"}', b"\xef\xbb\xbfbom", b"crlf\r",
@@ -445,7 +445,7 @@ def test_fault_28_bytes_that_are_no_text(db, make_agent, log):
 
 
 def test_fault_29_json_of_every_kind(db, make_agent, log):
-    """A row each, and the next line is fine."""
+    """Each is a row, and so is the next line."""
     make_agent(db, log_files=[str(log)]).start()
     words = [" ".join(f"w{i}" for i in range(n, n + 20000)) for n in range(0, 1_000_000, 20000)]
     lines = ["[" * 10000, '{"a":' * 10000 + "1" + "}" * 10000, json.dumps({f"k{i}": i for i in range(10000)}),
@@ -459,15 +459,15 @@ def test_fault_29_json_of_every_kind(db, make_agent, log):
         append(log, json.dumps({"message": "next", "context": {"next": i}}))
     judge(29, db, 2 * len(lines))
     assert db.count("log_entries", "message = 'next'") == len(lines)
-    assert db.query("SELECT kind, lines FROM gaps") == [("line_cut", 1)]       # 100,000 keys are more than a line may hold
+    assert db.query("SELECT kind, lines FROM gaps") == [("line_cut", 1)]       # 100,000 keys exceed the limit of a line
     assert db.query("SELECT context FROM log_entries WHERE message = 'escaped key'") == [(None,)]
 
 
 # ---- many files ----------------------------------------------------------------------------------
 
 def test_fault_30_more_files_than_descriptors(db, make_agent, tmp_path):
-    """10,000 files by glob, and odd things among them; new ones come, others are rotated, written to and deleted while
-    they are not open. Descriptors and the status stay bounded, what can't be followed is named once."""
+    """10,000 files by glob, and other file types among them; new files appear, others are rotated, written to and deleted while
+    the agent has them closed. Descriptors and the status stay bounded; a file that cannot be followed is named once."""
     folder = tmp_path / "many"
     folder.mkdir()
     for i in range(10000):
@@ -502,7 +502,7 @@ def test_fault_30_more_files_than_descriptors(db, make_agent, tmp_path):
 
 
 def overflow_inotify(agent, db, folder, n):
-    """While the agent is stopped, more events than the kernel keeps: what they were about is read nevertheless."""
+    """While SIGSTOP holds the agent, the kernel drops inotify events: the agent still reads all files."""
     names = sorted(folder.glob("0[1-9]*.log"))
     agent.process.send_signal(signal.SIGSTOP)
     rounds = 2 + int(open("/proc/sys/fs/inotify/max_queued_events").read()) // len(names)
@@ -520,7 +520,7 @@ def cpu_s(agent):
 
 
 def test_a_thousand_files_take_little_memory_and_time(db, make_agent, tmp_path):
-    """50 of 1,000 are busy: under 24 MB at its peak; idle, a look a second costs little."""
+    """50 of 1,000 are busy: at most 24 MB; idle, the check once a second costs little."""
     folder = tmp_path / "many"
     folder.mkdir()
     for i in range(1000):
@@ -568,7 +568,7 @@ def test_a_stack_trace_is_one_row(db, make_agent, log):
 
 
 def test_traces_are_rows_once_after_kills(db, make_agent, log):
-    """Killed at any moment, and a trace comes in pieces: no byte of it is lost or there twice."""
+    """The agent is killed while a trace arrives in pieces: no byte is lost or there twice."""
     chance = random.Random(9)
     agent = make_agent(db, log_files=[str(log)]).start()
     total = 0
@@ -588,7 +588,7 @@ def test_traces_are_rows_once_after_kills(db, make_agent, log):
 
 
 def test_a_flood_is_counted_to_the_line(db, make_agent, log):
-    """Over the budget lines are held back, and are in gap rows by level, whenever the agent is killed."""
+    """Lines over the limit are dropped and counted in gap rows by level, also if the agent is killed."""
     chance = random.Random(11)
     agent = make_agent(db, log_files=[str(log)], log_lines_per_second=100).start()
     n, warnings = 0, 0
@@ -611,8 +611,8 @@ def test_a_flood_is_counted_to_the_line(db, make_agent, log):
     assert "INFO" in db.query("SELECT detail FROM gaps LIMIT 1")[0][0]
 
 
-def test_what_was_written_calmly_is_no_flood(db, make_agent, log):
-    """An hour's lines, read at once."""
+def test_lines_of_an_hour_read_at_once_are_no_flood(db, make_agent, log):
+    """The lines of an hour, read at once."""
     agent = make_agent(db, log_files=[str(log)], log_lines_per_second=20)
     began = time.time() - 3600
     append(log, *(json.dumps({"ts": began + i / 10, "message": "x", "context": {"n": i}}) for i in range(20000)))
@@ -622,8 +622,8 @@ def test_what_was_written_calmly_is_no_flood(db, make_agent, log):
     assert db.count("gaps") == 0
 
 
-def test_rotated_files_are_held_while_they_have_a_name(db, make_agent, log):
-    """More than may be held: the longest silent ones are over; the others are still read. Reported in the status."""
+def test_rotated_files_stay_open_while_they_have_a_name(db, make_agent, log):
+    """More files than the agent keeps open: it gives up those without lines for the longest time, and reports that."""
     agent = make_agent(db, log_files=[str(log)])
     agent.start(under=["prlimit", "--nofile=80:80"])
     held = []

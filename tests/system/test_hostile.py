@@ -1,4 +1,4 @@
-"""Log files that behave badly, and people who move them about: each line is one row in the end, or in a gap."""
+"""Unusual log files, and people who move them: in the end each line is one row, or in a gap."""
 import gzip
 import json
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from harness import PATIENCE_S, Agent, wait_for
 
-SILENCE_S = 62                                  # longer than a rotated file may be silent
+SILENCE_S = 62                                  # longer than the agent waits for lines in a rotated file
 
 
 @pytest.fixture
@@ -29,13 +29,13 @@ def append(path, *lines):
 
 
 def wait_messages(db, *wanted, timeout=PATIENCE_S):
-    """Until there are as many rows; then they must be these, each once."""
+    """Wait for that many rows; then they must be these, each once."""
     db.wait("SELECT count(*) >= %s FROM log_entries", len(wanted), timeout=timeout)
     assert sorted(m for (m,) in db.query("SELECT message FROM log_entries")) == sorted(wanted)
 
 
 def behind(agent):
-    """For each file that it follows, the bytes that are not committed."""
+    """The uncommitted bytes of each followed file."""
     return [s["lag_bytes"] for s in agent.status()["tail"]["streams"]]
 
 
@@ -45,7 +45,7 @@ def settings(db, *log_files):
 
 
 class Silence:
-    """An agent whose files are left alone while the other tests run; test_after_a_long_silence ends it."""
+    """An agent whose files nobody changes while the other tests run; test_after_a_long_silence ends it."""
 
     def __init__(self, db, folder, runtime):
         self.db = db
@@ -88,7 +88,7 @@ def silence(cluster, tmp_path_factory):
 
 
 class Stopped:
-    """The agent does not see what happens inside."""
+    """The agent is stopped during the block."""
 
     def __init__(self, agent):
         self.process = agent.process
@@ -115,7 +115,7 @@ def test_an_unfinished_line_is_cut_off(db, make_agent, log, partial):
     assert db.query("SELECT kind, bytes::int FROM gaps") == [("truncated", partial)]
 
 
-def test_a_file_that_holds_one_unfinished_line_is_emptied(db, make_agent, log):
+def test_a_file_with_only_an_unfinished_line_is_truncated(db, make_agent, log):
     agent = make_agent(db, log_files=[str(log)]).start()
     log.write_text("x" * 1_000_000)
     wait_for(lambda: behind(agent) == [1_000_000], "the unfinished line is seen")
@@ -131,7 +131,7 @@ def test_a_file_that_holds_one_unfinished_line_is_emptied(db, make_agent, log):
 
 
 def test_truncated_and_filled_with_lines_of_the_same_length(db, make_agent, log):
-    """Each line ends in the same long text, so that the last bytes before the position look untouched."""
+    """Each line ends with the same long text, so that the last bytes before the position stay the same."""
     agent = make_agent(db, log_files=[str(log)]).start()
     pad = "x" * 100
     append(log, *(f"old {i:04} {pad}" for i in range(50)))
@@ -155,7 +155,7 @@ def test_log_files_are_added_by_a_reload(db, make_agent, log):
 
 
 @pytest.mark.parametrize("how", ["folder", "rights"])
-def test_a_file_that_was_away_at_the_start_goes_on_where_it_was(db, make_agent, log, how):
+def test_a_file_that_was_missing_at_the_start_continues_at_its_position(db, make_agent, log, how):
     agent = make_agent(db, log_files=[str(log)]).start()
     append(log, "one")
     wait_messages(db, "one")
@@ -171,7 +171,7 @@ def test_a_file_that_was_away_at_the_start_goes_on_where_it_was(db, make_agent, 
 
 
 def test_bursts_of_rotations(db, make_agent, log):
-    """A hundred within a few milliseconds: a folder's time of change may be the same before and after."""
+    """A hundred rotations within a few milliseconds: the folder's mtime may not change."""
     agent = make_agent(db, log_files=[str(log)]).start()
     append(log, "first")
     db.wait("SELECT count(*) = 1 FROM log_entries")
@@ -188,8 +188,8 @@ def test_bursts_of_rotations(db, make_agent, log):
 
 
 
-def test_odd_things_match_the_pattern(db, make_agent, log, tmp_path):
-    """Each is named once at most; the regular file is read once, though three patterns and five names lead to it."""
+def test_other_file_types_match_the_pattern(db, make_agent, log, tmp_path):
+    """Each is named at most once; the regular file is read once, although three patterns and five names match it."""
     log.write_text("one\n")
     folder = log.parent
     (folder / "hard.log").hardlink_to(log)
@@ -205,7 +205,7 @@ def test_odd_things_match_the_pattern(db, make_agent, log, tmp_path):
     agent = make_agent(db, log_files=[str(folder / "*.log"), str(tmp_path / "link/*.log"), str(log)]).start()
     wait_messages(db, "one")
     looks = agent.said().count("cannot follow")
-    time.sleep(2.5)                             # two more looks
+    time.sleep(2.5)                             # two more checks of the folder
     append(log, "two")
     wait_messages(db, "one", "two")
     assert agent.said().count("cannot follow") == looks == 210
@@ -238,7 +238,7 @@ def test_long_lines_that_end_at_the_borders_of_blocks(db, make_agent, log):
 
 
 def test_rotated_twice_unseen_with_lines_that_are_all_the_same(db, make_agent, log):
-    """What came and went can't be told from a copy of the first: it is not read, and counted."""
+    """A file that was created and rotated unseen looks like a copy of the first: it is not read, but counted."""
     agent = make_agent(db, log_files=[str(log)]).start()
     append(log, *["tick"] * 500)
     db.wait("SELECT count(*) = 500 FROM log_entries")
@@ -256,13 +256,13 @@ def numbered(path, first, last, ago=0.0):
 
 
 def wait_lines(db, n, timeout=10.0):
-    """Until the lines 0 to n - 1 are rows; then each is there once, and nothing else."""
+    """Wait until the lines 0 to n - 1 are rows; then each is there once, and nothing else."""
     db.wait("SELECT count(DISTINCT context->>'n') >= %s FROM log_entries", n, timeout=timeout)
     assert db.query("SELECT count(*), count(DISTINCT context->>'n') FROM log_entries") == [(n, n)]
 
 
 def test_a_log_that_is_replaced_by_a_longer_copy(db, make_agent, log):
-    """rsync, sed -i, an editor: the name leads to another file, which begins with all that was read."""
+    """rsync, sed -i, an editor: the name gets another file, which begins with all lines that were read."""
     numbered(log, 0, 100)
     make_agent(db, log_files=[str(log)]).start()
     wait_lines(db, 100)
@@ -290,7 +290,7 @@ def test_a_copy_beside_a_log_that_is_rotated_later(db, make_agent, log):
 
 
 def test_another_log_that_begins_the_same(db, make_agent, log):
-    """Two programs with one banner: the second log is no copy of the first, and its lines are read."""
+    """Two programs with the same first lines: the second log is no copy of the first, and is read."""
     append(log, "service starting")
     make_agent(db, log_files=[f"{log}*"]).start()
     wait_messages(db, "service starting")
@@ -300,7 +300,7 @@ def test_another_log_that_begins_the_same(db, make_agent, log):
 
 
 def test_a_name_that_only_begins_like_a_rotated_one(db, make_agent, log):
-    """A file that nobody configured is not a part of the log, though its name begins so."""
+    """A file that is not configured is not part of the log, although its name begins the same."""
     numbered(log, 0, 10)
     make_agent(db, log_files=[str(log)]).start()
     wait_lines(db, 10)
@@ -313,7 +313,7 @@ def test_a_name_that_only_begins_like_a_rotated_one(db, make_agent, log):
 
 
 def test_a_writer_that_leaves_a_hole_after_a_truncation(db, make_agent, log):
-    """copytruncate under a program that does not append: it writes on at its old place, behind NUL bytes."""
+    """copytruncate under a program without O_APPEND: it keeps writing at its old offset, behind NUL bytes."""
     numbered(log, 0, 100)
     make_agent(db, log_files=[str(log)]).start()
     wait_lines(db, 100)
@@ -334,7 +334,7 @@ def test_lines_that_end_in_a_bracket_are_no_stack_trace(db, make_agent, log):
 
 
 def test_a_group_that_never_ends_is_seen(db, make_agent, log):
-    """Indented lines that trickle in are one row every few seconds, not one row when they end."""
+    """Indented lines that arrive slowly are one row every few seconds, not one row at the end."""
     agent = make_agent(db, log_files=[str(log)]).start()
     agent.wait_said("connected to the database")
     append(log, "start of job")
@@ -354,18 +354,18 @@ def test_one_line_from_the_future_is_no_flood(db, make_agent, log):
     agent.start()
     wait_lines(db, 1)
     for first in range(1, 121, 20):
-        numbered(log, first, first + 20, ago=first)     # twenty in each of six seconds
+        numbered(log, first, first + 20, ago=first)     # twenty a second, for six seconds
     wait_lines(db, 121)
     assert db.count("gaps") == 0
 
 
 def test_after_a_long_silence(silence):
-    """Lines that come to a file after its rename are read, however long it had been silent before, and once: also when
-    others are rotated, when it comes back into the configuration, and after a restart."""
+    """Lines written to a file long after its rename are read, once: also when
+    others are rotated, when it is configured again, and after a restart."""
     db, agent = silence.db, silence.agent
     time.sleep(max(0, silence.began + SILENCE_S - time.monotonic()))
     silence.write(silence.held_chain, "chain 1, later")
-    # Each has a name still, and one is not configured any more.
+    # Each still has a name, and one is no longer configured.
     assert db.query("SELECT path FROM log_streams WHERE finished") == [(str(silence.dropped),)]
     os.rename(silence.log, f"{silence.log}.1")
     append(silence.log, "log 2")
@@ -384,8 +384,8 @@ def test_after_a_long_silence(silence):
     assert db.count("gaps") == 0
 
 
-def test_a_huge_file_without_a_newline_keeps_nobody_waiting(db, make_agent, tmp_path):
-    """A sparse file of 100 GB is one unfinished line; another log, and the status, go on beside it."""
+def test_a_huge_file_without_a_newline_delays_no_other(db, make_agent, tmp_path):
+    """A sparse file of 100 GB is one unfinished line; another log and the status are not delayed."""
     huge, log = tmp_path / "huge.log", tmp_path / "app.log"
     with open(huge, "w") as f:
         f.truncate(100 << 30)
