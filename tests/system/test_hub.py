@@ -1,4 +1,4 @@
-"""The hub as people meet it: under lighttpd, as CGI and as FastCGI, on a private PostgreSQL."""
+"""The hub under lighttpd, as CGI and as FastCGI, on a private PostgreSQL."""
 import csv
 import io
 import json
@@ -44,7 +44,7 @@ def hub(served, fleet):
 
 @pytest.fixture
 def other_hub(tmp_path):
-    """other_hub(url, **environment): a hub of a test's own."""
+    """other_hub(url, **environment): another hub, for one test."""
     servers = []
 
     def make(url, mode="cgi", **environment):
@@ -57,7 +57,7 @@ def other_hub(tmp_path):
 
 
 class Markup(HTMLParser):
-    """What a browser would find that can run or load: elements, event handlers, styles."""
+    """Everything in a page that a browser would run or load: elements, event handlers, styles."""
 
     def __init__(self, text):
         super().__init__()
@@ -103,7 +103,7 @@ def test_the_fleet_page_sorts_what_is_broken_first(hub):
     assert data["counts"]["down"] == 1 and data["counts"]["offline"] == 1 and data["apps_known"] == 14
 
 
-def test_the_fleet_page_knows_who_retired_and_who_is_there_twice(hub, fleet):
+def test_the_fleet_page_shows_retired_and_duplicate_agents(hub, fleet):
     fleet.query("""INSERT INTO agents (vps_name, app_name, epoch, first_seen_at, last_seen_at, retired_at, host, conflict_at, conflict)
         VALUES ('gone-1', 'odd', 1, now(), now() - interval '9 days', '2026-01-02Z', NULL, NULL, NULL),
                ('twin-1', 'odd', 1, now(), now(), NULL, 'right', now(), 'left at 10.0.0.5')""")
@@ -119,7 +119,7 @@ def test_the_fleet_page_knows_who_retired_and_who_is_there_twice(hub, fleet):
     assert "two agents write as this server: left at 10.0.0.5 was sent away at" in page and "right goes on" in page
 
 
-def test_the_server_page_knows_who_retired_and_who_is_there_twice(hub, fleet):
+def test_the_server_page_shows_retired_and_duplicate_agents(hub, fleet):
     fleet.query("""INSERT INTO agents (vps_name, app_name, epoch, first_seen_at, last_seen_at, retired_at, host, conflict_at, conflict)
         VALUES ('odd-1', 'gone', 1, now(), now() - interval '9 days', '2026-01-02Z', NULL, NULL, NULL),
                ('odd-1', 'twin', 1, now(), now(), NULL, '<right>', now(), 'left at 10.0.0.5'),
@@ -279,8 +279,8 @@ def test_surrounding_lines_are_in_the_order_of_the_file(hub):
     assert data["path"] == "/opt/deployments/shop/current/log/app.log"
 
 
-def test_a_search_over_its_time_says_narrow_the_range(fleet, other_hub):
-    """The time limit is the database's: a lock makes the question wait."""
+def test_a_search_over_its_time_limit_suggests_a_narrower_range(fleet, other_hub):
+    """The time limit is the database's: a lock delays the query."""
     hub = other_hub(fleet.url("hub"))
     blocker = fleet.connect()
     blocker.autocommit = False
@@ -388,7 +388,7 @@ def ago(fleet, minutes):
 
 
 @pytest.mark.smoke
-def test_the_server_page_tells_how_delivery_goes(hub):
+def test_the_server_page_shows_the_state_of_delivery(hub):
     data, page = hub.get("/servers/fra-1", format="json").json, Markup(hub.get("/servers/fra-1").text).text
     agents = {agent["app"]: agent for agent in data["agents"]}
     shop = agents["shop"]
@@ -402,7 +402,7 @@ def test_the_server_page_tells_how_delivery_goes(hub):
     assert '<td class="num lost bad">46</td>' in hub.get("/servers/fra-1").text
 
 
-def test_an_outage_is_told_in_words(teller, fleet):
+def test_an_outage_is_shown_in_words(teller, fleet):
     (since, at), (until, end) = ago(fleet, 12), ago(fleet, 4)
     outage = {"since": since, "until": until, "samples": 312}
     agent, page = teller({"lost": 0, "last_outage": outage})
@@ -417,7 +417,7 @@ def test_an_outage_is_told_in_words(teller, fleet):
     assert teller({"lost": 0, "last_outage": old})[0]["outage"] == "buffered Feb 29 14:02 to 14:10, 5 samples, 0 lost"
 
 
-def test_who_buffers_is_told_since_when(teller, fleet):
+def test_a_buffering_agent_shows_since_when(teller, fleet):
     since, at = ago(fleet, 3)
     assert teller({"pending": 312, "lost": 0, "buffering_since": since})[0]["buffering"] == f"buffering since {at}, 312 samples, 0 lost"
     agent, page = teller({"pending": 312, "lost": 0}, seen_s=3600)
@@ -428,7 +428,7 @@ def test_who_buffers_is_told_since_when(teller, fleet):
     assert re.fullmatch(r"buffering or stopped since .*\d\d:\d\d", teller(None, seen_s=3600)[0]["buffering"])
 
 
-def test_a_clock_is_worth_a_word_from_a_second_on(teller):
+def test_a_clock_that_is_a_second_off_is_shown(teller):
     assert teller({}, skew_ms=1000)[0]["clock"] is None
     assert teller({}, skew_ms=-1500)[0]["clock"] == "1.5 s behind"
     assert "clock 8.4 s ahead" in teller({}, skew_ms=8400)[1]
@@ -515,7 +515,7 @@ def test_head_is_get_without_the_body(hub):
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
-def test_what_is_not_reading_is_refused(hub, method):
+def test_methods_that_write_are_refused(hub, method):
     answer = hub.get("/", method=method, body="x=1" if method in ("POST", "PUT") else None)
     assert answer.status in (405, 501) or (method == "OPTIONS" and answer.status == 200)
     if answer.status == 405 and answer.headers["Allow"]:
@@ -560,7 +560,7 @@ def ask(fleet, **environment):
     return int(done.stdout.split()[1]), done.stdout
 
 
-def test_only_this_machine_is_answered(fleet):
+def test_only_this_machine_gets_an_answer(fleet):
     assert ask(fleet)[0] == 200
     assert ask(fleet, SERVER_ADDR="/run/hub.sock", REMOTE_ADDR=None)[0] == 200
     for elsewhere in [{"REMOTE_ADDR": "10.0.0.9"}, {"SERVER_ADDR": "192.0.2.1"}, {"REMOTE_ADDR": None}, {"SERVER_ADDR": None},
@@ -573,7 +573,7 @@ def test_only_this_machine_is_answered(fleet):
 # ---- the database --------------------------------------------------------------------------------------
 
 @pytest.mark.smoke
-def test_healthz_tells_the_schema(hub, fleet):
+def test_healthz_shows_the_schema_version(hub, fleet):
     answer = hub.get("/healthz")
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.json["status"] == "ok" and answer.json["schema_version"] == fleet.one("SELECT max(version) FROM schema_version")
@@ -587,7 +587,7 @@ def test_healthz_tells_the_schema(hub, fleet):
     (lambda f: f.cluster.url("no_such_database", "hub") + " password=s3cret", "names a database that is not there"),
     (lambda f: f.cluster.url("postgres", "postgres") + " password=s3cret", "psql observ_metrics &lt; schema.sql"),
 ])
-def test_a_database_that_is_no_use_is_said_without_secrets(fleet, other_hub, tmp_path, make_url, says):
+def test_a_useless_database_is_reported_without_secrets(fleet, other_hub, tmp_path, make_url, says):
     hub = other_hub(make_url(fleet), OBSERV_HUB_CONFIG=str(tmp_path / "none.conf"))
     answer = hub.get("/")
     assert answer.status == 503 and says in answer.text
@@ -627,7 +627,7 @@ def test_a_kept_connection_that_died_is_no_error(fleet, other_hub, mode):
 
 
 def test_a_database_that_hangs_keeps_no_process(other_hub):
-    """It lets the hub in and says nothing more: the statement's own time limit is the server's to keep."""
+    """A database that accepts the connection and never answers: its statement_timeout does not help."""
     connections = []
 
     def let_in(server):
@@ -661,8 +661,8 @@ def test_nothing_is_left_in_the_database(hub, fleet):
              "idle connections only")
 
 
-def test_a_question_can_not_write(cluster, other_hub):
-    """Not even as the superuser, not even where a table has been replaced by something that writes."""
+def test_a_query_cannot_write(cluster, other_hub):
+    """Not even as the superuser, and not even if a view that writes has replaced a table."""
     database = cluster.new_database()
     database.query("""CREATE TABLE observ.written (n int);
         CREATE FUNCTION observ.write() RETURNS int LANGUAGE sql VOLATILE AS 'INSERT INTO observ.written VALUES (1) RETURNING n';
@@ -674,7 +674,7 @@ def test_a_question_can_not_write(cluster, other_hub):
 
 
 @pytest.mark.parametrize("path", sorted((TOP / "fleet_hub/pages").glob("*.sql")), ids=lambda p: p.name)
-def test_each_question_can_be_prepared(fleet, path):
+def test_each_query_can_be_prepared(fleet, path):
     connection = fleet.connect("hub")
     try:
         cursor = connection.cursor()
@@ -770,5 +770,5 @@ def test_a_thousand_agents_are_fast(own_cluster, other_hub):
     hub = other_hub(database.url("postgres"), "fastcgi")
     assert len(hub.get("/", format="json", show="all").json["servers"]) == 500
     seconds = min(hub.timed("/")[1] for _ in range(5))
-    assert seconds < 0.6, f"the fleet page took {seconds * 1000:.0f} ms"     # 150 ms; room for a busy machine
+    assert seconds < 0.6, f"the fleet page took {seconds * 1000:.0f} ms"     # 150 ms, and a margin for a busy machine
     database.close()

@@ -1,4 +1,4 @@
-"""What is large, many or odd breaks no page: lists are cut and say so, files are whole, limits are told."""
+"""Large, many or odd rows break no page: lists are cut with a mark, files are complete, errors name the limit."""
 import csv
 import io
 import json
@@ -59,7 +59,7 @@ def add_agent(rows, vps="big-1", app="shop", state=None):
 
 
 def whole(hub, line):
-    """The page and the JSON of the line, by the link that the list gives."""
+    """The page and the JSON of a line, by the link in the list."""
     url = urlsplit(line["whole"])
     query = {k: v[0] for k, v in parse_qs(url.query).items()}
     return hub.get(url.path, **query), hub.get(url.path, **query, format="json").json["line"]
@@ -115,8 +115,8 @@ def test_no_context_breaks_a_page(hub, rows, what):
     assert len(hub.get("/logs", format="csv").text.splitlines()) == 101
 
 
-def test_a_page_of_the_worst_lines_there_are_is_a_page(hub, rows):
-    """Each character of a line becomes many in a page, each field two links that hold the query."""
+def test_a_page_of_the_worst_possible_lines_is_a_page(hub, rows):
+    """Each character of a line becomes several in the page, each field two links that contain the query."""
     context = {f"{i:02d}" + "é" * 20: "\u202e" * 20 for i in range(24)}
     for i in range(100):
         add_line(rows, "\u202e" * 9000, context, vps="é" * 500, app="ü" * 500, logger="\u202e" * 9000, ago_s=i + 1)
@@ -249,7 +249,7 @@ def test_a_file_whose_database_fails_on_the_way_says_so(rows, form):
     environment = {"REQUEST_METHOD": "GET", "REQUEST_URI": f"/logs?format={form}", "QUERY_STRING": f"format={form}", "SERVER_ADDR": "127.0.0.1",
                    "REMOTE_ADDR": "127.0.0.1", "OBSERV_DATABASE_URL": rows.url("hub")}
     with subprocess.Popen([FLEET_HUB], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        head = process.stdout.read(1000)        # and no more: it waits, with most of the rows to come
+        head = process.stdout.read(1000)        # then stop reading: the hub waits, with most rows still to come
         rows.query("SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name = 'fleet_hub' AND datname = current_database()")
         rest, said = process.communicate(timeout=60)
     assert head.startswith(b"Status: 200 OK")
@@ -278,7 +278,7 @@ def test_the_surrounding_lines_are_whole_in_a_file(hub, rows):
 # ---- text, times, numbers --------------------------------------------------------------------------
 
 @pytest.mark.parametrize("sign", ["\u202e", "\u202a", "\u2066", "\u2069", "\u200f", "\u061c", "\u200b", "\u0085", "\ufeff", "\U000e0041"])
-def test_what_turns_or_hides_text_is_shown_in_every_place(hub, rows, sign):
+def test_characters_that_turn_or_hide_text_are_shown_everywhere(hub, rows, sign):
     odd = f"a{sign}b"
     add_agent(rows, odd, odd, {"last_error": odd, "outbox": {"trouble": odd}, "tail": {"troubles": [{"path": odd, "why": odd}]}})
     line = add_line(rows, odd, {odd: odd}, odd, odd, odd)
@@ -298,7 +298,7 @@ def test_what_turns_or_hides_text_is_shown_in_every_place(hub, rows, sign):
 
 
 @pytest.mark.parametrize("path", ["/logs", "/servers/big-1"])
-def test_every_form_of_time_that_the_hub_prints_is_taken_back(hub, rows, path):
+def test_every_form_of_time_that_the_hub_prints_is_accepted(hub, rows, path):
     add_agent(rows)
     add_line(rows)
     data = hub.get(path, format="json").json
@@ -321,7 +321,7 @@ def test_every_form_of_time_that_the_hub_prints_is_taken_back(hub, rows, path):
 
 
 def numbers(text):
-    """The numbers of a JSON text, as they are written."""
+    """The numbers of a JSON text, as text."""
     return re.findall(r"[:\[,]\s*(-?[0-9][0-9.eE+-]*)", re.sub(r'"(\\.|[^"\\])*"', '""', text))
 
 

@@ -1,4 +1,4 @@
-"""`make install`, the build's own manners, and scripts/deps."""
+"""`make install`, the build, and scripts/deps."""
 import os
 import re
 import shutil
@@ -11,12 +11,12 @@ from harness import BUILD, TOP, run
 
 
 def clean_environment(**more):
-    """Without what a parent make left: its flags would become ours."""
+    """Without the variables of a parent make, whose flags would apply here."""
     return {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")} | more
 
 
 def make(*arguments, **options):
-    """A make of its own, with the compiler and flags of the parent so that nothing is built twice."""
+    """Run make with the compiler and flags of the parent, so that nothing is built twice."""
     flags = re.sub(r"\s*(-j\S*|--jobserver\S*)", "", os.environ.get("MAKEFLAGS", ""))
     return run("make", "-C", TOP, *arguments, env={**os.environ, "MAKEFLAGS": flags}, **options)
 
@@ -66,7 +66,7 @@ def test_programs_elsewhere_may_be_run_by_their_units(tmp_path):
 
 
 def test_template_and_installed_unit_are_the_same_for_packages(usr):
-    """So that copying templates/obs-agent.service by hand gives what the package has."""
+    """Copying templates/obs-agent.service by hand gives the same unit as the package."""
     assert (usr / "etc/systemd/system/obs-agent@.service").read_text() == (TOP / "templates/obs-agent.service").read_text()
 
 
@@ -85,7 +85,7 @@ def test_program_builds_with_the_installed_logcore(usr, tmp_path, how):
 
 
 def installed(usr):
-    """An environment in which pkg-config, programs and the shell find what is installed below `usr`."""
+    """An environment in which pkg-config, programs and the shell find the files installed below `usr`."""
     return clean_environment(PKG_CONFIG_PATH=str(usr / "usr/lib/pkgconfig"), PKG_CONFIG_SYSROOT_DIR=str(usr),
                              LD_LIBRARY_PATH=str(usr / "usr/lib"), PATH=f"{usr / 'usr/bin'}:{os.environ['PATH']}",
                              PYTHONPATH=str(usr / "usr/lib/python3/dist-packages"))
@@ -109,7 +109,7 @@ def test_first_line_of_the_readme_is_three_lines_of_code_and_one_pkg_config(usr,
     assert without_time((tmp_path / "app.log").read_text()) == without_time(shown)
 
 
-def test_manual_pages_of_functions_lead_to_the_one(usr):
+def test_manual_pages_of_functions_link_to_logcore(usr):
     for page in ("logcore.3", "logcore_info.3", "logcore_child.3"):
         assert "structured logging" in run("mandoc", "-T", "utf8", usr / "usr/share/man/man3" / page)
 
@@ -132,7 +132,7 @@ def test_missing_headers_are_one_sentence(tmp_path):
     assert len(said) == 1 and "scripts/deps build" in said[0]
 
 
-def test_rebuilds_when_flags_change_and_only_then(tmp_path):
+def test_a_change_of_flags_and_nothing_else_rebuilds(tmp_path):
     target = f"{tmp_path}/common/err.o"
 
     def build(*flags):
@@ -153,7 +153,7 @@ def stub(folder, name, body):
 
 @pytest.fixture
 def deps(tmp_path):
-    """scripts/deps among stubs: dpkg-query knows what `present` lists, apt-get and sudo tell that they were called.
+    """scripts/deps with stubs: dpkg-query reports the packages in `present`, apt-get and sudo print their arguments.
 
     It runs as an ordinary user, so that nothing real can be installed.
     """
@@ -195,7 +195,7 @@ def test_deps_names_only_what_is_missing(deps):
     assert deps.run("--missing", "demo").stdout.split() == ["lighttpd"]
 
 
-def test_deps_without_root_says_what_to_run(deps):
+def test_deps_without_root_names_the_command_to_run(deps):
     done = deps.run("demo")
     assert done.returncode == 1
     assert re.fullmatch(r"scripts/deps: packages are missing, .* as root, run: \S+/deps demo\n", done.stderr)
@@ -207,7 +207,7 @@ def test_deps_of_an_unknown_group_fails(deps):
     assert done.returncode == 1 and "no group 'bild'" in done.stderr
 
 
-# ---- scripts/check: what `make check` counts by ------------------------------------------------
+# ---- scripts/check, which counts for `make check` ----------------------------------------------
 
 CMOCKA = """[==========] Running 3 test(s).
 [ RUN      ] one
@@ -250,7 +250,7 @@ def test_counts_are_those_of_the_runner(tmp_path, output, status, counted):
 @pytest.mark.parametrize("counts, last, good", [
     ({"a": "5 0 0", "b": "7 0 2"}, "12 passed, 0 failed", True),
     ({"a": "5 1 0", "b": "7 0 0"}, "12 passed, 1 failed", False),
-    ({"a": "5 0 0"}, "5 passed, 1 failed", False),          # b left no count: it did not even run
+    ({"a": "5 0 0"}, "5 passed, 1 failed", False),          # b printed no count: it did not run
     ({"a": "0 0 3", "b": "0 0 1"}, "0 passed, 0 failed", False),
 ])
 def test_sum_of_all_runners(tmp_path, counts, last, good):

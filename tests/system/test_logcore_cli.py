@@ -1,4 +1,4 @@
-"""logcore, the command: a log line from a shell script."""
+"""The command logcore: a log line from a shell script."""
 import json
 import os
 import stat
@@ -80,7 +80,7 @@ LEVELS = "use trace, debug, info, warning, error or critical"
     (["info", "x", "k:=tru"], 'k: "tru" is not JSON; write k=tru for a text'),
     (["info", "x", "k:="], 'k: "" is not JSON; write k= for a text'),
 ])
-def test_typos_are_one_sentence(arguments, said, tmp_path):
+def test_mistakes_on_the_command_line_are_one_sentence(arguments, said, tmp_path):
     file = tmp_path / "x.log"
     assert logcore(*arguments, LOGCORE_FILE=str(file)) == (2, "", f"logcore: {said}\n")
     assert not file.exists()

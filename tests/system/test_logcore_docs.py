@@ -1,4 +1,4 @@
-"""docs/logcore.md: what it tells to copy works."""
+"""docs/logcore.md: its examples work when copied."""
 import json
 import os
 import re
@@ -19,7 +19,7 @@ def block(language, word):
     return found
 
 
-def test_unit_is_one_that_systemd_takes(tmp_path):
+def test_systemd_accepts_the_unit(tmp_path):
     unit = tmp_path / "billing.service"
     unit.write_text(block("ini", "ExecStart").replace("/usr/bin/billing", "/bin/true"))
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], text=True, capture_output=True)
@@ -28,7 +28,7 @@ def test_unit_is_one_that_systemd_takes(tmp_path):
 
 @pytest.fixture
 def writers(tmp_path):
-    """By name: what writes a line with the next number to a file. The processes go on for the whole test."""
+    """Functions by name that write a line with the next number to a file. Their processes run during the whole test."""
     started, written = [], {}
 
     def process(*command, **options):
@@ -87,7 +87,7 @@ def test_logrotate_loses_no_line(tmp_path, writers, language):
 
 
 @pytest.mark.parametrize("ends", [0, 3])
-def test_script_says_how_it_ended(tmp_path, ends):
+def test_script_logs_how_it_ended(tmp_path, ends):
     (tmp_path / "restic").write_text(f"#!/bin/sh\necho 'not \"mounted\"'\nexit {ends}\n")
     (tmp_path / "restic").chmod(0o755)
     script = block("sh", "restic").replace("/var/log/backup/", f"{tmp_path}/")

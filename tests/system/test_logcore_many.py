@@ -1,4 +1,4 @@
-"""logcore with many processes and threads on one file that is rotated each second: all there, all whole, none twice."""
+"""logcore with many processes and threads on one file that is rotated each second: each line is there once and whole."""
 import subprocess
 
 import pytest

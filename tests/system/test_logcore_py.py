@@ -1,4 +1,4 @@
-"""logcore.py: what it writes is what liblogcore writes, whole and from any number of processes."""
+"""logcore.py writes the same lines as liblogcore, whole, from any number of processes."""
 import ast
 import ctypes
 import json
@@ -25,7 +25,7 @@ LINE = re.compile(rb'\{"timestamp":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z","lev
 
 @pytest.fixture
 def log(tmp_path, request, monkeypatch):
-    """A logger on a file; `log.lines()` are its lines, `log.bytes()` the last one from its level on."""
+    """A logger on a file; `log.lines()` gives its lines, `log.bytes()` the last one without its timestamp."""
     monkeypatch.delenv("LOGCORE_LEVEL", raising=False)
     path = tmp_path / "app.log"
     logger = logcore.get_logger(request.node.name, log_file=path, level="trace")
@@ -38,7 +38,7 @@ def log(tmp_path, request, monkeypatch):
 
 
 def tail(line):
-    """A line from its level on."""
+    """A line without its timestamp."""
     assert LINE.fullmatch(line), line
     return line[line.index(b'"level"'):]
 
@@ -72,7 +72,7 @@ class Peer:
         assert self.log
 
     def line(self, level, message, **context):
-        """What it writes for this."""
+        """The line that it writes for this call."""
         self.path.write_bytes(b"")
         fields = (Field * (len(context) + 1))()
         keep = []
@@ -116,7 +116,7 @@ def test_every_character_is_written_as_the_library_does(same):
     same(20, "\udc80\udcffbytes that were no UTF-8\udcc3", **{'k"\n': "\udce2"})
 
 
-def test_nul_and_half_characters_become_replacement_characters(log):
+def test_nul_and_surrogates_become_replacement_characters(log):
     log.info("a\0b", extra={"context": {"half": "\ud800x", "two halves": "\ud83d\ude00"}})
     assert log.lines()[-1]["message"] == "a\ufffdb"
     assert log.lines()[-1]["context"] == {"half": "\ufffdx", "two halves": "\ufffd\ufffd"}
@@ -151,7 +151,7 @@ def test_lines_that_are_too_long_are_cut_where_the_library_cuts(same):
 # ---- secrets -------------------------------------------------------------------------------
 
 def listed(name):
-    """The keys and texts of tests/redaction, as they are logged."""
+    """The keys and texts of tests/redaction, without the marks."""
     rows = [row.split(" ", 1) for row in (TOP / "tests/redaction" / name).read_text().splitlines() if row[:2] in ("K ", "T ")]
     keys = [row for kind, row in rows if kind == "K"]
     return keys, [re.sub(r"\{\{(.*?)\}\}(?!\})", r"\1", row) for kind, row in rows if kind == "T"]
@@ -306,13 +306,13 @@ def test_same_name_is_the_same_logger_and_another_file_replaces_the_first(log, t
 
 
 def program(code, **environment):
-    """What a program with this code writes to standard error."""
+    """The standard error of a program with this code."""
     done = subprocess.run([sys.executable, "-c", "import logcore\n" + code], capture_output=True, text=True,
                           env={"PYTHONPATH": str(MODULE.parent), **environment}, check=True, timeout=60)
     return done.stderr
 
 
-def test_environment_goes_before_the_level(tmp_path):
+def test_environment_overrides_the_level(tmp_path):
     code = "log = logcore.get_logger('app', level='error'); log.debug('debug'); log.error('error')"
     assert [json.loads(line)["level"] for line in program(code).splitlines()] == ["ERROR"]
     assert [json.loads(line)["level"] for line in program(code, LOGCORE_LEVEL="Debug").splitlines()] == ["DEBUG", "ERROR"]
@@ -322,7 +322,7 @@ def test_environment_goes_before_the_level(tmp_path):
     assert json.loads(program("logcore.get_logger('a', level='laud')"))["context"] == {"level": "laud"}
 
 
-def test_journal_gets_priorities_by_itself(tmp_path):
+def test_lines_to_the_journal_get_priorities(tmp_path):
     target = tmp_path / "stderr"
     for off, front in ((0, "<4>{"), (1, "{")):
         with open(target, "w", encoding="ascii") as f:
@@ -356,7 +356,7 @@ def test_rename_and_removal_are_followed(log):
     assert [line["message"] for line in log.lines()] == ["three"]
 
 
-def test_lines_that_cannot_be_written_are_told_of_later(tmp_path):
+def test_lines_that_cannot_be_written_are_reported_later(tmp_path):
     folder = tmp_path / "later"
     log = logcore.get_logger("later", log_file=folder / "app.log")
     for _ in range(3):
@@ -368,7 +368,7 @@ def test_lines_that_cannot_be_written_are_told_of_later(tmp_path):
     assert now["message"] == "now"
 
 
-def test_half_a_line_is_followed_by_a_line_of_its_own(tmp_path):
+def test_a_torn_line_ends_before_the_next(tmp_path):
     code = """
 import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -386,7 +386,7 @@ log.info("again")
     assert json.loads(whole[-1])["message"] == "again"
 
 
-def test_a_reader_that_went_away_does_not_end_the_program():
+def test_a_pipe_without_a_reader_does_not_end_the_program():
     process = subprocess.Popen([sys.executable, "-c", "import logcore, sys\nlog = logcore.get_logger('a')\nsys.stdin.read()\n"
                                 "for i in range(9): log.info('x')\nsys.exit(7)"], stdin=subprocess.PIPE, stderr=subprocess.PIPE,
                                env={"PYTHONPATH": str(MODULE.parent)})
@@ -420,12 +420,12 @@ def assert_all_there(texts):
     assert all(numbers == list(range(LINES)) for numbers in seen.values())
 
 
-def test_lines_of_processes_and_threads_are_whole_and_all_there(log):
+def test_lines_of_processes_and_threads_are_whole_and_complete(log):
     context = multiprocessing.get_context("fork")
     stop = threading.Event()
     noise = threading.Thread(target=lambda: [log.getChild("noise").debug("x") for _ in iter(stop.is_set, True)])
     log.setLevel("INFO")
-    noise.start()                           # so that locks are held while the others are forked
+    noise.start()                           # so that forks happen while locks are held
     processes = [context.Process(target=write_lines, args=(log, n)) for n in range(PROCESSES)]
     for process in processes:
         process.start()

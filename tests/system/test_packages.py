@@ -1,4 +1,4 @@
-"""The Debian packages: what is in them, lintian, that they can be built again bit by bit; installed in a booted Debian 12,
+"""The Debian packages: their content, lintian, reproducible builds; then installed in a booted Debian 12,
 upgraded while a log is written, purged.
 """
 import hashlib
@@ -21,7 +21,7 @@ NEWER = VERSION + "+1"
 
 
 def make_deb(folder, **environment):
-    """`make deb`; returns {package: path}, without those of debugging symbols."""
+    """Run `make deb`; returns {package: path}, without packages of debugging symbols."""
     folder.mkdir()
     run("make", "-C", TOP, f"BUILD={folder}", "deb", env={**make_environment(), **environment}, timeout=300)
     return {deb.name.split("_")[0]: deb for deb in (folder / "deb").glob("*.deb") if "-dbgsym_" not in deb.name}
@@ -46,7 +46,7 @@ def newer(tmp_path_factory):
 
 
 def held(deb):
-    """{path: mode} of what is not a folder, with names as `make install` has them."""
+    """{path: mode} of all files, with the names of `make install`."""
     files = {}
     for line in run("dpkg", "-c", deb).splitlines():
         mode, _, _, _, _, path = line.split(None, 5)
@@ -56,19 +56,19 @@ def held(deb):
     return files
 
 
-# ---- what is built -----------------------------------------------------------------------------------
+# ---- the built packages ------------------------------------------------------------------------------
 
 def test_six_packages_are_built(built):
     assert set(built) == {"obs-agent", "fleet-hub", "liblogcore0", "liblogcore-dev", "python3-logcore", "logcore"}
 
 
-def test_lintian_has_nothing_to_say(built):
+def test_lintian_has_no_complaint(built):
     changes = next(built["obs-agent"].parent.glob("*.changes"))
     done = subprocess.run(["lintian", "--allow-root", "--fail-on", "error,warning", str(changes)], text=True, capture_output=True)
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
 
 
-def test_built_elsewhere_in_another_time_zone_they_are_the_same(built, tmp_path):
+def test_packages_built_in_another_folder_and_time_zone_are_the_same(built, tmp_path):
     again = make_deb(tmp_path / "in-another-and-longer-folder", TZ="Asia/Tokyo", LC_ALL="C",
                      HOME=str(tmp_path), USER="somebody")
 
@@ -78,7 +78,7 @@ def test_built_elsewhere_in_another_time_zone_they_are_the_same(built, tmp_path)
 
 
 def test_make_install_installs_what_the_packages_hold(built, tmp_path):
-    """The same paths and modes; but what dpkg needs, and documentation, which has a folder for each package."""
+    """The same paths and modes, except files for dpkg, and documentation, which has a folder for each package."""
     multiarch = run("dpkg-architecture", "-qDEB_HOST_MULTIARCH").strip()
     run("make", "-C", TOP, f"BUILD={BUILD}", f"DESTDIR={tmp_path}",
         *(d.replace("MULTIARCH", multiarch) for d in DEBIAN), "install", env=make_environment())
@@ -112,7 +112,7 @@ def test_each_program_unit_and_file_format_has_a_manual_page(built):
 
 # ---- in a machine ------------------------------------------------------------------------------------
 
-# What packages without a place of their own leave in any Debian, and what is the applications'.
+# Files that any package may leave in Debian, and files of the applications.
 NOT_OURS = re.compile(r"(var/lib/dpkg|var/cache|var/log|var/lib/apt|opt/deployments|packages|run|tmp|var/tmp|dev|proc|sys|root"
                       r"|var/lib/systemd/(timers|random-seed|catalog|credential)|etc/(passwd|group|shadow|gshadow)-?$|etc/machine-id"
                       r"|etc/\.pwd\.lock|etc/\.updated|var/\.updated|etc/ld\.so\.cache|var/lib/private)")
@@ -154,7 +154,7 @@ def show(machine, unit, name):
     return machine.systemctl("show", "--value", "-p", name, unit).stdout.strip()
 
 
-def test_installed_it_waits_to_be_enabled(machine):
+def test_the_installed_agent_waits_to_be_enabled(machine):
     for unit in ("fleet-hub.socket", "fleet-hub.service", "observ-maintain.timer"):
         assert show(machine, unit, "LoadState") == "loaded" and show(machine, unit, "ActiveState") == "inactive"
     assert machine.run("id", "-Gn", "obs-agent").stdout.strip() == "obs-agent"
@@ -171,7 +171,7 @@ def test_an_instance_is_enabled_and_rows_arrive(machine):
 
 
 def test_install_sh_sets_a_server_up(machine, built):
-    """Twice: it mends, and leaves a configuration that is there."""
+    """Twice: it repairs the set-up, and keeps an existing configuration."""
     role, password = machine.db.query("SELECT * FROM enroll('web \"1\"')")[0]
     shutil.copy(TOP / "templates/install.sh", machine.tree / "packages")
     (machine.tree / "root/password").write_text(password + "\n")
@@ -187,7 +187,7 @@ def test_install_sh_sets_a_server_up(machine, built):
     config.write_text(config.read_text() + "  # by hand\n")
     assert "wrote" not in machine.run(*command, timeout=200).stdout
     assert "by hand" in config.read_text()
-    bar = machine.run(*command[:5], "--app", "bar", timeout=200).stdout      # its login is there
+    bar = machine.run(*command[:5], "--app", "bar", timeout=200).stdout      # its login exists
     assert f"has the login {role} already" in bar and "bar: the first row is in the database" in bar
     machine.run("rm", "/opt/deployments/bar/config.yml")
     machine.run("ln", "-s", "/etc/planted", "/opt/deployments/bar/config.yml")
@@ -198,7 +198,7 @@ def test_install_sh_sets_a_server_up(machine, built):
 
 
 def test_install_sh_enrolls_a_server_with_a_token(machine):
-    """Once; then the login that it made is used. Refused, it says why and changes nothing."""
+    """It enrolls once; later runs use the login that it made. If refused, it says why and changes nothing."""
     role, password = machine.db.query("SELECT * FROM make_token()")[0]
     (machine.tree / "root/token").write_text(password + "\n")
     machine.run("rm", "-r", "/etc/credstore")
@@ -243,7 +243,7 @@ def test_install_sh_enrolls_a_server_with_a_token(machine):
     (("--server", "x", "--url", "h/d", "--app", "shop"), 1, "must be postgresql://ROLE@HOST/DATABASE"),
     (("--server", "x", "--url", "postgresql://a@h/d", "--app", "../x"), 1, "an application's name has letters"),
 ])
-def test_install_sh_tells_mistakes_in_a_sentence(arguments, status, sentence):
+def test_mistakes_with_install_sh_are_one_sentence(arguments, status, sentence):
     done = subprocess.run([TOP / "templates/install.sh", *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert done.returncode == status and sentence in done.stderr and "not found" not in done.stderr
 
@@ -253,7 +253,7 @@ def record(kind, content=b""):
 
 
 def ask(machine, path):
-    """What the hub answers on its socket, as the web server would ask."""
+    """The hub's answer on its socket to a request of a web server."""
     leader = Path(f"{machine.tree}.nspawn/leader").read_text().strip()
     parameters = {"REQUEST_METHOD": "GET", "REQUEST_URI": path, "QUERY_STRING": path.partition("?")[2], "SERVER_ADDR": "127.0.0.1",
                   "REMOTE_ADDR": "127.0.0.1"}
@@ -282,7 +282,7 @@ def test_the_hub_answers_on_its_socket(machine):
     assert (machine.tree / "etc/observ/hub.conf").stat().st_mode & 0o777 == 0o600
 
 
-def test_the_timer_maintains(machine):
+def test_the_timer_runs_maintain(machine):
     (machine.tree / "etc/observ/maintain.env").write_text(f"PGHOST=/run/database\nPGDATABASE={machine.db.name}\n")
     machine.systemctl("enable", "--now", "observ-maintain.timer")
     machine.systemctl("start", "observ-maintain.service")
@@ -313,14 +313,14 @@ def test_upgrade_under_load_loses_and_doubles_nothing(machine, newer):
     db.close()
 
 
-def test_removed_it_is_stopped_and_keeps_what_waits(machine):
+def test_removal_stops_the_agent_and_keeps_undelivered_samples(machine):
     machine.run("apt-get", "-q", "-y", "remove", "obs-agent", timeout=120)
     assert "obs_agent" not in machine.run("sh", "-c", "cat /proc/[0-9]*/comm").stdout.split()
     assert (machine.tree / "var/lib/obs-agent/my-app").is_dir()
 
 
-def test_purged_it_leaves_nothing(machine):
-    """But the users, which Debian keeps, and what is the applications'."""
+def test_purge_leaves_nothing(machine):
+    """Except the users, which Debian keeps, and files of the applications."""
     (machine.tree / "etc/credstore/obs-agent.my-app.password").write_text("secret")
     machine.run("apt-get", "-q", "-y", "purge", *OURS, timeout=120)
     assert paths(machine.tree) - machine.before == set()

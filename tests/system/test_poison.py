@@ -1,4 +1,4 @@
-"""R6: a record that the server refuses stops nothing; it is found and kept with its bytes and the reason."""
+"""R6: a record that the server refuses stops nothing; the agent finds it and keeps it with its bytes and the reason."""
 import json
 import os
 import signal
@@ -9,7 +9,7 @@ from writer import Writer
 
 
 def refuse(db, table, condition):
-    """Rows for which the condition holds are refused (23514), as a value would be that our parser should not have passed."""
+    """The database refuses rows for which the condition holds (23514), like a value that the parser should not have passed."""
     db.query(f"ALTER TABLE {table} ADD CONSTRAINT poison CHECK (NOT ({condition}))")
 
 
@@ -50,7 +50,7 @@ def test_refused_samples_go_to_rejects_and_lines_arrive_meanwhile(db, make_agent
     assert agent.stop() == 0
 
 
-def test_a_kill_while_the_culprit_is_searched_loses_and_doubles_nothing(db, make_agent, tmp_path):
+def test_a_kill_while_halving_loses_and_doubles_nothing(db, make_agent, tmp_path):
     log = tmp_path / "app.log"
     refuse(db, "log_entries", "(context->>'n')::int % 1000 = 500")
     agent = make_agent(db, log_files=[str(log)])
@@ -70,8 +70,8 @@ def test_a_kill_while_the_culprit_is_searched_loses_and_doubles_nothing(db, make
     assert db.count("gaps") == 0
 
 
-def test_what_is_read_again_is_no_flood(db, make_agent, tmp_path):
-    """Fifty lines a second, a limit of a hundred: halving reads them several times, and suppresses none."""
+def test_lines_that_are_read_again_are_no_flood(db, make_agent, tmp_path):
+    """Fifty lines a second, a limit of a hundred: halving reads lines several times, but drops none."""
     log = tmp_path / "app.log"
     refuse(db, "log_entries", "(context->>'n')::int = 777")
     began = time.time() - 600
@@ -97,7 +97,7 @@ def test_a_gap_in_a_batch_that_is_refused_comes_again(db, make_agent, tmp_path):
 
 
 def test_a_sample_with_an_impossible_time_stops_nothing(db, make_agent, tmp_path):
-    """The clock said 1999 when it was taken: its row is refused, and the row about the refusal must not be."""
+    """The clock showed 1999 when the sample was taken: its row is refused, but the row about the refusal must not be."""
     log = tmp_path / "app.log"
     log.write_text("one\n")
     agent = make_agent(db, log_files=[str(log)])

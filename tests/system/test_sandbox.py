@@ -1,7 +1,7 @@
-"""Nobody gets out of the units, and what they are for works inside: a prisoner (prisoner.c) in place of each service.
+"""No process gets out of a unit's sandbox, and the services work inside: a prisoner (prisoner.c) runs in place of each service.
 
-A drop-in replaces ExecStart and nothing else, so the sandbox is the unit's own. The same attempts by the same prisoner
-outside of it succeed; else a refusal would prove nothing.
+A drop-in replaces only ExecStart, so the sandbox is the unit's. The same attempts by the same prisoner
+outside of it succeed; otherwise a refusal would prove nothing.
 """
 import os
 import shutil
@@ -23,8 +23,8 @@ OUT = ["write=/etc/attack", "write=/usr/bin/attack", "write=/opt/attack", "write
        "netlink_socket", "user_namespace", "mount_namespace", "net_namespace", "writable_code", "code_later", "setuid",
        "setgid", "make_setuid=/tmp/setuid", "run_copy=/tmp/copy", "run_copy=/var/tmp/copy", "set_time", "set_host_name", "realtime", "priority",
        "load_module", "kernel_log", "keyring", "bpf", "open_by_handle", "personality"]
-LIMITS = {"memory": "memory", "pids": "processes=100"}         # by the controller that holds them
-# What the tests' own container or kernel takes from everybody: no control outside.
+LIMITS = {"memory": "memory", "pids": "processes=100"}         # only with the cgroup controller
+# Attempts that the container or kernel of the tests refuses outside, too.
 NOT_EVEN_ROOT = {"write=/dev/shm/../attack", "write=/sys/kernel/attack", "write=/proc/sys/kernel/core_pattern",
                  "write=/sys/fs/cgroup/cgroup.procs", "set_time", "load_module", "kernel_log", "keyring", "bpf", "realtime",
                  "open_by_handle", "raw_socket", "packet_socket", "remount=/usr", "set_host_name"}
@@ -44,7 +44,7 @@ def machine(tmp_path_factory):
             (tree / path).parent.mkdir(parents=True, exist_ok=True)
             (tree / path).write_text("INFO text\n")
             (tree / path).chmod(mode)
-        (tree / "root").chmod(0o755)            # so that only the sandbox is in the way
+        (tree / "root").chmod(0o755)            # so that only the sandbox can refuse
         os.chown(tree / "srv/secret", 12345, 12345)
         os.chown(tree / "var/log/by-adm.log", 0, 4)
         os.chown(tree / "var/log/by-www-data.log", 0, 33)
@@ -57,7 +57,7 @@ def machine(tmp_path_factory):
 
 
 def attempts(machine, unit, wanted, *drop_ins, lines=()):
-    """Start `unit` with the prisoner in it; returns {attempt: (done, what it said)}."""
+    """Start `unit` with the prisoner in it; returns {attempt: (succeeded, message)}."""
     folder = machine.tree / "etc/systemd/system" / f"{unit}.d"
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.conf"):
@@ -85,7 +85,7 @@ def verdicts(text, machine):
 
 
 def refused(found, wanted):
-    """ "No such process" is what the prisoner says when there was nothing to try it on."""
+    """The prisoner reports "No such process" when it has no target."""
     return [w for w in wanted if w in found and not found[w][0] and found[w][1].startswith("refused") and
             "No such process" not in found[w][1]]
 
@@ -95,7 +95,7 @@ def done(found, wanted):
 
 
 def test_outside_of_the_sandbox_the_same_attempts_succeed(machine):
-    """By root, or where a right is not root's to give, by anybody: what is refused inside, is by the sandbox."""
+    """As root or, if root's rights do not matter, as any user: so only the sandbox can refuse them inside."""
     output = machine.run("prisoner", *[w.replace("PID", machine.victim) for w in OUT if not w.startswith("kill")]).stdout
     wanted = [w for w in OUT if w not in NOT_EVEN_ROOT and not w.startswith("kill")]
     found = verdicts(output, machine)
@@ -105,7 +105,7 @@ def test_outside_of_the_sandbox_the_same_attempts_succeed(machine):
 
 
 @pytest.mark.parametrize("unit", [AGENT, HUB, MAINTAIN])
-def test_nobody_gets_out(machine, unit):
+def test_the_sandbox_refuses_every_attempt(machine, unit):
     controllers = machine.run("cat", "/sys/fs/cgroup/cgroup.controllers", check=False).stdout.split()
     mine = ["run_copy=/var/lib/obs-agent/prisoner/copy", "run_copy=/run/obs-agent/prisoner/copy"] if unit == AGENT else []
     wanted = OUT + mine + [LIMITS[c] for c in controllers if c in LIMITS]
@@ -131,7 +131,7 @@ def test_the_agents_sources_and_features_work_inside(machine):
 
 
 def tls_server(machine):
-    """Ports 8000 and 8443 of the machine; whose certificate the machine trusts."""
+    """Servers on ports 8000 and 8443 of the machine, which trusts their certificate."""
     pem = machine.tree.parent / "tls.pem"
     if not pem.exists():
         run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
@@ -145,7 +145,7 @@ def tls_server(machine):
 
 
 def test_the_agent_itself_works_inside(machine):
-    """Metrics, checks over HTTP and HTTPS with a certificate that is verified, logs by each group; the state is kept."""
+    """Metrics, checks over HTTP and verified HTTPS, logs readable by each group; the state is kept."""
     logs = ["/var/log/by-adm.log", "/var/log/by-www-data.log"]
     machine.deploy("inside", log_files=logs, health_checks=["http://localhost:8000/", "https://localhost:8443/"])
     with tls_server(machine):
@@ -160,7 +160,7 @@ def test_the_agent_itself_works_inside(machine):
 
 # ---- credentials -------------------------------------------------------------------------------------
 
-def test_credentials_are_the_services_own(machine):
+def test_only_its_service_can_read_a_credential(machine):
     store = machine.tree / "etc/credstore"
     store.mkdir(mode=0o700, exist_ok=True)
     (store / "obs-agent.prisoner.password").write_text("secret")
@@ -172,7 +172,7 @@ def test_credentials_are_the_services_own(machine):
     (store / "obs-agent.prisoner.password").unlink()
 
 
-def test_the_hub_is_handed_its_configuration(machine):
+def test_the_hub_gets_its_configuration(machine):
     folder = f"/run/credentials/{HUB}"
     found = attempts(machine, HUB, [f"read={folder}/hub.conf", "read=/etc/observ/hub.conf", "unix=/run/observ/hub.sock"])
     assert [v[0] for v in found.values()] == [True, False, False], found
@@ -180,7 +180,7 @@ def test_the_hub_is_handed_its_configuration(machine):
 
 # ---- drop-ins ----------------------------------------------------------------------------------------
 
-def test_a_drop_in_opens_what_it_says_and_no_more(machine):
+def test_a_drop_in_allows_only_what_it_names(machine):
     machine.run("groupadd", "-f", "my-app", check=False)
     containers = machine.tree / "var/lib/docker/containers/c1"
     containers.mkdir(parents=True, exist_ok=True)
@@ -203,7 +203,7 @@ def test_a_drop_in_opens_what_it_says_and_no_more(machine):
 # ---- limits ------------------------------------------------------------------------------------------
 
 def test_limits_are_set(machine):
-    """That the kernel holds them is seen by test_nobody_gets_out, where it has the controllers."""
+    """test_the_sandbox_refuses_every_attempt checks that the kernel enforces them, if it has the controllers."""
     names = ["MemoryMax", "CPUQuotaPerSecUSec", "TasksMax", "RestartUSec", "Restart", "StartLimitIntervalUSec"]
     values = machine.systemctl("show", "-p", ",".join(names), "obs-agent@limits").stdout.split()
     assert dict(v.split("=", 1) for v in values) == {
@@ -213,7 +213,7 @@ def test_limits_are_set(machine):
 
 @pytest.mark.soak
 def test_systemd_257_accepts_the_units_and_drop_ins(tmp_path):
-    """Debian 13's, which is downloaded for it; not booted."""
+    """systemd of Debian 13, which is downloaded; it is not booted."""
     tree = tmp_path / "tree"
     made = subprocess.run([NSPAWN, "tree", tree, "systemd"], env={**os.environ, "OBSERV_SUITE": "trixie"}, text=True, capture_output=True)
     if made.returncode == NOT_POSSIBLE:

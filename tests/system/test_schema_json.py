@@ -1,4 +1,4 @@
-"""The JSON Schema of the configuration and the completion: what editors and shells are told is what the agent takes."""
+"""The JSON Schema of the configuration and the shell completion match what the agent accepts."""
 import json
 import re
 import subprocess
@@ -52,12 +52,12 @@ def agent_takes(tmp_path, config):
     return subprocess.run([AGENT, "--app", "a", "--config", path, "--check-config"], capture_output=True).returncode == 0
 
 
-def test_the_schema_is_one():
+def test_the_schema_is_valid():
     jsonschema.Draft7Validator.check_schema(SCHEMA)
 
 
 @pytest.mark.parametrize("config", GOOD + BAD, ids=json.dumps)
-def test_schema_and_agent_are_of_one_mind(tmp_path, config):
+def test_schema_and_agent_accept_the_same(tmp_path, config):
     assert agent_takes(tmp_path, config) == (config in GOOD)
     assert jsonschema.Draft7Validator(SCHEMA).is_valid(config) == (config in GOOD)
 
@@ -68,7 +68,7 @@ def test_a_variable_may_stand_anywhere(key, text):
     jsonschema.Draft7Validator(SCHEMA).validate({"monitoring": {key: text}})
 
 
-def test_the_configurations_that_we_show_are_valid():
+def test_the_configurations_in_the_tree_are_valid():
     shown = [(TOP / "examples/shop/config.yml").read_text()]
     for page in ("docs/operating.md", "docs/configuration.md"):
         shown += [y for y in re.findall(r"```yaml\n(.*?)```", (TOP / page).read_text(), re.S) if "monitoring:" in y]
@@ -95,12 +95,12 @@ def test_every_key_has_help_and_a_type():
 # ---- completion --------------------------------------------------------------------------------------
 
 def complete(tmp_path, *words):
-    """What the shell offers for the last of `words`."""
+    """The completions of the last of `words`."""
     script = ('source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _obs_agent; printf "%s\\n" "${COMPREPLY[@]}"')
     return run("bash", "-c", script, TOP / "templates/obs_agent.bash", *words, env={"OBSERV_DEPLOYMENTS": str(tmp_path), "PATH": "/usr/bin:/bin"}).split()
 
 
-def test_completion_knows_every_option_and_the_applications(tmp_path):
+def test_completion_offers_every_option_and_the_applications(tmp_path):
     for app in ("shop", "billing"):
         (tmp_path / app).mkdir()
         (tmp_path / app / "config.yml").touch()

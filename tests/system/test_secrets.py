@@ -1,4 +1,4 @@
-"""What came from a credential or a variable, and user info, leaves the agent by no door."""
+"""Values of credentials and variables, and user info in URLs, never leave the agent."""
 import json
 import re
 from pathlib import Path
@@ -23,7 +23,7 @@ def environment(tmp_path):
 
 
 def checks(port):
-    """URLs with secrets in each place, and how each is shown. Each fails, so that there is a message."""
+    """URLs with secrets in each place, and their shown form. Each check fails, so that there is a message."""
     here = f"http://127.0.0.1:{port}"
     rows = {
         f"{here}/status/503?token=${{CRED:tok}}": f"{here}/status/503?token=***",
@@ -43,7 +43,7 @@ def checks(port):
 
 
 def told(text):
-    """The secrets in it, but for the one that a URL has in clear in the file."""
+    """The secrets in it, except the one that is in clear in a URL of the file."""
     return TOLD.findall(text.replace("to_name?h34der", ""))
 
 
@@ -84,7 +84,7 @@ def test_no_secret_leaves_by_a_command_or_the_log(db, make_agent, bad, environme
     assert agent.said() and not told(agent.said())
 
 
-def test_no_secret_waits_on_the_disk(make_agent, bad, environment, short_dir):
+def test_no_secret_is_in_the_outbox(make_agent, bad, environment, short_dir):
     asked, shown = checks(bad["http"])
     agent = make_agent(None, environment=environment, health_checks=asked, postgres_url=f"host={short_dir} password=p4ss")
     agent.start()
@@ -111,8 +111,8 @@ def test_checks_that_differ_in_a_secret_are_told_apart_by_a_name(make_agent, env
     assert "***" in named.stdout and "#a" in named.stdout and "#b" in named.stdout
 
 
-def test_another_secret_goes_on_with_the_same_check(db, make_agent, bad, environment):
-    """A rotated credential is no new check: its schedule and its row go on."""
+def test_another_secret_continues_the_same_check(db, make_agent, bad, environment):
+    """A rotated credential makes no new check: its schedule and its row continue."""
     agent = make_agent(db, environment=environment, health_checks=[{"url": f"http://127.0.0.1:{bad['http']}/ok?q=${{CRED:tok}}", "interval": 1}])
     agent.start()
     db.wait("SELECT count(*) > 0 FROM health_checks")

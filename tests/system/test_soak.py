@@ -25,7 +25,7 @@ SECONDS = float(os.environ.get("SOAK_SECONDS", 3600))
 SEED = int(os.environ.get("SOAK_SEED", 1))
 ROUND_S = 120
 SAMPLE_S = 3
-RSS_SLACK_KB = 1024             # the allocator's own ups and downs
+RSS_SLACK_KB = 1024             # variation of the allocator
 WARM_S = 60                     # of the long-lived agent, before its memory counts
 
 
@@ -38,20 +38,20 @@ class Usage(threading.Thread):
         self.rss_kb, self.descriptors = [], []
 
     def run(self):
-        with contextlib.suppress(FileNotFoundError):    # it ended: the test sees that, too
+        with contextlib.suppress(FileNotFoundError):    # it ended, which the test notices, too
             while not self.done.wait(SAMPLE_S):
                 self.rss_kb.append(int((self.proc / "statm").read_text().split()[1]) * 4)
                 self.descriptors.append(len(os.listdir(self.proc / "fd")))
 
     def medians(self, values):
-        """Of the first and of the last quarter, after the warm-up (of a short run: half of it)."""
+        """Values of the first and the last quarter after the warm-up (in a short run, half of it)."""
         values = values[min(WARM_S // SAMPLE_S, len(values) // 2):]
         quarter = max(1, len(values) // 4)
         return statistics.median(values[:quarter]), statistics.median(values[-quarter:])
 
 
 class Scene:
-    """What the faults happen to."""
+    """The parts that the faults hit."""
 
     def __init__(self, cluster, make_agent, folder, url, chance):
         self.cluster, self.chance, self.written, self.copied, self.rotations = cluster, chance, 0, 0, 0
@@ -70,7 +70,7 @@ class Scene:
                         for app, log in self.logs.items()}
 
     def end_round(self):
-        """Count, then delete what was counted, in the database and on disk. A row that comes again is one too many."""
+        """Count the rows, then delete them, in the database and on disk. A row that arrives again is one too many."""
         wrote = {app: writer.stop() for app, writer in self.writers.items()}
         new = {app: writer.written - writer.first for app, writer in self.writers.items()}
         recovery = max(self.recoveries, default=None)
@@ -104,7 +104,7 @@ class Scene:
         self.db.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'agents'")
 
     def kill_backend(self):
-        """All of the server's processes but the first start again after that."""
+        """After that, all of the server's processes except the first start again."""
         pids, began = self.backends(), "SELECT backend_start FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
         if pids:
             before = self.db.one(began)
@@ -188,7 +188,7 @@ def test_soak_random_faults(own_cluster, make_agent, tmp_path, url):
     print(note)
     assert rss[1] <= rss[0] + RSS_SLACK_KB, f"memory grows: {note}"
     assert descriptors[1] <= descriptors[0] + 2, f"descriptors grow: {note}"
-    # Metrics each 10 s and checks each 5 s of the agent that lived: all of them, each once.
+    # All metrics (each 10 s) and checks (each 5 s) of the agent that was not killed, each once.
     wait_for(lambda: scene.db.count("vps_metrics", "app_name = 'steady'") >= elapsed / 10 - 3, "metrics of the outages", 70)
     for table, interval, key in (("vps_metrics", 10, "timestamp"), ("health_checks", 5, "url, timestamp")):
         rows, distinct = scene.db.query(f"SELECT count(*), count(DISTINCT ({key})) FROM {table} WHERE app_name = 'steady'")[0]

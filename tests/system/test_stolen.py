@@ -1,4 +1,4 @@
-"""Somebody has the login of one server, over a connection of his own: rows about that server, and nothing else."""
+"""An attacker has the login of one server and connects with it: can add rows about that server, and nothing else."""
 import concurrent.futures
 import contextlib
 import os
@@ -18,7 +18,7 @@ def psql(cluster, database, *arguments, **options):
 
 
 class Thief:
-    """The login of server web-1 of a hardened database in which web-2 lives as well."""
+    """The login of server web-1 in a hardened database that also has web-2."""
 
     def __init__(self, folder):
         self.cluster = Cluster(folder)
@@ -51,7 +51,7 @@ class Thief:
             return error.pgcode, str(error)
 
     def others(self):
-        """All that must be as it was: the shape, the roles, and what is not web-1's."""
+        """Everything that must not change: the schema, the roles, and the rows of other servers."""
         shape = re.sub(r"^\\(un)?restrict .*$", "", run("pg_dump", "-s", self.cluster.url(self.db.name)), flags=re.M)
         rows = self.db.query("""SELECT 'roles', string_agg((r.*)::text, ';' ORDER BY rolname) FROM pg_roles r
             UNION ALL SELECT 'members', string_agg((m.*)::text, ';' ORDER BY (m.*)::text) FROM pg_auth_members m
@@ -83,7 +83,7 @@ def logs(n=1):
 
 
 def write(t, vps, role, message, app="shop", when="now"):
-    """One line as an agent of that server would bring it."""
+    """Push one line as an agent of that server would."""
     t.ask("SELECT observ.agent_hello(%s, %s, 1, NULL, '1', 60, now())", vps, app, role=role)
     t.ask(logs(), vps, app, when, message, role=role)
 
@@ -93,7 +93,7 @@ def test_it_can_add_rows_about_its_server(thief):
     assert thief.db.query("SELECT vps_name FROM log_entries WHERE message = 'lie'") == [("web-1",)]
 
 
-# What is tried, and with which SQLSTATE it ends.
+# Attempts, and the SQLSTATE of their refusal.
 REFUSED = {
     # as another server
     "hello as another": ("SELECT observ.agent_hello('web-2', 'shop', 1, NULL, '1', 60, now())", "42501"),
@@ -111,7 +111,7 @@ REFUSED = {
     "read large objects": ("SELECT * FROM pg_largeobject", "42501"),
     "read statistics": ("SELECT * FROM pg_statistic", "42501"),
     "a sequence": ("SELECT nextval('observ.log_entries_id_seq')", "42501"),
-    # making things
+    # creating objects
     "temporary table": ("CREATE TEMP TABLE t (x int)", "42501"),
     "temporary view": ("CREATE TEMP VIEW t AS SELECT 1", "42501"),
     "table in public": ("CREATE TABLE public.t (x int)", "42501"),
@@ -194,12 +194,12 @@ def test_nothing_else_succeeds(thief):
 
 
 @pytest.mark.parametrize("when", ["infinity", "-infinity", "294276-01-01Z", "9999-12-31Z", "0001-01-01Z BC", "1999-12-31Z"])
-def test_times_that_are_none(thief, when):
+def test_impossible_times_are_refused(thief, when):
     assert thief.refusal(logs(), "web-1", "shop", when, "x")[0] == "22008"
 
 
-def test_times_that_are_lies_make_no_partition_that_stays(thief):
-    """In range they are rows of the default partition; days get one only within what is kept, and four days ahead."""
+def test_false_times_leave_no_partition(thief):
+    """Such rows go into the default partition; only days within the retention, and four days ahead, get a partition."""
     for when in ("2000-01-01Z", "2199-12-31Z"):
         thief.ask(logs(), "web-1", "shop", when, "far off")
     thief.ask(logs(), "web-1", "shop", "now", "x")
@@ -210,7 +210,7 @@ def test_times_that_are_lies_make_no_partition_that_stays(thief):
 
 
 def test_large_values_leave_the_server_its_memory(thief):
-    """What is too large is refused before it is looked at: the backend holds it once or twice, never its parts."""
+    """A value that is too large is refused before it is parsed: the backend holds it once or twice, never its parts."""
     with contextlib.closing(thief.connect()) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         pid = cursor.fetchone()[0]
@@ -245,16 +245,16 @@ def test_connections_stay_for_others(thief):
         assert thief.db.one("SELECT count(*) FROM pg_stat_activity WHERE usename = 'obs_web_1'") == 20
 
 
-def test_no_other_database(thief):
+def test_other_databases_refuse_it(thief):
     with pytest.raises(psycopg2.OperationalError, match="pg_hba.conf rejects"):
         thief.connect(database="postgres")
 
 
 def maintain_without(thief, wait):
-    """What maintain() says where it does not let a session have so long, which is long for a test."""
+    """The output of maintain() with shorter limits for sessions, which would take too long in a test."""
     body = thief.db.one("SELECT pg_get_functiondef('maintain_sessions'::regproc)")
     assert f"'{wait}'" in body
-    # And it waits for those whom it ends: only who is gone is counted.
+    # It waits until the sessions that it terminates are gone, and counts only those.
     thief.db.query(body.replace(f"'{wait}'", "'0'").replace("(pid, 1000)", "(pid, 60000)"))
     try:
         return thief.db.one("SELECT maintain()")
@@ -263,7 +263,7 @@ def maintain_without(thief, wait):
 
 
 def test_locks_and_long_transactions_end(thief):
-    """It overrides its timeouts and keeps a transaction open that holds what maintain() needs, and a snapshot."""
+    """It overrides its timeouts and keeps a transaction open, with a snapshot and locks that maintain() needs."""
     with contextlib.closing(thief.connect()) as connection, connection.cursor() as cursor:
         connection.autocommit = False
         cursor.execute("SET statement_timeout = 0")
@@ -280,7 +280,7 @@ def test_locks_and_long_transactions_end(thief):
 
 @pytest.mark.parametrize("sql", ["PREPARE p AS SELECT FROM observ.log_entries_default", "PREPARE p AS DELETE FROM observ.agent_roles"])
 def test_a_lock_by_prepare_is_ended_after_seconds(thief, sql):
-    """PREPARE takes the locks of a statement that it has no right to run. Also a token may do that."""
+    """PREPARE takes the locks of a statement that the role may not run. A token can do that, too."""
     token = dict(thief.db.query("SELECT * FROM make_token()"))
     thief.passwords.update(token)
     for role in ("obs_web_1", *token):
@@ -295,7 +295,7 @@ def test_a_lock_by_prepare_is_ended_after_seconds(thief, sql):
 
 
 def hold_all(thief, role, stack):
-    """Sessions that keep what would end them waiting, and default privileges that would keep the role."""
+    """Sessions that block their own termination, and default privileges that would prevent dropping the role."""
     thief.ask("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC", role=role)
     for sql in (f"ALTER ROLE {role} PASSWORD 'x'", "PREPARE p AS DELETE FROM observ.agent_roles",
                 "PREPARE p AS DELETE FROM observ.bootstrap_tokens"):
@@ -306,7 +306,7 @@ def hold_all(thief, role, stack):
 
 
 def at_once(thief, sql, *parameters):
-    """The operator's statement, which does not wait for whom it concerns, and is not tried again."""
+    """The operator's statement, which does not wait for the attacker, and is not tried again."""
     with contextlib.closing(thief.db.connect()) as connection, connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = '5s'")
         cursor.execute(sql, parameters or None)
@@ -326,8 +326,8 @@ def test_it_cannot_keep_itself(thief, end):
     assert thief.db.one("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'obs_web_9%%'") == 0
 
 
-def test_nor_by_one_session_after_the_other(thief):
-    """Each comes when the one before it is about to be ended, waits behind whom it wants to keep out, and gets the lock."""
+def test_it_cannot_keep_itself_by_one_session_after_the_other(thief):
+    """Each session starts when the one before it is about to be terminated, and queues for the same lock."""
     thief.passwords.update(thief.db.query("SELECT * FROM enroll('web-9')"))
     with contextlib.ExitStack() as held, concurrent.futures.ThreadPoolExecutor() as pool:
         for turn in range(4):
@@ -351,7 +351,7 @@ def test_a_token_cannot_keep_itself(thief):
 
 
 def test_a_token_in_use_is_taken_back(thief):
-    """It has its own row, and what it enrolled is not there before it commits."""
+    """A token locks its own row, and the server that it enrolled is not visible before it commits."""
     (role, password), = thief.db.query("SELECT * FROM make_token()")
     thief.passwords[role] = password
     with contextlib.closing(thief.connect(role)) as connection, connection.cursor() as cursor:
@@ -366,7 +366,7 @@ def test_a_token_in_use_is_taken_back(thief):
 
 @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
 def test_a_token_does_not_look_through_an_old_snapshot(thief, level):
-    """Else it would not see that somebody enrolled the name meanwhile, and take it over."""
+    """Otherwise it would not see that the name was enrolled meanwhile, and would take it over."""
     thief.passwords.update(thief.db.query("SELECT * FROM make_token()"))
     role = list(thief.passwords)[-1]
     with contextlib.closing(thief.connect(role)) as connection, connection.cursor() as cursor:
@@ -378,7 +378,7 @@ def test_a_token_does_not_look_through_an_old_snapshot(thief, level):
 
 
 def test_a_table_full_of_savepoints_locks_ends_with_its_process(thief):
-    """What PostgreSQL cannot forbid, as docs/security.md says: others are kept out until somebody ends the process."""
+    """PostgreSQL cannot prevent this, as docs/security.md says: others are locked out until an operator kills the process."""
     with contextlib.closing(thief.connect()) as connection, connection.cursor() as cursor:
         connection.autocommit = False
         gap = """SELECT observ.push_gaps('web-1', 'shop', '[[1795255200000000,1,"x",1,1,"x"]]')"""
@@ -394,7 +394,7 @@ def test_a_table_full_of_savepoints_locks_ends_with_its_process(thief):
 
 
 def test_a_flood_of_notifications_reaches_nobody(thief):
-    """NOTIFY can't be taken away. Nobody here listens, so that the queue stays empty, and others write on."""
+    """NOTIFY cannot be revoked. No session here listens, so the queue stays empty, and others keep writing."""
     with contextlib.closing(thief.connect()) as connection, connection.cursor() as cursor:
         for _ in range(200):
             cursor.execute(f"NOTIFY x, '{'y' * 7999}'")
@@ -403,7 +403,7 @@ def test_a_flood_of_notifications_reaches_nobody(thief):
 
 
 def test_its_own_password_is_taken_back(thief):
-    """PostgreSQL lets each role change its own password and settings: that harms itself, and enroll() undoes it."""
+    """PostgreSQL lets each role change its own password and settings: that harms only itself, and enroll() undoes it."""
     thief.ask("ALTER ROLE obs_web_1 SET work_mem = '1GB'")
     thief.ask("ALTER ROLE obs_web_1 PASSWORD 'mine'")
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
@@ -415,11 +415,11 @@ def test_its_own_password_is_taken_back(thief):
     assert thief.ask("SHOW temp_file_limit") == [("256MB",)]
 
 
-def test_revoked_it_is_out_at_once(thief):
+def test_revoking_ends_its_sessions_at_once(thief):
     with contextlib.closing(thief.connect()) as connection, connection.cursor() as cursor:
         thief.db.query("SELECT revoke_server('web-1')")
         with pytest.raises(psycopg2.OperationalError, match=ENDED):
             wait_for(lambda: cursor.execute("SELECT 1"), "the end of the session")
-    with pytest.raises(psycopg2.OperationalError, match="pg_hba.conf rejects"):      # it is no agent any more
+    with pytest.raises(psycopg2.OperationalError, match="pg_hba.conf rejects"):      # it is no agent now
         thief.connect()
     assert thief.db.count("log_entries", "vps_name = 'web-1'") > 0, "what it wrote stays"

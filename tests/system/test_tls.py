@@ -1,4 +1,4 @@
-"""The lines for pg_hba.conf in docs/security.md, with real certificates: who gets in, and who does not."""
+"""The lines for pg_hba.conf in docs/security.md, with real certificates: which clients they accept and refuse."""
 import contextlib
 import re
 import socket
@@ -13,7 +13,7 @@ DATABASE = "observ_metrics"
 
 
 def block(name):
-    """What the page shows behind a comment of that name."""
+    """The lines of the page behind the comment of that name."""
     text = (TOP / "docs" / "security.md").read_text()
     return re.search(rf"<!-- {name} -->\n```\n(.*?)```", text, re.S)[1]
 
@@ -24,7 +24,7 @@ class Server:
         self.cluster = Cluster(folder / "pg")
         self.cluster.start()
         self.cluster.stop()
-        with socket.socket() as s:      # only now: somebody else may take it meanwhile
+        with socket.socket() as s:      # choose it late: another process may take it
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]
         self.cluster.start("listen_addresses=127.0.0.1", f"port={self.port}")
@@ -51,7 +51,7 @@ class Server:
         return f"postgresql://{role}{word}@localhost:{self.port}/{database}?{options}"
 
     def refusal(self, **how):
-        """Why it does not get in; None: it does."""
+        """The reason why the client is refused; None: it is accepted."""
         try:
             with contextlib.closing(psycopg2.connect(self.url(**how))):
                 return None
@@ -77,15 +77,15 @@ def test_passwords_with_channel_binding(server, make_agent):
     assert "pg_hba.conf rejects" in server.refusal(database="postgres")
 
 
-def test_channel_binding_tells_a_server_that_asks_for_the_password(server):
-    """Somebody in between, with a good certificate, would ask for it in clear, or not at all."""
+def test_channel_binding_refuses_a_server_that_asks_for_the_password(server):
+    """A man in the middle with a valid certificate would ask for the password in clear, or not at all."""
     for method in ("password", "trust"):
         server.hba(f"hostssl all all 127.0.0.1/32 {method}\n")
         assert server.refusal() is None
         assert "channel binding" in server.refusal(channel_binding="require"), method
 
 
-def test_a_token_comes_in_and_goes_out_with_a_login(server):
+def test_a_token_is_exchanged_for_a_login(server):
     server.hba(block("pg_hba: passwords"))
     (token,) = server.db.query("SELECT * FROM make_token()")
     server.passwords.update([token])
@@ -100,7 +100,7 @@ def test_a_token_comes_in_and_goes_out_with_a_login(server):
     assert "pg_hba.conf rejects" in server.refusal(role=token[0])
 
 
-def test_a_token_for_one_that_is_used_twice_at_once(server):
+def test_a_token_for_one_server_used_twice_at_once(server):
     server.hba(block("pg_hba: passwords"))
     (token,) = server.db.query("SELECT * FROM make_token()")
     server.passwords.update([token])
@@ -146,7 +146,7 @@ def test_a_certificate_instead_of_the_password(server, make_agent):
 
 
 def test_a_certificate_does_not_outlive_a_rotation(server):
-    """VALID UNTIL is about passwords, so the functions look themselves."""
+    """VALID UNTIL applies only to passwords, so the functions check the date."""
     server.hba(block("pg_hba: certificate"))
     server.db.query("SELECT rotate_server('web-1', '0')")
     with contextlib.closing(psycopg2.connect(server.url(certificate="web-1", password=False))) as c, c.cursor() as cursor:

@@ -31,7 +31,7 @@ def test_enable_now_brings_rows_and_lines(machine):
 
 
 def test_metrics_of_the_machine_pass_the_sandbox(machine):
-    """What the hardening hides must not be what the agent reads."""
+    """The hardening must not hide files that the agent reads."""
     row = machine.db.wait("""SELECT row_to_json(m) FROM vps_metrics m WHERE app_name = 'my-app'
                               AND cpu_percent IS NOT NULL ORDER BY timestamp DESC LIMIT 1""", timeout=25)
     missing = [k for k in ("memory_mb", "disk_gb", "load_avg_1m", "uptime_s", "processes", "tcp_connections", "cpu_count")
@@ -90,7 +90,7 @@ def test_reload_of_what_needs_a_restart_fails_and_says_so(machine, change):
 
 
 def test_journal_entries_have_priorities(machine):
-    """An error must be found by `journalctl -p err`, and the prefix that says so must be gone."""
+    """`journalctl -p err` finds an error, and its message has no priority prefix."""
     levels = {"INFO": "6", "WARNING": "4", "ERROR": "3", "CRITICAL": "2"}
     entries = [(e["PRIORITY"], json.loads(e["MESSAGE"])) for e in machine.journal("my-app")]
     assert [(p, m) for p, m in entries if p != levels[m["level"]]] == []
@@ -106,7 +106,7 @@ def test_watchdog_is_armed_and_fed(machine):
 
 
 def test_killed_agent_is_started_again(machine):
-    """And nothing of what was written meanwhile is missing or double."""
+    """No line written meanwhile is missing or there twice."""
     machine.systemctl("kill", "--signal=KILL", "obs-agent@my-app")
     with open(machine.tree / "opt/deployments/my-app/logs/app.log", "a", encoding="utf-8") as log:
         log.write("INFO while it was down\n")
@@ -115,12 +115,12 @@ def test_killed_agent_is_started_again(machine):
 
 
 def restarts(machine, app):
-    """A machine that stands still for as long as a short watchdog gets its agents restarted too."""
+    """A machine that stands still longer than a short watchdog allows also has its agents restarted."""
     return int(machine.show(app, "NRestarts"))
 
 
 def test_fault_03_hung_agent_is_restarted_by_the_watchdog(machine):
-    """SIGSTOP for ever, with a watchdog of 2 s by drop-in."""
+    """The agent stays in SIGSTOP; a drop-in sets a watchdog of 2 s."""
     machine.deploy("hung")
     drop_in = machine.tree / "etc/systemd/system/obs-agent@hung.service.d"
     drop_in.mkdir(parents=True)
@@ -143,7 +143,7 @@ def test_stops_within_5_seconds(machine):
     assert machine.show("my-app", "ActiveState") == "inactive"
 
 
-def test_switched_off_says_so_and_stays_down(machine):
+def test_a_disabled_agent_says_so_and_stays_down(machine):
     """enabled: false is no failure: start succeeds, exit status 0, no restart."""
     machine.deploy("off", enabled=False)
     machine.systemctl("start", "obs-agent@off")
@@ -173,7 +173,7 @@ def test_each_mistake_of_a_broken_configuration_is_in_the_journal(machine):
 
 
 def test_fenced_agent_stays_down(machine):
-    """Another agent took this name over: starting again would only take it back."""
+    """Another agent took over this identity: a restart would only take it back."""
     machine.deploy("twice")
     machine.start("twice")
     machine.db.query("""SELECT * FROM observ.agent_hello('machine', 'twice', 1, NULL, 'another', 10, clock_timestamp())""")
@@ -185,7 +185,7 @@ def test_fenced_agent_stays_down(machine):
 
 
 def test_fault_03_a_stopped_process_is_started_again(machine):
-    """SIGSTOP for ever: the watchdog notices, systemd starts another, and each line is there once."""
+    """The agent stays in SIGSTOP: the watchdog notices, systemd starts another one, and each line is there once."""
     drop_in = machine.tree / "etc/systemd/system/obs-agent@stopped.service.d/fast.conf"
     drop_in.parent.mkdir(parents=True)
     drop_in.write_text("[Service]\nWatchdogSec=3\nRestartSec=1\n")
@@ -214,8 +214,8 @@ def drop_in(machine, app, text):
     machine.systemctl("daemon-reload")
 
 
-def test_a_credential_is_the_agents_alone(machine):
-    """A file of root's, handed on by systemd, read by the agent; in no environment, and shown to nobody."""
+def test_only_the_agent_can_read_a_credential(machine):
+    """A file of root, which systemd passes to the agent; it is in no environment and never shown."""
     secret = machine.tree / "etc/observ.password"
     secret.write_text("it's hunter2\n")
     secret.chmod(0o600)
@@ -233,8 +233,8 @@ def test_a_credential_is_the_agents_alone(machine):
     machine.systemctl("stop", "obs-agent@credential")
 
 
-def test_doctor_sees_with_the_eyes_of_the_unit(machine):
-    """Run by root: whose rights count, which setting hides what, what the running agent says and why another one ended."""
+def test_doctor_uses_the_rights_of_the_unit(machine):
+    """doctor as root: it uses the unit's rights, names settings that hide files, and shows the agents' state and end."""
     folder = machine.deploy("eyes", log_files=["/opt/deployments/eyes/logs/app.log", "/opt/deployments/eyes/logs/closed.log",
                                               "/home/me/a.log", "/srv/b.log", "/tmp/c.log"])
     for path in (folder / "logs/closed.log", machine.tree / "home/me/a.log", machine.tree / "srv/b.log"):
@@ -268,7 +268,7 @@ def test_doctor_sees_with_the_eyes_of_the_unit(machine):
 
 
 def test_doctor_finds_nothing_wrong_on_the_documented_path(machine):
-    """Before the first start there are neither logs nor an agent; a mistake fails all the same."""
+    """Before the first start there are no logs and no agent; a mistake still fails."""
     folder = machine.deploy("early", log_files=["/opt/deployments/early/logs/*.log", "/opt/deployments/early/other.log"])
     (folder / "logs/app.log").unlink()
     said = machine.run("obs_agent", "doctor", "--app", "early").stdout
@@ -279,8 +279,8 @@ def test_doctor_finds_nothing_wrong_on_the_documented_path(machine):
     assert broken.returncode == 1 and "\n1 of these needs attention.\n" in broken.stdout
 
 
-def test_doctor_names_the_group_of_a_log_that_the_application_keeps_to_its_group(machine):
-    """As logcore makes it: 0640, of the application's own group."""
+def test_doctor_names_the_group_of_a_log_that_only_its_group_may_read(machine):
+    """A log as logcore creates it: 0640, with the application's group."""
     machine.run("groupadd", "--force", "shop")
     folder = machine.deploy("grouped")
     log = folder / "logs/app.log"

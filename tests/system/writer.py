@@ -1,4 +1,4 @@
-"""A log that can be checked: numbered lines, written at a steady rate by a thread, rotated while it writes."""
+"""A log with numbered lines, which a thread writes at a steady rate and rotates while it writes."""
 import os
 import random
 import threading
@@ -10,8 +10,8 @@ PAD = "x" * 97
 class Writer:
     """Appends lines {"message": "line N", "context": {"n": N}} to `path` until stop().
 
-    Writes what is due every few milliseconds, in pieces that end anywhere in a line, so that a reader
-    meets half lines all the time. Each line is numbered once over all files, whatever is rotated.
+    Writes the due lines every few milliseconds, in pieces that end anywhere in a line, so that a reader often
+    sees partial lines. Numbers continue over all rotated files.
     """
 
     def __init__(self, path, rate, seed=1, first=0):
@@ -53,7 +53,7 @@ class Writer:
         return self
 
     def stop(self):
-        """End, and return how many lines were written (with `first`: the number of the next)."""
+        """End the thread; returns how many lines were written (plus `first`: the next number)."""
         self.done.set()
         self.thread.join()
         with self.lock:
@@ -61,7 +61,7 @@ class Writer:
         return self.written
 
     def rotate(self, to):
-        """Rename the file and go on in a new one, as logrotate with `create` does."""
+        """Rename the file and continue in a new one, as logrotate with `create`."""
         with self.lock:
             os.rename(self.path, to)
             self.reopen()
@@ -72,7 +72,7 @@ class Writer:
 
 
 def check_exactly_once(db, written, timeout=300.0):
-    """Every line once: waits until as many rows are there as lines were written, then looks for doubles."""
+    """Every line once: waits for as many rows as lines were written, then checks for duplicates."""
     db.wait("SELECT count(*) >= %s FROM log_entries WHERE logger = 'writer'", written, timeout=timeout)
     rows, distinct, low, high = db.query(
         """SELECT count(*), count(DISTINCT (context->>'n')::bigint), min((context->>'n')::bigint),
