@@ -229,6 +229,8 @@ SELECT json_build_object(
 		'used_gb', trim_scale(jsonb_path_query_first(m, '$.used_gb ? (@.type() == "number" && @ >= 0 && @ < 1000000000000000)')::numeric),
 		'total_gb', trim_scale(jsonb_path_query_first(m, '$.total_gb ? (@.type() == "number" && @ >= 0 && @ < 1000000000000000)')::numeric))), '[]')
 		FROM details CROSS JOIN LATERAL jsonb_path_query(details, 'lax $.mounts[*] ? (@.type() == "object")') m),
+	'mounts_more', (SELECT jsonb_path_query_first(details,
+		'lax $.mounts_left_out ? (@.type() == "number" && @ > 0 && @ < 1000000000)') FROM details),
 	'silent', EXISTS (SELECT FROM delivery WHERE agent_state = 'offline'), 'losses', EXISTS (SELECT FROM lost) OR EXISTS (SELECT FROM refused),
 	'gaps_more', (SELECT nullif(max(n) - count(*), 0) FROM lost),
 	'gaps', (SELECT coalesce(json_agg(json_build_object('app', app_name, 'kind', left(kind, 100), 'what', left(replace(kind, '_', ' '), 100), 'times', times,

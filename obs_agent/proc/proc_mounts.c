@@ -228,7 +228,9 @@ bool mounts_read(struct mounts *t, struct text mountinfo)
 	t->own_meminfo = now->own_meminfo;
 	if (same_set(t, now))
 		return false;
-	*t = *now;
+	memcpy(t->m, now->m, now->n * sizeof now->m[0]);        /* not all of it: memory that is not used costs none */
+	t->n = now->n;
+	t->left_out = now->left_out;
 	return true;
 }
 

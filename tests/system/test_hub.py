@@ -484,6 +484,20 @@ def test_no_state_breaks_the_server_page(teller, fleet):
         assert agent["outage"] is None, "no odd state has two real times"
 
 
+def test_file_systems_beyond_the_agents_limit_are_counted(teller, fleet):
+    def page(details):
+        fleet.query("DELETE FROM vps_metrics WHERE vps_name = 'odd-1'")
+        fleet.query("INSERT INTO vps_metrics (timestamp, vps_name, app_name, details) VALUES (now(), 'odd-1', 'odd', %s)",
+                    json.dumps(details))
+        return teller({})[1]
+    mounts = [{"mount": "/", "fs": "ext4", "percent": 5}]
+    assert "44 more file systems not listed." in page({"mounts": mounts, "mounts_left_out": 44})
+    assert "1 more file system not listed." in page({"mounts": mounts, "mounts_left_out": 1})
+    for none in (0, -1, None, "4", [], 1e300):
+        assert "not listed" not in page({"mounts": mounts, "mounts_left_out": none})
+    fleet.query("DELETE FROM vps_metrics WHERE vps_name = 'odd-1'")
+
+
 def test_gaps_are_summed_by_kind_over_the_range(teller, fleet):
     assert "Nothing lost in this range, and nothing refused." in teller({})[1]
     fleet.query("""INSERT INTO gaps (timestamp, vps_name, app_name, stream_id, kind, lines, bytes, detail) VALUES
