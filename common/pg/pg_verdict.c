@@ -31,7 +31,7 @@ static const struct {
 	{ "53200", PG_TOO_MUCH, "the database server is out of memory" },
 	{ "57014", PG_TOO_MUCH, NULL },
 	{ "53300", PG_BUSY, "the database server has no connection left: raise max_connections or put PgBouncer before it" },
-	{ "28", PG_WAIT, "check the role and password in postgres_url" },
+	{ "28", PG_WAIT, "check user and password in the URL, and pg_hba.conf" },
 	{ "42501", PG_WAIT, "the role may not do this: enroll this server (SELECT * FROM enroll('NAME')) or grant observ_agent" },
 	{ "42883", PG_WAIT, "the schema is older or newer than this agent: run schema.sql of this version" },
 	{ "42P01", PG_WAIT, "the schema is older or newer than this agent: run schema.sql of this version" },

@@ -184,7 +184,7 @@ def test_rights_taken_away_and_given_back(db, make_agent, log):
 
 def test_a_refused_sign_in_is_reported_with_its_fix(db, make_agent):
     agent = make_agent(db, postgres_url=db.url("nobody_here")).start()
-    agent.wait_said("check the role and password in postgres_url")
+    agent.wait_said("check user and password in the URL, and pg_hba.conf")
     assert "28000" in agent.said() and "LOCATION" not in agent.said()
     db.query("CREATE ROLE nobody_here LOGIN IN ROLE observ_agent_any")
     try:
@@ -290,6 +290,20 @@ def test_one_error_of_several_addresses_is_logged_once(make_agent):
     assert len(refused) >= 2
     for line in refused:
         assert line.count("Connection refused") == 1 and "the same at" in line.lower() and "127.0.0.2" in line, line
+
+
+@pytest.mark.parametrize("part, words", [
+    ("dbname=nowhere", "create the database and run schema.sql in it"),
+    ("user=nobody", "check user and password in the URL, and pg_hba.conf"),
+])
+def test_doctor_has_the_agents_own_hint(db, make_agent, part, words):
+    """What the server refuses has one remedy, whoever is refused."""
+    key = part.split("=", maxsplit=1)[0]
+    url = " ".join(part if pair.startswith(key) else pair for pair in db.url().split())
+    agent = make_agent(None, postgres_url=url).start()
+    agent.wait_said(words)
+    said = [line for line in agent.run("doctor").stdout.splitlines() if line.startswith("FAIL database ")]
+    assert len(said) == 1 and said[0].endswith("; " + words), said
 
 
 @contextlib.contextmanager
