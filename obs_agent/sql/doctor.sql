@@ -1,5 +1,6 @@
--- What this role finds: may it write, which schema, what time is it, is the line encrypted, who else is here as this
--- role (that of one server, so from one address), and may it do far more than it needs?
+-- May this role write? Which version has the schema, and what time is it? Is the connection encrypted?
+-- From which addresses do agents use this role, if it is that of one server and there are several?
+-- Is it a superuser?
 SELECT coalesce(bool_or(has_function_privilege(p.oid, 'EXECUTE')), false),
        (SELECT obj_description(n.oid, 'pg_namespace') FROM pg_namespace n WHERE n.nspname = 'observ'),
        (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,

@@ -1,2 +1,2 @@
--- A server that is new, with the token that this session logged in with: its login.
+-- Enrolls a new server with the token that this session logged in with.
 SELECT role_name, password FROM observ.bootstrap_enroll($1)

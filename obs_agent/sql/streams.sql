@@ -1,1 +1,2 @@
-SELECT stream_id, path, file_id, head_hash, tail_hash, "position", finished, age_s FROM observ.agent_streams($1,$2,$3)
+SELECT stream_id, path, file_id, head_hash, tail_hash, "position", finished, age_s
+FROM observ.agent_streams($1,$2,$3)
