@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What the agent costs when nothing happens, beside its peers from Debian, all at once on this machine.
+"""What an idle agent costs, beside its peers from Debian, all at once on this machine.
 
     bench/idle.py [SECONDS]        default 600; the first 30 s of settling are not counted
 
@@ -28,11 +28,11 @@ from harness import AGENT, BUILD, Cluster, run, wait_for  # noqa: E402,F401
 from https_server import serve  # noqa: E402
 
 SETTLE = 30
-HEADERS = 40 + 12       # IPv4, TCP with timestamps: bytes of a packet that carry nothing
+HEADERS = 40 + 12       # header bytes of a packet: IPv4, TCP with timestamps
 
 
 def usage(pid):
-    """CPU ns, voluntary switches, and memory in kB of a process with its threads."""
+    """CPU ns, voluntary context switches and memory in kB of a process with its threads."""
     cpu = switches = 0
     for task in Path(f"/proc/{pid}/task").iterdir():
         cpu += int((task / "schedstat").read_text().split()[0])
@@ -42,7 +42,7 @@ def usage(pid):
 
 
 def tcp_bytes(port):
-    """IP bytes both ways of established connections to a local port, counted at the client's end."""
+    """IP bytes in both directions of established connections to a local port, counted at the client's end."""
     text = run("ss", "-tinH", "state", "established", "dport", "=", f":{port}")
     total = 0
     for sent, received, out, into in zip(re.findall(r"bytes_sent:(\d+)", text), re.findall(r"bytes_received:(\d+)", text),
@@ -52,7 +52,7 @@ def tcp_bytes(port):
 
 
 class Collector(threading.Thread):
-    """Takes collectd's packets, counts them."""
+    """Receives and counts collectd's packets."""
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -66,7 +66,7 @@ class Collector(threading.Thread):
 
 
 class Scraper(threading.Thread):
-    """Scrapes node_exporter as Prometheus would: each 15 s, compressed, on a kept connection or not."""
+    """Scrapes node_exporter like Prometheus: each 15 s, compressed, on a kept connection or a new one."""
 
     def __init__(self, port):
         super().__init__(daemon=True)
@@ -116,7 +116,7 @@ def start(stack, name, *command):
     process = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     stack.callback(process.wait)
     stack.callback(process.terminate)
-    time.sleep(2)                               # long enough to fail, if it will
+    time.sleep(2)                               # long enough to fail at the start
     if process.poll() is not None:
         log.seek(0)
         sys.exit(f"{name} did not run:\n{log.read()}")

@@ -30,7 +30,7 @@ BELOW_CALLS = 5_000_000
 FEWEST, MOST = 20_000, 600_000          # lines of a run
 PATIENCE_S = 60
 
-# What is measured, with how many threads; and what a column is called that comes from it.
+# The kinds of runs with their numbers of threads, and the names of their columns.
 RUNS = (("rate", 1), ("rate", 4), ("latency", 1), ("latency", 4), ("paced", 1), ("below", 1))
 NAMES = {"rate": {"cpu": "cpu", "wall": "wall"}, "latency": {key: key for key in ("p50", "p99", "p99.9", "timer")},
          "paced": {key: f"paced {key}" for key in ("p50", "p99", "p99.9")}, "below": {"below": "below"}}
@@ -44,9 +44,9 @@ USERS = ("maria.santos@example.org", "li.wei@example.org", "jürgen@example.org"
 class Case:
     def __init__(self, program, name, file):
         self.program, self.name, self.file = program, name, file
-        self.banner = 4 if name.startswith("glog") else 0       # lines that it writes on its own
-        self.lines = {}                                         # of a run, by the number of threads
-        self.results = []                                       # one dict a round
+        self.banner = 4 if name.startswith("glog") else 0       # lines of its own header
+        self.lines = {}                                         # lines of a run, by number of threads
+        self.results = []                                       # a dict for each round
 
     def run(self, mode, threads, lines):
         command = [self.program, self.name, mode, self.file, threads, lines]
@@ -56,7 +56,7 @@ class Case:
         return json.loads(done.stdout)
 
     def check(self, threads):
-        """All lines are there, once, whole; returns the run's figures and the bytes a line."""
+        """Check that all lines are there, once and whole; returns the run's figures and the bytes a line."""
         result = self.run("rate", threads, CHECKED_LINES)
         written = self.file.read_bytes().split(b"\n")[self.banner:-1]
         seen = {check_line(self.name, line) for line in written}
@@ -65,7 +65,7 @@ class Case:
         return result, sum(map(len, written)) / len(written) + 1
 
     def measure(self, mode, threads):
-        """One run, into the last of the results."""
+        """One run; adds its figures to the last of the results."""
         lines = {"paced": PACED_LINES, "below": BELOW_CALLS}.get(mode, self.lines[threads])
         figures = self.run(mode, threads, lines)
         if mode == "rate" and count_lines(self.file) != lines + self.banner:
@@ -77,10 +77,10 @@ class Case:
         return statistics.median(r[threads][key] for r in self.results)
 
 
-# ---- what was written -----------------------------------------------------------------------------
+# ---- checks of the lines ----------------------------------------------------------------------------
 
 def check_line(name, line):
-    """The number of the line's order; ends the program when the line is not as it should be."""
+    """The order number of a line; ends the program if the line is wrong."""
     try:
         o = json.loads(line)
         n = o["context"]["order"]
@@ -106,7 +106,7 @@ def count_lines(path):
 # ---- instructions ---------------------------------------------------------------------------------
 
 def instructions(case, folder):
-    """Of a line, outside of the kernel, by callgrind: the difference between two runs."""
+    """Instructions a line, outside of the kernel, by callgrind: the difference between two runs."""
     def total(lines):
         out = folder / "callgrind"
         subprocess.run(["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", case.program, case.name, "rate",
@@ -134,16 +134,16 @@ def own(threads, key):
 
 
 def cost(threads, key):
-    """Ours in parts of theirs."""
+    """The ratio of logcore's figure to the peer's."""
     return lambda a, b: a[threads][key] / b[threads][key]
 
 
 def speed(threads):
-    """Our lines a second in parts of theirs."""
+    """The ratio of logcore's lines a second to the peer's."""
     return lambda a, b: b[threads]["wall"] / a[threads]["wall"]
 
 
-# What is printed, the case, the case beside it, how the figure comes from a round of both, and the aim, if there is one.
+# Label, case, peer, function that compares a round of both, and the aim, if there is one.
 AIMS = (
     ("direct: CPU / floor, 1 thread", "logcore-direct", "floor", cost(1, "cpu"), "<= 1.1"),
     ("direct: CPU / floor, 4 threads", "logcore-direct", "floor", cost(4, "cpu"), "<= 1.1"),
@@ -195,7 +195,7 @@ def find_cases(only, file):
 
 
 def measure_round(cases):
-    """The same run of one case after the other, so that those compared are close to each other in time."""
+    """The same run for each case in turn, so that compared runs are close in time."""
     for case in cases:
         case.results.append({})
     for mode, threads in RUNS:

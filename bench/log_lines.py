@@ -1,4 +1,4 @@
-"""Log lines as logcore writes them, 226 bytes each on average, the same for the same seed."""
+"""Log lines in logcore's format, on average 226 bytes long, the same for the same seed."""
 import itertools
 import json
 import random
@@ -15,7 +15,7 @@ APART_US = 1000                 # between two lines
 
 
 def rows(count, seed=1):
-    """(timestamp in us, level, logger, message, context as JSON text); the last is of now."""
+    """(timestamp in us, level, logger, message, context as JSON text); the last line has the current time."""
     dice = random.Random(seed)
     words = [w for i, w in enumerate(WORDS) for _ in range(1 + 60 // (i + 1))]          # Zipf, roughly
     now = int(time.time() * 1e6) - count * APART_US
@@ -39,7 +39,7 @@ def line(row, stamps={}):
 
 
 def write(path, source):
-    """A file of such lines; returns its size in bytes."""
+    """Write a file of such lines; returns its size in bytes."""
     lines = (line(row).encode() for row in source)
     with open(path, "wb") as f:
         while piece := b"".join(itertools.islice(lines, 20000)):

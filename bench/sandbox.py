@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""How much of the machine each service could reach: `systemd-analyze security` of our units and of peers' from Debian.
+"""How exposed each service is: `systemd-analyze security` of this project's units and of peers' from Debian.
 
-Nothing is installed or started: the peers' packages are only downloaded and unpacked. Run by `make bench`.
+Installs and starts nothing: it only downloads and unpacks the peers' packages. `make bench` runs this.
 """
 import re
 import shutil
@@ -21,7 +21,7 @@ def exposure(unit):
 
 
 def privileges(unit):
-    """Who it runs as, as the unit says."""
+    """The user in the unit."""
     user = re.findall(r"^(?:User=(\S+)|(DynamicUser=yes))", unit.read_text(), re.M)
     return (user[-1][0] or "a dynamic user") if user else "root"
 
@@ -34,7 +34,7 @@ def ours(folder):
 
 
 def peers(folder):
-    """The units of a package; a package that this Debian does not have takes no part."""
+    """The units of a package; none if this Debian does not have the package."""
     for package in PEERS:
         place = folder / package
         place.mkdir()
@@ -50,7 +50,7 @@ def peers(folder):
 def main():
     with tempfile.TemporaryDirectory(prefix="obs-") as name:
         folder = Path(name)
-        folder.chmod(0o755)                     # apt's own user writes there
+        folder.chmod(0o755)                     # the user _apt writes there
         print("exposure by systemd-analyze security: 0 reaches nothing, 10 everything")
         rows = []
         for package, unit in [*ours(folder), *peers(folder)]:

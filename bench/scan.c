@@ -1,5 +1,5 @@
 /*
- * scan.c - what the line scanner costs: parse a file of log lines again and again.
+ * scan.c - the cost of the line scanner: parse a file of log lines again and again.
  *
  *     scan FILE [ROUNDS]
  *
@@ -29,7 +29,7 @@ static int64_t now_ns(void)
 	return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
 }
 
-/* Lines, and how many bytes came out of them: what nobody uses, the compiler may leave out. */
+/* Count lines and bytes of the results, so that the compiler cannot remove the parsing. */
 static size_t parse_all(struct line_parser *p, struct text t, int64_t now_us, size_t *ret_bytes)
 {
 	size_t lines = 0, bytes = 0;
@@ -47,7 +47,7 @@ static size_t parse_all(struct line_parser *p, struct text t, int64_t now_us, si
 	return lines;
 }
 
-/* The same by json-c, which builds a tree. */
+/* The same with json-c, which builds a tree. */
 static void parse_all_json_c(struct text t, int64_t rounds, int64_t *best_ns)
 {
 	struct json_tokener *tokener = json_tokener_new();

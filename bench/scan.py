@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What the line scanner costs: ns a line by the CPU's clock, instructions a line by callgrind. Aim: 200 ns where json-c
+"""The cost of the line scanner: ns a line by CPU time, instructions a line by callgrind. Aim: 200 ns; json-c
 needs 1,587.
 
     bench/scan.py [LINES]           default 1000000; callgrind gets a tenth

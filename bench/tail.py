@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A backlog of log lines into PostgreSQL, end to end: the agent, its peers from Debian, and COPY as the limit.
+"""Deliver a backlog of log lines to PostgreSQL, end to end: the agent, its peers from Debian, and COPY as the limit.
 
     bench/tail.py [--lines 1000000] [--rounds 3] [--only copy,agent,...]
     bench/tail.py --backlog 10000000           the agent alone: is its memory flat?
@@ -35,7 +35,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 BATCH_ROWS = 5000               # the agent's
 SLOW_PART = 10                  # rsyslog gets a tenth
 PATIENCE_S = 500
-# Autovacuum would hit one contestant and not the next.
+# Autovacuum would slow down one contestant and not the next.
 SETTINGS = ("shared_buffers=2GB", "max_wal_size=8GB", "jit=off", "fsync=on", "autovacuum=off", "checkpoint_timeout=1h")
 
 
@@ -49,7 +49,7 @@ def stat_seconds(pid, fields):
 
 
 def server_seconds(postmaster):
-    """CPU of the postmaster, its children, and those of them that are gone."""
+    """CPU of the postmaster and its children, including ended ones."""
     children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
     return stat_seconds(postmaster, (11, 12, 13, 14)) + sum(stat_seconds(c, (11, 12)) for c in children)
 
@@ -64,7 +64,7 @@ def peak_mb(pid):
 
 
 class Bench:
-    """The server, and what all contestants are given."""
+    """The server, and the input of all contestants."""
 
     def __init__(self, folder, stack):
         self.folder = folder
@@ -84,7 +84,7 @@ class Bench:
         return f"host=127.0.0.1 port={self.port} user={user} password=bench sslmode={sslmode} dbname={self.database.name}"
 
     def run(self, name, lines, path):
-        """One contestant, once."""
+        """One run of a contestant."""
         contestant = CONTESTANTS[name]
         lines //= contestant.part
         self.new_database()
@@ -108,7 +108,7 @@ class Bench:
         return result
 
     def wait_committed(self, contestant, lines, process, log):
-        """Until as many rows were made, and no transaction is open. Costs the server next to nothing."""
+        """Wait until that many rows exist and no transaction is open. Costs the server almost nothing."""
         def made():
             if process.poll() is not None:
                 sys.exit(f"ended early:\n{Path(log).read_text(errors='replace')[-2000:]}")
@@ -121,7 +121,7 @@ class Bench:
                            "state <> 'idle' AND pid <> pg_backend_pid()", timeout=60)
 
 
-# ---- who takes part -------------------------------------------------------------------------------
+# ---- contestants ----------------------------------------------------------------------------------
 
 class Contestant:
     part = 1                                # of the lines: 1 / part
@@ -146,7 +146,7 @@ class Agent(Contestant):
 
 
 class Copy(Contestant):
-    """This program again, with --copy; it waits when it is done."""
+    """Runs this program with --copy, which waits when it is done."""
 
     def prepare(self, bench, lines, _path):
         bench.database.query("""ALTER TABLE log_entries ALTER vps_name SET DEFAULT 'bench', ALTER app_name SET DEFAULT 'bench',
@@ -197,7 +197,7 @@ class Rsyslog(Contestant):
 
 
 class FluentBit(Contestant):
-    table = "fluentbit"                     # (tag, time, data jsonb): it takes no other
+    table = "fluentbit"                     # (tag, time, data jsonb): it accepts no other table
     sequence = None
 
     @staticmethod
@@ -248,7 +248,7 @@ def copy_row(us, offset, *texts):
 
 
 def write_copy_rows(path, lines):
-    """A file of COPY streams, each of as many rows as a batch of the agent, after their length."""
+    """A file of COPY streams, each preceded by its length and with the rows of one batch of the agent."""
     batch, offset = [], 0
     with open(path, "wb") as f:
         for n, row in enumerate(log_lines.rows(lines), 1):
@@ -274,7 +274,7 @@ def copy_loop(path, url):
             cursor.execute('UPDATE log_streams SET "position" = "position" + 1, updated_at = now() WHERE stream_id = 1')
             connection.commit()
     while True:
-        time.sleep(1)                       # the connection's bytes are counted while it is there
+        time.sleep(1)                       # count the connection's bytes while it exists
 
 
 # ---- tables ---------------------------------------------------------------------------------------
@@ -284,7 +284,7 @@ COLUMNS = (("lines/s", 10, 0), ("of COPY", 9, 2), ("shipper s/M", 13, 2), ("Post
 
 
 def report(results, bytes_per_line):
-    """Medians over the rounds; a ratio is taken within each round, for the machine may be another in the next."""
+    """Medians over the rounds; ratios are taken within a round, since the machine's speed may change."""
     def median(name, key):
         return statistics.median(r[key] for r in results[name])
 
@@ -320,7 +320,7 @@ def compare(bench, names, lines, rounds):
 
 
 def backlog(bench, lines):
-    """A file as long as asked for, out of one million lines again and again."""
+    """A file of the requested length, which repeats one million lines."""
     part = min(lines, MILLION)
     log_lines.write(bench.folder / "part.log", log_lines.rows(part))
     for n in (part, lines):
@@ -344,7 +344,7 @@ def main():
     options = parser.parse_args()
     if options.copy:
         copy_loop(options.copy, options.url)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))       # stop the server nevertheless
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))       # still stop the server
     with tempfile.TemporaryDirectory(prefix="observ-bench-") as folder, contextlib.ExitStack() as stack:
         bench = Bench(Path(folder), stack)
         if options.backlog:

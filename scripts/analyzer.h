@@ -1,5 +1,5 @@
 /*
- * analyzer.h - what clang-tidy can't see because it reads one file at a time: that a
+ * analyzer.h - tell clang-tidy, which reads one file at a time, that a
  * function which reports an error returns something negative. Included by scripts/lint-tidy only.
  */
 #include "common/err.h"

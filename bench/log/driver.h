@@ -8,7 +8,7 @@
  * below; main() is here. golog.go does the same for Go.
  *
  *     rate     wall and CPU time from the first line until the logger is closed, its threads included
- *     latency  each call timed, one after the other
+ *     latency  time each call, back to back
  *     paced    each call timed, one each 5 us and thread: a logger's own thread can follow
  *     below    calls of a level that is not written
  *

@@ -1,6 +1,6 @@
 /*
- * floor.c - what a line of JSON costs at the least: formatted by hand for this one line, and written with
- * write(2), each by itself or a thread's 64 KiB at a time.
+ * floor.c - the minimum cost of a line of JSON: formatted by code for this one line, and written with write(2), one
+ * line at a time or 64 KiB of a thread at a time.
  */
 #define BENCH_CASES "floor", "floor-buffered"
 #include "driver.h"
@@ -18,7 +18,7 @@ struct buffer {
 };
 
 static int fd;
-static struct buffer *buffers;          /* one for each thread; NULL: a write for each line */
+static struct buffer *buffers;          /* a buffer for each thread; NULL: write each line at once */
 static int minimum = 20;
 
 static size_t format(char *room, const struct order *o)

@@ -1,5 +1,5 @@
 /*
- * format.h - the parts of a line of JSON by hand, for what has no JSON of its own; for C and C++.
+ * format.h - format the parts of a line of JSON, for loggers without JSON; for C and C++.
  */
 #ifndef BENCH_LOG_FORMAT_H
 #define BENCH_LOG_FORMAT_H

@@ -1,6 +1,6 @@
 /*
- * glog.cc - glog, buffered and flushed after each line. Timestamp, JSON and escaping are ours, in place of
- * its prefix; the four lines at the start of the file are its own.
+ * glog.cc - glog, buffered and flushed after each line. This file adds timestamp, JSON and escaping in place of glog's
+ * prefix; glog writes four header lines to the log.
  */
 #define BENCH_CASES "glog-flushed", "glog-buffered"
 #include "driver.h"

@@ -1,5 +1,5 @@
 /*
- * logcore.c - logcore, as an application uses it.
+ * logcore.c - logcore, used as in an application.
  */
 #include "logcore.h"
 

@@ -1,5 +1,5 @@
 /*
- * spdlog.cc - spdlog: flushed after each line, with stdio's buffer, and with a thread of its own (a queue of
+ * spdlog.cc - spdlog: flushed after each line, with stdio's buffer, and with its thread (a queue of
  * 8,192 lines, waits when it is full). The JSON is that of its pattern; escaping is ours, for it has none.
  */
 #define BENCH_CASES "spdlog-flushed", "spdlog-buffered", "spdlog-async"
