@@ -63,7 +63,7 @@ static bool below(const char *path, const char *dir)
 
 /* The mounts that matter: those to list, and those that may hang. */
 struct lines {
-	struct mount_line *line;
+	struct mount_usage *line;       /* without figures */
 	size_t n, cap;
 	bool short_of_memory;
 };
@@ -75,7 +75,7 @@ static void lines_free(struct lines *t)
 
 static void add_line(struct lines *t, const struct mount_line *l)
 {
-	struct mount_line *more;
+	struct mount_usage *more;
 	size_t cap = t->cap ? 2 * t->cap : FIRST_LINES;
 
 	if (t->n == t->cap) {
@@ -86,24 +86,31 @@ static void add_line(struct lines *t, const struct mount_line *l)
 		t->line = more;
 		t->cap = cap;
 	}
-	t->line[t->n++] = *l;
+	t->line[t->n++] = (struct mount_usage){ .line = *l, .shown_percent = NAN };
 }
 
-/* A later mount hides earlier ones at the same path and below it. */
-static void drop_covered(struct lines *t, const char *point)
+/* A later mount hides earlier ones at the same path and below it. Those that only the agent's
+ * sandbox hides stay: they are there for everybody else. */
+static void hide_covered(struct lines *t, const struct mount_line *by)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < t->n; i++)
-		if (strcmp(t->line[i].point, point) != 0 && !below(t->line[i].point, point))
-			t->line[n++] = t->line[i];
+	for (size_t i = 0; i < t->n; i++) {
+		const char *point = t->line[i].line.point;
+		bool covered = strcmp(point, by->point) == 0 || below(point, by->point);
+
+		if (covered && !by->closes)
+			continue;
+		t->line[i].closed |= covered;
+		t->line[n++] = t->line[i];
+	}
 	t->n = n;
 }
 
 static bool below_remote(const struct lines *t, const char *path)
 {
 	for (size_t i = 0; i < t->n; i++)
-		if (remote_fs(t->line[i].fs) && below(path, t->line[i].point))
+		if (remote_fs(t->line[i].line.fs) && below(path, t->line[i].line.point))
 			return true;
 	return false;
 }
@@ -118,7 +125,7 @@ static void read_lines(struct lines *t, struct text mountinfo, bool *ret_own_mem
 		if (!proc_mount_line(line, &l))
 			continue;
 		*ret_own_meminfo |= strcmp(l.point, "/proc/meminfo") == 0;
-		drop_covered(t, l.point);
+		hide_covered(t, &l);
 		if (wanted(&l) || remote_fs(l.fs))
 			add_line(t, &l);
 	}
@@ -126,49 +133,52 @@ static void read_lines(struct lines *t, struct text mountinfo, bool *ret_own_mem
 
 /* ---- file systems ------------------------------------------------------------------------ */
 
+static bool is_root(const struct mount_usage *u)
+{
+	return strcmp(u->line.point, "/") == 0;
+}
+
 /* Does `a` name the file system better than `b`? */
-static bool better_name(const struct mount_line *a, const struct mount_line *b)
+static bool better_name(const struct mount_usage *a, const struct mount_usage *b)
 {
-	bool a_root = strcmp(a->point, "/") == 0, b_root = strcmp(b->point, "/") == 0;
-
-	if (a_root != b_root)
-		return a_root;
-	if (a->whole != b->whole)
-		return a->whole;
-	return strlen(a->point) < strlen(b->point);
+	if (a->closed != b->closed)
+		return b->closed;
+	if (is_root(a) != is_root(b))
+		return is_root(a);
+	if (a->line.whole != b->line.whole)
+		return a->line.whole;
+	return strlen(a->line.point) < strlen(b->line.point);
 }
 
-static bool same_device(const struct mount_line *a, const struct mount_line *b)
+static bool same_device(const struct mount_usage *a, const struct mount_usage *b)
 {
-	return a->major == b->major && a->minor == b->minor;
+	return a->line.major == b->line.major && a->line.minor == b->line.minor;
 }
 
-static void put(struct mounts *t, const struct mount_line *l)
+static void put(struct mounts *t, const struct mount_usage *u)
 {
 	for (size_t i = 0; i < t->n; i++) {
-		struct mount_line *have = &t->m[i].line;
-
-		if (!same_device(have, l))
+		if (!same_device(&t->m[i], u))
 			continue;
-		if (better_name(l, have))
-			*have = *l;
+		if (better_name(u, &t->m[i]))
+			t->m[i] = *u;
 		return;
 	}
 	if (t->n < MOUNTS_MAX)
-		t->m[t->n++] = (struct mount_usage){ .line = *l, .shown_percent = NAN };
+		t->m[t->n++] = *u;
 }
 
-static bool has_device(const struct mounts *t, const struct mount_line *l)
+static bool has_device(const struct mounts *t, const struct mount_usage *u)
 {
 	for (size_t i = 0; i < t->n; i++)
-		if (same_device(&t->m[i].line, l))
+		if (same_device(&t->m[i], u))
 			return true;
 	return false;
 }
 
-static bool may_be_asked(const struct lines *lines, const struct mount_line *l)
+static bool may_be_asked(const struct lines *lines, const struct mount_usage *u)
 {
-	return wanted(l) && !below_remote(lines, l->point);
+	return wanted(&u->line) && !below_remote(lines, u->line.point);
 }
 
 /* How many file systems are beyond MOUNTS_MAX. */
@@ -177,11 +187,11 @@ static size_t count_left_out(const struct mounts *t, const struct lines *lines)
 	size_t n = 0;
 
 	for (size_t i = 0; i < lines->n; i++) {
-		const struct mount_line *l = &lines->line[i];
-		bool fresh = may_be_asked(lines, l) && !has_device(t, l);
+		const struct mount_usage *u = &lines->line[i];
+		bool fresh = may_be_asked(lines, u) && !has_device(t, u);
 
 		for (size_t k = 0; k < i && fresh; k++)
-			fresh = !same_device(&lines->line[k], l) || !may_be_asked(lines, &lines->line[k]);
+			fresh = !same_device(&lines->line[k], u) || !may_be_asked(lines, &lines->line[k]);
 		n += fresh;
 	}
 	return n;
@@ -192,10 +202,10 @@ static void put_all(struct mounts *t, const struct lines *lines)
 {
 	for (int root = 1; root >= 0; root--)
 		for (size_t i = 0; i < lines->n; i++) {
-			const struct mount_line *l = &lines->line[i];
+			const struct mount_usage *u = &lines->line[i];
 
-			if ((strcmp(l->point, "/") == 0) == root && may_be_asked(lines, l))
-				put(t, l);
+			if (is_root(u) == root && may_be_asked(lines, u))
+				put(t, u);
 		}
 	t->left_out = t->n == MOUNTS_MAX ? count_left_out(t, lines) : 0;
 }
@@ -207,7 +217,7 @@ static bool same_set(const struct mounts *a, const struct mounts *b)
 	for (size_t i = 0; i < a->n; i++) {
 		const struct mount_line *x = &a->m[i].line, *y = &b->m[i].line;
 
-		if (x->major != y->major || x->minor != y->minor || x->read_only != y->read_only ||
+		if (a->m[i].closed != b->m[i].closed || x->major != y->major || x->minor != y->minor || x->read_only != y->read_only ||
 		    strcmp(x->point, y->point) != 0 || strcmp(x->fs, y->fs) != 0)
 			return false;
 	}
@@ -241,7 +251,7 @@ static void measure(struct mount_usage *u, const char *root)
 	double used, unit;
 
 	u->percent = u->inode_percent = u->total_gb = u->used_gb = NAN;
-	if (snprintf(path, sizeof path, "%s%s", root, u->line.point) >= (int)sizeof path ||
+	if (u->closed || snprintf(path, sizeof path, "%s%s", root, u->line.point) >= (int)sizeof path ||
 	    statvfs(path, &v) < 0 || v.f_blocks == 0)
 		return;
 	unit = (double)(v.f_frsize ? v.f_frsize : v.f_bsize);

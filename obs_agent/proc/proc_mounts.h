@@ -6,7 +6,8 @@
  * shortest path; so a disk appears also if only a folder of it is mounted (bind mount,
  * btrfs subvolume). Leaves out file systems in memory, images (squashfs, iso9660),
  * overlays other than "/", mounts that another one covers, and network and FUSE file
- * systems with everything mounted below them: asking them can block for ever.
+ * systems with everything mounted below them: asking them can block for ever. A disk
+ * whose only path is closed to the agent (/home, by its unit) is listed without figures.
  */
 #ifndef OBS_AGENT_PROC_MOUNTS_H
 #define OBS_AGENT_PROC_MOUNTS_H
@@ -21,6 +22,7 @@ enum {
 
 struct mount_usage {
 	struct mount_line line;
+	bool closed;                    /* the agent's sandbox closes its path: nothing can be measured */
 	double percent;                 /* as df: used / (used + available to users), NaN: not known */
 	double total_gb, used_gb;
 	double inode_percent;           /* NaN: this file system has no fixed number of them */

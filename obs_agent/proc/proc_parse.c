@@ -277,6 +277,7 @@ static bool device_number(struct text t, unsigned *ret_major, unsigned *ret_mino
 /* 36 35 98:0 /root /mount/point rw,noatime shared:1 master:2 - ext4 /dev/sda rw,errors=continue */
 bool proc_mount_line(struct text line, struct mount_line *ret)
 {
+	static const char closed[] = "/systemd/inaccessible/";
 	struct text device, root, point, w, fs, options;
 
 	if (!skip_words(&line, 2) || !next_word(&line, &device) || !next_word(&line, &root) ||
@@ -292,6 +293,7 @@ bool proc_mount_line(struct text line, struct mount_line *ret)
 	while (next_word(&line, &w))
 		options = w;
 	ret->whole = text_eq(root, TEXT("/"));
+	ret->closes = memmem(root.s, root.len, closed, sizeof closed - 1) != NULL;
 	ret->read_only = text_eq(options, TEXT("ro")) || starts_with(options, "ro,");
 	return device_number(device, &ret->major, &ret->minor) &&
 	       unescape(point, ret->point, sizeof ret->point) &&

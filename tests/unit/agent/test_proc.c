@@ -719,6 +719,29 @@ static void what_is_covered_is_left_out(void **state)
 	assert_false(t->m[1].line.read_only);
 }
 
+/* ProtectHome=yes, as systemd 252 does it. */
+static void a_disk_that_the_sandbox_closes_is_listed_without_figures(void **state)
+{
+	static struct mounts t;
+
+	(void)state;
+	t.n = 0;
+	mounts_read(&t, all_of(ROOT "30 27 8:1 / /home rw - ext4 /dev/sda1 rw\n"
+				    "31 30 8:2 / /home/big rw - ext4 /dev/sda2 rw\n"
+				    "33 27 254:0 /var /home/link rw - ext4 /dev/vda rw\n"
+				    "34 27 8:2 /www /srv/www rw - ext4 /dev/sda2 rw\n"
+				    "35 27 0:25 /systemd/inaccessible/dir /home ro,nosuid - tmpfs tmpfs rw\n"
+				    "36 27 0:25 /systemd/inaccessible/dir /root ro,nosuid - tmpfs tmpfs rw\n"));
+	assert_int_equal(t.n, 3);
+	assert_string_equal(t.m[0].line.point, "/");
+	assert_string_equal(t.m[1].line.point, "/home");
+	assert_true(t.m[1].closed);
+	assert_string_equal(t.m[2].line.point, "/srv/www");
+	assert_false(t.m[2].closed);
+	mounts_measure(&t, "");
+	assert_true(t.m[0].percent > 0 && isnan(t.m[1].percent) && isnan(t.m[1].total_gb));
+}
+
 static void only_a_different_set_is_a_change(void **state)
 {
 	static struct mounts t;
@@ -836,6 +859,7 @@ int main(void)
 		cmocka_unit_test(a_meminfo_of_a_container_is_noticed),
 		cmocka_unit_test(a_container_root_counts_whatever_it_is),
 		cmocka_unit_test(what_is_covered_is_left_out),
+		cmocka_unit_test(a_disk_that_the_sandbox_closes_is_listed_without_figures),
 		cmocka_unit_test(only_a_different_set_is_a_change),
 		cmocka_unit_test(half_a_point_is_a_move),
 		cmocka_unit_test(disk_percent_is_what_df_says),
