@@ -84,8 +84,8 @@ static const struct key check_rows[] = {
 	  .def_help = "`collection_interval`", .min = 1, .max = DAY_S,
 	  .help = "time between two checks" },
 	{ "timeout", &kind_duration, CHECK_AT(timeout_us), .fallback = default_timeout,
-	  .def_help = "`5`, or `interval` where that is shorter", .min = 1, .max = 300, .check = within_interval,
-	  .help = "time for one attempt, everything included; at most `interval`" },
+	  .def_help = "`5`, or `interval` if that is shorter", .min = 1, .max = 300, .check = within_interval,
+	  .help = "time limit of one attempt, from start to end; at most `interval`" },
 	{ "method", &kind_choice, CHECK_AT(method), .def = "GET", .choices = methods,
 	  .help = "HTTP method" },
 	{ "expect_status", &kind_status, CHECK_AT(expect_status), .count_at = CHECK_AT(n_expect_status),
@@ -96,11 +96,11 @@ static const struct key check_rows[] = {
 	{ "headers", &kind_headers, CHECK_AT(headers), .secrets_at = CHECK_AT(secrets), .def_help = "none", .max = 32,
 	  .help = "request headers; their values are treated as secrets" },
 	{ "retries", &kind_number, CHECK_AT(retries), .def = "2", .min = 0, .max = 10,
-	  .help = "further attempts before a failure counts" },
+	  .help = "attempts after a failure, before it counts" },
 	{ "retry_interval", &kind_duration, CHECK_AT(retry_interval_us), .def = "5", .min = 1, .max = 300,
 	  .help = "time between the attempts" },
 	{ "max_redirects", &kind_number, CHECK_AT(max_redirects), .def = "0", .min = 0, .max = 20,
-	  .help = "redirects to follow; at `0` a redirect is an answer like any other" },
+	  .help = "redirects to follow; at `0` the redirect itself is the answer" },
 	{ "verify_tls", &kind_bool, CHECK_AT(verify_tls), .def = "true",
 	  .help = "whether the server's certificate must be valid" },
 };
@@ -111,7 +111,7 @@ static const struct key_table check_keys = {
 
 static const struct key monitoring_rows[] = {
 	{ "enabled", &kind_bool, AT(enabled), .def = "false",
-	  .help = "whether this application is monitored at all" },
+	  .help = "whether this application is monitored" },
 	{ "postgres_url", &kind_postgres_url, AT(postgres_url), .shown_at = AT(shown_postgres_url), .fallback = no_postgres_url,
 	  .def_help = "required when enabled",
 	  .help = "where the database is: a libpq URI, or `key=value` pairs" },
@@ -122,14 +122,14 @@ static const struct key monitoring_rows[] = {
 	{ "app_unit", &kind_unit, AT(app_unit), .def = "{app}.service",
 	  .help = "systemd unit of the application, for its own CPU, memory and restarts" },
 	{ "log_level", &kind_choice, AT(log_level), .def = "info", .choices = log_levels,
-	  .help = "what the agent itself logs" },
+	  .help = "lowest level of what the agent logs" },
 	{ "health_checks", &kind_checks, AT(checks), .count_at = AT(n_checks), .def_help = "none", .max = 500,
 	  .table = &check_keys, .help = "a list: a URL each, or the keys below" },
 	{ "log_files", &kind_paths, AT(log_files), .count_at = AT(n_log_files), .def_help = "none", .max = 256,
 	  .help = "a list of absolute paths or globs; `{app}` is the application's name" },
 	{ "log_lines_per_second", &kind_number, AT(log_lines_per_second), .def = "0", .min = 0, .max = 1000000,
-	  .help = "lines that one file may bring in a second, by their own time stamps; `0`: any number. What is over is "
-		  "counted in `gaps` by level; WARNING and above have ten times the room" },
+	  .help = "lines per second accepted from one file, by the lines' own timestamps; `0`: no limit. Excess lines "
+		  "are dropped and counted per level in `gaps`; WARNING and above have ten times this limit" },
 };
 
 const struct key_table monitoring_keys = {
