@@ -33,23 +33,23 @@ static const char usage[] =
 	"  --app NAME        the application; its configuration is section monitoring: of\n"
 	"                    /opt/deployments/NAME/config.yml\n"
 	"  --config FILE     another configuration file\n"
-	"  --check-config    say whether the configuration is valid (exit code 0 or 78)\n"
-	"  --print-config    print the configuration in force, secrets masked\n"
+	"  --check-config    check the configuration, and name all mistakes (exit status 0 or 78)\n"
+	"  --print-config    print the configuration with all defaults and masked secrets\n"
 	"  --print-keys      print all keys with defaults and meanings; =schema: as JSON Schema, for\n"
 	"                    editors; =markdown, =man: as in the documentation\n"
-	"  --once            collect and write one round, then end\n"
+	"  --once            collect and write one round, then exit\n"
 	"  --dry-run         collect one round and print it as JSON, write nothing\n"
-	"  --server NAME     the server that enroll makes a login for\n"
+	"  --server NAME     for enroll: the server that gets a login\n"
 	"  --url URL         for enroll: postgresql://TOKEN@HOST/DATABASE\n"
 	"  --version         print the version\n"
 	"  --help            print this\n"
 	"\n"
-	"  status            how the running agent is doing, as JSON\n"
-	"  reload            let the running agent read its configuration anew; exit code 78: it is\n"
-	"                    refused, and the old one stays in force\n"
-	"  doctor            look for what keeps the agent from working, and say how to fix it\n"
-	"  enroll            with a token, whose password is read from standard input: make the login\n"
-	"                    of a new server, and print it as ROLE:PASSWORD; see install.sh --token\n"
+	"  status            print the state of the running agent as JSON\n"
+	"  reload            make the running agent reload its configuration; exit status 78: it refused,\n"
+	"                    and keeps the old one\n"
+	"  doctor            find what keeps the agent from working, and how to fix it\n"
+	"  enroll            make the login of a new server with a token, whose password comes from\n"
+	"                    standard input, and print it as ROLE:PASSWORD; see install.sh --token\n"
 	"\n"
 	"Examples:\n"
 	"  obs_agent --app my-app --check-config\n"
@@ -226,8 +226,8 @@ static int act(const struct command *c)
 		/* Only one agent may run for a server and application: the running one would be
 		 * fenced, and end. */
 		if (c->run.once && !c->run.dry_run && status_is_running(c->run.app)) {
-			fprintf(stderr, "obs_agent: an agent for %s is running, and would end; stop it first "
-				"(systemctl stop obs-agent@%s), or say --dry-run\n", c->run.app, c->run.app);
+			fprintf(stderr, "obs_agent: an agent for %s is running, and this one would replace it; stop it "
+				"first (systemctl stop obs-agent@%s), or use --dry-run\n", c->run.app, c->run.app);
 			return RUN_UNAVAILABLE;
 		}
 		return run(&c->run);
@@ -283,7 +283,7 @@ int main(int argc, char **argv)
 	if (c.server || c.url)
 		return misuse("--server and --url belong to obs_agent enroll", "");
 	if (!c.run.app)
-		return misuse("which application? say --app NAME", "");
+		return misuse("which application? Use --app NAME", "");
 	if (!valid_app(c.run.app))
 		return misuse("an application's name has letters, digits, '.', '_' and '-' only, not ", c.run.app);
 	if (!c.run.config_path) {
