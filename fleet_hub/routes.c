@@ -14,7 +14,10 @@
 
 PAGE(fleet);
 PAGE(server);
-ROWS(server);
+SQL(checks);
+ROWS(checks);
+SQL(delivery);
+SQL(losses);
 PAGE(logs);
 ROWS(logs);
 PAGE(around);
@@ -125,7 +128,8 @@ static const struct route routes[] = {
 	{ .path = "/", .name = "fleet", .methods = HTTP_GET, .role = ROLE_VIEWER, .params = fleet_params,
 	  .sql = sql_fleet, SHOW(fleet), .rows = "servers", .children = "apps", .timeout_ms = PAGE_MS },
 	{ .path = "/servers/*", .name = "server", .methods = HTTP_GET, .role = ROLE_VIEWER, .params = server_params,
-	  .sql = sql_server, SHOW(server), .rows_sql = rows_server, .must_have = "name", .timeout_ms = PAGE_MS },
+	  .sql = sql_server, .more = { { sql_checks, 4 }, { sql_delivery, 1 }, { sql_losses, 4 } }, SHOW(server),
+	  .decorate = log_lines_decorate, .rows_sql = rows_checks, .must_have = "name", .timeout_ms = PAGE_MS },
 	{ .path = "/logs", .name = "logs", .methods = HTTP_GET, .role = ROLE_VIEWER, .params = logs_params,
 	  .sql = sql_logs, SHOW(logs), .decorate = log_lines_decorate, .rows_sql = rows_logs, .timeout_ms = SEARCH_MS },
 	{ .path = "/logs/around", .name = "around", .methods = HTTP_GET, .role = ROLE_VIEWER, .params = around_params,

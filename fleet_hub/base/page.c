@@ -356,6 +356,20 @@ static void send_rows(const struct route *route, const struct request *r, const 
 	}
 }
 
+/* Ask, and join the members of the object that comes to those in `text`. */
+static enum db_failure ask_part(struct db *db, const struct route *route, const struct params *p,
+				const struct part *part, struct buf *text)
+{
+	CLEANUP(buf_free) struct buf answer = BUF(HTTP_BODY_MAX);
+	struct err e;
+	enum db_failure failure = db_ask(db, part->sql, part->n_params, p->v, route->timeout_ms, &answer, &e);
+
+	if (failure)
+		return failure;
+	text->len--;                            /* the closing brace */
+	return buf_addc(text, ',') && buf_add(text, answer.data + 1, answer.len - 1) ? DB_OK : DB_TOO_BIG;
+}
+
 static void send_page(const struct route *route, struct request *r, const struct params *p, struct db *db,
 		      struct response *s)
 {
@@ -365,6 +379,8 @@ static void send_page(const struct route *route, struct request *r, const struct
 
 	failure = route->sql ? db_ask(db, route->sql, p->n, p->v, route->timeout_ms, &text, &e)
 			     : buf_adds(&text, "{}") ? DB_OK : DB_FAILED;
+	for (size_t i = 0; i < ROUTE_MORE_MAX && route->more[i].sql && !failure; i++)
+		failure = ask_part(db, route, p, &route->more[i], &text);
 	if (failure)
 		database_error(r, s, failure);
 	else

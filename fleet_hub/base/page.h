@@ -1,9 +1,10 @@
 /*
  * page.h - from a route and a request to a response.
  *
- * A page is one question to the database that gives one JSON value, and one
- * template. What the question returns is the page's JSON form, unchanged; the
- * page adds "page" (addresses, parameters, theme) for the template's use.
+ * A page is a question to the database that gives one JSON object, and one template;
+ * a large page is several questions, whose objects become one. What the questions
+ * return is the page's JSON form, unchanged; the page adds "page" (addresses,
+ * parameters, theme) for the template's use.
  */
 #ifndef FLEET_HUB_PAGE_H
 #define FLEET_HUB_PAGE_H
@@ -14,6 +15,14 @@
 #include "params.h"
 
 struct json_object;
+
+enum { ROUTE_MORE_MAX = 4 };
+
+/* A question that has the first n_params of the parameters. */
+struct part {
+	const char *sql;
+	size_t n_params;
+};
 
 struct route {
 	const char *path;               /* ending in '*' when a name follows */
@@ -26,6 +35,7 @@ struct route {
 	const struct param *params;     /* in the order of $1, $2 ...; NULL: none */
 	const char *sql, *html;         /* sql: NULL when nothing is asked; html: NULL when there is only JSON */
 	const uint64_t *html_len;
+	struct part more[ROUTE_MORE_MAX];       /* further questions, whose members join those of sql */
 	/* Add to the data what the template needs and SQL can't say well; or NULL. */
 	void (*decorate)(const struct request *r, struct json_object *data);
 	const char *rows_sql;           /* with the same parameters, what CSV and NDJSON list; NULL: the next */

@@ -25,7 +25,8 @@ WITH a AS MATERIALIZED (
 		ORDER BY v.timestamp DESC LIMIT 1) m ON true
 ), checks AS MATERIALIZED (
 	SELECT vps_name, app_name, count(*) AS total, count(*) FILTER (WHERE state = 'down') AS failing,
-		min(coalesce(error_class, 'failed') || ' at ' || url) FILTER (WHERE state = 'down') AS example
+		min(left(coalesce(error_class, 'failed'), 100) || ' at ' || CASE WHEN length(url) > 300 THEN left(url, 300) || '…'
+			ELSE url END) FILTER (WHERE state = 'down') AS example
 	FROM a CROSS JOIN LATERAL (
 		SELECT DISTINCT ON (url COLLATE "C") url, success, error_class, timestamp
 		FROM health_checks h

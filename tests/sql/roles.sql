@@ -124,11 +124,11 @@ SELECT set_eq($$SELECT relname FROM pg_class WHERE relnamespace = 'observ'::regn
 	AND relkind IN ('r', 'p', 'v')
 	AND has_table_privilege('t_reader', oid, 'SELECT')$$,
 	ARRAY['v_metrics', 'v_metrics_5m', 'v_metrics_1h', 'v_checks',
-	'v_logs', 'v_gaps', 'v_agents'], 'observ_reader reads the views only');
+	'v_logs', 'v_gaps', 'v_agents', 'v_series'], 'observ_reader reads the views only');
 SELECT is(run_as('t_reader', format('SELECT "time", vps_name FROM observ.%I LIMIT 1', v)), 'ok',
 	'observ_reader reads ' || v)
 	FROM unnest(ARRAY['v_metrics', 'v_metrics_5m', 'v_metrics_1h', 'v_checks', 'v_logs', 'v_gaps',
-	'v_agents']) v;
+	'v_agents', 'v_series']) v;
 SELECT is(try_as(r, format('SELECT FROM observ.%I', t)), 'ok', format('%s reads %s', r, t))
 	FROM unnest(ARRAY['t_hub', 't_watch']) r,
 	unnest(ARRAY['vps_metrics', 'health_checks', 'log_entries', 'agents', 'log_streams', 'gaps',
