@@ -14,7 +14,7 @@
 
 enum {
 	CPU_SECONDS = 30,               /* a CGI that spins is a mistake of ours: end it */
-	REQUEST_SECONDS = 20,           /* a database that hangs does not keep its own time limit: end by SIGALRM */
+	REQUEST_SECONDS = 20,           /* a database that hangs keeps no time limit: end by SIGALRM */
 	CONFIG_MAX = 16 * 1024,
 };
 
@@ -49,8 +49,10 @@ static void answer(struct request *r, struct db *db, const struct ends *ends, st
 
 	if (r->role < (route ? route->role : ROLE_VIEWER))
 		page_error(r, s, 403, "Only on this machine",
-			   "Until sign-in exists the hub answers requests that come from this machine itself, over loopback.",
-			   "From elsewhere: ssh -L 8080:localhost:8080 this-machine, then open http://localhost:8080/");
+			   "Until sign-in exists the hub answers requests that come from this machine "
+			   "itself, over loopback.",
+			   "From elsewhere: ssh -L 8080:localhost:8080 this-machine, then open "
+			   "http://localhost:8080/");
 	else if (!route)
 		page_error(r, s, 404, "No such page", "There is nothing at this address.", NULL);
 	else if (!method_fits(route, r))
@@ -187,7 +189,8 @@ static const char *configured_url(char line[CONFIG_MAX])
 
 	if (!file) {
 		if (path || errno != ENOENT)
-			fprintf(stderr, "fleet_hub: %s: %s\n", path ? path : "/etc/observ/hub.conf", strerror(errno));
+			fprintf(stderr, "fleet_hub: %s: %s\n", path ? path : "/etc/observ/hub.conf",
+				strerror(errno));
 		return NULL;
 	}
 	while (fgets(line, CONFIG_MAX, file)) {

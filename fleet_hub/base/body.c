@@ -24,11 +24,14 @@ static int check_head(const struct request *r, const struct body_rule *rule, siz
 	uint64_t len;
 
 	if (!parse_u64(text_of(r->content_length), &len))
-		return err_set(e, 411, "The request does not say how long its body is: Content-Length is missing.");
+		return err_set(e, 411,
+			       "The request does not say how long its body is: Content-Length is missing.");
 	if (len > rule->max)
-		return err_set(e, 413, "The body has %llu bytes; %zu are allowed.", (unsigned long long)len, rule->max);
+		return err_set(e, 413, "The body has %llu bytes; %zu are allowed.", (unsigned long long)len,
+			       rule->max);
 	if (len && !(media_of(r->content_type) & rule->media))
-		return err_set(e, 415, "The body must be %s%s%s.", rule->media & BODY_JSON ? "application/json" : "",
+		return err_set(e, 415, "The body must be %s%s%s.",
+			       rule->media & BODY_JSON ? "application/json" : "",
 			       rule->media == (BODY_JSON | BODY_FORM) ? " or " : "",
 			       rule->media & BODY_FORM ? "application/x-www-form-urlencoded" : "");
 	if (r->content_encoding[0] && strcasecmp(r->content_encoding, "identity") != 0)

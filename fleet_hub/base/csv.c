@@ -61,7 +61,8 @@ static bool add_cell(struct buf *out, struct json_object *v)
 {
 	bool is_number = json_object_is_type(v, json_type_int) || json_object_is_type(v, json_type_double);
 	const char *s = v ? json_object_get_string(v) : "";
-	size_t n = json_object_is_type(v, json_type_string) ? (size_t)json_object_get_string_len(v) : strlen(s);
+	size_t n =
+		json_object_is_type(v, json_type_string) ? (size_t)json_object_get_string_len(v) : strlen(s);
 
 	return add_text(out, s, n, is_number);
 }
@@ -98,8 +99,8 @@ static struct json_object *list_in(struct json_object *o, const char *name)
 	return json_object_is_type(list, json_type_array) ? list : NULL;
 }
 
-static bool add_row(struct buf *out, const struct columns *c, const struct columns *cc, struct json_object *row,
-		    const char *children)
+static bool add_row(struct buf *out, const struct columns *c, const struct columns *cc,
+		    struct json_object *row, const char *children)
 {
 	struct json_object *list = list_in(row, children);
 	size_t n = list ? json_object_array_length(list) : 1;

@@ -121,7 +121,8 @@ static enum db_failure begin(struct db *db, bool write, int timeout_ms, struct e
 
 	snprintf(sql, sizeof sql,
 		 "BEGIN %s; SET LOCAL statement_timeout = %d; SET LOCAL jit = off; "
-		 "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; SET LOCAL search_path = observ, pg_catalog",
+		 "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; SET LOCAL search_path = observ, "
+		 "pg_catalog",
 		 write ? "READ WRITE" : "READ ONLY", timeout_ms);
 	result = PQexec(db->conn, sql);
 	return PQresultStatus(result) == PGRES_COMMAND_OK ? DB_OK : query_failed(db, result, e);
@@ -134,7 +135,8 @@ static enum db_failure keep_value(const PGresult *result, struct buf *out, struc
 		return DB_FAILED;
 	}
 	if (!buf_add(out, PQgetvalue(result, 0, 0), (size_t)PQgetlength(result, 0, 0))) {
-		err_set(e, EFBIG, "the database's answer of %d bytes is larger than the limit of %zu", PQgetlength(result, 0, 0), out->max);
+		err_set(e, EFBIG, "the database's answer of %d bytes is larger than the limit of %zu",
+			PQgetlength(result, 0, 0), out->max);
 		tell_log(e->msg);
 		return DB_TOO_BIG;
 	}
@@ -208,7 +210,8 @@ enum db_failure db_change(struct db *db, const char *sql, size_t n_params, const
 
 	if (failure == DB_OK) {
 		result = PQexecParams(db->conn, sql, (int)n_params, NULL, params, NULL, NULL, 0);
-		failure = PQresultStatus(result) == PGRES_TUPLES_OK ? commit(db, e) : query_failed(db, result, e);
+		failure = PQresultStatus(result) == PGRES_TUPLES_OK ? commit(db, e)
+								    : query_failed(db, result, e);
 	}
 	if (failure == DB_OK)
 		failure = keep_value(result, out, e);
@@ -228,7 +231,8 @@ struct rows {
 /* How a value goes into JSON and CSV; the numbers are PostgreSQL's own, for ever. */
 static enum db_kind kind_of(Oid type)
 {
-	enum { BOOL = 16, INT8 = 20, INT2 = 21, INT4 = 23, JSON = 114, FLOAT4 = 700, FLOAT8 = 701, NUMERIC = 1700, JSONB = 3802 };
+	enum { INT8 = 20, INT2 = 21, INT4 = 23, FLOAT4 = 700, FLOAT8 = 701, NUMERIC = 1700 };
+	enum { JSON = 114, JSONB = 3802 };
 
 	switch (type) {
 	case INT8: case INT2: case INT4: case FLOAT4: case FLOAT8: case NUMERIC:
@@ -250,7 +254,8 @@ static void hand_over(struct rows *rows, const PGresult *result)
 
 		cell[i].name = PQfname(result, i);
 		cell[i].kind = kind_of(PQftype(result, i));
-		cell[i].value = (struct text){ null ? NULL : PQgetvalue(result, 0, i), (size_t)PQgetlength(result, 0, i) };
+		cell[i].value = (struct text){ null ? NULL : PQgetvalue(result, 0, i),
+					       (size_t)PQgetlength(result, 0, i) };
 	}
 	rows->stopped = !rows->row(rows->ctx, cell, (size_t)n);
 }
@@ -286,7 +291,8 @@ static enum db_failure declare(struct db *db, const char *sql, size_t n_params, 
 	CLEANUP(pg_clear_p) PGresult *setting = NULL, *result = NULL;
 	CLEANUP(buf_free) struct buf text = BUF(strlen(sql) + 64);
 
-	if (!buf_adds(&text, "DECLARE found NO SCROLL CURSOR FOR ") || !buf_adds(&text, sql) || !buf_cstr(&text)) {
+	if (!buf_adds(&text, "DECLARE found NO SCROLL CURSOR FOR ") || !buf_adds(&text, sql) ||
+	    !buf_cstr(&text)) {
 		err_set(e, ENOMEM, "out of memory");
 		return DB_FAILED;
 	}

@@ -81,7 +81,8 @@ bool draw_line(const void *ctx, struct text in, struct buf *out)
 }
 
 /* There along the upper values, back along the lower ones. */
-static bool add_area(struct buf *out, const struct scale *s, const double *v, size_t n, size_t from, size_t to)
+static bool add_area(struct buf *out, const struct scale *s, const double *v, size_t n, size_t from,
+		     size_t to)
 {
 	bool ok = true;
 
@@ -127,8 +128,8 @@ bool draw_bar(const void *ctx, struct text in, struct buf *out)
 	double width, height, slots, slot, top, v, low = 0, high = 0;
 
 	(void)ctx;
-	if (!next_number(&in, &width) || !next_number(&in, &height) || !next_number(&in, &slots) || !next_number(&in, &slot) ||
-	    !(slots >= 1))
+	if (!next_number(&in, &width) || !next_number(&in, &height) || !next_number(&in, &slots) ||
+	    !next_number(&in, &slot) || !(slots >= 1))
 		return true;
 	width /= slots;
 	if (!next_number(&in, &top))
@@ -139,6 +140,6 @@ bool draw_bar(const void *ctx, struct text in, struct buf *out)
 	}
 	if (!(top > 0) || !(high > low))
 		return true;
-	return add_box(out, slot * width, height - BELOW - (height - ABOVE - BELOW) * high / top, width * filled,
-		       (height - ABOVE - BELOW) * (high - low) / top);
+	return add_box(out, slot * width, height - BELOW - (height - ABOVE - BELOW) * high / top,
+		       width * filled, (height - ABOVE - BELOW) * (high - low) / top);
 }

@@ -60,7 +60,8 @@ static bool put_json_string(struct export *x, struct text t)
 
 		n = n ? n : t.len;
 		buf_reset(&x->part);
-		ok = buf_add_json_part(&x->part, (struct text){ t.s, n }) && put(x, x->part.data, x->part.len);
+		ok = buf_add_json_part(&x->part, (struct text){ t.s, n }) &&
+		     put(x, x->part.data, x->part.len);
 		t.s += n;
 		t.len -= n;
 	}
@@ -71,7 +72,8 @@ static bool put_json_value(struct export *x, const struct db_cell *cell)
 {
 	if (!cell->value.s)
 		return puts_text(x, "null");
-	return cell->kind == DB_TEXT ? put_json_string(x, cell->value) : put(x, cell->value.s, cell->value.len);
+	return cell->kind == DB_TEXT ? put_json_string(x, cell->value)
+				     : put(x, cell->value.s, cell->value.len);
 }
 
 static bool put_json_row(struct export *x, const struct db_cell *cell, size_t n)
@@ -79,8 +81,8 @@ static bool put_json_row(struct export *x, const struct db_cell *cell, size_t n)
 	bool ok = true;
 
 	for (size_t i = 0; i < n && ok; i++)
-		ok = puts_text(x, i ? "," : "{") && put_json_string(x, text_of(cell[i].name)) && puts_text(x, ":") &&
-		     put_json_value(x, &cell[i]);
+		ok = puts_text(x, i ? "," : "{") && put_json_string(x, text_of(cell[i].name)) &&
+		     puts_text(x, ":") && put_json_value(x, &cell[i]);
 	return ok && puts_text(x, "}\n");
 }
 
@@ -100,7 +102,8 @@ static bool put_csv_row(struct export *x, const struct db_cell *cell, size_t n)
 	bool ok = true;
 
 	for (size_t i = 0; i < n && ok; i++)
-		ok = (i == 0 || puts_text(x, ",")) && csv_cell(cell[i].value, cell[i].kind == DB_NUMBER, put, x);
+		ok = (i == 0 || puts_text(x, ",")) &&
+		     csv_cell(cell[i].value, cell[i].kind == DB_NUMBER, put, x);
 	return ok && puts_text(x, "\r\n");
 }
 
@@ -149,10 +152,13 @@ static void finish(struct export *x, enum db_failure failure)
 	char note[256];
 
 	if (failure && !x->gone) {
-		put_note(x, "Not complete: the database failed on the way. The reason stands in the web server's error log.");
+		put_note(x, "Not complete: the database failed on the way. The reason stands in the web "
+			    "server's error log.");
 	} else if (x->more) {
-		snprintf(note, sizeof note, "Not complete: a file ends after %d rows or %d MiB, and there are more. Go on with "
-			 "before=TIMESTAMP,ID,SERVER of the last row.", EXPORT_ROWS_MAX, EXPORT_BYTES_MAX / 1024 / 1024);
+		snprintf(note, sizeof note,
+			 "Not complete: a file ends after %d rows or %d MiB, and there are more. Go on with "
+			 "before=TIMESTAMP,ID,SERVER of the last row.",
+			 EXPORT_ROWS_MAX, EXPORT_BYTES_MAX / 1024 / 1024);
 		put_note(x, note);
 	}
 	flush(x);
@@ -167,7 +173,9 @@ static void export_free(struct export *x)
 enum db_failure export_rows(struct db *db, const char *sql, size_t n_params, const char *const *params,
 			    int timeout_ms, enum export_form form, struct response *s, struct err *e)
 {
-	CLEANUP(export_free) struct export x = { .s = s, .form = form, .out = BUF(PIECE), .part = BUF(PIECE) };
+	CLEANUP(export_free) struct export x = {
+		.s = s, .form = form, .out = BUF(PIECE), .part = BUF(PIECE),
+	};
 	enum db_failure failure = db_rows(db, sql, n_params, params, timeout_ms, take_row, &x, e);
 
 	if (failure && !s->begun)

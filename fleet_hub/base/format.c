@@ -112,7 +112,8 @@ static bool next_time(struct text *in, char shown[RFC3339_SIZE], int64_t *ret_us
 /* As short as the span between two other times allows. */
 static bool format_span(const void *ctx, struct text in, struct buf *out)
 {
-	static const char months[][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+	static const char months[][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
+					  "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
 	const int64_t day_us = 20 * 3600 * US_PER_S;     /* beyond it the day is said */
 	char t[RFC3339_SIZE], other[RFC3339_SIZE];
 	int64_t us, from, to;
@@ -145,18 +146,23 @@ static bool format_day(const void *ctx, struct text in, struct buf *out)
 	int64_t us;
 
 	(void)ctx;
-	return next_time(&rest, t, &us) ? buf_addf(out, "%.5s %.5s", t + 5, t + 11) : buf_add(out, in.s, in.len);
+	return next_time(&rest, t, &us) ? buf_addf(out, "%.5s %.5s", t + 5, t + 11)
+					: buf_add(out, in.s, in.len);
 }
 
 template_formatter *format_find(struct text name)
 {
-	static const struct { const char *name; template_formatter *f; } table[] = {
-		{ "age", format_age },       { "num", format_num },     { "bytes", format_bytes }, { "heat", format_heat },
-		{ "zero", format_zero },     { "plural", format_plural },
-		{ "span", format_span },     { "clock", format_clock }, { "day", format_day },
-		{ "url", link_url },         { "with", link_with },     { "and", link_and },       { "not", link_not },
-		{ "drop", link_drop },       { "term", link_term },     { "asset", link_to_asset },
-		{ "line", draw_line },       { "band", draw_band },     { "bar", draw_bar },
+	static const struct {
+		const char *name;
+		template_formatter *f;
+	} table[] = {
+		{ "age", format_age },      { "num", format_num },     { "bytes", format_bytes },
+		{ "heat", format_heat },    { "zero", format_zero },   { "plural", format_plural },
+		{ "span", format_span },    { "clock", format_clock }, { "day", format_day },
+		{ "url", link_url },        { "with", link_with },     { "and", link_and },
+		{ "not", link_not },        { "drop", link_drop },     { "term", link_term },
+		{ "asset", link_to_asset }, { "line", draw_line },     { "band", draw_band },
+		{ "bar", draw_bar },
 	};
 
 	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)

@@ -9,19 +9,21 @@
  *	{{#f.plural}}2{{/f.plural}}                     s, or nothing for 1
  *	{{#f.clock}}2026-11-30T06:00:01Z{{/f.clock}}    06:00:01
  *	{{#f.day}}2026-11-30T06:00:01Z{{/f.day}}        11-30 06:00
- *	{{#f.span}}TIME FROM TO{{/f.span}}              06:00, or Nov 30 06:00 when more than 20 h lie between FROM and TO
+ *	{{#f.span}}TIME FROM TO{{/f.span}}              06:00, or Nov 30 06:00 when FROM and TO are more
+ *	                                                than 20 h apart
  *	{{#f.url}}a b/c{{/f.url}}                       a%20b%2Fc
- *	{{#f.with}}sort=cpu{{/f.with}}                  the page's own query, changed; k=v&k2=v2, no value: without k.
- *	                                                Only for values that hold no '&'.
+ *	{{#f.with}}sort=cpu{{/f.with}}                  the page's own query, changed; k=v&k2=v2, no value:
+ *	                                                without k. Only for values that hold no '&'.
  *	{{#f.and}}app:billing{{/f.and}}                 the page's own query with a term added to q
  *	{{#f.not}}app:billing{{/f.not}}                 ... with the term excluded
  *	{{#f.drop}}app:billing{{/f.drop}}               ... without the term
  *	{{#f.term}}vps:my server{{/f.term}}             vps:"my server", as the search box reads it
  *	{{#f.line}}90 22 0 100 [1,2,null,3]{{/f.line}}  an SVG path: width, height, lowest, highest, values
  *	{{#f.band}}90 22 0 100 [1,2] [3,4]{{/f.band}}   an SVG path between two rows of values
- *	{{#f.bar}}600 62 60 3 40 1 2 5{{/f.bar}}        width, height and number of bars of the whole picture, this bar's
- *	                                                place, the highest sum, values that are stacked: the box of the last
- *	                                                one. Without sum and values: the bar's place from top to bottom
+ *	{{#f.bar}}600 62 60 3 40 1 2 5{{/f.bar}}        the whole picture's width, height and number of
+ *	                                                bars, this bar's place, the highest sum, values
+ *	                                                that are stacked: the box of the last one. Without
+ *	                                                sum and values: the bar's place, top to bottom
  *	{{#f.asset}}observ.css{{/f.asset}}              the file's address, with a hash of its content
  *
  * What is no number comes out as it went in. A null is a gap in a line.

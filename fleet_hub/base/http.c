@@ -8,7 +8,8 @@
 enum { ARENA_SIZE = 128 * 1024, COOKIE_MAX = 4096 };
 
 static const char security_headers[] =
-	"Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+	"Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' "
+	"data:; "
 	"connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'\r\n"
 	"X-Content-Type-Options: nosniff\r\n"
 	"Referrer-Policy: same-origin\r\n"
@@ -331,8 +332,8 @@ static bool write_head(struct response *s, const char *length)
 	CLEANUP(buf_free) struct buf head = BUF(HTTP_HEADERS_MAX * 2);
 
 	s->begun = true;
-	return buf_addf(&head, "Status: %d %s\r\nContent-Type: %s\r\nCache-Control: %s\r\n%s", s->status, reason(s->status), s->type,
-			s->cache ? s->cache : "no-store", length) &&
+	return buf_addf(&head, "Status: %d %s\r\nContent-Type: %s\r\nCache-Control: %s\r\n%s", s->status,
+			reason(s->status), s->type, s->cache ? s->cache : "no-store", length) &&
 	       buf_adds(&head, security_headers) && buf_add(&head, s->headers.data, s->headers.len) &&
 	       buf_adds(&head, "\r\n") && s->write(s->to, head.data, head.len);
 }

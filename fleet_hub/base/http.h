@@ -26,7 +26,8 @@ enum {
 
 /* Bits, so that a route can name several. */
 enum http_method {
-	HTTP_GET = 1, HTTP_HEAD = 2, HTTP_POST = 4, HTTP_PUT = 8, HTTP_PATCH = 16, HTTP_DELETE = 32, HTTP_OTHER = 64,
+	HTTP_GET = 1, HTTP_HEAD = 2, HTTP_POST = 4, HTTP_PUT = 8, HTTP_PATCH = 16, HTTP_DELETE = 32,
+	HTTP_OTHER = 64,
 };
 
 /* Who asks, and who may. Until sign-in exists this machine may everything and nobody else anything. */

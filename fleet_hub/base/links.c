@@ -92,7 +92,8 @@ static bool needs_quotes(struct text v)
 /* "field:value" as the search box reads it: a value with blanks is quoted. */
 static bool add_term(struct buf *out, struct text term)
 {
-	const char *op = term.len ? memchr(term.s, strncmp(term.s, "ctx.", 4) == 0 ? '=' : ':', term.len) : NULL;
+	const char *op =
+		term.len ? memchr(term.s, strncmp(term.s, "ctx.", 4) == 0 ? '=' : ':', term.len) : NULL;
 	size_t name = op ? (size_t)(op - term.s) + 1 : 0;
 	struct text value = { term.s + name, term.len - name };
 	bool ok = buf_add(out, term.s, name);
@@ -132,8 +133,8 @@ static bool change_q(const struct request *r, struct text in, enum change change
 	while (ok && ret->len && ret->data[ret->len - 1] == ' ')
 		ret->len--;
 	if (change != TERM_DROP)
-		ok = ok && (ret->len == 0 || buf_addc(ret, ' ')) && (change == TERM_AND || buf_addc(ret, '-')) &&
-		     buf_add(ret, term.s, term.len);
+		ok = ok && (ret->len == 0 || buf_addc(ret, ' ')) &&
+		     (change == TERM_AND || buf_addc(ret, '-')) && buf_add(ret, term.s, term.len);
 	buf_free(&wanted);
 	return ok;
 }
@@ -175,5 +176,6 @@ bool link_to_asset(const void *ctx, struct text in, struct buf *out)
 	const struct asset *a = asset_find(in);
 	const struct request *r = ctx;
 
-	return a && buf_addf(out, "%s/static/%s?v=%016llx", r->base, a->name, (unsigned long long)asset_hash(a));
+	return a &&
+	       buf_addf(out, "%s/static/%s?v=%016llx", r->base, a->name, (unsigned long long)asset_hash(a));
 }

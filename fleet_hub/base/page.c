@@ -151,7 +151,8 @@ static enum form wanted_form(const struct request *r)
 	const char *format = request_param(r, "format");
 
 	if (!format || !*format || strcmp(format, "html") == 0) {
-		bool json = !format && strstr(r->accept, "application/json") && !strstr(r->accept, "text/html");
+		bool json =
+			!format && strstr(r->accept, "application/json") && !strstr(r->accept, "text/html");
 
 		return json ? FORM_JSON : FORM_HTML;
 	}
@@ -173,8 +174,8 @@ static struct json_object *error_object(int status, const char *title, const cha
 	return error;
 }
 
-void page_error(const struct request *r, struct response *s, int status, const char *title, const char *sentence,
-		const char *help)
+void page_error(const struct request *r, struct response *s, int status, const char *title,
+		const char *sentence, const char *help)
 {
 	CLEANUP(json_p) struct json_object *data = json_object_new_object();
 	const char *text;
@@ -195,43 +196,63 @@ void page_error(const struct request *r, struct response *s, int status, const c
 		fprintf(stderr, "fleet_hub: error.html: %s\n", e.msg);
 }
 
+/* What each failure of the database means to whoever runs the hub. */
+static const struct {
+	int status;
+	const char *title, *sentence, *help;
+} failures[] = {
+	[DB_OK] = { 500, "", "", NULL },
+	[DB_NO_URL] = {
+		503, "No database is configured",
+		"The hub does not know where PostgreSQL is.",
+		"Set database_url in /etc/observ/hub.conf, then systemctl restart fleet-hub. "
+		"Run by a web server as CGI, the hub must be able to read that file, or have "
+		"OBSERV_DATABASE_URL in its environment." },
+	[DB_BAD_URL] = {
+		503, "The database address is not valid",
+		"What is configured is not a PostgreSQL connection string.",
+		"Write it as postgresql://observ_hub@host/observ_metrics or as key=value "
+		"pairs; psql must accept the same text. Then systemctl restart fleet-hub." },
+	[DB_AWAY] = {
+		503, "The database is away",
+		"PostgreSQL does not answer. The agents keep what they collect and send it "
+		"when it is back.",
+		"Look at the server: pg_isready, systemctl status postgresql. The reason "
+		"stands in journalctl -u fleet-hub, or the web server's error log." },
+	[DB_DENIED] = {
+		503, "The database refuses the hub",
+		"The hub's role may not sign in, may not read, or names a database that is "
+		"not there.",
+		"The reason stands in journalctl -u fleet-hub, or the web server's error log."
+		" As the database's owner: GRANT observ_hub TO the hub's role. After a change"
+		" of hub.conf: systemctl restart fleet-hub." },
+	[DB_SCHEMA] = {
+		503, "The database has no Observ schema of this version",
+		"Tables or functions that this hub needs are missing.",
+		"psql observ_metrics < schema.sql" },
+	[DB_TIMEOUT] = {
+		504, "That took too long",
+		"The database did not finish within the time limit of a page.",
+		"Narrow the range: choose a shorter time, an application or a server, or a "
+		"rarer word." },
+	[DB_TOO_BIG] = {
+		500, "That is too much for one page",
+		"The answer is larger than the hub's limit for a page.",
+		"Narrow the range: choose a shorter time, an application or a server. Lines "
+		"of logs come whole with format=ndjson or format=csv in the address." },
+	[DB_FAILED] = {
+		500, "The hub made a mistake",
+		"The question to the database failed.",
+		"The reason stands in the web server's error log; please report it." },
+};
+
 static void database_error(const struct request *r, struct response *s, enum db_failure why)
 {
-	static const struct { int status; const char *title, *sentence, *help; } say[] = {
-		[DB_OK] = { 500, "", "", NULL },
-		[DB_NO_URL] = { 503, "No database is configured", "The hub does not know where PostgreSQL is.",
-				"Set database_url in /etc/observ/hub.conf, then systemctl restart fleet-hub. Run by a web server as "
-				"CGI, the hub must be able to read that file, or have OBSERV_DATABASE_URL in its environment." },
-		[DB_BAD_URL] = { 503, "The database address is not valid",
-				 "What is configured is not a PostgreSQL connection string.",
-				 "Write it as postgresql://observ_hub@host/observ_metrics or as key=value pairs; psql must accept "
-				 "the same text. Then systemctl restart fleet-hub." },
-		[DB_AWAY] = { 503, "The database is away",
-			      "PostgreSQL does not answer. The agents keep what they collect and send it when it is back.",
-			      "Look at the server: pg_isready, systemctl status postgresql. The reason stands in journalctl "
-			      "-u fleet-hub, or the web server's error log." },
-		[DB_DENIED] = { 503, "The database refuses the hub",
-				"The hub's role may not sign in, may not read, or names a database that is not there.",
-				"The reason stands in journalctl -u fleet-hub, or the web server's error log. As the database's "
-				"owner: GRANT observ_hub TO the hub's role. After a change of hub.conf: systemctl restart fleet-hub." },
-		[DB_SCHEMA] = { 503, "The database has no Observ schema of this version",
-				"Tables or functions that this hub needs are missing.",
-				"psql observ_metrics < schema.sql" },
-		[DB_TIMEOUT] = { 504, "That took too long",
-				 "The database did not finish within the time limit of a page.",
-				 "Narrow the range: choose a shorter time, an application or a server, or a rarer word." },
-		[DB_TOO_BIG] = { 500, "That is too much for one page",
-				 "The answer is larger than the hub's limit for a page.",
-				 "Narrow the range: choose a shorter time, an application or a server. Lines of logs come whole with "
-				 "format=ndjson or format=csv in the address." },
-		[DB_FAILED] = { 500, "The hub made a mistake", "The question to the database failed.",
-				"The reason stands in the web server's error log; please report it." },
-	};
-
-	page_error(r, s, say[why].status, say[why].title, say[why].sentence, say[why].help);
+	page_error(r, s, failures[why].status, failures[why].title, failures[why].sentence,
+		   failures[why].help);
 }
 
-/* ---- answering ------------------------------------------------------------------------------------------ */
+/* ---- answering -------------------------------------------------------------------------- */
 
 static struct json_object *parse_json(const struct buf *text)
 {
@@ -295,19 +316,23 @@ static void send_csv(const struct route *route, const struct request *r, struct 
 		too_much(route, r, s, "the table is larger than its limit");
 }
 
-static void send_form(const struct route *route, const struct request *r, const struct params *p, struct buf *text,
-		      struct response *s)
+static void send_form(const struct route *route, const struct request *r, const struct params *p,
+		      struct buf *text, struct response *s)
 {
 	CLEANUP(json_p) struct json_object *data = parse_json(text);
 
 	if (!json_object_is_type(data, json_type_object)) {
-		fprintf(stderr, "fleet_hub: %s: the database's answer is no JSON object, or is nested too deeply\n", route->path);
-		page_error(r, s, 500, "The hub made a mistake", "The database's answer is not a JSON object.", NULL);
+		fprintf(stderr,
+			"fleet_hub: %s: the database's answer is no JSON object, or is nested too deeply\n",
+			route->path);
+		page_error(r, s, 500, "The hub made a mistake", "The database's answer is not a JSON object.",
+			   NULL);
 		return;
 	}
 	if (!present(data, route->must_have)) {
 		page_error(r, s, 404, route->missing ? "Not there" : "Nothing of that name",
-			   route->missing ? route->missing : "The database knows nothing of that name.", NULL);
+			   route->missing ? route->missing : "The database knows nothing of that name.",
+			   NULL);
 		return;
 	}
 	if (p->form == FORM_HTML) {
@@ -328,14 +353,15 @@ static enum form form_of(const struct route *route, const struct request *r)
 
 	if (!route->html && form == FORM_HTML)
 		return FORM_JSON;
-	if ((form == FORM_CSV && !route->rows && !route->rows_sql) || (form == FORM_NDJSON && !route->rows_sql))
+	if ((form == FORM_CSV && !route->rows && !route->rows_sql) ||
+	    (form == FORM_NDJSON && !route->rows_sql))
 		return FORM_UNKNOWN;
 	return form;
 }
 
 /* The rows as a file. What it is limited to is said before it comes. */
-static void send_rows(const struct route *route, const struct request *r, const struct params *p, struct db *db,
-		      struct response *s)
+static void send_rows(const struct route *route, const struct request *r, const struct params *p,
+		      struct db *db, struct response *s)
 {
 	enum db_failure failure;
 	char rows[16];
@@ -390,14 +416,17 @@ static void send_page(const struct route *route, struct request *r, const struct
 void page_answer(const struct route *route, struct request *r, struct db *db, struct response *s)
 {
 	CLEANUP(params_free) struct params p = {
-		.request = r, .rest = r->path + strcspn(route->path, "*"), .form = form_of(route, r), .arena = ARENA(PARAMS_SIZE),
+		.request = r, .rest = r->path + strcspn(route->path, "*"), .form = form_of(route, r),
+		.arena = ARENA(PARAMS_SIZE),
 	};
 	struct err e;
 
 	r->data_only = !route->html;
 	if (p.form == FORM_UNKNOWN)
-		page_error(r, s, 400, "No such format", "This page comes as html, json or, where it is a table, csv; lines of logs as "
-			   "ndjson, too.", NULL);
+		page_error(r, s, 400, "No such format",
+			   "This page comes as html, json or, where it is a table, csv; lines of logs as "
+			   "ndjson, too.",
+			   NULL);
 	else if (params_read(&p, route->params, &e) < 0)
 		page_error(r, s, e.code, "That can't be read", e.msg, NULL);
 	else if (route->rows_sql && (p.form == FORM_CSV || p.form == FORM_NDJSON))

@@ -33,12 +33,12 @@ struct route {
 	/* An answer that needs no database, or NULL: the rest says what is asked and shown. */
 	void (*answer)(const struct request *r, struct response *s);
 	const struct param *params;     /* in the order of $1, $2 ...; NULL: none */
-	const char *sql, *html;         /* sql: NULL when nothing is asked; html: NULL when there is only JSON */
+	const char *sql, *html;         /* NULL: nothing is asked; there is only JSON */
 	const uint64_t *html_len;
 	struct part more[ROUTE_MORE_MAX];       /* further questions, whose members join those of sql */
 	/* Add to the data what the template needs and SQL can't say well; or NULL. */
 	void (*decorate)(const struct request *r, struct json_object *data);
-	const char *rows_sql;           /* with the same parameters, what CSV and NDJSON list; NULL: the next */
+	const char *rows_sql;           /* what CSV and NDJSON list, of the same parameters; NULL: the next */
 	const char *rows, *children;    /* what CSV lists of the answer; NULL: there is no CSV */
 	const char *must_have;          /* a member without which the answer is 404, or NULL */
 	const char *missing;            /* the sentence of that 404; NULL: of an unknown name */
@@ -48,7 +48,7 @@ struct route {
 void page_answer(const struct route *route, struct request *r, struct db *db, struct response *s);
 
 /* The page that says what went wrong; `help` is what to do about it, or NULL. */
-void page_error(const struct request *r, struct response *s, int status, const char *title, const char *sentence,
-		const char *help);
+void page_error(const struct request *r, struct response *s, int status, const char *title,
+		const char *sentence, const char *help);
 
 #endif

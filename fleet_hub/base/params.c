@@ -79,7 +79,8 @@ int param_until(struct params *p, const struct param *row, const char *value, st
 	const char *from = rc == 0 ? p->v[p->n - 2] : NULL, *until = rc == 0 ? p->v[p->n - 1] : NULL;
 
 	if (from && until && strcmp(from, until) >= 0)
-		return err_set(e, 400, "\"%s\" is %s, which is not later than its beginning, %s: the time is empty.",
+		return err_set(e, 400,
+			       "\"%s\" is %s, which is not later than its beginning, %s: the time is empty.",
 			       row->name, until, from);
 	return rc;
 }

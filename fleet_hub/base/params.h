@@ -42,7 +42,7 @@ param_kind param_text;                  /* as it is */
 param_kind param_rest;                  /* the rest of the path */
 param_kind param_number;                /* a whole number */
 param_kind param_time;                  /* as times.h reads it; "" is null */
-param_kind param_until;                 /* a time later than the one of the row before, where both are there */
+param_kind param_until;                 /* a time later than that of the row before, where both are */
 param_kind param_range;                 /* "15m", "1h" ... as seconds */
 
 /* Read the whole table; NULL is an empty one. */

@@ -178,7 +178,8 @@ static int render_value(struct render *r, struct json_object *v, bool raw, struc
 	t.s = json_object_get_string(v);
 	if (!t.s)
 		return err_set(r->e, ENOMEM, "out of memory");
-	t.len = json_object_is_type(v, json_type_string) ? (size_t)json_object_get_string_len(v) : strlen(t.s);
+	t.len = json_object_is_type(v, json_type_string) ? (size_t)json_object_get_string_len(v)
+							 : strlen(t.s);
 	return emit(r, t, raw, out);
 }
 
@@ -292,7 +293,8 @@ static int render_nodes(struct render *r, const struct program *g, size_t from, 
 	int rc = 0;
 
 	if (++r->depth > TEMPLATE_DEPTH_MAX)
-		rc = err_set(r->e, ELOOP, "sections and partials are nested more than %d deep", TEMPLATE_DEPTH_MAX);
+		rc = err_set(r->e, ELOOP, "sections and partials are nested more than %d deep",
+			     TEMPLATE_DEPTH_MAX);
 	for (size_t i = from; rc == 0 && i < to;) {
 		rc = render_node(r, g, i, top, out);
 		i = g->node[i].end > i ? g->node[i].end : i + 1;

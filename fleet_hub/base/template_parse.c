@@ -76,7 +76,8 @@ static int syntax(struct parser *p, size_t at, const char *what)
 /* Where `needle` starts at or after `from`; src.len when it does not. */
 static size_t find(struct text src, size_t from, const char *needle)
 {
-	const char *hit = from < src.len ? memmem(src.s + from, src.len - from, needle, strlen(needle)) : NULL;
+	const char *hit =
+		from < src.len ? memmem(src.s + from, src.len - from, needle, strlen(needle)) : NULL;
 
 	return hit ? (size_t)(hit - src.s) : src.len;
 }

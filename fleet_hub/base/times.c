@@ -100,8 +100,8 @@ static bool take_clock(struct scan *s, struct when *w)
 		snprintf(w->clock, sizeof w->clock, "00:00:00");
 		return true;
 	}
-	if ((w->day && !take(s, "Tt ")) || !take_digits(s, 2, &hour) || !take(s, ":") || !take_digits(s, 2, &minute) ||
-	    (take(s, ":") && !take_digits(s, 2, &second)))
+	if ((w->day && !take(s, "Tt ")) || !take_digits(s, 2, &hour) || !take(s, ":") ||
+	    !take_digits(s, 2, &minute) || (take(s, ":") && !take_digits(s, 2, &second)))
 		return false;
 	n = snprintf(w->clock, sizeof w->clock, "%02d:%02d:%02d", hour, minute, second);
 	if (!take(s, ".,"))
@@ -123,7 +123,8 @@ static bool take_zone(struct scan *s, struct when *w)
 
 	if (at_end(s))
 		return true;
-	if ((s->rest.len == 1 && take(s, "Zz")) || text_eq(s->rest, TEXT(" UTC")) || text_eq(s->rest, TEXT("UTC")))
+	if ((s->rest.len == 1 && take(s, "Zz")) || text_eq(s->rest, TEXT(" UTC")) ||
+	    text_eq(s->rest, TEXT("UTC")))
 		return true;
 	if (s->rest.s[0] == '-')
 		sign = '-';

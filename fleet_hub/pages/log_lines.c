@@ -78,13 +78,16 @@ static struct json_object *parts_of(const struct search *s, struct text t)
 static void add_field(struct json_object *fields, const char *key, struct json_object *v, bool may_filter)
 {
 	struct json_object *field = json_object_new_object();
-	bool scalar = v && !json_object_is_type(v, json_type_object) && !json_object_is_type(v, json_type_array);
+	bool scalar =
+		v && !json_object_is_type(v, json_type_object) && !json_object_is_type(v, json_type_array);
 	const char *value = v ? json_object_get_string(v) : "null";
 
 	json_object_object_add(field, "key", json_object_new_string(key));
 	json_object_object_add(field, "value", json_object_new_string(value));
-	json_object_object_add(field, "filter", json_object_new_boolean(may_filter && scalar && strlen(key) <= FIELD_FILTER_LEN &&
-									   strlen(value) <= FIELD_FILTER_LEN));
+	json_object_object_add(field, "filter",
+			       json_object_new_boolean(may_filter && scalar &&
+						       strlen(key) <= FIELD_FILTER_LEN &&
+						       strlen(value) <= FIELD_FILTER_LEN));
 	json_object_array_add(fields, field);
 }
 
@@ -133,7 +136,8 @@ static void add_clock(struct json_object *line, bool dated)
 	if (dated)
 		out[10] = ' ';
 	json_object_object_add(line, "at", new_text(shown));
-	json_object_object_add(line, "minute_before", json_object_new_int64((us - 60 * US_PER_S) / US_PER_MS));
+	json_object_object_add(line, "minute_before",
+			       json_object_new_int64((us - 60 * US_PER_S) / US_PER_MS));
 	json_object_object_add(line, "minute_after", json_object_new_int64((us + 60 * US_PER_S) / US_PER_MS));
 }
 
@@ -142,25 +146,28 @@ static bool many_lines(struct text t)
 {
 	size_t n = t.len > TEXT_LISTED ? LINES_LISTED : 0;
 
-	for (const char *at = t.s; n < LINES_LISTED && (at = memchr(at, '\n', t.len - (size_t)(at - t.s))); at++)
+	for (const char *at = t.s; n < LINES_LISTED && (at = memchr(at, '\n', t.len - (size_t)(at - t.s)));
+	     at++)
 		n++;
 	return n == LINES_LISTED;
 }
 
-static void decorate_line(const struct request *r, const struct search *s, struct json_object *line, bool dated,
-			  size_t fields_max)
+static void decorate_line(const struct request *r, const struct search *s, struct json_object *line,
+			  bool dated, size_t fields_max)
 {
 	struct json_object *context = member(line, "context"), *fields = fields_of(r, context, fields_max);
 
 	json_object_object_add(line, "parts", parts_of(s, text_member(line, "message")));
-	json_object_object_add(line, "many_lines", json_object_new_boolean(many_lines(text_member(line, "message"))));
+	json_object_object_add(line, "many_lines",
+			       json_object_new_boolean(many_lines(text_member(line, "message"))));
 	json_object_object_add(line, "brief", brief_of(fields));
 	json_object_object_add(line, "fields", fields);
 	json_object_object_add(line, "more_fields", json_object_new_boolean(
 		json_object_is_type(context, json_type_object) &&
 		(size_t)json_object_object_length(context) > json_object_array_length(fields)));
 	if (context && !json_object_is_type(context, json_type_object))
-		json_object_object_add(line, "odd_context", json_object_new_string(json_object_get_string(context)));
+		json_object_object_add(line, "odd_context",
+				       json_object_new_string(json_object_get_string(context)));
 	add_clock(line, dated);
 }
 
@@ -178,8 +185,8 @@ static void mark_facet(const struct request *r, struct json_object *facet)
 		struct buf term = BUF(4096);
 
 		json_object_object_add(v, "field", new_text(field));
-		if (buf_addf(&term, "%.*s:%.*s", (int)field.len, field.s, (int)value.len, value.s) && buf_cstr(&term) &&
-		    strstr(q, term.data))
+		if (buf_addf(&term, "%.*s:%.*s", (int)field.len, field.s, (int)value.len, value.s) &&
+		    buf_cstr(&term) && strstr(q, term.data))
 			json_object_object_add(v, "chosen", json_object_new_boolean(true));
 		buf_free(&term);
 	}
@@ -187,7 +194,8 @@ static void mark_facet(const struct request *r, struct json_object *facet)
 
 void log_lines_decorate(const struct request *r, struct json_object *data)
 {
-	struct json_object *lines = member(data, "lines"), *facets = member(data, "facets"), *line = member(data, "line");
+	struct json_object *lines = member(data, "lines"), *facets = member(data, "facets"),
+			   *line = member(data, "line");
 	bool dated = json_object_get_boolean(member(data, "dated"));
 	CLEANUP(search_free) struct search s;
 

@@ -110,8 +110,11 @@ static size_t read_piece(struct piece *p, struct text q, size_t i)
 
 static void note(struct search *s, const char *what, struct text whole)
 {
+	enum { NOTED_MAX = 80 };
+
 	if (!s->note[0])
-		snprintf(s->note, sizeof s->note, "%.*s %s", (int)(whole.len < 80 ? whole.len : 80), whole.s, what);
+		snprintf(s->note, sizeof s->note, "%.*s %s", (int)utf8_cut(whole.s, whole.len, NOTED_MAX),
+			 whole.s, what);
 }
 
 /* A word for to_tsquery(): quoted, so that nothing in it is an operator. */
@@ -157,9 +160,9 @@ static bool add_context(struct search *s, const struct piece *p)
 	struct text key = { p->name.s + 4, p->name.len - 4 };
 
 	list->len--;                            /* the closing bracket */
-	return (list->len == 1 || buf_addc(list, ',')) && buf_adds(list, "{\"key\":") && buf_add_json(list, key) &&
-	       buf_adds(list, ",\"value\":") && buf_add_json(list, (struct text){ p->value, p->len }) &&
-	       buf_adds(list, "}]");
+	return (list->len == 1 || buf_addc(list, ',')) && buf_adds(list, "{\"key\":") &&
+	       buf_add_json(list, key) && buf_adds(list, ",\"value\":") &&
+	       buf_add_json(list, (struct text){ p->value, p->len }) && buf_adds(list, "}]");
 }
 
 /* The level a word names: by its name, a beginning of it ("warn", "crit"), or a
@@ -174,7 +177,8 @@ static int level_of(const struct piece *p)
 		if (strlen(others[i].name) == p->len && strncasecmp(others[i].name, p->value, p->len) == 0)
 			return others[i].level;
 	for (int i = 0; i < LOG_LEVELS && p->len >= 3; i++)
-		if (p->len <= strlen(log_level_names[i]) && strncasecmp(log_level_names[i], p->value, p->len) == 0)
+		if (p->len <= strlen(log_level_names[i]) &&
+		    strncasecmp(log_level_names[i], p->value, p->len) == 0)
 			return i;
 	return -1;
 }
@@ -221,7 +225,8 @@ static bool add_field(struct search *s, unsigned *named, struct piece *p, bool e
 		return true;
 	}
 	if (level || order) {
-		note(s, level ? "names no level; searched as words" : "cannot be compared; searched as words", p->whole);
+		note(s, level ? "names no level; searched as words" : "cannot be compared; searched as words",
+		     p->whole);
 		p->quoted = false;
 		return add_word(s, p, either);
 	}
@@ -296,8 +301,8 @@ bool search_parse(struct search *s, struct text query)
 	if (query.len > SEARCH_TEXT_MAX) {
 		for (query.len = SEARCH_TEXT_MAX; query.len && (query.s[query.len] & 0xc0) == 0x80;)
 			query.len--;    /* not in the middle of a character */
-		snprintf(s->note, sizeof s->note, "The search is longer than %d bytes; its beginning was searched",
-			 SEARCH_TEXT_MAX);
+		snprintf(s->note, sizeof s->note,
+			 "The search is longer than %d bytes; its beginning was searched", SEARCH_TEXT_MAX);
 	}
 	return ok && read_all(s, query) && terminate(s);
 }

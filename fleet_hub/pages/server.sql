@@ -1,4 +1,5 @@
--- One server: charts of a span, its host, file systems, last lines. Beside it checks.sql, delivery.sql and losses.sql.
+-- One server: charts of a span, its host, file systems, last lines. Beside it checks.sql, delivery.sql and
+-- losses.sql.
 -- $1 server, $2 from, $3 to (timestamps; NULL: now), $4 seconds of the span when there is no $2
 --
 -- At most 360 points: the step is the shortest round one that gives no more, and no shorter than
@@ -12,15 +13,21 @@ WITH span AS MATERIALIZED (
 	FROM (SELECT t.until, e.every, s.step,
 			to_timestamp(floor(extract(epoch FROM t.since) / s.step) * s.step) AS since
 		FROM (SELECT u AS until,
-				least(coalesce($2::timestamptz, u - $4::int * interval '1 s'), u - interval '1 min') AS since
+				least(coalesce($2::timestamptz, u - $4::int * interval '1 s'),
+					u - interval '1 min') AS since
 			FROM (SELECT coalesce($3::timestamptz, now()) AS u) x) t
 		CROSS JOIN (SELECT coalesce(min(interval_s), 60) AS every FROM agents WHERE vps_name = $1) e
 		CROSS JOIN LATERAL (SELECT coalesce(min(step), 604800) AS step
-			FROM unnest('{10,20,30,60,120,300,600,900,1800,3600,7200,14400,21600,43200,86400,172800}'::int[]) step
+			FROM unnest(ARRAY[10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400,
+				21600, 43200, 86400, 172800]) step
 			WHERE step >= e.every AND extract(epoch FROM t.until - t.since) / step <= 360) s) x
-), wanted (place, chart, metric, name) AS (VALUES       -- what the charts show; an application's name is its series'
-	(1, 'cpu', 'cpu_percent', 'cpu'), (2, 'cpu', 'cpu_iowait_percent', 'iowait'), (3, 'cpu', 'cpu_steal_percent', 'steal'),
-	(4, 'memory', 'memory_percent', 'memory'), (5, 'memory', 'swap_percent', 'swap'), (6, 'disk', 'disk_percent', 'disk'),
+),
+	wanted (place, chart, metric,
+	name) AS (VALUES       -- what the charts show; an application's name is its series'
+	(1, 'cpu', 'cpu_percent', 'cpu'), (2, 'cpu', 'cpu_iowait_percent', 'iowait'),
+		(3, 'cpu', 'cpu_steal_percent', 'steal'),
+	(4, 'memory', 'memory_percent', 'memory'), (5, 'memory', 'swap_percent', 'swap'),
+		(6, 'disk', 'disk_percent', 'disk'),
 	(7, 'load', 'load_avg_1m', 'load'), (8, 'pressure', 'psi_cpu_percent', 'for cpu'),
 	(9, 'pressure', 'psi_memory_percent', 'for memory'), (10, 'pressure', 'psi_io_percent', 'for disk'),
 	(11, 'io', 'disk_read_bytes_per_s', 'read'), (12, 'io', 'disk_write_bytes_per_s', 'written'),
@@ -37,30 +44,38 @@ WITH span AS MATERIALIZED (
 	UNION ALL
 	SELECT time, app_name, metric, samples, avg, min, max FROM v_series
 	WHERE step_s = 0 AND vps_name = $1
-		AND time >= (SELECT raw_since FROM edge) AND time < (SELECT until FROM span) AND avg IS NOT NULL
+		AND time >= (SELECT raw_since FROM edge) AND time < (SELECT until FROM span)
+			AND avg IS NOT NULL
 ), points AS MATERIALIZED (
-	SELECT place, chart, coalesce(name, app_name) AS name, floor(extract(epoch FROM time - since) / step)::int AS slot,
-		sum(avg * samples) / sum(samples) FILTER (WHERE avg IS NOT NULL) AS av, min(min) AS lo, max(max) AS hi
+	SELECT place, chart, coalesce(name, app_name) AS name,
+		floor(extract(epoch FROM time - since) / step)::int AS slot,
+		sum(avg * samples) / sum(samples) FILTER (WHERE avg IS NOT NULL) AS av, min(min) AS lo,
+			max(max) AS hi
 	FROM samples JOIN wanted USING (metric), span GROUP BY 1, 2, 3, 4
 ), grid AS (                                    -- one empty slot may be no more than a late sample: not a gap
-	SELECT place, chart, name, slot, coalesce(av, late_av) AS av, coalesce(lo, late_lo) AS lo, coalesce(hi, late_hi) AS hi
+	SELECT place, chart, name, slot, coalesce(av, late_av) AS av, coalesce(lo, late_lo) AS lo,
+		coalesce(hi, late_hi) AS hi
 	FROM (SELECT place, chart, name, slot, p.av, p.lo, p.hi,
 			CASE WHEN step < 2 * every THEN lag(p.av) OVER w END AS late_av,
 			CASE WHEN step < 2 * every THEN lag(p.lo) OVER w END AS late_lo,
 			CASE WHEN step < 2 * every THEN lag(p.hi) OVER w END AS late_hi
 		FROM span CROSS JOIN (SELECT DISTINCT place, chart, name FROM points) k
-		CROSS JOIN LATERAL generate_series(0, n - 1) slot LEFT JOIN points p USING (place, chart, name, slot)
+		CROSS JOIN LATERAL generate_series(0, n - 1) slot LEFT
+			JOIN points p USING (place, chart, name, slot)
 		WINDOW w AS (PARTITION BY place, name ORDER BY slot)) x
 ), series AS MATERIALIZED (
 	SELECT place, chart, name, max(hi) AS top, json_build_object('name', name,
-		'last', round((array_agg(av ORDER BY slot DESC) FILTER (WHERE av IS NOT NULL))[1]::numeric, 2)::float8,
+		'last', round((array_agg(av ORDER BY slot DESC) FILTER (WHERE av IS NOT NULL))[1]::numeric,
+			2)::float8,
 		'avg', json_agg(round(av::numeric, 2)::float8 ORDER BY slot),
 		'min', json_agg(round(lo::numeric, 2)::float8 ORDER BY slot),
 		'max', json_agg(round(hi::numeric, 2)::float8 ORDER BY slot)) AS js
 	FROM grid GROUP BY 1, 2, 3
 ), charts AS (
-	SELECT c.place, json_build_object('id', id, 'title', title, 'unit', unit, 'percent', unit = '%', 'bytes', unit = 'B/s',
-		'mb', unit = 'MB', 'warn', warn, 'low', 0, 'high', CASE WHEN unit = '%' THEN 100 ELSE high END, 'series', list,
+	SELECT c.place, json_build_object('id', id, 'title', title, 'unit', unit, 'percent', unit = '%',
+		'bytes', unit = 'B/s',
+		'mb', unit = 'MB', 'warn', warn, 'low', 0, 'high',
+			CASE WHEN unit = '%' THEN 100 ELSE high END, 'series', list,
 		'series_more', nullif(greatest(s.n - 20, 0), 0)) AS js
 	FROM (VALUES (1, 'cpu', 'CPU', '%', NULL), (2, 'memory', 'Memory', '%', full_percent()),
 		(3, 'disk', 'Disk', '%', full_percent()), (4, 'load', 'Load', '', NULL),
@@ -68,7 +83,8 @@ WITH span AS MATERIALIZED (
 		(7, 'network', 'Network', 'B/s', NULL), (8, 'app_cpu', 'App CPU', '% of a core', NULL),
 		(9, 'app_memory', 'App memory', 'MB', NULL)) c (place, id, title, unit, warn)
 	CROSS JOIN LATERAL (SELECT json_agg(js ORDER BY place, name) AS list, max(top) AS top, max(n) AS n
-		FROM (SELECT *, count(*) OVER () AS n FROM series WHERE chart = id ORDER BY top DESC, name LIMIT 20) x) s
+		FROM (SELECT *, count(*) OVER () AS n FROM series WHERE chart = id ORDER BY top DESC,
+			name LIMIT 20) x) s
 	CROSS JOIN LATERAL (SELECT power(10, floor(log(greatest(s.top, 0.01)::numeric)))::float8 AS round) u
 	CROSS JOIN LATERAL (SELECT CASE WHEN s.top <= round THEN round WHEN s.top <= 2 * round THEN 2 * round
 		WHEN s.top <= 5 * round THEN 5 * round ELSE 10 * round END AS high) h
@@ -77,23 +93,28 @@ WITH span AS MATERIALIZED (
 	SELECT vps_name, app_name, last_seen_at FROM agents WHERE vps_name = $1
 ), newest AS (
 	SELECT v.* FROM me CROSS JOIN LATERAL (SELECT * FROM vps_metrics v
-		WHERE v.vps_name = $1 AND v.app_name = me.app_name AND v.timestamp > me.last_seen_at - interval '1 day'
-			AND v.timestamp < me.last_seen_at + interval '1 day' ORDER BY v.timestamp DESC LIMIT 1) v
+		WHERE v.vps_name = $1 AND v.app_name = me.app_name
+			AND v.timestamp > me.last_seen_at - interval '1 day'
+			AND v.timestamp < me.last_seen_at + interval '1 day'
+				ORDER BY v.timestamp DESC LIMIT 1) v
 	ORDER BY v.timestamp DESC LIMIT 1
 ), details AS (
 	SELECT v.details FROM me CROSS JOIN LATERAL (SELECT timestamp, details FROM vps_metrics v
 		WHERE v.vps_name = $1 AND v.app_name = me.app_name AND v.details IS NOT NULL
-			AND v.timestamp > me.last_seen_at - interval '1 day' AND v.timestamp < me.last_seen_at + interval '1 day'
+			AND v.timestamp > me.last_seen_at - interval '1 day'
+				AND v.timestamp < me.last_seen_at + interval '1 day'
 		ORDER BY v.timestamp DESC LIMIT 1) v
 	ORDER BY v.timestamp DESC LIMIT 1
-), mounts AS (                                  -- as the agent wrote it: each value only if it is what it should be
+), mounts AS (                       -- as the agent wrote it: each value only if it is what it should be
 	SELECT left(m ->> 'mount', 300) AS mount, left(m ->> 'fs', 100) AS fs,
-		trim_scale(least(jsonb_path_query_first(m, '$.percent ? (@.type() == "number" && @ >= 0)')::numeric, 100)) AS percent,
-		trim_scale(jsonb_path_query_first(m,
-			'$.used_gb ? (@.type() == "number" && @ >= 0 && @ < 1000000000000000)')::numeric) AS used_gb,
-		trim_scale(jsonb_path_query_first(m,
-			'$.total_gb ? (@.type() == "number" && @ >= 0 && @ < 1000000000000000)')::numeric) AS total_gb
-	FROM details CROSS JOIN LATERAL jsonb_path_query(details, 'lax $.mounts[*] ? (@.type() == "object")') m
+		trim_scale(least(jsonb_path_query_first(m,
+			'$.percent ? (@.type() == "number" && @ >= 0)')::numeric, 100)) AS percent,
+		trim_scale(jsonb_path_query_first(m, '$.used_gb ? (@.type() == "number" && @ >= 0 &&
+			@ < 1000000000000000)')::numeric) AS used_gb,
+		trim_scale(jsonb_path_query_first(m, '$.total_gb ? (@.type() == "number" && @ >= 0 &&
+			@ < 1000000000000000)')::numeric) AS total_gb
+	FROM details CROSS JOIN LATERAL jsonb_path_query(details,
+		'lax $.mounts[*] ? (@.type() == "object")') m
 ), lines AS (
 	SELECT id, timestamp, app_name AS app, level, left(message, 400) AS message,
 		CASE WHEN length(message) > 400 THEN length(message) END AS message_length

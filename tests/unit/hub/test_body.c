@@ -24,12 +24,18 @@ static long read_piece(void *from, char *to, size_t n)
 	return (long)piece;
 }
 
-static int read_body(struct request *r, const char *type, const char *length, const char *bytes, struct err *e)
+static int read_body(struct request *r, const char *type, const char *length, const char *bytes,
+		     struct err *e)
 {
 	static const struct body_rule rule = { BODY_JSON | BODY_FORM, 100 };
 	struct source source = { bytes, strlen(bytes), 0 };
 	char t[128], l[128];
-	char *env[] = { (char[]){ "REQUEST_METHOD=POST" }, (char[]){ "REQUEST_URI=/x" }, (char[]){ "QUERY_STRING=a=1" }, t, l, NULL };
+	char *env[] = { (char[]){ "REQUEST_METHOD=POST" },
+			(char[]){ "REQUEST_URI=/x" },
+			(char[]){ "QUERY_STRING=a=1" },
+			t,
+			l,
+			NULL };
 
 	snprintf(t, sizeof t, "CONTENT_TYPE=%s", type);
 	snprintf(l, sizeof l, "CONTENT_LENGTH=%s", length);
@@ -44,7 +50,8 @@ static void a_body_is_read_whole(void **state)
 	struct err e;
 
 	(void)state;
-	assert_int_equal(read_body(&r, "application/json; charset=utf-8", "12", "{\"a\": \"b\u00e9\"}", &e), 0);
+	assert_int_equal(read_body(&r, "application/json; charset=utf-8", "12", "{\"a\": \"b\u00e9\"}", &e),
+			 0);
 	assert_true(text_eq(r.body, TEXT("{\"a\": \"b\u00e9\"}")));
 	request_free(&r);
 	assert_int_equal(read_body(&r, "Application/JSON", "2", "{} and more", &e), 0);
@@ -61,7 +68,8 @@ static void a_form_becomes_parameters(void **state)
 	struct err e;
 
 	(void)state;
-	assert_int_equal(read_body(&r, "application/x-www-form-urlencoded", "17", "b=x+y%21&a=2&c=%00", &e), 0);
+	assert_int_equal(read_body(&r, "application/x-www-form-urlencoded", "17", "b=x+y%21&a=2&c=%00", &e),
+			 0);
 	assert_string_equal(request_param(&r, "b"), "x y!");
 	assert_string_equal(request_param(&r, "a"), "1");
 	request_free(&r);

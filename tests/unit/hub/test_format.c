@@ -77,7 +77,11 @@ static void bars_are_stacked(void **state)
 
 static void links_keep_the_query_and_change_what_they_say(void **state)
 {
-	struct request r = { .base = "", .n_params = 4, .param = { { "q", "a b" }, { "sort", "cpu" }, { "range", "6h" }, { "evil", "x" } } };
+	struct request r = {
+		.base = "",
+		.n_params = 4,
+		.param = { { "q", "a b" }, { "sort", "cpu" }, { "range", "6h" }, { "evil", "x" } }
+	};
 
 	(void)state;
 	check(&r, "with", "sort=name", "?q=a%20b&sort=name&range=6h");
@@ -119,7 +123,8 @@ static void gaps_are_gaps(void **state)
 	check(NULL, "line", "30 12 5 5 [1]", "");
 	check(NULL, "line", "x", "");
 	check(NULL, "band", "10 12 0 10 [0, 0] [10, 10]", "M0.0 1.0L10.0 1.0L10.0 11.0L0.0 11.0Z");
-	check(NULL, "band", "20 12 0 10 [0, null, 0] [10, null, 10]", "M0.0 1.0L0.0 11.0ZM20.0 1.0L20.0 11.0Z");
+	check(NULL, "band", "20 12 0 10 [0, null, 0] [10, null, 10]",
+	      "M0.0 1.0L0.0 11.0ZM20.0 1.0L20.0 11.0Z");
 }
 
 static void assets_have_an_address_with_their_hash(void **state)
@@ -150,19 +155,23 @@ static void check_csv(const char *json, const char *children, const char *expect
 static void csv_is_quoted_and_no_cell_is_a_formula(void **state)
 {
 	(void)state;
-	check_csv("{\"rows\":[{\"a\":\"x,\\\"y\\\"\\n\",\"b\":-1.5,\"c\":null}]}", NULL, "a,b,c\r\n\"x,\"\"y\"\"\n\",-1.5,\r\n");
-	check_csv("{\"rows\":[{\"a\":\"=1+1\"},{\"a\":\"+x\"},{\"a\":\"-x\"},{\"a\":\"@x\"},{\"a\":\"\\tx\"},{\"a\":\"x=1\"}]}", NULL,
-		  "a\r\n\"'=1+1\"\r\n\"'+x\"\r\n\"'-x\"\r\n\"'@x\"\r\n\"'\tx\"\r\nx=1\r\n");
+	check_csv("{\"rows\":[{\"a\":\"x,\\\"y\\\"\\n\",\"b\":-1.5,\"c\":null}]}", NULL,
+		  "a,b,c\r\n\"x,\"\"y\"\"\n\",-1.5,\r\n");
+	check_csv("{\"rows\":[{\"a\":\"=1+1\"},{\"a\":\"+x\"},{\"a\":\"-x\"},{\"a\":\"@x\"},{\"a\":\"\\tx\"},"
+		  "{\"a\":\"x=1\"}]}",
+		  NULL, "a\r\n\"'=1+1\"\r\n\"'+x\"\r\n\"'-x\"\r\n\"'@x\"\r\n\"'\tx\"\r\nx=1\r\n");
 	check_csv("{\"rows\":[{\"=k\":1}]}", NULL, "\"'=k\"\r\n1\r\n");
 	check_csv("{\"rows\":[]}", NULL, "");
-	check_csv("{\"rows\":[{\"a\":1,\"o\":{\"k\":[1]},\"l\":[1]}]}", NULL, "a,o\r\n1,\"{ \"\"k\"\": [ 1 ] }\"\r\n");
+	check_csv("{\"rows\":[{\"a\":1,\"o\":{\"k\":[1]},\"l\":[1]}]}", NULL,
+		  "a,o\r\n1,\"{ \"\"k\"\": [ 1 ] }\"\r\n");
 }
 
 static void csv_gives_a_line_to_each_child(void **state)
 {
 	(void)state;
-	check_csv("{\"rows\":[{\"s\":\"a\",\"apps\":[{\"n\":1},{\"n\":2}]},{\"s\":\"b\",\"apps\":[{\"n\":3}]}]}", "apps",
-		  "s,app_n\r\na,1\r\na,2\r\nb,3\r\n");
+	check_csv("{\"rows\":[{\"s\":\"a\",\"apps\":[{\"n\":1},{\"n\":2}]},{\"s\":\"b\",\"apps\":[{\"n\":3}]}"
+		  "]}",
+		  "apps", "s,app_n\r\na,1\r\na,2\r\nb,3\r\n");
 }
 
 int main(void)

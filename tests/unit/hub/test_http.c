@@ -13,8 +13,10 @@ static int read_with(struct request *r, const char *uri, const char *query, stru
 	char *env[] = { (char[]){ "REQUEST_METHOD=GET" }, (char[]){ "SERVER_ADDR=127.0.0.1" },
 			(char[]){ "REMOTE_ADDR=127.0.0.1" }, request_uri, query_string, NULL };
 
-	assert_true(snprintf(request_uri, sizeof request_uri, "REQUEST_URI=%s", uri) < (int)sizeof request_uri);
-	assert_true(snprintf(query_string, sizeof query_string, "QUERY_STRING=%s", query) < (int)sizeof query_string);
+	assert_true(snprintf(request_uri, sizeof request_uri, "REQUEST_URI=%s", uri) <
+		    (int)sizeof request_uri);
+	assert_true(snprintf(query_string, sizeof query_string, "QUERY_STRING=%s", query) <
+		    (int)sizeof query_string);
 	return request_read(r, env, e);
 }
 
@@ -24,7 +26,8 @@ static void a_query_is_decoded(void **state)
 	struct err e;
 
 	(void)state;
-	assert_int_equal(read_with(&r, "/logs?x", "q=a+b%20%26c&empty=&flag&&%71=second&p=100%&e=%C3%A9", &e), 0);
+	assert_int_equal(read_with(&r, "/logs?x", "q=a+b%20%26c&empty=&flag&&%71=second&p=100%&e=%C3%A9", &e),
+			 0);
 	assert_string_equal(request_param(&r, "q"), "a b &c");
 	assert_string_equal(request_param(&r, "empty"), "");
 	assert_string_equal(request_param(&r, "flag"), "");
@@ -102,9 +105,10 @@ static int read_path_of(struct request *r, const char *uri, const char *script, 
 
 static void links_begin_where_the_program_is_mounted(void **state)
 {
-	static const struct { const char *uri, *script, *info, *path, *base; } list[] = {
+	static const struct { const char *uri, *script, *info, *path, *base;
+	} list[] = {
 		{ "/logs?q=1", "", "", "/logs", "" },
-		{ "/logs?q=1", "/fleet_hub", "/logs", "/logs", "" },                   /* rewritten by the server */
+		{ "/logs?q=1", "/fleet_hub", "/logs", "/logs", "" }, /* rewritten by the server */
 		{ "/cgi-bin/hub/logs?q=1", "/cgi-bin/hub", "/logs", "/logs", "/cgi-bin/hub" },
 		{ "/cgi-bin/hub", "/cgi-bin/hub", "", "/", "/cgi-bin/hub" },
 		{ "/cgi-bin/hub?q=1", "/cgi-bin/hub", "", "/", "/cgi-bin/hub" },
@@ -126,8 +130,8 @@ static void links_begin_where_the_program_is_mounted(void **state)
 
 static void over_fastcgi_the_address_is_the_path(void **state)
 {
-	char *env[] = { (char[]){ "FCGI_ROLE=RESPONDER" }, (char[]){ "SCRIPT_NAME=/servers" }, (char[]){ "PATH_INFO=/x" },
-			(char[]){ "REQUEST_URI=/servers/x?q=1" }, NULL };
+	char *env[] = { (char[]){ "FCGI_ROLE=RESPONDER" }, (char[]){ "SCRIPT_NAME=/servers" },
+			(char[]){ "PATH_INFO=/x" }, (char[]){ "REQUEST_URI=/servers/x?q=1" }, NULL };
 	struct request r;
 	struct err e;
 
@@ -216,7 +220,9 @@ static void every_response_has_the_security_headers(void **state)
 {
 	struct request r = { .method = HTTP_HEAD };
 	struct buf out = BUF(8192);
-	struct response s = { .write = keep, .to = &out, .status = 404, .type = "text/html", .body = BUF(100) };
+	struct response s = {
+		.write = keep, .to = &out, .status = 404, .type = "text/html", .body = BUF(100)
+	};
 
 	(void)state;
 	assert_true(buf_adds(&s.body, "body"));

@@ -9,7 +9,8 @@
 
 static void words_phrases_not_and_or_become_a_tsquery(void **state)
 {
-	static const struct { const char *q, *words; } list[] = {
+	static const struct { const char *q, *words;
+	} list[] = {
 		{ "", "" },
 		{ "fail", "'fail':*" },
 		{ "  two\twords ", "'two':* & 'words':*" },
@@ -18,7 +19,8 @@ static void words_phrases_not_and_or_become_a_tsquery(void **state)
 		{ "a OR b or c | d", "'a':* | 'b':* | 'c':* | 'd':*" },
 		{ "a b OR c", "'a':* & 'b':* | 'c':*" },
 		{ "OR a OR", "'a':*" },
-		{ "it's \\ & |x ! ( ) <-> :*", "'it''s':* & '\\\\':* & '&':* & '|x':* & '!':* & '(':* & ')':* & '<->':* & ':*':*" },
+		{ "it's \\ & |x ! ( ) <-> :*",
+		  "'it''s':* & '\\\\':* & '&':* & '|x':* & '!':* & '(':* & ')':* & '<->':* & ':*':*" },
 		{ "\"open end", "'open end'" },
 		{ "\"a \\\"b\\\" \\\\\"", "'a \"b\" \\\\'" },
 		{ "-", "'-':*" },
@@ -43,7 +45,8 @@ static void fields_become_lists(void **state)
 	struct search s;
 
 	(void)state;
-	assert_true(search_parse(&s, TEXT("app:shop app:\"my \\\"app\\\"\" -app:a\\b vps:fra-1 server:x host=y -logger:http,{} fail")));
+	assert_true(search_parse(&s, TEXT("app:shop app:\"my \\\"app\\\"\" -app:a\\b vps:fra-1 server:x "
+					  "host=y -logger:http,{} fail")));
 	assert_string_equal(s.only[SEARCH_APP].data, "{\"shop\",\"my \\\"app\\\"\"}");
 	assert_string_equal(s.not[SEARCH_APP].data, "{\"a\\\\b\"}");
 	assert_string_equal(s.only[SEARCH_VPS].data, "{\"fra-1\",\"x\",\"y\"}");
@@ -59,8 +62,9 @@ static void context_pairs_become_json(void **state)
 
 	(void)state;
 	assert_true(search_parse(&s, TEXT("ctx.user_id=123 ctx.a.b:\"x \\\"y\" -CTX.k=v=w")));
-	assert_string_equal(s.context_only.data,
-			    "[{\"key\":\"user_id\",\"value\":\"123\"},{\"key\":\"a.b\",\"value\":\"x \\\"y\"}]");
+	assert_string_equal(
+		s.context_only.data,
+		"[{\"key\":\"user_id\",\"value\":\"123\"},{\"key\":\"a.b\",\"value\":\"x \\\"y\"}]");
 	assert_string_equal(s.context_not.data, "[{\"key\":\"k\",\"value\":\"v=w\"}]");
 	search_free(&s);
 }
@@ -164,7 +168,8 @@ static void matches_are_found_as_the_index_finds_them(void **state)
 {
 	(void)state;
 	check_marks("fail", "It failed: FAILURE, not defail", "It [failed]: [FAILURE], not defail");
-	check_marks("\"payment failed\"", "payment failed; payment  failed, payment fails", "[payment failed]; [payment  failed], payment fails");
+	check_marks("\"payment failed\"", "payment failed; payment  failed, payment fails",
+		    "[payment failed]; [payment  failed], payment fails");
 	check_marks("user_id", "user_id=1 userid", "[user_id]=1 userid");
 	check_marks("-fail ok", "ok fail", "[ok] fail");
 	check_marks("b a", "a b ab", "[a] [b] [ab]");

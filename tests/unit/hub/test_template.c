@@ -78,10 +78,10 @@ static void check(const struct example *c)
 	buf_free(&out);
 }
 
-#define CHECK_ALL(list)                                                                                                \
-	do {                                                                                                           \
-		for (size_t i_ = 0; i_ < sizeof list / sizeof list[0]; i_++)                                           \
-			check(&list[i_]);                                                                              \
+#define CHECK_ALL(list)                                                                                      \
+	do {                                                                                                 \
+		for (size_t i_ = 0; i_ < sizeof list / sizeof list[0]; i_++)                                 \
+			check(&list[i_]);                                                                    \
 	} while (0)
 
 /* ---- the specification's rules ---- */
@@ -91,7 +91,8 @@ static void values_are_interpolated_and_escaped(void **state)
 	static const struct example list[] = {
 		{ "no tag", "plain {text} } {\n", "{}", "plain {text} } {\n", NULL },
 		{ "text", "to {{who}}!", "{\"who\":\"you\"}", "to you!", NULL },
-		{ "escaped", "{{v}}", "{\"v\":\"<a href=\\\"x\\\">&'\"}", "&lt;a href=&quot;x&quot;&gt;&amp;&#39;", NULL },
+		{ "escaped", "{{v}}", "{\"v\":\"<a href=\\\"x\\\">&'\"}",
+		  "&lt;a href=&quot;x&quot;&gt;&amp;&#39;", NULL },
 		{ "triple is raw", "{{{v}}}", "{\"v\":\"<&>\"}", "<&>", NULL },
 		{ "ampersand is raw", "{{&v}} {{& v }}", "{\"v\":\"<&>\"}", "<&> <&>", NULL },
 		{ "integer", "{{n}} {{{n}}} {{&n}}", "{\"n\":-7}", "-7 -7 -7", NULL },
@@ -99,7 +100,8 @@ static void values_are_interpolated_and_escaped(void **state)
 		{ "large integer", "{{n}}", "{\"n\":1763700000123456}", "1763700000123456", NULL },
 		{ "absent", "[{{a}}{{{a}}}{{&a}}]", "{}", "[]", NULL },
 		{ "null", "[{{a}}{{{a}}}]", "{\"a\":null}", "[]", NULL },
-		{ "null hides an outer value", "{{#in}}[{{a}}]{{/in}}", "{\"a\":1,\"in\":{\"a\":null}}", "[]", NULL },
+		{ "null hides an outer value", "{{#in}}[{{a}}]{{/in}}", "{\"a\":1,\"in\":{\"a\":null}}", "[]",
+		  NULL },
 		{ "false is shown", "{{a}}", "{\"a\":false}", "false", NULL },
 		{ "whitespace around stays", "| {{v}} |\n  {{v}}\n", "{\"v\":\"x\"}", "| x |\n  x\n", NULL },
 		{ "padding", "|{{  v\t}}|{{{ v }}}|", "{\"v\":\"x\"}", "|x|x|", NULL },
@@ -113,10 +115,13 @@ static void dotted_names_go_inside(void **state)
 {
 	static const struct example list[] = {
 		{ "two parts", "{{a.b}} {{{a.b}}} {{&a.b}}", "{\"a\":{\"b\":1}}", "1 1 1", NULL },
-		{ "many parts", "{{a.b.c.d.e}}", "{\"a\":{\"b\":{\"c\":{\"d\":{\"e\":\"deep\"}}}}}", "deep", NULL },
+		{ "many parts", "{{a.b.c.d.e}}", "{\"a\":{\"b\":{\"c\":{\"d\":{\"e\":\"deep\"}}}}}", "deep",
+		  NULL },
 		{ "broken chain", "[{{a.b.c}}]", "{\"a\":{}}", "[]", NULL },
-		{ "broken chain is not looked for outside", "[{{a.b.n}}]", "{\"a\":{\"b\":{}},\"b\":{\"n\":1}}", "[]", NULL },
-		{ "first part resolves as any name", "{{#a}}{{b.c}}{{/a}}", "{\"a\":{\"b\":{\"c\":1}},\"b\":{\"c\":2}}", "1", NULL },
+		{ "broken chain is not looked for outside", "[{{a.b.n}}]",
+		  "{\"a\":{\"b\":{}},\"b\":{\"n\":1}}", "[]", NULL },
+		{ "first part resolves as any name", "{{#a}}{{b.c}}{{/a}}",
+		  "{\"a\":{\"b\":{\"c\":1}},\"b\":{\"c\":2}}", "1", NULL },
 		{ "nearest first part wins, even without the rest", "[{{#a}}{{b.c}}{{/a}}]",
 		  "{\"a\":{\"b\":{}},\"b\":{\"c\":2}}", "[]", NULL },
 		{ "section", "{{#a.b}}yes{{/a.b}}", "{\"a\":{\"b\":true}}", "yes", NULL },
@@ -150,11 +155,14 @@ static void sections_are_for_what_is_true(void **state)
 		{ "doubled", "{{#a}}1{{/a}} {{b}} {{#a}}2{{/a}}", "{\"a\":true,\"b\":\"-\"}", "1 - 2", NULL },
 		{ "nested, same name, true", "|{{#a}}1{{#a}}2{{/a}}3{{/a}}|", "{\"a\":true}", "|123|", NULL },
 		{ "nested, same name, false", "|{{#a}}1{{#a}}2{{/a}}3{{/a}}|", "{\"a\":false}", "||", NULL },
-		{ "iterator: text, escaped", "{{#a}}({{.}}){{/a}}", "{\"a\":[\"x\",\"<\",\"&\"]}", "(x)(&lt;)(&amp;)", NULL },
+		{ "iterator: text, escaped", "{{#a}}({{.}}){{/a}}", "{\"a\":[\"x\",\"<\",\"&\"]}",
+		  "(x)(&lt;)(&amp;)", NULL },
 		{ "iterator: raw", "{{#a}}({{{.}}}{{&.}}){{/a}}", "{\"a\":[\"<\"]}", "(<<)", NULL },
 		{ "iterator: numbers", "{{#a}}{{.}},{{/a}}", "{\"a\":[1,2.50,0]}", "1,2.50,0,", NULL },
-		{ "iterator: null in a list", "{{#a}}({{.}}{{^.}}-{{/.}}){{/a}}", "{\"a\":[1,null]}", "(1)(-)", NULL },
-		{ "iterator: lists", "{{#a}}[{{#.}}{{.}}{{/.}}]{{/a}}", "{\"a\":[[1,2],[\"x\"]]}", "[12][x]", NULL },
+		{ "iterator: null in a list", "{{#a}}({{.}}{{^.}}-{{/.}}){{/a}}", "{\"a\":[1,null]}",
+		  "(1)(-)", NULL },
+		{ "iterator: lists", "{{#a}}[{{#.}}{{.}}{{/.}}]{{/a}}", "{\"a\":[[1,2],[\"x\"]]}", "[12][x]",
+		  NULL },
 		{ "padding", "|{{# a }}={{/ a }}|", "{\"a\":true}", "|=|", NULL },
 	};
 
@@ -189,7 +197,8 @@ static void a_tag_alone_on_its_line_takes_the_line(void **state)
 		{ "carriage returns", "1\r\n{{#a}}\r\n{{/a}}\r\n2", "{\"a\":true}", "1\r\n2", NULL },
 		{ "first line", "  {{#a}}\n1{{/a}}\n2", "{\"a\":true}", "1\n2", NULL },
 		{ "last line", "1{{#a}}\n2\n  {{/a}}", "{\"a\":true}", "1\n2\n", NULL },
-		{ "not with something beside it", " {{#a}}x{{/a}}\n {{#a}}y{{/a}}\n", "{\"a\":true}", " x\n y\n", NULL },
+		{ "not with something beside it", " {{#a}}x{{/a}}\n {{#a}}y{{/a}}\n", "{\"a\":true}",
+		  " x\n y\n", NULL },
 		{ "not within", " | {{#a}} {{! c }}\n {{/a}} | \n", "{\"a\":true}", " |  \n  | \n", NULL },
 		{ "never a value", "  {{v}}\n  {{{v}}}\n", "{\"v\":1}", "  1\n  1\n", NULL },
 		{ "comment", "1\n  {{! c }}\n2\n", "{}", "1\n2\n", NULL },
@@ -208,16 +217,18 @@ static void partials_are_taken_in(void **state)
 	static const struct example list[] = {
 		{ "text", "[{{>p}}]", "{}", "[part]", "{\"p\":\"part\"}" },
 		{ "absent", "[{{>p}}]", "{}", "[]", NULL },
-		{ "sees the context", "{{#a}}{{>p}}{{/a}}", "{\"a\":{\"b\":1}}", "*1*", "{\"p\":\"*{{b}}*\"}" },
+		{ "sees the context", "{{#a}}{{>p}}{{/a}}", "{\"a\":{\"b\":1}}", "*1*",
+		  "{\"p\":\"*{{b}}*\"}" },
 		{ "calls itself", "{{>p}}", "{\"v\":1,\"in\":[{\"v\":2,\"in\":[]}]}", "1<2<>>",
 		  "{\"p\":\"{{v}}<{{#in}}{{>p}}{{/in}}>\"}" },
 		{ "whitespace around stays", "| {{>p}} |", "{}", "| \t|\t |", "{\"p\":\"\\t|\\t\"}" },
-		{ "no indentation within a line", "  {{a}}  {{>p}}\n", "{\"a\":1}", "  1  >\n>\n", "{\"p\":\">\\n>\"}" },
+		{ "no indentation within a line", "  {{a}}  {{>p}}\n", "{\"a\":1}", "  1  >\n>\n",
+		  "{\"p\":\">\\n>\"}" },
 		{ "alone: carriage return", "|\r\n{{>p}}\r\n|", "{}", "|\r\n>|", "{\"p\":\">\"}" },
 		{ "alone: first line", "  {{>p}}\n>", "{}", "  >\n  >>", "{\"p\":\">\\n>\"}" },
 		{ "alone: last line", ">\n  {{>p}}", "{}", ">\n  >\n  >", "{\"p\":\">\\n>\"}" },
-		{ "indents its own lines, not those of a value", "1\n {{>p}}\n2\n", "{\"v\":\"a\\nb\"}", "1\n |\n a\nb\n |\n2\n",
-		  "{\"p\":\"|\\n{{{v}}}\\n|\\n\"}" },
+		{ "indents its own lines, not those of a value", "1\n {{>p}}\n2\n", "{\"v\":\"a\\nb\"}",
+		  "1\n |\n a\nb\n |\n2\n", "{\"p\":\"|\\n{{{v}}}\\n|\\n\"}" },
 		{ "the same, indented and not", "{{>p}}\n  {{>p}}\n", "{}", "x\n  x\n", "{\"p\":\"x\\n\"}" },
 		{ "padding", "|{{> p }}|", "{}", "|x|", "{\"p\":\"x\"}" },
 	};
@@ -232,10 +243,14 @@ static void what_a_formatter_makes_is_escaped(void **state)
 {
 	static const struct example list[] = {
 		{ "value", "{{#f.angles}}{{v}}{{/f.angles}}", "{\"v\":\"a&b\"}", "&lt;a&amp;b&gt;", NULL },
-		{ "in one another", "{{#f.angles}}{{#f.angles}}x{{/f.angles}}{{/f.angles}}", "{}", "&lt;&lt;x&gt;&gt;", NULL },
-		{ "raw inside is escaped too", "{{#f.angles}}{{{v}}}{{/f.angles}}", "{\"v\":\"<\"}", "&lt;&lt;&gt;", NULL },
-		{ "escaping comes back behind it", "{{#f.angles}}{{/f.angles}}{{v}}", "{\"v\":\"<\"}", "&lt;&gt;&lt;", NULL },
-		{ "data can't take its name", "{{#f.angles}}x{{/f.angles}}", "{\"f\":{\"angles\":false}}", "&lt;x&gt;", NULL },
+		{ "in one another", "{{#f.angles}}{{#f.angles}}x{{/f.angles}}{{/f.angles}}", "{}",
+		  "&lt;&lt;x&gt;&gt;", NULL },
+		{ "raw inside is escaped too", "{{#f.angles}}{{{v}}}{{/f.angles}}", "{\"v\":\"<\"}",
+		  "&lt;&lt;&gt;", NULL },
+		{ "escaping comes back behind it", "{{#f.angles}}{{/f.angles}}{{v}}", "{\"v\":\"<\"}",
+		  "&lt;&gt;&lt;", NULL },
+		{ "data can't take its name", "{{#f.angles}}x{{/f.angles}}", "{\"f\":{\"angles\":false}}",
+		  "&lt;x&gt;", NULL },
 	};
 
 	(void)state;
@@ -245,9 +260,11 @@ static void what_a_formatter_makes_is_escaped(void **state)
 static void control_characters_become_visible(void **state)
 {
 	static const struct example list[] = {
-		{ "escape, bell, delete", "{{v}}", "{\"v\":\"\\u001b[31m\\u0007\\u007f\"}", "\u241b[31m\u2407\u2421", NULL },
+		{ "escape, bell, delete", "{{v}}", "{\"v\":\"\\u001b[31m\\u0007\\u007f\"}",
+		  "\u241b[31m\u2407\u2421", NULL },
 		{ "tab and newline stay", "{{v}}", "{\"v\":\"a\\tb\\nc\"}", "a\tb\nc", NULL },
-		{ "a second set of controls", "{{v}}", "{\"v\":\"a\\u0085b\\u009f\"}", "a⟨U+0085⟩b⟨U+009F⟩", NULL },
+		{ "a second set of controls", "{{v}}", "{\"v\":\"a\\u0085b\\u009f\"}", "a⟨U+0085⟩b⟨U+009F⟩",
+		  NULL },
 	};
 
 	(void)state;
@@ -257,18 +274,27 @@ static void control_characters_become_visible(void **state)
 static void what_turns_or_hides_text_becomes_visible(void **state)
 {
 	static const struct example list[] = {
-		{ "right to left override", "{{v}}", "{\"v\":\"a\\u202eb\\u202cc\"}", "a⟨U+202E⟩b⟨U+202C⟩c", NULL },
-		{ "embeddings", "{{v}}", "{\"v\":\"\\u202a\\u202b\\u202d\"}", "⟨U+202A⟩⟨U+202B⟩⟨U+202D⟩", NULL },
-		{ "isolates", "{{v}}", "{\"v\":\"\\u2066\\u2067\\u2068\\u2069\"}", "⟨U+2066⟩⟨U+2067⟩⟨U+2068⟩⟨U+2069⟩", NULL },
+		{ "right to left override", "{{v}}", "{\"v\":\"a\\u202eb\\u202cc\"}", "a⟨U+202E⟩b⟨U+202C⟩c",
+		  NULL },
+		{ "embeddings", "{{v}}", "{\"v\":\"\\u202a\\u202b\\u202d\"}", "⟨U+202A⟩⟨U+202B⟩⟨U+202D⟩",
+		  NULL },
+		{ "isolates", "{{v}}", "{\"v\":\"\\u2066\\u2067\\u2068\\u2069\"}",
+		  "⟨U+2066⟩⟨U+2067⟩⟨U+2068⟩⟨U+2069⟩", NULL },
 		{ "marks", "{{v}}", "{\"v\":\"\\u200e\\u200f\\u061c\"}", "⟨U+200E⟩⟨U+200F⟩⟨U+061C⟩", NULL },
-		{ "no width", "{{v}}", "{\"v\":\"a\\u200bb\\u2060\\ufeff\\u00ad\"}", "a⟨U+200B⟩b⟨U+2060⟩⟨U+FEFF⟩⟨U+00AD⟩", NULL },
+		{ "no width", "{{v}}", "{\"v\":\"a\\u200bb\\u2060\\ufeff\\u00ad\"}",
+		  "a⟨U+200B⟩b⟨U+2060⟩⟨U+FEFF⟩⟨U+00AD⟩", NULL },
 		{ "line separators", "{{v}}", "{\"v\":\"\\u2028\\u2029\"}", "⟨U+2028⟩⟨U+2029⟩", NULL },
 		{ "tags", "{{v}}", "{\"v\":\"\\udb40\\udc41\"}", "⟨U+E0041⟩", NULL },
-		{ "a joiner in a name", "{{v}}", "{\"v\":\"sh\\u200dop\\u200c\"}", "sh⟨U+200D⟩op⟨U+200C⟩", NULL },
-		{ "a joiner where it belongs", "{{v}}", "{\"v\":\"\\u0645\\u06cc\\u200c\\u062e\"}", "\u0645\u06cc\u200c\u062e", NULL },
-		{ "emoji", "{{v}}", "{\"v\":\"\\u2764\\ufe0f 1\\ufe0f\\u20e3\"}", "\u2764\ufe0f 1\ufe0f\u20e3", NULL },
-		{ "scripts from right to left", "{{v}}", "{\"v\":\"\\u05d0 \\u0627\"}", "\u05d0 \u0627", NULL },
-		{ "in a formatter, too", "{{#f.angles}}{{v}}{{/f.angles}}", "{\"v\":\"\\u202e\"}", "&lt;⟨U+202E⟩&gt;", NULL },
+		{ "a joiner in a name", "{{v}}", "{\"v\":\"sh\\u200dop\\u200c\"}", "sh⟨U+200D⟩op⟨U+200C⟩",
+		  NULL },
+		{ "a joiner where it belongs", "{{v}}", "{\"v\":\"\\u0645\\u06cc\\u200c\\u062e\"}",
+		  "\u0645\u06cc\u200c\u062e", NULL },
+		{ "emoji", "{{v}}", "{\"v\":\"\\u2764\\ufe0f 1\\ufe0f\\u20e3\"}",
+		  "\u2764\ufe0f 1\ufe0f\u20e3", NULL },
+		{ "scripts from right to left", "{{v}}", "{\"v\":\"\\u05d0 \\u0627\"}", "\u05d0 \u0627",
+		  NULL },
+		{ "in a formatter, too", "{{#f.angles}}{{v}}{{/f.angles}}", "{\"v\":\"\\u202e\"}",
+		  "&lt;⟨U+202E⟩&gt;", NULL },
 	};
 
 	(void)state;
@@ -278,8 +304,10 @@ static void what_turns_or_hides_text_becomes_visible(void **state)
 static void data_is_never_a_template(void **state)
 {
 	static const struct example list[] = {
-		{ "tags in a value", "{{v}} {{{v}}}", "{\"v\":\"{{x}}{{#x}}\",\"x\":1}", "{{x}}{{#x}} {{x}}{{#x}}", NULL },
-		{ "an object as a value", "{{v}}", "{\"v\":{\"a\":\"<b>\"}}", "{ &quot;a&quot;: &quot;&lt;b&gt;&quot; }", NULL },
+		{ "tags in a value", "{{v}} {{{v}}}", "{\"v\":\"{{x}}{{#x}}\",\"x\":1}",
+		  "{{x}}{{#x}} {{x}}{{#x}}", NULL },
+		{ "an object as a value", "{{v}}", "{\"v\":{\"a\":\"<b>\"}}",
+		  "{ &quot;a&quot;: &quot;&lt;b&gt;&quot; }", NULL },
 	};
 
 	(void)state;
@@ -396,7 +424,8 @@ static void each_page(void (*look)(const char *path, const char *text))
 
 static void has_nothing_raw_or_inline(const char *path, const char *text)
 {
-	static const char *const banned[] = { "{{{", "{{&", " style=", "<style", " onclick", " onload", "javascript:" };
+	static const char *const banned[] = { "{{{",      "{{&",     " style=",    "<style",
+					      " onclick", " onload", "javascript:" };
 
 	for (size_t i = 0; i < sizeof banned / sizeof banned[0]; i++)
 		if (strstr(text, banned[i]))
@@ -464,7 +493,8 @@ static void run_spec_file(const char *path)
 
 static void the_specification_s_own_examples_hold(void **state)
 {
-	static const char *const modules[] = { "comments", "interpolation", "inverted", "partials", "sections" };
+	static const char *const modules[] = { "comments", "interpolation", "inverted", "partials",
+					       "sections" };
 	const char *dir = getenv("OBSERV_MUSTACHE_SPEC");
 	char path[4096];
 
