@@ -146,8 +146,9 @@ static enum db_failure keep_value(const PGresult *result, struct buf *out, struc
 /* Without a right to the schema its tables look as if they did not exist. */
 static enum db_failure missing_or_closed(struct db *db)
 {
-	CLEANUP(pg_clear_p) PGresult *result = PQexec(db->conn, "SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'observ' "
-							      "AND NOT has_schema_privilege(oid, 'USAGE')");
+	const char *sql = "SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'observ' "
+			  "AND NOT has_schema_privilege(oid, 'USAGE')";
+	CLEANUP(pg_clear_p) PGresult *result = PQexec(db->conn, sql);
 
 	return PQntuples(result) == 1 ? DB_DENIED : DB_SCHEMA;
 }
