@@ -11,7 +11,7 @@
 
 #include "common/cleanup.h"
 
-enum { NOT_FOUND = 127 };
+enum { NOT_FOUND = 127, SAID_MAX = 1024 * 1024 };
 
 /* Files in memory rather than pipes: nobody waits for the other side. */
 static int memory(const char *name, struct text content)
@@ -36,7 +36,8 @@ static void child(const struct command *c, const struct passwd *user, const int 
 			_exit(NOT_FOUND);
 	if (user && !become(user))
 		_exit(NOT_FOUND);
-	execvp(c->argv[0], (char *const *)(uintptr_t)c->argv);
+	/* execvp() promises not to write what its type lets it. */
+	execvp(c->argv[0], (union { const char *const *ours; char *const *theirs; }){ c->argv }.theirs);
 	_exit(NOT_FOUND);
 }
 
@@ -87,14 +88,28 @@ int command_run(const struct command *c, struct buf *out, struct buf *said, stru
 	return status;
 }
 
+int command_must(const char *const *argv, struct err *e)
+{
+	CLEANUP(buf_free) struct buf said = BUF(SAID_MAX);
+	int status = command_run(&(struct command){ .argv = argv }, &said, &said, e);
+	const char *text = buf_cstr(&said);
+
+	if (status <= 0)
+		return status;
+	if (status == NOT_FOUND)
+		return err_set(e, ENOENT, "there is no program %s in PATH", argv[0]);
+	return err_set(e, EIO, "%s: %.*s", argv[0], text ? (int)strcspn(text, "\n") : 0, text ? text : "");
+}
+
 bool command_exists(const char *name)
 {
-	CLEANUP(free_p) char *folders = strdup(getenv("PATH") ? getenv("PATH") : "/usr/bin:/bin");
-	char path[4096], *rest = folders;
-	const char *folder;
+	const char *folder = getenv("PATH");
+	char path[4096];
 
-	while ((folder = strsep(&rest, ":")))
-		if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, name) < sizeof path && access(path, X_OK) == 0)
+	for (size_t n; folder && *folder; folder += n + (folder[n] == ':')) {
+		n = strcspn(folder, ":");
+		if ((size_t)snprintf(path, sizeof path, "%.*s/%s", (int)n, folder, name) < sizeof path && access(path, X_OK) == 0)
 			return true;
+	}
 	return false;
 }

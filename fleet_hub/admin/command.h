@@ -26,6 +26,9 @@ struct command {
  */
 int command_run(const struct command *c, struct buf *out, struct buf *said, struct err *e);
 
+/* Run it and show nothing. 0, or -errno with the first line that it wrote when its exit status is another. */
+int command_must(const char *const *argv, struct err *e);
+
 /* Is there a program of this name in PATH? */
 bool command_exists(const char *name);
 

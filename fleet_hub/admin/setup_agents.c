@@ -62,9 +62,9 @@ int setup_agents(struct setup *s, struct err *e)
 	if (!s->systemd || !command_exists("obs_agent"))
 		return err_set(e, ENOENT, "--app needs systemd and the package obs-agent");
 	r = setup_psql(s, "", (struct text){ setup_enroll_sql, setup_enroll_sql_len }, &out, e);
-	if (r < 0 || !out.len)
+	if (r < 0 || !out.len || !buf_cstr(&out))
 		return r < 0 ? r : err_set(e, EPROTO, "no login was made");
-	answer = (char *)(uintptr_t)buf_cstr(&out);
+	answer = out.data;
 	answer[strcspn(answer, "\n")] = '\0';
 	state = strsep(&answer, " ");
 	role = strsep(&answer, " ");

@@ -103,14 +103,6 @@ static bool installed(char version[24])
 	return newest > 0;
 }
 
-static int must(const char *const *argv, struct err *e)
-{
-	CLEANUP(buf_free) struct buf said = BUF(SETUP_OUTPUT_MAX);
-	int status = command_run(&(struct command){ .argv = argv }, &said, &said, e);
-
-	return status <= 0 ? status : err_set(e, EIO, "%s: %s", argv[0], said.len ? buf_cstr(&said) : "it failed");
-}
-
 /* Debian makes the cluster with the package, unless it was told not to. */
 static int make_cluster(const char *version, struct err *e)
 {
@@ -122,7 +114,7 @@ static int make_cluster(const char *version, struct err *e)
 	if (none != GLOB_NOMATCH || !command_exists(argv[0]))
 		return 0;
 	setup_say("PostgreSQL %s: makes its first cluster", version);
-	return must(argv, e);
+	return command_must(argv, e);
 }
 
 static int start_postgresql(const struct setup *s, const char *version, struct err *e)
@@ -132,7 +124,7 @@ static int start_postgresql(const struct setup *s, const char *version, struct e
 	int r = make_cluster(version, e);
 
 	if (r == 0 && (s->systemd || command_exists(by_hand[0])))
-		r = must(s->systemd ? by_systemd : by_hand, e);
+		r = command_must(s->systemd ? by_systemd : by_hand, e);
 	if (r == 0)
 		setup_say("PostgreSQL %s: started", version);
 	return r;
@@ -216,5 +208,5 @@ int setup_install_schema(struct setup *s, struct err *e)
 	if (r < 0)
 		return r;
 	setup_say("schema: up to date");
-	return out.len ? take_logins(s, (char *)(uintptr_t)buf_cstr(&out), e) : 0;
+	return buf_cstr(&out) && out.len ? take_logins(s, out.data, e) : 0;
 }

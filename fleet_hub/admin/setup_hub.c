@@ -42,18 +42,6 @@ static int write_file(const char *path, mode_t mode, struct text content, struct
 	return 0;
 }
 
-static int quietly(const char *const *argv, struct err *e)
-{
-	CLEANUP(buf_free) struct buf said = BUF(SETUP_OUTPUT_MAX);
-	int status = command_run(&(struct command){ .argv = argv }, &said, &said, e);
-
-	if (status <= 0)
-		return status;
-	if (status == 127)
-		return err_set(e, ENOENT, "there is no program %s in PATH", argv[0]);
-	return err_set(e, EIO, "%s: %.*s", argv[0], (int)(said.len ? strcspn(buf_cstr(&said), "\n") : 0), buf_cstr(&said));
-}
-
 /* ---- where the database is ------------------------------------------------------------------------------- */
 
 static bool names_database(void)
@@ -132,10 +120,10 @@ int setup_start_units(struct setup *s, struct err *e)
 			  "/usr/share/observ/observ-maintain.cron");
 		return 0;
 	}
-	r = quietly(enable, e);
+	r = command_must(enable, e);
 	if (r == 0 && *s->hub_url)
-		r = quietly(restart, e);
-	if (r == 0 && quietly(maintain, e) < 0)
+		r = command_must(restart, e);
+	if (r == 0 && command_must(maintain, e) < 0)
 		return err_set(e, EIO, "observ-maintain.service failed; see: journalctl -u observ-maintain");
 	if (r == 0)
 		setup_say("fleet-hub.socket, observ-maintain.timer: enabled");
@@ -212,7 +200,7 @@ static int enable_site(const struct web *w, const char *port, struct err *e)
 		return r;
 	if (symlink(w->file, w->link) < 0)
 		return err_set(e, errno, "%s can't be made: %s", w->link, strerror(errno));
-	r = quietly(w->test, e);
+	r = command_must(w->test, e);
 	if (r < 0)
 		unlink(w->link);
 	return r < 0 ? err_prefix(e, "%s does not accept %s", w->name, w->file) : 0;
@@ -234,7 +222,7 @@ int setup_web_server(struct setup *s, struct err *e)
 	}
 	r = enable_site(w, s->port, e);
 	if (r == 0)
-		r = quietly(w->restart, e);
+		r = command_must(w->restart, e);
 	if (r < 0)
 		return r;
 	setup_say("%s: the hub answers on this machine at http://localhost:%s/", w->name, s->port);

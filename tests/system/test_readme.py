@@ -153,6 +153,54 @@ def test_setup_starts_what_is_stopped_and_enables_what_is_missing(walk):
     assert walk.get("/")[0] == 200
 
 
+def install(walk, app, password, *more):
+    (walk.tree / "root/password").write_text(password + "\n")
+    server, role = walk.run("hostname").stdout.strip(), walk.ask("SELECT role FROM agent_roles ORDER BY enrolled_at LIMIT 1")
+    return walk.run("sh", "/usr/share/observ/install.sh", "--server", server, "--url", f"postgresql://{role}@localhost/observ_metrics",
+                    "--app", app, "--password-file", "/root/password", *more, check=False, timeout=120)
+
+
+def credential(app):
+    return f"/etc/credstore/obs-agent.{app}.database_url"
+
+
+def password(walk):
+    return urllib.parse.unquote(re.search(r"//[^:]*:([^@]*)@", (walk.tree / credential("my-app")[1:]).read_text()).group(1))
+
+
+def test_install_sh_takes_back_what_the_database_refused(walk):
+    done = install(walk, "refused", "not the password")
+    assert done.returncode == 1 and "refused: its agent was stopped and disabled again" in done.stderr
+    assert "password authentication failed" in done.stderr
+    assert walk.systemctl("is-enabled", "obs-agent@refused", check=False).stdout.strip() == "disabled"
+    assert walk.systemctl("is-active", "obs-agent@refused", check=False).returncode != 0
+    assert not (walk.tree / credential("refused")[1:]).exists()
+    assert "the first row is in the database" in install(walk, "refused", password(walk)).stdout
+
+
+def test_install_sh_keeps_no_second_copy_of_a_password(walk):
+    """A configuration by hand that says itself where the database is needs no credential."""
+    folder = walk.tree / "opt/deployments/by-hand"
+    folder.mkdir()
+    (folder / "config.yml").write_text("monitoring:\n  enabled: true\n  postgres_url: " + (walk.tree / credential("my-app")[1:]).read_text())
+    done = install(walk, "by-hand", password(walk))
+    assert done.returncode == 0 and "has a postgres_url of its own: the password is not kept for it" in done.stdout
+    assert "by-hand: the first row is in the database" in done.stdout
+    assert not (walk.tree / credential("by-hand")[1:]).exists()
+
+
+def test_install_sh_makes_a_log_folder_that_application_and_agent_can_use(walk):
+    done = install(walk, "owned", password(walk), "--user", "games", "--group", "games")
+    assert done.returncode == 0, done.stderr
+    assert walk.run("stat", "-c", "%U %G %a", "/opt/deployments/owned/logs").stdout.strip() == "games adm 2750"
+    walk.run("setpriv", "--reuid=games", "--regid=games", "--clear-groups", "logcore", "--file", "/opt/deployments/owned/logs/app.log", "info", "Mine")
+    wait_for(lambda: walk.ask("SELECT 1 FROM log_entries WHERE message = 'Mine' AND app_name = 'owned'"), "the line of another user")
+    assert "games" in walk.systemctl("show", "-P", "SupplementaryGroups", "obs-agent@owned").stdout.split()
+    for arguments, sentence in [(("--user", "nobody-here"), "there is no user nobody-here"), (("--group", "none-here"), "there is no group none-here")]:
+        assert sentence in install(walk, "owned", "x", *arguments).stderr
+    walk.systemctl("disable", "--now", "obs-agent@refused", "obs-agent@by-hand", "obs-agent@owned")
+
+
 def test_teardown_prints_what_takes_all_away(walk):
     """And nothing of Observ is left in the server."""
     walk.systemctl("stop", "obs-agent@my-app")
@@ -163,9 +211,30 @@ def test_teardown_prints_what_takes_all_away(walk):
     assert walk.ask("SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_'", "postgres") == "postgres"
 
 
+def test_setup_of_a_database_elsewhere_gives_logins_passwords(walk):
+    """By a login that is no superuser, over TCP. Only root may read the passwords, and a second run keeps them."""
+    walk.ask("CREATE ROLE boss LOGIN CREATEDB CREATEROLE PASSWORD 'boss'", "postgres")
+    walk.shell("rm /etc/observ/hub.conf; rm -r /etc/credstore/obs-agent.* /opt/deployments/*; systemctl disable --now 'obs-agent@*'")
+    setup = "PGPASSWORD=boss fleet_hub_admin --url postgresql://boss@localhost/far setup --app my-app"
+    said = walk.shell(setup, timeout=120).stdout
+    assert "database far: made" in said and "login fleet-hub: made" in said and "my-app: the first row is in the database" in said
+    assert walk.get("/")[0] == 200 and "my-app" in walk.get("/")[1]
+    secrets = ("/etc/observ/hub.conf", "/etc/credstore/observ-maintain.pgpass")
+    assert walk.run("stat", "-c", "%a %U", *secrets).stdout.split() == ["600", "root"] * 2
+    assert "postgresql://fleet-hub:" in walk.run("cat", secrets[0]).stdout
+    assert int(walk.ask("SELECT count(*) FROM job_runs", "far")) > 0
+    before = walk.run("cat", *secrets).stdout
+    again = walk.shell(setup, timeout=120).stdout
+    assert "made" not in again and walk.run("cat", *secrets).stdout == before and walk.get("/")[0] == 200
+    walk.shell("rm /etc/observ/hub.conf")
+    lost = walk.shell(setup, check=False)
+    assert lost.returncode == 1 and "the login fleet-hub exists already and /etc/observ/hub.conf has not its password" in lost.stderr
+    walk.shell("rm /etc/observ/maintain.env /etc/credstore/*")
+
+
 def test_setup_makes_the_first_cluster_where_there_is_none(walk):
     """As on a machine whose PostgreSQL came with another program that told Debian to make none."""
-    walk.shell("pg_dropcluster 15 main --stop && rm -r /etc/credstore/obs-agent.* /opt/deployments/my-app", timeout=60)
+    walk.shell("pg_dropcluster 15 main --stop && rm -rf /etc/observ/hub.conf /etc/credstore/obs-agent.* /opt/deployments/my-app", timeout=60)
     said = walk.shell("fleet_hub_admin setup --app my-app --server again", timeout=120).stdout
     assert "makes its first cluster" in said and "my-app: the first row is in the database" in said
     assert walk.get("/")[0] == 200
