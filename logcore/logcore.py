@@ -569,8 +569,9 @@ class Handler(logging.Handler):
     """
 
     def __init__(self, log_file=None, fd=2, line_max=None, journal_priority=None, redact=REDACT_ALL, redact_keys=(),
-                 redact_not=()):
+                 redact_not=(), path=None):
         super().__init__()
+        log_file = _one_file(log_file, path)
         self.redact = _Redact(redact, redact_keys, redact_not)
         self.path = os.fspath(log_file) if log_file is not None else None
         self.fd = fd if log_file is None else None
@@ -791,15 +792,23 @@ def _set_level(logger, level):
         logger.warning("The level is not known, using info", extra={"context": {"level": level}})
 
 
-def get_logger(name=None, log_file=None, level=None, **options):
+def _one_file(log_file, path):
+    """`path` is what C and C++ call it, and what those who come from there write."""
+    if path is not None and log_file is not None:
+        raise ValueError("log_file and path are two names of one option: give one of them")
+    return path if log_file is None else log_file
+
+
+def get_logger(name=None, log_file=None, level=None, path=None, **options):
     """The logger `name` (default: the program's name), which writes lines to log_file.
 
-    Without a file it logs where its parent does ("billing.http" like "billing"), else to standard error. The same
+    `path` is another name of log_file. Without a file it logs where its parent does ("billing.http" like "billing"), else to standard error. The same
     name gives the same logger; another file replaces the first. `level` is a number or a name, by default INFO;
     the environment variable LOGCORE_LEVEL overrides it. The options are those of Handler. They take effect when
     this makes a handler: not again for the same file, and not for a logger that logs where its parent does.
     """
     logger = _ours(logging.getLogger(name or os.path.basename(sys.argv[0] or "") or "python"))
+    log_file = _one_file(log_file, path)
     with _setup:
         fresh = not logger.level
         _attach(logger, os.fspath(log_file) if log_file is not None else None, options)

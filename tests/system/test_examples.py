@@ -129,13 +129,38 @@ def test_shop_reports_why_it_cannot_start(shop, tmp_path):
         assert done.stderr == said if said else done.stderr.startswith("usage: shop")
 
 
+DEMO = TOP / "examples/monitoring-demo.py"
+
+
+def shown_rows(*options):
+    shown = run("/usr/bin/python3", DEMO, *options, timeout=60)
+    return [json.loads(line) for line in shown.splitlines() if line.startswith("{")]
+
+
 def test_monitoring_demo_shows_logs_metrics_and_checks():
-    shown = run(TOP / "examples/monitoring_demo.sh", timeout=60)
-    rows = [json.loads(line) for line in shown.splitlines() if line.startswith("{")]
-    assert [r["logger"] for r in rows if "logger" in r and "table" not in r]
+    rows = shown_rows()
+    lines = [r for r in rows if "table" not in r]
+    assert {"User action", "Order placed", "Payment provider is slow", "Payment failed"} <= {line["message"] for line in lines}
+    failed = next(line for line in lines if line["message"] == "Payment failed")
+    assert failed["context"]["order_id"] == 4711 and "RuntimeError" in failed["context"]["traceback"]
     metrics = [r for r in rows if r.get("table") == "vps_metrics"]
     assert len(metrics) == 1 and 0 < metrics[0]["memory_percent"] < 100
     checks = {r["url"].rpartition("/")[0]: r["success"] for r in rows if r.get("table") == "health_checks"}
     assert checks.pop("http://127.0.0.1:9") is False
     assert list(checks.values()) == [True]
-    assert [r for r in rows if r.get("table") == "log_entries" and r["logger"].startswith("shop")]
+    assert {line["message"] for line in lines} <= {r["message"] for r in rows if r.get("table") == "log_entries"}
+
+
+def test_monitoring_demo_writes_what_it_shows(db):
+    shown_rows("--url", db.url("agents"))
+    where = "vps_name = 'monitoring-demo' AND app_name = 'monitoring-demo'"
+    assert db.count("vps_metrics", where) == 1 and db.count("health_checks", where) == 2
+    assert db.one("SELECT context ->> 'order_id' FROM log_entries WHERE message = 'Payment failed'") == "4711"
+
+
+def test_monitoring_demo_says_what_is_missing(tmp_path):
+    for options, build, sentence in [((), tmp_path, f"{tmp_path}/obs_agent/obs_agent is missing; run: make"),
+                                     (("--url", "nonsense://"), BUILD, "obs_agent ended with status 78; what it said is above")]:
+        done = subprocess.run(["/usr/bin/python3", DEMO, *options], capture_output=True, text=True, timeout=90,
+                              env={**os.environ, "OBSERV_BUILD": str(build)})
+        assert done.returncode == 1 and sentence in done.stderr, done.stderr

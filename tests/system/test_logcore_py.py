@@ -312,6 +312,19 @@ def program(code, **environment):
     return done.stderr
 
 
+def test_path_is_another_name_of_log_file(tmp_path):
+    """As the option is called in C."""
+    log = logcore.get_logger("by-path", path=tmp_path / "app.log")
+    log.info("there")
+    assert logcore.get_logger("by-path", log_file=tmp_path / "app.log") is log
+    handler = logcore.Handler(path=tmp_path / "handler.log")
+    handler.close()
+    assert (tmp_path / "app.log").read_text().count("there") == 1 and (tmp_path / "handler.log").exists()
+    for make in (logcore.Handler, logcore.get_logger):
+        with pytest.raises(ValueError, match="two names of one option"):
+            make(log_file="a", path="b")
+
+
 def test_environment_overrides_the_level(tmp_path):
     code = "log = logcore.get_logger('app', level='error'); log.debug('debug'); log.error('error')"
     assert [json.loads(line)["level"] for line in program(code).splitlines()] == ["ERROR"]
