@@ -87,6 +87,7 @@ COMMON := \
   level \
   log \
   parse \
+  path_pattern \
   random \
   read \
   utf8
@@ -183,7 +184,7 @@ AGENT := \
   proc/proc_traffic \
   proc/proc_unit \
   proc/src_proc \
-  tail/file_hash \
+  tail/fingerprint \
   tail/flood \
   tail/known \
   tail/log_name \
@@ -191,6 +192,7 @@ AGENT := \
   tail/reader \
   tail/src_tail \
   tail/stream \
+  tail/tail_copy \
   tail/tail_files \
   tail/tail_look \
   tail/tail_positions \

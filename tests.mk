@@ -22,6 +22,7 @@ UNIT_TESTS := \
   common/test_common \
   common/test_log \
   common/test_pg_message \
+  common/test_path_pattern \
   common/test_pg_tls \
   common/test_pg_verdict \
   hub/test_body \

@@ -126,7 +126,7 @@ static const struct key monitoring_rows[] = {
 	{ "health_checks", &kind_checks, AT(checks), .count_at = AT(n_checks), .def_help = "none", .max = 500,
 	  .table = &check_keys, .help = "a list: a URL each, or the keys below" },
 	{ "log_files", &kind_paths, AT(log_files), .count_at = AT(n_log_files), .def_help = "none", .max = 256,
-	  .help = "a list of absolute paths or globs; `{app}` is the application's name" },
+	  .help = "a list of absolute paths or patterns (`*`, `?`, `[x]`, `{a,b}`, `**`); `{app}` is the application's name" },
 	{ "log_lines_per_second", &kind_number, AT(log_lines_per_second), .def = "0", .min = 0, .max = 1000000,
 	  .help = "lines per second accepted from one file, by the lines' own timestamps; `0`: no limit. Excess lines "
 		  "are dropped and counted per level in `gaps`; WARNING and above have ten times this limit" },

@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <strings.h>
 
+#include "common/path_pattern.h"
 #include "common/parse.h"
 
 enum { WHAT_SIZE = 64, HEADER_MAX = 4096 };
@@ -61,7 +62,7 @@ static const char *path_problem(const char *s)
 		return "is not an absolute path; begin it with /";
 	if (s[strlen(s) - 1] == '/')
 		return "is a folder; name its files, as in /var/log/my-app/*.log";
-	return NULL;
+	return path_pattern_problem(s);
 }
 
 static int parse_path(struct loader *l, const struct key *k, const struct yaml_node *n, const char **paths)

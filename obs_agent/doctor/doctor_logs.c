@@ -5,7 +5,6 @@
  * unit's sandbox hides /home and /tmp, or because of the rules of log_open.h.
  */
 #include <errno.h>
-#include <glob.h>
 #include <grp.h>
 #include <limits.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 
 #include "common/cleanup.h"
 #include "common/parse.h"
+#include "common/path_pattern.h"
 #include "doctor.h"
 #include "doctor_say.h"
 #include "obs_agent/tail/log_open.h"
@@ -73,15 +73,10 @@ static int check_file(const char *path, const char *app, const struct doctor_uni
 
 /* ---- one entry of log_files ---------------------------------------------------------------- */
 
-static bool has_wildcard(const char *path)
-{
-	return strpbrk(path, "*?[") != NULL;
-}
-
 /* A pattern without a match: its folder is closed to this user, or missing, or has no such file yet. */
 static int say_no_match(const char *pattern, const char *app, const struct doctor_unit *u, FILE *out)
 {
-	size_t n = strcspn(pattern, "*?[");
+	size_t n = strcspn(pattern, "*?[{");
 	char folder[PATH_MAX], sentence[2 * PATH_MAX];
 
 	while (n > 1 && pattern[n - 1] != '/')
@@ -98,21 +93,15 @@ static int say_no_match(const char *pattern, const char *app, const struct docto
 
 static int check_pattern(const char *pattern, const char *app, const struct doctor_unit *u, size_t *files, FILE *out)
 {
-	glob_t found = { 0 };
-	int failed = 0;
+	CLEANUP(path_list_free) struct path_list found = { 0 };
+	int failed = 0, r = path_pattern_find(pattern, &found, NULL);
 
-	if (!has_wildcard(pattern)) {
-		++*files;
-		return check_file(pattern, app, u, out);
-	}
-	if (glob(pattern, 0, NULL, &found) == 0) {
-		*files += found.gl_pathc;
-		for (size_t i = 0; i < found.gl_pathc; i++)
-			failed += check_file(found.gl_pathv[i], app, u, out);
-		globfree(&found);
-		return failed;
-	}
-	return say_no_match(pattern, app, u, out);
+	*files += found.n;
+	for (size_t i = 0; i < found.n; i++)
+		failed += check_file(found.path[i], app, u, out);
+	if (r == -E2BIG)
+		failed += doctor_line(out, false, "name some of them", "%s: too many or too deep folders match **", pattern);
+	return found.n ? failed : failed + say_no_match(pattern, app, u, out);
 }
 
 /* Each file and each folder needs a watch. Without one the agent looks once a second. */

@@ -1,0 +1,306 @@
+#include "path_pattern.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <glob.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cleanup.h"
+
+/* ---- lists ---- */
+
+bool path_list_add(struct path_list *l, const char *path)
+{
+	if (l->n == l->cap) {
+		size_t cap = l->cap ? 2 * l->cap : 64;
+		char **grown = reallocarray(l->path, cap, sizeof *grown);
+
+		if (!grown)
+			return false;
+		l->path = grown;
+		l->cap = cap;
+	}
+	l->path[l->n] = strdup(path);
+	return l->path[l->n] && ++l->n;
+}
+
+void path_list_free(struct path_list *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		free(l->path[i]);
+	free(l->path);
+	*l = (struct path_list){ 0 };
+}
+
+/* ---- the text of a pattern ---- */
+
+bool path_pattern_is(const char *path)
+{
+	return strpbrk(path, "*?[{") != NULL;
+}
+
+/* The ] that ends the set at s, which is a [; NULL: none. */
+static const char *set_end(const char *s)
+{
+	const char *at = s + 1;
+
+	if (*at == '!' || *at == '^')
+		at++;
+	if (*at == ']')
+		at++;
+	while (*at && *at != ']')
+		at += *at == '\\' && at[1] ? 2 : 1;
+	return *at ? at : NULL;
+}
+
+/* One past what is at s: a character, an escaped one, a set. */
+static const char *step(const char *s)
+{
+	const char *end = *s == '[' ? set_end(s) : NULL;
+
+	if (*s == '\\' && s[1])
+		return s + 2;
+	return end ? end + 1 : s + 1;
+}
+
+static const char *find_brace(const char *s)
+{
+	while (*s && *s != '{')
+		s = step(s);
+	return *s ? s : NULL;
+}
+
+/* The end of the alternative at s: its comma or closing brace; NULL: none. */
+static const char *alternative_end(const char *s)
+{
+	for (int depth = 0; *s; s = step(s)) {
+		if (depth == 0 && (*s == ',' || *s == '}'))
+			return s;
+		depth += (*s == '{') - (*s == '}');
+	}
+	return NULL;
+}
+
+/* Append what the pattern stands for without braces. -EINVAL: braces that don't fit; -E2BIG: too many. */
+static int expand(const char *pattern, struct path_list *out)
+{
+	const char *open = find_brace(pattern), *close = open, *at, *end;
+	int r = 0;
+
+	if (out->n >= PATTERN_ALTERNATIVES_MAX)
+		return -E2BIG;
+	if (!open)
+		return path_list_add(out, pattern) ? 0 : -ENOMEM;
+	do
+		close = alternative_end(close + 1);
+	while (close && *close == ',');
+	if (!close || *alternative_end(open + 1) == '}')
+		return -EINVAL;
+	for (at = open; r == 0 && *at != '}'; at = end) {
+		char one[PATH_MAX];
+
+		end = alternative_end(at + 1);
+		if (snprintf(one, sizeof one, "%.*s%.*s%s", (int)(open - pattern), pattern, (int)(end - at - 1), at + 1, close + 1) >=
+		    (int)sizeof one)
+			return -E2BIG;
+		r = expand(one, out);
+	}
+	return r;
+}
+
+/* The ** of a pattern without braces; NULL: none. */
+static const char *any_depth(const char *pattern)
+{
+	for (; *pattern; pattern = step(pattern))
+		if (pattern[0] == '*' && pattern[1] == '*')
+			return pattern;
+	return NULL;
+}
+
+static const char *problem_of_one(const char *pattern)
+{
+	const char *deep = any_depth(pattern);
+
+	for (const char *s = pattern; *s; s = step(s)) {
+		if (*s == '\\' && !s[1])
+			return "ends in \\; write the character that it is for, or leave it out";
+		if (*s == '[' && !set_end(s))
+			return "has a [ without a ]; write \\[ for the character itself";
+		if (*s == '[' && memchr(s, '/', (size_t)(set_end(s) - s)))
+			return "has a / between [ and ]; use braces, as in {a,b/c}";
+	}
+	if (deep && (deep[-1] != '/' || (deep[2] && deep[2] != '/')))
+		return "has ** beside other characters; write it between slashes, as in /var/log/**/*.log";
+	if (deep && any_depth(deep + 2))
+		return "has ** twice; write it once";
+	return NULL;
+}
+
+const char *path_pattern_problem(const char *path)
+{
+	CLEANUP(path_list_free) struct path_list all = { 0 };
+	const char *problem = NULL;
+	int r;
+
+	if (!path_pattern_is(path) || *path != '/')
+		return NULL;
+	r = expand(path, &all);
+	if (r == -EINVAL)
+		return "has braces without two names in them; write {a,b}, or \\{ for the character itself";
+	if (r == -E2BIG)
+		return "stands for more than 64 patterns; write a shorter one";
+	for (size_t i = 0; i < all.n && !problem; i++)
+		problem = problem_of_one(all.path[i]);
+	return problem;
+}
+
+/* ---- what matches ---- */
+
+/* Without the \ of each character. */
+static void unescape(char *s)
+{
+	char *to = s;
+
+	for (; *s; s++) {
+		if (*s == '\\' && s[1])
+			s++;
+		*to++ = *s;
+	}
+	*to = '\0';
+}
+
+/* Append `folder`, so that it stands for itself in a pattern. False: too long. */
+static bool escape(const char *folder, char *out, size_t size)
+{
+	size_t n = 0;
+
+	for (; *folder && n + 3 < size; folder++) {
+		if (strchr("*?[]{}\\", *folder))
+			out[n++] = '\\';
+		out[n++] = *folder;
+	}
+	out[n] = '\0';
+	return *folder == '\0';
+}
+
+/* Append what a pattern without braces and ** matches. */
+static int find_plain(const char *pattern, struct path_list *out)
+{
+	glob_t found = { 0 };
+	char path[PATH_MAX];
+	int r = 0;
+
+	if (!strpbrk(pattern, "*?[")) {
+		snprintf(path, sizeof path, "%s", pattern);
+		unescape(path);
+		return path_list_add(out, path) ? 0 : -ENOMEM;
+	}
+	if (glob(pattern, GLOB_NOSORT, NULL, &found) == 0)
+		for (size_t i = 0; i < found.gl_pathc && r == 0; i++)
+			r = path_list_add(out, found.gl_pathv[i]) ? 0 : -ENOMEM;
+	globfree(&found);
+	return r;
+}
+
+/* The same, and the folders that its last part is looked for in. */
+static int find_in_folders(const char *pattern, struct path_list *files, struct path_list *folders)
+{
+	const char *slash = strrchr(pattern, '/');
+	char folder[PATH_MAX];
+	int r = find_plain(pattern, files);
+
+	if (r < 0 || !folders || !slash)
+		return r;
+	snprintf(folder, sizeof folder, "%.*s", slash == pattern ? 1 : (int)(slash - pattern), pattern);
+	return find_plain(folder, folders);
+}
+
+static bool is_folder(const char *path, const struct dirent *entry)
+{
+	struct stat st;
+
+	if (entry->d_type != DT_UNKNOWN)
+		return entry->d_type == DT_DIR;
+	return lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* Append the folder and those below it. */
+static int walk(const char *folder, int depth, struct path_list *out)
+{
+	CLEANUP(closedir_p) DIR *d = NULL;
+	struct dirent *entry;
+	int r = 0;
+
+	if (out->n >= PATTERN_FOLDERS_MAX || depth > PATTERN_DEPTH_MAX)
+		return -E2BIG;
+	d = opendir(folder);
+	if (!d)
+		return 0;
+	if (!path_list_add(out, folder))
+		return -ENOMEM;
+	while (r != -ENOMEM && (entry = readdir(d))) {
+		int left_out = 0;
+		char below[PATH_MAX];
+
+		if (entry->d_name[0] != '.' && snprintf(below, sizeof below, "%s%s%s", folder, folder[1] ? "/" : "", entry->d_name) <
+		    (int)sizeof below && is_folder(below, entry))
+			left_out = walk(below, depth + 1, out);
+		r = left_out ? left_out : r;
+	}
+	return r;
+}
+
+/* `rest` is looked for in a folder and all below it. */
+static int find_at_any_depth(const char *root, const char *rest, struct path_list *files, struct path_list *folders)
+{
+	CLEANUP(path_list_free) struct path_list tree = { 0 };
+	int walked = walk(root, 0, &tree), r = 0;
+
+	for (size_t i = 0; i < tree.n && r == 0; i++) {
+		char folder[PATH_MAX], pattern[2 * PATH_MAX];
+
+		if (!escape(tree.path[i], folder, sizeof folder))
+			continue;
+		snprintf(pattern, sizeof pattern, "%s/%s", folder[1] ? folder : "", rest);
+		if (strlen(pattern) < PATH_MAX)
+			r = find_in_folders(pattern, files, folders);
+	}
+	return r < 0 ? r : walked;
+}
+
+static int find_one(const char *pattern, struct path_list *files, struct path_list *folders)
+{
+	CLEANUP(path_list_free) struct path_list roots = { 0 };
+	const char *deep = any_depth(pattern);
+	char root[PATH_MAX];
+	int r;
+
+	if (!deep)
+		return find_in_folders(pattern, files, folders);
+	snprintf(root, sizeof root, "%.*s", deep - pattern > 1 ? (int)(deep - pattern - 1) : 1, pattern);
+	r = find_plain(root, &roots);
+	for (size_t i = 0; i < roots.n && r == 0; i++)
+		r = find_at_any_depth(roots.path[i], deep[2] ? deep + 3 : "*", files, folders);
+	return r;
+}
+
+int path_pattern_find(const char *pattern, struct path_list *files, struct path_list *folders)
+{
+	CLEANUP(path_list_free) struct path_list all = { 0 };
+	char folder[PATH_MAX];
+	const char *slash = strrchr(pattern, '/');
+	int r;
+
+	if (!path_pattern_is(pattern)) {
+		snprintf(folder, sizeof folder, "%.*s", slash > pattern ? (int)(slash - pattern) : 1, pattern);
+		return path_list_add(files, pattern) && (!folders || path_list_add(folders, folder)) ? 0 : -ENOMEM;
+	}
+	r = expand(pattern, &all);
+	for (size_t i = 0; i < all.n && r == 0; i++)
+		r = find_one(all.path[i], files, folders);
+	return r;
+}

@@ -1,0 +1,41 @@
+/*
+ * path_pattern.h - patterns of paths: *, ?, [x], [!x], {a,b}, one ** for folders at any depth, \ for the character itself.
+ *
+ * Promises bounds: on alternatives, folders and depth. Folders under ** are not followed through symbolic links, and
+ * names that begin with a dot match no wildcard. A path with none of * ? [ { is taken as it is, \ included.
+ */
+#ifndef OBSERV_PATH_PATTERN_H
+#define OBSERV_PATH_PATTERN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum {
+	PATTERN_ALTERNATIVES_MAX = 64,  /* that the braces of one pattern stand for */
+	PATTERN_FOLDERS_MAX = 1024,     /* that one ** stands for */
+	PATTERN_DEPTH_MAX = 16,
+};
+
+/* Owned strings. All zero: empty. */
+struct path_list {
+	char **path;
+	size_t n, cap;
+};
+
+/* False: out of memory. */
+bool path_list_add(struct path_list *l, const char *path);
+void path_list_free(struct path_list *l);
+
+bool path_pattern_is(const char *path);
+
+/* What is wrong with it, and how to fix it, as in "has a [ without a ]; ..."; NULL: nothing. */
+const char *path_pattern_problem(const char *path);
+
+/*
+ * Append what matches now to `files`, the same path perhaps twice, and the folders in which it would be to `folders`.
+ * A path without wildcards is appended whether it is there or not. Returns 0, -E2BIG where ** stands for too many
+ * folders (some were left out), or -ENOMEM.
+ */
+int path_pattern_find(const char *pattern, struct path_list *files, struct path_list *folders);
+
+#endif
