@@ -258,7 +258,7 @@ bool deliver_add(struct deliver *d, const struct sample *s)
 bool deliver_set_position(struct deliver *d, const struct position *p)
 {
 	if (d->positions_known && batch_set_position(d->filling, p)) {
-		if (p->finished)
+		if (p->finished || p->begins)
 			flush_within(d, LOG_DELAY_S * US_PER_S);
 		return true;
 	}

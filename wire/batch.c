@@ -59,7 +59,7 @@ void batch_reset(struct batch *b)
 /* A stream that is only known, and not read on, has nothing to commit. */
 static bool moved(const struct position *p)
 {
-	return p->to != p->from || p->finished;
+	return p->to != p->from || p->finished || p->begins;
 }
 
 bool batch_empty(const struct batch *b)
@@ -286,6 +286,7 @@ bool batch_set_position(struct batch *b, const struct position *p)
 	size_t max = p->file_id[0] ? BATCH_STREAMS_MAX - BATCH_STREAMS_SPARE : BATCH_STREAMS_MAX;
 	size_t i = stream_index(b, p->stream_id);
 	int64_t from;
+	bool begins;
 
 	assert(b->n_positions <= BATCH_STREAMS_MAX);
 	if (i == 0) {
@@ -295,8 +296,10 @@ bool batch_set_position(struct batch *b, const struct position *p)
 		return true;
 	}
 	from = b->positions[i - 1].from;
+	begins = b->positions[i - 1].begins;
 	b->positions[i - 1] = *p;
 	b->positions[i - 1].from = from;
+	b->positions[i - 1].begins = begins;
 	return true;
 }
 

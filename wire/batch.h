@@ -30,12 +30,13 @@ struct position {
 	int64_t stream_id;
 	int64_t from;                   /* what the database must hold for the batch to commit */
 	int64_t to;                     /* what it holds afterwards */
+	bool begins;                    /* the database does not know the stream: it is told even if nothing was read */
 	bool finished;                  /* the file is over: rotated away and read to its end */
 	bool tells_lost;                /* the batch has a gap about what is missing before it */
 	int64_t age_s;                  /* from the database: committed so long ago, by its clock */
 	char path[256];                 /* as last seen, cut when longer; for people */
 	char file_id[96];               /* device and file handle, or device, inode and time of birth */
-	char head_hash[40];             /* "length:hash" of the first bytes */
+	char head_hash[72];             /* of the first bytes, as the source wrote it */
 	char tail_hash[40];             /* "length:hash" of the bytes before `to` */
 };
 

@@ -35,10 +35,12 @@ bool known_add(struct known *k, const struct known_file *f, size_t max)
 
 struct known_file *known_find(const struct known *k, const struct stream *s)
 {
+	struct known_file *found = NULL;
+
 	for (size_t i = 0; i < k->n; i++)
-		if (k->keys[i] == s->key && stream_is(s, &k->files[i].at))
-			return &k->files[i];
-	return NULL;
+		if (k->keys[i] == s->key && (!found || found->at.to < k->files[i].at.to) && stream_is(s, &k->files[i].at))
+			found = &k->files[i];
+	return found;
 }
 
 struct known_file *known_find_torn(const struct known *k, const struct stream *s)

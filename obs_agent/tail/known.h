@@ -18,6 +18,8 @@ struct known_file {
 	struct position at;
 	int64_t top;                    /* the largest size that was seen; -1: not known */
 	int64_t filled_us;              /* wall clock: when it was last seen to grow; 0: not known */
+	int64_t read_us;                /* wall clock: when its position was reached, or later */
+	int64_t since_us;               /* as in struct stream */
 	bool truncated;                 /* the file is there and holds another text */
 	bool whole;                     /* nothing was unread when it went */
 	bool torn;                      /* another stream goes on in the file, and tells what is missing */
@@ -32,7 +34,7 @@ struct known {
 /* Add one; with `max` not 0 the set is a ring that forgets the oldest. False: out of memory. */
 bool known_add(struct known *k, const struct known_file *f, size_t max);
 
-/* The one that `s` is; NULL: none. */
+/* The one that `s` is; of several, that which was read furthest. NULL: none. */
 struct known_file *known_find(const struct known *k, const struct stream *s);
 
 /* The one that is the same file without its last bytes (stream_is_torn()). */

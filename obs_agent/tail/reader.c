@@ -60,7 +60,7 @@ static bool advance(struct reader *r, struct stream *s)
 	stream_position(s, &p);
 	if (!agent_set_position(r->agent, &p))
 		return false;
-	s->unknown = false;
+	s->told = true;
 	return true;
 }
 
@@ -205,6 +205,8 @@ static enum reader_result read_long_line(struct reader *r, struct stream *s)
 	n = read_block(r, s, s->position);
 	if (n < LINE_BYTES_MAX)
 		return READER_END;      /* truncated meanwhile: the next look will see it */
+	if (!stream_holds(s))
+		return READER_OTHER_TEXT;
 	if (memchr(r->block, '\n', (size_t)n)) {
 		s->scanned = s->position;       /* truncated and filled again: other lines */
 		return READER_MORE;
@@ -222,6 +224,11 @@ static enum reader_result read_long_line(struct reader *r, struct stream *s)
 	return READER_MORE;
 }
 
+bool reader_tell(struct reader *r, struct stream *s)
+{
+	return s->told || advance(r, s);
+}
+
 enum reader_result reader_read(struct reader *r, struct stream *s, bool settled)
 {
 	enum taken how;
@@ -235,6 +242,8 @@ enum reader_result reader_read(struct reader *r, struct stream *s, bool settled)
 	n = read_block(r, s, s->position);
 	if (n <= 0)
 		return n < 0 ? READER_FAILED : READER_END;
+	if (!stream_holds(s))
+		return READER_OTHER_TEXT;
 	taken = take_lines(r, s, (size_t)n, settled, &how);
 	if (taken > 0) {
 		r->bytes += (int64_t)taken;
@@ -259,8 +268,8 @@ bool reader_finish(struct reader *r, struct stream *s)
 	if (!advance(r, s))
 		return false;
 	n = read_block(r, s, s->position);
-	if (n < 0 || s->position + n > s->size)
-		return true;            /* it can't be read, or grew just now: not over */
+	if (n < 0 || s->position + n > s->size || !stream_holds(s))
+		return true;            /* it can't be read, grew just now or holds another text: not over */
 	if (n > 0) {
 		size_t len = (size_t)n < LINE_BYTES_MAX ? (size_t)n : LINE_BYTES_MAX;
 
@@ -269,7 +278,9 @@ bool reader_finish(struct reader *r, struct stream *s)
 		if (s->size - s->position > LINE_BYTES_MAX)
 			reader_gap(r, s, "line_cut", 1, s->size - s->position - LINE_BYTES_MAX,
 				   "an unfinished line at the end of a file was cut");
-		stream_jump(s, s->size);
+		stream_advance(s, s->position + n, r->block + n, (size_t)n);
+		if (s->position < s->size)
+			stream_jump(s, s->size);
 	}
 	s->finished = true;
 	return move_on(r, s);

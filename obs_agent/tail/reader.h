@@ -30,6 +30,7 @@ enum reader_result {
 	READER_FAILED,                  /* the file can't be read: errno says why */
 	READER_MORE,                    /* one block is done, there may be more */
 	READER_FULL,                    /* the batch is full: go on when there is room */
+	READER_OTHER_TEXT,              /* the file was truncated and filled again: nothing of this was handed over */
 };
 
 int reader_init(struct reader *r, struct agent *a, struct err *e);
@@ -38,6 +39,9 @@ void reader_free(struct reader *r);
 /* Read at most one block of `s`. `settled`: lines of plain text at its end need not
  * wait for more that belongs to them. */
 enum reader_result reader_read(struct reader *r, struct stream *s, bool settled);
+
+/* Make the stream known to the database, where it is not yet. False: the batch is full. */
+bool reader_tell(struct reader *r, struct stream *s);
 
 /* The file is over: hand over what stands behind the last newline, marked, and
  * declare the stream finished. False: the batch is full, try again. A

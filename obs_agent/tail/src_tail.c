@@ -79,12 +79,8 @@ static enum reader_result read_one(struct tail *t, struct stream *s)
 	enum reader_result r = READER_END;
 	int64_t before = s->position, others = t->reader.of_others;
 
-	if (!stream_unchanged(s)) {
-		tail_files_debug(&t->files, s, "log file truncated");
-		tail_files_truncated(&t->files, s);
-		t->look_due = true;     /* for the copy */
-		return READER_MORE;
-	}
+	if (!stream_unchanged(s))
+		return READER_OTHER_TEXT;
 	if (s->size < s->scanned || s->size < s->top)
 		reader_cut_off(&t->reader, s);
 	if (s->size > s->scanned) {
@@ -131,7 +127,13 @@ static enum reader_result turn(struct tail *t, struct stream *s)
 
 	if (s->finished || !s->stirred || !tail_files_open(&t->files, s))
 		return READER_END;
-	r = read_one(t, s);
+	r = reader_tell(&t->reader, s) ? read_one(t, s) : READER_FULL;
+	if (r == READER_OTHER_TEXT) {
+		tail_files_debug(&t->files, s, "log file truncated");
+		tail_files_truncated(&t->files, s);
+		t->look_due = true;     /* for the copy */
+		return READER_MORE;
+	}
 	if (r == READER_FAILED)
 		tail_files_trouble(&t->files, s->path, errno);
 	if (r != READER_FULL)
@@ -148,9 +150,11 @@ static bool work(struct tail *t)
 
 	while (more) {
 		more = false;
-		for (struct stream *s = t->files.streams; s; s = s->next) {
-			enum reader_result r = turn(t, s);
+		for (struct stream *s = t->files.streams, *next; s; s = next) {
+			enum reader_result r;
 
+			next = s->next;         /* what becomes a copy is let go */
+			r = turn(t, s);
 			more |= r == READER_MORE;
 			if (r == READER_FULL) {
 				stop_reading(t, s);

@@ -13,14 +13,13 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
-#include "file_hash.h"
+#include "fingerprint.h"
 #include "log_open.h"
 
-/* How a hash of STREAM_HEAD_MAX bytes begins. */
-#define FULL_HEAD "1024:"
-_Static_assert(STREAM_HEAD_MAX == 1024, "FULL_HEAD says so");
-
-enum { SETTLED_S = 2 };                 /* time stamps are exact to so much, on any file system */
+enum {
+	SETTLED_S = 2,                  /* time stamps are exact to so much, on any file system ... */
+	TICK_US = 20 * 1000,            /* ... and lag behind the clock by so much */
+};
 
 static int64_t random_id(void)
 {
@@ -115,6 +114,7 @@ int stream_open(const char *path, struct stream **ret, struct err *e)
 	s->born = born(s->fd, "");
 	s->id = random_id();
 	s->idle_since_us = mono_us();
+	s->since_us = wall_us() - TICK_US;
 	stream_seen(s, &st);
 	*ret = s;
 	return 0;
@@ -136,57 +136,79 @@ static const char *without_device(const char *file_id)
 	return slash ? slash : file_id;
 }
 
+/* Does the file begin as this head does? What can't be read is no objection: reading on will say what is wrong. */
+static bool begins_as(const struct stream *s, const struct head *h)
+{
+	char bytes[HEAD_MAX];
+	ssize_t n = file_read_at(s->fd, bytes, sizeof bytes, 0);
+
+	return n < 0 || head_fits(h, bytes, (size_t)n);
+}
+
+static bool has_head(const struct stream *s, const struct position *p, struct head *h)
+{
+	head_parse(h, p->head_hash);
+	return begins_as(s, h);
+}
+
+static bool same_file(const struct stream *s, const struct position *p)
+{
+	return strcmp(without_device(s->file_id), without_device(p->file_id)) == 0;
+}
+
 bool stream_is(const struct stream *s, const struct position *p)
 {
-	return strcmp(without_device(s->file_id), without_device(p->file_id)) == 0 && s->size >= p->to &&
-	       file_hash_holds(s->fd, 0, p->head_hash) && (p->to == 0 || file_hash_holds(s->fd, p->to, p->tail_hash));
+	struct head h;
+
+	return same_file(s, p) && s->size >= p->to &&
+	       (p->to == 0 || ((!p->head_hash[0] || has_head(s, p, &h)) && fingerprint_holds(s->fd, p->to, p->tail_hash)));
 }
 
 uint64_t stream_key(const char *file_id)
 {
 	const char *part = without_device(file_id);
 
-	return fnv1a(part, strlen(part)) | 1;   /* never 0 */
+	return fingerprint_hash(part, strlen(part)) | 1;   /* never 0 */
 }
 
-bool stream_is_younger(const struct stream *s, const struct stream *other)
+int64_t stream_born_us(const struct stream *s)
 {
-	struct statx_timestamp a = s->born, b = other->born;
-
-	if (a.tv_sec == 0 || b.tv_sec == 0)     /* when it was last written must do */
-		return s->written.tv_sec >= other->written.tv_sec;
-	return a.tv_sec > b.tv_sec || (a.tv_sec == b.tv_sec && a.tv_nsec > b.tv_nsec);
+	return s->born.tv_sec * US_PER_S + s->born.tv_nsec / 1000;
 }
 
-bool stream_is_copy(const struct stream *s, const struct stream *other)
+int64_t stream_made_us(const struct stream *s)
 {
-	return other->head_hash[0] && file_hash_holds(s->fd, 0, other->head_hash);
+	int64_t born_us = stream_born_us(s), written_us = s->written.tv_sec * US_PER_S + s->written.tv_nsec / 1000;
+
+	return born_us > written_us ? born_us : written_us;
 }
 
 bool stream_same_text(const struct stream *s, const struct stream *other)
 {
 	int64_t size = s->size < other->size ? s->size : other->size;
-	size_t n = size < STREAM_HEAD_MAX ? (size_t)size : STREAM_HEAD_MAX;
+	size_t n = size < HEAD_MAX ? (size_t)size : HEAD_MAX;
 
 	return n > 0 && file_same_bytes(s->fd, other->fd, n, 0) && file_same_bytes(s->fd, other->fd, n, size - (int64_t)n);
 }
 
 enum likeness stream_likeness(const struct stream *s, const struct position *p)
 {
-	if (!p->head_hash[0] || p->to == 0 || !file_hash_holds(s->fd, 0, p->head_hash))
+	struct head h;
+
+	if (p->to == 0 || !has_head(s, p, &h))
 		return UNLIKE;
 	if (s->size < p->to)
 		return COPY_TOO_SHORT;
-	return p->tail_hash[0] && file_hash_holds(s->fd, p->to, p->tail_hash) ? COPY : UNLIKE;
+	return p->tail_hash[0] && fingerprint_holds(s->fd, p->to, p->tail_hash) ? COPY : UNLIKE;
 }
 
 bool stream_is_torn(const struct stream *s, const struct position *p)
 {
 	struct timespec up = { 0 };
+	struct head h;
 
 	clock_gettime(CLOCK_BOOTTIME, &up);
-	return p->age_s > up.tv_sec && strcmp(without_device(s->file_id), without_device(p->file_id)) == 0 &&
-	       strncmp(p->head_hash, FULL_HEAD, strlen(FULL_HEAD)) == 0 && file_hash_holds(s->fd, 0, p->head_hash) &&
+	return p->age_s > up.tv_sec && same_file(s, p) && has_head(s, p, &h) && h.len == HEAD_MAX && s->size >= HEAD_MAX &&
 	       !stream_is(s, p);
 }
 
@@ -272,6 +294,11 @@ int stream_reopen(struct stream *s, struct err *e)
 	return 0;
 }
 
+bool stream_is_away(const struct stream *s)
+{
+	return !s->current || strcmp(s->path, s->log_path) != 0;
+}
+
 void stream_found_at(struct stream *s, const char *path)
 {
 	if (strcmp(s->path, path) == 0)
@@ -280,6 +307,18 @@ void stream_found_at(struct stream *s, const char *path)
 		find_name(s);
 	else if (strlen(path) < sizeof s->path)
 		memcpy(s->path, path, strlen(path) + 1);
+	s->search_until_us = mono_us() + STREAM_SEARCH_S * US_PER_S;
+}
+
+/* What of the head was read and is not hashed: it is read again. */
+static void complete_head(struct stream *s)
+{
+	char bytes[HEAD_MAX];
+	size_t end = s->position < HEAD_MAX ? (size_t)s->position : HEAD_MAX;
+	ssize_t n = s->head.len < end ? file_read_at(s->fd, bytes, end - s->head.len, s->head.len) : 0;
+
+	if (n > 0)
+		head_add(&s->head, bytes, (size_t)n);
 }
 
 void stream_jump(struct stream *s, int64_t to)
@@ -291,23 +330,26 @@ void stream_jump(struct stream *s, int64_t to)
 	s->position = s->scanned = to;
 	s->open_group = false;
 	s->idle_since_us = mono_us();
+	s->read_us = wall_us();
+	complete_head(s);
 }
 
 void stream_resume(struct stream *s, const struct position *p)
 {
+	head_parse(&s->head, p->head_hash);
 	stream_jump(s, p->to);
 	s->id = p->stream_id;
 	stream_committed(s, p->to);
 	if (p->path[0])
 		memcpy(s->log_path, p->path, sizeof s->log_path);
-	snprintf(s->head_hash, sizeof s->head_hash, "%s", p->head_hash);
-	s->finished = s->over = s->unknown = false;
+	s->finished = s->over = false;
+	s->told = true;
 	s->lost_told = false;
 	s->flood = (struct flood){ .behind = true };    /* what is read again is not to count twice */
 	s->stirred = true;
 }
 
-static bool holds_what_was_read(struct stream *s)
+bool stream_holds(const struct stream *s)
 {
 	char now[STREAM_TAIL_MAX];
 
@@ -316,7 +358,7 @@ static bool holds_what_was_read(struct stream *s)
 	if (file_read_at(s->fd, now, s->tail_len, s->position - (int64_t)s->tail_len) == (ssize_t)s->tail_len &&
 	    memcmp(now, s->tail, s->tail_len) != 0)
 		return false;
-	return s->size <= s->scanned || file_hash_holds(s->fd, 0, s->head_hash);
+	return s->size <= s->scanned || s->head.len == 0 || begins_as(s, &s->head);
 }
 
 bool stream_unchanged(struct stream *s)
@@ -327,7 +369,7 @@ bool stream_unchanged(struct stream *s)
 	if (fstat(s->fd, &st) < 0)
 		return true;            /* reading will say what is wrong */
 	stream_seen(s, &st);
-	if (holds_what_was_read(s))
+	if (stream_holds(s))
 		return true;
 	s->top = top;                   /* of the text that was read, not of the new one */
 	return false;
@@ -338,14 +380,14 @@ void stream_restart(struct stream *s)
 	s->id = random_id();
 	s->position = s->committed = s->scanned = 0;
 	s->tail_len = 0;
-	s->head_hash[0] = '\0';
+	s->head = (struct head){ 0 };
 	s->top = s->size;
 	s->lost = 0;
 	s->lost_told = false;
 	s->flood = (struct flood){ .behind = true };
 	s->lag_since_us = s->lag_mark_us = s->size > 0 ? mono_us() : 0;
 	s->lag_mark = s->size;
-	s->open_group = s->copy = s->finished = s->over = s->unknown = false;
+	s->open_group = s->copy = s->finished = s->over = s->told = false;
 	s->stirred = true;
 }
 
@@ -353,7 +395,6 @@ void stream_restart_behind(struct stream *s)
 {
 	stream_restart(s);
 	stream_jump(s, s->size);
-	s->unknown = true;
 	s->lost = -1;
 	s->lost_why = "the file lost its last bytes when the machine went down; what was written before it was looked at again "
 		      "may be missing";
@@ -364,6 +405,8 @@ void stream_advance(struct stream *s, int64_t to, const char *end, size_t availa
 	size_t n = available < STREAM_TAIL_MAX ? available : STREAM_TAIL_MAX;
 	size_t keep = s->tail_len < STREAM_TAIL_MAX - n ? s->tail_len : STREAM_TAIL_MAX - n;
 
+	if (s->position == s->head.len)
+		head_add(&s->head, end - available, available);
 	memmove(s->tail, s->tail + s->tail_len - keep, keep);
 	memcpy(s->tail + keep, end - n, n);
 	s->tail_len = keep + n;
@@ -372,26 +415,15 @@ void stream_advance(struct stream *s, int64_t to, const char *end, size_t availa
 	if (s->scanned < to)
 		s->scanned = to;
 	s->idle_since_us = mono_us();
+	s->read_us = wall_us();
 }
 
-/* The head is hashed again until it is as long as it may be. */
-static void update_head(struct stream *s)
+void stream_position(const struct stream *s, struct position *ret)
 {
-	size_t n = s->position < STREAM_HEAD_MAX ? (size_t)s->position : STREAM_HEAD_MAX;
-
-	if (n > 0 && s->fd >= 0 && strncmp(s->head_hash, FULL_HEAD, strlen(FULL_HEAD)) != 0)
-		file_hash(s->fd, (int64_t)n, n, s->head_hash, sizeof s->head_hash);
-}
-
-void stream_position(struct stream *s, struct position *ret)
-{
-	update_head(s);
-	*ret = (struct position){ .stream_id = s->id, .from = s->unknown ? 0 : s->position, .to = s->position,
-				  .finished = s->finished, .tells_lost = s->lost_told };
+	*ret = (struct position){ .stream_id = s->id, .from = s->told ? s->position : 0, .to = s->position,
+				  .begins = !s->told, .finished = s->finished, .tells_lost = s->lost_told };
 	memcpy(ret->path, s->log_path, sizeof ret->path);
 	memcpy(ret->file_id, s->file_id, sizeof ret->file_id);
-	memcpy(ret->head_hash, s->head_hash, sizeof ret->head_hash);
-	if (s->tail_len)
-		snprintf(ret->tail_hash, sizeof ret->tail_hash, "%zu:%016" PRIx64, s->tail_len,
-			 fnv1a(s->tail, s->tail_len));
+	head_print(&s->head, ret->head_hash, sizeof ret->head_hash);
+	fingerprint_print(s->tail, s->tail_len, ret->tail_hash, sizeof ret->tail_hash);
 }

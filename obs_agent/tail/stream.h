@@ -17,12 +17,12 @@
 
 #include "common/err.h"
 #include "wire/batch.h"
-#include "file_hash.h"
+#include "fingerprint.h"
 #include "flood.h"
 
 enum {
-	STREAM_HEAD_MAX = FILE_HASH_MAX,        /* bytes at the start of the file that are hashed */
 	STREAM_TAIL_MAX = 64,           /* bytes before the position that are compared */
+	STREAM_SEARCH_S = 60,           /* since its text was lost or its name changed: others may have come and gone */
 };
 
 struct stream {
@@ -38,7 +38,7 @@ struct stream {
 	struct timespec searched;       /* change time of its folder when it was searched for successors */
 	char file_id[96];
 	uint64_t key;                   /* stream_key() of it */
-	char head_hash[40];
+	struct head head;               /* of what was read */
 	int64_t id;
 	int64_t position;               /* next byte to read; behind a newline, or the end of a file that is over */
 	int64_t committed;              /* the same, in the database */
@@ -49,6 +49,9 @@ struct stream {
 	int64_t filled_us;              /* wall clock: its time of modification when it was last seen to grow */
 	struct timespec written, changed;       /* the file's times of modification and change, as last seen */
 	int64_t grew_us;                /* monotonic: when either was last seen to be new */
+	int64_t read_us;                /* wall clock: when position was reached */
+	int64_t since_us;               /* wall clock: of this log, files that were rotated after this are not known yet */
+	int64_t search_until_us;        /* monotonic: there may be such files */
 	int64_t idle_since_us;          /* monotonic: the last time that bytes came or a path led here */
 	int64_t lag_mark, lag_mark_us;  /* a size that the file had, and when; behind it ... */
 	int64_t lag_since_us;           /* ... the oldest byte that is not committed came after this; 0: none */
@@ -66,7 +69,7 @@ struct stream {
 	bool unlinked;                  /* the file has no name any more */
 	bool over;                      /* nothing more is expected */
 	bool dropped;                   /* the configuration leads here no more: read to its last newline, then over */
-	bool unknown;                   /* begun behind the start of its file, and in no batch yet */
+	bool told;                      /* a batch, or the database, knows of it */
 	bool finished;                  /* read to its end for good; waits for the commit */
 };
 
@@ -78,11 +81,10 @@ void stream_free(struct stream *s);
  * head, and the same bytes before the position? */
 bool stream_is(const struct stream *s, const struct position *p);
 
-/* Was the file made after `other`? */
-bool stream_is_younger(const struct stream *s, const struct stream *other);
-
-/* Does the file begin with what was read of `other`: is it a copy? */
-bool stream_is_copy(const struct stream *s, const struct stream *other);
+/* Wall clock, behind it by a tick: when the file was born (0: the file system does not say), and when it was made what
+ * it is: born, or overwritten. */
+int64_t stream_born_us(const struct stream *s);
+int64_t stream_made_us(const struct stream *s);
 
 /* Do both files hold the same text now, as far as the shorter one goes: its first
  * and its last bytes? False for an empty one. */
@@ -116,6 +118,9 @@ bool stream_park(struct stream *s);
 /* Open a parked stream again. -ESTALE: its path leads to another file now. */
 int stream_reopen(struct stream *s, struct err *e);
 
+/* It is not where its log is written. */
+bool stream_is_away(const struct stream *s);
+
 /* The path by which it was found, where that is another than it had. */
 void stream_found_at(struct stream *s, const char *path);
 
@@ -126,8 +131,12 @@ bool stream_silent(const struct stream *s, int64_t us);
 void stream_resume(struct stream *s, const struct position *p);
 
 /* Are the bytes before the position still those that were read? False: the file
- * was truncated, and perhaps filled again. Also updates s->size. Where there is
- * more to read its head is compared too: lines of one length may all end alike. */
+ * was truncated, and perhaps filled again. Where there is more to read its head is
+ * compared too: lines of one length may all end alike. Asked after a read, it tells
+ * whether that was of this text. */
+bool stream_holds(const struct stream *s);
+
+/* The same, as the file is now: also updates s->size. */
 bool stream_unchanged(struct stream *s);
 
 /* The file holds another text now: a new stream from position 0. */
@@ -148,6 +157,6 @@ void stream_committed(struct stream *s, int64_t to);
 
 /* What the database must know of the stream now; `from` and `to` are both its
  * position, as batch_set_position() wants them. */
-void stream_position(struct stream *s, struct position *ret);
+void stream_position(const struct stream *s, struct position *ret);
 
 #endif

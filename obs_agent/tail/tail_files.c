@@ -174,7 +174,7 @@ void tail_files_remove(struct tail_files *t, struct stream *gone)
 
 void tail_files_remember(struct tail_files *t, const struct position *end)
 {
-	known_add(&t->over, &(struct known_file){ .at = *end }, FILES_OVER_MAX);
+	known_add(&t->over, &(struct known_file){ .at = *end, .read_us = wall_us() }, FILES_OVER_MAX);
 }
 
 void tail_files_finished(struct tail_files *t, struct stream *s, const struct position *end)
@@ -195,12 +195,26 @@ static bool go_on_behind(struct tail_files *t, struct stream *s)
 	return true;
 }
 
+/* The database's position of a file that was renamed since: others may have come and gone. */
+static void take_over(struct stream *s, const struct known_file *f)
+{
+	stream_resume(s, &f->at);
+	if (s->since_us > f->since_us)
+		s->since_us = f->since_us;
+	if (strcmp(s->path, s->log_path) != 0)
+		s->search_until_us = mono_us() + STREAM_SEARCH_S * US_PER_S;
+}
+
 bool tail_files_take_up(struct tail_files *t, struct stream *s)
 {
-	struct known_file *f = known_find(&t->missing, s);
+	struct known_file *f = known_find(&t->missing, s), *over = known_find(&t->over, s);
 
+	if (f && over && over->at.to > f->at.to) {
+		f->torn = f->whole = true;      /* the same file was read on in another stream */
+		f = NULL;
+	}
 	if (f) {
-		stream_resume(s, &f->at);
+		take_over(s, f);
 		known_remove(&t->missing, f);
 		/* Killed between the two: this one goes on and has told, the torn one was not ended. */
 		f = known_find_torn(&t->missing, s);
@@ -208,10 +222,9 @@ bool tail_files_take_up(struct tail_files *t, struct stream *s)
 			f->torn = f->whole = true;
 		return true;
 	}
-	f = known_find(&t->over, s);
-	if (f) {
-		stream_resume(s, &f->at);
-		known_forget(&t->over, f);
+	if (over) {
+		stream_resume(s, &over->at);
+		known_forget(&t->over, over);
 		return true;
 	}
 	return go_on_behind(t, s);
@@ -239,7 +252,7 @@ struct stream *tail_files_open_new(struct tail_files *t, const char *path, struc
 
 void tail_files_lose(struct tail_files *t, struct stream *s)
 {
-	struct known_file f = { .top = s->top, .filled_us = s->filled_us,
+	struct known_file f = { .top = s->top, .filled_us = s->filled_us, .read_us = s->read_us, .since_us = s->since_us,
 				.whole = s->watch >= 0 && !s->stirred && !s->moved && s->position == s->size };
 
 	stream_position(s, &f.at);

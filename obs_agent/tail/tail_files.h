@@ -9,7 +9,7 @@
  * reading them (src_tail.c).
  *
  * tail_files.c keeps the set and the descriptors, tail_look.c resolves paths,
- * tail_search.c finds what was rotated away.
+ * tail_search.c finds what was rotated away, tail_copy.c tells copies.
  */
 #ifndef OBS_AGENT_TAIL_FILES_H
 #define OBS_AGENT_TAIL_FILES_H
@@ -18,6 +18,7 @@
 #include <stddef.h>
 
 #include "obs_agent/agent.h"
+#include "common/path_pattern.h"
 #include "known.h"
 #include "reader.h"
 #include "stream.h"
@@ -113,12 +114,43 @@ void tail_files_lose(struct tail_files *t, struct stream *s);
 /* Find what is missing, or give it up. */
 void tail_search_missing(struct tail_files *t);
 
-/* Find what came and went after `old` was rotated away. */
-void tail_search_successors(struct tail_files *t, struct stream *old);
+/* Find what came and went between two looks. */
+void tail_search_successors(struct tail_files *t);
 
-/* Is it a copy of a log that is followed, made to truncate that? `rotated`: only of
- * what a path leads to; NULL: while paths are resolved, of any. */
-bool tail_search_is_copy(const struct tail_files *t, const struct stream *s, const struct stream *rotated);
+/* The largest file first, and the shorter name of two: a text comes before its copies, so that they are known for what
+ * they are. */
+void tail_search_sort(struct path_list *files);
+
+/* What a file that nobody knows is to the texts that are known. */
+enum copy {
+	NO_COPY,
+	COPY_OF_LOG,                    /* of a log that may be truncated: then its rest is read here, so it has to wait */
+	COPY_OF_READ,                   /* of a text that is read elsewhere: never to be read */
+	COPY_AND_MORE,                  /* a part of it is read elsewhere; to be read from there on */
+};
+enum copy tail_copy_judge(const struct tail_files *t, const struct stream *s);
+
+/* Judge `s`, which nobody knows, and do as that says. */
+enum admission {
+	ADMITTED,                       /* to be read from its position */
+	WAITS,                          /* judge it again later */
+	REFUSED,                        /* never to be read */
+};
+enum admission tail_copy_admit(struct tail_files *t, struct stream *s);
+
+/* May the file at `path` be a rotated part of that log: in its folder, or in one below? */
+bool tail_copy_named_after(const char *path, const char *log_path);
+
+/* May an open stream that is not read yet be a copy of that log, as far as its name says? */
+bool tail_copy_may_be_of(const struct stream *s, const char *log_path);
+
+enum likeness tail_copy_likeness(const struct stream *s, const struct known_file *f);
+
+/* Nobody writes to it: a copy, or a file with the name of an older part of a log. */
+bool tail_copy_is_rotated(const struct tail_files *t, const struct stream *s);
+
+/* It is never to be read: end its stream. Where that is not sure a gap says so. False: the batch is full. */
+bool tail_copy_pass_over(struct tail_files *t, struct stream *s, bool sure);
 
 /* For who looks: what became of a file, at level debug. */
 void tail_files_debug(const struct tail_files *t, const struct stream *s, const char *what);

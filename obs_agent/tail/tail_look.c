@@ -2,12 +2,14 @@
  * tail_look.c - which files the configured paths lead to now.
  */
 #include <errno.h>
-#include <glob.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/path_pattern.h"
 #include "log_name.h"
 #include "tail_files.h"
 
@@ -49,59 +51,90 @@ static struct stream *begin(struct tail_files *t, const char *path)
 			tail_files_say_once(t, path, e.code, e.msg);
 		return NULL;
 	}
-	if (!tail_files_take_up(t, s) && !go_on_in_replacement(t, s) && tail_search_is_copy(t, s, NULL)) {
-		stream_free(s);         /* read when the log is truncated, if at all */
+	if (!tail_files_take_up(t, s) && !go_on_in_replacement(t, s) && tail_copy_admit(t, s) != ADMITTED) {
+		stream_free(s);
 		return NULL;
 	}
 	tail_files_add(t, s);
 	return s;
 }
 
-static void look_at(struct tail_files *t, const char *path)
+static void take_note(struct tail_files *t, struct stream *s)
 {
-	struct stream *s;
-	struct stat st;
-
-	if (stat(path, &st) < 0) {
-		tail_files_say_once(t, path, errno, strerror(errno));
-		return;
-	}
-	if (!S_ISREG(st.st_mode)) {
-		tail_files_say_once(t, path, EPERM, "not a regular file; name one");
-		return;
-	}
-	s = tail_files_find(t, st.st_dev, st.st_ino);
-	if (s && s->fd < 0 && st.st_size != s->size && stream_replaced(s, path)) {
-		tail_files_lose(t, s);
-		s = NULL;
-	}
-	if (s) {
-		stream_found_at(s, path);
-		stream_seen(s, &st);
-	} else {
-		s = begin(t, path);
-	}
-	if (!s)
-		return;
 	s->current = true;
 	s->dropped = false;
 	s->idle_since_us = mono_us();   /* a rotated file is silent from its rotation on */
 	tail_files_rest(t, s);
 }
 
-static void look_at_pattern(struct tail_files *t, const char *pattern)
+/* False: a file that is new to us is there. */
+static bool look_at_known(struct tail_files *t, const char *path)
 {
-	glob_t found;
+	struct stream *s;
+	struct stat st;
 
-	if (!log_name_is_pattern(pattern)) {
-		look_at(t, pattern);
-		return;
+	if (stat(path, &st) < 0) {
+		tail_files_say_once(t, path, errno, strerror(errno));
+		return true;
 	}
-	if (glob(pattern, GLOB_NOSORT, NULL, &found) == 0) {
-		for (size_t i = 0; i < found.gl_pathc; i++)
-			if (!log_name_is_packed(found.gl_pathv[i]))
-				look_at(t, found.gl_pathv[i]);
-		globfree(&found);
+	if (!S_ISREG(st.st_mode)) {
+		tail_files_say_once(t, path, EPERM, "not a regular file; name one");
+		return true;
+	}
+	s = tail_files_find(t, st.st_dev, st.st_ino);
+	if (s && s->fd < 0 && st.st_size != s->size && stream_replaced(s, path)) {
+		tail_files_lose(t, s);
+		s = NULL;
+	}
+	if (!s)
+		return false;
+	stream_found_at(s, path);
+	stream_seen(s, &st);
+	take_note(t, s);
+	return true;
+}
+
+/* What is new comes after what is known. */
+static void look_at_all(struct tail_files *t, struct path_list *files)
+{
+	CLEANUP(path_list_free) struct path_list new = { 0 };
+
+	for (size_t i = 0; i < files->n; i++)
+		if (!look_at_known(t, files->path[i]))
+			path_list_add(&new, files->path[i]);    /* out of memory: at the next look */
+	tail_search_sort(&new);
+	for (size_t i = 0; i < new.n; i++) {
+		struct stream *s = begin(t, new.path[i]);
+
+		if (s)
+			take_note(t, s);
+	}
+}
+
+static bool is_packed(const char *configured, const char *path)
+{
+	return log_name_is_packed(path) && strcmp(configured, path) != 0;
+}
+
+/* What the configured paths lead to; packed files only where one is named. */
+static void find_paths(struct tail_files *t, struct path_list *files, struct path_list *folders)
+{
+	const struct config *c = agent_config(t->agent);
+
+	for (size_t i = 0; i < c->n_log_files; i++) {
+		size_t n = files->n, kept = n;
+		int r = path_pattern_find(c->log_files[i], files, folders);
+
+		for (; n < files->n; n++)
+			if (is_packed(c->log_files[i], files->path[n]))
+				free(files->path[n]);
+			else
+				files->path[kept++] = files->path[n];
+		files->n = kept;
+		if (r == -E2BIG)
+			tail_files_say_once(t, c->log_files[i], E2BIG, "too many or too deep folders match **; name some of them");
+		else if (r < 0)
+			tail_files_trouble(t, c->log_files[i], -r);
 	}
 }
 
@@ -221,7 +254,7 @@ static void drop(struct tail_files *t)
 
 void tail_files_look(struct tail_files *t)
 {
-	const struct config *c = agent_config(t->agent);
+	CLEANUP(path_list_free) struct path_list files = { 0 };
 
 	t->look++;
 	t->open_max = open_max();
@@ -229,8 +262,8 @@ void tail_files_look(struct tail_files *t)
 		s->dropped |= t->reconfigured && s->current;
 		s->current = false;
 	}
-	for (size_t i = 0; i < c->n_log_files; i++)
-		look_at_pattern(t, c->log_files[i]);
+	find_paths(t, &files, NULL);
+	look_at_all(t, &files);
 	if (t->reconfigured)
 		drop(t);
 	tail_files_events(t);           /* was a file that is gone written to before? */
@@ -238,8 +271,6 @@ void tail_files_look(struct tail_files *t)
 	look_at_rotated(t);
 	if (t->missing.n && t->all_known)
 		tail_search_missing(t);
-	for (struct stream *s = t->streams; s; s = s->next)
-		if (!s->current && !s->finished && !s->dropped && (!idle_for(s, OVER_AFTER_S) || s->position < s->size))
-			tail_search_successors(t, s);
+	tail_search_successors(t);
 	hold_fewer(t);
 }

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "tail_files.h"
 
 /* The database's streams by number. */
@@ -88,8 +89,9 @@ static bool sort_rest(const struct ledger *l, const struct position *p, size_t n
 	bool ok = true;
 
 	for (size_t i = n; i-- > 0;) {  /* the latest comes first, and is to be forgotten last */
-		struct known_file f = { .at = p[i], .top = -1 };
+		struct known_file f = { .at = p[i], .top = -1, .read_us = wall_us() - (p[i].age_s - 1) * US_PER_S };
 
+		f.since_us = f.read_us - 3 * US_PER_S;
 		if (p[i].finished)
 			ok = ok && known_add(over, &f, FILES_OVER_MAX);
 		else if (!ledger_find(l, p[i].stream_id)->taken)
@@ -117,7 +119,7 @@ static void leave_copies(struct tail_files *t)
 {
 	for (struct stream *s = t->streams, *next; s; s = next) {
 		next = s->next;
-		if (s->fd >= 0 && s->committed == 0 && !s->unknown && tail_search_is_copy(t, s, NULL))
+		if (s->fd >= 0 && s->position == 0 && tail_copy_judge(t, s) != NO_COPY)
 			tail_files_remove(t, s);
 	}
 }

@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -17,37 +18,83 @@
 
 enum {
 	NAMES_MAX = 65536,              /* names looked at in a folder, in search of a file */
+	PLACES_MAX = 32,                /* folders that are searched for one log: its own, and those in it */
 	SETTLED_S = 2,                  /* a folder that changed so lately may change again at the same time stamp */
 	BUSY_S = 2,                     /* a log that was written to so lately may have been while it was copied */
 	FOLDER_SIZE = 256,
 };
 
-/* One folder, looked through. */
-struct folder {
-	DIR *d;
-	char path[FOLDER_SIZE];
+/* ---- names in folders ---- */
+
+struct names {
+	char place[PLACES_MAX][FOLDER_SIZE];
+	size_t n, at;
+	DIR *d;                         /* place[at], being read */
 	int left;
 };
 
-static void folder_close(struct folder *f)
+static void names_end(struct names *in)
 {
-	closedir_p(&f->d);
+	closedir_p(&in->d);
 }
 
-static bool folder_open(struct folder *f, const char *path_in_it, const char **ret_name)
+static void add_place(struct names *in, const char *folder)
 {
-	if (!log_name_split(path_in_it, f->path, sizeof f->path, ret_name))
-		return false;
-	f->d = opendir(f->path);
-	f->left = NAMES_MAX;
-	return f->d;
+	for (size_t i = 0; i < in->n; i++)
+		if (strcmp(in->place[i], folder) == 0)
+			return;
+	if (in->n < PLACES_MAX && strlen(folder) < FOLDER_SIZE)
+		memcpy(in->place[in->n++], folder, strlen(folder) + 1);
 }
 
-static const char *folder_next(struct folder *f)
+static void add_folder_of(struct names *in, const char *path)
 {
-	struct dirent *entry = f->left-- > 0 ? readdir(f->d) : NULL;
+	char folder[FOLDER_SIZE];
+	const char *name;
 
-	return entry ? entry->d_name : NULL;
+	if (log_name_split(path, folder, sizeof folder, &name))
+		add_place(in, folder);
+}
+
+/* What is in the folder of `path`, and in the folders in it: logrotate's olddir is one of them. */
+static void add_folders_below(struct names *in, const char *path)
+{
+	char folder[FOLDER_SIZE], below[FOLDER_SIZE + 256];
+	CLEANUP(closedir_p) DIR *d = NULL;
+	const char *name;
+	struct dirent *entry;
+	struct stat st;
+	int left = NAMES_MAX;
+
+	if (!log_name_split(path, folder, sizeof folder, &name))
+		return;
+	add_place(in, folder);
+	if (stat(folder, &st) < 0 || st.st_nlink == 2)
+		return;                 /* no folder is in it; where links are not counted there is 1 */
+	d = opendir(folder);
+	while (d && left-- > 0 && (entry = readdir(d)))
+		if (entry->d_type == DT_DIR && entry->d_name[0] != '.' &&
+		    snprintf(below, sizeof below, "%s/%s", folder, entry->d_name) < FOLDER_SIZE)
+			add_place(in, below);
+}
+
+/* The next name, in *ret_folder; NULL: no more. */
+static const char *names_next(struct names *in, const char **ret_folder)
+{
+	for (; in->at < in->n; in->at++) {
+		struct dirent *entry;
+
+		if (!in->d) {
+			in->d = opendir(in->place[in->at]);
+			in->left = NAMES_MAX;
+		}
+		*ret_folder = in->place[in->at];
+		entry = in->d && in->left-- > 0 ? readdir(in->d) : NULL;
+		if (entry)
+			return entry->d_name;
+		closedir_p(&in->d);
+	}
+	return NULL;
 }
 
 /* A finished stream's file, and nothing came to it since. */
@@ -58,16 +105,14 @@ static bool nothing_new(struct tail_files *t, const struct stream *s)
 	return f && f->at.to == s->size;
 }
 
-/* Open a name of a folder unless it is open already; NULL: nothing for us. */
-static struct stream *open_unknown(struct tail_files *t, const struct folder *f, const char *name)
+/* Open a file unless it is open already; NULL: nothing for us. */
+static struct stream *open_unknown(struct tail_files *t, const char *path)
 {
 	struct stream *s;
-	char path[FOLDER_SIZE + 256];
 	struct stat st;
 	struct err e;
 
-	if (snprintf(path, sizeof path, "%s/%s", f->path, name) >= (int)sizeof path || lstat(path, &st) < 0 ||
-	    !S_ISREG(st.st_mode) || tail_files_find(t, st.st_dev, st.st_ino))
+	if (lstat(path, &st) < 0 || !S_ISREG(st.st_mode) || tail_files_find(t, st.st_dev, st.st_ino))
 		return NULL;
 	s = tail_files_open_new(t, path, &e);
 	if (s && nothing_new(t, s)) {
@@ -77,86 +122,219 @@ static struct stream *open_unknown(struct tail_files *t, const struct folder *f,
 	return s;
 }
 
-/* ---- what is missing ---- */
+/* A path and what its file is sorted by. */
+struct sized {
+	char *path;
+	int64_t size;
+};
 
-/* Is the path in the log's folder, with a name made of the log's? */
-static bool named_after(const char *path, const char *log_path)
+static int by_size(const void *a, const void *b)
 {
-	const char *name = strrchr(path, '/'), *log = strrchr(log_path, '/');
+	const struct sized *x = a, *y = b;
+	size_t m = strlen(x->path), n = strlen(y->path);
 
-	return name && log && name - path == log - log_path && strcmp(name, log) != 0 &&
-	       log_name_is_rotated(log, name) && memcmp(path, log_path, (size_t)(name - path)) == 0;
+	return x->size != y->size ? (x->size < y->size) - (x->size > y->size) : (m > n) - (m < n);
 }
+
+void tail_search_sort(struct path_list *files)
+{
+	struct sized *all = files->n > 1 ? calloc(files->n, sizeof *all) : NULL;
+	struct stat st;
+
+	if (!all)
+		return;
+	for (size_t i = 0; i < files->n; i++)
+		all[i] = (struct sized){ files->path[i], stat(files->path[i], &st) == 0 ? st.st_size : 0 };
+	qsort(all, files->n, sizeof *all, by_size);
+	for (size_t i = 0; i < files->n; i++)
+		files->path[i] = all[i].path;
+	free(all);
+}
+
+/* The files that are not open, the largest first. */
+static void list_unknown(const struct tail_files *t, struct names *in, struct path_list *out)
+{
+	const char *folder, *name;
+	char path[FOLDER_SIZE + 256];
+	struct stat st;
+
+	while ((name = names_next(in, &folder)))
+		if (!log_name_is_packed(name) && snprintf(path, sizeof path, "%s/%s", folder, name) < (int)sizeof path &&
+		    lstat(path, &st) == 0 && S_ISREG(st.st_mode) && !tail_files_find(t, st.st_dev, st.st_ino))
+			path_list_add(out, path);       /* out of memory: at the next look */
+	tail_search_sort(out);
+}
+
+/* Open it if it has a rotated name of the log. */
+static struct stream *open_rotated(struct tail_files *t, const char *path, const char *log_path)
+{
+	return tail_copy_named_after(path, log_path) ? open_unknown(t, path) : NULL;
+}
+
+/* ---- what came and went ---- */
+
+static bool wants_search(const struct stream *s)
+{
+	int64_t now_us = mono_us();
+	bool silent = now_us - s->idle_since_us > STREAM_SEARCH_S * US_PER_S;
+
+	return !s->finished && !s->dropped &&
+	       (s->position == 0 || s->copy || now_us < s->search_until_us || (!s->current && (!silent || s->position < s->size)));
+}
+
+/* What is searched for several streams at once: those whose logs are in one folder. */
+struct search {
+	char folder[FOLDER_SIZE];
+	struct names in;
+	struct timespec latest;         /* change of names in it */
+	bool listed;
+	struct path_list files;         /* that are not open */
+	bool copies;                    /* what is found was made of a log that was truncated before anything of it was read */
+	size_t found;
+};
+
+static void search_end(struct search *search)
+{
+	names_end(&search->in);
+	path_list_free(&search->files);
+}
+
+static bool is_after(struct timespec a, struct timespec b)
+{
+	return a.tv_sec > b.tv_sec || (a.tv_sec == b.tv_sec && a.tv_nsec > b.tv_nsec);
+}
+
+static void search_begin(struct search *search, const struct stream *old)
+{
+	char folder[FOLDER_SIZE];
+	const char *name;
+	struct stat st;
+	size_t n;
+
+	if (!log_name_split(old->log_path, folder, sizeof folder, &name))
+		return;
+	if (strcmp(folder, search->folder) != 0) {
+		search_end(search);
+		*search = (struct search){ .copies = search->copies, .found = search->found };
+		memcpy(search->folder, folder, sizeof folder);
+		add_folders_below(&search->in, old->log_path);
+	}
+	n = search->in.n;
+	add_folder_of(&search->in, old->path);
+	if (search->in.n > n)
+		search->listed = false;
+	for (size_t i = 0; i < search->in.n; i++)
+		if ((i >= n || search->latest.tv_sec == 0) && stat(search->in.place[i], &st) == 0 && is_after(st.st_mtim, search->latest))
+			search->latest = st.st_mtim;
+}
+
+/* Did names change since it was asked for? */
+static bool folder_changed(struct stream *old, const struct search *search)
+{
+	if (search->latest.tv_sec == old->searched.tv_sec && search->latest.tv_nsec == old->searched.tv_nsec)
+		return false;
+	if (wall_us() / US_PER_S - search->latest.tv_sec >= SETTLED_S)
+		old->searched = search->latest;
+	return true;
+}
+
+/* Was it made after `old` was known, so that nobody can have judged it before? */
+static bool is_later(const struct stream *s, const struct stream *old)
+{
+	if (stream_is_away(old) && stream_made_us(s) >= stream_born_us(old))
+		return true;
+	return stream_made_us(s) >= old->since_us;
+}
+
+/* The log's file is where it was before this one was born: so this one is a copy. */
+static bool was_never_the_log(const struct stream *s, const struct stream *log)
+{
+	return !stream_is_away(log) && stream_born_us(log) && stream_born_us(s) > stream_born_us(log);
+}
+
+static void judge_successor(struct tail_files *t, struct stream *s, struct stream *old, struct search *search)
+{
+	enum admission how = REFUSED;
+
+	if (tail_files_take_up(t, s)) {
+		tail_files_add(t, s);
+		return;
+	}
+	if (is_later(s, old))
+		how = tail_copy_admit(t, s);
+	if (how == WAITS)
+		old->searched = (struct timespec){ 0 };
+	if (how == ADMITTED) {
+		memcpy(s->log_path, old->log_path, sizeof s->log_path);
+		s->copy = search->copies || was_never_the_log(s, old);
+		search->found++;
+		tail_files_add(t, s);
+	} else {
+		stream_free(s);
+	}
+}
+
+/*
+ * A log that was rotated twice between two looks, or while the agent did not
+ * run, left a file that no path led to when somebody looked. It is in the same
+ * folder or where `old` was moved to, has a name made of the log's, is later than
+ * what was known, and is no copy of it.
+ */
+static void search_successors(struct tail_files *t, struct stream *old, struct search *search)
+{
+	search_begin(search, old);
+	if (!folder_changed(old, search))
+		return;
+	if (!search->listed) {
+		path_list_free(&search->files);
+		search->in.at = 0;
+		list_unknown(t, &search->in, &search->files);
+		search->listed = true;
+	}
+	for (size_t i = 0; i < search->files.n; i++) {
+		const char *path = search->files.path[i];
+		struct stream *s = tail_copy_named_after(path, old->log_path) || tail_copy_named_after(path, old->path)
+					   ? open_unknown(t, path) : NULL;
+
+		if (s)
+			judge_successor(t, s, old, search);
+	}
+}
+
+void tail_search_successors(struct tail_files *t)
+{
+	CLEANUP(search_end) struct search search = { 0 };
+
+	for (struct stream *s = t->streams; s; s = s->next)
+		if (wants_search(s))
+			search_successors(t, s, &search);
+}
+
+/* ---- what is missing ---- */
 
 /* The files themselves, under whatever name. False: there are too few descriptors, so
  * that some may have been left. */
-static bool find_by_identity(struct tail_files *t, const char *path)
+static bool find_by_identity(struct tail_files *t, const char *log_path)
 {
-	CLEANUP(folder_close) struct folder f = { 0 };
-	const char *name;
+	CLEANUP(names_end) struct names in = { 0 };
+	const char *name, *folder;
+	char path[FOLDER_SIZE + 256];
 
-	if (!folder_open(&f, path, &name))
-		return true;
-	while (t->missing.n && (name = folder_next(&f))) {
+	add_folders_below(&in, log_path);
+	while (t->missing.n && (name = names_next(&in, &folder))) {
 		struct stream *s;
 
 		if (!tail_files_room(t))
 			return false;
-		s = open_unknown(t, &f, name);
+		if (snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path)
+			continue;
+		s = open_unknown(t, path);
 		if (s && tail_files_take_up(t, s))
 			tail_files_add(t, s);
 		else
 			stream_free(s);
 	}
 	return true;
-}
-
-/* It holds what was read already, or can't be told from that: never to be read. Its
- * end is committed, so that it is known after a restart too. */
-static bool pass_over(struct tail_files *t, struct stream *s)
-{
-	struct position end;
-
-	int64_t position = s->position;
-
-	stream_jump(s, s->size);
-	s->finished = true;
-	stream_position(s, &end);
-	end.from = 0;
-	if (!agent_set_position(t->agent, &end)) {
-		stream_jump(s, position);
-		s->finished = false;
-		return false;
-	}
-	tail_files_remember(t, &end);
-	return true;
-}
-
-/* The longest copy of the file that is missing; a copy that ends before the position
- * is done with. */
-static struct stream *find_copy(struct tail_files *t, const struct known_file *m)
-{
-	CLEANUP(folder_close) struct folder f = { 0 };
-	struct stream *best = NULL;
-	const char *log, *name;
-
-	if (!folder_open(&f, m->at.path, &log))
-		return NULL;
-	while ((name = folder_next(&f))) {
-		struct stream *s = strcmp(name, log) != 0 && log_name_is_rotated(log, name) ? open_unknown(t, &f, name) : NULL;
-		enum likeness like = s ? stream_likeness(s, &m->at) : UNLIKE;
-
-		if (like == COPY && (!best || best->size < s->size)) {
-			struct stream *worse = best;
-
-			best = s;
-			s = worse;
-		} else if (like == COPY_TOO_SHORT) {
-			pass_over(t, s);
-		}
-		stream_free(s);
-	}
-	return best;
 }
 
 /* What the copy lacks: bytes that were seen, else what may have come after it was made. */
@@ -167,59 +345,95 @@ static int64_t lost_in_copying(const struct stream *copy, const struct known_fil
 	return m->filled_us == 0 || m->filled_us / US_PER_S >= copy->written.tv_sec - BUSY_S ? -1 : 0;
 }
 
-static void take_copy(struct tail_files *t, struct known_file *m, struct stream *s)
+static void take_copy(const struct known_file *m, struct stream *s)
 {
 	stream_resume(s, &m->at);
 	s->copy = true;
+	if (s->since_us > m->since_us)
+		s->since_us = m->since_us;
 	s->lost = lost_in_copying(s, m);
 	s->lost_why = s->lost > 0 ? "came after the log was copied and before it was truncated"
 				  : "what came after the log was copied and before it was truncated is not known";
-	known_remove(&t->missing, m);
 }
 
-/* A pattern may have led to the copy before it was known what it is a copy of. */
-static struct stream *find_open_copy(struct tail_files *t, const struct known_file *m)
+/* The longest copy of the file that is missing. It is among the streams then; a pattern may have led to it before it was
+ * known what it is a copy of. */
+static struct stream *find_copy(struct tail_files *t, const struct known_file *m)
 {
-	struct stream *best = NULL;
+	CLEANUP(names_end) struct names in = { 0 };
+	CLEANUP(path_list_free) struct path_list files = { 0 };
+	struct stream *best = NULL, *s;
 
-	for (struct stream *s = t->streams; s; s = s->next) {
-		enum likeness like = s->position == 0 && !s->finished && s->fd >= 0 && named_after(s->path, m->at.path)
-					     ? stream_likeness(s, &m->at) : UNLIKE;
-
-		if (like == COPY && (!best || best->size < s->size))
+	for (s = t->streams; s; s = s->next)
+		if (tail_copy_may_be_of(s, m->at.path) && tail_copy_likeness(s, m) == COPY && (!best || best->size < s->size))
 			best = s;
-		else if (like == COPY_TOO_SHORT)
-			pass_over(t, s);
+	add_folders_below(&in, m->at.path);
+	list_unknown(t, &in, &files);
+	for (size_t i = 0; i < files.n; i++) {
+		s = open_rotated(t, files.path[i], m->at.path);
+		if (s && tail_copy_likeness(s, m) == COPY && (!best || best->size < s->size)) {
+			tail_files_add(t, s);
+			return s;               /* the largest of all */
+		}
+		stream_free(s);
 	}
 	return best;
 }
 
-/* False: there is no copy. */
-static bool go_on_in_copy(struct tail_files *t, struct known_file *m)
+/* Another copy of that text, which holds nothing that the best one lacks. */
+static bool is_spare(const struct stream *s, const struct stream *best, const struct known_file *m)
 {
-	struct stream *s = m->whole ? NULL : find_open_copy(t, m);
+	enum likeness like = tail_copy_likeness(s, m);
 
-	if (!s && !m->whole) {
-		s = find_copy(t, m);
-		if (s)
-			tail_files_add(t, s);
+	if (like == COPY_TOO_SHORT)
+		return !best || stream_same_text(s, best);
+	return like == COPY && best && s->size <= best->size && stream_same_text(s, best);
+}
+
+/* Copies that are done with. */
+static void pass_over_spares(struct tail_files *t, const struct stream *best, const struct known_file *m)
+{
+	CLEANUP(names_end) struct names in = { 0 };
+	CLEANUP(path_list_free) struct path_list files = { 0 };
+	struct stream *s;
+
+	for (s = t->streams; s; s = s->next)
+		if (s != best && tail_copy_may_be_of(s, m->at.path) && is_spare(s, best, m))
+			tail_copy_pass_over(t, s, true);
+	add_folders_below(&in, m->at.path);
+	list_unknown(t, &in, &files);
+	for (size_t i = 0; i < files.n; i++) {
+		s = open_rotated(t, files.path[i], m->at.path);
+		if (s && is_spare(s, best, m))
+			tail_copy_pass_over(t, s, true);
+		stream_free(s);
 	}
-	if (s)
-		take_copy(t, m, s);
-	return s;
+}
+
+/* False: there is no copy. */
+static bool go_on_in_copy(struct tail_files *t, const struct known_file *m)
+{
+	struct stream *best;
+
+	if (m->whole)
+		return false;
+	best = find_copy(t, m);
+	pass_over_spares(t, best, m);
+	if (best)
+		take_copy(m, best);
+	return best;
 }
 
 /* A packed file whose name is made of the log's: the text may be in there. */
 static bool find_packed(const char *path, char *out, size_t size)
 {
-	CLEANUP(folder_close) struct folder f = { 0 };
-	const char *log, *name;
+	CLEANUP(names_end) struct names in = { 0 };
+	const char *log = strrchr(path, '/'), *folder, *name;
 
-	if (!folder_open(&f, path, &log))
-		return false;
-	while ((name = folder_next(&f)))
-		if (log_name_is_packed(name) && log_name_is_of(log, name)) {
-			snprintf(out, size, "%s/%s", f.path, name);
+	add_folders_below(&in, path);
+	while (log && (name = names_next(&in, &folder)))
+		if (log_name_is_packed(name) && log_name_is_of(log + 1, name)) {
+			snprintf(out, size, "%s/%s", folder, name);
 			return true;
 		}
 	return false;
@@ -273,6 +487,27 @@ static bool goes_on(const struct tail_files *t, const struct known_file *m)
 	return true;
 }
 
+/* Other texts of this log may have come and gone with it, or this one stands in a copy of which nothing was read. How
+ * many were found. */
+static size_t search_for_later(struct tail_files *t, const struct known_file *m)
+{
+	CLEANUP(search_end) struct search search = { .copies = m->truncated && m->at.to == 0 };
+	struct stream lost = { .fd = -1, .current = true, .since_us = m->since_us };
+
+	memcpy(lost.path, m->at.path, sizeof lost.path);
+	memcpy(lost.log_path, m->at.path, sizeof lost.log_path);
+	search_successors(t, &lost, &search);
+	for (struct stream *s = t->streams; s; s = s->next) {
+		if (s->finished || strcmp(s->log_path, m->at.path) != 0)
+			continue;
+		if (s->since_us > m->since_us)
+			s->since_us = m->since_us;
+		s->search_until_us = mono_us() + STREAM_SEARCH_S * US_PER_S;
+		s->searched = (struct timespec){ 0 };
+	}
+	return search.found;
+}
+
 /* The text is nowhere: end its stream, and say that its rest may be lost. */
 static bool give_up(struct tail_files *t, const struct known_file *m)
 {
@@ -288,12 +523,33 @@ static bool give_up(struct tail_files *t, const struct known_file *m)
 	if (m->torn)
 		return true;
 	if (holds_another_text(t, m)) {
-		say_truncated(t, &gone, m);
+		if (!m->whole)
+			say_truncated(t, &gone, m);
 		return true;
 	}
 	tail_files_remember(t, &end);   /* should it come back */
 	if (!m->whole)
 		say_gone(t, &gone, m);
+	return true;
+}
+
+/* It is not missing any more. */
+static void found_or_ended(struct tail_files *t, const struct known_file *m)
+{
+	for (size_t i = t->missing.n; i > 0; i--)
+		if (t->missing.files[i - 1].at.stream_id == m->at.stream_id)
+			known_remove(&t->missing, &t->missing.files[i - 1]);
+	search_for_later(t, m);
+}
+
+/* Go on in a copy of it, or end it. False: the batch is full; at the next look. */
+static bool settle(struct tail_files *t, struct known_file m)
+{
+	if (m.truncated && m.at.to == 0)
+		m.whole |= search_for_later(t, &m) > 0;
+	if (!go_on_in_copy(t, &m) && !give_up(t, &m))
+		return m.torn;
+	found_or_ended(t, &m);
 	return true;
 }
 
@@ -309,137 +565,23 @@ void tail_search_missing(struct tail_files *t)
 			if (!find_by_identity(t, t->missing.files[i - 1].at.path))
 				return;
 		}
-	for (size_t i = t->missing.n; i > 0; i--) {
-		struct known_file *m = &t->missing.files[i - 1];
-
-		if (go_on_in_copy(t, m))
-			continue;
-		if (give_up(t, m))
-			known_remove(&t->missing, m);
-		else if (!m->torn)
-			return;         /* the batch is full: at the next look */
-	}
+	for (size_t i = t->missing.n; i > 0; i--)
+		if (i <= t->missing.n && !settle(t, t->missing.files[i - 1]))
+			return;
 }
 
 void tail_files_truncated(struct tail_files *t, struct stream *s)
 {
-	struct known_file f = { .top = s->top, .filled_us = s->filled_us, .truncated = true };
+	struct known_file f = { .top = s->top, .filled_us = s->filled_us, .read_us = s->read_us, .since_us = s->since_us,
+				.truncated = true };
 
+	f.whole = s->position >= s->top && tail_copy_is_rotated(t, s);
 	stream_position(s, &f.at);
-	if (s->position > 0 && !known_add(&t->missing, &f, 0))
+	if (s->told && !known_add(&t->missing, &f, 0))
 		return;                 /* out of memory: at the next turn */
 	stream_restart(s);
-}
-
-/* ---- what came and went ---- */
-
-/* It begins as `old` does, and need not be a copy: so it is counted, once. */
-static void pass_over_copy(struct tail_files *t, struct stream *s, const struct stream *old)
-{
-	char detail[600];
-
-	snprintf(detail, sizeof detail, "%s begins as %s does: taken for a copy and not read", s->path, old->path);
-	if (pass_over(t, s))
-		reader_gap(t->reader, s, "copy_passed_over", -1, s->size, detail);
-}
-
-/* Does the log still hold what was read of it? Its size now. */
-static bool is_whole(const struct stream *log, int64_t *ret_size)
-{
-	struct position p;
-	struct stat st;
-
-	stream_position((struct stream *)log, &p);
-	if (log->fd < 0 || log->position == 0 || fstat(log->fd, &st) < 0)
-		return false;
-	*ret_size = st.st_size;
-	return st.st_size >= log->position && stream_likeness(log, &p) == COPY;
-}
-
-/* As empty as any copy is at first, or the same as far as it goes. Where the log was truncated
- * meanwhile, the same beginning must do. */
-static bool copies(const struct stream *s, const struct stream *log)
-{
-	int64_t size;
-
-	if (!stream_is_younger(s, log))
-		return false;
-	if (s->size == 0)
-		return true;
-	if (is_whole(log, &size))
-		return s->size <= size && stream_same_text(s, log);
-	return stream_is_copy(s, log) || (log->fd >= 0 && stream_same_text(s, log));
-}
-
-/* Nobody has read it yet, in this run or another: there is nothing to be a copy of. */
-static bool unread(const struct tail_files *t, const struct stream *l)
-{
-	return t->look == 1 && l->position == 0;
-}
-
-bool tail_search_is_copy(const struct tail_files *t, const struct stream *s, const struct stream *rotated)
-{
-	for (size_t i = 0; i < t->missing.n; i++)
-		if (named_after(s->path, t->missing.files[i].at.path) &&
-		    stream_likeness(s, &t->missing.files[i].at) != UNLIKE)
-			return true;
-	for (const struct stream *l = t->streams; l; l = l->next)
-		if (l->dev == s->dev && !l->finished && (!rotated || l->current) && !unread(t, l) &&
-		    (named_after(s->path, l->path) || named_after(s->path, l->log_path)) &&
-		    copies(s, l))
-			return true;
-	return false;
-}
-
-static bool folder_changed(struct stream *old)
-{
-	char dir[FOLDER_SIZE];
-	const char *name;
-	struct stat st;
-
-	if (!log_name_split(old->log_path, dir, sizeof dir, &name) || stat(dir, &st) < 0 ||
-	    (st.st_mtim.tv_sec == old->searched.tv_sec && st.st_mtim.tv_nsec == old->searched.tv_nsec))
-		return false;
-	if (wall_us() / US_PER_S - st.st_mtim.tv_sec >= SETTLED_S)
-		old->searched = st.st_mtim;
-	return true;
-}
-
-static void judge_successor(struct tail_files *t, struct stream *s, const struct stream *old)
-{
-	if (tail_files_take_up(t, s)) {
-		tail_files_add(t, s);
-		return;
-	}
-	if (stream_is_younger(s, old) && !tail_search_is_copy(t, s, old)) {
-		if (!stream_same_text(s, old)) {
-			memcpy(s->log_path, old->log_path, sizeof s->log_path);
-			tail_files_add(t, s);
-			return;
-		}
-		if (t->all_known)       /* else it is judged when it is known what is over */
-			pass_over_copy(t, s, old);
-	}
-	stream_free(s);
-}
-
-/*
- * A log that was rotated twice between two looks, or while the agent did not
- * run, left a file that no path led to when somebody looked. It is in the same
- * folder, has a name made of the log's, is younger than the file that was known,
- * and is no copy of it.
- */
-void tail_search_successors(struct tail_files *t, struct stream *old)
-{
-	CLEANUP(folder_close) struct folder f = { 0 };
-	const char *log, *name;
-
-	if (!folder_changed(old) || !folder_open(&f, old->log_path, &log))
-		return;
-	while ((name = folder_next(&f))) {
-		struct stream *s = log_name_is_rotated(log, name) ? open_unknown(t, &f, name) : NULL;
-
-		if (s)
-			judge_successor(t, s, old);
-	}
+	s->search_until_us = mono_us() + STREAM_SEARCH_S * US_PER_S;
+	s->searched = (struct timespec){ 0 };
+	if (tail_copy_judge(t, s) != NO_COPY)
+		tail_files_remove(t, s);        /* overwritten by a copy: read when the log is truncated, if at all */
 }

@@ -9,9 +9,9 @@
 
 static void a_rotated_name_is_made_of_the_logs(void **state)
 {
-	static const char *const parts[] = { "app.log.1", "app.log.old", "app.log~", "app.log-20261121", "app.log.2026-11-21T02", "app-2026-11-21.log",
+	static const char *const parts[] = { "app.log.1", "app.log.old", "app.log.backup", "app.log.1.bak", "app.log-20261121-1764495157", "app.log~", "app.log-20261121", "app.log.2026-11-21T02", "app-2026-11-21.log",
 					     "app.1.log", "app_20261121.log" };
-	static const char *const others[] = { "app-worker.log", "app.log-audit-secret", "app.log.err", "application.log", "ap.log.1", "app.log.1.gz",
+	static const char *const others[] = { "app-worker.log", "app.log-audit-secret", "app.log.err", "app.log.backups", "app.log.", "application.log", "ap.log.1", "app.log.1.gz",
 					      "app-20261121.log.zst", "other.log.1", "app-2026.err" };
 
 	(void)state;
@@ -21,6 +21,28 @@ static void a_rotated_name_is_made_of_the_logs(void **state)
 	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
 		if (log_name_is_rotated("app.log", others[i]))
 			fail_msg("%s is no part of app.log", others[i]);
+}
+
+static void a_rotated_name_has_the_root_of_its_log(void **state)
+{
+	static const struct {
+		const char *name, *root;
+	} names[] = {
+		{ "app.log", "app.log" },               { "app.log.1", "app.log" },       { "app.log.1.bak", "app.log" },
+		{ "app.log-20261121", "app.log" },      { "app.1.log", "app.log" },       { "app-2026-11-21.log", "app.log" },
+		{ "app-20261121.log.old", "app.log" },  { "app-worker.log", "app-worker.log" }, { "app", "app" },
+		{ "app-worker.2.log", "app-worker.log" }, { "f00001.log", "f00001.log" }, { "app-20261121", "app" },
+		{ "messages~", "messages" },            { ".log", ".log" },
+	};
+	char root[32];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		log_name_root(names[i].name, root, sizeof root);
+		assert_string_equal(root, names[i].root);
+	}
+	assert_true(log_name_same_root("app.1.log", "app.log.backup"));
+	assert_false(log_name_same_root("app.log", "app-worker.log"));
 }
 
 static void a_path_is_split_at_its_last_slash(void **state)
@@ -38,12 +60,9 @@ static void a_path_is_split_at_its_last_slash(void **state)
 	assert_false(log_name_split("/a/folder/too/long/a.log", dir, sizeof dir, &name));
 }
 
-static void globs_are_told_from_paths(void **state)
+static void packed_names_are_told(void **state)
 {
 	(void)state;
-	assert_true(log_name_is_pattern("/var/log/*.log"));
-	assert_true(log_name_is_pattern("/var/log/app[12].log"));
-	assert_false(log_name_is_pattern("/var/log/app.log"));
 	assert_true(log_name_is_packed("app.log.2.gz"));
 	assert_false(log_name_is_packed("gz"));
 	assert_true(log_name_is_of("app.log", "app.log.2.gz"));
@@ -55,8 +74,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_rotated_name_is_made_of_the_logs),
+		cmocka_unit_test(a_rotated_name_has_the_root_of_its_log),
 		cmocka_unit_test(a_path_is_split_at_its_last_slash),
-		cmocka_unit_test(globs_are_told_from_paths),
+		cmocka_unit_test(packed_names_are_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

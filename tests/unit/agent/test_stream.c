@@ -263,7 +263,7 @@ static void a_copy_goes_on_where_reading_stopped(void **state)
 	put("a", "a", "two\n");
 	read_on(s, 4);
 	p.to = s->position;
-	snprintf(p.tail_hash, sizeof p.tail_hash, "%zu:%016" PRIx64, s->tail_len, fnv1a(s->tail, s->tail_len));
+	snprintf(p.tail_hash, sizeof p.tail_hash, "%zu:%016" PRIx64, s->tail_len, fingerprint_hash(s->tail, s->tail_len));
 	for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
 		put("b", "w", files[i].text);
 		other = open_stream("b");
@@ -271,6 +271,59 @@ static void a_copy_goes_on_where_reading_stopped(void **state)
 		stream_free(other);
 	}
 	stream_free(s);
+}
+
+/* Truncated and filled again before anybody asks: the head is of what was read. */
+static void a_position_is_of_the_text_that_was_read(void **state)
+{
+	static const char *const refills[] = { "", "x\n", "another text of more than eight bytes\n" };
+	struct stream *s, *copy;
+	struct position p;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof refills / sizeof *refills; i++) {
+		put("a", "w", "one\ntwo\n");
+		s = open_stream("a");
+		read_on(s, 8);
+		put("b", "w", "one\ntwo\nthree\n");
+		put("a", "w", refills[i]);
+		stream_position(s, &p);
+		copy = open_stream("b");
+		assert_int_equal(stream_likeness(copy, &p), COPY);
+		stream_free(copy);
+		stream_free(s);
+	}
+}
+
+/* Of 1 to 2000 bytes: each text that begins as it does, and no other, fits; also after it was a text itself. */
+static void a_head_fits_what_begins_as_it_does(void **state)
+{
+	char text[2000], other[2000], printed[72];
+	struct head h = { 0 }, again;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof text; i++)
+		text[i] = (char)('a' + i * i % 23);
+	for (size_t n = 1; n < sizeof text; n += n < 70 ? 1 : 97) {
+		h = (struct head){ 0 };
+		head_add(&h, text, n / 2);
+		head_add(&h, text + n / 2, n - n / 2);
+		head_print(&h, printed, sizeof printed);
+		head_parse(&again, printed);
+		assert_memory_equal(&h, &again, sizeof h);
+		for (size_t m = 1; m < sizeof text; m += m < 70 ? 1 : 89) {
+			assert_true(head_fits(&again, text, m));
+			memcpy(other, text, sizeof other);
+			other[0] ^= 1;
+			assert_false(head_fits(&again, other, m));
+		}
+	}
+	assert_false(head_fits(&h, "", 0));
+	head_parse(&again, "5:0123456789abcdef");       /* as an earlier version stored it */
+	assert_true(again.len == 5 && again.without_parts);
+	assert_false(head_fits(&again, text, 4));
+	head_parse(&again, "nothing");
+	assert_int_equal(again.len, 0);
 }
 
 static void what_waits_has_an_age(void **state)
@@ -319,6 +372,8 @@ int main(void)
 		cmocka_unit_test(without_handles_the_time_of_birth_tells_files_apart),
 		cmocka_unit_test(a_parked_file_is_opened_again_by_what_it_is),
 		cmocka_unit_test(a_copy_goes_on_where_reading_stopped),
+		cmocka_unit_test(a_position_is_of_the_text_that_was_read),
+		cmocka_unit_test(a_head_fits_what_begins_as_it_does),
 		cmocka_unit_test(what_waits_has_an_age),
 		cmocka_unit_test(only_regular_files_are_opened),
 	};

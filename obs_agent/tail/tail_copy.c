@@ -1,0 +1,223 @@
+/*
+ * tail_copy.c - is a file a copy of a text that is known already?
+ *
+ * A copy is not read, or only from where reading of its original stopped. While the original is there the bytes of both
+ * are compared; once it is truncated or gone, its fingerprints decide.
+ */
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/clock.h"
+#include "log_name.h"
+#include "tail_files.h"
+
+/* `path` without its last part. */
+static size_t folder_length(const char *path, size_t len)
+{
+	while (len > 0 && path[--len] != '/')
+		;
+	return len;
+}
+
+/* Is `other` in that folder, and nothing but a name there? The name. */
+static const char *name_in(const char *other, const char *folder, size_t len)
+{
+	return strncmp(other, folder, len) == 0 && other[len] == '/' && !strchr(other + len + 1, '/') ? other + len + 1 : NULL;
+}
+
+/* The name of a log in the folder of `path`, or in the one above as with logrotate's olddir; NULL: it is elsewhere. */
+static const char *name_beside(const char *log_path, const char *path, size_t folder)
+{
+	const char *log = name_in(log_path, path, folder);
+
+	return log ? log : name_in(log_path, path, folder_length(path, folder));
+}
+
+bool tail_copy_named_after(const char *path, const char *log_path)
+{
+	size_t folder = folder_length(path, strlen(path));
+	const char *log = name_beside(log_path, path, folder);
+
+	return log && strcmp(path + folder + 1, log) != 0 && log_name_is_rotated(log, path + folder + 1);
+}
+
+/* Both are parts of one log, and `path` is not its own. */
+static bool is_related(const char *path, const char *other)
+{
+	size_t folder = folder_length(path, strlen(path));
+	const char *name = path + folder + 1, *log = name_beside(other, path, folder);
+
+	return log && strcmp(name, log) != 0 &&
+	       (log_name_is_rotated(log, name) || (log_name_same_root(name, log) && !log_name_is_root(name)));
+}
+
+bool tail_copy_may_be_of(const struct stream *s, const char *log_path)
+{
+	return s->position == 0 && !s->finished && s->fd >= 0 && is_related(s->path, log_path);
+}
+
+enum likeness tail_copy_likeness(const struct stream *s, const struct known_file *f)
+{
+	enum likeness like = stream_likeness(s, &f->at);
+	/* Made after that text was read so far, a copy would hold as much: a few bytes are the same by chance. */
+	if (like == COPY_TOO_SHORT && s->size < HEAD_MAX && stream_born_us(s) > f->read_us)
+		return UNLIKE;
+	return like;
+}
+
+/* Does the log still hold what was read of it? Its size now. */
+static bool is_whole(const struct stream *log, int64_t *ret_size)
+{
+	struct stat st;
+
+	if (log->fd < 0 || fstat(log->fd, &st) < 0)
+		return false;
+	*ret_size = st.st_size;
+	return st.st_size >= log->position && stream_holds(log);
+}
+
+/* Its name has no suffix that rotation made. */
+static bool is_log_by_name(const char *path)
+{
+	return log_name_is_root(path + folder_length(path, strlen(path)) + 1);
+}
+
+/* A text that somebody may write to, or cut off. */
+static bool may_change(const struct stream *l)
+{
+	return l->current && !l->copy && is_log_by_name(l->path);
+}
+
+/* Where the log was truncated meanwhile, what was read of it must do. */
+static enum copy of_changed(const struct stream *s, const struct stream *l)
+{
+	struct position p;
+
+	stream_position(l, &p);
+	return stream_likeness(s, &p) != UNLIKE ? COPY_OF_LOG : NO_COPY;
+}
+
+/* An empty file is as empty as any copy is at first; else one text is the beginning of the other. */
+static enum copy copy_of(const struct stream *s, const struct stream *l)
+{
+	int64_t size;
+
+	if (is_log_by_name(l->path) && stream_made_us(s) < stream_born_us(l))
+		return NO_COPY;         /* older than the log; what has a rotated name may hold an older text than itself */
+	if (s->size == 0)
+		return COPY_OF_LOG;
+	if (!is_whole(l, &size))
+		return of_changed(s, l);
+	if (!stream_same_text(s, l))
+		return NO_COPY;
+	if (s->size <= size)
+		return may_change(l) ? COPY_OF_LOG : COPY_OF_READ;
+	if (is_log_by_name(l->path))
+		return NO_COPY;
+	return l->position == size ? COPY_AND_MORE : COPY_OF_LOG;
+}
+
+static enum copy of_read_text(const struct tail_files *t, const struct stream *s)
+{
+	for (size_t i = 0; i < t->over.n; i++) {
+		const struct known_file *f = &t->over.files[i];
+
+		if (t->over.keys[i] && s->size <= f->at.to && is_related(s->path, f->at.path) &&
+		    tail_copy_likeness(s, f) != UNLIKE)
+			return COPY_OF_READ;
+	}
+	return NO_COPY;
+}
+
+/* *ret_of: the stream that it is a copy of, if it is one of COPY_AND_MORE. */
+static enum copy judge(const struct tail_files *t, const struct stream *s, const struct stream **ret_of)
+{
+	enum copy found = NO_COPY;
+
+	for (size_t i = 0; i < t->missing.n; i++)
+		if (is_related(s->path, t->missing.files[i].at.path) &&
+		    tail_copy_likeness(s, &t->missing.files[i]) != UNLIKE)
+			return COPY_OF_LOG;
+	for (const struct stream *l = t->streams; l; l = l->next) {
+		enum copy copy = NO_COPY;
+
+		if (l != s && l->dev == s->dev && l->fd >= 0 &&
+		    (is_related(s->path, l->path) || is_related(s->path, l->log_path)))
+			copy = copy_of(s, l);
+		if (copy == COPY_OF_LOG)
+			return copy;
+		if (copy == COPY_OF_READ || (copy == COPY_AND_MORE && (found == NO_COPY || (*ret_of && (*ret_of)->size < l->size)))) {
+			found = copy;
+			*ret_of = copy == COPY_AND_MORE ? l : NULL;
+		}
+	}
+	return found != NO_COPY || s->size == 0 ? found : of_read_text(t, s);
+}
+
+enum copy tail_copy_judge(const struct tail_files *t, const struct stream *s)
+{
+	const struct stream *of = NULL;
+
+	return judge(t, s, &of);
+}
+
+enum admission tail_copy_admit(struct tail_files *t, struct stream *s)
+{
+	const struct stream *of = NULL;
+
+	switch (judge(t, s, &of)) {
+	case COPY_OF_LOG:
+		return WAITS;           /* read when the log is truncated, if at all */
+	case COPY_OF_READ:
+		/* judged again when it is known what is over */
+		return t->all_known && tail_copy_pass_over(t, s, s->size >= HEAD_MAX) ? REFUSED : WAITS;
+	case COPY_AND_MORE:
+		stream_jump(s, of->position);
+		return ADMITTED;
+	case NO_COPY:
+		break;
+	}
+	return ADMITTED;
+}
+
+bool tail_copy_is_rotated(const struct tail_files *t, const struct stream *s)
+{
+	if (s->copy)
+		return true;
+	for (const struct stream *l = t->streams; l; l = l->next)
+		if (l != s && tail_copy_named_after(s->path, l->log_path))
+			return true;
+	return false;
+}
+
+/* Its end is committed, so that it is known after a restart too. */
+static bool end_stream(struct tail_files *t, struct stream *s)
+{
+	struct position end;
+	int64_t position = s->position;
+
+	stream_jump(s, s->size);
+	s->finished = true;
+	stream_position(s, &end);
+	end.from = position;
+	if (!agent_set_position(t->agent, &end)) {
+		stream_jump(s, position);
+		s->finished = false;
+		return false;
+	}
+	tail_files_remember(t, &end);
+	return true;
+}
+
+bool tail_copy_pass_over(struct tail_files *t, struct stream *s, bool sure)
+{
+	char detail[600];
+
+	if (!end_stream(t, s))
+		return false;
+	if (!sure) {
+		snprintf(detail, sizeof detail, "%s begins as an older part of the log does: taken for a copy and not read", s->path);
+		reader_gap(t->reader, s, "copy_passed_over", -1, s->size, detail);
+	}
+	return true;
+}
