@@ -12,8 +12,11 @@
 
 enum {
 	BLOCK = LINE_BYTES_MAX + 1,     /* a line of the longest length, and its newline */
-	HOLE_MIN = 64,
+	HOLE_MIN = 64,                  /* zero bytes: so many are no part of a line */
 };
+
+/* Marks a line that was never ended. */
+#define PARTIAL "\"_partial\":true"
 
 int reader_init(struct reader *r, struct agent *a, struct err *e)
 {
@@ -135,50 +138,120 @@ static bool hand_over(struct reader *r, struct stream *s, struct text line, int6
 	return true;
 }
 
-/* Whoever writes on at his old place after a truncation leaves NUL bytes before it: so many of
- * them are no part of a line. */
-static size_t hole(const char *line, const char *end)
+/* Where the first hole begins, from `at` on: so many zero bytes are no part of a line, nor are those at the end. */
+static size_t find_hole(const char *s, size_t at, size_t n, size_t *ret_len)
 {
-	size_t n = 0;
+	*ret_len = 0;
+	while (at < n) {
+		const char *zero = memchr(s + at, '\0', n - at);
+		size_t len = 0;
 
-	while (line + n < end && line[n] == '\0')
-		n++;
-	return n >= HOLE_MIN ? n : 0;
+		if (!zero)
+			break;
+		at = (size_t)(zero - s);
+		while (at + len < n && zero[len] == '\0')
+			len++;
+		if (len >= HOLE_MIN || at + len == n) {
+			*ret_len = len;
+			return at;
+		}
+		at += len;
+	}
+	return n;
 }
 
 /* How the taking of lines ended. */
-enum taken { TAKEN_ALL, TAKEN_TO_GROUP, TAKEN_TO_FULL };
+enum taken { TAKEN_ALL, TAKEN_TO_GROUP, TAKEN_TO_FULL, TAKEN_TO_ZEROS };
 
-/* Hand over the whole lines of the block; gives how many bytes they are. */
-static size_t take_lines(struct reader *r, struct stream *s, size_t n, bool settled, enum taken *ret)
+/* Hand over the whole lines of [*at, n). */
+static enum taken take_text(struct reader *r, struct stream *s, size_t *at, size_t n, bool settled, int64_t now_us)
 {
-	int64_t now_us = wall_us();
-	size_t at = 0;
-
-	*ret = TAKEN_ALL;
-	while (at < n) {
-		const char *line = r->block + at, *newline = memchr(line, '\n', n - at);
+	while (*at < n) {
+		const char *line = r->block + *at, *newline = memchr(line, '\n', n - *at);
 		struct text record;
 		bool open = false;
 
 		if (!newline)
 			break;
-		at += hole(line, newline);
-		line = r->block + at;
 		record = (struct text){ line, (size_t)(newline - line) };
 		if (*line != '{' && !blank(record) && !join_is_object(record))
-			record.len = join_record((struct text){ line, n - at }, &open);
-		if (open && !settled) {
-			*ret = TAKEN_TO_GROUP;
-			break;
-		}
-		if (!hand_over(r, s, record, s->position + (int64_t)at, now_us, NULL)) {
-			*ret = TAKEN_TO_FULL;
-			break;
-		}
-		at += record.len + 1;
+			record.len = join_record((struct text){ line, n - *at }, &open);
+		if (open && !settled)
+			return TAKEN_TO_GROUP;
+		if (!hand_over(r, s, record, s->position + (int64_t)*at, now_us, NULL))
+			return TAKEN_TO_FULL;
+		*at += record.len + 1;
 	}
-	return at;
+	return TAKEN_ALL;
+}
+
+/* Hand over the whole lines of the block; gives how many bytes they are. *ret_text: where the text behind them ends.
+ * Zeros with text behind them are skipped once it is settled that nobody writes there: what stands before them is a
+ * line that was never ended. */
+static size_t take_lines(struct reader *r, struct stream *s, size_t n, bool settled, enum taken *ret, size_t *ret_text)
+{
+	int64_t now_us = wall_us();
+	size_t at = 0, text, zeros;
+
+	for (;;) {
+		text = find_hole(r->block, at, n, &zeros);
+		*ret_text = text;
+		*ret = take_text(r, s, &at, text, settled, now_us);
+		if (*ret != TAKEN_ALL || text == n)
+			return at;
+		*ret = text + zeros == n ? TAKEN_TO_ZEROS : TAKEN_TO_GROUP;
+		if (*ret == TAKEN_TO_ZEROS || !settled)
+			return at;
+		if (!hand_over(r, s, (struct text){ r->block + at, text - at }, s->position + (int64_t)at, now_us, PARTIAL)) {
+			*ret = TAKEN_TO_FULL;
+			return at;
+		}
+		at = text + zeros;
+	}
+}
+
+/* Something may still come to what was not taken. */
+static enum reader_result wait_for_more(struct stream *s, bool is_new)
+{
+	if (!s->open_group || is_new)
+		s->group_since_us = mono_us();
+	s->open_group = true;
+	return READER_END;
+}
+
+/*
+ * There are zeros from s->scanned to the end of what was read: a part of the file that is not written yet, or a hole with
+ * text behind it. Read on, a block at a time and each only once, until that is known: s->zeros_to. READER_END: nothing but
+ * zeros is left.
+ */
+static enum reader_result look_beyond_zeros(struct reader *r, struct stream *s)
+{
+	int64_t at = s->zeros_to > s->scanned ? s->zeros_to : s->scanned;
+	off_t data = lseek(s->fd, at, SEEK_DATA);
+	ssize_t n;
+	size_t zeros = 0;
+
+	if (data > at)
+		at = data;
+	if (at >= s->size || (data < 0 && errno == ENXIO)) {
+		s->zeros_to = s->size;
+		return READER_END;
+	}
+	n = read_block(r, s, at);
+	if (n < 0)
+		return READER_FAILED;
+	while (zeros < (size_t)n && r->block[zeros] == '\0')
+		zeros++;
+	s->zeros_to = at + (int64_t)zeros;
+	return READER_MORE;
+}
+
+/* Is it known that text stands behind the zeros? */
+static bool text_behind_zeros(const struct stream *s)
+{
+	char c;
+
+	return s->zeros_to > s->scanned && s->zeros_to < s->size && pread(s->fd, &c, 1, s->zeros_to) == 1 && c != '\0';
 }
 
 /*
@@ -186,23 +259,11 @@ static size_t take_lines(struct reader *r, struct stream *s, size_t n, bool sett
  * then hand over its first LINE_BYTES_MAX bytes. Until the newline is there
  * nothing is handed over, so that a restart finds everything as it was.
  */
-static enum reader_result read_long_line(struct reader *r, struct stream *s)
+static enum reader_result hand_over_long(struct reader *r, struct stream *s, int64_t length, int64_t end)
 {
 	char mark[48], detail[96];
-	int64_t end, length;
-	const char *newline;
-	ssize_t n = read_block(r, s, s->scanned);
+	ssize_t n = read_block(r, s, s->position);
 
-	if (n <= 0)
-		return n < 0 ? READER_FAILED : READER_END;
-	newline = memchr(r->block, '\n', (size_t)n);
-	if (!newline) {
-		s->scanned += n;
-		return READER_MORE;
-	}
-	end = s->scanned + (newline - r->block) + 1;
-	length = end - 1 - s->position;
-	n = read_block(r, s, s->position);
 	if (n < LINE_BYTES_MAX)
 		return READER_END;      /* truncated meanwhile: the next look will see it */
 	if (!stream_holds(s))
@@ -224,41 +285,121 @@ static enum reader_result read_long_line(struct reader *r, struct stream *s)
 	return READER_MORE;
 }
 
+static enum reader_result skip_zeros(struct reader *r, struct stream *s, bool is_new, bool settled)
+{
+	enum reader_result how = READER_MORE;
+	int64_t length = s->scanned - s->position;
+
+	if (!is_new && !stream_same_time(s->zeros_written, s->written))
+		s->zeros_to = 0;        /* written to, and not where its text ends */
+	s->zeros_written = s->written;
+	if (!text_behind_zeros(s))
+		how = look_beyond_zeros(r, s);
+	if (how != READER_MORE || !text_behind_zeros(s)) {
+		s->open_group = false;
+		return how;
+	}
+	if (!settled)
+		return wait_for_more(s, is_new);
+	if (length > LINE_BYTES_MAX)
+		return hand_over_long(r, s, length, s->zeros_to);
+	if (length > 0) {               /* a line that was never ended */
+		if (read_block(r, s, s->position) < length || !stream_holds(s))
+			return READER_OTHER_TEXT;
+		if (!hand_over(r, s, (struct text){ r->block, (size_t)length }, s->position, wall_us(), PARTIAL))
+			return READER_FULL;
+	}
+	stream_jump(s, s->zeros_to);
+	move_on(r, s);
+	return READER_MORE;
+}
+
+static enum reader_result read_long_line(struct reader *r, struct stream *s, bool settled)
+{
+	ssize_t n = read_block(r, s, s->scanned);
+	const char *newline;
+	size_t text, zeros;
+
+	if (n <= 0)
+		return n < 0 ? READER_FAILED : READER_END;
+	text = find_hole(r->block, 0, (size_t)n, &zeros);
+	newline = memchr(r->block, '\n', text);
+	if (newline) {
+		int64_t end = s->scanned + (newline - r->block) + 1;
+
+		return hand_over_long(r, s, end - 1 - s->position, end);
+	}
+	s->scanned += (int64_t)text;
+	return zeros ? skip_zeros(r, s, text > 0, settled) : READER_MORE;
+}
+
 bool reader_tell(struct reader *r, struct stream *s)
 {
 	return s->told || advance(r, s);
 }
 
+/* Of a block of n bytes, `taken` went to lines, and text stands up to `text`. */
+static enum reader_result after_block(struct reader *r, struct stream *s, enum taken how, size_t n, size_t taken, size_t text,
+				      bool settled)
+{
+	bool full = n == BLOCK, in_line = how == TAKEN_TO_ZEROS && taken == 0 && full && text > BLOCK - HOLE_MIN;
+	int64_t scanned = s->scanned;
+
+	if (how == TAKEN_TO_FULL)
+		return READER_FULL;
+	if (how == TAKEN_TO_GROUP) {
+		wait_for_more(s, taken > 0);
+		return full && taken > 0 ? READER_MORE : READER_END;
+	}
+	if (how == TAKEN_TO_ZEROS && !in_line) {
+		s->scanned = s->position + (int64_t)(text - taken);
+		return skip_zeros(r, s, taken > 0 || s->scanned != scanned, settled);
+	}
+	s->open_group = false;
+	if (taken == 0)
+		s->scanned = s->position + (int64_t)n;
+	return full ? READER_MORE : READER_END;
+}
+
 enum reader_result reader_read(struct reader *r, struct stream *s, bool settled)
 {
 	enum taken how;
-	size_t taken;
+	size_t taken, text;
 	ssize_t n;
 
 	if (!advance(r, s))
 		return READER_FULL;
 	if (s->scanned - s->position > LINE_BYTES_MAX)
-		return read_long_line(r, s);
+		return read_long_line(r, s, settled);
 	n = read_block(r, s, s->position);
 	if (n <= 0)
 		return n < 0 ? READER_FAILED : READER_END;
 	if (!stream_holds(s))
 		return READER_OTHER_TEXT;
-	taken = take_lines(r, s, (size_t)n, settled, &how);
+	taken = take_lines(r, s, (size_t)n, settled, &how, &text);
 	if (taken > 0) {
 		r->bytes += (int64_t)taken;
 		stream_advance(s, s->position + (int64_t)taken, r->block + taken, taken);
 		move_on(r, s);
 	}
-	if (how == TAKEN_TO_FULL)
-		return READER_FULL;
-	if (how == TAKEN_TO_GROUP && (!s->open_group || taken > 0))
-		s->group_since_us = mono_us();
-	s->open_group = how == TAKEN_TO_GROUP;
-	if (taken == 0 && !s->open_group)
-		s->scanned = s->position + n;
 	s->flood.behind &= n == BLOCK;
-	return n == BLOCK && !(s->open_group && taken == 0) ? READER_MORE : READER_END;
+	return after_block(r, s, how, (size_t)n, taken, text, settled);
+}
+
+/* The text behind the last newline, without the zeros behind it. */
+static bool hand_over_end(struct reader *r, struct stream *s, size_t n)
+{
+	size_t zeros, text = find_hole(r->block, 0, n, &zeros), len = text < LINE_BYTES_MAX ? text : LINE_BYTES_MAX;
+	int64_t cut = stream_text_size(s) - s->position - LINE_BYTES_MAX;
+
+	if (!hand_over(r, s, (struct text){ r->block, len }, s->position, wall_us(), PARTIAL))
+		return false;
+	if (cut > 0)
+		reader_gap(r, s, "line_cut", 1, cut, "an unfinished line at the end of a file was cut");
+	stream_advance(s, s->position + (int64_t)n, r->block + n, n);
+	if (s->position < s->size)
+		stream_jump(s, s->size);
+	return true;
 }
 
 bool reader_finish(struct reader *r, struct stream *s)
@@ -270,18 +411,8 @@ bool reader_finish(struct reader *r, struct stream *s)
 	n = read_block(r, s, s->position);
 	if (n < 0 || s->position + n > s->size || !stream_holds(s))
 		return true;            /* it can't be read, grew just now or holds another text: not over */
-	if (n > 0) {
-		size_t len = (size_t)n < LINE_BYTES_MAX ? (size_t)n : LINE_BYTES_MAX;
-
-		if (!hand_over(r, s, (struct text){ r->block, len }, s->position, wall_us(), "\"_partial\":true"))
-			return false;
-		if (s->size - s->position > LINE_BYTES_MAX)
-			reader_gap(r, s, "line_cut", 1, s->size - s->position - LINE_BYTES_MAX,
-				   "an unfinished line at the end of a file was cut");
-		stream_advance(s, s->position + n, r->block + n, (size_t)n);
-		if (s->position < s->size)
-			stream_jump(s, s->size);
-	}
+	if (n > 0 && !hand_over_end(r, s, (size_t)n))
+		return false;
 	s->finished = true;
 	return move_on(r, s);
 }

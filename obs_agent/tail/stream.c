@@ -219,7 +219,7 @@ bool stream_replaced(const struct stream *s, const char *path)
 	return b.tv_sec != s->born.tv_sec || b.tv_nsec != s->born.tv_nsec;
 }
 
-static bool same_time(struct timespec a, struct timespec b)
+bool stream_same_time(struct timespec a, struct timespec b)
 {
 	return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
 }
@@ -230,9 +230,37 @@ static bool settled(const struct stat *st)
 	return wall_us() - (int64_t)st->st_ctim.tv_sec * US_PER_S > SETTLED_S * US_PER_S;
 }
 
+int64_t stream_text_size(const struct stream *s)
+{
+	return stream_is_prepared(s) ? s->scanned : s->size;
+}
+
+bool stream_is_prepared(const struct stream *s)
+{
+	return s->zeros_to >= s->size && s->zeros_to > s->scanned;
+}
+
+void stream_look_for_text(struct stream *s)
+{
+	char c = '\0';
+
+	if (s->fd >= 0 && pread(s->fd, &c, 1, s->scanned) == 1 && c != '\0')
+		s->stirred = true;
+}
+
+/* No text does: what is there may be no text at all. */
+static bool ends_in_zero(const struct stream *s)
+{
+	char c = '\n';
+
+	return s->fd >= 0 && s->size > 0 && pread(s->fd, &c, 1, s->size - 1) == 1 && c == '\0';
+}
+
 void stream_seen(struct stream *s, const struct stat *st)
 {
-	bool same = st->st_size == s->size && same_time(st->st_mtim, s->written) && same_time(st->st_ctim, s->changed);
+	bool same = st->st_size == s->size && stream_same_time(st->st_mtim, s->written) && stream_same_time(st->st_ctim, s->changed);
+
+	bool filled = st->st_size > s->size;
 
 	s->unlinked = st->st_nlink == 0;
 	if (same && settled(st))
@@ -240,15 +268,17 @@ void stream_seen(struct stream *s, const struct stat *st)
 	s->stirred = true;
 	if (same)
 		return;
-	if (st->st_size > s->size)
+	if (filled)
 		s->filled_us = (int64_t)st->st_mtim.tv_sec * US_PER_S + st->st_mtim.tv_nsec / 1000;
 	s->size = st->st_size;
 	s->written = st->st_mtim;
 	s->changed = st->st_ctim;
 	s->grew_us = mono_us();
-	if (s->top < s->size)
+	if (filled && s->top < s->size && !ends_in_zero(s))
 		s->top = s->size;
-	if (!s->lag_since_us && s->size > s->committed) {
+	if (s->zeros_to > s->size)
+		s->zeros_to = 0;
+	if (!s->lag_since_us && stream_text_size(s) > s->committed) {
 		s->lag_since_us = s->lag_mark_us = s->grew_us;
 		s->lag_mark = s->size;
 	}
@@ -257,7 +287,7 @@ void stream_seen(struct stream *s, const struct stat *st)
 void stream_committed(struct stream *s, int64_t to)
 {
 	s->committed = to;
-	if (to >= s->size) {
+	if (to >= stream_text_size(s)) {
 		s->lag_since_us = 0;
 	} else if (to >= s->lag_mark) {         /* what is left came after the mark was made */
 		s->lag_since_us = s->lag_mark_us;
@@ -273,7 +303,7 @@ bool stream_silent(const struct stream *s, int64_t us)
 
 bool stream_park(struct stream *s)
 {
-	if (strlen(s->path) >= sizeof s->path - 1 || s->unlinked)
+	if (strlen(s->path) >= sizeof s->path - 1 || s->unlinked || stream_is_prepared(s))
 		return false;
 	close_p(&s->fd);
 	return true;
@@ -378,10 +408,10 @@ bool stream_unchanged(struct stream *s)
 void stream_restart(struct stream *s)
 {
 	s->id = random_id();
-	s->position = s->committed = s->scanned = 0;
+	s->position = s->committed = s->scanned = s->zeros_to = 0;
 	s->tail_len = 0;
 	s->head = (struct head){ 0 };
-	s->top = s->size;
+	s->top = ends_in_zero(s) ? 0 : s->size;
 	s->lost = 0;
 	s->lost_told = false;
 	s->flood = (struct flood){ .behind = true };

@@ -43,10 +43,12 @@ struct stream {
 	int64_t position;               /* next byte to read; behind a newline, or the end of a file that is over */
 	int64_t committed;              /* the same, in the database */
 	int64_t scanned;                /* no newline between position and here: an over-long or partial line */
+	int64_t zeros_to;               /* from `scanned` to here were only zeros, when last looked at; not behind it: none known */
 	int64_t size;                   /* when last looked at */
 	int64_t top;                    /* the largest size that this text was seen to have */
 	int64_t lost;                   /* a copy: bytes that it lacks; -1: perhaps some; 0: none */
 	int64_t filled_us;              /* wall clock: its time of modification when it was last seen to grow */
+	struct timespec zeros_written;  /* its time of modification then */
 	struct timespec written, changed;       /* the file's times of modification and change, as last seen */
 	int64_t grew_us;                /* monotonic: when either was last seen to be new */
 	int64_t read_us;                /* wall clock: when position was reached */
@@ -123,6 +125,16 @@ bool stream_is_away(const struct stream *s);
 
 /* The path by which it was found, where that is another than it had. */
 void stream_found_at(struct stream *s, const char *path);
+
+bool stream_same_time(struct timespec a, struct timespec b);
+
+/* Its size without what is not written yet: zeros at the end of a file that was made in its full length. */
+int64_t stream_text_size(const struct stream *s);
+
+/* Is a part of it not written yet? Lines that come there change its size never, and its time of modification not always
+ * (mmap): look whether one has begun. */
+bool stream_is_prepared(const struct stream *s);
+void stream_look_for_text(struct stream *s);
 
 /* Has the last byte been there for so long? */
 bool stream_silent(const struct stream *s, int64_t us);

@@ -253,7 +253,7 @@ struct stream *tail_files_open_new(struct tail_files *t, const char *path, struc
 void tail_files_lose(struct tail_files *t, struct stream *s)
 {
 	struct known_file f = { .top = s->top, .filled_us = s->filled_us, .read_us = s->read_us, .since_us = s->since_us,
-				.whole = s->watch >= 0 && !s->stirred && !s->moved && s->position == s->size };
+				.whole = s->watch >= 0 && !s->stirred && !s->moved && s->position == stream_text_size(s) };
 
 	stream_position(s, &f.at);
 	if (s->finished)

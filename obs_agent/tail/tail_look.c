@@ -267,6 +267,9 @@ void tail_files_look(struct tail_files *t)
 	if (t->reconfigured)
 		drop(t);
 	tail_files_events(t);           /* was a file that is gone written to before? */
+	for (struct stream *s = t->streams; s; s = s->next)
+		if (stream_is_prepared(s))
+			stream_look_for_text(s);
 	lose_parked(t);
 	look_at_rotated(t);
 	if (t->missing.n && t->all_known)

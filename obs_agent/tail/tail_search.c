@@ -179,7 +179,7 @@ static bool wants_search(const struct stream *s)
 	bool silent = now_us - s->idle_since_us > STREAM_SEARCH_S * US_PER_S;
 
 	return !s->finished && !s->dropped &&
-	       (s->position == 0 || s->copy || now_us < s->search_until_us || (!s->current && (!silent || s->position < s->size)));
+	       (s->position == 0 || s->copy || now_us < s->search_until_us || (!s->current && (!silent || s->position < stream_text_size(s))));
 }
 
 /* What is searched for several streams at once: those whose logs are in one folder. */

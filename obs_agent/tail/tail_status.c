@@ -14,7 +14,7 @@ struct ranking {
 
 static int64_t lag_bytes(const struct stream *s)
 {
-	return s->size > s->committed ? s->size - s->committed : 0;
+	return stream_text_size(s) > s->committed ? stream_text_size(s) - s->committed : 0;
 }
 
 /* Age of the oldest byte that is not committed, as far as is known. */
