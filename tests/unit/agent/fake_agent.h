@@ -1,5 +1,5 @@
 /*
- * fake_agent.h - an agent that only keeps what sources hand over, so that one
+ * fake_agent.h - an agent that only keeps the samples of its sources, so that one
  * source can be tested on a real event loop without the rest.
  */
 #ifndef TESTS_FAKE_AGENT_H
@@ -15,8 +15,8 @@ enum { KEPT_MAX = 8192 };
 
 struct kept {
 	struct sample s;
-	int64_t mono_us;                /* when it was handed over */
-	char *text[2];                  /* its own copies of the sample's text */
+	int64_t mono_us;                /* when the source added it */
+	char *text[2];                  /* copies of the sample's texts */
 };
 
 struct agent {
@@ -24,7 +24,7 @@ struct agent {
 	struct config config;
 	struct kept kept[KEPT_MAX];
 	size_t n;
-	int64_t latest_us;              /* of the longest stay away from the loop: see away_us() */
+	int64_t latest_us;              /* of the longest time away from the loop: see away_us() */
 };
 
 sd_event *agent_loop(struct agent *a)

@@ -18,7 +18,7 @@ static struct check_config *add_tls(int port)
 
 /* ---- one run ------------------------------------------------------------------------------ */
 
-static void a_good_answer_has_all_its_figures(void **state)
+static void a_good_answer_has_all_figures(void **state)
 {
 	struct check_config *c = add_check(server.http, "ok");
 	const struct check_sample *s;
@@ -37,7 +37,7 @@ static void a_good_answer_has_all_its_figures(void **state)
 	assert_in_range(agent.kept[0].s.timestamp_us, before, wall_us());
 }
 
-/* Path, what is expected of the body, redirects allowed, class, words of the message. */
+/* Path, expected body, allowed redirects, error class, words of the message. */
 static const struct bad {
 	const char *path, *body;
 	int redirects;
@@ -49,7 +49,7 @@ static const struct bad {
 	{ "slow_body", NULL, 0, CHECK_TIMEOUT, "not complete within" },
 	{ "slow_body", "needle", 0, CHECK_TIMEOUT, "not complete within" },
 	{ "huge_stall", NULL, 0, CHECK_TIMEOUT, "not complete within" },
-	{ "endless_body", NULL, 0, CHECK_OK, "" },                      /* the headers have decided */
+	{ "endless_body", NULL, 0, CHECK_OK, "" },                      /* decided by the headers */
 	{ "endless_body", "needle", 0, CHECK_BODY, "first 1024 KiB" },
 	{ "huge", NULL, 0, CHECK_OK, "" },
 	{ "huge", "needle", 0, CHECK_BODY, "first 1024 KiB" },
@@ -115,7 +115,7 @@ static void every_fault_has_its_class_within_its_deadline(void **state)
 	assert_true(agent.latest_us < allowed_us());
 }
 
-static void nobody_listening_and_no_such_name_are_told_apart(void **state)
+static void a_closed_port_and_an_unknown_name_have_different_errors(void **state)
 {
 	struct check_config *refused = add_check(server.dead, ""), *missing = add_url("http://missing.test/"),
 			    *scheme = add_url("ftp://127.0.0.1/");
@@ -155,7 +155,7 @@ static void certificates_are_judged_and_dated(void **state)
 	assert_int_equal(result_of(expired)->cert_expires_us, expiry_by_openssl("expired"));
 }
 
-static void a_certificate_that_is_not_judged_is_dated_too(void **state)
+static void a_certificate_that_is_not_verified_has_its_date_too(void **state)
 {
 	struct check_config *c = add_tls(server.self_signed);
 
@@ -271,7 +271,7 @@ static void a_text_is_shown_without_the_secrets_it_repeats(void **state)
 		      "0123456789012345678901234567890123456789012345678901234567890**");
 }
 
-/* A redirect leads to a name that repeats what the peer was sent, and libcurl's message has it. */
+/* A redirect to a host name that repeats the secret of the request: libcurl's message contains it. */
 static void a_message_has_no_secret_that_a_redirect_repeats(void **state)
 {
 	static const struct secret secret = { "s3cr3t", NULL }, tiny = { "3t", NULL };
@@ -294,11 +294,11 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
 	const struct CMUnitTest tests[] = {
-		TEST(a_good_answer_has_all_its_figures),
+		TEST(a_good_answer_has_all_figures),
 		TEST(every_fault_has_its_class_within_its_deadline),
-		TEST(nobody_listening_and_no_such_name_are_told_apart),
+		TEST(a_closed_port_and_an_unknown_name_have_different_errors),
 		TEST(certificates_are_judged_and_dated),
-		TEST(a_certificate_that_is_not_judged_is_dated_too),
+		TEST(a_certificate_that_is_not_verified_has_its_date_too),
 		TEST(a_tls_stall_ends_at_the_deadline),
 		TEST(secrets_stay_with_us),
 		TEST(the_request_is_plain),

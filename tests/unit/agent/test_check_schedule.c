@@ -1,4 +1,4 @@
-/* Health checks over time: rhythm, parallel cap, reload and bounds, whatever hangs. */
+/* Health checks over time: intervals, limit of parallel runs, reload and bounds, also if targets hang. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -57,7 +57,7 @@ static size_t assert_rhythm(const struct check_config *c)
 
 		if (s->kind != SAMPLE_CHECK || strcmp(s->check.url.s, c->url) != 0)
 			continue;
-		/* A first run that had to wait is followed at once by the one it was late for. */
+		/* If the first run had to wait, the next scheduled one follows at once. */
 		if (++n > 3)
 			assert_true(llabs(s->timestamp_us - last - c->interval_us) <= allowed_us());
 		last = s->timestamp_us;
@@ -79,7 +79,7 @@ static void run_for(int64_t us)
 	loop_until(&agent, KEPT_MAX, us);
 }
 
-/* Until each of the n checks from c on has so many results. */
+/* Wait until each of the n checks from c on has that many results. */
 static void run_until(const struct check_config *c, size_t n, size_t results)
 {
 	int64_t end = mono_us() + PATIENCE_US;
@@ -107,7 +107,7 @@ static void a_changed_outcome_is_news(void **state)
 	}
 }
 
-static void a_name_server_that_hangs_delays_nobody_else(void **state)
+static void a_name_server_that_hangs_delays_no_other_check(void **state)
 {
 	struct check_config *good = add_check(server.http, "ok"), *hangs[3];
 
@@ -130,8 +130,8 @@ static void a_name_server_that_hangs_delays_nobody_else(void **state)
 		assert_true(assert_rhythm(hangs[i]) >= 4);
 		assert_result(hangs[i], CHECK_DNS, "not resolved within");
 	}
-	assert_true(__atomic_load_n(&resolving, __ATOMIC_SEQ_CST) >= 6);        /* they hang to this moment */
-	src_check.stop(source);                                 /* the end does not wait for them either */
+	assert_true(__atomic_load_n(&resolving, __ATOMIC_SEQ_CST) >= 6);        /* they still hang */
+	src_check.stop(source);                                 /* stopping does not wait for them */
 	source = NULL;
 	assert_true(agent.latest_us < allowed_us());
 }
@@ -233,14 +233,14 @@ static void five_hundred_that_hang_keep_cap_and_intervals(void **state)
 	for (size_t i = 1; i < agent.config.n_checks; i++)
 		assert_result(&configs[i], CHECK_TIMEOUT,
 			      " within ");      /* 60 ms may be over before it is connected */
-	assert_in_range(most, 8, MAX_PARALLEL); /* by us: the server learns late of who has given up */
+	assert_in_range(most, 8, MAX_PARALLEL); /* counted by the agent: the server notices late that a client gave up */
 	assert_true(peak_hanging() >= 8);
 	assert_true(took < slow(12 * US_PER_S) + stalls_us());
 	assert_true((int64_t)source->skipped <= allowed_us() / good->interval_us);
 }
 
-/* More hang than there are slots for, each for longer than the good one's interval. */
-static void what_cannot_be_run_is_counted_and_the_good_one_is_on_time(void **state)
+/* More targets hang than there are slots, each longer than the interval of the good check. */
+static void skipped_runs_are_counted_and_the_good_check_is_on_time(void **state)
 {
 	struct check_config *good = add_check(server.http, "ok");
 	size_t gaps = 0;
@@ -277,7 +277,7 @@ static bool nothing(CURL *easy, CURLcode code, void *data)
 	return false;
 }
 
-static void both_lanes_together_keep_the_cap(void **state)
+static void both_queues_together_keep_the_limit(void **state)
 {
 	struct curl_glue *g;
 	CURL *easy[60];
@@ -339,7 +339,7 @@ static void reload_keeps_the_schedule_of_what_is_the_same(void **state)
 	other[0] = *changed;
 	other[0].url = other[0].shown_url = changed_url;
 	other[0].timeout_us = slow(700 * US_PER_MS);
-	other[1] = *same;                                       /* elsewhere in memory, and in the list */
+	other[1] = *same;                                       /* at another address, and another place in the list */
 	other[1].url = other[1].shown_url = same_url;
 	other[2] = *same;
 	other[2].url = other[2].shown_url = "http://127.0.0.1/new";
@@ -357,8 +357,8 @@ static void reload_keeps_the_schedule_of_what_is_the_same(void **state)
 	     i < 1000 && !(find_result(&other[0]) && find_result(&other[1]) && find_result(&other[2])); i++)
 		run_for(slow(100 * US_PER_MS));
 	snprintf(words, sizeof words, "within %g s", (double)other[1].timeout_us / (double)US_PER_S);
-	assert_result(&other[1], CHECK_TIMEOUT, words);         /* went on, and reads the new configuration */
-	assert_result(&other[0], CHECK_TIMEOUT, "no answer");   /* begun anew, with the new timeout */
+	assert_result(&other[1], CHECK_TIMEOUT, words);         /* continued, with the new configuration */
+	assert_result(&other[0], CHECK_TIMEOUT, "no answer");   /* restarted, with the new timeout */
 	assert_int_not_equal(result_of(&other[2])->error, CHECK_OK);
 
 	agent.config.n_checks = 0;
@@ -403,8 +403,8 @@ static void a_thousand_checks_leave_no_descriptor(void **state)
 	assert_int_equal(count_fds(), before);
 }
 
-/* "Refused" would be a lie about the target. */
-static void descriptors_that_ran_out_are_no_verdict(void **state)
+/* "Refused" would be wrong: the target was not asked. */
+static void a_lack_of_descriptors_is_no_result_of_a_check(void **state)
 {
 	struct rlimit before, low;
 
@@ -447,15 +447,15 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(runs_are_an_interval_apart_and_spread),
 		TEST(a_retry_never_reaches_into_the_next_run),
-		TEST(a_name_server_that_hangs_delays_nobody_else),
+		TEST(a_name_server_that_hangs_delays_no_other_check),
 		TEST(resolvers_that_hang_are_bounded),
 		TEST(five_hundred_that_hang_keep_cap_and_intervals),
-		TEST(what_cannot_be_run_is_counted_and_the_good_one_is_on_time),
-		TEST(both_lanes_together_keep_the_cap),
+		TEST(skipped_runs_are_counted_and_the_good_check_is_on_time),
+		TEST(both_queues_together_keep_the_limit),
 		TEST(a_changed_outcome_is_news),
 		TEST(reload_keeps_the_schedule_of_what_is_the_same),
 		TEST(a_thousand_checks_leave_no_descriptor),
-		TEST(descriptors_that_ran_out_are_no_verdict),
+		TEST(a_lack_of_descriptors_is_no_result_of_a_check),
 		TEST(no_check_means_no_libcurl),
 	};
 

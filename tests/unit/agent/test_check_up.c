@@ -1,4 +1,4 @@
-/* Health checks: a site that browsers and curl call up is up, and nobody else gets the check's headers. */
+/* Health checks: a site that works in browsers and curl is up, and no other host gets the check's headers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -46,7 +46,7 @@ static void assert_up(const struct check_config *c)
 
 /* ---- bodies ------------------------------------------------------------------------------- */
 
-static void packed_bodies_are_looked_into(void **state)
+static void compressed_bodies_are_searched(void **state)
 {
 	static const char *const packed[] = { "gzip", "x-gzip", "deflate", "br", "zstd" };
 	const curl_version_info_data *v = curl_version_info(CURLVERSION_NOW);
@@ -62,7 +62,7 @@ static void packed_bodies_are_looked_into(void **state)
 			assert_up(&configs[i]);
 }
 
-/* What a browser shows is there, whatever bytes it comes in; in one piece, and a byte at a time. */
+/* The check finds a text that a browser shows, in any encoding; in one piece, and a byte at a time. */
 static void texts_are_found_in_any_charset(void **state)
 {
 	static const struct {
@@ -189,7 +189,7 @@ static void a_body_that_is_empty_has_its_length(void **state)
 static const char *const secret_headers[] = { "X-Api-Key: topsecret", "Authorization: Bearer topsecret",
 					      "Cookie: id=topsecret", NULL };
 
-/* One with the secrets in its headers, that wants to see them where its redirects end. */
+/* A check with secrets in its headers, which expects them at the end of its redirects. */
 static struct check_config *with_secrets(struct check_config *c)
 {
 	c->headers = secret_headers;
@@ -314,7 +314,7 @@ static void what_may_go_from_url_to_url(void **state)
 }
 
 /* Relative to what they are in, with spaces, by another host's name, empty. */
-static void places_are_understood_as_browsers_do(void **state)
+static void locations_are_resolved_as_in_browsers(void **state)
 {
 	struct check_config *relative = add_path("to?302,echo?x"), *query = add_path("to?302,?302,/ok"),
 			    *space = add_path("to?302,/echo?a%%20b"),
@@ -331,7 +331,7 @@ static void places_are_understood_as_browsers_do(void **state)
 	assert_result(empty, CHECK_STATUS, "Status 302");
 }
 
-/* Redirects are requests of one attempt: its deadline and its figures are those of all of them. */
+/* Redirects belong to one attempt: its deadline and figures cover all of them. */
 static void redirects_share_one_deadline_and_one_slot(void **state)
 {
 	struct check_config *hangs = add_path("to?302,/to?302,/hang"),
@@ -352,7 +352,7 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
 	const struct CMUnitTest tests[] = {
-		TEST(packed_bodies_are_looked_into),
+		TEST(compressed_bodies_are_searched),
 		TEST(texts_are_found_in_any_charset),
 		cmocka_unit_test(borders_of_pieces_hide_nothing),
 		TEST(cookies_of_a_redirect_are_sent_on),
@@ -362,7 +362,7 @@ int main(void)
 		TEST(the_urls_password_goes_where_its_headers_do),
 		TEST(names_with_letters_beyond_ascii_are_found),
 		cmocka_unit_test(what_may_go_from_url_to_url),
-		TEST(places_are_understood_as_browsers_do),
+		TEST(locations_are_resolved_as_in_browsers),
 		TEST(redirects_share_one_deadline_and_one_slot),
 	};
 

@@ -147,7 +147,7 @@ static void every_mistake_is_named_in_the_order_of_the_file(void **state)
 }
 
 /* A value that is wrong makes no second mistake of what is compared with it. */
-static void no_mistake_follows_from_another(void **state)
+static void no_mistake_causes_a_second_message(void **state)
 {
 	(void)state;
 	assert_string_equal(mistakes_of("monitoring:\n  enabled: true\n  postgres_ul: postgres://a@b/c\n"
@@ -181,7 +181,7 @@ static void a_file_cut_anywhere_is_read_or_refused_with_a_place(void **state)
 	}
 }
 
-static void what_is_not_a_regular_file_is_refused_in_one_sentence(void **state)
+static void other_file_types_are_refused_in_one_sentence(void **state)
 {
 	char dir[] = "/tmp/observ-test-XXXXXX", path[64];
 	struct config c;
@@ -412,7 +412,7 @@ static void a_byte_order_mark_and_dos_line_ends_are_fine(void **state)
 }
 
 /* libpq and curl get the secret itself, whatever characters it has; nobody is shown it. */
-static void a_credential_is_written_as_its_place_wants_it(void **state)
+static void a_credential_is_escaped_for_its_place(void **state)
 {
 	static const struct { const char *written, *read; } rows[] = {
 		{ "postgres://a:${CRED:db}@h/d", "postgres://a:it%27s%2Fhunter2%20%40%5C@h/d" },
@@ -530,7 +530,7 @@ static void a_postgres_url_is_shown_without_its_secrets(void **state)
 	}
 }
 
-static void a_credential_is_read_anew_without_its_line_end(void **state)
+static void a_credential_is_read_again_without_its_line_end(void **state)
 {
 	static const struct { const char *file, *url; } rows[] = {
 		{ "one", "postgres://a:one@h/d" }, { "two\n", "postgres://a:two@h/d" }, { "x\n\n", "postgres://a:x%0A@h/d" },
@@ -556,7 +556,7 @@ static void a_credential_is_read_anew_without_its_line_end(void **state)
 	setenv("CREDENTIALS_DIRECTORY", "tests/unit/credentials", 1);
 }
 
-static void without_a_unit_a_credential_is_told_how_to_get(void **state)
+static void without_a_unit_the_message_says_how_to_get_a_credential(void **state)
 {
 	struct config c;
 	struct config_mistakes m;
@@ -603,9 +603,9 @@ static int all_tests(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_broken_file_gets_its_sentence),
 		cmocka_unit_test(every_mistake_is_named_in_the_order_of_the_file),
-		cmocka_unit_test(no_mistake_follows_from_another),
+		cmocka_unit_test(no_mistake_causes_a_second_message),
 		cmocka_unit_test(a_file_cut_anywhere_is_read_or_refused_with_a_place),
-		cmocka_unit_test(what_is_not_a_regular_file_is_refused_in_one_sentence),
+		cmocka_unit_test(other_file_types_are_refused_in_one_sentence),
 		cmocka_unit_test(a_file_over_one_mebibyte_is_refused),
 		cmocka_unit_test(an_application_name_cannot_leave_its_folder),
 		cmocka_unit_test(a_minimal_file_gets_the_defaults),
@@ -615,12 +615,12 @@ static int all_tests(void)
 		cmocka_unit_test(times_may_have_units),
 		cmocka_unit_test(other_sections_are_left_alone),
 		cmocka_unit_test(a_byte_order_mark_and_dos_line_ends_are_fine),
-		cmocka_unit_test(a_credential_is_written_as_its_place_wants_it),
+		cmocka_unit_test(a_credential_is_escaped_for_its_place),
 		cmocka_unit_test(a_url_is_shown_without_its_secrets),
 		cmocka_unit_test(the_secrets_of_headers_are_known),
 		cmocka_unit_test(a_postgres_url_is_shown_without_its_secrets),
-		cmocka_unit_test(a_credential_is_read_anew_without_its_line_end),
-		cmocka_unit_test(without_a_unit_a_credential_is_told_how_to_get),
+		cmocka_unit_test(a_credential_is_read_again_without_its_line_end),
+		cmocka_unit_test(without_a_unit_the_message_says_how_to_get_a_credential),
 		cmocka_unit_test(a_variable_can_never_become_yaml),
 		cmocka_unit_test(a_dollar_is_special_only_before_a_brace),
 	};

@@ -75,7 +75,7 @@ static const char all_keys[] =
 	"    - /var/log/{app}/*.log\n"
 	"    - \"/opt/deployments/{app}/current/{app}.log\"\n";
 
-static void what_is_printed_reads_back_as_it_was(void **state)
+static void a_printed_configuration_reads_back_unchanged(void **state)
 {
 	struct config c = parsed(all_keys), again;
 	CLEANUP(free_p) char *first = printed(&c);
@@ -132,7 +132,7 @@ static char *table_in(char *document)
 	return from + sizeof begin - 1;
 }
 
-static void the_document_has_the_key_table(void **state)
+static void the_documents_have_the_key_table(void **state)
 {
 	CLEANUP(free_p) char *document = read_file(DOCUMENT);
 	CLEANUP(free_p) char *table = NULL;
@@ -161,9 +161,9 @@ static void every_key_is_named_in_both_forms_of_the_table(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(what_is_printed_reads_back_as_it_was),
+		cmocka_unit_test(a_printed_configuration_reads_back_unchanged),
 		cmocka_unit_test(any_text_is_printed_so_that_it_reads_back),
-		cmocka_unit_test(the_document_has_the_key_table),
+		cmocka_unit_test(the_documents_have_the_key_table),
 		cmocka_unit_test(every_key_is_named_in_both_forms_of_the_table),
 	};
 

@@ -7,7 +7,7 @@
 
 #include "obs_agent/config/config_url.c"
 
-static void valid_urls_are_taken(void **state)
+static void valid_urls_are_accepted(void **state)
 {
 	static const char *const http[] = {
 		"http://a", "https://a.example:443/x?y=z#n", "HTTP://A/", "http://user:p%40ss@a/", "http://[::1]",
@@ -66,7 +66,7 @@ static void passwords_are_masked_and_nothing_else(void **state)
 }
 
 /* Here nobody can say what the password is: what is hidden must contain "XX". */
-static void what_is_not_valid_hides_too_much_rather_than_too_little(void **state)
+static void an_invalid_url_hides_too_much_rather_than_too_little(void **state)
 {
 	static const char *const rows[] = {
 		"postgres://u:aXX@b@h/d", "postgres://u:a/XX@h/d", "postgres://u:5/XX@h/d", "postgres://u:a?XX@h/d",
@@ -125,9 +125,9 @@ static void a_text_too_long_to_judge_is_not_shown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(valid_urls_are_taken),
+		cmocka_unit_test(valid_urls_are_accepted),
 		cmocka_unit_test(passwords_are_masked_and_nothing_else),
-		cmocka_unit_test(what_is_not_valid_hides_too_much_rather_than_too_little),
+		cmocka_unit_test(an_invalid_url_hides_too_much_rather_than_too_little),
 		cmocka_unit_test(a_mask_fits_whatever_room_there_is),
 		cmocka_unit_test(a_text_too_long_to_judge_is_not_shown),
 	};

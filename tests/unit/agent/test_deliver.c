@@ -1,4 +1,4 @@
-/* Which batch is sent when, and what is done when the answer is missing; the connection is a fake. */
+/* When which batch is sent, and what happens if the answer is missing; the connection is a fake. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -80,7 +80,7 @@ int64_t pg_skew_us(const struct pg *p)
 	return 0;
 }
 
-/* What was sent last is in the database now. */
+/* The database has committed the last batch. */
 static void store(void)
 {
 	for (size_t i = 0; i < fake.n_sent; i++) {
@@ -298,14 +298,14 @@ static void lost_history_is_read_again_and_metrics_are_kept(void **state)
 	assert_int_equal(fake.metrics, 1);
 }
 
-static void a_flush_of_nothing_does_not_swallow_the_next(void **state)
+static void an_empty_flush_does_not_cancel_the_next(void **state)
 {
 	(void)state;
 	connect_at(7);
 	lose(PG_RETRY);
 	assert_true(add_line(1, 0, 10));
 	let_flush_come();               /* due, and nobody to send to */
-	connect_at(3);                  /* history is lost: the line is to be read again */
+	connect_at(3);                  /* history is lost: read the line again */
 	assert_int_equal(fake.sends, 0);
 	assert_true(add_line(1, 0, 10));
 	let_flush_come();
@@ -313,7 +313,7 @@ static void a_flush_of_nothing_does_not_swallow_the_next(void **state)
 	assert_int_equal(fake.seq, 4);
 }
 
-static void streams_that_do_not_move_make_room_and_do_not_stall(void **state)
+static void idle_streams_make_room_and_do_not_stall(void **state)
 {
 	struct position p = { .from = 5, .to = 5, .file_id = "8:1/1:ab" };
 
@@ -331,8 +331,8 @@ static void streams_that_do_not_move_make_room_and_do_not_stall(void **state)
 	assert_int_equal(fake.logs, 1);
 }
 
-/* The database learns at once what the agent can't do: not with the next metrics, which may be an hour away. */
-static void a_state_that_became_worse_is_sent_by_itself_but_not_often(void **state)
+/* The agent reports a problem to the database at once, not with the next metrics, which may be an hour away. */
+static void a_worse_state_is_sent_at_once_but_not_often(void **state)
 {
 	(void)state;
 	connect_at(0);
@@ -344,7 +344,7 @@ static void a_state_that_became_worse_is_sent_by_itself_but_not_often(void **sta
 	commit();
 	deliver_tell_state(d);
 	assert_in_range(d->flush_at_us - mono_us(), 8 * US_PER_S, 10 * US_PER_S);
-	assert_true(add_line(1, 0, 10));        /* a line does not wait for it, nor take it along too early */
+	assert_true(add_line(1, 0, 10));        /* a line neither waits for it nor sends it early */
 	let_flush_come();
 	assert_int_equal(fake.sends, 2);
 	assert_false(fake.state);
@@ -358,7 +358,7 @@ static void a_state_that_became_worse_is_sent_by_itself_but_not_often(void **sta
 	assert_int_equal(d->flush_at_us, 0);
 }
 
-static void a_state_that_became_worse_while_away_goes_first(void **state)
+static void a_state_that_became_worse_in_an_outage_is_sent_first(void **state)
 {
 	(void)state;
 	deliver_tell_state(d);
@@ -368,7 +368,7 @@ static void a_state_that_became_worse_while_away_goes_first(void **state)
 	assert_true(fake.state);
 }
 
-static void a_state_that_cannot_be_printed_is_not_tried_in_a_circle(void **state)
+static void a_state_that_cannot_be_printed_is_not_retried_in_a_loop(void **state)
 {
 	(void)state;
 	has_state = false;
@@ -380,7 +380,7 @@ static void a_state_that_cannot_be_printed_is_not_tried_in_a_circle(void **state
 	assert_in_range(fake.sends, 0, 1);
 }
 
-static void what_the_units_status_shows_is_told_when_it_changes(void **state)
+static void a_change_of_the_units_status_is_sent(void **state)
 {
 	(void)state;
 	connect_at(0);
@@ -397,7 +397,7 @@ static void what_the_units_status_shows_is_told_when_it_changes(void **state)
 	assert_int_equal(seen.changed, 3);
 }
 
-static void who_asks_again_is_told_positions_though_nothing_moved(void **state)
+static void a_source_that_asks_again_gets_the_positions(void **state)
 {
 	struct sample m = metric();
 
@@ -427,7 +427,7 @@ static void a_refusal_of_positions_asks_again_and_being_fenced_ends(void **state
 	assert_int_equal(seen.fenced, 1);
 }
 
-static void a_row_that_is_refused_is_found_and_becomes_a_reject(void **state)
+static void a_refused_row_is_found_and_becomes_a_reject(void **state)
 {
 	enum { LINES = 100, BAD = 37 };
 	int64_t next = 0, refused = 0, committed = 0;
@@ -460,7 +460,7 @@ static void a_row_that_is_refused_is_found_and_becomes_a_reject(void **state)
 	assert_in_range(d->limit, 2, NO_LIMIT);
 }
 
-/* The second is not to bring back the first. */
+/* The second refusal must not clear the first. */
 static void two_refused_rows_in_a_row_both_become_rejects(void **state)
 {
 	int64_t committed = 0, next = 0;
@@ -487,7 +487,7 @@ static void two_refused_rows_in_a_row_both_become_rejects(void **state)
 	assert_int_equal(seen.committed_logs, 2);
 }
 
-static void a_sample_that_is_refused_becomes_a_reject_too(void **state)
+static void a_refused_sample_becomes_a_reject_too(void **state)
 {
 	struct sample m = metric();
 
@@ -515,7 +515,7 @@ static void a_sample_that_is_refused_becomes_a_reject_too(void **state)
 	assert_int_equal(deliver_state(d).outbox.samples, 0);
 }
 
-static void what_is_too_much_at_once_is_sent_in_parts_and_nothing_is_rejected(void **state)
+static void a_batch_that_is_too_large_is_sent_in_parts_without_rejects(void **state)
 {
 	(void)state;
 	connect_at(0);
@@ -536,7 +536,7 @@ static void what_is_too_much_at_once_is_sent_in_parts_and_nothing_is_rejected(vo
 	assert_int_equal(seen.committed_logs, 1);
 }
 
-static void an_outage_is_told_when_it_is_over(void **state)
+static void an_outage_is_reported_when_it_is_over(void **state)
 {
 	struct sample m = metric();
 
@@ -579,19 +579,19 @@ int main(void)
 		TEST(a_lost_answer_of_a_commit_is_not_sent_again),
 		TEST(a_batch_that_did_not_commit_is_sent_again_as_it_was),
 		TEST(lost_history_is_read_again_and_metrics_are_kept),
-		TEST(a_flush_of_nothing_does_not_swallow_the_next),
-		TEST(streams_that_do_not_move_make_room_and_do_not_stall),
-		TEST(a_state_that_became_worse_is_sent_by_itself_but_not_often),
-		TEST(a_state_that_became_worse_while_away_goes_first),
-		TEST(a_state_that_cannot_be_printed_is_not_tried_in_a_circle),
-		TEST(what_the_units_status_shows_is_told_when_it_changes),
-		TEST(who_asks_again_is_told_positions_though_nothing_moved),
+		TEST(an_empty_flush_does_not_cancel_the_next),
+		TEST(idle_streams_make_room_and_do_not_stall),
+		TEST(a_worse_state_is_sent_at_once_but_not_often),
+		TEST(a_state_that_became_worse_in_an_outage_is_sent_first),
+		TEST(a_state_that_cannot_be_printed_is_not_retried_in_a_loop),
+		TEST(a_change_of_the_units_status_is_sent),
+		TEST(a_source_that_asks_again_gets_the_positions),
 		TEST(a_refusal_of_positions_asks_again_and_being_fenced_ends),
-		TEST(a_row_that_is_refused_is_found_and_becomes_a_reject),
+		TEST(a_refused_row_is_found_and_becomes_a_reject),
 		TEST(two_refused_rows_in_a_row_both_become_rejects),
-		TEST(a_sample_that_is_refused_becomes_a_reject_too),
-		TEST(what_is_too_much_at_once_is_sent_in_parts_and_nothing_is_rejected),
-		TEST(an_outage_is_told_when_it_is_over),
+		TEST(a_refused_sample_becomes_a_reject_too),
+		TEST(a_batch_that_is_too_large_is_sent_in_parts_without_rejects),
+		TEST(an_outage_is_reported_when_it_is_over),
 		TEST(the_last_batch_says_that_the_outbox_is_over),
 	};
 

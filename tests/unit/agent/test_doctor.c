@@ -1,4 +1,4 @@
-/* The doctor: what it looks at, and that each failure comes with its remedy. */
+/* The doctor: its checks, and that each failure names its fix. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,7 +10,7 @@
 #include "obs_agent/doctor/doctor.c"
 
 static char dir[64];                    /* everything below is in here */
-static char said[8192];                 /* what the doctor said last */
+static char said[8192];                 /* the last output of the doctor */
 
 static int make_dir(void **state)
 {
@@ -120,7 +120,7 @@ static void write_config(const char *url)
 	write_file("config.yml", 0644, yaml);
 }
 
-static void all_well_is_exit_status_0_and_no_failure(void **state)
+static void without_a_problem_the_exit_status_is_0(void **state)
 {
 	(void)state;
 	setenv("STATE_DIRECTORY", dir, 1);
@@ -136,7 +136,7 @@ static void all_well_is_exit_status_0_and_no_failure(void **state)
 	assert_null(strstr(said, "FAIL"));
 }
 
-static void a_failing_database_is_exit_status_1(void **state)
+static void a_failing_database_gives_exit_status_1(void **state)
 {
 	(void)state;
 	write_config("postgres://agent@h/d");
@@ -149,7 +149,7 @@ static void a_failing_database_is_exit_status_1(void **state)
 	db_failures = 0;
 }
 
-static void a_broken_configuration_is_told_and_the_rest_still_looked_at(void **state)
+static void a_broken_configuration_is_reported_and_the_rest_is_still_checked(void **state)
 {
 	(void)state;
 	write_file("config.yml", 0644, "monitoring:\n  enabled: perhaps\n");
@@ -161,7 +161,7 @@ static void a_broken_configuration_is_told_and_the_rest_still_looked_at(void **s
 	assert_said("the clock says 2");
 }
 
-static void what_is_not_enabled_or_has_no_name_of_its_own_is_told(void **state)
+static void a_disabled_agent_or_a_default_name_is_reported(void **state)
 {
 	(void)state;
 	write_file("config.yml", 0644, "monitoring:\n  vps_name: localhost.localdomain\n");
@@ -205,7 +205,7 @@ static void an_environment_file_is_read_as_systemd_reads_it(void **state)
 	assert_int_equal(env_file_load(path_of("env"), &e), 12);
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		assert_string_equal(env_file_get(rows[i].name), rows[i].value);
-	/* Whose file it is must not make libraries run his code. */
+	/* The owner of the file must not be able to make libraries run code. */
 	assert_null(getenv("OPENSSL_CONF"));
 	assert_null(getenv("T_A"));
 	assert_string_equal(env_file_get("OPENSSL_CONF"), "/mine");
@@ -215,7 +215,7 @@ static void an_environment_file_is_read_as_systemd_reads_it(void **state)
 	assert_int_equal(env_file_load(path_of("no such file"), &e), -ENOENT);
 }
 
-static void a_log_file_that_is_not_there_is_told(void **state)
+static void a_missing_log_file_is_reported(void **state)
 {
 	(void)state;
 	assert_int_equal(look_at_logs(path_of("missing.log")), 1);
@@ -232,7 +232,7 @@ static void a_log_file_that_is_not_there_is_told(void **state)
 
 static int look_at_agent(const char *says, const char *exit_status, const char *sub_state);
 
-/* The documented way: doctor, then enable --now. What is not there yet is noted, what is wrong still fails. */
+/* As documented: doctor, then enable --now. Missing parts are notes, mistakes still fail. */
 static void before_the_first_start_what_is_missing_is_no_failure(void **state)
 {
 	(void)state;
@@ -260,8 +260,8 @@ static void an_agent_is_new_until_systemd_has_made_its_state_folder(void **state
 
 enum { ADM = 4 };                       /* the group's number, the same on each Debian */
 
-/* As the agent's user, who is not root. */
-static void a_closed_log_file_is_told_with_the_group_that_opens_it(void **state)
+/* As the agent's user, which is not root. */
+static void an_unreadable_log_file_is_reported_with_the_group_to_add(void **state)
 {
 	bool root = geteuid() == 0;
 
@@ -295,7 +295,7 @@ static void a_closed_log_file_is_told_with_the_group_that_opens_it(void **state)
 	assert_int_equal(setegid(0), 0);
 }
 
-static void what_the_sandbox_hides_is_told_with_its_setting(void **state)
+static void a_path_that_the_sandbox_hides_is_reported_with_the_setting(void **state)
 {
 	(void)state;
 	write_file("a.log", 0644, "");
@@ -319,8 +319,8 @@ static void what_the_sandbox_hides_is_told_with_its_setting(void **state)
 	assert_int_equal(look_at_logs(path_of("a.log")), 0);
 }
 
-/* Each setting that hides a path is named, with what shows the path again. */
-static void whatever_setting_hides_a_path_is_named(void **state)
+/* Each setting that hides a path is named, with the setting that shows it again. */
+static void the_setting_that_hides_a_path_is_named(void **state)
 {
 	static const struct { const char *unit, *path, *setting, *fix; } rows[] = {
 		{ "ProtectHome=yes", "/home/x/a.log", "ProtectHome=yes", "ProtectHome=read-only" },
@@ -357,7 +357,7 @@ static void whatever_setting_hides_a_path_is_named(void **state)
 	unlink(path_of("etc/systemd/system/obs-agent@.service"));
 }
 
-static void each_credential_is_looked_at_where_it_comes_from(void **state)
+static void each_credential_is_checked_at_its_source(void **state)
 {
 	struct doctor_unit u = { .found = true };
 	char *text = NULL;
@@ -399,7 +399,7 @@ static int look_at_agent(const char *says, const char *exit_status, const char *
 	return r;
 }
 
-static void what_the_agent_wrote_last_and_cannot_read_is_told(void **state)
+static void the_last_outbox_file_that_cannot_be_read_is_reported(void **state)
 {
 	char now[RFC3339_SIZE], json[512];
 
@@ -417,7 +417,7 @@ static void what_the_agent_wrote_last_and_cannot_read_is_told(void **state)
 	assert_said("FAIL the running agent cannot follow /b.log: a link\n");
 	assert_int_equal(look_at_agent("{\"connected\":false}", "", ""), 1);
 	assert_said("FAIL the agent runs, and has written nothing yet; ");
-	/* It is read as JSON: names inside of texts are no members. */
+	/* It is parsed as JSON: names inside of strings are no members. */
 	snprintf(json, sizeof json, "{ \"note\" : \"\\\"last_error\\\":\\\"x\\\"\", \"tail\" : {\"last_error\":\"y\", \"troubles\": [ "
 		 "{\"why\":\"]},\", \"path\":\"/\\u00e4.log\"} ]}, \"last_commit\":\"%s\"}\n", now);
 	assert_int_equal(look_at_agent(json, "", ""), 1);
@@ -426,7 +426,7 @@ static void what_the_agent_wrote_last_and_cannot_read_is_told(void **state)
 	assert_int_equal(look_at_agent("{\"tail\":{\"troubles\":[{\"path\":", "", ""), 1);
 }
 
-static void why_no_agent_runs_is_told(void **state)
+static void the_reason_why_no_agent_runs_is_reported(void **state)
 {
 	(void)state;
 	assert_int_equal(look_at_agent(NULL, "76", "dead"), 1);
@@ -439,7 +439,7 @@ static void why_no_agent_runs_is_told(void **state)
 	assert_said("warn no agent for my-app answers here");
 }
 
-static void a_clock_from_another_age_is_told(void **state)
+static void a_clock_from_another_age_is_reported(void **state)
 {
 	char *text = NULL;
 	size_t size;
@@ -454,7 +454,7 @@ static void a_clock_from_another_age_is_told(void **state)
 	free(text);
 }
 
-static void a_state_folder_that_cannot_be_written_is_told(void **state)
+static void a_state_folder_that_cannot_be_written_is_reported(void **state)
 {
 	bool root = geteuid() == 0;
 	char *text = NULL;
@@ -479,23 +479,23 @@ static void a_state_folder_that_cannot_be_written_is_told(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(all_well_is_exit_status_0_and_no_failure),
-		cmocka_unit_test(a_failing_database_is_exit_status_1),
-		cmocka_unit_test(a_broken_configuration_is_told_and_the_rest_still_looked_at),
-		cmocka_unit_test(what_is_not_enabled_or_has_no_name_of_its_own_is_told),
+		cmocka_unit_test(without_a_problem_the_exit_status_is_0),
+		cmocka_unit_test(a_failing_database_gives_exit_status_1),
+		cmocka_unit_test(a_broken_configuration_is_reported_and_the_rest_is_still_checked),
+		cmocka_unit_test(a_disabled_agent_or_a_default_name_is_reported),
 		cmocka_unit_test(variables_come_from_the_file_that_the_unit_reads),
 		cmocka_unit_test(an_environment_file_is_read_as_systemd_reads_it),
-		cmocka_unit_test(a_log_file_that_is_not_there_is_told),
+		cmocka_unit_test(a_missing_log_file_is_reported),
 		cmocka_unit_test(before_the_first_start_what_is_missing_is_no_failure),
 		cmocka_unit_test(an_agent_is_new_until_systemd_has_made_its_state_folder),
-		cmocka_unit_test(a_closed_log_file_is_told_with_the_group_that_opens_it),
-		cmocka_unit_test(what_the_sandbox_hides_is_told_with_its_setting),
-		cmocka_unit_test(whatever_setting_hides_a_path_is_named),
-		cmocka_unit_test(each_credential_is_looked_at_where_it_comes_from),
-		cmocka_unit_test(what_the_agent_wrote_last_and_cannot_read_is_told),
-		cmocka_unit_test(why_no_agent_runs_is_told),
-		cmocka_unit_test(a_clock_from_another_age_is_told),
-		cmocka_unit_test(a_state_folder_that_cannot_be_written_is_told),
+		cmocka_unit_test(an_unreadable_log_file_is_reported_with_the_group_to_add),
+		cmocka_unit_test(a_path_that_the_sandbox_hides_is_reported_with_the_setting),
+		cmocka_unit_test(the_setting_that_hides_a_path_is_named),
+		cmocka_unit_test(each_credential_is_checked_at_its_source),
+		cmocka_unit_test(the_last_outbox_file_that_cannot_be_read_is_reported),
+		cmocka_unit_test(the_reason_why_no_agent_runs_is_reported),
+		cmocka_unit_test(a_clock_from_another_age_is_reported),
+		cmocka_unit_test(a_state_folder_that_cannot_be_written_is_reported),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);

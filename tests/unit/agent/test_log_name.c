@@ -1,4 +1,4 @@
-/* What the name of a log file says. */
+/* Names of log files and their rotated files. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* Opening a log file: what others put into its place is refused, what operators do is not. As root, who can make files of others. */
+/* Opening a log file: refuses links of other users, accepts those of operators. Runs as root, to make files of other users. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -56,7 +56,7 @@ static void make_link(const char *name, const char *target, uid_t owner)
 	give(name, owner);
 }
 
-/* The same with openat2 and with either way of not having it. */
+/* With openat2, and with both ways in which it may be missing. */
 static void assert_opens(const char *path, int expected, const char *words)
 {
 	static const int kernels[] = { 0, ENOSYS, EPERM };
@@ -104,7 +104,7 @@ static void a_link_leads_only_to_what_its_owner_has(void **state)
 	assert_opens(in("app/logs/evil.log"), -EPERM, "not followed");
 	make_link(links[1], in("secret"), OTHER);
 	assert_opens(in("app/logs/evil/auth.log"), -EPERM, "/app/logs/evil leads to what");
-	make_link(links[2], "logs/evil.log", OTHER);            /* one of his leads to another of his */
+	make_link(links[2], "logs/evil.log", OTHER);            /* a link of the owner to another file of the owner */
 	assert_opens(in("app/evil2"), -EPERM, "not followed");
 	make_link(links[0], "/proc/self/environ", OTHER);
 	assert_opens(in("app/logs/evil.log"), -EPERM, "not followed");
@@ -118,7 +118,7 @@ static void a_link_leads_only_to_what_its_owner_has(void **state)
 		unlink(in(links[i]));
 }
 
-/* Root's link, but he who owns a folder above it can move it, and so what it leads to. */
+/* Root's link, but the owner of a folder above it can move it, and so change its target. */
 static void a_relative_link_of_root_that_another_can_move_is_the_others(void **state)
 {
 	(void)state;
@@ -137,7 +137,7 @@ static void a_relative_link_of_root_that_another_can_move_is_the_others(void **s
 	unlink(in("app/logs/by_root.log"));
 }
 
-/* Inside a folder that is another's, a third one's link is his only as far as that goes. */
+/* In a folder of one user, a link of another user may only lead to that other user's files. */
 static void a_guest_cannot_lend_the_name_of_the_owner_of_the_folder(void **state)
 {
 	(void)state;
@@ -149,8 +149,8 @@ static void a_guest_cannot_lend_the_name_of_the_owner_of_the_folder(void **state
 	unlink(in("app/logs/guest.log"));
 }
 
-/* In a user namespace all who are not mapped look the same. */
-static void who_cannot_be_told_apart_is_not_the_same(void **state)
+/* In a user namespace all unmapped users look the same. */
+static void owners_that_look_the_same_are_not_taken_for_the_same(void **state)
 {
 	(void)state;
 	make_file("unknown.log", OTHER_UID);
@@ -173,17 +173,17 @@ static void a_hard_link_that_others_may_have_made_is_refused(void **state)
 	(void)state;
 	assert_int_equal(link(in("secret/auth.log"), in("app/logs/hard.log")), 0);
 	assert_opens(in("app/logs/hard.log"), -EPERM, "the file has 2 names (hard links)");
-	assert_opens(in("secret/auth.log"), 0, NULL);           /* its own place is closed to others */
+	assert_opens(in("secret/auth.log"), 0, NULL);           /* other users cannot enter its folder */
 	assert_int_equal(chmod(in("secret"), 0775), 0);
 	assert_opens(in("secret/auth.log"), -EPERM, "hard links");
 	assert_int_equal(chmod(in("secret"), 0755), 0);
 	unlink(in("app/logs/hard.log"));
 	assert_int_equal(link(in("app/logs/app.log"), in("app/logs/app.log.1")), 0);
-	assert_opens(in("app/logs/app.log"), 0, NULL);          /* the owner's own */
+	assert_opens(in("app/logs/app.log"), 0, NULL);          /* of the owner */
 	unlink(in("app/logs/app.log.1"));
 }
 
-static void what_is_no_file_is_never_opened(void **state)
+static void other_file_types_are_never_opened(void **state)
 {
 	(void)state;
 	assert_int_equal(mkfifo(in("app/logs/fifo"), 0666), 0);
@@ -228,9 +228,9 @@ int main(void)
 		cmocka_unit_test(a_link_leads_only_to_what_its_owner_has),
 		cmocka_unit_test(a_relative_link_of_root_that_another_can_move_is_the_others),
 		cmocka_unit_test(a_guest_cannot_lend_the_name_of_the_owner_of_the_folder),
-		cmocka_unit_test(who_cannot_be_told_apart_is_not_the_same),
+		cmocka_unit_test(owners_that_look_the_same_are_not_taken_for_the_same),
 		cmocka_unit_test(a_hard_link_that_others_may_have_made_is_refused),
-		cmocka_unit_test(what_is_no_file_is_never_opened),
+		cmocka_unit_test(other_file_types_are_never_opened),
 	};
 
 	if (geteuid() != 0) {

@@ -1,4 +1,4 @@
-/* The outbox: what was appended comes out once, whatever became of the process, the file or the folder. */
+/* The outbox: each appended sample comes out once, whatever happens to the process, the file or the folder. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -55,7 +55,7 @@ static int files(void)
 	return n;
 }
 
-/* A check whose number comes back in its row. */
+/* A check with a number that its row contains. */
 static void add(struct outbox *o, int number)
 {
 	struct sample s = { .kind = SAMPLE_CHECK,
@@ -82,7 +82,7 @@ static void add_big(struct outbox *o)
 	outbox_add(o, &s, false);
 }
 
-/* The rows of the next batch, which is committed at once; the caller compares and frees. */
+/* The rows of the next batch, which this commits at once; the caller frees them. */
 static struct batch take(struct outbox *o, bool last)
 {
 	struct batch b;
@@ -126,14 +126,14 @@ static void samples_come_out_once_in_their_order(void **state)
 	assert_int_equal(b.n_checks, 1);
 	assert_true(b.positions[0].from > 0);
 	batch_free(&b);
-	b = take(o, true); /* and nothing is left behind when the database knows that it is over */
+	b = take(o, true); /* no file is left when the database knows that the stream is over */
 	batch_free(&b);
 	outbox_close(o);
 	assert_int_equal(files(), 0);
 }
 
-/* Only what an agent with the folder says of a stream is true of its files. */
-static void a_stream_that_somebody_else_ended_is_taken_up_again(void **state)
+/* Only an agent with the folder knows which files of a stream exist. */
+static void a_stream_that_another_agent_ended_continues(void **state)
 {
 	struct outbox *o = outbox_open(folder, NULL), *next;
 	struct position ended;
@@ -157,7 +157,7 @@ static void a_stream_that_somebody_else_ended_is_taken_up_again(void **state)
 	outbox_close(o);
 }
 
-/* A full disk is tried each minute, for hours: that leaves neither files nor loses memory's samples. */
+/* With a full disk, the outbox retries each minute for hours: this leaves no files and keeps the samples in memory. */
 static void a_full_disk_wastes_nothing(void **state)
 {
 	struct outbox *o = outbox_open(folder, NULL);
@@ -180,7 +180,7 @@ static void a_full_disk_wastes_nothing(void **state)
 	outbox_close(o);
 }
 
-/* The process died: the next one delivers what the database does not have, and ends the stream. */
+/* The process died: the next one delivers the rows that the database does not have, and ends the stream. */
 static void the_next_process_delivers_the_rest(void **state)
 {
 	struct outbox *o = outbox_open(folder, NULL), *next;
@@ -193,7 +193,7 @@ static void the_next_process_delivers_the_rest(void **state)
 	stored = b.positions[0];
 	batch_free(&b);
 	add(o, 2);
-	close_p(&o->folder);            /* its lock goes with it */
+	close_p(&o->folder);            /* this drops its lock */
 	next = outbox_open(folder, NULL);
 	add(next, 3);
 	outbox_positions(next, &stored, 1);
@@ -214,8 +214,8 @@ static void the_next_process_delivers_the_rest(void **state)
 	outbox_close(o);
 }
 
-/* A batch that did not commit is made again from the database's position. */
-static void what_is_not_committed_is_read_again(void **state)
+/* A batch that did not commit is built again from the database's position. */
+static void uncommitted_rows_are_read_again(void **state)
 {
 	struct outbox *o = outbox_open(folder, NULL);
 	struct batch b;
@@ -237,7 +237,7 @@ static void what_is_not_committed_is_read_again(void **state)
 	outbox_close(o);
 }
 
-static void our_stream_ends_with_the_last_sample(void **state)
+static void its_own_stream_ends_with_the_last_sample(void **state)
 {
 	struct outbox *o = outbox_open(NULL, NULL);
 	struct batch b;
@@ -276,7 +276,7 @@ static size_t file_of_records(char *bytes, size_t size)
 	return n;
 }
 
-/* What another process makes of the file; gives how many records came out. */
+/* Reads the file like another process; returns the number of records. */
 static size_t deliver(const char *bytes, size_t n, int64_t *ret_skipped)
 {
 	FILE *f = fopen(file, "w");
@@ -340,7 +340,7 @@ static void each_damaged_bit_costs_one_record_and_is_counted(void **state)
 	}
 }
 
-static void files_that_are_none_of_ours_are_left_alone(void **state)
+static void files_of_others_are_left_alone(void **state)
 {
 	static const char *const names[] = { "outbox-", "outbox-1-2-3",
 					     "outbox-0000000000000001-0000000000000002-0000000000000003x",
@@ -363,7 +363,7 @@ static void files_that_are_none_of_ours_are_left_alone(void **state)
 
 /* ---- limits ---- */
 
-static void the_oldest_gives_way_and_is_counted(void **state)
+static void the_oldest_samples_are_dropped_and_counted(void **state)
 {
 	struct outbox *o = outbox_open(folder, NULL);
 	int added = 0, taken = 0, lost = 0;
@@ -407,7 +407,7 @@ static void without_a_folder_memory_is_bounded(void **state)
 
 /* ---- trouble ---- */
 
-static void a_folder_that_goes_and_comes_back(void **state)
+static void a_folder_that_disappears_and_returns(void **state)
 {
 	struct outbox *o = outbox_open(folder, NULL);
 	struct batch b;
@@ -421,7 +421,7 @@ static void a_folder_that_goes_and_comes_back(void **state)
 	assert_true(outbox_state(o).trouble[0] != '\0');
 	assert_int_equal(mkdir(folder, 0700), 0);
 	add(o, 3);
-	assert_true(outbox_state(o).in_memory);         /* it is not looked for all the time */
+	assert_true(outbox_state(o).in_memory);         /* it is not searched each time */
 	o->folder_tried_us -= FOLDER_AGAIN_S * US_PER_S;
 	add(o, 4);
 	assert_false(outbox_state(o).in_memory);
@@ -441,12 +441,12 @@ static void a_folder_is_for_one_process(void **state)
 	add(o, 1);
 	second = outbox_open(folder, NULL);
 	assert_true(outbox_state(second).trouble[0] != '\0');
-	assert_false(outbox_has_unread(second));        /* what is there is the first one's */
+	assert_false(outbox_has_unread(second));        /* the files belong to the first one */
 	outbox_close(second);
 	outbox_close(o);
 }
 
-static void a_stream_whose_files_are_gone_is_ended_and_said(void **state)
+static void a_stream_without_files_is_ended_and_reported(void **state)
 {
 	struct position stored = { .stream_id = 12345, .from = 70, .to = 70, .path = OUTBOX_PATH };
 	struct outbox *o = outbox_open(folder, NULL);
@@ -464,7 +464,7 @@ static void a_stream_whose_files_are_gone_is_ended_and_said(void **state)
 	outbox_close(o);
 }
 
-static void a_record_that_the_server_refuses_is_taken_as_a_reject(void **state)
+static void a_record_that_the_server_refuses_becomes_a_reject(void **state)
 {
 	struct outbox *o = outbox_open(folder, NULL);
 	struct poison poison = {
@@ -492,19 +492,19 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(samples_come_out_once_in_their_order),
 		TEST(the_next_process_delivers_the_rest),
-		TEST(what_is_not_committed_is_read_again),
-		TEST(a_stream_that_somebody_else_ended_is_taken_up_again),
+		TEST(uncommitted_rows_are_read_again),
+		TEST(a_stream_that_another_agent_ended_continues),
 		TEST(a_full_disk_wastes_nothing),
-		TEST(our_stream_ends_with_the_last_sample),
+		TEST(its_own_stream_ends_with_the_last_sample),
 		TEST(each_prefix_of_the_file_gives_its_whole_records),
 		TEST(each_damaged_bit_costs_one_record_and_is_counted),
-		TEST(files_that_are_none_of_ours_are_left_alone),
-		TEST(the_oldest_gives_way_and_is_counted),
+		TEST(files_of_others_are_left_alone),
+		TEST(the_oldest_samples_are_dropped_and_counted),
 		TEST(without_a_folder_memory_is_bounded),
-		TEST(a_folder_that_goes_and_comes_back),
+		TEST(a_folder_that_disappears_and_returns),
 		TEST(a_folder_is_for_one_process),
-		TEST(a_stream_whose_files_are_gone_is_ended_and_said),
-		TEST(a_record_that_the_server_refuses_is_taken_as_a_reject),
+		TEST(a_stream_without_files_is_ended_and_reported),
+		TEST(a_record_that_the_server_refuses_becomes_a_reject),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* Which servers a postgres_url names, and in which order they are tried; looking names up without waiting. */
+/* The servers of a postgres_url, the order of attempts, and name lookups that do not block. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <unistd.h>
 
-/* The C library's resolver, as it is needed. */
+/* Replaces the C library's resolver. */
 static atomic_int lookups, lookups_now, lookups_most;
 static atomic_bool hangs;
 
@@ -72,7 +72,7 @@ static const char *round_of(struct pg_targets *t)
 	return out;
 }
 
-static void what_needs_no_lookup(void **state)
+static void hosts_that_need_no_lookup(void **state)
 {
 	static const char *const cases[][2] = {
 		{ "postgresql://u@127.0.0.1:5433/d", "127.0.0.1  5433" },
@@ -103,7 +103,7 @@ static void each_address_of_each_name_is_a_target(void **state)
 	(void)state;
 	assert_int_equal(answer.n, 2);
 	assert_string_equal(answer.name[0].name, "one.test");
-	assert_string_equal(round_of(t), "10.0.0.9  2");        /* nothing known of the names yet */
+	assert_string_equal(round_of(t), "10.0.0.9  2");        /* no name looked up yet */
 	ADDRESSES(0, answer, "10.0.0.1", "fe80::1");
 	ADDRESSES(1, answer, "10.0.0.2");
 	pg_targets_found(t, &answer);
@@ -126,7 +126,7 @@ static void a_name_that_is_lost_keeps_its_addresses(void **state)
 	pg_targets_free(t);
 }
 
-static void the_last_good_one_comes_first(void **state)
+static void the_last_good_server_is_tried_first(void **state)
 {
 	struct pg_targets *t = targets("hostaddr=127.0.0.1,127.0.0.2,127.0.0.3 port=1");
 	PGconn *conn;
@@ -160,7 +160,7 @@ static const char *value_of(PGconn *conn, const char *keyword)
 	return value;
 }
 
-static void the_url_overrules_what_we_set(void **state)
+static void the_url_overrides_the_defaults(void **state)
 {
 	static const struct {
 		const char *url, *keyword, *value;
@@ -215,7 +215,7 @@ static void note_answer(void *data, const struct resolve_names *answer)
 	s->last = *answer;
 }
 
-static void at_most_one_lookup_and_none_is_waited_for(void **state)
+static void at_most_one_lookup_runs_and_nothing_waits_for_it(void **state)
 {
 	struct resolve_names names = { .n = 2, .name = { { .name = "one.test" }, { .name = "two.test" } } };
 	struct seen seen = { 0 };
@@ -229,7 +229,7 @@ static void at_most_one_lookup_and_none_is_waited_for(void **state)
 	hangs = true;
 	for (int i = 0; i < 5; i++) {
 		assert_int_equal(resolver_ask(r, &names, &e), 0);
-		assert_int_equal(sd_event_run(loop, 1000), 0);          /* the loop goes on */
+		assert_int_equal(sd_event_run(loop, 1000), 0);          /* the loop still runs */
 	}
 	assert_int_equal(seen.answers, 0);
 	hangs = false;
@@ -255,13 +255,13 @@ static void at_most_one_lookup_and_none_is_waited_for(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(what_needs_no_lookup),
+		cmocka_unit_test(hosts_that_need_no_lookup),
 		cmocka_unit_test(each_address_of_each_name_is_a_target),
 		cmocka_unit_test(a_name_that_is_lost_keeps_its_addresses),
-		cmocka_unit_test(the_last_good_one_comes_first),
-		cmocka_unit_test(the_url_overrules_what_we_set),
+		cmocka_unit_test(the_last_good_server_is_tried_first),
+		cmocka_unit_test(the_url_overrides_the_defaults),
 		cmocka_unit_test(a_list_that_does_not_fit_is_refused),
-		cmocka_unit_test(at_most_one_lookup_and_none_is_waited_for),
+		cmocka_unit_test(at_most_one_lookup_runs_and_nothing_waits_for_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* /proc taken apart: right numbers from real texts, no number from cut ones. */
+/* Parsers of /proc: right numbers from real texts, no number from cut ones. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -112,7 +112,7 @@ static void online_cores_are_counted(void **state)
 	assert_int_equal(proc_list_count(all_of("0-3,8\n")), 5);
 	assert_int_equal(proc_list_count(all_of("")), 0);
 	assert_int_equal(proc_list_count(all_of("\n")), 0);
-	assert_int_equal(proc_list_count(all_of("0-3")), 0);            /* cut: might go on */
+	assert_int_equal(proc_list_count(all_of("0-3")), 0);            /* cut: digits may be missing */
 	assert_int_equal(proc_list_count(all_of("3-0\n")), 0);
 	assert_int_equal(proc_list_count(all_of("0-18446744073709551615\n")), 0);
 	assert_int_equal(proc_list_count(all_of("0,\n")), 0);
@@ -168,7 +168,7 @@ static void cpu_shares_add_up_to_100(void **state)
 	assert_near(s.busy, 50, 1e-9);
 }
 
-static void cpu_counters_that_go_back_give_nothing(void **state)
+static void cpu_counters_that_decrease_give_no_value(void **state)
 {
 	struct cpu_times a = { 100, 50, 1000, 10, 5 }, b;
 	struct cpu_shares s;
@@ -187,7 +187,7 @@ static void cpu_counters_that_go_back_give_nothing(void **state)
 
 /* ---- memory ----------------------------------------------------------------------------- */
 
-static void memory_is_what_is_not_available(void **state)
+static void used_memory_is_the_unavailable_memory(void **state)
 {
 	struct memory m;
 
@@ -236,7 +236,7 @@ static void memory_of_zfs_is_no_used_memory(void **state)
 		assert_true(proc_arc_kb((struct text){ arcstats, n }) <= 49499632.0);
 }
 
-static void memory_that_is_not_said_is_not_known(void **state)
+static void memory_that_is_not_in_the_text_is_unknown(void **state)
 {
 	struct memory m;
 
@@ -342,7 +342,7 @@ static void rates_count_hardware_once(void **state)
 	assert_near(out, 100, 1e-9);
 }
 
-static void a_container_counts_what_it_has(void **state)
+static void a_container_counts_its_own_memory(void **state)
 {
 	static struct traffic_table t = { .kind = &traffic_net };
 	double in, out;
@@ -357,7 +357,7 @@ static void a_container_counts_what_it_has(void **state)
 	assert_near(out, 5, 1e-9);
 }
 
-/* What an interface is, /sys says. */
+/* /sys tells the type of an interface. */
 static void put_net(const char *sys, const char *name, const char *type, const char *flags)
 {
 	static const char *const file[] = { "type", "flags" };
@@ -385,7 +385,7 @@ static void put_net_dir(const char *sys, const char *path)
 	assert_int_equal(system(command), 0);
 }
 
-/* Bytes received of those that count, when each received 1, 10, 100 ... bytes within a second. */
+/* The rate of the counted interfaces, if each received 1, 10, 100 ... bytes within a second. */
 static double counted_of(const char *sys, const char *const *names)
 {
 	static struct traffic_table t;
@@ -405,7 +405,7 @@ static double counted_of(const char *sys, const char *const *names)
 	return in;
 }
 
-static void what_an_interface_is_the_kernel_tells_not_its_name(void **state)
+static void the_kernel_tells_the_type_of_an_interface_not_its_name(void **state)
 {
 	static const char *const hardware[] = { "lo", "lom1", "eth0", "tap0", "local0", NULL };
 	static const char *const alone[] = { "lo", "tap0", "local0", NULL };
@@ -446,8 +446,8 @@ static void what_an_interface_is_the_kernel_tells_not_its_name(void **state)
 	assert_int_equal(system(command), 0);
 }
 
-/* Containers come and go all the time; what counts stays as it is. */
-static void what_does_not_count_changes_nothing(void **state)
+/* Interfaces of containers appear and disappear; the counted ones stay. */
+static void interfaces_that_do_not_count_change_nothing(void **state)
 {
 	static struct traffic_table t = { .kind = &traffic_net };
 
@@ -477,7 +477,7 @@ static void a_counter_that_goes_back_is_a_gap_not_a_spike(void **state)
 	assert_true(isnan(proc_rate(1, 2, -1)));
 }
 
-static void devices_come_and_go_without_a_spike(void **state)
+static void devices_appear_and_disappear_without_a_spike(void **state)
 {
 	static struct traffic_table t = { .kind = &traffic_net };
 	double in, out;
@@ -515,7 +515,7 @@ static void only_whole_disks_count(void **state)
 	traffic_read(&t, all_of(" 9 0 md127 0 0 1 0 0 0 1 0 0\n 8 0 mdisk 0 0 1 0 0 0 1 0 0\n"), 4 * US_PER_S,
 		     sys_dir);
 	assert_false(t.t[0].counted);
-	assert_true(t.t[1].counted);            /* its name only begins like one of RAID */
+	assert_true(t.t[1].counted);            /* its name begins like that of a RAID */
 }
 
 static void many_devices_stay_in_bounds(void **state)
@@ -558,7 +558,7 @@ static void a_mount_line_is_unescaped(void **state)
 	assert_string_equal(l.fs, "ext4");
 	assert_int_equal(l.major, 8);
 	assert_true(l.whole);
-	assert_false(l.read_only);                      /* the mount is, the file system is not */
+	assert_false(l.read_only);                      /* the mount is read-only, the file system is not */
 	assert_true(proc_mount_line(TEXT("30 27 8:1 /a /b rw - xfs  ro"), &l));
 	assert_true(l.read_only);
 	assert_false(l.whole);
@@ -589,7 +589,7 @@ static void real_file_systems_are_kept_once(void **state)
 	assert_string_equal(t->m[4].line.point, "/tank");
 }
 
-static void what_may_hang_is_left_out(void **state)
+static void file_systems_that_may_hang_are_left_out(void **state)
 {
 	const struct mounts *t = mounts_of(
 		ROOT
@@ -603,8 +603,8 @@ static void what_may_hang_is_left_out(void **state)
 	assert_int_equal(mounts_of("27 1 0:60 / / rw - nfs server:/root rw\n")->n, 0);
 }
 
-/* However many of them there are. */
-static void below_a_hundredth_server_too(void **state)
+/* For any number of them. */
+static void below_a_hundredth_on_the_server_too(void **state)
 {
 	struct buf b = BUF(1 << 20);
 	const struct mounts *t;
@@ -639,14 +639,14 @@ static void a_disk_of_which_only_a_folder_is_mounted_is_there(void **state)
 	(void)state;
 	assert_int_equal(t->n, 2);
 	assert_string_equal(t->m[1].line.point, "/srv/www");
-	/* One that shows all of it names it, however long its path. */
+	/* A mount of the whole file system names it, even if its path is longer. */
 	t = mounts_of(ROOT "30 27 8:16 /www /www rw - ext4 /dev/sdb rw\n31 27 8:16 / /mnt/disks/second rw - "
 			   "ext4 /dev/sdb rw\n"
 			   "32 27 254:0 /var /v rw - ext4 /dev/vda rw\n");
 	assert_int_equal(t->n, 2);
 	assert_string_equal(t->m[0].line.point, "/");
 	assert_string_equal(t->m[1].line.point, "/mnt/disks/second");
-	/* The one that showed all of it is covered. */
+	/* The mount of the whole file system is covered. */
 	t = mounts_of(ROOT "30 27 8:16 / /home/big rw - ext4 /dev/sdb rw\n31 27 8:16 /www /srv/www/of/it rw "
 			   "- ext4 /dev/sdb rw\n"
 			   "32 27 0:70 / /home ro - tmpfs tmpfs ro\n");
@@ -704,8 +704,8 @@ static void a_meminfo_of_a_container_is_noticed(void **state)
 			    ->own_meminfo);
 }
 
-/* A hardened unit sees /home covered by an empty tmpfs: its size would be a lie. */
-static void what_is_covered_is_left_out(void **state)
+/* In a hardened unit an empty tmpfs covers /home: its size would be wrong. */
+static void covered_mounts_are_left_out(void **state)
 {
 	const struct mounts *t = mounts_of(ROOT "30 27 8:1 / /home rw - ext4 /dev/sda1 rw\n"
 						"31 30 8:2 / /home/big rw - ext4 /dev/sda2 rw\n"
@@ -787,7 +787,7 @@ static void disk_percent_is_what_df_says(void **state)
 	FILE *df;
 
 	(void)state;
-	for (int tries = 0; tries < 5; tries++) {       /* others may write between the two looks */
+	for (int tries = 0; tries < 5; tries++) {       /* other processes may write between the two calls */
 		mounts_read(&t, all_of(ROOT));
 		mounts_measure(&t, "");
 		df = popen("df --output=pcent,ipcent / | tail -n 1", "r");
@@ -803,7 +803,7 @@ static void disk_percent_is_what_df_says(void **state)
 		 t.m[0].inode_percent);
 }
 
-static void garbage_gives_nothing(void **state)
+static void garbage_gives_no_value(void **state)
 {
 	static struct traffic_table t = { .kind = &traffic_disk };
 	static struct mounts m;
@@ -835,35 +835,35 @@ int main(void)
 		cmocka_unit_test(cpu_times_are_grouped),
 		cmocka_unit_test(cpu_of_512_cores_needs_the_first_line_only),
 		cmocka_unit_test(cpu_shares_add_up_to_100),
-		cmocka_unit_test(cpu_counters_that_go_back_give_nothing),
-		cmocka_unit_test(memory_is_what_is_not_available),
+		cmocka_unit_test(cpu_counters_that_decrease_give_no_value),
+		cmocka_unit_test(used_memory_is_the_unavailable_memory),
 		cmocka_unit_test(memory_of_an_old_kernel_is_estimated),
 		cmocka_unit_test(memory_of_zfs_is_no_used_memory),
-		cmocka_unit_test(memory_that_is_not_said_is_not_known),
+		cmocka_unit_test(memory_that_is_not_in_the_text_is_unknown),
 		cmocka_unit_test(net_lines_of_all_ages_are_read),
 		cmocka_unit_test(rates_count_hardware_once),
-		cmocka_unit_test(a_container_counts_what_it_has),
-		cmocka_unit_test(what_an_interface_is_the_kernel_tells_not_its_name),
-		cmocka_unit_test(what_does_not_count_changes_nothing),
+		cmocka_unit_test(a_container_counts_its_own_memory),
+		cmocka_unit_test(the_kernel_tells_the_type_of_an_interface_not_its_name),
+		cmocka_unit_test(interfaces_that_do_not_count_change_nothing),
 		cmocka_unit_test(a_counter_that_goes_back_is_a_gap_not_a_spike),
-		cmocka_unit_test(devices_come_and_go_without_a_spike),
+		cmocka_unit_test(devices_appear_and_disappear_without_a_spike),
 		cmocka_unit_test(only_whole_disks_count),
 		cmocka_unit_test(many_devices_stay_in_bounds),
 		cmocka_unit_test(a_mount_line_is_unescaped),
 		cmocka_unit_test(real_file_systems_are_kept_once),
-		cmocka_unit_test(what_may_hang_is_left_out),
-		cmocka_unit_test(below_a_hundredth_server_too),
+		cmocka_unit_test(file_systems_that_may_hang_are_left_out),
+		cmocka_unit_test(below_a_hundredth_on_the_server_too),
 		cmocka_unit_test(a_disk_over_its_trap_is_there),
 		cmocka_unit_test(a_disk_of_which_only_a_folder_is_mounted_is_there),
 		cmocka_unit_test(mounts_beyond_the_limit_are_counted),
 		cmocka_unit_test(a_meminfo_of_a_container_is_noticed),
 		cmocka_unit_test(a_container_root_counts_whatever_it_is),
-		cmocka_unit_test(what_is_covered_is_left_out),
+		cmocka_unit_test(covered_mounts_are_left_out),
 		cmocka_unit_test(a_disk_that_the_sandbox_closes_is_listed_without_figures),
 		cmocka_unit_test(only_a_different_set_is_a_change),
 		cmocka_unit_test(half_a_point_is_a_move),
 		cmocka_unit_test(disk_percent_is_what_df_says),
-		cmocka_unit_test(garbage_gives_nothing),
+		cmocka_unit_test(garbage_gives_no_value),
 	};
 
 	return cmocka_run_group_tests_name("proc", tests, make_sys, remove_sys);

@@ -21,7 +21,7 @@
 
 #define assert_near(a, b, eps) assert_true(fabs((double)(a) - (double)(b)) <= (eps))
 
-#define HUNG_US (120 * US_PER_S)         /* who has not come by then does not come */
+#define HUNG_US (120 * US_PER_S)         /* a sample that has not arrived by then never arrives */
 
 static char root[] = "/tmp/observ-root-XXXXXX";
 static struct agent agent;
@@ -105,7 +105,7 @@ static bool last_has_details(void)
 	return agent.kept[agent.n - 1].s.metrics.details.s != NULL;
 }
 
-static void a_made_up_machine_gives_the_numbers_put_in(void **state)
+static void a_fake_machine_gives_the_numbers_of_its_files(void **state)
 {
 	struct proc *p = proc_new(&agent, root);
 	double first[METRIC_COUNT];
@@ -150,7 +150,7 @@ static void a_made_up_machine_gives_the_numbers_put_in(void **state)
 	proc_free(p);
 }
 
-/* ZFS holds 400 MB of the 500 and would give back all but 100. */
+/* ZFS uses 400 MB of the 500 and can free all but 100. */
 static void the_cache_of_zfs_is_available_memory(void **state)
 {
 	struct proc *p = proc_new(&agent, root);
@@ -162,7 +162,7 @@ static void the_cache_of_zfs_is_available_memory(void **state)
 	take_sample(p, US_PER_S);
 	assert_near(last_values()[METRIC_MEMORY_MB], 200, 1e-9);
 	assert_near(last_values()[METRIC_MEMORY_PERCENT], 10, 1e-9);
-	/* In a container whose memory is its own the ARC is the machine's. */
+	/* In a container with its own memory, the ARC belongs to the machine. */
 	put_file("/proc/self/mountinfo", "27 1 254:0 / / rw - ext4 /dev/vda rw\n"
 					 "28 27 0:52 /proc/meminfo /proc/meminfo rw - fuse.lxcfs lxcfs rw\n");
 	p->have_mounts = false;
@@ -171,7 +171,7 @@ static void the_cache_of_zfs_is_available_memory(void **state)
 	proc_free(p);
 }
 
-static void what_the_limits_leave_out_is_counted_in_the_details(void **state)
+static void the_details_count_what_exceeds_the_limits(void **state)
 {
 	struct buf b = BUF(1 << 20);
 	struct proc *p;
@@ -228,7 +228,7 @@ static void details_are_json_with_mounts_and_interfaces(void **state)
 	assert_string_equal(json_object_get_string(v), "/mnt/one two");
 	assert_true(json_object_object_get_ex(x, "percent", &v));
 	assert_true(json_object_object_get_ex(x, "total_gb", &v));
-	assert_true(json_object_get_double(v) > 0); /* the folder was really asked; it may be empty */
+	assert_true(json_object_get_double(v) > 0); /* the folder was really read; it may be empty */
 	assert_true(json_object_object_get_ex(o, "interfaces", &list));
 	assert_int_equal(json_object_array_length(list), 1);
 	json_object_put(o);
@@ -270,7 +270,7 @@ static void ticks_are_aligned_and_never_far_from_the_interval(void **state)
 	/* 07:00:02.5 is half a second late: the next one is at 07:01:02, not later. */
 	assert_int_equal(delay_us(25200 * US_PER_S + 2500 * US_PER_MS, interval, jitter),
 			 59500 * US_PER_MS);
-	/* The first sample was just before a tick: that one is left out. */
+	/* The first sample was just before a tick, which is skipped. */
 	assert_int_equal(delay_us(25201 * US_PER_S, interval, jitter), 61 * US_PER_S);
 	for (int64_t wall = -200 * US_PER_S; wall < 200 * US_PER_S; wall += 333333) {
 		int64_t d = delay_us(wall, interval, jitter);
@@ -415,7 +415,7 @@ static void the_page_cache_is_not_the_units_memory(void **state)
 	u = unit_below_root("a");
 	sample_unit(u, US_PER_S, v);
 	assert_near(v[METRIC_APP_MEMORY_MB], 464 - 400, 1e-9);
-	/* They are not read at the same moment. */
+	/* They are not read at the same time. */
 	put_file("/sys/fs/cgroup/system.slice/a.service/memory.current", "104857600\n");
 	sample_unit(u, 2 * US_PER_S, v);
 	assert_near(v[METRIC_APP_MEMORY_MB], 0, 1e-9);
@@ -493,7 +493,7 @@ static void the_older_hierarchies_work_too(void **state)
 	unit_free(u);
 }
 
-static void names_that_are_no_unit_are_refused(void **state)
+static void names_of_no_unit_are_refused(void **state)
 {
 	char longest[300];
 
@@ -525,7 +525,7 @@ static int answer(sd_bus_message *m, void *data, sd_bus_error *error)
 	return sd_bus_reply_method_return(m, "v", "u", (uint32_t)restarts);
 }
 
-/* Serve one connection; with restarts < 0 take it and never say a word. */
+/* Serve one connection; with restarts < 0 accept it and never answer. */
 static void serve_bus(int listener, int restarts)
 {
 	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
@@ -576,7 +576,7 @@ static double restarts_of(const char *name)
 	struct unit *u = unit_below_root(name);
 
 	sample_unit(u, US_PER_S, v);
-	assert_true(isnan(v[METRIC_APP_RESTARTS]));             /* only asked now */
+	assert_true(isnan(v[METRIC_APP_RESTARTS]));             /* the question was just sent */
 	for (int64_t hung = mono_us() + HUNG_US; u->question && mono_us() < hung;) /* it gives up by itself */
 		sd_event_run(agent.loop, (uint64_t)HUNG_US);
 	sample_unit(u, 2 * US_PER_S, v);
@@ -596,7 +596,7 @@ static void restarts_come_from_systemd(void **state)
 	stop_bus(pid);
 }
 
-static void a_bus_that_is_gone_or_silent_delays_nothing(void **state)
+static void a_missing_or_silent_bus_delays_nothing(void **state)
 {
 	double v[METRIC_COUNT];
 	sd_bus_slot *question = NULL;
@@ -622,8 +622,8 @@ static void a_bus_that_is_gone_or_silent_delays_nothing(void **state)
 	}
 	assert_true(isnan(v[METRIC_APP_RESTARTS]));
 	assert_non_null(question);
-	assert_ptr_equal(u->question, question);                /* one question, not fifty */
-	stop_bus(pid);                                          /* dies with our question */
+	assert_ptr_equal(u->question, question);                /* one query, not fifty */
+	stop_bus(pid);                                          /* closes when the query arrives */
 	for (int64_t hung = mono_us() + HUNG_US; u->bus && mono_us() < hung;)
 		sd_event_run(agent.loop, (uint64_t)HUNG_US);
 	assert_null(u->bus);
@@ -647,9 +647,9 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
 	const struct CMUnitTest tests[] = {
-		TEST(a_made_up_machine_gives_the_numbers_put_in),
+		TEST(a_fake_machine_gives_the_numbers_of_its_files),
 		TEST(the_cache_of_zfs_is_available_memory),
-		TEST(what_the_limits_leave_out_is_counted_in_the_details),
+		TEST(the_details_count_what_exceeds_the_limits),
 		TEST(an_empty_machine_gives_no_numbers_and_no_crash),
 		TEST(details_are_json_with_mounts_and_interfaces),
 		TEST(details_are_sent_again_only_when_something_changed),
@@ -662,9 +662,9 @@ int main(void)
 		TEST(a_restarted_unit_begins_anew),
 		TEST(the_group_is_found_wherever_the_unit_is),
 		TEST(the_older_hierarchies_work_too),
-		TEST(names_that_are_no_unit_are_refused),
+		TEST(names_of_no_unit_are_refused),
 		TEST(restarts_come_from_systemd),
-		TEST(a_bus_that_is_gone_or_silent_delays_nothing),
+		TEST(a_missing_or_silent_bus_delays_nothing),
 	};
 
 	return cmocka_run_group_tests_name("proc source", tests, make_root, drop_root);

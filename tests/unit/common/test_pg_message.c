@@ -53,7 +53,7 @@ static void a_hint_follows_a_sentence_or_a_question(void **state)
 	assert_string_equal(all, "connect: one; do this; is it there? Do that");
 }
 
-static void what_is_too_long_is_cut(void **state)
+static void long_values_are_cut(void **state)
 {
 	char line[8], all[6] = "";
 
@@ -70,7 +70,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lines_become_sentences_and_equal_ones_are_said_once),
 		cmocka_unit_test(a_hint_follows_a_sentence_or_a_question),
-		cmocka_unit_test(what_is_too_long_is_cut),
+		cmocka_unit_test(long_values_are_cut),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,7 +32,7 @@ static void only_a_socket_and_this_machine_are_local(void **state)
 			fail_msg("%s %s", rows[i].host, rows[i].address);
 }
 
-static void over_a_network_the_server_has_to_show_a_certificate(void **state)
+static void over_a_network_the_server_must_show_a_certificate(void **state)
 {
 	const char *root = PQlibVersion() >= 160000 ? "system" : "/etc/ssl/certs/ca-certificates.crt";
 	const struct { const char *url, *mode, *root; } rows[] = {
@@ -99,7 +99,7 @@ static void where_the_server_is_may_be_said_elsewhere(void **state)
 	unlink(file);
 }
 
-static void an_authority_of_ones_own_in_the_home_folder_is_left_to_libpq(void **state)
+static void a_private_ca_in_the_home_folder_is_left_to_libpq(void **state)
 {
 	char home[] = "/tmp/observ-test-XXXXXX", path[64];
 
@@ -152,9 +152,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(only_a_socket_and_this_machine_are_local),
-		cmocka_unit_test(over_a_network_the_server_has_to_show_a_certificate),
+		cmocka_unit_test(over_a_network_the_server_must_show_a_certificate),
 		cmocka_unit_test(where_the_server_is_may_be_said_elsewhere),
-		cmocka_unit_test(an_authority_of_ones_own_in_the_home_folder_is_left_to_libpq),
+		cmocka_unit_test(a_private_ca_in_the_home_folder_is_left_to_libpq),
 		cmocka_unit_test(a_weaker_setting_gets_a_warning_with_its_fix),
 	};
 

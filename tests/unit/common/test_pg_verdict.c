@@ -7,7 +7,7 @@
 
 #include "common/pg/pg_verdict.c"
 
-static void each_code_has_its_verdict(void **state)
+static void each_sqlstate_has_its_verdict(void **state)
 {
 	static const struct {
 		const char *sqlstate;
@@ -68,7 +68,7 @@ static void waits_are_bounded_and_spread(void **state)
 	}
 }
 
-static void a_refusal_has_its_code_in_its_words(void **state)
+static void a_refusal_has_its_sqlstate_in_its_text(void **state)
 {
 	static const char said[] = "connection to server at \"10.0.0.1\", port 5432 failed: FATAL:  28P01: password "
 				   "authentication failed for user \"u\"\nLOCATION:  auth_failed, auth.c:335\n";
@@ -82,9 +82,9 @@ static void a_refusal_has_its_code_in_its_words(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(each_code_has_its_verdict),
+		cmocka_unit_test(each_sqlstate_has_its_verdict),
 		cmocka_unit_test(waits_are_bounded_and_spread),
-		cmocka_unit_test(a_refusal_has_its_code_in_its_words),
+		cmocka_unit_test(a_refusal_has_its_sqlstate_in_its_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* What a request brings: read whole or refused, whatever the head says and however the bytes come. */
+/* Request bodies: read whole or refused, for any head and any pieces of bytes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,7 +7,7 @@
 
 #include "fleet_hub/base/body.c"
 
-/* Bytes that come in small pieces, as from a pipe. */
+/* Delivers bytes in small pieces, like a pipe. */
 struct source {
 	const char *bytes;
 	size_t len, at;

@@ -1,4 +1,4 @@
-/* What pages and tables show: formatters, links that keep their query, drawings, CSV. */
+/* Formatters of pages and tables: texts, links that keep their query, drawings, CSV. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

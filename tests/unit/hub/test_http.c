@@ -1,4 +1,4 @@
-/* Requests and responses: what the web server says becomes a request, or an honest refusal. */
+/* Requests and responses: the web server's variables become a request, or a refusal with its reason. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -38,7 +38,7 @@ static void a_query_is_decoded(void **state)
 	request_free(&r);
 }
 
-static void what_is_not_utf8_is_repaired(void **state)
+static void invalid_utf8_is_repaired(void **state)
 {
 	struct request r;
 	struct err e;
@@ -52,7 +52,7 @@ static void what_is_not_utf8_is_repaired(void **state)
 	request_free(&r);
 }
 
-static void limits_are_said(void **state)
+static void errors_name_the_limits(void **state)
 {
 	static char query[2 * HTTP_QUERY_MAX - 100];
 	struct request r;
@@ -255,8 +255,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_query_is_decoded),
-		cmocka_unit_test(what_is_not_utf8_is_repaired),
-		cmocka_unit_test(limits_are_said),
+		cmocka_unit_test(invalid_utf8_is_repaired),
+		cmocka_unit_test(errors_name_the_limits),
 		cmocka_unit_test(arena_holds_the_worst_query_there_is),
 		cmocka_unit_test(links_begin_where_the_program_is_mounted),
 		cmocka_unit_test(over_fastcgi_the_address_is_the_path),

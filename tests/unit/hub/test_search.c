@@ -1,4 +1,4 @@
-/* The search box's language: every text is a query, and what it becomes is what it says. */
+/* The search language: every text is a valid query, and becomes the right parameters. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -99,7 +99,7 @@ static void levels_are_a_set(void **state)
 	}
 }
 
-static void what_is_not_understood_is_searched_and_said(void **state)
+static void unknown_syntax_is_searched_as_text_and_noted(void **state)
 {
 	struct search s;
 
@@ -113,7 +113,7 @@ static void what_is_not_understood_is_searched_and_said(void **state)
 	search_free(&s);
 }
 
-static void long_things_are_cut_between_characters_and_said(void **state)
+static void long_texts_are_cut_between_characters_and_marked(void **state)
 {
 	static char query[SEARCH_TEXT_MAX + 200];
 	struct search s;
@@ -185,8 +185,8 @@ int main(void)
 		cmocka_unit_test(fields_become_lists),
 		cmocka_unit_test(context_pairs_become_json),
 		cmocka_unit_test(levels_are_a_set),
-		cmocka_unit_test(what_is_not_understood_is_searched_and_said),
-		cmocka_unit_test(long_things_are_cut_between_characters_and_said),
+		cmocka_unit_test(unknown_syntax_is_searched_as_text_and_noted),
+		cmocka_unit_test(long_texts_are_cut_between_characters_and_marked),
 		cmocka_unit_test(many_terms_end_at_a_limit),
 		cmocka_unit_test(matches_are_found_as_the_index_finds_them),
 	};

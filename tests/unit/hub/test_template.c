@@ -239,7 +239,7 @@ static void partials_are_taken_in(void **state)
 
 /* ---- ours ---- */
 
-static void what_a_formatter_makes_is_escaped(void **state)
+static void the_output_of_a_formatter_is_escaped(void **state)
 {
 	static const struct example list[] = {
 		{ "value", "{{#f.angles}}{{v}}{{/f.angles}}", "{\"v\":\"a&b\"}", "&lt;a&amp;b&gt;", NULL },
@@ -271,7 +271,7 @@ static void control_characters_become_visible(void **state)
 	CHECK_ALL(list);
 }
 
-static void what_turns_or_hides_text_becomes_visible(void **state)
+static void characters_that_turn_or_hide_text_become_visible(void **state)
 {
 	static const struct example list[] = {
 		{ "right to left override", "{{v}}", "{\"v\":\"a\\u202eb\\u202cc\"}", "a⟨U+202E⟩b⟨U+202C⟩c",
@@ -514,9 +514,9 @@ int main(void)
 		cmocka_unit_test(inverted_sections_are_for_what_is_false),
 		cmocka_unit_test(a_tag_alone_on_its_line_takes_the_line),
 		cmocka_unit_test(partials_are_taken_in),
-		cmocka_unit_test(what_a_formatter_makes_is_escaped),
+		cmocka_unit_test(the_output_of_a_formatter_is_escaped),
 		cmocka_unit_test(control_characters_become_visible),
-		cmocka_unit_test(what_turns_or_hides_text_becomes_visible),
+		cmocka_unit_test(characters_that_turn_or_hide_text_become_visible),
 		cmocka_unit_test(data_is_never_a_template),
 		cmocka_unit_test(broken_templates_are_errors_and_leave_the_output_alone),
 		cmocka_unit_test(a_page_has_no_way_around_escaping),

@@ -1,4 +1,4 @@
-/* Times in an address: each form that the hub itself shows is understood, what is no time is refused. */
+/* Times in a URL: the hub accepts each form that it shows, and refuses other texts. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -71,7 +71,7 @@ static void seconds_since_1970(void **state)
 	reads("1796018400250001", "2026-11-30T06:00:00.250001Z");
 }
 
-static void what_is_no_time_is_refused(void **state)
+static void texts_that_are_no_time_are_refused(void **state)
 {
 	static const char *const none[] = {
 		"",
@@ -125,7 +125,7 @@ int main(void)
 		cmocka_unit_test(times_without_a_zone_are_utc),
 		cmocka_unit_test(times_as_the_pages_show_them),
 		cmocka_unit_test(seconds_since_1970),
-		cmocka_unit_test(what_is_no_time_is_refused),
+		cmocka_unit_test(texts_that_are_no_time_are_refused),
 	};
 
 	return cmocka_run_group_tests_name("times", tests, NULL, NULL);

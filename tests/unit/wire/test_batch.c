@@ -28,7 +28,7 @@ static uint32_t be32(const char *p)
 	return __builtin_bswap32(v);
 }
 
-/* As the outbox hands it over. */
+/* Add a row like the outbox. */
 static bool add_record(struct batch *b, const struct sample *s, bool late, int64_t offset)
 {
 	struct buf row = BUF(4096);
@@ -68,12 +68,12 @@ static void rows_are_json_in_the_order_of_the_contract(void **state)
 						 "null,1,null,3]");
 	assert_string_equal(buf_cstr(&b.gaps), "[7,null,\"truncated\",null,10,\"d\"],[7,4,\"truncated\",null,10,\"d\"]");
 	assert_int_equal(b.n_metrics, 2);
-	assert_int_equal(batch_rows(&b), 4);            /* the gap in a log is not one that can be refused */
+	assert_int_equal(batch_rows(&b), 4);            /* the server cannot refuse the gap of a log */
 	assert_int_equal(b.n_samples, 3);
 	batch_free(&b);
 }
 
-static void what_was_refused_is_taken_as_a_reject_with_its_bytes(void **state)
+static void a_refused_row_becomes_a_reject_with_its_bytes(void **state)
 {
 	static const char raw[] = "\0\377bytes";
 	struct poison poison = { .stream_id = 9, .offset = 77, .sqlstate = "22021", .reason = "why" };
@@ -125,7 +125,7 @@ static void log_columns_are_binary_arrays(void **state)
 	batch_free(&b);
 }
 
-static void a_full_batch_is_left_as_it_was(void **state)
+static void a_full_batch_is_unchanged_by_another_sample(void **state)
 {
 	static char big[BATCH_LOG_BYTES_MAX];
 	struct sample s = log_line(1, 0, (struct text){ big, sizeof big - 10 });
@@ -136,7 +136,7 @@ static void a_full_batch_is_left_as_it_was(void **state)
 	(void)state;
 	memset(big, 'x', sizeof big);
 	batch_init(&b);
-	assert_false(batch_add(&b, &s));                /* the stream is not known */
+	assert_false(batch_add(&b, &s));                /* unknown stream */
 	assert_true(batch_set_position(&b, &p) && batch_add(&b, &s));
 	len = b.log[COL_MESSAGE].data.len;
 	s.log.message.len = 11;
@@ -179,7 +179,7 @@ static void a_position_keeps_where_the_batch_began(void **state)
 	(void)state;
 	batch_init(&b);
 	assert_true(batch_set_position(&b, &p));
-	assert_true(batch_empty(&b));                   /* known, not read on: nothing to commit */
+	assert_true(batch_empty(&b));                   /* known, but not advanced: nothing to commit */
 	p = at(4, 150);
 	assert_true(batch_set_position(&b, &p));
 	p = at(4, 160);
@@ -200,7 +200,7 @@ static void a_position_keeps_where_the_batch_began(void **state)
 	batch_free(&b);
 }
 
-static void a_finished_stream_is_news_even_where_it_stands(void **state)
+static void a_finished_stream_is_reported_even_at_the_same_position(void **state)
 {
 	struct position p = at(4, 100);
 	struct batch b;
@@ -217,12 +217,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rows_are_json_in_the_order_of_the_contract),
-		cmocka_unit_test(what_was_refused_is_taken_as_a_reject_with_its_bytes),
+		cmocka_unit_test(a_refused_row_becomes_a_reject_with_its_bytes),
 		cmocka_unit_test(log_columns_are_binary_arrays),
-		cmocka_unit_test(a_full_batch_is_left_as_it_was),
+		cmocka_unit_test(a_full_batch_is_unchanged_by_another_sample),
 		cmocka_unit_test(rows_and_streams_are_limited),
 		cmocka_unit_test(a_position_keeps_where_the_batch_began),
-		cmocka_unit_test(a_finished_stream_is_news_even_where_it_stands),
+		cmocka_unit_test(a_finished_stream_is_reported_even_at_the_same_position),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

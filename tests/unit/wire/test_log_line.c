@@ -1,4 +1,4 @@
-/* One line of a log file becomes one row, whatever its bytes are. */
+/* A line of a log file with any bytes becomes one row. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -96,10 +96,10 @@ static void the_dialects_of_other_loggers_are_read(void **state)
 	ROWS(rows);
 }
 
-static void nothing_of_a_line_is_thrown_away(void **state)
+static void nothing_of_a_line_is_lost(void **state)
 {
 	static const struct row rows[] = {
-		/* unknown level, time that can't be, alias beside the proper name */
+		/* unknown level, impossible time, alias beside the proper name */
 		{ "{\"level\":\"odd\",\"message\":\"x\"}", 0, LEVEL_INFO, NULL, "x", "{\"level\":\"odd\"}" },
 		{ "{\"timestamp\":\"2026-13-45\",\"message\":\"x\"}", 0, LEVEL_INFO, NULL, "x",
 		  "{\"timestamp\":\"2026-13-45\"}" },
@@ -112,7 +112,7 @@ static void nothing_of_a_line_is_thrown_away(void **state)
 		{ "{\"logger\":\"app\",\"name\":\"bob\",\"message\":\"x\"}", 0, LEVEL_INFO, "app", "x",
 		  "{\"name\":\"bob\"}" },
 		{ "{\"name\":5,\"message\":\"x\"}", 0, LEVEL_INFO, NULL, "x", "{\"name\":5}" },
-		/* keys beside the context, a context that is none */
+		/* keys beside the context, a context that is no object */
 		{ "{\"message\":\"x\",\"context\":{ \"a\":1},\"b\":[2,{}]}", 0, LEVEL_INFO, NULL, "x",
 		  "{\"b\":[2,{}],\"a\":1}" },
 		{ "{\"message\":\"x\",\"context\":{},\"b\":2}", 0, LEVEL_INFO, NULL, "x", "{\"b\":2}" },
@@ -145,17 +145,17 @@ static void of_equal_keys_all_values_are_kept(void **state)
 		CONTEXT("{\"message\":\"m\",\"x\":{\"b\":[[{\"a\":1,\"a\":2}]]}}", "{\"x\":{\"b\":[[{\"a_2\":1,\"a\":2}]]}}"),
 		CONTEXT("{\"message\":\"m\",\"context\":{\"a\":{\"a\":1},\"b\":{\"a\":2}},\"x\":[{\"a\":3}]}",
 			"{\"x\":[{\"a\":3}],\"a\":{\"a\":1},\"b\":{\"a\":2}}"),
-		/* a name that is taken is passed over */
+		/* existing names are skipped */
 		CONTEXT("{\"message\":\"m\",\"context\":{\"a_2\":0,\"a\":1,\"a\":2,\"a_3\":4},\"a\":5}",
 			"{\"a_4\":5,\"a_2\":0,\"a_5\":1,\"a\":2,\"a_3\":4}"),
 		CONTEXT("{\"message\":\"m\",\"context\":{\"a\":1,\"a\":2,\"a_2\":3,\"a_2\":4}}",
 			"{\"a_3\":1,\"a\":2,\"a_2_2\":3,\"a_2\":4}"),
-		/* the same key, written otherwise; an empty one */
+		/* the same key in another notation; an empty key */
 		CONTEXT("{\"message\":\"m\",\"context\":{\"a\":1,\"\\u0061\":2}}", "{\"a_2\":1,\"\\u0061\":2}"),
 		CONTEXT("{\"message\":\"m\",\"\\u0061\":2,\"context\":{\"a\":1}}", "{\"\\u0061_2\":2,\"a\":1}"),
 		CONTEXT("{\"message\":\"m\",\"context\":{\"\\/\":1,\"/\":2}}", "{\"\\/_2\":1,\"/\":2}"),
 		CONTEXT("{\"message\":\"m\",\"\":1,\"context\":{\"\":2,\"\" :3}}", "{\"_2\":1,\"_3\":2,\"\" :3}"),
-		/* the same key after what can't be stored was replaced */
+		/* the same key after unstorable characters were replaced */
 		CONTEXT("{\"message\":\"m\",\"context\":{\"a\xff\":1,\"a\xfe\":2}}",
 			"{\"a\xef\xbf\xbd_2\":1,\"a\xef\xbf\xbd\":2}"),
 		CONTEXT("{\"message\":\"m\",\"context\":{\"\\ud800\":1,\"\\u0000\":2},\"\xef\xbf\xbd\":3}",
@@ -178,7 +178,7 @@ static void of_equal_keys_all_values_are_kept(void **state)
 	ROWS(rows);
 }
 
-/* As many equal keys as a line may have, beside as many names that are taken. */
+/* The most equal keys that a line may have, beside as many existing names. */
 static void many_equal_keys_are_told_apart(void **state)
 {
 	struct buf line = BUF(1 << 20);
@@ -200,7 +200,7 @@ static void many_equal_keys_are_told_apart(void **state)
 	buf_free(&line);
 }
 
-static void what_is_not_an_object_is_kept_as_text(void **state)
+static void a_line_that_is_no_object_is_kept_as_text(void **state)
 {
 	static const struct row rows[] = {
 		{ "plain words", 0, LEVEL_INFO, NULL, "plain words", NULL },
@@ -238,7 +238,7 @@ static void the_level_of_text_is_its_leading_word(void **state)
 	ROWS(rows);
 }
 
-static void what_postgresql_refuses_is_repaired(void **state)
+static void values_that_postgresql_refuses_are_repaired(void **state)
 {
 	static const struct row rows[] = {
 		{ "{\"message\":\"a\\u0000b\"}", 0, LEVEL_INFO, NULL, "a\xef\xbf\xbd" "b", NULL },
@@ -373,12 +373,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_line_of_logcore_is_taken_apart),
 		cmocka_unit_test(the_dialects_of_other_loggers_are_read),
-		cmocka_unit_test(nothing_of_a_line_is_thrown_away),
+		cmocka_unit_test(nothing_of_a_line_is_lost),
 		cmocka_unit_test(of_equal_keys_all_values_are_kept),
 		cmocka_unit_test(many_equal_keys_are_told_apart),
-		cmocka_unit_test(what_is_not_an_object_is_kept_as_text),
+		cmocka_unit_test(a_line_that_is_no_object_is_kept_as_text),
 		cmocka_unit_test(the_level_of_text_is_its_leading_word),
-		cmocka_unit_test(what_postgresql_refuses_is_repaired),
+		cmocka_unit_test(values_that_postgresql_refuses_are_repaired),
 		cmocka_unit_test(depth_and_keys_have_limits),
 		cmocka_unit_test(a_mark_joins_the_context),
 		cmocka_unit_test(damaged_lines_never_give_a_broken_context),

@@ -1,4 +1,4 @@
-/* Which lines of plain text are one record. */
+/* Lines of plain text that belong to one record. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,8 +10,8 @@
 #include "wire/multiline.c"
 
 struct example {
-	const char *record;             /* what belongs together */
-	const char *next;               /* what does not go with it; NULL: nothing is there yet */
+	const char *record;             /* one record */
+	const char *next;               /* the next record; NULL: none yet */
 };
 
 static void expect(const struct example *x)
