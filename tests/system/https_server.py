@@ -8,10 +8,12 @@ import threading
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
+        body = "café in ISO-8859-1\n".encode("iso-8859-1")
         self.send_response(200)
-        self.send_header("Content-Length", "3")
+        self.send_header("Content-Type", "text/plain; charset=ISO-8859-1")
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(b"ok\n")
+        self.wfile.write(body)
 
     def log_message(self, *_):
         pass

@@ -145,9 +145,11 @@ def tls_server(machine):
 
 
 def test_the_agent_itself_works_inside(machine):
-    """Metrics, checks over HTTP and verified HTTPS, logs readable by each group; the state is kept."""
+    """Metrics, checks over HTTP and verified HTTPS, in a charset that the C library loads, logs readable by each group; the
+    state is kept."""
     logs = ["/var/log/by-adm.log", "/var/log/by-www-data.log"]
-    machine.deploy("inside", log_files=logs, health_checks=["http://localhost:8000/", "https://localhost:8443/"])
+    machine.deploy("inside", log_files=logs, health_checks=[
+        "http://localhost:8000/", {"url": "https://localhost:8443/", "expect_body": "café"}])
     with tls_server(machine):
         machine.start("inside")
         machine.db.wait("SELECT count(*) > 0 FROM vps_metrics WHERE app_name = 'inside'", timeout=15)
