@@ -115,14 +115,6 @@ void config_quote(struct text t, char out[QUOTE_SIZE])
 
 /* ---- ${VAR} -------------------------------------------------------------------- */
 
-static bool variable_name(struct text t)
-{
-	for (size_t i = 0; i < t.len; i++)
-		if (!(isalpha((unsigned char)t.s[i]) || t.s[i] == '_' || (i > 0 && isdigit((unsigned char)t.s[i]))))
-			return false;
-	return t.len > 0;
-}
-
 static int too_long(struct loader *l, const char *what, const struct yaml_node *n, size_t max)
 {
 	return config_fail(l, n, "%s is longer than %zu bytes; shorten it", what, max);
@@ -214,7 +206,7 @@ static int add_variable(struct filling *f, struct text rest, size_t *ret_len)
 	if (credential && (!close || !credential_name(name)))
 		return config_fail(f->l, f->n, "%s has a ${CRED: that is not followed by a credential's name and }; a name has "
 				   "at most %d letters, digits, \".\", \"_\" and \"-\"", f->what, CREDENTIAL_NAME_MAX);
-	if (!close || (!credential && !variable_name(name)) || name.len >= sizeof copy)
+	if (!close || (!credential && !env_file_is_name(name)) || name.len >= sizeof copy)
 		return config_fail(f->l, f->n, "%s has a ${ that is not followed by a variable's name and }; write "
 				   "${NAME}, or $${ for the two characters themselves", f->what);
 	snprintf(copy, sizeof copy, "%.*s", (int)name.len, name.s);

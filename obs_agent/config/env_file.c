@@ -80,12 +80,12 @@ static char *read_value(char *s)
 	return next;
 }
 
-static bool variable_name(const char *s, size_t n)
+bool env_file_is_name(struct text t)
 {
-	for (size_t i = 0; i < n; i++)
-		if (!isalpha((unsigned char)s[i]) && s[i] != '_' && (i == 0 || !isdigit((unsigned char)s[i])))
+	for (size_t i = 0; i < t.len; i++)
+		if (!isalpha((unsigned char)t.s[i]) && t.s[i] != '_' && (i == 0 || !isdigit((unsigned char)t.s[i])))
 			return false;
-	return n > 0;
+	return t.len > 0;
 }
 
 static int set_all(const char *path, char *s, struct err *e)
@@ -98,7 +98,7 @@ static int set_all(const char *path, char *s, struct err *e)
 
 		while (used && isspace((unsigned char)name[used - 1]))
 			used--;
-		if (*name == '#' || *name == ';' || name[n] != '=' || !variable_name(name, used)) {
+		if (*name == '#' || *name == ';' || name[n] != '=' || !env_file_is_name((struct text){ name, used })) {
 			s = name + strcspn(name, "\n");
 			continue;
 		}

@@ -8,7 +8,10 @@
 #ifndef OBS_AGENT_ENV_FILE_H
 #define OBS_AGENT_ENV_FILE_H
 
+#include <stdbool.h>
+
 #include "common/err.h"
+#include "common/text.h"
 
 /* Read the variables of `path` as systemd does: NAME=value lines, # and ; comments, single and
  * double quotes, a backslash at the end of a line joins it with the next. Returns their number, or
@@ -18,5 +21,8 @@ int env_file_load(const char *path, struct err *e);
 /* The value of a variable in the environment or else in the files that were read; NULL: neither has
  * it. Valid until the process ends. */
 const char *env_file_get(const char *name);
+
+/* Is `t` a name that a variable may have: letters, digits and _, no digit first? */
+bool env_file_is_name(struct text t);
 
 #endif
