@@ -19,7 +19,7 @@ struct scan {
 struct when {
 	int year, month, day;
 	char clock[32];                 /* "06:00:00.25" */
-	char zone[8];
+	char zone[16];
 };
 
 /* ---- pieces --------------------------------------------------------------------------- */

@@ -12,7 +12,6 @@ import pytest
 from hub_server import FLEET_HUB, Hub
 
 LONG = "0123456789" * 10_000                  # 100 kB
-TRACE = "Traceback (most recent call last):\n  File \"a.py\", line 1, in <module>\n    main()\n\tValueError: x"
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +49,7 @@ def either(request, hub, cgi):
 def add_line(rows, message="m", context=None, vps="big-1", app="shop", logger=None, ago_s=10, level="INFO"):
     return rows.one("""INSERT INTO log_entries (timestamp, vps_name, app_name, level, logger, message, context, stream_id, stream_offset)
         VALUES (now() - %s * interval '1 s', %s, %s, %s, %s, %s, %s::jsonb, 1, nextval('log_entries_id_seq')) RETURNING id""",
-                    ago_s, vps, app, level, logger, message, None if context is None else context if isinstance(context, str) else json.dumps(context))
+                    ago_s, vps, app, level, logger, message, context if context is None or isinstance(context, str) else json.dumps(context))
 
 
 def add_agent(rows, vps="big-1", app="shop", state=None):
@@ -67,6 +66,7 @@ def whole(hub, line):
 
 # ---- long values ----------------------------------------------------------------------------
 
+@pytest.mark.smoke
 def test_a_hundred_long_lines_are_a_page_and_files(either, rows):
     rows.query("""INSERT INTO log_entries (timestamp, vps_name, app_name, level, message, context)
         SELECT now() - i * interval '1 s', 'big-1', 'shop', 'INFO', i || ' ' || %s, jsonb_build_object('body', %s::text, 'n', i)
@@ -115,6 +115,7 @@ def test_no_context_breaks_a_page(hub, rows, what):
     assert len(hub.get("/logs", format="csv").text.splitlines()) == 101
 
 
+@pytest.mark.smoke
 def test_a_page_of_the_worst_possible_lines_is_a_page(hub, rows):
     """Each character of a line becomes several in the page, each field two links that contain the query."""
     context = {f"{i:02d}" + "é" * 20: "\u202e" * 20 for i in range(24)}
@@ -219,6 +220,7 @@ def test_a_file_has_all_matches(either, rows):
     assert either.get("/", format="ndjson").status == 400
 
 
+@pytest.mark.smoke
 def test_values_of_a_file_are_exact(either, rows):
     message = "=1+1 \"quoted\", ünï \u202e\x1b[31m\n\tat x\r\n;"
     context = {"text": message, "big": 12345678901234567890123, "small": 1.10, "none": None, "list": [1, "2"]}
@@ -250,7 +252,8 @@ def test_a_file_whose_database_fails_on_the_way_says_so(rows, form):
                    "REMOTE_ADDR": "127.0.0.1", "OBSERV_DATABASE_URL": rows.url("hub")}
     with subprocess.Popen([FLEET_HUB], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         head = process.stdout.read(1000)        # then stop reading: the hub waits, with most rows still to come
-        rows.query("SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name = 'fleet_hub' AND datname = current_database()")
+        rows.query("""SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity
+            WHERE application_name = 'fleet_hub' AND datname = current_database()""")
         rest, said = process.communicate(timeout=60)
     assert head.startswith(b"Status: 200 OK")
     lines = rest.decode().splitlines()
