@@ -33,10 +33,41 @@ CREATE TABLE IF NOT EXISTS agents (
 
 -- The agent's report on itself, as columns. `state` is JSON from outside: a member that is missing, has
 -- another type or is out of range gives NULL. A bad report must not stop the rows that come with it.
-CREATE OR REPLACE FUNCTION report_time(p_value jsonb) RETURNS timestamptz
+-- PostgreSQL reads these expressions at every UPDATE of the table, so they are short: one call each.
+CREATE OR REPLACE FUNCTION report_count(p_state jsonb, p_path text) RETURNS bigint
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	v text := p_value #>> '{}';
+	v jsonb := p_state #> string_to_array(p_path, '.');
+BEGIN
+	IF jsonb_typeof(v) = 'number' AND v::numeric >= 0 AND v::numeric < 1000000000000000 THEN
+		RETURN floor(v::numeric);
+	END IF;
+	RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION report_size(p_state jsonb, p_path text) RETURNS bigint
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	v jsonb := p_state #> string_to_array(p_path, '.');
+BEGIN
+	RETURN CASE jsonb_typeof(v) WHEN 'array' THEN jsonb_array_length(v) END;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION report_text(p_state jsonb, p_path text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	v jsonb := p_state #> string_to_array(p_path, '.');
+BEGIN
+	RETURN CASE jsonb_typeof(v) WHEN 'string' THEN nullif(left(v #>> '{}', 500), '') END;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION report_time(p_state jsonb, p_path text) RETURNS timestamptz
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	v text := p_state #>> string_to_array(p_path, '.');
 BEGIN
 	IF v !~ '^20\d\d-\d\d-\d\dT[\d:]{8}([.]\d+)?Z$' THEN
 		RETURN NULL;
@@ -48,38 +79,33 @@ END
 $$;
 
 SELECT want_column('agents', c, format(CASE kind
-		WHEN 'count' THEN 'bigint GENERATED ALWAYS AS (jsonb_path_query_first(state, ''%s ? '
-			'(@.type() == "number" && @ >= 0 && @ < 1000000000000000).floor()'')::bigint) STORED'
-		WHEN 'size' THEN 'bigint GENERATED ALWAYS AS (jsonb_path_query_first(state, '
-			'''strict %s.size()'', ''{}'', true)::bigint) STORED'
-		WHEN 'flag' THEN 'boolean GENERATED ALWAYS AS (jsonb_path_exists(state, '
-			'''%s ? (@ == true)'')) STORED'
-		WHEN 'text' THEN 'text GENERATED ALWAYS AS (left(jsonb_path_query_first(state, '
-			'''%s ? (@.type() == "string" && @ != "")'') #>> ''{}'', 500)) STORED'
-		WHEN 'time' THEN 'timestamptz GENERATED ALWAYS AS (report_time(jsonb_path_query_first(state, '
-			'''%s ? (@.type() == "string")''))) STORED' END, path))
+		WHEN 'count' THEN 'bigint GENERATED ALWAYS AS (report_count(state, %L)) STORED'
+		WHEN 'size' THEN 'bigint GENERATED ALWAYS AS (report_size(state, %L)) STORED'
+		WHEN 'text' THEN 'text GENERATED ALWAYS AS (report_text(state, %L)) STORED'
+		WHEN 'time' THEN 'timestamptz GENERATED ALWAYS AS (report_time(state, %L)) STORED'
+		WHEN 'flag' THEN 'boolean GENERATED ALWAYS AS (state #> %L = ''true'') STORED' END, path))
 	FROM (VALUES
-		(1, 'pending', '$.pending', 'count'),                 -- samples that wait in the outbox
-		(2, 'lost', '$.lost', 'count'),                       -- samples that the full outbox dropped
-		(3, 'rejected', '$.rejects', 'count'),                -- rows that the database refused
-		(4, 'rss_kb', '$.rss_kb', 'count'),                   -- memory of the agent
-		(5, 'last_error', '$.last_error', 'text'),
-		(6, 'last_commit_at', '$.last_commit', 'time'),       -- times are by the clock of the agent
-		(7, 'buffering_since', '$.buffering_since', 'time'),  -- since when it has no database
-		(8, 'outage_since', '$.last_outage.since', 'time'),   -- the last outage of the database
-		(9, 'outage_until', '$.last_outage.until', 'time'),
-		(10, 'outage_samples', '$.last_outage.samples', 'count'),
-		(11, 'outage_lost', '$.last_outage.lost', 'count'),
-		(12, 'outbox_bytes', '$.outbox.bytes', 'count'),
-		(13, 'outbox_in_memory', '$.outbox.in_memory', 'flag'), -- the outbox has no file
-		(14, 'outbox_trouble', '$.outbox.trouble', 'text'),
-		(15, 'lag_bytes', '$.tail.lag_bytes', 'count'),       -- log bytes that are not committed yet
-		(16, 'lag_s', '$.tail.lag_s', 'count'),               -- age of the oldest of them
-		(17, 'files', '$.tail.files', 'count'),               -- log files that the agent follows
-		(18, 'files_parked', '$.tail.parked', 'count'),       -- closed to save descriptors
-		(19, 'files_held', '$.tail.held', 'count'),           -- rotated away, still open
-		(20, 'files_unreadable', '$.tail.troubles', 'size'),  -- files that it cannot follow
-		(21, 'lines_suppressed', '$.tail.suppressed', 'count') -- log lines over the rate limit
+		(1, 'pending', 'pending', 'count'),                 -- samples that wait in the outbox
+		(2, 'lost', 'lost', 'count'),                       -- samples that the full outbox dropped
+		(3, 'rejected', 'rejects', 'count'),                -- rows that the database refused
+		(4, 'rss_kb', 'rss_kb', 'count'),                   -- memory of the agent
+		(5, 'last_error', 'last_error', 'text'),
+		(6, 'last_commit_at', 'last_commit', 'time'),       -- times are by the clock of the agent
+		(7, 'buffering_since', 'buffering_since', 'time'),  -- since when it has no database
+		(8, 'outage_since', 'last_outage.since', 'time'),   -- the last outage of the database
+		(9, 'outage_until', 'last_outage.until', 'time'),
+		(10, 'outage_samples', 'last_outage.samples', 'count'),
+		(11, 'outage_lost', 'last_outage.lost', 'count'),
+		(12, 'outbox_bytes', 'outbox.bytes', 'count'),
+		(13, 'outbox_in_memory', '{outbox,in_memory}', 'flag'), -- the outbox has no file
+		(14, 'outbox_trouble', 'outbox.trouble', 'text'),
+		(15, 'lag_bytes', 'tail.lag_bytes', 'count'),       -- log bytes that are not committed yet
+		(16, 'lag_s', 'tail.lag_s', 'count'),               -- age of the oldest of them
+		(17, 'files', 'tail.files', 'count'),               -- log files that the agent follows
+		(18, 'files_parked', 'tail.parked', 'count'),       -- closed to save descriptors
+		(19, 'files_held', 'tail.held', 'count'),           -- rotated away, still open
+		(20, 'files_unreadable', 'tail.troubles', 'size'),  -- files that it cannot follow
+		(21, 'lines_suppressed', 'tail.suppressed', 'count') -- log lines over the rate limit
 	) v(n, c, path, kind) ORDER BY n \g /dev/null
 
 GRANT SELECT ON agent_roles, agents TO observ_hub, observ_watch;

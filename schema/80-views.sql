@@ -21,16 +21,21 @@ CREATE OR REPLACE VIEW v_agents AS
 GRANT SELECT ON v_metrics, v_metrics_5m, v_metrics_1h, v_checks, v_logs, v_gaps, v_agents
 	TO observ_hub, observ_watch, observ_reader;
 
--- The metrics that are rolled up, one a row: samples as they came (step_s 0), of 5 minutes, of an hour.
+-- The metrics that are rolled up, one in each row: single samples (step_s 0), of 5 minutes, of an hour.
 DO $$
 BEGIN
-	EXECUTE (SELECT 'CREATE OR REPLACE VIEW v_series AS ' || string_agg(format('SELECT t."timestamp" AS "time", %s AS step_s, '
-			't.vps_name, t.app_name, m.metric, %s AS samples, m.avg, m.min, m.max FROM %I t '
-			'CROSS JOIN LATERAL (VALUES %s) m (metric, avg, min, max)', step_s, samples, source,
-			(SELECT string_agg(format('(%L, t.%I, t.%I, t.%I)', c, c || a, c || b, c || d), ', ' ORDER BY n)
-				FROM unnest(rollup_columns()) WITH ORDINALITY r(c, n))), ' UNION ALL ' ORDER BY step_s)
-		FROM (VALUES (0, 'vps_metrics', '1', '', '', ''), (300, 'metrics_5m', 't.samples', '_avg', '_min', '_max'),
-			(3600, 'metrics_1h', 't.samples', '_avg', '_min', '_max')) v(step_s, source, samples, a, b, d));
+	EXECUTE (SELECT 'CREATE OR REPLACE VIEW v_series AS ' || string_agg(format(
+			'SELECT t."timestamp" AS "time", %s AS step_s, t.vps_name, t.app_name, m.metric, '
+			'%s AS samples, m.avg, m.min, m.max FROM %I t '
+			'CROSS JOIN LATERAL (VALUES %s) m (metric, avg, min, max)',
+			step_s, samples, source,
+			(SELECT string_agg(format('(%L, t.%I, t.%I, t.%I)', c, c || a, c || b, c || d), ', '
+				ORDER BY n) FROM unnest(rollup_columns()) WITH ORDINALITY r(c, n))),
+			' UNION ALL ' ORDER BY step_s)
+		FROM (VALUES (0, 'vps_metrics', '1', '', '', ''),
+			(300, 'metrics_5m', 't.samples', '_avg', '_min', '_max'),
+			(3600, 'metrics_1h', 't.samples', '_avg', '_min', '_max'))
+			v(step_s, source, samples, a, b, d));
 END
 $$;
 GRANT SELECT ON v_series TO observ_hub, observ_watch, observ_reader;

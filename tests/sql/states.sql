@@ -112,7 +112,7 @@ SELECT is((SELECT count(*) FROM jsonb_each(to_jsonb(pg_temp.says(s)) - ARRAY['ti
 	'first_seen_at', 'last_seen_at', 'online', 'agent_state']) WHERE value NOT IN ('null', 'false')),
 	0::bigint, 'nothing is believed of ' || left(s, 60))
 	FROM unnest(ARRAY['{}', '[]', 'null', '7',
-	'{"pending": -1, "lost": "2", "rejects": 1e15, "rss_kb": {}, "last_error": 5,
+	'{"pending": -1, "lost": "2", "rejects": 1e15, "rss_kb": [7], "last_error": 5,
 		"tail": 7, "outbox": []}',
 	'{"pending": 1e100000, "lag_s": 5, "tail": {"lag_s": null, "troubles": {}, "files": true},
 		"outbox": {"in_memory": "true", "trouble": ""}}',
