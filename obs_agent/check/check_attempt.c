@@ -29,6 +29,7 @@ struct attempt {
 	char method[METHOD_MAX];
 	int redirects;                          /* followed so far */
 	bool was_https;                         /* some request was */
+	bool as_it_is;                          /* the body is not decompressed */
 	bool probing;                           /* the request only reads the certificate */
 	attempt_done_fn done;
 	void *data;
@@ -343,6 +344,23 @@ static bool probe_certificate(struct attempt *a)
 	return a->probing;
 }
 
+/* Some servers put other things into Content-Encoding ("utf-8"), and browsers ignore those. libcurl
+ * does not: ask again, without decompression. */
+static bool ask_as_it_is(struct attempt *a)
+{
+	static const char *const codings[] = { "gzip", "x-gzip", "deflate", "br", "zstd", "compress" };
+	const char *coding = answer_header(a, "Content-Encoding");
+
+	if (a->end.code != CURLE_BAD_CONTENT_ENCODING || a->as_it_is || strcmp(a->method, "GET") != 0 || !coding)
+		return false;
+	for (size_t i = 0; i < sizeof codings / sizeof *codings; i++)
+		if (strcasestr(coding, codings[i]))
+			return false;
+	a->as_it_is = true;
+	check_next_request(&a->end);
+	return !curl_easy_setopt(a->end.easy, CURLOPT_ACCEPT_ENCODING, NULL) && !set_request(a);
+}
+
 /* True: another request is set up. */
 static bool on_done(CURL *easy, CURLcode code, void *data)
 {
@@ -354,6 +372,8 @@ static bool on_done(CURL *easy, CURLcode code, void *data)
 		return finish(a);
 	}
 	a->end.code = code;
+	if (ask_as_it_is(a))
+		return true;
 	if (code == CURLE_OK || a->end.stop == REDIRECTED)
 		location = redirect_target(a);
 	if (location && follow(a, location))

@@ -83,7 +83,8 @@ static char *read_value(char *s)
 bool env_file_is_name(struct text t)
 {
 	for (size_t i = 0; i < t.len; i++)
-		if (!isalpha((unsigned char)t.s[i]) && t.s[i] != '_' && (i == 0 || !isdigit((unsigned char)t.s[i])))
+		if (!isalpha((unsigned char)t.s[i]) && t.s[i] != '_' &&
+		    (i == 0 || !isdigit((unsigned char)t.s[i])))
 			return false;
 	return t.len > 0;
 }
@@ -98,7 +99,8 @@ static int set_all(const char *path, char *s, struct err *e)
 
 		while (used && isspace((unsigned char)name[used - 1]))
 			used--;
-		if (*name == '#' || *name == ';' || name[n] != '=' || !env_file_is_name((struct text){ name, used })) {
+		if (*name == '#' || *name == ';' || name[n] != '=' ||
+		    !env_file_is_name((struct text){ name, used })) {
 			s = name + strcspn(name, "\n");
 			continue;
 		}

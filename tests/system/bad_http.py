@@ -84,6 +84,10 @@ class Answers:
         body = PACKED[name] if b"Accept-Encoding:" in head else PLAIN
         self.send(w, body, headers=f"Content-Encoding: {name}\r\n" if body is not PLAIN else "")
 
+    async def coding(self, w, head):
+        """/coding?NAME: what is not packed says that it is."""
+        self.send(w, PLAIN, headers=f"Content-Encoding: {head.split(b' ', 2)[1].decode().split('?')[1]}\r\n")
+
     async def charset(self, w, head):
         content_type, body = CHARSETS[head.split(b" ", 2)[1].decode().split("?")[1]]
         self.send(w, body, headers=f"Content-Type: {content_type}\r\n" if content_type else "")

@@ -62,6 +62,20 @@ static void compressed_bodies_are_searched(void **state)
 			assert_up(&configs[i]);
 }
 
+static void a_coding_that_is_none_is_ignored(void **state)
+{
+	struct check_config *charset = add_path("coding?utf-8"), *odd = add_path("coding?x-nobody-knows"),
+			    *damaged = add_path("coding?gzip");
+
+	(void)state;
+	charset->expect_body = odd->expect_body = damaged->expect_body = "needle café";
+	run_once();
+	assert_up(charset);
+	assert_up(odd);
+	assert_result(damaged, CHECK_PROTOCOL, "content");      /* browsers show an error, too */
+	assert_int_equal(result_of(charset)->attempts, 1);
+}
+
 /* The check finds a text that a browser shows, in any encoding; in one piece, and a byte at a time. */
 static void texts_are_found_in_any_charset(void **state)
 {
@@ -353,6 +367,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
 	const struct CMUnitTest tests[] = {
 		TEST(compressed_bodies_are_searched),
+		TEST(a_coding_that_is_none_is_ignored),
 		TEST(texts_are_found_in_any_charset),
 		cmocka_unit_test(borders_of_pieces_hide_nothing),
 		TEST(cookies_of_a_redirect_are_sent_on),
