@@ -5,7 +5,7 @@
 
 All write the same lines of JSON, every text escaped, to a file on disk below the build folder, empty before each run. The
 clock runs from the first line until the logger is closed. CPU is user and system time of the whole process, the threads
-of the logger included. Latencies are of runs of their own, each call timed, the timer's cost included: back to back, and
+of the logger included. Latencies come from separate runs, each call timed, the timer's cost included: back to back, and
 ("paced") one thread with a call each 5 us, which a logger's thread can follow. Each run goes through all cases in turn,
 each round begins with the next one; figures are medians over the rounds, ratios are taken within each round. Each case is
 first run once for its lines to be read: all there, valid, each with its fields; later, lines are counted.

@@ -9,7 +9,7 @@ TCP without TLS (agent-tls: with). The clock runs from the shipper's start until
 committed. The order turns from round to round. COPY sends rows that are already
 parsed (binary, 5,000 a transaction with the position, what is constant as column defaults): it reads no
 file. rsyslog (imfile, mmjsonparse, ompgsql) gets a tenth of the lines. Fluent Bit takes part where there is
-a fluent-bit, with the table of its own that it insists on. CPU is that of the shipper's process, and of all of
+a fluent-bit, with its table, which it requires. CPU is that of the shipper's process, and of all of
 PostgreSQL's; bytes are those of IP packets both ways, MTU 65,536.
 """
 import argparse

@@ -11,7 +11,7 @@
         proxy.reset()                                   # end all connections by RST; cut(): by FIN
         proxy.refuse = True                             # who connects is reset at once
 
-As a program, in a network namespace of its own: fault_proxy.py TARGET PORT (a path, or HOST:PORT)
+As a program, in a private network namespace: fault_proxy.py TARGET PORT (a path, or HOST:PORT)
 """
 import asyncio
 import contextlib

@@ -80,7 +80,7 @@ bool batch_empty(const struct batch *b);
 /*
  * Copy a log line, or a gap in a stream, into the batch. False: it is full, and is
  * as it was. A line needs its stream to be known by batch_set_position() first, at the
- * position where reading goes on.
+ * position where reading continues.
  */
 bool batch_add(struct batch *b, const struct sample *s);
 

@@ -78,7 +78,7 @@ static bool continues_go(struct text line)
 					(!space || call < space));
 }
 
-/* Does the line go on with the record? `after_blank`: an empty line stands between. */
+/* Whether the line continues the record. `after_blank`: behind an empty line. */
 static bool continues(struct text line, bool after_blank, enum state *state)
 {
 	static const char *const always[] = { "Caused by: ", "Suppressed: ", "... ", NULL };

@@ -3,7 +3,7 @@
  * Private to the library.
  *
  * Owns that lock, and the mark `busy` of the owner. Promises that a signal handler never
- * waits for a lock of its own thread: it sees the mark and does not use the ring.
+ * waits for a lock that its thread holds: it sees the mark and does not use the ring.
  */
 #ifndef LOGCORE_SLOT_H
 #define LOGCORE_SLOT_H

@@ -297,7 +297,7 @@ def test_one_error_of_several_addresses_is_logged_once(make_agent):
     ("user=nobody", "check user and password in the URL, and pg_hba.conf"),
 ])
 def test_doctor_has_the_agents_own_hint(db, make_agent, part, words):
-    """What the server refuses has one remedy, whoever is refused."""
+    """A refusal of the server has one hint, for every program."""
     key = part.split("=", maxsplit=1)[0]
     url = " ".join(part if pair.startswith(key) else pair for pair in db.url().split())
     agent = make_agent(None, postgres_url=url).start()

@@ -83,7 +83,7 @@ def test_fault_34_an_unknown_schema(db, make_agent, log, statement, words):
         if part in statement:
             db.query(back)
     recovery = rows_again(db, timeout=70)
-    judge(34, db, writer.stop(), recovery=recovery, note="schema older or of another kind, then mended")
+    judge(34, db, writer.stop(), recovery=recovery, note="schema older or of another kind, then fixed")
 
 
 def test_fault_34_a_newer_schema(db, make_agent, log):

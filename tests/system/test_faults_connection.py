@@ -659,7 +659,7 @@ ROLE = {
 def test_fault_35_the_role(own_cluster, make_agent, log, what):
     """The agent reports the SQLSTATE and keeps everything; after the fix it continues."""
     db = own_cluster.new_database()
-    breaks, mends, sqlstate = ROLE[what]
+    breaks, fixes, sqlstate = ROLE[what]
     hba = own_cluster.folder / "data" / "pg_hba.conf"
     hba.write_text("local all agents scram-sha-256\n" + hba.read_text())
     db.query("ALTER ROLE agents PASSWORD 'old'")
@@ -671,7 +671,7 @@ def test_fault_35_the_role(own_cluster, make_agent, log, what):
     db.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'agents'")
     agent.wait_said(sqlstate if sqlstate in ("42501", ) else f"FATAL: {sqlstate}", timeout=20)
     before = db.count("log_entries")
-    db.query(mends)
+    db.query(fixes)
     if what == "dropped":
         db.query("ALTER ROLE agents PASSWORD 'old'")
     recovery = rows_again(db, before, timeout=65)

@@ -151,7 +151,7 @@ def test_fault_16_half_of_the_bytes(db, make_agent, log, shim, every):
     writer = Writer(log, 5000, seed=every).start()
     agent.start()
     recovery = rows_again(db)
-    wait_for(lambda: writer.written > 10_000, "the writer goes on")
+    wait_for(lambda: writer.written > 10_000, "the writer continues")
     judge(16, db, writer.stop(), seed=every, recovery=recovery)
     assert agent.running()
 
@@ -159,7 +159,7 @@ def test_fault_16_half_of_the_bytes(db, make_agent, log, shim, every):
 # ---- a full disk under the database ------------------------------------------------------------------
 
 def test_fault_17_database_disk_full(own_cluster, make_agent, log, small_disk):
-    """The tablespace that holds the database fills up; the agent waits, and goes on alone when there is room."""
+    """The tablespace of the database fills up; the agent waits, and continues by itself when there is space."""
     db = own_cluster.new_database()
     disk = small_disk(30)
     space = disk / "space"
@@ -186,7 +186,7 @@ def test_fault_17_database_disk_full(own_cluster, make_agent, log, small_disk):
 # ---- memory and descriptors --------------------------------------------------------------------------
 
 def test_fault_40_allocations_that_fail(db, make_agent, log, shim):
-    """From the N-th allocation on some fail, N at random: the agent goes on or ends with a word about memory."""
+    """From the N-th allocation on some fail, N at random: the agent continues, or ends with a message about memory."""
     chance = random.Random(40)
     agent = make_agent(db, log_files=[str(log)], health_checks=[{"url": "http://127.0.0.1:1/", "interval": 1, "timeout": 1}])
     writer, ends = Writer(log, 5000).start(), []

@@ -58,7 +58,7 @@ def descriptors(agent):
 
 def new_lines(writer, count):
     target = writer.written + count
-    wait_for(lambda: writer.written >= target, "the writer goes on", timeout=30)
+    wait_for(lambda: writer.written >= target, "the writer continues", timeout=30)
 
 
 def turns(writer, seconds, count):

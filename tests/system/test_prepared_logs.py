@@ -118,7 +118,7 @@ def test_lines_behind_a_hole_are_whole(db, make_agent, log, how, size):
 
 
 def test_a_line_that_was_never_ended_before_a_hole(db, make_agent, log):
-    """As after a power cut: it is a row of its own, and so is the line behind the zeros."""
+    """As after a power cut: it is one row, and so is the line behind the zeros."""
     log.write_bytes(text(0) + b"torn" + bytes(5000) + text(1) + b"torn too" + bytes(300000) + text(2))
     make_agent(db, log_files=[str(log)]).start()
     judge("torn before a hole", db, 5)

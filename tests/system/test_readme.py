@@ -23,7 +23,7 @@ def block(name, language):
 
 
 def commands(script):
-    """Without comments; what goes on after a backslash is one."""
+    """The commands without comments; lines joined by a backslash are one."""
     lines = script.replace("\\\n", " ").splitlines()
     return [line for line in (re.sub(r"(^|\s)#.*", "", line).strip() for line in lines) if line]
 

@@ -20,7 +20,7 @@ def walk_one(seed, db, make_agent, folder):
 
 
 def walk(seeds, db, make_agent, folder):
-    """All walks, some at once; every one that fails is told."""
+    """All walks, several at once; reports each that fails."""
     failed, done = [], []
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         for future in [pool.submit(walk_one, seed, db, make_agent, folder) for seed in seeds]:

@@ -325,7 +325,7 @@ static void other_files_with_a_ring_files_name_are_left_alone(void **state)
 	remove_log(state);
 }
 
-/* ---- crashes: in a program of their own, since the test library catches signals, too ------------ */
+/* ---- crashes: in another program, since the test library catches signals, too ------------------- */
 
 static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS };
 
