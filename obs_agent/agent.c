@@ -116,8 +116,8 @@ static void on_changed(void *data)
 bool agent_state_json(struct agent *a, struct buf *out)
 {
 	struct deliver_state d = deliver_state(a->deliver);
-	bool ok = buf_addf(out, "{\"version\":\"%s\",\"pid\":%d,\"rss_kb\":%" PRId64 ",", OBSERV_VERSION, (int)getpid(),
-			   self_rss_kb());
+	bool ok = buf_addf(out, "{\"version\":\"%s\",\"pid\":%d,\"rss_kb\":%" PRId64 ",", OBSERV_VERSION,
+			   (int)getpid(), self_rss_kb());
 
 	ok = ok && deliver_state_print(&d, out);
 	for (int i = 0; i < SOURCES; i++)
@@ -169,7 +169,8 @@ static void reload_source(struct agent *a, int i)
 
 static int start_delivery(struct agent *a, struct err *e)
 {
-	static const struct deliver_events events = { on_positions, on_committed, on_resume, on_fenced, on_changed, on_state };
+	static const struct deliver_events events = { on_positions, on_committed, on_resume,
+						      on_fenced,    on_changed,   on_state };
 	struct deliver_options o = { .loop = a->life->loop, .config = a->life->config, .log = a->life->log,
 				     .state_folder = getenv("STATE_DIRECTORY"),         /* set by systemd */
 				     .spread_us = a->life->once ? 0 : START_SPREAD_MS * US_PER_MS };

@@ -89,7 +89,10 @@ static int misuse(const char *what, const char *arg)
 static bool parse_keys_form(const char *word, enum keys_form *ret)
 {
 	static const char *const words[] = {
-		[KEYS_TEXT] = "text", [KEYS_MARKDOWN] = "markdown", [KEYS_MDOC] = "man", [KEYS_SCHEMA] = "schema",
+		[KEYS_TEXT] = "text",
+		[KEYS_MARKDOWN] = "markdown",
+		[KEYS_MDOC] = "man",
+		[KEYS_SCHEMA] = "schema",
 	};
 
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
@@ -127,7 +130,8 @@ static int parse_options(int argc, char **argv, struct command *c)
 		case 'K':
 			c->action = PRINT_KEYS;
 			if (!parse_keys_form(optarg, &c->keys_form))
-				return misuse("--print-keys knows text, markdown, man and schema, not ", optarg);
+				return misuse("--print-keys knows text, markdown, man and schema, not ",
+					      optarg);
 			break;
 		case 'o': c->run.once = true; break;
 		case 'd': c->run.dry_run = true; break;
@@ -160,7 +164,8 @@ static void load_environment(const char *config_path)
 	char path[4096];
 	struct err e;
 
-	snprintf(path, sizeof path, "%.*s.env.production", slash ? (int)(slash + 1 - config_path) : 0, config_path);
+	snprintf(path, sizeof path, "%.*s.env.production", slash ? (int)(slash + 1 - config_path) : 0,
+		 config_path);
 	if (access(path, R_OK) == 0 && env_file_load(path, &e) < 0)
 		fprintf(stderr, "obs_agent: %s\n", e.msg);
 }
@@ -221,13 +226,17 @@ static int act(const struct command *c)
 	case RELOAD:
 		return reload(c->run.app);
 	case DOCTOR:
-		return doctor_run(c->run.config_path, c->run.app, &(struct doctor_others){ pg_doctor, status_ask }, stdout);
+		return doctor_run(c->run.config_path, c->run.app,
+				  &(struct doctor_others){ pg_doctor, status_ask }, stdout);
 	default:
 		/* Only one agent may run for a server and application: the running one would be
 		 * fenced, and end. */
 		if (c->run.once && !c->run.dry_run && status_is_running(c->run.app)) {
-			fprintf(stderr, "obs_agent: an agent for %s is running, and this one would replace it; stop it "
-				"first (systemctl stop obs-agent@%s), or use --dry-run\n", c->run.app, c->run.app);
+			fprintf(stderr,
+				"obs_agent: an agent for %s is running, and this one would replace it; stop "
+				"it "
+				"first (systemctl stop obs-agent@%s), or use --dry-run\n",
+				c->run.app, c->run.app);
 			return RUN_UNAVAILABLE;
 		}
 		return run(&c->run);
@@ -244,7 +253,9 @@ static int enroll(const struct command *c)
 	if (!c->server || !c->url)
 		return misuse("enroll needs --server NAME and --url URL", "");
 	if (isatty(STDIN_FILENO))
-		return misuse("enroll reads the token's password from standard input: obs_agent enroll ... < FILE", "");
+		return misuse(
+			"enroll reads the token's password from standard input: obs_agent enroll ... < FILE",
+			"");
 	if (!fgets(password, sizeof password, stdin) || *password == '\n')
 		return misuse("enroll found no password on standard input", "");
 	password[strcspn(password, "\n")] = '\0';
@@ -285,7 +296,8 @@ int main(int argc, char **argv)
 	if (!c.run.app)
 		return misuse("which application? Use --app NAME", "");
 	if (!valid_app(c.run.app))
-		return misuse("an application's name has letters, digits, '.', '_' and '-' only, not ", c.run.app);
+		return misuse("an application's name has letters, digits, '.', '_' and '-' only, not ",
+			      c.run.app);
 	if (!c.run.config_path) {
 		snprintf(path, sizeof path, "/opt/deployments/%s/config.yml", c.run.app);
 		c.run.config_path = path;

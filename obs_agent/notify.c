@@ -60,7 +60,8 @@ int notify_new(sd_event *loop, notify_words_fn words, void *data, struct notify 
 		return err_set(e, ENOMEM, "out of memory for the unit's status");
 	*n = (struct notify){ .words = words, .data = data, .said_us = mono_us() };
 	n->next_us = n->said_us + SOONEST_S * US_PER_S;
-	r = sd_event_add_time(loop, &n->timer, CLOCK_MONOTONIC, (uint64_t)n->next_us, 100 * US_PER_MS, on_timer, n);
+	r = sd_event_add_time(loop, &n->timer, CLOCK_MONOTONIC, (uint64_t)n->next_us, 100 * US_PER_MS,
+			      on_timer, n);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(n->timer, SD_EVENT_ON);
 	if (r < 0) {

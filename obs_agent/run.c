@@ -54,7 +54,8 @@ static int on_stop_deadline(sd_event_source *s, uint64_t usec, void *data)
 		return sd_event_exit(r->loop, RUN_UNAVAILABLE);
 	}
 	logcore_info(r->log, "stopped before the last commit; nothing is lost that a file still holds",
-		     logcore_kv("pending", state.outbox.samples), logcore_kv("in_memory", state.outbox.in_memory));
+		     logcore_kv("pending", state.outbox.samples),
+		     logcore_kv("in_memory", state.outbox.in_memory));
 	return sd_event_exit(r->loop, RUN_OK);
 }
 
@@ -112,8 +113,10 @@ static void tell_mistake(void *data, const char *sentence)
 {
 	struct refusal *f = data;
 
-	logcore_error(f->run->log, f->n++ ? "the configuration has another mistake" :
-		      "configuration not reloaded, the old one stays in force", logcore_kv("error", sentence));
+	logcore_error(f->run->log,
+		      f->n++ ? "the configuration has another mistake"
+			     : "configuration not reloaded, the old one stays in force",
+		      logcore_kv("error", sentence));
 	(void)(buf_adds(f->answer, sentence) && buf_addc(f->answer, '\n'));
 }
 
@@ -132,7 +135,8 @@ static int check_identity(const struct config *old, const struct config *fresh, 
 
 	if (!changed)
 		return 0;
-	return err_set(e, EINVAL, "%s has changed, and that needs a restart: systemctl restart obs-agent@%s", changed, old->app);
+	return err_set(e, EINVAL, "%s has changed, and that needs a restart: systemctl restart obs-agent@%s",
+		       changed, old->app);
 }
 
 static int load_fresh(const struct run *r, struct config *ret, struct config_mistakes *m)
@@ -204,7 +208,8 @@ static void status_words(void *data, char *out, size_t size)
 	char delivery[DELIVER_WORDS_SIZE];
 
 	deliver_state_words(&d, delivery, sizeof delivery);
-	snprintf(out, size, "%s%s%s", delivery, r->refused[0] ? "; the last reload was refused: " : "", r->refused);
+	snprintf(out, size, "%s%s%s", delivery, r->refused[0] ? "; the last reload was refused: " : "",
+		 r->refused);
 }
 
 static void on_changed(void *data)
@@ -236,8 +241,8 @@ static int start_round(struct run *r)
 	if (x >= 0)
 		x = sd_event_source_set_enabled(r->round_timer, SD_EVENT_ON);
 	if (x >= 0 && !r->options.dry_run)
-		x = sd_event_add_time_relative(r->loop, &r->stop_timer, CLOCK_MONOTONIC, ONCE_WITHIN_S * US_PER_S, 0,
-					       on_stop_deadline, r);
+		x = sd_event_add_time_relative(r->loop, &r->stop_timer, CLOCK_MONOTONIC,
+					       ONCE_WITHIN_S * US_PER_S, 0, on_stop_deadline, r);
 	return x;
 }
 
@@ -282,9 +287,15 @@ static int start(struct run *r, struct err *e)
 
 	if (x < 0)
 		return err_set(e, -x, "cannot make the event loop: %s", strerror(-x));
-	r->life = (struct agent_life){ .loop = r->loop, .config = &r->config, .log = r->log, .once = r->options.once,
-				       .dry_run = r->options.dry_run, .data = r, .committed = stop_if_done,
-				       .fenced = on_fenced, .changed = on_changed };
+	r->life = (struct agent_life){ .loop = r->loop,
+				       .config = &r->config,
+				       .log = r->log,
+				       .once = r->options.once,
+				       .dry_run = r->options.dry_run,
+				       .data = r,
+				       .committed = stop_if_done,
+				       .fenced = on_fenced,
+				       .changed = on_changed };
 	x = agent_start(&r->life, &r->agent, e);
 	return x < 0 || once(r) ? x : start_answers(r, e);
 }
@@ -312,7 +323,8 @@ static int run_agent(struct run *r)
 	}
 	logcore_info(r->log, "started", logcore_kv("version", OBSERV_VERSION),
 		     logcore_kv("server", r->config.vps_name), logcore_kv("app", r->config.app),
-		     logcore_kv("log_files", r->config.n_log_files), logcore_kv("checks", r->config.n_checks));
+		     logcore_kv("log_files", r->config.n_log_files),
+		     logcore_kv("checks", r->config.n_checks));
 	sd_notify(0, "READY=1\nSTATUS=connecting to the database");
 	x = sd_event_loop(r->loop);
 	logcore_info(r->log, "stopped", logcore_kv("exit", x));
@@ -347,7 +359,8 @@ int run(const struct run_options *o)
 	if (x < 0) {
 		x = refuse_start(r.log, &mistakes);
 	} else if (!r.config.enabled) {
-		logcore_info(r.log, "monitoring is not enabled for this application: set monitoring.enabled to true",
+		logcore_info(r.log,
+			     "monitoring is not enabled for this application: set monitoring.enabled to true",
 			     logcore_kv("app", o->app), logcore_kv("config", o->config_path));
 		sd_notify(0, "READY=1\nSTATUS=not enabled in the configuration");
 	} else {

@@ -41,7 +41,8 @@ static int socket_path(const char *app, enum status_question q, struct sockaddr_
 	if (dir && *dir)
 		n = snprintf(ret->sun_path, sizeof ret->sun_path, "%s/%s", dir, questions[q].socket);
 	else
-		n = snprintf(ret->sun_path, sizeof ret->sun_path, "/run/obs-agent/%s/%s", app, questions[q].socket);
+		n = snprintf(ret->sun_path, sizeof ret->sun_path, "/run/obs-agent/%s/%s", app,
+			     questions[q].socket);
 	if (n < 0 || (size_t)n >= sizeof ret->sun_path)
 		return err_set(e, ENAMETOOLONG, "%s: too long for a socket", dir ? dir : app);
 	return 0;
@@ -153,8 +154,9 @@ int status_reload(const char *app, FILE *out, struct err *e)
 	if (strcmp(answer, STATUS_RELOADED) == 0)
 		return 0;
 	fputs(answer, out);
-	return err_set(e, EINVAL, "%s", *answer ? "the configuration is not reloaded, the old one stays in force"
-						: "the agent gave no answer; ask journalctl -u obs-agent@...");
+	return err_set(e, EINVAL, "%s",
+		       *answer ? "the configuration is not reloaded, the old one stays in force"
+			       : "the agent gave no answer; ask journalctl -u obs-agent@...");
 }
 
 bool status_is_running(const char *app)

@@ -38,16 +38,19 @@ static const char *key_names(const struct key_table *t, char *out, size_t size)
 	return out;
 }
 
-static int unknown_key(struct loader *l, const struct key_table *t, const struct key *near, const struct yaml_node *key)
+static int unknown_key(struct loader *l, const struct key_table *t, const struct key *near,
+		       const struct yaml_node *key)
 {
 	char quoted[QUOTE_SIZE], names[ERR_MSG_MAX / 2];
 
 	config_quote(key->text, quoted);
 	if (near)
-		return config_fail(l, key, "%s is not a key of %s; did you mean %s?", quoted, t->where, near->name);
+		return config_fail(l, key, "%s is not a key of %s; did you mean %s?", quoted, t->where,
+				   near->name);
 	if (t != &monitoring_keys && find_key(&monitoring_keys, key->text))
-		return config_fail(l, key, "%s is a key of section monitoring, not of %s; correct its indentation", quoted,
-				   t->where);
+		return config_fail(l, key,
+				   "%s is a key of section monitoring, not of %s; correct its indentation",
+				   quoted, t->where);
 	return config_fail(l, key, "%s is not a key of %s; known are %s", quoted, t->where,
 			   key_names(t, names, sizeof names));
 }
@@ -58,7 +61,8 @@ struct matched {
 	bool misspelt[KEYS_MAX];        /* an unknown key probably means this row */
 };
 
-static int match_key(struct loader *l, const struct key_table *t, const struct yaml_node *n, struct matched *m)
+static int match_key(struct loader *l, const struct key_table *t, const struct yaml_node *n,
+		     struct matched *m)
 {
 	const struct key *k = find_key(t, n->key->text), *near = k ? NULL : config_nearest(t, n->key->text);
 
@@ -73,7 +77,8 @@ static int match_key(struct loader *l, const struct key_table *t, const struct y
 	return 0;
 }
 
-static int match_keys(struct loader *l, const struct key_table *t, const struct yaml_node *map, struct matched *m)
+static int match_keys(struct loader *l, const struct key_table *t, const struct yaml_node *map,
+		      struct matched *m)
 {
 	int r = 0;
 
@@ -100,8 +105,8 @@ static int read_default(struct loader *l, const struct key *k, const struct yaml
 }
 
 /* given: the row's value in `map`, or NULL. */
-static int read_row(struct loader *l, const struct key *k, const struct yaml_node *given, const struct yaml_node *map,
-		    void *base)
+static int read_row(struct loader *l, const struct key *k, const struct yaml_node *given,
+		    const struct yaml_node *map, void *base)
 {
 	int r = given ? k->kind->parse(l, k, given, base) : read_default(l, k, map, base);
 
@@ -118,8 +123,11 @@ int config_read_map(struct loader *l, const struct key_table *t, const struct ya
 	else if (map->kind == NODE_TEXT && t != &monitoring_keys)
 		m.given[0] = map;
 	else
-		return config_fail(l, map, "%s must be keys with values, not %s; write \"key: value\", with a space behind "
-				   "the colon", t->where, map->kind == NODE_LIST ? "a list" : "one value");
+		return config_fail(
+			l, map,
+			"%s must be keys with values, not %s; write \"key: value\", with a space behind "
+			"the colon",
+			t->where, map->kind == NODE_LIST ? "a list" : "one value");
 	for (size_t i = 0; i < t->n; i++)
 		if ((m.given[i] || !m.misspelt[i]) && read_row(l, &t->rows[i], m.given[i], map, base) < 0)
 			r = -EINVAL;
@@ -137,15 +145,19 @@ static int check_app(const char *app, struct err *e)
 		if (!isalnum((unsigned char)app[i]) && app[i] != '_' && !(i > 0 && strchr(".-", app[i])))
 			n = 0;
 	if (n == 0 || n > APP_MAX)
-		return err_set(e, EINVAL, "the application's name must be 1 to %d letters, digits, \".\", \"_\" or \"-\" and "
-			       "not begin with \".\" or \"-\"; correct --app", APP_MAX);
+		return err_set(
+			e, EINVAL,
+			"the application's name must be 1 to %d letters, digits, \".\", \"_\" or \"-\" and "
+			"not begin with \".\" or \"-\"; correct --app",
+			APP_MAX);
 	return 0;
 }
 
 static int load_section(struct loader *l, const struct yaml_node *section)
 {
 	if (section->kind == NODE_TEXT && section->text.len == 0)
-		return config_fail(l, section, "section monitoring has no keys; indent them below it by two spaces");
+		return config_fail(l, section,
+				   "section monitoring has no keys; indent them below it by two spaces");
 	return config_read_map(l, &monitoring_keys, section, l->c);
 }
 
@@ -163,7 +175,8 @@ static int begin(const char *path, const char *app, struct text yaml, struct con
 	return yaml_section(path, yaml, "monitoring", tree, ret, e);
 }
 
-int config_parse(const char *path, const char *app, struct text yaml, struct config *ret, struct config_mistakes *m)
+int config_parse(const char *path, const char *app, struct text yaml, struct config *ret,
+		 struct config_mistakes *m)
 {
 	CLEANUP(arena_free) struct arena tree = ARENA(TREE_MAX);
 	CLEANUP(config_free) struct config c = { .arena = ARENA(KEEP_MAX) };
@@ -192,11 +205,15 @@ void config_free(struct config *c)
 static int open_error(const char *path, int error, struct err *e)
 {
 	if (error == ENOENT)
-		return err_set(e, error, "%s: there is no such file; create it with a section monitoring and the key "
-			       "postgres_url, or name another by --config", path);
+		return err_set(e, error,
+			       "%s: there is no such file; create it with a section monitoring and the key "
+			       "postgres_url, or name another by --config",
+			       path);
 	if (error == EACCES)
-		return err_set(e, error, "%s: permission denied; let the agent's user read the file and enter its "
-			       "folders", path);
+		return err_set(e, error,
+			       "%s: permission denied; let the agent's user read the file and enter its "
+			       "folders",
+			       path);
 	return err_set(e, error, "%s: cannot be opened (%s); name a regular file", path, strerror(error));
 }
 
@@ -224,15 +241,16 @@ static int read_all(const char *path, int fd, struct buf *out, struct err *e)
 		ssize_t n;
 
 		if (!room && out->len > FILE_MAX)
-			return err_set(e, EFBIG, "%s: the file is larger than %d bytes; is it the right one?", path,
-				       FILE_MAX);
+			return err_set(e, EFBIG, "%s: the file is larger than %d bytes; is it the right one?",
+				       path, FILE_MAX);
 		if (!room)
 			return err_set(e, ENOMEM, "%s: out of memory; give the process more", path);
 		n = read(fd, room, READ_SIZE);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return err_set(e, errno, "%s: cannot be read (%s); check the disk", path, strerror(errno));
+			return err_set(e, errno, "%s: cannot be read (%s); check the disk", path,
+				       strerror(errno));
 		if (n == 0)
 			return 0;
 		out->len += (size_t)n;

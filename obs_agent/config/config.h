@@ -75,14 +75,16 @@ struct config_mistakes {
 };
 
 /* Call `say` with each sentence that is kept and, if there are more, with "and N more mistakes". */
-void config_mistakes_tell(const struct config_mistakes *m, void (*say)(void *data, const char *sentence), void *data);
+void config_mistakes_tell(const struct config_mistakes *m, void (*say)(void *data, const char *sentence),
+			  void *data);
 
 /* Read `path` for application `app`; `${VAR}` comes from the environment. On success the caller owns
  * *ret (config_free()). On failure *ret is untouched, and `m` has at least one mistake. */
 int config_load(const char *path, const char *app, struct config *ret, struct config_mistakes *m);
 
 /* As config_load(), from memory; `path` is used in messages only. */
-int config_parse(const char *path, const char *app, struct text yaml, struct config *ret, struct config_mistakes *m);
+int config_parse(const char *path, const char *app, struct text yaml, struct config *ret,
+		 struct config_mistakes *m);
 
 void config_free(struct config *c);
 

@@ -75,7 +75,8 @@ static int add_secret(struct loader *l, const struct yaml_node *n, struct text t
 	return r;
 }
 
-static int add_filled(struct loader *l, const struct yaml_node *n, const struct value *v, const struct secret **list)
+static int add_filled(struct loader *l, const struct yaml_node *n, const struct value *v,
+		      const struct secret **list)
 {
 	int r = 0;
 
@@ -85,7 +86,8 @@ static int add_filled(struct loader *l, const struct yaml_node *n, const struct 
 }
 
 /* Each marked part. */
-static int add_marked(struct loader *l, const struct yaml_node *n, const char *s, const char *marks, const struct secret **list)
+static int add_marked(struct loader *l, const struct yaml_node *n, const char *s, const char *marks,
+		      const struct secret **list)
 {
 	int r = 0;
 
@@ -116,7 +118,8 @@ int config_hide_url(struct loader *l, const struct key *k, const struct yaml_nod
 			config_hide(marks, f->from, f->to);
 	config_show(v->s, marks, shown, sizeof shown);
 	if (strlen(shown) > URL_MAX)
-		return config_fail(l, n, "%s is longer than %d bytes where it is shown; shorten it", k->name, URL_MAX);
+		return config_fail(l, n, "%s is longer than %d bytes where it is shown; shorten it", k->name,
+				   URL_MAX);
 	r = config_keep(l, n, text_of(shown), at(base, k->shown_at));
 	if (r < 0 || !k->secrets_at)
 		return r;

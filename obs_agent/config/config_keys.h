@@ -103,11 +103,13 @@ int config_value(struct loader *l, const char *what, const struct yaml_node *n, 
 int config_line(struct loader *l, const char *what, const struct yaml_node *n, size_t max, struct value *ret);
 
 /* As above for a value that is never shown: it may contain credentials. */
-int config_secret_line(struct loader *l, const char *what, const struct yaml_node *n, size_t max, struct value *ret);
+int config_secret_line(struct loader *l, const char *what, const struct yaml_node *n, size_t max,
+		       struct value *ret);
 
 /* As above for a URL; config_hide_url() makes the form that may be shown. A credential inside is
  * encoded as the URL's form needs it; a credential that is the whole value is a URL already. */
-int config_url_line(struct loader *l, const char *what, const struct yaml_node *n, size_t max, struct value *ret);
+int config_url_line(struct loader *l, const char *what, const struct yaml_node *n, size_t max,
+		    struct value *ret);
 
 /* Replace each "{app}" by the application's name. */
 int config_fill_app(struct loader *l, const struct yaml_node *n, struct value *v);

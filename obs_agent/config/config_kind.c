@@ -33,7 +33,9 @@ static int parse_bool(struct loader *l, const struct key *k, const struct yaml_n
 			*(bool *)target(k, base) = i % 2;
 			return 0;
 		}
-	return r < 0 ? r : config_fail(l, n, "%s %s is neither true nor false; write one of them", k->name, v.shown);
+	return r < 0 ? r
+		     : config_fail(l, n, "%s %s is neither true nor false; write one of them", k->name,
+				   v.shown);
 }
 
 static void print_bool(struct printer *p, const struct key *k, const void *base)
@@ -42,13 +44,13 @@ static void print_bool(struct printer *p, const struct key *k, const void *base)
 	fprintf(p->out, " %s\n", *(const bool *)source(k, base) ? "true" : "false");
 }
 
-static int check_range(struct loader *l, const struct key *k, const struct yaml_node *n, const struct value *v,
-		       int64_t number, const char *unit)
+static int check_range(struct loader *l, const struct key *k, const struct yaml_node *n,
+		       const struct value *v, int64_t number, const char *unit)
 {
 	if (number >= k->min && number <= k->max)
 		return 0;
-	return config_fail(l, n, "%s %s is out of range; write %" PRId64 " to %" PRId64 "%s", k->name, v->shown,
-			   k->min, k->max, unit);
+	return config_fail(l, n, "%s %s is out of range; write %" PRId64 " to %" PRId64 "%s", k->name,
+			   v->shown, k->min, k->max, unit);
 }
 
 static int parse_number(struct loader *l, const struct key *k, const struct yaml_node *n, void *base)
@@ -60,8 +62,8 @@ static int parse_number(struct loader *l, const struct key *k, const struct yaml
 	if (r < 0)
 		return r;
 	if (!parse_i64(text_of(v.s), &number))
-		return config_fail(l, n, "%s %s is not a whole number; write %" PRId64 " to %" PRId64, k->name, v.shown,
-				   k->min, k->max);
+		return config_fail(l, n, "%s %s is not a whole number; write %" PRId64 " to %" PRId64,
+				   k->name, v.shown, k->min, k->max);
 	r = check_range(l, k, n, &v, number, "");
 	if (r == 0)
 		*(int64_t *)target(k, base) = number;
@@ -108,7 +110,8 @@ static int parse_duration(struct loader *l, const struct key *k, const struct ya
 	if (r < 0)
 		return r;
 	if (!seconds_of(v.s, &seconds))
-		return config_fail(l, n, "%s %s is not a time; write whole seconds (60) or units (90s, 5m, 1h30m)",
+		return config_fail(l, n,
+				   "%s %s is not a time; write whole seconds (60) or units (90s, 5m, 1h30m)",
 				   k->name, v.shown);
 	r = check_range(l, k, n, &v, seconds, " seconds");
 	if (r == 0)
@@ -200,9 +203,10 @@ static int parse_unit(struct loader *l, const struct key *k, const struct yaml_n
 	if (r < 0)
 		return r;
 	dot = strrchr(v.s, '.');
-	if (!dot || dot == v.s || (strcmp(dot, ".service") != 0 && strcmp(dot, ".scope") != 0 && strcmp(dot, ".slice") != 0))
-		return config_fail(l, n, "%s %s is not a unit; write its full name, as in my-app.service", k->name,
-				   v.shown);
+	if (!dot || dot == v.s ||
+	    (strcmp(dot, ".service") != 0 && strcmp(dot, ".scope") != 0 && strcmp(dot, ".slice") != 0))
+		return config_fail(l, n, "%s %s is not a unit; write its full name, as in my-app.service",
+				   k->name, v.shown);
 	for (const char *s = v.s; *s; s++)
 		if (!isalnum((unsigned char)*s) && !strchr(":-_.\\@", *s))
 			return config_fail(l, n, "%s %s has a character that no unit's name has; write it as "

@@ -127,8 +127,8 @@ static bool parse_range(const struct key *k, struct text t, struct status_range 
 	struct text last = dash ? (struct text){ dash + 1, t.len - first - 1 } : t;
 	int64_t from, to;
 
-	if (!parse_i64((struct text){ t.s, first }, &from) || !parse_i64(last, &to) || from < k->min || to > k->max ||
-	    from > to)
+	if (!parse_i64((struct text){ t.s, first }, &from) || !parse_i64(last, &to) || from < k->min ||
+	    to > k->max || from > to)
 		return false;
 	*ret = (struct status_range){ (int)from, (int)to };
 	return true;
@@ -144,8 +144,8 @@ static struct text trimmed(const char *s, size_t len)
 }
 
 /* Append the comma-separated ranges of one text. */
-static int add_ranges(struct loader *l, const struct key *k, const struct yaml_node *n, struct status_range *ranges,
-		      size_t *n_ranges)
+static int add_ranges(struct loader *l, const struct key *k, const struct yaml_node *n,
+		      struct status_range *ranges, size_t *n_ranges)
 {
 	struct value v;
 	int r = config_value(l, k->name, n, &v);
@@ -156,11 +156,13 @@ static int add_ranges(struct loader *l, const struct key *k, const struct yaml_n
 		size_t len = strcspn(s, ",");
 
 		if (*n_ranges == STATUS_RANGES_MAX)
-			return config_fail(l, n, "%s has more than %d ranges; join some", k->name, STATUS_RANGES_MAX);
+			return config_fail(l, n, "%s has more than %d ranges; join some", k->name,
+					   STATUS_RANGES_MAX);
 		if (!parse_range(k, trimmed(s, len), &ranges[*n_ranges]))
-			return config_fail(l, n, "%s %s is not a list of status codes from %" PRId64 " to %" PRId64
-					   "; write it as in 200-299 or 200,204,300-399", k->name, v.shown, k->min,
-					   k->max);
+			return config_fail(l, n,
+					   "%s %s is not a list of status codes from %" PRId64 " to %" PRId64
+					   "; write it as in 200-299 or 200,204,300-399",
+					   k->name, v.shown, k->min, k->max);
 		++*n_ranges;
 		s += len;
 		if (!*s)
@@ -210,7 +212,8 @@ static bool header_name(struct text t)
 	return t.len > 0;
 }
 
-static int parse_header(struct loader *l, const struct key *k, const struct yaml_node *n, const char **headers, void *base)
+static int parse_header(struct loader *l, const struct key *k, const struct yaml_node *n,
+			const char **headers, void *base)
 {
 	struct text name = n->key->text;
 	char quoted[QUOTE_SIZE], what[WHAT_SIZE + QUOTE_SIZE];
@@ -221,7 +224,8 @@ static int parse_header(struct loader *l, const struct key *k, const struct yaml
 
 	config_quote(name, quoted);
 	if (!header_name(name))
-		return config_fail(l, n->key, "%s: %s is not the name of a header; write it as in Authorization: value",
+		return config_fail(l, n->key,
+				   "%s: %s is not the name of a header; write it as in Authorization: value",
 				   k->name, quoted);
 	for (; headers[i]; i++)
 		if (strncasecmp(headers[i], name.s, name.len) == 0 && headers[i][name.len] == ':')
@@ -245,8 +249,9 @@ static int parse_headers(struct loader *l, const struct key *k, const struct yam
 	int r;
 
 	if (n->kind != NODE_MAP)
-		return config_fail(l, n, "%s must be a map; write each header below it, as in \"Authorization: value\"",
-				   k->name);
+		return config_fail(
+			l, n, "%s must be a map; write each header below it, as in \"Authorization: value\"",
+			k->name);
 	headers = items_room(l, k, n, sizeof *headers);
 	r = headers ? 0 : -EINVAL;
 	for (const struct yaml_node *item = n->first; headers && item; item = item->next)
@@ -264,23 +269,30 @@ static void print_headers(struct printer *p, const struct key *k, const void *ba
 	print_name(p, k->name);
 	fputs(headers && *headers ? "\n" : " {}\n", p->out);
 	for (; headers && *headers; headers++) {
-		fprintf(p->out, "%*s\"%.*s\": \"***\"\n", p->indent + 2, "", (int)strcspn(*headers, ":"), *headers);
+		fprintf(p->out, "%*s\"%.*s\": \"***\"\n", p->indent + 2, "", (int)strcspn(*headers, ":"),
+			*headers);
 	}
 }
 
 /* ---- health_checks --------------------------------------------------------------------- */
 
 /* Results go by the URL that is shown. */
-static int check_name(struct loader *l, const struct key *k, const struct yaml_node *n, const struct check_config *checks, size_t i)
+static int check_name(struct loader *l, const struct key *k, const struct yaml_node *n,
+		      const struct check_config *checks, size_t i)
 {
 	for (size_t j = 0; j < i; j++) {
 		if (!checks[j].shown_url || strcmp(checks[j].shown_url, checks[i].shown_url) != 0)
 			continue;
 		if (strcmp(checks[j].url, checks[i].url) == 0)
-			return config_fail(l, n, "%s: this URL is checked twice; remove one, or tell them apart by a #name at the end",
+			return config_fail(l, n,
+					   "%s: this URL is checked twice; remove one, or tell them apart by "
+					   "a #name at the end",
 					   k->name);
-		return config_fail(l, n, "%s: two checks differ only in what is shown as ***; tell them apart by a #name at the end "
-				   "of their URLs", k->name);
+		return config_fail(l, n,
+				   "%s: two checks differ only in what is shown as ***; tell them apart by a "
+				   "#name at the end "
+				   "of their URLs",
+				   k->name);
 	}
 	return 0;
 }
@@ -292,7 +304,8 @@ static int parse_checks(struct loader *l, const struct key *k, const struct yaml
 	int r = checks ? 0 : -EINVAL;
 
 	for (const struct yaml_node *item = n->first; checks && item; item = item->next, i++)
-		if (config_read_map(l, k->table, item, &checks[i]) < 0 || check_name(l, k, item, checks, i) < 0)
+		if (config_read_map(l, k->table, item, &checks[i]) < 0 ||
+		    check_name(l, k, item, checks, i) < 0)
 			r = -EINVAL;
 	if (r < 0)
 		return r;

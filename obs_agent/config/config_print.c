@@ -20,8 +20,8 @@ void print_name(struct printer *p, const char *name)
 /* Line breaks of YAML 1.1, and invisible characters that must be escaped. */
 static bool needs_escape(uint32_t c)
 {
-	return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029 || c == 0xfeff || c == 0xfffe ||
-	       c == 0xffff;
+	return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029 || c == 0xfeff ||
+	       c == 0xfffe || c == 0xffff;
 }
 
 static uint32_t code_point(const char *s, size_t n)
@@ -89,7 +89,8 @@ static size_t distance(struct text a, struct text b)
 
 		row[0] = i + 1;
 		for (size_t j = 0; j < b.len; j++) {
-			size_t best = diagonal + (tolower((unsigned char)a.s[i]) != tolower((unsigned char)b.s[j]));
+			size_t best =
+				diagonal + (tolower((unsigned char)a.s[i]) != tolower((unsigned char)b.s[j]));
 
 			diagonal = row[j + 1];
 			if (row[j] + 1 < best)

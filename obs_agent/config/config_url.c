@@ -66,7 +66,8 @@ const char *http_url_problem(const char *url)
 	if (host == 0)
 		return "names no host; " HTTP_SHAPE;
 	if (host < authority && !valid_port((struct text){ s + host + 1, authority - host - 1 }))
-		return "has a port that is not 1 to 65535; correct the port, and write a special character inside "
+		return "has a port that is not 1 to 65535; correct the port, and write a special character "
+		       "inside "
 		       "a password in its %XX form";
 	return NULL;
 }
@@ -101,8 +102,10 @@ static const char *hosts_problem(const char *s, const char **ret_end)
 			size_t port = strcspn(++s, "/?,@");
 
 			if (port && !valid_port((struct text){ s, port }))
-				return "has a port that is not 1 to 65535; correct it, or, where that is a part of the "
-				       "password, write its special characters as %XX (/ as %2F, : as %3A, ? as %3F)";
+				return "has a port that is not 1 to 65535; correct it, or, where that is a "
+				       "part of the "
+				       "password, write its special characters as %XX (/ as %2F, : as %3A, ? "
+				       "as %3F)";
 			s += port;
 		}
 		if (*s != ',')
@@ -110,7 +113,8 @@ static const char *hosts_problem(const char *s, const char **ret_end)
 	}
 	*ret_end = s;
 	if (*s && *s != '/' && *s != '?')
-		return "has more than one @, or text behind an [address]; write an @ inside the password as %40";
+		return "has more than one @, or text behind an [address]; write an @ inside the password as "
+		       "%40";
 	return NULL;
 }
 
@@ -120,7 +124,8 @@ static const char *query_problem(const char *s)
 		size_t n = strcspn(s, "&"), name = strcspn(s, "=&");
 
 		if (name == 0 || name == n || memchr(s + name + 1, '=', n - name - 1))
-			return "has a parameter behind the ? that is not name=value; correct it, or write a ? inside "
+			return "has a parameter behind the ? that is not name=value; correct it, or write a "
+			       "? inside "
 			       "the password as %3F";
 		s += n + (s[n] == '&');
 	}
@@ -135,7 +140,8 @@ static const char *uri_problem(const char *s)
 		if ((unsigned char)*c <= ' ' || *c == 0x7f)
 			return "contains a space or control character; write a space as %20";
 		if (*c == '%' && (!isxdigit((unsigned char)c[1]) || !isxdigit((unsigned char)c[2])))
-			return "has a % that is not followed by two hexadecimal digits; write a % inside the password as %25";
+			return "has a % that is not followed by two hexadecimal digits; write a % inside the "
+			       "password as %25";
 	}
 	problem = hosts_problem(behind_userinfo(s), &s);
 	if (problem)
@@ -180,7 +186,8 @@ static const char *pairs_problem(const char *s)
 			return "is neither a URI nor key=value pairs; " POSTGRES_SHAPE;
 		s = behind_value(skip_space(s + 1), &open);
 		if (open)
-			return "has a single quote that is never closed; close it, or write a quote inside a value as \\'";
+			return "has a single quote that is never closed; close it, or write a quote inside a "
+			       "value as \\'";
 		if (*s && !isspace((unsigned char)*s))
 			return "has text right behind a closing quote; put a space between the pairs";
 	}
@@ -241,7 +248,8 @@ static bool contains(struct text name, const char *word, bool whole)
 
 		if (whole && rest.len && *rest.s == 's')
 			rest = (struct text){ rest.s + 1, rest.len - 1 };
-		if (strncasecmp(name.s + i, word, n) == 0 && !(whole && rest.len && islower((unsigned char)*rest.s)))
+		if (strncasecmp(name.s + i, word, n) == 0 &&
+		    !(whole && rest.len && islower((unsigned char)*rest.s)))
 			return true;
 	}
 	return false;
@@ -250,10 +258,12 @@ static bool contains(struct text name, const char *word, bool whole)
 /* When in doubt, mask: a percent-encoded name may spell anything. */
 bool config_secret_name(struct text name)
 {
-	static const char *const words[] = { "passw", "passphrase", "secret", "token", "authoriz", "authentic", "credential",
-					     "signature", "cookie", "session", "%" };
+	static const char *const words[] = { "passw",    "passphrase", "secret",     "token",
+					     "authoriz", "authentic",  "credential", "signature",
+					     "cookie",   "session",    "%" };
 	static const char *const whole[] = { "pass", "pwd", "key", "auth", "sig" };
-	static const char *const harmless[] = { "passfile", "sslkey", "require_auth", "target_session_attrs" };
+	static const char *const harmless[] = { "passfile", "sslkey", "require_auth",
+						"target_session_attrs" };
 
 	for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++)
 		if (text_eq(name, text_of(harmless[i])))

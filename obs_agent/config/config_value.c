@@ -26,13 +26,15 @@ static size_t kept(const struct config_mistakes *m)
 	return m->n < CONFIG_MISTAKES_MAX ? m->n : CONFIG_MISTAKES_MAX;
 }
 
-void config_mistakes_tell(const struct config_mistakes *m, void (*say)(void *data, const char *sentence), void *data)
+void config_mistakes_tell(const struct config_mistakes *m, void (*say)(void *data, const char *sentence),
+			  void *data)
 {
 	char more[64];
 
 	for (size_t i = 0; i < kept(m); i++)
 		say(data, m->e[i].msg);
-	snprintf(more, sizeof more, "and %zu more %s", m->n - kept(m), m->n - kept(m) == 1 ? "mistake" : "mistakes");
+	snprintf(more, sizeof more, "and %zu more %s", m->n - kept(m),
+		 m->n - kept(m) == 1 ? "mistake" : "mistakes");
 	if (m->n > kept(m))
 		say(data, more);
 }
@@ -148,10 +150,13 @@ static int add_environment(struct filling *f, const char *name)
 	const char *set = env_file_get(name);
 
 	if (!set)
-		return config_fail(f->l, f->n, "%s needs the environment variable %s, which is not set; set it in the "
-				   "unit's EnvironmentFile (.env.production), and restart the unit", f->what, name);
+		return config_fail(f->l, f->n,
+				   "%s needs the environment variable %s, which is not set; set it in the "
+				   "unit's EnvironmentFile (.env.production), and restart the unit",
+				   f->what, name);
 	if (!utf8_is_clean(text_of(set)))
-		return config_fail(f->l, f->n, "%s: the environment variable %s is not UTF-8; correct its value", f->what,
+		return config_fail(f->l, f->n,
+				   "%s: the environment variable %s is not UTF-8; correct its value", f->what,
 				   name);
 	return buf_adds(&f->out, set) ? 0 : no_room(f);
 }
@@ -164,8 +169,11 @@ static int add_credential(struct filling *f, const char *name)
 	bool ok;
 
 	if (f->form == REFUSED)
-		return config_fail(f->l, f->n, "%s is shown in logs and pages, so it cannot hold a credential; ${CRED:%s} may "
-				   "stand in postgres_url, in a url and in the value of a header", f->what, name);
+		return config_fail(
+			f->l, f->n,
+			"%s is shown in logs and pages, so it cannot hold a credential; ${CRED:%s} may "
+			"stand in postgres_url, in a url and in the value of a header",
+			f->what, name);
 	if (credential_read(f->l->c->app, name, &secret, &e) < 0)
 		return config_fail(f->l, f->n, "%s needs %s", f->what, e.msg);
 	t = (struct text){ secret.data, secret.len };
@@ -204,11 +212,16 @@ static int add_variable(struct filling *f, struct text rest, size_t *ret_len)
 	if (credential)
 		name = (struct text){ name.s + 5, name.len - 5 };
 	if (credential && (!close || !credential_name(name)))
-		return config_fail(f->l, f->n, "%s has a ${CRED: that is not followed by a credential's name and }; a name has "
-				   "at most %d letters, digits, \".\", \"_\" and \"-\"", f->what, CREDENTIAL_NAME_MAX);
+		return config_fail(
+			f->l, f->n,
+			"%s has a ${CRED: that is not followed by a credential's name and }; a name has "
+			"at most %d letters, digits, \".\", \"_\" and \"-\"",
+			f->what, CREDENTIAL_NAME_MAX);
 	if (!close || (!credential && !env_file_is_name(name)) || name.len >= sizeof copy)
-		return config_fail(f->l, f->n, "%s has a ${ that is not followed by a variable's name and }; write "
-				   "${NAME}, or $${ for the two characters themselves", f->what);
+		return config_fail(f->l, f->n,
+				   "%s has a ${ that is not followed by a variable's name and }; write "
+				   "${NAME}, or $${ for the two characters themselves",
+				   f->what);
 	snprintf(copy, sizeof copy, "%.*s", (int)name.len, name.s);
 	r = credential ? add_credential(f, copy) : add_environment(f, copy);
 	return r < 0 ? r : note_filled(f, from);
@@ -241,7 +254,8 @@ static int expand(struct filling *f)
 
 static bool is_null(const struct yaml_node *n)
 {
-	return n->plain && (n->text.len == 0 || strcmp(n->text.s, "~") == 0 || strcasecmp(n->text.s, "null") == 0);
+	return n->plain &&
+	       (n->text.len == 0 || strcmp(n->text.s, "~") == 0 || strcasecmp(n->text.s, "null") == 0);
 }
 
 static const char *kind_word(const struct yaml_node *n)
@@ -249,7 +263,8 @@ static const char *kind_word(const struct yaml_node *n)
 	return n->kind == NODE_LIST ? "a list" : "a map of keys";
 }
 
-static int config_value_in(struct loader *l, const char *what, const struct yaml_node *n, enum form form, struct value *ret)
+static int config_value_in(struct loader *l, const char *what, const struct yaml_node *n, enum form form,
+			   struct value *ret)
 {
 	struct filling f = { l, n, what, form, BUF(VALUE_MAX), NULL };
 	int r;
@@ -265,7 +280,8 @@ static int config_value_in(struct loader *l, const char *what, const struct yaml
 	config_quote(n->text, ret->shown);
 	ret->filled = f.filled;
 	if (r == 0 && f.out.len == 0)
-		r = config_fail(l, n, "%s %s is empty; give it a value, or remove the line", what, ret->shown);
+		r = config_fail(l, n, "%s %s is empty; give it a value, or remove the line", what,
+				ret->shown);
 	if (r == 0)
 		r = config_keep(l, n, (struct text){ f.out.data, f.out.len }, (const char **)&ret->s);
 	buf_free(&f.out);
@@ -277,8 +293,8 @@ int config_value(struct loader *l, const char *what, const struct yaml_node *n, 
 	return config_value_in(l, what, n, REFUSED, ret);
 }
 
-static int config_line_in(struct loader *l, const char *what, const struct yaml_node *n, size_t max, enum form form,
-			  struct value *ret)
+static int config_line_in(struct loader *l, const char *what, const struct yaml_node *n, size_t max,
+			  enum form form, struct value *ret)
 {
 	int r = config_value_in(l, what, n, form, ret);
 
@@ -288,7 +304,8 @@ static int config_line_in(struct loader *l, const char *what, const struct yaml_
 		return too_long(l, what, n, max);
 	for (const char *c = ret->s; *c; c++)
 		if (iscntrl((unsigned char)*c))
-			return config_fail(l, n, "%s contains a line break or control character; remove it", what);
+			return config_fail(l, n, "%s contains a line break or control character; remove it",
+					   what);
 	return 0;
 }
 
@@ -297,7 +314,8 @@ int config_line(struct loader *l, const char *what, const struct yaml_node *n, s
 	return config_line_in(l, what, n, max, REFUSED, ret);
 }
 
-int config_secret_line(struct loader *l, const char *what, const struct yaml_node *n, size_t max, struct value *ret)
+int config_secret_line(struct loader *l, const char *what, const struct yaml_node *n, size_t max,
+		       struct value *ret)
 {
 	return config_line_in(l, what, n, max, AS_IT_IS, ret);
 }
@@ -308,7 +326,8 @@ static bool is_one_credential(struct text t)
 	return t.len > 7 && memcmp(t.s, "${CRED:", 7) == 0 && memchr(t.s, '}', t.len) == t.s + t.len - 1;
 }
 
-int config_url_line(struct loader *l, const char *what, const struct yaml_node *n, size_t max, struct value *ret)
+int config_url_line(struct loader *l, const char *what, const struct yaml_node *n, size_t max,
+		    struct value *ret)
 {
 	bool whole = n->kind == NODE_TEXT && is_one_credential(n->text);
 	bool uri = n->kind == NODE_TEXT && strstr(n->text.s, "://");

@@ -16,7 +16,8 @@ bool credential_name(struct text t)
 	for (size_t i = 0; i < t.len; i++)
 		if (!isalnum((unsigned char)t.s[i]) && !(t.s[i] && strchr("._-", t.s[i])))
 			return false;
-	return t.len > 0 && t.len <= CREDENTIAL_NAME_MAX && !text_eq(t, text_of(".")) && !text_eq(t, text_of(".."));
+	return t.len > 0 && t.len <= CREDENTIAL_NAME_MAX && !text_eq(t, text_of(".")) &&
+	       !text_eq(t, text_of(".."));
 }
 
 static int open_plainly(const char *path)
@@ -62,11 +63,22 @@ static bool in_unit(const char *name)
 static int no_credential(const char *app, const char *name, const char *path, int error, struct err *e)
 {
 	if (error != ENOENT)
-		return err_set(e, error, "the credential %s, which cannot be read (%s: %s); run this as root, or as the "
-			       "unit's user", name, path, strerror(error));
-	return err_set(e, error, "the credential %s, which %s; write it into /etc/credstore/obs-agent.%s.%s (mode 0600)%s, and restart the "
-		       "unit", name, started_by_systemd() ? "the unit was not given" : "systemd gives to the unit, and there is none", app,
-		       name, in_unit(name) ? "" : ", name it in the unit as /usr/share/observ/drop-ins/credentials.conf shows");
+		return err_set(
+			e, error,
+			"the credential %s, which cannot be read (%s: %s); run this as root, or as the "
+			"unit's user",
+			name, path, strerror(error));
+	return err_set(
+		e, error,
+		"the credential %s, which %s; write it into /etc/credstore/obs-agent.%s.%s (mode 0600)%s, "
+		"and restart the "
+		"unit",
+		name,
+		started_by_systemd() ? "the unit was not given"
+				     : "systemd gives to the unit, and there is none",
+		app, name,
+		in_unit(name) ? ""
+			      : ", name it in the unit as /usr/share/observ/drop-ins/credentials.conf shows");
 }
 
 static struct text without_line_end(struct text t)
@@ -90,18 +102,28 @@ int credential_read(const char *app, const char *name, struct buf *out, struct e
 		return no_credential(app, name, path, errno, e);
 	n = S_ISREG(st.st_mode) ? read_all(fd, bytes, sizeof bytes) : -EINVAL;
 	if (n < 0)
-		return err_set(e, (int)-n, "the credential %s, which is not a readable file (%s); correct LoadCredential=", name,
-			       path);
+		return err_set(
+			e, (int)-n,
+			"the credential %s, which is not a readable file (%s); correct LoadCredential=", name,
+			path);
 	t = without_line_end((struct text){ bytes, (size_t)n });
 	if (t.len == 0)
-		return err_set(e, EINVAL, "the credential %s, which is empty (%s); write the secret into its file", name, path);
+		return err_set(e, EINVAL,
+			       "the credential %s, which is empty (%s); write the secret into its file", name,
+			       path);
 	if (t.len > CREDENTIAL_MAX)
-		return err_set(e, EFBIG, "the credential %s, which is longer than %d bytes (%s); is it the right file?", name,
-			       CREDENTIAL_MAX, path);
+		return err_set(e, EFBIG,
+			       "the credential %s, which is longer than %d bytes (%s); is it the right file?",
+			       name, CREDENTIAL_MAX, path);
 	if (!utf8_is_clean(t))
-		return err_set(e, EILSEQ, "the credential %s, which is not UTF-8 text without NUL (%s); write the secret as "
-			       "text", name, path);
-	return buf_add(out, t.s, t.len) ? 0 : err_set(e, ENOMEM, "the credential %s, for which there is no memory", name);
+		return err_set(
+			e, EILSEQ,
+			"the credential %s, which is not UTF-8 text without NUL (%s); write the secret as "
+			"text",
+			name, path);
+	return buf_add(out, t.s, t.len)
+		       ? 0
+		       : err_set(e, ENOMEM, "the credential %s, for which there is no memory", name);
 }
 
 bool credential_add_uri(struct buf *out, struct text t)
@@ -111,7 +133,8 @@ bool credential_add_uri(struct buf *out, struct text t)
 	for (size_t i = 0; i < t.len && ok; i++) {
 		unsigned char c = (unsigned char)t.s[i];
 
-		ok = c < 0x80 && (isalnum(c) || strchr("-._~", c)) ? buf_addc(out, (char)c) : buf_addf(out, "%%%02X", c);
+		ok = c < 0x80 && (isalnum(c) || strchr("-._~", c)) ? buf_addc(out, (char)c)
+								   : buf_addf(out, "%%%02X", c);
 	}
 	return ok;
 }

@@ -36,8 +36,9 @@ static bool keep(const char *name, const char *value)
 /* Variables that only tell libpq where the database is and who connects; none makes it load code. */
 static bool is_for_libpq(const char *name)
 {
-	static const char *const names[] = { "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGSSLMODE",
-					     "PGSSLROOTCERT", "PGCHANNELBINDING" };
+	static const char *const names[] = { "PGHOST",     "PGHOSTADDR",    "PGPORT",
+					     "PGDATABASE", "PGUSER",        "PGPASSWORD",
+					     "PGSSLMODE",  "PGSSLROOTCERT", "PGCHANNELBINDING" };
 
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		if (strcmp(names[i], name) == 0)

@@ -106,35 +106,50 @@ static const struct complaint {
 	const char *sentence;
 } complaints[] = {
 	{ "found unexpected end of stream", true, "a quote opens here and is never closed; close it" },
-	{ "did not find expected ',' or ']'", true, "a list opens here with [ and is not closed or lacks "
+	{ "did not find expected ',' or ']'", true,
+	  "a list opens here with [ and is not closed or lacks "
 	  "a comma; add the ] or the comma" },
-	{ "did not find expected ',' or '}'", true, "a map opens here with { and is not closed or lacks "
+	{ "did not find expected ',' or '}'", true,
+	  "a map opens here with { and is not closed or lacks "
 	  "a comma; add the } or the comma" },
-	{ "mapping values are not allowed", false, "a colon is not expected here; quote a value that "
+	{ "mapping values are not allowed", false,
+	  "a colon is not expected here; quote a value that "
 	  "contains \": \", or correct the indentation of this line" },
-	{ "could not find expected ':'", true, "this line is neither a key with a colon nor the rest of a "
+	{ "could not find expected ':'", true,
+	  "this line is neither a key with a colon nor the rest of a "
 	  "value; write \"key: value\"" },
-	{ "did not find expected key", false, "a key is expected here; correct the indentation of this line, "
+	{ "did not find expected key", false,
+	  "a key is expected here; correct the indentation of this line, "
 	  "or the quotes of the value before it" },
-	{ "did not find expected '-'", false, "a list item is expected here; begin the line with \"- \", or "
+	{ "did not find expected '-'", false,
+	  "a list item is expected here; begin the line with \"- \", or "
 	  "correct its indentation" },
-	{ "block sequence entries are not allowed", false, "a list may not begin here; put its first \"- \" "
+	{ "block sequence entries are not allowed", false,
+	  "a list may not begin here; put its first \"- \" "
 	  "on a line of its own" },
-	{ "did not find expected alphabetic or numeric", true, "a value that begins with * or & must be "
+	{ "did not find expected alphabetic or numeric", true,
+	  "a value that begins with * or & must be "
 	  "quoted; put it in double quotes" },
-	{ "found unknown escape character", false, "this backslash escape does not exist; write \\\\ for a "
+	{ "found unknown escape character", false,
+	  "this backslash escape does not exist; write \\\\ for a "
 	  "backslash, or use single quotes" },
-	{ "did not find expected hexdecimal number", false, "\\x, \\u and \\U must be followed by 2, 4 or 8 "
+	{ "did not find expected hexdecimal number", false,
+	  "\\x, \\u and \\U must be followed by 2, 4 or 8 "
 	  "hexadecimal digits; write \\\\ for a backslash" },
-	{ "found invalid Unicode character", false, "this escape names no Unicode character; correct its "
+	{ "found invalid Unicode character", false,
+	  "this escape names no Unicode character; correct its "
 	  "digits" },
-	{ "found undefined tag handle", false, "this tag is not declared; remove it, or quote a value that "
+	{ "found undefined tag handle", false,
+	  "this tag is not declared; remove it, or quote a value that "
 	  "begins with !" },
 	{ "found a tab character", false, "a tab is used for indentation; use spaces" },
-	{ "did not find expected comment or line break", false, "nothing may follow | or > on its line; put "
+	{ "did not find expected comment or line break", false,
+	  "nothing may follow | or > on its line; put "
 	  "the text on the next lines" },
-	{ "did not find expected <document start>", false, "text follows the end of the document; remove it" },
-	{ "did not find expected node content", false, "a value is expected here; write one, or quote one "
+	{ "did not find expected <document start>", false,
+	  "text follows the end of the document; remove it" },
+	{ "did not find expected node content", false,
+	  "a value is expected here; write one, or quote one "
 	  "that begins with a special character" },
 };
 
@@ -163,7 +178,8 @@ static int syntax_error(struct tree *t)
 		return fail(t, at, character_complaint(byte_at(t->yaml, at)));
 	for (size_t i = 0; i < sizeof complaints / sizeof *complaints; i++)
 		if (strstr(problem, complaints[i].problem))
-			return fail(t, complaints[i].context && t->parser.context ? t->parser.context_mark : at,
+			return fail(t,
+				    complaints[i].context && t->parser.context ? t->parser.context_mark : at,
 				    complaints[i].sentence);
 	return yaml_error(t->e, t->path, (int)at.line + 1, (int)at.column + 1,
 			  "this is not valid YAML (%s); correct this line or the one before", problem);
@@ -199,7 +215,8 @@ static int skip(struct tree *t)
 		if (depth > OTHER_DEPTH_MAX)
 			return yaml_error(t->e, t->path, (int)t->event.start_mark.line + 1,
 					  (int)t->event.start_mark.column + 1,
-					  "this is nested deeper than %d levels; make it flatter", OTHER_DEPTH_MAX);
+					  "this is nested deeper than %d levels; make it flatter",
+					  OTHER_DEPTH_MAX);
 		r = next_event(t);
 		if (r < 0)
 			return r;
@@ -222,14 +239,17 @@ static int check_decoration(struct tree *t)
 		anchor = ev->data.mapping_start.anchor;
 		tag = ev->data.mapping_start.tag;
 	} else {
-		return fail(t, ev->start_mark, "aliases (*name) are not supported in section monitoring; write the value "
+		return fail(t, ev->start_mark,
+			    "aliases (*name) are not supported in section monitoring; write the value "
 			    "out, or quote a value that begins with *");
 	}
 	if (anchor)
-		return fail(t, ev->start_mark, "anchors (&name) are not supported in section monitoring; remove it, or "
+		return fail(t, ev->start_mark,
+			    "anchors (&name) are not supported in section monitoring; remove it, or "
 			    "quote a value that begins with &");
 	if (tag)
-		return fail(t, ev->start_mark, "tags (!name) are not supported in section monitoring; remove it, or quote "
+		return fail(t, ev->start_mark,
+			    "tags (!name) are not supported in section monitoring; remove it, or quote "
 			    "a value that begins with !");
 	return 0;
 }
@@ -240,7 +260,8 @@ static int build(struct tree *t, struct yaml_node **ret);
 static int build_key(struct tree *t, struct yaml_node **ret)
 {
 	if (opens(&t->event))
-		return fail(t, t->event.start_mark, "a key must be a name, not a list or a map; write \"key: value\", "
+		return fail(t, t->event.start_mark,
+			    "a key must be a name, not a list or a map; write \"key: value\", "
 			    "or quote a value that begins with { or [");
 	return build(t, ret);
 }
@@ -293,18 +314,21 @@ static int build(struct tree *t, struct yaml_node **ret)
 	n = arena_alloc(t->arena, sizeof *n);
 	if (!n)
 		return too_large(t);
-	*n = (struct yaml_node){ .line = (int)ev->start_mark.line + 1, .column = (int)ev->start_mark.column + 1 };
+	*n = (struct yaml_node){ .line = (int)ev->start_mark.line + 1,
+				 .column = (int)ev->start_mark.column + 1 };
 	*ret = n;
 	if (ev->type == YAML_SCALAR_EVENT) {
 		n->plain = ev->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
 		n->text.len = ev->data.scalar.length;
-		n->text.s = arena_dup(t->arena, (struct text){ (const char *)ev->data.scalar.value, n->text.len });
+		n->text.s = arena_dup(t->arena,
+				      (struct text){ (const char *)ev->data.scalar.value, n->text.len });
 		return n->text.s ? 0 : too_large(t);
 	}
 	n->kind = ev->type == YAML_MAPPING_START_EVENT ? NODE_MAP : NODE_LIST;
 	if (++t->depth > YAML_DEPTH_MAX)
 		return yaml_error(t->e, t->path, n->line, n->column,
-				  "section monitoring is nested deeper than %d levels; make it flatter", YAML_DEPTH_MAX);
+				  "section monitoring is nested deeper than %d levels; make it flatter",
+				  YAML_DEPTH_MAX);
 	r = build_children(t, n);
 	t->depth--;
 	return r;
@@ -355,14 +379,16 @@ static int open_document(struct tree *t)
 
 	do
 		r = next_event(t);
-	while (r == 0 && t->event.type != YAML_DOCUMENT_START_EVENT && t->event.type != YAML_STREAM_END_EVENT);
+	while (r == 0 && t->event.type != YAML_DOCUMENT_START_EVENT &&
+	       t->event.type != YAML_STREAM_END_EVENT);
 	if (r == 0 && t->event.type == YAML_STREAM_END_EVENT)
 		return yaml_error(t->e, t->path, 1, 1, "the file is empty; add a section %s with the key "
 				  "postgres_url", t->section);
 	if (r == 0)
 		r = next_event(t);
 	if (r == 0 && t->event.type != YAML_MAPPING_START_EVENT)
-		return fail(t, t->event.start_mark, "the top level must be sections such as \"monitoring:\", each on "
+		return fail(t, t->event.start_mark,
+			    "the top level must be sections such as \"monitoring:\", each on "
 			    "its own line; put a space or a new line after each colon");
 	return r;
 }
@@ -375,7 +401,8 @@ static int close_document(struct tree *t)
 	if (r == 0)
 		r = next_event(t);
 	if (r == 0 && t->event.type != YAML_STREAM_END_EVENT)
-		return fail(t, t->event.start_mark, "a second document (---) begins here; keep one document in the "
+		return fail(t, t->event.start_mark,
+			    "a second document (---) begins here; keep one document in the "
 			    "file");
 	return r;
 }
@@ -409,8 +436,8 @@ int yaml_section(const char *path, struct text yaml, const char *section, struct
 	if (r < 0)
 		return r;
 	if (!found)
-		return yaml_error(e, path, 1, 1, "the file has no section %s; add one with the key postgres_url",
-				  section);
+		return yaml_error(e, path, 1, 1,
+				  "the file has no section %s; add one with the key postgres_url", section);
 	*ret = found;
 	return 0;
 }

@@ -27,10 +27,15 @@ static void say_who(const struct doctor_unit *u, const char *app, FILE *out)
 	if (geteuid() != 0)
 		doctor_line(out, true, NULL, "runs as user %u", (unsigned)geteuid());
 	else if (*u->user && getpwnam(u->user))
-		doctor_line(out, true, NULL, "runs as root; files are looked at as the unit's user %s", u->user);
+		doctor_line(out, true, NULL, "runs as root; files are looked at as the unit's user %s",
+			    u->user);
 	else
-		doctor_line(out, true, NULL, "runs as user 0, who may read everything; to see with the agent's eyes: systemd-run --pipe --wait "
-			    "-p User=obs-agent -p SupplementaryGroups='adm systemd-journal www-data' obs_agent doctor --app %s", app);
+		doctor_line(out, true, NULL,
+			    "runs as user 0, who may read everything; to see with the agent's eyes: "
+			    "systemd-run --pipe --wait "
+			    "-p User=obs-agent -p SupplementaryGroups='adm systemd-journal www-data' "
+			    "obs_agent doctor --app %s",
+			    app);
 }
 
 /* systemd gives the agent the variables of this file; a person's shell does not have them. */
@@ -42,17 +47,20 @@ static int check_environment(const char *config_path, FILE *out)
 	struct err e;
 	int n;
 
-	snprintf(path, sizeof path, "%.*s.env.production", slash ? (int)(slash + 1 - config_path) : 0, config_path);
+	snprintf(path, sizeof path, "%.*s.env.production", slash ? (int)(slash + 1 - config_path) : 0,
+		 config_path);
 	if (stat(path, &st) < 0 && errno == ENOENT)
 		return doctor_line(out, true, NULL, "no %s: variables come from the environment alone", path);
 	n = env_file_load(path, &e);
 	if (n < 0 && e.code == EACCES)          /* systemd reads it as root, so the agent need not */
-		return doctor_line(out, true, NULL, "%s is closed to this user, as it should be; run as root to try its "
-				   "variables", path);
+		return doctor_line(out, true, NULL,
+				   "%s is closed to this user, as it should be; run as root to try its "
+				   "variables",
+				   path);
 	if (n < 0)
 		return doctor_line(out, false, "make it a readable text file", "%s", e.msg);
-	return doctor_line(out, !(st.st_mode & S_IROTH), "run: chmod o-rwx on it", "%s has %d variable%s%s", path, n, plural(n),
-			   st.st_mode & S_IROTH ? " and everybody may read it" : "");
+	return doctor_line(out, !(st.st_mode & S_IROTH), "run: chmod o-rwx on it", "%s has %d variable%s%s",
+			   path, n, plural(n), st.st_mode & S_IROTH ? " and everybody may read it" : "");
 }
 
 static void fail_line(void *data, const char *sentence)
@@ -69,12 +77,13 @@ static int check_config(const char *path, const char *app, struct config *c, FIL
 		config_mistakes_tell(&mistakes, fail_line, out);
 		return (int)mistakes.n;
 	}
-	failed += doctor_line(out, true, NULL, "%s is valid: %zu check%s, %zu log file%s or glob%s", path, c->n_checks,
-			      plural((int64_t)c->n_checks), c->n_log_files, plural((int64_t)c->n_log_files), plural((int64_t)c->n_log_files));
-	failed += doctor_line(out, c->enabled, "set enabled: true", "monitoring is %s", c->enabled ? "enabled" :
-			      "not enabled: the agent ends at once");
-	failed += doctor_line(out, strncmp(c->vps_name, "localhost", 9) != 0, "set vps_name, or the host name",
-			      "this server is called %s%s", c->vps_name,
+	failed += doctor_line(out, true, NULL, "%s is valid: %zu check%s, %zu log file%s or glob%s", path,
+			      c->n_checks, plural((int64_t)c->n_checks), c->n_log_files,
+			      plural((int64_t)c->n_log_files), plural((int64_t)c->n_log_files));
+	failed += doctor_line(out, c->enabled, "set enabled: true", "monitoring is %s",
+			      c->enabled ? "enabled" : "not enabled: the agent ends at once");
+	failed += doctor_line(out, strncmp(c->vps_name, "localhost", 9) != 0,
+			      "set vps_name, or the host name", "this server is called %s%s", c->vps_name,
 			      strncmp(c->vps_name, "localhost", 9) != 0 ? "" : ", as others may be");
 	return failed;
 }
@@ -118,10 +127,13 @@ static int check_state_folder(const char *app, FILE *out)
 
 	state_folder(app, path);
 	if (eaccess(path, F_OK) < 0)
-		return doctor_line(out, true, NULL, "state folder %s is not there yet: systemd makes it when the unit starts",
+		return doctor_line(out, true, NULL,
+				   "state folder %s is not there yet: systemd makes it when the unit starts",
 				   path);
-	return doctor_line(out, eaccess(path, R_OK | W_OK | X_OK) == 0, "give it to the agent's user: chown -R obs-agent on it",
-			   "state folder %s is %swritable", path, eaccess(path, W_OK | X_OK) == 0 ? "" : "not ");
+	return doctor_line(out, eaccess(path, R_OK | W_OK | X_OK) == 0,
+			   "give it to the agent's user: chown -R obs-agent on it",
+			   "state folder %s is %swritable", path,
+			   eaccess(path, W_OK | X_OK) == 0 ? "" : "not ");
 }
 
 static int check_clock(int64_t now_us, bool synchronised, FILE *out)
@@ -176,7 +188,8 @@ int doctor_run(const char *config_path, const char *app, const struct doctor_oth
 	if (c.app)
 		failed += doctor_agent(&c, &u, others->agent, out);
 	if (failed)
-		fprintf(out, failed == 1 ? "%d of these needs attention.\n" : "%d of these need attention.\n", failed);
+		fprintf(out, failed == 1 ? "%d of these needs attention.\n" : "%d of these need attention.\n",
+			failed);
 	else
 		fputs("All is well.\n", out);
 	return failed ? 1 : 0;

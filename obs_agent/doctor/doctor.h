@@ -35,7 +35,7 @@ int doctor_logs(const struct config *c, const struct doctor_unit *u, FILE *out);
 
 /* Check what the running agent reports (others->agent), or how its last run ended. Returns the
  * number of failures. */
-int doctor_agent(const struct config *c, const struct doctor_unit *u, int (*ask)(const char *app, FILE *out, struct err *e),
-		 FILE *out);
+int doctor_agent(const struct config *c, const struct doctor_unit *u,
+		 int (*ask)(const char *app, FILE *out, struct err *e), FILE *out);
 
 #endif

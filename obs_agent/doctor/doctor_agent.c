@@ -25,7 +25,9 @@ enum {
 
 static struct json_scan scan(struct text t)
 {
-	return (struct json_scan){ .p = t.s, .end = t.s + t.len, .depth_max = DEPTH_MAX, .keys_left = KEYS_MAX };
+	return (struct json_scan){
+		.p = t.s, .end = t.s + t.len, .depth_max = DEPTH_MAX, .keys_left = KEYS_MAX
+	};
 }
 
 /* Step over one character and the spaces around it. */
@@ -65,7 +67,8 @@ static bool read_text(struct text value, char out[TEXT_MAX])
 	bool escapes, ok;
 
 	*out = '\0';
-	ok = value.s && json_string(&j, &escapes, &inside) && json_unescape(inside, &plain) && buf_cstr(&plain);
+	ok = value.s && json_string(&j, &escapes, &inside) && json_unescape(inside, &plain) &&
+	     buf_cstr(&plain);
 	if (ok)
 		memcpy(out, plain.data, plain.len + 1);
 	return ok;
@@ -81,7 +84,9 @@ static int check_written(struct text status, int64_t now_us, FILE *out)
 
 	read_text(member(status, "last_error"), error);
 	if (!read_text(member(status, "last_commit"), when) || !parse_rfc3339(text_of(when), &at))
-		return doctor_line(out, false, *error ? error : "wait a minute and ask again: systemctl status says what it does",
+		return doctor_line(out, false,
+				   *error ? error
+					  : "wait a minute and ask again: systemctl status says what it does",
 				   "the agent runs, and has written nothing yet");
 	return doctor_line(out, !*error, error, "the agent runs, and wrote its last row %" PRId64 " s ago",
 			   (now_us - at) / US_PER_S);
@@ -96,9 +101,11 @@ static int check_troubles(struct text status, FILE *out)
 	enum json_kind kind;
 	int failed = 0;
 
-	for (bool more = troubles.s && step(&j, '['); more && json_value(&j, &kind, &one); more = step(&j, ','))
+	for (bool more = troubles.s && step(&j, '['); more && json_value(&j, &kind, &one);
+	     more = step(&j, ','))
 		if (read_text(member(one, "path"), path) && read_text(member(one, "why"), why))
-			failed += doctor_line(out, false, NULL, "the running agent cannot follow %s: %s", path, why);
+			failed += doctor_line(out, false, NULL, "the running agent cannot follow %s: %s",
+					      path, why);
 	return failed;
 }
 
@@ -119,9 +126,11 @@ static int check_last_run(const struct doctor_unit *u, const char *app, FILE *ou
 	if (u->fresh)
 		return doctor_note(out, "the agent has not been started yet; start it: %s", remedy);
 	if (ended_with(u, RUN_FENCED))
-		return doctor_line(out, false, "two agents have this server's and application's name: stop one, or give it its own "
-				   "vps_name, then systemctl restart", "the agent ended because another one took its name over (%d)",
-				   RUN_FENCED);
+		return doctor_line(
+			out, false,
+			"two agents have this server's and application's name: stop one, or give it its own "
+			"vps_name, then systemctl restart",
+			"the agent ended because another one took its name over (%d)", RUN_FENCED);
 	if (ended_with(u, RUN_CONFIG))
 		return doctor_line(out, false, "correct what is named above, then systemctl restart",
 				   "the agent ended because its configuration was wrong (%d)", RUN_CONFIG);
@@ -130,7 +139,8 @@ static int check_last_run(const struct doctor_unit *u, const char *app, FILE *ou
 	return doctor_warn(out, "no agent for %s answers here; start it: %s", app, remedy);
 }
 
-int doctor_agent(const struct config *c, const struct doctor_unit *u, int (*ask)(const char *app, FILE *out, struct err *e), FILE *out)
+int doctor_agent(const struct config *c, const struct doctor_unit *u,
+		 int (*ask)(const char *app, FILE *out, struct err *e), FILE *out)
 {
 	CLEANUP(free_p) char *status = NULL;
 	size_t size;

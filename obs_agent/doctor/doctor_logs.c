@@ -41,19 +41,24 @@ static int say_closed(const char *path, const char *app, FILE *out)
 		return doctor_line(out, false, "open the folders above it", "%s: permission denied", path);
 	group = getgrgid(st.st_gid);
 	if (st.st_gid == 0)             /* the agent should not be in root's group */
-		snprintf(remedy, sizeof remedy, "give it to a group that may read logs: chgrp adm %s && chmod g+rX %s", closed, closed);
+		snprintf(remedy, sizeof remedy,
+			 "give it to a group that may read logs: chgrp adm %s && chmod g+rX %s", closed,
+			 closed);
 	else if (!(st.st_mode & S_IRGRP))
 		snprintf(remedy, sizeof remedy, "let its group read it: chmod g+rX %s", closed);
 	else
-		snprintf(remedy, sizeof remedy, "add its group to the unit: systemctl edit obs-agent@%s, then [Service] "
-			 "SupplementaryGroups=%s", app, group ? group->gr_name : "(its group)");
+		snprintf(remedy, sizeof remedy,
+			 "add its group to the unit: systemctl edit obs-agent@%s, then [Service] "
+			 "SupplementaryGroups=%s",
+			 app, group ? group->gr_name : "(its group)");
 	return doctor_line(out, false, remedy, "%s: permission denied at %s", path, closed);
 }
 
 /* An application creates its files when it runs: before the agent's first start they may be missing. */
 static int say_missing(const struct doctor_unit *u, const char *remedy, const char *sentence, FILE *out)
 {
-	return u->fresh ? doctor_note(out, "%s; %s", sentence, remedy) : doctor_line(out, false, remedy, "%s", sentence);
+	return u->fresh ? doctor_note(out, "%s; %s", sentence, remedy)
+			: doctor_line(out, false, remedy, "%s", sentence);
 }
 
 static int check_file(const char *path, const char *app, const struct doctor_unit *u, FILE *out)
@@ -68,7 +73,9 @@ static int check_file(const char *path, const char *app, const struct doctor_uni
 		return say_closed(path, app, out);
 	if (e.code == ENOENT)
 		return say_missing(u, "correct the path, or start the application once", e.msg, out);
-	return doctor_line(out, false, e.code == EPERM ? NULL : "correct the path, or start the application once", "%s", e.msg);
+	return doctor_line(out, false,
+			   e.code == EPERM ? NULL : "correct the path, or start the application once", "%s",
+			   e.msg);
 }
 
 /* ---- one entry of log_files ---------------------------------------------------------------- */
@@ -83,15 +90,16 @@ static int say_no_match(const char *pattern, const char *app, const struct docto
 		n--;
 	snprintf(folder, sizeof folder, "%.*s", (int)n, pattern);
 	if (eaccess(folder, R_OK | X_OK) == 0)
-		return (u->fresh ? doctor_note : doctor_warn)(out, "%s matches no file yet; correct it, or start the application once",
-							     pattern);
+		return (u->fresh ? doctor_note : doctor_warn)(
+			out, "%s matches no file yet; correct it, or start the application once", pattern);
 	if (errno == EACCES)
 		return say_closed(folder, app, out);
 	snprintf(sentence, sizeof sentence, "%s matches no file: there is no folder %s", pattern, folder);
 	return say_missing(u, "correct it, or start the application once", sentence, out);
 }
 
-static int check_pattern(const char *pattern, const char *app, const struct doctor_unit *u, size_t *files, FILE *out)
+static int check_pattern(const char *pattern, const char *app, const struct doctor_unit *u, size_t *files,
+			 FILE *out)
 {
 	CLEANUP(path_list_free) struct path_list found = { 0 };
 	int failed = 0, r = path_pattern_find(pattern, &found, NULL);
@@ -100,7 +108,8 @@ static int check_pattern(const char *pattern, const char *app, const struct doct
 	for (size_t i = 0; i < found.n; i++)
 		failed += check_file(found.path[i], app, u, out);
 	if (r == -E2BIG)
-		failed += doctor_line(out, false, "name some of them", "%s: too many or too deep folders match **", pattern);
+		failed += doctor_line(out, false, "name some of them",
+				      "%s: too many or too deep folders match **", pattern);
 	return found.n ? failed : failed + say_no_match(pattern, app, u, out);
 }
 
@@ -112,11 +121,12 @@ static int check_watches(size_t files, const struct config *c, FILE *out)
 	char line[32] = "", remedy[128];
 	int64_t max;
 
-	if (!in || !fgets(line, sizeof line, in) || !parse_i64((struct text){ line, strcspn(line, "\n") }, &max))
+	if (!in || !fgets(line, sizeof line, in) ||
+	    !parse_i64((struct text){ line, strcspn(line, "\n") }, &max))
 		return 0;
 	snprintf(remedy, sizeof remedy, "raise it: sysctl fs.inotify.max_user_watches=%zu", needed * 4);
-	return doctor_line(out, (int64_t)needed <= max, remedy, "inotify: %zu watches are needed, a user may have %lld", needed,
-			   (long long)max);
+	return doctor_line(out, (int64_t)needed <= max, remedy,
+			   "inotify: %zu watches are needed, a user may have %lld", needed, (long long)max);
 }
 
 int doctor_logs(const struct config *c, const struct doctor_unit *u, FILE *out)
@@ -130,9 +140,11 @@ int doctor_logs(const struct config *c, const struct doctor_unit *u, FILE *out)
 		failed += check_pattern(c->log_files[i], c->app, u, &files, out);
 		if (!doctor_unit_hides(u, c->log_files[i], setting, fix))
 			continue;
-		snprintf(remedy, sizeof remedy, "show it: systemctl edit obs-agent@%s, then [Service] %s", c->app, fix);
-		failed += doctor_line(out, false, remedy, "%s: the unit's sandbox (%s) hides this from the agent", c->log_files[i],
-				      setting);
+		snprintf(remedy, sizeof remedy, "show it: systemctl edit obs-agent@%s, then [Service] %s",
+			 c->app, fix);
+		failed += doctor_line(out, false, remedy,
+				      "%s: the unit's sandbox (%s) hides this from the agent",
+				      c->log_files[i], setting);
 	}
 	return failed + (files ? check_watches(files, c, out) : 0);
 }

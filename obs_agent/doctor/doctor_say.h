@@ -11,7 +11,8 @@
 #include <stdio.h>
 
 /* Print "FAIL what; remedy" or "ok   what"; returns the number of failures, 0 or 1. */
-int doctor_line(FILE *out, bool ok, const char *remedy, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+int doctor_line(FILE *out, bool ok, const char *remedy, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 
 /* Print "note what" or "warn what". Returns 0: no failure. */
 int doctor_note(FILE *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

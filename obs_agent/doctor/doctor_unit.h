@@ -19,8 +19,8 @@ struct doctor_unit {
 	char user[64];                  /* "": the same as ours */
 	/* Its settings, as in the unit file; lists have a space before each item. */
 	char protect_home[16], private_tmp[16], private_devices[16];
-	char groups[UNIT_VALUE_MAX], binds[UNIT_VALUE_MAX], inaccessible[UNIT_VALUE_MAX], tmpfs[UNIT_VALUE_MAX],
-		root[UNIT_VALUE_MAX], credentials[UNIT_VALUE_MAX];
+	char groups[UNIT_VALUE_MAX], binds[UNIT_VALUE_MAX], inaccessible[UNIT_VALUE_MAX],
+		tmpfs[UNIT_VALUE_MAX], root[UNIT_VALUE_MAX], credentials[UNIT_VALUE_MAX];
 	char exit_status[16];           /* of the last run; "": unknown */
 	char sub_state[32];             /* "running" ... */
 };
@@ -30,7 +30,8 @@ void doctor_unit_read(struct doctor_unit *u, const char *root, const char *app);
 
 /* The setting that hides `path` from the agent ("ProtectHome=yes"), and the one that shows it again.
  * False: nothing hides it. */
-bool doctor_unit_hides(const struct doctor_unit *u, const char *path, char setting[UNIT_VALUE_MAX], char fix[PATH_MAX]);
+bool doctor_unit_hides(const struct doctor_unit *u, const char *path, char setting[UNIT_VALUE_MAX],
+		       char fix[PATH_MAX]);
 
 /* Take on the rights of the unit's user (only root can); false: nothing changed. */
 bool doctor_unit_become(const struct doctor_unit *u);

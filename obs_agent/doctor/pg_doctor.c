@@ -31,17 +31,23 @@ enum {
 
 static int report_role(const PGresult *r, FILE *out)
 {
-	int failed = doctor_line(out, *PQgetvalue(r, 0, 0) == 't',
-				 "enroll this server as the database's owner: SELECT * FROM observ.enroll('SERVER')",
-				 "the role may %swrite (EXECUTE on observ.push_open)", *PQgetvalue(r, 0, 0) == 't' ? "" : "not ");
+	int failed = doctor_line(
+		out, *PQgetvalue(r, 0, 0) == 't',
+		"enroll this server as the database's owner: SELECT * FROM observ.enroll('SERVER')",
+		"the role may %swrite (EXECUTE on observ.push_open)",
+		*PQgetvalue(r, 0, 0) == 't' ? "" : "not ");
 
 	if (*PQgetvalue(r, 0, 5) == 't')
-		doctor_warn(out, "the role is a superuser: whoever takes this server takes the database; enroll it and write as the role "
-			    "that this makes");
+		doctor_warn(out, "the role is a superuser: whoever takes this server takes the database; "
+				 "enroll it and write as the role "
+				 "that this makes");
 	if (PQgetisnull(r, 0, 4))
 		return failed;
-	doctor_warn(out, "agents write as this role from several addresses: %s; if these are not one machine's, it was copied, or two have "
-		    "one credential: enroll each under its own name", PQgetvalue(r, 0, 4));
+	doctor_warn(out,
+		    "agents write as this role from several addresses: %s; if these are not one machine's, "
+		    "it was copied, or two have "
+		    "one credential: enroll each under its own name",
+		    PQgetvalue(r, 0, 4));
 	return failed;
 }
 
@@ -54,7 +60,8 @@ static int report(const PGresult *r, FILE *out)
 	failed += doctor_line(out, *schema != '\0', "run schema.sql in this database", "schema observ: %s",
 			      *schema ? schema : "not installed");
 	skew_s = (wall_us() - pg_number(r, 0, 2)) / US_PER_S;
-	return failed + doctor_line(out, llabs(skew_s) < SKEW_WARN_S, "run a time service (systemd-timesyncd, chrony)",
+	return failed + doctor_line(out, llabs(skew_s) < SKEW_WARN_S,
+				    "run a time service (systemd-timesyncd, chrony)",
 				    "this clock is %" PRId64 " s ahead of the database's", skew_s);
 }
 
@@ -62,9 +69,12 @@ static int report(const PGresult *r, FILE *out)
 static int report_last_seen(const PGresult *r, const struct config *c, FILE *out)
 {
 	if (PQntuples(r) == 0)
-		return doctor_line(out, true, NULL, "the database has nothing of %s on %s yet", c->app, c->vps_name);
-	return doctor_line(out, strcmp(PQgetvalue(r, 0, 1), "online") == 0, "start it, systemctl enable --now obs-agent@...; if it runs, ask "
-			   "journalctl -u obs-agent@...", "the database heard from %s on %s %" PRId64 " s ago", c->app, c->vps_name,
+		return doctor_line(out, true, NULL, "the database has nothing of %s on %s yet", c->app,
+				   c->vps_name);
+	return doctor_line(out, strcmp(PQgetvalue(r, 0, 1), "online") == 0,
+			   "start it, systemctl enable --now obs-agent@...; if it runs, ask "
+			   "journalctl -u obs-agent@...",
+			   "the database heard from %s on %s %" PRId64 " s ago", c->app, c->vps_name,
 			   pg_number(r, 0, 0));
 }
 
@@ -73,36 +83,42 @@ static int ask_last_seen(PGconn *conn, const struct config *c, FILE *out)
 {
 	const char *const names[] = { c->vps_name, c->app };
 	CLEANUP(pg_clear_p) PGresult *r = PQexecParams(conn, sql_last_seen, 2, NULL, names, NULL, NULL, 0);
-	const char *primary = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY), *hint = PQresultErrorField(r, PG_DIAG_MESSAGE_HINT);
+	const char *primary = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY),
+		   *hint = PQresultErrorField(r, PG_DIAG_MESSAGE_HINT);
 	const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
 
 	if (PQresultStatus(r) == PGRES_TUPLES_OK)
 		return report_last_seen(r, c, out);
 	if (state && strcmp(state, UNDEFINED_FUNCTION) == 0)
 		hint = "run schema.sql in this database: it is of an older version";
-	return doctor_line(out, false, hint ? hint : "set vps_name to the server that was enrolled, or enroll this one", "%s",
-			   primary ? primary : "the database does not answer");
+	return doctor_line(out, false,
+			   hint ? hint : "set vps_name to the server that was enrolled, or enroll this one",
+			   "%s", primary ? primary : "the database does not answer");
 }
 
 static int report_certificate(PGconn *conn, bool encrypted, FILE *out)
 {
 	int days;
 
-	doctor_line(out, true, NULL, "the connection %s TLS%s%s", encrypted ? "uses" : "does not use", encrypted ? ", " : "",
-		    encrypted ? PQsslAttribute(conn, "protocol") : "");
+	doctor_line(out, true, NULL, "the connection %s TLS%s%s", encrypted ? "uses" : "does not use",
+		    encrypted ? ", " : "", encrypted ? PQsslAttribute(conn, "protocol") : "");
 	if (!encrypted || !pg_certificate_days(conn, &days))
 		return 0;
 	if (days >= 0 && days < EXPIRES_SOON_DAYS)
-		doctor_warn(out, "the database's certificate expires in %d day%s: renew it", days, plural(days));
+		doctor_warn(out, "the database's certificate expires in %d day%s: renew it", days,
+			    plural(days));
 	else
-		return doctor_line(out, days >= 0, "renew it", "the database's certificate %s %d day%s", days < 0 ? "has expired since" :
-				   "is valid for", abs(days), plural(abs(days)));
+		return doctor_line(out, days >= 0, "renew it", "the database's certificate %s %d day%s",
+				   days < 0 ? "has expired since" : "is valid for", abs(days),
+				   plural(abs(days)));
 	return 0;
 }
 
 int pg_doctor(const struct config *c, FILE *out)
 {
-	static const struct pg_manner manner = { .application = "obs_agent doctor", .timeout_s = "10", .writes = true };
+	static const struct pg_manner manner = { .application = "obs_agent doctor",
+						 .timeout_s = "10",
+						 .writes = true };
 	struct err e;
 	CLEANUP(pg_close_p) PGconn *conn = pg_open(c->postgres_url, &manner, &e);
 	CLEANUP(pg_clear_p) PGresult *r = NULL;
@@ -113,9 +129,10 @@ int pg_doctor(const struct config *c, FILE *out)
 		doctor_warn(out, "%s", weakness);
 	if (!conn)
 		return doctor_line(out, false, NULL, "database %s: %s", c->shown_postgres_url, e.msg);
-	failed = doctor_line(out, PQserverVersion(conn) >= OLDEST_SERVER, "upgrade it: 15 is the oldest that will do",
-			     "database %s answers (PostgreSQL %d.%d)", c->shown_postgres_url, PQserverVersion(conn) / 10000,
-			     PQserverVersion(conn) % 10000);
+	failed = doctor_line(out, PQserverVersion(conn) >= OLDEST_SERVER,
+			     "upgrade it: 15 is the oldest that will do",
+			     "database %s answers (PostgreSQL %d.%d)", c->shown_postgres_url,
+			     PQserverVersion(conn) / 10000, PQserverVersion(conn) % 10000);
 	failed += report_certificate(conn, PQsslInUse(conn), out);
 	r = PQexec(conn, sql_doctor);
 	if (PQresultStatus(r) != PGRES_TUPLES_OK) {

@@ -70,7 +70,8 @@ static void give_up_oldest(struct outbox *o, bool in_memory)
 
 			if (s == o->last || s->fd < 0 || (in_memory && !s->in_memory))
 				continue;
-			t = outbox_stream_count(q, q->read > s->base ? q->read : s->base, s->end, &o->scratch);
+			t = outbox_stream_count(q, q->read > s->base ? q->read : s->base, s->end,
+						&o->scratch);
 			lose(o, t);
 			o->state.samples -= t.samples;
 			s->told = q->read > s->base ? q->read : s->base;

@@ -137,7 +137,8 @@ static void on_failed(void *data, const struct pg_failure *f)
 static void start_connecting(struct pg *p)
 {
 	enter(p, PHASE_CONNECTING);
-	logcore_debug(p->log, "connecting to the database", logcore_kv("failures", p->failures + p->refusals));
+	logcore_debug(p->log, "connecting to the database",
+		      logcore_kv("failures", p->failures + p->refusals));
 	pg_connect_start(p->connect);
 }
 
@@ -228,8 +229,9 @@ static void take_hello(struct pg *p, const PGresult *r)
 		note_refusal(p, "OB001", "another agent took over");
 		return;
 	}
-	logcore_debug(p->log, "the database greets", logcore_kv("host", PQhost(p->conn)), logcore_kv("port", PQport(p->conn)),
-		      logcore_kv("tls", PQsslInUse(p->conn) != 0), logcore_kv("epoch", epoch));
+	logcore_debug(p->log, "the database greets", logcore_kv("host", PQhost(p->conn)),
+		      logcore_kv("port", PQport(p->conn)), logcore_kv("tls", PQsslInUse(p->conn) != 0),
+		      logcore_kv("epoch", epoch));
 	p->epoch = epoch;
 	p->hello.last_seq = pg_number(r, 0, 1);
 	p->skew_us = pg_number(r, 0, 2) - wall_us();
@@ -273,7 +275,8 @@ static void take_result(struct pg *p, const PGresult *r)
 		if (PQnfields(r) == 4)
 			take_hello(p, r);
 		else if (!pg_read_streams(r, &p->streams, &p->n_streams))
-			err_set(&p->first_error, ENOMEM, "%d streams: out of memory, or an answer of another kind", PQntuples(r));
+			err_set(&p->first_error, ENOMEM,
+				"%d streams: out of memory, or an answer of another kind", PQntuples(r));
 		return;
 	case PGRES_FATAL_ERROR:
 		note_error(p, r);
@@ -390,7 +393,8 @@ int pg_new(sd_event *loop, const struct config *c, struct logcore *log, int64_t 
 	else
 		r = pg_connect_new(loop, c->postgres_url, &connect_events, p, &p->connect, e);
 	if (pg_tls_weakness(c->postgres_url, weakness))
-		logcore_warning(log, "the database connection is less protected than it could be", logcore_kv("why", weakness));
+		logcore_warning(log, "the database connection is less protected than it could be",
+				logcore_kv("why", weakness));
 	if (r < 0) {
 		pg_free(p);
 		return r;

@@ -51,7 +51,8 @@ static struct call call(const struct config *config)
 
 static bool queue(PGconn *conn, const char *sql, const struct call *c)
 {
-	return PQsendQueryParams(conn, sql, c->n, NULL, c->value, c->length, c->binary ? c->format : NULL, 0) == 1;
+	return PQsendQueryParams(conn, sql, c->n, NULL, c->value, c->length, c->binary ? c->format : NULL,
+				 0) == 1;
 }
 
 bool pg_call_hello(PGconn *conn, const struct config *config, int64_t process, int64_t epoch)
@@ -117,7 +118,8 @@ static bool queue_push(PGconn *conn, struct call c, int64_t epoch, const struct 
 	param_text(&c, seq);
 	param_text(&c, state.s);
 	buf_reset(json);
-	if (!add_rows(json, &b->metrics, b->n_metrics, &at[0]) || !add_rows(json, &b->checks, b->n_checks, &at[1]) ||
+	if (!add_rows(json, &b->metrics, b->n_metrics, &at[0]) ||
+	    !add_rows(json, &b->checks, b->n_checks, &at[1]) ||
 	    !add_rows(json, &b->gaps, b->n_gaps, &at[2]) || !add_positions(json, b, &at[3]))
 		return false;
 	for (size_t i = 0; i < sizeof at / sizeof *at; i++)
@@ -151,8 +153,8 @@ static bool queue_rejects(PGconn *conn, struct call c, const struct batch *b, st
 	return queue(conn, sql_push_rejects, &c);
 }
 
-bool pg_call_push(PGconn *conn, const struct config *config, int64_t epoch, struct batch *b, struct text state,
-		  struct buf *scratch)
+bool pg_call_push(PGconn *conn, const struct config *config, int64_t epoch, struct batch *b,
+		  struct text state, struct buf *scratch)
 {
 	struct call c = call(config);
 

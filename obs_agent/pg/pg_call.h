@@ -16,8 +16,8 @@ bool pg_call_hello(PGconn *conn, const struct config *config, int64_t process, i
 bool pg_call_streams(PGconn *conn, const struct config *config, int64_t epoch);
 
 /* Send a whole batch. The call uses `scratch` for parameters. */
-bool pg_call_push(PGconn *conn, const struct config *config, int64_t epoch, struct batch *b, struct text state,
-		  struct buf *scratch);
+bool pg_call_push(PGconn *conn, const struct config *config, int64_t epoch, struct batch *b,
+		  struct text state, struct buf *scratch);
 
 int64_t pg_number(const PGresult *r, int row, int column);
 

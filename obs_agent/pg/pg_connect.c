@@ -48,7 +48,8 @@ static void drop(struct pg_connect *c)
 /* ---- what was tried in vain ---- */
 
 /* The round's verdict is the most hopeful one of its targets; its error has the sentences of all. */
-static void note(struct pg_connect *c, enum pg_verdict verdict, bool slow, const char *sqlstate, const char *what)
+static void note(struct pg_connect *c, enum pg_verdict verdict, bool slow, const char *sqlstate,
+		 const char *what)
 {
 	struct pg_failure *f = &c->failure;
 
@@ -174,7 +175,8 @@ static int on_io(sd_event_source *s, int fd, uint32_t revents, void *data)
 	} else if (status == PGRES_POLLING_OK) {
 		hand_over(c);
 	} else {
-		c->io = pg_watch(c->loop, NULL, c->conn, status == PGRES_POLLING_READING ? EPOLLIN : EPOLLOUT, on_io, c);
+		c->io = pg_watch(c->loop, NULL, c->conn, status == PGRES_POLLING_READING ? EPOLLIN : EPOLLOUT,
+				 on_io, c);
 	}
 	return 0;
 }
@@ -253,7 +255,8 @@ int pg_connect_new(sd_event *loop, const char *url, const struct pg_connect_even
 	if (r == 0)
 		r = resolver_new(loop, on_names, c, &c->resolver, e);
 	if (r == 0) {
-		r = sd_event_add_time_relative(loop, &c->timer, CLOCK_MONOTONIC, 0, 10 * US_PER_MS, on_timer, c);
+		r = sd_event_add_time_relative(loop, &c->timer, CLOCK_MONOTONIC, 0, 10 * US_PER_MS, on_timer,
+					       c);
 		if (r < 0)
 			r = err_set(e, -r, "cannot make a timer: %s", strerror(-r));
 	}

@@ -15,7 +15,9 @@ EMBED(sql_enroll, "obs_agent/sql/enroll.sql");
 
 int pg_enroll(const char *url, const char *password, const char *server, FILE *out, struct err *e)
 {
-	const struct pg_manner manner = { .application = "obs_agent enroll", .password = password, .timeout_s = "10", .writes = true };
+	const struct pg_manner manner = {
+		.application = "obs_agent enroll", .password = password, .timeout_s = "10", .writes = true
+	};
 	CLEANUP(pg_close_p) PGconn *conn = pg_open(url, &manner, e);
 	CLEANUP(pg_clear_p) PGresult *r = NULL;
 	const char *hint;
@@ -26,7 +28,8 @@ int pg_enroll(const char *url, const char *password, const char *server, FILE *o
 	r = PQexecParams(conn, sql_enroll, 1, NULL, &server, NULL, NULL, 0);
 	if (PQresultStatus(r) != PGRES_TUPLES_OK) {
 		hint = PQresultErrorField(r, PG_DIAG_MESSAGE_HINT);
-		pg_one_line(hint ? PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY) : PQerrorMessage(conn), error, sizeof error);
+		pg_one_line(hint ? PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY) : PQerrorMessage(conn),
+			    error, sizeof error);
 		return err_set(e, EACCES, "%s%s%s", error, hint ? ". " : "", hint ? hint : "");
 	}
 	fprintf(out, "%s:%s\n", PQgetvalue(r, 0, 0), PQgetvalue(r, 0, 1));

@@ -43,7 +43,8 @@ static size_t split(char *list, const char *part[RESOLVE_NAMES_MAX])
 {
 	size_t n = 0;
 
-	for (char *s = *list ? list : NULL, *comma; s && n < RESOLVE_NAMES_MAX; s = comma ? comma + 1 : NULL) {
+	for (char *s = *list ? list : NULL, *comma; s && n < RESOLVE_NAMES_MAX;
+	     s = comma ? comma + 1 : NULL) {
 		comma = strchr(s, ',');
 		if (comma)
 			*comma = '\0';
@@ -198,16 +199,22 @@ static void put(struct option_list *l, const char *key, const char *value)
 
 static bool is_target(const char *keyword)
 {
-	return strcmp(keyword, "host") == 0 || strcmp(keyword, "hostaddr") == 0 || strcmp(keyword, "port") == 0;
+	return strcmp(keyword, "host") == 0 || strcmp(keyword, "hostaddr") == 0 ||
+	       strcmp(keyword, "port") == 0;
 }
 
 /* The URL's options override those before them, and those after override the URL's. */
 bool pg_targets_next(struct pg_targets *t, PGconn **ret)
 {
 	static const char *const defaults[][2] = {
-		{ "fallback_application_name", "obs_agent" }, { "client_encoding", "UTF8" }, { "keepalives_idle", "30" },
-		{ "keepalives_interval", "10" }, { "keepalives_count", "3" }, { "tcp_user_timeout", "15000" },
-		{ "gssencmode", "disable" }, { "target_session_attrs", "read-write" },
+		{ "fallback_application_name", "obs_agent" },
+		{ "client_encoding", "UTF8" },
+		{ "keepalives_idle", "30" },
+		{ "keepalives_interval", "10" },
+		{ "keepalives_count", "3" },
+		{ "tcp_user_timeout", "15000" },
+		{ "gssencmode", "disable" },
+		{ "target_session_attrs", "read-write" },
 	};
 	const struct target *x = &t->target[t->next];
 	struct option_list l = { .n = 0 };
