@@ -200,6 +200,11 @@ AGENT := \
   tail/tail_status
 
 HUB := \
+  admin/command \
+  admin/setup \
+  admin/setup_agents \
+  admin/setup_database \
+  admin/setup_hub \
   base/assets \
   base/body \
   base/csv \
@@ -219,14 +224,6 @@ HUB := \
   pages/log_params \
   pages/search \
   routes
-
-ADMIN := \
-  admin/admin \
-  admin/command \
-  admin/setup \
-  admin/setup_agents \
-  admin/setup_database \
-  admin/setup_hub
 
 # Where the linker looks for a symbol, in this order: each archive may use those behind it.
 ARCHIVES := $(patsubst %,$(BUILD)/lib%.a,agent wire hub common_pg common logcore)
@@ -281,7 +278,7 @@ $(BUILD)/lib%.a: Makefile
 
 $(BUILD)/obs_agent/obs_agent:       $(BUILD)/obs_agent/main.o
 $(BUILD)/fleet_hub/fleet_hub:       $(BUILD)/fleet_hub/main.o
-$(BUILD)/fleet_hub/fleet_hub_admin: $(ADMIN:%=$(BUILD)/fleet_hub/%.o)
+$(BUILD)/fleet_hub/fleet_hub_admin: $(BUILD)/fleet_hub/admin/admin.o
 PROGRAMS := $(BUILD)/obs_agent/obs_agent $(BUILD)/fleet_hub/fleet_hub $(BUILD)/fleet_hub/fleet_hub_admin
 $(PROGRAMS): $(ARCHIVES)
 	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(ARCHIVES) $(LIBS) -o $@

@@ -29,6 +29,7 @@ UNIT_TESTS := \
   hub/test_format \
   hub/test_http \
   hub/test_search \
+  hub/test_setup \
   hub/test_template \
   hub/test_times \
   logcore/test_logcore \

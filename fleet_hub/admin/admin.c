@@ -1,5 +1,6 @@
 /*
- * fleet_hub_admin - makes the database, and says who may write to it: servers come, change their logins, and go.
+ * fleet_hub_admin - makes the database, and says who may write to it: servers come, change their logins,
+ * and go.
  *
  * To add a command: a row in commands[], a .sql that returns one JSON value and a .txt to show it
  * with, in admin/, two EMBEDs.
@@ -37,22 +38,28 @@ EMBED(txt_teardown, "fleet_hub/admin/teardown.txt");
 
 enum { ARGUMENTS_MAX = 2, TIMEOUT_MS = 30000, ANSWER_MAX = 16 * 1024 * 1024, USAGE = 64 };
 
+/* The question and the text for its answer. */
+#define ASKS(sql, text) sql_##sql, txt_##text, &txt_##text##_len
+
 static const struct action {
 	const char *name, *arguments, *help;
 	size_t least, most;             /* arguments */
 	const char *sql, *text;         /* NULL: setup, which is more than a question */
 	const uint64_t *text_len;
 } commands[] = {
-	{ "setup", "[OPTION...]", "make or upgrade the database, its logins, the hub and the web server's site; see below", 0, 0, NULL, NULL, NULL },
-	{ "enroll", "SERVER", "a login for a server, or a new password for it", 1, 1, sql_enroll, txt_enroll, &txt_enroll_len },
-	{ "rotate", "SERVER [DAYS]", "a second login; the first stays valid for 7 days", 1, 2, sql_rotate, txt_rotate, &txt_rotate_len },
-	{ "finish", "SERVER", "end the logins before the newest one now", 1, 1, sql_finish, txt_ended, &txt_ended_len },
-	{ "revoke", "SERVER", "take all logins away; rows stay", 1, 1, sql_revoke, txt_ended, &txt_ended_len },
-	{ "retire", "SERVER", "the same, and wait for no more rows", 1, 1, sql_retire, txt_ended, &txt_ended_len },
-	{ "token", "[USES [HOURS]]", "a login with which servers enroll themselves: 1 within 24 hours", 0, 2, sql_token, txt_token, &txt_token_len },
-	{ "untoken", "ROLE", "end a token", 1, 1, sql_untoken, txt_ended, &txt_ended_len },
-	{ "servers", "", "who may write, and who did", 0, 0, sql_servers, txt_servers, &txt_servers_len },
-	{ "teardown", "", "print what takes all of it away again", 0, 0, sql_teardown, txt_teardown, &txt_teardown_len },
+	{ "setup", "[OPTION...]", "make or upgrade the database, its logins and the hub; see below", 0, 0, NULL,
+	  NULL, NULL },
+	{ "enroll", "SERVER", "a login for a server, or a new password for it", 1, 1, ASKS(enroll, enroll) },
+	{ "rotate", "SERVER [DAYS]", "a second login; the first stays valid for 7 days", 1, 2,
+	  ASKS(rotate, rotate) },
+	{ "finish", "SERVER", "end the logins before the newest one now", 1, 1, ASKS(finish, ended) },
+	{ "revoke", "SERVER", "take all logins away; rows stay", 1, 1, ASKS(revoke, ended) },
+	{ "retire", "SERVER", "the same, and wait for no more rows", 1, 1, ASKS(retire, ended) },
+	{ "token", "[USES [HOURS]]", "a login with which servers enroll themselves: 1 within 24 hours", 0, 2,
+	  ASKS(token, token) },
+	{ "untoken", "ROLE", "end a token", 1, 1, ASKS(untoken, ended) },
+	{ "servers", "", "who may write, and who did", 0, 0, ASKS(servers, servers) },
+	{ "teardown", "", "print what takes all of it away again", 0, 0, ASKS(teardown, teardown) },
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -61,8 +68,9 @@ static void usage(FILE *to)
 	fputs("fleet_hub_admin [--url URL] COMMAND [ARGUMENT...]\n\n", to);
 	for (size_t i = 0; i < COMMANDS; i++)
 		fprintf(to, "  %-8s %-15s %s\n", commands[i].name, commands[i].arguments, commands[i].help);
-	fputs("\nURL is libpq's connection string; without it OBSERV_ADMIN_URL, or PGHOST, PGUSER and so on. Without these, root asks\n"
-	      "PostgreSQL of this machine as its user postgres. The login must be a member of observ_enroll.\n\n"
+	fputs("\nURL is libpq's connection string; without it OBSERV_ADMIN_URL, or PGHOST, PGUSER and so\n"
+	      "on. Without these, root asks PostgreSQL of this machine as its user postgres. The login must\n"
+	      "be a member of observ_enroll.\n\n"
 	      "setup [--app APP]... [--server NAME] [--database NAME] [--port PORT] [--database-only]\n"
 	      "  --app      watch this machine as well, for this application\n"
 	      "  --server   the name of this machine in the database; default: its host name\n"
@@ -85,10 +93,11 @@ static const char *remedy(enum db_failure failure)
 	case DB_BAD_URL:
 		return "the URL is no connection string of libpq: postgresql://USER@HOST/observ_metrics";
 	case DB_AWAY:
-		return "no connection to the database: give --url, or PGHOST and its like; to make one: fleet_hub_admin setup";
+		return "no connection to the database: give --url, or PGHOST and its like; to make one: "
+		       "fleet_hub_admin setup";
 	case DB_DENIED:
-		return "the sign-in was refused, or the login may not do this: sign in as another (as the user postgres, or by --url or "
-		       "PGUSER), or GRANT observ_enroll TO it";
+		return "the sign-in was refused, or the login may not do this: sign in as another (as the "
+		       "user postgres, or by --url or PGUSER), or GRANT observ_enroll TO it";
 	case DB_SCHEMA:
 		return "this database has not the schema of this version; run: fleet_hub_admin setup";
 	default:
@@ -120,8 +129,10 @@ static int run(const struct action *c, const char *url, const char *const *param
 	CLEANUP(buf_free) struct buf answer = BUF(ANSWER_MAX);
 	struct db *db = db_new(url);
 	struct err e = { 0 };
-	enum db_failure failure = db ? db_change(db, c->sql, c->most, params, TIMEOUT_MS, &answer, &e) : DB_FAILED;
+	enum db_failure failure = DB_FAILED;
 
+	if (db)
+		failure = db_change(db, c->sql, c->most, params, TIMEOUT_MS, &answer, &e);
 	db_free(db);
 	if (failure == DB_OK)
 		return show(c, buf_cstr(&answer));
@@ -139,7 +150,8 @@ static const struct action *find(const char *name)
 
 static int refuse(const char *what, const char *argument)
 {
-	fprintf(stderr, "fleet_hub_admin: %s%s%s; fleet_hub_admin --help lists the commands\n", what, *argument ? ": " : "", argument);
+	fprintf(stderr, "fleet_hub_admin: %s%s%s; fleet_hub_admin --help lists the commands\n", what,
+		*argument ? ": " : "", argument);
 	return USAGE;
 }
 

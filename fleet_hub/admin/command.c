@@ -18,15 +18,16 @@ static int memory(const char *name, struct text content)
 {
 	CLEANUP(close_p) int fd = memfd_create(name, MFD_CLOEXEC);
 
-	if (fd < 0 || (content.len && write(fd, content.s, content.len) != (ssize_t)content.len) || lseek(fd, 0, SEEK_SET) < 0)
+	if (fd < 0 || (content.len && write(fd, content.s, content.len) != (ssize_t)content.len) ||
+	    lseek(fd, 0, SEEK_SET) < 0)
 		return -1;
 	return TAKE_FD(fd);
 }
 
 static bool become(const struct passwd *user)
 {
-	return initgroups(user->pw_name, user->pw_gid) == 0 && setgid(user->pw_gid) == 0 && setuid(user->pw_uid) == 0 &&
-	       chdir("/") == 0;
+	return initgroups(user->pw_name, user->pw_gid) == 0 && setgid(user->pw_gid) == 0 &&
+	       setuid(user->pw_uid) == 0 && chdir("/") == 0;
 }
 
 static void child(const struct command *c, const struct passwd *user, const int standard[3])
@@ -37,7 +38,11 @@ static void child(const struct command *c, const struct passwd *user, const int 
 	if (user && !become(user))
 		_exit(NOT_FOUND);
 	/* execvp() promises not to write what its type lets it. */
-	execvp(c->argv[0], (union { const char *const *ours; char *const *theirs; }){ c->argv }.theirs);
+	execvp(c->argv[0], (union {
+				   const char *const *ours;
+				   char *const *theirs;
+			   }){ c->argv }
+				   .theirs);
 	_exit(NOT_FOUND);
 }
 
@@ -67,7 +72,8 @@ static bool take(int fd, struct buf *to)
 int command_run(const struct command *c, struct buf *out, struct buf *said, struct err *e)
 {
 	const struct passwd *user = c->user ? getpwnam(c->user) : NULL;
-	CLEANUP(close_p) int input = c->input.s ? memory("input", c->input) : open("/dev/null", O_RDONLY | O_CLOEXEC);
+	CLEANUP(close_p)
+	int input = c->input.s ? memory("input", c->input) : open("/dev/null", O_RDONLY | O_CLOEXEC);
 	CLEANUP(close_p) int output = out ? memory("output", (struct text){ 0 }) : -1;
 	CLEANUP(close_p) int errors = said ? memory("errors", (struct text){ 0 }) : -1;
 	pid_t pid;
@@ -108,7 +114,8 @@ bool command_exists(const char *name)
 
 	for (size_t n; folder && *folder; folder += n + (folder[n] == ':')) {
 		n = strcspn(folder, ":");
-		if ((size_t)snprintf(path, sizeof path, "%.*s/%s", (int)n, folder, name) < sizeof path && access(path, X_OK) == 0)
+		if ((size_t)snprintf(path, sizeof path, "%.*s/%s", (int)n, folder, name) < sizeof path &&
+		    access(path, X_OK) == 0)
 			return true;
 	}
 	return false;

@@ -1,8 +1,9 @@
 /*
  * command.h - run another program to its end.
  *
- * Owns the child process and what it reads and writes. Promises that no descriptor of ours but the standard ones
- * reaches it, and that input and output of any size can't block each other. Leaves out what the output means.
+ * Owns the child process and what it reads and writes. Promises that no descriptor of ours but the standard
+ * ones reaches it, and that input and output of any size can't block each other. Leaves out what the output
+ * means.
  */
 #ifndef FLEET_HUB_COMMAND_H
 #define FLEET_HUB_COMMAND_H
@@ -14,15 +15,15 @@
 #include "common/text.h"
 
 struct command {
-	const char *const *argv;        /* argv[0] is looked for in PATH; NULL-terminated */
-	const char *user;               /* it runs as this user, in folder /; NULL: as we do */
-	struct text input;              /* its standard input; absent: none */
+	const char *const *argv; /* argv[0] is looked for in PATH; NULL-terminated */
+	const char *user;        /* it runs as this user, in folder /; NULL: as we do */
+	struct text input;       /* its standard input; absent: none */
 };
 
 /*
- * Run `c` and wait for it. What it writes to standard output is appended to `out`, to standard error to `said`; NULL:
- * it goes where ours goes. Returns its exit status (128 + the number of a signal that ended it, 127 when the program
- * does not exist), or -errno when it could not be started or wrote more than a buffer takes.
+ * Run `c` and wait for it. What it writes to standard output is appended to `out`, to standard error to
+ * `said`; NULL: it goes where ours goes. Returns its exit status (128 + the number of a signal that ended it,
+ * 127 when the program does not exist), or -errno when it could not be started or wrote more than a buffer takes.
  */
 int command_run(const struct command *c, struct buf *out, struct buf *said, struct err *e);
 

@@ -31,17 +31,18 @@ void setup_say(const char *fmt, ...)
 /* SCHEME://[LOGIN[:PASSWORD]@]HOSTS[/DATABASE][?OPTIONS] */
 bool setup_url(const char *url, const char *login, const char *database, char out[SETUP_URL_MAX])
 {
-	const char *rest = strstr(url, "://") + 3, *path = rest + strcspn(rest, "/?"), *options = path + strcspn(path, "?");
+	const char *rest = strstr(url, "://") + 3, *path = rest + strcspn(rest, "/?"),
+		   *options = path + strcspn(path, "?");
 	const char *at = memchr(rest, '@', (size_t)(path - rest)), *hosts = at ? at + 1 : rest;
 	const char *who = login ? login : rest;
 	int who_len = login ? (int)strlen(login) : at ? (int)(at - rest) : 0;
-	int n = snprintf(out, SETUP_URL_MAX, "%.*s%.*s%s%.*s/%s%s", (int)(rest - url), url, who_len, who, who_len ? "@" : "",
-			 (int)(path - hosts), hosts, database, options);
+	int n = snprintf(out, SETUP_URL_MAX, "%.*s%.*s%s%.*s/%s%s", (int)(rest - url), url, who_len, who,
+			 who_len ? "@" : "", (int)(path - hosts), hosts, database, options);
 
 	return n > 0 && n < SETUP_URL_MAX;
 }
 
-/* ---- what is asked for --------------------------------------------------------------------------------------- */
+/* ---- what is asked for ------------------------------------------------------------------- */
 
 static bool plain_name(const char *name)
 {
@@ -67,16 +68,22 @@ static int take_option(struct setup *s, const char *option, const char *value, s
 		s->server = value;
 	else if (strcmp(option, "--database") == 0 && plain_name(value))
 		s->database = value;
-	else if (strcmp(option, "--port") == 0 && parse_u64(text_of(value), &port) && port > 0 && port <= UINT16_MAX)
+	else if (strcmp(option, "--port") == 0 && parse_u64(text_of(value), &port) && port > 0 &&
+		 port <= UINT16_MAX)
 		s->port = value;
 	else
-		return err_set(e, EINVAL, "%s %s: not understood; setup [--app APP]... [--server NAME] [--database NAME] [--port PORT] "
-			       "[--database-only]", option, value);
+		return err_set(e, EINVAL,
+			       "%s %s: not understood; setup [--app APP]... [--server NAME] [--database "
+			       "NAME] [--port PORT] "
+			       "[--database-only]",
+			       option, value);
 	return 0;
 }
 
 static int take_options(struct setup *s, int argc, char **argv, struct err *e)
 {
+	int r;
+
 	for (int i = 0; i < argc; i++) {
 		if (strcmp(argv[i], "--database-only") == 0) {
 			s->database_only = true;
@@ -84,11 +91,14 @@ static int take_options(struct setup *s, int argc, char **argv, struct err *e)
 		}
 		if (i + 1 == argc)
 			return err_set(e, EINVAL, "%s: needs a value, or is no option of setup", argv[i]);
-		if (take_option(s, argv[i], argv[i + 1], e) < 0)
-			return -e->code;
+		r = take_option(s, argv[i], argv[i + 1], e);
+		if (r < 0)
+			return r;
 		i++;
 	}
-	return s->database_only && s->n_apps ? err_set(e, EINVAL, "--database-only and --app exclude each other") : 0;
+	return s->database_only && s->n_apps
+		       ? err_set(e, EINVAL, "--database-only and --app exclude each other")
+		       : 0;
 }
 
 /* Logins and the database's name are put into the URL, so it has to be one. */
@@ -100,7 +110,9 @@ static int take_url(struct setup *s, const char *url, char database[NAME_MAX_BYT
 	if (strncmp(url, "postgresql://", 13) != 0 && strncmp(url, "postgres://", 11) != 0)
 		return err_set(e, EINVAL, "for setup the URL must be postgresql://LOGIN@HOST/DATABASE");
 	if (strstr(url, "?user=") || strstr(url, "&user=") || strstr(url, "password="))
-		return err_set(e, EINVAL, "the URL has a login or a password among its options; write it in front of the host, or use PGPASSWORD");
+		return err_set(e, EINVAL,
+			       "the URL has a login or a password among its options; write it in front of "
+			       "the host, or use PGPASSWORD");
 	rest = strstr(url, "://") + 3;
 	path = rest + strcspn(rest, "/?");
 	n = *path == '/' ? (int)strcspn(path + 1, "?") : 0;
@@ -121,7 +133,9 @@ static int may(struct setup *s, struct err *e)
 	s->systemd = access("/run/systemd/system", F_OK) == 0;
 	if (s->url ? s->root || s->database_only : s->root || (postgres && postgres->pw_uid == geteuid()))
 		return 0;
-	return err_set(e, EPERM, s->url ? "run it as root: it writes /etc/observ and starts units (or give --database-only)"
+	return err_set(
+		e, EPERM,
+		s->url ? "run it as root: it writes /etc/observ and starts units (or give --database-only)"
 		       : "run it as root, or give --url for a database elsewhere");
 }
 
@@ -132,7 +146,10 @@ static int check_environment(const struct setup *s, struct err *e)
 
 	for (size_t i = 0; !s->url && i < sizeof names / sizeof *names; i++)
 		if (getenv(names[i]))
-			return err_set(e, EINVAL, "%s is set: give --url postgresql://LOGIN@HOST/DATABASE instead, or unset it", names[i]);
+			return err_set(
+				e, EINVAL,
+				"%s is set: give --url postgresql://LOGIN@HOST/DATABASE instead, or unset it",
+				names[i]);
 	return 0;
 }
 
@@ -145,13 +162,15 @@ static void find_ways(struct setup *s)
 		s->socket_url = s->tcp_url = s->url;
 		return;
 	}
-	snprintf(s->ways[0], sizeof s->ways[0], "postgresql:///?host=/var/run/postgresql%s%s", port ? "&port=" : "", port ? port : "");
-	snprintf(s->ways[1], sizeof s->ways[1], "postgresql://localhost%s%s", port ? ":" : "", port ? port : "");
+	snprintf(s->ways[0], sizeof s->ways[0], "postgresql:///?host=/var/run/postgresql%s%s",
+		 port ? "&port=" : "", port ? port : "");
+	snprintf(s->ways[1], sizeof s->ways[1], "postgresql://localhost%s%s", port ? ":" : "",
+		 port ? port : "");
 	s->socket_url = s->ways[0];
 	s->tcp_url = s->ways[1];
 }
 
-/* ---- the steps ------------------------------------------------------------------------------------------------ */
+/* ---- the steps --------------------------------------------------------------------------- */
 
 enum who { DATABASE_STEP, ROOT_STEP };
 
@@ -159,8 +178,12 @@ static const struct step {
 	int (*run)(struct setup *s, struct err *e);
 	enum who who;
 } steps[] = {
-	{ setup_find_postgresql, DATABASE_STEP }, { setup_make_database, DATABASE_STEP }, { setup_install_schema, DATABASE_STEP },
-	{ setup_configure_hub, ROOT_STEP },       { setup_start_units, ROOT_STEP },       { setup_web_server, ROOT_STEP },
+	{ setup_find_postgresql, DATABASE_STEP },
+	{ setup_make_database, DATABASE_STEP },
+	{ setup_install_schema, DATABASE_STEP },
+	{ setup_configure_hub, ROOT_STEP },
+	{ setup_start_units, ROOT_STEP },
+	{ setup_web_server, ROOT_STEP },
 	{ setup_agents, ROOT_STEP },
 };
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <glob.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "command.h"
@@ -35,7 +36,8 @@ static bool has_credential(const char *role)
 /* The script is an argument, so that standard input is the password's alone. */
 static int install(const struct setup *s, const char *role, const char *password, struct err *e)
 {
-	const char *argv[ARGUMENTS_MAX] = { "sh", "-c", setup_install_sh, "install.sh", "--server", s->server, "--url" };
+	const char *argv[ARGUMENTS_MAX] = { "sh",       "-c",      setup_install_sh, "install.sh",
+					    "--server", s->server, "--url" };
 	char url[SETUP_URL_MAX];
 	size_t n = 7;
 	int status;
@@ -43,6 +45,7 @@ static int install(const struct setup *s, const char *role, const char *password
 	if (!setup_url(s->tcp_url, role, s->database, url))
 		return err_set(e, EINVAL, "the URL is too long");
 	argv[n++] = url;
+	unsetenv("PGPASSWORD"); /* the admin's is none of the agent's business */
 	for (size_t i = 0; i < s->n_apps; i++) {
 		argv[n++] = "--app";
 		argv[n++] = s->apps[i];
@@ -69,7 +72,10 @@ int setup_agents(struct setup *s, struct err *e)
 	state = strsep(&answer, " ");
 	role = strsep(&answer, " ");
 	if (strcmp(state, "known") == 0 && !has_credential(role))
-		return err_set(e, EEXIST, "server %s is enrolled already, and its login %s is not on this machine; give this one another "
-			       "name: --server NAME (or a new password: fleet_hub_admin enroll)", s->server, role);
+		return err_set(e, EEXIST,
+			       "server %s is enrolled already, and its login %s is not on this machine; give "
+			       "this one another "
+			       "name: --server NAME (or a new password: fleet_hub_admin enroll)",
+			       s->server, role);
 	return install(s, role, answer ? answer : "", e);
 }

@@ -17,7 +17,7 @@ EMBED(setup_roles_sql, "fleet_hub/admin/setup_roles.sql");
 EMBED(setup_super_sql, "fleet_hub/admin/setup_super.sql");
 EMBED(setup_harden_sql, "templates/observ-harden.sql");
 
-#define POSTGRES "postgres"             /* the user, and a database that each server has */
+#define POSTGRES "postgres" /* the user, and a database that each server has */
 
 enum { PSQL_NO_CONNECTION = 2 };
 
@@ -31,8 +31,8 @@ static void sentence(const char *said, char *out, size_t size)
 		if ((at = strstr(said, fronts[i])))
 			at += strlen(fronts[i]);
 	at = at ? at : said;
-	snprintf(out, size, "%.*s%s%.*s", (int)strcspn(at, "\n"), at, hint ? "; " : "", hint ? (int)strcspn(hint + 7, "\n") : 0,
-		 hint ? hint + 7 : "");
+	snprintf(out, size, "%.*s%s%.*s", (int)strcspn(at, "\n"), at, hint ? "; " : "",
+		 hint ? (int)strcspn(hint + 7, "\n") : 0, hint ? hint + 7 : "");
 }
 
 /* One rule of protection for every program that opens a connection: psql gets it by its environment. */
@@ -46,11 +46,14 @@ static void protect(const char *url)
 		setenv("PGSSLROOTCERT", tls.root, 1);
 }
 
-static int run_psql(const struct setup *s, const char *database, struct text script, struct buf *out, struct buf *said,
-		    struct err *e)
+static int run_psql(const struct setup *s, const char *database, struct text script, struct buf *out,
+		    struct buf *said, struct err *e)
 {
 	char url[SETUP_URL_MAX], db[128], server[512], local[] = "local=0";
-	const char *const argv[] = { "psql", "-XAtqw", "-v", "ON_ERROR_STOP=1", "-F", " ", "-v", db, "-v", server, "-v", local, "-d", url, NULL };
+	const char *const argv[] = { "psql", "-XAtqw", "-v", "ON_ERROR_STOP=1",
+				     "-F",   " ",      "-v", db,
+				     "-v",   server,   "-v", local,
+				     "-d",   url,      NULL };
 
 	if (!setup_url(s->socket_url, NULL, *database ? database : s->database, url))
 		return err_set(e, EINVAL, "the URL is too long");
@@ -59,10 +62,12 @@ static int run_psql(const struct setup *s, const char *database, struct text scr
 	local[sizeof local - 2] = s->url ? '0' : '1';
 	if (s->url)
 		protect(url);
-	return command_run(&(struct command){ argv, !s->url && s->root ? POSTGRES : NULL, script }, out, said, e);
+	return command_run(&(struct command){ argv, !s->url && s->root ? POSTGRES : NULL, script }, out, said,
+			   e);
 }
 
-int setup_psql(const struct setup *s, const char *database, struct text script, struct buf *out, struct err *e)
+int setup_psql(const struct setup *s, const char *database, struct text script, struct buf *out,
+	       struct err *e)
 {
 	CLEANUP(buf_free) struct buf said = BUF(SETUP_OUTPUT_MAX);
 	int status = run_psql(s, database, script, out, &said, e);
@@ -72,12 +77,14 @@ int setup_psql(const struct setup *s, const char *database, struct text script, 
 		return status;
 	sentence(buf_cstr(&said) ? buf_cstr(&said) : "", why, sizeof why);
 	if (status == PSQL_NO_CONNECTION)
-		return err_set(e, ENOTCONN, "PostgreSQL: %s%s", why, s->url ? "; check host, port, login and password in the URL, "
-			       "and pg_hba.conf" : "");
+		return err_set(e, ENOTCONN, "PostgreSQL: %s%s", why,
+			       s->url ? "; check host, port, login and password in the URL, "
+					"and pg_hba.conf"
+				      : "");
 	return err_set(e, EPERM, "PostgreSQL: %s", *why ? why : "psql failed");
 }
 
-/* ---- PostgreSQL of this machine ----------------------------------------------------------------- */
+/* ---- PostgreSQL of this machine ---------------------------------------------------------- */
 
 static bool answers(const struct setup *s, struct err *e)
 {
@@ -136,19 +143,22 @@ int setup_find_postgresql(struct setup *s, struct err *e)
 	int r;
 
 	if (!command_exists("psql"))
-		return err_set(e, ENOENT, "psql is not installed; run: apt-get install %s", s->url ? "postgresql-client" : "postgresql");
+		return err_set(e, ENOENT, "psql is not installed; run: apt-get install %s",
+			       s->url ? "postgresql-client" : "postgresql");
 	if (s->url || answers(s, e))
 		return 0;
 	if (!installed(version))
-		return err_set(e, ENOENT, "PostgreSQL is not installed on this machine; run: apt-get install postgresql"
+		return err_set(e, ENOENT,
+			       "PostgreSQL is not installed on this machine; run: apt-get install postgresql"
 			       " (or give --url for a database elsewhere)");
 	r = s->root && e->code == ENOTCONN ? start_postgresql(s, version, e) : 0;
 	if (r < 0 || answers(s, e))
 		return r;
-	return err_prefix(e, "PostgreSQL %s is installed, but setup can't sign in as the user " POSTGRES, version);
+	return err_prefix(e, "PostgreSQL %s is installed, but setup can't sign in as the user " POSTGRES,
+			  version);
 }
 
-/* ---- database, schema, logins --------------------------------------------------------------------------- */
+/* ---- database, schema, logins ------------------------------------------------------------ */
 
 /* Some services let nobody see another database than one's own: then it has to be there. */
 int setup_make_database(struct setup *s, struct err *e)
@@ -166,7 +176,8 @@ int setup_make_database(struct setup *s, struct err *e)
 		r = 0;
 	}
 	if (r == 0)
-		setup_say("database %s: %.*s", s->database, (int)strcspn(buf_cstr(&out), "\n"), buf_cstr(&out));
+		setup_say("database %s: %.*s", s->database, (int)strcspn(buf_cstr(&out), "\n"),
+			  buf_cstr(&out));
 	return r;
 }
 
@@ -187,7 +198,8 @@ static int take_logins(struct setup *s, char *rows, struct err *e)
 		if (hub && !setup_url(s->socket_url, login, s->database, s->hub_url))
 			return err_set(e, EINVAL, "the URL is too long");
 		if (!hub)
-			snprintf(s->maintain_password, sizeof s->maintain_password, "%s", s->url ? password : "");
+			snprintf(s->maintain_password, sizeof s->maintain_password, "%s",
+				 s->url ? password : "");
 	}
 	return 0;
 }

@@ -1,4 +1,4 @@
-/* The part of setup that makes the hub answer: its configuration, its units, the web server in front of it. */
+/* The part of setup that makes the hub answer: its configuration, its units, the web server before it. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -7,11 +7,13 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "command.h"
 #include "common/cleanup.h"
 #include "common/embed.h"
+#include "common/pg/pg_tls.h"
 #include "setup.h"
 
 EMBED(setup_nginx, "templates/nginx-observ.conf");
@@ -21,6 +23,8 @@ EMBED(setup_lighttpd, "templates/lighttpd-observ.conf");
 #define MAINTAIN_ENV "/etc/observ/maintain.env"
 #define MAINTAIN_PASSWORD "/etc/credstore/observ-maintain.pgpass"
 #define TEMPLATE_PORT ":8080"
+
+enum { PAUSE_NS = 100 * 1000 * 1000, COMES_UP_TRIES = 150 };    /* 15 s */
 
 static bool exists(const char *path)
 {
@@ -36,13 +40,13 @@ static int write_file(const char *path, mode_t mode, struct text content, struct
 	snprintf(temporary, sizeof temporary, "%s.new", path);
 	unlink(temporary);
 	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
-	if (fd < 0 || fchmod(fd, mode) < 0 || write(fd, content.s, content.len) != (ssize_t)content.len || fsync(fd) < 0 ||
-	    rename(temporary, path) < 0)
+	if (fd < 0 || fchmod(fd, mode) < 0 || write(fd, content.s, content.len) != (ssize_t)content.len ||
+	    fsync(fd) < 0 || rename(temporary, path) < 0)
 		return err_set(e, errno, "%s can't be written: %s", path, strerror(errno));
 	return 0;
 }
 
-/* ---- where the database is ------------------------------------------------------------------------------- */
+/* ---- where the database is --------------------------------------------------------------- */
 
 static bool names_database(void)
 {
@@ -67,36 +71,53 @@ static int write_hub_conf(const struct setup *s, struct err *e)
 		return 0;
 	}
 	if (!*s->hub_url)
-		return err_set(e, EEXIST, "the login fleet-hub exists already and " HUB_CONF " has not its password; ALTER ROLE "
+		return err_set(e, EEXIST,
+			       "the login fleet-hub exists already and " HUB_CONF
+			       " has not its password; ALTER ROLE "
 			       "\"fleet-hub\" PASSWORD '...', and write the URL with it into " HUB_CONF);
 	if (mkdir("/etc/observ", 0755) < 0 && errno != EEXIST)
 		return err_set(e, errno, "/etc/observ can't be made: %s", strerror(errno));
-	snprintf(text, sizeof text, "# Where the hub's database is; fleet_hub(8). After a change: systemctl restart fleet-hub\n"
-		 "database_url = %s\n", s->hub_url);
+	snprintf(text, sizeof text,
+		 "# Where the hub's database is; fleet_hub(8). After a change: systemctl restart fleet-hub\n"
+		 "database_url = %s\n",
+		 s->hub_url);
 	setup_say(HUB_CONF ": written");
 	return write_file(HUB_CONF, 0600, text_of(text), e);
 }
 
-/* The timer's unit finds a database on this machine by itself, if it has the usual name. */
+/* The timer's unit runs psql, which has not our rule of protection by itself. */
+static bool maintain_text(const struct setup *s, struct buf *out)
+{
+	char url[SETUP_URL_MAX];
+
+	if (!setup_url(s->socket_url, s->url ? "observ-maintain" : NULL, s->database, url))
+		return false;
+	const struct pg_tls tls = pg_tls_for_url(url);
+
+	return buf_addf(out, "PGDATABASE=%s\n", url) &&
+	       (!tls.mode || buf_addf(out, "PGSSLMODE=%s\n", tls.mode)) &&
+	       (!tls.root || buf_addf(out, "PGSSLROOTCERT=%s\n", tls.root));
+}
+
+/* It finds a database on this machine by itself, if that has the usual name. */
 static int write_maintain(const struct setup *s, struct err *e)
 {
-	char url[SETUP_URL_MAX], text[SETUP_URL_MAX + 64];
+	CLEANUP(buf_free) struct buf text = BUF(2 * SETUP_URL_MAX), password = BUF(SETUP_URL_MAX);
 	bool usual = !s->url && strcmp(s->database, "observ_metrics") == 0;
 
 	if (usual || exists(MAINTAIN_ENV) || (s->url && !*s->maintain_password))
 		return 0;
-	if (!setup_url(s->socket_url, s->url ? "observ-maintain" : NULL, s->database, url))
+	if (!maintain_text(s, &text) ||
+	    !buf_addf(&password, "*:*:*:observ-maintain:%s\n", s->maintain_password))
 		return err_set(e, EINVAL, "the URL is too long");
-	snprintf(text, sizeof text, "PGDATABASE=%s\n", url);
-	if (write_file(MAINTAIN_ENV, 0644, text_of(text), e) < 0)
+	if (write_file(MAINTAIN_ENV, 0644, (struct text){ text.data, text.len }, e) < 0)
 		return -e->code;
 	setup_say(MAINTAIN_ENV ": written");
 	if (!s->url)
 		return 0;
 	if (mkdir("/etc/credstore", 0700) < 0 && errno != EEXIST)
 		return err_set(e, errno, "/etc/credstore can't be made: %s", strerror(errno));
-	snprintf(text, sizeof text, "*:*:*:observ-maintain:%s\n", s->maintain_password);
-	return write_file(MAINTAIN_PASSWORD, 0600, text_of(text), e);
+	return write_file(MAINTAIN_PASSWORD, 0600, (struct text){ password.data, password.len }, e);
 }
 
 int setup_configure_hub(struct setup *s, struct err *e)
@@ -106,17 +127,20 @@ int setup_configure_hub(struct setup *s, struct err *e)
 	return r < 0 ? r : write_maintain(s, e);
 }
 
-/* ---- units -------------------------------------------------------------------------------------------------- */
+/* ---- units ------------------------------------------------------------------------------- */
 
 int setup_start_units(struct setup *s, struct err *e)
 {
-	const char *const enable[] = { "systemctl", "-q", "enable", "--now", "fleet-hub.socket", "observ-maintain.timer", NULL };
+	const char *const enable[] = {
+		"systemctl", "-q", "enable", "--now", "fleet-hub.socket", "observ-maintain.timer", NULL
+	};
 	const char *const restart[] = { "systemctl", "-q", "try-restart", "fleet-hub.service", NULL };
 	const char *const maintain[] = { "systemctl", "-q", "start", "observ-maintain.service", NULL };
 	int r;
 
 	if (!s->systemd) {
-		setup_say("systemd does not run here: a web server runs the hub as CGI (docs/hub.md), cron runs "
+		setup_say("systemd does not run here: a web server runs the hub as CGI (docs/hub.md), cron "
+			  "runs "
 			  "/usr/share/observ/observ-maintain.cron");
 		return 0;
 	}
@@ -130,19 +154,30 @@ int setup_start_units(struct setup *s, struct err *e)
 	return r;
 }
 
-/* ---- the web server ------------------------------------------------------------------------------------------ */
+/* ---- the web server ---------------------------------------------------------------------- */
 
 static const struct web {
-	const char *name, *folder, *file, *link;        /* its snippet, and the link that makes it count */
+	const char *name, *folder, *file, *link; /* its snippet, and the link that makes it count */
 	const char *text;
 	const uint64_t *text_len;
 	const char *test[6], *restart[5];
 } webs[] = {
-	{ "nginx", "/etc/nginx/sites-available", "/etc/nginx/sites-available/observ", "/etc/nginx/sites-enabled/observ", setup_nginx,
-	  &setup_nginx_len, { "nginx", "-t", "-q" }, { "systemctl", "-q", "reload-or-restart", "nginx" } },
-	{ "lighttpd", "/etc/lighttpd/conf-available", "/etc/lighttpd/conf-available/60-observ.conf",
-	  "/etc/lighttpd/conf-enabled/60-observ.conf", setup_lighttpd, &setup_lighttpd_len,
-	  { "lighttpd", "-tt", "-f", "/etc/lighttpd/lighttpd.conf" }, { "systemctl", "-q", "restart", "lighttpd" } },
+	{ "nginx",
+	  "/etc/nginx/sites-available",
+	  "/etc/nginx/sites-available/observ",
+	  "/etc/nginx/sites-enabled/observ",
+	  setup_nginx,
+	  &setup_nginx_len,
+	  { "nginx", "-t", "-q" },
+	  { "systemctl", "-q", "reload-or-restart", "nginx" } },
+	{ "lighttpd",
+	  "/etc/lighttpd/conf-available",
+	  "/etc/lighttpd/conf-available/60-observ.conf",
+	  "/etc/lighttpd/conf-enabled/60-observ.conf",
+	  setup_lighttpd,
+	  &setup_lighttpd_len,
+	  { "lighttpd", "-tt", "-f", "/etc/lighttpd/lighttpd.conf" },
+	  { "systemctl", "-q", "restart", "lighttpd" } },
 };
 
 static const struct web *find_web(void)
@@ -156,10 +191,24 @@ static const struct web *find_web(void)
 static bool taken(const char *port)
 {
 	CLEANUP(close_p) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)strtoul(port, NULL, 10)),
+	struct sockaddr_in a = { .sin_family = AF_INET,
+				 .sin_port = htons((uint16_t)strtoul(port, NULL, 10)),
 				 .sin_addr = { htonl(INADDR_LOOPBACK) } };
 
 	return connect(fd, (const struct sockaddr *)&a, sizeof a) == 0;
+}
+
+/* A web server may be "started" before it listens. */
+static bool comes_up(const char *port)
+{
+	const struct timespec pause = { .tv_nsec = PAUSE_NS };
+
+	for (int i = 0; i < COMES_UP_TRIES; i++) {
+		if (taken(port))
+			return true;
+		nanosleep(&pause, NULL);
+	}
+	return false;
 }
 
 /* The snippet with the port, line by line; without IPv6 in the kernel a line for it would stop the server. */
@@ -192,7 +241,8 @@ static int enable_site(const struct web *w, const char *port, struct err *e)
 	int r;
 
 	if (taken(port))
-		return err_set(e, EADDRINUSE, "port %s of this machine is in use; choose another one: --port %d", port,
+		return err_set(e, EADDRINUSE,
+			       "port %s of this machine is in use; choose another one: --port %d", port,
 			       (int)strtol(port, NULL, 10) + 10);
 	if (!fill(w, port, &text))
 		return err_set(e, ENOMEM, "out of memory");
@@ -212,7 +262,8 @@ int setup_web_server(struct setup *s, struct err *e)
 	int r;
 
 	if (!w || !s->systemd) {
-		setup_say("no nginx and no lighttpd with systemd here: docs/hub.md has what another web server needs; "
+		setup_say("no nginx and no lighttpd with systemd here: docs/hub.md has what another web "
+			  "server needs; "
 			  "or apt-get install nginx, and run this again");
 		return 0;
 	}
@@ -223,6 +274,9 @@ int setup_web_server(struct setup *s, struct err *e)
 	r = enable_site(w, s->port, e);
 	if (r == 0)
 		r = command_must(w->restart, e);
+	if (r == 0 && !comes_up(s->port))
+		r = err_set(e, ETIMEDOUT, "%s does not listen on port %s; see: journalctl -u %s", w->name, s->port,
+			    w->name);
 	if (r < 0)
 		return r;
 	setup_say("%s: the hub answers on this machine at http://localhost:%s/", w->name, s->port);

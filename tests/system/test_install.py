@@ -48,6 +48,22 @@ def test_everything_is_where_debian_has_it(usr):
     assert run(usr / "usr/bin/obs_agent", "--version").startswith("obs_agent ")
 
 
+def test_uninstall_removes_what_install_put_there(tmp_path):
+    """But the configuration."""
+    install(tmp_path, "/usr")
+    (tmp_path / "usr/share/observ/mine").touch()
+    make(f"BUILD={BUILD}", f"DESTDIR={tmp_path}", "prefix=/usr", "uninstall")
+    assert {str(f.relative_to(tmp_path)) for f in tmp_path.rglob("*") if not f.is_dir()} == {"etc/observ/hub.conf", "usr/share/observ/mine"}
+
+
+def test_other_trees_below_build_are_no_part_of_it(tmp_path):
+    """Neither those of packages that failed nor of machines; both have files and folders whose names end in .d."""
+    (tmp_path / "deb/observ/templates/sysusers.d").mkdir(parents=True)
+    (tmp_path / "newcomer/tree/sbin").mkdir(parents=True)
+    (tmp_path / "newcomer/tree/sbin/invoke-rc.d").write_text("#!/bin/sh\nthis is no Makefile\n")
+    assert "Targets:" in make(f"BUILD={tmp_path}", "help")
+
+
 def test_paths_in_templates_follow_prefix(tmp_path):
     tree = install(tmp_path, "/usr/local")
     unit = (tree / "etc/systemd/system/obs-agent@.service").read_text()

@@ -50,7 +50,7 @@ class Bare(Machine):
 def download(tree):
     """What the README's commands install, so that they need no network: the machine has one of its own, where no port is taken."""
     ours = run(TOP / "scripts/deps", "--list", "build", "deb").split()
-    for recommends, packages in [("--no-install-recommends", ours), ("--install-recommends", ["postgresql", "nginx", "python3"])]:
+    for recommends, packages in [("--no-install-recommends", ours), ("--install-recommends", ["postgresql", "nginx", "python3", "lighttpd"])]:
         nspawn("once", tree, "--resolv-conf=copy-host", "--", "sh", "-ec",
                f"apt-get -q update && apt-get -q -y --download-only {recommends} install {' '.join(packages)}")
 
@@ -62,11 +62,33 @@ def walk(tmp_path_factory):
     run(TOP / "scripts/newcomer", "clone", tree)
     download(tree)
     (tree / "etc/apt/apt.conf.d/99newcomer").unlink()          # from here on there is no network to be patient with
+    (tree / "etc/resolv.conf").write_text("nameserver 127.0.0.1\n")       # nobody there: names fail at once
     try:
         nspawn("boot", tree, "--private-network")
         yield Bare(tree)
     finally:
         nspawn("remove", tree)
+
+
+LINES_MAX = 100
+
+
+def slug(heading):
+    """The anchor of a heading, as forges make it."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def test_readme_is_short_and_all_links_lead_somewhere():
+    assert len((TOP / "README.md").read_text().splitlines()) <= LINES_MAX
+    for page in [*TOP.glob("*.md"), *TOP.glob("docs/*.md")]:
+        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+            if re.match(r"https?:", link):
+                continue
+            file, _, anchor = link.partition("#")
+            target = page.parent / file if file else page
+            assert target.exists(), f"{page.name}: {link}"
+            headings = re.findall(r"^#+ (.*)$", target.read_text(), re.M) if anchor else []
+            assert not anchor or anchor in map(slug, headings), f"{page.name}: {link}"
 
 
 def test_readme_leads_to_the_first_row_and_page(walk):
@@ -240,11 +262,19 @@ def test_setup_makes_the_first_cluster_where_there_is_none(walk):
     assert walk.get("/")[0] == 200
 
 
+def test_setup_under_lighttpd(walk):
+    walk.shell("apt-get -q -y purge nginx 'nginx-*' && apt-get -q -y --install-recommends install lighttpd", timeout=120)
+    said = walk.shell("fleet_hub_admin setup", timeout=120).stdout
+    assert "lighttpd: the hub answers on this machine at http://localhost:8080/" in said
+    assert walk.get("/")[0] == 200 and "my-app" in walk.get("/")[1]
+
+
 def test_purged_hub_takes_its_site_along(walk):
     walk.run("apt-get", "-q", "-y", "purge", "fleet-hub", "obs-agent", timeout=120)
-    assert not [p for p in ("etc/nginx/sites-enabled/observ", "etc/nginx/sites-available/observ", "etc/observ", "run/observ")
+    assert not [p for p in ("etc/lighttpd/conf-enabled/60-observ.conf", "etc/lighttpd/conf-available/60-observ.conf",
+                            "etc/nginx/sites-enabled/observ", "etc/nginx/sites-available/observ", "etc/observ", "run/observ")
                 if (walk.tree / p).is_symlink() or (walk.tree / p).exists()]
-    assert walk.systemctl("is-active", "nginx").stdout.strip() == "active"
+    assert walk.systemctl("is-active", "lighttpd").stdout.strip() == "active"
     assert walk.run("systemctl", "--failed", "--plain", "--no-legend").stdout == ""
 
 

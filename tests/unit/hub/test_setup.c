@@ -1,0 +1,160 @@
+/* fleet_hub_admin setup takes URLs, options, psql's words and site files apart, and puts them together. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "fleet_hub/admin/setup.c"
+#include "fleet_hub/admin/setup_database.c"
+#include "fleet_hub/admin/setup_hub.c"
+
+/* ---- URLs ---------------------------------------------------------------------------------- */
+
+static void becomes(const char *url, const char *login, const char *database, const char *expected)
+{
+	char out[SETUP_URL_MAX];
+
+	assert_true(setup_url(url, login, database, out));
+	assert_string_equal(out, expected);
+}
+
+static void a_url_gets_another_login_and_database(void **state)
+{
+	(void)state;
+	becomes("postgresql://boss:pw@db.example.org:5433/far?sslrootcert=/ca.crt", "obs_web_1", "far",
+		"postgresql://obs_web_1@db.example.org:5433/far?sslrootcert=/ca.crt");
+	becomes("postgresql://boss@a,b:1/far", NULL, "postgres", "postgresql://boss@a,b:1/postgres");
+	becomes("postgres://host", "fleet-hub:secret", "far", "postgres://fleet-hub:secret@host/far");
+	becomes("postgresql:///?host=/var/run/postgresql", "fleet-hub", "observ_metrics",
+		"postgresql://fleet-hub@/observ_metrics?host=/var/run/postgresql");
+	becomes("postgresql://[::1]:5432/x", "u", "y", "postgresql://u@[::1]:5432/y");
+	becomes("postgresql://localhost?application_name=a@b", "u", "y",
+		"postgresql://u@localhost/y?application_name=a@b");
+}
+
+static void a_url_that_does_not_fit_is_refused(void **state)
+{
+	char url[SETUP_URL_MAX + 16] = "postgresql://", out[SETUP_URL_MAX];
+
+	(void)state;
+	memset(url + 13, 'h', SETUP_URL_MAX - 14);
+	assert_false(setup_url(url, "login", "database", out));
+}
+
+static void setup_wants_a_url_without_hidden_logins(void **state)
+{
+	static const char *const bad[] = { "",
+					   "host=x dbname=y",
+					   "http://x/y",
+					   "postgresql://x/y?user=me",
+					   "postgresql://x/y?a=b&user=me",
+					   "postgresql://x/y?password=p",
+					   "postgresql://x/a'b",
+					   "postgresql://x/-y" };
+	char database[NAME_MAX_BYTES + 1];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		struct setup s = { .database = DATABASE };
+		struct err e = { 0 };
+
+		assert_true(take_url(&s, bad[i], database, &e) < 0);
+		assert_true(strlen(e.msg) > 10);
+	}
+	struct setup s = { .database = DATABASE };
+
+	assert_int_equal(take_url(&s, "postgresql://boss@host", database, NULL), 0);
+	assert_string_equal(s.database, DATABASE);
+	assert_int_equal(take_url(&s, "postgresql://boss@host/far?sslmode=require", database, NULL), 0);
+	assert_string_equal(s.database, "far");
+}
+
+/* ---- options --------------------------------------------------------------------------------- */
+
+static int options(struct setup *s, struct err *e, const char *line)
+{
+	static char text[256];
+	char *words[16], *rest = text;
+	int n = 0;
+
+	snprintf(text, sizeof text, "%s", line);
+	while (n < 16 && (words[n] = strsep(&rest, " ")))
+		n++;
+	return take_options(s, n, words, e);
+}
+
+static void options_of_setup(void **state)
+{
+	static const char *const bad[] = { "--app",
+					   "--port 0",
+					   "--port 65536",
+					   "--port 80x",
+					   "--database a;b",
+					   "--database -x",
+					   "--what x",
+					   "x",
+					   "--database-only --app a" };
+	struct setup s = { 0 };
+
+	(void)state;
+	assert_int_equal(options(&s, NULL, "--app shop --app till --server web-1 --port 8090 --database far"),
+			 0);
+	assert_int_equal(s.n_apps, 2);
+	assert_string_equal(s.apps[1], "till");
+	assert_string_equal(s.port, "8090");
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		assert_true(options(&(struct setup){ 0 }, NULL, bad[i]) < 0);
+}
+
+/* ---- what others say, what they read ------------------------------------------------------------- */
+
+static void says(const char *said, const char *expected)
+{
+	char out[200];
+
+	sentence(said, out, sizeof out);
+	assert_string_equal(out, expected);
+}
+
+static void psql_is_quoted_in_one_line(void **state)
+{
+	(void)state;
+	says("psql:<stdin>:9: ERROR:  too old\nCONTEXT:  line 3\n", "too old");
+	says("ERROR:  no\nHINT:  do this\nmore", "no; do this");
+	says("psql: error: connection to server on socket \"x\" failed: FATAL:  role \"root\" does not "
+	     "exist\n",
+	     "role \"root\" does not exist");
+	says("psql: error: connection failed: No such file\n\tIs it running?\n",
+	     "connection failed: No such file");
+	says("", "");
+	says("ERROR:  ", "");
+}
+
+static void a_site_gets_its_port_everywhere(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof webs / sizeof *webs; i++) {
+		CLEANUP(buf_free) struct buf text = BUF(SETUP_OUTPUT_MAX);
+
+		assert_true(fill(&webs[i], "9191", &text));
+		assert_null(strstr(buf_cstr(&text), TEMPLATE_PORT));
+		assert_non_null(strstr(buf_cstr(&text), "127.0.0.1:9191"));
+		assert_non_null(strstr(buf_cstr(&text), "http://localhost:9191/"));
+		assert_non_null(strstr(buf_cstr(&text), "/run/observ/hub.sock"));
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_url_gets_another_login_and_database),
+		cmocka_unit_test(a_url_that_does_not_fit_is_refused),
+		cmocka_unit_test(setup_wants_a_url_without_hidden_logins),
+		cmocka_unit_test(options_of_setup),
+		cmocka_unit_test(psql_is_quoted_in_one_line),
+		cmocka_unit_test(a_site_gets_its_port_everywhere),
+	};
+
+	return cmocka_run_group_tests_name("setup", tests, NULL, NULL);
+}
