@@ -47,8 +47,8 @@ static const struct action {
 	const char *sql, *text;         /* NULL: setup, which is more than a question */
 	const uint64_t *text_len;
 } commands[] = {
-	{ "setup", "[OPTION...]", "make or upgrade the database, its logins and the hub; see below", 0, 0, NULL,
-	  NULL, NULL },
+	{ "setup", "[OPTION...]", "make or upgrade the database, its logins and the hub; see below", 0, 0,
+	  NULL, NULL, NULL },
 	{ "enroll", "SERVER", "a login for a server, or a new password for it", 1, 1, ASKS(enroll, enroll) },
 	{ "rotate", "SERVER [DAYS]", "a second login; the first stays valid for 7 days", 1, 2,
 	  ASKS(rotate, rotate) },

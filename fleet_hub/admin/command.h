@@ -23,7 +23,8 @@ struct command {
 /*
  * Run `c` and wait for it. What it writes to standard output is appended to `out`, to standard error to
  * `said`; NULL: it goes where ours goes. Returns its exit status (128 + the number of a signal that ended it,
- * 127 when the program does not exist), or -errno when it could not be started or wrote more than a buffer takes.
+ * 127 when the program does not exist), or -errno when it could not be started or wrote more than a buffer
+ * takes.
  */
 int command_run(const struct command *c, struct buf *out, struct buf *said, struct err *e);
 

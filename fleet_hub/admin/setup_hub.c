@@ -275,8 +275,8 @@ int setup_web_server(struct setup *s, struct err *e)
 	if (r == 0)
 		r = command_must(w->restart, e);
 	if (r == 0 && !comes_up(s->port))
-		r = err_set(e, ETIMEDOUT, "%s does not listen on port %s; see: journalctl -u %s", w->name, s->port,
-			    w->name);
+		r = err_set(e, ETIMEDOUT, "%s does not listen on port %s; see: journalctl -u %s", w->name,
+			    s->port, w->name);
 	if (r < 0)
 		return r;
 	setup_say("%s: the hub answers on this machine at http://localhost:%s/", w->name, s->port);
