@@ -351,7 +351,8 @@ static bool ask_as_it_is(struct attempt *a)
 	static const char *const codings[] = { "gzip", "x-gzip", "deflate", "br", "zstd", "compress" };
 	const char *coding = answer_header(a, "Content-Encoding");
 
-	if (a->end.code != CURLE_BAD_CONTENT_ENCODING || a->as_it_is || strcmp(a->method, "GET") != 0 || !coding)
+	if (a->end.code != CURLE_BAD_CONTENT_ENCODING || a->as_it_is || !coding ||
+	    strcmp(a->method, "GET") != 0)
 		return false;
 	for (size_t i = 0; i < sizeof codings / sizeof *codings; i++)
 		if (strcasestr(coding, codings[i]))
