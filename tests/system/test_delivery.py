@@ -332,7 +332,7 @@ def test_the_units_status_follows_what_happens(db, make_agent, log, short_dir):
         good = agent.config.read_text()
 
         def wait_status(words):
-            wait_for(lambda: look() and words in look()[-1][1], f"{words!r} in STATUS=, not {look()[-1:]}", 20)
+            wait_for(lambda: look() and words in look()[-1][1], f"{words!r} in STATUS=, not {look()[-1:]}", 90)
 
         wait_status("ok, last commit ")
         agent.config.write_text("monitoring: [")
@@ -340,7 +340,7 @@ def test_the_units_status_follows_what_happens(db, make_agent, log, short_dir):
         wait_status("; the last reload was refused: " + str(agent.config) + ":2:1: ")
         agent.config.write_text(good)
         agent.reload()
-        wait_for(lambda: look()[-1][1].startswith("ok") and "refused" not in look()[-1][1], "the good one", 20)
+        wait_for(lambda: look()[-1][1].startswith("ok") and "refused" not in look()[-1][1], "the good one", 90)
         db.query("ALTER ROLE agents NOLOGIN")
         db.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'agents'")
         try:
