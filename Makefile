@@ -194,6 +194,7 @@ AGENT := \
   tail/stream \
   tail/tail_copy \
   tail/tail_files \
+  tail/tail_folders \
   tail/tail_look \
   tail/tail_positions \
   tail/tail_search \

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fnmatch.h>
 #include <glob.h>
 #include <limits.h>
 #include <stdio.h>
@@ -159,6 +160,48 @@ const char *path_pattern_problem(const char *path)
 }
 
 /* ---- what matches ---- */
+
+static bool fits(const char *pattern, size_t n, const char *path, size_t len)
+{
+	char p[PATH_MAX], s[PATH_MAX];
+
+	return snprintf(p, sizeof p, "%.*s", (int)n, pattern) < (int)sizeof p &&
+	       snprintf(s, sizeof s, "%.*s", (int)len, path) < (int)sizeof s && fnmatch(p, s, FNM_PATHNAME | FNM_PERIOD) == 0;
+}
+
+/* One without braces. Each folder on the way may be the one in which ** begins, and it or one below the one where it ends. */
+static bool matches_one(const char *pattern, const char *path)
+{
+	const char *deep = any_depth(pattern), *rest;
+	size_t head;
+
+	if (!deep)
+		return fits(pattern, strlen(pattern), path, strlen(path));
+	head = (size_t)(deep - pattern) - 1;
+	rest = deep[2] ? deep + 3 : "*";
+	for (const char *from = strchr(path, '/'); from; from = strchr(from + 1, '/')) {
+		if (head ? !fits(pattern, head, path, (size_t)(from - path)) : from != path)
+			continue;
+		for (const char *to = from; to && to[1] != '.'; to = strchr(to + 1, '/'))
+			if (fits(rest, strlen(rest), to + 1, strlen(to + 1)))
+				return true;
+	}
+	return false;
+}
+
+bool path_pattern_matches(const char *pattern, const char *path)
+{
+	CLEANUP(path_list_free) struct path_list all = { 0 };
+
+	if (!path_pattern_is(pattern))
+		return strcmp(pattern, path) == 0;
+	if (expand(pattern, &all) < 0)
+		return false;
+	for (size_t i = 0; i < all.n; i++)
+		if (matches_one(all.path[i], path))
+			return true;
+	return false;
+}
 
 /* Without the \ of each character. */
 static void unescape(char *s)

@@ -31,6 +31,9 @@ bool path_pattern_is(const char *path);
 /* What is wrong with it, and how to fix it, as in "has a [ without a ]; ..."; NULL: nothing. */
 const char *path_pattern_problem(const char *path);
 
+/* Does the pattern match this path, wherever that leads? */
+bool path_pattern_matches(const char *pattern, const char *path);
+
 /*
  * Append what matches now to `files`, the same path perhaps twice, and the folders in which it would be to `folders`.
  * A path without wildcards is appended whether it is there or not. Returns 0, -E2BIG where ** stands for too many

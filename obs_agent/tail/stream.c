@@ -17,8 +17,7 @@
 #include "log_open.h"
 
 enum {
-	SETTLED_S = 2,                  /* time stamps are exact to so much, on any file system ... */
-	TICK_US = 20 * 1000,            /* ... and lag behind the clock by so much */
+	SETTLED_S = 2,                  /* time stamps are exact to so much, on any file system */
 };
 
 static int64_t random_id(void)
@@ -114,7 +113,7 @@ int stream_open(const char *path, struct stream **ret, struct err *e)
 	s->born = born(s->fd, "");
 	s->id = random_id();
 	s->idle_since_us = mono_us();
-	s->since_us = wall_us() - TICK_US;
+	s->since_us = wall_us() - STREAM_TICK_US;
 	stream_seen(s, &st);
 	*ret = s;
 	return 0;

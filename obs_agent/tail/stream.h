@@ -22,6 +22,7 @@
 
 enum {
 	STREAM_TAIL_MAX = 64,           /* bytes before the position that are compared */
+	STREAM_TICK_US = 20 * 1000,     /* time stamps of files lag behind the clock by so much */
 	STREAM_SEARCH_S = 60,           /* since its text was lost or its name changed: others may have come and gone */
 };
 

@@ -114,7 +114,7 @@ static void watch(struct tail_files *t, struct stream *s)
 	if (t->inotify_fd < 0 || s->watch >= 0)
 		return;
 	if (log_name_split(s->path, dir, sizeof dir, &name))
-		inotify_add_watch(t->inotify_fd, dir, IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_ONLYDIR);
+		tail_folders_watch(t, dir);
 	snprintf(link, sizeof link, "/proc/self/fd/%d", s->fd);
 	s->watch = inotify_add_watch(t->inotify_fd, link, IN_MODIFY | IN_MOVE_SELF);
 	if (s->watch < 0)
@@ -342,6 +342,7 @@ void tail_files_free(struct tail_files *t)
 	while (t->streams)
 		tail_files_remove(t, t->streams);
 	close_p(&t->inotify_fd);
+	free(t->folders);
 	known_free(&t->missing);
 	known_free(&t->over);
 }

@@ -39,6 +39,13 @@ struct trouble {
 	unsigned look;                  /* the last look that met it */
 };
 
+/* A folder that a configured path leads to. */
+struct folder {
+	char path[256];
+	struct timespec searched;       /* its time of change when it was searched */
+	unsigned look;                  /* the last look that met it */
+};
+
 struct tail_files {
 	struct agent *agent;
 	struct reader *reader;          /* for gap rows */
@@ -51,6 +58,9 @@ struct tail_files {
 	bool reconfigured;              /* since the last look: files may have to be dropped */
 	struct known missing;           /* streams whose file is not found yet */
 	struct known over;              /* finished streams: their files are not read again */
+	struct folder *folders;
+	size_t n_folders;
+	int64_t started_us;             /* wall clock: of the first look */
 	struct trouble troubles[TROUBLES_MAX];
 	unsigned look;                  /* counts looks, from 1 */
 	unsigned unnamed_look;          /* the last look with more troubles than are named */
@@ -113,6 +123,19 @@ void tail_files_lose(struct tail_files *t, struct stream *s);
 
 /* Find what is missing, or give it up. */
 void tail_search_missing(struct tail_files *t);
+
+/* Find logs that were made and rotated away since the first look, where nothing else tells of them. `paths`: the folders
+ * of all configured paths. */
+void tail_folders_look(struct tail_files *t, const struct path_list *paths);
+
+/* Wake when names change in a folder. */
+void tail_folders_watch(const struct tail_files *t, const char *path);
+
+/* Append the files of a folder that are not open, the largest first. */
+void tail_search_list(const struct tail_files *t, const char *folder, struct path_list *out);
+
+/* Read the file at `path`, a rotated part of a log, if it was made since then and is no copy. False: it can't be told yet. */
+bool tail_search_admit(struct tail_files *t, const char *path, const char *log_path, int64_t since_us);
 
 /* Find what came and went between two looks. */
 void tail_search_successors(struct tail_files *t);

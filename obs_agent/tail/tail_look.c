@@ -255,14 +255,16 @@ static void drop(struct tail_files *t)
 void tail_files_look(struct tail_files *t)
 {
 	CLEANUP(path_list_free) struct path_list files = { 0 };
+	CLEANUP(path_list_free) struct path_list folders = { 0 };
 
-	t->look++;
+	if (t->look++ == 0)
+		t->started_us = wall_us() - STREAM_TICK_US;
 	t->open_max = open_max();
 	for (struct stream *s = t->streams; s; s = s->next) {
 		s->dropped |= t->reconfigured && s->current;
 		s->current = false;
 	}
-	find_paths(t, &files, NULL);
+	find_paths(t, &files, &folders);
 	look_at_all(t, &files);
 	if (t->reconfigured)
 		drop(t);
@@ -275,5 +277,6 @@ void tail_files_look(struct tail_files *t)
 	if (t->missing.n && t->all_known)
 		tail_search_missing(t);
 	tail_search_successors(t);
+	tail_folders_look(t, &folders);
 	hold_fewer(t);
 }

@@ -246,6 +246,43 @@ static bool is_later(const struct stream *s, const struct stream *old)
 	return stream_made_us(s) >= old->since_us;
 }
 
+void tail_search_list(const struct tail_files *t, const char *folder, struct path_list *out)
+{
+	CLEANUP(names_end) struct names in = { 0 };
+
+	add_place(&in, folder);
+	list_unknown(t, &in, out);
+}
+
+/* Add `s` to the streams, or free it. `later`: it was made since the log is known, so that nobody can have judged it.
+ * ADMITTED: it is a new text. */
+static enum admission admit(struct tail_files *t, struct stream *s, const char *log_path, bool later, bool copy)
+{
+	enum admission how = REFUSED;
+
+	if (tail_files_take_up(t, s)) {
+		tail_files_add(t, s);
+		return REFUSED;         /* as a new one: it is known */
+	}
+	if (later)
+		how = tail_copy_admit(t, s);
+	if (how != ADMITTED) {
+		stream_free(s);
+		return how;
+	}
+	snprintf(s->log_path, sizeof s->log_path, "%s", log_path);
+	s->copy = copy;
+	tail_files_add(t, s);
+	return how;
+}
+
+bool tail_search_admit(struct tail_files *t, const char *path, const char *log_path, int64_t since_us)
+{
+	struct stream *s = open_unknown(t, path);
+
+	return !s || admit(t, s, log_path, stream_made_us(s) >= since_us, false) != WAITS;
+}
+
 /* The log's file is where it was before this one was born: so this one is a copy. */
 static bool was_never_the_log(const struct stream *s, const struct stream *log)
 {
@@ -254,23 +291,15 @@ static bool was_never_the_log(const struct stream *s, const struct stream *log)
 
 static void judge_successor(struct tail_files *t, struct stream *s, struct stream *old, struct search *search)
 {
-	enum admission how = REFUSED;
-
-	if (tail_files_take_up(t, s)) {
-		tail_files_add(t, s);
-		return;
-	}
-	if (is_later(s, old))
-		how = tail_copy_admit(t, s);
-	if (how == WAITS)
-		old->searched = (struct timespec){ 0 };
-	if (how == ADMITTED) {
-		memcpy(s->log_path, old->log_path, sizeof s->log_path);
-		s->copy = search->copies || was_never_the_log(s, old);
+	switch (admit(t, s, old->log_path, is_later(s, old), search->copies || was_never_the_log(s, old))) {
+	case ADMITTED:
 		search->found++;
-		tail_files_add(t, s);
-	} else {
-		stream_free(s);
+		break;
+	case WAITS:
+		old->searched = (struct timespec){ 0 };
+		break;
+	case REFUSED:
+		break;
 	}
 }
 

@@ -140,3 +140,21 @@ def test_a_log_of_one_byte(db, make_agent, tmp_path):
         log.write_text("b\n")                   # truncates it
     db.wait("SELECT count(*) = %s FROM log_entries", 2 * len(WIDTHS))
     assert db.query("SELECT message, count(*) FROM log_entries GROUP BY 1 ORDER BY 1") == [("a", len(WIDTHS)), ("b", len(WIDTHS))]
+
+
+@pytest.mark.parametrize("pattern", ["app.log", "*.log", "{app,other}.log", "**/app.log"])
+def test_made_and_rotated_at_once_where_nothing_is_known(db, make_agent, tmp_path, pattern):
+    """The folder is empty when the log is made, written and renamed; and so is one that is made then."""
+    folder = tmp_path / "log"
+    (folder / "new").mkdir(parents=True)
+    make_agent(db, log_files=[f"{folder}/{pattern}"]).start()
+    db.wait("SELECT count(*) = 1 FROM agents")
+    (folder / "app.log").write_text("one\ntwo\n")
+    os.rename(folder / "app.log", folder / "app.log.1")
+    if pattern == "**/app.log":
+        (folder / "new/app.log").write_text("three\n")
+        os.rename(folder / "new/app.log", folder / "new/app.log-20260101")
+    db.wait("SELECT count(*) = %s FROM log_entries", 3 if pattern == "**/app.log" else 2)
+    (folder / "app.log").write_text("four\n")
+    db.wait("SELECT count(*) = 1 FROM log_entries WHERE message = 'four'")
+    assert db.one("SELECT count(*) - count(DISTINCT message) FROM log_entries") == 0

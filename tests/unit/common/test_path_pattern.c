@@ -136,6 +136,28 @@ static void what_says_nothing_is_refused(void **state)
 	}
 }
 
+static void a_path_matches_wherever_it_leads(void **state)
+{
+	static const struct {
+		const char *pattern, *path;
+		bool matches;
+	} cases[] = {
+		{ "/l/app.log", "/l/app.log", true },           { "/l/app.log", "/l/app.log.1", false },
+		{ "/l/*.log", "/l/app.log", true },             { "/l/*.log", "/l/a/app.log", false },
+		{ "/l/{a,b}/x.log", "/l/b/x.log", true },       { "/l/{a,b}/x.log", "/l/c/x.log", false },
+		{ "/l/**/x.log", "/l/x.log", true },            { "/l/**/x.log", "/l/a/b/x.log", true },
+		{ "/l/**/x.log", "/m/a/x.log", false },         { "/l/**/x.log", "/l/.a/x.log", false },
+		{ "/**/x.log", "/l/m/x.log", true },            { "/*/**/x.log", "/l/m/x.log", true },
+		{ "/l/**", "/l/a/b", true },                    { "/l/[!a].log", "/l/b.log", true },
+		{ "/l/\\[a\\].log", "/l/[a].log", true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+		if (path_pattern_matches(cases[i].pattern, cases[i].path) != cases[i].matches)
+			fail_msg("%s and %s", cases[i].pattern, cases[i].path);
+}
+
 static void folders_that_are_too_deep_are_told(void **state)
 {
 	struct path_list found = { 0 };
@@ -161,6 +183,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_pattern_finds_files_and_their_folders),
 		cmocka_unit_test(what_says_nothing_is_refused),
+		cmocka_unit_test(a_path_matches_wherever_it_leads),
 		cmocka_unit_test(folders_that_are_too_deep_are_told),
 	};
 
