@@ -105,8 +105,8 @@ static int expand(const char *pattern, struct path_list *out)
 		char one[PATH_MAX];
 
 		end = alternative_end(at + 1);
-		if (snprintf(one, sizeof one, "%.*s%.*s%s", (int)(open - pattern), pattern, (int)(end - at - 1), at + 1, close + 1) >=
-		    (int)sizeof one)
+		if (snprintf(one, sizeof one, "%.*s%.*s%s", (int)(open - pattern), pattern,
+			     (int)(end - at - 1), at + 1, close + 1) >= (int)sizeof one)
 			return -E2BIG;
 		r = expand(one, out);
 	}
@@ -166,10 +166,12 @@ static bool fits(const char *pattern, size_t n, const char *path, size_t len)
 	char p[PATH_MAX], s[PATH_MAX];
 
 	return snprintf(p, sizeof p, "%.*s", (int)n, pattern) < (int)sizeof p &&
-	       snprintf(s, sizeof s, "%.*s", (int)len, path) < (int)sizeof s && fnmatch(p, s, FNM_PATHNAME | FNM_PERIOD) == 0;
+	       snprintf(s, sizeof s, "%.*s", (int)len, path) < (int)sizeof s &&
+	       fnmatch(p, s, FNM_PATHNAME | FNM_PERIOD) == 0;
 }
 
-/* One without braces. Each folder on the way may be the one in which ** begins, and it or one below the one where it ends. */
+/* One without braces. Each folder on the way may be the one in which ** begins, and it or one below
+ * the one where it ends. */
 static bool matches_one(const char *pattern, const char *path)
 {
 	const char *deep = any_depth(pattern), *rest;
@@ -289,8 +291,10 @@ static int walk(const char *folder, int depth, struct path_list *out)
 		int left_out = 0;
 		char below[PATH_MAX];
 
-		if (entry->d_name[0] != '.' && snprintf(below, sizeof below, "%s%s%s", folder, folder[1] ? "/" : "", entry->d_name) <
-		    (int)sizeof below && is_folder(below, entry))
+		if (entry->d_name[0] != '.' &&
+		    snprintf(below, sizeof below, "%s%s%s", folder, folder[1] ? "/" : "", entry->d_name) <
+			    (int)sizeof below &&
+		    is_folder(below, entry))
 			left_out = walk(below, depth + 1, out);
 		r = left_out ? left_out : r;
 	}
@@ -298,7 +302,8 @@ static int walk(const char *folder, int depth, struct path_list *out)
 }
 
 /* `rest` is looked for in a folder and all below it. */
-static int find_at_any_depth(const char *root, const char *rest, struct path_list *files, struct path_list *folders)
+static int find_at_any_depth(const char *root, const char *rest, struct path_list *files,
+			     struct path_list *folders)
 {
 	CLEANUP(path_list_free) struct path_list tree = { 0 };
 	int walked = walk(root, 0, &tree), r = 0;
@@ -339,8 +344,11 @@ int path_pattern_find(const char *pattern, struct path_list *files, struct path_
 	int r;
 
 	if (!path_pattern_is(pattern)) {
-		snprintf(folder, sizeof folder, "%.*s", slash > pattern ? (int)(slash - pattern) : 1, pattern);
-		return path_list_add(files, pattern) && (!folders || path_list_add(folders, folder)) ? 0 : -ENOMEM;
+		snprintf(folder, sizeof folder, "%.*s", slash > pattern ? (int)(slash - pattern) : 1,
+			 pattern);
+		return path_list_add(files, pattern) && (!folders || path_list_add(folders, folder))
+			       ? 0
+			       : -ENOMEM;
 	}
 	r = expand(pattern, &all);
 	for (size_t i = 0; i < all.n && r == 0; i++)

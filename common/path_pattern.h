@@ -1,8 +1,10 @@
 /*
- * path_pattern.h - patterns of paths: *, ?, [x], [!x], {a,b}, one ** for folders at any depth, \ for the character itself.
+ * path_pattern.h - patterns of paths: *, ?, [x], [!x], {a,b}, one ** for folders at any depth, \
+ * for the character itself.
  *
- * Promises bounds: on alternatives, folders and depth. Folders under ** are not followed through symbolic links, and
- * names that begin with a dot match no wildcard. A path with none of * ? [ { is taken as it is, \ included.
+ * Promises bounds: on alternatives, folders and depth. Folders under ** are not followed through
+ * symbolic links, and names that begin with a dot match no wildcard. A path with none of * ? [ { is
+ * taken as it is, \ included.
  */
 #ifndef OBSERV_PATH_PATTERN_H
 #define OBSERV_PATH_PATTERN_H
@@ -35,9 +37,9 @@ const char *path_pattern_problem(const char *path);
 bool path_pattern_matches(const char *pattern, const char *path);
 
 /*
- * Append what matches now to `files`, the same path perhaps twice, and the folders in which it would be to `folders`.
- * A path without wildcards is appended whether it is there or not. Returns 0, -E2BIG where ** stands for too many
- * folders (some were left out), or -ENOMEM.
+ * Append what matches now to `files`, the same path perhaps twice, and the folders in which it
+ * would be to `folders`. A path without wildcards is appended whether it is there or not. Returns
+ * 0, -E2BIG where ** stands for too many folders (some were left out), or -ENOMEM.
  */
 int path_pattern_find(const char *pattern, struct path_list *files, struct path_list *folders);
 

@@ -45,11 +45,14 @@ void head_add(struct head *h, const char *bytes, size_t n)
 
 void head_print(const struct head *h, char *out, size_t size)
 {
-	int n = h->len ? snprintf(out, size, "%" PRIu32 ":%016" PRIx64 "%s", h->len, h->hash, h->without_parts ? "" : ":") : 0;
+	int n = h->len ? snprintf(out, size, "%" PRIu32 ":%016" PRIx64 "%s", h->len, h->hash,
+				  h->without_parts ? "" : ":")
+		       : 0;
 
 	if (n <= 0)
 		out[0] = '\0';
-	for (int k = 0; k < HEAD_PARTS && 1U << k <= h->len && !h->without_parts && n > 0 && (size_t)n < size; k++)
+	for (int k = 0; k < HEAD_PARTS && 1U << k <= h->len && !h->without_parts && n > 0 && (size_t)n < size;
+	     k++)
 		n += snprintf(out + n, size - (size_t)n, "%04x", h->part[k]);
 }
 
@@ -142,5 +145,6 @@ bool file_same_bytes(int a, int b, size_t n, int64_t offset)
 {
 	char x[HEAD_MAX], y[HEAD_MAX];
 
-	return file_read_at(a, x, n, offset) == (ssize_t)n && file_read_at(b, y, n, offset) == (ssize_t)n && memcmp(x, y, n) == 0;
+	return file_read_at(a, x, n, offset) == (ssize_t)n && file_read_at(b, y, n, offset) == (ssize_t)n &&
+	       memcmp(x, y, n) == 0;
 }

@@ -1,10 +1,11 @@
 /*
- * fingerprint.h - by which a text is recognized again: a hash of its head, and of the bytes before a position.
+ * fingerprint.h - by which a text is recognized again: a hash of its head, and of the bytes before
+ * a position.
  *
- * A head is hashed from the bytes that were read, never again from the file, which may hold another text by then. It
- * also keeps hashes of the first 1, 2, 4 ... bytes: a copy that is shorter than the head is recognized by them.
- * The hash is FNV-1a, 64 bits. It tells texts apart and does not withstand an attacker, who could write any line into
- * the file anyway.
+ * A head is hashed from the bytes that were read, never again from the file, which may hold another
+ * text by then. It also keeps hashes of the first 1, 2, 4 ... bytes: a copy that is shorter than
+ * the head is recognized by them. The hash is FNV-1a, 64 bits. It tells texts apart and does not
+ * withstand an attacker, who could write any line into the file anyway.
  */
 #ifndef OBS_AGENT_FINGERPRINT_H
 #define OBS_AGENT_FINGERPRINT_H
@@ -34,8 +35,8 @@ void head_add(struct head *h, const char *bytes, size_t n);
 void head_print(const struct head *h, char *out, size_t size);
 void head_parse(struct head *h, const char *text);
 
-/* Does a text that begins with these n bytes (all of it, or HEAD_MAX) begin as the head does? Of a shorter text
- * the parts decide; an empty one fits nothing. */
+/* Does a text that begins with these n bytes (all of it, or HEAD_MAX) begin as the head does? Of a
+ * shorter text the parts decide; an empty one fits nothing. */
 bool head_fits(const struct head *h, const char *bytes, size_t n);
 
 uint64_t fingerprint_hash(const char *s, size_t n);
@@ -43,8 +44,8 @@ uint64_t fingerprint_hash(const char *s, size_t n);
 /* "length:hash" of n bytes; "" for none. */
 void fingerprint_print(const char *s, size_t n, char *out, size_t size);
 
-/* Do the bytes before `end` still have this "length:hash"? What can't be read is no objection: reading on will say
- * what is wrong. */
+/* Do the bytes before `end` still have this "length:hash"? What can't be read is no objection:
+ * reading on will say what is wrong. */
 bool fingerprint_holds(int fd, int64_t end, const char *text);
 
 /* pread() until n bytes or the end; -errno on failure. */

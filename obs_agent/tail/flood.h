@@ -24,7 +24,7 @@ struct flood {
 		int64_t second;         /* since 1970 */
 		int64_t calm, severe;   /* lines of it: below WARNING, and the others */
 	} seconds[FLOOD_SECONDS];       /* each at its number, modulo their count */
-	bool behind;                    /* the file's end was not reached since reading began or had to wait */
+	bool behind; /* the file's end was not reached since reading began or had to wait */
 };
 
 /* What was held back, by level. */

@@ -38,7 +38,8 @@ struct known_file *known_find(const struct known *k, const struct stream *s)
 	struct known_file *found = NULL;
 
 	for (size_t i = 0; i < k->n; i++)
-		if (k->keys[i] == s->key && (!found || found->at.to < k->files[i].at.to) && stream_is(s, &k->files[i].at))
+		if (k->keys[i] == s->key && (!found || found->at.to < k->files[i].at.to) &&
+		    stream_is(s, &k->files[i].at))
 			found = &k->files[i];
 	return found;
 }

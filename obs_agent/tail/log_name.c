@@ -40,7 +40,8 @@ bool log_name_is_of(const char *log, const char *name)
 /* The length of what rotation may hang on a name once: a number or a date, or a word. */
 static size_t suffix_part(const char *s)
 {
-	static const char *const words[] = { "old", "bak", "back", "backup", "copy", "prev", "previous", "save", "saved", "orig", "rotated" };
+	static const char *const words[] = { "old",      "bak",  "back",  "backup", "copy",   "prev",
+					     "previous", "save", "saved", "orig",   "rotated" };
 	size_t word = strspn(s, "abcdefghijklmnopqrstuvwxyz"), number = strspn(s, "0123456789-_:TZ");
 
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
@@ -77,7 +78,8 @@ void log_name_root(const char *name, char *out, size_t size)
 	const char *rest;
 
 	snprintf(out, size, "%.*s", (int)n, name);
-	while (stem < n && n < size && !(strchr("-_.", out[stem]) && out[stem + 1] >= '0' && out[stem + 1] <= '9'))
+	while (stem < n && n < size &&
+	       !(strchr("-_.", out[stem]) && out[stem + 1] >= '0' && out[stem + 1] <= '9'))
 		stem++;
 	if (stem >= n || n >= size)
 		return;

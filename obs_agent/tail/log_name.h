@@ -16,7 +16,8 @@ bool log_name_is_packed(const char *name);
 /* Is the name made of the log's, whatever follows? As in app.log.2.gz. */
 bool log_name_is_of(const char *log, const char *name);
 
-/* The log's name, as that of a rotated part says: of "app.log.1.bak" and "app-20261121.log" it is "app.log". */
+/* The log's name, as that of a rotated part says: of "app.log.1.bak" and "app-20261121.log" it is
+ * "app.log". */
 void log_name_root(const char *name, char *out, size_t size);
 
 /* Do two names have the same root? */

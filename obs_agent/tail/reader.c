@@ -89,7 +89,8 @@ static bool move_on(struct reader *r, struct stream *s)
 
 /* Too many of them in their second? Lines without a time of their own are not counted
  * while they are read late: all would fall into this second. */
-static bool held_back(struct reader *r, struct stream *s, const struct sample *sample, size_t len, int64_t now_us)
+static bool held_back(struct reader *r, struct stream *s, const struct sample *sample, size_t len,
+		      int64_t now_us)
 {
 	int64_t limit = agent_config(r->agent)->log_lines_per_second;
 
@@ -138,7 +139,8 @@ static bool hand_over(struct reader *r, struct stream *s, struct text line, int6
 	return true;
 }
 
-/* Where the first hole begins, from `at` on: so many zero bytes are no part of a line, nor are those at the end. */
+/* Where the first hole begins, from `at` on: so many zero bytes are no part of a line, nor are
+ * those at the end. */
 static size_t find_hole(const char *s, size_t at, size_t n, size_t *ret_len)
 {
 	*ret_len = 0;
@@ -164,7 +166,8 @@ static size_t find_hole(const char *s, size_t at, size_t n, size_t *ret_len)
 enum taken { TAKEN_ALL, TAKEN_TO_GROUP, TAKEN_TO_FULL, TAKEN_TO_ZEROS };
 
 /* Hand over the whole lines of [*at, n). */
-static enum taken take_text(struct reader *r, struct stream *s, size_t *at, size_t n, bool settled, int64_t now_us)
+static enum taken take_text(struct reader *r, struct stream *s, size_t *at, size_t n, bool settled,
+			    int64_t now_us)
 {
 	while (*at < n) {
 		const char *line = r->block + *at, *newline = memchr(line, '\n', n - *at);
@@ -185,10 +188,11 @@ static enum taken take_text(struct reader *r, struct stream *s, size_t *at, size
 	return TAKEN_ALL;
 }
 
-/* Hand over the whole lines of the block; gives how many bytes they are. *ret_text: where the text behind them ends.
- * Zeros with text behind them are skipped once it is settled that nobody writes there: what stands before them is a
- * line that was never ended. */
-static size_t take_lines(struct reader *r, struct stream *s, size_t n, bool settled, enum taken *ret, size_t *ret_text)
+/* Hand over the whole lines of the block; gives how many bytes they are. *ret_text: where the text
+ * behind them ends. Zeros with text behind them are skipped once it is settled that nobody writes
+ * there: what stands before them is a line that was never ended. */
+static size_t take_lines(struct reader *r, struct stream *s, size_t n, bool settled, enum taken *ret,
+			 size_t *ret_text)
 {
 	int64_t now_us = wall_us();
 	size_t at = 0, text, zeros;
@@ -202,7 +206,8 @@ static size_t take_lines(struct reader *r, struct stream *s, size_t n, bool sett
 		*ret = text + zeros == n ? TAKEN_TO_ZEROS : TAKEN_TO_GROUP;
 		if (*ret == TAKEN_TO_ZEROS || !settled)
 			return at;
-		if (!hand_over(r, s, (struct text){ r->block + at, text - at }, s->position + (int64_t)at, now_us, PARTIAL)) {
+		if (!hand_over(r, s, (struct text){ r->block + at, text - at }, s->position + (int64_t)at,
+			       now_us, PARTIAL)) {
 			*ret = TAKEN_TO_FULL;
 			return at;
 		}
@@ -220,9 +225,9 @@ static enum reader_result wait_for_more(struct stream *s, bool is_new)
 }
 
 /*
- * There are zeros from s->scanned to the end of what was read: a part of the file that is not written yet, or a hole with
- * text behind it. Read on, a block at a time and each only once, until that is known: s->zeros_to. READER_END: nothing but
- * zeros is left.
+ * There are zeros from s->scanned to the end of what was read: a part of the file that is not
+ * written yet, or a hole with text behind it. Read on, a block at a time and each only once, until
+ * that is known: s->zeros_to. READER_END: nothing but zeros is left.
  */
 static enum reader_result look_beyond_zeros(struct reader *r, struct stream *s)
 {
@@ -251,7 +256,8 @@ static bool text_behind_zeros(const struct stream *s)
 {
 	char c;
 
-	return s->zeros_to > s->scanned && s->zeros_to < s->size && pread(s->fd, &c, 1, s->zeros_to) == 1 && c != '\0';
+	return s->zeros_to > s->scanned && s->zeros_to < s->size && pread(s->fd, &c, 1, s->zeros_to) == 1 &&
+	       c != '\0';
 }
 
 /*
@@ -306,7 +312,8 @@ static enum reader_result skip_zeros(struct reader *r, struct stream *s, bool is
 	if (length > 0) {               /* a line that was never ended */
 		if (read_block(r, s, s->position) < length || !stream_holds(s))
 			return READER_OTHER_TEXT;
-		if (!hand_over(r, s, (struct text){ r->block, (size_t)length }, s->position, wall_us(), PARTIAL))
+		if (!hand_over(r, s, (struct text){ r->block, (size_t)length }, s->position, wall_us(),
+			       PARTIAL))
 			return READER_FULL;
 	}
 	stream_jump(s, s->zeros_to);
@@ -339,10 +346,11 @@ bool reader_tell(struct reader *r, struct stream *s)
 }
 
 /* Of a block of n bytes, `taken` went to lines, and text stands up to `text`. */
-static enum reader_result after_block(struct reader *r, struct stream *s, enum taken how, size_t n, size_t taken, size_t text,
-				      bool settled)
+static enum reader_result after_block(struct reader *r, struct stream *s, enum taken how, size_t n,
+				      size_t taken, size_t text, bool settled)
 {
-	bool full = n == BLOCK, in_line = how == TAKEN_TO_ZEROS && taken == 0 && full && text > BLOCK - HOLE_MIN;
+	bool full = n == BLOCK,
+	     in_line = how == TAKEN_TO_ZEROS && taken == 0 && full && text > BLOCK - HOLE_MIN;
 	int64_t scanned = s->scanned;
 
 	if (how == TAKEN_TO_FULL)
@@ -389,7 +397,8 @@ enum reader_result reader_read(struct reader *r, struct stream *s, bool settled)
 /* The text behind the last newline, without the zeros behind it. */
 static bool hand_over_end(struct reader *r, struct stream *s, size_t n)
 {
-	size_t zeros, text = find_hole(r->block, 0, n, &zeros), len = text < LINE_BYTES_MAX ? text : LINE_BYTES_MAX;
+	size_t zeros, text = find_hole(r->block, 0, n, &zeros),
+		      len = text < LINE_BYTES_MAX ? text : LINE_BYTES_MAX;
 	int64_t cut = stream_text_size(s) - s->position - LINE_BYTES_MAX;
 
 	if (!hand_over(r, s, (struct text){ r->block, len }, s->position, wall_us(), PARTIAL))

@@ -26,11 +26,11 @@ struct reader {
 };
 
 enum reader_result {
-	READER_END,                     /* nothing more to read now */
-	READER_FAILED,                  /* the file can't be read: errno says why */
-	READER_MORE,                    /* one block is done, there may be more */
-	READER_FULL,                    /* the batch is full: go on when there is room */
-	READER_OTHER_TEXT,              /* the file was truncated and filled again: nothing of this was handed over */
+	READER_END,        /* nothing more to read now */
+	READER_FAILED,     /* the file can't be read: errno says why */
+	READER_MORE,       /* one block is done, there may be more */
+	READER_FULL,       /* the batch is full: go on when there is room */
+	READER_OTHER_TEXT, /* the file was truncated and filled again: nothing of this was handed over */
 };
 
 int reader_init(struct reader *r, struct agent *a, struct err *e);

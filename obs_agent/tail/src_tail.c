@@ -21,12 +21,12 @@
 
 enum {
 	LOOK_EVERY_S = 1,
-	LOOK_SHARE = 20,                /* looking takes at most one part in so many of the time, ... */
-	LOOK_WITHIN_S = 3,              /* ... unless it would be put off for longer */
-	WAKE_EVERY_MS = 100,            /* inotify wakes no more often than this */
-	WORK_BYTES = 1 << 20,           /* read at most so much before others have a turn */
-	GROUP_WAIT_MS = 500,            /* lines of plain text wait so long for more that belongs to them, ... */
-	GROUP_AGE_S = 2,                /* ... and no longer than this in all */
+	LOOK_SHARE = 20,      /* looking takes at most one part in so many of the time, ... */
+	LOOK_WITHIN_S = 3,    /* ... unless it would be put off for longer */
+	WAKE_EVERY_MS = 100,  /* inotify wakes no more often than this */
+	WORK_BYTES = 1 << 20, /* read at most so much before others have a turn */
+	GROUP_WAIT_MS = 500,  /* lines of plain text wait so long for more that belongs to them, ... */
+	GROUP_AGE_S = 2,      /* ... and no longer than this in all */
 };
 
 struct tail {
@@ -391,7 +391,9 @@ static bool status(void *state, struct buf *out)
 	const struct reader *r = &t->reader;
 
 	return buf_addc(out, '{') && tail_status_files(&t->files, out) &&
-	       buf_addf(out, ",\"lines\":%" PRId64 ",\"cut\":%" PRId64 ",\"suppressed\":%" PRId64 ",\"paused\":%s}",
+	       buf_addf(out,
+			",\"lines\":%" PRId64 ",\"cut\":%" PRId64 ",\"suppressed\":%" PRId64
+			",\"paused\":%s}",
 			r->lines, r->cut, r->suppressed, t->full ? "true" : "false");
 }
 

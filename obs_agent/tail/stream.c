@@ -135,7 +135,8 @@ static const char *without_device(const char *file_id)
 	return slash ? slash : file_id;
 }
 
-/* Does the file begin as this head does? What can't be read is no objection: reading on will say what is wrong. */
+/* Does the file begin as this head does? What can't be read is no objection: reading on will say
+ * what is wrong. */
 static bool begins_as(const struct stream *s, const struct head *h)
 {
 	char bytes[HEAD_MAX];
@@ -160,7 +161,8 @@ bool stream_is(const struct stream *s, const struct position *p)
 	struct head h;
 
 	return same_file(s, p) && s->size >= p->to &&
-	       (p->to == 0 || ((!p->head_hash[0] || has_head(s, p, &h)) && fingerprint_holds(s->fd, p->to, p->tail_hash)));
+	       (p->to == 0 ||
+		((!p->head_hash[0] || has_head(s, p, &h)) && fingerprint_holds(s->fd, p->to, p->tail_hash)));
 }
 
 uint64_t stream_key(const char *file_id)
@@ -177,7 +179,8 @@ int64_t stream_born_us(const struct stream *s)
 
 int64_t stream_made_us(const struct stream *s)
 {
-	int64_t born_us = stream_born_us(s), written_us = s->written.tv_sec * US_PER_S + s->written.tv_nsec / 1000;
+	int64_t born_us = stream_born_us(s),
+		written_us = s->written.tv_sec * US_PER_S + s->written.tv_nsec / 1000;
 
 	return born_us > written_us ? born_us : written_us;
 }
@@ -187,7 +190,8 @@ bool stream_same_text(const struct stream *s, const struct stream *other)
 	int64_t size = s->size < other->size ? s->size : other->size;
 	size_t n = size < HEAD_MAX ? (size_t)size : HEAD_MAX;
 
-	return n > 0 && file_same_bytes(s->fd, other->fd, n, 0) && file_same_bytes(s->fd, other->fd, n, size - (int64_t)n);
+	return n > 0 && file_same_bytes(s->fd, other->fd, n, 0) &&
+	       file_same_bytes(s->fd, other->fd, n, size - (int64_t)n);
 }
 
 enum likeness stream_likeness(const struct stream *s, const struct position *p)
@@ -207,8 +211,8 @@ bool stream_is_torn(const struct stream *s, const struct position *p)
 	struct head h;
 
 	clock_gettime(CLOCK_BOOTTIME, &up);
-	return p->age_s > up.tv_sec && same_file(s, p) && has_head(s, p, &h) && h.len == HEAD_MAX && s->size >= HEAD_MAX &&
-	       !stream_is(s, p);
+	return p->age_s > up.tv_sec && same_file(s, p) && has_head(s, p, &h) && h.len == HEAD_MAX &&
+	       s->size >= HEAD_MAX && !stream_is(s, p);
 }
 
 bool stream_replaced(const struct stream *s, const char *path)
@@ -257,7 +261,8 @@ static bool ends_in_zero(const struct stream *s)
 
 void stream_seen(struct stream *s, const struct stat *st)
 {
-	bool same = st->st_size == s->size && stream_same_time(st->st_mtim, s->written) && stream_same_time(st->st_ctim, s->changed);
+	bool same = st->st_size == s->size && stream_same_time(st->st_mtim, s->written) &&
+		    stream_same_time(st->st_ctim, s->changed);
 
 	bool filled = st->st_size > s->size;
 
@@ -384,7 +389,8 @@ bool stream_holds(const struct stream *s)
 
 	if (s->size < s->position)
 		return false;
-	if (file_read_at(s->fd, now, s->tail_len, s->position - (int64_t)s->tail_len) == (ssize_t)s->tail_len &&
+	if (file_read_at(s->fd, now, s->tail_len, s->position - (int64_t)s->tail_len) ==
+		    (ssize_t)s->tail_len &&
 	    memcmp(now, s->tail, s->tail_len) != 0)
 		return false;
 	return s->size <= s->scanned || s->head.len == 0 || begins_as(s, &s->head);
@@ -425,7 +431,8 @@ void stream_restart_behind(struct stream *s)
 	stream_restart(s);
 	stream_jump(s, s->size);
 	s->lost = -1;
-	s->lost_why = "the file lost its last bytes when the machine went down; what was written before it was looked at again "
+	s->lost_why = "the file lost its last bytes when the machine went down; what was written before it "
+		      "was looked at again "
 		      "may be missing";
 }
 

@@ -21,9 +21,9 @@
 #include "flood.h"
 
 enum {
-	STREAM_TAIL_MAX = 64,           /* bytes before the position that are compared */
-	STREAM_TICK_US = 20 * 1000,     /* time stamps of files lag behind the clock by so much */
-	STREAM_SEARCH_S = 60,           /* since its text was lost or its name changed: others may have come and gone */
+	STREAM_TAIL_MAX = 64,       /* bytes before the position that are compared */
+	STREAM_TICK_US = 20 * 1000, /* time stamps of files lag behind the clock by so much */
+	STREAM_SEARCH_S = 60, /* since its text was lost or its name changed: others may have come and gone */
 };
 
 struct stream {
@@ -41,23 +41,23 @@ struct stream {
 	uint64_t key;                   /* stream_key() of it */
 	struct head head;               /* of what was read */
 	int64_t id;
-	int64_t position;               /* next byte to read; behind a newline, or the end of a file that is over */
+	int64_t position; /* next byte to read; behind a newline, or the end of a file that is over */
 	int64_t committed;              /* the same, in the database */
-	int64_t scanned;                /* no newline between position and here: an over-long or partial line */
-	int64_t zeros_to;               /* from `scanned` to here were only zeros, when last looked at; not behind it: none known */
+	int64_t scanned; /* no newline between position and here: an over-long or partial line */
+	int64_t zeros_to;               /* only zeros from `scanned` to here; not behind it: none known */
 	int64_t size;                   /* when last looked at */
 	int64_t top;                    /* the largest size that this text was seen to have */
 	int64_t lost;                   /* a copy: bytes that it lacks; -1: perhaps some; 0: none */
-	int64_t filled_us;              /* wall clock: its time of modification when it was last seen to grow */
+	int64_t filled_us; /* wall clock: its time of modification when it was last seen to grow */
 	struct timespec zeros_written;  /* its time of modification then */
-	struct timespec written, changed;       /* the file's times of modification and change, as last seen */
+	struct timespec written, changed; /* the file's times of modification and change, as last seen */
 	int64_t grew_us;                /* monotonic: when either was last seen to be new */
 	int64_t read_us;                /* wall clock: when position was reached */
-	int64_t since_us;               /* wall clock: of this log, files that were rotated after this are not known yet */
+	int64_t since_us; /* wall clock: of this log, files that were rotated after this are not known yet */
 	int64_t search_until_us;        /* monotonic: there may be such files */
 	int64_t idle_since_us;          /* monotonic: the last time that bytes came or a path led here */
 	int64_t lag_mark, lag_mark_us;  /* a size that the file had, and when; behind it ... */
-	int64_t lag_since_us;           /* ... the oldest byte that is not committed came after this; 0: none */
+	int64_t lag_since_us; /* ... the oldest byte that is not committed came after this; 0: none */
 	const char *lost_why;
 	bool lost_told;                 /* a gap says `lost`, in a batch that is not committed */
 	int64_t group_since_us;         /* monotonic: since when open_group holds */
@@ -67,16 +67,17 @@ struct stream {
 	bool moved;                     /* its name changed since it was parked, so it may go on elsewhere */
 	bool current;                   /* a configured path leads here now */
 	bool stirred;                   /* there may be something to read */
-	bool open_group;                /* behind position stand lines that wait for more that belong to them */
+	bool open_group; /* behind position stand lines that wait for more that belong to them */
 	bool copy;                      /* made of a log that was then truncated: it does not grow */
 	bool unlinked;                  /* the file has no name any more */
 	bool over;                      /* nothing more is expected */
-	bool dropped;                   /* the configuration leads here no more: read to its last newline, then over */
+	bool dropped; /* the configuration leads here no more: read to its last newline, then over */
 	bool told;                      /* a batch, or the database, knows of it */
 	bool finished;                  /* read to its end for good; waits for the commit */
 };
 
-/* Open `path` as a new stream at position 0, by the rules of log_open.h. -EPERM, -ENOENT ... come with a sentence. */
+/* Open `path` as a new stream at position 0, by the rules of log_open.h. -EPERM, -ENOENT ... come
+ * with a sentence. */
 int stream_open(const char *path, struct stream **ret, struct err *e);
 void stream_free(struct stream *s);
 
@@ -84,8 +85,8 @@ void stream_free(struct stream *s);
  * head, and the same bytes before the position? */
 bool stream_is(const struct stream *s, const struct position *p);
 
-/* Wall clock, behind it by a tick: when the file was born (0: the file system does not say), and when it was made what
- * it is: born, or overwritten. */
+/* Wall clock, behind it by a tick: when the file was born (0: the file system does not say), and
+ * when it was made what it is: born, or overwritten. */
 int64_t stream_born_us(const struct stream *s);
 int64_t stream_made_us(const struct stream *s);
 
@@ -132,8 +133,8 @@ bool stream_same_time(struct timespec a, struct timespec b);
 /* Its size without what is not written yet: zeros at the end of a file that was made in its full length. */
 int64_t stream_text_size(const struct stream *s);
 
-/* Is a part of it not written yet? Lines that come there change its size never, and its time of modification not always
- * (mmap): look whether one has begun. */
+/* Is a part of it not written yet? Lines that come there change its size never, and its time of
+ * modification not always (mmap): look whether one has begun. */
 bool stream_is_prepared(const struct stream *s);
 void stream_look_for_text(struct stream *s);
 

@@ -1,8 +1,8 @@
 /*
  * tail_copy.c - is a file a copy of a text that is known already?
  *
- * A copy is not read, or only from where reading of its original stopped. While the original is there the bytes of both
- * are compared; once it is truncated or gone, its fingerprints decide.
+ * A copy is not read, or only from where reading of its original stopped. While the original is
+ * there the bytes of both are compared; once it is truncated or gone, its fingerprints decide.
  */
 #include <string.h>
 #include <sys/stat.h>
@@ -22,10 +22,13 @@ static size_t folder_length(const char *path, size_t len)
 /* Is `other` in that folder, and nothing but a name there? The name. */
 static const char *name_in(const char *other, const char *folder, size_t len)
 {
-	return strncmp(other, folder, len) == 0 && other[len] == '/' && !strchr(other + len + 1, '/') ? other + len + 1 : NULL;
+	return strncmp(other, folder, len) == 0 && other[len] == '/' && !strchr(other + len + 1, '/')
+		       ? other + len + 1
+		       : NULL;
 }
 
-/* The name of a log in the folder of `path`, or in the one above as with logrotate's olddir; NULL: it is elsewhere. */
+/* The name of a log in the folder of `path`, or in the one above as with logrotate's olddir; NULL:
+ * it is elsewhere. */
 static const char *name_beside(const char *log_path, const char *path, size_t folder)
 {
 	const char *log = name_in(log_path, path, folder);
@@ -59,7 +62,8 @@ bool tail_copy_may_be_of(const struct stream *s, const char *log_path)
 enum likeness tail_copy_likeness(const struct stream *s, const struct known_file *f)
 {
 	enum likeness like = stream_likeness(s, &f->at);
-	/* Made after that text was read so far, a copy would hold as much: a few bytes are the same by chance. */
+	/* Made after that text was read so far, a copy would hold as much: a few bytes are the same
+	 * by chance. */
 	if (like == COPY_TOO_SHORT && s->size < HEAD_MAX && stream_born_us(s) > f->read_us)
 		return UNLIKE;
 	return like;
@@ -103,7 +107,7 @@ static enum copy copy_of(const struct stream *s, const struct stream *l)
 	int64_t size;
 
 	if (is_log_by_name(l->path) && stream_made_us(s) < stream_born_us(l))
-		return NO_COPY;         /* older than the log; what has a rotated name may hold an older text than itself */
+		return NO_COPY; /* older than the log; a rotated file may hold a text older than itself */
 	if (s->size == 0)
 		return COPY_OF_LOG;
 	if (!is_whole(l, &size))
@@ -146,7 +150,8 @@ static enum copy judge(const struct tail_files *t, const struct stream *s, const
 			copy = copy_of(s, l);
 		if (copy == COPY_OF_LOG)
 			return copy;
-		if (copy == COPY_OF_READ || (copy == COPY_AND_MORE && (found == NO_COPY || (*ret_of && (*ret_of)->size < l->size)))) {
+		if (copy == COPY_OF_READ ||
+		    (copy == COPY_AND_MORE && (found == NO_COPY || (*ret_of && (*ret_of)->size < l->size)))) {
 			found = copy;
 			*ret_of = copy == COPY_AND_MORE ? l : NULL;
 		}
@@ -216,7 +221,9 @@ bool tail_copy_pass_over(struct tail_files *t, struct stream *s, bool sure)
 	if (!end_stream(t, s))
 		return false;
 	if (!sure) {
-		snprintf(detail, sizeof detail, "%s begins as an older part of the log does: taken for a copy and not read", s->path);
+		snprintf(detail, sizeof detail,
+			 "%s begins as an older part of the log does: taken for a copy and not read",
+			 s->path);
 		reader_gap(t->reader, s, "copy_passed_over", -1, s->size, detail);
 	}
 	return true;

@@ -50,7 +50,8 @@ void tail_files_say_once(struct tail_files *t, const char *path, int code, const
 
 	if (!slot) {
 		if (!lasts(t, t->unnamed_look))
-			logcore_warning(agent_log(t->agent), "cannot follow log files: more than are named here",
+			logcore_warning(agent_log(t->agent),
+					"cannot follow log files: more than are named here",
 					logcore_kv("named", TROUBLES_MAX));
 		t->unnamed_look = t->look;
 		return;
@@ -252,8 +253,12 @@ struct stream *tail_files_open_new(struct tail_files *t, const char *path, struc
 
 void tail_files_lose(struct tail_files *t, struct stream *s)
 {
-	struct known_file f = { .top = s->top, .filled_us = s->filled_us, .read_us = s->read_us, .since_us = s->since_us,
-				.whole = s->watch >= 0 && !s->stirred && !s->moved && s->position == stream_text_size(s) };
+	struct known_file f = { .top = s->top,
+				.filled_us = s->filled_us,
+				.read_us = s->read_us,
+				.since_us = s->since_us,
+				.whole = s->watch >= 0 && !s->stirred && !s->moved &&
+					 s->position == stream_text_size(s) };
 
 	stream_position(s, &f.at);
 	if (s->finished)

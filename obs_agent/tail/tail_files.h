@@ -124,8 +124,8 @@ void tail_files_lose(struct tail_files *t, struct stream *s);
 /* Find what is missing, or give it up. */
 void tail_search_missing(struct tail_files *t);
 
-/* Find logs that were made and rotated away since the first look, where nothing else tells of them. `paths`: the folders
- * of all configured paths. */
+/* Find logs that were made and rotated away since the first look, where nothing else tells of them.
+ * `paths`: the folders of all configured paths. */
 void tail_folders_look(struct tail_files *t, const struct path_list *paths);
 
 /* Wake when names change in a folder. */
@@ -134,22 +134,23 @@ void tail_folders_watch(const struct tail_files *t, const char *path);
 /* Append the files of a folder that are not open, the largest first. */
 void tail_search_list(const struct tail_files *t, const char *folder, struct path_list *out);
 
-/* Read the file at `path`, a rotated part of a log, if it was made since then and is no copy. False: it can't be told yet. */
+/* Read the file at `path`, a rotated part of a log, if it was made since then and is no copy.
+ * False: it can't be told yet. */
 bool tail_search_admit(struct tail_files *t, const char *path, const char *log_path, int64_t since_us);
 
 /* Find what came and went between two looks. */
 void tail_search_successors(struct tail_files *t);
 
-/* The largest file first, and the shorter name of two: a text comes before its copies, so that they are known for what
- * they are. */
+/* The largest file first, and the shorter name of two: a text comes before its copies, so that they
+ * are known for what they are. */
 void tail_search_sort(struct path_list *files);
 
 /* What a file that nobody knows is to the texts that are known. */
 enum copy {
 	NO_COPY,
-	COPY_OF_LOG,                    /* of a log that may be truncated: then its rest is read here, so it has to wait */
-	COPY_OF_READ,                   /* of a text that is read elsewhere: never to be read */
-	COPY_AND_MORE,                  /* a part of it is read elsewhere; to be read from there on */
+	COPY_OF_LOG,   /* of a log that may be truncated: then its rest is read here, so it has to wait */
+	COPY_OF_READ,  /* of a text that is read elsewhere: never to be read */
+	COPY_AND_MORE, /* a part of it is read elsewhere; to be read from there on */
 };
 enum copy tail_copy_judge(const struct tail_files *t, const struct stream *s);
 

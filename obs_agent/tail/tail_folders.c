@@ -1,7 +1,8 @@
 /*
  * tail_folders.c - the folders that configured paths lead to, whether a log is in them or not.
  *
- * A log that is made and rotated away between two looks, in a folder where nothing is known, is found by its rotated name.
+ * A log that is made and rotated away between two looks, in a folder where nothing is known, is
+ * found by its rotated name.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +16,7 @@
 
 enum {
 	FOLDERS_MAX = 8192,
-	SETTLED_S = 2,                  /* a folder that changed so lately may change again at the same time stamp */
+	SETTLED_S = 2, /* a folder that changed so lately may change again at the same time stamp */
 };
 
 void tail_folders_watch(const struct tail_files *t, const char *path)
@@ -57,7 +58,8 @@ static bool root_is_configured(const struct tail_files *t, const char *path, cha
 	char root[256];
 
 	log_name_root(name, root, sizeof root);
-	if (strcmp(root, name) == 0 || snprintf(log_path, size, "%.*s%s", (int)(name - path), path, root) >= (int)size)
+	if (strcmp(root, name) == 0 ||
+	    snprintf(log_path, size, "%.*s%s", (int)(name - path), path, root) >= (int)size)
 		return false;
 	for (size_t i = 0; i < c->n_log_files; i++)
 		if (path_pattern_matches(c->log_files[i], log_path))

@@ -14,10 +14,10 @@
 #include "tail_files.h"
 
 enum {
-	OTHER_DESCRIPTORS = 64,         /* left for the database, checks and what the agent reads of itself */
-	HELD_FOR_S = 5,                 /* a rotated file is kept so long, however many there are */
-	OVER_AFTER_S = 60,              /* nobody can open a file without a name: silent so long, it is over, ... */
-	REMOVED_FOR_S = 3600,           /* ... or so long where its writer has no other file in its place */
+	OTHER_DESCRIPTORS = 64, /* left for the database, checks and what the agent reads of itself */
+	HELD_FOR_S = 5,         /* a rotated file is kept so long, however many there are */
+	OVER_AFTER_S = 60,      /* nobody can open a file without a name: silent so long, it is over, ... */
+	REMOVED_FOR_S = 3600,   /* ... or so long where its writer has no other file in its place */
 };
 
 /* rsync, sed -i, an editor: another file took the name, with the text that was read and perhaps more. */
@@ -132,7 +132,8 @@ static void find_paths(struct tail_files *t, struct path_list *files, struct pat
 				files->path[kept++] = files->path[n];
 		files->n = kept;
 		if (r == -E2BIG)
-			tail_files_say_once(t, c->log_files[i], E2BIG, "too many or too deep folders match **; name some of them");
+			tail_files_say_once(t, c->log_files[i], E2BIG,
+					    "too many or too deep folders match **; name some of them");
 		else if (r < 0)
 			tail_files_trouble(t, c->log_files[i], -r);
 	}
@@ -237,8 +238,9 @@ static struct stream *stream_at(const struct tail_files *t, const char *path)
 	return stat(path, &st) == 0 ? tail_files_find(t, st.st_dev, st.st_ino) : NULL;
 }
 
-/* The configuration does not lead to them any more, though they are where they were: they are read no further,
- * nor is what was rotated from their place. What was renamed just now is rotated like any other. */
+/* The configuration does not lead to them any more, though they are where they were: they are read
+ * no further, nor is what was rotated from their place. What was renamed just now is rotated like
+ * any other. */
 static void drop(struct tail_files *t)
 {
 	t->reconfigured = false;

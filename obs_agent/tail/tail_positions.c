@@ -84,12 +84,15 @@ static void take_by_number(struct tail_files *t, const struct ledger *l)
 	}
 }
 
-static bool sort_rest(const struct ledger *l, const struct position *p, size_t n, struct known *missing, struct known *over)
+static bool sort_rest(const struct ledger *l, const struct position *p, size_t n, struct known *missing,
+		      struct known *over)
 {
 	bool ok = true;
 
 	for (size_t i = n; i-- > 0;) {  /* the latest comes first, and is to be forgotten last */
-		struct known_file f = { .at = p[i], .top = -1, .read_us = wall_us() - (p[i].age_s - 1) * US_PER_S };
+		struct known_file f = { .at = p[i],
+					.top = -1,
+					.read_us = wall_us() - (p[i].age_s - 1) * US_PER_S };
 
 		f.since_us = f.read_us - 3 * US_PER_S;
 		if (p[i].finished)

@@ -17,10 +17,10 @@
 #include "tail_files.h"
 
 enum {
-	NAMES_MAX = 65536,              /* names looked at in a folder, in search of a file */
-	PLACES_MAX = 32,                /* folders that are searched for one log: its own, and those in it */
-	SETTLED_S = 2,                  /* a folder that changed so lately may change again at the same time stamp */
-	BUSY_S = 2,                     /* a log that was written to so lately may have been while it was copied */
+	NAMES_MAX = 65536, /* names looked at in a folder, in search of a file */
+	PLACES_MAX = 32,   /* folders that are searched for one log: its own, and those in it */
+	SETTLED_S = 2,     /* a folder that changed so lately may change again at the same time stamp */
+	BUSY_S = 2,        /* a log that was written to so lately may have been while it was copied */
 	FOLDER_SIZE = 256,
 };
 
@@ -159,7 +159,8 @@ static void list_unknown(const struct tail_files *t, struct names *in, struct pa
 	struct stat st;
 
 	while ((name = names_next(in, &folder)))
-		if (!log_name_is_packed(name) && snprintf(path, sizeof path, "%s/%s", folder, name) < (int)sizeof path &&
+		if (!log_name_is_packed(name) &&
+		    snprintf(path, sizeof path, "%s/%s", folder, name) < (int)sizeof path &&
 		    lstat(path, &st) == 0 && S_ISREG(st.st_mode) && !tail_files_find(t, st.st_dev, st.st_ino))
 			path_list_add(out, path);       /* out of memory: at the next look */
 	tail_search_sort(out);
@@ -179,7 +180,8 @@ static bool wants_search(const struct stream *s)
 	bool silent = now_us - s->idle_since_us > STREAM_SEARCH_S * US_PER_S;
 
 	return !s->finished && !s->dropped &&
-	       (s->position == 0 || s->copy || now_us < s->search_until_us || (!s->current && (!silent || s->position < stream_text_size(s))));
+	       (s->position == 0 || s->copy || now_us < s->search_until_us ||
+		(!s->current && (!silent || s->position < stream_text_size(s))));
 }
 
 /* What is searched for several streams at once: those whose logs are in one folder. */
@@ -189,7 +191,7 @@ struct search {
 	struct timespec latest;         /* change of names in it */
 	bool listed;
 	struct path_list files;         /* that are not open */
-	bool copies;                    /* what is found was made of a log that was truncated before anything of it was read */
+	bool copies; /* what is found was made of a log that was truncated before anything of it was read */
 	size_t found;
 };
 
@@ -224,7 +226,8 @@ static void search_begin(struct search *search, const struct stream *old)
 	if (search->in.n > n)
 		search->listed = false;
 	for (size_t i = 0; i < search->in.n; i++)
-		if ((i >= n || search->latest.tv_sec == 0) && stat(search->in.place[i], &st) == 0 && is_after(st.st_mtim, search->latest))
+		if ((i >= n || search->latest.tv_sec == 0) && stat(search->in.place[i], &st) == 0 &&
+		    is_after(st.st_mtim, search->latest))
 			search->latest = st.st_mtim;
 }
 
@@ -254,9 +257,10 @@ void tail_search_list(const struct tail_files *t, const char *folder, struct pat
 	list_unknown(t, &in, out);
 }
 
-/* Add `s` to the streams, or free it. `later`: it was made since the log is known, so that nobody can have judged it.
- * ADMITTED: it is a new text. */
-static enum admission admit(struct tail_files *t, struct stream *s, const char *log_path, bool later, bool copy)
+/* Add `s` to the streams, or free it. `later`: it was made since the log is known, so that nobody
+ * can have judged it. ADMITTED: it is a new text. */
+static enum admission admit(struct tail_files *t, struct stream *s, const char *log_path, bool later,
+			    bool copy)
 {
 	enum admission how = REFUSED;
 
@@ -322,8 +326,10 @@ static void search_successors(struct tail_files *t, struct stream *old, struct s
 	}
 	for (size_t i = 0; i < search->files.n; i++) {
 		const char *path = search->files.path[i];
-		struct stream *s = tail_copy_named_after(path, old->log_path) || tail_copy_named_after(path, old->path)
-					   ? open_unknown(t, path) : NULL;
+		struct stream *s =
+			tail_copy_named_after(path, old->log_path) || tail_copy_named_after(path, old->path)
+				? open_unknown(t, path)
+				: NULL;
 
 		if (s)
 			judge_successor(t, s, old, search);
@@ -381,12 +387,13 @@ static void take_copy(const struct known_file *m, struct stream *s)
 	if (s->since_us > m->since_us)
 		s->since_us = m->since_us;
 	s->lost = lost_in_copying(s, m);
-	s->lost_why = s->lost > 0 ? "came after the log was copied and before it was truncated"
-				  : "what came after the log was copied and before it was truncated is not known";
+	s->lost_why = s->lost > 0
+			      ? "came after the log was copied and before it was truncated"
+			      : "what came after the log was copied and before it was truncated is not known";
 }
 
-/* The longest copy of the file that is missing. It is among the streams then; a pattern may have led to it before it was
- * known what it is a copy of. */
+/* The longest copy of the file that is missing. It is among the streams then; a pattern may have
+ * led to it before it was known what it is a copy of. */
 static struct stream *find_copy(struct tail_files *t, const struct known_file *m)
 {
 	CLEANUP(names_end) struct names in = { 0 };
@@ -394,7 +401,8 @@ static struct stream *find_copy(struct tail_files *t, const struct known_file *m
 	struct stream *best = NULL, *s;
 
 	for (s = t->streams; s; s = s->next)
-		if (tail_copy_may_be_of(s, m->at.path) && tail_copy_likeness(s, m) == COPY && (!best || best->size < s->size))
+		if (tail_copy_may_be_of(s, m->at.path) && tail_copy_likeness(s, m) == COPY &&
+		    (!best || best->size < s->size))
 			best = s;
 	add_folders_below(&in, m->at.path);
 	list_unknown(t, &in, &files);
@@ -482,11 +490,13 @@ static void say_gone(struct tail_files *t, const struct stream *gone, const stru
 {
 	char detail[900], packed[FOLDER_SIZE + 256] = "";
 	const char *when = m->top < 0 ? " while the agent did not run" : " while it was not open";
-	int n = snprintf(detail, sizeof detail, "%s was removed%s; what came after byte %" PRId64 " was not read",
-			 m->at.path, when, m->at.to);
+	int n = snprintf(detail, sizeof detail,
+			 "%s was removed%s; what came after byte %" PRId64 " was not read", m->at.path, when,
+			 m->at.to);
 
 	if (find_packed(m->at.path, packed, sizeof packed))
-		snprintf(detail + n, sizeof detail - (size_t)n, "; it may be in %s: packed files are not read", packed);
+		snprintf(detail + n, sizeof detail - (size_t)n,
+			 "; it may be in %s: packed files are not read", packed);
 	reader_gap(t->reader, gone, "file_gone", -1, m->top > m->at.to ? m->top - m->at.to : -1, detail);
 	logcore_warning(agent_log(t->agent), "log file is gone", logcore_kv("path", m->at.path),
 			logcore_kv("position", m->at.to));
@@ -516,8 +526,8 @@ static bool goes_on(const struct tail_files *t, const struct known_file *m)
 	return true;
 }
 
-/* Other texts of this log may have come and gone with it, or this one stands in a copy of which nothing was read. How
- * many were found. */
+/* Other texts of this log may have come and gone with it, or this one stands in a copy of which
+ * nothing was read. How many were found. */
 static size_t search_for_later(struct tail_files *t, const struct known_file *m)
 {
 	CLEANUP(search_end) struct search search = { .copies = m->truncated && m->at.to == 0 };
@@ -588,7 +598,8 @@ void tail_search_missing(struct tail_files *t)
 	const char *name;
 
 	for (size_t i = t->missing.n; i > 0; i--)
-		if (i <= t->missing.n && log_name_split(t->missing.files[i - 1].at.path, dir, sizeof dir, &name) &&
+		if (i <= t->missing.n &&
+		    log_name_split(t->missing.files[i - 1].at.path, dir, sizeof dir, &name) &&
 		    strcmp(dir, searched) != 0) {
 			memcpy(searched, dir, sizeof dir);
 			if (!find_by_identity(t, t->missing.files[i - 1].at.path))
@@ -601,7 +612,10 @@ void tail_search_missing(struct tail_files *t)
 
 void tail_files_truncated(struct tail_files *t, struct stream *s)
 {
-	struct known_file f = { .top = s->top, .filled_us = s->filled_us, .read_us = s->read_us, .since_us = s->since_us,
+	struct known_file f = { .top = s->top,
+				.filled_us = s->filled_us,
+				.read_us = s->read_us,
+				.since_us = s->since_us,
 				.truncated = true };
 
 	f.whole = s->position >= s->top && tail_copy_is_rotated(t, s);
@@ -612,5 +626,6 @@ void tail_files_truncated(struct tail_files *t, struct stream *s)
 	s->search_until_us = mono_us() + STREAM_SEARCH_S * US_PER_S;
 	s->searched = (struct timespec){ 0 };
 	if (tail_copy_judge(t, s) != NO_COPY)
-		tail_files_remove(t, s);        /* overwritten by a copy: read when the log is truncated, if at all */
+		tail_files_remove(t,
+				  s); /* overwritten by a copy: read when the log is truncated, if at all */
 }

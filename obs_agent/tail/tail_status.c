@@ -37,7 +37,9 @@ static void rank(struct ranking *r, const struct stream *s)
 static bool add_stream(struct buf *out, const struct stream *s, int64_t now_us)
 {
 	return buf_adds(out, "{\"path\":") && buf_add_json(out, text_of(s->path)) &&
-	       buf_addf(out, ",\"position\":%" PRId64 ",\"lag_bytes\":%" PRId64 ",\"lag_s\":%" PRId64 ",\"rotated\":%s}",
+	       buf_addf(out,
+			",\"position\":%" PRId64 ",\"lag_bytes\":%" PRId64 ",\"lag_s\":%" PRId64
+			",\"rotated\":%s}",
 			s->committed, lag_bytes(s), lag_s(s, now_us), s->current ? "false" : "true");
 }
 
@@ -75,8 +77,9 @@ static bool add_troubles(struct buf *out, const struct tail_files *t)
 	for (const struct trouble *x = t->troubles; x < t->troubles + TROUBLES_MAX; x++) {
 		if (!is_trouble(t, x) || out->len - begin > STATUS_TROUBLES_BYTES)
 			continue;
-		ok = ok && (first || buf_addc(out, ',')) && buf_adds(out, "{\"path\":") && buf_add_json(out, text_of(x->path)) &&
-		     buf_adds(out, ",\"why\":") && buf_add_json(out, text_of(x->why)) && buf_addc(out, '}');
+		ok = ok && (first || buf_addc(out, ',')) && buf_adds(out, "{\"path\":") &&
+		     buf_add_json(out, text_of(x->path)) && buf_adds(out, ",\"why\":") &&
+		     buf_add_json(out, text_of(x->why)) && buf_addc(out, '}');
 		first = false;
 	}
 	return ok && buf_addc(out, ']');
@@ -94,7 +97,9 @@ bool tail_status_files(const struct tail_files *t, struct buf *out)
 			oldest = lag_s(s, now_us);
 	}
 	return add_ranking(out, &r, now_us) && add_troubles(out, t) &&
-	       buf_addf(out, ",\"files\":%zu,\"open\":%zu,\"parked\":%zu,\"held\":%zu,\"missing\":%zu,\"lag_bytes\":%" PRId64
-			     ",\"lag_s\":%" PRId64, t->n_streams, t->n_open, t->n_streams - t->n_open, t->n_held,
-			t->missing.n, bytes, oldest);
+	       buf_addf(out,
+			",\"files\":%zu,\"open\":%zu,\"parked\":%zu,\"held\":%zu,\"missing\":%zu,\"lag_"
+			"bytes\":%" PRId64 ",\"lag_s\":%" PRId64,
+			t->n_streams, t->n_open, t->n_streams - t->n_open, t->n_held, t->missing.n, bytes,
+			oldest);
 }
