@@ -189,6 +189,7 @@ AGENT := \
   tail/known \
   tail/log_name \
   tail/log_open \
+  tail/names \
   tail/reader \
   tail/src_tail \
   tail/stream \

@@ -141,10 +141,6 @@ bool tail_search_admit(struct tail_files *t, const char *path, const char *log_p
 /* Find what came and went between two looks. */
 void tail_search_successors(struct tail_files *t);
 
-/* The largest file first, and the shorter name of two: a text comes before its copies, so that they
- * are known for what they are. */
-void tail_search_sort(struct path_list *files);
-
 /* What a file that nobody knows is to the texts that are known. */
 enum copy {
 	NO_COPY,

@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "common/path_pattern.h"
 #include "log_name.h"
+#include "names.h"
 #include "tail_files.h"
 
 enum {
@@ -102,7 +103,7 @@ static void look_at_all(struct tail_files *t, struct path_list *files)
 	for (size_t i = 0; i < files->n; i++)
 		if (!look_at_known(t, files->path[i]))
 			path_list_add(&new, files->path[i]);    /* out of memory: at the next look */
-	tail_search_sort(&new);
+	names_sort(&new);
 	for (size_t i = 0; i < new.n; i++) {
 		struct stream *s = begin(t, new.path[i]);
 

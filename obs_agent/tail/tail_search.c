@@ -4,7 +4,6 @@
  * A log that is truncated after it was copied (copytruncate) is found in its copy:
  * that holds the bytes before the position, and goes on with what was not read.
  */
-#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,88 +13,13 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "log_name.h"
+#include "names.h"
 #include "tail_files.h"
 
 enum {
-	NAMES_MAX = 65536, /* names looked at in a folder, in search of a file */
-	PLACES_MAX = 32,   /* folders that are searched for one log: its own, and those in it */
 	SETTLED_S = 2,     /* a folder that changed so lately may change again at the same time stamp */
 	BUSY_S = 2,        /* a log that was written to so lately may have been while it was copied */
-	FOLDER_SIZE = 256,
 };
-
-/* ---- names in folders ---- */
-
-struct names {
-	char place[PLACES_MAX][FOLDER_SIZE];
-	size_t n, at;
-	DIR *d;                         /* place[at], being read */
-	int left;
-};
-
-static void names_end(struct names *in)
-{
-	closedir_p(&in->d);
-}
-
-static void add_place(struct names *in, const char *folder)
-{
-	for (size_t i = 0; i < in->n; i++)
-		if (strcmp(in->place[i], folder) == 0)
-			return;
-	if (in->n < PLACES_MAX && strlen(folder) < FOLDER_SIZE)
-		memcpy(in->place[in->n++], folder, strlen(folder) + 1);
-}
-
-static void add_folder_of(struct names *in, const char *path)
-{
-	char folder[FOLDER_SIZE];
-	const char *name;
-
-	if (log_name_split(path, folder, sizeof folder, &name))
-		add_place(in, folder);
-}
-
-/* What is in the folder of `path`, and in the folders in it: logrotate's olddir is one of them. */
-static void add_folders_below(struct names *in, const char *path)
-{
-	char folder[FOLDER_SIZE], below[FOLDER_SIZE + 256];
-	CLEANUP(closedir_p) DIR *d = NULL;
-	const char *name;
-	struct dirent *entry;
-	struct stat st;
-	int left = NAMES_MAX;
-
-	if (!log_name_split(path, folder, sizeof folder, &name))
-		return;
-	add_place(in, folder);
-	if (stat(folder, &st) < 0 || st.st_nlink == 2)
-		return;                 /* no folder is in it; where links are not counted there is 1 */
-	d = opendir(folder);
-	while (d && left-- > 0 && (entry = readdir(d)))
-		if (entry->d_type == DT_DIR && entry->d_name[0] != '.' &&
-		    snprintf(below, sizeof below, "%s/%s", folder, entry->d_name) < FOLDER_SIZE)
-			add_place(in, below);
-}
-
-/* The next name, in *ret_folder; NULL: no more. */
-static const char *names_next(struct names *in, const char **ret_folder)
-{
-	for (; in->at < in->n; in->at++) {
-		struct dirent *entry;
-
-		if (!in->d) {
-			in->d = opendir(in->place[in->at]);
-			in->left = NAMES_MAX;
-		}
-		*ret_folder = in->place[in->at];
-		entry = in->d && in->left-- > 0 ? readdir(in->d) : NULL;
-		if (entry)
-			return entry->d_name;
-		closedir_p(&in->d);
-	}
-	return NULL;
-}
 
 /* A finished stream's file, and nothing came to it since. */
 static bool nothing_new(struct tail_files *t, const struct stream *s)
@@ -122,35 +46,6 @@ static struct stream *open_unknown(struct tail_files *t, const char *path)
 	return s;
 }
 
-/* A path and what its file is sorted by. */
-struct sized {
-	char *path;
-	int64_t size;
-};
-
-static int by_size(const void *a, const void *b)
-{
-	const struct sized *x = a, *y = b;
-	size_t m = strlen(x->path), n = strlen(y->path);
-
-	return x->size != y->size ? (x->size < y->size) - (x->size > y->size) : (m > n) - (m < n);
-}
-
-void tail_search_sort(struct path_list *files)
-{
-	struct sized *all = files->n > 1 ? calloc(files->n, sizeof *all) : NULL;
-	struct stat st;
-
-	if (!all)
-		return;
-	for (size_t i = 0; i < files->n; i++)
-		all[i] = (struct sized){ files->path[i], stat(files->path[i], &st) == 0 ? st.st_size : 0 };
-	qsort(all, files->n, sizeof *all, by_size);
-	for (size_t i = 0; i < files->n; i++)
-		files->path[i] = all[i].path;
-	free(all);
-}
-
 /* The files that are not open, the largest first. */
 static void list_unknown(const struct tail_files *t, struct names *in, struct path_list *out)
 {
@@ -163,7 +58,7 @@ static void list_unknown(const struct tail_files *t, struct names *in, struct pa
 		    snprintf(path, sizeof path, "%s/%s", folder, name) < (int)sizeof path &&
 		    lstat(path, &st) == 0 && S_ISREG(st.st_mode) && !tail_files_find(t, st.st_dev, st.st_ino))
 			path_list_add(out, path);       /* out of memory: at the next look */
-	tail_search_sort(out);
+	names_sort(out);
 }
 
 /* Open it if it has a rotated name of the log. */
@@ -219,10 +114,10 @@ static void search_begin(struct search *search, const struct stream *old)
 		search_end(search);
 		*search = (struct search){ .copies = search->copies, .found = search->found };
 		memcpy(search->folder, folder, sizeof folder);
-		add_folders_below(&search->in, old->log_path);
+		names_add_folders_below(&search->in, old->log_path);
 	}
 	n = search->in.n;
-	add_folder_of(&search->in, old->path);
+	names_add_folder_of(&search->in, old->path);
 	if (search->in.n > n)
 		search->listed = false;
 	for (size_t i = 0; i < search->in.n; i++)
@@ -253,7 +148,7 @@ void tail_search_list(const struct tail_files *t, const char *folder, struct pat
 {
 	CLEANUP(names_end) struct names in = { 0 };
 
-	add_place(&in, folder);
+	names_add_folder(&in, folder);
 	list_unknown(t, &in, out);
 }
 
@@ -355,7 +250,7 @@ static bool find_by_identity(struct tail_files *t, const char *log_path)
 	const char *name, *folder;
 	char path[FOLDER_SIZE + 256];
 
-	add_folders_below(&in, log_path);
+	names_add_folders_below(&in, log_path);
 	while (t->missing.n && (name = names_next(&in, &folder))) {
 		struct stream *s;
 
@@ -404,7 +299,7 @@ static struct stream *find_copy(struct tail_files *t, const struct known_file *m
 		if (tail_copy_may_be_of(s, m->at.path) && tail_copy_likeness(s, m) == COPY &&
 		    (!best || best->size < s->size))
 			best = s;
-	add_folders_below(&in, m->at.path);
+	names_add_folders_below(&in, m->at.path);
 	list_unknown(t, &in, &files);
 	for (size_t i = 0; i < files.n; i++) {
 		s = open_rotated(t, files.path[i], m->at.path);
@@ -437,7 +332,7 @@ static void pass_over_spares(struct tail_files *t, const struct stream *best, co
 	for (s = t->streams; s; s = s->next)
 		if (s != best && tail_copy_may_be_of(s, m->at.path) && is_spare(s, best, m))
 			tail_copy_pass_over(t, s, true);
-	add_folders_below(&in, m->at.path);
+	names_add_folders_below(&in, m->at.path);
 	list_unknown(t, &in, &files);
 	for (size_t i = 0; i < files.n; i++) {
 		s = open_rotated(t, files.path[i], m->at.path);
@@ -467,7 +362,7 @@ static bool find_packed(const char *path, char *out, size_t size)
 	CLEANUP(names_end) struct names in = { 0 };
 	const char *log = strrchr(path, '/'), *folder, *name;
 
-	add_folders_below(&in, path);
+	names_add_folders_below(&in, path);
 	while (log && (name = names_next(&in, &folder)))
 		if (log_name_is_packed(name) && log_name_is_of(log + 1, name)) {
 			snprintf(out, size, "%s/%s", folder, name);
