@@ -63,7 +63,7 @@ static struct text decoded(struct text t, char *out)
 static int add_secret(struct loader *l, const struct yaml_node *n, struct text t, const struct secret **list)
 {
 	char plain[VALUE_MAX];
-	struct text d = t.s ? decoded(t, plain) : t;
+	struct text d = decoded(t, plain);
 	int r = add_text(l, n, t, list);
 
 	for (size_t i = 0, len; r == 0 && i < d.len; i += len + 1) {
@@ -131,7 +131,7 @@ int config_hide_header(struct loader *l, const struct key *k, const struct yaml_
 		       const struct value *v, void *base)
 {
 	const struct secret **list = at(base, k->secrets_at);
-	int r = config_secret_name(name) ? add_secret(l, n, text_of(v->s), list) : 0;
+	int r = config_secret_name(name) ? add_secret(l, n, (struct text){ v->s, strlen(v->s) }, list) : 0;
 
 	return r < 0 ? r : add_filled(l, n, v, list);
 }

@@ -147,6 +147,15 @@ def test_install_sh_sends_nothing_in_clear(network, tmp_path):
     assert got["clear"] == "" and "server does not support SSL" in got["said"] and "the token did not make a login" in got["said"], got
 
 
+def test_the_maintenance_unit_sends_nothing_in_clear(network):
+    """It runs psql, whose own default would."""
+    unit = (TOP / "templates/observ-maintain.service").read_text()
+    environment = dict(pair.split("=", 1) for line in re.findall(r"^Environment=(.*)", unit, re.M) for pair in line.split())
+    environment.update(PGHOST=AWAY, PGUSER="obs", PGPASSWORD=PASSWORD)
+    (got,) = network([{"command": shlex.split(re.search(r"^ExecStart=(.*)", unit, re.M)[1]), "environment": environment}])
+    assert got["clear"] == "" and "server does not support SSL" in got["said"], got
+
+
 @pytest.mark.parametrize("url, environment", [
     (f"postgresql://obs:{PASSWORD}@{AWAY}/observ_metrics?sslmode=prefer", {}),
     (f"postgresql://obs:{PASSWORD}@{AWAY}/observ_metrics", {"PGSSLMODE": "disable"}),
