@@ -2,6 +2,8 @@
 that is trusted: one rule (common/pg/pg_tls.h) for whatever opens a connection, however it is told where."""
 import json
 import os
+import re
+import shlex
 import socket
 import struct
 import subprocess
