@@ -106,6 +106,8 @@ WIRE := \
   json_scan \
   log_line \
   multiline \
+  position \
+  push \
   row_json \
   sample
 
@@ -175,7 +177,6 @@ AGENT := \
   outbox/outbox_segment \
   outbox/outbox_stream \
   pg/pg \
-  pg/pg_call \
   pg/pg_connect \
   pg/pg_enroll \
   pg/pg_target \

@@ -521,7 +521,9 @@ GRANT EXECUTE ON FUNCTION agent_hello, agent_last_seen, stale_session_pid, end_s
 	TO observ_agent;
 
 -- ==== 25-streams: how far the agents have read ==================================================
--- How far each log file is read. The position moves in the transaction that brings the rows.
+-- How far each stream is read: a log file, an agent's outbox, a journal, a container's log. The position
+-- moves in the transaction that brings the rows. A stream belongs to its source; `cursor` says where that
+-- goes on, in the source's own words, where the position alone does not.
 CREATE TABLE IF NOT EXISTS log_streams (
 	vps_name text NOT NULL,
 	app_name text NOT NULL,
@@ -533,6 +535,8 @@ CREATE TABLE IF NOT EXISTS log_streams (
 	"position" bigint NOT NULL CHECK ("position" >= 0),
 	finished boolean NOT NULL,                      -- rotated away and read to its end
 	updated_at timestamptz NOT NULL,
+	source text NOT NULL DEFAULT 'tail',            -- tail, outbox, journal, container
+	cursor text NOT NULL DEFAULT '',
 	PRIMARY KEY (vps_name, app_name, stream_id)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 GRANT SELECT ON log_streams TO observ_hub, observ_watch;
@@ -545,12 +549,9 @@ CREATE OR REPLACE FUNCTION max_streams() RETURNS bigint LANGUAGE sql IMMUTABLE R
 -- tell whether its machine has booted since.
 CREATE OR REPLACE FUNCTION agent_streams(p_vps text, p_app text, p_epoch bigint)
 RETURNS TABLE (stream_id bigint, path text, file_id text, head_hash text, tail_hash text, "position" bigint,
-	finished boolean, age_s bigint)
+	finished boolean, age_s bigint, source text, cursor text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 #variable_conflict use_column
-DECLARE
-	v_now timestamptz := clock_timestamp();
-	v_outbox boolean;
 BEGIN
 	PERFORM check_writer(p_vps, p_app, 0);
 	IF NOT EXISTS (SELECT FROM agents a
@@ -559,22 +560,19 @@ BEGIN
 			USING ERRCODE = 'OB002';
 	END IF;
 	RETURN QUERY SELECT s.stream_id, s.path, s.file_id, s.head_hash, s.tail_hash, s."position",
-			s.finished, extract(epoch FROM v_now - s.updated_at)::bigint
-		FROM log_streams s
-		WHERE s.vps_name = p_vps AND s.app_name = p_app AND NOT s.finished
-		ORDER BY s.stream_id;
-	FOREACH v_outbox IN ARRAY ARRAY[false, true] LOOP
-		RETURN QUERY SELECT s.stream_id, s.path, s.file_id, s.head_hash, s.tail_hash, s."position",
-				s.finished, extract(epoch FROM v_now - s.updated_at)::bigint
-			FROM log_streams s
-			WHERE s.vps_name = p_vps AND s.app_name = p_app AND s.finished
-				AND (s.path = 'outbox') = v_outbox
-			ORDER BY s.updated_at DESC LIMIT CASE WHEN v_outbox THEN 1024 ELSE 4096 END;
-	END LOOP;
+			s.finished, extract(epoch FROM clock_timestamp() - s.updated_at)::bigint,
+			s.source, s.cursor
+		FROM (SELECT l.*, row_number() OVER (PARTITION BY l.source, l.finished
+				ORDER BY l.updated_at DESC) AS nth
+			FROM log_streams l WHERE l.vps_name = p_vps AND l.app_name = p_app) s
+		WHERE NOT s.finished OR s.nth <= CASE s.source WHEN 'outbox' THEN 1024 ELSE 4096 END
+		ORDER BY s.source, s.finished, CASE WHEN s.finished THEN s.nth ELSE s.stream_id END;
 END
 $$;
 
--- Compare and set: a batch that was read from another position than the stored one is refused as a whole.
+-- Compare and set: a batch that was read from another position than the stored one, or whose stream has
+-- another source, is refused as a whole. A row: stream, position before, position, finished, path, file,
+-- head, tail, source ('tail' if it has none), cursor ('').
 CREATE OR REPLACE FUNCTION push_positions(p_vps text, p_app text, p_rows jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
@@ -584,12 +582,15 @@ BEGIN
 	PERFORM check_writer(p_vps, p_app, pg_column_size(p_rows));
 	FOR r IN SELECT (e->>0)::bigint AS id, (e->>1)::bigint AS was, (e->>2)::bigint AS pos,
 			(e->>3)::boolean AS fin, left(e->>4, 4096) AS path, left(e->>5, 200) AS file,
-			left(e->>6, 200) AS head, left(e->>7, 200) AS tail
+			left(e->>6, 200) AS head, left(e->>7, 200) AS tail,
+			left(coalesce(e->>8, 'tail'), 100) AS source,
+			left(coalesce(e->>9, ''), 4096) AS cursor
 			FROM jsonb_array_elements(p_rows) e LOOP
 		UPDATE log_streams s SET "position" = r.pos, finished = r.fin, path = r.path,
-			file_id = r.file, head_hash = r.head, tail_hash = r.tail, updated_at = v_now
+			file_id = r.file, head_hash = r.head, tail_hash = r.tail, cursor = r.cursor,
+			updated_at = v_now
 			WHERE s.vps_name = p_vps AND s.app_name = p_app AND s.stream_id = r.id
-				AND s."position" = r.was;
+				AND s."position" = r.was AND s.source = r.source;
 		CONTINUE WHEN FOUND;
 		IF (SELECT count(*) FROM log_streams s WHERE s.vps_name = p_vps AND s.app_name = p_app)
 				>= max_streams() THEN
@@ -597,8 +598,9 @@ BEGIN
 				p_app, p_vps, max_streams() USING ERRCODE = '54000';
 		END IF;
 		INSERT INTO log_streams (vps_name, app_name, stream_id, path, file_id, head_hash, tail_hash,
-				"position", finished, updated_at)
-			SELECT p_vps, p_app, r.id, r.path, r.file, r.head, r.tail, r.pos, r.fin, v_now
+				"position", finished, updated_at, source, cursor)
+			SELECT p_vps, p_app, r.id, r.path, r.file, r.head, r.tail, r.pos, r.fin, v_now,
+				r.source, r.cursor
 			WHERE r.was = 0
 			ON CONFLICT (vps_name, app_name, stream_id) DO NOTHING;
 		IF NOT FOUND THEN

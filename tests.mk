@@ -95,8 +95,13 @@ $(UNIT_PROGRAMS): $(ARCHIVES) $(BUILD)/flags | $(BUILD)/deps.ok
 	$(call say,TEST,$(filter tests/%.c,$^))$(CC) $(CFLAGS) $(PG_CFLAGS) $(LDFLAGS) \
 	  $(filter tests/%.c %.o,$^) $(ARCHIVES) -lcmocka $(LIBS) $(LIBS_$(@F)) -o $@
 
+# The agent with a toy in place of a source: the archive's is not taken then.
+$(BUILD)/tests/toy_agent: tests/system/toy_source.c $(BUILD)/obs_agent/main.o $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.c %.o,$^) $(ARCHIVES) $(LIBS) -o $@
+
 # What the system and browser tests run.
-PARTS := all examples
+PARTS := all examples $(BUILD)/tests/toy_agent
 PYTEST = $(PYTHON) -m pytest -q --tb=short -p no:cacheprovider --basetemp=$(OBSERV_BUILD)/t
 export PYTHONDONTWRITEBYTECODE := 1
 export OBSERV_BUILD := $(abspath $(BUILD))

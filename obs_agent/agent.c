@@ -69,14 +69,19 @@ void agent_tell_state(struct agent *a)
 
 /* ---- what delivery tells ---- */
 
+/* To each source its own. What belongs to none (a later version's) stays as it is in the database. */
 static bool on_positions(void *data, const struct position *p, size_t n)
 {
 	struct agent *a = data;
 	bool taken = true;
 
-	for (int i = 0; i < SOURCES; i++)
+	for (int i = 0; i < SOURCES; i++) {
+		size_t n_own;
+		const struct position *own = positions_of(p, n, sources[i]->name, &n_own);
+
 		if (a->state[i] && sources[i]->positions)
-			taken &= sources[i]->positions(a->state[i], p, n);
+			taken &= sources[i]->positions(a->state[i], own, n_own);
+	}
 	return taken;
 }
 

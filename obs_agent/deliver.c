@@ -333,18 +333,17 @@ static void on_committed(void *data)
  * at the first connect, when a failover has lost commits, and to send the same rows in smaller batches. */
 static void start_over(struct deliver *d, const struct pg_hello *h)
 {
-	size_t logs = 0;
+	const struct position *own;
+	size_t n;
 
 	batch_reset(d->filling);
 	if (d->sent)
 		batch_reset(d->sent);
 	d->sent = NULL;
 	assert(batch_empty(&d->batch[0]) && batch_empty(&d->batch[1]));
-	outbox_positions(d->outbox, h->streams, h->n_streams);
-	for (size_t i = 0; i < h->n_streams; i++)
-		if (strcmp(h->streams[i].path, OUTBOX_PATH) != 0)
-			h->streams[logs++] = h->streams[i];
-	d->positions_known = d->events->positions(d->data, h->streams, logs);
+	own = positions_of(h->streams, h->n_streams, SOURCE_OUTBOX, &n);
+	outbox_positions(d->outbox, own, n);
+	d->positions_known = d->events->positions(d->data, h->streams, h->n_streams);
 	if (!d->positions_known)
 		pg_reconnect(d->pg);
 }

@@ -15,7 +15,7 @@
 struct agent;
 
 struct source {
-	const char *name;               /* also the key in `status` */
+	const char *name;               /* also the key in `status`, and the `source` of its positions */
 
 	/* Start: add timers and descriptors to agent_loop(). *ret_state is passed to all other
 	 * calls. A source that has nothing to do sets it to NULL and is not called again. */
@@ -25,8 +25,8 @@ struct source {
 	 * and started. */
 	void (*reload)(void *state);
 
-	/* The database has told its positions (after a connect), or has committed a batch. NULL: not
-	 * needed. */
+	/* The database has told the positions of this source (after a connect), or has committed a
+	 * batch. NULL: not needed. */
 	bool (*positions)(void *state, const struct position *p, size_t n);
 	void (*committed)(void *state, const struct batch *b);
 

@@ -283,7 +283,8 @@ bool batch_add(struct batch *b, const struct sample *s)
 
 bool batch_set_position(struct batch *b, const struct position *p)
 {
-	size_t max = p->file_id[0] ? BATCH_STREAMS_MAX - BATCH_STREAMS_SPARE : BATCH_STREAMS_MAX;
+	bool of_a_source = *p->file_id || (*p->source && strcmp(p->source, SOURCE_OUTBOX) != 0);
+	size_t max = of_a_source ? BATCH_STREAMS_MAX - BATCH_STREAMS_SPARE : BATCH_STREAMS_MAX;
 	size_t i = stream_index(b, p->stream_id);
 	int64_t from;
 	bool begins;
@@ -318,12 +319,20 @@ struct text column_array(struct column *c, size_t n)
 	return (struct text){ c->data.data, c->data.len };
 }
 
+/* The database takes a row without a source for a log file's. */
+static bool add_source(struct buf *out, const struct position *p)
+{
+	if (!*p->cursor && (!*p->source || strcmp(p->source, SOURCE_TAIL) == 0))
+		return true;
+	return row_add_string(out, text_of(p->source)) && row_add_string(out, text_of(p->cursor));
+}
+
 static bool position_row(struct buf *out, const struct position *p)
 {
 	return buf_addf(out, "[%lld,%lld,%lld", (long long)p->stream_id, (long long)p->from, (long long)p->to) &&
 	       row_add_bool(out, p->finished) && row_add_string(out, text_of(p->path)) &&
 	       row_add_string(out, text_of(p->file_id)) && row_add_string(out, text_of(p->head_hash)) &&
-	       row_add_string(out, text_of(p->tail_hash)) && buf_addc(out, ']');
+	       row_add_string(out, text_of(p->tail_hash)) && add_source(out, p) && buf_addc(out, ']');
 }
 
 bool batch_positions(const struct batch *b, struct buf *out)

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "common/buf.h"
+#include "position.h"
 #include "sample.h"
 
 enum {
@@ -22,22 +23,7 @@ enum {
 	BATCH_ROWS_BYTES_MAX = 4 << 20,         /* JSON rows of one kind */
 	BATCH_RECORD_BYTES_MAX = 256 << 10,     /* the same, that make a batch full */
 	BATCH_STREAMS_MAX = 64,                 /* streams that one batch can advance */
-	BATCH_STREAMS_SPARE = 4,                /* of them not for log files */
-};
-
-/* How far a stream of log lines has been read, and how to know its file again. */
-struct position {
-	int64_t stream_id;
-	int64_t from;                   /* what the database must hold for the batch to commit */
-	int64_t to;                     /* what it holds afterwards */
-	bool begins;                    /* the database does not know the stream: it is told even if nothing was read */
-	bool finished;                  /* the file is over: rotated away and read to its end */
-	bool tells_lost;                /* the batch has a gap about what is missing before it */
-	int64_t age_s;                  /* from the database: committed so long ago, by its clock */
-	char path[256];                 /* as last seen, cut when longer; for people */
-	char file_id[96];               /* device and file handle, or device, inode and time of birth */
-	char head_hash[72];             /* of the first bytes, as the source wrote it */
-	char tail_hash[40];             /* "length:hash" of the bytes before `to` */
+	BATCH_STREAMS_SPARE = 4,                /* of them for the outbox alone */
 };
 
 /* A row that the server refused, by where it comes from. It becomes a row of rejects. */

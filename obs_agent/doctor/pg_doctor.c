@@ -12,7 +12,6 @@
 #include "doctor.h"
 #include "doctor_say.h"
 #include "pg_doctor.h"
-#include "obs_agent/pg/pg_call.h"
 #include "common/pg/pg_message.h"
 #include "common/pg/pg_cert.h"
 #include "common/pg/pg_open.h"
@@ -28,6 +27,14 @@ enum {
 };
 
 #define UNDEFINED_FUNCTION "42883"
+
+static int64_t number(const PGresult *r, int row, int column)
+{
+	int64_t v = 0;
+
+	parse_i64(text_of(PQgetvalue(r, row, column)), &v);
+	return v;
+}
 
 static int report_role(const PGresult *r, FILE *out)
 {
@@ -59,7 +66,7 @@ static int report(const PGresult *r, FILE *out)
 
 	failed += doctor_line(out, *schema != '\0', "run schema.sql in this database", "schema observ: %s",
 			      *schema ? schema : "not installed");
-	skew_s = (wall_us() - pg_number(r, 0, 2)) / US_PER_S;
+	skew_s = (wall_us() - number(r, 0, 2)) / US_PER_S;
 	return failed + doctor_line(out, llabs(skew_s) < SKEW_WARN_S,
 				    "run a time service (systemd-timesyncd, chrony)",
 				    "this clock is %" PRId64 " s ahead of the database's", skew_s);
@@ -75,7 +82,7 @@ static int report_last_seen(const PGresult *r, const struct config *c, FILE *out
 			   "start it, systemctl enable --now obs-agent@...; if it runs, ask "
 			   "journalctl -u obs-agent@...",
 			   "the database heard from %s on %s %" PRId64 " s ago", c->app, c->vps_name,
-			   pg_number(r, 0, 0));
+			   number(r, 0, 0));
 }
 
 /* Fails too if this role may not write as this server. */

@@ -254,7 +254,8 @@ static struct position position_of(const struct outbox_stream *q, bool finished)
 				  .from = q->committed,
 				  .to = q->read,
 				  .finished = finished,
-				  .path = OUTBOX_PATH };
+				  .source = SOURCE_OUTBOX,
+				  .path = SOURCE_OUTBOX };
 }
 
 static void add_gap(struct batch *b, const struct outbox_stream *q, const char *kind, int64_t bytes,
@@ -384,8 +385,7 @@ static void take_gone(struct outbox *o, const struct position *p)
 {
 	struct outbox_stream *q;
 
-	if (!(o->loaded || o->missing) || p->finished || strcmp(p->path, OUTBOX_PATH) != 0 ||
-	    outbox_stream_find(o->streams, p->stream_id))
+	if (!(o->loaded || o->missing) || p->finished || outbox_stream_find(o->streams, p->stream_id))
 		return;
 	q = outbox_stream_add(&o->streams, o->own, 0, p->stream_id);
 	if (q)

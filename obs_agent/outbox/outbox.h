@@ -16,8 +16,6 @@
 #include "logcore/logcore.h"
 #include "wire/batch.h"
 
-/* The path of its streams in the database, where a log's stream has the path of its file. */
-#define OUTBOX_PATH "outbox"
 
 struct outbox;
 

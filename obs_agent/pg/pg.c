@@ -9,7 +9,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
-#include "pg_call.h"
+#include "wire/push.h"
 #include "pg_connect.h"
 #include "common/pg/pg_tls.h"
 #include "common/pg/pg_message.h"
@@ -40,6 +40,7 @@ struct pg {
 	enum phase phase;
 	int64_t process;                /* a random number that identifies this process */
 	int64_t epoch;                  /* from the last hello; 0: none yet */
+	struct answers answers;         /* that the pipeline still has to give */
 	int64_t skew_us;
 	int64_t clock_us;               /* wall clock minus monotonic at the last hello */
 	int failures, refusals;         /* since the last commit */
@@ -176,24 +177,42 @@ static void send_pipeline(struct pg *p, enum phase phase, bool queued)
 	flush(p);
 }
 
+/* By the configuration of now: a reload may have changed it. */
+static struct identity who(const struct pg *p)
+{
+	return (struct identity){ p->config->vps_name, p->config->app, p->process, p->config->interval_us, p->epoch };
+}
+
+/* For a new pipeline: nothing is to be answered yet. */
+static struct answers *expect(struct pg *p)
+{
+	p->answers = (struct answers){ .n = 0 };
+	return &p->answers;
+}
+
 static void say_hello(struct pg *p)
 {
 	bool ok = PQsetnonblocking(p->conn, 1) == 0 && PQenterPipelineMode(p->conn);
+	struct identity me = who(p);
 
 	free(p->streams);
 	p->streams = NULL;
-	send_pipeline(p, PHASE_HELLO, ok && pg_call_hello(p->conn, p->config, p->process, p->epoch));
+	send_pipeline(p, PHASE_HELLO, ok && push_hello(p->conn, &me, expect(p)));
 }
 
 /* The second half of hello: ask for the streams with the new epoch. */
 static void ask_streams(struct pg *p)
 {
-	send_pipeline(p, PHASE_HELLO, pg_call_streams(p->conn, p->config, p->epoch));
+	struct identity me = who(p);
+
+	send_pipeline(p, PHASE_HELLO, push_streams(p->conn, &me, expect(p)));
 }
 
 void pg_send(struct pg *p, struct batch *b, struct text state)
 {
-	send_pipeline(p, PHASE_SENDING, pg_call_push(p->conn, p->config, p->epoch, b, state, &p->json));
+	struct identity me = who(p);
+
+	send_pipeline(p, PHASE_SENDING, push_batch(p->conn, &me, b, state, &p->json, expect(p)));
 }
 
 /* ---- answers ---- */
@@ -220,25 +239,34 @@ static void note_error(struct pg *p, const PGresult *r)
 	note_refusal(p, PQresultErrorField(r, PG_DIAG_SQLSTATE), msg);
 }
 
+static void note_odd_answer(struct pg *p, const char *what)
+{
+	err_set(&p->first_error, EPROTO, "%s: out of memory, or another kind of answer", what);
+}
+
 /* Epoch 0 means OB001. It is no error, so that the database can commit a note of the conflict. */
 static void take_hello(struct pg *p, const PGresult *r)
 {
-	int64_t epoch = pg_number(r, 0, 0);
+	struct hello h;
 
-	if (epoch == 0) {
+	if (!push_read_hello(r, &h)) {
+		note_odd_answer(p, "hello");
+		return;
+	}
+	if (h.epoch == 0) {
 		note_refusal(p, "OB001", "another agent took over");
 		return;
 	}
 	logcore_debug(p->log, "the database greets", logcore_kv("host", PQhost(p->conn)),
 		      logcore_kv("port", PQport(p->conn)), logcore_kv("tls", PQsslInUse(p->conn) != 0),
-		      logcore_kv("epoch", epoch));
-	p->epoch = epoch;
-	p->hello.last_seq = pg_number(r, 0, 1);
-	p->skew_us = pg_number(r, 0, 2) - wall_us();
+		      logcore_kv("epoch", h.epoch));
+	p->epoch = h.epoch;
+	p->hello.last_seq = h.last_seq;
+	p->skew_us = h.server_us - wall_us();
 	p->clock_us = wall_us() - mono_us();
-	if (pg_number(r, 0, 3) < SCHEMA_VERSION_MIN)
+	if (h.schema_version < SCHEMA_VERSION_MIN)
 		logcore_warning(p->log, "the schema is older than this agent; run schema.sql of this version",
-				logcore_kv("schema_version", pg_number(r, 0, 3)),
+				logcore_kv("schema_version", h.schema_version),
 				logcore_kv("needed", SCHEMA_VERSION_MIN));
 }
 
@@ -266,24 +294,33 @@ static void pipeline_done(struct pg *p)
 	}
 }
 
-static void take_result(struct pg *p, const PGresult *r)
+static void take_answer(struct pg *p, enum answer answer, const PGresult *r)
 {
-	switch (PQresultStatus(r)) {
-	case PGRES_TUPLES_OK:
-		if (p->phase != PHASE_HELLO || PQnfields(r) == 0)       /* void */
-			return;
-		if (PQnfields(r) == 4)
-			take_hello(p, r);
-		else if (!pg_read_streams(r, &p->streams, &p->n_streams))
-			err_set(&p->first_error, ENOMEM,
-				"%d streams: out of memory, or an answer of another kind", PQntuples(r));
+	switch (answer) {
+	case ANSWER_HELLO:
+		take_hello(p, r);
 		return;
-	case PGRES_FATAL_ERROR:
-		note_error(p, r);
+	case ANSWER_STREAMS:
+		if (!push_read_streams(r, &p->streams, &p->n_streams))
+			note_odd_answer(p, "streams");
 		return;
-	default:
+	case ANSWER_NONE:
 		return;
 	}
+}
+
+/* Each statement has one result; after an error it is PGRES_PIPELINE_ABORTED. */
+static void take_result(struct pg *p, const PGresult *r)
+{
+	enum answer answer;
+
+	if (PQresultStatus(r) == PGRES_PIPELINE_SYNC)
+		return;
+	answer = answers_take(&p->answers);
+	if (PQresultStatus(r) == PGRES_TUPLES_OK)
+		take_answer(p, answer, r);
+	else if (PQresultStatus(r) == PGRES_FATAL_ERROR)
+		note_error(p, r);
 }
 
 /* Read the answers that have arrived; true: the pipeline is complete. */

@@ -1,5 +1,5 @@
 /*
- * pg.h - the agent's connection to PostgreSQL; its statements are in pg_call.h.
+ * pg.h - the agent's connection to PostgreSQL; its statements are in wire/push.h.
  *
  * Owns connecting, the hello that returns the database's positions, sending a batch as one
  * transaction, deadlines and back-off. Promises never to block the loop, and never to guess: after
@@ -22,7 +22,7 @@ struct pg;
 /* The database's answer when a connection is up. */
 struct pg_hello {
 	int64_t last_seq;               /* of the last committed batch */
-	struct position *streams;       /* `to` is the committed position; the callback may reorder them */
+	struct position *streams;       /* `to` is the committed position; those of a source stand together */
 	size_t n_streams;
 };
 

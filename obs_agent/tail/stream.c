@@ -457,7 +457,8 @@ void stream_advance(struct stream *s, int64_t to, const char *end, size_t availa
 void stream_position(const struct stream *s, struct position *ret)
 {
 	*ret = (struct position){ .stream_id = s->id, .from = s->told ? s->position : 0, .to = s->position,
-				  .begins = !s->told, .finished = s->finished, .tells_lost = s->lost_told };
+				  .begins = !s->told, .finished = s->finished, .tells_lost = s->lost_told,
+				  .source = SOURCE_TAIL };
 	memcpy(ret->path, s->log_path, sizeof ret->path);
 	memcpy(ret->file_id, s->file_id, sizeof ret->file_id);
 	head_print(&s->head, ret->head_hash, sizeof ret->head_hash);

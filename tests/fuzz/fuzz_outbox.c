@@ -163,7 +163,7 @@ static void check_files(int folder)
 static void deliver(struct outbox *o, struct input *in)
 {
 	struct batch b;
-	struct position stored = { .stream_id = 1 + byte(in) % 4, .path = OUTBOX_PATH };
+	struct position stored = { .stream_id = 1 + byte(in) % 4, .source = SOURCE_OUTBOX };
 
 	batch_init(&b);
 	stored.from = stored.to = byte(in);

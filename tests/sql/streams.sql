@@ -47,10 +47,18 @@ SELECT is(try_as('obs_web_1', $$SELECT observ.agent_streams('web-1', 'a', 2)$$),
 SELECT is(value_as('obs_web_1', $$SELECT count(*) FROM observ.agent_streams('web-1', 'b', 1)$$), '0',
 	'with the streams of that application only');
 
+-- ---- streams that are no files ------------------------------------------------------------------------
+SELECT is(pg_temp.pos('[[7, 0, 3, false, "", "", "", "", "journal", "s=1;i=3"]]'), 'ok', 'a stream has a source and a cursor');
+SELECT is(pg_temp.pos('[[7, 3, 4, false, "/l/a.log", "f", "h", "t"]]'), 'OB003', 'no other source moves it');
+SELECT is(pg_temp.pos('[[7, 3, 4, false, "", "", "", "", "journal", "s=1;i=4"]]'), 'ok', 'its own does');
+SELECT is(value_as('obs_web_1', $$SELECT string_agg(concat_ws(' ', source, stream_id, cursor, "position"), ';')
+	FROM observ.agent_streams('web-1', 'a', 1)$$), 'journal 7 s=1;i=4 4;tail 1  250;tail 2  5',
+	'agent_streams tells both, those of a source together');
+
 -- A long list is cut, the oldest first: 4,096 finished files and 1,024 finished parts of the outbox.
 INSERT INTO log_streams
 	SELECT 'web-1', 'b', n, CASE WHEN n % 2 = 0 THEN 'outbox' ELSE '/l/x.log' END, 'f', 'h', 't', 1, true,
-		now() - n * interval '1 s'
+		now() - n * interval '1 s', CASE WHEN n % 2 = 0 THEN 'outbox' ELSE 'tail' END
 	FROM generate_series(1, 10000) n;
 SELECT is(value_as('obs_web_1', $$SELECT string_agg(concat_ws(' ', path, count, oldest), ';' ORDER BY path)
 	FROM (SELECT path, count(*), max(stream_id) AS oldest FROM observ.agent_streams('web-1', 'b', 1)

@@ -38,7 +38,7 @@ SELECT columns_are('observ', 'agents', ARRAY['vps_name', 'app_name', 'epoch', 'l
 	'lines_suppressed']);
 SELECT columns_are('observ', 'log_streams', ARRAY['vps_name', 'app_name', 'stream_id', 'path', 'file_id',
 	'head_hash',
-	'tail_hash', 'position', 'finished', 'updated_at']);
+	'tail_hash', 'position', 'finished', 'updated_at', 'source', 'cursor']);
 SELECT columns_are('observ', 'gaps', ARRAY['id', 'timestamp', 'vps_name', 'app_name', 'stream_id', 'kind',
 	'lines', 'bytes',
 	'detail', 'received_at']);

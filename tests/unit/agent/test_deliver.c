@@ -86,7 +86,7 @@ static void store(void)
 	for (size_t i = 0; i < fake.n_sent; i++) {
 		size_t at = 0;
 
-		if (strcmp(fake.sent[i].path, OUTBOX_PATH) != 0)
+		if (strcmp(fake.sent[i].source, SOURCE_OUTBOX) != 0)
 			continue;
 		while (at < fake.n_stored && fake.stored[at].stream_id != fake.sent[i].stream_id)
 			at++;

@@ -448,7 +448,7 @@ static void a_folder_is_for_one_process(void **state)
 
 static void a_stream_without_files_is_ended_and_reported(void **state)
 {
-	struct position stored = { .stream_id = 12345, .from = 70, .to = 70, .path = OUTBOX_PATH };
+	struct position stored = { .stream_id = 12345, .from = 70, .to = 70, .source = SOURCE_OUTBOX };
 	struct outbox *o = outbox_open(folder, NULL);
 	struct batch b;
 

@@ -170,6 +170,61 @@ static void rows_and_streams_are_limited(void **state)
 	batch_free(&b);
 }
 
+static void the_outbox_has_room_that_others_leave(void **state)
+{
+	struct position p;
+	struct batch b;
+
+	(void)state;
+	batch_init(&b);
+	for (int64_t i = 1; i <= BATCH_STREAMS_MAX - BATCH_STREAMS_SPARE; i++) {
+		p = at(i, 0);
+		snprintf(p.source, sizeof p.source, "%s", i % 2 ? "tail" : "journal");
+		assert_true(batch_set_position(&b, &p));
+	}
+	p = (struct position){ .stream_id = 1000, .source = "journal" };
+	assert_false(batch_set_position(&b, &p));
+	p = (struct position){ .stream_id = 1000, .source = SOURCE_OUTBOX };
+	assert_true(batch_set_position(&b, &p));
+	batch_free(&b);
+}
+
+static void a_position_says_whose_it_is_and_where_to_go_on(void **state)
+{
+	struct position p[] = {
+		{ .stream_id = 1, .to = 2, .source = "journal", .cursor = "s=\"1\";i=2" },
+		{ .stream_id = 2, .to = 3, .source = SOURCE_OUTBOX, .path = "outbox" },
+		{ .stream_id = 3, .to = 4, .source = SOURCE_TAIL, .path = "/a" },
+	};
+	struct buf out = BUF(1000);
+	struct batch b;
+
+	(void)state;
+	batch_init(&b);
+	for (size_t i = 0; i < sizeof p / sizeof *p; i++)
+		assert_true(batch_set_position(&b, &p[i]));
+	assert_true(batch_positions(&b, &out));
+	assert_string_equal(buf_cstr(&out), "[[1,0,2,false,\"\",\"\",\"\",\"\",\"journal\",\"s=\\\"1\\\";i=2\"],"
+			    "[2,0,3,false,\"outbox\",\"\",\"\",\"\",\"outbox\",\"\"],[3,0,4,false,\"/a\",\"\",\"\",\"\"]]");
+	buf_free(&out);
+	batch_free(&b);
+}
+
+static void a_source_gets_its_own_positions(void **state)
+{
+	static const struct position p[] = { { .stream_id = 1, .source = "a" }, { .stream_id = 2, .source = "b" },
+					     { .stream_id = 3, .source = "b" }, { .stream_id = 4, .source = "c" } };
+	static const struct { const char *source; size_t first, n; } rows[] = { { "a", 0, 1 }, { "b", 1, 2 }, { "c", 3, 1 }, { "d", 4, 0 } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		size_t n;
+
+		assert_ptr_equal(positions_of(p, 4, rows[i].source, &n), p + rows[i].first);
+		assert_int_equal(n, rows[i].n);
+	}
+}
+
 static void a_position_keeps_where_the_batch_began(void **state)
 {
 	struct position p = at(4, 100);
@@ -221,6 +276,9 @@ int main(void)
 		cmocka_unit_test(log_columns_are_binary_arrays),
 		cmocka_unit_test(a_full_batch_is_unchanged_by_another_sample),
 		cmocka_unit_test(rows_and_streams_are_limited),
+		cmocka_unit_test(the_outbox_has_room_that_others_leave),
+		cmocka_unit_test(a_position_says_whose_it_is_and_where_to_go_on),
+		cmocka_unit_test(a_source_gets_its_own_positions),
 		cmocka_unit_test(a_position_keeps_where_the_batch_began),
 		cmocka_unit_test(a_finished_stream_is_reported_even_at_the_same_position),
 	};

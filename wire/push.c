@@ -1,0 +1,244 @@
+#include "push.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/embed.h"
+#include "common/parse.h"
+
+EMBED(sql_end_stale_session, "obs_agent/sql/end_stale_session.sql");
+EMBED(sql_hello, "obs_agent/sql/hello.sql");
+EMBED(sql_streams, "obs_agent/sql/streams.sql");
+EMBED(sql_push, "obs_agent/sql/push.sql");
+EMBED(sql_push_logs, "obs_agent/sql/push_logs.sql");
+EMBED(sql_push_rejects, "obs_agent/sql/push_rejects.sql");
+
+enum { PARAMS_MAX = 10, HELLO_COLUMNS = 4, STREAM_COLUMNS = 10 };
+
+/* The parameters of one function call; the first two are always server and application. */
+struct call {
+	const char *value[PARAMS_MAX];
+	int length[PARAMS_MAX], format[PARAMS_MAX];
+	int n;
+	bool binary;                    /* at least one is binary, so formats must be sent */
+};
+
+static void param_text(struct call *c, const char *s)
+{
+	c->value[c->n++] = s;
+}
+
+static void param_binary(struct call *c, struct text t)
+{
+	c->value[c->n] = t.s;
+	c->length[c->n] = (int)t.len;
+	c->format[c->n++] = 1;
+	c->binary = true;
+}
+
+static struct call call(const struct identity *who)
+{
+	struct call c = { .n = 0 };
+
+	param_text(&c, who->vps_name);
+	param_text(&c, who->app);
+	return c;
+}
+
+static bool queue(PGconn *conn, const char *sql, const struct call *c, enum answer answer, struct answers *answers)
+{
+	assert(answers->n < sizeof answers->of / sizeof *answers->of);
+	answers->of[answers->n++] = answer;
+	return PQsendQueryParams(conn, sql, c->n, NULL, c->value, c->length, c->binary ? c->format : NULL, 0) == 1;
+}
+
+bool push_hello(PGconn *conn, const struct identity *who, struct answers *answers)
+{
+	struct call c = call(who);
+	bool queued = queue(conn, sql_end_stale_session, &c, ANSWER_NONE, answers);
+	char process[24], epoch[24], interval[24], now[RFC3339_SIZE], host[HOST_NAME_MAX + 1] = "";
+
+	snprintf(process, sizeof process, "%" PRId64, who->process);
+	snprintf(epoch, sizeof epoch, "%" PRId64, who->epoch);
+	snprintf(interval, sizeof interval, "%" PRId64, who->interval_us / US_PER_S);
+	format_rfc3339(now, wall_us());
+	param_text(&c, process);
+	param_text(&c, who->epoch ? epoch : NULL);
+	param_text(&c, OBSERV_VERSION);
+	param_text(&c, interval);
+	gethostname(host, sizeof host - 1);
+	param_text(&c, now);
+	param_text(&c, host);           /* tells that this agent understands epoch 0 */
+	return queued && queue(conn, sql_hello, &c, ANSWER_HELLO, answers);
+}
+
+bool push_streams(PGconn *conn, const struct identity *who, struct answers *answers)
+{
+	struct call c = call(who);
+	char epoch[24];
+
+	snprintf(epoch, sizeof epoch, "%" PRId64, who->epoch);
+	param_text(&c, epoch);
+	return queue(conn, sql_streams, &c, ANSWER_STREAMS, answers);
+}
+
+/* Append rows, "[...],[...]" in brackets, to `json` as a parameter; without rows it is NULL. Gives
+ * an offset, because the buffer may move until it is complete. */
+static bool add_rows(struct buf *json, const struct buf *rows, size_t n, size_t *ret_at)
+{
+	*ret_at = n ? json->len : SIZE_MAX;
+	return n == 0 || (buf_addc(json, '[') && buf_add(json, rows->data, rows->len) &&
+			  buf_add(json, "]", 2));
+}
+
+static bool add_positions(struct buf *json, const struct batch *b, size_t *ret_at)
+{
+	*ret_at = json->len;
+	if (!batch_positions(b, json))
+		return false;
+	if (json->len - *ret_at > strlen("[]"))
+		return buf_addc(json, '\0');
+	*ret_at = SIZE_MAX;
+	return true;
+}
+
+/* Everything but log lines goes in one call, so that an idle agent sends one statement. */
+static bool queue_push(PGconn *conn, struct call c, int64_t epoch, const struct batch *b, struct text state,
+		       struct buf *json, struct answers *answers)
+{
+	char epoch_text[24], seq[24];
+	size_t at[4];
+
+	snprintf(epoch_text, sizeof epoch_text, "%" PRId64, epoch);
+	snprintf(seq, sizeof seq, "%" PRId64, b->seq);
+	param_text(&c, epoch_text);
+	param_text(&c, seq);
+	param_text(&c, state.s);
+	buf_reset(json);
+	if (!add_rows(json, &b->metrics, b->n_metrics, &at[0]) || !add_rows(json, &b->checks, b->n_checks, &at[1]) ||
+	    !add_rows(json, &b->gaps, b->n_gaps, &at[2]) || !add_positions(json, b, &at[3]))
+		return false;
+	for (size_t i = 0; i < sizeof at / sizeof *at; i++)
+		param_text(&c, at[i] == SIZE_MAX ? NULL : json->data + at[i]);
+	return queue(conn, sql_push, &c, ANSWER_NONE, answers);
+}
+
+static bool queue_logs(PGconn *conn, struct call c, struct batch *b, struct buf *json, struct answers *answers)
+{
+	if (b->n_logs == 0)
+		return true;
+	buf_reset(json);
+	if (!batch_streams(b, json))
+		return false;
+	param_binary(&c, (struct text){ json->data, json->len });
+	for (int i = 0; i < LOG_COLUMNS; i++)
+		param_binary(&c, column_array(&b->log[i], b->n_logs));
+	return queue(conn, sql_push_logs, &c, ANSWER_NONE, answers);
+}
+
+static bool queue_rejects(PGconn *conn, struct call c, const struct batch *b, struct buf *json,
+			  struct answers *answers)
+{
+	size_t at;
+
+	if (b->n_rejects == 0)
+		return true;
+	buf_reset(json);
+	if (!add_rows(json, &b->rejects, b->n_rejects, &at))
+		return false;
+	param_text(&c, json->data);
+	return queue(conn, sql_push_rejects, &c, ANSWER_NONE, answers);
+}
+
+bool push_batch(PGconn *conn, const struct identity *who, struct batch *b, struct text state, struct buf *scratch,
+		struct answers *answers)
+{
+	struct call c = call(who);
+
+	return queue_push(conn, c, who->epoch, b, state, scratch, answers) && queue_logs(conn, c, b, scratch, answers) &&
+	       queue_rejects(conn, c, b, scratch, answers);
+}
+
+/* ---- answers ---- */
+
+enum answer answers_take(struct answers *a)
+{
+	return a->next < a->n ? a->of[a->next++] : ANSWER_NONE;
+}
+
+static int64_t number(const PGresult *r, int row, int column)
+{
+	int64_t v = 0;
+
+	parse_i64(text_of(PQgetvalue(r, row, column)), &v);
+	return v;
+}
+
+bool push_read_hello(const PGresult *r, struct hello *ret)
+{
+	if (PQnfields(r) != HELLO_COLUMNS || PQntuples(r) != 1)
+		return false;
+	*ret = (struct hello){ number(r, 0, 0), number(r, 0, 1), number(r, 0, 2), number(r, 0, 3) };
+	return true;
+}
+
+static void copy_text(char *to, size_t size, const char *from)
+{
+	size_t n = strnlen(from, size - 1);
+
+	memcpy(to, from, n);
+	to[n] = '\0';
+}
+
+/* A row of the answer, to be put beside the others of its source. */
+struct stream_row {
+	const char *source;
+	int row;
+};
+
+static int by_source(const void *a, const void *b)
+{
+	const struct stream_row *x = a, *y = b;
+	int order = strcmp(x->source, y->source);
+
+	return order ? order : x->row - y->row;
+}
+
+static void read_stream(const PGresult *r, int row, struct position *p)
+{
+	p->stream_id = number(r, row, 0);
+	copy_text(p->path, sizeof p->path, PQgetvalue(r, row, 1));
+	copy_text(p->file_id, sizeof p->file_id, PQgetvalue(r, row, 2));
+	copy_text(p->head_hash, sizeof p->head_hash, PQgetvalue(r, row, 3));
+	copy_text(p->tail_hash, sizeof p->tail_hash, PQgetvalue(r, row, 4));
+	p->from = p->to = number(r, row, 5);
+	p->finished = *PQgetvalue(r, row, 6) == 't';
+	p->age_s = number(r, row, 7);
+	copy_text(p->source, sizeof p->source, PQgetvalue(r, row, 8));
+	copy_text(p->cursor, sizeof p->cursor, PQgetvalue(r, row, 9));
+}
+
+bool push_read_streams(const PGresult *r, struct position **ret, size_t *ret_n)
+{
+	size_t n = (size_t)PQntuples(r), room = n ? n : 1;
+	bool is_one = PQnfields(r) == STREAM_COLUMNS;
+	CLEANUP(free_p) struct stream_row *rows = is_one ? calloc(room, sizeof *rows) : NULL;
+	struct position *streams = rows ? calloc(room, sizeof *streams) : NULL;
+
+	if (!streams)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		rows[i] = (struct stream_row){ PQgetvalue(r, (int)i, 8), (int)i };
+	qsort(rows, n, sizeof *rows, by_source);
+	for (size_t i = 0; i < n; i++)
+		read_stream(r, rows[i].row, &streams[i]);
+	*ret = streams;
+	*ret_n = n;
+	return true;
+}

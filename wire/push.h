@@ -1,0 +1,65 @@
+/*
+ * push.h - the calls of the contract with schema.sql, for a connection in pipeline mode, and their answers.
+ *
+ * Owns the statements and their parameters. Promises that all of them are unnamed, so a pooler may stand
+ * between. Leaves out the connection, and what an answer means (obs_agent/pg, an ingest endpoint).
+ */
+#ifndef WIRE_PUSH_H
+#define WIRE_PUSH_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "batch.h"
+
+/* Who writes. */
+struct identity {
+	const char *vps_name, *app;
+	int64_t process;                /* a random number for each start */
+	int64_t interval_us;            /* between two samples: the database expects rows as often */
+	int64_t epoch;                  /* of the last hello, 0 when there was no answer to one yet */
+};
+
+/* What the answer to a statement is. */
+enum answer {
+	ANSWER_NONE,                    /* nothing but that it was done */
+	ANSWER_HELLO,
+	ANSWER_STREAMS,
+};
+
+/* The answers that are still to come, in the order of the statements. */
+struct answers {
+	enum answer of[4];
+	size_t n, next;
+};
+
+/* Each call queues its statements and notes their answers. False: libpq could not queue them (out of memory, connection
+ * lost). */
+
+/* Also ends a stale session of this agent that still holds the lock on its row. */
+bool push_hello(PGconn *conn, const struct identity *who, struct answers *answers);
+bool push_streams(PGconn *conn, const struct identity *who, struct answers *answers);
+
+/* A whole batch; `state` is a JSON object or absent. The call uses `scratch` for the
+ * parameters. */
+bool push_batch(PGconn *conn, const struct identity *who, struct batch *b, struct text state, struct buf *scratch,
+		struct answers *answers);
+
+/* What the next result answers; one that nobody waits for is ANSWER_NONE. */
+enum answer answers_take(struct answers *a);
+
+struct hello {
+	int64_t epoch;                  /* 0: another agent has taken over */
+	int64_t last_seq;               /* of the last batch that was committed */
+	int64_t server_us;              /* the server's clock */
+	int64_t schema_version;
+};
+
+/* False: the result is no such answer, or (streams) there is no memory. */
+bool push_read_hello(const PGresult *r, struct hello *ret);
+
+/* The positions, to be freed; those of a source stand together. */
+bool push_read_streams(const PGresult *r, struct position **ret, size_t *ret_n);
+
+#endif
