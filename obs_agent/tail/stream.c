@@ -6,31 +6,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/random.h"
 #include "fingerprint.h"
 #include "log_open.h"
 
 enum {
 	SETTLED_S = 2,                  /* time stamps are exact to so much, on any file system */
 };
-
-static int64_t random_id(void)
-{
-	uint64_t id = 0;
-
-	while (id == 0) {
-		if (getrandom(&id, sizeof id, 0) != sizeof id)
-			id = (uint64_t)wall_us() * UINT64_C(0x9e3779b97f4a7c15);
-		id &= INT64_MAX;
-	}
-	return (int64_t)id;
-}
 
 /* When the file was made; 0 where the file system does not say. */
 static struct statx_timestamp born(int fd, const char *path)
@@ -111,7 +99,7 @@ int stream_open(const char *path, struct stream **ret, struct err *e)
 	s->dev = st.st_dev;
 	s->ino = st.st_ino;
 	s->born = born(s->fd, "");
-	s->id = random_id();
+	s->id = random_id(63);
 	s->idle_since_us = mono_us();
 	s->since_us = wall_us() - STREAM_TICK_US;
 	stream_seen(s, &st);
@@ -412,7 +400,7 @@ bool stream_unchanged(struct stream *s)
 
 void stream_restart(struct stream *s)
 {
-	s->id = random_id();
+	s->id = random_id(63);
 	s->position = s->committed = s->scanned = s->zeros_to = 0;
 	s->tail_len = 0;
 	s->head = (struct head){ 0 };
