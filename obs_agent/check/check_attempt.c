@@ -34,7 +34,7 @@ struct attempt {
 	attempt_done_fn done;
 	void *data;
 	size_t header_bytes;
-	int packed;                             /* Content-Encoding headers of the answer */
+	int packed;                             /* compressions of the answer, one over the other */
 	struct check_body *body;                /* of the answer, while expect_body is looked for */
 	struct attempt_result result;
 	int64_t begin_mono_us;
@@ -63,20 +63,38 @@ static const char *redirect_target(const struct attempt *a)
 	return location && location[strspn(location, " \t\r\n")] ? location : NULL;
 }
 
-static bool names_packing(struct text header)
+/* How many compressions a list of codings names. */
+static int packings(struct text list)
 {
-	static const char name[] = "content-encoding:";
+	static const char blank[] = " \t\r\n,";
+	int n = 0;
 
-	return header.len > sizeof name - 1 && strncasecmp(header.s, name, sizeof name - 1) == 0;
+	for (size_t i = 0, len; i < list.len; i += len ? len : 1) {
+		for (len = 0; i + len < list.len && !memchr(blank, list.s[i + len], sizeof blank);)
+			len++;
+		n += len && !(len == 7 && strncasecmp(list.s + i, "chunked", len) == 0) &&
+		     !(len == 8 && strncasecmp(list.s + i, "identity", len) == 0);
+	}
+	return n;
 }
 
-/* A body that is compressed twice can grow without limit between two calls of on_body(). */
+/* A body that is compressed twice can grow without limit between two calls of on_body(). libcurl decompresses the
+ * transfer unasked, the content only for expect_body. */
 static bool packed_twice(struct attempt *a, struct text header)
 {
+	static const struct { const char *name; bool unasked; } rows[] = {
+		{ "transfer-encoding:", true }, { "content-encoding:", false },
+	};
+
 	if (header.len >= 5 && memcmp(header.s, "HTTP/", 5) == 0)
 		a->packed = 0;                  /* another answer */
-	if (names_packing(header))
-		a->packed += 1 + (memchr(header.s, ',', header.len) != NULL);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		size_t n = strlen(rows[i].name);
+
+		if ((rows[i].unasked || a->end.c->expect_body) && header.len > n &&
+		    strncasecmp(header.s, rows[i].name, n) == 0)
+			a->packed += packings((struct text){ header.s + n, header.len - n });
+	}
 	return a->packed > 1;
 }
 
@@ -87,7 +105,7 @@ static size_t on_header(char *bytes, size_t size, size_t n, void *data)
 	a->header_bytes += size * n;
 	if (a->header_bytes > CHECK_HEADERS_MAX)
 		a->end.stop = HEADERS_TOO_LONG;
-	else if (a->end.c->expect_body && packed_twice(a, (struct text){ bytes, size * n }))
+	else if (packed_twice(a, (struct text){ bytes, size * n }))
 		a->end.stop = PACKED_TWICE;
 	else
 		return size * n;
@@ -132,8 +150,8 @@ static curl_socket_t open_socket(void *data, curlsocktype purpose, struct curl_s
 	int fd;
 
 	(void)purpose;
-	if (a->redirects > 0 && check_link_local((const struct sockaddr *)&s->addr)) {
-		a->end.stop = LINK_LOCAL;
+	if (a->redirects > 0 && check_is_metadata((const struct sockaddr *)&s->addr)) {
+		a->end.stop = METADATA;
 		return CURL_SOCKET_BAD;
 	}
 	fd = socket(s->family, s->socktype | SOCK_CLOEXEC, s->protocol);

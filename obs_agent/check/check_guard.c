@@ -74,22 +74,58 @@ bool check_hide(const struct secret *secrets, const char *text, char *out, size_
 	return true;
 }
 
+/* libcurl names a host beyond ASCII in another form (xn--..., or letters that stand for it). */
+bool check_may_be_respelt(const struct secret *secrets)
+{
+	for (; secrets; secrets = secrets->next)
+		for (const char *s = secrets->text; *s;)
+			if (take_character(&s) >= 0x80)
+				return true;
+	return false;
+}
+
 /* ---- addresses ---------------------------------------------------------------------------- */
 
-/* Cloud providers hand out credentials at such addresses. */
-bool check_link_local(const struct sockaddr *s)
+/* The first bytes of addresses at which cloud providers hand out credentials. */
+static const struct prefix {
+	size_t len;
+	unsigned char bytes[16];
+} metadata_4[] = {
+	{ 2, { 169, 254 } },                            /* link-local: most of them */
+	{ 4, { 100, 100, 100, 200 } },                  /* Alibaba */
+	{ 4, { 168, 63, 129, 16 } },                    /* Azure */
+	{ 4, { 192, 0, 0, 192 } },                      /* Oracle */
+}, metadata_6[] = {
+	{ 4, { 0xfd, 0x00, 0x0e, 0xc2 } },              /* AWS: fd00:ec2::254 */
+	{ 4, { 0xfd, 0x20, 0x00, 0xce } },              /* Google: fd20:ce::254 */
+	{ 4, { 0xfd, 0x00, 0x00, 0x42 } },              /* Scaleway: fd00:42::42 */
+}, with_ipv4[] = {                                      /* an IPv4 address is behind them */
+	{ 12, { [10] = 0xff, [11] = 0xff } },
+	{ 12, { 0 } },
+	{ 12, { 0x00, 0x64, 0xff, 0x9b } },             /* NAT64 */
+};
+
+static bool begins_with_one(const unsigned char *ip, const struct prefix *rows, size_t n)
 {
-	static const unsigned char aws[16] = { 0xfd, 0x00, 0x0e, 0xc2 };        /* fd00:ec2::/32 */
-	static const unsigned char mapped[12] = { [10] = 0xff, [11] = 0xff };
+	for (size_t i = 0; i < n; i++)
+		if (memcmp(ip, rows[i].bytes, rows[i].len) == 0)
+			return true;
+	return false;
+}
+
+#define ONE_OF(ip, rows) begins_with_one(ip, rows, sizeof(rows) / sizeof *(rows))
+
+bool check_is_metadata(const struct sockaddr *s)
+{
 	const unsigned char *ip;
 
 	if (s->sa_family == AF_INET) {
 		ip = (const unsigned char *)&((const struct sockaddr_in *)(const void *)s)->sin_addr;
-		return ip[0] == 169 && ip[1] == 254;
+		return ONE_OF(ip, metadata_4);
 	}
 	if (s->sa_family != AF_INET6)
 		return false;
 	ip = ((const struct sockaddr_in6 *)(const void *)s)->sin6_addr.s6_addr;
-	return (ip[0] == 0xfe && (ip[1] & 0xc0) == 0x80) || memcmp(ip, aws, 4) == 0 ||
-	       (memcmp(ip, mapped, sizeof mapped) == 0 && ip[12] == 169 && ip[13] == 254);
+	return (ip[0] == 0xfe && (ip[1] & 0xc0) == 0x80) || ONE_OF(ip, metadata_6) ||
+	       (ONE_OF(ip, with_ipv4) && ONE_OF(ip + 12, metadata_4));
 }

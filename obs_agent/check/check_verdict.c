@@ -165,7 +165,7 @@ static void explain_by_curl(struct verdict *v, enum check_error error)
 	const struct secret *secrets = v->end->c->secrets;
 	const char *says = v->end->curl_says;
 	char hidden[CURL_ERROR_SIZE * 2];
-	bool whole = !secrets || strlen(says) + 1 < CURL_ERROR_SIZE;
+	bool whole = !secrets || (strlen(says) + 1 < CURL_ERROR_SIZE && !check_may_be_respelt(secrets));
 
 	if (!*says || !whole || !check_hide(secrets, says, hidden, sizeof hidden))
 		snprintf(hidden, sizeof hidden, "%s", curl_easy_strerror(v->end->code));
@@ -232,14 +232,14 @@ static void judge(struct verdict *v)
 {
 	enum check_stop stop = v->end->stop;
 
-	if (stop == LINK_LOCAL)
-		blame(v, CHECK_PROTOCOL, "A redirect to a link-local address is not followed.");
+	if (stop == METADATA)
+		blame(v, CHECK_PROTOCOL, "A redirect to a link-local address, or to one of cloud metadata, is not followed.");
 	else if (stop == TOO_MANY_REDIRECTS)
 		blame(v, CHECK_PROTOCOL, "Maximum (%d) redirects followed.", (int)v->end->c->max_redirects);
 	else if (stop == NO_REDIRECT_URL)
 		blame(v, CHECK_PROTOCOL, "A redirect leads to what is no URL.");
 	else if (stop == PACKED_TWICE)
-		blame(v, CHECK_PROTOCOL, "The body is compressed more than once (Content-Encoding).");
+		blame(v, CHECK_PROTOCOL, "The body is compressed more than once (Content-Encoding, Transfer-Encoding).");
 	else if (stop == HEADERS_TOO_LONG)
 		blame(v, CHECK_PROTOCOL, "More than %d KiB of headers.", CHECK_HEADERS_MAX >> 10);
 	else if (stop == ENOUGH || stop == BODY_FOUND || stop == BODY_TOO_LONG || v->end->code == CURLE_OK)

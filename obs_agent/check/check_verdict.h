@@ -22,7 +22,7 @@ enum {
 };
 
 /* Why the check ended the transfer. */
-enum check_stop { GO_ON, ENOUGH, BODY_FOUND, BODY_TOO_LONG, HEADERS_TOO_LONG, PACKED_TWICE, LINK_LOCAL,
+enum check_stop { GO_ON, ENOUGH, BODY_FOUND, BODY_TOO_LONG, HEADERS_TOO_LONG, PACKED_TWICE, METADATA,
 		  NO_SOCKET, REDIRECTED, TOO_MANY_REDIRECTS, NO_REDIRECT_URL };
 
 /* Milliseconds; NaN: not reached. */

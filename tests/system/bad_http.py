@@ -84,6 +84,21 @@ class Answers:
         body = PACKED[name] if b"Accept-Encoding:" in head else PLAIN
         self.send(w, body, headers=f"Content-Encoding: {name}\r\n" if body is not PLAIN else "")
 
+    async def transfer(self, w, head):
+        """/transfer?N: PLAIN, compressed N times for the transfer, which nobody asked for."""
+        times = int(head.split(b" ", 2)[1].split(b"?")[1])
+        body = PLAIN
+        for _ in range(times):
+            body = gzip.compress(body)
+        w.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: " + b"gzip, " * times + b"chunked\r\n\r\n")
+        w.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+
+    async def transfer_and_content(self, w, head):
+        """Compressed once for the transfer, and once in itself."""
+        body = gzip.compress(gzip.compress(PLAIN))
+        w.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\nContent-Encoding: gzip\r\n\r\n")
+        w.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+
     async def coding(self, w, head):
         """/coding?NAME: what is not packed says that it is."""
         self.send(w, PLAIN, headers=f"Content-Encoding: {head.split(b' ', 2)[1].decode().split('?')[1]}\r\n")

@@ -8,6 +8,8 @@
 #include "obs_agent/check/check_guard.h"
 #include "check_fixture.h"
 
+#include <arpa/inet.h>
+
 static struct check_config *add_tls(int port)
 {
 	struct check_config *c = add_check(0, "");
@@ -58,6 +60,10 @@ static const struct bad {
 	{ "gzip_bomb", NULL, 0, CHECK_OK, "" },
 	{ "gzip_bomb", "needle", 0, CHECK_BODY, "first 1024 KiB" },
 	{ "packed?gzip,%20gzip", "needle", 0, CHECK_PROTOCOL, "compressed more than once" },
+	{ "transfer?1", "needle", 0, CHECK_OK, "" },
+	{ "transfer?2", "needle", 0, CHECK_PROTOCOL, "compressed more than once" },
+	{ "transfer?4", NULL, 0, CHECK_PROTOCOL, "compressed more than once" },
+	{ "transfer_and_content", "needle", 0, CHECK_PROTOCOL, "compressed more than once" },
 	{ "loop", NULL, 5, CHECK_PROTOCOL, "Maximum (5) redirects" },
 	{ "loop", NULL, 0, CHECK_STATUS, "Status 302" },
 	{ "to_ok", "ok", 1, CHECK_OK, "" },
@@ -290,6 +296,52 @@ static void a_message_has_no_secret_that_a_redirect_repeats(void **state)
 	assert_null(strstr(result_of(short_one)->error_message.s, "3t"));
 }
 
+/* The host's name comes from a variable; libcurl's message has it as xn--..., or in plain letters. */
+static void a_message_has_no_host_that_a_variable_gave_in_another_form(void **state)
+{
+	static const struct secret secrets[] = { { "geheim-ü.missing.test", NULL }, { "ｇｅｈｅｉｍ.missing.test", NULL },
+						 { "geheim-%C3%BC.missing.test", NULL } };
+	enum { N = sizeof secrets / sizeof *secrets };
+	struct check_config *c[N];
+
+	(void)state;
+	for (size_t i = 0; i < N; i++) {
+		c[i] = add_check(server.http, "");
+		snprintf(urls[c[i] - configs], sizeof urls[0], "http://%s/", secrets[i].text);
+		c[i]->secrets = &secrets[i];
+	}
+	run_once();
+	for (size_t i = 0; i < N; i++) {
+		assert_result(c[i], CHECK_DNS, "");
+		assert_null(strcasestr(result_of(c[i])->error_message.s, "geheim"));
+	}
+}
+
+static void redirects_lead_to_no_address_of_cloud_metadata(void **state)
+{
+	static const struct { const char *address; bool metadata; } cases[] = {
+		{ "169.254.169.254", true }, { "169.254.170.2", true }, { "100.100.100.200", true }, { "168.63.129.16", true },
+		{ "192.0.0.192", true }, { "100.100.100.201", false }, { "192.0.0.1", false }, { "127.0.0.1", false },
+		{ "10.0.0.1", false }, { "fe80::1", true }, { "febf::1", true }, { "fec0::1", false }, { "fd00:ec2::254", true },
+		{ "fd20:ce::254", true }, { "fd00:42::42", true }, { "fd00:1::1", false }, { "::1", false },
+		{ "::ffff:169.254.169.254", true }, { "::ffff:100.100.100.200", true }, { "::169.254.169.254", true },
+		{ "64:ff9b::169.254.169.254", true }, { "64:ff9b::10.0.0.1", false }, { "2001:db8::1", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct sockaddr_in four = { .sin_family = AF_INET };
+		struct sockaddr_in6 six = { .sin6_family = AF_INET6 };
+		bool is_four = inet_pton(AF_INET, cases[i].address, &four.sin_addr) == 1;
+		const void *address = is_four ? (const void *)&four : &six;
+
+		if (!is_four)
+			assert_int_equal(inet_pton(AF_INET6, cases[i].address, &six.sin6_addr), 1);
+		if (check_is_metadata(address) != cases[i].metadata)
+			fail_msg("%s", cases[i].address);
+	}
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
@@ -304,6 +356,8 @@ int main(void)
 		TEST(the_request_is_plain),
 		TEST(a_failure_counts_after_its_retries),
 		TEST(a_message_has_no_secret_that_a_redirect_repeats),
+		TEST(a_message_has_no_host_that_a_variable_gave_in_another_form),
+		cmocka_unit_test(redirects_lead_to_no_address_of_cloud_metadata),
 		cmocka_unit_test(a_text_is_shown_without_the_secrets_it_repeats),
 	};
 
