@@ -3,8 +3,8 @@
  *
  *     scan FILE [ROUNDS]
  *
- * Prints the ns a line of the best round, and the same of json-c. Under callgrind with ROUNDS 0 and 1 the difference is the instructions of
- * one round (bench/scan.py). Nothing is written anywhere.
+ * Prints the ns a line of the best round, and the same of json-c. Under callgrind with ROUNDS 0 and 1 the
+ * difference is the instructions of one round (bench/scan.py). Nothing is written anywhere.
  */
 #include <inttypes.h>
 #include <json-c/json.h>
@@ -105,9 +105,10 @@ int main(int argc, char **argv)
 	line_parser_free(&p);
 	if (lines == 0 || rounds < 2)
 		return 0;
-	printf("%zu lines of %zu bytes: %" PRId64 " ns a line, %zu bytes of text kept of each\n", lines, t.len / lines,
-	       best / (int64_t)lines, bytes / lines);
+	printf("%zu lines of %zu bytes: %" PRId64 " ns a line, %zu bytes of text kept of each\n", lines,
+	       t.len / lines, best / (int64_t)lines, bytes / lines);
 	parse_all_json_c(t, rounds / 2, &json_c);
-	printf("json-c: %" PRId64 " ns a line, ratio %.3f\n", json_c / (int64_t)lines, (double)best / (double)json_c);
+	printf("json-c: %" PRId64 " ns a line, ratio %.3f\n", json_c / (int64_t)lines,
+	       (double)best / (double)json_c);
 	return 0;
 }

@@ -21,6 +21,7 @@ int main()
 	try {
 		charge("4711");
 	} catch (const std::exception &e) {
-		request.error("Payment failed", e, logcore_kv("took_ms", std::chrono::steady_clock::now() - begin));
+		request.error("Payment failed", e,
+			      logcore_kv("took_ms", std::chrono::steady_clock::now() - begin));
 	}
 }

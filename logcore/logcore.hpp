@@ -85,7 +85,8 @@ inline logcore_field logcore_kv(const char *key,
 	timespec t{};
 
 	t.tv_sec = static_cast<std::time_t>(second.time_since_epoch().count());
-	t.tv_nsec = static_cast<long>(std::chrono::duration_cast<std::chrono::nanoseconds>(v - second).count());
+	t.tv_nsec =
+		static_cast<long>(std::chrono::duration_cast<std::chrono::nanoseconds>(v - second).count());
 	return logcore_kv_time(key, t);
 }
 

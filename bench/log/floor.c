@@ -1,6 +1,6 @@
 /*
- * floor.c - the minimum cost of a line of JSON: formatted by code for this one line, and written with write(2), one
- * line at a time or 64 KiB of a thread at a time.
+ * floor.c - the minimum cost of a line of JSON: formatted by code for this one line, and written with
+ * write(2), one line at a time or 64 KiB of a thread at a time.
  */
 #define BENCH_CASES "floor", "floor-buffered"
 #include "driver.h"

@@ -1,6 +1,6 @@
 /*
- * glog.cc - glog, buffered and flushed after each line. This file adds timestamp, JSON and escaping in place of glog's
- * prefix; glog writes four header lines to the log.
+ * glog.cc - glog, buffered and flushed after each line. This file adds timestamp, JSON and escaping in place
+ * of glog's prefix; glog writes four header lines to the log.
  */
 #define BENCH_CASES "glog-flushed", "glog-buffered"
 #include "driver.h"
@@ -48,7 +48,8 @@ static int bench_open(int which, const char *path)
 
 #define LINE(o)                                                                                              \
 	R"({"timestamp":")" << stamp{}                                                                       \
-			    << R"(","level":"INFO","logger":")" LOGGER R"(","message":")" << escaped{ MESSAGE } \
+			    << R"(","level":"INFO","logger":")" LOGGER R"(","message":")"                    \
+			    << escaped{ MESSAGE }                                                            \
 			    << R"(","context":{"order":)" << (o).number << R"(,"user":")"                    \
 			    << escaped{ (o).user } << R"(","ms":)" << (o).ms << "}}"
 

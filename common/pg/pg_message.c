@@ -18,7 +18,8 @@ static bool is_said(const char *all, const char *sentence)
 	size_t n = strlen(sentence);
 
 	for (const char *at = all; (at = strcasestr(at, sentence)); at++)
-		if ((at == all || at[-1] == ' ') && (!at[n] || at[n] == ';' || ends_sentence(at[n]) || ends_sentence(at[n - 1])))
+		if ((at == all || at[-1] == ' ') &&
+		    (!at[n] || at[n] == ';' || ends_sentence(at[n]) || ends_sentence(at[n - 1])))
 			return true;
 	return false;
 }

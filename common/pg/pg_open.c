@@ -26,7 +26,9 @@ static int check_string(const char *url, struct err *e)
 	bool good = parsed;
 
 	PQconninfoFree(parsed);
-	return good ? 0 : err_set(e, EINVAL, "this is no connection string; write postgresql://USER@HOST/DATABASE");
+	if (good)
+		return 0;
+	return err_set(e, EINVAL, "this is no connection string; write postgresql://USER@HOST/DATABASE");
 }
 
 /* A server that refuses gives an SQLSTATE, but libpq passes that on only if asked to be verbose before. Ask
@@ -57,7 +59,8 @@ static int refused(PGconn *conn, const char *state, struct err *e)
 	pg_judge(state, &hint);
 	hint = tls ? tls : hint;
 	if (!hint)
-		hint = denied ? "check user and password in the URL, and pg_hba.conf" : "check host and port in the URL";
+		hint = denied ? "check user and password in the URL, and pg_hba.conf"
+		       : "check host and port in the URL";
 	pg_add_sentence(error, sizeof error, hint);
 	return err_set(e, denied ? EACCES : ENOTCONN, "%s", error);
 }
@@ -66,10 +69,12 @@ PGconn *pg_open(const char *url, const struct pg_manner *m, struct err *e)
 {
 	const struct pg_tls tls = pg_tls_for_url(url);
 	/* What has no value is left out; what comes behind dbname overrides it. */
-	const char *const keys[] = { "connect_timeout", "fallback_application_name", "client_encoding", "gssencmode",
-				     "target_session_attrs", "dbname", "password", "sslmode", "sslrootcert", NULL };
-	const char *const values[] = { m->timeout_s, m->application, "UTF8", "disable", m->writes ? "read-write" : NULL, url,
-				       m->password, tls.mode, tls.root, NULL };
+	const char *const keys[] = { "connect_timeout", "fallback_application_name", "client_encoding",
+				     "gssencmode", "target_session_attrs", "dbname", "password", "sslmode",
+				     "sslrootcert", NULL };
+	const char *const values[] = { m->timeout_s, m->application, "UTF8", "disable",
+				       m->writes ? "read-write" : NULL, url, m->password, tls.mode, tls.root,
+				       NULL };
 	CLEANUP(pg_close_p) PGconn *conn = NULL;
 	const char *state;
 	char room[6];

@@ -18,8 +18,9 @@ struct pg_manner {
 	bool writes;                    /* of several servers, take one that does */
 };
 
-/* NULL: it failed. e->code: EINVAL, it is no connection string (the sentence does not quote it, for it may hold a password);
- * EACCES, the server refuses the sign-in; ENOTCONN, any other failure. `e` has libpq's sentence with "; how to fix it". */
+/* NULL: it failed. e->code: EINVAL, it is no connection string (the sentence does not quote it, for it may
+ * hold a password); EACCES, the server refuses the sign-in; ENOTCONN, any other failure. `e` has libpq's
+ * sentence with "; how to fix it". */
 PGconn *pg_open(const char *url, const struct pg_manner *manner, struct err *e);
 
 void pg_close_p(PGconn **c);

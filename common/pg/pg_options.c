@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* No value of gssencmode: libpq refuses it after it has put the options together, before it opens a socket. */
+/* No value of gssencmode: libpq refuses it after it has put the options together, before it opens a socket.
+ * */
 #define REFUSED "-"
 
 static int fail(struct err *e, const char *sentence)
@@ -19,7 +20,8 @@ static int read_own(const char *url, struct pg_options *o, struct err *e)
 
 	o->own = PQconninfoParse(url, &problem);
 	if (!o->own)
-		r = problem ? fail(e, problem) : err_set(e, ENOMEM, "out of memory for the connection string");
+		r = problem ? fail(e, problem)
+		    : err_set(e, ENOMEM, "out of memory for the connection string");
 	PQfreemem(problem);
 	return r;
 }

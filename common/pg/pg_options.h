@@ -13,16 +13,17 @@
 
 struct pg_options {
 	PQconninfoOption *own;          /* what the string itself says */
-	PQconninfoOption *all;          /* with service, environment and libpq's defaults; not user, password, gssencmode */
+	/* with service, environment and libpq's defaults; not user, password, gssencmode */
+	PQconninfoOption *all;
 };
 
-/* -EINVAL: it is no connection string, or its service or a value of it is wrong. `e` has libpq's sentence, which may
- * quote the string. */
+/* -EINVAL: it is no connection string, or its service or a value of it is wrong. `e` has libpq's sentence,
+ * which may quote the string. */
 int pg_options_read(const char *url, struct pg_options *ret, struct err *e);
 void pg_options_free(struct pg_options *o);
 
-/* What somebody said of an option; "": nobody did, so libpq's default holds. (A service that says just that looks
- * like nobody.) */
+/* What somebody said of an option; "": nobody did, so libpq's default holds. (A service that says just that
+ * looks like nobody.) */
 const char *pg_option(const struct pg_options *o, const char *keyword);
 
 #endif

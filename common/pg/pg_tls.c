@@ -24,7 +24,8 @@ static bool is_loopback(const char *address)
 
 static bool is_here(const char *host)
 {
-	return *host == '\0' || *host == '/' || *host == '@' || strcmp(host, "localhost") == 0 || is_loopback(host);
+	return *host == '\0' || *host == '/' || *host == '@' || strcmp(host, "localhost") == 0 ||
+	       is_loopback(host);
 }
 
 bool pg_tls_is_local(const char *host, const char *address)
@@ -40,7 +41,8 @@ static bool has_own_root(void)
 	const char *home = user ? user->pw_dir : set;
 	char path[PATH_MAX];
 
-	return home && *home && snprintf(path, sizeof path, "%s/.postgresql/root.crt", home) < (int)sizeof path &&
+	return home && *home &&
+	       snprintf(path, sizeof path, "%s/.postgresql/root.crt", home) < (int)sizeof path &&
 	       access(path, R_OK) == 0;
 }
 
@@ -48,7 +50,9 @@ static const char *default_root(const char *mode)
 {
 	if (has_own_root())
 		return NULL;
-	return PQlibVersion() >= SYSTEM_ROOT_SINCE && strcmp(mode, "verify-full") == 0 ? "system" : AUTHORITIES;
+	if (PQlibVersion() >= SYSTEM_ROOT_SINCE && strcmp(mode, "verify-full") == 0)
+		return "system";
+	return AUTHORITIES;
 }
 
 struct pg_tls pg_tls_for(const struct pg_options *options, bool local)
@@ -118,8 +122,10 @@ static const char *given_up_by(const char *mode)
 		{ "disable", "password and rows go unencrypted" },
 		{ "allow", "password and rows may go unencrypted" },
 		{ "prefer", "password and rows may go unencrypted" },
-		{ "require", "password and rows are encrypted, but whoever is on the way can pretend to be the database" },
-		{ "verify-ca", "any server with a certificate of that authority can pretend to be the database" },
+		{ "require", "password and rows are encrypted, but whoever is on the way can pretend to be "
+			     "the database" },
+		{ "verify-ca", "any server with a certificate of that authority can pretend to be the "
+			       "database" },
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -138,8 +144,9 @@ bool pg_tls_weakness(const char *url, char out[PG_TLS_SENTENCE_SIZE])
 	bool weak = r == 0 && gives_up && find_distant(&options, name, sizeof name);
 
 	if (weak)
-		snprintf(out, PG_TLS_SENTENCE_SIZE, "sslmode=%s for %s: %s; leave sslmode out (the default is verify-full), and name your own "
-			 "authority with sslrootcert=FILE", mode, name, gives_up);
+		snprintf(out, PG_TLS_SENTENCE_SIZE,
+			 "sslmode=%s for %s: %s; leave sslmode out (the default is verify-full), and name "
+			 "your own authority with sslrootcert=FILE", mode, name, gives_up);
 	pg_options_free(&options);
 	return weak;
 }
@@ -148,18 +155,21 @@ const char *pg_tls_hint(const char *message)
 {
 	static const struct { const char *words, *hint; } rows[] = {
 		{ "certificate verify failed",
-		  "the server's certificate has expired, or sslrootcert does not know who signed it: renew it, or name "
-		  "the authority's file by sslrootcert=FILE in the URL" },
+		  "the server's certificate has expired, or sslrootcert does not know who signed it: renew "
+		  "it, or name the authority's file by sslrootcert=FILE in the URL" },
 		{ "does not match host name",
-		  "write the name that is in the certificate as the host in the URL (hostaddr= says where it is), or have "
-		  "one made for this name" },
+		  "write the name that is in the certificate as the host in the URL (hostaddr= says where it "
+		  "is), or have one made for this name" },
 		{ "server does not support SSL",
-		  "switch TLS on in the database server (ssl = on), or, where everybody on the way may read along, write "
-		  "sslmode=disable into the URL" },
-		{ "root certificate file", "install ca-certificates, or name the authority's file by sslrootcert=FILE in the URL" },
+		  "switch TLS on in the database server (ssl = on), or, where everybody on the way may read "
+		  "along, write sslmode=disable into the URL" },
+		{ "root certificate file",
+		  "install ca-certificates, or name the authority's file by sslrootcert=FILE in the URL" },
 		{ "could not read root certificate", "name a readable file by sslrootcert=FILE in the URL" },
-		{ "tlsv13 alert certificate required", "the server wants a client certificate: sslcert= and sslkey= in the URL" },
-		{ "channel binding is required", "the server offers none: it needs TLS and password_encryption = scram-sha-256" },
+		{ "tlsv13 alert certificate required",
+		  "the server wants a client certificate: sslcert= and sslkey= in the URL" },
+		{ "channel binding is required",
+		  "the server offers none: it needs TLS and password_encryption = scram-sha-256" },
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)

@@ -17,7 +17,8 @@
 enum { PG_TLS_SENTENCE_SIZE = 512 };
 
 struct pg_tls {
-	const char *mode;               /* sslmode; NULL: what was said, or libpq's choice for what stays on this machine */
+	/* sslmode; NULL: what was said, or libpq's choice for what stays on this machine */
+	const char *mode;
 	const char *root;               /* sslrootcert; NULL: what was said, or libpq's default */
 };
 

@@ -21,7 +21,8 @@ static const struct {
 	enum pg_verdict verdict;
 	const char *hint;
 } verdicts[] = {
-	{ "OB001", PG_FENCED, "another agent with the same server and application name has taken over; stop one of them" },
+	{ "OB001", PG_FENCED,
+	  "another agent with the same server and application name has taken over; stop one of them" },
 	{ "OB002", PG_MOVED, NULL },
 	{ "OB003", PG_MOVED, NULL },
 	{ "22", PG_DATA, NULL },
@@ -30,9 +31,12 @@ static const struct {
 	{ "P0", PG_DATA, NULL },
 	{ "53200", PG_TOO_MUCH, "the database server is out of memory" },
 	{ "57014", PG_TOO_MUCH, NULL },
-	{ "53300", PG_BUSY, "the database server has no connection left: raise max_connections or put PgBouncer before it" },
+	{ "53300", PG_BUSY,
+	  "the database server has no connection left: raise max_connections or put PgBouncer before it" },
 	{ "28", PG_WAIT, "check user and password in the URL, and pg_hba.conf" },
-	{ "42501", PG_WAIT, "the role may not do this: enroll this server (SELECT * FROM enroll('NAME')) or grant observ_agent" },
+	{ "42501", PG_WAIT,
+	  "the role may not do this: enroll this server (SELECT * FROM enroll('NAME')) or grant "
+	  "observ_agent" },
 	{ "42883", PG_WAIT, "the schema is older or newer than this agent: run schema.sql of this version" },
 	{ "42P01", PG_WAIT, "the schema is older or newer than this agent: run schema.sql of this version" },
 	{ "3F000", PG_WAIT, "the database has no schema observ: run schema.sql in it" },
@@ -64,8 +68,8 @@ const char *pg_state_in(const char *msg, char ret[6])
 
 bool pg_is_denial(const char *message)
 {
-	static const char *const denied[] = { "authentication", "pg_hba.conf", "does not exist", "not permitted to log in",
-					      "permission denied for" };
+	static const char *const denied[] = { "authentication", "pg_hba.conf", "does not exist",
+					      "not permitted to log in", "permission denied for" };
 
 	for (size_t i = 0; i < sizeof denied / sizeof *denied; i++)
 		if (strstr(message, "FATAL:") && strstr(message, denied[i]))

@@ -103,7 +103,8 @@ static void send_page(int fd, const char *method, const struct page *p)
 {
 	char text[sizeof p->body + 256];
 	int n = snprintf(text, sizeof text,
-			 "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
+			 "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nConnection: close\r\n"
+			 "\r\n%s",
 			 p->status, reason(p->status), p->type, strlen(p->body),
 			 strcmp(method, "HEAD") == 0 ? "" : p->body);
 
@@ -177,7 +178,8 @@ static void visit(const struct shop *s, const char *path)
 
 void *http_traffic(void *shop)
 {
-	static const char *const paths[] = { "/", "/", "/", "/checkout", "/checkout", "/?sort=price", "/favicon.ico" };
+	static const char *const paths[] = { "/", "/", "/", "/checkout", "/checkout", "/?sort=price",
+					     "/favicon.ico" };
 	static _Atomic uint64_t visits;
 	struct shop *s = shop;
 	int threads = s->traffic < TRAFFIC_THREADS ? s->traffic : TRAFFIC_THREADS;

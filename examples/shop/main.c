@@ -175,11 +175,13 @@ int main(int argc, char **argv)
 	result = http_listen(&s);
 	if (result < 0) {
 		fprintf(stderr, "shop: port %d: %s\n", s.port, strerror(-result));
-		logcore_critical(s.log, "Cannot listen", logcore_kv("port", s.port), logcore_kv_errno(result));
+		logcore_critical(s.log, "Cannot listen", logcore_kv("port", s.port),
+				 logcore_kv_errno(result));
 		logcore_close(s.log);
 		return 1;
 	}
-	logcore_info(s.log, "Open", logcore_kv("port", s.port), logcore_kv("seed", s.seed), logcore_kv("pid", getpid()));
+	logcore_info(s.log, "Open", logcore_kv("port", s.port), logcore_kv("seed", s.seed),
+		     logcore_kv("pid", getpid()));
 	printf("http://127.0.0.1:%d/\n", s.port);
 	fflush(stdout);
 	result = start(&s, threads);

@@ -41,7 +41,8 @@ static void answer(struct page *p, int status, const char *type, const char *fmt
 static void health(struct shop *s, struct page *p)
 {
 	if (shop_incident(s))
-		answer(p, 503, "application/json", "{\"status\":\"failing\",\"reason\":\"payments unreachable\"}\n");
+		answer(p, 503, "application/json",
+		       "{\"status\":\"failing\",\"reason\":\"payments unreachable\"}\n");
 	else
 		answer(p, 200, "application/json", "{\"status\":\"ok\"}\n");
 }
@@ -52,7 +53,8 @@ static void front(struct shop *s, struct logcore *log, uint64_t request, struct 
 
 	shop_sleep(s, 3 + (int64_t)shop_dice(s, WORK, request, 25));
 	logcore_info(log, "User action", logcore_kv("user_id", user), logcore_kv("action", "browse"));
-	answer(p, 200, "text/html", "<!DOCTYPE html><title>Shop</title><h1>Shop</h1><a href=\"/checkout\">Buy</a>\n");
+	answer(p, 200, "text/html",
+	       "<!DOCTYPE html><title>Shop</title><h1>Shop</h1><a href=\"/checkout\">Buy</a>\n");
 }
 
 /* The payment: in an incident more than half of them fail, else one in forty. */
@@ -70,8 +72,9 @@ static void checkout(struct shop *s, struct logcore *log, uint64_t request, stru
 		logcore_warning(log, "Payment provider is slow", logcore_kv("provider", "paywell"),
 				logcore_kv("ms", ms));
 	if (fails) {
-		logcore_error(log, "Payment failed", logcore_kv("user_id", user), logcore_kv("amount", amount),
-			      logcore_kv("provider", "paywell"), logcore_kv("error", "connection reset by peer"));
+		logcore_error(log, "Payment failed", logcore_kv("user_id", user),
+			      logcore_kv("amount", amount), logcore_kv("provider", "paywell"),
+			      logcore_kv("error", "connection reset by peer"));
 		answer(p, 500, "text/plain", "The payment failed. You were not charged.\n");
 		return;
 	}

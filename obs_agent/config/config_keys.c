@@ -63,7 +63,9 @@ static int within_interval(struct loader *l, const struct yaml_node *n, const vo
 
 	if (!check->interval_us || check->timeout_us <= check->interval_us)
 		return 0;
-	return config_fail(l, n, "timeout (%" PRId64 " s) is longer than interval (%" PRId64 " s); make it at most as long",
+	return config_fail(l, n,
+			   "timeout (%" PRId64 " s) is longer than interval (%" PRId64 " s); "
+			   "make it at most as long",
 			   check->timeout_us / US_PER_S, check->interval_us / US_PER_S);
 }
 
@@ -73,12 +75,15 @@ static int answer_has_body(struct loader *l, const struct yaml_node *n, const vo
 
 	if (!check->method || strcmp(check->method, "HEAD") != 0)
 		return 0;
-	return config_fail(l, n, "expect_body cannot be met, since the answer to HEAD has no body; use method: GET");
+	return config_fail(l, n,
+			   "expect_body cannot be met, since the answer to HEAD has no body; "
+			   "use method: GET");
 }
 
 static const struct key check_rows[] = {
 	/* The first row is what a plain text instead of a map stands for. */
-	{ "url", &kind_url, CHECK_AT(url), .shown_at = CHECK_AT(shown_url), .secrets_at = CHECK_AT(secrets), .required = true,
+	{ "url", &kind_url, CHECK_AT(url), .shown_at = CHECK_AT(shown_url), .secrets_at = CHECK_AT(secrets),
+	  .required = true,
 	  .help = "what to ask; http or https" },
 	{ "interval", &kind_duration, CHECK_AT(interval_us), .fallback = collection_interval,
 	  .def_help = "`collection_interval`", .min = 1, .max = DAY_S,
@@ -93,7 +98,8 @@ static const struct key check_rows[] = {
 	  .help = "status codes that are good, as in `200-299` or `200,204,300-399`" },
 	{ "expect_body", &kind_text, CHECK_AT(expect_body), .def_help = "any body",
 	  .check = answer_has_body, .help = "text that the body must contain" },
-	{ "headers", &kind_headers, CHECK_AT(headers), .secrets_at = CHECK_AT(secrets), .def_help = "none", .max = 32,
+	{ "headers", &kind_headers, CHECK_AT(headers), .secrets_at = CHECK_AT(secrets), .def_help = "none",
+	  .max = 32,
 	  .help = "request headers; their values are treated as secrets" },
 	{ "retries", &kind_number, CHECK_AT(retries), .def = "2", .min = 0, .max = 10,
 	  .help = "attempts after a failure, before it counts" },
@@ -112,7 +118,8 @@ static const struct key_table check_keys = {
 static const struct key monitoring_rows[] = {
 	{ "enabled", &kind_bool, AT(enabled), .def = "false",
 	  .help = "whether this application is monitored" },
-	{ "postgres_url", &kind_postgres_url, AT(postgres_url), .shown_at = AT(shown_postgres_url), .fallback = no_postgres_url,
+	{ "postgres_url", &kind_postgres_url, AT(postgres_url), .shown_at = AT(shown_postgres_url),
+	  .fallback = no_postgres_url,
 	  .def_help = "required when enabled",
 	  .help = "where the database is: a libpq URI, or `key=value` pairs" },
 	{ "vps_name", &kind_name, AT(vps_name), .fallback = host_name, .def_help = "the host name",
@@ -125,11 +132,15 @@ static const struct key monitoring_rows[] = {
 	  .help = "lowest level of what the agent logs" },
 	{ "health_checks", &kind_checks, AT(checks), .count_at = AT(n_checks), .def_help = "none", .max = 500,
 	  .table = &check_keys, .help = "a list: a URL each, or the keys below" },
-	{ "log_files", &kind_paths, AT(log_files), .count_at = AT(n_log_files), .def_help = "none", .max = 256,
-	  .help = "a list of absolute paths or patterns (`*`, `?`, `[x]`, `{a,b}`, `**`); `{app}` is the application's name" },
-	{ "log_lines_per_second", &kind_number, AT(log_lines_per_second), .def = "0", .min = 0, .max = 1000000,
-	  .help = "lines per second accepted from one file, by the lines' own timestamps; `0`: no limit. Excess lines "
-		  "are dropped and counted per level in `gaps`; WARNING and above have ten times this limit" },
+	{ "log_files", &kind_paths, AT(log_files), .count_at = AT(n_log_files), .def_help = "none",
+	  .max = 256,
+	  .help = "a list of absolute paths or patterns (`*`, `?`, `[x]`, `{a,b}`, `**`); `{app}` is the "
+		  "application's name" },
+	{ "log_lines_per_second", &kind_number, AT(log_lines_per_second), .def = "0", .min = 0,
+	  .max = 1000000,
+	  .help = "lines per second accepted from one file, by the lines' own timestamps; `0`: no limit. "
+		  "Excess lines are dropped and counted per level in `gaps`; WARNING and above have ten "
+		  "times this limit" },
 };
 
 const struct key_table monitoring_keys = {

@@ -15,7 +15,8 @@ struct form {
 
 static const struct form forms[] = {
 	[KEYS_TEXT] = { "", "", "\n    ", "; default: ", "\n", "`", "`", ' ' },
-	[KEYS_MARKDOWN] = { "| key | type | default | meaning |\n|---|---|---|---|\n", "| `", "` | ", " | ", " |\n", "`", "`", ' ' },
+	[KEYS_MARKDOWN] = { "| key | type | default | meaning |\n|---|---|---|---|\n", "| `", "` | ", " | ",
+			    " |\n", "`", "`", ' ' },
 	[KEYS_MDOC] = { "", ".It Cm ", "\n", ";\ndefault: ", "\n", "\\(lq", "\\(rq", '\n' },
 };
 

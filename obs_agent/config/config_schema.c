@@ -30,7 +30,8 @@ static void boolean(FILE *out, const struct key *k)
 {
 	(void)k;
 	fputs("\"anyOf\":[{\"type\":\"boolean\"},"
-	      "{\"type\":\"string\",\"pattern\":\"^([tT]rue|[fF]alse|TRUE|FALSE|[yY]es|YES|[nN]o|NO|[oO]n|ON|[oO]ff|OFF)$\"},"
+	      "{\"type\":\"string\","
+	      "\"pattern\":\"^([tT]rue|[fF]alse|TRUE|FALSE|[yY]es|YES|[nN]o|NO|[oO]n|ON|[oO]ff|OFF)$\"},"
 	      VARIABLE "]", out);
 }
 
@@ -87,22 +88,26 @@ static void paths(FILE *out, const struct key *k)
 static void status(FILE *out, const struct key *k)
 {
 	static const char item[] = "{\"type\":\"integer\",\"minimum\":100,\"maximum\":599},"
-		"{\"type\":\"string\",\"pattern\":\"^ *[1-5][0-9][0-9](-[1-5][0-9][0-9])?( *, *[1-5][0-9][0-9](-[1-5][0-9][0-9])?)* *$\"},"
+		"{\"type\":\"string\",\"pattern\":\"^ *[1-5][0-9][0-9](-[1-5][0-9][0-9])?"
+		"( *, *[1-5][0-9][0-9](-[1-5][0-9][0-9])?)* *$\"},"
 		VARIABLE;
 
 	(void)k;
-	fprintf(out, "\"anyOf\":[%s,{\"type\":\"array\",\"minItems\":1,\"items\":{\"anyOf\":[%s]}}]", item, item);
+	fprintf(out, "\"anyOf\":[%s,{\"type\":\"array\",\"minItems\":1,\"items\":{\"anyOf\":[%s]}}]", item,
+		item);
 }
 
 static void headers(FILE *out, const struct key *k)
 {
 	fprintf(out, "\"type\":\"object\",\"maxProperties\":%" PRId64 ","
-		"\"propertyNames\":{\"pattern\":\"^[!#$%%&'*+.^_`|~0-9A-Za-z-]+$\"},\"additionalProperties\":" SCALAR, k->max);
+		"\"propertyNames\":{\"pattern\":\"^[!#$%%&'*+.^_`|~0-9A-Za-z-]+$\"},"
+		"\"additionalProperties\":" SCALAR, k->max);
 }
 
 static void checks(FILE *out, const struct key *k)
 {
-	fprintf(out, "\"type\":\"array\",\"maxItems\":%" PRId64 ",\"items\":{\"anyOf\":[" HTTP_URL ",{", k->max);
+	fprintf(out, "\"type\":\"array\",\"maxItems\":%" PRId64 ",\"items\":{\"anyOf\":[" HTTP_URL ",{",
+		k->max);
 	properties(out, k->table);
 	fputs("}]}", out);
 }
@@ -110,7 +115,8 @@ static void checks(FILE *out, const struct key *k)
 static const struct { const struct kind *kind; void (*print)(FILE *out, const struct key *k); } printers[] = {
 	{ &kind_bool, boolean }, { &kind_number, number }, { &kind_duration, duration }, { &kind_text, text },
 	{ &kind_choice, choice }, { &kind_name, name }, { &kind_unit, name }, { &kind_url, name },
-	{ &kind_postgres_url, name }, { &kind_paths, paths }, { &kind_status, status }, { &kind_headers, headers },
+	{ &kind_postgres_url, name }, { &kind_paths, paths }, { &kind_status, status },
+	{ &kind_headers, headers },
 	{ &kind_checks, checks },
 };
 
@@ -158,8 +164,8 @@ void config_print_schema(FILE *out)
 {
 	fputs("{\"$schema\":\"http://json-schema.org/draft-07/schema#\",\n"
 	      "\"title\":\"config.yml of an application that obs_agent watches\",\n"
-	      "\"description\":\"Section monitoring: is the agent's, all others belong to other tools. Printed by obs_agent "
-	      "--print-keys=schema\",\n"
+	      "\"description\":\"Section monitoring: is the agent's, all others belong to other tools. "
+	      "Printed by obs_agent --print-keys=schema\",\n"
 	      "\"definitions\":{\"variable\":{\"type\":\"string\",\"pattern\":\"\\\\$\\\\{\"}},\n"
 	      "\"type\":\"object\",\"properties\":{\"monitoring\":{\n"
 	      "\"if\":{\"required\":[\"enabled\"],\"properties\":{\"enabled\":{\"const\":true}}},"

@@ -17,7 +17,8 @@
 
 /* Questions to the database and the agent; functions, so that tests can answer them. */
 struct doctor_others {
-	int (*database)(const struct config *c, FILE *out);     /* prints lines; returns the number of failures */
+	/* prints lines; returns the number of failures */
+	int (*database)(const struct config *c, FILE *out);
 	int (*agent)(const char *app, FILE *out, struct err *e); /* the running agent's status, as JSON */
 };
 

@@ -21,7 +21,8 @@ enum { GROUPS_MAX = 64 };
 
 /* A list grows with each line of a file; an empty line resets it. */
 static const struct { const char *name; size_t at, size; bool list; } settings[] = {
-#define SETTING(name, member, list) { name, offsetof(struct doctor_unit, member), sizeof ((struct doctor_unit *)0)->member, list }
+#define SETTING(name, member, list) \
+	{ name, offsetof(struct doctor_unit, member), sizeof ((struct doctor_unit *)0)->member, list }
 	SETTING("User", user, false),
 	SETTING("SupplementaryGroups", groups, true),
 	SETTING("ProtectHome", protect_home, false),
@@ -52,7 +53,8 @@ static void apply_line(struct doctor_unit *u, char *line)
 		size_t used = settings[i].list && *value ? strlen(to) : 0;
 
 		if (strcmp(line, settings[i].name) == 0)
-			snprintf(to + used, settings[i].size - used, "%s%s", settings[i].list && *value ? " " : "", value);
+			snprintf(to + used, settings[i].size - used, "%s%s",
+				 settings[i].list && *value ? " " : "", value);
 	}
 }
 
@@ -79,7 +81,8 @@ static void read_files(struct doctor_unit *u, const char *root, const char *app)
 {
 	static const char *const patterns[] = {
 		"/usr/lib/systemd/system/obs-agent@.service", "/etc/systemd/system/obs-agent@.service",
-		"/usr/lib/systemd/system/obs-agent@.service.d/*.conf", "/etc/systemd/system/obs-agent@.service.d/*.conf",
+		"/usr/lib/systemd/system/obs-agent@.service.d/*.conf",
+		"/etc/systemd/system/obs-agent@.service.d/*.conf",
 	};
 	char path[PATH_MAX];
 	glob_t found = { 0 };
@@ -121,8 +124,9 @@ static pid_t spawn_systemctl(char *const argv[], FILE **ret)
 static void ask_systemd(struct doctor_unit *u, const char *app)
 {
 	char unit[256], show[] = "show", systemctl[] = "systemctl";
-	char properties[] = "--property=User,SupplementaryGroups,ProtectHome,PrivateTmp,PrivateDevices,BindPaths,BindReadOnlyPaths,"
-			    "InaccessiblePaths,TemporaryFileSystem,RootDirectory,ExecMainStatus,SubState";
+	char properties[] = "--property=User,SupplementaryGroups,ProtectHome,PrivateTmp,PrivateDevices,"
+			    "BindPaths,BindReadOnlyPaths,InaccessiblePaths,TemporaryFileSystem,RootDirectory,"
+			    "ExecMainStatus,SubState";
 	char *const argv[] = { systemctl, show, properties, unit, NULL };
 	struct doctor_unit asked = { .found = true };
 	FILE *in = NULL;
@@ -154,7 +158,8 @@ void doctor_unit_read(struct doctor_unit *u, const char *root, const char *app)
 
 static bool below(const char *path, const char *folder, size_t n)
 {
-	return n && strncmp(path, folder, n) == 0 && (path[n] == '/' || path[n] == '\0' || folder[n - 1] == '/');
+	return n && strncmp(path, folder, n) == 0 &&
+	       (path[n] == '/' || path[n] == '\0' || folder[n - 1] == '/');
 }
 
 /* The folder of a list like " -/srv:/x /opt" that contains `path`, or NULL. */
@@ -183,12 +188,16 @@ static bool is_on(const char *value)
 static bool hidden_by_switch(const struct doctor_unit *u, const char *path, char *setting, char *fix)
 {
 	static const struct { const char *folder, *name, *fix; size_t at; } rows[] = {
-		{ "/home", "ProtectHome", "ProtectHome=read-only", offsetof(struct doctor_unit, protect_home) },
-		{ "/root", "ProtectHome", "ProtectHome=read-only", offsetof(struct doctor_unit, protect_home) },
-		{ "/run/user", "ProtectHome", "ProtectHome=read-only", offsetof(struct doctor_unit, protect_home) },
+		{ "/home", "ProtectHome", "ProtectHome=read-only",
+		  offsetof(struct doctor_unit, protect_home) },
+		{ "/root", "ProtectHome", "ProtectHome=read-only",
+		  offsetof(struct doctor_unit, protect_home) },
+		{ "/run/user", "ProtectHome", "ProtectHome=read-only",
+		  offsetof(struct doctor_unit, protect_home) },
 		{ "/tmp", "PrivateTmp", "PrivateTmp=no", offsetof(struct doctor_unit, private_tmp) },
 		{ "/var/tmp", "PrivateTmp", "PrivateTmp=no", offsetof(struct doctor_unit, private_tmp) },
-		{ "/dev", "PrivateDevices", "PrivateDevices=no", offsetof(struct doctor_unit, private_devices) },
+		{ "/dev", "PrivateDevices", "PrivateDevices=no",
+		  offsetof(struct doctor_unit, private_devices) },
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -203,10 +212,12 @@ static bool hidden_by_switch(const struct doctor_unit *u, const char *path, char
 	return false;
 }
 
-bool doctor_unit_hides(const struct doctor_unit *u, const char *path, char setting[UNIT_VALUE_MAX], char fix[PATH_MAX])
+bool doctor_unit_hides(const struct doctor_unit *u, const char *path, char setting[UNIT_VALUE_MAX],
+		       char fix[PATH_MAX])
 {
 	const struct { const char *name, *value; } lists[] = {
-		{ "InaccessiblePaths", u->inaccessible }, { "TemporaryFileSystem", u->tmpfs }, { "RootDirectory", u->root },
+		{ "InaccessiblePaths", u->inaccessible }, { "TemporaryFileSystem", u->tmpfs },
+		{ "RootDirectory", u->root },
 	};
 	const char *folder;
 	size_t n;
@@ -216,10 +227,12 @@ bool doctor_unit_hides(const struct doctor_unit *u, const char *path, char setti
 	if (hidden_by_switch(u, path, setting, fix))
 		return true;
 	for (size_t i = 0; i < 3; i++) {
-		folder = i < 2 ? listed(lists[i].value, path, &n) : *u->root && strcmp(u->root, "/") != 0 ? u->root : NULL;
+		folder = i < 2 ? listed(lists[i].value, path, &n) :
+			 *u->root && strcmp(u->root, "/") != 0 ? u->root : NULL;
 		if (!folder)
 			continue;
-		snprintf(setting, UNIT_VALUE_MAX, "%s=%.*s", lists[i].name, i < 2 ? (int)n : (int)strlen(folder), folder);
+		snprintf(setting, UNIT_VALUE_MAX, "%s=%.*s", lists[i].name,
+			 i < 2 ? (int)n : (int)strlen(folder), folder);
 		n = (size_t)(strrchr(path, '/') - path);
 		snprintf(fix, PATH_MAX, "BindReadOnlyPaths=%.*s", (int)n, path);
 		return true;
@@ -241,7 +254,8 @@ bool doctor_unit_become(const struct doctor_unit *u)
 	if (getgrouplist(u->user, user->pw_gid, groups, &n) < 0)
 		return false;
 	snprintf(names, sizeof names, "%s", u->groups);
-	for (char *name = strtok_r(names, " ", &rest); name && n < GROUPS_MAX; name = strtok_r(NULL, " ", &rest)) {
+	for (char *name = strtok_r(names, " ", &rest); name && n < GROUPS_MAX;
+	     name = strtok_r(NULL, " ", &rest)) {
 		const struct group *group = getgrnam(name);
 
 		if (group)
@@ -283,14 +297,18 @@ static int check_credential(const char *item, size_t n, const char *app, FILE *o
 
 	source_of(item, n, app, path);
 	if (stat(path, &st) == 0)
-		return doctor_line(out, !(st.st_mode & (S_IROTH | S_IWOTH | S_IWGRP)), "run: chmod 600 on it", "credential %.*s is in %s%s",
-				   name, item, path, st.st_mode & (S_IROTH | S_IWOTH | S_IWGRP) ? ", open to others" : "");
+		return doctor_line(out, !(st.st_mode & (S_IROTH | S_IWOTH | S_IWGRP)), "run: chmod 600 on it",
+				   "credential %.*s is in %s%s", name, item, path,
+				   st.st_mode & (S_IROTH | S_IWOTH | S_IWGRP) ? ", open to others" : "");
 	if (errno == EACCES)
-		return doctor_line(out, true, NULL, "credential %.*s is in %s, closed to this user, as it should be", name, item, path);
+		return doctor_line(out, true, NULL,
+				   "credential %.*s is in %s, closed to this user, as it should be", name,
+				   item, path);
 	if (strncmp(path, "/etc/credstore/", 15) == 0)
 		return 0;               /* systemd leaves it out; if it is needed, the configuration fails */
-	return doctor_line(out, false, "make it (mode 600), or take its LoadCredential= out: without it the unit does not start",
-			   "credential %.*s: there is no %s", name, item, path);
+	return doctor_line(out, false,
+			   "make it (mode 600), or take its LoadCredential= out: without it the unit does "
+			   "not start", "credential %.*s: there is no %s", name, item, path);
 }
 
 int doctor_unit_credentials(const struct doctor_unit *u, const char *app, FILE *out)

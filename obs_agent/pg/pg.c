@@ -180,7 +180,8 @@ static void send_pipeline(struct pg *p, enum phase phase, bool queued)
 /* By the configuration of now: a reload may have changed it. */
 static struct identity who(const struct pg *p)
 {
-	return (struct identity){ p->config->vps_name, p->config->app, p->process, p->config->interval_us, p->epoch };
+	return (struct identity){ p->config->vps_name, p->config->app, p->process, p->config->interval_us,
+				  p->epoch };
 }
 
 /* For a new pipeline: nothing is to be answered yet. */

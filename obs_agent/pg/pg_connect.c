@@ -136,7 +136,8 @@ static void try_next(struct pg_connect *c)
 	while (pg_targets_next(c->targets, &c->conn)) {
 		if (c->conn && PQstatus(c->conn) != CONNECTION_BAD) {
 			PQsetNoticeProcessor(c->conn, ignore_notice, NULL);
-			PQsetErrorVerbosity(c->conn, PQERRORS_VERBOSE);         /* a refusal has its SQLSTATE then */
+			/* a refusal has its SQLSTATE then */
+			PQsetErrorVerbosity(c->conn, PQERRORS_VERBOSE);
 			arm(c, c->deadline_s);
 			c->io = pg_watch(c->loop, c->io, c->conn, EPOLLOUT, on_io, c);
 			return;

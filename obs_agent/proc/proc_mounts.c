@@ -217,8 +217,9 @@ static bool same_set(const struct mounts *a, const struct mounts *b)
 	for (size_t i = 0; i < a->n; i++) {
 		const struct mount_line *x = &a->m[i].line, *y = &b->m[i].line;
 
-		if (a->m[i].closed != b->m[i].closed || x->major != y->major || x->minor != y->minor || x->read_only != y->read_only ||
-		    strcmp(x->point, y->point) != 0 || strcmp(x->fs, y->fs) != 0)
+		if (a->m[i].closed != b->m[i].closed || x->major != y->major || x->minor != y->minor ||
+		    x->read_only != y->read_only || strcmp(x->point, y->point) != 0 ||
+		    strcmp(x->fs, y->fs) != 0)
 			return false;
 	}
 	return true;
@@ -238,7 +239,8 @@ bool mounts_read(struct mounts *t, struct text mountinfo)
 	t->own_meminfo = now->own_meminfo;
 	if (same_set(t, now))
 		return false;
-	memcpy(t->m, now->m, now->n * sizeof now->m[0]);        /* not all of it: memory that is not used costs none */
+	/* not all of it: memory that is not used costs none */
+	memcpy(t->m, now->m, now->n * sizeof now->m[0]);
 	t->n = now->n;
 	t->left_out = now->left_out;
 	return true;

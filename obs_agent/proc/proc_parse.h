@@ -67,7 +67,8 @@ struct mount_line {
 	unsigned major, minor;          /* of the file system, equal for all its mounts */
 	bool whole;                     /* shows the whole file system, not a folder of it */
 	bool read_only;                 /* the file system itself, not this mount of it */
-	bool closes;                    /* systemd mounted it to close the path (ProtectHome=yes and the like) */
+	/* systemd mounted it to close the path (ProtectHome=yes and the like) */
+	bool closes;
 	char point[MOUNT_POINT_MAX];
 	char fs[MOUNT_FS_MAX];
 };

@@ -100,7 +100,8 @@ static void fuzz_mask(const char *s)
 	/* The form in key=value pairs. */
 	len = (size_t)snprintf(url, sizeof url, "host=h password='" MARK);
 	for (size_t i = 0; i < n; i++)
-		len += (size_t)snprintf(url + len, sizeof url - len, "%s%c", strchr("'\\", s[i]) ? "\\" : "", s[i]);
+		len += (size_t)snprintf(url + len, sizeof url - len, "%s%c", strchr("'\\", s[i]) ? "\\" : "",
+					s[i]);
 	snprintf(url + len, sizeof url - len, "' dbname=d");
 	must_hide(url);
 

@@ -1,9 +1,9 @@
 /*
- * Any bytes as the answer to a health check, through libcurl: the attempt ends once, with a result that can be
- * stored, and no other host gets the check's headers.
+ * Any bytes as the answer to a health check, through libcurl: the attempt ends once, with a result that can
+ * be stored, and no other host gets the check's headers.
  *
- * The first byte chooses the check (see check_of); the rest are answers, one for each connection (redirects make
- * more), parted by a byte 1e.
+ * The first byte chooses the check (see check_of); the rest are answers, one for each connection (redirects
+ * make more), parted by a byte 1e.
  */
 #include <assert.h>
 #include <netdb.h>
@@ -63,7 +63,8 @@ static int fuzz_socket(int family, int type, int protocol)
 
 	(void)family;
 	(void)protocol;
-	if (world.n == CONNECTIONS_MAX || socketpair(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0)
+	if (world.n == CONNECTIONS_MAX ||
+	    socketpair(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0)
 		return -1;
 	(void)!send(pair[1], answer.s, answer.len, MSG_NOSIGNAL | MSG_DONTWAIT);
 	shutdown(pair[1], SHUT_WR);

@@ -141,7 +141,8 @@ static void check_number(struct json_object *context, const struct logcore_field
 {
 	struct json_object *v;
 
-	if (f->type != LOGCORE_TYPE_INT || f->key_len != strlen(f->key) || !json_object_object_get_ex(context, f->key, &v))
+	if (f->type != LOGCORE_TYPE_INT || f->key_len != strlen(f->key) ||
+	    !json_object_object_get_ex(context, f->key, &v))
 		return;
 	if (json_object_is_type(v, json_type_int))
 		assert(json_object_get_int64(v) == f->value.i);

@@ -1,7 +1,7 @@
 /*
  * Any bytes as a template, before a NUL, and as a value's text behind it. Checks that it renders, or gives an
- * error with a sentence; an error leaves the output unchanged; without raw tags, a template escapes each '<' and
- * quote of a value.
+ * error with a sentence; an error leaves the output unchanged; without raw tags, a template escapes each '<'
+ * and quote of a value.
  */
 #include <json-c/json.h>
 #include <stdint.h>
@@ -44,7 +44,8 @@ static struct json_object *data_with(const char *value, size_t len)
 	for (int i = 0; i < 3; i++) {
 		struct json_object *item = json_object_new_object();
 
-		json_object_object_add(item, "v", i == 1 ? NULL : json_object_new_string_len(value, (int)len));
+		json_object_object_add(item, "v",
+				       i == 1 ? NULL : json_object_new_string_len(value, (int)len));
 		json_object_array_add(list, item);
 	}
 	json_object_object_add(data, "a", list);
@@ -66,7 +67,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	if (template_render(source, data, &env, &out, &e) < 0) {
 		must(e.msg[0] != '\0', "an error without a sentence");
 		must(out.len == 0, "an error that left something in the output");
-	} else if (len && !memchr(text, '<', len) && !memmem(text, len, "{{{", 3) && !memchr(text, '&', len) && out.len) {
+	} else if (len && !memchr(text, '<', len) && !memmem(text, len, "{{{", 3) &&
+		   !memchr(text, '&', len) && out.len) {
 		must(!memchr(out.data, '<', out.len), "a value's '<' came through");
 	}
 	json_object_put(data);

@@ -56,10 +56,10 @@ static long read_file(FILE *f, unsigned char *seen)
 		int who = -1;
 		long i = -1;
 
-		if (strncmp(line, "{\"timestamp\":\"", 14) != 0 || strcmp(line + len - 3, "}}\n") != 0 || !context ||
-		    strstr(line + 1, "{\"timestamp\"") ||
-		    sscanf(context, "\"context\":{\"who\":%d,\"i\":%ld", &who, &i) != 2 || who < 0 || who >= WRITERS || i < 0 ||
-		    i >= lines_each)
+		if (strncmp(line, "{\"timestamp\":\"", 14) != 0 || strcmp(line + len - 3, "}}\n") != 0 ||
+		    !context || strstr(line + 1, "{\"timestamp\"") ||
+		    sscanf(context, "\"context\":{\"who\":%d,\"i\":%ld", &who, &i) != 2 || who < 0 ||
+		    who >= WRITERS || i < 0 || i >= lines_each)
 			bad++;
 		else if (seen[who * lines_each + i] < 255)
 			seen[who * lines_each + i]++;

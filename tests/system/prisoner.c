@@ -1,5 +1,6 @@
 /*
- * prisoner.c - run in place of a service, inside its sandbox: tries to get out, and what it must be able to do.
+ * prisoner.c - run in place of a service, inside its sandbox: tries to get out, and what it must be able
+ * to do.
  *
  *   prisoner ATTEMPT[=ARGUMENT]...     one line for each: "ATTEMPT[=ARGUMENT] done" or "... refused: why"
  */
@@ -53,15 +54,45 @@ static int mount_tmpfs(const char *path) { return mount("tmpfs", path, "tmpfs", 
 static int remount(const char *path) { return mount(NULL, path, NULL, MS_REMOUNT | MS_BIND, NULL); }
 static int become_root(const char *a) { (void)a; return (int)syscall(SYS_setuid, 0); }
 static int join_root_group(const char *a) { (void)a; return (int)syscall(SYS_setresgid, 0, 0, 0); }
-static int set_time(const char *a) { (void)a; return clock_settime(CLOCK_REALTIME, &(struct timespec){ 1, 0 }); }
+static int set_time(const char *a)
+{
+	(void)a;
+	return clock_settime(CLOCK_REALTIME, &(struct timespec){ 1, 0 });
+}
+
 static int set_host_name(const char *a) { (void)a; return sethostname("x", 1); }
 static int priority(const char *a) { (void)a; return setpriority(PRIO_PROCESS, 0, -10); }
-static int realtime(const char *a) { (void)a; return sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){ 1 }); }
+
+static int realtime(const char *a)
+{
+	(void)a;
+	return sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){ 1 });
+}
+
 static int load_module(const char *a) { (void)a; return (int)syscall(SYS_init_module, "", 0, ""); }
 static int keyring(const char *a) { (void)a; return (int)syscall(SYS_add_key, "user", "x", "y", 1, -3); }
-static int bpf_map(const char *a) { union bpf_attr b = { .map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 1 }; (void)a; return (int)syscall(SYS_bpf, BPF_MAP_CREATE, &b, sizeof b); }
-static int by_handle(const char *a) { (void)a; return (int)syscall(SYS_open_by_handle_at, AT_FDCWD, NULL, 0); }
-static int change_personality(const char *a) { (void)a; return personality(PER_LINUX | READ_IMPLIES_EXEC) < 0 ? -1 : 0; }
+
+static int bpf_map(const char *a)
+{
+	union bpf_attr b = { .map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4,
+			     .max_entries = 1 };
+
+	(void)a;
+	return (int)syscall(SYS_bpf, BPF_MAP_CREATE, &b, sizeof b);
+}
+
+static int by_handle(const char *a)
+{
+	(void)a;
+	return (int)syscall(SYS_open_by_handle_at, AT_FDCWD, NULL, 0);
+}
+
+static int change_personality(const char *a)
+{
+	(void)a;
+	return personality(PER_LINUX | READ_IMPLIES_EXEC) < 0 ? -1 : 0;
+}
+
 static int make_setuid(const char *path) { return closed(open(path, O_WRONLY | O_CREAT, 04755)); }
 static int change_root(const char *path) { return chroot(path); }
 static int kernel_log(const char *a) { (void)a; return (int)syscall(SYS_syslog, 2, NULL, 0); }
@@ -76,7 +107,8 @@ static int signal_other(const char *pid) { return kill(atoi(pid), SIGTERM); }
 static int writable_code(const char *a)
 {
 	(void)a;
-	return mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? -1 : 0;
+	return mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) ==
+	       MAP_FAILED ? -1 : 0;
 }
 
 static int code_later(const char *a)
@@ -90,7 +122,8 @@ static int code_later(const char *a)
 /* A program of one's own: copy this one there, run it. */
 static int run_copy(const char *path)
 {
-	int in = open("/proc/self/exe", O_RDONLY), out = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0700), status = 0;
+	int in = open("/proc/self/exe", O_RDONLY), out = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0700);
+	int status = 0;
 	char bytes[65536];
 
 	for (ssize_t n; out >= 0 && (n = read(in, bytes, sizeof bytes)) > 0;)
@@ -236,15 +269,17 @@ static int shell(const char *command) { return system(command) == 0 ? 0 : -1; }
 
 static const struct attempt { const char *name; int (*make)(const char *argument); } attempts[] = {
 	{ "write", write_file }, { "raw_socket", raw_socket }, { "packet_socket", packet_socket },
-	{ "netlink_socket", netlink_socket }, { "user_namespace", user_namespace }, { "mount_namespace", mount_namespace },
-	{ "net_namespace", net_namespace }, { "mount", mount_tmpfs }, { "remount", remount }, { "setuid", become_root },
-	{ "setgid", join_root_group }, { "set_time", set_time }, { "set_host_name", set_host_name },
-	{ "priority", priority }, { "realtime", realtime }, { "load_module", load_module }, { "keyring", keyring },
-	{ "bpf", bpf_map }, { "open_by_handle", by_handle }, { "personality", change_personality },
-	{ "make_setuid", make_setuid }, { "chroot", change_root }, { "kernel_log", kernel_log }, { "ptrace", trace },
-	{ "kill", signal_other }, { "writable_code", writable_code }, { "code_later", code_later },
-	{ "run_copy", run_copy }, { "memory", much_memory }, { "processes", many_processes },
-	{ "read", read_file }, { "list", list }, { "see_process", see_process }, { "tcp", tcp }, { "unix", unix_socket },
+	{ "netlink_socket", netlink_socket }, { "user_namespace", user_namespace },
+	{ "mount_namespace", mount_namespace }, { "net_namespace", net_namespace }, { "mount", mount_tmpfs },
+	{ "remount", remount }, { "setuid", become_root }, { "setgid", join_root_group },
+	{ "set_time", set_time }, { "set_host_name", set_host_name }, { "priority", priority },
+	{ "realtime", realtime }, { "load_module", load_module }, { "keyring", keyring }, { "bpf", bpf_map },
+	{ "open_by_handle", by_handle }, { "personality", change_personality },
+	{ "make_setuid", make_setuid }, { "chroot", change_root }, { "kernel_log", kernel_log },
+	{ "ptrace", trace }, { "kill", signal_other }, { "writable_code", writable_code },
+	{ "code_later", code_later }, { "run_copy", run_copy }, { "memory", much_memory },
+	{ "processes", many_processes }, { "read", read_file }, { "list", list },
+	{ "see_process", see_process }, { "tcp", tcp }, { "unix", unix_socket },
 	{ "resolve", resolve_in_thread }, { "watch", watch }, { "notify", notify }, { "shell", shell },
 };
 

@@ -1,10 +1,12 @@
 /*
- * shim.c - preloaded into the agent: calls of the C library that fail, do half of their work, or lie about the time.
+ * shim.c - preloaded into the agent: calls of the C library that fail, do half of their work, or lie
+ * about the time.
  *
  *   SHIM_MALLOC=FROM:COUNT   allocations number FROM to FROM + COUNT - 1 of the process fail
- *   SHIM_SHORT=N             each N-th pread(), write(), pwritev(), send() and recv() handles half of the bytes
- *   SHIM_CLOCK=FILE          the wall clock is ahead by the number of seconds that FILE holds (8 bytes), which
- *                            may change at any moment; (libfaketime would shift monotonic timers as well)
+ *   SHIM_SHORT=N             each N-th pread(), write(), pwritev(), send() and recv() handles half of
+ *                            the bytes
+ *   SHIM_CLOCK=FILE          the wall clock is ahead by the number of seconds that FILE holds (8 bytes),
+ *                            which may change at any moment; (libfaketime would shift monotonic timers too)
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

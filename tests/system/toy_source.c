@@ -1,8 +1,8 @@
 /*
  * toy_source.c - a source that reads on from a cursor, as a journal would: linked in place of src_proc.
  *
- * Its stream has TOY_LINES entries. An entry's number stands for a journal's cursor, "n=7"; the position counts
- * entries and tells no more than that.
+ * Its stream has TOY_LINES entries. An entry's number stands for a journal's cursor, "n=7"; the position
+ * counts entries and tells no more than that.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -24,7 +24,8 @@ struct toy {
 
 static struct position place(const struct toy *t)
 {
-	struct position p = { .stream_id = STREAM, .from = t->read, .to = t->read, .source = "journal", .path = "toy" };
+	struct position p = { .stream_id = STREAM, .from = t->read, .to = t->read, .source = "journal",
+			      .path = "toy" };
 
 	snprintf(p.cursor, sizeof p.cursor, "n=%lld", (long long)t->read);
 	return p;
@@ -35,7 +36,8 @@ static bool add_entry(struct toy *t)
 	char message[64];
 	struct position before = place(t), after;
 	struct sample s = { .kind = SAMPLE_LOG, .timestamp_us = wall_us(),
-			    .log = { .stream_id = STREAM, .offset = t->read, .level = 2, .logger = TEXT("toy") } };
+			    .log = { .stream_id = STREAM, .offset = t->read, .level = 2,
+				     .logger = TEXT("toy") } };
 
 	snprintf(message, sizeof message, "entry %lld", (long long)t->read);
 	s.log.message = text_of(message);

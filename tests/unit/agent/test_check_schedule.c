@@ -233,7 +233,8 @@ static void five_hundred_that_hang_keep_cap_and_intervals(void **state)
 	for (size_t i = 1; i < agent.config.n_checks; i++)
 		assert_result(&configs[i], CHECK_TIMEOUT,
 			      " within ");      /* 60 ms may be over before it is connected */
-	assert_in_range(most, 8, MAX_PARALLEL); /* counted by the agent: the server notices late that a client gave up */
+	/* counted by the agent: the server notices late that a client gave up */
+	assert_in_range(most, 8, MAX_PARALLEL);
 	assert_true(peak_hanging() >= 8);
 	assert_true(took < slow(12 * US_PER_S) + stalls_us());
 	assert_true((int64_t)source->skipped <= allowed_us() / good->interval_us);
@@ -339,7 +340,8 @@ static void reload_keeps_the_schedule_of_what_is_the_same(void **state)
 	other[0] = *changed;
 	other[0].url = other[0].shown_url = changed_url;
 	other[0].timeout_us = slow(700 * US_PER_MS);
-	other[1] = *same;                                       /* at another address, and another place in the list */
+	/* at another address, and another place in the list */
+	other[1] = *same;
 	other[1].url = other[1].shown_url = same_url;
 	other[2] = *same;
 	other[2].url = other[2].shown_url = "http://127.0.0.1/new";

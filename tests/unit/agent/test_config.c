@@ -135,14 +135,17 @@ static void every_mistake_is_named_in_the_order_of_the_file(void **state)
 		"a.yml:2:26: log_files: \"bad.log\" is not an absolute path; begin it with /\n"
 		"a.yml:2:35: log_files: \"/dir/\" is a folder; name its files, as in /var/log/my-app/*.log\n"
 		"a.yml:2:42: log_files: \"/good.log\" is listed twice; remove one\n"
-		"a.yml:3:3: \"colour\" is not a key of section monitoring; known are enabled, postgres_url, vps_name, "
-		"collection_interval, app_unit, log_level, health_checks, log_files, log_lines_per_second\n"
+		"a.yml:3:3: \"colour\" is not a key of section monitoring; known are enabled, postgres_url, "
+		"vps_name, collection_interval, app_unit, log_level, health_checks, log_files, "
+		"log_lines_per_second\n"
 		"a.yml:4:12: enabled \"perhaps\" is neither true nor false; write one of them\n"
 		"a.yml:5:24: collection_interval \"5\" is out of range; write 10 to 86400 seconds\n"
 		"a.yml:6:3: enabled is given twice, first in line 4; remove one\n"
-		"a.yml:8:13: url \"ftp://a/\" does not begin with http:// or https://; write http://HOST/PATH or https://HOST/PATH\n"
+		"a.yml:8:13: url \"ftp://a/\" does not begin with http:// or https://; write "
+		"http://HOST/PATH or https://HOST/PATH\n"
 		"a.yml:8:32: retries \"many\" is not a whole number; write 0 to 10\n"
-		"a.yml:10:7: health_checks: this URL is checked twice; remove one, or tell them apart by a #name at the end\n"
+		"a.yml:10:7: health_checks: this URL is checked twice; remove one, or tell them apart by a "
+		"#name at the end\n"
 		"and 2 more mistakes\n");
 }
 
@@ -151,14 +154,18 @@ static void no_mistake_causes_a_second_message(void **state)
 {
 	(void)state;
 	assert_string_equal(mistakes_of("monitoring:\n  enabled: true\n  postgres_ul: postgres://a@b/c\n"
-					"  collection_interval: 5\n  health_checks:\n    - {url: 'http://a/', timeout: 100}\n"
-					"    - {urll: 'http://b/'}\n    - {url: 'http://c/', interval: 1x, timeout: 100}\n"
+					"  collection_interval: 5\n  health_checks:\n"
+					"    - {url: 'http://a/', timeout: 100}\n"
+					"    - {urll: 'http://b/'}\n"
+					"    - {url: 'http://c/', interval: 1x, timeout: 100}\n"
 					"    - {url: 'http://d/', method: FETCH, expect_body: x}\n"),
 		"a.yml:3:3: \"postgres_ul\" is not a key of section monitoring; did you mean postgres_url?\n"
 		"a.yml:4:24: collection_interval \"5\" is out of range; write 10 to 86400 seconds\n"
 		"a.yml:7:8: \"urll\" is not a key of a health check; did you mean url?\n"
-		"a.yml:8:36: interval \"1x\" is not a time; write whole seconds (60) or units (90s, 5m, 1h30m)\n"
-		"a.yml:9:34: method \"FETCH\" is not known; write one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\n");
+		"a.yml:8:36: interval \"1x\" is not a time; write whole seconds (60) or units (90s, 5m, "
+		"1h30m)\n"
+		"a.yml:9:34: method \"FETCH\" is not known; write one of GET, HEAD, POST, PUT, PATCH, "
+		"DELETE, OPTIONS\n");
 }
 
 /* Half-written files: each beginning of a good file is read or refused with a place. */
@@ -200,10 +207,13 @@ static void other_file_types_are_refused_in_one_sentence(void **state)
 	assert_int_equal(config_load("/dev/null", "my-app", &c, &m), -EINVAL);
 	assert_string_equal(m.e[0].msg, "/dev/null: this is not a regular file; name one");
 	assert_int_equal(config_load("/nonexistent/config.yml", "my-app", &c, &m), -ENOENT);
-	assert_string_equal(m.e[0].msg, "/nonexistent/config.yml: there is no such file; create it with a section monitoring "
-			    "and the key postgres_url, or name another by --config");
+	assert_string_equal(m.e[0].msg,
+			    "/nonexistent/config.yml: there is no such file; create it with a section "
+			    "monitoring and the key postgres_url, or name another by --config");
 	open_error("a.yml", EACCES, &m.e[0]);        /* root may read everything, so not by a file */
-	assert_string_equal(m.e[0].msg, "a.yml: permission denied; let the agent's user read the file and enter its folders");
+	assert_string_equal(m.e[0].msg,
+			    "a.yml: permission denied; let the agent's user read the file and enter its "
+			    "folders");
 }
 
 /* Write `size` bytes, a good section and then a comment, and load them. */
@@ -243,7 +253,8 @@ static void a_file_over_one_mebibyte_is_refused(void **state)
 static void an_application_name_cannot_leave_its_folder(void **state)
 {
 	static const char *const bad[] = { "", "..", ".", "a/b", "../a", "a b", "-a", "a\n", "\xc3\xa9",
-		"a0123456789a0123456789a0123456789a0123456789a0123456789a0123456789a0123456789a0123456789a0123456789aa" };
+					   "a0123456789a0123456789a0123456789a0123456789a0123456789"
+					   "a0123456789a0123456789a0123456789a0123456789aa" };
 	static const char *const good[] = { "a", "my-app", "shop.v2", "A_1", "_x" };
 	struct config c;
 	struct config_mistakes m;
@@ -348,13 +359,15 @@ static void all_keys_are_read(void **state)
 
 static void a_check_takes_its_defaults_from_the_section_wherever_that_is_written(void **state)
 {
-	struct config c = parsed("monitoring:\n  health_checks: [\"http://a/\", {url: \"http://b/\", interval: 3}]\n"
+	struct config c =
+		parsed("monitoring:\n  health_checks: [\"http://a/\", {url: \"http://b/\", interval: 3}]\n"
 				 "  collection_interval: 90\n");
 
 	(void)state;
 	assert_true(c.checks[0].interval_us == 90 * S && c.checks[0].timeout_us == 5 * S);
 	assert_true(c.checks[1].interval_us == 3 * S && c.checks[1].timeout_us == 3 * S);
-	assert_true(c.checks[0].retries == 2 && c.checks[0].retry_interval_us == 5 * S && c.checks[0].verify_tls);
+	assert_true(c.checks[0].retries == 2 && c.checks[0].retry_interval_us == 5 * S &&
+		    c.checks[0].verify_tls);
 	assert_true(c.checks[0].expect_status[0].from == 200 && c.checks[0].expect_status[0].to == 299);
 	assert_int_equal(c.checks[0].n_expect_status, 1);
 	assert_int_equal(c.checks[0].max_redirects, 0);
@@ -366,8 +379,8 @@ static void a_check_takes_its_defaults_from_the_section_wherever_that_is_written
 static void times_may_have_units(void **state)
 {
 	static const struct { const char *s; int64_t seconds; } rows[] = {
-		{ "10", 10 }, { "90s", 90 }, { "5m", 300 }, { "1h", 3600 }, { "1d", 86400 }, { "1h1m1s", 3661 },
-		{ "\"60\"", 60 }, { "010", 10 }, { "+60", 60 },
+		{ "10", 10 }, { "90s", 90 }, { "5m", 300 }, { "1h", 3600 }, { "1d", 86400 },
+		{ "1h1m1s", 3661 }, { "\"60\"", 60 }, { "010", 10 }, { "+60", 60 },
 	};
 	char yaml[128];
 
@@ -430,8 +443,10 @@ static void a_credential_is_escaped_for_its_place(void **state)
 		size_t size;
 		FILE *out = open_memstream(&printed, &size);
 
-		snprintf(yaml, sizeof yaml, "monitoring:\n  enabled: true\n  postgres_url: \"%s\"\n  health_checks:\n"
-			 "    - url: http://h/?token=${CRED:db}\n      headers: {Authorization: \"Bearer ${CRED:db}\"}\n",
+		snprintf(yaml, sizeof yaml,
+			 "monitoring:\n  enabled: true\n  postgres_url: \"%s\"\n  health_checks:\n"
+			 "    - url: http://h/?token=${CRED:db}\n"
+			 "      headers: {Authorization: \"Bearer ${CRED:db}\"}\n",
 			 rows[i].written);
 		c = parsed(yaml);
 		assert_string_equal(c.postgres_url, rows[i].read);
@@ -456,13 +471,16 @@ static void assert_secrets(const struct secret *s, const char *const *want)
 	}
 }
 
-/* Whatever came from outside the file, and what its place tells to be a secret, is in no URL that is shown. */
+/* Whatever came from outside the file, and what its place tells to be a secret, is in no URL that is shown.
+ * */
 static void a_url_is_shown_without_its_secrets(void **state)
 {
 	static const struct { const char *url, *shown, *secrets[6]; } rows[] = {
-		{ "http://h/x?token=${CRED:db}", "http://h/x?token=***", { "it%27s%2Fhunter2%20%40%5C", "it's", "hunter2" } },
+		{ "http://h/x?token=${CRED:db}", "http://h/x?token=***",
+		  { "it%27s%2Fhunter2%20%40%5C", "it's", "hunter2" } },
 		{ "http://h/x?q=${SECRET}&r=1", "http://h/x?q=***&r=1", { "hunter2" } },
-		{ "http://h/${CRED:db}/in#${SECRET}", "http://h/***/in#***", { "it%27s%2Fhunter2%20%40%5C", "hunter2" } },
+		{ "http://h/${CRED:db}/in#${SECRET}", "http://h/***/in#***",
+		  { "it%27s%2Fhunter2%20%40%5C", "hunter2" } },
 		{ "http://h/${SECRET}${SECRET}", "http://h/***", { "hunter2", "hunter2hunter2" } },
 		{ "http://user:pw@h/", "http://***@h/", { "user:pw", "user", "pw" } },
 		{ "http://user:${SECRET}@h:80/", "http://***@h:80/", { "user", "hunter2" } },
@@ -485,7 +503,8 @@ static void a_url_is_shown_without_its_secrets(void **state)
 		char yaml[256];
 		struct config c;
 
-		snprintf(yaml, sizeof yaml, "monitoring:\n  health_checks:\n    - url: \"%s\"\n", rows[i].url);
+		snprintf(yaml, sizeof yaml, "monitoring:\n  health_checks:\n    - url: \"%s\"\n",
+			 rows[i].url);
 		c = parsed(yaml);
 		assert_string_equal(c.checks[0].shown_url, rows[i].shown);
 		assert_secrets(c.checks[0].secrets, rows[i].secrets);
@@ -496,8 +515,9 @@ static void a_url_is_shown_without_its_secrets(void **state)
 static void the_secrets_of_headers_are_known(void **state)
 {
 	static const char *const want[] = { "hunter2", "Basic aGVsbG8=", "aGVsbG8", NULL };
-	struct config c = parsed("monitoring:\n  health_checks:\n    - url: http://h/\n      headers: {X-Any: \"a ${SECRET}\", "
-				 "Authorization: Basic aGVsbG8=, Accept: text/html}\n");
+	struct config c = parsed("monitoring:\n  health_checks:\n    - url: http://h/\n"
+				 "      headers: {X-Any: \"a ${SECRET}\", Authorization: Basic aGVsbG8=, "
+				 "Accept: text/html}\n");
 
 	(void)state;
 	assert_secrets(c.checks[0].secrets, want);
@@ -510,7 +530,8 @@ static void a_postgres_url_is_shown_without_its_secrets(void **state)
 {
 	static const struct { const char *url, *shown; } rows[] = {
 		{ "postgres://a:${CRED:db}@h/d", "postgres://a:***@h/d" },
-		{ "postgres://${SECRET}:pw@h/d?application_name=${SECRET}", "postgres://***:***@h/d?application_name=***" },
+		{ "postgres://${SECRET}:pw@h/d?application_name=${SECRET}",
+		  "postgres://***:***@h/d?application_name=***" },
 		{ "host=h password=${CRED:db} user=a", "host=h password=*** user=a" },
 		{ "host=h user=${SECRET}", "host=h user=***" },
 		{ "${CRED:url}", "postgres://a:***@h/d" },
@@ -523,7 +544,8 @@ static void a_postgres_url_is_shown_without_its_secrets(void **state)
 		char yaml[256];
 		struct config c;
 
-		snprintf(yaml, sizeof yaml, "monitoring:\n  enabled: true\n  postgres_url: \"%s\"\n", rows[i].url);
+		snprintf(yaml, sizeof yaml, "monitoring:\n  enabled: true\n  postgres_url: \"%s\"\n",
+			 rows[i].url);
 		c = parsed(yaml);
 		assert_string_equal(c.shown_postgres_url, rows[i].shown);
 		config_free(&c);
@@ -533,7 +555,8 @@ static void a_postgres_url_is_shown_without_its_secrets(void **state)
 static void a_credential_is_read_again_without_its_line_end(void **state)
 {
 	static const struct { const char *file, *url; } rows[] = {
-		{ "one", "postgres://a:one@h/d" }, { "two\n", "postgres://a:two@h/d" }, { "x\n\n", "postgres://a:x%0A@h/d" },
+		{ "one", "postgres://a:one@h/d" }, { "two\n", "postgres://a:two@h/d" },
+		{ "x\n\n", "postgres://a:x%0A@h/d" },
 	};
 	char dir[] = "/tmp/observ-test-XXXXXX", path[64];
 
@@ -547,7 +570,8 @@ static void a_credential_is_read_again_without_its_line_end(void **state)
 
 		fputs(rows[i].file, out);
 		fclose(out);
-		c = parsed("monitoring:\n  enabled: true\n  postgres_url: postgres://a:${CRED:changes}@h/d\n");
+		c = parsed("monitoring:\n  enabled: true\n"
+			   "  postgres_url: postgres://a:${CRED:changes}@h/d\n");
 		assert_string_equal(c.postgres_url, rows[i].url);
 		config_free(&c);
 	}
@@ -564,20 +588,28 @@ static void without_a_unit_the_message_says_how_to_get_a_credential(void **state
 	(void)state;
 	unsetenv("CREDENTIALS_DIRECTORY");
 	unsetenv("NOTIFY_SOCKET");              /* in a container there may be one */
-	assert_int_equal(config_parse("a.yml", "no-such-app", text_of("monitoring:\n  postgres_url: postgres://a:${CRED:db}@h\n"), &c,
+	assert_int_equal(config_parse("a.yml", "no-such-app",
+				      text_of("monitoring:\n  postgres_url: postgres://a:${CRED:db}@h\n"), &c,
 				      &m), -EINVAL);
-	assert_string_equal(m.e[0].msg, "a.yml:2:17: postgres_url needs the credential db, which systemd gives to the unit, and there is "
-			    "none; write it into /etc/credstore/obs-agent.no-such-app.db (mode 0600), name it in the unit as "
-			    "/usr/share/observ/drop-ins/credentials.conf shows, and restart the unit");
-	assert_int_equal(config_parse("a.yml", "a", text_of("monitoring:\n  postgres_url: ${CRED:database_url}\n"), &c, &m), -EINVAL);
-	assert_string_equal(m.e[0].msg, "a.yml:2:17: postgres_url needs the credential database_url, which systemd gives to the unit, and there is "
-			    "none; write it into /etc/credstore/obs-agent.a.database_url (mode 0600), and restart the unit");
+	assert_string_equal(m.e[0].msg,
+			    "a.yml:2:17: postgres_url needs the credential db, which systemd gives to the "
+			    "unit, and there is none; write it into /etc/credstore/obs-agent.no-such-app.db "
+			    "(mode 0600), name it in the unit as /usr/share/observ/drop-ins/credentials.conf "
+			    "shows, and restart the unit");
+	assert_int_equal(config_parse("a.yml", "a",
+				      text_of("monitoring:\n  postgres_url: ${CRED:database_url}\n"), &c, &m),
+				      -EINVAL);
+	assert_string_equal(m.e[0].msg,
+			    "a.yml:2:17: postgres_url needs the credential database_url, which systemd gives "
+			    "to the unit, and there is none; write it into "
+			    "/etc/credstore/obs-agent.a.database_url (mode 0600), and restart the unit");
 	setenv("CREDENTIALS_DIRECTORY", "tests/unit/credentials", 1);
 }
 
 static void a_variable_can_never_become_yaml(void **state)
 {
-	struct config c = parsed("monitoring:\n  health_checks:\n    - url: http://a/\n      expect_body: <${SYNTAX}>\n"
+	struct config c = parsed("monitoring:\n  health_checks:\n    - url: http://a/\n"
+				 "      expect_body: <${SYNTAX}>\n"
 				 "    - url: http://b/\n      expect_body: \"<${SYNTAX}>\"\n");
 
 	(void)state;

@@ -86,7 +86,8 @@ static void a_printed_configuration_reads_back_unchanged(void **state)
 	second = printed(&again);
 	assert_string_equal(first, second);
 	assert_string_equal(again.checks[1].expect_body, c.checks[1].expect_body);
-	assert_memory_equal(again.checks[1].expect_status, c.checks[1].expect_status, sizeof c.checks[1].expect_status);
+	assert_memory_equal(again.checks[1].expect_status, c.checks[1].expect_status,
+			    sizeof c.checks[1].expect_status);
 	assert_string_equal(again.log_files[1], c.log_files[1]);
 	assert_string_equal(again.postgres_url, "host=db password=*** dbname=observ");
 	assert_string_equal(again.checks[1].headers[0], "Authorization: ***");
@@ -100,9 +101,9 @@ static void a_printed_configuration_reads_back_unchanged(void **state)
 static void any_text_is_printed_so_that_it_reads_back(void **state)
 {
 	static const char *const texts[] = {
-		" a ", "\"", "\\", "'", "#", ": ", "- a", "${SECRET}", "$${SECRET}", "$$$${", "a\nb", "\n", "\t", "\r\n",
-		"\x01\x1b\x7f", "\xc2\x85\xc2\xa0", "\xe2\x80\xa8\xe2\x80\xa9", "\xef\xbb\xbf", "\xef\xbf\xbe\xef\xbf\xbd",
-		"\xf0\x9f\x98\x80 \xc3\xa9", "{app}", "true", "~",
+		" a ", "\"", "\\", "'", "#", ": ", "- a", "${SECRET}", "$${SECRET}", "$$$${", "a\nb", "\n",
+		"\t", "\r\n", "\x01\x1b\x7f", "\xc2\x85\xc2\xa0", "\xe2\x80\xa8\xe2\x80\xa9", "\xef\xbb\xbf",
+		"\xef\xbf\xbe\xef\xbf\xbd", "\xf0\x9f\x98\x80 \xc3\xa9", "{app}", "true", "~",
 	};
 	struct config c = parsed("monitoring: {health_checks: [{url: \"http://a/\", expect_body: x}]}");
 

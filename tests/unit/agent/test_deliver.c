@@ -186,7 +186,8 @@ static int begin(void **state)
 	has_state = true;
 	if (sd_event_new(&loop) < 0)
 		return -1;
-	return deliver_new(&(struct deliver_options){ .loop = loop, .config = &config }, &events, &seen, &d, &e);
+	return deliver_new(&(struct deliver_options){ .loop = loop, .config = &config }, &events, &seen, &d,
+			   &e);
 }
 
 static int end(void **state)
@@ -331,7 +332,8 @@ static void idle_streams_make_room_and_do_not_stall(void **state)
 	assert_int_equal(fake.logs, 1);
 }
 
-/* The agent reports a problem to the database at once, not with the next metrics, which may be an hour away. */
+/* The agent reports a problem to the database at once, not with the next metrics, which may be an hour away.
+ * */
 static void a_worse_state_is_sent_at_once_but_not_often(void **state)
 {
 	(void)state;
@@ -473,7 +475,8 @@ static void two_refused_rows_in_a_row_both_become_rejects(void **state)
 		while (at < 4 && add_line(1, at, at + 1))
 			at++;
 		let_flush_come();
-		if (fake.logs > 0 && next < 3 && at > 1 && !(at == 2 && next == 1 && fake.rejects)) {  /* 1 and 2 are bad */
+		/* 1 and 2 are bad */
+		if (fake.logs > 0 && next < 3 && at > 1 && !(at == 2 && next == 1 && fake.rejects)) {
 			lose(PG_DATA);
 			connect_at(committed);
 			continue;

@@ -76,7 +76,8 @@ static int run_doctor(void)
 	char *text = NULL;
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
-	int r = doctor_run(path_of("config.yml"), "my-app", &(struct doctor_others){ fake_db, fake_agent }, out);
+	int r = doctor_run(path_of("config.yml"), "my-app", &(struct doctor_others){ fake_db, fake_agent },
+			   out);
 
 	fclose(out);
 	snprintf(said, sizeof said, "%s", text);
@@ -115,7 +116,8 @@ static void write_config(const char *url)
 {
 	char yaml[512];
 
-	snprintf(yaml, sizeof yaml, "monitoring:\n  enabled: true\n  vps_name: web-1\n  postgres_url: %s\n  log_files:\n"
+	snprintf(yaml, sizeof yaml,
+		 "monitoring:\n  enabled: true\n  vps_name: web-1\n  postgres_url: %s\n  log_files:\n"
 		 "    - %s/app*.log\n", url, dir);
 	write_file("config.yml", 0644, yaml);
 }
@@ -167,7 +169,8 @@ static void a_disabled_agent_or_a_default_name_is_reported(void **state)
 	write_file("config.yml", 0644, "monitoring:\n  vps_name: localhost.localdomain\n");
 	assert_int_equal(run_doctor(), 1);
 	assert_said("FAIL monitoring is not enabled: the agent ends at once; set enabled: true\n");
-	assert_said("FAIL this server is called localhost.localdomain, as others may be; set vps_name, or the host name\n");
+	assert_said("FAIL this server is called localhost.localdomain, as others may be; set vps_name, or "
+		    "the host name\n");
 }
 
 static void variables_come_from_the_file_that_the_unit_reads(void **state)
@@ -190,12 +193,14 @@ static void variables_come_from_the_file_that_the_unit_reads(void **state)
 static void an_environment_file_is_read_as_systemd_reads_it(void **state)
 {
 	static const char text[] =
-		"# comment\n; comment\n\nT_A=plain\n  T_B = spaces around  \nT_C=\"double \\\"quoted\\\" \"\nT_D='single $x \\n '\n"
-		"OPENSSL_CONF=/mine\nPGHOST=file\nT_E=joined \\\nlines\nT_F=\nT_G=a\"b c\"d\nnonsense\n1T=x\nT_H=two=signs # no comment\nT_I=mine\nT_J=\"two\nlines\"";
+		"# comment\n; comment\n\nT_A=plain\n  T_B = spaces around  \nT_C=\"double \\\"quoted\\\" \"\n"
+		"T_D='single $x \\n '\n"
+		"OPENSSL_CONF=/mine\nPGHOST=file\nT_E=joined \\\nlines\nT_F=\nT_G=a\"b c\"d\nnonsense\n1T=x\n"
+		"T_H=two=signs # no comment\nT_I=mine\nT_J=\"two\nlines\"";
 	static const struct { const char *name, *value; } rows[] = {
-		{ "T_A", "plain" }, { "T_B", "spaces around" }, { "T_C", "double \"quoted\" " }, { "T_D", "single $x \\n " },
-		{ "T_E", "joined lines" }, { "T_F", "" }, { "T_G", "ab cd" }, { "T_H", "two=signs # no comment" },
-		{ "T_I", "the environment's" }, { "T_J", "two\nlines" },
+		{ "T_A", "plain" }, { "T_B", "spaces around" }, { "T_C", "double \"quoted\" " },
+		{ "T_D", "single $x \\n " }, { "T_E", "joined lines" }, { "T_F", "" }, { "T_G", "ab cd" },
+		{ "T_H", "two=signs # no comment" }, { "T_I", "the environment's" }, { "T_J", "two\nlines" },
 	};
 	struct err e;
 
@@ -219,11 +224,13 @@ static void a_missing_log_file_is_reported(void **state)
 {
 	(void)state;
 	assert_int_equal(look_at_logs(path_of("missing.log")), 1);
-	assert_said("missing.log: No such file or directory; correct the path, or start the application once\n");
+	assert_said("missing.log: No such file or directory; correct the path, or start the application "
+		    "once\n");
 	assert_int_equal(look_at_logs(path_of("no-folder/*.log")), 1);
 	assert_said("no-folder/*.log matches no file: there is no folder /tmp/observ-test-");
 	assert_said("/no-folder/; correct it, or start the application once\n");
-	assert_int_equal(look_at_logs(path_of("missing*.log")), 0);             /* a log of tomorrow, may be */
+	/* a log of tomorrow, may be */
+	assert_int_equal(look_at_logs(path_of("missing*.log")), 0);
 	assert_said("warn /tmp/observ-test-");
 	assert_said("missing*.log matches no file yet; correct it, or start the application once\n");
 	assert_int_equal(look_at_logs("/dev/null"), 1);
@@ -239,13 +246,16 @@ static void before_the_first_start_what_is_missing_is_no_failure(void **state)
 	fresh = true;
 	assert_int_equal(look_at_logs(path_of("missing.log")), 0);
 	assert_said("note /tmp/observ-test-");
-	assert_said("missing.log: No such file or directory; correct the path, or start the application once\n");
+	assert_said("missing.log: No such file or directory; correct the path, or start the application "
+		    "once\n");
 	assert_int_equal(look_at_logs(path_of("missing*.log")), 0);
 	assert_said("missing*.log matches no file yet; correct it, or start the application once\n");
 	assert_int_equal(look_at_logs(path_of("no-folder/*.log")), 0);
 	assert_int_equal(look_at_logs("/dev/null"), 1);
 	assert_int_equal(look_at_agent(NULL, "0", "dead"), 0);
-	assert_string_equal(said, "note the agent has not been started yet; start it: systemctl enable --now obs-agent@my-app\n");
+	assert_string_equal(said,
+			    "note the agent has not been started yet; start it: systemctl enable --now "
+			    "obs-agent@my-app\n");
 	fresh = false;
 }
 
@@ -276,13 +286,15 @@ static void an_unreadable_log_file_is_reported_with_the_group_to_add(void **stat
 	write_file("c.log", 0600, "");
 	write_file("of_root.log", 0600, "");
 	assert_int_equal(chmod(path_of("closed"), 0750), 0);
-	assert_int_equal(chown(path_of("closed"), 0, ADM) | chown(path_of("b.log"), 0, ADM) | chown(path_of("c.log"), 0, ADM), 0);
+	assert_int_equal(chown(path_of("closed"), 0, ADM) | chown(path_of("b.log"), 0, ADM) |
+			 chown(path_of("c.log"), 0, ADM), 0);
 	assert_int_equal(setgroups(0, NULL), 0);
 	assert_int_equal(setegid(65534), 0);
 	assert_int_equal(seteuid(65534), 0);
 	look_at_logs(path_of("closed/a.log"));
 	assert_said("closed/a.log: permission denied at /tmp/observ-test-");
-	assert_said("/closed; add its group to the unit: systemctl edit obs-agent@my-app, then [Service] SupplementaryGroups=adm\n");
+	assert_said("/closed; add its group to the unit: systemctl edit obs-agent@my-app, then [Service] "
+		    "SupplementaryGroups=adm\n");
 	look_at_logs(path_of("closed/*.log"));
 	assert_said("/closed; add its group to the unit");
 	look_at_logs(path_of("b.log"));
@@ -302,17 +314,19 @@ static void a_path_that_the_sandbox_hides_is_reported_with_the_setting(void **st
 	assert_int_equal(look_at_logs(path_of("a.log")), 0);            /* no unit, nothing hidden */
 	make_folders("etc/systemd/system/obs-agent@my-app.service.d");
 	make_folders("etc/systemd/system/obs-agent@other.service.d");
-	write_file("etc/systemd/system/obs-agent@.service", 0644, "[Service]\nProtectHome=yes\nPrivateTmp=yes\n");
+	write_file("etc/systemd/system/obs-agent@.service", 0644,
+		   "[Service]\nProtectHome=yes\nPrivateTmp=yes\n");
 	assert_int_equal(look_at_logs(path_of("a.log")), 1);
 	assert_said("a.log is readable\n");
 	assert_said("FAIL /tmp/observ-test-");
-	assert_said("a.log: the unit's sandbox (PrivateTmp=yes) hides this from the agent; show it: systemctl edit obs-agent@my-app, then "
-		    "[Service] PrivateTmp=no\n");
+	assert_said("a.log: the unit's sandbox (PrivateTmp=yes) hides this from the agent; show it: "
+		    "systemctl edit obs-agent@my-app, then [Service] PrivateTmp=no\n");
 	look_at_logs("/home/nobody-at-all/a.log");
 	assert_said("then [Service] ProtectHome=read-only\n");
 	write_file("etc/systemd/system/obs-agent@other.service.d/x.conf", 0644, "[Service]\nPrivateTmp=no\n");
 	assert_int_equal(look_at_logs(path_of("a.log")), 1);
-	write_file("etc/systemd/system/obs-agent@my-app.service.d/x.conf", 0644, "[Service]\nPrivateTmp=no\n");
+	write_file("etc/systemd/system/obs-agent@my-app.service.d/x.conf", 0644,
+		   "[Service]\nPrivateTmp=no\n");
 	assert_int_equal(look_at_logs(path_of("a.log")), 0);
 	write_file("etc/systemd/system/obs-agent@my-app.service.d/x.conf", 0644,
 		   "[Service]\nPrivateTmp=yes\nBindReadOnlyPaths=/srv -/tmp:/tmp\n");
@@ -328,11 +342,14 @@ static void the_setting_that_hides_a_path_is_named(void **state)
 		{ "ProtectHome=read-only", "/home/x/a.log", NULL, NULL },
 		{ "PrivateTmp=yes", "/var/tmp/a.log", "PrivateTmp=yes", "PrivateTmp=no" },
 		{ "PrivateDevices=yes", "/dev/shm/a.log", "PrivateDevices=yes", "PrivateDevices=no" },
-		{ "InaccessiblePaths=-/srv/secret /opt", "/opt/x/a.log", "InaccessiblePaths=/opt", "BindReadOnlyPaths=/opt/x" },
+		{ "InaccessiblePaths=-/srv/secret /opt", "/opt/x/a.log", "InaccessiblePaths=/opt",
+		  "BindReadOnlyPaths=/opt/x" },
 		{ "InaccessiblePaths=/opt\nInaccessiblePaths=", "/opt/x/a.log", NULL, NULL },
-		{ "TemporaryFileSystem=/var:ro", "/var/log/a.log", "TemporaryFileSystem=/var", "BindReadOnlyPaths=/var/log" },
+		{ "TemporaryFileSystem=/var:ro", "/var/log/a.log", "TemporaryFileSystem=/var",
+		  "BindReadOnlyPaths=/var/log" },
 		{ "TemporaryFileSystem=/var:ro\nBindReadOnlyPaths=/var/log", "/var/log/a.log", NULL, NULL },
-		{ "RootDirectory=/srv/jail", "/var/log/a.log", "RootDirectory=/srv/jail", "BindReadOnlyPaths=/var/log" },
+		{ "RootDirectory=/srv/jail", "/var/log/a.log", "RootDirectory=/srv/jail",
+		  "BindReadOnlyPaths=/var/log" },
 		{ "ProtectSystem=strict", "/var/log/a.log", NULL, NULL },
 		{ "InaccessiblePaths=/opt", "/optical/a.log", NULL, NULL },
 	};
@@ -367,7 +384,8 @@ static void each_credential_is_checked_at_its_source(void **state)
 	(void)state;
 	write_file("good", 0600, "x");
 	write_file("open", 0644, "x");
-	snprintf(u.credentials, sizeof u.credentials, " a:%s/good b:%s/open c:%s/%%i.none d:obs-agent.%%i.no_such", dir, dir, dir);
+	snprintf(u.credentials, sizeof u.credentials,
+		 " a:%s/good b:%s/open c:%s/%%i.none d:obs-agent.%%i.no_such", dir, dir, dir);
 	assert_int_equal(doctor_unit_credentials(&u, "my-app", out), 2);
 	fclose(out);
 	snprintf(said, sizeof said, "%s", text);
@@ -375,7 +393,8 @@ static void each_credential_is_checked_at_its_source(void **state)
 	assert_said("ok   credential a is in /tmp/observ-test-");
 	assert_said("/open, open to others; run: chmod 600 on it\n");
 	assert_said("FAIL credential c: there is no /tmp/observ-test-");
-	assert_said("/my-app.none; make it (mode 600), or take its LoadCredential= out: without it the unit does not start\n");
+	assert_said("/my-app.none; make it (mode 600), or take its LoadCredential= out: without it the unit "
+		    "does not start\n");
 	assert_null(strstr(said, "credential d"));
 }
 
@@ -409,8 +428,10 @@ static void the_last_outbox_file_that_cannot_be_read_is_reported(void **state)
 	assert_int_equal(look_at_agent(json, "", ""), 0);
 	assert_string_equal(said, "ok   the agent runs, and wrote its last row 3 s ago\n");
 	format_rfc3339(now, wall_us() - 300 * US_PER_S);
-	snprintf(json, sizeof json, "{\"last_commit\":\"%s\",\"last_error\":\"no \\\"route\\\"\",\"tail\":{\"troubles\":["
-		 "{\"path\":\"/a.log\",\"why\":\"hard links\"},{\"path\":\"/b.log\",\"why\":\"a link\"}],\"path\":\"/c\"}}", now);
+	snprintf(json, sizeof json,
+		 "{\"last_commit\":\"%s\",\"last_error\":\"no \\\"route\\\"\",\"tail\":{\"troubles\":["
+		 "{\"path\":\"/a.log\",\"why\":\"hard links\"},{\"path\":\"/b.log\",\"why\":\"a "
+		 "link\"}],\"path\":\"/c\"}}", now);
 	assert_int_equal(look_at_agent(json, "", ""), 3);
 	assert_said("FAIL the agent runs, and wrote its last row 300 s ago; no \"route\"\n");
 	assert_said("FAIL the running agent cannot follow /a.log: hard links\n");
@@ -418,8 +439,10 @@ static void the_last_outbox_file_that_cannot_be_read_is_reported(void **state)
 	assert_int_equal(look_at_agent("{\"connected\":false}", "", ""), 1);
 	assert_said("FAIL the agent runs, and has written nothing yet; ");
 	/* It is parsed as JSON: names inside of strings are no members. */
-	snprintf(json, sizeof json, "{ \"note\" : \"\\\"last_error\\\":\\\"x\\\"\", \"tail\" : {\"last_error\":\"y\", \"troubles\": [ "
-		 "{\"why\":\"]},\", \"path\":\"/\\u00e4.log\"} ]}, \"last_commit\":\"%s\"}\n", now);
+	snprintf(json, sizeof json,
+		 "{ \"note\" : \"\\\"last_error\\\":\\\"x\\\"\", \"tail\" : {\"last_error\":\"y\", "
+		 "\"troubles\": [ {\"why\":\"]},\", \"path\":\"/\\u00e4.log\"} ]}, \"last_commit\":\"%s\"}\n",
+		 now);
 	assert_int_equal(look_at_agent(json, "", ""), 1);
 	assert_said("ok   the agent runs, and wrote its last row 30");
 	assert_said("FAIL the running agent cannot follow /\xc3\xa4.log: ]},\n");
@@ -430,7 +453,8 @@ static void the_reason_why_no_agent_runs_is_reported(void **state)
 {
 	(void)state;
 	assert_int_equal(look_at_agent(NULL, "76", "dead"), 1);
-	assert_said("another one took its name over (76); two agents have this server's and application's name: stop one");
+	assert_said("another one took its name over (76); two agents have this server's and application's "
+		    "name: stop one");
 	assert_int_equal(look_at_agent(NULL, "78", "failed"), 1);
 	assert_said("its configuration was wrong (78)");
 	assert_int_equal(look_at_agent(NULL, "0", "dead"), 1);
@@ -449,8 +473,11 @@ static void a_clock_from_another_age_is_reported(void **state)
 	assert_int_equal(check_clock(0, true, out), 1);
 	assert_int_equal(check_clock(INT64_C(1795228754123456), false, out), 0);
 	fclose(out);
-	assert_string_equal(text, "FAIL the clock says 1970-01-01 00:00:00 UTC; set the clock: timedatectl set-ntp true\n"
-			    "ok   the clock says 2026-11-21 02:39:14 UTC (no time service keeps it: timedatectl set-ntp true)\n");
+	assert_string_equal(text,
+			    "FAIL the clock says 1970-01-01 00:00:00 UTC; set the clock: timedatectl set-ntp "
+			    "true\n"
+			    "ok   the clock says 2026-11-21 02:39:14 UTC (no time service keeps it: "
+			    "timedatectl set-ntp true)\n");
 	free(text);
 }
 
@@ -471,8 +498,11 @@ static void a_state_folder_that_cannot_be_written_is_reported(void **state)
 	if (root)
 		assert_int_equal(seteuid(0), 0);
 	fclose(out);
-	assert_string_equal(text, "FAIL state folder / is not writable; give it to the agent's user: chown -R obs-agent on it\n"
-			    "ok   state folder /nonexistent/folder is not there yet: systemd makes it when the unit starts\n");
+	assert_string_equal(text,
+			    "FAIL state folder / is not writable; give it to the agent's user: chown -R "
+			    "obs-agent on it\n"
+			    "ok   state folder /nonexistent/folder is not there yet: systemd makes it when "
+			    "the unit starts\n");
 	free(text);
 }
 

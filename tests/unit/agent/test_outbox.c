@@ -1,4 +1,5 @@
-/* The outbox: each appended sample comes out once, whatever happens to the process, the file or the folder. */
+/* The outbox: each appended sample comes out once, whatever happens to the process, the file or the folder.
+ * */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -157,7 +158,8 @@ static void a_stream_that_another_agent_ended_continues(void **state)
 	outbox_close(o);
 }
 
-/* With a full disk, the outbox retries each minute for hours: this leaves no files and keeps the samples in memory. */
+/* With a full disk, the outbox retries each minute for hours: this leaves no files and keeps the samples in
+ * memory. */
 static void a_full_disk_wastes_nothing(void **state)
 {
 	struct outbox *o = outbox_open(folder, NULL);

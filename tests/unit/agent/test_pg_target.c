@@ -14,13 +14,15 @@ static atomic_bool hangs;
 
 #include <netdb.h>
 
-int fake_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **ret);
+int fake_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+		     struct addrinfo **ret);
 #define getaddrinfo fake_getaddrinfo
 #include "obs_agent/net/resolve.c"
 #undef getaddrinfo
 #include "obs_agent/pg/pg_target.c"
 
-int fake_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **ret)
+int fake_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+		     struct addrinfo **ret)
 {
 	int now = ++lookups_now;
 
@@ -67,8 +69,8 @@ static const char *round_of(struct pg_targets *t)
 
 	out[0] = '\0';
 	for (size_t i = 0; i < n; i++)
-		used += (size_t)snprintf(out + used, sizeof out - used, "%s%s %s %s", i ? "; " : "", t->target[i].host,
-					 t->target[i].address, t->target[i].port);
+		used += (size_t)snprintf(out + used, sizeof out - used, "%s%s %s %s", i ? "; " : "",
+					 t->target[i].host, t->target[i].address, t->target[i].port);
 	return out;
 }
 
@@ -107,7 +109,8 @@ static void each_address_of_each_name_is_a_target(void **state)
 	ADDRESSES(0, answer, "10.0.0.1", "fe80::1");
 	ADDRESSES(1, answer, "10.0.0.2");
 	pg_targets_found(t, &answer);
-	assert_string_equal(round_of(t), "one.test 10.0.0.1 1; one.test fe80::1 1; 10.0.0.9  2; two.test 10.0.0.2 3");
+	assert_string_equal(round_of(t),
+			    "one.test 10.0.0.1 1; one.test fe80::1 1; 10.0.0.9  2; two.test 10.0.0.2 3");
 	pg_targets_free(t);
 }
 
@@ -189,7 +192,8 @@ static void the_url_overrides_the_defaults(void **state)
 
 static void a_list_that_does_not_fit_is_refused(void **state)
 {
-	static const char *const urls[] = { "host=a,b hostaddr=10.0.0.1", "host=a,b,c port=1,2", "nonsense=1" };
+	static const char *const urls[] = { "host=a,b hostaddr=10.0.0.1", "host=a,b,c port=1,2",
+					    "nonsense=1" };
 	struct pg_targets *t;
 	struct err e;
 

@@ -731,7 +731,8 @@ static void a_disk_that_the_sandbox_closes_is_listed_without_figures(void **stat
 				    "33 27 254:0 /var /home/link rw - ext4 /dev/vda rw\n"
 				    "34 27 8:2 /www /srv/www rw - ext4 /dev/sda2 rw\n"
 				    "35 27 0:25 /systemd/inaccessible/dir /home ro,nosuid - tmpfs tmpfs rw\n"
-				    "36 27 0:25 /systemd/inaccessible/dir /root ro,nosuid - tmpfs tmpfs rw\n"));
+				    "36 27 0:25 /systemd/inaccessible/dir /root ro,nosuid - tmpfs tmpfs "
+				    "rw\n"));
 	assert_int_equal(t.n, 3);
 	assert_string_equal(t.m[0].line.point, "/");
 	assert_string_equal(t.m[1].line.point, "/home");

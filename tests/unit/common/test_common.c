@@ -120,7 +120,8 @@ static void hash_is_fnv1a_and_continues_over_pieces(void **state)
 	(void)state;
 	assert_int_equal(hash_bytes(HASH_START, "", 0), UINT64_C(0xcbf29ce484222325));
 	assert_int_equal(hash_bytes(HASH_START, "foobar", 6), UINT64_C(0x85944171f73967e8));
-	assert_int_equal(hash_bytes(hash_bytes(HASH_START, "foo", 3), "bar", 3), UINT64_C(0x85944171f73967e8));
+	assert_int_equal(hash_bytes(hash_bytes(HASH_START, "foo", 3), "bar", 3),
+			 UINT64_C(0x85944171f73967e8));
 	assert_int_not_equal(hash_str(HASH_START, "foo1") >> 56, hash_str(HASH_START, "foo2") >> 56);
 }
 
@@ -226,9 +227,11 @@ static void times_are_read_as_rfc3339_has_them(void **state)
 		{ "2000-02-29T00:00:00Z", INT64_C(951782400000000) },
 		{ "2016-12-31T23:59:60Z", INT64_C(1483228799999999) },
 	};
-	static const char *const bad[] = { "", "2026-13-01T00:00:00Z", "2026-02-29T00:00:00Z", "2026-01-01T24:00:00Z",
-					   "2026-01-01T00:00:00.Z", "2026-01-01T00:00:00+1", "2026-01-01T00:00:00ZZ",
-					   "0000-01-01T00:00:00Z", "2026-01-01", "2026-01-01T00:00:00.1234567890Z" };
+	static const char *const bad[] = { "", "2026-13-01T00:00:00Z", "2026-02-29T00:00:00Z",
+					   "2026-01-01T24:00:00Z", "2026-01-01T00:00:00.Z",
+					   "2026-01-01T00:00:00+1", "2026-01-01T00:00:00ZZ",
+					   "0000-01-01T00:00:00Z", "2026-01-01",
+					   "2026-01-01T00:00:00.1234567890Z" };
 	char out[RFC3339_SIZE];
 	int64_t us = 1;
 

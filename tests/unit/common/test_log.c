@@ -60,7 +60,8 @@ static bool begins_with_priority(void)
 
 	logcore_error(log, "x");
 	yes = strncmp(next_line(), "<3>{", 4) == 0;
-	assert_non_null(strstr(err.line, "\"level\":\"ERROR\",\"logger\":\"obs_agent\",\"message\":\"x\"}\n"));
+	assert_non_null(strstr(err.line,
+			       "\"level\":\"ERROR\",\"logger\":\"obs_agent\",\"message\":\"x\"}\n"));
 	logcore_close(log);
 	return yes;
 }

@@ -13,8 +13,9 @@
 static char dir[] = "/tmp/observ-pattern-XXXXXX";
 
 static const char *const folders[] = { "a", "a/b", "a/b/c", "a/.hidden", "deep[1]" };
-static const char *const files[] = { "top.log", "a/one.log", "a/two.log", "a/b/one.log", "a/b/c/one.log", "a/b/c/x.err", "a/.hidden/one.log",
-				     "deep[1]/one.log", "{x}.log", "a/n1.log", "a/n2.log", "a/n3.log" };
+static const char *const files[] = { "top.log", "a/one.log", "a/two.log", "a/b/one.log", "a/b/c/one.log",
+				     "a/b/c/x.err", "a/.hidden/one.log", "deep[1]/one.log", "{x}.log",
+				     "a/n1.log", "a/n2.log", "a/n3.log" };
 
 static int make_tree(void **state)
 {
@@ -67,7 +68,8 @@ static void join(struct path_list *l, char *out, size_t size)
 	if (l->n)
 		qsort(l->path, l->n, sizeof *l->path, by_text);
 	for (size_t i = 0; i < l->n; i++)
-		n += (size_t)snprintf(out + n, size - n, "%s ", l->path[i] + strlen(dir) + (strlen(l->path[i]) > strlen(dir)));
+		n += (size_t)snprintf(out + n, size - n, "%s ",
+				      l->path[i] + strlen(dir) + (strlen(l->path[i]) > strlen(dir)));
 }
 
 static void a_pattern_finds_files_and_their_folders(void **state)
@@ -85,7 +87,8 @@ static void a_pattern_finds_files_and_their_folders(void **state)
 		{ "a/**/one.log", "a/b/c/one.log a/b/one.log a/one.log ", "a a/b a/b/c " },
 		{ "a/**/*.err", "a/b/c/x.err ", "a a/b a/b/c " },
 		{ "a/b/**", "a/b/c a/b/c/one.log a/b/c/x.err a/b/one.log ", "a/b a/b/c " },
-		{ "**/c/*.log", "a/b/c/one.log ", "a/b/c a/b/c/c a/c c " },    /* where there is none yet too */
+		/* where there is none yet too */
+		{ "**/c/*.log", "a/b/c/one.log ", "a/b/c a/b/c/c a/c c " },
 		{ "deep\\[1\\]/*.log", "deep[1]/one.log ", "deep[1] " },
 		{ "deep[1]", "", " " },                 /* a set: the file deep1 */
 		{ "\\{x\\}.log", "{x}.log ", " " },
@@ -103,7 +106,8 @@ static void a_pattern_finds_files_and_their_folders(void **state)
 		join(&found, text, sizeof text);
 		assert_string_equal(text, cases[i].files);
 		join(&in, text, sizeof text);
-		if (strcmp(cases[i].pattern, "*/one.log") != 0)         /* a/loop is a folder too, by a link */
+		/* a/loop is a folder too, by a link */
+		if (strcmp(cases[i].pattern, "*/one.log") != 0)
 			assert_string_equal(text, cases[i].folders);
 		path_list_free(&found);
 		path_list_free(&in);
@@ -120,7 +124,8 @@ static void what_says_nothing_is_refused(void **state)
 		{ "/var/log/**/a.log", NULL },          { "/var/log/\\{a}.log", NULL },
 		{ "/var/log/{a.log", "braces" },        { "/var/log/{a}.log", "braces" },
 		{ "/var/log/{a,{b}}.log", "braces" },   { "/var/log/[a.log", "[ without a ]" },
-		{ "/var/log/[a/b].log", "between [ and ]" }, { "/var/log/a**.log", "beside other characters" },
+		{ "/var/log/[a/b].log", "between [ and ]" },
+		{ "/var/log/a**.log", "beside other characters" },
 		{ "/var/log/**.log", "beside other characters" }, { "/var/**/log/**/a.log", "twice" },
 		{ "/var/log/*\\", "ends in \\" },       { "/{a,b,c,d,e}{a,b,c,d,e}{a,b,c}", "more than 64" },
 	};
@@ -172,7 +177,8 @@ static void folders_that_are_too_deep_are_told(void **state)
 		n += (size_t)snprintf(path + n, sizeof path - n, "/d");
 	}
 	snprintf(path + n - 1, sizeof path - n + 1, "%s", "");
-	assert_int_equal(path_pattern_find((snprintf(path, sizeof path, "%s/**/x", root), path), &found, NULL), -E2BIG);
+	assert_int_equal(path_pattern_find((snprintf(path, sizeof path, "%s/**/x", root), path), &found,
+					   NULL), -E2BIG);
 	path_list_free(&found);
 	snprintf(path, sizeof path, "rm -r %s", root);
 	assert_int_equal(system(path), 0);

@@ -19,17 +19,25 @@ static void lines_become_sentences_and_equal_ones_are_said_once(void **state)
 		{ "one\n two  three\n", "one; two three" },
 		{ "one.\ntwo\n", "one. Two" },
 		{ "FATAL:  no\nDETAIL:  because\nHINT:  do\n", "FATAL: no; DETAIL: because; HINT: do" },
-		{ AT("\"10.0.0.1\", port 5432") "FATAL:  28P01: password authentication failed for user \"u\"\n"
+		{ AT("\"10.0.0.1\", port 5432")
+		  "FATAL:  28P01: password authentication failed for user \"u\"\n"
 		  "LOCATION:  auth_failed, auth.c:335\n",
-		  AT("\"10.0.0.1\", port 5432") "FATAL: 28P01: password authentication failed for user \"u\"" },
+		  AT("\"10.0.0.1\", port 5432")
+		  "FATAL: 28P01: password authentication failed for user \"u\"" },
 		{ AT("\"h\" (::1), port 1") "Connection refused" RUNNING,
-		  AT("\"h\" (::1), port 1") "Connection refused; is the server running on that host and accepting TCP/IP connections?" },
-		{ AT("\"h\" (::1), port 1") "Connection refused" RUNNING AT("\"h\" (127.0.0.1), port 1") "Connection refused" RUNNING,
-		  AT("\"h\" (::1), port 1") "Connection refused; is the server running on that host and accepting TCP/IP "
-		  "connections? The same at \"h\" (127.0.0.1), port 1" },
+		  AT("\"h\" (::1), port 1")
+		  "Connection refused; is the server running on that host and accepting TCP/IP "
+		  "connections?" },
+		{ AT("\"h\" (::1), port 1") "Connection refused" RUNNING
+		  AT("\"h\" (127.0.0.1), port 1") "Connection refused" RUNNING,
+		  AT("\"h\" (::1), port 1")
+		  "Connection refused; is the server running on that host and accepting TCP/IP connections? "
+		  "The same at \"h\" (127.0.0.1), port 1" },
 		{ AT("\"::1\", port 1") "no\n" AT("\"::1\", port 1") "no\n" AT("\"127.0.0.1\", port 1") "no\n"
-		  AT("\"127.0.0.1\", port 1") "no\n", AT("\"::1\", port 1") "no; the same at \"127.0.0.1\", port 1" },
-		{ AT("\"::1\", port 1") "no\n" AT("\"::1\", port 1") "no way\n", AT("\"::1\", port 1") "no; " AT("\"::1\", port 1") "no way" },
+		  AT("\"127.0.0.1\", port 1") "no\n",
+		  AT("\"::1\", port 1") "no; the same at \"127.0.0.1\", port 1" },
+		{ AT("\"::1\", port 1") "no\n" AT("\"::1\", port 1") "no way\n",
+		  AT("\"::1\", port 1") "no; " AT("\"::1\", port 1") "no way" },
 	};
 	char line[400];
 

@@ -1,4 +1,5 @@
-/* How the database connection is protected where postgres_url does not say, and what is said of what it says. */
+/* How the database connection is protected where postgres_url does not say, and what is said of what it
+ * says. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,10 +20,12 @@ static void assert_same(const char *a, const char *b)
 static void only_a_socket_and_this_machine_are_local(void **state)
 {
 	static const struct { const char *host, *address; bool local; } rows[] = {
-		{ "", "", true }, { "/run/postgresql", "", true }, { "@abstract", "", true }, { "localhost", "", true },
-		{ "127.0.0.1", "", true }, { "127.9.9.9", "", true }, { "::1", "", true }, { "db", "127.0.0.2", true },
-		{ "db.example.org", "", false }, { "10.0.0.1", "", false }, { "128.0.0.1", "", false }, { "::2", "", false },
-		{ "localhost", "10.0.0.1", false }, { "localhost.example.org", "", false }, { "", "10.0.0.1", false },
+		{ "", "", true }, { "/run/postgresql", "", true }, { "@abstract", "", true },
+		{ "localhost", "", true }, { "127.0.0.1", "", true }, { "127.9.9.9", "", true },
+		{ "::1", "", true }, { "db", "127.0.0.2", true }, { "db.example.org", "", false },
+		{ "10.0.0.1", "", false }, { "128.0.0.1", "", false }, { "::2", "", false },
+		{ "localhost", "10.0.0.1", false }, { "localhost.example.org", "", false },
+		{ "", "10.0.0.1", false },
 		{ "127.0.0.1.example.org", "", false },
 	};
 
@@ -41,7 +44,8 @@ static void over_a_network_the_server_must_show_a_certificate(void **state)
 		{ "service=elsewhere", "verify-full", root },
 		{ "postgres://a@db.example.org/d?sslrootcert=/mine", "verify-full", NULL },
 		{ "postgres://a@db.example.org/d?sslmode=verify-full", NULL, root },
-		{ "postgres://a@db.example.org/d?sslmode=verify-ca", NULL, "/etc/ssl/certs/ca-certificates.crt" },
+		{ "postgres://a@db.example.org/d?sslmode=verify-ca", NULL,
+		  "/etc/ssl/certs/ca-certificates.crt" },
 		{ "postgres://a@db.example.org/d?sslmode=require", NULL, NULL },
 		{ "postgres://a@localhost/d", NULL, NULL },
 		{ "postgres:///d", NULL, NULL },
@@ -61,7 +65,8 @@ static void over_a_network_the_server_must_show_a_certificate(void **state)
 	unsetenv("PGSSLMODE");
 }
 
-/* What a service or the environment says counts as libpq counts it: the URL, then the service, then the environment. */
+/* What a service or the environment says counts as libpq counts it: the URL, then the service, then the
+ * environment. */
 static void where_the_server_is_may_be_said_elsewhere(void **state)
 {
 	static const struct { const char *url, *variable, *value, *mode; } rows[] = {
@@ -121,17 +126,19 @@ static void a_private_ca_in_the_home_folder_is_left_to_libpq(void **state)
 
 static void a_weaker_setting_gets_a_warning_with_its_fix(void **state)
 {
-	static const char *const quiet[] = { "host=db.example.org", "host=db.example.org sslmode=verify-full", "sslmode=disable",
-					     "host=localhost sslmode=disable", "nonsense" };
+	static const char *const quiet[] = { "host=db.example.org", "host=db.example.org sslmode=verify-full",
+					     "sslmode=disable", "host=localhost sslmode=disable",
+					     "nonsense" };
 	char said[PG_TLS_SENTENCE_SIZE];
 
 	(void)state;
 	for (size_t i = 0; i < sizeof quiet / sizeof *quiet; i++)
 		assert_false(pg_tls_weakness(quiet[i], said));
 	assert_true(pg_tls_weakness("postgres://a:secret@127.0.0.1,db.example.org/d?sslmode=require", said));
-	assert_string_equal(said, "sslmode=require for db.example.org: password and rows are encrypted, but whoever is on the way can "
-			    "pretend to be the database; leave sslmode out (the default is verify-full), and name your own "
-			    "authority with sslrootcert=FILE");
+	assert_string_equal(said,
+			    "sslmode=require for db.example.org: password and rows are encrypted, but "
+			    "whoever is on the way can pretend to be the database; leave sslmode out (the "
+			    "default is verify-full), and name your own authority with sslrootcert=FILE");
 	assert_true(pg_tls_weakness("host=10.0.0.1 sslmode=disable", said));
 	assert_true(pg_tls_weakness("host=localhost hostaddr=10.0.0.1 sslmode=prefer", said));
 	assert_non_null(strstr(said, "sslmode=prefer for 10.0.0.1: "));

@@ -13,10 +13,11 @@ static void each_sqlstate_has_its_verdict(void **state)
 		const char *sqlstate;
 		enum pg_verdict verdict;
 	} cases[] = {
-		{ NULL, PG_RETRY }, { "08006", PG_RETRY }, { "57P01", PG_RETRY }, { "57P03", PG_RETRY }, { "40P01", PG_RETRY },
-		{ "25006", PG_RETRY }, { "53300", PG_BUSY }, { "53200", PG_TOO_MUCH }, { "57014", PG_TOO_MUCH },
-		{ "54000", PG_DATA }, { "22P02", PG_DATA }, { "23514", PG_DATA }, { "28P01", PG_WAIT }, { "28000", PG_WAIT },
-		{ "42501", PG_WAIT }, { "53100", PG_WAIT }, { "OB001", PG_FENCED }, { "OB002", PG_MOVED },
+		{ NULL, PG_RETRY }, { "08006", PG_RETRY }, { "57P01", PG_RETRY }, { "57P03", PG_RETRY },
+		{ "40P01", PG_RETRY }, { "25006", PG_RETRY }, { "53300", PG_BUSY }, { "53200", PG_TOO_MUCH },
+		{ "57014", PG_TOO_MUCH }, { "54000", PG_DATA }, { "22P02", PG_DATA }, { "23514", PG_DATA },
+		{ "28P01", PG_WAIT }, { "28000", PG_WAIT }, { "42501", PG_WAIT }, { "53100", PG_WAIT },
+		{ "OB001", PG_FENCED }, { "OB002", PG_MOVED },
 	};
 	const char *hint;
 
@@ -70,8 +71,9 @@ static void waits_are_bounded_and_spread(void **state)
 
 static void a_refusal_has_its_sqlstate_in_its_text(void **state)
 {
-	static const char said[] = "connection to server at \"10.0.0.1\", port 5432 failed: FATAL:  28P01: password "
-				   "authentication failed for user \"u\"\nLOCATION:  auth_failed, auth.c:335\n";
+	static const char said[] = "connection to server at \"10.0.0.1\", port 5432 failed: FATAL:  28P01: "
+				   "password authentication failed for user \"u\"\n"
+				   "LOCATION:  auth_failed, auth.c:335\n";
 	char code[6];
 
 	(void)state;

@@ -6,9 +6,11 @@
 
 #include "logcore_hpp.h"
 
-static_assert(std::is_nothrow_move_constructible_v<logcore_logger> && std::is_nothrow_move_assignable_v<logcore_logger>);
+static_assert(std::is_nothrow_move_constructible_v<logcore_logger> &&
+	      std::is_nothrow_move_assignable_v<logcore_logger>);
 static_assert(!std::is_copy_constructible_v<logcore_logger> && !std::is_copy_assignable_v<logcore_logger>);
-static_assert(!std::is_convertible_v<const char *, logcore_logger> && !std::is_convertible_v<logcore_logger, bool>);
+static_assert(!std::is_convertible_v<const char *, logcore_logger> &&
+	      !std::is_convertible_v<logcore_logger, bool>);
 
 namespace shop {
 struct money { long cents; };
@@ -62,17 +64,22 @@ void hpp_fields(int fd)
 	const std::optional<std::string> some_text = "opt";
 	const system_clock::time_point epoch{};
 
-	log.info(std::string("text"), logcore_kv("string", text), logcore_kv("view", part), logcore_kv("empty", empty),
-		 logcore_kv("temporary", std::string("a") + "b"), logcore_kv("literal", "c"), logcore_kv("null", nullptr));
+	log.info(std::string("text"), logcore_kv("string", text), logcore_kv("view", part),
+		 logcore_kv("empty", empty), logcore_kv("temporary", std::string("a") + "b"),
+		 logcore_kv("literal", "c"), logcore_kv("null", nullptr));
 	log.info(part, logcore_kv("some", some), logcore_kv("none", none), logcore_kv("text", some_text),
-		 logcore_kv("time", std::optional<system_clock::time_point>(epoch)), logcore_kv("nullopt", std::nullopt),
+		 logcore_kv("time", std::optional<system_clock::time_point>(epoch)),
+		 logcore_kv("nullopt", std::nullopt),
 		 logcore_kv("own", std::optional<shop::money>(shop::money{ 99 })));
-	log.info("enums", logcore_kv("scoped", color::green), logcore_kv("old", OLD_GREEN), logcore_kv("own", shop::money{ 12 }),
-		 logcore_kv("long double", 0.5L), logcore_kv("bool", true), logcore_kv("char", 'c'));
-	log.info("time", logcore_kv("us", 1500us), logcore_kv("s", 2s), logcore_kv("double", duration<double>(0.25)),
-		 logcore_kv("huge", hours::max()), logcore_kv("past", hours::min()), logcore_kv("at", epoch - 1us),
+	log.info("enums", logcore_kv("scoped", color::green), logcore_kv("old", OLD_GREEN),
+		 logcore_kv("own", shop::money{ 12 }), logcore_kv("long double", 0.5L),
+		 logcore_kv("bool", true), logcore_kv("char", 'c'));
+	log.info("time", logcore_kv("us", 1500us), logcore_kv("s", 2s),
+		 logcore_kv("double", duration<double>(0.25)), logcore_kv("huge", hours::max()),
+		 logcore_kv("past", hours::min()), logcore_kv("at", epoch - 1us),
 		 logcore_kv("second", time_point<system_clock, seconds>(1795228754s)));
-	log.error("failed", std::runtime_error("out of paper"), logcore_kv("page", 3), logcore_kv(std::out_of_range("no")));
+	log.error("failed", std::runtime_error("out of paper"), logcore_kv("page", 3),
+		  logcore_kv(std::out_of_range("no")));
 	logcore_warning(log.get(), "macros take the same", logcore_kv("string", text.substr(4)));
 	store::log_all(log);
 }
@@ -115,7 +122,8 @@ void hpp_ownership(int fd)
 	logcore_logger log = open_logger(fd), moved, request;
 
 	moved = std::move(log);
-	request = moved.child("http", logcore_kv("id", std::string("r1"))).child(nullptr, std::runtime_error("bound"));
+	request = moved.child("http", logcore_kv("id", std::string("r1")))
+			  .child(nullptr, std::runtime_error("bound"));
 	moved = logcore_logger();
 	log.info("moved away");         // NOLINT: the test is that it logs nothing
 	request.info("outlives its parents");
@@ -137,6 +145,6 @@ int hpp_failure_is_silent(void)
 
 	none.info("nowhere");
 	none.set_level(LOGCORE_DEBUG);
-	return !none && !none.get() && !none.child("c") && none.reopen() == 0 && none.flush() == 0 && none.stats().lines == 0 &&
-	       !none.enabled(LOGCORE_CRITICAL);
+	return !none && !none.get() && !none.child("c") && none.reopen() == 0 && none.flush() == 0 &&
+	       none.stats().lines == 0 && !none.enabled(LOGCORE_CRITICAL);
 }

@@ -16,7 +16,8 @@ enum { WRITERS_MAX = 64 };
 
 static inline struct logcore *open_mode(int mode)
 {
-	struct logcore *log = logcore_open(&(struct logcore_options){ .name = "app", .path = path, .mode = mode }, NULL, 0);
+	struct logcore_options options = { .name = "app", .path = path, .mode = mode };
+	struct logcore *log = logcore_open(&options, NULL, 0);
 
 	assert_non_null(log);
 	return log;
@@ -49,7 +50,8 @@ static inline int count_file(const char *name, int next[WRITERS_MAX])
 
 		if (strncmp(line, "{\"timestamp\":\"", 14) != 0 || strcmp(line + len - 3, "}}\n") != 0 ||
 		    strstr(line + 1, "{\"timestamp\"") || !numbers ||
-		    sscanf(numbers, "\"context\":{\"who\":%d,\"i\":%d", &who, &i) != 2 || who < 0 || who >= WRITERS_MAX)
+		    sscanf(numbers, "\"context\":{\"who\":%d,\"i\":%d", &who, &i) != 2 || who < 0 ||
+		    who >= WRITERS_MAX)
 			fail_msg("%s: not a whole line: %s", name, line);
 		if (i != next[who])
 			fail_msg("%s: writer %d: line %d where %d was to come", name, who, i, next[who]);

@@ -69,8 +69,9 @@ static void timestamp_is_utc_at_any_second(void **state)
 
 		fixed_time = (struct timespec){ at, i == 0 ? 0 : 999999999 };
 		gmtime_r(&at, &tm);
-		snprintf(want, sizeof want, "%04d-%02d-%02dT%02d:%02d:%02d.%sZ", tm.tm_year + 1900, tm.tm_mon + 1,
-			 tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, i == 0 ? "000000" : "999999");
+		snprintf(want, sizeof want, "%04d-%02d-%02dT%02d:%02d:%02d.%sZ", tm.tm_year + 1900,
+			 tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
+			 i == 0 ? "000000" : "999999");
 		logcore_info(cap.log, "x");
 		o = capture_line(&cap);
 		assert_string_equal(text(member(o, "timestamp")), want);
@@ -81,7 +82,8 @@ static void timestamp_is_utc_at_any_second(void **state)
 static void timestamp_stays_within_four_digits_of_year(void **state)
 {
 	static const struct { time_t at; const char *want; } rows[] = {
-		{ 253402300800, "\"9999-12-31T23:59:59.000000Z\"" }, { -1, "\"1970-01-01T00:00:00.000000Z\"" },
+		{ 253402300800, "\"9999-12-31T23:59:59.000000Z\"" },
+		{ -1, "\"1970-01-01T00:00:00.000000Z\"" },
 		{ INT64_MAX, "\"9999-12-31T23:59:59.000000Z\"" },
 	};
 
@@ -117,11 +119,12 @@ static void integers_of_every_width_come_back(void **state)
 	struct json_object *o;
 
 	(void)state;
-	logcore_info(cap.log, "x", logcore_kv("c", (signed char)SCHAR_MIN), logcore_kv("uc", (unsigned char)UCHAR_MAX),
-		     logcore_kv("s", (short)SHRT_MIN), logcore_kv("us", (unsigned short)USHRT_MAX),
-		     logcore_kv("i", INT_MIN), logcore_kv("u", UINT_MAX), logcore_kv("l", LONG_MIN),
-		     logcore_kv("ul", ULONG_MAX), logcore_kv("ll", LLONG_MIN), logcore_kv("ull", ULLONG_MAX),
-		     logcore_kv("zero", 0), logcore_kv("true", (bool)1), logcore_kv("false", (bool)0));
+	logcore_info(cap.log, "x", logcore_kv("c", (signed char)SCHAR_MIN),
+		     logcore_kv("uc", (unsigned char)UCHAR_MAX), logcore_kv("s", (short)SHRT_MIN),
+		     logcore_kv("us", (unsigned short)USHRT_MAX), logcore_kv("i", INT_MIN),
+		     logcore_kv("u", UINT_MAX), logcore_kv("l", LONG_MIN), logcore_kv("ul", ULONG_MAX),
+		     logcore_kv("ll", LLONG_MIN), logcore_kv("ull", ULLONG_MAX), logcore_kv("zero", 0),
+		     logcore_kv("true", (bool)1), logcore_kv("false", (bool)0));
 	o = capture_line(&cap);
 	assert_int_equal(json_object_get_int64(field(o, "c")), SCHAR_MIN);
 	assert_int_equal(json_object_get_int64(field(o, "uc")), UCHAR_MAX);
@@ -173,12 +176,13 @@ static const char *double_text(double v)
 static void doubles_are_the_shortest_text_that_reads_back(void **state)
 {
 	static const struct { double v; const char *want; } rows[] = {
-		{ 0.1, "0.1" }, { 12.5, "12.5" }, { 3, "3.0" }, { -0.0, "-0.0" }, { 0, "0.0" }, { 99.99, "99.99" },
-		{ 0.1 + 0.2, "0.30000000000000004" }, { 1.0 / 3, "0.3333333333333333" }, { 5e-324, "5e-324" },
-		{ 9.123456789012345, "9.123456789012344" }, { -1234.5678, "-1234.5678" }, { 0.00001, "0.00001" },
-		{ 1e16, "10000000000000000.0" }, { 1e300, "1e+300" }, { DBL_MAX, "1.7976931348623157e+308" },
-		{ 1e-7, "1e-07" }, { 4503599627370495.5, "4503599627370495.5" }, { 0.5, "0.5" },
-		{ NAN, "\"NaN\"" }, { INFINITY, "\"Infinity\"" }, { -INFINITY, "\"-Infinity\"" },
+		{ 0.1, "0.1" }, { 12.5, "12.5" }, { 3, "3.0" }, { -0.0, "-0.0" }, { 0, "0.0" },
+		{ 99.99, "99.99" }, { 0.1 + 0.2, "0.30000000000000004" }, { 1.0 / 3, "0.3333333333333333" },
+		{ 5e-324, "5e-324" }, { 9.123456789012345, "9.123456789012344" },
+		{ -1234.5678, "-1234.5678" }, { 0.00001, "0.00001" }, { 1e16, "10000000000000000.0" },
+		{ 1e300, "1e+300" }, { DBL_MAX, "1.7976931348623157e+308" }, { 1e-7, "1e-07" },
+		{ 4503599627370495.5, "4503599627370495.5" }, { 0.5, "0.5" }, { NAN, "\"NaN\"" },
+		{ INFINITY, "\"Infinity\"" }, { -INFINITY, "\"-Infinity\"" },
 	};
 
 	(void)state;
@@ -289,8 +293,8 @@ static void nulls_are_null(void **state)
 	struct json_object *o;
 
 	(void)state;
-	logcore_info(cap.log, none, logcore_kv("s", none), logcore_kv("p", NULL), logcore_kv_strn("n", NULL, 5),
-		     logcore_kv(none, 1), logcore_kv("at", (void *)0x7ffd1c));
+	logcore_info(cap.log, none, logcore_kv("s", none), logcore_kv("p", NULL),
+		     logcore_kv_strn("n", NULL, 5), logcore_kv(none, 1), logcore_kv("at", (void *)0x7ffd1c));
 	o = capture_line(&cap);
 	assert_string_equal(text(member(o, "message")), "");
 	assert_true(json_object_object_get_ex(member(o, "context"), "s", NULL));
@@ -346,8 +350,9 @@ static void escapes_are_the_short_ones(void **state)
 static void what_is_not_utf8_is_replaced(void **state)
 {
 	static const char *const bad[] = {
-		"\x80", "\xc3", "\xc0\x80", "\xc1\xbf", "\xe0\x9f\xbf", "\xe2\x82", "\xed\xa0\x80", "\xed\xbf\xbf",
-		"\xf0\x8f\xbf\xbf", "\xf0\x9f\x98", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "\xc3(", "\xe2(\xa1",
+		"\x80", "\xc3", "\xc0\x80", "\xc1\xbf", "\xe0\x9f\xbf", "\xe2\x82", "\xed\xa0\x80",
+		"\xed\xbf\xbf", "\xf0\x8f\xbf\xbf", "\xf0\x9f\x98", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80",
+		"\xff", "\xc3(", "\xe2(\xa1",
 	};
 	static const char good[] = "\xc2\x80 \xdf\xbf \xe0\xa0\x80 \xed\x9f\xbf \xee\x80\x80 \xef\xbf\xbf "
 				   "\xf0\x90\x80\x80 \xf4\x8f\xbf\xbf";
@@ -382,7 +387,8 @@ static void random_fields_come_back(void **state)
 			key[i] = (char)(1 + random64() % 0x7e);
 		key[key_len] = '\0';
 		bytes[sizeof bytes - 1] = '\0';
-		logcore_info(cap.log, bytes, logcore_kv_strn(key, bytes, len), logcore_kv("a number", number));
+		logcore_info(cap.log, bytes, logcore_kv_strn(key, bytes, len),
+			     logcore_kv("a number", number));
 		o = capture_line(&cap);
 		n = repaired(want, bytes, len);
 		assert_text(field(o, key), want, n);

@@ -1,4 +1,5 @@
-/* logcore, the interface: C11 and C++17 programs compile against it, and the library exports no other symbol. */
+/* logcore, the interface: C11 and C++17 programs compile against it, and the library exports no other
+ * symbol. */
 #include "logcore_lines.h"
 
 #include <stdio.h>
@@ -16,9 +17,9 @@ static void assert_lines(void (*log_it)(struct logcore *))
 	o = capture_line(&c);
 	assert_string_equal(text(member(o, "logger")), "app.child");
 	assert_string_equal(json_object_to_json_string_ext(member(o, "context"), JSON_C_TO_STRING_PLAIN),
-		"{\"bound\":1,\"to\":\"it\",\"int\":-1,\"unsigned\":2,\"long\":3,\"char\":99,\"short\":7,\"bool\":true,"
-		"\"double\":1.5,\"float\":0.1,\"literal\":\"text\",\"array\":\"buffer\",\"null\":null,"
-		"\"nothing\":null,\"part\":\"part\"}");
+		"{\"bound\":1,\"to\":\"it\",\"int\":-1,\"unsigned\":2,\"long\":3,\"char\":99,\"short\":7,"
+		"\"bool\":true,\"double\":1.5,\"float\":0.1,\"literal\":\"text\",\"array\":\"buffer\","
+		"\"null\":null,\"nothing\":null,\"part\":\"part\"}");
 	json_object_put(o);
 	o = capture_line(&c);
 	assert_string_equal(text(member(o, "message")), "no fields");
@@ -54,11 +55,12 @@ static void cxx17_programs_make_the_same_calls(void **state)
 static void shared_library_shows_its_functions_and_nothing_else(void **state)
 {
 	static const char *const names[] = {
-		"logcore_child_", "logcore_close", "logcore_flush", "logcore_level_name", "logcore_level_number", "logcore_open_",
-		"logcore_reopen", "logcore_set_level", "logcore_stats", "logcore_write_",
+		"logcore_child_", "logcore_close", "logcore_flush", "logcore_level_name",
+		"logcore_level_number", "logcore_open_", "logcore_reopen", "logcore_set_level",
+		"logcore_stats", "logcore_write_",
 	};
-	FILE *f = popen("nm -D --defined-only " SHARED_LIBRARY " | awk '$2 != \"A\" { sub(/@.*/, \"\", $3); print $3 }'",
-			"r");
+	FILE *f = popen("nm -D --defined-only "
+			SHARED_LIBRARY " | awk '$2 != \"A\" { sub(/@.*/, \"\", $3); print $3 }'", "r");
 	char line[100];
 	size_t n = 0;
 

@@ -79,7 +79,8 @@ static void a_thread_may_log_after_its_own_end(void **state)
 
 	(void)state;
 	shared = open_mode(LOGCORE_BUFFERED);
-	pthread_key_create(&late_key, log_late);        /* created after the library's key, so its destructor runs later */
+	/* created after the library's key, so its destructor runs later */
+	pthread_key_create(&late_key, log_late);
 	for (intptr_t who = 1; who <= LATE_THREADS; who += 4) {
 		for (intptr_t i = 0; i < 4; i++)
 			pthread_create(&threads[i], NULL, log_and_end, (void *)(who + i));
@@ -131,7 +132,8 @@ static int count_but_torn(int next[EXIT_THREADS])
 	while (fgets(line, sizeof line, f)) {
 		const char *context = strstr(line, "\"context\":{\"who\":");
 
-		if (!strstr(line, "}}\n") || !context || sscanf(context, "\"context\":{\"who\":%d,\"i\":%d", &who, &i) != 2) {
+		if (!strstr(line, "}}\n") || !context ||
+		    sscanf(context, "\"context\":{\"who\":%d,\"i\":%d", &who, &i) != 2) {
 			torn++;
 			continue;
 		}

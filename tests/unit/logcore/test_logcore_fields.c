@@ -76,8 +76,9 @@ static void times_are_those_of_the_years_1_to_9999(void **state)
 static void durations_are_exact_milliseconds(void **state)
 {
 	static const struct { int64_t ns; const char *want; } rows[] = {
-		{ 0, "{\"d\":0.0}" }, { 1, "{\"d\":0.000001}" }, { 1500000, "{\"d\":1.5}" }, { -1, "{\"d\":-0.000001}" },
-		{ 12345678, "{\"d\":12.345678}" }, { 60000000000, "{\"d\":60000.0}" }, { 1010000, "{\"d\":1.01}" },
+		{ 0, "{\"d\":0.0}" }, { 1, "{\"d\":0.000001}" }, { 1500000, "{\"d\":1.5}" },
+		{ -1, "{\"d\":-0.000001}" }, { 12345678, "{\"d\":12.345678}" },
+		{ 60000000000, "{\"d\":60000.0}" }, { 1010000, "{\"d\":1.01}" },
 		{ INT64_MAX, "{\"d\":9223372036854.775807}" }, { INT64_MIN, "{\"d\":-9223372036854.775808}" },
 	};
 
@@ -93,8 +94,9 @@ static void json_is_copied_without_its_space(void **state)
 	static const struct { const char *json, *want; } rows[] = {
 		{ " {\n \"a b\" : [ 1 , -0.5e+3,\ttrue,false , null ] ,\r\n\"c\\\" :\":{ } }\n",
 		  "{\"j\":{\"a b\":[1,-0.5e+3,true,false,null],\"c\\\" :\":{}}}" },
-		{ "[]", "{\"j\":[]}" }, { "\"s\"", "{\"j\":\"s\"}" }, { "0", "{\"j\":0}" }, { " null ", "{\"j\":null}" },
-		{ "[[],{},[{}]]", "{\"j\":[[],{},[{}]]}" }, { "\"\\u00e9\\ud83d\\ude00\\/\"", "{\"j\":\"\\u00e9\\ud83d\\ude00\\/\"}" },
+		{ "[]", "{\"j\":[]}" }, { "\"s\"", "{\"j\":\"s\"}" }, { "0", "{\"j\":0}" },
+		{ " null ", "{\"j\":null}" }, { "[[],{},[{}]]", "{\"j\":[[],{},[{}]]}" },
+		{ "\"\\u00e9\\ud83d\\ude00\\/\"", "{\"j\":\"\\u00e9\\ud83d\\ude00\\/\"}" },
 		{ "\"\xc3\xa9 \xf0\x9f\x98\x80\"", "{\"j\":\"\xc3\xa9 \xf0\x9f\x98\x80\"}" },
 		{ "{\"a\":1,\"a\":2}", "{\"j\":{\"a\":1,\"a\":2}}" },
 	};
@@ -108,10 +110,11 @@ static void json_is_copied_without_its_space(void **state)
 static void invalid_json_becomes_a_string(void **state)
 {
 	static const char *const rows[] = {
-		"", " ", "{", "}", "[1,]", "[,1]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}", "{1:1}", "[1 2]", "1 2", "01", "-",
-		"1.", ".5", "1e", "+1", "0x1", "nul", "nulll", "True", "NaN", "'a'", "\"a", "\"\\x\"", "\"\\u12g4\"", "\"\\u12\"",
-		"\"a\nb\"", "\"a\tb\"", "\"\\u0000\"", "\"\\ud800\"", "\"\\udc00\"", "\"\\ud800\\u0041\"", "\"\xff\"", "\"\xc3\"", "[]]",
-		"[}", "{]", "{\"a\":1]", "[1}", "// c\n1", "\xef\xbb\xbf 1", "\"\\",
+		"", " ", "{", "}", "[1,]", "[,1]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}", "{1:1}",
+		"[1 2]", "1 2", "01", "-", "1.", ".5", "1e", "+1", "0x1", "nul", "nulll", "True", "NaN",
+		"'a'", "\"a", "\"\\x\"", "\"\\u12g4\"", "\"\\u12\"", "\"a\nb\"", "\"a\tb\"", "\"\\u0000\"",
+		"\"\\ud800\"", "\"\\udc00\"", "\"\\ud800\\u0041\"", "\"\xff\"", "\"\xc3\"", "[]]", "[}", "{]",
+		"{\"a\":1]", "[1}", "// c\n1", "\xef\xbb\xbf 1", "\"\\",
 	};
 
 	(void)state;
@@ -157,7 +160,8 @@ static void json_has_a_depth(void **state)
 			memset(s + depth, ']', depth);
 			logcore_info(cap.log, "x", logcore_kv_json("j", s, 2 * depth));
 			o = capture_line(&cap);
-			assert_true(json_object_is_type(field(o, "j"), depth > LOGCORE_DEPTH_MAX ? json_type_string : json_type_array));
+			assert_true(json_object_is_type(field(o, "j"), depth > LOGCORE_DEPTH_MAX
+							? json_type_string : json_type_array));
 			json_object_put(o);
 		}
 }
@@ -180,7 +184,8 @@ static void json_that_does_not_fit_is_a_string(void **state)
 			logcore_info(cap.log, "m", logcore_kv_json("j", s, n), logcore_kv("after", 1));
 			o = capture_line(&cap);
 			cut = member(o, "truncated");
-			assert_true(json_object_is_type(field(o, "j"), cut ? json_type_string : json_type_array));
+			assert_true(json_object_is_type(field(o, "j"),
+							cut ? json_type_string : json_type_array));
 			assert_int_equal(json_object_get_int(field(o, "after")), 1);
 			json_object_put(o);
 		}
@@ -197,8 +202,8 @@ static void errors_have_number_and_text(void **state)
 	(void)state;
 	assert_context("{\"errno\":28,\"error\":\"No space left on device\"}", logcore_kv_errno(ENOSPC));
 	assert_context("{\"errno\":28,\"error\":\"No space left on device\"}", logcore_kv_errno(-ENOSPC));
-	assert_context("{\"a\":1,\"errno\":2,\"error\":\"No such file or directory\",\"b\":2}", logcore_kv("a", 1),
-		       logcore_kv_errno(ENOENT), logcore_kv("b", 2));
+	assert_context("{\"a\":1,\"errno\":2,\"error\":\"No such file or directory\",\"b\":2}",
+		       logcore_kv("a", 1), logcore_kv_errno(ENOENT), logcore_kv("b", 2));
 	assert_context("{\"errno\":99999,\"error\":\"Unknown error\"}", logcore_kv_errno(99999));
 	assert_context("{\"errno\":2147483648,\"error\":\"Unknown error\"}", logcore_kv_errno(INT_MIN));
 	errno = EPIPE;
@@ -247,10 +252,11 @@ static void backtrace_is_cut_between_frames(void **state)
 	struct capture c;
 
 	(void)state;
-	capture_open(&c, (struct logcore_options){ .line_max = LOGCORE_LINE_MIN, .ignore_environment = true });
+	capture_open(&c,
+		     (struct logcore_options){ .line_max = LOGCORE_LINE_MIN, .ignore_environment = true });
 	for (size_t n = 0; n < LOGCORE_LINE_MIN; n += 3) {
-		logcore_info(c.log, "x", logcore_kv_strn("s", s, n), logcore_kv_backtrace(), logcore_kv_source(),
-			     logcore_kv_errno(EPIPE));
+		logcore_info(c.log, "x", logcore_kv_strn("s", s, n), logcore_kv_backtrace(),
+			     logcore_kv_source(), logcore_kv_errno(EPIPE));
 		json_object_put(capture_line(&c));
 		assert_in_range(c.len, 1, LOGCORE_LINE_MIN);
 	}

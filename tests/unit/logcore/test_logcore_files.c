@@ -44,7 +44,8 @@ static void failure_to_open_is_one_sentence(void **state)
 	char error[100];
 
 	(void)state;
-	assert_null(logcore_open(&(struct logcore_options){ .path = "/nowhere/app.log" }, error, sizeof error));
+	assert_null(logcore_open(&(struct logcore_options){ .path = "/nowhere/app.log" }, error,
+				 sizeof error));
 	assert_int_equal(errno, ENOENT);
 	assert_string_equal(error, "/nowhere/app.log: No such file or directory");
 	assert_null(logcore_open(&(struct logcore_options){ .line_max = 10 }, error, sizeof error));
@@ -85,7 +86,8 @@ static void *write_lines(void *arg)
 	int thread = (int)(intptr_t)arg;
 
 	for (int i = 0; i < LINES; i++)
-		logcore_info(shared, "line", logcore_kv("who", process_number * THREADS + thread), logcore_kv("i", i),
+		logcore_info(shared, "line", logcore_kv("who", process_number * THREADS + thread),
+			     logcore_kv("i", i),
 			     logcore_kv_strn("pad", "0123456789 0123456789 0123456789", (size_t)(i % 32)));
 	return NULL;
 }

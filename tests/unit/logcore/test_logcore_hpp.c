@@ -20,21 +20,24 @@ static void values_of_the_standard_library_are_fields(void **state)
 {
 	(void)state;
 	hpp_fields(cap.ends[0]);
-	assert_next("\"level\":\"INFO\",\"logger\":\"app\",\"message\":\"text\",\"context\":{\"string\":\"nul\xef\xbf\xbd inside\","
-		    "\"view\":\"nul\",\"empty\":\"\",\"temporary\":\"ab\",\"literal\":\"c\",\"null\":null}}\n");
-	assert_next("\"level\":\"INFO\",\"logger\":\"app\",\"message\":\"nul\",\"context\":{\"some\":5,\"none\":null,"
-		    "\"text\":\"opt\",\"time\":\"1970-01-01T00:00:00.000000Z\",\"nullopt\":null,\"own\":99}}\n");
-	assert_next("\"level\":\"INFO\",\"logger\":\"app\",\"message\":\"enums\",\"context\":{\"scoped\":200,\"old\":7,"
-		    "\"own\":12,\"long double\":0.5,\"bool\":true,\"char\":99}}\n");
-	assert_next("\"level\":\"INFO\",\"logger\":\"app\",\"message\":\"time\",\"context\":{\"us\":1.5,\"s\":2000.0,"
-		    "\"double\":250.0,\"huge\":9223372036854.775807,\"past\":-9223372036854.775808,"
-		    "\"at\":\"1969-12-31T23:59:59.999999Z\",\"second\":\"2026-11-21T02:39:14.000000Z\"}}\n");
-	assert_next("\"level\":\"ERROR\",\"logger\":\"app\",\"message\":\"failed\",\"context\":{\"error\":\"out of paper\","
-		    "\"page\":3,\"error\":\"no\"}}\n");
-	assert_next("\"level\":\"WARNING\",\"logger\":\"app\",\"message\":\"macros take the same\",\"context\":"
-		    "{\"string\":\" inside\"}}\n");
-	assert_next("\"level\":\"INFO\",\"logger\":\"app\",\"message\":\"store\",\"context\":{\"crate\":3,\"text\":\"t\","
-		    "\"maybe\":4}}\n");
+	assert_next("\"level\":\"INFO\",\"logger\":\"app\",\"message\":\"text\","
+		    "\"context\":{\"string\":\"nul\xef\xbf\xbd inside\",\"view\":\"nul\",\"empty\":\"\","
+		    "\"temporary\":\"ab\",\"literal\":\"c\",\"null\":null}}\n");
+	assert_next("\"level\":\"INFO\",\"logger\":\"app\",\"message\":\"nul\",\"context\":{\"some\":5,"
+		    "\"none\":null,\"text\":\"opt\",\"time\":\"1970-01-01T00:00:00.000000Z\","
+		    "\"nullopt\":null,\"own\":99}}\n");
+	assert_next("\"level\":\"INFO\",\"logger\":\"app\",\"message\":\"enums\",\"context\":{\"scoped\":200,"
+		    "\"old\":7,\"own\":12,\"long double\":0.5,\"bool\":true,\"char\":99}}\n");
+	assert_next("\"level\":\"INFO\",\"logger\":\"app\",\"message\":\"time\",\"context\":{\"us\":1.5,"
+		    "\"s\":2000.0,\"double\":250.0,\"huge\":9223372036854.775807,"
+		    "\"past\":-9223372036854.775808,\"at\":\"1969-12-31T23:59:59.999999Z\","
+		    "\"second\":\"2026-11-21T02:39:14.000000Z\"}}\n");
+	assert_next("\"level\":\"ERROR\",\"logger\":\"app\",\"message\":\"failed\","
+		    "\"context\":{\"error\":\"out of paper\",\"page\":3,\"error\":\"no\"}}\n");
+	assert_next("\"level\":\"WARNING\",\"logger\":\"app\",\"message\":\"macros take the "
+		    "same\",\"context\":{\"string\":\" inside\"}}\n");
+	assert_next("\"level\":\"INFO\",\"logger\":\"app\",\"message\":\"store\",\"context\":{\"crate\":3,"
+		    "\"text\":\"t\",\"maybe\":4}}\n");
 }
 
 static void methods_have_their_levels(void **state)
@@ -72,8 +75,8 @@ static void loggers_move_and_children_outlive_parents(void **state)
 {
 	(void)state;
 	hpp_ownership(cap.ends[0]);
-	assert_next("\"level\":\"INFO\",\"logger\":\"app.http\",\"message\":\"outlives its parents\",\"context\":"
-		    "{\"id\":\"r1\",\"error\":\"bound\"}}\n");
+	assert_next("\"level\":\"INFO\",\"logger\":\"app.http\",\"message\":\"outlives its "
+		    "parents\",\"context\":{\"id\":\"r1\",\"error\":\"bound\"}}\n");
 	assert_false(capture_next(&cap));
 }
 

@@ -94,7 +94,8 @@ static void a_variable_that_names_another_file_is_not_the_journal(void **state)
 {
 	static const char *const texts[] = { "", ":", "1", "1:", ":1", "x:y" };
 	static const char *const odd[][3] = {
-		{ "", ":1", "" }, { "1", ":", "" }, { "", ":", "1" }, { " ", ":", "" }, { "", ":", " " }, { "-", ":", "" }, { "", "", "" },
+		{ "", ":1", "" }, { "1", ":", "" }, { "", ":", "1" }, { " ", ":", "" }, { "", ":", " " },
+		{ "-", ":", "" }, { "", "", "" },
 	};
 
 	(void)state;

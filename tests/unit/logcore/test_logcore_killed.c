@@ -144,7 +144,8 @@ static void log_for_ever(void *arg)
 {
 	(void)arg;
 	log_until_killed(logcore_open(
-		&(struct logcore_options){ .path = path, .mode = run->mode, .block_when_full = true }, NULL, 0));
+		&(struct logcore_options){ .path = path, .mode = run->mode, .block_when_full = true }, NULL,
+		0));
 }
 
 static void kill_at_random(int mode, unsigned seed)
@@ -342,7 +343,8 @@ static bool call_what_is_forbidden(void)
 	};
 	const struct sock_fprog filter = { sizeof code / sizeof *code, code };
 
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) < 0)
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) < 0)
 		return false;
 	syscall(SYS_getppid);
 	return true;
@@ -389,7 +391,8 @@ static void a_crash_writes_the_buffers_and_ends_as_without_them(void **state)
 
 			assert_log_has(0, 20);
 			/* A sanitizer's handler runs after the library's, and exits. */
-			assert_true(WIFSIGNALED(status) ? WTERMSIG(status) == signals[i] : WEXITSTATUS(status) != 0);
+			assert_true(WIFSIGNALED(status) ? WTERMSIG(status) == signals[i]
+				    : WEXITSTATUS(status) != 0);
 			remove_log(state);
 		}
 }

@@ -61,7 +61,8 @@ static void every_level_has_its_name(void **state)
 	}
 	assert_int_equal(logcore_level_number("warn"), LOGCORE_WARNING);
 	assert_int_equal(logcore_level_number("fatal"), LOGCORE_CRITICAL);
-	assert_int_equal(logcore_level_number("loud") + logcore_level_number("") + logcore_level_number(NULL), 0);
+	assert_int_equal(logcore_level_number("loud") + logcore_level_number("") + logcore_level_number(NULL),
+			 0);
 	assert_string_equal(logcore_level_name(35), "WARNING");
 }
 
@@ -94,8 +95,8 @@ static void journal_lines_begin_with_their_priority(void **state)
 	(void)state;
 	capture_open(&c, (struct logcore_options){ .level = LOGCORE_TRACE, .journal_priority = true });
 	for (size_t i = 0; i < 6; i++) {
-		const int levels[] = { LOGCORE_TRACE, LOGCORE_DEBUG, LOGCORE_INFO, LOGCORE_WARNING, LOGCORE_ERROR,
-				       LOGCORE_CRITICAL };
+		const int levels[] = { LOGCORE_TRACE, LOGCORE_DEBUG, LOGCORE_INFO, LOGCORE_WARNING,
+				       LOGCORE_ERROR, LOGCORE_CRITICAL };
 
 		logcore_log(c.log, levels[i], "x");
 		assert_true(capture_next(&c));
@@ -181,7 +182,8 @@ static void long_lines_are_whole_up_to_the_limit(void **state)
 			o = capture_line(&cap);
 			cut = member(o, "truncated");
 			assert_in_range(cap.len, 1, LOGCORE_LINE_MAX);
-			assert_int_equal(json_object_get_string_len(field(o, "s")), cut ? LOGCORE_LINE_MAX / 4 : n);
+			assert_int_equal(json_object_get_string_len(field(o, "s")),
+					 cut ? LOGCORE_LINE_MAX / 4 : n);
 			assert_int_equal(json_object_get_int(field(o, "after")), 1);
 			json_object_put(o);
 		}
@@ -199,8 +201,8 @@ static void a_megabyte_is_cut_between_characters(void **state)
 	(void)state;
 	for (size_t i = 0; i + 3 < 1 << 20; i += 3)
 		memcpy(s + i, "\xe2\x82\xac", 3);
-	logcore_info(cap.log, s, logcore_kv("a", s), logcore_kv("b", s), logcore_kv("c", s), logcore_kv("d", s),
-		     logcore_kv("e", s), logcore_kv("n", 1));
+	logcore_info(cap.log, s, logcore_kv("a", s), logcore_kv("b", s), logcore_kv("c", s),
+		     logcore_kv("d", s), logcore_kv("e", s), logcore_kv("n", 1));
 	o = capture_line(&cap);
 	assert_true(json_object_get_boolean(member(o, "truncated")));
 	assert_in_range(cap.len, LOGCORE_LINE_MAX - 64, LOGCORE_LINE_MAX);

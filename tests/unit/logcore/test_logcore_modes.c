@@ -205,7 +205,8 @@ static void the_longest_line_fits_and_a_descriptor_needs_no_path(void **state)
 {
 	static char text[LOGCORE_LINE_MAX];
 	int fd = open(path, O_RDWR | O_CREAT | O_APPEND, 0600);
-	struct logcore *log = logcore_open(&(struct logcore_options){ .fd = fd, .mode = LOGCORE_BUFFERED }, NULL, 0);
+	struct logcore *log = logcore_open(&(struct logcore_options){ .fd = fd, .mode = LOGCORE_BUFFERED },
+					   NULL, 0);
 	struct json_object *o;
 
 	(void)state;
@@ -322,7 +323,8 @@ static void a_full_ring_drops_lines_and_counts_them(void **state)
 	assert_return_code(pipe(start), errno);
 	if (fork() == 0)
 		_exit(read_flood(fdopen(lines[0], "r"), start[0]));
-	log = logcore_open(&(struct logcore_options){ .fd = lines[1], .mode = LOGCORE_ASYNC, .buffer_size = 65536 }, NULL, 0);
+	log = logcore_open(&(struct logcore_options){ .fd = lines[1], .mode = LOGCORE_ASYNC,
+						      .buffer_size = 65536 }, NULL, 0);
 	log_numbers(log, 0, 0, FLOOD);
 	assert_true(stats_of(log).dropped > 0);
 	assert_int_equal(__real_write(start[1], "x", 1), 1);
@@ -339,7 +341,8 @@ static void a_full_ring_drops_lines_and_counts_them(void **state)
 static void a_full_ring_waits_if_the_option_says_so(void **state)
 {
 	struct logcore *log = logcore_open(
-		&(struct logcore_options){ .path = path, .mode = LOGCORE_ASYNC, .block_when_full = true, .buffer_size = 65536 },
+		&(struct logcore_options){ .path = path, .mode = LOGCORE_ASYNC, .block_when_full = true,
+					   .buffer_size = 65536 },
 		NULL, 0);
 
 	(void)state;
@@ -373,7 +376,8 @@ static void threads_keep_their_order(int mode)
 {
 	int next[WRITERS_MAX];
 
-	shared = logcore_open(&(struct logcore_options){ .path = path, .mode = mode, .block_when_full = true }, NULL, 0);
+	shared = logcore_open(&(struct logcore_options){ .path = path, .mode = mode,
+							 .block_when_full = true }, NULL, 0);
 	run_threads(0);
 	assert_int_equal(stats_of(shared).lines, THREADS * LINES);
 	logcore_close(shared);
@@ -414,7 +418,8 @@ static void parent_and_child_log_on(int mode)
 {
 	int next[WRITERS_MAX];
 
-	shared = logcore_open(&(struct logcore_options){ .path = path, .mode = mode, .block_when_full = true }, NULL, 0);
+	shared = logcore_open(&(struct logcore_options){ .path = path, .mode = mode,
+							 .block_when_full = true }, NULL, 0);
 	log_numbers(shared, 0, 0, 10);
 	assert_int_equal(in_child(child_logs_on, (void *)1), 0);
 	log_numbers(shared, 0, 10, 20);
@@ -466,7 +471,8 @@ static void log_to_standard_output(void *arg)
 	dup2(open(path, O_WRONLY | O_CREAT | O_APPEND, 0600), 1);
 	shared = logcore_open(&(struct logcore_options){ .fd = 1, .mode = LOGCORE_BUFFERED }, NULL, 0);
 	log_number(shared, 0, 0);
-	if (in_bare_child(child_that_closed_everything, (void *)1) != 0 || in_child(child_that_closed_everything, (void *)2) != 0)
+	if (in_bare_child(child_that_closed_everything, (void *)1) != 0 ||
+	    in_child(child_that_closed_everything, (void *)2) != 0)
 		_exit(1);
 	logcore_close(shared);
 }
@@ -506,7 +512,8 @@ static void a_cancelled_thread_leaves_nothing_locked(void **state)
 
 	(void)state;
 #ifdef __SANITIZE_ADDRESS__
-	skip();                         /* it believes that the frames of a cancelled thread are still in use */
+	/* it believes that the frames of a cancelled thread are still in use */
+	skip();
 #endif
 	assert_return_code(pipe(ends), errno);
 	log = logcore_open(&(struct logcore_options){ .fd = ends[1], .mode = LOGCORE_BUFFERED }, NULL, 0);
@@ -566,11 +573,15 @@ static void a_signal_handler_may_log(void **state)
 static void impossible_options_are_refused(void **state)
 {
 	static const struct { struct logcore_options o; const char *error; } rows[] = {
-		{ { .mode = 3 }, "mode must be LOGCORE_DIRECT, LOGCORE_BUFFERED or LOGCORE_ASYNC: Invalid argument" },
+		{ { .mode = 3 },
+		  "mode must be LOGCORE_DIRECT, LOGCORE_BUFFERED or LOGCORE_ASYNC: Invalid argument" },
 		{ { .buffer_size = 100 }, "buffer_size must be 65536 bytes to 64 MiB: Invalid argument" },
-		{ { .rotate_bytes = 1 << 20 }, "rotate_bytes, rotate_seconds and no_follow need a path: Invalid argument" },
-		{ { .path = "x", .rotate_bytes = 5 }, "rotate_bytes must be 65536 at least: Invalid argument" },
-		{ { .path = "x", .rotate_keep = 10001 }, "rotate_keep must be 10000 at most: Invalid argument" },
+		{ { .rotate_bytes = 1 << 20 },
+		  "rotate_bytes, rotate_seconds and no_follow need a path: Invalid argument" },
+		{ { .path = "x", .rotate_bytes = 5 },
+		  "rotate_bytes must be 65536 at least: Invalid argument" },
+		{ { .path = "x", .rotate_keep = 10001 },
+		  "rotate_keep must be 10000 at most: Invalid argument" },
 	};
 	char error[120];
 

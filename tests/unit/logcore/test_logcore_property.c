@@ -113,8 +113,8 @@ static struct json_object *time_of(struct timespec t)
 	struct tm tm;
 
 	gmtime_r(&t.tv_sec, &tm);
-	snprintf(out, sizeof out, "%04d-%02d-%02dT%02d:%02d:%02d.%06ldZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
-		 tm.tm_hour, tm.tm_min, tm.tm_sec, t.tv_nsec / 1000);
+	snprintf(out, sizeof out, "%04d-%02d-%02dT%02d:%02d:%02d.%06ldZ", tm.tm_year + 1900, tm.tm_mon + 1,
+		 tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, t.tv_nsec / 1000);
 	return json_object_new_string(out);
 }
 
@@ -139,7 +139,8 @@ static void make_text(struct one *f)
 
 static void make_json(struct one *f)
 {
-	static const int styles[] = { JSON_C_TO_STRING_PLAIN, JSON_C_TO_STRING_SPACED, JSON_C_TO_STRING_PRETTY,
+	static const int styles[] = { JSON_C_TO_STRING_PLAIN, JSON_C_TO_STRING_SPACED,
+				      JSON_C_TO_STRING_PRETTY,
 				      JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_PRETTY_TAB };
 	const char *text;
 
@@ -219,7 +220,8 @@ static void assert_same(struct json_object *got, const struct one *f)
 	     json_object_get_uint64(got) == json_object_get_uint64(f->want) &&
 	     json_object_get_int64(got) == json_object_get_int64(f->want)))
 		return;
-	print_error("%s: got %s, want %s\n", f->key, json_object_to_json_string(got), json_object_to_json_string(f->want));
+	print_error("%s: got %s, want %s\n", f->key, json_object_to_json_string(got),
+		    json_object_to_json_string(f->want));
 	fail();
 }
 

@@ -175,7 +175,8 @@ static void a_link_is_refused_on_demand(void **state)
 static void by_size_and_the_last_ones_stay(int mode)
 {
 	struct logcore *log = logcore_open(
-		&(struct logcore_options){ .path = path, .mode = mode, .rotate_bytes = 65536, .rotate_keep = 3 }, NULL, 0);
+		&(struct logcore_options){ .path = path, .mode = mode, .rotate_bytes = 65536,
+					   .rotate_keep = 3 }, NULL, 0);
 	struct stat st;
 
 	log_numbers(log, 0, 0, 10000);
@@ -203,7 +204,8 @@ static void by_size_buffered(void **state)
 static void no_line_is_lost_by_rotating(void **state)
 {
 	struct logcore *log = logcore_open(
-		&(struct logcore_options){ .path = path, .rotate_bytes = 65536, .rotate_keep = 100 }, NULL, 0);
+		&(struct logcore_options){ .path = path, .rotate_bytes = 65536, .rotate_keep = 100 }, NULL,
+		0);
 	int next[WRITERS_MAX];
 
 	(void)state;

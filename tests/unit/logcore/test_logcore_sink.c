@@ -87,7 +87,8 @@ static void a_line_is_one_write(void **state)
 
 static void logging_allocates_nothing_and_keeps_errno(void **state)
 {
-	struct logcore *log = open_path("/dev/full"), *child = logcore_child(cap.log, "c", logcore_kv("a", 1));
+	struct logcore *log = open_path("/dev/full"),
+			      *child = logcore_child(cap.log, "c", logcore_kv("a", 1));
 	char *s = big('x', 100000);
 	size_t before = allocations;
 
@@ -96,8 +97,10 @@ static void logging_allocates_nothing_and_keeps_errno(void **state)
 	for (int i = 0; i < 3; i++) {
 		logcore_info(child, "x", logcore_kv("d", 0.1 + 0.2), logcore_kv("u", UINT64_MAX));
 		logcore_info(child, s, logcore_kv("s", s));
-		logcore_info(child, "x", logcore_kv_backtrace(), logcore_kv_source(), logcore_kv_errno(EPIPE));
-		logcore_info(child, "x", logcore_kv_json("j", "{\"token\":1}", 11), logcore_kv("s", "password=x"));
+		logcore_info(child, "x", logcore_kv_backtrace(), logcore_kv_source(),
+			     logcore_kv_errno(EPIPE));
+		logcore_info(child, "x", logcore_kv_json("j", "{\"token\":1}", 11),
+			     logcore_kv("s", "password=x"));
 		logcore_info(log, "x", logcore_kv("s", s));
 	}
 	assert_int_equal(allocations, before);
@@ -123,7 +126,8 @@ static void lost_lines_are_counted_and_reported(void **state)
 	for (int i = 0; i < 3; i++)
 		logcore_info(log, "lost");
 	logcore_info(log, "back");
-	assert_int_equal(fault.calls, 5);       /* a retry is one write, of the short line that reports the loss */
+	/* a retry is one write, of the short line that reports the loss */
+	assert_int_equal(fault.calls, 5);
 	read_file();
 	o = nth_line(0);
 	assert_string_equal(text(member(o, "level")), "WARNING");

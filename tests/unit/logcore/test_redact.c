@@ -116,7 +116,8 @@ static void every_secret_is_left_out(void **state)
 		}
 		take_marks(row, logged, written);
 		o = log_text(logged);
-		if (strcmp(text(field(o, "v")), written) != 0 || strcmp(text(member(o, "message")), written) != 0)
+		if (strcmp(text(field(o, "v")), written) != 0 ||
+		    strcmp(text(member(o, "message")), written) != 0)
 			print_error("%s\n  is written as %s\n", row, text(field(o, "v"))), missed++;
 		if (strcmp(text(member(field(o, "j"), "s")), MARK) != 0)
 			print_error("%s\n  is written in JSON as %s\n", row, text(field(o, "j"))), missed++;
@@ -165,22 +166,26 @@ static void assert_context(struct capture *c, const char *want)
 static void secret_keys_hide_any_value_except_null_and_booleans(void **state)
 {
 	(void)state;
-	logcore_info(cap.log, "x", logcore_kv("token", 123456), logcore_kv("token", 1.5), logcore_kv_hex("token", "\1", 1),
-		     logcore_kv_json("token", "{\"a\":1}", 7));
+	logcore_info(cap.log, "x", logcore_kv("token", 123456), logcore_kv("token", 1.5),
+		     logcore_kv_hex("token", "\1", 1), logcore_kv_json("token", "{\"a\":1}", 7));
 	assert_true(capture_next(&cap));
-	assert_non_null(strstr(cap.line, "{\"token\":\"" MARK "\",\"token\":\"" MARK "\",\"token\":\"" MARK "\",\"token\":\"" MARK "\"}"));
+	assert_non_null(strstr(cap.line, "{\"token\":\"" MARK "\",\"token\":\"" MARK "\",\"token\":\""
+			       MARK "\",\"token\":\"" MARK "\"}"));
 	logcore_info(cap.log, "x", logcore_kv_bool("password", true), logcore_kv("token", NULL));
 	assert_context(&cap, "{\"password\":true,\"token\":null}");
 }
 
 static void nested_keys_hide_any_value(void **state)
 {
-	static const char json[] = "{\"a\":[{\"token\" : {\"x\":[\"}\",1]},\"b\":1},{\"pass\\u0077ord\":[1,2 ],\"c\":[]}], "
-				   "\"secret\":-1.5e3 ,\"cookie\":\"\\\"\",\"pwd\":null,\"token\":true}";
+	static const char json[] = "{\"a\":[{\"token\" : {\"x\":[\"}\",1]},\"b\":1},{\"pass\\u0077ord\":[1,2 "
+				   "],\"c\":[]}], \"secret\":-1.5e3 "
+				   ",\"cookie\":\"\\\"\",\"pwd\":null,\"token\":true}";
 
 	(void)state;
 	logcore_info(cap.log, "x", logcore_kv_json("j", json, sizeof json - 1));
-	assert_context(&cap, "{\"j\":{\"a\":[{\"token\":\"" MARK "\",\"b\":1},{\"password\":\"" MARK "\",\"c\":[]}],"
+	assert_context(&cap,
+		       "{\"j\":{\"a\":[{\"token\":\"" MARK "\",\"b\":1},{\"password\":\""
+		       MARK "\",\"c\":[]}],"
 		       "\"secret\":\"" MARK "\",\"cookie\":\"" MARK "\",\"pwd\":null,\"token\":true}}");
 	assert_int_equal(stats_of(cap.log).redacted, 4);
 }
@@ -191,27 +196,32 @@ static void broken_json_hides_them_too(void **state)
 
 	(void)state;
 	logcore_info(cap.log, "x", logcore_kv_json("j", json, sizeof json - 1));
-	assert_context(&cap, "{\"j\":\"{\\\"token\\\":\\\"" MARK "\\\",\\\"password\\\":" MARK ",\\\"n\\\":1\"}");
+	assert_context(&cap,
+		       "{\"j\":\"{\\\"token\\\":\\\"" MARK "\\\",\\\"password\\\":" MARK ",\\\"n\\\":1\"}");
 }
 
 /* Also in a cut line, at any place of a line that is too long. */
 static void a_cut_leaves_no_part_of_a_secret(void **state)
 {
-	static const char secret[] = " postgres://app:QQQQQQQQ@db password=QQQQQQQQ Bearer QQQQQQQQQQQQQQQQ9 ";
+	static const char secret[] = " postgres://app:QQQQQQQQ@db password=QQQQQQQQ Bearer QQQQQQQQQQQQQQQQ9 "
+				     "";
 	static const char json[] = "{\"password\":\"QQQQQQQQ\",\"a\":\"://x:QQQQ@y\"}";
 	size_t len = 4 * LOGCORE_LINE_MIN, n = sizeof secret - 1;
 	char *s = big('x', len);
 	struct capture c;
 
 	(void)state;
-	capture_open(&c, (struct logcore_options){ .line_max = LOGCORE_LINE_MIN, .ignore_environment = true });
+	capture_open(&c,
+		     (struct logcore_options){ .line_max = LOGCORE_LINE_MIN, .ignore_environment = true });
 	for (size_t at = 0; at + n < LOGCORE_LINE_MIN; at++) {
 		memset(s, 'x', len);
 		memcpy(s + at, secret, n);
-		logcore_info(c.log, s, logcore_kv_strn("s", s, len), logcore_kv_json("j", json, sizeof json - 1));
+		logcore_info(c.log, s, logcore_kv_strn("s", s, len),
+			     logcore_kv_json("j", json, sizeof json - 1));
 		json_object_put(capture_line(&c));
 		assert_null(strchr(c.line, 'Q'));
-		logcore_info(c.log, "x", logcore_kv_strn("s", s, at + n), logcore_kv_json("j", json, sizeof json - 1));
+		logcore_info(c.log, "x", logcore_kv_strn("s", s, at + n),
+			     logcore_kv_json("j", json, sizeof json - 1));
 		json_object_put(capture_line(&c));
 		assert_null(strstr(c.line, "QQQQ"));
 	}
@@ -227,7 +237,8 @@ static void redactions_are_counted_once(void **state)
 	(void)state;
 	assert_int_equal(stats_of(cap.log).redacted, 1);
 	logcore_info(child, "x", logcore_kv("a", "password=x token=y"), logcore_kv("secret", 1));
-	assert_context(&cap, "{\"token\":\"" MARK "\",\"id\":7,\"a\":\"password=" MARK " token=" MARK "\",\"secret\":\"" MARK "\"}");
+	assert_context(&cap, "{\"token\":\"" MARK "\",\"id\":7,\"a\":\"password=" MARK " token="
+		       MARK "\",\"secret\":\"" MARK "\"}");
 	assert_int_equal(stats_of(cap.log).redacted, 4);
 	logcore_info(child, "x", logcore_kv("secret", 1), logcore_kv("long", s));
 	json_object_put(capture_line(&cap));
@@ -240,18 +251,23 @@ static void redactions_are_counted_once(void **state)
 
 static void caller_adds_and_removes_keys(void **state)
 {
-	const char *const more[] = { "IBAN", "tax-id", "q", "pin2", NULL }, *const not[] = { "token", "X_Cookie", NULL };
+	const char *const more[] = { "IBAN", "tax-id", "q", "pin2", NULL },
+		*const not[] = { "token", "X_Cookie", NULL };
 	struct capture c;
 
 	(void)state;
-	capture_open(&c, (struct logcore_options){ .redact_keys = more, .redact_not = not, .ignore_environment = true });
-	logcore_info(c.log, "x", logcore_kv("iban", "a"), logcore_kv("user_iban", "a"), logcore_kv("taxId", "a"),
-		     logcore_kv("q", "a"), logcore_kv("x.q", "a"), logcore_kv("pin2", "a"), logcore_kv("ibans", "a"),
-		     logcore_kv("Token", "a"), logcore_kv("x-cookie", "a"), logcore_kv("access_token", "a"),
+	capture_open(&c, (struct logcore_options){ .redact_keys = more, .redact_not = not,
+						   .ignore_environment = true });
+	logcore_info(c.log, "x", logcore_kv("iban", "a"), logcore_kv("user_iban", "a"),
+		     logcore_kv("taxId", "a"), logcore_kv("q", "a"), logcore_kv("x.q", "a"),
+		     logcore_kv("pin2", "a"), logcore_kv("ibans", "a"), logcore_kv("Token", "a"),
+		     logcore_kv("x-cookie", "a"), logcore_kv("access_token", "a"),
 		     logcore_kv("query", "iban=a&token=b"));
-	assert_context(&c, "{\"iban\":\"" MARK "\",\"user_iban\":\"" MARK "\",\"taxId\":\"" MARK "\",\"q\":\"" MARK "\",\"x.q\":\"" MARK "\","
-		       "\"pin2\":\"" MARK "\",\"ibans\":\"a\",\"Token\":\"a\",\"x-cookie\":\"a\",\"access_token\":\"" MARK "\","
-		       "\"query\":\"iban=" MARK "&token=b\"}");
+	assert_context(&c, "{\"iban\":\"" MARK "\",\"user_iban\":\"" MARK "\",\"taxId\":\"" MARK "\",\"q\":\""
+		       MARK "\",\"x.q\":\"" MARK "\","
+		       "\"pin2\":\"" MARK "\",\"ibans\":\"a\",\"Token\":\"a\",\"x-cookie\":\"a\","
+					  "\"access_token\":\"" MARK "\",\"query\":\"iban="
+					  MARK "&token=b\"}");
 	capture_close(&c);
 }
 
@@ -260,11 +276,13 @@ static void redaction_can_be_for_keys_only_or_off(void **state)
 	struct capture c;
 
 	(void)state;
-	capture_open(&c, (struct logcore_options){ .redact = LOGCORE_REDACT_KEYS, .ignore_environment = true });
+	capture_open(&c,
+		     (struct logcore_options){ .redact = LOGCORE_REDACT_KEYS, .ignore_environment = true });
 	logcore_info(c.log, "x", logcore_kv("token", "a"), logcore_kv("v", "password=x"));
 	assert_context(&c, "{\"token\":\"" MARK "\",\"v\":\"password=x\"}");
 	capture_close(&c);
-	capture_open(&c, (struct logcore_options){ .redact = LOGCORE_REDACT_OFF, .ignore_environment = true });
+	capture_open(&c,
+		     (struct logcore_options){ .redact = LOGCORE_REDACT_OFF, .ignore_environment = true });
 	logcore_info(c.log, "x", logcore_kv("token", "a"), logcore_kv_json("j", "{\"token\":\"a\"}", 13));
 	assert_context(&c, "{\"token\":\"a\",\"j\":{\"token\":\"a\"}}");
 	assert_int_equal(stats_of(c.log).redacted, 0);
