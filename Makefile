@@ -326,7 +326,8 @@ $(BUILD)/examples/quickstart_cxx: examples/quickstart.cc
 demo: ## the whole of Observ on this machine; installs what it needs, prints the URL; Ctrl-C stops it
 	$(Q)DEMO_PORT=$(DEMO_PORT) scripts/demo check
 	$(Q)scripts/deps build demo
-	$(Q)$(MAKE) --no-print-directory -s $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$$(nproc)) all $(BUILD)/examples/shop/shop
+	$(Q)$(MAKE) --no-print-directory -s $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$$(nproc)) \
+	  all $(BUILD)/examples/shop/shop
 	$(Q)DEMO_PORT=$(DEMO_PORT) BUILD=$(BUILD) exec scripts/demo
 
 demo-clean: ## remove what the demo keeps (demo-data)

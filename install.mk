@@ -61,13 +61,15 @@ UNINSTALL := $(abspath $(BUILD))/uninstall
 .PHONY: uninstall
 uninstall: ## remove what install put there; configuration, state and the database stay
 	$(Q)rm -rf $(UNINSTALL) && $(MAKE) --no-print-directory -s DESTDIR=$(UNINSTALL) install
-	$(Q)cd $(UNINSTALL) && find . ! -type d ! -path '.$(sysconfdir)/observ/*' -printf '$(DESTDIR)/%P\0' | xargs -0 rm -f
-	$(Q)cd $(UNINSTALL) && find . -depth -type d \( -name observ -o -path '*/observ/*' \) -printf '$(DESTDIR)/%P\0' | \
+	$(Q)cd $(UNINSTALL) && \
+	  find . ! -type d ! -path '.$(sysconfdir)/observ/*' -printf '$(DESTDIR)/%P\0' | xargs -0 rm -f
+	$(Q)cd $(UNINSTALL) && \
+	  find . -depth -type d \( -name observ -o -path '*/observ/*' \) -printf '$(DESTDIR)/%P\0' | \
 	  xargs -0 -r rmdir --ignore-fail-on-non-empty 2>/dev/null || :
 	$(Q)rm -rf $(UNINSTALL)
 	$(Q)[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || ldconfig
 
-# Debugging symbols are packages of their own, and not for a newcomer's list; for them: make deb DEB_BUILD_OPTIONS=
+# `make deb DEB_BUILD_OPTIONS=` also makes the packages of debugging symbols.
 DEB_BUILD_OPTIONS ?= noautodbgsym
 .PHONY: deb
 deb: ## Debian packages, into BUILD/deb
@@ -78,7 +80,9 @@ deb: ## Debian packages, into BUILD/deb
 	  tar c --null -T - | tar x -C $(BUILD)/deb/observ
 	@echo "make deb: building the packages, which takes a minute or two; the log is $(BUILD)/deb/log"
 	$(Q)cd $(BUILD)/deb/observ && \
-	  env -u MAKEFLAGS -u MAKELEVEL DEB_BUILD_OPTIONS='$(DEB_BUILD_OPTIONS)' dpkg-buildpackage -jauto -us -uc -b > ../log 2>&1 || \
+	  env -u MAKEFLAGS -u MAKELEVEL DEB_BUILD_OPTIONS='$(DEB_BUILD_OPTIONS)' \
+	    dpkg-buildpackage -jauto -us -uc -b > ../log 2>&1 || \
 	  { tail -n 20 ../log; exit 1; }
 	$(Q)rm -rf $(BUILD)/deb/observ && ls $(BUILD)/deb/*.deb
-	@echo "make deb: next, as root: apt-get install postgresql $(if $(filter /%,$(BUILD)),,./)$(BUILD)/deb/*.deb"
+	@echo "make deb: next, as root:" \
+	  "apt-get install postgresql $(if $(filter /%,$(BUILD)),,./)$(BUILD)/deb/*.deb"

@@ -12,15 +12,15 @@ say() { echo "install.sh: $*"; }
 die() { echo "install.sh: $*" >&2; exit 1; }
 usage() {
 	cat <<-'END'
-	install.sh --server NAME --url URL --app APP [--app APP...] [--package FILE.deb...] [--password-file FILE]
-	           [--token] [--user USER] [--group GROUP]
+	install.sh --server NAME --url URL --app APP [--app APP...] [--package FILE.deb...]
+	           [--password-file FILE] [--token] [--user USER] [--group GROUP]
 
-	NAME and the login in URL (without its password) are what fleet_hub_admin enroll printed; with --token the login
-	is the token that fleet_hub_admin token printed, and the server enrolls itself under NAME, once. The password is
-	read from FILE, from standard input, or asked for: it is in no command line. A configuration that is there already
-	stays; what is missing is written. A second run repairs what is not as it should be. USER is the application's: a new
-	folder for its logs belongs to it. GROUP is one more group by which the agent may read logs. For Debian and Ubuntu,
-	as root.
+	Run it as root, on Debian or Ubuntu. fleet_hub_admin enroll prints NAME and the login in URL (without
+	its password). With --token the login is the token that fleet_hub_admin token printed, and the server
+	enrolls itself under NAME, once. install.sh reads the password from FILE or standard input, or asks
+	for it: no command line shows it. It keeps a configuration that exists and writes what is missing. A
+	second run repairs an installation. USER is the application's user, who gets a new folder for logs.
+	GROUP is one more group by which the agent may read logs.
 	END
 }
 misuse() { echo "install.sh: $*" >&2; usage >&2; exit 64; }
@@ -30,7 +30,8 @@ while [ $# -gt 0 ]; do
 	case $1 in
 	--token) token=1; shift; continue ;;
 	--help|-h) usage; exit ;;
-	--server|--url|--app|--package|--password-file|--user|--group) [ -n "${2-}" ] || misuse "$1 needs a value" ;;
+	--server|--url|--app|--package|--password-file|--user|--group)
+		[ -n "${2-}" ] || misuse "$1 needs a value" ;;
 	esac
 	case $1 in
 	--server) server=$2 ;;
@@ -55,11 +56,15 @@ postgresql://?*@?*|postgres://?*@?*) ;;
 esac
 case $url in *[?\&]password=*) embedded ;; esac
 login=${url#*://} login=${login%%@*}
-case $login in obs_token_*) [ -n "$token" ] || die "$login is a token, which writes nothing itself: add --token" ;; esac
+case $login in obs_token_*)
+	[ -n "$token" ] || die "$login is a token, which writes nothing itself: add --token" ;;
+esac
 # shellcheck disable=SC2016
 case $server in *'${'*|*[[:cntrl:]]*) die "a server's name has no control characters and no \${" ;; esac
 for app in $apps; do
-	case $app in *[!A-Za-z0-9._-]*|.*|-*) die "$app: an application's name has letters, digits, '.', '_' and '-'" ;; esac
+	case $app in *[!A-Za-z0-9._-]*|.*|-*)
+		die "$app: an application's name has letters, digits, '.', '_' and '-'" ;;
+	esac
 done
 
 id -u -- "$user" > /dev/null 2>&1 || die "there is no user $user"
@@ -158,14 +163,16 @@ if [ -n "$known" ]; then
 fi
 secret=''
 if [ -z "$known" ] || [ -z "$token" ]; then secret=$(password); fi
-if [ -n "$known" ] && { [ -n "$token" ] || { [ -z "$secret" ] && [ "$(login_in "$known")" = "$login" ]; }; }; then
+if [ -n "$known" ] &&
+	{ [ -n "$token" ] || { [ -z "$secret" ] && [ "$(login_in "$known")" = "$login" ]; }; }; then
 	say "this machine has the login $(login_in "$known") already, in $known"
 	full_url=$(cat "$known")
 else
 	[ -n "$secret" ] || die "the password is empty"
 	if [ -n "$token" ]; then
 		for app in $apps; do    # room for what is made only once
-			(umask 077; head -c 4096 /dev/zero > "$(credential "$app").new") || die "no room in $CREDENTIALS"
+			(umask 077; head -c 4096 /dev/zero > "$(credential "$app").new") ||
+				die "no room in $CREDENTIALS"
 		done
 		made=$(printf '%s\n' "$secret" | obs_agent enroll --server "$server" --url "$url") || {
 			for app in $apps; do rm -f "$(credential "$app").new"; done
@@ -187,14 +194,17 @@ write_credential() {
 		say "$(config "$1") has a postgres_url of its own: the password is not kept for it"
 		return
 	fi
-	(umask 077; printf '%s\n' "$full_url" > "$(credential "$1").new" && mv "$(credential "$1").new" "$(credential "$1")") ||
-		die "$(credential "$1") cannot be written; when there is room: fleet_hub_admin enroll, for another password of $login"
+	credential=$(credential "$1")
+	(umask 077; printf '%s\n' "$full_url" > "$credential.new" && mv "$credential.new" "$credential") ||
+		die "$credential cannot be written; when there is room: fleet_hub_admin enroll," \
+			"for another password of $login"
 }
 
-# Logs of group adm, which the agent reads by. Not in a folder where somebody else could put a link in the way.
+# Logs belong to group adm, by which the agent reads them. Makes no folder where others could put a link.
 make_log_folder() {
 	[ ! -e "$DEPLOYMENTS/$1/current" ] || { echo current/logs; return; }
-	[ -e "$DEPLOYMENTS/$1/logs" ] || [ -z "$(find "$DEPLOYMENTS/$1" -maxdepth 0 -user root ! -perm /022)" ] ||
+	[ -e "$DEPLOYMENTS/$1/logs" ] ||
+		[ -z "$(find "$DEPLOYMENTS/$1" -maxdepth 0 -user root ! -perm /022)" ] ||
 		install -d -m 2750 -o "$user" -g adm "$DEPLOYMENTS/$1/logs"
 	echo logs
 }
@@ -205,8 +215,10 @@ write_config() {
 	mkdir -p "$DEPLOYMENTS/$1"
 	folder=$(make_log_folder "$1")
 	(set -C; umask 022; printf '%s\n  collection_interval: 60\n  log_files:\n    - %s/{app}/%s/*.log\n' \
-		"$section" "$DEPLOYMENTS" "$folder" > "$(config "$1")") || die "$(config "$1") cannot be written"
-	say "wrote $(config "$1"): it follows $DEPLOYMENTS/$1/$folder/*.log; add health checks and other logs there"
+		"$section" "$DEPLOYMENTS" "$folder" > "$(config "$1")") ||
+		die "$(config "$1") cannot be written"
+	say "wrote $(config "$1"): it follows $DEPLOYMENTS/$1/$folder/*.log;" \
+		"add health checks and other logs there"
 }
 
 add_group() {
@@ -230,12 +242,13 @@ wait_for_row() {
 	return 1
 }
 
-# What was refused is taken back, so that nothing knocks again with a password that is wrong. But not a login that a token
-# made: there will be no second one.
+# Stops an agent that the database refused, so that it does not try a wrong password again and again. Keeps a
+# login that a token made: there will be no second one.
 take_back() {
 	systemctl -q disable --now "obs-agent@$1" || true
 	if [ -z "$token" ] && uses_credential "$1"; then rm -f "$(credential "$1")"; fi
-	echo "install.sh: $1: its agent was stopped and disabled again; when what doctor names is right, run this again" >&2
+	echo "install.sh: $1: its agent was stopped and disabled again;" \
+		"when what doctor names is right, run this again" >&2
 }
 
 set_up() {

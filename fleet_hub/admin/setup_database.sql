@@ -4,7 +4,8 @@
 DO $$
 BEGIN
 	IF current_setting('server_version_num')::int < 150000 THEN
-		RAISE EXCEPTION 'this is PostgreSQL %, and Observ needs 15 or newer', current_setting('server_version');
+		RAISE EXCEPTION 'this is PostgreSQL %, and Observ needs 15 or newer',
+			current_setting('server_version');
 	END IF;
 END
 $$;

@@ -1,13 +1,14 @@
--- The logins of the hub and of the retention timer, behind schema.sql. :local = 1: PostgreSQL knows their users by
--- name and they have no password. Else a login that is new gets one; it is made here, so that no log of statements has
--- it. One row a login: name, password or nothing, whether it is new.
+-- The logins of the hub and of the retention timer, after schema.sql. :local = 1: PostgreSQL knows their
+-- users by name and they have no password. Otherwise each new login gets one. The server makes it, so that no
+-- log of statements has it. One row for each login: name, password or nothing, whether it is new.
 DO $$
 DECLARE
 	login text;
 	grp text;
 BEGIN
 	FOR login, grp IN VALUES ('fleet-hub', 'observ_hub'), ('observ-maintain', 'observ_watch') LOOP
-		PERFORM set_config('observ.new_' || grp, (NOT EXISTS (SELECT FROM pg_roles WHERE rolname = login))::text, false);
+		PERFORM set_config('observ.new_' || grp,
+			(NOT EXISTS (SELECT FROM pg_roles WHERE rolname = login))::text, false);
 		IF current_setting('observ.new_' || grp)::boolean THEN
 			EXECUTE format('CREATE ROLE %I LOGIN', login);
 		END IF;
@@ -28,7 +29,9 @@ DECLARE
 BEGIN
 	FOR login, grp IN VALUES ('fleet-hub', 'observ_hub'), ('observ-maintain', 'observ_watch') LOOP
 		CONTINUE WHEN NOT current_setting('observ.new_' || grp)::boolean;
-		secret := translate(encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'base64'), '+/=', '');
+		secret := encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())),
+			'base64');
+		secret := translate(secret, '+/=', '');
 		EXECUTE format('ALTER ROLE %I PASSWORD %L', login, secret);
 		PERFORM set_config('observ.password_' || grp, secret, false);
 	END LOOP;

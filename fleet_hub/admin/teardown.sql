@@ -1,7 +1,7 @@
--- The roles of Observ, as DROP ROLE wants them written: logins of servers, tokens, the hub's and the timer's, then the groups.
+-- The roles of Observ, quoted for DROP ROLE: the logins of servers, tokens, hub and timer, then the groups.
 WITH groups (name) AS (
-	VALUES ('observ_agent'), ('observ_agent_any'), ('observ_hub'), ('observ_watch'), ('observ_reader'), ('observ_enroll'),
-	       ('observ_bootstrap'), ('observ_roles'), ('observ_owner')
+	VALUES ('observ_agent'), ('observ_agent_any'), ('observ_hub'), ('observ_watch'), ('observ_reader'),
+	       ('observ_enroll'), ('observ_bootstrap'), ('observ_roles'), ('observ_owner')
 ), logins (name) AS (
 	SELECT role FROM agent_roles UNION SELECT role FROM bootstrap_tokens
 	UNION SELECT rolname FROM pg_roles WHERE rolname IN ('fleet-hub', 'observ-maintain')

@@ -48,10 +48,12 @@ SELECT is(value_as('obs_web_1', $$SELECT count(*) FROM observ.agent_streams('web
 	'with the streams of that application only');
 
 -- ---- streams that are no files ------------------------------------------------------------------------
-SELECT is(pg_temp.pos('[[7, 0, 3, false, "", "", "", "", "journal", "s=1;i=3"]]'), 'ok', 'a stream has a source and a cursor');
+SELECT is(pg_temp.pos('[[7, 0, 3, false, "", "", "", "", "journal", "s=1;i=3"]]'), 'ok',
+	'a stream has a source and a cursor');
 SELECT is(pg_temp.pos('[[7, 3, 4, false, "/l/a.log", "f", "h", "t"]]'), 'OB003', 'no other source moves it');
 SELECT is(pg_temp.pos('[[7, 3, 4, false, "", "", "", "", "journal", "s=1;i=4"]]'), 'ok', 'its own does');
-SELECT is(value_as('obs_web_1', $$SELECT string_agg(concat_ws(' ', source, stream_id, cursor, "position"), ';')
+SELECT is(value_as('obs_web_1', $$SELECT
+	string_agg(concat_ws(' ', source, stream_id, cursor, "position"), ';')
 	FROM observ.agent_streams('web-1', 'a', 1)$$), 'journal 7 s=1;i=4 4;tail 1  250;tail 2  5',
 	'agent_streams tells both, those of a source together');
 

@@ -25,9 +25,12 @@ SELECT is(pg_temp.rows(v), n, v || ' has the rows of its table')
 	('v_logs', 3), ('v_gaps', 1), ('v_metrics_5m', 1), ('v_metrics_1h', 2)) x(v, n);
 SELECT is((SELECT sum(cpu_percent) FROM v_metrics WHERE vps_name = 'v'), 3::double precision,
 	'v_metrics has the metrics');
-UPDATE metrics_5m SET cpu_percent_avg = 4, cpu_percent_min = 3, cpu_percent_max = 5, samples = 9 WHERE vps_name = 'v';
-SELECT is((SELECT array_agg(DISTINCT metric ORDER BY metric) FROM v_series WHERE vps_name = 'v' AND step_s = s),
-	(SELECT array_agg(c ORDER BY c) FROM unnest(rollup_columns()) c), format('v_series has each metric, step %s', s))
+UPDATE metrics_5m SET cpu_percent_avg = 4, cpu_percent_min = 3, cpu_percent_max = 5, samples = 9
+	WHERE vps_name = 'v';
+SELECT is((SELECT array_agg(DISTINCT metric ORDER BY metric) FROM v_series
+		WHERE vps_name = 'v' AND step_s = s),
+	(SELECT array_agg(c ORDER BY c) FROM unnest(rollup_columns()) c),
+	format('v_series has each metric, step %s', s))
 	FROM (VALUES (0), (300), (3600)) v(s);
 SELECT results_eq('SELECT step_s, app_name, samples, avg, min, max FROM v_series
 	WHERE vps_name = ''v'' AND metric = ''cpu_percent'' AND "time" = now() ORDER BY 1, 2', $$VALUES
