@@ -3,7 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fnmatch.h>
-#include <glob.h>
+#include <fnmatch.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -232,81 +232,149 @@ static bool escape(const char *folder, char *out, size_t size)
 	return *folder == '\0';
 }
 
-/* Append what a pattern without braces and ** matches. */
-static int find_plain(const char *pattern, struct path_list *out)
+/* One search. Whoever may write to a folder must not keep the agent busy: links to the folder itself, say, multiply
+ * with each wildcard. */
+struct search {
+	struct path_list *files, *folders;      /* folders may be NULL */
+	size_t names, paths;                    /* read and looked at so far */
+	bool cut;                               /* something was left out */
+};
+
+static bool may_go_on(struct search *s)
 {
-	glob_t found = { 0 };
-	char path[PATH_MAX];
+	bool spent = s->names == PATTERN_NAMES_MAX || s->paths == PATTERN_PATHS_MAX;
+
+	s->cut |= spent;
+	return !spent;
+}
+
+static bool may_read_name(struct search *s)
+{
+	return may_go_on(s) && ++s->names;
+}
+
+/* Append a path; 0 also if it is left out. */
+static int add(struct search *s, const char *path, struct path_list *out)
+{
+	return !may_go_on(s) || (++s->paths && path_list_add(out, path)) ? 0 : -ENOMEM;
+}
+
+static bool is_folder(const char *path, unsigned char type, bool through_links)
+{
+	struct stat st;
+
+	if (type == DT_DIR || (type != DT_UNKNOWN && (type != DT_LNK || !through_links)))
+		return type == DT_DIR;
+	return (through_links ? stat(path, &st) : lstat(path, &st)) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* One part of a pattern, with the slashes before it. */
+struct part {
+	char text[PATH_MAX];
+	const char *name;               /* behind its slashes */
+	bool last;
+};
+
+/* Append what a part without wildcards leads to from `folder`. */
+static int find_name(struct search *s, const char *folder, const struct part *part, struct path_list *out)
+{
+	char path[2 * PATH_MAX];
+	struct stat st;
+
+	snprintf(path, sizeof path, "%s%s", folder, part->text);
+	unescape(path + strlen(folder));
+	return may_go_on(s) && lstat(path, &st) == 0 ? add(s, path, out) : 0;
+}
+
+/* Append what a part with wildcards matches in `folder`. */
+static int find_names(struct search *s, const char *folder, const struct part *part, struct path_list *out)
+{
+	CLEANUP(closedir_p) DIR *d = may_go_on(s) ? opendir(*folder ? folder : "/") : NULL;
+	struct dirent *entry;
 	int r = 0;
 
-	if (!strpbrk(pattern, "*?[")) {
-		snprintf(path, sizeof path, "%s", pattern);
-		unescape(path);
-		return path_list_add(out, path) ? 0 : -ENOMEM;
+	while (d && r == 0 && may_read_name(s) && (entry = readdir(d))) {
+		char path[PATH_MAX];
+
+		if (fnmatch(part->name, entry->d_name, FNM_PERIOD) == 0 &&
+		    snprintf(path, sizeof path, "%s%.*s%s", folder, (int)(part->name - part->text), part->text, entry->d_name) <
+		    (int)sizeof path && (part->last || is_folder(path, entry->d_type, true)))
+			r = add(s, path, out);
 	}
-	if (glob(pattern, GLOB_NOSORT, NULL, &found) == 0)
-		for (size_t i = 0; i < found.gl_pathc && r == 0; i++)
-			r = path_list_add(out, found.gl_pathv[i]) ? 0 : -ENOMEM;
-	globfree(&found);
+	return r;
+}
+
+/* Append what a pattern without braces and ** matches. */
+static int find_plain(struct search *s, const char *pattern, struct path_list *out)
+{
+	CLEANUP(path_list_free) struct path_list now = { 0 };
+	bool wild = strpbrk(pattern, "*?[");
+	char literal[PATH_MAX];
+	int r = 0;
+
+	if (!wild) {
+		snprintf(literal, sizeof literal, "%s", pattern);
+		unescape(literal);
+		return add(s, literal, out);
+	}
+	r = path_list_add(&now, "") ? 0 : -ENOMEM;
+	while (r == 0 && *pattern) {
+		struct path_list next = { 0 };
+		size_t slashes = strspn(pattern, "/"), n = slashes + strcspn(pattern + slashes, "/");
+		struct part part = { .last = !pattern[n] };
+
+		snprintf(part.text, sizeof part.text, "%.*s", (int)n, pattern);
+		part.name = part.text + slashes;
+		for (size_t i = 0; i < now.n && r == 0; i++)
+			r = (strpbrk(part.name, "*?[") ? find_names : find_name)(s, now.path[i], &part, part.last ? out : &next);
+		path_list_free(&now);
+		now = next;
+		pattern += n;
+	}
 	return r;
 }
 
 /* The same, and the folders that its last part is looked for in. */
-static int find_in_folders(const char *pattern, struct path_list *files, struct path_list *folders)
+static int find_in_folders(struct search *s, const char *pattern)
 {
 	const char *slash = strrchr(pattern, '/');
 	char folder[PATH_MAX];
-	int r = find_plain(pattern, files);
+	int r = find_plain(s, pattern, s->files);
 
-	if (r < 0 || !folders || !slash)
+	if (r < 0 || !s->folders || !slash)
 		return r;
 	snprintf(folder, sizeof folder, "%.*s", slash == pattern ? 1 : (int)(slash - pattern), pattern);
-	return find_plain(folder, folders);
-}
-
-static bool is_folder(const char *path, const struct dirent *entry)
-{
-	struct stat st;
-
-	if (entry->d_type != DT_UNKNOWN)
-		return entry->d_type == DT_DIR;
-	return lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
+	return find_plain(s, folder, s->folders);
 }
 
 /* Append the folder and those below it. */
-static int walk(const char *folder, int depth, struct path_list *out)
+static int walk(struct search *s, const char *folder, int depth, struct path_list *out)
 {
 	CLEANUP(closedir_p) DIR *d = NULL;
 	struct dirent *entry;
-	int r = 0;
+	int r;
 
-	if (out->n >= PATTERN_FOLDERS_MAX || depth > PATTERN_DEPTH_MAX)
-		return -E2BIG;
-	d = opendir(folder);
-	if (!d)
+	if (out->n >= PATTERN_FOLDERS_MAX || depth > PATTERN_DEPTH_MAX) {
+		s->cut = true;
 		return 0;
-	if (!path_list_add(out, folder))
-		return -ENOMEM;
-	while (r != -ENOMEM && (entry = readdir(d))) {
-		int left_out = 0;
+	}
+	d = may_go_on(s) ? opendir(folder) : NULL;
+	r = d ? add(s, folder, out) : 0;
+	while (d && r == 0 && may_read_name(s) && (entry = readdir(d))) {
 		char below[PATH_MAX];
 
-		if (entry->d_name[0] != '.' &&
-		    snprintf(below, sizeof below, "%s%s%s", folder, folder[1] ? "/" : "", entry->d_name) <
-			    (int)sizeof below &&
-		    is_folder(below, entry))
-			left_out = walk(below, depth + 1, out);
-		r = left_out ? left_out : r;
+		if (entry->d_name[0] != '.' && snprintf(below, sizeof below, "%s%s%s", folder, folder[1] ? "/" : "", entry->d_name) <
+		    (int)sizeof below && is_folder(below, entry->d_type, false))
+			r = walk(s, below, depth + 1, out);
 	}
 	return r;
 }
 
 /* `rest` is looked for in a folder and all below it. */
-static int find_at_any_depth(const char *root, const char *rest, struct path_list *files,
-			     struct path_list *folders)
+static int find_at_any_depth(struct search *s, const char *root, const char *rest)
 {
 	CLEANUP(path_list_free) struct path_list tree = { 0 };
-	int walked = walk(root, 0, &tree), r = 0;
+	int r = walk(s, root, 0, &tree);
 
 	for (size_t i = 0; i < tree.n && r == 0; i++) {
 		char folder[PATH_MAX], pattern[2 * PATH_MAX];
@@ -315,12 +383,12 @@ static int find_at_any_depth(const char *root, const char *rest, struct path_lis
 			continue;
 		snprintf(pattern, sizeof pattern, "%s/%s", folder[1] ? folder : "", rest);
 		if (strlen(pattern) < PATH_MAX)
-			r = find_in_folders(pattern, files, folders);
+			r = find_in_folders(s, pattern);
 	}
-	return r < 0 ? r : walked;
+	return r;
 }
 
-static int find_one(const char *pattern, struct path_list *files, struct path_list *folders)
+static int find_one(struct search *s, const char *pattern)
 {
 	CLEANUP(path_list_free) struct path_list roots = { 0 };
 	const char *deep = any_depth(pattern);
@@ -328,30 +396,28 @@ static int find_one(const char *pattern, struct path_list *files, struct path_li
 	int r;
 
 	if (!deep)
-		return find_in_folders(pattern, files, folders);
+		return find_in_folders(s, pattern);
 	snprintf(root, sizeof root, "%.*s", deep - pattern > 1 ? (int)(deep - pattern - 1) : 1, pattern);
-	r = find_plain(root, &roots);
+	r = find_plain(s, root, &roots);
 	for (size_t i = 0; i < roots.n && r == 0; i++)
-		r = find_at_any_depth(roots.path[i], deep[2] ? deep + 3 : "*", files, folders);
+		r = find_at_any_depth(s, roots.path[i], deep[2] ? deep + 3 : "*");
 	return r;
 }
 
 int path_pattern_find(const char *pattern, struct path_list *files, struct path_list *folders)
 {
 	CLEANUP(path_list_free) struct path_list all = { 0 };
+	struct search s = { .files = files, .folders = folders };
 	char folder[PATH_MAX];
 	const char *slash = strrchr(pattern, '/');
 	int r;
 
 	if (!path_pattern_is(pattern)) {
-		snprintf(folder, sizeof folder, "%.*s", slash > pattern ? (int)(slash - pattern) : 1,
-			 pattern);
-		return path_list_add(files, pattern) && (!folders || path_list_add(folders, folder))
-			       ? 0
-			       : -ENOMEM;
+		snprintf(folder, sizeof folder, "%.*s", slash > pattern ? (int)(slash - pattern) : 1, pattern);
+		return path_list_add(files, pattern) && (!folders || path_list_add(folders, folder)) ? 0 : -ENOMEM;
 	}
 	r = expand(pattern, &all);
 	for (size_t i = 0; i < all.n && r == 0; i++)
-		r = find_one(all.path[i], files, folders);
-	return r;
+		r = find_one(&s, all.path[i]);
+	return r == 0 && s.cut ? -E2BIG : r;
 }

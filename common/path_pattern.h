@@ -2,7 +2,7 @@
  * path_pattern.h - patterns of paths: *, ?, [x], [!x], {a,b}, one ** for folders at any depth, \
  * for the character itself.
  *
- * Promises bounds: on alternatives, folders and depth. Folders under ** are not followed through
+ * Promises bounds: on alternatives, folders, depth, names and paths. Folders under ** are not followed through
  * symbolic links, and names that begin with a dot match no wildcard. A path with none of * ? [ { is
  * taken as it is, \ included.
  */
@@ -16,6 +16,8 @@ enum {
 	PATTERN_ALTERNATIVES_MAX = 64,  /* that the braces of one pattern stand for */
 	PATTERN_FOLDERS_MAX = 1024,     /* that one ** stands for */
 	PATTERN_DEPTH_MAX = 16,
+	PATTERN_NAMES_MAX = 1 << 20,    /* that are read in folders, in one search */
+	PATTERN_PATHS_MAX = 1 << 16,    /* that match, the folders on the way included, in one search */
 };
 
 /* Owned strings. All zero: empty. */

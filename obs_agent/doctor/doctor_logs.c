@@ -108,8 +108,8 @@ static int check_pattern(const char *pattern, const char *app, const struct doct
 	for (size_t i = 0; i < found.n; i++)
 		failed += check_file(found.path[i], app, u, out);
 	if (r == -E2BIG)
-		failed += doctor_line(out, false, "name some of them",
-				      "%s: too many or too deep folders match **", pattern);
+		failed += doctor_line(out, false, "write a narrower one",
+				      "%s: the pattern leads to too many folders or names", pattern);
 	return found.n ? failed : failed + say_no_match(pattern, app, u, out);
 }
 

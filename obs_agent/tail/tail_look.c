@@ -134,7 +134,7 @@ static void find_paths(struct tail_files *t, struct path_list *files, struct pat
 		files->n = kept;
 		if (r == -E2BIG)
 			tail_files_say_once(t, c->log_files[i], E2BIG,
-					    "too many or too deep folders match **; name some of them");
+					    "the pattern leads to too many folders or names; write a narrower one");
 		else if (r < 0)
 			tail_files_trouble(t, c->log_files[i], -r);
 	}

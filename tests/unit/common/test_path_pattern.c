@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/path_pattern.c"
@@ -184,6 +185,55 @@ static void folders_that_are_too_deep_are_told(void **state)
 	assert_int_equal(system(path), 0);
 }
 
+/* Whoever may write to a log folder can make links in it that lead to the folder itself. */
+static void links_to_their_own_folder_do_not_multiply_without_end(void **state)
+{
+	enum { LINKS = 60 };
+	struct path_list found = { 0 }, in = { 0 };
+	char path[256], pattern[256];
+	struct timespec before, after;
+
+	(void)state;
+	snprintf(path, sizeof path, "%s/loops", dir);
+	assert_int_equal(mkdir(path, 0700), 0);
+	for (int i = 0; i < LINKS; i++) {
+		snprintf(path, sizeof path, "%s/loops/l%d", dir, i);
+		assert_int_equal(symlink(".", path), 0);
+	}
+	snprintf(pattern, sizeof pattern, "%s/loops/*/*/*/*/l*", dir);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+	assert_int_equal(path_pattern_find(pattern, &found, &in), -E2BIG);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+	assert_true(found.n + in.n <= PATTERN_PATHS_MAX);
+	assert_true(after.tv_sec - before.tv_sec < 10);         /* of the 30 that the watchdog gives the agent */
+	path_list_free(&found);
+	path_list_free(&in);
+	snprintf(pattern, sizeof pattern, "rm -r %s/loops", dir);
+	assert_int_equal(system(pattern), 0);
+}
+
+/* What one alternative leaves out keeps the others from nothing. */
+static void a_tree_that_is_too_deep_hides_no_other_alternative(void **state)
+{
+	struct path_list found = { 0 };
+	char path[1024], text[4096];
+	size_t n;
+
+	(void)state;
+	n = (size_t)snprintf(path, sizeof path, "%s/deeper", dir);
+	for (int i = 0; i <= PATTERN_DEPTH_MAX + 1; i++) {
+		assert_int_equal(mkdir(path, 0700), 0);
+		n += (size_t)snprintf(path + n, sizeof path - n, "/d");
+	}
+	snprintf(path, sizeof path, "%s/{deeper/**,a/b}/one.log", dir);
+	assert_int_equal(path_pattern_find(path, &found, NULL), -E2BIG);
+	join(&found, text, sizeof text);
+	assert_non_null(strstr(text, "a/b/one.log "));
+	path_list_free(&found);
+	snprintf(path, sizeof path, "rm -r %s/deeper", dir);
+	assert_int_equal(system(path), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -191,6 +241,8 @@ int main(void)
 		cmocka_unit_test(what_says_nothing_is_refused),
 		cmocka_unit_test(a_path_matches_wherever_it_leads),
 		cmocka_unit_test(folders_that_are_too_deep_are_told),
+		cmocka_unit_test(links_to_their_own_folder_do_not_multiply_without_end),
+		cmocka_unit_test(a_tree_that_is_too_deep_hides_no_other_alternative),
 	};
 
 	return cmocka_run_group_tests(tests, make_tree, remove_tree);
