@@ -10,9 +10,10 @@
 #include <unistd.h>
 
 #include "common/parse.h"
+#include "common/pg/pg_options.h"
 #include "common/text.h"
 
-enum { NAME_MAX_BYTES = 63, USAGE = 64 };
+enum { NAME_MAX_BYTES = 63, USAGE = 64, PATH_SIZE = 4096 };
 
 #define DATABASE "observ_metrics"
 
@@ -125,6 +126,22 @@ static int take_url(struct setup *s, const char *url, char database[NAME_MAX_BYT
 	return 0;
 }
 
+/* Move the password out of the URL: psql has the URL in its command line, which everybody on this machine sees. */
+static int take_password(const char *url, char bare[SETUP_URL_MAX], struct err *e)
+{
+	const char *scheme = strstr(url, "://"), *login = scheme ? scheme + 3 : url, *at = login + strcspn(login, "@/?"),
+		   *colon = *at == '@' ? memchr(login, ':', (size_t)(at - login)) : NULL;
+	struct pg_options options = { NULL, NULL };
+	struct err why;
+
+	if (colon && at - colon > 1 && pg_options_read(url, &options, &why) == 0)
+		setenv("PGPASSWORD", pg_option(&options, "password"), 1);
+	pg_options_free(&options);
+	if (snprintf(bare, SETUP_URL_MAX, "%.*s%s", (int)((colon ? colon : at) - url), url, at) >= SETUP_URL_MAX)
+		return err_set(e, EINVAL, "the URL is too long");
+	return 0;
+}
+
 static int may(struct setup *s, struct err *e)
 {
 	const struct passwd *postgres = getpwnam("postgres");
@@ -143,7 +160,11 @@ static int may(struct setup *s, struct err *e)
 static int check_environment(const struct setup *s, struct err *e)
 {
 	static const char *const names[] = { "PGHOST", "PGHOSTADDR", "PGUSER", "PGSERVICE", "PGDATABASE" };
+	const char *port = getenv("PGPORT");
+	uint64_t number;
 
+	if (!s->url && port && (!parse_u64(text_of(port), &number) || number == 0 || number > UINT16_MAX))
+		return err_set(e, EINVAL, "PGPORT is no port: correct it, or unset it");
 	for (size_t i = 0; !s->url && i < sizeof names / sizeof *names; i++)
 		if (getenv(names[i]))
 			return err_set(
@@ -206,17 +227,31 @@ static int complain(const struct err *e, int status)
 	return status;
 }
 
+/* What PATH names, and where su without "-" does not look; not the current folder, where others may put programs. */
+static void find_programs(const char *given, char path[PATH_SIZE])
+{
+	static const char usual[] = "/usr/sbin:/usr/bin:/sbin:/bin";
+	size_t used = 0;
+
+	for (size_t n; given && *given; given += n + (given[n] == ':')) {
+		n = strcspn(given, ":");
+		if (*given == '/' && used + n + 1 + sizeof usual <= PATH_SIZE)
+			used += (size_t)snprintf(path + used, PATH_SIZE - used, "%.*s:", (int)n, given);
+	}
+	snprintf(path + used, PATH_SIZE - used, "%s", usual);
+}
+
 int setup_main(int argc, char **argv, const char *url)
 {
 	struct setup s = { .database = DATABASE, .port = "8080", .server = this_machine() };
-	char database[NAME_MAX_BYTES + 1], path[4096];
+	char database[NAME_MAX_BYTES + 1], path[PATH_SIZE], bare[SETUP_URL_MAX];
 	struct err e = { 0 };
 
-	/* Where su without "-" does not look. */
-	snprintf(path, sizeof path, "%s:/usr/sbin:/usr/bin:/sbin:/bin", getenv("PATH") ? getenv("PATH") : "");
+	find_programs(getenv("PATH"), path);
 	setenv("PATH", path, 1);
 	setenv("LC_ALL", "C.UTF-8", 1);
-	if (take_options(&s, argc, argv, &e) < 0 || (url && take_url(&s, url, database, &e) < 0))
+	if (take_options(&s, argc, argv, &e) < 0 ||
+	    (url && (take_password(url, bare, &e) < 0 || take_url(&s, bare, database, &e) < 0)))
 		return complain(&e, USAGE);
 	find_ways(&s);
 	if (may(&s, &e) < 0 || check_environment(&s, &e) < 0 || run_steps(&s, &e) < 0)

@@ -70,6 +70,62 @@ static void setup_wants_a_url_without_hidden_logins(void **state)
 	assert_string_equal(s.database, "far");
 }
 
+/* psql has the URL in its command line. */
+static void a_password_leaves_the_url(void **state)
+{
+	static const struct { const char *url, *bare, *password; } cases[] = {
+		{ "postgresql://boss:p%40ss@h:5433/far?sslmode=require", "postgresql://boss@h:5433/far?sslmode=require", "p@ss" },
+		{ "postgresql://boss:pw@[::1]:5433,b:1/far", "postgresql://boss@[::1]:5433,b:1/far", "pw" },
+		{ "postgresql://boss@h:5433/far", "postgresql://boss@h:5433/far", NULL },
+		{ "postgresql://h:5433/far?application_name=a:b@c", "postgresql://h:5433/far?application_name=a:b@c", NULL },
+		{ "postgresql://:pw@h/far", "postgresql://@h/far", "pw" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char bare[SETUP_URL_MAX];
+
+		unsetenv("PGPASSWORD");
+		assert_int_equal(take_password(cases[i].url, bare, NULL), 0);
+		assert_string_equal(bare, cases[i].bare);
+		if (cases[i].password)
+			assert_string_equal(getenv("PGPASSWORD"), cases[i].password);
+		else
+			assert_null(getenv("PGPASSWORD"));
+	}
+	unsetenv("PGPASSWORD");
+}
+
+/* Others may have put a psql into the folder in which root is. */
+static void programs_are_not_looked_for_in_the_current_folder(void **state)
+{
+	static const char *const cases[][2] = {
+		{ NULL, "" }, { "", "" }, { ":/opt/x", "/opt/x:" }, { "/opt/x:", "/opt/x:" }, { "/a::/b", "/a:/b:" },
+		{ ".:/a:bin:../b", "/a:" }, { "/usr/local/bin:/usr/bin", "/usr/local/bin:/usr/bin:" },
+	};
+	char path[PATH_SIZE], expected[PATH_SIZE];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		find_programs(cases[i][0], path);
+		snprintf(expected, sizeof expected, "%s/usr/sbin:/usr/bin:/sbin:/bin", cases[i][1]);
+		assert_string_equal(path, expected);
+	}
+}
+
+static void a_port_of_the_environment_is_a_port(void **state)
+{
+	struct setup s = { .database = DATABASE };
+	struct err e;
+
+	(void)state;
+	setenv("PGPORT", "5432&host=db.evil.test", 1);
+	assert_int_equal(check_environment(&s, &e), -EINVAL);
+	setenv("PGPORT", "5433", 1);
+	assert_int_equal(check_environment(&s, &e), 0);
+	unsetenv("PGPORT");
+}
+
 /* ---- options --------------------------------------------------------------------------------- */
 
 static int options(struct setup *s, struct err *e, const char *line)
@@ -151,6 +207,9 @@ int main(void)
 		cmocka_unit_test(a_url_gets_another_login_and_database),
 		cmocka_unit_test(a_url_that_does_not_fit_is_refused),
 		cmocka_unit_test(setup_wants_a_url_without_hidden_logins),
+		cmocka_unit_test(a_password_leaves_the_url),
+		cmocka_unit_test(programs_are_not_looked_for_in_the_current_folder),
+		cmocka_unit_test(a_port_of_the_environment_is_a_port),
 		cmocka_unit_test(options_of_setup),
 		cmocka_unit_test(psql_is_quoted_in_one_line),
 		cmocka_unit_test(a_site_gets_its_port_everywhere),
