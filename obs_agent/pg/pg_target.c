@@ -8,6 +8,10 @@
 #include "common/cleanup.h"
 #include "common/pg/pg_tls.h"
 
+/* A list of hosts or addresses for libpq. In place of an empty option it takes what the service or the environment says,
+ * which may be a server elsewhere. */
+#define TWO_EMPTY ","
+
 enum {
 	TARGETS_MAX = 32,
 	PORT_SIZE = 8,
@@ -217,12 +221,15 @@ bool pg_targets_next(struct pg_targets *t, PGconn **ret)
 		{ "target_session_attrs", "read-write" },
 	};
 	const struct target *x = &t->target[t->next];
+	bool listed = *pg_option(&t->options, "host") || *pg_option(&t->options, "hostaddr");
+	bool here;
 	struct option_list l = { .n = 0 };
 	struct pg_tls tls;
 
 	if (t->next == t->n)
 		return false;
 	t->next++;
+	here = listed && !*x->host && !*x->address;
 	for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
 		put(&l, defaults[i][0], defaults[i][1]);
 	for (const PQconninfoOption *o = t->options.own; o->keyword; o++)
@@ -230,8 +237,8 @@ bool pg_targets_next(struct pg_targets *t, PGconn **ret)
 	tls = pg_tls_for(&t->options, pg_tls_is_local(x->host, x->address));
 	put(&l, "sslmode", tls.mode);
 	put(&l, "sslrootcert", tls.root);
-	put(&l, "host", x->host);
-	put(&l, "hostaddr", x->address);
+	put(&l, "host", here ? TWO_EMPTY : x->host);
+	put(&l, "hostaddr", here ? TWO_EMPTY : x->address);
 	put(&l, "port", x->port);
 	*ret = PQconnectStartParams(l.keys, l.values, 0);
 	return true;

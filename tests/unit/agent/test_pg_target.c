@@ -190,6 +190,48 @@ static void the_url_overrides_the_defaults(void **state)
 	}
 }
 
+/* An empty host is the socket of this machine, so it gets no TLS: libpq must not look for another one. */
+static void an_empty_host_is_never_taken_from_the_environment(void **state)
+{
+	static const struct {
+		const char *url, *host, *address;
+	} cases[] = {
+		{ "host=,127.0.0.1", "10.9.9.9", NULL },
+		{ "postgresql://127.0.0.1,/d", "10.9.9.9", NULL },
+		{ "dbname=d", "10.9.9.9,", NULL },
+		{ "dbname=d", NULL, "10.9.9.9," },
+		{ "dbname=d", "a.test,", "10.9.9.9," },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct pg_targets *t;
+		PGconn *conn;
+		bool local = false;
+
+		if (cases[i].host)
+			setenv("PGHOST", cases[i].host, 1);
+		if (cases[i].address)
+			setenv("PGHOSTADDR", cases[i].address, 1);
+		t = targets(cases[i].url);
+		pg_targets_begin(t);
+		while (pg_targets_next(t, &conn)) {
+			const char *mode = value_of(conn, "sslmode");
+
+			if (strcmp(mode, "verify-full") != 0) {
+				assert_null(strstr(value_of(conn, "host"), "10.9.9.9"));
+				assert_null(strstr(value_of(conn, "hostaddr"), "10.9.9.9"));
+				local |= PQhost(conn)[0] == '/';
+			}
+			PQfinish(conn);
+		}
+		assert_true(local);
+		pg_targets_free(t);
+		unsetenv("PGHOST");
+		unsetenv("PGHOSTADDR");
+	}
+}
+
 static void a_list_that_does_not_fit_is_refused(void **state)
 {
 	static const char *const urls[] = { "host=a,b hostaddr=10.0.0.1", "host=a,b,c port=1,2",
@@ -264,6 +306,7 @@ int main(void)
 		cmocka_unit_test(a_name_that_is_lost_keeps_its_addresses),
 		cmocka_unit_test(the_last_good_server_is_tried_first),
 		cmocka_unit_test(the_url_overrides_the_defaults),
+		cmocka_unit_test(an_empty_host_is_never_taken_from_the_environment),
 		cmocka_unit_test(a_list_that_does_not_fit_is_refused),
 		cmocka_unit_test(at_most_one_lookup_runs_and_nothing_waits_for_it),
 	};
