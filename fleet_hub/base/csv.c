@@ -28,9 +28,21 @@ static bool needs_quotes(struct text t)
 	return false;
 }
 
+/* What spreadsheets run, or skip before what they run; the last are the wide forms of Japanese and Chinese. */
+static bool is_formula(struct text t)
+{
+	static const char *const begins[] = { "=", "+", "-", "@", "\t", "\r", "\n", "\xef\xbc\x9d", "\xef\xbc\x8b",
+					      "\xef\xbc\x8d", "\xef\xbc\xa0" };
+
+	for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
+		if (t.len >= strlen(begins[i]) && memcmp(t.s, begins[i], strlen(begins[i])) == 0)
+			return true;
+	return false;
+}
+
 bool csv_cell(struct text t, bool is_number, csv_put *put, void *to)
 {
-	bool formula = !is_number && t.len && memchr("=+-@\t\r", t.s[0], 6);
+	bool formula = !is_number && is_formula(t);
 	bool quoted = formula || needs_quotes(t);
 
 	if ((quoted && !put(to, "\"", 1)) || (formula && !put(to, "'", 1)))

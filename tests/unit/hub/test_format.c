@@ -160,6 +160,8 @@ static void csv_is_quoted_and_no_cell_is_a_formula(void **state)
 	check_csv("{\"rows\":[{\"a\":\"=1+1\"},{\"a\":\"+x\"},{\"a\":\"-x\"},{\"a\":\"@x\"},{\"a\":\"\\tx\"},"
 		  "{\"a\":\"x=1\"}]}",
 		  NULL, "a\r\n\"'=1+1\"\r\n\"'+x\"\r\n\"'-x\"\r\n\"'@x\"\r\n\"'\tx\"\r\nx=1\r\n");
+	check_csv("{\"rows\":[{\"a\":\"\\n=x\"},{\"a\":\"＝1\"},{\"a\":\"＋1\"},{\"a\":\"－1\"},{\"a\":\"＠x\"},{\"a\":\"、x\"}]}",
+		  NULL, "a\r\n\"'\n=x\"\r\n\"'＝1\"\r\n\"'＋1\"\r\n\"'－1\"\r\n\"'＠x\"\r\n、x\r\n");
 	check_csv("{\"rows\":[{\"=k\":1}]}", NULL, "\"'=k\"\r\n1\r\n");
 	check_csv("{\"rows\":[]}", NULL, "");
 	check_csv("{\"rows\":[{\"a\":1,\"o\":{\"k\":[1]},\"l\":[1]}]}", NULL,
