@@ -13,8 +13,8 @@
 #include <stddef.h>
 
 enum {
-	PATTERN_ALTERNATIVES_MAX = 64,  /* that the braces of one pattern stand for */
-	PATTERN_FOLDERS_MAX = 1024,     /* that one ** stands for */
+	PATTERN_ALTERNATIVES_MAX = 64,  /* patterns without braces, made of one with braces */
+	PATTERN_FOLDERS_MAX = 1024,     /* folders that one ** may match */
 	PATTERN_DEPTH_MAX = 16,
 	PATTERN_NAMES_MAX = 1 << 20,    /* that are read in folders, in one search */
 	PATTERN_PATHS_MAX = 1 << 16,    /* that match, the folders on the way included, in one search */
@@ -32,7 +32,7 @@ void path_list_free(struct path_list *l);
 
 bool path_pattern_is(const char *path);
 
-/* What is wrong with it, and how to fix it, as in "has a [ without a ]; ..."; NULL: nothing. */
+/* The first mistake in it and its fix, as in "has a [ without a ]; ..."; NULL: none. */
 const char *path_pattern_problem(const char *path);
 
 /* Does the pattern match this path, wherever that leads? */

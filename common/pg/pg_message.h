@@ -1,7 +1,7 @@
 /*
- * pg_message.h - what libpq and servers say, as sentences on one line.
+ * pg_message.h - the messages of libpq and servers, as sentences on one line.
  *
- * Promises that a sentence is said once, also when libpq repeats it for each address.
+ * Promises that each sentence appears once, even if libpq repeats it for each address.
  */
 #ifndef COMMON_PG_MESSAGE_H
 #define COMMON_PG_MESSAGE_H
@@ -12,8 +12,8 @@
 void pg_one_line(const char *msg, char *out, size_t size);
 
 /*
- * Add a sentence behind those in `all`, which is terminated. Nothing is added when it is there; of
- * a connection that failed for the same reason as another one, only where: "the same at ...".
+ * Append a sentence to those in `all`, a terminated text, unless it is there already. If a connection failed
+ * for the same reason as another one, append only its address: "the same at ...".
  */
 void pg_add_sentence(char *all, size_t size, const char *sentence);
 

@@ -1,8 +1,8 @@
 /*
- * pg_open.h - a connection for a program that may block while it is made.
+ * pg_open.h - open a connection, and block until it is open or has failed.
  *
- * Owns that it is protected by the one rule (pg_tls.h), and that it ends after a time. Leaves out what is
- * asked over it, and the agent's own connection, which never blocks (obs_agent/pg).
+ * Promises that the one rule (pg_tls.h) protects the connection, and that an attempt ends after a time.
+ * Leaves out the queries, and the agent's own connection, which never blocks (obs_agent/pg).
  */
 #ifndef COMMON_PG_OPEN_H
 #define COMMON_PG_OPEN_H
@@ -13,14 +13,14 @@
 
 struct pg_manner {
 	const char *application;        /* as the database's list of sessions shows it */
-	const char *password;           /* NULL: the URL, or libpq, knows it */
+	const char *password;           /* NULL: the one that the URL or libpq's defaults give */
 	const char *timeout_s;          /* for each server that the URL names */
-	bool writes;                    /* of several servers, take one that does */
+	bool writes;                    /* of several servers, choose one that accepts writes */
 };
 
-/* NULL: it failed. e->code: EINVAL, it is no connection string (the sentence does not quote it, for it may
- * hold a password); EACCES, the server refuses the sign-in; ENOTCONN, any other failure. `e` has libpq's
- * sentence with "; how to fix it". */
+/* On failure returns NULL and sets `e` to libpq's sentence with "; how to fix it". e->code is EINVAL if
+ * `url` is no connection string (the sentence does not quote it: it may hold a password), EACCES if the
+ * server refuses the login, ENOTCONN for any other failure. */
 PGconn *pg_open(const char *url, const struct pg_manner *manner, struct err *e);
 
 void pg_close_p(PGconn **c);

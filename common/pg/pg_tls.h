@@ -1,10 +1,10 @@
 /*
- * pg_tls.h - how a connection to the database is protected where nobody says.
+ * pg_tls.h - the default protection of a connection to the database.
  *
- * Owns the rule for every program: a server that is reached over a network shows a certificate for its name
- * that this machine trusts (sslmode=verify-full), unless the URL, its service or the environment names
- * another sslmode; then pg_tls_weakness() says what that gives up. Leaves out the connection itself
- * (pg_open.h, and obs_agent/pg).
+ * Owns the rule for every program: over a network, the server must show a certificate for its name that this
+ * machine trusts (sslmode=verify-full), unless the URL, its service or the environment names another sslmode.
+ * pg_tls_weakness() then says what the other one gives up. Leaves out the connection itself (pg_open.h, and
+ * obs_agent/pg).
  */
 #ifndef COMMON_PG_TLS_H
 #define COMMON_PG_TLS_H
@@ -17,24 +17,23 @@
 enum { PG_TLS_SENTENCE_SIZE = 512 };
 
 struct pg_tls {
-	/* sslmode; NULL: what was said, or libpq's choice for what stays on this machine */
-	const char *mode;
-	const char *root;               /* sslrootcert; NULL: what was said, or libpq's default */
+	const char *mode;               /* sslmode to add; NULL: keep the given one, or libpq's default */
+	const char *root;               /* sslrootcert, likewise */
 };
 
 /* Is it a unix socket ("" is libpq's default one) or this machine? `address` may be "": not known. */
 bool pg_tls_is_local(const char *host, const char *address);
 
-/* What to add for one server to what the options say. */
+/* What to add to the options for one server. */
 struct pg_tls pg_tls_for(const struct pg_options *options, bool local);
 
-/* The same for all servers of a URL: local only where all are. */
+/* The same for all servers of a URL; they count as local only if each of them is. */
 struct pg_tls pg_tls_for_url(const char *url);
 
-/* What the sslmode that was said gives up, as "what; how to fix it"; false: nothing. */
+/* What the given sslmode gives up, as "what; how to fix it". False: nothing. */
 bool pg_tls_weakness(const char *url, char out[PG_TLS_SENTENCE_SIZE]);
 
-/* What a person should do about a refusal that libpq words as `message`; NULL: it is not about TLS. */
+/* How to fix the refusal that libpq reports as `message`; NULL: it is not about TLS. */
 const char *pg_tls_hint(const char *message);
 
 #endif

@@ -1,9 +1,9 @@
 /*
  * command.h - run another program to its end.
  *
- * Owns the child process and what it reads and writes. Promises that no descriptor of ours but the standard
- * ones reaches it, and that input and output of any size can't block each other. Leaves out what the output
- * means.
+ * Owns the child process, its input and its output. Promises that the child inherits only the standard
+ * descriptors, and that input and output of any size can't block each other. Leaves out the meaning of the
+ * output.
  */
 #ifndef FLEET_HUB_COMMAND_H
 #define FLEET_HUB_COMMAND_H
@@ -21,10 +21,9 @@ struct command {
 };
 
 /*
- * Run `c` and wait for it. What it writes to standard output is appended to `out`, to standard error to
- * `said`; NULL: it goes where ours goes. Returns its exit status (128 + the number of a signal that ended it,
- * 127 when the program does not exist), or -errno when it could not be started or wrote more than a buffer
- * takes.
+ * Run `c` and wait for it. Appends its standard output to `out` and its standard error to `said`; NULL: the
+ * child writes where this program does. Returns its exit status (128 + the number of a signal that ended it,
+ * 127 if the program does not exist), or -errno if it could not be started or its output does not fit.
  */
 int command_run(const struct command *c, struct buf *out, struct buf *said, struct err *e);
 

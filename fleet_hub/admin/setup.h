@@ -1,8 +1,8 @@
 /*
  * setup.h - fleet_hub_admin setup: from an empty machine to a hub that answers.
  *
- * Owns the order of the steps and what they share. Each step looks first and changes only what is not as it
- * should be, so a second run changes nothing; each says in one line what it did or found. Two kinds of
+ * Owns the order of the steps and their shared data. Each step looks first and changes only what is missing
+ * or wrong, so a second run changes nothing; each reports in one line what it did or found. Two kinds of
  * database: PostgreSQL of this machine, as its user postgres over its socket, and any other, with the login
  * in --url. Leaves out the tables: schema.sql.
  */

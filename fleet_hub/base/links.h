@@ -1,8 +1,8 @@
 /*
  * links.h - the formatters that make addresses: the page's own, with something changed, and parts of others.
  *
- * Promises that what comes out is percent-encoded, and that a link keeps what lives in a page's address and
- * nothing else. Documented in format.h.
+ * Promises percent-encoded output, and that a link keeps the parameters of the page's address and nothing
+ * else. Documented in format.h.
  */
 #ifndef FLEET_HUB_LINKS_H
 #define FLEET_HUB_LINKS_H

@@ -78,8 +78,8 @@ static int packings(struct text list)
 	return n;
 }
 
-/* A body that is compressed twice can grow without limit between two calls of on_body(). libcurl decompresses the
- * transfer unasked, the content only for expect_body. */
+/* A body that is compressed twice can grow without limit between two calls of on_body(). libcurl
+ * decompresses the transfer unasked, the content only for expect_body. */
 static bool packed_twice(struct attempt *a, struct text header)
 {
 	static const struct { const char *name; bool unasked; } rows[] = {

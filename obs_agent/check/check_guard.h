@@ -17,11 +17,11 @@
  * found reliably; show none of it. */
 bool check_hide(const struct secret *secrets, const char *text, char *out, size_t size);
 
-/* Can libcurl name a secret in a form that check_hide() does not know, as it does with a host beyond ASCII? */
+/* Can libcurl write a secret in a form that check_hide() does not know, as with a host beyond ASCII? */
 bool check_may_be_respelt(const struct secret *secrets);
 
-/* An address on which a cloud provider answers each of its machines (169.254.169.254 and the like), or any other
- * link-local one; also as IPv6 that has it inside. */
+/* An address on which a cloud provider answers each of its machines (169.254.169.254 and the like), or any
+ * other link-local one; also as IPv6 that has it inside. */
 bool check_is_metadata(const struct sockaddr *s);
 
 #endif

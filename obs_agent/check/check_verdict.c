@@ -233,13 +233,15 @@ static void judge(struct verdict *v)
 	enum check_stop stop = v->end->stop;
 
 	if (stop == METADATA)
-		blame(v, CHECK_PROTOCOL, "A redirect to a link-local address, or to one of cloud metadata, is not followed.");
+		blame(v, CHECK_PROTOCOL,
+		      "A redirect to a link-local address, or to one of cloud metadata, is not followed.");
 	else if (stop == TOO_MANY_REDIRECTS)
 		blame(v, CHECK_PROTOCOL, "Maximum (%d) redirects followed.", (int)v->end->c->max_redirects);
 	else if (stop == NO_REDIRECT_URL)
 		blame(v, CHECK_PROTOCOL, "A redirect leads to what is no URL.");
 	else if (stop == PACKED_TWICE)
-		blame(v, CHECK_PROTOCOL, "The body is compressed more than once (Content-Encoding, Transfer-Encoding).");
+		blame(v, CHECK_PROTOCOL,
+		      "The body is compressed more than once (Content-Encoding, Transfer-Encoding).");
 	else if (stop == HEADERS_TOO_LONG)
 		blame(v, CHECK_PROTOCOL, "More than %d KiB of headers.", CHECK_HEADERS_MAX >> 10);
 	else if (stop == ENOUGH || stop == BODY_FOUND || stop == BODY_TOO_LONG || v->end->code == CURLE_OK)

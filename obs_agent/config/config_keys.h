@@ -135,9 +135,9 @@ const char *postgres_url_problem(const char *url);
 /* Is the value of a parameter or header with this name a secret? */
 bool config_secret_name(struct text name);
 
-/* Marks, of strlen(url) + 1 bytes, say what of a URL is not shown. Mark one part; mark what its place tells
- * to be a secret (user info, passwords, parameters that are called like secrets), also in what is no valid
- * URL. */
+/* Marks have one byte for each byte of a URL and its terminator: nonzero hides it. config_hide() marks one
+ * part. config_hide_places() marks the places of secrets: user info, passwords, parameters with names of
+ * secrets; it also does so in an invalid URL. */
 void config_hide(char *marks, size_t from, size_t to);
 void config_hide_places(const char *url, char *marks);
 
@@ -146,9 +146,9 @@ void config_show(const char *url, const char *marks, char *out, size_t size);
 
 /* ---- config_hide.c: what leaves the agent ------------------------------------------- */
 
-/* The URL `v` as it may be shown (k->shown_at): what variables, credentials and places of secrets gave is
- * "***"; where k->secrets_at is set, that is added there. whole_is_url: a variable that is the whole value
- * is judged by its places. */
+/* Store the form of the URL `v` that may be shown at k->shown_at: "***" replaces the values of variables and
+ * credentials, and secrets by their place. Adds the hidden texts to the list at k->secrets_at, if that is
+ * set. whole_is_url: a variable that is the whole value hides only the places of secrets. */
 int config_hide_url(struct loader *l, const struct key *k, const struct yaml_node *n, const struct value *v,
 		    bool whole_is_url, void *base);
 

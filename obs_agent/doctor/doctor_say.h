@@ -1,8 +1,8 @@
 /*
  * doctor_say.h - the lines that the doctor prints.
  *
- * "ok": as it should be. "note": not there yet, which is normal. "warn": it works, but could be
- * better. "FAIL": something is wrong; only these are counted.
+ * "ok": correct. "note": missing before the first start, which is normal. "warn": works, but could be
+ * better. "FAIL": wrong; the doctor counts only these.
  */
 #ifndef OBS_AGENT_DOCTOR_SAY_H
 #define OBS_AGENT_DOCTOR_SAY_H

@@ -299,7 +299,8 @@ static void a_message_has_no_secret_that_a_redirect_repeats(void **state)
 /* The host's name comes from a variable; libcurl's message has it as xn--..., or in plain letters. */
 static void a_message_has_no_host_that_a_variable_gave_in_another_form(void **state)
 {
-	static const struct secret secrets[] = { { "geheim-ü.missing.test", NULL }, { "ｇｅｈｅｉｍ.missing.test", NULL },
+	static const struct secret secrets[] = { { "geheim-ü.missing.test", NULL },
+						 { "ｇｅｈｅｉｍ.missing.test", NULL },
 						 { "geheim-%C3%BC.missing.test", NULL } };
 	enum { N = sizeof secrets / sizeof *secrets };
 	struct check_config *c[N];
@@ -320,12 +321,14 @@ static void a_message_has_no_host_that_a_variable_gave_in_another_form(void **st
 static void redirects_lead_to_no_address_of_cloud_metadata(void **state)
 {
 	static const struct { const char *address; bool metadata; } cases[] = {
-		{ "169.254.169.254", true }, { "169.254.170.2", true }, { "100.100.100.200", true }, { "168.63.129.16", true },
-		{ "192.0.0.192", true }, { "100.100.100.201", false }, { "192.0.0.1", false }, { "127.0.0.1", false },
-		{ "10.0.0.1", false }, { "fe80::1", true }, { "febf::1", true }, { "fec0::1", false }, { "fd00:ec2::254", true },
+		{ "169.254.169.254", true }, { "169.254.170.2", true }, { "100.100.100.200", true },
+		{ "168.63.129.16", true }, { "192.0.0.192", true }, { "100.100.100.201", false },
+		{ "192.0.0.1", false }, { "127.0.0.1", false }, { "10.0.0.1", false }, { "fe80::1", true },
+		{ "febf::1", true }, { "fec0::1", false }, { "fd00:ec2::254", true },
 		{ "fd20:ce::254", true }, { "fd00:42::42", true }, { "fd00:1::1", false }, { "::1", false },
-		{ "::ffff:169.254.169.254", true }, { "::ffff:100.100.100.200", true }, { "::169.254.169.254", true },
-		{ "64:ff9b::169.254.169.254", true }, { "64:ff9b::10.0.0.1", false }, { "2001:db8::1", false },
+		{ "::ffff:169.254.169.254", true }, { "::ffff:100.100.100.200", true },
+		{ "::169.254.169.254", true }, { "64:ff9b::169.254.169.254", true },
+		{ "64:ff9b::10.0.0.1", false }, { "2001:db8::1", false },
 	};
 
 	(void)state;
