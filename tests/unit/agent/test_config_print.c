@@ -8,19 +8,9 @@
 
 #include "common/cleanup.h"
 #include "obs_agent/config/config_print.c"
+#include "config_text.h"
 
 #define DOCUMENT "docs/configuration.md"
-
-static struct config parsed(const char *yaml)
-{
-	struct config c;
-	struct config_mistakes m;
-
-	setenv("SECRET", "hunter2", 1);
-	if (config_parse("a.yml", "my-app", text_of(yaml), &c, &m) < 0)
-		fail_msg("%s", m.e[0].msg);
-	return c;
-}
 
 /* A configuration's text; the caller frees it. */
 static char *printed(const struct config *c)
@@ -34,46 +24,6 @@ static char *printed(const struct config *c)
 	fclose(out);
 	return text;
 }
-
-/* The text of a file; the caller frees it. */
-static char *read_file(const char *path)
-{
-	CLEANUP(fclose_p) FILE *in = fopen(path, "r");
-	char *text = calloc(1, 1 << 20);
-
-	if (!in)
-		fail_msg("%s: %s (run from the top of the tree)", path, strerror(errno));
-	assert_true(fread(text, 1, (1 << 20) - 1, in) > 0);
-	return text;
-}
-
-static const char all_keys[] =
-	"monitoring:\n"
-	"  enabled: YES\n"
-	"  postgres_url: \"host=db password='it\\\\'s ${SECRET}' dbname=observ\"\n"
-	"  vps_name: web-1\n"
-	"  collection_interval: 5m\n"
-	"  app_unit: 'worker@{app}.service'\n"
-	"  log_level: Debug\n"
-	"  health_checks:\n"
-	"    - https://a.example/health?q=1\n"
-	"    - url: http://user:${SECRET}@b.example:8080/\n"
-	"      interval: 30\n"
-	"      timeout: 2s\n"
-	"      method: post\n"
-	"      expect_status: [204, \"300-399, 418\"]\n"
-	"      expect_body: |\n"
-	"        two\n"
-	"        lines\n"
-	"      headers: {Authorization: \"Bearer ${SECRET}\", X-Empty: '-'}\n"
-	"      retries: 0\n"
-	"      retry_interval: 1m30s\n"
-	"      max_redirects: 3\n"
-	"      verify_tls: off\n"
-	"    - {url: \"http://[::1]:80/\", interval: 3}\n"
-	"  log_files:\n"
-	"    - /var/log/{app}/*.log\n"
-	"    - \"/opt/deployments/{app}/current/{app}.log\"\n";
 
 static void a_printed_configuration_reads_back_unchanged(void **state)
 {
