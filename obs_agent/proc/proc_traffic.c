@@ -256,7 +256,7 @@ static bool drop_gone(struct traffic_table *t, bool *ret_gone)
 /* Choose what counts. True: the set has changed. */
 static bool choose(struct traffic_table *t, const char *sys_root)
 {
-	bool changed = false, before[TRAFFIC_MAX];
+	bool changed = false, before[TRAFFIC_MAX] = { false };
 
 	for (size_t i = 0; i < t->n; i++)
 		before[i] = t->t[i].counted;
