@@ -24,6 +24,16 @@ usage() {
 	END
 }
 misuse() { echo "install.sh: $*" >&2; usage >&2; exit 64; }
+newline='
+'
+
+# The applications are words of one string, so a name with a blank must not get there.
+check_app() {
+	case $1 in
+	*[!A-Za-z0-9._-]*|.*|-*) die "$1: an application's name has letters, digits, '.', '_' and '-'" ;;
+	APPLICATION) die "put the name of your application in the place of APPLICATION" ;;
+	esac
+}
 
 server='' url='' apps='' packages='' password_file='' token='' user=root group=''
 while [ $# -gt 0 ]; do
@@ -36,8 +46,8 @@ while [ $# -gt 0 ]; do
 	case $1 in
 	--server) server=$2 ;;
 	--url) url=$2 ;;
-	--app) apps="$apps $2" ;;
-	--package) packages="$packages $(realpath -- "$2")" ;;
+	--app) check_app "$2"; apps="$apps $2" ;;
+	--package) packages="$packages$(realpath -- "$2")$newline" ;;
 	--password-file) password_file=$2 ;;
 	--user) user=$2 ;;
 	--group) group=$2 ;;
@@ -48,6 +58,8 @@ done
 if [ -z "$server" ] || [ -z "$url" ] || [ -z "$apps" ]; then misuse "--server, --url and --app are needed"; fi
 
 # ---- what cannot be mended later ------------------------------------------------------------
+case $url in *@DATABASE-HOST[:/]*) die "put the address of your database in the place of DATABASE-HOST" ;; esac
+[ "$server" != NAME ] || die "put the name of this server in the place of NAME"
 embedded() { die "the URL has a password in it, which others see in the list of processes: leave it out"; }
 case ${url%%\?*} in
 postgresql://*:*@*|postgres://*:*@*) embedded ;;
@@ -61,11 +73,6 @@ case $login in obs_token_*)
 esac
 # shellcheck disable=SC2016
 case $server in *'${'*|*[[:cntrl:]]*) die "a server's name has no control characters and no \${" ;; esac
-for app in $apps; do
-	case $app in *[!A-Za-z0-9._-]*|.*|-*)
-		die "$app: an application's name has letters, digits, '.', '_' and '-'" ;;
-	esac
-done
 
 id -u -- "$user" > /dev/null 2>&1 || die "there is no user $user"
 [ -z "$group" ] || getent group -- "$group" > /dev/null || die "there is no group $group"
@@ -106,8 +113,8 @@ encode() { od -An -v -tx1 | tr -d ' \n' | sed 's/../%&/g'; }
 
 # ---- packages --------------------------------------------------------------------------------
 if [ -n "$packages" ]; then
-	# shellcheck disable=SC2086  # a list
-	DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install $packages > /dev/null ||
+	# shellcheck disable=SC2086  # a list, one a line
+	(IFS=$newline; DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install $packages > /dev/null) ||
 		die "apt-get could not install $packages"
 fi
 command -v obs_agent > /dev/null || die "obs_agent is not installed: give its package with --package"

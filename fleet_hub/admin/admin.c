@@ -16,6 +16,8 @@
 
 #include "common/cleanup.h"
 #include "common/embed.h"
+#include "common/parse.h"
+#include "common/text.h"
 #include "fleet_hub/base/db.h"
 #include "fleet_hub/base/template.h"
 #include "setup.h"
@@ -44,22 +46,23 @@ enum { ARGUMENTS_MAX = 2, TIMEOUT_MS = 30000, ANSWER_MAX = 16 * 1024 * 1024, USA
 static const struct action {
 	const char *name, *arguments, *help;
 	size_t least, most;             /* arguments */
+	size_t names;                   /* of them; those behind are numbers */
 	const char *sql, *text;         /* NULL: setup, which is more than a question */
 	const uint64_t *text_len;
 } commands[] = {
-	{ "setup", "[OPTION...]", "make or upgrade the database, its logins and the hub; see below", 0, 0,
+	{ "setup", "[OPTION...]", "make or upgrade the database, its logins and the hub; see below", 0, 0, 0,
 	  NULL, NULL, NULL },
-	{ "enroll", "SERVER", "a login for a server, or a new password for it", 1, 1, ASKS(enroll, enroll) },
-	{ "rotate", "SERVER [DAYS]", "a second login; the first stays valid for 7 days", 1, 2,
+	{ "enroll", "SERVER", "a login for a server, or a new password for it", 1, 1, 1, ASKS(enroll, enroll) },
+	{ "rotate", "SERVER [DAYS]", "a second login; the first stays valid for 7 days", 1, 2, 1,
 	  ASKS(rotate, rotate) },
-	{ "finish", "SERVER", "end the logins before the newest one now", 1, 1, ASKS(finish, ended) },
-	{ "revoke", "SERVER", "take all logins away; rows stay", 1, 1, ASKS(revoke, ended) },
-	{ "retire", "SERVER", "the same, and wait for no more rows", 1, 1, ASKS(retire, ended) },
-	{ "token", "[USES [HOURS]]", "a login with which servers enroll themselves: 1 within 24 hours", 0, 2,
+	{ "finish", "SERVER", "end the logins before the newest one now", 1, 1, 1, ASKS(finish, ended) },
+	{ "revoke", "SERVER", "take all logins away; rows stay", 1, 1, 1, ASKS(revoke, ended) },
+	{ "retire", "SERVER", "the same, and wait for no more rows", 1, 1, 1, ASKS(retire, ended) },
+	{ "token", "[USES [HOURS]]", "a login with which servers enroll themselves: 1 within 24 hours", 0, 2, 0,
 	  ASKS(token, token) },
-	{ "untoken", "ROLE", "end a token", 1, 1, ASKS(untoken, ended) },
-	{ "servers", "", "who may write, and who did", 0, 0, ASKS(servers, servers) },
-	{ "teardown", "", "print what takes all of it away again", 0, 0, ASKS(teardown, teardown) },
+	{ "untoken", "ROLE", "end a token", 1, 1, 1, ASKS(untoken, ended) },
+	{ "servers", "", "who may write, and who did", 0, 0, 0, ASKS(servers, servers) },
+	{ "teardown", "", "print what takes all of it away again", 0, 0, 0, ASKS(teardown, teardown) },
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -86,7 +89,7 @@ static const char *default_url(void)
 	return url && *url ? url : NULL;
 }
 
-/* Of what libpq's own sentence, which was said already, does not tell. */
+/* What libpq's own sentence, which was said already, does not tell; NULL: it tells all. */
 static const char *remedy(enum db_failure failure)
 {
 	switch (failure) {
@@ -101,7 +104,7 @@ static const char *remedy(enum db_failure failure)
 	case DB_SCHEMA:
 		return "this database has not the schema of this version; run: fleet_hub_admin setup";
 	default:
-		return "the database refused";
+		return NULL;            /* libpq's sentence is the database's own reason */
 	}
 }
 
@@ -136,7 +139,8 @@ static int run(const struct action *c, const char *url, const char *const *param
 	db_free(db);
 	if (failure == DB_OK)
 		return show(c, buf_cstr(&answer));
-	fprintf(stderr, "fleet_hub_admin: %s\n", remedy(failure));
+	if (remedy(failure))
+		fprintf(stderr, "fleet_hub_admin: %s\n", remedy(failure));
 	return EXIT_FAILURE;
 }
 
@@ -157,8 +161,36 @@ static int refuse(const char *what, const char *argument)
 
 static int misused(const struct action *c)
 {
-	fprintf(stderr, "fleet_hub_admin: usage: fleet_hub_admin [--url URL] %s %s\n", c->name, c->arguments);
+	fprintf(stderr, "fleet_hub_admin: usage: fleet_hub_admin [--url URL] %s%s%s\n", c->name,
+		*c->arguments ? " " : "", c->arguments);
 	return USAGE;
+}
+
+/* A name that looks like an option is a mistake: it would become a login. */
+static int check_arguments(const struct action *c, size_t n, char **argv)
+{
+	uint64_t number;
+
+	if (n < c->least || n > c->most)
+		return misused(c);
+	for (size_t i = 0; i < n; i++) {
+		if (argv[i][0] == '-')
+			return misused(c);
+		if (i < c->names || (parse_u64(text_of(argv[i]), &number) && number > 0 && number <= INT32_MAX))
+			continue;
+		fprintf(stderr, "fleet_hub_admin: %s is not a whole number from 1 on; ", argv[i]);
+		fprintf(stderr, "usage: fleet_hub_admin [--url URL] %s %s\n", c->name, c->arguments);
+		return USAGE;
+	}
+	return 0;
+}
+
+static bool asks_for_help(int argc, char **argv)
+{
+	for (int i = 0; i < argc; i++)
+		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+			return true;
+	return false;
 }
 
 /* Nothing says where the database is and as whom: then it is here, and root need not be one of its logins. */
@@ -180,12 +212,14 @@ static int dispatch(int argc, char **argv, const char *url)
 	const char *params[ARGUMENTS_MAX] = { NULL };
 	size_t n = (size_t)argc - 1;
 
+	if (asks_for_help(argc, argv))
+		return usage(stdout), EXIT_SUCCESS;
 	if (!c)
 		return refuse("no such command", argv[0]);
 	if (!c->sql)
 		return setup_main(argc - 1, argv + 1, url);
-	if (n < c->least || n > c->most)
-		return misused(c);
+	if (check_arguments(c, n, argv + 1))
+		return USAGE;
 	for (size_t i = 0; i < n; i++)
 		params[i] = argv[1 + i];
 	if (!url)
@@ -198,8 +232,6 @@ int main(int argc, char **argv)
 	const char *url = default_url();
 	int at = 1;
 
-	if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
-		return usage(stdout), EXIT_SUCCESS;
 	if (argc > 1 && strcmp(argv[1], "--version") == 0)
 		return puts("fleet_hub_admin " OBSERV_VERSION) < 0;
 	if (argc > 1 && strcmp(argv[1], "--url") == 0) {

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pwd.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,7 @@
 #include "common/pg/pg_options.h"
 #include "common/text.h"
 
-enum { NAME_MAX_BYTES = 63, USAGE = 64, PATH_SIZE = 4096 };
+enum { NAME_MAX_BYTES = 63, APP_MAX_BYTES = 100, USAGE = 64, PATH_SIZE = 4096 };
 
 #define DATABASE "observ_metrics"
 
@@ -59,25 +60,65 @@ static const char *this_machine(void)
 	return uname(&name) == 0 ? name.nodename : "";
 }
 
-static int take_option(struct setup *s, const char *option, const char *value, struct err *e)
+/* The agent's rule for --app: a name becomes part of paths and unit names. */
+static bool app_name(const char *name)
+{
+	size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+
+	return n > 0 && n <= APP_MAX_BYTES && !name[n] && name[0] != '.' && name[0] != '-';
+}
+
+static bool any_name(const char *name)
+{
+	return *name;
+}
+
+static bool port_number(const char *text)
 {
 	uint64_t port;
 
-	if (strcmp(option, "--app") == 0 && s->n_apps < SETUP_APPS_MAX)
+	return parse_u64(text_of(text), &port) && port > 0 && port <= UINT16_MAX;
+}
+
+static const struct option {
+	const char *name;
+	bool (*fits)(const char *value);
+	const char *rule;
+	size_t at;                      /* in struct setup; --app's is a list */
+} options_known[] = {
+	{ "--app", app_name, "an application's name has letters, digits, '.', '_' and '-'", 0 },
+	{ "--server", any_name, "a server needs a name", offsetof(struct setup, server) },
+	{ "--database", plain_name, "the database's name has letters, digits, '_' and '-'",
+	  offsetof(struct setup, database) },
+	{ "--port", port_number, "a port is a number from 1 to 65535", offsetof(struct setup, port) },
+};
+
+static const struct option *find_option(const char *name)
+{
+	for (size_t i = 0; i < sizeof options_known / sizeof *options_known; i++)
+		if (strcmp(options_known[i].name, name) == 0)
+			return &options_known[i];
+	return NULL;
+}
+
+/* `value` is NULL behind the last argument. */
+static int take_option(struct setup *s, const char *name, const char *value, struct err *e)
+{
+	const struct option *o = find_option(name);
+
+	if (!o)
+		return err_set(e, EINVAL, "%s is no option of setup; fleet_hub_admin --help lists them", name);
+	if (!value)
+		return err_set(e, EINVAL, "%s needs a value", name);
+	if (!o->fits(value))
+		return err_set(e, EINVAL, "%s %s: %s", name, value, o->rule);
+	if (o->at)
+		*(const char **)((char *)s + o->at) = value;
+	else if (s->n_apps < SETUP_APPS_MAX)
 		s->apps[s->n_apps++] = value;
-	else if (strcmp(option, "--server") == 0)
-		s->server = value;
-	else if (strcmp(option, "--database") == 0 && plain_name(value))
-		s->database = value;
-	else if (strcmp(option, "--port") == 0 && parse_u64(text_of(value), &port) && port > 0 &&
-		 port <= UINT16_MAX)
-		s->port = value;
 	else
-		return err_set(e, EINVAL,
-			       "%s %s: not understood; setup [--app APP]... [--server NAME] [--database "
-			       "NAME] [--port PORT] "
-			       "[--database-only]",
-			       option, value);
+		return err_set(e, EINVAL, "at most %d times --app; run setup again for the others",
+			       (int)SETUP_APPS_MAX);
 	return 0;
 }
 
@@ -90,9 +131,7 @@ static int take_options(struct setup *s, int argc, char **argv, struct err *e)
 			s->database_only = true;
 			continue;
 		}
-		if (i + 1 == argc)
-			return err_set(e, EINVAL, "%s: needs a value, or is no option of setup", argv[i]);
-		r = take_option(s, argv[i], argv[i + 1], e);
+		r = take_option(s, argv[i], i + 1 < argc ? argv[i + 1] : NULL, e);
 		if (r < 0)
 			return r;
 		i++;

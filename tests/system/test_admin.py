@@ -77,13 +77,27 @@ def test_a_token_enrolls_once_and_expires(db, admin):
     (("servers", "web-1"), 64, "usage: fleet_hub_admin [--url URL] servers"),
     (("enroll", "web-1", "--url", "x"), 64, "usage: fleet_hub_admin [--url URL] enroll SERVER"),
     (("enroll", ""), 1, "vps_name must have 1 to 200 characters"),
-    (("rotate", "web-1"), 1, "the database refused"),
-    (("token", "many"), 1, "invalid input syntax for type integer"),
+    (("enroll", "--app"), 64, "usage: fleet_hub_admin [--url URL] enroll SERVER"),
+    (("rotate", "web-1"), 1, 'server "web-1" is not enrolled'),
+    (("rotate", "web-1", "7d"), 64, "7d is not a whole number from 1 on; usage: fleet_hub_admin [--url URL] rotate SERVER [DAYS]"),
+    (("token", "many"), 64, "many is not a whole number from 1 on"),
+    (("token", "1", "0"), 64, "0 is not a whole number from 1 on"),
+    (("token", "99999"), 1, "a token has 1 to 10000 uses"),
+    (("setup", "--ap", "shop"), 64, "--ap is no option of setup; fleet_hub_admin --help lists them"),
+    (("setup", "--app"), 64, "--app needs a value"),
+    (("setup", "--app", "my app"), 64, "--app my app: an application's name has letters"),
+    (("setup", "--port", "99999"), 64, "--port 99999: a port is a number from 1 to 65535"),
 ])
 def test_mistakes_are_one_sentence(admin, arguments, status, sentence):
     done = admin(*arguments)
     assert (done.returncode, done.stdout) == (status, "")
-    assert sentence in done.stderr and len(done.stderr.splitlines()) <= 2
+    assert sentence in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("setup", "--help"), ("enroll", "--help"), ("enroll", "web-1", "-h")])
+def test_help_is_given_behind_any_command_and_changes_nothing(db, admin, arguments):
+    assert "make or upgrade the database" in said(admin(*arguments))
+    assert db.count("agent_roles") == 0
 
 
 def test_obstacles_are_named_with_their_fix(db, admin):
@@ -99,7 +113,17 @@ def test_obstacles_are_named_with_their_fix(db, admin):
     (("enroll", "--server", "a", "--url", "postgresql://t@/d"), "", "no password on standard input"),
     (("--server", "a", "--app", "shop"), "", "--server and --url belong to obs_agent enroll"),
     (("enrol", "--server", "a"), "", "unknown command enrol"),
+    (("--app",), "", "--app needs a value"),
+    (("--ap=shop", "--chek-config"), "", "--chek-config is not an option"),
+    (("--once=2", "--app", "shop"), "", "--once=2 is not an option"),
+    (("-x", "--app", "shop"), "", "-x is not an option"),
 ])
-def test_mistakes_of_an_enrolling_agent_are_one_sentence(arguments, given, sentence):
+def test_mistakes_with_the_agents_command_line_are_one_sentence(arguments, given, sentence):
     done = subprocess.run([BUILD / "obs_agent/obs_agent", *arguments], input=given, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and sentence in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("-h",), ("doctor", "--help"), ("--help", "doctor"), ("enroll", "-h", "--app")])
+def test_the_agent_gives_help_wherever_it_is_asked(arguments):
+    done = subprocess.run([BUILD / "obs_agent/obs_agent", *arguments], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("Usage: obs_agent --app NAME")

@@ -242,6 +242,10 @@ def test_install_sh_enrolls_a_server_with_a_token(machine):
     (("--server", "x", "--url", "postgresql://a@h/d", "--app", "*"), 1, "an application's name has letters"),
     (("--server", "x", "--url", "h/d", "--app", "shop"), 1, "must be postgresql://ROLE@HOST/DATABASE"),
     (("--server", "x", "--url", "postgresql://a@h/d", "--app", "../x"), 1, "an application's name has letters"),
+    (("--server", "x", "--url", "postgresql://a@h/d", "--app", "my app"), 1, "my app: an application's name has letters"),
+    (("--server", "x", "--url", "postgresql://a@h/d", "--app", "APPLICATION"), 1, "in the place of APPLICATION"),
+    (("--server", "x", "--url", "postgresql://a@DATABASE-HOST/d", "--app", "shop"), 1, "in the place of DATABASE-HOST"),
+    (("--server", "NAME", "--url", "postgresql://a@h/d", "--app", "shop"), 1, "in the place of NAME"),
 ])
 def test_mistakes_with_install_sh_are_one_sentence(arguments, status, sentence):
     done = subprocess.run([TOP / "templates/install.sh", *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL)

@@ -143,6 +143,9 @@ static int options(struct setup *s, struct err *e, const char *line)
 static void options_of_setup(void **state)
 {
 	static const char *const bad[] = { "--app",
+					   "--app a;b",
+					   "--app ../a",
+					   "--server ",
 					   "--port 0",
 					   "--port 65536",
 					   "--port 80x",
