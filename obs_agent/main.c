@@ -42,7 +42,7 @@ static const char usage[] =
 	"  --server NAME     for enroll: the server that gets a login\n"
 	"  --url URL         for enroll: postgresql://TOKEN@HOST/DATABASE\n"
 	"  --version         print the version\n"
-	"  --help            print this\n"
+	"  -h, --help        print this\n"
 	"\n"
 	"  status            print the state of the running agent as JSON\n"
 	"  reload            make the running agent reload its configuration; exit status 78: it refused,\n"
@@ -86,6 +86,17 @@ static int misuse(const char *what, const char *arg)
 	return RUN_USAGE;
 }
 
+/* Says what getopt_long() did not take: argv[optind - 1], or in a cluster of letters the letter. */
+static int misuse_option(char **argv, bool lacks_value)
+{
+	const char letter[] = { '-', (char)optopt, '\0' };
+	const char *option = strncmp(argv[optind - 1], "--", 2) == 0 ? argv[optind - 1] : letter;
+
+	fprintf(stderr, "obs_agent: %s %s; try obs_agent --help\n", option,
+		lacks_value ? "needs a value" : "is not an option");
+	return RUN_USAGE;
+}
+
 static bool parse_keys_form(const char *word, enum keys_form *ret)
 {
 	static const char *const words[] = {
@@ -121,7 +132,7 @@ static int parse_options(int argc, char **argv, struct command *c)
 {
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1)
+	while ((opt = getopt_long(argc, argv, ":h", options, NULL)) != -1)
 		switch (opt) {
 		case 'a': c->run.app = optarg; break;
 		case 'c': c->run.config_path = optarg; break;
@@ -137,9 +148,9 @@ static int parse_options(int argc, char **argv, struct command *c)
 		case 'd': c->run.dry_run = true; break;
 		case 's': c->server = optarg; break;
 		case 'u': c->url = optarg; break;
-		case 'V': c->action = VERSION; break;
-		case 'h': c->action = HELP; break;
-		default: return misuse("unknown option or missing value", "");
+		case 'V': c->action = VERSION; return 0;
+		case 'h': c->action = HELP; return 0;
+		default: return misuse_option(argv, opt == ':');
 		}
 	for (; optind < argc; optind++)
 		if (!parse_word(argv[optind], &c->action))
@@ -209,6 +220,15 @@ static int reload(const char *app)
 	return r == 0 ? RUN_OK : r == -EINVAL ? RUN_CONFIG : RUN_UNAVAILABLE;
 }
 
+/*
+ * Only one agent may run for a server and application: the running one would be fenced, and end. The unit
+ * goes first: systemd starts it for good.
+ */
+static bool would_replace(const struct command *c)
+{
+	return !c->run.dry_run && !getenv("NOTIFY_SOCKET") && status_is_running(c->run.app);
+}
+
 static int act(const struct command *c)
 {
 	struct err e;
@@ -229,12 +249,9 @@ static int act(const struct command *c)
 		return doctor_run(c->run.config_path, c->run.app,
 				  &(struct doctor_others){ pg_doctor, status_ask }, stdout);
 	default:
-		/* Only one agent may run for a server and application: the running one would be
-		 * fenced, and end. */
-		if (c->run.once && !c->run.dry_run && status_is_running(c->run.app)) {
+		if (would_replace(c)) {
 			fprintf(stderr,
-				"obs_agent: an agent for %s is running, and this one would replace it; stop "
-				"it "
+				"obs_agent: an agent for %s is running, and this one would replace it; stop it "
 				"first (systemctl stop obs-agent@%s), or use --dry-run\n",
 				c->run.app, c->run.app);
 			return RUN_UNAVAILABLE;

@@ -156,12 +156,13 @@ def test_fault_16_the_outbox_is_read_badly(own_cluster, make_agent, tmp_path):
 
 def test_one_round_by_hand_does_not_disturb_the_service(own_cluster, make_agent):
     """--once while the service is stopped does not touch the samples in its state folder; while
-    the agent runs, --once refuses, because it would fence that agent off."""
+    the agent runs, a second one by hand refuses, with and without --once: it would fence that agent off."""
     db = own_cluster.new_database()
     agent = make_agent(db, health_checks=CHECKS).start()
     db.wait("SELECT count(*) > 0 FROM health_checks", timeout=20)
-    refused = agent.run("--once")
-    assert refused.returncode == 69 and "is running" in refused.stderr and agent.running()
+    for option in (("--once",), ()):
+        refused = agent.run(*option)
+        assert refused.returncode == 69 and "is running" in refused.stderr and agent.running()
     db.close()
     own_cluster.stop("fast")
     wait_for(lambda: agent.status()["pending"] >= 12, "samples wait")
