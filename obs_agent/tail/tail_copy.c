@@ -6,6 +6,7 @@
  */
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "log_name.h"
@@ -166,6 +167,17 @@ enum copy tail_copy_judge(const struct tail_files *t, const struct stream *s)
 	return judge(t, s, &of);
 }
 
+/* Does it begin with one line over and over? Such files look alike without being copies. */
+static bool says_one_thing(const struct stream *s)
+{
+	char head[HEAD_MAX];
+	ssize_t n = pread(s->fd, head, sizeof head, 0);
+	const char *newline = n > 0 ? memchr(head, '\n', (size_t)n) : NULL;
+	size_t line = newline ? (size_t)(newline + 1 - head) : 0;
+
+	return line > 0 && line < (size_t)n && memcmp(head, head + line, (size_t)n - line) == 0;
+}
+
 enum admission tail_copy_admit(struct tail_files *t, struct stream *s)
 {
 	const struct stream *of = NULL;
@@ -175,7 +187,8 @@ enum admission tail_copy_admit(struct tail_files *t, struct stream *s)
 		return WAITS;           /* read when the log is truncated, if at all */
 	case COPY_OF_READ:
 		/* judged again when it is known what is over */
-		return t->all_known && tail_copy_pass_over(t, s, s->size >= HEAD_MAX) ? REFUSED : WAITS;
+		return t->all_known && tail_copy_pass_over(t, s, s->size >= HEAD_MAX && !says_one_thing(s)) ?
+		       REFUSED : WAITS;
 	case COPY_AND_MORE:
 		stream_jump(s, of->position);
 		return ADMITTED;

@@ -589,7 +589,7 @@ def test_a_distant_database_must_show_a_certificate_unless_the_url_says_otherwis
 
     refused("plain", url, "server does not support SSL", "switch TLS on in the database server (ssl = on)")
     use_certificate(distant, tmp_path, "good")
-    refused("unknown", url, "certificate verify failed", "name the authority's file by sslrootcert=FILE in postgres_url")
+    refused("unknown", url, "certificate verify failed", "name the authority's file by sslrootcert=FILE in the URL")
     refused("name", f"{url}?sslrootcert={tmp_path}/ca.crt", "does not match host name", "write the name that is in the certificate")
 
     trusted = f"host=localhost hostaddr=192.0.2.1 user=agents dbname={db.name} sslrootcert={tmp_path}/ca.crt"
@@ -600,7 +600,7 @@ def test_a_distant_database_must_show_a_certificate_unless_the_url_says_otherwis
     agent.kill()
 
     weak = make_agent(db, name="weak", postgres_url=f"{url}?sslmode=require")
-    words = "says sslmode=require for 192.0.2.1: password and rows are encrypted, but"
+    words = "sslmode=require for 192.0.2.1: password and rows are encrypted, but"
     checked = weak.run("--check-config")
     assert checked.returncode == 0 and words in checked.stderr
     weak.start(under=distant.within)

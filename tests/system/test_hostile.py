@@ -238,7 +238,7 @@ def test_long_lines_that_end_at_the_borders_of_blocks(db, make_agent, log):
 
 
 def test_rotated_twice_unseen_with_lines_that_are_all_the_same(db, make_agent, log):
-    """A file that was created and rotated unseen looks like a copy of the first: it is not read, but counted."""
+    """A file that was made and rotated unseen may have the very text of another: it is taken for a copy, but counted."""
     agent = make_agent(db, log_files=[str(log)]).start()
     append(log, *["tick"] * 500)
     db.wait("SELECT count(*) = 500 FROM log_entries")
@@ -246,9 +246,9 @@ def test_rotated_twice_unseen_with_lines_that_are_all_the_same(db, make_agent, l
         for i in range(3):
             os.rename(log, f"{log}.{i}")
             append(log, *["tick"] * 700)
-    db.wait("SELECT count(*) = 1200 FROM log_entries")
-    db.wait("SELECT count(*) >= 2 FROM gaps")
-    assert db.query("SELECT kind, bytes::int FROM gaps") == [("copy_passed_over", 3500)] * 2
+    db.wait("SELECT count(*) = 1900 FROM log_entries")
+    db.wait("SELECT count(*) >= 1 FROM gaps")
+    assert db.query("SELECT kind, bytes::int FROM gaps") == [("copy_passed_over", 3500)]
 
 
 def numbered(path, first, last, ago=0.0):
