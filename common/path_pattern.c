@@ -232,8 +232,8 @@ static bool escape(const char *folder, char *out, size_t size)
 	return *folder == '\0';
 }
 
-/* One search. Whoever may write to a folder must not keep the agent busy: links to the folder itself, say, multiply
- * with each wildcard. */
+/* One search. Whoever may write to a folder must not keep the agent busy: links to the folder itself, say,
+ * multiply with each wildcard. */
 struct search {
 	struct path_list *files, *folders;      /* folders may be NULL */
 	size_t names, paths;                    /* read and looked at so far */
@@ -297,7 +297,8 @@ static int find_names(struct search *s, const char *folder, const struct part *p
 		char path[PATH_MAX];
 
 		if (fnmatch(part->name, entry->d_name, FNM_PERIOD) == 0 &&
-		    snprintf(path, sizeof path, "%s%.*s%s", folder, (int)(part->name - part->text), part->text, entry->d_name) <
+		    snprintf(path, sizeof path, "%s%.*s%s", folder, (int)(part->name - part->text),
+			     part->text, entry->d_name) <
 		    (int)sizeof path && (part->last || is_folder(path, entry->d_type, true)))
 			r = add(s, path, out);
 	}
@@ -326,7 +327,8 @@ static int find_plain(struct search *s, const char *pattern, struct path_list *o
 		snprintf(part.text, sizeof part.text, "%.*s", (int)n, pattern);
 		part.name = part.text + slashes;
 		for (size_t i = 0; i < now.n && r == 0; i++)
-			r = (strpbrk(part.name, "*?[") ? find_names : find_name)(s, now.path[i], &part, part.last ? out : &next);
+			r = (strpbrk(part.name, "*?[") ? find_names : find_name)(
+				s, now.path[i], &part, part.last ? out : &next);
 		path_list_free(&now);
 		now = next;
 		pattern += n;
@@ -363,7 +365,8 @@ static int walk(struct search *s, const char *folder, int depth, struct path_lis
 	while (d && r == 0 && may_read_name(s) && (entry = readdir(d))) {
 		char below[PATH_MAX];
 
-		if (entry->d_name[0] != '.' && snprintf(below, sizeof below, "%s%s%s", folder, folder[1] ? "/" : "", entry->d_name) <
+		if (entry->d_name[0] != '.' &&
+		    snprintf(below, sizeof below, "%s%s%s", folder, folder[1] ? "/" : "", entry->d_name) <
 		    (int)sizeof below && is_folder(below, entry->d_type, false))
 			r = walk(s, below, depth + 1, out);
 	}
@@ -414,7 +417,9 @@ int path_pattern_find(const char *pattern, struct path_list *files, struct path_
 
 	if (!path_pattern_is(pattern)) {
 		snprintf(folder, sizeof folder, "%.*s", slash > pattern ? (int)(slash - pattern) : 1, pattern);
-		return path_list_add(files, pattern) && (!folders || path_list_add(folders, folder)) ? 0 : -ENOMEM;
+		if (!path_list_add(files, pattern) || (folders && !path_list_add(folders, folder)))
+			return -ENOMEM;
+		return 0;
 	}
 	r = expand(pattern, &all);
 	for (size_t i = 0; i < all.n && r == 0; i++)

@@ -2,8 +2,8 @@
  * path_pattern.h - patterns of paths: *, ?, [x], [!x], {a,b}, one ** for folders at any depth, \
  * for the character itself.
  *
- * Promises bounds: on alternatives, folders, depth, names and paths. Folders under ** are not followed through
- * symbolic links, and names that begin with a dot match no wildcard. A path with none of * ? [ { is
+ * Promises bounds: on alternatives, folders, depth, names and paths. Folders under ** are not followed
+ * through symbolic links, and names that begin with a dot match no wildcard. A path with none of * ? [ { is
  * taken as it is, \ included.
  */
 #ifndef OBSERV_PATH_PATTERN_H

@@ -165,10 +165,12 @@ static int take_url(struct setup *s, const char *url, char database[NAME_MAX_BYT
 	return 0;
 }
 
-/* Move the password out of the URL: psql has the URL in its command line, which everybody on this machine sees. */
+/* Move the password out of the URL: psql has the URL in its command line, which everybody on this machine
+ * sees. */
 static int take_password(const char *url, char bare[SETUP_URL_MAX], struct err *e)
 {
-	const char *scheme = strstr(url, "://"), *login = scheme ? scheme + 3 : url, *at = login + strcspn(login, "@/?"),
+	const char *scheme = strstr(url, "://"), *login = scheme ? scheme + 3 : url;
+	const char *at = login + strcspn(login, "@/?"),
 		   *colon = *at == '@' ? memchr(login, ':', (size_t)(at - login)) : NULL;
 	struct pg_options options = { NULL, NULL };
 	struct err why;
@@ -176,7 +178,8 @@ static int take_password(const char *url, char bare[SETUP_URL_MAX], struct err *
 	if (colon && at - colon > 1 && pg_options_read(url, &options, &why) == 0)
 		setenv("PGPASSWORD", pg_option(&options, "password"), 1);
 	pg_options_free(&options);
-	if (snprintf(bare, SETUP_URL_MAX, "%.*s%s", (int)((colon ? colon : at) - url), url, at) >= SETUP_URL_MAX)
+	if (snprintf(bare, SETUP_URL_MAX, "%.*s%s", (int)((colon ? colon : at) - url), url, at) >=
+	    SETUP_URL_MAX)
 		return err_set(e, EINVAL, "the URL is too long");
 	return 0;
 }
@@ -266,7 +269,8 @@ static int complain(const struct err *e, int status)
 	return status;
 }
 
-/* What PATH names, and where su without "-" does not look; not the current folder, where others may put programs. */
+/* What PATH names, and where su without "-" does not look; not the current folder, where others may put
+ * programs. */
 static void find_programs(const char *given, char path[PATH_SIZE])
 {
 	static const char usual[] = "/usr/sbin:/usr/bin:/sbin:/bin";

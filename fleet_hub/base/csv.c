@@ -28,11 +28,12 @@ static bool needs_quotes(struct text t)
 	return false;
 }
 
-/* What spreadsheets run, or skip before what they run; the last are the wide forms of Japanese and Chinese. */
+/* What spreadsheets run, or skip before what they run; the last are the wide forms of Japanese and
+ * Chinese. */
 static bool is_formula(struct text t)
 {
-	static const char *const begins[] = { "=", "+", "-", "@", "\t", "\r", "\n", "\xef\xbc\x9d", "\xef\xbc\x8b",
-					      "\xef\xbc\x8d", "\xef\xbc\xa0" };
+	static const char *const begins[] = { "=", "+", "-", "@", "\t", "\r", "\n", "\xef\xbc\x9d",
+					      "\xef\xbc\x8b", "\xef\xbc\x8d", "\xef\xbc\xa0" };
 
 	for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
 		if (t.len >= strlen(begins[i]) && memcmp(t.s, begins[i], strlen(begins[i])) == 0)

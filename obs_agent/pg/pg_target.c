@@ -8,8 +8,8 @@
 #include "common/cleanup.h"
 #include "common/pg/pg_tls.h"
 
-/* A list of hosts or addresses for libpq. In place of an empty option it takes what the service or the environment says,
- * which may be a server elsewhere. */
+/* A list of hosts or addresses for libpq. In place of an empty option it takes what the service or the
+ * environment says, which may be a server elsewhere. */
 #define TWO_EMPTY ","
 
 enum {

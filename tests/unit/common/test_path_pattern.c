@@ -205,7 +205,8 @@ static void links_to_their_own_folder_do_not_multiply_without_end(void **state)
 	assert_int_equal(path_pattern_find(pattern, &found, &in), -E2BIG);
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
 	assert_true(found.n + in.n <= PATTERN_PATHS_MAX);
-	assert_true(after.tv_sec - before.tv_sec < 10);         /* of the 30 that the watchdog gives the agent */
+	/* of the 30 that the watchdog gives the agent */
+	assert_true(after.tv_sec - before.tv_sec < 10);
 	path_list_free(&found);
 	path_list_free(&in);
 	snprintf(pattern, sizeof pattern, "rm -r %s/loops", dir);

@@ -74,10 +74,12 @@ static void setup_wants_a_url_without_hidden_logins(void **state)
 static void a_password_leaves_the_url(void **state)
 {
 	static const struct { const char *url, *bare, *password; } cases[] = {
-		{ "postgresql://boss:p%40ss@h:5433/far?sslmode=require", "postgresql://boss@h:5433/far?sslmode=require", "p@ss" },
+		{ "postgresql://boss:p%40ss@h:5433/far?sslmode=require",
+		  "postgresql://boss@h:5433/far?sslmode=require", "p@ss" },
 		{ "postgresql://boss:pw@[::1]:5433,b:1/far", "postgresql://boss@[::1]:5433,b:1/far", "pw" },
 		{ "postgresql://boss@h:5433/far", "postgresql://boss@h:5433/far", NULL },
-		{ "postgresql://h:5433/far?application_name=a:b@c", "postgresql://h:5433/far?application_name=a:b@c", NULL },
+		{ "postgresql://h:5433/far?application_name=a:b@c",
+		  "postgresql://h:5433/far?application_name=a:b@c", NULL },
 		{ "postgresql://:pw@h/far", "postgresql://@h/far", "pw" },
 	};
 
@@ -100,8 +102,9 @@ static void a_password_leaves_the_url(void **state)
 static void programs_are_not_looked_for_in_the_current_folder(void **state)
 {
 	static const char *const cases[][2] = {
-		{ NULL, "" }, { "", "" }, { ":/opt/x", "/opt/x:" }, { "/opt/x:", "/opt/x:" }, { "/a::/b", "/a:/b:" },
-		{ ".:/a:bin:../b", "/a:" }, { "/usr/local/bin:/usr/bin", "/usr/local/bin:/usr/bin:" },
+		{ NULL, "" }, { "", "" }, { ":/opt/x", "/opt/x:" }, { "/opt/x:", "/opt/x:" },
+		{ "/a::/b", "/a:/b:" }, { ".:/a:bin:../b", "/a:" },
+		{ "/usr/local/bin:/usr/bin", "/usr/local/bin:/usr/bin:" },
 	};
 	char path[PATH_SIZE], expected[PATH_SIZE];
 
