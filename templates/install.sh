@@ -58,7 +58,9 @@ done
 if [ -z "$server" ] || [ -z "$url" ] || [ -z "$apps" ]; then misuse "--server, --url and --app are needed"; fi
 
 # ---- what cannot be mended later ------------------------------------------------------------
-case $url in *@DATABASE-HOST[:/]*) die "put the address of your database in the place of DATABASE-HOST" ;; esac
+case $url in
+*@DATABASE-HOST[:/]*) die "put the address of your database in the place of DATABASE-HOST" ;;
+esac
 [ "$server" != NAME ] || die "put the name of this server in the place of NAME"
 embedded() { die "the URL has a password in it, which others see in the list of processes: leave it out"; }
 case ${url%%\?*} in
@@ -114,8 +116,10 @@ encode() { od -An -v -tx1 | tr -d ' \n' | sed 's/../%&/g'; }
 # ---- packages --------------------------------------------------------------------------------
 if [ -n "$packages" ]; then
 	# shellcheck disable=SC2086  # a list, one a line
-	(IFS=$newline; DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install $packages > /dev/null) ||
-		die "apt-get could not install $packages"
+	(
+		IFS=$newline
+		DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install $packages > /dev/null
+	) || die "apt-get could not install $packages"
 fi
 command -v obs_agent > /dev/null || die "obs_agent is not installed: give its package with --package"
 
