@@ -416,7 +416,8 @@ int path_pattern_find(const char *pattern, struct path_list *files, struct path_
 	int r;
 
 	if (!path_pattern_is(pattern)) {
-		snprintf(folder, sizeof folder, "%.*s", slash > pattern ? (int)(slash - pattern) : 1, pattern);
+		snprintf(folder, sizeof folder, "%.*s", slash > pattern ? (int)(slash - pattern) : 1,
+			 pattern);
 		if (!path_list_add(files, pattern) || (folders && !path_list_add(folders, folder)))
 			return -ENOMEM;
 		return 0;
