@@ -384,7 +384,8 @@ static int find_at_any_depth(struct search *s, const char *root, const char *res
 
 		if (!escape(tree.path[i], folder, sizeof folder))
 			continue;
-		snprintf(pattern, sizeof pattern, "%s/%s", folder[1] ? folder : "", rest);
+		snprintf(pattern, sizeof pattern, "%s/%s", strcmp(folder, "/") == 0 ? "" : folder,
+			 rest);
 		if (strlen(pattern) < PATH_MAX)
 			r = find_in_folders(s, pattern);
 	}
