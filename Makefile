@@ -90,7 +90,8 @@ COMMON := \
   path_pattern \
   random \
   read \
-  utf8
+  utf8 \
+  zone
 
 COMMON_PG := \
   pg_cert \
@@ -103,8 +104,20 @@ COMMON_PG := \
 WIRE := \
   batch \
   json_distinct \
+  json_lenient \
   json_scan \
+  log_context \
+  log_fields \
+  log_keys \
+  log_level \
   log_line \
+  log_names \
+  log_object \
+  log_pieces \
+  log_text \
+  log_time \
+  log_trace \
+  log_wrapper \
   multiline \
   position \
   push \
@@ -171,6 +184,7 @@ AGENT := \
   doctor/doctor_say \
   doctor/doctor_unit \
   doctor/pg_doctor \
+  explain/explain \
   net/curl_glue \
   net/resolve \
   outbox/outbox \

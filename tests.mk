@@ -48,7 +48,9 @@ UNIT_TESTS := \
   logcore/test_redact \
   wire/test_batch \
   wire/test_log_line \
-  wire/test_multiline
+  wire/test_log_time \
+  wire/test_multiline \
+  wire/test_records
 
 wrap = $(patsubst %,-Wl$(,)--wrap=%,$(1))
 , := ,

@@ -106,6 +106,17 @@ static size_t escape(char out[6], unsigned char c)
 	return 6;
 }
 
+/* How many bytes from t.s[i] on are ASCII that stands for itself. */
+static size_t unescaped(struct text t, size_t i)
+{
+	size_t n = 0;
+
+	while (i + n < t.len && (unsigned char)t.s[i + n] >= ' ' && (unsigned char)t.s[i + n] < 0x80 &&
+	       t.s[i + n] != '"' && t.s[i + n] != '\\' && t.s[i + n] != 0x7f)
+		n++;
+	return n;
+}
+
 bool buf_add_json_part(struct buf *b, struct text t)
 {
 	size_t mark = b->len;
@@ -114,9 +125,12 @@ bool buf_add_json_part(struct buf *b, struct text t)
 
 	for (size_t i = 0; i < t.len && ok;) {
 		unsigned char c = (unsigned char)t.s[i];
-		size_t n = c < 0x80 ? 1 : utf8_sequence(t.s + i, t.len - i);
+		size_t plain = unescaped(t, i), n = c < 0x80 ? 1 : utf8_sequence(t.s + i, t.len - i);
 
-		if (c == 0 || n == 0) {
+		if (plain > 0) {
+			ok = buf_add(b, t.s + i, plain);
+			n = plain;
+		} else if (c == 0 || n == 0) {
 			ok = buf_add(b, UTF8_REPLACEMENT, UTF8_REPLACEMENT_LEN);
 			n = 1;
 		} else {

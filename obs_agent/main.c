@@ -14,6 +14,7 @@
 #include "obs_agent/config/config.h"
 #include "obs_agent/doctor/doctor.h"
 #include "obs_agent/config/env_file.h"
+#include "obs_agent/explain/explain.h"
 #include "obs_agent/doctor/pg_doctor.h"
 #include "obs_agent/pg/pg_enroll.h"
 #include "common/pg/pg_tls.h"
@@ -25,6 +26,7 @@ static const char usage[] =
 	"       obs_agent status --app NAME\n"
 	"       obs_agent reload --app NAME\n"
 	"       obs_agent doctor --app NAME [--config FILE]\n"
+	"       obs_agent explain FILE...\n"
 	"       obs_agent enroll --server NAME --url URL < TOKEN\n"
 	"\n"
 	"Collects metrics, runs HTTP checks and follows the logs of one application, and\n"
@@ -37,6 +39,8 @@ static const char usage[] =
 	"  --print-config    print the configuration with all defaults and masked secrets\n"
 	"  --print-keys      print all keys with defaults and meanings; =schema: as JSON Schema, for\n"
 	"                    editors; =markdown, =man: as in the documentation\n"
+	"  --print-formats   print what is understood of a log line: forms of times, words of levels,\n"
+	"                    names of keys; as in docs/log-formats.md\n"
 	"  --once            collect and write one round, then exit\n"
 	"  --dry-run         collect one round and print it as JSON, write nothing\n"
 	"  --server NAME     for enroll: the server that gets a login\n"
@@ -48,6 +52,7 @@ static const char usage[] =
 	"  reload            make the running agent reload its configuration; exit status 78: it refused,\n"
 	"                    and keeps the old one\n"
 	"  doctor            find what keeps the agent from working, and how to fix it\n"
+	"  explain           show how the agent would read these log files: form, times, levels, fields\n"
 	"  enroll            make the login of a new server with a token, whose password comes from\n"
 	"                    standard input, and print it as ROLE:PASSWORD; see install.sh --token\n"
 	"\n"
@@ -56,7 +61,7 @@ static const char usage[] =
 	"  obs_agent --app my-app --once --dry-run\n"
 	"  systemctl enable --now obs-agent@my-app\n";
 
-enum action { RUN, CHECK_CONFIG, PRINT_CONFIG, PRINT_KEYS, STATUS, RELOAD, DOCTOR, ENROLL, VERSION, HELP };
+enum action { RUN, CHECK_CONFIG, PRINT_CONFIG, PRINT_KEYS, STATUS, RELOAD, DOCTOR, ENROLL, EXPLAIN, PRINT_FORMATS, VERSION, HELP };
 
 static const struct option options[] = {
 	{ "app", required_argument, NULL, 'a' },
@@ -64,6 +69,7 @@ static const struct option options[] = {
 	{ "check-config", no_argument, NULL, 'k' },
 	{ "print-config", no_argument, NULL, 'p' },
 	{ "print-keys", optional_argument, NULL, 'K' },
+	{ "print-formats", no_argument, NULL, 'F' },
 	{ "once", no_argument, NULL, 'o' },
 	{ "dry-run", no_argument, NULL, 'd' },
 	{ "server", required_argument, NULL, 's' },
@@ -118,6 +124,7 @@ static bool parse_word(const char *word, enum action *ret)
 {
 	static const struct { const char *word; enum action action; } words[] = {
 		{ "status", STATUS }, { "reload", RELOAD }, { "doctor", DOCTOR }, { "enroll", ENROLL },
+		{ "explain", EXPLAIN },
 	};
 
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
@@ -144,6 +151,7 @@ static int parse_options(int argc, char **argv, struct command *c)
 				return misuse("--print-keys knows text, markdown, man and schema, not ",
 					      optarg);
 			break;
+		case 'F': c->action = PRINT_FORMATS; break;
 		case 'o': c->run.once = true; break;
 		case 'd': c->run.dry_run = true; break;
 		case 's': c->server = optarg; break;
@@ -152,7 +160,7 @@ static int parse_options(int argc, char **argv, struct command *c)
 		case 'h': c->action = HELP; return 0;
 		default: return misuse_option(argv, opt == ':');
 		}
-	for (; optind < argc; optind++)
+	for (; optind < argc && c->action != EXPLAIN; optind++)
 		if (!parse_word(argv[optind], &c->action))
 			return misuse("unknown command ", argv[optind]);
 	return 0;
@@ -260,6 +268,22 @@ static int act(const struct command *c)
 	}
 }
 
+/* The files behind the word. */
+static int explain_files(char **files)
+{
+	int worst = RUN_OK;
+	struct err e;
+
+	if (!*files)
+		return misuse("explain needs the name of a log file", "");
+	for (; *files; files++)
+		if (explain(*files, stdout, &e) < 0) {
+			fprintf(stderr, "obs_agent: %s\n", e.msg);
+			worst = RUN_UNAVAILABLE;
+		}
+	return worst;
+}
+
 /* The token's password comes on standard input, because arguments show in process lists. */
 static int enroll(const struct command *c)
 {
@@ -305,6 +329,11 @@ int main(int argc, char **argv)
 		return RUN_OK;
 	case ENROLL:
 		return enroll(&c);
+	case PRINT_FORMATS:
+		explain_formats(stdout);
+		return RUN_OK;
+	case EXPLAIN:
+		return explain_files(argv + optind);
 	default:
 		break;
 	}

@@ -1,226 +1,37 @@
 #include "log_line.h"
 
-#include <ctype.h>
 #include <string.h>
-#include <strings.h>
 
 #include "common/clock.h"
 #include "common/parse.h"
 #include "common/utf8.h"
-#include "json_distinct.h"
+#include "chars.h"
+#include "json_lenient.h"
 #include "json_scan.h"
+#include "log_fields.h"
+#include "log_level.h"
+#include "log_trace.h"
+#include "log_wrapper.h"
 
-enum { KEY_MAX = 64, TEXT_MAX = 4 * LINE_BYTES_MAX };
+enum { TEXT_MAX = 4 * LINE_BYTES_MAX, DEPTH_MAX = 2, STATUS_WARNING = 400 };
 
-/* ---- levels ---- */
+const char *const line_form_names[LINE_FORMS] = {
+	[LINE_PLAIN] = "plain text",       [LINE_PREFIXED] = "text behind a prefix", [LINE_ACCESS] = "access log",
+	[LINE_PAIRS] = "key=value pairs",  [LINE_CSV] = "PostgreSQL's CSV",          [LINE_JSON] = "JSON",
+};
 
-static const struct {
-	struct text word;
+/* What is known of the row so far: a wrapper says something, what it holds says more. */
+struct found {
+	enum line_form form;
+	bool wrapped, timed, leveled;
+	int64_t us;
 	enum log_level level;
-} level_words[] = {
-#define ROW(word, level) { { word, sizeof word - 1 }, level }
-	ROW("info", LEVEL_INFO), ROW("debug", LEVEL_DEBUG),
-	ROW("warning", LEVEL_WARNING), ROW("warn", LEVEL_WARNING),
-	ROW("error", LEVEL_ERROR), ROW("critical", LEVEL_CRITICAL),
-	ROW("fatal", LEVEL_CRITICAL), ROW("trace", LEVEL_TRACE),
-	ROW("notice", LEVEL_INFO), ROW("err", LEVEL_ERROR),
-	ROW("crit", LEVEL_CRITICAL), ROW("panic", LEVEL_CRITICAL),
-	ROW("emerg", LEVEL_CRITICAL), ROW("emergency", LEVEL_CRITICAL),
-	ROW("alert", LEVEL_CRITICAL), ROW("severe", LEVEL_ERROR),
-	ROW("exception", LEVEL_ERROR), ROW("verbose", LEVEL_DEBUG),
-	ROW("fine", LEVEL_DEBUG), ROW("silly", LEVEL_TRACE),
-	ROW("log", LEVEL_INFO), ROW("information", LEVEL_INFO),
-	ROW("traceback", LEVEL_ERROR),
-#undef ROW
+	struct text logger, message;
 };
 
-bool line_level(struct text word, enum log_level *ret)
-{
-	for (size_t i = 0; i < sizeof level_words / sizeof *level_words; i++)
-		if (level_words[i].word.len == word.len &&
-		    strncasecmp(level_words[i].word.s, word.s, word.len) == 0) {
-			*ret = level_words[i].level;
-			return true;
-		}
-	return false;
-}
+static void read_inside(struct line_parser *p, struct text line, int depth, struct found *f);
 
-/* 0-7 are syslog's severities (and GELF's), from 10 on pino's and bunyan's. */
-static bool level_from_number(struct text t, enum log_level *ret)
-{
-	static const enum log_level syslog_levels[] = {
-		LEVEL_CRITICAL, LEVEL_CRITICAL, LEVEL_CRITICAL, LEVEL_ERROR,
-		LEVEL_WARNING, LEVEL_INFO, LEVEL_INFO, LEVEL_DEBUG,
-	};
-	int64_t n;
-
-	if (!parse_i64(t, &n) || n < 0 || n == 8 || n == 9 || n > 100)
-		return false;
-	*ret = n < 8 ? syslog_levels[n]
-	     : n < 20 ? LEVEL_TRACE : n < 30 ? LEVEL_DEBUG : n < 40 ? LEVEL_INFO
-	     : n < 50 ? LEVEL_WARNING : n < 60 ? LEVEL_ERROR : LEVEL_CRITICAL;
-	return true;
-}
-
-/* The level of a plain-text line: its first word behind what looks like a time
- * or a bracket, if that word is a level. */
-static enum log_level guess_level(struct text t)
-{
-	enum log_level level = LEVEL_INFO;
-	size_t from = 0, to;
-
-	while (from < t.len && (isdigit((unsigned char)t.s[from]) || strchr("-:., +[]()TZ|<>/", t.s[from]))) {
-		if (t.s[from] == 'T' && !(from > 0 && isdigit((unsigned char)t.s[from - 1])))
-			break;
-		from++;
-	}
-	for (to = from; to < t.len && isalpha((unsigned char)t.s[to]);)
-		to++;
-	line_level((struct text){ t.s + from, to - from }, &level);
-	return level;
-}
-
-/* ---- the object's members ---- */
-
-enum slot { SLOT_TIMESTAMP, SLOT_LEVEL, SLOT_LOGGER, SLOT_MESSAGE, SLOT_CONTEXT, SLOTS, SLOT_NONE = SLOTS };
-
-struct member {
-	struct text key;                /* without quotes, escapes as they stand */
-	struct text value;              /* JSON text */
-	enum json_kind type;
-	bool alias;
-	bool escapes;                   /* in the value */
-};
-
-struct members {
-	size_t n;                       /* members so far */
-	struct member slot[SLOTS];      /* .value.s NULL: not there */
-	struct member extra[LINE_EXTRAS_MAX + SLOTS];  /* and what leaves its slot */
-	size_t n_extra;
-	bool repeated;                  /* two keys of one object of a value may be equal */
-};
-
-static const struct {
-	struct text key;
-	enum slot slot;
-	bool alias;                     /* gives way to the proper name */
-} known_keys[] = {
-	{ { "timestamp", 9 }, SLOT_TIMESTAMP, false },  { { "level", 5 }, SLOT_LEVEL, false },
-	{ { "logger", 6 }, SLOT_LOGGER, false },        { { "message", 7 }, SLOT_MESSAGE, false },
-	{ { "context", 7 }, SLOT_CONTEXT, false },      { { "ts", 2 }, SLOT_TIMESTAMP, true },
-	{ { "time", 4 }, SLOT_TIMESTAMP, true },        { { "@timestamp", 10 }, SLOT_TIMESTAMP, true },
-	{ { "severity", 8 }, SLOT_LEVEL, true },        { { "lvl", 3 }, SLOT_LEVEL, true },
-	{ { "levelname", 9 }, SLOT_LEVEL, true },       { { "msg", 3 }, SLOT_MESSAGE, true },
-	{ { "name", 4 }, SLOT_LOGGER, true },
-};
-
-enum { KNOWN_KEYS = sizeof known_keys / sizeof *known_keys };
-
-static inline bool is_known_key(size_t i, struct text key)
-{
-	return known_keys[i].key.len == key.len && known_keys[i].key.s[0] == key.s[0] &&
-	       memcmp(known_keys[i].key.s, key.s, key.len) == 0;
-}
-
-/* `likely`: its place among the members. The table begins in the order of logcore's lines. */
-static enum slot slot_of(struct text key, size_t likely, bool *ret_alias)
-{
-	size_t i = likely;
-
-	if (likely >= KNOWN_KEYS || !is_known_key(likely, key))
-		for (i = 0; i < KNOWN_KEYS && !is_known_key(i, key);)
-			i++;
-	if (i == KNOWN_KEYS)
-		return SLOT_NONE;
-	*ret_alias = known_keys[i].alias;
-	return known_keys[i].slot;
-}
-
-/* A key that is written with escapes, as in "\u006dessage". */
-static enum slot slot_of_escaped(struct text key, bool *ret_alias)
-{
-	struct buf plain = BUF(KEY_MAX);
-	enum slot slot = SLOT_NONE;
-
-	if (json_unescape(key, &plain))
-		slot = slot_of((struct text){ plain.data, plain.len }, KNOWN_KEYS, ret_alias);
-	buf_free(&plain);
-	return slot;
-}
-
-static void add_extra(struct members *m, const struct member *x)
-{
-	m->extra[m->n_extra++] = *x;
-}
-
-/* A known key goes to its slot; what is pushed out of it, or does not fit there,
- * is an extra. */
-static inline bool take_member(struct members *m, struct member *x, bool escapes)
-{
-	enum slot slot = escapes ? slot_of_escaped(x->key, &x->alias) : slot_of(x->key, m->n, &x->alias);
-	struct member *there = &m->slot[slot];
-
-	m->n++;
-	if (m->n_extra >= LINE_EXTRAS_MAX)
-		return false;
-	if (slot == SLOT_NONE || (slot == SLOT_LOGGER && x->type != JSON_STRING) || (there->value.s && x->alias)) {
-		add_extra(m, x);
-		return true;
-	}
-	if (there->value.s)
-		add_extra(m, there);
-	*there = *x;
-	return true;
-}
-
-enum verdict { LINE_TEXT, LINE_JSON, LINE_UNSTORABLE };
-
-/* Walk over the top-level object. */
-static enum verdict scan_object(struct text raw, struct members *m)
-{
-	struct json_scan j = { .p = raw.s, .end = raw.s + raw.len, .depth_max = LINE_DEPTH_MAX - 1,
-			       .keys_left = LINE_KEYS_MAX };
-	struct member x = { 0 };
-	bool escapes;
-
-	memset(m->slot, 0, sizeof m->slot);
-	m->n = m->n_extra = 0;
-	json_space(&j);
-	if (j.p == j.end || *j.p++ != '{')
-		return LINE_TEXT;
-	json_space(&j);
-	if (j.p < j.end && *j.p == '}') {
-		j.p++;
-	} else {
-		for (;;) {
-			if (j.keys_left-- <= 0 || !json_string(&j, &escapes, &x.key))
-				return LINE_TEXT;
-			json_space(&j);
-			if (j.p == j.end || *j.p++ != ':')
-				return LINE_TEXT;
-			json_space(&j);
-			if (!json_value(&j, &x.type, &x.value))
-				return LINE_TEXT;
-			x.escapes = j.escaped;
-			if (!take_member(m, &x, escapes && !j.unstorable))
-				return LINE_TEXT;
-			json_space(&j);
-			if (j.p < j.end && *j.p == '}')
-				break;
-			if (j.p == j.end || *j.p++ != ',')
-				return LINE_TEXT;
-			json_space(&j);
-		}
-		j.p++;
-	}
-	json_space(&j);
-	if (j.p != j.end)
-		return LINE_TEXT;
-	m->repeated = j.repeated;
-	return j.unstorable ? LINE_UNSTORABLE : LINE_JSON;
-}
-
-/* ---- members to columns ---- */
+/* ---- an object's members to columns ---- */
 
 /* A string's characters; they stay where they are unless it has escapes. */
 static struct text string_text(const struct member *x, struct buf *room)
@@ -233,19 +44,6 @@ static struct text string_text(const struct member *x, struct buf *room)
 	if (!json_unescape(inside, room))
 		return inside;
 	return (struct text){ room->data, room->len };
-}
-
-/* Seconds, milliseconds, microseconds or nanoseconds since 1970, told apart by
- * size: each reading is plausible for one of them only, from 1973 to 5138. */
-static bool epoch(struct text t, int64_t *ret_us)
-{
-	double v;
-
-	if (!parse_double(t, &v) || v <= 0)
-		return false;
-	*ret_us = v < 1e11 ? (int64_t)(v * 1e6) : v < 1e14 ? (int64_t)(v * 1e3)
-		: v < 1e17 ? (int64_t)v : v < 1e20 ? (int64_t)(v / 1e3) : 0;
-	return *ret_us > 0;
 }
 
 /* Six digits; false: they are not. */
@@ -263,175 +61,375 @@ static inline bool microseconds(const char *s, int64_t *ret)
 }
 
 /* Lines of one second come one after the other: as logcore writes it, it is parsed once. */
-static bool rfc3339(struct line_parser *p, struct text t, int64_t *ret_us)
+static inline bool as_logcore_writes(struct line_parser *p, struct text t, int64_t *ret_us)
 {
-	/* Not a leap second: that is put into the one before. */
-	bool usual = t.len == sizeof "2026-11-21T02:39:14.123456Z" - 1 && t.s[LINE_SECOND] == '.' && t.s[t.len - 1] == 'Z' &&
-		     t.s[LINE_SECOND - 2] != '6';
 	int64_t us;
 
-	if (usual && memcmp(t.s, p->second, LINE_SECOND) == 0 && microseconds(t.s + LINE_SECOND + 1, &us)) {
-		*ret_us = p->second_us + us;
-		return true;
-	}
-	if (!parse_rfc3339(t, ret_us))
+	/* Not a leap second: that is put into the one before. */
+	if (t.len != sizeof "2026-11-21T02:39:14.123456Z" - 1 || t.s[LINE_SECOND] != '.' || t.s[t.len - 1] != 'Z' ||
+	    t.s[LINE_SECOND - 2] == '6' || !microseconds(t.s + LINE_SECOND + 1, &us))
 		return false;
-	if (usual && microseconds(t.s + LINE_SECOND + 1, &us)) {
+	if (memcmp(t.s, p->second, LINE_SECOND) != 0) {
+		if (!log_time_is(&p->clock, t, ret_us))
+			return false;
 		memcpy(p->second, t.s, LINE_SECOND);
 		p->second_us = *ret_us - us;
 	}
+	*ret_us = p->second_us + us;
 	return true;
 }
 
-static bool timestamp(struct line_parser *p, const struct member *x, int64_t now_us, int64_t *ret_us)
+static bool time_of(struct line_parser *p, const struct member *x, int64_t *ret_us, bool *ret_zoned)
 {
 	struct text t = x->value;
-	bool ok = x->type == JSON_STRING
-		? rfc3339(p, (struct text){ t.s + 1, t.len - 2 }, ret_us) ||
-		  epoch((struct text){ t.s + 1, t.len - 2 }, ret_us)
-		: epoch(t, ret_us);
+	struct log_time time;
 
-	return ok && *ret_us >= now_us - LINE_PAST_DAYS * US_PER_DAY &&
-	       *ret_us <= now_us + LINE_FUTURE_DAYS * US_PER_DAY;
-}
-
-static bool level(const struct member *x, enum log_level *ret)
-{
-	struct text t = x->value;
-
+	*ret_zoned = true;
 	if (x->type == JSON_NUMBER)
-		return level_from_number(t, ret);
-	if (x->type != JSON_STRING)
-		return false;
+		return log_time_epoch(&p->clock, t, ret_us);
 	t = (struct text){ t.s + 1, t.len - 2 };
-	return line_level(t, ret) || level_from_number(t, ret);
+	if (as_logcore_writes(p, t, ret_us))
+		return true;
+	if (!log_time_begins(&p->clock, t, &time) || time.len != t.len)
+		return log_time_epoch(&p->clock, t, ret_us);
+	*ret_us = time.us;
+	*ret_zoned = time.zoned;
+	return true;
 }
 
-static bool add_member(struct buf *b, const struct member *x)
+/* *ret_more: the word says more than the level that it becomes, as "notice" does. */
+static bool level_of(const struct members *m, const struct member *x, enum log_level *ret, bool *ret_more)
 {
-	return (b->len == 1 || buf_addc(b, ',')) && buf_addc(b, '"') && buf_add(b, x->key.s, x->key.len) &&
-	       buf_adds(b, "\":") && buf_add(b, x->value.s, x->value.len);
+	enum log_level_family family = x->row->family;
+	enum log_level_kind kind;
+	struct text t = x->value;
+
+	*ret_more = false;
+	if (x->type == JSON_STRING) {
+		t = (struct text){ t.s + 1, t.len - 2 };
+		if (log_level_word(t, ret, &kind)) {
+			*ret_more = kind != LEVEL_PLAIN;
+			return true;
+		}
+		if (text_eq(x->key, TEXT("s")))         /* MongoDB: "I", "D2" */
+			return t.len >= 1 && t.len <= 2 && log_level_letter(t.s[0], ret);
+	}
+	if (family == LEVELS_ANY && object_find(m, TEXT("reqId")) && object_find(m, TEXT("remoteAddr")))
+		family = LEVELS_NEXTCLOUD;
+	return log_level_number(t, family, ret);
 }
 
-/* Put the context together: extras, its own members, the mark. Of equal keys the last one keeps its name. */
-static bool build_context(const struct members *m, const char *mark, struct buf *out)
+static void take_time(struct line_parser *p, struct members *m, struct found *f)
+{
+	const struct member *x = &m->slot[SLOT_TIMESTAMP];
+	bool zoned;
+
+	int64_t us;
+
+	for (; x->value.s; object_next(m, SLOT_TIMESTAMP))
+		if (time_of(p, x, &us, &zoned)) {
+			/* A wrapper's time of the same second is the finer one. */
+			if (!f->timed || us % US_PER_S != 0 || f->us / US_PER_S != us / US_PER_S)
+				f->us = us;
+			f->timed = true;
+			/* What it became depends on more than the text: the text stays. */
+			if (!zoned)
+				object_add_extra(m, x);
+			return;
+		}
+}
+
+static void take_level(struct members *m, struct found *f)
+{
+	const struct member *x = &m->slot[SLOT_LEVEL];
+	bool more;
+
+	for (; x->value.s; object_next(m, SLOT_LEVEL))
+		if (level_of(m, x, &f->level, &more)) {
+			f->leveled = true;
+			if (more)
+				object_add_extra(m, x);
+			return;
+		}
+}
+
+/* rsyslog: "shop[7695]:" */
+static struct text without_tag(struct text name)
+{
+	const char *bracket = memchr(name.s, '[', name.len);
+
+	if (bracket)
+		name.len = (size_t)(bracket - name.s);
+	while (name.len > 0 && name.s[name.len - 1] == ':')
+		name.len--;
+	return name;
+}
+
+static void take_logger(struct line_parser *p, struct members *m, struct found *f)
+{
+	const struct member *x = &m->slot[SLOT_LOGGER];
+
+	if (!x->value.s)
+		return;
+	f->logger = string_text(x, &p->logger);
+	if (x->row->rank > 0 && text_eq(x->key, TEXT("syslogtag"))) {
+		f->logger = without_tag(f->logger);
+		object_add_extra(m, x);
+	}
+}
+
+static bool add_members(struct line_parser *p, const struct members *m)
 {
 	const struct member *c = &m->slot[SLOT_CONTEXT];
-	bool ok = buf_addc(out, '{');
-	struct json_scan inside;
+	bool ok = true;
 
+	p->context.clash |= m->repeated;
 	for (size_t i = 0; i < m->n_extra; i++)
-		ok = ok && add_member(out, &m->extra[i]);
-	if (c->value.s && c->type == JSON_OBJECT) {
-		inside = (struct json_scan){ .p = c->value.s + 1, .end = c->value.s + c->value.len - 1 };
-		json_space(&inside);
-		ok = ok && (inside.p == inside.end || out->len == 1 || buf_addc(out, ',')) &&
-		     buf_add(out, inside.p, (size_t)(inside.end - inside.p));
-	} else if (c->value.s) {
-		ok = ok && add_member(out, c);
+		ok = ok && log_context_member(&p->context, &m->extra[i]);
+	if (c->value.s)
+		ok = ok && (c->type == JSON_OBJECT ? log_context_object(&p->context, c) : log_context_member(&p->context, c));
+	return ok;
+}
+
+static void from_members(struct line_parser *p, struct members *m, struct text line, struct found *f)
+{
+	const struct member *x = &m->slot[SLOT_MESSAGE];
+
+	take_time(p, m, f);
+	take_level(m, f);
+	take_logger(p, m, f);
+	f->message = !x->value.s ? line : x->type == JSON_STRING ? string_text(x, &p->message) : x->value;
+	add_members(p, m);
+}
+
+/* Does every member stand where logcore puts it? */
+static bool is_logcores(const struct members *m)
+{
+	return m->n_extra == 0 && m->slot[SLOT_MESSAGE].value.s && m->slot[SLOT_MESSAGE].row->rank == 0 &&
+	       m->slot[SLOT_TIMESTAMP].value.s && m->slot[SLOT_LEVEL].value.s && m->slot[SLOT_LOGGER].value.s &&
+	       m->slot[SLOT_LOGGER].row->rank == 0;
+}
+
+/* ---- text ---- */
+
+static bool is_control(char c)
+{
+	return ((unsigned char)c < ' ' && c != '\t' && c != '\n') || c == 0x7f;
+}
+
+static bool has_control(struct text t)
+{
+	for (size_t i = 0; i < t.len; i++)
+		if (is_control(t.s[i]))
+			return true;
+	return false;
+}
+
+/* The length of an escape sequence at the beginning of `t`: "\e[1;31m", "\e]0;title\a". */
+static size_t escape_sequence(struct text t)
+{
+	size_t n = 2;
+
+	if (t.len < 2)
+		return 1;
+	if (t.s[1] == '[') {
+		while (n < t.len && t.s[n] >= 0x20 && t.s[n] < 0x40)
+			n++;
+		return n < t.len ? n + 1 : n;
 	}
-	if (mark)
-		ok = ok && (out->len == 1 || buf_addc(out, ',')) && buf_adds(out, mark);
-	return ok && buf_addc(out, '}');
-}
-
-/* Notes the bit of a key in *keys; true: it may be equal to one of them. */
-static bool may_be_among(struct text key, uint64_t *keys)
-{
-	uint64_t bit = json_key_bit(key);
-	bool among = (*keys & bit) || memchr(key.s, '\\', key.len);
-
-	*keys |= bit;
-	return among;
-}
-
-/* The bits of the context's own keys. It was scanned before. */
-static uint64_t context_keys(const struct member *c)
-{
-	struct json_scan j = { .p = c->value.s, .end = c->value.s + c->value.len, .depth_max = LINE_DEPTH_MAX,
-			       .keys_left = LINE_KEYS_MAX };
-	enum json_kind kind;
-	struct text t;
-
-	return json_value(&j, &kind, &t) ? j.keys : 0;
-}
-
-/* May two keys of the context that is put together be equal? */
-static bool may_clash(const struct members *m, const char *mark)
-{
-	const struct member *c = &m->slot[SLOT_CONTEXT];
-	bool clash = m->repeated || mark;
-	uint64_t keys = 0;
-
-	if (m->n_extra > 0 && c->value.s && c->type == JSON_OBJECT)
-		keys = context_keys(c);
-	else if (c->value.s && c->type != JSON_OBJECT)
-		clash |= may_be_among(c->key, &keys);
-	for (size_t i = 0; i < m->n_extra; i++)
-		clash |= may_be_among(m->extra[i].key, &keys);
-	return clash;
-}
-
-static struct text distinct(struct line_parser *p, struct text context)
-{
-	buf_reset(&p->distinct);
-	if (!json_distinct(context, &p->distinct))
-		return context;         /* out of memory: as the database would have it */
-	return (struct text){ p->distinct.data, p->distinct.len };
-}
-
-/* Where it is just the line's own object, it stays where it is. */
-static struct text context(struct line_parser *p, const struct members *m, const char *mark)
-{
-	const struct member *c = &m->slot[SLOT_CONTEXT];
-	struct text t = c->value;
-
-	if (!t.s || c->type != JSON_OBJECT || m->n_extra > 0 || mark) {
-		buf_reset(&p->context);
-		if (!build_context(m, mark, &p->context) || p->context.len == 2)
-			return (struct text){ NULL, 0 };
-		t = (struct text){ p->context.data, p->context.len };
+	if (t.s[1] == ']') {
+		while (n < t.len && t.s[n] != '\a' && t.s[n] != '\033' && t.s[n] != '\n')
+			n++;
+		return n < t.len && t.s[n] == '\a' ? n + 1 : n;
 	}
-	return may_clash(m, mark) ? distinct(p, t) : t;
+	return 2;
 }
 
-static void from_members(struct line_parser *p, struct members *m, int64_t now_us, const char *mark,
-			 struct sample *s)
+struct text log_line_plain(struct text t, struct buf *room)
 {
-	const struct member *x = m->slot;
-
-	s->timestamp_us = now_us;
-	if (x[SLOT_TIMESTAMP].value.s && !timestamp(p, &x[SLOT_TIMESTAMP], now_us, &s->timestamp_us)) {
-		s->timestamp_us = now_us;
-		add_extra(m, &x[SLOT_TIMESTAMP]);
+	if (!has_control(t))
+		return t;
+	buf_reset(room);
+	for (size_t i = 0, n; i < t.len; i += n) {
+		n = 0;
+		while (i + n < t.len && !is_control(t.s[i + n]))
+			n++;
+		if (n == 0)
+			n = t.s[i] == '\033' ? escape_sequence((struct text){ t.s + i, t.len - i }) : 1;
+		else if (!buf_add(room, t.s + i, n))
+			return t;
 	}
-	s->log.level = LEVEL_INFO;
-	if (x[SLOT_LEVEL].value.s && !level(&x[SLOT_LEVEL], &s->log.level))
-		add_extra(m, &x[SLOT_LEVEL]);
-	s->log.logger = (struct text){ NULL, 0 };
-	if (x[SLOT_LOGGER].value.s)
-		s->log.logger = string_text(&x[SLOT_LOGGER], &p->logger);
-	s->log.message = (struct text){ "", 0 };
-	if (x[SLOT_MESSAGE].value.s)
-		s->log.message = x[SLOT_MESSAGE].type == JSON_STRING
-			? string_text(&x[SLOT_MESSAGE], &p->message) : x[SLOT_MESSAGE].value;
-	s->log.context = context(p, m, mark);
+	return (struct text){ room->data ? room->data : "", room->len };
 }
 
-static void from_text(struct line_parser *p, struct text line, int64_t now_us, const char *mark,
-		      struct sample *s)
+static struct text first_line(struct text t)
 {
-	struct members none __attribute__((uninitialized));
+	const char *newline = memchr(t.s, '\n', t.len);
 
-	memset(none.slot, 0, sizeof none.slot);
-	none.n_extra = 0;
-	none.repeated = false;
-	s->timestamp_us = now_us;
-	s->log.level = guess_level(line);
-	s->log.logger = (struct text){ NULL, 0 };
-	s->log.message = line;
-	s->log.context = context(p, &none, mark);
+	return newline ? (struct text){ t.s, (size_t)(newline - t.s) } : t;
 }
+
+static void add_fields(struct line_parser *p, const struct log_text *t)
+{
+	for (unsigned i = 0; i < t->n; i++)
+		log_context_field(&p->context, &t->field[i]);
+}
+
+static void take_columns(const struct log_text *t, struct found *f)
+{
+	if (t->timed) {
+		f->timed = true;
+		f->us = t->us;
+	}
+	if (t->leveled) {
+		f->leveled = true;
+		f->level = t->level;
+	}
+	if (t->logger.s)
+		f->logger = t->logger;
+}
+
+/* The message of a line that is all fields; its quotes, escaped or written twice, become what they stand for. */
+static struct text field_text(struct line_parser *p, const struct log_text_field *x)
+{
+	struct text t = x->value;
+
+	if (x->kind == FIELD_TEXT || t.len == 0)
+		return t;
+	buf_reset(&p->message);
+	if (x->kind == FIELD_JSON)
+		return t.s[0] == '"' && json_unescape((struct text){ t.s + 1, t.len - 2 }, &p->message)
+			? (struct text){ p->message.data, p->message.len } : t;
+	for (size_t i = 0; i < t.len; i++) {
+		if (!buf_addc(&p->message, t.s[i]))
+			return t;
+		i += t.s[i] == '"';
+	}
+	return (struct text){ p->message.data, p->message.len };
+}
+
+/* "web-1  | " of docker compose: the bytes that it takes; 0: there is none. */
+static size_t compose_prefix(struct text t, struct text *ret_name)
+{
+	size_t n = 0;
+
+	while (n < t.len && t.s[n] != ' ' && t.s[n] != '|')
+		n++;
+	*ret_name = (struct text){ t.s, n };
+	if (n == 0 || n == t.len || t.s[n] != ' ' || !memchr(t.s, '-', n) || t.s[n - 1] < '0' || t.s[n - 1] > '9')
+		return 0;
+	while (n < t.len && t.s[n] == ' ')
+		n++;
+	return n + 1 < t.len && t.s[n] == '|' && t.s[n + 1] == ' ' ? n + 2 : 0;
+}
+
+/* java.util.logging puts the level on the second line. */
+static void level_of_second_line(struct line_parser *p, struct text record, size_t first, struct found *f)
+{
+	struct log_text second;
+
+	if (f->leveled || first + 1 >= record.len)
+		return;
+	if (log_text_read(&p->clock, first_line(text_after(record, first + 1)), &second) && second.leveled && !second.timed) {
+		f->leveled = true;
+		f->level = second.level;
+	}
+}
+
+/* Which of the forms the line has; what `t` holds then. False: none. */
+static bool take_apart(struct line_parser *p, struct text record, struct text line, struct log_text *t,
+		       enum line_form *ret)
+{
+	if (log_text_read(&p->clock, line, t)) {
+		*ret = LINE_PREFIXED;
+		if (t->prefix < line.len && line.s[t->prefix] == ',' && log_fields_csv(&p->clock, record, t)) {
+			*ret = LINE_CSV;
+			return true;
+		}
+		if (memchr(line.s + t->prefix, '=', line.len - t->prefix)) {
+			struct log_text pairs = *t;
+
+			if (log_fields_pairs(&p->clock, line, t->prefix, &pairs) && pairs.message.value.s)
+				*t = pairs;
+			else
+				log_text_read(&p->clock, line, t);
+		}
+		return true;
+	}
+	*ret = LINE_ACCESS;
+	if (log_fields_access(&p->clock, line, t))
+		return true;
+	*ret = LINE_PAIRS;
+	*t = (struct log_text){ 0 };
+	if (!memchr(line.s, '=', line.len))
+		return false;
+	if (log_fields_pairs(&p->clock, line, 0, t))
+		return true;
+	*t = (struct log_text){ 0 };    /* a value may go on over the next lines */
+	return line.len < record.len && log_fields_pairs(&p->clock, record, 0, t);
+}
+
+static void warn_of_status(struct line_parser *p, const struct log_text *t, struct found *f)
+{
+	uint64_t code;
+
+	for (unsigned i = 0; p->warn_4xx && i < t->n; i++)
+		if (text_eq(t->field[i].name, TEXT("status")) && parse_u64(t->field[i].value, &code) &&
+		    code >= STATUS_WARNING && f->level == LEVEL_INFO)
+			f->level = LEVEL_WARNING;
+}
+
+static void from_text(struct line_parser *p, struct text record, int depth, struct found *f)
+{
+	struct text plain = log_line_plain(record, &p->plain), line = first_line(plain), name, rest;
+	struct log_text t __attribute__((uninitialized));
+	bool changed = plain.len != record.len;
+	enum log_level level = f->level;
+	size_t n;
+
+	f->message = plain;
+	n = depth == 0 ? compose_prefix(line, &name) : 0;
+	if (n > 0) {
+		log_context_text(&p->context, TEXT("container"), name);
+		log_context_text(&p->context, TEXT("_prefix"), (struct text){ plain.s, n });
+		read_inside(p, text_after(plain, n), depth + 1, f);
+		return;
+	}
+	if (!take_apart(p, plain, line, &t, &f->form)) {
+		f->form = LINE_PLAIN;
+		f->leveled |= log_trace_begins(line, &level) != TRACE_NONE;
+		if (f->leveled)
+			f->level = level;
+		if (changed)
+			log_context_text(&p->context, TEXT("_line"), record);
+		return;
+	}
+	take_columns(&t, f);
+	if (!t.leveled && log_trace_begins(text_after(line, t.prefix), &level) != TRACE_NONE) {
+		f->leveled = true;
+		f->level = level;
+	}
+	level_of_second_line(p, plain, line.len, f);
+	warn_of_status(p, &t, f);
+	add_fields(p, &t);
+	if (t.message.value.s) {
+		log_context_text(&p->context, TEXT("_line"), record);
+		f->message = field_text(p, &t.message);
+		return;
+	}
+	rest = text_after(plain, t.prefix);
+	if (changed)
+		log_context_text(&p->context, TEXT("_line"), record);
+	else if (t.prefix > 0)
+		log_context_text(&p->context, TEXT("_prefix"), (struct text){ plain.s, t.prefix });
+	f->message = rest;
+	if (depth < DEPTH_MAX && rest.len > 1 && rest.s[0] == '{')
+		read_inside(p, rest, depth + 1, f);
+	else if (rest.len == 0)
+		f->message = plain;
+}
+
+/* ---- the record as a whole ---- */
 
 /* The line with what cannot be stored replaced. TEXT_MAX is room enough: a byte
  * grows to three at most, a number by its quotes. */
@@ -444,49 +442,156 @@ static struct text repair(struct line_parser *p, struct text raw, bool json)
 }
 
 /* Scan the line, and once more repaired where it is JSON that can't be stored. */
-static enum verdict scan_line(struct line_parser *p, struct text raw, bool clean, struct members *m)
+static enum object_verdict scan_line(struct line_parser *p, struct text *line, bool clean, struct members *m)
 {
-	enum verdict verdict;
+	enum object_verdict verdict;
 
 	if (!clean)
-		raw = repair(p, raw, true);
-	verdict = scan_object(raw, m);
-	if (verdict == LINE_UNSTORABLE && clean)
-		verdict = scan_object(repair(p, raw, true), m);
+		*line = repair(p, *line, true);
+	verdict = object_scan(*line, m);
+	if (verdict == OBJECT_UNSTORABLE && clean) {
+		*line = repair(p, *line, true);
+		verdict = object_scan(*line, m);
+	}
 	return verdict;
 }
 
-void line_parse(struct line_parser *p, struct text raw, int64_t now_us, const char *mark, struct sample *s)
+/* The same for what is not quite JSON. The line as it stood goes into the context. */
+static bool scan_leniently(struct line_parser *p, struct text *line, struct members *m)
 {
-	/* scan_object() sets what is read: clearing 6 kB for each line would cost more
-	 * than parsing it. */
-	struct members m __attribute__((uninitialized));
-	bool clean;
+	struct text t = *line;
 
-	s->log.raw = raw;
+	while (t.len > 0 && strchr(" \t", t.s[t.len - 1]))
+		t.len--;
+	if (t.len < 2 || t.s[0] != '{' || t.s[t.len - 1] != '}')
+		return false;
+	buf_reset(&p->plain);
+	if (!json_lenient(t, &p->plain))
+		return false;
+	*line = (struct text){ p->plain.data, p->plain.len };
+	if (scan_line(p, line, utf8_is_clean(*line), m) != OBJECT_GOOD)
+		return false;
+	return true;
+}
+
+/* False: it is no object, or beyond the limits. */
+static bool from_object(struct line_parser *p, struct text line, bool clean, int depth, struct found *f)
+{
+	/* object_scan() sets what is read: clearing it for each line would cost more than parsing. */
+	struct members m __attribute__((uninitialized));
+	struct text stood = line;
+	bool lenient = false;
+
+	if (scan_line(p, &line, clean, &m) != OBJECT_GOOD) {
+		line = stood;
+		if (!scan_leniently(p, &line, &m))
+			return false;
+		lenient = true;
+	}
+	if (!is_logcores(&m)) {
+		object_settle(&m);
+		/* In a text that was read so far, braces alone are no log line. */
+		if (depth > 0 && !m.slot[SLOT_MESSAGE].value.s && !m.slot[SLOT_LEVEL].value.s)
+			return false;
+	}
+	if (lenient)
+		log_context_text(&p->context, TEXT("_line"), stood);
+	from_members(p, &m, line, f);
+	f->form = LINE_JSON;
+	return true;
+}
+
+static void read_inside(struct line_parser *p, struct text line, int depth, struct found *f)
+{
+	if (line.len > 0 && line.s[0] == '{' && from_object(p, line, true, depth, f))
+		return;
+	if (line.len > 0 && line.s[0] == '{' && f->message.s == line.s)
+		return;                 /* behind a prefix that was read already */
+	from_text(p, line, depth, f);
+}
+
+/* Each line of the record in a container's wrapper: what is inside, put together. False: the first one is in none. */
+static bool from_wrapper(struct line_parser *p, struct text record, struct found *f)
+{
+	struct log_wrapper w;
+	struct log_time time;
+
+	if (!log_wrapper_likely(record))
+		return false;
+	buf_reset(&p->inside);
+	for (struct text rest = record; rest.len > 0;) {
+		struct text line = first_line(rest);
+
+		if (!log_wrapper_open(line, &p->message, &w)) {
+			if (rest.s == record.s)
+				return false;
+			w = (struct log_wrapper){ .inside = line };
+		}
+		if (rest.s == record.s) {
+			if (log_time_begins(&p->clock, w.time, &time)) {
+				f->timed = true;
+				f->us = time.us;
+			}
+			log_context_text(&p->context, TEXT("stream"), w.stream);
+		}
+		if (!buf_add(&p->inside, w.inside.s, w.inside.len) || (!w.partial && !buf_addc(&p->inside, '\n')))
+			return false;
+		rest = text_after(rest, line.len < rest.len ? line.len + 1 : line.len);
+	}
+	if (p->inside.len > 0 && p->inside.data[p->inside.len - 1] == '\n')
+		p->inside.len--;
+	f->wrapped = true;
+	read_inside(p, (struct text){ p->inside.data, p->inside.len }, 1, f);
+	return true;
+}
+
+static struct text without_ends(struct text raw)
+{
 	while (raw.len > 0 && raw.s[raw.len - 1] == '\r')
 		raw.len--;
 	if (raw.len >= 3 && memcmp(raw.s, "\xef\xbb\xbf", 3) == 0)      /* byte order mark */
 		raw = (struct text){ raw.s + 3, raw.len - 3 };
-	clean = utf8_is_clean(raw);
+	return raw;
+}
+
+void line_parse(struct line_parser *p, struct text raw, int64_t now_us, const char *mark, struct sample *s)
+{
+	struct found f = { .us = now_us, .level = LEVEL_INFO, .message = { "", 0 } };
+	bool clean;
+
 	s->kind = SAMPLE_LOG;
-	if (scan_line(p, raw, clean, &m) == LINE_JSON)
-		from_members(p, &m, now_us, mark, s);
-	else
-		from_text(p, clean ? raw : repair(p, raw, false), now_us, mark, s);
+	s->log.raw = raw;
+	raw = without_ends(raw);
+	clean = utf8_is_clean(raw);
+	p->clock.now_us = now_us;
+	log_context_begin(&p->context);
+	if (p->raw)
+		f.message = clean ? raw : repair(p, raw, false);
+	else if (!(clean && from_wrapper(p, raw, &f)) && !from_object(p, raw, clean, 0, &f))
+		from_text(p, clean ? raw : repair(p, raw, false), 0, &f);
+	if (mark)
+		log_context_json(&p->context, mark);
+	s->timestamp_us = f.us;
+	s->log.level = f.level;
+	s->log.logger = f.logger;
+	s->log.message = f.message;
+	s->log.context = log_context_end(&p->context);
+	p->found = (struct line_found){ f.form, f.wrapped, f.timed, f.leveled };
 }
 
 void line_parser_init(struct line_parser *p)
 {
-	*p = (struct line_parser){ .repaired = BUF(TEXT_MAX), .message = BUF(TEXT_MAX), .logger = BUF(TEXT_MAX),
-				   .context = BUF(TEXT_MAX), .distinct = BUF(TEXT_MAX) };
+	*p = (struct line_parser){ .repaired = BUF(TEXT_MAX), .plain = BUF(TEXT_MAX), .inside = BUF(TEXT_MAX),
+				   .message = BUF(TEXT_MAX), .logger = BUF(TEXT_MAX) };
+	log_context_init(&p->context, TEXT_MAX);
 }
 
 void line_parser_free(struct line_parser *p)
 {
 	buf_free(&p->repaired);
+	buf_free(&p->plain);
+	buf_free(&p->inside);
 	buf_free(&p->message);
 	buf_free(&p->logger);
-	buf_free(&p->context);
-	buf_free(&p->distinct);
+	log_context_free(&p->context);
 }

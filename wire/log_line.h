@@ -1,10 +1,11 @@
 /*
- * log_line.h - one line of a log file becomes one log sample.
+ * log_line.h - one record of a log file becomes one log sample.
  *
- * The hot path of the agent: a validating JSON scanner that builds no tree and allocates
- * nothing. Promises that any bytes become a row that PostgreSQL accepts: valid UTF-8
- * without NUL, a context that jsonb accepts, a timestamp near now. A line that is no JSON
- * object becomes the message of its row. Leaves out where the line came from.
+ * Promises that whatever bytes come in, what comes out is a row that PostgreSQL accepts: valid
+ * UTF-8 without NUL, context a JSON object that jsonb takes, a time that can be. logcore's lines
+ * are the hot path: they are scanned once, and nothing is allocated. Everything else is read by
+ * its parts: log_object.h for JSON, log_text.h and log_fields.h for text; a line in a wrapper
+ * (a container's, syslog's) is read again inside. Leaves out where the line came from.
  */
 #ifndef WIRE_LOG_LINE_H
 #define WIRE_LOG_LINE_H
@@ -13,25 +14,40 @@
 #include <stdint.h>
 
 #include "common/buf.h"
+#include "log_context.h"
+#include "log_time.h"
 #include "sample.h"
 
 enum {
 	LINE_BYTES_MAX = 256 * 1024,    /* longer lines are cut by the tail source */
-	LINE_DEPTH_MAX = 64,            /* nesting; deeper lines are kept as text */
-	LINE_KEYS_MAX = 1000,           /* keys in all objects together; more: kept as text */
-	LINE_EXTRAS_MAX = 128,          /* top-level keys that are not known; more: kept as text */
 	LINE_SECOND = 19,               /* bytes of "2026-11-21T02:39:14" */
-	LINE_PAST_DAYS = 30,            /* a timestamp outside [now - 30 days, now + 1 day] is */
-	LINE_FUTURE_DAYS = 1,           /* replaced by the arrival time and kept in the context */
 };
 
-/* Memory that is used again for each line. */
+/* As what a record was read. */
+enum line_form { LINE_PLAIN, LINE_PREFIXED, LINE_ACCESS, LINE_PAIRS, LINE_CSV, LINE_JSON, LINE_FORMS };
+
+struct line_found {
+	enum line_form form;
+	bool wrapped;                   /* in the line of a container's log */
+	bool timed, leveled;            /* it has a time, a level of its own */
+};
+
+/* "JSON", "access log": for people. */
+extern const char *const line_form_names[LINE_FORMS];
+
+/* Memory that is used again for each line, and how to read this one. */
 struct line_parser {
+	struct log_clock clock;         /* the caller sets zone and last_us for the file; now_us is set here */
+	bool raw;                       /* the message is the line as it stands, nothing is looked for in it */
+	bool warn_4xx;                  /* in access logs, a status of 400 to 499 is a WARNING */
+	struct line_found found;        /* set by line_parse() */
+
 	struct buf repaired;            /* the line, made valid; used for the rare bad line only */
+	struct buf plain;               /* the line without colours */
+	struct buf inside;              /* what a wrapper holds */
 	struct buf message;             /* a message or logger that had escapes */
 	struct buf logger;
-	struct buf context;             /* a context that had to be put together */
-	struct buf distinct;            /* a context in which keys had to be renamed */
+	struct log_context context;
 	char second[LINE_SECOND];       /* of the last timestamp that logcore wrote, ... */
 	int64_t second_us;              /* ... and what it is */
 };
@@ -40,14 +56,14 @@ void line_parser_init(struct line_parser *p);
 void line_parser_free(struct line_parser *p);
 
 /*
- * Parse `raw` (without its newline) into s->timestamp_us and s->log, except for
+ * Parse `raw` (without its last newline) into s->timestamp_us and s->log, except for
  * stream_id and offset. `now_us` is the arrival time, wall clock. `mark` is
  * added to the context, as in "\"_cut_bytes\":1048576"; NULL for none. The
  * spans in *s point into `raw` or into the parser, until the next call.
  */
 void line_parse(struct line_parser *p, struct text raw, int64_t now_us, const char *mark, struct sample *s);
 
-/* The level that a word stands for, in any case ("warn", "ERROR", "notice"). */
-bool line_level(struct text word, enum log_level *ret);
+/* The text without colours and control characters; in `room` when it has any. */
+struct text log_line_plain(struct text t, struct buf *room);
 
 #endif

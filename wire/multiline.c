@@ -3,145 +3,320 @@
 #include <ctype.h>
 #include <string.h>
 
-enum { PREFIX_TELLS = 128 };            /* so much of an unfinished line tells whether it goes with the record */
+#include "log_fields.h"
+#include "log_line.h"
+#include "log_text.h"
+#include "log_trace.h"
+#include "log_wrapper.h"
 
-/* Where in a trace the record stands: what may come next depends on it. */
-enum state { PLAIN, PYTHON_FRAMES, PYTHON_DONE, GO_TRACE };
+enum {
+	HELD_MAX = 8,                   /* further lines of an exception's text */
+	PREFIX_TELLS = 256,             /* so much of an unfinished line tells whether it belongs to the record */
+};
 
-static bool begins(struct text line, const char *with)
+void multiline_room_init(struct multiline_room *r)
 {
-	size_t n = strlen(with);
-
-	return line.len >= n && memcmp(line.s, with, n) == 0;
+	*r = (struct multiline_room){ .inside = BUF(LINE_BYTES_MAX), .plain = BUF(LINE_BYTES_MAX) };
 }
 
-static bool begins_any(struct text line, const char *const *with)
+void multiline_room_free(struct multiline_room *r)
 {
-	for (; *with; with++)
-		if (begins(line, *with))
-			return true;
-	return false;
+	buf_free(&r->inside);
+	buf_free(&r->plain);
 }
 
-static bool blank(struct text line)
+/* ---- one line ---- */
+
+struct line {
+	struct text text;               /* inside its wrapper */
+	enum line_shape shape;
+	enum log_trace trace;
+	enum log_level level;           /* INFO where it has none */
+	bool leveled, blank, indented;
+	bool partial;                   /* the wrapped line is cut here */
+};
+
+static bool is_blank(struct text t)
 {
-	return line.len == 0 || (line.len == 1 && line.s[0] == '\r');
+	for (size_t i = 0; i < t.len; i++)
+		if (!strchr(" \t\r", t.s[i]))
+			return false;
+	return true;
 }
 
-static bool indented(struct text line)
+/* "{...}": an object that ends on the line where it began. A lone brace opens a block of a text. */
+static bool is_object(struct text t)
 {
-	return line.len > 0 && (line.s[0] == ' ' || line.s[0] == '\t');
+	while (t.len > 0 && strchr(" \t\r", t.s[t.len - 1]))
+		t.len--;
+	while (t.len > 0 && (t.s[0] == ' ' || t.s[0] == '\t'))
+		t = (struct text){ t.s + 1, t.len - 1 };
+	return t.len >= 2 && t.s[0] == '{' && (t.s[1] == '"' || t.s[1] == ' ' || t.s[1] == '}' || t.s[1] == '\t');
 }
 
-bool join_is_object(struct text line)
+/* An unfinished line that will be an object of its own. */
+static bool begins_object(struct text t)
 {
-	size_t i = 0;
-
-	while (i < line.len && (line.s[i] == ' ' || line.s[i] == '\t'))
-		i++;
-	return i < line.len && line.s[i] == '{';
+	while (t.len > 0 && (t.s[0] == ' ' || t.s[0] == '\t'))
+		t = (struct text){ t.s + 1, t.len - 1 };
+	return t.len > 1 && t.s[0] == '{' && t.s[1] == '"' && !log_wrapper_likely(t);
 }
 
-/* "java.io.IOException: no such file": a name with dots that ends in what such names end in. */
-static bool names_exception(struct text line)
+static bool has_pairs(struct text t)
 {
-	static const char *const ends[] = { "Exception", "Error", "Throwable", NULL };
 	size_t n = 0;
 
-	while (n < line.len && (isalnum((unsigned char)line.s[n]) || strchr("._$", line.s[n])))
+	while (n < t.len && (isalnum((unsigned char)t.s[n]) || strchr("_.@-", t.s[n])))
 		n++;
-	if (!memchr(line.s, '.', n) || (n < line.len && line.s[n] != ':' && line.s[n] != '\r'))
-		return false;
-	for (const char *const *end = ends; *end; end++)
-		if (n > strlen(*end) && memcmp(line.s + n - strlen(*end), *end, strlen(*end)) == 0)
-			return true;
+	return n > 0 && n + 1 < t.len && t.s[n] == '=' && log_key_find((struct text){ t.s, n }) != NULL;
+}
+
+/* What the line is. `whole`: its newline is there. */
+static void look(struct multiline_room *r, struct text t, bool whole, struct line *ret)
+{
+	struct log_text found;
+	struct log_wrapper wrapper;
+
+	*ret = (struct line){ .text = t, .level = LEVEL_INFO };
+	if (whole && log_wrapper_likely(t) && log_wrapper_open(t, &r->inside, &wrapper)) {
+		ret->text = t = wrapper.inside;
+		ret->partial = wrapper.partial;
+	}
+	ret->text = t = log_line_plain(t, &r->plain);
+	if (is_blank(t)) {
+		ret->blank = true;
+		return;
+	}
+	ret->indented = t.s[0] == ' ' || t.s[0] == '\t';
+	if (is_object(t)) {
+		ret->shape = SHAPE_OBJECT;
+		return;
+	}
+	ret->trace = log_trace_begins(t, &ret->level);
+	if (ret->trace != TRACE_NONE) {
+		ret->shape = SHAPE_CRASH;
+		return;
+	}
+	if (log_text_read(&r->clock, t, &found)) {
+		ret->shape = found.timed ? SHAPE_TIMED : SHAPE_LEVELED;
+		ret->leveled = found.leveled;
+		ret->level = found.leveled ? found.level : LEVEL_INFO;
+		if (ret->shape == SHAPE_LEVELED && ret->indented)
+			ret->shape = SHAPE_PLAIN;
+	} else if (has_pairs(t)) {
+		ret->shape = SHAPE_PAIRS;
+	}
+}
+
+/* ---- a record ---- */
+
+struct record {
+	const struct multiline *learnt;
+	enum line_shape shape;          /* of its first line */
+	enum log_level level;
+	bool leveled;
+	enum log_trace trace;
+	bool python_done;               /* the exception was named */
+	bool after_blank;
+	unsigned lines;
+	bool go_on;                     /* the wrapped line before was cut */
+	bool exception;                 /* the last line names one */
+	unsigned held;                  /* lines since then that belong if frames follow: its text goes on */
+};
+
+static bool is_learnt(const struct multiline *m, enum line_shape shape)
+{
+	return (shape == SHAPE_TIMED || shape == SHAPE_LEVELED || shape == SHAPE_PAIRS) && m->begins[shape] > 0 &&
+	       2 * m->begins[shape] >= m->records;
+}
+
+static bool any_learnt(const struct multiline *m)
+{
+	return is_learnt(m, SHAPE_TIMED) || is_learnt(m, SHAPE_LEVELED) || is_learnt(m, SHAPE_PAIRS);
+}
+
+/* A crash stands by itself, but for one behind an error that it explains, and one behind another of its kind. */
+static bool crash_belongs(struct record *r, const struct line *l)
+{
+	bool chained = r->trace == TRACE_PYTHON && !r->python_done;
+
+	if (l->trace == TRACE_GO && r->trace == TRACE_GO)
+		return true;
+	if (l->trace == TRACE_PYTHON && (chained || (r->trace != TRACE_PYTHON && r->level >= LEVEL_ERROR))) {
+		r->trace = TRACE_PYTHON;
+		r->python_done = false;
+		return true;
+	}
+	return l->trace == TRACE_OTHER && r->level >= LEVEL_ERROR && r->shape != SHAPE_CRASH && l->level >= LEVEL_ERROR &&
+	       l->text.s[0] == ' ';
+}
+
+/* A line that begins like records do somewhere: does it here? */
+static bool begins_one(const struct record *r, const struct line *l)
+{
+	if (l->shape == SHAPE_TIMED || l->shape == SHAPE_OBJECT)
+		return true;
+	if (l->shape == SHAPE_LEVELED)  /* java.util.logging: the time on one line, the level on the next */
+		return is_learnt(r->learnt, SHAPE_LEVELED) || !(r->shape == SHAPE_TIMED && !r->leveled && r->lines == 1);
+	return l->shape == SHAPE_PAIRS && !is_learnt(r->learnt, SHAPE_TIMED);
+}
+
+/* In a trace whose end is known by its form. */
+static bool belongs_to_trace(struct record *r, const struct line *l)
+{
+	if (r->trace == TRACE_GO)
+		return l->indented || log_trace_is_go(l->text);
+	if (r->trace == TRACE_PYTHON && !r->python_done && !r->after_blank) {
+		r->python_done = !l->indented;  /* the line that names the exception is the last */
+		return true;
+	}
 	return false;
 }
 
-static enum state first_state(struct text line)
+static bool belongs(struct record *r, const struct line *l)
 {
-	static const char *const go[] = { "panic: ", "fatal error: ", "goroutine ", NULL };
-
-	return begins(line, "Traceback (most recent call last)") ? PYTHON_FRAMES
-	     : begins_any(line, go) ? GO_TRACE : PLAIN;
-}
-
-static bool continues_go(struct text line)
-{
-	static const char *const go[] = { "goroutine ", "created by ", "[signal ", "exit status ", "panic: ", NULL };
-
-	const char *call = memchr(line.s, '(', line.len), *space = memchr(line.s, ' ', line.len);
-	size_t n = line.s[line.len - 1] == '\r' ? line.len - 1 : line.len;
-
-	/* "main.work(0x1, 0x2)": a name and its arguments, nothing before or behind. */
-	return begins_any(line, go) || (n > 0 && line.s[n - 1] == ')' && isalpha((unsigned char)line.s[0]) && call &&
-					(!space || call < space));
-}
-
-/* Whether the line continues the record. `after_blank`: behind an empty line. */
-static bool continues(struct text line, bool after_blank, enum state *state)
-{
-	static const char *const always[] = { "Caused by: ", "Suppressed: ", "... ", NULL };
-	static const char *const chained[] = { "During handling of the above exception",
-					       "The above exception was the direct cause", NULL };
-
-	if (join_is_object(line))
+	if (r->go_on)
+		return true;
+	if (l->shape == SHAPE_CRASH)
+		return crash_belongs(r, l);
+	if (log_trace_chains(l->text)) {
+		r->trace = TRACE_PYTHON;
+		r->python_done = false;
+		return true;
+	}
+	if (begins_one(r, l))
 		return false;
-	if (begins_any(line, chained)) {
-		*state = PLAIN;
+	if (belongs_to_trace(r, l) || log_trace_goes_on(l->text))
 		return true;
-	}
-	if (begins(line, "Traceback (most recent call last)")) {
-		bool another = *state == PYTHON_DONE;
-
-		*state = PYTHON_FRAMES;
-		return !another;
-	}
-	if (*state == GO_TRACE)
-		return indented(line) || continues_go(line);
-	if (after_blank)
+	if (r->shape == SHAPE_OBJECT)
 		return false;
-	if (indented(line))
+	if (r->shape == SHAPE_CRASH ? any_learnt(r->learnt) : is_learnt(r->learnt, r->shape))
 		return true;
-	if (*state == PYTHON_FRAMES) {
-		*state = PYTHON_DONE;   /* the line that names the exception is the last */
-		return true;
-	}
-	return begins_any(line, always) || names_exception(line);
+	if (l->indented)
+		return !r->after_blank || r->shape == SHAPE_CRASH;
+	return !r->after_blank && log_trace_names_exception(l->text);
 }
 
-size_t join_record(struct text t, bool *ret_open)
+/* The text of an exception may have several lines: those belong if a frame follows. */
+static bool may_be_text(struct record *r, const struct line *l)
 {
-	const char *newline = memchr(t.s, '\n', t.len);
-	size_t end = (size_t)(newline - t.s), at = end + 1;
-	enum state state = first_state((struct text){ t.s, end });
-	bool after_blank = false;
+	return r->exception && l->shape == SHAPE_PLAIN && !r->after_blank && ++r->held <= HELD_MAX;
+}
 
-	*ret_open = false;
-	for (int lines = 1; lines < JOIN_LINES_MAX; lines++) {
-		struct text line = { t.s + at, t.len - at };
+static struct text line_at(struct text t, size_t at, bool *ret_whole)
+{
+	struct text line = { t.s + at, t.len - at };
+	const char *newline = at < t.len ? memchr(line.s, '\n', line.len) : NULL;
 
-		newline = at < t.len ? memchr(line.s, '\n', line.len) : NULL;
-		if (newline)
-			line.len = (size_t)(newline - line.s);
-		if (at + line.len > JOIN_BYTES_MAX)
-			return end;
-		if (!newline && line.len < PREFIX_TELLS && !join_is_object(line)) {
-			*ret_open = true;
+	*ret_whole = newline != NULL;
+	if (newline)
+		line.len = (size_t)(newline - line.s);
+	return line;
+}
+
+/* Node prints the place, the source and a caret before the error: only these three make it a crash. */
+static bool is_node_crash(struct text t, size_t at, bool *ret_open)
+{
+	bool whole;
+	struct text source = line_at(t, at, &whole), caret;
+	size_t n = 0;
+
+	if (whole)
+		caret = line_at(t, at + source.len + 1, &whole);
+	*ret_open = !whole;
+	if (!whole)
+		return false;
+	while (n < caret.len && (caret.s[n] == ' ' || caret.s[n] == '\t'))
+		n++;
+	return n < caret.len && caret.s[n] == '^' && strspn(caret.s + n, "^~\r") >= caret.len - n;
+}
+
+static size_t node_crash(struct text t, size_t first, bool *ret_open)
+{
+	size_t at = first + 1, end = first;
+
+	for (unsigned lines = 1; lines < RECORD_LINES_MAX; lines++) {
+		bool whole;
+		struct text line = line_at(t, at, &whole);
+
+		if (!whole || at + line.len > RECORD_BYTES_MAX) {
+			*ret_open = !whole && at + line.len <= RECORD_BYTES_MAX;
 			return end;
 		}
-		if (blank(line)) {
-			after_blank = true;
-		} else if (!continues(line, after_blank, &state)) {
+		if (!is_blank(line))
+			end = at + line.len;
+		at += line.len + 1;
+		if (line.len > 9 && memcmp(line.s, "Node.js v", 9) == 0)
 			return end;
-		} else if (!newline) {
+	}
+	return end;
+}
+
+size_t multiline_record(const struct multiline *m, struct multiline_room *room, struct text t, bool *ret_open)
+{
+	bool whole, wrapped;
+	struct text first = line_at(t, 0, &whole);
+	size_t end = first.len, at = end + 1;
+	struct line l;
+	struct record r = { .learnt = m, .lines = 1 };
+
+	*ret_open = false;
+	look(room, first, true, &l);
+	wrapped = log_wrapper_likely(first);
+	r.shape = l.shape;
+	r.level = l.level;
+	r.leveled = l.leveled;
+	r.trace = l.trace;
+	r.go_on = l.partial;
+	r.exception = !l.blank && log_trace_may_name_exception(l.text);
+	if (l.shape == SHAPE_OBJECT && !l.partial && l.text.s == first.s)
+		return end;
+	if (l.trace == TRACE_NODE) {
+		if (is_node_crash(t, at, ret_open))
+			return node_crash(t, first.len, ret_open);
+		if (*ret_open)
+			return end;
+	}
+	for (; r.lines < RECORD_LINES_MAX; r.lines++) {
+		struct text line = line_at(t, at, &whole);
+
+		if (at + line.len > RECORD_BYTES_MAX)
+			return end;
+		if (!whole && (line.len < PREFIX_TELLS || wrapped)) {
+			*ret_open = wrapped || !begins_object(line);
+			return end;
+		}
+		look(room, line, whole, &l);
+		if (l.blank) {
+			r.after_blank = true;
+		} else if (!belongs(&r, &l)) {
+			if (!may_be_text(&r, &l))
+				return end;
+		} else if (!whole) {
 			*ret_open = true;
 			return end;
 		} else {
+			if (r.held > 0 && !log_trace_is_frame(l.text))
+				return end;
 			end = at + line.len;
-			after_blank = false;
+			r.after_blank = false;
+			r.go_on = l.partial;
+			r.exception = log_trace_may_name_exception(l.text);
+			r.held = 0;
 		}
 		at += line.len + 1;
 	}
 	return end;
+}
+
+void multiline_learn(struct multiline *m, struct multiline_room *room, struct text record)
+{
+	bool whole;
+	struct line l;
+
+	look(room, line_at(record, 0, &whole), true, &l);
+	if (l.blank || l.shape == SHAPE_CRASH)
+		return;
+	m->begins[l.shape]++;
+	m->records++;
 }

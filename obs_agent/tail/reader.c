@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "wire/log_wrapper.h"
 #include "wire/multiline.h"
 
 enum {
@@ -24,12 +25,17 @@ int reader_init(struct reader *r, struct agent *a, struct err *e)
 	if (!r->block)
 		return err_set(e, ENOMEM, "out of memory for reading log files");
 	line_parser_init(&r->parser);
+	multiline_room_init(&r->room);
+	if (zone_load(&r->zone, "", e) < 0)
+		return -e->code;
+	r->parser.clock.zone = r->room.clock.zone = &r->zone;
 	return 0;
 }
 
 void reader_free(struct reader *r)
 {
 	line_parser_free(&r->parser);
+	multiline_room_free(&r->room);
 	free(r->block);
 }
 
@@ -162,6 +168,12 @@ static size_t find_hole(const char *s, size_t at, size_t n, size_t *ret_len)
 	return n;
 }
 
+/* A whole object on one line, in no wrapper: the usual case needs no look at the next line. */
+static bool is_logcores(struct text line)
+{
+	return line.len > 1 && line.s[0] == '{' && line.s[1] == '"' && !log_wrapper_likely(line);
+}
+
 /* How the taking of lines ended. */
 enum taken { TAKEN_ALL, TAKEN_TO_GROUP, TAKEN_TO_FULL, TAKEN_TO_ZEROS };
 
@@ -177,12 +189,14 @@ static enum taken take_text(struct reader *r, struct stream *s, size_t *at, size
 		if (!newline)
 			break;
 		record = (struct text){ line, (size_t)(newline - line) };
-		if (*line != '{' && !blank(record) && !join_is_object(record))
-			record.len = join_record((struct text){ line, n - *at }, &open);
+		if (!is_logcores(record) && !blank(record))
+			record.len = multiline_record(&s->form, &r->room, (struct text){ line, n - *at }, &open);
 		if (open && !settled)
 			return TAKEN_TO_GROUP;
 		if (!hand_over(r, s, record, s->position + (int64_t)*at, now_us, NULL))
 			return TAKEN_TO_FULL;
+		if (s->position + (int64_t)*at < LEARN_BYTES)
+			multiline_learn(&s->form, &r->room, record);
 		*at += record.len + 1;
 	}
 	return TAKEN_ALL;
@@ -197,6 +211,7 @@ static size_t take_lines(struct reader *r, struct stream *s, size_t n, bool sett
 	int64_t now_us = wall_us();
 	size_t at = 0, text, zeros;
 
+	r->room.clock.now_us = now_us;
 	for (;;) {
 		text = find_hole(r->block, at, n, &zeros);
 		*ret_text = text;

@@ -12,11 +12,14 @@
 
 #include "obs_agent/agent.h"
 #include "wire/log_line.h"
+#include "wire/multiline.h"
 #include "stream.h"
 
 struct reader {
 	struct agent *agent;
 	struct line_parser parser;
+	struct multiline_room room;
+	struct zone zone;               /* the machine's */
 	char *block;                    /* LINE_BYTES_MAX + 1 bytes */
 	struct flood_count held;        /* back from this block, since there were too many */
 	int64_t lines, bytes, cut;      /* handed over since the start */

@@ -17,6 +17,7 @@
 
 #include "common/err.h"
 #include "wire/batch.h"
+#include "wire/multiline.h"
 #include "fingerprint.h"
 #include "flood.h"
 
@@ -65,6 +66,7 @@ struct stream {
 	size_t tail_len;
 	struct flood flood;
 	bool moved;                     /* its name changed since it was parked, so it may go on elsewhere */
+	struct multiline form;          /* how its records begin */
 	bool current;                   /* a configured path leads here now */
 	bool stirred;                   /* there may be something to read */
 	bool open_group; /* behind position stand lines that wait for more that belong to them */

@@ -1,0 +1,93 @@
+#!/usr/bin/python3
+"""The corpus of real loggers, read by lnav (with the formats that it comes with) and by the agent: which times, levels and
+records are right. Prints the table of docs/log-formats.md.
+
+    bench/lnav.py
+"""
+import csv
+import io
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from datetime import datetime, timedelta
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "tests"), str(Path(__file__).resolve().parents[1] / "tests/system")]
+from harness import Agent, Cluster  # noqa: E402
+from test_corpus import CORPUS, EXPECTED, NEAR, judge, read_corpus, record_ends  # noqa: E402
+
+WHATS = ("record", "time", "level")
+# lnav's names for what the database calls otherwise.
+LEVELS = {"trace": "TRACE", "debug": "DEBUG", "debug2": "DEBUG", "debug3": "DEBUG", "debug4": "DEBUG", "debug5": "DEBUG",
+          "info": "INFO", "notice": "INFO", "stats": "INFO", "warning": "WARNING", "error": "ERROR", "critical": "CRITICAL",
+          "fatal": "CRITICAL"}
+ZONE = timedelta(hours=5, minutes=30)           # lnav shows the time as it stands, in whatever zone
+
+
+def lnav(file, home):
+    """{offset: (time, level)} of the lines that lnav takes for the beginning of a record."""
+    done = subprocess.run(["lnav", "-n", "-q", "-c", ";SELECT log_line, log_time, log_level FROM all_logs", "-c",
+                           ":write-csv-to -", file], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60,
+                          env={**os.environ, "HOME": home, "TZ": "Asia/Kolkata"})
+    offsets, at = [], 0
+    for line in file.read_bytes().split(b"\n"):
+        offsets.append(at)
+        at += len(line) + 1
+    if not done.stdout.startswith("log_line"):
+        return {}
+    return {offsets[int(r["log_line"])]: (datetime.fromisoformat(r["log_time"]), LEVELS.get(r["log_level"]))
+            for r in csv.DictReader(io.StringIO(done.stdout))}
+
+
+def right_by_lnav(want, row, whole):
+    if row is None:
+        return
+    time, level = row
+    if whole:
+        yield "record"
+    if want["time"]:
+        own = datetime.fromisoformat(want["time"].rstrip("Z"))
+        if abs(time - own) <= NEAR or abs(time - own - ZONE) <= NEAR:
+            yield "time"
+    if want["level"] and level in want["level"].split("/"):
+        yield "level"
+
+
+def right_by_us(want, row, whole):
+    wrong = set(judge(want, row, whole))
+    for what in WHATS:
+        if row is not None and what not in wrong and (what == "record" or want[what]):
+            yield what
+
+
+def count(rows, right):
+    counts = Counter()
+    for file, records in EXPECTED.items():
+        mine = rows.get(file, {})
+        for record, end in zip(records, record_ends(records)):
+            whole = not any(record["offset"] < offset < end for offset in mine)
+            counts.update(right(record, mine.get(record["offset"]), whole))
+    return counts
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="observ-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        theirs = count({f: lnav(CORPUS / "logs" / f, name) for f in EXPECTED}, right_by_lnav)
+        cluster = Cluster(folder / "pg")
+        cluster.start()
+        try:
+            ours = count(read_corpus(cluster, folder), right_by_us)
+        finally:
+            cluster.stop("immediate")
+    print("| of the corpus | lnav | Observ |\n|---|---|---|")
+    for what in WHATS:
+        of = sum(what == "record" or bool(r[what]) for records in EXPECTED.values() for r in records)
+        print(f"| {what}s, {of} | {100 * theirs[what] / of:.1f} % | {100 * ours[what] / of:.1f} % |")
+
+
+if __name__ == "__main__":
+    main()

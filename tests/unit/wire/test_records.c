@@ -1,0 +1,100 @@
+/* Records of real files: the same whether a file is read at once or as it grows, cut anywhere. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <glob.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/parse.h"
+#include "wire/multiline.h"
+
+enum { CUTS = 20, ENDS_MAX = 512, FILE_MAX = 1 << 17 };
+
+struct ends {
+	size_t n, end[ENDS_MAX];
+};
+
+/* Take the records of `t` from *at on, as the agent's reader does. `settled`: nothing will follow. */
+static void take(struct multiline *m, struct multiline_room *room, struct text t, size_t *at, bool settled,
+		 struct ends *ends)
+{
+	while (*at < t.len && memchr(t.s + *at, '\n', t.len - *at)) {
+		struct text rest = { t.s + *at, t.len - *at };
+		bool open;
+		size_t n = multiline_record(m, room, rest, &open);
+
+		if (open && !settled)
+			return;
+		multiline_learn(m, room, (struct text){ rest.s, n });
+		*at += n + 1;
+		assert_true(ends->n < ENDS_MAX);
+		ends->end[ends->n++] = *at;
+	}
+}
+
+static void split(struct multiline_room *room, struct text t, unsigned cuts, struct ends *ends)
+{
+	struct multiline m = { .records = 0 };
+	size_t at = 0, seen = 0;
+
+	ends->n = 0;
+	for (unsigned i = 0; i < cuts && seen < t.len; i++) {
+		seen += (size_t)rand() % (2 * t.len / cuts + 1);
+		take(&m, room, (struct text){ t.s, seen < t.len ? seen : t.len }, &at, false, ends);
+	}
+	take(&m, room, t, &at, true, ends);
+}
+
+static size_t read_file(const char *path, char *to)
+{
+	FILE *f = fopen(path, "r");
+	size_t n;
+
+	assert_non_null(f);
+	n = fread(to, 1, FILE_MAX, f);
+	fclose(f);
+	return n;
+}
+
+static void records_do_not_depend_on_when_they_were_read(void **state)
+{
+	static char bytes[FILE_MAX];
+	struct multiline_room room;
+	struct ends whole, parts;
+	struct zone zone;
+	struct err e;
+	glob_t files;
+
+	(void)state;
+	assert_int_equal(glob("tests/corpus/logs/*.log", 0, NULL, &files), 0);
+	assert_int_equal(zone_load(&zone, "Asia/Kolkata", &e), 0);
+	multiline_room_init(&room);
+	room.clock.zone = &zone;
+	assert_true(parse_rfc3339(TEXT("2026-11-30T07:30:00Z"), &room.clock.now_us));
+	srand(12);
+	for (size_t i = 0; i < files.gl_pathc; i++) {
+		struct text t = { bytes, read_file(files.gl_pathv[i], bytes) };
+
+		split(&room, t, 0, &whole);
+		for (unsigned k = 1; k <= CUTS; k++) {
+			split(&room, t, 3 * k, &parts);
+			if (parts.n != whole.n || memcmp(parts.end, whole.end, whole.n * sizeof *whole.end) != 0)
+				fail_msg("%s: %zu records at once, %zu with %u cuts", files.gl_pathv[i], whole.n, parts.n, 3 * k);
+		}
+	}
+	globfree(&files);
+	multiline_room_free(&room);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(records_do_not_depend_on_when_they_were_read),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

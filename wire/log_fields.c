@@ -1,0 +1,328 @@
+#include "log_fields.h"
+
+#include <ctype.h>
+#include <string.h>
+
+#include "common/parse.h"
+#include "chars.h"
+#include "log_keys.h"
+#include "log_level.h"
+
+static void clear(struct log_text *t)
+{
+	t->timed = t->leveled = false;
+	t->logger = t->time = t->message.value = (struct text){ NULL, 0 };
+	t->prefix = t->n = 0;
+}
+
+/* ---- access logs ---- */
+
+enum { HEAD_WORDS_MAX = 4, STATUS_ERROR = 500 };
+
+/* From a quote to the next that no backslash escapes; what is between them. */
+static bool quoted(struct text *t, struct text *ret)
+{
+	size_t n = 1;
+
+	if (t->len < 2 || t->s[0] != '"')
+		return false;
+	while (n < t->len && t->s[n] != '"')
+		n += t->s[n] == '\\' ? 2 : 1;
+	if (n >= t->len)
+		return false;
+	*ret = (struct text){ t->s + 1, n - 1 };
+	*t = text_after(*t, n + 1);
+	return true;
+}
+
+static bool word(struct text *t, struct text *ret)
+{
+	size_t n = 0;
+
+	while (t->len > 0 && t->s[0] == ' ')
+		*t = text_after(*t, 1);
+	while (n < t->len && t->s[n] != ' ' && t->s[n] != '"')
+		n++;
+	*ret = (struct text){ t->s, n };
+	*t = text_after(*t, n);
+	return n > 0;
+}
+
+static void add_unless_dash(struct log_text *t, const char *name, struct text value)
+{
+	if (!text_eq(value, TEXT("-")))
+		log_text_add(t, text_of(name), value);
+}
+
+/* "GET /orders HTTP/1.1" */
+static void add_request(struct log_text *t, struct text request)
+{
+	struct text method, path, protocol;
+
+	if (!word(&request, &method) || !word(&request, &path))
+		return;
+	for (size_t i = 0; i < method.len; i++)
+		if (!is_upper(method.s[i]))
+			return;
+	log_text_add(t, TEXT("method"), method);
+	log_text_add(t, TEXT("path"), path);
+	if (word(&request, &protocol))
+		log_text_add(t, TEXT("protocol"), protocol);
+}
+
+/* The words in front of the bracket: an address, who it is, and perhaps a host first. */
+static bool read_head(struct text *rest, struct text head[HEAD_WORDS_MAX], int *ret_n)
+{
+	int n = 0;
+
+	while (rest->len > 0 && rest->s[0] != '[') {
+		if (n == HEAD_WORDS_MAX || rest->s[0] == '"' || !word(rest, &head[n++]))
+			return false;
+		while (rest->len > 0 && rest->s[0] == ' ')
+			*rest = text_after(*rest, 1);
+	}
+	*ret_n = n;
+	return n >= 3 && rest->len > 0;
+}
+
+static void add_head(struct log_text *t, const struct text head[HEAD_WORDS_MAX], int n)
+{
+	int first = n == HEAD_WORDS_MAX;        /* "localhost:80 127.0.0.1 - -" */
+
+	if (first)
+		log_text_add(t, TEXT("host"), head[0]);
+	log_text_add(t, TEXT("remote_addr"), head[first]);
+	if (head[first + 1].len > 1)            /* lighttpd: the host */
+		log_text_add(t, TEXT("host"), head[first + 1]);
+	add_unless_dash(t, "user", head[first + 2]);
+}
+
+bool log_fields_access(struct log_clock *c, struct text line, struct log_text *ret)
+{
+	static const char *const more[] = { "referer", "user_agent", "forwarded_for" };
+	struct text rest = line, head[HEAD_WORDS_MAX], request, status, bytes, text;
+	struct log_time time;
+	uint64_t code;
+	int n;
+
+	clear(ret);
+	if (!read_head(&rest, head, &n) || !log_time_begins(c, text_after(rest, 1), &time) || !time.dated)
+		return false;
+	rest = text_after(rest, 1 + time.len);
+	if (rest.len < 3 || rest.s[0] != ']' || rest.s[1] != ' ' || rest.s[2] != '"')
+		return false;
+	rest = text_after(rest, 2);
+	ret->prefix = (size_t)(rest.s - line.s);
+	if (!quoted(&rest, &request) || !word(&rest, &status) || status.len != 3 || !parse_u64(status, &code) ||
+	    !word(&rest, &bytes))
+		return false;
+	ret->timed = ret->leveled = true;
+	ret->us = time.us;
+	ret->level = code >= STATUS_ERROR ? LEVEL_ERROR : LEVEL_INFO;
+	add_head(ret, head, n);
+	add_request(ret, request);
+	log_text_add(ret, TEXT("status"), status);
+	add_unless_dash(ret, "bytes", bytes);
+	for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
+		while (rest.len > 0 && rest.s[0] == ' ')
+			rest = text_after(rest, 1);
+		if (!quoted(&rest, &text))
+			break;
+		add_unless_dash(ret, more[i], text);
+	}
+	return true;
+}
+
+/* ---- logfmt ---- */
+
+static bool name_char(char c)
+{
+	return isalnum((unsigned char)c) || (c && strchr("_.-@/$", c)) || (unsigned char)c >= 0x80;
+}
+
+/* Is the quoted text a JSON string as it stands? */
+static bool is_json(struct text with_quotes)
+{
+	struct json_scan j = { .p = with_quotes.s, .end = with_quotes.s + with_quotes.len };
+	struct text inside;
+	bool escapes;
+
+	return json_string(&j, &escapes, &inside) && j.p == j.end && !j.unstorable;
+}
+
+/* One pair; false: here is none. A name without a value is true. */
+static bool pair(struct text *t, struct log_text_field *ret)
+{
+	size_t n = 0, m = 0;
+	struct text inside;
+
+	while (n < t->len && name_char(t->s[n]))
+		n++;
+	if (n == 0 || n == t->len || t->s[n] != '=')
+		return false;
+	*ret = (struct log_text_field){ .name = { t->s, n } };
+	*t = text_after(*t, n + 1);
+	if (t->len > 0 && t->s[0] == '"') {
+		const char *begin = t->s;
+
+		if (!quoted(t, &inside))
+			return false;
+		ret->value = (struct text){ begin, (size_t)(t->s - begin) };
+		ret->kind = FIELD_JSON;
+		if (!is_json(ret->value)) {
+			ret->value = inside;
+			ret->kind = FIELD_TEXT;
+		}
+	} else {
+		while (m < t->len && t->s[m] != ' ')
+			m++;
+		ret->value = (struct text){ t->s, m };
+		*t = text_after(*t, m);
+	}
+	return t->len == 0 || t->s[0] == ' ';
+}
+
+static struct text plain(const struct log_text_field *f)
+{
+	struct text t = f->value;
+
+	return f->kind == FIELD_JSON && t.len >= 2 && t.s[0] == '"' ? (struct text){ t.s + 1, t.len - 2 } : t;
+}
+
+/* True when the pair is one of a logger's own. */
+static bool take_pair(struct log_clock *c, const struct log_text_field *f, struct log_text *ret, unsigned rank[SLOTS])
+{
+	const struct log_key *row = log_key_find(f->name);
+	enum log_slot slot = row ? row->slot : SLOT_NONE;
+	enum log_level level;
+	int64_t us;
+
+	if (slot == SLOT_NONE || row->rank >= rank[slot])
+		return false;
+	if (slot == SLOT_MESSAGE && plain(f).len > 6 && memcmp(plain(f).s, "audit(", 6) == 0) {
+		const char *colon = memchr(plain(f).s, ':', plain(f).len);      /* "audit(1796020200.123:45):" */
+
+		ret->timed = colon && log_time_epoch(c, (struct text){ plain(f).s + 6, (size_t)(colon - plain(f).s) - 6 },
+						     &ret->us);
+		return false;
+	}
+	if (slot == SLOT_TIMESTAMP && !ret->timed && log_time_is(c, plain(f), &us)) {
+		ret->timed = true;
+		ret->us = us;
+		ret->time = plain(f);
+	} else if (slot == SLOT_LEVEL && (log_level_word(plain(f), &level, NULL) ||
+					  log_level_number(plain(f), row->family, &level))) {
+		ret->leveled = true;
+		ret->level = level;
+	} else if (slot == SLOT_MESSAGE) {
+		ret->message = *f;
+	} else if (slot == SLOT_LOGGER && !text_eq(f->name, TEXT("name"))) {
+		ret->logger = plain(f);
+	} else {
+		return false;
+	}
+	rank[slot] = row->rank;
+	return true;
+}
+
+static bool has_field(const struct log_text *t, struct text name)
+{
+	for (unsigned i = 0; i < t->n; i++)
+		if (text_eq(t->field[i].name, name))
+			return true;
+	return false;
+}
+
+bool log_fields_pairs(struct log_clock *c, struct text line, size_t from, struct log_text *ret)
+{
+	unsigned rank[SLOTS] = { 255, 255, 255, 255, 255 }, pairs = 0, own = 0;
+	struct text rest = text_after(line, from);
+	struct log_text_field f;
+
+	while (rest.len > 0) {
+		while (rest.len > 0 && rest.s[0] == ' ')
+			rest = text_after(rest, 1);
+		if (rest.len == 0)
+			break;
+		if (!pair(&rest, &f))
+			return false;
+		pairs++;
+		if (take_pair(c, &f, ret, rank))
+			own++;
+		else if (ret->n == LOG_TEXT_FIELDS_MAX)
+			return false;
+		else if (f.kind == FIELD_JSON && !has_field(ret, f.name))
+			ret->field[ret->n++] = f;
+		else
+			log_text_add(ret, f.name, f.value);
+	}
+	return pairs >= 2 && ((own >= 1 && (ret->message.value.s || ret->leveled)) || ret->timed);
+}
+
+/* ---- PostgreSQL's csvlog ---- */
+
+/* One value; `last` when no comma follows. */
+static bool csv_value(struct text *t, struct log_text_field *ret, bool *ret_last)
+{
+	size_t n = 0;
+
+	ret->kind = FIELD_TEXT;
+	if (t->len > 0 && t->s[0] == '"') {
+		for (n = 1; n < t->len && !(t->s[n] == '"' && (n + 1 == t->len || t->s[n + 1] != '"'));)
+			n += t->s[n] == '"' ? 2 : 1;
+		if (n >= t->len)
+			return false;
+		ret->value = (struct text){ t->s + 1, n - 1 };
+		if (memchr(ret->value.s, '"', ret->value.len))
+			ret->kind = FIELD_DOUBLED;
+		n++;
+	} else {
+		while (n < t->len && t->s[n] != ',')
+			n++;
+		ret->value = (struct text){ t->s, n };
+	}
+	*t = text_after(*t, n);
+	*ret_last = t->len == 0;
+	if (*ret_last)
+		return true;
+	if (t->s[0] != ',')
+		return false;
+	*t = text_after(*t, 1);
+	return true;
+}
+
+bool log_fields_csv(struct log_clock *c, struct text line, struct log_text *ret)
+{
+	/* Its documentation's names. */
+	static const char *const names[] = {
+		NULL, "user_name", "database_name", "process_id", "connection_from", "session_id", "session_line_num",
+		"command_tag", "session_start_time", "virtual_transaction_id", "transaction_id", NULL, "sql_state_code",
+		NULL, "detail", "hint", "internal_query", "internal_query_pos", "context", "query", "query_pos",
+		"location", "application_name", "backend_type", "leader_pid", "query_id",
+	};
+	enum { COLUMNS = sizeof names / sizeof *names, SEVERITY = 11, MESSAGE = 13, COLUMNS_MIN = 23 };
+	struct log_time time;
+	struct text rest = line;
+	struct log_text_field f = { .kind = FIELD_TEXT };
+	bool last = false;
+	size_t i = 0;
+
+	clear(ret);
+	if (!log_time_begins(c, line, &time) || time.len >= line.len || line.s[time.len] != ',')
+		return false;
+	ret->timed = true;
+	ret->us = time.us;
+	for (; i < COLUMNS && !last; i++) {
+		if (!csv_value(&rest, &f, &last))
+			return false;
+		if (i == SEVERITY)
+			ret->leveled = log_level_word(f.value, &ret->level, NULL);
+		else if (i == MESSAGE)
+			ret->message = f;
+		else if (names[i] && f.value.len > 0 && f.kind == FIELD_DOUBLED)
+			ret->field[ret->n++] = (struct log_text_field){ text_of(names[i]), f.value, f.kind };
+		else if (names[i])
+			log_text_add(ret, text_of(names[i]), f.value);
+	}
+	return i >= COLUMNS_MIN && ret->leveled;
+}

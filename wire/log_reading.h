@@ -1,0 +1,72 @@
+/*
+ * log_reading.h - the reading of a prefix, piece by piece. Private to log_text.c and its pieces.
+ *
+ * A piece is a function that takes what it knows from the beginning of r->rest, or leaves it
+ * and says false. log_pieces.c has those that are known by their form, log_names.c those that
+ * are names, known by what stands around them.
+ */
+#ifndef WIRE_LOG_READING_H
+#define WIRE_LOG_READING_H
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "chars.h"
+#include "log_text.h"
+
+enum { NAME_MAX_BYTES = 120, NAMES_MAX = 4 };
+
+struct reading {
+	struct log_clock *clock;
+	struct log_text *found;
+	struct text rest;               /* what is not read yet */
+	const char *begin;
+	bool in_group;                  /* reading what stands in brackets */
+	bool indented;                  /* the line begins with blanks */
+	bool syslog;                    /* a form of time behind which a host and a program stand */
+	bool redis;                     /* a sign behind the time is the level */
+	bool lettered;                  /* the level was Ruby's letter: its word may follow */
+	bool named;                     /* the logger stood without brackets */
+	unsigned names;                 /* words in brackets: loggers or threads, decided at the end */
+	struct text name[NAMES_MAX];
+};
+
+
+/* Names of loggers, modules, programs: "com.example.Shop$1", "main::", "app/worker", "__main__:<module>:5". */
+static inline bool is_name(char c)
+{
+	return is_letter(c) || is_digit(c) || (c && strchr("_.$/:<>@#*-", c));
+}
+
+/* What was found. */
+void reading_add(struct reading *r, const char *name, struct text value);
+void reading_level(struct reading *r, enum log_level level, size_t len);
+void reading_logger(struct reading *r, struct text name);
+
+/* The length of a word of letters and digits that begins with a letter; 0: none. */
+size_t word_length(struct text t);
+bool is_upper_text(struct text t);
+bool is_lower_text(struct text t);
+
+/* log_pieces.c */
+bool take_epoch(struct reading *r);
+bool take_time(struct reading *r);
+bool take_level(struct reading *r);
+bool take_letter(struct reading *r);
+bool take_priority(struct reading *r);
+bool take_process(struct reading *r);
+bool take_sign(struct reading *r);
+bool take_colons(struct reading *r);
+bool take_report(struct reading *r);
+bool take_caller(struct reading *r);
+bool take_number(struct reading *r);
+
+/* log_names.c */
+bool take_channel_and_level(struct reading *r);
+bool take_name_and_level(struct reading *r);
+bool take_program(struct reading *r);
+bool take_header_5424(struct reading *r);
+bool take_logger(struct reading *r);
+bool take_python_name(struct reading *r);
+
+#endif

@@ -1,0 +1,537 @@
+#include "log_time.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/clock.h"
+#include "common/parse.h"
+#include "chars.h"
+
+/*
+ * In a form a space stands for one or more; every other byte for itself, but:
+ *
+ *	%Y year  %y its last two digits  %m month  %b its English name, short or long
+ *	%d day, one or two digits, a space before one  %a day of the week
+ *	%H hour  %I hour of 12  %M minute  %S second  %p AM or PM
+ *	%f nothing, or point or comma and a fraction  %z nothing, or a zone  %Z a zone
+ *	%D day or month first, told apart by what is possible
+ */
+struct form {
+	const char *lead;               /* how a text in this form begins: so many digits, or so many, and the
+					 * sign behind them; "a": a letter. Rules most forms out at once */
+	const char *form, *name, *example;
+};
+
+static const struct form forms[] = {
+	{ "4-", "%Y-%m-%dT%H:%M:%S%f%z", "RFC 3339, ISO 8601", "2026-11-30T12:00:01.123456+05:30" },
+	{ "4-", "%Y-%m-%d %H:%M:%S%f%z", "Python, Java, Ruby, PostgreSQL", "2026-11-30 12:00:01,123 IST" },
+	{ "4/", "%Y/%m/%d %H:%M:%S%f%z", "Go, nginx", "2026/11/30 12:00:01" },
+	{ "12/", "%d/%b/%Y:%H:%M:%S%f%z", "common log, HAProxy", "30/Nov/2026:12:07:43 +0530" },
+	{ "a", "%b %d %Y %H:%M:%S%f%z", "Cisco, syslog with a year", "Nov 30 2026 12:00:01" },
+	{ "a", "%b %d, %Y, %I:%M:%S%f %p%z", "JavaScript, en-US", "Nov 30, 2026, 12:00:15 PM" },
+	{ "a", "%b %d, %Y %I:%M:%S%f %p%z", "java.util.logging", "Nov 30, 2026 12:00:15 PM" },
+	{ "a", "%b %d, %Y %H:%M:%S%f%z", "long date", "November 30, 2026 12:00:15" },
+	{ "a", "%b %d %H:%M:%S%f", "RFC 3164, no year", "Nov 30 12:10:45" },
+	{ "a", "%a %Y-%m-%d %H:%M:%S%f%z", "journalctl -o short-full", "Mon 2026-11-30 12:10:45 IST" },
+	{ "a", "%a %b %d %H:%M:%S%f %Y", "Apache error log, ctime", "Mon Nov 30 12:07:38.935036 2026" },
+	{ "a", "%a %b %d %H:%M:%S%f %Z %Y", "date", "Mon Nov 30 12:07:38 IST 2026" },
+	{ "a", "%a %b %d %Y %H:%M:%S%f%z", "JavaScript's Date", "Mon Nov 30 2026 12:07:38 GMT+0530" },
+	{ "a", "%a, %d %b %Y %H:%M:%S%f%z", "RFC 1123, RFC 5322", "Mon, 30 Nov 2026 06:30:01 GMT" },
+	{ "a", "%a %b %d %H:%M:%S%f", "ctime, no year", "Mon Nov 30 12:07:38" },
+	{ "12-", "%d-%b-%Y %H:%M:%S%f%z", "Tomcat, PHP, BIND", "30-Nov-2026 12:00:01.123" },
+	{ "12 ", "%d %b %Y %H:%M:%S%f%z", "Redis", "30 Nov 2026 12:00:01.123" },
+	{ "12 ", "%d %b %H:%M:%S%f", "Redis, no year", "30 Nov 12:00:01.123" },
+	{ "4.", "%Y.%m.%d %H:%M:%S%f%z", "ClickHouse", "2026.11.30 12:00:01.123456" },
+	{ "4-", "%Y-%m-%d %H:%M.%S%f%z", "structlog", "2026-11-30 11:55.01" },
+	{ "4-", "%Y-%m-%d-%H.%M.%S%f%z", "Db2", "2026-11-30-12.00.01.123456+330" },
+	{ "4-", "%Y-%m-%d_%H:%M:%S%f%z", "svlogd", "2026-11-30_12:00:01.12345" },
+	{ "4-", "%Y-%m-%dT%H:%M%z", "ISO 8601 without seconds", "2026-11-30T06:30Z" },
+	{ "78T", "%Y%m%dT%H%M%S%f%z", "ISO 8601, basic", "20261130T063001Z" },
+	{ "78 ", "%Y%m%d %H:%M:%S%f%z", "glog", "20261130 12:00:01.123456" },
+	{ "78-", "%Y%m%d-%H:%M:%S%f%z", "FIX, Hadoop", "20261130-12:00:01.123" },
+	{ "12/", "%D/%Y, %I:%M:%S%f %p%z", "JavaScript, NestJS", "11/30/2026, 12:00:53 PM" },
+	{ "12/", "%D/%Y %I:%M:%S%f %p%z", ".NET, SQL Server", "11/30/2026 12:00:53 PM" },
+	{ "12/", "%D/%Y, %H:%M:%S%f%z", "JavaScript, en-GB", "30/11/2026, 12:00:53" },
+	{ "12/", "%D/%Y %H:%M:%S%f%z", "day and month by number", "30/11/2026 12:00:53" },
+	{ "12.", "%d.%m.%Y, %H:%M:%S%f%z", "JavaScript, de-DE", "30.11.2026, 12:00:53" },
+	{ "12.", "%d.%m.%Y %H:%M:%S%f%z", "German", "30.11.2026 12:00:53" },
+	{ "12/", "%d/%b/%Y %H:%M:%S%f%z", "Django, Werkzeug", "30/Nov/2026 12:00:01" },
+	{ "12-", "%d-%b-%Y::%H:%M:%S%f", "Erlang", "30-Nov-2026::12:00:01" },
+	{ "78:", "%Y%m%d:%H%M%S%f", "Zabbix, behind its process", "20261130:120001.123" },
+	{ "2/", "%y/%m/%d %H:%M:%S%f", "Spark, Hadoop", "26/11/30 12:00:01" },
+	{ "12/", "%D/%y %H:%M:%S%f%z", "WebSphere", "30/11/26 12:00:00:123 IST" },
+	{ "56 ", "%y%m%d %H:%M:%S%f", "MySQL 5", "261130 12:00:01" },
+	{ "34 ", "%m%d %H:%M:%S%f", "klog, glog, behind its letter", "1130 12:00:01.123456" },
+	{ "2-", "%m-%d %H:%M:%S%f", "Android", "11-30 12:00:01.123" },
+	{ "2-", "%m-%d|%H:%M:%S%f", "Geth", "11-30|12:00:01.123" },
+	{ "12:", "%I:%M%p", "Go's kitchen clock", "12:00PM" },
+	{ "12:", "%I:%M:%S%p", "time of day of 12 hours", "12:00:01 PM" },
+	{ "2:", "%H:%M:%S%f", "time of day: today's, or yesterday's", "12:00:01.123" },
+};
+
+enum { FORMS = sizeof forms / sizeof *forms, TIME_LEN_MAX = 64 };
+
+struct parts {
+	int year, month, day, hour, minute, second;     /* -1: not there */
+	int64_t us;                                     /* of the second */
+	bool zoned, pm, am;
+	int32_t east_s;
+};
+
+/* ---- pieces ---- */
+
+/* At most `max` digits, `min` at least. */
+static bool number(struct text *t, int min, int max, int *ret)
+{
+	int n = 0, v = 0;
+
+	while (n < max && (size_t)n < t->len && is_digit(t->s[n]))
+		v = 10 * v + (t->s[n++] - '0');
+	if (n < min)
+		return false;
+	*ret = v;
+	t->s += n;
+	t->len -= (size_t)n;
+	return true;
+}
+
+static size_t letters(struct text t)
+{
+	size_t n = 0;
+
+	while (n < t.len && is_letter(t.s[n]))
+		n++;
+	return n;
+}
+
+/* One of `names` of three letters, or the long name that begins with it; its place, -1: none. */
+static int name_of(struct text *t, const char *const *names, int count)
+{
+	size_t n = letters(*t);
+
+	for (int i = 0; n >= 3 && i < count; i++) {
+		bool is_long = n == strlen(names[i]), is_short = n == 3 || (n == 4 && t->s[3] == 't');
+
+		if ((is_long || is_short) && strncasecmp(t->s, names[i], is_long ? n : 3) == 0) {
+			t->s += n;
+			t->len -= n;
+			return i;
+		}
+	}
+	return -1;
+}
+
+static bool month_name(struct text *t, int *ret)
+{
+	static const char *const months[] = { "January", "February", "March", "April", "May", "June", "July",
+					      "August", "September", "October", "November", "December" };
+
+	*ret = name_of(t, months, 12) + 1;
+	return *ret > 0;
+}
+
+static bool day_name(struct text *t)
+{
+	static const char *const days[] = { "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday",
+					    "Sunday" };
+
+	return name_of(t, days, 7) >= 0;
+}
+
+/* What is below a microsecond is cut. */
+static bool fraction(struct text *t, int64_t *ret_us)
+{
+	int64_t unit = US_PER_S / 10;
+	size_t n = 1;
+
+	*ret_us = 0;
+	if (t->len < 2 || !strchr(".,:", t->s[0]) || !is_digit(t->s[1]))
+		return true;
+	for (; n < t->len && is_digit(t->s[n]); n++, unit /= 10)
+		*ret_us += (t->s[n] - '0') * unit;
+	if (n > 10)
+		return false;
+	t->s += n;
+	t->len -= n;
+	return true;
+}
+
+/* ---- zones ---- */
+
+/* Names that are no zone of this machine's, by what most people mean. */
+static const struct {
+	const char *letters;
+	int32_t east_min;
+} known_zones[] = {
+	{ "UTC", 0 },    { "GMT", 0 },    { "Z", 0 },      { "WET", 0 },    { "WEST", 60 },  { "CET", 60 },
+	{ "CEST", 120 }, { "EET", 120 },  { "EEST", 180 }, { "MSK", 180 },  { "BST", 60 },   { "IST", 330 },
+	{ "PKT", 300 },  { "JST", 540 },  { "KST", 540 },  { "HKT", 480 },  { "SGT", 480 },  { "WIB", 420 },
+	{ "ICT", 420 },  { "AWST", 480 }, { "ACST", 570 }, { "AEST", 600 }, { "AEDT", 660 }, { "NZST", 720 },
+	{ "NZDT", 780 }, { "SAST", 120 }, { "EAT", 180 },  { "WAT", 60 },   { "BRT", -180 }, { "ART", -180 },
+	{ "EST", -300 }, { "EDT", -240 }, { "CST", -360 }, { "CDT", -300 }, { "MST", -420 }, { "MDT", -360 },
+	{ "PST", -480 }, { "PDT", -420 }, { "AKST", -540 }, { "AKDT", -480 }, { "HST", -600 },
+};
+
+static bool zone_by_letters(const struct log_clock *c, struct text name, int32_t *ret_east_s)
+{
+	if (c->zone && zone_letters(c->zone, name, ret_east_s))
+		return true;
+	for (size_t i = 0; i < sizeof known_zones / sizeof *known_zones; i++)
+		if (name.len == strlen(known_zones[i].letters) &&
+		    memcmp(name.s, known_zones[i].letters, name.len) == 0) {
+			*ret_east_s = known_zones[i].east_min * 60;
+			return true;
+		}
+	return false;
+}
+
+/* "Asia/Kolkata", where that is the zone in force. */
+static bool zone_by_name(const struct log_clock *c, struct text *t, struct parts *p)
+{
+	size_t n = c->zone ? strlen(c->zone->name) : 0;
+
+	if (n == 0 || t->len < n || memcmp(t->s, c->zone->name, n) != 0)
+		return false;
+	t->s += n;
+	t->len -= n;
+	p->zoned = false;               /* it says no more than the lack of a zone */
+	return true;
+}
+
+/* "+05:30", "+0530", "+05", and Db2's minutes "+330". */
+static bool offset(struct text *t, struct parts *p)
+{
+	struct text at = *t;
+	int sign = at.s[0] == '-' ? -1 : 1, hour = 0, minute = 0;
+	size_t digits = 0;
+
+	at.s++;
+	at.len--;
+	while (digits < at.len && is_digit(at.s[digits]))
+		digits++;
+	if (digits == 3) {
+		if (!number(&at, 3, 3, &minute))
+			return false;
+	} else if ((digits != 2 && digits != 4) || !number(&at, 2, 2, &hour)) {
+		return false;
+	} else if (digits == 4 || (at.len >= 3 && at.s[0] == ':' && is_digit(at.s[1]) && is_digit(at.s[2]))) {
+		if (digits == 2)
+			at = (struct text){ at.s + 1, at.len - 1 };
+		if (!number(&at, 2, 2, &minute) || minute > 59)
+			return false;
+	}
+	if (hour > 23 || minute > 23 * 60)
+		return false;
+	p->zoned = true;
+	p->east_s = sign * (hour * 3600 + minute * 60);
+	*t = at;
+	return true;
+}
+
+/* A zone, perhaps behind spaces. What is not one is left where it is. */
+static bool zone(const struct log_clock *c, struct text *t, struct parts *p)
+{
+	struct text at = *t;
+	size_t n;
+
+	while (at.len > 0 && at.s[0] == ' ')
+		at = (struct text){ at.s + 1, at.len - 1 };
+	if (at.len == 0)
+		return false;
+	if (at.s[0] == '+' || at.s[0] == '-') {
+		if (!offset(&at, p))
+			return false;
+	} else if (!zone_by_name(c, &at, p)) {
+		n = letters(at);
+		if (n == 1 && (at.s[0] == 'Z' || at.s[0] == 'z') && at.s == t->s)
+			p->east_s = 0;
+		else if (n < 3 || !zone_by_letters(c, (struct text){ at.s, n }, &p->east_s))
+			return false;
+		p->zoned = true;
+		at = (struct text){ at.s + n, at.len - n };
+		if (n == 3 && at.len > 2 && (at.s[0] == '+' || at.s[0] == '-') && is_digit(at.s[1]))
+			offset(&at, p);         /* "GMT+0530" */
+	}
+	*t = at;
+	return true;
+}
+
+/* ---- a form against a text ---- */
+
+static bool half_day(struct text *t, struct parts *p)
+{
+	while (t->len > 0 && t->s[0] == ' ')
+		*t = (struct text){ t->s + 1, t->len - 1 };
+	if (t->len >= 3 && memcmp(t->s, "\xe2\x80\xaf", 3) == 0)        /* a narrow space, as newer Java has it */
+		*t = (struct text){ t->s + 3, t->len - 3 };
+	if (t->len < 2 || (t->s[1] | 0x20) != 'm' || ((t->s[0] | 0x20) != 'a' && (t->s[0] | 0x20) != 'p'))
+		return false;
+	p->pm = (t->s[0] | 0x20) == 'p';
+	p->am = !p->pm;
+	*t = (struct text){ t->s + 2, t->len - 2 };
+	return true;
+}
+
+/* "11/30" or "30/11"; where both are possible, the month is first. */
+static bool day_and_month(struct text *t, struct parts *p)
+{
+	int a, b;
+
+	if (!number(t, 1, 2, &a) || t->len == 0 || t->s[0] != '/')
+		return false;
+	*t = (struct text){ t->s + 1, t->len - 1 };
+	if (!number(t, 1, 2, &b))
+		return false;
+	p->month = a > 12 ? b : a;
+	p->day = a > 12 ? a : b;
+	return true;
+}
+
+static bool day(struct text *t, int *ret)
+{
+	if (t->len > 1 && t->s[0] == ' ')
+		*t = (struct text){ t->s + 1, t->len - 1 };
+	return number(t, 1, 2, ret);
+}
+
+static bool piece(const struct log_clock *c, char what, struct text *t, struct parts *p)
+{
+	switch (what) {
+	case 'Y': return number(t, 4, 4, &p->year);
+	case 'y': return number(t, 2, 2, &p->year) && (p->year += 2000) > 0;
+	case 'm': return number(t, 2, 2, &p->month);
+	case 'b': return month_name(t, &p->month);
+	case 'd': return day(t, &p->day);
+	case 'D': return day_and_month(t, p);
+	case 'a': return day_name(t);
+	case 'H': return number(t, 2, 2, &p->hour);
+	case 'I': return number(t, 1, 2, &p->hour);
+	case 'M': return number(t, 2, 2, &p->minute);
+	case 'S': return number(t, 2, 2, &p->second);
+	case 'f': return fraction(t, &p->us);
+	case 'p': return half_day(t, p);
+	case 'z': zone(c, t, p); return true;
+	case 'Z': return zone(c, t, p);
+	default: return false;
+	}
+}
+
+static bool take_space(struct text *t)
+{
+	size_t n = 0;
+
+	while (n < t->len && t->s[n] == ' ')
+		n++;
+	*t = (struct text){ t->s + n, t->len - n };
+	return n > 0;
+}
+
+static bool match(const struct log_clock *c, const char *form, struct text *t, struct parts *p)
+{
+	*p = (struct parts){ -1, -1, -1, -1, 0, 0, .zoned = false };
+	for (; *form; form++) {
+		if (*form == '%') {
+			if (!piece(c, *++form, t, p))
+				return false;
+		} else if (*form == ' ') {
+			if (!take_space(t) && form[1] != '%')
+				return false;
+			if (form[1] == '%' && form[2] != 'p' && t->s[-1] != ' ')
+				return false;
+		} else if (t->len == 0 || t->s[0] != *form) {
+			return false;
+		} else {
+			*t = (struct text){ t->s + 1, t->len - 1 };
+		}
+	}
+	return true;
+}
+
+/* ---- parts to a time ---- */
+
+static bool leap(int y)
+{
+	return (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
+}
+
+static bool possible(const struct parts *p, int year)
+{
+	static const int days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+
+	if (p->minute > 59 || p->second > 60 || p->hour > 23 || ((p->am || p->pm) && (p->hour < 1 || p->hour > 12)))
+		return false;
+	if (p->month < 0)
+		return true;
+	return p->month >= 1 && p->month <= 12 && p->day >= 1 &&
+	       p->day <= days[p->month - 1] + (p->month == 2 && leap(year));
+}
+
+/* Source: Howard Hinnant, "chrono-compatible low-level date algorithms", for years from 1970 on. */
+static int64_t days_since_1970(int year, int month, int d)
+{
+	int y = year - (month <= 2), era = y / 400, yoe = y - era * 400;
+	int doy = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + d - 1;
+
+	return (int64_t)era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
+}
+
+static int64_t to_utc(const struct log_clock *c, const struct parts *p, int64_t days)
+{
+	int hour = p->pm ? p->hour % 12 + 12 : p->am ? p->hour % 12 : p->hour;
+	bool leap_second = p->second == 60;
+	int64_t wall = days * 86400 + hour * 3600 + p->minute * 60 + (leap_second ? 59 : p->second);
+	int64_t utc = p->zoned ? wall - p->east_s
+		    : c->zone ? zone_utc(c->zone, wall, c->last_us / US_PER_S) : wall;
+
+	return utc * US_PER_S + (leap_second ? US_PER_S - 1 : p->us);
+}
+
+static bool in_range(const struct log_clock *c, int64_t us)
+{
+	return us >= days_since_1970(LOG_TIME_FIRST_YEAR, 1, 1) * US_PER_DAY &&
+	       us <= c->now_us + LOG_TIME_FUTURE_DAYS * US_PER_DAY;
+}
+
+/* The latest year, or day, that does not put the time more than a day ahead of its arrival. */
+static bool complete(const struct log_clock *c, const struct parts *p, int64_t *ret_us)
+{
+	time_t now_s = (time_t)((c->now_us + US_PER_DAY) / US_PER_S);
+	struct tm tm;
+	int year;
+
+	if (!gmtime_r(&now_s, &tm))
+		return false;
+	year = tm.tm_year + 1900;
+	if (p->month < 0) {
+		int64_t days = now_s / 86400;
+
+		if (!possible(p, year))
+			return false;
+		/* A time of day is at most an hour ahead: the clocks of two programs differ by less. */
+		for (*ret_us = to_utc(c, p, days); *ret_us > c->now_us + 3600 * US_PER_S;)
+			*ret_us = to_utc(c, p, --days);
+		return true;
+	}
+	for (int tries = 0; tries < 5; tries++, year--) {
+		if (!possible(p, year))
+			continue;
+		*ret_us = to_utc(c, p, days_since_1970(year, p->month, p->day));
+		if (*ret_us <= c->now_us + LOG_TIME_FUTURE_DAYS * US_PER_DAY)
+			return true;
+	}
+	return false;
+}
+
+static bool take(const struct log_clock *c, const struct parts *p, int64_t *ret_us)
+{
+	if (p->year < 0)
+		return complete(c, p, ret_us) && in_range(c, *ret_us);
+	if (p->year < LOG_TIME_FIRST_YEAR || !possible(p, p->year))
+		return false;
+	*ret_us = to_utc(c, p, days_since_1970(p->year, p->month, p->day));
+	return in_range(c, *ret_us);
+}
+
+/* ---- what others call ---- */
+
+/* What goes on behind a time is no time: an address, a version, a word. */
+static bool ends_there(struct text rest, bool zoned)
+{
+	if (rest.len == 0)
+		return true;
+	if (isalnum((unsigned char)rest.s[0]) || (unsigned char)rest.s[0] >= 0x80)
+		return false;
+	return !(rest.len > 1 && strchr(".:", rest.s[0]) && (is_digit(rest.s[1]) || (rest.s[1] == ':' && !zoned)));
+}
+
+/* How the text begins, to be compared with the forms' leads. */
+struct lead {
+	char digits;                    /* '1' to '8', 'a' for a letter */
+	char sign;
+};
+
+static struct lead lead_of(struct text t)
+{
+	size_t n = 0;
+
+	if (is_letter(t.s[0]))
+		return (struct lead){ 'a', '\0' };
+	n += t.s[0] == ' ';             /* " 3 Nov" */
+	while (n < t.len && n < 10 && is_digit(t.s[n]))
+		n++;
+	n -= t.s[0] == ' ';
+	return (struct lead){ (char)('0' + n), n < t.len ? t.s[n + (t.s[0] == ' ')] : '\0' };
+}
+
+static bool may_be(const char *lead, struct lead l)
+{
+	for (; *lead != '\0'; lead++)
+		if (*lead == l.digits)
+			return l.digits == 'a' || lead[strlen(lead) - 1] == l.sign;
+	return false;
+}
+
+static bool try_form(const struct log_clock *c, size_t i, struct text t, struct log_time *ret)
+{
+	struct text rest = { t.s, t.len < TIME_LEN_MAX ? t.len : TIME_LEN_MAX };
+	struct parts p;
+	int64_t us;
+
+	if (!match(c, forms[i].form, &rest, &p))
+		return false;
+	if (!ends_there(rest, p.zoned) || !take(c, &p, &us))
+		return false;
+	*ret = (struct log_time){ .us = us, .len = (size_t)(rest.s - t.s), .zoned = p.zoned, .dated = p.month > 0 };
+	return true;
+}
+
+bool log_time_begins(struct log_clock *c, struct text t, struct log_time *ret)
+{
+	struct lead l;
+
+	if (t.len < 6)
+		return false;
+	l = lead_of(t);
+	if (may_be(forms[c->likely].lead, l) && try_form(c, c->likely, t, ret))
+		return true;
+	for (unsigned i = 0; i < FORMS; i++)
+		if (i != c->likely && may_be(forms[i].lead, l) && try_form(c, i, t, ret)) {
+			c->likely = i;
+			return true;
+		}
+	return false;
+}
+
+bool log_time_epoch(const struct log_clock *c, struct text t, int64_t *ret_us)
+{
+	int64_t us;
+	double v;
+
+	if (!parse_double(t, &v) || v <= 0)
+		return false;
+	us = v < 1e11 ? (int64_t)(v * 1e6) : v < 1e14 ? (int64_t)(v * 1e3)
+	   : v < 1e17 ? (int64_t)v : v < 1e20 ? (int64_t)(v / 1e3) : 0;
+	if (!in_range(c, us))
+		return false;
+	*ret_us = us;
+	return true;
+}
+
+bool log_time_is(struct log_clock *c, struct text t, int64_t *ret_us)
+{
+	struct log_time found;
+
+	if (log_time_begins(c, t, &found) && found.len == t.len) {
+		*ret_us = found.us;
+		return true;
+	}
+	return log_time_epoch(c, t, ret_us);
+}
+
+void log_time_print(FILE *out)
+{
+	fputs("| form | written by |\n|---|---|\n", out);
+	for (size_t i = 0; i < FORMS; i++)
+		fprintf(out, "| `%s` | %s |\n", forms[i].example, forms[i].name);
+}

@@ -1,0 +1,102 @@
+#include "log_wrapper.h"
+
+#include <string.h>
+
+#include "chars.h"
+#include "json_scan.h"
+
+enum { CRI_TIME_MIN = 20, CRI_TIME_MAX = 40, KEYS_MAX = 8, DEPTH_MAX = 8 };
+
+bool log_wrapper_likely(struct text line)
+{
+	return text_begins(line, "{\"log\":\"") ||
+	       (line.len > CRI_TIME_MIN && line.s[4] == '-' && line.s[10] == 'T' &&
+		(memmem(line.s, line.len < 60 ? line.len : 60, " stdout ", 8) ||
+		 memmem(line.s, line.len < 60 ? line.len : 60, " stderr ", 8)));
+}
+
+/* {"log":"...\n","stream":"stdout","attrs":{...},"time":"..."} */
+static bool open_docker(struct text line, struct buf *room, struct log_wrapper *ret)
+{
+	struct json_scan j = { .p = line.s + 1, .end = line.s + line.len, .depth_max = DEPTH_MAX, .keys_left = KEYS_MAX };
+	struct text log = { NULL, 0 }, key, value;
+	bool escapes = false;
+
+	for (;;) {
+		enum json_kind kind;
+		bool ignored;
+
+		json_space(&j);
+		if (j.keys_left-- <= 0 || !json_string(&j, &ignored, &key))
+			return false;
+		json_space(&j);
+		if (j.p == j.end || *j.p++ != ':')
+			return false;
+		json_space(&j);
+		if (!json_value(&j, &kind, &value) || j.unstorable)
+			return false;
+		if (kind == JSON_STRING) {
+			struct text inside = { value.s + 1, value.len - 2 };
+
+			if (text_eq(key, TEXT("log"))) {
+				log = inside;
+				escapes = j.escaped;
+			} else if (text_eq(key, TEXT("stream"))) {
+				ret->stream = inside;
+			} else if (text_eq(key, TEXT("time"))) {
+				ret->time = inside;
+			}
+		}
+		json_space(&j);
+		if (j.p < j.end && *j.p == '}')
+			break;
+		if (j.p == j.end || *j.p++ != ',')
+			return false;
+	}
+	if (!log.s || !ret->stream.s || !ret->time.s)
+		return false;
+	ret->inside = log;
+	if (escapes) {
+		buf_reset(room);
+		if (!json_unescape(log, room))
+			return false;
+		ret->inside = (struct text){ room->data, room->len };
+	}
+	ret->partial = ret->inside.len == 0 || ret->inside.s[ret->inside.len - 1] != '\n';
+	while (ret->inside.len > 0 && strchr("\r\n", ret->inside.s[ret->inside.len - 1]))
+		ret->inside.len--;
+	return true;
+}
+
+/* 2026-11-30T11:00:00.758088984+05:30 stdout F text */
+static bool open_cri(struct text line, struct log_wrapper *ret)
+{
+	const char *space = memchr(line.s, ' ', line.len < CRI_TIME_MAX ? line.len : CRI_TIME_MAX);
+	struct text t;
+
+	if (!space || space - line.s < CRI_TIME_MIN)
+		return false;
+	ret->time = (struct text){ line.s, (size_t)(space - line.s) };
+	t = text_after(line, ret->time.len + 1);
+	if (t.len < 9 || (!text_begins(t, "stdout ") && !text_begins(t, "stderr ")) || (t.s[7] != 'F' && t.s[7] != 'P'))
+		return false;
+	ret->stream = (struct text){ t.s, 6 };
+	ret->partial = t.s[7] == 'P';
+	t = text_after(t, 8);
+	while (t.len > 0 && t.s[0] != ' ')      /* further tags */
+		t = text_after(t, 1);
+	if (t.len == 0)
+		return false;
+	ret->inside = text_after(t, 1);
+	return true;
+}
+
+bool log_wrapper_open(struct text line, struct buf *room, struct log_wrapper *ret)
+{
+	*ret = (struct log_wrapper){ .partial = false };
+	while (line.len > 0 && line.s[line.len - 1] == '\r')
+		line.len--;
+	if (text_begins(line, "{\"log\":\""))
+		return open_docker(line, room, ret);
+	return log_wrapper_likely(line) && open_cri(line, ret);
+}
