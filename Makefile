@@ -85,6 +85,7 @@ COMMON := \
   buf \
   err \
   level \
+  line_start \
   log \
   parse \
   path_pattern \

@@ -20,6 +20,7 @@ UNIT_TESTS := \
   agent/test_proc_source \
   agent/test_stream \
   common/test_common \
+  common/test_line_start \
   common/test_log \
   common/test_pg_message \
   common/test_path_pattern \

@@ -1,6 +1,7 @@
 #include "zone.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,14 +23,18 @@ static bool is_name(const char *name)
 	return name[n] == '\0' && n > 0 && n < ZONE_NAME_MAX && name[0] != '/' && !strstr(name, "//");
 }
 
-/* The C library takes any unknown name for UTC, so look for its file. */
+/* The C library takes any unknown name for UTC, so look into its file. */
 static bool is_known(const char *name)
 {
+	static const char magic[] = { 'T', 'Z', 'i', 'f' };
 	const char *dir = getenv("TZDIR");
-	char path[512];
+	char path[512], begin[sizeof magic];
 
 	snprintf(path, sizeof path, "%s/%s", dir ? dir : "/usr/share/zoneinfo", name);
-	return access(path, R_OK) == 0 || strcmp(name, "UTC") == 0;
+	CLEANUP(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	return strcmp(name, "UTC") == 0 ||
+	       (fd >= 0 && read(fd, begin, sizeof begin) == sizeof begin && memcmp(begin, magic, sizeof magic) == 0);
 }
 
 static void look(int64_t at_s, struct zone_change *ret)
@@ -154,4 +159,33 @@ bool zone_letters(const struct zone *z, struct text letters, int32_t *ret_east_s
 			return true;
 		}
 	return false;
+}
+
+/* ---- zones by name ---- */
+
+const struct zone *zones_find(struct zones *z, struct text name, struct err *e)
+{
+	CLEANUP(free_p) struct zone *fresh = NULL;
+	char copy[ZONE_NAME_MAX + 1];
+
+	for (size_t i = 0; i < z->n; i++)
+		if (text_eq(text_of(z->zone[i]->name), name))
+			return z->zone[i];
+	if (z->n == ZONES_MAX) {
+		err_set(e, E2BIG, "more than %d time zones are named; use fewer", ZONES_MAX);
+		return NULL;
+	}
+	snprintf(copy, sizeof copy, "%.*s", (int)name.len, name.s);
+	fresh = malloc(sizeof *fresh);
+	if (!fresh)
+		err_set(e, ENOMEM, "out of memory");
+	if (!fresh || zone_load(fresh, copy, e) < 0)
+		return NULL;
+	return z->zone[z->n++] = TAKE_PTR(fresh);
+}
+
+void zones_free(struct zones *z)
+{
+	while (z->n > 0)
+		free(z->zone[--z->n]);
 }

@@ -9,6 +9,7 @@
 #define COMMON_ZONE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "err.h"
@@ -44,5 +45,16 @@ int64_t zone_utc(const struct zone *z, int64_t wall_s, int64_t after_s);
 
 /* The offset that the zone itself calls by these letters; false: it uses no such name. */
 bool zone_letters(const struct zone *z, struct text letters, int32_t *ret_east_s);
+
+/* Zones by name, each loaded once. All zero: none is loaded. */
+enum { ZONES_MAX = 64 };
+struct zones {
+	struct zone *zone[ZONES_MAX];   /* owned */
+	size_t n;
+};
+
+/* The zone of that name; NULL with a sentence: there is none, or no room for one more. */
+const struct zone *zones_find(struct zones *z, struct text name, struct err *e);
+void zones_free(struct zones *z);
 
 #endif

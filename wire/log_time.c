@@ -70,13 +70,18 @@ static const struct form forms[] = {
 	{ "2:", "%H:%M:%S%f", "time of day: today's, or yesterday's", "12:00:01.123" },
 };
 
-enum { FORMS = sizeof forms / sizeof *forms, TIME_LEN_MAX = 64 };
+enum {
+	FORMS = sizeof forms / sizeof *forms,
+	TIME_LEN_MAX = 96,              /* with the longest name of a zone */
+	ORDER_SLACK_S = 60,             /* lines of several threads are out of order by so much */
+};
 
 struct parts {
 	int year, month, day, hour, minute, second;     /* -1: not there */
 	int64_t us;                                     /* of the second */
 	bool zoned, pm, am;
-	int32_t east_s;
+	int32_t east_s;                         /* of `zoned` */
+	const struct zone *named;               /* instead of the clock's */
 };
 
 /* ---- pieces ---- */
@@ -186,16 +191,36 @@ static bool zone_by_letters(const struct log_clock *c, struct text name, int32_t
 	return false;
 }
 
-/* "Asia/Kolkata", where that is the zone in force. */
+/* "Asia/" and its like: only what begins so is looked up. */
+static bool in_an_area(struct text name)
+{
+	static const char *const areas[] = { "Africa", "America", "Antarctica", "Arctic", "Asia", "Atlantic",
+					     "Australia", "Etc", "Europe", "Indian", "Pacific", "US" };
+	const char *slash = memchr(name.s, '/', name.len);
+
+	for (size_t i = 0; slash && i < sizeof areas / sizeof *areas; i++)
+		if (text_eq((struct text){ name.s, (size_t)(slash - name.s) }, text_of(areas[i])))
+			return true;
+	return false;
+}
+
+/* "Asia/Kolkata". */
 static bool zone_by_name(const struct log_clock *c, struct text *t, struct parts *p)
 {
-	size_t n = c->zone ? strlen(c->zone->name) : 0;
+	struct text name = { t->s, 0 };
+	struct err e;
 
-	if (n == 0 || t->len < n || memcmp(t->s, c->zone->name, n) != 0)
+	while (name.len < t->len && (is_letter(t->s[name.len]) || is_digit(t->s[name.len]) ||
+				     memchr("/_+-", t->s[name.len], 4)))
+		name.len++;
+	if (c->zone && text_eq(name, text_of(c->zone->name)))
+		p->named = c->zone;
+	else if (c->zones && in_an_area(name))
+		p->named = zones_find(c->zones, name, &e);
+	if (!p->named)
 		return false;
-	t->s += n;
-	t->len -= n;
-	p->zoned = false;               /* it says no more than the lack of a zone */
+	t->s += name.len;
+	t->len -= name.len;
 	return true;
 }
 
@@ -381,8 +406,8 @@ static int64_t to_utc(const struct log_clock *c, const struct parts *p, int64_t 
 	int hour = p->pm ? p->hour % 12 + 12 : p->am ? p->hour % 12 : p->hour;
 	bool leap_second = p->second == 60;
 	int64_t wall = days * 86400 + hour * 3600 + p->minute * 60 + (leap_second ? 59 : p->second);
-	int64_t utc = p->zoned ? wall - p->east_s
-		    : c->zone ? zone_utc(c->zone, wall, c->last_us / US_PER_S) : wall;
+	const struct zone *zone = p->named ? p->named : c->zone;
+	int64_t utc = p->zoned ? wall - p->east_s : zone ? zone_utc(zone, wall, c->last_us / US_PER_S - ORDER_SLACK_S) : wall;
 
 	return utc * US_PER_S + (leap_second ? US_PER_S - 1 : p->us);
 }

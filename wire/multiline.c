@@ -252,6 +252,54 @@ static size_t node_crash(struct text t, size_t first, bool *ret_open)
 	return end;
 }
 
+/* ---- a record whose beginning is configured ---- */
+
+static bool starts(struct multiline_room *room, struct text t, bool whole, bool *ret_partial)
+{
+	struct log_wrapper wrapper;
+
+	*ret_partial = false;
+	if (!room->raw && whole && log_wrapper_likely(t) && log_wrapper_open(t, &room->inside, &wrapper)) {
+		*ret_partial = wrapper.partial;
+		t = wrapper.inside;
+	}
+	return line_start_matches(room->start, room->raw ? t : log_line_plain(t, &room->plain));
+}
+
+/* So much of an unfinished line is enough to judge it. */
+static bool tells(const struct multiline_room *room, struct text t)
+{
+	return t.len >= LINE_START_BYTES && (room->raw || (!log_wrapper_likely(t) && !memchr(t.s, '\033', t.len)));
+}
+
+static size_t record_by_start(struct multiline_room *room, struct text t, bool *ret_open)
+{
+	bool whole, partial, next_partial;
+	struct text line = line_at(t, 0, &whole);
+	size_t end = line.len, at = end + 1;
+
+	starts(room, line, true, &partial);
+	for (unsigned lines = 1; lines < RECORD_LINES_MAX; lines++) {
+		line = line_at(t, at, &whole);
+		if (at + line.len > RECORD_BYTES_MAX)
+			return end;
+		if (!whole && !tells(room, line)) {
+			*ret_open = true;
+			return end;
+		}
+		if (starts(room, line, whole, &next_partial) && !partial)
+			return end;
+		*ret_open = !whole;
+		if (!whole)
+			return end;
+		if (!is_blank(line))
+			end = at + line.len;
+		partial = next_partial;
+		at += line.len + 1;
+	}
+	return end;
+}
+
 size_t multiline_record(const struct multiline *m, struct multiline_room *room, struct text t, bool *ret_open)
 {
 	bool whole, wrapped;
@@ -261,6 +309,10 @@ size_t multiline_record(const struct multiline *m, struct multiline_room *room, 
 	struct record r = { .learnt = m, .lines = 1 };
 
 	*ret_open = false;
+	if (room->start)
+		return record_by_start(room, t, ret_open);
+	if (room->raw)
+		return end;
 	look(room, first, true, &l);
 	wrapped = log_wrapper_likely(first);
 	r.shape = l.shape;

@@ -15,6 +15,7 @@
 #include <stddef.h>
 
 #include "common/buf.h"
+#include "common/line_start.h"
 #include "common/text.h"
 #include "log_time.h"
 
@@ -32,9 +33,11 @@ struct multiline {
 	unsigned records;
 };
 
-/* Memory that is used again for each line. */
+/* Memory that is used again for each line, and how to read this file. */
 struct multiline_room {
 	struct log_clock clock;
+	const struct line_start *start; /* lines that match begin a record, and no others; NULL: as above */
+	bool raw;                       /* each line is a record, or as `start` says; wrappers are not opened */
 	struct buf inside;
 	struct buf plain;
 };

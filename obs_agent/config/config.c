@@ -8,6 +8,7 @@
 
 #include "common/buf.h"
 #include "common/cleanup.h"
+#include "common/path_pattern.h"
 #include "config_keys.h"
 
 enum {
@@ -194,8 +195,19 @@ int config_parse(const char *path, const char *app, struct text yaml, struct con
 	return 0;
 }
 
+const struct log_file_config *config_log_file(const struct config *c, const char *path)
+{
+	for (size_t i = 0; i < c->n_log_files; i++)
+		if (path_pattern_matches(c->log_files[i].path, path))
+			return &c->log_files[i];
+	return NULL;
+}
+
 void config_free(struct config *c)
 {
+	for (size_t i = 0; i < c->n_log_files; i++)
+		line_start_free(c->log_files[i].start);
+	zones_free(&c->zones);
 	arena_free(&c->arena);
 	*c = (struct config){ 0 };
 }

@@ -18,6 +18,8 @@
 
 #include "common/arena.h"
 #include "common/err.h"
+#include "common/line_start.h"
+#include "common/zone.h"
 
 struct status_range {
 	int from, to;                   /* HTTP status codes, both included */
@@ -49,6 +51,16 @@ struct check_config {
 	bool verify_tls;
 };
 
+struct log_file_config {
+	const char *path;               /* or a pattern; {app} already replaced */
+	const char *format;             /* "auto" or "raw" */
+	const char *timezone;           /* NULL: the machine's */
+	const struct zone *zone;        /* the same */
+	const char *multiline_start;    /* NULL: records are told by what their lines look like */
+	struct line_start *start;       /* the same */
+	bool warn_4xx;
+};
+
 struct config {
 	bool enabled;
 	const char *app;                /* from --app */
@@ -60,10 +72,13 @@ struct config {
 	const char *log_level;          /* of the agent's own log */
 	const struct check_config *checks;
 	size_t n_checks;
-	const char *const *log_files;   /* paths or globs, {app} already replaced, NULL-terminated */
+	const char *log_timezone;       /* NULL: the machine's */
+	const struct zone *log_zone;    /* the same */
+	const struct log_file_config *log_files;
 	size_t n_log_files;
 	int64_t log_lines_per_second;   /* of one file; 0: no limit */
-	struct arena arena;             /* owns everything above */
+	struct zones zones;             /* that are named above */
+	struct arena arena;             /* owns all else above */
 };
 
 /* The mistakes in a configuration, in the order of the file. Each is one sentence,
@@ -87,6 +102,9 @@ int config_parse(const char *path, const char *app, struct text yaml, struct con
 		 struct config_mistakes *m);
 
 void config_free(struct config *c);
+
+/* The first of log_files whose path or pattern matches this path, as a text; NULL: none does. */
+const struct log_file_config *config_log_file(const struct config *c, const char *path);
 
 /* Print the configuration as YAML, with secrets masked. */
 void config_print(const struct config *c, FILE *out);

@@ -11,10 +11,12 @@
 
 #define AT(member)       offsetof(struct config, member)
 #define CHECK_AT(member) offsetof(struct check_config, member)
+#define LOG_AT(member)   offsetof(struct log_file_config, member)
 
 enum { DEFAULT_TIMEOUT_S = 5, DAY_S = 86400 };
 
 static const char *const log_levels[] = { "trace", "debug", "info", "warning", "error", "critical", NULL };
+static const char *const formats[] = { "auto", "raw", NULL };
 static const char *const methods[] = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", NULL };
 
 static int host_name(struct loader *l, const struct yaml_node *map, void *base)
@@ -80,6 +82,36 @@ static int answer_has_body(struct loader *l, const struct yaml_node *n, const vo
 			   "use method: GET");
 }
 
+static int common_timezone(struct loader *l, const struct yaml_node *map, void *base)
+{
+	struct log_file_config *log = base;
+
+	(void)map;
+	log->timezone = l->c->log_timezone;
+	log->zone = l->c->log_zone;
+	return 0;
+}
+
+static const struct key log_rows[] = {
+	{ "path", &kind_path, LOG_AT(path), .required = true,
+	  .help = "an absolute path or a pattern (`*`, `?`, `[x]`, `{a,b}`, `**`); `{app}` is the application's name. A file "
+		  "that several match is read as the first one says" },
+	{ "format", &kind_choice, LOG_AT(format), .def = "auto", .choices = formats,
+	  .help = "`raw`: the line as it stands is the message, nothing is looked for in it, and no lines are joined" },
+	{ "timezone", &kind_zone, LOG_AT(timezone), .made_at = LOG_AT(zone), .fallback = common_timezone,
+	  .def_help = "`log_timezone`", .help = "zone of times that name none, as in `Europe/Berlin`" },
+	{ "multiline_start", &kind_regex, LOG_AT(multiline_start), .made_at = LOG_AT(start),
+	  .def_help = "learnt from the file",
+	  .help = "POSIX extended regular expression. A line that matches begins a record, every other line belongs to the "
+		  "one before" },
+	{ "warn_4xx", &kind_bool, LOG_AT(warn_4xx), .def = "false",
+	  .help = "whether a status of 400 to 499 in an access log is a WARNING" },
+};
+
+static const struct key_table log_keys = {
+	"an item of log_files", log_rows, sizeof log_rows / sizeof *log_rows,
+};
+
 static const struct key check_rows[] = {
 	/* The first row is what a plain text instead of a map stands for. */
 	{ "url", &kind_url, CHECK_AT(url), .shown_at = CHECK_AT(shown_url), .secrets_at = CHECK_AT(secrets),
@@ -132,10 +164,10 @@ static const struct key monitoring_rows[] = {
 	  .help = "lowest level of what the agent logs" },
 	{ "health_checks", &kind_checks, AT(checks), .count_at = AT(n_checks), .def_help = "none", .max = 500,
 	  .table = &check_keys, .help = "a list: a URL each, or the keys below" },
-	{ "log_files", &kind_paths, AT(log_files), .count_at = AT(n_log_files), .def_help = "none",
-	  .max = 256,
-	  .help = "a list of absolute paths or patterns (`*`, `?`, `[x]`, `{a,b}`, `**`); `{app}` is the "
-		  "application's name" },
+	{ "log_timezone", &kind_zone, AT(log_timezone), .made_at = AT(log_zone), .def_help = "the machine's",
+	  .help = "zone of the times in log files that name none, as in `Europe/Berlin`" },
+	{ "log_files", &kind_logs, AT(log_files), .count_at = AT(n_log_files), .def_help = "none", .max = 256,
+	  .table = &log_keys, .help = "a list: a path or pattern each, or the keys below" },
 	{ "log_lines_per_second", &kind_number, AT(log_lines_per_second), .def = "0", .min = 0,
 	  .max = 1000000,
 	  .help = "lines per second accepted from one file, by the lines' own timestamps; `0`: no limit. "
@@ -147,5 +179,6 @@ const struct key_table monitoring_keys = {
 	"section monitoring", monitoring_rows, sizeof monitoring_rows / sizeof *monitoring_rows,
 };
 
+_Static_assert(sizeof log_rows / sizeof *log_rows <= KEYS_MAX, "raise KEYS_MAX");
 _Static_assert(sizeof check_rows / sizeof *check_rows <= KEYS_MAX, "raise KEYS_MAX");
 _Static_assert(sizeof monitoring_rows / sizeof *monitoring_rows <= KEYS_MAX, "raise KEYS_MAX");

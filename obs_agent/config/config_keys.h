@@ -52,6 +52,7 @@ struct key {
 	size_t count_at;                /* lists: the offset of their length; 0: none */
 	size_t shown_at;                /* URLs: the offset of the text that may be shown */
 	size_t secrets_at;              /* the offset of the list of secrets; 0: none */
+	size_t made_at;                 /* zones, expressions: the offset of what the value stands for */
 	const char *def;                /* read like a value of the file; NULL: none */
 	/* Sets the default when there is neither value nor def; `map` is where the key is missing. */
 	int (*fallback)(struct loader *l, const struct yaml_node *map, void *base);
@@ -70,8 +71,8 @@ enum { KEYS_MAX = 32 };                 /* rows of one table */
 extern const struct key_table monitoring_keys;          /* config_keys.c */
 
 extern const struct kind kind_bool, kind_number, kind_duration, kind_text, kind_choice, kind_name,
-	kind_unit, kind_url, kind_postgres_url;                         /* config_kind.c */
-extern const struct kind kind_paths, kind_status, kind_headers, kind_checks;    /* config_list.c */
+	kind_unit, kind_url, kind_postgres_url, kind_zone, kind_regex;          /* config_kind.c */
+extern const struct kind kind_path, kind_logs, kind_status, kind_headers, kind_checks;  /* config_list.c */
 
 /* ---- config.c ------------------------------------------------------------------ */
 

@@ -4,6 +4,7 @@
 #include "config_keys.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <strings.h>
 
@@ -20,6 +21,12 @@ static void *target(const struct key *k, void *base)
 static const void *source(const struct key *k, const void *base)
 {
 	return (const char *)base + k->at;
+}
+
+/* Where what the value stands for goes. */
+static void *made(const struct key *k, void *base)
+{
+	return (char *)base + k->made_at;
 }
 
 static int parse_bool(struct loader *l, const struct key *k, const struct yaml_node *n, void *base)
@@ -246,6 +253,40 @@ static int parse_postgres_url(struct loader *l, const struct key *k, const struc
 	return config_hide_url(l, k, n, &v, true, base);
 }
 
+static int parse_zone(struct loader *l, const struct key *k, const struct yaml_node *n, void *base)
+{
+	const struct zone *zone;
+	struct value v;
+	struct err e;
+	int r = config_line(l, k->name, n, ZONE_NAME_MAX, &v);
+
+	if (r < 0)
+		return r;
+	zone = zones_find(&l->c->zones, text_of(v.s), &e);
+	if (!zone && e.code == ENOENT)
+		return config_fail(l, n, "%s %s is no time zone; write a name like Europe/Berlin or UTC, as timedatectl "
+				   "list-timezones shows them", k->name, v.shown);
+	if (!zone)
+		return config_fail(l, n, "%s: %s", k->name, e.msg);
+	*(const char **)target(k, base) = v.s;
+	*(const struct zone **)made(k, base) = zone;
+	return 0;
+}
+
+static int parse_regex(struct loader *l, const struct key *k, const struct yaml_node *n, void *base)
+{
+	struct value v;
+	struct err e;
+	int r = config_line(l, k->name, n, VALUE_MAX, &v);
+
+	if (r < 0)
+		return r;
+	if (line_start_compile(made(k, base), v.s, &e) < 0)
+		return config_fail(l, n, "%s %s %s", k->name, v.shown, e.msg);
+	*(const char **)target(k, base) = v.s;
+	return 0;
+}
+
 const struct kind kind_bool = { "true or false", parse_bool, print_bool };
 const struct kind kind_number = { "number", parse_number, print_number };
 const struct kind kind_duration = { "time", parse_duration, print_duration };
@@ -255,3 +296,5 @@ const struct kind kind_name = { "text", parse_name, print_text };
 const struct kind kind_unit = { "text", parse_unit, print_text };
 const struct kind kind_url = { "URL", parse_url, print_shown };
 const struct kind kind_postgres_url = { "URL or pairs", parse_postgres_url, print_shown };
+const struct kind kind_zone = { "time zone", parse_zone, print_text };
+const struct kind kind_regex = { "regular expression", parse_regex, print_text };

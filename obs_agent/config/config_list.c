@@ -54,7 +54,27 @@ static void *list_room(struct loader *l, const struct key *k, const struct yaml_
 	return NULL;
 }
 
+/* A list of maps. */
+static void print_items(struct printer *p, const struct key *k, const void *items, size_t n, size_t size)
+{
+	print_name(p, k->name);
+	fputs(n ? "\n" : " []\n", p->out);
+	for (size_t i = 0; i < n; i++) {
+		struct printer item = { p->out, p->indent + 4, true };
+
+		print_table(&item, k->table, (const char *)items + i * size);
+	}
+}
+
 /* ---- log_files ------------------------------------------------------------------ */
+
+static void print_text(struct printer *p, const struct key *k, const void *base)
+{
+	print_name(p, k->name);
+	fputc(' ', p->out);
+	print_quoted(p->out, *(const char *const *)source(k, base));
+	fputc('\n', p->out);
+}
 
 static const char *path_problem(const char *s)
 {
@@ -65,56 +85,54 @@ static const char *path_problem(const char *s)
 	return path_pattern_problem(s);
 }
 
-static int parse_path(struct loader *l, const struct key *k, const struct yaml_node *n, const char **paths)
+static int parse_path(struct loader *l, const struct key *k, const struct yaml_node *n, void *base)
 {
 	struct value v;
 	const char *problem;
-	char what[WHAT_SIZE];
-	size_t i = 0;
-	int r;
+	int r = config_line(l, k->name, n, PATH_MAX - 1, &v);
 
-	snprintf(what, sizeof what, "an item of %s", k->name);
-	r = config_line(l, what, n, PATH_MAX - 1, &v);
 	if (r == 0)
 		r = config_fill_app(l, n, &v);
 	if (r < 0)
 		return r;
 	problem = strlen(v.s) >= PATH_MAX ? "is too long; shorten it" : path_problem(v.s);
 	if (problem)
-		return config_fail(l, n, "%s: %s %s", k->name, v.shown, problem);
-	for (; paths[i]; i++)
-		if (strcmp(paths[i], v.s) == 0)
-			return config_fail(l, n, "%s: %s is listed twice; remove one", k->name, v.shown);
-	paths[i] = v.s;
+		return config_fail(l, n, "%s %s %s", k->name, v.shown, problem);
+	*(const char **)target(k, base) = v.s;
 	return 0;
 }
 
-static int parse_paths(struct loader *l, const struct key *k, const struct yaml_node *n, void *base)
+static int listed_once(struct loader *l, const struct key *k, const struct yaml_node *n,
+		       const struct log_file_config *logs, size_t i)
 {
-	const char **paths = list_room(l, k, n, sizeof *paths);
-	int r = paths ? 0 : -EINVAL;
+	char quoted[QUOTE_SIZE];
 
-	for (const struct yaml_node *item = n->first; paths && item; item = item->next)
-		if (parse_path(l, k, item, paths) < 0)
+	for (size_t j = 0; j < i; j++)
+		if (logs[i].path && logs[j].path && strcmp(logs[i].path, logs[j].path) == 0) {
+			config_quote(text_of(logs[i].path), quoted);
+			return config_fail(l, n, "%s: %s is listed twice; remove one", k->name, quoted);
+		}
+	return 0;
+}
+
+/* What is compiled belongs to the configuration at once, so that it is freed after a mistake, too. */
+static int parse_logs(struct loader *l, const struct key *k, const struct yaml_node *n, void *base)
+{
+	struct log_file_config *logs = list_room(l, k, n, sizeof *logs);
+	size_t i = 0;
+	int r = logs ? 0 : -EINVAL;
+
+	*(const struct log_file_config **)target(k, base) = logs;
+	set_count(k, base, logs ? n->n : 0);
+	for (const struct yaml_node *item = n->first; logs && item; item = item->next, i++)
+		if (config_read_map(l, k->table, item, &logs[i]) < 0 || listed_once(l, k, item, logs, i) < 0)
 			r = -EINVAL;
-	if (r < 0)
-		return r;
-	*(const char ***)target(k, base) = paths;
-	set_count(k, base, n->n);
-	return 0;
+	return r;
 }
 
-static void print_paths(struct printer *p, const struct key *k, const void *base)
+static void print_logs(struct printer *p, const struct key *k, const void *base)
 {
-	const char *const *paths = *(const char *const *const *)source(k, base);
-
-	print_name(p, k->name);
-	fputs(paths && *paths ? "\n" : " []\n", p->out);
-	for (; paths && *paths; paths++) {
-		fprintf(p->out, "%*s- ", p->indent + 2, "");
-		print_quoted(p->out, *paths);
-		fputc('\n', p->out);
-	}
+	print_items(p, k, *(const void *const *)source(k, base), count(k, base), sizeof(struct log_file_config));
 }
 
 /* ---- expect_status ----------------------------------------------------------------- */
@@ -316,18 +334,11 @@ static int parse_checks(struct loader *l, const struct key *k, const struct yaml
 
 static void print_checks(struct printer *p, const struct key *k, const void *base)
 {
-	const struct check_config *checks = *(const struct check_config *const *)source(k, base);
-
-	print_name(p, k->name);
-	fputs(count(k, base) ? "\n" : " []\n", p->out);
-	for (size_t i = 0; i < count(k, base); i++) {
-		struct printer item = { p->out, p->indent + 4, true };
-
-		print_table(&item, k->table, &checks[i]);
-	}
+	print_items(p, k, *(const void *const *)source(k, base), count(k, base), sizeof(struct check_config));
 }
 
-const struct kind kind_paths = { "list of paths", parse_paths, print_paths };
+const struct kind kind_path = { "path or pattern", parse_path, print_text };
+const struct kind kind_logs = { "list of paths or maps", parse_logs, print_logs };
 const struct kind kind_status = { "status codes", parse_status, print_status };
 const struct kind kind_headers = { "map of names to texts", parse_headers, print_headers };
 const struct kind kind_checks = { "list of URLs or maps", parse_checks, print_checks };

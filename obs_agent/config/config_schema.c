@@ -12,6 +12,7 @@
 /* A text with a variable can become any value. */
 #define VARIABLE   "{\"$ref\":\"#/definitions/variable\"}"
 #define SCALAR     "{\"type\":[\"string\",\"number\",\"boolean\"]}"
+#define PATH       "^/.*[^/]$|\\\\$\\\\{"
 #define HTTP_URL   "{\"type\":\"string\",\"pattern\":\"^[hH][tT][tT][pP][sS]?://|\\\\$\\\\{\"}"
 
 static void string(FILE *out, const char *s)
@@ -79,10 +80,24 @@ static void name(FILE *out, const struct key *k)
 		fputs("\"pattern\":\"^[hH][tT][tT][pP][sS]?://|\\\\$\\\\{\"", out);
 }
 
-static void paths(FILE *out, const struct key *k)
+static void path(FILE *out, const struct key *k)
 {
-	fprintf(out, "\"type\":\"array\",\"maxItems\":%" PRId64 ",\"uniqueItems\":true,"
-		"\"items\":{\"type\":\"string\",\"pattern\":\"^/.*[^/]$|\\\\$\\\\{\"}", k->max);
+	(void)k;
+	fputs("\"type\":\"string\",\"pattern\":\"" PATH "\"", out);
+}
+
+static void logs(FILE *out, const struct key *k)
+{
+	fprintf(out, "\"type\":\"array\",\"maxItems\":%" PRId64 ",\"uniqueItems\":true,\"items\":{\"anyOf\":["
+		"{\"type\":\"string\",\"pattern\":\"" PATH "\"},{", k->max);
+	properties(out, k->table);
+	fputs("}]}", out);
+}
+
+static void zone_name(FILE *out, const struct key *k)
+{
+	(void)k;
+	fputs("\"type\":\"string\",\"pattern\":\"^[A-Za-z0-9/_+-]+$|\\\\$\\\\{\"", out);
 }
 
 static void status(FILE *out, const struct key *k)
@@ -115,8 +130,8 @@ static void checks(FILE *out, const struct key *k)
 static const struct { const struct kind *kind; void (*print)(FILE *out, const struct key *k); } printers[] = {
 	{ &kind_bool, boolean }, { &kind_number, number }, { &kind_duration, duration }, { &kind_text, text },
 	{ &kind_choice, choice }, { &kind_name, name }, { &kind_unit, name }, { &kind_url, name },
-	{ &kind_postgres_url, name }, { &kind_paths, paths }, { &kind_status, status },
-	{ &kind_headers, headers },
+	{ &kind_postgres_url, name }, { &kind_path, path }, { &kind_logs, logs }, { &kind_zone, zone_name },
+	{ &kind_regex, text }, { &kind_status, status }, { &kind_headers, headers },
 	{ &kind_checks, checks },
 };
 

@@ -137,14 +137,14 @@ int doctor_logs(const struct config *c, const struct doctor_unit *u, FILE *out)
 	for (size_t i = 0; i < c->n_log_files; i++) {
 		char setting[UNIT_VALUE_MAX], fix[PATH_MAX], remedy[PATH_MAX + 256];
 
-		failed += check_pattern(c->log_files[i], c->app, u, &files, out);
-		if (!doctor_unit_hides(u, c->log_files[i], setting, fix))
+		failed += check_pattern(c->log_files[i].path, c->app, u, &files, out);
+		if (!doctor_unit_hides(u, c->log_files[i].path, setting, fix))
 			continue;
 		snprintf(remedy, sizeof remedy, "show it: systemctl edit obs-agent@%s, then [Service] %s",
 			 c->app, fix);
 		failed += doctor_line(out, false, remedy,
 				      "%s: the unit's sandbox (%s) hides this from the agent",
-				      c->log_files[i], setting);
+				      c->log_files[i].path, setting);
 	}
 	return failed + (files ? check_watches(files, c, out) : 0);
 }

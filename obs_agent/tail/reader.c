@@ -26,16 +26,20 @@ int reader_init(struct reader *r, struct agent *a, struct err *e)
 		return err_set(e, ENOMEM, "out of memory for reading log files");
 	line_parser_init(&r->parser);
 	multiline_room_init(&r->room);
-	if (zone_load(&r->zone, "", e) < 0)
-		return -e->code;
-	r->parser.clock.zone = r->room.clock.zone = &r->zone;
-	return 0;
+	r->parser.clock.zones = r->room.clock.zones = &r->zones;
+	return reader_set_zone(r, e);
+}
+
+int reader_set_zone(struct reader *r, struct err *e)
+{
+	return zone_load(&r->zone, "", e);
 }
 
 void reader_free(struct reader *r)
 {
 	line_parser_free(&r->parser);
 	multiline_room_free(&r->room);
+	zones_free(&r->zones);
 	free(r->block);
 }
 
@@ -140,6 +144,8 @@ static bool hand_over(struct reader *r, struct stream *s, struct text line, int6
 	sample.log.own = is_own(r, line);
 	if (!agent_add(r->agent, &sample))
 		return false;
+	if (r->parser.found.timed)
+		r->parser.clock.last_us = s->last_us = sample.timestamp_us;
 	r->lines++;
 	r->of_others += !sample.log.own;
 	return true;
@@ -174,6 +180,17 @@ static bool is_logcores(struct text line)
 	return line.len > 1 && line.s[0] == '{' && line.s[1] == '"' && !log_wrapper_likely(line);
 }
 
+/* The length of the record that begins the text. *ret_open: it is not known where it ends. */
+static size_t record_length(struct reader *r, const struct stream *s, struct text t, size_t line, bool *ret_open)
+{
+	struct text first = { t.s, line };
+
+	*ret_open = false;
+	if (blank(first) || (!r->room.start && is_logcores(first)))
+		return line;
+	return multiline_record(&s->form, &r->room, t, ret_open);
+}
+
 /* How the taking of lines ended. */
 enum taken { TAKEN_ALL, TAKEN_TO_GROUP, TAKEN_TO_FULL, TAKEN_TO_ZEROS };
 
@@ -184,13 +201,12 @@ static enum taken take_text(struct reader *r, struct stream *s, size_t *at, size
 	while (*at < n) {
 		const char *line = r->block + *at, *newline = memchr(line, '\n', n - *at);
 		struct text record;
-		bool open = false;
+		bool open;
 
 		if (!newline)
 			break;
-		record = (struct text){ line, (size_t)(newline - line) };
-		if (!is_logcores(record) && !blank(record))
-			record.len = multiline_record(&s->form, &r->room, (struct text){ line, n - *at }, &open);
+		record.s = line;
+		record.len = record_length(r, s, (struct text){ line, n - *at }, (size_t)(newline - line), &open);
 		if (open && !settled)
 			return TAKEN_TO_GROUP;
 		if (!hand_over(r, s, record, s->position + (int64_t)*at, now_us, NULL))
@@ -384,6 +400,69 @@ static enum reader_result after_block(struct reader *r, struct stream *s, enum t
 	return full ? READER_MORE : READER_END;
 }
 
+/* ---- what a file's own lines are read by ---- */
+
+/* How the records of the file begin is learnt once more from what was read before, by the agent that was stopped. */
+static void learn_again(struct reader *r, struct stream *s)
+{
+	ssize_t n = read_block(r, s, 0);
+	size_t at = 0, len = n < 0 ? 0 : (int64_t)n < s->position ? (size_t)n : (size_t)s->position;
+
+	while (at < len && at < LEARN_BYTES) {
+		struct text t = { r->block + at, len - at };
+		const char *newline = memchr(t.s, '\n', t.len);
+		bool open;
+
+		if (!newline)
+			return;
+		t.len = record_length(r, s, t, (size_t)(newline - t.s), &open);
+		multiline_learn(&s->form, &r->room, t);
+		at += t.len + 1;
+	}
+}
+
+/* The time of the last line before the position that has one. */
+static void recall_time(struct reader *r, struct stream *s)
+{
+	int64_t from = s->position > LEARN_BYTES ? s->position - LEARN_BYTES : 0;
+	ssize_t n = read_block(r, s, from);
+	size_t at = 0, len = n < 0 ? 0 : (int64_t)n < s->position - from ? (size_t)n : (size_t)(s->position - from);
+	const char *newline;
+
+	for (; at < len && (newline = memchr(r->block + at, '\n', len - at)); at = (size_t)(newline + 1 - r->block)) {
+		struct sample sample;
+
+		line_parse(&r->parser, (struct text){ r->block + at, (size_t)(newline - r->block) - at }, wall_us(), NULL,
+			   &sample);
+		if (r->parser.found.timed)
+			r->parser.clock.last_us = s->last_us = sample.timestamp_us;
+	}
+}
+
+/* Read as the file's settings say, and as what was read of it before tells. */
+static void prepare(struct reader *r, struct stream *s)
+{
+	static const struct log_file_config usual = { .format = "auto" };
+	const struct log_file_config *c;
+
+	if (!s->settings)
+		s->settings = config_log_file(agent_config(r->agent), s->log_path);
+	c = s->settings ? s->settings : &usual;
+	r->parser.raw = r->room.raw = strcmp(c->format, "raw") == 0;
+	r->parser.warn_4xx = c->warn_4xx;
+	r->parser.clock.zone = r->room.clock.zone = c->zone ? c->zone : &r->zone;
+	r->parser.clock.last_us = s->last_us;
+	r->room.start = c->start;
+	if (s->recalled || s->size <= s->position)
+		return;
+	s->recalled = true;
+	if (s->position == 0)
+		return;
+	r->room.clock.now_us = wall_us();
+	learn_again(r, s);
+	recall_time(r, s);
+}
+
 enum reader_result reader_read(struct reader *r, struct stream *s, bool settled)
 {
 	enum taken how;
@@ -392,6 +471,7 @@ enum reader_result reader_read(struct reader *r, struct stream *s, bool settled)
 
 	if (!advance(r, s))
 		return READER_FULL;
+	prepare(r, s);
 	if (s->scanned - s->position > LINE_BYTES_MAX)
 		return read_long_line(r, s, settled);
 	n = read_block(r, s, s->position);
@@ -432,6 +512,7 @@ bool reader_finish(struct reader *r, struct stream *s)
 
 	if (!advance(r, s))
 		return false;
+	prepare(r, s);
 	n = read_block(r, s, s->position);
 	if (n < 0 || s->position + n > s->size || !stream_holds(s))
 		return true;            /* it can't be read, grew just now or holds another text: not over */

@@ -20,6 +20,7 @@ struct reader {
 	struct line_parser parser;
 	struct multiline_room room;
 	struct zone zone;               /* the machine's */
+	struct zones zones;             /* that lines name */
 	char *block;                    /* LINE_BYTES_MAX + 1 bytes */
 	struct flood_count held;        /* back from this block, since there were too many */
 	int64_t lines, bytes, cut;      /* handed over since the start */
@@ -37,6 +38,9 @@ enum reader_result {
 };
 
 int reader_init(struct reader *r, struct agent *a, struct err *e);
+
+/* Take the machine's time zone as it is now. */
+int reader_set_zone(struct reader *r, struct err *e);
 void reader_free(struct reader *r);
 
 /* Read at most one block of `s`. `settled`: lines of plain text at its end need not

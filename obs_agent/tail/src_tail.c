@@ -366,10 +366,14 @@ static void resume(void *state)
 	sd_event_source_set_enabled(t->work_source, SD_EVENT_ONESHOT);
 }
 
-/* The list of files is read from the configuration at each look. */
+/* The files and their settings are read from the configuration at the next look. */
 static void reload(void *state)
 {
 	struct tail *t = state;
+	struct err e;
+
+	if (reader_set_zone(&t->reader, &e) < 0)
+		logcore_warning(agent_log(t->agent), "the old time zone stays in force", logcore_kv("error", e.msg));
 
 	t->files.reconfigured = true;
 	look(t);

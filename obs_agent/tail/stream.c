@@ -356,8 +356,16 @@ void stream_jump(struct stream *s, int64_t to)
 	complete_head(s);
 }
 
+void stream_forget_form(struct stream *s)
+{
+	s->form = (struct multiline){ 0 };
+	s->last_us = 0;
+	s->recalled = false;
+}
+
 void stream_resume(struct stream *s, const struct position *p)
 {
+	stream_forget_form(s);
 	head_parse(&s->head, p->head_hash);
 	stream_jump(s, p->to);
 	s->id = p->stream_id;
@@ -408,6 +416,7 @@ void stream_restart(struct stream *s)
 	s->lost = 0;
 	s->lost_told = false;
 	s->flood = (struct flood){ .behind = true };
+	stream_forget_form(s);
 	s->lag_since_us = s->lag_mark_us = s->size > 0 ? mono_us() : 0;
 	s->lag_mark = s->size;
 	s->open_group = s->copy = s->finished = s->over = s->told = false;

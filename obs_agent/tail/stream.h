@@ -27,6 +27,8 @@ enum {
 	STREAM_SEARCH_S = 60, /* since its text was lost or its name changed: others may have come and gone */
 };
 
+struct log_file_config;
+
 struct stream {
 	struct stream *next;
 	struct stream *same_file, *same_watch;  /* chains of the tables in tail_files.c */
@@ -67,6 +69,9 @@ struct stream {
 	struct flood flood;
 	bool moved;                     /* its name changed since it was parked, so it may go on elsewhere */
 	struct multiline form;          /* how its records begin */
+	const struct log_file_config *settings; /* NULL: to be found by its path */
+	int64_t last_us;                /* time of the last line that had one; 0: none */
+	bool recalled;                  /* form and last_us are those of all text before the position */
 	bool current;                   /* a configured path leads here now */
 	bool stirred;                   /* there may be something to read */
 	bool open_group; /* behind position stand lines that wait for more that belong to them */
@@ -154,6 +159,9 @@ bool stream_holds(const struct stream *s);
 
 /* The same, as the file is now: also updates s->size. */
 bool stream_unchanged(struct stream *s);
+
+/* What was learnt of its lines is to be learnt again, from the text before the position. */
+void stream_forget_form(struct stream *s);
 
 /* The file holds another text now: a new stream from position 0. */
 void stream_restart(struct stream *s);

@@ -62,7 +62,7 @@ static bool root_is_configured(const struct tail_files *t, const char *path, cha
 	    snprintf(log_path, size, "%.*s%s", (int)(name - path), path, root) >= (int)size)
 		return false;
 	for (size_t i = 0; i < c->n_log_files; i++)
-		if (path_pattern_matches(c->log_files[i], log_path))
+		if (path_pattern_matches(c->log_files[i].path, log_path))
 			return true;
 	return false;
 }

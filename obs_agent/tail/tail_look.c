@@ -60,8 +60,10 @@ static struct stream *begin(struct tail_files *t, const char *path)
 	return s;
 }
 
-static void take_note(struct tail_files *t, struct stream *s)
+static void take_note(struct tail_files *t, struct stream *s, const char *path)
 {
+	if (!s->settings)
+		s->settings = config_log_file(agent_config(t->agent), path);
 	s->current = true;
 	s->dropped = false;
 	s->idle_since_us = mono_us();   /* a rotated file is silent from its rotation on */
@@ -91,7 +93,7 @@ static bool look_at_known(struct tail_files *t, const char *path)
 		return false;
 	stream_found_at(s, path);
 	stream_seen(s, &st);
-	take_note(t, s);
+	take_note(t, s, path);
 	return true;
 }
 
@@ -108,7 +110,7 @@ static void look_at_all(struct tail_files *t, struct path_list *files)
 		struct stream *s = begin(t, new.path[i]);
 
 		if (s)
-			take_note(t, s);
+			take_note(t, s, new.path[i]);
 	}
 }
 
@@ -124,19 +126,19 @@ static void find_paths(struct tail_files *t, struct path_list *files, struct pat
 
 	for (size_t i = 0; i < c->n_log_files; i++) {
 		size_t n = files->n, kept = n;
-		int r = path_pattern_find(c->log_files[i], files, folders);
+		int r = path_pattern_find(c->log_files[i].path, files, folders);
 
 		for (; n < files->n; n++)
-			if (is_packed(c->log_files[i], files->path[n]))
+			if (is_packed(c->log_files[i].path, files->path[n]))
 				free(files->path[n]);
 			else
 				files->path[kept++] = files->path[n];
 		files->n = kept;
 		if (r == -E2BIG)
-			tail_files_say_once(t, c->log_files[i], E2BIG,
+			tail_files_say_once(t, c->log_files[i].path, E2BIG,
 					    "the pattern leads to too many folders or names; write a narrower one");
 		else if (r < 0)
-			tail_files_trouble(t, c->log_files[i], -r);
+			tail_files_trouble(t, c->log_files[i].path, -r);
 	}
 }
 
@@ -265,6 +267,10 @@ void tail_files_look(struct tail_files *t)
 	t->open_max = open_max();
 	for (struct stream *s = t->streams; s; s = s->next) {
 		s->dropped |= t->reconfigured && s->current;
+		if (t->reconfigured) {
+			s->settings = NULL;     /* was of the old configuration */
+			stream_forget_form(s);
+		}
 		s->current = false;
 	}
 	find_paths(t, &files, &folders);

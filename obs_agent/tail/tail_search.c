@@ -192,6 +192,7 @@ static void judge_successor(struct tail_files *t, struct stream *s, struct strea
 {
 	switch (admit(t, s, old->log_path, is_later(s, old), search->copies || was_never_the_log(s, old))) {
 	case ADMITTED:
+		s->settings = old->settings;
 		search->found++;
 		break;
 	case WAITS:

@@ -39,7 +39,13 @@ static const char all_keys[] =
 	"    - {url: \"http://[::1]:80/\", interval: 3}\n"
 	"  log_files:\n"
 	"    - /var/log/{app}/*.log\n"
-	"    - \"/opt/deployments/{app}/current/{app}.log\"\n";
+	"    - \"/opt/deployments/{app}/current/{app}.log\"\n"
+	"    - path: /srv/{app}.log\n"
+	"      format: RAW\n"
+	"      timezone: Asia/Kolkata\n"
+	"      multiline_start: '^\\[[0-9]+\\]'\n"
+	"      warn_4xx: yes\n"
+	"  log_timezone: Europe/Berlin\n";
 
 /* The configuration of application my-app from a text that must be valid. */
 static struct config parsed(const char *yaml)

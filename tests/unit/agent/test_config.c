@@ -111,11 +111,11 @@ static void every_mistake_is_named_in_the_order_of_the_file(void **state)
 					"    - http://b/\n"
 					"    - http://b/\n"
 					"    - {url: 'http://c/', headers: {'a b': c, D: \"x\\ny\"}}\n"),
-		"a.yml:2:26: log_files: \"bad.log\" is not an absolute path; begin it with /\n"
-		"a.yml:2:35: log_files: \"/dir/\" is a folder; name its files, as in /var/log/my-app/*.log\n"
+		"a.yml:2:26: path \"bad.log\" is not an absolute path; begin it with /\n"
+		"a.yml:2:35: path \"/dir/\" is a folder; name its files, as in /var/log/my-app/*.log\n"
 		"a.yml:2:42: log_files: \"/good.log\" is listed twice; remove one\n"
 		"a.yml:3:3: \"colour\" is not a key of section monitoring; known are enabled, postgres_url, "
-		"vps_name, collection_interval, app_unit, log_level, health_checks, log_files, "
+		"vps_name, collection_interval, app_unit, log_level, health_checks, log_timezone, log_files, "
 		"log_lines_per_second\n"
 		"a.yml:4:12: enabled \"perhaps\" is neither true nor false; write one of them\n"
 		"a.yml:5:24: collection_interval \"5\" is out of range; write 10 to 86400 seconds\n"
@@ -276,6 +276,40 @@ static void nothing_is_monitored_unless_enabled(void **state)
 	config_free(&c);
 }
 
+static void each_log_file_has_its_settings(void **state)
+{
+	struct config c = parsed("monitoring:\n"
+				 "  log_files:\n"
+				 "    - /a/*.log\n"
+				 "    - {path: /b.log, timezone: Asia/Kolkata, multiline_start: ^BEGIN, warn_4xx: true}\n"
+				 "    - {path: \"/{app}.log\", format: raw, timezone: Europe/Berlin}\n"
+				 "  log_timezone: Europe/Berlin\n");
+	const struct log_file_config *b = config_log_file(&c, "/b.log");
+
+	(void)state;
+	assert_ptr_equal(b, &c.log_files[1]);
+	assert_string_equal(b->zone->name, "Asia/Kolkata");
+	assert_true(b->warn_4xx && line_start_matches(b->start, TEXT("BEGIN")));
+	assert_ptr_equal(config_log_file(&c, "/a/x.log"), &c.log_files[0]);
+	assert_true(!c.log_files[0].start && !c.log_files[0].warn_4xx);
+	assert_string_equal(c.log_files[0].format, "auto");
+	assert_string_equal(config_log_file(&c, "/my-app.log")->format, "raw");
+	assert_ptr_equal(c.log_files[0].zone, c.log_files[2].zone);     /* loaded once */
+	assert_null(config_log_file(&c, "/a/b/x.log"));
+	config_free(&c);
+}
+
+static void the_first_entry_that_matches_a_file_decides(void **state)
+{
+	struct config c = parsed("monitoring: {log_files: [{path: /a/special.log, format: raw}, /a/*.log]}");
+
+	(void)state;
+	assert_string_equal(config_log_file(&c, "/a/special.log")->format, "raw");
+	assert_string_equal(config_log_file(&c, "/a/other.log")->format, "auto");
+	assert_null(c.log_files[0].zone);                               /* the machine's */
+	config_free(&c);
+}
+
 static void all_keys_are_read(void **state)
 {
 	struct config c = parsed(all_keys);
@@ -301,10 +335,10 @@ static void all_keys_are_read(void **state)
 	assert_string_equal(b->headers[1], "X-Empty: -");
 	assert_null(b->headers[2]);
 	assert_true(b->retries == 0 && b->max_redirects == 3 && !b->verify_tls);
-	assert_int_equal(c.n_log_files, 2);
-	assert_string_equal(c.log_files[0], "/var/log/my-app/*.log");
-	assert_string_equal(c.log_files[1], "/opt/deployments/my-app/current/my-app.log");
-	assert_null(c.log_files[2]);
+	assert_int_equal(c.n_log_files, 3);
+	assert_string_equal(c.log_files[0].path, "/var/log/my-app/*.log");
+	assert_string_equal(c.log_files[1].path, "/opt/deployments/my-app/current/my-app.log");
+	assert_string_equal(c.log_files[0].format, "auto");
 	config_free(&c);
 }
 
@@ -371,7 +405,7 @@ static void a_byte_order_mark_and_dos_line_ends_are_fine(void **state)
 
 	(void)state;
 	assert_string_equal(c.vps_name, "a");
-	assert_string_equal(c.log_files[0], "/b");
+	assert_string_equal(c.log_files[0].path, "/b");
 	config_free(&c);
 }
 
@@ -593,6 +627,8 @@ static int all_tests(void)
 		cmocka_unit_test(an_application_name_cannot_leave_its_folder),
 		cmocka_unit_test(a_minimal_file_gets_the_defaults),
 		cmocka_unit_test(nothing_is_monitored_unless_enabled),
+		cmocka_unit_test(each_log_file_has_its_settings),
+		cmocka_unit_test(the_first_entry_that_matches_a_file_decides),
 		cmocka_unit_test(all_keys_are_read),
 		cmocka_unit_test(a_check_takes_its_defaults_from_the_section_wherever_that_is_written),
 		cmocka_unit_test(times_may_have_units),

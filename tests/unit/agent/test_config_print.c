@@ -38,7 +38,10 @@ static void a_printed_configuration_reads_back_unchanged(void **state)
 	assert_string_equal(again.checks[1].expect_body, c.checks[1].expect_body);
 	assert_memory_equal(again.checks[1].expect_status, c.checks[1].expect_status,
 			    sizeof c.checks[1].expect_status);
-	assert_string_equal(again.log_files[1], c.log_files[1]);
+	assert_string_equal(again.log_files[1].path, c.log_files[1].path);
+	assert_string_equal(again.log_files[2].multiline_start, "^\\[[0-9]+\\]");
+	assert_string_equal(again.log_files[2].timezone, "Asia/Kolkata");
+	assert_string_equal(again.log_files[0].timezone, "Europe/Berlin");
 	assert_string_equal(again.postgres_url, "host=db password=*** dbname=observ");
 	assert_string_equal(again.checks[1].headers[0], "Authorization: ***");
 	assert_string_equal(again.checks[1].url, "http://***@b.example:8080/");

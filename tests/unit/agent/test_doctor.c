@@ -89,7 +89,7 @@ static bool fresh;                      /* the agent never ran */
 
 static int look_at_logs(const char *log_file)
 {
-	const char *files[] = { log_file, NULL };
+	const struct log_file_config files[] = { { .path = log_file, .format = "auto" } };
 	struct config c = { .app = "my-app", .log_files = files, .n_log_files = 1 };
 	char *text = NULL;
 	size_t size;

@@ -115,6 +115,9 @@ static void an_hour_that_occurs_twice_is_decided_by_order(void **state)
 	c.last_us = utc("2026-10-25T00:50:00Z");
 	assert_true(log_time_begins(&c, TEXT("2026-10-25 02:10:00"), &t));
 	assert_int_equal(t.us, utc("2026-10-25T01:10:00Z"));
+	c.last_us = utc("2026-10-25T00:10:20Z");                /* another thread was quicker */
+	assert_true(log_time_begins(&c, TEXT("2026-10-25 02:10:00"), &t));
+	assert_int_equal(t.us, utc("2026-10-25T00:10:00Z"));
 	assert_true(log_time_begins(&c, TEXT("2026-03-29 02:30:00"), &t));      /* there is no such time */
 	assert_int_equal(t.us, utc("2026-03-29T01:30:00Z"));
 }
@@ -147,6 +150,59 @@ static void a_zone_that_is_unknown_is_refused(void **state)
 	assert_int_equal(zone_load(&z, "", &e), 0);
 }
 
+static void a_zone_that_the_text_names_is_used(void **state)
+{
+	struct zones zones = { .n = 0 };
+	struct log_clock c = { .zone = &kolkata, .zones = &zones, .now_us = now_us };
+	struct log_time t;
+
+	(void)state;
+	assert_true(log_time_begins(&c, TEXT("30-Nov-2026 07:02:52 Europe/Berlin] PHP Warning"), &t));
+	assert_int_equal(t.us, utc("2026-11-30T06:02:52Z"));
+	assert_true(log_time_begins(&c, TEXT("30-Nov-2026 01:02:52 America/Argentina/ComodRivadavia] x"), &t));
+	assert_int_equal(t.us, utc("2026-11-30T04:02:52Z"));
+	assert_true(log_time_begins(&c, TEXT("30-Nov-2026 12:02:52 Asia/Kolkata] x"), &t));
+	assert_int_equal(t.us, utc("2026-11-30T06:32:52Z"));
+	assert_int_equal(zones.n, 2);
+	zones_free(&zones);
+}
+
+static void what_is_no_zone_stays_behind_the_time(void **state)
+{
+	static const char *const lines[] = { "2026-11-30 12:02:52 src/main.c failed", "2026-11-30 12:02:52 Europe/Brlin: x",
+					     "2026-11-30 12:02:52 Europe/ x", "2026-11-30 12:02:52 Europe/../Europe/Berlin" };
+	struct zones zones = { .n = 0 };
+	struct log_clock c = { .zone = &kolkata, .zones = &zones, .now_us = now_us };
+	struct log_time t;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+		assert_true(log_time_begins(&c, text_of(lines[i]), &t));
+		assert_int_equal(t.us, utc("2026-11-30T06:32:52Z"));
+		assert_int_equal(t.len, strlen("2026-11-30 12:02:52"));
+	}
+	assert_int_equal(zones.n, 0);
+}
+
+static void lines_can_load_a_bounded_number_of_zones(void **state)
+{
+	struct zones zones = { .n = 0 };
+	struct err e;
+
+	(void)state;
+	while (zones.n < ZONES_MAX) {
+		zones.zone[zones.n] = malloc(sizeof *zones.zone[0]);
+		zones.zone[zones.n++]->name[0] = '\0';
+	}
+	assert_null(zones_find(&zones, TEXT("Europe/Paris"), &e));
+	assert_int_equal(e.code, E2BIG);
+	zones_free(&zones);
+	assert_non_null(zones_find(&zones, TEXT("Europe/Paris"), &e));
+	assert_null(zones_find(&zones, TEXT("Europe"), &e));            /* a folder */
+	assert_int_equal(e.code, ENOENT);
+	zones_free(&zones);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -156,6 +212,9 @@ int main(void)
 		cmocka_unit_test(an_hour_that_occurs_twice_is_decided_by_order),
 		cmocka_unit_test(numbers_are_seconds_to_nanoseconds),
 		cmocka_unit_test(a_zone_that_is_unknown_is_refused),
+		cmocka_unit_test(a_zone_that_the_text_names_is_used),
+		cmocka_unit_test(what_is_no_zone_stays_behind_the_time),
+		cmocka_unit_test(lines_can_load_a_bounded_number_of_zones),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, NULL);

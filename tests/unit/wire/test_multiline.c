@@ -110,12 +110,65 @@ static void a_record_is_bounded(void **state)
 	free(text);
 }
 
+/* With multiline_start, or in a raw file. */
+static void expect_configured(const char *pattern, bool raw, const char *text, size_t want, bool want_open)
+{
+	static const struct multiline nothing;
+	struct line_start *start = NULL;
+	struct multiline_room room;
+	struct err e;
+	bool open;
+	size_t n;
+
+	multiline_room_init(&room);
+	if (pattern && line_start_compile(&start, pattern, &e) < 0)
+		fail_msg("%s", e.msg);
+	room.start = start;
+	room.raw = raw;
+	n = multiline_record(&nothing, &room, text_of(text), &open);
+	if (n != want || open != want_open)
+		fail_msg("%zu of %zu bytes, %s:\n%s", n, want, open ? "open" : "closed", text);
+	multiline_room_free(&room);
+	line_start_free(start);
+}
+
+static void a_configured_beginning_decides_alone(void **state)
+{
+	static const char cri[] = "2026-11-30T12:00:00Z stdout ", two[] = "BEGIN 1\n{\"a\":1}\n\n2026-11-30 12:00:00 x";
+	char text[4096];
+
+	(void)state;
+	snprintf(text, sizeof text, "%s\nBEGIN 2\n", two);
+	expect_configured("^BEGIN", false, text, strlen(two), false);
+	expect_configured("^BEGIN", true, text, strlen(two), false);
+	expect_configured("^BEGIN", false, two, strlen("BEGIN 1\n{\"a\":1}"), true);
+	expect_configured("^BEGIN", false, "\tat x\nBEG", strlen("\tat x"), true);
+	expect_configured("^BEGIN", false, "BEGIN 1\n\033[31mBEGIN\033[m 2\n", strlen("BEGIN 1"), false);
+	expect_configured("^BEGIN", true, "BEGIN 1\n\033[31mBEGIN\033[m 2\nBEGIN 3\n", strlen("BEGIN 1\n\033[31mBEGIN\033[m 2"),
+			  false);
+	snprintf(text, sizeof text, "%sF BEGIN 1\n%sF more\n%sF BEGIN 2\n", cri, cri, cri);
+	expect_configured("^BEGIN", false, text, 2 * strlen(cri) + strlen("F BEGIN 1\nF more"), false);
+	snprintf(text, sizeof text, "%sP BEGIN 1\n%sF BEGIN in its middle\n%sF BEGIN 2\n", cri, cri, cri);
+	expect_configured("^BEGIN", false, text, 2 * strlen(cri) + strlen("P BEGIN 1\nF BEGIN in its middle"), false);
+	snprintf(text, sizeof text, "BEGIN 1\nBEGIN %02000d", 7);
+	expect_configured("^BEGIN", false, text, strlen("BEGIN 1"), false);
+}
+
+static void in_a_raw_file_each_line_is_a_record(void **state)
+{
+	(void)state;
+	expect_configured(NULL, true, "ERROR no\n\tat a.B.c(B.java:1)\n", strlen("ERROR no"), false);
+	expect_configured(NULL, true, "one\n", strlen("one"), false);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(traces_belong_to_the_line_before_them),
 		cmocka_unit_test(an_unfinished_line_tells_when_it_can),
 		cmocka_unit_test(a_record_is_bounded),
+		cmocka_unit_test(a_configured_beginning_decides_alone),
+		cmocka_unit_test(in_a_raw_file_each_line_is_a_record),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -60,20 +60,25 @@ static size_t read_file(const char *path, char *to)
 	return n;
 }
 
-static void records_do_not_depend_on_when_they_were_read(void **state)
+/* Each file of the corpus, at once and cut; `start`: the beginning of a record, NULL where it is learnt. */
+static void compare_cuts(const char *start, bool raw)
 {
 	static char bytes[FILE_MAX];
+	struct line_start *compiled = NULL;
 	struct multiline_room room;
 	struct ends whole, parts;
 	struct zone zone;
 	struct err e;
 	glob_t files;
 
-	(void)state;
 	assert_int_equal(glob("tests/corpus/logs/*.log", 0, NULL, &files), 0);
 	assert_int_equal(zone_load(&zone, "Asia/Kolkata", &e), 0);
 	multiline_room_init(&room);
 	room.clock.zone = &zone;
+	room.raw = raw;
+	if (start)
+		assert_int_equal(line_start_compile(&compiled, start, &e), 0);
+	room.start = compiled;
 	assert_true(parse_rfc3339(TEXT("2026-11-30T07:30:00Z"), &room.clock.now_us));
 	srand(12);
 	for (size_t i = 0; i < files.gl_pathc; i++) {
@@ -87,13 +92,30 @@ static void records_do_not_depend_on_when_they_were_read(void **state)
 		}
 	}
 	globfree(&files);
+	line_start_free(compiled);
 	multiline_room_free(&room);
+}
+
+static void records_do_not_depend_on_when_they_were_read(void **state)
+{
+	(void)state;
+	compare_cuts(NULL, false);
+}
+
+static void configured_records_do_not_depend_on_when_they_were_read(void **state)
+{
+	(void)state;
+	compare_cuts("^[[{0-9]", false);
+	compare_cuts("at |[0-9]{2}$", false);
+	compare_cuts("^[A-Z]", true);
+	compare_cuts(NULL, true);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(records_do_not_depend_on_when_they_were_read),
+		cmocka_unit_test(configured_records_do_not_depend_on_when_they_were_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
