@@ -97,7 +97,8 @@ static const struct key log_rows[] = {
 	  .help = "an absolute path or a pattern (`*`, `?`, `[x]`, `{a,b}`, `**`); `{app}` is the application's name. A file "
 		  "that several match is read as the first one says" },
 	{ "format", &kind_choice, LOG_AT(format), .def = "auto", .choices = formats,
-	  .help = "`raw`: the line as it stands is the message, nothing is looked for in it, and no lines are joined" },
+	  .help = "`raw`: the line as it stands is the message, nothing is looked for in it, and lines are joined "
+		  "by `multiline_start` only" },
 	{ "timezone", &kind_zone, LOG_AT(timezone), .made_at = LOG_AT(zone), .fallback = common_timezone,
 	  .def_help = "`log_timezone`", .help = "zone of times that name none, as in `Europe/Berlin`" },
 	{ "multiline_start", &kind_regex, LOG_AT(multiline_start), .made_at = LOG_AT(start),
