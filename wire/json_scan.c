@@ -12,6 +12,7 @@
 enum {
 	NUMBER_LEN_MAX = 64,            /* longer numbers are kept as text */
 	EXPONENT_MAX = 308,             /* so are those that no double holds */
+	UNICODE_REPLACEMENT = 0xfffd,
 };
 
 static bool digit(char c)
@@ -368,7 +369,7 @@ bool json_unescape(struct text t, struct buf *out)
 		if (!slash)
 			return true;
 		p = slash + escape(slash, end, &code);
-		if (!buf_add(out, utf8, utf8_encode(utf8, (uint32_t)code)))
+		if (!buf_add(out, utf8, utf8_encode(utf8, code < 0 ? UNICODE_REPLACEMENT : (uint32_t)code)))
 			return false;
 	}
 	return true;

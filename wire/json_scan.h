@@ -51,8 +51,8 @@ static inline uint64_t json_key_bit(struct text key)
 bool json_value(struct json_scan *j, enum json_kind *ret_kind, struct text *ret);
 bool json_string(struct json_scan *j, bool *ret_escapes, struct text *ret_inside);
 
-/* Append the characters that an escaped string (without quotes) stands for. It
- * must have passed json_string() with nothing unstorable. */
+/* Append the characters that an escaped string (without quotes) stands for; for \u0000 and lone
+ * surrogates U+FFFD. It must have passed json_string(). */
 bool json_unescape(struct text inside, struct buf *out);
 
 /*

@@ -94,6 +94,12 @@ bool log_context_text(struct log_context *c, struct text name, struct text value
 	return next_member(c) && buf_add_json(&c->json, name) && buf_addc(&c->json, ':') && buf_add_json(&c->json, value);
 }
 
+bool log_context_mark(struct log_context *c, struct text name, struct text value)
+{
+	c->clash |= (c->keys & json_key_bit(name)) != 0;
+	return log_context_text(c, name, value);
+}
+
 /* Quotes are written twice. */
 static bool add_doubled(struct buf *b, struct text t)
 {

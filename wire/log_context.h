@@ -33,6 +33,9 @@ bool log_context_object(struct log_context *c, const struct member *object);
 bool log_context_field(struct log_context *c, const struct log_text_field *f);
 bool log_context_text(struct log_context *c, struct text name, struct text value);
 
+/* A name of ours and a text, behind all else: it keeps its name whatever the line calls its members. */
+bool log_context_mark(struct log_context *c, struct text name, struct text value);
+
 /* "\"_cut_bytes\":1048576": members as JSON text. */
 bool log_context_json(struct log_context *c, const char *members);
 

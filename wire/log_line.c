@@ -27,6 +27,8 @@ struct found {
 	int64_t us;
 	enum log_level level;
 	struct text logger, message;
+	struct text prefix;             /* what stands in front of the message */
+	struct text stood;              /* the line as it stood, where a prefix and the message are not all of it */
 };
 
 static void read_inside(struct line_parser *p, struct text line, int depth, struct found *f);
@@ -225,20 +227,20 @@ static bool has_control(struct text t)
 	return false;
 }
 
-/* The length of an escape sequence at the beginning of `t`: "\e[1;31m", "\e]0;title\a". */
+/* The length of an escape sequence at the beginning of `t`: "\e[1;31m", "\e]0;title\a". It is ASCII. */
 static size_t escape_sequence(struct text t)
 {
 	size_t n = 2;
 
-	if (t.len < 2)
+	if (t.len < 2 || t.s[1] < ' ' || t.s[1] == 0x7f)
 		return 1;
 	if (t.s[1] == '[') {
 		while (n < t.len && t.s[n] >= 0x20 && t.s[n] < 0x40)
 			n++;
-		return n < t.len ? n + 1 : n;
+		return n < t.len && t.s[n] >= 0x40 && t.s[n] < 0x7f ? n + 1 : n;
 	}
 	if (t.s[1] == ']') {
-		while (n < t.len && t.s[n] != '\a' && t.s[n] != '\033' && t.s[n] != '\n')
+		while (n < t.len && !is_control(t.s[n]) && t.s[n] != '\n')
 			n++;
 		return n < t.len && t.s[n] == '\a' ? n + 1 : n;
 	}
@@ -379,6 +381,26 @@ static void warn_of_status(struct line_parser *p, const struct log_text *t, stru
 			f->level = LEVEL_WARNING;
 }
 
+/* The prefix reaches up to byte `n` of `text`; what was read around it may have begun it. */
+static void extend_prefix(struct found *f, struct text text, size_t n)
+{
+	if (!f->prefix.s)
+		f->prefix.s = text.s;
+	f->prefix.len = (size_t)(text.s + n - f->prefix.s);
+}
+
+static void keep_stood(struct found *f, struct text line)
+{
+	if (!f->stood.s)
+		f->stood = line;
+}
+
+/* The text and the prefix in front of it. */
+static struct text with_prefix(const struct found *f, struct text t)
+{
+	return f->prefix.s ? (struct text){ f->prefix.s, (size_t)(t.s + t.len - f->prefix.s) } : t;
+}
+
 static void from_text(struct line_parser *p, struct text record, int depth, struct found *f)
 {
 	struct text plain = log_line_plain(record, &p->plain), line = first_line(plain), name, rest;
@@ -388,10 +410,12 @@ static void from_text(struct line_parser *p, struct text record, int depth, stru
 	size_t n;
 
 	f->message = plain;
+	if (changed)
+		keep_stood(f, record);
 	n = depth == 0 ? compose_prefix(line, &name) : 0;
 	if (n > 0) {
 		log_context_text(&p->context, TEXT("container"), name);
-		log_context_text(&p->context, TEXT("_prefix"), (struct text){ plain.s, n });
+		extend_prefix(f, plain, n);
 		read_inside(p, text_after(plain, n), depth + 1, f);
 		return;
 	}
@@ -400,8 +424,6 @@ static void from_text(struct line_parser *p, struct text record, int depth, stru
 		f->leveled |= log_trace_begins(line, &level) != TRACE_NONE;
 		if (f->leveled)
 			f->level = level;
-		if (changed)
-			log_context_text(&p->context, TEXT("_line"), record);
 		return;
 	}
 	take_columns(&t, f);
@@ -413,50 +435,43 @@ static void from_text(struct line_parser *p, struct text record, int depth, stru
 	warn_of_status(p, &t, f);
 	add_fields(p, &t);
 	if (t.message.value.s) {
-		log_context_text(&p->context, TEXT("_line"), record);
+		keep_stood(f, record);
 		f->message = field_text(p, &t.message);
 		return;
 	}
 	rest = text_after(plain, t.prefix);
-	if (changed)
-		log_context_text(&p->context, TEXT("_line"), record);
-	else if (t.prefix > 0)
-		log_context_text(&p->context, TEXT("_prefix"), (struct text){ plain.s, t.prefix });
+	if (rest.len == 0)
+		return;                 /* a prefix and nothing behind it is the message */
+	extend_prefix(f, plain, t.prefix);
 	f->message = rest;
 	if (depth < DEPTH_MAX && rest.len > 1 && rest.s[0] == '{')
 		read_inside(p, rest, depth + 1, f);
-	else if (rest.len == 0)
-		f->message = plain;
 }
 
 /* ---- the record as a whole ---- */
 
-/* The line with what cannot be stored replaced. TEXT_MAX is room enough: a byte
- * grows to three at most, a number by its quotes. */
-static struct text repair(struct line_parser *p, struct text raw, bool json)
+/* The text with what cannot be stored replaced, in `room`. TEXT_MAX is room enough: a byte grows to three
+ * at most, a number by its quotes. */
+static struct text repair(struct text t, bool json, struct buf *room)
 {
-	buf_reset(&p->repaired);
-	if (!json_repair(raw, json, &p->repaired))
+	buf_reset(room);
+	if (!json_repair(t, json, room))
 		return TEXT("(a line that could not be repaired: out of memory)");
-	return (struct text){ p->repaired.data, p->repaired.len };
+	return (struct text){ room->data, room->len };
 }
 
 /* Scan the line, and once more repaired where it is JSON that can't be stored. */
-static enum object_verdict scan_line(struct line_parser *p, struct text *line, bool clean, struct members *m)
+static enum object_verdict scan_line(struct line_parser *p, struct text *line, struct members *m)
 {
-	enum object_verdict verdict;
+	enum object_verdict verdict = object_scan(*line, m);
 
-	if (!clean)
-		*line = repair(p, *line, true);
-	verdict = object_scan(*line, m);
-	if (verdict == OBJECT_UNSTORABLE && clean) {
-		*line = repair(p, *line, true);
-		verdict = object_scan(*line, m);
-	}
-	return verdict;
+	if (verdict != OBJECT_UNSTORABLE)
+		return verdict;
+	*line = repair(*line, true, &p->repaired);
+	return object_scan(*line, m);
 }
 
-/* The same for what is not quite JSON. The line as it stood goes into the context. */
+/* The same for what is not quite JSON. */
 static bool scan_leniently(struct line_parser *p, struct text *line, struct members *m)
 {
 	struct text t = *line;
@@ -465,24 +480,24 @@ static bool scan_leniently(struct line_parser *p, struct text *line, struct memb
 		t.len--;
 	if (t.len < 2 || t.s[0] != '{' || t.s[t.len - 1] != '}')
 		return false;
-	buf_reset(&p->plain);
-	if (!json_lenient(t, &p->plain))
+	buf_reset(&p->lenient);
+	if (!json_lenient(t, &p->lenient))
 		return false;
-	*line = (struct text){ p->plain.data, p->plain.len };
-	if (scan_line(p, line, utf8_is_clean(*line), m) != OBJECT_GOOD)
-		return false;
-	return true;
+	*line = (struct text){ p->lenient.data, p->lenient.len };
+	if (!utf8_is_clean(*line))      /* "\xff" of one character set or the other */
+		*line = repair(*line, true, &p->repaired);
+	return scan_line(p, line, m) == OBJECT_GOOD;
 }
 
 /* False: it is no object, or beyond the limits. */
-static bool from_object(struct line_parser *p, struct text line, bool clean, int depth, struct found *f)
+static bool from_object(struct line_parser *p, struct text line, int depth, struct found *f)
 {
 	/* object_scan() sets what is read: clearing it for each line would cost more than parsing. */
 	struct members m __attribute__((uninitialized));
 	struct text stood = line;
 	bool lenient = false;
 
-	if (scan_line(p, &line, clean, &m) != OBJECT_GOOD) {
+	if (scan_line(p, &line, &m) != OBJECT_GOOD) {
 		line = stood;
 		if (!scan_leniently(p, &line, &m))
 			return false;
@@ -495,7 +510,7 @@ static bool from_object(struct line_parser *p, struct text line, bool clean, int
 			return false;
 	}
 	if (lenient)
-		log_context_text(&p->context, TEXT("_line"), stood);
+		keep_stood(f, with_prefix(f, stood));
 	from_members(p, &m, line, f);
 	f->form = LINE_JSON;
 	return true;
@@ -503,18 +518,30 @@ static bool from_object(struct line_parser *p, struct text line, bool clean, int
 
 static void read_inside(struct line_parser *p, struct text line, int depth, struct found *f)
 {
-	if (line.len > 0 && line.s[0] == '{' && from_object(p, line, true, depth, f))
+	if (line.len > 0 && line.s[0] == '{' && from_object(p, line, depth, f))
 		return;
 	if (line.len > 0 && line.s[0] == '{' && f->message.s == line.s)
 		return;                 /* behind a prefix that was read already */
 	from_text(p, line, depth, f);
 }
 
+static void add_wrapper(struct line_parser *p, const struct log_wrapper *w, bool timed)
+{
+	struct member attrs = { .key = TEXT("attrs"), .value = w->attrs, .type = JSON_OBJECT };
+
+	log_context_text(&p->context, TEXT("stream"), w->stream);
+	if (!timed)
+		log_context_text(&p->context, TEXT("time"), w->time);
+	if (w->attrs.s && w->unstorable)
+		log_context_text(&p->context, attrs.key, attrs.value);
+	else if (w->attrs.s)
+		log_context_member(&p->context, &attrs);
+}
+
 /* Each line of the record in a container's wrapper: what is inside, put together. False: the first one is in none. */
 static bool from_wrapper(struct line_parser *p, struct text record, struct found *f)
 {
 	struct log_wrapper w;
-	struct log_time time;
 
 	if (!log_wrapper_likely(record))
 		return false;
@@ -528,11 +555,8 @@ static bool from_wrapper(struct line_parser *p, struct text record, struct found
 			w = (struct log_wrapper){ .inside = line };
 		}
 		if (rest.s == record.s) {
-			if (log_time_begins(&p->clock, w.time, &time)) {
-				f->timed = true;
-				f->us = time.us;
-			}
-			log_context_text(&p->context, TEXT("stream"), w.stream);
+			f->timed = log_time_is(&p->clock, w.time, &f->us);
+			add_wrapper(p, &w, f->timed);
 		}
 		if (!buf_add(&p->inside, w.inside.s, w.inside.len) || (!w.partial && !buf_addc(&p->inside, '\n')))
 			return false;
@@ -557,18 +581,23 @@ static struct text without_ends(struct text raw)
 void line_parse(struct line_parser *p, struct text raw, int64_t now_us, const char *mark, struct sample *s)
 {
 	struct found f = { .us = now_us, .level = LEVEL_INFO, .message = { "", 0 } };
-	bool clean;
 
 	s->kind = SAMPLE_LOG;
 	s->log.raw = raw;
 	raw = without_ends(raw);
-	clean = utf8_is_clean(raw);
+	if (!utf8_is_clean(raw))
+		raw = repair(raw, false, &p->clean);
 	p->clock.now_us = now_us;
 	log_context_begin(&p->context);
 	if (p->raw)
-		f.message = clean ? raw : repair(p, raw, false);
-	else if (!(clean && from_wrapper(p, raw, &f)) && !from_object(p, raw, clean, 0, &f))
-		from_text(p, clean ? raw : repair(p, raw, false), 0, &f);
+		f.message = raw;
+	else if (!from_wrapper(p, raw, &f) && !from_object(p, raw, 0, &f))
+		from_text(p, raw, 0, &f);
+	/* Behind the line's own members: the names are ours. */
+	if (f.stood.s)
+		log_context_mark(&p->context, TEXT("_line"), f.stood);
+	else if (f.prefix.len > 0)
+		log_context_mark(&p->context, TEXT("_prefix"), f.prefix);
 	if (mark)
 		log_context_json(&p->context, mark);
 	s->timestamp_us = f.us;
@@ -581,14 +610,16 @@ void line_parse(struct line_parser *p, struct text raw, int64_t now_us, const ch
 
 void line_parser_init(struct line_parser *p)
 {
-	*p = (struct line_parser){ .repaired = BUF(TEXT_MAX), .plain = BUF(TEXT_MAX), .inside = BUF(TEXT_MAX),
+	*p = (struct line_parser){ .clean = BUF(TEXT_MAX), .repaired = BUF(TEXT_MAX), .lenient = BUF(TEXT_MAX), .plain = BUF(TEXT_MAX), .inside = BUF(TEXT_MAX),
 				   .message = BUF(TEXT_MAX), .logger = BUF(TEXT_MAX) };
 	log_context_init(&p->context, TEXT_MAX);
 }
 
 void line_parser_free(struct line_parser *p)
 {
+	buf_free(&p->clean);
 	buf_free(&p->repaired);
+	buf_free(&p->lenient);
 	buf_free(&p->plain);
 	buf_free(&p->inside);
 	buf_free(&p->message);

@@ -42,7 +42,9 @@ struct line_parser {
 	bool warn_4xx;                  /* in access logs, a status of 400 to 499 is a WARNING */
 	struct line_found found;        /* set by line_parse() */
 
-	struct buf repaired;            /* the line, made valid; used for the rare bad line only */
+	struct buf clean;               /* the line as UTF-8; this and the next two are for the rare bad line only */
+	struct buf repaired;            /* JSON without what PostgreSQL refuses */
+	struct buf lenient;             /* JSON from what is not quite JSON */
 	struct buf plain;               /* the line without colours */
 	struct buf inside;              /* what a wrapper holds */
 	struct buf message;             /* a message or logger that had escapes */

@@ -72,7 +72,7 @@ static inline bool scan_value(struct json_scan *j, struct member *x)
 /* As logcore writes it: the member stands where the table says, and goes straight to its slot. */
 static inline bool is_next_of_logcore(const struct members *m, struct text key)
 {
-	return m->n < SLOTS && m->n_extra == 0 && key.len == log_keys[m->n].name.len &&
+	return m->n < SLOTS && m->n_extra == 0 && !m->slot[m->n].value.s && key.len == log_keys[m->n].name.len &&
 	       memcmp(key.s, log_keys[m->n].name.s, key.len) == 0;
 }
 

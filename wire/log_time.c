@@ -80,6 +80,7 @@ struct parts {
 	int year, month, day, hour, minute, second;     /* -1: not there */
 	int64_t us;                                     /* of the second */
 	bool zoned, pm, am;
+	bool lettered;                          /* zoned by letters that may mean several zones */
 	int32_t east_s;                         /* of `zoned` */
 	const struct zone *named;               /* instead of the clock's */
 };
@@ -274,6 +275,7 @@ static bool zone(const struct log_clock *c, struct text *t, struct parts *p)
 		else if (n < 3 || !zone_by_letters(c, (struct text){ at.s, n }, &p->east_s))
 			return false;
 		p->zoned = true;
+		p->lettered = p->east_s != 0;
 		at = (struct text){ at.s + n, at.len - n };
 		if (n == 3 && at.len > 2 && (at.s[0] == '+' || at.s[0] == '-') && is_digit(at.s[1]))
 			offset(&at, p);         /* "GMT+0530" */
@@ -507,7 +509,7 @@ static bool try_form(const struct log_clock *c, size_t i, struct text t, struct 
 		return false;
 	if (!ends_there(rest, p.zoned) || !take(c, &p, &us))
 		return false;
-	*ret = (struct log_time){ .us = us, .len = (size_t)(rest.s - t.s), .zoned = p.zoned, .dated = p.month > 0 };
+	*ret = (struct log_time){ .us = us, .len = (size_t)(rest.s - t.s), .zoned = p.zoned && !p.lettered, .dated = p.month > 0 };
 	return true;
 }
 

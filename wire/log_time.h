@@ -31,7 +31,7 @@ struct log_clock {
 struct log_time {
 	int64_t us;                     /* microseconds since 1970 UTC */
 	size_t len;                     /* so many bytes of the text are the time */
-	bool zoned;                     /* the text has a zone or an offset */
+	bool zoned;                     /* the text has an offset, or is in UTC: nothing else was needed to read it */
 	bool dated;                     /* the text has a day and a month */
 };
 

@@ -15,50 +15,55 @@ bool log_wrapper_likely(struct text line)
 		 memmem(line.s, line.len < 60 ? line.len : 60, " stderr ", 8)));
 }
 
+/* The place for a member's value; NULL: a wrapper has no such member, or has it already. */
+static struct text *place(struct log_wrapper *w, struct text key, enum json_kind kind)
+{
+	struct text *to = text_eq(key, TEXT("log")) ? &w->inside : text_eq(key, TEXT("stream")) ? &w->stream
+			: text_eq(key, TEXT("time")) ? &w->time : text_eq(key, TEXT("attrs")) ? &w->attrs : NULL;
+
+	return to && !to->s && kind == (to == &w->attrs ? JSON_OBJECT : JSON_STRING) ? to : NULL;
+}
+
+static bool take_member(struct json_scan *j, struct log_wrapper *w, bool *ret_escapes)
+{
+	enum json_kind kind;
+	struct text key, value, *to;
+	bool ignored;
+
+	json_space(j);
+	if (j->keys_left-- <= 0 || !json_string(j, &ignored, &key))
+		return false;
+	json_space(j);
+	if (j->p == j->end || *j->p++ != ':')
+		return false;
+	json_space(j);
+	j->unstorable = false;
+	if (!json_value(j, &kind, &value) || !(to = place(w, key, kind)))
+		return false;
+	*to = kind == JSON_STRING ? (struct text){ value.s + 1, value.len - 2 } : value;
+	if (to == &w->inside)
+		*ret_escapes = j->escaped;
+	if (to == &w->attrs)
+		w->unstorable = j->unstorable;
+	json_space(j);
+	return true;
+}
+
 /* {"log":"...\n","stream":"stdout","attrs":{...},"time":"..."} */
 static bool open_docker(struct text line, struct buf *room, struct log_wrapper *ret)
 {
 	struct json_scan j = { .p = line.s + 1, .end = line.s + line.len, .depth_max = DEPTH_MAX, .keys_left = KEYS_MAX };
-	struct text log = { NULL, 0 }, key, value;
 	bool escapes = false;
 
-	for (;;) {
-		enum json_kind kind;
-		bool ignored;
-
-		json_space(&j);
-		if (j.keys_left-- <= 0 || !json_string(&j, &ignored, &key))
+	do {
+		if (!take_member(&j, ret, &escapes) || j.p == j.end)
 			return false;
-		json_space(&j);
-		if (j.p == j.end || *j.p++ != ':')
-			return false;
-		json_space(&j);
-		if (!json_value(&j, &kind, &value) || j.unstorable)
-			return false;
-		if (kind == JSON_STRING) {
-			struct text inside = { value.s + 1, value.len - 2 };
-
-			if (text_eq(key, TEXT("log"))) {
-				log = inside;
-				escapes = j.escaped;
-			} else if (text_eq(key, TEXT("stream"))) {
-				ret->stream = inside;
-			} else if (text_eq(key, TEXT("time"))) {
-				ret->time = inside;
-			}
-		}
-		json_space(&j);
-		if (j.p < j.end && *j.p == '}')
-			break;
-		if (j.p == j.end || *j.p++ != ',')
-			return false;
-	}
-	if (!log.s || !ret->stream.s || !ret->time.s)
+	} while (*j.p++ == ',');
+	if (j.p[-1] != '}' || j.p != j.end || !ret->inside.s || !ret->stream.s || !ret->time.s)
 		return false;
-	ret->inside = log;
 	if (escapes) {
 		buf_reset(room);
-		if (!json_unescape(log, room))
+		if (!json_unescape(ret->inside, room))
 			return false;
 		ret->inside = (struct text){ room->data, room->len };
 	}

@@ -16,6 +16,8 @@ struct log_wrapper {
 	struct text inside;             /* the line, without its newline; in `room` or in the wrapped line */
 	struct text stream;             /* "stdout", "stderr" */
 	struct text time;               /* as it stands */
+	struct text attrs;              /* Docker's labels, a JSON object; absent: none */
+	bool unstorable;                /* PostgreSQL would refuse a value in attrs */
 	bool partial;                   /* the next wrapped line goes on with this one */
 };
 

@@ -33,7 +33,8 @@ struct line {
 	enum log_trace trace;
 	enum log_level level;           /* INFO where it has none */
 	bool leveled, blank, indented;
-	bool partial;                   /* the wrapped line is cut here */
+	bool wrapped;                   /* by a container's runtime, ... */
+	bool partial;                   /* ... which cut it here */
 };
 
 static bool is_blank(struct text t)
@@ -80,6 +81,7 @@ static void look(struct multiline_room *r, struct text t, bool whole, struct lin
 	*ret = (struct line){ .text = t, .level = LEVEL_INFO };
 	if (whole && log_wrapper_likely(t) && log_wrapper_open(t, &r->inside, &wrapper)) {
 		ret->text = t = wrapper.inside;
+		ret->wrapped = true;
 		ret->partial = wrapper.partial;
 	}
 	ret->text = t = log_line_plain(t, &r->plain);
@@ -175,7 +177,7 @@ static bool belongs_to_trace(struct record *r, const struct line *l)
 
 static bool belongs(struct record *r, const struct line *l)
 {
-	if (r->go_on)
+	if (r->go_on && l->wrapped)
 		return true;
 	if (l->shape == SHAPE_CRASH)
 		return crash_belongs(r, l);

@@ -112,6 +112,15 @@ static void nothing_of_a_line_is_lost(void **state)
 		{ "{\"logger\":\"app\",\"name\":\"bob\",\"message\":\"x\"}", 0, LEVEL_INFO, "app", "x",
 		  "{\"name\":\"bob\"}" },
 		{ "{\"name\":5,\"message\":\"x\"}", 0, LEVEL_INFO, NULL, "x", "{\"name\":5}" },
+		/* a second name of one thing, where logcore's would stand */
+		{ "{\"levelName\":\"odd\",\"level\":\"WARN\",\"message\":\"x\"}", 0, LEVEL_WARNING, NULL, "x",
+		  "{\"levelName\":\"odd\"}" },
+		{ "{\"time\":7,\"level\":\"a\",\"level\":\"b\",\"message\":\"x\"}", 0, LEVEL_INFO, NULL, "x",
+		  "{\"level_2\":\"a\",\"time\":7,\"level\":\"b\"}" },
+		/* letters of a zone mean different zones to different machines */
+		{ "{\"time\":\"2026-11-21 08:09:13 IST\",\"msg\":\"x\"}", -1000000, LEVEL_INFO, NULL, "x",
+		  "{\"time\":\"2026-11-21 08:09:13 IST\"}" },
+		{ "{\"time\":\"2026-11-21 02:39:13 UTC\",\"msg\":\"x\"}", -1000000, LEVEL_INFO, NULL, "x", NULL },
 		/* keys beside the context, a context that is no object */
 		{ "{\"message\":\"x\",\"context\":{ \"a\":1},\"b\":[2,{}]}", 0, LEVEL_INFO, NULL, "x",
 		  "{\"b\":[2,{}],\"a\":1}" },
@@ -226,7 +235,7 @@ static void a_line_that_is_no_object_is_kept_as_text(void **state)
 static void json_is_repaired_where_the_meaning_is_plain(void **state)
 {
 	static const struct row rows[] = {
-		REPAIRED("{\"msg\":\"m\",\"a\":NaN}", "m", "{\"_line\":\"{\\\"msg\\\":\\\"m\\\",\\\"a\\\":NaN}\",\"a\":\"NaN\"}"),
+		REPAIRED("{\"msg\":\"m\",\"a\":NaN}", "m", "{\"a\":\"NaN\",\"_line\":\"{\\\"msg\\\":\\\"m\\\",\\\"a\\\":NaN}\"}"),
 		REPAIRED("{\"msg\":\"m\",}", "m", "{\"_line\":\"{\\\"msg\\\":\\\"m\\\",}\"}"),
 		REPAIRED("{\"msg\":\"C:\\dir\"}", "C:\\dir", "{\"_line\":\"{\\\"msg\\\":\\\"C:\\\\dir\\\"}\"}"),
 		REPAIRED("{\"msg\":\"\\x22q\\xC3\\xA9\"}", "\"q\xc3\xa9",
@@ -256,6 +265,46 @@ static void the_prefix_of_text_becomes_columns(void **state)
 		{ "an error in mid-sentence", 0, LEVEL_INFO, NULL, "an error in mid-sentence", NULL },
 		{ "errors happen", 0, LEVEL_INFO, NULL, "errors happen", NULL },
 		{ "", 0, LEVEL_INFO, NULL, "", NULL },
+	};
+
+	(void)state;
+	ROWS(rows);
+}
+
+/* Whatever was repaired, removed or read twice on the way. */
+static void a_line_can_be_had_back(void **state)
+{
+	static const struct row rows[] = {
+		/* nothing behind the prefix */
+		{ "2026-11-21 02:39:14 ERROR", 0, LEVEL_ERROR, NULL, "2026-11-21 02:39:14 ERROR", NULL },
+		/* two prefixes; the line's own _prefix and _line */
+		{ "web-1  | ERROR: no", 0, LEVEL_ERROR, NULL, "no", "{\"container\":\"web-1\",\"_prefix\":\"web-1  | ERROR: \"}" },
+		{ "ERROR: {\"msg\":\"m\",\"_prefix\":1}", 0, LEVEL_ERROR, NULL, "m", "{\"_prefix_2\":1,\"_prefix\":\"ERROR: \"}" },
+		{ "ERROR: {\"msg\":\"m\",\"_line\":1,}", 0, LEVEL_ERROR, NULL, "m",
+		  "{\"_line_2\":1,\"_line\":\"ERROR: {\\\"msg\\\":\\\"m\\\",\\\"_line\\\":1,}\"}" },
+		/* colours, bytes that are not UTF-8, JSON inside that is repaired: each in its own memory */
+		{ "\033[1mERROR: {\"msg\":\"\xff\\u0000\",\"n\":1e999,}", 0, LEVEL_ERROR, NULL, "\xef\xbf\xbd\xef\xbf\xbd",
+		  "{\"n\":\"1e999\",\"_line\":\"\\u001b[1mERROR: {\\\"msg\\\":\\\"\xef\xbf\xbd\\\\u0000\\\",\\\"n\\\":1e999,}\"}" },
+		/* an escape sequence is ASCII: what follows it is not cut */
+		{ "a\033\xc3\xa9\033[3\xc3\xa9\033]t\xc3\xa9\033\\b\033", 0, LEVEL_INFO, NULL, "a\xc3\xa9\xc3\xa9" "b",
+		  "{\"_line\":\"a\\u001b\xc3\xa9\\u001b[3\xc3\xa9\\u001b]t\xc3\xa9\\u001b\\\\b\\u001b\"}" },
+	};
+
+	(void)state;
+	ROWS(rows);
+}
+
+static void a_wrapper_loses_nothing(void **state)
+{
+	static const struct row rows[] = {
+		{ "{\"log\":\"ERROR: a\\u0000\\ud800\\n\",\"stream\":\"stderr\",\"attrs\":{\"a\":1},\"time\":\"2026-11-21T02:39:13Z\"}",
+		  -1000000, LEVEL_ERROR, NULL, "a\xef\xbf\xbd\xef\xbf\xbd", "{\"stream\":\"stderr\",\"attrs\":{\"a\":1},\"_prefix\":\"ERROR: \"}" },
+		/* a member that no wrapper has, or has twice: it is an object of somebody else's */
+		{ "{\"log\":\"x\\n\",\"stream\":\"stderr\",\"time\":\"2026-11-21T02:39:13Z\",\"k\":1}",
+		  -1000000, LEVEL_INFO, NULL, "x\n", "{\"stream\":\"stderr\",\"k\":1}" },
+		/* a time that is none */
+		{ "2026-99-21T02:39:13.758088984Z stdout F x", 0, LEVEL_INFO, NULL, "x",
+		  "{\"stream\":\"stdout\",\"time\":\"2026-99-21T02:39:13.758088984Z\"}" },
 	};
 
 	(void)state;
@@ -403,6 +452,8 @@ int main(void)
 		cmocka_unit_test(a_line_that_is_no_object_is_kept_as_text),
 		cmocka_unit_test(json_is_repaired_where_the_meaning_is_plain),
 		cmocka_unit_test(the_prefix_of_text_becomes_columns),
+		cmocka_unit_test(a_line_can_be_had_back),
+		cmocka_unit_test(a_wrapper_loses_nothing),
 		cmocka_unit_test(values_that_postgresql_refuses_are_repaired),
 		cmocka_unit_test(depth_and_keys_have_limits),
 		cmocka_unit_test(a_mark_joins_the_context),

@@ -57,6 +57,10 @@ static void traces_belong_to_the_line_before_them(void **state)
 		{ "panic: oh\n\ngoroutine 1 [running]:\nmain.main()\n\t/a.go:3 +0x1\ncreated by main.x\n\t/b.go:4\nexit status 2",
 		  "INFO two\n" },
 		{ "one\r\n\tat x\r", "two\r\n" },
+		/* a part of a wrapped line is continued by another wrapped one only */
+		{ "2026-11-21T02:39:13.758088984Z stdout P a\n2026-11-21T02:39:13.758088985Z stdout F b",
+		  "2026-11-21T02:39:13.758088986Z stdout F c\n" },
+		{ "2026-11-21T02:39:13.758088984Z stdout P a", "two\n" },
 	};
 
 	(void)state;
