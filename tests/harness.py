@@ -23,6 +23,8 @@ AGENT = BUILD / "obs_agent" / "obs_agent"
 
 # For events without a promised time: the machine may stand still for many seconds.
 PATIENCE_S = 60.0
+# A line of text as it stood, of a row of log_entries: docs/log-formats.md.
+LINE_SQL = "coalesce(context->>'_line', concat(context->>'_prefix', message))"
 
 
 def wait_for(condition, what, timeout=PATIENCE_S, every=0.05):

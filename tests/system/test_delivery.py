@@ -250,7 +250,8 @@ def test_dry_run_prints_json_and_writes_nothing(db, make_agent, log):
     done = make_agent(db, log_files=[str(log)]).run("--once", "--dry-run")
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [r["message"] for r in rows if r["table"] == "log_entries"] == ["ERROR one", "two"]
+    assert [(r["level"], r["message"], r.get("context")) for r in rows if r["table"] == "log_entries"] == \
+        [("ERROR", "one", {"_prefix": "ERROR "}), ("INFO", "two", None)]
     assert any(r["table"] == "vps_metrics" and r["memory_percent"] > 0 for r in rows)
     assert (db.count("log_entries"), db.count("vps_metrics"), db.count("agents")) == (0, 0, 0)
 

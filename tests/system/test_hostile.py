@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import PATIENCE_S, Agent, wait_for
+from harness import LINE_SQL, PATIENCE_S, Agent, wait_for
 
 SILENCE_S = 62                                  # longer than the agent waits for lines in a rotated file
 
@@ -29,9 +29,9 @@ def append(path, *lines):
 
 
 def wait_messages(db, *wanted, timeout=PATIENCE_S):
-    """Wait for that many rows; then they must be these, each once."""
+    """Wait for that many rows; then they must be these lines, each once."""
     db.wait("SELECT count(*) >= %s FROM log_entries", len(wanted), timeout=timeout)
-    assert sorted(m for (m,) in db.query("SELECT message FROM log_entries")) == sorted(wanted)
+    assert sorted(m for (m,) in db.query(f"SELECT {LINE_SQL} FROM log_entries")) == sorted(wanted)
 
 
 def behind(agent):
@@ -331,6 +331,7 @@ def test_lines_that_end_in_a_bracket_are_no_stack_trace(db, make_agent, log):
     lines = ["panic: recovered in handler", *(f"2026-11-24T04:00:{i:02d}Z ERROR request {i} failed (500)" for i in range(40))]
     append(log, *lines)
     wait_messages(db, *lines)
+    assert db.query("SELECT level, count(*)::int FROM log_entries GROUP BY 1 ORDER BY 1") == [("CRITICAL", 1), ("ERROR", 40)]
 
 
 def test_a_group_that_never_ends_is_seen(db, make_agent, log):
