@@ -115,6 +115,7 @@ WIRE := \
   log_names \
   log_object \
   log_pieces \
+  log_plain \
   log_text \
   log_time \
   log_trace \

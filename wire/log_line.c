@@ -10,6 +10,7 @@
 #include "json_scan.h"
 #include "log_fields.h"
 #include "log_level.h"
+#include "log_plain.h"
 #include "log_trace.h"
 #include "log_wrapper.h"
 
@@ -214,56 +215,6 @@ static bool is_logcores(const struct members *m)
 
 /* ---- text ---- */
 
-static bool is_control(char c)
-{
-	return ((unsigned char)c < ' ' && c != '\t' && c != '\n') || c == 0x7f;
-}
-
-static bool has_control(struct text t)
-{
-	for (size_t i = 0; i < t.len; i++)
-		if (is_control(t.s[i]))
-			return true;
-	return false;
-}
-
-/* The length of an escape sequence at the beginning of `t`: "\e[1;31m", "\e]0;title\a". It is ASCII. */
-static size_t escape_sequence(struct text t)
-{
-	size_t n = 2;
-
-	if (t.len < 2 || t.s[1] < ' ' || t.s[1] == 0x7f)
-		return 1;
-	if (t.s[1] == '[') {
-		while (n < t.len && t.s[n] >= 0x20 && t.s[n] < 0x40)
-			n++;
-		return n < t.len && t.s[n] >= 0x40 && t.s[n] < 0x7f ? n + 1 : n;
-	}
-	if (t.s[1] == ']') {
-		while (n < t.len && !is_control(t.s[n]) && t.s[n] != '\n')
-			n++;
-		return n < t.len && t.s[n] == '\a' ? n + 1 : n;
-	}
-	return 2;
-}
-
-struct text log_line_plain(struct text t, struct buf *room)
-{
-	if (!has_control(t))
-		return t;
-	buf_reset(room);
-	for (size_t i = 0, n; i < t.len; i += n) {
-		n = 0;
-		while (i + n < t.len && !is_control(t.s[i + n]))
-			n++;
-		if (n == 0)
-			n = t.s[i] == '\033' ? escape_sequence((struct text){ t.s + i, t.len - i }) : 1;
-		else if (!buf_add(room, t.s + i, n))
-			return t;
-	}
-	return (struct text){ room->data ? room->data : "", room->len };
-}
-
 static struct text first_line(struct text t)
 {
 	const char *newline = memchr(t.s, '\n', t.len);
@@ -403,7 +354,7 @@ static struct text with_prefix(const struct found *f, struct text t)
 
 static void from_text(struct line_parser *p, struct text record, int depth, struct found *f)
 {
-	struct text plain = log_line_plain(record, &p->plain), line = first_line(plain), name, rest;
+	struct text plain = log_plain(record, &p->plain), line = first_line(plain), name, rest;
 	struct log_text t __attribute__((uninitialized));
 	bool changed = plain.len != record.len;
 	enum log_level level = f->level;
@@ -610,8 +561,9 @@ void line_parse(struct line_parser *p, struct text raw, int64_t now_us, const ch
 
 void line_parser_init(struct line_parser *p)
 {
-	*p = (struct line_parser){ .clean = BUF(TEXT_MAX), .repaired = BUF(TEXT_MAX), .lenient = BUF(TEXT_MAX), .plain = BUF(TEXT_MAX), .inside = BUF(TEXT_MAX),
-				   .message = BUF(TEXT_MAX), .logger = BUF(TEXT_MAX) };
+	*p = (struct line_parser){ .clean = BUF(TEXT_MAX), .repaired = BUF(TEXT_MAX), .lenient = BUF(TEXT_MAX),
+				   .plain = BUF(TEXT_MAX), .inside = BUF(TEXT_MAX), .message = BUF(TEXT_MAX),
+				   .logger = BUF(TEXT_MAX) };
 	log_context_init(&p->context, TEXT_MAX);
 }
 

@@ -65,7 +65,4 @@ void line_parser_free(struct line_parser *p);
  */
 void line_parse(struct line_parser *p, struct text raw, int64_t now_us, const char *mark, struct sample *s);
 
-/* The text without colours and control characters; in `room` when it has any. */
-struct text log_line_plain(struct text t, struct buf *room);
-
 #endif

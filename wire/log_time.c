@@ -509,7 +509,8 @@ static bool try_form(const struct log_clock *c, size_t i, struct text t, struct 
 		return false;
 	if (!ends_there(rest, p.zoned) || !take(c, &p, &us))
 		return false;
-	*ret = (struct log_time){ .us = us, .len = (size_t)(rest.s - t.s), .zoned = p.zoned && !p.lettered, .dated = p.month > 0 };
+	*ret = (struct log_time){ .us = us, .len = (size_t)(rest.s - t.s), .zoned = p.zoned && !p.lettered,
+				  .dated = p.month > 0 };
 	return true;
 }
 

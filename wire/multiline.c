@@ -5,6 +5,7 @@
 
 #include "log_fields.h"
 #include "log_line.h"
+#include "log_plain.h"
 #include "log_text.h"
 #include "log_trace.h"
 #include "log_wrapper.h"
@@ -84,7 +85,7 @@ static void look(struct multiline_room *r, struct text t, bool whole, struct lin
 		ret->wrapped = true;
 		ret->partial = wrapper.partial;
 	}
-	ret->text = t = log_line_plain(t, &r->plain);
+	ret->text = t = log_plain(t, &r->plain);
 	if (is_blank(t)) {
 		ret->blank = true;
 		return;
@@ -265,7 +266,7 @@ static bool starts(struct multiline_room *room, struct text t, bool whole, bool 
 		*ret_partial = wrapper.partial;
 		t = wrapper.inside;
 	}
-	return line_start_matches(room->start, room->raw ? t : log_line_plain(t, &room->plain));
+	return line_start_matches(room->start, room->raw ? t : log_plain(t, &room->plain));
 }
 
 /* So much of an unfinished line is enough to judge it. */

@@ -1,0 +1,53 @@
+#include "log_plain.h"
+
+#include <stdbool.h>
+
+static bool is_control(char c)
+{
+	return ((unsigned char)c < ' ' && c != '\t' && c != '\n') || c == 0x7f;
+}
+
+static bool has_control(struct text t)
+{
+	for (size_t i = 0; i < t.len; i++)
+		if (is_control(t.s[i]))
+			return true;
+	return false;
+}
+
+/* The length of an escape sequence at the beginning of `t`: "\e[1;31m", "\e]0;title\a". It is ASCII. */
+static size_t escape_sequence(struct text t)
+{
+	size_t n = 2;
+
+	if (t.len < 2 || t.s[1] < ' ' || t.s[1] == 0x7f)
+		return 1;
+	if (t.s[1] == '[') {
+		while (n < t.len && t.s[n] >= 0x20 && t.s[n] < 0x40)
+			n++;
+		return n < t.len && t.s[n] >= 0x40 && t.s[n] < 0x7f ? n + 1 : n;
+	}
+	if (t.s[1] == ']') {
+		while (n < t.len && !is_control(t.s[n]) && t.s[n] != '\n')
+			n++;
+		return n < t.len && t.s[n] == '\a' ? n + 1 : n;
+	}
+	return 2;
+}
+
+struct text log_plain(struct text t, struct buf *room)
+{
+	if (!has_control(t))
+		return t;
+	buf_reset(room);
+	for (size_t i = 0, n; i < t.len; i += n) {
+		n = 0;
+		while (i + n < t.len && !is_control(t.s[i + n]))
+			n++;
+		if (n == 0)
+			n = t.s[i] == '\033' ? escape_sequence((struct text){ t.s + i, t.len - i }) : 1;
+		else if (!buf_add(room, t.s + i, n))
+			return t;
+	}
+	return (struct text){ room->data ? room->data : "", room->len };
+}

@@ -1,0 +1,16 @@
+/*
+ * log_plain.h - a text as a person sees it: without colours and control characters.
+ *
+ * Promises to leave newlines, tabs and every character that is not ASCII. Leaves out what the
+ * text means.
+ */
+#ifndef WIRE_LOG_PLAIN_H
+#define WIRE_LOG_PLAIN_H
+
+#include "common/buf.h"
+#include "common/text.h"
+
+/* The text without colours and control characters; in `room` when it has any. */
+struct text log_plain(struct text t, struct buf *room);
+
+#endif
