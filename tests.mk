@@ -11,6 +11,7 @@ UNIT_TESTS := \
   agent/test_config_url \
   agent/test_deliver \
   agent/test_doctor \
+  agent/test_explain \
   agent/test_flood \
   agent/test_log_name \
   agent/test_log_open \

@@ -51,8 +51,8 @@ static int check_cost(const char *pattern, struct err *e)
 			int64_t n = repeats(s + 1);
 
 			if (n > LINE_START_REPEATS_MAX || (n > 1 && (product *= n) > LINE_START_REPEATS_MAX))
-				return err_set(e, EINVAL, "repeats more than %d times in all; write smaller numbers in "
-					       "its braces, or + or *", LINE_START_REPEATS_MAX);
+				return err_set(e, EINVAL, "repeats more than %d times in all; write smaller "
+					       "numbers in its braces, or + or *", LINE_START_REPEATS_MAX);
 		}
 		s = *s == '[' ? behind_set(s) : *s == '\\' && s[1] ? s + 2 : s + 1;
 	}
@@ -72,7 +72,8 @@ int line_start_compile(struct line_start **ret, const char *pattern, struct err 
 	r = regcomp(&p->regex, pattern, REG_EXTENDED | REG_NOSUB);
 	if (r != 0) {
 		regerror(r, &p->regex, why, sizeof why);
-		return err_set(e, EINVAL, "is no POSIX extended regular expression (%s); try it with grep -E", why);
+		return err_set(e, EINVAL,
+			       "is no POSIX extended regular expression (%s); try it with grep -E", why);
 	}
 	*ret = TAKE_PTR(p);
 	return 0;

@@ -34,7 +34,8 @@ static bool is_known(const char *name)
 	CLEANUP(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	return strcmp(name, "UTC") == 0 ||
-	       (fd >= 0 && read(fd, begin, sizeof begin) == sizeof begin && memcmp(begin, magic, sizeof magic) == 0);
+	       (fd >= 0 && read(fd, begin, sizeof begin) == sizeof begin &&
+		memcmp(begin, magic, sizeof magic) == 0);
 }
 
 static void look(int64_t at_s, struct zone_change *ret)

@@ -26,7 +26,7 @@ static const char usage[] =
 	"       obs_agent status --app NAME\n"
 	"       obs_agent reload --app NAME\n"
 	"       obs_agent doctor --app NAME [--config FILE]\n"
-	"       obs_agent explain FILE...\n"
+	"       obs_agent explain [--app NAME [--config FILE]] FILE...\n"
 	"       obs_agent enroll --server NAME --url URL < TOKEN\n"
 	"\n"
 	"Collects metrics, runs HTTP checks and follows the logs of one application, and\n"
@@ -52,7 +52,8 @@ static const char usage[] =
 	"  reload            make the running agent reload its configuration; exit status 78: it refused,\n"
 	"                    and keeps the old one\n"
 	"  doctor            find what keeps the agent from working, and how to fix it\n"
-	"  explain           show how the agent would read these log files: form, times, levels, fields\n"
+	"  explain           show how the agent would read these log files: form, times, levels, fields;\n"
+	"                    with --app, by the settings that the application's log_files has for them\n"
 	"  enroll            make the login of a new server with a token, whose password comes from\n"
 	"                    standard input, and print it as ROLE:PASSWORD; see install.sh --token\n"
 	"\n"
@@ -84,6 +85,7 @@ struct command {
 	enum keys_form keys_form;
 	struct run_options run;
 	const char *server, *url;       /* of enroll */
+	char **files;                   /* of explain */
 };
 
 static int misuse(const char *what, const char *arg)
@@ -237,6 +239,37 @@ static bool would_replace(const struct command *c)
 	return !c->run.dry_run && !getenv("NOTIFY_SOCKET") && status_is_running(c->run.app);
 }
 
+/* config: NULL where none is asked for. */
+static int explain_files(char **files, const struct config *config)
+{
+	int worst = RUN_OK;
+	struct err e;
+
+	if (!*files)
+		return misuse("explain needs the name of a log file", "");
+	for (; *files; files++)
+		if (explain(*files, config, stdout, &e) < 0) {
+			fprintf(stderr, "obs_agent: %s\n", e.msg);
+			worst = RUN_UNAVAILABLE;
+		}
+	return worst;
+}
+
+static int explain_with_config(const struct command *c)
+{
+	struct config_mistakes mistakes;
+	struct config config;
+	int r;
+
+	if (config_load(c->run.config_path, c->run.app, &config, &mistakes) < 0) {
+		config_mistakes_tell(&mistakes, print_mistake, stderr);
+		return RUN_CONFIG;
+	}
+	r = explain_files(c->files, &config);
+	config_free(&config);
+	return r;
+}
+
 static int act(const struct command *c)
 {
 	struct err e;
@@ -253,6 +286,8 @@ static int act(const struct command *c)
 		return RUN_OK;
 	case RELOAD:
 		return reload(c->run.app);
+	case EXPLAIN:
+		return explain_with_config(c);
 	case DOCTOR:
 		return doctor_run(c->run.config_path, c->run.app,
 				  &(struct doctor_others){ pg_doctor, status_ask }, stdout);
@@ -266,22 +301,6 @@ static int act(const struct command *c)
 		}
 		return run(&c->run);
 	}
-}
-
-/* The files behind the word. */
-static int explain_files(char **files)
-{
-	int worst = RUN_OK;
-	struct err e;
-
-	if (!*files)
-		return misuse("explain needs the name of a log file", "");
-	for (; *files; files++)
-		if (explain(*files, stdout, &e) < 0) {
-			fprintf(stderr, "obs_agent: %s\n", e.msg);
-			worst = RUN_UNAVAILABLE;
-		}
-	return worst;
 }
 
 /* The token's password comes on standard input, because arguments show in process lists. */
@@ -333,7 +352,10 @@ int main(int argc, char **argv)
 		explain_formats(stdout);
 		return RUN_OK;
 	case EXPLAIN:
-		return explain_files(argv + optind);
+		c.files = argv + optind;
+		if (!c.run.app && !c.run.config_path)
+			return explain_files(c.files, NULL);
+		break;
 	default:
 		break;
 	}

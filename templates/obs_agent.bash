@@ -19,7 +19,12 @@ _obs_agent()
 		mapfile -t COMPREPLY < <(compgen -W 'text markdown man schema' -- "$cur")
 		return ;;
 	esac
-	mapfile -t COMPREPLY < <(compgen -W '--app --config --check-config --print-config --print-keys --once --dry-run
-		--version --help --server --url status reload doctor enroll' -- "$cur")
+	if [[ " ${COMP_WORDS[*]:0:COMP_CWORD} " == *' explain '* && $cur != -* ]]; then
+		compopt -o filenames 2>/dev/null
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		return
+	fi
+	mapfile -t COMPREPLY < <(compgen -W '--app --config --check-config --print-config --print-keys --print-formats --once --dry-run
+		--version --help --server --url status reload doctor explain enroll' -- "$cur")
 }
 complete -F _obs_agent obs_agent

@@ -409,7 +409,8 @@ static int64_t to_utc(const struct log_clock *c, const struct parts *p, int64_t 
 	bool leap_second = p->second == 60;
 	int64_t wall = days * 86400 + hour * 3600 + p->minute * 60 + (leap_second ? 59 : p->second);
 	const struct zone *zone = p->named ? p->named : c->zone;
-	int64_t utc = p->zoned ? wall - p->east_s : zone ? zone_utc(zone, wall, c->last_us / US_PER_S - ORDER_SLACK_S) : wall;
+	int64_t after_s = c->last_us / US_PER_S - ORDER_SLACK_S;
+	int64_t utc = p->zoned ? wall - p->east_s : zone ? zone_utc(zone, wall, after_s) : wall;
 
 	return utc * US_PER_S + (leap_second ? US_PER_S - 1 : p->us);
 }

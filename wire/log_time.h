@@ -21,7 +21,7 @@ enum { LOG_TIME_FIRST_YEAR = 2000, LOG_TIME_FUTURE_DAYS = 1 };
 /* What completes a time that is not whole. */
 struct log_clock {
 	const struct zone *zone;        /* for a time without a zone; NULL: UTC */
-	struct zones *zones;            /* those that texts name, as in "Europe/Berlin"; NULL: none is loaded */
+	struct zones *zones;            /* for the names in texts, as in "Europe/Berlin"; NULL: none */
 	int64_t now_us;                 /* arrival: gives the year or the day that a text lacks */
 	int64_t last_us;                /* time of the record before in the same file, 0: none. It decides
 					 * which of the two is meant when an hour occurs twice in autumn */

@@ -272,7 +272,8 @@ static bool starts(struct multiline_room *room, struct text t, bool whole, bool 
 /* So much of an unfinished line is enough to judge it. */
 static bool tells(const struct multiline_room *room, struct text t)
 {
-	return t.len >= LINE_START_BYTES && (room->raw || (!log_wrapper_likely(t) && !memchr(t.s, '\033', t.len)));
+	return t.len >= LINE_START_BYTES &&
+	       (room->raw || (!log_wrapper_likely(t) && !memchr(t.s, '\033', t.len)));
 }
 
 static size_t record_by_start(struct multiline_room *room, struct text t, bool *ret_open)

@@ -37,7 +37,7 @@ struct multiline {
 struct multiline_room {
 	struct log_clock clock;
 	const struct line_start *start; /* lines that match begin a record, and no others; NULL: as above */
-	bool raw;                       /* each line is a record, or as `start` says; wrappers are not opened */
+	bool raw;                       /* each line is a record, or as `start` says; as it stands */
 	struct buf inside;
 	struct buf plain;
 };

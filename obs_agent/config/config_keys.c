@@ -94,17 +94,17 @@ static int common_timezone(struct loader *l, const struct yaml_node *map, void *
 
 static const struct key log_rows[] = {
 	{ "path", &kind_path, LOG_AT(path), .required = true,
-	  .help = "an absolute path or a pattern (`*`, `?`, `[x]`, `{a,b}`, `**`); `{app}` is the application's name. A file "
-		  "that several match is read as the first one says" },
+	  .help = "an absolute path or a pattern (`*`, `?`, `[x]`, `{a,b}`, `**`); `{app}` is the application's "
+		  "name. A file that several match is read as the first one says" },
 	{ "format", &kind_choice, LOG_AT(format), .def = "auto", .choices = formats,
-	  .help = "`raw`: the line as it stands is the message, nothing is looked for in it, and lines are joined "
-		  "by `multiline_start` only" },
+	  .help = "`raw`: the line as it stands is the message, nothing is looked for in it, and lines are "
+		  "joined by `multiline_start` only" },
 	{ "timezone", &kind_zone, LOG_AT(timezone), .made_at = LOG_AT(zone), .fallback = common_timezone,
 	  .def_help = "`log_timezone`", .help = "zone of times that name none, as in `Europe/Berlin`" },
 	{ "multiline_start", &kind_regex, LOG_AT(multiline_start), .made_at = LOG_AT(start),
 	  .def_help = "learnt from the file",
-	  .help = "POSIX extended regular expression. A line that matches begins a record, every other line belongs to the "
-		  "one before" },
+	  .help = "POSIX extended regular expression. A line that matches begins a record, every other line "
+		  "belongs to the one before" },
 	{ "warn_4xx", &kind_bool, LOG_AT(warn_4xx), .def = "false",
 	  .help = "whether a status of 400 to 499 in an access log is a WARNING" },
 };

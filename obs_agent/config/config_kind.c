@@ -264,8 +264,8 @@ static int parse_zone(struct loader *l, const struct key *k, const struct yaml_n
 		return r;
 	zone = zones_find(&l->c->zones, text_of(v.s), &e);
 	if (!zone && e.code == ENOENT)
-		return config_fail(l, n, "%s %s is no time zone; write a name like Europe/Berlin or UTC, as timedatectl "
-				   "list-timezones shows them", k->name, v.shown);
+		return config_fail(l, n, "%s %s is no time zone; write a name like Europe/Berlin or UTC, as "
+				   "timedatectl list-timezones shows them", k->name, v.shown);
 	if (!zone)
 		return config_fail(l, n, "%s: %s", k->name, e.msg);
 	*(const char **)target(k, base) = v.s;

@@ -132,7 +132,8 @@ static int parse_logs(struct loader *l, const struct key *k, const struct yaml_n
 
 static void print_logs(struct printer *p, const struct key *k, const void *base)
 {
-	print_items(p, k, *(const void *const *)source(k, base), count(k, base), sizeof(struct log_file_config));
+	print_items(p, k, *(const void *const *)source(k, base), count(k, base),
+		    sizeof(struct log_file_config));
 }
 
 /* ---- expect_status ----------------------------------------------------------------- */

@@ -15,6 +15,7 @@
 #include "common/path_pattern.h"
 #include "doctor.h"
 #include "doctor_say.h"
+#include "obs_agent/explain/explain.h"
 #include "obs_agent/tail/log_open.h"
 
 /* ---- one file -------------------------------------------------------------------------- */
@@ -61,14 +62,27 @@ static int say_missing(const struct doctor_unit *u, const char *remedy, const ch
 			: doctor_line(out, false, remedy, "%s", sentence);
 }
 
-static int check_file(const char *path, const char *app, const struct doctor_unit *u, FILE *out)
+/* Rows without a time of their own have the time at which the agent read them. */
+static int check_times(const char *path, const struct log_file_config *settings, FILE *out)
+{
+	struct err e;
+
+	if (explain_has_times(path, settings, &e) != 0)
+		return 0;
+	return doctor_warn(out, "%s: no line has a time that the agent can read, so its rows have the time of "
+			   "arrival; see obs_agent explain %s, let the application write a time (with a zone, or set "
+			   "log_timezone), or set format: raw for this file", path, path);
+}
+
+static int check_file(const char *path, const struct log_file_config *settings, const char *app,
+		      const struct doctor_unit *u, FILE *out)
 {
 	struct stat st;
 	struct err e;
 	CLEANUP(close_p) int fd = log_open_file(path, &st, &e);
 
 	if (fd >= 0)
-		return doctor_line(out, true, NULL, "%s is readable", path);
+		return doctor_line(out, true, NULL, "%s is readable", path) + check_times(path, settings, out);
 	if (e.code == EACCES)
 		return say_closed(path, app, out);
 	if (e.code == ENOENT)
@@ -98,15 +112,16 @@ static int say_no_match(const char *pattern, const char *app, const struct docto
 	return say_missing(u, "correct it, or start the application once", sentence, out);
 }
 
-static int check_pattern(const char *pattern, const char *app, const struct doctor_unit *u, size_t *files,
-			 FILE *out)
+static int check_item(const struct log_file_config *item, const char *app, const struct doctor_unit *u,
+		      size_t *files, FILE *out)
 {
+	const char *pattern = item->path;
 	CLEANUP(path_list_free) struct path_list found = { 0 };
 	int failed = 0, r = path_pattern_find(pattern, &found, NULL);
 
 	*files += found.n;
 	for (size_t i = 0; i < found.n; i++)
-		failed += check_file(found.path[i], app, u, out);
+		failed += check_file(found.path[i], item, app, u, out);
 	if (r == -E2BIG)
 		failed += doctor_line(out, false, "write a narrower one",
 				      "%s: the pattern leads to too many folders or names", pattern);
@@ -137,7 +152,7 @@ int doctor_logs(const struct config *c, const struct doctor_unit *u, FILE *out)
 	for (size_t i = 0; i < c->n_log_files; i++) {
 		char setting[UNIT_VALUE_MAX], fix[PATH_MAX], remedy[PATH_MAX + 256];
 
-		failed += check_pattern(c->log_files[i].path, c->app, u, &files, out);
+		failed += check_item(&c->log_files[i], c->app, u, &files, out);
 		if (!doctor_unit_hides(u, c->log_files[i].path, setting, fix))
 			continue;
 		snprintf(remedy, sizeof remedy, "show it: systemctl edit obs-agent@%s, then [Service] %s",

@@ -11,6 +11,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/parse.h"
+#include "common/path_pattern.h"
 #include "common/utf8.h"
 #include "wire/log_keys.h"
 #include "wire/log_level.h"
@@ -33,7 +34,8 @@ struct explanation {
 	struct line_parser parser;
 	struct multiline_room room;
 	struct multiline form;
-	struct zone zone;
+	struct zone zone;               /* the machine's */
+	struct zones zones;             /* that lines name */
 	int64_t now_us;
 	int64_t records, lines, timed, leveled, wrapped;
 	int64_t forms[LINE_FORMS], levels[LOG_LEVELS];
@@ -48,6 +50,7 @@ static void free_explanation(struct explanation *x)
 {
 	line_parser_free(&x->parser);
 	multiline_room_free(&x->room);
+	zones_free(&x->zones);
 }
 
 static int64_t count_lines(struct text t)
@@ -254,47 +257,117 @@ static struct text from_next_line(struct text t, int64_t *offset)
 	return (struct text){ t.s + n, t.len - n };
 }
 
-static int set_up(struct explanation *x, FILE *out, struct err *e)
+/* The item of log_files that leads to the file. */
+static const struct log_file_config *find_settings(const struct config *c, const char *path)
 {
-	*x = (struct explanation){ .out = out, .now_us = wall_us() };
+	struct stat file, st;
+
+	if (!c || stat(path, &file) < 0)
+		return NULL;
+	for (size_t i = 0; i < c->n_log_files; i++) {
+		CLEANUP(path_list_free) struct path_list found = { 0 };
+
+		path_pattern_find(c->log_files[i].path, &found, NULL);
+		for (size_t n = 0; n < found.n; n++)
+			if (stat(found.path[n], &st) == 0 && st.st_dev == file.st_dev && st.st_ino == file.st_ino)
+				return &c->log_files[i];
+	}
+	return NULL;
+}
+
+static int set_up(struct explanation *x, const struct log_file_config *settings, struct err *e)
+{
+	x->now_us = wall_us();
 	line_parser_init(&x->parser);
 	multiline_room_init(&x->room);
 	x->room.clock.now_us = x->now_us;
-	x->parser.clock.zone = x->room.clock.zone = &x->zone;
+	x->parser.clock.zone = x->room.clock.zone = settings && settings->zone ? settings->zone : &x->zone;
+	x->parser.clock.zones = x->room.clock.zones = &x->zones;
+	if (settings) {
+		x->parser.raw = x->room.raw = strcmp(settings->format, "raw") == 0;
+		x->parser.warn_4xx = settings->warn_4xx;
+		x->room.start = settings->start;
+	}
 	return zone_load(&x->zone, "", e);
 }
 
-int explain(const char *path, FILE *out, struct err *e)
-{
-	CLEANUP(free_p) char *head = malloc(PART_BYTES + 1), *tail = malloc(PART_BYTES + 1);
-	CLEANUP(free_explanation) struct explanation x = { .out = out };
-	CLEANUP(close_p) int fd = -1;
-	struct text begin, end = { NULL, 0 };
-	int64_t size, offset;
+/* The beginning of the file, and its end where that is elsewhere. */
+struct parts {
+	char *head, *tail;
+	struct text begin, end;
+	int64_t size, offset;           /* of the file; of `end` */
+};
 
-	if (!head || !tail)
+static void free_parts(struct parts *p)
+{
+	free(p->head);
+	free(p->tail);
+}
+
+static int read_parts(const char *path, struct parts *p, struct err *e)
+{
+	CLEANUP(close_p) int fd = open_file(path, &p->size, e);
+
+	p->head = malloc(PART_BYTES + 1);
+	p->tail = malloc(PART_BYTES + 1);
+	if (!p->head || !p->tail)
 		return err_set(e, ENOMEM, "out of memory");
-	fd = open_file(path, &size, e);
-	if (fd < 0 || set_up(&x, out, e) < 0 || read_part(fd, 0, PART_BYTES, head, &begin, e) < 0)
+	if (fd < 0 || read_part(fd, 0, PART_BYTES, p->head, &p->begin, e) < 0)
 		return -e->code;
-	offset = size > 2 * PART_BYTES ? size - PART_BYTES : PART_BYTES;
-	if (size > PART_BYTES) {
-		if (read_part(fd, offset, PART_BYTES, tail, &end, e) < 0)
-			return -e->code;
-		end = from_next_line(end, &offset);
-	}
-	each_record(&x, begin, 0, true, note_record);
-	each_record(&x, end, offset, false, note_record);
+	if (p->size <= PART_BYTES)
+		return 0;
+	p->offset = p->size > 2 * PART_BYTES ? p->size - PART_BYTES : PART_BYTES;
+	if (read_part(fd, p->offset, PART_BYTES, p->tail, &p->end, e) < 0)
+		return -e->code;
+	p->end = from_next_line(p->end, &p->offset);
+	return 0;
+}
+
+int explain(const char *path, const struct config *c, FILE *out, struct err *e)
+{
+	CLEANUP(free_explanation) struct explanation x = { .out = out };
+	CLEANUP(free_parts) struct parts p = { 0 };
+	const struct log_file_config *settings = find_settings(c, path);
+
+	if (read_parts(path, &p, e) < 0 || set_up(&x, settings, e) < 0)
+		return -e->code;
+	each_record(&x, p.begin, 0, true, note_record);
+	each_record(&x, p.end, p.offset, false, note_record);
 	if (x.records == 0) {
-		fprintf(out, "%s: %" PRId64 " bytes, no whole line yet\n", path, size);
+		fprintf(out, "%s: %" PRId64 " bytes, no whole line yet\n", path, p.size);
 		return 0;
 	}
-	print_summary(&x, path, size, size <= 2 * PART_BYTES);
+	print_summary(&x, path, p.size, p.size <= 2 * PART_BYTES);
+	if (c)
+		fprintf(out, "  settings  %s%s\n", settings ? "of log_files item " : "the defaults: no item of log_files leads "
+			"to this file", settings ? settings->path : "");
 	print_record(&x, "first record", x.first);
-	each_record(&x, begin, 0, false, print_if_odd);
+	each_record(&x, p.begin, 0, false, print_if_odd);
 	if (x.last.record.s != x.first.record.s)
 		print_record(&x, "last record", x.last);
 	return 0;
+}
+
+/* One time is enough. */
+static bool note_until_timed(struct explanation *x, struct text record, int64_t offset)
+{
+	note(x, record, offset);
+	return x->timed == 0 && x->wrapped == 0;
+}
+
+int explain_has_times(const char *path, const struct log_file_config *settings, struct err *e)
+{
+	CLEANUP(free_explanation) struct explanation x = { .out = NULL };
+	CLEANUP(free_parts) struct parts p = { 0 };
+
+	if (read_parts(path, &p, e) < 0 || set_up(&x, settings, e) < 0)
+		return -e->code;
+	if (x.parser.raw)
+		return 1;
+	each_record(&x, p.begin, 0, true, note_until_timed);
+	if (x.timed == 0 && x.wrapped == 0)
+		each_record(&x, p.end, p.offset, false, note_until_timed);
+	return x.records == 0 || x.timed > 0 || x.wrapped > 0;
 }
 
 void explain_formats(FILE *out)

@@ -181,7 +181,8 @@ static bool is_logcores(struct text line)
 }
 
 /* The length of the record that begins the text. *ret_open: it is not known where it ends. */
-static size_t record_length(struct reader *r, const struct stream *s, struct text t, size_t line, bool *ret_open)
+static size_t record_length(struct reader *r, const struct stream *s, struct text t, size_t line,
+			    bool *ret_open)
 {
 	struct text first = { t.s, line };
 
@@ -206,7 +207,8 @@ static enum taken take_text(struct reader *r, struct stream *s, size_t *at, size
 		if (!newline)
 			break;
 		record.s = line;
-		record.len = record_length(r, s, (struct text){ line, n - *at }, (size_t)(newline - line), &open);
+		record.len = record_length(r, s, (struct text){ line, n - *at }, (size_t)(newline - line),
+					   &open);
 		if (open && !settled)
 			return TAKEN_TO_GROUP;
 		if (!hand_over(r, s, record, s->position + (int64_t)*at, now_us, NULL))
@@ -402,11 +404,19 @@ static enum reader_result after_block(struct reader *r, struct stream *s, enum t
 
 /* ---- what a file's own lines are read by ---- */
 
-/* How the records of the file begin is learnt once more from what was read before, by the agent that was stopped. */
+/* Read from `from` on, up to the position at most; 0 on an error, too. */
+static size_t read_again(struct reader *r, struct stream *s, int64_t from)
+{
+	ssize_t n = read_block(r, s, from);
+	int64_t before = s->position - from;
+
+	return n < 0 ? 0 : n < before ? (size_t)n : (size_t)before;
+}
+
+/* Learn once more how the records of the file begin: this text was read before the agent was stopped. */
 static void learn_again(struct reader *r, struct stream *s)
 {
-	ssize_t n = read_block(r, s, 0);
-	size_t at = 0, len = n < 0 ? 0 : (int64_t)n < s->position ? (size_t)n : (size_t)s->position;
+	size_t at = 0, len = read_again(r, s, 0);
 
 	while (at < len && at < LEARN_BYTES) {
 		struct text t = { r->block + at, len - at };
@@ -424,18 +434,19 @@ static void learn_again(struct reader *r, struct stream *s)
 /* The time of the last line before the position that has one. */
 static void recall_time(struct reader *r, struct stream *s)
 {
-	int64_t from = s->position > LEARN_BYTES ? s->position - LEARN_BYTES : 0;
-	ssize_t n = read_block(r, s, from);
-	size_t at = 0, len = n < 0 ? 0 : (int64_t)n < s->position - from ? (size_t)n : (size_t)(s->position - from);
-	const char *newline;
+	int64_t from = s->position > LEARN_BYTES ? s->position - LEARN_BYTES : 0, now_us = wall_us();
+	size_t at = 0, len = read_again(r, s, from);
 
-	for (; at < len && (newline = memchr(r->block + at, '\n', len - at)); at = (size_t)(newline + 1 - r->block)) {
+	while (at < len) {
+		const char *line = r->block + at, *newline = memchr(line, '\n', len - at);
 		struct sample sample;
 
-		line_parse(&r->parser, (struct text){ r->block + at, (size_t)(newline - r->block) - at }, wall_us(), NULL,
-			   &sample);
+		if (!newline)
+			return;
+		line_parse(&r->parser, (struct text){ line, (size_t)(newline - line) }, now_us, NULL, &sample);
 		if (r->parser.found.timed)
 			r->parser.clock.last_us = s->last_us = sample.timestamp_us;
+		at = (size_t)(newline + 1 - r->block);
 	}
 }
 

@@ -373,7 +373,8 @@ static void reload(void *state)
 	struct err e;
 
 	if (reader_set_zone(&t->reader, &e) < 0)
-		logcore_warning(agent_log(t->agent), "the old time zone stays in force", logcore_kv("error", e.msg));
+		logcore_warning(agent_log(t->agent), "the old time zone stays in force",
+				logcore_kv("error", e.msg));
 
 	t->files.reconfigured = true;
 	look(t);

@@ -115,9 +115,11 @@ def test_completion_offers_every_option_and_the_applications(tmp_path):
     usage = run(AGENT, "--help")
     offered = set(re.findall(r"^  (--[a-z-]+)", usage, re.M)) | set(re.findall(r"^  ([a-z]+)  ", usage, re.M))
     assert offered == set(complete(tmp_path, "obs_agent", ""))
-    assert complete(tmp_path, "obs_agent", "--pri") == ["--print-config", "--print-keys"]
+    assert complete(tmp_path, "obs_agent", "--pri") == ["--print-config", "--print-keys", "--print-formats"]
+    assert complete(tmp_path, "obs_agent", "explain", str(tmp_path / "sh")) == [str(tmp_path / "shop")]
     assert complete(tmp_path, "obs_agent", "--app", "") == ["billing", "shop"]
     assert complete(tmp_path, "obs_agent", "doctor", "--app", "s") == ["shop"]
     assert complete(tmp_path, "obs_agent", "--app", "=", "b") == ["billing"]
+    assert complete(tmp_path, "obs_agent", "explain", str(tmp_path / "sh")) == [str(tmp_path / "shop")]
     for form in complete(tmp_path, "obs_agent", "--print-keys", "="):
         assert run(AGENT, f"--print-keys={form}")

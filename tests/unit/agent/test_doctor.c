@@ -87,9 +87,11 @@ static int run_doctor(void)
 
 static bool fresh;                      /* the agent never ran */
 
+static const char *format = "auto";
+
 static int look_at_logs(const char *log_file)
 {
-	const struct log_file_config files[] = { { .path = log_file, .format = "auto" } };
+	const struct log_file_config files[] = { { .path = log_file, .format = format } };
 	struct config c = { .app = "my-app", .log_files = files, .n_log_files = 1 };
 	char *text = NULL;
 	size_t size;
@@ -171,6 +173,30 @@ static void a_disabled_agent_or_a_default_name_is_reported(void **state)
 	assert_said("FAIL monitoring is not enabled: the agent ends at once; set enabled: true\n");
 	assert_said("FAIL this server is called localhost.localdomain, as others may be; set vps_name, or "
 		    "the host name\n");
+}
+
+static void a_file_whose_times_cannot_be_read_is_a_warning(void **state)
+{
+	static const char *const timed[] = { "", "half a line", "no time\n2026-11-20 10:00:00 INFO one\n",
+					     "{\"time\":1796019839562,\"msg\":\"a\"}\n",
+					     "{\"log\":\"no time\\n\",\"stream\":\"stdout\",\"time\":\"2026-11-20T10:00:00Z\"}\n" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof timed / sizeof *timed; i++) {
+		write_file("times.log", 0644, timed[i]);
+		assert_int_equal(look_at_logs(path_of("times.log")), 0);
+		assert_null(strstr(said, "warn"));
+	}
+	write_file("times.log", 0644, "one\ntwo at 10:00\n{\"msg\":\"three\"}\n");
+	assert_int_equal(look_at_logs(path_of("times.log")), 0);
+	assert_said("warn ");
+	assert_said("/times.log: no line has a time that the agent can read");
+	assert_said("obs_agent explain ");
+	assert_said("log_timezone");
+	format = "raw";
+	look_at_logs(path_of("times.log"));
+	format = "auto";
+	assert_null(strstr(said, "warn"));
 }
 
 static void variables_come_from_the_file_that_the_unit_reads(void **state)
@@ -513,6 +539,7 @@ int main(void)
 		cmocka_unit_test(a_failing_database_gives_exit_status_1),
 		cmocka_unit_test(a_broken_configuration_is_reported_and_the_rest_is_still_checked),
 		cmocka_unit_test(a_disabled_agent_or_a_default_name_is_reported),
+		cmocka_unit_test(a_file_whose_times_cannot_be_read_is_a_warning),
 		cmocka_unit_test(variables_come_from_the_file_that_the_unit_reads),
 		cmocka_unit_test(an_environment_file_is_read_as_systemd_reads_it),
 		cmocka_unit_test(a_missing_log_file_is_reported),
