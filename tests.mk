@@ -49,6 +49,7 @@ UNIT_TESTS := \
   logcore/test_logcore_sink \
   logcore/test_redact \
   wire/test_batch \
+  wire/test_hostile \
   wire/test_log_line \
   wire/test_log_time \
   wire/test_multiline \

@@ -62,6 +62,8 @@ static bool ends_level(const struct reading *r, struct text rest, struct text wo
 		return false;
 	if (rest.len > 1 && (is_blank(rest.s[1]) || strchr("|[-*", rest.s[1])))
 		return framed || is_upper_text(word);
+	if (rest.len > 1 && rest.s[1] == '=')   /* "ERROR = 4" of a program */
+		return framed;
 	/* One space, then a word: prose, unless it is written as only levels are. */
 	if (is_upper_text(word))
 		return kind == LEVEL_PLAIN || framed;

@@ -29,6 +29,25 @@ static bool is_place(struct text line)
 	       text_begins(line, "node:")) && !memchr(line.s, ' ', line.len);
 }
 
+/* "** (RuntimeError) boom", "** (EXIT from #PID<0.99.0>) killed"; "** (or so) it may" is prose. */
+static bool is_elixir(struct text line)
+{
+	static const char exit[] = "EXIT from #PID<";
+	struct text t;
+	size_t n = 0;
+
+	if (!text_begins(line, "** ("))
+		return false;
+	t = text_after(line, 4);
+	if (text_begins(t, exit))
+		n = sizeof exit - 1;
+	else if (!is_upper(text_first(t)))
+		return false;
+	while (n < t.len && (is_word(t.s[n]) || t.s[n] == '.' || t.s[n] == '>'))
+		n++;
+	return n + 1 < t.len && t.s[n] == ')' && t.s[n + 1] == ' ';
+}
+
 /* "/srv/a.py:3: DeprecationWarning: old": Python's warnings. */
 static bool is_python_warning(struct text line)
 {
@@ -64,7 +83,6 @@ enum log_trace log_trace_begins(struct text line, enum log_level *ret)
 		{ "PHP Deprecated: ", NULL, LEVEL_INFO, TRACE_OTHER },
 		{ "PHP Notice: ", NULL, LEVEL_INFO, TRACE_OTHER },
 		{ "AddressSanitizer", NULL, LEVEL_CRITICAL, TRACE_OTHER },
-		{ "** (", ") ", LEVEL_ERROR, TRACE_OTHER },             /* Elixir */
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -73,6 +91,10 @@ enum log_trace log_trace_begins(struct text line, enum log_level *ret)
 			return rows[i].trace;
 		}
 	*ret = LEVEL_INFO;
+	if (is_elixir(line)) {
+		*ret = LEVEL_ERROR;
+		return TRACE_OTHER;
+	}
 	if (is_place(line)) {
 		*ret = LEVEL_ERROR;
 		return TRACE_NODE;
