@@ -130,3 +130,18 @@ def test_a_rotated_file_keeps_its_settings(db, make_agent, log):
     add(old, "== three\nx\n")
     wait_rows(db, 4)
     assert sorted(messages(db)) == ["== four", "== one", "== three\nx", "== two"]
+
+
+def test_lines_of_past_years_are_stored_and_retention_drops_them(db, make_agent, log):
+    """Their times are their own, however old: with a limit of lines per second, too, and with no partition for them."""
+    log.write_text("".join(f"2021-03-{i % 28 + 1:02} 10:{i // 60 % 60:02}:{i % 60:02} INFO line {i}\n"
+                           for i in range(10_000)))
+    agent = make_agent(db, log_files=[str(log)], log_lines_per_second=100).start()
+    wait_rows(db, 10_000)
+    assert db.count("log_entries", "timestamp BETWEEN '2021-03-01Z' AND '2021-03-29Z'") == 10_000
+    assert db.count("gaps") == 0
+    db.query("SELECT maintain()")
+    assert db.count("log_entries") == 0
+    add(log, RECORDS[0].replace("2026-11-20", "2022-01-01"))
+    wait_rows(db, 1)
+    assert agent.stop() == 0
