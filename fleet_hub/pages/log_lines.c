@@ -17,6 +17,7 @@ enum {
 	FIELDS_FILTERED = 100,          /* with links that filter by them */
 	FIELD_FILTER_LEN = 60,          /* bytes of a key or value that a link may hold */
 	QUERY_FILTER_LEN = 256,         /* bytes of the query that each link holds again */
+	LINE_STOOD_MAX = 4 << 20,       /* of a line as it stood */
 };
 
 static const char *query_of(const struct request *r)
@@ -91,7 +92,30 @@ static void add_field(struct json_object *fields, const char *key, struct json_o
 	json_object_array_add(fields, field);
 }
 
-/* The first `max` of them. */
+/* What the agent says of a line; an application's own keys rarely begin so. Lists leave it out. */
+static bool is_note(const char *key)
+{
+	return key[0] == '_';
+}
+
+/* The line as it stood in its file, where the agent took it apart; absent: it is the message. */
+static struct text line_as_it_stood(struct json_object *context, struct text message, struct buf *room)
+{
+	struct text line, prefix;
+
+	if (!json_object_is_type(context, json_type_object))
+		return (struct text){ NULL, 0 };
+	line = text_member(context, "_line");
+	prefix = text_member(context, "_prefix");
+	if (line.len > 0)
+		return line;
+	if (prefix.len == 0 || !buf_add(room, prefix.s, prefix.len) ||
+	    !buf_add(room, message.s, message.len))
+		return (struct text){ NULL, 0 };
+	return (struct text){ room->data, room->len };
+}
+
+/* The first `max` of them. Lists have no notes; on the row's own page the line as it stood has its place. */
 static struct json_object *fields_of(const struct request *r, struct json_object *context, size_t max)
 {
 	struct json_object *fields = json_object_new_array();
@@ -101,8 +125,15 @@ static struct json_object *fields_of(const struct request *r, struct json_object
 
 	if (!json_object_is_type(context, json_type_object))
 		return fields;
-	for (m = json_object_get_object(context)->head; m && n < max; m = m->next, n++)
-		add_field(fields, lh_entry_k(m), lh_entry_v(m), short_query && n < FIELDS_FILTERED);
+	for (m = json_object_get_object(context)->head; m && n < max; m = m->next) {
+		const char *key = lh_entry_k(m);
+		bool shown_whole = strcmp(key, "_line") == 0 || strcmp(key, "_prefix") == 0;
+
+		if (is_note(key) && (max != SIZE_MAX || shown_whole))
+			continue;
+		add_field(fields, key, lh_entry_v(m), short_query && n < FIELDS_FILTERED);
+		n++;
+	}
 	return fields;
 }
 
@@ -156,7 +187,11 @@ static void decorate_line(const struct request *r, const struct search *s, struc
 			  bool dated, size_t fields_max)
 {
 	struct json_object *context = member(line, "context"), *fields = fields_of(r, context, fields_max);
+	CLEANUP(buf_free) struct buf room = BUF(LINE_STOOD_MAX);
+	struct text stood = line_as_it_stood(context, text_member(line, "message"), &room);
 
+	if (fields_max == SIZE_MAX && stood.s)
+		json_object_object_add(line, "stood", new_text(stood));
 	json_object_object_add(line, "parts", parts_of(s, text_member(line, "message")));
 	json_object_object_add(line, "many_lines",
 			       json_object_new_boolean(many_lines(text_member(line, "message"))));

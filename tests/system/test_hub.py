@@ -269,6 +269,24 @@ def test_matches_are_marked_and_fields_are_links(hub):
     assert re.search(r'href="\?q=timeout&amp;range=6h" aria-current="true"><span>shop', page), "the chosen facet takes itself out"
 
 
+def test_the_line_as_it_stood_is_on_its_own_page_and_not_in_lists(hub, fleet):
+    fleet.query("""INSERT INTO log_entries (timestamp, vps_name, app_name, level, message, context) VALUES
+        (now(), 'ams-1', 'stood', 'ERROR', 'no stock', '{"_prefix": "2026-11-30 10:00:00 ERROR [main] ", "thread": "main"}'),
+        (now(), 'ams-1', 'stood', 'INFO', 'red', '{"_line": "a \\u001b[31mred", "_partial": true}')""")
+    try:
+        page = hub.get("/logs", q="app:stood").text
+        assert "no stock" in page and "main" in page and "_prefix" not in page and "_line" not in page
+        stood = []
+        for line in found(hub, "app:stood")["lines"]:
+            own = hub.get("/logs/line", id=line["id"], at=line["timestamp"]).text
+            assert "_prefix" not in own and "_line" not in own
+            stood += re.findall(r"<dt>as it stood</dt><dd>([^<]*)", own)
+            assert ("_partial" in own) == (line["message"] == "red")
+        assert sorted(stood)[0] == "2026-11-30 10:00:00 ERROR [main] no stock" and len(stood) == 2
+    finally:
+        fleet.query("DELETE FROM log_entries WHERE app_name = 'stood'")
+
+
 def test_surrounding_lines_are_in_the_order_of_the_file(hub):
     line = found(hub, "vps:fra-1 app:shop level:error")["lines"][0]
     data = hub.get("/logs/around", format="json", vps="fra-1", app="shop", stream=line["stream_id"],
