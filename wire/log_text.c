@@ -286,7 +286,7 @@ bool log_text_read(struct log_clock *c, struct text line, struct log_text *ret)
 	r.begin = r.rest.s;
 	if (text_begins(r.rest, "** "))
 		r.rest = text_after(r.rest, 3);
-	for (unsigned i = 0; i < LOG_TEXT_PIECES_MAX && !r.rest.len == 0; i++) {
+	for (unsigned i = 0; i < LOG_TEXT_PIECES_MAX && r.rest.len > 0; i++) {
 		skip_picture(&r);
 		if (!take_piece(&r))
 			break;

@@ -485,11 +485,11 @@ static struct lead lead_of(struct text t)
 
 	if (is_letter(t.s[0]))
 		return (struct lead){ 'a', '\0' };
-	n += t.s[0] == ' ';             /* " 3 Nov" */
+	if (t.s[0] == ' ')              /* " 3 Nov" */
+		t = text_after(t, 1);
 	while (n < t.len && n < 10 && is_digit(t.s[n]))
 		n++;
-	n -= t.s[0] == ' ';
-	return (struct lead){ (char)('0' + n), n < t.len ? t.s[n + (t.s[0] == ' ')] : '\0' };
+	return (struct lead){ (char)('0' + n), n < t.len ? t.s[n] : '\0' };
 }
 
 static bool may_be(const char *lead, struct lead l)
