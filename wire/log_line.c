@@ -208,9 +208,7 @@ static void from_members(struct line_parser *p, struct members *m, struct text l
 /* Does every member stand where logcore puts it? */
 static bool is_logcores(const struct members *m)
 {
-	return m->n_extra == 0 && m->slot[SLOT_MESSAGE].value.s && m->slot[SLOT_MESSAGE].row->rank == 0 &&
-	       m->slot[SLOT_TIMESTAMP].value.s && m->slot[SLOT_LEVEL].value.s && m->slot[SLOT_LOGGER].value.s &&
-	       m->slot[SLOT_LOGGER].row->rank == 0;
+	return m->direct && m->n > SLOT_MESSAGE;
 }
 
 /* ---- text ---- */

@@ -38,12 +38,12 @@ static inline void take_member(struct members *m, struct member *x, bool escapes
 
 	x->at = (uint16_t)m->n++;
 	x->row = escapes ? find_escaped(x) : log_key_find(x->key);
+	if (x->row && is_null(x) && x->row->slot != SLOT_CONTEXT && (x->row->rank == 0 || (x->row->takes & TAKES_WORD)))
+		return;
 	if (!x->row || !(x->row->takes & (1 << x->type))) {
 		object_add_extra(m, x);
 		return;
 	}
-	if (is_null(x) && x->row->slot != SLOT_CONTEXT)
-		return;
 	there = &m->slot[x->row->slot];
 	if (there->value.s && there->row->rank < x->row->rank) {
 		object_add_extra(m, x);
@@ -72,7 +72,7 @@ static inline bool scan_value(struct json_scan *j, struct member *x)
 /* As logcore writes it: the member stands where the table says, and goes straight to its slot. */
 static inline bool is_next_of_logcore(const struct members *m, struct text key)
 {
-	return m->n < SLOTS && m->n_extra == 0 && !m->slot[m->n].value.s && key.len == log_keys[m->n].name.len &&
+	return m->direct && m->n < SLOTS && key.len == log_keys[m->n].name.len &&
 	       memcmp(key.s, log_keys[m->n].name.s, key.len) == 0;
 }
 
@@ -94,11 +94,13 @@ static inline bool scan_member(struct json_scan *j, struct members *m)
 		if (!(there->row->takes & (1 << there->type))) {
 			x = *there;
 			there->value.s = NULL;
+			m->direct = false;
 			if (!is_null(&x))
 				object_add_extra(m, &x);
 		}
 		return true;
 	}
+	m->direct = false;
 	if (!scan_value(j, &x))
 		return false;
 	take_member(m, &x, escapes && !j->unstorable);
@@ -113,6 +115,7 @@ enum object_verdict object_scan(struct text raw, struct members *m)
 	for (int i = 0; i < SLOTS; i++)
 		m->slot[i].value.s = NULL;
 	m->n = m->n_extra = 0;
+	m->direct = true;
 	json_space(&j);
 	if (j.p == j.end || *j.p++ != '{')
 		return OBJECT_NONE;

@@ -35,6 +35,7 @@ struct members {
 	struct member slot[SLOTS];
 	size_t n_extra;
 	struct member extra[OBJECT_KEYS_MAX + SLOTS];   /* and what leaves its slot */
+	bool direct;                    /* so far as logcore writes them */
 	bool repeated;                  /* two keys of one object of a value may be equal */
 };
 
