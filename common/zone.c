@@ -103,7 +103,8 @@ int zone_load(struct zone *z, const char *name, struct err *e)
 		return 0;
 	}
 	if (!is_name(name) || !is_known(name))
-		return err_set(e, ENOENT, "\"%.64s\" is no time zone; write a name like Europe/Berlin or UTC", name);
+		return err_set(e, ENOENT, "\"%.64s\" is no time zone; write a name like Europe/Berlin or UTC",
+			       name);
 	memcpy(z->name, name, strlen(name));
 	if ((tz && !(before = strdup(tz))) || setenv("TZ", name, 1) != 0)
 		return err_set(e, ENOMEM, "out of memory");

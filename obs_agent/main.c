@@ -62,7 +62,8 @@ static const char usage[] =
 	"  obs_agent --app my-app --once --dry-run\n"
 	"  systemctl enable --now obs-agent@my-app\n";
 
-enum action { RUN, CHECK_CONFIG, PRINT_CONFIG, PRINT_KEYS, STATUS, RELOAD, DOCTOR, ENROLL, EXPLAIN, PRINT_FORMATS, VERSION, HELP };
+enum action { RUN, CHECK_CONFIG, PRINT_CONFIG, PRINT_KEYS, STATUS, RELOAD, DOCTOR, ENROLL, EXPLAIN,
+	      PRINT_FORMATS, VERSION, HELP };
 
 static const struct option options[] = {
 	{ "app", required_argument, NULL, 'a' },
@@ -294,8 +295,8 @@ static int act(const struct command *c)
 	default:
 		if (would_replace(c)) {
 			fprintf(stderr,
-				"obs_agent: an agent for %s is running, and this one would replace it; stop it "
-				"first (systemctl stop obs-agent@%s), or use --dry-run\n",
+				"obs_agent: an agent for %s is running, and this one would replace it; stop "
+				"it first (systemctl stop obs-agent@%s), or use --dry-run\n",
 				c->run.app, c->run.app);
 			return RUN_UNAVAILABLE;
 		}

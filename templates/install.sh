@@ -118,7 +118,8 @@ if [ -n "$packages" ]; then
 	# shellcheck disable=SC2086  # a list, one a line
 	(
 		IFS=$newline
-		DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install $packages > /dev/null
+		DEBIAN_FRONTEND=noninteractive \
+			apt-get -q -y --no-install-recommends install $packages > /dev/null
 	) || die "apt-get could not install $packages"
 fi
 command -v obs_agent > /dev/null || die "obs_agent is not installed: give its package with --package"

@@ -52,14 +52,15 @@ static const struct action {
 } commands[] = {
 	{ "setup", "[OPTION...]", "make or upgrade the database, its logins and the hub; see below", 0, 0, 0,
 	  NULL, NULL, NULL },
-	{ "enroll", "SERVER", "a login for a server, or a new password for it", 1, 1, 1, ASKS(enroll, enroll) },
+	{ "enroll", "SERVER", "a login for a server, or a new password for it", 1, 1, 1,
+	  ASKS(enroll, enroll) },
 	{ "rotate", "SERVER [DAYS]", "a second login; the first stays valid for 7 days", 1, 2, 1,
 	  ASKS(rotate, rotate) },
 	{ "finish", "SERVER", "end the logins before the newest one now", 1, 1, 1, ASKS(finish, ended) },
 	{ "revoke", "SERVER", "take all logins away; rows stay", 1, 1, 1, ASKS(revoke, ended) },
 	{ "retire", "SERVER", "the same, and wait for no more rows", 1, 1, 1, ASKS(retire, ended) },
-	{ "token", "[USES [HOURS]]", "a login with which servers enroll themselves: 1 within 24 hours", 0, 2, 0,
-	  ASKS(token, token) },
+	{ "token", "[USES [HOURS]]", "a login with which servers enroll themselves: 1 within 24 hours", 0, 2,
+	  0, ASKS(token, token) },
 	{ "untoken", "ROLE", "end a token", 1, 1, 1, ASKS(untoken, ended) },
 	{ "servers", "", "who may write, and who did", 0, 0, 0, ASKS(servers, servers) },
 	{ "teardown", "", "print what takes all of it away again", 0, 0, 0, ASKS(teardown, teardown) },
@@ -176,7 +177,8 @@ static int check_arguments(const struct action *c, size_t n, char **argv)
 	for (size_t i = 0; i < n; i++) {
 		if (argv[i][0] == '-')
 			return misused(c);
-		if (i < c->names || (parse_u64(text_of(argv[i]), &number) && number > 0 && number <= INT32_MAX))
+		if (i < c->names ||
+		    (parse_u64(text_of(argv[i]), &number) && number > 0 && number <= INT32_MAX))
 			continue;
 		fprintf(stderr, "fleet_hub_admin: %s is not a whole number from 1 on; ", argv[i]);
 		fprintf(stderr, "usage: fleet_hub_admin [--url URL] %s %s\n", c->name, c->arguments);

@@ -107,7 +107,8 @@ static int take_option(struct setup *s, const char *name, const char *value, str
 	const struct option *o = find_option(name);
 
 	if (!o)
-		return err_set(e, EINVAL, "%s is no option of setup; fleet_hub_admin --help lists them", name);
+		return err_set(e, EINVAL, "%s is no option of setup; fleet_hub_admin --help lists them",
+			       name);
 	if (!value)
 		return err_set(e, EINVAL, "%s needs a value", name);
 	if (!o->fits(value))

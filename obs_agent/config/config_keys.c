@@ -94,8 +94,8 @@ static int common_timezone(struct loader *l, const struct yaml_node *map, void *
 
 static const struct key log_rows[] = {
 	{ "path", &kind_path, LOG_AT(path), .required = true,
-	  .help = "an absolute path or a pattern (`*`, `?`, `[x]`, `{a,b}`, `**`); `{app}` is the application's "
-		  "name. A file that several match is read as the first one says" },
+	  .help = "an absolute path or a pattern (`*`, `?`, `[x]`, `{a,b}`, `**`); `{app}` is the "
+		  "application's name. A file that several match is read as the first one says" },
 	{ "format", &kind_choice, LOG_AT(format), .def = "auto", .choices = formats,
 	  .help = "`raw`: the line as it stands is the message, nothing is looked for in it, and lines are "
 		  "joined by `multiline_start` only" },

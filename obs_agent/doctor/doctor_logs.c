@@ -69,9 +69,10 @@ static int check_times(const char *path, const struct log_file_config *settings,
 
 	if (explain_has_times(path, settings, &e) != 0)
 		return 0;
-	return doctor_warn(out, "%s: no line has a time that the agent can read, so its rows have the time of "
-			   "arrival; see obs_agent explain %s, let the application write a time (with a zone, or set "
-			   "log_timezone), or set format: raw for this file", path, path);
+	return doctor_warn(out,
+			   "%s: no line has a time that the agent can read, so its rows have the time of "
+			   "arrival; see obs_agent explain %s, let the application write a time (with a "
+			   "zone, or set log_timezone), or set format: raw for this file", path, path);
 }
 
 static int check_file(const char *path, const struct log_file_config *settings, const char *app,
@@ -82,7 +83,8 @@ static int check_file(const char *path, const struct log_file_config *settings, 
 	CLEANUP(close_p) int fd = log_open_file(path, &st, &e);
 
 	if (fd >= 0)
-		return doctor_line(out, true, NULL, "%s is readable", path) + check_times(path, settings, out);
+		return doctor_line(out, true, NULL, "%s is readable", path) +
+		       check_times(path, settings, out);
 	if (e.code == EACCES)
 		return say_closed(path, app, out);
 	if (e.code == ENOENT)

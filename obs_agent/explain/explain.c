@@ -153,7 +153,8 @@ static void print_record(struct explanation *x, const char *which, struct place 
 	fprintf(x->out, "\n%s, at byte %" PRId64 ": %s%s\n", which, at.offset, line_form_names[found->form],
 		found->wrapped ? " in a container's line" : "");
 	fprintf(x->out, "  time      %s\n", found->timed ? time : "none of its own: the time of arrival");
-	fprintf(x->out, "  level     %s%s\n", log_level_names[s.log.level], found->leveled ? "" : ", since it names none");
+	fprintf(x->out, "  level     %s%s\n", log_level_names[s.log.level],
+		found->leveled ? "" : ", since it names none");
 	fputs("  logger    ", x->out);
 	print_text(x->out, s.log.logger.s ? s.log.logger : TEXT("none"));
 	fputs("  message   ", x->out);
@@ -212,7 +213,8 @@ static void print_summary(struct explanation *x, const char *path, int64_t size,
 	format_rfc3339(last, x->last_us);
 	fprintf(x->out, "  times     %" PRId64 " of %" PRId64 " records have one", x->timed, x->records);
 	fprintf(x->out, x->timed ? ": %s to %s\n" : "\n", first, last);
-	fprintf(x->out, "  levels    %" PRId64 " of %" PRId64 " records name one; stored as", x->leveled, x->records);
+	fprintf(x->out, "  levels    %" PRId64 " of %" PRId64 " records name one; stored as", x->leveled,
+		x->records);
 	for (enum log_level level = LOG_LEVELS; level-- > 0;)
 		if (x->levels[level] > 0)
 			fprintf(x->out, " %s %" PRId64, log_level_names[level], x->levels[level]);
@@ -269,7 +271,8 @@ static const struct log_file_config *find_settings(const struct config *c, const
 
 		path_pattern_find(c->log_files[i].path, &found, NULL);
 		for (size_t n = 0; n < found.n; n++)
-			if (stat(found.path[n], &st) == 0 && st.st_dev == file.st_dev && st.st_ino == file.st_ino)
+			if (stat(found.path[n], &st) == 0 && st.st_dev == file.st_dev &&
+			    st.st_ino == file.st_ino)
 				return &c->log_files[i];
 	}
 	return NULL;
@@ -339,7 +342,8 @@ int explain(const char *path, const struct config *c, FILE *out, struct err *e)
 	}
 	print_summary(&x, path, p.size, p.size <= 2 * PART_BYTES);
 	if (c)
-		fprintf(out, "  settings  %s%s\n", settings ? "of log_files item " : "the defaults: no item of log_files leads "
+		fprintf(out, "  settings  %s%s\n",
+			settings ? "of log_files item " : "the defaults: no item of log_files leads "
 			"to this file", settings ? settings->path : "");
 	print_record(&x, "first record", x.first);
 	each_record(&x, p.begin, 0, false, print_if_odd);

@@ -1,4 +1,5 @@
-/* Any bytes as a log line: the result can be stored, says the line as it stood, and parsing it again gives the same. */
+/* Any bytes as a log line: the result can be stored, says the line as it stood, and parsing it again
+ * gives the same. */
 #include <assert.h>
 #include <stddef.h>
 #include <stdint.h>

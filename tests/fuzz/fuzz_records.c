@@ -1,5 +1,5 @@
-/* Any bytes as a log file: it has the same records whether it is read at once or as it grows. The first byte says where
- * it is cut. */
+/* Any bytes as a log file: it has the same records whether it is read at once or as it grows. The
+ * first byte says where it is cut. */
 #include <assert.h>
 #include <stddef.h>
 #include <stdint.h>

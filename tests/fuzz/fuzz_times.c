@@ -1,4 +1,5 @@
-/* Any bytes as a time: what is taken lies within the text and in the range of years, and is taken again as a whole. */
+/* Any bytes as a time: what is taken lies within the text and in the range of years, and is taken
+ * again as a whole. */
 #include <assert.h>
 #include <stddef.h>
 #include <stdint.h>

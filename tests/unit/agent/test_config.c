@@ -281,7 +281,8 @@ static void each_log_file_has_its_settings(void **state)
 	struct config c = parsed("monitoring:\n"
 				 "  log_files:\n"
 				 "    - /a/*.log\n"
-				 "    - {path: /b.log, timezone: Asia/Kolkata, multiline_start: ^BEGIN, warn_4xx: true}\n"
+				 "    - {path: /b.log, timezone: Asia/Kolkata, multiline_start: ^BEGIN, "
+				 "warn_4xx: true}\n"
 				 "    - {path: \"/{app}.log\", format: raw, timezone: Europe/Berlin}\n"
 				 "  log_timezone: Europe/Berlin\n");
 	const struct log_file_config *b = config_log_file(&c, "/b.log");

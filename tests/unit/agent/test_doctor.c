@@ -179,7 +179,8 @@ static void a_file_whose_times_cannot_be_read_is_a_warning(void **state)
 {
 	static const char *const timed[] = { "", "half a line", "no time\n2026-11-20 10:00:00 INFO one\n",
 					     "{\"time\":1796019839562,\"msg\":\"a\"}\n",
-					     "{\"log\":\"no time\\n\",\"stream\":\"stdout\",\"time\":\"2026-11-20T10:00:00Z\"}\n" };
+					     "{\"log\":\"no time\\n\",\"stream\":\"stdout\","
+					     "\"time\":\"2026-11-20T10:00:00Z\"}\n" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof timed / sizeof *timed; i++) {

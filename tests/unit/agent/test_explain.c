@@ -66,7 +66,8 @@ static void what_most_lines_are_and_what_is_odd_is_shown(void **state)
 	write_text(text, sizeof text - 1);
 	assert_int_equal(explained(NULL, &e), 0);
 	assert_said("5 records of 6 lines\n");
-	assert_said("  times     4 of 5 records have one: 2026-11-20T10:00:00.000000Z to 2026-11-20T10:00:03.000000Z\n");
+	assert_said("  times     4 of 5 records have one: 2026-11-20T10:00:00.000000Z to "
+		    "2026-11-20T10:00:03.000000Z\n");
 	assert_said("stored as ERROR 1 WARNING 1 INFO 3\n");
 	assert_said("odd record, at byte");
 	assert_said("last record, at byte");
@@ -84,7 +85,8 @@ static void the_settings_of_the_file_are_used(void **state)
 
 	(void)state;
 	write_text(text, sizeof text - 1);
-	snprintf(yaml, sizeof yaml, "monitoring:\n  log_files:\n    - /tmp/no-such\n    - {path: \"%.*s?\", format: raw, "
+	snprintf(yaml, sizeof yaml,
+		 "monitoring:\n  log_files:\n    - /tmp/no-such\n    - {path: \"%.*s?\", format: raw, "
 		 "multiline_start: ^#}\n", (int)strlen(path) - 1, path);
 	assert_int_equal(config_parse("a.yml", "my-app", text_of(yaml), &c, &m), 0);
 	assert_int_equal(explained(&c, &e), 0);
@@ -92,12 +94,14 @@ static void the_settings_of_the_file_are_used(void **state)
 	assert_said("1 records of 2 lines");
 	assert_said("times     0 of 1 records have one\n");
 	config_free(&c);
-	snprintf(yaml, sizeof yaml, "monitoring:\n  log_timezone: America/New_York\n  log_files: [\"%s\"]\n", path);
+	snprintf(yaml, sizeof yaml, "monitoring:\n  log_timezone: America/New_York\n  log_files: [\"%s\"]\n",
+		 path);
 	assert_int_equal(config_parse("a.yml", "my-app", text_of(yaml), &c, &m), 0);
 	assert_int_equal(explained(&c, &e), 0);
 	assert_said("2026-11-20T16:00:00.000000Z");
 	config_free(&c);
-	assert_int_equal(config_parse("a.yml", "my-app", TEXT("monitoring: {log_files: [/tmp/no-such]}"), &c, &m), 0);
+	assert_int_equal(config_parse("a.yml", "my-app", TEXT("monitoring: {log_files: [/tmp/no-such]}"), &c,
+				      &m), 0);
 	assert_int_equal(explained(&c, &e), 0);
 	assert_said("settings  the defaults: no item of log_files leads to this file\n");
 	config_free(&c);

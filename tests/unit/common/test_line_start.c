@@ -39,8 +39,8 @@ static void lines_match_as_with_grep_E(void **state)
 
 static void a_bad_expression_is_refused_with_a_remedy(void **state)
 {
-	static const char *const patterns[] = { "(", "[a", "a{2,1}", "*", "a{1001}", "((a{99}){99}){99}", "(a)\\1",
-						"a{1,999999999999999999999}", "[[:nothing:]]" };
+	static const char *const patterns[] = { "(", "[a", "a{2,1}", "*", "a{1001}", "((a{99}){99}){99}",
+						"(a)\\1", "a{1,999999999999999999999}", "[[:nothing:]]" };
 	struct line_start *p;
 	struct err e;
 
@@ -54,7 +54,8 @@ static void a_bad_expression_is_refused_with_a_remedy(void **state)
 
 static void a_match_is_quick_whatever_the_line(void **state)
 {
-	static const char *const patterns[] = { "(a*)*b", "(a|aa)+$", "((a{1,9}){1,9}){1,9}b", "(.*)(.*)(.*)(.*)x$" };
+	static const char *const patterns[] = { "(a*)*b", "(a|aa)+$", "((a{1,9}){1,9}){1,9}b",
+						"(.*)(.*)(.*)(.*)x$" };
 	enum { BYTES = 1 << 20 };
 	char *line = malloc(BYTES);
 
