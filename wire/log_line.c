@@ -384,7 +384,7 @@ static void from_text(struct line_parser *p, struct text record, int depth, stru
 	warn_of_status(p, &t, f);
 	add_fields(p, &t);
 	if (t.message.value.s) {
-		keep_stood(f, record);
+		keep_stood(f, with_prefix(f, record));
 		f->message = field_text(p, &t.message);
 		return;
 	}

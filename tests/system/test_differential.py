@@ -22,7 +22,8 @@ codecs.register_error("each-byte", lambda error: ("\ufffd", error.start + 1))
 # ---- the expected row of a line ------------------------------------------------------------------
 
 NUMBER_LEN_MAX, EXPONENT_MAX = 64, 308
-DEPTH_MAX, KEYS_MAX, EXTRAS_MAX = 64, 1000, 128
+NULLS_MAX = 6                                   # of a column's names in one line: each may be nothing
+DEPTH_MAX, KEYS_MAX = 64, 1000
 DOCUMENT = (TOP / "docs/log-formats.md").read_text(encoding="utf-8")
 COLUMNS = {column: set(re.findall("`([^`]+)`", names))
            for column, names in re.findall(r"^\| `(timestamp|level|logger|message|context)` \| (.*) \|$", DOCUMENT, re.M)}
@@ -145,7 +146,10 @@ def means_time(value, time):
     year, month, day, hour, minute, second, fraction, sign, east_h, east_m = found.groups()
     second = min(int(second), 59)
     east = timedelta(hours=int(east_h or 0), minutes=int(east_m or 0)) * (-1 if sign == "-" else 1)
-    here = datetime(int(year), int(month), int(day), int(hour), int(minute), second, tzinfo=timezone.utc) - east
+    try:
+        here = datetime(int(year), int(month), int(day), int(hour), int(minute), second, tzinfo=timezone.utc) - east
+    except ValueError:
+        return False
     here += timedelta(microseconds=int((fraction or "0").ljust(6, "0")[:6]))
     return abs(time - here) < near or (found[6] == "60" and time - here < timedelta(seconds=1))
 
@@ -161,15 +165,15 @@ class Row:
     def lacks(self, raw):
         """What is missing from the row, as a sentence; None: nothing."""
         text = raw.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "each-byte").replace("\0", "\ufffd")
-        wrapped = inside_wrapper(text)
-        if wrapped is not None and "stream" in self.found:
-            text = wrapped
-        if "_line" in self.found:
-            return None if self.found["_line"] == text else f"_line is {self.found['_line']!r}"
-        if "_prefix" in self.found:
-            if not text.startswith(self.found["_prefix"]):
-                return f"_prefix is {self.found['_prefix']!r}"
-            text = text[len(self.found["_prefix"]):]
+        lacks = [self.lacks_text(t) for t in [text, *inside_wrapper(text)]]
+        return None if None in lacks else lacks[-1]
+
+    def lacks_text(self, text):
+        if self.found.get("_line") == text:
+            return None
+        prefix = self.found.get("_prefix")
+        if isinstance(prefix, str) and text.startswith(prefix):
+            text = text[len(prefix):]
         if self.message == text:
             return None
         try:
@@ -177,7 +181,7 @@ class Row:
             if not isinstance(members, Pairs) or depth(members) > DEPTH_MAX:
                 raise NotJson("no object, or too deep")
         except NotJson as error:
-            return f"it is no JSON ({error}), and the message is not the line"
+            return f"it is no JSON ({error}), and neither message nor _line is the line"
         return self.lacks_member_of(members)
 
     def shown(self, members):
@@ -200,25 +204,28 @@ class Row:
                 [None] + [i for i in named("timestamp") if means_time(values[i], self.time) or
                           ("stream" in self.found and means_time(values[i], self.time.replace(microsecond=0)))]]
 
-    def without_prefix(self, names):
+    def without_prefix(self, members):
         """The context without what the text in front of an object named."""
         found = dict(self.found)
         if "_prefix" in found or "stream" in found:
             for name in PREFIX_FIELDS:
-                found.pop(name if name not in names else f"{name}_2" if f"{name}_2" not in names else None, None)
+                of_line = [repr(ordered(stored(value))) for key, value in members if key == name]
+                if repr(ordered(stored(found.get(name)))) in of_line:
+                    name = None if len(of_line) > 1 else f"{name}_2"
+                found.pop(name, None)
         return found
 
     def lacks_member_of(self, members):
         contexts = [i for i, (key, _) in enumerate(members) if key == "context"]
         spread = contexts[-1] if contexts and isinstance(members[contexts[-1]][1], Pairs) else None
-        nulls = {i for i, (key, value) in enumerate(members) if value is None and key not in self.found and
-                 any(key in COLUMNS[column] for column in ("message", "logger", "level", "timestamp"))}
-        found = self.without_prefix({key for key, _ in members} | {key for i in contexts for key in dict_of(members[i][1])})
-        for columns in itertools.product(*self.shown(members)):
+        nulls = [i for i, (key, value) in enumerate(members) if value is None and
+                 any(key in COLUMNS[column] for column in ("message", "logger", "level", "timestamp"))][:NULLS_MAX]
+        found = self.without_prefix(members + [m for i in contexts for m in dict_of(members[i][1]).items()])
+        for columns in itertools.product(*self.shown(members), *([None, i] for i in nulls)):
             shown = {i for i in columns if i is not None}
             if len(shown) != len(columns) - columns.count(None):
                 continue
-            rest = [m for i, m in enumerate(members) if i not in shown | nulls and i != spread]
+            rest = [m for i, m in enumerate(members) if i not in shown and i != spread]
             inner = list(members[spread][1]) if spread is not None else []
             if same_context(found, rest + inner, inner):
                 return None
@@ -259,23 +266,33 @@ def ordered(value):
 
 
 def inside_wrapper(text):
-    """What a container's runtime wrapped; None: it did not."""
+    """What a container's runtime may have wrapped: by Docker's form, by CRI's."""
+    return [inside for inside in (unwrapped(text, of_docker), unwrapped(text, of_cri)) if inside is not None]
+
+
+def of_docker(line):
+    try:
+        members = dict(parse(line))
+    except (NotJson, TypeError, ValueError):
+        return None
+    log = members.get("log")
+    if not isinstance(log, str) or "stream" not in members or "time" not in members:
+        return None
+    return whole(log).rstrip("\r\n") + ("\n" if log.endswith("\n") else "")
+
+
+def of_cri(line):
+    found = re.match(r"[^ ]+ (?:stdout|stderr) ([FP])[^ ]* (.*)$", line, re.S)
+    return found and found[2].rstrip("\r") + ("\n" if found[1] == "F" else "")
+
+
+def unwrapped(text, of_line):
     parts = []
     for line in text.split("\n"):
-        cri = re.match(r"[^ ]+ (?:stdout|stderr) ([FP])[^ ]* (.*)$", line, re.S)
-        try:
-            docker = dict(parse(line))
-        except (NotJson, TypeError, ValueError):
-            docker = {}
-        if cri:
-            parts.append(cri[2].rstrip("\r") + ("\n" if cri[1] == "F" else ""))
-        elif isinstance(docker.get("log"), str) and "stream" in docker and "time" in docker:
-            log = whole(docker["log"])
-            parts.append(log.rstrip("\r\n") + ("\n" if log.endswith("\n") else ""))
-        elif parts:
-            parts.append(line + "\n")
-        else:
+        part = of_line(line)
+        if part is None and not parts:
             return None
+        parts.append(line + "\n" if part is None else part)
     return "".join(parts).removesuffix("\n")
 
 
@@ -398,7 +415,7 @@ def compare(rows, written, ordinary):
     """Each row stands for the bytes from its offset to that of the next one."""
     assert len({row[0] for row in rows}) == len(rows), "two rows of one place"
     assert not written[:rows[0][0]].strip(b"\r\n"), "the file's beginning is in no row"
-    assert all(at == 0 or written[at - 1:at] == b"\n" for at, *_ in rows), "a row begins within a line"
+    assert all(at == 0 or written[at - 1:at] in (b"\n", b"\0") for at, *_ in rows), "a row begins within a line"
     assert {at: row[3] for at, *row in rows if at in ordinary} == ordinary
     parsed = 0
     for (at, *row), end in zip(rows, [row[0] for row in rows[1:]] + [len(written)]):

@@ -282,6 +282,8 @@ static void a_line_can_be_had_back(void **state)
 		{ "ERROR: {\"msg\":\"m\",\"_prefix\":1}", 0, LEVEL_ERROR, NULL, "m", "{\"_prefix_2\":1,\"_prefix\":\"ERROR: \"}" },
 		{ "ERROR: {\"msg\":\"m\",\"_line\":1,}", 0, LEVEL_ERROR, NULL, "m",
 		  "{\"_line_2\":1,\"_line\":\"ERROR: {\\\"msg\\\":\\\"m\\\",\\\"_line\\\":1,}\"}" },
+		{ "web-1  | level=error msg=no", 0, LEVEL_ERROR, NULL, "no",
+		  "{\"container\":\"web-1\",\"_line\":\"web-1  | level=error msg=no\"}" },
 		/* colours, bytes that are not UTF-8, JSON inside that is repaired: each in its own memory */
 		{ "\033[1mERROR: {\"msg\":\"\xff\\u0000\",\"n\":1e999,}", 0, LEVEL_ERROR, NULL, "\xef\xbf\xbd\xef\xbf\xbd",
 		  "{\"n\":\"1e999\",\"_line\":\"\\u001b[1mERROR: {\\\"msg\\\":\\\"\xef\xbf\xbd\\\\u0000\\\",\\\"n\\\":1e999,}\"}" },
