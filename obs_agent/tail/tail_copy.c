@@ -102,6 +102,18 @@ static enum copy of_changed(const struct stream *s, const struct stream *l)
 	return stream_likeness(s, &p) != UNLIKE ? COPY_OF_LOG : NO_COPY;
 }
 
+/* Does a text of some length begin with one line over and over? Such files look alike without being
+ * copies. */
+static bool says_one_thing(const struct stream *s)
+{
+	char head[HEAD_MAX];
+	ssize_t n = pread(s->fd, head, sizeof head, 0);
+	const char *newline = n > 0 ? memchr(head, '\n', (size_t)n) : NULL;
+	size_t line = newline ? (size_t)(newline + 1 - head) : 0;
+
+	return n == HEAD_MAX && line > 0 && line < (size_t)n && memcmp(head, head + line, (size_t)n - line) == 0;
+}
+
 /* An empty file is as empty as any copy is at first; else one text is the beginning of the other. */
 static enum copy copy_of(const struct stream *s, const struct stream *l)
 {
@@ -116,7 +128,7 @@ static enum copy copy_of(const struct stream *s, const struct stream *l)
 	if (!stream_same_text(s, l))
 		return NO_COPY;
 	if (s->size <= size)
-		return may_change(l) ? COPY_OF_LOG : COPY_OF_READ;
+		return may_change(l) && !says_one_thing(s) ? COPY_OF_LOG : COPY_OF_READ;
 	if (is_log_by_name(l->path))
 		return NO_COPY;
 	return l->position == size ? COPY_AND_MORE : COPY_OF_LOG;
@@ -165,17 +177,6 @@ enum copy tail_copy_judge(const struct tail_files *t, const struct stream *s)
 	const struct stream *of = NULL;
 
 	return judge(t, s, &of);
-}
-
-/* Does it begin with one line over and over? Such files look alike without being copies. */
-static bool says_one_thing(const struct stream *s)
-{
-	char head[HEAD_MAX];
-	ssize_t n = pread(s->fd, head, sizeof head, 0);
-	const char *newline = n > 0 ? memchr(head, '\n', (size_t)n) : NULL;
-	size_t line = newline ? (size_t)(newline + 1 - head) : 0;
-
-	return line > 0 && line < (size_t)n && memcmp(head, head + line, (size_t)n - line) == 0;
 }
 
 enum admission tail_copy_admit(struct tail_files *t, struct stream *s)

@@ -113,7 +113,7 @@ def test_completion_offers_every_option_and_the_applications(tmp_path):
         (tmp_path / app).mkdir()
         (tmp_path / app / "config.yml").touch()
     usage = run(AGENT, "--help")
-    offered = set(re.findall(r"^  (--[a-z-]+)", usage, re.M)) | set(re.findall(r"^  ([a-z]+)  ", usage, re.M))
+    offered = set(re.findall(r"^  (?:-h, )?(--[a-z-]+)", usage, re.M)) | set(re.findall(r"^  ([a-z]+)  ", usage, re.M))
     assert offered == set(complete(tmp_path, "obs_agent", ""))
     assert complete(tmp_path, "obs_agent", "--pri") == ["--print-config", "--print-keys", "--print-formats"]
     assert complete(tmp_path, "obs_agent", "explain", str(tmp_path / "sh")) == [str(tmp_path / "shop")]
