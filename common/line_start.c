@@ -7,6 +7,8 @@
 #include "cleanup.h"
 #include "parse.h"
 
+#define SUBSTITUTE '\032'
+
 struct line_start {
 	regex_t regex;
 };
@@ -79,12 +81,16 @@ int line_start_compile(struct line_start **ret, const char *pattern, struct err 
 	return 0;
 }
 
+/* regexec() takes a text that ends in NUL: within it, another control character stands for one. */
 bool line_start_matches(const struct line_start *p, struct text line)
 {
-	regmatch_t span = { .rm_so = 0,
-			    .rm_eo = (regoff_t)(line.len < LINE_START_BYTES ? line.len : LINE_START_BYTES) };
+	char text[LINE_START_BYTES + 1];
+	size_t n = line.len < LINE_START_BYTES ? line.len : LINE_START_BYTES;
 
-	return regexec(&p->regex, line.s, 1, &span, REG_STARTEND) == 0;
+	for (size_t i = 0; i < n; i++)
+		text[i] = line.s[i] ? line.s[i] : SUBSTITUTE;
+	text[n] = '\0';
+	return regexec(&p->regex, text, 0, NULL, 0) == 0;
 }
 
 void line_start_free(struct line_start *p)

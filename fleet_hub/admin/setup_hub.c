@@ -95,7 +95,8 @@ static bool maintain_text(const struct setup *s, struct buf *out)
 	const struct pg_tls tls = pg_tls_for_url(url);
 
 	return buf_addf(out, "PGDATABASE=%s\n", url) &&
-	       (!tls.mode || buf_addf(out, "PGSSLMODE=%s\n", tls.mode)) &&
+	       /* The unit wants a certificate of every server; one on this machine needs none. */
+	       buf_addf(out, "PGSSLMODE=%s\n", tls.mode ? tls.mode : "prefer") &&
 	       (!tls.root || buf_addf(out, "PGSSLROOTCERT=%s\n", tls.root));
 }
 
