@@ -252,7 +252,7 @@ static void choose_message(struct members *m)
 			event = &m->extra[i];
 	}
 	if (msg && (called(&m->slot[SLOT_TIMESTAMP], "time") || called(&m->slot[SLOT_TIMESTAMP], "ts") ||
-		    m->slot[SLOT_LEVEL].type == JSON_NUMBER)) {
+		    (m->slot[SLOT_LEVEL].value.s && m->slot[SLOT_LEVEL].type == JSON_NUMBER))) {
 		object_next(m, SLOT_MESSAGE);
 		return;
 	}
