@@ -154,7 +154,7 @@ check-tsan: ## logcore's unit tests under ThreadSanitizer
 .PHONY: tsan-parts
 tsan-parts: $(TSAN_TESTS:%=$(BUILD)/tests/%)
 
-# Without those that measure time or read much, since valgrind is twenty times slower, and test_check_up: iconv
+# Without those that measure time or read much: valgrind is twenty times slower. In test_check_up iconv
 # loads its tables by dlopen(), which valgrind takes for a fault. The sanitizers watch them.
 NO_VALGRIND    := test_check test_check_schedule test_check_up test_hostile test_records
 VALGRIND_TESTS := $(filter-out $(NO_VALGRIND:%=$(BUILD)/tests/%),$(UNIT_PROGRAMS))
