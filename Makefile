@@ -78,171 +78,8 @@ override CFLAGS += -std=gnu11 $(OPT) $(WARN) $(HARDEN) -D_GNU_SOURCE -DOBSERV_VE
 override LDFLAGS += $(LDSAN) -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodlopen -Wl,--as-needed
 
 PG_CFLAGS   := $(shell pkg-config --cflags libpq 2>/dev/null || echo -I/usr/include/postgresql)
-# ---- what is made of what ------------------------------------------------------------
-# A module is a line here. Each folder becomes an archive; programs and tests link archives.
-COMMON := \
-  arena \
-  buf \
-  err \
-  level \
-  line_start \
-  log \
-  parse \
-  path_pattern \
-  random \
-  read \
-  utf8 \
-  zone
 
-COMMON_PG := \
-  pg_cert \
-  pg_message \
-  pg_open \
-  pg_options \
-  pg_tls \
-  pg_verdict
-
-WIRE := \
-  batch \
-  json_distinct \
-  json_lenient \
-  json_scan \
-  log_context \
-  log_fields \
-  log_keys \
-  log_level \
-  log_line \
-  log_names \
-  log_object \
-  log_pieces \
-  log_plain \
-  log_text \
-  log_time \
-  log_trace \
-  log_wrapper \
-  multiline \
-  position \
-  push \
-  row_json \
-  sample
-
-LOGCORE := \
-  backtrace \
-  buffered/buffers \
-  buffered/leftovers \
-  buffered/process \
-  buffered/ring \
-  buffered/ring_file \
-  buffered/slot \
-  buffered/writer \
-  field \
-  file \
-  journal \
-  json \
-  line \
-  logcore \
-  luhn \
-  nested \
-  number \
-  options \
-  patterns \
-  prefilter \
-  redact \
-  secret_key \
-  shared \
-  sink \
-  timestamp
-
-AGENT := \
-  agent \
-  deliver \
-  deliver_state \
-  notify \
-  run \
-  self \
-  status \
-  check/check_attempt \
-  check/check_body \
-  check/check_guard \
-  check/check_url \
-  check/check_verdict \
-  check/src_check \
-  config/config \
-  config/config_hide \
-  config/config_keys \
-  config/config_kind \
-  config/config_list \
-  config/config_manual \
-  config/config_print \
-  config/config_schema \
-  config/config_url \
-  config/config_value \
-  config/credential \
-  config/env_file \
-  config/yaml_tree \
-  doctor/doctor \
-  doctor/doctor_agent \
-  doctor/doctor_logs \
-  doctor/doctor_say \
-  doctor/doctor_unit \
-  doctor/pg_doctor \
-  explain/explain \
-  net/curl_glue \
-  net/resolve \
-  outbox/outbox \
-  outbox/outbox_segment \
-  outbox/outbox_stream \
-  pg/pg \
-  pg/pg_connect \
-  pg/pg_enroll \
-  pg/pg_target \
-  proc/proc_mounts \
-  proc/proc_parse \
-  proc/proc_traffic \
-  proc/proc_unit \
-  proc/src_proc \
-  tail/fingerprint \
-  tail/flood \
-  tail/known \
-  tail/log_name \
-  tail/log_open \
-  tail/names \
-  tail/reader \
-  tail/src_tail \
-  tail/stream \
-  tail/tail_copy \
-  tail/tail_files \
-  tail/tail_folders \
-  tail/tail_look \
-  tail/tail_positions \
-  tail/tail_search \
-  tail/tail_status
-
-HUB := \
-  admin/command \
-  admin/setup \
-  admin/setup_agents \
-  admin/setup_database \
-  admin/setup_hub \
-  base/assets \
-  base/body \
-  base/csv \
-  base/db \
-  base/draw \
-  base/export \
-  base/format \
-  base/http \
-  base/links \
-  base/page \
-  base/params \
-  base/template \
-  base/template_parse \
-  base/times \
-  base/visible \
-  pages/log_lines \
-  pages/log_params \
-  pages/search \
-  routes
+include modules.mk
 
 # Where the linker looks for a symbol, in this order: each archive may use those behind it.
 ARCHIVES := $(patsubst %,$(BUILD)/lib%.a,agent wire hub common_pg common logcore)
@@ -261,8 +98,14 @@ $(BUILD)/flags: FORCE
 .PHONY: FORCE
 FORCE:
 
-schema.sql: FORCE ## from the parts in schema/ and METRICS of the agent; commit the result
+.PHONY: schema
+schema: ## schema.sql from the parts in schema/ and METRICS of the agent; commit the result
 	$(Q)scripts/schema
+
+# The same before anything embeds it, where a part is newer.
+$(BUILD)/schema.made: $(wildcard schema/*.sql) wire/sample.h schema.sql scripts/schema
+	@mkdir -p $(@D)
+	$(Q)scripts/schema && touch $@
 
 # One sentence instead of a page of "no such file". Only once: these do not go away.
 HEADERS := libpq-fe.h openssl/ssl.h yaml.h curl/curl.h systemd/sd-event.h json-c/json.h fcgiapp.h sodium.h
@@ -281,7 +124,7 @@ $(BUILD)/%.o: %.c $(BUILD)/flags | $(BUILD)/deps.ok
 EMBEDDING := $(shell grep -l '"common/embed.h"' -r common wire obs_agent fleet_hub --include='*.c')
 EMBEDDED  := $(wildcard obs_agent/sql/*) \
              $(wildcard $(addprefix fleet_hub/,pages/* admin/*.sql admin/*.txt static/* static/vendor/*)) \
-             schema.sql templates/observ-harden.sql templates/install.sh templates/nginx-observ.conf \
+             $(BUILD)/schema.made templates/observ-harden.sql templates/install.sh templates/nginx-observ.conf \
              templates/lighttpd-observ.conf
 $(EMBEDDING:%.c=$(BUILD)/%.o): $(EMBEDDED)
 
@@ -292,7 +135,7 @@ $(BUILD)/libagent.a:     $(AGENT:%=$(BUILD)/obs_agent/%.o)
 $(BUILD)/libhub.a:       $(HUB:%=$(BUILD)/fleet_hub/%.o)
 $(BUILD)/liblogcore.a:   $(LOGCORE:%=$(BUILD)/logcore/%.o)
 
-$(BUILD)/lib%.a: Makefile
+$(BUILD)/lib%.a: Makefile modules.mk
 	$(call say,AR,$@)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
 
 $(BUILD)/obs_agent/obs_agent:       $(BUILD)/obs_agent/main.o

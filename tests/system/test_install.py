@@ -159,6 +159,14 @@ def test_a_change_of_flags_and_nothing_else_rebuilds(tmp_path):
     assert "CC" in build("OPT=-O0")
 
 
+def test_make_links_nothing_again_where_nothing_changed():
+    """A program that is linked again can't be run meanwhile: a web server that starts it answers 500."""
+    programs = [BUILD / name for name in ("obs_agent/obs_agent", "fleet_hub/fleet_hub", "fleet_hub/fleet_hub_admin")]
+    before = [program.stat().st_mtime_ns for program in programs]
+    make(f"BUILD={BUILD}", "all")
+    assert [program.stat().st_mtime_ns for program in programs] == before
+
+
 # ---- scripts/deps ----------------------------------------------------------------------------
 
 def stub(folder, name, body):
