@@ -196,4 +196,4 @@ soak: $(PARTS) $(BUILD)/soak/logcore_many
 	$(Q)scripts/deps build demo test
 	$(Q)rm -f $(BUILD)/soak.jsonl
 	$(CHECK) soak env SOAK_SECONDS=$(SOAK_SECONDS) OBSERV_FAULT_REPORT=$(OBSERV_BUILD)/soak.jsonl \
-	  $(PYTEST) -m soak $(PYTEST_ARGS) tests/system/test_soak.py tests/system
+	  $(PYTEST) -m soak $(PYTEST_ARGS) tests/system/agent/test_soak.py tests/system

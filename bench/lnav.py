@@ -15,7 +15,8 @@ from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "tests"), str(Path(__file__).resolve().parents[1] / "tests/system")]
+TESTS = Path(__file__).resolve().parents[1] / "tests"
+sys.path[:0] = [str(TESTS), str(TESTS / "system/logs")]
 from harness import Agent, Cluster  # noqa: E402
 from test_corpus import CORPUS, EXPECTED, NEAR, judge, read_corpus, record_ends  # noqa: E402
 

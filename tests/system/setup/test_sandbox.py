@@ -12,7 +12,7 @@ import pytest
 from harness import TOP, run, wait_for
 from machine import NOT_POSSIBLE, NSPAWN, booted, make_install
 
-HERE = Path(__file__).parent
+HELPERS = Path(__file__).parents[1]
 AGENT, HUB, MAINTAIN = "obs-agent@prisoner.service", "fleet-hub.service", "observ-maintain.service"
 
 # What must fail in every unit.
@@ -38,7 +38,7 @@ def machine(tmp_path_factory):
 
     def prepare(tree):
         make_install(tree)
-        run("cc", "-O1", "-o", tree / "usr/bin/prisoner", HERE / "prisoner.c", "-lsystemd", "-pthread")
+        run("cc", "-O1", "-o", tree / "usr/bin/prisoner", HELPERS / "prisoner.c", "-lsystemd", "-pthread")
         for path, mode in [("home/somebody/diary", 0o644), ("root/diary", 0o644), ("srv/secret", 0o600),
                            ("var/log/by-adm.log", 0o640), ("var/log/by-www-data.log", 0o640), ("srv/my-app/app.log", 0o640)]:
             (tree / path).parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +141,7 @@ def tls_server(machine):
         trusted = machine.tree / "etc/ssl/certs/ca-certificates.crt"
         trusted.parent.mkdir(parents=True, exist_ok=True)
         trusted.write_text(certificate)
-    return machine.beside("/usr/bin/python3", HERE / "https_server.py", 8000, 8443, pem, port=8000)
+    return machine.beside("/usr/bin/python3", HELPERS / "https_server.py", 8000, 8443, pem, port=8000)
 
 
 def test_the_agent_itself_works_inside(machine):

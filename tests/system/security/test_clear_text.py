@@ -67,7 +67,7 @@ def network(tmp_path):
         for one in runs:
             one["command"] = [str(c) for c in one["command"]]
             one["environment"] = {"HOME": str(home), **one.get("environment", {})}
-        done = subprocess.run([*unshare, sys.executable, Path(__file__).with_name("false_server.py")], text=True, timeout=600,
+        done = subprocess.run([*unshare, sys.executable, Path(__file__).parents[1] / "false_server.py"], text=True, timeout=600,
                               input=json.dumps({"runs": runs, "tls": tls and [str(f) for f in tls]}), capture_output=True)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
