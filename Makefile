@@ -124,8 +124,8 @@ $(BUILD)/%.o: %.c $(BUILD)/flags | $(BUILD)/deps.ok
 EMBEDDING := $(shell grep -l '"common/embed.h"' -r common wire obs_agent fleet_hub --include='*.c')
 EMBEDDED  := $(wildcard obs_agent/sql/*) \
              $(wildcard $(addprefix fleet_hub/,pages/* admin/*.sql admin/*.txt static/* static/vendor/*)) \
-             $(BUILD)/schema.made templates/observ-harden.sql templates/install.sh templates/nginx-observ.conf \
-             templates/lighttpd-observ.conf
+             $(BUILD)/schema.made templates/observ-harden.sql templates/install.sh \
+             $(addprefix templates/,nginx-observ.conf lighttpd-observ.conf)
 $(EMBEDDING:%.c=$(BUILD)/%.o): $(EMBEDDED)
 
 $(BUILD)/libcommon.a:    $(COMMON:%=$(BUILD)/common/%.o)
