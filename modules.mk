@@ -28,24 +28,24 @@ WIRE := \
   json_distinct \
   json_lenient \
   json_scan \
-  log_context \
-  log_fields \
-  log_keys \
-  log_level \
-  log_line \
-  log_names \
-  log_object \
-  log_pieces \
-  log_plain \
-  log_text \
-  log_time \
-  log_trace \
-  log_wrapper \
-  multiline \
   position \
   push \
   row_json \
-  sample
+  sample \
+  log/log_context \
+  log/log_fields \
+  log/log_keys \
+  log/log_level \
+  log/log_line \
+  log/log_names \
+  log/log_object \
+  log/log_pieces \
+  log/log_plain \
+  log/log_text \
+  log/log_time \
+  log/log_trace \
+  log/log_wrapper \
+  log/multiline
 
 LOGCORE := \
   backtrace \

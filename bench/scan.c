@@ -19,7 +19,7 @@
 
 #include "common/clock.h"
 #include "common/parse.h"
-#include "wire/log_line.h"
+#include "wire/log/log_line.h"
 
 static int64_t now_ns(void)
 {

@@ -13,10 +13,10 @@
 #include "common/parse.h"
 #include "common/path_pattern.h"
 #include "common/utf8.h"
-#include "wire/log_keys.h"
-#include "wire/log_level.h"
-#include "wire/log_line.h"
-#include "wire/multiline.h"
+#include "wire/log/log_keys.h"
+#include "wire/log/log_level.h"
+#include "wire/log/log_line.h"
+#include "wire/log/multiline.h"
 
 enum {
 	PART_BYTES = 4 * 1024 * 1024,   /* of the beginning and of the end are read */

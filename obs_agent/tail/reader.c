@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "wire/log_wrapper.h"
-#include "wire/multiline.h"
+#include "wire/log/log_wrapper.h"
+#include "wire/log/multiline.h"
 
 enum {
 	BLOCK = LINE_BYTES_MAX + 1,     /* a line of the longest length, and its newline */

@@ -11,8 +11,8 @@
 #define OBS_AGENT_READER_H
 
 #include "obs_agent/agent.h"
-#include "wire/log_line.h"
-#include "wire/multiline.h"
+#include "wire/log/log_line.h"
+#include "wire/log/multiline.h"
 #include "stream.h"
 
 struct reader {

@@ -17,7 +17,7 @@
 
 #include "common/err.h"
 #include "wire/batch.h"
-#include "wire/multiline.h"
+#include "wire/log/multiline.h"
 #include "fingerprint.h"
 #include "flood.h"
 

@@ -8,7 +8,7 @@
 #include "common/utf8.h"
 #include "wire/json_distinct.h"
 #include "wire/json_scan.h"
-#include "wire/log_line.h"
+#include "wire/log/log_line.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

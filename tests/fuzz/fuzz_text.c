@@ -4,8 +4,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "wire/log_fields.h"
-#include "wire/log_text.h"
+#include "wire/log/log_fields.h"
+#include "wire/log/log_text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

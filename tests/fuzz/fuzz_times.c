@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "wire/log_time.h"
+#include "wire/log/log_time.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -11,8 +11,8 @@
 #include <time.h>
 
 #include "common/clock.h"
-#include "wire/log_line.h"
-#include "wire/multiline.h"
+#include "wire/log/log_line.h"
+#include "wire/log/multiline.h"
 
 static const int64_t NOW = INT64_C(1795228754000000);   /* 2026-11-21T02:39:14Z */
 

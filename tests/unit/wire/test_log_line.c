@@ -6,7 +6,7 @@
 #include <cmocka.h>
 #include <json-c/json.h>
 
-#include "wire/log_line.c"
+#include "wire/log/log_line.c"
 
 static const int64_t NOW = INT64_C(1795228754000000);   /* 2026-11-21T02:39:14Z */
 

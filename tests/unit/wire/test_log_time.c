@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "wire/log_time.c"
+#include "wire/log/log_time.c"
 
 static struct zone kolkata, berlin;
 static int64_t now_us;

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "wire/multiline.c"
+#include "wire/log/multiline.c"
 
 struct example {
 	const char *record;             /* one record */

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "common/parse.h"
-#include "wire/multiline.h"
+#include "wire/log/multiline.h"
 
 enum { CUTS = 20, ENDS_MAX = 512, FILE_MAX = 1 << 17 };
 

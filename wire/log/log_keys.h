@@ -13,7 +13,7 @@
 #include <stdio.h>
 
 #include "common/text.h"
-#include "json_scan.h"
+#include "wire/json_scan.h"
 #include "log_level.h"
 
 enum log_slot { SLOT_TIMESTAMP, SLOT_LEVEL, SLOT_LOGGER, SLOT_MESSAGE, SLOT_CONTEXT, SLOTS, SLOT_NONE = SLOTS };

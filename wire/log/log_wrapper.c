@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "chars.h"
-#include "json_scan.h"
+#include "wire/json_scan.h"
 
 enum { CRI_TIME_MIN = 20, CRI_TIME_MAX = 40, KEYS_MAX = 8, DEPTH_MAX = 8 };
 

@@ -16,7 +16,7 @@
 #include "common/buf.h"
 #include "log_context.h"
 #include "log_time.h"
-#include "sample.h"
+#include "wire/sample.h"
 
 enum {
 	LINE_BYTES_MAX = 256 * 1024,    /* longer lines are cut by the tail source */

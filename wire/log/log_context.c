@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "json_distinct.h"
+#include "wire/json_distinct.h"
 
 void log_context_init(struct log_context *c, size_t max)
 {
