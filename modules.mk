@@ -62,14 +62,14 @@ LOGCORE := \
   json \
   line \
   logcore \
-  luhn \
   nested \
   number \
   options \
-  patterns \
-  prefilter \
-  redact \
-  secret_key \
+  redact/luhn \
+  redact/patterns \
+  redact/prefilter \
+  redact/redact \
+  redact/secret_key \
   shared \
   sink \
   timestamp

@@ -2,11 +2,12 @@
 
 #include <string.h>
 
+#include "logcore/redact/redact.h"
+
 #include "backtrace.h"
 #include "nested.h"
 #include "number.h"
 #include "unescaped.h"
-#include "redact.h"
 #include "timestamp.h"
 
 static const char DIGITS[] = "0123456789abcdef";

@@ -4,9 +4,10 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "logcore/redact/redact.h"
+
 #include "field.h"
 #include "json.h"
-#include "redact.h"
 #include "timestamp.h"
 
 #define LITERAL(j, s) logcore_json_raw(j, s, sizeof(s) - 1)

@@ -67,7 +67,7 @@ def _level_index(level):
 
 
 # ---- secrets -----------------------------------------------------------------------------
-# The same rules as in liblogcore: see its secret_key.c, patterns.c and luhn.c.
+# The same rules as in liblogcore: see redact/ (secret_key.c, patterns.c, luhn.c).
 
 REDACT_ALL, REDACT_KEYS, REDACT_OFF = 0, 1, 2
 

@@ -3,8 +3,9 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "logcore/redact/redact.h"
+
 #include "logcore.h"
-#include "redact.h"
 
 struct scan {
 	const char *p, *end;

@@ -4,8 +4,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "logcore/redact/secret_key.h"
+
 #include "journal.h"
-#include "secret_key.h"
 
 enum {
 	JOURNAL_LINE_MAX = 48000,       /* journald splits lines that are longer than 48 KiB */

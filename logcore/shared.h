@@ -10,10 +10,10 @@
 #include <stddef.h>
 
 #include "logcore/buffered/buffers.h"
+#include "logcore/redact/redact.h"
 
 #include "line.h"
 #include "logcore.h"
-#include "redact.h"
 #include "sink.h"
 
 struct shared {

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "json.h"
+#include "logcore/json.h"
 #include "secret_key.h"
 
 #define LOGCORE_REDACTED "[redacted]"
