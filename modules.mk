@@ -105,6 +105,7 @@ AGENT := \
   doctor/doctor_agent \
   doctor/doctor_logs \
   doctor/doctor_say \
+  doctor/doctor_state \
   doctor/doctor_unit \
   doctor/pg_doctor \
   explain/explain \

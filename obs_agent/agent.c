@@ -118,10 +118,10 @@ static void on_changed(void *data)
 	a->life->changed(a->life->data);
 }
 
-bool agent_state_json(struct agent *a, struct buf *out)
+bool agent_state_members(struct agent *a, struct buf *out)
 {
 	struct deliver_state d = deliver_state(a->deliver);
-	bool ok = buf_addf(out, "{\"version\":\"%s\",\"pid\":%d,\"rss_kb\":%" PRId64 ",", OBSERV_VERSION,
+	bool ok = buf_addf(out, "\"version\":\"%s\",\"pid\":%d,\"rss_kb\":%" PRId64 ",", OBSERV_VERSION,
 			   (int)getpid(), self_rss_kb());
 
 	ok = ok && deliver_state_print(&d, out);
@@ -129,12 +129,12 @@ bool agent_state_json(struct agent *a, struct buf *out)
 		if (a->state[i] && sources[i]->status)
 			ok = ok && buf_addf(out, ",\"%s\":", sources[i]->name) &&
 			     sources[i]->status(a->state[i], out);
-	return ok && buf_addc(out, '}');
+	return ok;
 }
 
 static bool on_state(void *data, struct buf *out)
 {
-	return agent_state_json(data, out);
+	return buf_addc(out, '{') && agent_state_members(data, out) && buf_addc(out, '}');
 }
 
 struct deliver_state agent_deliver_state(const struct agent *a)

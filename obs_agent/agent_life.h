@@ -43,8 +43,8 @@ bool agent_idle(const struct agent *a);
 /* Has every source made one round? */
 bool agent_round_is_over(struct agent *a);
 
-/* Append the state as a JSON object, for the database and for `obs_agent status`. */
-bool agent_state_json(struct agent *a, struct buf *out);
+/* Append the members of the JSON object that tells the state, for the database and for `obs_agent status`. */
+bool agent_state_members(struct agent *a, struct buf *out);
 struct deliver_state agent_deliver_state(const struct agent *a);
 
 #endif

@@ -31,6 +31,7 @@ struct run {
 	struct status_server *status, *reload;
 	struct notify *notify;
 	sd_event_source *round_timer, *stop_timer;
+	int64_t started_us; /* monotonic */
 	bool stopping;
 	char refused[ERR_MSG_MAX];      /* why the last reload was refused; "": it was not */
 };
@@ -198,7 +199,8 @@ static bool status(void *data, struct buf *out)
 {
 	struct run *r = data;
 
-	return agent_state_json(r->agent, out) && buf_addc(out, '\n');
+	return buf_addf(out, "{\"uptime_s\":%" PRId64 ",", (mono_us() - r->started_us) / US_PER_S) &&
+	       agent_state_members(r->agent, out) && buf_adds(out, "}\n");
 }
 
 static void status_words(void *data, char *out, size_t size)
@@ -351,7 +353,7 @@ static int refuse_start(struct logcore *log, const struct config_mistakes *m)
 
 int run(const struct run_options *o)
 {
-	struct run r = { .options = *o };
+	struct run r = { .options = *o, .started_us = mono_us() };
 	struct config_mistakes mistakes;
 	int x = config_load(o->config_path, o->app, &r.config, &mistakes);
 

@@ -102,40 +102,6 @@ static int check_inotify(FILE *out)
 	return doctor_line(out, true, NULL, "inotify has instances and watches left");
 }
 
-static void state_folder(const char *app, char path[DOCTOR_PATH_MAX])
-{
-	const char *given = getenv("STATE_DIRECTORY");
-
-	if (given && *given)
-		snprintf(path, DOCTOR_PATH_MAX, "%s", given);
-	else
-		snprintf(path, DOCTOR_PATH_MAX, "/var/lib/obs-agent/%s", app);
-}
-
-/* systemd makes the state folder when the unit starts for the first time, and keeps it. */
-static bool never_started(const char *app)
-{
-	char path[DOCTOR_PATH_MAX];
-
-	state_folder(app, path);
-	return access(path, F_OK) < 0 && errno == ENOENT;
-}
-
-static int check_state_folder(const char *app, FILE *out)
-{
-	char path[DOCTOR_PATH_MAX];
-
-	state_folder(app, path);
-	if (eaccess(path, F_OK) < 0)
-		return doctor_line(out, true, NULL,
-				   "state folder %s is not there yet: systemd makes it when the unit starts",
-				   path);
-	return doctor_line(out, eaccess(path, R_OK | W_OK | X_OK) == 0,
-			   "give it to the agent's user: chown -R obs-agent on it",
-			   "state folder %s is %swritable", path,
-			   eaccess(path, W_OK | X_OK) == 0 ? "" : "not ");
-}
-
 static int check_clock(int64_t now_us, bool synchronised, FILE *out)
 {
 	char now[32];
@@ -160,7 +126,7 @@ static bool clock_synchronised(void)
 static int check_as_agent(const struct config *c, const struct doctor_unit *u, const char *app, FILE *out)
 {
 	bool other = doctor_unit_become(u);
-	int failed = check_inotify(out) + check_state_folder(app, out);
+	int failed = check_inotify(out) + doctor_state_folder(app, out);
 
 	if (c->app)
 		failed += doctor_logs(c, u, out);
@@ -172,21 +138,23 @@ static int check_as_agent(const struct config *c, const struct doctor_unit *u, c
 int doctor_run(const char *config_path, const char *app, const struct doctor_others *others, FILE *out)
 {
 	CLEANUP(config_free) struct config c = { 0 };
+	CLEANUP(free_p) char *report = NULL;
 	struct doctor_unit u;
 	int failed;
 
 	doctor_unit_read(&u, "", app);
-	u.fresh = u.found && never_started(app);
+	u.fresh = u.found && doctor_never_started(app);
 	say_who(&u, app, out);
 	failed = check_environment(config_path, out);
 	failed += doctor_unit_credentials(&u, app, out);
 	failed += check_config(config_path, app, &c, out);
 	failed += check_clock(wall_us(), clock_synchronised(), out);
 	failed += check_as_agent(&c, &u, app, out);
+	report = c.app ? doctor_ask(&c, others->agent) : NULL;
 	if (c.app && c.postgres_url)
-		failed += others->database(&c, out);
+		failed += others->database(&c, doctor_starting(&c, report), out);
 	if (c.app)
-		failed += doctor_agent(&c, &u, others->agent, out);
+		failed += doctor_agent(&c, &u, report, out);
 	if (failed)
 		fprintf(out, failed == 1 ? "%d of these needs attention.\n" : "%d of these need attention.\n",
 			failed);

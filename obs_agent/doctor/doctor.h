@@ -17,8 +17,8 @@
 
 /* Questions to the database and the agent; functions, so that tests can answer them. */
 struct doctor_others {
-	/* prints lines; returns the number of failures */
-	int (*database)(const struct config *c, FILE *out);
+	/* Prints lines; returns the number of failures. starting: the agent has just been started. */
+	int (*database)(const struct config *c, bool starting, FILE *out);
 	int (*agent)(const char *app, FILE *out, struct err *e); /* the running agent's status, as JSON */
 };
 
@@ -34,9 +34,20 @@ int doctor_run(const char *config_path, const char *app, const struct doctor_oth
  * enough watches. Returns the number of failures. */
 int doctor_logs(const struct config *c, const struct doctor_unit *u, FILE *out);
 
-/* Check what the running agent reports (others->agent), or how its last run ended. Returns the
- * number of failures. */
-int doctor_agent(const struct config *c, const struct doctor_unit *u,
-		 int (*ask)(const char *app, FILE *out, struct err *e), FILE *out);
+/* The running agent's report: JSON, which the caller frees; NULL: no agent answers. */
+char *doctor_ask(const struct config *c, int (*ask)(const char *app, FILE *out, struct err *e));
+
+/* Was the agent started less than three collection intervals ago, so that its first row may still come? */
+bool doctor_starting(const struct config *c, const char *report);
+
+/* Check the report of the running agent, or, without one, how its last run ended. Returns the number of
+ * failures. */
+int doctor_agent(const struct config *c, const struct doctor_unit *u, const char *report, FILE *out);
+
+/* Check the folder in which the agent keeps undelivered samples. Returns the number of failures. */
+int doctor_state_folder(const char *app, FILE *out);
+
+/* systemd makes that folder when the unit starts for the first time, and keeps it. */
+bool doctor_never_started(const char *app);
 
 #endif

@@ -3,6 +3,7 @@
  *
  * Whether its last report is too old, the database decides: see pg_doctor.c.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,9 +17,10 @@
 #include "wire/json_scan.h"
 
 enum {
-	TEXT_MAX = 600,                 /* bytes of one text in the status that are shown */
+	TEXT_MAX = 600, /* bytes of one text in the status that are shown */
 	DEPTH_MAX = 16,
 	KEYS_MAX = 1 << 16,
+	START_INTERVALS = 3, /* collection intervals that a start may take until the first row */
 };
 
 /* ---- the status, which is JSON ---- */
@@ -76,20 +78,67 @@ static bool read_text(struct text value, char out[TEXT_MAX])
 
 /* ---- what it says ---- */
 
+/* A number that is not negative; -1: there is none. */
+static int64_t read_number(struct text value)
+{
+	int64_t n;
+
+	return value.s && parse_i64(value, &n) && n >= 0 ? n : -1;
+}
+
+/* Seconds until the first row is late; 0: it is. */
+static int64_t patience_s(const struct config *c, struct text status)
+{
+	int64_t allowed = START_INTERVALS * c->interval_us / US_PER_S,
+		uptime = read_number(member(status, "uptime_s"));
+
+	return uptime < 0 || uptime >= allowed ? 0 : allowed - uptime;
+}
+
+bool doctor_starting(const struct config *c, const char *report)
+{
+	return report && patience_s(c, text_of(report)) > 0;
+}
+
+static int check_first_row(const struct config *c, struct text status, const char *error, FILE *out)
+{
+	int64_t patience = patience_s(c, status);
+
+	if (!*error && patience)
+		return doctor_warn(out,
+				   "the agent was started %" PRId64
+				   " s ago and has written nothing yet; run this again in "
+				   "%" PRId64 " s, when its first row must be there",
+				   read_number(member(status, "uptime_s")), patience);
+	return doctor_line(out, false, *error ? error : "its log says why: journalctl -u obs-agent@...",
+			   "the agent runs, and has written nothing yet");
+}
+
 /* Fails if the agent reports an error: a commit would have cleared it. */
-static int check_written(struct text status, int64_t now_us, FILE *out)
+static int check_written(const struct config *c, struct text status, int64_t now_us, FILE *out)
 {
 	char when[TEXT_MAX], error[TEXT_MAX];
 	int64_t at;
 
 	read_text(member(status, "last_error"), error);
 	if (!read_text(member(status, "last_commit"), when) || !parse_rfc3339(text_of(when), &at))
-		return doctor_line(out, false,
-				   *error ? error
-					  : "wait a minute and ask again: systemctl status says what it does",
-				   "the agent runs, and has written nothing yet");
+		return check_first_row(c, status, error, out);
 	return doctor_line(out, !*error, error, "the agent runs, and wrote its last row %" PRId64 " s ago",
 			   (now_us - at) / US_PER_S);
+}
+
+/* The agent may see another folder than this process, and knows of a failure that came between two looks. */
+static int check_outbox(struct text status, FILE *out)
+{
+	char trouble[TEXT_MAX];
+
+	if (!read_text(member(member(status, "outbox"), "trouble"), trouble) || !*trouble)
+		return 0;
+	return doctor_line(
+		out, false, "make the folder writable, or free space; the agent tries it again by itself",
+		"the running agent can't write to its state folder (%s): samples that the database does not "
+		"have yet are in memory, and a restart would lose them",
+		trouble);
 }
 
 /* The files that the agent can't follow, whatever this user may read. */
@@ -139,20 +188,26 @@ static int check_last_run(const struct doctor_unit *u, const char *app, FILE *ou
 	return doctor_warn(out, "no agent for %s answers here; start it: %s", app, remedy);
 }
 
-int doctor_agent(const struct config *c, const struct doctor_unit *u,
-		 int (*ask)(const char *app, FILE *out, struct err *e), FILE *out)
+char *doctor_ask(const struct config *c, int (*ask)(const char *app, FILE *out, struct err *e))
 {
-	CLEANUP(free_p) char *status = NULL;
+	CLEANUP(free_p) char *report = NULL;
 	size_t size;
 	struct err e;
-	FILE *to = open_memstream(&status, &size);
-	int r;
+	FILE *to = open_memstream(&report, &size);
+	int r = to ? ask(c->app, to, &e) : -ENOMEM;
 
-	if (!to)
-		return 0;
-	r = ask(c->app, to, &e);
-	fclose(to);
-	if (r < 0)
+	if (to)
+		fclose(to);
+	return r < 0 ? NULL : TAKE_PTR(report);
+}
+
+int doctor_agent(const struct config *c, const struct doctor_unit *u, const char *report, FILE *out)
+{
+	struct text status;
+
+	if (!report)
 		return check_last_run(u, c->app, out);
-	return check_written(text_of(status), wall_us(), out) + check_troubles(text_of(status), out);
+	status = text_of(report);
+	return check_written(c, status, wall_us(), out) + check_outbox(status, out) +
+	       check_troubles(status, out);
 }

@@ -73,12 +73,19 @@ static int report(const PGresult *r, FILE *out)
 }
 
 /* The database's agent_state() decides whether the agent is late. */
-static int report_last_seen(const PGresult *r, const struct config *c, FILE *out)
+static int report_last_seen(const PGresult *r, const struct config *c, bool starting, FILE *out)
 {
+	bool online;
+
 	if (PQntuples(r) == 0)
 		return doctor_line(out, true, NULL, "the database has nothing of %s on %s yet", c->app,
 				   c->vps_name);
-	return doctor_line(out, strcmp(PQgetvalue(r, 0, 1), "online") == 0,
+	online = strcmp(PQgetvalue(r, 0, 1), "online") == 0;
+	if (!online && starting)
+		return doctor_warn(out,
+				   "the database heard from %s on %s %" PRId64 " s ago, before this start",
+				   c->app, c->vps_name, number(r, 0, 0));
+	return doctor_line(out, online,
 			   "start it, systemctl enable --now obs-agent@...; if it runs, ask "
 			   "journalctl -u obs-agent@...",
 			   "the database heard from %s on %s %" PRId64 " s ago", c->app, c->vps_name,
@@ -86,7 +93,7 @@ static int report_last_seen(const PGresult *r, const struct config *c, FILE *out
 }
 
 /* Fails too if this role may not write as this server. */
-static int ask_last_seen(PGconn *conn, const struct config *c, FILE *out)
+static int ask_last_seen(PGconn *conn, const struct config *c, bool starting, FILE *out)
 {
 	const char *const names[] = { c->vps_name, c->app };
 	CLEANUP(pg_clear_p) PGresult *r = PQexecParams(conn, sql_last_seen, 2, NULL, names, NULL, NULL, 0);
@@ -95,7 +102,7 @@ static int ask_last_seen(PGconn *conn, const struct config *c, FILE *out)
 	const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
 
 	if (PQresultStatus(r) == PGRES_TUPLES_OK)
-		return report_last_seen(r, c, out);
+		return report_last_seen(r, c, starting, out);
 	if (state && strcmp(state, UNDEFINED_FUNCTION) == 0)
 		hint = "run schema.sql in this database: it is of an older version";
 	return doctor_line(out, false,
@@ -121,7 +128,7 @@ static int report_certificate(PGconn *conn, bool encrypted, FILE *out)
 	return 0;
 }
 
-int pg_doctor(const struct config *c, FILE *out)
+int pg_doctor(const struct config *c, bool starting, FILE *out)
 {
 	static const struct pg_manner manner = { .application = "obs_agent doctor",
 						 .timeout_s = "10",
@@ -147,5 +154,5 @@ int pg_doctor(const struct config *c, FILE *out)
 		return failed + doctor_line(out, false, "run schema.sql in this database", "%s", error);
 	}
 	failed += report(r, out);
-	return failed + (*PQgetvalue(r, 0, 0) == 't' ? ask_last_seen(conn, c, out) : 0);
+	return failed + (*PQgetvalue(r, 0, 0) == 't' ? ask_last_seen(conn, c, starting, out) : 0);
 }

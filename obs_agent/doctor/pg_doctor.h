@@ -6,7 +6,8 @@
 
 #include "obs_agent/config/config.h"
 
-/* Connect as the agent does, and print a line for each check. Returns the number of failures. */
-int pg_doctor(const struct config *c, FILE *out);
+/* Connect as the agent does, and print a line for each check. `starting`: the agent was started only now, so
+ * it is no failure that its last row is old. Returns the number of failures. */
+int pg_doctor(const struct config *c, bool starting, FILE *out);
 
 #endif

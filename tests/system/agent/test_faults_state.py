@@ -41,6 +41,9 @@ def test_fault_15_state_folder(own_cluster, make_agent, tmp_path, small_disk, fa
     state = agent.status()
     assert not state["connected"] and state["pending"] >= 6
     agent.wait_said("state folder not usable")
+    doctor = agent.run("doctor").stdout
+    assert "FAIL the running agent can't write to its state folder (" in doctor
+    assert fault is shutil.rmtree or f"FAIL state folder {folder} can't be written (" in doctor
     own_cluster.start()
     recovery = rows_again(db, 0)
     judge(15, db, writer.stop(), recovery=recovery, note="state folder full, read-only, gone")

@@ -4,7 +4,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <fcntl.h>
 #include <grp.h>
+#include <sched.h>
+#include <sys/mount.h>
 
 #include "common/parse.h"
 #include "obs_agent/doctor/doctor.c"
@@ -55,6 +58,7 @@ static void make_folders(const char *name)
 }
 
 static int db_calls, db_failures;
+static bool db_starting;                /* was told that the agent has just been started */
 static const char *agent_says;          /* NULL: no agent runs */
 
 static int fake_agent(const char *app, FILE *out, struct err *e)
@@ -63,8 +67,9 @@ static int fake_agent(const char *app, FILE *out, struct err *e)
 	return agent_says ? (fputs(agent_says, out), 0) : err_set(e, ENOENT, "no socket");
 }
 
-static int fake_db(const struct config *c, FILE *out)
+static int fake_db(const struct config *c, bool starting, FILE *out)
 {
+	db_starting = starting;
 	assert_non_null(c->postgres_url);
 	fputs("database asked\n", out);
 	db_calls++;
@@ -290,9 +295,9 @@ static void an_agent_is_new_until_systemd_has_made_its_state_folder(void **state
 {
 	(void)state;
 	setenv("STATE_DIRECTORY", path_of("state of nobody"), 1);
-	assert_true(never_started("my-app"));
+	assert_true(doctor_never_started("my-app"));
 	setenv("STATE_DIRECTORY", dir, 1);
-	assert_false(never_started("my-app"));
+	assert_false(doctor_never_started("my-app"));
 }
 
 enum { ADM = 4 };                       /* the group's number, the same on each Debian */
@@ -432,12 +437,15 @@ static int look_at_agent(const char *says, const char *exit_status, const char *
 	char *text = NULL;
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
+	char *report;
 	int r;
 
 	snprintf(u.exit_status, sizeof u.exit_status, "%s", exit_status);
 	snprintf(u.sub_state, sizeof u.sub_state, "%s", sub_state);
 	agent_says = says;
-	r = doctor_agent(&c, &u, fake_agent, out);
+	report = doctor_ask(&c, fake_agent);
+	r = doctor_agent(&c, &u, report, out);
+	free(report);
 	agent_says = NULL;
 	fclose(out);
 	snprintf(said, sizeof said, "%s", text);
@@ -508,29 +516,131 @@ static void a_clock_from_another_age_is_reported(void **state)
 	free(text);
 }
 
-static void a_state_folder_that_cannot_be_written_is_reported(void **state)
+static int look_at_state_folder(const char *folder)
 {
-	bool root = geteuid() == 0;
 	char *text = NULL;
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
+	int r;
+
+	setenv("STATE_DIRECTORY", folder, 1);
+	r = doctor_state_folder("my-app", out);
+	fclose(out);
+	snprintf(said, sizeof said, "%s", text);
+	free(text);
+	return r;
+}
+
+#define IN_MEMORY                                                                                            \
+	": while the database is away, the agent keeps samples in memory only, and a restart would lose "    \
+	"them; "
+
+static void a_state_folder_that_cannot_be_written_is_reported(void **state)
+{
+	bool root = geteuid() == 0;
 
 	(void)state;
 	if (root)
 		assert_int_equal(seteuid(65534), 0);
-	setenv("STATE_DIRECTORY", "/", 1);
-	assert_int_equal(check_state_folder("my-app", out), 1);
-	setenv("STATE_DIRECTORY", "/nonexistent/folder", 1);
-	assert_int_equal(check_state_folder("my-app", out), 0);
-	if (root)
-		assert_int_equal(seteuid(0), 0);
-	fclose(out);
-	assert_string_equal(text,
-			    "FAIL state folder / is not writable; give it to the agent's user: chown -R "
-			    "obs-agent on it\n"
+	assert_int_equal(look_at_state_folder("/"), 1);
+	assert_string_equal(said, "FAIL state folder / can't be written (Permission denied)" IN_MEMORY
+				  "give it to the agent's user: chown -R obs-agent on it\n");
+	assert_int_equal(look_at_state_folder("/nonexistent/folder"), 0);
+	assert_string_equal(said,
 			    "ok   state folder /nonexistent/folder is not there yet: systemd makes it when "
 			    "the unit starts\n");
-	free(text);
+	if (root)
+		assert_int_equal(seteuid(0), 0);
+	assert_int_equal(look_at_state_folder("/proc/self/status"), 1);
+	assert_said("can't be written (Not a directory)");
+}
+
+/* On a file system of `options`, mounted only for this process; false: that is not possible here. */
+static bool on_small_disk(const char *options, const char *folder)
+{
+	return unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+	       mount("tmpfs", folder, "tmpfs", 0, options) == 0;
+}
+
+static void a_full_or_read_only_state_folder_is_reported(void **state)
+{
+	static const char zeros[1 << 20];
+	char folder[256];
+	int fd;
+
+	(void)state;
+	make_folders("disk");
+	snprintf(folder, sizeof folder, "%s", path_of("disk"));
+	if (!on_small_disk("size=1m,mode=0777", folder)) {
+		skip();
+		return;
+	}
+	assert_int_equal(look_at_state_folder(folder), 0);
+	assert_said("warn state folder /tmp/observ-test-");
+	assert_said("/disk has 1 MiB of space left, and a long outage of the database may need 64 MiB; free "
+		    "space");
+	fd = open(path_of("disk/filler"), O_WRONLY | O_CREAT, 0600);
+	assert_int_equal(write(fd, zeros, sizeof zeros), sizeof zeros);
+	close(fd);
+	assert_int_equal(look_at_state_folder(folder), 1);
+	assert_said("/disk can't be written (No space left on device)" IN_MEMORY
+		    "free space on its file system (df -h and df -i show it)");
+	assert_int_equal(look_at_state_folder(path_of("disk/not/there")), 1);
+	assert_said(
+		"/disk/not/there can't be made when the unit starts: No space left on device; free space");
+	assert_int_equal(mount(NULL, folder, NULL, MS_REMOUNT | MS_RDONLY, NULL), 0);
+	assert_int_equal(look_at_state_folder(folder), 1);
+	assert_said("/disk can't be written (Read-only file system)" IN_MEMORY
+		    "mount its file system writable");
+	assert_int_equal(look_at_state_folder(path_of("disk/not/there")), 1);
+	assert_said("/disk/not/there can't be made when the unit starts: Read-only file system; mount");
+	umount(folder);
+}
+
+static void what_the_running_agent_says_of_its_folder_is_a_failure(void **state)
+{
+	(void)state;
+	assert_int_equal(look_at_agent("{\"last_commit\":\"2026-11-20T10:00:00Z\",\"outbox\":{\"bytes\":7,"
+				       "\"in_memory\":true,\"trouble\":\"No space left on device\"}}",
+				       "", ""),
+			 1);
+	assert_said(
+		"FAIL the running agent can't write to its state folder (No space left on device): samples");
+	assert_said("; make the folder writable, or free space; the agent tries it again by itself\n");
+}
+
+/* look_at_agent() has an interval of 10 s: until 30 s after the start the first row may still come. */
+static void after_a_start_the_first_row_may_still_come(void **state)
+{
+	(void)state;
+	assert_int_equal(look_at_agent("{\"uptime_s\":4,\"connected\":true}", "", ""), 0);
+	assert_string_equal(
+		said,
+		"warn the agent was started 4 s ago and has written nothing yet; run this again in 26 s, "
+		"when its first row must be there\n");
+	assert_int_equal(look_at_agent("{\"uptime_s\":30,\"connected\":true}", "", ""), 1);
+	assert_said("FAIL the agent runs, and has written nothing yet; its log says why: journalctl -u "
+		    "obs-agent@");
+	assert_int_equal(look_at_agent("{\"uptime_s\":4,\"last_error\":\"no route\"}", "", ""), 1);
+	assert_said("FAIL the agent runs, and has written nothing yet; no route\n");
+}
+
+/* A report of the database that is older than the start says nothing about this run. */
+static void the_database_is_asked_with_the_start_in_mind(void **state)
+{
+	(void)state;
+	setenv("STATE_DIRECTORY", dir, 1);
+	write_config("postgres://agent@h/d");
+	agent_says = "{\"uptime_s\":4,\"connected\":true}";
+	assert_int_equal(run_doctor(), 0);
+	assert_true(db_starting);
+	assert_said("\nAll is well.\n");
+	agent_says = "{\"uptime_s\":180,\"connected\":true}"; /* the interval is 60 s here */
+	assert_int_equal(run_doctor(), 1);
+	assert_false(db_starting);
+	agent_says = NULL;
+	run_doctor();
+	assert_false(db_starting);
 }
 
 int main(void)
@@ -553,7 +663,12 @@ int main(void)
 		cmocka_unit_test(the_last_outbox_file_that_cannot_be_read_is_reported),
 		cmocka_unit_test(the_reason_why_no_agent_runs_is_reported),
 		cmocka_unit_test(a_clock_from_another_age_is_reported),
+		cmocka_unit_test(what_the_running_agent_says_of_its_folder_is_a_failure),
+		cmocka_unit_test(after_a_start_the_first_row_may_still_come),
+		cmocka_unit_test(the_database_is_asked_with_the_start_in_mind),
 		cmocka_unit_test(a_state_folder_that_cannot_be_written_is_reported),
+		cmocka_unit_test(
+			a_full_or_read_only_state_folder_is_reported), /* the last: it leaves our mounts */
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);
