@@ -221,14 +221,22 @@ make_log_folder() {
 	echo logs
 }
 
-# Never through a link, nor over a file, that others put there meanwhile.
+# make_file FILE: from standard input, whole or not at all. The folder may belong to others, who can put
+# anything there at any moment: dd and ln make a new name only, and never follow a link that has it. (The
+# shell's set -C follows one to a FIFO.)
+make_file() (
+	umask 022
+	rm -f -- "$1.new" && dd of="$1.new" conv=excl status=none && ln -T -- "$1.new" "$1" && rm -f -- "$1.new"
+)
+
 write_config() {
-	[ ! -e "$(config "$1")" ] || return 0
+	if [ -f "$(config "$1")" ] && [ ! -L "$(config "$1")" ]; then return 0; fi
 	mkdir -p "$DEPLOYMENTS/$1"
 	folder=$(make_log_folder "$1")
-	(set -C; umask 022; printf '%s\n  collection_interval: 60\n  log_files:\n    - %s/{app}/%s/*.log\n' \
-		"$section" "$DEPLOYMENTS" "$folder" > "$(config "$1")") ||
-		die "$(config "$1") cannot be written"
+	printf '%s\n  collection_interval: 60\n  log_files:\n    - %s/{app}/%s/*.log\n' \
+		"$section" "$DEPLOYMENTS" "$folder" |
+		make_file "$(config "$1")" ||
+		die "$(config "$1") cannot be written; remove what is there in its place, and run this again"
 	say "wrote $(config "$1"): it follows $DEPLOYMENTS/$1/$folder/*.log;" \
 		"add health checks and other logs there"
 }
