@@ -1,4 +1,16 @@
 # Installation to DESTDIR and prefix, and the Debian packages.
+
+# A relative path would mean a folder of the source tree, and what is installed names these paths: blanks and
+# signs of the shell or of sed would not survive.
+INSTALL_PATHS := DESTDIR prefix sysconfdir bindir libdir includedir datadir hubdir unitdir pythondir
+comma := ,
+UNFIT := ' " ` & | ; \\ < > ( ) * ? [ ] % ! $(comma)
+unfit = $(filter-out /%,$1)$(word 2,$1)$(strip $(foreach c,$(UNFIT),$(findstring $c,$1)))
+ifneq ($(filter install uninstall,$(MAKECMDGOALS)),)
+  $(foreach v,$(INSTALL_PATHS),$(if $(call unfit,$($v)),$(error $v=$($v) is no absolute path of plain \
+    characters; write one that begins with /, without blanks and quotes, as in $v=/usr/local)))
+endif
+
 # Templates name the paths of a package (/usr/bin ...); here they become the real ones.
 INSTALL := install -D
 EXEC_PATHS := $(if $(filter-out /usr /usr/%,$(prefix)),s|^ExecPaths=/usr$$|& $(prefix)|)

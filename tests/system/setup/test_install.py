@@ -56,6 +56,23 @@ def test_uninstall_removes_what_install_put_there(tmp_path):
     assert {str(f.relative_to(tmp_path)) for f in tmp_path.rglob("*") if not f.is_dir()} == {"etc/observ/hub.conf", "usr/share/observ/mine"}
 
 
+# Each is a path in which a program would be installed somewhere else than it was asked to.
+@pytest.mark.parametrize("goal", ["install", "uninstall"])
+@pytest.mark.parametrize("given", ["DESTDIR=relative", "DESTDIR=./here", "DESTDIR=~/tree", "prefix=usr", "bindir=bin", "sysconfdir=etc",
+                                   "unitdir=systemd", "pythondir=lib/python", "datadir=../share", "hubdir=x", "includedir=i", "libdir=.",
+                                   "DESTDIR=/a b", "DESTDIR=/a /b", "prefix=/it's", "prefix=/a&b", "prefix=/a,b", 'prefix=/a"b"'])
+def test_a_path_that_is_not_absolute_is_refused(tmp_path, given, goal):
+    """Before anything is built or installed; `make -C` would otherwise take it from the source tree."""
+    tree = set(os.listdir(TOP))
+    done = subprocess.run(["make", "-C", TOP, f"BUILD={tmp_path}/build", given, goal], env=clean_environment(), text=True,
+                          capture_output=True, timeout=60)
+    name = given.split("=", maxsplit=1)[0]
+    assert done.returncode == 2
+    assert f"{given} is no absolute path of plain characters; write one that begins with /, without blanks and quotes, as in {name}=" in done.stderr
+    assert len([line for line in done.stderr.splitlines() if "no absolute path" in line]) == 1
+    assert set(os.listdir(TOP)) == tree and not (tmp_path / "build").exists()
+
+
 def test_other_trees_below_build_are_no_part_of_it(tmp_path):
     """Neither those of packages that failed nor of machines; both have files and folders whose names end in .d."""
     (tmp_path / "deb/observ/templates/sysusers.d").mkdir(parents=True)
@@ -271,11 +288,24 @@ def test_counts_are_those_of_the_runner(tmp_path, output, status, counted):
     assert (done.returncode == 0) == (", 0 failed" in counted)
 
 
+@pytest.mark.parametrize("output, status, said", [
+    ("\n964 deselected in 2.10s\n", 5, ["x: no test is selected, and 964 are not; correct PYTEST_ARGS", "x: 0 passed, 0 failed"]),
+    ("ERROR: Wrong expression\n", 4, ["x: the runner ended with status 4; this counts as one failure", "x: 0 passed, 1 failed"]),
+    ("nothing to do\n", 0, ["x: the runner ran no test; this counts as one failure", "x: 0 passed, 1 failed"]),
+    ("s\n1 skipped, 963 deselected in 0.05s\n", 0, ["x: 0 passed, 0 failed, 1 skipped"]),
+])
+def test_counts_that_do_not_explain_themselves_have_a_sentence(tmp_path, output, status, said):
+    done = subprocess.run([str(TOP / "scripts/check"), str(tmp_path), "x", "sh", "-c", 'printf %s "$0"; exit $1', output, str(status)],
+                          text=True, capture_output=True)
+    assert done.returncode != 0 and [line for line in done.stdout.splitlines() if line.startswith("x: ")] == said
+
+
 @pytest.mark.parametrize("counts, last, good", [
     ({"a": "5 0 0", "b": "7 0 2"}, "12 passed, 0 failed", True),
     ({"a": "5 1 0", "b": "7 0 0"}, "12 passed, 1 failed", False),
     ({"a": "5 0 0"}, "5 passed, 1 failed", False),          # b printed no count: it did not run
     ({"a": "0 0 3", "b": "0 0 1"}, "0 passed, 0 failed", False),
+    ({"a": "5 0 0", "b": "0 0 0"}, "5 passed, 0 failed", False),        # no test of b was selected
 ])
 def test_sum_of_all_runners(tmp_path, counts, last, good):
     for name, count in counts.items():
