@@ -226,7 +226,8 @@ make_log_folder() {
 # shell's set -C follows one to a FIFO.)
 make_file() (
 	umask 022
-	rm -f -- "$1.new" && dd of="$1.new" conv=excl status=none && ln -T -- "$1.new" "$1" && rm -f -- "$1.new"
+	rm -f -- "$1.new" && dd of="$1.new" conv=excl status=none && ln -T -- "$1.new" "$1" &&
+		rm -f -- "$1.new"
 )
 
 write_config() {
