@@ -53,9 +53,11 @@ BEGIN
 		EXECUTE format('ALTER DATABASE %I SET search_path = observ, public', db);
 	END IF;
 	IF settings IS NULL OR strpos(settings, 'tcp_keepalives_idle=') = 0 THEN
-		-- A connection that breaks in mid-batch leaves a session that holds the agent's row lock.
-		EXECUTE format('ALTER DATABASE %I SET tcp_keepalives_idle = 15', db);
-		EXECUTE format('ALTER DATABASE %I SET tcp_keepalives_interval = 5', db);
+		-- A client that died leaves its session open. An agent that comes back ends its own at once
+		-- (end_stale_session()), so the server may take minutes to notice. Probes at shorter
+		-- intervals would be half of the bytes of an idle agent, which sends each minute.
+		EXECUTE format('ALTER DATABASE %I SET tcp_keepalives_idle = 120', db);
+		EXECUTE format('ALTER DATABASE %I SET tcp_keepalives_interval = 10', db);
 		EXECUTE format('ALTER DATABASE %I SET tcp_keepalives_count = 3', db);
 		-- A session that waits for a lock ends when its client is gone.
 		EXECUTE format('ALTER DATABASE %I SET client_connection_check_interval = 5000', db);

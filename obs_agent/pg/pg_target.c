@@ -213,7 +213,7 @@ bool pg_targets_next(struct pg_targets *t, PGconn **ret)
 	static const char *const defaults[][2] = {
 		{ "fallback_application_name", "obs_agent" },
 		{ "client_encoding", "UTF8" },
-		{ "keepalives_idle", "30" },
+		{ "keepalives_idle", "90" },    /* a batch comes each minute: it needs no probe */
 		{ "keepalives_interval", "10" },
 		{ "keepalives_count", "3" },
 		{ "tcp_user_timeout", "15000" },

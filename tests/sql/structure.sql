@@ -7,8 +7,8 @@ SELECT is(obj_description('observ'::regnamespace, 'pg_namespace'), '1',
 	'and tells it to those who read no tables');
 SELECT is((SELECT setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = setdatabase
 	WHERE setrole = 0 AND datname = current_database()),
-	ARRAY['search_path=observ, public', 'tcp_keepalives_idle=15',
-	'tcp_keepalives_interval=5', 'tcp_keepalives_count=3', 'client_connection_check_interval=5000'],
+	ARRAY['search_path=observ, public', 'tcp_keepalives_idle=120',
+	'tcp_keepalives_interval=10', 'tcp_keepalives_count=3', 'client_connection_check_interval=5000'],
 	'tables are found without naming the schema, dead clients are noticed');
 SELECT is((SELECT rolsuper OR rolcreatedb OR rolbypassrls FROM pg_roles WHERE rolname = 'observ_admin'),
 	false,

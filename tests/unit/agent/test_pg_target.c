@@ -172,6 +172,7 @@ static void the_url_overrides_the_defaults(void **state)
 		{ "host=/x target_session_attrs=any", "target_session_attrs", "any" },
 		{ "host=/x", "tcp_user_timeout", "15000" },
 		{ "host=/x tcp_user_timeout=1", "tcp_user_timeout", "1" },
+		{ "host=/x", "keepalives_idle", "90" }, /* longer than between two batches */
 		{ "postgresql://me@10.0.0.1:1,10.0.0.2:2/d", "host", "10.0.0.1" },
 		{ "postgresql://me@10.0.0.1:1,10.0.0.2:2/d", "port", "1" },
 		{ "postgresql://me@10.0.0.1:1,10.0.0.2:2/d", "user", "me" },
