@@ -19,7 +19,8 @@ def pytest_configure(config):
 
 
 # Files whose tests share a costly fixture, or a name on this machine: one worker runs them all.
-TOGETHER = ("test_demo", "test_newcomer", "test_readme", "test_hub", "test_install", "test_unit", "test_sandbox", "test_packages", "test_examples", "test_stolen", "test_tls")
+TOGETHER = ("test_demo", "test_newcomer", "test_readme", "test_hub", "test_install", "test_unit",
+            "test_sandbox", "test_packages", "test_examples", "test_stolen", "test_tls")
 
 
 @pytest.hookimpl(tryfirst=True)         # before xdist reads the groups
@@ -67,7 +68,8 @@ def short_dir():
 
 @pytest.fixture
 def make_agent(request, tmp_path, short_dir):
-    """make_agent(database, app="shop", name=..., **monitoring) -> Agent, not started. All are stopped at the end.
+    """make_agent(database, app="shop", name=..., **monitoring) -> Agent, not started. All are stopped at the
+    end.
 
     Keys of `monitoring` override: enabled, postgres_url, vps_name "test", collection_interval 10.
     """

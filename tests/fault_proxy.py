@@ -6,10 +6,10 @@
         proxy.delay = 0.2                               # seconds, each way
         proxy.rate = 8000                               # bytes a second, each way; None: no limit
         proxy.hole = True                               # pass nothing, close nothing
-        proxy.cut_after["client"] = 100_000             # each connection ends after so many bytes from the client
-        proxy.lose_answers = 3                          # the next 3 commits succeed, but the client gets no answer
-        proxy.reset()                                   # end all connections by RST; cut(): by FIN
-        proxy.refuse = True                             # who connects is reset at once
+        proxy.cut_after["client"] = 100_000             # each connection ends after so many bytes from the
+        client proxy.lose_answers = 3                          # the next 3 commits succeed, but the client
+        gets no answer proxy.reset()                                   # end all connections by RST; cut(): by
+        FIN proxy.refuse = True                             # who connects is reset at once
 
 As a program, in a private network namespace: fault_proxy.py TARGET PORT (a path, or HOST:PORT)
 """
@@ -44,7 +44,8 @@ class Commits:
 
     def message(self, message):
         if not self.started:
-            self.started = message[4:8] == struct.pack("!I", 196608)    # else it asks for TLS, which the server refuses
+            # else it asks for TLS, which the server refuses
+            self.started = message[4:8] == struct.pack("!I", 196608)
         elif message[:1] == b"P" and b"observ.push" in message:
             self.pushing = True
         elif message[:1] == b"S" and self.pushing:
@@ -61,7 +62,8 @@ class Connection:
         for _, writer in (self.client, self.server):
             with contextlib.suppress(OSError, RuntimeError):
                 if reset:
-                    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                                                               struct.pack("ii", 1, 0))
                     writer.transport.abort()
                 else:
                     writer.close()
@@ -104,7 +106,8 @@ class Connection:
                 if not data:
                     return False
                 limit = self.proxy.cut_after.get(side)
-                data, over = (data[:limit - passed], True) if limit and passed + len(data) >= limit else (data, False)
+                data, over = (data[:limit - passed],
+                              True) if limit and passed + len(data) >= limit else (data, False)
                 ended = self.look(side, data)
                 if not (side == "server" and self.waiting):
                     await self.write(writer, data)

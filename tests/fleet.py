@@ -1,6 +1,6 @@
-"""Many simulated agents in one process. Each connects, says hello, pushes a metric each interval, and waits after a
-failure as obs_agent does (pg_backoff_us() in obs_agent/pg_verdict.c). They implement PostgreSQL's protocol here, so
-that a thousand agents need few resources."""
+"""Many simulated agents in one process. Each connects, says hello, pushes a metric each interval, and waits
+after a failure as obs_agent does (pg_backoff_us() in obs_agent/pg_verdict.c). They implement PostgreSQL's
+protocol here, so that a thousand agents need few resources."""
 import asyncio
 import collections
 import contextlib
@@ -51,7 +51,8 @@ class Session:
         return values
 
     async def start(self, user, database):
-        body = struct.pack("!I", 196608) + b"".join(s.encode() + b"\0" for s in ("user", user, "database", database)) + b"\0"
+        body = struct.pack("!I", 196608) + b"".join(s.encode() + b"\0"
+                                                    for s in ("user", user, "database", database)) + b"\0"
         self.writer.write(struct.pack("!I", len(body) + 4) + body)
         await self.answer()
 
@@ -100,7 +101,8 @@ class Fleet:
     async def hello(self, session, i, state):
         await session.start(self.user, self.database)
         return await session.query(
-            f"SELECT epoch, last_seq FROM observ.agent_hello('sim-{i}', 'shop', {i + 1}, {state['epoch']}, 'sim', 10, now())")
+            f"SELECT epoch, last_seq FROM observ.agent_hello('sim-{i}', 'shop', {i + 1}, {state['epoch']}, "
+            "'sim', 10, now())")
 
     async def session(self, i, state):
         self.attempts += 1
@@ -113,8 +115,10 @@ class Fleet:
             self.connected, up, seq = self.connected + 1, True, int(seq)
             while True:
                 seq += 1
-                await session.query(f"SELECT observ.push('sim-{i}', 'shop', {state['epoch']}, {seq}, NULL, jsonb_build_array("
-                                    "jsonb_build_array((extract(epoch FROM now()) * 1000000)::bigint, false, NULL, 1.5)), "
+                await session.query(f"SELECT observ.push('sim-{i}', 'shop', {state['epoch']}, {seq}, NULL, "
+                                    "jsonb_build_array("
+                                    "jsonb_build_array((extract(epoch FROM now()) * 1000000)::bigint, false, "
+                                    "NULL, 1.5)), "
                                     "NULL, NULL, NULL)")
                 state["failures"] = 0
                 self.pushes += 1

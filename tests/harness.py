@@ -50,8 +50,8 @@ def run(*command, timeout=120, **options):
 class Watch:
     """Measures how much the machine delays others; tests add this to the allowed time.
 
-    A thread that only sleeps measures how late it wakes up. For an agent it also reads how long it had to wait
-    for a processor, in each second, which is not the agent's fault.
+    A thread that only sleeps measures how late it wakes up. For an agent it also reads how long it had to
+    wait for a processor, in each second, which is not the agent's fault.
     """
 
     def __init__(self, agent=None):
@@ -143,7 +143,8 @@ class Database:
                     return cursor.fetchall() if cursor.description else []
             except psycopg2.Error as error:
                 # If the server dies during a query, the DatabaseError has no SQLSTATE.
-                away = isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError)) or not error.pgcode
+                away = isinstance(error,
+                                  (psycopg2.OperationalError, psycopg2.InterfaceError)) or not error.pgcode
                 if away:
                     self.close()
                 if not away:
@@ -213,7 +214,8 @@ class Agent:
     def start(self, *arguments, under=()):
         """under: a command that becomes the agent (strace -D, prlimit), with its options."""
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([*map(str, under), *self.command(*arguments)], env=self.environment,
+            self.process = subprocess.Popen([*map(str, under), *self.command(*arguments)],
+                                            env=self.environment,
                                             cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         return self
 
@@ -223,7 +225,8 @@ class Agent:
                               capture_output=True, timeout=timeout)
 
     def status(self):
-        """The output of `status`. Asks again if the agent does not answer, or only in part (it never waits for a reader)."""
+        """The output of `status`. Asks again if the agent does not answer, or only in part (it never waits
+        for a reader)."""
         def ask():
             answer = self.run("status")
             with contextlib.suppress(json.JSONDecodeError):

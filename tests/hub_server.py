@@ -21,7 +21,8 @@ server.port = {port}
 server.errorlog = "{folder}/lighttpd.log"
 server.breakagelog = "{folder}/hub.log"
 server.max-request-size = 64
-server.http-parseopts = ("url-normalize-required" => "disable", "url-ctrls-reject" => "disable", "method-get-body" => "enable")
+server.http-parseopts = ("url-normalize-required" => "disable", "url-ctrls-reject" => "disable",
+    "method-get-body" => "enable")
 {how}
 """
 CGI = """
@@ -53,7 +54,8 @@ class Hub:
     def __init__(self, folder, url, mode="cgi", environment=None):
         self.folder = Path(folder)
         self.mode = mode
-        self.environment = {**({"OBSERV_DATABASE_URL": url} if url is not None else {}), **(environment or {})}
+        self.environment = {**({"OBSERV_DATABASE_URL": url} if url is not None else {}),
+                            **(environment or {})}
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]
@@ -61,7 +63,8 @@ class Hub:
 
     def start(self):
         environment = ", ".join(f'"{k}" => "{v}"' for k, v in self.environment.items())
-        how = (CGI if self.mode == "cgi" else FASTCGI).format(folder=self.folder, hub=FLEET_HUB, environment=environment)
+        how = CGI if self.mode == "cgi" else FASTCGI
+        how = how.format(folder=self.folder, hub=FLEET_HUB, environment=environment)
         self.configure(CONFIG.format(folder=self.folder, port=self.port, how=how))
         return self.launch()
 
@@ -72,7 +75,8 @@ class Hub:
         """command: another server than lighttpd."""
         lighttpd = shutil.which("lighttpd", path="/usr/sbin:/usr/bin")
         self.process = subprocess.Popen(command or [lighttpd, "-D", "-f", self.folder / "lighttpd.conf"],
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.STDOUT)
         wait_for(self.listens, f"the web server on port {self.port}")
         return self
 
@@ -91,7 +95,8 @@ class Hub:
         return "".join(p.read_text(errors="replace") for p in sorted(self.folder.glob("*.log")))
 
     def url(self, path="/", **query):
-        return f"http://127.0.0.1:{self.port}{path}" + ("?" + urlencode(query, quote_via=quote) if query else "")
+        return f"http://127.0.0.1:{self.port}{path}" + ("?" + urlencode(query, quote_via=quote)
+                                                        if query else "")
 
     def get(self, path="/", method="GET", headers=None, body=None, **query):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)

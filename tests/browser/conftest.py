@@ -50,7 +50,8 @@ class Browser:
         return wait_for(lambda: self.js("return " + script), what)
 
     def drawn(self):
-        self.wait("!document.getElementById('charts') || document.getElementById('charts').dataset.drawn", "charts drawn")
+        self.wait("!document.getElementById('charts') || document.getElementById('charts').dataset.drawn",
+                  "charts drawn")
 
     def keys(self, text):
         from selenium.webdriver.common.action_chains import ActionChains

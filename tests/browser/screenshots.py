@@ -1,4 +1,5 @@
-"""Writes pictures of the pages to BUILD/screenshots: at 1280 and 390 pixels, light and dark. For test_pages.py."""
+"""Writes pictures of the pages to BUILD/screenshots: at 1280 and 390 pixels, light and dark. For
+test_pages.py."""
 import base64
 
 from harness import BUILD
@@ -27,7 +28,8 @@ def take(browser, name, width, theme):
     browser.open(path, **query)
     browser.drawn()
     if name in SCROLLED_TO:
-        browser.js("document.getElementById(arguments[0]).scrollIntoView(); scrollBy(0, -60)", SCROLLED_TO[name])
+        browser.js("document.getElementById(arguments[0]).scrollIntoView(); scrollBy(0, -60)",
+                   SCROLLED_TO[name])
     folder = BUILD / "screenshots"
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{name}-{width}-{theme}.png"

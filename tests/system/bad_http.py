@@ -7,8 +7,8 @@
 Paths: see the methods of Answers; "/slow_body" is answered by slow_body(). /status/404 gives that
 status. /peak_hanging tells how many requests to /hang were open at most at the same time.
 
-The ports: http is plain; self_signed and expired speak TLS with such a certificate (FOLDER/NAME.pem); tls_stall
-takes connections and never says a word; on dead nobody listens.
+The ports: http is plain; self_signed and expired speak TLS with such a certificate (FOLDER/NAME.pem);
+tls_stall takes connections and never says a word; on dead nobody listens.
 """
 import asyncio
 import gzip
@@ -35,7 +35,8 @@ PACKED = {
 }
 CHARSETS = {        # Content-Type, body
     "latin1": ("text/html; charset=ISO-8859-1", b"<p>un caf\xe9 \x80 3</p>"),
-    "meta": ("text/html", b'<html><head><META http-equiv="Content-Type" content="text/html; charset=iso-8859-15">un caf\xe9 \xa4 3'),
+    "meta": ("text/html", b'<html><head><META http-equiv="Content-Type" content="text/html; '
+                          b'charset=iso-8859-15">un caf\xe9 \xa4 3'),
     "meta5": ("text/html", b"<html><meta charset='iso-8859-15' />un caf\xe9 \xa4 3"),
     "xml": (None, b'<?xml version="1.0" encoding="ISO-8859-15"?><p>un caf\xe9 \xa4 3</p>'),
     "none": (None, b"un caf\xe9 \x80 3"),
@@ -96,7 +97,8 @@ class Answers:
     async def transfer_and_content(self, w, head):
         """Compressed once for the transfer, and once in itself."""
         body = gzip.compress(gzip.compress(PLAIN))
-        w.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\nContent-Encoding: gzip\r\n\r\n")
+        w.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: "
+                b"chunked\r\nContent-Encoding: gzip\r\n\r\n")
         w.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
 
     async def coding(self, w, head):
@@ -109,7 +111,8 @@ class Answers:
 
     async def charset_in_pieces(self, w, head):
         content_type, body = CHARSETS[head.split(b" ", 2)[1].decode().split("?")[1]]
-        w.write(f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: {content_type or 'text/html'}\r\n\r\n".encode())
+        w.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: "
+                f"{content_type or 'text/html'}\r\n\r\n".encode())
         for byte in body[-100:]:
             w.write(b"1\r\n" + bytes([byte]) + b"\r\n")
             await w.drain()
@@ -127,15 +130,18 @@ class Answers:
         if b"session=letmein" in head:
             self.send(w, head)
         else:
-            self.send(w, b"", "302 Found", "Set-Cookie: session=letmein; Path=/; HttpOnly\r\nLocation: /cookie_wanted\r\n")
+            self.send(w, b"", "302 Found",
+                      "Set-Cookie: session=letmein; Path=/; HttpOnly\r\nLocation: /cookie_wanted\r\n")
 
     async def cookie_then_other_host(self, w, head):
-        self.send(w, b"", "302 Found", f"Set-Cookie: session=letmein; Path=/\r\nLocation: http://localhost:{self.port}/echo\r\n")
+        self.send(w, b"", "302 Found",
+                  f"Set-Cookie: session=letmein; Path=/\r\nLocation: http://localhost:{self.port}/echo\r\n")
 
     async def to(self, w, head):
         """/to?STATUS,WHERE: redirects to WHERE, unchanged."""
         status, where = head.split(b" ", 2)[1].split(b"?", 1)[1].split(b",", 1)
-        w.write(b"HTTP/1.1 %s Go There\r\nContent-Length: 5\r\nLocation: %s\r\n\r\nmoved" % (status, unquote_to_bytes(where)))
+        w.write(b"HTTP/1.1 %s Go There\r\nContent-Length: 5\r\nLocation: %s\r\n\r\nmoved"
+                % (status, unquote_to_bytes(where)))
 
     async def to_endless(self, w, head):
         w.write(b"HTTP/1.1 302 Found\r\nLocation: /ok\r\n\r\n")
@@ -282,8 +288,10 @@ def certificate(folder, name, *dates):
                 "policy=p\nunique_subject=no\nx509_extensions=x\n[p]\ncommonName=supplied\n"
                 "[x]\nsubjectAltName=IP:127.0.0.1\n")
     open(f"{folder}/index", "a", encoding="ascii").close()
-    subprocess.run(["openssl", "ca", "-batch", "-config", "ca.cnf", "-selfsign", "-keyfile", key, "-create_serial",
-                    "-in", f"{name}.csr", "-out", pem, "-notext", "-startdate", dates[0], "-enddate", dates[1]], **run)
+    subprocess.run(["openssl", "ca", "-batch", "-config", "ca.cnf", "-selfsign", "-keyfile", key,
+                    "-create_serial",
+                    "-in", f"{name}.csr", "-out", pem, "-notext", "-startdate", dates[0],
+                    "-enddate", dates[1]], **run)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem, key)
     return context
@@ -307,7 +315,8 @@ async def main():
     try:
         await listen("http", serve)
         ANSWERS.port = ports["http"]
-        await listen("self_signed", serve, certificate(folder, "self_signed", "20200101000000Z", "20490203040506Z"))
+        await listen("self_signed", serve,
+                     certificate(folder, "self_signed", "20200101000000Z", "20490203040506Z"))
         await listen("expired", serve, certificate(folder, "expired", "20200101000000Z", "20210908070605Z"))
         await listen("tls_stall", stall)
         with socket.socket() as dead:           # bound, but it does not listen

@@ -11,15 +11,16 @@ def openssl(folder, *arguments):
 
 
 def make_authority(folder, name="ca"):
-    openssl(folder, "req", "-x509", *KEY, "-days", "10", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.crt")
+    openssl(folder, "req", "-x509", *KEY, "-days", "10", "-subj", f"/CN={name}", "-keyout", f"{name}.key",
+            "-out", f"{name}.crt")
 
 
 def make_certificate(folder, file, name, days="5", ca="ca"):
     """FILE.crt and FILE.key, for a host (or a client) of that name."""
     openssl(folder, "req", *KEY, "-subj", f"/CN={name}", "-keyout", f"{file}.key", "-out", f"{file}.csr")
     (folder / "ext").write_text(f"subjectAltName=DNS:{name}\n")
-    openssl(folder, "x509", "-req", "-in", f"{file}.csr", "-CA", f"{ca}.crt", "-CAkey", f"{ca}.key", "-CAcreateserial",
-            "-days", days, "-extfile", "ext", "-out", f"{file}.crt")
+    openssl(folder, "x509", "-req", "-in", f"{file}.csr", "-CA", f"{ca}.crt", "-CAkey", f"{ca}.key",
+            "-CAcreateserial", "-days", days, "-extfile", "ext", "-out", f"{file}.crt")
 
 
 def put(cluster, source, name):

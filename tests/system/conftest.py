@@ -1,4 +1,5 @@
-"""Starts the report of the fault tests (oracle.py) with a session and shows it at the end. Fixtures for several tests."""
+"""Starts the report of the fault tests (oracle.py) with a session and shows it at the end. Fixtures for
+several tests."""
 import os
 import subprocess
 import sys
@@ -42,7 +43,8 @@ def small_disk():
 
         def __call__(self, megabytes):
             self.folder.chmod(0o755)            # the server's user must be able to enter
-            made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=777", "tmpfs", str(self.folder)],
+            made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=777", "tmpfs",
+                                   str(self.folder)],
                                   capture_output=True, text=True)
             if made.returncode:
                 pytest.skip(f"a small file system can't be mounted here: {made.stderr.strip()}")

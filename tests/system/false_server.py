@@ -2,10 +2,11 @@
 
     false_server.py < REQUEST > ANSWER      both JSON
 
-REQUEST has "tls" (certificate and key as PEM files; none: the server says that it has no TLS) and "runs", a list of {"command",
-"environment", "input", "until"}; with "until" it is stopped once it has written that. In this network 192.0.2.1 is this machine, but no loopback address. For each run ANSWER has what the
-program said, and what the server got: "clear" (bytes beyond the request for TLS, as text) and "secret" (the same inside TLS).
-Run it by `unshare --net`.
+REQUEST has "tls" (certificate and key as PEM files; none: the server says that it has no TLS) and "runs", a
+list of {"command", "environment", "input", "until"}; with "until" it is stopped once it has written that. In
+this network 192.0.2.1 is this machine, but no loopback address. For each run ANSWER has what the program
+said, and what the server got: "clear" (bytes beyond the request for TLS, as text) and "secret" (the same
+inside TLS). Run it by `unshare --net`.
 """
 import fcntl
 import json
@@ -84,8 +85,8 @@ class FalseServer:
 
 def run(command, environment, input="", until=None):
     """Its exit status, and what it said."""
-    with subprocess.Popen(command, env={**os.environ, **environment}, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT) as process:
+    with subprocess.Popen(command, env={**os.environ, **environment}, text=True, stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         process.stdin.write(input)
         process.stdin.close()
         said = ""

@@ -16,8 +16,8 @@ from harness import BUILD, TOP, Cluster, run, wait_for
 
 NSPAWN = TOP / "scripts" / "nspawn"
 # One list for all tests, so that the tree is made once: the dependencies of the packages, and psql.
-PACKAGES = ("systemd", "systemd-sysv", "libpq5", "libyaml-0-2", "libcurl4", "libsystemd0", "libjson-c5", "libfcgi0ldbl",
-            "postgresql-client-15")
+PACKAGES = ("systemd", "systemd-sysv", "libpq5", "libyaml-0-2", "libcurl4", "libsystemd0", "libjson-c5",
+            "libfcgi0ldbl", "postgresql-client-15")
 NOT_POSSIBLE = 75
 
 
@@ -33,7 +33,8 @@ class Machine:
 
     def run(self, *command, check=True, timeout=60):
         done = subprocess.run([str(NSPAWN), "run", str(self.tree), *map(str, command)], text=True,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout)
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              timeout=timeout)
         if check:
             assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done
@@ -47,10 +48,12 @@ class Machine:
     def journal(self, app):
         """The agent's entries, without systemd's about the unit, oldest first.
 
-        The journal may read a line after the program has ended: then it knows only the unit's name, not the program's.
+        The journal may read a line after the program has ended: then it knows only the unit's name, not the
+        program's.
         """
         self.run("journalctl", "--sync")
-        lines = self.run("journalctl", "-o", "json", "--no-pager", "-u", f"obs-agent@{app}").stdout.splitlines()
+        lines = self.run("journalctl", "-o", "json",
+                         "--no-pager", "-u", f"obs-agent@{app}").stdout.splitlines()
         return [e for e in map(json.loads, lines) if e["SYSLOG_IDENTIFIER"] == "obs_agent"]
 
     def said(self, app):
@@ -64,7 +67,8 @@ class Machine:
         (logs / "app.log").touch(0o640)
         os.chown(logs / "app.log", 0, 4)
         settings = {"enabled": True, "vps_name": "machine", "postgres_url": "${DATABASE_URL}",
-                    "collection_interval": 10, "log_files": ["/opt/deployments/{app}/logs/app.log"], **monitoring}
+                    "collection_interval": 10, "log_files": ["/opt/deployments/{app}/logs/app.log"],
+                    **monitoring}
         environment = folder / ".env.production"
         environment.write_text(f'DATABASE_URL="host=/run/database user=agents dbname={self.db.name}"\n')
         environment.chmod(0o600)
@@ -75,10 +79,12 @@ class Machine:
     def beside(self, *command, port):
         """Runs a command of the host in the machine's network during the block; it listens on `port`."""
         leader = Path(f"{self.tree}.nspawn/leader").read_text().strip()
-        process = subprocess.Popen(["nsenter", "-t", leader, "-n", "--", *map(str, command)], stdin=subprocess.DEVNULL,
+        process = subprocess.Popen(["nsenter", "-t", leader, "-n", "--", *map(str, command)],
+                                   stdin=subprocess.DEVNULL,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            wait_for(lambda: f":{port:04X} 00000000:0000 0A" in self.run("cat", "/proc/1/net/tcp").stdout, f"port {port}")
+            wait_for(lambda: f":{port:04X} 00000000:0000 0A" in self.run("cat", "/proc/1/net/tcp").stdout,
+                     f"port {port}")
             yield process
         finally:
             process.terminate()
@@ -91,7 +97,8 @@ class Machine:
 
 @contextlib.contextmanager
 def booted(folder, prepare):
-    """A machine in folder/tree; calls prepare(tree) before it boots. Skips the test if that is not possible."""
+    """A machine in folder/tree; calls prepare(tree) before it boots. Skips the test if that is not
+    possible."""
     short = Path(tempfile.mkdtemp(prefix="obs-"))          # 0700: no other user can reach the server's socket
     tree = folder / "tree"
     nspawn("tree", tree, *PACKAGES)
@@ -118,4 +125,5 @@ def nspawn(*command):
 
 
 def make_install(tree):
-    run("make", "-C", TOP, f"BUILD={BUILD}", f"DESTDIR={tree}", "prefix=/usr", "install", env=make_environment())
+    run("make", "-C", TOP, f"BUILD={BUILD}", f"DESTDIR={tree}", "prefix=/usr", "install",
+        env=make_environment())

@@ -19,7 +19,8 @@ from harness import BUILD, wait_for  # noqa: E402
 
 # Gaps about lines that are rows, or about no lines: they do not account for a missing line.
 NOT_LINES = "(kind = 'line_cut' OR kind LIKE 'outbox%')"
-TWICE = """SELECT (SELECT count(*) - count(DISTINCT (vps_name, app_name, stream_id, stream_offset)) FROM log_entries
+TWICE = """SELECT (SELECT count(*) - count(DISTINCT (vps_name, app_name, stream_id, stream_offset))
+      FROM log_entries
       WHERE stream_id IS NOT NULL),
     (SELECT count(*) - count(DISTINCT (vps_name, app_name, logger, context->>'n')) FROM log_entries
       WHERE context->>'n' IS NOT NULL)"""
@@ -40,9 +41,9 @@ def counts(db):
 def judge(row, db, written, *, seed=1, recovery=None, gap_lines=0, note="", timeout=300.0):
     """Checks that every written line is a row, a reject, or counted in a gap, and none is there twice.
 
-    Waits at most `timeout` seconds for that. gap_lines: the most lines that may be in gaps; 0: none. A gap with an
-    unknown number of lines (a truncated file) may account for any of them. recovery: seconds from the end of the fault until
-    rows arrived again. Returns the counts.
+    Waits at most `timeout` seconds for that. gap_lines: the most lines that may be in gaps; 0: none. A gap
+    with an unknown number of lines (a truncated file) may account for any of them. recovery: seconds from the
+    end of the fault until rows arrived again. Returns the counts.
     """
     found = {}
 
@@ -56,19 +57,23 @@ def judge(row, db, written, *, seed=1, recovery=None, gap_lines=0, note="", time
     finally:
         duplicates = max(db.query(TWICE)[0])
         missing = written - found.get("delivered", 0) - found.get("in_rejects", 0)
-        counted = missing == found.get("in_gaps") or (missing > 0 and found.get("gaps_of_unknown_size", 0) > 0)
+        counted = missing == found.get("in_gaps") or (missing > 0
+                                                      and found.get("gaps_of_unknown_size", 0) > 0)
         good = duplicates == 0 and 0 <= missing <= gap_lines and counted
-        record(row=row, seed=seed, written=written, delivered=found.get("delivered", 0), duplicates=duplicates,
-               in_gaps=max(missing, 0) if counted else found.get("in_gaps", 0), lost=0 if counted else max(missing, 0),
+        record(row=row, seed=seed, written=written, delivered=found.get("delivered", 0),
+               duplicates=duplicates,
+               in_gaps=max(missing, 0) if counted else found.get("in_gaps", 0),
+               lost=0 if counted else max(missing, 0),
                in_rejects=found.get("in_rejects", 0), recovery=recovery, note=note, good=good)
     assert duplicates == 0, f"row {row}: rows that are there twice: {found}"
-    assert good, f"row {row}: written {written}, missing {missing}, at most {gap_lines} may be in gaps: {found}, " \
-                 f"{db.query('SELECT kind, lines, bytes, detail FROM gaps LIMIT 20')}"
+    assert good, f"row {row}: written {written}, missing {missing}, at most {gap_lines} may be in gaps: " \
+                 f"{found}, {db.query('SELECT kind, lines, bytes, detail FROM gaps LIMIT 20')}"
     return found
 
 
 def rows_again(db, before=None, timeout=30.0):
-    """Seconds until there are more log rows than `before` (default: now); the server may be away meanwhile."""
+    """Seconds until there are more log rows than `before` (default: now); the server may be away
+    meanwhile."""
     def rows():
         try:
             return db.count("log_entries")
@@ -116,7 +121,8 @@ def table(path):
     rows = sorted({line["row"] for line in lines}, key=lambda row: (not isinstance(row, int), row))
     cells = [COLUMNS] + [summary([line for line in lines if line["row"] == row]) for row in rows]
     width = [max(len(row[i]) for row in cells) for i in range(len(COLUMNS))]
-    return "".join("  ".join([c.rjust(w) for c, w in zip(row[:-1], width)] + [row[-1]]).rstrip() + "\n" for row in cells)
+    return "".join("  ".join([c.rjust(w) for c, w in zip(row[:-1], width)] + [row[-1]]).rstrip() + "\n"
+                   for row in cells)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ class Writer:
     def line(self):
         n = self.written
         self.written += 1
-        return (f'{{"level":"INFO","logger":"writer","message":"line {n}","context":{{"n":{n},"pad":"{PAD[:n % 97]}"}}}}\n'
+        return (f'{{"level":"INFO","logger":"writer","message":"line '
+                f'{n}","context":{{"n":{n},"pad":"{PAD[:n % 97]}"}}}}\n'
                 .encode())
 
     def write_some(self, count):

@@ -1,4 +1,5 @@
-"""Checks of sites that a real web server (nginx) serves the way sites are served: what a browser sees is up is up."""
+"""Checks of sites that a real web server (nginx) serves the way sites are served: what a browser sees is up
+is up."""
 import gzip
 import json
 import socket
@@ -11,8 +12,9 @@ from harness import wait_for
 CONFIGURATION = """
 daemon off; pid {folder}/pid; error_log {folder}/nginx.log; events {{}}
 http {{
-    access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi; default_type text/html; root {folder}/site;
+    access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+    default_type text/html; root {folder}/site;
     server {{
         listen 127.0.0.1:{http};
         location /packed {{ gzip on; gzip_min_length 1; gzip_types *; }}
@@ -20,7 +22,9 @@ http {{
         location /latin1 {{ charset iso-8859-1; }}
         location /meta {{ }}
         location = /login {{
-            if ($cookie_session != "yes") {{ add_header Set-Cookie "session=yes; Path=/; HttpOnly"; return 302 /login; }}
+            if ($cookie_session != "yes") {{
+                add_header Set-Cookie "session=yes; Path=/; HttpOnly"; return 302 /login;
+            }}
             return 200 "Welcome\\n";
         }}
         location = /form {{
@@ -84,7 +88,8 @@ def site(short_dir):
     make_authority(folder)
     make_certificate(folder, "server", "127.0.0.1")
     (folder / "nginx.conf").write_text(CONFIGURATION.format(folder=folder, **ports))
-    server = subprocess.Popen(["/usr/sbin/nginx", "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "nginx.log"])
+    server = subprocess.Popen(["/usr/sbin/nginx", "-p", folder, "-c", folder / "nginx.conf",
+                               "-e", folder / "nginx.log"])
     wait_for(lambda: answers(ports["http"]) and answers(ports["https"]), "nginx")
     yield ports
     server.terminate()
@@ -105,7 +110,8 @@ def test_a_site_that_is_up_is_up(db, make_agent, site):
         {"url": f"{http}/form#post", "method": "POST", "expect_body": "Thank you"},
         {"url": f"{http}/form#delete", "method": "DELETE", "expect_body": "Thank you"},
         {"url": f"{http}/upload/x", "method": "PUT", "expect_status": "201,204"},
-        *({"url": f"{http}/length#{method}", "method": method, "expect_body": method} for method in ("POST", "PUT", "PATCH")),
+        *({"url": f"{http}/length#{method}", "method": method, "expect_body": method}
+          for method in ("POST", "PUT", "PATCH")),
         {"url": f"{http}/private", "expect_body": "inside", **secret},
         {"url": f"{https}/private#direct", "expect_body": "inside", **secret},
     ]

@@ -1,4 +1,5 @@
-"""log_level debug and trace report the agent's work, show no secret, and do not loop if the agent follows its own log."""
+"""log_level debug and trace report the agent's work, show no secret, and do not loop if the agent follows its
+own log."""
 import json
 import subprocess
 import time
@@ -22,10 +23,13 @@ def watched(db, make_agent, tmp_path, bad):
     def start(level):
         log = tmp_path / "app.log"
         log.touch()
-        checks = [{"url": f"http://user:hidden-in-url@127.0.0.1:{bad['http']}/ok?token=hidden-in-query", "interval": 3600,
+        checks = [{"url": f"http://user:hidden-in-url@127.0.0.1:{bad['http']}/ok?token=hidden-in-query",
+                   "interval": 3600,
                    "headers": {"X-Key": "hidden-in-header"}}]
-        agent = make_agent(db, log_level=level, collection_interval=3600, log_files=[str(log)], health_checks=checks)
-        agent.configure({**json.loads(agent.config.read_text())["monitoring"], "log_files": [str(log), str(agent.log)]})
+        agent = make_agent(db, log_level=level, collection_interval=3600, log_files=[str(log)],
+                           health_checks=checks)
+        agent.configure({**json.loads(agent.config.read_text())["monitoring"],
+                         "log_files": [str(log), str(agent.log)]})
         agent.start()
         with open(log, "a", encoding="ascii") as f:
             f.write('{"message":"one of the application"}\n')
@@ -42,7 +46,8 @@ def settled(db, log):
     while time.monotonic() < deadline:
         size = log.stat().st_size
         time.sleep(QUIET_S)
-        if log.stat().st_size == size == db.one('SELECT max("position") FROM log_streams WHERE path = %s', str(log)):
+        if log.stat().st_size == size == db.one('SELECT max("position") FROM log_streams WHERE path = %s',
+                                                str(log)):
             return size
     pytest.fail("the agent's log has no end:\n" + log.read_text()[-3000:])
 
@@ -51,8 +56,8 @@ def test_debug_reports_the_agents_work(db, watched):
     agent, log = watched("debug")
     settled(db, agent.log)
     told = messages(agent, "DEBUG")
-    assert {"connecting to the database", "the database greets", "log file opened", "batch committed", "check finished",
-            "metrics taken"} <= told
+    assert {"connecting to the database", "the database greets", "log file opened", "batch committed",
+            "check finished", "metrics taken"} <= told
     check = next(line["context"] for line in lines(agent) if line["message"] == "check finished")
     assert (check["good"], check["status"], check["attempts"]) == (True, 200, 1)
     committed = [line["context"] for line in lines(agent) if line["message"] == "batch committed"]
@@ -80,8 +85,10 @@ def test_its_own_log_does_not_loop_through_a_pipe(db, make_agent, tmp_path):
     syslog = tmp_path / "syslog"
     agent = make_agent(db, log_level="trace", collection_interval=3600, log_files=[str(syslog)])
     with open(syslog, "ab") as to, open(agent.log, "ab") as out:
-        logger = subprocess.Popen(["sed", "-u", "s/^/Nov 30 10:00:00 host obs_agent[7]: /"], stdin=subprocess.PIPE, stdout=to)
-        agent.process = subprocess.Popen(agent.command(), env=agent.environment, cwd=agent.folder, stdout=out, stderr=logger.stdin)
+        logger = subprocess.Popen(["sed", "-u", "s/^/Nov 30 10:00:00 host obs_agent[7]: /"],
+                                  stdin=subprocess.PIPE, stdout=to)
+        agent.process = subprocess.Popen(agent.command(), env=agent.environment, cwd=agent.folder, stdout=out,
+                                         stderr=logger.stdin)
         logger.stdin.close()
     db.wait("SELECT count(*) > 0 FROM log_entries WHERE message LIKE '%%batch committed%%'")
     settled(db, syslog)

@@ -68,10 +68,12 @@ def test_metrics_appear_each_interval(db, make_agent):
     with Watch(agent) as watch:
         agent.start()
         db.wait("SELECT count(*) >= 3 FROM vps_metrics", timeout=40)
-    gaps = [r[0] for r in db.query("""SELECT extract(epoch FROM timestamp - lag(timestamp) OVER (ORDER BY timestamp))::float
+    gaps = [r[0] for r in db.query("""SELECT extract(epoch
+                                        FROM timestamp - lag(timestamp) OVER (ORDER BY timestamp))::float
                                         FROM vps_metrics ORDER BY timestamp OFFSET 2""")]
     assert all(abs(g - 10) < 1.5 + watch.stall for g in gaps), gaps
-    row = db.query("SELECT cpu_percent, memory_percent, disk_percent, load_avg_1m FROM vps_metrics ORDER BY timestamp OFFSET 1 LIMIT 1")[0]
+    row = db.query("SELECT cpu_percent, memory_percent, disk_percent, load_avg_1m FROM vps_metrics "
+                   "ORDER BY timestamp OFFSET 1 LIMIT 1")[0]
     assert all(v is not None and v >= 0 for v in row), row
 
 
@@ -82,8 +84,10 @@ def test_a_failing_check_appears_with_its_class(db, make_agent, answering):
     make_agent(db, health_checks=[{"url": u, "interval": 10, "retries": 0} for u in urls]).start()
     db.wait("SELECT count(DISTINCT url) = 3 FROM health_checks", timeout=25)
     found = {url: rest for url, *rest in db.query(
-        "SELECT DISTINCT ON (url) url, success, status_code, error_class FROM health_checks ORDER BY url, timestamp DESC")}
-    assert found == {urls[0]: [True, 200, None], urls[1]: [False, 503, "status"], urls[2]: [False, None, "refused"]}
+        "SELECT DISTINCT ON (url) url, success, status_code, error_class FROM health_checks "
+        "ORDER BY url, timestamp DESC")}
+    assert found == {urls[0]: [True, 200, None], urls[1]: [False, 503, "status"],
+                     urls[2]: [False, None, "refused"]}
     assert db.one("SELECT bool_and(response_time_ms > 0) FROM health_checks WHERE success")
 
 
@@ -149,8 +153,8 @@ def test_a_line_too_long_is_cut_marked_and_counted(db, make_agent, log):
     with open(log, "w") as f:
         f.write("before\n" + "x" * 1_000_000 + "\n" + "y" * 262144 + "\nafter\n")
     db.wait("SELECT count(*) = 4 FROM log_entries")
-    assert db.query("SELECT length(message), context->>'_cut_bytes' FROM log_entries ORDER BY stream_offset") == \
-        [(6, None), (262144, "1000000"), (262144, None), (5, None)]
+    rows = db.query("SELECT length(message), context->>'_cut_bytes' FROM log_entries ORDER BY stream_offset")
+    assert rows == [(6, None), (262144, "1000000"), (262144, None), (5, None)]
     assert db.query("SELECT kind, lines::int, bytes::int FROM gaps") == [("line_cut", 1, 1_000_000 - 262144)]
 
 
@@ -168,7 +172,8 @@ def test_of_two_agents_with_one_identity_the_older_is_fenced(db, make_agent, log
         [(os.uname().nodename, os.uname().nodename, True)], "and that there were two can be seen"
     db.wait("SELECT count(*) = 2 FROM log_entries")
     assert second.running()
-    assert db.query("SELECT message, count(*)::int FROM log_entries GROUP BY 1 ORDER BY 1") == [("one", 1), ("two", 1)]
+    assert db.query("SELECT message, count(*)::int FROM log_entries GROUP BY 1 ORDER BY 1") == [("one", 1),
+                                                                                                ("two", 1)]
 
 
 def test_rights_taken_away_and_given_back(db, make_agent, log):
@@ -217,12 +222,14 @@ def test_fault_11_a_slow_line_is_not_a_dead_one(db, make_agent, log):
                 threading.Thread(target=pump, args=(far, near, 0), daemon=True).start()
 
     with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)         # the line is slow, not the proxy
+        # the line is slow, not the proxy
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         threading.Thread(target=serve, args=[listener], daemon=True).start()
         log.write_text("".join(f"line {i} {'x' * 200}\n" for i in range(4900)))
-        url = f"host=127.0.0.1 port={listener.getsockname()[1]} user=agents dbname={settings['dbname']} sslmode=disable"
+        url = (f"host=127.0.0.1 port={listener.getsockname()[1]} user=agents dbname={settings['dbname']} "
+               "sslmode=disable")
         agent = make_agent(db, postgres_url=url, log_files=[str(log)]).start()
         db.wait("SELECT count(*) = 4900 FROM log_entries", timeout=90)
         assert "no answer" not in agent.said()
@@ -285,12 +292,15 @@ def test_a_log_that_cannot_be_followed_is_in_the_database_at_once_and_until_it_c
 
 
 def test_one_error_of_several_addresses_is_logged_once(make_agent):
-    agent = make_agent(None, postgres_url="postgresql://agents@127.0.0.1:1,127.0.0.2:1/x?sslmode=disable").start()
+    agent = make_agent(None,
+                       postgres_url="postgresql://agents@127.0.0.1:1,127.0.0.2:1/x?sslmode=disable").start()
     agent.wait_said("database away")
-    refused = [line for line in (agent.said() + agent.run("doctor").stdout).splitlines() if "Connection refused" in line]
+    refused = [line for line in (agent.said() + agent.run("doctor").stdout).splitlines()
+               if "Connection refused" in line]
     assert len(refused) >= 2
     for line in refused:
-        assert line.count("Connection refused") == 1 and "the same at" in line.lower() and "127.0.0.2" in line, line
+        assert (line.count("Connection refused") == 1 and "the same at" in line.lower()
+                and "127.0.0.2" in line), line
 
 
 @pytest.mark.parametrize("part, words", [
@@ -320,20 +330,23 @@ def systemd_listens(folder):
             with contextlib.suppress(BlockingIOError):
                 while True:
                     lines = listener.recv(65536).decode().splitlines()
-                    said.extend((time.monotonic() - began, line[7:]) for line in lines if line.startswith("STATUS="))
+                    said.extend((time.monotonic() - began, line[7:]) for line in lines
+                                if line.startswith("STATUS="))
             return said
 
         yield path, look
 
 
 def test_the_units_status_follows_what_happens(db, make_agent, log, short_dir):
-    """Connected, the first commit, a lost server, a refused reload: each changes the status at once, not after 30 s."""
+    """Connected, the first commit, a lost server, a refused reload: each changes the status at once, not
+    after 30 s."""
     with systemd_listens(short_dir) as (notify, look):
         agent = make_agent(db, log_files=[str(log)], environment={"NOTIFY_SOCKET": str(notify)}).start()
         good = agent.config.read_text()
 
         def wait_status(words):
-            wait_for(lambda: look() and words in look()[-1][1], f"{words!r} in STATUS=, not {look()[-1:]}", 90)
+            wait_for(lambda: look() and words in look()[-1][1],
+                     f"{words!r} in STATUS=, not {look()[-1:]}", 90)
 
         wait_status("ok, last commit ")
         agent.config.write_text("monitoring: [")
@@ -341,7 +354,8 @@ def test_the_units_status_follows_what_happens(db, make_agent, log, short_dir):
         wait_status("; the last reload was refused: " + str(agent.config) + ":2:1: ")
         agent.config.write_text(good)
         agent.reload()
-        wait_for(lambda: look()[-1][1].startswith("ok") and "refused" not in look()[-1][1], "the good one", 90)
+        wait_for(lambda: look()[-1][1].startswith("ok") and "refused" not in look()[-1][1],
+                 "the good one", 90)
         db.query("ALTER ROLE agents NOLOGIN")
         db.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'agents'")
         try:
@@ -372,7 +386,8 @@ def test_reload_keeps_the_old_configuration_when_the_new_one_is_broken(db, make_
 
 
 def test_reload_adds_the_first_log_file(db, make_agent, log):
-    """The tail source starts late here and must still get the database's positions, or it would wait for ever."""
+    """The tail source starts late here and must still get the database's positions, or it would wait for
+    ever."""
     settings = {"enabled": True, "vps_name": "test", "collection_interval": 10, "postgres_url": db.url()}
     agent = make_agent(db).start()
     db.wait("SELECT count(*) >= 1 FROM vps_metrics", timeout=20)

@@ -35,7 +35,8 @@ def socket_of(cluster):
 
 
 def peak_kb(agent):
-    return int(next(line.split()[1] for line in open(f"/proc/{agent.process.pid}/status") if line.startswith("VmHWM")))
+    return int(next(line.split()[1] for line in open(f"/proc/{agent.process.pid}/status")
+                    if line.startswith("VmHWM")))
 
 
 def through(proxy, db, host="127.0.0.1", more=""):
@@ -64,9 +65,12 @@ def gone(pids):
 
 
 def check_gaps(db):
-    """The longest time between two runs of a check, without the first runs, which align it to the interval."""
-    return db.one("""SELECT max(gap)::float FROM (SELECT extract(epoch FROM timestamp - lag(timestamp) OVER w) AS gap,
-                     row_number() OVER w AS n FROM health_checks WINDOW w AS (ORDER BY timestamp)) g WHERE n > 3""")
+    """The longest time between two runs of a check, without the first runs, which align it to the
+    interval."""
+    return db.one("""SELECT max(gap)::float
+                     FROM (SELECT extract(epoch FROM timestamp - lag(timestamp) OVER w) AS gap,
+                     row_number() OVER w AS n FROM health_checks WINDOW w AS (ORDER BY timestamp)) g
+                         WHERE n > 3""")
 
 
 def waiting(agent):
@@ -87,7 +91,8 @@ def accepting(cluster):
 # ---- lost answers, cut lines ------------------------------------------------------------------------
 
 def test_fault_02_the_answer_to_a_commit_is_lost(db, make_agent, log, proxy):
-    """Five commits succeed, but the agent gets no answer: it asks for the position, and sends nothing twice."""
+    """Five commits succeed, but the agent gets no answer: it asks for the position, and sends nothing
+    twice."""
     agent = make_agent(db, log_files=[str(log)], postgres_url=through(proxy, db)).start()
     writer = Writer(log, 5000).start()
     wait_rows(db)
@@ -120,7 +125,8 @@ def test_fault_02_cut_after_any_number_of_bytes(db, make_agent, log, proxy, side
 @pytest.mark.parametrize("mode, seconds", [
     ("fast", 4), ("immediate", 4), pytest.param("fast", 600, marks=pytest.mark.soak)])
 def test_fault_05_the_server_is_stopped(own_cluster, make_agent, log, mode, seconds):
-    """Rows arrive at most 2 s after the server accepts connections again, and the metrics of the outage are there."""
+    """Rows arrive at most 2 s after the server accepts connections again, and the metrics of the outage are
+    there."""
     db = own_cluster.new_database()
     agent = make_agent(db, log_files=[str(log)]).start()
     writer = Writer(log, 2000 if seconds < 60 else 100).start()
@@ -131,7 +137,8 @@ def test_fault_05_the_server_is_stopped(own_cluster, make_agent, log, mode, seco
     own_cluster.stop(mode)
     agent.wait_said("database away")
     held = waiting(agent)               # the batch in flight has failed
-    wait_for(lambda: time.time() - began > seconds and waiting(agent) > held, "an outage with a metric in it", timeout=seconds + 30)
+    wait_for(lambda: time.time() - began > seconds and waiting(agent) > held, "an outage with a metric in it",
+             timeout=seconds + 30)
     ended = time.time()
     starting = threading.Thread(target=own_cluster.start)
     starting.start()
@@ -140,7 +147,9 @@ def test_fault_05_the_server_is_stopped(own_cluster, make_agent, log, mode, seco
         rows_again(db, before)
         recovery = time.monotonic() - back
     starting.join()
-    metrics = wait_for(lambda: db.count("vps_metrics", "timestamp BETWEEN to_timestamp(%s) AND to_timestamp(%s)", began, ended),
+    metrics = wait_for(lambda: db.count("vps_metrics",
+                                        "timestamp BETWEEN to_timestamp(%s) AND to_timestamp(%s)",
+                                        began, ended),
                        "the metrics of the outage")
     assert metrics >= (ended - began) // 10 - 1
     judge(5, db, writer.stop(), recovery=recovery, note=f"out for {ended - began:.0f} s")
@@ -152,7 +161,8 @@ def test_fault_05_the_server_is_stopped(own_cluster, make_agent, log, mode, seco
 def test_fault_06_the_server_is_frozen(own_cluster, make_agent, log):
     """SIGSTOP stops every process of the server: the agent notices by its own deadline."""
     db = own_cluster.new_database()
-    agent = make_agent(db, log_files=[str(log)], health_checks=[{"url": "http://127.0.0.1:1/", "interval": 1, "timeout": 1}])
+    agent = make_agent(db, log_files=[str(log)],
+                       health_checks=[{"url": "http://127.0.0.1:1/", "interval": 1, "timeout": 1}])
     agent.start()
     writer = Writer(log, 2000).start()
     wait_rows(db)
@@ -252,8 +262,10 @@ class Namespace:
 
     def __init__(self, target):
         command = 'ip link set lo up && exec "$@"'
-        self.process = subprocess.Popen(["unshare", "-n", "sh", "-c", command, "sh", sys.executable, TOP / "tests" / "fault_proxy.py",
-                                         target, "5432"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(["unshare", "-n", "sh", "-c", command, "sh", sys.executable,
+                                         TOP / "tests" / "fault_proxy.py",
+                                         target, "5432"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                        text=True)
         self.port = self.process.stdout.readline().strip()
         if not self.port:
             pytest.skip(f"no network namespace here: {self.process.stderr.read().strip()}")
@@ -262,7 +274,8 @@ class Namespace:
         return ["nsenter", f"--net=/proc/{self.process.pid}/ns/net"]
 
     def rules(self, text):
-        subprocess.run([*self.enter(), "nft", "-f", "-"], input="flush ruleset\n" + text, text=True, check=True)
+        subprocess.run([*self.enter(), "nft", "-f", "-"], input="flush ruleset\n" + text, text=True,
+                       check=True)
 
     def drop(self, condition):
         self.rules("table inet fault {\nchain input {\ntype filter hook input priority 0\n"
@@ -281,7 +294,8 @@ def network(cluster):
 
 
 def drop_packets(db, make_agent, log, network, seconds):
-    agent = make_agent(db, log_files=[str(log)], postgres_url=f"postgresql://agents@127.0.0.1:5432/{db.name}?sslmode=disable")
+    agent = make_agent(db, log_files=[str(log)],
+                       postgres_url=f"postgresql://agents@127.0.0.1:5432/{db.name}?sslmode=disable")
     agent.start(under=network.enter())
     writer = Writer(log, 2000).start()
     wait_rows(db)
@@ -307,7 +321,8 @@ def test_fault_09_packets_dropped_for_half_a_minute(db, make_agent, log, network
 
 
 def test_fault_09_a_session_that_stays_open_behind_a_proxy(db, make_agent, log):
-    """The agent's line ends in the middle of a batch, but a proxy keeps the session open, which holds the agent's row lock."""
+    """The agent's line ends in the middle of a batch, but a proxy keeps the session open, which holds the
+    agent's row lock."""
     agent = make_agent(db, log_files=[str(log)]).start()
     writer = Writer(log, 2000).start()
     wait_rows(db)
@@ -324,16 +339,19 @@ def test_fault_09_a_session_that_stays_open_behind_a_proxy(db, make_agent, log):
 
 
 def test_fault_10_a_third_of_the_packets_lost(db, make_agent, log, network):
-    agent = make_agent(db, log_files=[str(log)], postgres_url=f"postgresql://agents@127.0.0.1:5432/{db.name}?sslmode=disable")
+    agent = make_agent(db, log_files=[str(log)],
+                       postgres_url=f"postgresql://agents@127.0.0.1:5432/{db.name}?sslmode=disable")
     network.drop("numgen random mod 100 < 30")
     agent.start(under=network.enter())
     writer = Writer(log, 1000).start()
     began = time.monotonic()
-    # Each lost packet doubles TCP's timeout, up to the agent's deadline: three seconds as a rule, half a minute in one of
-    # five, more in one of twenty. A connection that really stalls has still delivered nothing after five.
+    # Each lost packet doubles TCP's timeout, up to the agent's deadline: three seconds as a rule, half a
+    # minute in one of five, more in one of twenty. A connection that really stalls has still delivered
+    # nothing after five.
     db.wait("SELECT count(*) >= 1000 FROM log_entries", timeout=300)
     network.rules("")
-    judge(10, db, writer.stop(), recovery=None, note=f"1,000 lines through 30 % loss in {time.monotonic() - began:.0f} s")
+    judge(10, db, writer.stop(), recovery=None,
+          note=f"1,000 lines through 30 % loss in {time.monotonic() - began:.0f} s")
 
 
 def test_fault_10_connections_reset(db, make_agent, log, proxy):
@@ -365,7 +383,8 @@ def test_fault_11_a_slow_and_distant_server(db, make_agent, log, proxy):
 # ---- names ---------------------------------------------------------------------------------------------
 
 class NameServer:
-    """Answers each query for an A record with 127.0.0.1 after `wait` seconds (None: never), other queries with "none"."""
+    """Answers each query for an A record with 127.0.0.1 after `wait` seconds (None: never), other queries
+    with "none"."""
 
     def __init__(self):
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -389,7 +408,8 @@ class NameServer:
         good = q[end - 4:end - 2] == b"\0\1" and not self.refuse
         flags = b"\x81\x83" if self.refuse else b"\x81\x80"
         record = b"\xc0\x0c\0\1\0\1\0\0\0\0\0\4\x7f\0\0\1" if good else b""
-        self.socket.sendto(q[:2] + flags + b"\0\1\0" + (b"\1" if good else b"\0") + b"\0\0\0\0" + q[12:end] + record, who)
+        self.socket.sendto(q[:2] + flags + b"\0\1\0" + (b"\1" if good else b"\0") + b"\0\0\0\0" + q[12:end]
+                           + record, who)
 
     def close(self):
         self.socket.close()
@@ -450,13 +470,15 @@ def test_fault_12_the_name_servers_never_answer(db, make_agent, log, network, na
     before = db.count("log_entries")
     with open(log, "a") as f:
         f.write('{"message":"known"}\n')
-    db.wait("SELECT count(*) > %s FROM log_entries", before, timeout=8)        # by the address of the last lookup
+    # by the address of the last lookup
+    db.wait("SELECT count(*) > %s FROM log_entries", before, timeout=8)
     agent.stop(5.0)
 
 
 @pytest.mark.alone
 def test_fault_12_stops_while_a_lookup_hangs(db, make_agent, network, names, tmp_path):
-    agent = make_agent(db, postgres_url=f"host=db.observ.test port=5432 user=agents dbname={db.name} sslmode=disable")
+    agent = make_agent(db, postgres_url=f"host=db.observ.test port=5432 user=agents dbname={db.name} "
+                                        "sslmode=disable")
     agent.start(under=with_names(network, tmp_path, "timeout:30 attempts:2"))
     wait_for(lambda: names.asked, "a lookup")
     with Watch(agent) as watch:
@@ -498,7 +520,8 @@ def make_certificates(folder):
     """Two CAs, and certificates of the first: good, expired, for another name."""
     for ca in ("ca", "other"):
         make_authority(folder, ca)
-    for name, dns, days in (("good", "localhost", "5"), ("expired", "localhost", "-1"), ("wrong", "elsewhere.test", "5")):
+    for name, dns, days in (("good", "localhost", "5"), ("expired", "localhost", "-1"),
+                            ("wrong", "elsewhere.test", "5")):
         make_certificate(folder, name, dns, days)
 
 
@@ -517,7 +540,8 @@ def tcp_cluster(tmp_path):
     server.port = free_port()           # choose it late: another process may take it
     server.start("listen_addresses=127.0.0.1", f"port={server.port}")
     hba = server.folder / "data" / "pg_hba.conf"
-    hba.write_text("local all all trust\nhost all all 127.0.0.1/32 trust\nhost replication all 127.0.0.1/32 trust\n"
+    hba.write_text("local all all trust\nhost all all 127.0.0.1/32 trust\nhost replication all 127.0.0.1/32 "
+                   "trust\n"
                    "local replication all trust\n")
     psql(server, "SELECT pg_reload_conf()")
     yield server
@@ -529,7 +553,8 @@ REFUSALS = {"expired": "certificate verify failed", "wrong": "does not match hos
 
 
 def test_fault_13_untrusted_certificates(tcp_cluster, make_agent, log, tmp_path):
-    """The agent refuses with a reason, sends nothing and keeps the lines; with a good certificate it delivers them."""
+    """The agent refuses with a reason, sends nothing and keeps the lines; with a good certificate it delivers
+    them."""
     make_certificates(tmp_path)
     db = tcp_cluster.new_database()
     writer = Writer(log, 200).start()
@@ -550,19 +575,23 @@ def test_fault_13_untrusted_certificates(tcp_cluster, make_agent, log, tmp_path)
                postgres_url=url.replace("other.crt", "ca.crt")).start()
     recovery = rows_again(db)
     judge(13, db, writer.stop(), recovery=recovery)
-    assert db.one("SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'agents'")
+    assert db.one("SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) "
+                  "WHERE usename = 'agents'")
 
 
 @pytest.fixture
 def distant(tmp_path):
-    """A server at 192.0.2.1, which exists only in a private network namespace (distant.within runs commands there)."""
+    """A server at 192.0.2.1, which exists only in a private network namespace (distant.within runs commands
+    there)."""
     server = Cluster(tmp_path / "distant")
-    room = subprocess.Popen(["unshare", "--net", "sh", "-c", "ip link set lo up && ip address add 192.0.2.1/32 dev lo && echo up && "
+    room = subprocess.Popen(["unshare", "--net", "sh",
+                             "-c", "ip link set lo up && ip address add 192.0.2.1/32 dev lo && echo up && "
                              "exec sleep 600"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if room.stdout.readline() != "up\n":
         pytest.skip("no network namespace can be made here")
     server.within = ["nsenter", "-t", str(room.pid), "--net"]
-    run(*server.within, TOP / "scripts" / "pg", "start", server.folder, "-c", "listen_addresses=192.0.2.1,127.0.0.1")
+    run(*server.within, TOP / "scripts" / "pg", "start", server.folder,
+        "-c", "listen_addresses=192.0.2.1,127.0.0.1")
     hba = server.folder / "data" / "pg_hba.conf"
     hba.write_text("local all all trust\nhost all all all trust\n")
     psql(server, "SELECT pg_reload_conf()")
@@ -571,8 +600,10 @@ def distant(tmp_path):
     room.kill()
 
 
-def test_a_distant_database_must_show_a_certificate_unless_the_url_says_otherwise(distant, make_agent, tmp_path):
-    """No sslmode: verify-full. Each refusal is a sentence with its remedy, in the log and by doctor; nothing was said to that server."""
+def test_a_distant_database_must_show_a_certificate_unless_the_url_says_otherwise(distant, make_agent,
+                                                                                  tmp_path):
+    """No sslmode: verify-full. Each refusal is a sentence with its remedy, in the log and by doctor; nothing
+    was said to that server."""
     make_certificates(tmp_path)
     db = distant.new_database()
     url = f"postgresql://agents@192.0.2.1/{db.name}"
@@ -581,7 +612,8 @@ def test_a_distant_database_must_show_a_certificate_unless_the_url_says_otherwis
         agent = make_agent(db, name=name, postgres_url=url).start(under=distant.within)
         agent.wait_said(words[0])
         agent.kill()
-        doctor = subprocess.run([*distant.within, *agent.command("doctor")], env=agent.environment, capture_output=True, text=True)
+        doctor = subprocess.run([*distant.within, *agent.command("doctor")], env=agent.environment,
+                                capture_output=True, text=True)
         assert doctor.returncode == 1
         for text in (agent.said(), doctor.stdout):
             assert all(w in text for w in words), text
@@ -589,13 +621,16 @@ def test_a_distant_database_must_show_a_certificate_unless_the_url_says_otherwis
 
     refused("plain", url, "server does not support SSL", "switch TLS on in the database server (ssl = on)")
     use_certificate(distant, tmp_path, "good")
-    refused("unknown", url, "certificate verify failed", "name the authority's file by sslrootcert=FILE in the URL")
-    refused("name", f"{url}?sslrootcert={tmp_path}/ca.crt", "does not match host name", "write the name that is in the certificate")
+    refused("unknown", url, "certificate verify failed",
+            "name the authority's file by sslrootcert=FILE in the URL")
+    refused("name", f"{url}?sslrootcert={tmp_path}/ca.crt", "does not match host name",
+            "write the name that is in the certificate")
 
     trusted = f"host=localhost hostaddr=192.0.2.1 user=agents dbname={db.name} sslrootcert={tmp_path}/ca.crt"
     agent = make_agent(db, name="good", postgres_url=trusted).start(under=distant.within)
     db.wait("SELECT count(*) = 1 FROM agents")
-    assert db.one("SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'agents'")
+    assert db.one("SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) "
+                  "WHERE usename = 'agents'")
     assert "less protected" not in agent.said()
     agent.kill()
 
@@ -606,7 +641,8 @@ def test_a_distant_database_must_show_a_certificate_unless_the_url_says_otherwis
     weak.start(under=distant.within)
     weak.wait_said("connected to the database")
     assert words in weak.said()
-    doctor = subprocess.run([*distant.within, *weak.command("doctor")], env=weak.environment, capture_output=True, text=True)
+    doctor = subprocess.run([*distant.within, *weak.command("doctor")], env=weak.environment,
+                            capture_output=True, text=True)
     assert f"warn {words}" in doctor.stdout
 
 
@@ -617,10 +653,12 @@ def test_doctor_reports_the_certificate_and_other_users_of_the_role(distant, mak
     role = db.query("SELECT role_name FROM observ.enroll('test')")[0][0]
 
     def doctor(user, address="192.0.2.1", **monitoring):
-        agent = make_agent(db, **monitoring, postgres_url=f"host=localhost hostaddr={address} user={user} dbname={db.name} sslmode=verify-full "
+        agent = make_agent(db,
+                           **monitoring, postgres_url=f"host=localhost hostaddr={address} user={user} "
+                                                      f"dbname={db.name} sslmode=verify-full "
                                             f"sslrootcert={tmp_path}/ca.crt")
-        return agent, subprocess.run([*distant.within, *agent.command("doctor")], env=agent.environment, capture_output=True,
-                                     text=True).stdout
+        return agent, subprocess.run([*distant.within, *agent.command("doctor")], env=agent.environment,
+                                     capture_output=True, text=True).stdout
 
     said = doctor("postgres")[1]
     assert "warn the role is a superuser" in said
@@ -629,19 +667,21 @@ def test_doctor_reports_the_certificate_and_other_users_of_the_role(distant, mak
     assert re.search("^warn the database's certificate expires in [45] days: renew it$", said, re.M), said
     assert "from several addresses" not in said and "superuser" not in said
     assert "ok   the database has nothing of shop on test yet\n" in said
-    assert f'FAIL role {role} may write as server "test" only, not as "another"; set vps_name to the server that was enrolled' in \
-        doctor(role, vps_name="another")[1]
+    assert (f'FAIL role {role} may write as server "test" only, not as "another"; set vps_name to the server '
+            "that was enrolled") in doctor(role, vps_name="another")[1]
     agent.start(under=distant.within)
     agent.wait_said("connected to the database")
     assert "from several addresses" not in doctor(role)[1], "an agent and its doctor are one"
-    assert "warn agents write as this role from several addresses: 127.0.0.1, 192.0.2.1; if these are not one machine's" in \
-        doctor(role, "127.0.0.1")[1]
+    assert ("warn agents write as this role from several addresses: 127.0.0.1, 192.0.2.1; if these are not "
+            "one machine's") in doctor(role, "127.0.0.1")[1]
     assert re.search("^ok   the database heard from shop on test [0-9] s ago$", doctor(role)[1], re.M)
     agent.kill()
     db.query("UPDATE agents SET last_seen_at = last_seen_at - interval '1 hour'")
-    assert re.search("^FAIL the database heard from shop on test 36[0-9][0-9] s ago; start it, systemctl enable", doctor(role)[1], re.M)
+    assert re.search("^FAIL the database heard from shop on test 36[0-9][0-9] s ago; start it, systemctl "
+                     "enable", doctor(role)[1], re.M)
     db.query("DROP FUNCTION observ.agent_last_seen")
-    assert re.search("^FAIL function observ.agent_last_seen.* does not exist; run schema.sql in this database: it is of an older", doctor(role)[1], re.M)
+    assert re.search("^FAIL function observ.agent_last_seen.* does not exist; run schema.sql in this "
+                     "database: it is of an older", doctor(role)[1], re.M)
 
 
 # ---- roles -------------------------------------------------------------------------------------------------
@@ -651,7 +691,8 @@ ROLE = {
     "login taken away": ("ALTER ROLE agents NOLOGIN", "ALTER ROLE agents LOGIN", "28000"),
     "dropped": ("DROP ROLE agents", "CREATE ROLE agents LOGIN IN ROLE observ_agent_any", "28P01"),
     "password changed": ("ALTER ROLE agents PASSWORD 'new'", "ALTER ROLE agents PASSWORD 'old'", "28P01"),
-    "connection limit": ("ALTER ROLE agents CONNECTION LIMIT 0", "ALTER ROLE agents CONNECTION LIMIT -1", "53300"),
+    "connection limit": ("ALTER ROLE agents CONNECTION LIMIT 0", "ALTER ROLE agents CONNECTION LIMIT -1",
+                         "53300"),
 }
 
 
@@ -679,7 +720,8 @@ def test_fault_35_the_role(own_cluster, make_agent, log, what):
     assert agent.running()
 
 
-# ---- primary and standby --------------------------------------------------------------------------------------
+# ---- primary and standby
+# --------------------------------------------------------------------------------------
 
 @pytest.fixture
 def standby(tcp_cluster, tmp_path):
@@ -689,7 +731,8 @@ def standby(tcp_cluster, tmp_path):
     data = tmp_path / "standby" / "data"
     owner = (tcp_cluster.folder / "data").stat()
     data.mkdir(mode=0o700)
-    run("pg_basebackup", "-D", data, "-h", "127.0.0.1", "-p", tcp_cluster.port, "-U", "postgres", "-R", "-c", "fast", "-X", "stream")
+    run("pg_basebackup", "-D", data, "-h", "127.0.0.1", "-p", tcp_cluster.port, "-U", "postgres",
+        "-R", "-c", "fast", "-X", "stream")
     run("chown", "-R", f"{owner.st_uid}:{owner.st_gid}", data)
     server.port = free_port()
     server.start("listen_addresses=127.0.0.1", f"port={server.port}")
@@ -698,7 +741,8 @@ def standby(tcp_cluster, tmp_path):
 
 
 def test_fault_36_a_standby_is_promoted(tcp_cluster, standby, make_agent, log):
-    """The primary dies, its standby is promoted; the agent has both in its URL. It sends again what was not replicated."""
+    """The primary dies, its standby is promoted; the agent has both in its URL. It sends again what was not
+    replicated."""
     primary_db = tcp_cluster.new_database()
     url = f"postgresql://agents@127.0.0.1:{tcp_cluster.port},127.0.0.1:{standby.port}/{primary_db.name}"
     agent = make_agent(primary_db, log_files=[str(log)], postgres_url=url).start()
@@ -737,7 +781,8 @@ def test_fault_36_the_primary_turns_read_only(tcp_cluster, standby, make_agent, 
     assert recovery < 10.0
 
 
-# ---- two agents, PgBouncer, a fleet ------------------------------------------------------------------------------
+# ---- two agents, PgBouncer, a fleet
+# ------------------------------------------------------------------------------
 
 def test_fault_37_two_agents_with_one_identity(db, make_agent, log):
     """The newer agent takes over; the older one ends with a clear message, and each line is there once."""
@@ -816,10 +861,12 @@ FLEET = 1000
 
 
 class Probe:
-    """A superuser signs in again and again, and retries at once when refused: the longest time until success."""
+    """A superuser signs in again and again, and retries at once when refused: the longest time until
+    success."""
 
     def __init__(self, cluster):
-        self.url, self.worst, self.tries, self.refused, self.done = cluster.url(), 0.0, 0, 0, threading.Event()
+        self.url, self.done = cluster.url(), threading.Event()
+        self.worst, self.tries, self.refused = 0.0, 0, 0
         self.thread = threading.Thread(target=self.loop, daemon=True)
 
     def loop(self):
@@ -848,10 +895,11 @@ class Probe:
 
 @pytest.mark.alone
 def test_fault_39_a_thousand_agents_come_back_at_once(tcp_cluster, make_agent, log):
-    """max_connections 200; 1,000 simulated agents (tests/fleet.py) and a real one whose connections all broke. As many
-    as there is room for are served, the others ask rarely, a superuser gets in even in the first rush, and when there is
-    room the real agent delivers."""
-    settings = ("listen_addresses=127.0.0.1", f"port={tcp_cluster.port}", "max_connections=200", "superuser_reserved_connections=10")
+    """max_connections 200; 1,000 simulated agents (tests/fleet.py) and a real one whose connections all
+    broke. As many as there is room for are served, the others ask rarely, a superuser gets in even in the
+    first rush, and when there is room the real agent delivers."""
+    settings = ("listen_addresses=127.0.0.1", f"port={tcp_cluster.port}", "max_connections=200",
+                "superuser_reserved_connections=10")
     tcp_cluster.stop()
     tcp_cluster.start(*settings)
     db = tcp_cluster.new_database()
@@ -868,7 +916,8 @@ def test_fault_39_a_thousand_agents_come_back_at_once(tcp_cluster, make_agent, l
     tcp_cluster.start(*settings)
     try:
         with Probe(tcp_cluster) as probe:
-            wait_for(lambda: len(fleet.delivered) >= 185, "the server is full, and all that it has room for are served", timeout=30)
+            wait_for(lambda: len(fleet.delivered) >= 185,
+                     "the server is full, and all that it has room for are served", timeout=30)
             wait_for(lambda: fleet.codes["53300"] >= FLEET - 200, "the others are refused", timeout=30)
             stampede, probe.worst = probe.worst, 0.0
             attempts, began = fleet.attempts, time.monotonic()
@@ -885,6 +934,7 @@ def test_fault_39_a_thousand_agents_come_back_at_once(tcp_cluster, make_agent, l
     assert probe.tries > 5 and max(stampede, probe.worst) < 20, "the server is not to be reached"
     assert rate < 250 and served >= 185
     assert db.one("SELECT count(DISTINCT vps_name) FROM vps_metrics WHERE vps_name LIKE 'sim-%%'") == served
-    assert db.one("SELECT bool_and(n = last_seq) FROM (SELECT a.last_seq, (SELECT count(*) FROM vps_metrics m "
+    assert db.one("SELECT bool_and(n = last_seq) "
+                  "FROM (SELECT a.last_seq, (SELECT count(*) FROM vps_metrics m "
                   "WHERE m.vps_name = a.vps_name) AS n FROM agents a WHERE a.vps_name LIKE 'sim-%%') x")
     assert agent.running()

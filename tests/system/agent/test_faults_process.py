@@ -1,5 +1,6 @@
 """Faults of the agent's process and of the machine: killed, stopped, a clock that jumps, system calls
-that fail, no memory or descriptors left, a full disk. Test names contain the rows of FAULTS; judge() counts."""
+that fail, no memory or descriptors left, a full disk. Test names contain the rows of FAULTS; judge()
+counts."""
 import os
 import random
 import struct
@@ -72,8 +73,8 @@ def test_fault_04_stopped_under_load(db, make_agent, log):
 
 @pytest.mark.alone
 def test_fault_14_clock_that_jumps(db, make_agent, log, shim, tmp_path):
-    """The wall clock jumps by an hour, back by two, by ten years. Rows keep coming at the pace of real time, and the
-    difference from the database's clock is shown."""
+    """The wall clock jumps by an hour, back by two, by ten years. Rows keep coming at the pace of real time,
+    and the difference from the database's clock is shown."""
     clock = tmp_path / "clock"
     clock.write_bytes(bytes(8))
     agent = make_agent(db, log_files=[str(log)], environment={"LD_PRELOAD": shim, "SHIM_CLOCK": str(clock)})
@@ -91,13 +92,15 @@ def test_fault_14_clock_that_jumps(db, make_agent, log, shim, tmp_path):
     judge(14, db, writer.stop(), recovery=worst)
     most = (time.monotonic() - began) / 10 + 2
     assert db.count("vps_metrics") <= most, "a storm of metrics"
-    assert db.one("SELECT max(timestamp) > now() + interval '9 years' FROM log_entries"), "the clock did not jump"
+    assert db.one("SELECT max(timestamp) > now() + interval '9 years' FROM log_entries"), \
+        "the clock did not jump"
 
 
 # ---- system calls that fail ------------------------------------------------------------------------
 
 CALLS = ["pread64:error=EIO:when=30+20", "recvfrom:error=ECONNRESET:when=9+9", "sendto:error=EPIPE:when=6+6",
-         "openat:error=EMFILE:when=70+3", "getdents64:error=EIO:when=2+2", "inotify_add_watch:error=ENOSPC", "write:error=ENOSPC"]
+         "openat:error=EMFILE:when=70+3", "getdents64:error=EIO:when=2+2", "inotify_add_watch:error=ENOSPC",
+         "write:error=ENOSPC"]
 RARE = ["pread64:error=EINTR:when=10+3", "recvfrom:error=EINTR:when=5+2", "sendto:error=EINTR:when=5+2",
         "connect:error=EINTR:when=1+2", "epoll_wait:error=EINTR:when=20+5", "newfstatat:error=EIO:when=60+9",
         "timerfd_settime:error=EINTR:when=40+9"]
@@ -105,7 +108,8 @@ NO_HANDLES = "name_to_handle_at:error=EOPNOTSUPP"
 
 
 def injecting(call, trace):
-    return ["strace", "-D", "-f", "-qq", "-o", trace, "-e", f"trace={call.split(':')[0]}", "-e", f"inject={call}"]
+    return ["strace", "-D", "-f", "-qq", "-o", trace, "-e", f"trace={call.split(':')[0]}",
+            "-e", f"inject={call}"]
 
 
 def rotate_some(writer, first):
@@ -116,16 +120,16 @@ def rotate_some(writer, first):
 
 @pytest.mark.parametrize("call", CALLS + [pytest.param(call, marks=pytest.mark.soak) for call in RARE])
 def test_fault_16_a_call_that_fails(db, make_agent, log, tmp_path, call):
-    """Beginning with the N-th, each M-th call fails, while lines come and the file is rotated. The agent may end
-    (systemd starts it again), it may not lie: what it did not write is there when the fault is gone."""
+    """Beginning with the N-th, each M-th call fails, while lines come and the file is rotated. The agent may
+    end (systemd starts it again), it may not lie: what it did not write is there when the fault is gone."""
     agent = make_agent(db, log_files=[str(log)]).start()
     writer, trace = Writer(log, 2000).start(), tmp_path / "trace"
     rows_again(db)
     agent.kill()
     agent.start(under=injecting(call, trace))
     rotate_some(writer, 0)
-    wait_for(lambda: trace.exists() and "(INJECTED)" in trace.read_text(errors="replace") or not agent.running(),
-             f"the fault: {call}")
+    wait_for(lambda: trace.exists() and "(INJECTED)" in trace.read_text(errors="replace")
+             or not agent.running(), f"the fault: {call}")
     assert agent.process.poll() in (None, 1), agent.said()[-2000:]
     then_runs(16, db, agent, writer, note="failing calls injected by strace")
 
@@ -159,7 +163,8 @@ def test_fault_16_half_of_the_bytes(db, make_agent, log, shim, every):
 # ---- a full disk under the database ------------------------------------------------------------------
 
 def test_fault_17_database_disk_full(own_cluster, make_agent, log, small_disk):
-    """The tablespace of the database fills up; the agent waits, and continues by itself when there is space."""
+    """The tablespace of the database fills up; the agent waits, and continues by itself when there is
+    space."""
     db = own_cluster.new_database()
     disk = small_disk(30)
     space = disk / "space"
@@ -186,13 +191,16 @@ def test_fault_17_database_disk_full(own_cluster, make_agent, log, small_disk):
 # ---- memory and descriptors --------------------------------------------------------------------------
 
 def test_fault_40_allocations_that_fail(db, make_agent, log, shim):
-    """From the N-th allocation on some fail, N at random: the agent continues, or ends with a message about memory."""
+    """From the N-th allocation on some fail, N at random: the agent continues, or ends with a message about
+    memory."""
     chance = random.Random(40)
-    agent = make_agent(db, log_files=[str(log)], health_checks=[{"url": "http://127.0.0.1:1/", "interval": 1, "timeout": 1}])
+    agent = make_agent(db, log_files=[str(log)],
+                       health_checks=[{"url": "http://127.0.0.1:1/", "interval": 1, "timeout": 1}])
     writer, ends = Writer(log, 5000).start(), []
     agent.environment["LD_PRELOAD"] = shim
     for _ in range(15):
-        first = chance.choice([chance.randrange(1, 4000), chance.randrange(4000, 6000), chance.randrange(6000, 40_000)])
+        first = chance.choice([chance.randrange(1, 4000), chance.randrange(4000, 6000),
+                               chance.randrange(6000, 40_000)])
         agent.environment["SHIM_MALLOC"] = f"{first}:{chance.choice([1, 10, 1000])}"
         agent.start()
         ends.append((agent.environment["SHIM_MALLOC"], end_of(agent, 1.5)))
@@ -215,7 +223,8 @@ def test_fault_40_little_address_space(db, make_agent, log, megabytes):
 
 
 def test_fault_40_thirty_two_descriptors(db, make_agent, log):
-    """More files and checks than descriptors: files are read in turn, or those that fit and the others are named."""
+    """More files and checks than descriptors: files are read in turn, or those that fit and the others are
+    named."""
     folder = log.parent
     files = [folder / f"{i}.log" for i in range(60)]
     for path in files:
@@ -224,7 +233,8 @@ def test_fault_40_thirty_two_descriptors(db, make_agent, log):
         {"url": f"http://127.0.0.1:1/{i}", "interval": 1, "timeout": 1} for i in range(10)])
     agent.start(under=["prlimit", "--nofile=32"])
     db.wait("SELECT count(*) > 0 FROM log_entries")
-    wait_for(lambda: "cannot follow" in agent.said() or db.count("log_entries") == len(files), "all are read or named")
+    wait_for(lambda: "cannot follow" in agent.said() or db.count("log_entries") == len(files),
+             "all are read or named")
     assert agent.running()
     assert agent.status()["connected"]
     agent.kill()

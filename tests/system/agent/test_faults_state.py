@@ -1,4 +1,5 @@
-"""Faults of the state folder, in which metrics, checks and gaps wait for the database: full, read-only, removed."""
+"""Faults of the state folder, in which metrics, checks and gaps wait for the database: full, read-only,
+removed."""
 import contextlib
 import shutil
 
@@ -24,14 +25,16 @@ def make_read_only(folder):
     run("mount", "-o", "remount,ro", folder)
 
 
-@pytest.mark.parametrize("fault", [make_full, make_read_only, shutil.rmtree], ids=["full", "read-only", "gone"])
+@pytest.mark.parametrize("fault", [make_full, make_read_only, shutil.rmtree],
+                         ids=["full", "read-only", "gone"])
 def test_fault_15_state_folder(own_cluster, make_agent, tmp_path, small_disk, fault):
     """The database is away, too. Logs wait in their files, samples in memory; both arrive when it is back."""
     db, log = own_cluster.new_database(), tmp_path / "app.log"
     folder = tmp_path / "gone" if fault is shutil.rmtree else small_disk(1)
     folder.mkdir(exist_ok=True)
     fault(folder)
-    agent = make_agent(db, log_files=[str(log)], health_checks=CHECKS, environment={"STATE_DIRECTORY": str(folder)}).start()
+    agent = make_agent(db, log_files=[str(log)], health_checks=CHECKS,
+                       environment={"STATE_DIRECTORY": str(folder)}).start()
     writer = Writer(log, 2000).start()
     rows_again(db)
     db.close()
@@ -77,7 +80,8 @@ def test_fault_15_state_folder_removed_while_it_is_in_use(own_cluster, make_agen
     assert agent.stop() == 0
 
 
-def test_fault_15_a_process_killed_in_an_outage_leaves_its_samples_to_the_next(own_cluster, make_agent, tmp_path):
+def test_fault_15_a_process_killed_in_an_outage_leaves_its_samples_to_the_next(own_cluster, make_agent,
+                                                                               tmp_path):
     """Also when it is killed again and again: each sample of the outbox arrives once."""
     db = own_cluster.new_database()
     agent = make_agent(db, health_checks=CHECKS).start()
@@ -90,7 +94,8 @@ def test_fault_15_a_process_killed_in_an_outage_leaves_its_samples_to_the_next(o
     for _ in range(3):
         began = agent.status()["pending"]
         assert began >= waiting
-        waiting = wait_for(lambda: (waits := agent.status()["pending"]) >= began + 4 and waits, "samples wait")
+        waiting = wait_for(lambda: (waits := agent.status()["pending"]) >= began + 4 and waits,
+                           "samples wait")
         agent.kill()
         agent.start()
         agent.status()
@@ -104,13 +109,14 @@ def test_fault_15_a_process_killed_in_an_outage_leaves_its_samples_to_the_next(o
 
 @pytest.mark.parametrize("how", ["pwritev:error=ENOSPC:when=3+2", "pwritev:error=EIO:when=2+3", "half"])
 def test_fault_16_the_outbox_is_written_badly(own_cluster, make_agent, tmp_path, shim, how):
-    """A write to the outbox fails (also where memory takes its place), or writes half of a record: what was made while
-    the database was away comes, once, or is counted as lost."""
+    """A write to the outbox fails (also where memory takes its place), or writes half of a record: what was
+    made while the database was away comes, once, or is counted as lost."""
     db = own_cluster.new_database()
     agent = make_agent(db, health_checks=CHECKS)
     if how == "half":
         agent.environment |= {"LD_PRELOAD": shim, "SHIM_SHORT": "2"}
-    under = [] if how == "half" else ["strace", "-D", "-f", "-qq", "-o", tmp_path / "trace", "-e", "trace=pwritev", "-e", f"inject={how}"]
+    under = [] if how == "half" else ["strace", "-D", "-f", "-qq", "-o", tmp_path / "trace",
+                                      "-e", "trace=pwritev", "-e", f"inject={how}"]
     agent.start(under=under)
     db.wait("SELECT count(*) > 0 FROM health_checks")
     db.close()
@@ -128,7 +134,8 @@ def test_fault_16_the_outbox_is_written_badly(own_cluster, make_agent, tmp_path,
     lost = int(db.one(f"SELECT {lost}"))
     assert how != "half" or lost == 0
     assert db.count("gaps", "kind <> 'outbox_full'") == 0
-    record(row=16, seed=1, written=rows + lost, delivered=rows, in_gaps=lost, good=True, note="samples of the outbox")
+    record(row=16, seed=1, written=rows + lost, delivered=rows, in_gaps=lost, good=True,
+           note="samples of the outbox")
 
 
 def test_fault_16_the_outbox_is_read_badly(own_cluster, make_agent, tmp_path):
@@ -142,7 +149,8 @@ def test_fault_16_the_outbox_is_read_badly(own_cluster, make_agent, tmp_path):
     agent.kill()
     files = list((agent.folder / "state").iterdir())
     waiting = sum(f.stat().st_size for f in files)
-    agent.start(under=["strace", "-D", "-f", "-qq", *(part for f in files for part in ("-P", f)), "-o", tmp_path / "trace", "-e",
+    agent.start(under=["strace", "-D", "-f", "-qq", *(part for f in files for part in ("-P", f)),
+                       "-o", tmp_path / "trace", "-e",
                        "trace=pread64", "-e", "inject=pread64:error=EIO:when=9+9"])
     own_cluster.start()
     db.wait("SELECT count(*) > 0 FROM log_streams WHERE finished AND path = 'outbox'", timeout=30)
@@ -178,6 +186,7 @@ def test_one_round_by_hand_does_not_disturb_the_service(own_cluster, make_agent)
     done = by_hand.run("--once", timeout=70)
     assert done.returncode == 0, done.stderr
     agent.start()
-    db.wait("SELECT (SELECT count(*) FROM health_checks WHERE backfill) + (SELECT count(*) FROM vps_metrics WHERE backfill) >= %s",
+    db.wait("SELECT (SELECT count(*) FROM health_checks WHERE backfill) + (SELECT count(*) FROM vps_metrics "
+            "WHERE backfill) >= %s",
             before + waiting, timeout=30)
     assert db.count("gaps") == 0

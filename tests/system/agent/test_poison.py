@@ -1,4 +1,5 @@
-"""R6: a record that the server refuses stops nothing; the agent finds it and keeps it with its bytes and the reason."""
+"""R6: a record that the server refuses stops nothing; the agent finds it and keeps it with its bytes and the
+reason."""
 import json
 import os
 import signal
@@ -9,7 +10,8 @@ from writer import Writer
 
 
 def refuse(db, table, condition):
-    """The database refuses rows for which the condition holds (23514), like a value that the parser should not have passed."""
+    """The database refuses rows for which the condition holds (23514), like a value that the parser should
+    not have passed."""
     db.query(f"ALTER TABLE {table} ADD CONSTRAINT poison CHECK (NOT ({condition}))")
 
 
@@ -24,7 +26,8 @@ def test_refused_lines_go_to_rejects_and_all_others_arrive(db, make_agent, tmp_p
     db.wait("SELECT count(*) = 6 FROM rejects", timeout=60)
     db.wait("SELECT count(*) = 19994 FROM log_entries", timeout=30)
     assert db.one("SELECT count(DISTINCT (stream_id, stream_offset)) FROM log_entries") == 19994
-    rejects = db.query("SELECT convert_from(raw, 'UTF8')::jsonb->'context'->>'n', sqlstate, reason FROM rejects ORDER BY stream_offset")
+    rejects = db.query("SELECT convert_from(raw, 'UTF8')::jsonb->'context'->>'n', sqlstate, reason "
+                       "FROM rejects ORDER BY stream_offset")
     assert [r[0] for r in rejects] == ["0", "777", "778", "4999", "12345", "19999"]
     assert all(r[1] == "23514" and "poison" in r[2] for r in rejects)
     lines = log.read_bytes()
@@ -75,7 +78,8 @@ def test_lines_that_are_read_again_are_no_flood(db, make_agent, tmp_path):
     log = tmp_path / "app.log"
     refuse(db, "log_entries", "(context->>'n')::int = 777")
     began = time.time() - 600
-    log.write_text("".join(json.dumps({"ts": began + n / 50, "message": "m", "context": {"n": n}}) + "\n" for n in range(1000)))
+    log.write_text("".join(json.dumps({"ts": began + n / 50, "message": "m", "context": {"n": n}}) + "\n"
+                           for n in range(1000)))
     make_agent(db, log_files=[str(log)], log_lines_per_second=100).start()
     db.wait("SELECT count(*) = 999 FROM log_entries", timeout=30)
     assert (db.count("rejects"), db.count("gaps")) == (1, 0)
@@ -97,7 +101,8 @@ def test_a_gap_in_a_batch_that_is_refused_comes_again(db, make_agent, tmp_path):
 
 
 def test_a_sample_with_an_impossible_time_stops_nothing(db, make_agent, tmp_path):
-    """The clock showed 1999 when the sample was taken: its row is refused, but the row about the refusal must not be."""
+    """The clock showed 1999 when the sample was taken: its row is refused, but the row about the refusal must
+    not be."""
     log = tmp_path / "app.log"
     log.write_text("one\n")
     agent = make_agent(db, log_files=[str(log)])

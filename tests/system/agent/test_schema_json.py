@@ -21,9 +21,12 @@ GOOD = [
     {"monitoring": {"log_timezone": "Europe/Berlin",
                     "log_files": ["/a.log", {"path": "/b.log", "format": "raw", "timezone": "Asia/Kolkata",
                                              "multiline_start": "^[0-9]", "warn_4xx": True}]}},
-    {"monitoring": {"health_checks": ["http://h/", {"url": "HTTPS://h/", "expect_status": [200, "300-399"], "method": "get",
-                                                   "headers": {"X-A": 1}, "verify_tls": False, "retries": 0}]}},
-    {"monitoring": {"health_checks": [{"url": "http://h/", "expect_status": "200, 204,300-399", "timeout": 3}]}},
+    {"monitoring": {"health_checks": ["http://h/", {"url": "HTTPS://h/", "expect_status": [200, "300-399"],
+                                                    "method": "get",
+                                                   "headers": {"X-A": 1}, "verify_tls": False,
+                                                    "retries": 0}]}},
+    {"monitoring": {"health_checks": [{"url": "http://h/", "expect_status": "200, 204,300-399",
+                                       "timeout": 3}]}},
 ]
 BAD = [
     [], {"monitoring": []},
@@ -57,7 +60,8 @@ def agent_takes(tmp_path, config):
     """JSON is YAML."""
     path = tmp_path / "config.yml"
     path.write_text(json.dumps(config))
-    return subprocess.run([AGENT, "--app", "a", "--config", path, "--check-config"], capture_output=True).returncode == 0
+    return subprocess.run([AGENT, "--app", "a", "--config", path, "--check-config"],
+                          capture_output=True).returncode == 0
 
 
 def test_the_schema_is_valid():
@@ -71,7 +75,8 @@ def test_schema_and_agent_accept_the_same(tmp_path, config):
 
 
 @pytest.mark.parametrize("text", ["${A}", "x${A}y"])
-@pytest.mark.parametrize("key", ["enabled", "collection_interval", "log_level", "postgres_url", "vps_name", "log_lines_per_second"])
+@pytest.mark.parametrize("key", ["enabled", "collection_interval", "log_level", "postgres_url", "vps_name",
+                                 "log_lines_per_second"])
 def test_a_variable_may_stand_anywhere(key, text):
     jsonschema.Draft7Validator(SCHEMA).validate({"monitoring": {key: text}})
 
@@ -79,7 +84,8 @@ def test_a_variable_may_stand_anywhere(key, text):
 def test_the_configurations_in_the_tree_are_valid():
     shown = [(TOP / "examples/shop/config.yml").read_text()]
     for page in ("docs/operating.md", "docs/configuration.md"):
-        shown += [y for y in re.findall(r"```yaml\n(.*?)```", (TOP / page).read_text(), re.S) if "monitoring:" in y]
+        shown += [y for y in re.findall(r"```yaml\n(.*?)```", (TOP / page).read_text(), re.S)
+                  if "monitoring:" in y]
     assert len(shown) >= 3
     for text in shown:
         jsonschema.Draft7Validator(SCHEMA).validate(yaml.safe_load(text))
@@ -97,15 +103,18 @@ def test_every_key_has_help_and_a_type():
                 yield from tables(child)
 
     keys = {name: key for table in tables(SCHEMA) for name, key in table.items()}
-    assert len(keys) > 15 and [n for n, k in keys.items() if not k["description"] or not {"type", "anyOf"} & set(k)] == []
+    assert len(keys) > 15 and [n for n, k in keys.items() if not k["description"]
+                               or not {"type", "anyOf"} & set(k)] == []
 
 
 # ---- completion --------------------------------------------------------------------------------------
 
 def complete(tmp_path, *words):
     """The completions of the last of `words`."""
-    script = ('source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _obs_agent; printf "%s\\n" "${COMPREPLY[@]}"')
-    return run("bash", "-c", script, TOP / "templates/obs_agent.bash", *words, env={"OBSERV_DEPLOYMENTS": str(tmp_path), "PATH": "/usr/bin:/bin"}).split()
+    script = ('source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _obs_agent; printf "%s\\n" '
+              '"${COMPREPLY[@]}"')
+    return run("bash", "-c", script, TOP / "templates/obs_agent.bash", *words,
+               env={"OBSERV_DEPLOYMENTS": str(tmp_path), "PATH": "/usr/bin:/bin"}).split()
 
 
 def test_completion_offers_every_option_and_the_applications(tmp_path):
@@ -113,7 +122,8 @@ def test_completion_offers_every_option_and_the_applications(tmp_path):
         (tmp_path / app).mkdir()
         (tmp_path / app / "config.yml").touch()
     usage = run(AGENT, "--help")
-    offered = set(re.findall(r"^  (?:-h, )?(--[a-z-]+)", usage, re.M)) | set(re.findall(r"^  ([a-z]+)  ", usage, re.M))
+    offered = set(re.findall(r"^  (?:-h, )?(--[a-z-]+)", usage, re.M)) | set(re.findall(r"^  ([a-z]+)  ",
+                                                                                        usage, re.M))
     assert offered == set(complete(tmp_path, "obs_agent", ""))
     assert complete(tmp_path, "obs_agent", "--pri") == ["--print-config", "--print-keys", "--print-formats"]
     assert complete(tmp_path, "obs_agent", "explain", str(tmp_path / "sh")) == [str(tmp_path / "shop")]

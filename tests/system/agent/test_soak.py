@@ -66,16 +66,19 @@ class Scene:
 
     def begin_round(self):
         first = {"steady": self.written, "killed": self.written, "copied": self.copied}
-        self.writers = {app: Writer(log, self.rates[app], seed=self.chance.randrange(1 << 30), first=first[app]).start()
+        self.writers = {app: Writer(log, self.rates[app], seed=self.chance.randrange(1 << 30),
+                                    first=first[app]).start()
                         for app, log in self.logs.items()}
 
     def end_round(self):
-        """Count the rows, then delete them, in the database and on disk. A row that arrives again is one too many."""
+        """Count the rows, then delete them, in the database and on disk. A row that arrives again is one too
+        many."""
         wrote = {app: writer.stop() for app, writer in self.writers.items()}
         new = {app: writer.written - writer.first for app, writer in self.writers.items()}
         recovery = max(self.recoveries, default=None)
         judge("soak", self.db, new["steady"] + new["killed"], seed=SEED, recovery=recovery, timeout=120)
-        judge("soak copytruncate", self.copy_db, new["copied"], seed=SEED, gap_lines=new["copied"], timeout=120)
+        judge("soak copytruncate", self.copy_db, new["copied"], seed=SEED, gap_lines=new["copied"],
+              timeout=120)
         self.written = max(wrote["steady"], wrote["killed"])
         self.copied = wrote["copied"]
         for db in (self.db, self.copy_db):
@@ -105,7 +108,8 @@ class Scene:
 
     def kill_backend(self):
         """After that, all of the server's processes except the first start again."""
-        pids, began = self.backends(), "SELECT backend_start FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
+        pids, began = (self.backends(),
+                       "SELECT backend_start FROM pg_stat_activity WHERE backend_type = 'checkpointer'")
         if pids:
             before = self.db.one(began)
             os.kill(self.chance.choice(pids), signal.SIGKILL)
@@ -131,7 +135,8 @@ class Scene:
             shutil.copy(log, f"{log}.{self.rotations}")
             os.truncate(log, 0)
 
-    FAULTS = [kill_agent, restart_server, terminate_backends, kill_backend, stop_and_continue_server, rotate, rotate, copytruncate]
+    FAULTS = [kill_agent, restart_server, terminate_backends, kill_backend, stop_and_continue_server, rotate,
+              rotate, copytruncate]
 
     def one_fault(self):
         fault = self.chance.choice(self.FAULTS)
@@ -183,14 +188,17 @@ def test_soak_random_faults(own_cluster, make_agent, tmp_path, url):
     assert steady.running()
     rss, descriptors = usage.medians(usage.rss_kb), usage.medians(usage.descriptors)
     note = f"{elapsed:.0f} s; {', '.join(f'{n} {name}' for name, n in sorted(happened.items()))}; " \
-           f"RSS {rss[0]:.0f} -> {rss[1]:.0f} kB (peak {max(usage.rss_kb)}), descriptors {descriptors[0]:g} -> {descriptors[1]:g}"
+           f"RSS {rss[0]:.0f} -> {rss[1]:.0f} kB (peak {max(usage.rss_kb)}), " \
+           f"descriptors {descriptors[0]:g} -> {descriptors[1]:g}"
     record(row="soak, growth", seed=SEED, written=None, good=True, note=note)
     print(note)
     assert rss[1] <= rss[0] + RSS_SLACK_KB, f"memory grows: {note}"
     assert descriptors[1] <= descriptors[0] + 2, f"descriptors grow: {note}"
     # All metrics (each 10 s) and checks (each 5 s) of the agent that was not killed, each once.
-    wait_for(lambda: scene.db.count("vps_metrics", "app_name = 'steady'") >= elapsed / 10 - 3, "metrics of the outages", 70)
+    wait_for(lambda: scene.db.count("vps_metrics", "app_name = 'steady'") >= elapsed / 10 - 3,
+             "metrics of the outages", 70)
     for table, interval, key in (("vps_metrics", 10, "timestamp"), ("health_checks", 5, "url, timestamp")):
-        rows, distinct = scene.db.query(f"SELECT count(*), count(DISTINCT ({key})) FROM {table} WHERE app_name = 'steady'")[0]
+        rows, distinct = scene.db.query(f"SELECT count(*), count(DISTINCT ({key})) FROM {table} "
+                                        "WHERE app_name = 'steady'")[0]
         assert rows == distinct
         assert rows >= elapsed / interval - 15, f"{table}: {rows} rows in {elapsed:.0f} s"

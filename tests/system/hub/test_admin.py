@@ -1,4 +1,5 @@
-"""fleet_hub_admin enrolls servers, changes their logins and removes them; mistakes and refusals are one sentence."""
+"""fleet_hub_admin enrolls servers, changes their logins and removes them; mistakes and refusals are one
+sentence."""
 import subprocess
 
 import psycopg2
@@ -21,7 +22,8 @@ def admin(db):
 
 def enroll(db, role, password, server):
     """The enrolment of a server with a token."""
-    return subprocess.run([BUILD / "obs_agent/obs_agent", "enroll", "--server", server, "--url", db.url(role)], input=password + "\n",
+    return subprocess.run([BUILD / "obs_agent/obs_agent", "enroll", "--server", server,
+                           "--url", db.url(role)], input=password + "\n",
                           capture_output=True, text=True, timeout=60)
 
 
@@ -34,7 +36,8 @@ def test_a_server_is_enrolled_rotated_and_revoked(db, admin):
     assert "No server is enrolled yet" in said(admin("servers"))
     text = said(admin("enroll", "web & 1"))
     role = db.one("SELECT role FROM agent_roles WHERE vps_name = 'web & 1'")
-    assert f"web & 1 writes as {role}." in text and f"postgresql://{role}:${{CRED:password}}@DATABASE-HOST/{db.name}" in text
+    assert (f"web & 1 writes as {role}." in text
+            and f"postgresql://{role}:${{CRED:password}}@DATABASE-HOST/{db.name}" in text)
     assert f"install.sh --server 'web & 1' --url postgresql://{role}@DATABASE-HOST/{db.name} --app" in text
     password = text.split("\n\n")[1].strip()
     with psycopg2.connect(db.url(role), password=password) as connection, connection.cursor() as cursor:
@@ -47,7 +50,8 @@ def test_a_server_is_enrolled_rotated_and_revoked(db, admin):
     assert "web & 1 is retired" in said(admin("retire", "web & 1"))
     assert "retired" in said(admin("servers"))
     nobody = admin("revoke", "web & 1")
-    assert nobody.returncode == 1 and "had no login to take away; fleet_hub_admin servers lists" in nobody.stdout
+    assert (nobody.returncode == 1
+            and "had no login to take away; fleet_hub_admin servers lists" in nobody.stdout)
     assert admin("finish", "nobody").returncode == admin("untoken", "nobody").returncode == 1
 
 
@@ -60,14 +64,16 @@ def test_a_token_enrolls_once_and_expires(db, admin):
     assert made.returncode == 0, made.stderr
     assert db.one("SELECT vps_name FROM agent_roles WHERE role = %s", made.stdout.split(":")[0]) == "it's new"
     again = enroll(db, role, text.split("\n\n")[1].strip(), "it's new")
-    assert again.returncode == 69 and "is known already, and a token is for new ones. Give this one another name" in again.stderr
+    assert (again.returncode == 69
+            and "is known already, and a token is for new ones. Give this one another name" in again.stderr)
     assert r"install.sh --server 'it'\''s new' --url" in said(admin("enroll", "it's new"))
     assert "the password before this one is void" in said(admin("enroll", "it's new"))
     assert "void" not in said(admin("enroll", "it's newer"))
     assert f"{role} was taken away." in said(admin("untoken", role))
     assert db.count("bootstrap_tokens") == 0
     ended = enroll(db, role, "any", "web-9")
-    assert ended.returncode == 69 and f'role "{role}" does not exist' in ended.stderr and len(ended.stderr.splitlines()) == 1
+    assert (ended.returncode == 69 and f'role "{role}" does not exist' in ended.stderr
+            and len(ended.stderr.splitlines()) == 1)
 
 
 @pytest.mark.parametrize("arguments, status, sentence", [
@@ -79,7 +85,8 @@ def test_a_token_enrolls_once_and_expires(db, admin):
     (("enroll", ""), 1, "vps_name must have 1 to 200 characters"),
     (("enroll", "--app"), 64, "usage: fleet_hub_admin [--url URL] enroll SERVER"),
     (("rotate", "web-1"), 1, 'server "web-1" is not enrolled'),
-    (("rotate", "web-1", "7d"), 64, "7d is not a whole number from 1 on; usage: fleet_hub_admin [--url URL] rotate SERVER [DAYS]"),
+    (("rotate", "web-1", "7d"), 64, "7d is not a whole number from 1 on; usage: fleet_hub_admin [--url URL] "
+                                    "rotate SERVER [DAYS]"),
     (("token", "many"), 64, "many is not a whole number from 1 on"),
     (("token", "1", "0"), 64, "0 is not a whole number from 1 on"),
     (("token", "99999"), 1, "a token has 1 to 10000 uses"),
@@ -94,7 +101,8 @@ def test_mistakes_are_one_sentence(admin, arguments, status, sentence):
     assert sentence in done.stderr and len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("setup", "--help"), ("enroll", "--help"), ("enroll", "web-1", "-h")])
+@pytest.mark.parametrize("arguments",
+                         [("--help",), ("setup", "--help"), ("enroll", "--help"), ("enroll", "web-1", "-h")])
 def test_help_is_given_behind_any_command_and_changes_nothing(db, admin, arguments):
     assert "make or upgrade the database" in said(admin(*arguments))
     assert db.count("agent_roles") == 0
@@ -119,11 +127,14 @@ def test_obstacles_are_named_with_their_fix(db, admin):
     (("-x", "--app", "shop"), "", "-x is not an option"),
 ])
 def test_mistakes_with_the_agents_command_line_are_one_sentence(arguments, given, sentence):
-    done = subprocess.run([BUILD / "obs_agent/obs_agent", *arguments], input=given, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([BUILD / "obs_agent/obs_agent", *arguments], input=given, capture_output=True,
+                          text=True, timeout=60)
     assert done.returncode == 2 and sentence in done.stderr and len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("-h",), ("doctor", "--help"), ("--help", "doctor"), ("enroll", "-h", "--app")])
+@pytest.mark.parametrize("arguments", [("--help",), ("-h",), ("doctor", "--help"), ("--help", "doctor"),
+                                       ("enroll", "-h", "--app")])
 def test_the_agent_gives_help_wherever_it_is_asked(arguments):
-    done = subprocess.run([BUILD / "obs_agent/obs_agent", *arguments], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([BUILD / "obs_agent/obs_agent", *arguments], capture_output=True, text=True,
+                          timeout=60)
     assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("Usage: obs_agent --app NAME")

@@ -13,7 +13,7 @@ from html.parser import HTMLParser
 import pytest
 
 import seed_fleet
-from harness import TOP, Cluster, wait_for
+from harness import TOP, wait_for
 from hub_server import FLEET_HUB, Hub
 
 PAGES = ["/", "/servers/fra-1", "/logs", "/help"]
@@ -81,7 +81,8 @@ def test_a_page_is_whole_and_carries_the_headers(hub, path):
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
     assert answer.headers["Cache-Control"] == "no-store"
-    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self'; style-src 'self';")
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self'; "
+                                                                "style-src 'self';")
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
     assert answer.text.rstrip().endswith("</html>")
@@ -104,7 +105,8 @@ def test_the_fleet_page_sorts_what_is_broken_first(hub):
 
 
 def test_the_fleet_page_shows_retired_and_duplicate_agents(hub, fleet):
-    fleet.query("""INSERT INTO agents (vps_name, app_name, epoch, first_seen_at, last_seen_at, retired_at, host, conflict_at, conflict)
+    fleet.query("""INSERT INTO agents (vps_name, app_name, epoch, first_seen_at, last_seen_at, retired_at,
+        host, conflict_at, conflict)
         VALUES ('gone-1', 'odd', 1, now(), now() - interval '9 days', '2026-01-02Z', NULL, NULL, NULL),
                ('twin-1', 'odd', 1, now(), now(), NULL, 'right', now(), 'left at 10.0.0.5')""")
     try:
@@ -112,26 +114,32 @@ def test_the_fleet_page_shows_retired_and_duplicate_agents(hub, fleet):
     finally:
         fleet.query("DELETE FROM agents WHERE app_name = 'odd'")
     servers = {server["vps"]: server for server in data["servers"]}
-    assert servers["gone-1"]["state"] == "retired" and servers["gone-1"]["apps"][0]["why"] == "retired since 2026-01-02"
+    assert (servers["gone-1"]["state"] == "retired"
+            and servers["gone-1"]["apps"][0]["why"] == "retired since 2026-01-02")
     assert data["counts"]["offline"] == 1, "only the one that was offline before"
     assert data["servers"][-1]["vps"] == "gone-1", "at the end of the list"
     assert servers["twin-1"]["state"] == "degraded"
-    assert "two agents write as this server: left at 10.0.0.5 was sent away at" in page and "right goes on" in page
+    assert ("two agents write as this server: left at 10.0.0.5 was sent away at" in page
+            and "right goes on" in page)
 
 
 def test_the_server_page_shows_retired_and_duplicate_agents(hub, fleet):
-    fleet.query("""INSERT INTO agents (vps_name, app_name, epoch, first_seen_at, last_seen_at, retired_at, host, conflict_at, conflict)
+    fleet.query("""INSERT INTO agents (vps_name, app_name, epoch, first_seen_at, last_seen_at, retired_at,
+        host, conflict_at, conflict)
         VALUES ('odd-1', 'gone', 1, now(), now() - interval '9 days', '2026-01-02Z', NULL, NULL, NULL),
                ('odd-1', 'twin', 1, now(), now(), NULL, '<right>', now(), 'left at 10.0.0.5'),
-               ('odd-1', 'was twin', 1, now(), now(), NULL, 'right', now() - interval '2 days', 'left at 10.0.0.5')""")
+               ('odd-1', 'was twin', 1, now(), now(), NULL, 'right', now() - interval '2 days',
+                   'left at 10.0.0.5')""")
     try:
         agents = {a["app"]: a for a in hub.get("/servers/odd-1", format="json").json["agents"]}
         page = Markup(hub.get("/servers/odd-1").text).text
     finally:
         fleet.query("DELETE FROM agents WHERE vps_name = 'odd-1'")
-    assert {app: a["state"] for app, a in agents.items()} == {"gone": "retired", "twin": "degraded", "was twin": "up"}
+    assert {app: a["state"] for app, a in agents.items()} == {"gone": "retired", "twin": "degraded",
+                                                              "was twin": "up"}
     assert agents["gone"]["buffering"] is None and "retired since 2026-01-02" in page
-    assert page.count("two agents write as this: left at 10.0.0.5 was sent away at") == 1 and "<right> goes on" in page
+    assert (page.count("two agents write as this: left at 10.0.0.5 was sent away at") == 1
+            and "<right> goes on" in page)
 
 
 def test_the_fleet_page_filters_and_sorts(hub):
@@ -180,7 +188,8 @@ def test_charts_without_roll_ups_equal_charts_with_them(fleet, other_hub):
     for a, b in zip(raw, rolled):
         for x, y in zip(a["series"], b["series"]):
             for key in ("avg", "min", "max"):
-                close = [p is None and q is None or p is not None and q is not None and abs(p - q) < 0.02 + abs(p) * 1e-6
+                close = [p is None and q is None or p is not None and q is not None
+                         and abs(p - q) < 0.02 + abs(p) * 1e-6
                          for p, q in zip(x[key], y[key])]
                 assert all(close), (a["id"], x["name"], key, close.index(False))
 
@@ -255,7 +264,8 @@ def test_pages_of_lines_join_without_loss_or_repetition(hub, fleet):
 def test_lines_with_one_timestamp_are_paged_too(other_hub, fleet):
     hub = other_hub(fleet.url("hub"))
     fleet.query("""INSERT INTO log_entries (timestamp, vps_name, app_name, level, message)
-        SELECT now() - interval '2 h', 'same-' || i % 3, 'instant', 'INFO', 'line ' || i FROM generate_series(1, 250) i""")
+        SELECT now() - interval '2 h', 'same-' || i % 3, 'instant', 'INFO', 'line ' || i
+            FROM generate_series(1, 250) i""")
     pages, _ = walk(hub, "app:instant", ("older", "before"))
     assert [len(page) for page in pages] == [100, 100, 50] and len(set(sum(pages, []))) == 250
     fleet.query("DELETE FROM log_entries WHERE app_name = 'instant'")
@@ -266,12 +276,14 @@ def test_matches_are_marked_and_fields_are_links(hub):
     assert "<mark>timeout</mark>" in page
     assert "?q=timeout%20app:shop%20ctx.attempt%3D2&amp;range=6h" in page
     assert "?q=timeout%20app:shop%20-ctx.attempt%3D2&amp;range=6h" in page
-    assert re.search(r'href="\?q=timeout&amp;range=6h" aria-current="true"><span>shop', page), "the chosen facet takes itself out"
+    assert re.search(r'href="\?q=timeout&amp;range=6h" aria-current="true"><span>shop',
+                     page), "the chosen facet takes itself out"
 
 
 def test_the_line_as_it_stood_is_on_its_own_page_and_not_in_lists(hub, fleet):
     fleet.query("""INSERT INTO log_entries (timestamp, vps_name, app_name, level, message, context) VALUES
-        (now(), 'ams-1', 'stood', 'ERROR', 'no stock', '{"_prefix": "2026-11-30 10:00:00 ERROR [main] ", "thread": "main"}'),
+        (now(), 'ams-1', 'stood', 'ERROR', 'no stock',
+            '{"_prefix": "2026-11-30 10:00:00 ERROR [main] ", "thread": "main"}'),
         (now(), 'ams-1', 'stood', 'INFO', 'red', '{"_line": "a \\u001b[31mred", "_partial": true}')""")
     try:
         page = hub.get("/logs", q="app:stood").text
@@ -314,9 +326,12 @@ def test_a_search_over_its_time_limit_suggests_a_narrower_range(fleet, other_hub
 
 # ---- hostile input --------------------------------------------------------------------------
 
-HOSTILE = ["'", "''", "\\", "'; DROP TABLE agents; --", "\" OR \"\"=\"", "<script>alert(1)</script>", "\"><img src=x onerror=alert(1)>",
-           "{{v}}{{{v}}}", "%00", "\r\nSet-Cookie: a=b", "=1+1", "$1", "{}", "[]", "\x00", "\xff", "\u202e", "a" * 5000, "' & | ! <-> :* (",
-           "{\"a\":", "ctx.a=' ctx.b=\" -ctx.c={}", "level>='; app:\\\" vps:}", "-1", "99999999999999999999", "NaN", "infinity"]
+HOSTILE = ["'", "''", "\\", "'; DROP TABLE agents; --", "\" OR \"\"=\"", "<script>alert(1)</script>",
+           "\"><img src=x onerror=alert(1)>",
+           "{{v}}{{{v}}}", "%00", "\r\nSet-Cookie: a=b", "=1+1", "$1", "{}", "[]", "\x00", "\xff", "\u202e",
+           "a" * 5000, "' & | ! <-> :* (",
+           "{\"a\":", "ctx.a=' ctx.b=\" -ctx.c={}", "level>='; app:\\\" vps:}", "-1", "99999999999999999999",
+           "NaN", "infinity"]
 PARAMETERS = {"/": ["q", "state", "sort", "show", "format", "nonsense"],
               "/servers/fra-1": ["from", "to", "range", "format"],
               "/logs": ["q", "from", "to", "range", "before", "after", "format"],
@@ -332,12 +347,14 @@ def test_no_parameter_breaks_a_page(hub, fleet, path):
         for value in HOSTILE:
             answer = hub.get(path, **{name: value})
             assert answer.status in (200, 303, 400, 404, 414), (name, value, answer.status, hub.log()[-500:])
-            assert "a" not in (answer.headers.get_all("Set-Cookie") or []) and "a=b" not in str(answer.headers)
+            assert ("a" not in (answer.headers.get_all("Set-Cookie") or [])
+                    and "a=b" not in str(answer.headers))
             if "text/html" in answer.headers["Content-Type"]:
                 page = Markup(answer.text)
                 assert page.elements.count("script") == 1 and "img" not in page.elements
                 assert not [a for a in page.attributes if a[1].startswith("on") or a[1] == "style"]
-                assert not [a for a in page.attributes if a[1] == "href" and str(a[2]).lower().startswith("javascript")]
+                assert not [a for a in page.attributes if a[1] == "href"
+                            and str(a[2]).lower().startswith("javascript")]
     assert fleet.count("agents") == agents
 
 
@@ -350,10 +367,14 @@ def test_no_path_breaks_a_page(hub, name):
 def test_hostile_rows_stay_text(fleet, other_hub):
     hub = other_hub(fleet.url("hub"))
     evil = "<script>alert(1)</script>\"'>\x1b[31m {{x}}"
-    fleet.query("INSERT INTO log_entries (timestamp, vps_name, app_name, level, logger, message, context) VALUES "
-                "(now(), %s, %s, 'ERROR', %s, %s, jsonb_build_object(%s, %s))", "evil<b>", "=cmd|x", evil, evil, evil, evil)
-    fleet.query("INSERT INTO agents (vps_name, app_name, epoch, version, interval_s, first_seen_at, last_seen_at, state) VALUES "
-                "(%s, %s, 1, %s, 60, now(), now(), jsonb_build_object('last_error', %s::text, 'tail', jsonb_build_object('lag_bytes', 'x'::text)))",
+    fleet.query("INSERT INTO log_entries (timestamp, vps_name, app_name, level, logger, message, context) "
+                "VALUES "
+                "(now(), %s, %s, 'ERROR', %s, %s, jsonb_build_object(%s, %s))", "evil<b>", "=cmd|x", evil,
+                evil, evil, evil)
+    fleet.query("INSERT INTO agents (vps_name, app_name, epoch, version, interval_s, first_seen_at, "
+                "last_seen_at, state) VALUES "
+                "(%s, %s, 1, %s, 60, now(), now(), jsonb_build_object('last_error', %s::text, 'tail', "
+                "jsonb_build_object('lag_bytes', 'x'::text)))",
                 "evil<b>", "=cmd|x", evil, evil)
     try:
         for path, query in [("/", {}), ("/logs", {"q": "script"}), ("/servers/evil%3Cb%3E", {})]:
@@ -381,18 +402,22 @@ def test_csv_lists_each_application(hub):
 
 @pytest.fixture
 def teller(fleet, other_hub):
-    """teller(state, seen_s=5, skew_ms=0, ...) -> the agent "odd" on "odd-1" as the page's JSON has it, and the page's words."""
+    """teller(state, seen_s=5, skew_ms=0, ...) -> the agent "odd" on "odd-1" as the page's JSON has it, and
+    the page's words."""
     hub = other_hub(fleet.url("hub"), "fastcgi")
 
     def tell(state, seen_s=5, skew_ms=0, all_agents=False, **query):
-        fleet.query("""INSERT INTO agents (vps_name, app_name, epoch, version, interval_s, first_seen_at, last_seen_at, state, skew_ms)
+        fleet.query("""INSERT INTO agents (vps_name, app_name, epoch, version, interval_s, first_seen_at,
+            last_seen_at, state, skew_ms)
             VALUES ('odd-1', 'odd', 1, '0.1.0', 60, now(), now() - %s * interval '1 s', %s::jsonb, %s)
-            ON CONFLICT (vps_name, app_name) DO UPDATE SET last_seen_at = excluded.last_seen_at, state = excluded.state,
+            ON CONFLICT (vps_name, app_name) DO UPDATE SET last_seen_at = excluded.last_seen_at,
+                state = excluded.state,
                 skew_ms = excluded.skew_ms""", seen_s, None if state is None else json.dumps(state), skew_ms)
         data, page = hub.get("/servers/odd-1", format="json", **query), hub.get("/servers/odd-1", **query)
         assert (data.status, page.status, hub.get("/").status) == (200, 200, 200), (state, hub.log()[-1000:])
         agents = data.json["agents"]
-        return agents if all_agents else agents[0], " ".join(Markup(page.text.replace("<", " <")).text.split())
+        return (agents if all_agents else agents[0],
+                " ".join(Markup(page.text.replace("<", " <")).text.split()))
 
     yield tell
     for table in ("agents", "gaps", "rejects", "log_streams"):
@@ -401,8 +426,10 @@ def teller(fleet, other_hub):
 
 def ago(fleet, minutes):
     """(as an agent writes it, as the page says it)"""
-    return fleet.query("""SELECT to_char(t, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), to_char(t, CASE WHEN t::date = (now() AT TIME ZONE 'UTC')::date
-        THEN 'HH24:MI' ELSE 'Mon DD HH24:MI' END) FROM (SELECT now() AT TIME ZONE 'UTC' - %s * interval '1 min' AS t) x""", minutes)[0]
+    return fleet.query("""SELECT to_char(t, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), to_char(t,
+        CASE WHEN t::date = (now() AT TIME ZONE 'UTC')::date
+        THEN 'HH24:MI' ELSE 'Mon DD HH24:MI' END)
+            FROM (SELECT now() AT TIME ZONE 'UTC' - %s * interval '1 min' AS t) x""", minutes)[0]
 
 
 @pytest.mark.smoke
@@ -413,8 +440,10 @@ def test_the_server_page_shows_the_state_of_delivery(hub):
     assert shop["lost"] == 46 and shop["any_lost"] and shop["pending"] == 14 and shop["lag_s"] == 214
     assert [stream["lag_bytes"] for stream in shop["streams"]] == [41000700, 7211200]
     assert not agents["billing"]["any_lost"] and agents["billing"]["outbox"] is None
-    for text in ["outbox: in memory only: /var/lib/observ/shop: No space left on device", "7.2 MB unread, 3 min behind",
-                 "app.log.1 (rotated)", "last error: cannot connect to db-1:5432: Connection refused", agents["billing"]["outage"]]:
+    for text in ["outbox: in memory only: /var/lib/observ/shop: No space left on device",
+                 "7.2 MB unread, 3 min behind",
+                 "app.log.1 (rotated)", "last error: cannot connect to db-1:5432: Connection refused",
+                 agents["billing"]["outage"]]:
         assert text in page
     assert re.fullmatch(r".*buffered .* to .*, 312 samples, 0 lost", agents["billing"]["outage"])
     assert '<td class="num lost bad">46</td>' in hub.get("/servers/fra-1").text
@@ -427,21 +456,27 @@ def test_an_outage_is_shown_in_words(teller, fleet):
     if len(at) == len(end) == 5:                # all of it today
         assert agent["outage"] == f"buffered {at} to {end}, 312 samples, 0 lost"
     assert agent["outage"] in page and agent["buffering"] is None
-    assert teller({"lost": 7, "last_outage": outage})[0]["outage"].endswith("312 samples, 7 lost since the agent started")
-    assert teller({"lost": 7, "last_outage": {**outage, "lost": 3}})[0]["outage"].endswith("312 samples, 3 lost")
-    assert teller({"lost": 0, "last_outage": {**outage, "samples": 1}})[0]["outage"].endswith(", 1 sample, 0 lost")
+    assert teller({"lost": 7, "last_outage": outage})[0]["outage"].endswith("312 samples, 7 lost since the "
+                                                                            "agent started")
+    assert (teller({"lost": 7,
+                    "last_outage": {**outage, "lost": 3}})[0]["outage"].endswith("312 samples, 3 lost"))
+    assert (teller({"lost": 0,
+                    "last_outage": {**outage, "samples": 1}})[0]["outage"].endswith(", 1 sample, 0 lost"))
     assert teller({"last_outage": {"samples": 312, "since": since}})[0]["outage"] is None
     old = {"since": "2024-02-29T14:02:00.5Z", "until": "2024-02-29T14:10:59Z", "samples": 5}
-    assert teller({"lost": 0, "last_outage": old})[0]["outage"] == "buffered Feb 29 14:02 to 14:10, 5 samples, 0 lost"
+    assert (teller({"lost": 0, "last_outage": old})[0]["outage"]
+            == "buffered Feb 29 14:02 to 14:10, 5 samples, 0 lost")
 
 
 def test_a_buffering_agent_shows_since_when(teller, fleet):
     since, at = ago(fleet, 3)
-    assert teller({"pending": 312, "lost": 0, "buffering_since": since})[0]["buffering"] == f"buffering since {at}, 312 samples, 0 lost"
+    assert (teller({"pending": 312, "lost": 0, "buffering_since": since})[0]["buffering"]
+            == f"buffering since {at}, 312 samples, 0 lost")
     agent, page = teller({"pending": 312, "lost": 0}, seen_s=3600)
     at = ago(fleet, 60)[1]
     assert agent["state"] == "offline"
-    assert re.fullmatch(r"buffering or stopped since .*\d\d:\d\d, 312 samples, 0 lost", agent["buffering"]) and agent["buffering"] in page
+    assert (re.fullmatch(r"buffering or stopped since .*\d\d:\d\d, 312 samples, 0 lost", agent["buffering"])
+            and agent["buffering"] in page)
     assert "nothing refused, as far as the agents that are offline have told." in page
     assert re.fullmatch(r"buffering or stopped since .*\d\d:\d\d", teller(None, seen_s=3600)[0]["buffering"])
 
@@ -456,48 +491,61 @@ def test_a_clock_that_is_a_second_off_is_shown(teller):
 
 def test_the_state_of_an_older_agent_is_shown_as_far_as_it_goes(teller):
     agent, page = teller({"rss_kb": 13800, "pending": 3, "tail": {"streams": [
-        {"path": "/var/log/app.log", "position": 5, "lag_bytes": 2000000, "rotated": False}], "lag_bytes": 2000000}})
-    assert agent["pending"] == 3 and agent["lag_bytes"] == 2000000 and agent["lost"] is None and agent["lag_s"] is None
+        {"path": "/var/log/app.log", "position": 5, "lag_bytes": 2000000, "rotated": False}],
+                                                                  "lag_bytes": 2000000}})
+    assert (agent["pending"] == 3 and agent["lag_bytes"] == 2000000 and agent["lost"] is None
+            and agent["lag_s"] is None)
     assert "2.0 MB unread: /var/log/app.log" in page and "null" not in page
     assert teller({}) and teller(None)[0]["pending"] is None
 
 
 def test_the_last_commit_is_when_a_position_moved(teller, fleet):
     teller(None)
-    fleet.query("""INSERT INTO log_streams (vps_name, app_name, stream_id, path, file_id, head_hash, tail_hash, position, finished, updated_at)
+    fleet.query("""INSERT INTO log_streams (vps_name, app_name, stream_id, path, file_id, head_hash,
+        tail_hash, position, finished, updated_at)
         VALUES ('odd-1', 'odd', 1, 'outbox', 'x', '', '', 1, false, now() - interval '100 s')""")
     assert 100 <= teller(None)[0]["committed_s"] < 110
     assert teller({"last_commit": ago(fleet, 0.5)[0]})[0]["committed_s"] < 60
-    assert teller({"last_commit": "2099-01-01T00:00:00Z"})[0]["committed_s"] <= 20, "no later than it was seen"
+    assert teller({"last_commit": "2099-01-01T00:00:00Z"})[0]["committed_s"] <= 20, \
+        "no later than it was seen"
 
 
-ODD = [None, "x", "", [], {}, [[1]], {"a": {"b": 1}}, True, -1, 1.5, 10**30, "1e9", "null", "<b>", "2026-02-31T00:00:00Z", "2026-11-24T25:61:00Z",
+ODD = [None, "x", "", [], {}, [[1]], {"a": {"b": 1}}, True, -1, 1.5, 10**30, "1e9", "null", "<b>",
+       "2026-02-31T00:00:00Z", "2026-11-24T25:61:00Z",
        "2026-11-24", "infinity", "\u202e", "x" * 3000]
 
 
 def state_with(odd):
-    return {"pending": odd, "lost": odd, "rss_kb": odd, "last_error": odd, "last_commit": odd, "buffering_since": odd,
+    return {"pending": odd, "lost": odd, "rss_kb": odd, "last_error": odd, "last_commit": odd,
+            "buffering_since": odd,
             "outbox": {"bytes": odd, "in_memory": odd, "trouble": odd},
             "last_outage": {"since": odd, "until": odd, "samples": odd, "lost": odd},
-            "tail": {"lag_bytes": odd, "lag_s": odd, "streams": [odd, {"path": odd, "lag_bytes": odd, "lag_s": odd, "rotated": odd}]}}
+            "tail": {"lag_bytes": odd, "lag_s": odd,
+                     "streams": [odd, {"path": odd, "lag_bytes": odd, "lag_s": odd, "rotated": odd}]}}
 
 
 def test_no_state_breaks_the_server_page(teller, fleet):
-    states = [*ODD, *map(state_with, ODD), *({"tail": odd, "outbox": odd, "last_outage": odd} for odd in ODD), [state_with(1)] * 3,
-              {"tail": {"streams": [{"path": f"/{i}", "lag_bytes": i} for i in range(20000)]}}, {"last_error": "e" * 1000000}]
-    states = [*map(json.dumps, states), '{"pending": 1e100000, "tail": {"lag_bytes": 1e-16000}}', "[" * 3000 + "]" * 3000,
-              '{"tail": {"streams": ' + "[" * 3000 + "]" * 3000 + "}}"]
+    states = [*ODD, *map(state_with, ODD), *({"tail": odd, "outbox": odd, "last_outage": odd} for odd in ODD),
+              [state_with(1)] * 3,
+              {"tail": {"streams": [{"path": f"/{i}", "lag_bytes": i} for i in range(20000)]}},
+              {"last_error": "e" * 1000000}]
+    states = [*map(json.dumps, states), '{"pending": 1e100000, "tail": {"lag_bytes": 1e-16000}}',
+              "[" * 3000 + "]" * 3000, '{"tail": {"streams": ' + "[" * 3000 + "]" * 3000 + "}}"]
     for i, state in enumerate(states):
-        fleet.query("""INSERT INTO agents (vps_name, app_name, epoch, version, interval_s, first_seen_at, last_seen_at, state)
-            VALUES ('odd-1', %s, 1, '0.1.0', 60, now(), now() - %s * interval '1 s', %s)""", f"app-{i}", i % 2 * 3600, state)
+        fleet.query("""INSERT INTO agents (vps_name, app_name, epoch, version, interval_s, first_seen_at,
+            last_seen_at, state)
+            VALUES ('odd-1', %s, 1, '0.1.0', 60, now(), now() - %s * interval '1 s',
+                %s)""", f"app-{i}", i % 2 * 3600, state)
     agents, page = teller(None, all_agents=True)
     assert len(agents) == len(states) + 1
     assert not re.search(r"\b(null|nan|infinity) ", re.sub(r"(error|outbox): \w+", "", page), re.IGNORECASE)
     for agent in agents:
         state = states[int(agent["app"][4:])] if agent["app"] != "odd" else None
         for name in ("pending", "lost", "lag_bytes", "lag_s", "rss_kb", "outbox_bytes"):
-            assert agent[name] is None or 0 <= agent[name] < 10**15 and int(agent[name]) == agent[name], (name, state)
-        assert all(len(stream["path"]) <= 300 for stream in agent["streams"] or []) and len(agent["streams"] or []) <= 5
+            assert agent[name] is None or 0 <= agent[name] < 10**15 and int(agent[name]) == agent[name], \
+                (name, state)
+        assert (all(len(stream["path"]) <= 300 for stream in agent["streams"] or [])
+                and len(agent["streams"] or []) <= 5)
         assert len(agent["last_error"] or "") <= 500
         assert agent["outage"] is None, "no odd state has two real times"
 
@@ -505,7 +553,8 @@ def test_no_state_breaks_the_server_page(teller, fleet):
 def test_file_systems_beyond_the_agents_limit_are_counted(teller, fleet):
     def page(details):
         fleet.query("DELETE FROM vps_metrics WHERE vps_name = 'odd-1'")
-        fleet.query("INSERT INTO vps_metrics (timestamp, vps_name, app_name, details) VALUES (now(), 'odd-1', 'odd', %s)",
+        fleet.query("INSERT INTO vps_metrics (timestamp, vps_name, app_name, details) "
+                    "VALUES (now(), 'odd-1', 'odd', %s)",
                     json.dumps(details))
         return teller({})[1]
     mounts = [{"mount": "/", "fs": "ext4", "percent": 5}]
@@ -518,17 +567,21 @@ def test_file_systems_beyond_the_agents_limit_are_counted(teller, fleet):
 
 def test_gaps_are_summed_by_kind_over_the_range(teller, fleet):
     assert "Nothing lost in this range, and nothing refused." in teller({})[1]
-    fleet.query("""INSERT INTO gaps (timestamp, vps_name, app_name, stream_id, kind, lines, bytes, detail) VALUES
+    fleet.query("""INSERT INTO gaps (timestamp, vps_name, app_name, stream_id, kind, lines, bytes, detail)
+        VALUES
         (now() - interval '40 min', 'odd-1', 'odd', 1, 'flood', 1000, 90000, 'first'),
         (now() - interval '20 min', 'odd-1', 'odd', 2, 'flood', 234, 10000, 'second'),
         (now() - interval '10 min', 'odd-1', 'odd', 1, 'truncated', NULL, 700, NULL),
         (now() - interval '30 min', 'odd-1', 'odd', 1, 'truncated', 3, -1, 'older'),
         (now() - interval '50 min', 'odd-1', 'odd', 0, 'outbox_full', 46, -1, 'no room'),
         (now() - interval '3 h', 'odd-1', 'odd', 1, 'flood', 5000, 5000, 'earlier'),
-        (now() - interval '5 min', 'odd-1', 'odd', 1, repeat('<k>', 60), 9223372036854775807, 9223372036854775807, repeat('d', 9000)),
-        (now() - interval '6 min', 'odd-1', 'odd', 1, repeat('<k>', 60), 9223372036854775807, 9223372036854775807, '')""")
+        (now() - interval '5 min', 'odd-1', 'odd', 1, repeat('<k>', 60), 9223372036854775807,
+            9223372036854775807, repeat('d', 9000)),
+        (now() - interval '6 min', 'odd-1', 'odd', 1, repeat('<k>', 60), 9223372036854775807,
+            9223372036854775807, '')""")
     fleet.query("""INSERT INTO rejects (timestamp, vps_name, app_name, sqlstate, reason, raw) VALUES
-        (now() - interval '9 min', 'odd-1', 'odd', '54000', 'too long a string', 'x'), (now() - interval '19 min', 'odd-1', 'odd', '22P02', 'older', 'x'),
+        (now() - interval '9 min', 'odd-1', 'odd', '54000', 'too long a string', 'x'),
+            (now() - interval '19 min', 'odd-1', 'odd', '22P02', 'older', 'x'),
         (now() - interval '2 days', 'odd-1', 'odd', NULL, NULL, NULL)""")
     _, page = teller({})
     assert "flood odd second" in page and "1,234 lines 100 kB" in page
@@ -576,7 +629,8 @@ def test_the_theme_is_a_cookie_and_the_way_back_stays_here(hub):
     assert answer.status == 303 and answer.headers["Location"] == "/logs?q=a%20b"
     cookie = answer.headers["Set-Cookie"]
     assert cookie.startswith("observ_theme=dark;") and "HttpOnly" in cookie and "SameSite=Lax" in cookie
-    assert '<html lang="en" data-theme="dark">' in hub.get("/help", headers={"Cookie": "observ_theme=dark"}).text
+    assert '<html lang="en" data-theme="dark">' in hub.get("/help",
+                                                           headers={"Cookie": "observ_theme=dark"}).text
     assert '<html lang="en">' in hub.get("/help", headers={"Cookie": "observ_theme=<x>"}).text
     for evil in ["//evil.example", "https://evil.example", "/\\evil.example", "/\t/evil.example", ""]:
         assert hub.get("/theme", set="light", back=evil).headers["Location"] == "/"
@@ -585,17 +639,20 @@ def test_the_theme_is_a_cookie_and_the_way_back_stays_here(hub):
 # ---- who may ask ------------------------------------------------------------------------------------
 
 def ask(fleet, **environment):
-    variables = {"REQUEST_METHOD": "GET", "REQUEST_URI": "/healthz", "SERVER_ADDR": "127.0.0.1", "REMOTE_ADDR": "127.0.0.1",
+    variables = {"REQUEST_METHOD": "GET", "REQUEST_URI": "/healthz", "SERVER_ADDR": "127.0.0.1",
+                 "REMOTE_ADDR": "127.0.0.1",
                  "OBSERV_DATABASE_URL": fleet.url("hub"), "PATH": os.environ["PATH"], **environment}
     variables = {k: v for k, v in variables.items() if v is not None}
-    done = subprocess.run([FLEET_HUB], env=variables, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+    done = subprocess.run([FLEET_HUB], env=variables, stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, timeout=30)
     return int(done.stdout.split()[1]), done.stdout
 
 
 def test_only_this_machine_gets_an_answer(fleet):
     assert ask(fleet)[0] == 200
     assert ask(fleet, SERVER_ADDR="/run/hub.sock", REMOTE_ADDR=None)[0] == 200
-    for elsewhere in [{"REMOTE_ADDR": "10.0.0.9"}, {"SERVER_ADDR": "192.0.2.1"}, {"REMOTE_ADDR": None}, {"SERVER_ADDR": None},
+    for elsewhere in [{"REMOTE_ADDR": "10.0.0.9"}, {"SERVER_ADDR": "192.0.2.1"}, {"REMOTE_ADDR": None},
+                      {"SERVER_ADDR": None},
                       {"HTTP_X_FORWARDED_FOR": "10.0.0.9"}, {"HTTP_HOST": "rebound.example"}]:
         status, text = ask(fleet, **elsewhere, REQUEST_URI="/")
         assert status == 403 and "from this machine itself" in text
@@ -608,16 +665,20 @@ def test_only_this_machine_gets_an_answer(fleet):
 def test_healthz_shows_the_schema_version(hub, fleet):
     answer = hub.get("/healthz")
     assert answer.headers["Content-Type"] == "application/json"
-    assert answer.json["status"] == "ok" and answer.json["schema_version"] == fleet.one("SELECT max(version) FROM schema_version")
+    assert answer.json["status"] == "ok" and answer.json["schema_version"] == fleet.one("SELECT max(version) "
+                                                                                        "FROM schema_version")
 
 
 @pytest.mark.parametrize("make_url, says", [
-    (lambda f: "host=/nonexistent/secret-folder user=hub password=s3cret dbname=x", "PostgreSQL does not answer"),
+    (lambda f: "host=/nonexistent/secret-folder user=hub password=s3cret dbname=x",
+     "PostgreSQL does not answer"),
     (lambda f: "postgresql://hub:s3cret@[broken", "not a PostgreSQL connection string"),
     (lambda f: "", "does not know where PostgreSQL is"),
     (lambda f: f.url("nobody_special") + " password=s3cret", "may not read"),
-    (lambda f: f.cluster.url("no_such_database", "hub") + " password=s3cret", "names a database that is not there"),
-    (lambda f: f.cluster.url("postgres", "postgres") + " password=s3cret", "psql observ_metrics &lt; schema.sql"),
+    (lambda f: f.cluster.url("no_such_database", "hub") + " password=s3cret",
+     "names a database that is not there"),
+    (lambda f: f.cluster.url("postgres", "postgres") + " password=s3cret",
+     "psql observ_metrics &lt; schema.sql"),
 ])
 def test_a_useless_database_is_reported_without_secrets(fleet, other_hub, tmp_path, make_url, says):
     hub = other_hub(make_url(fleet), OBSERV_HUB_CONFIG=str(tmp_path / "none.conf"))
@@ -671,7 +732,8 @@ def test_a_database_that_hangs_keeps_no_process(other_hub):
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=let_in, args=[server], daemon=True).start()
-        hub = other_hub(f"host=127.0.0.1 port={server.getsockname()[1]} user=hub dbname=x sslmode=disable gssencmode=disable")
+        hub = other_hub(f"host=127.0.0.1 port={server.getsockname()[1]} user=hub dbname=x sslmode=disable "
+                        "gssencmode=disable")
         assert hub.get("/").status >= 500
         wait_for(lambda: connections and connections[0].recv(4096) == b"", "the hub's process is gone")
 
@@ -689,7 +751,8 @@ def test_the_server_page_reads_the_state_of_a_real_agent(db, make_agent, other_h
 
 def test_nothing_is_left_in_the_database(hub, fleet):
     hub.get("/logs", q="timeout")
-    wait_for(lambda: fleet.count("pg_stat_activity", "application_name = 'fleet_hub' AND state <> 'idle'") == 0,
+    wait_for(lambda: fleet.count("pg_stat_activity",
+                                 "application_name = 'fleet_hub' AND state <> 'idle'") == 0,
              "idle connections only")
 
 
@@ -697,8 +760,10 @@ def test_a_query_cannot_write(cluster, other_hub):
     """Not even as the superuser, and not even if a view that writes has replaced a table."""
     database = cluster.new_database()
     database.query("""CREATE TABLE observ.written (n int);
-        CREATE FUNCTION observ.write() RETURNS int LANGUAGE sql VOLATILE AS 'INSERT INTO observ.written VALUES (1) RETURNING n';
-        DROP TABLE observ.schema_version; CREATE VIEW observ.schema_version AS SELECT observ.write() AS version""")
+        CREATE FUNCTION observ.write() RETURNS int LANGUAGE sql VOLATILE AS
+            'INSERT INTO observ.written VALUES (1) RETURNING n';
+        DROP TABLE observ.schema_version; CREATE VIEW observ.schema_version AS
+            SELECT observ.write() AS version""")
     hub = other_hub(database.url("postgres"))
     assert hub.get("/healthz").status >= 500
     assert "read-only transaction" in hub.log() and database.count("observ.written") == 0
@@ -712,8 +777,10 @@ def test_each_query_can_be_prepared(fleet, path):
         cursor = connection.cursor()
         cursor.execute("SET search_path = observ, pg_catalog")
         cursor.execute(f"PREPARE question AS {path.read_text()}")
-        highest = max([int(n) for n in re.findall(r"\$(\d+)", re.sub(r"--.*", "", path.read_text()))], default=0)
-        cursor.execute("SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'question'")
+        highest = max([int(n) for n in re.findall(r"\$(\d+)", re.sub(r"--.*", "", path.read_text()))],
+                      default=0)
+        cursor.execute("SELECT cardinality(parameter_types) FROM pg_prepared_statements "
+                       "WHERE name = 'question'")
         assert cursor.fetchone()[0] == highest
     finally:
         connection.close()
@@ -729,7 +796,8 @@ def test_the_snippet_for_lighttpd_works(fleet, tmp_path, short_dir, mode):
         text = text.replace(there, str(here))
     text = re.sub(r"(?m)^\tfastcgi\.server.*\n", "", text).replace(f"#{mode}", "")
     if mode == "fastcgi":
-        text = text.replace('"max-procs"', f'"bin-environment" => ("OBSERV_DATABASE_URL" => "{fleet.url("hub")}"), "max-procs"')
+        text = text.replace('"max-procs"', '"bin-environment" => ("OBSERV_DATABASE_URL" => '
+                                           f'"{fleet.url("hub")}"), "max-procs"')
     (tmp_path / "observ.conf").write_text(text)
     hub.configure(f"""server.document-root = "{tmp_path}"
         server.port = {hub.port}
@@ -755,7 +823,8 @@ def listening_hub(fleet, short_dir):
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(short_dir / "hub.sock"))
         listening.listen()
-        process = subprocess.Popen([FLEET_HUB], stdin=listening, env={"OBSERV_DATABASE_URL": fleet.url("hub")})
+        process = subprocess.Popen([FLEET_HUB], stdin=listening,
+                                   env={"OBSERV_DATABASE_URL": fleet.url("hub")})
     (short_dir / "hub.sock").chmod(0o666)       # the web server's user
     short_dir.chmod(0o755)
     yield short_dir / "hub.sock"
@@ -767,9 +836,11 @@ def listening_hub(fleet, short_dir):
 def test_the_snippets_work_with_the_service(fleet, tmp_path, listening_hub, server):
     hub = Hub(tmp_path, None)
     text = (TOP / f"templates/{server}-observ.conf").read_text()
-    text = text.replace("/run/observ/hub.sock", str(listening_hub)).replace("127.0.0.1:8080", f"127.0.0.1:{hub.port}")
+    text = text.replace("/run/observ/hub.sock", str(listening_hub))
+    text = text.replace("127.0.0.1:8080", f"127.0.0.1:{hub.port}")
     if server == "lighttpd":
-        hub.configure(f'server.document-root = "{tmp_path}"\nserver.port = {hub.port}\nserver.bind = "127.0.0.2"\n' + text)
+        hub.configure(f'server.document-root = "{tmp_path}"\nserver.port = {hub.port}\nserver.bind = '
+                      '"127.0.0.2"\n' + text)
         hub.launch()
     else:
         text = text.replace("\tlisten [::1]:8080;\n", "")
@@ -789,7 +860,8 @@ def test_the_snippets_work_with_the_service(fleet, tmp_path, listening_hub, serv
 
 
 def temporary(folder):
-    return "".join(f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    return "".join(f"{kind}_temp_path {folder}/{kind};"
+                   for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
 
 
 # ---- speed -----------------------------------------------------------------------------------------------
@@ -802,5 +874,6 @@ def test_a_thousand_agents_are_fast(own_cluster, other_hub):
     hub = other_hub(database.url("postgres"), "fastcgi")
     assert len(hub.get("/", format="json", show="all").json["servers"]) == 500
     seconds = min(hub.timed("/")[1] for _ in range(5))
-    assert seconds < 0.6, f"the fleet page took {seconds * 1000:.0f} ms"     # 150 ms, and a margin for a busy machine
+    # 150 ms, and a margin for a busy machine
+    assert seconds < 0.6, f"the fleet page took {seconds * 1000:.0f} ms"
     database.close()

@@ -1,4 +1,5 @@
-"""scripts/abi refuses a change that breaks programs built with an earlier logcore.h, and accepts any other."""
+"""scripts/abi refuses a change that breaks programs built with an earlier logcore.h, and accepts any
+other."""
 import os
 import platform
 import re
@@ -8,13 +9,15 @@ import subprocess
 import pytest
 from harness import TOP, run
 
-pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the committed interface is that of x86-64")
+pytestmark = pytest.mark.skipif(platform.machine() != "x86_64",
+                                reason="the committed interface is that of x86-64")
 
 
 @pytest.fixture
 def tree(tmp_path):
     """A copy of the library and its build files, with an up-to-date interface."""
-    for name in ("logcore", "common", "scripts", "Makefile", "modules.mk", "tests.mk", "bench.mk", "install.mk"):
+    for name in ("logcore", "common", "scripts", "Makefile", "modules.mk", "tests.mk", "bench.mk",
+                 "install.mk"):
         (shutil.copytree if (TOP / name).is_dir() else shutil.copy)(TOP / name, tmp_path / name)
     build(tmp_path)
     run(tmp_path / "scripts/abi", "renew", env=ENVIRONMENT)
@@ -22,7 +25,8 @@ def tree(tmp_path):
 
 
 # Without the variables of a parent make.
-ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "BUILD", "SAN")}
+ENVIRONMENT = {k: v for k, v in os.environ.items()
+               if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "BUILD", "SAN")}
 
 
 def build(tree):
@@ -61,11 +65,14 @@ def test_a_compatible_change_passes(tree, change):
     ([("logcore.h", r"^\tint fd;", "\tint more;\n\tint fd;")], "logcore_options"),
     ([("logcore.h", r"^\tint level;  ", "\tlong level;  ")], "int level"),
     ([("logcore.h", r"^\tsize_t len;", "\tint more;\n\tsize_t len;")], "logcore_field"),
-    ([("logcore.h", r"^\tLOGCORE_TYPE_BOOL,", "\tLOGCORE_TYPE_OTHER,\n\tLOGCORE_TYPE_BOOL,")], "LOGCORE_TYPE_BOOL 2"),
+    ([("logcore.h", r"^\tLOGCORE_TYPE_BOOL,", "\tLOGCORE_TYPE_OTHER,\n\tLOGCORE_TYPE_BOOL,")],
+     "LOGCORE_TYPE_BOOL 2"),
     ([("logcore.map", r"^\tlogcore_stats;", "")], "logcore_stats"),
-    ([(f, r"logcore_set_level\(struct logcore \*log, int level\)", "logcore_set_level(struct logcore *log, long level)")
+    ([(f, r"logcore_set_level\(struct logcore \*log, int level\)", "logcore_set_level(struct logcore *log, "
+                                                                   "long level)")
       for f in ("logcore.h", "logcore.c")], "logcore_set_level"),
-], ids=["an option inserted", "an option of another type", "a field's layout", "a type's number", "a function gone", "an argument"])
+], ids=["an option inserted", "an option of another type", "a field's layout", "a type's number",
+        "a function gone", "an argument"])
 def test_an_incompatible_change_is_named(tree, change, named):
     status, said = abi(tree, change)
     assert status == 1 and named in said and "scripts/abi renew" in said.splitlines()[-1]

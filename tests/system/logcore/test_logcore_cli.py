@@ -24,8 +24,8 @@ def line(*arguments, **environment):
 
 
 def test_words_become_a_line():
-    written = line("info", "Backup done", "target=/srv", "files:=1204", "seconds:=12.50", "ok:=true", "none:=null",
-                   'list:=[1, {"a": "b c"}]', "empty=", "a=b:=c", "n=5")
+    written = line("info", "Backup done", "target=/srv", "files:=1204", "seconds:=12.50", "ok:=true",
+                   "none:=null", 'list:=[1, {"a": "b c"}]', "empty=", "a=b:=c", "n=5")
     assert list(written) == ["timestamp", "level", "logger", "message", "context"]
     assert (written["level"], written["logger"], written["message"]) == ("INFO", "shell", "Backup done")
     assert written["context"] == {"target": "/srv", "files": 1204, "seconds": 12.5, "ok": True, "none": None,
@@ -54,7 +54,8 @@ def test_file_logger_and_level_by_option_or_environment(tmp_path):
     environment = {"LOGCORE_FILE": str(one), "LOGCORE_LOGGER": "backup"}
     assert logcore("info", "x", **environment) == (0, "", "")
     assert logcore("-f", str(two), "--logger=other", "info", "y", **environment) == (0, "", "")
-    assert (json.loads(one.read_text())["logger"], json.loads(two.read_text())["logger"]) == ("backup", "other")
+    assert (json.loads(one.read_text())["logger"],
+            json.loads(two.read_text())["logger"]) == ("backup", "other")
     assert stat.S_IMODE(one.stat().st_mode) & 0o137 == 0
     assert logcore("debug", "no") == (0, "", "")
     assert line("--level", "debug", "debug", "yes")["level"] == "DEBUG"
@@ -87,7 +88,8 @@ def test_mistakes_on_the_command_line_are_one_sentence(arguments, said, tmp_path
 
 
 def test_failures_are_one_sentence():
-    assert logcore("-f", "/nowhere/x", "info", "x") == (1, "", "logcore: /nowhere/x: No such file or directory\n")
+    assert logcore("-f", "/nowhere/x", "info", "x") == (1, "",
+                                                        "logcore: /nowhere/x: No such file or directory\n")
     assert logcore("-f", "/dev/full", "info", "x") == (1, "", "logcore: /dev/full could not be written\n")
 
 
@@ -100,7 +102,8 @@ def test_help_fits_a_terminal():
 def test_many_scripts_share_a_file(tmp_path):
     file = tmp_path / "shared.log"
     loop = 'i=0; while [ $i -lt 60 ]; do "$0" info line who:=$1 i:=$i "pad=$PATH"; i=$((i+1)); done'
-    scripts = [subprocess.Popen(["sh", "-c", loop, LOGCORE, str(who)], env={"LOGCORE_FILE": str(file), **os.environ})
+    scripts = [subprocess.Popen(["sh", "-c", loop, LOGCORE, str(who)],
+                                env={"LOGCORE_FILE": str(file), **os.environ})
                for who in range(8)]
     assert [script.wait(60) for script in scripts] == [0] * 8
     seen = {}

@@ -28,11 +28,13 @@ def test_systemd_accepts_the_unit(tmp_path):
 
 @pytest.fixture
 def writers(tmp_path):
-    """Functions by name that write a line with the next number to a file. Their processes run during the whole test."""
+    """Functions by name that write a line with the next number to a file. Their processes run during the
+    whole test."""
     started, written = [], {}
 
     def process(*command, **options):
-        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True, **options))
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True,
+                                        **options))
         return started[-1]
 
     def c(log):
@@ -40,7 +42,8 @@ def writers(tmp_path):
         return lambda: run("curl", "-s", f"{url}health")
 
     def python(log):
-        code = f"import logcore, sys; log = logcore.get_logger('a', log_file={str(log)!r})\nfor line in sys.stdin: log.info('Request'); print(flush=True)"
+        code = (f"import logcore, sys; log = logcore.get_logger('a', log_file={str(log)!r})\nfor line in "
+                "sys.stdin: log.info('Request'); print(flush=True)")
         it = process("/usr/bin/python3", "-c", code, env={"PYTHONPATH": str(TOP / "logcore")})
 
         def write():
@@ -81,7 +84,8 @@ def test_logrotate_loses_no_line(tmp_path, writers, language):
         run("/usr/sbin/logrotate", "--force", "--state", tmp_path / "state", rules)
         wait_for(lambda: write() and log.exists(), "the new file", every=0.1)
     count = write()
-    assert sorted(f.name for f in folder.iterdir()) == ["app.log", "app.log.1", "app.log.2.gz", "app.log.3.gz"]
+    assert sorted(f.name for f in folder.iterdir()) == ["app.log", "app.log.1", "app.log.2.gz",
+                                                        "app.log.3.gz"]
     lines = [json.loads(line) for f in folder.iterdir() for line in run("zcat", "-f", f).splitlines()]
     assert len([line for line in lines if line["message"] == "Request"]) == count
 
@@ -91,7 +95,8 @@ def test_script_logs_how_it_ended(tmp_path, ends):
     (tmp_path / "restic").write_text(f"#!/bin/sh\necho 'not \"mounted\"'\nexit {ends}\n")
     (tmp_path / "restic").chmod(0o755)
     script = block("sh", "restic").replace("/var/log/backup/", f"{tmp_path}/")
-    done = subprocess.run(["sh", "-c", script], env={"PATH": f"{tmp_path}:{BUILD / 'logcore'}:{os.environ['PATH']}"})
+    done = subprocess.run(["sh", "-c", script],
+                          env={"PATH": f"{tmp_path}:{BUILD / 'logcore'}:{os.environ['PATH']}"})
     line = json.loads((tmp_path / "backup.log").read_text())
     assert done.returncode == (1 if ends else 0) and line["logger"] == "backup"
     if ends:
@@ -120,6 +125,8 @@ def test_cxx_blocks_compile(tmp_path):
         includes = "".join(line + "\n" for line in code.splitlines() if line.startswith("#"))
         body = "".join("\t" + line + "\n" for line in code.splitlines() if not line.startswith("#"))
         source = tmp_path / f"{n}.cc"
-        source.write_text(f"{includes}void f(std::string action);\nvoid f(std::string action)\n{{\n{body}}}\n")
-        run("c++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{TOP / 'logcore'}", source)
+        source.write_text(
+            f"{includes}void f(std::string action);\nvoid f(std::string action)\n{{\n{body}}}\n")
+        run("c++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{TOP / 'logcore'}",
+            source)
     assert blocks("cpp")

@@ -1,4 +1,5 @@
-"""logcore with many processes and threads on one file that is rotated each second: each line is there once and whole."""
+"""logcore with many processes and threads on one file that is rotated each second: each line is there once
+and whole."""
 import subprocess
 
 import pytest

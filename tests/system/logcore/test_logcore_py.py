@@ -20,7 +20,8 @@ sys.path.insert(0, str(TOP / "logcore"))
 import logcore  # noqa: E402
 
 MODULE = TOP / "logcore/logcore.py"
-LINE = re.compile(rb'\{"timestamp":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z","level":"(TRACE|DEBUG|INFO|WARNING|ERROR|CRITICAL)",.*\}\n')
+LINE = re.compile(rb'\{"timestamp":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z",'
+                  rb'"level":"(TRACE|DEBUG|INFO|WARNING|ERROR|CRITICAL)",.*\}\n')
 
 
 @pytest.fixture
@@ -56,7 +57,8 @@ class Field(ctypes.Structure):
 
 
 class Options(ctypes.Structure):
-    _fields_ = [("name", ctypes.c_char_p), ("path", ctypes.c_char_p), ("fd", ctypes.c_int), ("level", ctypes.c_int),
+    _fields_ = [("name", ctypes.c_char_p), ("path", ctypes.c_char_p), ("fd", ctypes.c_int),
+                ("level", ctypes.c_int),
                 ("line_max", ctypes.c_size_t)]
 
 
@@ -68,7 +70,8 @@ class Peer:
         self.c = ctypes.CDLL(str(BUILD / "liblogcore.so.0"))
         self.c.logcore_open_.restype = ctypes.c_void_p
         options = Options(name=name, path=bytes(path), level=logcore.TRACE)
-        self.log = ctypes.c_void_p(self.c.logcore_open_(ctypes.byref(options), ctypes.sizeof(options), None, 0))
+        self.log = ctypes.c_void_p(self.c.logcore_open_(ctypes.byref(options), ctypes.sizeof(options),
+                                                        None, 0))
         assert self.log
 
     def line(self, level, message, **context):
@@ -124,7 +127,8 @@ def test_nul_and_surrogates_become_replacement_characters(log):
 
 def test_numbers_are_written_as_the_library_does(same):
     rng = random.Random(1)
-    values = [0.1, 12.5, 3.0, -0.0, 0.0, 1e16, 1e17, 1e-5, 9.9999e-6, 1e-4, 1e-7, 5e-324, 1e300, 1.7976931348623157e308,
+    values = [0.1, 12.5, 3.0, -0.0, 0.0, 1e16, 1e17, 1e-5, 9.9999e-6, 1e-4, 1e-7, 5e-324, 1e300,
+              1.7976931348623157e308,
               4503599627370495.5, 9007199254740993.0, 12345678901234567.0, math.nan, math.inf, -math.inf]
     values += [struct.unpack("d", rng.randbytes(8))[0] for _ in range(300)]
     values += [rng.uniform(-1, 1) * 10 ** rng.randint(-8, 19) for _ in range(300)]
@@ -152,7 +156,8 @@ def test_lines_that_are_too_long_are_cut_where_the_library_cuts(same):
 
 def listed(name):
     """The keys and texts of tests/redaction, without the marks."""
-    rows = [row.split(" ", 1) for row in (TOP / "tests/redaction" / name).read_text().splitlines() if row[:2] in ("K ", "T ")]
+    rows = [row.split(" ", 1) for row in (TOP / "tests/redaction" / name).read_text().splitlines()
+            if row[:2] in ("K ", "T ")]
     keys = [row for kind, row in rows if kind == "K"]
     return keys, [re.sub(r"\{\{(.*?)\}\}(?!\})", r"\1", row) for kind, row in rows if kind == "T"]
 
@@ -173,10 +178,12 @@ def test_secrets_in_any_surroundings_are_those_that_the_library_finds(same):
     rng = random.Random(3)
     pieces = sum((texts + [key + end for key in keys for end in ("=", '":"', '\\": [1,', "= ")]
                   for keys, texts in map(listed, ("secrets.txt", "plain.txt"))), [])
-    pieces += list(' "\\@=:/-_.,&[]{}bBJI%') + ["4111 1111 1111 1111", "4111111111111111", "-----BEGIN PRIVATE KEY-----", "://", "\u20ac",
+    pieces += list(' "\\@=:/-_.,&[]{}bBJI%') + ["4111 1111 1111 1111", "4111111111111111",
+                                                "-----BEGIN PRIVATE KEY-----", "://", "\u20ac",
                                             "Basic dXNlcjpwYXNz", "eyJ", "AKIA", "-----END "]
     for _ in range(3000):
-        text = "".join(rng.choice(pieces)[slice(*sorted((rng.randint(0, 3), rng.randint(3, 60))))] for _ in range(rng.randint(1, 9)))
+        text = "".join(rng.choice(pieces)[slice(*sorted((rng.randint(0, 3), rng.randint(3, 60))))]
+                       for _ in range(rng.randint(1, 9)))
         same(20, text, a=text[::-1])
     for _ in range(30):
         text = "".join(rng.choice(pieces) * rng.randint(1, 200) for _ in range(rng.randint(1, 30)))
@@ -184,9 +191,11 @@ def test_secrets_in_any_surroundings_are_those_that_the_library_finds(same):
 
 
 def test_secrets_inside_of_values_are_left_out(log):
-    assert context_of(log, password={"a": 1}, token=None, secret=True, d={"api_key": "x", "l": [{"pwd": 1}], "t": "password=x is y"}, b=b"pwd=12345") == {
+    assert context_of(log, password={"a": 1}, token=None, secret=True,
+                      d={"api_key": "x", "l": [{"pwd": 1}], "t": "password=x is y"}, b=b"pwd=12345") == {
         "password": "[redacted]", "token": None, "secret": True,
-        "d": {"api_key": "[redacted]", "l": [{"pwd": "[redacted]"}], "t": "[redacted]"}, "b": "pwd=[redacted]"}
+        "d": {"api_key": "[redacted]", "l": [{"pwd": "[redacted]"}], "t": "[redacted]"},
+        "b": "pwd=[redacted]"}
     try:
         raise ValueError("password=hunter2 is too short")
     except ValueError:
@@ -198,7 +207,8 @@ def test_redaction_can_be_widened_narrowed_and_switched_off(tmp_path):
     def context(**options):
         path = tmp_path / f"{len(list(tmp_path.iterdir()))}.log"
         logger = logcore.get_logger(path.name, log_file=path, **options)
-        logger.info("x", extra={"context": {"iban": "DE", "token": "t", "access_token": "a", "text": "password=hunter2"}})
+        logger.info("x", extra={"context": {"iban": "DE", "token": "t", "access_token": "a",
+                                            "text": "password=hunter2"}})
         return list(json.loads(path.read_text())["context"].values())
 
     mark = "[redacted]"
@@ -223,10 +233,13 @@ def context_of(log, **context):
 
 
 def test_values_keep_their_types_and_others_become_text(log):
-    kept = {"s": "a", "i": 1, "big": 2 ** 80, "f": 1.5, "t": True, "n": None, "list": [1, [2, {"k": None}]], "d": {"a": {"b": 1}}}
+    kept = {"s": "a", "i": 1, "big": 2 ** 80, "f": 1.5, "t": True, "n": None, "list": [1, [2, {"k": None}]],
+            "d": {"a": {"b": 1}}}
     assert context_of(log, **kept) == kept
-    assert context_of(log, t=(1, 2), b=b"bytes\xff", e=ValueError("bad"), s={1}, c=1j, p=TOP, o=Odd(), nan=[math.nan]) == {
-        "t": [1, 2], "b": "bytes\ufffd", "e": "bad", "s": "{1}", "c": "1j", "p": str(TOP), "o": "<Odd>", "nan": ["NaN"]}
+    assert context_of(log, t=(1, 2), b=b"bytes\xff", e=ValueError("bad"), s={1}, c=1j, p=TOP, o=Odd(),
+                      nan=[math.nan]) == {
+        "t": [1, 2], "b": "bytes\ufffd", "e": "bad", "s": "{1}", "c": "1j", "p": str(TOP), "o": "<Odd>",
+        "nan": ["NaN"]}
     log.info("x", extra={"context": {1: "number", None: 2, Odd(): 3}})
     assert log.lines()[-1]["context"] == {"1": "number", "None": 2, "<Odd>": 3}
 
@@ -254,7 +267,8 @@ def test_message_whose_arguments_do_not_fit_is_kept(log):
     log.info("%s", Odd())
     log.info(Odd())
     first, second, third = log.lines()
-    assert first["message"] == "%d lines" and first["context"]["args"] == "('many',)" and "TypeError" in first["context"]["args_error"]
+    assert (first["message"] == "%d lines" and first["context"]["args"] == "('many',)"
+            and "TypeError" in first["context"]["args_error"])
     assert second["message"] == "%s" and third["message"] == "<Odd>"
 
 
@@ -286,7 +300,8 @@ def test_bound_context_comes_first_and_grows(log):
 
 def test_child_of_a_bound_logger_has_its_context(log):
     log.bind(request_id=7).getChild("http").bind(peer="::1").info("x")
-    assert (log.lines()[0]["logger"], log.lines()[0]["context"]) == (log.name + ".http", {"request_id": 7, "peer": "::1"})
+    assert (log.lines()[0]["logger"], log.lines()[0]["context"]) == (log.name + ".http",
+                                                                     {"request_id": 7, "peer": "::1"})
 
 
 def test_child_logs_where_its_parent_does(log):
@@ -294,7 +309,8 @@ def test_child_logs_where_its_parent_does(log):
     child.info("one")
     assert logcore.get_logger(log.name + ".http") is child
     child.info("two")
-    assert [(line["logger"], line["message"]) for line in log.lines()] == [(log.name + ".http", "one"), (log.name + ".http", "two")]
+    assert [(line["logger"], line["message"]) for line in log.lines()] == [(log.name + ".http", "one"),
+                                                                           (log.name + ".http", "two")]
 
 
 def test_same_name_is_the_same_logger_and_another_file_replaces_the_first(log, tmp_path):
@@ -328,7 +344,8 @@ def test_path_is_another_name_of_log_file(tmp_path):
 def test_environment_overrides_the_level(tmp_path):
     code = "log = logcore.get_logger('app', level='error'); log.debug('debug'); log.error('error')"
     assert [json.loads(line)["level"] for line in program(code).splitlines()] == ["ERROR"]
-    assert [json.loads(line)["level"] for line in program(code, LOGCORE_LEVEL="Debug").splitlines()] == ["DEBUG", "ERROR"]
+    assert [json.loads(line)["level"]
+            for line in program(code, LOGCORE_LEVEL="Debug").splitlines()] == ["DEBUG", "ERROR"]
     assert program(code, LOGCORE_LEVEL="off") == ""
     wrong = program(code.replace("'error')", "'info')", 1), LOGCORE_LEVEL="loud").splitlines()
     assert json.loads(wrong[0])["context"] == {"value": "loud", "level": "INFO"}
@@ -340,8 +357,10 @@ def test_lines_to_the_journal_get_priorities(tmp_path):
     for off, front in ((0, "<4>{"), (1, "{")):
         with open(target, "w", encoding="ascii") as f:
             st = os.fstat(f.fileno())
-            subprocess.run([sys.executable, "-c", "import logcore; logcore.get_logger('a').warning('x')"], stderr=f, check=True,
-                           env={"PYTHONPATH": str(MODULE.parent), "JOURNAL_STREAM": f"{st.st_dev}:{st.st_ino + off}"})
+            subprocess.run([sys.executable, "-c", "import logcore; logcore.get_logger('a').warning('x')"],
+                           stderr=f, check=True,
+                           env={"PYTHONPATH": str(MODULE.parent),
+                                "JOURNAL_STREAM": f"{st.st_dev}:{st.st_ino + off}"})
         assert target.read_text().startswith(front)
 
 
@@ -351,7 +370,8 @@ def test_file_is_private_and_a_line_is_one_write(tmp_path):
     trace = tmp_path / "trace"
     run("strace", "-o", trace, "-e", "trace=openat,write", sys.executable, "-c",
         "import os, logcore; os.umask(0); log = logcore.get_logger('a', log_file='app.log')\n"
-        "for i in range(3): log.info('x' * 50000)", cwd=tmp_path, env={"PYTHONPATH": str(MODULE.parent), "PATH": os.environ["PATH"]})
+        "for i in range(3): log.info('x' * 50000)", cwd=tmp_path,
+        env={"PYTHONPATH": str(MODULE.parent), "PATH": os.environ["PATH"]})
     calls = trace.read_text().splitlines()
     opened = [c for c in calls if '"app.log"' in c]
     assert len(opened) == 1 and "O_APPEND" in opened[0] and "O_CLOEXEC" in opened[0] and "0640" in opened[0]
@@ -377,7 +397,8 @@ def test_lines_that_cannot_be_written_are_reported_later(tmp_path):
     folder.mkdir()
     log.info("now")
     lost, now = [json.loads(line) for line in (folder / "app.log").read_text().splitlines()]
-    assert (lost["level"], lost["message"], lost["context"]) == ("WARNING", "3 lines lost", {"lost": 3, "errno": 2})
+    assert (lost["level"], lost["message"], lost["context"]) == ("WARNING", "3 lines lost",
+                                                                 {"lost": 3, "errno": 2})
     assert now["message"] == "now"
 
 
@@ -400,9 +421,10 @@ log.info("again")
 
 
 def test_a_pipe_without_a_reader_does_not_end_the_program():
-    process = subprocess.Popen([sys.executable, "-c", "import logcore, sys\nlog = logcore.get_logger('a')\nsys.stdin.read()\n"
-                                "for i in range(9): log.info('x')\nsys.exit(7)"], stdin=subprocess.PIPE, stderr=subprocess.PIPE,
-                               env={"PYTHONPATH": str(MODULE.parent)})
+    process = subprocess.Popen([sys.executable,
+                                "-c", "import logcore, sys\nlog = logcore.get_logger('a')\nsys.stdin.read()\n"
+                                "for i in range(9): log.info('x')\nsys.exit(7)"], stdin=subprocess.PIPE,
+                               stderr=subprocess.PIPE, env={"PYTHONPATH": str(MODULE.parent)})
     process.stderr.close()
     process.stdin.close()
     assert process.wait(20) == 7
@@ -416,7 +438,8 @@ PROCESSES, THREADS, LINES = 6, 3, 400
 def write_lines(log, process):
     def loop(thread):
         for i in range(LINES):
-            log.info("line", extra={"context": {"who": process * THREADS + thread, "i": i, "pad": "\u20ac" * (i % 60)}})
+            log.info("line", extra={"context": {"who": process * THREADS + thread, "i": i,
+                                                "pad": "\u20ac" * (i % 60)}})
     threads = [threading.Thread(target=loop, args=(t,)) for t in range(THREADS)]
     for thread in threads:
         thread.start()
@@ -436,7 +459,8 @@ def assert_all_there(texts):
 def test_lines_of_processes_and_threads_are_whole_and_complete(log):
     context = multiprocessing.get_context("fork")
     stop = threading.Event()
-    noise = threading.Thread(target=lambda: [log.getChild("noise").debug("x") for _ in iter(stop.is_set, True)])
+    noise = threading.Thread(target=lambda: [log.getChild("noise").debug("x")
+                                             for _ in iter(stop.is_set, True)])
     log.setLevel("INFO")
     noise.start()                           # so that forks happen while locks are held
     processes = [context.Process(target=write_lines, args=(log, n)) for n in range(PROCESSES)]
@@ -469,5 +493,6 @@ def test_no_line_is_lost_while_the_file_is_rotated(log):
 
 def test_module_is_one_file_for_python_39_and_later():
     tree = ast.parse(MODULE.read_text(), feature_version=(3, 9))
-    used = {name.name.partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    used = {name.name.partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import)
+            for name in node.names}
     assert used <= set(sys.stdlib_module_names)

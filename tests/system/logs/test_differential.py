@@ -1,9 +1,10 @@
 """PostgreSQL accepts each row, and an independent reader finds in it all that the line says.
 
 Hostile lines are mutations of real ones, of other loggers' (tests/corpus) and what the fuzzer kept
-(tests/fuzz/corpus/line); behind each stands an ordinary one. All go through the real agent into the real database.
-The independent reader is Python's. It holds each row against docs/log-formats.md: a value of a JSON line is in the
-context, or is what a column shows, under a name that the document has for that column; a line of text can be had back.
+(tests/fuzz/corpus/line); behind each stands an ordinary one. All go through the real agent into the real
+database. The independent reader is Python's. It holds each row against docs/log-formats.md: a value of a JSON
+line is in the context, or is what a column shows, under a name that the document has for that column; a line
+of text can be had back.
 """
 import codecs
 import collections
@@ -26,23 +27,34 @@ NULLS_MAX = 6                                   # of a column's names in one lin
 DEPTH_MAX, KEYS_MAX = 64, 1000
 DOCUMENT = (TOP / "docs/log-formats.md").read_text(encoding="utf-8")
 COLUMNS = {column: set(re.findall("`([^`]+)`", names))
-           for column, names in re.findall(r"^\| `(timestamp|level|logger|message|context)` \| (.*) \|$", DOCUMENT, re.M)}
+           for column, names in re.findall(r"^\| `(timestamp|level|logger|message|context)` \| (.*) \|$",
+                                           DOCUMENT, re.M)}
 WORDS = {word: level for level, words in re.findall(r"^\| ([A-Z]+) \| ([a-z0-9, ]+) \|$", DOCUMENT, re.M)
          for word in words.split(", ")}
-PREFIX_FIELDS = ("_prefix", "stream", "time", "attrs", "container", "host", "pid", "tid", "thread", "caller", "client", "msgid", "data")
+PREFIX_FIELDS = ("_prefix", "stream", "time", "attrs", "container", "host", "pid", "tid", "thread", "caller",
+                 "client", "msgid", "data")
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt ] *(\d\d):(\d\d):(\d\d)(?:[.,:](\d+))?(?: *([+-])(\d\d)(?::?(\d\d))?|[Zz]| (?:UTC|GMT))")
+RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt ] *(\d\d):(\d\d):(\d\d)(?:[.,:](\d+))?(?: "
+                     r"*([+-])(\d\d)(?::?(\d\d))?|[Zz]| (?:UTC|GMT))")
 # Each family of numbers: what level a number is at most.
 FAMILIES = [
-    [(2, "CRITICAL"), (3, "ERROR"), (4, "WARNING"), (6, "INFO"), (7, "DEBUG")],                          # syslog
-    [(19, "TRACE"), (29, "DEBUG"), (39, "INFO"), (49, "WARNING"), (59, "ERROR"), (99, "CRITICAL")],      # pino
-    [(9, "TRACE"), (19, "DEBUG"), (29, "INFO"), (39, "WARNING"), (49, "ERROR"), (100, "CRITICAL")],      # Python
+    # syslog
+    [(2, "CRITICAL"), (3, "ERROR"), (4, "WARNING"), (6, "INFO"), (7, "DEBUG")],
+    # pino
+    [(19, "TRACE"), (29, "DEBUG"), (39, "INFO"), (49, "WARNING"), (59, "ERROR"), (99, "CRITICAL")],
+    # Python
+    [(9, "TRACE"), (19, "DEBUG"), (29, "INFO"), (39, "WARNING"), (49, "ERROR"), (100, "CRITICAL")],
     [(0, "INFO"), (4, "TRACE"), (8, "DEBUG"), (12, "INFO"), (16, "WARNING"), (20, "ERROR"), (24, "CRITICAL")],
-    [(0, "DEBUG"), (1, "INFO"), (2, "WARNING"), (3, "ERROR"), (4, "CRITICAL")],                          # Nextcloud
-    [(1, "TRACE"), (2, "DEBUG"), (3, "INFO"), (4, "WARNING"), (5, "ERROR"), (6, "CRITICAL")],            # tslog
-    [(199, "DEBUG"), (299, "INFO"), (399, "WARNING"), (499, "ERROR"), (600, "CRITICAL"),                 # Monolog
-     (800, "INFO"), (900, "WARNING"), (1000, "ERROR"),                                                   # java.util.logging
-     (5000, "TRACE"), (10000, "DEBUG"), (20000, "INFO"), (30000, "WARNING"), (40000, "ERROR"), (50000, "CRITICAL")],
+    # Nextcloud
+    [(0, "DEBUG"), (1, "INFO"), (2, "WARNING"), (3, "ERROR"), (4, "CRITICAL")],
+    # tslog
+    [(1, "TRACE"), (2, "DEBUG"), (3, "INFO"), (4, "WARNING"), (5, "ERROR"), (6, "CRITICAL")],
+    # Monolog
+    [(199, "DEBUG"), (299, "INFO"), (399, "WARNING"), (499, "ERROR"), (600, "CRITICAL"),
+     # java.util.logging
+     (800, "INFO"), (900, "WARNING"), (1000, "ERROR"),
+     (5000, "TRACE"), (10000, "DEBUG"), (20000, "INFO"), (30000, "WARNING"), (40000, "ERROR"),
+     (50000, "CRITICAL")],
 ]
 
 
@@ -78,7 +90,8 @@ def parse(text, number=number):
         return Pairs((whole(k), v) for k, v in members)
 
     try:
-        value = json.loads(text, object_pairs_hook=pairs, parse_int=number, parse_float=number, parse_constant=refuse)
+        value = json.loads(text, object_pairs_hook=pairs, parse_int=number, parse_float=number,
+                           parse_constant=refuse)
     except (ValueError, RecursionError) as error:
         raise NotJson(str(error)) from error
     if keys > KEYS_MAX:
@@ -96,7 +109,8 @@ def depth(value):
 
 
 def distinct(members):
-    """Of equal keys the last one keeps its name, those before it are renamed to name_2, name_3 ... where that is free."""
+    """Of equal keys the last one keeps its name, those before it are renamed to name_2, name_3 ... where that
+    is free."""
     keys = [key for key, _ in members]
     result, number = {}, {}
     for at, (key, value) in enumerate(members):
@@ -147,7 +161,8 @@ def means_time(value, time):
     second = min(int(second), 59)
     east = timedelta(hours=int(east_h or 0), minutes=int(east_m or 0)) * (-1 if sign == "-" else 1)
     try:
-        here = datetime(int(year), int(month), int(day), int(hour), int(minute), second, tzinfo=timezone.utc) - east
+        here = datetime(int(year), int(month), int(day), int(hour), int(minute), second,
+                        tzinfo=timezone.utc) - east
     except ValueError:
         return False
     here += timedelta(microseconds=int((fraction or "0").ljust(6, "0")[:6]))
@@ -190,7 +205,8 @@ class Row:
             return [i for i, (key, value) in enumerate(members) if key in COLUMNS[column]]
 
         def same_message(value):
-            return value in (self.message, [self.message]) or (not isinstance(value, str) and self.message_json == value)
+            return value in (self.message, [self.message]) or (not isinstance(value, str)
+                                                               and self.message_json == value)
 
         self.message_json = None
         try:
@@ -202,7 +218,8 @@ class Row:
                 [None] + [i for i in named("logger") + named("context") if values[i] == self.logger],
                 [None] + [i for i in named("level") if means_level(values[i], self.level)],
                 [None] + [i for i in named("timestamp") if means_time(values[i], self.time) or
-                          ("stream" in self.found and means_time(values[i], self.time.replace(microsecond=0)))]]
+                          ("stream" in self.found and means_time(values[i],
+                                                                 self.time.replace(microsecond=0)))]]
 
     def without_prefix(self, members):
         """The context without what the text in front of an object named."""
@@ -219,7 +236,8 @@ class Row:
         contexts = [i for i, (key, _) in enumerate(members) if key == "context"]
         spread = contexts[-1] if contexts and isinstance(members[contexts[-1]][1], Pairs) else None
         nulls = [i for i, (key, value) in enumerate(members) if value is None and
-                 any(key in COLUMNS[column] for column in ("message", "logger", "level", "timestamp"))][:NULLS_MAX]
+                 any(key in COLUMNS[column] for column in ("message", "logger", "level",
+                                                           "timestamp"))][:NULLS_MAX]
         found = self.without_prefix(members + [m for i in contexts for m in dict_of(members[i][1]).items()])
         for columns in itertools.product(*self.shown(members), *([None, i] for i in nulls)):
             shown = {i for i in columns if i is not None}
@@ -299,41 +317,58 @@ def unwrapped(text, of_line):
 # ---- hostile lines ----------------------------------------------------------------------------------
 
 REAL = [
-    b'{"timestamp":"2026-11-24T02:34:50.123456Z","level":"INFO","logger":"shop.http","message":"order \\"7\\" paid in 12 ms",'
+    b'{"timestamp":"2026-11-24T02:34:50.123456Z","level":"INFO","logger":"shop.http","message":"order '
+    b'\\"7\\" paid in 12 ms",'
     b'"context":{"user_id":123,"path":"/cart","ok":true,"share":0.25,"tags":["a","b"],"from":{"ip":"::1"}}}',
-    b'{"level":30,"time":1795228754000,"pid":7,"hostname":"web","msg":"request completed","res":{"statusCode":200}}',
-    b'{"@timestamp":"2026-11-24T02:34:50Z","severity":"warn","name":"worker","msg":"caf\xc3\xa9 \\u00e9 \\ud83d\\ude00",'
+    b'{"level":30,"time":1795228754000,"pid":7,"hostname":"web","msg":"request '
+    b'completed","res":{"statusCode":200}}',
+    b'{"@timestamp":"2026-11-24T02:34:50Z","severity":"warn","name":"worker","msg":"caf\xc3\xa9 \\u00e9 '
+    b'\\ud83d\\ude00",'
     b'"trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","n":-1.5e-3}',
     b'2026-11-24 02:34:50,123 ERROR shop.db: connection lost',
-    b'{"log":"2026-11-24 02:34:50 [warn] low \\u001b[33mdisk\\u001b[0m\\n","stream":"stderr","time":"2026-11-24T02:34:50.5Z"}',
+    b'{"log":"2026-11-24 02:34:50 [warn] low '
+    b'\\u001b[33mdisk\\u001b[0m\\n","stream":"stderr","time":"2026-11-24T02:34:50.5Z"}',
     b'2026-11-24T02:34:50.758088984+05:30 stdout F {"level":"error","msg":"payment failed","amount":7}',
     b'web-1  | Nov 24 02:34:50 web1 shop[7]: {"msg":"paid","level":"info","order":{"id":7}}',
     b'192.0.2.1 - alice [24/Nov/2026:02:34:50 +0000] "GET /cart?a=\\x22 HTTP/1.1" 503 7 "-" "curl/8.0"',
     b'ts=2026-11-24T02:34:50Z level=warn msg="slow \\"query\\"" took=1.5s rows=7 user=',
-    b'2026-11-24 02:34:50.123 UTC,"app","shop",99,"[local]",65.1,1,"SELECT",2026-11-24 02:34:00 UTC,3/4,0,ERROR,22012,'
+    b'2026-11-24 02:34:50.123 UTC,"app","shop",99,"[local]",65.1,1,"SELECT",2026-11-24 02:34:00 '
+    b'UTC,3/4,0,ERROR,22012,'
     b'"division ""by"" zero",,,,,,"SELECT 1/0",,,"psql","client backend",,0',
     b'\x1b[32mINFO\x1b[0m \x1b[1mshop\x1b[0m: started',
-    b'ERROR shop.db - no\nTraceback (most recent call last):\n  File "a.py", line 1, in f\n    f()\nValueError: bad',
-    b'Exception in thread "main" java.lang.IllegalStateException: boom\n\tat a.B.c(B.java:1)\nCaused by: x\n\t... 12 more',
+    b'ERROR shop.db - no\nTraceback (most recent call last):\n  File "a.py", line 1, in f\n    '
+    b'f()\nValueError: bad',
+    b'Exception in thread "main" java.lang.IllegalStateException: boom\n\tat a.B.c(B.java:1)\nCaused by: '
+    b'x\n\t... 12 more',
     b'<27>1 2026-11-24T02:34:50.003Z web1 shop 7 ID47 [a@1 b="c"] it failed',
     b'{"msg":"C:\\dir","n":NaN,}',
     b'E1124 02:34:50.123456      77 a.cc:12] no: {"a":1}',
 ]
 LOGS = sorted((TOP / "tests/corpus/logs").glob("*.log"))
 PIECES = [
-    b"\\", b'"', b"\\u0000", b"\\ud800", b"\\udc00", b"\\ud83d\\ude00", b"\\ud83d\\u0041", b"\\u00zz", b"\\x41", b"\0",
-    b"\xff", b"\xc3", b"\xe2\x82", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc0\x80", b"\xef\xbb\xbf", b"\xe2\x80\xa8",
-    b"\xf0\x9f\x98\x80", b"\r", b"\t", b"\x7f", b"\x1b[31m", b"{", b"}", b"[", b"]", b",", b":", b" ", b"-", b".", b"e",
-    b"0", b"-0", b"1e308", b"1e309", b"-1E-308", b"1e100000", b"1e-99999", b"9" * 64, b"9" * 65, b"0." + b"3" * 62,
-    b"0." + b"3" * 70, b"01", b"1.", b"NaN", b"Infinity", b"-Infinity", b"null", b"true", b"false", b'""', b"{}", b"[]",
-    b'"a":1,', b'"a":2,', b'"message":7,', b'"msg":"alias",', b'"context":null,', b'"context":[1],', b'"name":{},',
-    b'"":"",', b'"level":"LOUD",', b'"timestamp":"99999-01-01",', b'"ts":-1,', b'"time":1e400,', b"'; DROP TABLE agents; --",
-    b"ERROR ", b"[warn] ", b" - ", b"| ", b"level=error ", b"2026-11-24 02:34:50 ", b"<27>", b"web-2  | ", b"\x1b]0;title\x07",
-    b"\x1b", b'"_line":1,', b'"_prefix":{},', b'"log":"', b" stdout F ", b" stderr P ", b"\n", b"\n  at f (a.js:1)", b"\n\n",
-    b"\nCaused by: ", b"msg=", b'="', b"\xc2\xa0", b"\x80",
+    b"\\", b'"', b"\\u0000", b"\\ud800", b"\\udc00", b"\\ud83d\\ude00", b"\\ud83d\\u0041", b"\\u00zz",
+    b"\\x41", b"\0",
+    b"\xff", b"\xc3", b"\xe2\x82", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc0\x80", b"\xef\xbb\xbf",
+    b"\xe2\x80\xa8",
+    b"\xf0\x9f\x98\x80", b"\r", b"\t", b"\x7f", b"\x1b[31m", b"{", b"}", b"[", b"]", b",", b":", b" ", b"-",
+    b".", b"e",
+    b"0", b"-0", b"1e308", b"1e309", b"-1E-308", b"1e100000", b"1e-99999", b"9" * 64, b"9" * 65,
+    b"0." + b"3" * 62,
+    b"0." + b"3" * 70, b"01", b"1.", b"NaN", b"Infinity", b"-Infinity", b"null", b"true", b"false", b'""',
+    b"{}", b"[]",
+    b'"a":1,', b'"a":2,', b'"message":7,', b'"msg":"alias",', b'"context":null,', b'"context":[1],',
+    b'"name":{},',
+    b'"":"",', b'"level":"LOUD",', b'"timestamp":"99999-01-01",', b'"ts":-1,', b'"time":1e400,',
+    b"'; DROP TABLE agents; --",
+    b"ERROR ", b"[warn] ", b" - ", b"| ", b"level=error ", b"2026-11-24 02:34:50 ", b"<27>", b"web-2  | ",
+    b"\x1b]0;title\x07",
+    b"\x1b", b'"_line":1,', b'"_prefix":{},', b'"log":"', b" stdout F ", b" stderr P ", b"\n",
+    b"\n  at f (a.js:1)", b"\n\n", b"\nCaused by: ", b"msg=", b'="', b"\xc2\xa0", b"\x80",
 ]
-VALUES = [b'"x"', b"1", b"-1e5", b"1e400", b"null", b"{}", b"[]", b'"\\ud800"', b'{"a":{"a":1,"a":2}}', b'"\\u0000"', b"[1,[2]]"]
-KEYS = [*sorted(set().union(*COLUMNS.values())), "message", "msg", "level", "context", "a", "b", "", "trace_id", "k\\\\y", "\\ud800", "\\u0061", "a_2", "b_2"]
+VALUES = [b'"x"', b"1", b"-1e5", b"1e400", b"null", b"{}", b"[]", b'"\\ud800"', b'{"a":{"a":1,"a":2}}',
+          b'"\\u0000"', b"[1,[2]]"]
+KEYS = [*sorted(set().union(*COLUMNS.values())), "message", "msg", "level", "context", "a", "b", "",
+        "trace_id", "k\\\\y", "\\ud800", "\\u0061", "a_2", "b_2"]
 
 
 def mutated(dice, line):
@@ -369,7 +404,8 @@ def large(dice, _line):
         lambda: b'{"d":' + b'{"k":' * n + b"1" + b"}" * n + b"}",
         lambda: b"{" + b",".join(b'"k%d":%d' % (i, i) for i in range(n)) + b"}",
         lambda: b'{"message":"m","context":{' + b",".join(b'"k%d":%d' % (i, i) for i in range(n)) + b"}}",
-        lambda: b'{"message":"' + dice.choice((b"x", b"\\n", b"\xc3\xa9", b"\xff", b"word ", b"\\ud800")) * (n * 8) + b'"}',
+        lambda: b'{"message":"'
+        + dice.choice((b"x", b"\\n", b"\xc3\xa9", b"\xff", b"word ", b"\\ud800")) * (n * 8) + b'"}',
         lambda: b'{"message":"m","context":{"n":' + b"7" * n + b"}}",
     ))()
 
@@ -394,7 +430,8 @@ ROWS = """SELECT stream_offset, timestamp, level, logger, message, context::text
 
 
 def check_lines(db, make_agent, tmp_path, seed, count):
-    """Every byte of the file is in one row; each ordinary line is one by itself; each row says what its bytes say."""
+    """Every byte of the file is in one row; each ordinary line is one by itself; each row says what its bytes
+    say."""
     log, ordinary = tmp_path / f"{seed}.log", {}
     with open(log, "wb") as f:
         for n, line in enumerate(hostile_lines(seed, count)):
@@ -415,7 +452,8 @@ def compare(rows, written, ordinary):
     """Each row stands for the bytes from its offset to that of the next one."""
     assert len({row[0] for row in rows}) == len(rows), "two rows of one place"
     assert not written[:rows[0][0]].strip(b"\r\n"), "the file's beginning is in no row"
-    assert all(at == 0 or written[at - 1:at] in (b"\n", b"\0") for at, *_ in rows), "a row begins within a line"
+    assert all(at == 0 or written[at - 1:at] in (b"\n", b"\0")
+               for at, *_ in rows), "a row begins within a line"
     assert {at: row[3] for at, *row in rows if at in ordinary} == ordinary
     parsed = 0
     for (at, *row), end in zip(rows, [row[0] for row in rows[1:]] + [len(written)]):

@@ -3,7 +3,6 @@ import gzip
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import tempfile
@@ -49,8 +48,10 @@ class Silence:
 
     def __init__(self, db, folder, runtime):
         self.db = db
-        self.log, self.dropped, self.chain = (folder / name for name in ("app.log", "dropped.log", "chain.log"))
-        self.agent = Agent(folder / "agent", runtime, "shop", settings(db, self.log, self.dropped, self.chain)).start()
+        self.log, self.dropped, self.chain = (folder / name
+                                              for name in ("app.log", "dropped.log", "chain.log"))
+        self.agent = Agent(folder / "agent", runtime, "shop",
+                           settings(db, self.log, self.dropped, self.chain)).start()
         self.lines = ["log 1", "dropped 1", "chain 1", "chain 2", "chain 3"]
         self.held_log, self.held_chain = self.put(self.log, "log 1"), self.put(self.chain, "chain 1")
         self.put(self.dropped, "dropped 1")
@@ -127,7 +128,8 @@ def test_a_file_with_only_an_unfinished_line_is_truncated(db, make_agent, log):
     with Stopped(agent):
         log.write_text("".join(f"line {i}\n" for i in range(200_000)))
     db.wait("SELECT count(*) >= 200001 FROM log_entries", timeout=30)
-    assert db.query("SELECT count(*)::int, count(DISTINCT message)::int FROM log_entries") == [(200001, 200001)]
+    assert (db.query("SELECT count(*)::int, count(DISTINCT message)::int FROM log_entries")
+            == [(200001, 200001)])
 
 
 def test_truncated_and_filled_with_lines_of_the_same_length(db, make_agent, log):
@@ -189,7 +191,8 @@ def test_bursts_of_rotations(db, make_agent, log):
 
 
 def test_other_file_types_match_the_pattern(db, make_agent, log, tmp_path):
-    """Each is named at most once; the regular file is read once, although three patterns and five names match it."""
+    """Each is named at most once; the regular file is read once, although three patterns and five names match
+    it."""
     log.write_text("one\n")
     folder = log.parent
     (folder / "hard.log").hardlink_to(log)
@@ -224,7 +227,8 @@ def test_packed_files_are_no_text(db, make_agent, log):
 
 
 def test_long_lines_that_end_at_the_borders_of_blocks(db, make_agent, log):
-    lengths = [n * block + more for n in (1, 2) for block in (262144, 262145) for more in (-1, 0, 1, 2, 62, 63, 64)]
+    lengths = [n * block + more for n in (1, 2) for block in (262144, 262145)
+               for more in (-1, 0, 1, 2, 62, 63, 64)]
     make_agent(db, log_files=[str(log)]).start()
     with open(log, "w") as f:
         for length in lengths:
@@ -238,7 +242,8 @@ def test_long_lines_that_end_at_the_borders_of_blocks(db, make_agent, log):
 
 
 def test_rotated_twice_unseen_with_lines_that_are_all_the_same(db, make_agent, log):
-    """A file that was made and rotated unseen may have the very text of another: it is taken for a copy, but counted."""
+    """A file that was made and rotated unseen may have the very text of another: it is taken for a copy, but
+    counted."""
     agent = make_agent(db, log_files=[str(log)]).start()
     append(log, *["tick"] * 500)
     db.wait("SELECT count(*) = 500 FROM log_entries")
@@ -252,7 +257,8 @@ def test_rotated_twice_unseen_with_lines_that_are_all_the_same(db, make_agent, l
 
 
 def numbered(path, first, last, ago=0.0):
-    append(path, *(json.dumps({"ts": time.time() - ago, "message": f"line {n}", "context": {"n": n}}) for n in range(first, last)))
+    append(path, *(json.dumps({"ts": time.time() - ago, "message": f"line {n}", "context": {"n": n}})
+                   for n in range(first, last)))
 
 
 def wait_lines(db, n, timeout=10.0):
@@ -328,10 +334,12 @@ def test_a_writer_that_leaves_a_hole_after_a_truncation(db, make_agent, log):
 
 def test_lines_that_end_in_a_bracket_are_no_stack_trace(db, make_agent, log):
     make_agent(db, log_files=[str(log)]).start()
-    lines = ["panic: recovered in handler", *(f"2026-11-24T04:00:{i:02d}Z ERROR request {i} failed (500)" for i in range(40))]
+    lines = ["panic: recovered in handler",
+             *(f"2026-11-24T04:00:{i:02d}Z ERROR request {i} failed (500)" for i in range(40))]
     append(log, *lines)
     wait_messages(db, *lines)
-    assert db.query("SELECT level, count(*)::int FROM log_entries GROUP BY 1 ORDER BY 1") == [("CRITICAL", 1), ("ERROR", 40)]
+    assert db.query("SELECT level, count(*)::int FROM log_entries GROUP BY 1 ORDER BY 1") == [("CRITICAL", 1),
+                                                                                              ("ERROR", 40)]
 
 
 def test_a_group_that_never_ends_is_seen(db, make_agent, log):

@@ -1,10 +1,10 @@
-"""Towards a server over a network no program sends its password, nor anything else, before the server has shown a certificate
-that is trusted: one rule (common/pg/pg_tls.h) for whatever opens a connection, however it is told where."""
+"""Towards a server over a network no program sends its password, nor anything else, before the server has
+shown a certificate that is trusted: one rule (common/pg/pg_tls.h) for whatever opens a connection, however it
+is told where."""
 import json
 import os
 import re
 import shlex
-import socket
 import struct
 import subprocess
 import sys
@@ -16,7 +16,8 @@ from harness import BUILD, TOP, Agent
 
 AWAY = "192.0.2.1"
 PASSWORD = "p4ssw0rd"
-ADMIN, HUB, AGENT = BUILD / "fleet_hub/fleet_hub_admin", BUILD / "fleet_hub/fleet_hub", BUILD / "obs_agent/obs_agent"
+ADMIN, HUB, AGENT = (BUILD / "fleet_hub/fleet_hub_admin", BUILD / "fleet_hub/fleet_hub",
+                     BUILD / "obs_agent/obs_agent")
 
 # How a connection is said to lead away; each with what the environment adds.
 FORMS = {
@@ -33,7 +34,8 @@ FORMS = {
     "service beside a local host": ("service=away", {"PGHOST": "/run/postgresql"}),
     "service with an address": ("host=localhost service=address", {}),
     "empty sslmode": (f"postgresql://obs:{PASSWORD}@{AWAY}/observ_metrics?sslmode=", {}),
-    "empty sslmode by the environment": (f"postgresql://obs:{PASSWORD}@{AWAY}/observ_metrics", {"PGSSLMODE": ""}),
+    "empty sslmode by the environment": (f"postgresql://obs:{PASSWORD}@{AWAY}/observ_metrics",
+                                         {"PGSSLMODE": ""}),
     "encryption by Kerberos": (f"postgresql://obs:{PASSWORD}@{AWAY}/observ_metrics?gssencmode=prefer", {}),
 }
 SERVICES = f"""
@@ -67,14 +69,17 @@ def network(tmp_path):
         for one in runs:
             one["command"] = [str(c) for c in one["command"]]
             one["environment"] = {"HOME": str(home), **one.get("environment", {})}
-        done = subprocess.run([*unshare, sys.executable, Path(__file__).parents[1] / "false_server.py"], text=True, timeout=600,
-                              input=json.dumps({"runs": runs, "tls": tls and [str(f) for f in tls]}), capture_output=True)
+        done = subprocess.run([*unshare, sys.executable, Path(__file__).parents[1] / "false_server.py"],
+                              text=True, timeout=600,
+                              input=json.dumps({"runs": runs, "tls": tls and [str(f) for f in tls]}),
+                              capture_output=True)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
     return go
 
 
-REQUEST = {"REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "127.0.0.1", "SERVER_ADDR": "127.0.0.1",
+REQUEST = {"REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "SERVER_PROTOCOL": "HTTP/1.1",
+           "REMOTE_ADDR": "127.0.0.1", "SERVER_ADDR": "127.0.0.1",
            "REQUEST_URI": "/", "PATH_INFO": "/", "QUERY_STRING": ""}
 
 
@@ -106,17 +111,20 @@ def programs(tmp_path, short_dir):
     """programs(url, environment) -> a run of each program that opens a connection, by its name."""
     def make(url, environment):
         cgi = {**REQUEST, "GATEWAY_INTERFACE": "CGI/1.1"}
-        agent = Agent(tmp_path / "agent", short_dir, "shop", {"enabled": True, "vps_name": "web", "postgres_url": url}, environment)
+        agent = Agent(tmp_path / "agent", short_dir, "shop",
+                      {"enabled": True, "vps_name": "web", "postgres_url": url}, environment)
         own = {k: agent.environment[k] for k in ("STATE_DIRECTORY", "RUNTIME_DIRECTORY")}
         (short_dir / "fcgi").unlink(missing_ok=True)
         return {
             "admin": {"command": [ADMIN, "--url", url, "servers"]},
             "hub": {"command": [HUB], "environment": {**cgi, "OBSERV_DATABASE_URL": url}},
-            "hub, FastCGI": {"command": [sys.executable, "-c", FASTCGI_CLIENT, HUB, short_dir / "fcgi", fastcgi().hex()],
+            "hub, FastCGI": {"command": [sys.executable, "-c", FASTCGI_CLIENT, HUB, short_dir / "fcgi",
+                                         fastcgi().hex()],
                              "environment": {"OBSERV_DATABASE_URL": url}},
             "agent": {"command": agent.command(), "environment": own, "until": '"error":'},
             "doctor": {"command": agent.command("doctor"), "environment": own},
-            "enroll": {"command": [AGENT, "enroll", "--server", "web", "--url", url], "input": PASSWORD + "\n"},
+            "enroll": {"command": [AGENT, "enroll", "--server", "web", "--url", url],
+                       "input": PASSWORD + "\n"},
         }
     def with_environment(url, environment):
         runs = make(url, environment)
@@ -132,7 +140,8 @@ def test_nothing_goes_in_clear(network, programs, form):
     for name, got in zip(runs, network(list(runs.values()))):
         assert (got["clear"], got["loopback"]["clear"]) == ("", ""), f"{name}: {got}"
         assert PASSWORD not in got["said"], name
-        assert "server does not support SSL" in got["said"] or "invalid sslmode" in got["said"], f"{name}: {got['said']}"
+        assert "server does not support SSL" in got["said"] or "invalid sslmode" in got["said"], \
+            f"{name}: {got['said']}"
 
 
 def test_install_sh_sends_nothing_in_clear(network, tmp_path):
@@ -141,20 +150,25 @@ def test_install_sh_sends_nothing_in_clear(network, tmp_path):
         pytest.skip("install.sh is for root")
     script = tmp_path / "install.sh"
     text = (TOP / "templates/install.sh").read_text()
-    script.write_text(text.replace("=/etc/credstore", f"={tmp_path}/credstore").replace("=/opt/deployments", f"={tmp_path}/deployments")
+    script.write_text(text.replace("=/etc/credstore", f"={tmp_path}/credstore")
+                      .replace("=/opt/deployments", f"={tmp_path}/deployments")
                       .replace("/run/systemd/system", str(tmp_path)))
     url = f"postgresql://obs_token_1@{AWAY}/observ_metrics"
-    (got,) = network([{"command": ["sh", script, "--token", "--server", "web", "--url", url, "--app", "shop"], "input": PASSWORD + "\n",
+    (got,) = network([{"command": ["sh", script, "--token", "--server", "web", "--url", url, "--app", "shop"],
+                       "input": PASSWORD + "\n",
                        "environment": {"PATH": f"{AGENT.parent}:/usr/sbin:/usr/bin:/sbin:/bin"}}])
-    assert got["clear"] == "" and "server does not support SSL" in got["said"] and "the token did not make a login" in got["said"], got
+    assert (got["clear"] == "" and "server does not support SSL" in got["said"]
+            and "the token did not make a login" in got["said"]), got
 
 
 def test_the_maintenance_unit_sends_nothing_in_clear(network):
     """It runs psql, whose own default would."""
     unit = (TOP / "templates/observ-maintain.service").read_text()
-    environment = dict(pair.split("=", 1) for line in re.findall(r"^Environment=(.*)", unit, re.M) for pair in line.split())
+    environment = dict(pair.split("=", 1) for line in re.findall(r"^Environment=(.*)", unit, re.M)
+                       for pair in line.split())
     environment.update(PGHOST=AWAY, PGUSER="obs", PGPASSWORD=PASSWORD)
-    (got,) = network([{"command": shlex.split(re.search(r"^ExecStart=(.*)", unit, re.M)[1]), "environment": environment}])
+    (got,) = network([{"command": shlex.split(re.search(r"^ExecStart=(.*)", unit, re.M)[1]),
+                       "environment": environment}])
     assert got["clear"] == "" and "server does not support SSL" in got["said"], got
 
 

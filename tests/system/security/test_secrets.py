@@ -8,8 +8,10 @@ from harness import run, wait_for
 from hub_server import Hub
 
 CREDENTIAL = "s3cr3t/cr3d +%41"
-ENVIRONMENT = {"VARIABLE": "v4ri4ble", "HOOK": "http://hookuser:h00kpass@127.0.0.1:9/h00kpath", "HEADER": "h34der"}
-SECRETS = ["s3cr3t", "cr3d", *(v for v in ENVIRONMENT.values() if "/" not in v), "hookuser", "h00kpass", "h00kpath", "us3r", "p4ss", "l1teral"]
+ENVIRONMENT = {"VARIABLE": "v4ri4ble", "HOOK": "http://hookuser:h00kpass@127.0.0.1:9/h00kpath",
+               "HEADER": "h34der"}
+SECRETS = ["s3cr3t", "cr3d", *(v for v in ENVIRONMENT.values() if "/" not in v), "hookuser", "h00kpass",
+           "h00kpath", "us3r", "p4ss", "l1teral"]
 TOLD = re.compile("|".join(SECRETS), re.I)
 
 
@@ -55,7 +57,8 @@ def test_no_secret_leaves_by_a_row_or_a_page(db, make_agent, bad, environment, t
     assert [url for url, in db.query("SELECT url FROM health_checks ORDER BY url COLLATE \"C\"")] == shown
     messages = dict(db.query("SELECT url, error_message FROM health_checks"))
     assert messages["http://***.invalid/"].startswith("Could not resolve host: ***.invalid")
-    assert messages[f"http://127.0.0.1:{bad['http']}/to_name?***.invalid"].startswith("Could not resolve host: ***.invalid")
+    assert messages[f"http://127.0.0.1:{bad['http']}/to_name?***.invalid"].startswith("Could not resolve "
+                                                                                      "host: ***.invalid")
     assert all(messages.values()) and not told(done.stdout + done.stderr)
     dump = run("pg_dump", "-a", "--inserts", db.url("postgres"))
     assert "/status/503" in dump and not told(dump)
@@ -73,7 +76,8 @@ def test_no_secret_leaves_by_a_command_or_the_log(db, make_agent, bad, environme
     asked, shown = checks(bad["http"])
     url = db.url() + " application_name=${VARIABLE}"
     agent = make_agent(db, environment=environment, health_checks=asked, postgres_url=url, log_level="debug")
-    said = [agent.run(*option, timeout=120) for option in (["--check-config"], ["--print-config"], ["--once", "--dry-run"], ["doctor"])]
+    said = [agent.run(*option, timeout=120)
+            for option in (["--check-config"], ["--print-config"], ["--once", "--dry-run"], ["doctor"])]
     assert all(s in said[1].stdout for s in shown) and "application_name=***" in said[1].stdout
     agent.start()
     db.wait("SELECT count(*) >= %s FROM health_checks", len(asked))
@@ -86,10 +90,12 @@ def test_no_secret_leaves_by_a_command_or_the_log(db, make_agent, bad, environme
 
 def test_no_secret_is_in_the_outbox(make_agent, bad, environment, short_dir):
     asked, shown = checks(bad["http"])
-    agent = make_agent(None, environment=environment, health_checks=asked, postgres_url=f"host={short_dir} password=p4ss")
+    agent = make_agent(None, environment=environment, health_checks=asked,
+                       postgres_url=f"host={short_dir} password=p4ss")
     agent.start()
     kept = wait_for(lambda: {path: text for path in (agent.folder / "state").rglob("*") if path.is_file()
-                             for text in [path.read_bytes().decode(errors="replace")] if all(json.dumps(s)[1:-1] in text for s in shown)},
+                             for text in [path.read_bytes().decode(errors="replace")]
+                             if all(json.dumps(s)[1:-1] in text for s in shown)},
                     "all checks in the outbox")
     agent.stop()
     assert kept and not told("".join(kept.values())) and not told(agent.said())
@@ -103,9 +109,12 @@ def test_no_secret_is_in_the_outbox(make_agent, bad, environment, short_dir):
 def test_checks_that_differ_in_a_secret_are_told_apart_by_a_name(make_agent, environment, first, second):
     if second == "${VARIABLE}/":
         environment = {**environment, "VARIABLE": "http://v4ri4ble"}
-    same = make_agent(None, environment=environment, enabled=False, health_checks=[first, second]).run("--check-config")
-    assert same.returncode == 78 and "differ only in what is shown as ***; tell them apart by a #name" in same.stderr
-    named = make_agent(None, environment=environment, enabled=False, health_checks=[first + "#a", second + "#b"]).run("--print-config")
+    same = make_agent(None, environment=environment, enabled=False,
+                      health_checks=[first, second]).run("--check-config")
+    assert (same.returncode == 78
+            and "differ only in what is shown as ***; tell them apart by a #name" in same.stderr)
+    named = make_agent(None, environment=environment, enabled=False,
+                       health_checks=[first + "#a", second + "#b"]).run("--print-config")
     assert named.returncode == 0, named.stderr
     assert not told(same.stdout + same.stderr + named.stdout + named.stderr)
     assert "***" in named.stdout and "#a" in named.stdout and "#b" in named.stdout
@@ -113,7 +122,10 @@ def test_checks_that_differ_in_a_secret_are_told_apart_by_a_name(make_agent, env
 
 def test_another_secret_continues_the_same_check(db, make_agent, bad, environment):
     """A rotated credential makes no new check: its schedule and its row continue."""
-    agent = make_agent(db, environment=environment, health_checks=[{"url": f"http://127.0.0.1:{bad['http']}/ok?q=${{CRED:tok}}", "interval": 1}])
+    agent = make_agent(db,
+                       environment=environment,
+                       health_checks=[{"url": f"http://127.0.0.1:{bad['http']}/ok?q=${{CRED:tok}}",
+                                       "interval": 1}])
     agent.start()
     db.wait("SELECT count(*) > 0 FROM health_checks")
     (Path(environment["CREDENTIALS_DIRECTORY"]) / "tok").write_text("an0ther")
@@ -122,4 +134,5 @@ def test_another_secret_continues_the_same_check(db, make_agent, bad, environmen
     now = db.one("SELECT now()")
     db.wait("SELECT count(*) > 1 FROM health_checks WHERE timestamp > %s", now)
     agent.stop()
-    assert db.query("SELECT DISTINCT url, success FROM health_checks") == [(f"http://127.0.0.1:{bad['http']}/ok?q=***", True)]
+    assert (db.query("SELECT DISTINCT url, success FROM health_checks")
+            == [(f"http://127.0.0.1:{bad['http']}/ok?q=***", True)])

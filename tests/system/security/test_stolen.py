@@ -1,4 +1,5 @@
-"""An attacker has the login of one server and connects with it: can add rows about that server, and nothing else."""
+"""An attacker has the login of one server and connects with it: can add rows about that server, and nothing
+else."""
 import concurrent.futures
 import contextlib
 import os
@@ -26,15 +27,18 @@ class Thief:
         self.db = self.cluster.new_database()
         with open(TOP / "templates" / "observ-harden.sql", encoding="utf-8") as script:
             psql(self.cluster, self.db.name, stdin=script)
-        self.passwords = dict(self.db.query("SELECT * FROM enroll('web-1') UNION ALL SELECT * FROM enroll('web-2')"))
+        self.passwords = dict(self.db.query("SELECT * FROM enroll('web-1') UNION ALL SELECT * "
+                                            "FROM enroll('web-2')"))
         hba = self.cluster.folder / "data" / "pg_hba.conf"
-        hba.write_text(f"local all postgres,observ_admin trust\nlocal {self.db.name} +observ_agent scram-sha-256\n"
+        hba.write_text(f"local all postgres,observ_admin trust\nlocal {self.db.name} +observ_agent "
+                       "scram-sha-256\n"
                        f"local {self.db.name} +observ_bootstrap scram-sha-256\nlocal all all reject\n")
         self.db.query("SELECT pg_reload_conf()")
         self.db.close()
 
     def connect(self, role="obs_web_1", database=None, **options):
-        connection = psycopg2.connect(self.cluster.url(database or self.db.name, role), password=self.passwords.get(role, "x"), **options)
+        connection = psycopg2.connect(self.cluster.url(database or self.db.name, role),
+                                      password=self.passwords.get(role, "x"), **options)
         connection.autocommit = True
         return connection
 
@@ -52,9 +56,11 @@ class Thief:
 
     def others(self):
         """Everything that must not change: the schema, the roles, and the rows of other servers."""
-        shape = re.sub(r"^\\(un)?restrict .*$", "", run("pg_dump", "-s", self.cluster.url(self.db.name)), flags=re.M)
+        shape = re.sub(r"^\\(un)?restrict .*$", "", run("pg_dump", "-s", self.cluster.url(self.db.name)),
+                       flags=re.M)
         rows = self.db.query("""SELECT 'roles', string_agg((r.*)::text, ';' ORDER BY rolname) FROM pg_roles r
-            UNION ALL SELECT 'members', string_agg((m.*)::text, ';' ORDER BY (m.*)::text) FROM pg_auth_members m
+            UNION ALL SELECT 'members', string_agg((m.*)::text, ';' ORDER BY (m.*)::text)
+                FROM pg_auth_members m
             UNION ALL SELECT 'agent_roles', string_agg((a.*)::text, ';' ORDER BY role) FROM agent_roles a
             UNION ALL SELECT 'agents', string_agg((a.*)::text, ';') FROM agents a WHERE vps_name <> 'web-1'
             UNION ALL SELECT 'logs', string_agg(message, ';') FROM log_entries WHERE vps_name <> 'web-1'
@@ -73,8 +79,10 @@ def thief(tmp_path_factory):
     t.cluster.stop("immediate")
 
 
-LOGS = ("SELECT observ.push_logs(%s, %s, '{{7}}', array_fill(1::smallint, ARRAY[{n}]), array_fill(0::bigint, ARRAY[{n}]), "
-        "array_fill(%s::timestamptz, ARRAY[{n}]), array_fill(2::smallint, ARRAY[{n}]), array_fill('l'::text, ARRAY[{n}]), "
+LOGS = ("SELECT observ.push_logs(%s, %s, '{{7}}', array_fill(1::smallint, ARRAY[{n}]), array_fill(0::bigint, "
+        "ARRAY[{n}]), "
+        "array_fill(%s::timestamptz, ARRAY[{n}]), array_fill(2::smallint, ARRAY[{n}]), array_fill('l'::text, "
+        "ARRAY[{n}]), "
         "array_fill(%s::text, ARRAY[{n}]), array_fill(NULL::jsonb, ARRAY[{n}]))")
 
 
@@ -97,12 +105,14 @@ def test_it_can_add_rows_about_its_server(thief):
 REFUSED = {
     # as another server
     "hello as another": ("SELECT observ.agent_hello('web-2', 'shop', 1, NULL, '1', 60, now())", "42501"),
-    "logs of another": ("SELECT observ.push_logs('web-2', 'shop', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')", "42501"),
+    "logs of another": ("SELECT observ.push_logs('web-2', 'shop', '{}', '{}', '{}', '{}', '{}', '{}', '{}', "
+                        "'{}')", "42501"),
     "metrics of another": ("SELECT observ.push_metrics('web-2', 'shop', '[]')", "42501"),
     "positions of another": ("SELECT observ.push_positions('web-2', 'shop', '[]')", "42501"),
     "positions read of another": ("SELECT observ.agent_streams('web-2', 'shop', 1)", "42501"),
     # reading and changing tables
-    **{f"read {t}": (f"SELECT * FROM observ.{t}", "42501") for t in ("agents", "log_entries", "vps_metrics", "agent_roles", "v_logs")},
+    **{f"read {t}": (f"SELECT * FROM observ.{t}", "42501")
+       for t in ("agents", "log_entries", "vps_metrics", "agent_roles", "v_logs")},
     "copy a table": ("COPY observ.log_entries TO STDOUT", "42501"),
     "insert": ("INSERT INTO observ.gaps DEFAULT VALUES", "42501"),
     "lock": ("BEGIN; LOCK TABLE observ.agents IN ACCESS SHARE MODE", "42501"),
@@ -118,14 +128,16 @@ REFUSED = {
     "table in observ": ("CREATE TABLE observ.t (x int)", "42501"),
     "schema": ("CREATE SCHEMA t", "42501"),
     "function": ("CREATE FUNCTION public.f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "42501"),
-    "replace a function": ("CREATE OR REPLACE FUNCTION observ.max_apps() RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT 9'", "42501"),
+    "replace a function": ("CREATE OR REPLACE FUNCTION observ.max_apps() RETURNS bigint LANGUAGE sql "
+                           "IMMUTABLE AS 'SELECT 9'", "42501"),
     "extension dblink": ("CREATE EXTENSION dblink SCHEMA public", "42501"),
     "drop": ("DROP TABLE observ.agents", "42501"),
     "truncate": ("TRUNCATE observ.log_entries", "42501"),
     "alter": ("ALTER TABLE observ.agents ADD x int", "42501"),
     "database": ("CREATE DATABASE t", "42501"),
     "database settings": ("ALTER DATABASE {db} SET work_mem = '1GB'", "42501"),
-    "subscription": ("CREATE SUBSCRIPTION s CONNECTION 'host=x' PUBLICATION p WITH (connect = false)", "42501"),
+    "subscription": ("CREATE SUBSCRIPTION s CONNECTION 'host=x' PUBLICATION p WITH (connect = false)",
+                     "42501"),
     "publication": ("CREATE PUBLICATION p FOR ALL TABLES", "42501"),
     # the server's files, programs, settings
     "read a file": ("SELECT pg_read_file('/etc/passwd')", "42501"),
@@ -160,7 +172,8 @@ REFUSED = {
     "revoke": ("SELECT observ.revoke_server('web-2')", "42501"),
     "maintain": ("SELECT observ.maintain()", "42501"),
     "a partition": ("SELECT observ.make_partition('log_entries', '2199-01-01')", "42501"),
-    "end a session": ("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename <> 'obs_web_1'", "42501"),
+    "end a session": ("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename <> 'obs_web_1'",
+                      "42501"),
     "a prepared transaction": ("BEGIN; SELECT txid_current(); PREPARE TRANSACTION 'x'", "55000"),
     # locks
     "advisory lock": ("SELECT pg_advisory_lock(1)", "42501"),
@@ -168,17 +181,25 @@ REFUSED = {
     "a table full of locks": ("SELECT pg_advisory_lock(i) FROM generate_series(1, 1000000) i", "42501"),
     # values
     "a value of 1 GB": (f"SELECT observ.push_gaps('web-1', 'a', to_jsonb(repeat('x', {1 << 30})))", "54000"),
-    "JSON of 80 MB": ("SELECT observ.push_gaps('web-1', 'a', to_jsonb(array_fill(repeat('x', 1000000), '{80}')))", "54000"),
-    "JSON of 40 MB as state": ("SELECT observ.push_open('web-1', 'a', 1, 1, to_jsonb(array_fill(repeat('x', 1000000), '{40}')))", "OB002"),
-    "a line of 300 MB": ("SELECT observ.push_logs('web-1', 'a', '{7}', '{1}', '{0}', ARRAY[now()], '{2}', '{l}', "
+    "JSON of 80 MB": ("SELECT observ.push_gaps('web-1', 'a', to_jsonb(array_fill(repeat('x', 1000000), "
+                      "'{80}')))", "54000"),
+    "JSON of 40 MB as state": ("SELECT observ.push_open('web-1', 'a', 1, 1, to_jsonb(array_fill(repeat('x', "
+                               "1000000), '{40}')))", "OB002"),
+    "a line of 300 MB": ("SELECT observ.push_logs('web-1', 'a', '{7}', '{1}', '{0}', ARRAY[now()], '{2}', "
+                         "'{l}', "
                          "array_fill(repeat('x', 300000000), '{1}'), '{NULL}')", "54000"),
-    "a million streams": ("SELECT observ.push_logs('web-1', 'a', array_fill(1::bigint, '{10000000}'), '{1}', '{0}', ARRAY[now()], "
+    "a million streams": ("SELECT observ.push_logs('web-1', 'a', array_fill(1::bigint, '{10000000}'), '{1}', "
+                          "'{0}', ARRAY[now()], "
                           "'{2}', '{l}', '{m}', '{NULL}')", "54000"),
-    "details of 2 MB": ("SELECT observ.push_metrics('web-1', 'a', jsonb_build_array(jsonb_build_array(1795255200000000, false, "
+    "details of 2 MB": ("SELECT observ.push_metrics('web-1', 'a', "
+                        "jsonb_build_array(jsonb_build_array(1795255200000000, false, "
                         "jsonb_build_object('a', repeat('x', 2000000)), 1)))", "54000"),
-    "a name of 1 MB": ("SELECT observ.agent_hello('web-1', repeat('x', 1000000), 1, NULL, '1', 60, now())", "22023"),
-    "a clock at the end of time": ("SELECT observ.agent_hello('web-1', 'a', 1, NULL, '1', 60, 'infinity')", "22023"),
-    "an epoch that ends all others": ("SELECT observ.agent_hello('web-1', 'a', 1, 9223372036854775807, '1', 60, now())", "22023"),
+    "a name of 1 MB": ("SELECT observ.agent_hello('web-1', repeat('x', 1000000), 1, NULL, '1', 60, now())",
+                       "22023"),
+    "a clock at the end of time": ("SELECT observ.agent_hello('web-1', 'a', 1, NULL, '1', 60, 'infinity')",
+                                   "22023"),
+    "an epoch that ends all others": ("SELECT observ.agent_hello('web-1', 'a', 1, 9223372036854775807, '1', "
+                                      "60, now())", "22023"),
 }
 
 
@@ -193,30 +214,35 @@ def test_nothing_else_succeeds(thief):
     assert thief.others() == before, "and nothing has changed"
 
 
-@pytest.mark.parametrize("when", ["infinity", "-infinity", "294276-01-01Z", "9999-12-31Z", "0001-01-01Z BC", "1999-12-31Z"])
+@pytest.mark.parametrize("when", ["infinity", "-infinity", "294276-01-01Z", "9999-12-31Z", "0001-01-01Z BC",
+                                  "1999-12-31Z"])
 def test_impossible_times_are_refused(thief, when):
     assert thief.refusal(logs(), "web-1", "shop", when, "x")[0] == "22008"
 
 
 def test_false_times_leave_no_partition(thief):
-    """Such rows go into the default partition; only days within the retention, and four days ahead, get a partition."""
+    """Such rows go into the default partition; only days within the retention, and four days ahead, get a
+    partition."""
     for when in ("2000-01-01Z", "2199-12-31Z"):
         thief.ask(logs(), "web-1", "shop", when, "far off")
     thief.ask(logs(), "web-1", "shop", "now", "x")
     thief.db.query("SELECT maintain()")
-    days = "SELECT min(lower_bound) > now() - interval '91 days' AND max(upper_bound) < now() + interval '5 days' FROM partitions(%s)"
+    days = ("SELECT min(lower_bound) > now() - interval '91 days' "
+            "AND max(upper_bound) < now() + interval '5 days' FROM partitions(%s)")
     assert all(thief.db.one(days, t) for t in ("log_entries", "vps_metrics", "health_checks"))
     assert thief.db.one("SELECT ok FROM job_runs ORDER BY started_at DESC LIMIT 1")
 
 
 def test_large_values_leave_the_server_its_memory(thief):
-    """A value that is too large is refused before it is parsed: the backend holds it once or twice, never its parts."""
+    """A value that is too large is refused before it is parsed: the backend holds it once or twice, never its
+    parts."""
     with contextlib.closing(thief.connect()) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         pid = cursor.fetchone()[0]
         value = "x" * (200 << 20)
         with pytest.raises(psycopg2.Error, match=r"2097\d+ bytes in one call, at most 33554432 are taken"):
-            cursor.execute("SELECT observ.push_logs('web-1', 'a', '{7}', '{1}', '{0}', ARRAY[now()], '{2}', '{l}', ARRAY[%s], '{NULL}')", (value,))
+            cursor.execute("SELECT observ.push_logs('web-1', 'a', '{7}', '{1}', '{0}', ARRAY[now()], '{2}', "
+                           "'{l}', ARRAY[%s], '{NULL}')", (value,))
         peak = re.search(r"VmHWM:\s+(\d+)", open(f"/proc/{pid}/status", encoding="ascii").read())
         assert int(peak[1]) * KB < 10 * len(value)
         cursor.execute("SELECT 1")
@@ -226,12 +252,15 @@ def test_large_values_leave_the_server_its_memory(thief):
 def test_applications_and_streams_are_counted(thief):
     thief.db.query("INSERT INTO agents (vps_name, app_name, epoch, first_seen_at, last_seen_at) "
                    "SELECT 'web-1', 'app ' || i, 1, now(), now() FROM generate_series(1, max_apps()) i")
-    thief.db.query("INSERT INTO log_streams SELECT 'web-1', 'many', i, 'p', 'f', 'h', 't', 0, true, now() FROM generate_series(1, max_streams()) i")
+    thief.db.query("INSERT INTO log_streams SELECT 'web-1', 'many', i, 'p', 'f', 'h', 't', 0, true, now() "
+                   "FROM generate_series(1, max_streams()) i")
     code, message = thief.refusal("SELECT observ.agent_hello('web-1', 'one more', 1, NULL, '1', 60, now())")
     assert (code, 'server "web-1" has 1000 applications' in message) == ("54000", True), message
-    code, message = thief.refusal("SELECT observ.push_positions('web-1', 'many', '[[-1, 0, 1, false, \"p\", \"f\", \"h\", \"t\"]]')")
+    code, message = thief.refusal("SELECT observ.push_positions('web-1', 'many', '[[-1, 0, 1, false, \"p\", "
+                                  "\"f\", \"h\", \"t\"]]')")
     assert (code, '"many" on "web-1" has 500000 log files' in message) == ("54000", True), message
-    assert thief.refusal("SELECT observ.agent_hello('web-1', 'shop', 1, NULL, '1', 60, now())")[0] is None, "what is known goes on"
+    assert thief.refusal("SELECT observ.agent_hello('web-1', 'shop', 1, NULL, '1', 60, now())")[0] is None, \
+        "what is known goes on"
     thief.db.query("DELETE FROM agents WHERE app_name LIKE 'app %%'")
     thief.db.query("DELETE FROM log_streams WHERE app_name = 'many'")
 
@@ -263,7 +292,8 @@ def maintain_without(thief, wait):
 
 
 def test_locks_and_long_transactions_end(thief):
-    """It overrides its timeouts and keeps a transaction open, with a snapshot and locks that maintain() needs."""
+    """It overrides its timeouts and keeps a transaction open, with a snapshot and locks that maintain()
+    needs."""
     with contextlib.closing(thief.connect()) as connection, connection.cursor() as cursor:
         connection.autocommit = False
         cursor.execute("SET statement_timeout = 0")
@@ -278,7 +308,8 @@ def test_locks_and_long_transactions_end(thief):
     assert thief.db.count("log_entries", "message = 'holds the default partition'") == 0
 
 
-@pytest.mark.parametrize("sql", ["PREPARE p AS SELECT FROM observ.log_entries_default", "PREPARE p AS DELETE FROM observ.agent_roles"])
+@pytest.mark.parametrize("sql", ["PREPARE p AS SELECT FROM observ.log_entries_default",
+                                 "PREPARE p AS DELETE FROM observ.agent_roles"])
 def test_a_lock_by_prepare_is_ended_after_seconds(thief, sql):
     """PREPARE takes the locks of a statement that the role may not run. A token can do that, too."""
     token = dict(thief.db.query("SELECT * FROM make_token()"))
@@ -295,7 +326,8 @@ def test_a_lock_by_prepare_is_ended_after_seconds(thief, sql):
 
 
 def hold_all(thief, role, stack):
-    """Sessions that block their own termination, and default privileges that would prevent dropping the role."""
+    """Sessions that block their own termination, and default privileges that would prevent dropping the
+    role."""
     thief.ask("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC", role=role)
     for sql in (f"ALTER ROLE {role} PASSWORD 'x'", "PREPARE p AS DELETE FROM observ.agent_roles",
                 "PREPARE p AS DELETE FROM observ.bootstrap_tokens"):
@@ -313,7 +345,8 @@ def at_once(thief, sql, *parameters):
         return cursor.fetchall()
 
 
-@pytest.mark.parametrize("end", ["SELECT revoke_server('web-9')", "SELECT enroll('web-9')", "SELECT rotate_finish('web-9')"])
+@pytest.mark.parametrize("end", ["SELECT revoke_server('web-9')", "SELECT enroll('web-9')",
+                                 "SELECT rotate_finish('web-9')"])
 def test_it_cannot_keep_itself(thief, end):
     thief.passwords.update(thief.db.query("SELECT * FROM enroll('web-9')"))
     with contextlib.ExitStack() as held:
@@ -336,7 +369,8 @@ def test_it_cannot_keep_itself_by_one_session_after_the_other(thief):
             connection.cursor().execute("PREPARE p AS DELETE FROM observ.agent_roles")
             if turn == 0:
                 enrolling = pool.submit(at_once, thief, "SELECT enroll('web-8')")
-                thief.db.wait("SELECT count(*) > 0 FROM pg_locks WHERE relation = 'observ.agent_roles'::regclass AND NOT granted")
+                thief.db.wait("SELECT count(*) > 0 FROM pg_locks "
+                              "WHERE relation = 'observ.agent_roles'::regclass AND NOT granted")
         assert enrolling.result()
     thief.db.query("SELECT revoke_server('web-8'), revoke_server('web-9')")
 
@@ -378,7 +412,8 @@ def test_a_token_does_not_look_through_an_old_snapshot(thief, level):
 
 
 def test_a_table_full_of_savepoints_locks_ends_with_its_process(thief):
-    """PostgreSQL cannot prevent this, as docs/security.md says: others are locked out until an operator kills the process."""
+    """PostgreSQL cannot prevent this, as docs/security.md says: others are locked out until an operator kills
+    the process."""
     with contextlib.closing(thief.connect()) as connection, connection.cursor() as cursor:
         connection.autocommit = False
         gap = """SELECT observ.push_gaps('web-1', 'shop', '[[1795255200000000,1,"x",1,1,"x"]]')"""
@@ -394,7 +429,8 @@ def test_a_table_full_of_savepoints_locks_ends_with_its_process(thief):
 
 
 def test_a_flood_of_notifications_reaches_nobody(thief):
-    """NOTIFY cannot be revoked. No session here listens, so the queue stays empty, and others keep writing."""
+    """NOTIFY cannot be revoked. No session here listens, so the queue stays empty, and others keep
+    writing."""
     with contextlib.closing(thief.connect()) as connection, connection.cursor() as cursor:
         for _ in range(200):
             cursor.execute(f"NOTIFY x, '{'y' * 7999}'")
@@ -403,7 +439,8 @@ def test_a_flood_of_notifications_reaches_nobody(thief):
 
 
 def test_its_own_password_is_taken_back(thief):
-    """PostgreSQL lets each role change its own password and settings: that harms only itself, and enroll() undoes it."""
+    """PostgreSQL lets each role change its own password and settings: that harms only itself, and enroll()
+    undoes it."""
     thief.ask("ALTER ROLE obs_web_1 SET work_mem = '1GB'")
     thief.ask("ALTER ROLE obs_web_1 PASSWORD 'mine'")
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):

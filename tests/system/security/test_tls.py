@@ -1,4 +1,5 @@
-"""The lines for pg_hba.conf in docs/security.md, with real certificates: which clients they accept and refuse."""
+"""The lines for pg_hba.conf in docs/security.md, with real certificates: which clients they accept and
+refuse."""
 import contextlib
 import re
 import socket
@@ -31,12 +32,14 @@ class Server:
         self.cluster.pg("install", self.cluster.folder, DATABASE)
         self.db = Database(self.cluster, DATABASE)
         make_authority(folder)
-        for file, name in (("server", "localhost"), ("obs_web_1", "obs_web_1"), ("web-1", "web-1.example.com"), ("web-2", "web-2.example.com")):
+        for file, name in (("server", "localhost"), ("obs_web_1", "obs_web_1"),
+                           ("web-1", "web-1.example.com"), ("web-2", "web-2.example.com")):
             make_certificate(folder, file, name)
         put(self.cluster, folder / "ca.crt", "ca.crt")
         psql(self.cluster, "ALTER SYSTEM SET ssl_ca_file = 'ca.crt'")
         use_certificate(self.cluster, folder, "server")
-        self.passwords = dict(self.db.query("SELECT * FROM enroll('web-1') UNION ALL SELECT * FROM enroll('web-2')"))
+        self.passwords = dict(self.db.query("SELECT * FROM enroll('web-1') UNION ALL SELECT * "
+                                            "FROM enroll('web-2')"))
 
     def hba(self, lines):
         data = self.cluster.folder / "data"
@@ -44,9 +47,12 @@ class Server:
         (data / "pg_ident.conf").write_text(block("pg_ident"))
         psql(self.cluster, "SELECT pg_reload_conf()")
 
-    def url(self, role="obs_web_1", certificate=None, database=DATABASE, sslmode="verify-full", password=True, **more):
-        more.update({"sslcert": f"{self.folder}/{certificate}.crt", "sslkey": f"{self.folder}/{certificate}.key"} if certificate else {})
-        options = "&".join(f"{k}={v}" for k, v in {"sslmode": sslmode, "sslrootcert": f"{self.folder}/ca.crt", **more}.items())
+    def url(self, role="obs_web_1", certificate=None, database=DATABASE, sslmode="verify-full", password=True,
+            **more):
+        more.update({"sslcert": f"{self.folder}/{certificate}.crt",
+                     "sslkey": f"{self.folder}/{certificate}.key"} if certificate else {})
+        options = "&".join(f"{k}={v}" for k, v in {"sslmode": sslmode, "sslrootcert": f"{self.folder}/ca.crt",
+                                                   **more}.items())
         word = f":{self.passwords[role]}" if password else ""
         return f"postgresql://{role}{word}@localhost:{self.port}/{database}?{options}"
 
@@ -71,7 +77,8 @@ def test_passwords_with_channel_binding(server, make_agent):
     server.hba(block("pg_hba: passwords"))
     agent = make_agent(None, vps_name="web-1", postgres_url=server.url(channel_binding="require")).start()
     server.db.wait("SELECT count(*) > 0 FROM vps_metrics")
-    assert server.db.query("SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'obs_web_1'") == [(True,)]
+    assert server.db.query("SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) "
+                           "WHERE usename = 'obs_web_1'") == [(True,)]
     agent.stop()
     assert "no encryption" in server.refusal(sslmode="disable")
     assert "pg_hba.conf rejects" in server.refusal(database="postgres")
@@ -89,7 +96,8 @@ def test_a_token_is_exchanged_for_a_login(server):
     server.hba(block("pg_hba: passwords"))
     (token,) = server.db.query("SELECT * FROM make_token()")
     server.passwords.update([token])
-    with contextlib.closing(psycopg2.connect(server.url(token[0], channel_binding="require"))) as c, c, c.cursor() as cursor:
+    url = server.url(token[0], channel_binding="require")
+    with contextlib.closing(psycopg2.connect(url)) as c, c, c.cursor() as cursor:
         cursor.execute("SELECT * FROM observ.bootstrap_enroll('web-3')")
         server.passwords.update(cursor.fetchall())
     assert server.refusal(role="obs_web_3", channel_binding="require") is None
@@ -104,7 +112,8 @@ def test_a_token_for_one_server_used_twice_at_once(server):
     server.hba(block("pg_hba: passwords"))
     (token,) = server.db.query("SELECT * FROM make_token()")
     server.passwords.update([token])
-    with contextlib.closing(psycopg2.connect(server.url(token[0]))) as first, contextlib.closing(psycopg2.connect(server.url(token[0]))) as second:
+    connect = lambda: contextlib.closing(psycopg2.connect(server.url(token[0])))       # noqa: E731
+    with connect() as first, connect() as second:
         first.cursor().execute("SELECT * FROM observ.bootstrap_enroll('once-1')")
         said = []
 
@@ -120,7 +129,8 @@ def test_a_token_for_one_server_used_twice_at_once(server):
         first.commit()
         thread.join(10)
     assert said and "this token is used up" in said[0]
-    assert server.db.query("SELECT vps_name FROM agent_roles WHERE enrolled_by = %s", token[0]) == [("once-1",)]
+    assert server.db.query("SELECT vps_name FROM agent_roles WHERE enrolled_by = %s",
+                           token[0]) == [("once-1",)]
 
 
 def test_a_certificate_beside_the_password(server, make_agent):
@@ -131,7 +141,8 @@ def test_a_certificate_beside_the_password(server, make_agent):
     agent.stop()
     assert "requires a valid client certificate" in server.refusal()
     assert server.refusal(certificate="obs_web_1") is None
-    assert server.refusal(certificate="web-1"), "a certificate by another name; PostgreSQL calls it a wrong password"
+    assert server.refusal(certificate="web-1"), \
+        "a certificate by another name; PostgreSQL calls it a wrong password"
     assert "password" in server.refusal(certificate="obs_web_1", password=False), "the certificate alone"
 
 
@@ -141,7 +152,8 @@ def test_a_certificate_instead_of_the_password(server, make_agent):
     agent = make_agent(None, vps_name="web-1", app="cert", postgres_url=url).start()
     server.db.wait("SELECT count(*) > 0 FROM vps_metrics WHERE app_name = 'cert'")
     agent.stop()
-    assert "certificate authentication failed" in server.refusal(certificate="web-2", password=False), "that of another server"
+    assert "certificate authentication failed" in server.refusal(certificate="web-2",
+                                                                 password=False), "that of another server"
     assert "requires a valid client certificate" in server.refusal()
 
 
@@ -149,8 +161,10 @@ def test_a_certificate_does_not_outlive_a_rotation(server):
     """VALID UNTIL applies only to passwords, so the functions check the date."""
     server.hba(block("pg_hba: certificate"))
     server.db.query("SELECT rotate_server('web-1', '0')")
-    with contextlib.closing(psycopg2.connect(server.url(certificate="web-1", password=False))) as c, c.cursor() as cursor:
+    with contextlib.closing(psycopg2.connect(server.url(certificate="web-1",
+                                                        password=False))) as c, c.cursor() as cursor:
         with pytest.raises(psycopg2.Error, match="was replaced by another"):
             cursor.execute("SELECT observ.push_gaps('web-1', 'a', '[]')")
     server.db.query("SELECT rotate_finish('web-1')")
-    assert "obs_web_1" in server.refusal(certificate="web-1", password=False), "and after that nobody has that name"
+    assert "obs_web_1" in server.refusal(certificate="web-1",
+                                         password=False), "and after that nobody has that name"

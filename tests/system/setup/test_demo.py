@@ -1,4 +1,5 @@
-"""`make demo` without the build: it starts, shows live data, stops without a trace, and reports errors in one sentence."""
+"""`make demo` without the build: it starts, shows live data, stops without a trace, and reports errors in one
+sentence."""
 import contextlib
 import json
 import os
@@ -36,17 +37,20 @@ class Demo:
     def start(self):
         self.output.unlink(missing_ok=True)
         with open(self.output, "w") as out:
-            # Processes in the background of a shell inherit that SIGINT is ignored, and could not be interrupted.
-            self.process = subprocess.Popen(["env", "--default-signal=INT", str(DEMO)], env=self.environment(),
-                                            stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+            # Processes in the background of a shell inherit that SIGINT is ignored, and could not be
+            # interrupted.
+            self.process = subprocess.Popen(["env", "--default-signal=INT", str(DEMO)],
+                                            env=self.environment(),
+                                            stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                            start_new_session=True)
         wait_for(lambda: "Observ is running" in self.said() or self.process.poll() is not None, "the URL", 60)
         assert self.process.poll() is None, self.said()
         return self
 
     def fails(self):
         """Run it expecting failure; returns its last line."""
-        done = subprocess.run([str(DEMO)], env=self.environment(), text=True, stdin=subprocess.DEVNULL, timeout=60,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        done = subprocess.run([str(DEMO)], env=self.environment(), text=True, stdin=subprocess.DEVNULL,
+                              timeout=60, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert done.returncode == 1, done.stdout
         return [line for line in done.stdout.splitlines() if line != "demo: stopping"]
 
@@ -62,13 +66,16 @@ class Demo:
         return self.process.wait(30)
 
     def processes(self):
-        """(user id, command line) of the demo's processes, found by command line, working folder or environment."""
+        """(user id, command line) of the demo's processes, found by command line, working folder or
+        environment."""
         found = []
         for p in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                text = (p / "cmdline").read_bytes() + b" " + os.readlink(p / "cwd").encode() + (p / "environ").read_bytes()
+                text = ((p / "cmdline").read_bytes() + b" " + os.readlink(p / "cwd").encode()
+                        + (p / "environ").read_bytes())
                 if str(self.data).encode() in text and int(p.name) != os.getpid():
-                    found.append((p.stat().st_uid, (p / "cmdline").read_bytes().replace(b"\0", b" ").decode()))
+                    found.append((p.stat().st_uid,
+                                  (p / "cmdline").read_bytes().replace(b"\0", b" ").decode()))
         return found
 
     def left_over(self):
@@ -96,7 +103,8 @@ def test_shows_live_data_and_leaves_nothing(demo):
     demo.start()
     fleet = json.loads(demo.get("/?format=json"))
     assert fleet["servers"][0]["apps"][0]["app"] == "shop"
-    wait_for(lambda: json.loads(demo.get("/?format=json"))["counts"]["failing"], "the check that always fails", 30)
+    wait_for(lambda: json.loads(demo.get("/?format=json"))["counts"]["failing"],
+             "the check that always fails", 30)
     assert "shop" in demo.get("/")
     wait_for(lambda: json.loads(demo.get("/logs?format=json"))["lines"], "log lines", 10)
     assert demo.stop() == 0
@@ -129,7 +137,8 @@ def test_a_killed_demo_leaves_no_process_and_starts_again(demo):
     demo.start()
     demo.process.kill()
     demo.process.wait()
-    wait_for(lambda: not [p for p in demo.left_over() if "postgres" not in p], "all but the database to end", 10)
+    wait_for(lambda: not [p for p in demo.left_over() if "postgres" not in p],
+             "all but the database to end", 10)
     demo.start()
     assert demo.stop() == 0
 
@@ -146,7 +155,8 @@ def test_a_port_in_use_is_reported_in_one_sentence(demo):
         taken.bind(("127.0.0.1", demo.port))
         taken.listen()
         said = demo.fails()
-    assert len(said) == 1 and re.match(rf"demo: port {demo.port} on 127.0.0.1 is in use; choose another one: make demo ", said[0])
+    assert len(said) == 1 and re.match(rf"demo: port {demo.port} on 127.0.0.1 is in use; choose another one: "
+                                       r"make demo ", said[0])
 
 
 def test_a_cluster_of_another_version_is_reported_in_one_sentence(demo):
@@ -161,7 +171,8 @@ def test_a_full_disk_is_reported_in_one_sentence(demo):
     if os.geteuid() != 0:
         pytest.skip("needs root, to mount a small file system")
     demo.data.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=50m", "tmpfs", demo.data], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=50m", "tmpfs", demo.data],
+                      capture_output=True).returncode:
         pytest.skip("no right to mount")
     try:
         said = demo.fails()

@@ -54,8 +54,10 @@ def quickstart(*command, **environment):
     return [re.sub("^" + STAMP, "", line) for line in done.stderr.splitlines()]
 
 
-LOGIN = '"level":"INFO","logger":"quickstart","message":"User action","context":{"user_id":123,"action":"login"}}'
-FAILED = '"level":"ERROR","logger":"quickstart.http","message":"Payment failed","context":{"request_id":7,"error":"card 4711 was refused",'
+LOGIN = ('"level":"INFO","logger":"quickstart","message":"User action",'
+         '"context":{"user_id":123,"action":"login"}}')
+FAILED = ('"level":"ERROR","logger":"quickstart.http","message":"Payment failed",'
+          '"context":{"request_id":7,"error":"card 4711 was refused",')
 
 
 def test_quickstart_in_c():
@@ -75,7 +77,8 @@ def test_quickstart_in_python():
 
 
 def test_quickstart_in_the_shell():
-    login, failed = quickstart(TOP / "examples/quickstart.sh", PATH=f"{BUILD / 'logcore'}:{os.environ['PATH']}", LC_ALL="C")
+    login, failed = quickstart(TOP / "examples/quickstart.sh",
+                               PATH=f"{BUILD / 'logcore'}:{os.environ['PATH']}", LC_ALL="C")
     assert login == LOGIN
     assert failed == ('"level":"ERROR","logger":"quickstart","message":"Cannot look","context":{"status":2,'
                       '"error":"ls: cannot access \'/nowhere\': No such file or directory"}}')
@@ -114,15 +117,18 @@ def test_shop_follows_a_rotation_at_hangup(shop):
     process.send_signal(signal.SIGHUP)
     wait_for(log.exists, "the new file")
     get(url + "health")
-    wait_for(lambda: [line for line in lines(log) if line["message"] == "Request"], "the request in the new file")
+    wait_for(lambda: [line for line in lines(log) if line["message"] == "Request"],
+             "the request in the new file")
     assert lines(old)[-1]["message"] == "Open"
 
 
 def test_shop_reports_why_it_cannot_start(shop, tmp_path):
     _, url, _ = shop()
     port = url.rstrip("/").rpartition(":")[2]
-    for options, status, said in ([["--log", tmp_path / "x", "--port", port], 1, f"shop: port {port}: Address already in use\n"],
-                                  [["--log", "/nowhere/x"], 1, "shop: /nowhere/x: No such file or directory\n"],
+    for options, status, said in ([["--log", tmp_path / "x", "--port", port], 1,
+                                   f"shop: port {port}: Address already in use\n"],
+                                  [["--log", "/nowhere/x"], 1,
+                                   "shop: /nowhere/x: No such file or directory\n"],
                                   [["--log", tmp_path / "x", "--port", "80x"], 2, None]):
         done = subprocess.run([SHOP, *options], stderr=subprocess.PIPE, text=True)
         assert done.returncode == status
@@ -140,7 +146,8 @@ def shown_rows(*options):
 def test_monitoring_demo_shows_logs_metrics_and_checks():
     rows = shown_rows()
     lines = [r for r in rows if "table" not in r]
-    assert {"User action", "Order placed", "Payment provider is slow", "Payment failed"} <= {line["message"] for line in lines}
+    assert ({"User action", "Order placed", "Payment provider is slow", "Payment failed"}
+            <= {line["message"] for line in lines})
     failed = next(line for line in lines if line["message"] == "Payment failed")
     assert failed["context"]["order_id"] == 4711 and "RuntimeError" in failed["context"]["traceback"]
     metrics = [r for r in rows if r.get("table") == "vps_metrics"]
@@ -148,7 +155,8 @@ def test_monitoring_demo_shows_logs_metrics_and_checks():
     checks = {r["url"].rpartition("/")[0]: r["success"] for r in rows if r.get("table") == "health_checks"}
     assert checks.pop("http://127.0.0.1:9") is False
     assert list(checks.values()) == [True]
-    assert {line["message"] for line in lines} <= {r["message"] for r in rows if r.get("table") == "log_entries"}
+    assert {line["message"] for line in lines} <= {r["message"] for r in rows
+                                                   if r.get("table") == "log_entries"}
 
 
 def test_monitoring_demo_writes_what_it_shows(db):
@@ -160,7 +168,8 @@ def test_monitoring_demo_writes_what_it_shows(db):
 
 def test_monitoring_demo_says_what_is_missing(tmp_path):
     for options, build, sentence in [((), tmp_path, f"{tmp_path}/obs_agent/obs_agent is missing; run: make"),
-                                     (("--url", "nonsense://"), BUILD, "obs_agent ended with status 78; what it said is above")]:
-        done = subprocess.run(["/usr/bin/python3", DEMO, *options], capture_output=True, text=True, timeout=90,
-                              env={**os.environ, "OBSERV_BUILD": str(build)})
+                                     (("--url", "nonsense://"), BUILD,
+                                      "obs_agent ended with status 78; what it said is above")]:
+        done = subprocess.run(["/usr/bin/python3", DEMO, *options], capture_output=True, text=True,
+                              timeout=90, env={**os.environ, "OBSERV_BUILD": str(build)})
         assert done.returncode == 1 and sentence in done.stderr, done.stderr

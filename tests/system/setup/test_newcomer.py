@@ -1,7 +1,8 @@
-"""A bare Debian 12 with git, make and ca-certificates: what somebody sees who clones this tree and has nothing else.
+"""A bare Debian 12 with git, make and ca-certificates: what somebody sees who clones this tree and has
+nothing else.
 
-The demo, without a boot, by scripts/newcomer, and what scripts/deps says when packages can't be installed. The first run
-ever needs a network, for the machine and for its packages; both stay in build/nspawn.
+The demo, without a boot, by scripts/newcomer, and what scripts/deps says when packages can't be installed.
+The first run ever needs a network, for the machine and for its packages; both stay in build/nspawn.
 """
 import subprocess
 
@@ -64,8 +65,10 @@ def bare(tmp_path_factory):
 
 
 def deps(tree, *options):
-    done = subprocess.run([TOP / "scripts/nspawn", "once", tree, *options, "--", "/root/observ/scripts/deps", "build"], text=True,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=STEP_S)
+    done = subprocess.run([TOP / "scripts/nspawn", "once", tree, *options, "--", "/root/observ/scripts/deps",
+                           "build"], text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          timeout=STEP_S)
     assert done.returncode == 1, done
     return done.stderr
 

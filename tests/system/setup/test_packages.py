@@ -24,7 +24,8 @@ def make_deb(folder, **environment):
     """Run `make deb`; returns {package: path}, without packages of debugging symbols."""
     folder.mkdir()
     run("make", "-C", TOP, f"BUILD={folder}", "deb", env={**make_environment(), **environment}, timeout=300)
-    return {deb.name.split("_")[0]: deb for deb in (folder / "deb").glob("*.deb") if "-dbgsym_" not in deb.name}
+    return {deb.name.split("_")[0]: deb for deb in (folder / "deb").glob("*.deb")
+            if "-dbgsym_" not in deb.name}
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +37,15 @@ def built(tmp_path_factory):
 def newer(tmp_path_factory):
     """The same source with another entry in its changelog, from a tree without git."""
     folder = tmp_path_factory.mktemp("newer")
-    shutil.copytree(TOP, folder / "source", ignore=shutil.ignore_patterns("build", "demo-data", ".git", "__pycache__"))
+    shutil.copytree(TOP, folder / "source",
+                    ignore=shutil.ignore_patterns("build", "demo-data", ".git", "__pycache__"))
     changelog = folder / "source/debian/changelog"
     entry = (f"observ ({NEWER}) unstable; urgency=medium\n\n  * Newer.\n\n"
              " -- The Observ authors <maintainers@observ.invalid>  Sun, 22 Nov 2026 00:00:00 +0000\n\n")
     changelog.write_text(entry + changelog.read_text())
     run("make", "-C", folder / "source", f"BUILD={folder}/build", "deb", env=make_environment(), timeout=300)
-    return {deb.name.split("_")[0]: deb for deb in (folder / "build/deb").glob("*.deb") if "-dbgsym_" not in deb.name}
+    return {deb.name.split("_")[0]: deb for deb in (folder / "build/deb").glob("*.deb")
+            if "-dbgsym_" not in deb.name}
 
 
 def held(deb):
@@ -59,12 +62,14 @@ def held(deb):
 # ---- the built packages ------------------------------------------------------------------------------
 
 def test_six_packages_are_built(built):
-    assert set(built) == {"obs-agent", "fleet-hub", "liblogcore0", "liblogcore-dev", "python3-logcore", "logcore"}
+    assert set(built) == {"obs-agent", "fleet-hub", "liblogcore0", "liblogcore-dev", "python3-logcore",
+                          "logcore"}
 
 
 def test_lintian_has_no_complaint(built):
     changes = next(built["obs-agent"].parent.glob("*.changes"))
-    done = subprocess.run(["lintian", "--allow-root", "--fail-on", "error,warning", str(changes)], text=True, capture_output=True)
+    done = subprocess.run(["lintian", "--allow-root", "--fail-on", "error,warning", str(changes)], text=True,
+                          capture_output=True)
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
 
 
@@ -73,12 +78,14 @@ def test_packages_built_in_another_folder_and_time_zone_are_the_same(built, tmp_
                      HOME=str(tmp_path), USER="somebody")
 
     def sums(debs):
-        return {d.name: hashlib.sha256(d.read_bytes()).hexdigest() for d in next(iter(debs.values())).parent.glob("*.deb")}
+        return {d.name: hashlib.sha256(d.read_bytes()).hexdigest()
+                for d in next(iter(debs.values())).parent.glob("*.deb")}
     assert sums(again) == sums(built)
 
 
 def test_make_install_installs_what_the_packages_hold(built, tmp_path):
-    """The same paths and modes, except files for dpkg, and documentation, which has a folder for each package."""
+    """The same paths and modes, except files for dpkg, and documentation, which has a folder for each
+    package."""
     multiarch = run("dpkg-architecture", "-qDEB_HOST_MULTIARCH").strip()
     run("make", "-C", TOP, f"BUILD={BUILD}", f"DESTDIR={tmp_path}",
         *(d.replace("MULTIARCH", multiarch) for d in DEBIAN), "install", env=make_environment())
@@ -87,24 +94,30 @@ def test_make_install_installs_what_the_packages_hold(built, tmp_path):
     ours = {p for p in installed if not p.startswith("usr/share/doc/")}
     assert ours == {p for p in packed if not p.startswith(("usr/share/doc/", "usr/share/lintian/"))}
     assert {Path(p).name for p in installed - ours} - {"LICENSE", "NEWS.md", "fleet.png", "logs.png"} == \
-        {re.sub(r"\.gz$", "", Path(p).name) for p in packed if p.startswith("usr/share/doc/")} - {"changelog", "copyright"}
+        {re.sub(r"\.gz$", "", Path(p).name) for p in packed
+         if p.startswith("usr/share/doc/")} - {"changelog", "copyright"}
     modes = {p: m for deb in built.values() for p, (m, _) in held(deb).items()}
     assert modes["etc/observ/hub.conf"] == "-rw-------"
-    assert {m for p, m in modes.items() if p != "etc/observ/hub.conf"} <= {"-rw-r--r--", "-rwxr-xr-x", "lrwxrwxrwx"}
+    others = {m for p, m in modes.items() if p != "etc/observ/hub.conf"}
+    assert others <= {"-rw-r--r--", "-rwxr-xr-x", "lrwxrwxrwx"}
 
 
 def test_programs_are_hardened(built, tmp_path):
-    for package, program in [("obs-agent", "usr/bin/obs_agent"), ("fleet-hub", "usr/libexec/observ/fleet_hub"), ("fleet-hub", "usr/bin/fleet_hub_admin"), ("logcore", "usr/bin/logcore")]:
+    for package, program in [("obs-agent", "usr/bin/obs_agent"),
+                             ("fleet-hub", "usr/libexec/observ/fleet_hub"),
+                             ("fleet-hub", "usr/bin/fleet_hub_admin"), ("logcore", "usr/bin/logcore")]:
         run("dpkg", "-x", built[package], tmp_path)
         headers = run("readelf", "-Wldh", tmp_path / program)
-        assert "DYN (Position-Independent Executable file)" in headers and "BIND_NOW" in headers and "GNU_RELRO" in headers
+        assert ("DYN (Position-Independent Executable file)" in headers and "BIND_NOW" in headers
+                and "GNU_RELRO" in headers)
         assert re.search(r"GNU_STACK.* RW ", headers)
         assert run(tmp_path / program, "--help")
 
 
 def test_each_program_unit_and_file_format_has_a_manual_page(built):
     pages = {Path(p).name for deb in built.values() for p in held(deb) if "/man/" in p}
-    assert {"obs_agent.8", "obs_agent.yml.5", "fleet_hub.8", "fleet_hub_admin.8", "observ-schema.7", "logcore.1", "logcore.3"} <= pages
+    assert {"obs_agent.8", "obs_agent.yml.5", "fleet_hub.8", "fleet_hub_admin.8", "observ-schema.7",
+            "logcore.1", "logcore.3"} <= pages
     for unit in (TOP / "templates").glob("*.service"):
         named = re.findall(r"man:([\w.-]+)\((\d)\)", unit.read_text())
         assert named and {f"{name}.{section}" for name, section in named} <= pages
@@ -113,8 +126,9 @@ def test_each_program_unit_and_file_format_has_a_manual_page(built):
 # ---- in a machine ------------------------------------------------------------------------------------
 
 # Files that any package may leave in Debian, and files of the applications.
-NOT_OURS = re.compile(r"(var/lib/dpkg|var/cache|var/log|var/lib/apt|opt/deployments|packages|run|tmp|var/tmp|dev|proc|sys|root"
-                      r"|var/lib/systemd/(timers|random-seed|catalog|credential)|etc/(passwd|group|shadow|gshadow)-?$|etc/machine-id"
+NOT_OURS = re.compile(r"(var/lib/dpkg|var/cache|var/log|var/lib/apt|opt/deployments|packages|run|tmp|var/tmp"
+                      r"|dev|proc|sys|root|var/lib/systemd/(timers|random-seed|catalog|credential)"
+                      r"|etc/(passwd|group|shadow|gshadow)-?$|etc/machine-id"
                       r"|etc/\.pwd\.lock|etc/\.updated|var/\.updated|etc/ld\.so\.cache|var/lib/private)")
 
 
@@ -133,8 +147,8 @@ def install(machine, debs, *packages):
     for package in packages:
         shutil.copy(debs[package], folder)
     names = [f"/packages/{debs[p].name}" for p in packages]
-    return machine.run("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y", "--no-install-recommends", "install", *names,
-                       timeout=120)
+    return machine.run("env", "DEBIAN_FRONTEND=noninteractive", "apt-get",
+                       "-q", "-y", "--no-install-recommends", "install", *names, timeout=120)
 
 
 OURS = ("obs-agent", "fleet-hub", "liblogcore0", "liblogcore-dev", "logcore")
@@ -156,7 +170,8 @@ def show(machine, unit, name):
 
 def test_the_installed_agent_waits_to_be_enabled(machine):
     for unit in ("fleet-hub.socket", "fleet-hub.service", "observ-maintain.timer"):
-        assert show(machine, unit, "LoadState") == "loaded" and show(machine, unit, "ActiveState") == "inactive"
+        assert show(machine, unit, "LoadState") == "loaded" and show(machine, unit,
+                                                                     "ActiveState") == "inactive"
     assert machine.run("id", "-Gn", "obs-agent").stdout.strip() == "obs-agent"
     assert machine.run("stat", "-c", "%a %U", "/etc/credstore").stdout.strip() == "700 root"
 
@@ -175,14 +190,17 @@ def test_install_sh_sets_a_server_up(machine, built):
     role, password = machine.db.query("SELECT * FROM enroll('web \"1\"')")[0]
     shutil.copy(TOP / "templates/install.sh", machine.tree / "packages")
     (machine.tree / "root/password").write_text(password + "\n")
-    command = ("/packages/install.sh", "--server", 'web "1"', "--url", f"postgresql://{role}@/{machine.db.name}?host=/run/database",
-               "--app", "shop", "--app", "till", "--password-file", "/root/password", "--package", f"/packages/{built['obs-agent'].name}")
+    command = ("/packages/install.sh", "--server", 'web "1"',
+               "--url", f"postgresql://{role}@/{machine.db.name}?host=/run/database",
+               "--app", "shop", "--app", "till", "--password-file", "/root/password",
+               "--package", f"/packages/{built['obs-agent'].name}")
     said = machine.run(*command, timeout=200).stdout
     assert "wrote /opt/deployments/till/config.yml" in said
     for app in ("shop", "till"):
         assert f"{app}: the first row is in the database" in said
         assert machine.db.count("vps_metrics", "vps_name = 'web \"1\"' AND app_name = %s", app) > 0
-        assert machine.run("stat", "-c", "%a %U", f"/etc/credstore/obs-agent.{app}.database_url").stdout.strip() == "600 root"
+        assert machine.run("stat", "-c", "%a %U",
+                           f"/etc/credstore/obs-agent.{app}.database_url").stdout.strip() == "600 root"
     config = machine.tree / "opt/deployments/shop/config.yml"
     config.write_text(config.read_text() + "  # by hand\n")
     assert "wrote" not in machine.run(*command, timeout=200).stdout
@@ -192,7 +210,8 @@ def test_install_sh_sets_a_server_up(machine, built):
     machine.run("rm", "/opt/deployments/bar/config.yml")
     machine.run("ln", "-s", "/etc/planted", "/opt/deployments/bar/config.yml")
     planted = machine.run(*command[:5], "--app", "bar", check=False)
-    assert planted.returncode == 1 and "config.yml is a symbolic link: put the file itself there" in planted.stderr
+    assert (planted.returncode == 1
+            and "config.yml is a symbolic link: put the file itself there" in planted.stderr)
     assert machine.run("test", "-e", "/etc/planted", check=False).returncode == 1
     machine.systemctl("disable", "--now", "obs-agent@shop", "obs-agent@till", "obs-agent@bar")
 
@@ -204,8 +223,10 @@ def test_install_sh_enrolls_a_server_with_a_token(machine):
     machine.run("rm", "-r", "/etc/credstore")
 
     def enroll(server, *more, check=True):
-        return machine.run("/packages/install.sh", "--token", "--server", server, "--password-file", "/root/token", "--url",
-                           f"postgresql://{role}@/{machine.db.name}?host=/run/database", "--app", "kiosk", *more, check=check, timeout=200)
+        return machine.run("/packages/install.sh", "--token", "--server", server,
+                           "--password-file", "/root/token", "--url",
+                           f"postgresql://{role}@/{machine.db.name}?host=/run/database", "--app", "kiosk",
+                           *more, check=check, timeout=200)
     assert "kiosk: the first row is in the database" in enroll("web-2").stdout
     assert machine.db.one("SELECT used FROM bootstrap_tokens") == 1
     assert machine.db.count("vps_metrics", "vps_name = 'web-2' AND app_name = 'kiosk'") > 0
@@ -221,7 +242,8 @@ def test_install_sh_enrolls_a_server_with_a_token(machine):
     machine.systemctl("disable", "--now", "obs-agent@kiosk", "obs-agent@desk")
     role, password = machine.db.query("SELECT * FROM enroll('web-4')")[0]
     (machine.tree / "root/token").write_text(password)
-    wrong = machine.run("/packages/install.sh", "--server", "web-5", "--url", f"postgresql://{role}@/{machine.db.name}?host=/run/database",
+    wrong = machine.run("/packages/install.sh", "--server", "web-5",
+                        "--url", f"postgresql://{role}@/{machine.db.name}?host=/run/database",
                         "--password-file", "/root/token", "--app", "kiosk", check=False, timeout=50)
     assert wrong.returncode == 1 and "kiosk: no row came; this is what obs_agent doctor says:" in wrong.stderr
     assert 'may write as server "web-4" only, not as "web-5"; set vps_name' in wrong.stderr
@@ -236,19 +258,26 @@ def test_install_sh_enrolls_a_server_with_a_token(machine):
     (("--sever", "x"), 64, "what is --sever?"),
     (("--server", "x", "--url", "postgresql://a:b@h/d", "--app", "shop"), 1, "has a password in it"),
     (("--server", "x", "--url", "postgresql://a@h/d?password=b", "--app", "shop"), 1, "has a password in it"),
-    (("--server", "x", "--url", "postgresql://obs_token_1@h/d", "--app", "shop"), 1, "obs_token_1 is a token, which writes nothing itself: add --token"),
-    (("--server", "${HOME}", "--url", "postgresql://a@h/d", "--app", "shop"), 1, "no control characters and no ${"),
+    (("--server", "x", "--url", "postgresql://obs_token_1@h/d", "--app", "shop"), 1,
+     "obs_token_1 is a token, which writes nothing itself: add --token"),
+    (("--server", "${HOME}", "--url", "postgresql://a@h/d", "--app", "shop"), 1,
+     "no control characters and no ${"),
     (("--server", "x", "--url", "postgresql://a@h/d", "--app", ""), 64, "--app needs a value"),
     (("--server", "x", "--url", "postgresql://a@h/d", "--app", "*"), 1, "an application's name has letters"),
     (("--server", "x", "--url", "h/d", "--app", "shop"), 1, "must be postgresql://ROLE@HOST/DATABASE"),
-    (("--server", "x", "--url", "postgresql://a@h/d", "--app", "../x"), 1, "an application's name has letters"),
-    (("--server", "x", "--url", "postgresql://a@h/d", "--app", "my app"), 1, "my app: an application's name has letters"),
-    (("--server", "x", "--url", "postgresql://a@h/d", "--app", "APPLICATION"), 1, "in the place of APPLICATION"),
-    (("--server", "x", "--url", "postgresql://a@DATABASE-HOST/d", "--app", "shop"), 1, "in the place of DATABASE-HOST"),
+    (("--server", "x", "--url", "postgresql://a@h/d", "--app", "../x"), 1,
+     "an application's name has letters"),
+    (("--server", "x", "--url", "postgresql://a@h/d", "--app", "my app"), 1,
+     "my app: an application's name has letters"),
+    (("--server", "x", "--url", "postgresql://a@h/d", "--app", "APPLICATION"), 1,
+     "in the place of APPLICATION"),
+    (("--server", "x", "--url", "postgresql://a@DATABASE-HOST/d", "--app", "shop"), 1,
+     "in the place of DATABASE-HOST"),
     (("--server", "NAME", "--url", "postgresql://a@h/d", "--app", "shop"), 1, "in the place of NAME"),
 ])
 def test_mistakes_with_install_sh_are_one_sentence(arguments, status, sentence):
-    done = subprocess.run([TOP / "templates/install.sh", *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    done = subprocess.run([TOP / "templates/install.sh", *arguments], capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL)
     assert done.returncode == status and sentence in done.stderr and "not found" not in done.stderr
 
 
@@ -259,9 +288,11 @@ def record(kind, content=b""):
 def ask(machine, path):
     """The hub's answer on its socket to a request of a web server."""
     leader = Path(f"{machine.tree}.nspawn/leader").read_text().strip()
-    parameters = {"REQUEST_METHOD": "GET", "REQUEST_URI": path, "QUERY_STRING": path.partition("?")[2], "SERVER_ADDR": "127.0.0.1",
+    parameters = {"REQUEST_METHOD": "GET", "REQUEST_URI": path, "QUERY_STRING": path.partition("?")[2],
+                  "SERVER_ADDR": "127.0.0.1",
                   "REMOTE_ADDR": "127.0.0.1"}
-    packed = b"".join(struct.pack(">II", len(k) | 1 << 31, len(v) | 1 << 31) + k.encode() + v.encode() for k, v in parameters.items())
+    packed = b"".join(struct.pack(">II", len(k) | 1 << 31, len(v) | 1 << 31) + k.encode() + v.encode()
+                      for k, v in parameters.items())
     with socket.socket(socket.AF_UNIX) as s:
         s.connect(f"/proc/{leader}/root/run/observ/hub.sock")
         s.settimeout(20)
@@ -278,7 +309,8 @@ def ask(machine, path):
 
 
 def test_the_hub_answers_on_its_socket(machine):
-    (machine.tree / "etc/observ/hub.conf").write_text(f"database_url = host=/run/database user=hub dbname={machine.db.name}\n")
+    (machine.tree / "etc/observ/hub.conf").write_text("database_url = host=/run/database user=hub "
+                                                      f"dbname={machine.db.name}\n")
     machine.systemctl("enable", "--now", "fleet-hub.socket")
     assert show(machine, "fleet-hub.service", "ActiveState") == "inactive"
     assert '"machine"' in ask(machine, "/?format=json&show=all")
@@ -287,7 +319,8 @@ def test_the_hub_answers_on_its_socket(machine):
 
 
 def test_the_timer_runs_maintain(machine):
-    (machine.tree / "etc/observ/maintain.env").write_text(f"PGHOST=/run/database\nPGDATABASE={machine.db.name}\n")
+    (machine.tree / "etc/observ/maintain.env").write_text(
+        f"PGHOST=/run/database\nPGDATABASE={machine.db.name}\n")
     machine.systemctl("enable", "--now", "observ-maintain.timer")
     machine.systemctl("start", "observ-maintain.service")
     assert machine.db.count("job_runs") > 0
@@ -300,7 +333,8 @@ def test_upgrade_under_load_loses_and_doubles_nothing(machine, newer):
     writer = Writer(folder / "logs/app.log", 2000).start()
     machine.systemctl("start", "obs-agent@busy")
     db.wait("SELECT count(*) > 0 FROM log_entries")
-    old = {unit: show(machine, unit, "MainPID") for unit in ("obs-agent@busy", "obs-agent@my-app", "fleet-hub.service")}
+    old = {unit: show(machine, unit, "MainPID")
+           for unit in ("obs-agent@busy", "obs-agent@my-app", "fleet-hub.service")}
     install(machine, newer, *OURS)
     db.wait("SELECT version = %s FROM agents", NEWER, timeout=30)
     before = db.count("log_entries")
@@ -329,5 +363,7 @@ def test_purge_leaves_nothing(machine):
     machine.run("apt-get", "-q", "-y", "purge", *OURS, timeout=120)
     assert paths(machine.tree) - machine.before == set()
     assert (machine.tree / "opt/deployments/my-app/config.yml").exists()
-    assert machine.run("systemctl", "list-units", "--plain", "--no-legend", "obs-agent@*", "fleet-hub*", "observ-*").stdout == ""
-    assert not {"obs_agent", "fleet_hub"} & set(machine.run("sh", "-c", "cat /proc/[0-9]*/comm").stdout.split())
+    assert machine.run("systemctl", "list-units", "--plain", "--no-legend", "obs-agent@*", "fleet-hub*",
+                       "observ-*").stdout == ""
+    assert not {"obs_agent", "fleet_hub"} & set(machine.run("sh",
+                                                            "-c", "cat /proc/[0-9]*/comm").stdout.split())

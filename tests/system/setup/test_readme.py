@@ -1,5 +1,5 @@
-"""README.md's way from a machine with nothing to the first row and page, word for word, in a booted bare Debian 12; and
-fleet_hub_admin setup and teardown, which are most of it.
+"""README.md's way from a machine with nothing to the first row and page, word for word, in a booted bare
+Debian 12; and fleet_hub_admin setup and teardown, which are most of it.
 
 The first run ever needs a network, for the machine and for the packages; both stay in build/nspawn.
 """
@@ -29,7 +29,8 @@ def commands(script):
 
 
 class Bare(Machine):
-    """A booted machine whose network is its own loopback; what apt will ask for is in its archives already."""
+    """A booted machine whose network is its own loopback; what apt will ask for is in its archives
+    already."""
 
     def __init__(self, tree):
         super().__init__(tree, None, None)
@@ -42,17 +43,21 @@ class Bare(Machine):
 
     def get(self, path):
         """(status, body) of the web server that stands in front of the hub."""
-        script = f"exec 3<> /dev/tcp/127.0.0.1/8080; printf 'GET {path} HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3; cat <&3"
+        script = (f"exec 3<> /dev/tcp/127.0.0.1/8080; printf 'GET {path} HTTP/1.0\\r\\nHost: "
+                  "localhost\\r\\n\\r\\n' >&3; cat <&3")
         head, _, body = self.run("bash", "-ec", script).stdout.partition("\n\n")
         return int(head.split()[1]), body
 
 
 def download(tree):
-    """What the README's commands install, so that they need no network: the machine has one of its own, where no port is taken."""
+    """What the README's commands install, so that they need no network: the machine has one of its own, where
+    no port is taken."""
     ours = run(TOP / "scripts/deps", "--list", "build", "deb").split()
-    for recommends, packages in [("--no-install-recommends", ours), ("--install-recommends", ["postgresql", "nginx", "python3", "lighttpd"])]:
+    for recommends, packages in [("--no-install-recommends", ours),
+                                 ("--install-recommends", ["postgresql", "nginx", "python3", "lighttpd"])]:
         nspawn("once", tree, "--resolv-conf=copy-host", "--", "sh", "-ec",
-               f"apt-get -q update && apt-get -q -y --download-only {recommends} install {' '.join(packages)}")
+               f"apt-get -q update && apt-get -q -y --download-only {recommends} install "
+               f"{' '.join(packages)}")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +66,8 @@ def walk(tmp_path_factory):
     nspawn("tree", tree, *BOOTED)
     run(TOP / "scripts/newcomer", "clone", tree)
     download(tree)
-    (tree / "etc/apt/apt.conf.d/99newcomer").unlink()          # from here on there is no network to be patient with
+    # from here on there is no network to be patient with
+    (tree / "etc/apt/apt.conf.d/99newcomer").unlink()
     (tree / "etc/resolv.conf").write_text("nameserver 127.0.0.1\n")       # nobody there: names fail at once
     try:
         nspawn("boot", tree, "--private-network")
@@ -118,8 +124,8 @@ def test_first_line_of_the_readme_arrives(walk):
     assert "User action" in walk.get("/logs")[1]
 
 
-STATE = ("/etc/observ/hub.conf", "/etc/nginx/sites-available/observ", "/etc/credstore/obs-agent.my-app.database_url",
-         "/opt/deployments/my-app/config.yml")
+STATE = ("/etc/observ/hub.conf", "/etc/nginx/sites-available/observ",
+         "/etc/credstore/obs-agent.my-app.database_url", "/opt/deployments/my-app/config.yml")
 
 
 def test_setup_again_changes_nothing(walk):
@@ -138,7 +144,8 @@ def test_retention_timer_runs_and_hub_has_no_secret(walk):
     assert walk.systemctl("is-active", "observ-maintain.timer").stdout.strip() == "active"
     assert int(walk.ask("SELECT count(*) FROM job_runs")) > 0
     assert walk.run("stat", "-c", "%a %U", "/etc/observ/hub.conf").stdout.strip() == "600 root"
-    assert walk.ask("SELECT count(*) FROM pg_authid WHERE rolpassword IS NOT NULL AND rolname IN ('fleet-hub', 'observ-maintain')") == "0"
+    assert walk.ask("SELECT count(*) FROM pg_authid WHERE rolpassword IS NOT NULL "
+                    "AND rolname IN ('fleet-hub', 'observ-maintain')") == "0"
 
 
 def test_admin_commands_need_no_su(walk):
@@ -147,10 +154,12 @@ def test_admin_commands_need_no_su(walk):
 
 @pytest.mark.parametrize("prepare, command, sentence", [
     ("", "setup --server web-9 --port 8080 --app x/y", "an application's name has letters"),
-    ("fleet_hub_admin enroll elsewhere", "setup --server elsewhere --app shop", "is enrolled already, and its login obs_elsewhere is not on this machine"),
-    ("rm /etc/nginx/sites-enabled/observ; systemctl restart nginx", "setup --port 80", "port 80 of this machine is in use; choose another one: --port 90"),
-    ("su postgres -c 'cd / && createdb other && psql -qd other -c \"CREATE TABLE wages (n int)\"'", "setup --database other",
-     "database other holds something else already (public.wages)"),
+    ("fleet_hub_admin enroll elsewhere", "setup --server elsewhere --app shop",
+     "is enrolled already, and its login obs_elsewhere is not on this machine"),
+    ("rm /etc/nginx/sites-enabled/observ; systemctl restart nginx", "setup --port 80",
+     "port 80 of this machine is in use; choose another one: --port 90"),
+    ("su postgres -c 'cd / && createdb other && psql -qd other -c \"CREATE TABLE wages (n int)\"'",
+     "setup --database other", "database other holds something else already (public.wages)"),
     ("", "setup --databse x", "--databse is no option of setup"),
     ("", "setup --database", "--database needs a value"),
     ("export PGHOST=/nowhere", "setup", "PGHOST is set: give --url"),
@@ -163,22 +172,27 @@ def test_setup_says_what_is_in_the_way(walk, prepare, command, sentence):
 
 
 def test_setup_as_somebody_says_who_may(walk):
-    done = walk.run("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "fleet_hub_admin", "setup", check=False)
-    assert done.returncode == 1 and done.stderr == "fleet_hub_admin: run it as root, or give --url for a database elsewhere\n"
+    done = walk.run("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "fleet_hub_admin",
+                    "setup", check=False)
+    assert (done.returncode == 1
+            and done.stderr == "fleet_hub_admin: run it as root, or give --url for a database elsewhere\n")
 
 
 def test_setup_starts_what_is_stopped_and_enables_what_is_missing(walk):
     walk.systemctl("disable", "--now", "postgresql", "fleet-hub.socket", "observ-maintain.timer")
     said = walk.shell("fleet_hub_admin setup", timeout=120).stdout
     assert "PostgreSQL 15: started" in said and "the hub answers on this machine" in said
-    assert walk.systemctl("is-enabled", "postgresql", "fleet-hub.socket", "observ-maintain.timer").stdout.split() == ["enabled"] * 3
+    assert (walk.systemctl("is-enabled", "postgresql", "fleet-hub.socket",
+                           "observ-maintain.timer").stdout.split() == ["enabled"] * 3)
     assert walk.get("/")[0] == 200
 
 
 def install(walk, app, password, *more):
     (walk.tree / "root/password").write_text(password + "\n")
-    server, role = walk.run("hostname").stdout.strip(), walk.ask("SELECT role FROM agent_roles ORDER BY enrolled_at LIMIT 1")
-    return walk.run("sh", "/usr/share/observ/install.sh", "--server", server, "--url", f"postgresql://{role}@localhost/observ_metrics",
+    server, role = walk.run("hostname").stdout.strip(), walk.ask("SELECT role FROM agent_roles "
+                                                                 "ORDER BY enrolled_at LIMIT 1")
+    return walk.run("sh", "/usr/share/observ/install.sh", "--server", server,
+                    "--url", f"postgresql://{role}@localhost/observ_metrics",
                     "--app", app, "--password-file", "/root/password", *more, check=False, timeout=120)
 
 
@@ -187,7 +201,8 @@ def credential(app):
 
 
 def password(walk):
-    return urllib.parse.unquote(re.search(r"//[^:]*:([^@]*)@", (walk.tree / credential("my-app")[1:]).read_text()).group(1))
+    return urllib.parse.unquote(re.search(r"//[^:]*:([^@]*)@",
+                                          (walk.tree / credential("my-app")[1:]).read_text()).group(1))
 
 
 def test_install_sh_takes_back_what_the_database_refused(walk):
@@ -204,9 +219,11 @@ def test_install_sh_keeps_no_second_copy_of_a_password(walk):
     """A configuration by hand that says itself where the database is needs no credential."""
     folder = walk.tree / "opt/deployments/by-hand"
     folder.mkdir()
-    (folder / "config.yml").write_text("monitoring:\n  enabled: true\n  postgres_url: " + (walk.tree / credential("my-app")[1:]).read_text())
+    (folder / "config.yml").write_text("monitoring:\n  enabled: true\n  postgres_url: "
+                                       + (walk.tree / credential("my-app")[1:]).read_text())
     done = install(walk, "by-hand", password(walk))
-    assert done.returncode == 0 and "has a postgres_url of its own: the password is not kept for it" in done.stdout
+    assert (done.returncode == 0
+            and "has a postgres_url of its own: the password is not kept for it" in done.stdout)
     assert "by-hand: the first row is in the database" in done.stdout
     assert not (walk.tree / credential("by-hand")[1:]).exists()
 
@@ -214,11 +231,15 @@ def test_install_sh_keeps_no_second_copy_of_a_password(walk):
 def test_install_sh_makes_a_log_folder_that_application_and_agent_can_use(walk):
     done = install(walk, "owned", password(walk), "--user", "games", "--group", "games")
     assert done.returncode == 0, done.stderr
-    assert walk.run("stat", "-c", "%U %G %a", "/opt/deployments/owned/logs").stdout.strip() == "games adm 2750"
-    walk.run("setpriv", "--reuid=games", "--regid=games", "--clear-groups", "logcore", "--file", "/opt/deployments/owned/logs/app.log", "info", "Mine")
-    wait_for(lambda: walk.ask("SELECT 1 FROM log_entries WHERE message = 'Mine' AND app_name = 'owned'"), "the line of another user")
+    assert (walk.run("stat", "-c", "%U %G %a", "/opt/deployments/owned/logs").stdout.strip()
+            == "games adm 2750")
+    walk.run("setpriv", "--reuid=games", "--regid=games", "--clear-groups", "logcore",
+             "--file", "/opt/deployments/owned/logs/app.log", "info", "Mine")
+    wait_for(lambda: walk.ask("SELECT 1 FROM log_entries WHERE message = 'Mine' AND app_name = 'owned'"),
+             "the line of another user")
     assert "games" in walk.systemctl("show", "-P", "SupplementaryGroups", "obs-agent@owned").stdout.split()
-    for arguments, sentence in [(("--user", "nobody-here"), "there is no user nobody-here"), (("--group", "none-here"), "there is no group none-here")]:
+    for arguments, sentence in [(("--user", "nobody-here"), "there is no user nobody-here"),
+                                (("--group", "none-here"), "there is no group none-here")]:
         assert sentence in install(walk, "owned", "x", *arguments).stderr
     walk.systemctl("disable", "--now", "obs-agent@refused", "obs-agent@by-hand", "obs-agent@owned")
 
@@ -229,17 +250,21 @@ def test_teardown_prints_what_takes_all_away(walk):
     statements = walk.shell("fleet_hub_admin teardown").stdout
     assert int(walk.ask("SELECT count(*) FROM vps_metrics")) > 0
     (walk.tree / "var/tmp/teardown.sql").write_text(statements)
-    walk.run("su", "postgres", "-c", "cd / && psql -XAtqv ON_ERROR_STOP=1 -d postgres -f /var/tmp/teardown.sql")
+    walk.run("su", "postgres",
+             "-c", "cd / && psql -XAtqv ON_ERROR_STOP=1 -d postgres -f /var/tmp/teardown.sql")
     assert walk.ask("SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_'", "postgres") == "postgres"
 
 
 def test_setup_of_a_database_elsewhere_gives_logins_passwords(walk):
-    """By a login that is no superuser, over TCP. Only root may read the passwords, and a second run keeps them."""
+    """By a login that is no superuser, over TCP. Only root may read the passwords, and a second run keeps
+    them."""
     walk.ask("CREATE ROLE boss LOGIN CREATEDB CREATEROLE PASSWORD 'boss'", "postgres")
-    walk.shell("rm /etc/observ/hub.conf; rm -r /etc/credstore/obs-agent.* /opt/deployments/*; systemctl disable --now 'obs-agent@*'")
+    walk.shell("rm /etc/observ/hub.conf; rm -r /etc/credstore/obs-agent.* /opt/deployments/*; systemctl "
+               "disable --now 'obs-agent@*'")
     setup = "PGPASSWORD=boss fleet_hub_admin --url postgresql://boss@localhost/far setup --app my-app"
     said = walk.shell(setup, timeout=120).stdout
-    assert "database far: made" in said and "login fleet-hub: made" in said and "my-app: the first row is in the database" in said
+    assert ("database far: made" in said and "login fleet-hub: made" in said
+            and "my-app: the first row is in the database" in said)
     assert walk.get("/")[0] == 200 and "my-app" in walk.get("/")[1]
     secrets = ("/etc/observ/hub.conf", "/etc/credstore/observ-maintain.pgpass")
     assert walk.run("stat", "-c", "%a %U", *secrets).stdout.split() == ["600", "root"] * 2
@@ -250,20 +275,23 @@ def test_setup_of_a_database_elsewhere_gives_logins_passwords(walk):
     assert "made" not in again and walk.run("cat", *secrets).stdout == before and walk.get("/")[0] == 200
     walk.shell("rm /etc/observ/hub.conf")
     lost = walk.shell(setup, check=False)
-    assert lost.returncode == 1 and "the login fleet-hub exists already and /etc/observ/hub.conf has not its password" in lost.stderr
+    assert (lost.returncode == 1 and "the login fleet-hub exists already and /etc/observ/hub.conf has not "
+                                     "its password" in lost.stderr)
     walk.shell("rm /etc/observ/maintain.env /etc/credstore/*")
 
 
 def test_setup_makes_the_first_cluster_where_there_is_none(walk):
     """As on a machine whose PostgreSQL came with another program that told Debian to make none."""
-    walk.shell("pg_dropcluster 15 main --stop && rm -rf /etc/observ/hub.conf /etc/credstore/obs-agent.* /opt/deployments/my-app", timeout=60)
+    walk.shell("pg_dropcluster 15 main --stop && rm -rf /etc/observ/hub.conf /etc/credstore/obs-agent.* "
+               "/opt/deployments/my-app", timeout=60)
     said = walk.shell("fleet_hub_admin setup --app my-app --server again", timeout=120).stdout
     assert "makes its first cluster" in said and "my-app: the first row is in the database" in said
     assert walk.get("/")[0] == 200
 
 
 def test_setup_under_lighttpd(walk):
-    walk.shell("apt-get -q -y purge nginx 'nginx-*' && apt-get -q -y --install-recommends install lighttpd", timeout=120)
+    walk.shell("apt-get -q -y purge nginx 'nginx-*' && apt-get -q -y --install-recommends install lighttpd",
+               timeout=120)
     said = walk.shell("fleet_hub_admin setup", timeout=120).stdout
     assert "lighttpd: the hub answers on this machine at http://localhost:8080/" in said
     assert walk.get("/")[0] == 200 and "my-app" in walk.get("/")[1]
@@ -271,14 +299,18 @@ def test_setup_under_lighttpd(walk):
 
 def test_purged_hub_takes_its_site_along(walk):
     walk.run("apt-get", "-q", "-y", "purge", "fleet-hub", "obs-agent", timeout=120)
-    assert not [p for p in ("etc/lighttpd/conf-enabled/60-observ.conf", "etc/lighttpd/conf-available/60-observ.conf",
-                            "etc/nginx/sites-enabled/observ", "etc/nginx/sites-available/observ", "etc/observ", "run/observ")
+    assert not [p for p in ("etc/lighttpd/conf-enabled/60-observ.conf",
+                            "etc/lighttpd/conf-available/60-observ.conf",
+                            "etc/nginx/sites-enabled/observ", "etc/nginx/sites-available/observ",
+                            "etc/observ", "run/observ")
                 if (walk.tree / p).is_symlink() or (walk.tree / p).exists()]
     assert walk.systemctl("is-active", "lighttpd").stdout.strip() == "active"
     assert walk.run("systemctl", "--failed", "--plain", "--no-legend").stdout == ""
 
 
 def test_setup_without_postgresql_says_what_to_install(walk):
-    walk.shell("apt-get -q -y install ./build/deb/fleet-hub_*.deb && apt-get -q -y purge postgresql-15 postgresql", timeout=120)
+    walk.shell("apt-get -q -y install ./build/deb/fleet-hub_*.deb && apt-get -q -y purge postgresql-15 "
+               "postgresql", timeout=120)
     done = walk.shell("fleet_hub_admin setup", check=False)
-    assert done.returncode == 1 and "PostgreSQL is not installed on this machine; run: apt-get install postgresql" in done.stderr
+    assert (done.returncode == 1
+            and "PostgreSQL is not installed on this machine; run: apt-get install postgresql" in done.stderr)

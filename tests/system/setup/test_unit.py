@@ -26,15 +26,18 @@ def test_enable_now_brings_rows_and_lines(machine):
     machine.db.wait("SELECT count(*) > 0 FROM vps_metrics WHERE app_name = 'my-app'")
     assert machine.show("my-app", "StatusText") != ""
     with open(folder / "logs/app.log", "a", encoding="utf-8") as log:
-        log.write('{"timestamp":"2026-01-01T00:00:00.000000Z","level":"ERROR","logger":"t","message":"by group adm"}\n')
-    machine.db.wait("SELECT count(*) = 1 FROM log_entries WHERE app_name = 'my-app' AND message = 'by group adm'")
+        log.write('{"timestamp":"2026-01-01T00:00:00.000000Z","level":"ERROR","logger":"t","message":"by '
+                  'group adm"}\n')
+    machine.db.wait("SELECT count(*) = 1 FROM log_entries WHERE app_name = 'my-app' "
+                    "AND message = 'by group adm'")
 
 
 def test_metrics_of_the_machine_pass_the_sandbox(machine):
     """The hardening must not hide files that the agent reads."""
     row = machine.db.wait("""SELECT row_to_json(m) FROM vps_metrics m WHERE app_name = 'my-app'
                               AND cpu_percent IS NOT NULL ORDER BY timestamp DESC LIMIT 1""", timeout=25)
-    missing = [k for k in ("memory_mb", "disk_gb", "load_avg_1m", "uptime_s", "processes", "tcp_connections", "cpu_count")
+    missing = [k for k in ("memory_mb", "disk_gb", "load_avg_1m", "uptime_s", "processes", "tcp_connections",
+                           "cpu_count")
                if row[k] is None]
     assert missing == []
 
@@ -49,26 +52,32 @@ def test_process_has_no_rights(machine):
 
 def test_reload_keeps_the_process_and_takes_the_new_configuration(machine):
     pid = machine.show("my-app", "MainPID")
-    folder = machine.deploy("my-app", log_files=["/opt/deployments/{app}/logs/app.log", "/opt/deployments/{app}/logs/two.log"])
+    folder = machine.deploy("my-app", log_files=["/opt/deployments/{app}/logs/app.log",
+                                                 "/opt/deployments/{app}/logs/two.log"])
     (folder / "logs/two.log").write_text("INFO second file\n")
     machine.systemctl("reload", "obs-agent@my-app")
-    machine.db.wait("SELECT count(*) = 1 FROM log_entries WHERE app_name = 'my-app' AND message ~ 'second file'")
+    machine.db.wait("SELECT count(*) = 1 FROM log_entries WHERE app_name = 'my-app' "
+                    "AND message ~ 'second file'")
     assert machine.show("my-app", "ActiveState") == "active"
     assert machine.show("my-app", "MainPID") == pid
 
 
 def test_reload_of_a_broken_configuration_changes_nothing(machine):
     pid = machine.show("my-app", "MainPID")
-    folder = machine.deploy("my-app", text="monitoring:\n  vps_name: machine\n  collection_intervall: 10\n  log_files: [a.log]\n")
+    folder = machine.deploy("my-app", text="monitoring:\n  vps_name: machine\n  collection_intervall: 10\n  "
+                                           "log_files: [a.log]\n")
     assert machine.systemctl("reload", "obs-agent@my-app", check=False).returncode != 0
     for place in ("3:3: ", "4:15: "):
-        assert f"config.yml:{place}" in machine.said("my-app"), "each mistake is in the journal when systemctl returns"
+        assert f"config.yml:{place}" in machine.said("my-app"), \
+            "each mistake is in the journal when systemctl returns"
     by_hand = machine.run("obs_agent", "reload", "--app", "my-app", check=False)
-    assert by_hand.returncode == 78 and re.search(r"config\.yml:3:3: .*\n.*config\.yml:4:15: ", by_hand.stderr)
-    for_others = machine.run("setpriv", "--reuid=nobody", "--clear-groups", "obs_agent", "reload", "--app", "my-app", check=False)
+    assert by_hand.returncode == 78 and re.search(r"config\.yml:3:3: .*\n.*config\.yml:4:15: ",
+                                                  by_hand.stderr)
+    for_others = machine.run("setpriv", "--reuid=nobody", "--clear-groups", "obs_agent", "reload",
+                             "--app", "my-app", check=False)
     assert for_others.returncode == 69 and "Permission denied" in for_others.stderr
-    wait_for(lambda: "the last reload was refused: /opt/deployments/my-app/config.yml:3:3: " in machine.show("my-app", "StatusText"),
-             "the refusal in systemctl status")
+    wait_for(lambda: "the last reload was refused: /opt/deployments/my-app/config.yml:3:3: "
+             in machine.show("my-app", "StatusText"), "the refusal in systemctl status")
     assert machine.show("my-app", "ActiveState") == "active"
     assert machine.show("my-app", "MainPID") == pid
     with open(folder / "logs/app.log", "a", encoding="utf-8") as log:
@@ -79,11 +88,13 @@ def test_reload_of_a_broken_configuration_changes_nothing(machine):
     wait_for(lambda: "refused" not in machine.show("my-app", "StatusText"), "a status without the refusal")
 
 
-@pytest.mark.parametrize("change", [{"vps_name": "another"}, {"enabled": False}, {"postgres_url": "host=/run/database user=agents dbname=x"}])
+@pytest.mark.parametrize("change", [{"vps_name": "another"}, {"enabled": False},
+                                    {"postgres_url": "host=/run/database user=agents dbname=x"}])
 def test_reload_of_what_needs_a_restart_fails_and_says_so(machine, change):
     machine.deploy("my-app", **change)
     assert machine.systemctl("reload", "obs-agent@my-app", check=False).returncode != 0
-    assert f"{list(change)[0]} has changed, and that needs a restart: systemctl restart obs-agent@my-app" in machine.said("my-app")
+    assert (f"{list(change)[0]} has changed, and that needs a restart: systemctl restart obs-agent@my-app"
+            in machine.said("my-app"))
     assert machine.show("my-app", "ActiveState") == "active"
     machine.deploy("my-app")
     machine.systemctl("reload", "obs-agent@my-app")
@@ -102,7 +113,8 @@ def test_watchdog_is_armed_and_fed(machine):
     assert machine.show("my-app", "WatchdogUSec") == "30s"
     first = int(machine.show("my-app", "WatchdogTimestampMonotonic"))
     assert first > 0
-    wait_for(lambda: int(machine.show("my-app", "WatchdogTimestampMonotonic")) > first, "the watchdog being fed", 20)
+    wait_for(lambda: int(machine.show("my-app", "WatchdogTimestampMonotonic")) > first,
+             "the watchdog being fed", 20)
 
 
 def test_killed_agent_is_started_again(machine):
@@ -165,7 +177,8 @@ def test_broken_configuration_is_not_tried_again(machine):
 
 
 def test_each_mistake_of_a_broken_configuration_is_in_the_journal(machine):
-    machine.deploy("mistakes", text="monitoring:\n  enabled: yes\n  colour: red\n  collection_interval: 1\n  log_files: [a, b]\n")
+    machine.deploy("mistakes", text="monitoring:\n  enabled: yes\n  colour: red\n  collection_interval: 1\n  "
+                                    "log_files: [a, b]\n")
     assert machine.systemctl("start", "obs-agent@mistakes", check=False).returncode != 0
     assert machine.show("mistakes", "ExecMainStatus") == "78"
     assert re.findall(r"config\.yml:(\d+):", machine.said("mistakes")) == ["2", "3", "4", "5", "5"]
@@ -176,16 +189,19 @@ def test_fenced_agent_stays_down(machine):
     """Another agent took over this identity: a restart would only take it back."""
     machine.deploy("twice")
     machine.start("twice")
-    machine.db.query("""SELECT * FROM observ.agent_hello('machine', 'twice', 1, NULL, 'another', 10, clock_timestamp())""")
+    machine.db.query("""SELECT * FROM observ.agent_hello('machine', 'twice', 1, NULL, 'another', 10,
+        clock_timestamp())""")
     with open(machine.tree / "opt/deployments/twice/logs/app.log", "a", encoding="utf-8") as log:
         log.write("INFO something to send\n")
-    wait_for(lambda: machine.show("twice", "ActiveState") in ("inactive", "failed"), "the end of the fenced agent", 20)
+    wait_for(lambda: machine.show("twice", "ActiveState") in ("inactive", "failed"),
+             "the end of the fenced agent", 20)
     assert machine.show("twice", "ExecMainStatus") == "76"
     assert machine.show("twice", "NRestarts") == "0"
 
 
 def test_fault_03_a_stopped_process_is_started_again(machine):
-    """The agent stays in SIGSTOP: the watchdog notices, systemd starts another one, and each line is there once."""
+    """The agent stays in SIGSTOP: the watchdog notices, systemd starts another one, and each line is there
+    once."""
     drop_in = machine.tree / "etc/systemd/system/obs-agent@stopped.service.d/fast.conf"
     drop_in.parent.mkdir(parents=True)
     drop_in.write_text("[Service]\nWatchdogSec=3\nRestartSec=1\n")
@@ -219,23 +235,28 @@ def test_only_the_agent_can_read_a_credential(machine):
     secret = machine.tree / "etc/observ.password"
     secret.write_text("it's hunter2\n")
     secret.chmod(0o600)
-    machine.deploy("credential", postgres_url=f"host=/run/database user=agents dbname={machine.db.name} password=${{CRED:db}}")
+    machine.deploy("credential", postgres_url=f"host=/run/database user=agents dbname={machine.db.name} "
+                                              f"password=${{CRED:db}}")
     assert machine.systemctl("start", "obs-agent@credential", check=False).returncode != 0
-    assert "needs the credential db, which the unit was not given; write it into /etc/credstore/obs-agent.credential.db" in machine.said("credential")
+    assert ("needs the credential db, which the unit was not given; write it into "
+            "/etc/credstore/obs-agent.credential.db" in machine.said("credential"))
     drop_in(machine, "credential", "LoadCredential=db:/etc/observ.password\n")
     machine.start("credential")
     by_hand = machine.run("obs_agent", "--app", "credential", "--print-config").stdout
     assert "password=***" in by_hand, "root's shell is shown the same, from the running unit"
     pid = machine.show("credential", "MainPID")
-    assert "hunter2" not in machine.run("cat", f"/proc/{pid}/environ").stdout + by_hand + machine.said("credential")
+    assert ("hunter2" not in machine.run("cat", f"/proc/{pid}/environ").stdout + by_hand
+            + machine.said("credential"))
     doctor = machine.run("obs_agent", "doctor", "--app", "credential", check=False).stdout
     assert "ok   credential db is in /etc/observ.password\n" in doctor
     machine.systemctl("stop", "obs-agent@credential")
 
 
 def test_doctor_uses_the_rights_of_the_unit(machine):
-    """doctor as root: it uses the unit's rights, names settings that hide files, and shows the agents' state and end."""
-    folder = machine.deploy("eyes", log_files=["/opt/deployments/eyes/logs/app.log", "/opt/deployments/eyes/logs/closed.log",
+    """doctor as root: it uses the unit's rights, names settings that hide files, and shows the agents' state
+    and end."""
+    folder = machine.deploy("eyes", log_files=["/opt/deployments/eyes/logs/app.log",
+                                               "/opt/deployments/eyes/logs/closed.log",
                                               "/home/me/a.log", "/srv/b.log", "/tmp/c.log"])
     for path in (folder / "logs/closed.log", machine.tree / "home/me/a.log", machine.tree / "srv/b.log"):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -253,9 +274,12 @@ def test_doctor_uses_the_rights_of_the_unit(machine):
     assert "ok   runs as root; files are looked at as the unit's user obs-agent\n" in said
     assert "ok   /opt/deployments/eyes/logs/app.log is readable\n" in said
     assert "FAIL /opt/deployments/eyes/logs/closed.log: permission denied" in said
-    for path, setting in (("/home/me/a.log", "ProtectHome=yes"), ("/srv/b.log", "InaccessiblePaths=/srv"), ("/tmp/c.log", "PrivateTmp=yes")):
-        assert f"FAIL {path}: the unit's sandbox ({setting}) hides this from the agent; show it: systemctl edit obs-agent@eyes, then" in said
-    assert "note the agent has not been started yet; start it: systemctl enable --now obs-agent@eyes\n" in said
+    for path, setting in (("/home/me/a.log", "ProtectHome=yes"), ("/srv/b.log", "InaccessiblePaths=/srv"),
+                          ("/tmp/c.log", "PrivateTmp=yes")):
+        assert (f"FAIL {path}: the unit's sandbox ({setting}) hides this from the agent; show it: systemctl "
+                "edit obs-agent@eyes, then" in said)
+    assert ("note the agent has not been started yet; start it: systemctl enable --now obs-agent@eyes\n"
+            in said)
 
     machine.deploy("eyes")
     machine.start("eyes")
@@ -264,16 +288,19 @@ def test_doctor_uses_the_rights_of_the_unit(machine):
     assert (status, said.splitlines()[-1]) == (0, "All is well."), said
     machine.systemctl("stop", "obs-agent@eyes")
     assert "FAIL the agent does not run (dead); systemctl enable --now obs-agent@eyes\n" in doctor()[1]
-    assert "FAIL the agent ended because another one took its name over (76); two agents have" in doctor("twice")[1]
+    assert ("FAIL the agent ended because another one took its name over (76); two agents have"
+            in doctor("twice")[1])
 
 
 def test_doctor_finds_nothing_wrong_on_the_documented_path(machine):
     """Before the first start there are no logs and no agent; a mistake still fails."""
-    folder = machine.deploy("early", log_files=["/opt/deployments/early/logs/*.log", "/opt/deployments/early/other.log"])
+    folder = machine.deploy("early", log_files=["/opt/deployments/early/logs/*.log",
+                                                "/opt/deployments/early/other.log"])
     (folder / "logs/app.log").unlink()
     said = machine.run("obs_agent", "doctor", "--app", "early").stdout
     assert "FAIL" not in said and said.splitlines()[-1] == "All is well."
-    assert "note the agent has not been started yet; start it: systemctl enable --now obs-agent@early\n" in said
+    assert ("note the agent has not been started yet; start it: systemctl enable --now obs-agent@early\n"
+            in said)
     machine.deploy("early", log_files=["relative.log"])
     broken = machine.run("obs_agent", "doctor", "--app", "early", check=False)
     assert broken.returncode == 1 and "\n1 of these needs attention.\n" in broken.stdout
@@ -287,21 +314,25 @@ def test_doctor_names_the_group_of_a_log_that_only_its_group_may_read(machine):
     machine.run("chgrp", "shop", "/opt/deployments/grouped/logs/app.log")
     log.chmod(0o640)
     done = machine.run("obs_agent", "doctor", "--app", "grouped", check=False)
-    remedy = "add its group to the unit: systemctl edit obs-agent@grouped, then [Service] SupplementaryGroups=shop\n"
+    remedy = ("add its group to the unit: systemctl edit obs-agent@grouped, then [Service] "
+              "SupplementaryGroups=shop\n")
     assert done.returncode == 1 and remedy in done.stdout
     machine.start("grouped")
-    machine.db.wait("SELECT state->'tail'->'troubles'->0->>'path' = '/opt/deployments/grouped/logs/app.log' FROM agents "
+    machine.db.wait("SELECT state->'tail'->'troubles'->0->>'path' = '/opt/deployments/grouped/logs/app.log' "
+                    "FROM agents "
                     "WHERE app_name = 'grouped'")
     drop_in(machine, "grouped", "SupplementaryGroups=shop\n")
     machine.systemctl("restart", "obs-agent@grouped")
     machine.db.wait("SELECT state->'tail'->'troubles' = '[]' FROM agents WHERE app_name = 'grouped'")
-    assert "/logs/app.log is readable\n" in machine.run("obs_agent", "doctor", "--app", "grouped", check=False).stdout
+    assert "/logs/app.log is readable\n" in machine.run("obs_agent", "doctor", "--app", "grouped",
+                                                        check=False).stdout
     machine.systemctl("stop", "obs-agent@grouped")
 
 
 def test_a_release_is_switched_and_a_planted_link_is_not_followed_in_the_sandbox(machine):
     """PrivateUsers=yes shows other users as one: `current` works, a way out of its folder does not."""
-    folder = machine.deploy("links", log_files=["/opt/deployments/links/current/app.log", "/opt/deployments/links/logs/*.log"])
+    folder = machine.deploy("links", log_files=["/opt/deployments/links/current/app.log",
+                                                "/opt/deployments/links/logs/*.log"])
     for owned in (folder / "releases/1", folder / "releases/2"):
         owned.mkdir(parents=True)
         (owned / "app.log").write_text(f"INFO release {owned.name}\n")
