@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 """Structured logging, metrics and health checks in one run: python3 examples/monitoring-demo.py [--url URL]
 
-An application logs with logcore.py and answers HTTP requests; obs_agent does one round over it. What the agent would
-write to PostgreSQL is printed, one JSON object a row. With --url it writes the same to the database as well, for the
-server "monitoring-demo": URL is a login that may write as any server, or as this one. Needs `make` and nothing installed.
+An application logs with logcore.py and answers HTTP requests; obs_agent does one round over it. What the
+agent would write to PostgreSQL is printed, one JSON object a row. With --url it writes the same to the
+database as well, for the server "monitoring-demo": URL is a login that may write as any server, or as this
+one. Needs `make` and nothing installed.
 """
 import argparse
 import json
@@ -17,7 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[1]
-AGENT = Path(os.environ.get("OBSERV_BUILD") or os.environ.get("BUILD") or TOP / "build") / "obs_agent/obs_agent"
+AGENT = Path(os.environ.get("OBSERV_BUILD") or os.environ.get("BUILD")
+             or TOP / "build") / "obs_agent/obs_agent"
 sys.path.insert(0, str(TOP / "logcore"))
 import logcore  # noqa: E402
 
@@ -73,16 +75,18 @@ def configuration(log, port, url):
 def one_round(folder, *options):
     """One round of the agent, to its end; returns what it printed."""
     (folder / "state").mkdir(exist_ok=True)
-    environment = {**os.environ, "STATE_DIRECTORY": str(folder / "state"), "RUNTIME_DIRECTORY": str(folder / "state")}
-    done = subprocess.run([AGENT, "--app", APP, "--config", folder / "config.yml", "--once", *options], env=environment,
-                          stdout=subprocess.PIPE, text=True, timeout=ROUND_S, check=False)
+    environment = {**os.environ, "STATE_DIRECTORY": str(folder / "state"),
+                   "RUNTIME_DIRECTORY": str(folder / "state")}
+    done = subprocess.run([AGENT, "--app", APP, "--config", folder / "config.yml", "--once", *options],
+                          env=environment, stdout=subprocess.PIPE, text=True, timeout=ROUND_S, check=False)
     if done.returncode != 0:
         sys.exit(f"{sys.argv[0]}: obs_agent ended with status {done.returncode}; what it said is above")
     return done.stdout
 
 
 def show(rows):
-    for table, title in [("vps_metrics", "Metrics of this machine"), ("health_checks", "Health checks: one answers, one can't"),
+    for table, title in [("vps_metrics", "Metrics of this machine"),
+                         ("health_checks", "Health checks: one answers, one can't"),
                          ("log_entries", "The log lines, as rows")]:
         mine = [line for line in rows if f'"table":"{table}"' in line]
         say(f"{title} ({len(mine)} in {table})")
@@ -107,8 +111,10 @@ def demo(folder, url):
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--url", help="write to this database, too: postgresql://LOGIN@HOST/observ_metrics")
+    arguments = argparse.ArgumentParser(description=__doc__,
+                                        formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--url",
+                           help="write to this database, too: postgresql://LOGIN@HOST/observ_metrics")
     url = arguments.parse_args().url
     if not os.access(AGENT, os.X_OK):
         sys.exit(f"{sys.argv[0]}: {AGENT} is missing; run: make")

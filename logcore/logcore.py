@@ -79,9 +79,9 @@ _LOOK_AHEAD = 1024              # characters beyond what fits, in which a secret
 
 _LETTERS = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz", "_-. ")
 _SECRETS = tuple(
-    "password passwords passwd pwd passphrase passcode dbpass userpass token jwt bearer authorization cookie cookies"
-    " secret secrets credential credentials apikey apikeys accesskey accesskeyid privatekey secretkey signingkey"
-    " encryptionkey masterkey sharedkey accountkey sessionid sessid cardnumber cvv".split())
+    "password passwords passwd pwd passphrase passcode dbpass userpass token jwt bearer authorization"
+    " cookie cookies secret secrets credential credentials apikey apikeys accesskey accesskeyid privatekey"
+    " secretkey signingkey encryptionkey masterkey sharedkey accountkey sessionid sessid cardnumber cvv".split())
 _HARMLESS = tuple("pagetoken nexttoken continuationtoken synctoken cancellationtoken expectedtoken".split())
 _ENDINGS = tuple("value header hash confirmation plain plaintext string raw pem".split())
 _NOTHING = frozenset("null true false None True False NULL nil undefined yes no".split())
@@ -346,7 +346,8 @@ def _card(s, i):
                 return None
             continue
         if len(digits) >= 13 and _may_end(s, i) and _is_card(digits):
-            table = between and (_group(s[i + 1:i + 6]) or _group(s[max(first - 6, 0):max(first - 1, 0)][::-1]))
+            table = between and (_group(s[i + 1:i + 6])
+                                 or _group(s[max(first - 6, 0):max(first - 1, 0)][::-1]))
             return None if table else (first, i)
         if group < 4 or s[i + 1:i + 2] not in _DIGITS or c not in (" ", "-") or between not in ("", c):
             return None
@@ -480,7 +481,8 @@ def _field(j, key, value, room, comma):
 
 
 def _line(head, message, fields, line_max, redact):
-    """One line with its newline. If it is too long: cut texts to a quarter of line_max, then drop the last fields."""
+    """One line with its newline. If it is too long: cut texts to a quarter of line_max, then drop the last
+    fields."""
     for limit in (line_max, line_max // 4):
         room = line_max - _CLOSING - len(head)
         j = _Json(limit, redact)
@@ -504,7 +506,8 @@ def _line(head, message, fields, line_max, redact):
 
 def _timestamp(created):
     us = min(max(int(created * 1e6), 0), _LAST_SECOND * 1000000 + 999999)
-    return ("%04d-%02d-%02dT%02d:%02d:%02d" % time.gmtime(us // 1000000)[:6] + ".%06dZ" % (us % 1000000)).encode()
+    return ("%04d-%02d-%02dT%02d:%02d:%02d" % time.gmtime(us // 1000000)[:6]
+            + ".%06dZ" % (us % 1000000)).encode()
 
 
 def _head(created, level, name):
@@ -559,17 +562,19 @@ def _is_journal(fd):
 
 
 class Handler(logging.Handler):
-    """Writes records as lines to a file, to standard error, or to another descriptor, which the caller closes.
+    """Writes records as lines to a file, to standard error, or to another descriptor, which the caller
+    closes.
 
-    If the file cannot be opened, this raises nothing: it counts the lost lines, and tries again with each line.
-    You can use it alone, also as "logcore.Handler" in logging.config.dictConfig().
+    If the file cannot be opened, this raises nothing: it counts the lost lines, and tries again with each
+    line. You can use it alone, also as "logcore.Handler" in logging.config.dictConfig().
 
-    `redact` says which secrets are replaced: REDACT_ALL, by key and by form; REDACT_KEYS, by key; REDACT_OFF, none.
-    `redact_keys` lists more secret keys (keys that end with one are secret, too), `redact_not` keys that are not.
+    `redact` says which secrets are replaced: REDACT_ALL, by key and by form; REDACT_KEYS, by key; REDACT_OFF,
+    none. `redact_keys` lists more secret keys (keys that end with one are secret, too), `redact_not` keys
+    that are not.
     """
 
-    def __init__(self, log_file=None, fd=2, line_max=None, journal_priority=None, redact=REDACT_ALL, redact_keys=(),
-                 redact_not=(), path=None):
+    def __init__(self, log_file=None, fd=2, line_max=None, journal_priority=None, redact=REDACT_ALL,
+                 redact_keys=(), redact_not=(), path=None):
         super().__init__()
         log_file = _one_file(log_file, path)
         self.redact = _Redact(redact, redact_keys, redact_not)
@@ -611,8 +616,8 @@ class Handler(logging.Handler):
 
     def _format(self, record):
         message, wrong = _message(record)
-        return self._with_priority(record.levelno, _head(record.created, record.levelno, record.name), message,
-                                   _fields(record, wrong))
+        return self._with_priority(record.levelno, _head(record.created, record.levelno, record.name),
+                                   message, _fields(record, wrong))
 
     def _with_priority(self, level, head, message, fields):
         if self.priority:
@@ -632,7 +637,8 @@ class Handler(logging.Handler):
         except OSError:
             pass
         try:
-            fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o640)
+            fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY,
+                         0o640)
         except (OSError, ValueError) as e:
             self._errno = getattr(e, "errno", None) or 0
             return
@@ -802,10 +808,11 @@ def _one_file(log_file, path):
 def get_logger(name=None, log_file=None, level=None, path=None, **options):
     """The logger `name` (default: the program's name), which writes lines to log_file.
 
-    `path` is another name of log_file. Without a file it logs where its parent does ("billing.http" like "billing"), else to standard error. The same
-    name gives the same logger; another file replaces the first. `level` is a number or a name, by default INFO;
-    the environment variable LOGCORE_LEVEL overrides it. The options are those of Handler. They take effect when
-    this makes a handler: not again for the same file, and not for a logger that logs where its parent does.
+    `path` is another name of log_file. Without a file it logs where its parent does ("billing.http" like
+    "billing"), else to standard error. The same name gives the same logger; another file replaces the first.
+    `level` is a number or a name, by default INFO; the environment variable LOGCORE_LEVEL overrides it. The
+    options are those of Handler. They take effect when this makes a handler: not again for the same file, and
+    not for a logger that logs where its parent does.
     """
     logger = _ours(logging.getLogger(name or os.path.basename(sys.argv[0] or "") or "python"))
     log_file = _one_file(log_file, path)
