@@ -8,6 +8,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "wire/row_json.h"
 #include "agent.h"
 #include "agent_life.h"
 #include "self.h"
@@ -51,7 +52,7 @@ bool agent_add(struct agent *a, const struct sample *s)
 	if (a->deliver)
 		return deliver_add(a->deliver, s);
 	buf_reset(&a->line);
-	if (sample_print(s, &a->line))
+	if (row_print(&a->line, s))
 		fwrite(a->line.data, 1, a->line.len, stdout);
 	return true;
 }

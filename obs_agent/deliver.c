@@ -56,11 +56,6 @@ struct deliver {
 	char last_error[ERR_MSG_MAX];
 };
 
-static size_t rows_in(const struct batch *b)
-{
-	return b->n_metrics + b->n_checks + b->n_gaps + b->n_rejects + b->n_logs;
-}
-
 /* ---- sending ---- */
 
 /* Monotonic: when news of the state may be sent alone. */
@@ -79,7 +74,7 @@ static bool state_due(const struct deliver *d)
 {
 	bool news = d->last_error[0] || d->state_news || outbox_state(d->outbox).lost > d->lost_told;
 
-	if (!d->sent->n_metrics)
+	if (!d->sent->n[SAMPLE_METRICS])
 		return news_due(d);
 	return !d->state_sent_us || news || mono_us() - d->state_sent_us >= STATE_EVERY_S * US_PER_S;
 }
@@ -102,11 +97,11 @@ static struct text state_text(struct deliver *d)
 /* A batch that holds only lines of the agent's own log is not logged: its line would make the next batch. */
 static void log_batch(const struct deliver *d, const struct batch *b, int level, const char *what, int64_t ms)
 {
-	if (rows_in(b) > b->n_own)
+#define ROWS(id, name, table, kept, measured) logcore_kv(#name, b->n[SAMPLE_##id]),
+	if (batch_all_rows(b) > b->n_own)
 		logcore_log(d->log, level, what, logcore_kv("seq", b->seq), logcore_kv("ms", ms),
-			    logcore_kv("logs", b->n_logs), logcore_kv("metrics", b->n_metrics),
-			    logcore_kv("checks", b->n_checks), logcore_kv("gaps", b->n_gaps),
-			    logcore_kv("rejects", b->n_rejects), logcore_kv("streams", b->n_positions));
+			    SAMPLE_KINDS(ROWS) logcore_kv("streams", b->n_positions));
+#undef ROWS
 }
 
 static void send(struct deliver *d)
@@ -306,8 +301,8 @@ static void take_committed(struct deliver *d)
 	d->last_seq = b->seq;
 	d->sent = NULL;
 	d->state.batches++;
-	d->state.rows += (int64_t)rows_in(b);
-	d->state.rejects += (int64_t)b->n_rejects;
+	for (int i = 0; i < SAMPLE_KIND_COUNT; i++)
+		d->state.rows[i] += (int64_t)b->n[i];
 	d->state.last_commit_us = wall_us();
 	d->last_error[0] = '\0';
 	d->limit = d->limit < NO_LIMIT / 2 ? d->limit * 2 : NO_LIMIT;

@@ -72,8 +72,8 @@ struct deliver_state {
 	bool connected;
 	int64_t last_commit_us;         /* wall clock, 0: not yet */
 	int64_t away_since_us;          /* wall clock, 0: connected */
-	int64_t batches, rows;          /* committed by this process */
-	int64_t rejects;                /* rows that the server refused */
+	int64_t batches;                /* committed by this process */
+	int64_t rows[SAMPLE_KIND_COUNT];        /* in them; the rejects are what the server refused */
 	struct outbox_state outbox;
 	struct deliver_outage {
 		int64_t since_us, until_us;     /* wall clock; 0: there was none */

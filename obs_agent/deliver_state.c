@@ -3,6 +3,7 @@
 
 #include "common/parse.h"
 #include "deliver.h"
+#include "wire/row_json.h"
 
 static bool add_time(struct buf *out, const char *name, int64_t us)
 {
@@ -35,14 +36,25 @@ static bool add_outbox(struct buf *out, const struct outbox_state *o)
 	       add_text(out, "trouble", o->trouble) && buf_addc(out, '}');
 }
 
+static bool add_rows(struct buf *out, const int64_t rows[SAMPLE_KIND_COUNT])
+{
+	int64_t all = 0;
+	bool ok;
+
+	for (int i = 0; i < SAMPLE_KIND_COUNT; i++)
+		all += rows[i];
+	ok = buf_addf(out, ",\"rows\":%" PRId64 ",\"rows_by_kind\":{", all);
+	for (int i = 0; i < SAMPLE_KIND_COUNT; i++)
+		ok = ok && buf_addf(out, "%s\"%s\":%" PRId64, i ? "," : "", row_kinds[i].name, rows[i]);
+	return ok && buf_addf(out, "},\"rejects\":%" PRId64, rows[SAMPLE_REJECT]);
+}
+
 bool deliver_state_print(const struct deliver_state *s, struct buf *out)
 {
-	return buf_addf(out,
-			"\"connected\":%s,\"batches\":%" PRId64 ",\"rows\":%" PRId64 ",\"rejects\":%" PRId64
-			",\"skew_ms\":%" PRId64,
-			s->connected ? "true" : "false", s->batches, s->rows, s->rejects,
-			s->skew_us / 1000) &&
-	       add_outbox(out, &s->outbox) && add_time(out, "last_commit", s->last_commit_us) &&
+	return buf_addf(out, "\"connected\":%s,\"skew_ms\":%" PRId64 ",\"batches\":%" PRId64,
+			s->connected ? "true" : "false", s->skew_us / 1000, s->batches) &&
+	       add_rows(out, s->rows) && add_outbox(out, &s->outbox) &&
+	       add_time(out, "last_commit", s->last_commit_us) &&
 	       add_time(out, "buffering_since", s->away_since_us) && add_outage(out, &s->outage) &&
 	       add_text(out, "last_error", s->last_error);
 }

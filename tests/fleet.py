@@ -116,10 +116,9 @@ class Fleet:
             while True:
                 seq += 1
                 await session.query(f"SELECT observ.push('sim-{i}', 'shop', {state['epoch']}, {seq}, NULL, "
-                                    "jsonb_build_array("
-                                    "jsonb_build_array((extract(epoch FROM now()) * 1000000)::bigint, false, "
-                                    "NULL, 1.5)), "
-                                    "NULL, NULL, NULL)")
+                                    "jsonb_build_array('metrics', jsonb_build_array(jsonb_build_array("
+                                    "(extract(epoch FROM now()) * 1000000)::bigint, false, NULL, 1.5))), "
+                                    "NULL)")
                 state["failures"] = 0
                 self.pushes += 1
                 self.delivered.add(i)

@@ -24,18 +24,17 @@ static const uint32_t column_types[LOG_COLUMNS] = {
 
 void batch_init(struct batch *b)
 {
-	*b = (struct batch){ .metrics = BUF(BATCH_ROWS_BYTES_MAX), .checks = BUF(BATCH_ROWS_BYTES_MAX),
-			     .gaps = BUF(BATCH_ROWS_BYTES_MAX), .rejects = BUF(BATCH_ROWS_BYTES_MAX) };
+	*b = (struct batch){ .seq = 0 };
+	for (int i = 0; i < SAMPLE_KIND_COUNT; i++)
+		b->json[i] = BUF(BATCH_ROWS_BYTES_MAX);
 	for (int i = 0; i < LOG_COLUMNS; i++)
 		b->log[i] = (struct column){ .elem_oid = column_types[i], .data = BUF(COLUMN_BYTES_MAX) };
 }
 
 void batch_free(struct batch *b)
 {
-	buf_free(&b->metrics);
-	buf_free(&b->checks);
-	buf_free(&b->gaps);
-	buf_free(&b->rejects);
+	for (int i = 0; i < SAMPLE_KIND_COUNT; i++)
+		buf_free(&b->json[i]);
 	for (int i = 0; i < LOG_COLUMNS; i++)
 		buf_free(&b->log[i].data);
 }
@@ -46,13 +45,12 @@ void batch_reset(struct batch *b)
 		buf_reset(&b->log[i].data);
 		b->log[i].has_null = false;
 	}
-	buf_reset(&b->metrics);
-	buf_reset(&b->checks);
-	buf_reset(&b->gaps);
-	buf_reset(&b->rejects);
-	b->n_metrics = b->n_checks = b->n_gaps = b->n_rejects = b->n_records = 0;
+	for (int i = 0; i < SAMPLE_KIND_COUNT; i++) {
+		buf_reset(&b->json[i]);
+		b->n[i] = 0;
+	}
+	b->json_bytes = b->n_records = b->n_own = b->log_bytes = b->n_positions = 0;
 	b->n_samples = 0;
-	b->n_logs = b->n_own = b->log_bytes = b->n_positions = 0;
 	b->seq = 0;
 }
 
@@ -67,67 +65,82 @@ bool batch_empty(const struct batch *b)
 	for (size_t i = 0; i < b->n_positions; i++)
 		if (moved(&b->positions[i]))
 			return false;
-	return b->n_metrics + b->n_checks + b->n_gaps + b->n_rejects + b->n_logs == 0;
+	return batch_all_rows(b) == 0;
 }
 
 bool batch_full(const struct batch *b)
 {
-	return b->n_logs >= BATCH_LOG_ROWS_MAX || b->log_bytes >= BATCH_LOG_BYTES_MAX || batch_full_of_records(b);
+	return b->n[SAMPLE_LOG] >= BATCH_LOG_ROWS_MAX || b->log_bytes >= BATCH_LOG_BYTES_MAX ||
+	       batch_full_of_records(b);
 }
 
 bool batch_full_of_records(const struct batch *b)
 {
-	return b->metrics.len + b->checks.len + b->gaps.len + b->rejects.len >= BATCH_RECORD_BYTES_MAX;
+	return b->json_bytes >= BATCH_RECORD_BYTES_MAX;
 }
 
 size_t batch_rows(const struct batch *b)
 {
-	return b->n_logs + b->n_records;
+	return b->n[SAMPLE_LOG] + b->n_records;
 }
 
 size_t batch_rows_and_rejects(const struct batch *b)
 {
-	return batch_rows(b) + b->n_rejects;
+	return batch_rows(b) + b->n[SAMPLE_REJECT];
+}
+
+size_t batch_all_rows(const struct batch *b)
+{
+	size_t n = 0;
+
+	for (int i = 0; i < SAMPLE_KIND_COUNT; i++)
+		n += b->n[i];
+	return n;
 }
 
 /* ---- rows of JSON ---- */
 
-static struct buf *rows_of(struct batch *b, enum sample_kind kind, size_t **ret_n)
-{
-	switch (kind) {
-	case SAMPLE_METRICS: *ret_n = &b->n_metrics; return &b->metrics;
-	case SAMPLE_CHECK: *ret_n = &b->n_checks; return &b->checks;
-	default: *ret_n = &b->n_gaps; return &b->gaps;
-	}
-}
-
 /* Begin a row; `mark` is where to cut if it does not fit. */
-static bool open_row(struct buf *to, int64_t timestamp_us, size_t *ret_mark)
+static bool open_row(struct batch *b, enum sample_kind kind, int64_t timestamp_us, size_t *ret_mark)
 {
+	struct buf *to = &b->json[kind];
+
 	*ret_mark = to->len;
 	return (to->len == 0 || buf_addc(to, ',')) && buf_addf(to, "[%lld", (long long)timestamp_us);
 }
 
-static bool close_row(struct buf *to, bool ok, size_t mark, size_t *n)
+static bool close_row(struct batch *b, enum sample_kind kind, bool ok, size_t mark)
 {
+	struct buf *to = &b->json[kind];
+
 	assert(mark <= to->len);
 	if (ok && buf_addc(to, ']')) {
-		++*n;
+		b->n[kind]++;
+		b->json_bytes += to->len - mark;
 		return true;
 	}
 	to->len = mark;
 	return false;
 }
 
+/* A row of a kind that is not measured. */
+static bool add_row(struct batch *b, const struct sample *s)
+{
+	size_t mark;
+	bool ok = open_row(b, s->kind, s->timestamp_us, &mark) && row_add(&b->json[s->kind], s);
+
+	assert(!row_kinds[s->kind].measured);
+	return close_row(b, s->kind, ok, mark);
+}
+
 static bool add_reject(struct batch *b, int64_t timestamp_us, struct text raw)
 {
 	const struct poison *p = b->poison;
-	size_t mark;
+	const struct sample s = { .kind = SAMPLE_REJECT, .timestamp_us = timestamp_us,
+				  .reject = { .stream_id = p->stream_id, .offset = p->offset,
+					      .sqlstate = p->sqlstate, .reason = p->reason, .raw = raw } };
 
-	bool ok = open_row(&b->rejects, timestamp_us, &mark) &&
-		  row_add_reject(&b->rejects, p->stream_id, p->offset, p->sqlstate, p->reason, raw);
-
-	return close_row(&b->rejects, ok, mark, &b->n_rejects);
+	return add_row(b, &s);
 }
 
 static bool is_poison(const struct batch *b, int64_t stream_id, int64_t offset)
@@ -147,31 +160,23 @@ static void note_first(struct batch *b, int64_t stream_id, int64_t offset)
 
 bool batch_add_record(struct batch *b, const struct record *r, int64_t stream_id, int64_t offset)
 {
-	size_t mark, *n;
-	struct buf *to = rows_of(b, r->kind, &n);
-	bool ok;
+	bool measured = row_kinds[r->kind].measured, ok;
+	struct buf *to = &b->json[r->kind];
+	size_t mark;
 
 	if (is_poison(b, stream_id, offset)) {
 		ok = add_reject(b, r->timestamp_us, r->row);
-		b->n_samples += ok && r->kind != SAMPLE_GAP;
+		b->n_samples += ok && measured;
 		return ok;
 	}
-	ok = open_row(to, r->timestamp_us, &mark) && (r->kind == SAMPLE_GAP || row_add_bool(to, r->late)) &&
+	ok = open_row(b, r->kind, r->timestamp_us, &mark) && (!measured || row_add_bool(to, r->late)) &&
 	     buf_add(to, r->row.s, r->row.len);
-	if (!close_row(to, ok, mark, n))
+	if (!close_row(b, r->kind, ok, mark))
 		return false;
 	b->n_records++;
-	b->n_samples += r->kind != SAMPLE_GAP;
+	b->n_samples += measured;
 	note_first(b, stream_id, offset);
 	return true;
-}
-
-static bool add_gap(struct batch *b, const struct sample *s)
-{
-	size_t mark;
-	bool ok = open_row(&b->gaps, s->timestamp_us, &mark) && row_add(&b->gaps, s);
-
-	return close_row(&b->gaps, ok, mark, &b->n_gaps);
 }
 
 /* ---- log columns ---- */
@@ -255,7 +260,8 @@ static bool add_log(struct batch *b, const struct sample *s)
 	size_t bytes = l->logger.len + l->message.len + l->context.len, mark[LOG_COLUMNS];
 	size_t stream = stream_index(b, l->stream_id);
 
-	if (stream == 0 || batch_full(b) || (b->n_logs > 0 && b->log_bytes + bytes > BATCH_LOG_BYTES_MAX))
+	if (stream == 0 || batch_full(b) ||
+	    (b->n[SAMPLE_LOG] > 0 && b->log_bytes + bytes > BATCH_LOG_BYTES_MAX))
 		return false;
 	if (is_poison(b, l->stream_id, l->offset))
 		return add_reject(b, s->timestamp_us, l->raw);
@@ -265,7 +271,7 @@ static bool add_log(struct batch *b, const struct sample *s)
 	    put_i64(&b->log[COL_TIMESTAMP], s->timestamp_us - PG_EPOCH_US) &&
 	    put_i16(&b->log[COL_LEVEL], (int16_t)l->level) && put_text(&b->log[COL_LOGGER], l->logger) &&
 	    put_text(&b->log[COL_MESSAGE], l->message) && put_jsonb(&b->log[COL_CONTEXT], l->context)) {
-		b->n_logs++;
+		b->n[SAMPLE_LOG]++;
 		b->n_own += l->own;
 		b->log_bytes += bytes;
 		note_first(b, l->stream_id, l->offset);
@@ -278,7 +284,7 @@ static bool add_log(struct batch *b, const struct sample *s)
 
 bool batch_add(struct batch *b, const struct sample *s)
 {
-	return s->kind == SAMPLE_LOG ? add_log(b, s) : add_gap(b, s);
+	return s->kind == SAMPLE_LOG ? add_log(b, s) : add_row(b, s);
 }
 
 bool batch_set_position(struct batch *b, const struct position *p)
@@ -310,13 +316,30 @@ struct text column_array(struct column *c, size_t n)
 {
 	const uint32_t header[] = { 1, c->has_null, c->elem_oid, (uint32_t)n, 1 };
 
-	assert(n > 0 && c->data.len >= ARRAY_HEADER + n * sizeof(uint32_t));    /* each element has a length */
+	/* each element has a length */
+	assert(n > 0 && c->data.len >= ARRAY_HEADER + n * sizeof(uint32_t));
 	for (size_t i = 0; i < sizeof header / sizeof *header; i++) {
 		uint32_t be = __builtin_bswap32(header[i]);
 
 		memcpy(c->data.data + i * sizeof be, &be, sizeof be);
 	}
 	return (struct text){ c->data.data, c->data.len };
+}
+
+bool batch_json(const struct batch *b, struct buf *out)
+{
+	bool ok = true, first = true;
+
+	for (int i = 0; i < SAMPLE_KIND_COUNT; i++) {
+		const struct buf *rows = &b->json[i];
+
+		if (rows->len == 0)
+			continue;
+		ok = ok && buf_addf(out, "%c\"%s\",[", first ? '[' : ',', row_kinds[i].name) &&
+		     buf_add(out, rows->data, rows->len) && buf_addc(out, ']');
+		first = false;
+	}
+	return ok && (first || buf_addc(out, ']'));
 }
 
 /* The database takes a row without a source for a log file's. */
@@ -329,7 +352,8 @@ static bool add_source(struct buf *out, const struct position *p)
 
 static bool position_row(struct buf *out, const struct position *p)
 {
-	return buf_addf(out, "[%lld,%lld,%lld", (long long)p->stream_id, (long long)p->from, (long long)p->to) &&
+	return buf_addf(out, "[%lld,%lld,%lld", (long long)p->stream_id, (long long)p->from,
+			(long long)p->to) &&
 	       row_add_bool(out, p->finished) && row_add_string(out, text_of(p->path)) &&
 	       row_add_string(out, text_of(p->file_id)) && row_add_string(out, text_of(p->head_hash)) &&
 	       row_add_string(out, text_of(p->tail_hash)) && add_source(out, p) && buf_addc(out, ']');

@@ -21,7 +21,7 @@ enum {
 	BATCH_LOG_ROWS_MAX = 5000,
 	BATCH_LOG_BYTES_MAX = 1 << 20,          /* payload that makes a batch full */
 	BATCH_ROWS_BYTES_MAX = 4 << 20,         /* JSON rows of one kind */
-	BATCH_RECORD_BYTES_MAX = 256 << 10,     /* the same, that make a batch full */
+	BATCH_RECORD_BYTES_MAX = 256 << 10,     /* those of all kinds that make a batch full */
 	BATCH_STREAMS_MAX = 64,                 /* streams that one batch can advance */
 	BATCH_STREAMS_SPARE = 4,                /* of them for the outbox alone */
 };
@@ -44,12 +44,13 @@ enum log_column { COL_STREAM, COL_OFFSET, COL_TIMESTAMP, COL_LEVEL, COL_LOGGER, 
 		  COL_CONTEXT, LOG_COLUMNS };
 
 struct batch {
-	struct buf metrics, checks, gaps, rejects;      /* "[...],[...]": rows without the outer brackets */
-	size_t n_metrics, n_checks, n_gaps, n_rejects;
-	size_t n_records;                       /* of them, what came out of the outbox */
-	int64_t n_samples;                      /* of these, metrics and checks */
+	size_t n[SAMPLE_KIND_COUNT];            /* rows of each kind */
+	struct buf json[SAMPLE_KIND_COUNT];     /* "[...],[...]": without the outer brackets; not of lines */
+	size_t json_bytes;                      /* of all kinds */
+	size_t n_records;                       /* rows that came out of the outbox */
+	int64_t n_samples;                      /* of these, those that are measured */
 	struct column log[LOG_COLUMNS];
-	size_t n_logs, log_bytes;
+	size_t log_bytes;
 	size_t n_own;                           /* of the lines, those that are `own` */
 	struct position positions[BATCH_STREAMS_MAX];
 	size_t n_positions;
@@ -90,12 +91,17 @@ bool batch_full(const struct batch *b);
 /* Full of what is no log line. */
 bool batch_full_of_records(const struct batch *b);
 
-/* Rows that the server may refuse for what is in them; and with those that it has refused. */
+/* Rows that the server may refuse for what is in them; with those that it has refused; and all of them. */
 size_t batch_rows(const struct batch *b);
 size_t batch_rows_and_rejects(const struct batch *b);
+size_t batch_all_rows(const struct batch *b);
 
 /* The column as a parameter in binary format; points into the column. n > 0. */
 struct text column_array(struct column *c, size_t n);
+
+/* Append the rows of JSON as one array: for each kind that has any its name, then an array of its rows.
+ * Nothing if there are none. */
+bool batch_json(const struct batch *b, struct buf *out);
 
 /* Append the positions as rows of JSON, the ids of the streams as a binary array. */
 bool batch_positions(const struct batch *b, struct buf *out);

@@ -20,7 +20,7 @@ struct position {
 	int64_t stream_id;
 	int64_t from;                   /* what the database must hold for the batch to commit */
 	int64_t to;                     /* what it holds afterwards; never smaller than `from` */
-	bool begins;                    /* the database does not know the stream: it is told even if nothing was read */
+	bool begins;                    /* new to the database, which is told even if nothing was read */
 	bool finished;                  /* the stream is over: a file is rotated away and read to its end */
 	bool tells_lost;                /* the batch has a gap about what is missing before it */
 	int64_t age_s;                  /* from the database: committed so long ago, by its clock */

@@ -17,7 +17,6 @@ EMBED(sql_hello, "obs_agent/sql/hello.sql");
 EMBED(sql_streams, "obs_agent/sql/streams.sql");
 EMBED(sql_push, "obs_agent/sql/push.sql");
 EMBED(sql_push_logs, "obs_agent/sql/push_logs.sql");
-EMBED(sql_push_rejects, "obs_agent/sql/push_rejects.sql");
 
 enum { PARAMS_MAX = 10, HELLO_COLUMNS = 4, STREAM_COLUMNS = 10 };
 
@@ -42,65 +41,60 @@ static void param_binary(struct call *c, struct text t)
 	c->binary = true;
 }
 
-static struct call call(const struct identity *who)
+static struct call call(const struct push *p)
 {
 	struct call c = { .n = 0 };
 
-	param_text(&c, who->vps_name);
-	param_text(&c, who->app);
+	param_text(&c, p->who.vps_name);
+	param_text(&c, p->who.app);
 	return c;
 }
 
-static bool queue(PGconn *conn, const char *sql, const struct call *c, enum answer answer, struct answers *answers)
+static bool queue(struct push *p, const char *sql, const struct call *c, enum answer answer)
 {
-	assert(answers->n < sizeof answers->of / sizeof *answers->of);
-	answers->of[answers->n++] = answer;
-	return PQsendQueryParams(conn, sql, c->n, NULL, c->value, c->length, c->binary ? c->format : NULL, 0) == 1;
+	assert(p->n_answers < PUSH_ANSWERS_MAX);
+	p->answer[p->n_answers++] = answer;
+	return PQsendQueryParams(p->conn, sql, c->n, NULL, c->value, c->length, c->binary ? c->format : NULL,
+				 0) == 1;
 }
 
-bool push_hello(PGconn *conn, const struct identity *who, struct answers *answers)
+bool push_hello(struct push *p)
 {
-	struct call c = call(who);
-	bool queued = queue(conn, sql_end_stale_session, &c, ANSWER_NONE, answers);
+	struct call c = call(p);
+	bool queued = queue(p, sql_end_stale_session, &c, ANSWER_NONE);
 	char process[24], epoch[24], interval[24], now[RFC3339_SIZE], host[HOST_NAME_MAX + 1] = "";
 
-	snprintf(process, sizeof process, "%" PRId64, who->process);
-	snprintf(epoch, sizeof epoch, "%" PRId64, who->epoch);
-	snprintf(interval, sizeof interval, "%" PRId64, who->interval_us / US_PER_S);
+	snprintf(process, sizeof process, "%" PRId64, p->who.process);
+	snprintf(epoch, sizeof epoch, "%" PRId64, p->who.epoch);
+	snprintf(interval, sizeof interval, "%" PRId64, p->who.interval_us / US_PER_S);
 	format_rfc3339(now, wall_us());
 	param_text(&c, process);
-	param_text(&c, who->epoch ? epoch : NULL);
+	param_text(&c, p->who.epoch ? epoch : NULL);
 	param_text(&c, OBSERV_VERSION);
 	param_text(&c, interval);
 	gethostname(host, sizeof host - 1);
 	param_text(&c, now);
 	param_text(&c, host);           /* tells that this agent understands epoch 0 */
-	return queued && queue(conn, sql_hello, &c, ANSWER_HELLO, answers);
+	return queued && queue(p, sql_hello, &c, ANSWER_HELLO);
 }
 
-bool push_streams(PGconn *conn, const struct identity *who, struct answers *answers)
+bool push_streams(struct push *p)
 {
-	struct call c = call(who);
+	struct call c = call(p);
 	char epoch[24];
 
-	snprintf(epoch, sizeof epoch, "%" PRId64, who->epoch);
+	snprintf(epoch, sizeof epoch, "%" PRId64, p->who.epoch);
 	param_text(&c, epoch);
-	return queue(conn, sql_streams, &c, ANSWER_STREAMS, answers);
+	return queue(p, sql_streams, &c, ANSWER_STREAMS);
 }
 
-/* Append rows, "[...],[...]" in brackets, to `json` as a parameter; without rows it is NULL. Gives
- * an offset, because the buffer may move until it is complete. */
-static bool add_rows(struct buf *json, const struct buf *rows, size_t n, size_t *ret_at)
-{
-	*ret_at = n ? json->len : SIZE_MAX;
-	return n == 0 || (buf_addc(json, '[') && buf_add(json, rows->data, rows->len) &&
-			  buf_add(json, "]", 2));
-}
-
-static bool add_positions(struct buf *json, const struct batch *b, size_t *ret_at)
+/* A parameter of JSON, which one of batch.h's functions appends. Gives an offset, because the buffer may move
+ * until it is complete; SIZE_MAX if nothing is appended, or only "[]". */
+static bool add_json(struct buf *json, const struct batch *b,
+		     bool (*append)(const struct batch *b, struct buf *out), size_t *ret_at)
 {
 	*ret_at = json->len;
-	if (!batch_positions(b, json))
+	if (!append(b, json))
 		return false;
 	if (json->len - *ret_at > strlen("[]"))
 		return buf_addc(json, '\0');
@@ -109,67 +103,50 @@ static bool add_positions(struct buf *json, const struct batch *b, size_t *ret_a
 }
 
 /* Everything but log lines goes in one call, so that an idle agent sends one statement. */
-static bool queue_push(PGconn *conn, struct call c, int64_t epoch, const struct batch *b, struct text state,
-		       struct buf *json, struct answers *answers)
+static bool queue_push(struct push *p, const struct batch *b, struct text state)
 {
-	char epoch_text[24], seq[24];
-	size_t at[4];
+	struct call c = call(p);
+	char epoch[24], seq[24];
+	size_t rows, positions;
 
-	snprintf(epoch_text, sizeof epoch_text, "%" PRId64, epoch);
+	snprintf(epoch, sizeof epoch, "%" PRId64, p->who.epoch);
 	snprintf(seq, sizeof seq, "%" PRId64, b->seq);
-	param_text(&c, epoch_text);
+	param_text(&c, epoch);
 	param_text(&c, seq);
 	param_text(&c, state.s);
-	buf_reset(json);
-	if (!add_rows(json, &b->metrics, b->n_metrics, &at[0]) || !add_rows(json, &b->checks, b->n_checks, &at[1]) ||
-	    !add_rows(json, &b->gaps, b->n_gaps, &at[2]) || !add_positions(json, b, &at[3]))
+	buf_reset(p->json);
+	if (!add_json(p->json, b, batch_json, &rows) || !add_json(p->json, b, batch_positions, &positions))
 		return false;
-	for (size_t i = 0; i < sizeof at / sizeof *at; i++)
-		param_text(&c, at[i] == SIZE_MAX ? NULL : json->data + at[i]);
-	return queue(conn, sql_push, &c, ANSWER_NONE, answers);
+	param_text(&c, rows == SIZE_MAX ? NULL : p->json->data + rows);
+	param_text(&c, positions == SIZE_MAX ? NULL : p->json->data + positions);
+	return queue(p, sql_push, &c, ANSWER_NONE);
 }
 
-static bool queue_logs(PGconn *conn, struct call c, struct batch *b, struct buf *json, struct answers *answers)
+static bool queue_logs(struct push *p, struct batch *b)
 {
-	if (b->n_logs == 0)
+	struct call c = call(p);
+
+	if (b->n[SAMPLE_LOG] == 0)
 		return true;
-	buf_reset(json);
-	if (!batch_streams(b, json))
+	buf_reset(p->json);
+	if (!batch_streams(b, p->json))
 		return false;
-	param_binary(&c, (struct text){ json->data, json->len });
+	param_binary(&c, (struct text){ p->json->data, p->json->len });
 	for (int i = 0; i < LOG_COLUMNS; i++)
-		param_binary(&c, column_array(&b->log[i], b->n_logs));
-	return queue(conn, sql_push_logs, &c, ANSWER_NONE, answers);
+		param_binary(&c, column_array(&b->log[i], b->n[SAMPLE_LOG]));
+	return queue(p, sql_push_logs, &c, ANSWER_NONE);
 }
 
-static bool queue_rejects(PGconn *conn, struct call c, const struct batch *b, struct buf *json,
-			  struct answers *answers)
+bool push_batch(struct push *p, struct batch *b, struct text state)
 {
-	size_t at;
-
-	if (b->n_rejects == 0)
-		return true;
-	buf_reset(json);
-	if (!add_rows(json, &b->rejects, b->n_rejects, &at))
-		return false;
-	param_text(&c, json->data);
-	return queue(conn, sql_push_rejects, &c, ANSWER_NONE, answers);
-}
-
-bool push_batch(PGconn *conn, const struct identity *who, struct batch *b, struct text state, struct buf *scratch,
-		struct answers *answers)
-{
-	struct call c = call(who);
-
-	return queue_push(conn, c, who->epoch, b, state, scratch, answers) && queue_logs(conn, c, b, scratch, answers) &&
-	       queue_rejects(conn, c, b, scratch, answers);
+	return queue_push(p, b, state) && queue_logs(p, b);
 }
 
 /* ---- answers ---- */
 
-enum answer answers_take(struct answers *a)
+enum answer push_next_answer(struct push *p)
 {
-	return a->next < a->n ? a->of[a->next++] : ANSWER_NONE;
+	return p->next_answer < p->n_answers ? p->answer[p->next_answer++] : ANSWER_NONE;
 }
 
 static int64_t number(const PGresult *r, int row, int column)

@@ -28,26 +28,34 @@ enum answer {
 	ANSWER_STREAMS,
 };
 
-/* The answers that are still to come, in the order of the statements. */
-struct answers {
-	enum answer of[4];
-	size_t n, next;
+enum {
+	PUSH_ANSWERS_MAX = 2,
+	/* rows of all kinds, and positions */
+	PUSH_JSON_BYTES_MAX = (SAMPLE_KIND_COUNT + 1) * BATCH_ROWS_BYTES_MAX,
 };
 
-/* Each call queues its statements and notes their answers. False: libpq could not queue them (out of memory, connection
- * lost). */
+/* A pipeline: what is sent through it until the next sync, and who sends it. Not owned: the connection and
+ * the buffer, in which push_batch() makes its parameters. */
+struct push {
+	PGconn *conn;
+	struct identity who;
+	struct buf *json;               /* BUF(PUSH_JSON_BYTES_MAX) */
+	enum answer answer[PUSH_ANSWERS_MAX];   /* that are still to come, in the order of the statements */
+	size_t n_answers, next_answer;
+};
+
+/* Each call queues its statements and notes their answers. False: libpq could not queue them (out of memory,
+ * connection lost). */
 
 /* Also ends a stale session of this agent that still holds the lock on its row. */
-bool push_hello(PGconn *conn, const struct identity *who, struct answers *answers);
-bool push_streams(PGconn *conn, const struct identity *who, struct answers *answers);
+bool push_hello(struct push *p);
+bool push_streams(struct push *p);
 
-/* A whole batch; `state` is a JSON object or absent. The call uses `scratch` for the
- * parameters. */
-bool push_batch(PGconn *conn, const struct identity *who, struct batch *b, struct text state, struct buf *scratch,
-		struct answers *answers);
+/* A whole batch; `state` is a JSON object or absent. */
+bool push_batch(struct push *p, struct batch *b, struct text state);
 
 /* What the next result answers; one that nobody waits for is ANSWER_NONE. */
-enum answer answers_take(struct answers *a);
+enum answer push_next_answer(struct push *p);
 
 struct hello {
 	int64_t epoch;                  /* 0: another agent has taken over */

@@ -1,13 +1,17 @@
 #include "row_json.h"
 
+#include <assert.h>
 #include <math.h>
+
+#include "common/parse.h"
 
 enum { BASE64_GROUP = 3 };
 
-bool row_add_integer(struct buf *out, int64_t v)
-{
-	return buf_addf(out, ",%lld", (long long)v);
-}
+/* Where the members of a row go: with their names, and none for null; or by their order. */
+struct row_writer {
+	struct buf *to;
+	bool named;
+};
 
 bool row_add_bool(struct buf *out, bool v)
 {
@@ -19,55 +23,61 @@ bool row_add_string(struct buf *out, struct text t)
 	return buf_addc(out, ',') && (t.s ? buf_add_json(out, t) : buf_adds(out, "null"));
 }
 
+/* ---- a member ---- */
+
+static bool put_name(const struct row_writer *w, const char *name)
+{
+	return w->named ? buf_addf(w->to, ",\"%s\":", name) : buf_addc(w->to, ',');
+}
+
+static bool put_null(const struct row_writer *w)
+{
+	return w->named || buf_adds(w->to, ",null");
+}
+
+static bool put_text(const struct row_writer *w, const char *name, struct text t)
+{
+	return t.s ? put_name(w, name) && buf_add_json(w->to, t) : put_null(w);
+}
+
+/* JSON that is there already. */
+static bool put_json(const struct row_writer *w, const char *name, struct text json)
+{
+	return json.s ? put_name(w, name) && buf_add(w->to, json.s, json.len) : put_null(w);
+}
+
+static bool put_bool(const struct row_writer *w, const char *name, bool v)
+{
+	return put_json(w, name, v ? TEXT("true") : TEXT("false"));
+}
+
+static bool put_integer(const struct row_writer *w, const char *name, int64_t v)
+{
+	return put_name(w, name) && buf_addf(w->to, "%lld", (long long)v);
+}
+
+static bool put_known(const struct row_writer *w, const char *name, int64_t v, bool known)
+{
+	return known ? put_integer(w, name, v) : put_null(w);
+}
+
 /* Five digits are more than any of these is worth; whole numbers stay whole. */
-static bool add_number(struct buf *out, double v)
+static bool put_number(const struct row_writer *w, const char *name, double v)
 {
-	return !isfinite(v) ? buf_adds(out, ",null") : buf_addf(out, fabs(v) < 1e5 ? ",%.5g" : ",%.0f", v);
+	if (!isfinite(v))
+		return put_null(w);
+	return put_name(w, name) && buf_addf(w->to, fabs(v) < 1e5 ? "%.5g" : "%.0f", v);
 }
 
-static bool add_known(struct buf *out, int64_t v, bool known)
+/* Microseconds for the database, a date for people. 0: none. */
+static bool put_time(const struct row_writer *w, const char *name, int64_t us)
 {
-	return known ? row_add_integer(out, v) : buf_adds(out, ",null");
-}
+	char when[RFC3339_SIZE];
 
-static bool add_metrics(struct buf *out, const struct metrics_sample *m)
-{
-	size_t last = METRIC_COUNT;
-	bool ok = buf_addc(out, ',') && (m->details.s ? buf_add(out, m->details.s, m->details.len)
-						      : buf_adds(out, "null"));
-
-	while (last > 0 && !isfinite(m->value[last - 1]))       /* what is missing is NULL */
-		last--;
-	for (size_t i = 0; i < last; i++)
-		ok = ok && add_number(out, m->value[i]);
-	return ok;
-}
-
-static bool add_check(struct buf *out, const struct check_sample *c)
-{
-	return row_add_string(out, c->url) && add_known(out, c->status_code, c->status_code > 0) &&
-	       add_number(out, c->response_ms) && row_add_bool(out, c->error == CHECK_OK) &&
-	       row_add_string(out, c->error ? text_of(check_error_names[c->error]) : (struct text){ NULL, 0 }) &&
-	       row_add_string(out, c->error_message) && add_number(out, c->dns_ms) && add_number(out, c->connect_ms) &&
-	       add_number(out, c->tls_ms) && add_number(out, c->first_byte_ms) &&
-	       add_known(out, c->cert_expires_us, c->cert_expires_us > 0) && row_add_integer(out, c->attempts);
-}
-
-static bool add_gap(struct buf *out, const struct gap_sample *g)
-{
-	return add_known(out, g->stream_id, g->stream_id != 0) && row_add_string(out, text_of(g->kind)) &&
-	       add_known(out, g->lines, g->lines >= 0) && add_known(out, g->bytes, g->bytes >= 0) &&
-	       row_add_string(out, g->detail);
-}
-
-bool row_add(struct buf *out, const struct sample *s)
-{
-	switch (s->kind) {
-	case SAMPLE_METRICS: return add_metrics(out, &s->metrics);
-	case SAMPLE_CHECK: return add_check(out, &s->check);
-	case SAMPLE_GAP: return add_gap(out, &s->gap);
-	default: return false;
-	}
+	if (us <= 0 || !w->named)
+		return put_known(w, name, us, us > 0);
+	format_rfc3339(when, us);
+	return put_text(w, name, text_of(when));
 }
 
 /* Base64 as RFC 4648 has it, which is what PostgreSQL's decode() reads. */
@@ -92,10 +102,86 @@ static bool add_base64(struct buf *out, struct text t)
 	return true;
 }
 
-bool row_add_reject(struct buf *out, int64_t stream_id, int64_t offset, const char *sqlstate, const char *reason,
-		    struct text raw)
+/* ---- a row of each kind ---- */
+
+static bool write_metrics(const struct row_writer *w, const struct sample *s)
 {
-	return row_add_integer(out, stream_id) && row_add_integer(out, offset) &&
-	       row_add_string(out, text_of(sqlstate)) && row_add_string(out, text_of(reason)) &&
-	       buf_adds(out, ",\"") && add_base64(out, raw) && buf_addc(out, '"');
+	const struct metrics_sample *m = &s->metrics;
+	size_t last = METRIC_COUNT;
+	bool ok = put_json(w, "details", m->details);
+
+	while (last > 0 && !isfinite(m->value[last - 1]))       /* what is missing is NULL */
+		last--;
+	for (size_t i = 0; i < last; i++)
+		ok = ok && put_number(w, metric_table[i].column, m->value[i]);
+	return ok;
+}
+
+static bool write_checks(const struct row_writer *w, const struct sample *s)
+{
+	const struct check_sample *c = &s->check;
+	const char *error = c->error ? check_error_names[c->error] : NULL;
+
+	return put_text(w, "url", c->url) &&
+	       put_known(w, "status_code", c->status_code, c->status_code > 0) &&
+	       put_number(w, "response_time_ms", c->response_ms) && put_bool(w, "success", !error) &&
+	       put_text(w, "error_class", error ? text_of(error) : (struct text){ NULL, 0 }) &&
+	       put_text(w, "error_message", c->error_message) && put_number(w, "dns_ms", c->dns_ms) &&
+	       put_number(w, "connect_ms", c->connect_ms) && put_number(w, "tls_ms", c->tls_ms) &&
+	       put_number(w, "first_byte_ms", c->first_byte_ms) &&
+	       put_time(w, "cert_expires_at", c->cert_expires_us) && put_integer(w, "attempts", c->attempts);
+}
+
+static bool write_gaps(const struct row_writer *w, const struct sample *s)
+{
+	const struct gap_sample *g = &s->gap;
+
+	return put_known(w, "stream_id", g->stream_id, g->stream_id != 0) &&
+	       put_text(w, "kind", text_of(g->kind)) && put_known(w, "lines", g->lines, g->lines >= 0) &&
+	       put_known(w, "bytes", g->bytes, g->bytes >= 0) && put_text(w, "detail", g->detail);
+}
+
+/* For people: to the database lines go as columns, see batch.c. */
+static bool write_logs(const struct row_writer *w, const struct sample *s)
+{
+	const struct log_sample *l = &s->log;
+
+	return put_text(w, "level", text_of(log_level_names[l->level])) && put_text(w, "logger", l->logger) &&
+	       put_text(w, "message", l->message) && put_json(w, "context", l->context) &&
+	       put_integer(w, "offset", l->offset);
+}
+
+static bool write_rejects(const struct row_writer *w, const struct sample *s)
+{
+	const struct reject_sample *r = &s->reject;
+
+	return put_integer(w, "stream_id", r->stream_id) && put_integer(w, "stream_offset", r->offset) &&
+	       put_text(w, "sqlstate", text_of(r->sqlstate)) && put_text(w, "reason", text_of(r->reason)) &&
+	       put_name(w, "raw") && buf_addc(w->to, '"') && add_base64(w->to, r->raw) &&
+	       buf_addc(w->to, '"');
+}
+
+const struct row_kind row_kinds[SAMPLE_KIND_COUNT] = {
+#define KIND(id, name, table, kept, measured) [SAMPLE_##id] = { #name, table, kept, measured, write_##name },
+	SAMPLE_KINDS(KIND)
+#undef KIND
+};
+
+bool row_add(struct buf *out, const struct sample *s)
+{
+	const struct row_writer w = { .to = out };
+
+	assert(s->kind != SAMPLE_LOG);
+	return row_kinds[s->kind].write(&w, s);
+}
+
+bool row_print(struct buf *out, const struct sample *s)
+{
+	const struct row_kind *kind = &row_kinds[s->kind];
+	const struct row_writer w = { .to = out, .named = true };
+	char when[RFC3339_SIZE];
+
+	format_rfc3339(when, s->timestamp_us);
+	return buf_addf(out, "{\"table\":\"%s\",\"timestamp\":\"%s\"", kind->table, when) &&
+	       kind->write(&w, s) && buf_adds(out, "}\n");
 }

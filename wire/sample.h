@@ -2,7 +2,8 @@
  * sample.h - the one data type that flows through the agent.
  *
  * A source makes a sample, the batch copies it, a transaction stores it. A sample borrows all
- * its texts: they are valid only during the call that passes it on.
+ * its texts: they are valid only during the call that passes it on. Leaves out how it becomes a row
+ * (row_json.h).
  */
 #ifndef WIRE_SAMPLE_H
 #define WIRE_SAMPLE_H
@@ -26,7 +27,7 @@
 	R(CPU_PERCENT,     "cpu_percent",            "%",   "busy time of all cores since the last sample")  \
 	R(MEMORY_PERCENT,  "memory_percent",         "%",   "memory that is not available to new programs")  \
 	R(MEMORY_MB,       "memory_mb",              "MB",  "memory that is not available to new programs")  \
-	R(DISK_PERCENT,    "disk_percent",           "%",   "space used on the root file system (as df)")          \
+	R(DISK_PERCENT,    "disk_percent",           "%",   "space used on the root file system (as df)")    \
 	R(DISK_GB,         "disk_gb",                "GB",  "space used on the root file system")            \
 	R(LOAD_1M,         "load_avg_1m",            "",    "load average over 1 minute")                    \
 	X(LOAD_5M,         "load_avg_5m",            "",    "load average over 5 minutes")                   \
@@ -113,7 +114,34 @@ struct gap_sample {
 	struct text detail;             /* one sentence */
 };
 
-enum sample_kind { SAMPLE_METRICS, SAMPLE_CHECK, SAMPLE_GAP, SAMPLE_LOG };
+/* What the server refused of a stream, and why; made by the batch. */
+struct reject_sample {
+	int64_t stream_id, offset;
+	const char *sqlstate, *reason;
+	struct text raw;                /* its bytes as they were read */
+};
+
+/*
+ * The kinds of samples: identifier, name (in push() of schema.sql, and in the agent's state and log), table,
+ * kept, measured.
+ *
+ * Kept: nobody can read it again, so the outbox keeps it until it is committed. Measured: it counts as a
+ * sample that waits or was lost, and its row says whether it is late. The order is the format of the outbox's
+ * files, so it is append-only. ARCHITECTURE.md says what a new kind needs besides its line here.
+ */
+#define SAMPLE_KINDS(K)                                                                                      \
+	K(METRICS, metrics, "vps_metrics",   true,  true)                                                    \
+	K(CHECK,   checks,  "health_checks", true,  true)                                                    \
+	K(GAP,     gaps,    "gaps",          true,  false)                                                   \
+	K(LOG,     logs,    "log_entries",   false, false)                                                   \
+	K(REJECT,  rejects, "rejects",       false, false)
+
+enum sample_kind {
+#define SAMPLE_ID(id, name, table, kept, measured) SAMPLE_##id,
+	SAMPLE_KINDS(SAMPLE_ID)
+#undef SAMPLE_ID
+	SAMPLE_KIND_COUNT
+};
 
 struct sample {
 	enum sample_kind kind;
@@ -123,11 +151,8 @@ struct sample {
 		struct check_sample check;
 		struct gap_sample gap;
 		struct log_sample log;
+		struct reject_sample reject;
 	};
 };
-
-/* Append the sample as one line of JSON with named members, as --dry-run shows
- * what would be written. False: out of memory. */
-bool sample_print(const struct sample *s, struct buf *out);
 
 #endif

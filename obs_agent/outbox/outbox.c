@@ -205,7 +205,7 @@ static bool append(struct outbox *o, const struct record *r, uint32_t lost)
 	if (error < 0)
 		return false;
 	o->own->end = o->last->end;
-	o->state.samples += r->kind != SAMPLE_GAP;
+	o->state.samples += row_kinds[r->kind].measured;
 	o->finish_told = false;
 	return true;
 }

@@ -14,6 +14,7 @@
 
 #include "common/cleanup.h"
 #include "common/read.h"
+#include "wire/row_json.h"
 
 enum {
 	NAME_SIZE = 80,
@@ -234,7 +235,7 @@ static bool read_whole(int fd, void *to, size_t n, int64_t at)
 static bool plausible(const struct head *h, int64_t left)
 {
 	return h->magic == MAGIC && h->len <= RECORD_ROW_MAX && (int64_t)(sizeof *h + h->len) <= left &&
-	       h->kind < SAMPLE_LOG && h->late <= 1;
+	       h->kind < SAMPLE_KIND_COUNT && row_kinds[h->kind].kept && h->late <= 1;
 }
 
 static void give(struct outbox_segment_read *ret, const struct head *h, const char *row, int64_t position)

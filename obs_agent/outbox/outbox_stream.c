@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "wire/row_json.h"
+
 struct outbox_stream *outbox_stream_find(struct outbox_stream *list, int64_t stream_id)
 {
 	for (struct outbox_stream *q = list; q; q = q->next)
@@ -91,7 +93,7 @@ struct outbox_stream_tally outbox_stream_count(const struct outbox_stream *q, in
 
 	for (; from < to && outbox_stream_read(q, from, scratch, &r) && r.at < to; from = r.next) {
 		t.first_us = t.first_us ? t.first_us : r.record.timestamp_us;
-		t.samples += r.record.kind != SAMPLE_GAP;
+		t.samples += row_kinds[r.record.kind].measured;
 		t.told_lost += r.lost;
 	}
 	return t;

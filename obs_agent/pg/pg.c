@@ -20,7 +20,6 @@ enum {
 	DEADLINE_S = 15,                /* for each step, without any progress */
 	LOOK_S = 2,                     /* how often to look for progress */
 	SCHEMA_VERSION_MIN = 1,
-	JSON_PARAMS_MAX = 16 << 20,     /* JSON of all rows of a batch but log lines */
 };
 
 enum phase { PHASE_WAITING, PHASE_CONNECTING, PHASE_HELLO, PHASE_READY, PHASE_SENDING };
@@ -40,7 +39,7 @@ struct pg {
 	enum phase phase;
 	int64_t process;                /* a random number that identifies this process */
 	int64_t epoch;                  /* from the last hello; 0: none yet */
-	struct answers answers;         /* that the pipeline still has to give */
+	struct push push;               /* the pipeline whose answers are still to come */
 	int64_t skew_us;
 	int64_t clock_us;               /* wall clock minus monotonic at the last hello */
 	int failures, refusals;         /* since the last commit */
@@ -177,43 +176,34 @@ static void send_pipeline(struct pg *p, enum phase phase, bool queued)
 	flush(p);
 }
 
-/* By the configuration of now: a reload may have changed it. */
-static struct identity who(const struct pg *p)
+/* A new pipeline. Who sends it is by the configuration of now: a reload may have changed it. */
+static struct push *new_push(struct pg *p)
 {
-	return (struct identity){ p->config->vps_name, p->config->app, p->process, p->config->interval_us,
-				  p->epoch };
-}
-
-/* For a new pipeline: nothing is to be answered yet. */
-static struct answers *expect(struct pg *p)
-{
-	p->answers = (struct answers){ .n = 0 };
-	return &p->answers;
+	p->push = (struct push){ .conn = p->conn,
+				 .who = { p->config->vps_name, p->config->app, p->process,
+					  p->config->interval_us, p->epoch },
+				 .json = &p->json };
+	return &p->push;
 }
 
 static void say_hello(struct pg *p)
 {
 	bool ok = PQsetnonblocking(p->conn, 1) == 0 && PQenterPipelineMode(p->conn);
-	struct identity me = who(p);
 
 	free(p->streams);
 	p->streams = NULL;
-	send_pipeline(p, PHASE_HELLO, ok && push_hello(p->conn, &me, expect(p)));
+	send_pipeline(p, PHASE_HELLO, ok && push_hello(new_push(p)));
 }
 
 /* The second half of hello: ask for the streams with the new epoch. */
 static void ask_streams(struct pg *p)
 {
-	struct identity me = who(p);
-
-	send_pipeline(p, PHASE_HELLO, push_streams(p->conn, &me, expect(p)));
+	send_pipeline(p, PHASE_HELLO, push_streams(new_push(p)));
 }
 
 void pg_send(struct pg *p, struct batch *b, struct text state)
 {
-	struct identity me = who(p);
-
-	send_pipeline(p, PHASE_SENDING, push_batch(p->conn, &me, b, state, &p->json, expect(p)));
+	send_pipeline(p, PHASE_SENDING, push_batch(new_push(p), b, state));
 }
 
 /* ---- answers ---- */
@@ -317,7 +307,7 @@ static void take_result(struct pg *p, const PGresult *r)
 
 	if (PQresultStatus(r) == PGRES_PIPELINE_SYNC)
 		return;
-	answer = answers_take(&p->answers);
+	answer = push_next_answer(&p->push);
 	if (PQresultStatus(r) == PGRES_TUPLES_OK)
 		take_answer(p, answer, r);
 	else if (PQresultStatus(r) == PGRES_FATAL_ERROR)
@@ -424,7 +414,7 @@ int pg_new(sd_event *loop, const struct config *c, struct logcore *log, int64_t 
 	if (!p)
 		return err_set(e, ENOMEM, "out of memory for the database connection");
 	*p = (struct pg){ .loop = loop, .config = c, .log = log, .events = events, .data = data,
-			  .json = BUF(JSON_PARAMS_MAX), .process = pg_random_below(INT64_MAX) };
+			  .json = BUF(PUSH_JSON_BYTES_MAX), .process = pg_random_below(INT64_MAX) };
 	r = sd_event_add_time_relative(loop, &p->timer, CLOCK_MONOTONIC, 0, 10 * US_PER_MS, on_timer, p);
 	if (r < 0)
 		r = err_set(e, -r, "cannot make a timer: %s", strerror(-r));

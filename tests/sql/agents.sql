@@ -127,18 +127,37 @@ CREATE FUNCTION pg_temp.at(p_stream int) RETURNS bigint LANGUAGE sql AS $$
 	WHERE vps_name = 'web-1' AND app_name = 'a' AND stream_id = p_stream $$;
 CREATE FUNCTION pg_temp.push(p_seq int, p_was int) RETURNS text LANGUAGE sql AS $$
 	SELECT run_as('obs_web_1',
-	format('SELECT observ.push(''web-1'', ''a'', 7, %s, ''{"p": 1}'', %L, %L, %L, %L)', p_seq,
-		jsonb_build_array(jsonb_build_array(us(now()), false, NULL, 2.5)),
-		jsonb_build_array(jsonb_build_array(us(now()), false, 'http://x/', 200, 1, true)),
-		jsonb_build_array(jsonb_build_array(us(now()), NULL, 'k', 1, 1, 'd')),
+	format('SELECT observ.push(''web-1'', ''a'', 7, %s, ''{"p": 1}'', %L, %L)', p_seq, jsonb_build_array(
+		'metrics', jsonb_build_array(jsonb_build_array(us(now()), false, NULL, 2.5)),
+		'checks', jsonb_build_array(jsonb_build_array(us(now()), false, 'http://x/', 200, 1, true)),
+		'gaps', jsonb_build_array(jsonb_build_array(us(now()), NULL, 'k', 1, 1, 'd')),
+		'rejects', jsonb_build_array(jsonb_build_array(us(now()), 4, 9, '22021', 'why', 'AP8='))),
 		format('[[4, %s, %s, false, "/l/d.log", "f4", "h", "t"]]', p_was, p_was + 1))) $$;
 SELECT is(pg_temp.push(6, 9), 'OB003', 'a wrong position undoes all of it');
 SELECT is((SELECT count(*) FROM health_checks), 0::bigint, 'nothing stays');
 SELECT is(pg_temp.push(6, 4), 'ok', 'a push with everything');
 SELECT results_eq($$SELECT count(*) FROM vps_metrics UNION ALL SELECT count(*) FROM health_checks
-	UNION ALL SELECT count(*) FROM gaps
+	UNION ALL SELECT count(*) FROM gaps UNION ALL SELECT count(*) FROM rejects
 	UNION ALL SELECT pg_temp.at(4) UNION ALL SELECT last_seq FROM agents WHERE app_name = 'a'$$,
-	'VALUES (3::bigint), (1::bigint), (1::bigint), (5::bigint), (6::bigint)', 'stores everything');
+	'VALUES (3::bigint), (1::bigint), (1::bigint), (1::bigint), (5::bigint), (6::bigint)',
+	'stores everything');
 SELECT is(pg_temp.push(6, 5), 'OB002', 'once');
+
+-- The kinds that wire/sample.h names, taken out of it by tests/sql/run. Log lines have a call for themselves.
+CREATE FUNCTION pg_temp.rows(p_rows text) RETURNS text LANGUAGE sql AS $$
+	SELECT run_as('obs_web_1', format('SELECT observ.push(''web-1'', ''a'', 7, %s, NULL, %L, NULL)',
+		(SELECT last_seq + 1 FROM agents WHERE app_name = 'a'), p_rows)) $$;
+SELECT is(pg_temp.rows(jsonb_build_array(kind, '[]'::jsonb)::text), 'ok', 'push takes ' || kind)
+	FROM string_to_table(:'kinds', ',') kind WHERE kind <> 'logs';
+SELECT cmp_ok((SELECT count(*) FROM string_to_table(:'kinds', ',')), '>', 4::bigint, 'all of them');
+SELECT is(pg_temp.rows('["gaps",[[1,null,"k",1,1,"d"]],"metrics",[],"gaps",[[2,null,"k",1,1,"d"]]]'), 'ok',
+	'rows of one kind may come in parts');
+SELECT is((SELECT count(*) FROM gaps), 3::bigint, 'and none is lost');
+SELECT last_seq AS seq FROM agents WHERE app_name = 'a' \gset
+SELECT is(pg_temp.rows(p), code, 'push refuses ' || p) FROM (VALUES
+	('["events",[]]', '42883'), ('["metrics",[],"logs",[]]', '42883'), ('[null,[]]', '42883'),
+	('[[],[]]', '42883'), ('{"metrics":[]}', '22023'), ('"metrics"', '22023'),
+	('["metrics",{}]', '22023'), ('["metrics","x"]', '22023')) v(p, code);
+SELECT is((SELECT last_seq FROM agents WHERE app_name = 'a'), :'seq'::bigint, 'and nothing of it stays');
 SELECT * FROM finish();
 ROLLBACK;

@@ -106,8 +106,7 @@ SELECT function_returns('observ', f, a, r) FROM (VALUES
 	('push_gaps', ARRAY['text', 'text', 'jsonb'], 'void'),
 	('push_rejects', ARRAY['text', 'text', 'jsonb'], 'void'),
 	('push_positions', ARRAY['text', 'text', 'jsonb'], 'void'),
-	('push', ARRAY['text', 'text', 'bigint', 'bigint', 'jsonb', 'jsonb', 'jsonb', 'jsonb', 'jsonb'],
-	'void'),
+	('push', ARRAY['text', 'text', 'bigint', 'bigint', 'jsonb', 'jsonb', 'jsonb'], 'void'),
 	('push_logs', ARRAY['text', 'text', 'bigint[]', 'smallint[]', 'bigint[]',
 	'timestamp with time zone[]', 'smallint[]',
 		'text[]', 'text[]', 'jsonb[]'], 'void')) v(f, a, r);

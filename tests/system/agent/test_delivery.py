@@ -268,9 +268,15 @@ def test_status_reports_delivery_and_files(db, make_agent, log):
     log.write_text("one\n")
     agent = make_agent(db, log_files=[str(log)]).start()
     db.wait("SELECT count(*) = 1 FROM log_entries")
+    db.wait("SELECT count(*) > 0 FROM vps_metrics")
     status = agent.status()
     assert status["connected"] and status["lost"] == 0
     assert status["tail"]["streams"][0]["path"] == str(log)
+    kinds = status["rows_by_kind"]
+    tables = {"logs": "log_entries", "metrics": "vps_metrics", "checks": "health_checks", "gaps": "gaps",
+              "rejects": "rejects"}
+    assert {kind: db.count(table) for kind, table in tables.items()} == kinds
+    assert sum(kinds.values()) == status["rows"]
     agent.kill()
     stopped = agent.run("status")
     assert stopped.returncode == 69 and "is the agent running?" in stopped.stderr

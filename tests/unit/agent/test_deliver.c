@@ -54,9 +54,9 @@ void pg_send(struct pg *p, struct batch *b, struct text state)
 	p->ready = false;
 	p->sends++;
 	p->seq = b->seq;
-	p->logs = b->n_logs;
-	p->metrics = b->n_metrics;
-	p->rejects = b->n_rejects;
+	p->logs = b->n[SAMPLE_LOG];
+	p->metrics = b->n[SAMPLE_METRICS];
+	p->rejects = b->n[SAMPLE_REJECT];
 	p->unanswered = true;
 	p->n_sent = b->n_positions;
 	memcpy(p->sent, b->positions, b->n_positions * sizeof *b->positions);
@@ -143,8 +143,8 @@ static bool on_seen_positions(void *data, const struct position *p, size_t n)
 
 static void on_seen_committed(void *data, const struct batch *b)
 {
-	((struct seen *)data)->committed_logs += b->n_logs;
-	((struct seen *)data)->committed_metrics += b->n_metrics;
+	((struct seen *)data)->committed_logs += b->n[SAMPLE_LOG];
+	((struct seen *)data)->committed_metrics += b->n[SAMPLE_METRICS];
 }
 
 static void on_seen_resume(void *data)
@@ -456,7 +456,7 @@ static void a_refused_row_is_found_and_becomes_a_reject(void **state)
 	assert_int_equal(next, LINES);
 	assert_in_range(refused, 7, 16);
 	assert_int_equal(seen.committed_logs, LINES - 1);
-	assert_int_equal(deliver_state(d).rejects, 1);
+	assert_int_equal(deliver_state(d).rows[SAMPLE_REJECT], 1);
 	assert_int_equal(d->poison.offset, BAD);
 	assert_string_equal(d->poison.sqlstate, "22021");
 	assert_in_range(d->limit, 2, NO_LIMIT);
@@ -486,7 +486,7 @@ static void two_refused_rows_in_a_row_both_become_rejects(void **state)
 		commit();
 	}
 	assert_int_equal(next, 4);
-	assert_int_equal(deliver_state(d).rejects, 2);
+	assert_int_equal(deliver_state(d).rows[SAMPLE_REJECT], 2);
 	assert_int_equal(seen.committed_logs, 2);
 }
 

@@ -114,7 +114,7 @@ static void samples_come_out_once_in_their_order(void **state)
 	assert_int_equal(outbox_state(o).samples, 2);
 	assert_false(outbox_state(o).in_memory);
 	b = take(o, false);
-	assert_string_equal(buf_cstr(&b.checks),
+	assert_string_equal(buf_cstr(&b.json[SAMPLE_CHECK]),
 			    "[1001,false,\"u\",null,null,true,null,null,null,null,null,null,null,1],"
 			    "[1002,false,\"u\",null,null,true,null,null,null,null,null,null,null,2]");
 	assert_int_equal(b.n_positions, 1);
@@ -124,7 +124,7 @@ static void samples_come_out_once_in_their_order(void **state)
 	batch_free(&b);
 	add(o, 3);
 	b = take(o, false);
-	assert_int_equal(b.n_checks, 1);
+	assert_int_equal(b.n[SAMPLE_CHECK], 1);
 	assert_true(b.positions[0].from > 0);
 	batch_free(&b);
 	b = take(o, true); /* no file is left when the database knows that the stream is over */
@@ -151,8 +151,8 @@ static void a_stream_that_another_agent_ended_continues(void **state)
 	next = outbox_open(folder, NULL);
 	outbox_positions(next, &ended, 1);
 	b = take(next, false);
-	assert_int_equal(times(buf_cstr(&b.checks), "[1002,true"), 1);
-	assert_int_equal(b.n_checks, 1);
+	assert_int_equal(times(buf_cstr(&b.json[SAMPLE_CHECK]), "[1002,true"), 1);
+	assert_int_equal(b.n[SAMPLE_CHECK], 1);
 	batch_free(&b);
 	outbox_close(next);
 	outbox_close(o);
@@ -201,15 +201,15 @@ static void the_next_process_delivers_the_rest(void **state)
 	outbox_positions(next, &stored, 1);
 	assert_int_equal(outbox_state(next).samples, 2);
 	b = take(next, false);
-	assert_int_equal(b.n_checks, 2);
-	assert_int_equal(times(buf_cstr(&b.checks), "[1002,true"), 1);
-	assert_int_equal(times(buf_cstr(&b.checks), "[1003,false"), 1);
+	assert_int_equal(b.n[SAMPLE_CHECK], 2);
+	assert_int_equal(times(buf_cstr(&b.json[SAMPLE_CHECK]), "[1002,true"), 1);
+	assert_int_equal(times(buf_cstr(&b.json[SAMPLE_CHECK]), "[1003,false"), 1);
 	assert_int_equal(b.n_positions, 2);
 	assert_int_equal(b.positions[0].stream_id, stored.stream_id);
 	assert_int_equal(b.positions[0].from, stored.to);
 	assert_true(b.positions[0].finished);
 	assert_false(b.positions[1].finished);
-	assert_int_equal(b.n_gaps, 0);
+	assert_int_equal(b.n[SAMPLE_GAP], 0);
 	assert_int_equal(files(), 1);           /* its own */
 	batch_free(&b);
 	outbox_close(next);
@@ -227,12 +227,12 @@ static void uncommitted_rows_are_read_again(void **state)
 	add(o, 2);
 	batch_init(&b);
 	outbox_fill(o, &b, 1, false);
-	assert_int_equal(b.n_checks, 1);
+	assert_int_equal(b.n[SAMPLE_CHECK], 1);
 	assert_true(outbox_has_unread(o));
 	outbox_positions(o, NULL, 0);
 	batch_reset(&b);
 	outbox_fill(o, &b, SIZE_MAX, false);
-	assert_int_equal(b.n_checks, 2);
+	assert_int_equal(b.n[SAMPLE_CHECK], 2);
 	assert_false(outbox_has_unread(o));
 	assert_false(outbox_is_empty(o, false));
 	batch_free(&b);
@@ -291,19 +291,19 @@ static size_t deliver(const char *bytes, size_t n, int64_t *ret_skipped)
 	o = outbox_open(folder, NULL);
 	batch_init(&b);
 	outbox_fill(o, &b, SIZE_MAX, false);
-	got = b.n_checks;
+	got = b.n[SAMPLE_CHECK];
 	for (int i = 1; i <= RECORDS; i++) {
 		char row[32];
 
 		snprintf(row, sizeof row, "[%d,true,", 1000 + i);
-		assert_in_range(times(buf_cstr(&b.checks), row), 0, 1);
+		assert_in_range(times(buf_cstr(&b.json[SAMPLE_CHECK]), row), 0, 1);
 	}
-	assert_int_equal(times(buf_cstr(&b.checks),
+	assert_int_equal(times(buf_cstr(&b.json[SAMPLE_CHECK]),
 			       ",true,\"u\",null,null,true,null,null,null,null,null,null,null,"),
 			 got);
 	*ret_skipped = 0;
-	if (b.n_gaps) {
-		assert_int_equal(b.n_gaps, times(buf_cstr(&b.gaps), "\"outbox_damaged\""));
+	if (b.n[SAMPLE_GAP]) {
+		assert_int_equal(b.n[SAMPLE_GAP], times(buf_cstr(&b.json[SAMPLE_GAP]), "\"outbox_damaged\""));
 		*ret_skipped = 1;
 	}
 	assert_true(n == 0 || b.positions[0].finished);
@@ -379,10 +379,10 @@ static void the_oldest_samples_are_dropped_and_counted(void **state)
 	while (outbox_has_unread(o)) {
 		struct batch b = take(o, false);
 
-		taken += (int)b.n_checks;
-		for (gap = buf_cstr(&b.gaps); gap && (gap = strstr(gap, "outbox_full\",")); gap++)
+		taken += (int)b.n[SAMPLE_CHECK];
+		for (gap = buf_cstr(&b.json[SAMPLE_GAP]); gap && (gap = strstr(gap, "outbox_full\",")); gap++)
 			lost += (int)strtol(gap + strlen("outbox_full\","), NULL, 10);
-		assert_int_equal(times(buf_cstr(&b.gaps), "outbox_damaged"), 0);
+		assert_int_equal(times(buf_cstr(&b.json[SAMPLE_GAP]), "outbox_damaged"), 0);
 		batch_free(&b);
 	}
 	assert_true(lost > 0);
@@ -429,8 +429,8 @@ static void a_folder_that_disappears_and_returns(void **state)
 	assert_false(outbox_state(o).in_memory);
 	assert_string_equal(outbox_state(o).trouble, "");
 	b = take(o, false);
-	assert_int_equal(b.n_checks, 4);
-	assert_int_equal(b.n_gaps, 0);
+	assert_int_equal(b.n[SAMPLE_CHECK], 4);
+	assert_int_equal(b.n[SAMPLE_GAP], 0);
 	batch_free(&b);
 	outbox_close(o);
 }
@@ -458,7 +458,7 @@ static void a_stream_without_files_is_ended_and_reported(void **state)
 	outbox_positions(o, &stored, 1);
 	assert_true(outbox_has_unread(o));
 	b = take(o, false);
-	assert_int_equal(times(buf_cstr(&b.gaps), "outbox_gone"), 1);
+	assert_int_equal(times(buf_cstr(&b.json[SAMPLE_GAP]), "outbox_gone"), 1);
 	assert_int_equal(b.positions[0].from, 70);
 	assert_true(b.positions[0].finished);
 	assert_true(outbox_is_empty(o, false));
@@ -480,12 +480,66 @@ static void a_record_that_the_server_refuses_becomes_a_reject(void **state)
 	batch_init(&b);
 	b.poison = &poison;
 	outbox_fill(o, &b, SIZE_MAX, false);
-	assert_int_equal(b.n_rejects, 1);
-	assert_int_equal(b.n_checks, 1);
+	assert_int_equal(b.n[SAMPLE_REJECT], 1);
+	assert_int_equal(b.n[SAMPLE_CHECK], 1);
 	outbox_committed(o, &b);
 	assert_int_equal(outbox_state(o).samples, 0);
 	batch_free(&b);
 	outbox_close(o);
+}
+
+/* A file that the first version wrote: metrics, a check, a gap. An upgrade loses none of them. */
+static void a_file_of_the_first_version_is_read(void **state)
+{
+	static const char bytes[] =
+		"\x5c\xda\x80\xa1\x0a\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0RO\0\0,null,12.5"
+		"\xfa\x0e\xc0\x1d\x38\0\0\0\x02\0\0\0\0\0\0\0\0\0\0\0RO\x01\x01,\"u\",null,null,true,null,"
+		"null,null,null,null,null,null,1"
+		"\xe6\x60\x42\x4e\x14\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0RO\x02\0,null,\"k\",1,null,\"d\"";
+	struct buf out = BUF(1000);
+	struct outbox *o;
+	struct batch b;
+	FILE *f;
+
+	(void)state;
+	snprintf(file, sizeof file, "%s/outbox-0006617e3f0d6c9d-000000ca1674ae54-0000000000000000", folder);
+	f = fopen(file, "w");
+	fwrite(bytes, 1, sizeof bytes - 1, f);
+	fclose(f);
+	o = outbox_open(folder, NULL);
+	assert_int_equal(outbox_state(o).samples, 2);
+	b = take(o, false);
+	assert_true(batch_json(&b, &out));
+	assert_string_equal(buf_cstr(&out),
+			    "[\"metrics\",[[1,true,null,12.5]],"
+			    "\"checks\",[[2,true,\"u\",null,null,true,null,null,null,null,null,null,null,1]],"
+			    "\"gaps\",[[3,null,\"k\",1,null,\"d\"]]]");
+	buf_free(&out);
+	batch_free(&b);
+	outbox_close(o);
+}
+
+/* Rejects and lines are never in such a file, and what a later version adds is not known. */
+static void a_record_of_a_kind_that_is_not_kept_is_damage(void **state)
+{
+	static const int kinds[] = { SAMPLE_LOG, SAMPLE_REJECT, SAMPLE_KIND_COUNT, 255 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+		struct outbox *o = outbox_open(folder, NULL);
+		struct record r = { .kind = (enum sample_kind)kinds[i], .row = TEXT(",1") };
+		struct batch b;
+
+		assert_true(prepare(o));
+		assert_int_equal(outbox_segment_append(o->last, &r, 0), 0);
+		o->own->end = o->last->end;
+		b = take(o, false);
+		assert_int_equal(batch_all_rows(&b), 1);
+		assert_int_equal(times(buf_cstr(&b.json[SAMPLE_GAP]), "\"outbox_damaged\""), 1);
+		batch_free(&b);
+		outbox_close(o);
+		remove_files();
+	}
 }
 
 int main(void)
@@ -493,6 +547,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
 	const struct CMUnitTest tests[] = {
 		TEST(samples_come_out_once_in_their_order),
+		TEST(a_file_of_the_first_version_is_read),
+		TEST(a_record_of_a_kind_that_is_not_kept_is_damage),
 		TEST(the_next_process_delivers_the_rest),
 		TEST(uncommitted_rows_are_read_again),
 		TEST(a_stream_that_another_agent_ended_continues),

@@ -33,43 +33,142 @@ static bool add_record(struct batch *b, const struct sample *s, bool late, int64
 {
 	struct buf row = BUF(4096);
 	bool ok = row_add(&row, s);
-	struct record r = { .kind = s->kind, .timestamp_us = s->timestamp_us, .late = late, .row = { row.data, row.len } };
+	struct record r = { .kind = s->kind, .timestamp_us = s->timestamp_us, .late = late,
+			    .row = { row.data, row.len } };
 
 	ok = ok && batch_add_record(b, &r, 1, offset);
 	buf_free(&row);
 	return ok;
 }
 
-static void rows_are_json_in_the_order_of_the_contract(void **state)
+/* A sample of each kind, its members that are known. */
+static struct sample sample_of(enum sample_kind kind)
 {
-	struct sample m = { .kind = SAMPLE_METRICS, .timestamp_us = 5 };
-	struct sample c = { .kind = SAMPLE_CHECK, .timestamp_us = 6,
-			    .check = { .url = TEXT("http://x/\""), .status_code = 503, .response_ms = 1.5,
-				       .error = CHECK_STATUS, .error_message = TEXT("503"), .dns_ms = NAN,
-				       .connect_ms = 0.25, .tls_ms = NAN, .first_byte_ms = 1, .attempts = 3 } };
-	struct sample g = { .kind = SAMPLE_GAP, .timestamp_us = 7,
-			    .gap = { .kind = "truncated", .lines = -1, .bytes = 10, .detail = TEXT("d") } };
-	struct batch b;
+	struct sample s = { .kind = kind, .timestamp_us = 5 };
+
+	switch (kind) {
+	case SAMPLE_METRICS:
+		for (int i = 0; i < METRIC_COUNT; i++)
+			s.metrics.value[i] = NAN;
+		s.metrics.value[METRIC_CPU_PERCENT] = 12.5;
+		s.metrics.value[METRIC_MEMORY_MB] = 4096;
+		break;
+	case SAMPLE_CHECK:
+		s.check = (struct check_sample){
+			.url = TEXT("http://x/\""), .status_code = 503, .response_ms = 1.5,
+			.error = CHECK_STATUS, .error_message = TEXT("503"), .dns_ms = NAN,
+			.connect_ms = 0.25, .tls_ms = NAN, .first_byte_ms = 1, .attempts = 3,
+		};
+		break;
+	case SAMPLE_GAP:
+		s.gap = (struct gap_sample){ .kind = "truncated", .lines = -1, .bytes = 10,
+					     .detail = TEXT("d") };
+		break;
+	case SAMPLE_LOG:
+		s.log = (struct log_sample){ .offset = 7, .level = LEVEL_INFO, .message = TEXT("m"),
+					     .context = TEXT("{\"a\":1}") };
+		break;
+	default:
+		s.reject = (struct reject_sample){ 9, 77, "22021", "why", TEXT("raw") };
+	}
+	return s;
+}
+
+static void each_kind_has_one_writer_for_the_database_and_for_people(void **state)
+{
+	static const struct { const char *name, *row, *table, *printed; } rows[SAMPLE_KIND_COUNT] = {
+		[SAMPLE_METRICS] = {
+			"metrics", ",null,12.5,null,4096",
+			"vps_metrics", "\"cpu_percent\":12.5,\"memory_mb\":4096" },
+		[SAMPLE_CHECK] = {
+			"checks", ",\"http://x/\\\"\",503,1.5,false,\"status\",\"503\",null,0.25,null,1,"
+			"null,3",
+			"health_checks", "\"url\":\"http://x/\\\"\",\"status_code\":503,"
+			"\"response_time_ms\":1.5,\"success\":false,\"error_class\":\"status\","
+			"\"error_message\":\"503\",\"connect_ms\":0.25,\"first_byte_ms\":1,\"attempts\":3" },
+		[SAMPLE_GAP] = {
+			"gaps", ",null,\"truncated\",null,10,\"d\"",
+			"gaps", "\"kind\":\"truncated\",\"bytes\":10,\"detail\":\"d\"" },
+		[SAMPLE_LOG] = {
+			"logs", "",
+			"log_entries", "\"level\":\"INFO\",\"message\":\"m\",\"context\":{\"a\":1},"
+			"\"offset\":7" },
+		[SAMPLE_REJECT] = {
+			"rejects", ",9,77,\"22021\",\"why\",\"cmF3\"",
+			"rejects", "\"stream_id\":9,\"stream_offset\":77,\"sqlstate\":\"22021\","
+			"\"reason\":\"why\",\"raw\":\"cmF3\"" },
+	};
+	char line[500];
 
 	(void)state;
-	for (int i = 0; i < METRIC_COUNT; i++)
-		m.metrics.value[i] = NAN;
-	m.metrics.value[METRIC_CPU_PERCENT] = 12.5;
-	m.metrics.value[METRIC_MEMORY_MB] = 4096;
+	for (int i = 0; i < SAMPLE_KIND_COUNT; i++) {
+		struct sample s = sample_of((enum sample_kind)i);
+		struct buf row = BUF(1000), printed = BUF(1000);
+
+		assert_string_equal(row_kinds[i].name, rows[i].name);
+		assert_true(i == SAMPLE_LOG || row_add(&row, &s));
+		assert_string_equal(buf_cstr(&row), rows[i].row);
+		assert_true(row_print(&printed, &s));
+		snprintf(line, sizeof line,
+			 "{\"table\":\"%s\",\"timestamp\":\"1970-01-01T00:00:00.000005Z\",%s}\n",
+			 rows[i].table, rows[i].printed);
+		assert_string_equal(buf_cstr(&printed), line);
+		buf_free(&row);
+		buf_free(&printed);
+	}
+}
+
+static void rows_of_all_kinds_go_as_one_parameter(void **state)
+{
+	struct sample m = sample_of(SAMPLE_METRICS), c = sample_of(SAMPLE_CHECK), g = sample_of(SAMPLE_GAP);
+	struct buf out = BUF(1000);
+	struct batch b;
+	size_t len;
+
+	(void)state;
 	batch_init(&b);
-	assert_true(batch_empty(&b));
-	assert_true(add_record(&b, &m, false, 0) && add_record(&b, &c, false, 1) && add_record(&b, &g, false, 2));
+	assert_true(batch_empty(&b) && batch_json(&b, &out));
+	assert_int_equal(out.len, 0);
+	assert_true(add_record(&b, &m, false, 0) && add_record(&b, &c, false, 1) &&
+		    add_record(&b, &g, false, 2));
 	m.metrics.details = TEXT("{\"a\":1}");
 	assert_true(add_record(&b, &m, true, 3));
 	g.gap.stream_id = 4;
 	assert_true(batch_add(&b, &g));
-	assert_string_equal(buf_cstr(&b.metrics), "[5,false,null,12.5,null,4096],[5,true,{\"a\":1},12.5,null,4096]");
-	assert_string_equal(buf_cstr(&b.checks), "[6,false,\"http://x/\\\"\",503,1.5,false,\"status\",\"503\",null,0.25,"
-						 "null,1,null,3]");
-	assert_string_equal(buf_cstr(&b.gaps), "[7,null,\"truncated\",null,10,\"d\"],[7,4,\"truncated\",null,10,\"d\"]");
-	assert_int_equal(b.n_metrics, 2);
+	assert_true(batch_json(&b, &out));
+	assert_string_equal(buf_cstr(&out),
+			    "[\"metrics\",[[5,false,null,12.5,null,4096],[5,true,{\"a\":1},12.5,null,4096]],"
+			    "\"checks\",[[5,false,\"http://x/\\\"\",503,1.5,false,\"status\",\"503\",null,"
+			    "0.25,null,1,null,3]],\"gaps\",[[5,null,\"truncated\",null,10,\"d\"],"
+			    "[5,4,\"truncated\",null,10,\"d\"]]]");
+	assert_int_equal(b.n[SAMPLE_METRICS], 2);
+	assert_int_equal(batch_all_rows(&b), 5);
 	assert_int_equal(batch_rows(&b), 4);            /* the server cannot refuse the gap of a log */
 	assert_int_equal(b.n_samples, 3);
+	len = b.json_bytes;
+	assert_int_equal(len, b.json[SAMPLE_METRICS].len + b.json[SAMPLE_CHECK].len + b.json[SAMPLE_GAP].len);
+	batch_reset(&b);
+	assert_true(batch_empty(&b));
+	assert_int_equal(b.json_bytes, 0);
+	buf_free(&out);
+	batch_free(&b);
+}
+
+static void a_row_without_room_leaves_the_others_whole(void **state)
+{
+	struct sample g = sample_of(SAMPLE_GAP);
+	struct buf out = BUF(1000);
+	struct batch b;
+
+	(void)state;
+	batch_init(&b);
+	b.json[SAMPLE_GAP].max = 40;
+	assert_true(batch_add(&b, &g));
+	assert_false(batch_add(&b, &g));
+	assert_int_equal(b.n[SAMPLE_GAP], 1);
+	assert_true(batch_json(&b, &out));
+	assert_string_equal(buf_cstr(&out), "[\"gaps\",[[5,null,\"truncated\",null,10,\"d\"]]]");
+	buf_free(&out);
 	batch_free(&b);
 }
 
@@ -88,11 +187,12 @@ static void a_refused_row_becomes_a_reject_with_its_bytes(void **state)
 	assert_true(batch_set_position(&b, &p) && batch_add(&b, &s));
 	s.log.offset = 84;
 	assert_true(batch_add(&b, &s));
-	assert_int_equal(b.n_logs, 1);
-	assert_string_equal(buf_cstr(&b.rejects), "[946684800000001,9,77,\"22021\",\"why\",\"AP9ieXRlcw==\"]");
+	assert_int_equal(b.n[SAMPLE_LOG], 1);
+	assert_string_equal(buf_cstr(&b.json[SAMPLE_REJECT]),
+			    "[946684800000001,9,77,\"22021\",\"why\",\"AP9ieXRlcw==\"]");
 	assert_int_equal(b.first_offset, 84);
 	batch_reset(&b);
-	assert_int_equal(b.n_rejects, 0);
+	assert_int_equal(b.n[SAMPLE_REJECT], 0);
 	batch_free(&b);
 }
 
@@ -109,7 +209,7 @@ static void log_columns_are_binary_arrays(void **state)
 	assert_true(batch_set_position(&b, &p) && batch_add(&b, &s));
 	s.log.context = (struct text){ NULL, 0 };
 	assert_true(batch_add(&b, &s));
-	t = column_array(&b.log[COL_CONTEXT], b.n_logs);
+	t = column_array(&b.log[COL_CONTEXT], b.n[SAMPLE_LOG]);
 	/* dimensions, has null, type jsonb, length 2, from 1; then 3 bytes and NULL */
 	assert_int_equal(t.len, 20 + 4 + 3 + 4);
 	assert_int_equal(be32(t.s), 1);
@@ -119,7 +219,7 @@ static void log_columns_are_binary_arrays(void **state)
 	assert_int_equal(be32(t.s + 20), 3);
 	assert_memory_equal(t.s + 24, "\1{}", 3);
 	assert_int_equal(be32(t.s + 27), UINT32_MAX);
-	t = column_array(&b.log[COL_TIMESTAMP], b.n_logs);
+	t = column_array(&b.log[COL_TIMESTAMP], b.n[SAMPLE_LOG]);
 	assert_int_equal(be32(t.s + 4), 0);
 	assert_int_equal(be32(t.s + 28), 1);            /* microseconds since 2000 */
 	batch_free(&b);
@@ -142,7 +242,7 @@ static void a_full_batch_is_unchanged_by_another_sample(void **state)
 	s.log.message.len = 11;
 	assert_false(batch_add(&b, &s));
 	assert_int_equal(b.log[COL_MESSAGE].data.len, len);
-	assert_int_equal(b.n_logs, 1);
+	assert_int_equal(b.n[SAMPLE_LOG], 1);
 	s.log.message.len = 10;
 	assert_true(batch_add(&b, &s));
 	assert_true(batch_full(&b));
@@ -204,17 +304,23 @@ static void a_position_says_whose_it_is_and_where_to_go_on(void **state)
 	for (size_t i = 0; i < sizeof p / sizeof *p; i++)
 		assert_true(batch_set_position(&b, &p[i]));
 	assert_true(batch_positions(&b, &out));
-	assert_string_equal(buf_cstr(&out), "[[1,0,2,false,\"\",\"\",\"\",\"\",\"journal\",\"s=\\\"1\\\";i=2\"],"
-			    "[2,0,3,false,\"outbox\",\"\",\"\",\"\",\"outbox\",\"\"],[3,0,4,false,\"/a\",\"\",\"\",\"\"]]");
+	assert_string_equal(buf_cstr(&out),
+			    "[[1,0,2,false,\"\",\"\",\"\",\"\",\"journal\",\"s=\\\"1\\\";i=2\"],"
+			    "[2,0,3,false,\"outbox\",\"\",\"\",\"\",\"outbox\",\"\"],"
+			    "[3,0,4,false,\"/a\",\"\",\"\",\"\"]]");
 	buf_free(&out);
 	batch_free(&b);
 }
 
 static void a_source_gets_its_own_positions(void **state)
 {
-	static const struct position p[] = { { .stream_id = 1, .source = "a" }, { .stream_id = 2, .source = "b" },
-					     { .stream_id = 3, .source = "b" }, { .stream_id = 4, .source = "c" } };
-	static const struct { const char *source; size_t first, n; } rows[] = { { "a", 0, 1 }, { "b", 1, 2 }, { "c", 3, 1 }, { "d", 4, 0 } };
+	static const struct position p[] = {
+		{ .stream_id = 1, .source = "a" }, { .stream_id = 2, .source = "b" },
+		{ .stream_id = 3, .source = "b" }, { .stream_id = 4, .source = "c" },
+	};
+	static const struct { const char *source; size_t first, n; } rows[] = {
+		{ "a", 0, 1 }, { "b", 1, 2 }, { "c", 3, 1 }, { "d", 4, 0 },
+	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -271,7 +377,9 @@ static void a_finished_stream_is_reported_even_at_the_same_position(void **state
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(rows_are_json_in_the_order_of_the_contract),
+		cmocka_unit_test(each_kind_has_one_writer_for_the_database_and_for_people),
+		cmocka_unit_test(rows_of_all_kinds_go_as_one_parameter),
+		cmocka_unit_test(a_row_without_room_leaves_the_others_whole),
 		cmocka_unit_test(a_refused_row_becomes_a_reject_with_its_bytes),
 		cmocka_unit_test(log_columns_are_binary_arrays),
 		cmocka_unit_test(a_full_batch_is_unchanged_by_another_sample),

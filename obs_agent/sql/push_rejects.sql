@@ -1,1 +1,0 @@
-SELECT observ.push_rejects($1,$2,$3)
