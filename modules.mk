@@ -124,12 +124,12 @@ AGENT := \
   proc/proc_unit \
   proc/src_proc \
   tail/fingerprint \
-  tail/flood \
-  tail/known \
   tail/log_name \
   tail/log_open \
   tail/names \
+  tail/rate_limit \
   tail/reader \
+  tail/remembered \
   tail/src_tail \
   tail/stream \
   tail/tail_copy \

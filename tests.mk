@@ -12,13 +12,13 @@ UNIT_TESTS := \
   agent/test_deliver \
   agent/test_doctor \
   agent/test_explain \
-  agent/test_flood \
   agent/test_log_name \
   agent/test_log_open \
   agent/test_outbox \
   agent/test_pg_target \
   agent/test_proc \
   agent/test_proc_source \
+  agent/test_rate_limit \
   agent/test_stream \
   common/test_common \
   common/test_line_start \

@@ -19,7 +19,7 @@
 #include "wire/batch.h"
 #include "wire/log/multiline.h"
 #include "fingerprint.h"
-#include "flood.h"
+#include "rate_limit.h"
 
 enum {
 	STREAM_TAIL_MAX = 64,       /* bytes before the position that are compared */

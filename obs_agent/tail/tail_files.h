@@ -19,7 +19,7 @@
 
 #include "obs_agent/agent.h"
 #include "common/path_pattern.h"
-#include "known.h"
+#include "remembered.h"
 #include "reader.h"
 #include "stream.h"
 

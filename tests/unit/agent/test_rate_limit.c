@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "obs_agent/tail/flood.c"
+#include "obs_agent/tail/rate_limit.c"
 
 static int64_t passed(struct flood *f, int64_t from_us, int64_t step_us, int n, enum log_level level)
 {

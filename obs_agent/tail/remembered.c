@@ -1,4 +1,4 @@
-#include "known.h"
+#include "remembered.h"
 
 #include <stdlib.h>
 

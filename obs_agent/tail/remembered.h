@@ -1,5 +1,5 @@
 /*
- * known.h - files that are known and not open: where reading of them stands.
+ * remembered.h - files that are known and not open: where reading of them stands.
  *
  * Two such sets are kept: files that are looked for, and files that are over and
  * are not to be read again. Finding one costs a look through its keys only.

@@ -1,5 +1,5 @@
 /*
- * flood.h - how many lines a second a file may hand over.
+ * rate_limit.h - how many lines a second a file may hand over.
  *
  * Counts by the lines' own time stamps, so that what was written calmly passes
  * however late it is read. Pure: no clock, no memory.

@@ -1,4 +1,4 @@
-#include "flood.h"
+#include "rate_limit.h"
 
 #include <inttypes.h>
 
