@@ -4,19 +4,19 @@
 
 #include "common/clock.h"
 
-bool flood_passes(struct flood *f, int64_t limit, int64_t timestamp_us, enum log_level level)
+bool rate_limit_passes(struct rate_limit *f, int64_t limit, int64_t timestamp_us, enum log_level level)
 {
 	int64_t second = timestamp_us / US_PER_S;
-	struct flood_second *at = &f->seconds[(uint64_t)second % FLOOD_SECONDS];
+	struct rate_limit_second *at = &f->seconds[(uint64_t)second % RATE_LIMIT_SECONDS];
 
 	if (second != at->second)
-		*at = (struct flood_second){ .second = second };
+		*at = (struct rate_limit_second){ .second = second };
 	if (level >= LEVEL_WARNING)
-		return at->severe++ < limit * FLOOD_SEVERE_FACTOR;
+		return at->severe++ < limit * RATE_LIMIT_SEVERE_FACTOR;
 	return at->calm++ < limit;
 }
 
-int64_t flood_lines(const struct flood_count *c)
+int64_t rate_limit_held_lines(const struct rate_limit_held *c)
 {
 	int64_t n = 0;
 
@@ -25,7 +25,7 @@ int64_t flood_lines(const struct flood_count *c)
 	return n;
 }
 
-bool flood_detail(const struct flood_count *c, struct buf *out)
+bool rate_limit_held_detail(const struct rate_limit_held *c, struct buf *out)
 {
 	bool ok = true, first = true;
 

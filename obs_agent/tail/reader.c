@@ -84,13 +84,13 @@ static bool move_on(struct reader *r, struct stream *s)
 	char detail[160];
 	struct buf levels = BUF(sizeof detail - 1);
 
-	if (flood_lines(&r->held) && flood_detail(&r->held, &levels) && buf_cstr(&levels)) {
+	if (rate_limit_held_lines(&r->held) && rate_limit_held_detail(&r->held, &levels) && buf_cstr(&levels)) {
 		snprintf(detail, sizeof detail, "%s", levels.data);
-		reader_gap(r, s, "flood", flood_lines(&r->held), r->held.bytes, detail);
-		r->suppressed += flood_lines(&r->held);
+		reader_gap(r, s, "flood", rate_limit_held_lines(&r->held), r->held.bytes, detail);
+		r->suppressed += rate_limit_held_lines(&r->held);
 	}
 	buf_free(&levels);
-	r->held = (struct flood_count){ 0 };
+	r->held = (struct rate_limit_held){ 0 };
 	if (s->lost && !s->lost_told)
 		reader_gap(r, s, "truncated", -1, s->lost, s->lost_why);
 	s->lost_told = s->lost != 0;            /* until it is committed: reading again makes it again */
@@ -104,8 +104,8 @@ static bool held_back(struct reader *r, struct stream *s, const struct sample *s
 {
 	int64_t limit = agent_config(r->agent)->log_lines_per_second;
 
-	if (limit == 0 || (sample->timestamp_us == now_us && s->flood.behind) ||
-	    flood_passes(&s->flood, limit, sample->timestamp_us, sample->log.level))
+	if (limit == 0 || (sample->timestamp_us == now_us && s->rate.behind) ||
+	    rate_limit_passes(&s->rate, limit, sample->timestamp_us, sample->log.level))
 		return false;
 	r->held.lines[sample->log.level]++;
 	r->held.bytes += (int64_t)len + 1;
@@ -496,7 +496,7 @@ enum reader_result reader_read(struct reader *r, struct stream *s, bool settled)
 		stream_advance(s, s->position + (int64_t)taken, r->block + taken, taken);
 		move_on(r, s);
 	}
-	s->flood.behind &= n == BLOCK;
+	s->rate.behind &= n == BLOCK;
 	return after_block(r, s, how, (size_t)n, taken, text, settled);
 }
 

@@ -22,7 +22,7 @@ struct reader {
 	struct zone zone;               /* the machine's */
 	struct zones zones;             /* that lines name */
 	char *block;                    /* LINE_BYTES_MAX + 1 bytes */
-	struct flood_count held;        /* back from this block, since there were too many */
+	struct rate_limit_held held;    /* back from this block, since there were too many */
 	int64_t lines, bytes, cut;      /* handed over since the start */
 	int64_t of_others;              /* of the lines, those of no agent's own log */
 	int64_t suppressed;             /* lines that were not, since there were too many */

@@ -2,28 +2,28 @@
 
 #include <stdlib.h>
 
-static bool grow(struct known *k)
+static bool grow(struct remembered *k)
 {
-	size_t room = k->room ? 2 * k->room : 64;
-	struct known_file *files = reallocarray(k->files, room, sizeof *files);
+	size_t cap = k->cap ? 2 * k->cap : 64;
+	struct remembered_file *files = reallocarray(k->files, cap, sizeof *files);
 	uint64_t *keys;
 
 	if (!files)
 		return false;
 	k->files = files;
-	keys = reallocarray(k->keys, room, sizeof *keys);
+	keys = reallocarray(k->keys, cap, sizeof *keys);
 	if (!keys)
 		return false;
 	k->keys = keys;
-	k->room = room;
+	k->cap = cap;
 	return true;
 }
 
-bool known_add(struct known *k, const struct known_file *f, size_t max)
+bool remembered_add(struct remembered *k, const struct remembered_file *f, size_t max)
 {
 	size_t i = max && k->n == max ? k->next : k->n;
 
-	if (i == k->room && !grow(k))
+	if (i == k->cap && !grow(k))
 		return false;
 	k->files[i] = *f;
 	k->keys[i] = stream_key(f->at.file_id);
@@ -33,9 +33,9 @@ bool known_add(struct known *k, const struct known_file *f, size_t max)
 	return true;
 }
 
-struct known_file *known_find(const struct known *k, const struct stream *s)
+struct remembered_file *remembered_find(const struct remembered *k, const struct stream *s)
 {
-	struct known_file *found = NULL;
+	struct remembered_file *found = NULL;
 
 	for (size_t i = 0; i < k->n; i++)
 		if (k->keys[i] == s->key && (!found || found->at.to < k->files[i].at.to) &&
@@ -44,7 +44,7 @@ struct known_file *known_find(const struct known *k, const struct stream *s)
 	return found;
 }
 
-struct known_file *known_find_torn(const struct known *k, const struct stream *s)
+struct remembered_file *remembered_find_torn(const struct remembered *k, const struct stream *s)
 {
 	for (size_t i = 0; i < k->n; i++)
 		if (k->keys[i] == s->key && !k->files[i].truncated && stream_is_torn(s, &k->files[i].at))
@@ -52,7 +52,7 @@ struct known_file *known_find_torn(const struct known *k, const struct stream *s
 	return NULL;
 }
 
-void known_remove(struct known *k, struct known_file *f)
+void remembered_remove(struct remembered *k, struct remembered_file *f)
 {
 	size_t i = (size_t)(f - k->files), last = --k->n;
 
@@ -60,19 +60,19 @@ void known_remove(struct known *k, struct known_file *f)
 	k->keys[i] = k->keys[last];
 }
 
-void known_forget(struct known *k, struct known_file *f)
+void remembered_forget(struct remembered *k, struct remembered_file *f)
 {
 	k->keys[f - k->files] = 0;
 }
 
-void known_clear(struct known *k)
+void remembered_clear(struct remembered *k)
 {
 	k->n = k->next = 0;
 }
 
-void known_free(struct known *k)
+void remembered_free(struct remembered *k)
 {
 	free(k->files);
 	free(k->keys);
-	*k = (struct known){ 0 };
+	*k = (struct remembered){ 0 };
 }

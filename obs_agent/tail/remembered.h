@@ -4,8 +4,8 @@
  * Two such sets are kept: files that are looked for, and files that are over and
  * are not to be read again. Finding one costs a look through its keys only.
  */
-#ifndef OBS_AGENT_KNOWN_H
-#define OBS_AGENT_KNOWN_H
+#ifndef OBS_AGENT_REMEMBERED_H
+#define OBS_AGENT_REMEMBERED_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -14,7 +14,7 @@
 #include "wire/batch.h"
 #include "stream.h"
 
-struct known_file {
+struct remembered_file {
 	struct position at;
 	int64_t top;                    /* the largest size that was seen; -1: not known */
 	int64_t filled_us;              /* wall clock: when it was last seen to grow; 0: not known */
@@ -25,28 +25,28 @@ struct known_file {
 	bool torn;                      /* another stream goes on in the file, and tells what is missing */
 };
 
-struct known {
-	struct known_file *files;
+struct remembered {
+	struct remembered_file *files;
 	uint64_t *keys;                 /* stream_key() of each; 0: the place is empty */
-	size_t n, room, next;
+	size_t n, cap, next;
 };
 
 /* Add one; with `max` not 0 the set is a ring that forgets the oldest. False: out of memory. */
-bool known_add(struct known *k, const struct known_file *f, size_t max);
+bool remembered_add(struct remembered *k, const struct remembered_file *f, size_t max);
 
 /* The one that `s` is; of several, that which was read furthest. NULL: none. */
-struct known_file *known_find(const struct known *k, const struct stream *s);
+struct remembered_file *remembered_find(const struct remembered *k, const struct stream *s);
 
 /* The one that is the same file without its last bytes (stream_is_torn()). */
-struct known_file *known_find_torn(const struct known *k, const struct stream *s);
+struct remembered_file *remembered_find_torn(const struct remembered *k, const struct stream *s);
 
 /* Take one out; its place is filled by the last. */
-void known_remove(struct known *k, struct known_file *f);
+void remembered_remove(struct remembered *k, struct remembered_file *f);
 
 /* Take one out and leave its place empty, so that a ring keeps its order. */
-void known_forget(struct known *k, struct known_file *f);
+void remembered_forget(struct remembered *k, struct remembered_file *f);
 
-void known_clear(struct known *k);
-void known_free(struct known *k);
+void remembered_clear(struct remembered *k);
+void remembered_free(struct remembered *k);
 
 #endif

@@ -57,11 +57,11 @@ static void wait_for_group(struct tail *t)
 }
 
 /* Its end is reached for now. */
-static enum reader_result rest(struct tail *t, struct stream *s)
+static enum reader_result at_end(struct tail *t, struct stream *s)
 {
 	if (!reader_tell_lost(&t->reader, s))
 		return READER_FULL;
-	s->stirred = false;
+	s->dirty = false;
 	if (s->dropped)
 		return s->finished || reader_let_go(&t->reader, s) ? READER_END : READER_FULL;
 	if (s->open_group)
@@ -93,7 +93,7 @@ static enum reader_result read_one(struct tail *t, struct stream *s)
 				      logcore_kv("from", before), logcore_kv("to", s->position));
 		s->over &= s->copy || s->position == before;    /* somebody still writes to it */
 	}
-	return r == READER_END ? rest(t, s) : r;
+	return r == READER_END ? at_end(t, s) : r;
 }
 
 /* Whoever found the batch full is first when there is room again. */
@@ -118,14 +118,14 @@ static void stop_reading(struct tail *t, struct stream *first)
 	t->full = true;
 	begin_with(t, first);
 	for (struct stream *s = t->files.streams; s; s = s->next)
-		s->flood.behind = true;
+		s->rate.behind = true;
 }
 
 static enum reader_result turn(struct tail *t, struct stream *s)
 {
 	enum reader_result r;
 
-	if (s->finished || !s->stirred || !tail_files_open(&t->files, s))
+	if (s->finished || !s->dirty || !tail_files_open(&t->files, s))
 		return READER_END;
 	r = reader_tell(&t->reader, s) ? read_one(t, s) : READER_FULL;
 	if (r == READER_OTHER_TEXT) {
@@ -137,7 +137,7 @@ static enum reader_result turn(struct tail *t, struct stream *s)
 	if (r == READER_FAILED)
 		tail_files_trouble(&t->files, s->path, errno);
 	if (r != READER_FULL)
-		tail_files_rest(&t->files, s);
+		tail_files_park_if_scarce(&t->files, s);
 	return r;
 }
 
@@ -240,7 +240,7 @@ static int on_group(sd_event_source *source, uint64_t usec, void *data)
 	(void)source;
 	(void)usec;
 	for (struct stream *s = t->files.streams; s; s = s->next)
-		s->stirred |= s->open_group;
+		s->dirty |= s->open_group;
 	work_on(t);
 	return 0;
 }

@@ -236,7 +236,7 @@ void stream_look_for_text(struct stream *s)
 	char c = '\0';
 
 	if (s->fd >= 0 && pread(s->fd, &c, 1, s->scanned) == 1 && c != '\0')
-		s->stirred = true;
+		s->dirty = true;
 }
 
 /* No text does: what is there may be no text at all. */
@@ -257,7 +257,7 @@ void stream_seen(struct stream *s, const struct stat *st)
 	s->unlinked = st->st_nlink == 0;
 	if (same && settled(st))
 		return;
-	s->stirred = true;
+	s->dirty = true;
 	if (same)
 		return;
 	if (filled)
@@ -375,8 +375,8 @@ void stream_resume(struct stream *s, const struct position *p)
 	s->finished = s->over = false;
 	s->told = true;
 	s->lost_told = false;
-	s->flood = (struct flood){ .behind = true };    /* what is read again is not to count twice */
-	s->stirred = true;
+	s->rate = (struct rate_limit){ .behind = true };    /* what is read again is not to count twice */
+	s->dirty = true;
 }
 
 bool stream_holds(const struct stream *s)
@@ -415,12 +415,12 @@ void stream_restart(struct stream *s)
 	s->top = ends_in_zero(s) ? 0 : s->size;
 	s->lost = 0;
 	s->lost_told = false;
-	s->flood = (struct flood){ .behind = true };
+	s->rate = (struct rate_limit){ .behind = true };
 	stream_forget_form(s);
 	s->lag_since_us = s->lag_mark_us = s->size > 0 ? mono_us() : 0;
 	s->lag_mark = s->size;
 	s->open_group = s->copy = s->finished = s->over = s->told = false;
-	s->stirred = true;
+	s->dirty = true;
 }
 
 void stream_restart_behind(struct stream *s)

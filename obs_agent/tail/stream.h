@@ -66,14 +66,14 @@ struct stream {
 	int64_t group_since_us;         /* monotonic: since when open_group holds */
 	char tail[STREAM_TAIL_MAX];     /* the bytes before position */
 	size_t tail_len;
-	struct flood flood;
+	struct rate_limit rate;
 	bool moved;                     /* its name changed since it was parked, so it may go on elsewhere */
 	struct multiline form;          /* how its records begin */
 	const struct log_file_config *settings; /* NULL: to be found by its path */
 	int64_t last_us;                /* time of the last line that had one; 0: none */
 	bool recalled;                  /* form and last_us are those of all text before the position */
 	bool current;                   /* a configured path leads here now */
-	bool stirred;                   /* there may be something to read */
+	bool dirty;                     /* there may be something to read */
 	bool open_group; /* behind position stand lines that wait for more that belong to them */
 	bool copy;                      /* made of a log that was then truncated: it does not grow */
 	bool unlinked;                  /* the file has no name any more */
@@ -120,7 +120,7 @@ bool stream_is_torn(const struct stream *s, const struct position *p);
 /* Is the file at `path`, which has its inode number, another one: made later? */
 bool stream_replaced(const struct stream *s, const char *path);
 
-/* What stat() says of it now. A change stirs the stream. */
+/* What stat() says of it now. A change makes the stream dirty. */
 void stream_seen(struct stream *s, const struct stat *st);
 
 /* Let the descriptor go; false: the path would not lead back to the file. */

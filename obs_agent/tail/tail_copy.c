@@ -60,7 +60,7 @@ bool tail_copy_may_be_of(const struct stream *s, const char *log_path)
 	return s->position == 0 && !s->finished && s->fd >= 0 && is_related(s->path, log_path);
 }
 
-enum likeness tail_copy_likeness(const struct stream *s, const struct known_file *f)
+enum likeness tail_copy_likeness(const struct stream *s, const struct remembered_file *f)
 {
 	enum likeness like = stream_likeness(s, &f->at);
 	/* Made after that text was read so far, a copy would hold as much: a few bytes are the same
@@ -137,7 +137,7 @@ static enum copy copy_of(const struct stream *s, const struct stream *l)
 static enum copy of_read_text(const struct tail_files *t, const struct stream *s)
 {
 	for (size_t i = 0; i < t->over.n; i++) {
-		const struct known_file *f = &t->over.files[i];
+		const struct remembered_file *f = &t->over.files[i];
 
 		if (t->over.keys[i] && s->size <= f->at.to && is_related(s->path, f->at.path) &&
 		    tail_copy_likeness(s, f) != UNLIKE)

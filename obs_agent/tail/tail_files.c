@@ -175,7 +175,7 @@ void tail_files_remove(struct tail_files *t, struct stream *gone)
 
 void tail_files_remember(struct tail_files *t, const struct position *end)
 {
-	known_add(&t->over, &(struct known_file){ .at = *end, .read_us = wall_us() }, FILES_OVER_MAX);
+	remembered_add(&t->over, &(struct remembered_file){ .at = *end, .read_us = wall_us() }, FILES_OVER_MAX);
 }
 
 void tail_files_finished(struct tail_files *t, struct stream *s, const struct position *end)
@@ -186,18 +186,18 @@ void tail_files_finished(struct tail_files *t, struct stream *s, const struct po
 
 static bool go_on_behind(struct tail_files *t, struct stream *s)
 {
-	struct known_file *f = known_find_torn(&t->missing, s);
+	struct remembered_file *f = remembered_find_torn(&t->missing, s);
 
 	if (f)
 		f->torn = f->whole = true;
-	else if (!known_find_torn(&t->over, s))
+	else if (!remembered_find_torn(&t->over, s))
 		return false;
 	stream_restart_behind(s);
 	return true;
 }
 
 /* The database's position of a file that was renamed since: others may have come and gone. */
-static void take_over(struct stream *s, const struct known_file *f)
+static void take_over(struct stream *s, const struct remembered_file *f)
 {
 	stream_resume(s, &f->at);
 	if (s->since_us > f->since_us)
@@ -208,7 +208,7 @@ static void take_over(struct stream *s, const struct known_file *f)
 
 bool tail_files_take_up(struct tail_files *t, struct stream *s)
 {
-	struct known_file *f = known_find(&t->missing, s), *over = known_find(&t->over, s);
+	struct remembered_file *f = remembered_find(&t->missing, s), *over = remembered_find(&t->over, s);
 
 	if (f && over && over->at.to > f->at.to) {
 		f->torn = f->whole = true;      /* the same file was read on in another stream */
@@ -216,16 +216,16 @@ bool tail_files_take_up(struct tail_files *t, struct stream *s)
 	}
 	if (f) {
 		take_over(s, f);
-		known_remove(&t->missing, f);
+		remembered_remove(&t->missing, f);
 		/* Killed between the two: this one goes on and has told, the torn one was not ended. */
-		f = known_find_torn(&t->missing, s);
+		f = remembered_find_torn(&t->missing, s);
 		if (f)
 			f->torn = f->whole = true;
 		return true;
 	}
 	if (over) {
 		stream_resume(s, &over->at);
-		known_forget(&t->over, over);
+		remembered_forget(&t->over, over);
 		return true;
 	}
 	return go_on_behind(t, s);
@@ -253,17 +253,17 @@ struct stream *tail_files_open_new(struct tail_files *t, const char *path, struc
 
 void tail_files_lose(struct tail_files *t, struct stream *s)
 {
-	struct known_file f = { .top = s->top,
+	struct remembered_file f = { .top = s->top,
 				.filled_us = s->filled_us,
 				.read_us = s->read_us,
 				.since_us = s->since_us,
-				.whole = s->watch >= 0 && !s->stirred && !s->moved &&
+				.whole = s->watch >= 0 && !s->dirty && !s->moved &&
 					 s->position == stream_text_size(s) };
 
 	stream_position(s, &f.at);
 	if (s->finished)
 		tail_files_remember(t, &f.at);
-	else if (!known_add(&t->missing, &f, 0))
+	else if (!remembered_add(&t->missing, &f, 0))
 		return;                 /* out of memory: at the next look */
 	tail_files_remove(t, s);
 }
@@ -274,13 +274,13 @@ static void park_idle(struct tail_files *t)
 	size_t n = t->open_max / 4 + 1;
 
 	for (struct stream *s = t->streams; s && n > 0; s = s->next)
-		if (s->fd >= 0 && s->current && !s->stirred && !s->finished && stream_park(s)) {
+		if (s->fd >= 0 && s->current && !s->dirty && !s->finished && stream_park(s)) {
 			t->n_open--;
 			n--;
 		}
 }
 
-bool tail_files_room(struct tail_files *t)
+bool tail_files_may_open(struct tail_files *t)
 {
 	if (t->n_open >= t->open_max)
 		park_idle(t);
@@ -293,7 +293,7 @@ bool tail_files_open(struct tail_files *t, struct stream *s)
 
 	if (s->fd >= 0)
 		return true;
-	if (s->over || !tail_files_room(t))
+	if (s->over || !tail_files_may_open(t))
 		return false;
 	if (stream_reopen(s, &e) < 0) {
 		if (e.code != ESTALE && e.code != ENOENT)
@@ -305,7 +305,7 @@ bool tail_files_open(struct tail_files *t, struct stream *s)
 	return true;
 }
 
-void tail_files_rest(struct tail_files *t, struct stream *s)
+void tail_files_park_if_scarce(struct tail_files *t, struct stream *s)
 {
 	if (t->n_open >= t->open_max && s->current && !s->finished && s->fd >= 0 && stream_park(s))
 		t->n_open--;
@@ -313,10 +313,10 @@ void tail_files_rest(struct tail_files *t, struct stream *s)
 
 /* ---- events ---- */
 
-static void stir_all(struct tail_files *t)
+static void mark_all_dirty(struct tail_files *t)
 {
 	for (struct stream *s = t->streams; s; s = s->next)
-		s->stirred = true;
+		s->dirty = true;
 }
 
 bool tail_files_events(struct tail_files *t)
@@ -331,9 +331,9 @@ bool tail_files_events(struct tail_files *t)
 			struct stream *s = event->wd >= 0 ? find_watch(t, event->wd) : NULL;
 
 			if (event->mask & IN_Q_OVERFLOW)
-				stir_all(t);
+				mark_all_dirty(t);
 			if (s && event->mask & IN_MODIFY)
-				s->stirred = true;
+				s->dirty = true;
 			if (s && event->mask & IN_MOVE_SELF)
 				s->moved = true;
 			names |= (event->mask & ~(uint32_t)IN_MODIFY) != 0;
@@ -348,6 +348,6 @@ void tail_files_free(struct tail_files *t)
 		tail_files_remove(t, t->streams);
 	close_p(&t->inotify_fd);
 	free(t->folders);
-	known_free(&t->missing);
-	known_free(&t->over);
+	remembered_free(&t->missing);
+	remembered_free(&t->over);
 }

@@ -56,8 +56,8 @@ struct tail_files {
 	int inotify_fd;                 /* -1: looked at once a second only */
 	bool all_known;                 /* the database has told its positions */
 	bool reconfigured;              /* since the last look: files may have to be dropped */
-	struct known missing;           /* streams whose file is not found yet */
-	struct known over;              /* finished streams: their files are not read again */
+	struct remembered missing;      /* streams whose file is not found yet */
+	struct remembered over;         /* finished streams: their files are not read again */
 	struct folder *folders;
 	size_t n_folders;
 	int64_t started_us;             /* wall clock: of the first look */
@@ -74,7 +74,7 @@ void tail_files_trouble(struct tail_files *t, const char *path, int code);
 /* Resolve every configured path anew, and look for what was rotated away. */
 void tail_files_look(struct tail_files *t);
 
-/* Take inotify's events: files that grew are stirred. True: names changed. */
+/* Take inotify's events: files that grew become dirty. True: names changed. */
 bool tail_files_events(struct tail_files *t);
 
 /* The database's positions: every open stream takes its own or begins anew. False:
@@ -85,10 +85,10 @@ bool tail_files_positions(struct tail_files *t, const struct position *p, size_t
 bool tail_files_open(struct tail_files *t, struct stream *s);
 
 /* May one more file be open? Where not, those that are read to their end are parked. */
-bool tail_files_room(struct tail_files *t);
+bool tail_files_may_open(struct tail_files *t);
 
 /* Its turn is over: park it where descriptors are scarce. */
-void tail_files_rest(struct tail_files *t, struct stream *s);
+void tail_files_park_if_scarce(struct tail_files *t, struct stream *s);
 
 /* The file holds another text: look for a copy of the old one, begin the new one. */
 void tail_files_truncated(struct tail_files *t, struct stream *s);
@@ -164,7 +164,7 @@ bool tail_copy_named_after(const char *path, const char *log_path);
 /* May an open stream that is not read yet be a copy of that log, as far as its name says? */
 bool tail_copy_may_be_of(const struct stream *s, const char *log_path);
 
-enum likeness tail_copy_likeness(const struct stream *s, const struct known_file *f);
+enum likeness tail_copy_likeness(const struct stream *s, const struct remembered_file *f);
 
 /* Nobody writes to it: a copy, or a file with the name of an older part of a log. */
 bool tail_copy_is_rotated(const struct tail_files *t, const struct stream *s);

@@ -67,7 +67,7 @@ static void take_note(struct tail_files *t, struct stream *s, const char *path)
 	s->current = true;
 	s->dropped = false;
 	s->idle_since_us = mono_us();   /* a rotated file is silent from its rotation on */
-	tail_files_rest(t, s);
+	tail_files_park_if_scarce(t, s);
 }
 
 /* False: a file that is new to us is there. */
@@ -184,7 +184,7 @@ static bool is_let_go(const struct stream *s)
 
 static void call_over(struct stream *s)
 {
-	s->over = s->stirred = true;
+	s->over = s->dirty = true;
 }
 
 /* A file that was rotated is kept while somebody may write to it; nobody writes to a copy, even
@@ -253,7 +253,7 @@ static void drop(struct tail_files *t)
 		const struct stream *log = s->current || s->dropped ? NULL : stream_at(t, s->log_path);
 
 		s->dropped |= log && log->dropped;
-		s->stirred |= s->dropped;
+		s->dirty |= s->dropped;
 	}
 }
 

@@ -84,21 +84,21 @@ static void take_by_number(struct tail_files *t, const struct ledger *l)
 	}
 }
 
-static bool sort_rest(const struct ledger *l, const struct position *p, size_t n, struct known *missing,
-		      struct known *over)
+static bool sort_rest(const struct ledger *l, const struct position *p, size_t n, struct remembered *missing,
+		      struct remembered *over)
 {
 	bool ok = true;
 
 	for (size_t i = n; i-- > 0;) {  /* the latest comes first, and is to be forgotten last */
-		struct known_file f = { .at = p[i],
+		struct remembered_file f = { .at = p[i],
 					.top = -1,
 					.read_us = wall_us() - (p[i].age_s - 1) * US_PER_S };
 
 		f.since_us = f.read_us - 3 * US_PER_S;
 		if (p[i].finished)
-			ok = ok && known_add(over, &f, FILES_OVER_MAX);
+			ok = ok && remembered_add(over, &f, FILES_OVER_MAX);
 		else if (!ledger_find(l, p[i].stream_id)->taken)
-			ok = ok && known_add(missing, &f, 0);
+			ok = ok && remembered_add(missing, &f, 0);
 	}
 	return ok;
 }
@@ -130,18 +130,18 @@ static void leave_copies(struct tail_files *t)
 bool tail_files_positions(struct tail_files *t, const struct position *p, size_t n)
 {
 	CLEANUP(ledger_free) struct ledger l = { 0 };
-	struct known missing = { 0 }, over = { 0 };
+	struct remembered missing = { 0 }, over = { 0 };
 
 	if (!ledger_make(&l, p, n))
 		return false;
 	take_by_number(t, &l);
 	if (!sort_rest(&l, p, n, &missing, &over)) {
-		known_free(&missing);
-		known_free(&over);
+		remembered_free(&missing);
+		remembered_free(&over);
 		return false;
 	}
-	known_free(&t->missing);
-	known_free(&t->over);
+	remembered_free(&t->missing);
+	remembered_free(&t->over);
 	t->missing = missing;
 	t->over = over;
 	t->all_known = true;

@@ -24,7 +24,7 @@ enum {
 /* A finished stream's file, and nothing came to it since. */
 static bool nothing_new(struct tail_files *t, const struct stream *s)
 {
-	const struct known_file *f = known_find(&t->over, s);
+	const struct remembered_file *f = remembered_find(&t->over, s);
 
 	return f && f->at.to == s->size;
 }
@@ -255,7 +255,7 @@ static bool find_by_identity(struct tail_files *t, const char *log_path)
 	while (t->missing.n && (name = names_next(&in, &folder))) {
 		struct stream *s;
 
-		if (!tail_files_room(t))
+		if (!tail_files_may_open(t))
 			return false;
 		if (snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path)
 			continue;
@@ -269,14 +269,14 @@ static bool find_by_identity(struct tail_files *t, const char *log_path)
 }
 
 /* What the copy lacks: bytes that were seen, else what may have come after it was made. */
-static int64_t lost_in_copying(const struct stream *copy, const struct known_file *m)
+static int64_t lost_in_copying(const struct stream *copy, const struct remembered_file *m)
 {
 	if (m->top > copy->size)
 		return m->top - copy->size;
 	return m->filled_us == 0 || m->filled_us / US_PER_S >= copy->written.tv_sec - BUSY_S ? -1 : 0;
 }
 
-static void take_copy(const struct known_file *m, struct stream *s)
+static void take_copy(const struct remembered_file *m, struct stream *s)
 {
 	stream_resume(s, &m->at);
 	s->copy = true;
@@ -290,7 +290,7 @@ static void take_copy(const struct known_file *m, struct stream *s)
 
 /* The longest copy of the file that is missing. It is among the streams then; a pattern may have
  * led to it before it was known what it is a copy of. */
-static struct stream *find_copy(struct tail_files *t, const struct known_file *m)
+static struct stream *find_copy(struct tail_files *t, const struct remembered_file *m)
 {
 	CLEANUP(names_end) struct names in = { 0 };
 	CLEANUP(path_list_free) struct path_list files = { 0 };
@@ -314,7 +314,7 @@ static struct stream *find_copy(struct tail_files *t, const struct known_file *m
 }
 
 /* Another copy of that text, which holds nothing that the best one lacks. */
-static bool is_spare(const struct stream *s, const struct stream *best, const struct known_file *m)
+static bool is_spare(const struct stream *s, const struct stream *best, const struct remembered_file *m)
 {
 	enum likeness like = tail_copy_likeness(s, m);
 
@@ -324,7 +324,7 @@ static bool is_spare(const struct stream *s, const struct stream *best, const st
 }
 
 /* Copies that are done with. */
-static void pass_over_spares(struct tail_files *t, const struct stream *best, const struct known_file *m)
+static void pass_over_spares(struct tail_files *t, const struct stream *best, const struct remembered_file *m)
 {
 	CLEANUP(names_end) struct names in = { 0 };
 	CLEANUP(path_list_free) struct path_list files = { 0 };
@@ -344,7 +344,7 @@ static void pass_over_spares(struct tail_files *t, const struct stream *best, co
 }
 
 /* False: there is no copy. */
-static bool go_on_in_copy(struct tail_files *t, const struct known_file *m)
+static bool go_on_in_copy(struct tail_files *t, const struct remembered_file *m)
 {
 	struct stream *best;
 
@@ -372,7 +372,7 @@ static bool find_packed(const char *path, char *out, size_t size)
 	return false;
 }
 
-static void say_truncated(struct tail_files *t, const struct stream *gone, const struct known_file *m)
+static void say_truncated(struct tail_files *t, const struct stream *gone, const struct remembered_file *m)
 {
 	int64_t unread = m->top - m->at.to;
 	char detail[128];
@@ -382,7 +382,7 @@ static void say_truncated(struct tail_files *t, const struct stream *gone, const
 	reader_gap(t->reader, gone, "truncated", -1, unread > 0 ? unread : -1, detail);
 }
 
-static void say_gone(struct tail_files *t, const struct stream *gone, const struct known_file *m)
+static void say_gone(struct tail_files *t, const struct stream *gone, const struct remembered_file *m)
 {
 	char detail[900], packed[FOLDER_SIZE + 256] = "";
 	const char *when = m->top < 0 ? " while the agent did not run" : " while it was not open";
@@ -399,7 +399,7 @@ static void say_gone(struct tail_files *t, const struct stream *gone, const stru
 }
 
 /* Is a file open that is the same and holds another text? */
-static bool holds_another_text(const struct tail_files *t, const struct known_file *m)
+static bool holds_another_text(const struct tail_files *t, const struct remembered_file *m)
 {
 	uint64_t key = stream_key(m->at.file_id);
 
@@ -412,7 +412,7 @@ static bool holds_another_text(const struct tail_files *t, const struct known_fi
 }
 
 /* Does the database hold the stream that goes on where this one was torn? */
-static bool goes_on(const struct tail_files *t, const struct known_file *m)
+static bool goes_on(const struct tail_files *t, const struct remembered_file *m)
 {
 	uint64_t key = stream_key(m->at.file_id);
 
@@ -424,7 +424,7 @@ static bool goes_on(const struct tail_files *t, const struct known_file *m)
 
 /* Other texts of this log may have come and gone with it, or this one stands in a copy of which
  * nothing was read. How many were found. */
-static size_t search_for_later(struct tail_files *t, const struct known_file *m)
+static size_t search_for_later(struct tail_files *t, const struct remembered_file *m)
 {
 	CLEANUP(search_end) struct search search = { .copies = m->truncated && m->at.to == 0 };
 	struct stream lost = { .fd = -1, .current = true, .since_us = m->since_us };
@@ -444,7 +444,7 @@ static size_t search_for_later(struct tail_files *t, const struct known_file *m)
 }
 
 /* The text is nowhere: end its stream, and say that its rest may be lost. */
-static bool give_up(struct tail_files *t, const struct known_file *m)
+static bool give_up(struct tail_files *t, const struct remembered_file *m)
 {
 	struct stream gone = { .fd = -1, .id = m->at.stream_id };
 	struct position end = m->at;
@@ -469,16 +469,16 @@ static bool give_up(struct tail_files *t, const struct known_file *m)
 }
 
 /* It is not missing any more. */
-static void found_or_ended(struct tail_files *t, const struct known_file *m)
+static void found_or_ended(struct tail_files *t, const struct remembered_file *m)
 {
 	for (size_t i = t->missing.n; i > 0; i--)
 		if (t->missing.files[i - 1].at.stream_id == m->at.stream_id)
-			known_remove(&t->missing, &t->missing.files[i - 1]);
+			remembered_remove(&t->missing, &t->missing.files[i - 1]);
 	search_for_later(t, m);
 }
 
 /* Go on in a copy of it, or end it. False: the batch is full; at the next look. */
-static bool settle(struct tail_files *t, struct known_file m)
+static bool settle(struct tail_files *t, struct remembered_file m)
 {
 	if (m.truncated && m.at.to == 0)
 		m.whole |= search_for_later(t, &m) > 0;
@@ -508,7 +508,7 @@ void tail_search_missing(struct tail_files *t)
 
 void tail_files_truncated(struct tail_files *t, struct stream *s)
 {
-	struct known_file f = { .top = s->top,
+	struct remembered_file f = { .top = s->top,
 				.filled_us = s->filled_us,
 				.read_us = s->read_us,
 				.since_us = s->since_us,
@@ -516,7 +516,7 @@ void tail_files_truncated(struct tail_files *t, struct stream *s)
 
 	f.whole = s->position >= s->top && tail_copy_is_rotated(t, s);
 	stream_position(s, &f.at);
-	if (s->told && !known_add(&t->missing, &f, 0))
+	if (s->told && !remembered_add(&t->missing, &f, 0))
 		return;                 /* out of memory: at the next turn */
 	stream_restart(s);
 	s->search_until_us = mono_us() + STREAM_SEARCH_S * US_PER_S;

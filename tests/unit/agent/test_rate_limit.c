@@ -7,18 +7,18 @@
 
 #include "obs_agent/tail/rate_limit.c"
 
-static int64_t passed(struct flood *f, int64_t from_us, int64_t step_us, int n, enum log_level level)
+static int64_t passed(struct rate_limit *f, int64_t from_us, int64_t step_us, int n, enum log_level level)
 {
 	int64_t passed = 0;
 
 	for (int i = 0; i < n; i++)
-		passed += flood_passes(f, 100, from_us + i * step_us, level);
+		passed += rate_limit_passes(f, 100, from_us + i * step_us, level);
 	return passed;
 }
 
 static void what_was_written_calmly_passes_however_fast_it_is_read(void **state)
 {
-	struct flood f = { 0 };
+	struct rate_limit f = { 0 };
 
 	(void)state;
 	assert_int_equal(passed(&f, 1000 * US_PER_S, US_PER_S / 100, 10000, LEVEL_INFO), 10000);
@@ -27,7 +27,7 @@ static void what_was_written_calmly_passes_however_fast_it_is_read(void **state)
 
 static void severe_lines_have_ten_times_the_room(void **state)
 {
-	struct flood f = { 0 };
+	struct rate_limit f = { 0 };
 
 	(void)state;
 	assert_int_equal(passed(&f, 1000 * US_PER_S, 0, 5000, LEVEL_INFO), 100);
@@ -40,12 +40,12 @@ static void severe_lines_have_ten_times_the_room(void **state)
 
 static void levels_are_named_the_worst_first(void **state)
 {
-	struct flood_count c = { .lines = { [LEVEL_INFO] = 1200, [LEVEL_DEBUG] = 33, [LEVEL_ERROR] = 1 } };
+	struct rate_limit_held c = { .lines = { [LEVEL_INFO] = 1200, [LEVEL_DEBUG] = 33, [LEVEL_ERROR] = 1 } };
 	struct buf out = BUF(100);
 
 	(void)state;
-	assert_int_equal(flood_lines(&c), 1234);
-	assert_true(flood_detail(&c, &out));
+	assert_int_equal(rate_limit_held_lines(&c), 1234);
+	assert_true(rate_limit_held_detail(&c, &out));
 	assert_string_equal(buf_cstr(&out), "1 ERROR, 1200 INFO, 33 DEBUG");
 	buf_free(&out);
 }

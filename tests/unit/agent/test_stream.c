@@ -340,7 +340,7 @@ static void what_waits_has_an_age(void **state)
 	put("a", "a", "two\n");
 	assert_int_equal(fstat(s->fd, &st), 0);
 	stream_seen(s, &st);
-	assert_true(s->stirred && s->size == 8 && s->lag_since_us > 0);
+	assert_true(s->dirty && s->size == 8 && s->lag_since_us > 0);
 	stream_committed(s, 6);
 	assert_true(s->lag_since_us > 0);
 	stream_free(s);
