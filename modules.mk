@@ -132,6 +132,7 @@ AGENT := \
   tail/remembered \
   tail/src_tail \
   tail/stream \
+  tail/stream_life \
   tail/tail_copy \
   tail/tail_files \
   tail/tail_folders \

@@ -65,12 +65,13 @@ void reader_gap(struct reader *r, const struct stream *s, const char *kind, int6
 	agent_add(r->agent, &gap);
 }
 
-/* Make the stream known to the batch that fills now, or move it there. */
-static bool advance(struct reader *r, struct stream *s)
+/* Make the stream known to the batch that fills now, or move it there. `ends`: it is not read further. */
+static bool advance(struct reader *r, struct stream *s, bool ends)
 {
 	struct position p;
 
 	stream_position(s, &p);
+	p.finished = ends;
 	if (!agent_set_position(r->agent, &p))
 		return false;
 	s->told = true;
@@ -79,7 +80,7 @@ static bool advance(struct reader *r, struct stream *s)
 
 /* Tell the batch how far `s` is read now, with what is missing on the way there: in
  * one transaction. */
-static bool move_on(struct reader *r, struct stream *s)
+static bool move_on(struct reader *r, struct stream *s, bool ends)
 {
 	char detail[160];
 	struct buf levels = BUF(sizeof detail - 1);
@@ -94,7 +95,7 @@ static bool move_on(struct reader *r, struct stream *s)
 	if (s->lost && !s->lost_told)
 		reader_gap(r, s, "truncated", -1, s->lost, s->lost_why);
 	s->lost_told = s->lost != 0;            /* until it is committed: reading again makes it again */
-	return advance(r, s);
+	return advance(r, s, ends);
 }
 
 /* Too many of them in their second? Lines without a time of their own are not counted
@@ -320,7 +321,7 @@ static enum reader_result hand_over_long(struct reader *r, struct stream *s, int
 	r->cut++;
 	r->bytes += end - s->position;
 	stream_jump(s, end);
-	move_on(r, s);
+	move_on(r, s, false);
 	return READER_MORE;
 }
 
@@ -350,7 +351,7 @@ static enum reader_result skip_zeros(struct reader *r, struct stream *s, bool is
 			return READER_FULL;
 	}
 	stream_jump(s, s->zeros_to);
-	move_on(r, s);
+	move_on(r, s, false);
 	return READER_MORE;
 }
 
@@ -375,7 +376,7 @@ static enum reader_result read_long_line(struct reader *r, struct stream *s, boo
 
 bool reader_tell(struct reader *r, struct stream *s)
 {
-	return s->told || advance(r, s);
+	return s->told || advance(r, s, false);
 }
 
 /* Of a block of n bytes, `taken` went to lines, and text stands up to `text`. */
@@ -480,7 +481,7 @@ enum reader_result reader_read(struct reader *r, struct stream *s, bool settled)
 	size_t taken, text;
 	ssize_t n;
 
-	if (!advance(r, s))
+	if (!advance(r, s, false))
 		return READER_FULL;
 	prepare(r, s);
 	if (s->scanned - s->position > LINE_BYTES_MAX)
@@ -494,7 +495,7 @@ enum reader_result reader_read(struct reader *r, struct stream *s, bool settled)
 	if (taken > 0) {
 		r->bytes += (int64_t)taken;
 		stream_advance(s, s->position + (int64_t)taken, r->block + taken, taken);
-		move_on(r, s);
+		move_on(r, s, false);
 	}
 	s->rate.behind &= n == BLOCK;
 	return after_block(r, s, how, (size_t)n, taken, text, settled);
@@ -517,11 +518,20 @@ static bool hand_over_end(struct reader *r, struct stream *s, size_t n)
 	return true;
 }
 
+/* Declare that it is not read further. */
+static bool end(struct reader *r, struct stream *s)
+{
+	if (!move_on(r, s, true))
+		return false;
+	stream_end(s);
+	return true;
+}
+
 bool reader_finish(struct reader *r, struct stream *s)
 {
 	ssize_t n;
 
-	if (!advance(r, s))
+	if (!advance(r, s, false))
 		return false;
 	prepare(r, s);
 	n = read_block(r, s, s->position);
@@ -529,20 +539,17 @@ bool reader_finish(struct reader *r, struct stream *s)
 		return true;            /* it can't be read, grew just now or holds another text: not over */
 	if (n > 0 && !hand_over_end(r, s, (size_t)n))
 		return false;
-	s->finished = true;
-	return move_on(r, s);
+	return end(r, s);
 }
 
 bool reader_let_go(struct reader *r, struct stream *s)
 {
-	s->finished = true;
-	s->finished = move_on(r, s);
-	return s->finished;
+	return end(r, s);
 }
 
 bool reader_tell_lost(struct reader *r, struct stream *s)
 {
-	return !s->lost || s->lost_told || move_on(r, s);
+	return !s->lost || s->lost_told || move_on(r, s, false);
 }
 
 void reader_cut_off(struct reader *r, struct stream *s)
@@ -554,6 +561,6 @@ void reader_cut_off(struct reader *r, struct stream *s)
 	s->lost_told = false;
 	s->top = s->size;
 	s->scanned = s->position;
-	move_on(r, s);
+	move_on(r, s, false);
 	s->open_group = false;
 }

@@ -62,15 +62,16 @@ static enum reader_result at_end(struct tail *t, struct stream *s)
 	if (!reader_tell_lost(&t->reader, s))
 		return READER_FULL;
 	s->dirty = false;
-	if (s->dropped)
-		return s->finished || reader_let_go(&t->reader, s) ? READER_END : READER_FULL;
+	if (s->life == DROPPED)
+		return reader_let_go(&t->reader, s) ? READER_END : READER_FULL;
 	if (s->open_group)
 		wait_for_group(t);
-	if (!s->over || s->open_group || s->finished)
+	if (s->life != OVER || s->open_group)
 		return READER_END;
 	if (!reader_finish(&t->reader, s))
 		return READER_FULL;
-	tail_files_debug(&t->files, s, "log file read to its end");
+	if (stream_ended(s))
+		tail_files_debug(&t->files, s, "log file read to its end");
 	return READER_END;
 }
 
@@ -84,14 +85,15 @@ static enum reader_result read_one(struct tail *t, struct stream *s)
 	if (s->size < s->scanned || s->size < s->top)
 		reader_cut_off(&t->reader, s);
 	if (s->size > s->scanned) {
-		bool settled = s->over || t->last || stream_silent(s, GROUP_WAIT_MS * US_PER_MS) ||
+		bool settled = s->life == OVER || t->last || stream_silent(s, GROUP_WAIT_MS * US_PER_MS) ||
 			       (s->open_group && mono_us() - s->group_since_us > GROUP_AGE_S * US_PER_S);
 
 		r = reader_read(&t->reader, s, settled);
 		if (t->reader.of_others > others)
 			logcore_trace(agent_log(t->agent), "log file read", logcore_kv("path", s->path),
 				      logcore_kv("from", before), logcore_kv("to", s->position));
-		s->over &= s->copy || s->position == before;    /* somebody still writes to it */
+		if (s->position != before)
+			stream_was_written(s);
 	}
 	return r == READER_END ? at_end(t, s) : r;
 }
@@ -125,7 +127,7 @@ static enum reader_result turn(struct tail *t, struct stream *s)
 {
 	enum reader_result r;
 
-	if (s->finished || !s->dirty || !tail_files_open(&t->files, s))
+	if (stream_ended(s) || !s->dirty || !tail_files_open(&t->files, s))
 		return READER_END;
 	r = reader_tell(&t->reader, s) ? read_one(t, s) : READER_FULL;
 	if (r == READER_OTHER_TEXT) {
@@ -353,7 +355,7 @@ static void committed(void *state, const struct batch *b)
 			s->lost = 0;
 			s->lost_told = false;
 		}
-		if (p->finished && s->finished)         /* and not taken up again */
+		if (p->finished && stream_ended(s))         /* and not taken up again */
 			tail_files_finished(&t->files, s, p);
 	}
 }

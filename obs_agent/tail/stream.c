@@ -66,19 +66,27 @@ static void identify(int fd, const struct stat *st, char *out, size_t size)
 		n += snprintf(out + n, size - (size_t)n, "%02x", handle.bytes[i]);
 }
 
-/* The name that the open file has now: symlinks are seen through. */
-static void find_name(struct stream *s)
+/* Symlinks are seen through. */
+static bool name_of(int fd, char *out, size_t size)
 {
 	char link[32];
 	ssize_t n;
 
-	snprintf(link, sizeof link, "/proc/self/fd/%d", s->fd);
-	n = readlink(link, s->path, sizeof s->path - 1);
+	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	n = readlink(link, out, size - 1);
 	if (n >= 0)
-		s->path[n] = '\0';
+		out[n] = '\0';
+	return n >= 0;
 }
 
-int stream_open(const char *path, struct stream **ret, struct err *e)
+bool stream_name_now(const struct stream *s, char *out, size_t size)
+{
+	struct stat st;
+
+	return fstat(s->fd, &st) == 0 && st.st_nlink > 0 && name_of(s->fd, out, size);
+}
+
+int stream_open(const char *path, struct logcore *log, struct stream **ret, struct err *e)
 {
 	struct stat st;
 	CLEANUP(close_p) int fd = log_open_file(path, &st, e);
@@ -93,8 +101,9 @@ int stream_open(const char *path, struct stream **ret, struct err *e)
 	identify(fd, &st, s->file_id, sizeof s->file_id);
 	s->key = stream_key(s->file_id);
 	s->fd = TAKE_FD(fd);
-	find_name(s);
+	name_of(s->fd, s->path, sizeof s->path);
 	memcpy(s->log_path, s->path, sizeof s->log_path);
+	s->log = log;
 	s->watch = -1;
 	s->dev = st.st_dev;
 	s->ino = st.st_ino;
@@ -318,7 +327,7 @@ int stream_reopen(struct stream *s, struct err *e)
 
 bool stream_is_away(const struct stream *s)
 {
-	return !s->current || strcmp(s->path, s->log_path) != 0;
+	return s->life != FOLLOWED || strcmp(s->path, s->log_path) != 0;
 }
 
 void stream_found_at(struct stream *s, const char *path)
@@ -326,7 +335,7 @@ void stream_found_at(struct stream *s, const char *path)
 	if (strcmp(s->path, path) == 0)
 		return;
 	if (s->fd >= 0)
-		find_name(s);
+		name_of(s->fd, s->path, sizeof s->path);
 	else if (strlen(path) < sizeof s->path)
 		memcpy(s->path, path, strlen(path) + 1);
 	s->search_until_us = mono_us() + STREAM_SEARCH_S * US_PER_S;
@@ -372,7 +381,7 @@ void stream_resume(struct stream *s, const struct position *p)
 	stream_committed(s, p->to);
 	if (p->path[0])
 		memcpy(s->log_path, p->path, sizeof s->log_path);
-	s->finished = s->over = false;
+	stream_live_on(s);
 	s->told = true;
 	s->lost_told = false;
 	s->rate = (struct rate_limit){ .behind = true };    /* what is read again is not to count twice */
@@ -419,8 +428,20 @@ void stream_restart(struct stream *s)
 	stream_forget_form(s);
 	s->lag_since_us = s->lag_mark_us = s->size > 0 ? mono_us() : 0;
 	s->lag_mark = s->size;
-	s->open_group = s->copy = s->finished = s->over = s->told = false;
+	s->open_group = s->copy = s->told = false;
+	stream_live_on(s);
 	s->dirty = true;
+}
+
+void stream_begin_again(struct stream *s, bool keep_id)
+{
+	int64_t id = s->id;
+	bool copy = s->copy;
+
+	stream_restart(s);
+	s->copy = copy;
+	if (keep_id)
+		s->id = id;
 }
 
 void stream_restart_behind(struct stream *s)
@@ -454,7 +475,7 @@ void stream_advance(struct stream *s, int64_t to, const char *end, size_t availa
 void stream_position(const struct stream *s, struct position *ret)
 {
 	*ret = (struct position){ .stream_id = s->id, .from = s->told ? s->position : 0, .to = s->position,
-				  .begins = !s->told, .finished = s->finished, .tells_lost = s->lost_told,
+				  .begins = !s->told, .finished = stream_ended(s), .tells_lost = s->lost_told,
 				  .source = SOURCE_TAIL };
 	memcpy(ret->path, s->log_path, sizeof ret->path);
 	memcpy(ret->file_id, s->file_id, sizeof ret->file_id);

@@ -20,14 +20,17 @@
 #include "wire/log/multiline.h"
 #include "fingerprint.h"
 #include "rate_limit.h"
+#include "stream_life.h"
 
 enum {
+	STREAM_PATH_SIZE = 256,
 	STREAM_TAIL_MAX = 64,       /* bytes before the position that are compared */
 	STREAM_TICK_US = 20 * 1000, /* time stamps of files lag behind the clock by so much */
 	STREAM_SEARCH_S = 60, /* since its text was lost or its name changed: others may have come and gone */
 };
 
 struct log_file_config;
+struct logcore;
 
 struct stream {
 	struct stream *next;
@@ -37,8 +40,8 @@ struct stream {
 	dev_t dev;
 	ino_t ino;
 	struct statx_timestamp born;
-	char path[256];                 /* its real name when last seen */
-	char log_path[256];             /* its real name when it was the log; rotated names are made of it */
+	char path[STREAM_PATH_SIZE];    /* its real name when last seen */
+	char log_path[STREAM_PATH_SIZE]; /* its real name when it was the log; rotated names are made of it */
 	struct timespec searched;       /* change time of its folder when it was searched for successors */
 	char file_id[96];
 	uint64_t key;                   /* stream_key() of it */
@@ -72,20 +75,19 @@ struct stream {
 	const struct log_file_config *settings; /* NULL: to be found by its path */
 	int64_t last_us;                /* time of the last line that had one; 0: none */
 	bool recalled;                  /* form and last_us are those of all text before the position */
-	bool current;                   /* a configured path leads here now */
+	struct logcore *log;
+	enum stream_life life;          /* set by stream_life.c only */
+	unsigned look;                  /* the last one in which a configured path led here; 0: none yet */
 	bool dirty;                     /* there may be something to read */
 	bool open_group; /* behind position stand lines that wait for more that belong to them */
 	bool copy;                      /* made of a log that was then truncated: it does not grow */
 	bool unlinked;                  /* the file has no name any more */
-	bool over;                      /* nothing more is expected */
-	bool dropped; /* the configuration leads here no more: read to its last newline, then over */
 	bool told;                      /* a batch, or the database, knows of it */
-	bool finished;                  /* read to its end for good; waits for the commit */
 };
 
 /* Open `path` as a new stream at position 0, by the rules of log_open.h. -EPERM, -ENOENT ... come
- * with a sentence. */
-int stream_open(const char *path, struct stream **ret, struct err *e);
+ * with a sentence. `log`, NULL for none, is used for faults of the agent. */
+int stream_open(const char *path, struct logcore *log, struct stream **ret, struct err *e);
 void stream_free(struct stream *s);
 
 /* Is this open file the one that `p` speaks of: the same file handle, the same
@@ -122,6 +124,9 @@ bool stream_replaced(const struct stream *s, const char *path);
 
 /* What stat() says of it now. A change makes the stream dirty. */
 void stream_seen(struct stream *s, const struct stat *st);
+
+/* The name that its open file has now; false: it has none any more. */
+bool stream_name_now(const struct stream *s, char *out, size_t size);
 
 /* Let the descriptor go; false: the path would not lead back to the file. */
 bool stream_park(struct stream *s);
@@ -165,6 +170,9 @@ void stream_forget_form(struct stream *s);
 
 /* The file holds another text now: a new stream from position 0. */
 void stream_restart(struct stream *s);
+
+/* The database holds nothing of it: it begins again as the same text, with its number if `keep_id`. */
+void stream_begin_again(struct stream *s, bool keep_id);
 
 /* A torn file goes on as a new stream: behind what is left of the text that was read. */
 void stream_restart_behind(struct stream *s);

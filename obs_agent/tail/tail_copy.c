@@ -57,7 +57,7 @@ static bool is_related(const char *path, const char *other)
 
 bool tail_copy_may_be_of(const struct stream *s, const char *log_path)
 {
-	return s->position == 0 && !s->finished && s->fd >= 0 && is_related(s->path, log_path);
+	return s->position == 0 && !stream_ended(s) && s->fd >= 0 && is_related(s->path, log_path);
 }
 
 enum likeness tail_copy_likeness(const struct stream *s, const struct remembered_file *f)
@@ -88,9 +88,9 @@ static bool is_log_by_name(const char *path)
 }
 
 /* A text that somebody may write to, or cut off. */
-static bool may_change(const struct stream *l)
+static bool may_change(const struct tail_files *t, const struct stream *l)
 {
-	return l->current && !l->copy && is_log_by_name(l->path);
+	return tail_files_led_to(t, l) && !l->copy && is_log_by_name(l->path);
 }
 
 /* Where the log was truncated meanwhile, what was read of it must do. */
@@ -115,7 +115,7 @@ static bool says_one_thing(const struct stream *s)
 }
 
 /* An empty file is as empty as any copy is at first; else one text is the beginning of the other. */
-static enum copy copy_of(const struct stream *s, const struct stream *l)
+static enum copy copy_of(const struct tail_files *t, const struct stream *s, const struct stream *l)
 {
 	int64_t size;
 
@@ -128,7 +128,7 @@ static enum copy copy_of(const struct stream *s, const struct stream *l)
 	if (!stream_same_text(s, l))
 		return NO_COPY;
 	if (s->size <= size)
-		return may_change(l) && !says_one_thing(s) ? COPY_OF_LOG : COPY_OF_READ;
+		return may_change(t, l) && !says_one_thing(s) ? COPY_OF_LOG : COPY_OF_READ;
 	if (is_log_by_name(l->path))
 		return NO_COPY;
 	return l->position == size ? COPY_AND_MORE : COPY_OF_LOG;
@@ -160,7 +160,7 @@ static enum copy judge(const struct tail_files *t, const struct stream *s, const
 
 		if (l != s && l->dev == s->dev && l->fd >= 0 &&
 		    (is_related(s->path, l->path) || is_related(s->path, l->log_path)))
-			copy = copy_of(s, l);
+			copy = copy_of(t, s, l);
 		if (copy == COPY_OF_LOG)
 			return copy;
 		if (copy == COPY_OF_READ ||
@@ -216,14 +216,14 @@ static bool end_stream(struct tail_files *t, struct stream *s)
 	int64_t position = s->position;
 
 	stream_jump(s, s->size);
-	s->finished = true;
 	stream_position(s, &end);
 	end.from = position;
+	end.finished = true;
 	if (!agent_set_position(t->agent, &end)) {
 		stream_jump(s, position);
-		s->finished = false;
 		return false;
 	}
+	stream_pass_over(s);
 	tail_files_remember(t, &end);
 	return true;
 }

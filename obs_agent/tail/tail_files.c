@@ -157,6 +157,28 @@ void tail_files_debug(const struct tail_files *t, const struct stream *s, const 
 		      logcore_kv("position", s->position), logcore_kv("size", s->size));
 }
 
+void tail_files_say_rotated(const struct tail_files *t, const char *from, const char *to)
+{
+	char sentence[2 * STREAM_PATH_SIZE + 64];
+
+	if (!logcore_enabled(agent_log(t->agent), LOGCORE_DEBUG) || strcmp(from, to) == 0)
+		return;
+	snprintf(sentence, sizeof sentence, "log rotated: %s is now %s", from, to);
+	logcore_debug(agent_log(t->agent), sentence, logcore_kv("path", from), logcore_kv("now", to));
+}
+
+void tail_files_debug_left(const struct tail_files *t, const struct stream *s)
+{
+	char now[STREAM_PATH_SIZE];
+
+	if (s->fd < 0 || !logcore_enabled(agent_log(t->agent), LOGCORE_DEBUG))
+		return;
+	if (stream_name_now(s, now, sizeof now))
+		tail_files_say_rotated(t, s->path, now);
+	else
+		tail_files_debug(t, s, "log file removed");
+}
+
 void tail_files_remove(struct tail_files *t, struct stream *gone)
 {
 	struct stream **at;
@@ -197,9 +219,10 @@ static bool go_on_behind(struct tail_files *t, struct stream *s)
 }
 
 /* The database's position of a file that was renamed since: others may have come and gone. */
-static void take_over(struct stream *s, const struct remembered_file *f)
+static void take_over(const struct tail_files *t, struct stream *s, const struct remembered_file *f)
 {
 	stream_resume(s, &f->at);
+	tail_files_say_rotated(t, s->log_path, s->path);
 	if (s->since_us > f->since_us)
 		s->since_us = f->since_us;
 	if (strcmp(s->path, s->log_path) != 0)
@@ -215,7 +238,7 @@ bool tail_files_take_up(struct tail_files *t, struct stream *s)
 		f = NULL;
 	}
 	if (f) {
-		take_over(s, f);
+		take_over(t, s, f);
 		remembered_remove(&t->missing, f);
 		/* Killed between the two: this one goes on and has told, the torn one was not ended. */
 		f = remembered_find_torn(&t->missing, s);
@@ -231,6 +254,11 @@ bool tail_files_take_up(struct tail_files *t, struct stream *s)
 	return go_on_behind(t, s);
 }
 
+bool tail_files_led_to(const struct tail_files *t, const struct stream *s)
+{
+	return s->look == t->look && t->look > 0;
+}
+
 struct stream *tail_files_open_new(struct tail_files *t, const char *path, struct err *e)
 {
 	struct stream *s;
@@ -239,7 +267,7 @@ struct stream *tail_files_open_new(struct tail_files *t, const char *path, struc
 		err_set(e, EMFILE, "too many files: no more than %d are followed", FILES_MAX);
 		return NULL;
 	}
-	if (stream_open(path, &s, e) < 0)
+	if (stream_open(path, agent_log(t->agent), &s, e) < 0)
 		return NULL;
 	e->code = 0;
 	if (tail_files_find(t, s->dev, s->ino)) {
@@ -261,7 +289,7 @@ void tail_files_lose(struct tail_files *t, struct stream *s)
 					 s->position == stream_text_size(s) };
 
 	stream_position(s, &f.at);
-	if (s->finished)
+	if (stream_ended(s))
 		tail_files_remember(t, &f.at);
 	else if (!remembered_add(&t->missing, &f, 0))
 		return;                 /* out of memory: at the next look */
@@ -274,7 +302,7 @@ static void park_idle(struct tail_files *t)
 	size_t n = t->open_max / 4 + 1;
 
 	for (struct stream *s = t->streams; s && n > 0; s = s->next)
-		if (s->fd >= 0 && s->current && !s->dirty && !s->finished && stream_park(s)) {
+		if (s->fd >= 0 && s->life == FOLLOWED && !s->dirty && stream_park(s)) {
 			t->n_open--;
 			n--;
 		}
@@ -293,12 +321,12 @@ bool tail_files_open(struct tail_files *t, struct stream *s)
 
 	if (s->fd >= 0)
 		return true;
-	if (s->over || !tail_files_may_open(t))
+	if (s->life == MISLAID || !tail_files_may_open(t))
 		return false;
 	if (stream_reopen(s, &e) < 0) {
 		if (e.code != ESTALE && e.code != ENOENT)
 			tail_files_say_once(t, s->path, e.code, e.msg);
-		s->over = true;         /* the next look finds where it is now */
+		stream_mislay(s);       /* the next look finds where it is now */
 		return false;
 	}
 	t->n_open++;
@@ -307,7 +335,7 @@ bool tail_files_open(struct tail_files *t, struct stream *s)
 
 void tail_files_park_if_scarce(struct tail_files *t, struct stream *s)
 {
-	if (t->n_open >= t->open_max && s->current && !s->finished && s->fd >= 0 && stream_park(s))
+	if (t->n_open >= t->open_max && s->life == FOLLOWED && s->fd >= 0 && stream_park(s))
 		t->n_open--;
 }
 

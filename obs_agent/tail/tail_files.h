@@ -108,6 +108,9 @@ void tail_files_add(struct tail_files *t, struct stream *s);
 void tail_files_remove(struct tail_files *t, struct stream *gone);
 struct stream *tail_files_find(const struct tail_files *t, dev_t dev, ino_t ino);
 
+/* Did a configured path lead to it in the last look? */
+bool tail_files_led_to(const struct tail_files *t, const struct stream *s);
+
 /* Open a file that no stream is for; NULL and e->code 0: there is one after all,
  * the name was given to another file just now. */
 struct stream *tail_files_open_new(struct tail_files *t, const char *path, struct err *e);
@@ -172,7 +175,11 @@ bool tail_copy_is_rotated(const struct tail_files *t, const struct stream *s);
 /* It is never to be read: end its stream. Where that is not sure a gap says so. False: the batch is full. */
 bool tail_copy_pass_over(struct tail_files *t, struct stream *s, bool sure);
 
-/* For who looks: what became of a file, at level debug. */
+/* At level debug: the new name of a log, or that it has none. */
+void tail_files_say_rotated(const struct tail_files *t, const char *from, const char *to);
+void tail_files_debug_left(const struct tail_files *t, const struct stream *s);
+
+/* At level debug: what became of a file. */
 void tail_files_debug(const struct tail_files *t, const struct stream *s, const char *what);
 
 #endif

@@ -28,7 +28,7 @@ static bool go_on_in_replacement(struct tail_files *t, struct stream *s)
 	struct stat st;
 
 	for (struct stream *l = t->streams; l; l = l->next) {
-		if (l->fd < 0 || l->finished || l->position == 0 || strcmp(l->log_path, s->path) != 0 ||
+		if (l->fd < 0 || stream_ended(l) || l->position == 0 || strcmp(l->log_path, s->path) != 0 ||
 		    fstat(l->fd, &st) < 0 || st.st_nlink > 0 || st.st_size != l->position)
 			continue;
 		stream_position(l, &p);
@@ -64,8 +64,7 @@ static void take_note(struct tail_files *t, struct stream *s, const char *path)
 {
 	if (!s->settings)
 		s->settings = config_log_file(agent_config(t->agent), path);
-	s->current = true;
-	s->dropped = false;
+	stream_path_leads(s, t->look);
 	s->idle_since_us = mono_us();   /* a rotated file is silent from its rotation on */
 	tail_files_park_if_scarce(t, s);
 }
@@ -73,6 +72,7 @@ static void take_note(struct tail_files *t, struct stream *s, const char *path)
 /* False: a file that is new to us is there. */
 static bool look_at_known(struct tail_files *t, const char *path)
 {
+	char before[STREAM_PATH_SIZE];
 	struct stream *s;
 	struct stat st;
 
@@ -91,26 +91,31 @@ static bool look_at_known(struct tail_files *t, const char *path)
 	}
 	if (!s)
 		return false;
+	memcpy(before, s->path, sizeof before);
 	stream_found_at(s, path);
+	tail_files_say_rotated(t, before, s->path);
 	stream_seen(s, &st);
 	take_note(t, s, path);
 	return true;
 }
 
-/* What is new comes after what is known. */
-static void look_at_all(struct tail_files *t, struct path_list *files)
+/* ... and gives those that are new to us. */
+static void look_at_all_known(struct tail_files *t, const struct path_list *files, struct path_list *ret_new)
 {
-	CLEANUP(path_list_free) struct path_list new = { 0 };
-
 	for (size_t i = 0; i < files->n; i++)
 		if (!look_at_known(t, files->path[i]))
-			path_list_add(&new, files->path[i]);    /* out of memory: at the next look */
-	names_sort(&new);
-	for (size_t i = 0; i < new.n; i++) {
-		struct stream *s = begin(t, new.path[i]);
+			path_list_add(ret_new, files->path[i]); /* out of memory: at the next look */
+}
+
+/* The largest first. */
+static void begin_all(struct tail_files *t, struct path_list *new)
+{
+	names_sort(new);
+	for (size_t i = 0; i < new->n; i++) {
+		struct stream *s = begin(t, new->path[i]);
 
 		if (s)
-			take_note(t, s, new.path[i]);
+			take_note(t, s, new->path[i]);
 	}
 }
 
@@ -162,12 +167,11 @@ static bool idle_for(const struct stream *s, int64_t seconds)
 	return mono_us() - s->idle_since_us > seconds * US_PER_S;
 }
 
-/* Only an open file can be followed without a name. */
-static void lose_parked(struct tail_files *t)
+static void lose_mislaid(struct tail_files *t)
 {
 	for (struct stream *s = t->streams, *next; s; s = next) {
 		next = s->next;
-		if (s->fd < 0 && ((!s->current && !s->dropped) || s->over))
+		if (s->life == MISLAID)
 			tail_files_lose(t, s);
 	}
 }
@@ -182,11 +186,6 @@ static bool is_let_go(const struct stream *s)
 	       (idle_for(s, REMOVED_FOR_S) || stat(s->log_path, &st) == 0);
 }
 
-static void call_over(struct stream *s)
-{
-	s->over = s->dirty = true;
-}
-
 /* A file that was rotated is kept while somebody may write to it; nobody writes to a copy, even
  * where a pattern leads to it. */
 static void look_at_rotated(struct tail_files *t)
@@ -195,17 +194,17 @@ static void look_at_rotated(struct tail_files *t)
 
 	t->n_held = 0;
 	for (struct stream *s = t->streams; s; s = s->next) {
-		if (s->finished || s->dropped || s->fd < 0)
+		if (stream_ended(s) || s->life == DROPPED || s->fd < 0)
 			continue;
 		if (s->copy)
-			call_over(s);
-		if (s->current)
+			stream_call_over(s);
+		if (tail_files_led_to(t, s))
 			continue;
 		t->n_held++;
 		if (fstat(s->fd, &st) == 0)
 			stream_seen(s, &st);
 		if (is_let_go(s))
-			call_over(s);
+			stream_call_over(s);
 	}
 }
 
@@ -214,7 +213,7 @@ static struct stream *longest_silent(const struct tail_files *t)
 	struct stream *found = NULL;
 
 	for (struct stream *s = t->streams; s; s = s->next)
-		if (!s->current && !s->finished && !s->dropped && !s->over && idle_for(s, HELD_FOR_S) &&
+		if (s->life == ROTATED && idle_for(s, HELD_FOR_S) &&
 		    (!found || s->idle_since_us < found->idle_since_us))
 			found = s;
 	return found;
@@ -230,7 +229,7 @@ static void hold_fewer(struct tail_files *t)
 
 		if (!s)
 			return;
-		call_over(s);
+		stream_call_over(s);
 	}
 }
 
@@ -241,19 +240,44 @@ static struct stream *stream_at(const struct tail_files *t, const char *path)
 	return stat(path, &st) == 0 ? tail_files_find(t, st.st_dev, st.st_ino) : NULL;
 }
 
-/* The configuration does not lead to them any more, though they are where they were: they are read
- * no further, nor is what was rotated from their place. What was renamed just now is rotated like
- * any other. */
-static void drop(struct tail_files *t)
+/* No path leads to it any more. After a change of the configuration it is dropped, unless it was renamed just
+ * now: then it was rotated like any other. */
+static void leave(struct tail_files *t, struct stream *s)
 {
-	t->reconfigured = false;
-	for (struct stream *s = t->streams; s; s = s->next)
-		s->dropped = s->dropped && stream_at(t, s->path) == s;
-	for (struct stream *s = t->streams; s; s = s->next) {
-		const struct stream *log = s->current || s->dropped ? NULL : stream_at(t, s->log_path);
+	if (t->reconfigured && stream_at(t, s->path) == s) {
+		stream_drop(s);
+		return;
+	}
+	tail_files_debug_left(t, s);
+	stream_path_left(s);
+}
 
-		s->dropped |= log && log->dropped;
-		s->dirty |= s->dropped;
+static void leave_all(struct tail_files *t)
+{
+	for (struct stream *s = t->streams; s; s = s->next)
+		if ((s->life == FOLLOWED && !tail_files_led_to(t, s)) ||
+		    (s->life == DROPPED && t->reconfigured))
+			leave(t, s);
+}
+
+/* What was rotated from the place of a dropped log is not read further either. */
+static void drop_rotated(struct tail_files *t)
+{
+	for (struct stream *s = t->streams; s; s = s->next) {
+		const struct stream *log =
+			s->life == ROTATED || s->life == OVER ? stream_at(t, s->log_path) : NULL;
+
+		if (log && (log->life == DROPPED || log->life == LET_GO))
+			stream_drop(s);
+	}
+}
+
+/* The settings of the old configuration. */
+static void forget_settings(struct tail_files *t)
+{
+	for (struct stream *s = t->streams; s; s = s->next) {
+		s->settings = NULL;
+		stream_forget_form(s);
 	}
 }
 
@@ -261,27 +285,25 @@ void tail_files_look(struct tail_files *t)
 {
 	CLEANUP(path_list_free) struct path_list files = { 0 };
 	CLEANUP(path_list_free) struct path_list folders = { 0 };
+	CLEANUP(path_list_free) struct path_list new = { 0 };
 
 	if (t->look++ == 0)
 		t->started_us = wall_us() - STREAM_TICK_US;
 	t->open_max = open_max();
-	for (struct stream *s = t->streams; s; s = s->next) {
-		s->dropped |= t->reconfigured && s->current;
-		if (t->reconfigured) {
-			s->settings = NULL;     /* was of the old configuration */
-			stream_forget_form(s);
-		}
-		s->current = false;
-	}
-	find_paths(t, &files, &folders);
-	look_at_all(t, &files);
 	if (t->reconfigured)
-		drop(t);
+		forget_settings(t);
+	find_paths(t, &files, &folders);
+	look_at_all_known(t, &files, &new);
+	leave_all(t);
+	if (t->reconfigured)
+		drop_rotated(t);
+	t->reconfigured = false;
+	begin_all(t, &new);
 	tail_files_events(t);           /* was a file that is gone written to before? */
 	for (struct stream *s = t->streams; s; s = s->next)
 		if (stream_is_prepared(s))
 			stream_look_for_text(s);
-	lose_parked(t);
+	lose_mislaid(t);
 	look_at_rotated(t);
 	if (t->missing.n && t->all_known)
 		tail_search_missing(t);

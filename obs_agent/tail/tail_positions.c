@@ -48,18 +48,6 @@ static struct entry *ledger_find(const struct ledger *l, int64_t id)
 	return l->n ? bsearch(&(struct entry){ .id = id }, l->e, l->n, sizeof *l->e, by_id) : NULL;
 }
 
-/* Nothing of it is in the database. It keeps its number, unless that stands for something else there. */
-static void begin_anew(struct stream *s, const struct ledger *l)
-{
-	int64_t id = s->id;
-	bool copy = s->copy;
-
-	stream_restart(s);
-	s->copy = copy;
-	if (!ledger_find(l, id))
-		s->id = id;
-}
-
 /* A parked file can't be asked what it is, and a copy stands for another file until its
  * first commit: they are known by their numbers. */
 static bool goes_by_number(const struct stream *s)
@@ -113,7 +101,7 @@ static void take_or_begin(struct tail_files *t, struct stream *s, const struct l
 		stream_seen(s, &st);
 	s->searched = (struct timespec){ 0 };
 	if (goes_by_number(s) ? !ledger_find(l, s->id) : !tail_files_take_up(t, s))
-		begin_anew(s, l);
+		stream_begin_again(s, !ledger_find(l, s->id));
 }
 
 /* What no position is for may be a copy of what one is for: then it is not read, as it would not have been

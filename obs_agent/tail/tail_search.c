@@ -74,9 +74,9 @@ static bool wants_search(const struct stream *s)
 	int64_t now_us = mono_us();
 	bool silent = now_us - s->idle_since_us > STREAM_SEARCH_S * US_PER_S;
 
-	return !s->finished && !s->dropped &&
+	return !stream_ended(s) && s->life != DROPPED &&
 	       (s->position == 0 || s->copy || now_us < s->search_until_us ||
-		(!s->current && (!silent || s->position < stream_text_size(s))));
+		(s->life != FOLLOWED && (!silent || s->position < stream_text_size(s))));
 }
 
 /* What is searched for several streams at once: those whose logs are in one folder. */
@@ -427,13 +427,13 @@ static bool goes_on(const struct tail_files *t, const struct remembered_file *m)
 static size_t search_for_later(struct tail_files *t, const struct remembered_file *m)
 {
 	CLEANUP(search_end) struct search search = { .copies = m->truncated && m->at.to == 0 };
-	struct stream lost = { .fd = -1, .current = true, .since_us = m->since_us };
+	struct stream lost = { .fd = -1, .life = FOLLOWED, .since_us = m->since_us };
 
 	memcpy(lost.path, m->at.path, sizeof lost.path);
 	memcpy(lost.log_path, m->at.path, sizeof lost.log_path);
 	search_successors(t, &lost, &search);
 	for (struct stream *s = t->streams; s; s = s->next) {
-		if (s->finished || strcmp(s->log_path, m->at.path) != 0)
+		if (stream_ended(s) || strcmp(s->log_path, m->at.path) != 0)
 			continue;
 		if (s->since_us > m->since_us)
 			s->since_us = m->since_us;

@@ -34,22 +34,22 @@ static void rank(struct ranking *r, const struct stream *s)
 		r->s[i] = s;
 }
 
-static bool add_stream(struct buf *out, const struct stream *s, int64_t now_us)
+static bool add_stream(struct buf *out, const struct tail_files *t, const struct stream *s, int64_t now_us)
 {
 	return buf_adds(out, "{\"path\":") && buf_add_json(out, text_of(s->path)) &&
 	       buf_addf(out,
 			",\"position\":%" PRId64 ",\"lag_bytes\":%" PRId64 ",\"lag_s\":%" PRId64
 			",\"rotated\":%s}",
-			s->committed, lag_bytes(s), lag_s(s, now_us), s->current ? "false" : "true");
+			s->committed, lag_bytes(s), lag_s(s, now_us), tail_files_led_to(t, s) ? "false" : "true");
 }
 
-static bool add_ranking(struct buf *out, const struct ranking *r, int64_t now_us)
+static bool add_ranking(struct buf *out, const struct tail_files *t, const struct ranking *r, int64_t now_us)
 {
 	size_t begin = out->len;
 	bool ok = buf_adds(out, "\"streams\":[");
 
 	for (size_t i = 0; i < r->n && out->len - begin < STATUS_STREAMS_BYTES; i++)
-		ok = ok && (i == 0 || buf_addc(out, ',')) && add_stream(out, r->s[i], now_us);
+		ok = ok && (i == 0 || buf_addc(out, ',')) && add_stream(out, t, r->s[i], now_us);
 	return ok && buf_addc(out, ']');
 }
 
@@ -96,7 +96,7 @@ bool tail_status_files(const struct tail_files *t, struct buf *out)
 		if (oldest < lag_s(s, now_us))
 			oldest = lag_s(s, now_us);
 	}
-	return add_ranking(out, &r, now_us) && add_troubles(out, t) &&
+	return add_ranking(out, t, &r, now_us) && add_troubles(out, t) &&
 	       buf_addf(out,
 			",\"files\":%zu,\"open\":%zu,\"parked\":%zu,\"held\":%zu,\"missing\":%zu,\"lag_"
 			"bytes\":%" PRId64 ",\"lag_s\":%" PRId64,

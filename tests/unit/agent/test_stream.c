@@ -56,7 +56,7 @@ static struct stream *open_stream(const char *name)
 	struct stream *s = NULL;
 	struct err e;
 
-	assert_int_equal(stream_open(in_dir(name), &s, &e), 0);
+	assert_int_equal(stream_open(in_dir(name), NULL, &s, &e), 0);
 	return s;
 }
 
@@ -353,10 +353,10 @@ static void only_regular_files_are_opened(void **state)
 
 	(void)state;
 	assert_int_equal(mkfifo(in_dir("fifo"), 0600), 0);
-	assert_int_equal(stream_open(in_dir("fifo"), &s, &e), -EPERM);
+	assert_int_equal(stream_open(in_dir("fifo"), NULL, &s, &e), -EPERM);
 	assert_non_null(strstr(e.msg, "not a regular file"));
-	assert_int_equal(stream_open("/dev/null", &s, &e), -EPERM);
-	assert_int_equal(stream_open("/nowhere/at/all", &s, &e), -ENOENT);
+	assert_int_equal(stream_open("/dev/null", NULL, &s, &e), -EPERM);
+	assert_int_equal(stream_open("/nowhere/at/all", NULL, &s, &e), -ENOENT);
 	assert_null(s);
 }
 
