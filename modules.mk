@@ -124,6 +124,7 @@ AGENT := \
   proc/proc_unit \
   proc/src_proc \
   tail/fingerprint \
+  tail/identity \
   tail/log_name \
   tail/log_open \
   tail/names \
@@ -133,6 +134,7 @@ AGENT := \
   tail/src_tail \
   tail/stream \
   tail/stream_life \
+  tail/stream_text \
   tail/tail_copy \
   tail/tail_files \
   tail/tail_folders \

@@ -48,18 +48,18 @@ static ssize_t read_block(struct reader *r, struct stream *s, int64_t offset)
 	ssize_t n;
 
 	do
-		n = pread(s->fd, r->block, BLOCK, offset);
+		n = pread(stream_fd(s), r->block, BLOCK, offset);
 	while (n < 0 && errno == EINTR);
 	if (n > 0)
 		r->read += n;
 	return n;
 }
 
-void reader_gap(struct reader *r, const struct stream *s, const char *kind, int64_t lines, int64_t bytes,
+void reader_gap(struct reader *r, int64_t stream_id, const char *kind, int64_t lines, int64_t bytes,
 		const char *detail)
 {
 	struct sample gap = { .kind = SAMPLE_GAP, .timestamp_us = wall_us(),
-			      .gap = { .stream_id = s->id, .kind = kind, .lines = lines, .bytes = bytes,
+			      .gap = { .stream_id = stream_id, .kind = kind, .lines = lines, .bytes = bytes,
 				       .detail = text_of(detail) } };
 
 	agent_add(r->agent, &gap);
@@ -74,8 +74,16 @@ static bool advance(struct reader *r, struct stream *s, bool ends)
 	p.finished = ends;
 	if (!agent_set_position(r->agent, &p))
 		return false;
-	s->told = true;
+	stream_set_told(s);
 	return true;
+}
+
+static void tell_loss(struct reader *r, const struct stream *s)
+{
+	const struct loss *loss = stream_loss(s);
+
+	if (loss->bytes && !loss->told)
+		reader_gap(r, stream_id(s), "truncated", -1, loss->bytes, loss->why);
 }
 
 /* Tell the batch how far `s` is read now, with what is missing on the way there: in
@@ -87,14 +95,13 @@ static bool move_on(struct reader *r, struct stream *s, bool ends)
 
 	if (rate_limit_held_lines(&r->held) && rate_limit_held_detail(&r->held, &levels) && buf_cstr(&levels)) {
 		snprintf(detail, sizeof detail, "%s", levels.data);
-		reader_gap(r, s, "flood", rate_limit_held_lines(&r->held), r->held.bytes, detail);
+		reader_gap(r, stream_id(s), "flood", rate_limit_held_lines(&r->held), r->held.bytes, detail);
 		r->suppressed += rate_limit_held_lines(&r->held);
 	}
 	buf_free(&levels);
 	r->held = (struct rate_limit_held){ 0 };
-	if (s->lost && !s->lost_told)
-		reader_gap(r, s, "truncated", -1, s->lost, s->lost_why);
-	s->lost_told = s->lost != 0;            /* until it is committed: reading again makes it again */
+	tell_loss(r, s);
+	stream_loss_told(s);
 	return advance(r, s, ends);
 }
 
@@ -105,8 +112,8 @@ static bool held_back(struct reader *r, struct stream *s, const struct sample *s
 {
 	int64_t limit = agent_config(r->agent)->log_lines_per_second;
 
-	if (limit == 0 || (sample->timestamp_us == now_us && s->rate.behind) ||
-	    rate_limit_passes(&s->rate, limit, sample->timestamp_us, sample->log.level))
+	if (limit == 0 || (sample->timestamp_us == now_us && stream_reading(s)->rate.behind) ||
+	    rate_limit_passes(&stream_reading(s)->rate, limit, sample->timestamp_us, sample->log.level))
 		return false;
 	r->held.lines[sample->log.level]++;
 	r->held.bytes += (int64_t)len + 1;
@@ -140,13 +147,13 @@ static bool hand_over(struct reader *r, struct stream *s, struct text line, int6
 	line_parse(&r->parser, line, now_us, mark, &sample);
 	if (held_back(r, s, &sample, line.len, now_us))
 		return true;
-	sample.log.stream_id = s->id;
+	sample.log.stream_id = stream_id(s);
 	sample.log.offset = offset;
 	sample.log.own = is_own(r, line);
 	if (!agent_add(r->agent, &sample))
 		return false;
 	if (r->parser.found.timed)
-		r->parser.clock.last_us = s->last_us = sample.timestamp_us;
+		r->parser.clock.last_us = stream_reading(s)->last_us = sample.timestamp_us;
 	r->lines++;
 	r->of_others += !sample.log.own;
 	return true;
@@ -182,7 +189,7 @@ static bool is_logcores(struct text line)
 }
 
 /* The length of the record that begins the text. *ret_open: it is not known where it ends. */
-static size_t record_length(struct reader *r, const struct stream *s, struct text t, size_t line,
+static size_t record_length(struct reader *r, struct stream *s, struct text t, size_t line,
 			    bool *ret_open)
 {
 	struct text first = { t.s, line };
@@ -190,7 +197,7 @@ static size_t record_length(struct reader *r, const struct stream *s, struct tex
 	*ret_open = false;
 	if (blank(first) || (!r->room.start && is_logcores(first)))
 		return line;
-	return multiline_record(&s->form, &r->room, t, ret_open);
+	return multiline_record(&stream_reading(s)->form, &r->room, t, ret_open);
 }
 
 /* How the taking of lines ended. */
@@ -212,10 +219,10 @@ static enum taken take_text(struct reader *r, struct stream *s, size_t *at, size
 					   &open);
 		if (open && !settled)
 			return TAKEN_TO_GROUP;
-		if (!hand_over(r, s, record, s->position + (int64_t)*at, now_us, NULL))
+		if (!hand_over(r, s, record, stream_progress(s)->position + (int64_t)*at, now_us, NULL))
 			return TAKEN_TO_FULL;
-		if (s->position + (int64_t)*at < LEARN_BYTES)
-			multiline_learn(&s->form, &r->room, record);
+		if (stream_progress(s)->position + (int64_t)*at < LEARN_BYTES)
+			multiline_learn(&stream_reading(s)->form, &r->room, record);
 		*at += record.len + 1;
 	}
 	return TAKEN_ALL;
@@ -240,7 +247,7 @@ static size_t take_lines(struct reader *r, struct stream *s, size_t n, bool sett
 		*ret = text + zeros == n ? TAKEN_TO_ZEROS : TAKEN_TO_GROUP;
 		if (*ret == TAKEN_TO_ZEROS || !settled)
 			return at;
-		if (!hand_over(r, s, (struct text){ r->block + at, text - at }, s->position + (int64_t)at,
+		if (!hand_over(r, s, (struct text){ r->block + at, text - at }, stream_progress(s)->position + (int64_t)at,
 			       now_us, PARTIAL)) {
 			*ret = TAKEN_TO_FULL;
 			return at;
@@ -252,28 +259,26 @@ static size_t take_lines(struct reader *r, struct stream *s, size_t n, bool sett
 /* Something may still come to what was not taken. */
 static enum reader_result wait_for_more(struct stream *s, bool is_new)
 {
-	if (!s->open_group || is_new)
-		s->group_since_us = mono_us();
-	s->open_group = true;
+	stream_open_group(s, is_new);
 	return READER_END;
 }
 
 /*
- * There are zeros from s->scanned to the end of what was read: a part of the file that is not
+ * There are zeros from stream_progress(s)->scanned to the end of what was read: a part of the file that is not
  * written yet, or a hole with text behind it. Read on, a block at a time and each only once, until
- * that is known: s->zeros_to. READER_END: nothing but zeros is left.
+ * that is known: stream_zeros(s)->to. READER_END: nothing but zeros is left.
  */
 static enum reader_result look_beyond_zeros(struct reader *r, struct stream *s)
 {
-	int64_t at = s->zeros_to > s->scanned ? s->zeros_to : s->scanned;
-	off_t data = lseek(s->fd, at, SEEK_DATA);
+	int64_t at = stream_zeros(s)->to > stream_progress(s)->scanned ? stream_zeros(s)->to : stream_progress(s)->scanned;
+	off_t data = lseek(stream_fd(s), at, SEEK_DATA);
 	ssize_t n;
 	size_t zeros = 0;
 
 	if (data > at)
 		at = data;
-	if (at >= s->size || (data < 0 && errno == ENXIO)) {
-		s->zeros_to = s->size;
+	if (at >= stream_extent(s)->size || (data < 0 && errno == ENXIO)) {
+		stream_set_zeros(s, stream_extent(s)->size);
 		return READER_END;
 	}
 	n = read_block(r, s, at);
@@ -281,7 +286,7 @@ static enum reader_result look_beyond_zeros(struct reader *r, struct stream *s)
 		return READER_FAILED;
 	while (zeros < (size_t)n && r->block[zeros] == '\0')
 		zeros++;
-	s->zeros_to = at + (int64_t)zeros;
+	stream_set_zeros(s, at + (int64_t)zeros);
 	return READER_MORE;
 }
 
@@ -290,7 +295,7 @@ static bool text_behind_zeros(const struct stream *s)
 {
 	char c;
 
-	return s->zeros_to > s->scanned && s->zeros_to < s->size && pread(s->fd, &c, 1, s->zeros_to) == 1 &&
+	return stream_zeros(s)->to > stream_progress(s)->scanned && stream_zeros(s)->to < stream_extent(s)->size && pread(stream_fd(s), &c, 1, stream_zeros(s)->to) == 1 &&
 	       c != '\0';
 }
 
@@ -302,24 +307,24 @@ static bool text_behind_zeros(const struct stream *s)
 static enum reader_result hand_over_long(struct reader *r, struct stream *s, int64_t length, int64_t end)
 {
 	char mark[48], detail[96];
-	ssize_t n = read_block(r, s, s->position);
+	ssize_t n = read_block(r, s, stream_progress(s)->position);
 
 	if (n < LINE_BYTES_MAX)
 		return READER_END;      /* truncated meanwhile: the next look will see it */
 	if (!stream_holds(s))
 		return READER_OTHER_TEXT;
 	if (memchr(r->block, '\n', (size_t)n)) {
-		s->scanned = s->position;       /* truncated and filled again: other lines */
+		stream_set_scanned(s, stream_progress(s)->position); /* truncated and filled again: other lines */
 		return READER_MORE;
 	}
 	snprintf(mark, sizeof mark, "\"_cut_bytes\":%" PRId64, length);
-	if (!hand_over(r, s, (struct text){ r->block, LINE_BYTES_MAX }, s->position, wall_us(), mark))
+	if (!hand_over(r, s, (struct text){ r->block, LINE_BYTES_MAX }, stream_progress(s)->position, wall_us(), mark))
 		return READER_FULL;
 	snprintf(detail, sizeof detail, "a line of %" PRId64 " bytes at byte %" PRId64 " was cut", length,
-		 s->position);
-	reader_gap(r, s, "line_cut", 1, length - LINE_BYTES_MAX, detail);
+		 stream_progress(s)->position);
+	reader_gap(r, stream_id(s), "line_cut", 1, length - LINE_BYTES_MAX, detail);
 	r->cut++;
-	r->bytes += end - s->position;
+	r->bytes += end - stream_progress(s)->position;
 	stream_jump(s, end);
 	move_on(r, s, false);
 	return READER_MORE;
@@ -328,36 +333,34 @@ static enum reader_result hand_over_long(struct reader *r, struct stream *s, int
 static enum reader_result skip_zeros(struct reader *r, struct stream *s, bool is_new, bool settled)
 {
 	enum reader_result how = READER_MORE;
-	int64_t length = s->scanned - s->position;
+	int64_t length = stream_progress(s)->scanned - stream_progress(s)->position;
 
-	if (!is_new && !stream_same_time(s->zeros_written, s->written))
-		s->zeros_to = 0;        /* written to, and not where its text ends */
-	s->zeros_written = s->written;
+	stream_forget_stale_zeros(s, is_new);
 	if (!text_behind_zeros(s))
 		how = look_beyond_zeros(r, s);
 	if (how != READER_MORE || !text_behind_zeros(s)) {
-		s->open_group = false;
+		stream_close_group(s);
 		return how;
 	}
 	if (!settled)
 		return wait_for_more(s, is_new);
 	if (length > LINE_BYTES_MAX)
-		return hand_over_long(r, s, length, s->zeros_to);
+		return hand_over_long(r, s, length, stream_zeros(s)->to);
 	if (length > 0) {               /* a line that was never ended */
-		if (read_block(r, s, s->position) < length || !stream_holds(s))
+		if (read_block(r, s, stream_progress(s)->position) < length || !stream_holds(s))
 			return READER_OTHER_TEXT;
-		if (!hand_over(r, s, (struct text){ r->block, (size_t)length }, s->position, wall_us(),
+		if (!hand_over(r, s, (struct text){ r->block, (size_t)length }, stream_progress(s)->position, wall_us(),
 			       PARTIAL))
 			return READER_FULL;
 	}
-	stream_jump(s, s->zeros_to);
+	stream_jump(s, stream_zeros(s)->to);
 	move_on(r, s, false);
 	return READER_MORE;
 }
 
 static enum reader_result read_long_line(struct reader *r, struct stream *s, bool settled)
 {
-	ssize_t n = read_block(r, s, s->scanned);
+	ssize_t n = read_block(r, s, stream_progress(s)->scanned);
 	const char *newline;
 	size_t text, zeros;
 
@@ -366,17 +369,17 @@ static enum reader_result read_long_line(struct reader *r, struct stream *s, boo
 	text = find_hole(r->block, 0, (size_t)n, &zeros);
 	newline = memchr(r->block, '\n', text);
 	if (newline) {
-		int64_t end = s->scanned + (newline - r->block) + 1;
+		int64_t end = stream_progress(s)->scanned + (newline - r->block) + 1;
 
-		return hand_over_long(r, s, end - 1 - s->position, end);
+		return hand_over_long(r, s, end - 1 - stream_progress(s)->position, end);
 	}
-	s->scanned += (int64_t)text;
+	stream_set_scanned(s, stream_progress(s)->scanned + (int64_t)text);
 	return zeros ? skip_zeros(r, s, text > 0, settled) : READER_MORE;
 }
 
 bool reader_tell(struct reader *r, struct stream *s)
 {
-	return s->told || advance(r, s, false);
+	return stream_is_told(s) || advance(r, s, false);
 }
 
 /* Of a block of n bytes, `taken` went to lines, and text stands up to `text`. */
@@ -385,7 +388,7 @@ static enum reader_result after_block(struct reader *r, struct stream *s, enum t
 {
 	bool full = n == BLOCK,
 	     in_line = how == TAKEN_TO_ZEROS && taken == 0 && full && text > BLOCK - HOLE_MIN;
-	int64_t scanned = s->scanned;
+	int64_t scanned = stream_progress(s)->scanned;
 
 	if (how == TAKEN_TO_FULL)
 		return READER_FULL;
@@ -394,12 +397,12 @@ static enum reader_result after_block(struct reader *r, struct stream *s, enum t
 		return full && taken > 0 ? READER_MORE : READER_END;
 	}
 	if (how == TAKEN_TO_ZEROS && !in_line) {
-		s->scanned = s->position + (int64_t)(text - taken);
-		return skip_zeros(r, s, taken > 0 || s->scanned != scanned, settled);
+		stream_set_scanned(s, stream_progress(s)->position + (int64_t)(text - taken));
+		return skip_zeros(r, s, taken > 0 || stream_progress(s)->scanned != scanned, settled);
 	}
-	s->open_group = false;
+	stream_close_group(s);
 	if (taken == 0)
-		s->scanned = s->position + (int64_t)n;
+		stream_set_scanned(s, stream_progress(s)->position + (int64_t)n);
 	return full ? READER_MORE : READER_END;
 }
 
@@ -409,7 +412,7 @@ static enum reader_result after_block(struct reader *r, struct stream *s, enum t
 static size_t read_again(struct reader *r, struct stream *s, int64_t from)
 {
 	ssize_t n = read_block(r, s, from);
-	int64_t before = s->position - from;
+	int64_t before = stream_progress(s)->position - from;
 
 	return n < 0 ? 0 : n < before ? (size_t)n : (size_t)before;
 }
@@ -427,7 +430,7 @@ static void learn_again(struct reader *r, struct stream *s)
 		if (!newline)
 			return;
 		t.len = record_length(r, s, t, (size_t)(newline - t.s), &open);
-		multiline_learn(&s->form, &r->room, t);
+		multiline_learn(&stream_reading(s)->form, &r->room, t);
 		at += t.len + 1;
 	}
 }
@@ -435,7 +438,7 @@ static void learn_again(struct reader *r, struct stream *s)
 /* The time of the last line before the position that has one. */
 static void recall_time(struct reader *r, struct stream *s)
 {
-	int64_t from = s->position > LEARN_BYTES ? s->position - LEARN_BYTES : 0, now_us = wall_us();
+	int64_t from = stream_progress(s)->position > LEARN_BYTES ? stream_progress(s)->position - LEARN_BYTES : 0, now_us = wall_us();
 	size_t at = 0, len = read_again(r, s, from);
 
 	while (at < len) {
@@ -446,7 +449,7 @@ static void recall_time(struct reader *r, struct stream *s)
 			return;
 		line_parse(&r->parser, (struct text){ line, (size_t)(newline - line) }, now_us, NULL, &sample);
 		if (r->parser.found.timed)
-			r->parser.clock.last_us = s->last_us = sample.timestamp_us;
+			r->parser.clock.last_us = stream_reading(s)->last_us = sample.timestamp_us;
 		at = (size_t)(newline + 1 - r->block);
 	}
 }
@@ -455,20 +458,21 @@ static void recall_time(struct reader *r, struct stream *s)
 static void prepare(struct reader *r, struct stream *s)
 {
 	static const struct log_file_config usual = { .format = "auto" };
+	struct reading *now = stream_reading(s);
 	const struct log_file_config *c;
 
-	if (!s->settings)
-		s->settings = config_log_file(agent_config(r->agent), s->log_path);
-	c = s->settings ? s->settings : &usual;
+	if (!now->settings)
+		now->settings = config_log_file(agent_config(r->agent), stream_place(s)->log_path);
+	c = now->settings ? now->settings : &usual;
 	r->parser.raw = r->room.raw = strcmp(c->format, "raw") == 0;
 	r->parser.warn_4xx = c->warn_4xx;
 	r->parser.clock.zone = r->room.clock.zone = c->zone ? c->zone : &r->zone;
-	r->parser.clock.last_us = s->last_us;
+	r->parser.clock.last_us = now->last_us;
 	r->room.start = c->start;
-	if (s->recalled || s->size <= s->position)
+	if (now->recalled || stream_extent(s)->size <= stream_progress(s)->position)
 		return;
-	s->recalled = true;
-	if (s->position == 0)
+	now->recalled = true;
+	if (stream_progress(s)->position == 0)
 		return;
 	r->room.clock.now_us = wall_us();
 	learn_again(r, s);
@@ -484,9 +488,9 @@ enum reader_result reader_read(struct reader *r, struct stream *s, bool settled)
 	if (!advance(r, s, false))
 		return READER_FULL;
 	prepare(r, s);
-	if (s->scanned - s->position > LINE_BYTES_MAX)
+	if (stream_progress(s)->scanned - stream_progress(s)->position > LINE_BYTES_MAX)
 		return read_long_line(r, s, settled);
-	n = read_block(r, s, s->position);
+	n = read_block(r, s, stream_progress(s)->position);
 	if (n <= 0)
 		return n < 0 ? READER_FAILED : READER_END;
 	if (!stream_holds(s))
@@ -494,10 +498,10 @@ enum reader_result reader_read(struct reader *r, struct stream *s, bool settled)
 	taken = take_lines(r, s, (size_t)n, settled, &how, &text);
 	if (taken > 0) {
 		r->bytes += (int64_t)taken;
-		stream_advance(s, s->position + (int64_t)taken, r->block + taken, taken);
+		stream_advance(s, stream_progress(s)->position + (int64_t)taken, r->block + taken, taken);
 		move_on(r, s, false);
 	}
-	s->rate.behind &= n == BLOCK;
+	stream_reading(s)->rate.behind &= n == BLOCK;
 	return after_block(r, s, how, (size_t)n, taken, text, settled);
 }
 
@@ -506,15 +510,15 @@ static bool hand_over_end(struct reader *r, struct stream *s, size_t n)
 {
 	size_t zeros, text = find_hole(r->block, 0, n, &zeros),
 		      len = text < LINE_BYTES_MAX ? text : LINE_BYTES_MAX;
-	int64_t cut = stream_text_size(s) - s->position - LINE_BYTES_MAX;
+	int64_t cut = stream_text_size(s) - stream_progress(s)->position - LINE_BYTES_MAX;
 
-	if (!hand_over(r, s, (struct text){ r->block, len }, s->position, wall_us(), PARTIAL))
+	if (!hand_over(r, s, (struct text){ r->block, len }, stream_progress(s)->position, wall_us(), PARTIAL))
 		return false;
 	if (cut > 0)
-		reader_gap(r, s, "line_cut", 1, cut, "an unfinished line at the end of a file was cut");
-	stream_advance(s, s->position + (int64_t)n, r->block + n, n);
-	if (s->position < s->size)
-		stream_jump(s, s->size);
+		reader_gap(r, stream_id(s), "line_cut", 1, cut, "an unfinished line at the end of a file was cut");
+	stream_advance(s, stream_progress(s)->position + (int64_t)n, r->block + n, n);
+	if (stream_progress(s)->position < stream_extent(s)->size)
+		stream_jump(s, stream_extent(s)->size);
 	return true;
 }
 
@@ -534,8 +538,8 @@ bool reader_finish(struct reader *r, struct stream *s)
 	if (!advance(r, s, false))
 		return false;
 	prepare(r, s);
-	n = read_block(r, s, s->position);
-	if (n < 0 || s->position + n > s->size || !stream_holds(s))
+	n = read_block(r, s, stream_progress(s)->position);
+	if (n < 0 || stream_progress(s)->position + n > stream_extent(s)->size || !stream_holds(s))
 		return true;            /* it can't be read, grew just now or holds another text: not over */
 	if (n > 0 && !hand_over_end(r, s, (size_t)n))
 		return false;
@@ -549,18 +553,12 @@ bool reader_let_go(struct reader *r, struct stream *s)
 
 bool reader_tell_lost(struct reader *r, struct stream *s)
 {
-	return !s->lost || s->lost_told || move_on(r, s, false);
+	return !stream_loss(s)->bytes || stream_loss(s)->told || move_on(r, s, false);
 }
 
 void reader_cut_off(struct reader *r, struct stream *s)
 {
-	if (s->lost && !s->lost_told)
-		reader_gap(r, s, "truncated", -1, s->lost, s->lost_why);
-	s->lost = s->top - s->position;
-	s->lost_why = "lines that were not read were cut off";
-	s->lost_told = false;
-	s->top = s->size;
-	s->scanned = s->position;
+	tell_loss(r, s);
+	stream_cut_off(s);
 	move_on(r, s, false);
-	s->open_group = false;
 }

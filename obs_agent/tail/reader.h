@@ -66,8 +66,8 @@ void reader_cut_off(struct reader *r, struct stream *s);
 /* What is known to be missing, and in no batch yet, goes into the one that fills. False: it is full. */
 bool reader_tell_lost(struct reader *r, struct stream *s);
 
-/* A gap row about `s`. */
-void reader_gap(struct reader *r, const struct stream *s, const char *kind, int64_t lines, int64_t bytes,
+/* A gap row about a stream. */
+void reader_gap(struct reader *r, int64_t stream_id, const char *kind, int64_t lines, int64_t bytes,
 		const char *detail);
 
 #endif

@@ -26,7 +26,7 @@ bool remembered_add(struct remembered *k, const struct remembered_file *f, size_
 	if (i == k->cap && !grow(k))
 		return false;
 	k->files[i] = *f;
-	k->keys[i] = stream_key(f->at.file_id);
+	k->keys[i] = identity_key(f->at.file_id);
 	if (i == k->n)
 		k->n++;
 	k->next = max ? (i + 1) % max : 0;
@@ -38,7 +38,7 @@ struct remembered_file *remembered_find(const struct remembered *k, const struct
 	struct remembered_file *found = NULL;
 
 	for (size_t i = 0; i < k->n; i++)
-		if (k->keys[i] == s->key && (!found || found->at.to < k->files[i].at.to) &&
+		if (k->keys[i] == stream_file(s)->key && (!found || found->at.to < k->files[i].at.to) &&
 		    stream_is(s, &k->files[i].at))
 			found = &k->files[i];
 	return found;
@@ -47,7 +47,7 @@ struct remembered_file *remembered_find(const struct remembered *k, const struct
 struct remembered_file *remembered_find_torn(const struct remembered *k, const struct stream *s)
 {
 	for (size_t i = 0; i < k->n; i++)
-		if (k->keys[i] == s->key && !k->files[i].truncated && stream_is_torn(s, &k->files[i].at))
+		if (k->keys[i] == stream_file(s)->key && !k->files[i].truncated && stream_is_torn(s, &k->files[i].at))
 			return &k->files[i];
 	return NULL;
 }

@@ -27,7 +27,7 @@ struct remembered_file {
 
 struct remembered {
 	struct remembered_file *files;
-	uint64_t *keys;                 /* stream_key() of each; 0: the place is empty */
+	uint64_t *keys;                 /* identity_key() of each; 0: the place is empty */
 	size_t n, cap, next;
 };
 

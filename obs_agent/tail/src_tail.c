@@ -61,12 +61,12 @@ static enum reader_result at_end(struct tail *t, struct stream *s)
 {
 	if (!reader_tell_lost(&t->reader, s))
 		return READER_FULL;
-	s->dirty = false;
-	if (s->life == DROPPED)
+	stream_set_dirty(s, false);
+	if (stream_life(s) == DROPPED)
 		return reader_let_go(&t->reader, s) ? READER_END : READER_FULL;
-	if (s->open_group)
+	if (stream_group(s)->open)
 		wait_for_group(t);
-	if (s->life != OVER || s->open_group)
+	if (stream_life(s) != OVER || stream_group(s)->open)
 		return READER_END;
 	if (!reader_finish(&t->reader, s))
 		return READER_FULL;
@@ -78,56 +78,40 @@ static enum reader_result at_end(struct tail *t, struct stream *s)
 static enum reader_result read_one(struct tail *t, struct stream *s)
 {
 	enum reader_result r = READER_END;
-	int64_t before = s->position, others = t->reader.of_others;
+	int64_t before = stream_progress(s)->position, others = t->reader.of_others;
 
 	if (!stream_unchanged(s))
 		return READER_OTHER_TEXT;
-	if (s->size < s->scanned || s->size < s->top)
+	if (stream_extent(s)->size < stream_progress(s)->scanned || stream_extent(s)->size < stream_extent(s)->top)
 		reader_cut_off(&t->reader, s);
-	if (s->size > s->scanned) {
-		bool settled = s->life == OVER || t->last || stream_silent(s, GROUP_WAIT_MS * US_PER_MS) ||
-			       (s->open_group && mono_us() - s->group_since_us > GROUP_AGE_S * US_PER_S);
+	if (stream_extent(s)->size > stream_progress(s)->scanned) {
+		bool settled = stream_life(s) == OVER || t->last || stream_silent(s, GROUP_WAIT_MS * US_PER_MS) ||
+			       (stream_group(s)->open && mono_us() - stream_group(s)->since_us > GROUP_AGE_S * US_PER_S);
 
 		r = reader_read(&t->reader, s, settled);
 		if (t->reader.of_others > others)
-			logcore_trace(agent_log(t->agent), "log file read", logcore_kv("path", s->path),
-				      logcore_kv("from", before), logcore_kv("to", s->position));
-		if (s->position != before)
+			logcore_trace(agent_log(t->agent), "log file read", logcore_kv("path", stream_place(s)->path),
+				      logcore_kv("from", before), logcore_kv("to", stream_progress(s)->position));
+		if (stream_progress(s)->position != before)
 			stream_was_written(s);
 	}
 	return r == READER_END ? at_end(t, s) : r;
-}
-
-/* Whoever found the batch full is first when there is room again. */
-static void begin_with(struct tail *t, struct stream *first)
-{
-	struct stream *last = first, *head = t->files.streams;
-
-	if (head == first)
-		return;
-	while (last->next)
-		last = last->next;
-	last->next = head;
-	while (head->next != first)
-		head = head->next;
-	head->next = NULL;
-	t->files.streams = first;
 }
 
 /* The batch is full. What is read when there is room again is read late. */
 static void stop_reading(struct tail *t, struct stream *first)
 {
 	t->full = true;
-	begin_with(t, first);
-	for (struct stream *s = t->files.streams; s; s = s->next)
-		s->rate.behind = true;
+	tail_files_begin_with(&t->files, first);
+	for (struct stream *s = t->files.streams; s; s = stream_next(s))
+		stream_reading(s)->rate.behind = true;
 }
 
 static enum reader_result turn(struct tail *t, struct stream *s)
 {
 	enum reader_result r;
 
-	if (stream_ended(s) || !s->dirty || !tail_files_open(&t->files, s))
+	if (stream_ended(s) || !stream_is_dirty(s) || !tail_files_open(&t->files, s))
 		return READER_END;
 	r = reader_tell(&t->reader, s) ? read_one(t, s) : READER_FULL;
 	if (r == READER_OTHER_TEXT) {
@@ -137,7 +121,7 @@ static enum reader_result turn(struct tail *t, struct stream *s)
 		return READER_MORE;
 	}
 	if (r == READER_FAILED)
-		tail_files_trouble(&t->files, s->path, errno);
+		tail_files_trouble(&t->files, stream_place(s)->path, errno);
 	if (r != READER_FULL)
 		tail_files_park_if_scarce(&t->files, s);
 	return r;
@@ -155,7 +139,7 @@ static bool work(struct tail *t)
 		for (struct stream *s = t->files.streams, *next; s; s = next) {
 			enum reader_result r;
 
-			next = s->next;         /* what becomes a copy is let go */
+			next = stream_next(s);         /* what becomes a copy is let go */
 			r = turn(t, s);
 			more |= r == READER_MORE;
 			if (r == READER_FULL) {
@@ -241,8 +225,9 @@ static int on_group(sd_event_source *source, uint64_t usec, void *data)
 
 	(void)source;
 	(void)usec;
-	for (struct stream *s = t->files.streams; s; s = s->next)
-		s->dirty |= s->open_group;
+	for (struct stream *s = t->files.streams; s; s = stream_next(s))
+		if (stream_group(s)->open)
+			stream_set_dirty(s, true);
 	work_on(t);
 	return 0;
 }
@@ -332,7 +317,7 @@ static bool positions(void *state, const struct position *p, size_t n)
 static const struct position *position_of(const struct batch *b, const int64_t *ids, const struct stream *s)
 {
 	for (size_t i = 0; i < b->n_positions; i++)
-		if (ids[i] == s->id)
+		if (ids[i] == stream_id(s))
 			return &b->positions[i];
 	return NULL;
 }
@@ -347,14 +332,12 @@ static void committed(void *state, const struct batch *b)
 	for (struct stream *s = t->files.streams, *next; s; s = next) {
 		const struct position *p = position_of(b, ids, s);
 
-		next = s->next;
+		next = stream_next(s);
 		if (!p)
 			continue;
 		stream_committed(s, p->to);
-		if (p->tells_lost) {
-			s->lost = 0;
-			s->lost_told = false;
-		}
+		if (p->tells_lost)
+			stream_loss_committed(s);
 		if (p->finished && stream_ended(s))         /* and not taken up again */
 			tail_files_finished(&t->files, s, p);
 	}

@@ -1,7 +1,8 @@
 #include "stream_life.h"
 
+#include "common/clock.h"
 #include "obs_agent/agent.h"
-#include "stream.h"
+#include "stream_fields.h"
 
 /*
  *             leads                left                nobody writes          end            commit
@@ -61,7 +62,7 @@ static bool happens(struct stream *s, enum event event)
 
 	if (to == NEVER) {
 		logcore_error(s->log, "fault of the agent: an event that cannot come to this log file; report it",
-			      logcore_kv("path", s->path), logcore_kv("state", life_names[s->life]),
+			      logcore_kv("path", s->place.path), logcore_kv("state", life_names[s->life]),
 			      logcore_kv("event", event_names[event]));
 		return false;
 	}
@@ -69,9 +70,20 @@ static bool happens(struct stream *s, enum event event)
 	return true;
 }
 
+enum stream_life stream_life(const struct stream *s)
+{
+	return s->life;
+}
+
+unsigned stream_look(const struct stream *s)
+{
+	return s->look;
+}
+
 void stream_path_leads(struct stream *s, unsigned look)
 {
 	s->look = look;
+	s->at.idle_since_us = mono_us();        /* a rotated file is silent from its rotation on */
 	if (!s->copy || s->life != OVER)
 		happens(s, LEADS);
 }

@@ -23,6 +23,11 @@ enum stream_life {
 
 struct stream;
 
+enum stream_life stream_life(const struct stream *s);
+
+/* The last look in which a configured path led to it; 0: none yet. */
+unsigned stream_look(const struct stream *s);
+
 /* A configured path leads to it, in this look. One that is mislaid or ended stays so: it is settled first. A
  * copy that is over stays so too: it does not grow. */
 void stream_path_leads(struct stream *s, unsigned look);

@@ -57,7 +57,7 @@ static bool is_related(const char *path, const char *other)
 
 bool tail_copy_may_be_of(const struct stream *s, const char *log_path)
 {
-	return s->position == 0 && !stream_ended(s) && s->fd >= 0 && is_related(s->path, log_path);
+	return stream_progress(s)->position == 0 && !stream_ended(s) && stream_fd(s) >= 0 && is_related(stream_place(s)->path, log_path);
 }
 
 enum likeness tail_copy_likeness(const struct stream *s, const struct remembered_file *f)
@@ -65,7 +65,7 @@ enum likeness tail_copy_likeness(const struct stream *s, const struct remembered
 	enum likeness like = stream_likeness(s, &f->at);
 	/* Made after that text was read so far, a copy would hold as much: a few bytes are the same
 	 * by chance. */
-	if (like == COPY_TOO_SHORT && s->size < HEAD_MAX && stream_born_us(s) > f->read_us)
+	if (like == COPY_TOO_SHORT && stream_extent(s)->size < HEAD_MAX && stream_born_us(s) > f->read_us)
 		return UNLIKE;
 	return like;
 }
@@ -75,10 +75,10 @@ static bool is_whole(const struct stream *log, int64_t *ret_size)
 {
 	struct stat st;
 
-	if (log->fd < 0 || fstat(log->fd, &st) < 0)
+	if (stream_fd(log) < 0 || fstat(stream_fd(log), &st) < 0)
 		return false;
 	*ret_size = st.st_size;
-	return st.st_size >= log->position && stream_holds(log);
+	return st.st_size >= stream_progress(log)->position && stream_holds(log);
 }
 
 /* Its name has no suffix that rotation made. */
@@ -90,7 +90,7 @@ static bool is_log_by_name(const char *path)
 /* A text that somebody may write to, or cut off. */
 static bool may_change(const struct tail_files *t, const struct stream *l)
 {
-	return tail_files_led_to(t, l) && !l->copy && is_log_by_name(l->path);
+	return tail_files_led_to(t, l) && !stream_is_copy(l) && is_log_by_name(stream_place(l)->path);
 }
 
 /* Where the log was truncated meanwhile, what was read of it must do. */
@@ -107,7 +107,7 @@ static enum copy of_changed(const struct stream *s, const struct stream *l)
 static bool says_one_thing(const struct stream *s)
 {
 	char head[HEAD_MAX];
-	ssize_t n = pread(s->fd, head, sizeof head, 0);
+	ssize_t n = pread(stream_fd(s), head, sizeof head, 0);
 	const char *newline = n > 0 ? memchr(head, '\n', (size_t)n) : NULL;
 	size_t line = newline ? (size_t)(newline + 1 - head) : 0;
 
@@ -119,19 +119,19 @@ static enum copy copy_of(const struct tail_files *t, const struct stream *s, con
 {
 	int64_t size;
 
-	if (is_log_by_name(l->path) && stream_made_us(s) < stream_born_us(l))
+	if (is_log_by_name(stream_place(l)->path) && stream_made_us(s) < stream_born_us(l))
 		return NO_COPY; /* older than the log; a rotated file may hold a text older than itself */
-	if (s->size == 0)
+	if (stream_extent(s)->size == 0)
 		return COPY_OF_LOG;
 	if (!is_whole(l, &size))
 		return of_changed(s, l);
 	if (!stream_same_text(s, l))
 		return NO_COPY;
-	if (s->size <= size)
+	if (stream_extent(s)->size <= size)
 		return may_change(t, l) && !says_one_thing(s) ? COPY_OF_LOG : COPY_OF_READ;
-	if (is_log_by_name(l->path))
+	if (is_log_by_name(stream_place(l)->path))
 		return NO_COPY;
-	return l->position == size ? COPY_AND_MORE : COPY_OF_LOG;
+	return stream_progress(l)->position == size ? COPY_AND_MORE : COPY_OF_LOG;
 }
 
 static enum copy of_read_text(const struct tail_files *t, const struct stream *s)
@@ -139,11 +139,16 @@ static enum copy of_read_text(const struct tail_files *t, const struct stream *s
 	for (size_t i = 0; i < t->over.n; i++) {
 		const struct remembered_file *f = &t->over.files[i];
 
-		if (t->over.keys[i] && s->size <= f->at.to && is_related(s->path, f->at.path) &&
+		if (t->over.keys[i] && stream_extent(s)->size <= f->at.to && is_related(stream_place(s)->path, f->at.path) &&
 		    tail_copy_likeness(s, f) != UNLIKE)
 			return COPY_OF_READ;
 	}
 	return NO_COPY;
+}
+
+static bool is_shorter(const struct stream *of, const struct stream *l)
+{
+	return of && stream_extent(of)->size < stream_extent(l)->size;
 }
 
 /* *ret_of: the stream that it is a copy of, if it is one of COPY_AND_MORE. */
@@ -152,24 +157,24 @@ static enum copy judge(const struct tail_files *t, const struct stream *s, const
 	enum copy found = NO_COPY;
 
 	for (size_t i = 0; i < t->missing.n; i++)
-		if (is_related(s->path, t->missing.files[i].at.path) &&
+		if (is_related(stream_place(s)->path, t->missing.files[i].at.path) &&
 		    tail_copy_likeness(s, &t->missing.files[i]) != UNLIKE)
 			return COPY_OF_LOG;
-	for (const struct stream *l = t->streams; l; l = l->next) {
+	for (const struct stream *l = t->streams; l; l = stream_next(l)) {
 		enum copy copy = NO_COPY;
 
-		if (l != s && l->dev == s->dev && l->fd >= 0 &&
-		    (is_related(s->path, l->path) || is_related(s->path, l->log_path)))
+		if (l != s && stream_file(l)->dev == stream_file(s)->dev && stream_fd(l) >= 0 &&
+		    (is_related(stream_place(s)->path, stream_place(l)->path) || is_related(stream_place(s)->path, stream_place(l)->log_path)))
 			copy = copy_of(t, s, l);
 		if (copy == COPY_OF_LOG)
 			return copy;
 		if (copy == COPY_OF_READ ||
-		    (copy == COPY_AND_MORE && (found == NO_COPY || (*ret_of && (*ret_of)->size < l->size)))) {
+		    (copy == COPY_AND_MORE && (found == NO_COPY || is_shorter(*ret_of, l)))) {
 			found = copy;
 			*ret_of = copy == COPY_AND_MORE ? l : NULL;
 		}
 	}
-	return found != NO_COPY || s->size == 0 ? found : of_read_text(t, s);
+	return found != NO_COPY || stream_extent(s)->size == 0 ? found : of_read_text(t, s);
 }
 
 enum copy tail_copy_judge(const struct tail_files *t, const struct stream *s)
@@ -188,10 +193,10 @@ enum admission tail_copy_admit(struct tail_files *t, struct stream *s)
 		return WAITS;           /* read when the log is truncated, if at all */
 	case COPY_OF_READ:
 		/* judged again when it is known what is over */
-		return t->all_known && tail_copy_pass_over(t, s, s->size >= HEAD_MAX && !says_one_thing(s)) ?
+		return t->all_known && tail_copy_pass_over(t, s, stream_extent(s)->size >= HEAD_MAX && !says_one_thing(s)) ?
 		       REFUSED : WAITS;
 	case COPY_AND_MORE:
-		stream_jump(s, of->position);
+		stream_jump(s, stream_progress(of)->position);
 		return ADMITTED;
 	case NO_COPY:
 		break;
@@ -201,10 +206,10 @@ enum admission tail_copy_admit(struct tail_files *t, struct stream *s)
 
 bool tail_copy_is_rotated(const struct tail_files *t, const struct stream *s)
 {
-	if (s->copy)
+	if (stream_is_copy(s))
 		return true;
-	for (const struct stream *l = t->streams; l; l = l->next)
-		if (l != s && tail_copy_named_after(s->path, l->log_path))
+	for (const struct stream *l = t->streams; l; l = stream_next(l))
+		if (l != s && tail_copy_named_after(stream_place(s)->path, stream_place(l)->log_path))
 			return true;
 	return false;
 }
@@ -213,9 +218,9 @@ bool tail_copy_is_rotated(const struct tail_files *t, const struct stream *s)
 static bool end_stream(struct tail_files *t, struct stream *s)
 {
 	struct position end;
-	int64_t position = s->position;
+	int64_t position = stream_progress(s)->position;
 
-	stream_jump(s, s->size);
+	stream_jump(s, stream_extent(s)->size);
 	stream_position(s, &end);
 	end.from = position;
 	end.finished = true;
@@ -237,8 +242,8 @@ bool tail_copy_pass_over(struct tail_files *t, struct stream *s, bool sure)
 	if (!sure) {
 		snprintf(detail, sizeof detail,
 			 "%s begins as an older part of the log does: taken for a copy and not read",
-			 s->path);
-		reader_gap(t->reader, s, "copy_passed_over", -1, s->size, detail);
+			 stream_place(s)->path);
+		reader_gap(t->reader, stream_id(s), "copy_passed_over", -1, stream_extent(s)->size, detail);
 	}
 	return true;
 }

@@ -90,8 +90,8 @@ struct stream *tail_files_find(const struct tail_files *t, dev_t dev, ino_t ino)
 {
 	struct stream *s = t->by_file[file_bucket(dev, ino)];
 
-	while (s && (s->ino != ino || s->dev != dev))
-		s = s->same_file;
+	while (s && (stream_file(s)->ino != ino || stream_file(s)->dev != dev))
+		s = stream_links(s)->same_file;
 	return s;
 }
 
@@ -99,8 +99,8 @@ static struct stream *find_watch(const struct tail_files *t, int watch)
 {
 	struct stream *s = t->by_watch[(size_t)watch % FILES_BUCKETS];
 
-	while (s && s->watch != watch)
-		s = s->same_watch;
+	while (s && stream_links(s)->watch != watch)
+		s = stream_links(s)->same_watch;
 	return s;
 }
 
@@ -108,42 +108,45 @@ static struct stream *find_watch(const struct tail_files *t, int watch)
  * descriptor: a parked file keeps it. */
 static void watch(struct tail_files *t, struct stream *s)
 {
+	struct stream_links *links = stream_links(s);
 	struct stream **bucket;
 	char link[32], dir[256];
 	const char *name;
 
-	if (t->inotify_fd < 0 || s->watch >= 0)
+	if (t->inotify_fd < 0 || links->watch >= 0)
 		return;
-	if (log_name_split(s->path, dir, sizeof dir, &name))
+	if (log_name_split(stream_place(s)->path, dir, sizeof dir, &name))
 		tail_folders_watch(t, dir);
-	snprintf(link, sizeof link, "/proc/self/fd/%d", s->fd);
-	s->watch = inotify_add_watch(t->inotify_fd, link, IN_MODIFY | IN_MOVE_SELF);
-	if (s->watch < 0)
+	snprintf(link, sizeof link, "/proc/self/fd/%d", stream_fd(s));
+	links->watch = inotify_add_watch(t->inotify_fd, link, IN_MODIFY | IN_MOVE_SELF);
+	if (links->watch < 0)
 		return;
-	bucket = &t->by_watch[(size_t)s->watch % FILES_BUCKETS];
-	s->same_watch = *bucket;
+	bucket = &t->by_watch[(size_t)links->watch % FILES_BUCKETS];
+	links->same_watch = *bucket;
 	*bucket = s;
 }
 
 static void unwatch(struct tail_files *t, struct stream *s)
 {
+	const struct stream_links *links = stream_links(s);
 	struct stream **at;
 
-	if (s->watch < 0)
+	if (links->watch < 0)
 		return;
-	for (at = &t->by_watch[(size_t)s->watch % FILES_BUCKETS]; *at != s;)
-		at = &(*at)->same_watch;
-	*at = s->same_watch;
-	inotify_rm_watch(t->inotify_fd, s->watch);
+	for (at = &t->by_watch[(size_t)links->watch % FILES_BUCKETS]; *at != s;)
+		at = &stream_links(*at)->same_watch;
+	*at = links->same_watch;
+	inotify_rm_watch(t->inotify_fd, links->watch);
 }
 
 void tail_files_add(struct tail_files *t, struct stream *s)
 {
-	struct stream **bucket = &t->by_file[file_bucket(s->dev, s->ino)];
+	struct stream_links *links = stream_links(s);
+	struct stream **bucket = &t->by_file[file_bucket(stream_file(s)->dev, stream_file(s)->ino)];
 
-	s->next = t->streams;
+	links->next = t->streams;
 	t->streams = s;
-	s->same_file = *bucket;
+	links->same_file = *bucket;
 	*bucket = s;
 	t->n_streams++;
 	t->n_open++;
@@ -153,8 +156,8 @@ void tail_files_add(struct tail_files *t, struct stream *s)
 
 void tail_files_debug(const struct tail_files *t, const struct stream *s, const char *what)
 {
-	logcore_debug(agent_log(t->agent), what, logcore_kv("path", s->path), logcore_kv("stream", s->id),
-		      logcore_kv("position", s->position), logcore_kv("size", s->size));
+	logcore_debug(agent_log(t->agent), what, logcore_kv("path", stream_place(s)->path), logcore_kv("stream", stream_id(s)),
+		      logcore_kv("position", stream_progress(s)->position), logcore_kv("size", stream_extent(s)->size));
 }
 
 void tail_files_say_rotated(const struct tail_files *t, const char *from, const char *to)
@@ -171,10 +174,10 @@ void tail_files_debug_left(const struct tail_files *t, const struct stream *s)
 {
 	char now[STREAM_PATH_SIZE];
 
-	if (s->fd < 0 || !logcore_enabled(agent_log(t->agent), LOGCORE_DEBUG))
+	if (stream_fd(s) < 0 || !logcore_enabled(agent_log(t->agent), LOGCORE_DEBUG))
 		return;
 	if (stream_name_now(s, now, sizeof now))
-		tail_files_say_rotated(t, s->path, now);
+		tail_files_say_rotated(t, stream_place(s)->path, now);
 	else
 		tail_files_debug(t, s, "log file removed");
 }
@@ -184,14 +187,14 @@ void tail_files_remove(struct tail_files *t, struct stream *gone)
 	struct stream **at;
 
 	for (at = &t->streams; *at != gone;)
-		at = &(*at)->next;
-	*at = gone->next;
-	for (at = &t->by_file[file_bucket(gone->dev, gone->ino)]; *at != gone;)
-		at = &(*at)->same_file;
-	*at = gone->same_file;
+		at = &stream_links(*at)->next;
+	*at = stream_next(gone);
+	for (at = &t->by_file[file_bucket(stream_file(gone)->dev, stream_file(gone)->ino)]; *at != gone;)
+		at = &stream_links(*at)->same_file;
+	*at = stream_links(gone)->same_file;
 	unwatch(t, gone);
 	t->n_streams--;
-	t->n_open -= gone->fd >= 0;
+	t->n_open -= stream_fd(gone) >= 0;
 	stream_free(gone);
 }
 
@@ -204,6 +207,21 @@ void tail_files_finished(struct tail_files *t, struct stream *s, const struct po
 {
 	tail_files_remember(t, end);
 	tail_files_remove(t, s);
+}
+
+void tail_files_begin_with(struct tail_files *t, struct stream *first)
+{
+	struct stream *last = first, *head = t->streams;
+
+	if (head == first)
+		return;
+	while (stream_next(last))
+		last = stream_next(last);
+	stream_links(last)->next = head;
+	while (stream_next(head) != first)
+		head = stream_next(head);
+	stream_links(head)->next = NULL;
+	t->streams = first;
 }
 
 static bool go_on_behind(struct tail_files *t, struct stream *s)
@@ -222,11 +240,10 @@ static bool go_on_behind(struct tail_files *t, struct stream *s)
 static void take_over(const struct tail_files *t, struct stream *s, const struct remembered_file *f)
 {
 	stream_resume(s, &f->at);
-	tail_files_say_rotated(t, s->log_path, s->path);
-	if (s->since_us > f->since_us)
-		s->since_us = f->since_us;
-	if (strcmp(s->path, s->log_path) != 0)
-		s->search_until_us = mono_us() + STREAM_SEARCH_S * US_PER_S;
+	tail_files_say_rotated(t, stream_place(s)->log_path, stream_place(s)->path);
+	stream_search_since(s, f->since_us);
+	if (strcmp(stream_place(s)->path, stream_place(s)->log_path) != 0)
+		stream_search_for_a_while(s);
 }
 
 bool tail_files_take_up(struct tail_files *t, struct stream *s)
@@ -256,7 +273,7 @@ bool tail_files_take_up(struct tail_files *t, struct stream *s)
 
 bool tail_files_led_to(const struct tail_files *t, const struct stream *s)
 {
-	return s->look == t->look && t->look > 0;
+	return stream_look(s) == t->look && t->look > 0;
 }
 
 struct stream *tail_files_open_new(struct tail_files *t, const char *path, struct err *e)
@@ -270,7 +287,7 @@ struct stream *tail_files_open_new(struct tail_files *t, const char *path, struc
 	if (stream_open(path, agent_log(t->agent), &s, e) < 0)
 		return NULL;
 	e->code = 0;
-	if (tail_files_find(t, s->dev, s->ino)) {
+	if (tail_files_find(t, stream_file(s)->dev, stream_file(s)->ino)) {
 		stream_free(s);
 		return NULL;
 	}
@@ -281,12 +298,11 @@ struct stream *tail_files_open_new(struct tail_files *t, const char *path, struc
 
 void tail_files_lose(struct tail_files *t, struct stream *s)
 {
-	struct remembered_file f = { .top = s->top,
-				.filled_us = s->filled_us,
-				.read_us = s->read_us,
-				.since_us = s->since_us,
-				.whole = s->watch >= 0 && !s->dirty && !s->moved &&
-					 s->position == stream_text_size(s) };
+	struct remembered_file f = { .top = stream_extent(s)->top,
+				.filled_us = stream_extent(s)->filled_us,
+				.read_us = stream_progress(s)->read_us,
+				.since_us = stream_search(s)->since_us,
+				.whole = stream_links(s)->watch >= 0 && stream_is_read_whole(s) };
 
 	stream_position(s, &f.at);
 	if (stream_ended(s))
@@ -301,8 +317,8 @@ static void park_idle(struct tail_files *t)
 {
 	size_t n = t->open_max / 4 + 1;
 
-	for (struct stream *s = t->streams; s && n > 0; s = s->next)
-		if (s->fd >= 0 && s->life == FOLLOWED && !s->dirty && stream_park(s)) {
+	for (struct stream *s = t->streams; s && n > 0; s = stream_next(s))
+		if (stream_fd(s) >= 0 && stream_life(s) == FOLLOWED && !stream_is_dirty(s) && stream_park(s)) {
 			t->n_open--;
 			n--;
 		}
@@ -319,13 +335,13 @@ bool tail_files_open(struct tail_files *t, struct stream *s)
 {
 	struct err e;
 
-	if (s->fd >= 0)
+	if (stream_fd(s) >= 0)
 		return true;
-	if (s->life == MISLAID || !tail_files_may_open(t))
+	if (stream_life(s) == MISLAID || !tail_files_may_open(t))
 		return false;
 	if (stream_reopen(s, &e) < 0) {
 		if (e.code != ESTALE && e.code != ENOENT)
-			tail_files_say_once(t, s->path, e.code, e.msg);
+			tail_files_say_once(t, stream_place(s)->path, e.code, e.msg);
 		stream_mislay(s);       /* the next look finds where it is now */
 		return false;
 	}
@@ -335,7 +351,7 @@ bool tail_files_open(struct tail_files *t, struct stream *s)
 
 void tail_files_park_if_scarce(struct tail_files *t, struct stream *s)
 {
-	if (t->n_open >= t->open_max && s->life == FOLLOWED && s->fd >= 0 && stream_park(s))
+	if (t->n_open >= t->open_max && stream_life(s) == FOLLOWED && stream_fd(s) >= 0 && stream_park(s))
 		t->n_open--;
 }
 
@@ -343,8 +359,8 @@ void tail_files_park_if_scarce(struct tail_files *t, struct stream *s)
 
 static void mark_all_dirty(struct tail_files *t)
 {
-	for (struct stream *s = t->streams; s; s = s->next)
-		s->dirty = true;
+	for (struct stream *s = t->streams; s; s = stream_next(s))
+		stream_set_dirty(s, true);
 }
 
 bool tail_files_events(struct tail_files *t)
@@ -361,9 +377,9 @@ bool tail_files_events(struct tail_files *t)
 			if (event->mask & IN_Q_OVERFLOW)
 				mark_all_dirty(t);
 			if (s && event->mask & IN_MODIFY)
-				s->dirty = true;
+				stream_set_dirty(s, true);
 			if (s && event->mask & IN_MOVE_SELF)
-				s->moved = true;
+				stream_set_moved(s);
 			names |= (event->mask & ~(uint32_t)IN_MODIFY) != 0;
 			p += sizeof *event + event->len;
 		}

@@ -96,6 +96,9 @@ void tail_files_truncated(struct tail_files *t, struct stream *s);
 /* The end of the stream is committed: let the file go, and remember how far it was read. */
 void tail_files_finished(struct tail_files *t, struct stream *s, const struct position *end);
 
+/* The streams from `first` on have their turn before the others: it found the batch full. */
+void tail_files_begin_with(struct tail_files *t, struct stream *first);
+
 void tail_files_free(struct tail_files *t);
 
 /* Is this trouble with a path still there? */

@@ -27,9 +27,9 @@ static bool go_on_in_replacement(struct tail_files *t, struct stream *s)
 	struct position p;
 	struct stat st;
 
-	for (struct stream *l = t->streams; l; l = l->next) {
-		if (l->fd < 0 || stream_ended(l) || l->position == 0 || strcmp(l->log_path, s->path) != 0 ||
-		    fstat(l->fd, &st) < 0 || st.st_nlink > 0 || st.st_size != l->position)
+	for (struct stream *l = t->streams; l; l = stream_next(l)) {
+		if (stream_fd(l) < 0 || stream_ended(l) || stream_progress(l)->position == 0 || strcmp(stream_place(l)->log_path, stream_place(s)->path) != 0 ||
+		    fstat(stream_fd(l), &st) < 0 || st.st_nlink > 0 || st.st_size != stream_progress(l)->position)
 			continue;
 		stream_position(l, &p);
 		if (stream_likeness(s, &p) != COPY)
@@ -62,10 +62,11 @@ static struct stream *begin(struct tail_files *t, const char *path)
 
 static void take_note(struct tail_files *t, struct stream *s, const char *path)
 {
-	if (!s->settings)
-		s->settings = config_log_file(agent_config(t->agent), path);
+	struct reading *reading = stream_reading(s);
+
+	if (!reading->settings)
+		reading->settings = config_log_file(agent_config(t->agent), path);
 	stream_path_leads(s, t->look);
-	s->idle_since_us = mono_us();   /* a rotated file is silent from its rotation on */
 	tail_files_park_if_scarce(t, s);
 }
 
@@ -85,15 +86,15 @@ static bool look_at_known(struct tail_files *t, const char *path)
 		return true;
 	}
 	s = tail_files_find(t, st.st_dev, st.st_ino);
-	if (s && s->fd < 0 && st.st_size != s->size && stream_replaced(s, path)) {
+	if (s && stream_fd(s) < 0 && st.st_size != stream_extent(s)->size && stream_replaced(s, path)) {
 		tail_files_lose(t, s);
 		s = NULL;
 	}
 	if (!s)
 		return false;
-	memcpy(before, s->path, sizeof before);
+	memcpy(before, stream_place(s)->path, sizeof before);
 	stream_found_at(s, path);
-	tail_files_say_rotated(t, before, s->path);
+	tail_files_say_rotated(t, before, stream_place(s)->path);
 	stream_seen(s, &st);
 	take_note(t, s, path);
 	return true;
@@ -164,14 +165,14 @@ static size_t open_max(void)
 
 static bool idle_for(const struct stream *s, int64_t seconds)
 {
-	return mono_us() - s->idle_since_us > seconds * US_PER_S;
+	return mono_us() - stream_progress(s)->idle_since_us > seconds * US_PER_S;
 }
 
 static void lose_mislaid(struct tail_files *t)
 {
 	for (struct stream *s = t->streams, *next; s; s = next) {
-		next = s->next;
-		if (s->life == MISLAID)
+		next = stream_next(s);
+		if (stream_life(s) == MISLAID)
 			tail_files_lose(t, s);
 	}
 }
@@ -182,8 +183,8 @@ static bool is_let_go(const struct stream *s)
 {
 	struct stat st;
 
-	return s->unlinked && idle_for(s, OVER_AFTER_S) &&
-	       (idle_for(s, REMOVED_FOR_S) || stat(s->log_path, &st) == 0);
+	return stream_place(s)->unlinked && idle_for(s, OVER_AFTER_S) &&
+	       (idle_for(s, REMOVED_FOR_S) || stat(stream_place(s)->log_path, &st) == 0);
 }
 
 /* A file that was rotated is kept while somebody may write to it; nobody writes to a copy, even
@@ -193,15 +194,15 @@ static void look_at_rotated(struct tail_files *t)
 	struct stat st;
 
 	t->n_held = 0;
-	for (struct stream *s = t->streams; s; s = s->next) {
-		if (stream_ended(s) || s->life == DROPPED || s->fd < 0)
+	for (struct stream *s = t->streams; s; s = stream_next(s)) {
+		if (stream_ended(s) || stream_life(s) == DROPPED || stream_fd(s) < 0)
 			continue;
-		if (s->copy)
+		if (stream_is_copy(s))
 			stream_call_over(s);
 		if (tail_files_led_to(t, s))
 			continue;
 		t->n_held++;
-		if (fstat(s->fd, &st) == 0)
+		if (fstat(stream_fd(s), &st) == 0)
 			stream_seen(s, &st);
 		if (is_let_go(s))
 			stream_call_over(s);
@@ -212,9 +213,9 @@ static struct stream *longest_silent(const struct tail_files *t)
 {
 	struct stream *found = NULL;
 
-	for (struct stream *s = t->streams; s; s = s->next)
-		if (s->life == ROTATED && idle_for(s, HELD_FOR_S) &&
-		    (!found || s->idle_since_us < found->idle_since_us))
+	for (struct stream *s = t->streams; s; s = stream_next(s))
+		if (stream_life(s) == ROTATED && idle_for(s, HELD_FOR_S) &&
+		    (!found || stream_progress(s)->idle_since_us < stream_progress(found)->idle_since_us))
 			found = s;
 	return found;
 }
@@ -244,7 +245,7 @@ static struct stream *stream_at(const struct tail_files *t, const char *path)
  * now: then it was rotated like any other. */
 static void leave(struct tail_files *t, struct stream *s)
 {
-	if (t->reconfigured && stream_at(t, s->path) == s) {
+	if (t->reconfigured && stream_at(t, stream_place(s)->path) == s) {
 		stream_drop(s);
 		return;
 	}
@@ -254,20 +255,20 @@ static void leave(struct tail_files *t, struct stream *s)
 
 static void leave_all(struct tail_files *t)
 {
-	for (struct stream *s = t->streams; s; s = s->next)
-		if ((s->life == FOLLOWED && !tail_files_led_to(t, s)) ||
-		    (s->life == DROPPED && t->reconfigured))
+	for (struct stream *s = t->streams; s; s = stream_next(s))
+		if ((stream_life(s) == FOLLOWED && !tail_files_led_to(t, s)) ||
+		    (stream_life(s) == DROPPED && t->reconfigured))
 			leave(t, s);
 }
 
 /* What was rotated from the place of a dropped log is not read further either. */
 static void drop_rotated(struct tail_files *t)
 {
-	for (struct stream *s = t->streams; s; s = s->next) {
+	for (struct stream *s = t->streams; s; s = stream_next(s)) {
 		const struct stream *log =
-			s->life == ROTATED || s->life == OVER ? stream_at(t, s->log_path) : NULL;
+			stream_life(s) == ROTATED || stream_life(s) == OVER ? stream_at(t, stream_place(s)->log_path) : NULL;
 
-		if (log && (log->life == DROPPED || log->life == LET_GO))
+		if (log && (stream_life(log) == DROPPED || stream_life(log) == LET_GO))
 			stream_drop(s);
 	}
 }
@@ -275,8 +276,8 @@ static void drop_rotated(struct tail_files *t)
 /* The settings of the old configuration. */
 static void forget_settings(struct tail_files *t)
 {
-	for (struct stream *s = t->streams; s; s = s->next) {
-		s->settings = NULL;
+	for (struct stream *s = t->streams; s; s = stream_next(s)) {
+		stream_reading(s)->settings = NULL;
 		stream_forget_form(s);
 	}
 }
@@ -300,7 +301,7 @@ void tail_files_look(struct tail_files *t)
 	t->reconfigured = false;
 	begin_all(t, &new);
 	tail_files_events(t);           /* was a file that is gone written to before? */
-	for (struct stream *s = t->streams; s; s = s->next)
+	for (struct stream *s = t->streams; s; s = stream_next(s))
 		if (stream_is_prepared(s))
 			stream_look_for_text(s);
 	lose_mislaid(t);

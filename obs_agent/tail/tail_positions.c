@@ -52,15 +52,15 @@ static struct entry *ledger_find(const struct ledger *l, int64_t id)
  * first commit: they are known by their numbers. */
 static bool goes_by_number(const struct stream *s)
 {
-	return s->fd < 0 || s->copy;
+	return stream_fd(s) < 0 || stream_is_copy(s);
 }
 
 static void take_by_number(struct tail_files *t, const struct ledger *l)
 {
 	for (struct stream *s = t->streams, *next; s; s = next) {
-		struct entry *e = goes_by_number(s) ? ledger_find(l, s->id) : NULL;
+		struct entry *e = goes_by_number(s) ? ledger_find(l, stream_id(s)) : NULL;
 
-		next = s->next;
+		next = stream_next(s);
 		if (!e)
 			continue;
 		if (e->p->finished) {
@@ -97,11 +97,11 @@ static void take_or_begin(struct tail_files *t, struct stream *s, const struct l
 {
 	struct stat st;
 
-	if (s->fd >= 0 && fstat(s->fd, &st) == 0)
+	if (stream_fd(s) >= 0 && fstat(stream_fd(s), &st) == 0)
 		stream_seen(s, &st);
-	s->searched = (struct timespec){ 0 };
-	if (goes_by_number(s) ? !ledger_find(l, s->id) : !tail_files_take_up(t, s))
-		stream_begin_again(s, !ledger_find(l, s->id));
+	stream_search_again(s);
+	if (goes_by_number(s) ? !ledger_find(l, stream_id(s)) : !tail_files_take_up(t, s))
+		stream_begin_again(s, !ledger_find(l, stream_id(s)));
 }
 
 /* What no position is for may be a copy of what one is for: then it is not read, as it would not have been
@@ -109,8 +109,8 @@ static void take_or_begin(struct tail_files *t, struct stream *s, const struct l
 static void leave_copies(struct tail_files *t)
 {
 	for (struct stream *s = t->streams, *next; s; s = next) {
-		next = s->next;
-		if (s->fd >= 0 && s->position == 0 && tail_copy_judge(t, s) != NO_COPY)
+		next = stream_next(s);
+		if (stream_fd(s) >= 0 && stream_progress(s)->position == 0 && tail_copy_judge(t, s) != NO_COPY)
 			tail_files_remove(t, s);
 	}
 }
@@ -133,7 +133,7 @@ bool tail_files_positions(struct tail_files *t, const struct position *p, size_t
 	t->missing = missing;
 	t->over = over;
 	t->all_known = true;
-	for (struct stream *s = t->streams; s; s = s->next)
+	for (struct stream *s = t->streams; s; s = stream_next(s))
 		take_or_begin(t, s, &l);
 	leave_copies(t);
 	return true;

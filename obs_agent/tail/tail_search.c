@@ -26,7 +26,7 @@ static bool nothing_new(struct tail_files *t, const struct stream *s)
 {
 	const struct remembered_file *f = remembered_find(&t->over, s);
 
-	return f && f->at.to == s->size;
+	return f && f->at.to == stream_extent(s)->size;
 }
 
 /* Open a file unless it is open already; NULL: nothing for us. */
@@ -72,11 +72,27 @@ static struct stream *open_rotated(struct tail_files *t, const char *path, const
 static bool wants_search(const struct stream *s)
 {
 	int64_t now_us = mono_us();
-	bool silent = now_us - s->idle_since_us > STREAM_SEARCH_S * US_PER_S;
+	bool silent = now_us - stream_progress(s)->idle_since_us > STREAM_SEARCH_S * US_PER_S;
 
-	return !stream_ended(s) && s->life != DROPPED &&
-	       (s->position == 0 || s->copy || now_us < s->search_until_us ||
-		(s->life != FOLLOWED && (!silent || s->position < stream_text_size(s))));
+	return !stream_ended(s) && stream_life(s) != DROPPED &&
+	       (stream_progress(s)->position == 0 || stream_is_copy(s) || now_us < stream_search(s)->until_us ||
+		(stream_life(s) != FOLLOWED && (!silent || stream_progress(s)->position < stream_text_size(s))));
+}
+
+/* A log, of which other files are searched for. */
+struct origin {
+	const char *path, *log_path;
+	int64_t born_us, since_us;
+	bool away;                      /* its file is not where the log is written */
+	const struct log_file_config *settings;
+	struct timespec searched;       /* as in struct search_state */
+};
+
+static struct origin origin_of(struct stream *s)
+{
+	return (struct origin){ .path = stream_place(s)->path, .log_path = stream_place(s)->log_path, .born_us = stream_born_us(s),
+				.since_us = stream_search(s)->since_us, .away = stream_is_away(s),
+				.settings = stream_reading(s)->settings, .searched = stream_search(s)->searched };
 }
 
 /* What is searched for several streams at once: those whose logs are in one folder. */
@@ -101,7 +117,7 @@ static bool is_after(struct timespec a, struct timespec b)
 	return a.tv_sec > b.tv_sec || (a.tv_sec == b.tv_sec && a.tv_nsec > b.tv_nsec);
 }
 
-static void search_begin(struct search *search, const struct stream *old)
+static void search_begin(struct search *search, const struct origin *old)
 {
 	char folder[FOLDER_SIZE];
 	const char *name;
@@ -127,7 +143,7 @@ static void search_begin(struct search *search, const struct stream *old)
 }
 
 /* Did names change since it was asked for? */
-static bool folder_changed(struct stream *old, const struct search *search)
+static bool folder_changed(struct origin *old, const struct search *search)
 {
 	if (search->latest.tv_sec == old->searched.tv_sec && search->latest.tv_nsec == old->searched.tv_nsec)
 		return false;
@@ -137,9 +153,9 @@ static bool folder_changed(struct stream *old, const struct search *search)
 }
 
 /* Was it made after `old` was known, so that nobody can have judged it before? */
-static bool is_later(const struct stream *s, const struct stream *old)
+static bool is_later(const struct stream *s, const struct origin *old)
 {
-	if (stream_is_away(old) && stream_made_us(s) >= stream_born_us(old))
+	if (old->away && stream_made_us(s) >= old->born_us)
 		return true;
 	return stream_made_us(s) >= old->since_us;
 }
@@ -169,8 +185,9 @@ static enum admission admit(struct tail_files *t, struct stream *s, const char *
 		stream_free(s);
 		return how;
 	}
-	snprintf(s->log_path, sizeof s->log_path, "%s", log_path);
-	s->copy = copy;
+	stream_set_log_path(s, log_path);
+	if (copy)
+		stream_set_copy(s);
 	tail_files_add(t, s);
 	return how;
 }
@@ -183,16 +200,16 @@ bool tail_search_admit(struct tail_files *t, const char *path, const char *log_p
 }
 
 /* The log's file is where it was before this one was born: so this one is a copy. */
-static bool was_never_the_log(const struct stream *s, const struct stream *log)
+static bool was_never_the_log(const struct stream *s, const struct origin *log)
 {
-	return !stream_is_away(log) && stream_born_us(log) && stream_born_us(s) > stream_born_us(log);
+	return !log->away && log->born_us && stream_born_us(s) > log->born_us;
 }
 
-static void judge_successor(struct tail_files *t, struct stream *s, struct stream *old, struct search *search)
+static void judge_successor(struct tail_files *t, struct stream *s, struct origin *old, struct search *search)
 {
 	switch (admit(t, s, old->log_path, is_later(s, old), search->copies || was_never_the_log(s, old))) {
 	case ADMITTED:
-		s->settings = old->settings;
+		stream_reading(s)->settings = old->settings;
 		search->found++;
 		break;
 	case WAITS:
@@ -209,7 +226,7 @@ static void judge_successor(struct tail_files *t, struct stream *s, struct strea
  * folder or where `old` was moved to, has a name made of the log's, is later than
  * what was known, and is no copy of it.
  */
-static void search_successors(struct tail_files *t, struct stream *old, struct search *search)
+static void search_successors(struct tail_files *t, struct origin *old, struct search *search)
 {
 	search_begin(search, old);
 	if (!folder_changed(old, search))
@@ -236,9 +253,13 @@ void tail_search_successors(struct tail_files *t)
 {
 	CLEANUP(search_end) struct search search = { 0 };
 
-	for (struct stream *s = t->streams; s; s = s->next)
-		if (wants_search(s))
-			search_successors(t, s, &search);
+	for (struct stream *s = t->streams; s; s = stream_next(s))
+		if (wants_search(s)) {
+			struct origin old = origin_of(s);
+
+			search_successors(t, &old, &search);
+			stream_set_searched(s, old.searched);
+		}
 }
 
 /* ---- what is missing ---- */
@@ -271,21 +292,21 @@ static bool find_by_identity(struct tail_files *t, const char *log_path)
 /* What the copy lacks: bytes that were seen, else what may have come after it was made. */
 static int64_t lost_in_copying(const struct stream *copy, const struct remembered_file *m)
 {
-	if (m->top > copy->size)
-		return m->top - copy->size;
-	return m->filled_us == 0 || m->filled_us / US_PER_S >= copy->written.tv_sec - BUSY_S ? -1 : 0;
+	if (m->top > stream_extent(copy)->size)
+		return m->top - stream_extent(copy)->size;
+	return m->filled_us == 0 || m->filled_us / US_PER_S >= stream_extent(copy)->written.tv_sec - BUSY_S ? -1 : 0;
 }
 
 static void take_copy(const struct remembered_file *m, struct stream *s)
 {
+	int64_t lost = lost_in_copying(s, m);
+
 	stream_resume(s, &m->at);
-	s->copy = true;
-	if (s->since_us > m->since_us)
-		s->since_us = m->since_us;
-	s->lost = lost_in_copying(s, m);
-	s->lost_why = s->lost > 0
-			      ? "came after the log was copied and before it was truncated"
-			      : "what came after the log was copied and before it was truncated is not known";
+	stream_set_copy(s);
+	stream_search_since(s, m->since_us);
+	stream_set_loss(s, lost, lost > 0 ? "came after the log was copied and before it was truncated"
+					  : "what came after the log was copied and before it was truncated "
+					    "is not known");
 }
 
 /* The longest copy of the file that is missing. It is among the streams then; a pattern may have
@@ -296,15 +317,15 @@ static struct stream *find_copy(struct tail_files *t, const struct remembered_fi
 	CLEANUP(path_list_free) struct path_list files = { 0 };
 	struct stream *best = NULL, *s;
 
-	for (s = t->streams; s; s = s->next)
+	for (s = t->streams; s; s = stream_next(s))
 		if (tail_copy_may_be_of(s, m->at.path) && tail_copy_likeness(s, m) == COPY &&
-		    (!best || best->size < s->size))
+		    (!best || stream_extent(best)->size < stream_extent(s)->size))
 			best = s;
 	names_add_folders_below(&in, m->at.path);
 	list_unknown(t, &in, &files);
 	for (size_t i = 0; i < files.n; i++) {
 		s = open_rotated(t, files.path[i], m->at.path);
-		if (s && tail_copy_likeness(s, m) == COPY && (!best || best->size < s->size)) {
+		if (s && tail_copy_likeness(s, m) == COPY && (!best || stream_extent(best)->size < stream_extent(s)->size)) {
 			tail_files_add(t, s);
 			return s;               /* the largest of all */
 		}
@@ -320,7 +341,7 @@ static bool is_spare(const struct stream *s, const struct stream *best, const st
 
 	if (like == COPY_TOO_SHORT)
 		return !best || stream_same_text(s, best);
-	return like == COPY && best && s->size <= best->size && stream_same_text(s, best);
+	return like == COPY && best && stream_extent(s)->size <= stream_extent(best)->size && stream_same_text(s, best);
 }
 
 /* Copies that are done with. */
@@ -330,7 +351,7 @@ static void pass_over_spares(struct tail_files *t, const struct stream *best, co
 	CLEANUP(path_list_free) struct path_list files = { 0 };
 	struct stream *s;
 
-	for (s = t->streams; s; s = s->next)
+	for (s = t->streams; s; s = stream_next(s))
 		if (s != best && tail_copy_may_be_of(s, m->at.path) && is_spare(s, best, m))
 			tail_copy_pass_over(t, s, true);
 	names_add_folders_below(&in, m->at.path);
@@ -372,17 +393,17 @@ static bool find_packed(const char *path, char *out, size_t size)
 	return false;
 }
 
-static void say_truncated(struct tail_files *t, const struct stream *gone, const struct remembered_file *m)
+static void say_truncated(struct tail_files *t, const struct remembered_file *m)
 {
 	int64_t unread = m->top - m->at.to;
 	char detail[128];
 
 	snprintf(detail, sizeof detail, "the file was truncated; %" PRId64 " bytes were known and not read",
 		 unread > 0 ? unread : 0);
-	reader_gap(t->reader, gone, "truncated", -1, unread > 0 ? unread : -1, detail);
+	reader_gap(t->reader, m->at.stream_id, "truncated", -1, unread > 0 ? unread : -1, detail);
 }
 
-static void say_gone(struct tail_files *t, const struct stream *gone, const struct remembered_file *m)
+static void say_gone(struct tail_files *t, const struct remembered_file *m)
 {
 	char detail[900], packed[FOLDER_SIZE + 256] = "";
 	const char *when = m->top < 0 ? " while the agent did not run" : " while it was not open";
@@ -393,7 +414,7 @@ static void say_gone(struct tail_files *t, const struct stream *gone, const stru
 	if (find_packed(m->at.path, packed, sizeof packed))
 		snprintf(detail + n, sizeof detail - (size_t)n,
 			 "; it may be in %s: packed files are not read", packed);
-	reader_gap(t->reader, gone, "file_gone", -1, m->top > m->at.to ? m->top - m->at.to : -1, detail);
+	reader_gap(t->reader, m->at.stream_id, "file_gone", -1, m->top > m->at.to ? m->top - m->at.to : -1, detail);
 	logcore_warning(agent_log(t->agent), "log file is gone", logcore_kv("path", m->at.path),
 			logcore_kv("position", m->at.to));
 }
@@ -401,12 +422,12 @@ static void say_gone(struct tail_files *t, const struct stream *gone, const stru
 /* Is a file open that is the same and holds another text? */
 static bool holds_another_text(const struct tail_files *t, const struct remembered_file *m)
 {
-	uint64_t key = stream_key(m->at.file_id);
+	uint64_t key = identity_key(m->at.file_id);
 
 	if (m->truncated)
 		return true;
-	for (const struct stream *s = t->streams; s; s = s->next)
-		if (s->key == key)
+	for (const struct stream *s = t->streams; s; s = stream_next(s))
+		if (stream_file(s)->key == key)
 			return true;
 	return false;
 }
@@ -414,10 +435,10 @@ static bool holds_another_text(const struct tail_files *t, const struct remember
 /* Does the database hold the stream that goes on where this one was torn? */
 static bool goes_on(const struct tail_files *t, const struct remembered_file *m)
 {
-	uint64_t key = stream_key(m->at.file_id);
+	uint64_t key = identity_key(m->at.file_id);
 
-	for (const struct stream *s = t->streams; s; s = s->next)
-		if (s->key == key && s->committed == 0)
+	for (const struct stream *s = t->streams; s; s = stream_next(s))
+		if (stream_file(s)->key == key && stream_progress(s)->committed == 0)
 			return false;
 	return true;
 }
@@ -427,18 +448,15 @@ static bool goes_on(const struct tail_files *t, const struct remembered_file *m)
 static size_t search_for_later(struct tail_files *t, const struct remembered_file *m)
 {
 	CLEANUP(search_end) struct search search = { .copies = m->truncated && m->at.to == 0 };
-	struct stream lost = { .fd = -1, .life = FOLLOWED, .since_us = m->since_us };
+	struct origin lost = { .path = m->at.path, .log_path = m->at.path, .since_us = m->since_us };
 
-	memcpy(lost.path, m->at.path, sizeof lost.path);
-	memcpy(lost.log_path, m->at.path, sizeof lost.log_path);
 	search_successors(t, &lost, &search);
-	for (struct stream *s = t->streams; s; s = s->next) {
-		if (stream_ended(s) || strcmp(s->log_path, m->at.path) != 0)
+	for (struct stream *s = t->streams; s; s = stream_next(s)) {
+		if (stream_ended(s) || strcmp(stream_place(s)->log_path, m->at.path) != 0)
 			continue;
-		if (s->since_us > m->since_us)
-			s->since_us = m->since_us;
-		s->search_until_us = mono_us() + STREAM_SEARCH_S * US_PER_S;
-		s->searched = (struct timespec){ 0 };
+		stream_search_since(s, m->since_us);
+		stream_search_for_a_while(s);
+		stream_search_again(s);
 	}
 	return search.found;
 }
@@ -446,7 +464,6 @@ static size_t search_for_later(struct tail_files *t, const struct remembered_fil
 /* The text is nowhere: end its stream, and say that its rest may be lost. */
 static bool give_up(struct tail_files *t, const struct remembered_file *m)
 {
-	struct stream gone = { .fd = -1, .id = m->at.stream_id };
 	struct position end = m->at;
 
 	end.from = end.to;
@@ -459,12 +476,12 @@ static bool give_up(struct tail_files *t, const struct remembered_file *m)
 		return true;
 	if (holds_another_text(t, m)) {
 		if (!m->whole)
-			say_truncated(t, &gone, m);
+			say_truncated(t, m);
 		return true;
 	}
 	tail_files_remember(t, &end);   /* should it come back */
 	if (!m->whole)
-		say_gone(t, &gone, m);
+		say_gone(t, m);
 	return true;
 }
 
@@ -508,19 +525,19 @@ void tail_search_missing(struct tail_files *t)
 
 void tail_files_truncated(struct tail_files *t, struct stream *s)
 {
-	struct remembered_file f = { .top = s->top,
-				.filled_us = s->filled_us,
-				.read_us = s->read_us,
-				.since_us = s->since_us,
+	struct remembered_file f = { .top = stream_extent(s)->top,
+				.filled_us = stream_extent(s)->filled_us,
+				.read_us = stream_progress(s)->read_us,
+				.since_us = stream_search(s)->since_us,
 				.truncated = true };
 
-	f.whole = s->position >= s->top && tail_copy_is_rotated(t, s);
+	f.whole = stream_progress(s)->position >= stream_extent(s)->top && tail_copy_is_rotated(t, s);
 	stream_position(s, &f.at);
-	if (s->told && !remembered_add(&t->missing, &f, 0))
+	if (stream_is_told(s) && !remembered_add(&t->missing, &f, 0))
 		return;                 /* out of memory: at the next turn */
 	stream_restart(s);
-	s->search_until_us = mono_us() + STREAM_SEARCH_S * US_PER_S;
-	s->searched = (struct timespec){ 0 };
+	stream_search_for_a_while(s);
+	stream_search_again(s);
 	if (tail_copy_judge(t, s) != NO_COPY)
 		tail_files_remove(t,
 				  s); /* overwritten by a copy: read when the log is truncated, if at all */

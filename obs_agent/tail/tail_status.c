@@ -12,22 +12,11 @@ struct ranking {
 	size_t n;
 };
 
-static int64_t lag_bytes(const struct stream *s)
-{
-	return stream_text_size(s) > s->committed ? stream_text_size(s) - s->committed : 0;
-}
-
-/* Age of the oldest byte that is not committed, as far as is known. */
-static int64_t lag_s(const struct stream *s, int64_t now_us)
-{
-	return lag_bytes(s) && s->lag_since_us ? (now_us - s->lag_since_us) / US_PER_S : 0;
-}
-
 static void rank(struct ranking *r, const struct stream *s)
 {
 	size_t i = r->n < STATUS_STREAMS_MAX ? r->n++ : STATUS_STREAMS_MAX;
 
-	for (; i > 0 && lag_bytes(r->s[i - 1]) < lag_bytes(s); i--)
+	for (; i > 0 && stream_lag_bytes(r->s[i - 1]) < stream_lag_bytes(s); i--)
 		if (i < STATUS_STREAMS_MAX)
 			r->s[i] = r->s[i - 1];
 	if (i < STATUS_STREAMS_MAX)
@@ -36,11 +25,11 @@ static void rank(struct ranking *r, const struct stream *s)
 
 static bool add_stream(struct buf *out, const struct tail_files *t, const struct stream *s, int64_t now_us)
 {
-	return buf_adds(out, "{\"path\":") && buf_add_json(out, text_of(s->path)) &&
+	return buf_adds(out, "{\"path\":") && buf_add_json(out, text_of(stream_place(s)->path)) &&
 	       buf_addf(out,
 			",\"position\":%" PRId64 ",\"lag_bytes\":%" PRId64 ",\"lag_s\":%" PRId64
 			",\"rotated\":%s}",
-			s->committed, lag_bytes(s), lag_s(s, now_us), tail_files_led_to(t, s) ? "false" : "true");
+			stream_progress(s)->committed, stream_lag_bytes(s), stream_lag_us(s, now_us) / US_PER_S, tail_files_led_to(t, s) ? "false" : "true");
 }
 
 static bool add_ranking(struct buf *out, const struct tail_files *t, const struct ranking *r, int64_t now_us)
@@ -90,11 +79,11 @@ bool tail_status_files(const struct tail_files *t, struct buf *out)
 	struct ranking r = { .n = 0 };
 	int64_t now_us = mono_us(), bytes = 0, oldest = 0;
 
-	for (const struct stream *s = t->streams; s; s = s->next) {
+	for (const struct stream *s = t->streams; s; s = stream_next(s)) {
 		rank(&r, s);
-		bytes += lag_bytes(s);
-		if (oldest < lag_s(s, now_us))
-			oldest = lag_s(s, now_us);
+		bytes += stream_lag_bytes(s);
+		if (oldest < stream_lag_us(s, now_us) / US_PER_S)
+			oldest = stream_lag_us(s, now_us) / US_PER_S;
 	}
 	return add_ranking(out, t, &r, now_us) && add_troubles(out, t) &&
 	       buf_addf(out,

@@ -12,7 +12,9 @@ static int no_handles;
 #define name_to_handle_at(fd, path, handle, mount, flags) \
 	(no_handles ? -1 : (name_to_handle_at)(fd, path, handle, mount, flags))
 
+#include "obs_agent/tail/identity.c"
 #include "obs_agent/tail/stream.c"
+#include "obs_agent/tail/stream_text.c"
 
 static char dir[] = "/tmp/observ-stream-XXXXXX";
 
@@ -65,8 +67,8 @@ static void read_on(struct stream *s, size_t n)
 {
 	char bytes[4096];
 
-	assert_int_equal(file_read_at(s->fd, bytes, n, s->position), n);
-	stream_advance(s, s->position + (int64_t)n, bytes + n, n);
+	assert_int_equal(file_read_at(s->fd, bytes, n, s->at.position), n);
+	stream_advance(s, s->at.position + (int64_t)n, bytes + n, n);
 }
 
 static void a_renamed_file_is_taken_up_where_it_stands(void **state)
@@ -84,7 +86,7 @@ static void a_renamed_file_is_taken_up_where_it_stands(void **state)
 	again = open_stream("b");
 	assert_true(stream_is(again, &p));
 	stream_resume(again, &p);
-	assert_int_equal(again->position, 8);
+	assert_int_equal(again->at.position, 8);
 	assert_int_equal(again->id, p.stream_id);
 	assert_true(stream_unchanged(again));
 	stream_free(again);
@@ -126,7 +128,7 @@ static void truncation_is_noticed_whatever_fills_the_file_again(void **state)
 		put("a", "w", refills[i]);              /* truncates */
 		assert_false(stream_unchanged(s));
 		stream_restart(s);
-		assert_int_equal(s->position, 0);
+		assert_int_equal(s->at.position, 0);
 		assert_true(stream_unchanged(s));
 		stream_free(s);
 	}
@@ -182,10 +184,10 @@ static void a_torn_file_goes_on_behind_its_end(void **state)
 	torn = open_stream("a");
 	assert_true(stream_is_torn(torn, &p));
 	stream_restart_behind(torn);
-	assert_int_equal(torn->position, torn->size);
+	assert_int_equal(torn->at.position, torn->seen.size);
 	stream_position(torn, &now);
 	assert_int_equal(now.from, 0);
-	assert_int_equal(now.to, torn->size);
+	assert_int_equal(now.to, torn->seen.size);
 	assert_int_not_equal(now.stream_id, p.stream_id);
 	stream_free(torn);
 	p.head_hash[0] = '9';                           /* "9024:": not a whole head */
@@ -204,8 +206,8 @@ static void the_tail_is_remembered_across_short_reads(void **state)
 	read_on(s, 11);
 	read_on(s, 2);
 	read_on(s, 2);
-	assert_int_equal(s->tail_len, 15);
-	assert_memory_equal(s->tail, "0123456789\n1\n2\n", 15);
+	assert_int_equal(s->at.tail_len, 15);
+	assert_memory_equal(s->at.tail, "0123456789\n1\n2\n", 15);
 	stream_free(s);
 }
 
@@ -262,8 +264,8 @@ static void a_copy_goes_on_where_reading_stopped(void **state)
 	stream_position(s, &p);                         /* the head is hashed as far as it is read */
 	put("a", "a", "two\n");
 	read_on(s, 4);
-	p.to = s->position;
-	snprintf(p.tail_hash, sizeof p.tail_hash, "%zu:%016" PRIx64, s->tail_len, fingerprint_hash(s->tail, s->tail_len));
+	p.to = s->at.position;
+	snprintf(p.tail_hash, sizeof p.tail_hash, "%zu:%016" PRIx64, s->at.tail_len, fingerprint_hash(s->at.tail, s->at.tail_len));
 	for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
 		put("b", "w", files[i].text);
 		other = open_stream("b");
@@ -334,15 +336,15 @@ static void what_waits_has_an_age(void **state)
 	(void)state;
 	put("a", "w", "one\n");
 	s = open_stream("a");
-	assert_true(s->lag_since_us > 0);
+	assert_true(s->lag.since_us > 0);
 	stream_committed(s, 4);
-	assert_int_equal(s->lag_since_us, 0);
+	assert_int_equal(s->lag.since_us, 0);
 	put("a", "a", "two\n");
 	assert_int_equal(fstat(s->fd, &st), 0);
 	stream_seen(s, &st);
-	assert_true(s->dirty && s->size == 8 && s->lag_since_us > 0);
+	assert_true(s->dirty && s->seen.size == 8 && s->lag.since_us > 0);
 	stream_committed(s, 6);
-	assert_true(s->lag_since_us > 0);
+	assert_true(s->lag.since_us > 0);
 	stream_free(s);
 }
 
