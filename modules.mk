@@ -133,6 +133,7 @@ AGENT := \
   tail/remembered \
   tail/src_tail \
   tail/stream \
+  tail/stream_fields \
   tail/stream_life \
   tail/stream_text \
   tail/tail_copy \

@@ -20,6 +20,7 @@ UNIT_TESTS := \
   agent/test_proc_source \
   agent/test_rate_limit \
   agent/test_stream \
+  agent/test_stream_life \
   common/test_common \
   common/test_line_start \
   common/test_log \

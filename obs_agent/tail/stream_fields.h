@@ -1,5 +1,5 @@
 /*
- * stream_fields.h - a stream. Private: for stream.c, stream_text.c and stream_life.c, and for tests.
+ * stream_fields.h - a stream. Private: for stream*.c and tests.
  * Everyone else uses the functions of stream.h.
  */
 #ifndef OBS_AGENT_STREAM_FIELDS_H

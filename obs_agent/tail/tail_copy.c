@@ -136,10 +136,10 @@ static enum copy copy_of(const struct tail_files *t, const struct stream *s, con
 
 static enum copy of_read_text(const struct tail_files *t, const struct stream *s)
 {
-	for (size_t i = 0; i < t->over.n; i++) {
-		const struct remembered_file *f = &t->over.files[i];
+	for (size_t i = 0; i < t->finished.n; i++) {
+		const struct remembered_file *f = &t->finished.files[i];
 
-		if (t->over.keys[i] && stream_extent(s)->size <= f->at.to && is_related(stream_place(s)->path, f->at.path) &&
+		if (t->finished.keys[i] && stream_extent(s)->size <= f->at.to && is_related(stream_place(s)->path, f->at.path) &&
 		    tail_copy_likeness(s, f) != UNLIKE)
 			return COPY_OF_READ;
 	}

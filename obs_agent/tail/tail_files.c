@@ -200,7 +200,7 @@ void tail_files_remove(struct tail_files *t, struct stream *gone)
 
 void tail_files_remember(struct tail_files *t, const struct position *end)
 {
-	remembered_add(&t->over, &(struct remembered_file){ .at = *end, .read_us = wall_us() }, FILES_OVER_MAX);
+	remembered_add(&t->finished, &(struct remembered_file){ .at = *end, .read_us = wall_us() }, FILES_OVER_MAX);
 }
 
 void tail_files_finished(struct tail_files *t, struct stream *s, const struct position *end)
@@ -230,7 +230,7 @@ static bool go_on_behind(struct tail_files *t, struct stream *s)
 
 	if (f)
 		f->torn = f->whole = true;
-	else if (!remembered_find_torn(&t->over, s))
+	else if (!remembered_find_torn(&t->finished, s))
 		return false;
 	stream_restart_behind(s);
 	return true;
@@ -248,7 +248,7 @@ static void take_over(const struct tail_files *t, struct stream *s, const struct
 
 bool tail_files_take_up(struct tail_files *t, struct stream *s)
 {
-	struct remembered_file *f = remembered_find(&t->missing, s), *over = remembered_find(&t->over, s);
+	struct remembered_file *f = remembered_find(&t->missing, s), *over = remembered_find(&t->finished, s);
 
 	if (f && over && over->at.to > f->at.to) {
 		f->torn = f->whole = true;      /* the same file was read on in another stream */
@@ -265,7 +265,7 @@ bool tail_files_take_up(struct tail_files *t, struct stream *s)
 	}
 	if (over) {
 		stream_resume(s, &over->at);
-		remembered_forget(&t->over, over);
+		remembered_forget(&t->finished, over);
 		return true;
 	}
 	return go_on_behind(t, s);
@@ -393,5 +393,5 @@ void tail_files_free(struct tail_files *t)
 	close_p(&t->inotify_fd);
 	free(t->folders);
 	remembered_free(&t->missing);
-	remembered_free(&t->over);
+	remembered_free(&t->finished);
 }

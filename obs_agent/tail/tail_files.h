@@ -57,7 +57,7 @@ struct tail_files {
 	bool all_known;                 /* the database has told its positions */
 	bool reconfigured;              /* since the last look: files may have to be dropped */
 	struct remembered missing;      /* streams whose file is not found yet */
-	struct remembered over;         /* finished streams: their files are not read again */
+	struct remembered finished;     /* finished streams: their files are not read again */
 	struct folder *folders;
 	size_t n_folders;
 	int64_t started_us;             /* wall clock: of the first look */

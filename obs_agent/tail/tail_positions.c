@@ -129,9 +129,9 @@ bool tail_files_positions(struct tail_files *t, const struct position *p, size_t
 		return false;
 	}
 	remembered_free(&t->missing);
-	remembered_free(&t->over);
+	remembered_free(&t->finished);
 	t->missing = missing;
-	t->over = over;
+	t->finished = over;
 	t->all_known = true;
 	for (struct stream *s = t->streams; s; s = stream_next(s))
 		take_or_begin(t, s, &l);

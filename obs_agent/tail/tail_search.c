@@ -24,7 +24,7 @@ enum {
 /* A finished stream's file, and nothing came to it since. */
 static bool nothing_new(struct tail_files *t, const struct stream *s)
 {
-	const struct remembered_file *f = remembered_find(&t->over, s);
+	const struct remembered_file *f = remembered_find(&t->finished, s);
 
 	return f && f->at.to == stream_extent(s)->size;
 }

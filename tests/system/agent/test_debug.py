@@ -5,6 +5,7 @@ import subprocess
 import time
 
 import pytest
+from harness import wait_for
 
 QUIET_S = 4             # several times the flush delay of a line
 
@@ -66,6 +67,12 @@ def test_debug_reports_the_agents_work(db, watched):
     assert messages(agent, "TRACE") == set()
     log.write_bytes(b"")
     agent.wait_said('"log file truncated"')
+    log.rename(f"{log}.1")
+    agent.wait_said(f'"log rotated: {log} is now {log}.1"')
+    log.touch()
+    wait_for(lambda: agent.said().count('"log file opened"') >= 3, "the new log is opened")     # app.log, agent.log, app.log
+    log.unlink()
+    agent.wait_said('"log file removed"')
 
 
 def test_trace_reports_more_and_does_not_loop(db, watched):

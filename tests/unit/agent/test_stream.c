@@ -15,6 +15,7 @@ static int no_handles;
 #include "obs_agent/tail/identity.c"
 #include "obs_agent/tail/stream.c"
 #include "obs_agent/tail/stream_text.c"
+#include "obs_agent/tail/stream_fields.c"
 
 static char dir[] = "/tmp/observ-stream-XXXXXX";
 
