@@ -32,11 +32,15 @@ WIRE := \
   push \
   row_json \
   sample \
+  log/log_ahead \
+  log/log_columns \
   log/log_context \
   log/log_fields \
+  log/log_group \
   log/log_keys \
   log/log_level \
   log/log_line \
+  log/log_line_text \
   log/log_names \
   log/log_object \
   log/log_pieces \
@@ -45,6 +49,7 @@ WIRE := \
   log/log_time \
   log/log_trace \
   log/log_wrapper \
+  log/log_zone \
   log/multiline
 
 LOGCORE := \

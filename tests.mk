@@ -52,6 +52,7 @@ UNIT_TESTS := \
   wire/test_batch \
   wire/test_hostile \
   wire/test_log_line \
+  wire/test_log_text \
   wire/test_log_time \
   wire/test_multiline \
   wire/test_records

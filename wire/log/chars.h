@@ -81,4 +81,19 @@ static inline size_t text_span(struct text t, bool (*kind)(char c))
 	return n;
 }
 
+/* At most `max` digits at the beginning, `min` at least; *t goes behind them. */
+static inline bool text_number(struct text *t, int min, int max, int *ret)
+{
+	int n = 0, v = 0;
+
+	while (n < max && (size_t)n < t->len && is_digit(t->s[n]))
+		v = 10 * v + (t->s[n++] - '0');
+	if (n < min)
+		return false;
+	*ret = v;
+	t->s += n;
+	t->len -= (size_t)n;
+	return true;
+}
+
 #endif

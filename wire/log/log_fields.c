@@ -5,6 +5,7 @@
 
 #include "common/parse.h"
 #include "chars.h"
+#include "log_columns.h"
 #include "log_keys.h"
 #include "log_level.h"
 
@@ -17,7 +18,7 @@ static void clear(struct log_text *t)
 
 /* ---- access logs ---- */
 
-enum { HEAD_WORDS_MAX = 4, STATUS_ERROR = 500 };
+enum { HEAD_WORDS_MAX = 4 };
 
 /* From a quote to the next that no backslash escapes; what is between them. */
 static bool quoted(struct text *t, struct text *ret)
@@ -54,22 +55,6 @@ static void add_unless_dash(struct log_text *t, const char *name, struct text va
 		log_text_add(t, text_of(name), value);
 }
 
-/* "GET /orders HTTP/1.1" */
-static void add_request(struct log_text *t, struct text request)
-{
-	struct text method, path, protocol;
-
-	if (!word(&request, &method) || !word(&request, &path))
-		return;
-	for (size_t i = 0; i < method.len; i++)
-		if (!is_upper(method.s[i]))
-			return;
-	log_text_add(t, TEXT("method"), method);
-	log_text_add(t, TEXT("path"), path);
-	if (word(&request, &protocol))
-		log_text_add(t, TEXT("protocol"), protocol);
-}
-
 /* The words in front of the bracket: an address, who it is, and perhaps a host first. */
 static bool read_head(struct text *rest, struct text head[HEAD_WORDS_MAX], int *ret_n)
 {
@@ -102,7 +87,6 @@ bool log_fields_access(struct log_clock *c, struct text line, struct log_text *r
 	static const char *const more[] = { "referer", "user_agent", "forwarded_for" };
 	struct text rest = line, head[HEAD_WORDS_MAX], request, status, bytes, text;
 	struct log_time time;
-	uint64_t code;
 	int n;
 
 	clear(ret);
@@ -113,15 +97,14 @@ bool log_fields_access(struct log_clock *c, struct text line, struct log_text *r
 		return false;
 	rest = text_after(rest, 2);
 	ret->prefix = (size_t)(rest.s - line.s);
-	if (!quoted(&rest, &request) || !word(&rest, &status) || status.len != 3 || !parse_u64(status, &code) ||
-	    !word(&rest, &bytes))
+	if (!quoted(&rest, &request) || !word(&rest, &status) || !word(&rest, &bytes))
 		return false;
-	ret->timed = ret->leveled = true;
+	ret->timed = true;
 	ret->us = time.us;
-	ret->level = code >= STATUS_ERROR ? LEVEL_ERROR : LEVEL_INFO;
 	add_head(ret, head, n);
-	add_request(ret, request);
-	log_text_add(ret, TEXT("status"), status);
+	log_columns_request(ret, request);
+	if (!log_columns_status(ret, status))
+		return false;
 	add_unless_dash(ret, "bytes", bytes);
 	for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
 		while (rest.len > 0 && rest.s[0] == ' ')
@@ -189,6 +172,17 @@ static struct text plain(const struct log_text_field *f)
 	return f->kind == FIELD_JSON && t.len >= 2 && t.s[0] == '"' ? (struct text){ t.s + 1, t.len - 2 } : t;
 }
 
+/* Names that applications use for what is no logger and no level. */
+static bool is_anybodys(struct text name)
+{
+	static const char *const names[] = { "name", "source", "app", "c", "component", "module", "status", "label", "s", NULL };
+
+	for (const char *const *n = names; *n; n++)
+		if (text_eq(name, text_of(*n)))
+			return true;
+	return false;
+}
+
 /* True when the pair is one of a logger's own. */
 static bool take_pair(struct log_clock *c, const struct log_text_field *f, struct log_text *ret, unsigned rank[SLOTS])
 {
@@ -197,7 +191,7 @@ static bool take_pair(struct log_clock *c, const struct log_text_field *f, struc
 	enum log_level level;
 	int64_t us;
 
-	if (slot == SLOT_NONE || row->rank >= rank[slot])
+	if (slot == SLOT_NONE || row->rank >= rank[slot] || is_anybodys(f->name))
 		return false;
 	if (slot == SLOT_MESSAGE && plain(f).len > 6 && memcmp(plain(f).s, "audit(", 6) == 0) {
 		const char *colon = memchr(plain(f).s, ':', plain(f).len);      /* "audit(1796020200.123:45):" */
@@ -216,7 +210,7 @@ static bool take_pair(struct log_clock *c, const struct log_text_field *f, struc
 		ret->level = level;
 	} else if (slot == SLOT_MESSAGE) {
 		ret->message = *f;
-	} else if (slot == SLOT_LOGGER && !text_eq(f->name, TEXT("name"))) {
+	} else if (slot == SLOT_LOGGER) {
 		ret->logger = plain(f);
 	} else {
 		return false;
@@ -256,7 +250,32 @@ bool log_fields_pairs(struct log_clock *c, struct text line, size_t from, struct
 		else
 			log_text_add(ret, f.name, f.value);
 	}
+	if (!ret->leveled && has_field(ret, TEXT("method")) && has_field(ret, TEXT("path")))     /* Lograge */
+		for (unsigned i = 0; i < ret->n; i++)
+			if (text_eq(ret->field[i].name, TEXT("status")) && log_columns_status(ret, ret->field[i].value))
+				return true;
 	return pairs >= 2 && ((own >= 1 && (ret->message.value.s || ret->leveled)) || ret->timed);
+}
+
+bool log_fields_audit(struct log_clock *c, struct text line, struct log_text *ret)
+{
+	static const char mark[] = " msg=audit(";
+	const char *at = text_begins(line, "type=") ? memmem(line.s, line.len, mark, sizeof mark - 1) : NULL, *colon, *end;
+	struct text rest;
+
+	clear(ret);
+	if (!at)
+		return false;
+	rest = text_after(line, (size_t)(at + sizeof mark - 1 - line.s));
+	colon = memchr(rest.s, ':', rest.len);
+	end = memmem(rest.s, rest.len, "): ", 3);
+	if (!colon || !end || end < colon || !log_time_epoch(c, (struct text){ rest.s, (size_t)(colon - rest.s) }, &ret->us))
+		return false;
+	ret->timed = true;
+	log_text_add(ret, TEXT("type"), (struct text){ line.s + 5, (size_t)(at - line.s) - 5 });
+	log_text_add(ret, TEXT("serial"), (struct text){ colon + 1, (size_t)(end - colon) - 1 });
+	ret->prefix = (size_t)(end + 3 - line.s);
+	return true;
 }
 
 /* ---- PostgreSQL's csvlog ---- */

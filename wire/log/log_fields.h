@@ -17,6 +17,9 @@ bool log_fields_access(struct log_clock *c, struct text line, struct log_text *r
  * holds already, of a prefix, stays. */
 bool log_fields_pairs(struct log_clock *c, struct text line, size_t from, struct log_text *ret);
 
+/* A record of Linux' audit whose text is no pairs: its time, its type, its serial number. */
+bool log_fields_audit(struct log_clock *c, struct text line, struct log_text *ret);
+
 /* PostgreSQL's csvlog. */
 bool log_fields_csv(struct log_clock *c, struct text line, struct log_text *ret);
 

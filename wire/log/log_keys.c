@@ -12,6 +12,7 @@
  */
 const struct log_key log_keys[] = {
 #define KEY(name, slot, rank, takes) { { name, sizeof name - 1 }, slot, rank, takes, LEVELS_ANY }
+#define WORDS(name, rank) { { name, sizeof name - 1 }, SLOT_LEVEL, rank, TEXT_ONLY, LEVELS_NONE }
 #define NUMBERS(name, rank, family) { { name, sizeof name - 1 }, SLOT_LEVEL, rank, STRING_OR_NUMBER, family }
 	KEY("timestamp", SLOT_TIMESTAMP, 0, STRING_OR_NUMBER),
 	KEY("level", SLOT_LEVEL, 0, STRING_OR_NUMBER),
@@ -37,6 +38,10 @@ const struct log_key log_keys[] = {
 	KEY("datetime.date", SLOT_TIMESTAMP, 16, STRING_OR_NUMBER),
 	KEY("_meta.date", SLOT_TIMESTAMP, 17, STRING_OR_NUMBER),
 	KEY("ISODATE", SLOT_TIMESTAMP, 18, STRING_OR_NUMBER),
+	KEY("ibm_datetime", SLOT_TIMESTAMP, 19, TEXT_ONLY),
+	KEY("timestamp.seconds", SLOT_TIMESTAMP, 19, STRING_OR_NUMBER),
+	KEY("start_time", SLOT_TIMESTAMP, 19, TEXT_ONLY),
+	KEY("requestReceivedTimestamp", SLOT_TIMESTAMP, 19, TEXT_ONLY),
 	KEY("timereported", SLOT_TIMESTAMP, 19, STRING_OR_NUMBER),
 	KEY("eventTime", SLOT_TIMESTAMP, 20, STRING_OR_NUMBER),
 	KEY("event_time", SLOT_TIMESTAMP, 21, STRING_OR_NUMBER),
@@ -90,7 +95,9 @@ const struct log_key log_keys[] = {
 	NUMBERS("SeverityNumber", 32, LEVELS_OPENTELEMETRY),
 	NUMBERS("_meta.logLevelId", 33, LEVELS_TSLOG),
 	KEY("level_value", SLOT_LEVEL, 34, STRING_OR_NUMBER),
-	KEY("s", SLOT_LEVEL, 35, TEXT_ONLY),
+	KEY("label", SLOT_LEVEL, 35, TEXT_ONLY),
+	KEY("s", SLOT_LEVEL, 36, TEXT_ONLY),
+	WORDS("status", 37),
 
 	KEY("log.logger", SLOT_LOGGER, 1, TEXT_ONLY),
 	KEY("loggerName", SLOT_LOGGER, 2, TEXT_ONLY),
@@ -113,6 +120,8 @@ const struct log_key log_keys[] = {
 	KEY("PROGRAM", SLOT_LOGGER, 19, TEXT_ONLY),
 	KEY("SYSLOG_IDENTIFIER", SLOT_LOGGER, 20, TEXT_ONLY),
 	KEY("syslogtag", SLOT_LOGGER, 21, TEXT_ONLY),
+	KEY("component", SLOT_LOGGER, 22, TEXT_ONLY),
+	KEY("module", SLOT_LOGGER, 22, TEXT_ONLY),
 	KEY("c", SLOT_LOGGER, 22, TEXT_ONLY),
 	KEY("source", SLOT_LOGGER, 23, TEXT_ONLY),
 	KEY("app", SLOT_LOGGER, 24, TEXT_ONLY),
@@ -138,6 +147,7 @@ const struct log_key log_keys[] = {
 	KEY("Msg", SLOT_MESSAGE, 18, TEXT_ONLY),
 	KEY("log_message", SLOT_MESSAGE, 19, TEXT_ONLY),
 	KEY("logMessage", SLOT_MESSAGE, 20, TEXT_ONLY),
+	KEY("LogMessage", SLOT_MESSAGE, 20, TEXT_ONLY),
 	KEY("log", SLOT_MESSAGE, 21, TEXT_ONLY),
 	KEY("text", SLOT_MESSAGE, 22, TEXT_ONLY),
 	KEY("data", SLOT_MESSAGE, 23, TAKES_STRING | TAKES_ARRAY),
@@ -148,6 +158,7 @@ const struct log_key log_keys[] = {
 	KEY("exception.message", SLOT_MESSAGE, 28, TEXT_ONLY),
 #undef KEY
 #undef NUMBERS
+#undef WORDS
 };
 
 enum { KEYS = sizeof log_keys / sizeof *log_keys };

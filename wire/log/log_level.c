@@ -125,6 +125,7 @@ static const struct {
 	[LEVELS_OPENTELEMETRY] = FAMILY(opentelemetry),
 	[LEVELS_NEXTCLOUD] = FAMILY(nextcloud),
 	[LEVELS_TSLOG] = FAMILY(tslog),
+	[LEVELS_NONE] = { NULL, 0 },
 #undef FAMILY
 };
 

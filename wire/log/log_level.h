@@ -27,6 +27,7 @@ enum log_level_family {
 	LEVELS_OPENTELEMETRY,           /* 1-4 trace ... 21-24 fatal */
 	LEVELS_NEXTCLOUD,               /* 0 debug ... 4 fatal */
 	LEVELS_TSLOG,                   /* 0 silly ... 6 fatal */
+	LEVELS_NONE,                    /* in none: numbers are no levels here */
 };
 
 /* The level that a word stands for, in any case ("warn", "ERROR", "notice"). `ret_kind` may be NULL. */

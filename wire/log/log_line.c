@@ -8,31 +8,16 @@
 #include "chars.h"
 #include "wire/json_lenient.h"
 #include "wire/json_scan.h"
-#include "log_fields.h"
+#include "log_found.h"
 #include "log_level.h"
-#include "log_plain.h"
-#include "log_trace.h"
 #include "log_wrapper.h"
 
-enum { TEXT_MAX = 4 * LINE_BYTES_MAX, DEPTH_MAX = 2, STATUS_WARNING = 400 };
+enum { TEXT_MAX = 4 * LINE_BYTES_MAX };
 
 const char *const line_form_names[LINE_FORMS] = {
 	[LINE_PLAIN] = "plain text",       [LINE_PREFIXED] = "text behind a prefix", [LINE_ACCESS] = "access log",
 	[LINE_PAIRS] = "key=value pairs",  [LINE_CSV] = "PostgreSQL's CSV",          [LINE_JSON] = "JSON",
 };
-
-/* What is known of the row so far: a wrapper says something, what it holds says more. */
-struct found {
-	enum line_form form;
-	bool wrapped, timed, leveled;
-	int64_t us;
-	enum log_level level;
-	struct text logger, message;
-	struct text prefix;             /* what stands in front of the message */
-	struct text stood;              /* the line as it stood, where a prefix and the message are not all of it */
-};
-
-static void read_inside(struct line_parser *p, struct text line, int depth, struct found *f);
 
 /* ---- an object's members to columns ---- */
 
@@ -82,14 +67,37 @@ static inline bool as_logcore_writes(struct line_parser *p, struct text t, int64
 	return true;
 }
 
-static bool time_of(struct line_parser *p, const struct member *x, int64_t *ret_us, bool *ret_zoned)
+/* {"epochSecond":1796040000,"nanoOfSecond":123456789}, {"seconds":1796040000,"nanos":123000000}. */
+static bool add_nanoseconds(const struct members *m, const struct member *seconds, int64_t *us)
+{
+	static const char *const names[] = { "\"nanoOfSecond\"", "\"nanos\"" };
+	int64_t ns = 0;
+
+	for (size_t i = 0; i < m->n_extra; i++) {
+		struct text of = m->extra[i].value;
+
+		if (m->extra[i].type != JSON_OBJECT || seconds->value.s < of.s || seconds->value.s >= of.s + of.len)
+			continue;
+		for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+			const char *at = memmem(of.s, of.len, names[k], strlen(names[k]));
+			struct text t = at ? text_trim(text_after(of, (size_t)(at - of.s) + strlen(names[k]))) : TEXT("");
+
+			t = text_trim(text_after(t, text_first(t) == ':'));
+			if (parse_i64((struct text){ t.s, text_span(t, is_digit) }, &ns) && ns >= 0 && ns < 1000000000)
+				*us += ns / 1000;
+		}
+	}
+	return true;
+}
+
+static bool time_of(struct line_parser *p, const struct members *m, const struct member *x, int64_t *ret_us, bool *ret_zoned)
 {
 	struct text t = x->value;
 	struct log_time time;
 
 	*ret_zoned = true;
 	if (x->type == JSON_NUMBER)
-		return log_time_epoch(&p->clock, t, ret_us);
+		return log_time_epoch(&p->clock, t, ret_us) && (!x->lent || add_nanoseconds(m, x, ret_us));
 	t = (struct text){ t.s + 1, t.len - 2 };
 	if (as_logcore_writes(p, t, ret_us))
 		return true;
@@ -114,6 +122,12 @@ static bool level_of(const struct members *m, const struct member *x, enum log_l
 			*ret_more = kind != LEVEL_PLAIN;
 			return true;
 		}
+		for (size_t i = 3; i + 1 < t.len; i++)  /* Go's slog: "ERROR+2" */
+			if ((t.s[i] == '+' || t.s[i] == '-') && text_span(text_after(t, i + 1), is_digit) == t.len - i - 1 &&
+			    log_level_word((struct text){ t.s, i }, ret, NULL)) {
+				*ret_more = true;
+				return true;
+			}
 		if (text_eq(x->key, TEXT("s")))         /* MongoDB: "I", "D2" */
 			return t.len >= 1 && t.len <= 2 && log_level_letter(t.s[0], ret);
 	}
@@ -130,7 +144,7 @@ static void take_time(struct line_parser *p, struct members *m, struct found *f)
 	int64_t us;
 
 	for (; x->value.s; object_next(m, SLOT_TIMESTAMP))
-		if (time_of(p, x, &us, &zoned)) {
+		if (time_of(p, m, x, &us, &zoned)) {
 			/* A wrapper's time of the same second is the finer one. */
 			if (!f->timed || us % US_PER_S != 0 || f->us / US_PER_S != us / US_PER_S)
 				f->us = us;
@@ -154,6 +168,28 @@ static void take_level(struct members *m, struct found *f)
 				object_add_extra(m, x);
 			return;
 		}
+}
+
+/* In an access log: a status of 500 and above is an ERROR. */
+static void level_of_status(const struct members *m, struct found *f)
+{
+	static const char *const names[] = { "status", "response_code" };
+	static const char *const beside[] = { "method", "request", "request_method", "uri" };
+	const struct member *x = NULL;
+	bool request = false;
+	double code;
+
+	for (size_t i = 0; i < sizeof names / sizeof *names && !x; i++)
+		x = object_find(m, text_of(names[i]));
+	for (size_t i = 0; x && i < sizeof beside / sizeof *beside; i++)
+		request |= object_find(m, text_of(beside[i])) != NULL;
+	if (!request)
+		return;
+	if (parse_double(x->type == JSON_STRING ? (struct text){ x->value.s + 1, x->value.len - 2 } : x->value, &code) &&
+	    code >= 500 && code <= 599) {
+		f->leveled = true;
+		f->level = LEVEL_ERROR;
+	}
 }
 
 /* rsyslog: "shop[7695]:" */
@@ -200,8 +236,10 @@ static void from_members(struct line_parser *p, struct members *m, struct text l
 
 	take_time(p, m, f);
 	take_level(m, f);
+	if (!f->leveled)
+		level_of_status(m, f);
 	take_logger(p, m, f);
-	f->message = !x->value.s ? line : x->type == JSON_STRING ? string_text(x, &p->message) : x->value;
+	f->message = !x->value.s || (x->type == JSON_STRING && x->value.len == 2) ? line : x->type == JSON_STRING ? string_text(x, &p->message) : x->value;
 	add_members(p, m);
 }
 
@@ -209,192 +247,6 @@ static void from_members(struct line_parser *p, struct members *m, struct text l
 static bool is_logcores(const struct members *m)
 {
 	return m->direct && m->n > SLOT_MESSAGE;
-}
-
-/* ---- text ---- */
-
-static struct text first_line(struct text t)
-{
-	const char *newline = memchr(t.s, '\n', t.len);
-
-	return newline ? (struct text){ t.s, (size_t)(newline - t.s) } : t;
-}
-
-static void add_fields(struct line_parser *p, const struct log_text *t)
-{
-	for (unsigned i = 0; i < t->n; i++)
-		log_context_field(&p->context, &t->field[i]);
-}
-
-static void take_columns(const struct log_text *t, struct found *f)
-{
-	if (t->timed) {
-		f->timed = true;
-		f->us = t->us;
-	}
-	if (t->leveled) {
-		f->leveled = true;
-		f->level = t->level;
-	}
-	if (t->logger.s)
-		f->logger = t->logger;
-}
-
-/* The message of a line that is all fields; its quotes, escaped or written twice, become what they stand for. */
-static struct text field_text(struct line_parser *p, const struct log_text_field *x)
-{
-	struct text t = x->value;
-
-	if (x->kind == FIELD_TEXT || t.len == 0)
-		return t;
-	buf_reset(&p->message);
-	if (x->kind == FIELD_JSON)
-		return t.s[0] == '"' && json_unescape((struct text){ t.s + 1, t.len - 2 }, &p->message)
-			? (struct text){ p->message.data, p->message.len } : t;
-	for (size_t i = 0; i < t.len; i++) {
-		if (!buf_addc(&p->message, t.s[i]))
-			return t;
-		i += t.s[i] == '"';
-	}
-	return (struct text){ p->message.data, p->message.len };
-}
-
-/* "web-1  | " of docker compose: the bytes that it takes; 0: there is none. */
-static size_t compose_prefix(struct text t, struct text *ret_name)
-{
-	size_t n = 0;
-
-	while (n < t.len && t.s[n] != ' ' && t.s[n] != '|')
-		n++;
-	*ret_name = (struct text){ t.s, n };
-	if (n == 0 || n == t.len || t.s[n] != ' ' || !memchr(t.s, '-', n) || t.s[n - 1] < '0' || t.s[n - 1] > '9')
-		return 0;
-	while (n < t.len && t.s[n] == ' ')
-		n++;
-	return n + 1 < t.len && t.s[n] == '|' && t.s[n + 1] == ' ' ? n + 2 : 0;
-}
-
-/* java.util.logging puts the level on the second line. */
-static void level_of_second_line(struct line_parser *p, struct text record, size_t first, struct found *f)
-{
-	struct log_text second;
-
-	if (f->leveled || first + 1 >= record.len)
-		return;
-	if (log_text_read(&p->clock, first_line(text_after(record, first + 1)), &second) && second.leveled && !second.timed) {
-		f->leveled = true;
-		f->level = second.level;
-	}
-}
-
-/* Which of the forms the line has; what `t` holds then. False: none. */
-static bool take_apart(struct line_parser *p, struct text record, struct text line, struct log_text *t,
-		       enum line_form *ret)
-{
-	if (log_text_read(&p->clock, line, t)) {
-		*ret = LINE_PREFIXED;
-		if (t->prefix < line.len && line.s[t->prefix] == ',' && log_fields_csv(&p->clock, record, t)) {
-			*ret = LINE_CSV;
-			return true;
-		}
-		if (memchr(line.s + t->prefix, '=', line.len - t->prefix)) {
-			struct log_text pairs = *t;
-
-			if (log_fields_pairs(&p->clock, line, t->prefix, &pairs) && pairs.message.value.s)
-				*t = pairs;
-			else
-				log_text_read(&p->clock, line, t);
-		}
-		return true;
-	}
-	*ret = LINE_ACCESS;
-	if (log_fields_access(&p->clock, line, t))
-		return true;
-	*ret = LINE_PAIRS;
-	*t = (struct log_text){ 0 };
-	if (!memchr(line.s, '=', line.len))
-		return false;
-	if (log_fields_pairs(&p->clock, line, 0, t))
-		return true;
-	*t = (struct log_text){ 0 };    /* a value may go on over the next lines */
-	return line.len < record.len && log_fields_pairs(&p->clock, record, 0, t);
-}
-
-static void warn_of_status(struct line_parser *p, const struct log_text *t, struct found *f)
-{
-	uint64_t code;
-
-	for (unsigned i = 0; p->warn_4xx && i < t->n; i++)
-		if (text_eq(t->field[i].name, TEXT("status")) && parse_u64(t->field[i].value, &code) &&
-		    code >= STATUS_WARNING && f->level == LEVEL_INFO)
-			f->level = LEVEL_WARNING;
-}
-
-/* The prefix reaches up to byte `n` of `text`; what was read around it may have begun it. */
-static void extend_prefix(struct found *f, struct text text, size_t n)
-{
-	if (!f->prefix.s)
-		f->prefix.s = text.s;
-	f->prefix.len = (size_t)(text.s + n - f->prefix.s);
-}
-
-static void keep_stood(struct found *f, struct text line)
-{
-	if (!f->stood.s)
-		f->stood = line;
-}
-
-/* The text and the prefix in front of it. */
-static struct text with_prefix(const struct found *f, struct text t)
-{
-	return f->prefix.s ? (struct text){ f->prefix.s, (size_t)(t.s + t.len - f->prefix.s) } : t;
-}
-
-static void from_text(struct line_parser *p, struct text record, int depth, struct found *f)
-{
-	struct text plain = log_plain(record, &p->plain), line = first_line(plain), name, rest;
-	struct log_text t __attribute__((uninitialized));
-	bool changed = plain.len != record.len;
-	enum log_level level = f->level;
-	size_t n;
-
-	f->message = plain;
-	if (changed)
-		keep_stood(f, record);
-	n = depth == 0 ? compose_prefix(line, &name) : 0;
-	if (n > 0) {
-		log_context_text(&p->context, TEXT("container"), name);
-		extend_prefix(f, plain, n);
-		read_inside(p, text_after(plain, n), depth + 1, f);
-		return;
-	}
-	if (!take_apart(p, plain, line, &t, &f->form)) {
-		f->form = LINE_PLAIN;
-		f->leveled |= log_trace_begins(line, &level) != TRACE_NONE;
-		if (f->leveled)
-			f->level = level;
-		return;
-	}
-	take_columns(&t, f);
-	if (!t.leveled && log_trace_begins(text_after(line, t.prefix), &level) != TRACE_NONE) {
-		f->leveled = true;
-		f->level = level;
-	}
-	level_of_second_line(p, plain, line.len, f);
-	warn_of_status(p, &t, f);
-	add_fields(p, &t);
-	if (t.message.value.s) {
-		keep_stood(f, with_prefix(f, record));
-		f->message = field_text(p, &t.message);
-		return;
-	}
-	rest = text_after(plain, t.prefix);
-	if (rest.len == 0)
-		return;                 /* a prefix and nothing behind it is the message */
-	extend_prefix(f, plain, t.prefix);
-	f->message = rest;
-	if (depth < DEPTH_MAX && rest.len > 1 && rest.s[0] == '{')
-		read_inside(p, rest, depth + 1, f);
 }
 
 /* ---- the record as a whole ---- */
@@ -459,19 +311,19 @@ static bool from_object(struct line_parser *p, struct text line, int depth, stru
 			return false;
 	}
 	if (lenient)
-		keep_stood(f, with_prefix(f, stood));
+		found_stood(f, found_with_prefix(f, stood));
 	from_members(p, &m, line, f);
 	f->form = LINE_JSON;
 	return true;
 }
 
-static void read_inside(struct line_parser *p, struct text line, int depth, struct found *f)
+void found_inside(struct line_parser *p, struct text line, int depth, struct found *f)
 {
 	if (line.len > 0 && line.s[0] == '{' && from_object(p, line, depth, f))
 		return;
 	if (line.len > 0 && line.s[0] == '{' && f->message.s == line.s)
 		return;                 /* behind a prefix that was read already */
-	from_text(p, line, depth, f);
+	found_text(p, line, depth, f);
 }
 
 static void add_wrapper(struct line_parser *p, const struct log_wrapper *w, bool timed)
@@ -514,7 +366,7 @@ static bool from_wrapper(struct line_parser *p, struct text record, struct found
 	if (p->inside.len > 0 && p->inside.data[p->inside.len - 1] == '\n')
 		p->inside.len--;
 	f->wrapped = true;
-	read_inside(p, (struct text){ p->inside.data, p->inside.len }, 1, f);
+	found_inside(p, (struct text){ p->inside.data, p->inside.len }, 1, f);
 	return true;
 }
 
@@ -541,7 +393,7 @@ void line_parse(struct line_parser *p, struct text raw, int64_t now_us, const ch
 	if (p->raw)
 		f.message = raw;
 	else if (!from_wrapper(p, raw, &f) && !from_object(p, raw, 0, &f))
-		from_text(p, raw, 0, &f);
+		found_text(p, raw, 0, &f);
 	/* Behind the line's own members: the names are ours. */
 	if (f.stood.s)
 		log_context_mark(&p->context, TEXT("_line"), f.stood);

@@ -61,16 +61,19 @@ bool take_name_and_level(struct reading *r)
 bool take_program(struct reading *r)
 {
 	struct text t = r->rest, ident, pid = { NULL, 0 }, host = { NULL, 0 };
+	enum log_level level;
 	size_t n;
 
-	if (!r->found->timed || r->named || r->in_group || (r->found->leveled && *r->begin != '<'))
+	if (!r->found->timed || r->named || r->in_group || (r->found->leveled && *r->begin != '<') ||
+	    r->names > 0 || r->found->n > 0)
 		return false;
 	for (int words = 0; words < 2; words++) {
 		n = 0;
 		while (n < t.len && !is_blank(t.s[n]) && t.s[n] != '[' && t.s[n] != ':')
 			n++;
 		ident = (struct text){ t.s, n };
-		if (n == 0 || n > NAME_MAX_BYTES || n == t.len)
+		if (n == 0 || n > NAME_MAX_BYTES || n == t.len || !(is_word(t.s[0]) || strchr("(/.", t.s[0])) ||
+		    log_level_word(ident, &level, NULL))
 			return false;
 		if (t.s[n] == ' ' && text_span(text_after(t, n), is_blank) + n < t.len && t.s[n + text_span(text_after(t, n), is_blank)] == '[' &&
 		    !r->syslog)
@@ -85,6 +88,8 @@ bool take_program(struct reading *r)
 
 			pid = (struct text){ t.s + n + 1, digits };
 			n += digits + 2;
+			if (n < t.len && t.s[n - 1] == ':')     /* Unbound: and a thread */
+				n += text_span(text_after(t, n), is_digit) + 1;
 			if (n > t.len || t.s[n - 1] != ']')
 				return false;
 		}
@@ -140,44 +145,111 @@ bool take_header_5424(struct reading *r)
 	return true;
 }
 
+/* "[(null)] - " behind a name: the length of a group that a dash ends; 0: none. */
+static size_t group_and_dash(struct text t)
+{
+	enum { GROUP_MAX = 100 };
+	char close = text_first(t) == '[' ? ']' : text_first(t) == '(' ? ')' : text_first(t) == '<' ? '>' : '\0';
+	const char *end = close ? memchr(t.s, close, t.len < GROUP_MAX ? t.len : GROUP_MAX) : NULL;
+
+	return end && text_begins(text_after(t, (size_t)(end + 1 - t.s)), " - ") ? (size_t)(end + 1 - t.s) : 0;
+}
+
+/* Where nothing but blanks stands behind a name: is it a logger's all the same? */
+static bool stands_alone(const struct reading *r, struct text name, struct text rest)
+{
+	unsigned dots = 0;
+	bool class = false;
+
+	if (!r->found->timed || !r->found->leveled || !is_qualified(name))
+		return false;
+	for (size_t i = 1; i < name.len; i++) {
+		dots += name.s[i - 1] == '.' || text_begins(text_after(name, i - 1), "::");
+		class |= name.s[i - 1] == '.' && is_upper(name.s[i]) && is_letter(name.s[0]);
+	}
+	return rest.s[1] == ' ' || text_begins(rest, " [") || class || (dots >= 2 && r->names > 0);
+}
+
+/* What ends a name behind which a message follows; the bytes up to the message, 0: nothing does. */
+static size_t ends_name(const struct reading *r, struct text t, size_t n, size_t gap)
+{
+	struct text rest = text_after(t, n), behind = text_after(t, n + gap);
+	bool signs = memchr(t.s, '.', n) || memchr(t.s, ':', n - 1) || memchr(t.s, '_', n);
+
+	if (t.s[n - 1] == ':' && gap > 0)               /* "shop.billing: " */
+		return r->found->leveled && (r->found->timed || signs) && (r->names == 0 || signs) ? n : 0;
+	if (text_first(behind) == ':' && gap > 0 && r->found->leveled)  /* "shop.Billing      : " */
+		return n + gap + 1;
+	if (text_first(rest) == '\t')   /* zap: behind a message its fields follow */
+		return text_first(behind) == '{' ? 0 : n;
+	if (text_first(behind) == '|')
+		return n;
+	if (gap > 0 && text_begins(behind, "> ") && r->found->leveled)  /* "my_app::db > " */
+		return n + gap + 1;
+	if (gap > 0 && (text_begins(behind, "- ") || text_begins(behind, "-\t") || text_begins(behind, "-- ")))
+		return n + gap;         /* "shop.Billing - " */
+	if (gap > 0 && r->found->leveled && (group_and_dash(behind) > 0 || stands_alone(r, (struct text){ t.s, n }, rest)))
+		return n;
+	return 0;
+}
+
+/* "mydb odoo.sql_db: " of Odoo, "admin org.sonatype.Foo - " of Nexus: behind a level a word, and then the logger. */
+static bool take_second_name(struct reading *r, size_t first)
+{
+	struct text t = r->rest;
+	size_t n;
+
+	if (!r->found->timed || !r->found->leveled || first + 1 >= t.len || t.s[first] != ' ' ||
+	    is_qualified((struct text){ t.s, first }))
+		return false;
+	t = text_after(t, first + 1);
+	n = text_span(t, is_name);
+	if (n < 3 || n >= t.len || (t.s[n - 1] != ':' && !text_begins(text_after(t, n), " - ")) ||
+	    !is_qualified((struct text){ t.s, t.s[n - 1] == ':' ? n - 1 : n }))
+		return false;
+	reading_logger(r, (struct text){ t.s, n });
+	r->rest = text_after(t, n);
+	return true;
+}
+
 /* A name that a " - ", a ": " or " : " separates from the message. */
 bool take_logger(struct reading *r)
 {
 	struct text t = r->rest;
-	size_t n = text_span(t, is_name), gap;
-	bool signs;
+	size_t n, gap, end;
 
-	if (r->named || n == 0 || n > NAME_MAX_BYTES || !(is_letter(t.s[0]) || t.s[0] == '_'))
+	if (r->named || (!r->found->timed && !r->found->leveled))
 		return false;
-	if (!r->found->timed && !r->found->leveled)
+	if (r->found->leveled && text_begins(t, "in ")) {       /* Flask: "WARNING in shop: " */
+		n = text_span(text_after(t, 3), is_name);
+		if (n > 1 && t.s[3 + n - 1] == ':' && 3 + n < t.len && t.s[3 + n] == ' ') {
+			reading_logger(r, (struct text){ t.s + 3, n });
+			r->rest = text_after(t, 3 + n);
+			return true;
+		}
+	}
+	n = text_span(t, is_name);
+	if (n == 0 || n > NAME_MAX_BYTES || !(is_letter(t.s[0]) || t.s[0] == '_'))
 		return false;
+	if (take_second_name(r, n))
+		return true;
 	gap = text_span(text_after(t, n), is_blank);
-	if (n + gap == t.len)
+	end = n + gap < t.len ? ends_name(r, t, n, gap) : 0;
+	if (end == 0)
 		return false;
-	signs = memchr(t.s, '.', n) || memchr(t.s, ':', n - 1) || memchr(t.s, '_', n);
-	if (t.s[n - 1] == ':' && gap > 0) {             /* "shop.billing: " */
-		if (!r->found->leveled || (!r->found->timed && !signs) || (r->names > 0 && !signs))
-			return false;
-		reading_logger(r, (struct text){ t.s, n });
-		r->rest = text_after(t, n);
-		return true;
+	reading_logger(r, (struct text){ t.s, n });
+	r->rest = text_after(t, end);
+	end = group_and_dash(text_trim(r->rest));
+	if (end > 0) {                  /* log4net's context, log4j's place */
+		r->rest = text_trim(r->rest);
+		r->named = false;
+		if (text_first(r->rest) == '<')
+			r->rest = text_after(r->rest, end);
+		else
+			take_group(r);
+		r->named = true;
 	}
-	if (t.s[n + gap] == ':' && gap > 0 && r->found->leveled) {      /* "shop.Billing      : " */
-		reading_logger(r, (struct text){ t.s, n });
-		r->rest = text_after(t, n + gap + 1);
-		return true;
-	}
-	if (gap > 0 && t.s[n + gap] == '-' && n + gap + 1 < t.len && is_blank(t.s[n + gap + 1])) { /* "shop.Billing - " */
-		reading_logger(r, (struct text){ t.s, n });
-		r->rest = text_after(t, n + gap + 1);
-		return true;
-	}
-	if (t.s[n] == '\t' || (t.s[n] == '|' && gap == 0) || (t.s[n + gap] == '|' && gap > 0)) {
-		reading_logger(r, (struct text){ t.s, n });
-		r->rest = text_after(t, n);
-		return true;
-	}
-	return false;
+	return true;
 }
 
 /* "DEBUG:shop.billing:cache warmed" of Python, behind a level at the very beginning. */
@@ -186,7 +258,7 @@ bool take_python_name(struct reading *r)
 	struct text t = r->rest;
 	size_t n = 0;
 
-	if (!r->found->leveled || r->found->timed || r->named || t.len < 2 || t.s[0] != ':' || is_blank(t.s[1]))
+	if (!r->found->leveled || r->named || t.s != r->level_end || t.len < 2 || t.s[0] != ':' || is_blank(t.s[1]))
 		return false;
 	for (n = 1; n < t.len && t.s[n] != ':' && (is_name(t.s[n]));)
 		n++;
@@ -194,5 +266,144 @@ bool take_python_name(struct reading *r)
 		return false;
 	reading_logger(r, (struct text){ t.s + 1, n - 1 });
 	r->rest = text_after(t, n + 1);
+	return true;
+}
+
+/* "NETWORK  [conn1] " of MongoDB behind its letter; "0000001a SystemOut     O " of WebSphere. */
+bool take_component(struct reading *r)
+{
+	static const char letters[] = "FEWAICDO";
+	static const enum log_level levels[] = { LEVEL_CRITICAL, LEVEL_ERROR, LEVEL_WARNING, LEVEL_INFO,
+						 LEVEL_INFO, LEVEL_INFO, LEVEL_DEBUG, LEVEL_INFO };
+	enum { HEX = 8 };
+	struct text t = r->rest;
+	size_t n = 0, gap;
+
+	if (!r->found->timed || r->found->leveled || r->named)
+		return false;
+	if (t.len > 4 && strchr("IWEFD", t.s[0]) && is_blank(t.s[1])) {
+		struct text name = text_trim(text_after(t, 1));
+
+		n = text_first(name) == '-' ? 1 : word_length(name);
+		gap = text_span(text_after(name, n), is_blank);
+		if (n == 0 || gap == 0 || !is_upper_text((struct text){ name.s, n }) || n + gap >= name.len ||
+		    name.s[n + gap] != '[' || !log_level_letter(t.s[0], &r->found->level))
+			return false;
+		r->rest = text_after(name, n);
+		reading_level(r, r->found->level, 0);
+		while (is_blank(text_first(r->rest)))
+			r->rest = text_after(r->rest, 1);
+		take_group(r);
+		if (name.s[0] != '-')
+			reading_logger(r, (struct text){ name.s, n });
+		return true;
+	}
+	while (n < t.len && n < HEX && (is_digit(t.s[n]) || (t.s[n] >= 'a' && t.s[n] <= 'f')))
+		n++;
+	if (n != HEX || n >= t.len || t.s[n] != ' ')
+		return false;
+	t = text_after(t, n + 1);
+	n = text_span(t, is_name);
+	gap = text_span(text_after(t, n), is_blank);
+	if (n == 0 || gap == 0 || n + gap + 1 >= t.len || t.s[n + gap + 1] != ' ' || !is_upper(t.s[n + gap]))
+		return false;
+	reading_add(r, "thread", (struct text){ r->rest.s, HEX });
+	reading_logger(r, (struct text){ t.s, n });
+	for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
+		if (letters[i] == t.s[n + gap])
+			reading_level(r, levels[i], 0);
+	r->rest = text_after(t, n + gap + 1);
+	return true;
+}
+
+/* "request{id=7 path="/x"}: " of Rust's tracing; "ThreadId(01) ". */
+bool take_span(struct reading *r)
+{
+	enum { SPAN_MAX = 1000 };
+	struct text t = r->rest;
+	size_t n = text_span(t, is_name), depth = 0;
+	bool quoted = false;
+
+	if (!r->found->timed || !r->found->leveled || r->named)
+		return false;
+	if (text_begins(t, "ThreadId(") && t.len > 11) {
+		n = text_span(text_after(t, 9), is_digit);
+		if (9 + n >= t.len || t.s[9 + n] != ')')
+			return false;
+		reading_add(r, "thread", (struct text){ t.s + 9, n });
+		r->rest = text_after(t, 10 + n);
+		return true;
+	}
+	if (n == 0 || n >= t.len || t.s[n] != '{')
+		return false;
+	for (; n < t.len && n < SPAN_MAX; n++) {
+		quoted ^= t.s[n] == '"' && t.s[n - 1] != '\\';
+		depth += !quoted && t.s[n] == '{';
+		if (!quoted && t.s[n] == '}' && --depth == 0)
+			break;
+	}
+	if (n + 2 >= t.len || depth > 0 || t.s[n + 1] != ':')
+		return false;
+	reading_add(r, "span", (struct text){ t.s, n + 1 });
+	r->rest = text_after(t, n + 2);
+	return true;
+}
+
+/* "[2026-11-30 12:00:01,123] INFO started (kafka.server.KafkaServer)": the logger is the last word. */
+void find_last_name(struct reading *r)
+{
+	struct text t = r->rest;
+	size_t n = t.len;
+
+	if (r->named || r->names > 0 || !r->found->timed || !r->found->leveled || t.len < 4 || t.s[t.len - 1] != ')' ||
+	    *r->begin != '[')
+		return;
+	while (n > 0 && t.s[n - 1] != '(' && !is_blank(t.s[n - 1]))
+		n--;
+	if (n < 2 || t.s[n - 1] != '(' || t.s[n - 2] != ' ' || !is_qualified((struct text){ t.s + n, t.len - n - 1 }))
+		return;
+	reading_logger(r, (struct text){ t.s + n, t.len - n - 1 });
+}
+
+/* "####<time> <Level> <Subsystem> ... <": up to the message, which is the last in angles. */
+bool take_weblogic(struct reading *r)
+{
+	static const char *const names[] = { NULL, NULL, NULL, "host", "server", "thread", "user", "transaction",
+					     "diagnostic_context" };
+	struct text t = r->rest;
+	struct log_time time;
+	enum log_level level;
+	unsigned i = 0;
+
+	if (t.s != r->begin)
+		return false;
+	if (text_begins(t, "####<"))
+		t = text_after(t, 4);
+	if (text_first(t) != '<' || !log_time_begins(r->clock, text_after(t, 1), &time) || !time.dated ||
+	    !text_begins(text_after(t, 1 + time.len), "> <"))
+		return false;
+	for (; text_first(t) == '<'; i++) {
+		const char *end = memmem(t.s, t.len, "> <", 3);
+		struct text value;
+
+		if (!end)
+			break;
+		value = (struct text){ t.s + 1, (size_t)(end - t.s) - 1 };
+		if (i == 1) {
+			if (!log_level_word(value, &level, NULL))
+				return false;
+			reading_level(r, level, 0);
+		} else if (i == 2) {
+			reading_logger(r, value);
+		} else if (i < sizeof names / sizeof *names && names[i] && value.len > 0 && t.s - r->begin > 4 && r->begin[0] == '#') {
+			reading_add(r, names[i], value);
+		}
+		t = text_after(t, (size_t)(end + 2 - t.s));
+	}
+	if (i < 3)
+		return false;
+	r->found->timed = true;
+	r->found->us = time.us;
+	r->rest = text_after(t, 1);
 	return true;
 }

@@ -195,6 +195,7 @@ static bool fits(const struct members *m, const struct member *x)
 	} rows[] = {
 		{ "app", "reqId" },        { "source", "syslog-tag" }, { "c", "t" },      { "s", "c" },
 		{ "t", "msg" },            { "0", "_meta" },           { "log", "stream" }, { "data", "categoryName" },
+		{ "component", "node.name" }, { "module", "ibm_datetime" }, { "label", "prio" },
 	};
 
 	if (text_eq(x->key, TEXT("name")))
@@ -304,8 +305,11 @@ static void look_inside(struct members *m, struct text of, struct text path, int
 		if (x.row && (x.row->takes & (1 << x.type)) && !is_null(&x)) {
 			struct member *there = &m->slot[x.row->slot];
 
-			if (!there->value.s || (there->lent && there->row->rank > x.row->rank))
+			if (!there->value.s || there->row->rank > x.row->rank) {
+				if (there->value.s)
+					object_add_extra(m, there);
 				*there = x;
+			}
 		} else if (x.type == JSON_OBJECT && depth > 0 && path.len + 1 + x.key.len < LOG_KEY_MAX) {
 			char longer[LOG_KEY_MAX];
 

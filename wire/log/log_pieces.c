@@ -4,15 +4,21 @@
 
 #include "log_level.h"
 
-/* "1796020200.123 " of Squid, as the first word. */
+/* "1796020200.123 ", "1796020200: ", "1796020200123 ": seconds or milliseconds since 1970, as the first word. */
 bool take_epoch(struct reading *r)
 {
-	enum { WHOLE = 10, FRACTION = 3 };
-	struct text t = { r->rest.s, WHOLE + 1 + FRACTION };
+	enum { SECONDS = 10, MILLISECONDS = 13, FRACTION_MAX = 9 };
+	struct text t = r->rest;
+	size_t n = text_span(t, is_digit), fraction = 0;
 	int64_t us;
 
-	if (r->rest.s != r->begin || r->rest.len <= t.len || !is_blank(r->rest.s[t.len]) || t.s[WHOLE] != '.' ||
-	    text_span(r->rest, is_digit) != WHOLE || !log_time_epoch(r->clock, t, &us))
+	if (t.s != r->begin || r->found->timed || (n != SECONDS && n != MILLISECONDS) || n + 1 >= t.len)
+		return false;
+	if (n == SECONDS && t.s[n] == '.')
+		fraction = text_span(text_after(t, n + 1), is_digit);
+	t.len = fraction > 0 && fraction <= FRACTION_MAX ? n + 1 + fraction : n;
+	if (t.len + 1 >= r->rest.len || !strchr(t.len == SECONDS ? ":" : ": \t", t.s[t.len]) ||
+	    !log_time_epoch(r->clock, t, &us))
 		return false;
 	r->found->timed = true;
 	r->found->us = us;
@@ -21,17 +27,73 @@ bool take_epoch(struct reading *r)
 	return true;
 }
 
+/* "Shop.Billing[0]" at the end of the line, or before a blank: .NET's category and event. */
+static size_t category_length(struct text t)
+{
+	size_t n = text_span(t, is_name), digits = n + 1 < t.len ? text_span(text_after(t, n + 1), is_digit) : 0;
+
+	if (n == 0 || digits == 0 || t.s[n] != '[' || n + 1 + digits >= t.len || t.s[n + 1 + digits] != ']')
+		return 0;
+	n += digits + 2;
+	return n == t.len || t.s[n] == ' ' ? n : 0;
+}
+
+bool take_category(struct reading *r)
+{
+	size_t n = category_length(r->rest), name = text_span(r->rest, is_name);
+
+	if (n == 0 || !r->level_end || *r->level_end != ':' || r->named)
+		return false;
+	reading_logger(r, (struct text){ r->rest.s, name });
+	reading_add(r, "event_id", (struct text){ r->rest.s + name + 1, n - name - 2 });
+	r->rest = text_after(r->rest, n);
+	return true;
+}
+
+/* "npm ERR! ", "(node:4711) DeprecationWarning: ": programs that say it in a way of their own. */
+bool take_known_program(struct reading *r)
+{
+	static const struct { const char *word; enum log_level level; } words[] = {
+		{ "ERR! ", LEVEL_ERROR },  { "error ", LEVEL_ERROR }, { "WARN ", LEVEL_WARNING }, { "warn ", LEVEL_WARNING },
+		{ "notice ", LEVEL_INFO }, { "info ", LEVEL_INFO },   { "http ", LEVEL_INFO },    { "verb ", LEVEL_DEBUG },
+		{ "sill ", LEVEL_TRACE },
+	};
+	struct text t = r->rest;
+	size_t n;
+
+	if (t.s != r->begin || r->found->leveled)
+		return false;
+	for (size_t i = 0; i < sizeof words / sizeof *words && text_begins(t, "npm "); i++)
+		if (text_begins(text_after(t, 4), words[i].word)) {
+			reading_logger(r, (struct text){ t.s, 3 });
+			reading_level(r, words[i].level, 4 + strlen(words[i].word));
+			return true;
+		}
+	if (text_begins(t, "fail: ") && category_length(text_after(t, 6)) > 0) {
+		reading_level(r, LEVEL_ERROR, 4);
+		return true;
+	}
+	n = text_begins(t, "(node:") ? text_span(text_after(t, 6), is_digit) : 0;
+	if (n == 0 || !text_begins(text_after(t, 6 + n), ") ") || !memmem(t.s, t.len, "Warning: ", strlen("Warning: ")))
+		return false;
+	reading_add(r, "pid", (struct text){ t.s + 6, n });
+	reading_level(r, LEVEL_WARNING, 8 + n);
+	return true;
+}
+
 bool take_time(struct reading *r)
 {
 	struct log_time t;
 
-	if (r->found->timed || !(is_digit(text_first(r->rest)) || is_letter(text_first(r->rest))) ||
+	if (r->found->timed || r->rest.len == 0 || !(is_digit(r->rest.s[0]) || is_letter(r->rest.s[0])) ||
 	    !log_time_begins(r->clock, r->rest, &t))
 		return false;
 	r->found->timed = true;
 	r->found->us = t.us;
 	r->found->time = (struct text){ r->rest.s, t.len };
 	r->syslog |= is_letter(text_first(r->rest)) && t.dated;
+	/* Redis 2: "[4711] 30 Nov 12:00:01.123 * ready". */
+	r->redis |= r->found->n == 1 && !r->in_group && *r->begin == '[' && t.len > 3 && r->rest.s[2] == ' ' && is_letter(r->rest.s[3]);
 	r->rest = text_after(r->rest, t.len);
 	return true;
 }
@@ -58,6 +120,8 @@ static bool ends_level(const struct reading *r, struct text rest, struct text wo
 		return is_upper_text(word) && rest.len > 1 && is_digit(rest.s[1]);
 	if (c == '/' || c == ',' || c == '*')
 		return framed;
+	if (c == '!')   /* Ansible: "ERROR! the playbook" */
+		return is_upper_text(word) && rest.len > 1 && rest.s[1] == ' ';
 	if (c != ' ')
 		return false;
 	if (rest.len > 1 && (is_blank(rest.s[1]) || strchr("|[-*", rest.s[1])))
@@ -66,7 +130,7 @@ static bool ends_level(const struct reading *r, struct text rest, struct text wo
 		return framed;
 	/* One space, then a word: prose, unless it is written as only levels are. */
 	if (is_upper_text(word))
-		return kind == LEVEL_PLAIN || framed;
+		return kind == LEVEL_PLAIN || (framed && kind != LEVEL_FRAMED);
 	return r->found->timed && kind == LEVEL_PLAIN && is_lower_text(word);
 }
 
@@ -83,6 +147,26 @@ bool take_level(struct reading *r)
 		return false;
 	r->lettered = false;
 	reading_level(r, level, n);
+	if (!r->in_group && r->rest.len > 1 && strchr("/!", r->rest.s[0]))       /* Icinga: "critical/ApiListener: " */
+		r->rest = text_after(r->rest, 1);
+	return true;
+}
+
+/* "ActivityManager( 1234): " behind Android's letter. */
+static bool take_tag(struct reading *r)
+{
+	size_t n = text_span(r->rest, is_name), blanks, digits;
+	struct text inside = text_after(r->rest, n < r->rest.len ? n + 1 : n);
+
+	if (n == 0 || n >= r->rest.len || r->rest.s[n] != '(')
+		return true;
+	blanks = text_span(inside, is_blank);
+	digits = text_span(text_after(inside, blanks), is_digit);
+	if (digits == 0 || !text_begins(text_after(inside, blanks + digits), "):"))
+		return true;
+	reading_logger(r, (struct text){ r->rest.s, n });
+	reading_add(r, "pid", (struct text){ inside.s + blanks, digits });
+	r->rest = text_after(inside, blanks + digits + 2);
 	return true;
 }
 
@@ -112,18 +196,14 @@ bool take_letter(struct reading *r)
 		reading_level(r, level, 2);
 		return true;
 	}
-	if (t.s[1] == ' ' && r->found->timed && strchr("IWEFD", t.s[0])) {      /* MongoDB: "I NETWORK  [" */
-		size_t w = word_length(text_after(t, 2));
-
-		if (w > 1 && is_upper_text((struct text){ t.s + 2, w }) && w + 2 < t.len && t.s[2 + w] == ' ') {
-			reading_level(r, level, 2);
-			return true;
-		}
+	if (t.s[1] == ' ' && r->found->timed && strchr("IWEFD", t.s[0]) && strchr("|[-", t.s[2])) {
+		reading_level(r, level, 1);
+		return true;
 	}
 	if ((t.s[1] == ' ' && r->found->timed && r->found->n > 0 && is_word(t.s[2])) ||
 	    (t.s[1] == '/' && is_word(t.s[2]) && (r->found->timed || at_begin) && memchr(t.s, ':', t.len))) {
 		reading_level(r, level, 2);
-		return true;
+		return take_tag(r);
 	}
 	return false;
 }
@@ -156,7 +236,19 @@ bool take_process(struct reading *r)
 	struct log_time time;
 	struct text t;
 
-	if (r->rest.s != r->begin || n == 0 || n > 10 || n + 3 >= r->rest.len || r->rest.s[n] != ':')
+	if (r->rest.s != r->begin || n == 0 || n > 10 || n + 3 >= r->rest.len)
+		return false;
+	if (r->rest.s[n] == '(') {      /* Kamailio: "12(4711) ERROR: " */
+		size_t digits = text_span(text_after(r->rest, n + 1), is_digit);
+
+		t = text_after(r->rest, n + 1 + digits);
+		if (digits == 0 || !text_begins(t, ") ") || !is_upper(t.s[t.len > 2 ? 2 : 0]) || !memchr(t.s, ':', t.len))
+			return false;
+		reading_add(r, "pid", (struct text){ r->rest.s + n + 1, digits });
+		r->rest = text_after(t, 2);
+		return true;
+	}
+	if (r->rest.s[n] != ':')
 		return false;
 	role = is_upper(r->rest.s[n + 1]) && r->rest.s[n + 2] == ' ' ? 2 : 0;
 	t = text_after(r->rest, n + 1 + role);
@@ -198,7 +290,7 @@ bool take_colons(struct reading *r)
 	struct text t = r->rest;
 	const char *bracket;
 	enum log_level level;
-	size_t from = 1, w;
+	size_t from = 1, w, gap;
 
 	if (r->found->leveled || !r->found->timed || text_first(t) != ':')
 		return false;
@@ -206,10 +298,11 @@ bool take_colons(struct reading *r)
 	if (bracket)
 		from = (size_t)(bracket + 2 - t.s);
 	w = word_length(text_after(t, from));
-	if (w == 0 || from + w >= t.len || t.s[from + w] != ':' || !is_upper_text((struct text){ t.s + from, w }) ||
+	gap = text_span(text_after(t, from + w), is_blank);
+	if (w == 0 || from + w + gap >= t.len || t.s[from + w + gap] != ':' || !is_upper_text((struct text){ t.s + from, w }) ||
 	    !log_level_word((struct text){ t.s + from, w }, &level, NULL))
 		return false;
-	reading_level(r, level, from + w);
+	reading_level(r, level, from + w + gap);
 	if (!bracket) {                 /* the name, up to the colon before a space */
 		size_t n = 1;
 
@@ -239,28 +332,60 @@ bool take_report(struct reading *r)
 	return true;
 }
 
+static bool is_source(struct text ending)
+{
+	static const char *const endings[] = {
+		"go", "py", "js", "ts", "mjs", "cjs", "jsx", "tsx", "java", "kt", "scala", "groovy", "clj", "rb", "php", "rs", "c",
+		"cc", "cpp", "cxx", "h", "hh", "hpp", "inl", "m", "mm", "swift", "cs", "fs", "vb", "ex", "exs", "erl", "hs", "ml",
+		"lua", "pl", "pm", "r", "jl", "dart", "pas", "d", "nim", "zig", "vue", NULL,
+	};
+
+	for (const char *const *s = endings; *s; s++)
+		if (text_eq(ending, text_of(*s)))
+			return true;
+	return false;
+}
+
+size_t place_length(struct text t)
+{
+	size_t n = 0, dot = 0, end, digits;
+
+	while (n < t.len && (is_word(t.s[n]) || strchr("./\\@$<>~+-", t.s[n]))) {
+		if (t.s[n] == '.' && !(n + 1 < t.len && t.s[n + 1] == '.'))
+			dot = n;
+		n++;
+	}
+	end = dot + 1 + text_span(text_after(t, dot + 1 < t.len ? dot + 1 : t.len), is_word);
+	if (dot == 0 || end > n || n + 1 >= t.len || (t.s[n] != ':' && t.s[n] != '(') ||
+	    !is_source((struct text){ t.s + dot + 1, end - dot - 1 }))
+		return 0;
+	digits = text_span(text_after(t, n + 1), is_digit);
+	if (digits == 0)
+		return 0;
+	if (t.s[n] == '(')              /* Chromium: "gpu_init.cc(446)" */
+		return n + 1 + digits < t.len && t.s[n + 1 + digits] == ')' ? n + 2 + digits : 0;
+	n += 1 + digits;
+	if (n + 1 < t.len && t.s[n] == ':' && is_word(t.s[n + 1]))      /* a column, a function */
+		return n + 1 + text_span(text_after(t, n + 1), is_word);
+	if (n + 1 < t.len && t.s[n] == '(') {                           /* Samba: "server.c:1789(main)" */
+		digits = text_span(text_after(t, n + 1), is_word);
+		return n + 1 + digits < t.len && t.s[n + 1 + digits] == ')' ? n + 2 + digits : n;
+	}
+	return n;
+}
+
 /* "main.go:6" behind a time or a level: a place in the source. */
 bool take_caller(struct reading *r)
 {
 	struct text t = r->rest;
-	size_t n = text_span(t, is_name), colon = 0;
+	size_t n = place_length(t), skip = 0;
 
-	if (!r->found->timed && !r->found->leveled)
-		return false;
-	while (n > 0 && t.s[n - 1] == ':')
-		n--;
-	for (size_t i = 1; i < n; i++)
-		if (t.s[i] == ':')
-			colon = i;
-	if (colon == 0 || colon + 1 == n || !memchr(t.s, '.', colon) || text_span(text_after(t, colon + 1), is_digit) != n - colon - 1)
-		return false;
-	if (n < t.len && !strchr(" \t]:", t.s[n]))
-		return false;
-	/* An address and its port is no place. */
-	if (text_span((struct text){ t.s, colon }, is_digit) > 0 && is_digit(t.s[colon - 1]))
+	if ((!r->found->timed && !r->found->leveled) || n == 0 || (n < t.len && !strchr(" \t]:", t.s[n])))
 		return false;
 	reading_add(r, "caller", (struct text){ t.s, n });
-	r->rest = text_after(t, n + (n < t.len && t.s[n] == ']'));
+	while (n + skip < t.len && strchr("]:", t.s[n + skip]))
+		skip++;
+	r->rest = text_after(t, n + skip);
 	return true;
 }
 

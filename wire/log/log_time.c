@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/parse.h"
 #include "chars.h"
+#include "log_zone.h"
 
 /*
  * In a form a space stands for one or more; every other byte for itself, but:
@@ -15,7 +16,7 @@
  *	%d day, one or two digits, a space before one  %a day of the week
  *	%H hour  %I hour of 12  %M minute  %S second  %p AM or PM
  *	%f nothing, or point or comma and a fraction  %z nothing, or a zone  %Z a zone
- *	%D day or month first, told apart by what is possible
+ *	%D day or month first, told apart by what is possible  ~ one or more spaces, a comma before them or not
  */
 struct form {
 	const char *lead;               /* how a text in this form begins: so many digits, or so many, and the
@@ -27,46 +28,57 @@ static const struct form forms[] = {
 	{ "4-", "%Y-%m-%dT%H:%M:%S%f%z", "RFC 3339, ISO 8601", "2026-11-30T12:00:01.123456+05:30" },
 	{ "4-", "%Y-%m-%d %H:%M:%S%f%z", "Python, Java, Ruby, PostgreSQL", "2026-11-30 12:00:01,123 IST" },
 	{ "4/", "%Y/%m/%d %H:%M:%S%f%z", "Go, nginx", "2026/11/30 12:00:01" },
+	{ "4/", "%Y/%m/%d - %H:%M:%S%f", "Gin", "2026/11/30 - 12:00:01" },
 	{ "12/", "%d/%b/%Y:%H:%M:%S%f%z", "common log, HAProxy", "30/Nov/2026:12:07:43 +0530" },
 	{ "a", "%b %d %Y %H:%M:%S%f%z", "Cisco, syslog with a year", "Nov 30 2026 12:00:01" },
-	{ "a", "%b %d, %Y, %I:%M:%S%f %p%z", "JavaScript, en-US", "Nov 30, 2026, 12:00:15 PM" },
-	{ "a", "%b %d, %Y %I:%M:%S%f %p%z", "java.util.logging", "Nov 30, 2026 12:00:15 PM" },
-	{ "a", "%b %d, %Y %H:%M:%S%f%z", "long date", "November 30, 2026 12:00:15" },
+	{ "a", "%b %d, %Y~%I:%M:%S%f %p%z", "java.util.logging, JavaScript en-US", "Nov 30, 2026, 12:00:15 PM" },
+	{ "a", "%b %d, %Y~%H:%M:%S%f%z", "long date", "November 30, 2026 12:00:15" },
 	{ "a", "%b %d %H:%M:%S%f", "RFC 3164, no year", "Nov 30 12:10:45" },
 	{ "a", "%a %Y-%m-%d %H:%M:%S%f%z", "journalctl -o short-full", "Mon 2026-11-30 12:10:45 IST" },
 	{ "a", "%a %b %d %H:%M:%S%f %Y", "Apache error log, ctime", "Mon Nov 30 12:07:38.935036 2026" },
 	{ "a", "%a %b %d %H:%M:%S%f %Z %Y", "date", "Mon Nov 30 12:07:38 IST 2026" },
+	{ "a", "%a %b %d %I:%M:%S %p %Z %Y", "date of 12 hours", "Mon Nov 30 12:07:38 PM IST 2026" },
 	{ "a", "%a %b %d %Y %H:%M:%S%f%z", "JavaScript's Date", "Mon Nov 30 2026 12:07:38 GMT+0530" },
-	{ "a", "%a, %d %b %Y %H:%M:%S%f%z", "RFC 1123, RFC 5322", "Mon, 30 Nov 2026 06:30:01 GMT" },
+	{ "a", "%a~%d %b %Y %H:%M:%S%f%z", "RFC 1123, RFC 5322", "Mon, 30 Nov 2026 06:30:01 GMT" },
 	{ "a", "%a %b %d %H:%M:%S%f", "ctime, no year", "Mon Nov 30 12:07:38" },
 	{ "12-", "%d-%b-%Y %H:%M:%S%f%z", "Tomcat, PHP, BIND", "30-Nov-2026 12:00:01.123" },
-	{ "12 ", "%d %b %Y %H:%M:%S%f%z", "Redis", "30 Nov 2026 12:00:01.123" },
+	{ "12 ", "%d %b %Y~%H:%M:%S%f%z", "Redis", "30 Nov 2026 12:00:01.123" },
 	{ "12 ", "%d %b %H:%M:%S%f", "Redis, no year", "30 Nov 12:00:01.123" },
 	{ "4.", "%Y.%m.%d %H:%M:%S%f%z", "ClickHouse", "2026.11.30 12:00:01.123456" },
+	{ "4.", "%Y.%m.%d-%H.%M.%S%f", "Unreal Engine", "2026.11.30-12.00.01:123" },
 	{ "4-", "%Y-%m-%d %H:%M.%S%f%z", "structlog", "2026-11-30 11:55.01" },
 	{ "4-", "%Y-%m-%d-%H.%M.%S%f%z", "Db2", "2026-11-30-12.00.01.123456+330" },
 	{ "4-", "%Y-%m-%d_%H:%M:%S%f%z", "svlogd", "2026-11-30_12:00:01.12345" },
+	{ "4-", "%Y-%m-%d~%I:%M:%S%f %p%z", "JavaScript, en-CA", "2026-11-30, 12:00:01 p.m." },
+	{ "4-", "%Y-%m-%d, %H:%M:%S%f%z", "date and time behind a comma", "2026-11-30, 12:00:01" },
+	{ "4-", "%Y-%m-%d][%H:%M:%S%f%z", "fern, in two brackets", "2026-11-30][12:00:01" },
+	{ "4-", "%Y-%m-%d] [%H:%M:%S%f%z", "in two brackets", "2026-11-30] [12:00:01" },
+	{ "4-", "%Y-%m-%d|%H:%M:%S%f%z", "in two columns", "2026-11-30|12:00:01.123" },
 	{ "4-", "%Y-%m-%dT%H:%M%z", "ISO 8601 without seconds", "2026-11-30T06:30Z" },
+	{ "4-", "%Y-%m-%d %H:%M%z", "without seconds", "2026-11-30 12:00" },
 	{ "78T", "%Y%m%dT%H%M%S%f%z", "ISO 8601, basic", "20261130T063001Z" },
 	{ "78 ", "%Y%m%d %H:%M:%S%f%z", "glog", "20261130 12:00:01.123456" },
 	{ "78-", "%Y%m%d-%H:%M:%S%f%z", "FIX, Hadoop", "20261130-12:00:01.123" },
-	{ "12/", "%D/%Y, %I:%M:%S%f %p%z", "JavaScript, NestJS", "11/30/2026, 12:00:53 PM" },
-	{ "12/", "%D/%Y %I:%M:%S%f %p%z", ".NET, SQL Server", "11/30/2026 12:00:53 PM" },
-	{ "12/", "%D/%Y, %H:%M:%S%f%z", "JavaScript, en-GB", "30/11/2026, 12:00:53" },
-	{ "12/", "%D/%Y %H:%M:%S%f%z", "day and month by number", "30/11/2026 12:00:53" },
-	{ "12.", "%d.%m.%Y, %H:%M:%S%f%z", "JavaScript, de-DE", "30.11.2026, 12:00:53" },
-	{ "12.", "%d.%m.%Y %H:%M:%S%f%z", "German", "30.11.2026 12:00:53" },
+	{ "12/", "%D/%Y~%I:%M:%S%f %p%z", ".NET, SQL Server, JavaScript", "11/30/2026, 12:00:53 PM" },
+	{ "12/", "%D/%Y~%H:%M:%S%f%z", "day and month by number", "30/11/2026, 12:00:53" },
+	{ "12/", "%D/%Y -- %H:%M:%S%f", "Suricata", "30/11/2026 -- 12:00:53" },
+	{ "12/", "%D/%Y-%H:%M:%S%f", "Suricata, Snort", "11/30/2026-12:00:53.123456" },
+	{ "12-", "%D-%Y~%H:%M:%S%f%z", "Splunk", "11-30-2026 12:00:53.123 +0530" },
+	{ "12.", "%d.%m.%Y~%H:%M:%S%f%z", "German", "30.11.2026, 12:00:53" },
 	{ "12/", "%d/%b/%Y %H:%M:%S%f%z", "Django, Werkzeug", "30/Nov/2026 12:00:01" },
 	{ "12-", "%d-%b-%Y::%H:%M:%S%f", "Erlang", "30-Nov-2026::12:00:01" },
 	{ "78:", "%Y%m%d:%H%M%S%f", "Zabbix, behind its process", "20261130:120001.123" },
 	{ "2/", "%y/%m/%d %H:%M:%S%f", "Spark, Hadoop", "26/11/30 12:00:01" },
-	{ "12/", "%D/%y %H:%M:%S%f%z", "WebSphere", "30/11/26 12:00:00:123 IST" },
+	{ "2-", "%y-%m-%d %H:%M:%S%f", "Timbre", "26-11-30 12:00:01" },
+	{ "12/", "%D/%y~%I:%M:%S%f %p%z", "short, of 12 hours", "11/30/26, 12:00:53 PM" },
+	{ "12/", "%D/%y~%H:%M:%S%f%z", "WebSphere", "30/11/26 12:00:00:123 IST" },
 	{ "56 ", "%y%m%d %H:%M:%S%f", "MySQL 5", "261130 12:00:01" },
 	{ "34 ", "%m%d %H:%M:%S%f", "klog, glog, behind its letter", "1130 12:00:01.123456" },
+	{ "34/", "%m%d/%H%M%S%f", "Chromium", "1130/120001.123456" },
 	{ "2-", "%m-%d %H:%M:%S%f", "Android", "11-30 12:00:01.123" },
 	{ "2-", "%m-%d|%H:%M:%S%f", "Geth", "11-30|12:00:01.123" },
 	{ "12:", "%I:%M%p", "Go's kitchen clock", "12:00PM" },
-	{ "12:", "%I:%M:%S%p", "time of day of 12 hours", "12:00:01 PM" },
+	{ "12:", "%I:%M:%S%f %p", "time of day of 12 hours", "12:00:01 PM" },
 	{ "2:", "%H:%M:%S%f", "time of day: today's, or yesterday's", "12:00:01.123" },
 };
 
@@ -79,42 +91,16 @@ enum {
 struct parts {
 	int year, month, day, hour, minute, second;     /* -1: not there */
 	int64_t us;                                     /* of the second */
-	bool zoned, pm, am;
-	bool lettered;                          /* zoned by letters that may mean several zones */
-	int32_t east_s;                         /* of `zoned` */
-	const struct zone *named;               /* instead of the clock's */
+	bool pm, am;
+	struct log_zone zone;
 };
 
 /* ---- pieces ---- */
 
-/* At most `max` digits, `min` at least. */
-static bool number(struct text *t, int min, int max, int *ret)
-{
-	int n = 0, v = 0;
-
-	while (n < max && (size_t)n < t->len && is_digit(t->s[n]))
-		v = 10 * v + (t->s[n++] - '0');
-	if (n < min)
-		return false;
-	*ret = v;
-	t->s += n;
-	t->len -= (size_t)n;
-	return true;
-}
-
-static size_t letters(struct text t)
-{
-	size_t n = 0;
-
-	while (n < t.len && is_letter(t.s[n]))
-		n++;
-	return n;
-}
-
 /* One of `names` of three letters, or the long name that begins with it; its place, -1: none. */
 static int name_of(struct text *t, const char *const *names, int count)
 {
-	size_t n = letters(*t);
+	size_t n = text_span(*t, is_letter);
 
 	for (int i = 0; n >= 3 && i < count; i++) {
 		bool is_long = n == strlen(names[i]), is_short = n == 3 || (n == 4 && t->s[3] == 't');
@@ -163,140 +149,22 @@ static bool fraction(struct text *t, int64_t *ret_us)
 	return true;
 }
 
-/* ---- zones ---- */
-
-/* Names that are no zone of this machine's, by what most people mean. */
-static const struct {
-	const char *letters;
-	int32_t east_min;
-} known_zones[] = {
-	{ "UTC", 0 },    { "GMT", 0 },    { "Z", 0 },      { "WET", 0 },    { "WEST", 60 },  { "CET", 60 },
-	{ "CEST", 120 }, { "EET", 120 },  { "EEST", 180 }, { "MSK", 180 },  { "BST", 60 },   { "IST", 330 },
-	{ "PKT", 300 },  { "JST", 540 },  { "KST", 540 },  { "HKT", 480 },  { "SGT", 480 },  { "WIB", 420 },
-	{ "ICT", 420 },  { "AWST", 480 }, { "ACST", 570 }, { "AEST", 600 }, { "AEDT", 660 }, { "NZST", 720 },
-	{ "NZDT", 780 }, { "SAST", 120 }, { "EAT", 180 },  { "WAT", 60 },   { "BRT", -180 }, { "ART", -180 },
-	{ "EST", -300 }, { "EDT", -240 }, { "CST", -360 }, { "CDT", -300 }, { "MST", -420 }, { "MDT", -360 },
-	{ "PST", -480 }, { "PDT", -420 }, { "AKST", -540 }, { "AKDT", -480 }, { "HST", -600 },
-};
-
-static bool zone_by_letters(const struct log_clock *c, struct text name, int32_t *ret_east_s)
-{
-	if (c->zone && zone_letters(c->zone, name, ret_east_s))
-		return true;
-	for (size_t i = 0; i < sizeof known_zones / sizeof *known_zones; i++)
-		if (name.len == strlen(known_zones[i].letters) &&
-		    memcmp(name.s, known_zones[i].letters, name.len) == 0) {
-			*ret_east_s = known_zones[i].east_min * 60;
-			return true;
-		}
-	return false;
-}
-
-/* "Asia/" and its like: only what begins so is looked up. */
-static bool in_an_area(struct text name)
-{
-	static const char *const areas[] = { "Africa", "America", "Antarctica", "Arctic", "Asia", "Atlantic",
-					     "Australia", "Etc", "Europe", "Indian", "Pacific", "US" };
-	const char *slash = memchr(name.s, '/', name.len);
-
-	for (size_t i = 0; slash && i < sizeof areas / sizeof *areas; i++)
-		if (text_eq((struct text){ name.s, (size_t)(slash - name.s) }, text_of(areas[i])))
-			return true;
-	return false;
-}
-
-/* "Asia/Kolkata". */
-static bool zone_by_name(const struct log_clock *c, struct text *t, struct parts *p)
-{
-	struct text name = { t->s, 0 };
-	struct err e;
-
-	while (name.len < t->len && (is_letter(t->s[name.len]) || is_digit(t->s[name.len]) ||
-				     memchr("/_+-", t->s[name.len], 4)))
-		name.len++;
-	if (c->zone && text_eq(name, text_of(c->zone->name)))
-		p->named = c->zone;
-	else if (c->zones && in_an_area(name))
-		p->named = zones_find(c->zones, name, &e);
-	if (!p->named)
-		return false;
-	t->s += name.len;
-	t->len -= name.len;
-	return true;
-}
-
-/* "+05:30", "+0530", "+05", and Db2's minutes "+330". */
-static bool offset(struct text *t, struct parts *p)
-{
-	struct text at = *t;
-	int sign = at.s[0] == '-' ? -1 : 1, hour = 0, minute = 0;
-	size_t digits = 0;
-
-	at.s++;
-	at.len--;
-	while (digits < at.len && is_digit(at.s[digits]))
-		digits++;
-	if (digits == 3) {
-		if (!number(&at, 3, 3, &minute))
-			return false;
-	} else if ((digits != 2 && digits != 4) || !number(&at, 2, 2, &hour)) {
-		return false;
-	} else if (digits == 4 || (at.len >= 3 && at.s[0] == ':' && is_digit(at.s[1]) && is_digit(at.s[2]))) {
-		if (digits == 2)
-			at = (struct text){ at.s + 1, at.len - 1 };
-		if (!number(&at, 2, 2, &minute) || minute > 59)
-			return false;
-	}
-	if (hour > 23 || minute > 23 * 60)
-		return false;
-	p->zoned = true;
-	p->east_s = sign * (hour * 3600 + minute * 60);
-	*t = at;
-	return true;
-}
-
-/* A zone, perhaps behind spaces. What is not one is left where it is. */
-static bool zone(const struct log_clock *c, struct text *t, struct parts *p)
-{
-	struct text at = *t;
-	size_t n;
-
-	while (at.len > 0 && at.s[0] == ' ')
-		at = (struct text){ at.s + 1, at.len - 1 };
-	if (at.len == 0)
-		return false;
-	if (at.s[0] == '+' || at.s[0] == '-') {
-		if (!offset(&at, p))
-			return false;
-	} else if (!zone_by_name(c, &at, p)) {
-		n = letters(at);
-		if (n == 1 && (at.s[0] == 'Z' || at.s[0] == 'z') && at.s == t->s)
-			p->east_s = 0;
-		else if (n < 3 || !zone_by_letters(c, (struct text){ at.s, n }, &p->east_s))
-			return false;
-		p->zoned = true;
-		p->lettered = p->east_s != 0;
-		at = (struct text){ at.s + n, at.len - n };
-		if (n == 3 && at.len > 2 && (at.s[0] == '+' || at.s[0] == '-') && is_digit(at.s[1]))
-			offset(&at, p);         /* "GMT+0530" */
-	}
-	*t = at;
-	return true;
-}
-
 /* ---- a form against a text ---- */
 
 static bool half_day(struct text *t, struct parts *p)
 {
+	bool dotted;
+
 	while (t->len > 0 && t->s[0] == ' ')
 		*t = (struct text){ t->s + 1, t->len - 1 };
 	if (t->len >= 3 && memcmp(t->s, "\xe2\x80\xaf", 3) == 0)        /* a narrow space, as newer Java has it */
 		*t = (struct text){ t->s + 3, t->len - 3 };
-	if (t->len < 2 || (t->s[1] | 0x20) != 'm' || ((t->s[0] | 0x20) != 'a' && (t->s[0] | 0x20) != 'p'))
+	dotted = t->len >= 4 && t->s[1] == '.' && t->s[3] == '.';              /* "p.m." */
+	if (t->len < 2 || (t->s[dotted ? 2 : 1] | 0x20) != 'm' || ((t->s[0] | 0x20) != 'a' && (t->s[0] | 0x20) != 'p'))
 		return false;
 	p->pm = (t->s[0] | 0x20) == 'p';
 	p->am = !p->pm;
-	*t = (struct text){ t->s + 2, t->len - 2 };
+	*t = text_after(*t, dotted ? 4 : 2);
 	return true;
 }
 
@@ -305,10 +173,10 @@ static bool day_and_month(struct text *t, struct parts *p)
 {
 	int a, b;
 
-	if (!number(t, 1, 2, &a) || t->len == 0 || t->s[0] != '/')
+	if (!text_number(t, 1, 2, &a) || t->len == 0 || (t->s[0] != '/' && t->s[0] != '-'))
 		return false;
 	*t = (struct text){ t->s + 1, t->len - 1 };
-	if (!number(t, 1, 2, &b))
+	if (!text_number(t, 1, 2, &b))
 		return false;
 	p->month = a > 12 ? b : a;
 	p->day = a > 12 ? a : b;
@@ -319,27 +187,27 @@ static bool day(struct text *t, int *ret)
 {
 	if (t->len > 1 && t->s[0] == ' ')
 		*t = (struct text){ t->s + 1, t->len - 1 };
-	return number(t, 1, 2, ret);
+	return text_number(t, 1, 2, ret);
 }
 
 static bool piece(const struct log_clock *c, char what, struct text *t, struct parts *p)
 {
 	switch (what) {
-	case 'Y': return number(t, 4, 4, &p->year);
-	case 'y': return number(t, 2, 2, &p->year) && (p->year += 2000) > 0;
-	case 'm': return number(t, 2, 2, &p->month);
+	case 'Y': return text_number(t, 4, 4, &p->year);
+	case 'y': return text_number(t, 2, 2, &p->year) && (p->year += 2000) > 0;
+	case 'm': return text_number(t, 2, 2, &p->month);
 	case 'b': return month_name(t, &p->month);
 	case 'd': return day(t, &p->day);
 	case 'D': return day_and_month(t, p);
 	case 'a': return day_name(t);
-	case 'H': return number(t, 2, 2, &p->hour);
-	case 'I': return number(t, 1, 2, &p->hour);
-	case 'M': return number(t, 2, 2, &p->minute);
-	case 'S': return number(t, 2, 2, &p->second);
+	case 'H': return text_number(t, 2, 2, &p->hour);
+	case 'I': return text_number(t, 1, 2, &p->hour);
+	case 'M': return text_number(t, 2, 2, &p->minute);
+	case 'S': return text_number(t, 2, 2, &p->second);
 	case 'f': return fraction(t, &p->us);
 	case 'p': return half_day(t, p);
-	case 'z': zone(c, t, p); return true;
-	case 'Z': return zone(c, t, p);
+	case 'z': log_zone_take(c, t, &p->zone); return true;
+	case 'Z': return log_zone_take(c, t, &p->zone);
 	default: return false;
 	}
 }
@@ -356,9 +224,14 @@ static bool take_space(struct text *t)
 
 static bool match(const struct log_clock *c, const char *form, struct text *t, struct parts *p)
 {
-	*p = (struct parts){ -1, -1, -1, -1, 0, 0, .zoned = false };
+	*p = (struct parts){ -1, -1, -1, -1, 0, 0, .pm = false };
 	for (; *form; form++) {
-		if (*form == '%') {
+		if (*form == '~') {
+			if (t->len > 1 && t->s[0] == ',')
+				*t = text_after(*t, 1);
+			if (!take_space(t))
+				return false;
+		} else if (*form == '%') {
 			if (!piece(c, *++form, t, p))
 				return false;
 		} else if (*form == ' ') {
@@ -408,9 +281,9 @@ static int64_t to_utc(const struct log_clock *c, const struct parts *p, int64_t 
 	int hour = p->pm ? p->hour % 12 + 12 : p->am ? p->hour % 12 : p->hour;
 	bool leap_second = p->second == 60;
 	int64_t wall = days * 86400 + hour * 3600 + p->minute * 60 + (leap_second ? 59 : p->second);
-	const struct zone *zone = p->named ? p->named : c->zone;
+	const struct zone *zone = p->zone.named ? p->zone.named : c->zone;
 	int64_t after_s = c->last_us / US_PER_S - ORDER_SLACK_S;
-	int64_t utc = p->zoned ? wall - p->east_s : zone ? zone_utc(zone, wall, after_s) : wall;
+	int64_t utc = p->zone.fixed ? wall - p->zone.east_s : zone ? zone_utc(zone, wall, after_s) : wall;
 
 	return utc * US_PER_S + (leap_second ? US_PER_S - 1 : p->us);
 }
@@ -508,9 +381,9 @@ static bool try_form(const struct log_clock *c, size_t i, struct text t, struct 
 
 	if (!match(c, forms[i].form, &rest, &p))
 		return false;
-	if (!ends_there(rest, p.zoned) || !take(c, &p, &us))
+	if (!ends_there(rest, p.zone.fixed) || !take(c, &p, &us))
 		return false;
-	*ret = (struct log_time){ .us = us, .len = (size_t)(rest.s - t.s), .zoned = p.zoned && !p.lettered,
+	*ret = (struct log_time){ .us = us, .len = (size_t)(rest.s - t.s), .zoned = p.zone.fixed && !p.zone.lettered,
 				  .dated = p.month > 0 };
 	return true;
 }

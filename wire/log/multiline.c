@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "chars.h"
 #include "log_fields.h"
 #include "log_line.h"
 #include "log_plain.h"
@@ -34,11 +35,12 @@ struct line {
 	enum log_trace trace;
 	enum log_level level;           /* INFO where it has none */
 	bool leveled, blank, indented;
+	bool header;                    /* nothing stands behind its time or level: the message follows */
 	bool wrapped;                   /* by a container's runtime, ... */
 	bool partial;                   /* ... which cut it here */
 };
 
-static bool is_blank(struct text t)
+static bool all_blank(struct text t)
 {
 	for (size_t i = 0; i < t.len; i++)
 		if (!strchr(" \t\r", t.s[i]))
@@ -86,7 +88,7 @@ static void look(struct multiline_room *r, struct text t, bool whole, struct lin
 		ret->partial = wrapper.partial;
 	}
 	ret->text = t = log_plain(t, &r->plain);
-	if (is_blank(t)) {
+	if (all_blank(t)) {
 		ret->blank = true;
 		return;
 	}
@@ -106,6 +108,7 @@ static void look(struct multiline_room *r, struct text t, bool whole, struct lin
 		ret->level = found.leveled ? found.level : LEVEL_INFO;
 		if (ret->shape == SHAPE_LEVELED && ret->indented)
 			ret->shape = SHAPE_PLAIN;
+		ret->header = found.timed && all_blank(text_after(t, found.prefix));
 	} else if (has_pairs(t)) {
 		ret->shape = SHAPE_PAIRS;
 	}
@@ -118,6 +121,7 @@ struct record {
 	enum line_shape shape;          /* of its first line */
 	enum log_level level;
 	bool leveled;
+	bool header;
 	enum log_trace trace;
 	bool python_done;               /* the exception was named */
 	bool after_blank;
@@ -193,6 +197,8 @@ static bool belongs(struct record *r, const struct line *l)
 		return true;
 	if (r->shape == SHAPE_OBJECT)
 		return false;
+	if (r->header && !r->after_blank)
+		return true;
 	if (r->shape == SHAPE_CRASH ? any_learnt(r->learnt) : is_learnt(r->learnt, r->shape))
 		return true;
 	if (l->indented)
@@ -246,7 +252,7 @@ static size_t node_crash(struct text t, size_t first, bool *ret_open)
 			*ret_open = !whole && at + line.len <= RECORD_BYTES_MAX;
 			return end;
 		}
-		if (!is_blank(line))
+		if (!all_blank(line))
 			end = at + line.len;
 		at += line.len + 1;
 		if (line.len > 9 && memcmp(line.s, "Node.js v", 9) == 0)
@@ -296,7 +302,7 @@ static size_t record_by_start(struct multiline_room *room, struct text t, bool *
 		*ret_open = !whole;
 		if (!whole)
 			return end;
-		if (!is_blank(line))
+		if (!all_blank(line))
 			end = at + line.len;
 		partial = next_partial;
 		at += line.len + 1;
@@ -322,6 +328,7 @@ size_t multiline_record(const struct multiline *m, struct multiline_room *room, 
 	r.shape = l.shape;
 	r.level = l.level;
 	r.leveled = l.leveled;
+	r.header = l.header;
 	r.trace = l.trace;
 	r.go_on = l.partial;
 	r.exception = !l.blank && log_trace_may_name_exception(l.text);

@@ -1,0 +1,172 @@
+#include "log_columns.h"
+
+#include <string.h>
+
+#include "common/parse.h"
+#include "chars.h"
+
+enum { STATUS_ERROR = 500, COLUMN_NAME_MAX = 32 };
+
+/*
+ * A format is its columns, separated by blanks: the name of a field; "=x" for the word x; "a/b" for two
+ * fields and a slash between them; "*" for whatever follows. What is in quotes or square brackets is one
+ * column. Checked are
+ *
+ *	time     a time            status  100 to 599, which gives the level
+ *	method   capitals          request "GET /orders HTTP/1.1"
+ */
+static const struct {
+	const char *product, *columns;
+	bool behind_time;               /* not at the beginning of the line */
+} formats[] = {
+	{ "HAProxy", "remote_addr time frontend backend/server timers status bytes cookie_in cookie_out termination "
+		     "connections queues request", true },
+	{ "HAProxy", "remote_addr time frontend backend/server timers status bytes cookie_in cookie_out termination "
+		     "connections queues request", false },
+	{ "Squid", "duration remote_addr result/status bytes method url user hierarchy content_type", true },
+	{ "IIS", "server_addr method path query port user remote_addr user_agent referer status substatus win32_status "
+		 "time_taken", true },
+	{ "IIS", "server_addr method path query port user remote_addr user_agent status substatus win32_status time_taken", true },
+	{ "ELB", "balancer remote_addr target request_time target_time response_time status target_status received bytes "
+		 "request *", true },
+	{ "ALB", "type time balancer remote_addr target request_time target_time response_time status target_status received "
+		 "bytes request user_agent *", false },
+	{ "S3", "bucket_owner bucket time remote_addr requester request_id operation key request status error bytes *", false },
+	{ "Gin", "=| status =| duration =| remote_addr =| method path *", true },
+	{ "Fiber", "=| status =| duration =| remote_addr =| method =| path *", true },
+	{ "chi", "request =from remote_addr =- status bytes =in duration", true },
+	{ "PHP's server", "remote_addr status method path *", true },
+	{ "Uvicorn", "remote_addr =- request status *", true },
+	{ "Uvicorn", "remote_addr =- request status *", false },
+	{ "Actix", "remote_addr request status bytes *", true },
+	{ "Django, Envoy", "request status *", true },
+	{ "morgan", "method path status duration =ms *", false },
+};
+
+/* One column of the line: in quotes, in brackets, or up to a blank. */
+static bool take_column(struct text *t, struct text *ret)
+{
+	char close;
+	size_t n = 0;
+
+	*t = text_after(*t, text_span(*t, is_blank));
+	if (t->len == 0)
+		return false;
+	close = t->s[0] == '"' ? '"' : t->s[0] == '[' ? ']' : '\0';
+	if (close == '\0') {
+		while (n < t->len && !is_blank(t->s[n]))
+			n++;
+		*ret = (struct text){ t->s, n };
+		*t = text_after(*t, n);
+		return true;
+	}
+	for (n = 1; n < t->len && t->s[n] != close; n++)
+		n += t->s[n] == '\\';
+	if (n >= t->len)
+		return false;
+	*ret = (struct text){ t->s + 1, n - 1 };
+	*t = text_after(*t, n + 1);
+	if (text_first(*t) == ':')
+		*t = text_after(*t, 1);
+	return true;
+}
+
+static bool is_method(struct text t)
+{
+	return t.len >= 3 && text_span(t, is_upper) == t.len;
+}
+
+bool log_columns_request(struct log_text *ret, struct text request)
+{
+	struct text method, path, protocol;
+
+	if (!take_column(&request, &method) || !is_method(method) || !take_column(&request, &path))
+		return false;
+	log_text_add(ret, TEXT("method"), method);
+	log_text_add(ret, TEXT("path"), path);
+	if (take_column(&request, &protocol))
+		log_text_add(ret, TEXT("protocol"), protocol);
+	return true;
+}
+
+bool log_columns_status(struct log_text *ret, struct text status)
+{
+	uint64_t code;
+
+	if (status.len != 3 || !parse_u64(status, &code) || code < 100 || code > 599)
+		return false;
+	if (!ret->leveled)
+		ret->level = code >= STATUS_ERROR ? LEVEL_ERROR : LEVEL_INFO;
+	ret->leveled = true;
+	log_text_add(ret, TEXT("status"), status);
+	return true;
+}
+
+static bool take_value(struct log_clock *c, struct text name, struct text value, struct log_text *ret)
+{
+	if (text_eq(name, TEXT("time"))) {
+		struct log_time time;
+
+		if (!log_time_begins(c, value, &time) || time.len != value.len)
+			return false;
+		if (!ret->timed || time.us % 1000000 != 0)      /* a syslog's time in front has no fraction */
+			ret->us = time.us;
+		ret->timed = true;
+		return true;
+	}
+	if (text_eq(name, TEXT("status")))
+		return log_columns_status(ret, value);
+	if (text_eq(name, TEXT("request")))
+		return value.s[-1] == '"' && (log_columns_request(ret, value) || value.len == 0 || value.s[0] == '-');
+	if ((text_eq(name, TEXT("method")) && !is_method(value)) ||
+	    (text_eq(name, TEXT("path")) && !strchr("/h*", text_first(value))))
+		return false;
+	if (!text_eq(value, TEXT("-")))
+		log_text_add(ret, name, value);
+	return true;
+}
+
+/* "backend/server": the value has a slash as well; behind the last one the second field begins. */
+static bool take_two(struct log_clock *c, struct text name, struct text value, struct log_text *ret)
+{
+	const char *in_name = memchr(name.s, '/', name.len), *in_value = memrchr(value.s, '/', value.len);
+	size_t n = (size_t)(in_name - name.s), v = in_value ? (size_t)(in_value - value.s) : 0;
+
+	return in_value && take_value(c, (struct text){ name.s, n }, (struct text){ value.s, v }, ret) &&
+	       take_value(c, text_after(name, n + 1), text_after(value, v + 1), ret);
+}
+
+static bool read_format(struct log_clock *c, const char *columns, struct text t, struct log_text *ret)
+{
+	struct text names = text_of(columns), name, value;
+
+	while (take_column(&names, &name)) {
+		if (name.s[0] == '*')
+			return true;
+		if (!take_column(&t, &value))
+			return false;
+		if (name.s[0] == '=') {
+			if (!text_eq(text_after(name, 1), value))
+				return false;
+		} else if (memchr(name.s, '/', name.len) ? !take_two(c, name, value, ret) : !take_value(c, name, value, ret)) {
+			return false;
+		}
+	}
+	return text_trim(t).len == 0;
+}
+
+bool log_columns(struct log_clock *c, struct text t, bool behind_time, struct log_text *ret)
+{
+	for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+		struct log_text found;
+
+		if (formats[i].behind_time != behind_time)
+			continue;
+		found = *ret;
+		if (read_format(c, formats[i].columns, t, &found)) {
+			*ret = found;
+			return true;
+		}
+	}
+	return false;
+}
