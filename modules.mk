@@ -8,6 +8,7 @@ COMMON := \
   level \
   line_start \
   log \
+  names \
   parse \
   path_pattern \
   random \
@@ -20,6 +21,7 @@ COMMON_PG := \
   pg_message \
   pg_open \
   pg_options \
+  pg_target \
   pg_tls \
   pg_verdict
 
@@ -122,7 +124,6 @@ AGENT := \
   pg/pg \
   pg/pg_connect \
   pg/pg_enroll \
-  pg/pg_target \
   proc/proc_mounts \
   proc/proc_parse \
   proc/proc_traffic \

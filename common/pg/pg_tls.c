@@ -8,6 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/names.h"
+
+#define LOCALHOST "localhost"
 #define AUTHORITIES "/etc/ssl/certs/ca-certificates.crt"        /* of Debian's package ca-certificates */
 
 enum { SYSTEM_ROOT_SINCE = 160000 };    /* libpq's version that knows sslrootcert=system */
@@ -24,8 +27,7 @@ static bool is_loopback(const char *address)
 
 static bool is_here(const char *host)
 {
-	return *host == '\0' || *host == '/' || *host == '@' || strcmp(host, "localhost") == 0 ||
-	       is_loopback(host);
+	return *host == '\0' || *host == '/' || *host == '@' || is_loopback(host);
 }
 
 bool pg_tls_is_local(const char *host, const char *address)
@@ -85,19 +87,35 @@ static size_t parts(const char *list)
 	return n;
 }
 
-/* The first server that is not this machine; false: there is none. */
-static bool find_distant(const struct pg_options *options, char *name, size_t size)
+/* localhost leads wherever /etc/hosts says. */
+static bool localhost_is_here(void)
+{
+	struct resolve_names names = { .name = { { .name = LOCALHOST } }, .n = 1 };
+	const struct resolve_name *found = &names.name[0];
+	bool here;
+
+	resolve_now(&names);
+	here = found->n > 0;
+	for (size_t i = 0; i < found->n; i++)
+		here = here && is_loopback(found->address[i]);
+	return here;
+}
+
+/* The first server that is not this machine; false: there is none. Is `localhost` one? */
+static bool find_distant(const struct pg_options *options, bool localhost, char *name, size_t size)
 {
 	const char *hosts = pg_option(options, "host"), *addresses = pg_option(options, "hostaddr");
 	size_t n = parts(hosts) > parts(addresses) ? parts(hosts) : parts(addresses);
 
 	for (size_t i = 0; i < n; i++) {
 		char host[256], address[64];
+		bool named_here;
 
 		part_of(hosts, i, host, sizeof host);
 		part_of(addresses, i, address, sizeof address);
-		snprintf(name, size, "%s", *address && is_here(host) ? address : *host ? host : address);
-		if (!pg_tls_is_local(host, address))
+		named_here = is_here(host) || strcmp(host, LOCALHOST) == 0;
+		snprintf(name, size, "%s", *address && named_here ? address : *host ? host : address);
+		if (!pg_tls_is_local(host, address) && !(localhost && named_here && !*address))
 			return true;
 	}
 	return false;
@@ -109,7 +127,8 @@ struct pg_tls pg_tls_for_url(const char *url)
 	struct pg_options options = { NULL, NULL };
 	char name[256];
 	struct err e;
-	bool local = pg_options_read(url, &options, &e) == 0 && !find_distant(&options, name, sizeof name);
+	bool local = pg_options_read(url, &options, &e) == 0 &&
+		     !find_distant(&options, localhost_is_here(), name, sizeof name);
 	struct pg_tls tls = pg_tls_for(&options, local);
 
 	pg_options_free(&options);
@@ -141,7 +160,7 @@ bool pg_tls_weakness(const char *url, char out[PG_TLS_SENTENCE_SIZE])
 	int r = pg_options_read(url, &options, &e);
 	const char *mode = pg_option(&options, "sslmode"), *gives_up = given_up_by(mode);
 	char name[256];
-	bool weak = r == 0 && gives_up && find_distant(&options, name, sizeof name);
+	bool weak = r == 0 && gives_up && find_distant(&options, true, name, sizeof name);
 
 	if (weak)
 		snprintf(out, PG_TLS_SENTENCE_SIZE,

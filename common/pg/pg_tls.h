@@ -21,16 +21,19 @@ struct pg_tls {
 	const char *root;               /* sslrootcert, likewise */
 };
 
-/* Is it a unix socket ("" is libpq's default one) or this machine? `address` may be "": not known. */
+/* Is it a unix socket ("" is libpq's default one) or an address of this machine? A name needs its `address`:
+ * also localhost leads wherever /etc/hosts says. */
 bool pg_tls_is_local(const char *host, const char *address);
 
 /* What to add to the options for one server. */
 struct pg_tls pg_tls_for(const struct pg_options *options, bool local);
 
-/* The same for all servers of a URL; they count as local only if each of them is. */
+/* The same for all servers of a URL, for programs that look names up themselves (psql). They count as local
+ * only if each of them is: a socket, an address, or localhost, which this looks up. */
 struct pg_tls pg_tls_for_url(const char *url);
 
-/* What the given sslmode gives up, as "what; how to fix it". False: nothing. */
+/* What the given sslmode gives up, as "what; how to fix it". False: nothing. Looks no name up: localhost is
+ * taken for this machine. */
 bool pg_tls_weakness(const char *url, char out[PG_TLS_SENTENCE_SIZE]);
 
 /* How to fix the refusal that libpq reports as `message`; NULL: it is not about TLS. */

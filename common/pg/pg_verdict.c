@@ -4,6 +4,8 @@
 
 #include "common/clock.h"
 #include "common/random.h"
+#include "pg_message.h"
+#include "pg_tls.h"
 
 enum {
 	RETRY_FIRST_MS = 500,
@@ -16,66 +18,99 @@ enum {
 	HALVINGS_MAX = 16,              /* of a batch, until a row that is refused is alone */
 };
 
+#define OTHER_VERSION "the schema is older or newer than this program: run schema.sql of this version"
+#define CHECK_LOGIN "check user and password in the URL, and pg_hba.conf"
+
+/* The first row that fits counts. */
 static const struct {
 	const char *state;              /* SQLSTATE, or its beginning */
-	enum pg_verdict verdict;
-	const char *hint;
-} verdicts[] = {
-	{ "OB001", PG_FENCED,
-	  "another agent with the same server and application name has taken over; stop one of them" },
-	{ "OB002", PG_MOVED, NULL },
-	{ "OB003", PG_MOVED, NULL },
-	{ "22", PG_DATA, NULL },
-	{ "23", PG_DATA, NULL },
-	{ "54", PG_DATA, NULL },
-	{ "P0", PG_DATA, NULL },
-	{ "53200", PG_TOO_MUCH, "the database server is out of memory" },
-	{ "57014", PG_TOO_MUCH, NULL },
-	{ "53300", PG_BUSY,
-	  "the database server has no connection left: raise max_connections or put PgBouncer before it" },
-	{ "28", PG_WAIT, "check user and password in the URL, and pg_hba.conf" },
-	{ "42501", PG_WAIT,
-	  "the role may not do this: enroll this server (SELECT * FROM enroll('NAME')) or grant "
-	  "observ_agent" },
-	{ "42883", PG_WAIT, "the schema is older or newer than this agent: run schema.sql of this version" },
-	{ "42P01", PG_WAIT, "the schema is older or newer than this agent: run schema.sql of this version" },
-	{ "3F000", PG_WAIT, "the database has no schema observ: run schema.sql in it" },
-	{ "3D000", PG_WAIT, "create the database and run schema.sql in it" },
-	{ "53100", PG_WAIT, "the database server's disk is full" },
+	struct pg_judgement judgement;
+} judgements[] = {
+	{ "OB001", { PG_FENCED, PG_CAUSE_OTHER,
+		     "another agent with the same server and application name has taken over; stop one of "
+		     "them" } },
+	{ "OB002", { PG_MOVED, PG_CAUSE_OTHER, NULL } },
+	{ "OB003", { PG_MOVED, PG_CAUSE_OTHER, NULL } },
+	{ "22", { PG_DATA, PG_CAUSE_OTHER, NULL } },
+	{ "23", { PG_DATA, PG_CAUSE_OTHER, NULL } },
+	{ "54", { PG_DATA, PG_CAUSE_OTHER, NULL } },
+	{ "P0", { PG_DATA, PG_CAUSE_OTHER, NULL } },
+	{ "53200", { PG_TOO_MUCH, PG_CAUSE_SERVER, "the database server is out of memory" } },
+	{ "57014", { PG_TOO_MUCH, PG_CAUSE_TIME_LIMIT, NULL } },
+	{ "53300", { PG_BUSY, PG_CAUSE_SERVER,
+		     "the database server has no connection left: raise max_connections or put PgBouncer "
+		     "before it" } },
+	{ "53100", { PG_WAIT, PG_CAUSE_SERVER, "the database server's disk is full" } },
+	{ "08", { PG_RETRY, PG_CAUSE_SERVER, NULL } },
+	{ "25006", { PG_RETRY, PG_CAUSE_SERVER, NULL } },
+	{ "53", { PG_RETRY, PG_CAUSE_SERVER, NULL } },
+	{ "57P", { PG_RETRY, PG_CAUSE_SERVER, NULL } },
+	{ "58", { PG_RETRY, PG_CAUSE_SERVER, NULL } },
+	{ "28", { PG_WAIT, PG_CAUSE_LOGIN, CHECK_LOGIN } },
+	{ "42501", { PG_WAIT, PG_CAUSE_RIGHT,
+		     "the role may not do this: enroll this server (SELECT * FROM enroll('NAME')) or grant "
+		     "observ_agent" } },
+	{ "42883", { PG_WAIT, PG_CAUSE_SCHEMA, OTHER_VERSION } },
+	{ "42703", { PG_WAIT, PG_CAUSE_SCHEMA, OTHER_VERSION } },
+	{ "42P01", { PG_WAIT, PG_CAUSE_SCHEMA, OTHER_VERSION } },
+	{ "3F000", { PG_WAIT, PG_CAUSE_SCHEMA, "the database has no schema observ: run schema.sql in it" } },
+	{ "3D000", { PG_WAIT, PG_CAUSE_SCHEMA, "create the database and run schema.sql in it" } },
 };
 
-enum pg_verdict pg_judge(const char *state, const char **ret_hint)
+struct pg_judgement pg_judge(const char *state)
 {
-	*ret_hint = NULL;
-	for (size_t i = 0; state && i < sizeof verdicts / sizeof *verdicts; i++)
-		if (strncmp(state, verdicts[i].state, strlen(verdicts[i].state)) == 0) {
-			*ret_hint = verdicts[i].hint;
-			return verdicts[i].verdict;
-		}
-	return PG_RETRY;
+	if (!state || !*state)
+		return (struct pg_judgement){ PG_RETRY, PG_CAUSE_SERVER, NULL };
+	for (size_t i = 0; i < sizeof judgements / sizeof *judgements; i++)
+		if (strncmp(state, judgements[i].state, strlen(judgements[i].state)) == 0)
+			return judgements[i].judgement;
+	return (struct pg_judgement){ PG_RETRY, PG_CAUSE_OTHER, NULL };
 }
 
-const char *pg_state_in(const char *msg, char ret[6])
+/* ---- refused connections ---- */
+
+static void find_state(const char *message, char ret[6])
 {
-	for (; (msg = strstr(msg, ":  ")); msg++)
-		if (strspn(msg + 3, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5 && msg[8] == ':') {
-			memcpy(ret, msg + 3, 5);
+	ret[0] = '\0';
+	for (; (message = strstr(message, ":  ")); message++)
+		if (strspn(message + 3, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5 && message[8] == ':') {
+			memcpy(ret, message + 3, 5);
 			ret[5] = '\0';
-			return ret;
+			return;
 		}
-	return NULL;
 }
 
-bool pg_is_denial(const char *message)
+/* libpq itself gives no SQLSTATE, and PgBouncer gives 08P01 for everything. */
+static bool is_denied_in_words(const char *message, const char *state)
 {
-	static const char *const denied[] = { "authentication", "pg_hba.conf", "does not exist",
-					      "not permitted to log in", "permission denied for" };
+	static const char *const denied[] = { "no password supplied", "authentication failed", "no such user",
+					      "no such database" };
 
 	for (size_t i = 0; i < sizeof denied / sizeof *denied; i++)
-		if (strstr(message, "FATAL:") && strstr(message, denied[i]))
+		if ((!*state || strcmp(state, "08P01") == 0) && strstr(message, denied[i]))
 			return true;
-	return strstr(message, "no password supplied");
+	return false;
 }
+
+void pg_judge_refusal(const char *message, struct pg_refusal *ret)
+{
+	struct pg_judgement *j = &ret->judgement;
+	const char *tls;
+
+	find_state(message, ret->state);
+	*j = pg_judge(ret->state);
+	if (is_denied_in_words(message, ret->state))
+		*j = (struct pg_judgement){ PG_WAIT, PG_CAUSE_LOGIN, CHECK_LOGIN };
+	if (j->verdict > PG_WAIT)
+		j->verdict = PG_RETRY;
+	pg_one_line(message, ret->sentence, sizeof ret->sentence);
+	tls = pg_tls_hint(ret->sentence);
+	j->hint = tls ? tls : j->hint;
+	if (j->hint)
+		pg_add_sentence(ret->sentence, sizeof ret->sentence, j->hint);
+}
+
+/* ---- waiting ---- */
 
 int64_t pg_random_below(int64_t limit)
 {

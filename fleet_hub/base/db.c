@@ -6,8 +6,9 @@
 #include "common/cleanup.h"
 #include "common/pg/pg_open.h"
 #include "common/pg/pg_tls.h"
+#include "common/pg/pg_verdict.h"
 
-#define CONNECT_SECONDS "3"
+enum { CONNECT_SECONDS = 3 };
 
 struct db {
 	char *url;
@@ -44,23 +45,16 @@ void db_free(struct db *db)
 
 /* ---- saying what is wrong ----------------------------------------------------------------- */
 
-static bool in_class(const char *state, const char *classes)
-{
-	for (; *classes; classes += strcspn(classes, " ") + (strchr(classes, ' ') != NULL))
-		if (strncmp(state, classes, strcspn(classes, " ")) == 0)
-			return true;
-	return false;
-}
-
+/* In the hub's words. */
 static enum db_failure judge(const char *state)
 {
-	if (!state || in_class(state, "08 57P 53 58 25006"))
-		return DB_AWAY;
-	if (in_class(state, "57014"))
-		return DB_TIMEOUT;
-	if (in_class(state, "28 42501"))
-		return DB_DENIED;
-	return in_class(state, "3F000 42P01 42883 42703 3D000") ? DB_SCHEMA : DB_FAILED;
+	static const enum db_failure failures[PG_CAUSES] = {
+		[PG_CAUSE_OTHER] = DB_FAILED,       [PG_CAUSE_SERVER] = DB_AWAY,
+		[PG_CAUSE_TIME_LIMIT] = DB_TIMEOUT, [PG_CAUSE_LOGIN] = DB_DENIED,
+		[PG_CAUSE_RIGHT] = DB_DENIED,       [PG_CAUSE_SCHEMA] = DB_SCHEMA,
+	};
+
+	return failures[pg_judge(state).cause];
 }
 
 /* libpq's sentences name host, user and database, never the password; they go to the web
@@ -76,11 +70,10 @@ static void tell_log(const char *sentence)
 static enum db_failure query_failed(struct db *db, const PGresult *result, struct err *e)
 {
 	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-	enum db_failure why = PQstatus(db->conn) == CONNECTION_BAD && !state ? DB_AWAY : judge(state);
 
 	tell_log(result ? PQresultErrorMessage(result) : PQerrorMessage(db->conn));
 	err_set(e, EIO, "%s", state ? state : "connection lost");
-	return why;
+	return judge(state);
 }
 
 /* ---- connecting --------------------------------------------------------------------------------- */

@@ -16,6 +16,7 @@
 #include "common/pg/pg_cert.h"
 #include "common/pg/pg_open.h"
 #include "common/pg/pg_tls.h"
+#include "common/pg/pg_verdict.h"
 
 EMBED(sql_doctor, "obs_agent/sql/doctor.sql");
 EMBED(sql_last_seen, "obs_agent/sql/last_seen.sql");
@@ -26,7 +27,7 @@ enum {
 	OLDEST_SERVER = 150000,
 };
 
-#define UNDEFINED_FUNCTION "42883"
+#define OTHER_VERSION "run schema.sql in this database: it is of an older version"
 
 static int64_t number(const PGresult *r, int row, int column)
 {
@@ -103,8 +104,8 @@ static int ask_last_seen(PGconn *conn, const struct config *c, bool starting, FI
 
 	if (PQresultStatus(r) == PGRES_TUPLES_OK)
 		return report_last_seen(r, c, starting, out);
-	if (state && strcmp(state, UNDEFINED_FUNCTION) == 0)
-		hint = "run schema.sql in this database: it is of an older version";
+	if (pg_judge(state).cause == PG_CAUSE_SCHEMA)
+		hint = OTHER_VERSION;
 	return doctor_line(out, false,
 			   hint ? hint : "set vps_name to the server that was enrolled, or enroll this one",
 			   "%s", primary ? primary : "the database does not answer");
@@ -131,7 +132,7 @@ static int report_certificate(PGconn *conn, bool encrypted, FILE *out)
 int pg_doctor(const struct config *c, bool starting, FILE *out)
 {
 	static const struct pg_manner manner = { .application = "obs_agent doctor",
-						 .timeout_s = "10",
+						 .timeout_s = 10,
 						 .writes = true };
 	struct err e;
 	CLEANUP(pg_close_p) PGconn *conn = pg_open(c->postgres_url, &manner, &e);

@@ -1,7 +1,6 @@
 #include "resolve.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -38,30 +37,13 @@ static void lookup_unref(struct lookup *l)
 
 /* ---- the thread ---- */
 
-static void look_up(struct resolve_name *name)
-{
-	const struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
-	struct addrinfo *list = NULL;
-	int r = getaddrinfo(name->name, NULL, &hints, &list);
-
-	name->n = 0;
-	for (const struct addrinfo *a = list; r == 0 && a && name->n < RESOLVE_ADDRESSES_MAX; a = a->ai_next)
-		if (getnameinfo(a->ai_addr, a->ai_addrlen, name->address[name->n], RESOLVE_ADDRESS_SIZE, NULL,
-				0, NI_NUMERICHOST) == 0)
-			name->n++;
-	if (list)
-		freeaddrinfo(list);
-	name->error = name->n ? NULL : gai_strerror(r ? r : EAI_NONAME);
-}
-
 static void *work(void *arg)
 {
 	struct lookup *l = arg;
 	uint64_t one = 1;
 	ssize_t written;
 
-	for (size_t i = 0; i < l->names.n; i++)
-		look_up(&l->names.name[i]);
+	resolve_now(&l->names);
 	written = write(l->fd, &one, sizeof one);       /* an eventfd always takes another write */
 	(void)written;
 	lookup_unref(l);

@@ -8,30 +8,10 @@
 #ifndef OBS_AGENT_RESOLVE_H
 #define OBS_AGENT_RESOLVE_H
 
-#include <netinet/in.h>
-#include <stddef.h>
 #include <systemd/sd-event.h>
 
 #include "common/err.h"
-
-enum {
-	RESOLVE_NAMES_MAX = 16,
-	RESOLVE_ADDRESSES_MAX = 8,      /* of one name; others are ignored */
-	RESOLVE_NAME_SIZE = 256,
-	RESOLVE_ADDRESS_SIZE = INET6_ADDRSTRLEN + 17,   /* "fe80::1%" and an interface */
-};
-
-struct resolve_name {
-	char name[RESOLVE_NAME_SIZE];
-	const char *error;              /* a constant sentence; NULL: there are addresses */
-	char address[RESOLVE_ADDRESSES_MAX][RESOLVE_ADDRESS_SIZE];
-	size_t n;
-};
-
-struct resolve_names {
-	struct resolve_name name[RESOLVE_NAMES_MAX];
-	size_t n;
-};
+#include "common/names.h"
 
 struct resolver;
 

@@ -211,11 +211,12 @@ void pg_send(struct pg *p, struct batch *b, struct text state)
 /* The first error of a pipeline is the cause; later ones follow from it. */
 static void note_refusal(struct pg *p, const char *state, const char *msg)
 {
-	const char *hint;
+	const struct pg_judgement judgement = pg_judge(state);
+	const char *hint = judgement.hint;
 
 	if (p->first_error.code)
 		return;
-	p->verdict = pg_judge(state, &hint);
+	p->verdict = judgement.verdict;
 	snprintf(p->sqlstate, sizeof p->sqlstate, "%s", state ? state : "");
 	err_set(&p->first_error, EPROTO, "%s (SQLSTATE %s)%s%s", msg, state ? state : "unknown",
 		hint ? "; " : "", hint ? hint : "");

@@ -5,9 +5,8 @@
 #include <string.h>
 
 #include "common/clock.h"
-#include "pg_target.h"
 #include "common/pg/pg_message.h"
-#include "common/pg/pg_tls.h"
+#include "common/pg/pg_target.h"
 #include "obs_agent/net/resolve.h"
 
 enum {
@@ -65,21 +64,12 @@ static void note(struct pg_connect *c, enum pg_verdict verdict, bool slow, const
 	c->tried = true;
 }
 
-/* A server says why it refuses; libpq passes on the text only. */
 static void note_refusal(struct pg_connect *c)
 {
-	char what[ERR_MSG_MAX], state_room[6];
-	const char *hint, *tls, *state = pg_state_in(PQerrorMessage(c->conn), state_room);
-	enum pg_verdict verdict = pg_judge(state, &hint);
+	struct pg_refusal refusal;
 
-	if (verdict == PG_DATA || verdict == PG_TOO_MUCH || verdict == PG_FENCED || verdict == PG_MOVED)
-		verdict = PG_RETRY;             /* the server has not proved its identity */
-	pg_one_line(PQerrorMessage(c->conn), what, sizeof what);
-	tls = pg_tls_hint(what);
-	hint = tls ? tls : hint;
-	if (hint)
-		pg_add_sentence(what, sizeof what, hint);
-	note(c, verdict, false, state, what);
+	pg_judge_refusal(PQerrorMessage(c->conn), &refusal);
+	note(c, refusal.judgement.verdict, false, refusal.state, refusal.sentence);
 }
 
 static void note_silence(struct pg_connect *c)
@@ -246,13 +236,17 @@ void pg_connect_start(struct pg_connect *c)
 int pg_connect_new(sd_event *loop, const char *url, const struct pg_connect_events *events, void *data,
 		   struct pg_connect **ret, struct err *e)
 {
+	static const struct pg_manner manner = { .application = "obs_agent", .writes = true };
 	struct pg_connect *c = calloc(1, sizeof *c);
+	struct err why;
 	int r;
 
 	if (!c)
 		return err_set(e, ENOMEM, "out of memory for the database connection");
 	*c = (struct pg_connect){ .loop = loop, .events = events, .data = data };
-	r = pg_targets_new(url, &c->targets, e);
+	r = pg_targets_new(url, &manner, &c->targets, &why);
+	if (r < 0)
+		err_set(e, why.code, "postgres_url: %s", why.msg);
 	if (r == 0)
 		r = resolver_new(loop, on_names, c, &c->resolver, e);
 	if (r == 0) {

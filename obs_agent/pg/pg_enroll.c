@@ -16,7 +16,7 @@ EMBED(sql_enroll, "obs_agent/sql/enroll.sql");
 int pg_enroll(const char *url, const char *password, const char *server, FILE *out, struct err *e)
 {
 	const struct pg_manner manner = {
-		.application = "obs_agent enroll", .password = password, .timeout_s = "10", .writes = true
+		.application = "obs_agent enroll", .password = password, .timeout_s = 10, .writes = true
 	};
 	CLEANUP(pg_close_p) PGconn *conn = pg_open(url, &manner, e);
 	CLEANUP(pg_clear_p) PGresult *r = NULL;

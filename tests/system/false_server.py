@@ -5,8 +5,8 @@
 REQUEST has "tls" (certificate and key as PEM files; none: the server says that it has no TLS) and "runs", a
 list of {"command", "environment", "input", "until"}; with "until" it is stopped once it has written that. In
 this network 192.0.2.1 is this machine, but no loopback address. For each run ANSWER has what the program
-said, and what the server got: "clear" (bytes beyond the request for TLS, as text) and "secret" (the same
-inside TLS). Run it by `unshare --net`.
+said, and what the server got: "clear" (bytes beyond the request for TLS, as text), "secret" (the same
+inside TLS) and "connections" (their number). Run it by `unshare --net`.
 """
 import fcntl
 import json
@@ -34,14 +34,18 @@ class FalseServer:
     """Asks whoever comes for the password in clear, notes what it gets, and refuses."""
 
     def __init__(self, address, tls):
-        self.got = {"clear": "", "secret": ""}
+        self.reset()
         self.tls = tls
         self.listener = socket.create_server((address, PORT), backlog=64)
         threading.Thread(target=self.serve, daemon=True).start()
 
+    def reset(self):
+        self.got = {"clear": "", "secret": "", "connections": 0}
+
     def serve(self):
         while True:
             connection, _ = self.listener.accept()
+            self.got["connections"] += 1
             threading.Thread(target=self.talk, args=(connection,), daemon=True).start()
 
     def note(self, where, data):
@@ -111,7 +115,7 @@ def main():
     answers = []
     for one in request["runs"]:
         for server in servers:
-            server.got = {"clear": "", "secret": ""}
+            server.reset()
         status, said = run(**one)
         answers.append({"said": said, "status": status, **servers[0].got, "loopback": servers[1].got})
     json.dump(answers, sys.stdout)

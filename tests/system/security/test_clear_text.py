@@ -57,19 +57,24 @@ sslmode=disable
 
 @pytest.fixture
 def network(tmp_path):
-    """network(runs, tls=None) -> what each run sent and said (false_server.py)."""
+    """network(runs, tls=None, hosts=None) -> what each run sent and said (false_server.py); `hosts` is
+    the content of /etc/hosts."""
     home = tmp_path / "home"
     home.mkdir()
     (home / ".pg_service.conf").write_text(SERVICES)
 
-    def go(runs, tls=None):
-        unshare = ["unshare", "--net", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
+    def go(runs, tls=None, hosts=None):
+        as_root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+        unshare = ["unshare", "--net", "--mount", *as_root]
         if subprocess.run([*unshare, "true"], capture_output=True).returncode:
             pytest.skip("no network of its own can be made here")
         for one in runs:
             one["command"] = [str(c) for c in one["command"]]
             one["environment"] = {"HOME": str(home), **one.get("environment", {})}
-        done = subprocess.run([*unshare, sys.executable, Path(__file__).parents[1] / "false_server.py"],
+        (tmp_path / "hosts").write_text(hosts or Path("/etc/hosts").read_text())
+        done = subprocess.run([*unshare, "sh", "-c", 'mount --bind "$1" /etc/hosts && exec "$2" "$3"', "sh",
+                               tmp_path / "hosts", sys.executable,
+                               Path(__file__).parents[1] / "false_server.py"],
                               text=True, timeout=600,
                               input=json.dumps({"runs": runs, "tls": tls and [str(f) for f in tls]}),
                               capture_output=True)
@@ -142,6 +147,26 @@ def test_nothing_goes_in_clear(network, programs, form):
         assert PASSWORD not in got["said"], name
         assert "server does not support SSL" in got["said"] or "invalid sslmode" in got["said"], \
             f"{name}: {got['said']}"
+
+
+@pytest.mark.parametrize("hosts", [f"{AWAY} localhost", f"127.0.0.1 localhost\n{AWAY} localhost"],
+                         ids=["away", "both"])
+def test_a_localhost_that_leads_away_gets_nothing_in_clear(network, programs, hosts):
+    """What counts is the address, not the name. Where it is both, this machine alone is asked in clear."""
+    runs = programs(f"postgresql://obs:{PASSWORD}@localhost/observ_metrics", {})
+    for name, got in zip(runs, network(list(runs.values()), hosts=hosts)):
+        assert (got["clear"], got["secret"]) == ("", ""), f"{name}: {got}"
+        assert PASSWORD not in got["said"], name
+        assert PASSWORD in got["loopback"]["clear"] or "server does not support SSL" in got["said"], \
+            f"{name}: {got['said']}"
+
+
+def test_a_server_that_refuses_the_login_is_asked_once(network, programs):
+    """Its SQLSTATE tells why; nobody has to ask again for it. An agent waits half a minute and more."""
+    runs = programs(f"postgresql://obs:{PASSWORD}@127.0.0.1/observ_metrics", {})
+    for name, got in zip(runs, network(list(runs.values()))):
+        assert got["loopback"]["connections"] == 1, f"{name}: {got}"
+        assert "28P01" in got["said"] or "refuses the hub" in got["said"], f"{name}: {got['said']}"
 
 
 def test_install_sh_sends_nothing_in_clear(network, tmp_path):

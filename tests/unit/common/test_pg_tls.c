@@ -21,7 +21,8 @@ static void only_a_socket_and_this_machine_are_local(void **state)
 {
 	static const struct { const char *host, *address; bool local; } rows[] = {
 		{ "", "", true }, { "/run/postgresql", "", true }, { "@abstract", "", true },
-		{ "localhost", "", true }, { "127.0.0.1", "", true }, { "127.9.9.9", "", true },
+		{ "localhost", "", false }, { "localhost", "127.0.0.1", true }, { "localhost", "::1", true },
+		{ "127.0.0.1", "", true }, { "127.9.9.9", "", true },
 		{ "::1", "", true }, { "db", "127.0.0.2", true }, { "db.example.org", "", false },
 		{ "10.0.0.1", "", false }, { "128.0.0.1", "", false }, { "::2", "", false },
 		{ "localhost", "10.0.0.1", false }, { "localhost.example.org", "", false },

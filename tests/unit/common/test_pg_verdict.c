@@ -7,23 +7,38 @@
 
 #include "common/pg/pg_verdict.c"
 
-static void each_sqlstate_has_its_verdict(void **state)
+static void each_sqlstate_has_its_verdict_and_cause(void **state)
 {
 	static const struct {
 		const char *sqlstate;
 		enum pg_verdict verdict;
+		enum pg_cause cause;
 	} cases[] = {
-		{ NULL, PG_RETRY }, { "08006", PG_RETRY }, { "57P01", PG_RETRY }, { "57P03", PG_RETRY },
-		{ "40P01", PG_RETRY }, { "25006", PG_RETRY }, { "53300", PG_BUSY }, { "53200", PG_TOO_MUCH },
-		{ "57014", PG_TOO_MUCH }, { "54000", PG_DATA }, { "22P02", PG_DATA }, { "23514", PG_DATA },
-		{ "28P01", PG_WAIT }, { "28000", PG_WAIT }, { "42501", PG_WAIT }, { "53100", PG_WAIT },
-		{ "OB001", PG_FENCED }, { "OB002", PG_MOVED },
+		{ NULL, PG_RETRY, PG_CAUSE_SERVER },      { "", PG_RETRY, PG_CAUSE_SERVER },
+		{ "08006", PG_RETRY, PG_CAUSE_SERVER },   { "57P01", PG_RETRY, PG_CAUSE_SERVER },
+		{ "57P03", PG_RETRY, PG_CAUSE_SERVER },   { "58030", PG_RETRY, PG_CAUSE_SERVER },
+		{ "25006", PG_RETRY, PG_CAUSE_SERVER },   { "53300", PG_BUSY, PG_CAUSE_SERVER },
+		{ "53200", PG_TOO_MUCH, PG_CAUSE_SERVER }, { "53100", PG_WAIT, PG_CAUSE_SERVER },
+		{ "53400", PG_RETRY, PG_CAUSE_SERVER },   { "57014", PG_TOO_MUCH, PG_CAUSE_TIME_LIMIT },
+		{ "40P01", PG_RETRY, PG_CAUSE_OTHER },    { "40001", PG_RETRY, PG_CAUSE_OTHER },
+		{ "55P03", PG_RETRY, PG_CAUSE_OTHER },    { "54000", PG_DATA, PG_CAUSE_OTHER },
+		{ "22P02", PG_DATA, PG_CAUSE_OTHER },     { "23514", PG_DATA, PG_CAUSE_OTHER },
+		{ "42601", PG_RETRY, PG_CAUSE_OTHER },    { "28P01", PG_WAIT, PG_CAUSE_LOGIN },
+		{ "28000", PG_WAIT, PG_CAUSE_LOGIN },     { "42501", PG_WAIT, PG_CAUSE_RIGHT },
+		{ "42883", PG_WAIT, PG_CAUSE_SCHEMA },    { "42703", PG_WAIT, PG_CAUSE_SCHEMA },
+		{ "42P01", PG_WAIT, PG_CAUSE_SCHEMA },    { "3F000", PG_WAIT, PG_CAUSE_SCHEMA },
+		{ "3D000", PG_WAIT, PG_CAUSE_SCHEMA },    { "OB001", PG_FENCED, PG_CAUSE_OTHER },
+		{ "OB002", PG_MOVED, PG_CAUSE_OTHER },
 	};
-	const char *hint;
 
 	(void)state;
-	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-		assert_int_equal(pg_judge(cases[i].sqlstate, &hint), cases[i].verdict);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct pg_judgement j = pg_judge(cases[i].sqlstate);
+
+		if (j.verdict != cases[i].verdict || j.cause != cases[i].cause)
+			fail_msg("%s", cases[i].sqlstate);
+		assert_true(j.hint || j.verdict != PG_WAIT);    /* somebody must act: say how */
+	}
 }
 
 /* The longest and the mean of many waits, in ms. */
@@ -69,24 +84,54 @@ static void waits_are_bounded_and_spread(void **state)
 	}
 }
 
-static void a_refusal_has_its_sqlstate_in_its_text(void **state)
+#define AT "connection to server at \"10.0.0.1\", port 5432 failed: "
+
+static void a_refused_connection_is_judged_by_its_sqlstate(void **state)
 {
-	static const char said[] = "connection to server at \"10.0.0.1\", port 5432 failed: FATAL:  28P01: "
-				   "password authentication failed for user \"u\"\n"
-				   "LOCATION:  auth_failed, auth.c:335\n";
-	char code[6];
+	static const struct {
+		const char *message, *sqlstate;
+		enum pg_verdict verdict;
+		enum pg_cause cause;
+		const char *sentence;
+	} cases[] = {
+		{ AT "FATAL:  28P01: password authentication failed for user \"u\"\n"
+		  "LOCATION:  auth_failed, auth.c:335\n",
+		  "28P01", PG_WAIT, PG_CAUSE_LOGIN,
+		  AT "FATAL: 28P01: password authentication failed for user \"u\"; " CHECK_LOGIN },
+		{ AT "FATAL:  3D000: database \"x\" does not exist\n", "3D000", PG_WAIT, PG_CAUSE_SCHEMA,
+		  AT "FATAL: 3D000: database \"x\" does not exist; create the database and run schema.sql in "
+		  "it" },
+		{ AT "FATAL:  08P01: no such user: u\n", "08P01", PG_WAIT, PG_CAUSE_LOGIN,
+		  AT "FATAL: 08P01: no such user: u; " CHECK_LOGIN },
+		{ AT "FATAL:  08P01: server login has been failing, try again later\n", "08P01", PG_RETRY,
+		  PG_CAUSE_SERVER, AT "FATAL: 08P01: server login has been failing, try again later" },
+		{ AT "fe_sendauth: no password supplied\n", "", PG_WAIT, PG_CAUSE_LOGIN,
+		  AT "fe_sendauth: no password supplied; " CHECK_LOGIN },
+		{ AT "FATAL:  22023: a word that an impostor chose\n", "22023", PG_RETRY, PG_CAUSE_OTHER,
+		  AT "FATAL: 22023: a word that an impostor chose" },
+		{ AT "FATAL:  OB001: give up\n", "OB001", PG_RETRY, PG_CAUSE_OTHER, NULL },
+		{ AT "Connection refused\n", "", PG_RETRY, PG_CAUSE_SERVER, AT "Connection refused" },
+	};
 
 	(void)state;
-	assert_string_equal(pg_state_in(said, code), "28P01");
-	assert_null(pg_state_in("connection refused", code));
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct pg_refusal r;
+
+		pg_judge_refusal(cases[i].message, &r);
+		assert_string_equal(r.state, cases[i].sqlstate);
+		assert_int_equal(r.judgement.verdict, cases[i].verdict);
+		assert_int_equal(r.judgement.cause, cases[i].cause);
+		if (cases[i].sentence)
+			assert_string_equal(r.sentence, cases[i].sentence);
+	}
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(each_sqlstate_has_its_verdict),
+		cmocka_unit_test(each_sqlstate_has_its_verdict_and_cause),
 		cmocka_unit_test(waits_are_bounded_and_spread),
-		cmocka_unit_test(a_refusal_has_its_sqlstate_in_its_text),
+		cmocka_unit_test(a_refused_connection_is_judged_by_its_sqlstate),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

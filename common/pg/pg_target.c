@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
-#include "common/pg/pg_tls.h"
+#include "pg_tls.h"
 
 /* A list of hosts or addresses for libpq. In place of an empty option it takes what the service or the
  * environment says, which may be a server elsewhere. */
@@ -26,9 +26,11 @@ struct host {
 
 struct target {
 	const char *host, *address, *port;      /* "": libpq's default */
+	const char *session;            /* target_session_attrs, if the list of targets decides it */
 };
 
 struct pg_targets {
+	struct pg_manner manner;
 	struct pg_options options;      /* of the URL, its service and the environment */
 	char *text[3];                  /* the lists of hosts, addresses and ports, split at commas */
 	struct host host[RESOLVE_NAMES_MAX];
@@ -85,14 +87,14 @@ static int split_hosts(struct pg_targets *t, struct err *e)
 	for (size_t k = 0; k < 3; k++) {
 		t->text[k] = strdup(pg_option(&t->options, keys[k]));
 		if (!t->text[k])
-			return err_set(e, ENOMEM, "out of memory for postgres_url");
+			return err_set(e, ENOMEM, "out of memory for the connection string");
 		n[k] = split(t->text[k], part[k]);
 	}
 	t->n_hosts = n[0] > n[1] ? n[0] : n[1];
 	if (t->n_hosts == 0)
 		t->n_hosts = 1;                 /* libpq's default: a socket */
 	if ((n[0] && n[0] != t->n_hosts) || (n[1] && n[1] != t->n_hosts) || (n[2] > 1 && n[2] != t->n_hosts))
-		return err_set(e, EINVAL, "postgres_url names %zu hosts, %zu addresses and %zu ports; "
+		return err_set(e, EINVAL, "it names %zu hosts, %zu addresses and %zu ports; "
 			       "give as many of each, or one port for all", n[0], n[1], n[2]);
 	for (size_t i = 0; i < t->n_hosts; i++) {
 		struct host *h = &t->host[i];
@@ -105,17 +107,15 @@ static int split_hosts(struct pg_targets *t, struct err *e)
 	return 0;
 }
 
-int pg_targets_new(const char *url, struct pg_targets **ret, struct err *e)
+int pg_targets_new(const char *url, const struct pg_manner *m, struct pg_targets **ret, struct err *e)
 {
 	struct pg_targets *t = calloc(1, sizeof *t);
-	struct err why;
 	int r;
 
 	if (!t)
-		return err_set(e, ENOMEM, "out of memory for postgres_url");
-	r = pg_options_read(url, &t->options, &why);
-	if (r < 0)
-		err_set(e, why.code, "postgres_url: %s", why.msg);
+		return err_set(e, ENOMEM, "out of memory for the connection string");
+	t->manner = *m;
+	r = pg_options_read(url, &t->options, e);
 	if (r == 0)
 		r = split_hosts(t, e);
 	if (r < 0) {
@@ -141,6 +141,11 @@ void pg_targets_free(struct pg_targets *t)
 const struct resolve_names *pg_targets_names(const struct pg_targets *t)
 {
 	return &t->names;
+}
+
+const char *pg_targets_option(const struct pg_targets *t, const char *keyword)
+{
+	return pg_option(&t->options, keyword);
 }
 
 void pg_targets_found(struct pg_targets *t, const struct resolve_names *answer)
@@ -173,17 +178,27 @@ static void add_target(struct pg_targets *t, struct target x)
 	t->target[0] = x;
 }
 
-size_t pg_targets_begin(struct pg_targets *t)
+static void add_targets(struct pg_targets *t, const char *session)
 {
-	t->n = t->next = 0;
 	for (size_t i = 0; i < t->n_hosts; i++) {
 		const struct host *h = &t->host[i];
 
 		if (!h->name)
-			add_target(t, (struct target){ h->host, h->address, h->port });
+			add_target(t, (struct target){ h->host, h->address, h->port, session });
 		for (size_t a = 0; h->name && a < h->name->n; a++)
-			add_target(t, (struct target){ h->host, h->name->address[a], h->port });
+			add_target(t, (struct target){ h->host, h->name->address[a], h->port, session });
 	}
+}
+
+/* "prefer-standby" is about all servers, but libpq is given one at a time. */
+size_t pg_targets_begin(struct pg_targets *t)
+{
+	bool standby_first = strcmp(pg_targets_option(t, "target_session_attrs"), "prefer-standby") == 0;
+
+	t->n = t->next = 0;
+	add_targets(t, standby_first ? "standby" : NULL);
+	if (standby_first)
+		add_targets(t, "any");
 	return t->n;
 }
 
@@ -210,15 +225,15 @@ static bool is_target(const char *keyword)
 /* The URL's options override those before them, and those after override the URL's. */
 bool pg_targets_next(struct pg_targets *t, PGconn **ret)
 {
-	static const char *const defaults[][2] = {
-		{ "fallback_application_name", "obs_agent" },
+	const char *const defaults[][2] = {
+		{ "fallback_application_name", t->manner.application },
 		{ "client_encoding", "UTF8" },
 		{ "keepalives_idle", "90" },    /* a batch comes each minute: it needs no probe */
 		{ "keepalives_interval", "10" },
 		{ "keepalives_count", "3" },
 		{ "tcp_user_timeout", "15000" },
 		{ "gssencmode", "disable" },
-		{ "target_session_attrs", "read-write" },
+		{ "target_session_attrs", t->manner.writes ? "read-write" : NULL },
 	};
 	const struct target *x = &t->target[t->next];
 	bool listed = *pg_option(&t->options, "host") || *pg_option(&t->options, "hostaddr");
@@ -235,6 +250,8 @@ bool pg_targets_next(struct pg_targets *t, PGconn **ret)
 	for (const PQconninfoOption *o = t->options.own; o->keyword; o++)
 		put(&l, o->keyword, is_target(o->keyword) ? NULL : o->val);
 	tls = pg_tls_for(&t->options, pg_tls_is_local(x->host, x->address));
+	put(&l, "password", t->manner.password);
+	put(&l, "target_session_attrs", x->session);
 	put(&l, "sslmode", tls.mode);
 	put(&l, "sslrootcert", tls.root);
 	put(&l, "host", here ? TWO_EMPTY : x->host);
