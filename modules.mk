@@ -2,6 +2,7 @@
 #
 # A module is a line here; programs and tests link archives.
 COMMON := \
+  app_name \
   arena \
   buf \
   err \
@@ -9,10 +10,13 @@ COMMON := \
   line_start \
   log \
   names \
+  near \
   parse \
   path_pattern \
   random \
   read \
+  url \
+  url_mask \
   utf8 \
   zone
 
@@ -103,7 +107,6 @@ AGENT := \
   config/config_manual \
   config/config_print \
   config/config_schema \
-  config/config_url \
   config/config_value \
   config/credential \
   config/env_file \

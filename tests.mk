@@ -8,7 +8,6 @@ UNIT_TESTS := \
   agent/test_check_up \
   agent/test_config \
   agent/test_config_print \
-  agent/test_config_url \
   agent/test_deliver \
   agent/test_doctor \
   agent/test_explain \
@@ -24,10 +23,12 @@ UNIT_TESTS := \
   common/test_common \
   common/test_line_start \
   common/test_log \
+  common/test_near \
   common/test_pg_message \
   common/test_path_pattern \
   common/test_pg_tls \
   common/test_pg_verdict \
+  common/test_url \
   hub/test_body \
   hub/test_format \
   hub/test_http \

@@ -1,22 +1,22 @@
 /* config.c - reads a file into a struct config, by the key table. */
 #include "config.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "common/app_name.h"
 #include "common/buf.h"
 #include "common/cleanup.h"
+#include "common/near.h"
 #include "common/path_pattern.h"
 #include "config_keys.h"
 
 enum {
-	FILE_MAX = 1 << 20,             /* bytes of a configuration file */
+	FILE_MAX = 1 << 20, /* bytes of a configuration file */
 	READ_SIZE = 16384,
-	TREE_MAX = 8 << 20,             /* memory for the section's tree, while it is read */
-	KEEP_MAX = 8 << 20,             /* memory of a struct config */
-	APP_MAX = 100,                  /* bytes of an application's name */
+	TREE_MAX = 8 << 20, /* memory for the section's tree, while it is read */
+	KEEP_MAX = 8 << 20, /* memory of a struct config */
 };
 
 /* ---- a map by its table ----------------------------------------------------------- */
@@ -62,10 +62,20 @@ struct matched {
 	bool misspelt[KEYS_MAX];        /* an unknown key probably means this row */
 };
 
+/* The row that a misspelt name may mean, or NULL. */
+static const struct key *near_key(const struct key_table *t, struct text name)
+{
+	struct near n = near_to(name);
+
+	for (size_t i = 0; i < t->n; i++)
+		near_try(&n, t->rows[i].name);
+	return n.word ? find_key(t, text_of(n.word)) : NULL;
+}
+
 static int match_key(struct loader *l, const struct key_table *t, const struct yaml_node *n,
 		     struct matched *m)
 {
-	const struct key *k = find_key(t, n->key->text), *near = k ? NULL : config_nearest(t, n->key->text);
+	const struct key *k = find_key(t, n->key->text), *near = k ? NULL : near_key(t, n->key->text);
 
 	if (near)
 		m->misspelt[near - t->rows] = true;
@@ -137,23 +147,6 @@ int config_read_map(struct loader *l, const struct key_table *t, const struct ya
 
 /* ---- a text ------------------------------------------------------------------------ */
 
-/* The name becomes part of paths, so it must not leave its folder. */
-static int check_app(const char *app, struct err *e)
-{
-	size_t n = strlen(app);
-
-	for (size_t i = 0; i < n; i++)
-		if (!isalnum((unsigned char)app[i]) && app[i] != '_' && !(i > 0 && strchr(".-", app[i])))
-			n = 0;
-	if (n == 0 || n > APP_MAX)
-		return err_set(
-			e, EINVAL,
-			"the application's name must be 1 to %d letters, digits, \".\", \"_\" or \"-\" and "
-			"not begin with \".\" or \"-\"; correct --app",
-			APP_MAX);
-	return 0;
-}
-
 static int load_section(struct loader *l, const struct yaml_node *section)
 {
 	if (section->kind == NODE_TEXT && section->text.len == 0)
@@ -166,10 +159,8 @@ static int load_section(struct loader *l, const struct yaml_node *section)
 static int begin(const char *path, const char *app, struct text yaml, struct config *c, struct arena *tree,
 		 const struct yaml_node **ret, struct err *e)
 {
-	int r = check_app(app, e);
-
-	if (r < 0)
-		return r;
+	if (!app_name_valid(app))
+		return err_set(e, EINVAL, APP_NAME_RULE "; correct --app");
 	c->app = arena_dup(&c->arena, text_of(app));
 	if (!c->app)
 		return err_set(e, ENOMEM, "%s: out of memory; give the process more", path);

@@ -115,9 +115,4 @@ enum keys_form { KEYS_TEXT, KEYS_MARKDOWN, KEYS_MDOC, KEYS_SCHEMA };
 /* Print the key table: key, type, default, meaning. */
 void config_print_keys(FILE *out, enum keys_form form);
 
-/* Copy `url` (URI or key=value form) to `out`, with "***" for each password and for the user info of
- * an http URL. It goes by their places alone; shown_url also hides what variables gave elsewhere.
- * Always terminates. */
-void config_mask_url(const char *url, char *out, size_t size);
-
 #endif

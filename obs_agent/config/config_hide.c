@@ -11,6 +11,8 @@
 #include <errno.h>
 #include <strings.h>
 
+#include "common/url_mask.h"
+
 #define DELIMITERS ":/?#@&=;, \\"       /* of a URL's parts */
 
 static void *at(void *base, size_t offset)
@@ -112,11 +114,11 @@ int config_hide_url(struct loader *l, const struct key *k, const struct yaml_nod
 	char marks[VALUE_MAX + 1] = "", shown[URL_MAX + 2];
 	int r;
 
-	config_hide_places(v->s, marks);
+	url_hide_places(v->s, marks);
 	if (!whole_is_url || !is_whole(v))
 		for (const struct filled *f = v->filled; f; f = f->next)
-			config_hide(marks, f->from, f->to);
-	config_show(v->s, marks, shown, sizeof shown);
+			url_hide(marks, f->from, f->to);
+	url_show(v->s, marks, shown, sizeof shown);
 	if (strlen(shown) > URL_MAX)
 		return config_fail(l, n, "%s is longer than %d bytes where it is shown; shorten it", k->name,
 				   URL_MAX);
@@ -131,7 +133,7 @@ int config_hide_header(struct loader *l, const struct key *k, const struct yaml_
 		       const struct value *v, void *base)
 {
 	const struct secret **list = at(base, k->secrets_at);
-	int r = config_secret_name(name) ? add_secret(l, n, (struct text){ v->s, strlen(v->s) }, list) : 0;
+	int r = url_secret_name(name) ? add_secret(l, n, (struct text){ v->s, strlen(v->s) }, list) : 0;
 
 	return r < 0 ? r : add_filled(l, n, v, list);
 }

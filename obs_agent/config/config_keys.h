@@ -128,23 +128,6 @@ int config_keep(struct loader *l, const struct yaml_node *n, struct text t, cons
 /* Quote a text for a message: passwords masked, control characters replaced, long texts cut. */
 void config_quote(struct text t, char out[QUOTE_SIZE]);
 
-/* ---- config_url.c: what is wrong with a URL, as "what; how to fix it"; NULL: nothing --- */
-
-const char *http_url_problem(const char *url);
-const char *postgres_url_problem(const char *url);
-
-/* Is the value of a parameter or header with this name a secret? */
-bool config_secret_name(struct text name);
-
-/* Marks have one byte for each byte of a URL and its terminator: nonzero hides it. config_hide() marks one
- * part. config_hide_places() marks the places of secrets: user info, passwords, parameters with names of
- * secrets; it also does so in an invalid URL. */
-void config_hide(char *marks, size_t from, size_t to);
-void config_hide_places(const char *url, char *marks);
-
-/* Copy `url` with "***" for each marked part, cut to `size` (not 0). */
-void config_show(const char *url, const char *marks, char *out, size_t size);
-
 /* ---- config_hide.c: what leaves the agent ------------------------------------------- */
 
 /* Store the form of the URL `v` that may be shown at k->shown_at: "***" replaces the values of variables and
@@ -171,10 +154,5 @@ void print_table(struct printer *p, const struct key_table *t, const void *base)
 /* ---- config_schema.c --------------------------------------------------------------- */
 
 void config_print_schema(FILE *out);
-
-/* ---- config_print.c ---------------------------------------------------------------- */
-
-/* The row whose name is nearest to a misspelt one; NULL: none is near. */
-const struct key *config_nearest(const struct key_table *t, struct text name);
 
 #endif

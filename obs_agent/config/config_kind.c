@@ -10,6 +10,7 @@
 
 #include "common/clock.h"
 #include "common/parse.h"
+#include "common/url.h"
 
 enum { UNIT_MAX = 255 };                /* bytes */
 
@@ -230,7 +231,7 @@ static int parse_url(struct loader *l, const struct key *k, const struct yaml_no
 
 	if (r < 0)
 		return r;
-	problem = http_url_problem(v.s);
+	problem = url_http_problem(v.s);
 	if (problem)
 		return config_fail(l, n, "%s %s %s", k->name, v.shown, problem);
 	*(const char **)target(k, base) = v.s;
@@ -246,7 +247,7 @@ static int parse_postgres_url(struct loader *l, const struct key *k, const struc
 
 	if (r < 0)
 		return r;
-	problem = postgres_url_problem(v.s);
+	problem = url_postgres_problem(v.s);
 	if (problem)
 		return config_fail(l, n, "%s %s", k->name, problem);
 	*(const char **)target(k, base) = v.s;

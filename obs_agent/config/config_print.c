@@ -1,10 +1,8 @@
 /*
- * config_print.c - a configuration as YAML, and the key that somebody may have
- * meant.
+ * config_print.c - a configuration as YAML.
  */
 #include "config_keys.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 
 #include "common/utf8.h"
@@ -71,65 +69,4 @@ void config_print(const struct config *c, FILE *out)
 	fprintf(out, "# The configuration of application %s, with all defaults; *** stands for a secret.\n"
 		"monitoring:\n", c->app);
 	print_table(&p, &monitoring_keys, c);
-}
-
-/* ---- did you mean ------------------------------------------------------------------- */
-
-enum { NAME_MAX_LEN = 32 };
-
-/* Levenshtein's distance: insertions, deletions and replacements of a character. */
-static size_t distance(struct text a, struct text b)
-{
-	size_t row[NAME_MAX_LEN + 1];
-
-	for (size_t j = 0; j <= b.len; j++)
-		row[j] = j;
-	for (size_t i = 0; i < a.len; i++) {
-		size_t diagonal = row[0];
-
-		row[0] = i + 1;
-		for (size_t j = 0; j < b.len; j++) {
-			size_t best =
-				diagonal + (tolower((unsigned char)a.s[i]) != tolower((unsigned char)b.s[j]));
-
-			diagonal = row[j + 1];
-			if (row[j] + 1 < best)
-				best = row[j] + 1;
-			if (diagonal + 1 < best)
-				best = diagonal + 1;
-			row[j + 1] = best;
-		}
-	}
-	return row[b.len];
-}
-
-/* Is one name the start or the end of the other ("interval", "log_file")? */
-static bool overlaps(struct text a, struct text b)
-{
-	struct text small = a.len < b.len ? a : b, big = a.len < b.len ? b : a;
-
-	return small.len >= 3 && (memcmp(big.s, small.s, small.len) == 0 ||
-				  memcmp(big.s + big.len - small.len, small.s, small.len) == 0);
-}
-
-const struct key *config_nearest(const struct key_table *t, struct text name)
-{
-	const struct key *near = NULL;
-	size_t best = 3;                /* more wrong letters than a slip has */
-
-	if (name.len > NAME_MAX_LEN)
-		return NULL;
-	for (const struct key *k = t->rows; k < t->rows + t->n; k++) {
-		struct text known = text_of(k->name);
-		size_t d = distance(name, known);
-
-		if (d < best && d * 2 < name.len) {
-			best = d;
-			near = k;
-		}
-	}
-	for (const struct key *k = t->rows; !near && k < t->rows + t->n; k++)
-		if (overlaps(name, text_of(k->name)))
-			near = k;
-	return near;
 }

@@ -13,6 +13,7 @@
 
 #include "common/buf.h"
 #include "common/cleanup.h"
+#include "common/url_mask.h"
 #include "common/utf8.h"
 #include "credential.h"
 #include "env_file.h"
@@ -104,7 +105,7 @@ void config_quote(struct text t, char out[QUOTE_SIZE])
 
 	memcpy(raw, t.s, n);
 	raw[n] = '\0';
-	config_mask_url(raw, masked, sizeof masked);
+	url_mask(raw, masked, sizeof masked);
 	for (size_t step; end < SHOWN_MAX && masked[end]; end += step) {
 		step = utf8_sequence(masked + end, strlen(masked + end));
 		if (step == 0)

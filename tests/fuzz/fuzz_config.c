@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/url_mask.h"
 #include "obs_agent/config/config.h"
 
 #define MARK "ZqX"                      /* stands at the start of each password */
@@ -72,7 +73,7 @@ static void must_hide(const char *url)
 {
 	char out[1024];
 
-	config_mask_url(url, out, sizeof out);
+	url_mask(url, out, sizeof out);
 	if (strstr(out, MARK))
 		fprintf(stderr, "%s\nis shown as %s\n", url, out);
 	must(!strstr(out, MARK), "a password is shown");
@@ -83,7 +84,7 @@ static void fuzz_mask(const char *s)
 	char out[300], escaped[3 * 256 + 1] = "", url[4 * 256 + 64];
 	size_t n = strnlen(s, 256), len;
 
-	config_mask_url(s, out, sizeof out);
+	url_mask(s, out, sizeof out);
 	must(memchr(out, '\0', sizeof out) != NULL, "no terminator");
 	if (strstr(s, MARK))
 		return;

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/app_name.h"
 #include "common/arena.h"
 #include "common/buf.h"
 #include "common/clock.h"
@@ -248,6 +249,27 @@ static void times_are_read_as_rfc3339_has_them(void **state)
 	assert_string_equal(out, "1969-12-31T23:59:59.500000Z");
 }
 
+static void the_name_of_an_application_fits_paths_and_units(void **state)
+{
+	static const char *const good[] = { "a", "my-app", "_x", "9.to_5", "A.b-C" };
+	static const char *const bad[] = {
+		"", ".", "..", ".a", "-a", "a b", "a/b", "a@b", "\xc3\xa4", "a\n"
+	};
+	char longest[APP_NAME_MAX + 2];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+		assert_true(app_name_valid(good[i]));
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		assert_false(app_name_valid(bad[i]));
+	memset(longest, 'a', sizeof longest);
+	longest[APP_NAME_MAX] = '\0';
+	assert_true(app_name_valid(longest));
+	longest[APP_NAME_MAX] = 'a';
+	longest[APP_NAME_MAX + 1] = '\0';
+	assert_false(app_name_valid(longest));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -264,6 +286,7 @@ int main(void)
 		cmocka_unit_test(arena_gives_zeroed_aligned_memory_up_to_its_size),
 		cmocka_unit_test(numbers_are_taken_whole_or_not_at_all),
 		cmocka_unit_test(times_are_read_as_rfc3339_has_them),
+		cmocka_unit_test(the_name_of_an_application_fits_paths_and_units),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
