@@ -36,7 +36,7 @@ struct url_postgres {
 /* Split a URI, valid or not, as libpq does. False: its scheme is another. */
 bool url_postgres_split(const char *url, struct url_postgres *ret);
 
-/* In key=value pairs: behind white space; behind a value, plain or in quotes (*ret_open: these never close). */
+/* In key=value pairs: behind white space; behind a value, plain or in quotes (*ret_open: they stay open). */
 const char *url_skip_space(const char *s);
 const char *url_behind_value(const char *s, bool *ret_open);
 

@@ -10,12 +10,14 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/near.h"
 #include "routes.h"
 
 enum {
-	CPU_SECONDS = 30,               /* a CGI that spins is a mistake of ours: end it */
-	REQUEST_SECONDS = 20,           /* a database that hangs keeps no time limit: end by SIGALRM */
+	CPU_SECONDS = 30,     /* a CGI that spins is a mistake of ours: end it */
+	REQUEST_SECONDS = 20, /* a database that hangs keeps no time limit: end by SIGALRM */
 	CONFIG_MAX = 16 * 1024,
+	USAGE = 64, /* exit status */
 };
 
 /* How bytes come and go: of CGI, or of FastCGI. */
@@ -202,17 +204,33 @@ static const char *configured_url(char line[CONFIG_MAX])
 	return NULL;
 }
 
-static int usage(const char *argument)
+static int misuse(const char *argument)
 {
-	if (strcmp(argument, "--version") == 0) {
-		puts("fleet_hub " OBSERV_VERSION);
-		return 0;
-	}
-	puts("fleet_hub - the pages of Observ, for a web server's CGI or FastCGI.\n"
-	     "The database: OBSERV_DATABASE_URL, else database_url in /etc/observ/hub.conf\n"
-	     "(another file: OBSERV_HUB_CONFIG). One page by hand:\n"
-	     "  REQUEST_METHOD=GET REQUEST_URI=/ SERVER_ADDR=127.0.0.1 REMOTE_ADDR=127.0.0.1 fleet_hub");
-	return strcmp(argument, "--help") == 0 ? 0 : 64;
+	struct near n = near_to(text_of(argument + strspn(argument, "-")));
+	char hint[NEAR_HINT_SIZE];
+
+	near_try(&n, "version");
+	near_try(&n, "help");
+	fprintf(stderr,
+		"fleet_hub: %s is not an option%s; a web server starts it without any, see fleet_hub "
+		"--help\n",
+		argument, near_hint(&n, "--", hint));
+	return USAGE;
+}
+
+static int told(const char *argument)
+{
+	if (strcmp(argument, "--version") == 0)
+		return puts("fleet_hub " OBSERV_VERSION) < 0;
+	if (strcmp(argument, "--help") != 0 && strcmp(argument, "-h") != 0)
+		return misuse(argument);
+	return puts("fleet_hub - the pages of Observ, for a web server's CGI or FastCGI.\n"
+		    "The database: OBSERV_DATABASE_URL, else database_url in /etc/observ/hub.conf\n"
+		    "(another file: OBSERV_HUB_CONFIG). One page by hand:\n"
+		    "  REQUEST_METHOD=GET REQUEST_URI=/ SERVER_ADDR=127.0.0.1 REMOTE_ADDR=127.0.0.1 "
+		    "fleet_hub\n"
+		    "  --version   print the version\n"
+		    "  -h, --help  print this") < 0;
 }
 
 int main(int argc, char **argv)
@@ -223,7 +241,7 @@ int main(int argc, char **argv)
 	int status;
 
 	if (argc > 1)
-		return usage(argv[1]);
+		return told(argv[1]);
 	signal(SIGPIPE, SIG_IGN);
 	db = db_new(url && *url ? url : configured_url(line));
 	if (!db)

@@ -38,6 +38,7 @@ static const char HELP[] =
 	"  -f, --file FILE    append to FILE; default: $LOGCORE_FILE, else standard error\n"
 	"  -n, --logger NAME  the name of the logger; default: $LOGCORE_LOGGER, else shell\n"
 	"  -l, --level LEVEL  the minimum level of a line; default: $LOGCORE_LEVEL, else info\n"
+	"  --version          print the version\n"
 	"  -h, --help         print this text\n"
 	"\n"
 	"Exit status: 0, 1 if the line could not be written, 2 if the command line is wrong.\n";
@@ -81,7 +82,7 @@ static int parse_options(struct command *c, int argc, char **argv)
 	static const struct option names[] = {
 		{ "file", required_argument, NULL, 'f' },  { "logger", required_argument, NULL, 'n' },
 		{ "level", required_argument, NULL, 'l' }, { "help", no_argument, NULL, 'h' },
-		{ NULL, 0, NULL, 0 },
+		{ "version", no_argument, NULL, 'V' },     { NULL, 0, NULL, 0 },
 	};
 
 	for (;;) {
@@ -102,6 +103,7 @@ static int parse_options(struct command *c, int argc, char **argv)
 			break;
 		case 'h':
 			return fputs(HELP, stdout) < 0 || fflush(stdout) != 0;
+		case 'V': return puts("logcore " OBSERV_VERSION) < 0 || fflush(stdout) != 0;
 		case ':':
 			wrong("%s needs a value, see logcore --help", argv[at]);
 			return WRONG_USE;

@@ -9,8 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/app_name.h"
 #include "common/cleanup.h"
 #include "common/err.h"
+#include "common/near.h"
+#include "common/url_mask.h"
 #include "obs_agent/config/config.h"
 #include "obs_agent/doctor/doctor.h"
 #include "obs_agent/config/env_file.h"
@@ -85,7 +88,8 @@ struct command {
 	enum action action;
 	enum keys_form keys_form;
 	struct run_options run;
-	const char *server, *url;       /* of enroll */
+	const char *server;             /* of enroll */
+	char *url;                      /* the same; owned */
 	char **files;                   /* of explain */
 };
 
@@ -95,14 +99,49 @@ static int misuse(const char *what, const char *arg)
 	return RUN_USAGE;
 }
 
+static const struct {
+	const char *word;
+	enum action action;
+} commands[] = {
+	{ "status", STATUS }, { "reload", RELOAD },   { "doctor", DOCTOR },
+	{ "enroll", ENROLL }, { "explain", EXPLAIN },
+};
+
+/* The command or option that `wrong` may mean, as part of a sentence. */
+static const char *hint_for(const char *wrong, char hint[NEAR_HINT_SIZE])
+{
+	const char *bare = wrong + strspn(wrong, "-");
+	struct near command = near_to(text_of(wrong)),
+		    option = near_to((struct text){ bare, strcspn(bare, "=") });
+
+	for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+		near_try(&command, commands[i].word);
+	for (const struct option *o = options; o->name; o++)
+		near_try(&option, o->name);
+	return command.word ? near_hint(&command, "", hint) : near_hint(&option, "--", hint);
+}
+
+static int unknown_command(const char *word)
+{
+	char hint[NEAR_HINT_SIZE], shown[ERR_MSG_MAX];
+
+	url_mask(word, shown, sizeof shown);
+	fprintf(stderr, "obs_agent: unknown command %s%s; try obs_agent --help\n", shown,
+		hint_for(word, hint));
+	return RUN_USAGE;
+}
+
 /* Says what getopt_long() did not take: argv[optind - 1], or in a cluster of letters the letter. */
 static int misuse_option(char **argv, bool lacks_value)
 {
 	const char letter[] = { '-', (char)optopt, '\0' };
 	const char *option = strncmp(argv[optind - 1], "--", 2) == 0 ? argv[optind - 1] : letter;
+	char hint[NEAR_HINT_SIZE], shown[ERR_MSG_MAX];
 
-	fprintf(stderr, "obs_agent: %s %s; try obs_agent --help\n", option,
-		lacks_value ? "needs a value" : "is not an option");
+	url_mask(option, shown, sizeof shown);
+	fprintf(stderr, "obs_agent: %s %s%s; try obs_agent --help\n", shown,
+		lacks_value ? "needs a value" : "is not an option",
+		lacks_value ? "" : hint_for(option, hint));
 	return RUN_USAGE;
 }
 
@@ -125,14 +164,9 @@ static bool parse_keys_form(const char *word, enum keys_form *ret)
 
 static bool parse_word(const char *word, enum action *ret)
 {
-	static const struct { const char *word; enum action action; } words[] = {
-		{ "status", STATUS }, { "reload", RELOAD }, { "doctor", DOCTOR }, { "enroll", ENROLL },
-		{ "explain", EXPLAIN },
-	};
-
-	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-		if (strcmp(word, words[i].word) == 0) {
-			*ret = words[i].action;
+	for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+		if (strcmp(word, commands[i].word) == 0) {
+			*ret = commands[i].action;
 			return true;
 		}
 	return false;
@@ -158,24 +192,18 @@ static int parse_options(int argc, char **argv, struct command *c)
 		case 'o': c->run.once = true; break;
 		case 'd': c->run.dry_run = true; break;
 		case 's': c->server = optarg; break;
-		case 'u': c->url = optarg; break;
+		case 'u':
+			free(c->url);
+			c->url = url_take_argument(optarg);
+			break;
 		case 'V': c->action = VERSION; return 0;
 		case 'h': c->action = HELP; return 0;
 		default: return misuse_option(argv, opt == ':');
 		}
 	for (; optind < argc && c->action != EXPLAIN; optind++)
 		if (!parse_word(argv[optind], &c->action))
-			return misuse("unknown command ", argv[optind]);
+			return unknown_command(argv[optind]);
 	return 0;
-}
-
-/* A name becomes part of paths and unit names. */
-static bool valid_app(const char *app)
-{
-	size_t n = strlen(app);
-
-	return n > 0 && n <= 100 && app[0] != '.' && app[0] != '-' &&
-	       strspn(app, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == n;
 }
 
 /* The unit gives the agent variables that a person's shell does not have: read them from the same
@@ -304,6 +332,11 @@ static int act(const struct command *c)
 	}
 }
 
+static void command_free(struct command *c)
+{
+	free(c->url);
+}
+
 /* The token's password comes on standard input, because arguments show in process lists. */
 static int enroll(const struct command *c)
 {
@@ -331,7 +364,7 @@ static int enroll(const struct command *c)
 
 int main(int argc, char **argv)
 {
-	struct command c = { .action = RUN };
+	CLEANUP(command_free) struct command c = { .action = RUN };
 	char path[256];
 	int r = parse_options(argc, argv, &c);
 
@@ -364,9 +397,8 @@ int main(int argc, char **argv)
 		return misuse("--server and --url belong to obs_agent enroll", "");
 	if (!c.run.app)
 		return misuse("which application? Use --app NAME", "");
-	if (!valid_app(c.run.app))
-		return misuse("an application's name has letters, digits, '.', '_' and '-' only, not ",
-			      c.run.app);
+	if (!app_name_valid(c.run.app))
+		return misuse(APP_NAME_RULE "; correct --app ", c.run.app);
 	if (!c.run.config_path) {
 		snprintf(path, sizeof path, "/opt/deployments/%s/config.yml", c.run.app);
 		c.run.config_path = path;

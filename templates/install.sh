@@ -30,7 +30,11 @@ newline='
 # The applications are words of one string, so a name with a blank must not get there.
 check_app() {
 	case $1 in
-	*[!A-Za-z0-9._-]*|.*|-*) die "$1: an application's name has letters, digits, '.', '_' and '-'" ;;
+	*[!A-Za-z0-9._-]*|.*|-*) die "$1: an application's name has letters, digits, '.', '_' and '-'," \
+		"and does not begin with '.' or '-'" ;;
+	*) [ ${#1} -le 100 ] || die "$1: an application's name has at most 100 characters" ;;
+	esac
+	case $1 in
 	APPLICATION) die "put the name of your application in the place of APPLICATION" ;;
 	esac
 }

@@ -16,8 +16,10 @@
 
 #include "common/cleanup.h"
 #include "common/embed.h"
+#include "common/near.h"
 #include "common/parse.h"
 #include "common/text.h"
+#include "common/url_mask.h"
 #include "fleet_hub/base/db.h"
 #include "fleet_hub/base/template.h"
 #include "setup.h"
@@ -38,7 +40,7 @@ EMBED(txt_servers, "fleet_hub/admin/servers.txt");
 EMBED(sql_teardown, "fleet_hub/admin/teardown.sql");
 EMBED(txt_teardown, "fleet_hub/admin/teardown.txt");
 
-enum { ARGUMENTS_MAX = 2, TIMEOUT_MS = 30000, ANSWER_MAX = 16 * 1024 * 1024, USAGE = 64 };
+enum { ARGUMENTS_MAX = 2, TIMEOUT_MS = 30000, ANSWER_MAX = 16 * 1024 * 1024 };
 
 /* The question and the text for its answer. */
 #define ASKS(sql, text) sql_##sql, txt_##text, &txt_##text##_len
@@ -67,20 +69,28 @@ static const struct action {
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
+static const char *const options[] = { "url", "version", "help" };
+
 static void usage(FILE *to)
 {
-	fputs("fleet_hub_admin [--url URL] COMMAND [ARGUMENT...]\n\n", to);
+	fputs("fleet_hub_admin [--url URL] COMMAND [ARGUMENT...]\n"
+	      "fleet_hub_admin --version | --help\n\n",
+	      to);
 	for (size_t i = 0; i < COMMANDS; i++)
 		fprintf(to, "  %-8s %-15s %s\n", commands[i].name, commands[i].arguments, commands[i].help);
 	fputs("\nURL is libpq's connection string; without it OBSERV_ADMIN_URL, or PGHOST, PGUSER and so\n"
-	      "on. Without these, root asks PostgreSQL of this machine as its user postgres. The login must\n"
+	      "on. A password belongs into PGPASSWORD, PGPASSFILE or OBSERV_ADMIN_URL: others see "
+	      "arguments,\n"
+	      "until the program has hidden it. Without these, root asks PostgreSQL of this machine as its "
+	      "user postgres. The login must\n"
 	      "be a member of observ_enroll.\n\n"
 	      "setup [--app APP]... [--server NAME] [--database NAME] [--port PORT] [--database-only]\n"
 	      "  --app      watch this machine as well, for this application\n"
 	      "  --server   the name of this machine in the database; default: its host name\n"
 	      "  --database default: observ_metrics; with --url, the database in it\n"
 	      "  --port     where the web server answers on loopback; default: 8080\n"
-	      "  --database-only   neither logins nor anything outside the database\n", to);
+	      "  --database-only   neither logins nor anything outside the database\n",
+	      to);
 }
 
 static const char *default_url(void)
@@ -145,6 +155,24 @@ static int run(const struct action *c, const char *url, const char *const *param
 	return EXIT_FAILURE;
 }
 
+/* Without the password of a URL that stands in the wrong place. */
+static int no_such_command(const char *name)
+{
+	char hint[NEAR_HINT_SIZE], shown[ERR_MSG_MAX];
+	const char *bare = name + strspn(name, "-");
+	struct near command = near_to(text_of(name)),
+		    option = near_to((struct text){ bare, strcspn(bare, "=") });
+
+	for (size_t i = 0; i < COMMANDS; i++)
+		near_try(&command, commands[i].name);
+	for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+		near_try(&option, options[i]);
+	url_mask(name, shown, sizeof shown);
+	fprintf(stderr, "fleet_hub_admin: no such command: %s%s; fleet_hub_admin --help lists the commands\n",
+		shown, command.word ? near_hint(&command, "", hint) : near_hint(&option, "--", hint));
+	return ADMIN_USAGE;
+}
+
 static const struct action *find(const char *name)
 {
 	for (size_t i = 0; i < COMMANDS; i++)
@@ -153,18 +181,17 @@ static const struct action *find(const char *name)
 	return NULL;
 }
 
-static int refuse(const char *what, const char *argument)
+static int refuse(const char *what)
 {
-	fprintf(stderr, "fleet_hub_admin: %s%s%s; fleet_hub_admin --help lists the commands\n", what,
-		*argument ? ": " : "", argument);
-	return USAGE;
+	fprintf(stderr, "fleet_hub_admin: %s; fleet_hub_admin --help lists the commands\n", what);
+	return ADMIN_USAGE;
 }
 
 static int misused(const struct action *c)
 {
 	fprintf(stderr, "fleet_hub_admin: usage: fleet_hub_admin [--url URL] %s%s%s\n", c->name,
 		*c->arguments ? " " : "", c->arguments);
-	return USAGE;
+	return ADMIN_USAGE;
 }
 
 /* A name that looks like an option is a mistake: it would become a login. */
@@ -182,7 +209,7 @@ static int check_arguments(const struct action *c, size_t n, char **argv)
 			continue;
 		fprintf(stderr, "fleet_hub_admin: %s is not a whole number from 1 on; ", argv[i]);
 		fprintf(stderr, "usage: fleet_hub_admin [--url URL] %s %s\n", c->name, c->arguments);
-		return USAGE;
+		return ADMIN_USAGE;
 	}
 	return 0;
 }
@@ -217,11 +244,11 @@ static int dispatch(int argc, char **argv, const char *url)
 	if (asks_for_help(argc, argv))
 		return usage(stdout), EXIT_SUCCESS;
 	if (!c)
-		return refuse("no such command", argv[0]);
+		return no_such_command(argv[0]);
 	if (!c->sql)
 		return setup_main(argc - 1, argv + 1, url);
 	if (check_arguments(c, n, argv + 1))
-		return USAGE;
+		return ADMIN_USAGE;
 	for (size_t i = 0; i < n; i++)
 		params[i] = argv[1 + i];
 	if (!url)
@@ -229,18 +256,34 @@ static int dispatch(int argc, char **argv, const char *url)
 	return run(c, url ? url : "dbname=observ_metrics", params);
 }
 
+/* "--url URL" or "--url=URL" in front of the command: the URL, which is taken out of the arguments that
+ * everybody sees. *at is behind it then. NULL: neither is there, or (with *at unchanged) its value is not. */
+static char *take_url(int argc, char **argv, int *at)
+{
+	static const char with_value[] = "--url=";
+	char *value = NULL;
+
+	if (argc > 2 && strcmp(argv[1], "--url") == 0) {
+		value = argv[2];
+		*at = 3;
+	} else if (argc > 1 && strncmp(argv[1], with_value, sizeof with_value - 1) == 0) {
+		value = argv[1] + sizeof with_value - 1;
+		*at = 2;
+	}
+	return value ? url_take_argument(value) : NULL;
+}
+
 int main(int argc, char **argv)
 {
-	const char *url = default_url();
 	int at = 1;
+	CLEANUP(free_p) char *given = take_url(argc, argv, &at);
+	const char *url = given ? given : default_url();
 
 	if (argc > 1 && strcmp(argv[1], "--version") == 0)
 		return puts("fleet_hub_admin " OBSERV_VERSION) < 0;
-	if (argc > 1 && strcmp(argv[1], "--url") == 0) {
-		if (argc == 2)
-			return refuse("--url needs a value", "");
-		url = argv[2];
-		at = 3;
-	}
-	return at < argc ? dispatch(argc - at, argv + at, url) : refuse("which command?", "");
+	if (at > 1 && !given)
+		return refuse("out of memory for the URL");
+	if (at == 1 && argc > 1 && strcmp(argv[1], "--url") == 0)
+		return refuse("--url needs a value");
+	return at < argc ? dispatch(argc - at, argv + at, url) : refuse("which command?");
 }

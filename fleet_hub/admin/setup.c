@@ -1,5 +1,6 @@
 #include "setup.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <pwd.h>
 #include <stdarg.h>
@@ -10,13 +11,19 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "common/app_name.h"
+#include "common/near.h"
 #include "common/parse.h"
 #include "common/pg/pg_options.h"
 #include "common/text.h"
+#include "common/url.h"
+#include "common/url_mask.h"
+#include "common/utf8.h"
 
-enum { NAME_MAX_BYTES = 63, APP_MAX_BYTES = 100, USAGE = 64, PATH_SIZE = 4096 };
+enum { NAME_MAX_BYTES = 63, SHOWN_MAX = 100 /* bytes of a value, in a message */, PATH_SIZE = 4096 };
 
 #define DATABASE "observ_metrics"
+#define DATABASE_ONLY "--database-only"
 
 void setup_say(const char *fmt, ...)
 {
@@ -30,17 +37,19 @@ void setup_say(const char *fmt, ...)
 	fflush(stdout);
 }
 
-/* SCHEME://[LOGIN[:PASSWORD]@]HOSTS[/DATABASE][?OPTIONS] */
 bool setup_url(const char *url, const char *login, const char *database, char out[SETUP_URL_MAX])
 {
-	const char *rest = strstr(url, "://") + 3, *path = rest + strcspn(rest, "/?"),
-		   *options = path + strcspn(path, "?");
-	const char *at = memchr(rest, '@', (size_t)(path - rest)), *hosts = at ? at + 1 : rest;
-	const char *who = login ? login : rest;
-	int who_len = login ? (int)strlen(login) : at ? (int)(at - rest) : 0;
-	int n = snprintf(out, SETUP_URL_MAX, "%.*s%.*s%s%.*s/%s%s", (int)(rest - url), url, who_len, who,
-			 who_len ? "@" : "", (int)(path - hosts), hosts, database, options);
+	struct url_postgres u;
+	struct text who = login ? text_of(login) : (struct text){ "", 0 };
+	int n;
 
+	if (!url_postgres_split(url, &u))
+		return false;
+	if (!login && u.user.s) /* with the password behind it */
+		who = (struct text){ u.user.s, (size_t)(u.hosts.s - 1 - u.user.s) };
+	n = snprintf(out, SETUP_URL_MAX, "%.*s%.*s%s%.*s/%s%.*s", (int)u.scheme.len, u.scheme.s, (int)who.len,
+		     who.s, who.len ? "@" : "", (int)u.hosts.len, u.hosts.s, database, (int)u.query.len,
+		     u.query.s);
 	return n > 0 && n < SETUP_URL_MAX;
 }
 
@@ -60,17 +69,17 @@ static const char *this_machine(void)
 	return uname(&name) == 0 ? name.nodename : "";
 }
 
-/* The agent's rule for --app: a name becomes part of paths and unit names. */
-static bool app_name(const char *name)
+/* As the database takes it, and install.sh. */
+static bool server_name(const char *name)
 {
-	size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+	size_t n = 0;
 
-	return n > 0 && n <= APP_MAX_BYTES && !name[n] && name[0] != '.' && name[0] != '-';
-}
-
-static bool any_name(const char *name)
-{
-	return *name;
+	if (!utf8_is_clean(text_of(name)) || strstr(name, "${"))
+		return false;
+	for (const char *s = name; *s; s += utf8_sequence(s, strlen(s)), n++)
+		if (iscntrl((unsigned char)*s))
+			return false;
+	return n > 0 && n <= SETUP_SERVER_MAX;
 }
 
 static bool port_number(const char *text)
@@ -86,8 +95,10 @@ static const struct option {
 	const char *rule;
 	size_t at;                      /* in struct setup; --app's is a list */
 } options_known[] = {
-	{ "--app", app_name, "an application's name has letters, digits, '.', '_' and '-'", 0 },
-	{ "--server", any_name, "a server needs a name", offsetof(struct setup, server) },
+	{ "--app", app_name_valid, APP_NAME_RULE, 0 },
+	{ "--server", server_name,
+	  "a server's name has 1 to 200 characters, in UTF-8, without line breaks, control characters and ${",
+	  offsetof(struct setup, server) },
 	{ "--database", plain_name, "the database's name has letters, digits, '_' and '-'",
 	  offsetof(struct setup, database) },
 	{ "--port", port_number, "a port is a number from 1 to 65535", offsetof(struct setup, port) },
@@ -101,18 +112,44 @@ static const struct option *find_option(const char *name)
 	return NULL;
 }
 
+/* The rule must be in the sentence, whatever the value is. */
+static int unfit_value(const struct option *o, const char *value, struct err *e)
+{
+	char shown[SHOWN_MAX + 1];
+	size_t n = utf8_cut(value, strlen(value), SHOWN_MAX);
+
+	memcpy(shown, value, n);
+	shown[n] = '\0';
+	for (char *s = shown; *s; s++)
+		if (iscntrl((unsigned char)*s))
+			*s = '?';
+	return err_set(e, EINVAL, "%s %s%s: %s", o->name, shown, value[n] ? "..." : "", o->rule);
+}
+
+static int no_such_option(const char *name, struct err *e)
+{
+	struct near n = near_to((struct text){ name, strcspn(name, "=") });
+	char hint[NEAR_HINT_SIZE], shown[ERR_MSG_MAX];
+
+	for (size_t i = 0; i < sizeof options_known / sizeof *options_known; i++)
+		near_try(&n, options_known[i].name);
+	near_try(&n, DATABASE_ONLY);
+	url_mask(name, shown, sizeof shown);
+	return err_set(e, EINVAL, "%s is no option of setup; fleet_hub_admin --help lists them%s", shown,
+		       near_hint(&n, "", hint));
+}
+
 /* `value` is NULL behind the last argument. */
 static int take_option(struct setup *s, const char *name, const char *value, struct err *e)
 {
 	const struct option *o = find_option(name);
 
 	if (!o)
-		return err_set(e, EINVAL, "%s is no option of setup; fleet_hub_admin --help lists them",
-			       name);
+		return no_such_option(name, e);
 	if (!value)
 		return err_set(e, EINVAL, "%s needs a value", name);
 	if (!o->fits(value))
-		return err_set(e, EINVAL, "%s %s: %s", name, value, o->rule);
+		return unfit_value(o, value, e);
 	if (o->at)
 		*(const char **)((char *)s + o->at) = value;
 	else if (s->n_apps < SETUP_APPS_MAX)
@@ -128,7 +165,7 @@ static int take_options(struct setup *s, int argc, char **argv, struct err *e)
 	int r;
 
 	for (int i = 0; i < argc; i++) {
-		if (strcmp(argv[i], "--database-only") == 0) {
+		if (strcmp(argv[i], DATABASE_ONLY) == 0) {
 			s->database_only = true;
 			continue;
 		}
@@ -145,22 +182,21 @@ static int take_options(struct setup *s, int argc, char **argv, struct err *e)
 /* Logins and the database's name are put into the URL, so it has to be one. */
 static int take_url(struct setup *s, const char *url, char database[NAME_MAX_BYTES + 1], struct err *e)
 {
-	const char *rest, *path;
-	int n;
+	struct url_postgres u;
 
-	if (strncmp(url, "postgresql://", 13) != 0 && strncmp(url, "postgres://", 11) != 0)
+	if (!url_postgres_split(url, &u))
 		return err_set(e, EINVAL, "for setup the URL must be postgresql://LOGIN@HOST/DATABASE");
-	if (strstr(url, "?user=") || strstr(url, "&user=") || strstr(url, "password="))
+	if (strstr(u.query.s, "?user=") || strstr(u.query.s, "&user=") || strstr(u.query.s, "password="))
 		return err_set(e, EINVAL,
 			       "the URL has a login or a password among its options; write it in front of "
 			       "the host, or use PGPASSWORD");
-	rest = strstr(url, "://") + 3;
-	path = rest + strcspn(rest, "/?");
-	n = *path == '/' ? (int)strcspn(path + 1, "?") : 0;
-	snprintf(database, NAME_MAX_BYTES + 1, "%.*s", n, path + 1);
-	if (n > NAME_MAX_BYTES || (n && !plain_name(database)))
+	if (u.database.len > NAME_MAX_BYTES)
+		return err_set(e, EINVAL, "the name of the database has more than %d bytes; shorten it",
+			       NAME_MAX_BYTES);
+	snprintf(database, NAME_MAX_BYTES + 1, "%.*s", (int)u.database.len, u.database.s);
+	if (u.database.len && !plain_name(database))
 		return err_set(e, EINVAL, "the database's name has letters, digits, '_' and '-'");
-	if (n)
+	if (u.database.len)
 		s->database = database;
 	s->url = url;
 	return 0;
@@ -170,18 +206,19 @@ static int take_url(struct setup *s, const char *url, char database[NAME_MAX_BYT
  * sees. */
 static int take_password(const char *url, char bare[SETUP_URL_MAX], struct err *e)
 {
-	const char *scheme = strstr(url, "://"), *login = scheme ? scheme + 3 : url;
-	const char *at = login + strcspn(login, "@/?"),
-		   *colon = *at == '@' ? memchr(login, ':', (size_t)(at - login)) : NULL;
 	struct pg_options options = { NULL, NULL };
+	struct url_postgres u = { 0 };
+	bool split = url_postgres_split(url, &u);
+	const char *from = split && u.password.s ? u.password.s - 1 : url, *to = from;
 	struct err why;
 
-	if (colon && at - colon > 1 && pg_options_read(url, &options, &why) == 0)
+	if (split && u.password.len && pg_options_read(url, &options, &why) == 0)
 		setenv("PGPASSWORD", pg_option(&options, "password"), 1);
 	pg_options_free(&options);
-	if (snprintf(bare, SETUP_URL_MAX, "%.*s%s", (int)((colon ? colon : at) - url), url, at) >=
-	    SETUP_URL_MAX)
-		return err_set(e, EINVAL, "the URL is too long");
+	if (split && u.password.s)
+		to = u.password.s + u.password.len;
+	if (snprintf(bare, SETUP_URL_MAX, "%.*s%s", (int)(from - url), url, to) >= SETUP_URL_MAX)
+		return err_set(e, EINVAL, "the URL has more than %d bytes; shorten it", SETUP_URL_MAX - 1);
 	return 0;
 }
 
@@ -296,7 +333,7 @@ int setup_main(int argc, char **argv, const char *url)
 	setenv("LC_ALL", "C.UTF-8", 1);
 	if (take_options(&s, argc, argv, &e) < 0 ||
 	    (url && (take_password(url, bare, &e) < 0 || take_url(&s, bare, database, &e) < 0)))
-		return complain(&e, USAGE);
+		return complain(&e, ADMIN_USAGE);
 	find_ways(&s);
 	if (may(&s, &e) < 0 || check_environment(&s, &e) < 0 || run_steps(&s, &e) < 0)
 		return complain(&e, EXIT_FAILURE);

@@ -1,6 +1,8 @@
 """fleet_hub_admin enrolls servers, changes their logins and removes them; mistakes and refusals are one
 sentence."""
+import socket
 import subprocess
+from pathlib import Path
 
 import psycopg2
 import pytest
@@ -106,6 +108,77 @@ def test_mistakes_are_one_sentence(admin, arguments, status, sentence):
 def test_help_is_given_behind_any_command_and_changes_nothing(db, admin, arguments):
     assert "make or upgrade the database" in said(admin(*arguments))
     assert db.count("agent_roles") == 0
+
+
+PROGRAMS = {"obs_agent": "obs_agent/obs_agent", "fleet_hub": "fleet_hub/fleet_hub",
+            "fleet_hub_admin": "fleet_hub/fleet_hub_admin", "logcore": "logcore/logcore"}
+
+
+def start(program, *arguments):
+    return subprocess.run([BUILD / PROGRAMS[program], *arguments], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_program_has_a_version_and_a_help(name):
+    def out(option):
+        return said(start(name, option))
+    assert out("--version").split() == [name, said(start("obs_agent", "--version")).split()[1]]
+    assert name in out("--help") and out("-h") == out("--help") and "--version" in out("--help")
+
+
+@pytest.mark.parametrize("program, arguments, meant", [
+    ("obs_agent", ["doktor", "--app", "shop"], "doctor"), ("obs_agent", ["statsu", "--app", "shop"], "status"),
+    ("obs_agent", ["help"], "--help"), ("obs_agent", ["--app", "shop", "--chek-config"], "--check-config"),
+    ("obs_agent", ["--verison"], "--version"), ("obs_agent", ["--confg=/x"], "--config"),
+    ("fleet_hub_admin", ["enrol", "web-1"], "enroll"), ("fleet_hub_admin", ["server"], "servers"),
+    ("fleet_hub_admin", ["version"], "--version"), ("fleet_hub_admin", ["--ulr", "x", "servers"], "--url"),
+    ("fleet_hub_admin", ["setup", "--databse", "x"], "--database"),
+    ("fleet_hub_admin", ["setup", "--databas-only"], "--database-only"),
+    ("fleet_hub", ["--hepl"], "--help"), ("fleet_hub", ["version"], "--version"),
+])
+def test_a_typo_is_told_what_it_may_mean(program, arguments, meant):
+    done = start(program, *arguments)
+    assert done.returncode in (2, 64) and done.stdout == "" and len(done.stderr.splitlines()) == 1
+    assert f"did you mean {meant}?" in done.stderr and f"{program} --help" in done.stderr
+
+
+def shown_arguments(pid):
+    """As `ps` shows them to every user."""
+    return (Path("/proc") / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+
+@pytest.mark.parametrize("program, front, behind", [
+    ("fleet_hub_admin", ["--url", "{}"], ["servers"]), ("fleet_hub_admin", ["--url={}"], ["servers"]),
+    ("obs_agent", ["enroll", "--server", "a", "--url", "{}"], []), ("obs_agent", ["enroll", "--url={}", "--server", "a"], []),
+])
+@pytest.mark.parametrize("url", ["postgresql://me:PaSsWoRd@127.0.0.1:{}/x",
+                                 "host=127.0.0.1 port={} user=me password=PaSsWoRd"])
+def test_a_password_in_the_url_is_hidden_from_other_users(program, front, behind, url):
+    """While the program waits for a server that accepts and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        given = url.format(server.getsockname()[1])
+        command = [BUILD / PROGRAMS[program], *(a.format(given) for a in front), *behind]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            if program == "obs_agent":
+                process.stdin.write(b"token\n")
+            process.stdin.close()
+            peer = server.accept()[0]           # so the URL was used, password and all
+            arguments = shown_arguments(process.pid)
+            peer.close()
+            process.kill()
+    assert "PaSsWoRd" not in arguments and "***" in arguments and "127.0.0.1" in arguments
+
+
+@pytest.mark.parametrize("program, arguments", [
+    ("fleet_hub_admin", ["postgresql://me:PaSsWoRd@h/d", "servers"]),
+    ("fleet_hub_admin", ["--ulr=postgresql://me:PaSsWoRd@h/d", "servers"]),
+    ("fleet_hub_admin", ["setup", "--ulr=postgresql://me:PaSsWoRd@h/d"]),
+    ("obs_agent", ["enroll", "postgresql://me:PaSsWoRd@h/d"]),
+    ("obs_agent", ["enroll", "--ulr=postgresql://me:PaSsWoRd@h/d"]),
+])
+def test_a_url_in_the_wrong_place_is_named_without_its_password(program, arguments):
+    done = start(program, *arguments)
+    assert done.returncode in (2, 64) and "PaSsWoRd" not in done.stderr and len(done.stderr.splitlines()) == 1
 
 
 def test_obstacles_are_named_with_their_fix(db, admin):

@@ -99,6 +99,10 @@ def test_help_fits_a_terminal():
     assert all(option in out for option in ("--file", "--logger", "--level", "KEY:=JSON", "$LOGCORE_FILE"))
 
 
+def test_its_version_is_that_of_the_others():
+    assert logcore("--version") == (0, run(BUILD / "obs_agent/obs_agent", "--version").replace("obs_agent", "logcore"), "")
+
+
 def test_many_scripts_share_a_file(tmp_path):
     file = tmp_path / "shared.log"
     loop = 'i=0; while [ $i -lt 60 ]; do "$0" info line who:=$1 i:=$i "pad=$PATH"; i=$((i+1)); done'

@@ -68,7 +68,8 @@ def test_a_path_that_is_not_absolute_is_refused(tmp_path, given, goal):
                           capture_output=True, timeout=60)
     name = given.split("=", maxsplit=1)[0]
     assert done.returncode == 2
-    assert f"{given} is no absolute path of plain characters; write one that begins with /, without blanks and quotes, as in {name}=" in done.stderr
+    sentence = f"{given} is no absolute path of plain characters; write one that begins with /, without blanks"
+    assert f"{sentence} and quotes, as in {name}=" in done.stderr
     assert len([line for line in done.stderr.splitlines() if "no absolute path" in line]) == 1
     assert set(os.listdir(TOP)) == tree and not (tmp_path / "build").exists()
 

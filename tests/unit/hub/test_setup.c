@@ -29,8 +29,9 @@ static void a_url_gets_another_login_and_database(void **state)
 	becomes("postgresql:///?host=/var/run/postgresql", "fleet-hub", "observ_metrics",
 		"postgresql://fleet-hub@/observ_metrics?host=/var/run/postgresql");
 	becomes("postgresql://[::1]:5432/x", "u", "y", "postgresql://u@[::1]:5432/y");
-	becomes("postgresql://localhost?application_name=a@b", "u", "y",
+	becomes("postgresql://localhost/?application_name=a@b", "u", "y",
 		"postgresql://u@localhost/y?application_name=a@b");
+	becomes("postgresql://u:a?b@h/x", NULL, "y", "postgresql://u:a?b@h/y");
 }
 
 static void a_url_that_does_not_fit_is_refused(void **state)
@@ -207,9 +208,37 @@ static void a_site_gets_its_port_everywhere(void **state)
 	}
 }
 
+static int with_server(const char *name, struct err *e)
+{
+	struct setup s = { 0 };
+
+	return take_option(&s, "--server", name, e);
+}
+
+/* It becomes a variable of psql, which was cut at 504 bytes. */
+static void a_servers_name_is_refused_rather_than_cut(void **state)
+{
+	char name[4 * SETUP_SERVER_MAX + 8] = "";
+	struct err e;
+
+	(void)state;
+	for (size_t i = 0; i < SETUP_SERVER_MAX; i++)
+		memcpy(name + 4 * i, "\xf0\x9f\x90\x98", 4);
+	assert_int_equal(with_server(name, &e), 0);
+	memcpy(name + 4 * SETUP_SERVER_MAX, "x", 2);
+	assert_int_equal(with_server(name, &e), -EINVAL);
+	assert_non_null(strstr(e.msg, ": a server's name has 1 to 200 characters"));
+	assert_int_equal(with_server("web 1", &e), 0);
+	assert_int_equal(with_server("", &e), -EINVAL);
+	assert_int_equal(with_server("a\nb", &e), -EINVAL);
+	assert_int_equal(with_server("a\xff", &e), -EINVAL);
+	assert_int_equal(with_server("${HOSTNAME}", &e), -EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_servers_name_is_refused_rather_than_cut),
 		cmocka_unit_test(a_url_gets_another_login_and_database),
 		cmocka_unit_test(a_url_that_does_not_fit_is_refused),
 		cmocka_unit_test(setup_wants_a_url_without_hidden_logins),
