@@ -17,6 +17,7 @@ COMMON := \
   read \
   url \
   url_mask \
+  tzif \
   utf8 \
   zone
 

@@ -29,6 +29,7 @@ UNIT_TESTS := \
   common/test_pg_tls \
   common/test_pg_verdict \
   common/test_url \
+  common/test_zone \
   hub/test_body \
   hub/test_format \
   hub/test_http \

@@ -2,18 +2,20 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "read.h"
+#include "tzif.h"
 
 enum { DAY_S = 86400 };
 
-#define FIRST_S INT64_C(946598400)      /* 1999-12-31 */
-#define LAST_S  INT64_C(2840140800)     /* 2060-01-01: the rules of today, for as long as this may run */
+#define LOCALTIME "/etc/localtime"
 
 /* Names go into a path below the database. */
 static bool is_name(const char *name)
@@ -23,99 +25,90 @@ static bool is_name(const char *name)
 	return name[n] == '\0' && n > 0 && n < ZONE_NAME_MAX && name[0] != '/' && !strstr(name, "//");
 }
 
-/* The C library takes any unknown name for UTC, so look into its file. */
-static bool is_known(const char *name)
+static const char *folder(void)
 {
-	static const char magic[] = { 'T', 'Z', 'i', 'f' };
 	const char *dir = getenv("TZDIR");
-	char path[512], begin[sizeof magic];
 
-	snprintf(path, sizeof path, "%s/%s", dir ? dir : "/usr/share/zoneinfo", name);
-	CLEANUP(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	return strcmp(name, "UTC") == 0 ||
-	       (fd >= 0 && read(fd, begin, sizeof begin) == sizeof begin &&
-		memcmp(begin, magic, sizeof magic) == 0);
+	return dir && *dir ? dir : "/usr/share/zoneinfo";
 }
 
-static void look(int64_t at_s, struct zone_change *ret)
+/* Of UTC nothing needs to be looked up. */
+static void set_utc(struct zone *z)
 {
-	time_t t = (time_t)at_s;
-	struct tm tm;
-
-	*ret = (struct zone_change){ .from_s = at_s };
-	if (!localtime_r(&t, &tm))
-		return;
-	ret->east_s = (int32_t)tm.tm_gmtoff;
-	if (strlen(tm.tm_zone) < ZONE_LETTERS_MAX)
-		memcpy(ret->letters, tm.tm_zone, strlen(tm.tm_zone));
-}
-
-static bool same(const struct zone_change *a, const struct zone_change *b)
-{
-	return a->east_s == b->east_s && strcmp(a->letters, b->letters) == 0;
-}
-
-/* The first second in (from_s, to_s] at which the zone is as at to_s. */
-static int64_t find_change(int64_t from_s, int64_t to_s)
-{
-	struct zone_change before, here;
-
-	look(from_s, &before);
-	while (to_s - from_s > 1) {
-		int64_t middle = from_s + (to_s - from_s) / 2;
-
-		look(middle, &here);
-		if (same(&before, &here))
-			from_s = middle;
-		else
-			to_s = middle;
-	}
-	return to_s;
-}
-
-static void read_changes(struct zone *z)
-{
-	struct zone_change last, here;
-
-	look(FIRST_S, &last);
-	z->change[0] = last;
-	z->change[0].from_s = INT64_MIN;
 	z->n = 1;
-	for (int64_t s = FIRST_S + DAY_S; s < LAST_S && z->n < ZONE_CHANGES_MAX; s += DAY_S) {
-		look(s, &here);
-		if (same(&last, &here))
-			continue;
-		last = here;
-		look(find_change(s - DAY_S, s), &z->change[z->n++]);
+	z->change[0] = (struct zone_change){ .from_s = INT64_MIN, .letters = "UTC" };
+}
+
+/* False: there is no such file, or it is no zone's. */
+static bool read_file(struct zone *z, const char *path)
+{
+	CLEANUP(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	CLEANUP(free_p) unsigned char *bytes = NULL;
+	ssize_t n;
+
+	if (fd < 0)
+		return false;
+	bytes = malloc(TZIF_BYTES_MAX);
+	n = bytes ? read_all(fd, bytes, TZIF_BYTES_MAX) : -1;
+	return n > 0 && tzif_read(z, bytes, (size_t)n);
+}
+
+static bool read_name(struct zone *z, const char *name)
+{
+	char path[PATH_MAX];
+	int n = snprintf(path, sizeof path, "%s/%s", folder(), name);
+
+	return n > 0 && (size_t)n < sizeof path && read_file(z, path);
+}
+
+/* TZ, as tzset(3) has it: a name, a path, or a rule; else /etc/localtime. */
+static int load_machines(struct zone *z, struct err *e)
+{
+	const char *tz = getenv("TZ");
+	struct stat st;
+
+	set_utc(z);
+	if (!tz) {
+		if (read_file(z, LOCALTIME))
+			return 0;
+		set_utc(z);
+		return lstat(LOCALTIME, &st) < 0 ? 0
+						 : err_set(e, ENOENT,
+							   "%s is no time zone, so times without a zone are "
+							   "read as UTC; install tzdata, "
+							   "or repair the link",
+							   LOCALTIME);
 	}
+	if (*tz == ':')
+		tz++;
+	if (*tz == '\0' || (*tz == '/' ? read_file(z, tz) : is_name(tz) && read_name(z, tz)) ||
+	    tzif_rule(z, tz))
+		return 0;
+	set_utc(z);
+	return err_set(e, ENOENT,
+		       "the time zone of TZ=%.64s is not in %s, so times without a zone are read as UTC; "
+		       "install tzdata, or change TZ",
+		       tz, folder());
 }
 
 int zone_load(struct zone *z, const char *name, struct err *e)
 {
-	CLEANUP(free_p) char *before = NULL;
-	const char *tz = getenv("TZ");
-
 	memset(z, 0, sizeof *z);
-	if (*name == '\0') {
-		tzset();
-		read_changes(z);
-		return 0;
+	if (*name == '\0')
+		return load_machines(z, e);
+	if (is_name(name)) {
+		memcpy(z->name, name, strlen(name));
+		if (read_name(z, name))
+			return 0;
+		if (strcmp(name, "UTC") == 0) {
+			set_utc(z);
+			return 0;
+		}
+		if (access(folder(), F_OK) < 0)
+			return err_set(e, ENODATA, "no time zone is known: %s is missing; install tzdata",
+				       folder());
 	}
-	if (!is_name(name) || !is_known(name))
-		return err_set(e, ENOENT, "\"%.64s\" is no time zone; write a name like Europe/Berlin or UTC",
-			       name);
-	memcpy(z->name, name, strlen(name));
-	if ((tz && !(before = strdup(tz))) || setenv("TZ", name, 1) != 0)
-		return err_set(e, ENOMEM, "out of memory");
-	tzset();
-	read_changes(z);
-	if (before)
-		setenv("TZ", before, 1);
-	else
-		unsetenv("TZ");
-	tzset();
-	return 0;
+	return err_set(e, ENOENT, "\"%.64s\" is no time zone; write a name like Europe/Berlin or UTC", name);
 }
 
 /* The last change at or before `s`. */

@@ -1,8 +1,8 @@
 /*
  * zone.h - from the time on the wall of some place to UTC.
  *
- * Owns a zone's changes of offset since 2000, taken from the C library once; after that a
- * question costs a search in a small table. Promises that a time that occurs twice in autumn
+ * Owns a zone's changes of offset since 2000, read from the time zone database once (tzif.h);
+ * after that a question costs a search in a small table. Promises that a time that occurs twice in autumn
  * and one that does not occur in spring have a stated answer. Leaves out parsing of dates.
  */
 #ifndef COMMON_ZONE_H
@@ -31,8 +31,8 @@ struct zone {
 
 /*
  * Fill *z with the zone of that name, as in "Asia/Kolkata"; "" is the machine's own. -ENOENT
- * with a sentence when the time zone database has no such name. It sets TZ and puts it back:
- * call it in the program's only thread that deals with local time.
+ * with a sentence when the time zone database has no such name, -ENODATA when there is no
+ * database. Where TZ names an unknown zone, *z is UTC then, and may be used.
  */
 int zone_load(struct zone *z, const char *name, struct err *e);
 

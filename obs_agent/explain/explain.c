@@ -278,8 +278,10 @@ static const struct log_file_config *find_settings(const struct config *c, const
 	return NULL;
 }
 
-static int set_up(struct explanation *x, const struct log_file_config *settings, struct err *e)
+static void set_up(struct explanation *x, const struct log_file_config *settings)
 {
+	struct err e;
+
 	x->now_us = wall_us();
 	line_parser_init(&x->parser);
 	multiline_room_init(&x->room);
@@ -291,7 +293,8 @@ static int set_up(struct explanation *x, const struct log_file_config *settings,
 		x->parser.warn_4xx = settings->warn_4xx;
 		x->room.start = settings->start;
 	}
-	return zone_load(&x->zone, "", e);
+	if (zone_load(&x->zone, "", &e) < 0 && x->out)
+		fprintf(x->out, "warning: %s\n", e.msg);
 }
 
 /* The beginning of the file, and its end where that is elsewhere. */
@@ -332,8 +335,9 @@ int explain(const char *path, const struct config *c, FILE *out, struct err *e)
 	CLEANUP(free_parts) struct parts p = { 0 };
 	const struct log_file_config *settings = find_settings(c, path);
 
-	if (read_parts(path, &p, e) < 0 || set_up(&x, settings, e) < 0)
+	if (read_parts(path, &p, e) < 0)
 		return -e->code;
+	set_up(&x, settings);
 	each_record(&x, p.begin, 0, true, note_record);
 	each_record(&x, p.end, p.offset, false, note_record);
 	if (x.records == 0) {
@@ -364,8 +368,9 @@ int explain_has_times(const char *path, const struct log_file_config *settings, 
 	CLEANUP(free_explanation) struct explanation x = { .out = NULL };
 	CLEANUP(free_parts) struct parts p = { 0 };
 
-	if (read_parts(path, &p, e) < 0 || set_up(&x, settings, e) < 0)
+	if (read_parts(path, &p, e) < 0)
 		return -e->code;
+	set_up(&x, settings);
 	if (x.parser.raw)
 		return 1;
 	each_record(&x, p.begin, 0, true, note_until_timed);

@@ -27,12 +27,16 @@ int reader_init(struct reader *r, struct agent *a, struct err *e)
 	line_parser_init(&r->parser);
 	multiline_room_init(&r->room);
 	r->parser.clock.zones = r->room.clock.zones = &r->zones;
-	return reader_set_zone(r, e);
+	reader_set_zone(r);
+	return 0;
 }
 
-int reader_set_zone(struct reader *r, struct err *e)
+void reader_set_zone(struct reader *r)
 {
-	return zone_load(&r->zone, "", e);
+	struct err e;
+
+	if (zone_load(&r->zone, "", &e) < 0)
+		logcore_warning(agent_log(r->agent), "the machine's time zone is not known", logcore_kv("error", e.msg));
 }
 
 void reader_free(struct reader *r)
@@ -152,8 +156,10 @@ static bool hand_over(struct reader *r, struct stream *s, struct text line, int6
 	sample.log.own = is_own(r, line);
 	if (!agent_add(r->agent, &sample))
 		return false;
-	if (r->parser.found.timed)
+	if (r->parser.found.timed) {
 		r->parser.clock.last_us = stream_reading(s)->last_us = sample.timestamp_us;
+		r->parser.clock.last_at_us = stream_reading(s)->last_at_us = now_us;
+	}
 	r->lines++;
 	r->of_others += !sample.log.own;
 	return true;
@@ -468,6 +474,7 @@ static void prepare(struct reader *r, struct stream *s)
 	r->parser.warn_4xx = c->warn_4xx;
 	r->parser.clock.zone = r->room.clock.zone = c->zone ? c->zone : &r->zone;
 	r->parser.clock.last_us = now->last_us;
+	r->parser.clock.last_at_us = now->last_at_us;
 	r->room.start = c->start;
 	if (now->recalled || stream_extent(s)->size <= stream_progress(s)->position)
 		return;

@@ -39,8 +39,8 @@ enum reader_result {
 
 int reader_init(struct reader *r, struct agent *a, struct err *e);
 
-/* Take the machine's time zone as it is now. */
-int reader_set_zone(struct reader *r, struct err *e);
+/* Take the machine's time zone as it is now; where it is not known, UTC and a warning. */
+void reader_set_zone(struct reader *r);
 void reader_free(struct reader *r);
 
 /* Read at most one block of `s`. `settled`: lines of plain text at its end need not

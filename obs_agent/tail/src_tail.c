@@ -355,12 +355,8 @@ static void resume(void *state)
 static void reload(void *state)
 {
 	struct tail *t = state;
-	struct err e;
 
-	if (reader_set_zone(&t->reader, &e) < 0)
-		logcore_warning(agent_log(t->agent), "the old time zone stays in force",
-				logcore_kv("error", e.msg));
-
+	reader_set_zone(&t->reader);
 	t->files.reconfigured = true;
 	look(t);
 	sd_event_source_set_enabled(t->work_source, SD_EVENT_ONESHOT);

@@ -222,7 +222,7 @@ void stream_jump(struct stream *s, int64_t to)
 void stream_forget_form(struct stream *s)
 {
 	s->reading.form = (struct multiline){ 0 };
-	s->reading.last_us = 0;
+	s->reading.last_us = s->reading.last_at_us = 0;
 	s->reading.recalled = false;
 }
 

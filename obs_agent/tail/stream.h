@@ -125,6 +125,7 @@ struct reading {
 	const struct log_file_config *settings; /* NULL: to be found by its path */
 	struct multiline form;          /* how its records begin */
 	int64_t last_us;                /* time of the last line that had one; 0: none */
+	int64_t last_at_us;             /* when that line was read; 0: in an earlier run, or none was */
 	bool recalled;                  /* form and last_us are those of all text before the position */
 	struct rate_limit rate;
 };

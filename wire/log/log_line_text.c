@@ -8,7 +8,7 @@
 #include "log_plain.h"
 #include "log_trace.h"
 
-enum { STATUS_WARNING = 400 };
+enum { STATUS_WARNING = 400, PAUSE_US = 10 * 1000 * 1000 };
 
 static void add_fields(struct line_parser *p, const struct log_text *t)
 {
@@ -30,7 +30,7 @@ static void take_columns(const struct log_text *t, struct found *f)
 		f->logger = t->logger;
 }
 
-/* The message of a line that is all fields; its quotes, escaped or written twice, become what they stand for. */
+/* The message of a line that is all fields, without escapes and doubled quotes. */
 static struct text field_text(struct line_parser *p, const struct log_text_field *x)
 {
 	struct text t = x->value;
@@ -58,7 +58,8 @@ static size_t compose_prefix(struct text t, struct text *ret_name)
 	for (n = pm2; n < t.len && t.s[n] != ' ' && t.s[n] != '|';)
 		n++;
 	*ret_name = (struct text){ t.s + pm2, n - pm2 };
-	if (n == pm2 || n == t.len || t.s[n] != ' ' || (pm2 == 0 && (!memchr(t.s, '-', n) || !is_digit(t.s[n - 1]))))
+	if (n == pm2 || n == t.len || t.s[n] != ' ' ||
+	    (pm2 == 0 && (!memchr(t.s, '-', n) || !is_digit(t.s[n - 1]))))
 		return 0;
 	while (n < t.len && t.s[n] == ' ')
 		n++;
@@ -73,7 +74,8 @@ static void level_of_second_line(struct line_parser *p, struct text record, size
 
 	if (t->leveled || first + 1 >= record.len || !t->timed)
 		return;
-	if (!log_text_read(&p->clock, first_line(text_after(record, first + 1)), &second) || !second.leveled || second.timed)
+	if (!log_text_read(&p->clock, first_line(text_after(record, first + 1)), &second) ||
+	    !second.leveled || second.timed)
 		return;
 	t->leveled = true;
 	t->level = second.level;
@@ -117,7 +119,8 @@ static bool columns(struct log_clock *c, struct text line, struct log_text *t)
 	}
 	while (time < line.len && strchr("]: ", line.s[time]))
 		time++;
-	if (!t->timed && memchr(line.s + t->prefix, '[', line.len - t->prefix)) {       /* Werkzeug behind Python's prefix */
+	/* Werkzeug behind Python's prefix */
+	if (!t->timed && memchr(line.s + t->prefix, '[', line.len - t->prefix)) {
 		struct log_text found;
 
 		if (!log_fields_access(c, text_after(line, t->prefix), &found))
@@ -130,7 +133,8 @@ static bool columns(struct log_clock *c, struct text line, struct log_text *t)
 	}
 	if (!t->timed || (t->leveled && !memchr(line.s + t->prefix, '"', line.len - t->prefix)))
 		return false;
-	if (log_columns(c, text_after(line, t->prefix), true, t) || log_columns(c, text_after(line, time), true, t))
+	if (log_columns(c, text_after(line, t->prefix), true, t) ||
+	    log_columns(c, text_after(line, time), true, t))
 		return true;
 	return false;
 }
@@ -141,7 +145,8 @@ static bool take_apart(struct line_parser *p, struct text record, struct text li
 {
 	if (log_text_read(&p->clock, line, t)) {
 		*ret = LINE_PREFIXED;
-		if (t->prefix < line.len && line.s[t->prefix] == ',' && log_fields_csv(&p->clock, record, t)) {
+		if (t->prefix < line.len && line.s[t->prefix] == ',' &&
+		    log_fields_csv(&p->clock, record, t)) {
 			*ret = LINE_CSV;
 			return true;
 		}
@@ -189,6 +194,13 @@ static void warn_of_status(struct line_parser *p, const struct log_text *t, stru
 			f->level = LEVEL_WARNING;
 }
 
+/* A stack trace has no time: it is that of the line before, unless a pause lies between. */
+static void time_of_line_before(const struct log_clock *c, struct found *f)
+{
+	if (!f->timed && c->last_us > 0 && c->last_at_us > 0 && c->now_us - c->last_at_us < PAUSE_US)
+		f->us = c->last_us;
+}
+
 void found_text(struct line_parser *p, struct text record, int depth, struct found *f)
 {
 	struct text plain = log_plain(record, &p->plain), line = first_line(plain), name, rest;
@@ -209,9 +221,11 @@ void found_text(struct line_parser *p, struct text record, int depth, struct fou
 	}
 	if (!take_apart(p, plain, line, &t, &f->form)) {
 		f->form = LINE_PLAIN;
-		f->leveled |= log_trace_begins(line, &level) != TRACE_NONE;
-		if (f->leveled)
+		if (log_trace_begins(line, &level) != TRACE_NONE) {
+			f->leveled = true;
 			f->level = level;
+			time_of_line_before(&p->clock, f);
+		}
 		return;
 	}
 	level_of_second_line(p, plain, line.len, &t);
@@ -227,7 +241,8 @@ void found_text(struct line_parser *p, struct text record, int depth, struct fou
 		f->message = field_text(p, &t.message);
 		return;
 	}
-	while (t.prefix < plain.len && t.prefix > 0 && strchr(" \t\n", plain.s[t.prefix]))       /* the message is on the next line */
+	/* The message may be on the next line. */
+	while (t.prefix < plain.len && t.prefix > 0 && strchr(" \t\n", plain.s[t.prefix]))
 		t.prefix++;
 	rest = text_after(plain, t.prefix);
 	if (rest.len == 0)

@@ -25,13 +25,14 @@ struct log_clock {
 	int64_t now_us;                 /* arrival: gives the year or the day that a text lacks */
 	int64_t last_us;                /* time of the record before in the same file, 0: none. It decides
 					 * which of the two is meant when an hour occurs twice in autumn */
+	int64_t last_at_us;             /* when that record arrived; 0: not known */
 	unsigned likely;                /* the form of the last time; tried first */
 };
 
 struct log_time {
 	int64_t us;                     /* microseconds since 1970 UTC */
 	size_t len;                     /* so many bytes of the text are the time */
-	bool zoned;                     /* the text has an offset, or is in UTC: nothing else was needed to read it */
+	bool zoned;                     /* it has an offset, or is in UTC: no zone was needed */
 	bool dated;                     /* the text has a day and a month */
 };
 

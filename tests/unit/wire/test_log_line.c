@@ -39,8 +39,8 @@ static void expect(struct text line, const struct row *want)
 	line_parser_init(&p);
 	line_parse(&p, line, NOW, NULL, &s);
 	if (s.timestamp_us - NOW != want->us || s.log.level != want->level)
-		fail_msg("%.*s: time %+lld, level %d", (int)line.len, line.s, (long long)(s.timestamp_us - NOW),
-			 s.log.level);
+		fail_msg("%.*s: time %+lld, level %d", (int)line.len, line.s,
+			 (long long)(s.timestamp_us - NOW), s.log.level);
 	expect_text(s.log.logger, want->logger);
 	expect_text(s.log.message, want->message);
 	expect_text(s.log.context, want->context);
@@ -57,15 +57,18 @@ static void expect_rows(const struct row *rows, size_t n)
 static void a_line_of_logcore_is_taken_apart(void **state)
 {
 	static const struct row rows[] = {
-		{ "{\"timestamp\":\"2026-11-21T02:39:13.5Z\",\"level\":\"ERROR\",\"logger\":\"pay\",\"message\":\"no\","
+		{ "{\"timestamp\":\"2026-11-21T02:39:13.5Z\",\"level\":\"ERROR\",\"logger\":\"pay\","
+		  "\"message\":\"no\","
 		  "\"context\":{\"order\":7,\"ok\":false}}",
 		  -500000, LEVEL_ERROR, "pay", "no", "{\"order\":7,\"ok\":false}" },
-		{ " { \"message\" : \"spaces\" , \"level\" : \"info\" } ", 0, LEVEL_INFO, NULL, "spaces", NULL },
+		{ " { \"message\" : \"spaces\" , \"level\" : \"info\" } ", 0, LEVEL_INFO, NULL, "spaces",
+		  NULL },
 		{ "{\"message\":\"a\\\"b\\n\\u00e9\\ud83d\\ude00\"}", 0, LEVEL_INFO, NULL,
 		  "a\"b\n\xc3\xa9\xf0\x9f\x98\x80", NULL },
 		{ "{\"message\":\"cr\"}\r", 0, LEVEL_INFO, NULL, "cr", NULL },
 		{ "\xef\xbb\xbf{\"message\":\"bom\"}", 0, LEVEL_INFO, NULL, "bom", NULL },
-		{ "{\"\\u006dess\\u0061ge\":\"escaped\",\"\\u0078\":1}", 0, LEVEL_INFO, NULL, "escaped", "{\"\\u0078\":1}" },
+		{ "{\"\\u006dess\\u0061ge\":\"escaped\",\"\\u0078\":1}", 0, LEVEL_INFO, NULL, "escaped",
+		  "{\"\\u0078\":1}" },
 	};
 
 	(void)state;
@@ -76,11 +79,12 @@ static void the_dialects_of_other_loggers_are_read(void **state)
 {
 	static const struct row rows[] = {
 		/* pino, bunyan */
-		{ "{\"level\":50,\"time\":1795228753000,\"pid\":3,\"hostname\":\"h\",\"name\":\"api\",\"msg\":\"x\"}",
+		{ "{\"level\":50,\"time\":1795228753000,\"pid\":3,\"hostname\":\"h\",\"name\":\"api\","
+		  "\"msg\":\"x\"}",
 		  -1000000, LEVEL_ERROR, "api", "x", "{\"pid\":3,\"hostname\":\"h\"}" },
 		/* zap, zerolog */
-		{ "{\"level\":\"warn\",\"ts\":1795228753.25,\"msg\":\"x\",\"caller\":\"a.go:1\"}",
-		  -750000, LEVEL_WARNING, NULL, "x", "{\"caller\":\"a.go:1\"}" },
+		{ "{\"level\":\"warn\",\"ts\":1795228753.25,\"msg\":\"x\",\"caller\":\"a.go:1\"}", -750000,
+		  LEVEL_WARNING, NULL, "x", "{\"caller\":\"a.go:1\"}" },
 		/* microseconds, nanoseconds; a number in a string */
 		{ "{\"ts\":1795228753000000,\"msg\":\"us\"}", -1000000, LEVEL_INFO, NULL, "us", NULL },
 		{ "{\"ts\":\"1795228753\",\"msg\":\"s\"}", -1000000, LEVEL_INFO, NULL, "s", NULL },
@@ -88,8 +92,8 @@ static void the_dialects_of_other_loggers_are_read(void **state)
 		{ "{\"@timestamp\":\"2026-11-21T03:39:13+01:00\",\"severity\":\"FATAL\",\"message\":\"x\"}",
 		  -1000000, LEVEL_CRITICAL, NULL, "x", NULL },
 		{ "{\"level\":3,\"message\":\"syslog\"}", 0, LEVEL_ERROR, NULL, "syslog", NULL },
-		{ "{\"levelname\":\"CRITICAL\",\"message\":\"py\",\"trace_id\":\"ab\"}", 0, LEVEL_CRITICAL, NULL,
-		  "py", "{\"trace_id\":\"ab\"}" },
+		{ "{\"levelname\":\"CRITICAL\",\"message\":\"py\",\"trace_id\":\"ab\"}", 0, LEVEL_CRITICAL,
+		  NULL, "py", "{\"trace_id\":\"ab\"}" },
 	};
 
 	(void)state;
@@ -105,8 +109,8 @@ static void nothing_of_a_line_is_lost(void **state)
 		  "{\"timestamp\":\"2026-13-45\"}" },
 		{ "{\"timestamp\":\"1999-12-31T23:59:59Z\",\"message\":\"old\"}", 0, LEVEL_INFO, NULL, "old",
 		  "{\"timestamp\":\"1999-12-31T23:59:59Z\"}" },
-		{ "{\"timestamp\":\"2026-11-23T00:00:00Z\",\"message\":\"future\"}", 0, LEVEL_INFO, NULL, "future",
-		  "{\"timestamp\":\"2026-11-23T00:00:00Z\"}" },
+		{ "{\"timestamp\":\"2026-11-23T00:00:00Z\",\"message\":\"future\"}", 0, LEVEL_INFO, NULL,
+		  "future", "{\"timestamp\":\"2026-11-23T00:00:00Z\"}" },
 		{ "{\"name\":\"bob\",\"logger\":\"app\",\"message\":\"x\"}", 0, LEVEL_INFO, "app", "x",
 		  "{\"name\":\"bob\"}" },
 		{ "{\"logger\":\"app\",\"name\":\"bob\",\"message\":\"x\"}", 0, LEVEL_INFO, "app", "x",
@@ -120,12 +124,14 @@ static void nothing_of_a_line_is_lost(void **state)
 		/* letters of a zone mean different zones to different machines */
 		{ "{\"time\":\"2026-11-21 08:09:13 IST\",\"msg\":\"x\"}", -1000000, LEVEL_INFO, NULL, "x",
 		  "{\"time\":\"2026-11-21 08:09:13 IST\"}" },
-		{ "{\"time\":\"2026-11-21 02:39:13 UTC\",\"msg\":\"x\"}", -1000000, LEVEL_INFO, NULL, "x", NULL },
+		{ "{\"time\":\"2026-11-21 02:39:13 UTC\",\"msg\":\"x\"}", -1000000, LEVEL_INFO, NULL, "x",
+		  NULL },
 		/* keys beside the context, a context that is no object */
 		{ "{\"message\":\"x\",\"context\":{ \"a\":1},\"b\":[2,{}]}", 0, LEVEL_INFO, NULL, "x",
 		  "{\"b\":[2,{}],\"a\":1}" },
 		{ "{\"message\":\"x\",\"context\":{},\"b\":2}", 0, LEVEL_INFO, NULL, "x", "{\"b\":2}" },
-		{ "{\"message\":\"x\",\"context\":\"text\"}", 0, LEVEL_INFO, NULL, "x", "{\"context\":\"text\"}" },
+		{ "{\"message\":\"x\",\"context\":\"text\"}", 0, LEVEL_INFO, NULL, "x",
+		  "{\"context\":\"text\"}" },
 		{ "{\"message\":\"x\",\"context\":true,\"logger\":null}", 0, LEVEL_INFO, NULL, "x",
 		  "{\"context\":true}" },
 		/* without any text the line is the message */
@@ -142,7 +148,7 @@ static void nothing_of_a_line_is_lost(void **state)
 
 #define CONTEXT(line, context) { line, 0, LEVEL_INFO, NULL, "m", context }
 
-/* jsonb keeps one of equal keys. The last one keeps its name, as it would there, and the others get another. */
+/* jsonb keeps one of equal keys. The last one keeps its name, as there, and the others get another. */
 static void of_equal_keys_all_values_are_kept(void **state)
 {
 	static const struct row rows[] = {
@@ -150,11 +156,13 @@ static void of_equal_keys_all_values_are_kept(void **state)
 		CONTEXT("{\"message\":\"m\",\"context\":{\"id\":1},\"id\":2}", "{\"id_2\":2,\"id\":1}"),
 		CONTEXT("{\"id\":2,\"context\":{\"id\":1},\"message\":\"m\"}", "{\"id_2\":2,\"id\":1}"),
 		/* in the context, at the top, deep below either, in different objects of one array */
-		CONTEXT("{\"message\":\"m\",\"context\":{\"a\":1,\"a\":2,\"a\":3}}", "{\"a_2\":1,\"a_3\":2,\"a\":3}"),
+		CONTEXT("{\"message\":\"m\",\"context\":{\"a\":1,\"a\":2,\"a\":3}}",
+			"{\"a_2\":1,\"a_3\":2,\"a\":3}"),
 		CONTEXT("{\"message\":\"m\",\"a\":1,\"a\":2}", "{\"a_2\":1,\"a\":2}"),
 		CONTEXT("{\"message\":\"m\",\"context\":{\"b\":[{\"a\":1},{\"a\":{\"c\":2,\"c\":3}}]}}",
 			"{\"b\":[{\"a\":1},{\"a\":{\"c_2\":2,\"c\":3}}]}"),
-		CONTEXT("{\"message\":\"m\",\"x\":{\"b\":[[{\"a\":1,\"a\":2}]]}}", "{\"x\":{\"b\":[[{\"a_2\":1,\"a\":2}]]}}"),
+		CONTEXT("{\"message\":\"m\",\"x\":{\"b\":[[{\"a\":1,\"a\":2}]]}}",
+			"{\"x\":{\"b\":[[{\"a_2\":1,\"a\":2}]]}}"),
 		CONTEXT("{\"message\":\"m\",\"context\":{\"a\":{\"a\":1},\"b\":{\"a\":2}},\"x\":[{\"a\":3}]}",
 			"{\"x\":[{\"a\":3}],\"a\":{\"a\":1},\"b\":{\"a\":2}}"),
 		/* existing names are skipped */
@@ -163,17 +171,21 @@ static void of_equal_keys_all_values_are_kept(void **state)
 		CONTEXT("{\"message\":\"m\",\"context\":{\"a\":1,\"a\":2,\"a_2\":3,\"a_2\":4}}",
 			"{\"a_3\":1,\"a\":2,\"a_2_2\":3,\"a_2\":4}"),
 		/* the same key in another notation; an empty key */
-		CONTEXT("{\"message\":\"m\",\"context\":{\"a\":1,\"\\u0061\":2}}", "{\"a_2\":1,\"\\u0061\":2}"),
-		CONTEXT("{\"message\":\"m\",\"\\u0061\":2,\"context\":{\"a\":1}}", "{\"\\u0061_2\":2,\"a\":1}"),
+		CONTEXT("{\"message\":\"m\",\"context\":{\"a\":1,\"\\u0061\":2}}",
+			"{\"a_2\":1,\"\\u0061\":2}"),
+		CONTEXT("{\"message\":\"m\",\"\\u0061\":2,\"context\":{\"a\":1}}",
+			"{\"\\u0061_2\":2,\"a\":1}"),
 		CONTEXT("{\"message\":\"m\",\"context\":{\"\\/\":1,\"/\":2}}", "{\"\\/_2\":1,\"/\":2}"),
-		CONTEXT("{\"message\":\"m\",\"\":1,\"context\":{\"\":2,\"\" :3}}", "{\"_2\":1,\"_3\":2,\"\" :3}"),
+		CONTEXT("{\"message\":\"m\",\"\":1,\"context\":{\"\":2,\"\" :3}}",
+			"{\"_2\":1,\"_3\":2,\"\" :3}"),
 		/* the same key after unstorable characters were replaced */
 		CONTEXT("{\"message\":\"m\",\"context\":{\"a\xff\":1,\"a\xfe\":2}}",
 			"{\"a\xef\xbf\xbd_2\":1,\"a\xef\xbf\xbd\":2}"),
 		CONTEXT("{\"message\":\"m\",\"context\":{\"\\ud800\":1,\"\\u0000\":2},\"\xef\xbf\xbd\":3}",
 			"{\"\xef\xbf\xbd_2\":3,\"\\ufffd_3\":1,\"\\ufffd\":2}"),
 		/* several names of one thing; what gives way meets a key of the context */
-		CONTEXT("{\"msg\":\"1\",\"message\":\"2\",\"message\":\"m\"}", "{\"msg\":\"1\",\"message\":\"2\"}"),
+		CONTEXT("{\"msg\":\"1\",\"message\":\"2\",\"message\":\"m\"}",
+			"{\"msg\":\"1\",\"message\":\"2\"}"),
 		CONTEXT("{\"message\":\"1\",\"message\":\"2\",\"message\":\"m\",\"context\":{\"message\":3}}",
 			"{\"message_2\":\"1\",\"message_3\":\"2\",\"message\":3}"),
 		CONTEXT("{\"message\":\"m\",\"level\":\"x\",\"severity\":\"y\",\"context\":{\"level\":1}}",
@@ -223,7 +235,8 @@ static void a_line_that_is_no_object_is_kept_as_text(void **state)
 		{ "{\"a\":1}{\"b\":2}", 0, LEVEL_INFO, NULL, "{\"a\":1}{\"b\":2}", NULL },
 		{ "{'a':1}", 0, LEVEL_INFO, NULL, "{'a':1}", NULL },
 		{ "1e999999 is not quoted here", 0, LEVEL_INFO, NULL, "1e999999 is not quoted here", NULL },
-		{ "{\"a\xff\":1,1e999999 :2}", 0, LEVEL_INFO, NULL, "{\"a\xef\xbf\xbd\":1,1e999999 :2}", NULL },
+		{ "{\"a\xff\":1,1e999999 :2}", 0, LEVEL_INFO, NULL, "{\"a\xef\xbf\xbd\":1,1e999999 :2}",
+		  NULL },
 	};
 
 	(void)state;
@@ -235,9 +248,11 @@ static void a_line_that_is_no_object_is_kept_as_text(void **state)
 static void json_is_repaired_where_the_meaning_is_plain(void **state)
 {
 	static const struct row rows[] = {
-		REPAIRED("{\"msg\":\"m\",\"a\":NaN}", "m", "{\"a\":\"NaN\",\"_line\":\"{\\\"msg\\\":\\\"m\\\",\\\"a\\\":NaN}\"}"),
+		REPAIRED("{\"msg\":\"m\",\"a\":NaN}", "m",
+			 "{\"a\":\"NaN\",\"_line\":\"{\\\"msg\\\":\\\"m\\\",\\\"a\\\":NaN}\"}"),
 		REPAIRED("{\"msg\":\"m\",}", "m", "{\"_line\":\"{\\\"msg\\\":\\\"m\\\",}\"}"),
-		REPAIRED("{\"msg\":\"C:\\dir\"}", "C:\\dir", "{\"_line\":\"{\\\"msg\\\":\\\"C:\\\\dir\\\"}\"}"),
+		REPAIRED("{\"msg\":\"C:\\dir\"}", "C:\\dir",
+			 "{\"_line\":\"{\\\"msg\\\":\\\"C:\\\\dir\\\"}\"}"),
 		REPAIRED("{\"msg\":\"\\x22q\\xC3\\xA9\"}", "\"q\xc3\xa9",
 			 "{\"_line\":\"{\\\"msg\\\":\\\"\\\\x22q\\\\xC3\\\\xA9\\\"}\"}"),
 		REPAIRED("{\"msg\":\"a\tb\"}", "a\tb", "{\"_line\":\"{\\\"msg\\\":\\\"a\\tb\\\"}\"}"),
@@ -278,17 +293,23 @@ static void a_line_can_be_had_back(void **state)
 		/* nothing behind the prefix */
 		{ "2026-11-21 02:39:14 ERROR", 0, LEVEL_ERROR, NULL, "2026-11-21 02:39:14 ERROR", NULL },
 		/* two prefixes; the line's own _prefix and _line */
-		{ "web-1  | ERROR: no", 0, LEVEL_ERROR, NULL, "no", "{\"container\":\"web-1\",\"_prefix\":\"web-1  | ERROR: \"}" },
-		{ "ERROR: {\"msg\":\"m\",\"_prefix\":1}", 0, LEVEL_ERROR, NULL, "m", "{\"_prefix_2\":1,\"_prefix\":\"ERROR: \"}" },
+		{ "web-1  | ERROR: no", 0, LEVEL_ERROR, NULL, "no",
+		  "{\"container\":\"web-1\",\"_prefix\":\"web-1  | ERROR: \"}" },
+		{ "ERROR: {\"msg\":\"m\",\"_prefix\":1}", 0, LEVEL_ERROR, NULL, "m",
+		  "{\"_prefix_2\":1,\"_prefix\":\"ERROR: \"}" },
 		{ "ERROR: {\"msg\":\"m\",\"_line\":1,}", 0, LEVEL_ERROR, NULL, "m",
 		  "{\"_line_2\":1,\"_line\":\"ERROR: {\\\"msg\\\":\\\"m\\\",\\\"_line\\\":1,}\"}" },
 		{ "web-1  | level=error msg=no", 0, LEVEL_ERROR, NULL, "no",
 		  "{\"container\":\"web-1\",\"_line\":\"web-1  | level=error msg=no\"}" },
 		/* colours, bytes that are not UTF-8, JSON inside that is repaired: each in its own memory */
-		{ "\033[1mERROR: {\"msg\":\"\xff\\u0000\",\"n\":1e999,}", 0, LEVEL_ERROR, NULL, "\xef\xbf\xbd\xef\xbf\xbd",
-		  "{\"n\":\"1e999\",\"_line\":\"\\u001b[1mERROR: {\\\"msg\\\":\\\"\xef\xbf\xbd\\\\u0000\\\",\\\"n\\\":1e999,}\"}" },
+		{ "\033[1mERROR: {\"msg\":\"\xff\\u0000\",\"n\":1e999,}", 0, LEVEL_ERROR, NULL,
+		  "\xef\xbf\xbd\xef\xbf\xbd",
+		  "{\"n\":\"1e999\",\"_line\":\"\\u001b[1mERROR: "
+		  "{\\\"msg\\\":\\\"\xef\xbf\xbd\\\\u0000\\\",\\\"n\\\":1e999,}\"}" },
 		/* an escape sequence is ASCII: what follows it is not cut */
-		{ "a\033\xc3\xa9\033[3\xc3\xa9\033]t\xc3\xa9\033\\b\033", 0, LEVEL_INFO, NULL, "a\xc3\xa9\xc3\xa9" "b",
+		{ "a\033\xc3\xa9\033[3\xc3\xa9\033]t\xc3\xa9\033\\b\033", 0, LEVEL_INFO, NULL,
+		  "a\xc3\xa9\xc3\xa9"
+		  "b",
 		  "{\"_line\":\"a\\u001b\xc3\xa9\\u001b[3\xc3\xa9\\u001b]t\xc3\xa9\\u001b\\\\b\\u001b\"}" },
 	};
 
@@ -299,8 +320,11 @@ static void a_line_can_be_had_back(void **state)
 static void a_wrapper_loses_nothing(void **state)
 {
 	static const struct row rows[] = {
-		{ "{\"log\":\"ERROR: a\\u0000\\ud800\\n\",\"stream\":\"stderr\",\"attrs\":{\"a\":1},\"time\":\"2026-11-21T02:39:13Z\"}",
-		  -1000000, LEVEL_ERROR, NULL, "a\xef\xbf\xbd\xef\xbf\xbd", "{\"stream\":\"stderr\",\"attrs\":{\"a\":1},\"_prefix\":\"ERROR: \"}" },
+		{ "{\"log\":\"ERROR: "
+		  "a\\u0000\\ud800\\n\",\"stream\":\"stderr\",\"attrs\":{\"a\":1},\"time\":\"2026-11-21T02:"
+		  "39:13Z\"}",
+		  -1000000, LEVEL_ERROR, NULL, "a\xef\xbf\xbd\xef\xbf\xbd",
+		  "{\"stream\":\"stderr\",\"attrs\":{\"a\":1},\"_prefix\":\"ERROR: \"}" },
 		/* a member that no wrapper has, or has twice: it is an object of somebody else's */
 		{ "{\"log\":\"x\\n\",\"stream\":\"stderr\",\"time\":\"2026-11-21T02:39:13Z\",\"k\":1}",
 		  -1000000, LEVEL_INFO, NULL, "x\n", "{\"stream\":\"stderr\",\"k\":1}" },
@@ -411,8 +435,9 @@ static void a_mark_joins_the_context(void **state)
  * the context that comes out is always JSON that another parser reads. */
 static void damaged_lines_never_give_a_broken_context(void **state)
 {
-	static const char line[] = "{\"timestamp\":\"2026-11-21T02:39:13.5Z\",\"level\":\"ERROR\",\"x\":[1,-2.5e3,"
-				   "{\"a\":\"\\ud83d\\ude00\\n\"},null,true],\"message\":\"m\",\"context\":{\"b\":{}}}";
+	static const char line[] =
+		"{\"timestamp\":\"2026-11-21T02:39:13.5Z\",\"level\":\"ERROR\",\"x\":[1,-2.5e3,"
+		"{\"a\":\"\\ud83d\\ude00\\n\"},null,true],\"message\":\"m\",\"context\":{\"b\":{}}}";
 	static const char with[] = "\"\\{}[]:,u0\xff\x01";
 	char copy[sizeof line];
 	struct line_parser p;
@@ -443,9 +468,39 @@ static void damaged_lines_never_give_a_broken_context(void **state)
 	line_parser_free(&p);
 }
 
+/* The row of a trace stands beside the line that it explains, also in a backlog. */
+static void a_trace_has_the_time_of_the_line_before_it(void **state)
+{
+	static const char trace[] =
+		"Traceback (most recent call last):\n  File \"a.py\", line 1\nValueError: x";
+	static const char *const others[] = { "a text", "ERROR x", "Exception: x" };
+	struct line_parser p;
+	struct sample s;
+
+	(void)state;
+	line_parser_init(&p);
+	p.clock.last_us = NOW - 86400 * US_PER_S;
+	p.clock.last_at_us = NOW - US_PER_S;
+	line_parse(&p, text_of(trace), NOW, NULL, &s);
+	assert_int_equal(s.timestamp_us, p.clock.last_us);
+	assert_false(p.found.timed);
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+		line_parse(&p, text_of(others[i]), NOW, NULL, &s);
+		assert_int_equal(s.timestamp_us, NOW);
+	}
+	p.clock.last_at_us = NOW - 11 * US_PER_S;               /* a pause */
+	line_parse(&p, text_of(trace), NOW, NULL, &s);
+	assert_int_equal(s.timestamp_us, NOW);
+	p.clock.last_at_us = 0;
+	line_parse(&p, text_of(trace), NOW, NULL, &s);
+	assert_int_equal(s.timestamp_us, NOW);
+	line_parser_free(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_trace_has_the_time_of_the_line_before_it),
 		cmocka_unit_test(a_line_of_logcore_is_taken_apart),
 		cmocka_unit_test(the_dialects_of_other_loggers_are_read),
 		cmocka_unit_test(nothing_of_a_line_is_lost),
