@@ -5,7 +5,10 @@
 
 static int hex(char c)
 {
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+	return c >= '0' && c <= '9'   ? c - '0'
+	       : c >= 'a' && c <= 'f' ? c - 'a' + 10
+	       : c >= 'A' && c <= 'F' ? c - 'A' + 10
+				      : -1;
 }
 
 static bool are_hex(struct text t, size_t at, size_t n)
@@ -27,8 +30,9 @@ static size_t repair_escape(struct text t, size_t i, struct buf *out, bool *ok, 
 		unsigned byte = (unsigned)(hex(t.s[i + 2]) * 16 + hex(t.s[i + 3]));
 
 		*changed = true;
-		*ok &= byte < ' ' || byte == '"' || byte == '\\' || byte == 0x7f ? buf_addf(out, "\\u%04x", byte)
-									     : buf_addc(out, (char)byte);
+		*ok &= byte < ' ' || byte == '"' || byte == '\\' || byte == 0x7f
+			       ? buf_addf(out, "\\u%04x", byte)
+			       : buf_addc(out, (char)byte);
 		return 4;
 	}
 	if ((c && strchr("\"\\/bfnrt", c)) || (c == 'u' && are_hex(t, i + 2, 4))) {
@@ -43,7 +47,9 @@ static size_t repair_escape(struct text t, size_t i, struct buf *out, bool *ok, 
 /* A word where a value stands. */
 static size_t repair_word(struct text t, size_t i, struct buf *out, bool *ok, bool *changed)
 {
-	static const char *const words[] = { "NaN", "nan", "-Infinity", "Infinity", "-inf", "inf", "undefined" };
+	static const char *const words[] = {
+		"NaN", "nan", "-Infinity", "Infinity", "-inf", "inf", "undefined"
+	};
 
 	for (size_t w = 0; w < sizeof words / sizeof *words; w++) {
 		size_t n = strlen(words[w]);

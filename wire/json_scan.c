@@ -110,7 +110,8 @@ PLAIN_END8 const char *plain_end8(const char *p, const char *end)
 	for (; end - p >= 8; p += 8) {
 		memcpy(&w, p, 8);
 		w = le64toh(w);
-		hits = ((w - ones * 0x20) | ((w ^ ones * '"') - ones) | ((w ^ ones * '\\') - ones)) & ~w & high;
+		hits = ((w - ones * 0x20) | ((w ^ ones * '"') - ones) | ((w ^ ones * '\\') - ones)) & ~w &
+		       high;
 		if (hits)
 			return p + __builtin_ctzll(hits) / 8;
 	}
@@ -123,7 +124,8 @@ PLAIN_END8 const char *plain_end8(const char *p, const char *end)
 /* The same, sixteen at a time. */
 static inline const char *plain_end(const char *p, const char *end)
 {
-	const __m128i quote = _mm_set1_epi8('"'), backslash = _mm_set1_epi8('\\'), control = _mm_set1_epi8(0x1f);
+	const __m128i quote = _mm_set1_epi8('"'), backslash = _mm_set1_epi8('\\'),
+		      control = _mm_set1_epi8(0x1f);
 
 	for (; end - p >= 16; p += 16) {
 		__m128i w = _mm_loadu_si128((const __m128i *)(const void *)p);
@@ -245,8 +247,8 @@ static bool word(struct json_scan *j)
 static inline enum json_kind type_of(const struct json_scan *j)
 {
 	static const unsigned char kinds[256] = {
-		['"'] = JSON_STRING, ['{'] = JSON_OBJECT, ['['] = JSON_ARRAY, ['t'] = JSON_WORD, ['f'] = JSON_WORD,
-		['n'] = JSON_WORD, ['-'] = JSON_NUMBER, ['0' ... '9'] = JSON_NUMBER,
+		['"'] = JSON_STRING, ['{'] = JSON_OBJECT, ['['] = JSON_ARRAY,  ['t'] = JSON_WORD,
+		['f'] = JSON_WORD,   ['n'] = JSON_WORD,   ['-'] = JSON_NUMBER, ['0' ... '9'] = JSON_NUMBER,
 	};
 
 	return j->p == j->end ? JSON_INVALID : (enum json_kind)kinds[(unsigned char)*j->p];

@@ -32,7 +32,8 @@ enum json_kind { JSON_INVALID, JSON_STRING, JSON_NUMBER, JSON_OBJECT, JSON_ARRAY
 
 static inline void json_space(struct json_scan *j)
 {
-	while (j->p < j->end && (unsigned char)*j->p <= ' ' && (*j->p == ' ' || *j->p == '\t' || *j->p == '\n' || *j->p == '\r'))
+	while (j->p < j->end && (unsigned char)*j->p <= ' ' &&
+	       (*j->p == ' ' || *j->p == '\t' || *j->p == '\n' || *j->p == '\r'))
 		j->p++;
 }
 

@@ -21,7 +21,8 @@ struct ahead {
 static bool is_prose(struct text t)
 {
 	for (size_t i = 0; i < t.len; i++)
-		if (!is_letter(t.s[i]) && !(i + 1 == t.len && strchr(",.'", t.s[i])) && (unsigned char)t.s[i] < 0x80)
+		if (!is_letter(t.s[i]) && !(i + 1 == t.len && strchr(",.'", t.s[i])) &&
+		    (unsigned char)t.s[i] < 0x80)
 			return false;
 	return true;
 }
@@ -46,8 +47,9 @@ static size_t in_brackets(struct text t, enum log_level *ret)
 	inside = text_trim((struct text){ t.s + 1, (size_t)(end - t.s) - 1 });
 	if (end + 1 < t.s + t.len && !strchr(" :\t", end[1]))
 		return 0;
-	if (log_level_word(inside, ret, NULL) || (inside.len == 1 && *which == '[' && strchr("IWEFD", inside.s[0]) &&
-						  log_level_letter(inside.s[0], ret)))
+	if (log_level_word(inside, ret, NULL) ||
+	    (inside.len == 1 && *which == '[' && strchr("IWEFD", inside.s[0]) &&
+	     log_level_letter(inside.s[0], ret)))
 		return (size_t)(end + 1 - t.s);
 	return 0;
 }
@@ -91,7 +93,8 @@ static size_t level_here(const struct ahead *a, struct text t, enum log_level *r
 	if (is_upper_text(word) && (text_first(rest) == '\t' || (rest.s[0] == ':' && is_blank(rest.s[1])) ||
 				    (rest.s[0] == ' ' && strchr(" [-|<(", rest.s[1]))))
 		return w;
-	if ((text_begins(rest, ": ") || text_begins(rest, " : ")) && (ends_with(a->before, ":]>|") || a->gap > 1 || !is_prose(a->before)))
+	if ((text_begins(rest, ": ") || text_begins(rest, " : ")) &&
+	    (ends_with(a->before, ":]>|") || a->gap > 1 || !is_prose(a->before)))
 		return w;
 	return is_upper_text(word) && kind == LEVEL_PLAIN && rest.s[0] == ' ' && !is_prose(a->before) ? w : 0;
 }
@@ -105,7 +108,9 @@ static size_t word_of(struct text t)
 	while (n < t.len && !is_blank(t.s[n])) {
 		const char *which = strchr(open, t.s[n]), *end;
 
-		end = which ? memchr(t.s + n, close[which - open], t.len - n < BRACKET_MAX ? t.len - n : BRACKET_MAX) : NULL;
+		end = which ? memchr(t.s + n, close[which - open],
+				     t.len - n < BRACKET_MAX ? t.len - n : BRACKET_MAX)
+			    : NULL;
 		n = end ? (size_t)(end + 1 - t.s) : n + 1;
 	}
 	return n;
@@ -190,7 +195,9 @@ bool take_ahead(struct reading *r)
 bool take_cisco(struct reading *r)
 {
 	enum log_level level;
-	size_t n = text_first(r->rest) == '%' && r->found->timed && !r->found->leveled ? of_cisco(r->rest, &level) : 0;
+	size_t n = text_first(r->rest) == '%' && r->found->timed && !r->found->leveled
+			   ? of_cisco(r->rest, &level)
+			   : 0;
 
 	if (n == 0)
 		return false;

@@ -15,23 +15,25 @@ enum { STATUS_ERROR = 500, COLUMN_NAME_MAX = 32 };
  *	time     a time            status  100 to 599, which gives the level
  *	method   capitals          request "GET /orders HTTP/1.1"
  */
+#define HAPROXY "remote_addr time frontend backend/server timers status bytes cookie_in cookie_out " \
+		"termination connections queues request"
+#define IIS "server_addr method path query port user remote_addr "
+#define BALANCER "balancer remote_addr target request_time target_time response_time status target_status " \
+		 "received bytes "
+
 static const struct {
 	const char *product, *columns;
 	bool behind_time;               /* not at the beginning of the line */
 } formats[] = {
-	{ "HAProxy", "remote_addr time frontend backend/server timers status bytes cookie_in cookie_out termination "
-		     "connections queues request", true },
-	{ "HAProxy", "remote_addr time frontend backend/server timers status bytes cookie_in cookie_out termination "
-		     "connections queues request", false },
+	{ "HAProxy", HAPROXY, true },
+	{ "HAProxy", HAPROXY, false },
 	{ "Squid", "duration remote_addr result/status bytes method url user hierarchy content_type", true },
-	{ "IIS", "server_addr method path query port user remote_addr user_agent referer status substatus win32_status "
-		 "time_taken", true },
-	{ "IIS", "server_addr method path query port user remote_addr user_agent status substatus win32_status time_taken", true },
-	{ "ELB", "balancer remote_addr target request_time target_time response_time status target_status received bytes "
-		 "request *", true },
-	{ "ALB", "type time balancer remote_addr target request_time target_time response_time status target_status received "
-		 "bytes request user_agent *", false },
-	{ "S3", "bucket_owner bucket time remote_addr requester request_id operation key request status error bytes *", false },
+	{ "IIS", IIS "user_agent referer status substatus win32_status time_taken", true },
+	{ "IIS", IIS "user_agent status substatus win32_status time_taken", true },
+	{ "ELB", BALANCER "request *", true },
+	{ "ALB", "type time " BALANCER "request user_agent *", false },
+	{ "S3", "bucket_owner bucket time remote_addr requester request_id operation key request status "
+		"error bytes *", false },
 	{ "Gin", "=| status =| duration =| remote_addr =| method path *", true },
 	{ "Fiber", "=| status =| duration =| remote_addr =| method =| path *", true },
 	{ "chi", "request =from remote_addr =- status bytes =in duration", true },
@@ -117,7 +119,8 @@ static bool take_value(struct log_clock *c, struct text name, struct text value,
 	if (text_eq(name, TEXT("status")))
 		return log_columns_status(ret, value);
 	if (text_eq(name, TEXT("request")))
-		return value.s[-1] == '"' && (log_columns_request(ret, value) || value.len == 0 || value.s[0] == '-');
+		return value.s[-1] == '"' &&
+		       (log_columns_request(ret, value) || value.len == 0 || value.s[0] == '-');
 	if ((text_eq(name, TEXT("method")) && !is_method(value)) ||
 	    (text_eq(name, TEXT("path")) && !strchr("/h*", text_first(value))))
 		return false;
@@ -148,7 +151,8 @@ static bool read_format(struct log_clock *c, const char *columns, struct text t,
 		if (name.s[0] == '=') {
 			if (!text_eq(text_after(name, 1), value))
 				return false;
-		} else if (memchr(name.s, '/', name.len) ? !take_two(c, name, value, ret) : !take_value(c, name, value, ret)) {
+		} else if (memchr(name.s, '/', name.len) ? !take_two(c, name, value, ret)
+							 : !take_value(c, name, value, ret)) {
 			return false;
 		}
 	}

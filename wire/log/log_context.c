@@ -91,7 +91,8 @@ bool log_context_object(struct log_context *c, const struct member *object)
 bool log_context_text(struct log_context *c, struct text name, struct text value)
 {
 	c->keys |= name.len > 0 ? json_key_bit(name) : 0;
-	return next_member(c) && buf_add_json(&c->json, name) && buf_addc(&c->json, ':') && buf_add_json(&c->json, value);
+	return next_member(c) && buf_add_json(&c->json, name) && buf_addc(&c->json, ':') &&
+	       buf_add_json(&c->json, value);
 }
 
 bool log_context_mark(struct log_context *c, struct text name, struct text value)
@@ -123,7 +124,8 @@ bool log_context_field(struct log_context *c, const struct log_text_field *f)
 	c->keys |= json_key_bit(f->name);
 	if (!next_member(c) || !buf_add_json(&c->json, f->name) || !buf_addc(&c->json, ':'))
 		return false;
-	return f->kind == FIELD_DOUBLED ? add_doubled(&c->json, f->value) : buf_add(&c->json, f->value.s, f->value.len);
+	return f->kind == FIELD_DOUBLED ? add_doubled(&c->json, f->value)
+					: buf_add(&c->json, f->value.s, f->value.len);
 }
 
 bool log_context_json(struct log_context *c, const char *members)

@@ -175,7 +175,8 @@ static struct text plain(const struct log_text_field *f)
 /* Names that applications use for what is no logger and no level. */
 static bool is_anybodys(struct text name)
 {
-	static const char *const names[] = { "name", "source", "app", "c", "component", "module", "status", "label", "s", NULL };
+	static const char *const names[] = { "name",   "source", "app",   "c", "component",
+					     "module", "status", "label", "s", NULL };
 
 	for (const char *const *n = names; *n; n++)
 		if (text_eq(name, text_of(*n)))
@@ -184,7 +185,8 @@ static bool is_anybodys(struct text name)
 }
 
 /* True when the pair is one of a logger's own. */
-static bool take_pair(struct log_clock *c, const struct log_text_field *f, struct log_text *ret, unsigned rank[SLOTS])
+static bool take_pair(struct log_clock *c, const struct log_text_field *f, struct log_text *ret,
+		      unsigned rank[SLOTS])
 {
 	const struct log_key *row = log_key_find(f->name);
 	enum log_slot slot = row ? row->slot : SLOT_NONE;
@@ -194,10 +196,12 @@ static bool take_pair(struct log_clock *c, const struct log_text_field *f, struc
 	if (slot == SLOT_NONE || row->rank >= rank[slot] || is_anybodys(f->name))
 		return false;
 	if (slot == SLOT_MESSAGE && plain(f).len > 6 && memcmp(plain(f).s, "audit(", 6) == 0) {
-		const char *colon = memchr(plain(f).s, ':', plain(f).len);      /* "audit(1796020200.123:45):" */
+		const char *colon = memchr(plain(f).s, ':', plain(f).len); /* "audit(1796020200.123:45):" */
 
-		ret->timed = colon && log_time_epoch(c, (struct text){ plain(f).s + 6, (size_t)(colon - plain(f).s) - 6 },
-						     &ret->us);
+		ret->timed =
+			colon &&
+			log_time_epoch(c, (struct text){ plain(f).s + 6, (size_t)(colon - plain(f).s) - 6 },
+				       &ret->us);
 		return false;
 	}
 	if (slot == SLOT_TIMESTAMP && !ret->timed && log_time_is(c, plain(f), &us)) {
@@ -252,7 +256,8 @@ bool log_fields_pairs(struct log_clock *c, struct text line, size_t from, struct
 	}
 	if (!ret->leveled && has_field(ret, TEXT("method")) && has_field(ret, TEXT("path")))     /* Lograge */
 		for (unsigned i = 0; i < ret->n; i++)
-			if (text_eq(ret->field[i].name, TEXT("status")) && log_columns_status(ret, ret->field[i].value))
+			if (text_eq(ret->field[i].name, TEXT("status")) &&
+			    log_columns_status(ret, ret->field[i].value))
 				return true;
 	return pairs >= 2 && ((own >= 1 && (ret->message.value.s || ret->leveled)) || ret->timed);
 }
@@ -260,7 +265,8 @@ bool log_fields_pairs(struct log_clock *c, struct text line, size_t from, struct
 bool log_fields_audit(struct log_clock *c, struct text line, struct log_text *ret)
 {
 	static const char mark[] = " msg=audit(";
-	const char *at = text_begins(line, "type=") ? memmem(line.s, line.len, mark, sizeof mark - 1) : NULL, *colon, *end;
+	const char *at = text_begins(line, "type=") ? memmem(line.s, line.len, mark, sizeof mark - 1) : NULL,
+		   *colon, *end;
 	struct text rest;
 
 	clear(ret);
@@ -269,7 +275,8 @@ bool log_fields_audit(struct log_clock *c, struct text line, struct log_text *re
 	rest = text_after(line, (size_t)(at + sizeof mark - 1 - line.s));
 	colon = memchr(rest.s, ':', rest.len);
 	end = memmem(rest.s, rest.len, "): ", 3);
-	if (!colon || !end || end < colon || !log_time_epoch(c, (struct text){ rest.s, (size_t)(colon - rest.s) }, &ret->us))
+	if (!colon || !end || end < colon ||
+	    !log_time_epoch(c, (struct text){ rest.s, (size_t)(colon - rest.s) }, &ret->us))
 		return false;
 	ret->timed = true;
 	log_text_add(ret, TEXT("type"), (struct text){ line.s + 5, (size_t)(at - line.s) - 5 });
@@ -314,10 +321,11 @@ bool log_fields_csv(struct log_clock *c, struct text line, struct log_text *ret)
 {
 	/* Its documentation's names. */
 	static const char *const names[] = {
-		NULL, "user_name", "database_name", "process_id", "connection_from", "session_id", "session_line_num",
-		"command_tag", "session_start_time", "virtual_transaction_id", "transaction_id", NULL, "sql_state_code",
-		NULL, "detail", "hint", "internal_query", "internal_query_pos", "context", "query", "query_pos",
-		"location", "application_name", "backend_type", "leader_pid", "query_id",
+		NULL, "user_name", "database_name", "process_id", "connection_from", "session_id",
+		"session_line_num", "command_tag", "session_start_time", "virtual_transaction_id",
+		"transaction_id", NULL, "sql_state_code", NULL, "detail", "hint", "internal_query",
+		"internal_query_pos", "context", "query", "query_pos", "location", "application_name",
+		"backend_type", "leader_pid", "query_id",
 	};
 	enum { COLUMNS = sizeof names / sizeof *names, SEVERITY = 11, MESSAGE = 13, COLUMNS_MIN = 23 };
 	struct log_time time;

@@ -19,7 +19,7 @@ struct found {
 	enum log_level level;
 	struct text logger, message;
 	struct text prefix;             /* what stands in front of the message */
-	struct text stood;              /* the line as it stood, where a prefix and the message are not all of it */
+	struct text stood;              /* the line, where a prefix and the message are not all of it */
 };
 
 /* Read `line`, an object or a text, in which *f was found so far. */

@@ -38,7 +38,8 @@ static bool is_thread(struct text t)
 
 bool is_qualified(struct text t)
 {
-	static const char *const files[] = { ".log", ".conf", ".cfg", ".json", ".yml", ".yaml", ".txt", ".html", ".css", NULL };
+	static const char *const files[] = { ".log",  ".conf", ".cfg",  ".json", ".yml",
+					     ".yaml", ".txt",  ".html", ".css",  NULL };
 	unsigned parts = 0;
 
 	for (size_t i = 0; i < t.len; parts++) {
@@ -99,7 +100,8 @@ void reading_decide_names(struct reading *r)
 
 		if (rank <= NAME_THREAD)
 			continue;
-		if (best == r->names || rank > r->name[best].rank || (rank == r->name[best].rank && rank != NAME_QUALIFIED))
+		if (best == r->names || rank > r->name[best].rank ||
+		    (rank == r->name[best].rank && rank != NAME_QUALIFIED))
 			best = i;
 	}
 	if (best < r->names)
@@ -124,7 +126,8 @@ static bool is_fraction(struct text t)
 {
 	size_t n = text_span(t, is_digit);
 
-	return n > 0 && n + 1 < t.len && t.s[n] == '.' && text_span(text_after(t, n + 1), is_digit) == t.len - n - 1;
+	return n > 0 && n + 1 < t.len && t.s[n] == '.' &&
+	       text_span(text_after(t, n + 1), is_digit) == t.len - n - 1;
 }
 
 static bool is_digit_or_point(char c)
@@ -135,7 +138,11 @@ static bool is_digit_or_point(char c)
 /* "12345": a process, then a thread; right behind a level, logrus' seconds since the start. */
 static void number_in_group(struct reading *r, struct text t)
 {
-	reading_add(r, r->where == GLUED_TO_LEVEL && !r->found->timed ? "elapsed" : has(r, TEXT("pid")) ? "tid" : "pid", t);
+	reading_add(r,
+		    r->where == GLUED_TO_LEVEL && !r->found->timed ? "elapsed"
+		    : has(r, TEXT("pid"))                          ? "tid"
+								   : "pid",
+		    t);
 }
 
 /* "id=42", "timeMillis: 1796040000123", "trace=a span=b". */
@@ -156,7 +163,8 @@ static bool pairs_in_group(struct reading *r, struct text t)
 		while (end < t.len && t.s[end] != ' ' && t.s[end] != ',')
 			end++;
 		if (n > 0 && n < end && t.s[n] == '=')
-			log_text_add(r->found, (struct text){ t.s, n }, (struct text){ t.s + n + 1, end - n - 1 });
+			log_text_add(r->found, (struct text){ t.s, n },
+				     (struct text){ t.s + n + 1, end - n - 1 });
 		t = text_after(t, end < t.len ? end + 1 : end);
 	}
 	return true;
@@ -247,8 +255,9 @@ static bool letter_in_group(struct reading *r, struct text t)
 {
 	enum log_level level;
 
-	if (t.len == 0 || t.len > 2 || (t.len == 2 && t.s[0] != t.s[1]) || (!r->found->timed && r->found->n == 0) ||
-	    !strchr("IWEFDVTCN", t.s[0]) || !log_level_letter(t.s[0], &level))
+	if (t.len == 0 || t.len > 2 || (t.len == 2 && t.s[0] != t.s[1]) ||
+	    (!r->found->timed && r->found->n == 0) || !strchr("IWEFDVTCN", t.s[0]) ||
+	    !log_level_letter(t.s[0], &level))
 		return false;
 	r->found->leveled = true;
 	r->found->level = level;
@@ -260,7 +269,8 @@ static bool epoch_in_group(struct reading *r)
 {
 	size_t digits = text_span(r->rest, is_digit), n = text_span(r->rest, is_digit_or_point);
 
-	if (r->found->timed || (digits != EPOCH_DIGITS && digits != EPOCH_MS_DIGITS) || (n < r->rest.len && r->rest.s[n] != ',') ||
+	if (r->found->timed || (digits != EPOCH_DIGITS && digits != EPOCH_MS_DIGITS) ||
+	    (n < r->rest.len && r->rest.s[n] != ',') ||
 	    !log_time_epoch(r->clock, (struct text){ r->rest.s, n }, &r->found->us))
 		return false;
 	r->found->timed = true;
@@ -274,7 +284,8 @@ static bool number_and_colon(struct reading *r)
 {
 	size_t n = text_span(r->rest, is_digit);
 
-	if (r->found->timed || n == 0 || n + 1 >= r->rest.len || r->rest.s[n] != ':' || !is_digit(r->rest.s[n + 1]))
+	if (r->found->timed || n == 0 || n + 1 >= r->rest.len || r->rest.s[n] != ':' ||
+	    !is_digit(r->rest.s[n + 1]))
 		return false;
 	number_in_group(r, (struct text){ r->rest.s, n });
 	r->rest = text_after(r->rest, n);
@@ -327,16 +338,17 @@ static void read_group(struct reading *r, struct text inside, char bracket)
 		if (log_time_begins(in.clock, text_after(in.rest, 2), &time))
 			reading_level(&in, level, 2);
 	}
-	while (take_time(&in) || epoch_in_group(&in) || (in.found->timed && take_level(&in)) || letter_and_name(&in) ||
-	       number_and_colon(&in)) {
+	while (take_time(&in) || epoch_in_group(&in) || (in.found->timed && take_level(&in)) ||
+	       letter_and_name(&in) || number_and_colon(&in)) {
 		size_t digits;
 
 		reading_skip_signs(&in);
 		while (text_first(in.rest) && strchr(":,/", text_first(in.rest)))
 			in.rest = text_trim(text_after(in.rest, 1));
 		digits = text_span(in.rest, is_digit);
-		if (digits > 0 && digits == in.rest.len && in.rest.s[-1] == ' ' && memchr(inside.s, ',', inside.len)) {
-			reading_add(&in, "debug_level", in.rest);        /* Samba: "[2026/11/30 12:00:01,  0]" */
+		if (digits > 0 && digits == in.rest.len && in.rest.s[-1] == ' ' &&
+		    memchr(inside.s, ',', inside.len)) {
+			reading_add(&in, "debug_level", in.rest); /* Samba: "[2026/11/30 12:00:01,  0]" */
 			in.rest.len = 0;
 		}
 	}
@@ -353,8 +365,9 @@ static bool angles_count(const struct reading *r, struct text inside)
 {
 	enum log_level level;
 
-	return r->found->timed && ((!r->found->leveled && log_level_word(inside, &level, NULL)) ||
-				   (is_digit(text_first(inside)) && text_span(inside, is_digit_or_point) == inside.len));
+	return r->found->timed &&
+	       ((!r->found->leveled && log_level_word(inside, &level, NULL)) ||
+		(is_digit(text_first(inside)) && text_span(inside, is_digit_or_point) == inside.len));
 }
 
 /* Is it a group, and not the message's own? */
@@ -396,8 +409,8 @@ bool take_group(struct reading *r)
 			struct log_time time;
 			struct text more = text_after(r->rest, 1);
 
-			if (log_time_begins(r->clock, more, &time) && time.len > inside.len && time.len < more.len &&
-			    more.s[time.len] == ']') {
+			if (log_time_begins(r->clock, more, &time) && time.len > inside.len &&
+			    time.len < more.len && more.s[time.len] == ']') {
 				inside.len = time.len;
 				end = more.s + time.len;
 			}

@@ -165,7 +165,8 @@ enum { KEYS = sizeof log_keys / sizeof *log_keys };
 
 static inline bool is(const struct log_key *key, struct text name)
 {
-	return key->name.len == name.len && key->name.s[0] == name.s[0] && memcmp(key->name.s, name.s, name.len) == 0;
+	return key->name.len == name.len && key->name.s[0] == name.s[0] &&
+	       memcmp(key->name.s, name.s, name.len) == 0;
 }
 
 const struct log_key *log_key_find(struct text name)

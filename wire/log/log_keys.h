@@ -16,7 +16,10 @@
 #include "wire/json_scan.h"
 #include "log_level.h"
 
-enum log_slot { SLOT_TIMESTAMP, SLOT_LEVEL, SLOT_LOGGER, SLOT_MESSAGE, SLOT_CONTEXT, SLOTS, SLOT_NONE = SLOTS };
+enum log_slot {
+	SLOT_TIMESTAMP, SLOT_LEVEL, SLOT_LOGGER, SLOT_MESSAGE, SLOT_CONTEXT,
+	SLOTS, SLOT_NONE = SLOTS
+};
 
 /* Kinds of values that a name may have to be taken for what it stands for. */
 enum { TAKES_STRING = 1 << JSON_STRING, TAKES_NUMBER = 1 << JSON_NUMBER, TAKES_OBJECT = 1 << JSON_OBJECT,
@@ -25,7 +28,7 @@ enum { TAKES_STRING = 1 << JSON_STRING, TAKES_NUMBER = 1 << JSON_NUMBER, TAKES_O
 struct log_key {
 	struct text name;
 	enum log_slot slot;
-	uint8_t rank;                   /* of two names for one slot the lower is believed; place in the table */
+	uint8_t rank;                   /* of two names for one slot the lower is believed */
 	uint8_t takes;
 	enum log_level_family family;   /* of numbers in a level */
 };

@@ -89,26 +89,32 @@ struct range {
 
 /* Told apart by size: nobody counts in two of these ways. */
 static const struct range by_size[] = {
-	{ 2, LEVEL_CRITICAL }, { 3, LEVEL_ERROR }, { 4, LEVEL_WARNING }, { 6, LEVEL_INFO },       /* syslog, GELF */
+	/* syslog, GELF */
+	{ 2, LEVEL_CRITICAL }, { 3, LEVEL_ERROR }, { 4, LEVEL_WARNING }, { 6, LEVEL_INFO },
 	{ 7, LEVEL_DEBUG },
-	{ 19, LEVEL_TRACE }, { 29, LEVEL_DEBUG }, { 39, LEVEL_INFO }, { 49, LEVEL_WARNING },      /* pino, bunyan */
+	/* pino, bunyan */
+	{ 19, LEVEL_TRACE }, { 29, LEVEL_DEBUG }, { 39, LEVEL_INFO }, { 49, LEVEL_WARNING },
 	{ 59, LEVEL_ERROR }, { 99, LEVEL_CRITICAL },
-	{ 199, LEVEL_DEBUG }, { 299, LEVEL_INFO }, { 399, LEVEL_WARNING }, { 499, LEVEL_ERROR },  /* Monolog */
+	/* Monolog */
+	{ 199, LEVEL_DEBUG }, { 299, LEVEL_INFO }, { 399, LEVEL_WARNING }, { 499, LEVEL_ERROR },
 	{ 600, LEVEL_CRITICAL },
-	{ 800, LEVEL_INFO }, { 900, LEVEL_WARNING }, { 1000, LEVEL_ERROR },            /* java.util.logging */
-	{ 5000, LEVEL_TRACE }, { 10000, LEVEL_DEBUG }, { 20000, LEVEL_INFO },          /* log4j, logback */
+	/* java.util.logging */
+	{ 800, LEVEL_INFO }, { 900, LEVEL_WARNING }, { 1000, LEVEL_ERROR },
+	/* log4j, logback */
+	{ 5000, LEVEL_TRACE }, { 10000, LEVEL_DEBUG }, { 20000, LEVEL_INFO },
 	{ 30000, LEVEL_WARNING }, { 40000, LEVEL_ERROR }, { 50000, LEVEL_CRITICAL },
 };
 static const struct range python[] = {
-	{ 9, LEVEL_TRACE }, { 19, LEVEL_DEBUG }, { 29, LEVEL_INFO }, { 39, LEVEL_WARNING }, { 49, LEVEL_ERROR },
-	{ 100, LEVEL_CRITICAL },
+	{ 9, LEVEL_TRACE },    { 19, LEVEL_DEBUG }, { 29, LEVEL_INFO },
+	{ 39, LEVEL_WARNING }, { 49, LEVEL_ERROR }, { 100, LEVEL_CRITICAL },
 };
 static const struct range opentelemetry[] = {
 	{ 0, LEVEL_INFO }, { 4, LEVEL_TRACE }, { 8, LEVEL_DEBUG }, { 12, LEVEL_INFO }, { 16, LEVEL_WARNING },
 	{ 20, LEVEL_ERROR }, { 24, LEVEL_CRITICAL },
 };
 static const struct range nextcloud[] = {
-	{ 0, LEVEL_DEBUG }, { 1, LEVEL_INFO }, { 2, LEVEL_WARNING }, { 3, LEVEL_ERROR }, { 4, LEVEL_CRITICAL },
+	{ 0, LEVEL_DEBUG }, { 1, LEVEL_INFO }, { 2, LEVEL_WARNING }, { 3, LEVEL_ERROR },
+	{ 4, LEVEL_CRITICAL },
 };
 static const struct range tslog[] = {
 	{ 1, LEVEL_TRACE }, { 2, LEVEL_DEBUG }, { 3, LEVEL_INFO }, { 4, LEVEL_WARNING }, { 5, LEVEL_ERROR },
@@ -150,7 +156,8 @@ bool log_level_letter(char letter, enum log_level *ret)
 		enum log_level level;
 	} letters[] = {
 		{ 'I', LEVEL_INFO },     { 'W', LEVEL_WARNING },  { 'E', LEVEL_ERROR }, { 'D', LEVEL_DEBUG },
-		{ 'F', LEVEL_CRITICAL }, { 'V', LEVEL_TRACE },    { 'T', LEVEL_TRACE }, { 'C', LEVEL_CRITICAL },
+		{ 'F', LEVEL_CRITICAL }, { 'V', LEVEL_TRACE },    { 'T', LEVEL_TRACE },
+		{ 'C', LEVEL_CRITICAL },
 		{ 'A', LEVEL_INFO },     { 'N', LEVEL_INFO },     { 'S', LEVEL_ERROR },
 	};
 

@@ -15,8 +15,8 @@
 
 /* How sure a word is a level where prose may stand as well. */
 enum log_level_kind {
-	LEVEL_PLAIN,                    /* error, INFO, WRN: no sentence begins so by chance, given the right case */
-	LEVEL_ALSO_PROSE,               /* fine, notice, alert, log: a level only where nothing else can stand */
+	LEVEL_PLAIN,                    /* error, INFO, WRN: given the case, no sentence begins so */
+	LEVEL_ALSO_PROSE,               /* fine, notice: a level only where nothing else can stand */
 	LEVEL_FRAMED,                   /* note, success, system: only in brackets, or behind a time */
 };
 

@@ -15,8 +15,9 @@
 enum { TEXT_MAX = 4 * LINE_BYTES_MAX };
 
 const char *const line_form_names[LINE_FORMS] = {
-	[LINE_PLAIN] = "plain text",       [LINE_PREFIXED] = "text behind a prefix", [LINE_ACCESS] = "access log",
-	[LINE_PAIRS] = "key=value pairs",  [LINE_CSV] = "PostgreSQL's CSV",          [LINE_JSON] = "JSON",
+	[LINE_PLAIN] = "plain text",     [LINE_PREFIXED] = "text behind a prefix",
+	[LINE_ACCESS] = "access log",    [LINE_PAIRS] = "key=value pairs",
+	[LINE_CSV] = "PostgreSQL's CSV", [LINE_JSON] = "JSON",
 };
 
 /* ---- an object's members to columns ---- */
@@ -54,8 +55,8 @@ static inline bool as_logcore_writes(struct line_parser *p, struct text t, int64
 	int64_t us;
 
 	/* Not a leap second: that is put into the one before. */
-	if (t.len != sizeof "2026-11-21T02:39:14.123456Z" - 1 || t.s[LINE_SECOND] != '.' || t.s[t.len - 1] != 'Z' ||
-	    t.s[LINE_SECOND - 2] == '6' || !microseconds(t.s + LINE_SECOND + 1, &us))
+	if (t.len != sizeof "2026-11-21T02:39:14.123456Z" - 1 || t.s[LINE_SECOND] != '.' ||
+	    t.s[t.len - 1] != 'Z' || t.s[LINE_SECOND - 2] == '6' || !microseconds(t.s + LINE_SECOND + 1, &us))
 		return false;
 	if (memcmp(t.s, p->second, LINE_SECOND) != 0) {
 		if (!log_time_is(&p->clock, t, ret_us))
@@ -76,21 +77,25 @@ static bool add_nanoseconds(const struct members *m, const struct member *second
 	for (size_t i = 0; i < m->n_extra; i++) {
 		struct text of = m->extra[i].value;
 
-		if (m->extra[i].type != JSON_OBJECT || seconds->value.s < of.s || seconds->value.s >= of.s + of.len)
+		if (m->extra[i].type != JSON_OBJECT || seconds->value.s < of.s ||
+		    seconds->value.s >= of.s + of.len)
 			continue;
 		for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
 			const char *at = memmem(of.s, of.len, names[k], strlen(names[k]));
-			struct text t = at ? text_trim(text_after(of, (size_t)(at - of.s) + strlen(names[k]))) : TEXT("");
+			struct text t = at ? text_trim(text_after(of, (size_t)(at - of.s) + strlen(names[k])))
+					   : TEXT("");
 
 			t = text_trim(text_after(t, text_first(t) == ':'));
-			if (parse_i64((struct text){ t.s, text_span(t, is_digit) }, &ns) && ns >= 0 && ns < 1000000000)
+			if (parse_i64((struct text){ t.s, text_span(t, is_digit) }, &ns) && ns >= 0 &&
+			    ns < 1000000000)
 				*us += ns / 1000;
 		}
 	}
 	return true;
 }
 
-static bool time_of(struct line_parser *p, const struct members *m, const struct member *x, int64_t *ret_us, bool *ret_zoned)
+static bool time_of(struct line_parser *p, const struct members *m, const struct member *x, int64_t *ret_us,
+		    bool *ret_zoned)
 {
 	struct text t = x->value;
 	struct log_time time;
@@ -123,7 +128,8 @@ static bool level_of(const struct members *m, const struct member *x, enum log_l
 			return true;
 		}
 		for (size_t i = 3; i + 1 < t.len; i++)  /* Go's slog: "ERROR+2" */
-			if ((t.s[i] == '+' || t.s[i] == '-') && text_span(text_after(t, i + 1), is_digit) == t.len - i - 1 &&
+			if ((t.s[i] == '+' || t.s[i] == '-') &&
+			    text_span(text_after(t, i + 1), is_digit) == t.len - i - 1 &&
 			    log_level_word((struct text){ t.s, i }, ret, NULL)) {
 				*ret_more = true;
 				return true;
@@ -185,7 +191,9 @@ static void level_of_status(const struct members *m, struct found *f)
 		request |= object_find(m, text_of(beside[i])) != NULL;
 	if (!request)
 		return;
-	if (parse_double(x->type == JSON_STRING ? (struct text){ x->value.s + 1, x->value.len - 2 } : x->value, &code) &&
+	if (parse_double(x->type == JSON_STRING ? (struct text){ x->value.s + 1, x->value.len - 2 }
+						: x->value,
+			 &code) &&
 	    code >= 500 && code <= 599) {
 		f->leveled = true;
 		f->level = LEVEL_ERROR;
@@ -226,7 +234,8 @@ static bool add_members(struct line_parser *p, const struct members *m)
 	for (size_t i = 0; i < m->n_extra; i++)
 		ok = ok && log_context_member(&p->context, &m->extra[i]);
 	if (c->value.s)
-		ok = ok && (c->type == JSON_OBJECT ? log_context_object(&p->context, c) : log_context_member(&p->context, c));
+		ok = ok && (c->type == JSON_OBJECT ? log_context_object(&p->context, c)
+						   : log_context_member(&p->context, c));
 	return ok;
 }
 
@@ -239,7 +248,9 @@ static void from_members(struct line_parser *p, struct members *m, struct text l
 	if (!f->leveled)
 		level_of_status(m, f);
 	take_logger(p, m, f);
-	f->message = !x->value.s || (x->type == JSON_STRING && x->value.len == 2) ? line : x->type == JSON_STRING ? string_text(x, &p->message) : x->value;
+	f->message = !x->value.s || (x->type == JSON_STRING && x->value.len == 2) ? line
+		     : x->type == JSON_STRING ? string_text(x, &p->message)
+					      : x->value;
 	add_members(p, m);
 }
 
@@ -339,7 +350,7 @@ static void add_wrapper(struct line_parser *p, const struct log_wrapper *w, bool
 		log_context_member(&p->context, &attrs);
 }
 
-/* Each line of the record in a container's wrapper: what is inside, put together. False: the first one is in none. */
+/* What is inside the container's wrapper of each line, put together. False: the first line is in none. */
 static bool from_wrapper(struct line_parser *p, struct text record, struct found *f)
 {
 	struct log_wrapper w;
@@ -359,7 +370,8 @@ static bool from_wrapper(struct line_parser *p, struct text record, struct found
 			f->timed = log_time_is(&p->clock, w.time, &f->us);
 			add_wrapper(p, &w, f->timed);
 		}
-		if (!buf_add(&p->inside, w.inside.s, w.inside.len) || (!w.partial && !buf_addc(&p->inside, '\n')))
+		if (!buf_add(&p->inside, w.inside.s, w.inside.len) ||
+		    (!w.partial && !buf_addc(&p->inside, '\n')))
 			return false;
 		rest = text_after(rest, line.len < rest.len ? line.len + 1 : line.len);
 	}
@@ -411,8 +423,12 @@ void line_parse(struct line_parser *p, struct text raw, int64_t now_us, const ch
 
 void line_parser_init(struct line_parser *p)
 {
-	*p = (struct line_parser){ .clean = BUF(TEXT_MAX), .repaired = BUF(TEXT_MAX), .lenient = BUF(TEXT_MAX),
-				   .plain = BUF(TEXT_MAX), .inside = BUF(TEXT_MAX), .message = BUF(TEXT_MAX),
+	*p = (struct line_parser){ .clean = BUF(TEXT_MAX),
+				   .repaired = BUF(TEXT_MAX),
+				   .lenient = BUF(TEXT_MAX),
+				   .plain = BUF(TEXT_MAX),
+				   .inside = BUF(TEXT_MAX),
+				   .message = BUF(TEXT_MAX),
 				   .logger = BUF(TEXT_MAX) };
 	log_context_init(&p->context, TEXT_MAX);
 }

@@ -37,12 +37,12 @@ extern const char *const line_form_names[LINE_FORMS];
 
 /* Memory that is used again for each line, and how to read this one. */
 struct line_parser {
-	struct log_clock clock;         /* the caller sets zone and last_us for the file; now_us is set here */
-	bool raw;                       /* the message is the line as it stands, nothing is looked for in it */
+	struct log_clock clock;         /* the caller sets zone and last_us; now_us is set here */
+	bool raw;                       /* the line as it stands is the message */
 	bool warn_4xx;                  /* in access logs, a status of 400 to 499 is a WARNING */
 	struct line_found found;        /* set by line_parse() */
 
-	struct buf clean;               /* the line as UTF-8; this and the next two are for the rare bad line only */
+	struct buf clean;               /* the line as UTF-8; this and the next two: the rare bad line */
 	struct buf repaired;            /* JSON without what PostgreSQL refuses */
 	struct buf lenient;             /* JSON from what is not quite JSON */
 	struct buf plain;               /* the line without colours */

@@ -16,7 +16,8 @@ bool take_channel_and_level(struct reading *r)
 		if (r->rest.s[n] == '.')
 			dot = n;
 	from = dot + 1;
-	if (dot == 0 || n == r->rest.len || r->rest.s[n] != ':' || !is_upper_text((struct text){ r->rest.s + from, n - from }) ||
+	if (dot == 0 || n == r->rest.len || r->rest.s[n] != ':' ||
+	    !is_upper_text((struct text){ r->rest.s + from, n - from }) ||
 	    !log_level_word((struct text){ r->rest.s + from, n - from }, &level, NULL))
 		return false;
 	reading_logger(r, (struct text){ r->rest.s, dot });
@@ -41,7 +42,8 @@ bool take_name_and_level(struct reading *r)
 	from = n;
 	if (text_begins(text_after(t, n), " - "))
 		from += 3;
-	else if (r->found->timed && (text_begins(text_after(t, n), ": ") || (memchr(t.s, '@', n) && t.s[n] == ' ')))
+	else if (r->found->timed &&
+		 (text_begins(text_after(t, n), ": ") || (memchr(t.s, '@', n) && t.s[n] == ' ')))
 		from += t.s[n] == ':' ? 2 : 1;
 	else if (r->found->timed && t.s[n] == '\t')
 		from += 1;
@@ -72,11 +74,11 @@ bool take_program(struct reading *r)
 		while (n < t.len && !is_blank(t.s[n]) && t.s[n] != '[' && t.s[n] != ':')
 			n++;
 		ident = (struct text){ t.s, n };
-		if (n == 0 || n > NAME_MAX_BYTES || n == t.len || !(is_word(t.s[0]) || strchr("(/.", t.s[0])) ||
-		    log_level_word(ident, &level, NULL))
+		if (n == 0 || n > NAME_MAX_BYTES || n == t.len ||
+		    !(is_word(t.s[0]) || strchr("(/.", t.s[0])) || log_level_word(ident, &level, NULL))
 			return false;
-		if (t.s[n] == ' ' && text_span(text_after(t, n), is_blank) + n < t.len && t.s[n + text_span(text_after(t, n), is_blank)] == '[' &&
-		    !r->syslog)
+		if (t.s[n] == ' ' && text_span(text_after(t, n), is_blank) + n < t.len &&
+		    t.s[n + text_span(text_after(t, n), is_blank)] == '[' && !r->syslog)
 			n += text_span(text_after(t, n), is_blank);          /* fail2ban */
 		if (t.s[n] == ' ') {
 			host = ident;
@@ -149,10 +151,14 @@ bool take_header_5424(struct reading *r)
 static size_t group_and_dash(struct text t)
 {
 	enum { GROUP_MAX = 100 };
-	char close = text_first(t) == '[' ? ']' : text_first(t) == '(' ? ')' : text_first(t) == '<' ? '>' : '\0';
+	char close = text_first(t) == '['   ? ']'
+		     : text_first(t) == '(' ? ')'
+		     : text_first(t) == '<' ? '>'
+					    : '\0';
 	const char *end = close ? memchr(t.s, close, t.len < GROUP_MAX ? t.len : GROUP_MAX) : NULL;
 
-	return end && text_begins(text_after(t, (size_t)(end + 1 - t.s)), " - ") ? (size_t)(end + 1 - t.s) : 0;
+	return end && text_begins(text_after(t, (size_t)(end + 1 - t.s)), " - ") ? (size_t)(end + 1 - t.s)
+										 : 0;
 }
 
 /* Where nothing but blanks stands behind a name: is it a logger's all the same? */
@@ -186,14 +192,16 @@ static size_t ends_name(const struct reading *r, struct text t, size_t n, size_t
 		return n;
 	if (gap > 0 && text_begins(behind, "> ") && r->found->leveled)  /* "my_app::db > " */
 		return n + gap + 1;
-	if (gap > 0 && (text_begins(behind, "- ") || text_begins(behind, "-\t") || text_begins(behind, "-- ")))
+	if (gap > 0 &&
+	    (text_begins(behind, "- ") || text_begins(behind, "-\t") || text_begins(behind, "-- ")))
 		return n + gap;         /* "shop.Billing - " */
-	if (gap > 0 && r->found->leveled && (group_and_dash(behind) > 0 || stands_alone(r, (struct text){ t.s, n }, rest)))
+	if (gap > 0 && r->found->leveled &&
+	    (group_and_dash(behind) > 0 || stands_alone(r, (struct text){ t.s, n }, rest)))
 		return n;
 	return 0;
 }
 
-/* "mydb odoo.sql_db: " of Odoo, "admin org.sonatype.Foo - " of Nexus: behind a level a word, and then the logger. */
+/* "mydb odoo.sql_db: " of Odoo, "admin org.sonatype.Foo - " of Nexus: a word, and then the logger. */
 static bool take_second_name(struct reading *r, size_t first)
 {
 	struct text t = r->rest;
@@ -258,7 +266,8 @@ bool take_python_name(struct reading *r)
 	struct text t = r->rest;
 	size_t n = 0;
 
-	if (!r->found->leveled || r->named || t.s != r->level_end || t.len < 2 || t.s[0] != ':' || is_blank(t.s[1]))
+	if (!r->found->leveled || r->named || t.s != r->level_end || t.len < 2 || t.s[0] != ':' ||
+	    is_blank(t.s[1]))
 		return false;
 	for (n = 1; n < t.len && t.s[n] != ':' && (is_name(t.s[n]));)
 		n++;
@@ -355,12 +364,13 @@ void find_last_name(struct reading *r)
 	struct text t = r->rest;
 	size_t n = t.len;
 
-	if (r->named || r->names > 0 || !r->found->timed || !r->found->leveled || t.len < 4 || t.s[t.len - 1] != ')' ||
-	    *r->begin != '[')
+	if (r->named || r->names > 0 || !r->found->timed || !r->found->leveled || t.len < 4 ||
+	    t.s[t.len - 1] != ')' || *r->begin != '[')
 		return;
 	while (n > 0 && t.s[n - 1] != '(' && !is_blank(t.s[n - 1]))
 		n--;
-	if (n < 2 || t.s[n - 1] != '(' || t.s[n - 2] != ' ' || !is_qualified((struct text){ t.s + n, t.len - n - 1 }))
+	if (n < 2 || t.s[n - 1] != '(' || t.s[n - 2] != ' ' ||
+	    !is_qualified((struct text){ t.s + n, t.len - n - 1 }))
 		return;
 	reading_logger(r, (struct text){ t.s + n, t.len - n - 1 });
 }
@@ -368,8 +378,9 @@ void find_last_name(struct reading *r)
 /* "####<time> <Level> <Subsystem> ... <": up to the message, which is the last in angles. */
 bool take_weblogic(struct reading *r)
 {
-	static const char *const names[] = { NULL, NULL, NULL, "host", "server", "thread", "user", "transaction",
-					     "diagnostic_context" };
+	static const char *const names[] = { NULL,   NULL,          NULL,
+					     "host", "server",      "thread",
+					     "user", "transaction", "diagnostic_context" };
 	struct text t = r->rest;
 	struct log_time time;
 	enum log_level level;
@@ -395,7 +406,8 @@ bool take_weblogic(struct reading *r)
 			reading_level(r, level, 0);
 		} else if (i == 2) {
 			reading_logger(r, value);
-		} else if (i < sizeof names / sizeof *names && names[i] && value.len > 0 && t.s - r->begin > 4 && r->begin[0] == '#') {
+		} else if (i < sizeof names / sizeof *names && names[i] && value.len > 0 &&
+			   t.s - r->begin > 4 && r->begin[0] == '#') {
 			reading_add(r, names[i], value);
 		}
 		t = text_after(t, (size_t)(end + 2 - t.s));

@@ -38,7 +38,8 @@ static inline void take_member(struct members *m, struct member *x, bool escapes
 
 	x->at = (uint16_t)m->n++;
 	x->row = escapes ? find_escaped(x) : log_key_find(x->key);
-	if (x->row && is_null(x) && x->row->slot != SLOT_CONTEXT && (x->row->rank == 0 || (x->row->takes & TAKES_WORD)))
+	if (x->row && is_null(x) && x->row->slot != SLOT_CONTEXT &&
+	    (x->row->rank == 0 || (x->row->takes & TAKES_WORD)))
 		return;
 	if (!x->row || !(x->row->takes & (1 << x->type))) {
 		object_add_extra(m, x);
@@ -168,7 +169,8 @@ static bool is_identifier(const struct member *x)
 	for (size_t i = 1; i + 1 < x->value.len; i++) {
 		char c = x->value.s[i];
 
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("._-/:$", c)))
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+		      strchr("._-/:$", c)))
 			return false;
 	}
 	return x->value.len > 2;
@@ -184,7 +186,8 @@ static bool name_is_the_loggers(const struct members *m, const struct member *x)
 		return true;
 	if (!message->value.s || !is_identifier(x) || x->at > message->at)
 		return false;
-	return !((size_t)message->at + 1 == m->n && time->value.s && time->at + 1 == message->at && x->at + 1 == time->at);
+	return !((size_t)message->at + 1 == m->n && time->value.s && time->at + 1 == message->at &&
+		 x->at + 1 == time->at);
 }
 
 /* A name that many use for their own fields counts only beside others of the same logger. */
@@ -193,9 +196,10 @@ static bool fits(const struct members *m, const struct member *x)
 	static const struct {
 		const char *name, *beside;
 	} rows[] = {
-		{ "app", "reqId" },        { "source", "syslog-tag" }, { "c", "t" },      { "s", "c" },
-		{ "t", "msg" },            { "0", "_meta" },           { "log", "stream" }, { "data", "categoryName" },
-		{ "component", "node.name" }, { "module", "ibm_datetime" }, { "label", "prio" },
+		{ "app", "reqId" },           { "source", "syslog-tag" },     { "c", "t" },
+		{ "s", "c" },                 { "t", "msg" },                 { "0", "_meta" },
+		{ "log", "stream" },          { "data", "categoryName" },     { "component", "node.name" },
+		{ "module", "ibm_datetime" }, { "label", "prio" },
 	};
 
 	if (text_eq(x->key, TEXT("name")))
@@ -217,7 +221,8 @@ static void fill(struct members *m, enum log_slot slot, unsigned above)
 	for (size_t i = 0; i < m->n_extra; i++) {
 		const struct log_key *row = m->extra[i].row;
 
-		if (!row || row->slot != slot || row->rank <= above || !(row->takes & (1 << m->extra[i].type)))
+		if (!row || row->slot != slot || row->rank <= above ||
+		    !(row->takes & (1 << m->extra[i].type)))
 			continue;
 		if ((best == m->n_extra || row->rank < m->extra[best].row->rank) && fits(m, &m->extra[i]))
 			best = i;
@@ -258,7 +263,8 @@ static void choose_message(struct members *m)
 		return;
 	}
 	/* structlog writes the fields, then the event, then what it adds by itself. */
-	if (event && x->at < event->at && m->slot[SLOT_LEVEL].value.s && m->slot[SLOT_LEVEL].at == event->at + 1) {
+	if (event && x->at < event->at && m->slot[SLOT_LEVEL].value.s &&
+	    m->slot[SLOT_LEVEL].at == event->at + 1) {
 		struct member user = *x;
 
 		x->value.s = NULL;
@@ -350,8 +356,8 @@ static void context_is_a_name(struct members *m)
 {
 	struct member *c = &m->slot[SLOT_CONTEXT];
 
-	if (c->value.s && c->type == JSON_STRING && !m->slot[SLOT_LOGGER].value.s && m->slot[SLOT_LEVEL].value.s &&
-	    is_identifier(c) && has(m, "pid")) {
+	if (c->value.s && c->type == JSON_STRING && !m->slot[SLOT_LOGGER].value.s &&
+	    m->slot[SLOT_LEVEL].value.s && is_identifier(c) && has(m, "pid")) {
 		m->slot[SLOT_LOGGER] = *c;
 		c->value.s = NULL;
 	}
@@ -361,7 +367,9 @@ static void context_is_a_name(struct members *m)
 static void first_of_several(struct members *m)
 {
 	struct member *x = &m->slot[SLOT_MESSAGE];
-	struct json_scan j = { .p = x->value.s + 1, .end = x->value.s + x->value.len, .depth_max = OBJECT_DEPTH_MAX,
+	struct json_scan j = { .p = x->value.s + 1,
+			       .end = x->value.s + x->value.len,
+			       .depth_max = OBJECT_DEPTH_MAX,
 			       .keys_left = OBJECT_KEYS_MAX };
 	struct member whole = *x;
 

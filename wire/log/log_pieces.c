@@ -4,7 +4,7 @@
 
 #include "log_level.h"
 
-/* "1796020200.123 ", "1796020200: ", "1796020200123 ": seconds or milliseconds since 1970, as the first word. */
+/* "1796020200.123 ", "1796020200: ", "1796020200123 ": time since 1970, as the first word. */
 bool take_epoch(struct reading *r)
 {
 	enum { SECONDS = 10, MILLISECONDS = 13, FRACTION_MAX = 9 };
@@ -30,7 +30,8 @@ bool take_epoch(struct reading *r)
 /* "Shop.Billing[0]" at the end of the line, or before a blank: .NET's category and event. */
 static size_t category_length(struct text t)
 {
-	size_t n = text_span(t, is_name), digits = n + 1 < t.len ? text_span(text_after(t, n + 1), is_digit) : 0;
+	size_t n = text_span(t, is_name),
+	       digits = n + 1 < t.len ? text_span(text_after(t, n + 1), is_digit) : 0;
 
 	if (n == 0 || digits == 0 || t.s[n] != '[' || n + 1 + digits >= t.len || t.s[n + 1 + digits] != ']')
 		return 0;
@@ -53,10 +54,13 @@ bool take_category(struct reading *r)
 /* "npm ERR! ", "(node:4711) DeprecationWarning: ": programs that say it in a way of their own. */
 bool take_known_program(struct reading *r)
 {
-	static const struct { const char *word; enum log_level level; } words[] = {
-		{ "ERR! ", LEVEL_ERROR },  { "error ", LEVEL_ERROR }, { "WARN ", LEVEL_WARNING }, { "warn ", LEVEL_WARNING },
-		{ "notice ", LEVEL_INFO }, { "info ", LEVEL_INFO },   { "http ", LEVEL_INFO },    { "verb ", LEVEL_DEBUG },
-		{ "sill ", LEVEL_TRACE },
+	static const struct {
+		const char *word;
+		enum log_level level;
+	} words[] = {
+		{ "ERR! ", LEVEL_ERROR },   { "error ", LEVEL_ERROR }, { "WARN ", LEVEL_WARNING },
+		{ "warn ", LEVEL_WARNING }, { "notice ", LEVEL_INFO }, { "info ", LEVEL_INFO },
+		{ "http ", LEVEL_INFO },    { "verb ", LEVEL_DEBUG },  { "sill ", LEVEL_TRACE },
 	};
 	struct text t = r->rest;
 	size_t n;
@@ -74,7 +78,8 @@ bool take_known_program(struct reading *r)
 		return true;
 	}
 	n = text_begins(t, "(node:") ? text_span(text_after(t, 6), is_digit) : 0;
-	if (n == 0 || !text_begins(text_after(t, 6 + n), ") ") || !memmem(t.s, t.len, "Warning: ", strlen("Warning: ")))
+	if (n == 0 || !text_begins(text_after(t, 6 + n), ") ") ||
+	    !memmem(t.s, t.len, "Warning: ", strlen("Warning: ")))
 		return false;
 	reading_add(r, "pid", (struct text){ t.s + 6, n });
 	reading_level(r, LEVEL_WARNING, 8 + n);
@@ -93,7 +98,8 @@ bool take_time(struct reading *r)
 	r->found->time = (struct text){ r->rest.s, t.len };
 	r->syslog |= is_letter(text_first(r->rest)) && t.dated;
 	/* Redis 2: "[4711] 30 Nov 12:00:01.123 * ready". */
-	r->redis |= r->found->n == 1 && !r->in_group && *r->begin == '[' && t.len > 3 && r->rest.s[2] == ' ' && is_letter(r->rest.s[3]);
+	r->redis |= r->found->n == 1 && !r->in_group && *r->begin == '[' && t.len > 3 &&
+		    r->rest.s[2] == ' ' && is_letter(r->rest.s[3]);
 	r->rest = text_after(r->rest, t.len);
 	return true;
 }
@@ -111,7 +117,8 @@ static bool ends_level(const struct reading *r, struct text rest, struct text wo
 	if (c == ':' && rest.len > 2 && rest.s[1] == '/' && rest.s[2] == '/')
 		return false;           /* "http://" */
 	if (c == ':')   /* indented, it is an entry of some list */
-		return framed || (!r->indented && rest.len > 1 && (is_blank(rest.s[1]) || is_upper_text(word)) && rest.s[1] != '/');
+		return framed || (!r->indented && rest.len > 1 &&
+				  (is_blank(rest.s[1]) || is_upper_text(word)) && rest.s[1] != '/');
 	if (strchr("]|>)", c))
 		return framed || c == '>' || c == '|';
 	if (c == '\t')
@@ -147,7 +154,8 @@ bool take_level(struct reading *r)
 		return false;
 	r->lettered = false;
 	reading_level(r, level, n);
-	if (!r->in_group && r->rest.len > 1 && strchr("/!", r->rest.s[0]))       /* Icinga: "critical/ApiListener: " */
+	if (!r->in_group && r->rest.len > 1 &&
+	    strchr("/!", r->rest.s[0])) /* Icinga: "critical/ApiListener: " */
 		r->rest = text_after(r->rest, 1);
 	return true;
 }
@@ -242,7 +250,8 @@ bool take_process(struct reading *r)
 		size_t digits = text_span(text_after(r->rest, n + 1), is_digit);
 
 		t = text_after(r->rest, n + 1 + digits);
-		if (digits == 0 || !text_begins(t, ") ") || !is_upper(t.s[t.len > 2 ? 2 : 0]) || !memchr(t.s, ':', t.len))
+		if (digits == 0 || !text_begins(t, ") ") || !is_upper(t.s[t.len > 2 ? 2 : 0]) ||
+		    !memchr(t.s, ':', t.len))
 			return false;
 		reading_add(r, "pid", (struct text){ r->rest.s + n + 1, digits });
 		r->rest = text_after(t, 2);
@@ -268,7 +277,8 @@ bool take_sign(struct reading *r)
 	};
 	enum log_level level;
 
-	if (r->found->leveled || !r->found->timed || r->rest.len < 3 || !is_blank(r->rest.s[r->redis ? 1 : 2]))
+	if (r->found->leveled || !r->found->timed || r->rest.len < 3 ||
+	    !is_blank(r->rest.s[r->redis ? 1 : 2]))
 		return false;
 	if (!r->redis) {
 		if (r->rest.s[1] != '!' || !log_level_letter(r->rest.s[0], &level))
@@ -299,7 +309,8 @@ bool take_colons(struct reading *r)
 		from = (size_t)(bracket + 2 - t.s);
 	w = word_length(text_after(t, from));
 	gap = text_span(text_after(t, from + w), is_blank);
-	if (w == 0 || from + w + gap >= t.len || t.s[from + w + gap] != ':' || !is_upper_text((struct text){ t.s + from, w }) ||
+	if (w == 0 || from + w + gap >= t.len || t.s[from + w + gap] != ':' ||
+	    !is_upper_text((struct text){ t.s + from, w }) ||
 	    !log_level_word((struct text){ t.s + from, w }, &level, NULL))
 		return false;
 	reading_level(r, level, from + w + gap);
@@ -326,7 +337,8 @@ bool take_report(struct reading *r)
 	if (t.s != r->begin || text_first(t) != '=')
 		return false;
 	w = word_length(text_after(t, 1));
-	if (!text_begins(text_after(t, 1 + w), " REPORT==== ") || !log_level_word((struct text){ t.s + 1, w }, &level, NULL))
+	if (!text_begins(text_after(t, 1 + w), " REPORT==== ") ||
+	    !log_level_word((struct text){ t.s + 1, w }, &level, NULL))
 		return false;
 	reading_level(r, level, 1 + w + strlen(" REPORT==== "));
 	return true;
@@ -335,9 +347,10 @@ bool take_report(struct reading *r)
 static bool is_source(struct text ending)
 {
 	static const char *const endings[] = {
-		"go", "py", "js", "ts", "mjs", "cjs", "jsx", "tsx", "java", "kt", "scala", "groovy", "clj", "rb", "php", "rs", "c",
-		"cc", "cpp", "cxx", "h", "hh", "hpp", "inl", "m", "mm", "swift", "cs", "fs", "vb", "ex", "exs", "erl", "hs", "ml",
-		"lua", "pl", "pm", "r", "jl", "dart", "pas", "d", "nim", "zig", "vue", NULL,
+		"go",  "py", "js",    "ts", "mjs",  "cjs", "jsx", "tsx", "java", "kt",  "scala", "groovy",
+		"clj", "rb", "php",   "rs", "c",    "cc",  "cpp", "cxx", "h",    "hh",  "hpp",   "inl",
+		"m",   "mm", "swift", "cs", "fs",   "vb",  "ex",  "exs", "erl",  "hs",  "ml",    "lua",
+		"pl",  "pm", "r",     "jl", "dart", "pas", "d",   "nim", "zig",  "vue", NULL,
 	};
 
 	for (const char *const *s = endings; *s; s++)
@@ -413,7 +426,8 @@ bool take_number(struct reading *r)
 		struct reading ahead = *r;
 
 		ahead.rest = text_trim(text_after(t, n));
-		if (!is_digit(text_first(ahead.rest)) && text_first(ahead.rest) != '[' && text_first(ahead.rest) != '-') {
+		if (!is_digit(text_first(ahead.rest)) && text_first(ahead.rest) != '[' &&
+		    text_first(ahead.rest) != '-') {
 			enum log_level level;
 			size_t w = word_length(ahead.rest);
 

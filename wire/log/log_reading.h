@@ -45,7 +45,7 @@ struct reading {
 	struct bracketed name[NAMES_MAX];
 };
 
-/* Names of loggers, modules, programs: "com.example.Shop$1", "main::", "app/worker", "__main__:<module>:5". */
+/* Names of loggers, modules, programs: "com.example.Shop$1", "app/worker", "__main__:<module>:5". */
 static inline bool is_name(char c)
 {
 	return is_letter(c) || is_digit(c) || (c && strchr("_.$/:<>@#*-", c));
@@ -58,7 +58,7 @@ void reading_logger(struct reading *r, struct text name);
 void reading_skip_signs(struct reading *r);
 void reading_decide_names(struct reading *r);
 
-/* "com.example.Shop", "my_app::db": two parts at least, and none of them a number or the end of a file's name. */
+/* "com.example.Shop", "my_app::db": two parts at least, and no file's name. */
 bool is_qualified(struct text t);
 
 /* "main.go:6", "src/db.rs:26:4", "a.c:12:f": the length of such a place in a source; 0: none. */

@@ -44,7 +44,8 @@ void reading_level(struct reading *r, enum log_level level, size_t len)
 static bool is_uuid(struct text t)
 {
 	for (size_t i = 0; i < t.len; i++)
-		if (i == 8 || i == 13 || i == 18 || i == 23 ? t.s[i] != '-' : !is_word(t.s[i]) || t.s[i] == '_')
+		if (i == 8 || i == 13 || i == 18 || i == 23 ? t.s[i] != '-'
+							    : !is_word(t.s[i]) || t.s[i] == '_')
 			return false;
 	return t.len == 36;
 }
@@ -107,7 +108,8 @@ bool is_lower_text(struct text t)
 /* Signs that separate pieces. What stands at the very beginning is no sign of a prefix. */
 void reading_skip_signs(struct reading *r)
 {
-	static const char *const signs[] = { "|", "-->", "->", "===", "---", "--", "-", "**", "\xe2\x80\xba", "\xc2\xbb", "~", NULL };
+	static const char *const signs[] = { "|", "-->", "->",           "===",      "---", "--",
+					     "-", "**",  "\xe2\x80\xba", "\xc2\xbb", "~",   NULL };
 
 	for (bool more = true; more;) {
 		more = false;
@@ -119,13 +121,15 @@ void reading_skip_signs(struct reading *r)
 		for (const char *const *s = signs; *s && !more; s++) {
 			size_t n = strlen(*s);
 
-			if (text_begins(r->rest, *s) && (r->rest.len == n || is_blank(r->rest.s[n]) || (*s)[0] == '|' ||
-						    ((*s)[0] == '*' && r->rest.s[n] == ':'))) {
+			if (text_begins(r->rest, *s) &&
+			    (r->rest.len == n || is_blank(r->rest.s[n]) || (*s)[0] == '|' ||
+			     ((*s)[0] == '*' && r->rest.s[n] == ':'))) {
 				r->rest = text_after(r->rest, n);
 				more = true;
 			}
 		}
-		if (!more && r->rest.len > 1 && strchr(":>,", text_first(r->rest)) && is_blank(r->rest.s[1]) && r->rest.s != r->begin) {
+		if (!more && r->rest.len > 1 && strchr(":>,", text_first(r->rest)) &&
+		    is_blank(r->rest.s[1]) && r->rest.s != r->begin) {
 			r->rest = text_after(r->rest, 1);
 			more = true;
 		}
@@ -158,10 +162,12 @@ static void skip_picture(struct reading *r)
 static bool take_piece(struct reading *r)
 {
 	static bool (*const pieces[])(struct reading *) = {
-		take_priority, take_process, take_weblogic, take_known_program, take_letter, take_component, take_time, take_epoch,
-		take_header_5424, take_cisco, take_program, take_python_name, take_report, take_sign, take_colons, take_level,
-		take_group, take_number, take_channel_and_level, take_name_and_level, take_caller, take_span,
-		take_category, take_logger, take_ahead,
+		take_priority,    take_process,           take_weblogic,      take_known_program, take_letter,
+		take_component,   take_time,              take_epoch,         take_header_5424,   take_cisco,
+		take_program,     take_python_name,       take_report,        take_sign,          take_colons,
+		take_level,       take_group,             take_number,        take_channel_and_level,
+		take_name_and_level,                      take_caller,        take_span,
+		take_category,    take_logger,            take_ahead,
 	};
 
 	for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++)

@@ -39,7 +39,7 @@ struct log_text {
 	enum log_level level;
 	struct text logger;             /* absent: none was named */
 	size_t prefix;                  /* so many bytes stand in front of the message; 0: no prefix */
-	struct log_text_field message;  /* of a line that is all fields; .value.s NULL: what follows the prefix */
+	struct log_text_field message;  /* of a line that is all fields; else .value.s is NULL */
 	unsigned n;
 	struct log_text_field field[LOG_TEXT_FIELDS_MAX];
 };

@@ -16,7 +16,8 @@
  *	%d day, one or two digits, a space before one  %a day of the week
  *	%H hour  %I hour of 12  %M minute  %S second  %p AM or PM
  *	%f nothing, or point or comma and a fraction  %z nothing, or a zone  %Z a zone
- *	%D day or month first, told apart by what is possible  ~ one or more spaces, a comma before them or not
+ *	%D day or month first, told apart by what is possible
+ *	~ one or more spaces, a comma before them or not
  */
 struct form {
 	const char *lead;               /* how a text in this form begins: so many digits, or so many, and the
@@ -31,7 +32,7 @@ static const struct form forms[] = {
 	{ "4/", "%Y/%m/%d - %H:%M:%S%f", "Gin", "2026/11/30 - 12:00:01" },
 	{ "12/", "%d/%b/%Y:%H:%M:%S%f%z", "common log, HAProxy", "30/Nov/2026:12:07:43 +0530" },
 	{ "a", "%b %d %Y %H:%M:%S%f%z", "Cisco, syslog with a year", "Nov 30 2026 12:00:01" },
-	{ "a", "%b %d, %Y~%I:%M:%S%f %p%z", "java.util.logging, JavaScript en-US", "Nov 30, 2026, 12:00:15 PM" },
+	{ "a", "%b %d, %Y~%I:%M:%S%f %p%z", "Java, JavaScript en-US", "Nov 30, 2026, 12:00:15 PM" },
 	{ "a", "%b %d, %Y~%H:%M:%S%f%z", "long date", "November 30, 2026 12:00:15" },
 	{ "a", "%b %d %H:%M:%S%f", "RFC 3164, no year", "Nov 30 12:10:45" },
 	{ "a", "%a %Y-%m-%d %H:%M:%S%f%z", "journalctl -o short-full", "Mon 2026-11-30 12:10:45 IST" },
@@ -125,8 +126,8 @@ static bool month_name(struct text *t, int *ret)
 
 static bool day_name(struct text *t)
 {
-	static const char *const days[] = { "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday",
-					    "Sunday" };
+	static const char *const days[] = { "Monday", "Tuesday",  "Wednesday", "Thursday",
+					    "Friday", "Saturday", "Sunday" };
 
 	return name_of(t, days, 7) >= 0;
 }
@@ -157,10 +158,11 @@ static bool half_day(struct text *t, struct parts *p)
 
 	while (t->len > 0 && t->s[0] == ' ')
 		*t = (struct text){ t->s + 1, t->len - 1 };
-	if (t->len >= 3 && memcmp(t->s, "\xe2\x80\xaf", 3) == 0)        /* a narrow space, as newer Java has it */
+	if (t->len >= 3 && memcmp(t->s, "\xe2\x80\xaf", 3) == 0) /* a narrow space, as newer Java has it */
 		*t = (struct text){ t->s + 3, t->len - 3 };
 	dotted = t->len >= 4 && t->s[1] == '.' && t->s[3] == '.';              /* "p.m." */
-	if (t->len < 2 || (t->s[dotted ? 2 : 1] | 0x20) != 'm' || ((t->s[0] | 0x20) != 'a' && (t->s[0] | 0x20) != 'p'))
+	if (t->len < 2 || (t->s[dotted ? 2 : 1] | 0x20) != 'm' ||
+	    ((t->s[0] | 0x20) != 'a' && (t->s[0] | 0x20) != 'p'))
 		return false;
 	p->pm = (t->s[0] | 0x20) == 'p';
 	p->am = !p->pm;
@@ -259,7 +261,8 @@ static bool possible(const struct parts *p, int year)
 {
 	static const int days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
 
-	if (p->minute > 59 || p->second > 60 || p->hour > 23 || ((p->am || p->pm) && (p->hour < 1 || p->hour > 12)))
+	if (p->minute > 59 || p->second > 60 || p->hour > 23 ||
+	    ((p->am || p->pm) && (p->hour < 1 || p->hour > 12)))
 		return false;
 	if (p->month < 0)
 		return true;
@@ -343,7 +346,8 @@ static bool ends_there(struct text rest, bool zoned)
 		return true;
 	if (isalnum((unsigned char)rest.s[0]) || (unsigned char)rest.s[0] >= 0x80)
 		return false;
-	return !(rest.len > 1 && strchr(".:", rest.s[0]) && (is_digit(rest.s[1]) || (rest.s[1] == ':' && !zoned)));
+	return !(rest.len > 1 && strchr(".:", rest.s[0]) &&
+		 (is_digit(rest.s[1]) || (rest.s[1] == ':' && !zoned)));
 }
 
 /* How the text begins, to be compared with the forms' leads. */
@@ -383,7 +387,9 @@ static bool try_form(const struct log_clock *c, size_t i, struct text t, struct 
 		return false;
 	if (!ends_there(rest, p.zone.fixed) || !take(c, &p, &us))
 		return false;
-	*ret = (struct log_time){ .us = us, .len = (size_t)(rest.s - t.s), .zoned = p.zone.fixed && !p.zone.lettered,
+	*ret = (struct log_time){ .us = us,
+				  .len = (size_t)(rest.s - t.s),
+				  .zoned = p.zone.fixed && !p.zone.lettered,
 				  .dated = p.month > 0 };
 	return true;
 }

@@ -25,8 +25,9 @@ static bool is_place(struct text line)
 
 	while (n > 0 && is_digit(line.s[n - 1]))
 		n--;
-	return n < line.len && n > 1 && line.s[n - 1] == ':' && (line.s[0] == '/' || text_begins(line, "file:///") ||
-	       text_begins(line, "node:")) && !memchr(line.s, ' ', line.len);
+	return n < line.len && n > 1 && line.s[n - 1] == ':' &&
+	       (line.s[0] == '/' || text_begins(line, "file:///") || text_begins(line, "node:")) &&
+	       !memchr(line.s, ' ', line.len);
 }
 
 /* "** (RuntimeError) boom", "** (EXIT from #PID<0.99.0>) killed"; "** (or so) it may" is prose. */
@@ -86,7 +87,8 @@ enum log_trace log_trace_begins(struct text line, enum log_level *ret)
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-		if (text_begins(line, rows[i].begin) && (!rows[i].contain || contains(line, rows[i].contain))) {
+		if (text_begins(line, rows[i].begin) &&
+		    (!rows[i].contain || contains(line, rows[i].contain))) {
 			*ret = rows[i].level;
 			return rows[i].trace;
 		}
@@ -108,8 +110,10 @@ enum log_trace log_trace_begins(struct text line, enum log_level *ret)
 
 bool log_trace_goes_on(struct text line)
 {
-	static const char *const always[] = { "Caused by: ", "Suppressed: ", "... ", "Stack trace:", "stack backtrace:",
-					      "#0 ", "#1 ", "#2 ", NULL };
+	static const char *const always[] = {
+		"Caused by: ", "Suppressed: ", "... ", "Stack trace:", "stack backtrace:", "#0 ",
+		"#1 ",         "#2 ",          NULL
+	};
 	size_t n = 0;
 
 	while (n < line.len && strchr("}])", line.s[n]))
@@ -121,7 +125,8 @@ bool log_trace_goes_on(struct text line)
 
 bool log_trace_is_go(struct text line)
 {
-	static const char *const go[] = { "goroutine ", "created by ", "[signal ", "exit status ", "panic: ", NULL };
+	static const char *const go[] = { "goroutine ",   "created by ", "[signal ",
+					  "exit status ", "panic: ",     NULL };
 	const char *call = memchr(line.s, '(', line.len), *space = memchr(line.s, ' ', line.len);
 	size_t n = line.len > 0 && line.s[line.len - 1] == '\r' ? line.len - 1 : line.len;
 
@@ -138,7 +143,7 @@ bool log_trace_chains(struct text line)
 	return begins_any(line, sentences);
 }
 
-/* The length of a name that ends in Exception, Error or Throwable, and behind which a colon or nothing stands. */
+/* The length of a name that ends in Exception, Error or Throwable, before a colon or the end. */
 static size_t exception_name(struct text line)
 {
 	static const char *const ends[] = { "Exception", "Error", "Throwable", NULL };
@@ -171,5 +176,6 @@ bool log_trace_is_frame(struct text line)
 {
 	struct text t = text_trim(line);
 
-	return t.len < line.len && (text_begins(t, "at ") || text_begins(t, "from ") || text_begins(t, "File \""));
+	return t.len < line.len &&
+	       (text_begins(t, "at ") || text_begins(t, "from ") || text_begins(t, "File \""));
 }

@@ -18,8 +18,11 @@ bool log_wrapper_likely(struct text line)
 /* The place for a member's value; NULL: a wrapper has no such member, or has it already. */
 static struct text *place(struct log_wrapper *w, struct text key, enum json_kind kind)
 {
-	struct text *to = text_eq(key, TEXT("log")) ? &w->inside : text_eq(key, TEXT("stream")) ? &w->stream
-			: text_eq(key, TEXT("time")) ? &w->time : text_eq(key, TEXT("attrs")) ? &w->attrs : NULL;
+	struct text *to = text_eq(key, TEXT("log"))      ? &w->inside
+			  : text_eq(key, TEXT("stream")) ? &w->stream
+			  : text_eq(key, TEXT("time"))   ? &w->time
+			  : text_eq(key, TEXT("attrs"))  ? &w->attrs
+							 : NULL;
 
 	return to && !to->s && kind == (to == &w->attrs ? JSON_OBJECT : JSON_STRING) ? to : NULL;
 }
@@ -52,7 +55,9 @@ static bool take_member(struct json_scan *j, struct log_wrapper *w, bool *ret_es
 /* {"log":"...\n","stream":"stdout","attrs":{...},"time":"..."} */
 static bool open_docker(struct text line, struct buf *room, struct log_wrapper *ret)
 {
-	struct json_scan j = { .p = line.s + 1, .end = line.s + line.len, .depth_max = DEPTH_MAX, .keys_left = KEYS_MAX };
+	struct json_scan j = {
+		.p = line.s + 1, .end = line.s + line.len, .depth_max = DEPTH_MAX, .keys_left = KEYS_MAX
+	};
 	bool escapes = false;
 
 	do {
@@ -83,7 +88,8 @@ static bool open_cri(struct text line, struct log_wrapper *ret)
 		return false;
 	ret->time = (struct text){ line.s, (size_t)(space - line.s) };
 	t = text_after(line, ret->time.len + 1);
-	if (t.len < 9 || (!text_begins(t, "stdout ") && !text_begins(t, "stderr ")) || (t.s[7] != 'F' && t.s[7] != 'P'))
+	if (t.len < 9 || (!text_begins(t, "stdout ") && !text_begins(t, "stderr ")) ||
+	    (t.s[7] != 'F' && t.s[7] != 'P'))
 		return false;
 	ret->stream = (struct text){ t.s, 6 };
 	ret->partial = t.s[7] == 'P';

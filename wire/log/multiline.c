@@ -12,8 +12,8 @@
 #include "log_wrapper.h"
 
 enum {
-	HELD_MAX = 8,                   /* further lines of an exception's text */
-	PREFIX_TELLS = 256,             /* so much of an unfinished line tells whether it belongs to the record */
+	HELD_MAX = 8,       /* further lines of an exception's text */
+	PREFIX_TELLS = 256, /* so much of an unfinished line tells whether it belongs to the record */
 };
 
 void multiline_room_init(struct multiline_room *r)
@@ -55,7 +55,8 @@ static bool is_object(struct text t)
 		t.len--;
 	while (t.len > 0 && (t.s[0] == ' ' || t.s[0] == '\t'))
 		t = (struct text){ t.s + 1, t.len - 1 };
-	return t.len >= 2 && t.s[0] == '{' && (t.s[1] == '"' || t.s[1] == ' ' || t.s[1] == '}' || t.s[1] == '\t');
+	return t.len >= 2 && t.s[0] == '{' &&
+	       (t.s[1] == '"' || t.s[1] == ' ' || t.s[1] == '}' || t.s[1] == '\t');
 }
 
 /* An unfinished line that will be an object of its own. */
@@ -133,8 +134,8 @@ struct record {
 
 static bool is_learnt(const struct multiline *m, enum line_shape shape)
 {
-	return (shape == SHAPE_TIMED || shape == SHAPE_LEVELED || shape == SHAPE_PAIRS) && m->begins[shape] > 0 &&
-	       2 * m->begins[shape] >= m->records;
+	return (shape == SHAPE_TIMED || shape == SHAPE_LEVELED || shape == SHAPE_PAIRS) &&
+	       m->begins[shape] > 0 && 2 * m->begins[shape] >= m->records;
 }
 
 static bool any_learnt(const struct multiline *m)
@@ -142,7 +143,7 @@ static bool any_learnt(const struct multiline *m)
 	return is_learnt(m, SHAPE_TIMED) || is_learnt(m, SHAPE_LEVELED) || is_learnt(m, SHAPE_PAIRS);
 }
 
-/* A crash stands by itself, but for one behind an error that it explains, and one behind another of its kind. */
+/* A crash stands by itself, unless it explains the error before it, or follows one of its kind. */
 static bool crash_belongs(struct record *r, const struct line *l)
 {
 	bool chained = r->trace == TRACE_PYTHON && !r->python_done;
@@ -154,8 +155,8 @@ static bool crash_belongs(struct record *r, const struct line *l)
 		r->python_done = false;
 		return true;
 	}
-	return l->trace == TRACE_OTHER && r->level >= LEVEL_ERROR && r->shape != SHAPE_CRASH && l->level >= LEVEL_ERROR &&
-	       l->text.s[0] == ' ';
+	return l->trace == TRACE_OTHER && r->level >= LEVEL_ERROR && r->shape != SHAPE_CRASH &&
+	       l->level >= LEVEL_ERROR && l->text.s[0] == ' ';
 }
 
 /* A line that begins like records do somewhere: does it here? */
@@ -164,7 +165,8 @@ static bool begins_one(const struct record *r, const struct line *l)
 	if (l->shape == SHAPE_TIMED || l->shape == SHAPE_OBJECT)
 		return true;
 	if (l->shape == SHAPE_LEVELED)  /* java.util.logging: the time on one line, the level on the next */
-		return is_learnt(r->learnt, SHAPE_LEVELED) || !(r->shape == SHAPE_TIMED && !r->leveled && r->lines == 1);
+		return is_learnt(r->learnt, SHAPE_LEVELED) ||
+		       !(r->shape == SHAPE_TIMED && !r->leveled && r->lines == 1);
 	return l->shape == SHAPE_PAIRS && !is_learnt(r->learnt, SHAPE_TIMED);
 }
 

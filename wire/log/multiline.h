@@ -25,7 +25,9 @@ enum {
 	LEARN_BYTES = 64 * 1024,        /* of a file's beginning are looked at */
 };
 
-enum line_shape { SHAPE_PLAIN, SHAPE_TIMED, SHAPE_LEVELED, SHAPE_PAIRS, SHAPE_OBJECT, SHAPE_CRASH, LINE_SHAPES };
+enum line_shape {
+	SHAPE_PLAIN, SHAPE_TIMED, SHAPE_LEVELED, SHAPE_PAIRS, SHAPE_OBJECT, SHAPE_CRASH, LINE_SHAPES
+};
 
 /* How the records of one file begin, as far as its first lines tell. All zero: nothing is known. */
 struct multiline {

@@ -49,20 +49,61 @@ static struct text fill(char *to, size_t len, const char *begin, const char *pie
 static const struct {
 	const char *begin, *piece, *end;
 } crafted[] = {
-	{ "", "a", "" }, { "", " ", "x" }, { "", "\t", "x" }, { "", "[", "" }, { "", "[a]", "" }, { "", "[ERROR] ", "" },
-	{ "", "(a) ", "x" }, { "ERROR ", "[a] ", "x" }, { "ERROR ", "a:", " x" }, { "ERROR ", "a.b:1 ", "x" }, { "", "1", "" },
-	{ "", "1 ", "" }, { "", "12:00:01 ", "" }, { "", "2026-11-21 02:39:14 ", "" }, { "2026-11-21 02:39:14 ", "| ", "x" },
-	{ "2026-11-21 02:39:14 ", "- ", "x" }, { "2026-11-21 02:39:14 ", "1 ", "x" }, { "2026-11-21 02:39:14 ", "a ", "" },
-	{ "2026-11-21 02:39:14 ", "a.b", ": x" }, { "2026-11-21 02:39:14 ", "a@b", " ERROR: x" }, { "2026-11-21 02:39:14 ", "]:", "" },
-	{ "<27>1 2026-11-21T02:39:14Z h a 1 i ", "[a b=\"c\"]", " x" }, { "", "a=1 ", "" }, { "level=error ", "a=1 ", "" },
-	{ "level=error ", "a=\"\\\"\" ", "" }, { "level=error msg=\"", "\\\"", "\"" }, { "a - - [21/Nov/2026:02:39:14 +0000] \"", "\\\"", "\" 1 2" },
-	{ "a - - [21/Nov/2026:02:39:14 +0000] \"GET / HTTP/1.1\" 200 7 ", "\"a\" ", "" }, { "", "\"", "" }, { "", ",", "" },
-	{ "2026-11-21 02:39:14.1 UTC,", "\"\"\"\",", "ERROR,x" }, { "", "\033[1m", "x" }, { "", "\033", "x" }, { "", "\033]", "x" },
-	{ "", "\x01", "" }, { "", "\xff", "" }, { "{", "{", "" }, { "{\"a\":", "[", "" }, { "{\"a\":\"", "\\", "\"}" },
-	{ "{\"a\":\"", "\\x41", "\"}" }, { "{\"a\":\"", "\\u0000", "\"}" }, { "{\"a\":[", "NaN,", "1]}" }, { "{\"a\":[1", ", ", "]}" },
-	{ "{\"msg\":\"", "\\\\", "\"}" }, { "{\"msg\":1,\"a\":[", "1e999,", "1]}" }, { "{\"log\":\"", "\\n", "\",\"stream\":\"\",\"time\":\"\"}" },
-	{ "{\"log\":{", "\"level\":{", "" }, { "{\"a\":1", ",\"a\":1", "}" }, { "web-1  | ", "web-1  | ", "" }, { "", "ERROR: ", "" },
-	{ "", "panicked at ", "" }, { "", "Warning: ", "" }, { "", "a:1: Warning: ", "" }, { "", "\xe2\x9c\x96 ", "" }, { "(", "a", ")" },
+	{ "", "a", "" },
+	{ "", " ", "x" },
+	{ "", "\t", "x" },
+	{ "", "[", "" },
+	{ "", "[a]", "" },
+	{ "", "[ERROR] ", "" },
+	{ "", "(a) ", "x" },
+	{ "ERROR ", "[a] ", "x" },
+	{ "ERROR ", "a:", " x" },
+	{ "ERROR ", "a.b:1 ", "x" },
+	{ "", "1", "" },
+	{ "", "1 ", "" },
+	{ "", "12:00:01 ", "" },
+	{ "", "2026-11-21 02:39:14 ", "" },
+	{ "2026-11-21 02:39:14 ", "| ", "x" },
+	{ "2026-11-21 02:39:14 ", "- ", "x" },
+	{ "2026-11-21 02:39:14 ", "1 ", "x" },
+	{ "2026-11-21 02:39:14 ", "a ", "" },
+	{ "2026-11-21 02:39:14 ", "a.b", ": x" },
+	{ "2026-11-21 02:39:14 ", "a@b", " ERROR: x" },
+	{ "2026-11-21 02:39:14 ", "]:", "" },
+	{ "<27>1 2026-11-21T02:39:14Z h a 1 i ", "[a b=\"c\"]", " x" },
+	{ "", "a=1 ", "" },
+	{ "level=error ", "a=1 ", "" },
+	{ "level=error ", "a=\"\\\"\" ", "" },
+	{ "level=error msg=\"", "\\\"", "\"" },
+	{ "a - - [21/Nov/2026:02:39:14 +0000] \"", "\\\"", "\" 1 2" },
+	{ "a - - [21/Nov/2026:02:39:14 +0000] \"GET / HTTP/1.1\" 200 7 ", "\"a\" ", "" },
+	{ "", "\"", "" },
+	{ "", ",", "" },
+	{ "2026-11-21 02:39:14.1 UTC,", "\"\"\"\",", "ERROR,x" },
+	{ "", "\033[1m", "x" },
+	{ "", "\033", "x" },
+	{ "", "\033]", "x" },
+	{ "", "\x01", "" },
+	{ "", "\xff", "" },
+	{ "{", "{", "" },
+	{ "{\"a\":", "[", "" },
+	{ "{\"a\":\"", "\\", "\"}" },
+	{ "{\"a\":\"", "\\x41", "\"}" },
+	{ "{\"a\":\"", "\\u0000", "\"}" },
+	{ "{\"a\":[", "NaN,", "1]}" },
+	{ "{\"a\":[1", ", ", "]}" },
+	{ "{\"msg\":\"", "\\\\", "\"}" },
+	{ "{\"msg\":1,\"a\":[", "1e999,", "1]}" },
+	{ "{\"log\":\"", "\\n", "\",\"stream\":\"\",\"time\":\"\"}" },
+	{ "{\"log\":{", "\"level\":{", "" },
+	{ "{\"a\":1", ",\"a\":1", "}" },
+	{ "web-1  | ", "web-1  | ", "" },
+	{ "", "ERROR: ", "" },
+	{ "", "panicked at ", "" },
+	{ "", "Warning: ", "" },
+	{ "", "a:1: Warning: ", "" },
+	{ "", "\xe2\x9c\x96 ", "" },
+	{ "(", "a", ")" },
 };
 
 static void no_line_costs_more_than_its_length(void **state)
@@ -74,7 +115,8 @@ static void no_line_costs_more_than_its_length(void **state)
 	(void)state;
 	line_parser_init(&p);
 	for (size_t i = 0; i < sizeof crafted / sizeof *crafted; i++) {
-		struct text t = fill(line, LINE_BYTES_MAX, crafted[i].begin, crafted[i].piece, crafted[i].end);
+		struct text t =
+			fill(line, LINE_BYTES_MAX, crafted[i].begin, crafted[i].piece, crafted[i].end);
 		double before = cpu_s(), took;
 
 		line_parse(&p, t, NOW, NULL, &s);
@@ -104,10 +146,26 @@ static void records_of(struct multiline_room *room, struct text t)
 
 static void no_lines_cost_more_than_their_length_as_records(void **state)
 {
-	static const char *const more[] = { "\n", " \n", "  a\n", "}\n", "a\n", "aError\n", "panic: a\n", "a()\n", "/a:1\n", "^\n",
-					    "Traceback (most recent call last)\n", "During handling of the above exception\n",
-					    "ERROR a\n", "12:00:01 a\n", "a=1 b=2\n", "{\n", "{\"a\":1}\n", "#0 \n",
-					    "2026-11-21T02:39:14.123456789Z stdout P a\n", "{\"log\":\"a\",\"stream\":\"s\",\"time\":\"t\"}\n" };
+	static const char *const more[] = { "\n",
+					    " \n",
+					    "  a\n",
+					    "}\n",
+					    "a\n",
+					    "aError\n",
+					    "panic: a\n",
+					    "a()\n",
+					    "/a:1\n",
+					    "^\n",
+					    "Traceback (most recent call last)\n",
+					    "During handling of the above exception\n",
+					    "ERROR a\n",
+					    "12:00:01 a\n",
+					    "a=1 b=2\n",
+					    "{\n",
+					    "{\"a\":1}\n",
+					    "#0 \n",
+					    "2026-11-21T02:39:14.123456789Z stdout P a\n",
+					    "{\"log\":\"a\",\"stream\":\"s\",\"time\":\"t\"}\n" };
 	char *lines = malloc(LINE_BYTES_MAX + 1);
 	struct multiline_room room;
 
@@ -117,8 +175,9 @@ static void no_lines_cost_more_than_their_length_as_records(void **state)
 	for (size_t i = 0; i < sizeof more / sizeof *more + sizeof crafted / sizeof *crafted; i++) {
 		size_t k = i - sizeof more / sizeof *more;
 		bool is_lines = i < sizeof more / sizeof *more;
-		struct text t = is_lines ? fill(lines, LINE_BYTES_MAX, "", more[i], "")
-					 : fill(lines, LINE_BYTES_MAX, crafted[k].begin, crafted[k].piece, "\n");
+		struct text t =
+			is_lines ? fill(lines, LINE_BYTES_MAX, "", more[i], "")
+				 : fill(lines, LINE_BYTES_MAX, crafted[k].begin, crafted[k].piece, "\n");
 		double before = cpu_s(), took;
 
 		records_of(&room, t);
@@ -133,27 +192,32 @@ static void no_lines_cost_more_than_their_length_as_records(void **state)
 /* ---- false alarms ---- */
 
 /*
- * Documents and programs of this machine are no logs: hardly a line of them is above INFO. What begins as a person
- * would write a warning is one all the same, a line like "Warning: the disk is full"; so is Python's traceback.
+ * Documents and programs of this machine are no logs: hardly a line of them is above INFO. What begins as a
+ * person would write a warning is one all the same, as "Warning: the disk is full"; so is Python's traceback.
  */
 enum { PROSE_LINES_MIN = 100000, FILE_LINES_MAX = 3000, KIND_LINES_MAX = 80000, LINE_MAX_READ = 1 << 16 };
 
 static const char *const prose[] = {
-	"/usr/share/doc/*/*", "/usr/share/common-licenses/*", "/usr/share/perl/*/*.pod", "/usr/share/perl/*/*.pm", "/usr/include/*.h",
-	"/usr/include/*/*.h", "/usr/lib/python3*/*.py", "/usr/lib/python3*/*/*.py",
+	"/usr/share/doc/*/*",      "/usr/share/common-licenses/*",
+	"/usr/share/perl/*/*.pod", "/usr/share/perl/*/*.pm",
+	"/usr/include/*.h",        "/usr/include/*/*.h",
+	"/usr/lib/python3*/*.py",  "/usr/lib/python3*/*/*.py",
 };
 
 /* A label at the very beginning, with a colon or in brackets, is meant as a level. */
 static bool is_labelled(const char *line)
 {
-	static const char *const labels[] = { "error", "warning", "warn", "fatal", "critical", "panic", "alert", "severe", "exception",
-					      "emergency", "emerg", "err", "crit", "failure", "fail", "caution", NULL };
+	static const char *const labels[] = { "error",   "warning", "warn",   "fatal",     "critical",
+					      "panic",   "alert",   "severe", "exception", "emergency",
+					      "emerg",   "err",     "crit",   "failure",   "fail",
+					      "caution", NULL };
 	size_t n = strspn(line, "*[<( \t");
 
 	if (strncmp(line + n, "Traceback (most recent call last)", 33) == 0)
 		return true;
 	for (const char *const *label = labels; *label; label++)
-		if (strncasecmp(line + n, *label, strlen(*label)) == 0 && strchr(":]>)", line[n + strlen(*label)]))
+		if (strncasecmp(line + n, *label, strlen(*label)) == 0 &&
+		    strchr(":]>)", line[n + strlen(*label)]))
 			return true;
 	return false;
 }
@@ -208,7 +272,8 @@ static void prose_and_code_raise_no_alarm(void **state)
 	line_parser_free(&x.parser);
 	print_message("%zu lines: %zu false alarms, %zu labels\n", x.lines, x.alarms, x.labelled);
 	if (x.lines < PROSE_LINES_MIN) {
-		print_message("skipped: this machine has fewer than %d lines of documentation and sources\n", PROSE_LINES_MIN);
+		print_message("skipped: this machine has fewer than %d lines of documentation and sources\n",
+			      PROSE_LINES_MIN);
 		skip();
 	}
 	assert_int_equal(x.alarms, 0);

@@ -59,7 +59,8 @@ static void print_context(char *out, json_object *context)
 	json_object_object_del(context, "_prefix");
 	json_object_object_del(context, "_line");
 	if (json_object_object_length(context) > 0) {
-		append(out, json_object_to_json_string_ext(context, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+		append(out, json_object_to_json_string_ext(context, JSON_C_TO_STRING_PLAIN |
+									    JSON_C_TO_STRING_NOSLASHESCAPE));
 		append(out, "\n");
 	}
 }
@@ -71,8 +72,8 @@ static void print(char *out, const struct line_parser *p, const struct sample *s
 
 	format_rfc3339(time, s->timestamp_us);
 	snprintf(out, RECORD_MAX, "< %s %s %.*s\n", p->found.timed ? time : "-",
-		 p->found.leveled ? log_level_names[s->log.level] : "-", s->log.logger.s ? (int)s->log.logger.len : 1,
-		 s->log.logger.s ? s->log.logger.s : "-");
+		 p->found.leveled ? log_level_names[s->log.level] : "-",
+		 s->log.logger.s ? (int)s->log.logger.len : 1, s->log.logger.s ? s->log.logger.s : "-");
 	snprintf(message, sizeof message, "%.*s", (int)s->log.message.len, s->log.message.s);
 	for (char *line = message, *end; line; line = end) {
 		end = strchr(line, '\n');
@@ -92,7 +93,8 @@ static void assert_had_back(const struct expectation *x, const struct sample *s,
 	const char *line = json_object_get_string(json_object_object_get(context, "_line"));
 	char back[RECORD_MAX];
 
-	snprintf(back, sizeof back, "%s%.*s", prefix ? prefix : "", (int)s->log.message.len, s->log.message.s);
+	snprintf(back, sizeof back, "%s%.*s", prefix ? prefix : "", (int)s->log.message.len,
+		 s->log.message.s);
 	if (x->record[0] != '{' && strcmp(line ? line : back, x->record) != 0)
 		fail_msg("%s: not had back: %s\n%s", x->logger, x->record, line ? line : back);
 }

@@ -46,15 +46,22 @@ static void traces_belong_to_the_line_before_them(void **state)
 		{ "one", "two\n" },
 		{ "one", NULL },
 		{ "one\n  indented\n\tand more", "two\n" },
-		{ "ERROR no\njava.lang.IllegalStateException: boom\n\tat a.B.c(B.java:1)\n\t... 12 more\nCaused by: x\n\tat d",
+		{ "ERROR no\njava.lang.IllegalStateException: boom\n\tat a.B.c(B.java:1)\n\t... 12 "
+		  "more\nCaused by: x\n\tat d",
 		  "INFO two\n" },
-		{ "Exception in thread \"main\" java.lang.Error\n\tat a.B.c(B.java:1)", "{\"message\":\"two\"}\n" },
-		{ "ERROR no\nTraceback (most recent call last):\n  File \"a.py\", line 1\n    x()\nValueError: bad", "INFO two\n" },
-		{ "Traceback (most recent call last):\n  File \"a\"\nKeyError: 1\n\nDuring handling of the above exception, another "
-		  "exception occurred:\n\nTraceback (most recent call last):\n  File \"b\"\nValueError: 2", "INFO two\n" },
+		{ "Exception in thread \"main\" java.lang.Error\n\tat a.B.c(B.java:1)",
+		  "{\"message\":\"two\"}\n" },
+		{ "ERROR no\nTraceback (most recent call last):\n  File \"a.py\", line 1\n    "
+		  "x()\nValueError: bad",
+		  "INFO two\n" },
+		{ "Traceback (most recent call last):\n  File \"a\"\nKeyError: 1\n\nDuring handling of the "
+		  "above exception, another "
+		  "exception occurred:\n\nTraceback (most recent call last):\n  File \"b\"\nValueError: 2",
+		  "INFO two\n" },
 		{ "Traceback (most recent call last):\n  File \"a\"\nKeyError: 1",
 		  "Traceback (most recent call last):\n  File \"b\"\nKeyError: 2\n" },
-		{ "panic: oh\n\ngoroutine 1 [running]:\nmain.main()\n\t/a.go:3 +0x1\ncreated by main.x\n\t/b.go:4\nexit status 2",
+		{ "panic: oh\n\ngoroutine 1 [running]:\nmain.main()\n\t/a.go:3 +0x1\ncreated by "
+		  "main.x\n\t/b.go:4\nexit status 2",
 		  "INFO two\n" },
 		{ "one\r\n\tat x\r", "two\r\n" },
 		/* a part of a wrapped line is continued by another wrapped one only */
@@ -138,7 +145,8 @@ static void expect_configured(const char *pattern, bool raw, const char *text, s
 
 static void a_configured_beginning_decides_alone(void **state)
 {
-	static const char cri[] = "2026-11-30T12:00:00Z stdout ", two[] = "BEGIN 1\n{\"a\":1}\n\n2026-11-30 12:00:00 x";
+	static const char cri[] = "2026-11-30T12:00:00Z stdout ",
+			  two[] = "BEGIN 1\n{\"a\":1}\n\n2026-11-30 12:00:00 x";
 	char text[4096];
 
 	(void)state;
@@ -148,12 +156,13 @@ static void a_configured_beginning_decides_alone(void **state)
 	expect_configured("^BEGIN", false, two, strlen("BEGIN 1\n{\"a\":1}"), true);
 	expect_configured("^BEGIN", false, "\tat x\nBEG", strlen("\tat x"), true);
 	expect_configured("^BEGIN", false, "BEGIN 1\n\033[31mBEGIN\033[m 2\n", strlen("BEGIN 1"), false);
-	expect_configured("^BEGIN", true, "BEGIN 1\n\033[31mBEGIN\033[m 2\nBEGIN 3\n", strlen("BEGIN 1\n\033[31mBEGIN\033[m 2"),
-			  false);
+	expect_configured("^BEGIN", true, "BEGIN 1\n\033[31mBEGIN\033[m 2\nBEGIN 3\n",
+			  strlen("BEGIN 1\n\033[31mBEGIN\033[m 2"), false);
 	snprintf(text, sizeof text, "%sF BEGIN 1\n%sF more\n%sF BEGIN 2\n", cri, cri, cri);
 	expect_configured("^BEGIN", false, text, 2 * strlen(cri) + strlen("F BEGIN 1\nF more"), false);
 	snprintf(text, sizeof text, "%sP BEGIN 1\n%sF BEGIN in its middle\n%sF BEGIN 2\n", cri, cri, cri);
-	expect_configured("^BEGIN", false, text, 2 * strlen(cri) + strlen("P BEGIN 1\nF BEGIN in its middle"), false);
+	expect_configured("^BEGIN", false, text, 2 * strlen(cri) + strlen("P BEGIN 1\nF BEGIN in its middle"),
+			  false);
 	snprintf(text, sizeof text, "BEGIN 1\nBEGIN %02000d", 7);
 	expect_configured("^BEGIN", false, text, strlen("BEGIN 1"), false);
 }

@@ -87,8 +87,10 @@ static void compare_cuts(const char *start, bool raw)
 		split(&room, t, 0, &whole);
 		for (unsigned k = 1; k <= CUTS; k++) {
 			split(&room, t, 3 * k, &parts);
-			if (parts.n != whole.n || memcmp(parts.end, whole.end, whole.n * sizeof *whole.end) != 0)
-				fail_msg("%s: %zu records at once, %zu with %u cuts", files.gl_pathv[i], whole.n, parts.n, 3 * k);
+			if (parts.n != whole.n ||
+			    memcmp(parts.end, whole.end, whole.n * sizeof *whole.end) != 0)
+				fail_msg("%s: %zu records at once, %zu with %u cuts", files.gl_pathv[i],
+					 whole.n, parts.n, 3 * k);
 		}
 	}
 	globfree(&files);
