@@ -112,15 +112,17 @@ bool log_name_is_root(const char *name)
 
 bool log_name_is_rotated(const char *log, const char *name)
 {
-	size_t stem = strcspn(log, "."), middle;
+	size_t len = strlen(log);
 
-	if (log_name_is_packed(name))
-		return false;
-	if (strncmp(name, log, strlen(log)) == 0 && is_suffix(name + strlen(log)))
-		return true;
-	if (strncmp(name, log, stem) != 0)
-		return false;
-	middle = strspn(name + stem, "0123456789-_.T");
-	return middle > 0 && (strcmp(name + stem + middle, log + stem) == 0 ||
-			      strcmp(name + stem + middle - 1, log + stem) == 0);
+	if (strncmp(name, log, len) != 0 || !is_suffix(name + len)) {
+		size_t stem = strcspn(log, "."), middle;
+
+		if (strncmp(name, log, stem) != 0)
+			return false;
+		middle = strspn(name + stem, "0123456789-_.T");
+		if (middle == 0 || (strcmp(name + stem + middle, log + stem) != 0 &&
+				    strcmp(name + stem + middle - 1, log + stem) != 0))
+			return false;
+	}
+	return !log_name_is_packed(name);
 }

@@ -45,19 +45,46 @@ bool tail_copy_named_after(const char *path, const char *log_path)
 	return log && strcmp(path + folder + 1, log) != 0 && log_name_is_rotated(log, path + folder + 1);
 }
 
-/* Both are parts of one log, and `path` is not its own. */
-static bool is_related(const char *path, const char *other)
+/* A path, and what its name says: it is compared with many others. */
+struct named {
+	const char *path, *name;
+	size_t folder;                  /* length of the folder's path */
+	bool is_root;                   /* the name has no suffix that rotation made */
+};
+
+static struct named name_of(const char *path)
 {
 	size_t folder = folder_length(path, strlen(path));
-	const char *name = path + folder + 1, *log = name_beside(other, path, folder);
 
-	return log && strcmp(name, log) != 0 &&
-	       (log_name_is_rotated(log, name) || (log_name_same_root(name, log) && !log_name_is_root(name)));
+	return (struct named){ path, path + folder + 1, folder, log_name_is_root(path + folder + 1) };
+}
+
+/* Both are parts of one log, and `of` is not its own. */
+static bool is_related(const struct named *of, const char *other)
+{
+	const char *log = name_beside(other, of->path, of->folder);
+
+	return log && strcmp(of->name, log) != 0 &&
+	       (log_name_is_rotated(log, of->name) || (!of->is_root && log_name_same_root(of->name, log)));
+}
+
+/* Is it a part of the log that `l` was when it was followed, or is now? */
+static bool is_related_to(const struct named *of, const struct stream *l)
+{
+	const struct place *place = stream_place(l);
+
+	return is_related(of, place->path) ||
+	       (strcmp(place->path, place->log_path) != 0 && is_related(of, place->log_path));
 }
 
 bool tail_copy_may_be_of(const struct stream *s, const char *log_path)
 {
-	return stream_progress(s)->position == 0 && !stream_ended(s) && stream_fd(s) >= 0 && is_related(stream_place(s)->path, log_path);
+	struct named name;
+
+	if (stream_progress(s)->position != 0 || stream_ended(s) || stream_fd(s) < 0)
+		return false;
+	name = name_of(stream_place(s)->path);
+	return is_related(&name, log_path);
 }
 
 enum likeness tail_copy_likeness(const struct stream *s, const struct remembered_file *f)
@@ -134,13 +161,13 @@ static enum copy copy_of(const struct tail_files *t, const struct stream *s, con
 	return stream_progress(l)->position == size ? COPY_AND_MORE : COPY_OF_LOG;
 }
 
-static enum copy of_read_text(const struct tail_files *t, const struct stream *s)
+static enum copy of_read_text(const struct tail_files *t, const struct stream *s, const struct named *name)
 {
 	for (size_t i = 0; i < t->finished.n; i++) {
 		const struct remembered_file *f = &t->finished.files[i];
 
-		if (t->finished.keys[i] && stream_extent(s)->size <= f->at.to && is_related(stream_place(s)->path, f->at.path) &&
-		    tail_copy_likeness(s, f) != UNLIKE)
+		if (t->finished.keys[i] && stream_extent(s)->size <= f->at.to &&
+		    is_related(name, f->at.path) && tail_copy_likeness(s, f) != UNLIKE)
 			return COPY_OF_READ;
 	}
 	return NO_COPY;
@@ -154,17 +181,18 @@ static bool is_shorter(const struct stream *of, const struct stream *l)
 /* *ret_of: the stream that it is a copy of, if it is one of COPY_AND_MORE. */
 static enum copy judge(const struct tail_files *t, const struct stream *s, const struct stream **ret_of)
 {
+	struct named name = name_of(stream_place(s)->path);
 	enum copy found = NO_COPY;
 
 	for (size_t i = 0; i < t->missing.n; i++)
-		if (is_related(stream_place(s)->path, t->missing.files[i].at.path) &&
+		if (is_related(&name, t->missing.files[i].at.path) &&
 		    tail_copy_likeness(s, &t->missing.files[i]) != UNLIKE)
 			return COPY_OF_LOG;
 	for (const struct stream *l = t->streams; l; l = stream_next(l)) {
 		enum copy copy = NO_COPY;
 
-		if (l != s && stream_file(l)->dev == stream_file(s)->dev && stream_fd(l) >= 0 &&
-		    (is_related(stream_place(s)->path, stream_place(l)->path) || is_related(stream_place(s)->path, stream_place(l)->log_path)))
+		if (stream_fd(l) >= 0 && l != s && stream_file(l)->dev == stream_file(s)->dev &&
+		    is_related_to(&name, l))
 			copy = copy_of(t, s, l);
 		if (copy == COPY_OF_LOG)
 			return copy;
@@ -174,7 +202,7 @@ static enum copy judge(const struct tail_files *t, const struct stream *s, const
 			*ret_of = copy == COPY_AND_MORE ? l : NULL;
 		}
 	}
-	return found != NO_COPY || stream_extent(s)->size == 0 ? found : of_read_text(t, s);
+	return found != NO_COPY || stream_extent(s)->size == 0 ? found : of_read_text(t, s, &name);
 }
 
 enum copy tail_copy_judge(const struct tail_files *t, const struct stream *s)
