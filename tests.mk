@@ -20,6 +20,9 @@ UNIT_TESTS := \
   agent/test_rate_limit \
   agent/test_stream \
   agent/test_stream_life \
+  agent/test_tail_look \
+  agent/test_tail_positions \
+  agent/test_tail_search \
   common/test_common \
   common/test_line_start \
   common/test_log \

@@ -1,0 +1,285 @@
+/* Logs that were rotated, copied, moved or packed, and where their text goes on. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "obs_agent/tail/tail_search.c"
+#include "tail_fixture.h"
+
+/* Lines that differ, "a0", "a1" ..., so that no file is taken for a copy by chance. */
+static void put_lines(const char *name, const char *how, const char *word, int n)
+{
+	static char text[64 * 1024];
+	size_t len = 0;
+
+	for (int i = 0; i < n; i++)
+		len += (size_t)snprintf(text + len, sizeof text - len, "%s%d\n", word, i);
+	put(name, how, text);
+}
+
+static void assert_each_once(const char *word, int n)
+{
+	char text[64];
+
+	for (int i = 0; i < n; i++) {
+		snprintf(text, sizeof text, "%s%d", word, i);
+		if (rows_of(text) != 1)
+			fail_msg("\"%s\" is %d rows", text, rows_of(text));
+	}
+}
+
+static void a_log_rotated_twice_between_two_looks_is_read(void **state)
+{
+	(void)state;
+	put("app.log", "w", "one\n");
+	follow("app.log");
+	round_trip();
+	move("app.log", "app.log.1");
+	put("app.log", "w", "two\n");
+	move("app.log.1", "app.log.2");
+	move("app.log", "app.log.1");
+	put("app.log", "w", "three\n");
+	round_trip();
+	assert_rows("one two three");
+	assert_int_equal(agent.database.n_gaps, 0);
+}
+
+static void a_log_rotated_into_olddir_is_read_to_its_end(void **state)
+{
+	(void)state;
+	assert_int_equal(mkdir(in_dir("old"), 0755), 0);
+	put("app.log", "w", "one\n");
+	follow("app.log");
+	round_trip();
+	put("app.log", "a", "two\n");
+	move("app.log", "old/app.log.1");
+	put("app.log", "w", "three\n");
+	move("app.log", "old/app.log-20261130");
+	put("app.log", "w", "four\n");
+	round_trip();
+	assert_rows("one two three four");
+	assert_true(said("old/app.log.1\""));
+}
+
+static void what_was_rotated_before_the_first_look_is_not_read(void **state)
+{
+	(void)state;
+	put("app.log.1", "w", "older\n");
+	put("app.log", "w", "one\n");
+	a_tick_later();
+	follow("app.log");
+	round_trip();
+	assert_rows("one");
+}
+
+static void a_log_born_and_rotated_in_a_folder_without_logs_is_read(void **state)
+{
+	(void)state;
+	follow("app.log");
+	round_trip();
+	put("app.log", "w", "one\n");
+	move("app.log", "app.log.1");
+	round_trip();
+	assert_rows("one");
+}
+
+/* Sizes from below a head to several heads. */
+static const int sizes[] = { 1, 3, 40, 400 };
+
+static void a_truncated_log_is_read_on_in_its_copy(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		assert_int_equal(set_up(state), 0);
+		put_lines("app.log", "w", "a", sizes[i]);
+		follow("app.log");
+		round_trip();
+		put_lines("app.log", "a", "b", sizes[i]);
+		copy("app.log", "app.log.1");
+		put("app.log", "w", "");
+		put_lines("app.log", "a", "c", 2);
+		round_trip();
+		assert_each_once("a", sizes[i]);
+		assert_each_once("b", sizes[i]);
+		assert_each_once("c", 2);
+		assert_int_equal(agent.database.n_lines, 2 * sizes[i] + 2);
+		round_trip();
+		assert_int_equal(tail->files.n_streams, 1);
+		assert_int_equal(tear_down(state), 0);
+	}
+	assert_int_equal(set_up(state), 0);
+}
+
+/* copytruncate, and later create: the copy and what is moved behind it are each read once. */
+static void a_copy_is_not_read_again_when_it_is_renamed(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		assert_int_equal(set_up(state), 0);
+		put_lines("app.log", "w", "a", sizes[i]);
+		follow("app.log*");
+		round_trip();
+		copy("app.log", "app.log.1");
+		put("app.log", "w", "");
+		round_trip();
+		put_lines("app.log", "a", "b", sizes[i]);
+		round_trip();
+		move("app.log.1", "app.log.2");
+		move("app.log", "app.log.1");
+		put_lines("app.log", "a", "c", sizes[i]);
+		round_trip();
+		round_trip();
+		assert_each_once("a", sizes[i]);
+		assert_each_once("b", sizes[i]);
+		assert_each_once("c", sizes[i]);
+		assert_int_equal(agent.database.n_lines, 3 * sizes[i]);
+		assert_int_equal(tear_down(state), 0);
+	}
+	assert_int_equal(set_up(state), 0);
+}
+
+static void a_copy_by_hand_is_not_read(void **state)
+{
+	(void)state;
+	put_lines("app.log", "w", "a", 300);
+	follow("app.log", "app.log.bak");
+	round_trip();
+	copy("app.log", "app.log.bak");
+	round_trip();
+	put_lines("app.log", "a", "b", 3);
+	round_trip();
+	assert_each_once("a", 300);
+	assert_each_once("b", 3);
+	assert_int_equal(agent.database.n_lines, 303);
+}
+
+static void what_a_copy_lacks_is_a_gap(void **state)
+{
+	const struct kept_gap *g;
+
+	(void)state;
+	put_lines("app.log", "w", "a", 300);
+	follow("app.log");
+	round_trip();
+	put_lines("app.log", "a", "b", 3);
+	copy("app.log", "app.log.1");
+	put("app.log", "a", "too-late\n");
+	tail_files_look(&tail->files);          /* it was seen, and not read */
+	put("app.log", "w", "new\n");
+	round_trip();
+	assert_each_once("b", 3);
+	assert_int_equal(rows_of("too-late"), 0);
+	assert_int_equal(rows_of("new"), 1);
+	g = gap("truncated");
+	assert_non_null(g);
+	assert_int_equal(g->bytes, 9);
+}
+
+static void what_was_truncated_without_a_copy_is_a_gap(void **state)
+{
+	const struct kept_gap *g;
+
+	(void)state;
+	put_lines("app.log", "w", "a", 300);
+	follow("app.log");
+	round_trip();
+	put("app.log", "a", "unread\n");
+	tail_files_look(&tail->files);
+	put("app.log", "w", "new\n");
+	round_trip();
+	g = gap("truncated");
+	assert_non_null(g);
+	assert_int_equal(g->bytes, 7);
+	assert_int_equal(rows_of("unread"), 0);
+	assert_int_equal(rows_of("new"), 1);
+}
+
+/* logrotate's compress, while the agent is stopped: what was not read is packed. */
+static void a_log_packed_while_the_agent_is_stopped_is_a_gap_that_names_the_file(void **state)
+{
+	const struct kept_gap *g;
+
+	(void)state;
+	put_lines("app.log", "w", "a", 300);
+	follow("app.log");
+	round_trip();
+	stop_tail();
+	put("app.log", "a", "unread\n");
+	put("app.log.1.gz", "w", "packed");
+	gone("app.log");
+	put("app.log", "w", "new\n");
+	start_tail();
+	connect_database();
+	round_trip();
+	g = gap("file_gone");
+	assert_non_null(g);
+	assert_non_null(strstr(g->detail, "app.log.1.gz"));
+	assert_int_equal(rows_of("new"), 1);
+}
+
+/* The same, while it runs: an open file is read, whatever becomes of its name. */
+static void a_log_packed_while_it_is_open_is_read(void **state)
+{
+	(void)state;
+	put_lines("app.log", "w", "a", 300);
+	follow("app.log");
+	round_trip();
+	put("app.log", "a", "late\n");
+	put("app.log.1.gz", "w", "packed");
+	gone("app.log");
+	put("app.log", "w", "new\n");
+	round_trip();
+	assert_int_equal(rows_of("late"), 1);
+	assert_int_equal(rows_of("new"), 1);
+	assert_int_equal(agent.database.n_gaps, 0);
+}
+
+/* The search does not stand still where the batch is full; each line is still one row. */
+static void a_rotation_with_a_full_batch_loses_nothing(void **state)
+{
+	(void)state;
+	put_lines("app.log", "w", "a", 300);
+	follow("app.log");
+	agent.room = 100;
+	look_and_read();
+	move("app.log", "app.log.1");
+	put_lines("app.log", "w", "b", 300);
+	look_and_read();
+	copy("app.log", "app.log.0");
+	put("app.log", "w", "");
+	put_lines("app.log", "a", "c", 3);
+	for (int i = 0; i < 10; i++) {
+		agent.room = 100;
+		look_and_read();
+		commit();
+		agent.room = 100;
+		src_tail.resume(tail);
+	}
+	round_trip();
+	assert_each_once("a", 300);
+	assert_each_once("b", 300);
+	assert_each_once("c", 3);
+	assert_int_equal(agent.database.n_lines, 603);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		tail_test(a_log_rotated_twice_between_two_looks_is_read),
+		tail_test(a_log_rotated_into_olddir_is_read_to_its_end),
+		tail_test(what_was_rotated_before_the_first_look_is_not_read),
+		tail_test(a_log_born_and_rotated_in_a_folder_without_logs_is_read),
+		tail_test(a_truncated_log_is_read_on_in_its_copy),
+		tail_test(a_copy_is_not_read_again_when_it_is_renamed),
+		tail_test(a_copy_by_hand_is_not_read),
+		tail_test(what_a_copy_lacks_is_a_gap),
+		tail_test(what_was_truncated_without_a_copy_is_a_gap),
+		tail_test(a_log_packed_while_the_agent_is_stopped_is_a_gap_that_names_the_file),
+		tail_test(a_log_packed_while_it_is_open_is_read),
+		tail_test(a_rotation_with_a_full_batch_loses_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
