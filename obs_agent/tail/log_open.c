@@ -59,7 +59,8 @@ static int open_stepwise(const char *path, int flags)
 /* Open `path` if no part of it is a symbolic link; else ELOOP. */
 static int open_straight(const char *path, int flags)
 {
-	struct open_how how = { .flags = (unsigned)flags, .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
+	struct open_how how = { .flags = (unsigned)flags,
+				.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
 	int fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
 
 	if (fd < 0 && (errno == ENOSYS || errno == EPERM))
@@ -90,7 +91,8 @@ static bool stays_where_it_is(const char *folder)
 	for (snprintf(path, sizeof path, "%s", *folder ? folder : "/");;) {
 		char *slash = strrchr(path, '/');
 
-		if (lstat(path, &st) < 0 || st.st_uid != 0 || ((st.st_mode & (S_IWGRP | S_IWOTH)) && !(st.st_mode & S_ISVTX)))
+		if (lstat(path, &st) < 0 || st.st_uid != 0 ||
+		    ((st.st_mode & (S_IWGRP | S_IWOTH)) && !(st.st_mode & S_ISVTX)))
 			return false;
 		if (!slash || !path[1])
 			return true;
@@ -98,8 +100,8 @@ static bool stays_where_it_is(const char *folder)
 	}
 }
 
-/* May the link of `owner` in `folder` lead to `real`? Where a folder can be moved, so can what a relative link in it
- * leads to: of root's it is taken for one of the folder's owner. */
+/* May the link of `owner` in `folder` lead to `real`? Where a folder can be moved, so can what a relative
+ * link in it leads to: of root's it is taken for one of the folder's owner. */
 static bool may_lead(uid_t owner, const char *folder, const char *text, const char *real)
 {
 	bool fixed = *text == '/' || stays_where_it_is(folder);
@@ -152,16 +154,21 @@ static int follow_link(struct way *w, const char *folder, char real[PATH_MAX])
 	if (r <= 0)
 		return r;
 	if (++w->links > LINKS_MAX)
-		return err_set(w->e, ELOOP, "%s: more than %d symbolic links; name the file itself", w->path, LINKS_MAX);
+		return err_set(w->e, ELOOP, "%s: more than %d symbolic links; name the file itself", w->path,
+			       LINKS_MAX);
 	memcpy(link, real, strlen(real) + 1);
-	r = snprintf(target, sizeof target, "%s%s%s", *text == '/' ? "" : folder, *text == '/' ? "" : "/", text);
+	r = snprintf(target, sizeof target, "%s%s%s", *text == '/' ? "" : folder, *text == '/' ? "" : "/",
+		     text);
 	if (r >= PATH_MAX)
-		return err_set(w->e, ENAMETOOLONG, "%s: a symbolic link leads to a path that is too long", w->path);
+		return err_set(w->e, ENAMETOOLONG, "%s: a symbolic link leads to a path that is too long",
+			       w->path);
 	r = resolve(w, target, real);
 	if (r < 0 || may_lead(owner, folder, text, real))
 		return r;
-	return err_set(w->e, EPERM, "%s: the symbolic link %s leads to what its owner (uid %u) does not own: not followed; name the "
-		       "file itself in log_files, or make it an absolute link of root's", w->path, link, (unsigned)owner);
+	return err_set(w->e, EPERM,
+		       "%s: the symbolic link %s leads to what its owner (uid %u) does not own: not "
+		       "followed; name the file itself in log_files, or make it an absolute link of root's",
+		       w->path, link, (unsigned)owner);
 }
 
 /* Store `path` without its links in `real` ("" is the root). */
@@ -201,8 +208,10 @@ static int resolve(struct way *w, const char *path, char real[PATH_MAX])
 /* File systems whose files are doors into the kernel or into processes. */
 static bool holds_no_files(int fd)
 {
-	static const long magics[] = { PROC_SUPER_MAGIC, SYSFS_MAGIC, DEBUGFS_MAGIC, TRACEFS_MAGIC, SECURITYFS_MAGIC, CGROUP_SUPER_MAGIC,
-				       CGROUP2_SUPER_MAGIC, BPF_FS_MAGIC, SELINUX_MAGIC, EFIVARFS_MAGIC, BINFMTFS_MAGIC };
+	static const long magics[] = { PROC_SUPER_MAGIC,    SYSFS_MAGIC,      DEBUGFS_MAGIC,
+				       TRACEFS_MAGIC,       SECURITYFS_MAGIC, CGROUP_SUPER_MAGIC,
+				       CGROUP2_SUPER_MAGIC, BPF_FS_MAGIC,     SELINUX_MAGIC,
+				       EFIVARFS_MAGIC,      BINFMTFS_MAGIC };
 	struct statfs fs;
 
 	if (fstatfs(fd, &fs) < 0)
@@ -226,15 +235,21 @@ static int judge(const char *path, int fd, const struct stat *st, const struct s
 	if (!S_ISREG(st->st_mode))
 		return err_set(e, EPERM, "%s: not a regular file; name one", path);
 	if (holds_no_files(fd))
-		return err_set(e, EPERM, "%s: this file system holds no log files (/proc, /sys and the like); name another file", path);
+		return err_set(e, EPERM,
+			       "%s: this file system holds no log files (/proc, /sys and the like); name "
+			       "another file",
+			       path);
 	if (may_be_planted(st, folder))
-		return err_set(e, EPERM, "%s: the file has %ju names (hard links), and others than its owner can make such names in its "
-			       "folder: not read; remove the other names, or close the folder to others (chmod go-w)", path,
-			       (uintmax_t)st->st_nlink);
+		return err_set(e, EPERM,
+			       "%s: the file has %ju names (hard links), and others than its owner can make "
+			       "such names in its folder: not read; remove the other names, or close the "
+			       "folder to others (chmod go-w)",
+			       path, (uintmax_t)st->st_nlink);
 	return 0;
 }
 
-/* What a descriptor without access stands for, opened: no name is looked up. A lease on the file must not hold us up. */
+/* What a descriptor without access stands for, opened: no name is looked up. A lease on the file must not
+ * hold us up. */
 static int open_for_reading(int fd)
 {
 	char self[32];

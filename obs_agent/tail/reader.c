@@ -36,7 +36,8 @@ void reader_set_zone(struct reader *r)
 	struct err e;
 
 	if (zone_load(&r->zone, "", &e) < 0)
-		logcore_warning(agent_log(r->agent), "the machine's time zone is not known", logcore_kv("error", e.msg));
+		logcore_warning(agent_log(r->agent), "the machine's time zone is not known",
+				logcore_kv("error", e.msg));
 }
 
 void reader_free(struct reader *r)
@@ -97,7 +98,8 @@ static bool move_on(struct reader *r, struct stream *s, bool ends)
 	char detail[160];
 	struct buf levels = BUF(sizeof detail - 1);
 
-	if (rate_limit_held_lines(&r->held) && rate_limit_held_detail(&r->held, &levels) && buf_cstr(&levels)) {
+	if (rate_limit_held_lines(&r->held) && rate_limit_held_detail(&r->held, &levels) &&
+	    buf_cstr(&levels)) {
 		snprintf(detail, sizeof detail, "%s", levels.data);
 		reader_gap(r, stream_id(s), "flood", rate_limit_held_lines(&r->held), r->held.bytes, detail);
 		r->suppressed += rate_limit_held_lines(&r->held);
@@ -225,9 +227,9 @@ static enum taken take_text(struct reader *r, struct stream *s, size_t *at, size
 					   &open);
 		if (open && !settled)
 			return TAKEN_TO_GROUP;
-		if (!hand_over(r, s, record, stream_progress(s)->position + (int64_t)*at, now_us, NULL))
+		if (!hand_over(r, s, record, stream_offset(s) + (int64_t)*at, now_us, NULL))
 			return TAKEN_TO_FULL;
-		if (stream_progress(s)->position + (int64_t)*at < LEARN_BYTES)
+		if (stream_offset(s) + (int64_t)*at < LEARN_BYTES)
 			multiline_learn(&stream_reading(s)->form, &r->room, record);
 		*at += record.len + 1;
 	}
@@ -253,8 +255,8 @@ static size_t take_lines(struct reader *r, struct stream *s, size_t n, bool sett
 		*ret = text + zeros == n ? TAKEN_TO_ZEROS : TAKEN_TO_GROUP;
 		if (*ret == TAKEN_TO_ZEROS || !settled)
 			return at;
-		if (!hand_over(r, s, (struct text){ r->block + at, text - at }, stream_progress(s)->position + (int64_t)at,
-			       now_us, PARTIAL)) {
+		if (!hand_over(r, s, (struct text){ r->block + at, text - at },
+			       stream_offset(s) + (int64_t)at, now_us, PARTIAL)) {
 			*ret = TAKEN_TO_FULL;
 			return at;
 		}
@@ -270,21 +272,21 @@ static enum reader_result wait_for_more(struct stream *s, bool is_new)
 }
 
 /*
- * There are zeros from stream_progress(s)->scanned to the end of what was read: a part of the file that is not
+ * There are zeros behind what was scanned, to the end of what was read: a part of the file that is not
  * written yet, or a hole with text behind it. Read on, a block at a time and each only once, until
  * that is known: stream_zeros(s)->to. READER_END: nothing but zeros is left.
  */
 static enum reader_result look_beyond_zeros(struct reader *r, struct stream *s)
 {
-	int64_t at = stream_zeros(s)->to > stream_progress(s)->scanned ? stream_zeros(s)->to : stream_progress(s)->scanned;
+	int64_t at = stream_zeros(s)->to > stream_scanned(s) ? stream_zeros(s)->to : stream_scanned(s);
 	off_t data = lseek(stream_fd(s), at, SEEK_DATA);
 	ssize_t n;
 	size_t zeros = 0;
 
 	if (data > at)
 		at = data;
-	if (at >= stream_extent(s)->size || (data < 0 && errno == ENXIO)) {
-		stream_set_zeros(s, stream_extent(s)->size);
+	if (at >= stream_size(s) || (data < 0 && errno == ENXIO)) {
+		stream_set_zeros(s, stream_size(s));
 		return READER_END;
 	}
 	n = read_block(r, s, at);
@@ -299,9 +301,10 @@ static enum reader_result look_beyond_zeros(struct reader *r, struct stream *s)
 /* Is it known that text stands behind the zeros? */
 static bool text_behind_zeros(const struct stream *s)
 {
+	int64_t to = stream_zeros(s)->to;
 	char c;
 
-	return stream_zeros(s)->to > stream_progress(s)->scanned && stream_zeros(s)->to < stream_extent(s)->size && pread(stream_fd(s), &c, 1, stream_zeros(s)->to) == 1 &&
+	return to > stream_scanned(s) && to < stream_size(s) && pread(stream_fd(s), &c, 1, to) == 1 &&
 	       c != '\0';
 }
 
@@ -313,24 +316,24 @@ static bool text_behind_zeros(const struct stream *s)
 static enum reader_result hand_over_long(struct reader *r, struct stream *s, int64_t length, int64_t end)
 {
 	char mark[48], detail[96];
-	ssize_t n = read_block(r, s, stream_progress(s)->position);
+	ssize_t n = read_block(r, s, stream_offset(s));
 
 	if (n < LINE_BYTES_MAX)
 		return READER_END;      /* truncated meanwhile: the next look will see it */
 	if (!stream_holds(s))
 		return READER_OTHER_TEXT;
 	if (memchr(r->block, '\n', (size_t)n)) {
-		stream_set_scanned(s, stream_progress(s)->position); /* truncated and filled again: other lines */
+		stream_set_scanned(s, stream_offset(s)); /* truncated and filled again: other lines */
 		return READER_MORE;
 	}
 	snprintf(mark, sizeof mark, "\"_cut_bytes\":%" PRId64, length);
-	if (!hand_over(r, s, (struct text){ r->block, LINE_BYTES_MAX }, stream_progress(s)->position, wall_us(), mark))
+	if (!hand_over(r, s, (struct text){ r->block, LINE_BYTES_MAX }, stream_offset(s), wall_us(), mark))
 		return READER_FULL;
 	snprintf(detail, sizeof detail, "a line of %" PRId64 " bytes at byte %" PRId64 " was cut", length,
-		 stream_progress(s)->position);
+		 stream_offset(s));
 	reader_gap(r, stream_id(s), "line_cut", 1, length - LINE_BYTES_MAX, detail);
 	r->cut++;
-	r->bytes += end - stream_progress(s)->position;
+	r->bytes += end - stream_offset(s);
 	stream_jump(s, end);
 	move_on(r, s, false);
 	return READER_MORE;
@@ -339,7 +342,7 @@ static enum reader_result hand_over_long(struct reader *r, struct stream *s, int
 static enum reader_result skip_zeros(struct reader *r, struct stream *s, bool is_new, bool settled)
 {
 	enum reader_result how = READER_MORE;
-	int64_t length = stream_progress(s)->scanned - stream_progress(s)->position;
+	int64_t length = stream_scanned(s) - stream_offset(s);
 
 	stream_forget_stale_zeros(s, is_new);
 	if (!text_behind_zeros(s))
@@ -353,9 +356,9 @@ static enum reader_result skip_zeros(struct reader *r, struct stream *s, bool is
 	if (length > LINE_BYTES_MAX)
 		return hand_over_long(r, s, length, stream_zeros(s)->to);
 	if (length > 0) {               /* a line that was never ended */
-		if (read_block(r, s, stream_progress(s)->position) < length || !stream_holds(s))
+		if (read_block(r, s, stream_offset(s)) < length || !stream_holds(s))
 			return READER_OTHER_TEXT;
-		if (!hand_over(r, s, (struct text){ r->block, (size_t)length }, stream_progress(s)->position, wall_us(),
+		if (!hand_over(r, s, (struct text){ r->block, (size_t)length }, stream_offset(s), wall_us(),
 			       PARTIAL))
 			return READER_FULL;
 	}
@@ -366,7 +369,7 @@ static enum reader_result skip_zeros(struct reader *r, struct stream *s, bool is
 
 static enum reader_result read_long_line(struct reader *r, struct stream *s, bool settled)
 {
-	ssize_t n = read_block(r, s, stream_progress(s)->scanned);
+	ssize_t n = read_block(r, s, stream_scanned(s));
 	const char *newline;
 	size_t text, zeros;
 
@@ -375,11 +378,11 @@ static enum reader_result read_long_line(struct reader *r, struct stream *s, boo
 	text = find_hole(r->block, 0, (size_t)n, &zeros);
 	newline = memchr(r->block, '\n', text);
 	if (newline) {
-		int64_t end = stream_progress(s)->scanned + (newline - r->block) + 1;
+		int64_t end = stream_scanned(s) + (newline - r->block) + 1;
 
-		return hand_over_long(r, s, end - 1 - stream_progress(s)->position, end);
+		return hand_over_long(r, s, end - 1 - stream_offset(s), end);
 	}
-	stream_set_scanned(s, stream_progress(s)->scanned + (int64_t)text);
+	stream_set_scanned(s, stream_scanned(s) + (int64_t)text);
 	return zeros ? skip_zeros(r, s, text > 0, settled) : READER_MORE;
 }
 
@@ -394,7 +397,7 @@ static enum reader_result after_block(struct reader *r, struct stream *s, enum t
 {
 	bool full = n == BLOCK,
 	     in_line = how == TAKEN_TO_ZEROS && taken == 0 && full && text > BLOCK - HOLE_MIN;
-	int64_t scanned = stream_progress(s)->scanned;
+	int64_t scanned = stream_scanned(s);
 
 	if (how == TAKEN_TO_FULL)
 		return READER_FULL;
@@ -403,12 +406,12 @@ static enum reader_result after_block(struct reader *r, struct stream *s, enum t
 		return full && taken > 0 ? READER_MORE : READER_END;
 	}
 	if (how == TAKEN_TO_ZEROS && !in_line) {
-		stream_set_scanned(s, stream_progress(s)->position + (int64_t)(text - taken));
-		return skip_zeros(r, s, taken > 0 || stream_progress(s)->scanned != scanned, settled);
+		stream_set_scanned(s, stream_offset(s) + (int64_t)(text - taken));
+		return skip_zeros(r, s, taken > 0 || stream_scanned(s) != scanned, settled);
 	}
 	stream_close_group(s);
 	if (taken == 0)
-		stream_set_scanned(s, stream_progress(s)->position + (int64_t)n);
+		stream_set_scanned(s, stream_offset(s) + (int64_t)n);
 	return full ? READER_MORE : READER_END;
 }
 
@@ -418,7 +421,7 @@ static enum reader_result after_block(struct reader *r, struct stream *s, enum t
 static size_t read_again(struct reader *r, struct stream *s, int64_t from)
 {
 	ssize_t n = read_block(r, s, from);
-	int64_t before = stream_progress(s)->position - from;
+	int64_t before = stream_offset(s) - from;
 
 	return n < 0 ? 0 : n < before ? (size_t)n : (size_t)before;
 }
@@ -444,16 +447,19 @@ static void learn_again(struct reader *r, struct stream *s)
 /* The time of the last line before the position that has one. */
 static void recall_time(struct reader *r, struct stream *s)
 {
-	int64_t from = stream_progress(s)->position > LEARN_BYTES ? stream_progress(s)->position - LEARN_BYTES : 0, now_us = wall_us();
+	int64_t from = stream_offset(s) > LEARN_BYTES ? stream_offset(s) - LEARN_BYTES : 0;
+	int64_t now_us = wall_us();
 	size_t at = 0, len = read_again(r, s, from);
 
 	while (at < len) {
 		const char *line = r->block + at, *newline = memchr(line, '\n', len - at);
+		struct text text = { line, 0 };
 		struct sample sample;
 
 		if (!newline)
 			return;
-		line_parse(&r->parser, (struct text){ line, (size_t)(newline - line) }, now_us, NULL, &sample);
+		text.len = (size_t)(newline - line);
+		line_parse(&r->parser, text, now_us, NULL, &sample);
 		if (r->parser.found.timed)
 			r->parser.clock.last_us = stream_reading(s)->last_us = sample.timestamp_us;
 		at = (size_t)(newline + 1 - r->block);
@@ -468,7 +474,7 @@ static void prepare(struct reader *r, struct stream *s)
 	const struct log_file_config *c;
 
 	if (!now->settings)
-		now->settings = config_log_file(agent_config(r->agent), stream_place(s)->log_path);
+		now->settings = config_log_file(agent_config(r->agent), stream_log_path(s));
 	c = now->settings ? now->settings : &usual;
 	r->parser.raw = r->room.raw = strcmp(c->format, "raw") == 0;
 	r->parser.warn_4xx = c->warn_4xx;
@@ -476,10 +482,10 @@ static void prepare(struct reader *r, struct stream *s)
 	r->parser.clock.last_us = now->last_us;
 	r->parser.clock.last_at_us = now->last_at_us;
 	r->room.start = c->start;
-	if (now->recalled || stream_extent(s)->size <= stream_progress(s)->position)
+	if (now->recalled || stream_size(s) <= stream_offset(s))
 		return;
 	now->recalled = true;
-	if (stream_progress(s)->position == 0)
+	if (stream_offset(s) == 0)
 		return;
 	r->room.clock.now_us = wall_us();
 	learn_again(r, s);
@@ -495,9 +501,9 @@ enum reader_result reader_read(struct reader *r, struct stream *s, bool settled)
 	if (!advance(r, s, false))
 		return READER_FULL;
 	prepare(r, s);
-	if (stream_progress(s)->scanned - stream_progress(s)->position > LINE_BYTES_MAX)
+	if (stream_scanned(s) - stream_offset(s) > LINE_BYTES_MAX)
 		return read_long_line(r, s, settled);
-	n = read_block(r, s, stream_progress(s)->position);
+	n = read_block(r, s, stream_offset(s));
 	if (n <= 0)
 		return n < 0 ? READER_FAILED : READER_END;
 	if (!stream_holds(s))
@@ -505,7 +511,7 @@ enum reader_result reader_read(struct reader *r, struct stream *s, bool settled)
 	taken = take_lines(r, s, (size_t)n, settled, &how, &text);
 	if (taken > 0) {
 		r->bytes += (int64_t)taken;
-		stream_advance(s, stream_progress(s)->position + (int64_t)taken, r->block + taken, taken);
+		stream_advance(s, stream_offset(s) + (int64_t)taken, r->block + taken, taken);
 		move_on(r, s, false);
 	}
 	stream_reading(s)->rate.behind &= n == BLOCK;
@@ -517,15 +523,16 @@ static bool hand_over_end(struct reader *r, struct stream *s, size_t n)
 {
 	size_t zeros, text = find_hole(r->block, 0, n, &zeros),
 		      len = text < LINE_BYTES_MAX ? text : LINE_BYTES_MAX;
-	int64_t cut = stream_text_size(s) - stream_progress(s)->position - LINE_BYTES_MAX;
+	int64_t cut = stream_text_size(s) - stream_offset(s) - LINE_BYTES_MAX;
 
-	if (!hand_over(r, s, (struct text){ r->block, len }, stream_progress(s)->position, wall_us(), PARTIAL))
+	if (!hand_over(r, s, (struct text){ r->block, len }, stream_offset(s), wall_us(), PARTIAL))
 		return false;
 	if (cut > 0)
-		reader_gap(r, stream_id(s), "line_cut", 1, cut, "an unfinished line at the end of a file was cut");
-	stream_advance(s, stream_progress(s)->position + (int64_t)n, r->block + n, n);
-	if (stream_progress(s)->position < stream_extent(s)->size)
-		stream_jump(s, stream_extent(s)->size);
+		reader_gap(r, stream_id(s), "line_cut", 1, cut,
+			   "an unfinished line at the end of a file was cut");
+	stream_advance(s, stream_offset(s) + (int64_t)n, r->block + n, n);
+	if (stream_offset(s) < stream_size(s))
+		stream_jump(s, stream_size(s));
 	return true;
 }
 
@@ -545,8 +552,8 @@ bool reader_finish(struct reader *r, struct stream *s)
 	if (!advance(r, s, false))
 		return false;
 	prepare(r, s);
-	n = read_block(r, s, stream_progress(s)->position);
-	if (n < 0 || stream_progress(s)->position + n > stream_extent(s)->size || !stream_holds(s))
+	n = read_block(r, s, stream_offset(s));
+	if (n < 0 || stream_offset(s) + n > stream_size(s) || !stream_holds(s))
 		return true;            /* it can't be read, grew just now or holds another text: not over */
 	if (n > 0 && !hand_over_end(r, s, (size_t)n))
 		return false;

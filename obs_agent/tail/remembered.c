@@ -19,6 +19,17 @@ static bool grow(struct remembered *k)
 	return true;
 }
 
+struct remembered_file remembered_of(const struct stream *s)
+{
+	struct remembered_file f = { .top = stream_extent(s)->top,
+				     .filled_us = stream_extent(s)->filled_us,
+				     .read_us = stream_progress(s)->read_us,
+				     .since_us = stream_search(s)->since_us };
+
+	stream_position(s, &f.at);
+	return f;
+}
+
 bool remembered_add(struct remembered *k, const struct remembered_file *f, size_t max)
 {
 	size_t i = max && k->n == max ? k->next : k->n;
@@ -47,7 +58,8 @@ struct remembered_file *remembered_find(const struct remembered *k, const struct
 struct remembered_file *remembered_find_torn(const struct remembered *k, const struct stream *s)
 {
 	for (size_t i = 0; i < k->n; i++)
-		if (k->keys[i] == stream_file(s)->key && !k->files[i].truncated && stream_is_torn(s, &k->files[i].at))
+		if (k->keys[i] == stream_file(s)->key && !k->files[i].truncated &&
+		    stream_is_torn(s, &k->files[i].at))
 			return &k->files[i];
 	return NULL;
 }

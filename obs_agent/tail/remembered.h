@@ -31,6 +31,9 @@ struct remembered {
 	size_t n, cap, next;
 };
 
+/* What is to be remembered of a stream now. */
+struct remembered_file remembered_of(const struct stream *s);
+
 /* Add one; with `max` not 0 the set is a ring that forgets the oldest. False: out of memory. */
 bool remembered_add(struct remembered *k, const struct remembered_file *f, size_t max);
 

@@ -75,24 +75,31 @@ static enum reader_result at_end(struct tail *t, struct stream *s)
 	return READER_END;
 }
 
+/* Need its last lines not wait for more that belongs to them? */
+static bool is_settled(const struct tail *t, const struct stream *s)
+{
+	const struct group *group = stream_group(s);
+
+	return stream_life(s) == OVER || t->last || stream_silent(s, GROUP_WAIT_MS * US_PER_MS) ||
+	       (group->open && mono_us() - group->since_us > GROUP_AGE_S * US_PER_S);
+}
+
 static enum reader_result read_one(struct tail *t, struct stream *s)
 {
 	enum reader_result r = READER_END;
-	int64_t before = stream_progress(s)->position, others = t->reader.of_others;
+	int64_t before = stream_offset(s), others = t->reader.of_others;
 
 	if (!stream_unchanged(s))
 		return READER_OTHER_TEXT;
-	if (stream_extent(s)->size < stream_progress(s)->scanned || stream_extent(s)->size < stream_extent(s)->top)
+	if (stream_size(s) < stream_scanned(s) || stream_size(s) < stream_extent(s)->top)
 		reader_cut_off(&t->reader, s);
-	if (stream_extent(s)->size > stream_progress(s)->scanned) {
-		bool settled = stream_life(s) == OVER || t->last || stream_silent(s, GROUP_WAIT_MS * US_PER_MS) ||
-			       (stream_group(s)->open && mono_us() - stream_group(s)->since_us > GROUP_AGE_S * US_PER_S);
-
-		r = reader_read(&t->reader, s, settled);
+	if (stream_size(s) > stream_scanned(s)) {
+		r = reader_read(&t->reader, s, is_settled(t, s));
 		if (t->reader.of_others > others)
-			logcore_trace(agent_log(t->agent), "log file read", logcore_kv("path", stream_place(s)->path),
-				      logcore_kv("from", before), logcore_kv("to", stream_progress(s)->position));
-		if (stream_progress(s)->position != before)
+			logcore_trace(agent_log(t->agent), "log file read",
+				      logcore_kv("path", stream_path(s)), logcore_kv("from", before),
+				      logcore_kv("to", stream_offset(s)));
+		if (stream_offset(s) != before)
 			stream_was_written(s);
 	}
 	return r == READER_END ? at_end(t, s) : r;
@@ -121,7 +128,7 @@ static enum reader_result turn(struct tail *t, struct stream *s)
 		return READER_MORE;
 	}
 	if (r == READER_FAILED)
-		tail_files_trouble(&t->files, stream_place(s)->path, errno);
+		tail_files_trouble(&t->files, stream_path(s), errno);
 	if (r != READER_FULL)
 		tail_files_park_if_scarce(&t->files, s);
 	return r;

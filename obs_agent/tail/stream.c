@@ -153,7 +153,9 @@ void stream_committed(struct stream *s, int64_t to)
 
 bool stream_silent(const struct stream *s, int64_t us)
 {
-	return mono_us() - s->seen.grew_us >= us || wall_us() - ((int64_t)s->seen.written.tv_sec + 1) * US_PER_S >= us;
+	int64_t written_us = ((int64_t)s->seen.written.tv_sec + 1) * US_PER_S;
+
+	return mono_us() - s->seen.grew_us >= us || wall_us() - written_us >= us;
 }
 
 bool stream_park(struct stream *s)
@@ -200,10 +202,11 @@ static void complete_head(struct stream *s)
 {
 	char bytes[HEAD_MAX];
 	size_t end = s->at.position < HEAD_MAX ? (size_t)s->at.position : HEAD_MAX;
-	ssize_t n = s->at.head.len < end ? file_read_at(s->fd, bytes, end - s->at.head.len, s->at.head.len) : 0;
+	struct head *head = &s->at.head;
+	ssize_t n = head->len < end ? file_read_at(s->fd, bytes, end - head->len, head->len) : 0;
 
 	if (n > 0)
-		head_add(&s->at.head, bytes, (size_t)n);
+		head_add(head, bytes, (size_t)n);
 }
 
 void stream_jump(struct stream *s, int64_t to)
@@ -238,7 +241,7 @@ void stream_resume(struct stream *s, const struct position *p)
 	stream_live_on(s);
 	s->told = true;
 	s->loss.told = false;
-	s->reading.rate = (struct rate_limit){ .behind = true };    /* what is read again is not to count twice */
+	s->reading.rate = (struct rate_limit){ .behind = true }; /* what is read again does not count twice */
 	s->dirty = true;
 }
 
@@ -275,8 +278,9 @@ void stream_restart_behind(struct stream *s)
 {
 	stream_restart(s);
 	stream_jump(s, s->seen.size);
-	stream_set_loss(s, -1, "the file lost its last bytes when the machine went down; what was written before "
-			       "it was looked at again may be missing");
+	stream_set_loss(s, -1,
+			"the file lost its last bytes when the machine went down; what was written before it "
+			"was looked at again may be missing");
 }
 
 void stream_advance(struct stream *s, int64_t to, const char *end, size_t available)
@@ -299,8 +303,12 @@ void stream_advance(struct stream *s, int64_t to, const char *end, size_t availa
 
 void stream_position(const struct stream *s, struct position *ret)
 {
-	*ret = (struct position){ .stream_id = s->id, .from = s->told ? s->at.position : 0, .to = s->at.position,
-				  .begins = !s->told, .finished = stream_ended(s), .tells_lost = s->loss.told,
+	*ret = (struct position){ .stream_id = s->id,
+				  .from = s->told ? s->at.position : 0,
+				  .to = s->at.position,
+				  .begins = !s->told,
+				  .finished = stream_ended(s),
+				  .tells_lost = s->loss.told,
 				  .source = SOURCE_TAIL };
 	memcpy(ret->path, s->place.log_path, sizeof ret->path);
 	memcpy(ret->file_id, s->file.file_id, sizeof ret->file_id);

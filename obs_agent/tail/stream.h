@@ -1,10 +1,10 @@
 /*
  * stream.h - one log file, known by what it is and not by its name.
  *
- * Owns the descriptor, the read position and the marks by which the file is recognised again. A stream without a
- * descriptor is parked: known by path and identity, opened again when it has its turn. Its fields are private;
- * its life is told in stream_life.h. Leaves out which files there are (tail_files.c) and what their bytes mean
- * (reader.c).
+ * Owns the descriptor, the read position and the marks by which the file is recognised again. A stream
+ * without a descriptor is parked: known by path and identity, opened again when it has its turn. Its fields
+ * are private; its life is told in stream_life.h. Leaves out which files there are (tail_files.c) and what
+ * their bytes mean (reader.c).
  */
 #ifndef OBS_AGENT_STREAM_H
 #define OBS_AGENT_STREAM_H
@@ -41,19 +41,12 @@ void stream_free(struct stream *s);
 
 /* ---- what a stream holds: everyone may read it, stream.c and stream_life.c change it ---- */
 
-struct place {
-	char path[STREAM_PATH_SIZE];    /* its real name when last seen */
-	char log_path[STREAM_PATH_SIZE]; /* its real name when it was the log; rotated names are made of it */
-	bool unlinked;                  /* the file has no name any more */
-	bool moved;                     /* its name changed, so it may go on elsewhere */
-};
-
 /* What stat() said of it when it was last looked at. */
 struct extent {
 	int64_t size;
 	int64_t top;                    /* the largest size that this text was seen to have */
 	struct timespec written, changed; /* its times of modification and change */
-	int64_t filled_us;              /* wall clock: its time of modification when it was last seen to grow */
+	int64_t filled_us;              /* wall clock: its time of modification when it last grew */
 	int64_t grew_us;                /* monotonic: when either time was last seen to be new */
 };
 
@@ -96,7 +89,6 @@ struct search_state {
 };
 
 const struct identity *stream_file(const struct stream *s);
-const struct place *stream_place(const struct stream *s);
 const struct extent *stream_extent(const struct stream *s);
 const struct progress *stream_progress(const struct stream *s);
 const struct zeros *stream_zeros(const struct stream *s);
@@ -104,8 +96,15 @@ const struct group *stream_group(const struct stream *s);
 const struct loss *stream_loss(const struct stream *s);
 const struct search_state *stream_search(const struct stream *s);
 
+/* What is asked for most. */
 int64_t stream_id(const struct stream *s);
 int stream_fd(const struct stream *s);          /* -1: parked */
+const char *stream_path(const struct stream *s);        /* its real name when last seen */
+const char *stream_log_path(const struct stream *s);    /* the same, when it was the log */
+int64_t stream_size(const struct stream *s); /* when last looked at */
+int64_t stream_offset(const struct stream *s); /* the next byte to read */
+int64_t stream_scanned(const struct stream *s); /* no newline up to here */
+bool stream_is_unlinked(const struct stream *s); /* its file has no name any more */
 bool stream_is_copy(const struct stream *s);    /* made of a log that was then truncated: it does not grow */
 bool stream_is_dirty(const struct stream *s);   /* there may be something to read */
 bool stream_is_told(const struct stream *s);    /* a batch, or the database, knows of it */
@@ -140,12 +139,12 @@ void stream_set_told(struct stream *s);
 
 /* ---- is it the same file, the same text? (stream_text.c) ---- */
 
-/* Is this open file the one that `p` speaks of: the same file handle, the same head, and the same bytes before
- * the position? */
+/* Is this open file the one that `p` speaks of: the same file handle, the same head, and the same bytes
+ * before the position? */
 bool stream_is(const struct stream *s, const struct position *p);
 
-/* Do both files hold the same text now, as far as the shorter one goes: its first and its last bytes? False for
- * an empty one. */
+/* Do both files hold the same text now, as far as the shorter one goes: its first and its last bytes? False
+ * for an empty one. */
 bool stream_same_text(const struct stream *s, const struct stream *other);
 
 /* Wall clock, behind it by a tick: when the file was born (0: the file system does not say), and when it was
@@ -161,8 +160,8 @@ enum likeness {
 };
 enum likeness stream_likeness(const struct stream *s, const struct position *p);
 
-/* Is it the file that `p` speaks of, whose last bytes were lost when the machine went down: a position that was
- * committed before it started, a long head that holds, and nothing else? */
+/* Is it the file that `p` speaks of, whose last bytes were lost when the machine went down: a position that
+ * was committed before it started, a long head that holds, and nothing else? */
 bool stream_is_torn(const struct stream *s, const struct position *p);
 
 /* Is the file at `path`, which has its inode number, another one: made later? */
@@ -219,8 +218,8 @@ bool stream_is_read_whole(const struct stream *s);
 
 /* ---- how far it is read ---- */
 
-/* What the database must know of the stream now; `from` and `to` are both its position, as batch_set_position()
- * wants them. */
+/* What the database must know of the stream now; `from` and `to` are both its position, as
+ * batch_set_position() wants them. */
 void stream_position(const struct stream *s, struct position *ret);
 
 /* Take up reading where the database stands. */

@@ -11,11 +11,6 @@ const struct identity *stream_file(const struct stream *s)
 	return &s->file;
 }
 
-const struct place *stream_place(const struct stream *s)
-{
-	return &s->place;
-}
-
 const struct extent *stream_extent(const struct stream *s)
 {
 	return &s->seen;
@@ -59,6 +54,36 @@ struct reading *stream_reading(struct stream *s)
 struct stream *stream_next(const struct stream *s)
 {
 	return s->links.next;
+}
+
+const char *stream_path(const struct stream *s)
+{
+	return s->place.path;
+}
+
+const char *stream_log_path(const struct stream *s)
+{
+	return s->place.log_path;
+}
+
+bool stream_is_unlinked(const struct stream *s)
+{
+	return s->place.unlinked;
+}
+
+int64_t stream_size(const struct stream *s)
+{
+	return s->seen.size;
+}
+
+int64_t stream_offset(const struct stream *s)
+{
+	return s->at.position;
+}
+
+int64_t stream_scanned(const struct stream *s)
+{
+	return s->at.scanned;
 }
 
 int64_t stream_id(const struct stream *s)

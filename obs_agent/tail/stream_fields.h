@@ -7,6 +7,13 @@
 
 #include "stream.h"
 
+struct place {
+	char path[STREAM_PATH_SIZE];    /* its real name when last seen */
+	char log_path[STREAM_PATH_SIZE]; /* its real name when it was the log; rotated names are made of it */
+	bool unlinked;                  /* the file has no name any more */
+	bool moved;                     /* its name changed, so it may go on elsewhere */
+};
+
 /* A size that the file had, and when (monotonic): the oldest byte that is not committed came after since_us,
  * what stands behind the mark after mark_us. */
 struct lag {

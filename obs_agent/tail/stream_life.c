@@ -61,7 +61,8 @@ static bool happens(struct stream *s, enum event event)
 	enum stream_life to = next[event][s->life];
 
 	if (to == NEVER) {
-		logcore_error(s->log, "fault of the agent: an event that cannot come to this log file; report it",
+		logcore_error(s->log,
+			      "fault of the agent: an event that cannot come to this log file; report it",
 			      logcore_kv("path", s->place.path), logcore_kv("state", life_names[s->life]),
 			      logcore_kv("event", event_names[event]));
 		return false;

@@ -72,7 +72,8 @@ bool stream_is_torn(const struct stream *s, const struct position *p)
 	struct head h;
 
 	clock_gettime(CLOCK_BOOTTIME, &up);
-	return p->age_s > up.tv_sec && identity_same_file(s->file.file_id, p->file_id) && has_head(s, p, &h) && h.len == HEAD_MAX &&
+	return p->age_s > up.tv_sec && identity_same_file(s->file.file_id, p->file_id) &&
+	       has_head(s, p, &h) && h.len == HEAD_MAX &&
 	       s->seen.size >= HEAD_MAX && !stream_is(s, p);
 }
 

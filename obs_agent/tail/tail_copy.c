@@ -71,19 +71,17 @@ static bool is_related(const struct named *of, const char *other)
 /* Is it a part of the log that `l` was when it was followed, or is now? */
 static bool is_related_to(const struct named *of, const struct stream *l)
 {
-	const struct place *place = stream_place(l);
-
-	return is_related(of, place->path) ||
-	       (strcmp(place->path, place->log_path) != 0 && is_related(of, place->log_path));
+	return is_related(of, stream_path(l)) ||
+	       (strcmp(stream_path(l), stream_log_path(l)) != 0 && is_related(of, stream_log_path(l)));
 }
 
 bool tail_copy_may_be_of(const struct stream *s, const char *log_path)
 {
 	struct named name;
 
-	if (stream_progress(s)->position != 0 || stream_ended(s) || stream_fd(s) < 0)
+	if (stream_offset(s) != 0 || stream_ended(s) || stream_fd(s) < 0)
 		return false;
-	name = name_of(stream_place(s)->path);
+	name = name_of(stream_path(s));
 	return is_related(&name, log_path);
 }
 
@@ -92,7 +90,7 @@ enum likeness tail_copy_likeness(const struct stream *s, const struct remembered
 	enum likeness like = stream_likeness(s, &f->at);
 	/* Made after that text was read so far, a copy would hold as much: a few bytes are the same
 	 * by chance. */
-	if (like == COPY_TOO_SHORT && stream_extent(s)->size < HEAD_MAX && stream_born_us(s) > f->read_us)
+	if (like == COPY_TOO_SHORT && stream_size(s) < HEAD_MAX && stream_born_us(s) > f->read_us)
 		return UNLIKE;
 	return like;
 }
@@ -105,7 +103,7 @@ static bool is_whole(const struct stream *log, int64_t *ret_size)
 	if (stream_fd(log) < 0 || fstat(stream_fd(log), &st) < 0)
 		return false;
 	*ret_size = st.st_size;
-	return st.st_size >= stream_progress(log)->position && stream_holds(log);
+	return st.st_size >= stream_offset(log) && stream_holds(log);
 }
 
 /* Its name has no suffix that rotation made. */
@@ -117,7 +115,7 @@ static bool is_log_by_name(const char *path)
 /* A text that somebody may write to, or cut off. */
 static bool may_change(const struct tail_files *t, const struct stream *l)
 {
-	return tail_files_led_to(t, l) && !stream_is_copy(l) && is_log_by_name(stream_place(l)->path);
+	return tail_files_led_to(t, l) && !stream_is_copy(l) && is_log_by_name(stream_path(l));
 }
 
 /* Where the log was truncated meanwhile, what was read of it must do. */
@@ -138,7 +136,8 @@ static bool says_one_thing(const struct stream *s)
 	const char *newline = n > 0 ? memchr(head, '\n', (size_t)n) : NULL;
 	size_t line = newline ? (size_t)(newline + 1 - head) : 0;
 
-	return n == HEAD_MAX && line > 0 && line < (size_t)n && memcmp(head, head + line, (size_t)n - line) == 0;
+	return n == HEAD_MAX && line > 0 && line < (size_t)n &&
+	       memcmp(head, head + line, (size_t)n - line) == 0;
 }
 
 /* An empty file is as empty as any copy is at first; else one text is the beginning of the other. */
@@ -146,19 +145,19 @@ static enum copy copy_of(const struct tail_files *t, const struct stream *s, con
 {
 	int64_t size;
 
-	if (is_log_by_name(stream_place(l)->path) && stream_made_us(s) < stream_born_us(l))
+	if (is_log_by_name(stream_path(l)) && stream_made_us(s) < stream_born_us(l))
 		return NO_COPY; /* older than the log; a rotated file may hold a text older than itself */
-	if (stream_extent(s)->size == 0)
+	if (stream_size(s) == 0)
 		return COPY_OF_LOG;
 	if (!is_whole(l, &size))
 		return of_changed(s, l);
 	if (!stream_same_text(s, l))
 		return NO_COPY;
-	if (stream_extent(s)->size <= size)
+	if (stream_size(s) <= size)
 		return may_change(t, l) && !says_one_thing(s) ? COPY_OF_LOG : COPY_OF_READ;
-	if (is_log_by_name(stream_place(l)->path))
+	if (is_log_by_name(stream_path(l)))
 		return NO_COPY;
-	return stream_progress(l)->position == size ? COPY_AND_MORE : COPY_OF_LOG;
+	return stream_offset(l) == size ? COPY_AND_MORE : COPY_OF_LOG;
 }
 
 static enum copy of_read_text(const struct tail_files *t, const struct stream *s, const struct named *name)
@@ -166,7 +165,7 @@ static enum copy of_read_text(const struct tail_files *t, const struct stream *s
 	for (size_t i = 0; i < t->finished.n; i++) {
 		const struct remembered_file *f = &t->finished.files[i];
 
-		if (t->finished.keys[i] && stream_extent(s)->size <= f->at.to &&
+		if (t->finished.keys[i] && stream_size(s) <= f->at.to &&
 		    is_related(name, f->at.path) && tail_copy_likeness(s, f) != UNLIKE)
 			return COPY_OF_READ;
 	}
@@ -175,13 +174,13 @@ static enum copy of_read_text(const struct tail_files *t, const struct stream *s
 
 static bool is_shorter(const struct stream *of, const struct stream *l)
 {
-	return of && stream_extent(of)->size < stream_extent(l)->size;
+	return of && stream_size(of) < stream_size(l);
 }
 
 /* *ret_of: the stream that it is a copy of, if it is one of COPY_AND_MORE. */
 static enum copy judge(const struct tail_files *t, const struct stream *s, const struct stream **ret_of)
 {
-	struct named name = name_of(stream_place(s)->path);
+	struct named name = name_of(stream_path(s));
 	enum copy found = NO_COPY;
 
 	for (size_t i = 0; i < t->missing.n; i++)
@@ -202,7 +201,7 @@ static enum copy judge(const struct tail_files *t, const struct stream *s, const
 			*ret_of = copy == COPY_AND_MORE ? l : NULL;
 		}
 	}
-	return found != NO_COPY || stream_extent(s)->size == 0 ? found : of_read_text(t, s, &name);
+	return found != NO_COPY || stream_size(s) == 0 ? found : of_read_text(t, s, &name);
 }
 
 enum copy tail_copy_judge(const struct tail_files *t, const struct stream *s)
@@ -215,16 +214,17 @@ enum copy tail_copy_judge(const struct tail_files *t, const struct stream *s)
 enum admission tail_copy_admit(struct tail_files *t, struct stream *s)
 {
 	const struct stream *of = NULL;
+	bool sure;
 
 	switch (judge(t, s, &of)) {
 	case COPY_OF_LOG:
 		return WAITS;           /* read when the log is truncated, if at all */
 	case COPY_OF_READ:
 		/* judged again when it is known what is over */
-		return t->all_known && tail_copy_pass_over(t, s, stream_extent(s)->size >= HEAD_MAX && !says_one_thing(s)) ?
-		       REFUSED : WAITS;
+		sure = stream_size(s) >= HEAD_MAX && !says_one_thing(s);
+		return t->all_known && tail_copy_pass_over(t, s, sure) ? REFUSED : WAITS;
 	case COPY_AND_MORE:
-		stream_jump(s, stream_progress(of)->position);
+		stream_jump(s, stream_offset(of));
 		return ADMITTED;
 	case NO_COPY:
 		break;
@@ -237,7 +237,7 @@ bool tail_copy_is_rotated(const struct tail_files *t, const struct stream *s)
 	if (stream_is_copy(s))
 		return true;
 	for (const struct stream *l = t->streams; l; l = stream_next(l))
-		if (l != s && tail_copy_named_after(stream_place(s)->path, stream_place(l)->log_path))
+		if (l != s && tail_copy_named_after(stream_path(s), stream_log_path(l)))
 			return true;
 	return false;
 }
@@ -246,9 +246,9 @@ bool tail_copy_is_rotated(const struct tail_files *t, const struct stream *s)
 static bool end_stream(struct tail_files *t, struct stream *s)
 {
 	struct position end;
-	int64_t position = stream_progress(s)->position;
+	int64_t position = stream_offset(s);
 
-	stream_jump(s, stream_extent(s)->size);
+	stream_jump(s, stream_size(s));
 	stream_position(s, &end);
 	end.from = position;
 	end.finished = true;
@@ -270,8 +270,8 @@ bool tail_copy_pass_over(struct tail_files *t, struct stream *s, bool sure)
 	if (!sure) {
 		snprintf(detail, sizeof detail,
 			 "%s begins as an older part of the log does: taken for a copy and not read",
-			 stream_place(s)->path);
-		reader_gap(t->reader, stream_id(s), "copy_passed_over", -1, stream_extent(s)->size, detail);
+			 stream_path(s));
+		reader_gap(t->reader, stream_id(s), "copy_passed_over", -1, stream_size(s), detail);
 	}
 	return true;
 }

@@ -115,7 +115,7 @@ static void watch(struct tail_files *t, struct stream *s)
 
 	if (t->inotify_fd < 0 || links->watch >= 0)
 		return;
-	if (log_name_split(stream_place(s)->path, dir, sizeof dir, &name))
+	if (log_name_split(stream_path(s), dir, sizeof dir, &name))
 		tail_folders_watch(t, dir);
 	snprintf(link, sizeof link, "/proc/self/fd/%d", stream_fd(s));
 	links->watch = inotify_add_watch(t->inotify_fd, link, IN_MODIFY | IN_MOVE_SELF);
@@ -156,8 +156,9 @@ void tail_files_add(struct tail_files *t, struct stream *s)
 
 void tail_files_debug(const struct tail_files *t, const struct stream *s, const char *what)
 {
-	logcore_debug(agent_log(t->agent), what, logcore_kv("path", stream_place(s)->path), logcore_kv("stream", stream_id(s)),
-		      logcore_kv("position", stream_progress(s)->position), logcore_kv("size", stream_extent(s)->size));
+	logcore_debug(agent_log(t->agent), what, logcore_kv("path", stream_path(s)),
+		      logcore_kv("stream", stream_id(s)), logcore_kv("position", stream_offset(s)),
+		      logcore_kv("size", stream_size(s)));
 }
 
 void tail_files_say_rotated(const struct tail_files *t, const char *from, const char *to)
@@ -177,7 +178,7 @@ void tail_files_debug_left(const struct tail_files *t, const struct stream *s)
 	if (stream_fd(s) < 0 || !logcore_enabled(agent_log(t->agent), LOGCORE_DEBUG))
 		return;
 	if (stream_name_now(s, now, sizeof now))
-		tail_files_say_rotated(t, stream_place(s)->path, now);
+		tail_files_say_rotated(t, stream_path(s), now);
 	else
 		tail_files_debug(t, s, "log file removed");
 }
@@ -200,7 +201,9 @@ void tail_files_remove(struct tail_files *t, struct stream *gone)
 
 void tail_files_remember(struct tail_files *t, const struct position *end)
 {
-	remembered_add(&t->finished, &(struct remembered_file){ .at = *end, .read_us = wall_us() }, FILES_OVER_MAX);
+	struct remembered_file f = { .at = *end, .read_us = wall_us() };
+
+	remembered_add(&t->finished, &f, FILES_OVER_MAX);
 }
 
 void tail_files_finished(struct tail_files *t, struct stream *s, const struct position *end)
@@ -240,9 +243,9 @@ static bool go_on_behind(struct tail_files *t, struct stream *s)
 static void take_over(const struct tail_files *t, struct stream *s, const struct remembered_file *f)
 {
 	stream_resume(s, &f->at);
-	tail_files_say_rotated(t, stream_place(s)->log_path, stream_place(s)->path);
+	tail_files_say_rotated(t, stream_log_path(s), stream_path(s));
 	stream_search_since(s, f->since_us);
-	if (strcmp(stream_place(s)->path, stream_place(s)->log_path) != 0)
+	if (strcmp(stream_path(s), stream_log_path(s)) != 0)
 		stream_search_for_a_while(s);
 }
 
@@ -298,13 +301,9 @@ struct stream *tail_files_open_new(struct tail_files *t, const char *path, struc
 
 void tail_files_lose(struct tail_files *t, struct stream *s)
 {
-	struct remembered_file f = { .top = stream_extent(s)->top,
-				.filled_us = stream_extent(s)->filled_us,
-				.read_us = stream_progress(s)->read_us,
-				.since_us = stream_search(s)->since_us,
-				.whole = stream_links(s)->watch >= 0 && stream_is_read_whole(s) };
+	struct remembered_file f = remembered_of(s);
 
-	stream_position(s, &f.at);
+	f.whole = stream_links(s)->watch >= 0 && stream_is_read_whole(s);
 	if (stream_ended(s))
 		tail_files_remember(t, &f.at);
 	else if (!remembered_add(&t->missing, &f, 0))
@@ -318,7 +317,8 @@ static void park_idle(struct tail_files *t)
 	size_t n = t->open_max / 4 + 1;
 
 	for (struct stream *s = t->streams; s && n > 0; s = stream_next(s))
-		if (stream_fd(s) >= 0 && stream_life(s) == FOLLOWED && !stream_is_dirty(s) && stream_park(s)) {
+		if (stream_fd(s) >= 0 && stream_life(s) == FOLLOWED && !stream_is_dirty(s) &&
+		    stream_park(s)) {
 			t->n_open--;
 			n--;
 		}
@@ -341,7 +341,7 @@ bool tail_files_open(struct tail_files *t, struct stream *s)
 		return false;
 	if (stream_reopen(s, &e) < 0) {
 		if (e.code != ESTALE && e.code != ENOENT)
-			tail_files_say_once(t, stream_place(s)->path, e.code, e.msg);
+			tail_files_say_once(t, stream_path(s), e.code, e.msg);
 		stream_mislay(s);       /* the next look finds where it is now */
 		return false;
 	}

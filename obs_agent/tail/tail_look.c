@@ -28,8 +28,9 @@ static bool go_on_in_replacement(struct tail_files *t, struct stream *s)
 	struct stat st;
 
 	for (struct stream *l = t->streams; l; l = stream_next(l)) {
-		if (stream_fd(l) < 0 || stream_ended(l) || stream_progress(l)->position == 0 || strcmp(stream_place(l)->log_path, stream_place(s)->path) != 0 ||
-		    fstat(stream_fd(l), &st) < 0 || st.st_nlink > 0 || st.st_size != stream_progress(l)->position)
+		if (stream_fd(l) < 0 || stream_ended(l) || stream_offset(l) == 0 ||
+		    strcmp(stream_log_path(l), stream_path(s)) != 0 ||
+		    fstat(stream_fd(l), &st) < 0 || st.st_nlink > 0 || st.st_size != stream_offset(l))
 			continue;
 		stream_position(l, &p);
 		if (stream_likeness(s, &p) != COPY)
@@ -86,15 +87,15 @@ static bool look_at_known(struct tail_files *t, const char *path)
 		return true;
 	}
 	s = tail_files_find(t, st.st_dev, st.st_ino);
-	if (s && stream_fd(s) < 0 && st.st_size != stream_extent(s)->size && stream_replaced(s, path)) {
+	if (s && stream_fd(s) < 0 && st.st_size != stream_size(s) && stream_replaced(s, path)) {
 		tail_files_lose(t, s);
 		s = NULL;
 	}
 	if (!s)
 		return false;
-	memcpy(before, stream_place(s)->path, sizeof before);
+	memcpy(before, stream_path(s), sizeof before);
 	stream_found_at(s, path);
-	tail_files_say_rotated(t, before, stream_place(s)->path);
+	tail_files_say_rotated(t, before, stream_path(s));
 	stream_seen(s, &st);
 	take_note(t, s, path);
 	return true;
@@ -141,8 +142,9 @@ static void find_paths(struct tail_files *t, struct path_list *files, struct pat
 				files->path[kept++] = files->path[n];
 		files->n = kept;
 		if (r == -E2BIG)
-			tail_files_say_once(t, c->log_files[i].path, E2BIG,
-					    "the pattern leads to too many folders or names; write a narrower one");
+			tail_files_say_once(
+				t, c->log_files[i].path, E2BIG,
+				"the pattern leads to too many folders or names; write a narrower one");
 		else if (r < 0)
 			tail_files_trouble(t, c->log_files[i].path, -r);
 	}
@@ -183,8 +185,8 @@ static bool is_let_go(const struct stream *s)
 {
 	struct stat st;
 
-	return stream_place(s)->unlinked && idle_for(s, OVER_AFTER_S) &&
-	       (idle_for(s, REMOVED_FOR_S) || stat(stream_place(s)->log_path, &st) == 0);
+	return stream_is_unlinked(s) && idle_for(s, OVER_AFTER_S) &&
+	       (idle_for(s, REMOVED_FOR_S) || stat(stream_log_path(s), &st) == 0);
 }
 
 /* A file that was rotated is kept while somebody may write to it; nobody writes to a copy, even
@@ -234,7 +236,7 @@ static void hold_fewer(struct tail_files *t)
 	}
 }
 
-static struct stream *stream_at(const struct tail_files *t, const char *path)
+static struct stream *stream_at_path(const struct tail_files *t, const char *path)
 {
 	struct stat st;
 
@@ -245,7 +247,7 @@ static struct stream *stream_at(const struct tail_files *t, const char *path)
  * now: then it was rotated like any other. */
 static void leave(struct tail_files *t, struct stream *s)
 {
-	if (t->reconfigured && stream_at(t, stream_place(s)->path) == s) {
+	if (t->reconfigured && stream_at_path(t, stream_path(s)) == s) {
 		stream_drop(s);
 		return;
 	}
@@ -265,9 +267,10 @@ static void leave_all(struct tail_files *t)
 static void drop_rotated(struct tail_files *t)
 {
 	for (struct stream *s = t->streams; s; s = stream_next(s)) {
-		const struct stream *log =
-			stream_life(s) == ROTATED || stream_life(s) == OVER ? stream_at(t, stream_place(s)->log_path) : NULL;
+		const struct stream *log = NULL;
 
+		if (stream_life(s) == ROTATED || stream_life(s) == OVER)
+			log = stream_at_path(t, stream_log_path(s));
 		if (log && (stream_life(log) == DROPPED || stream_life(log) == LET_GO))
 			stream_drop(s);
 	}

@@ -110,7 +110,7 @@ static void leave_copies(struct tail_files *t)
 {
 	for (struct stream *s = t->streams, *next; s; s = next) {
 		next = stream_next(s);
-		if (stream_fd(s) >= 0 && stream_progress(s)->position == 0 && tail_copy_judge(t, s) != NO_COPY)
+		if (stream_fd(s) >= 0 && stream_offset(s) == 0 && tail_copy_judge(t, s) != NO_COPY)
 			tail_files_remove(t, s);
 	}
 }

@@ -26,7 +26,7 @@ static bool nothing_new(struct tail_files *t, const struct stream *s)
 {
 	const struct remembered_file *f = remembered_find(&t->finished, s);
 
-	return f && f->at.to == stream_extent(s)->size;
+	return f && f->at.to == stream_size(s);
 }
 
 /* Open a file unless it is open already; NULL: nothing for us. */
@@ -75,8 +75,8 @@ static bool wants_search(const struct stream *s)
 	bool silent = now_us - stream_progress(s)->idle_since_us > STREAM_SEARCH_S * US_PER_S;
 
 	return !stream_ended(s) && stream_life(s) != DROPPED &&
-	       (stream_progress(s)->position == 0 || stream_is_copy(s) || now_us < stream_search(s)->until_us ||
-		(stream_life(s) != FOLLOWED && (!silent || stream_progress(s)->position < stream_text_size(s))));
+	       (stream_offset(s) == 0 || stream_is_copy(s) || now_us < stream_search(s)->until_us ||
+		(stream_life(s) != FOLLOWED && (!silent || stream_offset(s) < stream_text_size(s))));
 }
 
 /* A log, of which other files are searched for. */
@@ -90,9 +90,13 @@ struct origin {
 
 static struct origin origin_of(struct stream *s)
 {
-	return (struct origin){ .path = stream_place(s)->path, .log_path = stream_place(s)->log_path, .born_us = stream_born_us(s),
-				.since_us = stream_search(s)->since_us, .away = stream_is_away(s),
-				.settings = stream_reading(s)->settings, .searched = stream_search(s)->searched };
+	return (struct origin){ .path = stream_path(s),
+				.log_path = stream_log_path(s),
+				.born_us = stream_born_us(s),
+				.since_us = stream_search(s)->since_us,
+				.away = stream_is_away(s),
+				.settings = stream_reading(s)->settings,
+				.searched = stream_search(s)->searched };
 }
 
 /* What is searched for several streams at once: those whose logs are in one folder. */
@@ -292,9 +296,12 @@ static bool find_by_identity(struct tail_files *t, const char *log_path)
 /* What the copy lacks: bytes that were seen, else what may have come after it was made. */
 static int64_t lost_in_copying(const struct stream *copy, const struct remembered_file *m)
 {
-	if (m->top > stream_extent(copy)->size)
-		return m->top - stream_extent(copy)->size;
-	return m->filled_us == 0 || m->filled_us / US_PER_S >= stream_extent(copy)->written.tv_sec - BUSY_S ? -1 : 0;
+	bool busy;
+
+	if (m->top > stream_size(copy))
+		return m->top - stream_size(copy);
+	busy = m->filled_us == 0 || m->filled_us / US_PER_S >= stream_extent(copy)->written.tv_sec - BUSY_S;
+	return busy ? -1 : 0;
 }
 
 static void take_copy(const struct remembered_file *m, struct stream *s)
@@ -319,13 +326,13 @@ static struct stream *find_copy(struct tail_files *t, const struct remembered_fi
 
 	for (s = t->streams; s; s = stream_next(s))
 		if (tail_copy_may_be_of(s, m->at.path) && tail_copy_likeness(s, m) == COPY &&
-		    (!best || stream_extent(best)->size < stream_extent(s)->size))
+		    (!best || stream_size(best) < stream_size(s)))
 			best = s;
 	names_add_folders_below(&in, m->at.path);
 	list_unknown(t, &in, &files);
 	for (size_t i = 0; i < files.n; i++) {
 		s = open_rotated(t, files.path[i], m->at.path);
-		if (s && tail_copy_likeness(s, m) == COPY && (!best || stream_extent(best)->size < stream_extent(s)->size)) {
+		if (s && tail_copy_likeness(s, m) == COPY && (!best || stream_size(best) < stream_size(s))) {
 			tail_files_add(t, s);
 			return s;               /* the largest of all */
 		}
@@ -341,7 +348,7 @@ static bool is_spare(const struct stream *s, const struct stream *best, const st
 
 	if (like == COPY_TOO_SHORT)
 		return !best || stream_same_text(s, best);
-	return like == COPY && best && stream_extent(s)->size <= stream_extent(best)->size && stream_same_text(s, best);
+	return like == COPY && best && stream_size(s) <= stream_size(best) && stream_same_text(s, best);
 }
 
 /* Copies that are done with. */
@@ -414,7 +421,8 @@ static void say_gone(struct tail_files *t, const struct remembered_file *m)
 	if (find_packed(m->at.path, packed, sizeof packed))
 		snprintf(detail + n, sizeof detail - (size_t)n,
 			 "; it may be in %s: packed files are not read", packed);
-	reader_gap(t->reader, m->at.stream_id, "file_gone", -1, m->top > m->at.to ? m->top - m->at.to : -1, detail);
+	reader_gap(t->reader, m->at.stream_id, "file_gone", -1,
+		   m->top > m->at.to ? m->top - m->at.to : -1, detail);
 	logcore_warning(agent_log(t->agent), "log file is gone", logcore_kv("path", m->at.path),
 			logcore_kv("position", m->at.to));
 }
@@ -452,7 +460,7 @@ static size_t search_for_later(struct tail_files *t, const struct remembered_fil
 
 	search_successors(t, &lost, &search);
 	for (struct stream *s = t->streams; s; s = stream_next(s)) {
-		if (stream_ended(s) || strcmp(stream_place(s)->log_path, m->at.path) != 0)
+		if (stream_ended(s) || strcmp(stream_log_path(s), m->at.path) != 0)
 			continue;
 		stream_search_since(s, m->since_us);
 		stream_search_for_a_while(s);
@@ -525,14 +533,10 @@ void tail_search_missing(struct tail_files *t)
 
 void tail_files_truncated(struct tail_files *t, struct stream *s)
 {
-	struct remembered_file f = { .top = stream_extent(s)->top,
-				.filled_us = stream_extent(s)->filled_us,
-				.read_us = stream_progress(s)->read_us,
-				.since_us = stream_search(s)->since_us,
-				.truncated = true };
+	struct remembered_file f = remembered_of(s);
 
-	f.whole = stream_progress(s)->position >= stream_extent(s)->top && tail_copy_is_rotated(t, s);
-	stream_position(s, &f.at);
+	f.truncated = true;
+	f.whole = stream_offset(s) >= f.top && tail_copy_is_rotated(t, s);
 	if (stream_is_told(s) && !remembered_add(&t->missing, &f, 0))
 		return;                 /* out of memory: at the next turn */
 	stream_restart(s);

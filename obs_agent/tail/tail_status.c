@@ -25,11 +25,12 @@ static void rank(struct ranking *r, const struct stream *s)
 
 static bool add_stream(struct buf *out, const struct tail_files *t, const struct stream *s, int64_t now_us)
 {
-	return buf_adds(out, "{\"path\":") && buf_add_json(out, text_of(stream_place(s)->path)) &&
+	return buf_adds(out, "{\"path\":") && buf_add_json(out, text_of(stream_path(s))) &&
 	       buf_addf(out,
 			",\"position\":%" PRId64 ",\"lag_bytes\":%" PRId64 ",\"lag_s\":%" PRId64
 			",\"rotated\":%s}",
-			stream_progress(s)->committed, stream_lag_bytes(s), stream_lag_us(s, now_us) / US_PER_S, tail_files_led_to(t, s) ? "false" : "true");
+			stream_progress(s)->committed, stream_lag_bytes(s),
+			stream_lag_us(s, now_us) / US_PER_S, tail_files_led_to(t, s) ? "false" : "true");
 }
 
 static bool add_ranking(struct buf *out, const struct tail_files *t, const struct ranking *r, int64_t now_us)

@@ -146,14 +146,14 @@ static void commit(void)
 	assert_non_null(b);
 	for (size_t i = 0; i < from->n_positions; i++)
 		take_position(&from->positions[i]);
-	memcpy(to->lines + to->n_lines, from->lines, from->n_lines * sizeof *from->lines);
-	memcpy(to->gaps + to->n_gaps, from->gaps, from->n_gaps * sizeof *from->gaps);
-	to->n_lines += from->n_lines;
-	to->n_gaps += from->n_gaps;
+	for (size_t i = 0; i < from->n_lines; i++)
+		to->lines[to->n_lines++] = from->lines[i];
+	for (size_t i = 0; i < from->n_gaps; i++)
+		to->gaps[to->n_gaps++] = from->gaps[i];
 	for (size_t i = 0; i < from->n_positions; i += b->n_positions) {
-		b->n_positions = from->n_positions - i < BATCH_STREAMS_MAX ? from->n_positions - i
-									    : BATCH_STREAMS_MAX;
-		memcpy(b->positions, from->positions + i, b->n_positions * sizeof *b->positions);
+		for (b->n_positions = 0; b->n_positions < BATCH_STREAMS_MAX &&
+					 i + b->n_positions < from->n_positions; b->n_positions++)
+			b->positions[b->n_positions] = from->positions[i + b->n_positions];
 		src_tail.committed(tail, b);
 	}
 	free(b);

@@ -9,10 +9,16 @@
 
 static void a_rotated_name_is_made_of_the_logs(void **state)
 {
-	static const char *const parts[] = { "app.log.1", "app.log.old", "app.log.backup", "app.log.1.bak", "app.log-20261121-1764495157", "app.log~", "app.log-20261121", "app.log.2026-11-21T02", "app-2026-11-21.log",
-					     "app.1.log", "app_20261121.log" };
-	static const char *const others[] = { "app-worker.log", "app.log-audit-secret", "app.log.err", "app.log.backups", "app.log.", "application.log", "ap.log.1", "app.log.1.gz",
-					      "app-20261121.log.zst", "other.log.1", "app-2026.err" };
+	static const char *const parts[] = {
+		"app.log.1",        "app.log.old",           "app.log.backup",     "app.log.1.bak",
+		"app.log~",         "app.log-20261121",      "app-2026-11-21.log", "app.1.log",
+		"app_20261121.log", "app.log.2026-11-21T02", "app.log-20261121-1764495157",
+	};
+	static const char *const others[] = {
+		"app-worker.log", "app.log-audit-secret", "app.log.err",  "app.log.backups",
+		"app.log.",       "application.log",      "ap.log.1",     "app.log.1.gz",
+		"other.log.1",    "app-20261121.log.zst", "app-2026.err",
+	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
@@ -28,11 +34,13 @@ static void a_rotated_name_has_the_root_of_its_log(void **state)
 	static const struct {
 		const char *name, *root;
 	} names[] = {
-		{ "app.log", "app.log" },               { "app.log.1", "app.log" },       { "app.log.1.bak", "app.log" },
-		{ "app.log-20261121", "app.log" },      { "app.1.log", "app.log" },       { "app-2026-11-21.log", "app.log" },
-		{ "app-20261121.log.old", "app.log" },  { "app-worker.log", "app-worker.log" }, { "app", "app" },
-		{ "app-worker.2.log", "app-worker.log" }, { "f00001.log", "f00001.log" }, { "app-20261121", "app" },
-		{ "messages~", "messages" },            { ".log", ".log" },
+		{ "app.log", "app.log" },                      { "app.log.1", "app.log" },
+		{ "app.log.1.bak", "app.log" },                { "app.log-20261121", "app.log" },
+		{ "app.1.log", "app.log" },                    { "app-2026-11-21.log", "app.log" },
+		{ "app-20261121.log.old", "app.log" },         { "app-worker.log", "app-worker.log" },
+		{ "app", "app" },                              { "app-worker.2.log", "app-worker.log" },
+		{ "f00001.log", "f00001.log" },                { "app-20261121", "app" },
+		{ "messages~", "messages" },                   { ".log", ".log" },
 	};
 	char root[32];
 

@@ -1,4 +1,5 @@
-/* Opening a log file: refuses links of other users, accepts those of operators. Runs as root, to make files of other users. */
+/* Opening a log file: refuses links of other users, accepts those of operators. Runs as root, to make files
+ * of other users. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -81,7 +82,7 @@ static void files_and_links_of_operators_are_opened(void **state)
 	(void)state;
 	assert_opens(in("app/logs/app.log"), 0, NULL);
 	assert_opens(in("app/./logs//app.log"), 0, NULL);
-	make_link("app/current", "releases/1", OTHER);          /* relative, absolute, of root, over two links */
+	make_link("app/current", "releases/1", OTHER); /* relative, absolute, of root, over two links */
 	assert_opens(in("app/current/app.log"), 0, NULL);
 	make_link("app/current", in("app/releases/1"), OTHER);
 	assert_opens(in("app/current/app.log"), 0, NULL);
@@ -99,12 +100,13 @@ static void a_link_leads_only_to_what_its_owner_has(void **state)
 
 	(void)state;
 	make_link(links[0], in("secret/auth.log"), OTHER);
-	assert_opens(in("app/logs/evil.log"), -EPERM, "/evil.log leads to what its owner (uid 1234) does not own: not followed");
+	assert_opens(in("app/logs/evil.log"), -EPERM,
+		     "/evil.log leads to what its owner (uid 1234) does not own: not followed");
 	make_link(links[0], "../../secret/auth.log", OTHER);
 	assert_opens(in("app/logs/evil.log"), -EPERM, "not followed");
 	make_link(links[1], in("secret"), OTHER);
 	assert_opens(in("app/logs/evil/auth.log"), -EPERM, "/app/logs/evil leads to what");
-	make_link(links[2], "logs/evil.log", OTHER);            /* a link of the owner to another file of the owner */
+	make_link(links[2], "logs/evil.log", OTHER); /* a link of the owner to another file of the owner */
 	assert_opens(in("app/evil2"), -EPERM, "not followed");
 	make_link(links[0], "/proc/self/environ", OTHER);
 	assert_opens(in("app/logs/evil.log"), -EPERM, "not followed");
@@ -127,7 +129,9 @@ static void a_relative_link_of_root_that_another_can_move_is_the_others(void **s
 	make_link("app/kept/link.log", "own.log", 0);
 	assert_opens(in("app/kept/link.log"), 0, NULL);
 	make_link("app/kept/link.log", "../../secret/auth.log", 0);
-	assert_opens(in("app/kept/link.log"), -EPERM, "not followed; name the file itself in log_files, or make it an absolute link of root's");
+	assert_opens(
+		in("app/kept/link.log"), -EPERM,
+		"not followed; name the file itself in log_files, or make it an absolute link of root's");
 	make_link("app/kept/link.log", in("secret/auth.log"), 0);
 	assert_opens(in("app/kept/link.log"), 0, NULL);
 	make_link("app/logs/by_root.log", "../../secret/auth.log", 0);

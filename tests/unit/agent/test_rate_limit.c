@@ -33,14 +33,17 @@ static void severe_lines_have_ten_times_the_room(void **state)
 	assert_int_equal(passed(&f, 1000 * US_PER_S, 0, 5000, LEVEL_INFO), 100);
 	assert_int_equal(passed(&f, 1000 * US_PER_S, 0, 5000, LEVEL_WARNING), 1000);
 	assert_int_equal(passed(&f, 1001 * US_PER_S, 0, 5000, LEVEL_CRITICAL), 1000);
-	assert_int_equal(passed(&f, 1000 * US_PER_S, 0, 200, LEVEL_INFO), 0);          /* late, and its second is used up */
-	assert_int_equal(passed(&f, 9000 * US_PER_S, 0, 1, LEVEL_INFO), 1);            /* one from far ahead ... */
-	assert_int_equal(passed(&f, 1002 * US_PER_S, 0, 200, LEVEL_INFO), 100);        /* ... takes nothing from others */
+	/* late, and its second is used up */
+	assert_int_equal(passed(&f, 1000 * US_PER_S, 0, 200, LEVEL_INFO), 0);
+	/* one from far ahead takes nothing from others */
+	assert_int_equal(passed(&f, 9000 * US_PER_S, 0, 1, LEVEL_INFO), 1);
+	assert_int_equal(passed(&f, 1002 * US_PER_S, 0, 200, LEVEL_INFO), 100);
 }
 
 static void levels_are_named_the_worst_first(void **state)
 {
-	struct rate_limit_held c = { .lines = { [LEVEL_INFO] = 1200, [LEVEL_DEBUG] = 33, [LEVEL_ERROR] = 1 } };
+	struct rate_limit_held c = { .lines[LEVEL_INFO] = 1200, .lines[LEVEL_DEBUG] = 33,
+				     .lines[LEVEL_ERROR] = 1 };
 	struct buf out = BUF(100);
 
 	(void)state;

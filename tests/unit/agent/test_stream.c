@@ -114,7 +114,8 @@ static void another_file_with_the_same_beginning_is_another(void **state)
 
 static void truncation_is_noticed_whatever_fills_the_file_again(void **state)
 {
-	static const char *const refills[] = { "", "short\n", "exactly as long!\n", "longer than what was here before\n" };
+	static const char *const refills[] = { "", "short\n", "exactly as long!\n",
+					       "longer than what was here before\n" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof refills / sizeof *refills; i++) {
@@ -266,7 +267,7 @@ static void a_copy_goes_on_where_reading_stopped(void **state)
 	put("a", "a", "two\n");
 	read_on(s, 4);
 	p.to = s->at.position;
-	snprintf(p.tail_hash, sizeof p.tail_hash, "%zu:%016" PRIx64, s->at.tail_len, fingerprint_hash(s->at.tail, s->at.tail_len));
+	fingerprint_print(s->at.tail, s->at.tail_len, p.tail_hash, sizeof p.tail_hash);
 	for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
 		put("b", "w", files[i].text);
 		other = open_stream("b");
@@ -298,7 +299,8 @@ static void a_position_is_of_the_text_that_was_read(void **state)
 	}
 }
 
-/* Of 1 to 2000 bytes: each text that begins as it does, and no other, fits; also after it was a text itself. */
+/* Of 1 to 2000 bytes: each text that begins as it does, and no other, fits; also after it was a text itself.
+ * */
 static void a_head_fits_what_begins_as_it_does(void **state)
 {
 	char text[2000], other[2000], printed[72];

@@ -334,7 +334,7 @@ static void a_parked_file_is_not_taken_for_the_next_at_its_path(void **state)
 	put_many("w", "a");
 	follow("*.log");
 	round_trip();
-	snprintf(name, sizeof name, "%s", strrchr(stream_place(a_parked_one())->path, '/') + 1);
+	snprintf(name, sizeof name, "%s", strrchr(stream_path(a_parked_one()), '/') + 1);
 	assert_int_equal(stat(in_dir(name), &st), 0);
 	ino = st.st_ino;
 	for (int i = 0; i < 50 && (i == 0 || st.st_ino != ino); i++) {
@@ -356,7 +356,7 @@ static void a_parked_file_that_was_renamed_is_found_and_read_on(void **state)
 	put_many("w", "a");
 	follow("*.log");
 	round_trip();
-	snprintf(name, sizeof name, "%s", strrchr(stream_place(a_parked_one())->path, '/') + 1);
+	snprintf(name, sizeof name, "%s", strrchr(stream_path(a_parked_one()), '/') + 1);
 	snprintf(rotated, sizeof rotated, "%s.1", name);
 	move(name, rotated);
 	put(rotated, "a", "rest\n");

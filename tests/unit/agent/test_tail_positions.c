@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <sys/resource.h>
+
 #include "obs_agent/tail/tail_positions.c"
 #include "tail_fixture.h"
 
@@ -18,6 +20,17 @@ static struct position *stored(const char *name)
 			found = &agent.database.positions[i];
 	assert_non_null(found);
 	return found;
+}
+
+/* A rotated file that is over; finish it. */
+static void end_rotated(const char *name)
+{
+	struct stream *s = stream_of(name);
+
+	assert_non_null(s);
+	stream_call_over(s);
+	round_trip();
+	assert_null(stream_of(name));
 }
 
 static void a_restart_goes_on_at_the_position(void **state)
@@ -150,6 +163,106 @@ static void a_log_truncated_while_the_agent_is_stopped_is_read_on_in_its_copy(vo
 	assert_rows("one two three four");
 }
 
+/* The position of a copy is told for the log's number: that decides, not what the file is. */
+static void a_copy_that_is_read_keeps_its_position_after_a_reconnect(void **state)
+{
+	(void)state;
+	put("app.log", "w", "one\ntwo\n");
+	follow("app.log");
+	round_trip();
+	put("app.log", "a", "three\nfour\n");
+	copy("app.log", "app.log.1");
+	put("app.log", "w", "five\n");
+	tail_files_look(&tail->files);
+	work(tail);                             /* sees that it was truncated */
+	tail_files_look(&tail->files);          /* and takes the copy */
+	assert_true(stream_is_copy(stream_of("app.log.1")));
+	connect_database();                     /* before anything of it was told */
+	assert_true(stream_is_copy(stream_of("app.log.1")));
+	round_trip();
+	assert_rows("one two three four five");
+}
+
+/* The agent looked before the database answered, and a pattern leads to a copy that was made meanwhile. */
+static void a_copy_that_was_seen_before_the_positions_is_not_read(void **state)
+{
+	(void)state;
+	put("app.log", "w", "one\ntwo\n");
+	follow("app.log*");
+	round_trip();
+	stop_tail();
+	copy("app.log", "app.log.bak");
+	start_tail();
+	tail_files_look(&tail->files);
+	assert_non_null(stream_of("app.log"));
+	connect_database();
+	round_trip();
+	put("app.log", "a", "three\n");
+	round_trip();
+	assert_rows("one two three");
+}
+
+enum { MANY = 40, FEW = 80 };           /* files, descriptors: 16 for log files */
+
+static void put_many(const char *how, const char *word)
+{
+	char name[32], line[32];
+
+	for (int i = 0; i < MANY; i++) {
+		snprintf(name, sizeof name, "%c%c.log", 'a' + i / 26, 'a' + i % 26);
+		snprintf(line, sizeof line, "%s-%d\n", word, i);
+		put(name, how, line);
+	}
+}
+
+/* The same, of a text that was read to its end in a file that is gone. */
+static void a_copy_of_a_finished_file_is_not_read_after_a_restart(void **state)
+{
+	(void)state;
+	put("app.log", "w", "one\ntwo\n");
+	follow("app.log");
+	round_trip();
+	move("app.log", "app.log.1");
+	put("app.log", "w", "three\n");
+	round_trip();
+	end_rotated("app.log.1");
+	stop_tail();
+	copy("app.log.1", "app.log.bak");
+	gone("app.log.1");
+	use_patterns((const char *const[]){ "app.log", "app.log.bak" }, 2);
+	start_tail();
+	tail_files_look(&tail->files);
+	assert_non_null(stream_of("app.log.bak"));
+	connect_database();
+	round_trip();
+	assert_rows("one two three");
+}
+
+static void parked_files_keep_their_positions_after_a_reconnect(void **state)
+{
+	struct rlimit few = { FEW, FEW };
+
+	(void)state;
+	getrlimit(RLIMIT_NOFILE, &few);
+	few.rlim_cur = FEW;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	put_many("w", "first");
+	follow("*.log");
+	round_trip();
+	assert_true(tail->files.n_open < 20);
+	put_many("a", "second");
+	look_and_read();                        /* in a batch that never arrives */
+	connect_database();
+	for (int i = 0; i < 5; i++)
+		round_trip();
+	assert_int_equal(agent.database.n_lines, 2 * MANY);
+	for (size_t i = 0; i < agent.database.n_lines; i++)
+		assert_int_equal(rows_of(agent.database.lines[i].text), 1);
+	assert_int_equal(agent.database.n_positions, MANY);
+	few.rlim_cur = few.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &few);
+}
+
 static void a_removed_log_is_ended_with_a_gap(void **state)
 {
 	int64_t id;
@@ -170,17 +283,6 @@ static void a_removed_log_is_ended_with_a_gap(void **state)
 	restart_tail();                         /* and it is said once */
 	round_trip();
 	assert_int_equal(agent.database.n_gaps, 1);
-}
-
-/* A rotated file that is over; finish it. */
-static void end_rotated(const char *name)
-{
-	struct stream *s = stream_of(name);
-
-	assert_non_null(s);
-	stream_call_over(s);
-	round_trip();
-	assert_null(stream_of(name));
 }
 
 static void a_finished_file_is_not_read_again(void **state)
@@ -302,11 +404,15 @@ static void a_position_that_fits_no_file_does_not_move_another(void **state)
 	round_trip();
 	p = stored("app.log");
 	p->tail_hash[strlen(p->tail_hash) - 1] ^= 1;    /* it says that another text was read */
-	restart_tail();
+	connect_database();
 	round_trip();
 	assert_int_equal(rows_of("one"), 2);
 	assert_true(p->finished);
 	assert_non_null(gap("truncated"));
+	assert_int_not_equal(stream_id(stream_of("app.log")), p->stream_id);
+	restart_tail();
+	round_trip();
+	assert_int_equal(rows_of("one"), 2);
 }
 
 int main(void)
@@ -319,6 +425,10 @@ int main(void)
 		tail_test(a_log_renamed_while_the_agent_is_stopped_is_found),
 		tail_test(logs_that_swapped_names_keep_their_positions),
 		tail_test(a_log_truncated_while_the_agent_is_stopped_is_read_on_in_its_copy),
+		tail_test(a_copy_that_is_read_keeps_its_position_after_a_reconnect),
+		tail_test(a_copy_that_was_seen_before_the_positions_is_not_read),
+		tail_test(a_copy_of_a_finished_file_is_not_read_after_a_restart),
+		tail_test(parked_files_keep_their_positions_after_a_reconnect),
 		tail_test(a_removed_log_is_ended_with_a_gap),
 		tail_test(a_finished_file_is_not_read_again),
 		tail_test(a_file_whose_end_was_not_committed_is_ended_again),
