@@ -451,6 +451,7 @@ static const struct pg_events pg_events = { on_ready, on_committed, on_lost };
 int deliver_new(const struct deliver_options *o, const struct deliver_events *events, void *data,
 		struct deliver **ret, struct err *e)
 {
+	const struct pg_setup connection = { o->loop, o->config, o->log, o->spread_us };
 	struct deliver *d = calloc(1, sizeof *d);
 	int r;
 
@@ -473,7 +474,7 @@ int deliver_new(const struct deliver_options *o, const struct deliver_events *ev
 	else if (!d->outbox)
 		r = err_set(e, ENOMEM, "out of memory for the outbox");
 	else
-		r = pg_new(o->loop, o->config, o->log, o->spread_us, &pg_events, d, &d->pg, e);
+		r = pg_new(&connection, &pg_events, d, &d->pg, e);
 	if (r < 0) {
 		deliver_free(d);
 		return r;

@@ -276,10 +276,11 @@ static int start_loop(struct run *r)
 /* Answer `obs_agent status` and `obs_agent reload`, and keep systemd informed. */
 static int start_answers(struct run *r, struct err *e)
 {
-	int x = status_listen(r->loop, r->config.app, ASK_STATUS, status, r, &r->status, e);
+	const struct status_answerer asked = { ASK_STATUS, status, r }, told = { ASK_RELOAD, reload, r };
+	int x = status_listen(r->loop, r->config.app, &asked, &r->status, e);
 
 	if (x >= 0)
-		x = status_listen(r->loop, r->config.app, ASK_RELOAD, reload, r, &r->reload, e);
+		x = status_listen(r->loop, r->config.app, &told, &r->reload, e);
 	return x < 0 ? x : notify_new(r->loop, status_words, r, &r->notify, e);
 }
 

@@ -18,8 +18,7 @@ enum {
 struct status_server {
 	sd_event_source *io;
 	int fd;
-	status_fn fn;
-	void *data;
+	struct status_answerer answerer;
 	struct sockaddr_un address;
 	struct buf answer;
 };
@@ -60,18 +59,18 @@ static int on_client(sd_event_source *source, int fd, uint32_t revents, void *da
 	if (client < 0)
 		return 0;
 	buf_reset(&s->answer);
-	if (s->fn(s->data, &s->answer))
+	if (s->answerer.answer(s->answerer.data, &s->answer))
 		(void)!send(client, s->answer.data, s->answer.len, MSG_NOSIGNAL | MSG_DONTWAIT);
 	return 0;
 }
 
-int status_listen(sd_event *loop, const char *app, enum status_question q, status_fn fn, void *data,
+int status_listen(sd_event *loop, const char *app, const struct status_answerer *a,
 		  struct status_server **ret, struct err *e)
 {
 	struct status_server *s;
 	struct sockaddr_un address;
 	char *slash;
-	int r = socket_path(app, q, &address, e);
+	int r = socket_path(app, a->question, &address, e);
 
 	*ret = NULL;
 	if (r < 0)
@@ -83,12 +82,12 @@ int status_listen(sd_event *loop, const char *app, enum status_question q, statu
 	*slash = '/';
 	s = calloc(1, sizeof *s);
 	if (!s)
-		return err_set(e, ENOMEM, "out of memory for %s", questions[q].socket);
+		return err_set(e, ENOMEM, "out of memory for %s", questions[a->question].socket);
 	*s = (struct status_server){ .fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0),
-				     .fn = fn, .data = data, .address = address, .answer = BUF(ANSWER_MAX) };
+				     .answerer = *a, .address = address, .answer = BUF(ANSWER_MAX) };
 	unlink(address.sun_path);
 	if (s->fd < 0 || bind(s->fd, (struct sockaddr *)&address, sizeof address) < 0 ||
-	    chmod(address.sun_path, questions[q].mode) < 0 || listen(s->fd, 8) < 0)
+	    chmod(address.sun_path, questions[a->question].mode) < 0 || listen(s->fd, 8) < 0)
 		r = -errno;
 	else
 		r = sd_event_add_io(loop, &s->io, s->fd, EPOLLIN, on_client, s);

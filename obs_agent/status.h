@@ -24,12 +24,16 @@ enum status_question {
 
 struct status_server;
 
-/* Append the answer; return false to send none. */
-typedef bool (*status_fn)(void *data, struct buf *out);
+/* Who answers which question. */
+struct status_answerer {
+	enum status_question question;
+	/* Append the answer; return false to send none. */
+	bool (*answer)(void *data, struct buf *out);
+	void *data;
+};
 
-/* Listen for a question; `fn` makes the answers. If the folder does not exist, returns 0 and *ret is
- * NULL. */
-int status_listen(sd_event *loop, const char *app, enum status_question q, status_fn fn, void *data,
+/* Listen for a question. If the folder does not exist, returns 0 and *ret is NULL. */
+int status_listen(sd_event *loop, const char *app, const struct status_answerer *a,
 		  struct status_server **ret, struct err *e);
 void status_close(struct status_server *s);
 

@@ -141,12 +141,13 @@ static int show(const struct action *c, const char *answer)
 static int run(const struct action *c, const char *url, const char *const *params)
 {
 	CLEANUP(buf_free) struct buf answer = BUF(ANSWER_MAX);
+	const struct db_question question = { c->sql, c->most, params, TIMEOUT_MS };
 	struct db *db = db_new(url);
 	struct err e = { 0 };
 	enum db_failure failure = DB_FAILED;
 
 	if (db)
-		failure = db_change(db, c->sql, c->most, params, TIMEOUT_MS, &answer, &e);
+		failure = db_change(db, &question, &answer, &e);
 	db_free(db);
 	if (failure == DB_OK)
 		return show(c, buf_cstr(&answer));

@@ -175,14 +175,18 @@ static enum db_failure close_transaction(struct db *db, enum db_failure failure)
 	return failure;
 }
 
-enum db_failure db_ask(struct db *db, const char *sql, size_t n_params, const char *const *params,
-		       int timeout_ms, struct buf *out, struct err *e)
+static PGresult *ask(struct db *db, const char *sql, const struct db_question *q)
+{
+	return PQexecParams(db->conn, sql, (int)q->n_params, NULL, q->params, NULL, NULL, 0);
+}
+
+enum db_failure db_ask(struct db *db, const struct db_question *q, struct buf *out, struct err *e)
 {
 	CLEANUP(pg_clear_p) PGresult *result = NULL;
-	enum db_failure failure = open_transaction(db, false, timeout_ms, e);
+	enum db_failure failure = open_transaction(db, false, q->timeout_ms, e);
 
 	if (failure == DB_OK) {
-		result = PQexecParams(db->conn, sql, (int)n_params, NULL, params, NULL, NULL, 0);
+		result = ask(db, q->sql, q);
 		failure = PQresultStatus(result) == PGRES_TUPLES_OK ? keep_value(result, out, e)
 								    : query_failed(db, result, e);
 	}
@@ -196,14 +200,13 @@ static enum db_failure commit(struct db *db, struct err *e)
 	return PQresultStatus(result) == PGRES_COMMAND_OK ? DB_OK : query_failed(db, result, e);
 }
 
-enum db_failure db_change(struct db *db, const char *sql, size_t n_params, const char *const *params,
-			  int timeout_ms, struct buf *out, struct err *e)
+enum db_failure db_change(struct db *db, const struct db_question *q, struct buf *out, struct err *e)
 {
 	CLEANUP(pg_clear_p) PGresult *result = NULL;
-	enum db_failure failure = open_transaction(db, true, timeout_ms, e);
+	enum db_failure failure = open_transaction(db, true, q->timeout_ms, e);
 
 	if (failure == DB_OK) {
-		result = PQexecParams(db->conn, sql, (int)n_params, NULL, params, NULL, NULL, 0);
+		result = ask(db, q->sql, q);
 		failure = PQresultStatus(result) == PGRES_TUPLES_OK ? commit(db, e)
 								    : query_failed(db, result, e);
 	}
@@ -279,13 +282,12 @@ static enum db_failure fetch(struct db *db, struct rows *rows, struct err *e)
 }
 
 /* A cursor, so that each part has the time limit to itself; planned for reading all of it. */
-static enum db_failure declare(struct db *db, const char *sql, size_t n_params, const char *const *params,
-			       struct err *e)
+static enum db_failure declare(struct db *db, const struct db_question *q, struct err *e)
 {
 	CLEANUP(pg_clear_p) PGresult *setting = NULL, *result = NULL;
-	CLEANUP(buf_free) struct buf text = BUF(strlen(sql) + 64);
+	CLEANUP(buf_free) struct buf text = BUF(strlen(q->sql) + 64);
 
-	if (!buf_adds(&text, "DECLARE found NO SCROLL CURSOR FOR ") || !buf_adds(&text, sql) ||
+	if (!buf_adds(&text, "DECLARE found NO SCROLL CURSOR FOR ") || !buf_adds(&text, q->sql) ||
 	    !buf_cstr(&text)) {
 		err_set(e, ENOMEM, "out of memory");
 		return DB_FAILED;
@@ -293,18 +295,17 @@ static enum db_failure declare(struct db *db, const char *sql, size_t n_params, 
 	setting = PQexec(db->conn, "SET LOCAL cursor_tuple_fraction = 1");
 	if (PQresultStatus(setting) != PGRES_COMMAND_OK)
 		return query_failed(db, setting, e);
-	result = PQexecParams(db->conn, text.data, (int)n_params, NULL, params, NULL, NULL, 0);
+	result = ask(db, text.data, q);
 	return PQresultStatus(result) == PGRES_COMMAND_OK ? DB_OK : query_failed(db, result, e);
 }
 
-enum db_failure db_rows(struct db *db, const char *sql, size_t n_params, const char *const *params,
-			int timeout_ms, db_row *row, void *ctx, struct err *e)
+enum db_failure db_rows(struct db *db, const struct db_question *q, db_row *row, void *ctx, struct err *e)
 {
 	struct rows rows = { .row = row, .ctx = ctx };
-	enum db_failure failure = open_transaction(db, false, timeout_ms, e);
+	enum db_failure failure = open_transaction(db, false, q->timeout_ms, e);
 
 	if (failure == DB_OK)
-		failure = declare(db, sql, n_params, params, e);
+		failure = declare(db, q, e);
 	do {
 		if (failure == DB_OK)
 			failure = fetch(db, &rows, e);

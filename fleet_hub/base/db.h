@@ -35,17 +35,21 @@ struct db;
 struct db *db_new(const char *url);
 void db_free(struct db *db);
 
+struct db_question {
+	const char *sql;
+	size_t n_params;
+	const char *const *params;      /* as text; NULL is SQL's null */
+	int timeout_ms;
+};
+
 /*
- * Run `sql` with text parameters (NULL is SQL's null) and append its only value, of
- * its only row, to `out`. Connects when there is no connection; when a kept one
- * turns out to be dead it connects anew, once.
+ * Ask `q` and append its only value, of its only row, to `out`. Connects when there is no connection; when a
+ * kept one turns out to be dead it connects anew, once.
  */
-enum db_failure db_ask(struct db *db, const char *sql, size_t n_params, const char *const *params,
-		       int timeout_ms, struct buf *out, struct err *e);
+enum db_failure db_ask(struct db *db, const struct db_question *q, struct buf *out, struct err *e);
 
 /* The same in a transaction that may write, committed before the value is appended. */
-enum db_failure db_change(struct db *db, const char *sql, size_t n_params, const char *const *params,
-			  int timeout_ms, struct buf *out, struct err *e);
+enum db_failure db_change(struct db *db, const struct db_question *q, struct buf *out, struct err *e);
 
 enum db_kind { DB_TEXT, DB_NUMBER, DB_JSON };
 
@@ -59,10 +63,9 @@ struct db_cell {
 typedef bool db_row(void *ctx, const struct db_cell *cell, size_t n);
 
 /*
- * Run `sql` and hand its rows to `row` as they come, one in memory at a time. The time limit
+ * Ask `q` and hand its rows to `row` as they come, one in memory at a time. The time limit
  * is that of a part of the rows, not of all. After a failure rows may have been handed over.
  */
-enum db_failure db_rows(struct db *db, const char *sql, size_t n_params, const char *const *params,
-			int timeout_ms, db_row *row, void *ctx, struct err *e);
+enum db_failure db_rows(struct db *db, const struct db_question *q, db_row *row, void *ctx, struct err *e);
 
 #endif

@@ -170,13 +170,13 @@ static void export_free(struct export *x)
 	buf_free(&x->part);
 }
 
-enum db_failure export_rows(struct db *db, const char *sql, size_t n_params, const char *const *params,
-			    int timeout_ms, enum export_form form, struct response *s, struct err *e)
+enum db_failure export_rows(struct db *db, const struct db_question *q, enum export_form form,
+			    struct response *s, struct err *e)
 {
 	CLEANUP(export_free) struct export x = {
 		.s = s, .form = form, .out = BUF(PIECE), .part = BUF(PIECE),
 	};
-	enum db_failure failure = db_rows(db, sql, n_params, params, timeout_ms, take_row, &x, e);
+	enum db_failure failure = db_rows(db, q, take_row, &x, e);
 
 	if (failure && !s->begun)
 		return failure;

@@ -18,9 +18,9 @@ enum {
 
 enum export_form { EXPORT_CSV, EXPORT_NDJSON };
 
-/* Send the rows of `sql`. When it fails before the first row, nothing has been sent (s->begun
+/* Send the rows of `q`. When it fails before the first row, nothing has been sent (s->begun
  * is false) and the failure is returned; later ones are told in the file, and DB_OK is. */
-enum db_failure export_rows(struct db *db, const char *sql, size_t n_params, const char *const *params,
-			    int timeout_ms, enum export_form form, struct response *s, struct err *e);
+enum db_failure export_rows(struct db *db, const struct db_question *q, enum export_form form,
+			    struct response *s, struct err *e);
 
 #endif

@@ -363,6 +363,7 @@ static enum form form_of(const struct route *route, const struct request *r)
 static void send_rows(const struct route *route, const struct request *r, const struct params *p,
 		      struct db *db, struct response *s)
 {
+	const struct db_question question = { route->rows_sql, p->n, p->v, route->timeout_ms };
 	enum db_failure failure;
 	char rows[16];
 	struct err e;
@@ -374,8 +375,7 @@ static void send_rows(const struct route *route, const struct request *r, const 
 		response_begin(s);
 		return;
 	}
-	failure = export_rows(db, route->rows_sql, p->n, p->v, route->timeout_ms,
-			      p->form == FORM_CSV ? EXPORT_CSV : EXPORT_NDJSON, s, &e);
+	failure = export_rows(db, &question, p->form == FORM_CSV ? EXPORT_CSV : EXPORT_NDJSON, s, &e);
 	if (failure) {
 		buf_reset(&s->headers);
 		database_error(r, s, failure);
@@ -387,8 +387,9 @@ static enum db_failure ask_part(struct db *db, const struct route *route, const 
 				const struct part *part, struct buf *text)
 {
 	CLEANUP(buf_free) struct buf answer = BUF(HTTP_BODY_MAX);
+	const struct db_question question = { part->sql, part->n_params, p->v, route->timeout_ms };
 	struct err e;
-	enum db_failure failure = db_ask(db, part->sql, part->n_params, p->v, route->timeout_ms, &answer, &e);
+	enum db_failure failure = db_ask(db, &question, &answer, &e);
 
 	if (failure)
 		return failure;
@@ -400,10 +401,11 @@ static void send_page(const struct route *route, struct request *r, const struct
 		      struct response *s)
 {
 	CLEANUP(buf_free) struct buf text = BUF(HTTP_BODY_MAX);
+	const struct db_question question = { route->sql, p->n, p->v, route->timeout_ms };
 	enum db_failure failure;
 	struct err e;
 
-	failure = route->sql ? db_ask(db, route->sql, p->n, p->v, route->timeout_ms, &text, &e)
+	failure = route->sql ? db_ask(db, &question, &text, &e)
 			     : buf_adds(&text, "{}") ? DB_OK : DB_FAILED;
 	for (size_t i = 0; i < ROUTE_MORE_MAX && route->more[i].sql && !failure; i++)
 		failure = ask_part(db, route, p, &route->more[i], &text);

@@ -93,6 +93,14 @@ static int report_last_seen(const PGresult *r, const struct config *c, bool star
 			   number(r, 0, 0));
 }
 
+/* How to fix what the server refused, or NULL. */
+static const char *refusal_hint(const PGresult *r)
+{
+	const struct pg_judgement j = pg_judge(PQresultErrorField(r, PG_DIAG_SQLSTATE));
+
+	return j.cause == PG_CAUSE_SCHEMA ? "run schema.sql in this database" : j.hint;
+}
+
 /* Fails too if this role may not write as this server. */
 static int ask_last_seen(PGconn *conn, const struct config *c, bool starting, FILE *out)
 {
@@ -152,7 +160,7 @@ int pg_doctor(const struct config *c, bool starting, FILE *out)
 	r = PQexec(conn, sql_doctor);
 	if (PQresultStatus(r) != PGRES_TUPLES_OK) {
 		pg_one_line(PQerrorMessage(conn), error, sizeof error);
-		return failed + doctor_line(out, false, "run schema.sql in this database", "%s", error);
+		return failed + doctor_line(out, false, refusal_hint(r), "%s", error);
 	}
 	failed += report(r, out);
 	return failed + (*PQgetvalue(r, 0, 0) == 't' ? ask_last_seen(conn, c, starting, out) : 0);

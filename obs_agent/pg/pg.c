@@ -404,8 +404,8 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *data)
 
 /* ---- life ---- */
 
-int pg_new(sd_event *loop, const struct config *c, struct logcore *log, int64_t spread_us,
-	   const struct pg_events *events, void *data, struct pg **ret, struct err *e)
+int pg_new(const struct pg_setup *s, const struct pg_events *events, void *data, struct pg **ret,
+	   struct err *e)
 {
 	static const struct pg_connect_events connect_events = { on_up, on_failed };
 	struct pg *p = calloc(1, sizeof *p);
@@ -414,22 +414,22 @@ int pg_new(sd_event *loop, const struct config *c, struct logcore *log, int64_t 
 
 	if (!p)
 		return err_set(e, ENOMEM, "out of memory for the database connection");
-	*p = (struct pg){ .loop = loop, .config = c, .log = log, .events = events, .data = data,
+	*p = (struct pg){ .loop = s->loop, .config = s->config, .log = s->log, .events = events, .data = data,
 			  .json = BUF(PUSH_JSON_BYTES_MAX), .process = pg_random_below(INT64_MAX) };
-	r = sd_event_add_time_relative(loop, &p->timer, CLOCK_MONOTONIC, 0, 10 * US_PER_MS, on_timer, p);
+	r = sd_event_add_time_relative(s->loop, &p->timer, CLOCK_MONOTONIC, 0, 10 * US_PER_MS, on_timer, p);
 	if (r < 0)
 		r = err_set(e, -r, "cannot make a timer: %s", strerror(-r));
 	else
-		r = pg_connect_new(loop, c->postgres_url, &connect_events, p, &p->connect, e);
-	if (pg_tls_weakness(c->postgres_url, weakness))
-		logcore_warning(log, "the database connection is less protected than it could be",
+		r = pg_connect_new(s->loop, s->config->postgres_url, &connect_events, p, &p->connect, e);
+	if (pg_tls_weakness(s->config->postgres_url, weakness))
+		logcore_warning(s->log, "the database connection is less protected than it could be",
 				logcore_kv("why", weakness));
 	if (r < 0) {
 		pg_free(p);
 		return r;
 	}
 	enter(p, PHASE_WAITING);
-	arm(p, pg_random_below(spread_us));
+	arm(p, pg_random_below(s->spread_us));
 	*ret = p;
 	return 0;
 }

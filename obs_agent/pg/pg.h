@@ -33,10 +33,17 @@ struct pg_events {
 	void (*lost)(void *data, enum pg_verdict verdict, const char *sqlstate, const struct err *e);
 };
 
+struct pg_setup {
+	sd_event *loop;
+	const struct config *config;    /* must outlive the connection */
+	struct logcore *log;
+	int64_t spread_us;
+};
+
 /* Start to connect after a random part of `spread_us`, so that a fleet that restarts together does
- * not connect together. `c` must outlive the connection. */
-int pg_new(sd_event *loop, const struct config *c, struct logcore *log, int64_t spread_us,
-	   const struct pg_events *events, void *data, struct pg **ret, struct err *e);
+ * not connect together. */
+int pg_new(const struct pg_setup *s, const struct pg_events *events, void *data, struct pg **ret,
+	   struct err *e);
 void pg_free(struct pg *p);
 
 /* Is the connection up, with no batch in flight? */

@@ -25,13 +25,10 @@ struct pg {
 
 static struct pg fake;
 
-int pg_new(sd_event *loop, const struct config *c, struct logcore *log, int64_t spread_us,
-	   const struct pg_events *events, void *data, struct pg **ret, struct err *e)
+int pg_new(const struct pg_setup *s, const struct pg_events *events, void *data, struct pg **ret,
+	   struct err *e)
 {
-	(void)loop;
-	(void)c;
-	(void)log;
-	(void)spread_us;
+	(void)s;
 	(void)e;
 	fake = (struct pg){ .events = events, .data = data };
 	*ret = &fake;
