@@ -575,10 +575,18 @@ static void impossible_options_are_refused(void **state)
 	static const struct { struct logcore_options o; const char *error; } rows[] = {
 		{ { .mode = 3 },
 		  "mode must be LOGCORE_DIRECT, LOGCORE_BUFFERED or LOGCORE_ASYNC: Invalid argument" },
-		{ { .buffer_size = 100 }, "buffer_size must be 65536 bytes to 64 MiB: Invalid argument" },
+		{ { .mode = -1 },
+		  "mode must be LOGCORE_DIRECT, LOGCORE_BUFFERED or LOGCORE_ASYNC: Invalid argument" },
+		{ { .buffer_size = 65535 }, "buffer_size must be 65536 bytes to 64 MiB: Invalid argument" },
+		{ { .buffer_size = (64 << 20) + 1 },
+		  "buffer_size must be 65536 bytes to 64 MiB: Invalid argument" },
 		{ { .rotate_bytes = 1 << 20 },
 		  "rotate_bytes, rotate_seconds and no_follow need a path: Invalid argument" },
-		{ { .path = "x", .rotate_bytes = 5 },
+		{ { .rotate_seconds = 1 },
+		  "rotate_bytes, rotate_seconds and no_follow need a path: Invalid argument" },
+		{ { .no_follow = true },
+		  "rotate_bytes, rotate_seconds and no_follow need a path: Invalid argument" },
+		{ { .path = "x", .rotate_bytes = 65535 },
 		  "rotate_bytes must be 65536 at least: Invalid argument" },
 		{ { .path = "x", .rotate_keep = 10001 },
 		  "rotate_keep must be 10000 at most: Invalid argument" },
@@ -589,6 +597,23 @@ static void impossible_options_are_refused(void **state)
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		assert_null(logcore_open(&rows[i].o, error, sizeof error));
 		assert_string_equal(error, rows[i].error);
+	}
+}
+
+static void the_limits_themselves_are_taken(void **state)
+{
+	const struct logcore_options rows[] = {
+		{ .path = path, .mode = LOGCORE_ASYNC, .buffer_size = 65536 },
+		{ .path = path, .mode = LOGCORE_BUFFERED, .buffer_size = 64 << 20 },
+		{ .path = path, .rotate_bytes = 65536, .rotate_keep = 10000 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct logcore *log = logcore_open(&rows[i], NULL, 0);
+
+		assert_non_null(log);
+		logcore_close(log);
 	}
 }
 
@@ -616,6 +641,7 @@ int main(void)
 		MODES(a_cancelled_thread_leaves_nothing_locked),
 		MODES(a_signal_handler_may_log),
 		MODES(impossible_options_are_refused),
+		MODES(the_limits_themselves_are_taken),
 	};
 
 	return cmocka_run_group_tests(tests, setup_group, remove_folder);
