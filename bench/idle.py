@@ -28,6 +28,7 @@ from harness import AGENT, BUILD, Cluster, run, wait_for  # noqa: E402,F401
 from https_server import serve  # noqa: E402
 
 SETTLE = 30
+COLLECTD = "cpu df disk interface load memory processes swap network".split()
 HEADERS = 40 + 12       # header bytes of a packet: IPv4, TCP with timestamps
 
 
@@ -36,8 +37,10 @@ def usage(pid):
     cpu = switches = 0
     for task in Path(f"/proc/{pid}/task").iterdir():
         cpu += int((task / "schedstat").read_text().split()[0])
-        switches += int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", (task / "status").read_text(), re.M)[1])
-    memory = {key: int(kb) for key, kb in re.findall(r"^(\w+):\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)}
+        switches += int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", (task / "status").read_text(),
+                                  re.M)[1])
+    memory = {key: int(kb) for key, kb in re.findall(r"^(\w+):\s+(\d+) kB",
+                                                     Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)}
     return cpu, switches, memory
 
 
@@ -45,8 +48,10 @@ def tcp_bytes(port):
     """IP bytes in both directions of established connections to a local port, counted at the client's end."""
     text = run("ss", "-tinH", "state", "established", "dport", "=", f":{port}")
     total = 0
-    for sent, received, out, into in zip(re.findall(r"bytes_sent:(\d+)", text), re.findall(r"bytes_received:(\d+)", text),
-                                         re.findall(r"segs_out:(\d+)", text), re.findall(r"segs_in:(\d+)", text)):
+    for sent, received, out, into in zip(re.findall(r"bytes_sent:(\d+)", text),
+                                         re.findall(r"bytes_received:(\d+)", text),
+                                         re.findall(r"segs_out:(\d+)", text),
+                                         re.findall(r"segs_in:(\d+)", text)):
         total += int(sent) + int(received) + HEADERS * (int(out) + int(into))
     return total
 
@@ -99,14 +104,16 @@ def tls_cluster(folder, stack, *settings):
     port = free_port()
     cluster = Cluster(folder / "pg")
     key, certificate = folder / "server.key", folder / "server.crt"
-    run("openssl", "req", "-new", "-x509", "-days", "30", "-nodes", "-subj", "/CN=localhost", "-out", certificate, "-keyout", key)
+    run("openssl", "req", "-new", "-x509", "-days", "30", "-nodes", "-subj", "/CN=localhost",
+        "-out", certificate, "-keyout", key)
     if os.getuid() == 0:
-        owner = "postgres" if subprocess.run(["id", "postgres"], capture_output=True).returncode == 0 else "nobody"
+        there = subprocess.run(["id", "postgres"], capture_output=True).returncode == 0
+        owner = "postgres" if there else "nobody"
         run("chown", f"{owner}:", key, certificate)
     key.chmod(0o600)
     folder.chmod(0o755)
-    cluster.start("listen_addresses=127.0.0.1", f"port={port}", "ssl=on", f"ssl_cert_file={certificate}", f"ssl_key_file={key}",
-                  *settings)
+    cluster.start("listen_addresses=127.0.0.1", f"port={port}", "ssl=on", f"ssl_cert_file={certificate}",
+                  f"ssl_key_file={key}", *settings)
     stack.callback(cluster.stop, "immediate")
     return cluster, port
 
@@ -129,11 +136,13 @@ def start_agent(folder, database, port, health, stack):
     config = folder / "config.yml"
     config.write_text(json.dumps({"monitoring": {
         "enabled": True, "vps_name": "bench", "log_files": [str(folder / "app.log")],
-        "postgres_url": f"host=127.0.0.1 port={port} user=agents password=bench sslmode=require dbname={database.name}",
+        "postgres_url": f"host=127.0.0.1 port={port} user=agents password=bench sslmode=require "
+                        f"dbname={database.name}",
         "health_checks": [{"url": f"http://127.0.0.1:{health}/health"}]}}))
     agent = start(stack, "obs_agent", AGENT, "--app", "bench", "--config", config)
     database.wait("SELECT count(*) > 0 FROM vps_metrics", timeout=30)
-    assert database.one("SELECT bool_or(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'agents'")
+    assert database.one("SELECT bool_or(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) "
+                        "WHERE usename = 'agents'")
     return agent
 
 
@@ -144,7 +153,7 @@ def start_peers(folder, health, stack):
     (folder / "collectd.conf").write_text(f"""
         BaseDir "{folder}"
         PIDFile "{folder}/collectd.pid"
-        {"".join(f"LoadPlugin {p}{chr(10)}" for p in "cpu df disk interface load memory processes swap network".split())}
+        {"".join(f"LoadPlugin {plugin}{chr(10)}" for plugin in COLLECTD)}
         <Plugin network>
             Server "127.0.0.1" "{collector.socket.getsockname()[1]}"
         </Plugin>
@@ -156,10 +165,12 @@ def start_peers(folder, health, stack):
         set statefile {folder}/monit.state
         check system $HOST if loadavg (5min) > 40 then alert
         check filesystem root with path / if space usage > 99% then alert
-        check host local with address 127.0.0.1 if failed port {health} protocol http request "/health" then alert
+        check host local with address 127.0.0.1
+            if failed port {health} protocol http request "/health" then alert
         """)
     monitrc.chmod(0o600)
-    peers = [start(stack, "node-exporter, 15 s", "prometheus-node-exporter", f"--web.listen-address=127.0.0.1:{exporter}"),
+    peers = [start(stack, "node-exporter, 15 s", "prometheus-node-exporter",
+                   f"--web.listen-address=127.0.0.1:{exporter}"),
              start(stack, "collectd, 10 s", "collectd", "-f", "-C", folder / "collectd.conf"),
              start(stack, "monit, 120 s", "monit", "-I", "-c", monitrc)]
     scraper = Scraper(exporter)
@@ -189,11 +200,13 @@ def measure(folder, seconds, stack):
 
 def report(processes, before, after, wire_before, wire_after, took):
     print(f"idle for {took:.0f} s: one application, metrics and one check each 60 s, TLS")
-    print(f"{'':22}{'RSS MB':>8}{'PSS MB':>8}{'dirty MB':>9}{'CPU %':>9}{'s/hour':>8}{'wake-ups/s':>11}{'bytes/min':>11}{'CPU ratio':>10}")
+    print(f"{'':22}{'RSS MB':>8}{'PSS MB':>8}{'dirty MB':>9}{'CPU %':>9}{'s/hour':>8}{'wake-ups/s':>11}"
+          f"{'bytes/min':>11}{'CPU ratio':>10}")
     ours = after[0][0] - before[0][0]
     for (name, _), b, a, wb, wa in zip(processes, before, after, wire_before, wire_after):
         cpu = a[0] - b[0]
-        print(f"{name:22}{a[2]['Rss'] / 1024:8.1f}{a[2]['Pss'] / 1024:8.1f}{a[2]['Private_Dirty'] / 1024:9.1f}"
+        print(
+            f"{name:22}{a[2]['Rss'] / 1024:8.1f}{a[2]['Pss'] / 1024:8.1f}{a[2]['Private_Dirty'] / 1024:9.1f}"
               f"{cpu / took / 1e7:9.4f}{cpu / took * 3600 / 1e9:8.2f}{(a[1] - b[1]) / took:11.2f}"
               f"{(wa - wb) / took * 60:11.0f}{cpu / ours:10.1f}")
     print("aims: RSS 15 MB, dirty 3 MB, CPU 0.01 %, 1 wake-up/s, 500 bytes/min")

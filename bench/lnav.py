@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""The corpus of real loggers, read by lnav (with the formats that it comes with) and by the agent: which times, levels and
-records are right. Not to be published yet: in the runs so
+"""The corpus of real loggers, read by lnav (with the formats that it comes with) and by the agent: which
+times, levels and records are right. Not to be published yet: in the runs so
 far lnav gave no row for any JSON file, not even bunyan's, for which it has a format.
 
     bench/lnav.py
@@ -22,17 +22,20 @@ from test_corpus import CORPUS, EXPECTED, NEAR, judge, read_corpus, record_ends 
 
 WHATS = ("record", "time", "level")
 # lnav's names for what the database calls otherwise.
-LEVELS = {"trace": "TRACE", "debug": "DEBUG", "debug2": "DEBUG", "debug3": "DEBUG", "debug4": "DEBUG", "debug5": "DEBUG",
-          "info": "INFO", "notice": "INFO", "stats": "INFO", "warning": "WARNING", "error": "ERROR", "critical": "CRITICAL",
+LEVELS = {"trace": "TRACE", "debug": "DEBUG", "debug2": "DEBUG", "debug3": "DEBUG", "debug4": "DEBUG",
+          "debug5": "DEBUG",
+          "info": "INFO", "notice": "INFO", "stats": "INFO", "warning": "WARNING", "error": "ERROR",
+          "critical": "CRITICAL",
           "fatal": "CRITICAL"}
 ZONE = timedelta(hours=5, minutes=30)           # lnav shows the time as it stands, in whatever zone
 
 
 def lnav(file, home):
     """{offset: (time, level)} of the lines that lnav takes for the beginning of a record."""
-    done = subprocess.run(["lnav", "-n", "-q", "-c", ";SELECT log_line, log_time, log_level FROM all_logs", "-c",
-                           ":write-csv-to -", file], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60,
-                          env={**os.environ, "HOME": home, "TZ": "Asia/Kolkata"})
+    done = subprocess.run(["lnav", "-n", "-q", "-c", ";SELECT log_line, log_time, log_level FROM all_logs",
+                           "-c", ":write-csv-to -", file],
+                          capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                          timeout=60, env={**os.environ, "HOME": home, "TZ": "Asia/Kolkata"})
     offsets, at = [], 0
     for line in file.read_bytes().split(b"\n"):
         offsets.append(at)

@@ -1,14 +1,17 @@
 #!/usr/bin/python3
-"""What a log line with three context fields costs: logcore, the same line by hand (the floor), and peers from Debian.
+"""What a log line with three context fields costs: logcore, the same line by hand (the floor), and peers from
+Debian.
 
-    bench/log.py [--rounds 9] [--seconds 0.1] [--only floor,logcore,...] [--folder DIR]      after `make bench-log`
+    bench/log.py [--rounds 9] [--seconds 0.1] [--only floor,logcore,...] [--folder DIR]
+                                    after `make bench-log`
 
-All write the same lines of JSON, every text escaped, to a file on disk below the build folder, empty before each run. The
-clock runs from the first line until the logger is closed. CPU is user and system time of the whole process, the threads
-of the logger included. Latencies come from separate runs, each call timed, the timer's cost included: back to back, and
-("paced") one thread with a call each 5 us, which a logger's thread can follow. Each run goes through all cases in turn,
-each round begins with the next one; figures are medians over the rounds, ratios are taken within each round. Each case is
-first run once for its lines to be read: all there, valid, each with its fields; later, lines are counted.
+All write the same lines of JSON, every text escaped, to a file on disk below the build folder, empty before
+each run. The clock runs from the first line until the logger is closed. CPU is user and system time of the
+whole process, the threads of the logger included. Latencies come from separate runs, each call timed, the
+timer's cost included: back to back, and ("paced") one thread with a call each 5 us, which a logger's thread
+can follow. Each run goes through all cases in turn, each round begins with the next one; figures are medians
+over the rounds, ratios are taken within each round. Each case is first run once for its lines to be read: all
+there, valid, each with its fields; later, lines are counted.
 """
 import argparse
 import json
@@ -22,7 +25,8 @@ import tempfile
 from pathlib import Path
 
 BUILD = Path(os.environ.get("OBSERV_BUILD", Path(__file__).resolve().parents[1] / "build"))
-PROGRAMS = {"floor": "the floor", "logcore": "logcore", "spdlog": "spdlog", "glog": "glog", "golog": "zerolog and zap"}
+PROGRAMS = {"floor": "the floor", "logcore": "logcore", "spdlog": "spdlog", "glog": "glog",
+            "golog": "zerolog and zap"}
 THREADS = (1, 4)
 CHECKED_LINES = 20_000
 PACED_LINES = 30_000
@@ -32,7 +36,8 @@ PATIENCE_S = 60
 
 # The kinds of runs with their numbers of threads, and the names of their columns.
 RUNS = (("rate", 1), ("rate", 4), ("latency", 1), ("latency", 4), ("paced", 1), ("below", 1))
-NAMES = {"rate": {"cpu": "cpu", "wall": "wall"}, "latency": {key: key for key in ("p50", "p99", "p99.9", "timer")},
+NAMES = {"rate": {"cpu": "cpu", "wall": "wall"},
+         "latency": {key: key for key in ("p50", "p99", "p99.9", "timer")},
          "paced": {key: f"paced {key}" for key in ("p50", "p99", "p99.9")}, "below": {"below": "below"}}
 
 # As in driver.h.
@@ -61,7 +66,8 @@ class Case:
         written = self.file.read_bytes().split(b"\n")[self.banner:-1]
         seen = {check_line(self.name, line) for line in written}
         if len(written) != CHECKED_LINES or seen != set(range(CHECKED_LINES)):
-            sys.exit(f"{self.name}, {threads} threads: {len(written)} lines, {len(seen)} orders of {CHECKED_LINES}")
+            sys.exit(f"{self.name}, {threads} threads: {len(written)} lines, {len(seen)} orders of "
+                     f"{CHECKED_LINES}")
         return result, sum(map(len, written)) / len(written) + 1
 
     def measure(self, mode, threads):
@@ -84,7 +90,8 @@ def check_line(name, line):
     try:
         o = json.loads(line)
         n = o["context"]["order"]
-        expected = {"timestamp": o["timestamp"], "level": o["level"], "logger": "shop.orders", "message": MESSAGE,
+        expected = {"timestamp": o["timestamp"], "level": o["level"], "logger": "shop.orders",
+                    "message": MESSAGE,
                     "context": {"order": n, "user": USERS[n % 8], "ms": n * 7919 % 1000}}
         good = o == expected and o["level"].upper() == "INFO" and \
             re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", o["timestamp"])
@@ -109,7 +116,8 @@ def instructions(case, folder):
     """Instructions a line, outside of the kernel, by callgrind: the difference between two runs."""
     def total(lines):
         out = folder / "callgrind"
-        subprocess.run(["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", case.program, case.name, "rate",
+        subprocess.run(["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", case.program,
+                        case.name, "rate",
                         case.file, "1", str(lines)], check=True, capture_output=True, timeout=PATIENCE_S)
         return int(re.search(r"^(?:totals|summary): (\d+)", out.read_text(), re.M)[1])
     return (total(6000) - total(1000)) / 5000
@@ -117,13 +125,15 @@ def instructions(case, folder):
 
 # ---- tables ---------------------------------------------------------------------------------------
 
-COLUMNS = (("CPU ns", "cpu", 0), ("wall ns", "wall", 0), ("p50", "p50", 0), ("p99", "p99", 0), ("p99.9", "p99.9", 0))
-ALONE = (("paced p50", "paced p50", 0), ("p99", "paced p99", 0), ("p99.9", "paced p99.9", 0), ("below", "below", 1),
-         ("timer", "timer", 0))
+COLUMNS = (("CPU ns", "cpu", 0), ("wall ns", "wall", 0), ("p50", "p50", 0), ("p99", "p99", 0),
+           ("p99.9", "p99.9", 0))
+ALONE = (("paced p50", "paced p50", 0), ("p99", "paced p99", 0), ("p99.9", "paced p99.9", 0),
+         ("below", "below", 1), ("timer", "timer", 0))
 
 
 def table(cases, threads, columns):
-    print(f"\n{f'{threads} thread' + 's' * (threads > 1):18}{'lines/s':>11}" + "".join(f"{c:>11}" for c, _, _ in columns))
+    print(f"\n{f'{threads} thread' + 's' * (threads > 1):18}{'lines/s':>11}"
+          + "".join(f"{c:>11}" for c, _, _ in columns))
     for c in cases:
         cells = "".join(f"{c.median(threads, key):11,.{decimals}f}" for _, key, decimals in columns)
         print(f"{c.name:18}{1e9 / c.median(threads, 'wall'):11,.0f}{cells}")
@@ -154,15 +164,18 @@ AIMS = (
     ("buffered: CPU ns a line", "logcore-buffered", "logcore-buffered", own(1, "cpu"), "<= 180"),
     ("buffered: p50 ns", "logcore-buffered", "logcore-buffered", own(1, "p50"), "<= 70"),
     ("buffered: p99 ns", "logcore-buffered", "logcore-buffered", own(1, "p99"), "<= 120"),
-    ("buffered: million lines/s, 4 threads", "logcore-buffered", "logcore-buffered", lambda a, _: 1e3 / a[4]["wall"], ">= 8"),
+    ("buffered: million lines/s, 4 threads", "logcore-buffered", "logcore-buffered",
+     lambda a, _: 1e3 / a[4]["wall"], ">= 8"),
     ("buffered: CPU / buffered floor, 1 thread", "logcore-buffered", "floor-buffered", cost(1, "cpu"), ""),
     ("buffered: lines/s / buffered floor, 4 threads", "logcore-buffered", "floor-buffered", speed(4), ""),
     ("buffered: CPU / spdlog buffered, 1 thread", "logcore-buffered", "spdlog-buffered", cost(1, "cpu"), ""),
-    ("buffered: CPU / zerolog buffered, 1 thread", "logcore-buffered", "zerolog-buffered", cost(1, "cpu"), ""),
+    ("buffered: CPU / zerolog buffered, 1 thread", "logcore-buffered", "zerolog-buffered",
+     cost(1, "cpu"), ""),
     ("asynchronous: CPU ns a line", "logcore-async", "logcore-async", own(1, "cpu"), ""),
     ("asynchronous: p99.9 ns, back to back", "logcore-async", "logcore-async", own(1, "p99.9"), "<= 300"),
     ("asynchronous: p99.9 ns, paced", "logcore-async", "logcore-async", own(1, "paced p99.9"), "<= 300"),
-    ("asynchronous: CPU / spdlog asynchronous, 1 thread", "logcore-async", "spdlog-async", cost(1, "cpu"), ""),
+    ("asynchronous: CPU / spdlog asynchronous, 1 thread", "logcore-async", "spdlog-async",
+     cost(1, "cpu"), ""),
     ("below the level: ns a call", "logcore-direct", "logcore-direct", own(1, "below"), "<= 2"),
 )
 
@@ -171,7 +184,8 @@ def report(cases):
     by_name = {c.name: c for c in cases}
     for threads in THREADS:
         table(cases, threads, COLUMNS + (ALONE if threads == 1 else ()))
-    print(f"medians of {len(cases[0].results)} rounds; ns a line or a call, the timer's own in the latencies\n")
+    print(f"medians of {len(cases[0].results)} rounds; ns a line or a call, the timer's own in the "
+          "latencies\n")
     print(f"{'':54}{'measured':>9}  {'lowest..highest':22}aim")
     for what, name, other, measure, aim in AIMS:
         if name in by_name and other in by_name:
@@ -187,7 +201,8 @@ def find_cases(only, file):
     for name, what in PROGRAMS.items():
         program = BUILD / "bench" / "log" / name
         if program.exists():
-            names = subprocess.run([str(program)], capture_output=True, text=True, timeout=PATIENCE_S).stdout.split()
+            names = subprocess.run([str(program)], capture_output=True, text=True,
+                                   timeout=PATIENCE_S).stdout.split()
             cases += [Case(program, n, file) for n in names if not only or any(n.startswith(o) for o in only)]
         else:
             print(f"not built, without part: {what}; see {BUILD}/bench/log/peers.err")
@@ -204,7 +219,8 @@ def measure_round(cases):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=0.1, help="about what one run takes")
     parser.add_argument("--only", default="", help="how the cases' names begin, with commas between")
@@ -218,15 +234,18 @@ def main():
         for case in cases:
             for threads in THREADS:
                 result, size = case.check(threads)
-                case.lines[threads] = int(min(max(args.seconds * 1e9 / result["wall"], FEWEST), MOST)) // 4 * 4
-            print(f"{case.name}: {CHECKED_LINES:,} lines of {size:.0f} bytes are right, with 1 and 4 threads", flush=True)
+                case.lines[threads] = int(min(max(args.seconds * 1e9 / result["wall"], FEWEST),
+                                              MOST)) // 4 * 4
+            print(f"{case.name}: {CHECKED_LINES:,} lines of {size:.0f} bytes are right, with 1 and 4 threads",
+                  flush=True)
         for n in range(args.rounds):
             measure_round(cases[n % len(cases):] + cases[:n % len(cases)])
         report(cases)
         if shutil.which("valgrind"):
             for case in cases:
                 if case.name in ("floor", "logcore-direct", "floor-buffered", "logcore-buffered"):
-                    print(f"{case.name}: {instructions(case, folder):,.0f} instructions a line, the kernel's not counted")
+                    print(f"{case.name}: {instructions(case, folder):,.0f} instructions a line, the kernel's "
+                          "not counted")
 
 
 if __name__ == "__main__":

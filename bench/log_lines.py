@@ -4,10 +4,14 @@ import json
 import random
 import time
 
-WORDS = ("request session user payment order cache queue worker upstream retry commit index page cart token region shard "
-         "replica leader quorum snapshot batch stream offset checksum buffer socket handshake deadline budget limit quota "
-         "tenant invoice refund shipment address profile email webhook signature schedule backup restore metric sample").split()
-VERBS = "accepted rejected created updated deleted started finished delayed skipped loaded stored sent received".split()
+WORDS = ("request session user payment order cache queue worker upstream retry commit index page cart token "
+         "region shard "
+         "replica leader quorum snapshot batch stream offset checksum buffer socket handshake deadline "
+         "budget limit quota "
+         "tenant invoice refund shipment address profile email webhook signature schedule backup restore "
+         "metric sample").split()
+VERBS = ("accepted rejected created updated deleted started finished delayed skipped loaded stored sent "
+         "received".split())
 LOGGERS = ("shop.http", "shop.orders", "shop.payments.gateway", "shop.worker", "shop.cache")
 LEVELS = ("INFO",) * 14 + ("DEBUG",) * 3 + ("WARNING",) * 2 + ("ERROR",)
 PATHS = ("/cart", "/checkout", "/orders/history", "/api/v2/items", "/login")
@@ -20,7 +24,8 @@ def rows(count, seed=1):
     words = [w for i, w in enumerate(WORDS) for _ in range(1 + 60 // (i + 1))]          # Zipf, roughly
     now = int(time.time() * 1e6) - count * APART_US
     for n in range(count):
-        message = f"{dice.choice(words)} {dice.choice(words)} {dice.choice(VERBS)} by {dice.choice(words)} in {n % 997} ms"
+        message = (f"{dice.choice(words)} {dice.choice(words)} {dice.choice(VERBS)} by {dice.choice(words)} "
+                   f"in {n % 997} ms")
         if n % 17 == 0:
             message += ": upstream timeout"
         context = (f'{{"request_id":"{dice.getrandbits(48):012x}","user_id":{n * 7919 % 100003},'

@@ -11,11 +11,13 @@ import tempfile
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[1]
-PEERS = ("netdata-core", "prometheus-node-exporter", "collectd-core", "rsyslog", "fluent-bit", "telegraf", "promtail")
+PEERS = ("netdata-core", "prometheus-node-exporter", "collectd-core", "rsyslog", "fluent-bit", "telegraf",
+         "promtail")
 
 
 def exposure(unit):
-    said = subprocess.run(["systemd-analyze", "security", "--offline=true", "--no-pager", str(unit)], text=True, capture_output=True)
+    said = subprocess.run(["systemd-analyze", "security", "--offline=true", "--no-pager", str(unit)],
+                          text=True, capture_output=True)
     found = re.search(r"Overall exposure level for .*?: ([\d.]+) (\w+)", said.stdout)
     return (float(found.group(1)), found.group(2)) if found else (None, said.stderr.strip().splitlines()[-1])
 
@@ -42,7 +44,8 @@ def peers(folder):
             continue
         deb = next(place.glob("*.deb"))
         subprocess.run(["dpkg-deb", "-x", deb, place], check=True)
-        for unit in sorted(place.glob("*lib/systemd/system/*.service")) + sorted(place.glob("usr/lib/systemd/system/*.service")):
+        for unit in sorted(place.glob("*lib/systemd/system/*.service")) + sorted(
+            place.glob("usr/lib/systemd/system/*.service")):
             if not unit.is_symlink():
                 yield f"{package} {deb.name.split('_')[1]}", unit
 

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Deliver a backlog of log lines to PostgreSQL, end to end: the agent, its peers from Debian, and COPY as the limit.
+"""Deliver a backlog of log lines to PostgreSQL, end to end: the agent, its peers from Debian, and COPY as the
+limit.
 
     bench/tail.py [--lines 1000000] [--rounds 3] [--only copy,agent,...]
     bench/tail.py --backlog 10000000           the agent alone: is its memory flat?
@@ -36,7 +37,8 @@ BATCH_ROWS = 5000               # the agent's
 SLOW_PART = 10                  # rsyslog gets a tenth
 PATIENCE_S = 500
 # Autovacuum would slow down one contestant and not the next.
-SETTINGS = ("shared_buffers=2GB", "max_wal_size=8GB", "jit=off", "fsync=on", "autovacuum=off", "checkpoint_timeout=1h")
+SETTINGS = ("shared_buffers=2GB", "max_wal_size=8GB", "jit=off", "fsync=on", "autovacuum=off",
+            "checkpoint_timeout=1h")
 
 
 # ---- what is measured ---------------------------------------------------------------------------
@@ -81,7 +83,8 @@ class Bench:
         self.database.query("CHECKPOINT")
 
     def url(self, user="postgres", sslmode="disable"):
-        return f"host=127.0.0.1 port={self.port} user={user} password=bench sslmode={sslmode} dbname={self.database.name}"
+        return (f"host=127.0.0.1 port={self.port} user={user} password=bench sslmode={sslmode} "
+                f"dbname={self.database.name}")
 
     def run(self, name, lines, path):
         """One run of a contestant."""
@@ -93,7 +96,8 @@ class Bench:
         (self.folder / "state").mkdir()
         with open(self.folder / f"{name}.log", "wb") as log:
             server, began = server_seconds(self.postmaster), time.monotonic()
-            process = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            process = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=log,
+                                       stderr=log,
                                        env={**os.environ, "STATE_DIRECTORY": str(self.folder / "state")})
             try:
                 self.wait_committed(contestant, lines, process, log.name)
@@ -149,7 +153,8 @@ class Copy(Contestant):
     """Runs this program with --copy, which waits when it is done."""
 
     def prepare(self, bench, lines, _path):
-        bench.database.query("""ALTER TABLE log_entries ALTER vps_name SET DEFAULT 'bench', ALTER app_name SET DEFAULT 'bench',
+        bench.database.query(
+            """ALTER TABLE log_entries ALTER vps_name SET DEFAULT 'bench', ALTER app_name SET DEFAULT 'bench',
             ALTER stream_id SET DEFAULT 1""")
         rows = bench.folder / "rows"
         if not rows.exists() or rows.stat().st_size == 0:
@@ -179,7 +184,8 @@ class Rsyslog(Contestant):
             module(load="mmjsonparse")
             module(load="ompgsql")
             template(name="insert" type="list" option.stdsql="on") {{
-                constant(value="INSERT INTO log_entries (timestamp, vps_name, app_name, level, logger, message, context) VALUES ('")
+                constant(value="INSERT INTO log_entries (timestamp, vps_name, app_name, level, logger,
+                    message, context) VALUES ('")
                 property(name="$!timestamp") constant(value="','bench','bench','")
                 property(name="$!level") constant(value="','")
                 property(name="$!logger") constant(value="','")
@@ -244,7 +250,8 @@ def copy_row(us, offset, *texts):
     """In COPY's binary format: timestamp, offset, level, logger, message, context."""
     *plain, context = (t.encode() for t in texts)
     return b"".join([struct.pack("!hiqiq", 2 + len(texts), 8, us - PG_EPOCH_US, 8, offset),
-                     *(struct.pack("!i", len(t)) + t for t in plain), struct.pack("!ib", len(context) + 1, 1), context])
+                     *(struct.pack("!i", len(t)) + t for t in plain), struct.pack("!ib", len(context) + 1, 1),
+                     context])
 
 
 def write_copy_rows(path, lines):
@@ -265,13 +272,16 @@ def copy_loop(path, url):
     import psycopg2
     connection = psycopg2.connect(url)
     cursor = connection.cursor()
-    cursor.execute("""INSERT INTO log_streams VALUES ('bench', 'bench', 1, 'rows', '', '', '', 0, false, now())""")
+    cursor.execute("""INSERT INTO log_streams
+        VALUES ('bench', 'bench', 1, 'rows', '', '', '', 0, false, now())""")
     with open(path, "rb") as f:
         while size := f.read(8):
             data = f.read(*struct.unpack("!q", size))
-            cursor.copy_expert('COPY log_entries ("timestamp", stream_offset, level, logger, message, context) '
+            cursor.copy_expert('COPY log_entries ("timestamp", stream_offset, level, logger, message, '
+                               'context) '
                                "FROM STDIN WITH (FORMAT binary)", io.BytesIO(data), size=1 << 18)
-            cursor.execute('UPDATE log_streams SET "position" = "position" + 1, updated_at = now() WHERE stream_id = 1')
+            cursor.execute('UPDATE log_streams SET "position" = "position" + 1, updated_at = now() WHERE '
+                           'stream_id = 1')
             connection.commit()
     while True:
         time.sleep(1)                       # count the connection's bytes while it exists
@@ -279,8 +289,8 @@ def copy_loop(path, url):
 
 # ---- tables ---------------------------------------------------------------------------------------
 
-COLUMNS = (("lines/s", 10, 0), ("of COPY", 9, 2), ("shipper s/M", 13, 2), ("PostgreSQL s/M", 16, 2), ("of COPY", 9, 2),
-           ("peak MB", 9, 1), ("bytes/line", 12, 0), ("rows", 11, 0))
+COLUMNS = (("lines/s", 10, 0), ("of COPY", 9, 2), ("shipper s/M", 13, 2), ("PostgreSQL s/M", 16, 2),
+           ("of COPY", 9, 2), ("peak MB", 9, 1), ("bytes/line", 12, 0), ("rows", 11, 0))
 
 
 def report(results, bytes_per_line):
@@ -302,7 +312,8 @@ def report(results, bytes_per_line):
     print(f"lines of {bytes_per_line:.0f} bytes; medians of {len(next(iter(results.values())))} rounds")
     if {"agent", "rsyslog"} <= results.keys():
         print(f"agent / rsyslog: {ratio('agent', 'rsyslog', 'lines/s'):.1f}")
-    print("aims: 0.85 of COPY, 8 times rsyslog; shipper 0.9 s/M; PostgreSQL 1.15 of COPY; 180 bytes/line; 16 MB")
+    print("aims: 0.85 of COPY, 8 times rsyslog; shipper 0.9 s/M; PostgreSQL 1.15 of COPY; 180 bytes/line; "
+          "16 MB")
 
 
 def compare(bench, names, lines, rounds):
@@ -314,8 +325,8 @@ def compare(bench, names, lines, rounds):
     for n in range(rounds):
         for name in names[n % len(names):] + names[:n % len(names)]:
             results[name].append(bench.run(name, lines, bench.folder / "app.log"))
-            print(f"round {n + 1}: {name:12}" + "".join(f"{key} {value:,.1f}  " for key, value in results[name][-1].items()),
-                  flush=True)
+            print(f"round {n + 1}: {name:12}"
+                  + "".join(f"{key} {value:,.1f}  " for key, value in results[name][-1].items()), flush=True)
     report(results, size / lines)
 
 
@@ -328,13 +339,15 @@ def backlog(bench, lines):
             for _ in range(n // part):
                 f.write((bench.folder / "part.log").read_bytes())
         result = bench.run("agent", n // part * part, bench.folder / "app.log")
-        print(f"backlog of {result['lines']:,} lines: peak {result['peak']:.1f} MB, {result['lines/s']:,.0f} lines/s, "
+        print(f"backlog of {result['lines']:,} lines: peak {result['peak']:.1f} MB, {result['lines/s']:,.0f} "
+              "lines/s, "
               f"shipper {result['shipper']:.2f} s/M, rows {result['rows']:,}", flush=True)
         (bench.folder / "app.log").unlink()
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lines", type=int, default=MILLION)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="")

@@ -80,8 +80,9 @@ _LOOK_AHEAD = 1024              # characters beyond what fits, in which a secret
 _LETTERS = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz", "_-. ")
 _SECRETS = tuple(
     "password passwords passwd pwd passphrase passcode dbpass userpass token jwt bearer authorization"
-    " cookie cookies secret secrets credential credentials apikey apikeys accesskey accesskeyid privatekey"
-    " secretkey signingkey encryptionkey masterkey sharedkey accountkey sessionid sessid cardnumber cvv".split())
+    " cookie cookies secret secrets credential credentials apikey apikeys accesskey accesskeyid"
+    " privatekey secretkey signingkey encryptionkey masterkey sharedkey accountkey sessionid sessid"
+    " cardnumber cvv".split())
 _HARMLESS = tuple("pagetoken nexttoken continuationtoken synctoken cancellationtoken expectedtoken".split())
 _ENDINGS = tuple("value header hash confirmation plain plaintext string raw pem".split())
 _NOTHING = frozenset("null true false None True False NULL nil undefined yes no".split())

@@ -1,7 +1,8 @@
 """A random walk of rotations: one log, one agent, and everything that people and logrotate do to log files.
 
-Lines carry numbers. A walk knows which of them were destroyed (truncated, deleted, packed) before they were rows: these
-may be missing, and then a gap has to say so. Every other line has to be a row, and none may be two rows.
+Lines carry numbers. A walk knows which of them were destroyed (truncated, deleted, packed) before they were
+rows: these may be missing, and then a gap has to say so. Every other line has to be a row, and none may be
+two rows.
 """
 import collections
 import gzip
@@ -16,7 +17,8 @@ import time
 from harness import Database, wait_for
 
 STEPS = 28
-SEEN_WITHIN_S = 3               # what was destroyed sooner need not have been seen by anybody, so that no gap tells of it
+# what was destroyed sooner need not have been seen by anybody, so that no gap tells of it
+SEEN_WITHIN_S = 3
 SIZES = {"tiny": 0, "small": 60, "mixed": 900, "large": 3000}   # bytes of padding of a line, at most
 NUMBER = re.compile(rb'^(?:\{"message": ?")?(\d+)')
 BY_HAND = (".bak", ".backup", ".old", ".orig", ".1.bak", ".20200101")
@@ -30,7 +32,8 @@ LOGROTATE = """{log} {{
 
 
 class Walk:
-    """Walk(seed, database, proxy, make_agent, folder).run() raises AssertionError unless all is well at its end."""
+    """Walk(seed, database, proxy, make_agent, folder).run() raises AssertionError unless all is well at its
+    end."""
 
     def __init__(self, seed, database, proxy, make_agent, folder):
         self.seed, self.chance, self.app = seed, random.Random(seed), f"walk{seed}"
@@ -46,8 +49,9 @@ class Walk:
         self.written, self.torn, self.doomed, self.trace = 0, set(), set(), []
         self.fd, self.half, self.copies = None, None, 0
         self.fleeting, self.seen_s = set(), {}
+        url = f"postgresql://agents@127.0.0.1:{proxy.port}/{database.name}?sslmode=disable"
         self.agent = make_agent(database, app=self.app, name=self.app, log_files=[str(self.folder / pattern)],
-                                postgres_url=f"postgresql://agents@127.0.0.1:{proxy.port}/{database.name}?sslmode=disable")
+                                postgres_url=url)
         self.say(f"pattern {pattern}, padding {self.padding}, {'JSON' if self.json else 'text'}, "
                  f"{'keeps' if self.keeps else 'opens'} its file")
 
@@ -57,7 +61,8 @@ class Walk:
     # ---- the writer ----
 
     def line(self):
-        text = f"{self.written} {'x' * self.chance.randint(1, self.padding)}" if self.padding else str(self.written)
+        text = (f"{self.written} {'x' * self.chance.randint(1, self.padding)}"
+                if self.padding else str(self.written))
         self.written += 1
         return (json.dumps({"message": text}) if self.json else text).encode() + b"\n"
 
@@ -109,7 +114,8 @@ class Walk:
         return collections.Counter(int(m[1]) for m in (NUMBER.match(text.encode()) for (text,) in found) if m)
 
     def names(self, gz=False):
-        return sorted(p for p in self.folder.iterdir() if p.is_file() and p != self.log and p.name.startswith("app") and
+        return sorted(p for p in self.folder.iterdir() if p.is_file() and p != self.log
+                      and p.name.startswith("app") and
                       (gz or p.suffix != ".gz"))
 
     def shift(self):
@@ -177,7 +183,8 @@ class Walk:
 
     def logrotate(self):
         how = self.chance.choice(["copytruncate", "copytruncate", "create", "nocreate"])
-        more = self.chance.choice(["", "", "dateext\n    dateformat -%Y%m%d-%s", "olddir old", "compress", "compress\n    delaycompress",
+        more = self.chance.choice(["", "", "dateext\n    dateformat -%Y%m%d-%s", "olddir old", "compress",
+                                   "compress\n    delaycompress",
                                    "extension .log", "dateext\n    dateformat .%Y-%m-%d-%s"])
         rules = self.folder.parent / f"{self.app}.conf"
         rules.write_text(LOGROTATE.format(log=self.log, how=how, keep=self.chance.randint(1, 4), more=more))
@@ -188,7 +195,8 @@ class Walk:
         if beside:
             self.write()
         running.wait()
-        self.say(f"logrotate {how}, {more!r}, exit status {running.returncode}{', written beside it' * beside}")
+        self.say(f"logrotate {how}, {more!r}, exit status "
+                 f"{running.returncode}{', written beside it' * beside}")
         if how != "copytruncate":
             self.maybe_reopen()
 
@@ -245,17 +253,21 @@ class Walk:
     def settle(self):
         """Until every line that stands somewhere is a row; only of what is asked for at the end too."""
         if self.agent.running() and not self.proxy.refuse:
-            wait_for(lambda: not self.owed(), f"{self.app}: rows of {sorted(self.owed())[:20]}\n{self}", every=0.2)
+            wait_for(lambda: not self.owed(), f"{self.app}: rows of {sorted(self.owed())[:20]}\n{self}",
+                     every=0.2)
             self.say("settled")
 
-    STEPS = ([write] * 14 + [pause] * 8 + [write_half] * 2 + [copy] * 2 + [copy_and_truncate] * 4 + [truncate] + [move_and_create] * 3 +
-             [move] * 2 + [move_away] + [logrotate] * 6 + [pack] + [delete] + [kill_or_stop] * 2 + [restart] + [start] * 4 +
+    STEPS = ([write] * 14 + [pause] * 8 + [write_half] * 2 + [copy] * 2 + [copy_and_truncate] * 4 + [truncate]
+             + [move_and_create] * 3 +
+             [move] * 2 + [move_away] + [logrotate] * 6 + [pack] + [delete] + [kill_or_stop] * 2 + [restart]
+             + [start] * 4 +
              [database_goes] + [database_comes] * 2 + [settle])
 
     def step(self):
         """One step; what it destroys need not become rows any more."""
         step = self.chance.choice(self.STEPS)
-        if step in (Walk.pause, Walk.settle, Walk.start, Walk.kill_or_stop, Walk.restart, Walk.database_goes, Walk.database_comes):
+        if step in (Walk.pause, Walk.settle, Walk.start, Walk.kill_or_stop, Walk.restart, Walk.database_goes,
+                    Walk.database_comes):
             step(self)
             return
         self.act(step)
@@ -270,7 +282,8 @@ class Walk:
         if gone:
             gone -= set(self.rows())
             self.doomed |= gone
-            self.fleeting |= {n for n in gone if time.monotonic() - self.seen_s.get(n, time.monotonic()) < SEEN_WITHIN_S}
+            self.fleeting |= {n for n in gone
+                              if time.monotonic() - self.seen_s.get(n, time.monotonic()) < SEEN_WITHIN_S}
 
     def see(self, numbers):
         """Since when could the agent have seen them?"""
@@ -288,7 +301,8 @@ class Walk:
         return set(range(self.written)) - self.torn - set(self.rows())
 
     def gaps(self):
-        return self.db.query("SELECT kind, lines, bytes, detail FROM gaps WHERE app_name = %s AND stream_id IS NOT NULL", self.app)
+        return self.db.query("SELECT kind, lines, bytes, detail FROM gaps WHERE app_name = %s "
+                             "AND stream_id IS NOT NULL", self.app)
 
     def twice(self):
         return sorted(n for n, count in self.rows().items() if count > 1 and n not in self.torn)
@@ -311,7 +325,8 @@ class Walk:
         if self.chance.random() < 0.5:
             self.write()
         self.start()                            # it can't know what was rotated before
-        self.db.wait("SELECT count(*) > 0 FROM log_streams WHERE app_name = %s AND path LIKE %s", self.app, "%app.log")
+        self.db.wait("SELECT count(*) > 0 FROM log_streams WHERE app_name = %s AND path LIKE %s", self.app,
+                     "%app.log")
         for _ in range(STEPS):
             self.step()
         self.database_comes()
@@ -332,6 +347,9 @@ class Walk:
     def __str__(self):
         files = [f"{p.relative_to(self.folder)}: {p.stat().st_size} bytes, lines {sorted(self.numbers(p))}"
                  for p in sorted(self.folder.rglob("*")) if p.is_file() and p.suffix != ".gz"]
-        streams = self.db.query("SELECT path, file_id, position, finished, head_hash FROM log_streams WHERE app_name = %s AND path <> 'outbox'", self.app)
-        return "\n".join([f"seed {self.seed}", *self.trace, "files:", *files, "streams:", *map(str, streams), "gaps:",
-                          *map(str, self.gaps()), "doomed:", str(sorted(self.doomed)), "torn:", str(sorted(self.torn))])
+        streams = self.db.query("SELECT path, file_id, position, finished, head_hash FROM log_streams "
+                                "WHERE app_name = %s AND path <> 'outbox'", self.app)
+        return "\n".join([f"seed {self.seed}", *self.trace, "files:", *files, "streams:", *map(str, streams),
+                          "gaps:",
+                          *map(str, self.gaps()), "doomed:", str(sorted(self.doomed)), "torn:",
+                          str(sorted(self.torn))])

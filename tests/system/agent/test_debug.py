@@ -70,7 +70,8 @@ def test_debug_reports_the_agents_work(db, watched):
     log.rename(f"{log}.1")
     agent.wait_said(f'"log rotated: {log} is now {log}.1"')
     log.touch()
-    wait_for(lambda: agent.said().count('"log file opened"') >= 3, "the new log is opened")     # app.log, agent.log, app.log
+    # app.log, agent.log, app.log
+    wait_for(lambda: agent.said().count('"log file opened"') >= 3, "the new log is opened")
     log.unlink()
     agent.wait_said('"log file removed"')
 

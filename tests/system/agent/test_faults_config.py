@@ -36,7 +36,8 @@ def bombs(text):
 
 
 def test_fault_33_a_bad_configuration_never_replaces_a_good_one(db, make_agent, log):
-    """The agent refuses each with one line that names the place, --check-config prints the same, and lines keep arriving."""
+    """The agent refuses each with one line that names the place, --check-config prints the same, and lines
+    keep arriving."""
     agent = make_agent(db, log_files=[str(log)]).start()
     writer = Writer(log, 2000).start()
     rows_again(db)
@@ -67,7 +68,8 @@ def test_fault_33_a_bad_configuration_never_replaces_a_good_one(db, make_agent, 
 ])
 def test_fault_34_an_unknown_schema(db, make_agent, log, statement, words):
     """The agent reports the schema and keeps its samples; with the right schema, it delivers all of them."""
-    undo = {"RENAME TO push_logs_of": "ALTER FUNCTION observ.push_logs_of_another_version RENAME TO push_logs",
+    undo = {
+        "RENAME TO push_logs_of": "ALTER FUNCTION observ.push_logs_of_another_version RENAME TO push_logs",
             "RENAME COLUMN": "ALTER TABLE observ.log_entries RENAME COLUMN msg TO message",
             "ALTER SCHEMA": "ALTER SCHEMA elsewhere RENAME TO observ"}
     agent = make_agent(db, log_files=[str(log)])
@@ -101,12 +103,14 @@ def test_fault_34_upgraded_while_fifty_agents_write(own_cluster, make_agent, tmp
     db = own_cluster.new_database()
     logs = [tmp_path / f"logs/{i}.log" for i in range(50)]
     logs[0].parent.mkdir()
-    agents = [make_agent(db, vps_name=f"vps{i}", log_files=[str(path)]).start() for i, path in enumerate(logs)]
+    agents = [make_agent(db, vps_name=f"vps{i}", log_files=[str(path)]).start()
+              for i, path in enumerate(logs)]
     writers = [Writer(path, 100, seed=i).start() for i, path in enumerate(logs)]
     db.wait("SELECT count(DISTINCT vps_name) = 50 FROM log_entries", timeout=60)
     for _ in range(3):
         before = db.count("log_entries")
         own_cluster.pg("install", own_cluster.folder, db.name)
         recovery = rows_again(db, before)
-    judge(34, db, sum([writer.stop() for writer in writers]), recovery=recovery, note="upgrade under 50 agents")
+    judge(34, db, sum([writer.stop() for writer in writers]), recovery=recovery,
+          note="upgrade under 50 agents")
     assert all(agent.running() for agent in agents)

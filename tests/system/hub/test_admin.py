@@ -127,7 +127,8 @@ def test_every_program_has_a_version_and_a_help(name):
 
 
 @pytest.mark.parametrize("program, arguments, meant", [
-    ("obs_agent", ["doktor", "--app", "shop"], "doctor"), ("obs_agent", ["statsu", "--app", "shop"], "status"),
+    ("obs_agent", ["doktor", "--app", "shop"], "doctor"),
+    ("obs_agent", ["statsu", "--app", "shop"], "status"),
     ("obs_agent", ["help"], "--help"), ("obs_agent", ["--app", "shop", "--chek-config"], "--check-config"),
     ("obs_agent", ["--verison"], "--version"), ("obs_agent", ["--confg=/x"], "--config"),
     ("fleet_hub_admin", ["enrol", "web-1"], "enroll"), ("fleet_hub_admin", ["server"], "servers"),
@@ -149,7 +150,8 @@ def shown_arguments(pid):
 
 @pytest.mark.parametrize("program, front, behind", [
     ("fleet_hub_admin", ["--url", "{}"], ["servers"]), ("fleet_hub_admin", ["--url={}"], ["servers"]),
-    ("obs_agent", ["enroll", "--server", "a", "--url", "{}"], []), ("obs_agent", ["enroll", "--url={}", "--server", "a"], []),
+    ("obs_agent", ["enroll", "--server", "a", "--url", "{}"], []),
+    ("obs_agent", ["enroll", "--url={}", "--server", "a"], []),
 ])
 @pytest.mark.parametrize("url", ["postgresql://me:PaSsWoRd@127.0.0.1:{}/x",
                                  "host=127.0.0.1 port={} user=me password=PaSsWoRd"])
@@ -158,7 +160,8 @@ def test_a_password_in_the_url_is_hidden_from_other_users(program, front, behind
     with socket.create_server(("127.0.0.1", 0)) as server:
         given = url.format(server.getsockname()[1])
         command = [BUILD / PROGRAMS[program], *(a.format(given) for a in front), *behind]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as process:
             if program == "obs_agent":
                 process.stdin.write(b"token\n")
             process.stdin.close()

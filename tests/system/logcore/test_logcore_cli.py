@@ -100,7 +100,8 @@ def test_help_fits_a_terminal():
 
 
 def test_its_version_is_that_of_the_others():
-    assert logcore("--version") == (0, run(BUILD / "obs_agent/obs_agent", "--version").replace("obs_agent", "logcore"), "")
+    assert (logcore("--version")
+            == (0, run(BUILD / "obs_agent/obs_agent", "--version").replace("obs_agent", "logcore"), ""))
 
 
 def test_many_scripts_share_a_file(tmp_path):

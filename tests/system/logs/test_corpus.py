@@ -1,4 +1,5 @@
-"""Files of 108 real loggers (tests/corpus): each record's place, time, level, logger and message, as its logger meant them."""
+"""Files of 108 real loggers (tests/corpus): each record's place, time, level, logger and message, as its
+logger meant them."""
 import json
 import shutil
 from datetime import datetime, timedelta
@@ -9,7 +10,8 @@ from harness import TOP, Agent
 CORPUS = TOP / "tests/corpus"
 EXPECTED = json.loads((CORPUS / "expected.json").read_text(encoding="utf-8"))
 NEAR = timedelta(milliseconds=1.1)
-ROWS = """SELECT regexp_replace(s.path, '.*/', ''), e.stream_offset, e.timestamp AT TIME ZONE 'UTC', e.level, e.logger, e.message
+ROWS = """SELECT regexp_replace(s.path, '.*/', ''), e.stream_offset, e.timestamp AT TIME ZONE 'UTC', e.level,
+          e.logger, e.message
           FROM log_entries e JOIN log_streams s USING (vps_name, app_name, stream_id)"""
 
 # What no reader can know from the file, or where we read otherwise on purpose.
@@ -26,11 +28,13 @@ def read_corpus(cluster, folder):
     shutil.copytree(CORPUS / "logs", logs)
     db = cluster.new_database()
     (folder / "run").mkdir()
-    agent = Agent(folder, folder / "run", "corpus", {"enabled": True, "postgres_url": db.url(), "vps_name": "web-1",
-                                                     "log_files": [f"{logs}/*.log"]}, {"TZ": "Asia/Kolkata"})
+    agent = Agent(folder, folder / "run", "corpus",
+                  {"enabled": True, "postgres_url": db.url(), "vps_name": "web-1",
+                   "log_files": [f"{logs}/*.log"]}, {"TZ": "Asia/Kolkata"})
     records = sum(len(r) for r in EXPECTED.values())
     agent.start()
-    db.wait(f"SELECT count(*) >= {records - len(KNOWN)} AND max(received_at) < clock_timestamp() - interval '3 s' FROM log_entries")
+    db.wait(f"SELECT count(*) >= {records - len(KNOWN)} AND max(received_at) < clock_timestamp() - interval "
+            "'3 s' FROM log_entries")
     assert agent.stop() == 0
     found = {}
     for file, offset, time, level, logger, message in db.query(ROWS):

@@ -1,5 +1,5 @@
-"""Faults of log files: rotated in every way, torn, huge, invalid, too many. Test names contain the rows of FAULTS;
-judge() counts."""
+"""Faults of log files: rotated in every way, torn, huge, invalid, too many. Test names contain the rows of
+FAULTS; judge() counts."""
 import contextlib
 import gzip
 import json
@@ -49,7 +49,8 @@ def wait_followed(agent, path):
 
 
 def peak_kb(agent):
-    return int(next(line.split()[1] for line in open(f"/proc/{agent.process.pid}/status") if line.startswith("VmHWM")))
+    return int(next(line.split()[1] for line in open(f"/proc/{agent.process.pid}/status")
+                    if line.startswith("VmHWM")))
 
 
 def descriptors(agent):
@@ -141,8 +142,8 @@ def readable(folder):
 def test_fault_21_copytruncate_under_load(db, make_agent, log, rate, pattern):
     """The copies are renamed while the agent reads them. Each line in a copy or in the log is a row, once.
 
-    No step splits a line: its halves, one at the end of the copy and one at the start of the log, would become
-    two rows.
+    No step splits a line: its halves, one at the end of the copy and one at the start of the log, would
+    become two rows.
     """
     make_agent(db, log_files=[str(log.parent / pattern)]).start()
     writer = Writer(log, rate=rate).start()
@@ -176,14 +177,15 @@ def test_fault_21_copytruncate_within_a_line(db, make_agent, log, pattern):
         writer.write("the second half\n")
     numbered(log, 100)
     db.wait("SELECT count(*) >= 103 FROM log_entries")
-    assert db.query("SELECT message FROM log_entries WHERE NOT coalesce(context ? 'n', false) ORDER BY 1") == \
-        [("the first half, ",), ("the second half",)]
+    rows = db.query("SELECT message FROM log_entries WHERE NOT coalesce(context ? 'n', false) ORDER BY 1")
+    assert rows == [("the first half, ",), ("the second half",)]
     judge(21, db, 103)
 
 
 @pytest.mark.parametrize("pattern", ["app.log", "app.log*"])
 def test_fault_21_copytruncate_while_the_agent_is_stopped(db, make_agent, log, pattern):
-    """The agent finds the copy by its first bytes and by the bytes before the position; it reads the rest once."""
+    """The agent finds the copy by its first bytes and by the bytes before the position; it reads the rest
+    once."""
     agent = make_agent(db, log_files=[str(log.parent / pattern)]).start()
     numbered(log, *range(1000))
     db.wait("SELECT count(*) = 1000 FROM log_entries")
@@ -256,8 +258,9 @@ def test_fault_24_symlink_switched_to_a_new_release_under_load(db, make_agent, t
 @pytest.mark.parametrize("ended", [True, False], ids=["ended", "killed before"])
 @pytest.mark.parametrize("lines", [0, 10, 500])
 def test_torn_in_a_power_cut(db, make_agent, log, lines, ended):
-    """The file lost its end, and got lines before the agent looked: what is left of it is not read again, what may be
-    missing is a gap, and one, also when the agent is killed before it ended the stream that was torn."""
+    """The file lost its end, and got lines before the agent looked: what is left of it is not read again,
+    what may be missing is a gap, and one, also when the agent is killed before it ended the stream that was
+    torn."""
     agent = make_agent(db, log_files=[str(log)]).start()
     numbered(log, *range(1000))
     db.wait("SELECT count(*) = 1000 FROM log_entries")
@@ -269,11 +272,13 @@ def test_torn_in_a_power_cut(db, make_agent, log, lines, ended):
     db.wait("SELECT count(*) = 1 FROM gaps WHERE kind = 'truncated' AND lines IS NULL")
     numbered(log, *range(2000, 2010))
     db.wait("SELECT count(*) = 10 FROM log_entries WHERE (context->>'n')::int >= 2000")
-    one_ended = "SELECT count(*) = 2 AND count(*) FILTER (WHERE finished) = 1 FROM log_streams WHERE path <> 'outbox'"
+    one_ended = ("SELECT count(*) = 2 AND count(*) FILTER (WHERE finished) = 1 FROM log_streams "
+                 "WHERE path <> 'outbox'")
     db.wait(one_ended)
     agent.kill()
     if not ended:
-        db.query("UPDATE log_streams SET finished = false, updated_at = now() - interval '10 years' WHERE finished AND path <> 'outbox'")
+        db.query("UPDATE log_streams SET finished = false, updated_at = now() - interval '10 years' "
+                 "WHERE finished AND path <> 'outbox'")
     agent.start()
     numbered(log, 2010)
     db.wait("SELECT count(*) = 1 FROM log_entries WHERE context->>'n' = '2010'")
@@ -283,8 +288,8 @@ def test_torn_in_a_power_cut(db, make_agent, log, lines, ended):
 
 
 def test_removed_from_the_configuration_and_configured_again(db, make_agent, log):
-    """After a reload the agent stops reading a removed path and the files rotated from it; when the path is configured
-    again, it continues at its position."""
+    """After a reload the agent stops reading a removed path and the files rotated from it; when the path is
+    configured again, it continues at its position."""
     other = log.with_name("other.log")
     agent = make_agent(db, log_files=[str(log), str(other)]).start()
     settings = json.loads(agent.config.read_text())["monitoring"]
@@ -314,7 +319,8 @@ def test_removed_from_the_configuration_and_configured_again(db, make_agent, log
 
 
 def test_a_copy_by_hand_is_not_read(db, make_agent, log):
-    """cp app.log app.log.bak with a pattern that matches both: the copy is not read, also not after a restart."""
+    """cp app.log app.log.bak with a pattern that matches both: the copy is not read, also not after a
+    restart."""
     agent = make_agent(db, log_files=[f"{log}*"]).start()
     numbered(log, *range(200))
     db.wait("SELECT count(*) = 200 FROM log_entries")
@@ -401,7 +407,8 @@ def test_fault_25_growth_byte_by_byte(db, make_agent, log):
 
 def test_fault_26_crashed_in_the_middle_of_a_line(db, make_agent, log):
     make_agent(db, log_files=[str(log)]).start()
-    log.write_text('{"message":"zero","context":{"n":0}}\n{"message":"bro{"message":"one"}\n{"message":"two","context":{"n":2}}\n')
+    log.write_text('{"message":"zero","context":{"n":0}}\n{"message":"bro{"message":"one"}\n'
+                   '{"message":"two","context":{"n":2}}\n')
     judge(26, db, 3)
     assert [m for (m,) in db.query("SELECT message FROM log_entries ORDER BY stream_offset")] == \
         ["zero", '{"message":"bro{"message":"one"}', "two"]
@@ -419,7 +426,8 @@ def test_fault_27_huge_lines(db, make_agent, log):
         f.write("\n")
     numbered(log, 2)
     judge(27, db, 5)
-    assert db.query("SELECT length(message), (context->>'_cut_bytes')::int FROM log_entries WHERE context ? '_cut_bytes' "
+    assert db.query("SELECT length(message), (context->>'_cut_bytes')::int FROM log_entries "
+                    "WHERE context ? '_cut_bytes' "
                     "ORDER BY stream_offset") == [(262144, 1_000_000), (262144, 100_000_000)]
     assert db.query("SELECT kind, sum(lines)::int, sum(bytes)::int FROM gaps GROUP BY 1") == \
         [("line_cut", 2, 101_000_000 - 2 * 262144)]
@@ -435,7 +443,8 @@ def test_fault_28_invalid_bytes(db, make_agent, log):
     log.write_bytes(b"".join(line + b"\n" for line in lines) + b"\r\n\n")
     db.wait("SELECT count(*) = %s FROM log_entries", len(lines))
     messages = [m for (m,) in db.query("SELECT message FROM log_entries ORDER BY stream_offset")]
-    assert messages[0] == "\ufffd\ufffd bad" and messages[1] == "nul \ufffd in it" and messages[2] == "\ufffd lone"
+    assert (messages[0] == "\ufffd\ufffd bad" and messages[1] == "nul \ufffd in it"
+            and messages[2] == "\ufffd lone")
     assert messages[3:5] == ["bom", "crlf"] and "\0" not in "".join(messages)
     judge(28, db, len(lines))
     with open(log, "ab") as f:
@@ -450,24 +459,28 @@ def test_fault_29_json_of_every_kind(db, make_agent, log):
     words = [" ".join(f"w{i}" for i in range(n, n + 20000)) for n in range(0, 1_000_000, 20000)]
     lines = ["[" * 10000, '{"a":' * 10000 + "1" + "}" * 10000, json.dumps({f"k{i}": i for i in range(10000)}),
              json.dumps({f"k{i}": i for i in range(100000)}),
-             '{"message":"twice","message":"again"}', '{"message":1e100000}', '{"n":' + "9" * 1000 + "}", '{"message":NaN}',
+             '{"message":"twice","message":"again"}', '{"message":1e100000}', '{"n":' + "9" * 1000 + "}",
+             '{"message":NaN}',
              "{}", "[]", "[1,2]", "null", '"text"', '{"message":"t","timestamp":"yesterday"}',
-             '{"message":"t","timestamp":"9999-12-31T23:59:60Z"}', '{"message":"t","ts":-1}', '{"message":"t","ts":1e308}',
+             '{"message":"t","timestamp":"9999-12-31T23:59:60Z"}', '{"message":"t","ts":-1}',
+             '{"message":"t","ts":1e308}',
              *(json.dumps({"message": w}) for w in words), '{"\\u006dessage":"escaped key"}']
     for i, line in enumerate(lines):
         append(log, line)
         append(log, json.dumps({"message": "next", "context": {"next": i}}))
     judge(29, db, 2 * len(lines))
     assert db.count("log_entries", "message = 'next'") == len(lines)
-    assert db.query("SELECT kind, lines FROM gaps") == [("line_cut", 1)]       # 100,000 keys exceed the limit of a line
+    # 100,000 keys exceed the limit of a line
+    assert db.query("SELECT kind, lines FROM gaps") == [("line_cut", 1)]
     assert db.query("SELECT context FROM log_entries WHERE message = 'escaped key'") == [(None,)]
 
 
 # ---- many files ----------------------------------------------------------------------------------
 
 def test_fault_30_more_files_than_descriptors(db, make_agent, tmp_path):
-    """10,000 files by glob, and other file types among them; new files appear, others are rotated, written to and deleted while
-    the agent has them closed. Descriptors and the status stay bounded; a file that cannot be followed is named once."""
+    """10,000 files by glob, and other file types among them; new files appear, others are rotated, written to
+    and deleted while the agent has them closed. Descriptors and the status stay bounded; a file that cannot
+    be followed is named once."""
     folder = tmp_path / "many"
     folder.mkdir()
     for i in range(10000):
@@ -564,7 +577,8 @@ def test_a_stack_trace_is_one_row(db, make_agent, log):
     append(log, '{"message":"json"}', "\tindented")
     db.wait("SELECT count(*) = 5 FROM log_entries")
     rows = db.query("SELECT level, message FROM log_entries ORDER BY stream_offset")
-    assert [(level, m.count("\n")) for level, m in rows] == [("ERROR", 4), ("INFO", 0), ("WARNING", 5), ("INFO", 0), ("INFO", 0)]
+    records = [(level, m.count("\n")) for level, m in rows]
+    assert records == [("ERROR", 4), ("INFO", 0), ("WARNING", 5), ("INFO", 0), ("INFO", 0)]
 
 
 def test_traces_are_rows_once_after_kills(db, make_agent, log):
@@ -573,7 +587,8 @@ def test_traces_are_rows_once_after_kills(db, make_agent, log):
     agent = make_agent(db, log_files=[str(log)]).start()
     total = 0
     for i in range(40):
-        piece = "".join(chance.choice(["text\n", "  indented\n", "Caused by: x\n", '{"message":"json"}\n']) for _ in range(50))
+        piece = "".join(chance.choice(["text\n", "  indented\n", "Caused by: x\n", '{"message":"json"}\n'])
+                        for _ in range(50))
         total += len(piece)
         with open(log, "a") as f:
             f.write(piece)
@@ -581,7 +596,8 @@ def test_traces_are_rows_once_after_kills(db, make_agent, log):
             time.sleep(chance.uniform(0, 0.8))  # the instant of the kill: any will do
             agent.kill()
             agent.start()
-    size = "SELECT coalesce(sum(CASE WHEN message = 'json' THEN 18 ELSE length(message) END + 1), 0) FROM log_entries"
+    size = ("SELECT coalesce(sum(CASE WHEN message = 'json' THEN 18 ELSE length(message) END + 1), 0) "
+            "FROM log_entries")
     db.wait(size.replace("SELECT", "SELECT %s <=", 1), total)
     assert db.one(size) == total == log.stat().st_size
     assert db.one("SELECT count(*) - count(DISTINCT (stream_id, stream_offset)) FROM log_entries") == 0
@@ -615,7 +631,8 @@ def test_lines_of_an_hour_read_at_once_are_no_flood(db, make_agent, log):
     """The lines of an hour, read at once."""
     agent = make_agent(db, log_files=[str(log)], log_lines_per_second=20)
     began = time.time() - 3600
-    append(log, *(json.dumps({"ts": began + i / 10, "message": "x", "context": {"n": i}}) for i in range(20000)))
+    append(log,
+           *(json.dumps({"ts": began + i / 10, "message": "x", "context": {"n": i}}) for i in range(20000)))
     append(log.with_name("text.log"), *(f"line {i}" for i in range(5000)))
     agent.start()
     judge("calm", db, 20000)
@@ -623,7 +640,8 @@ def test_lines_of_an_hour_read_at_once_are_no_flood(db, make_agent, log):
 
 
 def test_rotated_files_stay_open_while_they_have_a_name(db, make_agent, log):
-    """More files than the agent keeps open: it gives up those without lines for the longest time, and reports that."""
+    """More files than the agent keeps open: it gives up those without lines for the longest time, and reports
+    that."""
     agent = make_agent(db, log_files=[str(log)])
     agent.start(under=["prlimit", "--nofile=80:80"])
     held = []

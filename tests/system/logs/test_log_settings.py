@@ -6,7 +6,8 @@ ROWS = """SELECT level, to_char(timestamp AT TIME ZONE 'UTC', 'HH24:MI:SS'), mes
           ORDER BY stream_id, stream_offset"""
 # Records whose further lines look like nothing: only the lines before them tell that they belong together.
 RECORDS = ["2026-11-20 10:00:00,001 INFO one\n", "2026-11-20 10:00:01,001 INFO two\n",
-           "2026-11-20 10:00:02,001 ERROR three\nthe cause\nis not indented\n", "2026-11-20 10:00:03,001 INFO four\n"]
+           "2026-11-20 10:00:02,001 ERROR three\nthe cause\nis not indented\n",
+           "2026-11-20 10:00:03,001 INFO four\n"]
 
 
 @pytest.fixture
@@ -22,7 +23,8 @@ def add(log, text):
 
 
 def messages(db):
-    return [row[0] for row in db.query("SELECT message FROM log_entries ORDER BY received_at, stream_id, stream_offset")]
+    return [row[0] for row in db.query("SELECT message FROM log_entries "
+                                       "ORDER BY received_at, stream_id, stream_offset")]
 
 
 def wait_rows(db, n):
@@ -31,24 +33,28 @@ def wait_rows(db, n):
 
 
 def test_a_raw_file_keeps_each_line_as_it_stands(db, make_agent, log):
-    lines = ['{"level":"ERROR","message":"boom"}', "2026-11-20 10:00:00 ERROR shop - no", "\tat a.B.c(B.java:1)", "\x1b[31mred\x1b[m"]
+    lines = ['{"level":"ERROR","message":"boom"}', "2026-11-20 10:00:00 ERROR shop - no",
+             "\tat a.B.c(B.java:1)", "\x1b[31mred\x1b[m"]
     log.write_text("".join(line + "\n" for line in lines))
     make_agent(db, log_files=[{"path": str(log), "format": "raw"}]).start()
     wait_rows(db, 4)
     assert [row[2] for row in db.query(ROWS)] == lines
-    assert db.count("log_entries", "level = 'INFO' AND logger IS NULL AND timestamp > now() - interval '5 min'") == 4
+    assert db.count("log_entries",
+                    "level = 'INFO' AND logger IS NULL AND timestamp > now() - interval '5 min'") == 4
 
 
 def test_a_configured_beginning_joins_what_nobody_could_learn(db, make_agent, log):
     log.write_text("== one\nx=1\n{\"a\": 2}\n2026-11-20 10:00:00 three\n== two\n== three\nmore\n")
     make_agent(db, log_files=[{"path": str(log), "multiline_start": "^=="}]).start()
     wait_rows(db, 3)
-    assert [row[2] for row in db.query(ROWS)] == ["== one\nx=1\n{\"a\": 2}\n2026-11-20 10:00:00 three", "== two", "== three\nmore"]
+    assert [row[2] for row in db.query(ROWS)] == ["== one\nx=1\n{\"a\": 2}\n2026-11-20 10:00:00 three",
+                                                  "== two", "== three\nmore"]
 
 
 def test_times_without_a_zone_are_those_of_the_file(db, make_agent, tmp_path):
     for name in "abc":
-        (tmp_path / name).write_text(f"2026-11-20 10:00:00 INFO {name}\n2026-11-20 10:00:00 UTC INFO {name} utc\n")
+        (tmp_path / name).write_text(f"2026-11-20 10:00:00 INFO {name}\n2026-11-20 10:00:00 UTC INFO {name} "
+                                     "utc\n")
     make_agent(db, log_timezone="Asia/Kolkata",
                log_files=[str(tmp_path / "a"), {"path": str(tmp_path / "b"), "timezone": "Europe/Berlin"},
                           {"path": str(tmp_path / "c"), "timezone": "America/New_York"}]).start()
@@ -67,7 +73,8 @@ def test_a_reload_changes_how_an_open_file_is_read(db, make_agent, log):
     wait_rows(db, 2)
     assert [row[0] for row in db.query(ROWS)] == ["INFO", "ERROR"]
     common = {"enabled": True, "postgres_url": db.url(), "vps_name": "test"}
-    for settings, level in (({"warn_4xx": True}, "WARNING"), ({"format": "raw"}, "INFO"), ({"warn_4xx": True}, "WARNING")):
+    for settings, level in (({"warn_4xx": True}, "WARNING"), ({"format": "raw"}, "INFO"),
+                            ({"warn_4xx": True}, "WARNING")):
         agent.configure({**common, "log_files": [{"path": str(log), **settings}]})
         before, reloads = db.count("log_entries"), agent.said().count("configuration reloaded")
         agent.reload()
@@ -104,12 +111,14 @@ def test_files_do_not_share_the_order_of_their_times(db, make_agent, tmp_path):
     (tmp_path / "b.log").write_text("2026-10-25 02:10:00 INFO b\n")
     make_agent(db, log_timezone="Europe/Berlin", log_files=[str(tmp_path / "*.log")]).start()
     wait_rows(db, 3)
-    assert {(row[2], row[1]) for row in db.query(ROWS)} == {("a", "00:50:00"), ("a second", "01:10:00"), ("b", "00:10:00")}
+    times = {(row[2], row[1]) for row in db.query(ROWS)}
+    assert times == {("a", "00:50:00"), ("a second", "01:10:00"), ("b", "00:10:00")}
 
 
 def test_a_successor_is_read_by_its_own_first_lines(db, make_agent, log, tmp_path):
-    """Its program may write otherwise now (an update, another LOG_FORMAT): with what was learnt of the old file, all lines
-    of a new form would be one record. And a restart, which learns from the file alone, would read other records."""
+    """Its program may write otherwise now (an update, another LOG_FORMAT): with what was learnt of the old
+    file, all lines of a new form would be one record. And a restart, which learns from the file alone, would
+    read other records."""
     log.write_text("".join(RECORDS))
     agent = make_agent(db, log_files=[str(log)]).start()
     wait_rows(db, 4)
@@ -133,7 +142,8 @@ def test_a_rotated_file_keeps_its_settings(db, make_agent, log):
 
 
 def test_lines_of_past_years_are_stored_and_retention_drops_them(db, make_agent, log):
-    """Their times are their own, however old: with a limit of lines per second, too, and with no partition for them."""
+    """Their times are their own, however old: with a limit of lines per second, too, and with no partition
+    for them."""
     log.write_text("".join(f"2021-03-{i % 28 + 1:02} 10:{i // 60 % 60:02}:{i % 60:02} INFO line {i}\n"
                            for i in range(10_000)))
     agent = make_agent(db, log_files=[str(log)], log_lines_per_second=100).start()

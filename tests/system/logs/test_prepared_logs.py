@@ -1,4 +1,5 @@
-"""Logs that are made in their full length, and written in place: what is still zero is not written yet. Holes that stay."""
+"""Logs that are made in their full length, and written in place: what is still zero is not written yet. Holes
+that stay."""
 import mmap
 import os
 import shutil
@@ -53,7 +54,8 @@ def clean(db):
 
 @pytest.mark.parametrize("how", ["fallocated", "zeros", "sparse"])
 def test_lines_come_as_they_are_written(db, make_agent, log, how):
-    """Also half a line first; through a restart; then the file is cut to its real length, appended to and rotated."""
+    """Also half a line first; through a restart; then the file is cut to its real length, appended to and
+    rotated."""
     prepare(log, how)
     agent = make_agent(db, log_files=[f"{log}*"]).start()
     writer = InPlace(log)

@@ -1,4 +1,5 @@
-"""Small logs that are copied and truncated: exactly once, whatever their size. One agent follows a log of each size."""
+"""Small logs that are copied and truncated: exactly once, whatever their size. One agent follows a log of
+each size."""
 import os
 import shutil
 import subprocess
@@ -9,12 +10,13 @@ from harness import run, wait_for
 
 WIDTHS = (2, 3, 13, 64, 100, 205, 256, 820)             # bytes of a line: files from 2 bytes to 8 KiB
 MARKS = "abcdefghijklmnopqrstuvwxyz"
-HOW = ("copytruncate", "copytruncate\n olddir old", "copytruncate\n dateext\n dateformat -%Y%m%d-%s", "create", "create\n olddir old",
-       "copytruncate\n extension .log")
+HOW = ("copytruncate", "copytruncate\n olddir old", "copytruncate\n dateext\n dateformat -%Y%m%d-%s",
+       "create", "create\n olddir old", "copytruncate\n extension .log")
 
 
 class Logs:
-    """A folder with app.log for each width. Line n of each is a letter, and the letter again as often as it takes."""
+    """A folder with app.log for each width. Line n of each is a letter, and the letter again as often as it
+    takes."""
 
     def __init__(self, folder):
         self.logs = {width: folder / f"{width}" / "app.log" for width in WIDTHS}
@@ -27,7 +29,8 @@ class Logs:
     def write(self, count):
         for width, log in self.logs.items():
             with open(log, "a", encoding="ascii") as f:
-                f.write("".join(MARKS[n] * (width - 1) + "\n" for n in range(self.written, self.written + count)))
+                f.write("".join(MARKS[n] * (width - 1) + "\n"
+                                for n in range(self.written, self.written + count)))
         self.written += count
 
     def each(self, what):
@@ -36,7 +39,8 @@ class Logs:
 
     def wait_rows(self, db):
         """Until each line of each log is a row; none is two."""
-        wanted = Counter({(str(log.parent), MARKS[n]): 1 for log in self.logs.values() for n in range(self.written)})
+        wanted = Counter({(str(log.parent), MARKS[n]): 1 for log in self.logs.values()
+                          for n in range(self.written)})
 
         def rows():
             return Counter({(os.path.dirname(path), mark): count for path, mark, count in db.query(
@@ -111,7 +115,8 @@ def test_an_older_copy_is_not_read_when_the_log_is_truncated(db, make_agent, log
 
 
 def test_logrotate_in_each_of_its_ways(db, make_agent, logs, tmp_path):
-    """logrotate -f, one way after the other, each with lines that were not read yet; once while the agent is stopped."""
+    """logrotate -f, one way after the other, each with lines that were not read yet; once while the agent is
+    stopped."""
     agent = make_agent(db, log_files=[logs.pattern]).start()
     logs.write(2)
     logs.wait_rows(db)
@@ -122,7 +127,8 @@ def test_logrotate_in_each_of_its_ways(db, make_agent, logs, tmp_path):
         rules = tmp_path / "rules"
         rules.write_text(f"{tmp_path}/log/*/app.log {{\n {how}\n rotate 9\n missingok\n}}\n")
         rules.chmod(0o644)
-        run("/usr/sbin/logrotate", "-f", "-s", tmp_path / "state", rules, env={**os.environ, "LC_ALL": "C"}, stdin=subprocess.DEVNULL)
+        run("/usr/sbin/logrotate", "-f", "-s", tmp_path / "state", rules, env={**os.environ, "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL)
         logs.write(1)
         if turn == 3:
             agent.start()
@@ -139,7 +145,8 @@ def test_a_log_of_one_byte(db, make_agent, tmp_path):
         shutil.copyfile(log, f"{log}.1")
         log.write_text("b\n")                   # truncates it
     db.wait("SELECT count(*) = %s FROM log_entries", 2 * len(WIDTHS))
-    assert db.query("SELECT message, count(*) FROM log_entries GROUP BY 1 ORDER BY 1") == [("a", len(WIDTHS)), ("b", len(WIDTHS))]
+    rows = db.query("SELECT message, count(*) FROM log_entries GROUP BY 1 ORDER BY 1")
+    assert rows == [("a", len(WIDTHS)), ("b", len(WIDTHS))]
 
 
 @pytest.mark.parametrize("pattern", ["app.log", "*.log", "{app,other}.log", "**/app.log"])

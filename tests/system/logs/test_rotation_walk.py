@@ -28,7 +28,8 @@ def walk(seeds, db, make_agent, folder):
                 done.append(future.result())
             except BaseException as error:      # pytest.fail() is no Exception
                 failed.append(str(error))
-    record(row="rotation walk", seed=seeds[0], written=sum(d["written"] for d in done), delivered=sum(d["written"] - d["missing"] for d in done),
+    record(row="rotation walk", seed=seeds[0], written=sum(d["written"] for d in done),
+           delivered=sum(d["written"] - d["missing"] for d in done),
            duplicates=None, in_gaps=sum(d["missing"] for d in done), lost=None, good=not failed,
            note=f"{len(seeds)} walks, {len(failed)} failed, {sum(d['gaps'] for d in done)} gaps")
     assert not failed, f"{len(failed)} of {len(seeds)} walks:\n\n" + "\n\n".join(failed)

@@ -12,16 +12,19 @@ SCRIPT = (TOP / "templates/install.sh").read_text()
 
 def functions(*names):
     """Their text, as it stands in the script; on one line or on several."""
-    return "\n".join(re.search(rf"^{name}\(\) (?:{{.*}}|[{{(]\n(?s:.*?)^[}})])$", SCRIPT, re.M).group(0) for name in names)
+    return "\n".join(re.search(rf"^{name}\(\) (?:{{.*}}|[{{(]\n(?s:.*?)^[}})])$", SCRIPT, re.M).group(0)
+                     for name in names)
 
 
 @pytest.fixture
 def write_config(tmp_path):
-    """write_config(swap) for application shop; `swap` is what the folder's owner does after the script has looked."""
+    """write_config(swap) for application shop; `swap` is what the folder's owner does after the script has
+    looked."""
     def run(swap=":"):
         text = functions("say", "die", "config", "make_log_folder", "make_file", "write_config")
         set_up = f"set -euf; DEPLOYMENTS={tmp_path}; section='monitoring:'; user=root\n{text}\n"
-        return subprocess.run(["sh", "-c", f"{set_up}mkdir() {{ command mkdir \"$@\"; {swap}; }}\nwrite_config shop"], text=True,
+        return subprocess.run(["sh", "-c", f"{set_up}mkdir() {{ command mkdir \"$@\"; {swap}; "
+                                           f"}}\nwrite_config shop"], text=True,
                               capture_output=True, stdin=subprocess.DEVNULL, timeout=20)
     (tmp_path / "shop").mkdir()
     return run
@@ -31,7 +34,8 @@ def test_a_configuration_is_written_once(write_config, tmp_path):
     file = tmp_path / "shop/config.yml"
     done = write_config()
     assert done.returncode == 0 and f"wrote {file}" in done.stdout
-    assert file.read_text().startswith("monitoring:\n  collection_interval: 60\n") and stat.S_IMODE(file.stat().st_mode) == 0o644
+    assert (file.read_text().startswith("monitoring:\n  collection_interval: 60\n")
+            and stat.S_IMODE(file.stat().st_mode) == 0o644)
     file.write_text("mine\n")
     assert write_config().returncode == 0 and file.read_text() == "mine\n"
     assert not set(os.listdir(tmp_path / "shop")) - {"config.yml", "logs"}
@@ -53,7 +57,8 @@ SWAPS = {
 def test_nothing_is_written_through_what_the_folders_owner_puts_there(write_config, tmp_path, swap):
     done = write_config(swap.format(tmp_path, tmp_path / "shop/config.yml"))
     assert done.returncode == 1
-    assert "config.yml cannot be written; remove what is there in its place, and run this again" in done.stderr
+    assert ("config.yml cannot be written; remove what is there in its place, and run this again"
+            in done.stderr)
     victim = tmp_path / "victim"
     assert not victim.is_file() or victim.read_text() == "secret\n"
     assert not victim.is_dir() or not list(victim.iterdir())
@@ -67,6 +72,7 @@ def test_nor_through_the_name_that_it_uses_on_the_way(write_config, tmp_path, sw
     done = write_config(swap.format(tmp_path, tmp_path / "shop/config.yml.new"))
     file, victim = tmp_path / "shop/config.yml", tmp_path / "victim"
     assert done.returncode == (1 if "mkdir {1}" in swap else 0)
-    assert done.returncode or (stat.S_ISREG(file.lstat().st_mode) and file.read_text().startswith("monitoring:"))
+    assert done.returncode or (stat.S_ISREG(file.lstat().st_mode)
+                               and file.read_text().startswith("monitoring:"))
     assert not victim.is_file() or victim.read_text() == "secret\n"
     assert not victim.is_dir() or not list(victim.iterdir())
