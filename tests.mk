@@ -112,8 +112,13 @@ $(BUILD)/tests/toy_agent: tests/system/toy_source.c $(BUILD)/obs_agent/main.o $(
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.c %.o,$^) $(ARCHIVES) $(LIBS) -o $@
 
+# The hub with one address that takes bodies, in place of its own.
+$(BUILD)/tests/posting_hub: tests/system/posting_routes.c $(BUILD)/fleet_hub/main.o $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.c %.o,$^) $(ARCHIVES) $(LIBS) -o $@
+
 # What the system and browser tests run.
-PARTS := all examples $(BUILD)/tests/toy_agent
+PARTS := all examples $(BUILD)/tests/toy_agent $(BUILD)/tests/posting_hub
 PYTEST = $(PYTHON) -m pytest -q --tb=short -p no:cacheprovider --basetemp=$(OBSERV_BUILD)/t
 export PYTHONDONTWRITEBYTECODE := 1
 export OBSERV_BUILD := $(abspath $(BUILD))

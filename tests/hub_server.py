@@ -51,8 +51,9 @@ class Answer:
 
 
 class Hub:
-    def __init__(self, folder, url, mode="cgi", environment=None):
+    def __init__(self, folder, url, mode="cgi", environment=None, program=FLEET_HUB):
         self.folder = Path(folder)
+        self.program = program
         self.mode = mode
         self.environment = {**({"OBSERV_DATABASE_URL": url} if url is not None else {}),
                             **(environment or {})}
@@ -64,7 +65,7 @@ class Hub:
     def start(self):
         environment = ", ".join(f'"{k}" => "{v}"' for k, v in self.environment.items())
         how = CGI if self.mode == "cgi" else FASTCGI
-        how = how.format(folder=self.folder, hub=FLEET_HUB, environment=environment)
+        how = how.format(folder=self.folder, hub=self.program, environment=environment)
         self.configure(CONFIG.format(folder=self.folder, port=self.port, how=how))
         return self.launch()
 
