@@ -309,6 +309,23 @@ def test_one_error_of_several_addresses_is_logged_once(make_agent):
                 and "127.0.0.2" in line), line
 
 
+@pytest.mark.parametrize("other", [
+    pytest.param("""CREATE FUNCTION observ.push(text, text, bigint, bigint, jsonb, jsonb, jsonb, jsonb, jsonb)
+                    RETURNS void LANGUAGE sql AS 'SELECT'""", id="a parameter for each kind"),
+    pytest.param("""CREATE FUNCTION observ.push(text, text, bigint, bigint, jsonb, jsonb, jsonb) RETURNS void
+                    LANGUAGE plpgsql AS $$BEGIN RAISE 'no function for rows of the kind "metrics"'
+                    USING ERRCODE = '42883'; END$$""", id="no such kind of row"),
+])
+def test_a_schema_of_another_version_is_said_and_loses_nothing(db, make_agent, other):
+    db.query("ALTER FUNCTION observ.push RENAME TO push_kept")
+    db.query(other)
+    agent = make_agent(db).start()
+    agent.wait_said("the schema is older or newer than this program: run schema.sql of this version")
+    db.query("DROP FUNCTION observ.push")
+    db.query("ALTER FUNCTION observ.push_kept RENAME TO push")
+    db.wait("SELECT count(*) > 0 FROM vps_metrics", timeout=100)
+
+
 @pytest.mark.parametrize("part, words", [
     ("dbname=nowhere", "create the database and run schema.sql in it"),
     ("user=nobody", "check user and password in the URL, and pg_hba.conf"),
