@@ -13,7 +13,8 @@
 #define TWO_EMPTY ","
 
 enum {
-	TARGETS_MAX = 32,
+	/* each address of each host; twice where a standby is preferred */
+	TARGETS_MAX = 2 * RESOLVE_NAMES_MAX * RESOLVE_ADDRESSES_MAX,
 	PORT_SIZE = 8,
 	OPTIONS_MAX = 80,               /* libpq 15 has 42 */
 };
@@ -44,17 +45,18 @@ struct pg_targets {
 /* ---- the URL ---- */
 
 /* Split a list at its commas; parts may be empty ("a,,b"). Returns their number, 0 for an empty
- * list. */
+ * list; those beyond RESOLVE_NAMES_MAX count, but are not in `part`. */
 static size_t split(char *list, const char *part[RESOLVE_NAMES_MAX])
 {
 	size_t n = 0;
 
-	for (char *s = *list ? list : NULL, *comma; s && n < RESOLVE_NAMES_MAX;
-	     s = comma ? comma + 1 : NULL) {
+	for (char *s = *list ? list : NULL, *comma; s; s = comma ? comma + 1 : NULL) {
 		comma = strchr(s, ',');
 		if (comma)
 			*comma = '\0';
-		part[n++] = s;
+		if (n < RESOLVE_NAMES_MAX)
+			part[n] = s;
+		n++;
 	}
 	return n;
 }
@@ -90,6 +92,8 @@ static int split_hosts(struct pg_targets *t, struct err *e)
 			return err_set(e, ENOMEM, "out of memory for the connection string");
 		n[k] = split(t->text[k], part[k]);
 	}
+	if (n[0] > RESOLVE_NAMES_MAX || n[1] > RESOLVE_NAMES_MAX)
+		return err_set(e, EINVAL, "it names more than %d hosts; name fewer", RESOLVE_NAMES_MAX);
 	t->n_hosts = n[0] > n[1] ? n[0] : n[1];
 	if (t->n_hosts == 0)
 		t->n_hosts = 1;                 /* libpq's default: a socket */

@@ -236,6 +236,31 @@ static void an_empty_host_is_never_taken_from_the_environment(void **state)
 	}
 }
 
+/* A server that is named is tried, however many there are; more than can be tried are refused. */
+static void no_server_is_left_out(void **state)
+{
+	char url[400] = "host=n0";
+	struct pg_targets *t;
+	struct resolve_names answer;
+	struct err e = { 0 };
+
+	(void)state;
+	for (int i = 1; i < RESOLVE_NAMES_MAX; i++)
+		snprintf(url + strlen(url), sizeof url - strlen(url), ",n%d", i);
+	t = targets(url);
+	answer = *pg_targets_names(t);
+	assert_int_equal(answer.n, RESOLVE_NAMES_MAX);
+	for (size_t i = 0; i < answer.n; i++)
+		for (size_t a = 0; a < RESOLVE_ADDRESSES_MAX; a++, answer.name[i].n++)
+			snprintf(answer.name[i].address[a], RESOLVE_ADDRESS_SIZE, "10.0.%zu.%zu", i, a);
+	pg_targets_found(t, &answer);
+	assert_int_equal(pg_targets_begin(t), RESOLVE_NAMES_MAX * RESOLVE_ADDRESSES_MAX);
+	pg_targets_free(t);
+	snprintf(url + strlen(url), sizeof url - strlen(url), ",n%d", RESOLVE_NAMES_MAX);
+	assert_int_equal(pg_targets_new(url, &manner, &t, &e), -EINVAL);
+	assert_string_equal(e.msg, "it names more than 16 hosts; name fewer");
+}
+
 static void a_list_that_does_not_fit_is_refused(void **state)
 {
 	static const char *const urls[] = { "host=a,b hostaddr=10.0.0.1", "host=a,b,c port=1,2",
@@ -311,6 +336,7 @@ int main(void)
 		cmocka_unit_test(the_last_good_server_is_tried_first),
 		cmocka_unit_test(the_url_overrides_the_defaults),
 		cmocka_unit_test(an_empty_host_is_never_taken_from_the_environment),
+		cmocka_unit_test(no_server_is_left_out),
 		cmocka_unit_test(a_list_that_does_not_fit_is_refused),
 		cmocka_unit_test(at_most_one_lookup_runs_and_nothing_waits_for_it),
 	};
