@@ -19,6 +19,7 @@ COMMON := \
   url_mask \
   tzif \
   utf8 \
+  visible \
   zone
 
 COMMON_PG := \
@@ -174,7 +175,6 @@ HUB := \
   base/template \
   base/template_parse \
   base/times \
-  base/visible \
   pages/log_lines \
   pages/log_params \
   pages/search \

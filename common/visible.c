@@ -2,7 +2,7 @@
 
 #include <stdbool.h>
 
-#include "common/utf8.h"
+#include "utf8.h"
 
 struct span {
 	uint32_t first, last;

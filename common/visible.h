@@ -1,18 +1,18 @@
 /*
- * visible.h - which characters a page must show by their number.
+ * visible.h - which characters must be shown by their number.
  *
- * Promises that no text from elsewhere can turn around, hide or split what stands beside
- * it: control characters, marks that change the direction of writing, and characters
- * without a shape. Joiners and variation selectors stay where scripts and emoji need
- * them: beside characters that are not ASCII.
+ * For pages and terminals. Promises to find each character of a text from elsewhere that can turn around,
+ * hide or split the text beside it: control characters, marks that change the direction of writing, and
+ * characters without a shape. Joiners and variation selectors may stay where scripts and emoji need them:
+ * beside characters that are not ASCII. Leaves out what is shown instead.
  */
-#ifndef FLEET_HUB_VISIBLE_H
-#define FLEET_HUB_VISIBLE_H
+#ifndef OBSERV_VISIBLE_H
+#define OBSERV_VISIBLE_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#include "common/text.h"
+#include "text.h"
 
 /* The length of the character at t.s[i] that must be shown by its number, which is then in
  * *ret; 0 when it may stand as it is. Tab, line feed and carriage return may. */

@@ -5,8 +5,8 @@
 
 #include "common/cleanup.h"
 #include "common/utf8.h"
+#include "common/visible.h"
 #include "template_parse.h"
-#include "visible.h"
 
 enum {
 	PARTIALS_MAX = 64,              /* different (name, indentation) pairs in one rendering */

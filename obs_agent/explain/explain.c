@@ -13,6 +13,7 @@
 #include "common/parse.h"
 #include "common/path_pattern.h"
 #include "common/utf8.h"
+#include "common/visible.h"
 #include "wire/log/log_keys.h"
 #include "wire/log/log_level.h"
 #include "wire/log/log_line.h"
@@ -64,7 +65,11 @@ static int64_t count_lines(struct text t)
 
 static bool blank(struct text t)
 {
-	return strspn(t.s, " \t\r\n") >= t.len;
+	size_t n = 0;
+
+	while (n < t.len && strchr(" \t\r\n", t.s[n]))
+		n++;
+	return n == t.len;
 }
 
 static void parse(struct explanation *x, struct text record, struct sample *s)
@@ -101,12 +106,17 @@ static void each_record(struct explanation *x, struct text t, int64_t offset, bo
 {
 	size_t at = 0;
 
-	while (at < t.len && memchr(t.s + at, '\n', t.len - at)) {
-		struct text rest = { t.s + at, t.len - at };
+	while (at < t.len) {
+		struct text rest = { t.s + at, t.len - at }, line = rest;
+		const char *newline = memchr(rest.s, '\n', rest.len);
 		bool open;
 
-		rest.len = multiline_record(&x->form, &x->room, rest, &open);
-		if (!blank(rest)) {
+		if (!newline)
+			return;
+		line.len = (size_t)(newline - rest.s);
+		/* Blank lines begin no record: to look for the end of each would take long. */
+		rest.len = blank(line) ? line.len : multiline_record(&x->form, &x->room, rest, &open);
+		if (!blank(line)) {
 			if (learn && at < LEARN_BYTES)
 				multiline_learn(&x->form, &x->room, rest);
 			if (!on_record(x, rest, offset + (int64_t)at))
@@ -124,20 +134,18 @@ static bool note_record(struct explanation *x, struct text record, int64_t offse
 
 /* ---- telling ---- */
 
-/* Nobody's colours or control characters reach the terminal. */
+/* A log must not move the terminal's cursor, colour it or turn its text around. */
 static void print_text(FILE *out, struct text t)
 {
-	size_t n = t.len < SHOWN_MAX ? t.len : SHOWN_MAX;
+	size_t n = utf8_cut(t.s, t.len, SHOWN_MAX), hidden;
+	uint32_t code;
 
-	while (n > 0 && n < t.len && ((unsigned char)t.s[n] & 0xc0) == 0x80)
-		n--;
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < n; i += hidden ? hidden : 1) {
+		hidden = visible_hidden(t, i, &code);
 		if (t.s[i] == '\n')
 			fputs("\n            ", out);
-		else if ((unsigned char)t.s[i] < ' ' || t.s[i] == 0x7f)
-			fputc(t.s[i] == '\t' ? '\t' : '?', out);
 		else
-			fputc(t.s[i], out);
+			fputc(hidden || t.s[i] == '\r' ? '?' : t.s[i], out);
 	}
 	fputs(n < t.len ? " ...\n" : "\n", out);
 }

@@ -125,12 +125,43 @@ static void any_file_is_explained_or_refused_with_a_sentence(void **state)
 	assert_string_equal(e.msg, "/tmp is not a regular file; name a log file");
 }
 
+static void a_file_of_blank_lines_takes_no_time(void **state)
+{
+	static char text[2 << 20];
+	struct err e;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof text; i++)
+		text[i] = i % 2 ? '\n' : ' ';
+	memcpy(text, "one\n", 4);
+	memcpy(text + sizeof text - 4, "two\n", 4);
+	alarm(20);                      /* it took minutes */
+	write_text(text, sizeof text);
+	assert_int_equal(explained(NULL, &e), 0);
+	assert_said(", 2 records of 2 lines\n");
+	assert_int_equal(explain_has_times(path, NULL, &e), 0);
+	alarm(0);
+}
+
+static void a_log_does_not_reach_the_terminal(void **state)
+{
+	static const char text[] = "2026-11-20T10:00:00Z INFO a\xc2\x9b\x31m \xe2\x80\xaetxt\rb\xc3\xa9\n";
+	struct err e;
+
+	(void)state;
+	write_text(text, sizeof text - 1);
+	assert_int_equal(explained(NULL, &e), 0);
+	assert_said("message   a?1m ?txtb\xc3\xa9\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_most_lines_are_and_what_is_odd_is_shown),
 		cmocka_unit_test(the_settings_of_the_file_are_used),
 		cmocka_unit_test(any_file_is_explained_or_refused_with_a_sentence),
+		cmocka_unit_test(a_file_of_blank_lines_takes_no_time),
+		cmocka_unit_test(a_log_does_not_reach_the_terminal),
 	};
 
 	return cmocka_run_group_tests(tests, make_file, remove_file);
