@@ -33,38 +33,62 @@ struct check_body {
 
 /* ---- charsets ----------------------------------------------------------------------------- */
 
-/* Names in pages, and what iconv calls them: the charsets of the web and no others. As in
- * browsers, ISO-8859-1 means windows-1252. */
+/* Names in pages, as plain_label() writes them, and what iconv calls them: the charsets of the web and no
+ * others. As in browsers, ISO-8859-1 means windows-1252. */
 static const struct {
 	const char *label, *name;
 } charsets[] = {
-	{ "iso-8859-1", "CP1252" }, { "latin1", "CP1252" }, { "l1", "CP1252" }, { "us-ascii", "CP1252" },
-	{ "ascii", "CP1252" }, { "windows-1252", "CP1252" },
-	{ "iso-8859-9", "CP1254" }, { "latin5", "CP1254" },
-	{ "iso-8859-11", "CP874" }, { "tis-620", "CP874" }, { "windows-874", "CP874" },
-	{ "iso-8859-2", "ISO-8859-2" }, { "latin2", "ISO-8859-2" }, { "iso-8859-3", "ISO-8859-3" },
-	{ "iso-8859-4", "ISO-8859-4" }, { "iso-8859-5", "ISO-8859-5" }, { "iso-8859-6", "ISO-8859-6" },
-	{ "iso-8859-7", "ISO-8859-7" }, { "iso-8859-8", "ISO-8859-8" }, { "iso-8859-10", "ISO-8859-10" },
-	{ "iso-8859-13", "ISO-8859-13" }, { "iso-8859-14", "ISO-8859-14" }, { "iso-8859-15", "ISO-8859-15" },
-	{ "latin9", "ISO-8859-15" }, { "iso-8859-16", "ISO-8859-16" },
-	{ "windows-1250", "CP1250" }, { "windows-1251", "CP1251" }, { "windows-1253", "CP1253" },
-	{ "windows-1254", "CP1254" }, { "windows-1255", "CP1255" }, { "windows-1256", "CP1256" },
-	{ "windows-1257", "CP1257" }, { "windows-1258", "CP1258" },
-	{ "koi8-r", "KOI8-R" }, { "koi8-u", "KOI8-U" }, { "ibm866", "CP866" }, { "macintosh", "MACINTOSH" },
-	{ "gb2312", "GB18030" }, { "gbk", "GB18030" }, { "gb18030", "GB18030" }, { "big5", "BIG5-HKSCS" },
-	{ "euc-jp", "EUC-JP" }, { "iso-2022-jp", "ISO-2022-JP" },
-	{ "shift_jis", "CP932" }, { "shift-jis", "CP932" }, { "x-sjis", "CP932" }, { "windows-31j", "CP932" },
-	{ "euc-kr", "CP949" }, { "ks_c_5601-1987", "CP949" },
-	{ "utf-16", "UTF-16LE" }, { "utf-16le", "UTF-16LE" }, { "utf-16be", "UTF-16BE" },
+	{ "iso88591", "CP1252" }, { "latin1", "CP1252" }, { "l1", "CP1252" }, { "usascii", "CP1252" },
+	{ "ascii", "CP1252" }, { "cp1252", "CP1252" },
+	{ "iso88599", "CP1254" }, { "latin5", "CP1254" },
+	{ "iso885911", "CP874" }, { "tis620", "CP874" }, { "cp874", "CP874" }, { "dos874", "CP874" },
+	{ "iso88592", "ISO-8859-2" }, { "latin2", "ISO-8859-2" }, { "iso88593", "ISO-8859-3" },
+	{ "iso88594", "ISO-8859-4" }, { "iso88595", "ISO-8859-5" }, { "iso88596", "ISO-8859-6" },
+	{ "iso88597", "ISO-8859-7" }, { "iso88598", "ISO-8859-8" }, { "iso88598i", "ISO-8859-8" },
+	{ "iso885910", "ISO-8859-10" }, { "latin6", "ISO-8859-10" },
+	{ "iso885913", "ISO-8859-13" }, { "iso885914", "ISO-8859-14" }, { "iso885915", "ISO-8859-15" },
+	{ "latin9", "ISO-8859-15" }, { "iso885916", "ISO-8859-16" },
+	{ "cp1250", "CP1250" }, { "cp1251", "CP1251" }, { "cp1253", "CP1253" }, { "cp1254", "CP1254" },
+	{ "cp1255", "CP1255" }, { "cp1256", "CP1256" }, { "cp1257", "CP1257" }, { "cp1258", "CP1258" },
+	{ "koi8", "KOI8-R" }, { "koi8r", "KOI8-R" }, { "koi8u", "KOI8-U" }, { "koi8ru", "KOI8-U" },
+	{ "ibm866", "CP866" }, { "cp866", "CP866" },
+	{ "macintosh", "MACINTOSH" }, { "macroman", "MACINTOSH" }, { "maccyrillic", "MAC-CYRILLIC" },
+	{ "gb2312", "GB18030" }, { "gb231280", "GB18030" }, { "gbk", "GB18030" }, { "cp936", "GB18030" },
+	{ "gb18030", "GB18030" }, { "big5", "BIG5-HKSCS" }, { "big5hkscs", "BIG5-HKSCS" },
+	{ "cp950", "BIG5-HKSCS" }, { "eucjp", "EUC-JP" }, { "iso2022jp", "ISO-2022-JP" },
+	{ "shiftjis", "CP932" }, { "sjis", "CP932" }, { "cp31j", "CP932" }, { "cp932", "CP932" },
+	{ "ms932", "CP932" },
+	{ "euckr", "CP949" }, { "cp949", "CP949" }, { "ksc56011987", "CP949" }, { "ksc56011989", "CP949" },
+	{ "utf16", "UTF-16LE" }, { "utf16le", "UTF-16LE" }, { "utf16be", "UTF-16BE" },
 };
+
+/* "x-CP1251", "windows-1251" and "cp_1251" are one charset: "cp1251". */
+static void plain_label(const char *label, char out[LABEL_MAX])
+{
+	size_t n = 0;
+
+	if (strncasecmp(label, "x-", 2) == 0)
+		label += 2;
+	if (strncasecmp(label, "windows", 7) == 0) {
+		out[n++] = 'c';
+		out[n++] = 'p';
+		label += 7;
+	}
+	for (; *label && n < LABEL_MAX - 1; label++)
+		if (*label != '-' && *label != '_')
+			out[n++] = (char)tolower((unsigned char)*label);
+	out[n] = '\0';
+}
 
 /* NULL: the charset is not in the table; then only the bytes are searched. */
 static iconv_t decoder_for(const char *label)
 {
+	char plain[LABEL_MAX];
 	iconv_t d = NULL;
 
+	plain_label(label, plain);
 	for (size_t i = 0; i < sizeof charsets / sizeof *charsets && !d; i++)
-		if (strcasecmp(charsets[i].label, label) == 0)
+		if (strcmp(charsets[i].label, plain) == 0)
 			d = iconv_open("UTF-8", charsets[i].name);
 	return (intptr_t)d == -1 ? NULL : d;
 }
@@ -160,8 +184,21 @@ static void look(struct check_body *b, struct buf *seen, const char *bytes, size
 	seen->len = keep;
 }
 
+/* Decoded text that is searched together: a look at each character would take long. */
+struct piece {
+	char text[DECODED_PIECE], *end;
+	size_t room;
+};
+
+static void look_at_piece(struct check_body *b, struct piece *p)
+{
+	look(b, &b->text, p->text, (size_t)(p->end - p->text));
+	p->end = p->text;
+	p->room = sizeof p->text;
+}
+
 /* iconv() stopped at an invalid byte, or at a character whose rest is still to come. */
-static void step_over(struct check_body *b, char **in, size_t *left, int why)
+static void step_over(struct check_body *b, struct piece *p, char **in, size_t *left, int why)
 {
 	if (why == EINVAL && *left <= sizeof b->part) {
 		memcpy(b->part, *in, *left);
@@ -169,26 +206,31 @@ static void step_over(struct check_body *b, char **in, size_t *left, int why)
 		*left = 0;
 		return;
 	}
-	look(b, &b->text, UTF8_REPLACEMENT, UTF8_REPLACEMENT_LEN);
+	memcpy(p->end, UTF8_REPLACEMENT, UTF8_REPLACEMENT_LEN);
+	p->end += UTF8_REPLACEMENT_LEN;
+	p->room -= UTF8_REPLACEMENT_LEN;
 	(*in)++;
 	(*left)--;
 }
 
 static void decode(struct check_body *b, const char *bytes, size_t n)
 {
-	char piece[DECODED_PIECE], *in = (char *)bytes;         /* iconv() does not write there */
+	char *in = (char *)bytes;       /* iconv() does not write there */
+	struct piece p;
 	size_t left = n;
 
+	p.end = p.text;
+	p.room = sizeof p.text;
 	while (left > 0 && !b->found) {
-		char *out = piece;
-		size_t room = sizeof piece;
-		size_t r = iconv(b->decoder, &in, &left, &out, &room);
-		int why = errno;
+		size_t r = iconv(b->decoder, &in, &left, &p.end, &p.room);
+		int why = r == (size_t)-1 ? errno : 0;
 
-		look(b, &b->text, piece, (size_t)(out - piece));
-		if (r == (size_t)-1 && why != E2BIG)
-			step_over(b, &in, &left, why);
+		if (why == E2BIG || p.room < UTF8_REPLACEMENT_LEN)
+			look_at_piece(b, &p);
+		if (why && why != E2BIG)
+			step_over(b, &p, &in, &left, why);
 	}
+	look_at_piece(b, &p);
 }
 
 /* A character may be split between two pieces: its first part goes before the next piece. */

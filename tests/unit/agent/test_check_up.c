@@ -134,6 +134,55 @@ static void borders_of_pieces_hide_nothing(void **state)
 		}
 }
 
+/* Pages name a charset in more ways than its standard does. */
+static void charsets_have_many_names(void **state)
+{
+	static const struct {
+		const char *label, *bytes, *want;
+	} rows[] = {
+		{ "ISO8859-1", "caf\xe9", "café" },     { "iso_8859-1", "caf\xe9", "café" },
+		{ "latin-1", "caf\xe9", "café" },       { "cp1252", "caf\xe9", "café" },
+		{ "x-cp1251", "\xea\xe0\xf4\xe5", "кафе" }, { "CP1251", "\xea\xe0\xf4\xe5", "кафе" },
+		{ "koi8_r", "\xcb\xc1\xc6\xc5", "кафе" },   { "iso8859-15", "\xa4 3", "€ 3" },
+		{ "latin-9", "\xa4 3", "€ 3" },        { "sjis", "\x83\x4a", "カ" },
+		{ "x-euc-jp", "\xa5\xab", "カ" },      { "x-gbk", "\xd6\xd0", "中" },
+		{ "gb_2312-80", "\xd6\xd0", "中" },    { "big5-hkscs", "\xa4\xa4", "中" },
+		{ "x-mac-roman", "caf\x8e", "café" },   { "x-mac-cyrillic", "\xea\xe0\xf4\xe5", "кафе" },
+		{ "utf8", "caf\xc3\xa9", "café" },     { "UTF16LE", "\xac\x20", "€" },
+		{ "ks_c_5601-1989", "\xb0\xa1", "가" }, { "iso-8859-8-i", "\xe0", "א" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct check_body *body = check_body_new(rows[i].want);
+		char type[64];
+
+		snprintf(type, sizeof type, "text/html; charset=%s", rows[i].label);
+		check_body_take(body, type, rows[i].bytes, strlen(rows[i].bytes));
+		if (!check_body_end(body, type))
+			fail_msg("charset %s", rows[i].label);
+		check_body_free(body);
+	}
+}
+
+/* A server chooses its bytes, and the loop waits for this. */
+static void a_body_of_damaged_characters_costs_little(void **state)
+{
+	enum { WANT = 8 << 10 };
+	static char bytes[1 << 20], want[WANT + 1];
+	struct check_body *body;
+	clock_t begin = clock();
+
+	(void)state;
+	memset(bytes, 0x81, sizeof bytes);      /* no character of windows-1252 */
+	memset(want, 'x', WANT);
+	body = check_body_new(want);
+	assert_false(check_body_take(body, NULL, bytes, sizeof bytes));
+	assert_false(check_body_end(body, NULL));
+	check_body_free(body);
+	assert_in_range((clock() - begin) / (CLOCKS_PER_SEC / 1000), 0, 1000);
+}
+
 /* ---- redirects ---------------------------------------------------------------------------- */
 
 static void cookies_of_a_redirect_are_sent_on(void **state)
@@ -370,6 +419,8 @@ int main(void)
 		TEST(a_coding_that_is_none_is_ignored),
 		TEST(texts_are_found_in_any_charset),
 		cmocka_unit_test(borders_of_pieces_hide_nothing),
+		cmocka_unit_test(charsets_have_many_names),
+		cmocka_unit_test(a_body_of_damaged_characters_costs_little),
 		TEST(cookies_of_a_redirect_are_sent_on),
 		TEST(methods_change_by_redirects_as_in_browsers),
 		TEST(a_body_that_is_empty_has_its_length),
