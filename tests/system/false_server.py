@@ -8,9 +8,11 @@ this network 192.0.2.1 is this machine, but no loopback address. For each run AN
 said, and what the server got: "clear" (bytes beyond the request for TLS, as text), "secret" (the same
 inside TLS) and "connections" (their number). Run it by `unshare --net`.
 """
+import contextlib
 import fcntl
 import json
 import os
+import queue
 import socket
 import ssl
 import struct
@@ -19,6 +21,7 @@ import sys
 import threading
 
 ADDRESS, PORT = "192.0.2.1", 5432
+PATIENCE_S = 60         # with a peer that says nothing
 TLS_REQUEST, GSS_REQUEST = 80877103, 80877104
 SIOCSIFFLAGS, SIOCSIFADDR, SIOCSIFNETMASK, IFF_UP = 0x8914, 0x8916, 0x891C, 1
 
@@ -31,22 +34,48 @@ def set_up_network():
 
 
 class FalseServer:
-    """Asks whoever comes for the password in clear, notes what it gets, and refuses."""
+    """Asks whoever comes for the password in clear, notes what it gets, and refuses.
 
-    def __init__(self, address, tls):
-        self.reset()
+    A thread that is inside OpenSSL while the interpreter ends is a crash, so close() waits for all of them.
+    """
+
+    def __init__(self, address, tls, port=PORT):
         self.tls = tls
-        self.listener = socket.create_server((address, PORT), backlog=64)
-        threading.Thread(target=self.serve, daemon=True).start()
+        self.talks = []
+        self.reset()
+        self.accepted = queue.SimpleQueue()     # the address of each peer
+        self.listener = socket.create_server((address, port), backlog=64)
+        self.thread = threading.Thread(target=self.serve)
+        self.thread.start()
 
     def reset(self):
         self.got = {"clear": "", "secret": "", "connections": 0}
 
     def serve(self):
-        while True:
-            connection, _ = self.listener.accept()
-            self.got["connections"] += 1
-            threading.Thread(target=self.talk, args=(connection,), daemon=True).start()
+        with contextlib.suppress(OSError):      # the listener is shut down
+            while True:
+                connection, peer = self.listener.accept()
+                connection.settimeout(PATIENCE_S)
+                self.talks.append(threading.Thread(target=self.talk, args=(connection,)))
+                self.talks[-1].start()
+                self.accepted.put(peer)
+
+    def settle(self):
+        """Waits until all that peers which are gone have sent is in `got`. Connections are accepted in the
+        order in which they came, so one of our own marks the end."""
+        with socket.create_connection(self.listener.getsockname()) as mark:
+            while self.accepted.get() != mark.getsockname():
+                self.got["connections"] += 1
+        for thread in self.talks:
+            thread.join()
+        self.talks = []
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
+        self.listener.close()
+        for thread in self.talks:
+            thread.join()
 
     def note(self, where, data):
         self.got[where] += data.decode("latin-1")
@@ -94,13 +123,14 @@ def run(command, environment, input="", until=None):
         process.stdin.write(input)
         process.stdin.close()
         said = ""
-        limit = threading.Timer(60, process.kill)       # passes only where a test fails
+        limit = threading.Timer(PATIENCE_S, process.kill)       # passes only where a test fails
         limit.start()
         for line in process.stdout:
             said += line
             if until and until in line:
                 process.terminate()
         limit.cancel()
+        limit.join()
         return process.wait(), said
 
 
@@ -111,14 +141,18 @@ def main():
     if request.get("tls"):
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(*request["tls"])
-    servers = [FalseServer(ADDRESS, tls), FalseServer("127.0.0.1", tls)]
     answers = []
-    for one in request["runs"]:
-        for server in servers:
-            server.reset()
-        status, said = run(**one)
-        answers.append({"said": said, "status": status, **servers[0].got, "loopback": servers[1].got})
+    with contextlib.closing(FalseServer(ADDRESS, tls)) as server:
+        with contextlib.closing(FalseServer("127.0.0.1", tls)) as loopback:
+            for one in request["runs"]:
+                server.reset()
+                loopback.reset()
+                status, said = run(**one)
+                server.settle()
+                loopback.settle()
+                answers.append({"said": said, "status": status, **server.got, "loopback": loopback.got})
     json.dump(answers, sys.stdout)
 
 
-main()
+if __name__ == "__main__":
+    main()

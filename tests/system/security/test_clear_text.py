@@ -1,17 +1,22 @@
 """Towards a server over a network no program sends its password, nor anything else, before the server has
 shown a certificate that is trusted: one rule (common/pg/pg_tls.h) for whatever opens a connection, however it
 is told where."""
+import contextlib
 import json
 import os
 import re
 import shlex
+import socket
+import ssl
 import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from certificates import make_authority, make_certificate
+from false_server import FalseServer
 from harness import BUILD, TOP, Agent
 
 AWAY = "192.0.2.1"
@@ -228,3 +233,28 @@ def test_a_server_with_a_certificate_that_is_trusted_gets_the_password(network, 
     runs = programs(f"host=other.example.org {at}", {})
     for name, got in zip(runs, network(list(runs.values()), tls)):
         assert (got["secret"], got["clear"]) == ("", ""), f"{name}: {got}"
+
+
+def test_the_false_server_notes_everything_and_leaves_no_thread(tmp_path):
+    """A peer that has sent and gone at once is noted. After close() no thread is left, also none that was
+    inside TLS: such a one made the interpreter crash at its end."""
+    make_authority(tmp_path)
+    make_certificate(tmp_path, "server", "localhost")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "server.crt", tmp_path / "server.key")
+    before = set(threading.enumerate())
+    trusting = ssl.create_default_context(cafile=tmp_path / "ca.crt")
+    for _ in range(20):
+        with contextlib.closing(FalseServer("127.0.0.1", tls, port=0)) as server:
+            address = server.listener.getsockname()
+            with socket.create_connection(address) as peer:
+                peer.sendall(struct.pack("!II", 8, 196608) + b"in clear")
+            with socket.create_connection(address) as peer:
+                peer.sendall(struct.pack("!II", 8, 80877103))
+                assert peer.recv(1) == b"S"
+                with trusting.wrap_socket(peer, server_hostname="localhost") as inside:
+                    inside.sendall(b"in secret")
+            server.settle()
+            assert server.got["clear"].endswith("in clear") and server.got["secret"] == "in secret"
+            assert server.got["connections"] == 2
+        assert set(threading.enumerate()) == before
