@@ -329,6 +329,8 @@ static void redirects_lead_to_no_address_of_cloud_metadata(void **state)
 		{ "::ffff:169.254.169.254", true }, { "::ffff:100.100.100.200", true },
 		{ "::169.254.169.254", true }, { "64:ff9b::169.254.169.254", true },
 		{ "64:ff9b::10.0.0.1", false }, { "2001:db8::1", false },
+		/* Checks of internal services are redirected within private networks. */
+		{ "172.16.0.1", false }, { "192.168.1.1", false }, { "fd12:3456::1", false },
 	};
 
 	(void)state;
