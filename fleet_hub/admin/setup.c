@@ -334,6 +334,7 @@ int setup_main(int argc, char **argv, const char *url)
 	if (take_options(&s, argc, argv, &e) < 0 ||
 	    (url && (take_password(url, bare, &e) < 0 || take_url(&s, bare, database, &e) < 0)))
 		return complain(&e, ADMIN_USAGE);
+	s.own_name = strcmp(s.server, this_machine()) == 0;
 	find_ways(&s);
 	if (may(&s, &e) < 0 || check_environment(&s, &e) < 0 || run_steps(&s, &e) < 0)
 		return complain(&e, EXIT_FAILURE);

@@ -28,6 +28,7 @@ struct setup {
 	char ways[2][128];      /* what the two point to, for this machine */
 	const char *database;
 	const char *server; /* name of this machine in the database */
+	bool own_name;      /* it is this machine's host name */
 	const char *apps[SETUP_APPS_MAX];
 	size_t n_apps;
 	const char *port;   /* where the web server answers, on loopback */

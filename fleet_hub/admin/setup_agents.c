@@ -54,28 +54,58 @@ static int install(const struct setup *s, const char *role, const char *password
 	return status <= 0 ? status : err_set(e, EIO, "the agent is not set up; install.sh said why above");
 }
 
+/* Ask for the login; `answer` owns what the two point to. *ret_password: "" if the server has a login
+ * already. renew: a new password for that one then, unless an agent is using it. */
+static int enroll(const struct setup *s, bool renew, struct buf *answer, const char **ret_role,
+		  const char **ret_password, struct err *e)
+{
+	CLEANUP(buf_free) struct buf script = BUF(SETUP_OUTPUT_MAX);
+	char *line, *state;
+	int r;
+
+	buf_reset(answer);
+	if ((renew && !buf_adds(&script, "\\set renew 1\n")) ||
+	    !buf_add(&script, setup_enroll_sql, setup_enroll_sql_len))
+		return err_set(e, ENOMEM, "out of memory");
+	r = setup_psql(s, "", (struct text){ script.data, script.len }, answer, e);
+	if (r < 0 || !answer->len || !buf_cstr(answer))
+		return r < 0 ? r : err_set(e, EPROTO, "the database made no login");
+	line = answer->data;
+	line[strcspn(line, "\n")] = '\0';
+	state = strsep(&line, " ");
+	*ret_role = strsep(&line, " ");
+	*ret_password = strcmp(state, "new") == 0 && line ? line : "";
+	return *ret_role ? 0 : err_set(e, EPROTO, "the database made no login");
+}
+
+static int other_machine(const struct setup *s, const char *role, struct err *e)
+{
+	return err_set(e, EEXIST,
+		       "server %s is enrolled already, and its login %s is not on this machine. Is it "
+		       "another machine? Then give this one another name: --server NAME. Is it this one (a "
+		       "purge of obs-agent removes its login)? Then run: fleet_hub_admin enroll %s, and the "
+		       "command that this prints",
+		       s->server, role, s->server);
+}
+
 int setup_agents(struct setup *s, struct err *e)
 {
-	CLEANUP(buf_free) struct buf out = BUF(SETUP_OUTPUT_MAX);
-	char *answer, *state, *role;
+	CLEANUP(buf_free) struct buf answer = BUF(SETUP_OUTPUT_MAX);
+	const char *role, *password;
 	int r;
 
 	if (!s->n_apps)
 		return 0;
 	if (!s->systemd || !command_exists("obs_agent"))
 		return err_set(e, ENOENT, "--app needs systemd and the package obs-agent");
-	r = setup_psql(s, "", (struct text){ setup_enroll_sql, setup_enroll_sql_len }, &out, e);
-	if (r < 0 || !out.len || !buf_cstr(&out))
-		return r < 0 ? r : err_set(e, EPROTO, "no login was made");
-	answer = out.data;
-	answer[strcspn(answer, "\n")] = '\0';
-	state = strsep(&answer, " ");
-	role = strsep(&answer, " ");
-	if (strcmp(state, "known") == 0 && !has_credential(role))
-		return err_set(e, EEXIST,
-			       "server %s is enrolled already, and its login %s is not on this machine; give "
-			       "this one another "
-			       "name: --server NAME (or a new password: fleet_hub_admin enroll)",
-			       s->server, role);
-	return install(s, role, answer ? answer : "", e);
+	r = enroll(s, false, &answer, &role, &password, e);
+	if (r == 0 && !*password && !has_credential(role)) {
+		/* Only this machine can have written under its name to its own database. */
+		r = s->own_name && !s->url ? enroll(s, true, &answer, &role, &password, e) : 0;
+		if (r == 0 && !*password)
+			return other_machine(s, role, e);
+		if (r == 0)
+			setup_say("login %s: new password, since this machine had none", role);
+	}
+	return r < 0 ? r : install(s, role, password, e);
 }

@@ -61,7 +61,7 @@ def download(tree):
 
 
 @pytest.fixture(scope="module")
-def walk(tmp_path_factory):
+def bare(tmp_path_factory):
     tree = tmp_path_factory.mktemp("walk") / "tree"
     nspawn("tree", tree, *BOOTED)
     run(TOP / "scripts/newcomer", "clone", tree)
@@ -74,6 +74,13 @@ def walk(tmp_path_factory):
         yield Bare(tree)
     finally:
         nspawn("remove", tree)
+
+
+@pytest.fixture(scope="module")
+def walk(bare):
+    """The machine on which the README's first commands have run: each test begins there, alone or not."""
+    bare.first_row = bare.shell(block("first row", "sh"), timeout=INSTALL_S).stdout
+    return bare
 
 
 LINES_MAX = 100
@@ -98,9 +105,8 @@ def test_readme_is_short_and_all_links_lead_somewhere():
 
 
 def test_readme_leads_to_the_first_row_and_page(walk):
-    script = block("first row", "sh")
-    assert 0 < len(commands(script)) <= COMMANDS_MAX
-    said = walk.shell(script, timeout=INSTALL_S).stdout
+    assert 0 < len(commands(block("first row", "sh"))) <= COMMANDS_MAX
+    said = walk.first_row
     assert "my-app: the first row is in the database" in said and "http://localhost:8080/" in said
     assert int(walk.ask("SELECT count(*) FROM vps_metrics WHERE app_name = 'my-app'")) > 0
     server = walk.run("hostname").stdout.strip()
@@ -187,6 +193,28 @@ def test_setup_starts_what_is_stopped_and_enables_what_is_missing(walk):
     assert walk.get("/")[0] == 200
 
 
+def test_setup_after_a_purge_goes_on_where_it_was(walk):
+    """A purge takes the programs' logins and configuration away, the database keeps the rows. The next
+    setup gives this machine another password; one whose agent is writing keeps its own."""
+    assert int(walk.ask("SELECT count(*) FROM vps_metrics WHERE app_name = 'my-app'")) > 0
+    walk.shell("apt-get -q -y purge fleet-hub obs-agent && apt-get -q -y install ./build/deb/*.deb",
+               timeout=240)
+    assert not (walk.tree / "etc/observ/hub.conf").read_text().count("\ndatabase_url")
+    before = int(walk.ask("SELECT count(*) FROM vps_metrics WHERE app_name = 'my-app'"))
+    said = walk.shell("fleet_hub_admin setup --app my-app", timeout=120).stdout
+    assert "new password, since this machine had none" in said
+    assert "my-app: the first row is in the database" in said
+    assert walk.get("/")[0] == 200 and "my-app" in walk.get("/")[1]
+    assert int(walk.ask("SELECT count(*) FROM vps_metrics WHERE app_name = 'my-app'")) > before
+    walk.shell("mv /etc/credstore/obs-agent.my-app.database_url /root/kept")
+    done = walk.shell("fleet_hub_admin setup --app my-app", check=False, timeout=120)
+    walk.shell("mv /root/kept /etc/credstore/obs-agent.my-app.database_url")
+    assert done.returncode == 1 and "is enrolled already, and its login obs_" in done.stderr
+    assert "Then run: fleet_hub_admin enroll " in done.stderr
+    said = walk.shell("fleet_hub_admin setup --app my-app", timeout=120).stdout
+    assert "the first row is in the database" in said
+
+
 def install(walk, app, password, *more):
     (walk.tree / "root/password").write_text(password + "\n")
     server, role = walk.run("hostname").stdout.strip(), walk.ask("SELECT role FROM agent_roles "
@@ -244,20 +272,27 @@ def test_install_sh_makes_a_log_folder_that_application_and_agent_can_use(walk):
     walk.systemctl("disable", "--now", "obs-agent@refused", "obs-agent@by-hand", "obs-agent@owned")
 
 
-def test_teardown_prints_what_takes_all_away(walk):
-    """And nothing of Observ is left in the server."""
+def tear_down(walk):
+    """By what fleet_hub_admin teardown prints; it prints, and does nothing itself."""
     walk.systemctl("stop", "obs-agent@my-app")
     statements = walk.shell("fleet_hub_admin teardown").stdout
     assert int(walk.ask("SELECT count(*) FROM vps_metrics")) > 0
     (walk.tree / "var/tmp/teardown.sql").write_text(statements)
     walk.run("su", "postgres",
              "-c", "cd / && psql -XAtqv ON_ERROR_STOP=1 -d postgres -f /var/tmp/teardown.sql")
+
+
+def test_teardown_prints_what_takes_all_away(walk):
+    """And nothing of Observ is left in the server."""
+    tear_down(walk)
     assert walk.ask("SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_'", "postgres") == "postgres"
 
 
 def test_setup_of_a_database_elsewhere_gives_logins_passwords(walk):
     """By a login that is no superuser, over TCP. Only root may read the passwords, and a second run keeps
     them."""
+    if walk.ask("SELECT 1 FROM pg_database WHERE datname = 'observ_metrics'", "postgres"):
+        tear_down(walk)
     walk.ask("CREATE ROLE boss LOGIN CREATEDB CREATEROLE PASSWORD 'boss'", "postgres")
     walk.shell("rm /etc/observ/hub.conf; rm -r /etc/credstore/obs-agent.* /opt/deployments/*; systemctl "
                "disable --now 'obs-agent@*'")
@@ -304,7 +339,7 @@ def test_purged_hub_takes_its_site_along(walk):
                             "etc/nginx/sites-enabled/observ", "etc/nginx/sites-available/observ",
                             "etc/observ", "run/observ")
                 if (walk.tree / p).is_symlink() or (walk.tree / p).exists()]
-    assert walk.systemctl("is-active", "lighttpd").stdout.strip() == "active"
+    assert "active" in walk.systemctl("is-active", "lighttpd", "nginx", check=False).stdout.split()
     assert walk.run("systemctl", "--failed", "--plain", "--no-legend").stdout == ""
 
 

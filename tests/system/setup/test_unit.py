@@ -19,6 +19,17 @@ def machine(tmp_path_factory):
         yield machine
 
 
+@pytest.fixture
+def my_app(machine):
+    """The folder of application my-app, whose agent runs with the usual configuration."""
+    folder = machine.deploy("my-app")
+    if machine.show("my-app", "ActiveState") == "active":
+        machine.systemctl("reload", "obs-agent@my-app")
+    else:
+        machine.start("my-app")
+    return folder
+
+
 def test_enable_now_brings_rows_and_lines(machine):
     folder = machine.deploy("my-app")
     machine.systemctl("enable", "--now", "obs-agent@my-app")
@@ -32,6 +43,7 @@ def test_enable_now_brings_rows_and_lines(machine):
                     "AND message = 'by group adm'")
 
 
+@pytest.mark.usefixtures("my_app")
 def test_metrics_of_the_machine_pass_the_sandbox(machine):
     """The hardening must not hide files that the agent reads."""
     row = machine.db.wait("""SELECT row_to_json(m) FROM vps_metrics m WHERE app_name = 'my-app'
@@ -42,6 +54,7 @@ def test_metrics_of_the_machine_pass_the_sandbox(machine):
     assert missing == []
 
 
+@pytest.mark.usefixtures("my_app")
 def test_process_has_no_rights(machine):
     status = machine.run("cat", f"/proc/{machine.show('my-app', 'MainPID')}/status").stdout
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
@@ -50,6 +63,7 @@ def test_process_has_no_rights(machine):
     assert fields["Uid"].split()[0] != "0"
 
 
+@pytest.mark.usefixtures("my_app")
 def test_reload_keeps_the_process_and_takes_the_new_configuration(machine):
     pid = machine.show("my-app", "MainPID")
     folder = machine.deploy("my-app", log_files=["/opt/deployments/{app}/logs/app.log",
@@ -62,6 +76,7 @@ def test_reload_keeps_the_process_and_takes_the_new_configuration(machine):
     assert machine.show("my-app", "MainPID") == pid
 
 
+@pytest.mark.usefixtures("my_app")
 def test_reload_of_a_broken_configuration_changes_nothing(machine):
     pid = machine.show("my-app", "MainPID")
     folder = machine.deploy("my-app", text="monitoring:\n  vps_name: machine\n  collection_intervall: 10\n  "
@@ -88,6 +103,7 @@ def test_reload_of_a_broken_configuration_changes_nothing(machine):
     wait_for(lambda: "refused" not in machine.show("my-app", "StatusText"), "a status without the refusal")
 
 
+@pytest.mark.usefixtures("my_app")
 @pytest.mark.parametrize("change", [{"vps_name": "another"}, {"enabled": False},
                                     {"postgres_url": "host=/run/database user=agents dbname=x"}])
 def test_reload_of_what_needs_a_restart_fails_and_says_so(machine, change):
@@ -100,8 +116,11 @@ def test_reload_of_what_needs_a_restart_fails_and_says_so(machine, change):
     machine.systemctl("reload", "obs-agent@my-app")
 
 
+@pytest.mark.usefixtures("my_app")
 def test_journal_entries_have_priorities(machine):
     """`journalctl -p err` finds an error, and its message has no priority prefix."""
+    machine.deploy("my-app", text="monitoring:\n  vps_name: machine\n  collection_intervall: 10\n")
+    assert machine.systemctl("reload", "obs-agent@my-app", check=False).returncode != 0
     levels = {"INFO": "6", "WARNING": "4", "ERROR": "3", "CRITICAL": "2"}
     entries = [(e["PRIORITY"], json.loads(e["MESSAGE"])) for e in machine.journal("my-app")]
     assert [(p, m) for p, m in entries if p != levels[m["level"]]] == []
@@ -109,6 +128,7 @@ def test_journal_entries_have_priorities(machine):
     assert any("config.yml:3:" in json.dumps(m) for p, m in entries if p == "3")
 
 
+@pytest.mark.usefixtures("my_app")
 def test_watchdog_is_armed_and_fed(machine):
     assert machine.show("my-app", "WatchdogUSec") == "30s"
     first = int(machine.show("my-app", "WatchdogTimestampMonotonic"))
@@ -117,18 +137,19 @@ def test_watchdog_is_armed_and_fed(machine):
              "the watchdog being fed", 20)
 
 
-def test_killed_agent_is_started_again(machine):
-    """No line written meanwhile is missing or there twice."""
-    machine.systemctl("kill", "--signal=KILL", "obs-agent@my-app")
-    with open(machine.tree / "opt/deployments/my-app/logs/app.log", "a", encoding="utf-8") as log:
-        log.write("INFO while it was down\n")
-    wait_for(lambda: machine.show("my-app", "NRestarts") == "1", "the restart", 15)
-    machine.db.wait("SELECT count(*) = 1 FROM log_entries WHERE message ~ 'while it was down'", timeout=15)
-
-
 def restarts(machine, app):
     """A machine that stands still longer than a short watchdog allows also has its agents restarted."""
     return int(machine.show(app, "NRestarts"))
+
+
+def test_killed_agent_is_started_again(machine, my_app):
+    """No line written meanwhile is missing or there twice."""
+    before = restarts(machine, "my-app")
+    machine.systemctl("kill", "--signal=KILL", "obs-agent@my-app")
+    with open(my_app / "logs/app.log", "a", encoding="utf-8") as log:
+        log.write("INFO while it was down\n")
+    wait_for(lambda: restarts(machine, "my-app") == before + 1, "the restart", 15)
+    machine.db.wait("SELECT count(*) = 1 FROM log_entries WHERE message ~ 'while it was down'", timeout=15)
 
 
 def test_fault_03_hung_agent_is_restarted_by_the_watchdog(machine):
@@ -147,6 +168,7 @@ def test_fault_03_hung_agent_is_restarted_by_the_watchdog(machine):
     machine.systemctl("stop", "obs-agent@hung")
 
 
+@pytest.mark.usefixtures("my_app")
 def test_stops_within_5_seconds(machine):
     began = time.monotonic()
     machine.systemctl("stop", "obs-agent@my-app")
@@ -185,8 +207,9 @@ def test_each_mistake_of_a_broken_configuration_is_in_the_journal(machine):
     assert "not started: /opt/deployments/mistakes/config.yml:2:" in machine.show("mistakes", "StatusText")
 
 
-def test_fenced_agent_stays_down(machine):
-    """Another agent took over this identity: a restart would only take it back."""
+@pytest.fixture(scope="module")
+def fenced(machine):
+    """Another agent took over the identity of application twice."""
     machine.deploy("twice")
     machine.start("twice")
     machine.db.query("""SELECT * FROM observ.agent_hello('machine', 'twice', 1, NULL, 'another', 10,
@@ -195,6 +218,11 @@ def test_fenced_agent_stays_down(machine):
         log.write("INFO something to send\n")
     wait_for(lambda: machine.show("twice", "ActiveState") in ("inactive", "failed"),
              "the end of the fenced agent", 20)
+
+
+@pytest.mark.usefixtures("fenced")
+def test_fenced_agent_stays_down(machine):
+    """A restart would only take the identity back."""
     assert machine.show("twice", "ExecMainStatus") == "76"
     assert machine.show("twice", "NRestarts") == "0"
 
@@ -252,6 +280,7 @@ def test_only_the_agent_can_read_a_credential(machine):
     machine.systemctl("stop", "obs-agent@credential")
 
 
+@pytest.mark.usefixtures("fenced")
 def test_doctor_uses_the_rights_of_the_unit(machine):
     """doctor as root: it uses the unit's rights, names settings that hide files, and shows the agents' state
     and end."""
