@@ -18,4 +18,7 @@ enum log_level {
 /* "TRACE" to "CRITICAL". */
 extern const char *const log_level_names[LOG_LEVELS];
 
+/* "trace" to "critical", as people write them; NULL-terminated. */
+extern const char *const log_level_words[LOG_LEVELS + 1];
+
 #endif

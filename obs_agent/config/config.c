@@ -10,11 +10,11 @@
 #include "common/cleanup.h"
 #include "common/near.h"
 #include "common/path_pattern.h"
+#include "common/read.h"
 #include "config_keys.h"
 
 enum {
 	FILE_MAX = 1 << 20, /* bytes of a configuration file */
-	READ_SIZE = 16384,
 	TREE_MAX = 8 << 20, /* memory for the section's tree, while it is read */
 	KEEP_MAX = 8 << 20, /* memory of a struct config */
 };
@@ -99,6 +99,19 @@ static int match_keys(struct loader *l, const struct key_table *t, const struct 
 	return r;
 }
 
+/* Read a value, a list or a map into the row's target. */
+static int read_node(struct loader *l, const struct key *k, const struct yaml_node *n, void *base)
+{
+	const struct kind *kind = k->kind;
+	struct value v;
+
+	if (kind->parse)
+		return kind->parse(l, k, n, base);
+	if (config_value(l, k->name, n, kind->form, kind->max ? kind->max : (size_t)k->max, &v) < 0)
+		return -EINVAL;
+	return kind->take(l, k, n, &v, base);
+}
+
 static int read_default(struct loader *l, const struct key *k, const struct yaml_node *map, void *base)
 {
 	struct yaml_node n = *map;
@@ -112,14 +125,14 @@ static int read_default(struct loader *l, const struct key *k, const struct yaml
 	n.kind = NODE_TEXT;
 	n.plain = false;
 	n.text = text_of(k->def);
-	return k->kind->parse(l, k, &n, base);
+	return read_node(l, k, &n, base);
 }
 
 /* given: the row's value in `map`, or NULL. */
 static int read_row(struct loader *l, const struct key *k, const struct yaml_node *given,
 		    const struct yaml_node *map, void *base)
 {
-	int r = given ? k->kind->parse(l, k, given, base) : read_default(l, k, map, base);
+	int r = given ? read_node(l, k, given, base) : read_default(l, k, map, base);
 
 	return r == 0 && given && k->check ? k->check(l, given, base) : r;
 }
@@ -235,45 +248,31 @@ static int open_regular(const char *path, struct err *e)
 	return TAKE_FD(fd);
 }
 
-/* `out` holds at most FILE_MAX + READ_SIZE bytes: once it has more than FILE_MAX, the next read does
- * not fit. */
-static int read_all(const char *path, int fd, struct buf *out, struct err *e)
-{
-	for (;;) {
-		char *room = buf_room(out, READ_SIZE);
-		ssize_t n;
-
-		if (!room && out->len > FILE_MAX)
-			return err_set(e, EFBIG, "%s: the file is larger than %d bytes; is it the right one?",
-				       path, FILE_MAX);
-		if (!room)
-			return err_set(e, ENOMEM, "%s: out of memory; give the process more", path);
-		n = read(fd, room, READ_SIZE);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_set(e, errno, "%s: cannot be read (%s); check the disk", path,
-				       strerror(errno));
-		if (n == 0)
-			return 0;
-		out->len += (size_t)n;
-	}
-}
-
 static int load_text(const char *path, struct buf *out, struct err *e)
 {
 	CLEANUP(close_p) int fd = open_regular(path, e);
+	char *room = fd < 0 ? NULL : buf_room(out, FILE_MAX + 1);
+	ssize_t n = room ? read_all(fd, room, FILE_MAX + 1) : -ENOMEM;
 
-	return fd < 0 ? fd : read_all(path, fd, out, e);
+	if (fd < 0)
+		return fd;
+	if (!room)
+		return err_set(e, ENOMEM, "%s: out of memory; give the process more", path);
+	if (n < 0)
+		return err_set(e, (int)-n, "%s: cannot be read (%s); check the disk", path,
+			       strerror((int)-n));
+	if (n > FILE_MAX)
+		return err_set(e, EFBIG, "%s: the file is larger than %d bytes; is it the right one?", path,
+			       FILE_MAX);
+	out->len = (size_t)n;
+	return 0;
 }
 
 int config_load(const char *path, const char *app, struct config *ret, struct config_mistakes *m)
 {
-	CLEANUP(buf_free) struct buf text = BUF(FILE_MAX + READ_SIZE);
+	CLEANUP(buf_free) struct buf text = BUF(FILE_MAX + 1);
 	int r = load_text(path, &text, &m->e[0]);
 
 	m->n = r < 0;
-	if (r < 0)
-		return r;
-	return config_parse(path, app, (struct text){ text.len ? text.data : "", text.len }, ret, m);
+	return r < 0 ? r : config_parse(path, app, (struct text){ text.data, text.len }, ret, m);
 }

@@ -15,11 +15,6 @@
 
 #define DELIMITERS ":/?#@&=;, \\"       /* of a URL's parts */
 
-static void *at(void *base, size_t offset)
-{
-	return (char *)base + offset;
-}
-
 /* A URL's scheme is no secret, and it occurs in any text. */
 static bool tells_nothing(struct text t)
 {
@@ -122,17 +117,17 @@ int config_hide_url(struct loader *l, const struct key *k, const struct yaml_nod
 	if (strlen(shown) > URL_MAX)
 		return config_fail(l, n, "%s is longer than %d bytes where it is shown; shorten it", k->name,
 				   URL_MAX);
-	r = config_keep(l, n, text_of(shown), at(base, k->shown_at));
+	r = config_keep(l, n, text_of(shown), config_at(base, k->shown_at));
 	if (r < 0 || !k->secrets_at)
 		return r;
-	r = add_filled(l, n, v, at(base, k->secrets_at));
-	return r < 0 ? r : add_marked(l, n, v->s, marks, at(base, k->secrets_at));
+	r = add_filled(l, n, v, config_at(base, k->secrets_at));
+	return r < 0 ? r : add_marked(l, n, v->s, marks, config_at(base, k->secrets_at));
 }
 
 int config_hide_header(struct loader *l, const struct key *k, const struct yaml_node *n, struct text name,
 		       const struct value *v, void *base)
 {
-	const struct secret **list = at(base, k->secrets_at);
+	const struct secret **list = config_at(base, k->secrets_at);
 	int r = url_secret_name(name) ? add_secret(l, n, (struct text){ v->s, strlen(v->s) }, list) : 0;
 
 	return r < 0 ? r : add_filled(l, n, v, list);

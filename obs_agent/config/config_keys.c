@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/level.h"
 
 #define AT(member)       offsetof(struct config, member)
 #define CHECK_AT(member) offsetof(struct check_config, member)
@@ -15,7 +16,6 @@
 
 enum { DEFAULT_TIMEOUT_S = 5, DAY_S = 86400 };
 
-static const char *const log_levels[] = { "trace", "debug", "info", "warning", "error", "critical", NULL };
 static const char *const formats[] = { "auto", "raw", NULL };
 static const char *const methods[] = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", NULL };
 
@@ -152,8 +152,7 @@ static const struct key monitoring_rows[] = {
 	{ "enabled", &kind_bool, AT(enabled), .def = "false",
 	  .help = "whether this application is monitored" },
 	{ "postgres_url", &kind_postgres_url, AT(postgres_url), .shown_at = AT(shown_postgres_url),
-	  .fallback = no_postgres_url,
-	  .def_help = "required when enabled",
+	  .fallback = no_postgres_url, .def_help = "required when enabled",
 	  .help = "where the database is: a libpq URI, or `key=value` pairs" },
 	{ "vps_name", &kind_name, AT(vps_name), .fallback = host_name, .def_help = "the host name",
 	  .max = 128, .help = "name of this server in the database" },
@@ -161,7 +160,7 @@ static const struct key monitoring_rows[] = {
 	  .help = "time between two samples of the metrics" },
 	{ "app_unit", &kind_unit, AT(app_unit), .def = "{app}.service",
 	  .help = "systemd unit of the application, for its own CPU, memory and restarts" },
-	{ "log_level", &kind_choice, AT(log_level), .def = "info", .choices = log_levels,
+	{ "log_level", &kind_choice, AT(log_level), .def = "info", .choices = log_level_words,
 	  .help = "lowest level of what the agent logs" },
 	{ "health_checks", &kind_checks, AT(checks), .count_at = AT(n_checks), .def_help = "none", .max = 500,
 	  .table = &check_keys, .help = "a list: a URL each, or the keys below" },

@@ -32,9 +32,24 @@ struct printer {
 	bool item;                      /* the next line starts a list item */
 };
 
-/* `base` is the struct that has the row's target at offset `at`. */
+/* What a value may be, and whether a credential in it would be seen. */
+enum value_form {
+	FORM_TEXT,   /* any text; no credential */
+	FORM_LINE,   /* without control characters; no credential */
+	FORM_SECRET, /* a line that is never shown; credentials as they are */
+	FORM_URL,    /* a line; credentials are encoded as the URL's form needs it */
+};
+
+struct value;
+
+/* `base` is the struct that has the row's target at offset `at`. A kind has `take`, for one value that is
+ * expanded already, or `parse`, for a list or a map. */
 struct kind {
 	const char *name;               /* for --print-keys */
+	enum value_form form;
+	size_t max; /* bytes of the value; 0: k->max */
+	int (*take)(struct loader *l, const struct key *k, const struct yaml_node *n, struct value *v,
+		    void *base);
 	int (*parse)(struct loader *l, const struct key *k, const struct yaml_node *n, void *base);
 	void (*print)(struct printer *p, const struct key *k, const void *base);
 };
@@ -70,9 +85,20 @@ enum { KEYS_MAX = 32 };                 /* rows of one table */
 
 extern const struct key_table monitoring_keys;          /* config_keys.c */
 
-extern const struct kind kind_bool, kind_number, kind_duration, kind_text, kind_choice, kind_name,
-	kind_unit, kind_url, kind_postgres_url, kind_zone, kind_regex;          /* config_kind.c */
-extern const struct kind kind_path, kind_logs, kind_status, kind_headers, kind_checks;  /* config_list.c */
+extern const struct kind kind_bool, kind_number, kind_duration, kind_text, kind_choice, kind_name, kind_unit,
+	kind_url, kind_postgres_url, kind_zone, kind_regex, kind_path;      /* config_kind.c */
+extern const struct kind kind_logs, kind_status, kind_headers, kind_checks; /* config_list.c */
+
+/* The member of the struct `base` at an offset of the row. */
+static inline void *config_at(void *base, size_t offset)
+{
+	return (char *)base + offset;
+}
+
+static inline const void *config_seen_at(const void *base, size_t offset)
+{
+	return (const char *)base + offset;
+}
 
 /* ---- config.c ------------------------------------------------------------------ */
 
@@ -97,20 +123,10 @@ struct value {
 	const struct filled *filled;    /* there, the last one first */
 };
 
-/* `what` is the name of the key, or of the item in it. */
-int config_value(struct loader *l, const char *what, const struct yaml_node *n, struct value *ret);
-
-/* As above, but refuse control characters and more than `max` bytes. */
-int config_line(struct loader *l, const char *what, const struct yaml_node *n, size_t max, struct value *ret);
-
-/* As above for a value that is never shown: it may contain credentials. */
-int config_secret_line(struct loader *l, const char *what, const struct yaml_node *n, size_t max,
-		       struct value *ret);
-
-/* As above for a URL; config_hide_url() makes the form that may be shown. A credential inside is
- * encoded as the URL's form needs it; a credential that is the whole value is a URL already. */
-int config_url_line(struct loader *l, const char *what, const struct yaml_node *n, size_t max,
-		    struct value *ret);
+/* Expand the value of `n`, which has at most `max` bytes then. `what` is the name of the key, or of the
+ * item in it. A credential that is the whole value of FORM_URL is a URL already. */
+int config_value(struct loader *l, const char *what, const struct yaml_node *n, enum value_form form,
+		 size_t max, struct value *ret);
 
 /* Replace each "{app}" by the application's name. */
 int config_fill_app(struct loader *l, const struct yaml_node *n, struct value *v);
@@ -147,6 +163,9 @@ void print_name(struct printer *p, const char *name);
 
 /* Print `s` as a double-quoted YAML scalar that reads back unchanged. */
 void print_quoted(FILE *out, const char *s);
+
+/* The line of a text; none if it is NULL. */
+void print_line(struct printer *p, const char *name, const char *text);
 
 /* All keys of a table. */
 void print_table(struct printer *p, const struct key_table *t, const void *base);

@@ -7,33 +7,31 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <strings.h>
 
-#include "common/path_pattern.h"
 #include "common/parse.h"
 
 enum { WHAT_SIZE = 64, HEADER_MAX = 4096 };
 
 static void *target(const struct key *k, void *base)
 {
-	return (char *)base + k->at;
+	return config_at(base, k->at);
 }
 
 static const void *source(const struct key *k, const void *base)
 {
-	return (const char *)base + k->at;
+	return config_seen_at(base, k->at);
 }
 
 static void set_count(const struct key *k, void *base, size_t n)
 {
 	if (k->count_at)
-		*(size_t *)((char *)base + k->count_at) = n;
+		*(size_t *)config_at(base, k->count_at) = n;
 }
 
 static size_t count(const struct key *k, const void *base)
 {
-	return *(const size_t *)((const char *)base + k->count_at);
+	return *(const size_t *)config_seen_at(base, k->count_at);
 }
 
 /* Memory for all items of a list or map and one more that stays zero. NULL: there are too many, and
@@ -67,40 +65,6 @@ static void print_items(struct printer *p, const struct key *k, const void *item
 }
 
 /* ---- log_files ------------------------------------------------------------------ */
-
-static void print_text(struct printer *p, const struct key *k, const void *base)
-{
-	print_name(p, k->name);
-	fputc(' ', p->out);
-	print_quoted(p->out, *(const char *const *)source(k, base));
-	fputc('\n', p->out);
-}
-
-static const char *path_problem(const char *s)
-{
-	if (*s != '/')
-		return "is not an absolute path; begin it with /";
-	if (s[strlen(s) - 1] == '/')
-		return "is a folder; name its files, as in /var/log/my-app/*.log";
-	return path_pattern_problem(s);
-}
-
-static int parse_path(struct loader *l, const struct key *k, const struct yaml_node *n, void *base)
-{
-	struct value v;
-	const char *problem;
-	int r = config_line(l, k->name, n, PATH_MAX - 1, &v);
-
-	if (r == 0)
-		r = config_fill_app(l, n, &v);
-	if (r < 0)
-		return r;
-	problem = strlen(v.s) >= PATH_MAX ? "is too long; shorten it" : path_problem(v.s);
-	if (problem)
-		return config_fail(l, n, "%s %s %s", k->name, v.shown, problem);
-	*(const char **)target(k, base) = v.s;
-	return 0;
-}
 
 static int listed_once(struct loader *l, const struct key *k, const struct yaml_node *n,
 		       const struct log_file_config *logs, size_t i)
@@ -167,7 +131,7 @@ static int add_ranges(struct loader *l, const struct key *k, const struct yaml_n
 		      struct status_range *ranges, size_t *n_ranges)
 {
 	struct value v;
-	int r = config_value(l, k->name, n, &v);
+	int r = config_value(l, k->name, n, FORM_TEXT, VALUE_MAX, &v);
 
 	if (r < 0)
 		return r;
@@ -250,7 +214,7 @@ static int parse_header(struct loader *l, const struct key *k, const struct yaml
 		if (strncasecmp(headers[i], name.s, name.len) == 0 && headers[i][name.len] == ':')
 			return config_fail(l, n->key, "%s: %s is given twice; remove one", k->name, quoted);
 	snprintf(what, sizeof what, "%s: the value of %s", k->name, quoted);
-	r = config_secret_line(l, what, n, HEADER_MAX, &v);
+	r = config_value(l, what, n, FORM_SECRET, HEADER_MAX, &v);
 	if (r < 0)
 		return r;
 	size = name.len + strlen(v.s) + sizeof ": ";
@@ -338,8 +302,11 @@ static void print_checks(struct printer *p, const struct key *k, const void *bas
 	print_items(p, k, *(const void *const *)source(k, base), count(k, base), sizeof(struct check_config));
 }
 
-const struct kind kind_path = { "path or pattern", parse_path, print_text };
-const struct kind kind_logs = { "list of paths or maps", parse_logs, print_logs };
-const struct kind kind_status = { "status codes", parse_status, print_status };
-const struct kind kind_headers = { "map of names to texts", parse_headers, print_headers };
-const struct kind kind_checks = { "list of URLs or maps", parse_checks, print_checks };
+const struct kind kind_logs = { .name = "list of paths or maps", .parse = parse_logs, .print = print_logs };
+const struct kind kind_status = { .name = "status codes", .parse = parse_status, .print = print_status };
+const struct kind kind_headers = { .name = "map of names to texts",
+				   .parse = parse_headers,
+				   .print = print_headers };
+const struct kind kind_checks = { .name = "list of URLs or maps",
+				  .parse = parse_checks,
+				  .print = print_checks };

@@ -56,6 +56,16 @@ void print_quoted(FILE *out, const char *s)
 	fputc('"', out);
 }
 
+void print_line(struct printer *p, const char *name, const char *text)
+{
+	if (!text)
+		return;
+	print_name(p, name);
+	fputc(' ', p->out);
+	print_quoted(p->out, text);
+	fputc('\n', p->out);
+}
+
 void print_table(struct printer *p, const struct key_table *t, const void *base)
 {
 	for (const struct key *k = t->rows; k < t->rows + t->n; k++)

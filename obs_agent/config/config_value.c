@@ -124,11 +124,11 @@ static int too_long(struct loader *l, const char *what, const struct yaml_node *
 }
 
 /* How a credential is encoded in its place. */
-enum form {
-	REFUSED,                        /* it would be seen there */
+enum encoding {
+	REFUSED, /* it would be seen there */
 	AS_IT_IS,
-	IN_URI,                         /* %XX */
-	IN_PAIRS,                       /* backslashes, for libpq */
+	IN_URI,   /* %XX */
+	IN_PAIRS, /* backslashes, for libpq */
 };
 
 /* One value that is being expanded. */
@@ -136,8 +136,8 @@ struct filling {
 	struct loader *l;
 	const struct yaml_node *n;
 	const char *what;
-	enum form form;
-	struct buf out;
+	enum encoding encoding;
+	struct buf *out;
 	const struct filled *filled;    /* so far */
 };
 
@@ -159,7 +159,7 @@ static int add_environment(struct filling *f, const char *name)
 		return config_fail(f->l, f->n,
 				   "%s: the environment variable %s is not UTF-8; correct its value", f->what,
 				   name);
-	return buf_adds(&f->out, set) ? 0 : no_room(f);
+	return buf_adds(f->out, set) ? 0 : no_room(f);
 }
 
 static int add_credential(struct filling *f, const char *name)
@@ -169,7 +169,7 @@ static int add_credential(struct filling *f, const char *name)
 	struct err e;
 	bool ok;
 
-	if (f->form == REFUSED)
+	if (f->encoding == REFUSED)
 		return config_fail(
 			f->l, f->n,
 			"%s is shown in logs and pages, so it cannot hold a credential; ${CRED:%s} may "
@@ -178,12 +178,12 @@ static int add_credential(struct filling *f, const char *name)
 	if (credential_read(f->l->c->app, name, &secret, &e) < 0)
 		return config_fail(f->l, f->n, "%s needs %s", f->what, e.msg);
 	t = (struct text){ secret.data, secret.len };
-	if (f->form == IN_URI)
-		ok = credential_add_uri(&f->out, t);
-	else if (f->form == IN_PAIRS)
-		ok = credential_add_pair(&f->out, t);
+	if (f->encoding == IN_URI)
+		ok = credential_add_uri(f->out, t);
+	else if (f->encoding == IN_PAIRS)
+		ok = credential_add_pair(f->out, t);
 	else
-		ok = buf_add(&f->out, t.s, t.len);
+		ok = buf_add(f->out, t.s, t.len);
 	return ok ? 0 : no_room(f);
 }
 
@@ -194,7 +194,7 @@ static int note_filled(struct filling *f, size_t from)
 
 	if (!filled)
 		return -EINVAL;
-	*filled = (struct filled){ from, f->out.len, f->filled };
+	*filled = (struct filled){ from, f->out->len, f->filled };
 	f->filled = filled;
 	return 0;
 }
@@ -205,7 +205,7 @@ static int add_variable(struct filling *f, struct text rest, size_t *ret_len)
 	const char *close = memchr(rest.s, '}', rest.len);
 	struct text name = { rest.s, close ? (size_t)(close - rest.s) : rest.len };
 	bool credential = name.len >= 5 && memcmp(name.s, "CRED:", 5) == 0;
-	size_t from = f->out.len;
+	size_t from = f->out->len;
 	char copy[QUOTE_SIZE];
 	int r;
 
@@ -239,86 +239,18 @@ static int expand(struct filling *f)
 
 		if (rest.len >= 3 && memcmp(rest.s, "$${", 3) == 0) {
 			step = 3;
-			r = buf_adds(&f->out, "${") ? 0 : no_room(f);
+			r = buf_adds(f->out, "${") ? 0 : no_room(f);
 		} else if (rest.len >= 2 && memcmp(rest.s, "${", 2) == 0) {
 			r = add_variable(f, (struct text){ rest.s + 2, rest.len - 2 }, &step);
 			step += 2;
 		} else {
 			step = 1;
-			r = buf_addc(&f->out, *rest.s) ? 0 : no_room(f);
+			r = buf_addc(f->out, *rest.s) ? 0 : no_room(f);
 		}
 		if (r < 0)
 			return r;
 	}
 	return 0;
-}
-
-static bool is_null(const struct yaml_node *n)
-{
-	return n->plain &&
-	       (n->text.len == 0 || strcmp(n->text.s, "~") == 0 || strcasecmp(n->text.s, "null") == 0);
-}
-
-static const char *kind_word(const struct yaml_node *n)
-{
-	return n->kind == NODE_LIST ? "a list" : "a map of keys";
-}
-
-static int config_value_in(struct loader *l, const char *what, const struct yaml_node *n, enum form form,
-			   struct value *ret)
-{
-	struct filling f = { l, n, what, form, BUF(VALUE_MAX), NULL };
-	int r;
-
-	if (n->kind != NODE_TEXT)
-		return config_fail(l, n, "%s must be one value, not %s; write the value itself", what,
-				   kind_word(n));
-	if (is_null(n))
-		return config_fail(l, n, "%s has no value; write one, or remove the line", what);
-	if (memchr(n->text.s, '\0', n->text.len))
-		return config_fail(l, n, "%s contains a NUL character (\\0); remove it", what);
-	r = expand(&f);
-	config_quote(n->text, ret->shown);
-	ret->filled = f.filled;
-	if (r == 0 && f.out.len == 0)
-		r = config_fail(l, n, "%s %s is empty; give it a value, or remove the line", what,
-				ret->shown);
-	if (r == 0)
-		r = config_keep(l, n, (struct text){ f.out.data, f.out.len }, (const char **)&ret->s);
-	buf_free(&f.out);
-	return r;
-}
-
-int config_value(struct loader *l, const char *what, const struct yaml_node *n, struct value *ret)
-{
-	return config_value_in(l, what, n, REFUSED, ret);
-}
-
-static int config_line_in(struct loader *l, const char *what, const struct yaml_node *n, size_t max,
-			  enum form form, struct value *ret)
-{
-	int r = config_value_in(l, what, n, form, ret);
-
-	if (r < 0)
-		return r;
-	if (strlen(ret->s) > max)
-		return too_long(l, what, n, max);
-	for (const char *c = ret->s; *c; c++)
-		if (iscntrl((unsigned char)*c))
-			return config_fail(l, n, "%s contains a line break or control character; remove it",
-					   what);
-	return 0;
-}
-
-int config_line(struct loader *l, const char *what, const struct yaml_node *n, size_t max, struct value *ret)
-{
-	return config_line_in(l, what, n, max, REFUSED, ret);
-}
-
-int config_secret_line(struct loader *l, const char *what, const struct yaml_node *n, size_t max,
-		       struct value *ret)
-{
-	return config_line_in(l, what, n, max, AS_IT_IS, ret);
 }
 
 /* Is the value nothing but one credential? That holds a complete URL, encoded already. */
@@ -327,13 +259,59 @@ static bool is_one_credential(struct text t)
 	return t.len > 7 && memcmp(t.s, "${CRED:", 7) == 0 && memchr(t.s, '}', t.len) == t.s + t.len - 1;
 }
 
-int config_url_line(struct loader *l, const char *what, const struct yaml_node *n, size_t max,
-		    struct value *ret)
+static enum encoding encoding_of(enum value_form form, struct text t)
 {
-	bool whole = n->kind == NODE_TEXT && is_one_credential(n->text);
-	bool uri = n->kind == NODE_TEXT && strstr(n->text.s, "://");
+	if (form != FORM_URL)
+		return form == FORM_SECRET ? AS_IT_IS : REFUSED;
+	return is_one_credential(t) ? AS_IT_IS : strstr(t.s, "://") ? IN_URI : IN_PAIRS;
+}
 
-	return config_line_in(l, what, n, max, whole ? AS_IT_IS : uri ? IN_URI : IN_PAIRS, ret);
+/* What is wrong with the value as it is in the file, as "what; how to fix it"; NULL: nothing. */
+static const char *node_problem(const struct yaml_node *n)
+{
+	if (n->kind == NODE_LIST)
+		return "must be one value, not a list; write the value itself";
+	if (n->kind == NODE_MAP)
+		return "must be one value, not a map of keys; write the value itself";
+	if (n->plain &&
+	    (n->text.len == 0 || strcmp(n->text.s, "~") == 0 || strcasecmp(n->text.s, "null") == 0))
+		return "has no value; write one, or remove the line";
+	if (memchr(n->text.s, '\0', n->text.len))
+		return "contains a NUL character (\\0); remove it";
+	return NULL;
+}
+
+static bool is_line(const char *s)
+{
+	while (*s && !iscntrl((unsigned char)*s))
+		s++;
+	return !*s;
+}
+
+int config_value(struct loader *l, const char *what, const struct yaml_node *n, enum value_form form,
+		 size_t max, struct value *ret)
+{
+	CLEANUP(buf_free) struct buf out = BUF(VALUE_MAX);
+	struct filling f = { l, n, what, REFUSED, &out, NULL };
+	const char *problem = node_problem(n);
+
+	if (problem)
+		return config_fail(l, n, "%s %s", what, problem);
+	f.encoding = encoding_of(form, n->text);
+	config_quote(n->text, ret->shown);
+	if (expand(&f) < 0)
+		return -EINVAL;
+	ret->filled = f.filled;
+	if (out.len == 0)
+		return config_fail(l, n, "%s %s is empty; give it a value, or remove the line", what,
+				   ret->shown);
+	if (config_keep(l, n, (struct text){ out.data, out.len }, (const char **)&ret->s) < 0)
+		return -EINVAL;
+	if (out.len > max)
+		return too_long(l, what, n, max);
+	if (form != FORM_TEXT && !is_line(ret->s))
+		return config_fail(l, n, "%s contains a line break or control character; remove it", what);
+	return 0;
 }
 
 int config_fill_app(struct loader *l, const struct yaml_node *n, struct value *v)

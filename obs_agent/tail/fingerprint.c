@@ -7,13 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define FNV_START UINT64_C(0xcbf29ce484222325)
-#define FNV_PRIME UINT64_C(0x100000001b3)
-
-static uint64_t add_byte(uint64_t h, char c)
-{
-	return (h ^ (unsigned char)c) * FNV_PRIME;
-}
+#include "common/hash.h"
 
 /* 16 bits of a hash, with something of all of it. */
 static uint16_t fold(uint64_t h)
@@ -23,19 +17,15 @@ static uint16_t fold(uint64_t h)
 
 uint64_t fingerprint_hash(const char *s, size_t n)
 {
-	uint64_t h = FNV_START;
-
-	for (size_t i = 0; i < n; i++)
-		h = add_byte(h, s[i]);
-	return h;
+	return hash_bytes(HASH_START, s, n);
 }
 
 void head_add(struct head *h, const char *bytes, size_t n)
 {
 	if (h->len == 0)
-		h->hash = FNV_START;
+		h->hash = HASH_START;
 	for (size_t i = 0; i < n && h->len < HEAD_MAX; i++) {
-		h->hash = add_byte(h->hash, bytes[i]);
+		h->hash = hash_bytes(h->hash, &bytes[i], 1);
 		h->len++;
 		for (int k = 0; k < HEAD_PARTS; k++)
 			if (h->len == 1U << k)
