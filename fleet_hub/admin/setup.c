@@ -69,17 +69,15 @@ static const char *this_machine(void)
 	return uname(&name) == 0 ? name.nodename : "";
 }
 
-/* As the database takes it, and install.sh. */
+/* As the agent's vps_name and install.sh take it; the database takes more. */
 static bool server_name(const char *name)
 {
-	size_t n = 0;
+	size_t n = strlen(name);
 
-	if (!utf8_is_clean(text_of(name)) || strstr(name, "${"))
-		return false;
-	for (const char *s = name; *s; s += utf8_sequence(s, strlen(s)), n++)
+	for (const char *s = name; *s; s++)
 		if (iscntrl((unsigned char)*s))
 			return false;
-	return n > 0 && n <= SETUP_SERVER_MAX;
+	return n > 0 && n <= SETUP_SERVER_MAX && utf8_is_clean(text_of(name)) && !strstr(name, "${");
 }
 
 static bool port_number(const char *text)
@@ -97,7 +95,7 @@ static const struct option {
 } options_known[] = {
 	{ "--app", app_name_valid, APP_NAME_RULE, 0 },
 	{ "--server", server_name,
-	  "a server's name has 1 to 200 characters, in UTF-8, without line breaks, control characters and ${",
+	  "a server's name has 1 to 128 bytes of UTF-8, without line breaks, control characters and ${",
 	  offsetof(struct setup, server) },
 	{ "--database", plain_name, "the database's name has letters, digits, '_' and '-'",
 	  offsetof(struct setup, database) },

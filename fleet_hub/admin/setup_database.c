@@ -19,7 +19,7 @@ EMBED(setup_harden_sql, "templates/observ-harden.sql");
 
 #define POSTGRES "postgres" /* the user, and a database that each server has */
 
-enum { PSQL_NO_CONNECTION = 2, CHARACTER_MAX = 4 /* bytes of one, in UTF-8 */ };
+enum { PSQL_NO_CONNECTION = 2 };
 
 /* The server's or psql's sentence, without what stands in front of it; a hint behind it. */
 static void sentence(const char *said, char *out, size_t size)
@@ -49,7 +49,7 @@ static void protect(const char *url)
 static int run_psql(const struct setup *s, const char *database, struct text script, struct buf *out,
 		    struct buf *said, struct err *e)
 {
-	char url[SETUP_URL_MAX], db[128], server[sizeof "server=" + SETUP_SERVER_MAX * CHARACTER_MAX],
+	char url[SETUP_URL_MAX], db[128], server[sizeof "server=" + SETUP_SERVER_MAX],
 		local[] = "local=0";
 	const char *const argv[] = { "psql", "-XAtqw", "-v", "ON_ERROR_STOP=1",
 				     "-F",   " ",      "-v", db,
