@@ -7,6 +7,7 @@
 #include <fcgiapp.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -17,7 +18,6 @@ enum {
 	CPU_SECONDS = 30,     /* a CGI that spins is a mistake of ours: end it */
 	REQUEST_SECONDS = 20, /* a database that hangs keeps no time limit: end by SIGALRM */
 	CONFIG_MAX = 16 * 1024,
-	USAGE = 64, /* exit status */
 };
 
 /* How bytes come and go: of CGI, or of FastCGI. */
@@ -215,7 +215,7 @@ static int misuse(const char *argument)
 		"fleet_hub: %s is not an option%s; a web server starts it without any, see fleet_hub "
 		"--help\n",
 		argument, near_hint(&n, "--", hint));
-	return USAGE;
+	return EX_USAGE;
 }
 
 static int told(const char *argument)

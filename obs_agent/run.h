@@ -4,6 +4,7 @@
 #define OBS_AGENT_RUN_H
 
 #include <stdbool.h>
+#include <sysexits.h>
 
 struct run_options {
 	const char *app;
@@ -12,14 +13,14 @@ struct run_options {
 	bool dry_run;                   /* one round, print it as JSON, no database */
 };
 
-/* Exit codes, as sysexits.h has them; the unit file names the last two. */
+/* Exit codes; the unit file names the last two. */
 enum {
 	RUN_OK = 0,
 	RUN_FAILED = 1,
 	RUN_USAGE = 2,
-	RUN_UNAVAILABLE = 69,           /* --once: the database did not answer */
-	RUN_FENCED = 76,                /* another agent has this identity */
-	RUN_CONFIG = 78,
+	RUN_UNAVAILABLE = EX_UNAVAILABLE,       /* 69: --once: the database did not answer */
+	RUN_FENCED = EX_PROTOCOL,               /* 76: another agent has this identity */
+	RUN_CONFIG = EX_CONFIG,                 /* 78: mistakes in the configuration */
 };
 
 /* Run until told to stop; returns an exit code. */

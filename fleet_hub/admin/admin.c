@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -171,7 +172,7 @@ static int no_such_command(const char *name)
 	url_mask(name, shown, sizeof shown);
 	fprintf(stderr, "fleet_hub_admin: no such command: %s%s; fleet_hub_admin --help lists the commands\n",
 		shown, command.word ? near_hint(&command, "", hint) : near_hint(&option, "--", hint));
-	return ADMIN_USAGE;
+	return EX_USAGE;
 }
 
 static const struct action *find(const char *name)
@@ -185,14 +186,14 @@ static const struct action *find(const char *name)
 static int refuse(const char *what)
 {
 	fprintf(stderr, "fleet_hub_admin: %s; fleet_hub_admin --help lists the commands\n", what);
-	return ADMIN_USAGE;
+	return EX_USAGE;
 }
 
 static int misused(const struct action *c)
 {
 	fprintf(stderr, "fleet_hub_admin: usage: fleet_hub_admin [--url URL] %s%s%s\n", c->name,
 		*c->arguments ? " " : "", c->arguments);
-	return ADMIN_USAGE;
+	return EX_USAGE;
 }
 
 /* A name that looks like an option is a mistake: it would become a login. */
@@ -210,7 +211,7 @@ static int check_arguments(const struct action *c, size_t n, char **argv)
 			continue;
 		fprintf(stderr, "fleet_hub_admin: %s is not a whole number from 1 on; ", argv[i]);
 		fprintf(stderr, "usage: fleet_hub_admin [--url URL] %s %s\n", c->name, c->arguments);
-		return ADMIN_USAGE;
+		return EX_USAGE;
 	}
 	return 0;
 }
@@ -249,7 +250,7 @@ static int dispatch(int argc, char **argv, const char *url)
 	if (!c->sql)
 		return setup_main(argc - 1, argv + 1, url);
 	if (check_arguments(c, n, argv + 1))
-		return ADMIN_USAGE;
+		return EX_USAGE;
 	for (size_t i = 0; i < n; i++)
 		params[i] = argv[1 + i];
 	if (!url)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "common/app_name.h"
@@ -331,7 +332,7 @@ int setup_main(int argc, char **argv, const char *url)
 	setenv("LC_ALL", "C.UTF-8", 1);
 	if (take_options(&s, argc, argv, &e) < 0 ||
 	    (url && (take_password(url, bare, &e) < 0 || take_url(&s, bare, database, &e) < 0)))
-		return complain(&e, ADMIN_USAGE);
+		return complain(&e, EX_USAGE);
 	s.own_name = strcmp(s.server, this_machine()) == 0;
 	find_ways(&s);
 	if (may(&s, &e) < 0 || check_environment(&s, &e) < 0 || run_steps(&s, &e) < 0)

@@ -16,8 +16,6 @@
 #include "common/err.h"
 #include "common/text.h"
 
-enum { ADMIN_USAGE = 64 }; /* exit status: the command line is wrong */
-
 enum { SETUP_APPS_MAX = 32, SETUP_OUTPUT_MAX = 4 * 1024 * 1024, SETUP_URL_MAX = 2048 };
 enum { SETUP_SERVER_MAX = 128 };          /* bytes of a server's name, as the agent has it */
 
