@@ -4,7 +4,7 @@
 An application logs with logcore.py and answers HTTP requests; obs_agent does one round over it. What the
 agent would write to PostgreSQL is printed, one JSON object a row. With --url it writes the same to the
 database as well, for the server "monitoring-demo": URL is a login that may write as any server, or as this
-one. Needs `make` and nothing installed.
+one; its password belongs into PGPASSWORD, since others see arguments. Needs `make` and nothing installed.
 """
 import argparse
 import json
