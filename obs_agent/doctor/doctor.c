@@ -159,6 +159,6 @@ int doctor_run(const char *config_path, const char *app, const struct doctor_oth
 		fprintf(out, failed == 1 ? "%d of these needs attention.\n" : "%d of these need attention.\n",
 			failed);
 	else
-		fputs("All is well.\n", out);
+		fputs(doctor_starting(&c, report) ? "Nothing has failed so far.\n" : "All is well.\n", out);
 	return failed ? 1 : 0;
 }

@@ -37,7 +37,8 @@ int doctor_logs(const struct config *c, const struct doctor_unit *u, FILE *out);
 /* The running agent's report: JSON, which the caller frees; NULL: no agent answers. */
 char *doctor_ask(const struct config *c, int (*ask)(const char *app, FILE *out, struct err *e));
 
-/* Was the agent started less than three collection intervals ago, so that its first row may still come? */
+/* Has the agent written nothing yet, and was it started less than three collection intervals ago, so that its
+ * first row may still come? */
 bool doctor_starting(const struct config *c, const char *report);
 
 /* Check the report of the running agent, or, without one, how its last run ended. Returns the number of

@@ -95,9 +95,19 @@ static int64_t patience_s(const struct config *c, struct text status)
 	return uptime < 0 || uptime >= allowed ? 0 : allowed - uptime;
 }
 
+/* When it wrote its last row; false: it has written none. */
+static bool last_commit(struct text status, int64_t *ret_us)
+{
+	char when[TEXT_MAX];
+
+	return read_text(member(status, "last_commit"), when) && parse_rfc3339(text_of(when), ret_us);
+}
+
 bool doctor_starting(const struct config *c, const char *report)
 {
-	return report && patience_s(c, text_of(report)) > 0;
+	int64_t at;
+
+	return report && !last_commit(text_of(report), &at) && patience_s(c, text_of(report)) > 0;
 }
 
 static int check_first_row(const struct config *c, struct text status, const char *error, FILE *out)
@@ -117,11 +127,11 @@ static int check_first_row(const struct config *c, struct text status, const cha
 /* Fails if the agent reports an error: a commit would have cleared it. */
 static int check_written(const struct config *c, struct text status, int64_t now_us, FILE *out)
 {
-	char when[TEXT_MAX], error[TEXT_MAX];
+	char error[TEXT_MAX];
 	int64_t at;
 
 	read_text(member(status, "last_error"), error);
-	if (!read_text(member(status, "last_commit"), when) || !parse_rfc3339(text_of(when), &at))
+	if (!last_commit(status, &at))
 		return check_first_row(c, status, error, out);
 	return doctor_line(out, !*error, error, "the agent runs, and wrote its last row %" PRId64 " s ago",
 			   (now_us - at) / US_PER_S);

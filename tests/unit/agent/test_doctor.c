@@ -634,6 +634,10 @@ static void the_database_is_asked_with_the_start_in_mind(void **state)
 	agent_says = "{\"uptime_s\":4,\"connected\":true}";
 	assert_int_equal(run_doctor(), 0);
 	assert_true(db_starting);
+	assert_said("\nNothing has failed so far.\n");
+	agent_says = "{\"uptime_s\":4,\"last_commit\":\"2026-11-20T10:00:00Z\"}";
+	assert_int_equal(run_doctor(), 0);
+	assert_false(db_starting);
 	assert_said("\nAll is well.\n");
 	agent_says = "{\"uptime_s\":180,\"connected\":true}"; /* the interval is 60 s here */
 	assert_int_equal(run_doctor(), 1);
