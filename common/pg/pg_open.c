@@ -86,11 +86,11 @@ static bool wait_for(PGconn *conn, short events, int64_t deadline_us)
 static void note_refusal(struct attempt *a, PGconn *conn)
 {
 	struct pg_refusal refusal;
-	enum pg_cause cause;
 
 	pg_judge_refusal(PQerrorMessage(conn), &refusal);
-	cause = refusal.judgement.cause;
-	a->denied |= cause == PG_CAUSE_LOGIN || cause == PG_CAUSE_RIGHT || cause == PG_CAUSE_SCHEMA;
+	a->denied |= refusal.denied;
+	if (refusal.denied)
+		pg_targets_refused(a->targets);
 	pg_add_sentence(a->said, sizeof a->said, refusal.sentence);
 	if (!refusal.judgement.hint)
 		pg_add_sentence(a->said, sizeof a->said, CHECK_HOST);

@@ -23,9 +23,11 @@ enum {
 struct host {
 	const char *host, *address, *port;      /* as in the URL; "": not given */
 	struct resolve_name *name;              /* looked up, or NULL */
+	bool refused;                           /* it refused the login in this round */
 };
 
 struct target {
+	struct host *of;
 	const char *host, *address, *port;      /* "": libpq's default */
 	const char *session;            /* target_session_attrs, if the list of targets decides it */
 };
@@ -104,7 +106,7 @@ static int split_hosts(struct pg_targets *t, struct err *e)
 		struct host *h = &t->host[i];
 
 		*h = (struct host){ n[0] ? part[0][i] : "", n[1] ? part[1][i] : "",
-				    n[2] ? part[2][n[2] > 1 ? i : 0] : "", NULL };
+				    n[2] ? part[2][n[2] > 1 ? i : 0] : "", NULL, false };
 		if (is_name(h))
 			h->name = add_name(t, h->host);
 	}
@@ -185,12 +187,13 @@ static void add_target(struct pg_targets *t, struct target x)
 static void add_targets(struct pg_targets *t, const char *session)
 {
 	for (size_t i = 0; i < t->n_hosts; i++) {
-		const struct host *h = &t->host[i];
+		struct host *h = &t->host[i];
 
+		h->refused = false;
 		if (!h->name)
-			add_target(t, (struct target){ h->host, h->address, h->port, session });
+			add_target(t, (struct target){ h, h->host, h->address, h->port, session });
 		for (size_t a = 0; h->name && a < h->name->n; a++)
-			add_target(t, (struct target){ h->host, h->name->address[a], h->port, session });
+			add_target(t, (struct target){ h, h->host, h->name->address[a], h->port, session });
 	}
 }
 
@@ -239,15 +242,17 @@ bool pg_targets_next(struct pg_targets *t, PGconn **ret)
 		{ "gssencmode", "disable" },
 		{ "target_session_attrs", t->manner.writes ? "read-write" : NULL },
 	};
-	const struct target *x = &t->target[t->next];
+	const struct target *x;
 	bool listed = *pg_option(&t->options, "host") || *pg_option(&t->options, "hostaddr");
 	bool here;
 	struct option_list l = { .n = 0 };
 	struct pg_tls tls;
 
+	while (t->next < t->n && t->target[t->next].of->refused)
+		t->next++;
 	if (t->next == t->n)
 		return false;
-	t->next++;
+	x = &t->target[t->next++];
 	here = listed && !*x->host && !*x->address;
 	for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
 		put(&l, defaults[i][0], defaults[i][1]);
@@ -263,6 +268,12 @@ bool pg_targets_next(struct pg_targets *t, PGconn **ret)
 	put(&l, "port", x->port);
 	*ret = PQconnectStartParams(l.keys, l.values, 0);
 	return true;
+}
+
+void pg_targets_refused(struct pg_targets *t)
+{
+	if (t->next)
+		t->target[t->next - 1].of->refused = true;
 }
 
 void pg_targets_good(struct pg_targets *t)

@@ -46,6 +46,9 @@ size_t pg_targets_begin(struct pg_targets *t);
  * memory. */
 bool pg_targets_next(struct pg_targets *t, PGconn **ret);
 
+/* The current target has refused the login: its other addresses are left out of this round. */
+void pg_targets_refused(struct pg_targets *t);
+
 /* The current target works: try it first in the next round. */
 void pg_targets_good(struct pg_targets *t);
 

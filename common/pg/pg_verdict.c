@@ -103,6 +103,7 @@ void pg_judge_refusal(const char *message, struct pg_refusal *ret)
 		*j = (struct pg_judgement){ PG_WAIT, PG_CAUSE_LOGIN, CHECK_LOGIN };
 	if (j->verdict > PG_WAIT)
 		j->verdict = PG_RETRY;
+	ret->denied = j->cause == PG_CAUSE_LOGIN || j->cause == PG_CAUSE_RIGHT || j->cause == PG_CAUSE_SCHEMA;
 	pg_one_line(message, ret->sentence, sizeof ret->sentence);
 	tls = pg_tls_hint(ret->sentence);
 	j->hint = tls ? tls : j->hint;

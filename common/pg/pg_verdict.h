@@ -48,6 +48,7 @@ struct pg_judgement pg_judge(const char *state);
 struct pg_refusal {
 	char state[6];                  /* "": the server gave none */
 	struct pg_judgement judgement;  /* never of a batch: the server has not proved its identity */
+	bool denied;                    /* the server refuses this login, or has no such database */
 	char sentence[ERR_MSG_MAX];     /* what libpq says, on one line, with the hint */
 };
 

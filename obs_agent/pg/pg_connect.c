@@ -69,6 +69,8 @@ static void note_refusal(struct pg_connect *c)
 	struct pg_refusal refusal;
 
 	pg_judge_refusal(PQerrorMessage(c->conn), &refusal);
+	if (refusal.denied)
+		pg_targets_refused(c->targets);
 	note(c, refusal.judgement.verdict, false, refusal.state, refusal.sentence);
 }
 

@@ -174,6 +174,12 @@ def test_a_server_that_refuses_the_login_is_asked_once(network, programs):
         assert "28P01" in got["said"] or "refuses the hub" in got["said"], f"{name}: {got['said']}"
 
 
+def test_a_server_with_two_addresses_that_refuses_is_asked_once(network, programs):
+    runs = programs(f"postgresql://obs:{PASSWORD}@localhost/observ_metrics?sslmode=disable", {})
+    for name, got in zip(runs, network(list(runs.values()), hosts=f"127.0.0.1 localhost\n{AWAY} localhost")):
+        assert got["connections"] + got["loopback"]["connections"] == 1, f"{name}: {got}"
+
+
 def test_install_sh_sends_nothing_in_clear(network, tmp_path):
     """It opens connections by obs_agent alone."""
     if os.geteuid() != 0:

@@ -117,6 +117,29 @@ static void each_address_of_each_name_is_a_target(void **state)
 	pg_targets_free(t);
 }
 
+/* Its other addresses are left out, until the next round. */
+static void a_server_that_refuses_the_login_is_asked_once_in_a_round(void **state)
+{
+	struct pg_targets *t = targets("host=one.test,10.0.0.9 target_session_attrs=prefer-standby");
+	struct resolve_names answer = *pg_targets_names(t);
+	int asked = 0;
+	PGconn *conn;
+
+	(void)state;
+	ADDRESSES(0, answer, "127.0.0.1", "127.0.0.2");
+	pg_targets_found(t, &answer);
+	for (int round = 0; round < 2; round++) {
+		assert_int_equal(pg_targets_begin(t), 6);       /* three for a standby, three for any */
+		for (asked = 0; pg_targets_next(t, &conn); asked++) {
+			if (strcmp(PQhost(conn), "one.test") == 0)
+				pg_targets_refused(t);
+			PQfinish(conn);
+		}
+		assert_int_equal(asked, 3);
+	}
+	pg_targets_free(t);
+}
+
 static void a_name_that_is_lost_keeps_its_addresses(void **state)
 {
 	struct pg_targets *t = targets("host=one.test port=1");
@@ -332,6 +355,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(hosts_that_need_no_lookup),
 		cmocka_unit_test(each_address_of_each_name_is_a_target),
+		cmocka_unit_test(a_server_that_refuses_the_login_is_asked_once_in_a_round),
 		cmocka_unit_test(a_name_that_is_lost_keeps_its_addresses),
 		cmocka_unit_test(the_last_good_server_is_tried_first),
 		cmocka_unit_test(the_url_overrides_the_defaults),
