@@ -178,4 +178,6 @@ HUB := \
   pages/log_lines \
   pages/log_params \
   pages/search \
+  pages/search_mark \
+  pages/search_write \
   routes

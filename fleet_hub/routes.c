@@ -60,12 +60,12 @@ static const struct param server_params[] = {
 };
 
 static const struct param logs_params[] = {
-	{ "q",      param_search, "" },         /* $1 to $10 */
+	{ "q",      param_search, "" },         /* $1 */
 	{ "from",   param_time,   NULL },
 	{ "to",     param_until,  NULL },
 	{ "range",  param_range,  "1h" },
-	{ "before", param_cursor, NULL },       /* $14 to $16 */
-	{ "after",  param_cursor, NULL },       /* $17 to $19 */
+	{ "before", param_cursor, NULL },       /* $5 to $7 */
+	{ "after",  param_cursor, NULL },       /* $8 to $10 */
 	{ NULL,     NULL,         NULL },
 };
 

@@ -89,23 +89,6 @@ CREATE TABLE IF NOT EXISTS health_checks (
 ) PARTITION BY RANGE ("timestamp");
 SELECT want_index('health_checks_timestamp_idx', 'health_checks ("timestamp" DESC)') \g /dev/null
 
--- The words of a context that is too large to be indexed whole: its string values in order, up to 16 KiB.
-CREATE OR REPLACE FUNCTION long_context_text(p_context jsonb) RETURNS text
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	v text;
-	words text := '';
-BEGIN
-	FOR v IN SELECT left(j #>> '{}', 16384)
-			FROM jsonb_path_query(p_context, 'strict $.** ? (@.type() == "string")') j LOOP
-		words := words || ' ' || v;
-		EXIT WHEN length(words) >= 16384;
-	END LOOP;
-	RETURN left(words, 16384);
-END
-$$;
-
 -- There is no primary key: stream and offset identify a line, and positions make it arrive once. Another
 -- index would cost more than it could catch.
 CREATE TABLE IF NOT EXISTS log_entries (
@@ -120,17 +103,24 @@ CREATE TABLE IF NOT EXISTS log_entries (
 	stream_id bigint,                               -- with the offset of the line's first byte this
 	stream_offset bigint,                           -- gives the order of the file
 	received_at timestamptz NOT NULL DEFAULT now(),
-	-- The text is cut, because a tsvector holds at most 1 MiB and no line may be refused for its words.
-	search tsvector GENERATED ALWAYS AS (
-		to_tsvector('pg_catalog.simple'::regconfig,
-			left(coalesce(logger || ' ', '') || message, 16384)) ||
-		CASE WHEN context IS NULL THEN ''::tsvector
-		     WHEN octet_length(context::text) <= 16384
-		     THEN jsonb_to_tsvector('pg_catalog.simple'::regconfig, context, '["string"]')
-		     ELSE to_tsvector('pg_catalog.simple'::regconfig, long_context_text(context)) END) STORED
+	search tsvector GENERATED ALWAYS AS (words(level, logger, message, context)) STORED     -- 28-words.sql
 ) PARTITION BY RANGE ("timestamp");
+
+-- An older schema.sql made other words. To make them anew rewrites the table.
+DO $$
+BEGIN
+	IF NOT EXISTS (SELECT FROM pg_attrdef WHERE adrelid = 'log_entries'::regclass
+			AND pg_get_expr(adbin, adrelid) LIKE '%words(level,%') THEN
+		DROP VIEW IF EXISTS v_logs;
+		ALTER TABLE log_entries DROP COLUMN IF EXISTS search, ADD COLUMN search tsvector
+			GENERATED ALWAYS AS (words(level, logger, message, context)) STORED;
+		DROP FUNCTION IF EXISTS long_context_text(jsonb);
+	END IF;
+END
+$$;
 SELECT want_index('log_entries_search_idx', 'log_entries USING gin (search)'),
 	want_index('log_entries_timestamp_idx', 'log_entries ("timestamp" DESC)'),
+	want_index('log_entries_vps_name_timestamp_idx', 'log_entries (vps_name, "timestamp" DESC)'),
 	want_index('log_entries_app_name_timestamp_idx', 'log_entries (app_name, "timestamp" DESC)')
 	\g /dev/null
 
@@ -275,8 +265,7 @@ END
 $$;
 
 -- The hot path: arrays of columns. Checks look at a whole array at once, so a row costs little more than its
--- indexes. p_stream counts in p_streams, from 1. Each word that is too long for the index raises a NOTICE,
--- which is not sent to the agent.
+-- indexes. p_stream counts in p_streams, from 1.
 CREATE OR REPLACE FUNCTION push_logs(p_vps text, p_app text, p_streams bigint[], p_stream smallint[],
 	p_offset bigint[], p_timestamp timestamptz[], p_level smallint[], p_logger text[], p_message text[],
 	p_context jsonb[]) RETURNS void

@@ -1,51 +1,19 @@
 #include "log_params.h"
 
 #include "common/cleanup.h"
-#include "common/level.h"
 #include "common/parse.h"
 #include "search.h"
 
 /* ---- the search box --------------------------------------------------------------------------- */
 
-/* PostgreSQL's array of the levels; null when all will do. */
-static int add_levels(struct params *p, unsigned levels, struct err *e)
-{
-	CLEANUP(buf_free) struct buf list = BUF(256);
-	bool ok = buf_addc(&list, '{');
-
-	if (levels == SEARCH_ANY_LEVEL)
-		return params_add(p, NULL, e);
-	for (int i = 0; i < LOG_LEVELS && ok; i++)
-		if (levels & (1u << i))
-			ok = (list.len == 1 || buf_addc(&list, ',')) && buf_adds(&list, log_level_names[i]);
-	if (!ok || !buf_addc(&list, '}'))
-		return err_set(e, 500, "out of memory");
-	return params_add_copy(p, (struct text){ list.data, list.len }, e);
-}
-
-static int add_buf(struct params *p, const struct buf *b, struct err *e)
-{
-	return params_add_copy(p, (struct text){ b->data ? b->data : "", b->len }, e);
-}
-
 int param_search(struct params *p, const struct param *row, const char *value, struct err *e)
 {
 	CLEANUP(search_free) struct search s;
-	int rc = search_parse(&s, text_of(value)) ? 0 : err_set(e, 500, "out of memory");
 
 	(void)row;
-	if (rc == 0)
-		rc = add_buf(p, &s.words, e);
-	if (rc == 0)
-		rc = add_levels(p, s.levels, e);
-	for (int i = 0; i < SEARCH_FIELDS && rc == 0; i++) {
-		rc = add_buf(p, &s.only[i], e);
-		if (rc == 0)
-			rc = add_buf(p, &s.not[i], e);
-	}
-	if (rc == 0)
-		rc = add_buf(p, &s.context_only, e);
-	return rc < 0 ? rc : add_buf(p, &s.context_not, e);
+	if (!search_parse(&s, text_of(value)))
+		return err_set(e, 500, "out of memory");
+	return params_add_copy(p, (struct text){ s.tree.data, s.tree.len }, e);
 }
 
 /* ---- a place in a list -------------------------------------------------------------------------- */

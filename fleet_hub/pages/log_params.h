@@ -1,9 +1,7 @@
 /*
  * log_params.h - the kinds of parameters that only log pages have.
  *
- *	param_search    the search box (search.h): ten $n, in this order: words, levels, applications that
- *	                must and must not be, the same for servers and loggers, context pairs that
- *	                must and must not be
+ *	param_search    the search box (search.h): one $n, the tree
  *	param_cursor    a line's place in the order of lists, "TIMESTAMP,ID,SERVER": three $n, its
  *	                timestamp, server and id, or three nulls
  */

@@ -144,7 +144,15 @@ SELECT is((SELECT coalesce(string_agg(proname, ',' ORDER BY proname), '') FROM p
 	AND has_function_privilege(r, oid, 'EXECUTE')), f, format('%s executes "%s"', r, f))
 	FROM (VALUES ('agent_conflict,agent_state,app_state,check_expiry,check_state,full_percent'))
 		s(states),
-		LATERAL (VALUES ('t_hub', states || ',state_rank'),
+		LATERAL (VALUES ('t_hub', (SELECT string_agg(n, ',' ORDER BY n) FROM
+			regexp_split_to_table(states || ',state_rank'
+			',ascii_pattern,column_condition,compared,context_condition,context_words,folded'
+			',found_lines,has_words,invisibles,is_edge,json_values,key_paths,level_condition'
+			',like_pattern,line_condition,line_fits,lower_case,max_word_chars,nested'
+			',narrow_condition,next_part,number_of,separators,stands_in,text_condition,time_of'
+			',unescaped,unspaced'
+			',word_list,words_query'
+			, ',') n)),
 		('t_watch', states || ',maintain,state_rank'),
 		('t_reader', states || ',state_rank'), ('t_nobody', '')) v(r, f);
 SELECT is(try_as('t_nobody', 'SELECT FROM observ.v_logs'), '42501', 'a stranger reads nothing');

@@ -227,7 +227,7 @@ def count_sql(fleet, where):
     ("ctx.errno=111", "context ->> 'errno' = '111'"),
     ("-ctx.method=password", "context ->> 'method' IS DISTINCT FROM 'password'"),
     ("ETIMEDOUT", "context ->> 'error' = 'ETIMEDOUT'"),
-    ("!!!", "true"),
+    ("!!!", "strpos(message, '!!!') > 0"),
 ])
 def test_a_search_finds_what_sql_finds(hub, fleet, q, where):
     data = found(hub, q)

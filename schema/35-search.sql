@@ -1,0 +1,350 @@
+-- ==== 35-search: which lines a query of the log page finds =====================================
+-- The hub sends a query as a tree in JSON (fleet_hub/pages/search.h). line_condition() turns it into the
+-- condition of a WHERE clause with every value as a quoted constant. So the planner sees the values, and
+-- picks indexes whatever AND, OR and NOT join. Everything here runs with the rights of the caller.
+
+-- ---- texts -------------------------------------------------------------------------------------
+
+-- JSON text with its escapes replaced by the characters that they stand for.
+CREATE OR REPLACE FUNCTION unescaped(p text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN strpos(p, '\') = 0 THEN p ELSE
+	replace(regexp_replace(replace(replace(replace(replace(replace(p, '\\', E'\x03'), '\"', '"'),
+	'\n', E'\n'), '\t', E'\t'), '\r', E'\r'), '\\([bf]|u[0-9a-f]{4})', ' ', 'g'), E'\x03', '\') END;
+
+-- A regular expression for a lower case ASCII text that holds p_text: its words with any separators between
+-- them, or all of it as it stands. The last word may go on if p_open. NULL if no such text can hold it.
+-- \x02 stands between the texts of a line.
+CREATE OR REPLACE FUNCTION ascii_pattern(p_text text, p_open boolean, p_as_it_stands boolean) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+	t text := observ.folded(p_text) COLLATE "C";
+BEGIN
+	IF octet_length(t) <> length(t) THEN
+		RETURN NULL;
+	END IF;
+	IF p_as_it_stands THEN
+		RETURN CASE WHEN t ~ '^[a-z0-9]' THEN '(^|[^a-z0-9])' ELSE '' END ||
+			regexp_replace(t, '([!-/:-@[-`{-~])', '\\\1', 'g') ||
+			CASE WHEN p_open OR t !~ '[a-z0-9]$' THEN '' ELSE '($|[^a-z0-9])' END;
+	END IF;
+	RETURN '(^|[^a-z0-9])' || replace(btrim(regexp_replace(t, '[^a-z0-9]+', ' ', 'g')), ' ',
+		'[^a-z0-9\u0002]+') || CASE WHEN p_open THEN '' ELSE '($|[^a-z0-9])' END;
+END
+$$;
+
+-- May a word begin or end between these two characters? '' is the edge of a text.
+CREATE OR REPLACE FUNCTION is_edge(p_one text, p_other text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN p_one = '' OR p_other = '' OR coalesce(cardinality(word_list(p_one)), 0) = 0
+	OR coalesce(cardinality(word_list(p_other)), 0) = 0
+	OR p_one || p_other COLLATE "C" ~ ('[' || unspaced() || ']');
+
+-- Does p_literal stand in a folded text, with its words whole? The last one may go on if p_open.
+CREATE OR REPLACE FUNCTION stands_in(p_text text, p_literal text, p_open boolean) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+	n int := length(p_literal);
+	at int;
+	before text := '';
+BEGIN
+	LOOP
+		at := strpos(p_text, p_literal);
+		IF at = 0 THEN
+			RETURN false;
+		END IF;
+		IF at > 1 THEN
+			before := substr(p_text, at - 1, 1);
+		END IF;
+		IF observ.is_edge(before, left(p_literal, 1)) AND
+		   (p_open OR observ.is_edge(right(p_literal, 1), substr(p_text, at + n, 1))) THEN
+			RETURN true;
+		END IF;
+		before := substr(p_text, at, 1);
+		p_text := substr(p_text, at + 1);
+	END LOOP;
+END
+$$;
+
+-- Do the words of p_words, or p_literal if there is one, stand in one of the texts of a line? p_ascii decides
+-- if the line is ASCII.
+CREATE OR REPLACE FUNCTION line_fits(p_logger text, p_message text, p_context jsonb, p_ascii text,
+	p_words text[], p_literal text, p_open boolean) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 500 AS $$
+DECLARE
+	c text := p_context;
+	t text := coalesce(p_logger || E'\x02', '') || p_message ||
+		coalesce(E'\x02' || observ.unescaped(c), '');
+	words text := ' ' || array_to_string(p_words, ' ') || CASE WHEN p_open THEN '' ELSE ' ' END;
+	part text;
+BEGIN
+	IF octet_length(t) = length(t) THEN
+		RETURN p_ascii IS NOT NULL AND lower(t COLLATE "C") ~ p_ascii;
+	END IF;
+	FOREACH part IN ARRAY string_to_array(observ.folded(t), E'\x02') LOOP
+		IF p_literal IS NULL AND
+		   strpos(' ' || array_to_string(observ.word_list(part), ' ') || ' ', words) > 0 OR
+		   observ.stands_in(part, p_literal, p_open) THEN
+			RETURN true;
+		END IF;
+	END LOOP;
+	RETURN false;
+END
+$$;
+
+-- ---- conditions --------------------------------------------------------------------------------
+
+-- All of these words. The last one may go on if p_open.
+CREATE OR REPLACE FUNCTION words_query(p_words text[], p_open boolean) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (SELECT string_agg('''' || w || CASE WHEN place = cardinality(p_words) AND p_open THEN ''':*'
+	ELSE '''' END, ' & ') FROM unnest(p_words) WITH ORDINALITY u(w, place));
+
+CREATE OR REPLACE FUNCTION has_words(p_query text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 'search @@ ' || quote_literal(p_query) || '::tsquery';
+
+-- A word, or a text of several. Unquoted, the last word may go on: "fail" finds "failed". It may not where a
+-- separator follows it, nor where it is the last number of many: "10.1.2.3". Quoted text with symbols is
+-- found as it stands, and so is what has no letter or digit.
+CREATE OR REPLACE FUNCTION text_condition(p_text text, p_quoted boolean) RETURNS text
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+	list text[] := observ.word_list(p_text, true);
+	n int := coalesce(cardinality(list), 0);
+	t text := observ.folded(p_text) COLLATE "C";
+	as_it_stands boolean := n = 0 OR p_quoted AND t ~ ('(?! )[\u0001-/:-@[-`{-\u007F' ||
+		observ.separators() || ']');
+	open boolean := n > 0 AND NOT p_quoted AND (right(t, 1) = '*' OR observ.word_list(right(t, 1)) <> '{}'
+		AND (n = 1 OR list[n] !~ '^[0-9]+$'));
+BEGIN
+	-- Each character of an unspaced script begins a pair.
+	open := open OR n > 0 AND length(list[n]) = 1 AND
+		list[n] COLLATE "C" ~ ('[' || observ.unspaced() || ']');
+	RETURN concat_ws(' AND ', CASE WHEN n > 0 THEN observ.has_words(observ.words_query(list, open)) END,
+		CASE WHEN n <> 1 OR as_it_stands THEN
+			format('observ.line_fits(logger, message, context, %L, %L, %L, %L)',
+			observ.ascii_pattern(p_text, open, as_it_stands), list,
+			CASE WHEN as_it_stands THEN t END, open) END);
+END
+$$;
+
+-- A pattern for LIKE, of a value that ends with '*'.
+CREATE OR REPLACE FUNCTION like_pattern(p_value text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN regexp_replace(rtrim(p_value, '*'), '([\\%_])', '\\\1', 'g') || '%';
+
+-- NULL if it is none.
+CREATE OR REPLACE FUNCTION number_of(p text) RETURNS numeric LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+	IF octet_length(p) <= 64 AND p ~ '^[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,3})?$' THEN
+		RETURN p::numeric;
+	END IF;
+	RETURN NULL;
+END
+$$;
+
+-- A time as people and programs write it; one without a zone is in UTC. NULL if it is none.
+CREATE OR REPLACE FUNCTION time_of(p text) RETURNS timestamptz LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+	IF octet_length(p) > 40 OR
+	   p !~ '^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?\s*(Z|UTC|[-+]\d\d(:?\d\d)?)?)?$' THEN
+		RETURN NULL;
+	END IF;
+	RETURN (replace(p, ',', '.') || CASE WHEN p ~ '(Z|UTC|:\d\d.*[-+]\d\d(:?\d\d)?)$' THEN ''
+		ELSE 'Z' END)::timestamptz;
+EXCEPTION WHEN data_exception THEN
+	RETURN NULL;
+END
+$$;
+
+-- Is a value of a context below (-1), equal to (0) or above (1) p_value? NULL if they can't be compared.
+CREATE OR REPLACE FUNCTION compared(p_have jsonb, p_value text) RETURNS int
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+	have text := CASE WHEN jsonb_typeof(p_have) IN ('number', 'string') THEN p_have #>> '{}' END;
+	value numeric := observ.number_of(p_value);
+BEGIN
+	IF value IS NOT NULL THEN
+		RETURN sign(CASE WHEN jsonb_typeof(p_have) = 'number' THEN have::numeric
+			ELSE observ.number_of(have) END - value);
+	END IF;
+	RETURN sign(extract(epoch FROM observ.time_of(have) - observ.time_of(p_value)));
+END
+$$;
+
+-- The ways to read a key: as it is, and as a path whose parts stand between dots.
+CREATE OR REPLACE FUNCTION key_paths(p_key text) RETURNS SETOF text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT ARRAY[p_key] UNION SELECT string_to_array(p_key, '.');
+END;
+
+-- The JSON values that p_value may mean: the string, and the number, true, false or null that it looks like.
+CREATE OR REPLACE FUNCTION json_values(p_value text) RETURNS SETOF jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT to_jsonb(p_value)
+	UNION ALL SELECT to_jsonb(number_of(p_value)) WHERE number_of(p_value) IS NOT NULL
+	UNION ALL SELECT v FROM jsonb_array_elements('[true, false, null]') v WHERE v::text = p_value;
+END;
+
+-- {"a": {"b": value}} of the path {a,b}.
+CREATE OR REPLACE FUNCTION nested(p_path text[], p_value jsonb) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+	FOR i IN REVERSE cardinality(p_path)..1 LOOP
+		p_value := jsonb_build_object(p_path[i], p_value);
+	END LOOP;
+	RETURN p_value;
+END
+$$;
+
+-- The key and the value stand in the text of the context, so their words are in the index unless the text was
+-- cut. A number may be written in other ways, but its whole part is the same.
+CREATE OR REPLACE FUNCTION context_words(p_key text, p_value text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN '(' || nullif(concat_ws(' & ', words_query(word_list(p_key), false), '(' || nullif(concat_ws(' | ',
+	words_query(word_list(p_value), false), '''' || trunc(abs(number_of(p_value))) || ''''), '') || ')'),
+	'') || ') | ''cut=''';
+
+CREATE OR REPLACE FUNCTION context_condition(p_key text, p_op text, p_value text) RETURNS text
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+	any_value boolean := p_op = '=*';
+	test text;
+BEGIN
+	IF p_op = '=' THEN
+		SELECT string_agg(format('context @> %L::jsonb', observ.nested(path, v)), ' OR ') INTO test
+		FROM observ.key_paths(p_key) path, observ.json_values(p_value) j,
+			LATERAL (VALUES (j), (jsonb_build_array(j))) x (v);
+	ELSE
+		SELECT string_agg(CASE p_op WHEN '=*' THEN format('context #> %L IS NOT NULL', path)
+			WHEN '^' THEN format('context #>> %L LIKE %L', path, observ.like_pattern(p_value))
+			ELSE format('observ.compared(context #> %L, %L) %s 0', path, p_value, p_op) END,
+			' OR ') INTO test
+		FROM observ.key_paths(p_key) path;
+	END IF;
+	RETURN concat_ws(' AND ', observ.has_words(observ.context_words(p_key,
+		CASE WHEN p_op = '=' THEN p_value ELSE '' END)), '(' || test || ')');
+END
+$$;
+
+CREATE OR REPLACE FUNCTION column_condition(p_column text, p_op text, p_value text) RETURNS text
+LANGUAGE sql STABLE RETURN
+	CASE p_op WHEN '=*' THEN format('%I IS NOT NULL', p_column)
+	WHEN '^' THEN format('%I LIKE %L', p_column, like_pattern(p_value))
+	ELSE concat_ws(' AND ', format('%I = %L', p_column, p_value),
+		CASE WHEN p_column = 'logger' AND cardinality(word_list(p_value)) > 0
+		THEN has_words(words_query(word_list(p_value), false)) END) END;
+
+CREATE OR REPLACE FUNCTION level_condition(p_levels jsonb) RETURNS text
+LANGUAGE sql STABLE RETURN
+	CASE WHEN jsonb_array_length(p_levels) = 0 THEN 'false'
+	WHEN p_levels ? 'INFO' THEN
+		format('level = ANY (%L)', ARRAY(SELECT jsonb_array_elements_text(p_levels)))
+	ELSE has_words((SELECT string_agg(format('''level=%s''', l), ' | ')
+		FROM jsonb_array_elements_text(p_levels) l)) END;
+
+-- The condition of a query's tree; of {}, which finds everything, true. It is never NULL.
+CREATE OR REPLACE FUNCTION line_condition(p jsonb) RETURNS text LANGUAGE plpgsql STABLE AS $$
+DECLARE
+	parts text[] := ARRAY(SELECT observ.line_condition(part)
+		FROM jsonb_array_elements(coalesce(p->'and', p->'or', '[]')) part);
+BEGIN
+	RETURN CASE
+		WHEN p ? 'and' THEN '(' || array_to_string(parts, ' AND ') || ')'
+		WHEN p ? 'or' THEN '(' || array_to_string(parts, ' OR ') || ')'
+		WHEN p ? 'not' THEN format('(%s) IS NOT TRUE', observ.line_condition(p->'not'))
+		WHEN p ? 'text' THEN '(' || observ.text_condition(p->>'text', (p->>'quoted')::boolean) || ')'
+		WHEN p ? 'levels' THEN observ.level_condition(p->'levels')
+		WHEN p ? 'context' THEN
+			'(' || observ.context_condition(p->>'context', p->>'op', p->>'value') || ')'
+		WHEN p ? 'column' THEN
+			'(' || observ.column_condition(p->>'column', p->>'op', p->>'value') || ')'
+		ELSE 'true' END;
+END
+$$;
+
+-- ---- lines -------------------------------------------------------------------------------------
+
+-- What holds of all lines that a tree finds, and an index on a column and the time answers: one server or one
+-- application.
+CREATE OR REPLACE FUNCTION narrow_condition(p jsonb) RETURNS text LANGUAGE sql STABLE
+RETURN coalesce((SELECT string_agg(format('%I = %L', k->>'column', k->>'value'), ' AND ')
+	FROM jsonb_array_elements(coalesce(p->'and', jsonb_build_array(p))) k
+	WHERE k->>'column' IN ('vps_name', 'app_name') AND k->>'op' = '='), 'true');
+
+-- Where the next part of the time from p_since to p_until ends, in which found_lines() looks: first the 4,000
+-- lines next to the start, which are enough for what is common; then day by day; then ever more days.
+CREATE OR REPLACE FUNCTION next_part(p_part int, p_narrow text, p_since timestamptz, p_until timestamptz,
+	p_up boolean) RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
+DECLARE
+	ret timestamptz;
+	days interval := make_interval(days => (2 ^ greatest(p_part - 8, 0))::int);
+BEGIN
+	IF p_part = 0 THEN
+		EXECUTE format('SELECT "timestamp" FROM log_entries
+			WHERE "timestamp" >= %L AND "timestamp" < %L AND %s
+			ORDER BY "timestamp" %s OFFSET 4000 LIMIT 1', p_since, p_until, p_narrow,
+			CASE WHEN p_up THEN 'ASC' ELSE 'DESC' END) INTO ret;
+		RETURN coalesce(ret, CASE WHEN p_up THEN p_until ELSE p_since END);
+	END IF;
+	RETURN CASE WHEN p_up THEN least(p_until, date_trunc('day', p_since, 'UTC') + days)
+		ELSE greatest(p_since, date_trunc('day', p_until - interval '1 us', 'UTC') +
+			interval '1 day' - days) END;
+END
+$$;
+
+-- The p_max lines that p_tree finds between two times: the newest, or (p_up) the oldest after a place. A
+-- place is the time, server and id of a line; NULL: none.
+--
+-- The planner can't know how rare a word is whose end is open. A walk from the newest line is right for what
+-- is common, and reads everything for what is rare. So in each part of the time the index of words is asked
+-- for 20,000 matches first; if there are fewer, they are the answer.
+CREATE OR REPLACE FUNCTION found_lines(p_tree jsonb, p_since timestamptz, p_until timestamptz, p_max int,
+	p_up boolean DEFAULT false, p_at timestamptz DEFAULT NULL, p_vps text DEFAULT NULL,
+	p_id bigint DEFAULT NULL)
+RETURNS TABLE (id bigint, "timestamp" timestamptz, vps_name text, app_name text, level text, logger text,
+	message text, context jsonb, stream_id bigint, stream_offset bigint)
+LANGUAGE plpgsql STABLE ROWS 100 SET search_path = observ, pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+	columns text := 'id, "timestamp", vps_name, app_name, level, logger, message, context, stream_id,
+		stream_offset';
+	place text := CASE WHEN p_at IS NULL THEN '' ELSE
+		format(' AND ("timestamp", vps_name, id) %s (%L, %L, %s)',
+		CASE WHEN p_up THEN '>' ELSE '<' END, p_at, p_vps, p_id) END;
+	condition text := line_condition(p_tree);
+	narrow text := narrow_condition(p_tree);
+	ordered text := replace('"timestamp" ~, vps_name ~, id ~', '~',
+		CASE WHEN p_up THEN 'ASC' ELSE 'DESC' END);
+	since timestamptz := CASE WHEN p_up THEN greatest(p_since, p_at) ELSE p_since END;
+	until timestamptz := CASE WHEN p_up THEN p_until ELSE least(p_until, p_at + interval '1 us') END;
+	edge timestamptz;
+	found int := 0;
+	n int;
+BEGIN
+	FOR part IN 0..100 LOOP
+		EXIT WHEN since >= until OR found >= p_max;
+		edge := next_part(part, narrow, since, until, p_up);
+		RETURN QUERY EXECUTE format(CASE WHEN part = 0 THEN
+			'SELECT %1$s FROM log_entries WHERE %2$s ORDER BY %3$s LIMIT %4$s'
+		ELSE
+			'WITH found AS MATERIALIZED (SELECT %1$s FROM log_entries WHERE %2$s LIMIT 20001),
+			few AS MATERIALIZED (SELECT count(*) <= 20000 AS yes FROM found)
+			(SELECT * FROM found WHERE (SELECT yes FROM few) ORDER BY %3$s LIMIT %4$s)
+			UNION ALL
+			(SELECT %1$s FROM log_entries WHERE NOT (SELECT yes FROM few) AND %2$s
+			ORDER BY %3$s LIMIT %4$s)' END,
+			columns, format('"timestamp" >= %L AND "timestamp" < %L%s AND %s',
+				CASE WHEN p_up THEN since ELSE edge END,
+				CASE WHEN p_up THEN edge ELSE until END, place, condition),
+			ordered, p_max - found);
+		GET DIAGNOSTICS n = ROW_COUNT;
+		found := found + n;
+		since := CASE WHEN p_up THEN edge ELSE since END;
+		until := CASE WHEN p_up THEN until ELSE edge END;
+	END LOOP;
+END
+$$;
+
+GRANT EXECUTE ON FUNCTION found_lines, next_part, narrow_condition, line_condition, level_condition,
+	column_condition, context_condition, context_words, nested, json_values, key_paths, compared,
+	time_of, number_of, like_pattern, text_condition, has_words, words_query, line_fits, stands_in,
+	is_edge, ascii_pattern, unescaped, word_list, folded, lower_case, separators, invisibles,
+	unspaced, max_word_chars TO observ_hub;
