@@ -179,5 +179,6 @@ HUB := \
   pages/log_params \
   pages/search \
   pages/search_mark \
+  pages/search_term \
   pages/search_write \
   routes

@@ -103,7 +103,7 @@ CREATE TABLE IF NOT EXISTS log_entries (
 	stream_id bigint,                               -- with the offset of the line's first byte this
 	stream_offset bigint,                           -- gives the order of the file
 	received_at timestamptz NOT NULL DEFAULT now(),
-	search tsvector GENERATED ALWAYS AS (words(level, logger, message, context)) STORED     -- 28-words.sql
+	search tsvector GENERATED ALWAYS AS (words(level, logger, message, context)) STORED
 ) PARTITION BY RANGE ("timestamp");
 
 -- An older schema.sql made other words. To make them anew rewrites the table.

@@ -239,7 +239,8 @@ void log_lines_decorate(const struct request *r, struct json_object *data)
 	if (s.note[0])
 		json_object_object_add(data, "note", json_object_new_string(s.note));
 	if (s.understood.len)
-		json_object_object_add(data, "understood", new_text((struct text){ s.understood.data, s.understood.len }));
+		json_object_object_add(data, "understood",
+				       new_text((struct text){ s.understood.data, s.understood.len }));
 	for (size_t i = 0; lines && i < json_object_array_length(lines); i++)
 		decorate_line(r, &s, json_object_array_get_idx(lines, i), dated, FIELDS_LISTED);
 	if (line)

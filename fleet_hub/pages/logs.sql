@@ -2,8 +2,9 @@
 -- $1 the query's tree (search.h), $2 from, $3 to, $4 seconds when there is no $2,
 -- only lines older than $5 timestamp, $6 server, $7 id; only newer than $8 timestamp, $9 server, $10 id
 --
--- A page has 100 lines; one more is read, to know whether there are more. found_lines() in schema/35-search.sql
--- has the filter and the plan. The counts are of the newest 20,000 matches: "capped" says that there are more.
+-- A page has 100 lines; one more is read, to know whether there are more. found_lines() in
+-- schema/35-search.sql has the filter and the plan. The counts are of the newest 20,000 matches: "capped"
+-- says that there are more.
 --
 -- Lists are short of breath: of a message 4,000 characters are shown, of a context that has more than
 -- 2,000 bytes 16 values of 200 characters; then message_length and context_length say how much there
@@ -21,7 +22,8 @@ WITH span AS MATERIALIZED (
 	ORDER BY timestamp DESC, vps_name DESC, id DESC LIMIT 101)
 	UNION ALL
 	SELECT f.* FROM span, found_lines($1::text::jsonb, since, until, 101, $8::timestamptz IS NOT NULL,
-		coalesce($8::timestamptz, $5::timestamptz), coalesce($9, $6), coalesce($10::bigint, $7::bigint)) f
+		coalesce($8::timestamptz, $5::timestamptz), coalesce($9, $6),
+		coalesce($10::bigint, $7::bigint)) f
 	WHERE $5::timestamptz IS NOT NULL OR $8::timestamptz IS NOT NULL
 ), counted AS MATERIALIZED (
 	SELECT count(*) AS n, count(*) = 20000 AS capped, min(timestamp) AS oldest,

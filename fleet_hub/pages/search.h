@@ -8,12 +8,12 @@
  *	and    = unary { [AND] unary }
  *	unary  = { NOT | - } ( "(" query ")" | FIELD OP value | word | "quoted text" )
  *
- * Words match by their beginning, quoted text as it stands. -32601 is a text, since a number follows the minus.
- * A field given twice means either value. The values of app, vps (server, host), logger and ctx.KEY may end with
- * '*'; '*' alone asks whether there is one. level and ctx.KEY can be compared: < <= > >=.
+ * Words match by their beginning, quoted text as it stands. -32601 is a text, since a number follows the
+ * minus. A field given twice means either value. The values of app, vps (server, host), logger and ctx.KEY
+ * may end with '*'; '*' alone asks whether there is one. level and ctx.KEY can be compared: < <= > >=.
  *
- * Promises that every text is a query, that a query which is not blank never means "everything", and that `note`
- * says what was not understood as meant.
+ * Promises that every text is a query, that a query which is not blank never means "everything", and that
+ * `note` says what was not understood as meant.
  */
 #ifndef FLEET_HUB_SEARCH_H
 #define FLEET_HUB_SEARCH_H
@@ -38,9 +38,10 @@ struct search_term {
 };
 
 struct search {
-	/* JSON for line_condition() in schema/35-search.sql: {"and": [tree ...]}, {"or": [...]}, {"not": tree},
-	 * {"text": ..., "quoted": ...}, {"levels": [...]}, {"column"|"context": name, "op": ..., "value": ...}
-	 * with op = < <= > >=, ^ (begins with) or =* (exists). {} finds everything. */
+	/* JSON for line_condition() in schema/35-search.sql: {"and": [tree ...]}, {"or": [...]},
+	 * {"not": tree}, {"text": ..., "quoted": ...}, {"levels": [...]},
+	 * {"column"|"context": name, "op": ..., "value": ...} with op = < <= > >=, ^ (begins with)
+	 * or =* (exists). {} finds everything. */
 	struct buf tree;
 	struct buf understood;                          /* the query in words; "" for a blank one */
 	struct search_term term[SEARCH_TERMS_MAX];      /* what to mark in the result */
@@ -53,8 +54,8 @@ struct search {
 bool search_parse(struct search *s, struct text query);
 void search_free(struct search *s);
 
-/* The first match of any term in t at or after `from`; false when there is none. A word's match reaches to the
- * end of the word. */
+/* The first match of any term in t at or after `from`; false when there is none. A word's match reaches to
+ * the end of the word. */
 bool search_find(const struct search *s, struct text t, size_t from, size_t *ret_start, size_t *ret_end);
 
 #endif

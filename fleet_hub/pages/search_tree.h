@@ -1,6 +1,6 @@
 /*
- * search_tree.h - a parsed query, between search.c, which reads it, and search_write.c, which writes it as JSON
- * and in words. Nodes live in one array; a node's parts are a list of indexes, 0 ends it.
+ * search_tree.h - a parsed query, between search.c, which reads it, and search_write.c, which writes it
+ * as JSON and in words. Nodes live in one array; a node's parts are a list of indexes, 0 ends it.
  */
 #ifndef FLEET_HUB_SEARCH_TREE_H
 #define FLEET_HUB_SEARCH_TREE_H
@@ -8,7 +8,16 @@
 #include "common/level.h"
 #include "search.h"
 
-enum search_kind { NODE_NONE, NODE_AND, NODE_OR, NODE_NOT, NODE_TEXT, NODE_LEVELS, NODE_COLUMN, NODE_CONTEXT };
+enum search_kind {
+	NODE_NONE,
+	NODE_AND,
+	NODE_OR,
+	NODE_NOT,
+	NODE_TEXT,
+	NODE_LEVELS,
+	NODE_COLUMN,
+	NODE_CONTEXT,
+};
 
 enum { SEARCH_NODES_MAX = 6 * SEARCH_TERMS_MAX, SEARCH_ANY_LEVEL = (1 << LOG_LEVELS) - 1 };
 

@@ -46,8 +46,8 @@ static bool write_node(const struct search_tree *t, unsigned at, struct buf *out
 	case NODE_COLUMN:
 	case NODE_CONTEXT:
 		return buf_addc(out, '{') &&
-		       write_member(node->kind == NODE_COLUMN ? "column" : "context", node->key, node->key_len,
-				    out) &&
+		       write_member(node->kind == NODE_COLUMN ? "column" : "context", node->key,
+				    node->key_len, out) &&
 		       buf_addf(out, ",\"op\":\"%s\",", node->op) &&
 		       write_member("value", node->value, node->len, out) && buf_addc(out, '}');
 	case NODE_NONE: break;
@@ -102,7 +102,8 @@ static bool say_field(const struct search_node *node, struct buf *out)
 	return ok;
 }
 
-static bool say_parts(const struct search_tree *t, const struct search_node *node, bool within, struct buf *out)
+static bool say_parts(const struct search_tree *t, const struct search_node *node, bool within,
+		      struct buf *out)
 {
 	const char *between = node->kind == NODE_AND ? " and " : " or ";
 	bool ok = !within || buf_addc(out, '(');
