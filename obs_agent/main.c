@@ -210,13 +210,10 @@ static int parse_options(int argc, char **argv, struct command *c)
  * file, if that is allowed. */
 static void load_environment(const char *config_path)
 {
-	const char *slash = strrchr(config_path, '/');
-	char path[4096];
+	char path[PATH_MAX];
 	struct err e;
 
-	snprintf(path, sizeof path, "%.*s.env.production", slash ? (int)(slash + 1 - config_path) : 0,
-		 config_path);
-	if (access(path, R_OK) == 0 && env_file_load(path, &e) < 0)
+	if (env_file_beside(config_path, path) && access(path, R_OK) == 0 && env_file_load(path, &e) < 0)
 		fprintf(stderr, "obs_agent: %s\n", e.msg);
 }
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -113,6 +114,15 @@ static int set_all(const char *path, char *s, struct err *e)
 		count++;
 	}
 	return count;
+}
+
+bool env_file_beside(const char *config_path, char out[PATH_MAX])
+{
+	const char *slash = strrchr(config_path, '/');
+	int n = snprintf(out, PATH_MAX, "%.*s.env.production", slash ? (int)(slash + 1 - config_path) : 0,
+			 config_path);
+
+	return n > 0 && n < PATH_MAX;
 }
 
 int env_file_load(const char *path, struct err *e)

@@ -8,10 +8,15 @@
 #ifndef OBS_AGENT_ENV_FILE_H
 #define OBS_AGENT_ENV_FILE_H
 
+#include <limits.h>
 #include <stdbool.h>
 
 #include "common/err.h"
 #include "common/text.h"
+
+/* The path of the file that the unit reads for a configuration: .env.production in the same folder. False:
+ * it is longer than a path may be. */
+bool env_file_beside(const char *config_path, char out[PATH_MAX]);
 
 /* Read the variables of `path` as systemd does: NAME=value lines, # and ; comments, single and
  * double quotes, a backslash at the end of a line joins it with the next. Returns their number, or

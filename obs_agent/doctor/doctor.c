@@ -18,8 +18,6 @@
 #define YEAR_2025_US (INT64_C(1735689600) * US_PER_S)
 #define YEAR_2100_US (INT64_C(4102444800) * US_PER_S)
 
-enum { DOCTOR_PATH_MAX = 512 };
-
 /* Root may read everything, and would not notice what the agent may not read: it looks with the
  * rights of the unit's user. */
 static void say_who(const struct doctor_unit *u, const char *app, FILE *out)
@@ -41,14 +39,14 @@ static void say_who(const struct doctor_unit *u, const char *app, FILE *out)
 /* systemd gives the agent the variables of this file; a person's shell does not have them. */
 static int check_environment(const char *config_path, FILE *out)
 {
-	const char *slash = strrchr(config_path, '/');
-	char path[DOCTOR_PATH_MAX];
+	char path[PATH_MAX];
 	struct stat st;
 	struct err e;
 	int n;
 
-	snprintf(path, sizeof path, "%.*s.env.production", slash ? (int)(slash + 1 - config_path) : 0,
-		 config_path);
+	if (!env_file_beside(config_path, path))
+		return doctor_line(out, false, "name it by a shorter path", "%s is too long for a path",
+				   config_path);
 	if (stat(path, &st) < 0 && errno == ENOENT)
 		return doctor_line(out, true, NULL, "no %s: variables come from the environment alone", path);
 	n = env_file_load(path, &e);

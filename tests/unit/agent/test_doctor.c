@@ -252,6 +252,21 @@ static void an_environment_file_is_read_as_systemd_reads_it(void **state)
 	assert_int_equal(env_file_load(path_of("no such file"), &e), -ENOENT);
 }
 
+static void the_units_file_of_variables_is_beside_the_configuration(void **state)
+{
+	static char path[PATH_MAX + 16];
+	char out[PATH_MAX];
+
+	(void)state;
+	assert_true(env_file_beside("/opt/a/config.yml", out));
+	assert_string_equal(out, "/opt/a/.env.production");
+	assert_true(env_file_beside("config.yml", out));
+	assert_string_equal(out, ".env.production");
+	memset(path, 'a', sizeof path - 1);
+	path[PATH_MAX] = '/';
+	assert_false(env_file_beside(path, out));
+}
+
 static void a_missing_log_file_is_reported(void **state)
 {
 	(void)state;
@@ -657,6 +672,7 @@ int main(void)
 		cmocka_unit_test(a_file_whose_times_cannot_be_read_is_a_warning),
 		cmocka_unit_test(variables_come_from_the_file_that_the_unit_reads),
 		cmocka_unit_test(an_environment_file_is_read_as_systemd_reads_it),
+		cmocka_unit_test(the_units_file_of_variables_is_beside_the_configuration),
 		cmocka_unit_test(a_missing_log_file_is_reported),
 		cmocka_unit_test(before_the_first_start_what_is_missing_is_no_failure),
 		cmocka_unit_test(an_agent_is_new_until_systemd_has_made_its_state_folder),
