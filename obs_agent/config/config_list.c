@@ -52,23 +52,46 @@ static void *list_room(struct loader *l, const struct key *k, const struct yaml_
 	return NULL;
 }
 
-/* A list of maps. */
-static void print_items(struct printer *p, const struct key *k, const void *items, size_t n, size_t size)
+/* Read each item of a list of maps by the row's table; unique() refuses item i if one before is the same. The
+ * items belong to the configuration at once, so that what they own is freed after a mistake, too. */
+static int parse_items(struct loader *l, const struct key *k, const struct yaml_node *n, size_t size,
+		       int (*unique)(struct loader *l, const struct key *k, const struct yaml_node *n,
+				     const void *items, size_t i),
+		       void *base)
 {
+	char *items = list_room(l, k, n, size);
+	size_t i = 0;
+	int r = items ? 0 : -EINVAL;
+
+	*(const void **)target(k, base) = items;
+	set_count(k, base, items ? n->n : 0);
+	for (const struct yaml_node *item = n->first; items && item; item = item->next, i++)
+		if (config_read_map(l, k->table, item, items + i * size) < 0 ||
+		    unique(l, k, item, items, i) < 0)
+			r = -EINVAL;
+	return r;
+}
+
+static void print_items(struct printer *p, const struct key *k, size_t size, const void *base)
+{
+	const char *items = *(const void *const *)source(k, base);
+	size_t n = count(k, base);
+
 	print_name(p, k->name);
 	fputs(n ? "\n" : " []\n", p->out);
 	for (size_t i = 0; i < n; i++) {
 		struct printer item = { p->out, p->indent + 4, true };
 
-		print_table(&item, k->table, (const char *)items + i * size);
+		print_table(&item, k->table, items + i * size);
 	}
 }
 
 /* ---- log_files ------------------------------------------------------------------ */
 
-static int listed_once(struct loader *l, const struct key *k, const struct yaml_node *n,
-		       const struct log_file_config *logs, size_t i)
+static int listed_once(struct loader *l, const struct key *k, const struct yaml_node *n, const void *items,
+		       size_t i)
 {
+	const struct log_file_config *logs = items;
 	char quoted[QUOTE_SIZE];
 
 	for (size_t j = 0; j < i; j++)
@@ -79,25 +102,14 @@ static int listed_once(struct loader *l, const struct key *k, const struct yaml_
 	return 0;
 }
 
-/* What is compiled belongs to the configuration at once, so that it is freed after a mistake, too. */
 static int parse_logs(struct loader *l, const struct key *k, const struct yaml_node *n, void *base)
 {
-	struct log_file_config *logs = list_room(l, k, n, sizeof *logs);
-	size_t i = 0;
-	int r = logs ? 0 : -EINVAL;
-
-	*(const struct log_file_config **)target(k, base) = logs;
-	set_count(k, base, logs ? n->n : 0);
-	for (const struct yaml_node *item = n->first; logs && item; item = item->next, i++)
-		if (config_read_map(l, k->table, item, &logs[i]) < 0 || listed_once(l, k, item, logs, i) < 0)
-			r = -EINVAL;
-	return r;
+	return parse_items(l, k, n, sizeof(struct log_file_config), listed_once, base);
 }
 
 static void print_logs(struct printer *p, const struct key *k, const void *base)
 {
-	print_items(p, k, *(const void *const *)source(k, base), count(k, base),
-		    sizeof(struct log_file_config));
+	print_items(p, k, sizeof(struct log_file_config), base);
 }
 
 /* ---- expect_status ----------------------------------------------------------------- */
@@ -260,9 +272,11 @@ static void print_headers(struct printer *p, const struct key *k, const void *ba
 /* ---- health_checks --------------------------------------------------------------------- */
 
 /* Results go by the URL that is shown. */
-static int check_name(struct loader *l, const struct key *k, const struct yaml_node *n,
-		      const struct check_config *checks, size_t i)
+static int check_name(struct loader *l, const struct key *k, const struct yaml_node *n, const void *items,
+		      size_t i)
 {
+	const struct check_config *checks = items;
+
 	for (size_t j = 0; j < i; j++) {
 		if (!checks[j].shown_url || strcmp(checks[j].shown_url, checks[i].shown_url) != 0)
 			continue;
@@ -282,24 +296,12 @@ static int check_name(struct loader *l, const struct key *k, const struct yaml_n
 
 static int parse_checks(struct loader *l, const struct key *k, const struct yaml_node *n, void *base)
 {
-	struct check_config *checks = list_room(l, k, n, sizeof *checks);
-	size_t i = 0;
-	int r = checks ? 0 : -EINVAL;
-
-	for (const struct yaml_node *item = n->first; checks && item; item = item->next, i++)
-		if (config_read_map(l, k->table, item, &checks[i]) < 0 ||
-		    check_name(l, k, item, checks, i) < 0)
-			r = -EINVAL;
-	if (r < 0)
-		return r;
-	*(const struct check_config **)target(k, base) = checks;
-	set_count(k, base, n->n);
-	return 0;
+	return parse_items(l, k, n, sizeof(struct check_config), check_name, base);
 }
 
 static void print_checks(struct printer *p, const struct key *k, const void *base)
 {
-	print_items(p, k, *(const void *const *)source(k, base), count(k, base), sizeof(struct check_config));
+	print_items(p, k, sizeof(struct check_config), base);
 }
 
 const struct kind kind_logs = { .name = "list of paths or maps", .parse = parse_logs, .print = print_logs };
