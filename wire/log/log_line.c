@@ -304,26 +304,25 @@ static bool scan_leniently(struct line_parser *p, struct text *line, struct memb
 /* False: it is no object, or beyond the limits. */
 static bool from_object(struct line_parser *p, struct text line, int depth, struct found *f)
 {
-	/* object_scan() sets what is read: clearing it for each line would cost more than parsing. */
-	struct members m __attribute__((uninitialized));
+	struct members *m = &p->members;
 	struct text stood = line;
 	bool lenient = false;
 
-	if (scan_line(p, &line, &m) != OBJECT_GOOD) {
+	if (scan_line(p, &line, m) != OBJECT_GOOD) {
 		line = stood;
-		if (!scan_leniently(p, &line, &m))
+		if (!scan_leniently(p, &line, m))
 			return false;
 		lenient = true;
 	}
-	if (!is_logcores(&m)) {
-		object_settle(&m);
+	if (!is_logcores(m)) {
+		object_settle(m);
 		/* In a text that was read so far, braces alone are no log line. */
-		if (depth > 0 && !m.slot[SLOT_MESSAGE].value.s && !m.slot[SLOT_LEVEL].value.s)
+		if (depth > 0 && !m->slot[SLOT_MESSAGE].value.s && !m->slot[SLOT_LEVEL].value.s)
 			return false;
 	}
 	if (lenient)
 		found_stood(f, found_with_prefix(f, stood));
-	from_members(p, &m, line, f);
+	from_members(p, m, line, f);
 	f->form = LINE_JSON;
 	return true;
 }

@@ -15,6 +15,7 @@
 
 #include "common/buf.h"
 #include "log_context.h"
+#include "log_object.h"
 #include "log_time.h"
 #include "wire/sample.h"
 
@@ -50,6 +51,7 @@ struct line_parser {
 	struct buf message;             /* a message or logger that had escapes */
 	struct buf logger;
 	struct log_context context;
+	struct members members;         /* of the object; here, for it is large */
 	char second[LINE_SECOND];       /* of the last timestamp that logcore wrote, ... */
 	int64_t second_us;              /* ... and what it is */
 };
