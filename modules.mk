@@ -49,6 +49,7 @@ WIRE := \
   log/log_level \
   log/log_line \
   log/log_line_text \
+  log/log_memo \
   log/log_names \
   log/log_object \
   log/log_pieces \

@@ -56,6 +56,7 @@ UNIT_TESTS := \
   logcore/test_redact \
   wire/test_batch \
   wire/test_hostile \
+  wire/test_log_level \
   wire/test_log_line \
   wire/test_log_text \
   wire/test_log_time \

@@ -1,8 +1,9 @@
 /*
  * scan.c - the cost of the line scanner: parse a file of log lines again and again.
  *
- *     scan FILE [ROUNDS]
+ *     scan [-r] FILE [ROUNDS]
  *
+ * -r: first it is told which lines are one record, as in a file that the agent follows.
  * Prints the ns a line of the best round, and the same of json-c. Under callgrind with ROUNDS 0 and 1 the
  * difference is the instructions of one round (bench/scan.py). Nothing is written anywhere.
  */
@@ -20,6 +21,7 @@
 #include "common/clock.h"
 #include "common/parse.h"
 #include "wire/log/log_line.h"
+#include "wire/log/multiline.h"
 
 static int64_t now_ns(void)
 {
@@ -43,6 +45,37 @@ static size_t parse_all(struct line_parser *p, struct text t, int64_t now_us, si
 		line_parse(p, (struct text){ line, (size_t)(newline - line) }, now_us, NULL, &s);
 		bytes += s.log.message.len + s.log.logger.len + s.log.context.len;
 	}
+	*ret_bytes = bytes;
+	return lines;
+}
+
+/* As the agent reads a file: a record at a time, in blocks. */
+static size_t parse_records(struct line_parser *p, struct text t, int64_t now_us, size_t *ret_bytes)
+{
+	enum { BLOCK = 256 * 1024 };
+	struct multiline form = { .records = 0 };
+	struct multiline_room room;
+	size_t lines = 0, bytes = 0;
+
+	multiline_room_init(&room);
+	room.clock.now_us = now_us;
+	p->memo = &room.memo;
+	for (size_t at = 0; at < t.len;) {
+		struct text block = { t.s + at, t.len - at < BLOCK ? t.len - at : BLOCK }, record = block;
+		struct sample s;
+		bool open;
+
+		record.len = multiline_record(&form, &room, block, &open);
+		if (at < LEARN_BYTES)
+			multiline_learn(&form, &room, record);
+		line_parse(p, record, now_us, NULL, &s);
+		bytes += s.log.message.len + s.log.logger.len + s.log.context.len;
+		at += record.len + 1;
+	}
+	for (const char *c = t.s; (c = memchr(c, '\n', (size_t)(t.s + t.len - c))) != NULL; c++)
+		lines++;
+	multiline_room_free(&room);
+	p->memo = NULL;
 	*ret_bytes = bytes;
 	return lines;
 }
@@ -85,20 +118,22 @@ static struct text read_file(const char *path)
 
 int main(int argc, char **argv)
 {
-	struct text t = argc > 1 ? read_file(argv[1]) : (struct text){ NULL, 0 };
+	bool records = argc > 1 && strcmp(argv[1], "-r") == 0;
+	const char *file = argv[1 + records], *count = file ? argv[2 + records] : NULL;
+	struct text t = file ? read_file(file) : (struct text){ NULL, 0 };
 	int64_t rounds = 5, best = INT64_MAX, json_c = INT64_MAX, now_us = wall_us();
-	struct line_parser p;
 	size_t lines = 0, bytes = 0;
+	struct line_parser p;
 
-	if (!t.s || (argc > 2 && !parse_i64(text_of(argv[2]), &rounds))) {
-		fprintf(stderr, "usage: scan FILE [ROUNDS]\n");
+	if (!t.s || argc > 3 + records || (count && !parse_i64(text_of(count), &rounds))) {
+		fprintf(stderr, "usage: scan [-r] FILE [ROUNDS]\n");
 		return 1;
 	}
 	line_parser_init(&p);
 	for (int64_t i = 0; i < rounds; i++) {
 		int64_t began = now_ns(), took;
 
-		lines = parse_all(&p, t, now_us, &bytes);
+		lines = (records ? parse_records : parse_all)(&p, t, now_us, &bytes);
 		took = now_ns() - began;
 		best = took < best ? took : best;
 	}
@@ -107,6 +142,8 @@ int main(int argc, char **argv)
 		return 0;
 	printf("%zu lines of %zu bytes: %" PRId64 " ns a line, %zu bytes of text kept of each\n", lines,
 	       t.len / lines, best / (int64_t)lines, bytes / lines);
+	if (records)
+		return 0;
 	parse_all_json_c(t, rounds / 2, &json_c);
 	printf("json-c: %" PRId64 " ns a line, ratio %.3f\n", json_c / (int64_t)lines,
 	       (double)best / (double)json_c);

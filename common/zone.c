@@ -145,6 +145,11 @@ int64_t zone_utc(const struct zone *z, int64_t wall_s, int64_t after_s)
 	return found != INT64_MIN ? found : wall_s - z->change[first].east_s;
 }
 
+bool zone_changes_near(const struct zone *z, int64_t utc_s)
+{
+	return z->n > 1 && change_at(z, utc_s - DAY_S) != change_at(z, utc_s + DAY_S);
+}
+
 bool zone_letters(const struct zone *z, struct text letters, int32_t *ret_east_s)
 {
 	for (unsigned i = z->n; i-- > 0;)

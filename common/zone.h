@@ -43,6 +43,9 @@ int zone_load(struct zone *z, const char *name, struct err *e);
  */
 int64_t zone_utc(const struct zone *z, int64_t wall_s, int64_t after_s);
 
+/* Does the offset change within a day of `utc_s`? */
+bool zone_changes_near(const struct zone *z, int64_t utc_s);
+
 /* The offset that the zone itself calls by these letters; false: it uses no such name. */
 bool zone_letters(const struct zone *z, struct text letters, int32_t *ret_east_s);
 

@@ -26,6 +26,7 @@ int reader_init(struct reader *r, struct agent *a, struct err *e)
 		return err_set(e, ENOMEM, "out of memory for reading log files");
 	line_parser_init(&r->parser);
 	multiline_room_init(&r->room);
+	r->parser.memo = &r->room.memo;
 	r->parser.clock.zones = r->room.clock.zones = &r->zones;
 	reader_set_zone(r);
 	return 0;

@@ -24,25 +24,29 @@ enum { STATUS_ERROR = 500, COLUMN_NAME_MAX = 32 };
 static const struct {
 	const char *product, *columns;
 	bool behind_time;               /* not at the beginning of the line */
+	const char *begins; /* the first byte: "9" a digit, "a" a letter, "A" a capital, or itself */
 } formats[] = {
-	{ "HAProxy", HAPROXY, true },
-	{ "HAProxy", HAPROXY, false },
-	{ "Squid", "duration remote_addr result/status bytes method url user hierarchy content_type", true },
-	{ "IIS", IIS "user_agent referer status substatus win32_status time_taken", true },
-	{ "IIS", IIS "user_agent status substatus win32_status time_taken", true },
-	{ "ELB", BALANCER "request *", true },
-	{ "ALB", "type time " BALANCER "request user_agent *", false },
-	{ "S3", "bucket_owner bucket time remote_addr requester request_id operation key request status "
-		"error bytes *", false },
-	{ "Gin", "=| status =| duration =| remote_addr =| method path *", true },
-	{ "Fiber", "=| status =| duration =| remote_addr =| method =| path *", true },
-	{ "chi", "request =from remote_addr =- status bytes =in duration", true },
-	{ "PHP's server", "remote_addr status method path *", true },
-	{ "Uvicorn", "remote_addr =- request status *", true },
-	{ "Uvicorn", "remote_addr =- request status *", false },
-	{ "Actix", "remote_addr request status bytes *", true },
-	{ "Django, Envoy", "request status *", true },
-	{ "morgan", "method path status duration =ms *", false },
+	{ "HAProxy", HAPROXY, true, "9:a" },
+	{ "HAProxy", HAPROXY, false, "9:a" },
+	{ "Squid", "duration remote_addr result/status bytes method url user hierarchy content_type", true,
+	  "9" },
+	{ "IIS", IIS "user_agent referer status substatus win32_status time_taken", true, "9:" },
+	{ "IIS", IIS "user_agent status substatus win32_status time_taken", true, "9:" },
+	{ "ELB", BALANCER "request *", true, "a" },
+	{ "ALB", "type time " BALANCER "request user_agent *", false, "a" },
+	{ "S3",
+	  "bucket_owner bucket time remote_addr requester request_id operation key request status "
+	  "error bytes *",
+	  false, "9a" },
+	{ "Gin", "=| status =| duration =| remote_addr =| method path *", true, "|" },
+	{ "Fiber", "=| status =| duration =| remote_addr =| method =| path *", true, "|" },
+	{ "chi", "request =from remote_addr =- status bytes =in duration", true, "\"" },
+	{ "PHP's server", "remote_addr status method path *", true, "9[" },
+	{ "Uvicorn", "remote_addr =- request status *", true, "9" },
+	{ "Uvicorn", "remote_addr =- request status *", false, "9" },
+	{ "Actix", "remote_addr request status bytes *", true, "9" },
+	{ "Django, Envoy", "request status *", true, "\"" },
+	{ "morgan", "method path status duration =ms *", false, "A" },
 };
 
 /* One column of the line: in quotes, in brackets, or up to a blank. */
@@ -159,18 +163,36 @@ static bool read_format(struct log_clock *c, const char *columns, struct text t,
 	return text_trim(t).len == 0;
 }
 
+/* Rules most formats out at once. A letter that begins one has a quoted request somewhere behind it. */
+static bool may_begin(const char *begins, struct text t)
+{
+	char c = text_first(t);
+
+	if (is_digit(c))
+		return *begins == '9';
+	if (is_letter(c))
+		return (strchr(begins, 'a') && memchr(t.s, '"', t.len)) || (*begins == 'A' && is_upper(c));
+	return c && strchr(begins, c);
+}
+
 bool log_columns(struct log_clock *c, struct text t, bool behind_time, struct log_text *ret)
 {
-	for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
-		struct log_text found;
+	struct log_text *r = ret;
+	bool timed = r->timed, leveled = r->leveled;
+	enum log_level level = r->level;
+	int64_t us = r->us;
+	unsigned n = r->n;
 
-		if (formats[i].behind_time != behind_time)
+	for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+		if (formats[i].behind_time != behind_time || !may_begin(formats[i].begins, t))
 			continue;
-		found = *ret;
-		if (read_format(c, formats[i].columns, t, &found)) {
-			*ret = found;
+		if (read_format(c, formats[i].columns, t, r))
 			return true;
-		}
+		r->timed = timed;
+		r->leveled = leveled;
+		r->level = level;
+		r->us = us;
+		r->n = n;
 	}
 	return false;
 }

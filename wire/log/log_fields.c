@@ -9,13 +9,6 @@
 #include "log_keys.h"
 #include "log_level.h"
 
-static void clear(struct log_text *t)
-{
-	t->timed = t->leveled = false;
-	t->logger = t->time = t->message.value = (struct text){ NULL, 0 };
-	t->prefix = t->n = 0;
-}
-
 /* ---- access logs ---- */
 
 enum { HEAD_WORDS_MAX = 4 };
@@ -89,7 +82,7 @@ bool log_fields_access(struct log_clock *c, struct text line, struct log_text *r
 	struct log_time time;
 	int n;
 
-	clear(ret);
+	log_text_clear(ret);
 	if (!read_head(&rest, head, &n) || !log_time_begins(c, text_after(rest, 1), &time) || !time.dated)
 		return false;
 	rest = text_after(rest, 1 + time.len);
@@ -269,7 +262,7 @@ bool log_fields_audit(struct log_clock *c, struct text line, struct log_text *re
 		   *colon, *end;
 	struct text rest;
 
-	clear(ret);
+	log_text_clear(ret);
 	if (!at)
 		return false;
 	rest = text_after(line, (size_t)(at + sizeof mark - 1 - line.s));
@@ -334,7 +327,7 @@ bool log_fields_csv(struct log_clock *c, struct text line, struct log_text *ret)
 	bool last = false;
 	size_t i = 0;
 
-	clear(ret);
+	log_text_clear(ret);
 	if (!log_time_begins(c, line, &time) || time.len >= line.len || line.s[time.len] != ',')
 		return false;
 	ret->timed = true;

@@ -15,7 +15,7 @@ static bool contains(struct text t, const char *what)
 	size_t n = strlen(what);
 
 	for (size_t i = 0; i + n <= t.len; i++)
-		if (strncasecmp(t.s + i, what, n) == 0)
+		if ((t.s[i] | 0x20) == (what[0] | 0x20) && strncasecmp(t.s + i, what, n) == 0)
 			return true;
 	return false;
 }

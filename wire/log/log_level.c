@@ -1,6 +1,6 @@
 #include "log_level.h"
 
-#include <ctype.h>
+#include <stdint.h>
 #include <strings.h>
 
 #include "common/parse.h"
@@ -47,6 +47,22 @@ static const struct word words[] = {
 
 enum { WORDS = sizeof words / sizeof *words, WORD_MAX = 13 };
 
+/* With which letters words of each length begin: most texts are no level, and are refused at once. */
+static const uint32_t first_letters[WORD_MAX + 1] = {
+#define L(letter) 1U << ((letter) - 'a')
+	[3] = L('d') | L('e') | L('f') | L('i') | L('l') | L('p') | L('t') | L('v') | L('w'),
+	[4] = L('c') | L('d') | L('e') | L('f') | L('h') | L('i') | L('m') | L('n') | L('p') | L('t') |
+	      L('w'),
+	[5] = L('a') | L('d') | L('e') | L('f') | L('i') | L('p') | L('s') | L('t'),
+	[6] = L('c') | L('d') | L('f') | L('n') | L('s'),
+	[7] = L('f') | L('s') | L('v') | L('w'),
+	[8] = L('c'),
+	[9] = L('e') | L('s'),
+	[11] = L('i'),
+	[13] = L('i'),
+#undef L
+};
+
 bool log_level_word(struct text word, enum log_level *ret, enum log_level_kind *ret_kind)
 {
 	char first;
@@ -54,6 +70,8 @@ bool log_level_word(struct text word, enum log_level *ret, enum log_level_kind *
 	if (word.len < 3 || word.len > WORD_MAX)
 		return false;
 	first = (char)(word.s[0] | 0x20);
+	if (first < 'a' || first > 'z' || !(first_letters[word.len] & 1U << (first - 'a')))
+		return false;
 	for (size_t i = 0; i < WORDS; i++)
 		if (words[i].word.s[0] == first && words[i].word.len == word.len &&
 		    strncasecmp(words[i].word.s, word.s, word.len) == 0) {

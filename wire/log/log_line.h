@@ -15,6 +15,7 @@
 
 #include "common/buf.h"
 #include "log_context.h"
+#include "log_memo.h"
 #include "log_object.h"
 #include "log_time.h"
 #include "wire/sample.h"
@@ -39,6 +40,7 @@ extern const char *const line_form_names[LINE_FORMS];
 /* Memory that is used again for each line, and how to read this one. */
 struct line_parser {
 	struct log_clock clock;         /* the caller sets zone and last_us; now_us is set here */
+	struct log_memo *memo;          /* of the same lines, to read each once; NULL: none */
 	bool raw;                       /* the line as it stands is the message */
 	bool warn_4xx;                  /* in access logs, a status of 400 to 499 is a WARNING */
 	struct line_found found;        /* set by line_parse() */

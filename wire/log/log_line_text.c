@@ -70,7 +70,7 @@ static size_t compose_prefix(struct text t, struct text *ret_name)
 static void level_of_second_line(struct line_parser *p, struct text record, size_t first, struct log_text *t)
 {
 	struct text name = { record.s + t->prefix, first - t->prefix };
-	struct log_text second;
+	struct log_text second LOG_TEXT_UNSET;
 
 	if (t->leveled || first + 1 >= record.len || !t->timed)
 		return;
@@ -110,9 +110,10 @@ static bool columns(struct log_clock *c, struct text line, struct log_text *t)
 	size_t time = t->time.s ? (size_t)(t->time.s + t->time.len - line.s) : 0;
 
 	if (t->time.s > line.s + 1) {   /* what stands in front of a time says more in an access log */
-		struct log_text found = { .timed = false };
+		struct log_text found LOG_TEXT_UNSET;
 
-		if (log_fields_access(c, line, &found) || log_columns(c, line, false, &found)) {
+		if (log_fields_access(c, line, &found) ||
+		    (log_text_clear(&found), log_columns(c, line, false, &found))) {
 			*t = found;
 			return true;
 		}
@@ -121,7 +122,7 @@ static bool columns(struct log_clock *c, struct text line, struct log_text *t)
 		time++;
 	/* Werkzeug behind Python's prefix */
 	if (!t->timed && memchr(line.s + t->prefix, '[', line.len - t->prefix)) {
-		struct log_text found;
+		struct log_text found LOG_TEXT_UNSET;
 
 		if (!log_fields_access(c, text_after(line, t->prefix), &found))
 			return false;
@@ -131,7 +132,8 @@ static bool columns(struct log_clock *c, struct text line, struct log_text *t)
 		t->us = found.us;
 		return true;
 	}
-	if (!t->timed || (t->leveled && !memchr(line.s + t->prefix, '"', line.len - t->prefix)))
+	if (!t->timed || (t->leveled && (t->prefix == line.len || is_letter(line.s[t->prefix]) ||
+					 !memchr(line.s + t->prefix, '"', line.len - t->prefix))))
 		return false;
 	if (log_columns(c, text_after(line, t->prefix), true, t) ||
 	    log_columns(c, text_after(line, time), true, t))
@@ -143,7 +145,7 @@ static bool columns(struct log_clock *c, struct text line, struct log_text *t)
 static bool take_apart(struct line_parser *p, struct text record, struct text line, struct log_text *t,
 		       enum line_form *ret)
 {
-	if (log_text_read(&p->clock, line, t)) {
+	if (log_memo_read(p->memo, &p->clock, line, t)) {
 		*ret = LINE_PREFIXED;
 		if (t->prefix < line.len && line.s[t->prefix] == ',' &&
 		    log_fields_csv(&p->clock, record, t)) {
@@ -155,23 +157,21 @@ static bool take_apart(struct line_parser *p, struct text record, struct text li
 			return true;
 		}
 		if (memchr(line.s + t->prefix, '=', line.len - t->prefix)) {
-			struct log_text pairs = *t;
+			struct log_text pairs LOG_TEXT_UNSET = *t;
 
 			if (log_fields_pairs(&p->clock, line, t->prefix, &pairs) && pairs.message.value.s)
 				*t = pairs;
-			else
-				log_text_read(&p->clock, line, t);
 		}
 		return true;
 	}
 	*ret = LINE_ACCESS;
 	if (log_fields_access(&p->clock, line, t))
 		return true;
-	*t = (struct log_text){ 0 };
+	log_text_clear(t);
 	if (log_columns(&p->clock, line, false, t))
 		return true;
 	*ret = LINE_PAIRS;
-	*t = (struct log_text){ 0 };
+	log_text_clear(t);
 	if (!memchr(line.s, '=', line.len))
 		return false;
 	if (log_fields_pairs(&p->clock, line, 0, t))
@@ -180,7 +180,7 @@ static bool take_apart(struct line_parser *p, struct text record, struct text li
 	if (log_fields_audit(&p->clock, line, t))
 		return true;
 	*ret = LINE_PAIRS;
-	*t = (struct log_text){ 0 };    /* a value may go on over the next lines */
+	log_text_clear(t);    /* a value may go on over the next lines */
 	return line.len < record.len && log_fields_pairs(&p->clock, record, 0, t);
 }
 
@@ -204,7 +204,7 @@ static void time_of_line_before(const struct log_clock *c, struct found *f)
 void found_text(struct line_parser *p, struct text record, int depth, struct found *f)
 {
 	struct text plain = log_plain(record, &p->plain), line = first_line(plain), name, rest;
-	struct log_text t __attribute__((uninitialized));
+	struct log_text t LOG_TEXT_UNSET;
 	bool changed = plain.len != record.len;
 	enum log_level level = f->level;
 	size_t n;

@@ -1,15 +1,37 @@
 #include "log_plain.h"
 
 #include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
 
 static bool is_control(char c)
 {
 	return ((unsigned char)c < ' ' && c != '\t' && c != '\n') || c == 0x7f;
 }
 
+/* Eight bytes at a time: has one of them a value below 0x20, or 0x7f? */
+static bool may_have_control(uint64_t w)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101), high = ones * 0x80;
+	uint64_t delete = w ^ ones * 0x7f;
+
+	return (((w - ones * 0x20) & ~w) | ((delete - ones) & ~delete)) & high;
+}
+
 static bool has_control(struct text t)
 {
-	for (size_t i = 0; i < t.len; i++)
+	size_t i = 0;
+	uint64_t w;
+
+	for (; i + sizeof w <= t.len; i += sizeof w) {
+		memcpy(&w, t.s + i, sizeof w);
+		if (!may_have_control(w))
+			continue;
+		for (size_t k = i; k < i + sizeof w; k++)
+			if (is_control(t.s[k]))
+				return true;
+	}
+	for (; i < t.len; i++)
 		if (is_control(t.s[i]))
 			return true;
 	return false;

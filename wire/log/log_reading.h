@@ -48,7 +48,20 @@ struct reading {
 /* Names of loggers, modules, programs: "com.example.Shop$1", "app/worker", "__main__:<module>:5". */
 static inline bool is_name(char c)
 {
-	return is_letter(c) || is_digit(c) || (c && strchr("_.$/:<>@#*-", c));
+	switch (c) {
+	case '_':
+	case '.':
+	case '$':
+	case '/':
+	case ':':
+	case '<':
+	case '>':
+	case '@':
+	case '#':
+	case '*':
+	case '-': return true;
+	default: return is_letter(c) || is_digit(c);
+	}
 }
 
 /* What was found. */

@@ -118,6 +118,8 @@ void reading_skip_signs(struct reading *r)
 			more = true;
 			continue;
 		}
+		if (r->rest.len == 0 || !strchr("|-=*\xe2\xc2~:>,[", r->rest.s[0]))
+			return;
 		for (const char *const *s = signs; *s && !more; s++) {
 			size_t n = strlen(*s);
 
@@ -181,9 +183,7 @@ bool log_text_read(struct log_clock *c, struct text line, struct log_text *ret)
 	struct reading r = { .clock = c, .found = ret, .rest = line, .begin = line.s };
 	struct log_time ahead;
 
-	ret->timed = ret->leveled = false;
-	ret->logger = ret->time = ret->message.value = (struct text){ NULL, 0 };
-	ret->prefix = ret->n = 0;
+	log_text_clear(ret);
 	while (is_blank(text_first(r.rest)))
 		r.rest = text_after(r.rest, 1);
 	r.indented = r.rest.s != line.s;

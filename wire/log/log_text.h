@@ -50,6 +50,17 @@ struct log_text {
  */
 bool log_text_read(struct log_clock *c, struct text line, struct log_text *ret);
 
+/* Of a local struct log_text: it is large, and whoever fills it begins with log_text_clear(). */
+#define LOG_TEXT_UNSET __attribute__((uninitialized))
+
+/* Nothing is found. */
+static inline void log_text_clear(struct log_text *t)
+{
+	t->timed = t->leveled = false;
+	t->logger = t->time = t->message.value = (struct text){ NULL, 0 };
+	t->prefix = t->n = 0;
+}
+
 /* Append a field, unless it is empty, there is no room, or one of that name is there. */
 void log_text_add(struct log_text *t, struct text name, struct text value);
 

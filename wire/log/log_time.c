@@ -356,12 +356,40 @@ struct lead {
 	char sign;
 };
 
+#define NAME(a, b, c) ((a) << 16 | (b) << 8 | (c))
+
+/* By the first three letters: most words are no month. */
+static bool is_month_or_day(struct text t)
+{
+	switch (NAME(t.s[0] | 0x20, t.s[1] | 0x20, t.s[2] | 0x20)) {
+	case NAME('j', 'a', 'n'):
+	case NAME('f', 'e', 'b'):
+	case NAME('m', 'a', 'r'):
+	case NAME('a', 'p', 'r'):
+	case NAME('m', 'a', 'y'):
+	case NAME('j', 'u', 'n'):
+	case NAME('j', 'u', 'l'):
+	case NAME('a', 'u', 'g'):
+	case NAME('s', 'e', 'p'):
+	case NAME('o', 'c', 't'):
+	case NAME('n', 'o', 'v'):
+	case NAME('d', 'e', 'c'):
+	case NAME('m', 'o', 'n'):
+	case NAME('t', 'u', 'e'):
+	case NAME('w', 'e', 'd'):
+	case NAME('t', 'h', 'u'):
+	case NAME('f', 'r', 'i'): case NAME('s', 'a', 't'): case NAME('s', 'u', 'n'):
+		return true;
+	default: return false;
+	}
+}
+
 static struct lead lead_of(struct text t)
 {
 	size_t n = 0;
 
 	if (is_letter(t.s[0]))
-		return (struct lead){ 'a', '\0' };
+		return (struct lead){ is_month_or_day(t) ? 'a' : '0', '\0' };
 	if (t.s[0] == ' ')              /* " 3 Nov" */
 		t = text_after(t, 1);
 	while (n < t.len && n < 10 && is_digit(t.s[n]))
@@ -401,6 +429,8 @@ bool log_time_begins(struct log_clock *c, struct text t, struct log_time *ret)
 	if (t.len < 6)
 		return false;
 	l = lead_of(t);
+	if (l.digits == '0')            /* no digit, and no month's or day's name */
+		return false;
 	if (may_be(forms[c->likely].lead, l) && try_form(c, c->likely, t, ret))
 		return true;
 	for (unsigned i = 0; i < FORMS; i++)

@@ -87,7 +87,7 @@ enum log_trace log_trace_begins(struct text line, enum log_level *ret)
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-		if (text_begins(line, rows[i].begin) &&
+		if (line.len > 0 && rows[i].begin[0] == line.s[0] && text_begins(line, rows[i].begin) &&
 		    (!rows[i].contain || contains(line, rows[i].contain))) {
 			*ret = rows[i].level;
 			return rows[i].trace;

@@ -79,7 +79,7 @@ static bool has_pairs(struct text t)
 /* What the line is. `whole`: its newline is there. */
 static void look(struct multiline_room *r, struct text t, bool whole, struct line *ret)
 {
-	struct log_text found;
+	struct log_text found LOG_TEXT_UNSET;
 	struct log_wrapper wrapper;
 
 	*ret = (struct line){ .text = t, .level = LEVEL_INFO };
@@ -103,7 +103,7 @@ static void look(struct multiline_room *r, struct text t, bool whole, struct lin
 		ret->shape = SHAPE_CRASH;
 		return;
 	}
-	if (log_text_read(&r->clock, t, &found)) {
+	if (log_memo_read(&r->memo, &r->clock, t, &found)) {
 		ret->shape = found.timed ? SHAPE_TIMED : SHAPE_LEVELED;
 		ret->leveled = found.leveled;
 		ret->level = found.leveled ? found.level : LEVEL_INFO;

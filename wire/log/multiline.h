@@ -17,6 +17,7 @@
 #include "common/buf.h"
 #include "common/line_start.h"
 #include "common/text.h"
+#include "log_memo.h"
 #include "log_time.h"
 
 enum {
@@ -42,6 +43,7 @@ struct multiline_room {
 	bool raw;                       /* each line is a record, or as `start` says; as it stands */
 	struct buf inside;
 	struct buf plain;
+	struct log_memo memo;           /* a line_parser that reads the same lines may use it */
 };
 
 /*

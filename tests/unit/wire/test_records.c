@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/parse.h"
+#include "wire/log/log_line.h"
 #include "wire/log/multiline.h"
 
 enum { CUTS = 20, ENDS_MAX = 512, FILE_MAX = 1 << 17 };
@@ -113,9 +114,78 @@ static void configured_records_do_not_depend_on_when_they_were_read(void **state
 	compare_cuts(NULL, true);
 }
 
+static bool same_text(struct text a, struct text b)
+{
+	return (a.s == NULL) == (b.s == NULL) && text_eq(a, b);
+}
+
+static void expect_same(struct line_parser *with, struct line_parser *without, struct text record,
+			int64_t now_us)
+{
+	struct sample a, b;
+
+	line_parse(with, record, now_us, NULL, &a);
+	line_parse(without, record, now_us, NULL, &b);
+	if (a.timestamp_us != b.timestamp_us || a.log.level != b.log.level ||
+	    !same_text(a.log.logger, b.log.logger) || !same_text(a.log.message, b.log.message) ||
+	    !same_text(a.log.context, b.log.context))
+		fail_msg("%.*s is read as \"%.*s\" %.*s", (int)record.len, record.s, (int)a.log.message.len,
+			 a.log.message.s, (int)a.log.context.len, a.log.context.s);
+}
+
+/* Berlin's clocks went back on 2026-10-25 at 03:00: the order of lines tells which 02:30 is meant. */
+static void a_line_that_was_looked_at_before_is_read_the_same(void **state)
+{
+	static const char twice[] = "2026-10-25 02:30:00 a\n2026-10-25 02:59:59 b\n2026-10-25 02:10:00 c\n"
+				    "2026-10-25 02:30:00 a\n2026-10-25 02:30:00 a\n";
+	static char bytes[FILE_MAX];
+	struct line_parser with, without;
+	struct multiline_room room;
+	struct zone zone;
+	struct err e;
+	glob_t files;
+
+	(void)state;
+	assert_int_equal(glob("tests/corpus/logs/*.log", 0, NULL, &files), 0);
+	assert_int_equal(zone_load(&zone, "Europe/Berlin", &e), 0);
+	multiline_room_init(&room);
+	line_parser_init(&with);
+	line_parser_init(&without);
+	room.clock.zone = with.clock.zone = without.clock.zone = &zone;
+	with.memo = &room.memo;
+	assert_true(parse_rfc3339(TEXT("2026-11-30T07:30:00Z"), &room.clock.now_us));
+	for (size_t i = 0; i <= files.gl_pathc; i++) {
+		struct text t = i < files.gl_pathc
+					? (struct text){ bytes, read_file(files.gl_pathv[i], bytes) }
+					: text_of(twice);
+		struct multiline m = { .records = 0 };
+
+		with.clock.last_us = without.clock.last_us = 0;
+		for (size_t at = 0; at < t.len;) {
+			struct text record = { t.s + at, t.len - at };
+			bool open;
+
+			record.len = multiline_record(&m, &room, record, &open);
+			expect_same(&with, &without, record, room.clock.now_us);
+			if (without.found.timed) {
+				struct sample s;
+
+				line_parse(&without, record, room.clock.now_us, NULL, &s);
+				with.clock.last_us = without.clock.last_us = s.timestamp_us;
+			}
+			at += record.len + 1;
+		}
+	}
+	line_parser_free(&with);
+	line_parser_free(&without);
+	multiline_room_free(&room);
+	globfree(&files);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_line_that_was_looked_at_before_is_read_the_same),
 		cmocka_unit_test(records_do_not_depend_on_when_they_were_read),
 		cmocka_unit_test(configured_records_do_not_depend_on_when_they_were_read),
 	};
