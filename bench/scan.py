@@ -3,8 +3,8 @@
 needs 1,587.
 
     bench/scan.py [LINES]           default 1000000; callgrind gets a tenth
-    bench/scan.py --text            the files of tests/corpus that are text, as the agent reads them: records are
-                                    found, then taken apart. Aim: 1,500 ns a line
+    bench/scan.py --text            the files of tests/corpus that are text, as the agent reads them: records
+                                    are found, then taken apart. Aim: 1,500 ns a line
 """
 import json
 import re
@@ -23,7 +23,8 @@ TEXT_LINES = 2000
 
 
 def instructions(folder, log, rounds, *options):
-    run("valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out", SCAN, *options, log, rounds, timeout=600)
+    run("valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out", SCAN, *options, log, rounds,
+        timeout=600)
     return int(re.search(r"^(?:totals|summary): (\d+)", (folder / "out").read_text(), re.M)[1])
 
 

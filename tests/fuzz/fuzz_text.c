@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "wire/log/log_columns.h"
 #include "wire/log/log_fields.h"
 #include "wire/log/log_text.h"
 
@@ -38,6 +39,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	if (log_fields_access(&c, line, &t))
 		check(line, &t);
+	if (log_fields_audit(&c, line, &t))
+		check(line, &t);
+	for (int behind_time = 0; behind_time < 2; behind_time++) {
+		log_text_clear(&t);
+		if (log_columns(&c, line, behind_time, &t))
+			check(line, &t);
+	}
 	t = (struct log_text){ .n = 0 };
 	if (log_fields_pairs(&c, line, 0, &t))
 		check(line, &t);
