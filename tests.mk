@@ -18,6 +18,7 @@ UNIT_TESTS := \
   agent/test_proc \
   agent/test_proc_source \
   agent/test_rate_limit \
+  agent/test_status \
   agent/test_stream \
   agent/test_stream_life \
   agent/test_tail_look \

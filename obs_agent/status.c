@@ -152,10 +152,10 @@ int status_reload(const char *app, FILE *out, struct err *e)
 		return r < 0 ? r : err_set(e, ENOMEM, "out of memory for the answer");
 	if (strcmp(answer, STATUS_RELOADED) == 0)
 		return 0;
+	if (!*answer)
+		return err_set(e, EPROTO, "the agent gave no answer; see journalctl -u obs-agent@%s", app);
 	fputs(answer, out);
-	return err_set(e, EINVAL, "%s",
-		       *answer ? "the configuration is not reloaded, the old one stays in force"
-			       : "the agent gave no answer; ask journalctl -u obs-agent@...");
+	return err_set(e, EINVAL, "the configuration is not reloaded, the old one stays in force");
 }
 
 bool status_is_running(const char *app)
