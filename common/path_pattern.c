@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fnmatch.h>
-#include <fnmatch.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -232,8 +231,8 @@ static bool escape(const char *folder, char *out, size_t size)
 	return *folder == '\0';
 }
 
-/* One search. Whoever may write to a folder must not keep the agent busy: links to the folder itself, say,
- * multiply with each wildcard. */
+/* One search. Its bounds matter where users can write to a folder: links to the folder itself multiply with
+ * each wildcard. */
 struct search {
 	struct path_list *files, *folders;      /* folders may be NULL */
 	size_t names, paths;                    /* read and looked at so far */
