@@ -1,8 +1,8 @@
 /*
  * hash.h - hash a text to a number that is the same in every run.
  *
- * It spreads work by name and tells texts apart. It is no protection: whoever chooses
- * the text can choose the hash.
+ * It spreads work by name and tells texts apart. It is no protection: a person who
+ * chooses the text can choose the hash.
  */
 #ifndef OBSERV_HASH_H
 #define OBSERV_HASH_H

@@ -84,7 +84,7 @@ enum check_error { CHECK_OK, CHECK_DNS, CHECK_REFUSED, CHECK_TIMEOUT, CHECK_TLS,
 extern const char *const check_error_names[];   /* by enum check_error; "" for CHECK_OK */
 
 struct check_sample {
-	struct text url;                /* without user name and password */
+	struct text url;                /* as it is shown, with *** for secrets */
 	int status_code;                /* 0: no answer */
 	double response_ms;             /* whole time of the last attempt */
 	enum check_error error;

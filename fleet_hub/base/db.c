@@ -217,11 +217,11 @@ enum db_failure db_change(struct db *db, const struct db_question *q, struct buf
 
 /* ---- rows, as they come ------------------------------------------------------------------------------ */
 
-/* Who takes the rows, and how it stands. */
+/* The function that takes the rows, and how far it is. */
 struct rows {
 	db_row *row;
 	void *ctx;
-	bool stopped;                   /* whoever takes them wants no more */
+	bool stopped;                   /* it wants no more */
 	size_t fetched;                 /* by the last FETCH */
 };
 

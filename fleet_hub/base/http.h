@@ -30,7 +30,7 @@ enum http_method {
 	HTTP_OTHER = 64,
 };
 
-/* Who asks, and who may. Until sign-in exists this machine may everything and nobody else anything. */
+/* The rights of a request. Until sign-in exists, a request from this machine has all, any other none. */
 enum role { ROLE_NOBODY, ROLE_VIEWER, ROLE_OPERATOR, ROLE_ADMIN };
 
 struct http_param {

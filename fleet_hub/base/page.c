@@ -196,7 +196,7 @@ void page_error(const struct request *r, struct response *s, int status, const c
 		fprintf(stderr, "fleet_hub: error.html: %s\n", e.msg);
 }
 
-/* What each failure of the database means to whoever runs the hub. */
+/* What each failure of the database means to the person who runs the hub. */
 static const struct {
 	int status;
 	const char *title, *sentence, *help;

@@ -28,7 +28,7 @@ struct route {
 	const char *path;               /* ending in '*' when a name follows */
 	const char *name;               /* for the navigation and the title */
 	unsigned methods;               /* enum http_method; GET brings HEAD */
-	enum role role;                 /* who may, at least */
+	enum role role;                 /* a request needs at least this one */
 	struct body_rule body;
 	/* An answer that needs no database, or NULL: the rest says what is asked and shown. */
 	void (*answer)(const struct request *r, struct response *s);

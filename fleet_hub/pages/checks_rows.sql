@@ -15,7 +15,8 @@ WITH span AS MATERIALIZED (
 		AND timestamp <= until
 	GROUP BY app_name, url
 )
-SELECT app_name AS app, url, (last).success, CASE WHEN (last).success THEN 'up' ELSE 'down' END AS state,
+SELECT app_name AS app, url, (last).success,
+	check_state((last).success, (last).timestamp, (last).timestamp) AS state,
 	(last).status_code,
 	round((last).response_time_ms::numeric, 1)::float8 AS response_ms,
 		round(p95::numeric, 1)::float8 AS p95_ms, runs, failed,

@@ -30,7 +30,7 @@ struct curl_glue {
 	sd_event_source *timer;
 	struct lane lane[CURL_LANES];
 	size_t max;
-	sd_event_source *starter;       /* starts what waits, from the loop */
+	sd_event_source *starter;       /* starts waiting transfers, from the loop */
 };
 
 static const uint64_t ACCURACY_US = 1 * US_PER_MS;      /* deadlines of transfers, while there are any */
