@@ -11,8 +11,8 @@ from harness import BUILD, TOP, run
 
 
 def clean_environment(**more):
-    """Without the variables of a parent make, whose flags would apply here."""
-    return {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")} | more
+    """Without the variables of a parent make, whose flags would apply here, and not as much said (V=1)."""
+    return {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "V")} | more
 
 
 def make(*arguments, **options):
