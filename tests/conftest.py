@@ -18,15 +18,17 @@ def pytest_configure(config):
         config.option.markexpr = "not soak"
 
 
-# Files whose tests share a costly fixture, or a name on this machine: one worker runs them all.
-TOGETHER = ("test_demo", "test_newcomer", "test_readme", "test_hub", "test_install", "test_unit",
-            "test_sandbox", "test_packages", "test_examples", "test_stolen", "test_tls")
+# Files whose tests share a costly fixture, or a name on this machine: one worker runs them all. The longest
+# is first, so that no worker is left with it at the end.
+TOGETHER = ("test_readme", "test_packages", "test_newcomer", "test_hub", "test_demo", "test_sandbox",
+            "test_unit", "test_stolen", "test_tls", "test_install", "test_examples")
 
 
 @pytest.hookimpl(tryfirst=True)         # before xdist reads the groups
 def pytest_collection_modifyitems(config, items):
     if not config.pluginmanager.hasplugin("xdist"):
         return
+    items.sort(key=lambda item: (*TOGETHER, item.path.stem).index(item.path.stem))
     for item in items:
         name = item.path.stem
         item.add_marker(pytest.mark.xdist_group(name if name in TOGETHER else item.nodeid))

@@ -1,6 +1,8 @@
 """A minimal Debian 12 with a real systemd (systemd-nspawn), for the tests of units and packages.
 
 PostgreSQL runs on the host; its socket's folder is mounted into the machine as /run/database.
+
+    machine.py      fetch what the tests' machines want, ahead of the tests, which else wait for the network
 """
 import contextlib
 import json
@@ -8,14 +10,19 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
-from harness import BUILD, TOP, Cluster, run, wait_for
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from harness import BUILD, TOP, Cluster, run, wait_for  # noqa: E402
 
 NSPAWN = TOP / "scripts" / "nspawn"
-# One list for all tests, so that the tree is made once: the dependencies of the packages, and psql.
+# What a newcomer has; the same with a systemd; the dependencies of our packages, and psql.
+BARE = ("git", "make", "ca-certificates")
+BOOTED = (*BARE, "systemd", "systemd-sysv", "dbus")
 PACKAGES = ("systemd", "systemd-sysv", "libpq5", "libyaml-0-2", "libcurl4", "libsystemd0", "libjson-c5",
             "libfcgi0ldbl", "postgresql-client-15")
 NOT_POSSIBLE = 75
@@ -127,3 +134,30 @@ def nspawn(*command):
 def make_install(tree):
     run("make", "-C", TOP, f"BUILD={BUILD}", f"DESTDIR={tree}", "prefix=/usr", "install",
         env=make_environment())
+
+
+def download(tree):
+    """What the README's commands install in a machine, so that they need no network; the cache keeps it."""
+    ours = run(TOP / "scripts/deps", "--list", "build", "demo", "deb").split()
+    for recommends, packages in [("--no-install-recommends", ours),
+                                 ("--install-recommends", ["postgresql", "nginx", "python3", "lighttpd"])]:
+        nspawn("once", tree, "--resolv-conf=copy-host", "--", "sh", "-ec",
+               f"apt-get -q update && apt-get -q -y --download-only {recommends} install "
+               f"{' '.join(packages)}")
+
+
+def fetch():
+    for packages in (BOOTED, PACKAGES, BARE):
+        nspawn("image", *packages)
+    with tempfile.TemporaryDirectory(prefix="obs-") as folder:
+        tree = Path(folder) / "tree"
+        nspawn("tree", tree, *BOOTED)
+        try:
+            download(tree)
+        finally:
+            nspawn("remove", tree)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(pytest.skip.Exception):        # the tests say why
+        fetch()

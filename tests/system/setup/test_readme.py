@@ -9,9 +9,8 @@ import urllib.parse
 
 import pytest
 from harness import TOP, run, wait_for
-from machine import Machine, nspawn
+from machine import BOOTED, Machine, download, nspawn
 
-BOOTED = ("git", "make", "ca-certificates", "systemd", "systemd-sysv", "dbus")
 COMMANDS_MAX = 6
 INSTALL_S = 1000                # for what compiles and unpacks packages
 
@@ -47,17 +46,6 @@ class Bare(Machine):
                   "localhost\\r\\n\\r\\n' >&3; cat <&3")
         head, _, body = self.run("bash", "-ec", script).stdout.partition("\n\n")
         return int(head.split()[1]), body
-
-
-def download(tree):
-    """What the README's commands install, so that they need no network: the machine has one of its own, where
-    no port is taken."""
-    ours = run(TOP / "scripts/deps", "--list", "build", "deb").split()
-    for recommends, packages in [("--no-install-recommends", ours),
-                                 ("--install-recommends", ["postgresql", "nginx", "python3", "lighttpd"])]:
-        nspawn("once", tree, "--resolv-conf=copy-host", "--", "sh", "-ec",
-               f"apt-get -q update && apt-get -q -y --download-only {recommends} install "
-               f"{' '.join(packages)}")
 
 
 @pytest.fixture(scope="module")
