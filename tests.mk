@@ -88,6 +88,9 @@ $(BUILD)/tests/logcore_%.o: tests/unit/logcore/logcore_%.cc $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CXX,$<)$(CXX) -std=c++17 $(STRICT) -Wold-style-cast $(OPT) $(LDSAN) -c $< -o $@
 
+# Of what is built for the tests; a -j of the user is followed.
+JOBS = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
+
 # Every runner goes through scripts/check, which counts; `make check` adds up.
 RESULTS = $(BUILD)/results
 CHECK   = $(Q)V=$(V) scripts/check $(RESULTS)
@@ -101,6 +104,7 @@ check: ## all of the tests below and lint; installs what they need (scripts/deps
 	$(Q)rm -rf $(RESULTS)
 	$(Q)mkdir -p $(BUILD)
 	$(Q)env --default-signal=INT $(PYTHON) tests/system/machine.py > $(BUILD)/machines.log 2>&1 & \
+	  $(MAKE) $(JOBS) --no-print-directory -s test-parts; \
 	  for t in $(CHECKS); do $(MAKE) --no-print-directory -s $$t; done; \
 	  $(PYTHON) tests/system/oracle.py $(BUILD)/faults.jsonl; \
 	  scripts/check $(RESULTS) --sum $(SUMMED)
@@ -155,17 +159,17 @@ check-browser: $(PARTS)
 	$(CHECK) browser $(PYTEST) $(PYTEST_ARGS) tests/browser
 
 check-san: ## unit tests and the shorter system tests under AddressSanitizer and UBSan
-	$(Q)$(MAKE) --no-print-directory -s BUILD=$(BUILD)/san SAN=address,undefined san-parts
+	$(Q)$(MAKE) $(JOBS) --no-print-directory -s BUILD=$(BUILD)/san SAN=address,undefined test-parts
 	$(CHECK) -q san scripts/each $(UNIT_PROGRAMS:$(BUILD)/%=$(BUILD)/san/%)
 	$(CHECK) san-system env OBSERV_BUILD=$(OBSERV_BUILD)/san $(PYTEST) -m smoke tests/system
 
-.PHONY: san-parts
-san-parts: $(PARTS) $(UNIT_PROGRAMS)
+.PHONY: test-parts
+test-parts: $(PARTS) $(UNIT_PROGRAMS)
 
 # logcore promises to be used from any thread, and nothing else here is.
 TSAN_TESTS := test_logcore $(addprefix test_logcore_,logger sink files modes killed edges rotation)
 check-tsan: ## logcore's unit tests under ThreadSanitizer
-	$(Q)$(MAKE) --no-print-directory -s BUILD=$(BUILD)/tsan SAN=thread tsan-parts
+	$(Q)$(MAKE) $(JOBS) --no-print-directory -s BUILD=$(BUILD)/tsan SAN=thread tsan-parts
 	$(CHECK) -q tsan env TSAN_OPTIONS=die_after_fork=0 scripts/each $(TSAN_TESTS:%=$(BUILD)/tsan/tests/%)
 
 .PHONY: tsan-parts
