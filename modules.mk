@@ -152,6 +152,7 @@ AGENT := \
   tail/tail_files \
   tail/tail_folders \
   tail/tail_look \
+  tail/tail_missing \
   tail/tail_positions \
   tail/tail_search \
   tail/tail_status

@@ -9,7 +9,8 @@
  * reading them (src_tail.c).
  *
  * tail_files.c keeps the set and the descriptors, tail_look.c resolves paths,
- * tail_search.c finds what was rotated away, tail_copy.c tells copies.
+ * tail_search.c and tail_folders.c find what was rotated away, tail_missing.c finds
+ * what became of streams whose file is gone or truncated, tail_copy.c tells copies.
  */
 #ifndef OBS_AGENT_TAIL_FILES_H
 #define OBS_AGENT_TAIL_FILES_H
@@ -128,7 +129,7 @@ void tail_files_remember(struct tail_files *t, const struct position *end);
 void tail_files_lose(struct tail_files *t, struct stream *s);
 
 /* Find what is missing, or give it up. */
-void tail_search_missing(struct tail_files *t);
+void tail_missing_search(struct tail_files *t);
 
 /* Find logs that were made and rotated away since the first look, where nothing else tells of them.
  * `paths`: the folders of all configured paths. */
@@ -137,8 +138,16 @@ void tail_folders_look(struct tail_files *t, const struct path_list *paths);
 /* Wake when names change in a folder. */
 void tail_folders_watch(const struct tail_files *t, const char *path);
 
-/* Append the files of a folder that are not open, the largest first. */
+/* Append the files of a folder that are not open, the largest first; or those of a log's folder and the
+ * folders in it. */
 void tail_search_list(const struct tail_files *t, const char *folder, struct path_list *out);
+void tail_search_list_below(const struct tail_files *t, const char *log_path, struct path_list *out);
+
+/* Open a file unless it is open already; NULL: nothing for us. */
+struct stream *tail_search_open(struct tail_files *t, const char *path);
+
+/* Find texts of a log that came after the one that is missing. Their number. */
+size_t tail_search_later(struct tail_files *t, const struct remembered_file *m);
 
 /* Read the file at `path`, a rotated part of a log, if it was made since then and is no copy.
  * False: it can't be told yet. */

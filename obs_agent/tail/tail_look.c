@@ -310,7 +310,7 @@ void tail_files_look(struct tail_files *t)
 	lose_mislaid(t);
 	look_at_rotated(t);
 	if (t->missing.n && t->all_known)
-		tail_search_missing(t);
+		tail_missing_search(t);
 	tail_search_successors(t);
 	tail_folders_look(t, &folders);
 	hold_fewer(t);
