@@ -1,6 +1,7 @@
 #include "batch.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "row_json.h"
@@ -37,6 +38,7 @@ void batch_free(struct batch *b)
 		buf_free(&b->json[i]);
 	for (int i = 0; i < LOG_COLUMNS; i++)
 		buf_free(&b->log[i].data);
+	free(b->positions);
 }
 
 void batch_reset(struct batch *b)
@@ -246,12 +248,31 @@ static bool put_jsonb(struct column *c, struct text t)
 }
 
 /* Index from 1 of a stream among those of this batch, 0 when it is not there. */
-static size_t stream_index(const struct batch *b, int64_t stream_id)
+static size_t stream_index(struct batch *b, int64_t stream_id)
 {
+	if (b->recent < b->n_positions && b->positions[b->recent].stream_id == stream_id)
+		return b->recent + 1;
 	for (size_t i = b->n_positions; i > 0; i--)
-		if (b->positions[i - 1].stream_id == stream_id)
+		if (b->positions[i - 1].stream_id == stream_id) {
+			b->recent = i - 1;
 			return i;
+		}
 	return 0;
+}
+
+static bool may_hold_one_more(struct batch *b)
+{
+	size_t cap = b->positions_cap ? 2 * b->positions_cap : 8;
+	struct position *grown;
+
+	if (b->n_positions < b->positions_cap)
+		return true;
+	grown = reallocarray(b->positions, cap, sizeof *grown);
+	if (!grown)
+		return false;
+	b->positions = grown;
+	b->positions_cap = cap;
+	return true;
 }
 
 static bool add_log(struct batch *b, const struct sample *s)
@@ -297,7 +318,7 @@ bool batch_set_position(struct batch *b, const struct position *p)
 
 	assert(b->n_positions <= BATCH_STREAMS_MAX);
 	if (i == 0) {
-		if (b->n_positions >= max)
+		if (b->n_positions >= max || !may_hold_one_more(b))
 			return false;
 		b->positions[b->n_positions++] = *p;
 		return true;

@@ -22,7 +22,7 @@ enum {
 	BATCH_LOG_BYTES_MAX = 1 << 20,          /* payload that makes a batch full */
 	BATCH_ROWS_BYTES_MAX = 4 << 20,         /* JSON rows of one kind */
 	BATCH_RECORD_BYTES_MAX = 256 << 10,     /* those of all kinds that make a batch full */
-	BATCH_STREAMS_MAX = 64,                 /* streams that one batch can advance */
+	BATCH_STREAMS_MAX = 512,                /* streams that one batch can advance */
 	BATCH_STREAMS_SPARE = 4,                /* of them for the outbox alone */
 };
 
@@ -52,8 +52,9 @@ struct batch {
 	struct column log[LOG_COLUMNS];
 	size_t log_bytes;
 	size_t n_own;                           /* of the lines, those that are `own` */
-	struct position positions[BATCH_STREAMS_MAX];
-	size_t n_positions;
+	struct position *positions;             /* of which n_positions are in use */
+	size_t n_positions, positions_cap;
+	size_t recent;                          /* the position that was asked for last */
 	int64_t first_stream, first_offset;     /* where its first row comes from */
 	const struct poison *poison;            /* to be taken as a reject; NULL: none is known */
 	int64_t seq;                            /* set when it is first sent, else 0 */

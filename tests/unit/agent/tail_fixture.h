@@ -141,22 +141,15 @@ static void take_position(const struct position *p)
 static void commit(void)
 {
 	struct rows *from = &agent.filling, *to = &agent.database;
-	struct batch *b = calloc(1, sizeof *b);
+	struct batch b = { .positions = from->positions, .n_positions = from->n_positions };
 
-	assert_non_null(b);
 	for (size_t i = 0; i < from->n_positions; i++)
 		take_position(&from->positions[i]);
 	for (size_t i = 0; i < from->n_lines; i++)
 		to->lines[to->n_lines++] = from->lines[i];
 	for (size_t i = 0; i < from->n_gaps; i++)
 		to->gaps[to->n_gaps++] = from->gaps[i];
-	for (size_t i = 0; i < from->n_positions; i += b->n_positions) {
-		for (b->n_positions = 0; b->n_positions < BATCH_STREAMS_MAX &&
-					 i + b->n_positions < from->n_positions; b->n_positions++)
-			b->positions[b->n_positions] = from->positions[i + b->n_positions];
-		src_tail.committed(tail, b);
-	}
-	free(b);
+	src_tail.committed(tail, &b);
 	*from = (struct rows){ 0 };
 	agent.room = SIZE_MAX;
 }
