@@ -91,7 +91,7 @@ static enum reader_result read_one(struct tail *t, struct stream *s)
 
 	if (!stream_unchanged(s))
 		return READER_OTHER_TEXT;
-	if (stream_size(s) < stream_scanned(s) || stream_size(s) < stream_extent(s)->top)
+	if (stream_is_cut_off(s))
 		reader_cut_off(&t->reader, s);
 	if (stream_size(s) > stream_scanned(s)) {
 		r = reader_read(&t->reader, s, is_settled(t, s));

@@ -129,7 +129,8 @@ void stream_seen(struct stream *s, const struct stat *st)
 	s->seen.written = st->st_mtim;
 	s->seen.changed = st->st_ctim;
 	s->seen.grew_us = mono_us();
-	if (filled && s->seen.top < s->seen.size && !ends_in_zero(s))
+	s->seen.cut |= s->seen.size < s->seen.top;
+	if (filled && s->seen.top < s->seen.size && !s->seen.cut && !ends_in_zero(s))
 		s->seen.top = s->seen.size;
 	if (s->zeros.to > s->seen.size)
 		s->zeros.to = 0;
@@ -156,6 +157,14 @@ bool stream_silent(const struct stream *s, int64_t us)
 	int64_t written_us = ((int64_t)s->seen.written.tv_sec + 1) * US_PER_S;
 
 	return mono_us() - s->seen.grew_us >= us || wall_us() - written_us >= us;
+}
+
+void stream_refresh_path(struct stream *s)
+{
+	char now[sizeof s->place.path];
+
+	if (s->fd >= 0 && stream_name_now(s, now, sizeof now))
+		memcpy(s->place.path, now, sizeof s->place.path);
 }
 
 bool stream_park(struct stream *s)
@@ -252,6 +261,7 @@ void stream_restart(struct stream *s)
 	s->at.tail_len = 0;
 	s->at.head = (struct head){ 0 };
 	s->seen.top = ends_in_zero(s) ? 0 : s->seen.size;
+	s->seen.cut = false;
 	s->loss.bytes = 0;
 	s->loss.told = false;
 	s->reading.rate = (struct rate_limit){ .behind = true };
@@ -266,10 +276,13 @@ void stream_restart(struct stream *s)
 void stream_begin_again(struct stream *s, bool keep_id)
 {
 	int64_t id = s->id;
-	bool copy = s->copy;
+	bool copy = s->copy, unread = s->at.position == 0;
+	struct extent seen = s->seen;
 
 	stream_restart(s);
 	s->copy = copy;
+	if (unread)                     /* what was cut off it before is still to be told */
+		s->seen = seen;
 	if (keep_id)
 		s->id = id;
 }

@@ -45,6 +45,7 @@ void stream_free(struct stream *s);
 struct extent {
 	int64_t size;
 	int64_t top;                    /* the largest size that this text was seen to have */
+	bool cut;                       /* it was seen to be shorter than that, whatever its size is now */
 	struct timespec written, changed; /* its times of modification and change */
 	int64_t filled_us;              /* wall clock: its time of modification when it last grew */
 	int64_t grew_us;                /* monotonic: when either time was last seen to be new */
@@ -185,6 +186,9 @@ bool stream_is_away(const struct stream *s);
 /* The path by which it was found, where that is another than it had. */
 void stream_found_at(struct stream *s, const char *path);
 
+/* Ask for its name again: a rotated file may have been renamed more than once. */
+void stream_refresh_path(struct stream *s);
+
 /* Its name changed, as inotify says. */
 void stream_set_moved(struct stream *s);
 
@@ -266,7 +270,8 @@ void stream_set_loss(struct stream *s, int64_t bytes, const char *why);
 void stream_loss_told(struct stream *s);
 void stream_loss_committed(struct stream *s);
 
-/* What stood behind the position was cut off: that is missing now. */
+/* Was text cut off behind the position? Then that is missing now. */
+bool stream_is_cut_off(const struct stream *s);
 void stream_cut_off(struct stream *s);
 
 /* ---- the search for other files of its log ---- */

@@ -184,10 +184,18 @@ void stream_loss_committed(struct stream *s)
 	s->loss = (struct loss){ 0 };
 }
 
+bool stream_is_cut_off(const struct stream *s)
+{
+	return s->seen.cut || s->seen.size < s->seen.top || s->seen.size < s->at.scanned;
+}
+
 void stream_cut_off(struct stream *s)
 {
-	stream_set_loss(s, s->seen.top - s->at.position, "lines that were not read were cut off");
+	int64_t unread = s->seen.top - s->at.position;
+
+	stream_set_loss(s, unread > 0 ? unread : 0, "lines that were not read were cut off");
 	s->seen.top = s->seen.size;
+	s->seen.cut = false;
 	s->at.scanned = s->at.position;
 	s->group.open = false;
 }

@@ -287,6 +287,7 @@ void tail_files_truncated(struct tail_files *t, struct stream *s)
 {
 	struct remembered_file f = remembered_of(s);
 
+	stream_refresh_path(s);         /* its name says whether a copy was made over it */
 	f.truncated = true;
 	f.whole = stream_offset(s) >= f.top && tail_copy_is_rotated(t, s);
 	if (stream_is_told(s) && !remembered_add(&t->missing, &f, 0))

@@ -492,7 +492,7 @@ def test_fault_30_more_files_than_descriptors(db, make_agent, tmp_path):
     agent = make_agent(db, log_files=[str(folder / "*.log")])
     agent.start(under=["prlimit", "--nofile=256:256"])
     db.wait("SELECT count(*) >= 10000 FROM log_entries", timeout=60)
-    assert db.one("SELECT last_seq FROM agents") <= 40         # batches: hundreds of new files are told at once
+    assert db.one("SELECT last_seq FROM agents") <= 40         # hundreds of new files in one batch
     n = 10000
     for i in range(900):
         numbered(folder / f"more{i}.log", n)

@@ -159,6 +159,27 @@ static void of_two_copies_of_a_truncated_log_one_is_read(void **state)
 	assert_int_equal(agent.database.n_lines, 603);
 }
 
+/* cp app.log app.log.1, where app.log.1 is a rotated file that is open still: no pattern leads to it, so that
+ * its name was not looked at since. */
+static void a_copy_over_a_rotated_file_is_not_read(void **state)
+{
+	(void)state;
+	put_lines("app.log", "w", "a", 3);
+	follow("app.log");
+	round_trip();
+	move("app.log", "app.log.1");
+	put_lines("app.log", "w", "b", 30);
+	round_trip();
+	copy("app.log", "app.log.1");
+	round_trip();
+	put_lines("app.log", "a", "c", 3);
+	round_trip();
+	assert_each_once("a", 3);
+	assert_each_once("b", 30);
+	assert_each_once("c", 3);
+	assert_int_equal(agent.database.n_lines, 36);
+}
+
 static void a_copy_by_hand_is_not_read(void **state)
 {
 	(void)state;
@@ -213,6 +234,78 @@ static void what_was_truncated_without_a_copy_is_a_gap(void **state)
 	assert_int_equal(g->bytes, 7);
 	assert_int_equal(rows_of("unread"), 0);
 	assert_int_equal(rows_of("new"), 1);
+}
+
+/* The agent can't read: the database is away. It sees that a text gets shorter, and later that it is longer
+ * than it ever was. */
+static void what_was_seen_and_cut_off_before_it_could_be_read_is_a_gap(void **state)
+{
+	const struct kept_gap *g;
+
+	(void)state;
+	for (int connected = 0; connected <= 1; connected++) {
+		follow("app.log");
+		if (!connected) {
+			stop_tail();
+			start_tail();
+		}
+		put("app.log", "w", "");
+		if (connected)
+			round_trip();
+		put("app.log", "a", "unread\n");
+		tail_files_look(&tail->files);
+		put("app.log", "w", "");
+		tail_files_look(&tail->files);
+		put_lines("app.log", "a", "b", 300);
+		tail_files_look(&tail->files);
+		if (!connected)
+			connect_database();
+		round_trip();
+		assert_each_once("b", 300);
+		g = gap("truncated");
+		assert_non_null(g);
+		assert_int_equal(g->bytes, 7);
+		assert_int_equal(agent.database.n_gaps, 1);
+		assert_int_equal(tear_down(state) || set_up(state), 0);
+	}
+}
+
+/* The same, behind what was read. */
+static void what_was_cut_off_behind_the_position_is_a_gap(void **state)
+{
+	const struct kept_gap *g;
+
+	(void)state;
+	put_lines("app.log", "w", "a", 300);
+	follow("app.log");
+	round_trip();
+	put("app.log", "a", "unread\n");
+	tail_files_look(&tail->files);
+	assert_int_equal(truncate(in_dir("app.log"), stream_offset(stream_of("app.log"))), 0);
+	tail_files_look(&tail->files);
+	put_lines("app.log", "a", "b", 300);
+	round_trip();
+	assert_each_once("a", 300);
+	assert_each_once("b", 300);
+	g = gap("truncated");
+	assert_non_null(g);
+	assert_int_equal(g->bytes, 7);
+}
+
+/* A file that was made in its full length and is cut to its text when it is closed: nothing is missing. */
+static void zeros_that_are_cut_off_are_no_gap(void **state)
+{
+	(void)state;
+	put("app.log", "w", "one\n");
+	assert_int_equal(truncate(in_dir("app.log"), 65536), 0);
+	follow("app.log");
+	tail_files_look(&tail->files);
+	assert_int_equal(truncate(in_dir("app.log"), 4), 0);
+	tail_files_look(&tail->files);
+	put("app.log", "a", "two\n");
+	round_trip();
+	assert_rows("one two");
+	assert_int_equal(agent.database.n_gaps, 0);
 }
 
 /* logrotate's compress, while the agent is stopped: what was not read is packed. */
@@ -293,9 +386,13 @@ int main(void)
 		tail_test(a_truncated_log_is_read_on_in_its_copy),
 		tail_test(a_copy_is_not_read_again_when_it_is_renamed),
 		tail_test(of_two_copies_of_a_truncated_log_one_is_read),
+		tail_test(a_copy_over_a_rotated_file_is_not_read),
 		tail_test(a_copy_by_hand_is_not_read),
 		tail_test(what_a_copy_lacks_is_a_gap),
 		tail_test(what_was_truncated_without_a_copy_is_a_gap),
+		tail_test(what_was_seen_and_cut_off_before_it_could_be_read_is_a_gap),
+		tail_test(what_was_cut_off_behind_the_position_is_a_gap),
+		tail_test(zeros_that_are_cut_off_are_no_gap),
 		tail_test(a_log_packed_while_the_agent_is_stopped_is_a_gap_that_names_the_file),
 		tail_test(a_log_packed_while_it_is_open_is_read),
 		tail_test(a_rotation_with_a_full_batch_loses_nothing),
