@@ -321,11 +321,16 @@ size_t multiline_record(const struct multiline *m, struct multiline_room *room, 
 	struct record r = { .learnt = m, .lines = 1 };
 
 	*ret_open = false;
+	/* A blank line begins no record: to look for the end of each of many would take long. */
+	if (all_blank(first))
+		return end;
 	if (room->start)
 		return record_by_start(room, t, ret_open);
 	if (room->raw)
 		return end;
 	look(room, first, true, &l);
+	if (l.blank && !l.partial)
+		return end;
 	wrapped = log_wrapper_likely(first);
 	r.shape = l.shape;
 	r.level = l.level;

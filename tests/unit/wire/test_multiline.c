@@ -6,6 +6,7 @@
 #include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "wire/log/multiline.c"
 
@@ -167,6 +168,39 @@ static void a_configured_beginning_decides_alone(void **state)
 	expect_configured("^BEGIN", false, text, strlen("BEGIN 1"), false);
 }
 
+/* Each is a record: what follows it is not looked at. */
+static void blank_lines_cost_little(void **state)
+{
+	static const char *const lines[] = {
+		" \n", "{\"log\":\" \\n\",\"stream\":\"stdout\",\"time\":\"2026-11-21T02:39:13Z\"}\n",
+	};
+	static const struct multiline nothing;
+	static char text[1 << 20];
+	struct multiline_room room;
+	struct line_start *start = NULL;
+	struct err e;
+
+	(void)state;
+	multiline_room_init(&room);
+	room.clock.now_us = INT64_C(1795228754000000);
+	for (size_t i = 0; i < 3; i++) {
+		size_t n = strlen(lines[i % 2]), len = 0;
+		clock_t begin = clock();
+		bool open;
+
+		for (; len + n <= sizeof text; len += n)
+			memcpy(text + len, lines[i % 2], n);
+		for (struct text t = { text, len }; t.len > 0; t = text_after(t, n))
+			assert_int_equal(multiline_record(&nothing, &room, t, &open) + 1, n);
+		assert_in_range((clock() - begin) / (CLOCKS_PER_SEC / 1000), 0, 2000);
+		if (i == 1)
+			assert_int_equal(line_start_compile(&start, "^#", &e), 0);
+		room.start = start;
+	}
+	line_start_free(start);
+	multiline_room_free(&room);
+}
+
 static void in_a_raw_file_each_line_is_a_record(void **state)
 {
 	(void)state;
@@ -182,6 +216,7 @@ int main(void)
 		cmocka_unit_test(a_record_is_bounded),
 		cmocka_unit_test(a_configured_beginning_decides_alone),
 		cmocka_unit_test(in_a_raw_file_each_line_is_a_record),
+		cmocka_unit_test(blank_lines_cost_little),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
