@@ -10,6 +10,7 @@
 #include "wire/json_scan.h"
 #include "log_found.h"
 #include "log_level.h"
+#include "log_plain.h"
 #include "log_wrapper.h"
 
 enum { TEXT_MAX = 4 * LINE_BYTES_MAX };
@@ -22,16 +23,19 @@ const char *const line_form_names[LINE_FORMS] = {
 
 /* ---- an object's members to columns ---- */
 
-/* A string's characters; they stay where they are unless it has escapes. */
-static struct text string_text(const struct member *x, struct buf *room)
+/* A string's characters without colours; they stay where they are unless it has escapes. *ret_less: something
+ * was removed. */
+static struct text string_text(const struct member *x, struct buf *room, bool *ret_less)
 {
 	struct text inside = { x->value.s + 1, x->value.len - 2 };
 
+	*ret_less = false;
 	if (!x->escapes)
 		return inside;
 	buf_reset(room);
 	if (!json_unescape(inside, room))
 		return inside;
+	*ret_less = log_plain_in(room);
 	return (struct text){ room->data, room->len };
 }
 
@@ -113,8 +117,9 @@ static bool time_of(struct line_parser *p, const struct members *m, const struct
 	return true;
 }
 
-/* *ret_more: the word says more than the level that it becomes, as "notice" does. */
-static bool level_of(const struct members *m, const struct member *x, enum log_level *ret, bool *ret_more)
+/* *ret_more: the word says more than the level that it becomes, as "notice" does, or has a colour. */
+static bool level_of(const struct members *m, const struct member *x, struct buf *room, enum log_level *ret,
+		     bool *ret_more)
 {
 	enum log_level_family family = x->row->family;
 	enum log_level_kind kind;
@@ -122,9 +127,9 @@ static bool level_of(const struct members *m, const struct member *x, enum log_l
 
 	*ret_more = false;
 	if (x->type == JSON_STRING) {
-		t = (struct text){ t.s + 1, t.len - 2 };
+		t = string_text(x, room, ret_more);
 		if (log_level_word(t, ret, &kind)) {
-			*ret_more = kind != LEVEL_PLAIN;
+			*ret_more |= kind != LEVEL_PLAIN;
 			return true;
 		}
 		for (size_t i = 3; i + 1 < t.len; i++)  /* Go's slog: "ERROR+2" */
@@ -162,13 +167,13 @@ static void take_time(struct line_parser *p, struct members *m, struct found *f)
 		}
 }
 
-static void take_level(struct members *m, struct found *f)
+static void take_level(struct line_parser *p, struct members *m, struct found *f)
 {
 	const struct member *x = &m->slot[SLOT_LEVEL];
 	bool more;
 
 	for (; x->value.s; object_next(m, SLOT_LEVEL))
-		if (level_of(m, x, &f->level, &more)) {
+		if (level_of(m, x, &p->message, &f->level, &more)) {
 			f->leveled = true;
 			if (more)
 				object_add_extra(m, x);
@@ -215,14 +220,17 @@ static struct text without_tag(struct text name)
 static void take_logger(struct line_parser *p, struct members *m, struct found *f)
 {
 	const struct member *x = &m->slot[SLOT_LOGGER];
+	bool less;
 
 	if (!x->value.s)
 		return;
-	f->logger = string_text(x, &p->logger);
+	f->logger = string_text(x, &p->logger, &less);
 	if (x->row->rank > 0 && text_eq(x->key, TEXT("syslogtag"))) {
 		f->logger = without_tag(f->logger);
-		object_add_extra(m, x);
+		less = true;
 	}
+	if (less)
+		object_add_extra(m, x);
 }
 
 static bool add_members(struct line_parser *p, const struct members *m)
@@ -242,15 +250,19 @@ static bool add_members(struct line_parser *p, const struct members *m)
 static void from_members(struct line_parser *p, struct members *m, struct text line, struct found *f)
 {
 	const struct member *x = &m->slot[SLOT_MESSAGE];
+	bool less = false;
 
 	take_time(p, m, f);
-	take_level(m, f);
+	take_level(p, m, f);
 	if (!f->leveled)
 		level_of_status(m, f);
 	take_logger(p, m, f);
-	f->message = !x->value.s || (x->type == JSON_STRING && x->value.len == 2) ? line
-		     : x->type == JSON_STRING ? string_text(x, &p->message)
-					      : x->value;
+	if (x->value.s)
+		f->message = x->type == JSON_STRING ? string_text(x, &p->message, &less) : x->value;
+	if (!x->value.s || f->message.len == 0)
+		f->message = line;
+	if (less)
+		object_add_extra(m, x);
 	add_members(p, m);
 }
 

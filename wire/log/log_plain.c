@@ -1,6 +1,5 @@
 #include "log_plain.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -54,22 +53,48 @@ static size_t escape_sequence(struct text t)
 			n++;
 		return n < t.len && t.s[n] == '\a' ? n + 1 : n;
 	}
-	return 2;
+	while (n <= t.len && t.s[n - 1] >= ' ' && t.s[n - 1] < '0')     /* "\e(B": further bytes, then one */
+		n++;
+	return n <= t.len && t.s[n - 1] >= '0' && t.s[n - 1] < 0x7f ? n : n - 1;
 }
 
-struct text log_plain(struct text t, struct buf *room)
+/* What is left of `t`, at `to`, which may be its own place. */
+static size_t copy_plain(char *to, struct text t)
 {
-	if (!has_control(t))
-		return t;
-	buf_reset(room);
+	size_t len = 0;
+
 	for (size_t i = 0, n; i < t.len; i += n) {
 		n = 0;
 		while (i + n < t.len && !is_control(t.s[i + n]))
 			n++;
+		memmove(to + len, t.s + i, n);
+		len += n;
 		if (n == 0)
 			n = t.s[i] == '\033' ? escape_sequence((struct text){ t.s + i, t.len - i }) : 1;
-		else if (!buf_add(room, t.s + i, n))
-			return t;
 	}
-	return (struct text){ room->data ? room->data : "", room->len };
+	return len;
+}
+
+struct text log_plain(struct text t, struct buf *room)
+{
+	char *to;
+
+	if (!has_control(t))
+		return t;
+	buf_reset(room);
+	to = buf_room(room, t.len);
+	if (!to)
+		return t;
+	room->len = copy_plain(to, t);
+	return (struct text){ to, room->len };
+}
+
+bool log_plain_in(struct buf *b)
+{
+	struct text t = { b->data, b->len };
+
+	if (!has_control(t))
+		return false;
+	b->len = copy_plain(b->data, t);
+	return true;
 }

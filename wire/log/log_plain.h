@@ -7,10 +7,15 @@
 #ifndef WIRE_LOG_PLAIN_H
 #define WIRE_LOG_PLAIN_H
 
+#include <stdbool.h>
+
 #include "common/buf.h"
 #include "common/text.h"
 
 /* The text without colours and control characters; in `room` when it has any. */
 struct text log_plain(struct text t, struct buf *room);
+
+/* The same for the text in `b`. False: it has none. */
+bool log_plain_in(struct buf *b);
 
 #endif

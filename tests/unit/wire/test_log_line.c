@@ -286,6 +286,26 @@ static void the_prefix_of_text_becomes_columns(void **state)
 	ROWS(rows);
 }
 
+/* As winston's colorize() writes them, and tput's "sgr0". What was removed is in the context. */
+static void colours_leave_each_column(void **state)
+{
+	static const struct row rows[] = {
+		{ "{\"level\":\"\\u001b[31merror\\u001b[39m\",\"message\":\"a\"}", 0, LEVEL_ERROR, NULL, "a",
+		  "{\"level\":\"\\u001b[31merror\\u001b[39m\"}" },
+		{ "{\"level\":\"\\u0057ARN\",\"message\":\"no\"}", 0, LEVEL_WARNING, NULL, "no", NULL },
+		{ "{\"logger\":\"\\u001b[36mapp\\u001b[0m\",\"message\":\"\\u001b[1mno\\u0007\\t.\\n\"}", 0,
+		  LEVEL_INFO, "app", "no\t.\n",
+		  "{\"logger\":\"\\u001b[36mapp\\u001b[0m\",\"message\":\"\\u001b[1mno\\u0007\\t.\\n\"}" },
+		{ "{\"message\":\"\\u001b[0m\"}", 0, LEVEL_INFO, NULL, "{\"message\":\"\\u001b[0m\"}",
+		  "{\"message\":\"\\u001b[0m\"}" },
+		{ "\033[31mERROR\033(B\033[m no \033#8more\033(", 0, LEVEL_ERROR, NULL, "no more",
+		  "{\"_line\":\"\\u001b[31mERROR\\u001b(B\\u001b[m no \\u001b#8more\\u001b(\"}" },
+	};
+
+	(void)state;
+	ROWS(rows);
+}
+
 /* Whatever was repaired, removed or read twice on the way. */
 static void a_line_can_be_had_back(void **state)
 {
@@ -509,6 +529,7 @@ int main(void)
 		cmocka_unit_test(a_line_that_is_no_object_is_kept_as_text),
 		cmocka_unit_test(json_is_repaired_where_the_meaning_is_plain),
 		cmocka_unit_test(the_prefix_of_text_becomes_columns),
+		cmocka_unit_test(colours_leave_each_column),
 		cmocka_unit_test(a_line_can_be_had_back),
 		cmocka_unit_test(a_wrapper_loses_nothing),
 		cmocka_unit_test(values_that_postgresql_refuses_are_repaired),
