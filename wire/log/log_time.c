@@ -356,12 +356,14 @@ struct lead {
 	char sign;
 };
 
-#define NAME(a, b, c) ((a) << 16 | (b) << 8 | (c))
+#define NAME(a, b, c) ((unsigned)(a) << 16 | (unsigned)(b) << 8 | (unsigned)(c))
 
 /* By the first three letters: most words are no month. */
 static bool is_month_or_day(struct text t)
 {
-	switch (NAME(t.s[0] | 0x20, t.s[1] | 0x20, t.s[2] | 0x20)) {
+	unsigned char a = (unsigned char)t.s[0], b = (unsigned char)t.s[1], c = (unsigned char)t.s[2];
+
+	switch (NAME(a | 0x20, b | 0x20, c | 0x20)) {
 	case NAME('j', 'a', 'n'):
 	case NAME('f', 'e', 'b'):
 	case NAME('m', 'a', 'r'):
