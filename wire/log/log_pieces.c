@@ -330,6 +330,7 @@ bool take_colons(struct reading *r)
 /* "=INFO REPORT==== 30-Nov-2026::12:00:01 ===" of Erlang. */
 bool take_report(struct reading *r)
 {
+	static const char mark[] = " REPORT==== ";
 	struct text t = r->rest;
 	enum log_level level;
 	size_t w;
@@ -337,10 +338,13 @@ bool take_report(struct reading *r)
 	if (t.s != r->begin || text_first(t) != '=')
 		return false;
 	w = word_length(text_after(t, 1));
-	if (!text_begins(text_after(t, 1 + w), " REPORT==== ") ||
-	    !log_level_word((struct text){ t.s + 1, w }, &level, NULL))
+	if (w == 0 || !text_begins(text_after(t, 1 + w), mark))
 		return false;
-	reading_level(r, level, 1 + w + strlen(" REPORT==== "));
+	if (log_level_word((struct text){ t.s + 1, w }, &level, NULL))
+		reading_level(r, level, 0);
+	else if (text_begins(t, "=CRASH") || text_begins(t, "=SUPERVISOR"))
+		reading_level(r, LEVEL_ERROR, 0);
+	r->rest = text_after(t, 1 + w + sizeof mark - 1);
 	return true;
 }
 

@@ -111,7 +111,8 @@ enum log_trace log_trace_begins(struct text line, enum log_level *ret)
 bool log_trace_goes_on(struct text line)
 {
 	static const char *const always[] = {
-		"Caused by: ", "Suppressed: ", "... ", "Stack trace:", "stack backtrace:", "#0 ",
+		"Caused by: ", "Suppressed: ", "... ", "Stack trace:", "stack backtrace:",
+		"stack traceback:", "note: run with `RUST_BACKTRACE", "#0 ",
 		"#1 ",         "#2 ",          NULL
 	};
 	size_t n = 0;

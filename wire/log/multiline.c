@@ -36,6 +36,7 @@ struct line {
 	enum log_level level;           /* INFO where it has none */
 	bool leveled, blank, indented;
 	bool header;                    /* nothing stands behind its time or level: the message follows */
+	bool method;                    /* behind its time stand a class and a method: the level follows */
 	bool wrapped;                   /* by a container's runtime, ... */
 	bool partial;                   /* ... which cut it here */
 };
@@ -67,6 +68,11 @@ static bool begins_object(struct text t)
 	return t.len > 1 && t.s[0] == '{' && t.s[1] == '"' && !log_wrapper_likely(t);
 }
 
+static bool is_name_of_java(char c)
+{
+	return is_word(c) || (c && strchr(".$<>", c));
+}
+
 static bool has_pairs(struct text t)
 {
 	size_t n = 0;
@@ -74,6 +80,19 @@ static bool has_pairs(struct text t)
 	while (n < t.len && (isalnum((unsigned char)t.s[n]) || strchr("_.@-", t.s[n])))
 		n++;
 	return n > 0 && n + 1 < t.len && t.s[n] == '=' && log_key_find((struct text){ t.s, n }) != NULL;
+}
+
+/* "com.example.Shop pay" of java.util.logging; without a package only behind a time of twelve hours. */
+static bool is_method(struct text t, struct text time)
+{
+	size_t class = text_span(t, is_name_of_java), method = 0;
+
+	while (t.len > 0 && strchr(" \t\r", t.s[t.len - 1]))
+		t.len--;
+	if (class > 0 && class < t.len && t.s[class] == ' ')
+		method = text_span(text_after(t, class + 1), is_name_of_java);
+	return method > 0 && class + 1 + method == t.len &&
+	       (memchr(t.s, '.', class) || (time.len > 0 && (time.s[time.len - 1] | 0x20) == 'm'));
 }
 
 /* What the line is. `whole`: its newline is there. */
@@ -110,6 +129,8 @@ static void look(struct multiline_room *r, struct text t, bool whole, struct lin
 		if (ret->shape == SHAPE_LEVELED && ret->indented)
 			ret->shape = SHAPE_PLAIN;
 		ret->header = found.timed && all_blank(text_after(t, found.prefix));
+		ret->method =
+			found.timed && !found.leveled && is_method(text_after(t, found.prefix), found.time);
 	} else if (has_pairs(t)) {
 		ret->shape = SHAPE_PAIRS;
 	}
@@ -122,7 +143,8 @@ struct record {
 	enum line_shape shape;          /* of its first line */
 	enum log_level level;
 	bool leveled;
-	bool header;
+	bool header, method;
+	bool colon;                     /* its first line ends with one: what it announces follows */
 	enum log_trace trace;
 	bool python_done;               /* the exception was named */
 	bool after_blank;
@@ -155,6 +177,10 @@ static bool crash_belongs(struct record *r, const struct line *l)
 		r->python_done = false;
 		return true;
 	}
+	/* Elixir: the exception stands behind the error that tells whom it befell. */
+	if (text_begins(l->text, "** (") && r->level >= LEVEL_ERROR && r->shape != SHAPE_CRASH &&
+	    !r->after_blank)
+		return true;
 	return l->trace == TRACE_OTHER && r->level >= LEVEL_ERROR && r->shape != SHAPE_CRASH &&
 	       l->level >= LEVEL_ERROR && l->text.s[0] == ' ';
 }
@@ -162,11 +188,8 @@ static bool crash_belongs(struct record *r, const struct line *l)
 /* A line that begins like records do somewhere: does it here? */
 static bool begins_one(const struct record *r, const struct line *l)
 {
-	if (l->shape == SHAPE_TIMED || l->shape == SHAPE_OBJECT)
+	if (l->shape == SHAPE_TIMED || l->shape == SHAPE_LEVELED || l->shape == SHAPE_OBJECT)
 		return true;
-	if (l->shape == SHAPE_LEVELED)  /* java.util.logging: the time on one line, the level on the next */
-		return is_learnt(r->learnt, SHAPE_LEVELED) ||
-		       !(r->shape == SHAPE_TIMED && !r->leveled && r->lines == 1);
 	return l->shape == SHAPE_PAIRS && !is_learnt(r->learnt, SHAPE_TIMED);
 }
 
@@ -185,6 +208,10 @@ static bool belongs_to_trace(struct record *r, const struct line *l)
 static bool belongs(struct record *r, const struct line *l)
 {
 	if (r->go_on && l->wrapped)
+		return true;
+	if (r->method && r->lines == 1 && l->shape == SHAPE_LEVELED && !r->after_blank)
+		return true;
+	if (r->shape == SHAPE_CRASH && r->colon && r->lines == 1 && l->shape == SHAPE_PLAIN)
 		return true;
 	if (l->shape == SHAPE_CRASH)
 		return crash_belongs(r, l);
@@ -318,6 +345,8 @@ size_t multiline_record(const struct multiline *m, struct multiline_room *room, 
 	struct text first = line_at(t, 0, &whole);
 	size_t end = first.len, at = end + 1;
 	struct line l;
+	/* Nothing is known of a file's first record but that it has a time: so will the next one. */
+	static const struct multiline assumed = { .begins = { [SHAPE_TIMED] = 1 }, .records = 1 };
 	struct record r = { .learnt = m, .lines = 1 };
 
 	*ret_open = false;
@@ -332,10 +361,14 @@ size_t multiline_record(const struct multiline *m, struct multiline_room *room, 
 	if (l.blank && !l.partial)
 		return end;
 	wrapped = log_wrapper_likely(first);
+	if (m->records == 0 && l.shape == SHAPE_TIMED)
+		r.learnt = &assumed;
 	r.shape = l.shape;
 	r.level = l.level;
 	r.leveled = l.leveled;
 	r.header = l.header;
+	r.method = l.method || l.header;
+	r.colon = l.text.len > 0 && l.text.s[l.text.len - 1] == ':';
 	r.trace = l.trace;
 	r.go_on = l.partial;
 	r.exception = !l.blank && log_trace_may_name_exception(l.text);

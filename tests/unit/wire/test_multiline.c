@@ -65,6 +65,41 @@ static void traces_belong_to_the_line_before_them(void **state)
 		  "main.x\n\t/b.go:4\nexit status 2",
 		  "INFO two\n" },
 		{ "one\r\n\tat x\r", "two\r\n" },
+		/* java.util.logging: the level is on the second line */
+		{ "Nov 20, 2026 12:00:00 PM com.example.Shop pay\nSEVERE: failed\njava.lang.Error: x\n\tat "
+		  "a.B.c(B.java:1)",
+		  "Nov 20, 2026 12:00:01 PM com.example.Shop pay\n" },
+		{ "Nov 20, 2026 12:00:00 PM Shop pay\nINFO: ok", "Nov 20, 2026 12:00:01 PM Shop pay\n" },
+		{ "2026/11/20 12:00:00 shop started", "ERROR: no route\n" },
+		/* what a line with a colon at its end announces */
+		{ "thread 'main' panicked at src/main.rs:2:5:\nboom\nnote: run with `RUST_BACKTRACE=1` "
+		  "environment "
+		  "variable to display a backtrace",
+		  "two\n" },
+		{ "Unhandled exception:\nException: boom\n#0      main (file:///srv/a.dart:2:3)", "two\n" },
+		/* Elixir, Erlang */
+		{ "12:00:00.123 [error] GenServer Shop terminating\n** (RuntimeError) boom\n    "
+		  "lib/shop.ex:3: Shop.pay/1\n"
+		  "Last message: :pay",
+		  "12:00:01.123 [info] ok\n" },
+		{ "2026-11-20T12:00:00.123456+00:00 error: ** Generic server shop terminating\n** Last "
+		  "message in was "
+		  "pay\n** When Server state == []",
+		  "2026-11-20T12:00:01.123456+00:00 info: ok\n" },
+		{ "=CRASH REPORT==== 20-Nov-2026::12:00:00.123456 ===\n  crasher:\n    pid: <0.1.0>",
+		  "=INFO REPORT==== 20-Nov-2026::12:00:01 ===\n" },
+		/* a time, and the message on the next lines: Oracle, Db2, Samba */
+		{ "2026-11-20T12:00:00.123456+00:00\nORA-00600: internal error code\nErrors in file "
+		  "/u01/x.trc",
+		  "2026-11-20T12:00:01.123456+00:00\n" },
+		{ "2026-11-20-12.00.00.123456+000 I1234E567             LEVEL: Error\nPID     : "
+		  "4711\nMESSAGE : failed",
+		  "2026-11-20-12.00.01.123456+000 I1234E568             LEVEL: Error\n" },
+		{ "[2026/11/20 12:00:00.123456,  0] ../../source3/smbd/server.c:1789(main)\n  smbd started.",
+		  "[2026/11/20 12:00:01.123456,  0] ../../source3/smbd/server.c:1789(main)\n" },
+		/* an access log within an error log: gunicorn writes both */
+		{ "[2026-11-20 12:00:00 +0000] [4711] [INFO] started",
+		  "127.0.0.1 - - [20/Nov/2026:12:00:00 +0000] \"GET /x HTTP/1.1\" 500 12\n" },
 		/* a part of a wrapped line is continued by another wrapped one only */
 		{ "2026-11-21T02:39:13.758088984Z stdout P a\n2026-11-21T02:39:13.758088985Z stdout F b",
 		  "2026-11-21T02:39:13.758088986Z stdout F c\n" },
