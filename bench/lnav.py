@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The corpus of real loggers, read by lnav (with the formats that it comes with) and by the agent: which
-times, levels and records are right. Debian 12's lnav is 0.11.1. Of its formats only journald_json_log reads JSON:
-bunyan's and others came later. So text and JSON are counted apart. docs/log-formats.md has the table.
+times, levels and records are right. Debian 12's lnav is 0.11.1. Of its formats only journald_json_log reads
+JSON: bunyan's and others came later. So text and JSON are counted apart. docs/log-formats.md has the table.
 
     bench/lnav.py
 """
