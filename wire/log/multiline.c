@@ -382,6 +382,7 @@ size_t multiline_record(const struct multiline *m, struct multiline_room *room, 
 	}
 	for (; r.lines < RECORD_LINES_MAX; r.lines++) {
 		struct text line = line_at(t, at, &whole);
+		bool mine;
 
 		if (at + line.len > RECORD_BYTES_MAX)
 			return end;
@@ -390,15 +391,15 @@ size_t multiline_record(const struct multiline *m, struct multiline_room *room, 
 			return end;
 		}
 		look(room, line, whole, &l);
-		if (l.blank) {
-			r.after_blank = true;
-		} else if (!belongs(&r, &l)) {
-			if (!may_be_text(&r, &l))
-				return end;
-		} else if (!whole) {
+		mine = !l.blank && belongs(&r, &l);
+		if (!l.blank && !mine && !may_be_text(&r, &l))
+			return end;
+		if (!whole) {
 			*ret_open = true;
 			return end;
-		} else {
+		}
+		r.after_blank |= l.blank;
+		if (mine) {
 			if (r.held > 0 && !log_trace_is_frame(l.text))
 				return end;
 			end = at + line.len;

@@ -140,6 +140,27 @@ static size_t indented_lines(char *to, int lines, int width)
 	return (size_t)lines * (size_t)width;
 }
 
+/* Blanks are judged only when their line has ended: what lies behind it is not read. */
+static void an_unfinished_line_of_blanks_keeps_the_record_open(void **state)
+{
+	static const char *const begins[] = { "one", "ERROR x", "ValueError: x" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
+		for (int fill = 0; fill < 2; fill++) {
+			size_t n = strlen(begins[i]), len = n + 1 + 2 * PREFIX_TELLS;
+			char *text = malloc(len); /* with a guard of AddressSanitizer and valgrind */
+			bool open;
+
+			memcpy(text, begins[i], n);
+			text[n] = '\n';
+			memset(text + n + 1, fill ? ' ' : '\x1f', 2 * PREFIX_TELLS);
+			assert_int_equal(record((struct text){ text, len }, &open), n);
+			assert_true(open);
+			free(text);
+		}
+}
+
 static void a_record_is_bounded(void **state)
 {
 	char *text = malloc(4 * RECORD_BYTES_MAX);
@@ -248,6 +269,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(traces_belong_to_the_line_before_them),
 		cmocka_unit_test(an_unfinished_line_tells_when_it_can),
+		cmocka_unit_test(an_unfinished_line_of_blanks_keeps_the_record_open),
 		cmocka_unit_test(a_record_is_bounded),
 		cmocka_unit_test(a_configured_beginning_decides_alone),
 		cmocka_unit_test(in_a_raw_file_each_line_is_a_record),
