@@ -192,7 +192,7 @@ demo: ## the whole of Observ on this machine; installs what it needs, prints the
 demo-clean: ## remove what the demo keeps (demo-data)
 	$(Q)scripts/demo clean
 
-include tests.mk bench.mk install.mk
+include tests.mk fuzz.mk bench.mk install.mk
 
 # Of our own folders: other trees below BUILD have files of such names (sysusers.d, invoke-rc.d).
 MADE := $(addprefix $(BUILD)/,common wire logcore obs_agent fleet_hub examples tests bench soak)

@@ -9,14 +9,14 @@ COMMON := \
   level \
   line_start \
   log \
-  names \
+  net/names \
+  net/url \
+  net/url_mask \
   near \
   parse \
   path_pattern \
   random \
   read \
-  url \
-  url_mask \
   tzif \
   utf8 \
   visible \

@@ -13,7 +13,7 @@
 #include "common/cleanup.h"
 #include "common/err.h"
 #include "common/near.h"
-#include "common/url_mask.h"
+#include "common/net/url_mask.h"
 #include "obs_agent/config/config.h"
 #include "obs_agent/doctor/doctor.h"
 #include "obs_agent/config/env_file.h"

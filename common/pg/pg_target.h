@@ -13,7 +13,7 @@
 #include <stdbool.h>
 
 #include "common/err.h"
-#include "common/names.h"
+#include "common/net/names.h"
 #include "pg_options.h"
 
 /* How a program connects. The texts must outlive the targets. */

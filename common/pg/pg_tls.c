@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/names.h"
+#include "common/net/names.h"
 
 #define LOCALHOST "localhost"
 #define AUTHORITIES "/etc/ssl/certs/ca-certificates.crt"        /* of Debian's package ca-certificates */

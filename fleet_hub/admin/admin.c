@@ -20,7 +20,7 @@
 #include "common/near.h"
 #include "common/parse.h"
 #include "common/text.h"
-#include "common/url_mask.h"
+#include "common/net/url_mask.h"
 #include "fleet_hub/base/db.h"
 #include "fleet_hub/base/template.h"
 #include "setup.h"

@@ -17,8 +17,8 @@
 #include "common/parse.h"
 #include "common/pg/pg_options.h"
 #include "common/text.h"
-#include "common/url.h"
-#include "common/url_mask.h"
+#include "common/net/url.h"
+#include "common/net/url_mask.h"
 #include "common/utf8.h"
 
 enum { NAME_MAX_BYTES = 63, SHOWN_MAX = 100 /* bytes of a value, in a message */, PATH_SIZE = 4096 };

@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <strings.h>
 
-#include "common/url_mask.h"
+#include "common/net/url_mask.h"
 
 #define DELIMITERS ":/?#@&=;, \\"       /* of a URL's parts */
 

@@ -12,7 +12,7 @@
 #include "common/clock.h"
 #include "common/parse.h"
 #include "common/path_pattern.h"
-#include "common/url.h"
+#include "common/net/url.h"
 
 enum { UNIT_MAX = 255 };                /* bytes */
 

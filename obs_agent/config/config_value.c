@@ -13,7 +13,7 @@
 
 #include "common/buf.h"
 #include "common/cleanup.h"
-#include "common/url_mask.h"
+#include "common/net/url_mask.h"
 #include "common/utf8.h"
 #include "credential.h"
 #include "env_file.h"

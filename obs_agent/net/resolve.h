@@ -11,7 +11,7 @@
 #include <systemd/sd-event.h>
 
 #include "common/err.h"
-#include "common/names.h"
+#include "common/net/names.h"
 
 struct resolver;
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/url_mask.h"
+#include "common/net/url_mask.h"
 #include "obs_agent/config/config.h"
 
 #define MARK "ZqX"                      /* stands at the start of each password */

@@ -17,7 +17,7 @@ static atomic_bool hangs;
 int fake_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
 		     struct addrinfo **ret);
 #define getaddrinfo fake_getaddrinfo
-#include "common/names.c"
+#include "common/net/names.c"
 #include "obs_agent/net/resolve.c"
 #undef getaddrinfo
 #include "common/pg/pg_target.c"

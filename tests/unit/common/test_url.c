@@ -5,8 +5,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "common/url.c"
-#include "common/url_mask.c"
+#include "common/net/url.c"
+#include "common/net/url_mask.c"
 
 static void valid_urls_are_accepted(void **state)
 {

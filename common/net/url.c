@@ -3,7 +3,7 @@
 #include <ctype.h>
 #include <strings.h>
 
-#include "parse.h"
+#include "common/parse.h"
 
 #define HTTP_SHAPE     "write http://HOST/PATH or https://HOST/PATH"
 #define POSTGRES_SHAPE "write postgres://USER:PASSWORD@HOST:5432/DATABASE"

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "text.h"
+#include "common/text.h"
 
 /* "what is wrong; how to fix it", to be put behind the URL's name; NULL: nothing. */
 const char *url_http_problem(const char *url);

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "text.h"
+#include "common/text.h"
 
 enum { URL_MASK_MAX = 16384 }; /* bytes; a longer URL is shown as "***" */
 
