@@ -69,12 +69,13 @@ BEGIN
 END
 $$;
 
--- The text in which the words of a line stand: where escapes of the context's JSON stand for characters
--- without a picture, blanks do.
+-- The text in which the words of a line stand, each part cut at p_max. Blanks stand for what separates keys
+-- and values in the context's JSON, and for its escapes.
 CREATE OR REPLACE FUNCTION line_text(p_logger text, p_message text, p_context text, p_max int) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN left(coalesce(p_logger || ' ', '') || p_message, p_max) || coalesce(' ' || left(
-	CASE WHEN strpos(p_context, '\') = 0 THEN p_context
+	CASE WHEN strpos(p_context, '\') = 0
+	THEN replace(replace(replace(replace(p_context, '": "', ' '), '", "', ' '), '": ', ' '), ', "', ' ')
 	ELSE regexp_replace(p_context, '\\(["\\/bfnrt]|u[0-9a-f]{4})', ' ', 'g') END, p_max), '');
 
 -- Blanks between the parts of camelCase words: orderService, HTTPServer, OAuth2Client.
@@ -121,37 +122,42 @@ END
 $$;
 
 -- The words of a log line; level=LEVEL if that is not INFO; cut= if the context is longer than what is
--- indexed. ASCII goes the fast way: symbols become blanks one after the other, which is three times as fast
--- as a regular expression and eight times as fast as translate(). Nothing depends on the search_path.
+-- indexed. Symbols become blanks one after the other, first those that most lines have: replace() takes a
+-- third of the time of a regular expression, an eighth of that of translate(). Nothing depends on the
+-- search_path.
 CREATE OR REPLACE FUNCTION words(p_level text, p_logger text, p_message text, p_context jsonb)
-RETURNS tsvector
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+RETURNS tsvector LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
 	c text := p_context;
 	t text := observ.line_text(p_logger, p_message, c, observ.max_search_chars());
-	plain boolean := octet_length(t) = length(t) AND (length(t) < 2047 OR t !~ '[0-9A-Za-z]{255}');
-	list text[] := CASE WHEN p_level <> 'INFO' THEN ARRAY['level=' || p_level] END ||
-		CASE WHEN length(c) > observ.max_search_chars() THEN ARRAY['cut='] END;
+	marks text := CASE WHEN p_level = 'INFO' THEN '' ELSE ' level=' || p_level END ||
+		CASE WHEN length(c) > observ.max_search_chars() THEN ' cut=' ELSE '' END;
+	list text[];
 BEGIN
-	IF t ~ '[a-z][A-Z]|[A-Z0-9][A-Z][a-z]|[\u0001-\u0008\u000b\u000c\u000e-\u001f\u007f]' THEN
-		plain := plain AND t !~ '[\u0001-\u0008\u000b\u000c\u000e-\u001f\u007f]';
+	t :=
+		replace(replace(replace(replace(replace(replace(replace(replace(replace(
+		replace(replace(replace(t, '"', ' '), ':', ' '), ',', ' '), '{', ' '), '}', ' '), '/', ' ')
+		, '.', ' '), '-', ' '), '_', ' '), '=', ' '), '(', ' '), ')', ' ');
+	IF t !~ '[^a-zA-Z0-9 ]|[a-z][A-Z]|[A-Z0-9][A-Z][a-z]' AND length(t) < 2047 THEN
+		RETURN array_to_tsvector(array_remove(string_to_array(lower(t COLLATE "C") || marks, ' '),
+			''));
+	END IF;
+	IF t ~ '[a-z][A-Z]|[A-Z0-9][A-Z][a-z]' THEN
 		t := t || ' ' || observ.camel_apart(t);
 	END IF;
-	IF plain THEN
-		t :=
-			replace(replace(replace(replace(replace(replace(replace(replace(replace(
-			replace(replace(replace(replace(replace(replace(replace(replace(replace(
-			replace(replace(replace(replace(replace(replace(replace(replace(replace(
-			replace(replace(replace(replace(replace(replace(replace(replace(t
-			, E'\n', ' '), E'\t', ' '), E'\r', ' '), '!', ' '), '"', ' '), '#', ' '), '$', ' ')
-			, '%', ' '), '&', ' '), '''', ' '), '(', ' '), ')', ' '), '*', ' '), '+', ' ')
-			, ',', ' '), '-', ' '), '.', ' '), '/', ' '), ':', ' '), ';', ' '), '<', ' ')
-			, '=', ' '), '>', ' '), '?', ' '), '@', ' '), '[', ' '), '\', ' '), ']', ' ')
-			, '^', ' '), '_', ' '), '`', ' '), '{', ' '), '|', ' '), '}', ' '), '~', ' ');
-		list := list || string_to_array(lower(t COLLATE "C"), ' ');
+	t :=
+		replace(replace(replace(replace(replace(replace(replace(replace(replace(
+		replace(replace(replace(replace(replace(replace(replace(replace(replace(
+		replace(replace(replace(replace(replace(t
+		, E'\n', ' '), E'\t', ' '), E'\r', ' '), '!', ' '), '#', ' '), '$', ' '), '%', ' ')
+		, '&', ' '), '''', ' '), '*', ' '), '+', ' '), ';', ' '), '<', ' '), '>', ' ')
+		, '?', ' '), '@', ' '), '[', ' '), '\', ' '), ']', ' '), '^', ' '), '`', ' ')
+		, '|', ' '), '~', ' ');
+	IF t ~ '[^a-zA-Z0-9 ]' OR length(t) >= 2047 AND t ~ '[0-9A-Za-z]{255}' THEN
+		list := observ.word_list(t);
 	ELSE
-		list := list || observ.word_list(t);
+		list := string_to_array(lower(t COLLATE "C"), ' ');
 	END IF;
-	RETURN array_to_tsvector(array_remove(list, ''));
+	RETURN array_to_tsvector(array_remove(list || string_to_array(marks, ' '), ''));
 END
 $$;
