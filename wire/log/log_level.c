@@ -1,7 +1,6 @@
 #include "log_level.h"
 
 #include <stdint.h>
-#include <strings.h>
 
 #include "common/parse.h"
 
@@ -63,6 +62,15 @@ static const uint32_t first_letters[WORD_MAX + 1] = {
 #undef L
 };
 
+/* Is `word`, in any case, this word of as many small letters and digits? */
+static inline bool same_letters(const char *small, struct text word)
+{
+	for (size_t i = 1; i < word.len; i++)
+		if ((word.s[i] | 0x20) != small[i])
+			return false;
+	return true;
+}
+
 bool log_level_word(struct text word, enum log_level *ret, enum log_level_kind *ret_kind)
 {
 	char first;
@@ -74,7 +82,7 @@ bool log_level_word(struct text word, enum log_level *ret, enum log_level_kind *
 		return false;
 	for (size_t i = 0; i < WORDS; i++)
 		if (words[i].word.s[0] == first && words[i].word.len == word.len &&
-		    strncasecmp(words[i].word.s, word.s, word.len) == 0) {
+		    same_letters(words[i].word.s, word)) {
 			*ret = words[i].level;
 			if (ret_kind)
 				*ret_kind = words[i].kind;
