@@ -57,7 +57,12 @@ UNIT_TESTS := \
   logcore/test_redact \
   wire/test_batch \
   wire/test_hostile \
+  wire/test_json_lenient \
   wire/test_log_level \
+  wire/test_log_trace \
+  wire/test_log_wrapper \
+  wire/test_log_keys \
+  wire/test_log_fields \
   wire/test_log_line \
   wire/test_log_text \
   wire/test_log_time \

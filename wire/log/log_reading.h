@@ -98,7 +98,7 @@ bool take_caller(struct reading *r);
 bool take_number(struct reading *r);
 
 /* log_group.c */
-enum name_rank rank_of(const struct reading *r, struct text name, char bracket);
+enum name_rank rank_of(const struct reading *r, struct text t, char bracket);
 bool take_group(struct reading *r);
 
 /* log_ahead.c */
