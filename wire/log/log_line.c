@@ -23,20 +23,23 @@ const char *const line_form_names[LINE_FORMS] = {
 
 /* ---- an object's members to columns ---- */
 
-/* A string's characters without colours; they stay where they are unless it has escapes. *ret_less: something
- * was removed. */
-static struct text string_text(const struct member *x, struct buf *room, bool *ret_less)
+/* The characters of a string that has escapes. *ret_less: colours were removed. */
+__attribute__((noinline)) static struct text unescaped(struct text inside, struct buf *room, bool *ret_less)
 {
-	struct text inside = { x->value.s + 1, x->value.len - 2 };
-
-	*ret_less = false;
-	if (!x->escapes)
-		return inside;
 	buf_reset(room);
 	if (!json_unescape(inside, room))
 		return inside;
 	*ret_less = log_plain_in(room);
 	return (struct text){ room->data, room->len };
+}
+
+/* A string's characters without colours; they stay where they are unless it has escapes. */
+static inline struct text string_text(const struct member *x, struct buf *room, bool *ret_less)
+{
+	struct text inside = { x->value.s + 1, x->value.len - 2 };
+
+	*ret_less = false;
+	return x->escapes ? unescaped(inside, room, ret_less) : inside;
 }
 
 /* Six digits; false: they are not. */
