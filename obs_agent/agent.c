@@ -211,6 +211,7 @@ void agent_reload(struct agent *a)
 {
 	for (int i = 0; i < SOURCES; i++)
 		reload_source(a, i);
+	agent_tell_state(a);
 }
 
 void agent_finish(struct agent *a, bool stopping)

@@ -16,6 +16,7 @@ enum {
 	NEWS_DELAY_S = 1,               /* ... and so do news of the agent's state */
 	CHECK_DELAY_S = 60,             /* a check that succeeded waits for the next metrics */
 	STATE_EVERY_S = 300,            /* the state is sent this often with metrics, sooner with news, ... */
+	STATE_IDLE_S = 3600,            /* ... seldom where all that came since was routine, ... */
 	STATE_NEWS_S = 10,              /* ... and at most this often alone, when news can't wait */
 	REPEAT_ERROR_S = 300,           /* the same error is logged again this often */
 	STATE_BYTES_MAX = 64 * 1024,
@@ -47,6 +48,7 @@ struct deliver {
 	struct buf state_json;
 	bool outbox_in_trouble;
 	bool state_news;                /* the state has news that were not sent */
+	bool state_moves;               /* more than routine came since it was sent */
 	bool positions_known;           /* the database has told its positions */
 	bool source_waiting;            /* a source was refused, and waits for resume() */
 	bool outbox_has_more;           /* the batch could not take all of the outbox */
@@ -73,10 +75,11 @@ static bool news_due(const struct deliver *d)
 static bool state_due(const struct deliver *d)
 {
 	bool news = d->last_error[0] || d->state_news || outbox_state(d->outbox).lost > d->lost_told;
+	int64_t every_s = d->state_moves ? STATE_EVERY_S : STATE_IDLE_S;
 
 	if (!d->sent->n[SAMPLE_METRICS])
 		return news_due(d);
-	return !d->state_sent_us || news || mono_us() - d->state_sent_us >= STATE_EVERY_S * US_PER_S;
+	return !d->state_sent_us || news || mono_us() - d->state_sent_us >= every_s * US_PER_S;
 }
 
 static struct text state_text(struct deliver *d)
@@ -86,7 +89,7 @@ static struct text state_text(struct deliver *d)
 	if (!state_due(d))
 		return (struct text){ NULL, 0 };
 	d->state_sent_us = mono_us();
-	d->state_news = false;
+	d->state_news = d->state_moves = false;
 	buf_reset(&d->state_json);
 	if (!d->events->state(d->data, &d->state_json) || !buf_cstr(&d->state_json))
 		return (struct text){ NULL, 0 };
@@ -193,11 +196,18 @@ static int on_flush(sd_event_source *s, uint64_t usec, void *data)
 
 /* ---- taking samples ---- */
 
+/* What comes in each interval while nothing happens. */
+static bool is_routine(const struct sample *s)
+{
+	return s->kind == SAMPLE_METRICS ||
+	       (s->kind == SAMPLE_CHECK && s->check.error == CHECK_OK && !s->check.changed);
+}
+
 static int64_t delay_us(const struct deliver *d, const struct sample *s)
 {
 	int64_t interval = d->config->interval_us;
 
-	if (s->kind != SAMPLE_CHECK || s->check.error != CHECK_OK || s->check.changed)
+	if (s->kind == SAMPLE_METRICS || !is_routine(s))
 		return LOG_DELAY_S * US_PER_S;
 	return interval < CHECK_DELAY_S * US_PER_S ? interval : CHECK_DELAY_S * US_PER_S;
 }
@@ -239,6 +249,7 @@ static void add_to_outbox(struct deliver *d, const struct sample *s)
 
 bool deliver_add(struct deliver *d, const struct sample *s)
 {
+	d->state_moves |= !is_routine(s);
 	if (!is_of_a_log(s))
 		add_to_outbox(d, s);
 	else if (!add_of_log(d, s))
@@ -253,8 +264,10 @@ bool deliver_add(struct deliver *d, const struct sample *s)
 bool deliver_set_position(struct deliver *d, const struct position *p)
 {
 	if (d->positions_known && batch_set_position(d->filling, p)) {
-		if (p->finished || p->begins)
+		if (p->finished || p->begins) {
+			d->state_moves = true;
 			flush_within(d, LOG_DELAY_S * US_PER_S);
+		}
 		return true;
 	}
 	d->source_waiting = true;

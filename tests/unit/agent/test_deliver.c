@@ -357,6 +357,37 @@ static void a_worse_state_is_sent_at_once_but_not_often(void **state)
 	assert_int_equal(d->flush_at_us, 0);
 }
 
+/* The next metrics, so many seconds after the state was sent: does it go with them? */
+static bool state_goes_after(int seconds)
+{
+	struct sample s = metric();
+
+	d->state_sent_us = mono_us() - seconds * US_PER_S;
+	assert_true(deliver_add(d, &s));
+	let_flush_come();
+	commit();
+	return fake.state;
+}
+
+static void the_state_is_sent_seldom_while_nothing_happens(void **state)
+{
+	struct sample good = { .kind = SAMPLE_CHECK, .timestamp_us = 1 };
+	struct sample changed = good;
+
+	(void)state;
+	changed.check.changed = true;
+	connect_at(0);
+	assert_true(state_goes_after(3600));
+	assert_true(deliver_add(d, &good));
+	assert_false(state_goes_after(600));
+	assert_true(state_goes_after(3600));
+	assert_true(add_line(1, 0, 10));
+	assert_true(state_goes_after(600));
+	assert_false(state_goes_after(600));
+	assert_true(deliver_add(d, &changed));
+	assert_true(state_goes_after(600));
+}
+
 static void a_state_that_became_worse_in_an_outage_is_sent_first(void **state)
 {
 	(void)state;
@@ -582,6 +613,7 @@ int main(void)
 		TEST(an_empty_flush_does_not_cancel_the_next),
 		TEST(idle_streams_make_room_and_do_not_stall),
 		TEST(a_worse_state_is_sent_at_once_but_not_often),
+		TEST(the_state_is_sent_seldom_while_nothing_happens),
 		TEST(a_state_that_became_worse_in_an_outage_is_sent_first),
 		TEST(a_state_that_cannot_be_printed_is_not_retried_in_a_loop),
 		TEST(a_change_of_the_units_status_is_sent),
