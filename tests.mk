@@ -13,6 +13,7 @@ UNIT_TESTS := \
   agent/test_explain \
   agent/test_log_name \
   agent/test_log_open \
+  agent/test_notify \
   agent/test_outbox \
   agent/test_pg_target \
   agent/test_proc \

@@ -8,7 +8,8 @@
 #include "common/clock.h"
 
 enum {
-	EVERY_S = 30,                   /* while nothing changes, to refresh the figures */
+	REFRESH_S = 30,                 /* the figures are so old at most while batches are committed, ... */
+	EVERY_S = 90,                   /* ... and while none is: longer than usual between two */
 	SOONEST_S = 1,                  /* after the words before */
 };
 
@@ -16,6 +17,7 @@ struct notify {
 	sd_event_source *timer;
 	notify_words_fn words;
 	void *data;
+	char said[NOTIFY_WORDS_SIZE];
 	int64_t said_us;                /* monotonic */
 	int64_t next_us;                /* monotonic: when the timer fires */
 };
@@ -26,17 +28,30 @@ static int say_at(struct notify *n, int64_t at_us)
 	return sd_event_source_set_time(n->timer, (uint64_t)at_us);
 }
 
-static int on_timer(sd_event_source *s, uint64_t usec, void *data)
+/* Text that is known wakes systemd for nothing. */
+static int say(struct notify *n)
 {
-	struct notify *n = data;
 	char words[NOTIFY_WORDS_SIZE];
 
-	(void)s;
-	(void)usec;
 	n->words(n->data, words, sizeof words);
-	sd_notifyf(0, "STATUS=%s", words);
+	if (strcmp(words, n->said) != 0)
+		sd_notifyf(0, "STATUS=%s", words);
+	memcpy(n->said, words, sizeof words);
 	n->said_us = mono_us();
 	return say_at(n, n->said_us + EVERY_S * US_PER_S);
+}
+
+static int on_timer(sd_event_source *s, uint64_t usec, void *data)
+{
+	(void)s;
+	(void)usec;
+	return say(data);
+}
+
+void notify_refresh(struct notify *n)
+{
+	if (n && mono_us() - n->said_us >= REFRESH_S * US_PER_S)
+		(void)say(n);
 }
 
 void notify_changed(struct notify *n)

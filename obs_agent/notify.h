@@ -26,4 +26,7 @@ void notify_free(struct notify *n);
 /* The state has changed: send the text soon. */
 void notify_changed(struct notify *n);
 
+/* Only figures have changed: send the text now if the last one is half a minute old. */
+void notify_refresh(struct notify *n);
+
 #endif

@@ -214,6 +214,14 @@ static void status_words(void *data, char *out, size_t size)
 		 r->refused);
 }
 
+static void on_committed(void *data)
+{
+	struct run *r = data;
+
+	notify_refresh(r->notify);
+	stop_if_done(r);
+}
+
 static void on_changed(void *data)
 {
 	struct run *r = data;
@@ -296,7 +304,7 @@ static int start(struct run *r, struct err *e)
 				       .once = r->options.once,
 				       .dry_run = r->options.dry_run,
 				       .data = r,
-				       .committed = stop_if_done,
+				       .committed = on_committed,
 				       .fenced = on_fenced,
 				       .changed = on_changed };
 	x = agent_start(&r->life, &r->agent, e);
