@@ -304,6 +304,16 @@ static int find_names(struct search *s, const char *folder, const struct part *p
 	return r;
 }
 
+/* Their names decide what a pattern matches. */
+static int add_folders(struct search *s, const struct path_list *folders)
+{
+	int r = 0;
+
+	for (size_t i = 0; s->folders && i < folders->n && r == 0; i++)
+		r = add(s, *folders->path[i] ? folders->path[i] : "/", s->folders);
+	return r;
+}
+
 /* Append what a pattern without braces and ** matches. */
 static int find_plain(struct search *s, const char *pattern, struct path_list *out)
 {
@@ -317,6 +327,7 @@ static int find_plain(struct search *s, const char *pattern, struct path_list *o
 		unescape(literal);
 		return add(s, literal, out);
 	}
+	wild = false;
 	r = path_list_add(&now, "") ? 0 : -ENOMEM;
 	while (r == 0 && *pattern) {
 		struct path_list next = { 0 };
@@ -325,6 +336,9 @@ static int find_plain(struct search *s, const char *pattern, struct path_list *o
 
 		snprintf(part.text, sizeof part.text, "%.*s", (int)n, pattern);
 		part.name = part.text + slashes;
+		wild |= strpbrk(part.name, "*?[") != NULL;
+		if (wild && !part.last && out == s->files)
+			r = add_folders(s, &now);
 		for (size_t i = 0; i < now.n && r == 0; i++)
 			r = (strpbrk(part.name, "*?[") ? find_names : find_name)(
 				s, now.path[i], &part, part.last ? out : &next);

@@ -94,8 +94,10 @@ static void a_pattern_finds_files_and_their_folders(void **state)
 		{ "a/**/*.err", "a/b/c/x.err ", "a a/b a/b/c " },
 		{ "a/b/**", "a/b/c a/b/c/one.log a/b/c/x.err a/b/one.log ", "a/b a/b/c " },
 		/* where there is none yet too */
-		{ "**/c/*.log", "a/b/c/one.log ", "a/b/c a/b/c/c a/c c " },
-		{ "deep\\[1\\]/*.log", "deep[1]/one.log ", "deep[1] " },
+		{ "**/c/*.log", "a/b/c/one.log ", " a/b/c a/b/c/c a/c c deep[1] " },
+		/* in which a name may come that leads further */
+		{ "*/b/one.log", "a/b/one.log ", " a a/b deep[1] " },
+		{ "deep\\[1\\]/*.log", "deep[1]/one.log ", " deep[1] " },
 		{ "deep[1]", "", " " },                 /* a set: the file deep1 */
 		{ "\\{x\\}.log", "{x}.log ", " " },
 		{ "*/one.log", "a/one.log deep[1]/one.log ", "a deep[1] " },
