@@ -135,6 +135,7 @@ AGENT := \
   proc/proc_traffic \
   proc/proc_unit \
   proc/src_proc \
+  tail/file_systems \
   tail/fingerprint \
   tail/identity \
   tail/log_name \
@@ -155,7 +156,8 @@ AGENT := \
   tail/tail_missing \
   tail/tail_positions \
   tail/tail_search \
-  tail/tail_status
+  tail/tail_status \
+  tail/watches
 
 HUB := \
   admin/command \

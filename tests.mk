@@ -25,6 +25,7 @@ UNIT_TESTS := \
   agent/test_tail_look \
   agent/test_tail_positions \
   agent/test_tail_search \
+  agent/test_watches \
   common/test_common \
   common/test_line_start \
   common/test_log \
