@@ -150,6 +150,7 @@ AGENT := \
   tail/stream_life \
   tail/stream_text \
   tail/tail_copy \
+  tail/tail_cover \
   tail/tail_files \
   tail/tail_folders \
   tail/tail_look \

@@ -22,6 +22,7 @@ UNIT_TESTS := \
   agent/test_status \
   agent/test_stream \
   agent/test_stream_life \
+  agent/test_tail_cover \
   agent/test_tail_look \
   agent/test_tail_positions \
   agent/test_tail_search \

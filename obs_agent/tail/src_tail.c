@@ -1,9 +1,10 @@
 /*
  * src_tail.c - follows log files: reads what they get, each file in its turn.
  *
- * Every configured path is resolved anew each second and whenever names change,
- * so that a rename, a new file and a `current` symlink that points elsewhere are
- * all the same event: the path leads to another file now. The file it led to
+ * Every configured path is resolved anew whenever names change, and each second
+ * where inotify does not tell of everything, so that a rename, a new file and a
+ * `current` symlink that points elsewhere are all the same event: the path leads
+ * to another file now. The file it led to
  * before is kept open, read to its end, and let go when its last line is
  * committed.
  */
@@ -11,7 +12,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
 
 #include "common/clock.h"
 #include "obs_agent/agent.h"
@@ -20,7 +20,8 @@
 #include "tail_status.h"
 
 enum {
-	LOOK_EVERY_S = 1,
+	LOOK_EVERY_S = 1,     /* while something may change that no event tells, ... */
+	LOOK_SELDOM_S = 60,   /* ... and while nothing can */
 	LOOK_SHARE = 20,      /* looking takes at most one part in so many of the time, ... */
 	LOOK_WITHIN_S = 3,    /* ... unless it would be put off for longer */
 	WAKE_EVERY_MS = 100,  /* inotify wakes no more often than this */
@@ -33,12 +34,14 @@ struct tail {
 	struct agent *agent;
 	struct tail_files files;
 	struct reader reader;
-	sd_event_source *look_timer, *group_timer, *work_source, *inotify_source;
+	sd_event_source *look_timer, *group_timer, *work_source, *inotify_source, *mounts_source;
+	int64_t looked_us;              /* monotonic: the end of the last look */
 	int64_t look_after_us;          /* monotonic: no look before, whatever happens */
 	size_t troubles;                /* that the last look found */
 	bool known;                     /* the database has told its positions */
 	bool full;                      /* the batch refused a line */
 	bool look_due;                  /* something was found that calls for a look */
+	bool calm;                      /* an event will tell of all that a look could find */
 	bool last;                      /* one round only: nothing more is waited for */
 };
 
@@ -118,8 +121,12 @@ static enum reader_result turn(struct tail *t, struct stream *s)
 {
 	enum reader_result r;
 
-	if (stream_ended(s) || !stream_is_dirty(s) || !tail_files_open(&t->files, s))
+	if (stream_ended(s) || !stream_is_dirty(s))
 		return READER_END;
+	if (!tail_files_open(&t->files, s)) {
+		t->look_due |= stream_life(s) == MISLAID;
+		return READER_END;
+	}
 	r = reader_tell(&t->reader, s) ? read_one(t, s) : READER_FULL;
 	if (r == READER_OTHER_TEXT) {
 		tail_files_debug(&t->files, s, "log file truncated");
@@ -129,6 +136,7 @@ static enum reader_result turn(struct tail *t, struct stream *s)
 	}
 	if (r == READER_FAILED)
 		tail_files_trouble(&t->files, stream_path(s), errno);
+	t->calm &= r != READER_FAILED && !stream_is_prepared(s);
 	if (r != READER_FULL)
 		tail_files_park_if_scarce(&t->files, s);
 	return r;
@@ -175,12 +183,26 @@ static void look(struct tail *t)
 {
 	int64_t began = mono_us(), ended, pause;
 
-	t->look_due = false;
-	tail_files_look(&t->files);     /* also while the database is away: an open file can't be lost */
+	/* Also while the database is away: an open file can't be lost. */
+	t->look_due = tail_files_look(&t->files);
 	tell_what_is_over(t);
-	ended = mono_us();
+	t->calm = tail_files_is_calm(&t->files);
+	t->looked_us = ended = mono_us();
 	pause = (ended - began) * LOOK_SHARE;
 	t->look_after_us = ended + (pause < LOOK_WITHIN_S * US_PER_S ? pause : LOOK_WITHIN_S * US_PER_S);
+}
+
+/* A seldom look waits for another reason to wake. */
+static void plan_look(struct tail *t)
+{
+	bool seldom = t->calm && !t->look_due;
+	int64_t accuracy_us = seldom ? LOOK_SELDOM_S / 2 * US_PER_S : 100 * US_PER_MS;
+	int64_t next = t->look_due ? 0 : t->looked_us + (seldom ? LOOK_SELDOM_S : LOOK_EVERY_S) * US_PER_S;
+
+	if (next < t->look_after_us)
+		next = t->look_after_us;
+	sd_event_source_set_time_accuracy(t->look_timer, (uint64_t)accuracy_us);
+	sd_event_source_set_time(t->look_timer, (uint64_t)next);
 }
 
 static void work_on(struct tail *t)
@@ -191,6 +213,7 @@ static void work_on(struct tail *t)
 		look(t);
 		more = true;
 	}
+	plan_look(t);
 	sd_event_source_set_enabled(t->work_source, more ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
 }
 
@@ -204,13 +227,11 @@ static int on_work(sd_event_source *s, void *data)
 static int on_look(sd_event_source *source, uint64_t usec, void *data)
 {
 	struct tail *t = data;
-	int64_t next;
 
+	(void)source;
 	(void)usec;
 	look(t);
 	work_on(t);
-	next = mono_us() + LOOK_EVERY_S * US_PER_S;
-	sd_event_source_set_time(source, (uint64_t)(next > t->look_after_us ? next : t->look_after_us));
 	return 0;
 }
 
@@ -222,6 +243,19 @@ static int on_inotify(sd_event_source *s, int fd, uint32_t revents, void *data)
 	(void)fd;
 	(void)revents;
 	t->look_due |= tail_files_events(&t->files);
+	work_on(t);
+	return 0;
+}
+
+static int on_mounts(sd_event_source *s, int fd, uint32_t revents, void *data)
+{
+	struct tail *t = data;
+
+	(void)s;
+	(void)fd;
+	(void)revents;
+	tail_files_remounted(&t->files);
+	t->look_due = true;
 	work_on(t);
 	return 0;
 }
@@ -249,9 +283,27 @@ static void stop(void *state)
 	sd_event_source_disable_unref(t->group_timer);
 	sd_event_source_disable_unref(t->work_source);
 	sd_event_source_disable_unref(t->inotify_source);
+	sd_event_source_disable_unref(t->mounts_source);
 	tail_files_free(&t->files);
 	reader_free(&t->reader);
 	free(t);
+}
+
+/* Without watches, looks come once a second. */
+static int hang_watches_on_loop(struct tail *t, sd_event *loop)
+{
+	int fd = watches_fd(t->files.watches), mounts_fd = watches_mounts_fd(t->files.watches);
+	int r = 0;
+
+	if (fd >= 0)
+		r = sd_event_add_io(loop, &t->inotify_source, fd, EPOLLIN, on_inotify, t);
+	if (r >= 0 && t->inotify_source)
+		r = sd_event_source_set_ratelimit(t->inotify_source, WAKE_EVERY_MS * US_PER_MS, 1);
+	if (r >= 0 && mounts_fd >= 0)
+		r = sd_event_add_io(loop, &t->mounts_source, mounts_fd, EPOLLPRI, on_mounts, t);
+	if (r >= 0 && t->mounts_source)
+		r = sd_event_source_set_ratelimit(t->mounts_source, US_PER_S, 1);
+	return r;
 }
 
 static int hang_on_loop(struct tail *t)
@@ -259,7 +311,6 @@ static int hang_on_loop(struct tail *t)
 	sd_event *loop = agent_loop(t->agent);
 	int r;
 
-	t->files.inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);        /* without it: once a second */
 	r = sd_event_add_time_relative(loop, &t->look_timer, CLOCK_MONOTONIC, 0, 100 * US_PER_MS, on_look, t);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(t->look_timer, SD_EVENT_ON);
@@ -273,11 +324,7 @@ static int hang_on_loop(struct tail *t)
 		r = sd_event_source_set_enabled(t->work_source, SD_EVENT_OFF);
 	if (r >= 0)
 		r = sd_event_source_set_priority(t->work_source, SD_EVENT_PRIORITY_IDLE);
-	if (r >= 0 && t->files.inotify_fd >= 0)
-		r = sd_event_add_io(loop, &t->inotify_source, t->files.inotify_fd, EPOLLIN, on_inotify, t);
-	if (r >= 0 && t->inotify_source)
-		r = sd_event_source_set_ratelimit(t->inotify_source, WAKE_EVERY_MS * US_PER_MS, 1);
-	return r;
+	return r < 0 ? r : hang_watches_on_loop(t, loop);
 }
 
 static int start(struct agent *a, void **ret_state, struct err *e)
@@ -292,7 +339,7 @@ static int start(struct agent *a, void **ret_state, struct err *e)
 	if (!t)
 		return err_set(e, ENOMEM, "out of memory for following log files");
 	t->agent = a;
-	t->files = (struct tail_files){ .agent = a, .reader = &t->reader, .inotify_fd = -1 };
+	t->files = (struct tail_files){ .agent = a, .reader = &t->reader, .watches = watches_new() };
 	r = reader_init(&t->reader, a, e);
 	if (r >= 0) {
 		r = hang_on_loop(t);

@@ -197,13 +197,17 @@ bool stream_is_away(const struct stream *s)
 
 void stream_found_at(struct stream *s, const char *path)
 {
+	char before[STREAM_PATH_SIZE];
+
 	if (strcmp(s->place.path, path) == 0)
 		return;
+	memcpy(before, s->place.path, sizeof before);
 	if (s->fd >= 0)
 		name_of(s->fd, s->place.path, sizeof s->place.path);
 	else if (strlen(path) < sizeof s->place.path)
 		memcpy(s->place.path, path, strlen(path) + 1);
-	stream_search_for_a_while(s);
+	if (strcmp(s->place.path, before) != 0)         /* and not only found by a link */
+		stream_search_for_a_while(s);
 }
 
 /* What of the head was read and is not hashed: it is read again. */

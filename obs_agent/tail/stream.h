@@ -116,6 +116,10 @@ bool stream_is_told(const struct stream *s);    /* a batch, or the database, kno
 struct stream_links {
 	struct stream *next, *same_file, *same_watch;
 	int watch;                      /* inotify's number for it, -1: none */
+	bool blind;                     /* its file system, or its end, makes no events */
+	bool told;                      /* an event came since the last look */
+	bool unexplained;               /* a look found a change that no event told of, yet */
+	bool untold;                    /* it has changed without an event */
 };
 struct stream_links *stream_links(struct stream *s);
 struct stream *stream_next(const struct stream *s);

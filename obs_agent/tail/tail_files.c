@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -104,21 +103,17 @@ static struct stream *find_watch(const struct tail_files *t, int watch)
 	return s;
 }
 
-/* Wake when the file grows, and when names in its folder change. A watch needs no
- * descriptor: a parked file keeps it. */
+/* Wake when the file grows. A watch needs no descriptor: a parked file keeps it. */
 static void watch(struct tail_files *t, struct stream *s)
 {
 	struct stream_links *links = stream_links(s);
 	struct stream **bucket;
-	char link[32], dir[256];
-	const char *name;
 
-	if (t->inotify_fd < 0 || links->watch >= 0)
+	tail_cover_again(t);
+	if (links->watch >= 0)
 		return;
-	if (log_name_split(stream_path(s), dir, sizeof dir, &name))
-		tail_folders_watch(t, dir);
-	snprintf(link, sizeof link, "/proc/self/fd/%d", stream_fd(s));
-	links->watch = inotify_add_watch(t->inotify_fd, link, IN_MODIFY | IN_MOVE_SELF);
+	links->blind = !watches_trust(t->watches, stream_file(s)->dev, stream_fd(s));
+	links->watch = watches_add_file(t->watches, stream_fd(s));
 	if (links->watch < 0)
 		return;
 	bucket = &t->by_watch[(size_t)links->watch % FILES_BUCKETS];
@@ -136,7 +131,7 @@ static void unwatch(struct tail_files *t, struct stream *s)
 	for (at = &t->by_watch[(size_t)links->watch % FILES_BUCKETS]; *at != s;)
 		at = &stream_links(*at)->same_watch;
 	*at = links->same_watch;
-	inotify_rm_watch(t->inotify_fd, links->watch);
+	watches_remove_file(t->watches, links->watch);
 }
 
 void tail_files_add(struct tail_files *t, struct stream *s)
@@ -363,34 +358,54 @@ static void mark_all_dirty(struct tail_files *t)
 		stream_set_dirty(s, true);
 }
 
+static void take_news(void *data, int number, enum watch_news news)
+{
+	struct tail_files *t = data;
+	struct stream *s = number < 0 ? NULL : find_watch(t, number);
+
+	if (news == WATCH_OVERFLOW)
+		mark_all_dirty(t);
+	if (!s)
+		return;
+	stream_links(s)->told = true;
+	stream_links(s)->unexplained = false;
+	switch (news) {
+	case WATCH_GREW:
+		stream_links(s)->untold = false;
+		stream_set_dirty(s, true);
+		break;
+	case WATCH_MOVED:
+		stream_set_moved(s);
+		break;
+	case WATCH_GONE:
+		stream_links(s)->blind = true;
+		break;
+	case WATCH_TOUCHED:
+	case WATCH_OVERFLOW:
+		break;
+	}
+}
+
 bool tail_files_events(struct tail_files *t)
 {
-	char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
-	bool names = false;
-	ssize_t n;
+	bool names = watches_read(t->watches, take_news, t);
 
-	while (t->inotify_fd >= 0 && (n = read(t->inotify_fd, events, sizeof events)) > 0)
-		for (const char *p = events; p < events + n;) {
-			const struct inotify_event *event = (const void *)p;
-			struct stream *s = event->wd >= 0 ? find_watch(t, event->wd) : NULL;
-
-			if (event->mask & IN_Q_OVERFLOW)
-				mark_all_dirty(t);
-			if (s && event->mask & IN_MODIFY)
-				stream_set_dirty(s, true);
-			if (s && event->mask & IN_MOVE_SELF)
-				stream_set_moved(s);
-			names |= (event->mask & ~(uint32_t)IN_MODIFY) != 0;
-			p += sizeof *event + event->len;
-		}
+	if (names)
+		tail_cover_again(t);
 	return names;
+}
+
+void tail_files_remounted(struct tail_files *t)
+{
+	watches_mounts_changed(t->watches);
+	t->cover_at_us = 0;
 }
 
 void tail_files_free(struct tail_files *t)
 {
 	while (t->streams)
 		tail_files_remove(t, t->streams);
-	close_p(&t->inotify_fd);
+	watches_free(t->watches);
 	free(t->folders);
 	remembered_free(&t->missing);
 	remembered_free(&t->finished);

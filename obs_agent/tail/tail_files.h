@@ -10,7 +10,8 @@
  *
  * tail_files.c keeps the set and the descriptors, tail_look.c resolves paths,
  * tail_search.c and tail_folders.c find what was rotated away, tail_missing.c finds
- * what became of streams whose file is gone or truncated, tail_copy.c tells copies.
+ * what became of streams whose file is gone or truncated, tail_copy.c tells copies,
+ * tail_cover.c says when looking may be left to inotify.
  */
 #ifndef OBS_AGENT_TAIL_FILES_H
 #define OBS_AGENT_TAIL_FILES_H
@@ -23,6 +24,7 @@
 #include "remembered.h"
 #include "reader.h"
 #include "stream.h"
+#include "watches.h"
 
 enum {
 	FILES_MAX = 16384,              /* files that one agent follows */
@@ -54,7 +56,11 @@ struct tail_files {
 	struct stream *by_file[FILES_BUCKETS], *by_watch[FILES_BUCKETS];
 	size_t n_streams, n_open, open_max;
 	size_t n_held;                  /* rotated ones that are open, at the last look */
-	int inotify_fd;                 /* -1: looked at once a second only */
+	struct watches *watches;        /* NULL: looked at once a second only */
+	enum coverage coverage;         /* of all paths */
+	int64_t cover_at_us;            /* monotonic: when to cover them anew */
+	int64_t quiet_at_us;            /* monotonic: what happened last is settled then */
+	bool judge_again;               /* a file waits: it can't be told yet what it is */
 	bool all_known;                 /* the database has told its positions */
 	bool reconfigured;              /* since the last look: files may have to be dropped */
 	struct remembered missing;      /* streams whose file is not found yet */
@@ -72,11 +78,17 @@ struct tail_files {
 /* Say once that `path` can't be followed, and why: an errno value. */
 void tail_files_trouble(struct tail_files *t, const char *path, int code);
 
-/* Resolve every configured path anew, and look for what was rotated away. */
-void tail_files_look(struct tail_files *t);
+/* Resolve every configured path anew, and look for what was rotated away. True: names changed meanwhile. */
+bool tail_files_look(struct tail_files *t);
 
 /* Take inotify's events: files that grew become dirty. True: names changed. */
 bool tail_files_events(struct tail_files *t);
+
+/* Mounts changed: a path may lead to another file system. */
+void tail_files_remounted(struct tail_files *t);
+
+/* Will an event tell of all that the next look could find? */
+bool tail_files_is_calm(const struct tail_files *t);
 
 /* The database's positions: every open stream takes its own or begins anew. False:
  * out of memory, nothing changed. */
@@ -135,8 +147,14 @@ void tail_missing_search(struct tail_files *t);
  * `paths`: the folders of all configured paths. */
 void tail_folders_look(struct tail_files *t, const struct path_list *paths);
 
-/* Wake when names change in a folder. */
-void tail_folders_watch(const struct tail_files *t, const char *path);
+/* Cover what the configured paths lead to with watches, if that is due. */
+void tail_cover_paths(struct tail_files *t, const struct path_list *files, const struct path_list *folders);
+
+/* Names changed, or what is watched: nothing is settled yet. */
+void tail_cover_again(struct tail_files *t);
+
+/* A look sees the file; notes a change that no event told of. */
+void tail_cover_seen(struct stream *s, const struct stat *st);
 
 /* Append the files of a folder that are not open, the largest first; or those of a log's folder and the
  * folders in it. */
@@ -155,6 +173,9 @@ bool tail_search_admit(struct tail_files *t, const char *path, const char *log_p
 
 /* Find what came and went between two looks. */
 void tail_search_successors(struct tail_files *t);
+
+/* Is that still searched for, though no name changes? */
+bool tail_search_goes_on(const struct stream *s);
 
 /* What a file that nobody knows is to the texts that are known. */
 enum copy {

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <sys/stat.h>
 
 #include "common/clock.h"
@@ -18,12 +17,6 @@ enum {
 	FOLDERS_MAX = 8192,
 	SETTLED_S = 2, /* a folder that changed so lately may change again at the same time stamp */
 };
-
-void tail_folders_watch(const struct tail_files *t, const char *path)
-{
-	if (t->inotify_fd >= 0)
-		inotify_add_watch(t->inotify_fd, path, IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_ONLYDIR);
-}
 
 static struct folder *find(const struct tail_files *t, const char *path)
 {
@@ -46,7 +39,7 @@ static struct folder *add(struct tail_files *t, const char *path)
 	grown += t->n_folders++;
 	*grown = (struct folder){ .look = t->look };
 	snprintf(grown->path, sizeof grown->path, "%s", path);
-	tail_folders_watch(t, path);
+	tail_cover_again(t);
 	return grown;
 }
 
@@ -76,8 +69,10 @@ static void search(struct tail_files *t, struct folder *f)
 		char log_path[256];
 
 		if (root_is_configured(t, files.path[i], log_path, sizeof log_path) &&
-		    !tail_search_admit(t, files.path[i], log_path, t->started_us))
+		    !tail_search_admit(t, files.path[i], log_path, t->started_us)) {
 			f->searched = (struct timespec){ 0 };
+			t->judge_again = true;
+		}
 	}
 	path_list_free(&files);
 }

@@ -96,7 +96,7 @@ static bool look_at_known(struct tail_files *t, const char *path)
 	memcpy(before, stream_path(s), sizeof before);
 	stream_found_at(s, path);
 	tail_files_say_rotated(t, before, stream_path(s));
-	stream_seen(s, &st);
+	tail_cover_seen(s, &st);
 	take_note(t, s, path);
 	return true;
 }
@@ -118,6 +118,7 @@ static void begin_all(struct tail_files *t, struct path_list *new)
 
 		if (s)
 			take_note(t, s, new->path[i]);
+		t->judge_again |= !s;
 	}
 }
 
@@ -205,7 +206,7 @@ static void look_at_rotated(struct tail_files *t)
 			continue;
 		t->n_held++;
 		if (fstat(stream_fd(s), &st) == 0)
-			stream_seen(s, &st);
+			tail_cover_seen(s, &st);
 		if (is_let_go(s))
 			stream_call_over(s);
 	}
@@ -285,8 +286,9 @@ static void forget_settings(struct tail_files *t)
 	}
 }
 
-void tail_files_look(struct tail_files *t)
+bool tail_files_look(struct tail_files *t)
 {
+	bool again;
 	CLEANUP(path_list_free) struct path_list files = { 0 };
 	CLEANUP(path_list_free) struct path_list folders = { 0 };
 	CLEANUP(path_list_free) struct path_list new = { 0 };
@@ -294,6 +296,8 @@ void tail_files_look(struct tail_files *t)
 	if (t->look++ == 0)
 		t->started_us = wall_us() - STREAM_TICK_US;
 	t->open_max = open_max();
+	t->judge_again = false;
+	tail_files_events(t);           /* so that a change that was told is known to be */
 	if (t->reconfigured)
 		forget_settings(t);
 	find_paths(t, &files, &folders);
@@ -303,7 +307,7 @@ void tail_files_look(struct tail_files *t)
 		drop_rotated(t);
 	t->reconfigured = false;
 	begin_all(t, &new);
-	tail_files_events(t);           /* was a file that is gone written to before? */
+	again = tail_files_events(t);   /* was a file that is gone written to before? */
 	for (struct stream *s = t->streams; s; s = stream_next(s))
 		if (stream_is_prepared(s))
 			stream_look_for_text(s);
@@ -314,4 +318,6 @@ void tail_files_look(struct tail_files *t)
 	tail_search_successors(t);
 	tail_folders_look(t, &folders);
 	hold_fewer(t);
+	tail_cover_paths(t, &files, &folders);
+	return again;
 }

@@ -58,14 +58,21 @@ static void list_unknown(const struct tail_files *t, struct names *in, struct pa
 
 /* ---- what came and went ---- */
 
-static bool wants_search(const struct stream *s)
+bool tail_search_goes_on(const struct stream *s)
 {
 	int64_t now_us = mono_us();
 	bool silent = now_us - stream_progress(s)->idle_since_us > STREAM_SEARCH_S * US_PER_S;
 
 	return !stream_ended(s) && stream_life(s) != DROPPED &&
-	       (stream_offset(s) == 0 || stream_is_copy(s) || now_us < stream_search(s)->until_us ||
+	       (stream_is_copy(s) || now_us < stream_search(s)->until_us ||
 		(stream_life(s) != FOLLOWED && (!silent || stream_offset(s) < stream_text_size(s))));
+}
+
+/* Nothing is read yet: only names tell what came before it. */
+static bool wants_search(const struct stream *s)
+{
+	return tail_search_goes_on(s) ||
+	       (!stream_ended(s) && stream_life(s) != DROPPED && stream_offset(s) == 0);
 }
 
 /* A log, of which other files are searched for. */
@@ -215,6 +222,7 @@ static void judge_successor(struct tail_files *t, struct stream *s, struct origi
 		break;
 	case WAITS:
 		old->searched = (struct timespec){ 0 };
+		t->judge_again = true;
 		break;
 	case REFUSED:
 		break;

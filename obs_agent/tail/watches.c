@@ -20,7 +20,8 @@ enum {
 /* A folder or a link stays the same one unless an event of its own says so. */
 static const uint32_t SELF = IN_MOVE_SELF | IN_DELETE_SELF;
 static const uint32_t LINK = IN_MOVE_SELF | IN_DELETE_SELF | IN_ATTRIB | IN_DONT_FOLLOW;
-static const uint32_t NAMES = IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM | IN_MOVE_SELF | IN_DELETE_SELF;
+static const uint32_t NAMES = IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM | IN_MOVE_SELF |
+			      IN_DELETE_SELF;
 static const uint32_t CONTENT = IN_MODIFY | IN_MOVE_SELF | IN_ATTRIB;
 
 /* A folder or a link that is watched. */

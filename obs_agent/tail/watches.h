@@ -16,7 +16,7 @@
 
 struct watches;
 
-/* NULL: the kernel gives no inotify, or memory is short. Every function takes NULL, and then covers nothing. */
+/* NULL: the kernel gives no inotify, or memory is short. All functions take NULL, and then cover nothing. */
 struct watches *watches_new(void);
 void watches_free(struct watches *w);
 
