@@ -350,6 +350,30 @@ static void names_with_letters_beyond_ascii_are_found(void **state)
 	assert_result(impossible, CHECK_PROTOCOL, "");
 }
 
+/* As in browsers: by the rules of 2010, and those of 2003 for what these refuse (symbols). */
+static void names_become_ascii_as_in_browsers(void **state)
+{
+	static const struct {
+		const char *url, *ascii;
+	} rows[] = {
+		{ "http://faß.example/", "http://xn--fa-hia.example/" },
+		{ "https://☃.example:8443/a?b", "https://xn--n3h.example:8443/a?b" },
+		{ "http://日本語。example/", "http://xn--wgv71a119e.example/" },
+		{ "http://Ａ.example/", "http://a.example/" },
+		{ "http://-ü.example/", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct check_url u = { NULL };
+
+		assert_int_equal(check_url_parse(NULL, rows[i].url, &u), rows[i].ascii != NULL);
+		if (rows[i].ascii)
+			assert_string_equal(u.url, rows[i].ascii);
+		check_url_free(&u);
+	}
+}
+
 static void what_may_go_from_url_to_url(void **state)
 {
 	static const struct { const char *from, *to; bool may; } rows[] = {
@@ -427,6 +451,7 @@ int main(void)
 		TEST(headers_go_to_their_own_host_and_to_its_https),
 		TEST(the_urls_password_goes_where_its_headers_do),
 		TEST(names_with_letters_beyond_ascii_are_found),
+		cmocka_unit_test(names_become_ascii_as_in_browsers),
 		cmocka_unit_test(what_may_go_from_url_to_url),
 		TEST(locations_are_resolved_as_in_browsers),
 		TEST(redirects_share_one_deadline_and_one_slot),
