@@ -243,7 +243,7 @@ static bool may_be_text(struct record *r, const struct line *l)
 
 static struct text line_at(struct text t, size_t at, bool *ret_whole)
 {
-	struct text line = { t.s + at, t.len - at };
+	struct text line = text_after(t, at < t.len ? at : t.len);
 	const char *newline = at < t.len ? memchr(line.s, '\n', line.len) : NULL;
 
 	*ret_whole = newline != NULL;
@@ -339,50 +339,52 @@ static size_t record_by_start(struct multiline_room *room, struct text t, bool *
 	return end;
 }
 
-size_t multiline_record(const struct multiline *m, struct multiline_room *room, struct text t, bool *ret_open)
+/* A record that begins with this line. */
+static struct record begin_record(const struct multiline *m, const struct line *l)
 {
-	bool whole, wrapped;
-	struct text first = line_at(t, 0, &whole);
-	size_t end = first.len, at = end + 1;
-	struct line l;
 	/* Nothing is known of a file's first record but that it has a time: so will the next one. */
 	static const struct multiline assumed = { .begins = { [SHAPE_TIMED] = 1 }, .records = 1 };
-	struct record r = { .learnt = m, .lines = 1 };
 
-	*ret_open = false;
-	/* A blank line begins no record: to look for the end of each of many would take long. */
-	if (all_blank(first))
-		return end;
-	if (room->start)
-		return record_by_start(room, t, ret_open);
-	if (room->raw)
-		return end;
-	look(room, first, true, &l);
-	if (l.blank && !l.partial)
-		return end;
-	wrapped = log_wrapper_likely(first);
-	if (m->records == 0 && l.shape == SHAPE_TIMED)
-		r.learnt = &assumed;
-	r.shape = l.shape;
-	r.level = l.level;
-	r.leveled = l.leveled;
-	r.header = l.header;
-	r.method = l.method || l.header;
-	r.colon = l.text.len > 0 && l.text.s[l.text.len - 1] == ':';
-	r.trace = l.trace;
-	r.go_on = l.partial;
-	r.exception = !l.blank && log_trace_may_name_exception(l.text);
-	if (l.shape == SHAPE_OBJECT && !l.partial && l.text.s == first.s)
-		return end;
-	if (l.trace == TRACE_NODE) {
-		if (is_node_crash(t, at, ret_open))
-			return node_crash(t, first.len, ret_open);
-		if (*ret_open)
-			return end;
-	}
-	for (; r.lines < RECORD_LINES_MAX; r.lines++) {
+	return (struct record){
+		.learnt = m->records == 0 && l->shape == SHAPE_TIMED ? &assumed : m,
+		.shape = l->shape,
+		.level = l->level,
+		.leveled = l->leveled,
+		.header = l->header,
+		.method = l->method || l->header,
+		.colon = l->text.len > 0 && l->text.s[l->text.len - 1] == ':',
+		.trace = l->trace,
+		.lines = 1,
+		.go_on = l->partial,
+		.exception = !l->blank && log_trace_may_name_exception(l->text),
+	};
+}
+
+/* Does the line belong, or may it, as further lines will tell? *ret_mine: it does. */
+static bool takes_line(struct record *r, const struct line *l, bool *ret_mine)
+{
+	*ret_mine = !l->blank && belongs(r, l);
+	return l->blank || *ret_mine || may_be_text(r, l);
+}
+
+static void add_line(struct record *r, const struct line *l)
+{
+	r->after_blank = false;
+	r->go_on = l->partial;
+	r->exception = log_trace_may_name_exception(l->text);
+	r->held = 0;
+}
+
+/* The lines behind the first one, which ends at `end`. */
+static size_t record_by_lines(struct record *r, struct multiline_room *room, struct text t, size_t end,
+			      bool *ret_open)
+{
+	bool wrapped = log_wrapper_likely((struct text){ t.s, end }), whole, mine;
+	size_t at = end + 1;
+
+	for (; r->lines < RECORD_LINES_MAX; r->lines++) {
 		struct text line = line_at(t, at, &whole);
-		bool mine;
+		struct line l;
 
 		if (at + line.len > RECORD_BYTES_MAX)
 			return end;
@@ -391,26 +393,50 @@ size_t multiline_record(const struct multiline *m, struct multiline_room *room, 
 			return end;
 		}
 		look(room, line, whole, &l);
-		mine = !l.blank && belongs(&r, &l);
-		if (!l.blank && !mine && !may_be_text(&r, &l))
+		if (!takes_line(r, &l, &mine))
 			return end;
 		if (!whole) {
 			*ret_open = true;
 			return end;
 		}
-		r.after_blank |= l.blank;
+		r->after_blank |= l.blank;
+		if (mine && r->held > 0 && !log_trace_is_frame(l.text))
+			return end;
 		if (mine) {
-			if (r.held > 0 && !log_trace_is_frame(l.text))
-				return end;
 			end = at + line.len;
-			r.after_blank = false;
-			r.go_on = l.partial;
-			r.exception = log_trace_may_name_exception(l.text);
-			r.held = 0;
+			add_line(r, &l);
 		}
 		at += line.len + 1;
 	}
 	return end;
+}
+
+size_t multiline_record(const struct multiline *m, struct multiline_room *room, struct text t, bool *ret_open)
+{
+	bool whole;
+	struct text first = line_at(t, 0, &whole);
+	struct record r;
+	struct line l;
+
+	*ret_open = false;
+	/* A blank line begins no record: to look for the end of each of many would take long. */
+	if (all_blank(first))
+		return first.len;
+	if (room->start)
+		return record_by_start(room, t, ret_open);
+	if (room->raw)
+		return first.len;
+	look(room, first, true, &l);
+	if ((l.blank && !l.partial) || (l.shape == SHAPE_OBJECT && !l.partial && l.text.s == first.s))
+		return first.len;
+	if (l.trace == TRACE_NODE) {
+		if (is_node_crash(t, first.len + 1, ret_open))
+			return node_crash(t, first.len, ret_open);
+		if (*ret_open)
+			return first.len;
+	}
+	r = begin_record(m, &l);
+	return record_by_lines(&r, room, t, first.len, ret_open);
 }
 
 void multiline_learn(struct multiline *m, struct multiline_room *room, struct text record)
