@@ -161,6 +161,24 @@ static void an_unfinished_line_of_blanks_keeps_the_record_open(void **state)
 		}
 }
 
+/* A call of a Go trace is known by the bracket at its end. */
+static void an_unfinished_call_of_a_trace_keeps_the_record_open(void **state)
+{
+	static const char begin[] = "panic: oh\n\ngoroutine 1 [running]:\n";
+	char text[sizeof begin + 3 * PREFIX_TELLS];
+	size_t len = sizeof begin - 1 + 2 * PREFIX_TELLS;
+	bool open;
+
+	(void)state;
+	memset(text, 'x', sizeof text);
+	memcpy(text, begin, sizeof begin - 1);
+	assert_int_equal(record((struct text){ text, len }, &open), sizeof begin - 2);
+	assert_true(open);
+	memcpy(text + len, "(0x1)\ntwo\n", 10);
+	assert_int_equal(record((struct text){ text, len + 10 }, &open), len + 5);
+	assert_false(open);
+}
+
 static void a_record_is_bounded(void **state)
 {
 	char *text = malloc(4 * RECORD_BYTES_MAX);
@@ -270,6 +288,7 @@ int main(void)
 		cmocka_unit_test(traces_belong_to_the_line_before_them),
 		cmocka_unit_test(an_unfinished_line_tells_when_it_can),
 		cmocka_unit_test(an_unfinished_line_of_blanks_keeps_the_record_open),
+		cmocka_unit_test(an_unfinished_call_of_a_trace_keeps_the_record_open),
 		cmocka_unit_test(a_record_is_bounded),
 		cmocka_unit_test(a_configured_beginning_decides_alone),
 		cmocka_unit_test(in_a_raw_file_each_line_is_a_record),
