@@ -1124,24 +1124,21 @@ RETURN CASE WHEN strpos(p, '\') = 0 THEN p ELSE
 	replace(regexp_replace(replace(replace(replace(replace(replace(p, '\\', E'\x03'), '\"', '"'),
 	'\n', E'\n'), '\t', E'\t'), '\r', E'\r'), '\\([bf]|u[0-9a-f]{4})', ' ', 'g'), E'\x03', '\') END;
 
--- A regular expression for a lower case ASCII text that holds p_text: its words with any separators between
--- them, or all of it as it stands. The last word may go on if p_open. NULL if no such text can hold it.
--- \x02 stands between the texts of a line.
-CREATE OR REPLACE FUNCTION ascii_pattern(p_text text, p_open boolean, p_as_it_stands boolean) RETURNS text
+-- A regular expression for a lower case ASCII text that holds p_words with any separators between them, or
+-- p_literal, if there is one, as it stands. The last word may go on if p_open. NULL if no such text can hold
+-- it. \x02 stands between the texts of a line.
+CREATE OR REPLACE FUNCTION ascii_pattern(p_words text[], p_literal text, p_open boolean) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
-	t text := observ.folded(p_text) COLLATE "C";
+	t text := coalesce(p_literal, array_to_string(p_words, ' ')) COLLATE "C";
 BEGIN
 	IF octet_length(t) <> length(t) THEN
 		RETURN NULL;
 	END IF;
-	IF p_as_it_stands THEN
-		RETURN CASE WHEN t ~ '^[a-z0-9]' THEN '(^|[^a-z0-9])' ELSE '' END ||
-			regexp_replace(t, '([!-/:-@[-`{-~])', '\\\1', 'g') ||
-			CASE WHEN p_open OR t !~ '[a-z0-9]$' THEN '' ELSE '($|[^a-z0-9])' END;
-	END IF;
-	RETURN '(^|[^a-z0-9])' || replace(btrim(regexp_replace(t, '[^a-z0-9]+', ' ', 'g')), ' ',
-		'[^a-z0-9\u0002]+') || CASE WHEN p_open THEN '' ELSE '($|[^a-z0-9])' END;
+	RETURN CASE WHEN t ~ '^[a-z0-9]' THEN '(^|[^a-z0-9])' ELSE '' END ||
+		CASE WHEN p_literal IS NULL THEN replace(t, ' ', '[^a-z0-9\u0002]+')
+		ELSE regexp_replace(t, '([!-/:-@[-`{-~])', '\\\1', 'g') END ||
+		CASE WHEN p_open OR t !~ '[a-z0-9]$' THEN '' ELSE '($|[^a-z0-9])' END;
 END
 $$;
 
@@ -1235,7 +1232,7 @@ BEGIN
 	RETURN concat_ws(' AND ', CASE WHEN n > 0 THEN observ.has_words(observ.words_query(list, open)) END,
 		CASE WHEN n <> 1 OR as_it_stands THEN
 			format('observ.line_fits(logger, message, context, %L, %L, %L, %L)',
-			observ.ascii_pattern(p_text, open, as_it_stands), list,
+			observ.ascii_pattern(list, CASE WHEN as_it_stands THEN t END, open), list,
 			CASE WHEN as_it_stands THEN t END, open) END);
 END
 $$;

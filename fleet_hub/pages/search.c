@@ -18,6 +18,8 @@ static void append(struct search_tree *t, unsigned parent, unsigned part)
 /* Two parts of an AND that mean either: equality with the same field. */
 static bool alike(const struct search_node *a, const struct search_node *b)
 {
+	if (a->grouped || b->grouped)
+		return false;
 	if (a->kind == NODE_LEVELS || a->kind != b->kind)
 		return a->kind == b->kind && a->named && b->named;
 	return (a->kind == NODE_COLUMN || a->kind == NODE_CONTEXT) && strchr("=^", a->op[0]) &&
@@ -33,7 +35,8 @@ static void append_to_and(struct reader *r, unsigned and, unsigned part)
 	for (; *at; at = &t->node[*at].next) {
 		struct search_node *old = &t->node[*at];
 
-		if (old->kind == NODE_OR && old->named && alike(&t->node[old->first], &t->node[part])) {
+		if (old->kind == NODE_OR && old->named && !old->grouped &&
+		    alike(&t->node[old->first], &t->node[part])) {
 			append(t, *at, part);
 			return;
 		}
@@ -135,6 +138,7 @@ static unsigned read_group(struct reader *r, bool negated)
 		r->i++;
 	if (!at)
 		search_note(r, search_since(r, start), "is empty; left out");
+	r->t->node[at].grouped = true;
 	return at;
 }
 

@@ -27,6 +27,7 @@ struct search_node {
 	char op[3];                     /* of a column or context: =, <, <=, >, >=, ^, =* */
 	bool quoted;                    /* of a text */
 	bool named;                     /* of levels: by "level:x", which another one adds to */
+	bool grouped;                   /* in parentheses: another one does not add to it */
 	unsigned levels;                /* a bit for each level */
 	char key[SEARCH_TERM_LEN + 1];  /* column or key */
 	char value[SEARCH_TERM_LEN + 1];

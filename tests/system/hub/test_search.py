@@ -1,39 +1,13 @@
 """The log search finds what the words and the grammar promise: a table of lines and queries."""
 import contextlib
 import json
-from pathlib import Path
 
 import psycopg2
 import pytest
 
 from harness import Database
 from hub_server import Hub
-
-CASES = Path(__file__).parent / "search_lines.txt"
-COLUMNS = ("app_name", "level", "logger", "message", "context")
-
-
-def text_of(written):
-    return json.loads(written[1:]) if written.startswith("\\") else written
-
-
-def read_cases():
-    """(line, [(query, found)]): a line is a dictionary of columns."""
-    cases = []
-    for row in CASES.read_text().split("\n"):
-        if row.startswith("\t"):
-            cases[-1][1].append((text_of(row[3:]), row[1] == "+"))
-        elif row and row[0] != "#":
-            line = json.loads(row) if row[0] == "{" else {"message": text_of(row)}
-            cases.append(({"app_name": f"l{len(cases)}", "level": "INFO", **line}, []))
-    return cases
-
-
-def insert(database, line):
-    values = [json.dumps(line[c]) if c == "context" and c in line else line.get(c) for c in COLUMNS]
-    database.query("INSERT INTO log_entries (timestamp, vps_name, app_name, level, logger, message, context) "
-                   "VALUES (now(), 'v', %s, %s, %s, %s, %s)", *values)
-
+from search_lines import insert, read_cases
 
 @pytest.fixture(scope="module")
 def lines(cluster):

@@ -73,6 +73,8 @@ static void fields_become_conditions(void **state)
 		  COLUMN("vps_name", "=", "c") "]}" },
 		{ "app:a x app:b", "{\"and\":[{\"or\":[" COLUMN("app_name", "=", "a") ","
 				   COLUMN("app_name", "=", "b") "]}," W("x") "]}" },
+		{ "(app:a) (app:b)", "{\"and\":[" COLUMN("app_name", "=", "a") ","
+				     COLUMN("app_name", "=", "b") "]}" },
 		{ "-app:a -app:b", "{\"and\":[" NOT(COLUMN("app_name", "=", "a")) ","
 				   NOT(COLUMN("app_name", "=", "b")) "]}" },
 		{ "app!=a", NOT(COLUMN("app_name", "=", "a")) },
