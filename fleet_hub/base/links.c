@@ -1,5 +1,7 @@
 #include "links.h"
 
+#include <strings.h>
+
 #include "assets.h"
 
 /* What lives in a page's address. Everything else is dropped from links. */
@@ -84,17 +86,29 @@ bool link_with(const void *ctx, struct text in, struct buf *out)
 static bool needs_quotes(struct text v)
 {
 	for (size_t i = 0; i < v.len; i++)
-		if ((unsigned char)v.s[i] <= ' ' || v.s[i] == '"' || v.s[i] == '\\')
+		if ((unsigned char)v.s[i] <= ' ' || strchr("\"\\()", v.s[i]))
 			return true;
-	return v.len == 0;
+	return v.len == 0 || v.s[0] == '=' || v.s[v.len - 1] == '*';
 }
 
-/* "field:value" as the search box reads it: a value with blanks is quoted. */
+/* Where the value of "field:value", ctx.key=value or ctx."any key"=value begins. */
+static size_t value_at(struct text term)
+{
+	bool context = term.len > 4 && memcmp(term.s, "ctx.", 4) == 0;
+	size_t i = context ? 4 : 0;
+	const char *op;
+
+	if (context && term.s[i] == '"')
+		for (i++; i < term.len && term.s[i] != '"'; i++)
+			i += term.s[i] == '\\' && i + 1 < term.len;
+	op = i < term.len ? memchr(term.s + i, context ? '=' : ':', term.len - i) : NULL;
+	return op ? (size_t)(op - term.s) + 1 : 0;
+}
+
+/* "field:value" as the search box reads it: a value that could be read otherwise is quoted. */
 static bool add_term(struct buf *out, struct text term)
 {
-	const char *op =
-		term.len ? memchr(term.s, strncmp(term.s, "ctx.", 4) == 0 ? '=' : ':', term.len) : NULL;
-	size_t name = op ? (size_t)(op - term.s) + 1 : 0;
+	size_t name = value_at(term);
 	struct text value = { term.s + name, term.len - name };
 	bool ok = buf_add(out, term.s, name);
 
@@ -116,6 +130,58 @@ static size_t find_term(struct text q, struct text term)
 	return q.len;
 }
 
+/* How a query has to be written so that a term behind it belongs to all of it. */
+struct shape {
+	bool either;                    /* it has an OR outside parentheses */
+	bool in_quotes;                 /* it ends within quotes */
+	int depth;                      /* parentheses that it leaves open */
+};
+
+static bool is_or(struct text q, size_t i, size_t end)
+{
+	return (end - i == 1 && q.s[i] == '|') || (end - i == 2 && strncasecmp(q.s + i, "or", 2) == 0);
+}
+
+static struct shape shape_of(struct text q)
+{
+	struct shape s = { 0 };
+	size_t piece = 0;               /* where the word at i began */
+
+	for (size_t i = 0; i < q.len; i++) {
+		bool starts = i == piece || strchr(":=<>.-(", q.s[i - 1]);
+
+		if (q.s[i] == '"' && (s.in_quotes || starts))
+			s.in_quotes = !s.in_quotes;
+		else if (s.in_quotes)
+			i += q.s[i] == '\\';
+		else if (q.s[i] == '(')
+			s.depth++;
+		else if (q.s[i] == ')' && s.depth > 0)
+			s.depth--;
+		else if (q.s[i] == ' ')
+			piece = i + 1;
+		if (!s.in_quotes && s.depth == 0 && (i + 1 == q.len || q.s[i + 1] == ' '))
+			s.either = s.either || is_or(q, piece, i + 1);
+	}
+	return s;
+}
+
+/* Close what is open, and put parentheses around an OR. */
+static bool close_query(struct buf *q)
+{
+	struct shape s = shape_of((struct text){ q->data ? q->data : "", q->len });
+	bool ok = !s.in_quotes || buf_addc(q, '"');
+
+	while (s.depth-- > 0 && ok)
+		ok = buf_addc(q, ')');
+	if (!s.either || !ok || !buf_room(q, 2))
+		return ok && !s.either;
+	memmove(q->data + 1, q->data, q->len);
+	q->data[0] = '(';
+	q->len++;
+	return buf_addc(q, ')');
+}
+
 enum change { TERM_AND, TERM_NOT, TERM_DROP };
 
 /* The new q: what it was without the term, and the term (or -term) at its end. */
@@ -133,7 +199,7 @@ static bool change_q(const struct request *r, struct text in, enum change change
 	while (ok && ret->len && ret->data[ret->len - 1] == ' ')
 		ret->len--;
 	if (change != TERM_DROP)
-		ok = ok && (ret->len == 0 || buf_addc(ret, ' ')) &&
+		ok = ok && close_query(ret) && (ret->len == 0 || buf_addc(ret, ' ')) &&
 		     (change == TERM_AND || buf_addc(ret, '-')) && buf_add(ret, term.s, term.len);
 	buf_free(&wanted);
 	return ok;

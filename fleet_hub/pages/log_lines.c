@@ -74,6 +74,19 @@ static struct json_object *parts_of(const struct search *s, struct text t)
 	return parts;
 }
 
+/* A key as the search box reads it: one that could be read otherwise is quoted. */
+static void add_name(struct json_object *field, const char *key)
+{
+	CLEANUP(buf_free) struct buf name = BUF(4 * FIELD_FILTER_LEN);
+	bool plain = *key && !key[strcspn(key, " \t\r\n\":=<>!\\()")];
+	bool ok = buf_adds(&name, plain ? "ctx." : "ctx.\"");
+
+	for (const char *c = key; *c && ok; c++)
+		ok = (!strchr("\"\\", *c) || buf_addc(&name, '\\')) && buf_addc(&name, *c);
+	if (ok && (plain || buf_addc(&name, '"')))
+		json_object_object_add(field, "name", new_text((struct text){ name.data, name.len }));
+}
+
 /* Scalars can be filtered by, as long as the address of the filter stays short; what has members
  * is shown as JSON. */
 static void add_field(struct json_object *fields, const char *key, struct json_object *v, bool may_filter)
@@ -85,6 +98,8 @@ static void add_field(struct json_object *fields, const char *key, struct json_o
 
 	json_object_object_add(field, "key", json_object_new_string(key));
 	json_object_object_add(field, "value", json_object_new_string(value));
+	if (strlen(key) <= FIELD_FILTER_LEN)
+		add_name(field, key);
 	json_object_object_add(field, "filter",
 			       json_object_new_boolean(may_filter && scalar &&
 						       strlen(key) <= FIELD_FILTER_LEN &&

@@ -1,6 +1,7 @@
 """The log search finds what the words and the grammar promise: a table of lines and queries."""
 import contextlib
 import json
+from html.parser import HTMLParser
 
 import psycopg2
 import pytest
@@ -58,3 +59,37 @@ def test_a_database_of_locale_c_finds_the_same(cluster, lines):
             assert other.one("SELECT words(%s, %s, %s, %s::jsonb)::text", *row[:4]) == row[4], row[2]
     finally:
         other.drop()
+
+
+ODD = ["a b", "q\"v", "back\\slash", "(x)", "x*", "*", "=", "a=b", "a:b", "", "名前", "-1", "null", "OR", "<b>",
+       "a&b=c", "'", "|", "#%+"]
+
+
+class Links(HTMLParser):
+    """The + and - links of fields: (field, "only" or "not") and where they lead."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found = {}
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        label, href = (dict(attributes).get(name) or "" for name in ("aria-label", "href"))
+        if tag == "a" and label.startswith(("only", "not")):
+            which, _, field = label.replace(" with", "", 1).partition(" this ")
+            self.found[field, which] = href
+
+
+@pytest.mark.parametrize("q", ["odd", "odd OR other", 'odd "open'])
+def test_the_links_of_the_page_find_their_line_again(hub, lines, q):
+    odd = {"app_name": "(odd) OR*", "level": "INFO", "logger": 'the "odd" logger', "message": 'odd "open',
+           "context": {f"k{v}": v for v in ODD} | {"n": 1.50, "t": True, "z": None}}
+    insert(lines, odd)
+    try:
+        links = Links(hub.get("/logs", q=q).text).found
+        assert len([f for f, which in links if which == "only"]) >= len(ODD) + 5
+        for (field, which), href in links.items():
+            apps = {row["app"] for row in hub.get("/logs" + href + "&format=json").json["lines"]}
+            assert (odd["app_name"] in apps) == (which == "only"), (field, which, href)
+    finally:
+        lines.query("DELETE FROM log_entries WHERE app_name = %s", odd["app_name"])

@@ -108,8 +108,17 @@ static void terms_are_added_excluded_and_dropped(void **state)
 	check(&r, "and", "ctx.k=a b&\"c", "?q=x%20app:shop%20y%20ctx.k%3D%22a%20b%26%5C%22c%22");
 	check(&r, "term", "vps:my server", "vps:\"my server\"");
 	check(&r, "term", "vps:fra-1", "vps:fra-1");
+	check(&r, "term", "ctx.\"a=\\\"b\"=x*", "ctx.\"a=\\\"b\"=\"x*\"");
+	check(&r, "term", "app:(x)", "app:\"(x)\"");
+	check(&r, "term", "app:a:b", "app:a:b");
 	r.param[0].value = "app:shop";
 	check(&r, "drop", "app:shop", "?");
+	r.param[0].value = "a or b";
+	check(&r, "and", "app:x", "?q=%28a%20or%20b%29%20app:x");
+	r.param[0].value = "(a OR b) \"c OR d\" for";
+	check(&r, "and", "app:x", "?q=%28a%20OR%20b%29%20%22c%20OR%20d%22%20for%20app:x");
+	r.param[0].value = "x (a \"b";
+	check(&r, "not", "app:x", "?q=x%20%28a%20%22b%22%29%20-app:x");
 }
 
 static void gaps_are_gaps(void **state)
