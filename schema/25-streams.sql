@@ -55,6 +55,7 @@ CREATE OR REPLACE FUNCTION push_positions(p_vps text, p_app text, p_rows jsonb) 
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	v_now timestamptz := clock_timestamp();
+	v_streams bigint;                       -- counted once, at the first new stream
 	r record;
 BEGIN
 	PERFORM check_writer(p_vps, p_app, pg_column_size(p_rows));
@@ -70,8 +71,11 @@ BEGIN
 			WHERE s.vps_name = p_vps AND s.app_name = p_app AND s.stream_id = r.id
 				AND s."position" = r.was AND s.source = r.source;
 		CONTINUE WHEN FOUND;
-		IF (SELECT count(*) FROM log_streams s WHERE s.vps_name = p_vps AND s.app_name = p_app)
-				>= max_streams() THEN
+		IF v_streams IS NULL THEN
+			SELECT count(*) INTO v_streams FROM log_streams s
+				WHERE s.vps_name = p_vps AND s.app_name = p_app;
+		END IF;
+		IF v_streams >= max_streams() THEN
 			RAISE EXCEPTION '"%" on "%" has % log files, and no more are taken',
 				p_app, p_vps, max_streams() USING ERRCODE = '54000';
 		END IF;
@@ -85,9 +89,11 @@ BEGIN
 			RAISE EXCEPTION 'stream % of "%" on "%" is not at position %',
 				r.id, p_app, p_vps, r.was USING ERRCODE = 'OB003';
 		END IF;
+		v_streams := v_streams + 1;
 	END LOOP;
 END
 $$;
 
+SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION agent_streams, push_positions TO observ_agent;
 

@@ -34,6 +34,23 @@ SELECT is(pg_temp.pos(p), s, 'positions ' || p) FROM (VALUES
 	('[[9, 0, 99999999999999999999, false, "p", "f", "h", "t"]]', '22003'),
 	('{}', '22023'), ('7', '22023'), ('[]', 'ok'), ('[7]', 'OB003')) v(p, s);
 
+-- ---- many ----------------------------------------------------------------------------------------------
+CREATE FUNCTION pg_temp.new(p_from int, p_to int) RETURNS text LANGUAGE sql AS $$
+	SELECT pg_temp.pos(jsonb_agg(jsonb_build_array(i, 0, 1, false, 'p', 'f', 'h', 't'))::text)
+	FROM generate_series(p_from, p_to) i $$;
+CREATE FUNCTION pg_temp.rows_read() RETURNS bigint LANGUAGE sql VOLATILE AS $$
+	SELECT sum(pg_stat_get_xact_tuples_returned(oid))::bigint FROM pg_class
+	WHERE oid IN ('log_streams'::regclass, 'log_streams_pkey'::regclass) $$;
+SELECT pg_temp.rows_read() AS before \gset
+SELECT is(pg_temp.new(1001, 1400), 'ok', 'a batch with 400 new streams');
+SELECT cmp_ok(pg_temp.rows_read() - :before, '<', 4000::bigint, 'counts those that are known once');
+SAVEPOINT few;
+CREATE OR REPLACE FUNCTION max_streams() RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 405;
+SELECT is(pg_temp.new(2001, 2004), '54000', 'more streams than an application may have are refused');
+SELECT is(pg_temp.new(2001, 2003), 'ok', 'as many as it may have are taken');
+ROLLBACK TO few;
+DELETE FROM log_streams WHERE stream_id > 1000;
+
 -- ---- what an agent is told ----------------------------------------------------------------------------
 SELECT is(pg_temp.pos('[[2, 5, 5, true, "/l/b.log.1", "f2", "h", "t"]]'), 'ok', 'a stream is finished');
 UPDATE log_streams SET updated_at = now() - interval '48 hours' WHERE vps_name = 'web-1' AND stream_id = 2;
