@@ -99,8 +99,8 @@ BEGIN
 END
 $$;
 
--- The parts use these two, and 99-end drops them. Both look before they lock: CREATE INDEX IF NOT EXISTS
--- and ADD COLUMN IF NOT EXISTS make writers wait even when there is nothing to do.
+-- The parts use these three, and 99-end drops them. The first two look before they lock: CREATE INDEX IF NOT
+-- EXISTS and ADD COLUMN IF NOT EXISTS make writers wait even when there is nothing to do.
 CREATE OR REPLACE FUNCTION want_index(p_name text, p_on text) RETURNS void
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 BEGIN
@@ -116,6 +116,23 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = p_table::regclass AND attname = p_name) THEN
 		EXECUTE format('ALTER TABLE %I ADD COLUMN %I %s', p_table, p_name, p_type);
 	END IF;
+END
+$$;
+
+-- Drops functions that an older schema.sql made with other parameters: they have the name of a function that
+-- this run has written, but not been written themselves. A part calls this before it grants, because GRANT
+-- takes a name without parameters only if one function has it.
+CREATE OR REPLACE FUNCTION drop_former_functions() RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_now xid := pg_current_xact_id()::xid;
+	f record;
+BEGIN
+	FOR f IN SELECT oid FROM pg_proc p WHERE pronamespace = 'observ'::regnamespace AND xmin <> v_now
+			AND EXISTS (SELECT FROM pg_proc n WHERE n.pronamespace = p.pronamespace
+				AND n.proname = p.proname AND n.xmin = v_now) LOOP
+		EXECUTE 'DROP FUNCTION ' || f.oid::regprocedure;
+	END LOOP;
 END
 $$;
 

@@ -296,6 +296,7 @@ BEGIN
 	END IF;
 END
 $$;
+SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION agent_hello, agent_last_seen, stale_session_pid, end_stale_session, push_open
 	TO observ_agent;
 

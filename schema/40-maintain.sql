@@ -327,6 +327,7 @@ BEGIN
 	RETURN v_note;
 END
 $$;
+SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION maintain TO observ_watch;
 
 -- The first partitions.

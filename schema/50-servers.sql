@@ -31,7 +31,7 @@ $$;
 -- password is shown once, and PostgreSQL keeps only its SCRAM verifier. lock_logins() lets one caller at a
 -- time work; agents do not wait for it.
 GRANT USAGE, CREATE ON SCHEMA observ TO observ_roles;
-GRANT EXECUTE ON FUNCTION check_name TO observ_roles;
+GRANT EXECUTE ON FUNCTION check_name, drop_former_functions TO observ_roles;
 GRANT SELECT, INSERT, UPDATE, DELETE ON agent_roles, bootstrap_tokens TO observ_roles;
 GRANT SELECT, UPDATE (retired_at) ON agents TO observ_roles;
 SET LOCAL ROLE observ_roles;
@@ -304,6 +304,7 @@ BEGIN
 END
 $$;
 
+SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION enroll, rotate_server, rotate_finish, revoke_server, retire_server, make_token,
 	revoke_token TO observ_enroll;
 GRANT EXECUTE ON FUNCTION bootstrap_enroll TO observ_bootstrap;

@@ -13,6 +13,8 @@ CREATE DATABASE t_latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C';
 \set dump `pg_dump -s t_up | grep -v restrict | md5sum`
 \set again `psql -Xq -U observ_admin t_up < schema.sql 2>&1; echo $?`
 \set dump_again `pg_dump -s t_up | grep -v restrict | md5sum`
+\set former `tests/sql/shell former`
+\set dump_former `pg_dump -s t_up | grep -v restrict | md5sum`
 \set second `psql -Xq -U t_second t_up < schema.sql 2>&1; echo $?`
 \set dump_second `pg_dump -s t_up | grep -v restrict | md5sum`
 \set kept `tests/sql/shell kept`
@@ -30,11 +32,13 @@ CREATE DATABASE t_latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C';
 \set loud `psql -X t_super < schema.sql 2>&1 | grep -iE 'notice|warning|error|permission'`
 
 BEGIN;
-SELECT plan(16);
+SELECT plan(18);
 SELECT is(:'first', '0'::text, 'a role that owns the database and may create roles installs it');
 SELECT is(:'fill', '1'::text, 'it can be used');
 SELECT is(:'again', '0'::text, 'a second run works');
 SELECT is(:'dump_again', :'dump'::text, 'and changes nothing');
+SELECT is(:'former', '0'::text, 'functions with the parameters of an older file do not stop it');
+SELECT is(:'dump_former', :'dump'::text, 'and are dropped');
 SELECT is(:'second', '0'::text, 'another admin with CREATEROLE can run it');
 SELECT is(:'dump_second', :'dump'::text, 'which changes nothing either');
 SELECT is(:'kept', 'kept,7 days,1,1'::text, 'rows, policies, bindings and version stay');
