@@ -147,8 +147,8 @@ BEGIN
 END
 $$;
 
--- The parts use these two, and 99-end drops them. Both look before they lock: CREATE INDEX IF NOT EXISTS
--- and ADD COLUMN IF NOT EXISTS make writers wait even when there is nothing to do.
+-- The parts use these three, and 99-end drops them. The first two look before they lock: CREATE INDEX IF NOT
+-- EXISTS and ADD COLUMN IF NOT EXISTS make writers wait even when there is nothing to do.
 CREATE OR REPLACE FUNCTION want_index(p_name text, p_on text) RETURNS void
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 BEGIN
@@ -164,6 +164,23 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = p_table::regclass AND attname = p_name) THEN
 		EXECUTE format('ALTER TABLE %I ADD COLUMN %I %s', p_table, p_name, p_type);
 	END IF;
+END
+$$;
+
+-- Drops functions that an older schema.sql made with other parameters: they have the name of a function that
+-- this run has written, but not been written themselves. A part calls this before it grants, because GRANT
+-- takes a name without parameters only if one function has it.
+CREATE OR REPLACE FUNCTION drop_former_functions() RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_now xid := pg_current_xact_id()::xid;
+	f record;
+BEGIN
+	FOR f IN SELECT oid FROM pg_proc p WHERE pronamespace = 'observ'::regnamespace AND xmin <> v_now
+			AND EXISTS (SELECT FROM pg_proc n WHERE n.pronamespace = p.pronamespace
+				AND n.proname = p.proname AND n.xmin = v_now) LOOP
+		EXECUTE 'DROP FUNCTION ' || f.oid::regprocedure;
+	END LOOP;
 END
 $$;
 
@@ -188,15 +205,22 @@ CREATE OR REPLACE FUNCTION agent_conflict(p_conflict text, p_conflict_at timesta
 RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN p_now - p_conflict_at < interval '1 day' THEN p_conflict END;
 
--- The last result of a check counts for this long.
-CREATE OR REPLACE FUNCTION check_expiry() RETURNS interval
-LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN interval '20 minutes';
+-- The last result of a check counts for three of its intervals, and for 20 minutes at least.
+CREATE OR REPLACE FUNCTION check_expiry(p_interval_s int) RETURNS interval
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN greatest(interval '20 minutes', make_interval(secs => 3.0 * p_interval_s));
+
+-- A check with a longer interval is rare: its result counts for more than 20 minutes. health_checks has an
+-- index of such results. The longest interval is a day.
+CREATE OR REPLACE FUNCTION rare_check_s() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 400;
+CREATE OR REPLACE FUNCTION max_check_s() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 86400;
 
 -- The state of a check, from its last result: up, down, or unknown if there is none or it is too old.
-CREATE OR REPLACE FUNCTION check_state(p_success boolean, p_at timestamptz, p_now timestamptz) RETURNS text
+CREATE OR REPLACE FUNCTION check_state(p_success boolean, p_at timestamptz, p_interval_s int,
+	p_now timestamptz) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
-	WHEN p_success IS NULL OR p_at IS NULL OR p_now - p_at >= check_expiry() THEN 'unknown'
+	WHEN p_success IS NULL OR p_at IS NULL OR p_now - p_at >= check_expiry(p_interval_s) THEN 'unknown'
 	WHEN p_success THEN 'up'
 	ELSE 'down' END;
 
@@ -218,8 +242,9 @@ RETURN array_position('{down,offline,degraded,up,retired}'::text[], p_state);
 CREATE OR REPLACE FUNCTION full_percent() RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 95;
 
-GRANT EXECUTE ON FUNCTION agent_state, agent_conflict, check_expiry, check_state, app_state, state_rank,
-	full_percent TO observ_hub, observ_watch, observ_reader;
+SELECT drop_former_functions() \g /dev/null
+GRANT EXECUTE ON FUNCTION agent_state, agent_conflict, check_expiry, rare_check_s, max_check_s, check_state,
+	app_state, state_rank, full_percent TO observ_hub, observ_watch, observ_reader;
 
 -- ==== 20-agents: the agents, and the functions that register them and open their batches =========
 -- The server as which a login writes. A server that rotates its login has two.
@@ -519,6 +544,7 @@ BEGIN
 	END IF;
 END
 $$;
+SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION agent_hello, agent_last_seen, stale_session_pid, end_stale_session, push_open
 	TO observ_agent;
 
@@ -579,6 +605,7 @@ CREATE OR REPLACE FUNCTION push_positions(p_vps text, p_app text, p_rows jsonb) 
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	v_now timestamptz := clock_timestamp();
+	v_streams bigint;                       -- counted once, at the first new stream
 	r record;
 BEGIN
 	PERFORM check_writer(p_vps, p_app, pg_column_size(p_rows));
@@ -594,8 +621,11 @@ BEGIN
 			WHERE s.vps_name = p_vps AND s.app_name = p_app AND s.stream_id = r.id
 				AND s."position" = r.was AND s.source = r.source;
 		CONTINUE WHEN FOUND;
-		IF (SELECT count(*) FROM log_streams s WHERE s.vps_name = p_vps AND s.app_name = p_app)
-				>= max_streams() THEN
+		IF v_streams IS NULL THEN
+			SELECT count(*) INTO v_streams FROM log_streams s
+				WHERE s.vps_name = p_vps AND s.app_name = p_app;
+		END IF;
+		IF v_streams >= max_streams() THEN
 			RAISE EXCEPTION '"%" on "%" has % log files, and no more are taken',
 				p_app, p_vps, max_streams() USING ERRCODE = '54000';
 		END IF;
@@ -609,10 +639,12 @@ BEGIN
 			RAISE EXCEPTION 'stream % of "%" on "%" is not at position %',
 				r.id, p_app, p_vps, r.was USING ERRCODE = 'OB003';
 		END IF;
+		v_streams := v_streams + 1;
 	END LOOP;
 END
 $$;
 
+SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION agent_streams, push_positions TO observ_agent;
 
 -- ==== 28-words: the words of a log line, and of what is looked for in it ========================
@@ -867,7 +899,12 @@ CREATE TABLE IF NOT EXISTS health_checks (
 	received_at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (vps_name, app_name, "timestamp", id)
 ) PARTITION BY RANGE ("timestamp");
-SELECT want_index('health_checks_timestamp_idx', 'health_checks ("timestamp" DESC)') \g /dev/null
+-- How often the check runs. NULL: an older agent did not tell.
+SELECT want_column('health_checks', 'interval_s', 'int CHECK (interval_s BETWEEN 1 AND 86400)') \g /dev/null
+SELECT want_index('health_checks_timestamp_idx', 'health_checks ("timestamp" DESC)'),
+	want_index('health_checks_rare_idx', 'health_checks (vps_name, app_name, "timestamp") '
+		'WHERE interval_s > 400')       -- rare_check_s()
+	\g /dev/null
 
 -- There is no primary key: stream and offset identify a line, and positions make it arrive once. Another
 -- index would cost more than it could catch.
@@ -1005,14 +1042,15 @@ DECLARE
 BEGIN
 	PERFORM check_writer(p_vps, p_app, pg_column_size(p_rows));
 	PERFORM check_numbers(p_rows,
-		'$[*][3, 4, 8 to 13] ? (@.type() != "number" && @.type() != "null" '
+		'$[*][3, 4, 8 to 14] ? (@.type() != "number" && @.type() != "null" '
 		'|| @ > 1e18 || @ < -1e15)');
 	INSERT INTO health_checks ("timestamp", vps_name, app_name, url, status_code, response_time_ms,
 		success, error_class, error_message, dns_ms, connect_ms, tls_ms, first_byte_ms,
-		cert_expires_at, attempts, backfill, received_at)
+		cert_expires_at, attempts, interval_s, backfill, received_at)
 	SELECT from_us((r->>0)::bigint), p_vps, p_app, r->>2, (r->>3)::int, (r->>4)::float8, (r->>5)::boolean,
 		left(r->>6, 200), left(r->>7, 8192), (r->>8)::float8, (r->>9)::float8, (r->>10)::float8,
-		(r->>11)::float8, from_us((r->>12)::bigint), (r->>13)::int, (r->>1)::boolean, v_now
+		(r->>11)::float8, from_us((r->>12)::bigint), (r->>13)::int, (r->>14)::int, (r->>1)::boolean,
+		v_now
 	FROM jsonb_array_elements(p_rows) r;
 END
 $$;
@@ -1109,6 +1147,7 @@ BEGIN
 END
 $$;
 
+SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION push_metrics, push_checks, push_logs, push_gaps, push_rejects, push TO observ_agent;
 
 -- ==== 35-search: which lines a query of the log page finds =====================================
@@ -1453,6 +1492,7 @@ BEGIN
 END
 $$;
 
+SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION found_lines, next_part, narrow_condition, line_condition, level_condition,
 	column_condition, context_condition, context_words, nested, json_values, key_paths, compared,
 	time_of, number_of, like_pattern, text_condition, has_words, words_query, line_fits, stands_in,
@@ -1787,6 +1827,7 @@ BEGIN
 	RETURN v_note;
 END
 $$;
+SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION maintain TO observ_watch;
 
 -- The first partitions.
@@ -1836,7 +1877,7 @@ $$;
 -- password is shown once, and PostgreSQL keeps only its SCRAM verifier. lock_logins() lets one caller at a
 -- time work; agents do not wait for it.
 GRANT USAGE, CREATE ON SCHEMA observ TO observ_roles;
-GRANT EXECUTE ON FUNCTION check_name TO observ_roles;
+GRANT EXECUTE ON FUNCTION check_name, drop_former_functions TO observ_roles;
 GRANT SELECT, INSERT, UPDATE, DELETE ON agent_roles, bootstrap_tokens TO observ_roles;
 GRANT SELECT, UPDATE (retired_at) ON agents TO observ_roles;
 SET LOCAL ROLE observ_roles;
@@ -2109,6 +2150,7 @@ BEGIN
 END
 $$;
 
+SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION enroll, rotate_server, rotate_finish, revoke_server, retire_server, make_token,
 	revoke_token TO observ_enroll;
 GRANT EXECUTE ON FUNCTION bootstrap_enroll TO observ_bootstrap;
@@ -2178,7 +2220,7 @@ CREATE OR REPLACE VIEW v_servers AS
 GRANT SELECT ON v_servers TO observ_hub, observ_watch, observ_enroll;
 
 -- ==== 99-end: the version is recorded =========================================================
-DROP FUNCTION want_index(text, text), want_column(text, text, text);
+DROP FUNCTION want_index(text, text), want_column(text, text, text), drop_former_functions();
 INSERT INTO schema_version (version) VALUES (:version) ON CONFLICT DO NOTHING;
 COMMENT ON SCHEMA observ IS :'version';        -- for logins that may not read tables: obs_agent doctor
 COMMIT;

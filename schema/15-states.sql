@@ -19,15 +19,22 @@ CREATE OR REPLACE FUNCTION agent_conflict(p_conflict text, p_conflict_at timesta
 RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN p_now - p_conflict_at < interval '1 day' THEN p_conflict END;
 
--- The last result of a check counts for this long.
-CREATE OR REPLACE FUNCTION check_expiry() RETURNS interval
-LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN interval '20 minutes';
+-- The last result of a check counts for three of its intervals, and for 20 minutes at least.
+CREATE OR REPLACE FUNCTION check_expiry(p_interval_s int) RETURNS interval
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN greatest(interval '20 minutes', make_interval(secs => 3.0 * p_interval_s));
+
+-- A check with a longer interval is rare: its result counts for more than 20 minutes. health_checks has an
+-- index of such results. The longest interval is a day.
+CREATE OR REPLACE FUNCTION rare_check_s() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 400;
+CREATE OR REPLACE FUNCTION max_check_s() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 86400;
 
 -- The state of a check, from its last result: up, down, or unknown if there is none or it is too old.
-CREATE OR REPLACE FUNCTION check_state(p_success boolean, p_at timestamptz, p_now timestamptz) RETURNS text
+CREATE OR REPLACE FUNCTION check_state(p_success boolean, p_at timestamptz, p_interval_s int,
+	p_now timestamptz) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
-	WHEN p_success IS NULL OR p_at IS NULL OR p_now - p_at >= check_expiry() THEN 'unknown'
+	WHEN p_success IS NULL OR p_at IS NULL OR p_now - p_at >= check_expiry(p_interval_s) THEN 'unknown'
 	WHEN p_success THEN 'up'
 	ELSE 'down' END;
 
@@ -49,6 +56,7 @@ RETURN array_position('{down,offline,degraded,up,retired}'::text[], p_state);
 CREATE OR REPLACE FUNCTION full_percent() RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 95;
 
-GRANT EXECUTE ON FUNCTION agent_state, agent_conflict, check_expiry, check_state, app_state, state_rank,
-	full_percent TO observ_hub, observ_watch, observ_reader;
+SELECT drop_former_functions() \g /dev/null
+GRANT EXECUTE ON FUNCTION agent_state, agent_conflict, check_expiry, rare_check_s, max_check_s, check_state,
+	app_state, state_rank, full_percent TO observ_hub, observ_watch, observ_reader;
 

@@ -87,7 +87,12 @@ CREATE TABLE IF NOT EXISTS health_checks (
 	received_at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (vps_name, app_name, "timestamp", id)
 ) PARTITION BY RANGE ("timestamp");
-SELECT want_index('health_checks_timestamp_idx', 'health_checks ("timestamp" DESC)') \g /dev/null
+-- How often the check runs. NULL: an older agent did not tell.
+SELECT want_column('health_checks', 'interval_s', 'int CHECK (interval_s BETWEEN 1 AND 86400)') \g /dev/null
+SELECT want_index('health_checks_timestamp_idx', 'health_checks ("timestamp" DESC)'),
+	want_index('health_checks_rare_idx', 'health_checks (vps_name, app_name, "timestamp") '
+		'WHERE interval_s > 400')       -- rare_check_s()
+	\g /dev/null
 
 -- There is no primary key: stream and offset identify a line, and positions make it arrive once. Another
 -- index would cost more than it could catch.
@@ -225,14 +230,15 @@ DECLARE
 BEGIN
 	PERFORM check_writer(p_vps, p_app, pg_column_size(p_rows));
 	PERFORM check_numbers(p_rows,
-		'$[*][3, 4, 8 to 13] ? (@.type() != "number" && @.type() != "null" '
+		'$[*][3, 4, 8 to 14] ? (@.type() != "number" && @.type() != "null" '
 		'|| @ > 1e18 || @ < -1e15)');
 	INSERT INTO health_checks ("timestamp", vps_name, app_name, url, status_code, response_time_ms,
 		success, error_class, error_message, dns_ms, connect_ms, tls_ms, first_byte_ms,
-		cert_expires_at, attempts, backfill, received_at)
+		cert_expires_at, attempts, interval_s, backfill, received_at)
 	SELECT from_us((r->>0)::bigint), p_vps, p_app, r->>2, (r->>3)::int, (r->>4)::float8, (r->>5)::boolean,
 		left(r->>6, 200), left(r->>7, 8192), (r->>8)::float8, (r->>9)::float8, (r->>10)::float8,
-		(r->>11)::float8, from_us((r->>12)::bigint), (r->>13)::int, (r->>1)::boolean, v_now
+		(r->>11)::float8, from_us((r->>12)::bigint), (r->>13)::int, (r->>14)::int, (r->>1)::boolean,
+		v_now
 	FROM jsonb_array_elements(p_rows) r;
 END
 $$;
@@ -329,5 +335,6 @@ BEGIN
 END
 $$;
 
+SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION push_metrics, push_checks, push_logs, push_gaps, push_rejects, push TO observ_agent;
 

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <math.h>
 
+#include "common/clock.h"
 #include "common/parse.h"
 
 enum { BASE64_GROUP = 3 };
@@ -129,7 +130,9 @@ static bool write_checks(const struct row_writer *w, const struct sample *s)
 	       put_text(w, "error_message", c->error_message) && put_number(w, "dns_ms", c->dns_ms) &&
 	       put_number(w, "connect_ms", c->connect_ms) && put_number(w, "tls_ms", c->tls_ms) &&
 	       put_number(w, "first_byte_ms", c->first_byte_ms) &&
-	       put_time(w, "cert_expires_at", c->cert_expires_us) && put_integer(w, "attempts", c->attempts);
+	       put_time(w, "cert_expires_at", c->cert_expires_us) &&
+	       put_integer(w, "attempts", c->attempts) &&
+	       put_known(w, "interval_s", c->interval_us / US_PER_S, c->interval_us >= US_PER_S);
 }
 
 static bool write_gaps(const struct row_writer *w, const struct sample *s)

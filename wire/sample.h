@@ -92,6 +92,7 @@ struct check_sample {
 	double dns_ms, connect_ms, tls_ms, first_byte_ms;       /* NaN: phase not reached */
 	int64_t cert_expires_us;        /* 0: no certificate seen */
 	int attempts;                   /* 1: the first one decided */
+	int64_t interval_us;            /* between two runs; 0: not known */
 	bool changed;                   /* good after bad, bad after good, or the first result */
 };
 

@@ -36,13 +36,21 @@ WITH a AS MATERIALIZED (
 			THEN left(url, 300) || '…'
 			ELSE url END) FILTER (WHERE state = 'down') AS example
 	FROM a CROSS JOIN LATERAL (
-		SELECT DISTINCT ON (url COLLATE "C") url, success, error_class, timestamp
-		FROM health_checks h
-		WHERE h.vps_name = a.vps_name AND h.app_name = a.app_name AND a.retired_at IS NULL
-			AND h.timestamp > a.own_clock - check_expiry()
+		SELECT DISTINCT ON (url COLLATE "C") url, success, error_class, timestamp, interval_s FROM (
+			SELECT url, success, error_class, timestamp, interval_s
+			FROM health_checks h
+			WHERE h.vps_name = a.vps_name AND h.app_name = a.app_name AND a.retired_at IS NULL
+				AND h.timestamp > a.own_clock - check_expiry(NULL)
 				AND h.timestamp < a.own_clock + interval '1 h'
+			UNION ALL SELECT url, success, error_class, timestamp, interval_s
+			FROM health_checks h
+			WHERE h.vps_name = a.vps_name AND h.app_name = a.app_name AND a.retired_at IS NULL
+				AND h.interval_s > rare_check_s()
+				AND h.timestamp > a.own_clock - check_expiry(max_check_s())
+				AND h.timestamp <= a.own_clock - check_expiry(NULL)) r
 		ORDER BY url COLLATE "C", timestamp DESC) c
-	CROSS JOIN LATERAL (SELECT check_state(success, timestamp, own_clock) AS state) s
+	CROSS JOIN LATERAL (SELECT check_state(success, timestamp, c.interval_s, own_clock) AS state) s
+	WHERE state <> 'unknown'
 	GROUP BY 1, 2
 ), recent AS MATERIALIZED (                     -- a bound, for fleets that log more than a page can count
 	SELECT timestamp, vps_name, app_name, level FROM log_entries
@@ -78,7 +86,7 @@ WITH a AS MATERIALIZED (
 				THEN 'clock off by ' || round(skew_ms / 1000.0) || ' s' END) AS why
 	FROM latest l LEFT JOIN checks c USING (vps_name, app_name)
 		LEFT JOIN errors e USING (vps_name, app_name)
-), hosts AS MATERIALIZED (                      -- the figures of a host come from whoever reported last
+), hosts AS MATERIALIZED (                      -- the figures of a host come from its newest report
 	SELECT DISTINCT ON (vps_name) vps_name, cpu_percent, memory_percent, disk_percent, load_avg_1m,
 		cpu_count, memory_total_mb,
 		disk_total_gb, silent AS stale, seen_s,

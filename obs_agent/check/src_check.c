@@ -131,6 +131,7 @@ static void report(struct check *k, const struct attempt_result *r)
 
 	s.check.url = text_of(k->c->shown_url);
 	s.check.attempts = k->attempts;
+	s.check.interval_us = k->c->interval_us;
 	s.check.changed = !k->ran || good != k->good;
 	logcore_debug(agent_log(k->all->agent), "check finished", logcore_kv("url", k->c->shown_url),
 		      logcore_kv("good", good), logcore_kv("status", s.check.status_code),

@@ -43,19 +43,24 @@ SELECT is((SELECT count(*) FROM (SELECT (random() * 4e15)::bigint AS us FROM gen
 -- ---- checks, gaps, rejects -----------------------------------------------------------------
 SELECT is(run_as('obs_web_1', $$SELECT observ.push_checks('web-1', 'a', '[
 	[1795255200000000, false, "https://x/health", 200, 12.25, true, null, null, 1, 2, 3, 4,
-		1800000000000000, 1],
+		1800000000000000, 1, 3600],
 	[1795255201000000, true, "https://x/health", null, null, false, "timeout", "no answer in 5 s",
 		null, null, null, null, null, 3]]')$$),
 	'ok', 'two checks');
 SELECT results_eq($$SELECT "timestamp", backfill, url, status_code, response_time_ms, success, error_class,
 	error_message, dns_ms,
-	connect_ms, tls_ms, first_byte_ms, cert_expires_at, attempts FROM health_checks ORDER BY 1$$, $$VALUES
+	connect_ms, tls_ms, first_byte_ms, cert_expires_at, attempts, interval_s
+	FROM health_checks ORDER BY 1$$, $$VALUES
 	('2026-11-21 10:00:00Z'::timestamptz, false, 'https://x/health', 200, 12.25::float8, true, NULL,
 	NULL, 1::float8, 2::float8,
-		3::float8, 4::float8, '2027-01-15 08:00:00Z'::timestamptz, 1),
+		3::float8, 4::float8, '2027-01-15 08:00:00Z'::timestamptz, 1, 3600),
 	('2026-11-21 10:00:01Z', true, 'https://x/health', NULL, NULL, false, 'timeout', 'no answer in 5 s',
-	NULL, NULL, NULL, NULL, NULL, 3)$$,
-	'as they were sent');
+	NULL, NULL, NULL, NULL, NULL, 3, NULL)$$,
+	'as they were sent; an older agent does not tell its interval');
+SELECT matches(run_as('obs_web_1', format($$SELECT observ.push_checks('web-1', 'a',
+	'[[1795255200000000, false, "u", 200, 1, true, null, null, 1, 2, 3, 4, null, 1, %s]]')$$, i)),
+	'^2[23]', 'no interval: ' || i)
+	FROM unnest(ARRAY['0', '-1', '86401', '1e18', '"5"', '[]']) i;
 SELECT is(run_as('obs_web_1', $$SELECT observ.push_gaps('web-1', 'a',
 	'[[1795255200000000, 7, "truncated", null, 512, "lost"],
 	[1795255200000000, null, "buffer_full", 3, null, null]]')$$), 'ok', 'two gaps');

@@ -145,7 +145,7 @@ SELECT is((SELECT coalesce(string_agg(proname, ',' ORDER BY proname), '') FROM p
 	FROM (VALUES ('agent_conflict,agent_state,app_state,check_expiry,check_state,full_percent'))
 		s(states),
 		LATERAL (VALUES ('t_hub', (SELECT string_agg(n, ',' ORDER BY n) FROM
-			regexp_split_to_table(states || ',state_rank'
+			regexp_split_to_table(states || ',state_rank,max_check_s,rare_check_s'
 			',ascii_pattern,column_condition,compared,context_condition,context_words,folded'
 			',found_lines,has_words,invisibles,is_edge,json_values,key_paths,level_condition'
 			',like_pattern,line_condition,line_fits,lower_case,max_word_chars,nested'
@@ -153,8 +153,8 @@ SELECT is((SELECT coalesce(string_agg(proname, ',' ORDER BY proname), '') FROM p
 			',unescaped,unspaced'
 			',word_list,words_query'
 			, ',') n)),
-		('t_watch', states || ',maintain,state_rank'),
-		('t_reader', states || ',state_rank'), ('t_nobody', '')) v(r, f);
+		('t_watch', states || ',maintain,max_check_s,rare_check_s,state_rank'),
+		('t_reader', states || ',max_check_s,rare_check_s,state_rank'), ('t_nobody', '')) v(r, f);
 SELECT is(try_as('t_nobody', 'SELECT FROM observ.v_logs'), '42501', 'a stranger reads nothing');
 SELECT is(try_as('t_watch', 'SELECT observ.maintain()'), 'ok', 'observ_watch runs maintain()');
 SELECT is(try_as('observ_admin', 'DELETE FROM observ.log_entries'), 'ok', 'the admin deletes');

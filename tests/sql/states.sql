@@ -3,6 +3,17 @@ BEGIN;
 SELECT no_plan();
 SET LOCAL client_min_messages = warning;
 
+CREATE FUNCTION pg_temp.plan(p_sql text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	l text;
+	ret text := '';
+BEGIN
+	FOR l IN EXECUTE 'EXPLAIN (VERBOSE, COSTS OFF) ' || p_sql LOOP
+		ret := ret || l || E'\n';
+	END LOOP;
+	RETURN ret;
+END $$;
+
 -- ---- agents ------------------------------------------------------------------------------------
 CREATE FUNCTION pg_temp.agent(p_silent_s numeric, p_interval_s int,
 	p_retired boolean DEFAULT false) RETURNS text LANGUAGE sql AS $$
@@ -25,12 +36,24 @@ SELECT is(agent_conflict('db-1 at 10.0.0.1', now() - age, now()), told, format('
 	(NULL, NULL)) v(age, told);
 
 -- ---- checks ------------------------------------------------------------------------------------
-SELECT is(check_state(ok, now() - age, now()), state, format('success is %s, %s ago', ok, age)) FROM (VALUES
-	(true, '0'::interval, 'up'), (false, '0', 'down'), (true, '19:59', 'up'), (false, '19:59', 'down'),
-	(true, '-5:00', 'up'),
-	(true, '20:00', 'unknown'), (false, '20:00', 'unknown'), (NULL, '0', 'unknown'),
-	(true, NULL, 'unknown')) v(ok, m, state),
-	LATERAL (SELECT m::interval / 60 AS age) a WHERE m IS NOT NULL OR age IS NULL;
+SELECT is(check_state(ok, now() - m / 60, i, now()), state,
+	format('success is %s, %s ago, at an interval of %s s', ok, m / 60, i)) FROM (VALUES
+	(true, '0'::interval, NULL::int, 'up'), (false, '0', NULL, 'down'), (true, '19:59', NULL, 'up'),
+	(false, '19:59', NULL, 'down'), (true, '-5:00', NULL, 'up'),
+	(true, '20:00', NULL, 'unknown'), (false, '20:00', NULL, 'unknown'), (NULL, '0', NULL, 'unknown'),
+	(true, NULL, NULL, 'unknown'), (false, '19:59', 1, 'down'), (false, '20:00', 60, 'unknown'),
+	(false, '20:00', 400, 'unknown'), (false, '20:02', 401, 'down'), (false, '20:03', 401, 'unknown'),
+	(false, '179:59', 3600, 'down'), (true, '179:59', 3600, 'up'), (false, '180:00', 3600, 'unknown'),
+	(false, '4319:59', 86400, 'down'), (false, '4320:00', 86400, 'unknown')) v(ok, m, i, state);
+SELECT is((SELECT string_agg(i::text, ',') FROM generate_series(1, max_check_s()) i
+	WHERE (i > rare_check_s()) IS DISTINCT FROM (check_expiry(i) > check_expiry(NULL))), NULL,
+	'a check is rare if its result counts for longer than others');
+SELECT ok(bool_and(strpos(pg_get_expr(indpred, indrelid), 'interval_s > ' || rare_check_s()) > 0),
+	'the index of rare checks has them') FROM pg_index
+	WHERE indexrelid = 'health_checks_rare_idx'::regclass;
+SELECT matches(pg_temp.plan('SELECT FROM health_checks WHERE vps_name = ''s'' AND app_name = ''a''
+	AND interval_s > rare_check_s() AND timestamp > now() - check_expiry(max_check_s())'),
+	'vps_name_app_name_timestamp_idx', 'and they are found by it');
 
 -- ---- applications and servers --------------------------------------------------------------------
 SELECT is(app_state(agent, conflict, checks, down), state,
@@ -53,30 +76,21 @@ SELECT is((SELECT count(DISTINCT state_rank(app_state(a, c, 2, d)))
 	'each state of an application has a rank');
 
 -- ---- in queries ------------------------------------------------------------------------------------
-CREATE FUNCTION pg_temp.plan(p_sql text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	l text;
-	ret text := '';
-BEGIN
-	FOR l IN EXECUTE 'EXPLAIN (VERBOSE, COSTS OFF) ' || p_sql LOOP
-		ret := ret || l || E'\n';
-	END LOOP;
-	RETURN ret;
-END $$;
-SELECT is(pg_temp.plan(q) ~ '_state\(|agent_conflict\(|check_expiry\(|state_rank\(|full_percent\(', false,
+SELECT is(pg_temp.plan(q) ~
+	'_state\(|agent_conflict\(|check_expiry\(|check_s\(|state_rank\(|full_percent\(', false,
 	'no call is left: ' || q)
 	FROM unnest(ARRAY['SELECT agent_state(last_seen_at, interval_s, retired_at, now()) FROM agents',
 	'SELECT agent_conflict(conflict, conflict_at, now()) FROM agents',
 	'SELECT * FROM v_agents WHERE agent_state <> ''online''',
-	'SELECT check_state(success, timestamp, now()) FROM health_checks
-		WHERE timestamp > now() - check_expiry()',
+	'SELECT check_state(success, timestamp, interval_s, now()) FROM health_checks
+		WHERE timestamp > now() - check_expiry(NULL) AND interval_s > rare_check_s() - max_check_s()',
 	'SELECT app_state(version, outbox_in_memory, files, lag_s) FROM agents',
 	'SELECT state_rank(level) FROM log_entries',
 	'SELECT disk_percent >= full_percent() FROM vps_metrics']) q;
 SELECT is(provolatile, 'i', proname || ' can be used in a query that is distributed') FROM pg_proc
 	WHERE pronamespace = 'observ'::regnamespace
-	AND proname IN ('agent_state', 'agent_conflict', 'check_state', 'check_expiry', 'app_state',
-		'state_rank', 'full_percent');
+	AND proname IN ('agent_state', 'agent_conflict', 'check_state', 'check_expiry', 'rare_check_s',
+		'max_check_s', 'app_state', 'state_rank', 'full_percent');
 
 -- ---- what the agent says of itself, as columns -------------------------------------------------------
 CREATE TABLE pg_temp.said AS SELECT * FROM v_agents WITH NO DATA;

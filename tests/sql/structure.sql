@@ -26,7 +26,7 @@ SELECT columns_are('observ', 'health_checks',
 	ARRAY['id', 'timestamp', 'vps_name', 'app_name', 'url', 'status_code',
 	'response_time_ms', 'success', 'error_message', 'error_class', 'dns_ms', 'connect_ms', 'tls_ms',
 	'first_byte_ms',
-	'cert_expires_at', 'attempts', 'backfill', 'received_at']);
+	'cert_expires_at', 'attempts', 'backfill', 'received_at', 'interval_s']);
 SELECT columns_are('observ', 'agents', ARRAY['vps_name', 'app_name', 'epoch', 'last_seq', 'version',
 	'interval_s', 'skew_ms',
 	'state', 'first_seen_at', 'last_seen_at', 'process', 'host', 'address', 'conflict_at', 'conflict',

@@ -89,6 +89,7 @@ def test_a_failing_check_appears_with_its_class(db, make_agent, answering):
     assert found == {urls[0]: [True, 200, None], urls[1]: [False, 503, "status"],
                      urls[2]: [False, None, "refused"]}
     assert db.one("SELECT bool_and(response_time_ms > 0) FROM health_checks WHERE success")
+    assert db.query("SELECT DISTINCT interval_s FROM health_checks") == [(10,)]
 
 
 def test_killed_fifty_times_while_the_server_restarts(own_cluster, make_agent, log):

@@ -190,6 +190,44 @@ def test_a_server_with_large_values_has_a_page(hub, rows):
             and "/logs/line?id=" in page.text)
 
 
+def add_check(rows, url, interval_s, ago, success=False):
+    rows.query("""INSERT INTO health_checks (timestamp, vps_name, app_name, url, success, error_class,
+        interval_s)
+        VALUES (now() - %s::interval, 'big-1', 'shop', %s, %s, 'refused', %s)""",
+               ago, url, success, interval_s)
+
+
+@pytest.mark.parametrize("interval_s, ago, state", [
+    (None, "19 min", "down"), (None, "21 min", "unknown"), (60, "21 min", "unknown"), (600, "29 min", "down"),
+    (600, "31 min", "unknown"), (3600, "55 min", "down"), (3600, "2 h 59 min", "down"),
+    (3600, "3 h 1 min", None), (86400, "71 h", "down"), (86400, "73 h", None)])
+def test_a_result_counts_for_three_intervals_of_its_check(hub, rows, interval_s, ago, state):
+    """The fleet and the server's page say the same. None: the check is no longer listed."""
+    add_agent(rows)
+    add_check(rows, "http://a/", interval_s, ago)
+    fleet = hub.get("/", format="json").json["servers"][0]
+    assert fleet["state"] == ("down" if state == "down" else "up")
+    assert fleet["checks"] == (1 if state == "down" else None)
+    page = hub.get("/servers/big-1")
+    checks = hub.get("/servers/big-1", format="json").json["checks"]
+    assert [c["state"] for c in checks] == ([state] if state else [])
+    rows_of = csv.DictReader(io.StringIO(hub.get("/servers/big-1", format="csv").text))
+    assert [row["state"] for row in rows_of] == ([state] if state else [])
+    assert state is None or f'<use href="#{state}"/>' in page.text
+
+
+def test_the_last_result_of_a_rare_check_counts(hub, rows):
+    add_agent(rows)
+    add_check(rows, "http://a/", 3600, "2 h")
+    add_check(rows, "http://a/", 3600, "1 h", success=True)
+    add_check(rows, "http://b/", 3600, "2 h", success=True)
+    add_check(rows, "http://b/", 3600, "5 min")
+    fleet = hub.get("/", format="json").json["servers"][0]
+    assert (fleet["state"], fleet["checks"], fleet["failing"]) == ("degraded", 2, 1)
+    checks = {c["url"]: c["state"] for c in hub.get("/servers/big-1", format="json").json["checks"]}
+    assert checks == {"http://a/": "up", "http://b/": "down"}
+
+
 def test_many_applications_on_a_server_have_charts(hub, rows):
     for i in range(60):
         add_agent(rows, app=f"app-{i}")

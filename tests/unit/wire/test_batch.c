@@ -58,6 +58,7 @@ static struct sample sample_of(enum sample_kind kind)
 			.url = TEXT("http://x/\""), .status_code = 503, .response_ms = 1.5,
 			.error = CHECK_STATUS, .error_message = TEXT("503"), .dns_ms = NAN,
 			.connect_ms = 0.25, .tls_ms = NAN, .first_byte_ms = 1, .attempts = 3,
+			.interval_us = INT64_C(3600000000),
 		};
 		break;
 	case SAMPLE_GAP:
@@ -82,10 +83,11 @@ static void each_kind_has_one_writer_for_the_database_and_for_people(void **stat
 			"vps_metrics", "\"cpu_percent\":12.5,\"memory_mb\":4096" },
 		[SAMPLE_CHECK] = {
 			"checks", ",\"http://x/\\\"\",503,1.5,false,\"status\",\"503\",null,0.25,null,1,"
-			"null,3",
+			"null,3,3600",
 			"health_checks", "\"url\":\"http://x/\\\"\",\"status_code\":503,"
 			"\"response_time_ms\":1.5,\"success\":false,\"error_class\":\"status\","
-			"\"error_message\":\"503\",\"connect_ms\":0.25,\"first_byte_ms\":1,\"attempts\":3" },
+			"\"error_message\":\"503\",\"connect_ms\":0.25,\"first_byte_ms\":1,\"attempts\":3,"
+			"\"interval_s\":3600" },
 		[SAMPLE_GAP] = {
 			"gaps", ",null,\"truncated\",null,10,\"d\"",
 			"gaps", "\"kind\":\"truncated\",\"bytes\":10,\"detail\":\"d\"" },
@@ -139,7 +141,7 @@ static void rows_of_all_kinds_go_as_one_parameter(void **state)
 	assert_string_equal(buf_cstr(&out),
 			    "[\"metrics\",[[5,false,null,12.5,null,4096],[5,true,{\"a\":1},12.5,null,4096]],"
 			    "\"checks\",[[5,false,\"http://x/\\\"\",503,1.5,false,\"status\",\"503\",null,"
-			    "0.25,null,1,null,3]],\"gaps\",[[5,null,\"truncated\",null,10,\"d\"],"
+			    "0.25,null,1,null,3,3600]],\"gaps\",[[5,null,\"truncated\",null,10,\"d\"],"
 			    "[5,4,\"truncated\",null,10,\"d\"]]]");
 	assert_int_equal(b.n[SAMPLE_METRICS], 2);
 	assert_int_equal(batch_all_rows(&b), 5);
