@@ -781,6 +781,7 @@ DECLARE
 	t text := observ.line_text(p_logger, p_message, c, observ.max_search_chars());
 	marks text := CASE WHEN p_level = 'INFO' THEN '' ELSE ' level=' || p_level END ||
 		CASE WHEN length(c) > observ.max_search_chars() THEN ' cut=' ELSE '' END;
+	camels text;
 	list text[];
 BEGIN
 	t :=
@@ -791,17 +792,22 @@ BEGIN
 		RETURN array_to_tsvector(array_remove(string_to_array(lower(t COLLATE "C") || marks, ' '),
 			''));
 	END IF;
-	IF t ~ '[a-z][A-Z]|[A-Z0-9][A-Z][a-z]' THEN
-		t := t || ' ' || observ.camel_apart(t);
-	END IF;
 	t :=
 		replace(replace(replace(replace(replace(replace(replace(replace(replace(
 		replace(replace(replace(replace(replace(replace(replace(replace(replace(
-		replace(replace(replace(replace(replace(t
+		replace(replace(replace(replace(replace(replace(t, U&'\FFFD', ' ')
 		, E'\n', ' '), E'\t', ' '), E'\r', ' '), '!', ' '), '#', ' '), '$', ' '), '%', ' ')
 		, '&', ' '), '''', ' '), '*', ' '), '+', ' '), ';', ' '), '<', ' '), '>', ' ')
 		, '?', ' '), '@', ' '), '[', ' '), '\', ' '), ']', ' '), '^', ' '), '`', ' ')
 		, '|', ' '), '~', ' ');
+	IF t ~ '[a-z][A-Z]|[A-Z0-9][A-Z][a-z]' THEN
+		-- word_list() costs more than to find the words that have parts.
+		IF octet_length(t) > length(t) THEN
+			SELECT string_agg(w, ' ') INTO camels FROM unnest(string_to_array(t, ' ')) w
+			WHERE w ~ '[a-z][A-Z]|[A-Z0-9][A-Z][a-z]';
+		END IF;
+		t := t || ' ' || observ.camel_apart(coalesce(camels, t));
+	END IF;
 	IF t ~ '[^a-zA-Z0-9 ]' OR length(t) >= 2047 AND t ~ '[0-9A-Za-z]{255}' THEN
 		list := observ.word_list(t);
 	ELSE
