@@ -170,7 +170,8 @@ static void print_key(const struct target *t, char *out, size_t size)
 	snprintf(out, size, "%s %s %s", t->host, t->address, t->port);
 }
 
-static void add_target(struct pg_targets *t, struct target x)
+/* The last good target is the first of its round, which begins at `first`. */
+static void add_target(struct pg_targets *t, size_t first, struct target x)
 {
 	char key[sizeof t->good];
 
@@ -180,24 +181,28 @@ static void add_target(struct pg_targets *t, struct target x)
 	t->target[t->n++] = x;
 	if (strcmp(key, t->good) != 0)
 		return;
-	memmove(t->target + 1, t->target, (t->n - 1) * sizeof x);
-	t->target[0] = x;
+	memmove(t->target + first + 1, t->target + first, (t->n - 1 - first) * sizeof x);
+	t->target[first] = x;
 }
 
 static void add_targets(struct pg_targets *t, const char *session)
 {
+	size_t first = t->n;
+
 	for (size_t i = 0; i < t->n_hosts; i++) {
 		struct host *h = &t->host[i];
 
 		h->refused = false;
 		if (!h->name)
-			add_target(t, (struct target){ h, h->host, h->address, h->port, session });
+			add_target(t, first, (struct target){ h, h->host, h->address, h->port, session });
 		for (size_t a = 0; h->name && a < h->name->n; a++)
-			add_target(t, (struct target){ h, h->host, h->name->address[a], h->port, session });
+			add_target(t, first,
+				   (struct target){ h, h->host, h->name->address[a], h->port, session });
 	}
 }
 
-/* "prefer-standby" is about all servers, but libpq is given one at a time. */
+/* "prefer-standby" is about all servers, but libpq is given one at a time: all are asked for a standby before
+ * any of them is taken as it is, also if the last good one was a primary. */
 size_t pg_targets_begin(struct pg_targets *t)
 {
 	bool standby_first = strcmp(pg_targets_option(t, "target_session_attrs"), "prefer-standby") == 0;

@@ -176,6 +176,31 @@ static void the_last_good_server_is_tried_first(void **state)
 	pg_targets_free(t);
 }
 
+/* The primary served while the standby was away. */
+static void a_primary_is_left_when_the_preferred_standby_is_back(void **state)
+{
+	struct pg_targets *t = targets("hostaddr=127.0.0.1,127.0.0.2 port=1 target_session_attrs=prefer-standby");
+	static const char *const order[] = { "127.0.0.2 standby", "127.0.0.1 standby", "127.0.0.2 any",
+					     "127.0.0.1 any" };
+	PGconn *conn;
+
+	(void)state;
+	for (size_t round = 0; round < 2; round++) {
+		pg_targets_begin(t);
+		for (size_t i = 0; i < 4; i++) {
+			char is[40];
+
+			snprintf(is, sizeof is, "%s %s", t->target[i].address, t->target[i].session);
+			if (round)
+				assert_string_equal(is, order[i]);
+			assert_true(pg_targets_next(t, &conn));
+			PQfinish(conn);
+		}
+		pg_targets_good(t);             /* the last of the round: any session on 127.0.0.2 */
+	}
+	pg_targets_free(t);
+}
+
 static const char *value_of(PGconn *conn, const char *keyword)
 {
 	static char value[64];
@@ -358,6 +383,7 @@ int main(void)
 		cmocka_unit_test(a_server_that_refuses_the_login_is_asked_once_in_a_round),
 		cmocka_unit_test(a_name_that_is_lost_keeps_its_addresses),
 		cmocka_unit_test(the_last_good_server_is_tried_first),
+		cmocka_unit_test(a_primary_is_left_when_the_preferred_standby_is_back),
 		cmocka_unit_test(the_url_overrides_the_defaults),
 		cmocka_unit_test(an_empty_host_is_never_taken_from_the_environment),
 		cmocka_unit_test(no_server_is_left_out),
