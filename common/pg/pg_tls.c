@@ -141,7 +141,7 @@ static const char *given_up_by(const char *mode)
 		{ "disable", "password and rows go unencrypted" },
 		{ "allow", "password and rows may go unencrypted" },
 		{ "prefer", "password and rows may go unencrypted" },
-		{ "require", "password and rows are encrypted, but whoever is on the way can pretend to be "
+		{ "require", "password and rows are encrypted, but any machine on the way can pretend to be "
 			     "the database" },
 		{ "verify-ca", "any server with a certificate of that authority can pretend to be the "
 			       "database" },

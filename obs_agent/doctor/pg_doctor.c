@@ -46,9 +46,8 @@ static int report_role(const PGresult *r, FILE *out)
 		*PQgetvalue(r, 0, 0) == 't' ? "" : "not ");
 
 	if (*PQgetvalue(r, 0, 5) == 't')
-		doctor_warn(out, "the role is a superuser: whoever takes this server takes the database; "
-				 "enroll it and write as the role "
-				 "that this makes");
+		doctor_warn(out, "the role is a superuser: an intruder on this server owns the database too; "
+				 "enroll the server and write as the role that this makes");
 	if (PQgetisnull(r, 0, 4))
 		return failed;
 	doctor_warn(out,

@@ -34,7 +34,7 @@ def set_up_network():
 
 
 class FalseServer:
-    """Asks whoever comes for the password in clear, notes what it gets, and refuses.
+    """Asks each client for the password in clear, notes what it gets, and refuses.
 
     A thread that is inside OpenSSL while the interpreter ends is a crash, so close() waits for all of them.
     """

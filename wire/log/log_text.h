@@ -50,7 +50,7 @@ struct log_text {
  */
 bool log_text_read(struct log_clock *c, struct text line, struct log_text *ret);
 
-/* Of a local struct log_text: it is large, and whoever fills it begins with log_text_clear(). */
+/* Of a local struct log_text: it is large, and its writer begins with log_text_clear(). */
 #define LOG_TEXT_UNSET __attribute__((uninitialized))
 
 /* Nothing is found. */

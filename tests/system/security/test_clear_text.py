@@ -214,7 +214,7 @@ def test_the_maintenance_unit_sends_nothing_in_clear(network):
     (f"host={AWAY} user=obs password={PASSWORD} requiressl=0", {}),
     ("service=chosen", {}),
 ])
-def test_whoever_asks_for_clear_text_gets_it_and_is_told(network, programs, url, environment):
+def test_a_url_that_asks_for_clear_text_gets_it_and_a_warning(network, programs, url, environment):
     runs = programs(url, environment)
     for name, got in zip(runs, network(list(runs.values()))):
         assert PASSWORD in got["clear"], f"{name}: {got}"

@@ -192,7 +192,7 @@ static void folders_that_are_too_deep_are_told(void **state)
 	assert_int_equal(system(path), 0);
 }
 
-/* Whoever may write to a log folder can make links in it that lead to the folder itself. */
+/* A user who may write to a log folder can make links in it that lead to the folder itself. */
 static void links_to_their_own_folder_do_not_multiply_without_end(void **state)
 {
 	enum { LINKS = 60 };

@@ -138,7 +138,7 @@ static void a_weaker_setting_gets_a_warning_with_its_fix(void **state)
 	assert_true(pg_tls_weakness("postgres://a:secret@127.0.0.1,db.example.org/d?sslmode=require", said));
 	assert_string_equal(said,
 			    "sslmode=require for db.example.org: password and rows are encrypted, but "
-			    "whoever is on the way can pretend to be the database; leave sslmode out (the "
+			    "any machine on the way can pretend to be the database; leave sslmode out (the "
 			    "default is verify-full), and name your own authority with sslrootcert=FILE");
 	assert_true(pg_tls_weakness("host=10.0.0.1 sslmode=disable", said));
 	assert_true(pg_tls_weakness("host=localhost hostaddr=10.0.0.1 sslmode=prefer", said));
