@@ -20,7 +20,7 @@
 
 /* Root may read everything, and would not notice what the agent may not read: it looks with the
  * rights of the unit's user. */
-static void say_who(const struct doctor_unit *u, const char *app, FILE *out)
+static void say_who(const struct doctor_unit *u, const char *app, struct doctor_report *out)
 {
 	if (geteuid() != 0)
 		doctor_line(out, true, NULL, "runs as user %u", (unsigned)geteuid());
@@ -37,7 +37,7 @@ static void say_who(const struct doctor_unit *u, const char *app, FILE *out)
 }
 
 /* systemd gives the agent the variables of this file; a person's shell does not have them. */
-static int check_environment(const char *config_path, FILE *out)
+static int check_environment(const char *config_path, struct doctor_report *out)
 {
 	char path[PATH_MAX];
 	struct stat st;
@@ -66,7 +66,7 @@ static void fail_line(void *data, const char *sentence)
 	doctor_line(data, false, NULL, "%s", sentence);
 }
 
-static int check_config(const char *path, const char *app, struct config *c, FILE *out)
+static int check_config(const char *path, const char *app, struct config *c, struct doctor_report *out)
 {
 	struct config_mistakes mistakes;
 	int failed = 0;
@@ -87,7 +87,7 @@ static int check_config(const char *path, const char *app, struct config *c, FIL
 }
 
 /* All programs of a user share these limits, so trying says more than a number. */
-static int check_inotify(FILE *out)
+static int check_inotify(struct doctor_report *out)
 {
 	CLEANUP(close_p) int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 
@@ -100,7 +100,7 @@ static int check_inotify(FILE *out)
 	return doctor_line(out, true, NULL, "inotify has instances and watches left");
 }
 
-static int check_clock(int64_t now_us, bool synchronised, FILE *out)
+static int check_clock(int64_t now_us, bool synchronised, struct doctor_report *out)
 {
 	char now[32];
 	time_t seconds = (time_t)(now_us / US_PER_S);
@@ -121,7 +121,8 @@ static bool clock_synchronised(void)
 }
 
 /* The checks that depend on the rights of the user. */
-static int check_as_agent(const struct config *c, const struct doctor_unit *u, const char *app, FILE *out)
+static int check_as_agent(const struct config *c, const struct doctor_unit *u, const char *app,
+			  struct doctor_report *out)
 {
 	bool other = doctor_unit_become(u);
 	int failed = check_inotify(out) + doctor_state_folder(app, out);
@@ -133,10 +134,24 @@ static int check_as_agent(const struct config *c, const struct doctor_unit *u, c
 	return failed;
 }
 
-int doctor_run(const char *config_path, const char *app, const struct doctor_others *others, FILE *out)
+/* The last line: all of them in a sentence. */
+static void conclude(const struct doctor_report *out, int failed, bool starting)
+{
+	if (failed)
+		fprintf(out->to, failed == 1 ? "%d of these needs attention.\n"
+					     : "%d of these need attention.\n", failed);
+	else if (out->warnings)
+		fprintf(out->to, "Nothing has failed%s; %d warning%s above.\n", starting ? " so far" : "",
+			out->warnings, plural(out->warnings));
+	else
+		fputs(starting ? "Nothing has failed so far.\n" : "All is well.\n", out->to);
+}
+
+int doctor_run(const char *config_path, const char *app, const struct doctor_others *others, FILE *to)
 {
 	CLEANUP(config_free) struct config c = { 0 };
 	CLEANUP(free_p) char *report = NULL;
+	struct doctor_report lines = { to, 0 }, *out = &lines;
 	struct doctor_unit u;
 	int failed;
 
@@ -153,10 +168,6 @@ int doctor_run(const char *config_path, const char *app, const struct doctor_oth
 		failed += others->database(&c, doctor_starting(&c, report), out);
 	if (c.app)
 		failed += doctor_agent(&c, &u, report, out);
-	if (failed)
-		fprintf(out, failed == 1 ? "%d of these needs attention.\n" : "%d of these need attention.\n",
-			failed);
-	else
-		fputs(doctor_starting(&c, report) ? "Nothing has failed so far.\n" : "All is well.\n", out);
+	conclude(out, failed, doctor_starting(&c, report));
 	return failed ? 1 : 0;
 }

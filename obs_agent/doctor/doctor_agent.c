@@ -110,7 +110,8 @@ bool doctor_starting(const struct config *c, const char *report)
 	return report && !last_commit(text_of(report), &at) && patience_s(c, text_of(report)) > 0;
 }
 
-static int check_first_row(const struct config *c, struct text status, const char *error, FILE *out)
+static int check_first_row(const struct config *c, struct text status, const char *error,
+			   struct doctor_report *out)
 {
 	int64_t patience = patience_s(c, status);
 
@@ -125,7 +126,8 @@ static int check_first_row(const struct config *c, struct text status, const cha
 }
 
 /* Fails if the agent reports an error: a commit would have cleared it. */
-static int check_written(const struct config *c, struct text status, int64_t now_us, FILE *out)
+static int check_written(const struct config *c, struct text status, int64_t now_us,
+			 struct doctor_report *out)
 {
 	char error[TEXT_MAX];
 	int64_t at;
@@ -138,7 +140,7 @@ static int check_written(const struct config *c, struct text status, int64_t now
 }
 
 /* The agent may see another folder than this process, and knows of a failure that came between two looks. */
-static int check_outbox(struct text status, FILE *out)
+static int check_outbox(struct text status, struct doctor_report *out)
 {
 	char trouble[TEXT_MAX];
 
@@ -152,7 +154,7 @@ static int check_outbox(struct text status, FILE *out)
 }
 
 /* The files that the agent can't follow, whatever this user may read. */
-static int check_troubles(struct text status, FILE *out)
+static int check_troubles(struct text status, struct doctor_report *out)
 {
 	struct text troubles = member(member(status, "tail"), "troubles"), one;
 	struct json_scan j = scan(troubles);
@@ -177,7 +179,7 @@ static bool ended_with(const struct doctor_unit *u, int status)
 	return parse_i64(text_of(u->exit_status), &last) && last == status;
 }
 
-static int check_last_run(const struct doctor_unit *u, const char *app, FILE *out)
+static int check_last_run(const struct doctor_unit *u, const char *app, struct doctor_report *out)
 {
 	char remedy[256];
 
@@ -211,7 +213,8 @@ char *doctor_ask(const struct config *c, int (*ask)(const char *app, FILE *out, 
 	return r < 0 ? NULL : TAKE_PTR(report);
 }
 
-int doctor_agent(const struct config *c, const struct doctor_unit *u, const char *report, FILE *out)
+int doctor_agent(const struct config *c, const struct doctor_unit *u, const char *report,
+		 struct doctor_report *out)
 {
 	struct text status;
 

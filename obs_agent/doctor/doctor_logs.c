@@ -31,7 +31,7 @@ static void first_closed(const char *path, char closed[PATH_MAX])
 	snprintf(closed, PATH_MAX, "%s", path);
 }
 
-static int say_closed(const char *path, const char *app, FILE *out)
+static int say_closed(const char *path, const char *app, struct doctor_report *out)
 {
 	char closed[PATH_MAX], remedy[2 * PATH_MAX + 96];
 	struct group *group;
@@ -56,14 +56,15 @@ static int say_closed(const char *path, const char *app, FILE *out)
 }
 
 /* An application creates its files when it runs: before the agent's first start they may be missing. */
-static int say_missing(const struct doctor_unit *u, const char *remedy, const char *sentence, FILE *out)
+static int say_missing(const struct doctor_unit *u, const char *remedy, const char *sentence,
+		       struct doctor_report *out)
 {
 	return u->fresh ? doctor_note(out, "%s; %s", sentence, remedy)
 			: doctor_line(out, false, remedy, "%s", sentence);
 }
 
 /* Rows without a time of their own have the time at which the agent read them. */
-static int check_times(const char *path, const struct log_file_config *settings, FILE *out)
+static int check_times(const char *path, const struct log_file_config *settings, struct doctor_report *out)
 {
 	struct err e;
 
@@ -76,7 +77,7 @@ static int check_times(const char *path, const struct log_file_config *settings,
 }
 
 static int check_file(const char *path, const struct log_file_config *settings, const char *app,
-		      const struct doctor_unit *u, FILE *out)
+		      const struct doctor_unit *u, struct doctor_report *out)
 {
 	struct stat st;
 	struct err e;
@@ -97,7 +98,8 @@ static int check_file(const char *path, const struct log_file_config *settings, 
 /* ---- one entry of log_files ---------------------------------------------------------------- */
 
 /* A pattern without a match: its folder is closed to this user, or missing, or has no such file yet. */
-static int say_no_match(const char *pattern, const char *app, const struct doctor_unit *u, FILE *out)
+static int say_no_match(const char *pattern, const char *app, const struct doctor_unit *u,
+			struct doctor_report *out)
 {
 	size_t n = strcspn(pattern, "*?[{");
 	char folder[PATH_MAX], sentence[2 * PATH_MAX];
@@ -115,7 +117,7 @@ static int say_no_match(const char *pattern, const char *app, const struct docto
 }
 
 static int check_item(const struct log_file_config *item, const char *app, const struct doctor_unit *u,
-		      size_t *files, FILE *out)
+		      size_t *files, struct doctor_report *out)
 {
 	const char *pattern = item->path;
 	CLEANUP(path_list_free) struct path_list found = { 0 };
@@ -131,7 +133,7 @@ static int check_item(const struct log_file_config *item, const char *app, const
 }
 
 /* Each file and each folder needs a watch. Without one the agent looks once a second. */
-static int check_watches(size_t files, const struct config *c, FILE *out)
+static int check_watches(size_t files, const struct config *c, struct doctor_report *out)
 {
 	CLEANUP(fclose_p) FILE *in = fopen("/proc/sys/fs/inotify/max_user_watches", "re");
 	size_t needed = files + c->n_log_files;
@@ -146,7 +148,7 @@ static int check_watches(size_t files, const struct config *c, FILE *out)
 			   "inotify: %zu watches are needed, a user may have %lld", needed, (long long)max);
 }
 
-int doctor_logs(const struct config *c, const struct doctor_unit *u, FILE *out)
+int doctor_logs(const struct config *c, const struct doctor_unit *u, struct doctor_report *out)
 {
 	int failed = 0;
 	size_t files = 0;

@@ -3,16 +3,17 @@
 #include <stdarg.h>
 
 __attribute__((format(printf, 4, 0)))
-static void say(FILE *out, const char *word, const char *remedy, const char *fmt, va_list ap)
+static void say(const struct doctor_report *out, const char *word, const char *remedy, const char *fmt,
+		va_list ap)
 {
-	fputs(word, out);
-	vfprintf(out, fmt, ap);
+	fputs(word, out->to);
+	vfprintf(out->to, fmt, ap);
 	if (remedy)
-		fprintf(out, "; %s", remedy);
-	fputc('\n', out);
+		fprintf(out->to, "; %s", remedy);
+	fputc('\n', out->to);
 }
 
-int doctor_line(FILE *out, bool ok, const char *remedy, const char *fmt, ...)
+int doctor_line(struct doctor_report *out, bool ok, const char *remedy, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -22,7 +23,7 @@ int doctor_line(FILE *out, bool ok, const char *remedy, const char *fmt, ...)
 	return ok ? 0 : 1;
 }
 
-int doctor_note(FILE *out, const char *fmt, ...)
+int doctor_note(struct doctor_report *out, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -32,12 +33,13 @@ int doctor_note(FILE *out, const char *fmt, ...)
 	return 0;
 }
 
-int doctor_warn(FILE *out, const char *fmt, ...)
+int doctor_warn(struct doctor_report *out, const char *fmt, ...)
 {
 	va_list ap;
 
 	va_start(ap, fmt);
 	say(out, "warn ", NULL, fmt, ap);
 	va_end(ap);
+	out->warnings++;
 	return 0;
 }

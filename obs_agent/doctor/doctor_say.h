@@ -10,12 +10,18 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+/* Where the lines go, and how many of them warned. */
+struct doctor_report {
+	FILE *to;
+	int warnings;
+};
+
 /* Print "FAIL what; remedy" or "ok   what"; returns the number of failures, 0 or 1. */
-int doctor_line(FILE *out, bool ok, const char *remedy, const char *fmt, ...)
+int doctor_line(struct doctor_report *out, bool ok, const char *remedy, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 
 /* Print "note what" or "warn what". Returns 0: no failure. */
-int doctor_note(FILE *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-int doctor_warn(FILE *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int doctor_note(struct doctor_report *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int doctor_warn(struct doctor_report *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -67,7 +67,7 @@ static const char *remedy(int error)
 }
 
 /* What would fail if systemd made the folder now? The parent that is there tells. */
-static int check_parent(char path[PATH_MAX], FILE *out)
+static int check_parent(char path[PATH_MAX], struct doctor_report *out)
 {
 	char wanted[PATH_MAX];
 	struct statvfs fs;
@@ -89,7 +89,7 @@ static int check_parent(char path[PATH_MAX], FILE *out)
 			   "state folder %s is not there yet: systemd makes it when the unit starts", wanted);
 }
 
-int doctor_state_folder(const char *app, FILE *out)
+int doctor_state_folder(const char *app, struct doctor_report *out)
 {
 	char path[PATH_MAX];
 	struct statvfs fs;

@@ -289,7 +289,7 @@ static void source_of(const char *item, size_t n, const char *app, char path[PAT
 	path[len < PATH_MAX ? len : PATH_MAX - 1] = '\0';
 }
 
-static int check_credential(const char *item, size_t n, const char *app, FILE *out)
+static int check_credential(const char *item, size_t n, const char *app, struct doctor_report *out)
 {
 	int name = (int)strcspn(item, ": ");
 	char path[PATH_MAX];
@@ -311,7 +311,7 @@ static int check_credential(const char *item, size_t n, const char *app, FILE *o
 			   "not start", "credential %.*s: there is no %s", name, item, path);
 }
 
-int doctor_unit_credentials(const struct doctor_unit *u, const char *app, FILE *out)
+int doctor_unit_credentials(const struct doctor_unit *u, const char *app, struct doctor_report *out)
 {
 	int failed = 0;
 

@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "doctor_say.h"
+
 enum { UNIT_VALUE_MAX = 1024 };
 
 struct doctor_unit {
@@ -38,6 +40,6 @@ bool doctor_unit_become(const struct doctor_unit *u);
 void doctor_unit_return(void);
 
 /* Check the file of each credential that the unit names. Returns the number of failures. */
-int doctor_unit_credentials(const struct doctor_unit *u, const char *app, FILE *out);
+int doctor_unit_credentials(const struct doctor_unit *u, const char *app, struct doctor_report *out);
 
 #endif

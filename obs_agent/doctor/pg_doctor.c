@@ -37,7 +37,7 @@ static int64_t number(const PGresult *r, int row, int column)
 	return v;
 }
 
-static int report_role(const PGresult *r, FILE *out)
+static int report_role(const PGresult *r, struct doctor_report *out)
 {
 	int failed = doctor_line(
 		out, *PQgetvalue(r, 0, 0) == 't',
@@ -58,7 +58,7 @@ static int report_role(const PGresult *r, FILE *out)
 	return failed;
 }
 
-static int report(const PGresult *r, FILE *out)
+static int report(const PGresult *r, struct doctor_report *out)
 {
 	const char *schema = PQgetvalue(r, 0, 1);
 	int64_t skew_s;
@@ -73,7 +73,8 @@ static int report(const PGresult *r, FILE *out)
 }
 
 /* The database's agent_state() decides whether the agent is late. */
-static int report_last_seen(const PGresult *r, const struct config *c, bool starting, FILE *out)
+static int report_last_seen(const PGresult *r, const struct config *c, bool starting,
+			    struct doctor_report *out)
 {
 	bool online;
 
@@ -101,7 +102,7 @@ static const char *refusal_hint(const PGresult *r)
 }
 
 /* Fails too if this role may not write as this server. */
-static int ask_last_seen(PGconn *conn, const struct config *c, bool starting, FILE *out)
+static int ask_last_seen(PGconn *conn, const struct config *c, bool starting, struct doctor_report *out)
 {
 	const char *const names[] = { c->vps_name, c->app };
 	CLEANUP(pg_clear_p) PGresult *r = PQexecParams(conn, sql_last_seen, 2, NULL, names, NULL, NULL, 0);
@@ -118,7 +119,7 @@ static int ask_last_seen(PGconn *conn, const struct config *c, bool starting, FI
 			   "%s", primary ? primary : "the database does not answer");
 }
 
-static int report_certificate(PGconn *conn, bool encrypted, FILE *out)
+static int report_certificate(PGconn *conn, bool encrypted, struct doctor_report *out)
 {
 	int days;
 
@@ -136,7 +137,7 @@ static int report_certificate(PGconn *conn, bool encrypted, FILE *out)
 	return 0;
 }
 
-int pg_doctor(const struct config *c, bool starting, FILE *out)
+int pg_doctor(const struct config *c, bool starting, struct doctor_report *out)
 {
 	static const struct pg_manner manner = { .application = "obs_agent doctor",
 						 .timeout_s = 10,

@@ -4,10 +4,11 @@
 
 #include <stdio.h>
 
+#include "doctor_say.h"
 #include "obs_agent/config/config.h"
 
 /* Connect as the agent does, and print a line for each check. `starting`: the agent was started only now, so
  * it is no failure that its last row is old. Returns the number of failures. */
-int pg_doctor(const struct config *c, bool starting, FILE *out);
+int pg_doctor(const struct config *c, bool starting, struct doctor_report *out);
 
 #endif

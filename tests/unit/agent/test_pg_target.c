@@ -179,7 +179,8 @@ static void the_last_good_server_is_tried_first(void **state)
 /* The primary served while the standby was away. */
 static void a_primary_is_left_when_the_preferred_standby_is_back(void **state)
 {
-	struct pg_targets *t = targets("hostaddr=127.0.0.1,127.0.0.2 port=1 target_session_attrs=prefer-standby");
+	struct pg_targets *t = targets("hostaddr=127.0.0.1,127.0.0.2 port=1 "
+				       "target_session_attrs=prefer-standby");
 	static const char *const order[] = { "127.0.0.2 standby", "127.0.0.1 standby", "127.0.0.2 any",
 					     "127.0.0.1 any" };
 	PGconn *conn;
