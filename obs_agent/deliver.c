@@ -224,16 +224,20 @@ static bool may_read(const struct deliver *d)
 	       (batch_rows_and_rejects(d->filling) < d->limit && !outbox_has_unread(d->outbox));
 }
 
-/* A gap is never refused: it belongs to the line before it, which is taken. */
+/* A gap is never refused: it belongs to the line before it, which is taken. A batch has room for all of them,
+ * unless memory is short: then it is read again as a whole, from the position that is committed. */
 static bool add_of_log(struct deliver *d, const struct sample *s)
 {
-	if ((s->kind == SAMPLE_GAP || may_read(d)) && batch_add(d->filling, s))
+	bool gap = s->kind == SAMPLE_GAP;
+
+	if ((gap || may_read(d)) && batch_add(d->filling, s))
 		return true;
 	d->source_waiting = true;
-	deliver_flush(d);
-	if (s->kind == SAMPLE_GAP)
-		outbox_add(d->outbox, s, d->backfill);
-	return s->kind == SAMPLE_GAP;
+	if (gap)
+		deliver_ask(d);
+	else
+		deliver_flush(d);
+	return gap;
 }
 
 static void add_to_outbox(struct deliver *d, const struct sample *s)

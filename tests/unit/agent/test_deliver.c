@@ -280,6 +280,40 @@ static void a_batch_that_did_not_commit_is_sent_again_as_it_was(void **state)
 	assert_int_equal(seen.positions, 1);
 }
 
+/* A gap that the outbox kept would be stored once from there, and once when its log is read again. */
+static void a_gap_that_has_no_room_is_stored_once(void **state)
+{
+	static char detail[BATCH_RECORD_BYTES_MAX];
+	struct sample gap = { .kind = SAMPLE_GAP, .timestamp_us = 1,
+			      .gap = { .stream_id = 1, .kind = "truncated", .lines = -1, .bytes = 5,
+				       .detail = { detail, sizeof detail } } };
+	struct sample too_much = gap;
+
+	(void)state;
+	memset(detail, 'x', sizeof detail);
+	too_much.gap.detail.len = 5;
+	connect_at(0);
+	assert_true(add_line(1, 0, 10));
+	while (batch_add(d->filling, &gap))
+		;
+	gap.gap.detail.len = d->filling->json[SAMPLE_GAP].max - d->filling->json[SAMPLE_GAP].len - 60;
+	assert_true(batch_add(d->filling, &gap));
+	assert_true(deliver_add(d, &too_much));
+	assert_true(outbox_is_empty(d->outbox, true));
+	assert_int_equal(fake.reconnects, 1);
+	assert_false(add_line(1, 10, 20));      /* nothing is read past it */
+	let_flush_come();
+	assert_int_equal(fake.sends, 0);
+	connect_at(0);                          /* the log is read again */
+	assert_int_equal(seen.positions, 2);
+	assert_true(add_line(1, 0, 10) && deliver_add(d, &too_much));
+	let_flush_come();
+	assert_int_equal(fake.sends, 1);
+	commit();
+	assert_true(deliver_idle(d));
+	assert_int_equal(d->state.rows[SAMPLE_GAP], 1);
+}
+
 static void lost_history_is_read_again_and_metrics_are_kept(void **state)
 {
 	struct sample m = metric();
@@ -609,6 +643,7 @@ int main(void)
 		TEST(a_batch_is_sent_and_the_next_waits_for_its_answer),
 		TEST(a_lost_answer_of_a_commit_is_not_sent_again),
 		TEST(a_batch_that_did_not_commit_is_sent_again_as_it_was),
+		TEST(a_gap_that_has_no_room_is_stored_once),
 		TEST(lost_history_is_read_again_and_metrics_are_kept),
 		TEST(an_empty_flush_does_not_cancel_the_next),
 		TEST(idle_streams_make_room_and_do_not_stall),
