@@ -56,7 +56,8 @@ void pg_send(struct pg *p, struct batch *b, struct text state)
 	p->rejects = b->n[SAMPLE_REJECT];
 	p->unanswered = true;
 	p->n_sent = b->n_positions;
-	memcpy(p->sent, b->positions, b->n_positions * sizeof *b->positions);
+	if (b->n_positions > 0)
+		memcpy(p->sent, b->positions, b->n_positions * sizeof *b->positions);
 }
 
 void pg_reconnect(struct pg *p)

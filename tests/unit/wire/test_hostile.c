@@ -5,12 +5,13 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <glob.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/clock.h"
+#include "tests/unit/cpu_time.h"
 #include "wire/log/log_line.h"
 #include "wire/log/multiline.h"
 
@@ -20,19 +21,7 @@ static const int64_t NOW = INT64_C(1795228754000000);   /* 2026-11-21T02:39:14Z 
 
 /* Work that grows with the square of a line's length takes minutes; sanitizers and valgrind slow a tenth of a
  * second down to two. */
-#ifdef __SANITIZE_ADDRESS__
-enum { LINE_CPU_S_MAX = 30 };             /* each byte is watched */
-#else
-enum { LINE_CPU_S_MAX = 5 };
-#endif
-
-static double cpu_s(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
+enum { LINE_CPU_MS_MAX = 3000 };
 
 /* `begin`, then `piece` again and again up to `len` bytes, then `end`. */
 static struct text fill(char *to, size_t len, const char *begin, const char *piece, const char *end)
@@ -117,13 +106,13 @@ static void no_line_costs_more_than_its_length(void **state)
 	for (size_t i = 0; i < sizeof crafted / sizeof *crafted; i++) {
 		struct text t =
 			fill(line, LINE_BYTES_MAX, crafted[i].begin, crafted[i].piece, crafted[i].end);
-		double before = cpu_s(), took;
+		int64_t before = cpu_ms(), took;
 
 		line_parse(&p, t, NOW, NULL, &s);
-		took = cpu_s() - before;
+		took = cpu_ms() - before;
 		assert_non_null(s.log.message.s);
-		if (took > LINE_CPU_S_MAX)
-			fail_msg("\"%s\" and many \"%s\": %g s", crafted[i].begin, crafted[i].piece, took);
+		if (took > cpu_ms_bound(LINE_CPU_MS_MAX))
+			fail_msg("\"%s\" and many \"%s\": %" PRId64 " ms", crafted[i].begin, crafted[i].piece, took);
 	}
 	line_parser_free(&p);
 	free(line);
@@ -178,12 +167,12 @@ static void no_lines_cost_more_than_their_length_as_records(void **state)
 		struct text t =
 			is_lines ? fill(lines, LINE_BYTES_MAX, "", more[i], "")
 				 : fill(lines, LINE_BYTES_MAX, crafted[k].begin, crafted[k].piece, "\n");
-		double before = cpu_s(), took;
+		int64_t before = cpu_ms(), took;
 
 		records_of(&room, t);
-		took = cpu_s() - before;
-		if (took > LINE_CPU_S_MAX)
-			fail_msg("many \"%s\": %g s", is_lines ? more[i] : crafted[k].piece, took);
+		took = cpu_ms() - before;
+		if (took > cpu_ms_bound(LINE_CPU_MS_MAX))
+			fail_msg("many \"%s\": %" PRId64 " ms", is_lines ? more[i] : crafted[k].piece, took);
 	}
 	multiline_room_free(&room);
 	free(lines);
