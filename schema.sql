@@ -1425,33 +1425,53 @@ RETURN coalesce((SELECT string_agg(format('%I = %L', k->>'column', k->>'value'),
 	FROM jsonb_array_elements(coalesce(p->'and', jsonb_build_array(p))) k
 	WHERE k->>'column' IN ('vps_name', 'app_name') AND k->>'op' = '='), 'true');
 
--- Where the next part of the time from p_since to p_until ends, in which found_lines() looks: first the 4,000
--- lines next to the start, which are enough for what is common; then day by day; then ever more days.
-CREATE OR REPLACE FUNCTION next_part(p_part int, p_narrow text, p_since timestamptz, p_until timestamptz,
-	p_up boolean) RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
-DECLARE
-	ret timestamptz;
-	days interval := make_interval(days => (2 ^ greatest(p_part - 8, 0))::int);
+-- How long found_lines() looks: a page waits less than a file does.
+CREATE OR REPLACE FUNCTION search_budget(p_max int) RETURNS interval LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN p_max > 20000 THEN interval '8 s' ELSE interval '3 s' END;
+
+-- True for each line that is looked at before p_deadline; OB003 after it. The planner puts what costs least
+-- first.
+CREATE OR REPLACE FUNCTION in_time(p_deadline timestamptz) RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL SAFE COST 0.1 AS $$
 BEGIN
-	IF p_part = 0 THEN
-		EXECUTE format('SELECT "timestamp" FROM log_entries
-			WHERE "timestamp" >= %L AND "timestamp" < %L AND %s
-			ORDER BY "timestamp" %s OFFSET 4000 LIMIT 1', p_since, p_until, p_narrow,
-			CASE WHEN p_up THEN 'ASC' ELSE 'DESC' END) INTO ret;
-		RETURN coalesce(ret, CASE WHEN p_up THEN p_until ELSE p_since END);
+	IF clock_timestamp() > p_deadline THEN
+		RAISE EXCEPTION 'the time for this search is up' USING ERRCODE = 'OB003';
 	END IF;
-	RETURN CASE WHEN p_up THEN least(p_until, date_trunc('day', p_since, 'UTC') + days)
-		ELSE greatest(p_since, date_trunc('day', p_until - interval '1 us', 'UTC') +
-			interval '1 day' - days) END;
+	RETURN true;
 END
 $$;
+
+-- Where the first part of the time ends in which found_lines() looks: behind the 16 lines next to the start,
+-- which take less time than there is, however long they are.
+CREATE OR REPLACE FUNCTION first_edge(p_narrow text, p_since timestamptz, p_until timestamptz, p_up boolean)
+RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
+DECLARE
+	ret timestamptz;
+BEGIN
+	EXECUTE format('SELECT "timestamp" FROM observ.log_entries
+		WHERE "timestamp" >= %L AND "timestamp" < %L AND %s
+		ORDER BY "timestamp" %s OFFSET 16 LIMIT 1', p_since, p_until, p_narrow,
+		CASE WHEN p_up THEN 'ASC' ELSE 'DESC' END) INTO ret;
+	RETURN coalesce(ret, CASE WHEN p_up THEN p_until ELSE p_since END);
+END
+$$;
+
+-- How long the next part is: eight times the last one, or as much as is likely to be done in the time left.
+CREATE OR REPLACE FUNCTION next_width(p_width interval, p_took interval, p_left interval) RETURNS interval
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN greatest(p_width, interval '1 s') * least(8, greatest(0.05, 0.7 * extract(epoch FROM p_left) /
+	greatest(extract(epoch FROM p_took), 0.001)))::float8;
 
 -- The p_max lines that p_tree finds between two times: the newest, or (p_up) the oldest after a place. A
 -- place is the time, server and id of a line; NULL: none.
 --
 -- The planner can't know how rare a word is whose end is open. A walk from the newest line is right for what
--- is common, and reads everything for what is rare. So in each part of the time the index of words is asked
--- for 20,000 matches first; if there are fewer, they are the answer.
+-- is common, and reads everything for what is rare. So after the first parts, of some 8,000 lines, the index
+-- of words is asked for 20,000 matches first; if there are fewer, they are the answer.
+--
+-- What no index answers would take as long as the range is. When search_budget() is used up, a last row has
+-- no id: all lines up to its timestamp were looked at. Lines beyond it may stand before this row; they are
+-- the next ones in the order.
 CREATE OR REPLACE FUNCTION found_lines(p_tree jsonb, p_since timestamptz, p_until timestamptz, p_max int,
 	p_up boolean DEFAULT false, p_at timestamptz DEFAULT NULL, p_vps text DEFAULT NULL,
 	p_id bigint DEFAULT NULL)
@@ -1461,6 +1481,14 @@ LANGUAGE plpgsql STABLE ROWS 100 SET search_path = observ, pg_catalog, pg_temp S
 DECLARE
 	columns text := 'id, "timestamp", vps_name, app_name, level, logger, message, context, stream_id,
 		stream_offset';
+	walk CONSTANT text := 'SELECT %1$s FROM log_entries WHERE %2$s ORDER BY %3$s LIMIT %4$s';
+	index_first CONSTANT text := '
+		WITH found AS MATERIALIZED (SELECT %1$s FROM log_entries WHERE %2$s LIMIT 20001),
+		few AS MATERIALIZED (SELECT count(*) <= 20000 AS yes FROM found)
+		(SELECT * FROM found WHERE (SELECT yes FROM few) ORDER BY %3$s LIMIT %4$s)
+		UNION ALL
+		(SELECT %1$s FROM log_entries WHERE NOT (SELECT yes FROM few) AND %2$s
+		ORDER BY %3$s LIMIT %4$s)';
 	place text := CASE WHEN p_at IS NULL THEN '' ELSE
 		format(' AND ("timestamp", vps_name, id) %s (%L, %L, %s)',
 		CASE WHEN p_up THEN '>' ELSE '<' END, p_at, p_vps, p_id) END;
@@ -1470,40 +1498,51 @@ DECLARE
 		CASE WHEN p_up THEN 'ASC' ELSE 'DESC' END);
 	since timestamptz := CASE WHEN p_up THEN greatest(p_since, p_at) ELSE p_since END;
 	until timestamptz := CASE WHEN p_up THEN p_until ELSE least(p_until, p_at + interval '1 us') END;
-	edge timestamptz;
+	edge timestamptz := first_edge(narrow, since, until, p_up);
+	width interval := CASE WHEN p_up THEN edge - since ELSE until - edge END;
+	budget interval := search_budget(p_max);
+	deadline timestamptz := clock_timestamp() + budget;
+	began timestamptz;
+	during text;
+	part int := 0;
 	found int := 0;
 	n int;
 BEGIN
-	FOR part IN 0..100 LOOP
-		EXIT WHEN since >= until OR found >= p_max;
-		edge := next_part(part, narrow, since, until, p_up);
-		RETURN QUERY EXECUTE format(CASE WHEN part = 0 THEN
-			'SELECT %1$s FROM log_entries WHERE %2$s ORDER BY %3$s LIMIT %4$s'
-		ELSE
-			'WITH found AS MATERIALIZED (SELECT %1$s FROM log_entries WHERE %2$s LIMIT 20001),
-			few AS MATERIALIZED (SELECT count(*) <= 20000 AS yes FROM found)
-			(SELECT * FROM found WHERE (SELECT yes FROM few) ORDER BY %3$s LIMIT %4$s)
-			UNION ALL
-			(SELECT %1$s FROM log_entries WHERE NOT (SELECT yes FROM few) AND %2$s
-			ORDER BY %3$s LIMIT %4$s)' END,
-			columns, format('"timestamp" >= %L AND "timestamp" < %L%s AND %s',
+	BEGIN
+		WHILE since < until AND found < p_max AND clock_timestamp() < deadline - budget / 20 LOOP
+			began := clock_timestamp();
+			during := format('"timestamp" >= %L AND "timestamp" < %L%s AND in_time(%L)',
 				CASE WHEN p_up THEN since ELSE edge END,
-				CASE WHEN p_up THEN edge ELSE until END, place, condition),
-			ordered, p_max - found);
-		GET DIAGNOSTICS n = ROW_COUNT;
-		found := found + n;
-		since := CASE WHEN p_up THEN edge ELSE since END;
-		until := CASE WHEN p_up THEN until ELSE edge END;
-	END LOOP;
+				CASE WHEN p_up THEN edge ELSE until END, place, deadline);
+			RETURN QUERY EXECUTE format(CASE WHEN part < 4 THEN walk ELSE index_first END,
+				columns, during || ' AND ' || condition, ordered, p_max - found);
+			GET DIAGNOSTICS n = ROW_COUNT;
+			part := part + 1;
+			found := found + n;
+			width := next_width(width, clock_timestamp() - began, deadline - clock_timestamp());
+			IF p_up THEN
+				since := edge;
+				edge := since + least(width, until - since);
+			ELSE
+				until := edge;
+				edge := until - least(width, until - since);
+			END IF;
+		END LOOP;
+	EXCEPTION WHEN SQLSTATE 'OB003' THEN
+		NULL;
+	END;
+	IF since < until AND found < p_max THEN
+		RETURN QUERY SELECT NULL::bigint, CASE WHEN p_up THEN since ELSE until END, NULL, NULL, NULL,
+			NULL, NULL, NULL::jsonb, NULL::bigint, NULL::bigint;
+	END IF;
 END
 $$;
 
-SELECT drop_former_functions() \g /dev/null
-GRANT EXECUTE ON FUNCTION found_lines, next_part, narrow_condition, line_condition, level_condition,
-	column_condition, context_condition, context_words, nested, json_values, key_paths, compared,
-	time_of, number_of, like_pattern, text_condition, has_words, words_query, line_fits, stands_in,
-	is_edge, ascii_pattern, unescaped, word_list, folded, lower_case, separators, invisibles,
-	unspaced, max_word_chars TO observ_hub;
+GRANT EXECUTE ON FUNCTION found_lines, search_budget, in_time, first_edge, next_width, narrow_condition,
+	line_condition, level_condition, column_condition, context_condition, context_words, nested,
+	json_values, key_paths, compared, time_of, number_of, like_pattern, text_condition, has_words,
+	words_query, line_fits, stands_in, is_edge, ascii_pattern, unescaped, word_list, folded,
+	lower_case, separators, invisibles, unspaced, max_word_chars TO observ_hub;
 -- ==== 40-maintain: roll-ups, retention, partitions, maintain() ==================================
 CREATE TABLE IF NOT EXISTS metrics_5m (
 	vps_name text NOT NULL,

@@ -15,6 +15,7 @@ struct export {
 	uint64_t bytes;
 	bool gone;                      /* nobody takes the rest */
 	bool more;                      /* the limit was hit */
+	char note[256];                 /* what the question says of its rows; "" for nothing */
 };
 
 /* ---- bytes ------------------------------------------------------------------------------- */
@@ -119,10 +120,24 @@ static bool begin(struct export *x, const struct db_cell *cell, size_t n)
 	return x->form == EXPORT_NDJSON || put_csv_names(x, cell, n);
 }
 
+/* A last column of the name "note" is not sent. A row that has one is no other. */
+static bool take_note(struct export *x, const struct db_cell *cell, size_t *n)
+{
+	if (*n == 0 || strcmp(cell[*n - 1].name, "note") != 0)
+		return false;
+	--*n;
+	if (!cell[*n].value.s)
+		return false;
+	snprintf(x->note, sizeof x->note, "%.*s", (int)cell[*n].value.len, cell[*n].value.s);
+	return true;
+}
+
 static bool take_row(void *ctx, const struct db_cell *cell, size_t n)
 {
 	struct export *x = ctx;
 
+	if (take_note(x, cell, &n))
+		return x->rows > 0 || begin(x, cell, n);
 	x->more = x->rows == EXPORT_ROWS_MAX || x->bytes >= EXPORT_BYTES_MAX;
 	if (x->more || (x->rows == 0 && !begin(x, cell, n)))
 		return false;
@@ -160,6 +175,8 @@ static void finish(struct export *x, enum db_failure failure)
 			 "before=TIMESTAMP,ID,SERVER of the last row.",
 			 EXPORT_ROWS_MAX, EXPORT_BYTES_MAX / 1024 / 1024);
 		put_note(x, note);
+	} else if (x->note[0]) {
+		put_note(x, x->note);
 	}
 	flush(x);
 }

@@ -3,7 +3,8 @@
  *
  * Owns the response from its first row on. Promises that one row at a time is in memory,
  * that values are whole, and that a file which is not complete says so in its last line:
- * at the limit below, or when the database fails on the way.
+ * at the limit below, when the database fails on the way, or when the last row has a value
+ * in a last column of the name "note", which says why.
  */
 #ifndef FLEET_HUB_EXPORT_H
 #define FLEET_HUB_EXPORT_H

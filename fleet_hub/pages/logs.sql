@@ -6,6 +6,9 @@
 -- schema/35-search.sql has the filter and the plan. The counts are of the newest 20,000 matches: "capped"
 -- says that there are more.
 --
+-- A search that took too long is not finished: a row without id says how far it went. "looked_back_to" and
+-- "looked_on_to" say it when the page has not all of its lines, and "older" goes on from there.
+--
 -- Lists are short of breath: of a message 4,000 characters are shown, of a context that has more than
 -- 2,000 bytes 16 values of 200 characters; then message_length and context_length say how much there
 -- is, and "whole" where.
@@ -15,18 +18,32 @@ WITH span AS MATERIALIZED (
 			coalesce($3::timestamptz, now()) - $4::int * interval '1 s'),
 		until - interval '1 s') AS since
 	FROM (SELECT coalesce($3::timestamptz, now() + interval '1 min') AS until) x
-), hits AS MATERIALIZED (
+), newest AS MATERIALIZED (
 	SELECT f.* FROM span, found_lines($1::text::jsonb, since, until, 20000) f
-), page AS MATERIALIZED (
-	(SELECT * FROM hits WHERE $5::timestamptz IS NULL AND $8::timestamptz IS NULL
-	ORDER BY timestamp DESC, vps_name DESC, id DESC LIMIT 101)
-	UNION ALL
+), hits AS MATERIALIZED (
+	SELECT * FROM newest WHERE id IS NOT NULL
+), turned AS MATERIALIZED (
 	SELECT f.* FROM span, found_lines($1::text::jsonb, since, until, 101, $8::timestamptz IS NOT NULL,
 		coalesce($8::timestamptz, $5::timestamptz), coalesce($9, $6),
 		coalesce($10::bigint, $7::bigint)) f
 	WHERE $5::timestamptz IS NOT NULL OR $8::timestamptz IS NOT NULL
+), page AS MATERIALIZED (
+	(SELECT * FROM hits WHERE $5::timestamptz IS NULL AND $8::timestamptz IS NULL
+	ORDER BY timestamp DESC, vps_name DESC, id DESC LIMIT 101)
+	UNION ALL
+	SELECT * FROM turned WHERE id IS NOT NULL
+), looked AS MATERIALIZED (                     -- where the search for the page stopped, if it did
+	SELECT CASE WHEN $8::timestamptz IS NULL THEN least(stop, oldest) END AS back_to,
+		CASE WHEN $8::timestamptz IS NOT NULL THEN greatest(stop, newest) END AS on_to
+	FROM (SELECT timestamp AS stop FROM newest WHERE id IS NULL AND $5::timestamptz IS NULL
+			AND $8::timestamptz IS NULL
+		UNION ALL SELECT timestamp FROM turned WHERE id IS NULL) s,
+		(SELECT count(*) AS n, min(timestamp) AS oldest, max(timestamp) AS newest FROM page) p
+	WHERE n <= 100
 ), counted AS MATERIALIZED (
-	SELECT count(*) AS n, count(*) = 20000 AS capped, min(timestamp) AS oldest,
+	SELECT count(*) AS n, count(*) = 20000 AS capped, CASE WHEN count(*) = 20000 THEN min(timestamp)
+			ELSE (SELECT least(newest.timestamp, min(hits.timestamp))
+				FROM newest WHERE id IS NULL) END AS since,
 		count(*) FILTER (WHERE level IN ('ERROR', 'CRITICAL')) AS errors FROM hits
 ), slots AS (
 	SELECT slot, count(level) AS n, count(*) FILTER (WHERE level IN ('ERROR', 'CRITICAL')) AS e,
@@ -66,20 +83,24 @@ SELECT json_build_object(
 	'dated', (SELECT until - since > interval '20 h' FROM span),
 	'count', (SELECT n FROM counted), 'errors', (SELECT errors FROM counted),
 		'capped', (SELECT capped FROM counted),
-	'counted_since', (SELECT oldest FROM counted WHERE capped),
+	'counted_since', (SELECT since FROM counted),
+	'looked_back_to', (SELECT back_to FROM looked), 'looked_on_to', (SELECT on_to FROM looked),
 	'histogram_slots', 60, 'histogram_top', (SELECT max(n) FROM bars),
 	'histogram', (SELECT json_agg(json_build_object('slot', slot, 'from', t0, 'to', t1, 'n', n,
 		'errors', e, 'warnings', w,
 		'others', n - e - w) ORDER BY slot) FROM bars WHERE n > 0),
 	'facets', (SELECT coalesce(json_agg(js ORDER BY place), '[]') FROM facets),
 	'older', (SELECT concat_ws(',', to_char(timestamp, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), id, vps_name)
-		FROM shown
-		WHERE (SELECT count(*) > 100 FROM page) OR $8::timestamptz IS NOT NULL ORDER BY timestamp,
-			vps_name, id LIMIT 1),
+		FROM (SELECT timestamp, id, vps_name FROM shown
+			WHERE (SELECT count(*) > 100 FROM page) OR $8::timestamptz IS NOT NULL
+				OR timestamp <= (SELECT back_to FROM looked)
+			UNION ALL SELECT back_to, 0, '' FROM looked WHERE back_to IS NOT NULL) x
+		ORDER BY timestamp, id = 0, vps_name, id LIMIT 1),
 	'newer', (SELECT concat_ws(',', to_char(timestamp, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), id, vps_name)
-		FROM shown
-		WHERE $5::timestamptz IS NOT NULL OR ($8::timestamptz IS NOT NULL
-			AND (SELECT count(*) > 100 FROM page))
+		FROM (SELECT timestamp, id, vps_name FROM shown
+			WHERE $5::timestamptz IS NOT NULL OR ($8::timestamptz IS NOT NULL
+				AND (SELECT count(*) > 100 FROM page))
+			UNION ALL SELECT on_to, 0, '' FROM looked WHERE on_to IS NOT NULL) x
 		ORDER BY timestamp DESC, vps_name DESC, id DESC LIMIT 1),
 	'lines', (SELECT coalesce(json_agg(json_build_object('timestamp', timestamp, 'vps', vps_name,
 		'app', app_name, 'level', level,

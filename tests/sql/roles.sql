@@ -146,11 +146,11 @@ SELECT is((SELECT coalesce(string_agg(proname, ',' ORDER BY proname), '') FROM p
 		s(states),
 		LATERAL (VALUES ('t_hub', (SELECT string_agg(n, ',' ORDER BY n) FROM
 			regexp_split_to_table(states || ',state_rank,max_check_s,rare_check_s'
-			',ascii_pattern,column_condition,compared,context_condition,context_words,folded'
-			',found_lines,has_words,invisibles,is_edge,json_values,key_paths,level_condition'
-			',like_pattern,line_condition,line_fits,lower_case,max_word_chars,nested'
-			',narrow_condition,next_part,number_of,separators,stands_in,text_condition,time_of'
-			',unescaped,unspaced'
+			',ascii_pattern,column_condition,compared,context_condition,context_words'
+			',first_edge,folded,found_lines,has_words,in_time,invisibles,is_edge'
+			',json_values,key_paths,level_condition,like_pattern,line_condition,line_fits'
+			',lower_case,max_word_chars,narrow_condition,nested,next_width,number_of'
+			',search_budget,separators,stands_in,text_condition,time_of,unescaped,unspaced'
 			',word_list,words_query'
 			, ',') n)),
 		('t_watch', states || ',maintain,max_check_s,rare_check_s,state_rank'),
