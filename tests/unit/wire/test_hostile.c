@@ -112,7 +112,8 @@ static void no_line_costs_more_than_its_length(void **state)
 		took = cpu_ms() - before;
 		assert_non_null(s.log.message.s);
 		if (took > cpu_ms_bound(LINE_CPU_MS_MAX))
-			fail_msg("\"%s\" and many \"%s\": %" PRId64 " ms", crafted[i].begin, crafted[i].piece, took);
+			fail_msg("\"%s\" and many \"%s\": %" PRId64 " ms", crafted[i].begin,
+				 crafted[i].piece, took);
 	}
 	line_parser_free(&p);
 	free(line);
