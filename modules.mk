@@ -17,6 +17,7 @@ COMMON := \
   path_pattern \
   random \
   read \
+  server_name \
   tzif \
   utf8 \
   visible \

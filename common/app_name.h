@@ -2,7 +2,7 @@
  * app_name.h - the rule for an application's name, which becomes part of paths and unit names.
  *
  * The same rule stands in templates/install.sh, which is a shell script, and in check_writer() of the
- * schema, which takes more: a database is not asked about paths.
+ * schema, which takes any characters: a database is not asked about paths.
  */
 #ifndef OBSERV_APP_NAME_H
 #define OBSERV_APP_NAME_H

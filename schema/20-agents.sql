@@ -111,12 +111,14 @@ SELECT want_column('agents', c, format(CASE kind
 GRANT SELECT ON agent_roles, agents TO observ_hub, observ_watch;
 
 -- ---- the caller --------------------------------------------------------------------------
+-- The rule of common/server_name.h. The agent's rule for applications, common/app_name.h, is narrower.
 CREATE OR REPLACE FUNCTION check_name(p_what text, p_name text) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	IF p_name IS NULL OR p_name = '' OR length(p_name) > 200 OR
-	   p_name ~ '[\u0001-\u001f\u007f-\u009f]' THEN
-		RAISE EXCEPTION '% must have 1 to 200 characters and no control characters', p_what
+	IF p_name IS NULL OR p_name = '' OR octet_length(p_name) > 128 OR
+	   p_name ~ '^ |[\u0001-\u001f\u007f-\u009f]| $' THEN
+		RAISE EXCEPTION '% must have 1 to 128 bytes, no control characters, and no space at its ends',
+			p_what
 			USING ERRCODE = '22023';
 	END IF;
 END
@@ -148,8 +150,10 @@ BEGIN
 		RAISE EXCEPTION 'role % may write as server "%" only, not as "%"', session_user, bound, p_vps
 			USING ERRCODE = '42501';
 	END IF;
-	IF p_vps IS NULL OR p_vps = '' OR length(p_vps) > 200 OR p_vps ~ '[\u0001-\u001f\u007f-\u009f]' OR
-	   p_app IS NULL OR p_app = '' OR length(p_app) > 200 OR p_app ~ '[\u0001-\u001f\u007f-\u009f]' THEN
+	IF p_vps IS NULL OR p_vps = '' OR octet_length(p_vps) > 128 OR
+	   p_vps ~ '^ |[\u0001-\u001f\u007f-\u009f]| $' OR
+	   p_app IS NULL OR p_app = '' OR octet_length(p_app) > 128 OR
+	   p_app ~ '^ |[\u0001-\u001f\u007f-\u009f]| $' THEN
 		PERFORM check_name('vps_name', p_vps), check_name('app_name', p_app);
 	END IF;
 	IF p_bytes > max_call_bytes() THEN

@@ -78,7 +78,10 @@ case $login in obs_token_*)
 	[ -n "$token" ] || die "$login is a token, which writes nothing itself: add --token" ;;
 esac
 # shellcheck disable=SC2016
-case $server in *'${'*|*[[:cntrl:]]*) die "a server's name has no control characters and no \${" ;; esac
+case $server in *'${'*|*[[:cntrl:]]*|' '*|*' ')
+	die "a server's name has no control characters, no \${ and no space at its ends" ;;
+esac
+[ "$(printf %s "$server" | wc -c)" -le 128 ] || die "a server's name has at most 128 bytes"
 
 id -u -- "$user" > /dev/null 2>&1 || die "there is no user $user"
 [ -z "$group" ] || getent group -- "$group" > /dev/null || die "there is no group $group"

@@ -16,6 +16,7 @@
 #include "common/near.h"
 #include "common/parse.h"
 #include "common/pg/pg_options.h"
+#include "common/server_name.h"
 #include "common/text.h"
 #include "common/net/url.h"
 #include "common/net/url_mask.h"
@@ -70,15 +71,10 @@ static const char *this_machine(void)
 	return uname(&name) == 0 ? name.nodename : "";
 }
 
-/* As the agent's vps_name and install.sh take it; the database takes more. */
+/* In a configuration file, ${ begins the name of a variable. */
 static bool server_name(const char *name)
 {
-	size_t n = strlen(name);
-
-	for (const char *s = name; *s; s++)
-		if (iscntrl((unsigned char)*s))
-			return false;
-	return n > 0 && n <= SETUP_SERVER_MAX && utf8_is_clean(text_of(name)) && !strstr(name, "${");
+	return server_name_valid(name) && !strstr(name, "${");
 }
 
 static bool port_number(const char *text)
@@ -95,9 +91,7 @@ static const struct option {
 	size_t at;                      /* in struct setup; --app's is a list */
 } options_known[] = {
 	{ "--app", app_name_valid, APP_NAME_RULE, 0 },
-	{ "--server", server_name,
-	  "a server's name has 1 to 128 bytes of UTF-8, without line breaks, control characters and ${",
-	  offsetof(struct setup, server) },
+	{ "--server", server_name, SERVER_NAME_RULE "; and no ${", offsetof(struct setup, server) },
 	{ "--database", plain_name, "the database's name has letters, digits, '_' and '-'",
 	  offsetof(struct setup, database) },
 	{ "--port", port_number, "a port is a number from 1 to 65535", offsetof(struct setup, port) },

@@ -17,7 +17,6 @@
 #include "common/text.h"
 
 enum { SETUP_APPS_MAX = 32, SETUP_OUTPUT_MAX = 4 * 1024 * 1024, SETUP_URL_MAX = 2048 };
-enum { SETUP_SERVER_MAX = 128 };          /* bytes of a server's name, as the agent has it */
 
 struct setup {
 	const char *url; /* postgresql://LOGIN@HOST/DATABASE; NULL: PostgreSQL of this machine */

@@ -8,6 +8,7 @@
 #include "common/cleanup.h"
 #include "common/embed.h"
 #include "common/pg/pg_tls.h"
+#include "common/server_name.h"
 #include "setup.h"
 
 EMBED(setup_database_sql, "fleet_hub/admin/setup_database.sql");
@@ -49,7 +50,7 @@ static void protect(const char *url)
 static int run_psql(const struct setup *s, const char *database, struct text script, struct buf *out,
 		    struct buf *said, struct err *e)
 {
-	char url[SETUP_URL_MAX], db[128], server[sizeof "server=" + SETUP_SERVER_MAX],
+	char url[SETUP_URL_MAX], db[128], server[sizeof "server=" + SERVER_NAME_MAX],
 		local[] = "local=0";
 	const char *const argv[] = { "psql", "-XAtqw", "-v", "ON_ERROR_STOP=1",
 				     "-F",   " ",      "-v", db,

@@ -9,6 +9,7 @@
 
 #include "common/clock.h"
 #include "common/level.h"
+#include "common/server_name.h"
 
 #define AT(member)       offsetof(struct config, member)
 #define CHECK_AT(member) offsetof(struct check_config, member)
@@ -155,7 +156,7 @@ static const struct key monitoring_rows[] = {
 	  .fallback = no_postgres_url, .def_help = "required when enabled",
 	  .help = "where the database is: a libpq URI, or `key=value` pairs" },
 	{ "vps_name", &kind_name, AT(vps_name), .fallback = host_name, .def_help = "the host name",
-	  .max = 128, .help = "name of this server in the database" },
+	  .max = SERVER_NAME_MAX, .help = "name of this server in the database" },
 	{ "collection_interval", &kind_duration, AT(interval_us), .def = "60", .min = 10, .max = DAY_S,
 	  .help = "time between two samples of the metrics" },
 	{ "app_unit", &kind_unit, AT(app_unit), .def = "{app}.service",

@@ -13,6 +13,7 @@
 #include "common/parse.h"
 #include "common/path_pattern.h"
 #include "common/net/url.h"
+#include "common/server_name.h"
 
 enum { UNIT_MAX = 255 };                /* bytes */
 
@@ -161,6 +162,8 @@ static int take_name(struct loader *l, const struct key *k, const struct yaml_no
 {
 	if (v->s[0] == ' ' || v->s[strlen(v->s) - 1] == ' ')
 		return config_fail(l, n, "%s begins or ends with a space; remove it", k->name);
+	if (!server_name_valid(v->s))
+		return config_fail(l, n, "%s contains a control character; remove it", k->name);
 	return keep(k, v, base);
 }
 

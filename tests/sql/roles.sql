@@ -32,7 +32,7 @@ SELECT isnt((SELECT rolpassword FROM pg_authid WHERE rolname = 'obs_web_1'), (SE
 SELECT is((SELECT count(*) FROM agent_roles WHERE vps_name = 'web-1'), 1::bigint, 'one binding remains');
 SELECT matches((SELECT role_name FROM enroll('Web.1')), '^obs_web_1_[0-9a-f]{8}$',
 	'names that look alike get roles of their own');
-SELECT matches((SELECT role_name FROM enroll(repeat('ü"; DROP TABLE agents; --', 8))),
+SELECT matches((SELECT role_name FROM enroll(repeat('ü"; DROP TABLE agents; --', 4))),
 	'^obs_[a-z0-9_]{1,60}$',
 	'a role name is safe whatever the server is called');
 CREATE ROLE obs_db_9 LOGIN;
@@ -42,7 +42,7 @@ SELECT is(try_as(r, $$SELECT observ.enroll('web-3')$$), '42501', r || ' can not 
 	FROM unnest(ARRAY['obs_web_1', 't_any', 't_hub',
 	't_watch', 't_reader', 't_nobody', 't_plain_admin']) r;
 SELECT is(try_as('observ_admin', format('SELECT enroll(%L)', n)), '22023', 'a bad name is refused')
-	FROM unnest(ARRAY['', repeat('x', 201), E'a\nb', E'a\x1bb', E'a\u0085b', NULL]) n;
+	FROM unnest(ARRAY['', repeat('x', 129), E'a\nb', E'a\x1bb', E'a\u0085b', NULL]) n;
 
 -- ---- what an agent reaches: everything in the catalog is tried -----------------------------
 CREATE TEMP TABLE agent_roles_t AS SELECT unnest(ARRAY['obs_web_1', 't_any', 't_loose']) AS r;
@@ -107,7 +107,7 @@ SELECT is(try_as('t_loose', format(sql, 'web-1')), '42501',
 	f || ' by a role that is not enrolled is refused') FROM calls;
 SELECT is(try_as('t_nobody', format(sql, 'web-1')), '42501', f || ' by a stranger is refused') FROM calls;
 SELECT is(run_as('t_any', format(sql, 'web-7')), 'ok', f || ' as any server') FROM calls ORDER BY ctid;
-SELECT is(try_as('t_any', format(sql, repeat('x', 201))), '22023', f || ' refuses a name of 201 characters')
+SELECT is(try_as('t_any', format(sql, repeat('x', 129))), '22023', f || ' refuses a name of 201 characters')
 	FROM calls;
 SELECT is(try_as('t_any', format(sql, E'a\tb')), '22023', f || ' refuses control characters in a name')
 	FROM calls;

@@ -51,8 +51,18 @@ SELECT is(pg_temp.said(:'k', $$SELECT observ.bootstrap_enroll('old')$$),
 	'42501 a server "old" is known already, and a token is for new ones',
 	'nor a server that only has rows');
 SELECT is(pg_temp.said(:'k', $$SELECT observ.bootstrap_enroll(E'a\nb')$$),
-	'22023 vps_name must have 1 to 200 characters and no control characters',
+	'22023 vps_name must have 1 to 128 bytes, no control characters, and no space at its ends',
 	'names are checked');
+-- The agent has the same rule: the_name_of_a_server_... in tests/unit/common/test_common.c.
+SELECT matches(pg_temp.said('postgres', format('SELECT observ.' || call, n)),
+	CASE WHEN fits THEN '^ok$' ELSE '^22023 ...+ must have 1 to 128 bytes' END,
+	split_part(call, '(', 1) || ' of ' || to_json(left(n, 20)))
+	FROM unnest(ARRAY['check_name(''vps_name'', %L)', 'check_writer(%L, ''a'', 0)',
+		'check_writer(''a'', %L, 0)']) call,
+	(VALUES ('a', true), ('web 1', true), ('a/b', true), ('ä', true), ('${x}', true), ('''', true),
+	('', false), (' ', false), (' a', false), ('a ', false), (E'a\n', false), (E'a\x7fb', false),
+	(U&'a\0085b', false), (repeat('a', 128), true), (repeat('a', 129), false), (repeat('ä', 64), true),
+	(repeat('ä', 65), false)) v(n, fits);
 UPDATE bootstrap_tokens SET expires_at = '2026-01-01Z' WHERE role = :'k';
 SELECT matches(pg_temp.said(:'k', $$SELECT observ.bootstrap_enroll('new-1')$$),
 	'^42501 this token expired at ', 'it tells that it expired');

@@ -84,7 +84,7 @@ def test_a_token_enrolls_once_and_expires(db, admin):
     (("enroll",), 64, "usage: fleet_hub_admin [--url URL] enroll SERVER"),
     (("servers", "web-1"), 64, "usage: fleet_hub_admin [--url URL] servers"),
     (("enroll", "web-1", "--url", "x"), 64, "usage: fleet_hub_admin [--url URL] enroll SERVER"),
-    (("enroll", ""), 1, "vps_name must have 1 to 200 characters"),
+    (("enroll", ""), 1, "vps_name must have 1 to 128 bytes"),
     (("enroll", "--app"), 64, "usage: fleet_hub_admin [--url URL] enroll SERVER"),
     (("rotate", "web-1"), 1, 'server "web-1" is not enrolled'),
     (("rotate", "web-1", "7d"), 64, "7d is not a whole number from 1 on; usage: fleet_hub_admin [--url URL] "

@@ -261,7 +261,7 @@ def test_install_sh_enrolls_a_server_with_a_token(machine):
     (("--server", "x", "--url", "postgresql://obs_token_1@h/d", "--app", "shop"), 1,
      "obs_token_1 is a token, which writes nothing itself: add --token"),
     (("--server", "${HOME}", "--url", "postgresql://a@h/d", "--app", "shop"), 1,
-     "no control characters and no ${"),
+     "no control characters, no ${ and no space at its ends"),
     (("--server", "x", "--url", "postgresql://a@h/d", "--app", ""), 64, "--app needs a value"),
     (("--server", "x", "--url", "postgresql://a@h/d", "--app", "*"), 1, "an application's name has letters"),
     (("--server", "x", "--url", "h/d", "--app", "shop"), 1, "must be postgresql://ROLE@HOST/DATABASE"),

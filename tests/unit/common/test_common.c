@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/app_name.h"
+#include "common/server_name.h"
 #include "common/arena.h"
 #include "common/buf.h"
 #include "common/clock.h"
@@ -249,6 +250,24 @@ static void times_are_read_as_rfc3339_has_them(void **state)
 	assert_string_equal(out, "1969-12-31T23:59:59.500000Z");
 }
 
+/* The schema has the same cases: tests/sql/servers.sql. */
+static void the_name_of_a_server_is_one_that_the_database_takes(void **state)
+{
+	static const char *const good[] = { "a", "web 1", "a/b", "\xc3\xa4", "${x}", "'" };
+	static const char *const bad[] = { "", " ", " a", "a ", "a\n", "a\x7f" "b", "a\xc2\x85" "b", "\xff" };
+	char longest[SERVER_NAME_MAX + 2] = "";
+
+	(void)state;
+	for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+		assert_true(server_name_valid(good[i]));
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		assert_false(server_name_valid(bad[i]));
+	memset(longest, 'a', SERVER_NAME_MAX);
+	assert_true(server_name_valid(longest));
+	longest[SERVER_NAME_MAX] = 'a';
+	assert_false(server_name_valid(longest));
+}
+
 static void the_name_of_an_application_fits_paths_and_units(void **state)
 {
 	static const char *const good[] = { "a", "my-app", "_x", "9.to_5", "A.b-C" };
@@ -286,6 +305,7 @@ int main(void)
 		cmocka_unit_test(arena_gives_zeroed_aligned_memory_up_to_its_size),
 		cmocka_unit_test(numbers_are_taken_whole_or_not_at_all),
 		cmocka_unit_test(times_are_read_as_rfc3339_has_them),
+		cmocka_unit_test(the_name_of_a_server_is_one_that_the_database_takes),
 		cmocka_unit_test(the_name_of_an_application_fits_paths_and_units),
 	};
 

@@ -215,23 +215,25 @@ static int with_server(const char *name, struct err *e)
 	return take_option(&s, "--server", name, e);
 }
 
-/* It becomes a variable of psql, which was cut at 504 bytes; the agent takes 128. */
+/* It becomes a variable of psql, which was cut at 504 bytes. */
 static void a_servers_name_is_refused_rather_than_cut(void **state)
 {
-	char name[SETUP_SERVER_MAX + 8] = "";
+	char name[SERVER_NAME_MAX + 8] = "";
 	struct err e;
 
 	(void)state;
-	for (size_t i = 0; i < SETUP_SERVER_MAX / 4; i++)
+	for (size_t i = 0; i < SERVER_NAME_MAX / 4; i++)
 		memcpy(name + 4 * i, "\xf0\x9f\x90\x98", 4);
 	assert_int_equal(with_server(name, &e), 0);
-	memcpy(name + SETUP_SERVER_MAX, "x", 2);
+	memcpy(name + SERVER_NAME_MAX, "x", 2);
 	assert_int_equal(with_server(name, &e), -EINVAL);
 	assert_non_null(strstr(e.msg, ": a server's name has 1 to 128 bytes"));
 	assert_int_equal(with_server("web 1", &e), 0);
 	assert_int_equal(with_server("", &e), -EINVAL);
 	assert_int_equal(with_server("a\nb", &e), -EINVAL);
 	assert_int_equal(with_server("a\xff", &e), -EINVAL);
+	assert_int_equal(with_server(" a", &e), -EINVAL);
+	assert_int_equal(with_server("a\xc2\x85" "b", &e), -EINVAL);
 	assert_int_equal(with_server("${HOSTNAME}", &e), -EINVAL);
 }
 
