@@ -23,7 +23,8 @@ enum {
 	LOOK_EVERY_S = 1,     /* while something may change that no event tells, ... */
 	LOOK_SELDOM_S = 60,   /* ... and while nothing can */
 	LOOK_SHARE = 20,      /* looking takes at most one part in so many of the time, ... */
-	LOOK_WITHIN_S = 3,    /* ... unless it would be put off for longer */
+	LOOK_WITHIN_S = 60,   /* ... unless it would be put off for longer; ... */
+	LOOK_SLOW_S = 3,      /* ... a longer pause is logged */
 	WAKE_EVERY_MS = 100,  /* inotify wakes no more often than this */
 	WORK_BYTES = 1 << 20, /* read at most so much before others have a turn */
 	GROUP_WAIT_MS = 500,  /* lines of plain text wait so long for more that belongs to them, ... */
@@ -41,6 +42,7 @@ struct tail {
 	bool known;                     /* the database has told its positions */
 	bool full;                      /* the batch refused a line */
 	bool look_due;                  /* something was found that calls for a look */
+	bool slow;                      /* looks are put off for long; it was logged */
 	bool calm;                      /* an event will tell of all that a look could find */
 	bool last;                      /* one round only: nothing more is waited for */
 };
@@ -178,18 +180,34 @@ static void tell_what_is_over(struct tail *t)
 	t->troubles = troubles;
 }
 
-/* With many files a look costs: then it is taken less often. */
+/* With many files a look costs, and most in a folder where somebody makes names without end: then it is taken
+ * less often. */
+static void put_off_looking(struct tail *t, int64_t cost_us)
+{
+	int64_t pause = cost_us < LOOK_WITHIN_S * US_PER_S / LOOK_SHARE ? cost_us * LOOK_SHARE
+									: LOOK_WITHIN_S * US_PER_S;
+	bool slow = pause > LOOK_SLOW_S * US_PER_S;
+
+	t->look_after_us = t->looked_us + pause;
+	if (slow && !t->slow)
+		logcore_warning(agent_log(t->agent),
+				"looking for log files takes long, so new files are found late; write "
+				"narrower patterns, or remove files",
+				logcore_kv("ms", cost_us / US_PER_MS),
+				logcore_kv("next_look_s", pause / US_PER_S));
+	t->slow = slow;
+}
+
 static void look(struct tail *t)
 {
-	int64_t began = mono_us(), ended, pause;
+	int64_t began = mono_us();
 
 	/* Also while the database is away: an open file can't be lost. */
 	t->look_due = tail_files_look(&t->files);
 	tell_what_is_over(t);
 	t->calm = tail_files_is_calm(&t->files);
-	t->looked_us = ended = mono_us();
-	pause = (ended - began) * LOOK_SHARE;
-	t->look_after_us = ended + (pause < LOOK_WITHIN_S * US_PER_S ? pause : LOOK_WITHIN_S * US_PER_S);
+	t->looked_us = mono_us();
+	put_off_looking(t, t->looked_us - began);
 }
 
 /* A seldom look waits for another reason to wake. */

@@ -10,6 +10,30 @@
 #include "obs_agent/tail/tail_look.c"
 #include "tail_fixture.h"
 
+/* A user who may write to a log folder decides how many names are there. */
+static void looking_takes_a_twentieth_of_the_time_at_most(void **state)
+{
+	static const struct { int64_t cost_us, pause_us; } cases[] = {
+		{ 0, 0 }, { US_PER_MS, 20 * US_PER_MS }, { 150 * US_PER_MS, 3 * US_PER_S },
+		{ 500 * US_PER_MS, 10 * US_PER_S }, { 3 * US_PER_S, 60 * US_PER_S },
+		{ 50 * US_PER_S, 60 * US_PER_S },
+	};
+
+	(void)state;
+	follow("*.log");
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		uint64_t next;
+
+		put_off_looking(tail, cases[i].cost_us);
+		assert_int_equal(tail->look_after_us - tail->looked_us, cases[i].pause_us);
+		assert_int_equal(said("looking for log files takes long"), i > 2);
+		tail->look_due = true;          /* names change all the time */
+		plan_look(tail);
+		assert_true(sd_event_source_get_time(tail->look_timer, &next) >= 0);
+		assert_int_equal(next, tail->look_after_us);
+	}
+}
+
 static void a_file_is_followed_from_its_creation_on(void **state)
 {
 	(void)state;
@@ -397,6 +421,7 @@ static void rotated_files_do_not_take_all_descriptors(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		tail_test(looking_takes_a_twentieth_of_the_time_at_most),
 		tail_test(a_file_is_followed_from_its_creation_on),
 		tail_test(a_pattern_leads_to_new_files_but_not_to_packed_ones),
 		tail_test(a_packed_file_that_is_named_is_read),
