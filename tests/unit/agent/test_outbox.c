@@ -115,8 +115,8 @@ static void samples_come_out_once_in_their_order(void **state)
 	assert_false(outbox_state(o).in_memory);
 	b = take(o, false);
 	assert_string_equal(buf_cstr(&b.json[SAMPLE_CHECK]),
-			    "[1001,false,\"u\",null,null,true,null,null,null,null,null,null,null,1],"
-			    "[1002,false,\"u\",null,null,true,null,null,null,null,null,null,null,2]");
+			    "[1001,false,\"u\",null,null,true,null,null,null,null,null,null,null,1,null],"
+			    "[1002,false,\"u\",null,null,true,null,null,null,null,null,null,null,2,null]");
 	assert_int_equal(b.n_positions, 1);
 	assert_int_equal(b.positions[0].from, 0);
 	assert_true(outbox_is_empty(o, false));
