@@ -747,7 +747,7 @@ RETURN CASE WHEN octet_length(p) = length(p) THEN lower(p COLLATE "C")
 CREATE OR REPLACE FUNCTION word_list(p text, p_query boolean DEFAULT false) RETURNS text[]
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
-	t text := btrim(regexp_replace(observ.folded(p) COLLATE "C", '[\u0001-/:-@[-`{-\u007F' ||
+	t text := btrim(regexp_replace(observ.folded(p) COLLATE "C", E'[\\u0001-/:-@[-`{-\\u007F' ||
 		observ.separators() || ']+', ' ', 'g'));
 	run text := '[' || observ.unspaced() || ']';
 	ret text[];
@@ -756,7 +756,7 @@ BEGIN
 		ret := string_to_array(t, ' ');
 	ELSE
 		-- Blanks around each run; within it \x01 before a character that follows another.
-		t := regexp_replace(t, '(' || run || '+)', ' \1 ', 'g');
+		t := regexp_replace(t, '(' || run || '+)', E' \\1 ', 'g');
 		t := regexp_replace(t, '(' || run || ')(?=' || run || ')', E'\\1 \x01', 'g');
 		SELECT array_agg(ltrim(word, E'\x01') || CASE WHEN starts_with(next, E'\x01')
 				THEN substr(next, 2) ELSE '' END ORDER BY place)
@@ -777,7 +777,7 @@ $$;
 -- The words of a log line; level=LEVEL if that is not INFO; cut= if the context is longer than what is
 -- indexed. Symbols become blanks one after the other, first those that most lines have: replace() takes a
 -- third of the time of a regular expression, an eighth of that of translate(). Nothing depends on the
--- search_path.
+-- search_path, nor, with E before each backslash, on standard_conforming_strings.
 CREATE OR REPLACE FUNCTION words(p_level text, p_logger text, p_message text, p_context jsonb)
 RETURNS tsvector LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
@@ -799,10 +799,10 @@ BEGIN
 	t :=
 		replace(replace(replace(replace(replace(replace(replace(replace(replace(
 		replace(replace(replace(replace(replace(replace(replace(replace(replace(
-		replace(replace(replace(replace(replace(replace(t, U&'\FFFD', ' ')
+		replace(replace(replace(replace(replace(replace(t, E'\uFFFD', ' ')
 		, E'\n', ' '), E'\t', ' '), E'\r', ' '), '!', ' '), '#', ' '), '$', ' '), '%', ' ')
 		, '&', ' '), '''', ' '), '*', ' '), '+', ' '), ';', ' '), '<', ' '), '>', ' ')
-		, '?', ' '), '@', ' '), '[', ' '), '\', ' '), ']', ' '), '^', ' '), '`', ' ')
+		, '?', ' '), '@', ' '), '[', ' '), E'\\', ' '), ']', ' '), '^', ' '), '`', ' ')
 		, '|', ' '), '~', ' ');
 	IF t ~ '[a-z][A-Z]|[A-Z0-9][A-Z][a-z]' THEN
 		-- word_list() costs more than to find the words that have parts.
@@ -1185,8 +1185,8 @@ BEGIN
 		RETURN NULL;
 	END IF;
 	RETURN CASE WHEN t ~ '^[a-z0-9]' THEN '(^|[^a-z0-9])' ELSE '' END ||
-		CASE WHEN p_literal IS NULL THEN replace(t, ' ', '[^a-z0-9\u0002]+')
-		ELSE regexp_replace(t, '([!-/:-@[-`{-~])', '\\\1', 'g') END ||
+		CASE WHEN p_literal IS NULL THEN replace(t, ' ', E'[^a-z0-9\\u0002]+')
+		ELSE regexp_replace(t, '([!-/:-@[-`{-~])', E'\\\\\\1', 'g') END ||
 		CASE WHEN p_open OR t !~ '[a-z0-9]$' THEN '' ELSE '($|[^a-z0-9])' END;
 END
 $$;
@@ -1270,7 +1270,7 @@ DECLARE
 	list text[] := observ.word_list(p_text, true);
 	n int := coalesce(cardinality(list), 0);
 	t text := observ.folded(p_text) COLLATE "C";
-	as_it_stands boolean := n = 0 OR p_quoted AND t ~ ('(?! )[\u0001-/:-@[-`{-\u007F' ||
+	as_it_stands boolean := n = 0 OR p_quoted AND t ~ (E'(?! )[\\u0001-/:-@[-`{-\\u007F' ||
 		observ.separators() || ']');
 	open boolean := n > 0 AND NOT p_quoted AND (right(t, 1) = '*' OR observ.word_list(right(t, 1)) <> '{}'
 		AND (n = 1 OR list[n] !~ '^[0-9]+$'));
@@ -1293,7 +1293,7 @@ RETURN regexp_replace(rtrim(p_value, '*'), '([\\%_])', '\\\1', 'g') || '%';
 -- NULL if it is none.
 CREATE OR REPLACE FUNCTION number_of(p text) RETURNS numeric LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
-	IF octet_length(p) <= 64 AND p ~ '^[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,3})?$' THEN
+	IF octet_length(p) <= 64 AND p ~ '^[-+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][-+]?[0-9]{1,3})?$' THEN
 		RETURN p::numeric;
 	END IF;
 	RETURN NULL;
@@ -1304,10 +1304,11 @@ $$;
 CREATE OR REPLACE FUNCTION time_of(p text) RETURNS timestamptz LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
 	IF octet_length(p) > 40 OR
-	   p !~ '^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?\s*(Z|UTC|[-+]\d\d(:?\d\d)?)?)?$' THEN
+	   p !~ ('^[0-9]{4}(-[0-9]{2}){2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?' ||
+		'[[:space:]]*(Z|UTC|[-+][0-9]{2}(:?[0-9]{2})?)?)?$') THEN
 		RETURN NULL;
 	END IF;
-	RETURN (replace(p, ',', '.') || CASE WHEN p ~ '(Z|UTC|:\d\d.*[-+]\d\d(:?\d\d)?)$' THEN ''
+	RETURN (replace(p, ',', '.') || CASE WHEN p ~ '(Z|UTC|:[0-9]{2}.*[-+][0-9]{2}(:?[0-9]{2})?)$' THEN ''
 		ELSE 'Z' END)::timestamptz;
 EXCEPTION WHEN data_exception THEN
 	RETURN NULL;
@@ -1365,9 +1366,11 @@ RETURN '(' || nullif(concat_ws(' & ', words_query(word_list(p_key), false), '(' 
 CREATE OR REPLACE FUNCTION context_condition(p_key text, p_op text, p_value text) RETURNS text
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
-	any_value boolean := p_op = '=*';
 	test text;
 BEGIN
+	IF p_op IN ('=', '=*', '^', '<', '<=', '>', '>=') IS NOT TRUE THEN
+		RAISE EXCEPTION 'a search has no operator %', p_op USING ERRCODE = '22023';
+	END IF;
 	IF p_op = '=' THEN
 		SELECT string_agg(format('context @> %L::jsonb', observ.nested(path, v)), ' OR ') INTO test
 		FROM observ.key_paths(p_key) path, observ.json_values(p_value) j,
@@ -1397,8 +1400,8 @@ LANGUAGE sql STABLE RETURN
 	CASE WHEN jsonb_array_length(p_levels) = 0 THEN 'false'
 	WHEN p_levels ? 'INFO' THEN
 		format('level = ANY (%L)', ARRAY(SELECT jsonb_array_elements_text(p_levels)))
-	ELSE has_words((SELECT string_agg(format('''level=%s''', l), ' | ')
-		FROM jsonb_array_elements_text(p_levels) l)) END;
+	ELSE coalesce(has_words((SELECT string_agg(format('''level=%s''', l), ' | ')
+		FROM jsonb_array_elements_text(p_levels) l WHERE l ~ '^[A-Z]+$')), 'false') END;
 
 -- The condition of a query's tree; of {}, which finds everything, true. It is never NULL.
 CREATE OR REPLACE FUNCTION line_condition(p jsonb) RETURNS text LANGUAGE plpgsql STABLE AS $$

@@ -94,7 +94,7 @@ RETURN CASE WHEN octet_length(p) = length(p) THEN lower(p COLLATE "C")
 CREATE OR REPLACE FUNCTION word_list(p text, p_query boolean DEFAULT false) RETURNS text[]
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
-	t text := btrim(regexp_replace(observ.folded(p) COLLATE "C", '[\u0001-/:-@[-`{-\u007F' ||
+	t text := btrim(regexp_replace(observ.folded(p) COLLATE "C", E'[\\u0001-/:-@[-`{-\\u007F' ||
 		observ.separators() || ']+', ' ', 'g'));
 	run text := '[' || observ.unspaced() || ']';
 	ret text[];
@@ -103,7 +103,7 @@ BEGIN
 		ret := string_to_array(t, ' ');
 	ELSE
 		-- Blanks around each run; within it \x01 before a character that follows another.
-		t := regexp_replace(t, '(' || run || '+)', ' \1 ', 'g');
+		t := regexp_replace(t, '(' || run || '+)', E' \\1 ', 'g');
 		t := regexp_replace(t, '(' || run || ')(?=' || run || ')', E'\\1 \x01', 'g');
 		SELECT array_agg(ltrim(word, E'\x01') || CASE WHEN starts_with(next, E'\x01')
 				THEN substr(next, 2) ELSE '' END ORDER BY place)
@@ -124,7 +124,7 @@ $$;
 -- The words of a log line; level=LEVEL if that is not INFO; cut= if the context is longer than what is
 -- indexed. Symbols become blanks one after the other, first those that most lines have: replace() takes a
 -- third of the time of a regular expression, an eighth of that of translate(). Nothing depends on the
--- search_path.
+-- search_path, nor, with E before each backslash, on standard_conforming_strings.
 CREATE OR REPLACE FUNCTION words(p_level text, p_logger text, p_message text, p_context jsonb)
 RETURNS tsvector LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
@@ -146,10 +146,10 @@ BEGIN
 	t :=
 		replace(replace(replace(replace(replace(replace(replace(replace(replace(
 		replace(replace(replace(replace(replace(replace(replace(replace(replace(
-		replace(replace(replace(replace(replace(replace(t, U&'\FFFD', ' ')
+		replace(replace(replace(replace(replace(replace(t, E'\uFFFD', ' ')
 		, E'\n', ' '), E'\t', ' '), E'\r', ' '), '!', ' '), '#', ' '), '$', ' '), '%', ' ')
 		, '&', ' '), '''', ' '), '*', ' '), '+', ' '), ';', ' '), '<', ' '), '>', ' ')
-		, '?', ' '), '@', ' '), '[', ' '), '\', ' '), ']', ' '), '^', ' '), '`', ' ')
+		, '?', ' '), '@', ' '), '[', ' '), E'\\', ' '), ']', ' '), '^', ' '), '`', ' ')
 		, '|', ' '), '~', ' ');
 	IF t ~ '[a-z][A-Z]|[A-Z0-9][A-Z][a-z]' THEN
 		-- word_list() costs more than to find the words that have parts.

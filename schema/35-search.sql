@@ -23,8 +23,8 @@ BEGIN
 		RETURN NULL;
 	END IF;
 	RETURN CASE WHEN t ~ '^[a-z0-9]' THEN '(^|[^a-z0-9])' ELSE '' END ||
-		CASE WHEN p_literal IS NULL THEN replace(t, ' ', '[^a-z0-9\u0002]+')
-		ELSE regexp_replace(t, '([!-/:-@[-`{-~])', '\\\1', 'g') END ||
+		CASE WHEN p_literal IS NULL THEN replace(t, ' ', E'[^a-z0-9\\u0002]+')
+		ELSE regexp_replace(t, '([!-/:-@[-`{-~])', E'\\\\\\1', 'g') END ||
 		CASE WHEN p_open OR t !~ '[a-z0-9]$' THEN '' ELSE '($|[^a-z0-9])' END;
 END
 $$;
@@ -108,7 +108,7 @@ DECLARE
 	list text[] := observ.word_list(p_text, true);
 	n int := coalesce(cardinality(list), 0);
 	t text := observ.folded(p_text) COLLATE "C";
-	as_it_stands boolean := n = 0 OR p_quoted AND t ~ ('(?! )[\u0001-/:-@[-`{-\u007F' ||
+	as_it_stands boolean := n = 0 OR p_quoted AND t ~ (E'(?! )[\\u0001-/:-@[-`{-\\u007F' ||
 		observ.separators() || ']');
 	open boolean := n > 0 AND NOT p_quoted AND (right(t, 1) = '*' OR observ.word_list(right(t, 1)) <> '{}'
 		AND (n = 1 OR list[n] !~ '^[0-9]+$'));
@@ -131,7 +131,7 @@ RETURN regexp_replace(rtrim(p_value, '*'), '([\\%_])', '\\\1', 'g') || '%';
 -- NULL if it is none.
 CREATE OR REPLACE FUNCTION number_of(p text) RETURNS numeric LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
-	IF octet_length(p) <= 64 AND p ~ '^[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,3})?$' THEN
+	IF octet_length(p) <= 64 AND p ~ '^[-+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][-+]?[0-9]{1,3})?$' THEN
 		RETURN p::numeric;
 	END IF;
 	RETURN NULL;
@@ -142,10 +142,11 @@ $$;
 CREATE OR REPLACE FUNCTION time_of(p text) RETURNS timestamptz LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
 	IF octet_length(p) > 40 OR
-	   p !~ '^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?\s*(Z|UTC|[-+]\d\d(:?\d\d)?)?)?$' THEN
+	   p !~ ('^[0-9]{4}(-[0-9]{2}){2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?' ||
+		'[[:space:]]*(Z|UTC|[-+][0-9]{2}(:?[0-9]{2})?)?)?$') THEN
 		RETURN NULL;
 	END IF;
-	RETURN (replace(p, ',', '.') || CASE WHEN p ~ '(Z|UTC|:\d\d.*[-+]\d\d(:?\d\d)?)$' THEN ''
+	RETURN (replace(p, ',', '.') || CASE WHEN p ~ '(Z|UTC|:[0-9]{2}.*[-+][0-9]{2}(:?[0-9]{2})?)$' THEN ''
 		ELSE 'Z' END)::timestamptz;
 EXCEPTION WHEN data_exception THEN
 	RETURN NULL;
@@ -203,9 +204,11 @@ RETURN '(' || nullif(concat_ws(' & ', words_query(word_list(p_key), false), '(' 
 CREATE OR REPLACE FUNCTION context_condition(p_key text, p_op text, p_value text) RETURNS text
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
-	any_value boolean := p_op = '=*';
 	test text;
 BEGIN
+	IF p_op IN ('=', '=*', '^', '<', '<=', '>', '>=') IS NOT TRUE THEN
+		RAISE EXCEPTION 'a search has no operator %', p_op USING ERRCODE = '22023';
+	END IF;
 	IF p_op = '=' THEN
 		SELECT string_agg(format('context @> %L::jsonb', observ.nested(path, v)), ' OR ') INTO test
 		FROM observ.key_paths(p_key) path, observ.json_values(p_value) j,
@@ -235,8 +238,8 @@ LANGUAGE sql STABLE RETURN
 	CASE WHEN jsonb_array_length(p_levels) = 0 THEN 'false'
 	WHEN p_levels ? 'INFO' THEN
 		format('level = ANY (%L)', ARRAY(SELECT jsonb_array_elements_text(p_levels)))
-	ELSE has_words((SELECT string_agg(format('''level=%s''', l), ' | ')
-		FROM jsonb_array_elements_text(p_levels) l)) END;
+	ELSE coalesce(has_words((SELECT string_agg(format('''level=%s''', l), ' | ')
+		FROM jsonb_array_elements_text(p_levels) l WHERE l ~ '^[A-Z]+$')), 'false') END;
 
 -- The condition of a query's tree; of {}, which finds everything, true. It is never NULL.
 CREATE OR REPLACE FUNCTION line_condition(p jsonb) RETURNS text LANGUAGE plpgsql STABLE AS $$
