@@ -169,7 +169,8 @@ $$;
 
 -- Drops functions that an older schema.sql made with other parameters: they have the name of a function that
 -- this run has written, but not been written themselves. A part calls this before it grants, because GRANT
--- takes a name without parameters only if one function has it.
+-- takes a name without parameters only if one function has it. The newest go first, since they call older
+-- ones.
 CREATE OR REPLACE FUNCTION drop_former_functions() RETURNS void
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
@@ -178,7 +179,7 @@ DECLARE
 BEGIN
 	FOR f IN SELECT oid FROM pg_proc p WHERE pronamespace = 'observ'::regnamespace AND xmin <> v_now
 			AND EXISTS (SELECT FROM pg_proc n WHERE n.pronamespace = p.pronamespace
-				AND n.proname = p.proname AND n.xmin = v_now) LOOP
+				AND n.proname = p.proname AND n.xmin = v_now) ORDER BY oid DESC LOOP
 		EXECUTE 'DROP FUNCTION ' || f.oid::regprocedure;
 	END LOOP;
 END
@@ -1545,6 +1546,7 @@ BEGIN
 END
 $$;
 
+SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION found_lines, search_budget, in_time, first_edge, next_width, narrow_condition,
 	line_condition, level_condition, column_condition, context_condition, context_words, nested,
 	json_values, key_paths, compared, time_of, number_of, like_pattern, text_condition, has_words,

@@ -121,7 +121,8 @@ $$;
 
 -- Drops functions that an older schema.sql made with other parameters: they have the name of a function that
 -- this run has written, but not been written themselves. A part calls this before it grants, because GRANT
--- takes a name without parameters only if one function has it.
+-- takes a name without parameters only if one function has it. The newest go first, since they call older
+-- ones.
 CREATE OR REPLACE FUNCTION drop_former_functions() RETURNS void
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
@@ -130,7 +131,7 @@ DECLARE
 BEGIN
 	FOR f IN SELECT oid FROM pg_proc p WHERE pronamespace = 'observ'::regnamespace AND xmin <> v_now
 			AND EXISTS (SELECT FROM pg_proc n WHERE n.pronamespace = p.pronamespace
-				AND n.proname = p.proname AND n.xmin = v_now) LOOP
+				AND n.proname = p.proname AND n.xmin = v_now) ORDER BY oid DESC LOOP
 		EXECUTE 'DROP FUNCTION ' || f.oid::regprocedure;
 	END LOOP;
 END

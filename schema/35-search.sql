@@ -383,6 +383,7 @@ BEGIN
 END
 $$;
 
+SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION found_lines, search_budget, in_time, first_edge, next_width, narrow_condition,
 	line_condition, level_condition, column_condition, context_condition, context_words, nested,
 	json_values, key_paths, compared, time_of, number_of, like_pattern, text_condition, has_words,
