@@ -82,8 +82,7 @@ LIBS_test_logcore_killed   = $(call wrap,write)
 LIBS_test_logcore_rotation = $(call wrap,clock_gettime)
 LIBS_test_logcore_abi      = -lstdc++ -DSHARED_LIBRARY='"$(abspath $(BUILD)/$(SONAME))"'
 LIBS_test_logcore_hpp      = -lstdc++
-$(BUILD)/tests/test_logcore_abi: $(BUILD)/tests/logcore_c11.o $(BUILD)/tests/logcore_cxx.o
-$(BUILD)/tests/test_logcore_abi: | $(BUILD)/$(SONAME)
+$(BUILD)/tests/test_logcore_abi: $(addprefix $(BUILD)/tests/logcore_,c11.o cxx.o) | $(BUILD)/$(SONAME)
 $(BUILD)/tests/test_logcore_hpp: $(BUILD)/tests/logcore_hpp.o
 
 # logcore.h as others compile it: by itself, strictly, without our flags.
@@ -109,8 +108,7 @@ CHECKS := check-unit check-sql check-san check-tsan check-valgrind lint check-sy
 .PHONY: check
 check: ## all of the tests below and lint; installs what they need (scripts/deps); the last line counts
 	$(Q)scripts/deps build demo test lint deb
-	$(Q)rm -rf $(RESULTS)
-	$(Q)mkdir -p $(BUILD)
+	$(Q)rm -rf $(RESULTS) && mkdir -p $(BUILD)
 	$(Q)env --default-signal=INT $(PYTHON) tests/system/machine.py > $(BUILD)/machines.log 2>&1 & \
 	  $(MAKE) $(JOBS) --no-print-directory -s test-parts; \
 	  for t in $(CHECKS); do $(MAKE) --no-print-directory -s $$t; done; \
@@ -124,13 +122,11 @@ $(UNIT_PROGRAMS): $(ARCHIVES) $(BUILD)/flags | $(BUILD)/deps.ok
 	$(call say,TEST,$(filter tests/%.c,$^))$(CC) $(CFLAGS) $(PG_CFLAGS) $(LDFLAGS) \
 	  $(filter tests/%.c %.o,$^) $(ARCHIVES) -lcmocka $(LIBS) $(LIBS_$(@F)) -o $@
 
-# The agent with a toy in place of a source: the archive's is not taken then.
-$(BUILD)/tests/toy_agent: tests/system/toy_source.c $(BUILD)/obs_agent/main.o $(ARCHIVES)
-	@mkdir -p $(@D)
-	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.c %.o,$^) $(ARCHIVES) $(LIBS) -o $@
-
-# The hub with one address that takes bodies, in place of its own.
-$(BUILD)/tests/posting_hub: tests/system/posting_routes.c $(BUILD)/fleet_hub/main.o $(ARCHIVES)
+# The agent with a toy in place of a source, and the hub with one address that takes bodies: what they bring
+# is not taken from the archives.
+$(BUILD)/tests/toy_agent:   tests/system/toy_source.c $(BUILD)/obs_agent/main.o
+$(BUILD)/tests/posting_hub: tests/system/posting_routes.c $(BUILD)/fleet_hub/main.o
+$(BUILD)/tests/toy_agent $(BUILD)/tests/posting_hub: $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.c %.o,$^) $(ARCHIVES) $(LIBS) -o $@
 
