@@ -573,7 +573,7 @@ static void a_state_folder_that_cannot_be_written_is_reported(void **state)
 /* On a file system of `options`, mounted only for this process; false: that is not possible here. */
 static bool on_small_disk(const char *options, const char *folder)
 {
-	return unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+	return unshare(CLONE_NEWNS) == 0 && mount("none", "/", "", MS_REC | MS_PRIVATE, NULL) == 0 &&
 	       mount("tmpfs", folder, "tmpfs", 0, options) == 0;
 }
 
@@ -603,7 +603,7 @@ static void a_full_or_read_only_state_folder_is_reported(void **state)
 	assert_int_equal(look_at_state_folder(path_of("disk/not/there")), 1);
 	assert_said(
 		"/disk/not/there can't be made when the unit starts: No space left on device; free space");
-	assert_int_equal(mount(NULL, folder, NULL, MS_REMOUNT | MS_RDONLY, NULL), 0);
+	assert_int_equal(mount(NULL, folder, "", MS_REMOUNT | MS_RDONLY, NULL), 0);
 	assert_int_equal(look_at_state_folder(folder), 1);
 	assert_said("/disk can't be written (Read-only file system)" IN_MEMORY
 		    "mount its file system writable");
