@@ -133,6 +133,7 @@ $(BUILD)/tests/toy_agent $(BUILD)/tests/posting_hub: $(ARCHIVES)
 # What the system and browser tests run.
 PARTS := all examples $(BUILD)/tests/toy_agent $(BUILD)/tests/posting_hub
 PYTEST = $(PYTHON) -m pytest -q --tb=short -p no:cacheprovider --basetemp=$(OBSERV_BUILD)/t
+AT_ONCE = -n $(TEST_WORKERS) --dist loadgroup
 export PYTHONDONTWRITEBYTECODE := 1
 export OBSERV_BUILD := $(abspath $(BUILD))
 
@@ -150,8 +151,8 @@ check-system: $(PARTS)
 ifeq ($(PYTEST_ARGS),)
 	$(Q)rm -f $(BUILD)/faults.jsonl
 	$(Q)export OBSERV_FAULT_REPORT=$(OBSERV_BUILD)/faults.jsonl V=$(V); r=0; \
-	  scripts/check $(RESULTS) system $(PYTEST) -n $(TEST_WORKERS) --dist loadgroup \
-	    -m 'not soak and not alone' tests/system || r=1; \
+	  scripts/check $(RESULTS) system \
+	    $(PYTEST) $(AT_ONCE) -m 'not soak and not alone' tests/system || r=1; \
 	  scripts/check $(RESULTS) system-alone $(PYTEST) -m 'alone and not soak' tests/system || r=1; \
 	  exit $$r
 else
@@ -165,7 +166,7 @@ check-browser: $(PARTS)
 check-san: ## unit tests and the shorter system tests under AddressSanitizer and UBSan
 	$(Q)$(MAKE) $(JOBS) --no-print-directory -s BUILD=$(BUILD)/san SAN=address,undefined test-parts
 	$(CHECK) -q san scripts/each $(UNIT_PROGRAMS:$(BUILD)/%=$(BUILD)/san/%)
-	$(CHECK) san-system env OBSERV_BUILD=$(OBSERV_BUILD)/san $(PYTEST) -m smoke tests/system
+	$(CHECK) san-system env OBSERV_BUILD=$(OBSERV_BUILD)/san $(PYTEST) $(AT_ONCE) -m smoke tests/system
 
 .PHONY: test-parts
 test-parts: $(PARTS) $(UNIT_PROGRAMS)

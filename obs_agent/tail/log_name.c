@@ -29,12 +29,22 @@ bool log_name_is_packed(const char *name)
 	return false;
 }
 
+/* Does rotation hang this on the log's stem? Anything behind a separator, or a date as in app20261121.log:
+ * app2.log is a log beside app.log, and 10.log beside 1.log. */
+static bool hangs_on(const char *log, size_t stem, const char *rest)
+{
+	enum { DATE_DIGITS = 6 };
+
+	return (*rest && strchr("-_.", *rest)) || (strspn(rest, "0123456789") >= DATE_DIGITS && stem > 0 &&
+						   !strchr("0123456789", log[stem - 1]));
+}
+
 bool log_name_is_of(const char *log, const char *name)
 {
 	size_t stem = strcspn(log, ".");
 
 	return strncmp(name, log, strlen(log)) == 0 ||
-	       (strncmp(name, log, stem) == 0 && name[stem] && strchr("0123456789-_.", name[stem]));
+	       (strncmp(name, log, stem) == 0 && hangs_on(log, stem, name + stem));
 }
 
 /* The length of what rotation may hang on a name once: a number or a date, or a word. */
@@ -117,7 +127,7 @@ bool log_name_is_rotated(const char *log, const char *name)
 	if (strncmp(name, log, len) != 0 || !is_suffix(name + len)) {
 		size_t stem = strcspn(log, "."), middle;
 
-		if (strncmp(name, log, stem) != 0)
+		if (strncmp(name, log, stem) != 0 || !hangs_on(log, stem, name + stem))
 			return false;
 		middle = strspn(name + stem, "0123456789-_.T");
 		if (middle == 0 || (strcmp(name + stem + middle, log + stem) != 0 &&

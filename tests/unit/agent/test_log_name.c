@@ -29,6 +29,18 @@ static void a_rotated_name_is_made_of_the_logs(void **state)
 			fail_msg("%s is no part of app.log", others[i]);
 }
 
+/* Logs that are numbered stand beside each other. */
+static void a_number_without_a_separator_is_no_rotation(void **state)
+{
+	(void)state;
+	assert_true(log_name_is_rotated("app.log", "app20261121.log"));
+	assert_false(log_name_is_rotated("app.log", "app2.log"));
+	assert_false(log_name_is_rotated("1.log", "10.log"));
+	assert_false(log_name_is_rotated("worker1.log", "worker120261121.log"));
+	assert_false(log_name_is_of("1.log", "12.log.gz"));
+	assert_true(log_name_is_of("1.log", "1-20261121.log.gz"));
+}
+
 static void a_rotated_name_has_the_root_of_its_log(void **state)
 {
 	static const struct {
@@ -82,6 +94,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_rotated_name_is_made_of_the_logs),
+		cmocka_unit_test(a_number_without_a_separator_is_no_rotation),
 		cmocka_unit_test(a_rotated_name_has_the_root_of_its_log),
 		cmocka_unit_test(a_path_is_split_at_its_last_slash),
 		cmocka_unit_test(packed_names_are_told),
