@@ -192,6 +192,10 @@ demo: ## the whole of Observ on this machine; installs what it needs, prints the
 demo-clean: ## remove what the demo keeps (demo-data)
 	$(Q)scripts/demo clean
 
+.PHONY: format
+format: ## clang-format on the lines that differ from the last commit
+	$(Q)git clang-format-14 --binary clang-format-14 --extensions c,h HEAD -- '*.c' '*.h'
+
 include tests.mk fuzz.mk bench.mk install.mk
 
 # Of our own folders: other trees below BUILD have files of such names (sysusers.d, invoke-rc.d).

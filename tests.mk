@@ -190,10 +190,7 @@ check-valgrind: ## unit tests under valgrind
 check-valgrind: $(VALGRIND_TESTS)
 	$(CHECK) -q valgrind scripts/each --valgrind $^
 
-.PHONY: lint format
+.PHONY: lint
 lint: all
 lint: ## layers, clang-tidy, cppcheck, shellcheck, units by systemd, printed tables, manual pages, the ABI
 	$(CHECK) lint env CC='$(CC)' CXX='$(CXX)' BUILD='$(BUILD)' scripts/lint
-
-format: ## clang-format on the lines that differ from the last commit
-	$(Q)git clang-format-14 --binary clang-format-14 --extensions c,h HEAD -- '*.c' '*.h'
