@@ -30,6 +30,15 @@ bool parse_rfc3339(struct text t, int64_t *ret_us);
 enum { RFC3339_SIZE = 28 };
 void format_rfc3339(char out[RFC3339_SIZE], int64_t us);
 
+/* The value of a hexadecimal digit; -1: it is none. */
+static inline int hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c = (char)(c | 0x20);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /* The plural ending of a counted noun: "" for 1, "s" for any other number. */
 static inline const char *plural(int64_t n)
 {

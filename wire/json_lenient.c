@@ -3,20 +3,14 @@
 #include <ctype.h>
 #include <string.h>
 
-static int hex(char c)
-{
-	return c >= '0' && c <= '9'   ? c - '0'
-	       : c >= 'a' && c <= 'f' ? c - 'a' + 10
-	       : c >= 'A' && c <= 'F' ? c - 'A' + 10
-				      : -1;
-}
+#include "common/parse.h"
 
 static bool are_hex(struct text t, size_t at, size_t n)
 {
 	if (at + n > t.len)
 		return false;
 	for (size_t i = at; i < at + n; i++)
-		if (hex(t.s[i]) < 0)
+		if (hex_value(t.s[i]) < 0)
 			return false;
 	return true;
 }
@@ -27,7 +21,7 @@ static size_t repair_escape(struct text t, size_t i, struct buf *out, bool *ok, 
 	char c = i + 1 < t.len ? t.s[i + 1] : '\0';
 
 	if (c == 'x' && are_hex(t, i + 2, 2)) {
-		unsigned byte = (unsigned)(hex(t.s[i + 2]) * 16 + hex(t.s[i + 3]));
+		unsigned byte = (unsigned)(hex_value(t.s[i + 2]) * 16 + hex_value(t.s[i + 3]));
 
 		*changed = true;
 		*ok &= byte < ' ' || byte == '"' || byte == '\\' || byte == 0x7f

@@ -7,6 +7,7 @@
 #include <emmintrin.h>
 #endif
 
+#include "common/parse.h"
 #include "common/utf8.h"
 
 enum {
@@ -18,15 +19,6 @@ enum {
 static bool digit(char c)
 {
 	return c >= '0' && c <= '9';
-}
-
-
-static int hex_value(char c)
-{
-	if (digit(c))
-		return c - '0';
-	c = (char)(c | 0x20);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 /* Four hex digits at s, -1 when they are not. */

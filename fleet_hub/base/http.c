@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "common/cleanup.h"
+#include "common/parse.h"
 #include "common/utf8.h"
 
 enum { ARENA_SIZE = 128 * 1024, COOKIE_MAX = 4096 };
@@ -35,15 +36,6 @@ static const char *env_or_empty(char *const *env, const char *name)
 
 /* ---- decoding ------------------------------------------------------------------------- */
 
-static int hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* Undo %XX (and '+' where plus says so) into `to`, which has room for t.len bytes.
  * A '%' that is no escape stands for itself. */
 static size_t percent_decode(char *to, struct text t, bool plus)
@@ -53,8 +45,8 @@ static size_t percent_decode(char *to, struct text t, bool plus)
 	for (size_t i = 0; i < t.len; i++) {
 		char c = t.s[i];
 
-		if (c == '%' && i + 2 < t.len && hex(t.s[i + 1]) >= 0 && hex(t.s[i + 2]) >= 0) {
-			c = (char)(hex(t.s[i + 1]) * 16 + hex(t.s[i + 2]));
+		if (c == '%' && i + 2 < t.len && hex_value(t.s[i + 1]) >= 0 && hex_value(t.s[i + 2]) >= 0) {
+			c = (char)(hex_value(t.s[i + 1]) * 16 + hex_value(t.s[i + 2]));
 			i += 2;
 		} else if (c == '+' && plus) {
 			c = ' ';

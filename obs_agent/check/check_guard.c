@@ -5,25 +5,19 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/parse.h"
+
 enum { SECRET_TELLING = 4 };            /* bytes */
 
 /* ---- secrets in texts --------------------------------------------------------------------- */
-
-static int hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)tolower((unsigned char)c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 /* The character at *s, in lower case, with percent forms (also nested ones) decoded; moves *s behind it. */
 static int take_character(const char **s)
 {
 	int c = (unsigned char)*(*s)++;
 
-	while (c == '%' && hex((*s)[0]) >= 0 && hex((*s)[1]) >= 0) {
-		c = hex((*s)[0]) * 16 + hex((*s)[1]);
+	while (c == '%' && hex_value((*s)[0]) >= 0 && hex_value((*s)[1]) >= 0) {
+		c = hex_value((*s)[0]) * 16 + hex_value((*s)[1]);
 		*s += 2;
 	}
 	return c == '+' ? ' ' : tolower(c);
