@@ -1,5 +1,5 @@
 /*
- * clock.h - the two clocks.
+ * clock.h - the two clocks, and the calendar.
  *
  * Time is int64_t microseconds everywhere. Wall-clock time is for data that leaves the
  * process; monotonic time is for timers and durations. A function that depends on the time
@@ -8,6 +8,7 @@
 #ifndef OBSERV_CLOCK_H
 #define OBSERV_CLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -33,6 +34,32 @@ static inline int64_t wall_us(void)
 static inline int64_t mono_us(void)
 {
 	return clock_us(CLOCK_MONOTONIC);
+}
+
+static inline bool is_leap_year(int year)
+{
+	return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+}
+
+/* Days of a month from 1 to 12. */
+static inline int days_of_month(int year, int month)
+{
+	static const int days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+
+	return days[month - 1] + (month == 2 && is_leap_year(year));
+}
+
+/* Days since 1970-01-01 in the proleptic Gregorian calendar.
+ * Source: Howard Hinnant, "chrono-compatible low-level date algorithms". */
+static inline int64_t days_since_1970(int year, int month, int day)
+{
+	int64_t y = year - (month <= 2);
+	int64_t era = (y >= 0 ? y : y - 399) / 400;
+	int64_t yoe = y - era * 400;
+	int64_t doy = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
+	int64_t doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
+
+	return era * 146097 + doe - 719468;
 }
 
 #endif

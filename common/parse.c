@@ -98,31 +98,6 @@ static inline int four_digits(const char *s)
 	return high >= 0 && low >= 0 ? high * 100 + low : -1;
 }
 
-static bool leap(int y)
-{
-	return (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
-}
-
-static int month_days(int y, int m)
-{
-	static const int days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
-
-	return days[m - 1] + (m == 2 && leap(y));
-}
-
-/* Days since 1970-01-01 in the proleptic Gregorian calendar.
- * Source: Howard Hinnant, "chrono-compatible low-level date algorithms". */
-static int64_t days_from_civil(int y, int m, int d)
-{
-	int64_t year = y - (m <= 2);
-	int64_t era = (year >= 0 ? year : year - 399) / 400;
-	int64_t yoe = year - era * 400;
-	int64_t doy = (153 * (m + (m > 2 ? -3 : 9)) + 2) / 5 + d - 1;
-	int64_t doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
-
-	return era * 146097 + doe - 719468;
-}
-
 /* Read ".123456" at *i and move *i behind it. False when a point has no digit. */
 static bool fraction(struct text t, size_t *i, int64_t *ret_us)
 {
@@ -177,7 +152,7 @@ bool parse_rfc3339(struct text t, int64_t *ret_us)
 	h = two_digits(t.s + 11);
 	mi = two_digits(t.s + 14);
 	s = two_digits(t.s + 17);
-	if (y < 1 || mo < 1 || mo > 12 || d < 1 || d > month_days(y, mo) || h < 0 || h > 23 ||
+	if (y < 1 || mo < 1 || mo > 12 || d < 1 || d > days_of_month(y, mo) || h < 0 || h > 23 ||
 	    mi < 0 || mi > 59 || s < 0 || s > 60)
 		return false;
 	if (!fraction(t, &i, &us) || !offset(t.s + i, t.len - i, &east))
@@ -186,7 +161,7 @@ bool parse_rfc3339(struct text t, int64_t *ret_us)
 		s = 59;
 		us = US_PER_S - 1;
 	}
-	*ret_us = days_from_civil(y, mo, d) * US_PER_DAY +
+	*ret_us = days_since_1970(y, mo, d) * US_PER_DAY +
 		  (int64_t)(h * 3600 + mi * 60 + s - east) * US_PER_S + us;
 	return true;
 }

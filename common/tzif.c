@@ -4,6 +4,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "clock.h"
+
 enum { HEADER = 44, DAY_S = 86400, TYPES_MAX = 256, FIRST_YEAR = 1999, LAST_YEAR = 2059 };
 
 #define FIRST_S INT64_C(946598400)      /* 1999-12-31 */
@@ -141,35 +143,19 @@ static bool parse_rule(const char *s, struct rule *r)
 	return take_day(&s, &r->begin) && take_day(&s, &r->end) && *s == '\0';
 }
 
-static bool leap(int y)
-{
-	return (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
-}
-
-/* Days from 1970 to January 1. */
-static int64_t new_year(int year)
-{
-	int y = year - 1;
-
-	return INT64_C(365) * (year - 1970) + (y / 4 - y / 100 + y / 400) -
-	       (1969 / 4 - 1969 / 100 + 1969 / 400);
-}
-
 /* Seconds since 1970 on the wall. */
 static int64_t rule_wall_s(const struct day_rule *r, int year)
 {
-	static const int before[] = { 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365 };
-	int64_t day = new_year(year);
+	int64_t day = days_since_1970(year, 1, 1);
 
 	if (r->kind == 'J') {
-		day += r->day - 1 + (leap(year) && r->day > 59);
+		day += r->day - 1 + (is_leap_year(year) && r->day > 59);
 	} else if (r->kind == '0') {
 		day += r->day;
 	} else {
-		int length = before[r->month] - before[r->month - 1] + (r->month == 2 && leap(year)), first,
-		    in_month;
+		int length = days_of_month(year, r->month), first, in_month;
 
-		day += before[r->month - 1] + (r->month > 2 && leap(year));
+		day = days_since_1970(year, r->month, 1);
 		first = (int)((day + 4) % 7);           /* 1970-01-01 was a Thursday */
 		in_month = (r->day - first + 7) % 7 + 7 * (r->week - 1);
 		while (in_month >= length)

@@ -252,31 +252,15 @@ static bool match(const struct log_clock *c, const char *form, struct text *t, s
 
 /* ---- parts to a time ---- */
 
-static bool leap(int y)
-{
-	return (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
-}
-
 static bool possible(const struct parts *p, int year)
 {
-	static const int days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
-
 	if (p->minute > 59 || p->second > 60 || p->hour > 23 ||
 	    ((p->am || p->pm) && (p->hour < 1 || p->hour > 12)))
 		return false;
 	if (p->month < 0)
 		return true;
 	return p->month >= 1 && p->month <= 12 && p->day >= 1 &&
-	       p->day <= days[p->month - 1] + (p->month == 2 && leap(year));
-}
-
-/* Source: Howard Hinnant, "chrono-compatible low-level date algorithms", for years from 1970 on. */
-static int64_t days_since_1970(int year, int month, int d)
-{
-	int y = year - (month <= 2), era = y / 400, yoe = y - era * 400;
-	int doy = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + d - 1;
-
-	return (int64_t)era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
+	       p->day <= days_of_month(year, p->month);
 }
 
 static int64_t to_utc(const struct log_clock *c, const struct parts *p, int64_t days)
