@@ -97,6 +97,17 @@ static inline bool plain32(const char *p)
 #endif
 }
 
+uint32_t utf8_code_point(const char *s, size_t n)
+{
+	uint32_t c = (unsigned char)s[0];
+
+	if (n > 1)
+		c &= 0x7fu >> n;
+	for (size_t i = 1; i < n; i++)
+		c = c << 6 | ((unsigned char)s[i] & 0x3f);
+	return c;
+}
+
 bool utf8_is_clean(struct text t)
 {
 	size_t i = 0, n;

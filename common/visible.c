@@ -26,16 +26,6 @@ static bool in_spans(uint32_t c)
 	return false;
 }
 
-static uint32_t decode(const char *s, size_t len)
-{
-	static const unsigned char lead[] = { 0, 0x7f, 0x1f, 0x0f, 0x07 };
-	uint32_t c = (unsigned char)s[0] & lead[len];
-
-	for (size_t i = 1; i < len; i++)
-		c = c << 6 | ((unsigned char)s[i] & 0x3f);
-	return c;
-}
-
 static bool beyond_ascii(struct text t, size_t i)
 {
 	return i < t.len && (t.s[i] & 0x80);
@@ -59,7 +49,7 @@ size_t visible_hidden(struct text t, size_t i, uint32_t *ret)
 
 	if (n == 0)
 		return 0;
-	c = decode(t.s + i, n);
+	c = utf8_code_point(t.s + i, n);
 	if (!in_spans(c) && !out_of_place(t, i, n, c))
 		return 0;
 	*ret = c;

@@ -161,9 +161,6 @@ int config_hide_header(struct loader *l, const struct key *k, const struct yaml_
 /* Print the start of the line of key `name`: indentation, name and colon. */
 void print_name(struct printer *p, const char *name);
 
-/* Print `s` as a double-quoted YAML scalar that reads back unchanged. */
-void print_quoted(FILE *out, const char *s);
-
 /* The line of a text; none if it is NULL. */
 void print_line(struct printer *p, const char *name, const char *text);
 

@@ -22,18 +22,8 @@ static bool needs_escape(uint32_t c)
 	       c == 0xfffe || c == 0xffff;
 }
 
-static uint32_t code_point(const char *s, size_t n)
-{
-	uint32_t c = (unsigned char)s[0];
-
-	if (n > 1)
-		c &= 0x7fu >> n;
-	for (size_t i = 1; i < n; i++)
-		c = c << 6 | ((unsigned char)s[i] & 0x3f);
-	return c;
-}
-
-void print_quoted(FILE *out, const char *s)
+/* Print `s` as a double-quoted YAML scalar that reads back unchanged. */
+static void print_quoted(FILE *out, const char *s)
 {
 	fputc('"', out);
 	for (size_t n; *s; s += n) {
@@ -41,7 +31,7 @@ void print_quoted(FILE *out, const char *s)
 
 		n = utf8_sequence(s, strlen(s));
 		n = n ? n : 1;
-		c = code_point(s, n);
+		c = utf8_code_point(s, n);
 		if (*s == '"' || *s == '\\')
 			fprintf(out, "\\%c", *s);
 		else if (s[0] == '$' && s[1] == '{')

@@ -77,11 +77,6 @@ void remembered_forget(struct remembered *k, struct remembered_file *f)
 	k->keys[f - k->files] = 0;
 }
 
-void remembered_clear(struct remembered *k)
-{
-	k->n = k->next = 0;
-}
-
 void remembered_free(struct remembered *k)
 {
 	free(k->files);

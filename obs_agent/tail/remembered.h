@@ -49,7 +49,6 @@ void remembered_remove(struct remembered *k, struct remembered_file *f);
 /* Take one out and leave its place empty, so that a ring keeps its order. */
 void remembered_forget(struct remembered *k, struct remembered_file *f);
 
-void remembered_clear(struct remembered *k);
 void remembered_free(struct remembered *k);
 
 #endif
