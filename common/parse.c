@@ -185,3 +185,28 @@ void format_rfc3339(char out[RFC3339_SIZE], int64_t us)
 		 (unsigned)tm.tm_mday % 100, (unsigned)tm.tm_hour % 100, (unsigned)tm.tm_min % 100,
 		 (unsigned)tm.tm_sec % 100, (unsigned)in_second % 1000000);
 }
+
+static bool octal3(const char *s, char *ret)
+{
+	if (s[0] < '0' || s[0] > '3' || s[1] < '0' || s[1] > '7' || s[2] < '0' || s[2] > '7')
+		return false;
+	*ret = (char)((s[0] - '0') << 6 | (s[1] - '0') << 3 | (s[2] - '0'));
+	return true;
+}
+
+bool parse_mount_text(struct text t, char *out, size_t size)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < t.len; i++) {
+		char c = t.s[i];
+
+		if (c == '\\' && i + 3 < t.len && octal3(t.s + i + 1, &c))
+			i += 3;
+		if (n + 1 >= size)
+			return false;
+		out[n++] = c;
+	}
+	out[n] = '\0';
+	return n > 0;
+}

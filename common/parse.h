@@ -1,5 +1,5 @@
 /*
- * parse.h - convert text to numbers and times, all of it or not at all.
+ * parse.h - convert text to numbers, times and plain text, all of it or not at all.
  *
  * Each function converts the whole span and refuses empty text, trailing junk, overflow and
  * leading or trailing space. On success it sets *ret and returns true; on failure it leaves
@@ -29,6 +29,9 @@ bool parse_rfc3339(struct text t, int64_t *ret_us);
 /* Write `us` as 2026-11-21T02:39:14.123456Z (27 bytes and a terminator). */
 enum { RFC3339_SIZE = 28 };
 void format_rfc3339(char out[RFC3339_SIZE], int64_t us);
+
+/* Copy a text of /proc/self/mountinfo, with its \040 (blank), \011, \012 and \134 made plain, to `out`. */
+bool parse_mount_text(struct text t, char *out, size_t size);
 
 /* The value of a hexadecimal digit; -1: it is none. */
 static inline int hex_value(char c)

@@ -231,32 +231,6 @@ bool proc_disk_line(struct text line, struct traffic_line *ret)
 	       !__builtin_mul_overflow(ret->out, SECTOR_BYTES, &ret->out);
 }
 
-static bool octal3(const char *s, char *ret)
-{
-	if (s[0] < '0' || s[0] > '3' || s[1] < '0' || s[1] > '7' || s[2] < '0' || s[2] > '7')
-		return false;
-	*ret = (char)((s[0] - '0') << 6 | (s[1] - '0') << 3 | (s[2] - '0'));
-	return true;
-}
-
-/* Copy, with the kernel's \040 (blank), \011, \012 and \134 made plain again. */
-static bool unescape(struct text t, char *out, size_t size)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < t.len; i++) {
-		char c = t.s[i];
-
-		if (c == '\\' && i + 3 < t.len && octal3(t.s + i + 1, &c))
-			i += 3;
-		if (n + 1 >= size)
-			return false;
-		out[n++] = c;
-	}
-	out[n] = '\0';
-	return n > 0;
-}
-
 static bool device_number(struct text t, unsigned *ret_major, unsigned *ret_minor)
 {
 	const char *colon = memchr(t.s, ':', t.len);
@@ -296,8 +270,8 @@ bool proc_mount_line(struct text line, struct mount_line *ret)
 	ret->closes = memmem(root.s, root.len, closed, sizeof closed - 1) != NULL;
 	ret->read_only = text_eq(options, TEXT("ro")) || starts_with(options, "ro,");
 	return device_number(device, &ret->major, &ret->minor) &&
-	       unescape(point, ret->point, sizeof ret->point) &&
-	       unescape(fs, ret->fs, sizeof ret->fs);
+	       parse_mount_text(point, ret->point, sizeof ret->point) &&
+	       parse_mount_text(fs, ret->fs, sizeof ret->fs);
 }
 
 /* "5" or "0-3": how many; -1 when it is neither. */

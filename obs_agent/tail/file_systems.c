@@ -1,5 +1,6 @@
 #include "file_systems.h"
 
+#include <limits.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +8,7 @@
 #include <sys/vfs.h>
 
 #include "common/cleanup.h"
+#include "common/parse.h"
 
 /* File systems on which every change is made by this kernel, so that it can tell of it. Elsewhere another
  * machine, a program or a layer below may change a file. */
@@ -39,21 +41,6 @@ bool file_systems_tell(struct file_systems *f, dev_t dev, const char *path)
 	return tells;
 }
 
-/* \040 stands for a space. */
-static void decode(char *s)
-{
-	char *to = s;
-
-	for (; *s; s++, to++) {
-		*to = *s;
-		if (*s == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] && s[3]) {
-			*to = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 + (s[3] - '0'));
-			s += 3;
-		}
-	}
-	*to = '\0';
-}
-
 void file_systems_read(struct file_systems *f)
 {
 	CLEANUP(fclose_p) FILE *mounts = fopen("/proc/self/mountinfo", "re");
@@ -62,14 +49,15 @@ void file_systems_read(struct file_systems *f)
 
 	file_systems_free(f);
 	while (mounts && getline(&line, &size, mounts) > 0) {
-		char *type = strstr(line, " - overlay "), *upper = type ? strstr(type, "upperdir=") : NULL;
+		const char *type = strstr(line, " - overlay ");
+		const char *upper = type ? strstr(type, "upperdir=") : NULL;
+		char path[PATH_MAX];
 
 		if (!upper)
 			continue;
 		upper += strlen("upperdir=");
-		upper[strcspn(upper, ",\n")] = '\0';
-		decode(upper);
-		path_list_add(&f->layers, upper);
+		if (parse_mount_text((struct text){ upper, strcspn(upper, ",\n") }, path, sizeof path))
+			path_list_add(&f->layers, path);
 	}
 }
 
