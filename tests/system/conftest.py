@@ -25,6 +25,14 @@ def pytest_terminal_summary(terminalreporter):
 
 
 @pytest.fixture
+def log(tmp_path):
+    """The path of a log in a folder of its own. The log is not there yet."""
+    folder = tmp_path / "log"
+    folder.mkdir()
+    return folder / "app.log"
+
+
+@pytest.fixture
 def bad():
     """A faulty HTTP server (bad_http.py); a dict of its output, http=PORT and so on."""
     server = subprocess.Popen([sys.executable, str(Path(__file__).with_name("bad_http.py"))], text=True,

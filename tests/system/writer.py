@@ -7,6 +7,11 @@ import time
 PAD = "x" * 97
 
 
+def append(path, *lines):
+    with open(path, "a") as f:
+        f.write("".join(line + "\n" for line in lines))
+
+
 class Writer:
     """Appends lines {"message": "line N", "context": {"n": N}} to `path` until stop().
 

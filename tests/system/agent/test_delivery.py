@@ -14,13 +14,6 @@ from writer import Writer, check_exactly_once
 
 
 @pytest.fixture
-def log(tmp_path):
-    folder = tmp_path / "log"
-    folder.mkdir()
-    return folder / "app.log"
-
-
-@pytest.fixture
 def answering():
     """answering(status) -> URL of an HTTP server that always answers with it."""
     servers = []

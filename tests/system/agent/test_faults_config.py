@@ -7,13 +7,6 @@ from oracle import judge, rows_again
 from writer import Writer
 
 
-@pytest.fixture
-def log(tmp_path):
-    folder = tmp_path / "log"
-    folder.mkdir()
-    return folder / "app.log"
-
-
 def good(db, log):
     return {"enabled": True, "vps_name": "test", "collection_interval": 10, "postgres_url": db.url(),
             "log_files": [str(log)]}

@@ -22,13 +22,6 @@ from oracle import judge, rows_again
 from writer import Writer
 
 
-@pytest.fixture
-def log(tmp_path):
-    folder = tmp_path / "log"
-    folder.mkdir()
-    return folder / "app.log"
-
-
 def socket_of(cluster):
     part = dict(word.split("=", 1) for word in cluster.url().split())
     return f"{part['host']}/.s.PGSQL.{part['port']}"

@@ -13,13 +13,6 @@ from oracle import judge, rows_again
 from writer import Writer
 
 
-@pytest.fixture
-def log(tmp_path):
-    folder = tmp_path / "log"
-    folder.mkdir()
-    return folder / "app.log"
-
-
 def end_of(agent, seconds):
     """Its exit status, or None if it still runs after that time."""
     try:

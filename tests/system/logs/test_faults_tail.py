@@ -13,19 +13,7 @@ from pathlib import Path
 import pytest
 from harness import wait_for
 from oracle import judge
-from writer import Writer
-
-
-@pytest.fixture
-def log(tmp_path):
-    folder = tmp_path / "log"
-    folder.mkdir()
-    return folder / "app.log"
-
-
-def append(path, *lines):
-    with open(path, "a") as f:
-        f.write("".join(line + "\n" for line in lines))
+from writer import Writer, append
 
 
 def numbered(path, *numbers):

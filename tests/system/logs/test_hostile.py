@@ -11,20 +11,9 @@ from pathlib import Path
 
 import pytest
 from harness import LINE_SQL, PATIENCE_S, Agent, wait_for
+from writer import append
 
 SILENCE_S = 62                                  # longer than the agent waits for lines in a rotated file
-
-
-@pytest.fixture
-def log(tmp_path):
-    folder = tmp_path / "log"
-    folder.mkdir()
-    return folder / "app.log"
-
-
-def append(path, *lines):
-    with open(path, "a") as f:
-        f.write("".join(line + "\n" for line in lines))
 
 
 def wait_messages(db, *wanted, timeout=PATIENCE_S):

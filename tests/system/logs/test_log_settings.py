@@ -1,5 +1,4 @@
 """log_files items as maps: what each setting does to the rows, across reloads, restarts and rotations."""
-import pytest
 from harness import wait_for
 
 ROWS = """SELECT level, to_char(timestamp AT TIME ZONE 'UTC', 'HH24:MI:SS'), message FROM log_entries
@@ -8,13 +7,6 @@ ROWS = """SELECT level, to_char(timestamp AT TIME ZONE 'UTC', 'HH24:MI:SS'), mes
 RECORDS = ["2026-11-20 10:00:00,001 INFO one\n", "2026-11-20 10:00:01,001 INFO two\n",
            "2026-11-20 10:00:02,001 ERROR three\nthe cause\nis not indented\n",
            "2026-11-20 10:00:03,001 INFO four\n"]
-
-
-@pytest.fixture
-def log(tmp_path):
-    folder = tmp_path / "log"
-    folder.mkdir()
-    return folder / "app.log"
 
 
 def add(log, text):

@@ -10,13 +10,6 @@ from oracle import judge
 SIZE = 4 << 20
 
 
-@pytest.fixture
-def log(tmp_path):
-    folder = tmp_path / "log"
-    folder.mkdir()
-    return folder / "app.log"
-
-
 def text(*numbers):
     return "".join(f'{{"message":"line {n}","context":{{"n":{n}}}}}\n' for n in numbers).encode()
 
