@@ -102,8 +102,9 @@ JOBS = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 RESULTS = $(BUILD)/results
 CHECK   = $(Q)V=$(V) scripts/check $(RESULTS)
 SUMMED := unit sql system system-alone browser san san-system tsan valgrind lint
-# The machines of the system tests come over the network meanwhile, so what needs none is first.
-CHECKS := check-unit check-sql check-san check-tsan check-valgrind lint check-system check-browser
+# The machines of the system tests come over the network meanwhile, so what needs none is first. The system
+# tests wait for half of their time: lint runs behind them.
+FIRST_CHECKS := check-unit check-sql check-san check-tsan check-valgrind
 
 .PHONY: check
 check: ## all of the tests below and lint; installs what they need (scripts/deps); the last line counts
@@ -111,7 +112,11 @@ check: ## all of the tests below and lint; installs what they need (scripts/deps
 	$(Q)rm -rf $(RESULTS) && mkdir -p $(BUILD)
 	$(Q)env --default-signal=INT $(PYTHON) tests/system/machine.py > $(BUILD)/machines.log 2>&1 & \
 	  $(MAKE) $(JOBS) --no-print-directory -s test-parts; \
-	  for t in $(CHECKS); do $(MAKE) --no-print-directory -s $$t; done; \
+	  for t in $(FIRST_CHECKS); do $(MAKE) --no-print-directory -s $$t; done; \
+	  nice -n 19 $(MAKE) --no-print-directory -s lint > $(BUILD)/lint.out 2>&1 & lint=$$!; \
+	  $(MAKE) --no-print-directory -s check-system; \
+	  wait $$lint; cat $(BUILD)/lint.out; \
+	  $(MAKE) --no-print-directory -s check-browser; \
 	  $(PYTHON) tests/system/oracle.py $(BUILD)/faults.jsonl; \
 	  scripts/check $(RESULTS) --sum $(SUMMED)
 
