@@ -79,7 +79,7 @@ override LDFLAGS += $(LDSAN) -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodlopen
 
 PG_CFLAGS   := $(shell pkg-config --cflags libpq 2>/dev/null || echo -I/usr/include/postgresql)
 
-include modules.mk
+include modules.mk programs.mk
 
 # Where the linker looks for a symbol, in this order: each archive may use those behind it.
 ARCHIVES := $(patsubst %,$(BUILD)/lib%.a,agent wire hub common_pg common logcore)
@@ -135,7 +135,7 @@ $(BUILD)/libagent.a:     $(AGENT:%=$(BUILD)/obs_agent/%.o)
 $(BUILD)/libhub.a:       $(HUB:%=$(BUILD)/fleet_hub/%.o)
 $(BUILD)/liblogcore.a:   $(LOGCORE:%=$(BUILD)/logcore/%.o)
 
-$(BUILD)/lib%.a: Makefile modules.mk
+$(BUILD)/lib%.a: Makefile modules.mk programs.mk
 	$(call say,AR,$@)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
 
 $(BUILD)/obs_agent/obs_agent:       $(BUILD)/obs_agent/main.o
@@ -196,7 +196,7 @@ demo-clean: ## remove what the demo keeps (demo-data)
 format: ## clang-format on the lines that differ from the last commit
 	$(Q)git clang-format-14 --binary clang-format-14 --extensions c,h HEAD -- '*.c' '*.h'
 
-include tests.mk fuzz.mk bench.mk install.mk
+include unit.mk tests.mk fuzz.mk bench.mk install.mk
 
 # Of our own folders: other trees below BUILD have files of such names (sysusers.d, invoke-rc.d).
 MADE := $(addprefix $(BUILD)/,common wire logcore obs_agent fleet_hub examples tests bench soak)

@@ -221,7 +221,7 @@ static void source_is_file_line_and_function(void **state)
 	assert_context(want, logcore_kv_source());
 }
 
-/* Exported, so that -rdynamic gives it a name; see tests.mk. */
+/* Exported, so that -rdynamic gives it a name; see unit.mk. */
 void fail_somewhere(struct logcore *log);
 __attribute__((noinline)) void fail_somewhere(struct logcore *log)
 {
