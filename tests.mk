@@ -9,8 +9,9 @@ RESULTS = $(BUILD)/results
 CHECK   = $(Q)V=$(V) scripts/check $(RESULTS)
 SUMMED := unit sql system system-alone browser san san-system tsan valgrind lint
 # The machines of the system tests come over the network meanwhile, so what needs none is first. The system
-# tests wait for half of their time: lint runs behind them.
-FIRST_CHECKS := check-unit check-sql check-san check-tsan check-valgrind
+# tests wait for half of their time: what only computes runs behind them, with the lowest priority.
+FIRST_CHECKS  := check-unit check-sql check-san
+BEHIND_CHECKS := check-tsan check-valgrind lint
 
 .PHONY: check
 check: ## all of the tests below and lint; installs what they need (scripts/deps); the last line counts
@@ -19,9 +20,10 @@ check: ## all of the tests below and lint; installs what they need (scripts/deps
 	$(Q)env --default-signal=INT $(PYTHON) tests/system/machine.py > $(BUILD)/machines.log 2>&1 & \
 	  $(MAKE) $(JOBS) --no-print-directory -s test-parts; \
 	  for t in $(FIRST_CHECKS); do $(MAKE) --no-print-directory -s $$t; done; \
-	  nice -n 19 $(MAKE) --no-print-directory -s lint > $(BUILD)/lint.out 2>&1 & lint=$$!; \
+	  for t in $(BEHIND_CHECKS); do nice -n 19 $(MAKE) --no-print-directory -s $$t; done \
+	    > $(BUILD)/behind.out 2>&1 & behind=$$!; \
 	  $(MAKE) --no-print-directory -s check-system; \
-	  wait $$lint; cat $(BUILD)/lint.out; \
+	  wait $$behind; cat $(BUILD)/behind.out; \
 	  $(MAKE) --no-print-directory -s check-browser; \
 	  $(PYTHON) tests/system/oracle.py $(BUILD)/faults.jsonl; \
 	  scripts/check $(RESULTS) --sum $(SUMMED)
