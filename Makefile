@@ -11,7 +11,7 @@
 #   FUZZ_SECONDS=60   how long `make fuzz` spends on each target
 #   BENCH_SECONDS=600 how long `make bench` measures
 #   SOAK_SECONDS=3600 how long `make soak` goes on
-#   DEMO_PORT=8080    where `make demo` listens on loopback
+#   DEMO_PORT=8080 DEMO_FLEET=1   where `make demo` listens on loopback; 0: without the simulated servers
 #   DESTDIR= prefix=/usr/local sysconfdir=/etc bindir libdir includedir datadir hubdir unitdir
 #   pythondir=     where logcore.py goes; default: where PYTHON looks for what is below prefix
 

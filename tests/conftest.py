@@ -20,8 +20,9 @@ def pytest_configure(config):
 
 # Files whose tests share a costly fixture, or a name on this machine: one worker runs them all. The longest
 # is first, so that no worker is left with it at the end.
-TOGETHER = ("test_readme", "test_packages", "test_newcomer", "test_hub", "test_demo", "test_sandbox",
-            "test_unit", "test_stolen", "test_tls", "test_install", "test_examples")
+TOGETHER = ("test_readme", "test_packages", "test_newcomer", "test_hub", "test_demo",
+            "test_demo_fleet", "test_sandbox", "test_unit", "test_stolen", "test_tls", "test_install",
+            "test_examples")
 
 
 @pytest.hookimpl(tryfirst=True)         # before xdist reads the groups

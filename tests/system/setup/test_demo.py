@@ -1,5 +1,5 @@
 """`make demo` without the build: it starts, shows live data, stops without a trace, and reports errors in one
-sentence."""
+sentence. Without the simulated servers, where a test is not about them."""
 import contextlib
 import hashlib
 import json
@@ -25,13 +25,14 @@ def free_port():
 
 
 class Demo:
-    def __init__(self, folder):
-        self.data, self.port = folder / "demo-data", free_port()
+    def __init__(self, folder, fleet="0"):
+        self.data, self.port, self.fleet = folder / "demo-data", free_port(), fleet
         self.output = folder / "output"
         self.process = None
 
     def environment(self):
-        return {**os.environ, "BUILD": str(BUILD), "DEMO_DATA": str(self.data), "DEMO_PORT": str(self.port)}
+        return {**os.environ, "BUILD": str(BUILD), "DEMO_DATA": str(self.data), "DEMO_PORT": str(self.port),
+                "DEMO_FLEET": self.fleet}
 
     def start(self):
         self.output.unlink(missing_ok=True)
@@ -55,6 +56,13 @@ class Demo:
 
     def said(self):
         return self.output.read_text()
+
+    def servers(self):
+        return {server["vps"] for server in json.loads(self.get("/?format=json"))["servers"]}
+
+    def query(self, sql):
+        url = run(TOP / "scripts/pg", "url", self.data / "pg", "observ_metrics", "postgres").strip()
+        return run("psql", "-XAtd", url, "-c", sql).strip()
 
     def get(self, path):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=20) as answer:
@@ -113,6 +121,35 @@ def test_shows_live_data_and_leaves_nothing(demo):
         demo.get("/")
 
 
+def test_a_fleet_that_is_simulated_and_says_so(demo):
+    """With a week behind it. It goes on, a second run doubles nothing, and it can be left out."""
+    demo.fleet = "1"
+    demo.start()
+    simulated = {name for name in demo.servers() if name.endswith(".simulated")}
+    assert len(simulated) >= 8 and len(demo.servers() - simulated) == 1
+    assert '".simulated" do not exist' in demo.said() and "DEMO_FLEET=0" in demo.said()
+    lines = "SELECT count(*) FROM log_entries WHERE vps_name LIKE '%.simulated'"
+    before = int(demo.query(lines))
+    assert demo.query("SELECT now() - min(timestamp) > '6 days 23:00' FROM log_entries") == "t"
+    wait_for(lambda: int(demo.query(lines)) > before, "a line of the fleet")
+    demo.stop()
+    demo.start()
+    assert demo.query("SELECT count(*) - count(DISTINCT (vps_name, app_name, stream_offset)) "
+                      "FROM log_entries WHERE vps_name LIKE '%.simulated'") == "0"
+    assert demo.query("SELECT count(*) - count(DISTINCT (vps_name, app_name, timestamp)) "
+                      "FROM vps_metrics") == "0"
+    demo.stop()
+    demo.fleet = "0"
+    demo.start()
+    assert demo.servers().isdisjoint(simulated) and "simulated" not in demo.said()
+    assert demo.query(lines) == "0"
+
+
+def test_fleet_is_0_or_1(demo):
+    demo.fleet = "no"
+    assert demo.fails() == ["demo: DEMO_FLEET=no is neither 1 (with simulated servers) nor 0 (without)"]
+
+
 def test_web_server_does_not_run_as_root(demo):
     demo.start()
     assert [user for user, command in demo.processes() if "lighttpd" in command and user == 0] == []
@@ -126,8 +163,7 @@ def test_second_start_takes_seconds_and_keeps_the_data(demo):
     began = time.monotonic()
     demo.start()
     assert time.monotonic() - began < 15
-    url = run(TOP / "scripts/pg", "url", demo.data / "pg", "observ_metrics", "postgres").strip()
-    assert int(run("psql", "-XAtd", url, "-c", "SELECT max(epoch) FROM agents")) == 2
+    assert demo.query("SELECT max(epoch) FROM agents") == "2"
 
 
 def test_sigterm_stops_it_like_ctrl_c(demo):
