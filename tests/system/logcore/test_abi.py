@@ -16,8 +16,8 @@ pytestmark = pytest.mark.skipif(platform.machine() != "x86_64",
 @pytest.fixture
 def tree(tmp_path):
     """A copy of the library and its build files, with an up-to-date interface."""
-    for name in ("logcore", "common", "scripts", "Makefile", "modules.mk", "programs.mk", "unit.mk", "tests.mk",
-                 "fuzz.mk", "bench.mk", "install.mk"):
+    for name in ("logcore", "common", "scripts", "Makefile", "modules.mk", "programs.mk", "unit.mk",
+                 "tests.mk", "fuzz.mk", "bench.mk", "install.mk"):
         (shutil.copytree if (TOP / name).is_dir() else shutil.copy)(TOP / name, tmp_path / name)
     build(tmp_path)
     run(tmp_path / "scripts/abi", "renew", env=ENVIRONMENT)
