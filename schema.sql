@@ -1865,8 +1865,8 @@ BEGIN
 	IF NOT FOUND THEN
 		RETURN 'another maintain() is at work, nothing done';
 	END IF;
-	FOREACH v_step IN ARRAY ARRAY['maintain_sessions', 'maintain_rollups', 'maintain_rows',
-			'maintain_partitions', 'maintain_drops'] LOOP
+	FOREACH v_step IN ARRAY ARRAY['maintain_sessions', 'maintain_people', 'maintain_rollups',
+			'maintain_rows', 'maintain_partitions', 'maintain_drops'] LOOP
 		BEGIN
 			EXECUTE format('SELECT %I($1)', v_step) INTO v_note USING v_start + p_budget;
 		EXCEPTION WHEN OTHERS THEN
@@ -2211,6 +2211,812 @@ GRANT EXECUTE ON FUNCTION bootstrap_enroll TO observ_bootstrap;
 SET LOCAL ROLE observ_owner;
 REVOKE CREATE ON SCHEMA observ FROM observ_roles;
 
+-- ==== 55-limits: how functions for the hub refuse, and how often a thing may happen =============
+-- A function that refuses raises OB and the status of HTTP: OB401, OB403, OB404, OB422, OB429. The message is
+-- a sentence for the user, the detail is JSON: {"errors": [{"field", "message"}]} or {"limit", "reset",
+-- "retry_after"}.
+
+CREATE OR REPLACE FUNCTION refuse(p_status int, p_sentence text, p_detail jsonb DEFAULT '{}') RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	RAISE EXCEPTION USING ERRCODE = 'OB' || p_status, MESSAGE = p_sentence, DETAIL = p_detail::text;
+END
+$$;
+
+-- Refuses if the list of errors, [{"field", "message"}], has one.
+CREATE OR REPLACE FUNCTION refuse_errors(p_errors jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	IF jsonb_array_length(p_errors) > 0 THEN
+		PERFORM refuse(422, 'The body has values that do not fit.',
+			jsonb_build_object('errors', p_errors));
+	END IF;
+END
+$$;
+
+-- An element of that list if p_wrong, else nothing.
+CREATE OR REPLACE FUNCTION field_error(p_wrong boolean, p_field text, p_message text) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN p_wrong THEN jsonb_build_array(jsonb_build_object('field', p_field,
+		'message', p_message)) ELSE '[]' END
+$$;
+
+-- The same for each key of the body that is not among the known ones.
+CREATE OR REPLACE FUNCTION unknown_fields(p_body jsonb, p_known text[]) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT coalesce(jsonb_agg(jsonb_build_object('field', left(k, 100), 'message',
+		'is not known; known are '
+		|| array_to_string(p_known, ', ')) ORDER BY k), '[]')
+	FROM jsonb_object_keys(CASE WHEN jsonb_typeof(p_body) = 'object' THEN p_body ELSE '{}' END) k
+	WHERE k <> ALL (p_known)
+$$;
+
+-- How often a thing may happen: `burst` times at once, and again as time passes: `burst` times in `per`.
+CREATE TABLE IF NOT EXISTS limit_policy (
+	kind text PRIMARY KEY,
+	burst int NOT NULL CHECK (burst BETWEEN 1 AND 1000000),
+	per interval NOT NULL CHECK (per BETWEEN '1 second' AND '30 days')
+);
+INSERT INTO limit_policy VALUES
+	('sign-in by address', 10, '10 minutes'),       -- refused ones only
+	('sign-in by account', 30, '30 minutes'),       -- from addresses where it has not signed in before
+	('search', 60, '1 minute'),
+	('write', 120, '1 minute')
+ON CONFLICT DO NOTHING;
+
+-- Empty after a crash of the server: nobody is limited then.
+CREATE UNLOGGED TABLE IF NOT EXISTS limits (
+	kind text,
+	key text,
+	free_at timestamptz NOT NULL,           -- when nothing counts any more
+	PRIMARY KEY (kind, key)
+) WITH (fillfactor = 50);
+
+-- Counts one; refuses if there were too many. A kind without a policy has no limit. The setting observ.rate
+-- tells the hub what is left: the limit, the rest, seconds until all is there again.
+CREATE OR REPLACE FUNCTION take(p_kind text, p_key text) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_now timestamptz := clock_timestamp();
+	p limit_policy;
+	v_step interval;
+	v_free_at timestamptz;
+	v_wait int;
+BEGIN
+	SELECT * INTO p FROM limit_policy WHERE kind = p_kind;
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	v_step := p.per / p.burst;
+	INSERT INTO limits AS l (kind, key, free_at) VALUES (p_kind, left(p_key, 300), v_now + v_step)
+	ON CONFLICT (kind, key) DO UPDATE SET free_at = greatest(l.free_at, v_now) + v_step
+		WHERE l.free_at <= v_now + p.per - v_step
+	RETURNING free_at INTO v_free_at;
+	IF NOT FOUND THEN
+		SELECT free_at INTO v_free_at FROM limits WHERE kind = p_kind AND key = left(p_key, 300);
+		v_wait := ceil(extract(epoch FROM v_free_at - (v_now + p.per - v_step)));
+		PERFORM refuse(429, format('Too many requests: %s are allowed in %s. Try again in %s s.',
+			p.burst,
+			p.per, greatest(v_wait, 1)), jsonb_build_object('kind', p_kind, 'limit', p.burst,
+			'reset', ceil(extract(epoch FROM v_free_at - v_now)), 'retry_after', greatest(v_wait,
+				1)));
+	END IF;
+	PERFORM set_config('observ.rate', format('%s,%s,%s', p.burst,
+		floor(extract(epoch FROM v_now + p.per - v_free_at) / extract(epoch FROM v_step)),
+		ceil(extract(epoch FROM v_free_at - v_now))), true);
+END
+$$;
+
+-- What was counted did not matter after all.
+CREATE OR REPLACE FUNCTION give_back(p_kind text, p_key text) RETURNS void
+LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
+	UPDATE limits l SET free_at = l.free_at - p.per / p.burst FROM limit_policy p
+	WHERE l.kind = p_kind AND l.key = left(p_key, 300) AND p.kind = l.kind
+$$;
+
+-- The part of an address that one customer of a provider has: all of IPv4, 64 bits of IPv6.
+CREATE OR REPLACE FUNCTION address_key(p_address text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN CASE family(p_address::inet) WHEN 4 THEN host(p_address::inet)
+		ELSE network(set_masklen(p_address::inet, 64))::text END;
+EXCEPTION WHEN invalid_text_representation THEN
+	RETURN left(p_address, 100);
+END
+$$;
+
+SELECT drop_former_functions() \g /dev/null
+-- ==== 60-people: who may use the hub: users, sessions, sign-in ====================
+-- The hub's login can read facts, and change nothing by itself. Each function that writes takes the hash of
+-- the session or token that a request has shown, finds its user and checks the role. No role but the owner
+-- reads these tables, so a stolen hub login can do only what it has seen the secrets for.
+--
+-- A session's token goes through SHA-256 in the hub, and through SHA-256 again here: neither a statement in
+-- the server's log nor a copy of a table is good for a session. A password goes through argon2id in the hub,
+-- which sends the key; here is only the SHA-256 of the key.
+CREATE TABLE IF NOT EXISTS users (
+	user_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+	email text NOT NULL UNIQUE CHECK (email = lower(email)),
+	role text NOT NULL CHECK (role IN ('viewer', 'operator', 'admin')),
+	salt bytea,                             -- of argon2id, with the next two; NULL: no password
+	passes int,
+	memory_mib int,
+	verifier bytea,                         -- SHA-256 of the key that argon2id makes of the password
+	password_at timestamptz,
+	password_until timestamptz,             -- of a generated password, which its user has to replace
+	created_at timestamptz NOT NULL DEFAULT now(),
+	created_by text NOT NULL,
+	last_sign_in_at timestamptz,
+	disabled_at timestamptz
+);
+
+CREATE TABLE IF NOT EXISTS sessions (
+	session_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+	token_hash bytea NOT NULL UNIQUE,
+	user_id uuid NOT NULL,
+	created_at timestamptz NOT NULL DEFAULT now(),
+	last_seen_at timestamptz NOT NULL DEFAULT now(),
+	expires_at timestamptz NOT NULL,
+	address text NOT NULL,
+	browser text NOT NULL                   -- what it says of itself
+) WITH (fillfactor = 70);
+SELECT want_index('sessions_user_id_idx', 'sessions (user_id)') \g /dev/null
+
+CREATE TABLE IF NOT EXISTS api_tokens (
+	token_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+	token_hash bytea NOT NULL UNIQUE,
+	user_id uuid NOT NULL,
+	name text NOT NULL,
+	role text NOT NULL CHECK (role IN ('viewer', 'operator', 'admin')),
+	created_at timestamptz NOT NULL DEFAULT now(),
+	expires_at timestamptz NOT NULL,
+	last_used_at timestamptz,
+	last_used_from text
+) WITH (fillfactor = 70);
+SELECT want_index('api_tokens_user_id_idx', 'api_tokens (user_id)') \g /dev/null
+
+-- Rows are added and, after a year, deleted by maintain(). No function changes one.
+CREATE TABLE IF NOT EXISTS audit_log (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	actor text NOT NULL,                    -- the user's email; "shell: LOGIN"; "" for nobody
+	how text NOT NULL,                      -- session, token, shell, or ""
+	address text NOT NULL,
+	action text NOT NULL,
+	object text NOT NULL,                   -- what was acted on: an email, the name of a server
+	detail jsonb NOT NULL DEFAULT '{}'
+);
+
+-- From where a user has signed in within 90 days: tries of strangers do not count there.
+CREATE TABLE IF NOT EXISTS known_addresses (
+	user_id uuid,
+	address text,
+	at timestamptz NOT NULL,
+	PRIMARY KEY (user_id, address)
+);
+
+CREATE TABLE IF NOT EXISTS session_policy (
+	one boolean PRIMARY KEY DEFAULT true CHECK (one),
+	idle interval NOT NULL DEFAULT '12 hours' CHECK (idle BETWEEN '1 minute' AND '30 days'),
+	absolute interval NOT NULL DEFAULT '7 days' CHECK (absolute BETWEEN '1 minute' AND '90 days'),
+	-- For the salts that unknown names get, which must not change.
+	secret bytea NOT NULL DEFAULT sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
+);
+INSERT INTO session_policy DEFAULT VALUES ON CONFLICT DO NOTHING;
+
+-- ---- who asks --------------------------------------------------------------------------------
+CREATE OR REPLACE FUNCTION role_rank(p_role text) RETURNS int
+LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT array_position('{viewer,operator,admin}', p_role)
+$$;
+
+-- The user of a session or an API token, which may have less rights than its user. No row: it is none, or not
+-- any more. not_noted: its last use was not noted in the last minute.
+CREATE OR REPLACE FUNCTION caller(p_hash bytea)
+RETURNS TABLE (user_id uuid, email text, role text, how text, id uuid, not_noted boolean)
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_hash bytea := sha256(p_hash);
+BEGIN
+	RETURN QUERY SELECT u.user_id, u.email, u.role, 'session', s.session_id,
+			s.last_seen_at < now() - interval '1 minute'
+		FROM sessions s JOIN users u ON u.user_id = s.user_id, session_policy p
+		WHERE s.token_hash = v_hash AND s.expires_at > now() AND s.last_seen_at > now() - p.idle
+			AND u.disabled_at IS NULL;
+	IF NOT FOUND THEN
+		RETURN QUERY SELECT u.user_id, u.email,
+				CASE WHEN role_rank(t.role) < role_rank(u.role) THEN t.role ELSE u.role END,
+				'token',
+				t.token_id, coalesce(t.last_used_at < now() - interval '1 minute', true)
+			FROM api_tokens t JOIN users u ON u.user_id = t.user_id
+			WHERE t.token_hash = v_hash AND t.expires_at > now() AND u.disabled_at IS NULL;
+	END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION refuse_unless(p_role text, p_needed text) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	IF p_role IS NULL THEN
+		PERFORM refuse(401, 'This needs a sign-in: the session or token is unknown, or has ended.');
+	ELSIF role_rank(p_role) < role_rank(p_needed) THEN
+		PERFORM refuse(403, format('This needs the role %s, and yours is %s.', p_needed, p_role));
+	END IF;
+END
+$$;
+
+-- For reading: who asks, if the role is enough. fleet_hub_admin passes the word 'shell' in place of a hash;
+-- this needs a login of observ_enroll, which the hub's is not.
+CREATE OR REPLACE FUNCTION asking(p_hash bytea, p_needed text)
+RETURNS TABLE (user_id uuid, email text, role text, how text, id uuid, not_noted boolean)
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+BEGIN
+	IF p_hash = 'shell'::bytea AND pg_has_role(session_user, 'observ_enroll', 'MEMBER') THEN
+		RETURN QUERY SELECT NULL::uuid, 'shell: ' || session_user, 'admin', 'shell', NULL::uuid,
+			false;
+		RETURN;
+	END IF;
+	SELECT * INTO c FROM caller(p_hash);
+	PERFORM refuse_unless(c.role, p_needed);
+	RETURN QUERY SELECT c.user_id, c.email, c.role, c.how, c.id, c.not_noted;
+END
+$$;
+
+-- The same for the hub, for each page: it writes nothing, so it fits into the transaction of the page.
+CREATE OR REPLACE FUNCTION authorize(p_hash bytea, p_needed text) RETURNS json
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+BEGIN
+	SELECT * INTO c FROM asking(p_hash, p_needed);
+	RETURN json_build_object('user_id', c.user_id, 'email', c.email, 'role', c.role, 'how', c.how,
+		'not_noted', c.not_noted, 'operator', role_rank(c.role) >= role_rank('operator'),
+		'admin', c.role = 'admin');
+END
+$$;
+
+-- For writing: who asks, if the role is enough and it is not one write too many.
+CREATE OR REPLACE FUNCTION acting(p_hash bytea, p_needed text)
+RETURNS TABLE (user_id uuid, email text, role text, how text, id uuid)
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+BEGIN
+	SELECT * INTO c FROM asking(p_hash, p_needed);
+	IF c.how <> 'shell' THEN
+		PERFORM take('write', c.user_id::text);
+	END IF;
+	RETURN QUERY SELECT c.user_id, c.email, c.role, c.how, c.id;
+END
+$$;
+
+-- The address of the request is a setting of the hub's transaction.
+CREATE OR REPLACE FUNCTION request_address() RETURNS text
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT left(coalesce(current_setting('observ.address', true), ''), 100)
+$$;
+
+CREATE OR REPLACE FUNCTION audit(p_actor text, p_how text, p_action text, p_object text,
+	p_detail jsonb DEFAULT '{}') RETURNS void
+LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
+	INSERT INTO audit_log (actor, how, address, action, object, detail)
+	VALUES (p_actor, p_how, request_address(), p_action, p_object, p_detail)
+$$;
+
+-- Notes the use of a session or token. The hub calls it once a minute for each, behind the page.
+CREATE OR REPLACE FUNCTION note_use(p_hash bytea) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_now timestamptz := clock_timestamp();
+	v_address text := request_address();
+	c record;
+BEGIN
+	SELECT * INTO c FROM asking(p_hash, 'viewer');
+	UPDATE sessions SET last_seen_at = v_now WHERE session_id = c.id;
+	UPDATE api_tokens SET last_used_at = v_now, last_used_from = v_address WHERE token_id = c.id;
+	RETURN true;
+END
+$$;
+
+-- ---- sign-in ---------------------------------------------------------------------------------
+CREATE OR REPLACE FUNCTION any_user() RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT EXISTS (SELECT FROM users)
+$$;
+
+-- First step: how the hub has to make the key of the password. A name that is not known gets a salt as well,
+-- always the same one, and the cost of one of the users, so that nobody can tell.
+CREATE OR REPLACE FUNCTION sign_in_salt(p_email text) RETURNS json
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_email text := lower(btrim(p_email));
+	v_digest bytea := sha256((SELECT secret FROM session_policy) || convert_to(v_email, 'UTF8'));
+	f record;
+	u record;
+BEGIN
+	PERFORM take('sign-in by address', address_key(request_address()));
+	-- Both for every name, so that it takes the same time.
+	SELECT substr(v_digest, 1, 16) AS salt, passes, memory_mib INTO f
+		FROM (SELECT 1) one LEFT JOIN (SELECT * FROM users WHERE salt IS NOT NULL
+			ORDER BY sha256(v_digest || uuid_send(user_id)) LIMIT 1) x ON true;
+	SELECT coalesce(x.salt, f.salt) AS salt, coalesce(x.passes, f.passes) AS passes,
+		coalesce(x.memory_mib, f.memory_mib) AS memory_mib INTO u
+		FROM (SELECT 1) one LEFT JOIN users x ON x.email = v_email;
+	RETURN json_build_object('salt', encode(u.salt, 'hex'), 'passes', u.passes, 'memory_mib',
+		u.memory_mib);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION add_session(p_user uuid, p_session bytea, p_browser text) RETURNS int
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_absolute interval := (SELECT absolute FROM session_policy);
+BEGIN
+	IF length(p_session) IS DISTINCT FROM 32 THEN
+		RAISE EXCEPTION 'the hash of a session has 32 bytes' USING ERRCODE = '22023';
+	END IF;
+	DELETE FROM sessions WHERE session_id IN (SELECT session_id FROM sessions WHERE user_id = p_user
+		ORDER BY last_seen_at DESC OFFSET 99);
+	INSERT INTO sessions (token_hash, user_id, expires_at, address, browser)
+	VALUES (sha256(p_session), p_user, now() + v_absolute, request_address(),
+		left(coalesce(p_browser, ''), 300));
+	RETURN extract(epoch FROM v_absolute);
+END
+$$;
+
+-- Second step: p_key is what argon2id makes of the password. A try that fails is committed, since it counts.
+-- p_former: the session that the browser had before, which ends.
+CREATE OR REPLACE FUNCTION sign_in(p_email text, p_key bytea, p_session bytea, p_browser text, p_former bytea)
+RETURNS json LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_email text := left(lower(btrim(p_email)), 254);
+	v_address text := address_key(request_address());
+	v_now timestamptz := clock_timestamp();
+	v_account text := v_email;
+	u users;
+	v_expires_in int;
+BEGIN
+	SELECT * INTO u FROM users WHERE email = v_email;
+	-- Strangers can use up the tries of an account, but not those from an address of its user.
+	IF EXISTS (SELECT FROM known_addresses k WHERE k.user_id = u.user_id AND k.address = v_address) THEN
+		v_account := v_email || ' ' || v_address;
+	END IF;
+	PERFORM take('sign-in by account', v_account);
+	IF sha256(p_key) = u.verifier AND u.disabled_at IS NULL AND coalesce(u.password_until > v_now,
+		true) THEN
+		DELETE FROM sessions WHERE token_hash = sha256(p_former) AND user_id = u.user_id;
+		v_expires_in := add_session(u.user_id, p_session, p_browser);
+		UPDATE users SET last_sign_in_at = v_now WHERE user_id = u.user_id;
+		INSERT INTO known_addresses VALUES (u.user_id, v_address, v_now)
+			ON CONFLICT (user_id, address) DO UPDATE SET at = v_now;
+		PERFORM give_back('sign-in by account', v_account), give_back('sign-in by address',
+			v_address),
+			audit(u.email, 'session', 'sign-in', u.email);
+	ELSE
+		-- What is not a name may be a password that was typed into the wrong field.
+		PERFORM audit('', '', 'sign-in refused', coalesce(u.email, '(unknown name)'));
+	END IF;
+	RETURN json_build_object('ok', v_expires_in IS NOT NULL, 'expires_in', v_expires_in,
+		'password_until', CASE WHEN v_expires_in IS NOT NULL THEN u.password_until END);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION sign_out(p_hash bytea) RETURNS json
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+BEGIN
+	SELECT * INTO c FROM asking(p_hash, 'viewer');
+	DELETE FROM sessions WHERE session_id = c.id;
+	DELETE FROM api_tokens WHERE token_id = c.id;
+	PERFORM audit(c.email, c.how, 'sign-out', c.email);
+	RETURN json_build_object('ok', true);
+END
+$$;
+
+-- ---- passwords -------------------------------------------------------------------------------
+-- How a password is kept: {"salt", "passes", "memory_mib", "verifier"}, and "generated" if the user has not
+-- chosen it. Such a one ends after a week.
+CREATE OR REPLACE FUNCTION set_password(p_user uuid, p_secret jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_verifier bytea := decode(p_secret ->> 'verifier', 'hex');
+	v_salt bytea := decode(p_secret ->> 'salt', 'hex');
+BEGIN
+	IF length(v_verifier) IS DISTINCT FROM 32 OR length(v_salt) IS DISTINCT FROM 16 THEN
+		RAISE EXCEPTION 'a password needs a verifier of 32 bytes and a salt of 16'
+			USING ERRCODE = '22023';
+	END IF;
+	UPDATE users SET salt = v_salt, verifier = v_verifier, passes = (p_secret -> 'passes')::int,
+		memory_mib = (p_secret -> 'memory_mib')::int, password_at = now(),
+		password_until = CASE WHEN (p_secret -> 'generated')::boolean
+			THEN now() + interval '7 days' END
+	WHERE user_id = p_user;
+END
+$$;
+
+-- As sign_in_salt(), for the user of a session.
+CREATE OR REPLACE FUNCTION password_salt(p_hash bytea) RETURNS json
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+BEGIN
+	SELECT * INTO c FROM asking(p_hash, 'viewer');
+	RETURN (SELECT json_build_object('email', email, 'salt', encode(salt, 'hex'), 'passes', passes,
+		'memory_mib', memory_mib) FROM users WHERE user_id = c.user_id);
+END
+$$;
+
+-- Needs the key of the current password beside the session. All sessions of the user end; this one goes on
+-- under a new token. A wrong key is an answer and no error, since it counts.
+CREATE OR REPLACE FUNCTION change_password(p_hash bytea, p_key bytea, p_secret jsonb, p_session bytea,
+	p_browser text) RETURNS json
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	v_ok boolean;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'viewer');
+	IF c.how <> 'session' THEN
+		PERFORM refuse(403,
+			'A password is changed by its user, signed in with it, and not by a token.');
+	END IF;
+	PERFORM take('sign-in by account', c.email || ' changes');
+	v_ok := (SELECT verifier = sha256(p_key) FROM users WHERE user_id = c.user_id);
+	IF v_ok THEN
+		PERFORM set_password(c.user_id, p_secret), give_back('sign-in by account', c.email
+			|| ' changes');
+		DELETE FROM sessions WHERE user_id = c.user_id;
+		PERFORM add_session(c.user_id, p_session, p_browser);
+	END IF;
+	PERFORM audit(c.email, c.how, CASE WHEN v_ok THEN 'password changed' ELSE 'password refused' END,
+		c.email);
+	RETURN json_build_object('ok', coalesce(v_ok, false));
+END
+$$;
+
+-- The same password at another cost. p_key proves that the hub has just seen it.
+CREATE OR REPLACE FUNCTION renew_password(p_hash bytea, p_key bytea, p_secret jsonb) RETURNS json
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	v_until timestamptz;
+BEGIN
+	SELECT * INTO c FROM asking(p_hash, 'viewer');
+	SELECT password_until INTO v_until FROM users WHERE user_id = c.user_id AND verifier = sha256(p_key);
+	IF FOUND THEN
+		PERFORM set_password(c.user_id, p_secret);
+		UPDATE users SET password_until = v_until WHERE user_id = c.user_id;
+	END IF;
+	RETURN json_build_object('ok', FOUND);
+END
+$$;
+
+-- A step of maintain().
+CREATE OR REPLACE FUNCTION maintain_people(p_deadline timestamptz) RETURNS text
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	DELETE FROM sessions s USING session_policy p
+		WHERE s.expires_at < now() OR s.last_seen_at < now() - p.idle;
+	DELETE FROM api_tokens WHERE expires_at < now() - interval '30 days';
+	DELETE FROM limits WHERE free_at < now() - interval '1 hour';
+	DELETE FROM known_addresses WHERE at < now() - interval '90 days';
+	DELETE FROM audit_log WHERE at < now() - interval '1 year';
+	RETURN NULL;
+END
+$$;
+
+SELECT drop_former_functions() \g /dev/null
+GRANT EXECUTE ON FUNCTION any_user, authorize, note_use, sign_in_salt, sign_in, sign_out, password_salt,
+	change_password, renew_password TO observ_hub;
+-- ==== 62-accounts: what users and admins do with accounts: sessions, API tokens, users, the audit log =
+-- ---- sessions and tokens -----------------------------------------------------------------------
+-- NULL if it is none.
+CREATE OR REPLACE FUNCTION as_uuid(p_text text) RETURNS uuid
+LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN p_text ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$' THEN p_text::uuid END
+$$;
+
+CREATE OR REPLACE FUNCTION sessions_of(p_user uuid, p_current uuid) RETURNS json
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT coalesce(json_agg(json_build_object('session_id', session_id, 'created_at', created_at,
+		'last_seen_at', last_seen_at,
+		'expires_at', CASE WHEN last_seen_at + idle < expires_at
+			THEN last_seen_at + idle ELSE expires_at END,
+		'address', address, 'browser', browser, 'current', session_id IS NOT DISTINCT FROM p_current)
+		ORDER BY last_seen_at DESC), '[]')
+	FROM sessions, session_policy
+	WHERE user_id = p_user AND expires_at > now() AND last_seen_at > now() - idle
+$$;
+
+-- Of that user; NULL: of all.
+CREATE OR REPLACE FUNCTION tokens_of(p_user uuid) RETURNS json
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT coalesce(json_agg(json_build_object('token_id', token_id, 'email', email, 'name', name,
+		'role', t.role, 'created_at', t.created_at, 'expires_at', expires_at, 'expired',
+			expires_at <= now(),
+		'last_used_at', last_used_at, 'last_used_from', last_used_from) ORDER BY t.created_at DESC),
+			'[]')
+	FROM api_tokens t JOIN users USING (user_id) WHERE t.user_id = p_user OR p_user IS NULL
+$$;
+
+-- The user's own account: who, sessions, tokens.
+CREATE OR REPLACE FUNCTION account(p_hash bytea) RETURNS json
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+BEGIN
+	SELECT * INTO c FROM asking(p_hash, 'viewer');
+	RETURN (SELECT json_build_object('user_id', user_id, 'email', email, 'role', c.role,
+		'is_superuser', c.role = 'admin', 'password_until', password_until,
+		'sessions', sessions_of(user_id, c.id), 'tokens', tokens_of(user_id),
+		'roles', (SELECT json_agg(json_build_object('role', r, 'own', r = c.role) ORDER BY n)
+			FROM unnest('{viewer,operator,admin}'::text[]) WITH ORDINALITY v(r, n)
+			WHERE n <= role_rank(c.role)))
+		FROM users WHERE user_id = c.user_id);
+END
+$$;
+
+-- One's own; admins end everybody's.
+CREATE OR REPLACE FUNCTION end_session(p_hash bytea, p_id text) RETURNS json
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	v_user uuid;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'viewer');
+	DELETE FROM sessions s WHERE session_id = as_uuid(p_id)
+		AND (s.user_id = c.user_id OR c.role = 'admin')
+		RETURNING s.user_id INTO v_user;
+	IF v_user IS NULL THEN
+		PERFORM refuse(404, 'There is no such session, or it has ended.');
+	END IF;
+	PERFORM audit(c.email, c.how, 'session ended', (SELECT email FROM users WHERE user_id = v_user));
+	RETURN json_build_object('ok', true);
+END
+$$;
+
+-- p_token: the hash of a token that the hub has made, and shows once.
+CREATE OR REPLACE FUNCTION create_api_token(p_hash bytea, p_body jsonb, p_token bytea) RETURNS json
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	v_name text := btrim(p_body ->> 'name');
+	v_role text;
+	v_days int := CASE WHEN p_body ->> 'expires_in_days' ~ '^[0-9]{1,4}$'
+		THEN (p_body ->> 'expires_in_days')::int WHEN p_body ->> 'expires_in_days' IS NULL
+			THEN 90 END;
+	t api_tokens;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'viewer');
+	v_role := coalesce(p_body ->> 'role', c.role);
+	PERFORM refuse_errors(unknown_fields(p_body, '{name,role,expires_in_days}')
+		|| field_error(coalesce(v_name,
+			'') = '' OR octet_length(v_name) > 100 OR v_name ~ '[[:cntrl:]]',
+			'name', 'is missing, or longer than 100 bytes: write what the token is for')
+		|| field_error(coalesce(role_rank(v_role) > role_rank(c.role), true), 'role',
+			'is not viewer, operator or admin, or is more than yours')
+		|| field_error(coalesce(v_days NOT BETWEEN 1 AND 3650, true), 'expires_in_days',
+			'is not a number from 1 to 3650'));
+	IF length(p_token) IS DISTINCT FROM 32 OR c.user_id IS NULL THEN
+		RAISE EXCEPTION 'the hash of a token has 32 bytes' USING ERRCODE = '22023';
+	END IF;
+	INSERT INTO api_tokens (token_hash, user_id, name, role, expires_at)
+	VALUES (sha256(p_token), c.user_id, v_name, v_role, now() + make_interval(days => v_days))
+	RETURNING * INTO t;
+	PERFORM audit(c.email, c.how, 'token created', v_name, jsonb_build_object('role', v_role,
+		'expires_at', t.expires_at));
+	RETURN json_build_object('token_id', t.token_id, 'email', c.email, 'name', t.name, 'role', t.role,
+		'created_at', t.created_at, 'expires_at', t.expires_at);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION list_api_tokens(p_hash bytea) RETURNS json
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+BEGIN
+	SELECT * INTO c FROM asking(p_hash, 'admin');
+	RETURN json_build_object('items', tokens_of(NULL), 'next', NULL);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION end_api_token(p_hash bytea, p_id text) RETURNS json
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	t api_tokens;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'viewer');
+	DELETE FROM api_tokens a WHERE token_id = as_uuid(p_id)
+		AND (a.user_id = c.user_id OR c.role = 'admin')
+		RETURNING a.* INTO t;
+	IF t.token_id IS NULL THEN
+		PERFORM refuse(404, 'There is no such token.');
+	END IF;
+	PERFORM audit(c.email, c.how, 'token ended', t.name);
+	RETURN json_build_object('ok', true);
+END
+$$;
+
+-- ---- users -----------------------------------------------------------------------------------
+CREATE OR REPLACE FUNCTION user_json(u users) RETURNS json
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT json_build_object('user_id', u.user_id, 'email', u.email, 'role', u.role,
+		'disabled', u.disabled_at IS NOT NULL, 'created_at', u.created_at, 'created_by', u.created_by,
+		'last_sign_in_at', u.last_sign_in_at, 'password_at', u.password_at,
+		'password_until', u.password_until,
+		'sessions', (SELECT count(*) FROM sessions s, session_policy p WHERE s.user_id = u.user_id
+			AND expires_at > now() AND last_seen_at > now() - idle),
+		'tokens', (SELECT count(*) FROM api_tokens t WHERE t.user_id = u.user_id
+			AND expires_at > now()))
+$$;
+
+-- By number or by email.
+CREATE OR REPLACE FUNCTION find_user(p_id text) RETURNS users
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	u users;
+BEGIN
+	SELECT * INTO u FROM users WHERE user_id = as_uuid(p_id) OR email = lower(p_id);
+	IF NOT FOUND THEN
+		PERFORM refuse(404, 'There is no such user.');
+	END IF;
+	RETURN u;
+END
+$$;
+
+-- By email, from behind p_after on.
+CREATE OR REPLACE FUNCTION list_users(p_hash bytea, p_after text, p_limit int) RETURNS json
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+BEGIN
+	SELECT * INTO c FROM asking(p_hash, 'admin');
+	RETURN (SELECT json_build_object('items', coalesce(json_agg(user_json(u) ORDER BY email)
+			FILTER (WHERE n <= p_limit), '[]'),
+			'next', CASE WHEN count(*) > p_limit THEN max(email) FILTER (WHERE n = p_limit) END)
+		FROM (SELECT u, email, row_number() OVER (ORDER BY email) AS n FROM users u
+			WHERE p_after IS NULL OR email > p_after ORDER BY email LIMIT p_limit + 1) x);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION one_user(p_hash bytea, p_id text) RETURNS json
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	u users;
+BEGIN
+	SELECT * INTO c FROM asking(p_hash, 'admin');
+	u := find_user(p_id);
+	RETURN (user_json(u)::jsonb || jsonb_build_object('own', u.user_id = c.user_id,
+		'sessions', sessions_of(u.user_id, c.id), 'tokens', tokens_of(u.user_id)))::json;
+END
+$$;
+
+-- p_secret: of set_password(); NULL: a user who has no password can't sign in with one.
+CREATE OR REPLACE FUNCTION create_user(p_hash bytea, p_body jsonb, p_secret jsonb) RETURNS json
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	u users;
+	v_email text := lower(btrim(p_body ->> 'email'));
+	v_role text := coalesce(p_body ->> 'role', 'viewer');
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'admin');
+	PERFORM refuse_errors(unknown_fields(p_body, '{email,role}')
+		|| field_error(coalesce(v_email = '' OR octet_length(v_email) > 254
+			OR v_email ~ '[[:cntrl:][:space:]]', true), 'email',
+			'is missing, longer than 254 bytes, or has a blank in it')
+		|| field_error(EXISTS (SELECT FROM users WHERE email = v_email), 'email', 'is a user already')
+		|| field_error(role_rank(v_role) IS NULL, 'role', 'is not viewer, operator or admin'));
+	INSERT INTO users (email, role, created_by) VALUES (v_email, v_role, c.email)
+		ON CONFLICT (email) DO NOTHING RETURNING * INTO u;
+	IF u.user_id IS NULL THEN
+		PERFORM refuse_errors(field_error(true, 'email', 'is a user already'));
+	END IF;
+	IF p_secret IS NOT NULL THEN
+		PERFORM set_password(u.user_id, p_secret);
+	END IF;
+	PERFORM audit(c.email, c.how, 'user created', v_email, jsonb_build_object('role', v_role));
+	RETURN (SELECT user_json(n) FROM users n WHERE user_id = u.user_id);
+END
+$$;
+
+-- There must be one who can undo a mistake. Not for the shell, which can make another one.
+CREATE OR REPLACE FUNCTION refuse_without_admin(p_how text) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	IF p_how <> 'shell' AND NOT EXISTS (SELECT FROM users WHERE role = 'admin'
+		AND disabled_at IS NULL) THEN
+		PERFORM refuse(422, 'This is the last admin: make another user an admin first.',
+			'{"errors": [{"field": "role", "message": "is that of the last admin"}]}');
+	END IF;
+END
+$$;
+
+-- {"role", "disabled"}, and a password in p_secret. Sessions of the user end, since their rights have
+-- changed.
+CREATE OR REPLACE FUNCTION change_user(p_hash bytea, p_id text, p_body jsonb, p_secret jsonb) RETURNS json
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	u users;
+	v_disabled boolean;
+	v_now timestamptz := clock_timestamp();
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'admin');
+	LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE;   -- two admins who demote each other
+	u := find_user(p_id);
+	PERFORM refuse_errors(unknown_fields(p_body, '{role,disabled}')
+		|| field_error(p_body ? 'role' AND role_rank(p_body ->> 'role') IS NULL, 'role',
+			'is not viewer, operator or admin')
+		|| field_error(p_body ? 'disabled' AND p_body ->> 'disabled' NOT IN ('true', 'false'),
+			'disabled',
+			'is not true or false'));
+	v_disabled := coalesce((p_body ->> 'disabled')::boolean, u.disabled_at IS NOT NULL);
+	UPDATE users SET role = coalesce(p_body ->> 'role', u.role),
+		disabled_at = CASE WHEN v_disabled THEN coalesce(u.disabled_at, v_now) END
+	WHERE user_id = u.user_id;
+	IF p_secret IS NOT NULL THEN
+		PERFORM set_password(u.user_id, p_secret);
+	END IF;
+	PERFORM refuse_without_admin(c.how);
+	DELETE FROM sessions WHERE user_id = u.user_id;
+	PERFORM audit(c.email, c.how, 'user changed', u.email, jsonb_strip_nulls(jsonb_build_object(
+		'role', p_body -> 'role', 'disabled', p_body -> 'disabled',
+		'password', CASE WHEN p_secret IS NOT NULL THEN 'set' END)));
+	RETURN (SELECT user_json(n) FROM users n WHERE user_id = u.user_id);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION delete_user(p_hash bytea, p_id text) RETURNS json
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	u users;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'admin');
+	LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE;
+	u := find_user(p_id);
+	DELETE FROM users WHERE user_id = u.user_id;
+	PERFORM refuse_without_admin(c.how);
+	DELETE FROM sessions WHERE user_id = u.user_id;
+	DELETE FROM api_tokens WHERE user_id = u.user_id;
+	DELETE FROM known_addresses WHERE user_id = u.user_id;
+	PERFORM audit(c.email, c.how, 'user deleted', u.email);
+	RETURN json_build_object('ok', true);
+END
+$$;
+
+-- ---- the audit log ---------------------------------------------------------------------------
+-- The newest first, before the row p_before; p_text is part of the actor, the action, the object or the
+-- address.
+CREATE OR REPLACE FUNCTION list_audit(p_hash bytea, p_text text, p_before bigint, p_limit int) RETURNS json
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+BEGIN
+	SELECT * INTO c FROM asking(p_hash, 'admin');
+	RETURN (SELECT json_build_object('items', coalesce(json_agg(json_build_object('id', id, 'at', at,
+			'actor', actor, 'how', how, 'address', address, 'action', action, 'object', object,
+			'detail', detail) ORDER BY id DESC) FILTER (WHERE n <= p_limit), '[]'),
+			'next', CASE WHEN count(*) > p_limit
+				THEN (min(id) FILTER (WHERE n = p_limit))::text END)
+		FROM (SELECT *, row_number() OVER (ORDER BY id DESC) AS n FROM audit_log
+			WHERE (p_before IS NULL OR id < p_before) AND (coalesce(p_text, '') = ''
+				OR strpos(lower(concat_ws(' ', actor, how, address, action, object)),
+					lower(p_text)) > 0)
+			ORDER BY id DESC LIMIT p_limit + 1) x);
+END
+$$;
+
+SELECT drop_former_functions() \g /dev/null
+GRANT EXECUTE ON FUNCTION account, end_session, create_api_token, list_api_tokens, end_api_token, list_users,
+	one_user, create_user, change_user, delete_user, list_audit TO observ_hub;
+GRANT EXECUTE ON FUNCTION list_users, create_user, change_user, delete_user TO observ_enroll;
 -- ==== 80-views: for people and Grafana. Names stay, and columns are only added at the end ======
 CREATE OR REPLACE VIEW v_metrics AS SELECT "timestamp" AS "time", m.* FROM vps_metrics m;
 CREATE OR REPLACE VIEW v_metrics_5m AS SELECT "timestamp" AS "time", m.* FROM metrics_5m m;

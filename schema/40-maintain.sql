@@ -311,8 +311,8 @@ BEGIN
 	IF NOT FOUND THEN
 		RETURN 'another maintain() is at work, nothing done';
 	END IF;
-	FOREACH v_step IN ARRAY ARRAY['maintain_sessions', 'maintain_rollups', 'maintain_rows',
-			'maintain_partitions', 'maintain_drops'] LOOP
+	FOREACH v_step IN ARRAY ARRAY['maintain_sessions', 'maintain_people', 'maintain_rollups',
+			'maintain_rows', 'maintain_partitions', 'maintain_drops'] LOOP
 		BEGIN
 			EXECUTE format('SELECT %I($1)', v_step) INTO v_note USING v_start + p_budget;
 		EXCEPTION WHEN OTHERS THEN

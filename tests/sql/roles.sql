@@ -152,6 +152,10 @@ SELECT is((SELECT coalesce(string_agg(proname, ',' ORDER BY proname), '') FROM p
 			',lower_case,max_word_chars,narrow_condition,nested,next_width,number_of'
 			',search_budget,separators,stands_in,text_condition,time_of,unescaped,unspaced'
 			',word_list,words_query'
+			',account,any_user,authorize,change_password,change_user,create_api_token'
+			',create_user,delete_user,end_api_token,end_session,list_api_tokens,list_audit'
+			',list_users,note_use,one_user,password_salt,renew_password,sign_in,sign_in_salt'
+			',sign_out'
 			, ',') n)),
 		('t_watch', states || ',maintain,max_check_s,rare_check_s,state_rank'),
 		('t_reader', states || ',max_check_s,rare_check_s,state_rank'), ('t_nobody', '')) v(r, f);

@@ -127,9 +127,12 @@ SELECT is((SELECT string_agg(rolname, ',') FROM pg_roles WHERE rolname LIKE 'obs
 SELECT is((SELECT string_agg(proname, ',' ORDER BY proname) FROM pg_proc
 	WHERE pronamespace = 'observ'::regnamespace AND prosecdef
 	AND proowner = 'observ_owner'::regrole),
-	'agent_hello,agent_last_seen,agent_streams,maintain,make_partition,push_checks,push_gaps,push_logs,'
-	'push_metrics,push_open,push_positions,push_rejects,stale_session_pid',
-	'SECURITY DEFINER functions are those that agents call or that make tables');
+	'account,agent_hello,agent_last_seen,agent_streams,any_user,authorize,change_password,change_user,'
+	'create_api_token,create_user,delete_user,end_api_token,end_session,list_api_tokens,list_audit,'
+	'list_users,maintain,make_partition,note_use,one_user,password_salt,push_checks,push_gaps,push_logs,'
+	'push_metrics,push_open,push_positions,push_rejects,renew_password,sign_in,sign_in_salt,sign_out,'
+	'stale_session_pid',
+	'SECURITY DEFINER functions are those that agents call, that make tables, and that check who asks');
 
 -- Partitions: two days back, three ahead, in UTC whatever the server's time zone, and the rest.
 SELECT set_eq(format('SELECT partition::text FROM partitions(%L)', t),
