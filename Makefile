@@ -83,7 +83,7 @@ include modules.mk programs.mk
 
 # Where the linker looks for a symbol, in this order: each archive may use those behind it.
 ARCHIVES := $(patsubst %,$(BUILD)/lib%.a,agent wire hub common_pg common logcore)
-LIBS     := -lpq -lssl -lcrypto -lyaml -lcurl -lidn2 -lsystemd -ljson-c -lfcgi -lm -pthread
+LIBS     := -lpq -lssl -lcrypto -lyaml -lcurl -lidn2 -lsystemd -ljson-c -lsodium -lfcgi -lm -pthread
 
 .DEFAULT_GOAL := all
 .PHONY: all
@@ -123,7 +123,8 @@ $(BUILD)/%.o: %.c $(BUILD)/flags | $(BUILD)/deps.ok
 # A source that embeds files is compiled again when one of them changes.
 EMBEDDING := $(shell grep -l '"common/embed.h"' -r common wire obs_agent fleet_hub --include='*.c')
 EMBEDDED  := $(wildcard obs_agent/sql/*) \
-             $(wildcard $(addprefix fleet_hub/,pages/* admin/*.sql admin/*.txt static/* static/vendor/*)) \
+             $(wildcard $(addprefix fleet_hub/,pages/* base/*.txt admin/*.sql admin/*.txt)) \
+             $(wildcard fleet_hub/static/* fleet_hub/static/vendor/*) \
              $(BUILD)/schema.made templates/observ-harden.sql templates/install.sh \
              $(addprefix templates/,nginx-observ.conf lighttpd-observ.conf)
 $(EMBEDDING:%.c=$(BUILD)/%.o): $(EMBEDDED)

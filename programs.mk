@@ -77,24 +77,32 @@ HUB := \
   admin/setup_agents \
   admin/setup_database \
   admin/setup_hub \
+  admin/user_password \
   base/assets \
+  base/auth \
   base/body \
+  base/conf \
   base/csv \
   base/db \
   base/draw \
   base/export \
   base/format \
   base/http \
+  base/json_body \
   base/links \
   base/page \
   base/params \
+  base/password \
+  base/refusal \
   base/template \
   base/template_parse \
   base/times \
+  base/view \
   pages/log_lines \
   pages/log_params \
   pages/search \
   pages/search_mark \
   pages/search_term \
   pages/search_write \
+  pages/sign_in \
   routes

@@ -11,13 +11,25 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/embed.h"
 #include "common/near.h"
+#include "fleet_hub/base/auth.h"
+#include "fleet_hub/base/conf.h"
+#include "fleet_hub/base/refusal.h"
 #include "routes.h"
 
 enum {
 	CPU_SECONDS = 30,     /* a CGI that spins is a mistake of ours: end it */
 	REQUEST_SECONDS = 20, /* a database that hangs keeps no time limit: end by SIGALRM */
-	CONFIG_MAX = 16 * 1024,
+};
+
+EMBED(sql_note_use, "fleet_hub/pages/note_use.sql");
+
+/* What stays from one request to the next. */
+struct hub {
+	struct conf conf;
+	bool broken;                    /* the configuration was refused */
+	struct db *db;
 };
 
 /* How bytes come and go: of CGI, or of FastCGI. */
@@ -29,45 +41,57 @@ struct ends {
 
 /* ---- one request ------------------------------------------------------------------------------------ */
 
-static void refuse_method(const struct route *route, const struct request *r, struct response *s)
+static void refuse_method(unsigned methods, const struct request *r, struct response *s)
 {
 	char allowed[64], sentence[128];
 
-	http_method_names(allowed, route->methods);
+	http_method_names(allowed, methods);
 	response_header(s, "Allow", allowed);
 	snprintf(sentence, sizeof sentence, "This address takes %s.", allowed);
-	page_error(r, s, 405, "Method not allowed", sentence, NULL);
+	refuse_with(r, s, 405, "Method not allowed", sentence, NULL);
 }
 
-static bool method_fits(const struct route *route, const struct request *r)
+/* Programs read what is below these, and nobody else. */
+static bool is_api(const char *path)
 {
-	return (route->methods & r->method) || (r->method == HTTP_HEAD && (route->methods & HTTP_GET));
+	return strncmp(path, "/api/", 5) == 0 || strncmp(path, "/v1/", 4) == 0;
 }
-
+/* Everything that a request has to pass before its row of the table answers, in one place. */
 static void answer(struct request *r, struct db *db, const struct ends *ends, struct response *s)
 {
-	const struct route *route = route_find(r->path);
+	unsigned methods;
+	const struct route *route = route_find(r, &methods);
 	struct err e;
 
-	if (r->role < (route ? route->role : ROLE_VIEWER))
-		page_error(r, s, 403, "Only on this machine",
-			   "Until sign-in exists the hub answers requests that come from this machine "
-			   "itself, over loopback.",
-			   "From elsewhere: ssh -L 8080:localhost:8080 this-machine, then open "
-			   "http://localhost:8080/");
+	r->data_only = route ? route->api : is_api(r->path);
+	if (!methods)
+		refuse_with(r, s, 404, "No such page", "There is nothing at this address.", NULL);
 	else if (!route)
-		page_error(r, s, 404, "No such page", "There is nothing at this address.", NULL);
-	else if (!method_fits(route, r))
-		refuse_method(route, r, s);
+		refuse_method(methods, r, s);
+	else if (auth_admit(r, route->role, &e) < 0)
+		refuse(r, s, &e, "");
 	else if (route->body.media && body_read(r, &route->body, ends->read, ends->from, &e) < 0)
-		page_error(r, s, e.code, "That can't be read", e.msg, NULL);
-	else if (route->answer)
-		route->answer(r, s);
+		refuse_with(r, s, e.code, "That can't be read", e.msg, NULL);
+	else if (auth_check_form(r, &e) < 0)
+		refuse(r, s, &e, "");
 	else
 		page_answer(route, r, db, s);
+	db_end(db);
 }
 
-static bool serve(char *const *env, struct db *db, const struct ends *ends)
+/* A session that is used does not end; noted once a minute, when the answer is on its way. */
+static void note_use(const struct request *r, struct db *db)
+{
+	const char *params[] = { r->who.hash };
+	const struct db_question question = { sql_note_use, 1, params, PAGE_TIMEOUT_MS };
+	CLEANUP(buf_free) struct buf answer = BUF(64);
+	struct err e;
+
+	if (r->who.not_noted)
+		db_change(db, &question, &answer, &e);
+}
+
+static bool serve(char *const *env, struct hub *hub, const struct ends *ends)
 {
 	struct request r;
 	struct response s = { .write = ends->write, .to = ends->to, .body = BUF(HTTP_BODY_MAX) };
@@ -75,11 +99,20 @@ static bool serve(char *const *env, struct db *db, const struct ends *ends)
 	bool ok;
 
 	alarm(REQUEST_SECONDS);
-	if (request_read(&r, env, &e) < 0)
-		page_error(&r, &s, e.code, "That address can't be read", e.msg, NULL);
-	else
-		answer(&r, db, ends, &s);
+	if (request_read(&r, env, &e) < 0) {
+		refuse_with(&r, &s, e.code, "That address can't be read", e.msg, NULL);
+	} else if (hub->broken) {
+		refuse_with(&r, &s, 503, "The hub's configuration is not valid",
+			    "The hub answers nothing until it is.",
+			    "The reason stands in journalctl -u fleet-hub, or the web server's error log.");
+	} else {
+		auth_read(&r, env, &hub->conf);
+		s.secure = r.who.secure;
+		db_set_address(hub->db, r.who.address);
+		answer(&r, hub->db, ends, &s);
+	}
 	ok = response_write(&r, &s);
+	note_use(&r, hub->db);
 	alarm(0);
 	response_free(&s);
 	request_free(&r);
@@ -137,7 +170,7 @@ static bool write_fcgi(void *to, const char *bytes, size_t n)
 	return true;
 }
 
-static int serve_cgi(struct db *db)
+static int serve_cgi(struct hub *hub)
 {
 	struct rlimit cpu = { CPU_SECONDS, CPU_SECONDS }, core = { 0, 0 };
 	int in = STDIN_FILENO, out = STDOUT_FILENO;
@@ -145,10 +178,10 @@ static int serve_cgi(struct db *db)
 
 	setrlimit(RLIMIT_CPU, &cpu);
 	setrlimit(RLIMIT_CORE, &core);
-	return serve(environ, db, &ends) ? 0 : 1;
+	return serve(environ, hub, &ends) ? 0 : 1;
 }
 
-static int serve_fcgi(struct db *db)
+static int serve_fcgi(struct hub *hub)
 {
 	FCGX_Request request;
 
@@ -157,51 +190,26 @@ static int serve_fcgi(struct db *db)
 	while (FCGX_Accept_r(&request) == 0) {
 		struct ends ends = { read_fcgi, write_fcgi, request.in, request.out };
 
-		serve(request.envp, db, &ends);
+		serve(request.envp, hub, &ends);
 		FCGX_Finish_r(&request);
 	}
 	return 0;
 }
 
-/* ---- where the database is ---------------------------------------------------------------------------- */
+/* ---- start ------------------------------------------------------------------------------------------ */
 
-/* The value of "key = value" on the line, or NULL; ends the line behind it. */
-static char *setting(char *line, const char *key)
-{
-	size_t n = strlen(key);
-
-	line += strspn(line, " \t");
-	if (strncmp(line, key, n) != 0)
-		return NULL;
-	line += n + strspn(line + n, " \t");
-	if (*line != '=')
-		return NULL;
-	line += 1 + strspn(line + 1, " \t");
-	for (n = strcspn(line, "\r\n"); n && (line[n - 1] == ' ' || line[n - 1] == '\t'); n--)
-		;
-	line[n] = '\0';
-	return line;
-}
-
-/* database_url from the configuration file, if there is one. */
-static const char *configured_url(char line[CONFIG_MAX])
+/* A file that is not there has nothing to say; one that is not valid opens nothing by half. */
+static void configure(struct hub *hub)
 {
 	const char *path = getenv("OBSERV_HUB_CONFIG");
-	CLEANUP(fclose_p) FILE *file = fopen(path ? path : "/etc/observ/hub.conf", "re");
+	struct err e;
 
-	if (!file) {
-		if (path || errno != ENOENT)
-			fprintf(stderr, "fleet_hub: %s: %s\n", path ? path : "/etc/observ/hub.conf",
-				strerror(errno));
-		return NULL;
-	}
-	while (fgets(line, CONFIG_MAX, file)) {
-		const char *url = setting(line, "database_url");
-
-		if (url)
-			return url;
-	}
-	return NULL;
+	conf_init(&hub->conf);
+	if (conf_read(&hub->conf, path ? path : "/etc/observ/hub.conf", &e) == 0)
+		return;
+	hub->broken = e.code != ENOENT && e.code != EACCES;
+	if (path || e.code != ENOENT)
+		fprintf(stderr, "fleet_hub: %s\n", e.msg);
 }
 
 static int misuse(const char *argument)
@@ -220,6 +228,8 @@ static int misuse(const char *argument)
 
 static int told(const char *argument)
 {
+	if (strcmp(argument, "--print-keys") == 0)
+		return conf_print_keys(stdout), 0;
 	if (strcmp(argument, "--version") == 0)
 		return puts("fleet_hub " OBSERV_VERSION) < 0;
 	if (strcmp(argument, "--help") != 0 && strcmp(argument, "-h") != 0)
@@ -236,17 +246,23 @@ static int told(const char *argument)
 int main(int argc, char **argv)
 {
 	const char *url = getenv("OBSERV_DATABASE_URL");
-	static char line[CONFIG_MAX];
-	struct db *db;
+	struct hub hub = { 0 };
+	struct err e;
 	int status;
 
 	if (argc > 1)
 		return told(argv[1]);
 	signal(SIGPIPE, SIG_IGN);
-	db = db_new(url && *url ? url : configured_url(line));
-	if (!db)
+	if (auth_init(&e) < 0) {
+		fprintf(stderr, "fleet_hub: %s\n", e.msg);
 		return 1;
-	status = FCGX_IsCGI() ? serve_cgi(db) : serve_fcgi(db);
-	db_free(db);
+	}
+	configure(&hub);
+	hub.db = db_new(url && *url ? url : hub.conf.database_url);
+	if (!hub.db)
+		return 1;
+	status = FCGX_IsCGI() ? serve_cgi(&hub) : serve_fcgi(&hub);
+	db_free(hub.db);
+	conf_free(&hub.conf);
 	return status;
 }

@@ -1,9 +1,14 @@
 #include "routes.h"
 
+#include "common/cleanup.h"
 #include "common/embed.h"
 #include "fleet_hub/base/assets.h"
+#include "fleet_hub/base/auth.h"
+#include "fleet_hub/base/refusal.h"
+#include "fleet_hub/base/view.h"
 #include "fleet_hub/pages/log_lines.h"
 #include "fleet_hub/pages/log_params.h"
+#include "fleet_hub/pages/sign_in.h"
 
 /* A page is a question and a template; its rows, where it has them, another question. */
 #define SQL(x)  EMBED(sql_##x, "fleet_hub/pages/" #x ".sql")
@@ -26,10 +31,14 @@ PAGE(line);
 ROWS(line);
 HTML(help);
 SQL(healthz);
+PAGE(sign_in);
+SQL(sign_out);
+SQL(account);
 
 enum {
-	PAGE_MS = 5000,                 /* statement_timeout */
+	PAGE_MS = PAGE_TIMEOUT_MS,
 	SEARCH_MS = 10000,
+	FORM_MAX = 8192,                /* bytes */
 };
 
 static const char no_line[] = "The database has no such line. Lines are deleted when their time is up.";
@@ -42,6 +51,11 @@ static int param_show(struct params *p, const struct param *row, const char *val
 	(void)row;
 	return params_add(p, p->form == FORM_CSV ? "all" : value, e);
 }
+
+static const struct param hash_params[] = {
+	{ "",       param_hash,   NULL },
+	{ NULL,     NULL,         NULL },
+};
 
 static const struct param fleet_params[] = {
 	{ "q",      param_text,   "" },
@@ -86,14 +100,15 @@ static const struct param line_params[] = {
 
 /* ---- answers that need no database ------------------------------------------------------------------ */
 
-static void answer_asset(const struct request *r, struct response *s)
+static void answer_asset(struct request *r, struct db *db, struct response *s)
 {
 	const struct asset *a = asset_find(text_of(r->path + strlen("/static/")));
 	const char *version = request_param(r, "v");
 	char current[17];
 
+	(void)db;
 	if (!a) {
-		page_error(r, s, 404, "No such file", "There is no file of that name.", NULL);
+		refuse_with(r, s, 404, "No such file", "There is no file of that name.", NULL);
 		return;
 	}
 	snprintf(current, sizeof current, "%016llx", (unsigned long long)asset_hash(a));
@@ -105,22 +120,38 @@ static void answer_asset(const struct request *r, struct response *s)
 }
 
 /* A link, so that it works without scripts. What it sets is harmless, so GET will do. */
-static void answer_theme(const struct request *r, struct response *s)
+static void answer_theme(struct request *r, struct db *db, struct response *s)
 {
-	const char *set = request_param(r, "set"), *back = request_param(r, "back");
+	const char *set = request_param(r, "set");
 	char cookie[128];
 
+	(void)db;
 	if (!set || (strcmp(set, "light") != 0 && strcmp(set, "dark") != 0 && strcmp(set, "auto") != 0)) {
-		page_error(r, s, 400, "No such theme", "A theme is light, dark or auto.", NULL);
+		refuse_with(r, s, 400, "No such theme", "A theme is light, dark or auto.", NULL);
 		return;
 	}
 	snprintf(cookie, sizeof cookie, "observ_theme=%s; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax", set,
 		 strcmp(set, "auto") == 0 ? 0 : 31536000);
 	response_header(s, "Set-Cookie", cookie);
-	if (!back || !http_local_path(back) || !response_header(s, "Location", back))
-		response_header(s, "Location", *r->base ? r->base : "/");
-	s->status = 303;
-	s->type = "text/plain; charset=utf-8";
+	view_redirect(r, s, request_param(r, "back"), "/");
+}
+
+/* The session of a browser ends, and its cookie. */
+static void answer_sign_out(struct request *r, struct db *db, struct response *s)
+{
+	const char *params[] = { r->who.hash };
+	const struct db_question question = { sql_sign_out, 1, params, PAGE_MS };
+	CLEANUP(buf_free) struct buf answer = BUF(HTTP_HEADERS_MAX);
+	struct err e;
+	enum db_failure failure = db_change(db, &question, &answer, &e);
+
+	if (failure) {
+		refuse_failure(r, db, s, failure, &e);
+		return;
+	}
+	auth_set_cookie(r, s, "");
+	response_header(s, "Clear-Site-Data", "\"cache\", \"storage\"");
+	view_redirect(r, s, NULL, "/sign-in");
 }
 
 /* ---- the table ---------------------------------------------------------------------------------------- */
@@ -186,29 +217,106 @@ static const struct route routes[] = {
 	{ .path = "/healthz",
 	  .name = "healthz",
 	  .methods = HTTP_GET,
+	  .api = true,
+	  .sql = sql_healthz },
+	{ .path = "/static/*", .name = "static", .methods = HTTP_GET, .answer = answer_asset },
+	{ .path = "/theme", .name = "theme", .methods = HTTP_GET, .answer = answer_theme },
+
+	/* ---- people: signing in, the own account ---- */
+	{ .path = "/sign-in", .name = "sign-in", .methods = HTTP_GET, .sql = sql_sign_in, SHOW(sign_in) },
+	{ .path = "/sign-in",
+	  .name = "sign-in",
+	  .methods = HTTP_POST,
+	  .body = { BODY_FORM, FORM_MAX },
+	  .answer = sign_in_form },
+	{ .path = "/sign-out",
+	  .name = "sign-out",
+	  .methods = HTTP_POST,
 	  .role = ROLE_VIEWER,
-	  .sql = sql_healthz,
-	  .timeout_ms = PAGE_MS },
-	{ .path = "/static/*",
-	  .name = "static",
+	  .body = { BODY_FORM, FORM_MAX },
+	  .answer = answer_sign_out },
+	{ .path = "/api/v1/auth/login",
+	  .name = "login",
+	  .methods = HTTP_POST,
+	  .api = true,
+	  .body = { BODY_JSON | BODY_FORM, FORM_MAX },
+	  .answer = sign_in_token },
+	{ .path = "/api/v1/auth/logout",
+	  .name = "logout",
+	  .methods = HTTP_POST,
+	  .role = ROLE_VIEWER,
+	  .api = true,
+	  .body = { BODY_JSON | BODY_FORM, FORM_MAX },
+	  .params = hash_params,
+	  .sql = sql_sign_out,
+	  .status = 204 },
+	{ .path = "/api/v1/auth/me",
+	  .name = "me",
 	  .methods = HTTP_GET,
 	  .role = ROLE_VIEWER,
-	  .answer = answer_asset },
-	{ .path = "/theme",
-	  .name = "theme",
-	  .methods = HTTP_GET,
-	  .role = ROLE_VIEWER,
-	  .answer = answer_theme },
+	  .api = true,
+	  .params = hash_params,
+	  .sql = sql_account },
 };
 
-const struct route *route_find(const char *path)
+/* Whether the pattern stands for the path; then *ret_rest is what its '*' stands for. */
+static bool matches(const char *pattern, struct text path, struct text *ret_rest)
 {
-	for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
-		size_t n = strcspn(routes[i].path, "*");
-		bool rest = routes[i].path[n] == '*';
+	size_t n = strcspn(pattern, "*");
+	struct text end = text_of(pattern[n] ? pattern + n + 1 : "");
 
-		if (strncmp(path, routes[i].path, n) == 0 && (rest ? path[n] != '\0' : path[n] == '\0'))
-			return &routes[i];
+	if (path.len < n || memcmp(path.s, pattern, n) != 0)
+		return false;
+	*ret_rest = (struct text){ path.s + n, path.len - n };
+	if (!pattern[n])
+		return ret_rest->len == 0;
+	if (ret_rest->len <= end.len || memcmp(path.s + path.len - end.len, end.s, end.len) != 0)
+		return false;
+	ret_rest->len -= end.len;
+	return true;
+}
+
+/* How much of the path the row names itself; the one that names most is meant. 0: it is another path. */
+static size_t fits(const struct route *row, struct text path, struct text *ret_rest)
+{
+	size_t best = 0;
+	struct text rest;
+
+	if (matches(row->path, path, ret_rest))
+		best = strlen(row->path);
+	for (size_t i = 0; i < ROUTE_ALSO_MAX && row->also[i]; i++)
+		if (strlen(row->also[i]) > best && matches(row->also[i], path, &rest)) {
+			best = strlen(row->also[i]);
+			*ret_rest = rest;
+		}
+	return best;
+}
+
+const struct route *route_find(struct request *r, unsigned *ret_methods)
+{
+	struct text path = text_of(r->path), rest = { "", 0 }, its_rest;
+	unsigned method = r->method == HTTP_HEAD ? HTTP_GET : r->method;
+	const struct route *found = NULL;
+	size_t best = 0;
+
+	*ret_methods = 0;
+	if (path.len > 1 && path.s[path.len - 1] == '/')
+		path.len--;
+	for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+		size_t named = fits(&routes[i], path, &its_rest);
+
+		if (named == 0 || named < best)
+			continue;
+		if (named > best) {
+			*ret_methods = 0;
+			found = NULL;
+			rest = its_rest;
+			best = named;
+		}
+		*ret_methods |= routes[i].methods;
+		if (routes[i].methods & method)
+			found = &routes[i];
 	}
-	return NULL;
+	r->rest = arena_dup(&r->arena, rest);
+	return r->rest ? found : NULL;
 }

@@ -8,7 +8,8 @@
 
 #include "fleet_hub/base/page.h"
 
-/* The route of that path, or NULL. */
-const struct route *route_find(const char *path);
+/* The row of the request's path and method, and r->rest. NULL: there is none; *ret_methods has the
+ * methods that the path takes, 0 if nothing is at that path. */
+const struct route *route_find(struct request *r, unsigned *ret_methods);
 
 #endif

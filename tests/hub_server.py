@@ -13,6 +13,7 @@ from harness import BUILD, wait_for
 
 FLEET_HUB = BUILD / "fleet_hub" / "fleet_hub"
 
+ANONYMOUS = "anonymous = viewer\n"
 CONFIG = """
 server.modules = ("mod_alias", "mod_rewrite", "mod_setenv", "mod_cgi", "mod_fastcgi")
 server.document-root = "{folder}"
@@ -51,12 +52,16 @@ class Answer:
 
 
 class Hub:
-    def __init__(self, folder, url, mode="cgi", environment=None, program=FLEET_HUB):
+    def __init__(self, folder, url, mode="cgi", environment=None, program=FLEET_HUB, conf=ANONYMOUS):
+        """conf: the text of hub.conf; by default everybody on this machine reads, as most tests do."""
         self.folder = Path(folder)
+        self.folder.mkdir(exist_ok=True)
+        self.conf = self.folder / "hub.conf"
+        self.conf.write_text(conf)
         self.program = program
         self.mode = mode
         self.environment = {**({"OBSERV_DATABASE_URL": url} if url is not None else {}),
-                            **(environment or {})}
+                            "OBSERV_HUB_CONFIG": str(self.conf), **(environment or {})}
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]

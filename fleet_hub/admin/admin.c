@@ -24,6 +24,7 @@
 #include "fleet_hub/base/db.h"
 #include "fleet_hub/base/template.h"
 #include "setup.h"
+#include "user_password.h"
 
 EMBED(sql_enroll, "fleet_hub/admin/enroll.sql");
 EMBED(sql_rotate, "fleet_hub/admin/rotate.sql");
@@ -38,13 +39,23 @@ EMBED(txt_rotate, "fleet_hub/admin/rotate.txt");
 EMBED(txt_ended, "fleet_hub/admin/ended.txt");
 EMBED(txt_token, "fleet_hub/admin/token.txt");
 EMBED(txt_servers, "fleet_hub/admin/servers.txt");
+EMBED(sql_create_user, "fleet_hub/admin/create_user.sql");
+EMBED(sql_change_user, "fleet_hub/admin/change_user.sql");
+EMBED(sql_disable_user, "fleet_hub/admin/disable_user.sql");
+EMBED(sql_enable_user, "fleet_hub/admin/enable_user.sql");
+EMBED(sql_reset_user, "fleet_hub/admin/reset_user.sql");
+EMBED(sql_delete_user, "fleet_hub/admin/delete_user.sql");
+EMBED(sql_users, "fleet_hub/admin/users.sql");
+EMBED(txt_user, "fleet_hub/admin/user.txt");
+EMBED(txt_users, "fleet_hub/admin/users.txt");
 EMBED(sql_teardown, "fleet_hub/admin/teardown.sql");
 EMBED(txt_teardown, "fleet_hub/admin/teardown.txt");
 
-enum { ARGUMENTS_MAX = 2, TIMEOUT_MS = 30000, ANSWER_MAX = 16 * 1024 * 1024 };
+enum { ARGUMENTS_MAX = 3, TIMEOUT_MS = 30000, ANSWER_MAX = 16 * 1024 * 1024 };
 
 /* The question and the text for its answer. */
-#define ASKS(sql, text) sql_##sql, txt_##text, &txt_##text##_len
+#define ASKS(sql, text) sql_##sql, txt_##text, &txt_##text##_len, false
+#define ASKS_WITH_PASSWORD(sql, text) sql_##sql, txt_##text, &txt_##text##_len, true
 
 static const struct action {
 	const char *name, *arguments, *help;
@@ -52,9 +63,10 @@ static const struct action {
 	size_t names;                   /* of them; those behind are numbers */
 	const char *sql, *text;         /* NULL: setup, which is more than a question */
 	const uint64_t *text_len;
+	bool password;                  /* asks for one, and passes it on behind the arguments */
 } commands[] = {
 	{ "setup", "[OPTION...]", "make or upgrade the database, its logins and the hub; see below", 0, 0, 0,
-	  NULL, NULL, NULL },
+	  NULL, NULL, NULL, false },
 	{ "enroll", "SERVER", "a login for a server, or a new password for it", 1, 1, 1,
 	  ASKS(enroll, enroll) },
 	{ "rotate", "SERVER [DAYS]", "a second login; the first stays valid for 7 days", 1, 2, 1,
@@ -66,6 +78,16 @@ static const struct action {
 	  0, ASKS(token, token) },
 	{ "untoken", "ROLE", "end a token", 1, 1, 1, ASKS(untoken, ended) },
 	{ "servers", "", "who may write, and who did", 0, 0, 0, ASKS(servers, servers) },
+	{ "create-user", "EMAIL [ROLE]", "a user of the hub: viewer, operator or admin", 1, 2, 2,
+	  ASKS_WITH_PASSWORD(create_user, user) },
+	{ "change-user", "EMAIL ROLE", "another role", 2, 2, 2, ASKS(change_user, user) },
+	{ "disable-user", "EMAIL", "end the sessions, and let nobody sign in as this user", 1, 1, 1,
+	  ASKS(disable_user, user) },
+	{ "enable-user", "EMAIL", "undo that", 1, 1, 1, ASKS(enable_user, user) },
+	{ "reset-user", "EMAIL", "another password", 1, 1, 1, ASKS_WITH_PASSWORD(reset_user, user) },
+	{ "delete-user", "EMAIL", "with sessions and tokens; the audit log stays", 1, 1, 1,
+	  ASKS(delete_user, user) },
+	{ "users", "", "who may sign in", 0, 0, 0, ASKS(users, users) },
 	{ "teardown", "", "print what takes all of it away again", 0, 0, 0, ASKS(teardown, teardown) },
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -78,13 +100,15 @@ static void usage(FILE *to)
 	      "fleet_hub_admin --version | --help\n\n",
 	      to);
 	for (size_t i = 0; i < COMMANDS; i++)
-		fprintf(to, "  %-8s %-15s %s\n", commands[i].name, commands[i].arguments, commands[i].help);
+		fprintf(to, "  %-12s %-15s %s\n", commands[i].name, commands[i].arguments, commands[i].help);
 	fputs("\nURL is libpq's connection string; without it OBSERV_ADMIN_URL, or PGHOST, PGUSER and so\n"
 	      "on. A password belongs into PGPASSWORD, PGPASSFILE or OBSERV_ADMIN_URL: others see "
 	      "arguments,\n"
 	      "until the program has hidden it. Without these, root asks PostgreSQL of this machine as its "
 	      "user postgres. The login must\n"
 	      "be a member of observ_enroll.\n\n"
+	      "A password is asked for; an empty one, or no terminal, has one made and shown once:\n"
+	      "  --password-file FILE   the first line of it; - is standard input\n\n"
 	      "setup [--app APP]... [--server NAME] [--database NAME] [--port PORT] [--database-only]\n"
 	      "  --app      watch this machine as well, for this application\n"
 	      "  --server   the name of this machine in the database; default: its host name\n"
@@ -120,7 +144,7 @@ static const char *remedy(enum db_failure failure)
 	}
 }
 
-static int show(const struct action *c, const char *answer)
+static int show(const struct action *c, const char *answer, const struct user_password *p)
 {
 	CLEANUP(buf_free) struct buf out = BUF(ANSWER_MAX);
 	struct json_object *data = answer ? json_tokener_parse(answer) : NULL;
@@ -128,7 +152,11 @@ static int show(const struct action *c, const char *answer)
 	bool nothing = data && json_object_get_boolean(json_object_object_get(data, "nothing"));
 	const struct template_env plain_text = { .raw = true };
 	struct text text = { c->text, *c->text_len };
-	int r = data ? template_render(text, data, &plain_text, &out, &e) : -EPROTO;
+	int r;
+
+	if (data && p && p->generated)
+		json_object_object_add(data, "password", json_object_new_string(p->text));
+	r = data ? template_render(text, data, &plain_text, &out, &e) : -EPROTO;
 
 	json_object_put(data);
 	if (r < 0) {
@@ -139,19 +167,38 @@ static int show(const struct action *c, const char *answer)
 	return fflush(stdout) == 0 && !nothing ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-static int run(const struct action *c, const char *url, const char *const *params)
+/* A function of the database says no: its sentence, or what it says of each value. */
+static void tell_refusal(const struct err *e, const char *detail)
+{
+	struct json_object *d = *detail ? json_tokener_parse(detail) : NULL, *errors = NULL, *one;
+
+	if (!json_object_object_get_ex(d, "errors", &errors))
+		fprintf(stderr, "fleet_hub_admin: %s\n", e->msg);
+	for (size_t i = 0; errors && i < json_object_array_length(errors); i++) {
+		one = json_object_array_get_idx(errors, i);
+		fprintf(stderr, "fleet_hub_admin: %s %s\n",
+			json_object_get_string(json_object_object_get(one, "field")),
+			json_object_get_string(json_object_object_get(one, "message")));
+	}
+	json_object_put(d);
+}
+
+static int run(const struct action *c, const char *url, const char *const *params,
+	       const struct user_password *p)
 {
 	CLEANUP(buf_free) struct buf answer = BUF(ANSWER_MAX);
-	const struct db_question question = { c->sql, c->most, params, TIMEOUT_MS };
+	const struct db_question question = { c->sql, c->most + c->password, params, TIMEOUT_MS };
 	struct db *db = db_new(url);
 	struct err e = { 0 };
 	enum db_failure failure = DB_FAILED;
 
 	if (db)
 		failure = db_change(db, &question, &answer, &e);
+	if (failure == DB_REFUSED)
+		tell_refusal(&e, db_detail(db));
 	db_free(db);
 	if (failure == DB_OK)
-		return show(c, buf_cstr(&answer));
+		return show(c, buf_cstr(&answer), p);
 	if (remedy(failure))
 		fprintf(stderr, "fleet_hub_admin: %s\n", remedy(failure));
 	return EXIT_FAILURE;
@@ -237,10 +284,40 @@ static void become_postgres(void)
 		exit(EXIT_FAILURE);
 }
 
+/* "--password-file FILE" behind the command, which is taken out of the arguments; NULL: it is not there. */
+static const char *take_password_file(int *argc, char **argv)
+{
+	for (int i = 1; i + 1 < *argc; i++) {
+		const char *file = argv[i + 1];
+
+		if (strcmp(argv[i], "--password-file") != 0)
+			continue;
+		memmove(argv + i, argv + i + 2, (size_t)(*argc - i - 2) * sizeof *argv);
+		*argc -= 2;
+		return file;
+	}
+	return NULL;
+}
+
+/* The command, with a password where it takes one. */
+static int run_with_password(const struct action *c, const char *url, const char **params, const char *file)
+{
+	struct user_password password = { 0 };
+	struct err e = { 0 };
+
+	if (user_password_get(&password, file, params[0], &e) < 0) {
+		fprintf(stderr, "fleet_hub_admin: %s\n", e.msg);
+		return EXIT_FAILURE;
+	}
+	params[c->most] = password.secret;
+	return run(c, url, params, &password);
+}
+
 static int dispatch(int argc, char **argv, const char *url)
 {
 	const struct action *c = find(argv[0]);
 	const char *params[ARGUMENTS_MAX] = { NULL };
+	const char *file = c && c->password ? take_password_file(&argc, argv) : NULL;
 	size_t n = (size_t)argc - 1;
 
 	if (asks_for_help(argc, argv))
@@ -255,7 +332,8 @@ static int dispatch(int argc, char **argv, const char *url)
 		params[i] = argv[1 + i];
 	if (!url)
 		become_postgres();
-	return run(c, url ? url : "dbname=observ_metrics", params);
+	url = url ? url : "dbname=observ_metrics";
+	return c->password ? run_with_password(c, url, params, file) : run(c, url, params, NULL);
 }
 
 /* "--url URL" or "--url=URL" in front of the command: the URL, which is taken out of the arguments that

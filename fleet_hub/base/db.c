@@ -4,21 +4,29 @@
 #include <libpq-fe.h>
 
 #include "common/cleanup.h"
+#include "common/parse.h"
 #include "common/pg/pg_open.h"
 #include "common/pg/pg_tls.h"
 #include "common/pg/pg_verdict.h"
 
-enum { CONNECT_SECONDS = 3 };
+enum { CONNECT_SECONDS = 3, ADDRESS_SIZE = 64, RATE_SIZE = 64, DETAIL_MAX = 64 * 1024 };
 
 struct db {
 	char *url;
 	PGconn *conn;
+	bool open, write;               /* a transaction, and whether it may write */
+	int timeout_ms;                 /* its limit for a statement */
+	char address[ADDRESS_SIZE];
+	char rate[RATE_SIZE];
+	struct buf detail;
 };
 
 struct db *db_new(const char *url)
 {
 	struct db *db = calloc(1, sizeof *db);
 
+	if (db)
+		db->detail = BUF(DETAIL_MAX);
 	if (!db || !url)
 		return db;
 	db->url = strdup(url);
@@ -32,6 +40,7 @@ struct db *db_new(const char *url)
 static void disconnect(struct db *db)
 {
 	pg_close_p(&db->conn);
+	db->open = false;
 }
 
 void db_free(struct db *db)
@@ -39,8 +48,30 @@ void db_free(struct db *db)
 	if (!db)
 		return;
 	disconnect(db);
+	buf_free(&db->detail);
 	free(db->url);
 	free(db);
+}
+
+void db_set_address(struct db *db, const char *address)
+{
+	size_t n = strlen(address);
+
+	/* It becomes part of a statement. */
+	if (n >= sizeof db->address || strspn(address, "0123456789abcdefABCDEF.:") != n)
+		n = 0;
+	memcpy(db->address, address, n);
+	db->address[n] = '\0';
+}
+
+const char *db_detail(const struct db *db)
+{
+	return db->detail.len ? db->detail.data : "";
+}
+
+const char *db_rate(const struct db *db)
+{
+	return db->rate;
 }
 
 /* ---- saying what is wrong ----------------------------------------------------------------- */
@@ -67,10 +98,34 @@ static void tell_log(const char *sentence)
 	fputc('\n', stderr);
 }
 
+/* OB404 and its like: functions of the schema refuse with the status of HTTP. 0: it is another state. */
+static int refused_status(const char *state)
+{
+	uint64_t status;
+
+	if (!state || strncmp(state, "OB4", 3) != 0 || !parse_u64(text_of(state + 2), &status))
+		return 0;
+	return (int)status;
+}
+
+static enum db_failure refused(struct db *db, const PGresult *result, int status, struct err *e)
+{
+	const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
+
+	buf_reset(&db->detail);
+	if (detail && (!buf_adds(&db->detail, detail) || !buf_cstr(&db->detail)))
+		buf_reset(&db->detail);
+	err_set(e, status, "%s", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
+	return DB_REFUSED;
+}
+
 static enum db_failure query_failed(struct db *db, const PGresult *result, struct err *e)
 {
 	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	int status = refused_status(state);
 
+	if (status)
+		return refused(db, result, status, e);
 	tell_log(result ? PQresultErrorMessage(result) : PQerrorMessage(db->conn));
 	err_set(e, EIO, "%s", state ? state : "connection lost");
 	return judge(state);
@@ -110,15 +165,20 @@ static enum db_failure connect_now(struct db *db, struct err *e)
 static enum db_failure begin(struct db *db, bool write, int timeout_ms, struct err *e)
 {
 	CLEANUP(pg_clear_p) PGresult *result = NULL;
-	char sql[256];
+	char sql[384];
 
 	snprintf(sql, sizeof sql,
 		 "BEGIN %s; SET LOCAL statement_timeout = %d; SET LOCAL jit = off; "
 		 "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; SET LOCAL search_path = observ, "
-		 "pg_catalog",
-		 write ? "READ WRITE" : "READ ONLY", timeout_ms);
+		 "pg_catalog; SET LOCAL observ.address = '%s'",
+		 write ? "READ WRITE" : "READ ONLY", timeout_ms, db->address);
 	result = PQexec(db->conn, sql);
-	return PQresultStatus(result) == PGRES_COMMAND_OK ? DB_OK : query_failed(db, result, e);
+	if (PQresultStatus(result) != PGRES_COMMAND_OK)
+		return query_failed(db, result, e);
+	db->open = true;
+	db->write = write;
+	db->timeout_ms = timeout_ms;
+	return DB_OK;
 }
 
 static enum db_failure keep_value(const PGresult *result, struct buf *out, struct err *e)
@@ -164,6 +224,7 @@ static enum db_failure open_transaction(struct db *db, bool write, int timeout_m
 /* What is not committed is undone; a connection that is not as it was goes. */
 static enum db_failure close_transaction(struct db *db, enum db_failure failure)
 {
+	db->open = false;
 	if (!db->conn)
 		return failure;
 	if (PQtransactionStatus(db->conn) != PQTRANS_IDLE)
@@ -180,30 +241,75 @@ static PGresult *ask(struct db *db, const char *sql, const struct db_question *q
 	return PQexecParams(db->conn, sql, (int)q->n_params, NULL, q->params, NULL, NULL, 0);
 }
 
+/* The one that is open, where it will do. */
+static enum db_failure need_transaction(struct db *db, bool write, int timeout_ms, struct err *e)
+{
+	CLEANUP(pg_clear_p) PGresult *result = NULL;
+	char sql[64];
+
+	if (db->open && write && !db->write)
+		close_transaction(db, DB_OK);
+	if (!db->open)
+		return open_transaction(db, write, timeout_ms, e);
+	if (db->timeout_ms == timeout_ms)
+		return DB_OK;
+	snprintf(sql, sizeof sql, "SET LOCAL statement_timeout = %d", timeout_ms);
+	result = PQexec(db->conn, sql);
+	db->timeout_ms = timeout_ms;
+	return PQresultStatus(result) == PGRES_COMMAND_OK ? DB_OK : query_failed(db, result, e);
+}
+
+enum db_failure db_begin_change(struct db *db, int timeout_ms, struct err *e)
+{
+	enum db_failure failure = need_transaction(db, true, timeout_ms, e);
+
+	return failure ? close_transaction(db, failure) : DB_OK;
+}
+
+void db_end(struct db *db)
+{
+	if (db->open)
+		close_transaction(db, DB_OK);
+}
+
 enum db_failure db_ask(struct db *db, const struct db_question *q, struct buf *out, struct err *e)
 {
 	CLEANUP(pg_clear_p) PGresult *result = NULL;
-	enum db_failure failure = open_transaction(db, false, q->timeout_ms, e);
+	enum db_failure failure = need_transaction(db, db->open && db->write, q->timeout_ms, e);
 
 	if (failure == DB_OK) {
 		result = ask(db, q->sql, q);
 		failure = PQresultStatus(result) == PGRES_TUPLES_OK ? keep_value(result, out, e)
 								    : query_failed(db, result, e);
 	}
-	return close_transaction(db, failure);
+	return failure ? close_transaction(db, failure) : DB_OK;
 }
 
+/* take() leaves what the limit allows in a setting, which goes with the transaction. */
 static enum db_failure commit(struct db *db, struct err *e)
 {
-	CLEANUP(pg_clear_p) PGresult *result = PQexec(db->conn, "COMMIT");
+	enum db_failure failure = DB_OK;
+	PGresult *result;
 
-	return PQresultStatus(result) == PGRES_COMMAND_OK ? DB_OK : query_failed(db, result, e);
+	db->rate[0] = '\0';
+	if (!PQsendQuery(db->conn, "SELECT current_setting('observ.rate', true); COMMIT"))
+		return query_failed(db, NULL, e);
+	while ((result = PQgetResult(db->conn))) {
+		ExecStatusType status = PQresultStatus(result);
+
+		if (status == PGRES_TUPLES_OK)
+			snprintf(db->rate, sizeof db->rate, "%s", PQgetvalue(result, 0, 0));
+		else if (status != PGRES_COMMAND_OK)
+			failure = query_failed(db, result, e);
+		PQclear(result);
+	}
+	return failure;
 }
 
 enum db_failure db_change(struct db *db, const struct db_question *q, struct buf *out, struct err *e)
 {
 	CLEANUP(pg_clear_p) PGresult *result = NULL;
-	enum db_failure failure = open_transaction(db, true, q->timeout_ms, e);
+	enum db_failure failure = need_transaction(db, true, q->timeout_ms, e);
 
 	if (failure == DB_OK) {
 		result = ask(db, q->sql, q);
@@ -302,7 +408,7 @@ static enum db_failure declare(struct db *db, const struct db_question *q, struc
 enum db_failure db_rows(struct db *db, const struct db_question *q, db_row *row, void *ctx, struct err *e)
 {
 	struct rows rows = { .row = row, .ctx = ctx };
-	enum db_failure failure = open_transaction(db, false, q->timeout_ms, e);
+	enum db_failure failure = need_transaction(db, false, q->timeout_ms, e);
 
 	if (failure == DB_OK)
 		failure = declare(db, q, e);

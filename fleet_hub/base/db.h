@@ -1,10 +1,10 @@
 /*
  * db.h - the hub's database: one connection, one question at a time.
  *
- * The only door to libpq. Promises that a question (db_ask, db_rows) runs in a read-only
- * transaction with a time limit, that the reason of each failure stands in the
- * program's log (stderr), and that neither it nor *e holds a password or the
- * connection string.
+ * The only door to libpq. The questions of a request run in one transaction with a time limit,
+ * which the first of them opens: a read-only one, unless db_begin_change() was called. Promises
+ * that the reason of each failure stands in the program's log (stderr), and that neither it nor
+ * *e holds a password or the connection string.
  */
 #ifndef FLEET_HUB_DB_H
 #define FLEET_HUB_DB_H
@@ -24,6 +24,7 @@ enum db_failure {
 	DB_DENIED,              /* the role may not sign in, or not read */
 	DB_SCHEMA,              /* schema.sql is missing, or not of this version */
 	DB_TIMEOUT,             /* the time limit */
+	DB_REFUSED,             /* a function says no: e->code is the status of HTTP, *e the sentence */
 	DB_TOO_BIG,             /* the answer is larger than the room for it */
 	DB_FAILED,              /* anything else: a fault of ours */
 };
@@ -44,12 +45,29 @@ struct db_question {
 
 /*
  * Ask `q` and append its only value, of its only row, to `out`. Connects when there is no connection; when a
- * kept one turns out to be dead it connects anew, once.
+ * kept one turns out to be dead it connects anew, once. A failure ends the transaction.
  */
 enum db_failure db_ask(struct db *db, const struct db_question *q, struct buf *out, struct err *e);
 
-/* The same in a transaction that may write, committed before the value is appended. */
+/* The same in a transaction that may write, committed before the value is appended. It goes on with the
+ * one of db_begin_change(). */
 enum db_failure db_change(struct db *db, const struct db_question *q, struct buf *out, struct err *e);
+
+/* Open a transaction that may write, for questions before db_change(). */
+enum db_failure db_begin_change(struct db *db, int timeout_ms, struct err *e);
+
+/* End the transaction; what was not committed is undone. */
+void db_end(struct db *db);
+
+/* Whose request it is: the address that functions note in the audit log. "" for none; kept until the next
+ * one. */
+void db_set_address(struct db *db, const char *address);
+
+/* After DB_REFUSED, what the function adds to its sentence: JSON, or "". */
+const char *db_detail(const struct db *db);
+
+/* After db_change(), what the limit of this kind of call leaves: "limit,rest,seconds", or "". */
+const char *db_rate(const struct db *db);
 
 enum db_kind { DB_TEXT, DB_NUMBER, DB_JSON };
 

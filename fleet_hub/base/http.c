@@ -75,6 +75,11 @@ static const char *repaired(struct arena *a, struct text t)
 	return copy;
 }
 
+const char *request_text(struct request *r, struct text t)
+{
+	return repaired(&r->arena, t);
+}
+
 static const char *decoded(struct request *r, struct text t, bool plus)
 {
 	char raw[HTTP_QUERY_MAX];
@@ -175,7 +180,7 @@ static bool names_this_machine(const char *host)
 }
 
 /* What is not said counts as elsewhere; so does what a proxy hands on. */
-static bool both_ends_here(char *const *env)
+bool http_both_ends_here(char *const *env)
 {
 	const char *server = env_or_empty(env, "SERVER_ADDR");
 
@@ -219,8 +224,7 @@ static int read_path(struct request *r, char *const *env, struct err *e)
 	return 0;
 }
 
-/* The value of the theme cookie, if it is one of the words that exist. */
-static const char *read_theme(const char *cookies)
+struct text http_cookie(const char *cookies, const char *wanted)
 {
 	struct text rest = { cookies, strnlen(cookies, COOKIE_MAX) };
 
@@ -232,27 +236,36 @@ static const char *read_theme(const char *cookies)
 			value.len--;
 		}
 		name = split(&value, '=');
-		if (!text_eq(name, TEXT("observ_theme")))
-			continue;
-		return text_eq(value, TEXT("dark")) ? "dark" : text_eq(value, TEXT("light")) ? "light" : "";
+		if (text_eq(name, text_of(wanted)))
+			return value;
 	}
-	return "";
+	return (struct text){ NULL, 0 };
+}
+
+/* The value of the theme cookie, if it is one of the words that exist. */
+static const char *read_theme(const char *cookies)
+{
+	struct text value = http_cookie(cookies, "observ_theme");
+
+	return text_eq(value, TEXT("dark")) ? "dark" : text_eq(value, TEXT("light")) ? "light" : "";
 }
 
 int request_read(struct request *r, char *const *env, struct err *e)
 {
 	int rc;
 
-	*r = (struct request){ .arena = ARENA(ARENA_SIZE), .path = "/", .base = "" };
+	*r = (struct request){ .arena = ARENA(ARENA_SIZE), .path = "/", .rest = "", .base = "" };
 	r->method = read_method(env_or_empty(env, "REQUEST_METHOD"));
-	r->role = both_ends_here(env) ? ROLE_ADMIN : ROLE_NOBODY;
 	r->theme = read_theme(env_or_empty(env, "HTTP_COOKIE"));
 	r->accept = env_or_empty(env, "HTTP_ACCEPT");
 	r->content_type = env_or_empty(env, "CONTENT_TYPE");
 	r->content_encoding = env_or_empty(env, "HTTP_CONTENT_ENCODING");
 	r->content_length = env_or_empty(env, "CONTENT_LENGTH");
 	rc = read_path(r, env, e);
-	return rc < 0 ? rc : request_add_query(r, text_of(env_or_empty(env, "QUERY_STRING")), e);
+	if (rc == 0)
+		rc = request_add_query(r, text_of(env_or_empty(env, "QUERY_STRING")), e);
+	r->n_query = r->n_params;
+	return rc;
 }
 
 void request_free(struct request *r)
@@ -303,13 +316,17 @@ bool response_header(struct response *s, const char *name, const char *value)
 	return buf_addf(&s->headers, "%s: %s\r\n", name, value);
 }
 
-static const char *reason(int status)
+const char *http_reason(int status)
 {
 	static const struct { int status; const char *reason; } reasons[] = {
-		{ 200, "OK" },                { 303, "See Other" },          { 400, "Bad Request" },
+		{ 200, "OK" },                { 201, "Created" },            { 204, "No Content" },
+		{ 303, "See Other" },         { 400, "Bad Request" },        { 401, "Unauthorized" },
 		{ 403, "Forbidden" },         { 404, "Not Found" },          { 405, "Method Not Allowed" },
-		{ 411, "Length Required" },   { 413, "Content Too Large" },  { 414, "URI Too Long" },
-		{ 415, "Unsupported Media Type" }, { 503, "Service Unavailable" }, { 504, "Gateway Timeout" },
+		{ 409, "Conflict" },          { 411, "Length Required" },    { 412, "Precondition Failed" },
+		{ 413, "Content Too Large" }, { 414, "URI Too Long" },
+		{ 415, "Unsupported Media Type" },
+		{ 422, "Unprocessable Content" },  { 429, "Too Many Requests" },
+		{ 503, "Service Unavailable" },    { 504, "Gateway Timeout" },
 	};
 
 	for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
@@ -325,7 +342,8 @@ static bool write_head(struct response *s, const char *length)
 
 	s->begun = true;
 	return buf_addf(&head, "Status: %d %s\r\nContent-Type: %s\r\nCache-Control: %s\r\n%s", s->status,
-			reason(s->status), s->type, s->cache ? s->cache : "no-store", length) &&
+			http_reason(s->status), s->type, s->cache ? s->cache : "no-store", length) &&
+	       (!s->secure || buf_adds(&head, "Strict-Transport-Security: max-age=31536000\r\n")) &&
 	       buf_adds(&head, security_headers) && buf_add(&head, s->headers.data, s->headers.len) &&
 	       buf_adds(&head, "\r\n") && s->write(s->to, head.data, head.len);
 }

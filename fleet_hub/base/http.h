@@ -30,8 +30,33 @@ enum http_method {
 	HTTP_OTHER = 64,
 };
 
-/* The rights of a request. Until sign-in exists, a request from this machine has all, any other none. */
-enum role { ROLE_NOBODY, ROLE_VIEWER, ROLE_OPERATOR, ROLE_ADMIN };
+/* What a request has to show: nothing, the session or token of a user who has at least that role, or a token
+ * of one of two other kinds, about which the route's own question decides. */
+enum role { ROLE_PUBLIC, ROLE_VIEWER, ROLE_OPERATOR, ROLE_ADMIN, ROLE_SERVER, ROLE_BOOTSTRAP };
+
+enum {
+	HTTP_HASH_SIZE = 67,            /* a hash as PostgreSQL reads it: \x and 64 digits */
+	HTTP_TOKEN_SIZE = 56,
+	HTTP_ADDRESS_SIZE = 64,
+};
+
+/* Who asks, as auth_read() finds it in the request; whether it is true only the database knows. */
+struct caller {
+	char hash[HTTP_HASH_SIZE];      /* of the token that the request shows; "" for none */
+	char csrf[HTTP_TOKEN_SIZE];     /* what the forms of this session carry */
+	const char *csrf_sent;          /* the same as a header brings it; NULL: a form may have it */
+	bool by_cookie;                 /* the browser sends it by itself, whoever made it ask */
+	bool here;                      /* both ends of the connection are this machine */
+	bool secure;                    /* the browser came over TLS */
+	bool foreign;                   /* the browser says that a page of another site made it ask */
+	bool anonymous;                 /* shows nothing, and may read nevertheless */
+	char address[HTTP_ADDRESS_SIZE];
+	const char *browser;            /* what it says of itself */
+	bool not_noted;                 /* the database wants to know that the session is in use */
+	const char *me;                 /* JSON: what the database says of the user; NULL: it was not asked */
+};
+
+struct conf;
 
 struct http_param {
 	const char *name;
@@ -41,12 +66,16 @@ struct http_param {
 struct request {
 	enum http_method method;
 	const char *path;               /* decoded, begins with '/' */
+	const char *rest;               /* what the '*' of the route stands for */
 	const char *base;               /* what stands before the path in a link; "" or "/x" */
 	struct http_param param[HTTP_PARAMS_MAX];
-	size_t n_params;
+	size_t n_params, n_query;       /* those of the address come first */
 	const char *theme;              /* "light", "dark", or "" for the browser's own wish */
 	const char *accept;
-	enum role role;
+	const struct conf *conf;
+	struct caller who;
+	char new_token[HTTP_TOKEN_SIZE];        /* made for this request, to be shown once; "" for none */
+	char new_password[HTTP_TOKEN_SIZE];     /* likewise */
 	const char *content_type;       /* of the body; "" for none */
 	const char *content_encoding;
 	const char *content_length;
@@ -63,6 +92,7 @@ struct response {
 	http_write *write;
 	void *to;                       /* for write */
 	bool begun;                     /* the head has left: there is no way back */
+	bool secure;                    /* it goes over TLS, and so shall those that follow */
 	int status;
 	const char *type;
 	const char *cache;              /* Cache-Control */
@@ -84,11 +114,20 @@ void request_free(struct request *r);
 /* The first parameter of that name, or NULL. */
 const char *request_param(const struct request *r, const char *name);
 
+/* A copy, lasting as long as the request, in which what is not UTF-8, and NUL, is U+FFFD. NULL: no memory. */
+const char *request_text(struct request *r, struct text t);
+
 /* Take the parameters of a query string or form in, behind those that are there. */
 int request_add_query(struct request *r, struct text query, struct err *e);
 
 /* "GET, HEAD": the methods of the set, of which GET brings HEAD. */
 void http_method_names(char out[64], unsigned methods);
+
+/* True for a name or an address of the loopback interface, or a unix socket. */
+bool http_both_ends_here(char *const *env);
+
+/* The value of the cookie of that name in a Cookie header; the absent span if there is none. */
+struct text http_cookie(const char *cookies, const char *name);
 
 /* Append t percent-encoded, so that it may stand in a path segment or a query. */
 bool http_encode(struct buf *out, struct text t);
@@ -96,6 +135,9 @@ bool http_encode(struct buf *out, struct text t);
 /* Append "Name: value"; false, and nothing added, when it does not fit or when the
  * value holds a control character. */
 bool response_header(struct response *s, const char *name, const char *value);
+
+/* "Not Found" for 404. */
+const char *http_reason(int status);
 
 /* Send it with the security headers that every response carries. One that has begun is left alone. */
 bool response_write(const struct request *r, struct response *s);

@@ -16,7 +16,7 @@
 
 struct json_object;
 
-enum { ROUTE_MORE_MAX = 4 };
+enum { ROUTE_MORE_MAX = 4, ROUTE_ALSO_MAX = 3 };
 
 /* A question that has the first n_params of the parameters. */
 struct part {
@@ -24,31 +24,39 @@ struct part {
 	size_t n_params;
 };
 
+/*
+ * What a method of an address does. GET asks in a read-only transaction; any other method may write, by
+ * functions of the database, which check the role once more.
+ */
 struct route {
-	const char *path;               /* ending in '*' when a name follows */
-	const char *name;               /* for the navigation and the title */
-	unsigned methods;               /* enum http_method; GET brings HEAD */
-	enum role role;                 /* a request needs at least this one */
+	const char *path;                 /* with at most one '*', which stands for a name */
+	const char *also[ROUTE_ALSO_MAX]; /* the same at other addresses */
+	const char *name;                 /* for the navigation and the title */
+	unsigned methods;                 /* enum http_method; GET brings HEAD */
+	enum role role;                   /* what a request needs */
+	bool api;                         /* for programs: refusals are JSON, too */
 	struct body_rule body;
-	/* An answer that needs no database, or NULL: the rest says what is asked and shown. */
-	void (*answer)(const struct request *r, struct response *s);
-	const struct param *params;     /* in the order of $1, $2 ...; NULL: none */
-	const char *sql, *html;         /* NULL: nothing is asked; there is only JSON */
+	/* An answer that more than one question gives, or none; or NULL: the rest says what is asked and
+	 * shown. */
+	void (*answer)(struct request *r, struct db *db, struct response *s);
+	const struct param *params; /* in the order of $1, $2 ...; NULL: none */
+	const char *sql, *html;     /* NULL: nothing is asked; there is only JSON */
 	const uint64_t *html_len;
-	struct part more[ROUTE_MORE_MAX];       /* further questions, whose members join those of sql */
+	struct part more[ROUTE_MORE_MAX]; /* further questions, whose members join those of sql */
 	/* Add to the data what the template needs and SQL can't say well; or NULL. */
 	void (*decorate)(const struct request *r, struct json_object *data);
-	const char *rows_sql;           /* what CSV and NDJSON list, of the same parameters; NULL: the next */
-	const char *rows, *children;    /* what CSV lists of the answer; NULL: there is no CSV */
-	const char *must_have;          /* a member without which the answer is 404, or NULL */
-	const char *missing;            /* the sentence of that 404; NULL: of an unknown name */
-	int timeout_ms;
+	const char *rows_sql;        /* what CSV and NDJSON list, of the same parameters; NULL: the next */
+	const char *rows, *children; /* what CSV lists of the answer; NULL: there is no CSV */
+	const char *must_have;       /* a member without which the answer is 404, or NULL */
+	const char *missing;         /* the sentence of that 404; NULL: of an unknown name */
+	const char *next;            /* the parameter that takes the member "next" of a list; NULL: none */
+	int status;                  /* of a write that was done; 0: 200 */
+	const char *then;            /* the page that a browser goes on to; NULL: the answer is shown */
+	int timeout_ms;              /* 0: PAGE_TIMEOUT_MS */
 };
 
-void page_answer(const struct route *route, struct request *r, struct db *db, struct response *s);
+enum { PAGE_TIMEOUT_MS = 5000 };
 
-/* The page that says what went wrong; `help` is what to do about it, or NULL. */
-void page_error(const struct request *r, struct response *s, int status, const char *title,
-		const char *sentence, const char *help);
+void page_answer(const struct route *route, struct request *r, struct db *db, struct response *s);
 
 #endif

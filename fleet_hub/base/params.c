@@ -1,11 +1,37 @@
 #include "params.h"
 
+#include <json-c/json.h>
+
 #include "common/clock.h"
 #include "common/parse.h"
 #include "common/utf8.h"
+#include "auth.h"
+#include "json_body.h"
 #include "times.h"
 
 enum { VALUE_SAID_MAX = 60 };           /* bytes of a value that a sentence quotes */
+enum { LIMIT_MAX = 1000 };
+
+/* ---- the form of the answer --------------------------------------------------------------- */
+
+enum form form_wanted(const struct request *r)
+{
+	static const struct { const char *name; enum form form; } names[] = {
+		{ "json", FORM_JSON }, { "csv", FORM_CSV }, { "ndjson", FORM_NDJSON },
+	};
+	const char *format = request_param(r, "format");
+
+	if (!format || !*format || strcmp(format, "html") == 0) {
+		bool json =
+			!format && strstr(r->accept, "application/json") && !strstr(r->accept, "text/html");
+
+		return json ? FORM_JSON : FORM_HTML;
+	}
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+		if (strcmp(format, names[i].name) == 0)
+			return names[i].form;
+	return FORM_UNKNOWN;
+}
 
 /* ---- what kinds are made of --------------------------------------------------------------- */
 
@@ -22,6 +48,15 @@ int params_add_copy(struct params *p, struct text value, struct err *e)
 	char *copy = arena_dup(&p->arena, value);
 
 	return copy ? params_add(p, copy, e) : err_set(e, 500, "The parameters need too much memory.");
+}
+
+int params_body(struct params *p, struct json_object **ret, struct err *e)
+{
+	int rc = p->body ? 0 : json_body_read(p->request, &p->body, e);
+
+	if (rc == 0)
+		*ret = p->body;
+	return rc;
 }
 
 int params_refuse(const struct param *row, const char *value, const char *form, struct err *e)
@@ -55,6 +90,51 @@ int param_rest(struct params *p, const struct param *row, const char *value, str
 	(void)row;
 	(void)value;
 	return params_add(p, p->rest, e);
+}
+
+int param_hash(struct params *p, const struct param *row, const char *value, struct err *e)
+{
+	(void)row;
+	(void)value;
+	return params_add(p, p->request->who.hash[0] ? p->request->who.hash : NULL, e);
+}
+
+int param_body(struct params *p, const struct param *row, const char *value, struct err *e)
+{
+	struct json_object *body, *password = NULL;
+	bool has_password;
+	int rc = params_body(p, &body, e);
+
+	(void)row;
+	(void)value;
+	if (rc < 0)
+		return rc;
+	has_password = json_object_object_get_ex(body, "password", &password);
+	json_object_get(password);
+	json_object_object_del(body, "password");
+	rc = params_add_copy(p, text_of(json_object_to_json_string_ext(body, JSON_C_TO_STRING_PLAIN)), e);
+	if (has_password)
+		json_object_object_add(body, "password", password);
+	return rc;
+}
+
+int param_new_token(struct params *p, const struct param *row, const char *value, struct err *e)
+{
+	char hash[HTTP_HASH_SIZE];
+
+	(void)value;
+	auth_new_token(row->otherwise, p->request->new_token);
+	auth_hash(text_of(p->request->new_token), hash);
+	return params_add_copy(p, text_of(hash), e);
+}
+
+int param_limit(struct params *p, const struct param *row, const char *value, struct err *e)
+{
+	int64_t n;
+
+	if (value && (!parse_i64(text_of(value), &n) || n < 1 || n > LIMIT_MAX))
+		return params_refuse(row, value, "write a number from 1 to 1000", e);
+	return params_add(p, value ? value : "100", e);
 }
 
 int param_number(struct params *p, const struct param *row, const char *value, struct err *e)
@@ -114,5 +194,6 @@ int params_read(struct params *p, const struct param *table, struct err *e)
 
 void params_free(struct params *p)
 {
+	json_object_put(p->body);
 	arena_free(&p->arena);
 }

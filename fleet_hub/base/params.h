@@ -17,12 +17,19 @@
 /* What the answer will be. */
 enum form { FORM_HTML, FORM_JSON, FORM_CSV, FORM_NDJSON, FORM_UNKNOWN };
 
+/* What the request asks for, by format= or by Accept. */
+enum form form_wanted(const struct request *r);
+
+struct json_object;
+
 struct params {
-	const struct request *request;
+	struct request *request;
 	const char *rest;               /* of the path, where the route ends in '*' */
 	enum form form;
 	const char *v[DB_PARAMS_MAX];   /* text, or NULL for SQL's null */
 	size_t n;
+	struct json_object *body;       /* NULL until a kind wants it */
+	const char *field;              /* of the body: what a refusal is about; NULL: none */
 	struct arena arena;
 };
 
@@ -39,6 +46,10 @@ struct param {
 };
 
 param_kind param_text;                  /* as it is */
+param_kind param_hash;                  /* of the token that the request shows */
+param_kind param_body;                  /* as a JSON object, without the password in it */
+param_kind param_new_token;             /* the hash of one that is made now; `otherwise` is its prefix */
+param_kind param_limit;                 /* how many rows: 1 to 1,000; 100 */
 param_kind param_rest;                  /* the rest of the path */
 param_kind param_number;                /* a whole number */
 param_kind param_time;                  /* as times.h reads it; "" is null */
@@ -49,8 +60,9 @@ param_kind param_range;                 /* "15m", "1h" ... as seconds */
 int params_read(struct params *p, const struct param *table, struct err *e);
 void params_free(struct params *p);
 
-/* For kinds. Add a $n, of which the caller keeps the bytes; a copy of it; or say what is wrong, and how
- * to write it. */
+/* For kinds. The body, which p keeps. Add a $n, of which the caller keeps the bytes; a copy of it; or say
+ * what is wrong, and how to write it. */
+int params_body(struct params *p, struct json_object **ret, struct err *e);
 int params_add(struct params *p, const char *value, struct err *e);
 int params_add_copy(struct params *p, struct text value, struct err *e);
 int params_add_time(struct params *p, const struct param *row, struct text value, struct err *e);

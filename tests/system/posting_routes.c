@@ -10,8 +10,9 @@
 
 enum { BODY_MAX = 1000 };
 
-static void say_what_came(const struct request *r, struct response *s)
+static void say_what_came(struct request *r, struct db *db, struct response *s)
 {
+	(void)db;
 	s->status = 200;
 	s->type = "text/plain; charset=utf-8";
 	buf_addf(&s->body, "%zu bytes of %s", r->body.len, r->content_type);
@@ -21,12 +22,13 @@ static void say_what_came(const struct request *r, struct response *s)
 	buf_add(&s->body, r->body.s, r->body.len);
 }
 
-const struct route *route_find(const char *path)
+const struct route *route_find(struct request *r, unsigned *ret_methods)
 {
 	static const struct route post = {
-		.path = "/post", .methods = HTTP_POST | HTTP_PUT, .role = ROLE_VIEWER,
+		.path = "/post", .methods = HTTP_POST | HTTP_PUT,
 		.body = { BODY_JSON | BODY_FORM, BODY_MAX }, .answer = say_what_came,
 	};
 
-	return strcmp(path, post.path) == 0 ? &post : NULL;
+	*ret_methods = strcmp(r->path, post.path) == 0 ? post.methods : 0;
+	return *ret_methods & r->method ? &post : NULL;
 }

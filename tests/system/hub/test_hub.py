@@ -14,7 +14,7 @@ import pytest
 
 import seed_fleet
 from harness import TOP, wait_for
-from hub_server import FLEET_HUB, Hub
+from hub_server import ANONYMOUS, FLEET_HUB, Hub
 
 PAGES = ["/", "/servers/fra-1", "/logs", "/help"]
 
@@ -47,8 +47,8 @@ def other_hub(tmp_path):
     """other_hub(url, **environment): another hub, for one test."""
     servers = []
 
-    def make(url, mode="cgi", **environment):
-        servers.append(Hub(tmp_path, url, mode, environment).start())
+    def make(url, mode="cgi", conf=ANONYMOUS, **environment):
+        servers.append(Hub(tmp_path, url, mode, environment, conf=conf).start())
         return servers[-1]
 
     yield make
@@ -86,7 +86,7 @@ def test_a_page_is_whole_and_carries_the_headers(hub, path):
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
     assert answer.text.rstrip().endswith("</html>")
-    assert "until sign-in exists" in answer.text
+    assert 'href="/sign-in?back=' in answer.text
 
 
 @pytest.mark.smoke
@@ -639,9 +639,12 @@ def test_the_theme_is_a_cookie_and_the_way_back_stays_here(hub):
 # ---- who may ask ------------------------------------------------------------------------------------
 
 def ask(fleet, **environment):
-    variables = {"REQUEST_METHOD": "GET", "REQUEST_URI": "/healthz", "SERVER_ADDR": "127.0.0.1",
+    anonymous = fleet.cluster.folder / "anonymous.conf"
+    anonymous.write_text(ANONYMOUS)
+    variables = {"REQUEST_METHOD": "GET", "REQUEST_URI": "/help", "SERVER_ADDR": "127.0.0.1",
                  "REMOTE_ADDR": "127.0.0.1",
-                 "OBSERV_DATABASE_URL": fleet.url("hub"), "PATH": os.environ["PATH"], **environment}
+                 "OBSERV_DATABASE_URL": fleet.url("hub"), "OBSERV_HUB_CONFIG": str(anonymous),
+                 "PATH": os.environ["PATH"], **environment}
     variables = {k: v for k, v in variables.items() if v is not None}
     done = subprocess.run([FLEET_HUB], env=variables, stdin=subprocess.DEVNULL, capture_output=True,
                           text=True, timeout=30)
@@ -656,7 +659,7 @@ def test_only_this_machine_gets_an_answer(fleet):
                       {"HTTP_X_FORWARDED_FOR": "10.0.0.9"}, {"HTTP_HOST": "rebound.example"}]:
         status, text = ask(fleet, **elsewhere, REQUEST_URI="/")
         assert status == 403 and "from this machine itself" in text
-    assert ask(fleet, REMOTE_ADDR="10.0.0.9", REQUEST_URI="/static/observ.css")[0] == 403
+    assert ask(fleet, REMOTE_ADDR="10.0.0.9", REQUEST_URI="/static/observ.css")[0] == 200, "for signing in"
 
 
 # ---- the database --------------------------------------------------------------------------------------
@@ -680,21 +683,33 @@ def test_healthz_shows_the_schema_version(hub, fleet):
     (lambda f: f.cluster.url("postgres", "postgres") + " password=s3cret",
      "psql observ_metrics &lt; schema.sql"),
 ])
-def test_a_useless_database_is_reported_without_secrets(fleet, other_hub, tmp_path, make_url, says):
-    hub = other_hub(make_url(fleet), OBSERV_HUB_CONFIG=str(tmp_path / "none.conf"))
+def test_a_useless_database_is_reported_without_secrets(fleet, other_hub, make_url, says):
+    hub = other_hub(make_url(fleet))
     answer = hub.get("/")
     assert answer.status == 503 and says in answer.text
     assert "s3cret" not in answer.text and "secret-folder" not in answer.text and "s3cret" not in hub.log()
     assert hub.get("/help").status == 200, "needs no database"
     as_json = hub.get("/healthz")
-    assert as_json.status == 503 and as_json.headers["Content-Type"] == "application/json"
-    assert as_json.json["error"]["status"] == 503
+    assert as_json.status == 503 and as_json.headers["Content-Type"] == "application/problem+json"
+    assert as_json.json["status"] == 503 and int(as_json.headers["Retry-After"]) > 0
 
 
-def test_the_configuration_file_gives_the_address(fleet, other_hub, tmp_path):
-    config = tmp_path / "hub.conf"
-    config.write_text(f"# where\n\n  database_url =  {fleet.url('hub')}  \n")
-    assert other_hub(None, OBSERV_HUB_CONFIG=str(config)).get("/healthz").status == 200
+def test_the_configuration_file_gives_the_address(fleet, other_hub):
+    conf = f"# where\n\n  database_url =  {fleet.url('hub')}  \n"
+    assert other_hub(None, conf=conf).get("/healthz").status == 200
+
+
+@pytest.mark.parametrize("line, says", [
+    ("anonymos = viewer", '"anonymos" is not a key (did you mean anonymous?)'),
+    ("anonymous = admin", 'anonymous is one of none|viewer, not "admin"'),
+    ("password_passes = 0", 'password_passes is a number from 1 to 100, not "0"'),
+    ("password_passes = 2\npassword_passes = 2", "password_passes is given twice"),
+    ("anonymous", "there is no '='"),
+])
+def test_a_configuration_that_is_not_valid_opens_nothing(fleet, other_hub, line, says):
+    hub = other_hub(None, conf=f"database_url = {fleet.url('hub')}\n{line}\n")
+    assert hub.get("/healthz").status == hub.get("/").status == 503
+    assert says in hub.log() and "hub.conf:" in hub.log()
 
 
 @pytest.mark.parametrize("mode", ["cgi", "fastcgi"])
@@ -797,14 +812,16 @@ def test_the_snippet_for_lighttpd_works(fleet, tmp_path, short_dir, mode):
     text = re.sub(r"(?m)^\tfastcgi\.server.*\n", "", text).replace(f"#{mode}", "")
     if mode == "fastcgi":
         text = text.replace('"max-procs"', '"bin-environment" => ("OBSERV_DATABASE_URL" => '
-                                           f'"{fleet.url("hub")}"), "max-procs"')
+                                           f'"{fleet.url("hub")}", "OBSERV_HUB_CONFIG" => "{hub.conf}"), '
+                                           '"max-procs"')
     (tmp_path / "observ.conf").write_text(text)
     hub.configure(f"""server.document-root = "{tmp_path}"
         server.port = {hub.port}
         server.bind = "127.0.0.2"
         server.breakagelog = "{tmp_path}/hub.log"
         server.modules = ("mod_setenv")
-        setenv.set-environment = ("OBSERV_DATABASE_URL" => "{fleet.url('hub')}")
+        setenv.set-environment = ("OBSERV_DATABASE_URL" => "{fleet.url('hub')}",
+            "OBSERV_HUB_CONFIG" => "{hub.conf}")
         include "{tmp_path}/observ.conf" """)
     try:
         hub.launch()
@@ -823,8 +840,9 @@ def listening_hub(fleet, short_dir):
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(short_dir / "hub.sock"))
         listening.listen()
+        (short_dir / "hub.conf").write_text(f"database_url = {fleet.url('hub')}\n{ANONYMOUS}")
         process = subprocess.Popen([FLEET_HUB], stdin=listening,
-                                   env={"OBSERV_DATABASE_URL": fleet.url("hub")})
+                                   env={"OBSERV_HUB_CONFIG": str(short_dir / "hub.conf")})
     (short_dir / "hub.sock").chmod(0o666)       # the web server's user
     short_dir.chmod(0o755)
     yield short_dir / "hub.sock"

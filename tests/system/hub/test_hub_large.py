@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from hub_server import FLEET_HUB, Hub
+from hub_server import ANONYMOUS, FLEET_HUB, Hub
 
 LONG = "0123456789" * 10_000                  # 100 kB
 
@@ -314,13 +314,15 @@ def test_a_file_ends_at_its_limit_and_says_so(either, rows):
 
 
 @pytest.mark.parametrize("form", ["csv", "ndjson"])
-def test_a_file_whose_database_fails_on_the_way_says_so(rows, form):
+def test_a_file_whose_database_fails_on_the_way_says_so(rows, form, tmp_path):
+    (tmp_path / "hub.conf").write_text(ANONYMOUS)
     rows.query("""INSERT INTO log_entries (timestamp, vps_name, app_name, level, message)
         SELECT now() - i * interval '1 ms', 'big-1', 'shop', 'INFO', repeat('m', 20000)
             FROM generate_series(1, 1000) i""")
     environment = {"REQUEST_METHOD": "GET", "REQUEST_URI": f"/logs?format={form}",
                    "QUERY_STRING": f"format={form}", "SERVER_ADDR": "127.0.0.1",
-                   "REMOTE_ADDR": "127.0.0.1", "OBSERV_DATABASE_URL": rows.url("hub")}
+                   "REMOTE_ADDR": "127.0.0.1", "OBSERV_DATABASE_URL": rows.url("hub"),
+                   "OBSERV_HUB_CONFIG": str(tmp_path / "hub.conf")}
     with subprocess.Popen([FLEET_HUB], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE) as process:
         # then stop reading: the hub waits, with most rows still to come

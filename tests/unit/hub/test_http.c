@@ -151,7 +151,7 @@ static bool is_here(const char *server, const char *remote, const char *host, co
 	snprintf(a, sizeof a, "%s%s", remote ? "REMOTE_ADDR=" : "X=", remote ? remote : "");
 	snprintf(h, sizeof h, "%s%s", host ? "HTTP_HOST=" : "X=", host ? host : "");
 	snprintf(m, sizeof m, "%s", more ? more : "X=");
-	return both_ends_here(env);
+	return http_both_ends_here(env);
 }
 
 static void only_this_machine_is_here(void **state)

@@ -1,0 +1,43 @@
+/*
+ * conf.h - the settings of the hub: /etc/observ/hub.conf.
+ *
+ * A line is "key = value", empty, or a comment that begins with '#'. Owns the strings. Promises that a key
+ * that is not known, a value that is not valid or a key given twice refuses the file, with the line, and
+ * that a setting which is not given has its default. fleet_hub --print-keys prints the table for
+ * docs/hub.md.
+ */
+#ifndef FLEET_HUB_CONF_H
+#define FLEET_HUB_CONF_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "common/arena.h"
+#include "common/err.h"
+#include "common/text.h"
+
+struct conf {
+	const char *database_url;    /* NULL: not given */
+	const char *anonymous;       /* "none" or "viewer" */
+	const char *plain_http;      /* "loopback" or "allow" */
+	const char *trusted_proxies; /* addresses, with blanks or commas between them */
+	int64_t password_memory_mib;
+	int64_t password_passes;
+	struct arena arena;
+};
+
+/* The defaults. */
+void conf_init(struct conf *c);
+
+/* Read the file. Without one, -ENOENT and the defaults. */
+int conf_read(struct conf *c, const char *path, struct err *e);
+void conf_free(struct conf *c);
+
+/* Whether the list names it. */
+bool conf_lists(const char *list, const char *item);
+
+/* The keys as a table in Markdown. */
+void conf_print_keys(FILE *to);
+
+#endif

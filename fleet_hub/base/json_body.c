@@ -1,0 +1,95 @@
+#include "json_body.h"
+
+#include <errno.h>
+#include <json-c/json.h>
+#include <math.h>
+
+enum { DEPTH_MAX = 32 };
+
+static const double LARGEST = 1e300;
+
+/* ---- what PostgreSQL can take ------------------------------------------------------------------ */
+
+static bool fits_number(struct json_object *o)
+{
+	double v = json_object_get_double(o);
+	int64_t n = json_object_get_int64(o);
+
+	if (json_object_is_type(o, json_type_int))
+		return n != INT64_MAX && n != INT64_MIN; /* the parser's way to say: too large */
+	/* Neither beyond the range nor so small that it is spelled with thousands of zeros. */
+	return isfinite(v) && fabs(v) < LARGEST && (v == 0 || fabs(v) > 1 / LARGEST);
+}
+
+static bool fits(struct json_object *o)
+{
+	switch (json_object_get_type(o)) {
+	case json_type_object:
+		for (struct lh_entry *m = json_object_get_object(o)->head; m; m = m->next)
+			if (!fits(lh_entry_v(m)))
+				return false;
+		return true;
+	case json_type_array:
+		for (size_t i = 0; i < json_object_array_length(o); i++)
+			if (!fits(json_object_array_get_idx(o, i)))
+				return false;
+		return true;
+	case json_type_string:
+		return !memchr(json_object_get_string(o), '\0', (size_t)json_object_get_string_len(o));
+	case json_type_int:
+	case json_type_double: return fits_number(o);
+	default: return true;
+	}
+}
+
+/* ---- the two kinds of bodies --------------------------------------------------------------------- */
+
+static struct json_object *of_form(const struct request *r)
+{
+	struct json_object *o = json_object_new_object();
+
+	for (size_t i = r->n_query; i < r->n_params; i++)
+		if (strcmp(r->param[i].name, "csrf") != 0 && strcmp(r->param[i].name, "back") != 0)
+			json_object_object_add(o, r->param[i].name,
+					       json_object_new_string(r->param[i].value));
+	return o;
+}
+
+static int of_json(struct text body, struct json_object **ret, struct err *e)
+{
+	struct json_tokener *tok = json_tokener_new_ex(DEPTH_MAX);
+	struct json_object *o = tok ? json_tokener_parse_ex(tok, body.s, (int)body.len) : NULL;
+	enum json_tokener_error error = tok ? json_tokener_get_error(tok) : json_tokener_error_size;
+	size_t at = tok ? json_tokener_get_parse_end(tok) : 0;
+
+	if (tok)
+		json_tokener_free(tok);
+	while (at < body.len && strchr(" \t\r\n", body.s[at]))
+		at++;
+	if (error == json_tokener_success && at == body.len) {
+		*ret = o;
+		return 0;
+	}
+	json_object_put(o);
+	return err_set(e, 400, "The body is no JSON, from byte %zu on: %s.", at,
+		       error == json_tokener_continue ? "it ends too early" : json_tokener_error_desc(error));
+}
+
+int json_body_read(const struct request *r, struct json_object **ret, struct err *e)
+{
+	bool form = r->n_params > r->n_query || r->body.len == 0;
+	struct json_object *o = NULL;
+	int rc = form ? 0 : of_json(r->body, &o, e);
+
+	if (form)
+		o = of_form(r);
+	if (rc == 0 && !json_object_is_type(o, json_type_object))
+		rc = err_set(e, 422, "The body must be a JSON object.");
+	if (rc == 0 && !fits(o))
+		rc = err_set(e, 422, "The body has a number out of range, or a text with a NUL in it.");
+	if (rc < 0)
+		json_object_put(o);
+	else
+		*ret = o;
+	return rc;
+}

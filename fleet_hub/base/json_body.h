@@ -1,0 +1,17 @@
+/*
+ * json_body.h - the body of a request as a JSON object, for functions of the database.
+ *
+ * The fields of a form become its members, as strings. Promises that an object which PostgreSQL would not
+ * take, or would blow up (deep nesting, a NUL in a text, 1e100000), is refused.
+ */
+#ifndef FLEET_HUB_JSON_BODY_H
+#define FLEET_HUB_JSON_BODY_H
+
+#include "http.h"
+
+struct json_object;
+
+/* The caller puts *ret. On failure e->code is the status of HTTP: 400 or 422. */
+int json_body_read(const struct request *r, struct json_object **ret, struct err *e);
+
+#endif

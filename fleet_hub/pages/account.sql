@@ -1,0 +1,2 @@
+-- Who shows $1, with sessions and tokens.
+SELECT account($1)

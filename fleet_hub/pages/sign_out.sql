@@ -1,0 +1,2 @@
+-- The session or token $1 ends.
+SELECT sign_out($1)
