@@ -15,8 +15,8 @@
 --   observ_owner and take the caller's identity from session_user.
 -- * A value that the database refuses raises an SQLSTATE of class 22, 23, 54 or P0: the agent bisects
 --   its batch to find the bad row. Any other class means "try again" or "a person must act".
--- * Locks are taken in the order in which agents take them: agents, vps_metrics, health_checks, gaps,
---   rejects, log_streams, log_entries.
+-- * Locks are taken in the order in which agents take them: agents, vps_metrics, latest_samples,
+--   health_checks, latest_checks, gaps, rejects, log_streams, log_entries.
 -- * A part owns its tables, indexes, functions and grants. Functions are not open to PUBLIC.
 
 \set ON_ERROR_STOP on
@@ -1043,6 +1043,9 @@ BEGIN
 		(r->>33)::float8, (r->>34)::float8
 		-- end of made
 	FROM jsonb_array_elements(p_rows) r;
+	IF p_rows->-1 IS NOT NULL THEN
+		PERFORM keep_sample(p_vps, p_app, p_rows->-1);
+	END IF;
 END
 $$;
 
@@ -1063,6 +1066,7 @@ BEGIN
 		(r->>11)::float8, from_us((r->>12)::bigint), (r->>13)::int, (r->>14)::int, (r->>1)::boolean,
 		v_now
 	FROM jsonb_array_elements(p_rows) r;
+	PERFORM keep_checks(p_vps, p_app, p_rows);
 END
 $$;
 
@@ -1161,6 +1165,140 @@ $$;
 SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION push_metrics, push_checks, push_logs, push_gaps, push_rejects, push TO observ_agent;
 
+-- ==== 32-latest: the newest sample of each agent, and the newest result of each check ==========
+-- A page of the fleet reads a row of an agent here instead of looking for it among millions. The agent
+-- functions write these rows in the transaction that brings the facts, under the lock of the agent's row. An
+-- agent delivers in the order of its clock, so the last row of a batch is the newest. No index covers what
+-- changes, and rows leave room on their page (HOT).
+CREATE TABLE IF NOT EXISTS latest_samples (
+	vps_name text NOT NULL,
+	app_name text NOT NULL,
+	"timestamp" timestamptz NOT NULL,
+	cpu_percent double precision,
+	memory_percent double precision,
+	disk_percent double precision,
+	inode_percent double precision,
+	load_avg_1m double precision,
+	cpu_count double precision,
+	memory_total_mb double precision,
+	disk_total_gb double precision,
+	app_cpu_percent double precision,
+	app_memory_mb double precision,
+	PRIMARY KEY (vps_name, app_name)
+) WITH (fillfactor = 40, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+
+CREATE TABLE IF NOT EXISTS latest_checks (
+	vps_name text NOT NULL,
+	app_name text NOT NULL,
+	url_key uuid NOT NULL,                          -- md5(url): a URL may be too long for an index
+	url text NOT NULL,
+	"timestamp" timestamptz NOT NULL,
+	success boolean NOT NULL,
+	error_class text,
+	interval_s int,
+	PRIMARY KEY (vps_name, app_name, url_key)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+GRANT SELECT ON latest_samples, latest_checks TO observ_hub, observ_watch;
+
+-- p_row: a row of push_metrics(). Its places are the order of METRICS in wire/sample.h, which never changes.
+CREATE OR REPLACE FUNCTION keep_sample(p_vps text, p_app text, p_row jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	INSERT INTO latest_samples AS l (vps_name, app_name, "timestamp", cpu_percent, memory_percent,
+		disk_percent, inode_percent, load_avg_1m, cpu_count, memory_total_mb, disk_total_gb,
+		app_cpu_percent, app_memory_mb)
+	VALUES (p_vps, p_app, from_us((p_row->>0)::bigint), (p_row->>3)::float8, (p_row->>4)::float8,
+		(p_row->>6)::float8, (p_row->>19)::float8, (p_row->>8)::float8, (p_row->>30)::float8,
+		(p_row->>15)::float8, (p_row->>18)::float8, (p_row->>31)::float8, (p_row->>32)::float8)
+	ON CONFLICT (vps_name, app_name) DO UPDATE SET "timestamp" = excluded."timestamp",
+		cpu_percent = excluded.cpu_percent, memory_percent = excluded.memory_percent,
+		disk_percent = excluded.disk_percent, inode_percent = excluded.inode_percent,
+		load_avg_1m = excluded.load_avg_1m, cpu_count = excluded.cpu_count,
+		memory_total_mb = excluded.memory_total_mb, disk_total_gb = excluded.disk_total_gb,
+		app_cpu_percent = excluded.app_cpu_percent, app_memory_mb = excluded.app_memory_mb;
+END
+$$;
+
+-- p_rows: the rows of push_checks().
+CREATE OR REPLACE FUNCTION keep_checks(p_vps text, p_app text, p_rows jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	INSERT INTO latest_checks AS l (vps_name, app_name, url_key, url, "timestamp", success, error_class,
+		interval_s)
+	SELECT DISTINCT ON (1, 2, 3) p_vps, p_app, md5(r->>2)::uuid, r->>2, from_us((r->>0)::bigint),
+		(r->>5)::boolean, left(r->>6, 200), (r->>14)::int
+	FROM jsonb_array_elements(p_rows) WITH ORDINALITY u(r, place) ORDER BY 1, 2, 3, place DESC
+	ON CONFLICT (vps_name, app_name, url_key) DO UPDATE SET "timestamp" = excluded."timestamp",
+		success = excluded.success, error_class = excluded.error_class,
+		interval_s = excluded.interval_s;
+END
+$$;
+
+-- Makes the rows that are missing or behind, of the facts: for rows that were not written by the agent
+-- functions, and for a database of an older schema.sql.
+CREATE OR REPLACE FUNCTION rebuild_latest() RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	INSERT INTO latest_samples AS l
+	SELECT a.vps_name, a.app_name, s.* FROM agents a CROSS JOIN LATERAL (
+		SELECT v."timestamp", cpu_percent, memory_percent, disk_percent, inode_percent, load_avg_1m,
+			cpu_count, memory_total_mb, disk_total_gb, app_cpu_percent, app_memory_mb
+		FROM vps_metrics v
+		WHERE v.vps_name = a.vps_name AND v.app_name = a.app_name
+			AND v."timestamp" > a.last_seen_at - interval '1 day'
+			AND v."timestamp" < a.last_seen_at + interval '1 day'
+		ORDER BY v."timestamp" DESC LIMIT 1) s
+	ON CONFLICT (vps_name, app_name) DO UPDATE SET "timestamp" = excluded."timestamp",
+		cpu_percent = excluded.cpu_percent, memory_percent = excluded.memory_percent,
+		disk_percent = excluded.disk_percent, inode_percent = excluded.inode_percent,
+		load_avg_1m = excluded.load_avg_1m, cpu_count = excluded.cpu_count,
+		memory_total_mb = excluded.memory_total_mb, disk_total_gb = excluded.disk_total_gb,
+		app_cpu_percent = excluded.app_cpu_percent, app_memory_mb = excluded.app_memory_mb
+		WHERE l."timestamp" < excluded."timestamp";
+	INSERT INTO latest_checks AS l
+	SELECT a.vps_name, a.app_name, md5(c.url)::uuid, c.url, c."timestamp", success, left(error_class,
+		200),
+		c.interval_s
+	FROM agents a CROSS JOIN LATERAL (
+		SELECT DISTINCT ON (url COLLATE "C") * FROM (
+			SELECT url, h."timestamp", success, error_class, h.interval_s FROM health_checks h
+			WHERE h.vps_name = a.vps_name AND h.app_name = a.app_name
+				AND h."timestamp" > a.last_seen_at - interval '1 hour'
+				AND h."timestamp" < a.last_seen_at + interval '1 hour'
+			UNION ALL
+			SELECT url, h."timestamp", success, error_class, h.interval_s FROM health_checks h
+			WHERE h.vps_name = a.vps_name AND h.app_name = a.app_name
+				AND h.interval_s > 400          -- rare_check_s()
+				AND h."timestamp" > a.last_seen_at - check_expiry(max_check_s())
+				AND h."timestamp" <= a.last_seen_at - interval '1 hour') r
+		ORDER BY url COLLATE "C", "timestamp" DESC) c
+	ON CONFLICT (vps_name, app_name, url_key) DO UPDATE SET "timestamp" = excluded."timestamp",
+		success = excluded.success, error_class = excluded.error_class,
+		interval_s = excluded.interval_s
+		WHERE l."timestamp" < excluded."timestamp";
+END
+$$;
+
+-- Deletes what no page shows any more: results that no longer count, and rows of agents that are not there.
+CREATE OR REPLACE FUNCTION expire_latest() RETURNS bigint
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_count bigint;
+	deleted bigint;
+BEGIN
+	DELETE FROM latest_samples l WHERE NOT EXISTS (SELECT FROM agents a
+		WHERE a.vps_name = l.vps_name AND a.app_name = l.app_name);
+	GET DIAGNOSTICS deleted = ROW_COUNT;
+	DELETE FROM latest_checks l WHERE NOT EXISTS (SELECT FROM agents a
+		WHERE a.vps_name = l.vps_name AND a.app_name = l.app_name
+			AND l."timestamp" > a.last_seen_at - 2 * check_expiry(max_check_s()));
+	GET DIAGNOSTICS v_count = ROW_COUNT;
+	RETURN deleted + v_count;
+END
+$$;
+
+SELECT drop_former_functions() \g /dev/null
+SELECT rebuild_latest() WHERE NOT EXISTS (SELECT FROM latest_samples) \g /dev/null
 -- ==== 35-search: which lines a query of the log page finds =====================================
 -- The hub sends a query as a tree in JSON (fleet_hub/pages/search.h). line_condition() turns it into the
 -- condition of a WHERE clause with every value as a quoted constant. So the planner sees the values, and
@@ -1470,29 +1608,35 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN greatest(p_width, interval '1 s') * least(8, greatest(0.05, 0.7 * extract(epoch FROM p_left) /
 	greatest(extract(epoch FROM p_took), 0.001)))::float8;
 
+-- So many matches are read and sorted.
+CREATE OR REPLACE FUNCTION few_lines() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 2000;
+
 -- The p_max lines that p_tree finds between two times: the newest, or (p_up) the oldest after a place. A
--- place is the time, server and id of a line; NULL: none.
+-- place is the time, server and id of a line; NULL: none. p_brief: without message and place in the file.
 --
 -- The planner can't know how rare a word is whose end is open. A walk from the newest line is right for what
 -- is common, and reads everything for what is rare. So after the first parts, of some 8,000 lines, the index
--- of words is asked for 20,000 matches first; if there are fewer, they are the answer.
+-- of words is asked for few_lines() matches first; if there are no more, they are the answer.
 --
--- What no index answers would take as long as the range is. When search_budget() is used up, a last row has
--- no id: all lines up to its timestamp were looked at. Lines beyond it may stand before this row; they are
--- the next ones in the order.
+-- What no index answers would take as long as the range is. When p_budget is used up (NULL: search_budget()),
+-- a last row has no id: all lines up to its timestamp were looked at. Lines beyond it may stand before this
+-- row; they are the next ones in the order.
 CREATE OR REPLACE FUNCTION found_lines(p_tree jsonb, p_since timestamptz, p_until timestamptz, p_max int,
 	p_up boolean DEFAULT false, p_at timestamptz DEFAULT NULL, p_vps text DEFAULT NULL,
-	p_id bigint DEFAULT NULL)
+	p_id bigint DEFAULT NULL, p_budget interval DEFAULT NULL, p_brief boolean DEFAULT false)
 RETURNS TABLE (id bigint, "timestamp" timestamptz, vps_name text, app_name text, level text, logger text,
 	message text, context jsonb, stream_id bigint, stream_offset bigint)
 LANGUAGE plpgsql STABLE ROWS 100 SET search_path = observ, pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
-	columns text := 'id, "timestamp", vps_name, app_name, level, logger, message, context, stream_id,
-		stream_offset';
+	columns text := CASE WHEN p_brief
+		THEN 'id, "timestamp", vps_name, app_name, level, logger, NULL::text, context, NULL::bigint,
+			NULL::bigint'
+		ELSE 'id, "timestamp", vps_name, app_name, level, logger, message, context, stream_id,
+			stream_offset' END;
 	walk CONSTANT text := 'SELECT %1$s FROM log_entries WHERE %2$s ORDER BY %3$s LIMIT %4$s';
 	index_first CONSTANT text := '
-		WITH found AS MATERIALIZED (SELECT %1$s FROM log_entries WHERE %2$s LIMIT 20001),
-		few AS MATERIALIZED (SELECT count(*) <= 20000 AS yes FROM found)
+		WITH found AS MATERIALIZED (SELECT %1$s FROM log_entries WHERE %2$s LIMIT %5$s + 1),
+		few AS MATERIALIZED (SELECT count(*) <= %5$s AS yes FROM found)
 		(SELECT * FROM found WHERE (SELECT yes FROM few) ORDER BY %3$s LIMIT %4$s)
 		UNION ALL
 		(SELECT %1$s FROM log_entries WHERE NOT (SELECT yes FROM few) AND %2$s
@@ -1508,7 +1652,7 @@ DECLARE
 	until timestamptz := CASE WHEN p_up THEN p_until ELSE least(p_until, p_at + interval '1 us') END;
 	edge timestamptz := first_edge(narrow, since, until, p_up);
 	width interval := CASE WHEN p_up THEN edge - since ELSE until - edge END;
-	budget interval := search_budget(p_max);
+	budget interval := coalesce(p_budget, search_budget(p_max));
 	deadline timestamptz := clock_timestamp() + budget;
 	began timestamptz;
 	during text;
@@ -1523,7 +1667,8 @@ BEGIN
 				CASE WHEN p_up THEN since ELSE edge END,
 				CASE WHEN p_up THEN edge ELSE until END, place, deadline);
 			RETURN QUERY EXECUTE format(CASE WHEN part < 4 THEN walk ELSE index_first END,
-				columns, during || ' AND ' || condition, ordered, p_max - found);
+				columns, during || ' AND ' || condition, ordered, p_max - found,
+				greatest(few_lines(), p_max));
 			GET DIAGNOSTICS n = ROW_COUNT;
 			part := part + 1;
 			found := found + n;
@@ -1546,8 +1691,116 @@ BEGIN
 END
 $$;
 
+-- ---- counts ------------------------------------------------------------------------------------
+
+-- The lines of a query for histogram and facets: the newest ones, up to counted_lines(), each for itself
+-- (weight 1), and a sample of the older ones, each of which stands for `weight` lines. The sum of the weights
+-- is the number of lines; it is an estimate if a weight is above 1.
+--
+-- The sample is all lines within short windows, spread over the time. Their length is such that about
+-- sampled_lines() are looked at, whatever the condition; if there are hardly more, the windows are the whole
+-- time. The weight is the same everywhere, so a burst counts as what it is.
+--
+-- When the time is up, a last row has no weight: lines before its timestamp are not counted.
+CREATE OR REPLACE FUNCTION counted_lines() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 3000;
+CREATE OR REPLACE FUNCTION sampled_lines() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 12000;
+CREATE OR REPLACE FUNCTION count_budget() RETURNS interval LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN interval '200 ms';
+
+-- The lines in windows that are p_part of the time between two times, 1 at most, as a FROM clause. Each
+-- window is elsewhere in its piece of the time, or what repeats itself would repeat in all of them. The
+-- condition is behind OFFSET 0, so that no window asks the index of words.
+CREATE OR REPLACE FUNCTION windows_of(p_since timestamptz, p_until timestamptz, p_part float8, p_windows int,
+	p_narrow text, p_condition text) RETURNS text LANGUAGE sql STABLE
+RETURN format('(SELECT %1$L::timestamptz + (place + (1 - %2$s) * (place * 0.618034 %% 1)) * step AS lo,
+		step * %2$s AS width
+	FROM generate_series(0, %3$s) place, (VALUES (%4$L::interval)) s (step)) w
+	CROSS JOIN LATERAL (SELECT "timestamp", vps_name, app_name, level, logger, context, %6$s AS hit
+		FROM log_entries WHERE "timestamp" >= lo AND "timestamp" < lo + width AND %5$s OFFSET 0) l
+	WHERE hit', p_since, p_part, p_windows - 1, (p_until - p_since) / p_windows, p_narrow, p_condition);
+
+-- About how many lines there are. Windows grow until they have some hundred.
+CREATE OR REPLACE FUNCTION about_lines(p_narrow text, p_since timestamptz, p_until timestamptz)
+RETURNS float8 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp
+SET enable_seqscan = off AS $$
+DECLARE
+	part float8 := 1.0 / 65536;
+	n int;
+BEGIN
+	LOOP
+		EXECUTE 'SELECT count(*) FROM (SELECT FROM ' || windows_of(p_since, p_until, part, 60,
+			p_narrow,
+			'true') || ' LIMIT 5000) x' INTO n;
+		IF n >= 300 OR part >= 1 THEN
+			RETURN n / part;
+		END IF;
+		part := least(part * CASE WHEN n < 30 THEN 16 ELSE 4 END, 1);
+	END LOOP;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION sample_of(p_tree jsonb, p_since timestamptz, p_until timestamptz,
+	p_deadline timestamptz)
+RETURNS TABLE (weight float8, "timestamp" timestamptz, vps_name text, app_name text, level text, logger text,
+	context jsonb)
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+	narrow text := narrow_condition(p_tree);
+	lines float8 := about_lines(narrow, p_since, p_until);
+	part float8 := CASE WHEN lines < 1.5 * sampled_lines() THEN 1 ELSE sampled_lines() / lines END;
+BEGIN
+	RETURN QUERY EXECUTE format('SELECT %s::float8, "timestamp", vps_name, app_name, level, logger,
+		context FROM ', 1 / part) || windows_of(p_since, p_until, part, 240, narrow,
+		format('in_time(%L) AND ', p_deadline) || line_condition(p_tree));
+END
+$$;
+
+CREATE OR REPLACE FUNCTION lines_sample(p_tree jsonb, p_since timestamptz, p_until timestamptz)
+RETURNS TABLE (weight float8, "timestamp" timestamptz, vps_name text, app_name text, level text, logger text,
+	context jsonb)
+LANGUAGE plpgsql STABLE ROWS 5000 SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	deadline timestamptz := clock_timestamp() + count_budget();
+	edge timestamptz;
+	newest_end timestamptz;
+	n int := 0;
+	l record;
+BEGIN
+	FOR l IN SELECT f.* FROM found_lines(p_tree, p_since, p_until, counted_lines(),
+			p_budget => count_budget() / 2, p_brief => true) f ORDER BY f.id IS NULL DESC LOOP
+		IF l.id IS NULL THEN
+			edge := l."timestamp";
+			CONTINUE;
+		END IF;
+		CONTINUE WHEN l."timestamp" < edge;     -- the sample has it
+		n := n + 1;
+		weight := 1;
+		"timestamp" := l."timestamp";
+		vps_name := l.vps_name;
+		app_name := l.app_name;
+		level := l.level;
+		logger := l.logger;
+		context := l.context;
+		newest_end := least(newest_end, l."timestamp");
+		RETURN NEXT;
+	END LOOP;
+	IF n = counted_lines() THEN
+		edge := newest_end;
+	END IF;
+	IF edge > p_since THEN
+		BEGIN
+			RETURN QUERY SELECT s.* FROM sample_of(p_tree, p_since, edge, deadline) s;
+		EXCEPTION WHEN SQLSTATE 'OB003' THEN
+			RETURN QUERY SELECT NULL::float8, edge, NULL, NULL, NULL, NULL, NULL::jsonb;
+		END;
+	END IF;
+END
+$$;
+
 SELECT drop_former_functions() \g /dev/null
-GRANT EXECUTE ON FUNCTION found_lines, search_budget, in_time, first_edge, next_width, narrow_condition,
+GRANT EXECUTE ON FUNCTION found_lines, lines_sample, sample_of, about_lines, windows_of, counted_lines,
+	sampled_lines,
+	count_budget, few_lines, search_budget, in_time, first_edge, next_width, narrow_condition,
 	line_condition, level_condition, column_condition, context_condition, context_words, nested,
 	json_values, key_paths, compared, time_of, number_of, like_pattern, text_condition, has_words,
 	words_query, line_fits, stands_in, is_edge, ascii_pattern, unescaped, word_list, folded,
@@ -1824,6 +2077,7 @@ BEGIN
 	END LOOP;
 	DELETE FROM log_streams WHERE finished AND updated_at < now() - interval '1 year';
 	DELETE FROM job_runs WHERE started_at < now() - interval '90 days';
+	PERFORM expire_latest();
 	RETURN format('%s rows deleted', deleted)
 		|| CASE WHEN clock_timestamp() > p_deadline THEN ' (unfinished)' ELSE '' END;
 END

@@ -2,6 +2,7 @@
 
 #include "common/cleanup.h"
 #include "common/embed.h"
+#include "common/parse.h"
 #include "fleet_hub/base/assets.h"
 #include "fleet_hub/base/auth.h"
 #include "fleet_hub/base/refusal.h"
@@ -24,6 +25,7 @@ ROWS(checks);
 SQL(delivery);
 SQL(losses);
 PAGE(logs);
+SQL(logs_counts);
 ROWS(logs);
 PAGE(around);
 ROWS(around);
@@ -45,11 +47,36 @@ static const char no_line[] = "The database has no such line. Lines are deleted 
 
 /* ---- parameters: each table in the order of $1, $2 ... -------------------------------------------- */
 
-/* A file has all servers. */
+enum {
+	SERVERS_MAX = 1000,             /* on a page of the fleet */
+	PAGE_NUMBER_MAX = 1000000,
+};
+
+/* How many servers: all of them in a file, as many as fleet.sql thinks best on a page that says nothing. */
 static int param_show(struct params *p, const struct param *row, const char *value, struct err *e)
 {
-	(void)row;
-	return params_add(p, p->form == FORM_CSV ? "all" : value, e);
+	int64_t n;
+
+	if (p->form == FORM_CSV || (p->form == FORM_JSON && strcmp(value, "all") == 0))
+		return params_add(p, NULL, e);
+	if (!*value)
+		return params_add(p, p->form == FORM_JSON ? "1000" : "0", e);
+	if (strcmp(value, "all") == 0)
+		return params_add(p, "1000", e);
+	if (!parse_i64(text_of(value), &n) || n < 1 || n > SERVERS_MAX)
+		return params_refuse(row, value, "write a number of servers, from 1 to 1000", e);
+	return params_add(p, value, e);
+}
+
+static int param_page(struct params *p, const struct param *row, const char *value, struct err *e)
+{
+	int64_t n;
+
+	if (!*value)
+		return params_add(p, "1", e);
+	if (!parse_i64(text_of(value), &n) || n < 1 || n > PAGE_NUMBER_MAX)
+		return params_refuse(row, value, "write the number of a page, from 1", e);
+	return params_add(p, value, e);
 }
 
 static const struct param hash_params[] = {
@@ -61,7 +88,9 @@ static const struct param fleet_params[] = {
 	{ "q",      param_text,   "" },
 	{ "state",  param_text,   "" },
 	{ "sort",   param_text,   "" },
-	{ "show",   param_show,   "" },
+	{ "show",   param_show,   "" },         /* $4 */
+	{ "page",   param_page,   "" },
+	{ "view",   param_text,   "" },
 	{ NULL,     NULL,         NULL },
 };
 
@@ -173,7 +202,7 @@ static const struct route routes[] = {
 	  .role = ROLE_VIEWER,
 	  .params = server_params,
 	  .sql = sql_server,
-	  .more = { { sql_checks, 4 }, { sql_delivery, 1 }, { sql_losses, 4 } },
+	  .more = { { sql_checks, 4, NULL }, { sql_delivery, 1, NULL }, { sql_losses, 4, NULL } },
 	  SHOW(server),
 	  .decorate = log_lines_decorate,
 	  .rows_sql = rows_checks,
@@ -185,6 +214,7 @@ static const struct route routes[] = {
 	  .role = ROLE_VIEWER,
 	  .params = logs_params,
 	  .sql = sql_logs,
+	  .more = { { sql_logs_counts, 4, "counts" } },
 	  SHOW(logs),
 	  .decorate = log_lines_decorate,
 	  .rows_sql = rows_logs,

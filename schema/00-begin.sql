@@ -15,8 +15,8 @@
 --   observ_owner and take the caller's identity from session_user.
 -- * A value that the database refuses raises an SQLSTATE of class 22, 23, 54 or P0: the agent bisects
 --   its batch to find the bad row. Any other class means "try again" or "a person must act".
--- * Locks are taken in the order in which agents take them: agents, vps_metrics, health_checks, gaps,
---   rejects, log_streams, log_entries.
+-- * Locks are taken in the order in which agents take them: agents, vps_metrics, latest_samples,
+--   health_checks, latest_checks, gaps, rejects, log_streams, log_entries.
 -- * A part owns its tables, indexes, functions and grants. Functions are not open to PUBLIC.
 
 \set ON_ERROR_STOP on

@@ -220,6 +220,9 @@ BEGIN
 		(r->>33)::float8, (r->>34)::float8
 		-- end of made
 	FROM jsonb_array_elements(p_rows) r;
+	IF p_rows->-1 IS NOT NULL THEN
+		PERFORM keep_sample(p_vps, p_app, p_rows->-1);
+	END IF;
 END
 $$;
 
@@ -240,6 +243,7 @@ BEGIN
 		(r->>11)::float8, from_us((r->>12)::bigint), (r->>13)::int, (r->>14)::int, (r->>1)::boolean,
 		v_now
 	FROM jsonb_array_elements(p_rows) r;
+	PERFORM keep_checks(p_vps, p_app, p_rows);
 END
 $$;
 

@@ -307,29 +307,35 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN greatest(p_width, interval '1 s') * least(8, greatest(0.05, 0.7 * extract(epoch FROM p_left) /
 	greatest(extract(epoch FROM p_took), 0.001)))::float8;
 
+-- So many matches are read and sorted.
+CREATE OR REPLACE FUNCTION few_lines() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 2000;
+
 -- The p_max lines that p_tree finds between two times: the newest, or (p_up) the oldest after a place. A
--- place is the time, server and id of a line; NULL: none.
+-- place is the time, server and id of a line; NULL: none. p_brief: without message and place in the file.
 --
 -- The planner can't know how rare a word is whose end is open. A walk from the newest line is right for what
 -- is common, and reads everything for what is rare. So after the first parts, of some 8,000 lines, the index
--- of words is asked for 20,000 matches first; if there are fewer, they are the answer.
+-- of words is asked for few_lines() matches first; if there are no more, they are the answer.
 --
--- What no index answers would take as long as the range is. When search_budget() is used up, a last row has
--- no id: all lines up to its timestamp were looked at. Lines beyond it may stand before this row; they are
--- the next ones in the order.
+-- What no index answers would take as long as the range is. When p_budget is used up (NULL: search_budget()),
+-- a last row has no id: all lines up to its timestamp were looked at. Lines beyond it may stand before this
+-- row; they are the next ones in the order.
 CREATE OR REPLACE FUNCTION found_lines(p_tree jsonb, p_since timestamptz, p_until timestamptz, p_max int,
 	p_up boolean DEFAULT false, p_at timestamptz DEFAULT NULL, p_vps text DEFAULT NULL,
-	p_id bigint DEFAULT NULL)
+	p_id bigint DEFAULT NULL, p_budget interval DEFAULT NULL, p_brief boolean DEFAULT false)
 RETURNS TABLE (id bigint, "timestamp" timestamptz, vps_name text, app_name text, level text, logger text,
 	message text, context jsonb, stream_id bigint, stream_offset bigint)
 LANGUAGE plpgsql STABLE ROWS 100 SET search_path = observ, pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
-	columns text := 'id, "timestamp", vps_name, app_name, level, logger, message, context, stream_id,
-		stream_offset';
+	columns text := CASE WHEN p_brief
+		THEN 'id, "timestamp", vps_name, app_name, level, logger, NULL::text, context, NULL::bigint,
+			NULL::bigint'
+		ELSE 'id, "timestamp", vps_name, app_name, level, logger, message, context, stream_id,
+			stream_offset' END;
 	walk CONSTANT text := 'SELECT %1$s FROM log_entries WHERE %2$s ORDER BY %3$s LIMIT %4$s';
 	index_first CONSTANT text := '
-		WITH found AS MATERIALIZED (SELECT %1$s FROM log_entries WHERE %2$s LIMIT 20001),
-		few AS MATERIALIZED (SELECT count(*) <= 20000 AS yes FROM found)
+		WITH found AS MATERIALIZED (SELECT %1$s FROM log_entries WHERE %2$s LIMIT %5$s + 1),
+		few AS MATERIALIZED (SELECT count(*) <= %5$s AS yes FROM found)
 		(SELECT * FROM found WHERE (SELECT yes FROM few) ORDER BY %3$s LIMIT %4$s)
 		UNION ALL
 		(SELECT %1$s FROM log_entries WHERE NOT (SELECT yes FROM few) AND %2$s
@@ -345,7 +351,7 @@ DECLARE
 	until timestamptz := CASE WHEN p_up THEN p_until ELSE least(p_until, p_at + interval '1 us') END;
 	edge timestamptz := first_edge(narrow, since, until, p_up);
 	width interval := CASE WHEN p_up THEN edge - since ELSE until - edge END;
-	budget interval := search_budget(p_max);
+	budget interval := coalesce(p_budget, search_budget(p_max));
 	deadline timestamptz := clock_timestamp() + budget;
 	began timestamptz;
 	during text;
@@ -360,7 +366,8 @@ BEGIN
 				CASE WHEN p_up THEN since ELSE edge END,
 				CASE WHEN p_up THEN edge ELSE until END, place, deadline);
 			RETURN QUERY EXECUTE format(CASE WHEN part < 4 THEN walk ELSE index_first END,
-				columns, during || ' AND ' || condition, ordered, p_max - found);
+				columns, during || ' AND ' || condition, ordered, p_max - found,
+				greatest(few_lines(), p_max));
 			GET DIAGNOSTICS n = ROW_COUNT;
 			part := part + 1;
 			found := found + n;
@@ -383,8 +390,116 @@ BEGIN
 END
 $$;
 
+-- ---- counts ------------------------------------------------------------------------------------
+
+-- The lines of a query for histogram and facets: the newest ones, up to counted_lines(), each for itself
+-- (weight 1), and a sample of the older ones, each of which stands for `weight` lines. The sum of the weights
+-- is the number of lines; it is an estimate if a weight is above 1.
+--
+-- The sample is all lines within short windows, spread over the time. Their length is such that about
+-- sampled_lines() are looked at, whatever the condition; if there are hardly more, the windows are the whole
+-- time. The weight is the same everywhere, so a burst counts as what it is.
+--
+-- When the time is up, a last row has no weight: lines before its timestamp are not counted.
+CREATE OR REPLACE FUNCTION counted_lines() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 3000;
+CREATE OR REPLACE FUNCTION sampled_lines() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 12000;
+CREATE OR REPLACE FUNCTION count_budget() RETURNS interval LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN interval '200 ms';
+
+-- The lines in windows that are p_part of the time between two times, 1 at most, as a FROM clause. Each
+-- window is elsewhere in its piece of the time, or what repeats itself would repeat in all of them. The
+-- condition is behind OFFSET 0, so that no window asks the index of words.
+CREATE OR REPLACE FUNCTION windows_of(p_since timestamptz, p_until timestamptz, p_part float8, p_windows int,
+	p_narrow text, p_condition text) RETURNS text LANGUAGE sql STABLE
+RETURN format('(SELECT %1$L::timestamptz + (place + (1 - %2$s) * (place * 0.618034 %% 1)) * step AS lo,
+		step * %2$s AS width
+	FROM generate_series(0, %3$s) place, (VALUES (%4$L::interval)) s (step)) w
+	CROSS JOIN LATERAL (SELECT "timestamp", vps_name, app_name, level, logger, context, %6$s AS hit
+		FROM log_entries WHERE "timestamp" >= lo AND "timestamp" < lo + width AND %5$s OFFSET 0) l
+	WHERE hit', p_since, p_part, p_windows - 1, (p_until - p_since) / p_windows, p_narrow, p_condition);
+
+-- About how many lines there are. Windows grow until they have some hundred.
+CREATE OR REPLACE FUNCTION about_lines(p_narrow text, p_since timestamptz, p_until timestamptz)
+RETURNS float8 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp
+SET enable_seqscan = off AS $$
+DECLARE
+	part float8 := 1.0 / 65536;
+	n int;
+BEGIN
+	LOOP
+		EXECUTE 'SELECT count(*) FROM (SELECT FROM ' || windows_of(p_since, p_until, part, 60,
+			p_narrow,
+			'true') || ' LIMIT 5000) x' INTO n;
+		IF n >= 300 OR part >= 1 THEN
+			RETURN n / part;
+		END IF;
+		part := least(part * CASE WHEN n < 30 THEN 16 ELSE 4 END, 1);
+	END LOOP;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION sample_of(p_tree jsonb, p_since timestamptz, p_until timestamptz,
+	p_deadline timestamptz)
+RETURNS TABLE (weight float8, "timestamp" timestamptz, vps_name text, app_name text, level text, logger text,
+	context jsonb)
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+	narrow text := narrow_condition(p_tree);
+	lines float8 := about_lines(narrow, p_since, p_until);
+	part float8 := CASE WHEN lines < 1.5 * sampled_lines() THEN 1 ELSE sampled_lines() / lines END;
+BEGIN
+	RETURN QUERY EXECUTE format('SELECT %s::float8, "timestamp", vps_name, app_name, level, logger,
+		context FROM ', 1 / part) || windows_of(p_since, p_until, part, 240, narrow,
+		format('in_time(%L) AND ', p_deadline) || line_condition(p_tree));
+END
+$$;
+
+CREATE OR REPLACE FUNCTION lines_sample(p_tree jsonb, p_since timestamptz, p_until timestamptz)
+RETURNS TABLE (weight float8, "timestamp" timestamptz, vps_name text, app_name text, level text, logger text,
+	context jsonb)
+LANGUAGE plpgsql STABLE ROWS 5000 SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	deadline timestamptz := clock_timestamp() + count_budget();
+	edge timestamptz;
+	newest_end timestamptz;
+	n int := 0;
+	l record;
+BEGIN
+	FOR l IN SELECT f.* FROM found_lines(p_tree, p_since, p_until, counted_lines(),
+			p_budget => count_budget() / 2, p_brief => true) f ORDER BY f.id IS NULL DESC LOOP
+		IF l.id IS NULL THEN
+			edge := l."timestamp";
+			CONTINUE;
+		END IF;
+		CONTINUE WHEN l."timestamp" < edge;     -- the sample has it
+		n := n + 1;
+		weight := 1;
+		"timestamp" := l."timestamp";
+		vps_name := l.vps_name;
+		app_name := l.app_name;
+		level := l.level;
+		logger := l.logger;
+		context := l.context;
+		newest_end := least(newest_end, l."timestamp");
+		RETURN NEXT;
+	END LOOP;
+	IF n = counted_lines() THEN
+		edge := newest_end;
+	END IF;
+	IF edge > p_since THEN
+		BEGIN
+			RETURN QUERY SELECT s.* FROM sample_of(p_tree, p_since, edge, deadline) s;
+		EXCEPTION WHEN SQLSTATE 'OB003' THEN
+			RETURN QUERY SELECT NULL::float8, edge, NULL, NULL, NULL, NULL, NULL::jsonb;
+		END;
+	END IF;
+END
+$$;
+
 SELECT drop_former_functions() \g /dev/null
-GRANT EXECUTE ON FUNCTION found_lines, search_budget, in_time, first_edge, next_width, narrow_condition,
+GRANT EXECUTE ON FUNCTION found_lines, lines_sample, sample_of, about_lines, windows_of, counted_lines,
+	sampled_lines,
+	count_budget, few_lines, search_budget, in_time, first_edge, next_width, narrow_condition,
 	line_condition, level_condition, column_condition, context_condition, context_words, nested,
 	json_values, key_paths, compared, time_of, number_of, like_pattern, text_condition, has_words,
 	words_query, line_fits, stands_in, is_edge, ascii_pattern, unescaped, word_list, folded,

@@ -270,6 +270,7 @@ BEGIN
 	END LOOP;
 	DELETE FROM log_streams WHERE finished AND updated_at < now() - interval '1 year';
 	DELETE FROM job_runs WHERE started_at < now() - interval '90 days';
+	PERFORM expire_latest();
 	RETURN format('%s rows deleted', deleted)
 		|| CASE WHEN clock_timestamp() > p_deadline THEN ' (unfinished)' ELSE '' END;
 END

@@ -5,7 +5,8 @@
 #include "assets.h"
 
 /* What lives in a page's address. Everything else is dropped from links. */
-static const char *const kept_params[] = { "q", "state", "sort", "range", "from", "to", "show" };
+static const char *const kept_params[] = { "q",  "state", "sort", "view",  "range",
+					   "from", "to", "show", "counts" };
 
 bool link_url(const void *ctx, struct text in, struct buf *out)
 {
@@ -56,7 +57,7 @@ static bool replaced(struct text pairs, const char *name)
 
 static bool with_changes(const struct request *r, struct text pairs, const struct text *q, struct buf *out)
 {
-	static const char *const extra[] = { "before", "after", "format" };
+	static const char *const extra[] = { "before", "after", "page", "format" };
 	size_t n = sizeof kept_params / sizeof kept_params[0], mark = out->len;
 	bool first = true, ok = true;
 

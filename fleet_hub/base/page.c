@@ -178,6 +178,13 @@ static enum db_failure ask_part(struct db *db, const struct route *route, const 
 	return buf_addc(text, ',') && buf_add(text, answer.data + 1, answer.len - 1) ? DB_OK : DB_TOO_BIG;
 }
 
+static bool is_wanted(const struct part *part, const struct request *r)
+{
+	const char *value = part->optional ? request_param(r, part->optional) : NULL;
+
+	return !value || strcmp(value, "no") != 0;
+}
+
 /* ---- reading and writing ------------------------------------------------------------------ */
 
 static int timeout_of(const struct route *route)
@@ -217,7 +224,8 @@ static void send_page(const struct route *route, struct request *r, const struct
 
 	failure = route->sql ? db_ask(db, &question, &text, &e) : buf_adds(&text, "{}") ? DB_OK : DB_FAILED;
 	for (size_t i = 0; i < ROUTE_MORE_MAX && route->more[i].sql && !failure; i++)
-		failure = ask_part(db, route, p, &route->more[i], &text, &e);
+		if (is_wanted(&route->more[i], r))
+			failure = ask_part(db, route, p, &route->more[i], &text, &e);
 	if (failure)
 		refuse_failure(r, db, s, failure, &e);
 	else

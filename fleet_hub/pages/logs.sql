@@ -1,10 +1,9 @@
--- Log search.
+-- Log search: the lines of a page. logs_counts.sql beside it counts all that match.
 -- $1 the query's tree (search.h), $2 from, $3 to, $4 seconds when there is no $2,
 -- only lines older than $5 timestamp, $6 server, $7 id; only newer than $8 timestamp, $9 server, $10 id
 --
 -- A page has 100 lines; one more is read, to know whether there are more. found_lines() in
--- schema/35-search.sql has the filter and the plan. The counts are of the newest 20,000 matches: "capped"
--- says that there are more.
+-- schema/35-search.sql has the filter and the plan.
 --
 -- A search that took too long is not finished: a row without id says how far it went. "looked_back_to" and
 -- "looked_on_to" say it when the page has not all of its lines, and "older" goes on from there.
@@ -18,57 +17,18 @@ WITH span AS MATERIALIZED (
 			coalesce($3::timestamptz, now()) - $4::int * interval '1 s'),
 		until - interval '1 s') AS since
 	FROM (SELECT coalesce($3::timestamptz, now() + interval '1 min') AS until) x
-), newest AS MATERIALIZED (
-	SELECT f.* FROM span, found_lines($1::text::jsonb, since, until, 20000) f
-), hits AS MATERIALIZED (
-	SELECT * FROM newest WHERE id IS NOT NULL
-), turned AS MATERIALIZED (
+), found AS MATERIALIZED (
 	SELECT f.* FROM span, found_lines($1::text::jsonb, since, until, 101, $8::timestamptz IS NOT NULL,
 		coalesce($8::timestamptz, $5::timestamptz), coalesce($9, $6),
 		coalesce($10::bigint, $7::bigint)) f
-	WHERE $5::timestamptz IS NOT NULL OR $8::timestamptz IS NOT NULL
 ), page AS MATERIALIZED (
-	(SELECT * FROM hits WHERE $5::timestamptz IS NULL AND $8::timestamptz IS NULL
-	ORDER BY timestamp DESC, vps_name DESC, id DESC LIMIT 101)
-	UNION ALL
-	SELECT * FROM turned WHERE id IS NOT NULL
+	SELECT * FROM found WHERE id IS NOT NULL
 ), looked AS MATERIALIZED (                     -- where the search for the page stopped, if it did
 	SELECT CASE WHEN $8::timestamptz IS NULL THEN least(stop, oldest) END AS back_to,
 		CASE WHEN $8::timestamptz IS NOT NULL THEN greatest(stop, newest) END AS on_to
-	FROM (SELECT timestamp AS stop FROM newest WHERE id IS NULL AND $5::timestamptz IS NULL
-			AND $8::timestamptz IS NULL
-		UNION ALL SELECT timestamp FROM turned WHERE id IS NULL) s,
+	FROM (SELECT timestamp AS stop FROM found WHERE id IS NULL) s,
 		(SELECT count(*) AS n, min(timestamp) AS oldest, max(timestamp) AS newest FROM page) p
 	WHERE n <= 100
-), counted AS MATERIALIZED (
-	SELECT count(*) AS n, count(*) = 20000 AS capped, CASE WHEN count(*) = 20000 THEN min(timestamp)
-			ELSE (SELECT least(newest.timestamp, min(hits.timestamp))
-				FROM newest WHERE id IS NULL) END AS since,
-		count(*) FILTER (WHERE level IN ('ERROR', 'CRITICAL')) AS errors FROM hits
-), slots AS (
-	SELECT slot, count(level) AS n, count(*) FILTER (WHERE level IN ('ERROR', 'CRITICAL')) AS e,
-		count(*) FILTER (WHERE level = 'WARNING') AS w
-	FROM generate_series(0, 59) slot LEFT JOIN (SELECT level, floor(extract(epoch FROM timestamp - since)
-		* 60 / extract(epoch FROM until - since))::int AS slot FROM hits, span) h USING (slot)
-	GROUP BY slot
-), bars AS (
-	SELECT slot, n, e, w, since + (until - since) * slot / 60 AS t0,
-		since + (until - since) * (slot + 1) / 60 AS t1 FROM slots, span
-), facets AS (
-	SELECT place, json_build_object('name', title, 'field', field,
-		'values', json_agg(json_build_object('value', value, 'n', n)
-		ORDER BY n DESC, value)) AS js
-	FROM (
-		SELECT 1 AS place, 'Level' AS title, 'level' AS field, level AS value,
-			count(*) AS n FROM hits GROUP BY level
-		UNION ALL (SELECT 2, 'Application', 'app', app_name,
-			count(*) FROM hits GROUP BY app_name ORDER BY 5 DESC LIMIT 10)
-		UNION ALL (SELECT 3, 'Server', 'vps', vps_name,
-			count(*) FROM hits GROUP BY vps_name ORDER BY 5 DESC LIMIT 10)
-		UNION ALL (SELECT 4, 'Logger', 'logger', logger,
-			count(*) FROM hits WHERE octet_length(logger) <= 200 GROUP BY logger
-			ORDER BY 5 DESC LIMIT 10)) f
-	GROUP BY place, title, field
 ), shown AS (                                   -- the page's lines, newest first, without the one too many
 	SELECT * FROM (SELECT *, row_number() OVER (ORDER BY
 			CASE WHEN $8::timestamptz IS NOT NULL THEN timestamp END,
@@ -81,15 +41,7 @@ SELECT json_build_object(
 	'time', now(),
 	'from', (SELECT since FROM span), 'to', (SELECT until FROM span),
 	'dated', (SELECT until - since > interval '20 h' FROM span),
-	'count', (SELECT n FROM counted), 'errors', (SELECT errors FROM counted),
-		'capped', (SELECT capped FROM counted),
-	'counted_since', (SELECT since FROM counted),
 	'looked_back_to', (SELECT back_to FROM looked), 'looked_on_to', (SELECT on_to FROM looked),
-	'histogram_slots', 60, 'histogram_top', (SELECT max(n) FROM bars),
-	'histogram', (SELECT json_agg(json_build_object('slot', slot, 'from', t0, 'to', t1, 'n', n,
-		'errors', e, 'warnings', w,
-		'others', n - e - w) ORDER BY slot) FROM bars WHERE n > 0),
-	'facets', (SELECT coalesce(json_agg(js ORDER BY place), '[]') FROM facets),
 	'older', (SELECT concat_ws(',', to_char(timestamp, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), id, vps_name)
 		FROM (SELECT timestamp, id, vps_name FROM shown
 			WHERE (SELECT count(*) > 100 FROM page) OR $8::timestamptz IS NOT NULL

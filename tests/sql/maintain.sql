@@ -177,6 +177,48 @@ INSERT INTO vps_metrics ("timestamp", vps_name, app_name, cpu_percent) SELECT t 
 SELECT matches(maintain(), '^[0-9]+ buckets of metrics_5m, [0-9]+ buckets of metrics_1h, ',
 	'the largest accepted values do not stop it');
 
+-- ---- roll-ups equal their rows, whenever these arrive -----------------------------------------------------
+DELETE FROM vps_metrics; DELETE FROM metrics_5m; DELETE FROM metrics_1h; DELETE FROM rollup_state;
+SELECT setseed(0.3) \g /dev/null
+-- n samples of the last 30 hours, a third of the values NULL.
+CREATE FUNCTION pg_temp.samples(n int, p_received timestamptz) RETURNS void LANGUAGE sql AS $$
+	INSERT INTO vps_metrics ("timestamp", vps_name, app_name, cpu_percent, app_memory_mb, received_at)
+	SELECT now() - random() * interval '30 hours', 'v' || i % 3, 'a' || i % 2,
+		CASE WHEN random() < 0.7 THEN random() * 100 END, CASE WHEN random() < 0.7 THEN i END,
+			p_received
+	FROM generate_series(1, n) i $$;
+CREATE FUNCTION pg_temp.differences(p_table text, p_step interval) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+	ret bigint;
+BEGIN
+	EXECUTE format('SELECT count(*) FROM (SELECT vps_name, app_name,
+		date_bin($1, "timestamp", ''2000-01-01Z'') AS at,
+		count(*) AS n, avg(cpu_percent) AS c, min(cpu_percent) AS c_lo, max(cpu_percent) AS c_hi,
+		avg(app_memory_mb) AS m, min(app_memory_mb) AS m_lo, max(app_memory_mb) AS m_hi
+		FROM vps_metrics GROUP BY 1, 2, 3) raw
+		FULL JOIN %I r ON r.vps_name = raw.vps_name AND r.app_name = raw.app_name
+			AND r."timestamp" = at
+		WHERE (n, round(c::numeric, 9), c_lo, c_hi, round(m::numeric, 9), m_lo, m_hi) IS DISTINCT FROM
+		(samples, round(cpu_percent_avg::numeric, 9), cpu_percent_min, cpu_percent_max,
+		round(app_memory_mb_avg::numeric, 9), app_memory_mb_min,
+			app_memory_mb_max)', p_table) INTO ret USING p_step;
+	RETURN ret;
+END $$;
+CREATE FUNCTION pg_temp.all_differences() RETURNS bigint LANGUAGE sql AS $$
+	SELECT pg_temp.differences('metrics_5m', '5 min') + pg_temp.differences('metrics_1h', '1 hour') $$;
+SELECT pg_temp.samples(3000, now() - interval '2 hours'), maintain() \g /dev/null
+SELECT is(pg_temp.all_differences(), 0::bigint, 'average, least, greatest and number are those of the rows');
+SELECT cmp_ok((SELECT count(*) FROM metrics_5m), '>', 1000::bigint, 'of many buckets');
+SELECT pg_temp.samples(500, clock_timestamp()) \g /dev/null
+SELECT cmp_ok(pg_temp.all_differences(), '>', 100::bigint, 'late rows arrive, for any time');
+SELECT maintain() \g /dev/null
+SELECT is(pg_temp.all_differences(), 0::bigint, 'and are in the roll-ups after the next run');
+SELECT pg_temp.samples(200, clock_timestamp() - interval '50 min') \g /dev/null
+SELECT maintain() \g /dev/null
+SELECT is(pg_temp.all_differences(), 0::bigint, 'and those whose transaction was open for most of an hour');
+SELECT maintain(), maintain() \g /dev/null
+SELECT is(pg_temp.all_differences(), 0::bigint, 'and whoever runs it again');
+
 -- ---- a step that fails is reported, the others work -----------------------------------------------------
 ALTER TABLE metrics_5m RENAME COLUMN samples TO n;
 SET LOCAL client_min_messages = error;

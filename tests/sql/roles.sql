@@ -148,6 +148,8 @@ SELECT is((SELECT coalesce(string_agg(proname, ',' ORDER BY proname), '') FROM p
 			regexp_split_to_table(states || ',state_rank,max_check_s,rare_check_s'
 			',ascii_pattern,column_condition,compared,context_condition,context_words'
 			',first_edge,folded,found_lines,has_words,in_time,invisibles,is_edge'
+			',about_lines,count_budget,counted_lines,few_lines,lines_sample,sample_of'
+			',sampled_lines,windows_of'
 			',json_values,key_paths,level_condition,like_pattern,line_condition,line_fits'
 			',lower_case,max_word_chars,narrow_condition,nested,next_width,number_of'
 			',search_budget,separators,stands_in,text_condition,time_of,unescaped,unspaced'

@@ -153,6 +153,7 @@ def seed_lines(database, lines, span_s=3 * 3600):
 def seed(database, lines=20000):
     database.query("SELECT setseed(0.42)")
     database.query(FLEET)
+    database.query("SELECT rebuild_latest()")
     seed_lines(database, lines)
 
 
@@ -169,6 +170,7 @@ def refresh(database):
     database.query("""UPDATE agents SET
         last_seen_at = last_seen_at + (now() - interval '40 days' - first_seen_at),
         first_seen_at = now() - interval '40 days' WHERE first_seen_at < now() - interval '39 days'""")
+    database.query("SELECT rebuild_latest()")
 
 
 def seed_many(database, agents, apps_per_server=2):
@@ -195,4 +197,5 @@ def seed_many(database, agents, apps_per_server=2):
             hashtext(vps_name || app_name) %% 50 <> 0 OR s > 5, 'timeout'
                 FROM agents, generate_series(0, 60) s, generate_series(1, 2) u""" %
         {"n": agents, "per": apps_per_server})
+    database.query("SELECT rebuild_latest()")
     database.query("ANALYZE")

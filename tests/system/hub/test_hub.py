@@ -25,6 +25,10 @@ def fleet(cluster):
     database.query("""DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'hub') THEN
         CREATE ROLE hub LOGIN IN ROLE observ_hub; CREATE ROLE nobody_special LOGIN; END IF; END $$""")
     seed_fleet.seed(database, lines=6000)
+    database.query("""CREATE OR REPLACE FUNCTION counted_lines() RETURNS int
+        LANGUAGE sql IMMUTABLE RETURN 10000;
+        CREATE OR REPLACE FUNCTION count_budget() RETURNS interval LANGUAGE sql IMMUTABLE
+        RETURN interval '20 s'""")                          # each line is counted
     yield database
     database.close()
 

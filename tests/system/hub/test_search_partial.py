@@ -46,7 +46,8 @@ def asked(hub, **params):
 def test_a_search_that_takes_too_long_says_how_far_it_looked(hub, q):
     answer = asked(hub, q=q, format="json").json
     assert [line["message"] for line in answer["lines"]] == [f"!!!! {n}" for n in range(1, 6)]
-    assert answer["looked_back_to"] == answer["counted_since"] < answer["lines"][-1]["timestamp"]
+    assert answer["looked_back_to"] < answer["lines"][-1]["timestamp"]
+    assert answer["looked_back_to"] <= answer["counted_since"]      # counts have less time than lines
     assert answer["older"] and not answer["looked_on_to"]
 
 
