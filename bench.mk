@@ -9,6 +9,13 @@ bench: all $(BUILD)/bench/scan
 	$(Q)$(MAKE) --no-print-directory -s bench-log
 	$(Q)$(PYTHON) bench/idle.py $(BENCH_SECONDS)
 
+# Fills a database once and keeps it. BENCH_HUB='--lines 1000000' for work.
+BENCH_HUB := --agents 10000 --lines 10000000
+.PHONY: bench-hub
+bench-hub: ## every page of the hub with 10,000 agents and ten million lines (20 GB), by CGI and FastCGI
+bench-hub: all
+	$(Q)$(PYTHON) bench/hub.py $(BENCH_HUB)
+
 # A peer that can't be installed or built takes no part; why is in peers.err.
 BENCH_LOG := $(BUILD)/bench/log
 .PHONY: bench-log bench-log-peers
