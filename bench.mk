@@ -5,6 +5,7 @@ bench: all $(BUILD)/bench/scan
 	$(Q)scripts/deps bench
 	$(Q)$(PYTHON) bench/tail.py
 	$(Q)bench/scan.py
+	$(Q)bench/scan.py --text
 	$(Q)$(PYTHON) bench/sandbox.py
 	$(Q)$(MAKE) --no-print-directory -s bench-log
 	$(Q)$(PYTHON) bench/idle.py $(BENCH_SECONDS)
@@ -15,6 +16,12 @@ BENCH_HUB := --agents 10000 --lines 10000000
 bench-hub: ## every page of the hub with 10,000 agents and ten million lines (20 GB), by CGI and FastCGI
 bench-hub: all
 	$(Q)$(PYTHON) bench/hub.py $(BENCH_HUB)
+
+.PHONY: bench-text
+bench-text: ## what a line of each text format of tests/corpus costs, in ns and instructions
+bench-text: $(BUILD)/bench/scan
+	$(Q)scripts/deps bench
+	$(Q)bench/scan.py --text
 
 # A peer that can't be installed or built takes no part; why is in peers.err.
 BENCH_LOG := $(BUILD)/bench/log

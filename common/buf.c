@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "utf8.h"
 
@@ -26,7 +29,7 @@ static bool grow(struct buf *b, size_t need)
 	return true;
 }
 
-char *buf_room(struct buf *b, size_t n)
+char *buf_grown(struct buf *b, size_t n)
 {
 	if (n > b->max || b->len > b->max - n)
 		return NULL;
@@ -50,11 +53,6 @@ bool buf_add(struct buf *b, const void *bytes, size_t n)
 bool buf_adds(struct buf *b, const char *s)
 {
 	return buf_add(b, s, strlen(s));
-}
-
-bool buf_addc(struct buf *b, char c)
-{
-	return buf_add(b, &c, 1);
 }
 
 bool buf_addf(struct buf *b, const char *fmt, ...)
@@ -85,20 +83,18 @@ bool buf_add_be32(struct buf *b, uint32_t v)
 }
 
 /* Write the JSON form of one byte below 0x80, return its length. */
-static size_t escape(char out[6], unsigned char c)
+static size_t escape(char *out, unsigned char c)
 {
 	static const char hex[] = "0123456789abcdef";
-	static const char two[] = "\"\"\\\\\bb\ff\nn\rr\tt";
+	static const char letters[128] = {
+		['"'] = '"',  ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f',
+		['\n'] = 'n', ['\r'] = 'r',  ['\t'] = 't',
+	};
 
-	for (size_t i = 0; i + 1 < sizeof two; i += 2)
-		if ((unsigned char)two[i] == c) {
-			out[0] = '\\';
-			out[1] = two[i + 1];
-			return 2;
-		}
-	if (c >= 0x20 && c != 0x7f) {
-		out[0] = (char)c;
-		return 1;
+	if (letters[c]) {
+		out[0] = '\\';
+		out[1] = letters[c];
+		return 2;
 	}
 	memcpy(out, "\\u00", 4);
 	out[4] = hex[c >> 4];
@@ -106,47 +102,131 @@ static size_t escape(char out[6], unsigned char c)
 	return 6;
 }
 
-/* How many bytes from t.s[i] on are ASCII that stands for itself. */
-static size_t unescaped(struct text t, size_t i)
+/* ASCII that stands for itself in a JSON string. */
+static const bool plain[256] = {
+	[' ' ... '!'] = true, ['#' ... '['] = true, [']' ... '~'] = true
+};
+
+enum {
+	BLOCK = 16,
+	PART = 256,                     /* so many bytes are escaped at once, ... */
+	ESCAPED_MAX = 6,                /* ... each to so many at most */
+	UTF8_MAX = 4,
+};
+
+#ifdef __SSE2__
+/* A bit for each byte of a block that is not plain. */
+static inline unsigned block_escapes(const char *s)
+{
+	const __m128i w = _mm_loadu_si128((const __m128i *)(const void *)s);
+	/* Signed: what is not ASCII is below a space, too. */
+	const __m128i low = _mm_or_si128(_mm_cmplt_epi8(w, _mm_set1_epi8(' ')),
+					 _mm_cmpeq_epi8(w, _mm_set1_epi8(0x7f)));
+	const __m128i sign = _mm_or_si128(_mm_cmpeq_epi8(w, _mm_set1_epi8('"')),
+					  _mm_cmpeq_epi8(w, _mm_set1_epi8('\\')));
+
+	return (unsigned)_mm_movemask_epi8(_mm_or_si128(low, sign));
+}
+#else
+static inline unsigned block_escapes(const char *s)
+{
+	unsigned bits = 0;
+
+	for (unsigned i = 0; i < BLOCK; i++)
+		bits |= (unsigned)!plain[(unsigned char)s[i]] << i;
+	return bits;
+}
+#endif
+
+/* How many bytes from t.s[i] on are plain. */
+static size_t plain_run(struct text t, size_t i)
+{
+	size_t n = i;
+
+	for (; t.len - n >= BLOCK; n += BLOCK) {
+		unsigned bits = block_escapes(t.s + n);
+
+		if (bits)
+			return n + (size_t)__builtin_ctz(bits) - i;
+	}
+	while (n < t.len && plain[(unsigned char)t.s[n]])
+		n++;
+	return n - i;
+}
+
+bool json_is_plain(struct text t)
 {
 	size_t n = 0;
 
-	while (i + n < t.len && (unsigned char)t.s[i + n] >= ' ' && (unsigned char)t.s[i + n] < 0x80 &&
-	       t.s[i + n] != '"' && t.s[i + n] != '\\' && t.s[i + n] != 0x7f)
-		n++;
-	return n;
+	if (t.len < BLOCK)
+		return plain_run(t, 0) == t.len;
+	for (; t.len - n >= BLOCK; n += BLOCK)
+		if (block_escapes(t.s + n))
+			return false;
+	return !block_escapes(t.s + t.len - BLOCK);     /* looks at some bytes twice */
+}
+
+/* A part of t from byte *i on to `to`: at most PART bytes, or a character more. Returns where it ends. */
+static char *escape_part(char *to, struct text t, size_t *i)
+{
+	size_t end = *i + PART < t.len ? *i + PART : t.len;
+
+	while (*i < end) {
+		size_t run = plain_run((struct text){ t.s, end }, *i), n;
+
+		memcpy(to, t.s + *i, run);
+		to += run;
+		*i += run;
+		if (*i == end)
+			break;
+		n = utf8_sequence(t.s + *i, t.len - *i);
+		if (n == 0 || t.s[*i] == '\0')
+			to = mempcpy(to, UTF8_REPLACEMENT, UTF8_REPLACEMENT_LEN);
+		else if (n == 1)
+			to += escape(to, (unsigned char)t.s[*i]);
+		else
+			to = mempcpy(to, t.s + *i, n);
+		*i += n ? n : 1;
+	}
+	return to;
 }
 
 bool buf_add_json_part(struct buf *b, struct text t)
 {
 	size_t mark = b->len;
-	char out[6];
-	bool ok = true;
+	char part[ESCAPED_MAX * PART + UTF8_MAX];
 
-	for (size_t i = 0; i < t.len && ok;) {
-		unsigned char c = (unsigned char)t.s[i];
-		size_t plain = unescaped(t, i), n = c < 0x80 ? 1 : utf8_sequence(t.s + i, t.len - i);
+	for (size_t i = 0; i < t.len;) {
+		const char *end = escape_part(part, t, &i);
 
-		if (plain > 0) {
-			ok = buf_add(b, t.s + i, plain);
-			n = plain;
-		} else if (c == 0 || n == 0) {
-			ok = buf_add(b, UTF8_REPLACEMENT, UTF8_REPLACEMENT_LEN);
-			n = 1;
-		} else {
-			ok = n > 1 ? buf_add(b, t.s + i, n) : buf_add(b, out, escape(out, c));
+		if (!buf_add(b, part, (size_t)(end - part))) {
+			b->len = mark;
+			return false;
 		}
-		i += n;
 	}
-	if (!ok)
-		b->len = mark;
-	return ok;
+	return true;
+}
+
+/* Most texts are plain from end to end. */
+static bool add_plain(struct buf *b, struct text t)
+{
+	char *to = buf_room(b, t.len + 2);
+
+	if (!to)
+		return false;
+	to[0] = to[t.len + 1] = '"';
+	if (t.len > 0)
+		memcpy(to + 1, t.s, t.len);
+	b->len += t.len + 2;
+	return true;
 }
 
 bool buf_add_json(struct buf *b, struct text t)
 {
 	size_t mark = b->len;
 
+	if (json_is_plain(t))
+		return add_plain(b, t);
 	if (buf_addc(b, '"') && buf_add_json_part(b, t) && buf_addc(b, '"'))
 		return true;
 	b->len = mark;

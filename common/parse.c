@@ -71,9 +71,15 @@ static bool json_number(struct text t)
 
 bool parse_double(struct text t, double *ret)
 {
+	enum { EXACT_DIGITS = 15 };     /* such integers are exact as double */
 	char copy[NUMBER_MAX + 1];
+	uint64_t integer;
 	double v;
 
+	if (t.len <= EXACT_DIGITS && parse_u64(t, &integer)) {
+		*ret = (double)integer;
+		return true;
+	}
 	if (t.len > NUMBER_MAX || !json_number(t))
 		return false;
 	memcpy(copy, t.s, t.len);

@@ -152,9 +152,13 @@ bool zone_changes_near(const struct zone *z, int64_t utc_s)
 
 bool zone_letters(const struct zone *z, struct text letters, int32_t *ret_east_s)
 {
+	char padded[ZONE_LETTERS_MAX] = "";
+
+	if (letters.len == 0 || letters.len >= sizeof padded)
+		return false;
+	memcpy(padded, letters.s, letters.len);
 	for (unsigned i = z->n; i-- > 0;)
-		if (letters.len == strlen(z->change[i].letters) && letters.len > 0 &&
-		    memcmp(letters.s, z->change[i].letters, letters.len) == 0) {
+		if (memcmp(padded, z->change[i].letters, sizeof padded) == 0) {
 			*ret_east_s = z->change[i].east_s;
 			return true;
 		}

@@ -133,6 +133,11 @@ static inline const char *plain_end(const char *p, const char *end)
 #define plain_end plain_end8
 #endif
 
+const char *json_plain_end(const char *p, const char *end)
+{
+	return plain_end(p, end);
+}
+
 /* A plain run has ended at `p` in something else than a quote: the closing quote, NULL when there is none. */
 __attribute__((noinline)) static const char *string_with_escapes(struct json_scan *j, const char *p)
 {

@@ -52,6 +52,9 @@ static inline uint64_t json_key_bit(struct text key)
 bool json_value(struct json_scan *j, enum json_kind *ret_kind, struct text *ret);
 bool json_string(struct json_scan *j, bool *ret_escapes, struct text *ret_inside);
 
+/* The first byte that a string can't hold as it stands: a quote, a backslash, a control; `end`: none is. */
+const char *json_plain_end(const char *p, const char *end);
+
 /* Append the characters that an escaped string (without quotes) stands for; for \u0000 and lone
  * surrogates U+FFFD. It must have passed json_string(). */
 bool json_unescape(struct text inside, struct buf *out);

@@ -37,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		assert(t.timed || t.leveled);
 		check(line, &t);
 	}
-	if (log_fields_access(&c, line, &t))
+	if (log_fields_access(&c, line, NULL, &t))
 		check(line, &t);
 	if (log_fields_audit(&c, line, &t))
 		check(line, &t);
@@ -50,7 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (log_fields_pairs(&c, line, 0, &t))
 		check(line, &t);
 	t = (struct log_text){ .n = 0 };
-	if (log_fields_csv(&c, line, &t))
+	if (log_fields_csv(&c, line, NULL, &t))
 		check(line, &t);
 	return 0;
 }

@@ -32,23 +32,35 @@ static bool ends_with(struct text t, const char *any)
 	return t.len > 0 && strchr(any, t.s[t.len - 1]);
 }
 
+/* What closes a bracket; '\0': it is none. */
+static char closing(char c)
+{
+	switch (c) {
+	case '[': return ']';
+	case '<': return '>';
+	case '(': return ')';
+	case '{': return '}';
+	default:  return '\0';
+	}
+}
+
 /* "[error]", "<Warning>", "(err):", "[E]". */
 static size_t in_brackets(struct text t, enum log_level *ret)
 {
-	static const char open[] = "[<(", close[] = "]>)";
-	const char *which = text_first(t) ? strchr(open, text_first(t)) : NULL, *end;
+	char open = text_first(t), close = open == '{' ? '\0' : closing(open);
+	const char *end;
 	struct text inside;
 
-	if (!which)
+	if (!close)
 		return 0;
-	end = memchr(t.s, close[which - open], t.len < BRACKET_MAX ? t.len : BRACKET_MAX);
+	end = memchr(t.s, close, t.len < BRACKET_MAX ? t.len : BRACKET_MAX);
 	if (!end)
 		return 0;
 	inside = text_trim((struct text){ t.s + 1, (size_t)(end - t.s) - 1 });
 	if (end + 1 < t.s + t.len && !strchr(" :\t", end[1]))
 		return 0;
 	if (log_level_word(inside, ret, NULL) ||
-	    (inside.len == 1 && *which == '[' && strchr("IWEFD", inside.s[0]) &&
+	    (inside.len == 1 && open == '[' && strchr("IWEFD", inside.s[0]) &&
 	     log_level_letter(inside.s[0], ret)))
 		return (size_t)(end + 1 - t.s);
 	return 0;
@@ -102,18 +114,23 @@ static size_t level_here(const struct ahead *a, struct text t, enum log_level *r
 /* A word up to a blank; what is in brackets counts as one. */
 static size_t word_of(struct text t)
 {
-	static const char open[] = "[<({", close[] = "]>)}";
 	size_t n = 0;
 
 	while (n < t.len && !is_blank(t.s[n])) {
-		const char *which = strchr(open, t.s[n]), *end;
+		char close = closing(t.s[n]);
+		const char *end = close ? memchr(t.s + n, close,
+						 t.len - n < BRACKET_MAX ? t.len - n : BRACKET_MAX)
+					: NULL;
 
-		end = which ? memchr(t.s + n, close[which - open],
-				     t.len - n < BRACKET_MAX ? t.len - n : BRACKET_MAX)
-			    : NULL;
 		n = end ? (size_t)(end + 1 - t.s) : n + 1;
 	}
 	return n;
+}
+
+/* Without a time in front, what is looked for stands in brackets. */
+static bool has_bracket(struct text t)
+{
+	return memchr(t.s, '[', t.len) || memchr(t.s, '<', t.len) || memchr(t.s, '(', t.len);
 }
 
 /* What the words say that were let pass: a pair, a logger, else a thread. */
@@ -163,6 +180,8 @@ bool take_ahead(struct reading *r)
 		return false;
 	if (t.len > BYTES_MAX)
 		t.len = BYTES_MAX;
+	if (!a.timed && !has_bracket(t))
+		return false;
 	for (unsigned i = 0; i < WORDS_MAX; i++) {
 		size_t n = word_of(t);
 

@@ -163,7 +163,17 @@ static bool read_format(struct log_clock *c, const char *columns, struct text t,
 	return text_trim(t).len == 0;
 }
 
-/* Rules most formats out at once. A letter that begins one has a quoted request somewhere behind it. */
+/* A word, and somewhere behind it what is in quotes; key=value pairs are no columns. */
+static bool has_request(struct text t)
+{
+	size_t n = 0;
+
+	while (n < t.len && t.s[n] != '=' && !is_blank(t.s[n]))
+		n++;
+	return n < t.len && t.s[n] != '=' && memchr(t.s + n, '"', t.len - n);
+}
+
+/* Rules most formats out at once. */
 static bool may_begin(const char *begins, struct text t)
 {
 	char c = text_first(t);
@@ -171,7 +181,7 @@ static bool may_begin(const char *begins, struct text t)
 	if (is_digit(c))
 		return *begins == '9';
 	if (is_letter(c))
-		return (strchr(begins, 'a') && memchr(t.s, '"', t.len)) || (*begins == 'A' && is_upper(c));
+		return *begins == 'A' ? is_upper(c) : strchr(begins, 'a') && has_request(t);
 	return c && strchr(begins, c);
 }
 

@@ -20,15 +20,23 @@ void log_context_begin(struct log_context *c)
 	buf_reset(&c->json);
 	c->whole = (struct text){ NULL, 0 };
 	c->keys = 0;
-	c->clash = false;
+	c->clash = c->underscored = false;
 }
 
 static void note_key(struct log_context *c, struct text key)
 {
 	uint64_t bit = key.len > 0 ? json_key_bit(key) : 0;
 
+	c->underscored |= key.len > 0 && key.s[0] == '_';
 	c->clash |= (c->keys & bit) || key.len == 0 || memchr(key.s, '\\', key.len);
 	c->keys |= bit;
+}
+
+/* The names of fields differ from each other. */
+static void note_name(struct log_context *c, struct text name)
+{
+	c->underscored |= name.len > 0 && name.s[0] == '_';
+	c->keys |= name.len > 0 ? json_key_bit(name) : 0;
 }
 
 /* The members of an object, without its braces. */
@@ -87,17 +95,38 @@ bool log_context_object(struct log_context *c, const struct member *object)
 	return true;
 }
 
-/* The names of fields differ from each other: only a member may be called as one of them. */
+/* A member whose name and value need no escapes, at once: most of the cost of a context is here. */
+static bool add_plain(struct buf *b, struct text name, struct text value, bool quotes)
+{
+	static const char between[] = "\":\"";
+	char *to = buf_room(b, name.len + value.len + sizeof ",\"\":\"\"" - 1), *begin = to;
+
+	if (!to)
+		return false;
+	if (b->len > 1)
+		*to++ = ',';
+	*to++ = '"';
+	to = mempcpy(to, name.s, name.len);
+	to = mempcpy(to, between, sizeof between - 1 - !quotes);
+	to = mempcpy(to, value.s, value.len);
+	if (quotes)
+		*to++ = '"';
+	b->len += (size_t)(to - begin);
+	return true;
+}
+
 bool log_context_text(struct log_context *c, struct text name, struct text value)
 {
-	c->keys |= name.len > 0 ? json_key_bit(name) : 0;
+	note_name(c, name);
+	if (json_is_plain(name) && json_is_plain(value))
+		return open_object(c) && add_plain(&c->json, name, value, true);
 	return next_member(c) && buf_add_json(&c->json, name) && buf_addc(&c->json, ':') &&
 	       buf_add_json(&c->json, value);
 }
 
 bool log_context_mark(struct log_context *c, struct text name, struct text value)
 {
-	c->clash |= (c->keys & json_key_bit(name)) != 0;
+	c->clash |= c->underscored && (c->keys & json_key_bit(name));
 	return log_context_text(c, name, value);
 }
 
@@ -121,7 +150,9 @@ bool log_context_field(struct log_context *c, const struct log_text_field *f)
 {
 	if (f->kind == FIELD_TEXT)
 		return log_context_text(c, f->name, f->value);
-	c->keys |= json_key_bit(f->name);
+	note_name(c, f->name);
+	if (f->kind == FIELD_JSON && json_is_plain(f->name))
+		return open_object(c) && add_plain(&c->json, f->name, f->value, false);
 	if (!next_member(c) || !buf_add_json(&c->json, f->name) || !buf_addc(&c->json, ':'))
 		return false;
 	return f->kind == FIELD_DOUBLED ? add_doubled(&c->json, f->value)

@@ -20,6 +20,7 @@ struct log_context {
 	struct buf distinct;            /* the same with keys renamed */
 	struct text whole;              /* an object of the line that is all there is so far */
 	uint64_t keys;                  /* their bits: see json_key_bit() */
+	bool underscored;               /* a key begins with one, as our marks do */
 	bool clash;                     /* two keys may be equal */
 };
 

@@ -1,6 +1,5 @@
 #include "log_fields.h"
 
-#include <ctype.h>
 #include <string.h>
 
 #include "common/parse.h"
@@ -16,12 +15,17 @@ enum { HEAD_WORDS_MAX = 4 };
 /* From a quote to the next that no backslash escapes; what is between them. */
 static bool quoted(struct text *t, struct text *ret)
 {
+	const char *end;
 	size_t n = 1;
 
 	if (t->len < 2 || t->s[0] != '"')
 		return false;
-	while (n < t->len && t->s[n] != '"')
-		n += t->s[n] == '\\' ? 2 : 1;
+	end = memchr(t->s + 1, '"', t->len - 1);
+	if (end && !memchr(t->s + 1, '\\', (size_t)(end - t->s) - 1))
+		n = (size_t)(end - t->s);
+	else
+		while (n < t->len && t->s[n] != '"')
+			n += t->s[n] == '\\' ? 2 : 1;
 	if (n >= t->len)
 		return false;
 	*ret = (struct text){ t->s + 1, n - 1 };
@@ -75,7 +79,18 @@ static void add_head(struct log_text *t, const struct text head[HEAD_WORDS_MAX],
 	add_unless_dash(t, "user", head[first + 2]);
 }
 
-bool log_fields_access(struct log_clock *c, struct text line, struct log_text *ret)
+/* A date and a time at the beginning of `t`. */
+static bool date_and_time(struct log_clock *c, struct text t, const struct log_text *read,
+			  struct log_time *ret)
+{
+	if (!read || read->time.s != t.s || !read->dated)
+		return log_time_begins(c, t, ret) && ret->dated;
+	*ret = (struct log_time){ .us = read->us, .len = read->time.len };
+	return true;
+}
+
+bool log_fields_access(struct log_clock *c, struct text line, const struct log_text *read,
+		       struct log_text *ret)
 {
 	static const char *const more[] = { "referer", "user_agent", "forwarded_for" };
 	struct text rest = line, head[HEAD_WORDS_MAX], request, status, bytes, text;
@@ -83,7 +98,8 @@ bool log_fields_access(struct log_clock *c, struct text line, struct log_text *r
 	int n;
 
 	log_text_clear(ret);
-	if (!read_head(&rest, head, &n) || !log_time_begins(c, text_after(rest, 1), &time) || !time.dated)
+	if (!memchr(line.s, '[', line.len) || !read_head(&rest, head, &n) ||
+	    !date_and_time(c, text_after(rest, 1), read, &time))
 		return false;
 	rest = text_after(rest, 1 + time.len);
 	if (rest.len < 3 || rest.s[0] != ']' || rest.s[1] != ' ' || rest.s[2] != '"')
@@ -113,7 +129,13 @@ bool log_fields_access(struct log_clock *c, struct text line, struct log_text *r
 
 static bool name_char(char c)
 {
-	return isalnum((unsigned char)c) || (c && strchr("_.-@/$", c)) || (unsigned char)c >= 0x80;
+	static const bool of_name[256] = {
+		['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true, ['_'] = true, ['.'] = true,
+		['-'] = true,         ['@'] = true,         ['/'] = true,         ['$'] = true,
+		[0x80 ... 0xff] = true,
+	};
+
+	return of_name[(unsigned char)c];
 }
 
 /* Is the quoted text a JSON string as it stands? */
@@ -310,7 +332,7 @@ static bool csv_value(struct text *t, struct log_text_field *ret, bool *ret_last
 	return true;
 }
 
-bool log_fields_csv(struct log_clock *c, struct text line, struct log_text *ret)
+bool log_fields_csv(struct log_clock *c, struct text line, const struct log_text *read, struct log_text *ret)
 {
 	/* Its documentation's names. */
 	static const char *const names[] = {
@@ -328,7 +350,7 @@ bool log_fields_csv(struct log_clock *c, struct text line, struct log_text *ret)
 	size_t i = 0;
 
 	log_text_clear(ret);
-	if (!log_time_begins(c, line, &time) || time.len >= line.len || line.s[time.len] != ',')
+	if (!date_and_time(c, line, read, &time) || time.len >= line.len || line.s[time.len] != ',')
 		return false;
 	ret->timed = true;
 	ret->us = time.us;

@@ -112,9 +112,9 @@ static bool columns(struct log_clock *c, struct text line, struct log_text *t)
 	if (t->time.s > line.s + 1) {   /* what stands in front of a time says more in an access log */
 		struct log_text found LOG_TEXT_UNSET;
 
-		if (log_fields_access(c, line, &found) ||
+		if (log_fields_access(c, line, t, &found) ||
 		    (log_text_clear(&found), log_columns(c, line, false, &found))) {
-			*t = found;
+			log_text_copy(t, &found);
 			return true;
 		}
 	}
@@ -124,7 +124,7 @@ static bool columns(struct log_clock *c, struct text line, struct log_text *t)
 	if (!t->timed && memchr(line.s + t->prefix, '[', line.len - t->prefix)) {
 		struct log_text found LOG_TEXT_UNSET;
 
-		if (!log_fields_access(c, text_after(line, t->prefix), &found))
+		if (!log_fields_access(c, text_after(line, t->prefix), NULL, &found))
 			return false;
 		for (unsigned i = 0; i < found.n; i++)
 			log_text_add(t, found.field[i].name, found.field[i].value);
@@ -147,25 +147,30 @@ static bool take_apart(struct line_parser *p, struct text record, struct text li
 {
 	if (log_memo_read(p->memo, &p->clock, line, t)) {
 		*ret = LINE_PREFIXED;
-		if (t->prefix < line.len && line.s[t->prefix] == ',' &&
-		    log_fields_csv(&p->clock, record, t)) {
-			*ret = LINE_CSV;
-			return true;
+		if (t->prefix < line.len && line.s[t->prefix] == ',') {
+			struct log_text found LOG_TEXT_UNSET;
+
+			if (log_fields_csv(&p->clock, record, t, &found)) {
+				log_text_copy(t, &found);
+				*ret = LINE_CSV;
+				return true;
+			}
 		}
 		if (columns(&p->clock, line, t)) {
 			*ret = LINE_ACCESS;
 			return true;
 		}
 		if (memchr(line.s + t->prefix, '=', line.len - t->prefix)) {
-			struct log_text pairs LOG_TEXT_UNSET = *t;
+			struct log_text pairs LOG_TEXT_UNSET;
 
+			log_text_copy(&pairs, t);
 			if (log_fields_pairs(&p->clock, line, t->prefix, &pairs) && pairs.message.value.s)
-				*t = pairs;
+				log_text_copy(t, &pairs);
 		}
 		return true;
 	}
 	*ret = LINE_ACCESS;
-	if (log_fields_access(&p->clock, line, t))
+	if (log_fields_access(&p->clock, line, NULL, t))
 		return true;
 	log_text_clear(t);
 	if (log_columns(&p->clock, line, false, t))

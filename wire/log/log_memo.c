@@ -18,6 +18,7 @@ static void copy(struct log_text *to, const struct log_text *t, struct text from
 {
 	to->timed = t->timed;
 	to->leveled = t->leveled;
+	to->dated = t->dated;
 	to->us = t->us;
 	to->time = moved(t->time, from, bytes);
 	to->level = t->level;

@@ -25,18 +25,23 @@ bool take_channel_and_level(struct reading *r)
 	return true;
 }
 
+/* "shop.billing", "postgres@db". */
+static bool is_account(char c)
+{
+	return is_word(c) || c == '.' || c == '-' || c == '@' || c == '/';
+}
+
 /* A name and a level where neither brackets nor a time frame them: "root - WARNING - text" at the very
  * beginning, "client: info: text" behind a time, "postgres@db ERROR:  text", "id<tab>ERROR<tab>text". */
 bool take_name_and_level(struct reading *r)
 {
 	struct text t = r->rest, word;
-	size_t n = 0, from, w;
+	size_t n, from, w;
 	enum log_level level;
 
 	if (r->found->leveled || r->named || !(r->found->timed || t.s == r->begin))
 		return false;
-	while (n < t.len && (is_word(t.s[n]) || strchr("._-@/", t.s[n])))
-		n++;
+	n = text_span(t, is_account);
 	if (n == 0 || n + 4 > t.len || n > NAME_MAX_BYTES)
 		return false;
 	from = n;
@@ -330,11 +335,12 @@ bool take_span(struct reading *r)
 {
 	enum { SPAN_MAX = 1000 };
 	struct text t = r->rest;
-	size_t n = text_span(t, is_name), depth = 0;
+	size_t n, depth = 0;
 	bool quoted = false;
 
 	if (!r->found->timed || !r->found->leveled || r->named)
 		return false;
+	n = text_span(t, is_name);
 	if (text_begins(t, "ThreadId(") && t.len > 11) {
 		n = text_span(text_after(t, 9), is_digit);
 		if (9 + n >= t.len || t.s[9 + n] != ')')

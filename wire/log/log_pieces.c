@@ -9,10 +9,13 @@ bool take_epoch(struct reading *r)
 {
 	enum { SECONDS = 10, MILLISECONDS = 13, FRACTION_MAX = 9 };
 	struct text t = r->rest;
-	size_t n = text_span(t, is_digit), fraction = 0;
+	size_t n, fraction = 0;
 	int64_t us;
 
-	if (t.s != r->begin || r->found->timed || (n != SECONDS && n != MILLISECONDS) || n + 1 >= t.len)
+	if (t.s != r->begin || r->found->timed)
+		return false;
+	n = text_span(t, is_digit);
+	if ((n != SECONDS && n != MILLISECONDS) || n + 1 >= t.len)
 		return false;
 	if (n == SECONDS && t.s[n] == '.')
 		fraction = text_span(text_after(t, n + 1), is_digit);
@@ -41,10 +44,14 @@ static size_t category_length(struct text t)
 
 bool take_category(struct reading *r)
 {
-	size_t n = category_length(r->rest), name = text_span(r->rest, is_name);
+	size_t n, name;
 
-	if (n == 0 || !r->level_end || *r->level_end != ':' || r->named)
+	if (!r->level_end || *r->level_end != ':' || r->named)
 		return false;
+	n = category_length(r->rest);
+	if (n == 0)
+		return false;
+	name = text_span(r->rest, is_name);
 	reading_logger(r, (struct text){ r->rest.s, name });
 	reading_add(r, "event_id", (struct text){ r->rest.s + name + 1, n - name - 2 });
 	r->rest = text_after(r->rest, n);
@@ -95,6 +102,7 @@ bool take_time(struct reading *r)
 		return false;
 	r->found->timed = true;
 	r->found->us = t.us;
+	r->found->dated = t.dated;
 	r->found->time = (struct text){ r->rest.s, t.len };
 	r->syslog |= is_letter(text_first(r->rest)) && t.dated;
 	/* Redis 2: "[4711] 30 Nov 12:00:01.123 * ready". */
@@ -143,13 +151,16 @@ static bool ends_level(const struct reading *r, struct text rest, struct text wo
 
 bool take_level(struct reading *r)
 {
-	size_t n = word_length(r->rest);
-	struct text word = { r->rest.s, n };
+	size_t n;
+	struct text word;
 	enum log_level_kind kind;
 	enum log_level level;
 
-	/* Ruby writes the letter and the word. */
-	if (n == 0 || (r->found->leveled && !r->lettered) || !log_level_word(word, &level, &kind) ||
+	if (r->found->leveled && !r->lettered)          /* Ruby writes the letter and the word */
+		return false;
+	n = word_length(r->rest);
+	word = (struct text){ r->rest.s, n };
+	if (n == 0 || !log_level_word(word, &level, &kind) ||
 	    !ends_level(r, text_after(r->rest, n), word, kind))
 		return false;
 	r->lettered = false;
@@ -240,11 +251,14 @@ bool take_priority(struct reading *r)
 /* "1234:M 30 Nov 2026 12:00:01" of Redis, "1234:20261130:120001" of Zabbix: a process, as the first word. */
 bool take_process(struct reading *r)
 {
-	size_t n = text_span(r->rest, is_digit), role;
+	size_t n, role;
 	struct log_time time;
 	struct text t;
 
-	if (r->rest.s != r->begin || n == 0 || n > 10 || n + 3 >= r->rest.len)
+	if (r->rest.s != r->begin)
+		return false;
+	n = text_span(r->rest, is_digit);
+	if (n == 0 || n > 10 || n + 3 >= r->rest.len)
 		return false;
 	if (r->rest.s[n] == '(') {      /* Kamailio: "12(4711) ERROR: " */
 		size_t digits = text_span(text_after(r->rest, n + 1), is_digit);
@@ -348,6 +362,23 @@ bool take_report(struct reading *r)
 	return true;
 }
 
+static bool is_path(char c)
+{
+	switch (c) {
+	case '.':
+	case '/':
+	case '\\':
+	case '@':
+	case '$':
+	case '<':
+	case '>':
+	case '~':
+	case '+':
+	case '-': return true;
+	default: return is_word(c);
+	}
+}
+
 static bool is_source(struct text ending)
 {
 	static const char *const endings[] = {
@@ -367,7 +398,7 @@ size_t place_length(struct text t)
 {
 	size_t n = 0, dot = 0, end, digits;
 
-	while (n < t.len && (is_word(t.s[n]) || strchr("./\\@$<>~+-", t.s[n]))) {
+	while (n < t.len && is_path(t.s[n])) {
 		if (t.s[n] == '.' && !(n + 1 < t.len && t.s[n + 1] == '.'))
 			dot = n;
 		n++;
@@ -395,9 +426,12 @@ size_t place_length(struct text t)
 bool take_caller(struct reading *r)
 {
 	struct text t = r->rest;
-	size_t n = place_length(t), skip = 0;
+	size_t n, skip = 0;
 
-	if ((!r->found->timed && !r->found->leveled) || n == 0 || (n < t.len && !strchr(" \t]:", t.s[n])))
+	if (!r->found->timed && !r->found->leveled)
+		return false;
+	n = place_length(t);
+	if (n == 0 || (n < t.len && !strchr(" \t]:", t.s[n])))
 		return false;
 	reading_add(r, "caller", (struct text){ t.s, n });
 	while (n + skip < t.len && strchr("]:", t.s[n + skip]))

@@ -1,39 +1,51 @@
 #include "log_plain.h"
 
-#include <stdint.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 static bool is_control(char c)
 {
 	return ((unsigned char)c < ' ' && c != '\t' && c != '\n') || c == 0x7f;
 }
 
-/* Eight bytes at a time: has one of them a value below 0x20, or 0x7f? */
-static bool may_have_control(uint64_t w)
-{
-	const uint64_t ones = UINT64_C(0x0101010101010101), high = ones * 0x80;
-	uint64_t delete = w ^ ones * 0x7f;
+enum { BLOCK = 16 };
 
-	return (((w - ones * 0x20) & ~w) | ((delete - ones) & ~delete)) & high;
+#ifdef __SSE2__
+static inline bool block_has_control(const char *s)
+{
+	const __m128i w = _mm_loadu_si128((const __m128i *)(const void *)s);
+	const __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(w, _mm_set1_epi8(0x1f)), w);
+	const __m128i kept = _mm_or_si128(_mm_cmpeq_epi8(w, _mm_set1_epi8('\t')),
+					  _mm_cmpeq_epi8(w, _mm_set1_epi8('\n')));
+
+	return _mm_movemask_epi8(_mm_or_si128(_mm_andnot_si128(kept, low),
+					      _mm_cmpeq_epi8(w, _mm_set1_epi8(0x7f)))) != 0;
 }
+#else
+static inline bool block_has_control(const char *s)
+{
+	bool found = false;
+
+	for (int i = 0; i < BLOCK; i++)
+		found |= is_control(s[i]);
+	return found;
+}
+#endif
 
 static bool has_control(struct text t)
 {
 	size_t i = 0;
-	uint64_t w;
 
-	for (; i + sizeof w <= t.len; i += sizeof w) {
-		memcpy(&w, t.s + i, sizeof w);
-		if (!may_have_control(w))
-			continue;
-		for (size_t k = i; k < i + sizeof w; k++)
-			if (is_control(t.s[k]))
-				return true;
-	}
-	for (; i < t.len; i++)
-		if (is_control(t.s[i]))
+	for (; t.len - i >= BLOCK; i += BLOCK)
+		if (block_has_control(t.s + i))
 			return true;
-	return false;
+	if (t.len >= BLOCK)
+		return block_has_control(t.s + t.len - BLOCK);          /* looks at some bytes twice */
+	while (i < t.len && !is_control(t.s[i]))
+		i++;
+	return i < t.len;
 }
 
 /* The length of an escape sequence at the beginning of `t`: "\e[1;31m", "\e]0;title\a". It is ASCII. */

@@ -22,8 +22,8 @@ void log_text_add(struct log_text *t, struct text name, struct text value)
 	t->field[t->n++] = (struct log_text_field){
 		.name = name,
 		.value = value,
-		.kind = value.len < NUMBER_BYTES && parse_i64(value, &n) && value.s[0] != '+' &&
-			(value.len == 1 || value.s[0] != '0') && value.s[0] != '-' ? FIELD_JSON : FIELD_TEXT,
+		.kind = is_digit(value.s[0]) && value.len < NUMBER_BYTES && parse_i64(value, &n) &&
+			(value.len == 1 || value.s[0] != '0') ? FIELD_JSON : FIELD_TEXT,
 	};
 }
 
@@ -161,19 +161,42 @@ static void skip_picture(struct reading *r)
 	}
 }
 
+/* With what a piece may begin. Most pieces are ruled out by that. */
+enum begin { DIGIT = 1, LETTER = 2, OPEN = 4, OTHER = 8, NAME = DIGIT | LETTER | OTHER, ANY = NAME | OPEN };
+
+static enum begin begin_of(char c)
+{
+	if (is_letter(c) || c == '_')
+		return LETTER;
+	if (is_digit(c))
+		return DIGIT;
+	return c == '[' || c == '(' || c == '{' || c == '<' ? OPEN : OTHER;
+}
+
 static bool take_piece(struct reading *r)
 {
-	static bool (*const pieces[])(struct reading *) = {
-		take_priority,    take_process,           take_weblogic,      take_known_program, take_letter,
-		take_component,   take_time,              take_epoch,         take_header_5424,   take_cisco,
-		take_program,     take_python_name,       take_report,        take_sign,          take_colons,
-		take_level,       take_group,             take_number,        take_channel_and_level,
-		take_name_and_level,                      take_caller,        take_span,
-		take_category,    take_logger,            take_ahead,
+	static const struct {
+		bool (*take)(struct reading *);
+		unsigned begin;
+	} pieces[] = {
+		{ take_priority, OPEN },           { take_process, DIGIT },
+		{ take_weblogic, OPEN | OTHER },   { take_known_program, LETTER | OPEN },
+		{ take_letter, LETTER },           { take_component, LETTER | DIGIT },
+		{ take_time, LETTER | DIGIT },     { take_epoch, DIGIT },
+		{ take_header_5424, ANY },         { take_cisco, OTHER },
+		{ take_program, ANY },             { take_python_name, OTHER },
+		{ take_report, OTHER },            { take_sign, LETTER | OTHER },
+		{ take_colons, OTHER },            { take_level, LETTER },
+		{ take_group, OPEN },              { take_number, DIGIT },
+		{ take_channel_and_level, NAME },  { take_name_and_level, NAME },
+		{ take_caller, ANY },              { take_span, ANY },
+		{ take_category, ANY },            { take_logger, LETTER },
+		{ take_ahead, ANY },
 	};
+	const unsigned begin = begin_of(text_first(r->rest));
 
 	for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++)
-		if (pieces[i](r))
+		if ((pieces[i].begin & begin) && pieces[i].take(r))
 			return true;
 	return false;
 }
@@ -198,6 +221,8 @@ bool log_text_read(struct log_clock *c, struct text line, struct log_text *ret)
 			break;
 		reading_skip_signs(&r);
 		find_last_name(&r);
+		if (text_begins(r.rest, ",\"") || text_begins(r.rest, ",,"))     /* CSV */
+			break;
 	}
 	if (!ret->timed && !ret->leveled) {
 		ret->n = 0;

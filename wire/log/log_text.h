@@ -34,6 +34,7 @@ struct log_text_field {
 
 struct log_text {
 	bool timed, leveled;            /* found; the members below hold then */
+	bool dated;                     /* the time has a day */
 	int64_t us;
 	struct text time;               /* as it stood */
 	enum log_level level;
@@ -56,9 +57,15 @@ bool log_text_read(struct log_clock *c, struct text line, struct log_text *ret);
 /* Nothing is found. */
 static inline void log_text_clear(struct log_text *t)
 {
-	t->timed = t->leveled = false;
+	t->timed = t->leveled = t->dated = false;
 	t->logger = t->time = t->message.value = (struct text){ NULL, 0 };
 	t->prefix = t->n = 0;
+}
+
+/* Without the fields that are not there: they are most of its size. */
+static inline void log_text_copy(struct log_text *to, const struct log_text *t)
+{
+	memcpy(to, t, offsetof(struct log_text, field) + t->n * sizeof *t->field);
 }
 
 /* Append a field, unless it is empty, there is no room, or one of that name is there. */

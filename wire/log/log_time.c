@@ -20,17 +20,17 @@
  *	~ one or more spaces, a comma before them or not
  */
 struct form {
-	const char *lead;               /* how a text in this form begins: so many digits, or so many, and the
-					 * sign behind them; "a": a letter. Rules most forms out at once */
+	const char *lead;               /* how a text in this form begins: "/12" with one or two digits and a
+					 * slash, "a" with a letter. Rules most forms out at once */
 	const char *form, *name, *example;
 };
 
 static const struct form forms[] = {
-	{ "4-", "%Y-%m-%dT%H:%M:%S%f%z", "RFC 3339, ISO 8601", "2026-11-30T12:00:01.123456+05:30" },
-	{ "4-", "%Y-%m-%d %H:%M:%S%f%z", "Python, Java, Ruby, PostgreSQL", "2026-11-30 12:00:01,123 IST" },
-	{ "4/", "%Y/%m/%d %H:%M:%S%f%z", "Go, nginx", "2026/11/30 12:00:01" },
-	{ "4/", "%Y/%m/%d - %H:%M:%S%f", "Gin", "2026/11/30 - 12:00:01" },
-	{ "12/", "%d/%b/%Y:%H:%M:%S%f%z", "common log, HAProxy", "30/Nov/2026:12:07:43 +0530" },
+	{ "-4", "%Y-%m-%dT%H:%M:%S%f%z", "RFC 3339, ISO 8601", "2026-11-30T12:00:01.123456+05:30" },
+	{ "-4", "%Y-%m-%d %H:%M:%S%f%z", "Python, Java, Ruby, PostgreSQL", "2026-11-30 12:00:01,123 IST" },
+	{ "/4", "%Y/%m/%d %H:%M:%S%f%z", "Go, nginx", "2026/11/30 12:00:01" },
+	{ "/4", "%Y/%m/%d - %H:%M:%S%f", "Gin", "2026/11/30 - 12:00:01" },
+	{ "/12", "%d/%b/%Y:%H:%M:%S%f%z", "common log, HAProxy", "30/Nov/2026:12:07:43 +0530" },
 	{ "a", "%b %d %Y %H:%M:%S%f%z", "Cisco, syslog with a year", "Nov 30 2026 12:00:01" },
 	{ "a", "%b %d, %Y~%I:%M:%S%f %p%z", "Java, JavaScript en-US", "Nov 30, 2026, 12:00:15 PM" },
 	{ "a", "%b %d, %Y~%H:%M:%S%f%z", "long date", "November 30, 2026 12:00:15" },
@@ -42,45 +42,45 @@ static const struct form forms[] = {
 	{ "a", "%a %b %d %Y %H:%M:%S%f%z", "JavaScript's Date", "Mon Nov 30 2026 12:07:38 GMT+0530" },
 	{ "a", "%a~%d %b %Y %H:%M:%S%f%z", "RFC 1123, RFC 5322", "Mon, 30 Nov 2026 06:30:01 GMT" },
 	{ "a", "%a %b %d %H:%M:%S%f", "ctime, no year", "Mon Nov 30 12:07:38" },
-	{ "12-", "%d-%b-%Y %H:%M:%S%f%z", "Tomcat, PHP, BIND", "30-Nov-2026 12:00:01.123" },
-	{ "12 ", "%d %b %Y~%H:%M:%S%f%z", "Redis", "30 Nov 2026 12:00:01.123" },
-	{ "12 ", "%d %b %H:%M:%S%f", "Redis, no year", "30 Nov 12:00:01.123" },
-	{ "4.", "%Y.%m.%d %H:%M:%S%f%z", "ClickHouse", "2026.11.30 12:00:01.123456" },
-	{ "4.", "%Y.%m.%d-%H.%M.%S%f", "Unreal Engine", "2026.11.30-12.00.01:123" },
-	{ "4-", "%Y-%m-%d %H:%M.%S%f%z", "structlog", "2026-11-30 11:55.01" },
-	{ "4-", "%Y-%m-%d-%H.%M.%S%f%z", "Db2", "2026-11-30-12.00.01.123456+330" },
-	{ "4-", "%Y-%m-%d_%H:%M:%S%f%z", "svlogd", "2026-11-30_12:00:01.12345" },
-	{ "4-", "%Y-%m-%d~%I:%M:%S%f %p%z", "JavaScript, en-CA", "2026-11-30, 12:00:01 p.m." },
-	{ "4-", "%Y-%m-%d, %H:%M:%S%f%z", "date and time behind a comma", "2026-11-30, 12:00:01" },
-	{ "4-", "%Y-%m-%d][%H:%M:%S%f%z", "fern, in two brackets", "2026-11-30][12:00:01" },
-	{ "4-", "%Y-%m-%d] [%H:%M:%S%f%z", "in two brackets", "2026-11-30] [12:00:01" },
-	{ "4-", "%Y-%m-%d|%H:%M:%S%f%z", "in two columns", "2026-11-30|12:00:01.123" },
-	{ "4-", "%Y-%m-%dT%H:%M%z", "ISO 8601 without seconds", "2026-11-30T06:30Z" },
-	{ "4-", "%Y-%m-%d %H:%M%z", "without seconds", "2026-11-30 12:00" },
-	{ "78T", "%Y%m%dT%H%M%S%f%z", "ISO 8601, basic", "20261130T063001Z" },
-	{ "78 ", "%Y%m%d %H:%M:%S%f%z", "glog", "20261130 12:00:01.123456" },
-	{ "78-", "%Y%m%d-%H:%M:%S%f%z", "FIX, Hadoop", "20261130-12:00:01.123" },
-	{ "12/", "%D/%Y~%I:%M:%S%f %p%z", ".NET, SQL Server, JavaScript", "11/30/2026, 12:00:53 PM" },
-	{ "12/", "%D/%Y~%H:%M:%S%f%z", "day and month by number", "30/11/2026, 12:00:53" },
-	{ "12/", "%D/%Y -- %H:%M:%S%f", "Suricata", "30/11/2026 -- 12:00:53" },
-	{ "12/", "%D/%Y-%H:%M:%S%f", "Suricata, Snort", "11/30/2026-12:00:53.123456" },
-	{ "12-", "%D-%Y~%H:%M:%S%f%z", "Splunk", "11-30-2026 12:00:53.123 +0530" },
-	{ "12.", "%d.%m.%Y~%H:%M:%S%f%z", "German", "30.11.2026, 12:00:53" },
-	{ "12/", "%d/%b/%Y %H:%M:%S%f%z", "Django, Werkzeug", "30/Nov/2026 12:00:01" },
-	{ "12-", "%d-%b-%Y::%H:%M:%S%f", "Erlang", "30-Nov-2026::12:00:01" },
-	{ "78:", "%Y%m%d:%H%M%S%f", "Zabbix, behind its process", "20261130:120001.123" },
-	{ "2/", "%y/%m/%d %H:%M:%S%f", "Spark, Hadoop", "26/11/30 12:00:01" },
-	{ "2-", "%y-%m-%d %H:%M:%S%f", "Timbre", "26-11-30 12:00:01" },
-	{ "12/", "%D/%y~%I:%M:%S%f %p%z", "short, of 12 hours", "11/30/26, 12:00:53 PM" },
-	{ "12/", "%D/%y~%H:%M:%S%f%z", "WebSphere", "30/11/26 12:00:00:123 IST" },
-	{ "56 ", "%y%m%d %H:%M:%S%f", "MySQL 5", "261130 12:00:01" },
-	{ "34 ", "%m%d %H:%M:%S%f", "klog, glog, behind its letter", "1130 12:00:01.123456" },
-	{ "34/", "%m%d/%H%M%S%f", "Chromium", "1130/120001.123456" },
-	{ "2-", "%m-%d %H:%M:%S%f", "Android", "11-30 12:00:01.123" },
-	{ "2-", "%m-%d|%H:%M:%S%f", "Geth", "11-30|12:00:01.123" },
-	{ "12:", "%I:%M%p", "Go's kitchen clock", "12:00PM" },
-	{ "12:", "%I:%M:%S%f %p", "time of day of 12 hours", "12:00:01 PM" },
-	{ "2:", "%H:%M:%S%f", "time of day: today's, or yesterday's", "12:00:01.123" },
+	{ "-12", "%d-%b-%Y %H:%M:%S%f%z", "Tomcat, PHP, BIND", "30-Nov-2026 12:00:01.123" },
+	{ " 12", "%d %b %Y~%H:%M:%S%f%z", "Redis", "30 Nov 2026 12:00:01.123" },
+	{ " 12", "%d %b %H:%M:%S%f", "Redis, no year", "30 Nov 12:00:01.123" },
+	{ ".4", "%Y.%m.%d %H:%M:%S%f%z", "ClickHouse", "2026.11.30 12:00:01.123456" },
+	{ ".4", "%Y.%m.%d-%H.%M.%S%f", "Unreal Engine", "2026.11.30-12.00.01:123" },
+	{ "-4", "%Y-%m-%d %H:%M.%S%f%z", "structlog", "2026-11-30 11:55.01" },
+	{ "-4", "%Y-%m-%d-%H.%M.%S%f%z", "Db2", "2026-11-30-12.00.01.123456+330" },
+	{ "-4", "%Y-%m-%d_%H:%M:%S%f%z", "svlogd", "2026-11-30_12:00:01.12345" },
+	{ "-4", "%Y-%m-%d~%I:%M:%S%f %p%z", "JavaScript, en-CA", "2026-11-30, 12:00:01 p.m." },
+	{ "-4", "%Y-%m-%d, %H:%M:%S%f%z", "date and time behind a comma", "2026-11-30, 12:00:01" },
+	{ "-4", "%Y-%m-%d][%H:%M:%S%f%z", "fern, in two brackets", "2026-11-30][12:00:01" },
+	{ "-4", "%Y-%m-%d] [%H:%M:%S%f%z", "in two brackets", "2026-11-30] [12:00:01" },
+	{ "-4", "%Y-%m-%d|%H:%M:%S%f%z", "in two columns", "2026-11-30|12:00:01.123" },
+	{ "-4", "%Y-%m-%dT%H:%M%z", "ISO 8601 without seconds", "2026-11-30T06:30Z" },
+	{ "-4", "%Y-%m-%d %H:%M%z", "without seconds", "2026-11-30 12:00" },
+	{ "T78", "%Y%m%dT%H%M%S%f%z", "ISO 8601, basic", "20261130T063001Z" },
+	{ " 78", "%Y%m%d %H:%M:%S%f%z", "glog", "20261130 12:00:01.123456" },
+	{ "-78", "%Y%m%d-%H:%M:%S%f%z", "FIX, Hadoop", "20261130-12:00:01.123" },
+	{ "/12", "%D/%Y~%I:%M:%S%f %p%z", ".NET, SQL Server, JavaScript", "11/30/2026, 12:00:53 PM" },
+	{ "/12", "%D/%Y~%H:%M:%S%f%z", "day and month by number", "30/11/2026, 12:00:53" },
+	{ "/12", "%D/%Y -- %H:%M:%S%f", "Suricata", "30/11/2026 -- 12:00:53" },
+	{ "/12", "%D/%Y-%H:%M:%S%f", "Suricata, Snort", "11/30/2026-12:00:53.123456" },
+	{ "-12", "%D-%Y~%H:%M:%S%f%z", "Splunk", "11-30-2026 12:00:53.123 +0530" },
+	{ ".12", "%d.%m.%Y~%H:%M:%S%f%z", "German", "30.11.2026, 12:00:53" },
+	{ "/12", "%d/%b/%Y %H:%M:%S%f%z", "Django, Werkzeug", "30/Nov/2026 12:00:01" },
+	{ "-12", "%d-%b-%Y::%H:%M:%S%f", "Erlang", "30-Nov-2026::12:00:01" },
+	{ ":78", "%Y%m%d:%H%M%S%f", "Zabbix, behind its process", "20261130:120001.123" },
+	{ "/2", "%y/%m/%d %H:%M:%S%f", "Spark, Hadoop", "26/11/30 12:00:01" },
+	{ "-2", "%y-%m-%d %H:%M:%S%f", "Timbre", "26-11-30 12:00:01" },
+	{ "/12", "%D/%y~%I:%M:%S%f %p%z", "short, of 12 hours", "11/30/26, 12:00:53 PM" },
+	{ "/12", "%D/%y~%H:%M:%S%f%z", "WebSphere", "30/11/26 12:00:00:123 IST" },
+	{ " 56", "%y%m%d %H:%M:%S%f", "MySQL 5", "261130 12:00:01" },
+	{ " 34", "%m%d %H:%M:%S%f", "klog, glog, behind its letter", "1130 12:00:01.123456" },
+	{ "/34", "%m%d/%H%M%S%f", "Chromium", "1130/120001.123456" },
+	{ "-2", "%m-%d %H:%M:%S%f", "Android", "11-30 12:00:01.123" },
+	{ "-2", "%m-%d|%H:%M:%S%f", "Geth", "11-30|12:00:01.123" },
+	{ ":12", "%I:%M%p", "Go's kitchen clock", "12:00PM" },
+	{ ":12", "%I:%M:%S%f %p", "time of day of 12 hours", "12:00:01 PM" },
+	{ ":2", "%H:%M:%S%f", "time of day: today's, or yesterday's", "12:00:01.123" },
 };
 
 enum {
@@ -336,8 +336,8 @@ static bool ends_there(struct text rest, bool zoned)
 
 /* How the text begins, to be compared with the forms' leads. */
 struct lead {
-	char digits;                    /* '1' to '8', 'a' for a letter */
-	char sign;
+	char sign;                      /* behind the digits; 'a': it begins with a letter */
+	char digits;                    /* '1' to '9', and '0' for none; '\0': it begins with a letter */
 };
 
 #define NAME(a, b, c) ((unsigned)(a) << 16 | (unsigned)(b) << 8 | (unsigned)(c))
@@ -375,20 +375,21 @@ static struct lead lead_of(struct text t)
 	size_t n = 0;
 
 	if (is_letter(t.s[0]))
-		return (struct lead){ is_month_or_day(t) ? 'a' : '0', '\0' };
+		return is_month_or_day(t) ? (struct lead){ 'a', '\0' } : (struct lead){ '\0', '0' };
 	if (t.s[0] == ' ')              /* " 3 Nov" */
 		t = text_after(t, 1);
 	while (n < t.len && n < 10 && is_digit(t.s[n]))
 		n++;
-	return (struct lead){ (char)('0' + n), n < t.len ? t.s[n] : '\0' };
+	return (struct lead){ n < t.len ? t.s[n] : '\0', (char)('0' + n) };
 }
 
-static bool may_be(const char *lead, struct lead l)
+static inline bool may_be(const char *lead, struct lead l)
 {
-	for (; *lead != '\0'; lead++)
-		if (*lead == l.digits)
-			return l.digits == 'a' || lead[strlen(lead) - 1] == l.sign;
-	return false;
+	if (*lead++ != l.sign)
+		return false;
+	while (*lead != l.digits && *lead != '\0')
+		lead++;
+	return *lead == l.digits;
 }
 
 static bool try_form(const struct log_clock *c, size_t i, struct text t, struct log_time *ret)

@@ -49,10 +49,24 @@ static bool is_elixir(struct text line)
 	return n + 1 < t.len && t.s[n] == ')' && t.s[n + 1] == ' ';
 }
 
+/* The first "Warning: "; NULL: none. A capital W is rare, so this is quicker than memmem(). */
+static const char *find_warning(struct text line)
+{
+	static const char warning[] = "Warning: ";
+	const char *at = line.s, *end = line.s + line.len;
+
+	while ((at = memchr(at, *warning, (size_t)(end - at))) != NULL) {
+		if (text_begins((struct text){ at, (size_t)(end - at) }, warning))
+			return at;
+		at++;
+	}
+	return NULL;
+}
+
 /* "/srv/a.py:3: DeprecationWarning: old": Python's warnings. */
 static bool is_python_warning(struct text line)
 {
-	const char *at = memmem(line.s, line.len, "Warning: ", 9), *colon = at;
+	const char *at = find_warning(line), *colon = at;
 
 	while (colon && colon > line.s && is_letter(colon[-1]))
 		colon--;
@@ -62,7 +76,8 @@ static bool is_python_warning(struct text line)
 enum log_trace log_trace_begins(struct text line, enum log_level *ret)
 {
 	static const struct {
-		const char *begin, *contain;
+		char begin[40];
+		const char *contain;
 		enum log_level level;
 		enum log_trace trace;
 	} rows[] = {
@@ -86,8 +101,8 @@ enum log_trace log_trace_begins(struct text line, enum log_level *ret)
 		{ "AddressSanitizer", NULL, LEVEL_CRITICAL, TRACE_OTHER },
 	};
 
-	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-		if (line.len > 0 && rows[i].begin[0] == line.s[0] && text_begins(line, rows[i].begin) &&
+	for (size_t i = 0; line.len > 0 && i < sizeof rows / sizeof *rows; i++)
+		if (rows[i].begin[0] == line.s[0] && text_begins(line, rows[i].begin) &&
 		    (!rows[i].contain || contains(line, rows[i].contain))) {
 			*ret = rows[i].level;
 			return rows[i].trace;

@@ -7,12 +7,26 @@
 
 enum { CRI_TIME_MIN = 20, CRI_TIME_MAX = 40, KEYS_MAX = 8, DEPTH_MAX = 8 };
 
+/* What follows the time of a container's runtime: "stdout F text"; absent: it has no such time. */
+static struct text behind_cri_time(struct text line)
+{
+	const char *space;
+
+	if (line.len <= CRI_TIME_MIN || line.s[4] != '-' || line.s[10] != 'T')
+		return (struct text){ NULL, 0 };
+	space = memchr(line.s, ' ', line.len < CRI_TIME_MAX ? line.len : CRI_TIME_MAX);
+	return space && space - line.s >= CRI_TIME_MIN ? text_after(line, (size_t)(space + 1 - line.s))
+						       : (struct text){ NULL, 0 };
+}
+
 bool log_wrapper_likely(struct text line)
 {
-	return text_begins(line, "{\"log\":\"") ||
-	       (line.len > CRI_TIME_MIN && line.s[4] == '-' && line.s[10] == 'T' &&
-		(memmem(line.s, line.len < 60 ? line.len : 60, " stdout ", 8) ||
-		 memmem(line.s, line.len < 60 ? line.len : 60, " stderr ", 8)));
+	struct text t;
+
+	if (text_first(line) == '{')
+		return text_begins(line, "{\"log\":\"");
+	t = behind_cri_time(line);
+	return t.s && (text_begins(t, "stdout ") || text_begins(t, "stderr "));
 }
 
 /* The place for a member's value; NULL: a wrapper has no such member, or has it already. */
@@ -81,13 +95,11 @@ static bool open_docker(struct text line, struct buf *room, struct log_wrapper *
 /* 2026-11-30T11:00:00.758088984+05:30 stdout F text */
 static bool open_cri(struct text line, struct log_wrapper *ret)
 {
-	const char *space = memchr(line.s, ' ', line.len < CRI_TIME_MAX ? line.len : CRI_TIME_MAX);
-	struct text t;
+	struct text t = behind_cri_time(line);
 
-	if (!space || space - line.s < CRI_TIME_MIN)
+	if (!t.s)
 		return false;
-	ret->time = (struct text){ line.s, (size_t)(space - line.s) };
-	t = text_after(line, ret->time.len + 1);
+	ret->time = (struct text){ line.s, (size_t)(t.s - 1 - line.s) };
 	if (t.len < 9 || (!text_begins(t, "stdout ") && !text_begins(t, "stderr ")) ||
 	    (t.s[7] != 'F' && t.s[7] != 'P'))
 		return false;

@@ -6,7 +6,7 @@
 
 /* Names that are no zone of this machine's, by what most people mean. */
 static const struct {
-	const char *letters;
+	char letters[ZONE_LETTERS_MAX];
 	int32_t east_min;
 } known_zones[] = {
 	{ "UTC", 0 },    { "GMT", 0 },    { "Z", 0 },      { "WET", 0 },    { "WEST", 60 },  { "CET", 60 },
@@ -20,11 +20,15 @@ static const struct {
 
 static bool zone_by_letters(const struct log_clock *c, struct text name, int32_t *ret_east_s)
 {
+	char padded[ZONE_LETTERS_MAX] = "";
+
+	if (name.len >= sizeof padded)
+		return false;
 	if (c->zone && zone_letters(c->zone, name, ret_east_s))
 		return true;
+	memcpy(padded, name.s, name.len);
 	for (size_t i = 0; i < sizeof known_zones / sizeof *known_zones; i++)
-		if (name.len == strlen(known_zones[i].letters) &&
-		    memcmp(name.s, known_zones[i].letters, name.len) == 0) {
+		if (memcmp(padded, known_zones[i].letters, sizeof padded) == 0) {
 			*ret_east_s = known_zones[i].east_min * 60;
 			return true;
 		}
@@ -50,6 +54,8 @@ static bool zone_by_name(const struct log_clock *c, struct text *t, struct log_z
 	struct text name = { t->s, 0 };
 	struct err e;
 
+	if (!c->zone && !c->zones)
+		return false;
 	while (name.len < t->len && (is_letter(t->s[name.len]) || is_digit(t->s[name.len]) ||
 				     memchr("/_+-", t->s[name.len], 4)))
 		name.len++;

@@ -72,6 +72,39 @@ static void json_string_is_valid_whatever_goes_in(void **state)
 	buf_free(&b);
 }
 
+/* Texts are looked at and written in blocks: wherever in a text of any length it stands, it is escaped. */
+static void json_string_escapes_at_each_place(void **state)
+{
+	static const struct { const char *in, *out; } rows[] = {
+		{ "\"", "\\\"" }, { "\\", "\\\\" }, { "\n", "\\n" }, { "\x7f", "\\u007f" },
+		{ "\x1f", "\\u001f" }, { "\xc3\xa9", "\xc3\xa9" }, { "\xff", "\xef\xbf\xbd" },
+		{ "\xe2\x82", "\xef\xbf\xbd\xef\xbf\xbd" }, { "~", "~" },
+	};
+	static char in[600], expected[700];
+	struct buf b = BUF(2000);
+
+	(void)state;
+	for (size_t len = 0; len < sizeof in - 8; len += len < 70 ? 1 : 83)
+		for (size_t at = 0; at <= len; at++)
+			for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+				size_t n = strlen(rows[i].in), m = strlen(rows[i].out);
+				const struct text t = { in, len + n };
+
+				memset(in, 'x', sizeof in);
+				memcpy(in + at, rows[i].in, n);
+				memset(expected, 'x', sizeof expected);
+				expected[0] = '"';
+				memcpy(expected + 1 + at, rows[i].out, m);
+				expected[1 + len + m] = '"';
+				buf_reset(&b);
+				assert_true(buf_add_json(&b, t));
+				assert_int_equal(b.len, len + m + 2);
+				assert_memory_equal(b.data, expected, b.len);
+				assert_int_equal(json_is_plain(t), *rows[i].in == '~');
+			}
+	buf_free(&b);
+}
+
 static void utf8_is_as_strict_as_the_rfc(void **state)
 {
 	static const struct { const char *s; size_t len, want; } rows[] = {
@@ -297,6 +330,7 @@ int main(void)
 		cmocka_unit_test(long_error_ends_in_dots),
 		cmocka_unit_test(buf_refuses_what_exceeds_its_limit_and_stays_as_it_was),
 		cmocka_unit_test(json_string_is_valid_whatever_goes_in),
+		cmocka_unit_test(json_string_escapes_at_each_place),
 		cmocka_unit_test(utf8_is_as_strict_as_the_rfc),
 		cmocka_unit_test(clean_text_is_utf8_without_nul),
 		cmocka_unit_test(hash_is_fnv1a_and_continues_over_pieces),

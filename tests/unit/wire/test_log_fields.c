@@ -48,7 +48,7 @@ static void an_access_log_s_status_gives_the_level(void **state)
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct log_text t;
 
-		assert_true(log_fields_access(&c, text_of(rows[i].line), &t));
+		assert_true(log_fields_access(&c, text_of(rows[i].line), NULL, &t));
 		assert_true(t.timed && t.leveled && t.level == rows[i].level);
 		expect_field(&t, "status", rows[i].status);
 		expect_field(&t, "path", rows[i].path);
@@ -72,7 +72,7 @@ static void what_is_no_access_log_is_left(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
-		assert_false(log_fields_access(&c, text_of(lines[i]), &t));
+		assert_false(log_fields_access(&c, text_of(lines[i]), NULL, &t));
 }
 
 /* All that can be checked must be right; a text that only looks alike keeps its fields to itself. */

@@ -306,6 +306,29 @@ static void colours_leave_each_column(void **state)
 	ROWS(rows);
 }
 
+/* Lines are looked at in blocks. */
+static void a_control_leaves_wherever_it_stands(void **state)
+{
+	struct line_parser p;
+	struct sample s;
+	char line[60];
+
+	(void)state;
+	line_parser_init(&p);
+	for (size_t len = 1; len < sizeof line; len++)
+		for (size_t at = 0; at < len; at++) {
+			memset(line, 'x', len);
+			line[at] = at % 2 ? '\x7f' : '\a';
+			line_parse(&p, (struct text){ line, len }, 0, NULL, &s);
+			assert_int_equal(s.log.message.len, len - 1);
+			assert_null(memchr(s.log.message.s, line[at], len - 1));
+			line[at] = '\t';
+			line_parse(&p, (struct text){ line, len }, 0, NULL, &s);
+			assert_int_equal(s.log.message.len, len);
+		}
+	line_parser_free(&p);
+}
+
 /* Whatever was repaired, removed or read twice on the way. */
 static void a_line_can_be_had_back(void **state)
 {
@@ -530,6 +553,7 @@ int main(void)
 		cmocka_unit_test(json_is_repaired_where_the_meaning_is_plain),
 		cmocka_unit_test(the_prefix_of_text_becomes_columns),
 		cmocka_unit_test(colours_leave_each_column),
+		cmocka_unit_test(a_control_leaves_wherever_it_stands),
 		cmocka_unit_test(a_line_can_be_had_back),
 		cmocka_unit_test(a_wrapper_loses_nothing),
 		cmocka_unit_test(values_that_postgresql_refuses_are_repaired),
