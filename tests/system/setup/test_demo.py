@@ -10,6 +10,8 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -148,6 +150,52 @@ def test_a_fleet_that_is_simulated_and_says_so(demo):
 def test_fleet_is_0_or_1(demo):
     demo.fleet = "no"
     assert demo.fails() == ["demo: DEMO_FLEET=no is neither 1 (with simulated servers) nor 0 (without)"]
+
+
+class SignIn:
+    """The lines of the file `sign-in`, and what they are good for."""
+
+    def __init__(self, demo):
+        file = demo.data / "sign-in"
+        assert file.stat().st_mode & 0o777 == 0o600
+        self.lines = dict(line.split("=", 1) for line in file.read_text().splitlines())
+        assert list(self.lines) == ["url", "email", "password", "token"]
+
+    def ask(self, path, token=None, **fields):
+        request = urllib.request.Request(self.lines["url"].rstrip("/") + path,
+                                         urllib.parse.urlencode(fields).encode() if fields else None,
+                                         {"Authorization": f"Bearer {token}"} if token else {})
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.load(answer)
+
+    def who(self, token):
+        me = self.ask("/api/v1/auth/me", token)
+        return me["email"], me["role"]
+
+    def works(self):
+        session = self.ask("/api/v1/auth/login", username=self.lines["email"],
+                           password=self.lines["password"])["access_token"]
+        admin = self.lines["email"], "admin"
+        return (self.who(session) == self.who(self.lines["token"]) == admin
+                and "servers" in self.ask("/?format=json", self.lines["token"]))
+
+
+def test_it_keeps_a_sign_in_that_works(demo):
+    """A second run has the same; without the file there is a new one, and the former password is void."""
+    demo.start()
+    first = SignIn(demo)
+    assert first.works() and first.lines["password"] in demo.said()
+    demo.stop()
+    demo.start()
+    assert SignIn(demo).lines == first.lines and first.works()
+    demo.stop()
+    (demo.data / "sign-in").unlink()
+    demo.start()
+    second = SignIn(demo)
+    assert second.works() and second.lines["password"] != first.lines["password"]
+    for former in (first.works, lambda: first.who(first.lines["token"])):
+        with pytest.raises(urllib.error.HTTPError):
+            former()
 
 
 def test_web_server_does_not_run_as_root(demo):
