@@ -82,7 +82,7 @@ PG_CFLAGS   := $(shell pkg-config --cflags libpq 2>/dev/null || echo -I/usr/incl
 include modules.mk programs.mk
 
 # Where the linker looks for a symbol, in this order: each archive may use those behind it.
-ARCHIVES := $(patsubst %,$(BUILD)/lib%.a,agent wire hub common_pg common logcore)
+ARCHIVES := $(patsubst %,$(BUILD)/lib%.a,agent hub wire common_pg common logcore)
 LIBS     := -lpq -lssl -lcrypto -lyaml -lcurl -lidn2 -lsystemd -ljson-c -lsodium -lfcgi -lm -pthread
 
 .DEFAULT_GOAL := all

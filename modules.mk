@@ -35,6 +35,7 @@ COMMON_PG := \
 WIRE := \
   batch \
   json_distinct \
+  json_each \
   json_lenient \
   json_scan \
   position \

@@ -78,6 +78,10 @@ HUB := \
   admin/setup_database \
   admin/setup_hub \
   admin/user_password \
+  api/api_params \
+  api/post \
+  api/post_lines \
+  api/post_log \
   base/assets \
   base/auth \
   base/body \

@@ -2075,6 +2075,8 @@ BEGIN
 		GET DIAGNOSTICS v_count = ROW_COUNT;
 		deleted := deleted + v_count;
 	END LOOP;
+	DELETE FROM ingest_keys WHERE made_at < now() - interval '1 day';
+	DELETE FROM server_tokens WHERE valid_until < now();
 	DELETE FROM log_streams WHERE finished AND updated_at < now() - interval '1 year';
 	DELETE FROM job_runs WHERE started_at < now() - interval '90 days';
 	PERFORM expire_latest();
@@ -2162,7 +2164,11 @@ CREATE TABLE IF NOT EXISTS bootstrap_tokens (
 	uses int NOT NULL CHECK (uses BETWEEN 1 AND 10000),
 	used int NOT NULL DEFAULT 0
 );
-GRANT SELECT ON bootstrap_tokens TO observ_hub, observ_watch, observ_enroll;
+-- Of the password, as 60-people keeps those of the hub: a program may show the token to the hub instead.
+SELECT want_column('bootstrap_tokens', 'token_hash', 'bytea') \g /dev/null
+REVOKE SELECT ON bootstrap_tokens FROM observ_hub, observ_watch, observ_enroll;
+GRANT SELECT (role, made_at, made_by, expires_at, uses, used) ON bootstrap_tokens
+	TO observ_hub, observ_watch, observ_enroll;
 
 -- A step of maintain(). Ends transactions of servers and tokens that are open for a minute, because they hold
 -- back vacuum; and for ten seconds with a lock on a table of this schema, because making and dropping
@@ -2402,6 +2408,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp 
 DECLARE
 	v_role text := 'obs_token_' || left(md5(gen_random_uuid()::text), 12);
 	v_until timestamptz := clock_timestamp() + p_expires;
+	v_password text;
 BEGIN
 	IF p_uses IS NULL OR p_uses NOT BETWEEN 1 AND 10000 OR
 	   p_expires IS NULL OR p_expires NOT BETWEEN '1 second' AND '90 days' THEN
@@ -2410,7 +2417,10 @@ BEGIN
 	END IF;
 	PERFORM revoke_token(role) FROM bootstrap_tokens WHERE expires_at < now() - interval '1 day';
 	INSERT INTO bootstrap_tokens (role, expires_at, uses) VALUES (v_role, v_until, p_uses);
-	RETURN QUERY SELECT v_role, make_login(v_role, 'observ_bootstrap', 5, v_until + interval '1 day');
+	v_password := make_login(v_role, 'observ_bootstrap', 5, v_until + interval '1 day');
+	UPDATE bootstrap_tokens SET token_hash = sha256(sha256(convert_to(v_password, 'UTF8')))
+		WHERE role = v_role;
+	RETURN QUERY SELECT v_role, v_password;
 END
 $$;
 
@@ -2427,17 +2437,17 @@ BEGIN
 END
 $$;
 
--- Enrolls a server with the token that logged in. It gives no known server away, not even a revoked one.
-CREATE OR REPLACE FUNCTION bootstrap_enroll(p_vps text) RETURNS TABLE (role_name text, password text)
+-- Enrolls a server with a token. It gives no known server away, not even a revoked one.
+CREATE OR REPLACE FUNCTION enroll_by(p_token text, p_vps text) RETURNS TABLE (role_name text, password text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	t bootstrap_tokens;
 	v_hint text := 'Ask for a new one: fleet_hub_admin token.';
 BEGIN
 	PERFORM lock_logins();
-	SELECT * INTO t FROM bootstrap_tokens WHERE role = session_user FOR UPDATE;
+	SELECT * INTO t FROM bootstrap_tokens WHERE role = p_token FOR UPDATE;
 	IF NOT FOUND THEN
-		RAISE EXCEPTION '% is no token, or it was revoked', session_user
+		RAISE EXCEPTION '% is no token, or it was revoked', p_token
 			USING ERRCODE = '42501', HINT = v_hint;
 	ELSIF t.expires_at <= clock_timestamp() THEN
 		RAISE EXCEPTION 'this token expired at %', t.expires_at
@@ -2447,8 +2457,8 @@ BEGIN
 			USING ERRCODE = '42501', HINT = v_hint;
 	END IF;
 	PERFORM check_name('vps_name', p_vps);
-	PERFORM FROM agents WHERE vps_name = p_vps;
-	IF FOUND OR current_login(p_vps) IS NOT NULL THEN
+	IF EXISTS (SELECT FROM agents WHERE vps_name = p_vps) OR current_login(p_vps) IS NOT NULL OR
+	   EXISTS (SELECT FROM servers WHERE vps_name = p_vps) THEN
 		RAISE EXCEPTION 'a server "%" is known already, and a token is for new ones', p_vps
 			USING ERRCODE = '42501', HINT = 'Give this one another name, '
 				'or let an admin enroll it: fleet_hub_admin enroll.';
@@ -2458,10 +2468,18 @@ BEGIN
 END
 $$;
 
+-- The same with the token that logged in.
+CREATE OR REPLACE FUNCTION bootstrap_enroll(p_vps text) RETURNS TABLE (role_name text, password text)
+LANGUAGE sql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT * FROM enroll_by(session_user, p_vps)
+$$;
+
 SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION enroll, rotate_server, rotate_finish, revoke_server, retire_server, make_token,
 	revoke_token TO observ_enroll;
 GRANT EXECUTE ON FUNCTION bootstrap_enroll TO observ_bootstrap;
+-- For 63-fleet.
+GRANT EXECUTE ON FUNCTION enroll, enroll_by, revoke_server, make_token, revoke_token TO observ_owner;
 SET LOCAL ROLE observ_owner;
 REVOKE CREATE ON SCHEMA observ FROM observ_roles;
 
@@ -3271,6 +3289,998 @@ SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION account, end_session, create_api_token, list_api_tokens, end_api_token, list_users,
 	one_user, create_user, change_user, delete_user, list_audit TO observ_hub;
 GRANT EXECUTE ON FUNCTION list_users, create_user, change_user, delete_user TO observ_enroll;
+
+-- ==== 63-fleet: servers as people and programs manage them: labels, tokens, enrolment over HTTP =====
+-- What people say about a server. A row is made when somebody creates, labels or retires it; a server that
+-- only has agents has none. Names are those of `agents`.
+CREATE TABLE IF NOT EXISTS servers (
+	vps_name text PRIMARY KEY,
+	labels jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(labels) = 'object'),
+	job_name text,                                  -- the application as which it posts; NULL: "host"
+	instance text,                                  -- where it is reached, in the words of its makers
+	is_active boolean NOT NULL DEFAULT true,        -- false: its posts are refused
+	created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	created_by text NOT NULL,
+	retired_at timestamptz
+);
+GRANT SELECT ON servers TO observ_hub, observ_watch, observ_roles;
+
+-- Whoever reads this table has no token: see 60-people.
+CREATE TABLE IF NOT EXISTS server_tokens (
+	token_hash bytea PRIMARY KEY,
+	vps_name text NOT NULL,
+	made_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	made_by text NOT NULL,
+	valid_until timestamptz NOT NULL DEFAULT 'infinity'
+);
+SELECT want_index('server_tokens_vps_name_idx', 'server_tokens (vps_name)') \g /dev/null
+
+-- The number under which programs know a server. It is made of the name (RFC 9562, version 8), so every
+-- server has one, and a server that comes back has the same one and its history.
+CREATE OR REPLACE FUNCTION server_id(p_vps text) RETURNS uuid
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN overlay(overlay(md5('observ server ' || p_vps) PLACING '8' FROM 13) PLACING '8' FROM 17)::uuid;
+
+SELECT want_index('servers_server_id_idx', 'servers (server_id(vps_name))') \g /dev/null
+
+-- A secret of 256 bits, in letters that need no escape anywhere. p_kind tells people what it is for.
+CREATE OR REPLACE FUNCTION new_secret(p_kind text) RETURNS text
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT p_kind || '_' || translate(encode(sha256(uuid_send(gen_random_uuid()) ||
+		uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'base64'), '+/=', '-_')
+$$;
+
+-- All servers: those that have a row here, that have a login, and that have ever reported. Labels that nobody
+-- set are those that the server's own posts name.
+CREATE OR REPLACE VIEW v_fleet AS
+	SELECT server_id(vps_name) AS server_id, vps_name,
+		jsonb_strip_nulls(jsonb_build_object('environment', a.environment, 'team', a.team))
+			|| coalesce(s.labels, '{}') AS labels,
+		s.job_name, s.instance, coalesce(s.is_active, true) AS is_active,
+		CASE WHEN s.retired_at IS NOT NULL THEN 'retired' WHEN a.state IS NULL THEN 'waiting'
+			ELSE a.state END AS state,
+		coalesce(a.apps, 0) AS apps, a.last_seen_at, coalesce(s.created_at, e.enrolled_at,
+			a.first_seen_at)
+			AS created_at, s.created_by,
+		coalesce(s.retired_at, CASE a.state WHEN 'retired' THEN a.retired_at END) AS retired_at,
+		e.vps_name IS NOT NULL AS has_login,
+		EXISTS (SELECT FROM server_tokens t WHERE t.vps_name = n.vps_name AND t.valid_until > now())
+			AS has_token
+	FROM (SELECT vps_name FROM servers UNION SELECT vps_name FROM agent_roles
+		UNION SELECT vps_name FROM agents) n
+	LEFT JOIN servers s USING (vps_name)
+	LEFT JOIN (SELECT vps_name, min(enrolled_at) AS enrolled_at FROM agent_roles GROUP BY 1) e
+		USING (vps_name)
+	LEFT JOIN (SELECT vps_name, count(*) AS apps, max(last_seen_at) AS last_seen_at,
+			min(first_seen_at) AS first_seen_at, max(retired_at) AS retired_at,
+			max(state #>> '{environment}') AS environment, max(state #>> '{team}') AS team,
+			(array_agg(agent_state ORDER BY
+				array_position('{online,stale,offline,retired}'::text[],
+				agent_state)))[1] AS state
+		FROM (SELECT *, agent_state(last_seen_at, interval_s, retired_at, now()) FROM agents) x
+		GROUP BY 1) a USING (vps_name);
+GRANT SELECT ON v_fleet TO observ_hub, observ_watch;
+
+-- ---- what people may say -----------------------------------------------------------------------------
+-- The body of a request with its short forms made labels: a form has fields, and tags in one line.
+CREATE OR REPLACE FUNCTION labels_of(p_body jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN p_body ?| '{labels,environment,team,tags}' THEN
+		coalesce(CASE WHEN jsonb_typeof(p_body->'labels') <> 'null' THEN p_body->'labels' END, '{}')
+		|| (SELECT coalesce(jsonb_object_agg(key, CASE WHEN value IN ('""', '[]') THEN 'null'
+			WHEN key = 'tags' AND jsonb_typeof(value) = 'string'
+				THEN to_jsonb(regexp_split_to_array(btrim(value #>> '{}', ', '), '[, ]+'))
+			ELSE value END), '{}')
+			FROM jsonb_each(p_body) WHERE key IN ('environment', 'team', 'tags')) END
+$$;
+
+-- What is wrong with labels: as refuse_errors() takes it.
+CREATE OR REPLACE FUNCTION label_errors(p_labels jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT field_error(jsonb_typeof(p_labels) <> 'object', 'labels',
+			'must be an object: {"environment": "production", "tags": ["web"]}')
+		|| (SELECT coalesce(jsonb_agg(e), '[]') FROM (
+			SELECT jsonb_build_object('field', 'labels.' || left(key, 100), 'message', CASE
+				WHEN key !~ '^[A-Za-z_][A-Za-z0-9_.-]{0,62}$'
+					THEN 'must be a name of letters, digits, "_", "." and "-"'
+				WHEN key = 'tags'
+					THEN 'must be a list of at most 32 strings of 1 to 100 characters'
+				ELSE 'must be a string of 1 to 200 characters, or null' END) AS e
+			FROM jsonb_each(CASE jsonb_typeof(p_labels) WHEN 'object' THEN p_labels END)
+			WHERE value <> 'null' AND (key !~ '^[A-Za-z_][A-Za-z0-9_.-]{0,62}$' OR NOT CASE
+				WHEN key = 'tags' THEN CASE jsonb_typeof(value) WHEN 'array'
+					THEN jsonb_array_length(value) <= 32 AND NOT EXISTS (
+						SELECT FROM jsonb_array_elements(value) t
+						WHERE jsonb_typeof(t) <> 'string'
+							OR length(t #>> '{}') NOT BETWEEN 1 AND 100)
+					ELSE false END
+				ELSE jsonb_typeof(value) = 'string'
+					AND length(value #>> '{}') BETWEEN 1 AND 200 END)
+			LIMIT 20) x)
+		|| field_error((SELECT count(*) FROM jsonb_object_keys(CASE jsonb_typeof(p_labels)
+			WHEN 'object' THEN p_labels END)) > 32, 'labels', 'are more than 32')
+$$;
+
+CREATE OR REPLACE FUNCTION fits_name(p_name text) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM check_name('name', p_name);
+	RETURN true;
+EXCEPTION WHEN invalid_parameter_value THEN
+	RETURN false;
+END
+$$;
+
+-- What is wrong with the other fields of a server.
+CREATE OR REPLACE FUNCTION server_errors(p_body jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT unknown_fields(p_body,
+			'{name,labels,job_name,instance,is_active,environment,team,tags}')
+		|| coalesce((SELECT jsonb_agg(e) FROM (SELECT jsonb_array_elements(field_error(
+				value <> 'null' AND (jsonb_typeof(value) <> 'string'
+					OR NOT fits_name(value #>> '{}')),
+				key, 'must be a string of 1 to 128 bytes without control characters')) AS e
+			FROM jsonb_each(CASE jsonb_typeof(p_body) WHEN 'object' THEN p_body END)
+			WHERE key IN ('job_name', 'instance') AND value <> '""') x), '[]')
+		|| field_error(p_body ? 'is_active' AND jsonb_typeof(p_body->'is_active') <> 'boolean'
+			AND p_body->>'is_active' NOT IN ('true', 'false'), 'is_active',
+				'must be true or false')
+		|| coalesce(label_errors(labels_of(p_body)), '[]')
+$$;
+
+-- A change as RFC 7386 has it: null removes.
+CREATE OR REPLACE FUNCTION merged(p_old jsonb, p_change jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT coalesce(jsonb_strip_nulls(p_old || p_change), p_old)
+$$;
+
+-- ---- servers -----------------------------------------------------------------------------------------
+-- The name of the server that a request names, by its name or its server_id. NULL: there is none.
+CREATE OR REPLACE FUNCTION find_server(p_id text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	IF EXISTS (SELECT FROM servers WHERE vps_name = p_id) OR
+	   EXISTS (SELECT FROM agents WHERE vps_name = p_id) OR
+	   EXISTS (SELECT FROM agent_roles WHERE vps_name = p_id) THEN
+		RETURN p_id;
+	END IF;
+	RETURN (SELECT vps_name FROM (SELECT vps_name FROM servers UNION SELECT vps_name FROM agents
+			UNION SELECT vps_name FROM agent_roles) n
+		WHERE server_id(vps_name) = as_uuid(p_id));
+END
+$$;
+
+-- The same for functions that need it.
+CREATE OR REPLACE FUNCTION known_server(p_id text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_name text := find_server(p_id);
+BEGIN
+	IF v_name IS NULL THEN
+		PERFORM refuse(404, format('There is no server "%s".', left(p_id, 200)));
+	END IF;
+	RETURN v_name;
+END
+$$;
+
+-- A token of the server. Older ones end: at once, or p_overlap later.
+CREATE OR REPLACE FUNCTION new_server_token(p_vps text, p_by text, p_overlap interval) RETURNS text
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_token text := new_secret('obs_server');
+	v_until timestamptz := clock_timestamp() + p_overlap;
+BEGIN
+	UPDATE server_tokens SET valid_until = v_until WHERE vps_name = p_vps AND valid_until > v_until;
+	DELETE FROM server_tokens WHERE vps_name = p_vps AND valid_until <= now();
+	INSERT INTO server_tokens (token_hash, vps_name, made_by)
+		VALUES (sha256(sha256(convert_to(v_token, 'UTF8'))), p_vps, p_by);
+	RETURN v_token;
+END
+$$;
+
+-- A server as programs see it.
+CREATE OR REPLACE FUNCTION server_json(f v_fleet) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT to_jsonb(f) - 'vps_name' || jsonb_build_object('name', f.vps_name)
+$$;
+
+CREATE OR REPLACE FUNCTION install_command(p_site text, p_token text) RETURNS text LANGUAGE sql IMMUTABLE
+RETURN format('curl -fsSL %s/install.sh | sudo sh -s -- --token %s --url %1$s', p_site, p_token);
+
+-- With its token, which is told once, and the command that sets the server up. p_site: the hub's own address.
+CREATE OR REPLACE FUNCTION server_with_token(p_vps text, p_token text, p_site text) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT (SELECT server_json(f) FROM v_fleet f WHERE vps_name = p_vps) ||
+		jsonb_build_object('agent_token', p_token,
+		'ingest_url', p_site || '/api/v1/ingest',
+		'install_command', install_command(p_site, p_token))
+$$;
+
+CREATE OR REPLACE FUNCTION create_server(p_hash bytea, p_body jsonb, p_site text) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	v_name text := p_body->>'name';
+	v_token text;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'operator');
+	PERFORM refuse_errors(server_errors(p_body)
+		|| field_error(jsonb_typeof(p_body->'name') IS DISTINCT FROM 'string'
+			OR NOT fits_name(v_name),
+			'name', 'must be a string of 1 to 128 bytes without control characters or blanks at '
+			'its ends')
+		|| field_error(EXISTS (SELECT FROM servers WHERE vps_name = v_name AND retired_at IS NULL),
+			'name', 'is taken by another server'));
+	INSERT INTO servers (vps_name, labels, job_name, instance, is_active, created_by)
+		VALUES (v_name, merged('{}', labels_of(p_body)), nullif(p_body->>'job_name', ''),
+			nullif(p_body->>'instance', ''), coalesce((p_body->>'is_active')::boolean, true),
+				c.email)
+		ON CONFLICT (vps_name) DO UPDATE SET labels = excluded.labels, job_name = excluded.job_name,
+			instance = excluded.instance, is_active = excluded.is_active, retired_at = NULL;
+	UPDATE agents SET retired_at = NULL WHERE vps_name = v_name AND retired_at IS NOT NULL;
+	v_token := new_server_token(v_name, c.email, '0');
+	PERFORM audit(c.email, c.how, 'server created', v_name, p_body - 'name'::text);
+	RETURN server_with_token(v_name, v_token, p_site);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION change_server(p_hash bytea, p_id text, p_body jsonb) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	v_name text;
+	v_labels jsonb := labels_of(p_body);
+	s servers;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'operator');
+	v_name := known_server(p_id);
+	PERFORM refuse_errors(server_errors(p_body) || field_error(p_body->>'name' <> v_name, 'name',
+		'cannot change: the history is kept under it'));
+	SELECT * INTO s FROM servers WHERE vps_name = v_name FOR UPDATE;
+	IF p_body ? 'labels' AND p_body->'labels' = 'null' THEN
+		s.labels := '{}';
+	END IF;
+	s.labels := merged(coalesce(s.labels, '{}'), v_labels);
+	s.job_name := CASE WHEN p_body ? 'job_name' THEN nullif(p_body->>'job_name', '') ELSE s.job_name END;
+	s.instance := CASE WHEN p_body ? 'instance' THEN nullif(p_body->>'instance', '') ELSE s.instance END;
+	s.is_active := coalesce((p_body->>'is_active')::boolean, s.is_active, true);
+	INSERT INTO servers (vps_name, labels, job_name, instance, is_active, created_by)
+		VALUES (v_name, s.labels, s.job_name, s.instance, s.is_active, c.email)
+		ON CONFLICT (vps_name) DO UPDATE SET labels = excluded.labels, job_name = excluded.job_name,
+			instance = excluded.instance, is_active = excluded.is_active;
+	PERFORM audit(c.email, c.how, 'server changed', v_name, p_body);
+	RETURN (SELECT server_json(f) FROM v_fleet f WHERE vps_name = v_name);
+END
+$$;
+
+-- Takes a server out of service: its tokens and logins end, its history stays.
+CREATE OR REPLACE FUNCTION delete_server(p_hash bytea, p_id text) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	v_name text;
+	v_now timestamptz := clock_timestamp();
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'admin');
+	v_name := known_server(p_id);
+	IF (SELECT state = 'retired' FROM v_fleet WHERE vps_name = v_name) THEN
+		PERFORM refuse(404, format('Server "%s" is retired already.', v_name));
+	END IF;
+	IF EXISTS (SELECT FROM agent_roles WHERE vps_name = v_name) THEN
+		PERFORM revoke_server(v_name);
+	END IF;
+	DELETE FROM server_tokens WHERE vps_name = v_name;
+	UPDATE agents SET retired_at = v_now WHERE vps_name = v_name;
+	INSERT INTO servers (vps_name, created_by, retired_at) VALUES (v_name, c.email, v_now)
+		ON CONFLICT (vps_name) DO UPDATE SET retired_at = excluded.retired_at;
+	PERFORM audit(c.email, c.how, 'server retired', v_name);
+	RETURN jsonb_build_object('retired_at', v_now);
+END
+$$;
+
+-- A new token. The former one stays valid for p_overlap, so that no post is refused meanwhile.
+CREATE OR REPLACE FUNCTION renew_server_token(p_hash bytea, p_id text, p_site text,
+	p_overlap interval DEFAULT '7 days') RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	v_name text;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'operator');
+	v_name := known_server(p_id);
+	IF (SELECT state = 'retired' FROM v_fleet WHERE vps_name = v_name) THEN
+		PERFORM refuse(404, format('Server "%s" is retired; create it again.', v_name));
+	END IF;
+	INSERT INTO servers (vps_name, created_by) VALUES (v_name, c.email) ON CONFLICT DO NOTHING;
+	PERFORM audit(c.email, c.how, 'server token made', v_name);
+	RETURN server_with_token(v_name, new_server_token(v_name, c.email, p_overlap), p_site);
+END
+$$;
+
+-- ---- bootstrap tokens, and enrolment -----------------------------------------------------------------
+-- Makes a token that enrolls new servers: {"uses"?, "expires_in"? in seconds}.
+CREATE OR REPLACE FUNCTION create_bootstrap_token(p_hash bytea, p_body jsonb, p_site text) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	t record;
+	v_uses text := coalesce(nullif(p_body->>'uses', ''), '1');
+	v_expires text := coalesce(nullif(p_body->>'expires_in', ''), '86400');
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'operator');
+	PERFORM refuse_errors(unknown_fields(p_body, '{uses,expires_in}')
+		|| field_error(v_uses !~ '^\d{1,5}$' OR v_uses::int NOT BETWEEN 1 AND 10000, 'uses',
+			'must be a whole number from 1 to 10000')
+		|| field_error(v_expires !~ '^\d{1,7}$' OR v_expires::int NOT BETWEEN 1 AND 7776000,
+			'expires_in',
+			'must be seconds, from 1 to 7776000 (90 days)'));
+	SELECT * INTO t FROM make_token(v_uses::int, make_interval(secs => v_expires::int));
+	PERFORM audit(c.email, c.how, 'bootstrap token made', t.role_name,
+		jsonb_build_object('uses', v_uses::int, 'expires_in', v_expires::int));
+	RETURN jsonb_build_object('id', t.role_name, 'token', t.password, 'uses', v_uses::int,
+		'expires_at', now() + make_interval(secs => v_expires::int), 'install_command',
+			install_command(p_site, t.password));
+END
+$$;
+
+CREATE OR REPLACE FUNCTION end_bootstrap_token(p_hash bytea, p_id text) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'operator');
+	IF NOT revoke_token(p_id) THEN
+		PERFORM refuse(404, format('There is no bootstrap token "%s".', left(p_id, 200)));
+	END IF;
+	PERFORM audit(c.email, c.how, 'bootstrap token revoked', p_id);
+	RETURN '{}';
+END
+$$;
+
+-- A login for the server that the token makes: of a bootstrap token a new one, of a server's token that
+-- server.
+CREATE OR REPLACE FUNCTION enroll_with(p_token bytea, p_name text) RETURNS TABLE (vps text, login text,
+	password text)
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_vps text;
+	v_role text;
+	v_hint text;
+BEGIN
+	SELECT vps_name INTO v_vps FROM server_tokens
+		WHERE token_hash = sha256(p_token) AND valid_until > clock_timestamp();
+	IF FOUND THEN
+		RETURN QUERY SELECT v_vps, e.role_name, e.password FROM enroll(v_vps) e;
+		RETURN;
+	END IF;
+	SELECT role INTO v_role FROM bootstrap_tokens WHERE token_hash = sha256(p_token);
+	IF NOT FOUND THEN
+		PERFORM refuse(401, 'This is no token that enrolls a server, or it was revoked.');
+	END IF;
+	PERFORM refuse_errors(field_error(p_name IS NULL OR NOT fits_name(p_name), 'hostname',
+		'must be a string of 1 to 128 bytes without control characters or blanks at its ends'));
+	RETURN QUERY SELECT p_name, e.role_name, e.password FROM enroll_by(v_role, p_name) e;
+EXCEPTION WHEN insufficient_privilege THEN
+	GET STACKED DIAGNOSTICS v_hint = PG_EXCEPTION_HINT;
+	PERFORM refuse(403, concat(upper(left(sqlerrm, 1)), substr(sqlerrm, 2), '. ', v_hint));
+END
+$$;
+
+-- {"hostname", "token"?}: the token comes in the header or in the body. p_database: where agents reach the
+-- database, HOST[:PORT]/NAME?..., or NULL.
+CREATE OR REPLACE FUNCTION enroll_agent(p_token bytea, p_body jsonb, p_site text, p_database text)
+RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_token bytea := coalesce(p_token, sha256(convert_to(p_body->>'token', 'UTF8')));
+	e record;
+BEGIN
+	PERFORM take('enroll', address_key(request_address())),
+		refuse_errors(unknown_fields(p_body, '{hostname,token}')
+		|| field_error(p_body ? 'hostname' AND jsonb_typeof(p_body->'hostname') <> 'string',
+			'hostname',
+			'must be a string'));
+	SELECT * INTO e FROM enroll_with(v_token, p_body->>'hostname');
+	INSERT INTO servers (vps_name, created_by) VALUES (e.vps, 'token') ON CONFLICT DO NOTHING;
+	PERFORM audit('', 'token', 'server enrolled', e.vps);
+	RETURN server_with_token(e.vps, new_server_token(e.vps, 'token', '7 days'), p_site)
+		|| jsonb_build_object('database_user', e.login, 'database_password', e.password,
+			'database_url', format('postgresql://%s:%s@', e.login, e.password) || p_database);
+END
+$$;
+INSERT INTO limit_policy VALUES ('enroll', 60, '1 minute') ON CONFLICT DO NOTHING;
+
+SELECT drop_former_functions() \g /dev/null
+GRANT EXECUTE ON FUNCTION server_id TO observ_hub, observ_watch, observ_reader;
+GRANT EXECUTE ON FUNCTION as_uuid, find_server, server_json TO observ_hub;
+GRANT EXECUTE ON FUNCTION create_server, change_server, delete_server, renew_server_token,
+	create_bootstrap_token,
+	end_bootstrap_token, enroll_agent TO observ_hub, observ_enroll;
+
+-- ==== 65-ingest: servers that post over HTTP: their tokens, and the rows of what they post =======
+-- A server that posts is a server like any other. Its row in `agents` has the application "host", or the name
+-- that the server was given as job_name. A payload becomes
+-- * one row of vps_metrics. Names that are no column, and all else that is not named below, are kept in
+--   details.payload: the state of containers and the score belong to the moment of the sample, as the mounts
+--   of an agent's sample do, and need no table before a page or a rule asks for them by column.
+-- * rows of log_entries: the log lines; Docker's events under the logger "docker"; the client's own alerts
+--   under "local_alert". These are things that happened at a time and that people search for by words, so the
+--   log search, its retention and its export serve them at once. Their context is the object as it came.
+--
+-- A post arrives once: the id of its metrics row is made of its content, so the table's own key refuses the
+-- second one. An Idempotency-Key gives the same answer for a day.
+
+-- The answers of a day. maintain() deletes older ones.
+CREATE TABLE IF NOT EXISTS ingest_keys (
+	vps_name text NOT NULL,
+	key text NOT NULL,
+	content bigint NOT NULL,                        -- hash of the payload
+	answer jsonb NOT NULL,
+	made_at timestamptz NOT NULL,
+	PRIMARY KEY (vps_name, key)
+);
+CREATE OR REPLACE FUNCTION max_post_bytes() RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 1048576;
+CREATE OR REPLACE FUNCTION max_key_bytes() RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 255;
+-- A post that is older than this on arrival was held back: an outage, not the network.
+CREATE OR REPLACE FUNCTION late_after(p_interval_s int) RETURNS interval LANGUAGE sql IMMUTABLE
+RETURN make_interval(secs => greatest(300, 3.0 * coalesce(p_interval_s, 60)));
+
+-- ---- what a payload may hold -----------------------------------------------------------------------
+-- The metrics, as clients may call them.
+CREATE OR REPLACE FUNCTION metric_columns() RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN ARRAY[
+	-- made: strings
+	'cpu_percent', 'memory_percent', 'memory_mb', 'disk_percent', 'disk_gb', 'load_avg_1m', 'load_avg_5m',
+	'load_avg_15m', 'cpu_user_percent', 'cpu_system_percent', 'cpu_iowait_percent', 'cpu_steal_percent',
+	'memory_total_mb', 'swap_percent', 'swap_mb', 'disk_total_gb', 'inode_percent', 'net_rx_bytes_per_s',
+	'net_tx_bytes_per_s', 'disk_read_bytes_per_s', 'disk_write_bytes_per_s', 'tcp_connections',
+	'psi_cpu_percent', 'psi_memory_percent', 'psi_io_percent', 'uptime_s', 'processes', 'cpu_count',
+	'app_cpu_percent', 'app_memory_mb', 'app_restarts', 'app_processes'
+	-- end of made
+	];
+
+-- Other names of metrics.
+CREATE OR REPLACE FUNCTION metric_aliases() RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN '{
+	"ram_percent": "memory_percent",
+	"cpu_usage": "cpu_percent",
+	"memory_usage": "memory_percent",
+	"disk_usage": "disk_percent",
+	"network_rx_bytes_per_sec": "net_rx_bytes_per_s",
+	"network_tx_bytes_per_sec": "net_tx_bytes_per_s"}'::jsonb;
+
+-- Counters since boot, and the rate that two of them give.
+CREATE OR REPLACE FUNCTION metric_counters() RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN '{"net_bytes_sent": "net_tx_bytes_per_s", "net_bytes_recv": "net_rx_bytes_per_s"}'::jsonb;
+
+-- A time: RFC 3339, UTC if it names no zone; or a number of seconds, milliseconds, microseconds or
+-- nanoseconds since 1970, told apart by size. NULL: it is none, or not of this century or the next.
+CREATE OR REPLACE FUNCTION ingest_time(p_value jsonb) RETURNS timestamptz
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	v text := p_value #>> '{}';
+	n numeric;
+	t timestamptz;
+BEGIN
+	IF jsonb_typeof(p_value) = 'number' AND abs((p_value)::numeric) < 1e19 THEN
+		n := (p_value)::numeric;
+		t := to_timestamp((n / CASE WHEN n < 1e11 THEN 1 WHEN n < 1e14 THEN 1000 WHEN n < 1e17
+			THEN 1000000 ELSE 1000000000 END)::double precision);
+	ELSIF jsonb_typeof(p_value) = 'string' AND
+	   v ~ '^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)?$' THEN
+		v := translate(v, ',tz', '.TZ') || CASE WHEN v ~ '[Zz]$|[+-]\d\d:?\d\d$' THEN '' ELSE 'Z' END;
+		IF v ~ '^....-(0[1-9]|1[0-2])-([01][1-9]|10|2[0-8]).([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?[^:]*Z$'
+			THEN
+			t := v::timestamptz;
+		ELSE            -- it may be no date; this way of asking costs more
+			BEGIN
+				t := v::timestamptz;
+			EXCEPTION WHEN data_exception THEN
+				RETURN NULL;
+			END;
+		END IF;
+	END IF;
+	RETURN CASE WHEN t >= '2000-01-01Z' AND t < '2200-01-01Z' THEN t END;
+END
+$$;
+
+-- Whether a value is of a kind; one that is absent, or null, is of each. This and the functions that give
+-- rows have no SET, so that PostgreSQL puts them in the place of their call: a plan of theirs would be made
+-- anew for each post.
+CREATE OR REPLACE FUNCTION ingest_fits(p_kind text,
+	v jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE jsonb_typeof(v)
+	WHEN 'null' THEN true
+	WHEN 'number' THEN CASE p_kind WHEN 'percent' THEN v::numeric BETWEEN 0 AND 100
+		WHEN 'amount' THEN v::numeric BETWEEN 0 AND 1e15 WHEN 'number' THEN abs(v::numeric) <= 1e15
+		WHEN 'time' THEN ingest_time(v) IS NOT NULL ELSE false END
+	WHEN 'string' THEN CASE p_kind WHEN 'text' THEN length(v #>> '{}') <= 1000
+		WHEN 'time' THEN ingest_time(v) IS NOT NULL
+		ELSE p_kind IN ('string', 'host', 'object, string') END
+	WHEN 'array' THEN CASE p_kind WHEN 'load' THEN jsonb_array_length(v) = 3 AND NOT jsonb_path_exists(v,
+			'$[*] ? (@.type() != "number" || @ < 0 || @ > 1e15)')
+		ELSE p_kind IN ('array', 'logs') END
+	WHEN 'object' THEN p_kind IN ('object', 'host', 'logs', 'object, string')
+	ELSE v IS NULL END;
+
+-- What is wrong with a value that is not of its kind, in words.
+CREATE OR REPLACE FUNCTION ingest_fault(p_kind text, v jsonb) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_is text := CASE jsonb_typeof(v) WHEN 'number' THEN left(v::text, 40) WHEN 'object' THEN 'an object'
+		WHEN 'array' THEN 'a list' WHEN 'string' THEN left(v::text, 40) ELSE v::text END;
+BEGIN
+	RETURN CASE p_kind
+		WHEN 'percent' THEN format('is %s; write a number from 0 to 100', v_is)
+		WHEN 'amount' THEN format('is %s; write a number from 0 to 1e15', v_is)
+		WHEN 'number' THEN format('is %s; write a number', v_is)
+		WHEN 'text' THEN format('is %s; write a string of at most 1000 characters', v_is)
+		WHEN 'string' THEN format('is %s; write a string', coalesce(v_is, 'missing'))
+		WHEN 'time' THEN format('is %s; write a time as 2026-11-30T06:00:00Z, or seconds since 1970',
+			v_is)
+		WHEN 'load' THEN 'must be the three load averages: [1.5, 1.2, 0.9]'
+		WHEN 'host' THEN format('is %s; write the name of the host, or an object with hostname', v_is)
+		WHEN 'logs' THEN format('is %s; write a list, or an object with systemd', v_is)
+		WHEN 'array' THEN format('is %s; write a list', v_is)
+		ELSE format('is %s; write an object', v_is) END;
+END
+$$;
+
+-- The fields that are known, and of which kind they are.
+CREATE OR REPLACE FUNCTION ingest_fields() RETURNS TABLE (field text, path text[], kind text)
+LANGUAGE sql IMMUTABLE BEGIN ATOMIC
+	VALUES ('ts', '{ts}'::text[], 'time'), ('timestamp', '{timestamp}', 'time'), ('host', '{host}',
+		'host'),
+		('host.hostname', '{host,hostname}', 'text'), ('host.os', '{host,os}', 'text'),
+		('host.os_release', '{host,os_release}', 'text'), ('host.machine', '{host,machine}', 'text'),
+		('metrics', '{metrics}', 'object'), ('metrics.loadavg', '{metrics,loadavg}', 'load'),
+		('docker', '{docker}', 'object'), ('docker.containers', '{docker,containers}', 'array'),
+		('docker.events', '{docker,events}', 'array'), ('docker_events', '{docker_events}', 'array'),
+		('logs', '{logs}', 'logs'), ('logs.systemd', '{logs,systemd}', 'object'),
+		('local_alerts', '{local_alerts}', 'array'), ('score', '{score}', 'number'),
+		('server_id', '{server_id}', 'text'), ('env', '{env}', 'text'), ('owner_team', '{owner_team}',
+			'text');
+END;
+
+-- The kind of a metric, by the name of its column.
+CREATE OR REPLACE FUNCTION metric_kind(p_column text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN p_column LIKE '%\_percent' AND p_column <> 'app_cpu_percent' THEN 'percent'
+	ELSE 'amount' END;
+
+-- The elements of a list. What is no list has none.
+CREATE OR REPLACE FUNCTION elements(p_list jsonb) RETURNS TABLE (item jsonb, place bigint)
+LANGUAGE sql IMMUTABLE BEGIN ATOMIC
+	SELECT e, i - 1 FROM jsonb_array_elements(CASE jsonb_typeof(p_list) WHEN 'array' THEN p_list END)
+		WITH ORDINALITY v(e, i);
+END;
+
+CREATE OR REPLACE FUNCTION members(p_object jsonb) RETURNS TABLE (name text, item jsonb)
+LANGUAGE sql IMMUTABLE BEGIN ATOMIC
+	SELECT k, v FROM jsonb_each(CASE jsonb_typeof(p_object) WHEN 'object' THEN p_object END) e(k, v);
+END;
+
+-- What is wrong with the items of lists: each field of which kind, and its value.
+CREATE OR REPLACE FUNCTION ingest_items(p jsonb) RETURNS TABLE (field text, kind text, value jsonb)
+LANGUAGE sql IMMUTABLE BEGIN ATOMIC
+	SELECT format('%s[%s]%s', l.name, i.place, '.' || f.name), f.kind,
+		CASE WHEN f.name IS NULL THEN i.item ELSE i.item->f.name END
+	FROM (VALUES ('docker_events', p->'docker_events', 'things'),
+			('docker.events', p #> '{docker,events}', 'things'),
+			('docker.containers', p #> '{docker,containers}', 'things'),
+			('local_alerts', p->'local_alerts', 'things'), ('logs', p->'logs', 'lines')) l(name,
+				list, of)
+		CROSS JOIN LATERAL elements(l.list) i
+		JOIN (VALUES ('things', NULL, 'object, string'), ('things', 'timestamp', 'time'),
+			('lines', NULL, 'object'), ('lines', 'message', 'string'), ('lines', 'timestamp',
+				'time'),
+			('lines', 'container', 'text')) f(of, name, kind) ON f.of = l.of
+	WHERE f.name IS NULL OR jsonb_typeof(i.item) = 'object' AND (i.item ? f.name OR f.kind = 'string')
+	UNION ALL SELECT format('logs.systemd.%s', u.name), 'array', u.item
+		FROM members(p #> '{logs,systemd}') u
+	UNION ALL SELECT format('logs.systemd.%s[%s]', u.name, i.place), 'string', i.item
+	FROM members(p #> '{logs,systemd}') u CROSS JOIN LATERAL elements(u.item) i;
+END;
+
+-- All that is wrong with a payload: [{"field": ..., "message": ...}], at most 20.
+CREATE OR REPLACE FUNCTION ingest_faults(p jsonb, p_vps text, p_at timestamptz,
+	p_now timestamptz) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v jsonb;
+BEGIN
+	IF jsonb_typeof(p) IS DISTINCT FROM 'object' THEN
+		RETURN field_error(true, '', 'must be an object');
+	END IF;
+	SELECT jsonb_agg(jsonb_build_object('field', left(f.field, 200), 'message', coalesce(f.message,
+		ingest_fault(f.kind, f.value)))) INTO v FROM (
+		SELECT field, kind, p #> path AS value, NULL AS message FROM ingest_fields()
+			WHERE NOT ingest_fits(kind, p #> path)
+		UNION ALL SELECT 'metrics.' || name, metric_kind(c), item, NULL
+			FROM members(p->'metrics'), LATERAL (SELECT coalesce(metric_aliases()->>name,
+				name)) a(c)
+			WHERE (c = ANY (metric_columns()) OR metric_counters() ? name)
+				AND NOT ingest_fits(metric_kind(c), item)
+		UNION ALL SELECT *, NULL FROM ingest_items(p) i
+			WHERE NOT ingest_fits(i.kind, i.value) OR i.kind <> 'time' AND i.kind <> 'text'
+				AND coalesce(i.value, 'null') = 'null'
+		UNION ALL SELECT 'timestamp', NULL, NULL, 'is missing; write ts or timestamp'
+			WHERE coalesce(p->'ts', 'null') = 'null' AND coalesce(p->'timestamp', 'null') = 'null'
+		UNION ALL SELECT 'metrics', NULL, NULL,
+			'is missing; write an object, {} if nothing was measured'
+			WHERE coalesce(p->'metrics', 'null') = 'null'
+		UNION ALL SELECT 'timestamp', NULL, NULL,
+			'lies more than a day ahead: the clock of the client is wrong'
+			WHERE p_at > p_now + interval '1 day'
+		UNION ALL SELECT 'server_id', NULL, NULL, 'is the server_id of another server'
+			WHERE coalesce(p->>'server_id' <> server_id(p_vps)::text, false) AND EXISTS (SELECT
+				FROM servers
+				WHERE server_id(vps_name) = as_uuid(p->>'server_id'))
+		LIMIT 20) f;
+	RETURN coalesce(v, '[]');
+END
+$$;
+
+-- ---- the rows of a payload ---------------------------------------------------------------------------
+-- Its metrics: {column: value}. A name of the database goes before an alias of it.
+CREATE OR REPLACE FUNCTION ingest_metrics(p jsonb) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v jsonb;
+BEGIN
+	SELECT jsonb_object_agg(c, value ORDER BY c = key) INTO v
+		FROM jsonb_each(p->'metrics') m, LATERAL (SELECT coalesce(metric_aliases()->>key, key)) a(c)
+		WHERE value <> 'null' AND c = ANY (metric_columns());
+	IF jsonb_typeof(p #> '{metrics,loadavg}') = 'array' THEN
+		v := jsonb_build_object('load_avg_1m', p #> '{metrics,loadavg,0}',
+			'load_avg_5m', p #> '{metrics,loadavg,1}',
+			'load_avg_15m', p #> '{metrics,loadavg,2}') || coalesce(v, '{}');
+	END IF;
+	RETURN coalesce(v, '{}');
+END
+$$;
+
+-- What of it becomes neither a column nor a row nor a part of the agent's state, under its own names.
+CREATE OR REPLACE FUNCTION ingest_kept(p jsonb) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_kept jsonb := jsonb_strip_nulls(
+		p - '{ts,timestamp,metrics,host,docker,docker_events,logs,local_alerts}'::text[]);
+	v jsonb;
+BEGIN
+	v := (p->'metrics') - (metric_columns() || '{loadavg,ram_percent,cpu_usage,memory_usage,disk_usage,'
+		'network_rx_bytes_per_sec,network_tx_bytes_per_sec,net_bytes_sent,net_bytes_recv}'::text[]);
+	IF v <> '{}' THEN
+		v_kept := v_kept || jsonb_build_object('metrics', v);
+	END IF;
+	FOR i IN 1..3 LOOP
+		v := p->(('{docker,host,logs}'::text[])[i]);
+		IF jsonb_typeof(v) = 'object' THEN
+			v := v - CASE i WHEN 1 THEN '{events}'::text[]
+				WHEN 2 THEN '{hostname,os,os_release,machine}'::text[]
+					ELSE '{systemd}'::text[] END;
+			IF v <> '{}' THEN
+				v_kept := v_kept || jsonb_build_object(('{docker,host,logs}'::text[])[i], v);
+			END IF;
+		END IF;
+	END LOOP;
+	RETURN v_kept;
+END
+$$;
+
+-- The level of a client's word for it. NULL: not known.
+CREATE OR REPLACE FUNCTION ingest_level(p_word text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+	WHEN p_word ~* '^(crit|fatal|emerg|alert|panic|page|disaster)' THEN 'CRITICAL'
+	WHEN p_word ~* '^(err|high|severe|major|fail)' THEN 'ERROR'
+	WHEN p_word ~* '^(warn|medium|minor)' THEN 'WARNING'
+	WHEN p_word ~* '^(info|notice|low|ok|resolved)' THEN 'INFO'
+	WHEN p_word ~* '^debug' THEN 'DEBUG' END;
+
+-- Docker's events as lines, in the words of `docker events`, of the engine's API or of a client.
+CREATE OR REPLACE FUNCTION ingest_events(p_list jsonb, p_at timestamptz)
+RETURNS TABLE (at timestamptz, level text, logger text, message text, context jsonb)
+LANGUAGE sql IMMUTABLE BEGIN ATOMIC
+	SELECT coalesce(ingest_time(item->'timestamp'), ingest_time(item->'timeNano'),
+			ingest_time(item->'time'), p_at),
+		CASE WHEN action ~ '^oom' THEN 'ERROR'
+			WHEN action ~ '^(kill|health_status: unhealthy)'
+				OR action ~ '^die' AND coalesce(code, '') <> '0' THEN 'WARNING'
+			ELSE 'INFO' END,
+		'docker', coalesce(nullif(concat_ws(' ', type, action, name, '(' || image || ')'), ''),
+			item #>> '{}'),
+		CASE jsonb_typeof(item) WHEN 'object' THEN item END
+	FROM elements(p_list), LATERAL (SELECT
+		coalesce(item->>'type', item->>'Type') AS type,
+		coalesce(item->>'action', item->>'Action', item->>'status') AS action,
+		coalesce(item->>'container', item #>> '{Actor,Attributes,name}', item->>'name',
+			item->>'id') AS name,
+		coalesce(item->>'image', item #>> '{Actor,Attributes,image}', item->>'from') AS image,
+		coalesce(item->>'exitCode', item #>> '{Actor,Attributes,exitCode}') AS code) e;
+END;
+
+-- The alerts that the client raised itself.
+CREATE OR REPLACE FUNCTION ingest_alerts(p_list jsonb, p_at timestamptz)
+RETURNS TABLE (at timestamptz, level text, logger text, message text, context jsonb)
+LANGUAGE sql IMMUTABLE BEGIN ATOMIC
+	SELECT coalesce(ingest_time(item->'timestamp'), p_at),
+		coalesce(ingest_level(coalesce(item->>'severity', item->>'level')), 'WARNING'), 'local_alert',
+		coalesce(nullif(coalesce(item->>'message', item->>'msg', item->>'title', item->>'name',
+			item->>'rule', item->>'type', item #>> '{}'), ''), 'alert'),
+		CASE jsonb_typeof(item) WHEN 'object' THEN item END
+	FROM elements(p_list);
+END;
+
+-- Its log lines, as the hub has read them: [place in the list or null, logger, microseconds since 1970,
+-- level, message, context or null]. What the item says besides joins the context of its line.
+CREATE OR REPLACE FUNCTION ingest_lines(p_list jsonb, p_lines jsonb)
+RETURNS TABLE (at timestamptz, level text, logger text, message text, context jsonb)
+LANGUAGE sql IMMUTABLE BEGIN ATOMIC
+	SELECT from_us(greatest(946684800000000, least(7258118399000000, (l->>2)::bigint))),
+		('{TRACE,DEBUG,INFO,WARNING,ERROR,CRITICAL}'::text[])[(l->>3)::int + 1],
+		left(l->>1, 1000), l->>4,
+		CASE WHEN beside IS NULL OR beside = '{}' THEN nullif(own, '{}')
+			WHEN own ?| ARRAY(SELECT jsonb_object_keys(beside))
+				THEN own || jsonb_build_object('item', beside)
+			ELSE own || beside END
+	FROM jsonb_array_elements(p_lines) l,
+		LATERAL (SELECT coalesce(nullif(l->5, 'null'), '{}') AS own,
+			CASE WHEN l->>0 IS NOT NULL THEN jsonb_strip_nulls(p_list->(l->>0)::int)
+				- '{message,timestamp}'::text[] END AS beside) c;
+END;
+
+-- ---- the post ----------------------------------------------------------------------------------------
+INSERT INTO limit_policy VALUES ('ingest', 600, '1 minute') ON CONFLICT DO NOTHING;
+
+-- The server that a token belongs to.
+CREATE OR REPLACE FUNCTION server_of_token(p_token bytea, p_now timestamptz) RETURNS servers
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	s servers;
+BEGIN
+	SELECT v.* INTO s FROM server_tokens t JOIN servers v USING (vps_name)
+		WHERE token_hash = sha256(p_token) AND valid_until > p_now;
+	IF NOT FOUND THEN
+		PERFORM refuse(401, 'This is no token of a server, or it was revoked or replaced.');
+	ELSIF NOT s.is_active THEN
+		PERFORM refuse(403, format('Server "%s" is not active: its posts are refused.', s.vps_name));
+	END IF;
+	RETURN s;
+END
+$$;
+
+-- The row of the application as which a server posts, locked.
+CREATE OR REPLACE FUNCTION lock_poster(p_vps text, p_app text, p_now timestamptz) RETURNS agents
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	a agents;
+BEGIN
+	LOOP
+		SELECT * INTO a FROM agents WHERE vps_name = p_vps AND app_name = p_app FOR UPDATE;
+		IF FOUND THEN
+			RETURN a;
+		END IF;
+		INSERT INTO agents (vps_name, app_name, epoch, first_seen_at, last_seen_at)
+			VALUES (p_vps, p_app, 0, p_now, p_now) ON CONFLICT (vps_name, app_name) DO NOTHING;
+	END LOOP;
+END
+$$;
+
+-- The answer that a key got before, within a day. The same key with another payload is a mistake.
+CREATE OR REPLACE FUNCTION answered(p_vps text, p_key text, p_content bigint, p_now timestamptz) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	k ingest_keys;
+BEGIN
+	IF octet_length(p_key) > max_key_bytes() THEN
+		PERFORM refuse(400, format('The Idempotency-Key has %s bytes; at most %s are taken.',
+			octet_length(p_key), max_key_bytes()));
+	END IF;
+	SELECT * INTO k FROM ingest_keys
+		WHERE vps_name = p_vps AND key = p_key AND made_at > p_now - interval '1 day';
+	IF k.content <> p_content THEN
+		PERFORM refuse(422,
+			'This Idempotency-Key came with another payload before; write a new key.');
+	END IF;
+	RETURN k.answer;
+END
+$$;
+
+-- NULL: it is no address.
+CREATE OR REPLACE FUNCTION address_of(p_text text) RETURNS inet
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN nullif(p_text, '')::inet;
+EXCEPTION WHEN invalid_text_representation THEN
+	RETURN NULL;
+END
+$$;
+
+-- The identity of a payload within its server and time. It is negative: sequences give positive ids.
+CREATE OR REPLACE FUNCTION content_id(p jsonb) RETURNS bigint LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN ('x' || encode(substr(sha256(convert_to(p::text, 'UTF8')), 1, 8), 'hex'))::bit(64)::bigint
+		| (1::bigint << 63);
+END
+$$;
+
+-- The counters of a payload, with their time; NULL: it has none.
+CREATE OR REPLACE FUNCTION ingest_counters(p_metrics jsonb, p_at timestamptz) RETURNS jsonb
+LANGUAGE sql STABLE
+RETURN CASE WHEN p_metrics ?| '{net_bytes_sent,net_bytes_recv}' THEN jsonb_build_object('at', p_at,
+	'net_bytes_sent', p_metrics->'net_bytes_sent', 'net_bytes_recv', p_metrics->'net_bytes_recv') END;
+
+-- The rates of counters that grew since an earlier post: {column: bytes per second}. One that went back gives
+-- none.
+CREATE OR REPLACE FUNCTION ingest_rates(p_now jsonb, p_before jsonb) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_gap_s double precision := extract(epoch
+		FROM ingest_time(p_now->'at') - ingest_time(p_before->'at'));
+	v_rates jsonb := '{}';
+	c record;
+BEGIN
+	IF v_gap_s IS NULL OR v_gap_s <= 0 OR v_gap_s > 86400 THEN
+		RETURN v_rates;
+	END IF;
+	FOR c IN SELECT value #>> '{}' AS rate, (nullif(p_now->key, 'null'))::double precision AS now,
+			(nullif(p_before->key, 'null'))::double precision AS before
+				FROM jsonb_each(metric_counters()) LOOP
+		IF c.now >= c.before THEN
+			v_rates := v_rates || jsonb_build_object(c.rate, (c.now - c.before) / v_gap_s);
+		END IF;
+	END LOOP;
+	RETURN v_rates;
+END
+$$;
+
+-- The agent's row after a post. Its interval is the time between two posts; an outage must not make it
+-- long, so it grows threefold at most. What a post does not tell stays as it was. A post that is older than
+-- the newest one only shows that the server is there.
+CREATE OR REPLACE FUNCTION note_post(a agents, p jsonb, p_at timestamptz, p_gap_s double precision,
+	p_now timestamptz) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_host jsonb := p->'host';
+	v_newest boolean := coalesce(p_gap_s >= 0, true);
+BEGIN
+	IF NOT v_newest THEN
+		UPDATE agents SET last_seen_at = p_now, retired_at = NULL
+			WHERE vps_name = a.vps_name AND app_name = a.app_name;
+		RETURN;
+	END IF;
+	a.state := coalesce(a.state, '{}') || jsonb_strip_nulls(jsonb_build_object('source', 'http',
+		'timestamp', p_at, 'os', v_host->'os', 'os_release', v_host->'os_release',
+		'machine', v_host->'machine', 'environment', p->'env', 'team', p->'owner_team',
+		'score', p->'score', 'local_alerts', report_size(p, 'local_alerts'),
+		'counters', ingest_counters(p->'metrics', p_at)));
+	UPDATE agents SET last_seen_at = p_now, state = a.state, retired_at = NULL,
+		interval_s = CASE WHEN p_gap_s > 0
+			THEN greatest(1, least(86400, round(least(p_gap_s, 3.0 * a.interval_s))))
+			ELSE a.interval_s END,
+		skew_ms = greatest(0, round(extract(epoch FROM p_at - p_now) * 1000)),
+		host = left(CASE jsonb_typeof(v_host) WHEN 'object' THEN v_host->>'hostname'
+			ELSE v_host #>> '{}' END, 200),
+		address = address_of(current_setting('observ.address', true)),
+			version = left(p->>'agent_version', 200)
+		WHERE vps_name = a.vps_name AND app_name = a.app_name;
+END
+$$;
+
+-- The rows of its lists. Their offsets give the order in which they came.
+CREATE OR REPLACE FUNCTION ingest_logs(a agents, p jsonb, p_lines jsonb, p_at timestamptz, p_now timestamptz)
+RETURNS bigint LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_offset bigint := extract(epoch FROM p_at) * 1000000;
+	n bigint;
+BEGIN
+	INSERT INTO log_entries ("timestamp", vps_name, app_name, level, logger, message, context, stream_id,
+		stream_offset, received_at)
+	SELECT l.at, a.vps_name, a.app_name, l.level, l.logger, l.message, l.context,
+		('x' || left(md5(coalesce(l.logger, '')), 15))::bit(60)::bigint,
+			v_offset + row_number() OVER (),
+		p_now
+	FROM (SELECT * FROM ingest_lines(p->'logs', p_lines)
+		UNION ALL SELECT * FROM ingest_events(p->'docker_events', p_at)
+		UNION ALL SELECT * FROM ingest_events(p #> '{docker,events}', p_at)
+		UNION ALL SELECT * FROM ingest_alerts(p->'local_alerts', p_at)) l;
+	GET DIAGNOSTICS n = ROW_COUNT;
+	RETURN n;
+END
+$$;
+
+-- Its row of vps_metrics; false: the row is there already.
+CREATE OR REPLACE FUNCTION ingest_sample(a agents, p_metrics jsonb, p_kept jsonb, p_content bigint,
+	p_at timestamptz, p_late boolean, p_now timestamptz) RETURNS boolean
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	INSERT INTO vps_metrics SELECT r.* FROM jsonb_populate_record(NULL::vps_metrics, p_metrics
+		|| jsonb_build_object('id', p_content, 'timestamp', p_at, 'vps_name', a.vps_name,
+			'app_name', a.app_name, 'backfill', p_late, 'received_at', p_now)
+		|| CASE p_kept WHEN '{}' THEN '{}' ELSE jsonb_build_object('details',
+			jsonb_build_object('payload', p_kept)) END) r
+		ON CONFLICT DO NOTHING;
+	RETURN FOUND;
+END
+$$;
+
+-- The newest sample of the poster: see 32-latest.
+CREATE OR REPLACE FUNCTION keep_posted(a agents, p_metrics jsonb, p_at timestamptz) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM keep_sample(a.vps_name, a.app_name, jsonb_build_array((extract(epoch
+		FROM p_at) * 1000000)::bigint,
+		NULL, NULL) || (SELECT jsonb_agg(p_metrics->c ORDER BY n)
+		FROM unnest(metric_columns()) WITH ORDINALITY v(c, n)));
+END
+$$;
+
+-- Takes a payload of either form, whose log lines the hub has read: see ingest_lines(). The answer tells what
+-- became of it.
+CREATE OR REPLACE FUNCTION ingest(p_token bytea, p_body jsonb, p_key text DEFAULT NULL,
+	p_lines jsonb DEFAULT '[]') RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+	v_now timestamptz := clock_timestamp();
+	s servers := server_of_token(p_token, v_now);
+	a agents;
+	v_at timestamptz := ingest_time(coalesce(nullif(p_body->'ts', 'null'), p_body->'timestamp'));
+	v_content bigint := content_id(p_body);
+	v_key text := p_key;
+	v_metrics jsonb;
+	v_kept jsonb;
+	v_gap_s double precision;
+	v_answer jsonb;
+	v_new boolean := true;
+BEGIN
+	PERFORM take('ingest', s.vps_name), refuse_errors(ingest_faults(p_body, s.vps_name, v_at, v_now));
+	v_metrics := ingest_metrics(p_body);
+	v_kept := ingest_kept(p_body);
+	IF v_metrics = '{}' AND v_kept = '{}' THEN      -- it makes no sample, whose key would know it again
+		v_key := coalesce(p_key, concat(E'\x01', v_at, v_content));
+	END IF;
+	a := lock_poster(s.vps_name, coalesce(s.job_name, 'host'), v_now);
+	v_answer := answered(a.vps_name, v_key, v_content, v_now);
+	IF v_answer IS NOT NULL THEN
+		RETURN v_answer;
+	END IF;
+	v_gap_s := extract(epoch FROM v_at - ingest_time(a.state->'timestamp'));
+	IF a.state ? 'counters' THEN
+		v_metrics := v_metrics || ingest_rates(ingest_counters(p_body->'metrics', v_at),
+			a.state->'counters');
+	END IF;
+	v_answer := jsonb_build_object('status', 'ok', 'server', a.vps_name, 'server_id',
+		server_id(a.vps_name),
+		'app', a.app_name, 'timestamp', v_at, 'received_at', v_now,
+		'backfill', v_at < v_now - late_after(a.interval_s),
+		'metrics', (SELECT count(*) FROM jsonb_object_keys(v_metrics)), 'logs', 0, 'duplicate',
+			false);
+	IF v_metrics <> '{}' OR v_kept <> '{}' THEN
+		v_new := ingest_sample(a, v_metrics, v_kept, v_content, v_at,
+			(v_answer->'backfill')::boolean, v_now);
+	END IF;
+	IF v_new THEN
+		v_answer := v_answer || jsonb_build_object('logs', ingest_logs(a, p_body, p_lines, v_at,
+			v_now));
+		PERFORM note_post(a, p_body, v_at, v_gap_s, v_now);
+		IF v_metrics <> '{}' AND coalesce(v_gap_s >= 0, true) THEN
+			PERFORM keep_posted(a, v_metrics, v_at);
+		END IF;
+	ELSE
+		v_answer := v_answer || '{"metrics": 0, "duplicate": true}';
+	END IF;
+	IF v_key IS NOT NULL THEN
+		INSERT INTO ingest_keys VALUES (a.vps_name, v_key, v_content, v_answer, v_now)
+			ON CONFLICT (vps_name, key) DO UPDATE SET content = excluded.content,
+				answer = excluded.answer, made_at = excluded.made_at;
+	END IF;
+	RETURN v_answer;
+END
+$$;
+
+SELECT drop_former_functions() \g /dev/null
+GRANT EXECUTE ON FUNCTION ingest TO observ_hub;
+GRANT EXECUTE ON FUNCTION metric_columns, rollup_columns TO observ_hub;
 -- ==== 80-views: for people and Grafana. Names stay, and columns are only added at the end ======
 CREATE OR REPLACE VIEW v_metrics AS SELECT "timestamp" AS "time", m.* FROM vps_metrics m;
 CREATE OR REPLACE VIEW v_metrics_5m AS SELECT "timestamp" AS "time", m.* FROM metrics_5m m;

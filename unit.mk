@@ -40,6 +40,7 @@ UNIT_TESTS := \
   hub/test_body \
   hub/test_format \
   hub/test_http \
+  hub/test_post_lines \
   hub/test_search \
   hub/test_setup \
   hub/test_template \

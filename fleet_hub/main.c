@@ -57,7 +57,8 @@ static bool is_api(const char *path)
 	return strncmp(path, "/api/", 5) == 0 || strncmp(path, "/v1/", 4) == 0;
 }
 /* Everything that a request has to pass before its row of the table answers, in one place. */
-static void answer(struct request *r, struct db *db, const struct ends *ends, struct response *s)
+static const struct route *answer(struct request *r, struct db *db, const struct ends *ends,
+				  struct response *s)
 {
 	unsigned methods;
 	const struct route *route = route_find(r, &methods);
@@ -77,6 +78,7 @@ static void answer(struct request *r, struct db *db, const struct ends *ends, st
 	else
 		page_answer(route, r, db, s);
 	db_end(db);
+	return route;
 }
 
 /* A session that is used does not end; noted once a minute, when the answer is on its way. */
@@ -95,6 +97,7 @@ static bool serve(char *const *env, struct hub *hub, const struct ends *ends)
 {
 	struct request r;
 	struct response s = { .write = ends->write, .to = ends->to, .body = BUF(HTTP_BODY_MAX) };
+	const struct route *route = NULL;
 	struct err e;
 	bool ok;
 
@@ -109,9 +112,11 @@ static bool serve(char *const *env, struct hub *hub, const struct ends *ends)
 		auth_read(&r, env, &hub->conf);
 		s.secure = r.who.secure;
 		db_set_address(hub->db, r.who.address);
-		answer(&r, hub->db, ends, &s);
+		route = answer(&r, hub->db, ends, &s);
 	}
 	ok = response_write(&r, &s);
+	if (route && route->report)
+		route->report(&r, &s);
 	note_use(&r, hub->db);
 	alarm(0);
 	response_free(&s);
@@ -218,6 +223,7 @@ static int misuse(const char *argument)
 	char hint[NEAR_HINT_SIZE];
 
 	near_try(&n, "version");
+	near_try(&n, "print");
 	near_try(&n, "help");
 	fprintf(stderr,
 		"fleet_hub: %s is not an option%s; a web server starts it without any, see fleet_hub "
@@ -239,8 +245,19 @@ static int told(const char *argument)
 		    "(another file: OBSERV_HUB_CONFIG). One page by hand:\n"
 		    "  REQUEST_METHOD=GET REQUEST_URI=/ SERVER_ADDR=127.0.0.1 REMOTE_ADDR=127.0.0.1 "
 		    "fleet_hub\n"
+		    "  --print, --print=pretty\n"
+		    "              serve, and write what servers post to standard error: a line each,\n"
+		    "              or all of it\n"
 		    "  --version   print the version\n"
 		    "  -h, --help  print this") < 0;
+}
+
+/* How to print what servers post: "compact", "pretty"; NULL: the argument says something else. */
+static const char *print_of(const char *argument)
+{
+	return strcmp(argument, "--print") == 0          ? "compact"
+	       : strcmp(argument, "--print=pretty") == 0 ? "pretty"
+							 : NULL;
 }
 
 int main(int argc, char **argv)
@@ -250,7 +267,7 @@ int main(int argc, char **argv)
 	struct err e;
 	int status;
 
-	if (argc > 1)
+	if (argc > 1 && !print_of(argv[1]))
 		return told(argv[1]);
 	signal(SIGPIPE, SIG_IGN);
 	if (auth_init(&e) < 0) {
@@ -258,6 +275,8 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	configure(&hub);
+	if (argc > 1)
+		hub.conf.print = print_of(argv[1]);
 	hub.db = db_new(url && *url ? url : hub.conf.database_url);
 	if (!hub.db)
 		return 1;

@@ -8,7 +8,11 @@ CREATE TABLE IF NOT EXISTS bootstrap_tokens (
 	uses int NOT NULL CHECK (uses BETWEEN 1 AND 10000),
 	used int NOT NULL DEFAULT 0
 );
-GRANT SELECT ON bootstrap_tokens TO observ_hub, observ_watch, observ_enroll;
+-- Of the password, as 60-people keeps those of the hub: a program may show the token to the hub instead.
+SELECT want_column('bootstrap_tokens', 'token_hash', 'bytea') \g /dev/null
+REVOKE SELECT ON bootstrap_tokens FROM observ_hub, observ_watch, observ_enroll;
+GRANT SELECT (role, made_at, made_by, expires_at, uses, used) ON bootstrap_tokens
+	TO observ_hub, observ_watch, observ_enroll;
 
 -- A step of maintain(). Ends transactions of servers and tokens that are open for a minute, because they hold
 -- back vacuum; and for ten seconds with a lock on a table of this schema, because making and dropping
@@ -248,6 +252,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp 
 DECLARE
 	v_role text := 'obs_token_' || left(md5(gen_random_uuid()::text), 12);
 	v_until timestamptz := clock_timestamp() + p_expires;
+	v_password text;
 BEGIN
 	IF p_uses IS NULL OR p_uses NOT BETWEEN 1 AND 10000 OR
 	   p_expires IS NULL OR p_expires NOT BETWEEN '1 second' AND '90 days' THEN
@@ -256,7 +261,10 @@ BEGIN
 	END IF;
 	PERFORM revoke_token(role) FROM bootstrap_tokens WHERE expires_at < now() - interval '1 day';
 	INSERT INTO bootstrap_tokens (role, expires_at, uses) VALUES (v_role, v_until, p_uses);
-	RETURN QUERY SELECT v_role, make_login(v_role, 'observ_bootstrap', 5, v_until + interval '1 day');
+	v_password := make_login(v_role, 'observ_bootstrap', 5, v_until + interval '1 day');
+	UPDATE bootstrap_tokens SET token_hash = sha256(sha256(convert_to(v_password, 'UTF8')))
+		WHERE role = v_role;
+	RETURN QUERY SELECT v_role, v_password;
 END
 $$;
 
@@ -273,17 +281,17 @@ BEGIN
 END
 $$;
 
--- Enrolls a server with the token that logged in. It gives no known server away, not even a revoked one.
-CREATE OR REPLACE FUNCTION bootstrap_enroll(p_vps text) RETURNS TABLE (role_name text, password text)
+-- Enrolls a server with a token. It gives no known server away, not even a revoked one.
+CREATE OR REPLACE FUNCTION enroll_by(p_token text, p_vps text) RETURNS TABLE (role_name text, password text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	t bootstrap_tokens;
 	v_hint text := 'Ask for a new one: fleet_hub_admin token.';
 BEGIN
 	PERFORM lock_logins();
-	SELECT * INTO t FROM bootstrap_tokens WHERE role = session_user FOR UPDATE;
+	SELECT * INTO t FROM bootstrap_tokens WHERE role = p_token FOR UPDATE;
 	IF NOT FOUND THEN
-		RAISE EXCEPTION '% is no token, or it was revoked', session_user
+		RAISE EXCEPTION '% is no token, or it was revoked', p_token
 			USING ERRCODE = '42501', HINT = v_hint;
 	ELSIF t.expires_at <= clock_timestamp() THEN
 		RAISE EXCEPTION 'this token expired at %', t.expires_at
@@ -293,8 +301,8 @@ BEGIN
 			USING ERRCODE = '42501', HINT = v_hint;
 	END IF;
 	PERFORM check_name('vps_name', p_vps);
-	PERFORM FROM agents WHERE vps_name = p_vps;
-	IF FOUND OR current_login(p_vps) IS NOT NULL THEN
+	IF EXISTS (SELECT FROM agents WHERE vps_name = p_vps) OR current_login(p_vps) IS NOT NULL OR
+	   EXISTS (SELECT FROM servers WHERE vps_name = p_vps) THEN
 		RAISE EXCEPTION 'a server "%" is known already, and a token is for new ones', p_vps
 			USING ERRCODE = '42501', HINT = 'Give this one another name, '
 				'or let an admin enroll it: fleet_hub_admin enroll.';
@@ -304,10 +312,18 @@ BEGIN
 END
 $$;
 
+-- The same with the token that logged in.
+CREATE OR REPLACE FUNCTION bootstrap_enroll(p_vps text) RETURNS TABLE (role_name text, password text)
+LANGUAGE sql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT * FROM enroll_by(session_user, p_vps)
+$$;
+
 SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION enroll, rotate_server, rotate_finish, revoke_server, retire_server, make_token,
 	revoke_token TO observ_enroll;
 GRANT EXECUTE ON FUNCTION bootstrap_enroll TO observ_bootstrap;
+-- For 63-fleet.
+GRANT EXECUTE ON FUNCTION enroll, enroll_by, revoke_server, make_token, revoke_token TO observ_owner;
 SET LOCAL ROLE observ_owner;
 REVOKE CREATE ON SCHEMA observ FROM observ_roles;
 

@@ -7,6 +7,9 @@ DEPLOYMENTS=/opt/deployments
 UNITS=/etc/systemd/system
 ROW_SECONDS=60
 REFUSED=2               # what wait_for_row says where waiting does not help
+HUB_ACCESS=$CREDENTIALS/observ.hub      # the hub's address and this server's token, for deploy-hook.sh
+# The packages that the hub offers, "SHA256  FILE.deb" a line; the hub writes this when it serves the file.
+OFFERED=''
 
 say() { echo "install.sh: $*"; }
 die() { echo "install.sh: $*" >&2; exit 1; }
@@ -14,8 +17,15 @@ usage() {
 	cat <<-'END'
 	install.sh --server NAME --url URL --app APP [--app APP...] [--package FILE.deb...]
 	           [--password-file FILE] [--token] [--user USER] [--group GROUP]
+	install.sh --token TOKEN --url https://HUB [--server NAME] [--app APP...]
+	           [--user USER] [--group GROUP]
 
-	Run it as root, on Debian or Ubuntu. fleet_hub_admin enroll prints NAME and the login in URL (without
+	Run it as root, on Debian or Ubuntu. The second form, which the hub prints, asks the hub for a login
+	and for the packages that it offers, and verifies their checksums. NAME is that of the server whose
+	token it is, or this machine's. Without APP it sets up each application in /opt/deployments that has a
+	section monitoring, or else "host", for the machine alone.
+
+	The first form asks the database. fleet_hub_admin enroll prints NAME and the login in URL (without
 	its password). With --token the login is the token that fleet_hub_admin token printed, and the server
 	enrolls itself under NAME, once. install.sh reads the password from FILE or standard input, or asks
 	for it: no command line shows it. It keeps a configuration that exists and writes what is missing. A
@@ -39,10 +49,15 @@ check_app() {
 	esac
 }
 
-server='' url='' apps='' packages='' password_file='' token='' user=root group=''
+server='' url='' apps='' packages='' password_file='' token='' token_value='' hub='' user=root group=''
 while [ $# -gt 0 ]; do
 	case $1 in
-	--token) token=1; shift; continue ;;
+	--token)
+		token=1
+		shift
+		case ${1-} in ''|-*) ;; *) token_value=$1; shift ;; esac
+		continue
+		;;
 	--help|-h) usage; exit ;;
 	--server|--url|--app|--package|--password-file|--user|--group)
 		[ -n "${2-}" ] || misuse "$1 needs a value" ;;
@@ -59,9 +74,21 @@ while [ $# -gt 0 ]; do
 	esac
 	shift 2
 done
-if [ -z "$server" ] || [ -z "$url" ] || [ -z "$apps" ]; then misuse "--server, --url and --app are needed"; fi
+case $url in http://*|https://*) hub=${url%/} ;; esac
+if [ -n "$hub" ]; then
+	[ -n "$token_value" ] || misuse "--token TOKEN is needed with the address of a hub"
+	case $token_value in
+	*[!A-Za-z0-9._-]*) misuse "that is no token: it has letters, digits, '_' and '-'" ;;
+	esac
+elif [ -z "$server" ] || [ -z "$url" ] || [ -z "$apps" ]; then
+	misuse "--server, --url and --app are needed"
+fi
 
 # ---- what cannot be mended later ------------------------------------------------------------
+case $hub in
+http://localhost|http://localhost[:/]*|http://127.*|http://\[::1\]*|https://*|'') ;;
+*) die "$hub has no TLS: others would see the token; use the https:// address of the hub" ;;
+esac
 case $url in
 *@DATABASE-HOST[:/]*) die "put the address of your database in the place of DATABASE-HOST" ;;
 esac
@@ -69,7 +96,7 @@ esac
 embedded() { die "the URL has a password in it, which others see in the list of processes: leave it out"; }
 case ${url%%\?*} in
 postgresql://*:*@*|postgres://*:*@*) embedded ;;
-postgresql://?*@?*|postgres://?*@?*) ;;
+postgresql://?*@?*|postgres://?*@?*|http://?*|https://?*) ;;
 *) die "the URL must be postgresql://ROLE@HOST/DATABASE" ;;
 esac
 case $url in *[?\&]password=*) embedded ;; esac
@@ -96,12 +123,11 @@ esac
 
 ask() {
 	printf 'Password of %s: ' "$login" >&2
-	trap 'stty echo' EXIT
-	trap 'exit 130' INT TERM HUP
+	trap 'stty echo; exit 130' INT TERM HUP
 	stty -echo
 	IFS= read -r line
 	stty echo
-	trap - EXIT INT TERM HUP
+	trap - INT TERM HUP
 	echo >&2
 	printf '%s' "$line"
 }
@@ -121,6 +147,25 @@ password() {
 encode() { od -An -v -tx1 | tr -d ' \n' | sed 's/../%&/g'; }
 
 # ---- packages --------------------------------------------------------------------------------
+# What the hub offers goes into a folder of root's; a file whose checksum is not the one in this script, which
+# came from the hub as a whole, is not installed.
+fetch_offered() {
+	mkdir "$work/packages"
+	printf '%s\n' "$OFFERED" > "$work/sums"
+	while read -r sum file; do
+		curl -fsSL --max-filesize 100000000 -o "$work/packages/$file" "$hub/install/$file" ||
+			die "$hub/install/$file cannot be fetched"
+		echo "$sum  $work/packages/$file" | sha256sum --quiet -c - > /dev/null 2>&1 ||
+			die "$file is not what the hub promised: its checksum differs. Run the command again"
+		packages="$packages$work/packages/$file$newline"
+	done < "$work/sums"
+	chmod 755 "$work" "$work/packages"      # apt reads them as its own user
+}
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM HUP
+if [ -n "$hub" ] && [ -n "$OFFERED" ]; then fetch_offered; fi
 if [ -n "$packages" ]; then
 	# shellcheck disable=SC2086  # a list, one a line
 	(
@@ -129,17 +174,32 @@ if [ -n "$packages" ]; then
 			apt-get -q -y --no-install-recommends install $packages > /dev/null
 	) || die "apt-get could not install $packages"
 fi
-command -v obs_agent > /dev/null || die "obs_agent is not installed: give its package with --package"
+command -v obs_agent > /dev/null || die "obs_agent is not installed: give its package with --package," \
+	"or let the hub offer it (packages in hub.conf)"
 
 # ---- what is there already -----------------------------------------------------------------------
 config() { echo "$DEPLOYMENTS/$1/config.yml"; }
 credential() { echo "$CREDENTIALS/obs-agent.$1.database_url"; }
 
-quoted=$(printf %s "$server" | sed 's/[\\"]/\\&/g')
-section="monitoring:
+find_apps() {
+	for file in $(set +f; echo "$DEPLOYMENTS"/*/config.yml); do
+		app=${file%/config.yml} app=${app##*/}
+		case $app in *[!A-Za-z0-9._-]*|.*|-*) continue ;; esac
+		[ ! -f "$file" ] || ! grep -q '^monitoring:' "$file" || echo "$app"
+	done
+}
+if [ -z "$apps" ]; then apps=$(find_apps); fi
+if [ -z "$apps" ]; then apps=host; fi
+
+name_server() {
+	server=$1
+	quoted=$(printf %s "$server" | sed 's/[\\"]/\\&/g')
+	section="monitoring:
   enabled: true
   vps_name: \"$quoted\"
   postgres_url: \${CRED:database_url}"
+}
+name_server "${server:-$(hostname)}"
 
 check_name() {
 	name=$(sed -n 's/^[[:space:]]*vps_name:[[:space:]]*//p' "$1" | sed 's/[[:space:]]*#.*//; 1q')
@@ -159,7 +219,7 @@ for app in $apps; do
 	[ -e "$(config "$app")" ] || continue
 	grep -q '^monitoring:' "$(config "$app")" || die "$(config "$app") has no section monitoring: add
 $section"
-	check_name "$(config "$app")"
+	[ -n "$hub" ] || check_name "$(config "$app")"
 done
 
 # ---- the login ---------------------------------------------------------------------------------
@@ -172,20 +232,55 @@ find_known() {
 	done
 }
 
+# The name under which the application of a credential writes; this one's if its configuration does not tell.
+known_name() {
+	app=${1##*/obs-agent.}
+	name=$(sed -n 's/^[[:space:]]*vps_name:[[:space:]]*"\{0,1\}\([^"]*\)"\{0,1\}[[:space:]]*$/\1/p' \
+		"$(config "${app%.database_url}")" 2> /dev/null | sed 1q)
+	echo "${name:-$server}"
+}
+
 with_login() { printf '%s://%s:%s@%s' "${url%%://*}" "$1" "$(printf %s "$2" | encode)" "${url#*@}"; }
+
+# The value of a text in the hub's answer.
+answered() {
+	sed -n 's/.*"'"$1"'" *: *"\(\([^"\\]\|\\.\)*\)".*/\1/p' "$work/answer" |
+		sed 's/\\\(["\\/]\)/\1/g'
+}
+
+# A server's token enrolls that server, a bootstrap token a new one. The token goes to curl by standard input.
+enroll_over_http() {
+	printf '{"hostname": "%s"}' "$quoted" > "$work/question"
+	status=$(printf 'header = "Authorization: Bearer %s"\n' "$token_value" |
+		curl -sS -K - -H 'Content-Type: application/json' --data-binary "@$work/question" \
+			-o "$work/answer" -w '%{http_code}' "$hub/api/v1/agents/enroll") ||
+		die "$hub does not answer"
+	[ "$status" = 201 ] || die "the hub refuses: $(answered detail) (status $status)"
+	name_server "$(answered name)"
+	full_url=$(answered database_url)
+	[ -n "$full_url" ] || die "the hub does not say where agents reach the database:" \
+		"set agents_database in its hub.conf, and run this again"
+	(umask 077; printf '%s\n%s\n' "$hub" "$(answered agent_token)" > "$HUB_ACCESS.new" &&
+		mv "$HUB_ACCESS.new" "$HUB_ACCESS")
+	for app in $apps; do [ ! -e "$(config "$app")" ] || check_name "$(config "$app")"; done
+	say "this server is \"$server\" at $hub"
+}
 
 (umask 077; mkdir -p "$CREDENTIALS")
 known=$(find_known)
-if [ -n "$known" ]; then
+if [ -n "$known" ] && [ -z "$hub" ]; then
 	app=${known##*/obs-agent.}
 	[ ! -e "$(config "${app%.database_url}")" ] || check_name "$(config "${app%.database_url}")"
 fi
 secret=''
-if [ -z "$known" ] || [ -z "$token" ]; then secret=$(password); fi
+if { [ -z "$known" ] || [ -z "$token" ]; } && [ -z "$hub" ]; then secret=$(password); fi
 if [ -n "$known" ] &&
 	{ [ -n "$token" ] || { [ -z "$secret" ] && [ "$(login_in "$known")" = "$login" ]; }; }; then
 	say "this machine has the login $(login_in "$known") already, in $known"
 	full_url=$(cat "$known")
+	[ -z "$hub" ] || name_server "$(known_name "$known")"
+elif [ -n "$hub" ]; then
+	enroll_over_http
 else
 	[ -n "$secret" ] || die "the password is empty"
 	if [ -n "$token" ]; then

@@ -21,7 +21,7 @@ server.bind = "127.0.0.1"
 server.port = {port}
 server.errorlog = "{folder}/lighttpd.log"
 server.breakagelog = "{folder}/hub.log"
-server.max-request-size = 64
+server.max-request-size = {body_kb}
 server.http-parseopts = ("url-normalize-required" => "disable", "url-ctrls-reject" => "disable",
     "method-get-body" => "enable")
 {how}
@@ -34,7 +34,7 @@ $HTTP["url"] =~ "^/fleet_hub" {{ cgi.assign = ("" => "") }}
 """
 FASTCGI = """
 fastcgi.server = ("/" => (("socket" => "{folder}/hub.sock", "bin-path" => "{hub}", "check-local" => "disable",
-    "max-procs" => 1, "bin-environment" => ({environment}))))
+    "max-procs" => {procs}, "bin-environment" => ({environment}))))
 """
 
 
@@ -52,14 +52,15 @@ class Answer:
 
 
 class Hub:
-    def __init__(self, folder, url, mode="cgi", environment=None, program=FLEET_HUB, conf=ANONYMOUS):
+    def __init__(self, folder, url, mode="cgi", environment=None, program=FLEET_HUB, conf=ANONYMOUS,
+                 body_kb=64, procs=1):
         """conf: the text of hub.conf; by default everybody on this machine reads, as most tests do."""
         self.folder = Path(folder)
         self.folder.mkdir(exist_ok=True)
         self.conf = self.folder / "hub.conf"
         self.conf.write_text(conf)
         self.program = program
-        self.mode = mode
+        self.mode, self.body_kb, self.procs = mode, body_kb, procs
         self.environment = {**({"OBSERV_DATABASE_URL": url} if url is not None else {}),
                             "OBSERV_HUB_CONFIG": str(self.conf), **(environment or {})}
         with socket.socket() as s:
@@ -70,8 +71,9 @@ class Hub:
     def start(self):
         environment = ", ".join(f'"{k}" => "{v}"' for k, v in self.environment.items())
         how = CGI if self.mode == "cgi" else FASTCGI
-        how = how.format(folder=self.folder, hub=self.program, environment=environment)
-        self.configure(CONFIG.format(folder=self.folder, port=self.port, how=how))
+        how = how.format(folder=self.folder, hub=self.program, environment=environment,
+                         procs=self.procs)
+        self.configure(CONFIG.format(folder=self.folder, port=self.port, body_kb=self.body_kb, how=how))
         return self.launch()
 
     def configure(self, text):

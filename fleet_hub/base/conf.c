@@ -66,6 +66,17 @@ static const struct key keys[] = {
 	  "`allow`: passwords and sessions may travel without TLS from other machines, too" },
 	{ "trusted_proxies", read_text, AT(trusted_proxies), "", NULL, 0, 0,
 	  "addresses of web servers in front whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed" },
+	{ "public_url", read_text, AT(public_url), "", NULL, 0, 0,
+	  "the address of the hub, as in `https://observ.example.com`, for commands that it prints; by "
+	  "default as the browser names it" },
+	{ "agents_database", read_text, AT(agents_database), "", NULL, 0, 0,
+	  "where agents reach the database, as in `db.example.com:5432/observ_metrics`; by default as in "
+	  "`database_url`" },
+	{ "packages", read_text, AT(packages), "", NULL, 0, 0,
+	  "a folder with the .deb files that `install.sh` installs on servers" },
+	{ "ingest_log", read_text, AT(ingest_log), "", NULL, 0, 0,
+	  "a file, or `stderr`, that gets a JSON line of each payload that servers post, to find the mistake "
+	  "of a client; it has all that the payload has" },
 	{ "password_memory_mib", read_number, AT(password_memory_mib), "19", NULL, 8, 1024,
 	  "memory of argon2id for one password, MiB; a stored password gets it at the next sign-in" },
 	{ "password_passes", read_number, AT(password_passes), "2", NULL, 1, 100,

@@ -22,6 +22,11 @@ struct conf {
 	const char *anonymous;       /* "none" or "viewer" */
 	const char *plain_http;      /* "loopback" or "allow" */
 	const char *trusted_proxies; /* addresses, with blanks or commas between them */
+	const char *public_url;      /* "": as the request shows it */
+	const char *agents_database; /* HOST[:PORT]/NAME; "": as in database_url */
+	const char *packages;        /* a folder; "": none are offered */
+	const char *ingest_log;      /* a file, or "stderr"; "": none */
+	const char *print;           /* fleet_hub --print: "compact" or "pretty"; NULL: none */
 	int64_t password_memory_mib;
 	int64_t password_passes;
 	struct arena arena;

@@ -261,6 +261,9 @@ int request_read(struct request *r, char *const *env, struct err *e)
 	r->content_type = env_or_empty(env, "CONTENT_TYPE");
 	r->content_encoding = env_or_empty(env, "HTTP_CONTENT_ENCODING");
 	r->content_length = env_or_empty(env, "CONTENT_LENGTH");
+	r->host = env_or_empty(env, "HTTP_HOST");
+	if (http_env(env, "HTTP_IDEMPOTENCY_KEY"))
+		r->idempotency_key = request_text(r, text_of(http_env(env, "HTTP_IDEMPOTENCY_KEY")));
 	rc = read_path(r, env, e);
 	if (rc == 0)
 		rc = request_add_query(r, text_of(env_or_empty(env, "QUERY_STRING")), e);

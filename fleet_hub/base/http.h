@@ -76,6 +76,8 @@ struct request {
 	struct caller who;
 	char new_token[HTTP_TOKEN_SIZE];        /* made for this request, to be shown once; "" for none */
 	char new_password[HTTP_TOKEN_SIZE];     /* likewise */
+	const char *host;               /* as the client names it; "" for none */
+	const char *idempotency_key;    /* NULL: none */
 	const char *content_type;       /* of the body; "" for none */
 	const char *content_encoding;
 	const char *content_length;

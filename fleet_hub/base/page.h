@@ -53,6 +53,8 @@ struct route {
 	const char *next;            /* the parameter that takes the member "next" of a list; NULL: none */
 	int status;                  /* of a write that was done; 0: 200 */
 	const char *then;            /* the page that a browser goes on to; NULL: the answer is shown */
+	/* Tell somebody what came, when the answer is on its way; or NULL. */
+	void (*report)(const struct request *r, const struct response *s);
 	int timeout_ms;              /* 0: PAGE_TIMEOUT_MS */
 };
 

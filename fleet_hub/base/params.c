@@ -118,6 +118,13 @@ int param_body(struct params *p, const struct param *row, const char *value, str
 	return rc;
 }
 
+int param_key(struct params *p, const struct param *row, const char *value, struct err *e)
+{
+	(void)row;
+	(void)value;
+	return params_add(p, p->request->idempotency_key, e);
+}
+
 int param_new_token(struct params *p, const struct param *row, const char *value, struct err *e)
 {
 	char hash[HTTP_HASH_SIZE];
@@ -194,6 +201,8 @@ int params_read(struct params *p, const struct param *table, struct err *e)
 
 void params_free(struct params *p)
 {
+	for (size_t i = 0; i < PARAMS_LARGE; i++)
+		buf_free(&p->large[i]);
 	json_object_put(p->body);
 	arena_free(&p->arena);
 }

@@ -14,6 +14,8 @@
 #include "db.h"
 #include "http.h"
 
+enum { PARAMS_LARGE = 2 };
+
 /* What the answer will be. */
 enum form { FORM_HTML, FORM_JSON, FORM_CSV, FORM_NDJSON, FORM_UNKNOWN };
 
@@ -31,6 +33,7 @@ struct params {
 	struct json_object *body;       /* NULL until a kind wants it */
 	const char *field;              /* of the body: what a refusal is about; NULL: none */
 	struct arena arena;
+	struct buf large[PARAMS_LARGE];         /* for values that are too large for the arena */
 };
 
 struct param;
@@ -48,6 +51,7 @@ struct param {
 param_kind param_text;                  /* as it is */
 param_kind param_hash;                  /* of the token that the request shows */
 param_kind param_body;                  /* as a JSON object, without the password in it */
+param_kind param_key;                   /* the request's Idempotency-Key */
 param_kind param_new_token;             /* the hash of one that is made now; `otherwise` is its prefix */
 param_kind param_limit;                 /* how many rows: 1 to 1,000; 100 */
 param_kind param_rest;                  /* the rest of the path */

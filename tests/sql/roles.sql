@@ -5,7 +5,6 @@ SET LOCAL client_min_messages = warning;
 
 \i tests/sql/logins.psql
 CREATE ROLE t_loose LOGIN IN ROLE observ_agent;
-CREATE ROLE t_plain_admin LOGIN IN ROLE observ_owner;
 
 -- ---- enroll ---------------------------------------------------------------------------
 CREATE TEMP TABLE e AS SELECT * FROM enroll('web-1') WHERE false;
@@ -40,7 +39,7 @@ SELECT isnt((SELECT role_name FROM enroll('db-9')), 'obs_db_9',
 	'a role that somebody else made is not taken over');
 SELECT is(try_as(r, $$SELECT observ.enroll('web-3')$$), '42501', r || ' can not enroll')
 	FROM unnest(ARRAY['obs_web_1', 't_any', 't_hub',
-	't_watch', 't_reader', 't_nobody', 't_plain_admin']) r;
+	't_watch', 't_reader', 't_nobody']) r;
 SELECT is(try_as('observ_admin', format('SELECT enroll(%L)', n)), '22023', 'a bad name is refused')
 	FROM unnest(ARRAY['', repeat('x', 129), E'a\nb', E'a\x1bb', E'a\u0085b', NULL]) n;
 
@@ -157,10 +156,13 @@ SELECT is((SELECT coalesce(string_agg(proname, ',' ORDER BY proname), '') FROM p
 			',account,any_user,authorize,change_password,change_user,create_api_token'
 			',create_user,delete_user,end_api_token,end_session,list_api_tokens,list_audit'
 			',list_users,note_use,one_user,password_salt,renew_password,sign_in,sign_in_salt'
-			',sign_out'
+			',sign_out,as_uuid,change_server,create_bootstrap_token,create_server'
+			',delete_server,end_bootstrap_token,enroll_agent,find_server,ingest'
+			',metric_columns,renew_server_token,rollup_columns,server_id,server_json'
 			, ',') n)),
-		('t_watch', states || ',maintain,max_check_s,rare_check_s,state_rank'),
-		('t_reader', states || ',max_check_s,rare_check_s,state_rank'), ('t_nobody', '')) v(r, f);
+		('t_watch', states || ',maintain,max_check_s,rare_check_s,server_id,state_rank'),
+		('t_reader', states || ',max_check_s,rare_check_s,server_id,state_rank'),
+		('t_nobody', '')) v(r, f);
 SELECT is(try_as('t_nobody', 'SELECT FROM observ.v_logs'), '42501', 'a stranger reads nothing');
 SELECT is(try_as('t_watch', 'SELECT observ.maintain()'), 'ok', 'observ_watch runs maintain()');
 SELECT is(try_as('observ_admin', 'DELETE FROM observ.log_entries'), 'ok', 'the admin deletes');

@@ -82,7 +82,8 @@ SELECT is((SELECT count(*) FROM pg_index i JOIN pg_class c ON c.oid = indrelid, 
 		CASE WHEN relkind = 'p' THEN 'timestamp' END) k
 	WHERE relnamespace = 'observ'::regnamespace AND indisunique
 		AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'vps_name')
-		AND relname <> 'agent_roles' AND k IS NOT NULL AND NOT EXISTS (SELECT FROM pg_attribute a
+		AND relname NOT IN ('agent_roles', 'server_tokens') AND k IS NOT NULL
+		AND NOT EXISTS (SELECT FROM pg_attribute a
 			WHERE a.attrelid = c.oid AND a.attname = k AND a.attnum = ANY (indkey))),
 	0::bigint, 'keys contain vps_name, and timestamp where partitioned');
 SELECT is((SELECT string_agg(proname, ',') FROM pg_proc, regexp_matches(prosrc, 'UPDATE\s[^;]*', 'g') u
@@ -118,7 +119,7 @@ SELECT is((SELECT string_agg(proname, ',') FROM pg_proc WHERE pronamespace = 'ob
 SELECT is((SELECT string_agg(proname, ',' ORDER BY proname) FROM pg_proc
 	WHERE pronamespace = 'observ'::regnamespace AND prosecdef
 	AND proowner = 'observ_roles'::regrole),
-	'bootstrap_enroll,enroll,make_token,retire_server,revoke_server,revoke_token,'
+	'bootstrap_enroll,enroll,enroll_by,make_token,retire_server,revoke_server,revoke_token,'
 	'rotate_finish,rotate_server',
 	'the functions that make logins run as a role that does nothing else');
 SELECT is((SELECT string_agg(rolname, ',') FROM pg_roles WHERE rolname LIKE 'observ%' AND rolcreaterole
@@ -127,11 +128,12 @@ SELECT is((SELECT string_agg(rolname, ',') FROM pg_roles WHERE rolname LIKE 'obs
 SELECT is((SELECT string_agg(proname, ',' ORDER BY proname) FROM pg_proc
 	WHERE pronamespace = 'observ'::regnamespace AND prosecdef
 	AND proowner = 'observ_owner'::regrole),
-	'account,agent_hello,agent_last_seen,agent_streams,any_user,authorize,change_password,change_user,'
-	'create_api_token,create_user,delete_user,end_api_token,end_session,list_api_tokens,list_audit,'
-	'list_users,maintain,make_partition,note_use,one_user,password_salt,push_checks,push_gaps,push_logs,'
-	'push_metrics,push_open,push_positions,push_rejects,renew_password,sign_in,sign_in_salt,sign_out,'
-	'stale_session_pid',
+	'account,agent_hello,agent_last_seen,agent_streams,any_user,authorize,change_password,'
+	'change_server,change_user,create_api_token,create_bootstrap_token,create_server,create_user,'
+	'delete_server,delete_user,end_api_token,end_bootstrap_token,end_session,enroll_agent,ingest,'
+	'list_api_tokens,list_audit,list_users,maintain,make_partition,note_use,one_user,password_salt,'
+	'push_checks,push_gaps,push_logs,push_metrics,push_open,push_positions,push_rejects,'
+	'renew_password,renew_server_token,sign_in,sign_in_salt,sign_out,stale_session_pid',
 	'SECURITY DEFINER functions are those that agents call, that make tables, and that check who asks');
 
 -- Partitions: two days back, three ahead, in UTC whatever the server's time zone, and the rest.
