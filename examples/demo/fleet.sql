@@ -270,6 +270,7 @@ BEGIN
 	PERFORM add_metrics(p_began, v_since, p_until);
 	PERFORM add_checks(p_began, v_since, p_until);
 	PERFORM add_lines(p_began, v_since, p_until);
+	PERFORM rebuild_latest();
 END
 $$;
 
@@ -278,8 +279,8 @@ LANGUAGE plpgsql SET search_path = simulated, observ, pg_catalog AS $$
 DECLARE
 	t text;
 BEGIN
-	FOREACH t IN ARRAY '{agents,log_streams,vps_metrics,health_checks,log_entries,metrics_5m,'
-			'metrics_1h}'::text[] LOOP
+	FOREACH t IN ARRAY '{agents,log_streams,vps_metrics,health_checks,log_entries,latest_samples,'
+			'latest_checks,metrics_5m,metrics_1h}'::text[] LOOP
 		EXECUTE format('DELETE FROM %I WHERE vps_name IN (SELECT vps_name FROM host)', t);
 	END LOOP;
 END
