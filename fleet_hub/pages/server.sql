@@ -3,13 +3,11 @@
 -- $1 server, $2 from, $3 to (timestamps; NULL: now), $4 seconds of the span when there is no $2
 --
 -- At most 360 points: the step is the shortest round one that gives no more, and no shorter than
--- the agents' interval. From 5 minutes on the roll-ups are read, up to their newest bucket, and
--- raw rows behind it: charts are right also where maintain() has not run.
+-- the agents' interval. chart_points() in schema/45-charts.sql reads roll-ups or raw rows.
 --
 -- Lists end at a number and long texts are cut; names that end in _more say how many are left out.
 WITH span AS MATERIALIZED (
-	SELECT *, greatest(ceil(extract(epoch FROM until - since) / step)::int, 1) AS n,
-		CASE WHEN step >= 3600 THEN 3600 WHEN step >= 300 THEN 300 END AS rollup_s
+	SELECT *, greatest(ceil(extract(epoch FROM until - since) / step)::int, 1) AS n
 	FROM (SELECT t.until, e.every, s.step,
 			to_timestamp(floor(extract(epoch FROM t.since) / s.step) * s.step) AS since
 		FROM (SELECT u AS until,
@@ -22,55 +20,49 @@ WITH span AS MATERIALIZED (
 				21600, 43200, 86400, 172800]) step
 			WHERE step >= e.every AND extract(epoch FROM t.until - t.since) / step <= 360) s) x
 ),
-	wanted (place, chart, metric,
-	name) AS (VALUES       -- what the charts show; an application's name is its series'
+	wanted (place, chart, metric, name) AS MATERIALIZED (VALUES     -- an application names its series
 	(1, 'cpu', 'cpu_percent', 'cpu'), (2, 'cpu', 'cpu_iowait_percent', 'iowait'),
-		(3, 'cpu', 'cpu_steal_percent', 'steal'),
+	(3, 'cpu', 'cpu_steal_percent', 'steal'),
 	(4, 'memory', 'memory_percent', 'memory'), (5, 'memory', 'swap_percent', 'swap'),
-		(6, 'disk', 'disk_percent', 'disk'),
+	(6, 'disk', 'disk_percent', 'disk'),
 	(7, 'load', 'load_avg_1m', 'load'), (8, 'pressure', 'psi_cpu_percent', 'for cpu'),
 	(9, 'pressure', 'psi_memory_percent', 'for memory'), (10, 'pressure', 'psi_io_percent', 'for disk'),
 	(11, 'io', 'disk_read_bytes_per_s', 'read'), (12, 'io', 'disk_write_bytes_per_s', 'written'),
 	(13, 'network', 'net_rx_bytes_per_s', 'received'), (14, 'network', 'net_tx_bytes_per_s', 'sent'),
 	(15, 'app_cpu', 'app_cpu_percent', NULL), (16, 'app_memory', 'app_memory_mb', NULL)
-), rolled AS MATERIALIZED (
-	SELECT time, app_name, metric, samples, avg, min, max FROM v_series
-	WHERE step_s = (SELECT rollup_s FROM span) AND vps_name = $1
-		AND time >= (SELECT since FROM span) AND time < (SELECT until FROM span)
-), edge AS MATERIALIZED (
-	SELECT coalesce((SELECT max(time) FROM rolled), since) AS raw_since FROM span
-), samples AS (
-	SELECT * FROM rolled WHERE time < (SELECT raw_since FROM edge)
-	UNION ALL
-	SELECT time, app_name, metric, samples, avg, min, max FROM v_series
-	WHERE step_s = 0 AND vps_name = $1
-		AND time >= (SELECT raw_since FROM edge) AND time < (SELECT until FROM span)
-			AND avg IS NOT NULL
 ), points AS MATERIALIZED (
-	SELECT place, chart, coalesce(name, app_name) AS name,
-		floor(extract(epoch FROM time - since) / step)::int AS slot,
-		sum(avg * samples) / sum(samples) FILTER (WHERE avg IS NOT NULL) AS av, min(min) AS lo,
-			max(max) AS hi
-	FROM samples JOIN wanted USING (metric), span GROUP BY 1, 2, 3, 4
+	SELECT place, chart, coalesce(name, app_name) AS name, slot, sum(total) / sum(samples) AS av,
+		min(low) AS lo, max(high) AS hi
+	FROM span CROSS JOIN LATERAL chart_points($1, since, until, step,
+		ARRAY(SELECT metric FROM wanted ORDER BY place)) JOIN wanted USING (metric)
+	GROUP BY 1, 2, 3, 4
+), kept AS MATERIALIZED (                       -- of a chart the 20 highest series
+	SELECT place, chart, name, top, n FROM (SELECT place, chart, name, max(hi) AS top,
+			count(*) OVER (PARTITION BY chart) AS n,
+			row_number() OVER (PARTITION BY chart ORDER BY max(hi) DESC, name) AS nth
+		FROM points GROUP BY 1, 2, 3) k
+	WHERE nth <= 20
+), padded AS (                                  -- each slot
+	SELECT place, chart, name, slot, max(av) AS av, max(lo) AS lo, max(hi) AS hi
+	FROM (SELECT place, chart, name, slot, av, lo, hi FROM points
+		WHERE (place, name) IN (SELECT place, name FROM kept)
+		UNION ALL SELECT place, chart, name, generate_series(0, n - 1), NULL, NULL, NULL
+		FROM span CROSS JOIN (SELECT place, chart, name FROM kept) k) x
+	GROUP BY 1, 2, 3, 4
 ), grid AS (                                    -- one empty slot may be no more than a late sample: not a gap
 	SELECT place, chart, name, slot, coalesce(av, late_av) AS av, coalesce(lo, late_lo) AS lo,
 		coalesce(hi, late_hi) AS hi
-	FROM (SELECT place, chart, name, slot, p.av, p.lo, p.hi,
-			CASE WHEN step < 2 * every THEN lag(p.av) OVER w END AS late_av,
-			CASE WHEN step < 2 * every THEN lag(p.lo) OVER w END AS late_lo,
-			CASE WHEN step < 2 * every THEN lag(p.hi) OVER w END AS late_hi
-		FROM span CROSS JOIN (SELECT DISTINCT place, chart, name FROM points) k
-		CROSS JOIN LATERAL generate_series(0, n - 1) slot LEFT
-			JOIN points p USING (place, chart, name, slot)
-		WINDOW w AS (PARTITION BY place, name ORDER BY slot)) x
-), series AS MATERIALIZED (
-	SELECT place, chart, name, max(hi) AS top, json_build_object('name', name,
-		'last', round((array_agg(av ORDER BY slot DESC) FILTER (WHERE av IS NOT NULL))[1]::numeric,
-			2)::float8,
-		'avg', json_agg(round(av::numeric, 2)::float8 ORDER BY slot),
-		'min', json_agg(round(lo::numeric, 2)::float8 ORDER BY slot),
-		'max', json_agg(round(hi::numeric, 2)::float8 ORDER BY slot)) AS js
-	FROM grid GROUP BY 1, 2, 3
+	FROM (SELECT p.*, CASE WHEN step < 2 * every THEN lag(av) OVER w END AS late_av,
+			CASE WHEN step < 2 * every THEN lag(lo) OVER w END AS late_lo,
+			CASE WHEN step < 2 * every THEN lag(hi) OVER w END AS late_hi
+		FROM padded p CROSS JOIN span WINDOW w AS (PARTITION BY place, name ORDER BY slot)) x
+), series AS MATERIALIZED (                     -- its rows come in their order
+	SELECT place, name, min(chart) AS chart, min(n) AS n, max(top) AS top, json_build_object('name', name,
+		'last', round((array_agg(av) FILTER (WHERE av IS NOT NULL))[count(av)] * 100) / 100,
+		'avg', json_agg(round(av * 100) / 100), 'min', json_agg(round(lo * 100) / 100),
+		'max', json_agg(round(hi * 100) / 100)) AS js
+	FROM (SELECT g.*, n, top FROM grid g JOIN kept USING (place, name) ORDER BY place, name, slot) g
+	GROUP BY place, name
 ), charts AS (
 	SELECT c.place, json_build_object('id', id, 'title', title, 'unit', unit, 'percent', unit = '%',
 		'bytes', unit = 'B/s',
@@ -83,8 +75,7 @@ WITH span AS MATERIALIZED (
 		(7, 'network', 'Network', 'B/s', NULL), (8, 'app_cpu', 'App CPU', '% of a core', NULL),
 		(9, 'app_memory', 'App memory', 'MB', NULL)) c (place, id, title, unit, warn)
 	CROSS JOIN LATERAL (SELECT json_agg(js ORDER BY place, name) AS list, max(top) AS top, max(n) AS n
-		FROM (SELECT *, count(*) OVER () AS n FROM series WHERE chart = id ORDER BY top DESC,
-			name LIMIT 20) x) s
+		FROM series WHERE chart = id) s
 	CROSS JOIN LATERAL (SELECT power(10, floor(log(greatest(s.top, 0.01)::numeric)))::float8 AS round) u
 	CROSS JOIN LATERAL (SELECT CASE WHEN s.top <= round THEN round WHEN s.top <= 2 * round THEN 2 * round
 		WHEN s.top <= 5 * round THEN 5 * round ELSE 10 * round END AS high) h
