@@ -24,7 +24,7 @@ NSPAWN = TOP / "scripts" / "nspawn"
 BARE = ("git", "make", "ca-certificates")
 BOOTED = (*BARE, "systemd", "systemd-sysv", "dbus")
 PACKAGES = ("systemd", "systemd-sysv", "libpq5", "libyaml-0-2", "libcurl4", "libsystemd0", "libjson-c5",
-            "libfcgi0ldbl", "postgresql-client-15")
+            "libfcgi0ldbl", "libsodium23", "postgresql-client-15")
 NOT_POSSIBLE = 75
 
 

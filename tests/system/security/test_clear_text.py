@@ -90,7 +90,7 @@ def network(tmp_path):
 
 REQUEST = {"REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "SERVER_PROTOCOL": "HTTP/1.1",
            "REMOTE_ADDR": "127.0.0.1", "SERVER_ADDR": "127.0.0.1",
-           "REQUEST_URI": "/", "PATH_INFO": "/", "QUERY_STRING": ""}
+           "REQUEST_URI": "/healthz", "PATH_INFO": "/healthz", "QUERY_STRING": ""}
 
 
 def fastcgi():

@@ -310,7 +310,7 @@ def ask(machine, path):
 
 def test_the_hub_answers_on_its_socket(machine):
     (machine.tree / "etc/observ/hub.conf").write_text("database_url = host=/run/database user=hub "
-                                                      f"dbname={machine.db.name}\n")
+                                                      f"dbname={machine.db.name}\nanonymous = viewer\n")
     machine.systemctl("enable", "--now", "fleet-hub.socket")
     assert show(machine, "fleet-hub.service", "ActiveState") == "inactive"
     assert '"machine"' in ask(machine, "/?format=json&show=all")

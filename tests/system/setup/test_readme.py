@@ -12,6 +12,7 @@ from harness import TOP, run, wait_for
 from machine import BOOTED, Machine, download, nspawn
 
 COMMANDS_MAX = 6
+WALKER = "ten miles on foot"
 INSTALL_S = 1000                # for what compiles and unpacks packages
 
 
@@ -40,12 +41,27 @@ class Bare(Machine):
     def ask(self, sql, database="observ_metrics"):
         return self.run("su", "postgres", "-c", f"cd / && psql -XAtqd {database} -c \"{sql}\"").stdout.strip()
 
-    def get(self, path):
+    def web(self, request, headers="", body=""):
         """(status, body) of the web server that stands in front of the hub."""
-        script = (f"exec 3<> /dev/tcp/127.0.0.1/8080; printf 'GET {path} HTTP/1.0\\r\\nHost: "
-                  "localhost\\r\\n\\r\\n' >&3; cat <&3")
+        script = (f"exec 3<> /dev/tcp/127.0.0.1/8080; printf '%s HTTP/1.0\\r\\nHost: localhost\\r\\n"
+                  f"Content-Length: {len(body)}\\r\\n{headers}\\r\\n%s' '{request}' '{body}' >&3; cat <&3")
         head, _, body = self.run("bash", "-ec", script).stdout.partition("\n\n")
         return int(head.split()[1]), body
+
+    def sign_in(self, email, password):
+        """A session's token."""
+        status, body = self.web("POST /api/v1/auth/login", "Content-Type: application/json\\r\\n",
+                                json.dumps({"email": email, "password": password}))
+        assert status == 200, body
+        return json.loads(body)["access_token"]
+
+    def get(self, path, session=None, database="observ_metrics"):
+        """(status, body); signed in as an admin of the database who is made where he is missing."""
+        if not session:
+            self.run("su", "postgres", "-c", f"cd / && echo '{WALKER}' | fleet_hub_admin --url dbname="
+                     f"{database} create-user walker@example.com admin --password-file -", check=False)
+            session = self.sign_in("walker@example.com", WALKER)
+        return self.web(f"GET {path}", f"Authorization: Bearer {session}\\r\\n")
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +114,12 @@ def test_readme_leads_to_the_first_row_and_page(walk):
     assert "my-app: the first row is in the database" in said and "http://localhost:8080/" in said
     assert int(walk.ask("SELECT count(*) FROM vps_metrics WHERE app_name = 'my-app'")) > 0
     server = walk.run("hostname").stdout.strip()
-    status, page = walk.get("/")
+    password = re.search(r"^  ([a-z0-9]{5}(-[a-z0-9]{5}){4})$", said, re.M)[1]
+    session = walk.sign_in("you@example.com", password)
+    assert walk.web("GET /")[0] == 401
+    status, page = walk.get("/", session)
     assert status == 200 and server in page and "my-app" in page
-    assert walk.get(f"/servers/{urllib.parse.quote(server)}")[0] == 200
+    assert walk.get(f"/servers/{urllib.parse.quote(server)}", session)[0] == 200
 
 
 def rows(walk, message):
@@ -288,14 +307,15 @@ def test_setup_of_a_database_elsewhere_gives_logins_passwords(walk):
     said = walk.shell(setup, timeout=120).stdout
     assert ("database far: made" in said and "login fleet-hub: made" in said
             and "my-app: the first row is in the database" in said)
-    assert walk.get("/")[0] == 200 and "my-app" in walk.get("/")[1]
+    assert walk.get("/", database="far")[0] == 200 and "my-app" in walk.get("/", database="far")[1]
     secrets = ("/etc/observ/hub.conf", "/etc/credstore/observ-maintain.pgpass")
     assert walk.run("stat", "-c", "%a %U", *secrets).stdout.split() == ["600", "root"] * 2
     assert "postgresql://fleet-hub:" in walk.run("cat", secrets[0]).stdout
     assert int(walk.ask("SELECT count(*) FROM job_runs", "far")) > 0
     before = walk.run("cat", *secrets).stdout
     again = walk.shell(setup, timeout=120).stdout
-    assert "made" not in again and walk.run("cat", *secrets).stdout == before and walk.get("/")[0] == 200
+    assert "made" not in again and walk.run("cat", *secrets).stdout == before
+    assert walk.get("/", database="far")[0] == 200
     walk.shell("rm /etc/observ/hub.conf")
     lost = walk.shell(setup, check=False)
     assert (lost.returncode == 1 and "the login fleet-hub exists already and /etc/observ/hub.conf has not "
