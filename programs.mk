@@ -102,6 +102,7 @@ HUB := \
   base/template_parse \
   base/times \
   base/view \
+  pages/accounts \
   pages/log_lines \
   pages/log_params \
   pages/search \
@@ -109,4 +110,7 @@ HUB := \
   pages/search_term \
   pages/search_write \
   pages/sign_in \
-  routes
+  routes \
+  routes_pages \
+  routes_people \
+  routes_servers

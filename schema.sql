@@ -3318,7 +3318,8 @@ BEGIN
 	SELECT * INTO c FROM asking(p_hash, 'admin');
 	RETURN (SELECT json_build_object('items', coalesce(json_agg(json_build_object('id', id, 'at', at,
 			'actor', actor, 'how', how, 'address', address, 'action', action, 'object', object,
-			'detail', detail) ORDER BY id DESC) FILTER (WHERE n <= p_limit), '[]'),
+			'detail', detail, 'detail_text', CASE WHEN detail <> '{}' THEN detail::text END)
+			ORDER BY id DESC) FILTER (WHERE n <= p_limit), '[]'),
 			'next', CASE WHEN count(*) > p_limit
 				THEN (min(id) FILTER (WHERE n = p_limit))::text END)
 		FROM (SELECT *, row_number() OVER (ORDER BY id DESC) AS n FROM audit_log

@@ -234,6 +234,8 @@ static int misuse(const char *argument)
 
 static int told(const char *argument)
 {
+	if (strcmp(argument, "--print-routes") == 0)
+		return routes_print(stdout), 0;
 	if (strcmp(argument, "--print-keys") == 0)
 		return conf_print_keys(stdout), 0;
 	if (strcmp(argument, "--version") == 0)
@@ -248,6 +250,8 @@ static int told(const char *argument)
 		    "  --print, --print=pretty\n"
 		    "              serve, and write what servers post to standard error: a line each,\n"
 		    "              or all of it\n"
+		    "  --print-keys    the keys of hub.conf\n"
+		    "  --print-routes  what each address needs: nothing, a role, a server's token\n"
 		    "  --version   print the version\n"
 		    "  -h, --help  print this") < 0;
 }

@@ -1,15 +1,38 @@
 /*
- * routes.h - which address gives what: the site map is the table in routes.c.
+ * routes.h - which address gives what: the site map is the tables in routes_*.c.
  *
- * To add a page: a row there, a .sql and a .html in pages/, a PAGE().
+ * To add a page: a row there, a .sql and a .html in pages/, a PAGE(). To add a subject: a file with its
+ * table, and the table's name here and in routes.c.
  */
 #ifndef FLEET_HUB_ROUTES_H
 #define FLEET_HUB_ROUTES_H
 
+#include <stdio.h>
+
+#include "common/embed.h"
 #include "fleet_hub/base/page.h"
 
-/* The row of the request's path and method, and r->rest. NULL: there is none; *ret_methods has the
- * methods that the path takes, 0 if nothing is at that path. */
+/* A page is a question and a template; its rows, where it has them, another question. */
+#define SQL(x)  EMBED(sql_##x, "fleet_hub/pages/" #x ".sql")
+#define HTML(x) EMBED(html_##x, "fleet_hub/pages/" #x ".html")
+#define ROWS(x) EMBED(rows_##x, "fleet_hub/pages/" #x "_rows.sql")
+#define PAGE(x)                                                                                              \
+	SQL(x);                                                                                              \
+	HTML(x)
+#define SHOW(x) .html = html_##x, .html_len = &html_##x##_len
+
+struct route_table {
+	const struct route *rows;
+	size_t n;
+};
+
+extern const struct route_table routes_pages, routes_servers, routes_people;
+
+/* The row of the request's path and method, and r->rest: the row whose path names most of it. NULL: there is
+ * none; *ret_methods has the methods that the path takes, 0 if nothing is at that path. */
 const struct route *route_find(struct request *r, unsigned *ret_methods);
+
+/* Each method of each row, its path and what a request needs: for the test of rights. */
+void routes_print(FILE *to);
 
 #endif

@@ -17,6 +17,8 @@ EMBED(part_range, "fleet_hub/pages/_range.html");
 EMBED(part_line, "fleet_hub/pages/_line.html");
 EMBED(part_fields, "fleet_hub/pages/_fields.html");
 EMBED(part_cells, "fleet_hub/pages/_cells.html");
+EMBED(part_sessions, "fleet_hub/pages/_sessions.html");
+EMBED(part_tokens, "fleet_hub/pages/_tokens.html");
 
 static const char css[] = "text/css; charset=utf-8", js[] = "text/javascript; charset=utf-8";
 
@@ -38,6 +40,8 @@ static const struct { const char *name, *bytes; const uint64_t *len; } partials[
 	{ "line",  part_line,  &part_line_len  },
 	{ "cells", part_cells, &part_cells_len },
 	{ "fields", part_fields, &part_fields_len },
+	{ "sessions", part_sessions, &part_sessions_len },
+	{ "tokens", part_tokens, &part_tokens_len },
 };
 
 const struct asset *asset_find(struct text name)

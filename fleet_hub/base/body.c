@@ -8,6 +8,7 @@ static enum body_media media_of(const char *type)
 {
 	static const struct { const char *name; enum body_media media; } table[] = {
 		{ "application/json", BODY_JSON },
+		{ "application/merge-patch+json", BODY_JSON },
 		{ "application/x-www-form-urlencoded", BODY_FORM },
 	};
 	size_t n = strcspn(type, "; \t");

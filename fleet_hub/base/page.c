@@ -133,7 +133,7 @@ static enum form form_of(const struct route *route, const struct request *r)
 {
 	enum form form = form_wanted(r);
 
-	if (!route->html && form == FORM_HTML)
+	if (!route->html && !route->then && form == FORM_HTML)
 		return FORM_JSON;
 	if ((form == FORM_CSV && !route->rows && !route->rows_sql) ||
 	    (form == FORM_NDJSON && !route->rows_sql))

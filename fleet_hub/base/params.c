@@ -135,6 +135,17 @@ int param_new_token(struct params *p, const struct param *row, const char *value
 	return params_add_copy(p, text_of(hash), e);
 }
 
+int param_count(struct params *p, const struct param *row, const char *value, struct err *e)
+{
+	int64_t n;
+
+	if (!value || !*value)
+		return params_add(p, NULL, e);
+	if (!parse_i64(text_of(value), &n) || n < 0)
+		return params_refuse(row, value, "write a whole number from 0 on", e);
+	return params_add(p, value, e);
+}
+
 int param_limit(struct params *p, const struct param *row, const char *value, struct err *e)
 {
 	int64_t n;

@@ -32,3 +32,8 @@ const struct route *route_find(struct request *r, unsigned *ret_methods)
 	*ret_methods = strcmp(r->path, post.path) == 0 ? post.methods : 0;
 	return *ret_methods & r->method ? &post : NULL;
 }
+
+void routes_print(FILE *to)
+{
+	fputs("public /post POST, PUT\n", to);
+}

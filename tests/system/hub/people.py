@@ -8,6 +8,7 @@ from harness import BUILD
 ADMIN = BUILD / "fleet_hub/fleet_hub_admin"
 FORM = "application/x-www-form-urlencoded"
 PASSWORD = "correct horse battery"
+ROLES = ("viewer", "operator", "admin")
 
 
 def hub_role(database):

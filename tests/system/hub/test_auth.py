@@ -3,9 +3,7 @@ import json
 
 import pytest
 from hub_server import Hub
-from people import FORM, PASSWORD, Visitor, admin, bearer, hub_role, login, token
-
-ROLES = ("viewer", "operator", "admin")
+from people import FORM, PASSWORD, ROLES, Visitor, admin, bearer, hub_role, login, token
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,2 @@
+-- The session $2 ends.
+SELECT end_session($1, $2)

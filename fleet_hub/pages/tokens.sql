@@ -1,0 +1,2 @@
+-- The API tokens of all users.
+SELECT list_api_tokens($1)

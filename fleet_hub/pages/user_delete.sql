@@ -1,0 +1,2 @@
+-- User $2 goes, with sessions and tokens.
+SELECT delete_user($1, $2)

@@ -1,0 +1,218 @@
+#include "routes.h"
+
+#include "common/parse.h"
+#include "fleet_hub/base/assets.h"
+#include "fleet_hub/base/refusal.h"
+#include "fleet_hub/base/view.h"
+#include "fleet_hub/pages/log_lines.h"
+#include "fleet_hub/pages/log_params.h"
+
+PAGE(fleet);
+PAGE(server);
+SQL(checks);
+ROWS(checks);
+SQL(delivery);
+SQL(losses);
+PAGE(logs);
+SQL(logs_counts);
+ROWS(logs);
+PAGE(around);
+ROWS(around);
+PAGE(line);
+ROWS(line);
+HTML(help);
+SQL(healthz);
+
+enum {
+	PAGE_MS = PAGE_TIMEOUT_MS,
+	SEARCH_MS = 10000,
+};
+
+static const char no_line[] = "The database has no such line. Lines are deleted when their time is up.";
+
+/* ---- parameters: each table in the order of $1, $2 ... -------------------------------------------- */
+
+enum {
+	SERVERS_MAX = 1000,             /* on a page of the fleet */
+	PAGE_NUMBER_MAX = 1000000,
+};
+
+/* How many servers: all of them in a file, as many as fleet.sql thinks best on a page that says nothing. */
+static int param_show(struct params *p, const struct param *row, const char *value, struct err *e)
+{
+	int64_t n;
+
+	if (p->form == FORM_CSV || (p->form == FORM_JSON && strcmp(value, "all") == 0))
+		return params_add(p, NULL, e);
+	if (!*value)
+		return params_add(p, p->form == FORM_JSON ? "1000" : "0", e);
+	if (strcmp(value, "all") == 0)
+		return params_add(p, "1000", e);
+	if (!parse_i64(text_of(value), &n) || n < 1 || n > SERVERS_MAX)
+		return params_refuse(row, value, "write a number of servers, from 1 to 1000", e);
+	return params_add(p, value, e);
+}
+
+static int param_page(struct params *p, const struct param *row, const char *value, struct err *e)
+{
+	int64_t n;
+
+	if (!*value)
+		return params_add(p, "1", e);
+	if (!parse_i64(text_of(value), &n) || n < 1 || n > PAGE_NUMBER_MAX)
+		return params_refuse(row, value, "write the number of a page, from 1", e);
+	return params_add(p, value, e);
+}
+
+static const struct param fleet_params[] = {
+	{ "q",      param_text,   "" },
+	{ "state",  param_text,   "" },
+	{ "sort",   param_text,   "" },
+	{ "show",   param_show,   "" },         /* $4 */
+	{ "page",   param_page,   "" },
+	{ "view",   param_text,   "" },
+	{ NULL,     NULL,         NULL },
+};
+
+static const struct param server_params[] = {
+	{ "name",   param_rest,   NULL },
+	{ "from",   param_time,   NULL },
+	{ "to",     param_until,  NULL },
+	{ "range",  param_range,  "1h" },
+	{ NULL,     NULL,         NULL },
+};
+
+static const struct param logs_params[] = {
+	{ "q",      param_search, "" },         /* $1 */
+	{ "from",   param_time,   NULL },
+	{ "to",     param_until,  NULL },
+	{ "range",  param_range,  "1h" },
+	{ "before", param_cursor, NULL },       /* $5 to $7 */
+	{ "after",  param_cursor, NULL },       /* $8 to $10 */
+	{ NULL,     NULL,         NULL },
+};
+
+static const struct param around_params[] = {
+	{ "vps",    param_text,   "" },
+	{ "app",    param_text,   "" },
+	{ "stream", param_number, NULL },
+	{ "offset", param_number, NULL },
+	{ "at",     param_time,   "-" },
+	{ NULL,     NULL,         NULL },
+};
+
+static const struct param line_params[] = {
+	{ "id",     param_number, NULL },
+	{ "at",     param_time,   "-" },
+	{ NULL,     NULL,         NULL },
+};
+
+/* ---- answers that need no database ------------------------------------------------------------------ */
+
+static void answer_asset(struct request *r, struct db *db, struct response *s)
+{
+	const struct asset *a = asset_find(text_of(r->path + strlen("/static/")));
+	const char *version = request_param(r, "v");
+	char current[17];
+
+	(void)db;
+	if (!a) {
+		refuse_with(r, s, 404, "No such file", "There is no file of that name.", NULL);
+		return;
+	}
+	snprintf(current, sizeof current, "%016llx", (unsigned long long)asset_hash(a));
+	s->status = 200;
+	s->type = a->type;
+	s->cache =
+		version && strcmp(version, current) == 0 ? "public, max-age=31536000, immutable" : "no-cache";
+	buf_add(&s->body, a->bytes, *a->len);
+}
+
+/* A link, so that it works without scripts. What it sets is harmless, so GET will do. */
+static void answer_theme(struct request *r, struct db *db, struct response *s)
+{
+	const char *set = request_param(r, "set");
+	char cookie[128];
+
+	(void)db;
+	if (!set || (strcmp(set, "light") != 0 && strcmp(set, "dark") != 0 && strcmp(set, "auto") != 0)) {
+		refuse_with(r, s, 400, "No such theme", "A theme is light, dark or auto.", NULL);
+		return;
+	}
+	snprintf(cookie, sizeof cookie, "observ_theme=%s; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax", set,
+		 strcmp(set, "auto") == 0 ? 0 : 31536000);
+	response_header(s, "Set-Cookie", cookie);
+	view_redirect(r, s, request_param(r, "back"), "/");
+}
+
+/* ---- the table ---------------------------------------------------------------------------------------- */
+
+static const struct route rows[] = {
+	{ .path = "/",
+	  .name = "fleet",
+	  .methods = HTTP_GET,
+	  .role = ROLE_VIEWER,
+	  .params = fleet_params,
+	  .sql = sql_fleet,
+	  SHOW(fleet),
+	  .rows = "servers",
+	  .children = "apps",
+	  .timeout_ms = PAGE_MS },
+	{ .path = "/servers/*",
+	  .name = "server",
+	  .methods = HTTP_GET,
+	  .role = ROLE_VIEWER,
+	  .params = server_params,
+	  .sql = sql_server,
+	  .more = { { sql_checks, 4, NULL }, { sql_delivery, 1, NULL }, { sql_losses, 4, NULL } },
+	  SHOW(server),
+	  .decorate = log_lines_decorate,
+	  .rows_sql = rows_checks,
+	  .must_have = "name",
+	  .timeout_ms = PAGE_MS },
+	{ .path = "/logs",
+	  .name = "logs",
+	  .methods = HTTP_GET,
+	  .role = ROLE_VIEWER,
+	  .params = logs_params,
+	  .sql = sql_logs,
+	  .more = { { sql_logs_counts, 4, "counts" } },
+	  SHOW(logs),
+	  .decorate = log_lines_decorate,
+	  .rows_sql = rows_logs,
+	  .timeout_ms = SEARCH_MS },
+	{ .path = "/logs/around",
+	  .name = "around",
+	  .methods = HTTP_GET,
+	  .role = ROLE_VIEWER,
+	  .params = around_params,
+	  .sql = sql_around,
+	  SHOW(around),
+	  .decorate = log_lines_decorate,
+	  .rows_sql = rows_around,
+	  .must_have = "found",
+	  .missing = no_line,
+	  .timeout_ms = PAGE_MS },
+	{ .path = "/logs/line",
+	  .name = "line",
+	  .methods = HTTP_GET,
+	  .role = ROLE_VIEWER,
+	  .params = line_params,
+	  .sql = sql_line,
+	  SHOW(line),
+	  .decorate = log_lines_decorate,
+	  .rows_sql = rows_line,
+	  .must_have = "line",
+	  .missing = no_line,
+	  .timeout_ms = PAGE_MS },
+	{ .path = "/help", .name = "help", .methods = HTTP_GET, .role = ROLE_VIEWER, SHOW(help) },
+	{ .path = "/healthz",
+	  .name = "healthz",
+	  .methods = HTTP_GET,
+	  .api = true,
+	  .sql = sql_healthz },
+	{ .path = "/static/*", .name = "static", .methods = HTTP_GET, .answer = answer_asset },
+	{ .path = "/theme", .name = "theme", .methods = HTTP_GET, .answer = answer_theme },
+};
+
+const struct route_table routes_pages = { rows, sizeof rows / sizeof rows[0] };

@@ -1,0 +1,227 @@
+#include "routes.h"
+
+#include "fleet_hub/api/api_params.h"
+#include "fleet_hub/api/post.h"
+#include "fleet_hub/api/post_log.h"
+
+SQL(ingest);
+SQL(servers);
+SQL(server_one);
+SQL(server_create);
+SQL(server_change);
+SQL(server_delete);
+SQL(server_token);
+SQL(bootstrap_tokens);
+SQL(bootstrap_create);
+SQL(bootstrap_end);
+SQL(agent_enroll);
+SQL(agents);
+SQL(metrics_summary);
+SQL(metrics_series);
+
+enum { FORM_MAX = 8192, SEARCH_MS = 10000 };
+
+/* ---- parameters: each table in the order of $1, $2 ... -------------------------------------------- */
+
+static const struct param ingest_params[] = {
+	{ "",       param_hash,   NULL },
+	{ "",       param_post,   NULL },
+	{ "",       param_post_lines, NULL },
+	{ "",       param_key,    NULL },
+	{ NULL,     NULL,         NULL },
+};
+
+static const struct param servers_params[] = {
+	{ "q",      param_text,   "" },
+	{ "environment", param_text, "" },
+	{ "team",   param_text,   "" },
+	{ "tag",    param_text,   "" },
+	{ "state",  param_text,   "" },
+	{ "limit",  param_limit,  NULL },
+	{ "after",  param_text,   NULL },
+	{ NULL,     NULL,         NULL },
+};
+
+static const struct param rest_params[] = {
+	{ "",       param_rest,   NULL },
+	{ NULL,     NULL,         NULL },
+};
+
+static const struct param create_params[] = {
+	{ "",       param_hash,   NULL },
+	{ "",       param_body,   NULL },
+	{ "",       param_site,   NULL },
+	{ NULL,     NULL,         NULL },
+};
+
+static const struct param change_params[] = {
+	{ "",       param_hash,   NULL },
+	{ "",       param_rest,   NULL },
+	{ "",       param_body,   NULL },
+	{ NULL,     NULL,         NULL },
+};
+
+static const struct param delete_params[] = {
+	{ "",       param_hash,   NULL },
+	{ "",       param_rest,   NULL },
+	{ NULL,     NULL,         NULL },
+};
+
+static const struct param token_params[] = {
+	{ "",       param_hash,   NULL },
+	{ "",       param_rest,   NULL },
+	{ "",       param_site,   NULL },
+	{ NULL,     NULL,         NULL },
+};
+
+static const struct param enroll_params[] = {
+	{ "",       param_hash,   NULL },
+	{ "",       param_body,   NULL },
+	{ "",       param_site,   NULL },
+	{ "",       param_agents_database, NULL },
+	{ NULL,     NULL,         NULL },
+};
+
+static const struct param agents_params[] = {
+	{ "server", param_text,   "" },
+	{ "limit",  param_limit,  NULL },
+	{ "after",  param_text,   NULL },
+	{ NULL,     NULL,         NULL },
+};
+
+static const struct param series_params[] = {
+	{ "",       param_rest,   NULL },
+	{ "metric", param_metric, NULL },
+	{ "from",   param_time,   NULL },
+	{ "to",     param_until,  NULL },
+	{ "range",  param_range,  "1h" },
+	{ "step",   param_step,   "" },
+	{ "app",    param_text,   "" },
+	{ NULL,     NULL,         NULL },
+};
+
+static const struct route rows[] = {
+	{ .path = "/api/v1/ingest",
+	  .also = { "/v1/ingest", "/ingest" },
+	  .name = "ingest",
+	  .methods = HTTP_POST,
+	  .role = ROLE_SERVER,
+	  .api = true,
+	  .body = { BODY_JSON, POST_BYTES_MAX },
+	  .params = ingest_params,
+	  .sql = sql_ingest,
+	  .report = post_log },
+	{ .path = "/api/v1/servers",
+	  .also = { "/v1/servers" },
+	  .name = "servers",
+	  .methods = HTTP_GET,
+	  .role = ROLE_VIEWER,
+	  .api = true,
+	  .params = servers_params,
+	  .sql = sql_servers,
+	  .next = "after" },
+	{ .path = "/api/v1/servers",
+	  .also = { "/v1/servers" },
+	  .name = "servers",
+	  .methods = HTTP_POST,
+	  .role = ROLE_OPERATOR,
+	  .api = true,
+	  .body = { BODY_JSON | BODY_FORM, FORM_MAX },
+	  .params = create_params,
+	  .sql = sql_server_create,
+	  .status = 201 },
+	{ .path = "/api/v1/servers/*",
+	  .also = { "/v1/servers/*" },
+	  .name = "server",
+	  .methods = HTTP_GET,
+	  .role = ROLE_VIEWER,
+	  .api = true,
+	  .params = rest_params,
+	  .sql = sql_server_one,
+	  .must_have = "name" },
+	{ .path = "/api/v1/servers/*",
+	  .also = { "/v1/servers/*" },
+	  .name = "server",
+	  .methods = HTTP_PATCH,
+	  .role = ROLE_OPERATOR,
+	  .api = true,
+	  .body = { BODY_JSON, FORM_MAX },
+	  .params = change_params,
+	  .sql = sql_server_change },
+	{ .path = "/api/v1/servers/*",
+	  .also = { "/v1/servers/*" },
+	  .name = "server",
+	  .methods = HTTP_DELETE,
+	  .role = ROLE_ADMIN,
+	  .api = true,
+	  .params = delete_params,
+	  .sql = sql_server_delete,
+	  .status = 204 },
+	{ .path = "/api/v1/servers/*/token",
+	  .name = "server",
+	  .methods = HTTP_POST,
+	  .role = ROLE_OPERATOR,
+	  .api = true,
+	  .params = token_params,
+	  .sql = sql_server_token,
+	  .status = 201 },
+	{ .path = "/api/v1/bootstrap-tokens",
+	  .name = "bootstrap-tokens",
+	  .methods = HTTP_GET,
+	  .role = ROLE_OPERATOR,
+	  .api = true,
+	  .sql = sql_bootstrap_tokens },
+	{ .path = "/api/v1/bootstrap-tokens",
+	  .name = "bootstrap-tokens",
+	  .methods = HTTP_POST,
+	  .role = ROLE_OPERATOR,
+	  .api = true,
+	  .body = { BODY_JSON | BODY_FORM, FORM_MAX },
+	  .params = create_params,
+	  .sql = sql_bootstrap_create,
+	  .status = 201 },
+	{ .path = "/api/v1/bootstrap-tokens/*",
+	  .name = "bootstrap-tokens",
+	  .methods = HTTP_DELETE,
+	  .role = ROLE_OPERATOR,
+	  .api = true,
+	  .params = delete_params,
+	  .sql = sql_bootstrap_end,
+	  .status = 204 },
+	{ .path = "/api/v1/agents",
+	  .name = "agents",
+	  .methods = HTTP_GET,
+	  .role = ROLE_VIEWER,
+	  .api = true,
+	  .params = agents_params,
+	  .sql = sql_agents,
+	  .next = "after" },
+	/* The token may be in the body, so the question itself asks for it. */
+	{ .path = "/api/v1/agents/enroll",
+	  .name = "enroll",
+	  .methods = HTTP_POST,
+	  .api = true,
+	  .body = { BODY_JSON, FORM_MAX },
+	  .params = enroll_params,
+	  .sql = sql_agent_enroll,
+	  .status = 201 },
+	{ .path = "/api/v1/metrics/servers/*/summary",
+	  .name = "summary",
+	  .methods = HTTP_GET,
+	  .role = ROLE_VIEWER,
+	  .api = true,
+	  .params = rest_params,
+	  .sql = sql_metrics_summary,
+	  .must_have = "name" },
+	{ .path = "/api/v1/metrics/servers/*",
+	  .name = "series",
+	  .methods = HTTP_GET,
+	  .role = ROLE_VIEWER,
+	  .api = true,
+	  .params = series_params,
+	  .sql = sql_metrics_series,
+	  .must_have = "name",
+	  .timeout_ms = SEARCH_MS },
+};
+
+const struct route_table routes_servers = { rows, sizeof rows / sizeof rows[0] };

@@ -1,0 +1,148 @@
+-- Users, sessions, tokens and limits: what the hub's login can do with what it has seen, and nothing without.
+BEGIN;
+SELECT no_plan();
+SET LOCAL client_min_messages = warning;
+\i tests/sql/logins.psql
+CREATE ROLE t_enroll LOGIN IN ROLE observ_enroll;
+
+-- As fleet_hub does: the key of a password is 32 bytes, a token goes in as its hash.
+CREATE FUNCTION pg_temp.key(p_password text) RETURNS bytea LANGUAGE sql AS $$
+	SELECT sha256(convert_to('key of ' || p_password, 'UTF8')) $$;
+CREATE FUNCTION pg_temp.secret(p_password text) RETURNS jsonb LANGUAGE sql AS $$
+	SELECT jsonb_build_object('salt', repeat('ab', 16), 'passes', 2, 'memory_mib', 19,
+		'verifier', encode(sha256(pg_temp.key(p_password)), 'hex')) $$;
+CREATE FUNCTION pg_temp.hash(p_token text) RETURNS bytea LANGUAGE sql AS $$
+	SELECT sha256(convert_to(p_token, 'UTF8')) $$;
+CREATE FUNCTION pg_temp.sign_in(p_email text, p_password text, p_token text,
+	p_address text DEFAULT '192.0.2.1') RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	ret json;
+BEGIN
+	PERFORM set_config('session_authorization', 't_hub', true),
+		set_config('observ.address', p_address, true);
+	ret := sign_in(p_email, pg_temp.key(p_password), pg_temp.hash(p_token), 'browser', NULL);
+	PERFORM set_config('session_authorization', 'postgres', true);
+	RETURN ret ->> 'ok';
+EXCEPTION WHEN OTHERS THEN
+	RETURN sqlstate;
+END $$;
+
+-- ---- the shell makes users -----------------------------------------------------------------------
+SELECT is(any_user(), false, 'nobody is there at first');
+SELECT is(run_as('t_enroll', format('SELECT create_user(%L, %L, %L)', 'shell'::bytea,
+	jsonb_build_object('email', role || '@x', 'role', role), pg_temp.secret('pw ' || role))), 'ok',
+	'a member of observ_enroll makes a user who is ' || role)
+	FROM unnest('{viewer,operator,admin}'::text[]) role;
+SELECT is(run_as(r, format('SELECT observ.create_user(%L, %L, NULL)', 'shell'::bytea,
+	'{"email": "y@x", "role": "admin"}')), e, format('%s is told %s', r, e))
+	FROM (VALUES ('t_hub', 'OB401'), ('t_watch', '42501'), ('t_reader', '42501'), ('t_nobody', '42501'))
+	v(r, e);
+SELECT is((SELECT count(*) FROM users), 3::bigint, 'the shell''s word is worth nothing from the hub');
+
+-- ---- a stolen login of the hub ---------------------------------------------------------------------
+SELECT is(pg_temp.sign_in('viewer@x', 'pw viewer', 'token of viewer'), 'true',
+	'the hub opens a session with the key of the password');
+SELECT is(pg_temp.sign_in('admin@x', 'wrong', 'mine'), 'false', 'and none without');
+SELECT is(run_as('t_hub', format('SELECT authorize(%L, %L)', pg_temp.hash('token of viewer'), 'viewer')),
+	'ok', 'what it has seen the token of, it can use');
+SELECT is(run_as('t_hub', format('SELECT authorize(%L, %L)', pg_temp.hash('token of viewer'), 'operator')),
+	'OB403', 'within the role of its user');
+SELECT is(run_as('t_hub', format('SELECT authorize(%L, %L)', h, 'viewer')), 'OB401',
+	'a row of the table is no token')
+	FROM (SELECT token_hash AS h FROM sessions UNION ALL SELECT NULL UNION ALL SELECT '\x') s;
+
+-- Each function that the hub may execute and that may write, with everything that is no token: none lets
+-- it in. Those that open a session have their own tests.
+CREATE TEMP TABLE writing AS SELECT p.oid, proname, (SELECT string_agg(CASE WHEN name = 'p_hash'
+		THEN '%1$L::bytea' ELSE format('NULL::%s', t::regtype) END, ', ' ORDER BY n)
+		FROM unnest(proargtypes::oid[], proargnames) WITH ORDINALITY a(t, name, n)) AS args
+	FROM pg_proc p WHERE pronamespace = 'observ'::regnamespace AND prosecdef
+		AND has_function_privilege('t_hub', oid, 'EXECUTE')
+		AND proname NOT IN ('sign_in', 'sign_in_salt', 'any_user');
+SELECT cmp_ok((SELECT count(*) FROM writing), '>=', 17::bigint, 'there are some');
+SELECT is(run_as('t_hub', format('SELECT observ.%I(%s)', proname, format(args, h))), 'OB401',
+	format('%s refuses %s', proname, coalesce(h::text, 'null')))
+	FROM writing, unnest(ARRAY[NULL, '\x', 'shell', sha256('x'),
+		(SELECT token_hash FROM sessions LIMIT 1)]) h ORDER BY proname;
+-- With the session of a viewer: nothing for admins.
+SELECT is(run_as('t_hub', format('SELECT observ.%I(%s)', proname,
+	format(args, pg_temp.hash('token of viewer')))), 'OB403', proname || ' refuses a viewer')
+	FROM writing WHERE proname IN ('list_users', 'one_user', 'create_user', 'change_user', 'delete_user',
+	'list_api_tokens', 'list_audit');
+SELECT is((SELECT count(*) FROM users WHERE role = 'admin'), 1::bigint, 'there is one admin still');
+
+-- It may claim any address, and yet try a password no more often than anybody.
+SELECT is((SELECT string_agg(pg_temp.sign_in('admin@x', 'guess ' || i, 'mine', '198.51.100.' || i), ',')
+	FROM generate_series(1, 40) i), repeat('false,', 29) || repeat('OB429,', 10) || 'OB429',
+	'30 tries in half an hour, wherever they come from');
+SELECT is(pg_temp.sign_in('viewer@x', 'pw viewer', 'second', '192.0.2.1'), 'true', 'others are not affected');
+INSERT INTO known_addresses SELECT user_id, '203.0.113.7', now() FROM users WHERE email = 'admin@x';
+SELECT is(pg_temp.sign_in('admin@x', 'pw admin', 'token of admin', '203.0.113.7'), 'true',
+	'and the owner gets in, from where he has been before');
+SELECT is(pg_temp.sign_in('nobody@x', 'guess', 'mine'), 'false', 'an unknown name is an answer like any');
+
+-- ---- names that nobody has -------------------------------------------------------------------------
+CREATE FUNCTION pg_temp.salt(p_email text) RETURNS json LANGUAGE sql AS $$
+	SELECT value_as('t_hub', format('SELECT observ.sign_in_salt(%L)', p_email))::json $$;
+TRUNCATE limits;
+SELECT is(pg_temp.salt('nobody@x')::text, pg_temp.salt(' Nobody@X')::text, 'get the same salt each time');
+SELECT isnt(pg_temp.salt('nobody@x') ->> 'salt', pg_temp.salt('else@x') ->> 'salt', 'and others another');
+SELECT matches(pg_temp.salt('nobody@x')::text, '"salt" : "[0-9a-f]{32}", "passes" : 2, "memory_mib" : 19',
+	'of the same form, at the cost of a user');
+
+-- ---- limits ------------------------------------------------------------------------------------------
+INSERT INTO limit_policy VALUES ('t', 3, '3 minutes');
+CREATE FUNCTION pg_temp.take(p_key text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	v_detail text;
+BEGIN
+	PERFORM take('t', p_key);
+	RETURN current_setting('observ.rate');
+EXCEPTION WHEN SQLSTATE 'OB429' THEN
+	GET STACKED DIAGNOSTICS v_detail = PG_EXCEPTION_DETAIL;
+	RETURN v_detail;
+END $$;
+SELECT is(pg_temp.take('k'), e, 'a burst: ' || e) FROM unnest('{3\,2\,60,3\,1\,120,3\,0\,180}'::text[]) e;
+SELECT is(pg_temp.take('k')::jsonb - 'kind', '{"limit": 3, "reset": 180, "retry_after": 60}',
+	'then a refusal, with the time to wait');
+SELECT is(pg_temp.take('other'), '3,2,60', 'another key has its own');
+UPDATE limits SET free_at = free_at - interval '60 s' WHERE key = 'k';
+SELECT is(pg_temp.take('k'), '3,0,180', 'after a minute there is one again');
+SELECT lives_ok($$SELECT give_back('t', 'k')$$);
+SELECT is(pg_temp.take('k'), '3,0,180', 'and one that was given back');
+UPDATE limits SET free_at = now() - interval '1 day' WHERE key = 'k';
+SELECT is(pg_temp.take('k'), '3,2,60', 'time in which nothing happened gives no more than the burst');
+SELECT lives_ok($$SELECT take('no such kind', 'k')$$, 'what has no policy has no limit');
+SELECT is(address_key(a), k, a || ' counts as ' || k) FROM (VALUES ('192.0.2.1', '192.0.2.1'),
+	('2001:db8:1:2:3::4', '2001:db8:1:2::/64'), ('', ''), ('unix', 'unix')) v(a, k);
+
+-- ---- sessions ----------------------------------------------------------------------------------------
+CREATE FUNCTION pg_temp.may(p_token text, p_role text DEFAULT 'viewer') RETURNS text LANGUAGE sql AS $$
+	SELECT run_as('t_hub', format('SELECT authorize(%L, %L)', pg_temp.hash(p_token), p_role)) $$;
+SELECT is(pg_temp.may('token of admin', 'admin'), 'ok', 'an admin');
+SELECT is(run_as('t_hub', format('SELECT change_user(%L, %L, %L, NULL)', pg_temp.hash('token of admin'),
+	'viewer@x', '{"role": "operator"}')), 'ok', 'changes a role');
+SELECT is(pg_temp.may('token of viewer'), 'OB401', 'and the sessions of that user have ended');
+SELECT is(pg_temp.sign_in('viewer@x', 'pw viewer', 'third'), 'true', 'a new one');
+SELECT is(pg_temp.may('third', 'operator'), 'ok', 'has the new rights');
+UPDATE users SET disabled_at = now() WHERE email = 'viewer@x';
+SELECT is(pg_temp.may('third'), 'OB401', 'a user who is disabled is out');
+SELECT is(pg_temp.sign_in('viewer@x', 'pw viewer', 'fourth'), 'false', 'and does not come in again');
+SELECT is((SELECT count(*) FROM (SELECT pg_temp.sign_in('operator@x', 'pw operator', 'many ' || i)
+	FROM generate_series(1, 120) i) x), 120::bigint, 'a user signs in 120 times');
+SELECT is((SELECT count(*) FROM sessions JOIN users USING (user_id) WHERE email = 'operator@x'), 100::bigint,
+	'and has the newest 100 sessions');
+SELECT is((SELECT string_agg(DISTINCT action, ',') FROM audit_log WHERE actor = 'operator@x'), 'sign-in',
+	'which are in the audit log');
+SELECT throws_ok($$SELECT add_session(gen_random_uuid(), '\x00', '')$$, '22023');
+
+-- ---- nothing of it is told ---------------------------------------------------------------------------
+SELECT unalike(value_as('t_hub', format('SELECT %s', call))::text, '%' || secret || '%',
+	call || ' tells no secret')
+	FROM unnest(ARRAY[format('list_users(%L, NULL, 10)', pg_temp.hash('token of admin')),
+		format('one_user(%L, %L)', pg_temp.hash('token of admin'), 'operator@x'),
+		format('account(%L)', pg_temp.hash('token of admin'))]) call,
+	(SELECT encode(verifier, 'hex') AS secret FROM users UNION ALL SELECT encode(token_hash, 'hex')
+	FROM sessions) s;
+SELECT * FROM finish();
+ROLLBACK;
