@@ -393,6 +393,10 @@ static size_t record_by_lines(struct record *r, struct multiline_room *room, str
 			return end;
 		}
 		look(room, line, whole, &l);
+		if (!whole && l.text.len < PREFIX_TELLS) {      /* the rest of it were controls */
+			*ret_open = true;
+			return end;
+		}
 		if (!takes_line(r, &l, &mine)) {        /* a call in a Go trace is known by its end */
 			*ret_open = !whole && r->trace == TRACE_GO && l.shape == SHAPE_PLAIN;
 			return end;

@@ -161,6 +161,20 @@ static void an_unfinished_line_of_blanks_keeps_the_record_open(void **state)
 		}
 }
 
+/* They leave the line before it is judged, and what is left of it may be too short to tell. */
+static void controls_do_not_count_for_an_unfinished_line(void **state)
+{
+	static const char begin[] = "one\n[Mon Nov";
+	char text[sizeof begin + 2 * PREFIX_TELLS];
+	bool open;
+
+	(void)state;
+	memset(text, '\a', sizeof text);
+	memcpy(text, begin, sizeof begin - 1);
+	assert_int_equal(record((struct text){ text, sizeof text }, &open), strlen("one"));
+	assert_true(open);
+}
+
 /* A call of a Go trace is known by the bracket at its end. */
 static void an_unfinished_call_of_a_trace_keeps_the_record_open(void **state)
 {
@@ -288,6 +302,7 @@ int main(void)
 		cmocka_unit_test(traces_belong_to_the_line_before_them),
 		cmocka_unit_test(an_unfinished_line_tells_when_it_can),
 		cmocka_unit_test(an_unfinished_line_of_blanks_keeps_the_record_open),
+		cmocka_unit_test(controls_do_not_count_for_an_unfinished_line),
 		cmocka_unit_test(an_unfinished_call_of_a_trace_keeps_the_record_open),
 		cmocka_unit_test(a_record_is_bounded),
 		cmocka_unit_test(a_configured_beginning_decides_alone),
