@@ -49,8 +49,8 @@ END
 $$;
 
 -- Compare and set: a batch that was read from another position than the stored one, or whose stream has
--- another source, is refused as a whole. A row: stream, position before, position, finished, path, file,
--- head, tail, source ('tail' if it has none), cursor ('').
+-- another source, is refused as a whole. A row: stream, position before, position, source ('': tail), and if
+-- they say anything: finished, path (else the source's name), file, head, tail, cursor.
 CREATE OR REPLACE FUNCTION push_positions(p_vps text, p_app text, p_rows jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
@@ -60,9 +60,10 @@ DECLARE
 BEGIN
 	PERFORM check_writer(p_vps, p_app, pg_column_size(p_rows));
 	FOR r IN SELECT (e->>0)::bigint AS id, (e->>1)::bigint AS was, (e->>2)::bigint AS pos,
-			(e->>3)::boolean AS fin, left(e->>4, 4096) AS path, left(e->>5, 200) AS file,
-			left(e->>6, 200) AS head, left(e->>7, 200) AS tail,
-			left(coalesce(e->>8, 'tail'), 100) AS source,
+			left(coalesce(nullif(e->>3, ''), 'tail'), 100) AS source,
+			coalesce((e->>4)::boolean, false) AS fin, left(coalesce(e->>5, e->>3), 4096) AS path,
+			left(coalesce(e->>6, ''), 200) AS file, left(coalesce(e->>7, ''), 200) AS head,
+			left(coalesce(e->>8, ''), 200) AS tail,
 			left(coalesce(e->>9, ''), 4096) AS cursor
 			FROM jsonb_array_elements(p_rows) e LOOP
 		UPDATE log_streams s SET "position" = r.pos, finished = r.fin, path = r.path,

@@ -209,7 +209,8 @@ BEGIN
 		app_cpu_percent, app_memory_mb, app_restarts, app_processes
 		-- end of made
 	)
-	SELECT from_us((r->>0)::bigint), p_vps, p_app, (r->>1)::boolean, nullif(r->2, 'null'), v_now,
+	SELECT from_us((r->>0)::bigint), p_vps, p_app, (r->>1)::boolean, nullif(nullif(r->2, 'null'), '0'),
+		v_now,
 		-- made: values
 		(r->>3)::float8, (r->>4)::float8, (r->>5)::float8, (r->>6)::float8, (r->>7)::float8,
 		(r->>8)::float8, (r->>9)::float8, (r->>10)::float8, (r->>11)::float8, (r->>12)::float8,
@@ -232,15 +233,22 @@ DECLARE
 	v_now timestamptz := clock_timestamp();
 BEGIN
 	PERFORM check_writer(p_vps, p_app, pg_column_size(p_rows));
+	-- Rows of the former order, which waited in an outbox while the agent was upgraded.
+	IF jsonb_path_exists(p_rows, '$[*][5] ? (@.type() == "boolean")') THEN
+		SELECT jsonb_agg(CASE jsonb_typeof(r->5) WHEN 'boolean' THEN
+			jsonb_build_array(r->0, r->1, r->2, r->3, r->4, r->13, r->14, r->11, r->9, r->8,
+				r->10, r->12, r->6, r->7) ELSE r END ORDER BY n)
+			INTO p_rows FROM jsonb_array_elements(p_rows) WITH ORDINALITY e(r, n);
+	END IF;
 	PERFORM check_numbers(p_rows,
-		'$[*][3, 4, 8 to 14] ? (@.type() != "number" && @.type() != "null" '
+		'$[*][3 to 11] ? (@.type() != "number" && @.type() != "null" '
 		'|| @ > 1e18 || @ < -1e15)');
 	INSERT INTO health_checks ("timestamp", vps_name, app_name, url, status_code, response_time_ms,
 		success, error_class, error_message, dns_ms, connect_ms, tls_ms, first_byte_ms,
 		cert_expires_at, attempts, interval_s, backfill, received_at)
-	SELECT from_us((r->>0)::bigint), p_vps, p_app, r->>2, (r->>3)::int, (r->>4)::float8, (r->>5)::boolean,
-		left(r->>6, 200), left(r->>7, 8192), (r->>8)::float8, (r->>9)::float8, (r->>10)::float8,
-		(r->>11)::float8, from_us((r->>12)::bigint), (r->>13)::int, (r->>14)::int, (r->>1)::boolean,
+	SELECT from_us((r->>0)::bigint), p_vps, p_app, r->>2, (r->>3)::int, (r->>4)::float8, (r->>12) IS NULL,
+		left(r->>12, 200), left(r->>13, 8192), (r->>9)::float8, (r->>8)::float8, (r->>10)::float8,
+		(r->>7)::float8, from_us((r->>11)::bigint), (r->>5)::int, (r->>6)::int, (r->>1)::boolean,
 		v_now
 	FROM jsonb_array_elements(p_rows) r;
 	PERFORM keep_checks(p_vps, p_app, p_rows);
@@ -313,28 +321,36 @@ BEGIN
 END
 $$;
 
--- A whole batch without log lines in one call: an idle agent sends one statement a minute, half the bytes of
--- five. p_rows: the name of a kind, an array of its rows, the next name ... (with an object, whose keys take
--- a query, a push of metrics costs 4 % more). A parameter is NULL if there is nothing for it. This runs with
--- the caller's rights, which the functions that it calls check.
-CREATE OR REPLACE FUNCTION push(p_vps text, p_app text, p_epoch bigint, p_seq bigint, p_state jsonb,
-	p_rows jsonb, p_positions jsonb) RETURNS void
+-- A whole batch without log lines in one call, and in one value: an idle agent sends one statement a minute,
+-- and each parameter and each column of an answer costs bytes. p_batch is an array: server, application,
+-- epoch, sequence number, the agent's state, positions, then the rows of each kind, in the order of
+-- SAMPLE_KINDS in wire/sample.h. A 0 stands for none, and none at the end are left out. It gives no row, the
+-- shortest answer. (CALL has a shorter one, but pg_stat_statements before 17 keeps each call with its value.)
+-- This runs with the caller's rights, which the functions that it calls check.
+CREATE OR REPLACE FUNCTION push(p_batch jsonb) RETURNS SETOF void
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_last int := jsonb_array_length(p_batch) - 1;
+	v_vps text := p_batch->>0;
+	v_app text := p_batch->>1;
+	v_rows jsonb;
 BEGIN
-	PERFORM push_open(p_vps, p_app, p_epoch, p_seq, p_state);
-	FOR i IN 0 .. coalesce(jsonb_array_length(p_rows), 0) - 1 BY 2 LOOP
-		CASE p_rows->>i
-		WHEN 'metrics' THEN PERFORM push_metrics(p_vps, p_app, p_rows->(i + 1));
-		WHEN 'checks' THEN PERFORM push_checks(p_vps, p_app, p_rows->(i + 1));
-		WHEN 'gaps' THEN PERFORM push_gaps(p_vps, p_app, p_rows->(i + 1));
-		WHEN 'rejects' THEN PERFORM push_rejects(p_vps, p_app, p_rows->(i + 1));
+	PERFORM push_open(v_vps, v_app, (p_batch->>2)::bigint, (p_batch->>3)::bigint,
+		nullif(p_batch->4, '0'));
+	FOR i IN 6 .. v_last LOOP
+		v_rows := p_batch->i;
+		CONTINUE WHEN v_rows = '0';
+		CASE i - 6
+		WHEN 0 THEN PERFORM push_metrics(v_vps, v_app, v_rows);
+		WHEN 1 THEN PERFORM push_checks(v_vps, v_app, v_rows);
+		WHEN 2 THEN PERFORM push_gaps(v_vps, v_app, v_rows);
+		WHEN 4 THEN PERFORM push_rejects(v_vps, v_app, v_rows);
 		ELSE
-			RAISE EXCEPTION 'no function for rows of the kind "%"', left(p_rows->>i, 100)
-				USING ERRCODE = '42883';
+			RAISE EXCEPTION 'no function for rows of kind %', i - 6 USING ERRCODE = '42883';
 		END CASE;
 	END LOOP;
-	IF p_positions IS NOT NULL THEN
-		PERFORM push_positions(p_vps, p_app, p_positions);
+	IF p_batch->5 <> '0' THEN
+		PERFORM push_positions(v_vps, v_app, p_batch->5);
 	END IF;
 END
 $$;

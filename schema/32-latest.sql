@@ -59,7 +59,7 @@ BEGIN
 	INSERT INTO latest_checks AS l (vps_name, app_name, url_key, url, "timestamp", success, error_class,
 		interval_s)
 	SELECT DISTINCT ON (1, 2, 3) p_vps, p_app, md5(r->>2)::uuid, r->>2, from_us((r->>0)::bigint),
-		(r->>5)::boolean, left(r->>6, 200), (r->>14)::int
+		(r->>12) IS NULL, left(r->>12, 200), (r->>6)::int
 	FROM jsonb_array_elements(p_rows) WITH ORDINALITY u(r, place) ORDER BY 1, 2, 3, place DESC
 	ON CONFLICT (vps_name, app_name, url_key) DO UPDATE SET "timestamp" = excluded."timestamp",
 		success = excluded.success, error_class = excluded.error_class,

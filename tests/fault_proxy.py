@@ -25,10 +25,12 @@ BUFFER = 64 << 10       # small, so that the sender notices a slow line, too
 
 
 class Commits:
-    """Follows a client's messages to PostgreSQL (no TLS) and counts the batches that it ended with Sync."""
+    """Follows a client's messages to PostgreSQL (no TLS) and counts the batches: one query each, or what ends
+    with Sync."""
 
-    def __init__(self):
+    def __init__(self, queries):
         self.buffer, self.started, self.pushing, self.count = b"", False, False, 0
+        self.queries = queries
 
     def feed(self, data):
         self.buffer += data
@@ -46,6 +48,9 @@ class Commits:
         if not self.started:
             # else it asks for TLS, which the server refuses
             self.started = message[4:8] == struct.pack("!I", 196608)
+        elif message[:1] == b"Q" and b"observ.push" in message:
+            self.queries.append(message)
+            self.count += 1
         elif message[:1] == b"P" and b"observ.push" in message:
             self.pushing = True
         elif message[:1] == b"S" and self.pushing:
@@ -55,7 +60,7 @@ class Commits:
 class Connection:
     def __init__(self, proxy, client, server):
         self.proxy, self.client, self.server = proxy, client, server
-        self.commits = Commits() if proxy.follow else None
+        self.commits = Commits(proxy.queries) if proxy.follow else None
         self.waiting = False                    # waiting for an answer that the client will not get
 
     def end(self, reset):
@@ -143,6 +148,7 @@ class Proxy:
         self.delay, self.rate, self.hole, self.refuse = 0.0, None, False, False
         self.cut_after, self.lose_answers = {}, 0
         self.commits = self.accepted = 0
+        self.queries = []                       # batches that were one message
         self.connections = set()
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

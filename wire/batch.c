@@ -349,47 +349,62 @@ struct text column_array(struct column *c, size_t n)
 
 bool batch_json(const struct batch *b, struct buf *out)
 {
-	bool ok = true, first = true;
+	int last = SAMPLE_KIND_COUNT;
+	bool ok = true;
 
-	for (int i = 0; i < SAMPLE_KIND_COUNT; i++) {
+	while (last > 0 && b->json[last - 1].len == 0)
+		last--;
+	for (int i = 0; i < last; i++) {
 		const struct buf *rows = &b->json[i];
 
-		if (rows->len == 0)
-			continue;
-		ok = ok && buf_addf(out, "%c\"%s\",[", first ? '[' : ',', row_kinds[i].name) &&
-		     buf_add(out, rows->data, rows->len) && buf_addc(out, ']');
-		first = false;
+		ok = ok && (rows->len == 0 ? buf_adds(out, ",0")
+					   : buf_adds(out, ",[") && buf_add(out, rows->data, rows->len) &&
+						     buf_addc(out, ']'));
 	}
-	return ok && (first || buf_addc(out, ']'));
+	return ok;
 }
 
-/* The database takes a row without a source for a log file's. */
-static bool add_source(struct buf *out, const struct position *p)
+/* The database knows a log file's by no name. */
+static const char *source_on_the_wire(const struct position *p)
 {
-	if (!*p->cursor && (!*p->source || strcmp(p->source, SOURCE_TAIL) == 0))
+	return strcmp(p->source, SOURCE_TAIL) == 0 ? "" : p->source;
+}
+
+/* What only some sources have to say of a stream. */
+static bool add_description(struct buf *out, const struct position *p)
+{
+	const char *const texts[] = { p->path, p->file_id, p->head_hash, p->tail_hash, p->cursor };
+	size_t n = sizeof texts / sizeof *texts;
+	bool ok;
+
+	while (n > 0 && *texts[n - 1] == '\0')
+		n--;
+	if (n == 0 && !p->finished)
 		return true;
-	return row_add_string(out, text_of(p->source)) && row_add_string(out, text_of(p->cursor));
+	ok = row_add_bool(out, p->finished);
+	for (size_t i = 0; i < n; i++)
+		ok = ok && row_add_string(out, text_of(texts[i]));
+	return ok;
 }
 
 static bool position_row(struct buf *out, const struct position *p)
 {
 	return buf_addf(out, "[%lld,%lld,%lld", (long long)p->stream_id, (long long)p->from,
 			(long long)p->to) &&
-	       row_add_bool(out, p->finished) && row_add_string(out, text_of(p->path)) &&
-	       row_add_string(out, text_of(p->file_id)) && row_add_string(out, text_of(p->head_hash)) &&
-	       row_add_string(out, text_of(p->tail_hash)) && add_source(out, p) && buf_addc(out, ']');
+	       row_add_string(out, text_of(source_on_the_wire(p))) && add_description(out, p) &&
+	       buf_addc(out, ']');
 }
 
 bool batch_positions(const struct batch *b, struct buf *out)
 {
-	bool ok = buf_addc(out, '['), first = true;
+	size_t mark = out->len;
+	bool ok = true;
 
 	for (size_t i = 0; i < b->n_positions; i++)
-		if (moved(&b->positions[i])) {
-			ok = ok && (first || buf_addc(out, ',')) && position_row(out, &b->positions[i]);
-			first = false;
-		}
-	return ok && buf_addc(out, ']');
+		if (moved(&b->positions[i]))
+			ok = ok && buf_addc(out, out->len == mark ? '[' : ',') &&
+			     position_row(out, &b->positions[i]);
+	return ok && buf_addc(out, out->len == mark ? '0' : ']');
 }
 
 bool batch_streams(const struct batch *b, struct buf *out)

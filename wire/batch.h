@@ -100,11 +100,12 @@ size_t batch_all_rows(const struct batch *b);
 /* The column as a parameter in binary format; points into the column. n > 0. */
 struct text column_array(struct column *c, size_t n);
 
-/* Append the rows of JSON as one array: for each kind that has any its name, then an array of its rows.
- * Nothing if there are none. */
+/* Append the rows of JSON: for each kind, in their order, a comma and an array, or 0 for none; nothing for
+ * those behind the last that has any. */
 bool batch_json(const struct batch *b, struct buf *out);
 
-/* Append the positions as rows of JSON, the ids of the streams as a binary array. */
+/* Append the positions as an array of rows of JSON, or 0 for none; the ids of the streams as a binary
+ * array. */
 bool batch_positions(const struct batch *b, struct buf *out);
 bool batch_streams(const struct batch *b, struct buf *out);
 

@@ -1,8 +1,9 @@
 /*
- * push.h - the calls of the contract with schema.sql, for a connection in pipeline mode, and their answers.
+ * push.h - the calls of the contract with schema.sql, and their answers.
  *
- * Owns the statements and their parameters. Promises that all of them are unnamed, so a pooler may stand
- * between. Leaves out the connection, and what an answer means (obs_agent/pg, an ingest endpoint).
+ * Owns the statements, their parameters, and whether they go as a pipeline or as one query. Promises that all
+ * of them are unnamed, so a pooler may stand between, and that each call is one transaction. Leaves out the
+ * connection, and what an answer means (obs_agent/pg, an ingest endpoint).
  */
 #ifndef WIRE_PUSH_H
 #define WIRE_PUSH_H
@@ -30,11 +31,11 @@ enum answer {
 
 enum {
 	PUSH_ANSWERS_MAX = 2,
-	/* rows of all kinds, and positions */
-	PUSH_JSON_BYTES_MAX = (SAMPLE_KIND_COUNT + 1) * BATCH_ROWS_BYTES_MAX,
+	/* rows of all kinds, positions, and the rest */
+	PUSH_JSON_BYTES_MAX = (SAMPLE_KIND_COUNT + 2) * BATCH_ROWS_BYTES_MAX,
 };
 
-/* A pipeline: what is sent through it until the next sync, and who sends it. Not owned: the connection and
+/* What is sent by one call, and who sends it. Not owned: the connection and
  * the buffer, in which push_batch() makes its parameters. */
 struct push {
 	PGconn *conn;
@@ -42,10 +43,11 @@ struct push {
 	struct buf *json;               /* BUF(PUSH_JSON_BYTES_MAX) */
 	enum answer answer[PUSH_ANSWERS_MAX];   /* that are still to come, in the order of the statements */
 	size_t n_answers, next_answer;
+	bool is_query;                  /* and no pipeline: the end of its results is the end */
 };
 
-/* Each call queues its statements and notes their answers. False: libpq could not queue them (out of memory,
- * connection lost). */
+/* Each call sends its statements and notes their answers; those before must have been read. False: libpq
+ * could not take them (out of memory, connection lost). */
 
 /* Also ends a stale session of this agent that still holds the lock on its row. */
 bool push_hello(struct push *p);

@@ -16,7 +16,7 @@ struct row_writer {
 
 bool row_add_bool(struct buf *out, bool v)
 {
-	return buf_adds(out, v ? ",true" : ",false");
+	return buf_adds(out, v ? ",1" : ",0");
 }
 
 bool row_add_string(struct buf *out, struct text t)
@@ -47,9 +47,10 @@ static bool put_json(const struct row_writer *w, const char *name, struct text j
 	return json.s ? put_name(w, name) && buf_add(w->to, json.s, json.len) : put_null(w);
 }
 
-static bool put_bool(const struct row_writer *w, const char *name, bool v)
+/* The database sees it by the lack of an error. */
+static bool put_success(const struct row_writer *w, bool v)
 {
-	return put_json(w, name, v ? TEXT("true") : TEXT("false"));
+	return !w->named || put_json(w, "success", v ? TEXT("true") : TEXT("false"));
 }
 
 static bool put_integer(const struct row_writer *w, const char *name, int64_t v)
@@ -62,12 +63,14 @@ static bool put_known(const struct row_writer *w, const char *name, int64_t v, b
 	return known ? put_integer(w, name, v) : put_null(w);
 }
 
-/* Five digits are more than any of these is worth; whole numbers stay whole. */
+/* Four digits and two decimals are more than any of these is worth; whole numbers stay whole. */
 static bool put_number(const struct row_writer *w, const char *name, double v)
 {
 	if (!isfinite(v))
 		return put_null(w);
-	return put_name(w, name) && buf_addf(w->to, fabs(v) < 1e5 ? "%.5g" : "%.0f", v);
+	if (fabs(v) >= 1e4)
+		return put_name(w, name) && buf_addf(w->to, "%.0f", v);
+	return put_name(w, name) && buf_addf(w->to, "%.4g", round(v * 100) / 100);
 }
 
 /* Microseconds for the database, a date for people. 0: none. */
@@ -108,16 +111,14 @@ static bool add_base64(struct buf *out, struct text t)
 static bool write_metrics(const struct row_writer *w, const struct sample *s)
 {
 	const struct metrics_sample *m = &s->metrics;
-	size_t last = METRIC_COUNT;
-	bool ok = put_json(w, "details", m->details);
+	bool ok = m->details.s || w->named ? put_json(w, "details", m->details) : buf_adds(w->to, ",0");
 
-	while (last > 0 && !isfinite(m->value[last - 1]))       /* what is missing is NULL */
-		last--;
-	for (size_t i = 0; i < last; i++)
+	for (size_t i = 0; i < METRIC_COUNT; i++)
 		ok = ok && put_number(w, metric_table[i].column, m->value[i]);
 	return ok;
 }
 
+/* What most checks lack comes last, and is left out. */
 static bool write_checks(const struct row_writer *w, const struct sample *s)
 {
 	const struct check_sample *c = &s->check;
@@ -125,14 +126,15 @@ static bool write_checks(const struct row_writer *w, const struct sample *s)
 
 	return put_text(w, "url", c->url) &&
 	       put_known(w, "status_code", c->status_code, c->status_code > 0) &&
-	       put_number(w, "response_time_ms", c->response_ms) && put_bool(w, "success", !error) &&
-	       put_text(w, "error_class", error ? text_of(error) : (struct text){ NULL, 0 }) &&
-	       put_text(w, "error_message", c->error_message) && put_number(w, "dns_ms", c->dns_ms) &&
-	       put_number(w, "connect_ms", c->connect_ms) && put_number(w, "tls_ms", c->tls_ms) &&
-	       put_number(w, "first_byte_ms", c->first_byte_ms) &&
-	       put_time(w, "cert_expires_at", c->cert_expires_us) &&
+	       put_number(w, "response_time_ms", c->response_ms) && put_success(w, !error) &&
 	       put_integer(w, "attempts", c->attempts) &&
-	       put_known(w, "interval_s", c->interval_us / US_PER_S, c->interval_us >= US_PER_S);
+	       put_known(w, "interval_s", c->interval_us / US_PER_S, c->interval_us >= US_PER_S) &&
+	       put_number(w, "first_byte_ms", c->first_byte_ms) &&
+	       put_number(w, "connect_ms", c->connect_ms) && put_number(w, "dns_ms", c->dns_ms) &&
+	       put_number(w, "tls_ms", c->tls_ms) &&
+	       put_time(w, "cert_expires_at", c->cert_expires_us) &&
+	       put_text(w, "error_class", error ? text_of(error) : (struct text){ NULL, 0 }) &&
+	       put_text(w, "error_message", c->error_message);
 }
 
 static bool write_gaps(const struct row_writer *w, const struct sample *s)
@@ -170,12 +172,26 @@ const struct row_kind row_kinds[SAMPLE_KIND_COUNT] = {
 #undef KIND
 };
 
+/* The database takes what is not there for null. A text ends with a quote, and is never one of these. */
+static void leave_out_last_nulls(struct buf *row, size_t from)
+{
+	static const char null[] = ",null";
+	enum { LEN = sizeof null - 1 };
+
+	while (row->len >= from + LEN && memcmp(row->data + row->len - LEN, null, LEN) == 0)
+		row->len -= LEN;
+}
+
 bool row_add(struct buf *out, const struct sample *s)
 {
 	const struct row_writer w = { .to = out };
+	size_t from = out->len;
 
 	assert(s->kind != SAMPLE_LOG);
-	return row_kinds[s->kind].write(&w, s);
+	if (!row_kinds[s->kind].write(&w, s))
+		return false;
+	leave_out_last_nulls(out, from);
+	return true;
 }
 
 bool row_print(struct buf *out, const struct sample *s)

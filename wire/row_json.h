@@ -34,7 +34,7 @@ bool row_add(struct buf *out, const struct sample *s);
 bool row_print(struct buf *out, const struct sample *s);
 
 /* ",value": for rows that others put together. */
-bool row_add_bool(struct buf *out, bool v);
+bool row_add_bool(struct buf *out, bool v);                     /* 1 or 0 */
 bool row_add_string(struct buf *out, struct text t);            /* absent: null */
 
 #endif

@@ -254,8 +254,7 @@ static struct position position_of(const struct outbox_stream *q, bool finished)
 				  .from = q->committed,
 				  .to = q->read,
 				  .finished = finished,
-				  .source = SOURCE_OUTBOX,
-				  .path = SOURCE_OUTBOX };
+				  .source = SOURCE_OUTBOX };
 }
 
 static void add_gap(struct batch *b, const struct outbox_stream *q, const char *kind, int64_t bytes,

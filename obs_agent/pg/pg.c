@@ -39,13 +39,13 @@ struct pg {
 	enum phase phase;
 	int64_t process;                /* a random number that identifies this process */
 	int64_t epoch;                  /* from the last hello; 0: none yet */
-	struct push push;               /* the pipeline whose answers are still to come */
+	struct push push;               /* whose answers are still to come */
 	int64_t skew_us;
 	int64_t clock_us;               /* wall clock minus monotonic at the last hello */
 	int failures, refusals;         /* since the last commit */
 	int unsent;                     /* bytes in the kernel's buffer at the last check */
 	struct buf json;                /* the parameters of one call */
-	struct err first_error;         /* of the pipeline whose answers are read */
+	struct err first_error;         /* of the call whose answers are read */
 	char sqlstate[6];               /* its SQLSTATE; "": the server gave none */
 	enum pg_verdict verdict;
 	struct pg_hello hello;
@@ -163,12 +163,12 @@ static void flush(struct pg *p)
 		watch(p, left ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
-static void send_pipeline(struct pg *p, enum phase phase, bool queued)
+static void sent(struct pg *p, enum phase phase, bool queued)
 {
 	p->first_error.code = 0;
 	p->sqlstate[0] = '\0';
 	p->verdict = PG_RETRY;
-	if (!queued || !PQpipelineSync(p->conn)) {
+	if (!queued) {
 		fail_connection(p, false, "send");
 		return;
 	}
@@ -176,7 +176,7 @@ static void send_pipeline(struct pg *p, enum phase phase, bool queued)
 	flush(p);
 }
 
-/* A new pipeline. Who sends it is by the configuration of now: a reload may have changed it. */
+/* A new call. Who sends it is by the configuration of now: a reload may have changed it. */
 static struct push *new_push(struct pg *p)
 {
 	p->push = (struct push){ .conn = p->conn,
@@ -188,27 +188,27 @@ static struct push *new_push(struct pg *p)
 
 static void say_hello(struct pg *p)
 {
-	bool ok = PQsetnonblocking(p->conn, 1) == 0 && PQenterPipelineMode(p->conn);
+	bool ok = PQsetnonblocking(p->conn, 1) == 0;
 
 	free(p->streams);
 	p->streams = NULL;
-	send_pipeline(p, PHASE_HELLO, ok && push_hello(new_push(p)));
+	sent(p, PHASE_HELLO, ok && push_hello(new_push(p)));
 }
 
 /* The second half of hello: ask for the streams with the new epoch. */
 static void ask_streams(struct pg *p)
 {
-	send_pipeline(p, PHASE_HELLO, push_streams(new_push(p)));
+	sent(p, PHASE_HELLO, push_streams(new_push(p)));
 }
 
 void pg_send(struct pg *p, struct batch *b, struct text state)
 {
-	send_pipeline(p, PHASE_SENDING, push_batch(new_push(p), b, state));
+	sent(p, PHASE_SENDING, push_batch(new_push(p), b, state));
 }
 
 /* ---- answers ---- */
 
-/* The first error of a pipeline is the cause; later ones follow from it. */
+/* The first error of a call is the cause; later ones follow from it. */
 static void note_refusal(struct pg *p, const char *state, const char *msg)
 {
 	const struct pg_judgement judgement = pg_judge(state);
@@ -262,8 +262,8 @@ static void take_hello(struct pg *p, const PGresult *r)
 				logcore_kv("needed", SCHEMA_VERSION_MIN));
 }
 
-/* All answers of a pipeline are read: either everything in it is committed or nothing. */
-static void pipeline_done(struct pg *p)
+/* All answers of a call are read: either everything in it is committed or nothing. */
+static void call_done(struct pg *p)
 {
 	if (p->first_error.code) {
 		bool of_a_row = p->verdict == PG_DATA || p->verdict == PG_TOO_MUCH;
@@ -315,13 +315,15 @@ static void take_result(struct pg *p, const PGresult *r)
 		note_error(p, r);
 }
 
-/* Read the answers that have arrived; true: the pipeline is complete. */
+/* Read the answers that have arrived; true: those are all. */
 static bool read_results(struct pg *p)
 {
 	while (!PQisBusy(p->conn)) {
 		PGresult *r = PQgetResult(p->conn);
 		bool sync;
 
+		if (!r && p->push.is_query)
+			return true;
 		if (!r) {
 			/* NULL ends the results of one statement; two in a row: nothing more has
 			 * arrived. */
@@ -355,7 +357,7 @@ static void go_on_talking(struct pg *p, uint32_t revents)
 		return;
 	}
 	if (read_results(p)) {
-		pipeline_done(p);
+		call_done(p);
 		return;
 	}
 	if (PQstatus(p->conn) != CONNECTION_OK)

@@ -1,1 +1,1 @@
-SELECT FROM observ.push($1,$2,$3,$4,$5,$6,$7)
+SELECT FROM observ.push($1)

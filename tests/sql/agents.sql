@@ -107,7 +107,7 @@ CREATE FUNCTION pg_temp.batch(p_seq int, p_from int) RETURNS text LANGUAGE sql A
 		ARRAY[now(), now()],
 			'{2,2}', '{x,x}', '{m,n}', '{NULL,NULL}');
 		PERFORM observ.push_positions('web-1', 'a',
-		'[[4, %3$s, %4$s, false, "/l/d.log", "f4", "h", "t"]]');
+		'[[4, %3$s, %4$s, "", false, "/l/d.log", "f4", "h", "t"]]');
 	END $d$ $f$, p_seq, us(now()), p_from, p_from + 2)) $$;
 SELECT is(pg_temp.batch(4, 0), 'ok', 'a batch');
 SELECT is(pg_temp.batch(4, 0), 'OB002', 'the same batch again, as after a COMMIT whose answer was lost');
@@ -126,13 +126,13 @@ CREATE FUNCTION pg_temp.at(p_stream int) RETURNS bigint LANGUAGE sql AS $$
 	SELECT "position" FROM log_streams
 	WHERE vps_name = 'web-1' AND app_name = 'a' AND stream_id = p_stream $$;
 CREATE FUNCTION pg_temp.push(p_seq int, p_was int) RETURNS text LANGUAGE sql AS $$
-	SELECT run_as('obs_web_1',
-	format('SELECT observ.push(''web-1'', ''a'', 7, %s, ''{"p": 1}'', %L, %L)', p_seq, jsonb_build_array(
-		'metrics', jsonb_build_array(jsonb_build_array(us(now()), false, NULL, 2.5)),
-		'checks', jsonb_build_array(jsonb_build_array(us(now()), false, 'http://x/', 200, 1, true)),
-		'gaps', jsonb_build_array(jsonb_build_array(us(now()), NULL, 'k', 1, 1, 'd')),
-		'rejects', jsonb_build_array(jsonb_build_array(us(now()), 4, 9, '22021', 'why', 'AP8='))),
-		format('[[4, %s, %s, false, "/l/d.log", "f4", "h", "t"]]', p_was, p_was + 1))) $$;
+	SELECT run_as('obs_web_1', format('SELECT observ.push(%L)', jsonb_build_array(
+		'web-1', 'a', 7, p_seq, '{"p": 1}'::jsonb,
+		format('[[4, %s, %s, "", false, "/l/d.log", "f4", "h", "t"]]', p_was, p_was + 1)::jsonb,
+		jsonb_build_array(jsonb_build_array(us(now()), 0, 0, 2.5)),
+		jsonb_build_array(jsonb_build_array(us(now()), 0, 'http://x/', 200, 1, 1)),
+		jsonb_build_array(jsonb_build_array(us(now()), NULL, 'k', 1, 1, 'd')), 0,
+		jsonb_build_array(jsonb_build_array(us(now()), 4, 9, '22021', 'why', 'AP8='))))) $$;
 SELECT is(pg_temp.push(6, 9), 'OB003', 'a wrong position undoes all of it');
 SELECT is((SELECT count(*) FROM health_checks), 0::bigint, 'nothing stays');
 SELECT is(pg_temp.push(6, 4), 'ok', 'a push with everything');
@@ -144,20 +144,21 @@ SELECT results_eq($$SELECT count(*) FROM vps_metrics UNION ALL SELECT count(*) F
 SELECT is(pg_temp.push(6, 5), 'OB002', 'once');
 
 -- The kinds that wire/sample.h names, taken out of it by tests/sql/run. Log lines have a call for themselves.
-CREATE FUNCTION pg_temp.rows(p_rows text) RETURNS text LANGUAGE sql AS $$
-	SELECT run_as('obs_web_1', format('SELECT observ.push(''web-1'', ''a'', 7, %s, NULL, %L, NULL)',
-		(SELECT last_seq + 1 FROM agents WHERE app_name = 'a'), p_rows)) $$;
-SELECT is(pg_temp.rows(jsonb_build_array(kind, '[]'::jsonb)::text), 'ok', 'push takes ' || kind)
-	FROM string_to_table(:'kinds', ',') kind WHERE kind <> 'logs';
+CREATE FUNCTION pg_temp.rows(p_rows jsonb) RETURNS text LANGUAGE sql AS $$
+	SELECT run_as('obs_web_1', format('SELECT observ.push(%L)', jsonb_build_array('web-1', 'a', 7,
+		(SELECT last_seq + 1 FROM agents WHERE app_name = 'a'), 0, 0) || p_rows)) $$;
+SELECT is(pg_temp.rows((SELECT coalesce(jsonb_agg(0), '[]') FROM generate_series(2, n)) || '[[]]'),
+	CASE kind WHEN 'logs' THEN '42883' ELSE 'ok' END, 'push: ' || kind)
+	FROM string_to_table(:'kinds', ',') WITH ORDINALITY k(kind, n);
 SELECT cmp_ok((SELECT count(*) FROM string_to_table(:'kinds', ',')), '>', 4::bigint, 'all of them');
-SELECT is(pg_temp.rows('["gaps",[[1,null,"k",1,1,"d"]],"metrics",[],"gaps",[[2,null,"k",1,1,"d"]]]'), 'ok',
-	'rows of one kind may come in parts');
-SELECT is((SELECT count(*) FROM gaps), 3::bigint, 'and none is lost');
+SELECT is(pg_temp.rows('[]'), 'ok', 'a push without rows');
 SELECT last_seq AS seq FROM agents WHERE app_name = 'a' \gset
-SELECT is(pg_temp.rows(p), code, 'push refuses ' || p) FROM (VALUES
-	('["events",[]]', '42883'), ('["metrics",[],"logs",[]]', '42883'), ('[null,[]]', '42883'),
-	('[[],[]]', '42883'), ('{"metrics":[]}', '22023'), ('"metrics"', '22023'),
-	('["metrics",{}]', '22023'), ('["metrics","x"]', '22023')) v(p, code);
+SELECT is(pg_temp.rows(p::jsonb), code, 'push refuses ' || p) FROM (VALUES
+	('[0, 0, 0, 0, 0, []]', '42883'), ('[{}]', '22023'), ('["x"]', '22023'), ('[1]', '22023'),
+	('[0, 0, [[1, null, null, 1, 1, "d"]]]', '23502')) v(p, code);
+SELECT is(run_as('obs_web_1', format('SELECT observ.push(%L)', p)), code, 'push refuses ' || p) FROM (VALUES
+	('{"a": 1}', '22023'), ('"web-1"', '22023'), ('[]', '42501'), ('["web-1"]', '22023'),
+	('["web-1", "a", "x", 9]', '22P02')) v(p, code);
 SELECT is((SELECT last_seq FROM agents WHERE app_name = 'a'), :'seq'::bigint, 'and nothing of it stays');
 SELECT * FROM finish();
 ROLLBACK;

@@ -21,7 +21,7 @@ SELECT results_eq('SELECT "timestamp", vps_name, app_name, details, backfill FRO
 SELECT ok((SELECT received_at BETWEEN now() AND clock_timestamp() FROM vps_metrics),
 	'and the time of arrival');
 DELETE FROM vps_metrics;
-SELECT is(pg_temp.metrics('[[1795255200000000, false, null, 1.5, null, 3]]'), 'ok',
+SELECT is(pg_temp.metrics('[[1795255200000000, 0, 0, 1.5, null, 3]]'), 'ok',
 	'a row of an older agent: few values');
 SELECT results_eq('SELECT cpu_percent, memory_percent, memory_mb, disk_percent, app_processes, details
 	FROM vps_metrics',
@@ -42,10 +42,9 @@ SELECT is((SELECT count(*) FROM (SELECT (random() * 4e15)::bigint AS us FROM gen
 
 -- ---- checks, gaps, rejects -----------------------------------------------------------------
 SELECT is(run_as('obs_web_1', $$SELECT observ.push_checks('web-1', 'a', '[
-	[1795255200000000, false, "https://x/health", 200, 12.25, true, null, null, 1, 2, 3, 4,
-		1800000000000000, 1, 3600],
-	[1795255201000000, true, "https://x/health", null, null, false, "timeout", "no answer in 5 s",
-		null, null, null, null, null, 3]]')$$),
+	[1795255200000000, 0, "https://x/health", 200, 12.25, 1, 3600, 4, 2, 1, 3, 1800000000000000],
+	[1795255201000000, 1, "https://x/health", null, null, 3, null, null, null, null, null, null,
+		"timeout", "no answer in 5 s"]]')$$),
 	'ok', 'two checks');
 SELECT results_eq($$SELECT "timestamp", backfill, url, status_code, response_time_ms, success, error_class,
 	error_message, dns_ms,
@@ -56,9 +55,25 @@ SELECT results_eq($$SELECT "timestamp", backfill, url, status_code, response_tim
 		3::float8, 4::float8, '2027-01-15 08:00:00Z'::timestamptz, 1, 3600),
 	('2026-11-21 10:00:01Z', true, 'https://x/health', NULL, NULL, false, 'timeout', 'no answer in 5 s',
 	NULL, NULL, NULL, NULL, NULL, 3, NULL)$$,
-	'as they were sent; an older agent does not tell its interval');
+	'as they were sent');
+SELECT is(run_as('obs_web_1', $$SELECT observ.push_checks('web-1', 'a', '[
+	[1795255202000000, false, "https://old/1", 200, 12.25, true, null, null, 1, 2, 3, 4,
+		1800000000000000, 1, 3600],
+	[1795255203000000, 0, "https://x/health", 503, 1, 2, 60, null, null, null, null, null, "status",
+		"503"],
+	[1795255204000000, true, "https://old/2", null, null, false, "timeout", "no answer in 5 s",
+		null, null, null, null, null, 3]]')$$), 'ok',
+	'checks that waited while the agent was upgraded');
+SELECT results_eq($$SELECT backfill, url, status_code, response_time_ms, success, error_class,
+	error_message, dns_ms, connect_ms, tls_ms, first_byte_ms, cert_expires_at, attempts, interval_s
+	FROM health_checks WHERE "timestamp" > '2026-11-21 10:00:01Z' ORDER BY "timestamp"$$, $$VALUES
+	(false, 'https://old/1', 200, 12.25::float8, true, NULL, NULL, 1::float8, 2::float8, 3::float8,
+		4::float8, '2027-01-15 08:00:00Z'::timestamptz, 1, 3600),
+	(false, 'https://x/health', 503, 1, false, 'status', '503', NULL, NULL, NULL, NULL, NULL, 2, 60),
+	(true, 'https://old/2', NULL, NULL, false, 'timeout', 'no answer in 5 s', NULL, NULL, NULL, NULL,
+		NULL, 3, NULL)$$, 'are stored as they were meant');
 SELECT matches(run_as('obs_web_1', format($$SELECT observ.push_checks('web-1', 'a',
-	'[[1795255200000000, false, "u", 200, 1, true, null, null, 1, 2, 3, 4, null, 1, %s]]')$$, i)),
+	'[[1795255200000000, false, "u", 200, 1, 1, %s]]')$$, i)),
 	'^2[23]', 'no interval: ' || i)
 	FROM unnest(ARRAY['0', '-1', '86401', '1e18', '"5"', '[]']) i;
 SELECT is(run_as('obs_web_1', $$SELECT observ.push_gaps('web-1', 'a',

@@ -100,14 +100,14 @@ SELECT is(try_as('obs_web_1', format('SELECT observ.%s(''web-1'', ''a'', %L)', f
 	('push_metrics', '[[1795255200000000, false, null, -1e16]]', '22023'),
 	('push_metrics', '[[1795255200000000, false, 7, 1]]', '23514'),
 	('push_metrics', '[[1795255200000000, false, {}, 1e15]]', 'ok'),
-	('push_checks', '[[1795255200000000, false, null, 1, 1, true]]', '23502'),
-	('push_checks', '[[1795255200000000, false, "", 1, 1, true]]', '23514'),
-	('push_checks', '[[1795255200000000, false, "u", 1, 1, null]]', '23502'),
-	('push_checks', '[[1795255200000000, false, "u", 1e9, 1, true]]', 'ok'),
-	('push_checks', '[[1795255200000000, false, "u", 1e10, 1, true]]', '22003'),
-	('push_checks', '[[1795255200000000, false, "u", 1.5, 1, true]]', '22P02'),
-	('push_checks', '[[1795255200000000, false, "u", 1, "NaN", true]]', '22023'),
-	('push_checks', '[[1795255200000000, false, "u", 1, 1, true, null, null, 1, 1, 1, 1,
+	('push_checks', '[[1795255200000000, false, null, 1, 1, 1]]', '23502'),
+	('push_checks', '[[1795255200000000, false, "", 1, 1, 1]]', '23514'),
+	('push_checks', '[[1795255200000000, null, "u", 1, 1, 1]]', '23502'),
+	('push_checks', '[[1795255200000000, false, "u", 1e9, 1, 1]]', 'ok'),
+	('push_checks', '[[1795255200000000, false, "u", 1e10, 1, 1]]', '22003'),
+	('push_checks', '[[1795255200000000, false, "u", 1.5, 1, 1]]', '22P02'),
+	('push_checks', '[[1795255200000000, false, "u", 1, "NaN", 1]]', '22023'),
+	('push_checks', '[[1795255200000000, false, "u", 1, 1, 1, 60, 1, 1, 1, 1,
 		99999999999999999999]]', '22023'),
 	('push_gaps', '[[1795255200000000, 1, null, 1, 1, null]]', '23502'),
 	('push_gaps', '[[1795255200000000, "x", "k", 1, 1, null]]', '22P02'),
@@ -118,10 +118,11 @@ SELECT is(try_as('obs_web_1', format('SELECT observ.%s(''web-1'', ''a'', %L)', f
 	('push_rejects', '[[null, 1, 1, "22P02", "r", null]]', '23502')) v(f, j, s);
 SELECT is(try_as('obs_web_1', format('SELECT observ.push_checks(''web-1'', ''a'', %L)',
 	jsonb_build_array(jsonb_build_array(
-	1795255200000000, false, repeat('u', 8193), 1, 1, true)))), '23514', 'a URL of 8,193 bytes');
+	1795255200000000, false, repeat('u', 8193), 1, 1, 1)))), '23514', 'a URL of 8,193 bytes');
 SELECT is(run_as('obs_web_1', format('SELECT observ.push_checks(''web-1'', ''a'', %L)',
 	jsonb_build_array(jsonb_build_array(
-	1795255200000000, false, repeat('u', 8192), 1, 1, false, repeat('c', 999), repeat('m', 100000))))),
+	1795255200000000, false, repeat('u', 8192), 1, 1, 1, 60, 1, 1, 1, 1, NULL, repeat('c', 999),
+	repeat('m', 100000))))),
 	'ok', 'long texts');
 SELECT results_eq('SELECT length(url), length(error_class), length(error_message) FROM health_checks',
 	'VALUES (8192, 200, 8192)', 'are cut');

@@ -90,7 +90,7 @@ CREATE TEMP TABLE calls AS SELECT * FROM (VALUES
 	('push_checks', $$SELECT observ.push_checks(%L, 'a', '[]')$$),
 	('push_gaps', $$SELECT observ.push_gaps(%L, 'a', '[]')$$),
 	('push_rejects', $$SELECT observ.push_rejects(%L, 'a', '[]')$$),
-	('push', $$SELECT observ.push(%L, 'a', 1, 2, NULL, NULL, NULL)$$),
+	('push', $$SELECT observ.push(jsonb_build_array(%L, 'a', 1, 2, 0, 0))$$),
 	('push_positions', $$SELECT observ.push_positions(%L, 'a', '[]')$$),
 	('push_logs', $$SELECT observ.push_logs(%L, 'a', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
 	'{}')$$)) v(f, sql);

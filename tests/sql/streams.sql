@@ -12,31 +12,31 @@ CREATE FUNCTION pg_temp.at(p_stream int) RETURNS bigint LANGUAGE sql AS $$
 	WHERE vps_name = 'web-1' AND app_name = 'a' AND stream_id = p_stream $$;
 
 -- ---- compare and set ------------------------------------------------------------------------------
-SELECT is(pg_temp.pos('[[1, 0, 100, false, "/l/a.log", "f1", "4:aa", "4:bb"],
-	[2, 0, 5, false, "/l/b.log", "f2", "h", "t"]]'), 'ok', 'a new stream begins at 0');
-SELECT is(pg_temp.pos('[[1, 100, 250, false, "/l/a.log", "f1", "4:aa", "4:cc"]]'), 'ok',
+SELECT is(pg_temp.pos('[[1, 0, 100, "", false, "/l/a.log", "f1", "4:aa", "4:bb"],
+	[2, 0, 5, "", false, "/l/b.log", "f2", "h", "t"]]'), 'ok', 'a new stream begins at 0');
+SELECT is(pg_temp.pos('[[1, 100, 250, "", false, "/l/a.log", "f1", "4:aa", "4:cc"]]'), 'ok',
 	'a batch that was read from the stored position is accepted');
 SELECT is(pg_temp.at(1), 250::bigint, 'its end is the new position');
-SELECT is(pg_temp.pos('[[1, 100, 300, false, "/l/a.log", "f1", "h", "t"]]'), 'OB003',
+SELECT is(pg_temp.pos('[[1, 100, 300, "", false, "/l/a.log", "f1", "h", "t"]]'), 'OB003',
 	'a batch that was read from an older position is refused');
-SELECT is(pg_temp.pos('[[1, 0, 300, false, "/l/a.log", "f1", "h", "t"]]'), 'OB003',
+SELECT is(pg_temp.pos('[[1, 0, 300, "", false, "/l/a.log", "f1", "h", "t"]]'), 'OB003',
 	'a stored stream does not begin at 0 again');
-SELECT is(pg_temp.pos('[[3, 10, 20, false, "/l/c.log", "f3", "h", "t"]]'), 'OB003',
+SELECT is(pg_temp.pos('[[3, 10, 20, "", false, "/l/c.log", "f3", "h", "t"]]'), 'OB003',
 	'an unknown stream begins nowhere but at 0');
-SELECT is(pg_temp.pos('[[2, 5, 9, false, "/l/b.log", "f2", "h", "t"],
-	[1, 7, 8, false, "/l/a.log", "f1", "h", "t"]]'), 'OB003', 'one wrong position refuses the call');
+SELECT is(pg_temp.pos('[[2, 5, 9, "", false, "/l/b.log", "f2", "h", "t"],
+	[1, 7, 8, "", false, "/l/a.log", "f1", "h", "t"]]'), 'OB003', 'one wrong position refuses the call');
 SELECT is(pg_temp.at(2), 5::bigint, 'and undoes the right ones');
 SELECT is(pg_temp.pos(p), s, 'positions ' || p) FROM (VALUES
-	('[[9, 0, -1, false, "p", "f", "h", "t"]]', '23514'),
-	('[[9, 0, null, false, "p", "f", "h", "t"]]', '23502'),
-	('[[null, 0, 1, false, "p", "f", "h", "t"]]', '23502'), ('[[9, 0, 1]]', '23502'),
-	('[[9, 0, 1, "x", "p", "f", "h", "t"]]', '22P02'),
-	('[[9, 0, 99999999999999999999, false, "p", "f", "h", "t"]]', '22003'),
+	('[[9, 0, -1, "", false, "p", "f", "h", "t"]]', '23514'),
+	('[[9, 0, null, "", false, "p", "f", "h", "t"]]', '23502'),
+	('[[null, 0, 1, "", false, "p", "f", "h", "t"]]', '23502'), ('[[9, 0]]', '23502'),
+	('[[9, 0, 1, "", "x", "p", "f", "h", "t"]]', '22P02'),
+	('[[9, 0, 99999999999999999999, "", false, "p", "f", "h", "t"]]', '22003'),
 	('{}', '22023'), ('7', '22023'), ('[]', 'ok'), ('[7]', 'OB003')) v(p, s);
 
 -- ---- many ----------------------------------------------------------------------------------------------
 CREATE FUNCTION pg_temp.new(p_from int, p_to int) RETURNS text LANGUAGE sql AS $$
-	SELECT pg_temp.pos(jsonb_agg(jsonb_build_array(i, 0, 1, false, 'p', 'f', 'h', 't'))::text)
+	SELECT pg_temp.pos(jsonb_agg(jsonb_build_array(i, 0, 1, '', false, 'p', 'f', 'h', 't'))::text)
 	FROM generate_series(p_from, p_to) i $$;
 CREATE FUNCTION pg_temp.rows_read() RETURNS bigint LANGUAGE sql VOLATILE AS $$
 	SELECT sum(pg_stat_get_xact_tuples_returned(oid))::bigint FROM pg_class
@@ -52,7 +52,7 @@ ROLLBACK TO few;
 DELETE FROM log_streams WHERE stream_id > 1000;
 
 -- ---- what an agent is told ----------------------------------------------------------------------------
-SELECT is(pg_temp.pos('[[2, 5, 5, true, "/l/b.log.1", "f2", "h", "t"]]'), 'ok', 'a stream is finished');
+SELECT is(pg_temp.pos('[[2, 5, 5, "", true, "/l/b.log.1", "f2", "h", "t"]]'), 'ok', 'a stream is finished');
 UPDATE log_streams SET updated_at = now() - interval '48 hours' WHERE vps_name = 'web-1' AND stream_id = 2;
 SELECT is(value_as('obs_web_1', $$SELECT string_agg(concat_ws(' ', stream_id, path, file_id, head_hash,
 	tail_hash,
@@ -65,10 +65,11 @@ SELECT is(value_as('obs_web_1', $$SELECT count(*) FROM observ.agent_streams('web
 	'with the streams of that application only');
 
 -- ---- streams that are no files ------------------------------------------------------------------------
-SELECT is(pg_temp.pos('[[7, 0, 3, false, "", "", "", "", "journal", "s=1;i=3"]]'), 'ok',
+SELECT is(pg_temp.pos('[[7, 0, 3, "journal", false, "", "", "", "", "s=1;i=3"]]'), 'ok',
 	'a stream has a source and a cursor');
-SELECT is(pg_temp.pos('[[7, 3, 4, false, "/l/a.log", "f", "h", "t"]]'), 'OB003', 'no other source moves it');
-SELECT is(pg_temp.pos('[[7, 3, 4, false, "", "", "", "", "journal", "s=1;i=4"]]'), 'ok', 'its own does');
+SELECT is(pg_temp.pos('[[7, 3, 4, "", false, "/l/a.log", "f", "h", "t"]]'), 'OB003',
+	'no other source moves it');
+SELECT is(pg_temp.pos('[[7, 3, 4, "journal", 0, "", "", "", "", "s=1;i=4"]]'), 'ok', 'its own does');
 SELECT is(value_as('obs_web_1', $$SELECT
 	string_agg(concat_ws(' ', source, stream_id, cursor, "position"), ';')
 	FROM observ.agent_streams('web-1', 'a', 1)$$), 'journal 7 s=1;i=4 4;tail 1  250;tail 2  5',

@@ -108,7 +108,7 @@ SELECT function_returns('observ', f, a, r) FROM (VALUES
 	('push_gaps', ARRAY['text', 'text', 'jsonb'], 'void'),
 	('push_rejects', ARRAY['text', 'text', 'jsonb'], 'void'),
 	('push_positions', ARRAY['text', 'text', 'jsonb'], 'void'),
-	('push', ARRAY['text', 'text', 'bigint', 'bigint', 'jsonb', 'jsonb', 'jsonb'], 'void'),
+	('push', ARRAY['jsonb'], 'setof void'),
 	('push_logs', ARRAY['text', 'text', 'bigint[]', 'smallint[]', 'bigint[]',
 	'timestamp with time zone[]', 'smallint[]',
 		'text[]', 'text[]', 'jsonb[]'], 'void')) v(f, a, r);

@@ -58,7 +58,7 @@ SELECT is(pg_temp.ask('old', $$SELECT epoch FROM agent_hello('two', 'a', 1, NULL
 SELECT is(dblink_exec('old', 'BEGIN'), 'BEGIN', 'begins a batch');
 SELECT is(pg_temp.ask('old', $$SELECT 'opened' || push_open('two', 'a', 1, 1, NULL)$$), 'opened', 'opens it');
 SELECT is(pg_temp.ask('old', $$SELECT 'sent' || push_positions('two', 'a',
-	'[[1, 0, 100, false, "p", "f", "h", "t"]]')$$), 'sent',
+	'[[1, 0, 100, "", false, "p", "f", "h", "t"]]')$$), 'sent',
 	'sends rows');
 SELECT is(dblink_send_query('new', $$SELECT epoch || '/' || last_seq
 	FROM agent_hello('two', 'a', 2, NULL, '1', 60, now())$$), 1,

@@ -304,10 +304,10 @@ def test_one_error_of_several_addresses_is_logged_once(make_agent):
 
 
 @pytest.mark.parametrize("other", [
-    pytest.param("""CREATE FUNCTION observ.push(text, text, bigint, bigint, jsonb, jsonb, jsonb, jsonb, jsonb)
-                    RETURNS void LANGUAGE sql AS 'SELECT'""", id="a parameter for each kind"),
-    pytest.param("""CREATE FUNCTION observ.push(text, text, bigint, bigint, jsonb, jsonb, jsonb) RETURNS void
-                    LANGUAGE plpgsql AS $$BEGIN RAISE 'no function for rows of the kind "metrics"'
+    pytest.param("""CREATE FUNCTION observ.push(text, text, bigint, bigint, jsonb, jsonb, jsonb)
+                    RETURNS void LANGUAGE sql AS 'SELECT'""", id="several parameters"),
+    pytest.param("""CREATE FUNCTION observ.push(jsonb) RETURNS SETOF void
+                    LANGUAGE plpgsql AS $$BEGIN RAISE 'no function for rows of kind 0'
                     USING ERRCODE = '42883'; END$$""", id="no such kind of row"),
 ])
 def test_a_schema_of_another_version_is_said_and_loses_nothing(db, make_agent, other):

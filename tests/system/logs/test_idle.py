@@ -3,6 +3,7 @@ import subprocess
 import time
 
 import pytest
+from fault_proxy import Proxy
 from harness import Watch, run, wait_for
 
 LINE = """echo '{"message":"line"}' >> """
@@ -111,3 +112,28 @@ def test_what_no_event_tells_is_found_by_looking(db, make_agent, tmp_path):
     with Watch() as watch:
         late = delays(cases, db)
     assert max(late.values()) < 3.5 + watch.stall, late
+
+
+def queries_of(cluster, db, make_agent, url):
+    """The batches of a check of `url` and of samples that came as one query each."""
+    at = dict(word.split("=", 1) for word in cluster.url().split())
+    with Proxy(f"{at['host']}/.s.PGSQL.{at['port']}", follow=True) as proxy:
+        make_agent(db, app="bench", vps_name="bench", log_files=[], collection_interval=10,
+                   postgres_url=f"postgresql://agents@127.0.0.1:{proxy.port}/{db.name}?sslmode=disable",
+                   health_checks=[{"url": url, "interval": 10}]).start()
+        db.wait("SELECT count(*) > 1 FROM vps_metrics", timeout=60)
+        db.wait("SELECT count(*) > 1 FROM health_checks WHERE url = %s AND success", url, timeout=60)
+        print(*proxy.queries, sep="\n")
+        return [query for query in proxy.queries if b"http:" in query]
+
+
+def test_a_batch_without_lines_is_one_short_message(db, cluster, make_agent, bad):
+    """bench/idle.py counts the whole minute; docs/operating.md accounts for each byte."""
+    queries = queries_of(cluster, db, make_agent, f"http://127.0.0.1:{bad['http']}/status/200")
+    assert queries and max(len(query) for query in queries if b'"boot' not in query) < 360
+
+
+def test_what_a_literal_would_have_to_escape_is_a_parameter(db, cluster, make_agent, bad):
+    url = f"http://127.0.0.1:{bad['http']}/status/200?q=')]');DROP%20TABLE%20gaps;--"
+    assert not queries_of(cluster, db, make_agent, url)
+    assert db.count("gaps") >= 0

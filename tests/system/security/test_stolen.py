@@ -256,8 +256,8 @@ def test_applications_and_streams_are_counted(thief):
                    "FROM generate_series(1, max_streams()) i")
     code, message = thief.refusal("SELECT observ.agent_hello('web-1', 'one more', 1, NULL, '1', 60, now())")
     assert (code, 'server "web-1" has 1000 applications' in message) == ("54000", True), message
-    code, message = thief.refusal("SELECT observ.push_positions('web-1', 'many', '[[-1, 0, 1, false, \"p\", "
-                                  "\"f\", \"h\", \"t\"]]')")
+    code, message = thief.refusal("SELECT observ.push_positions('web-1', 'many', '[[-1, 0, 1, \"\", false, "
+                                  "\"p\", \"f\", \"h\", \"t\"]]')")
     assert (code, '"many" on "web-1" has 500000 log files' in message) == ("54000", True), message
     assert thief.refusal("SELECT observ.agent_hello('web-1', 'shop', 1, NULL, '1', 60, now())")[0] is None, \
         "what is known goes on"

@@ -79,15 +79,15 @@ static void each_kind_has_one_writer_for_the_database_and_for_people(void **stat
 {
 	static const struct { const char *name, *row, *table, *printed; } rows[SAMPLE_KIND_COUNT] = {
 		[SAMPLE_METRICS] = {
-			"metrics", ",null,12.5,null,4096",
+			"metrics", ",0,12.5,null,4096",
 			"vps_metrics", "\"cpu_percent\":12.5,\"memory_mb\":4096" },
 		[SAMPLE_CHECK] = {
-			"checks", ",\"http://x/\\\"\",503,1.5,false,\"status\",\"503\",null,0.25,null,1,"
-			"null,3,3600",
+			"checks",
+			",\"http://x/\\\"\",503,1.5,3,3600,1,0.25,null,null,null,\"status\",\"503\"",
 			"health_checks", "\"url\":\"http://x/\\\"\",\"status_code\":503,"
-			"\"response_time_ms\":1.5,\"success\":false,\"error_class\":\"status\","
-			"\"error_message\":\"503\",\"connect_ms\":0.25,\"first_byte_ms\":1,\"attempts\":3,"
-			"\"interval_s\":3600" },
+			"\"response_time_ms\":1.5,\"success\":false,\"attempts\":3,\"interval_s\":3600,"
+			"\"first_byte_ms\":1,\"connect_ms\":0.25,\"error_class\":\"status\","
+			"\"error_message\":\"503\"" },
 		[SAMPLE_GAP] = {
 			"gaps", ",null,\"truncated\",null,10,\"d\"",
 			"gaps", "\"kind\":\"truncated\",\"bytes\":10,\"detail\":\"d\"" },
@@ -120,7 +120,30 @@ static void each_kind_has_one_writer_for_the_database_and_for_people(void **stat
 	}
 }
 
-static void rows_of_all_kinds_go_as_one_parameter(void **state)
+/* Four digits and two decimals are enough; whole numbers are whole, and none becomes what JSON lacks. */
+static void a_number_is_as_short_as_it_is_worth(void **state)
+{
+	static const struct { double value; const char *row; } rows[] = {
+		{ 0, ",0,0" }, { 0.05028, ",0,0.05" }, { 7.136, ",0,7.14" }, { 99.996, ",0,100" },
+		{ 123.456, ",0,123.5" }, { 9876, ",0,9876" }, { 12345.6, ",0,12346" },
+		{ 9687471, ",0,9687471" },
+		{ -0.126, ",0,-0.13" }, { 1e15, ",0,1000000000000000" }, { (double)INFINITY, ",0" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct sample s = { .kind = SAMPLE_METRICS };
+		struct buf row = BUF(1000);
+
+		for (int m = 0; m < METRIC_COUNT; m++)
+			s.metrics.value[m] = m == 0 ? rows[i].value : NAN;
+		assert_true(row_add(&row, &s));
+		assert_string_equal(buf_cstr(&row), rows[i].row);
+		buf_free(&row);
+	}
+}
+
+static void rows_of_all_kinds_go_in_their_order(void **state)
 {
 	struct sample m = sample_of(SAMPLE_METRICS), c = sample_of(SAMPLE_CHECK), g = sample_of(SAMPLE_GAP);
 	struct buf out = BUF(1000);
@@ -139,10 +162,10 @@ static void rows_of_all_kinds_go_as_one_parameter(void **state)
 	assert_true(batch_add(&b, &g));
 	assert_true(batch_json(&b, &out));
 	assert_string_equal(buf_cstr(&out),
-			    "[\"metrics\",[[5,false,null,12.5,null,4096],[5,true,{\"a\":1},12.5,null,4096]],"
-			    "\"checks\",[[5,false,\"http://x/\\\"\",503,1.5,false,\"status\",\"503\",null,"
-			    "0.25,null,1,null,3,3600]],\"gaps\",[[5,null,\"truncated\",null,10,\"d\"],"
-			    "[5,4,\"truncated\",null,10,\"d\"]]]");
+			    ",[[5,0,0,12.5,null,4096],[5,1,{\"a\":1},12.5,null,4096]],"
+			    "[[5,0,\"http://x/\\\"\",503,1.5,3,3600,1,0.25,null,null,null,\"status\","
+			    "\"503\"]],"
+			    "[[5,null,\"truncated\",null,10,\"d\"],[5,4,\"truncated\",null,10,\"d\"]]");
 	assert_int_equal(b.n[SAMPLE_METRICS], 2);
 	assert_int_equal(batch_all_rows(&b), 5);
 	assert_int_equal(batch_rows(&b), 4);            /* the server cannot refuse the gap of a log */
@@ -169,7 +192,7 @@ static void a_row_without_room_leaves_the_others_whole(void **state)
 	assert_false(batch_add(&b, &g));
 	assert_int_equal(b.n[SAMPLE_GAP], 1);
 	assert_true(batch_json(&b, &out));
-	assert_string_equal(buf_cstr(&out), "[\"gaps\",[[5,null,\"truncated\",null,10,\"d\"]]]");
+	assert_string_equal(buf_cstr(&out), ",0,0,[[5,null,\"truncated\",null,10,\"d\"]]");
 	buf_free(&out);
 	batch_free(&b);
 }
@@ -295,8 +318,8 @@ static void a_position_says_whose_it_is_and_where_to_go_on(void **state)
 {
 	struct position p[] = {
 		{ .stream_id = 1, .to = 2, .source = "journal", .cursor = "s=\"1\";i=2" },
-		{ .stream_id = 2, .to = 3, .source = SOURCE_OUTBOX, .path = "outbox" },
-		{ .stream_id = 3, .to = 4, .source = SOURCE_TAIL, .path = "/a" },
+		{ .stream_id = 2, .to = 3, .source = SOURCE_OUTBOX },
+		{ .stream_id = 3, .to = 4, .source = SOURCE_TAIL, .path = "/a", .finished = true },
 	};
 	struct buf out = BUF(1000);
 	struct batch b;
@@ -307,9 +330,8 @@ static void a_position_says_whose_it_is_and_where_to_go_on(void **state)
 		assert_true(batch_set_position(&b, &p[i]));
 	assert_true(batch_positions(&b, &out));
 	assert_string_equal(buf_cstr(&out),
-			    "[[1,0,2,false,\"\",\"\",\"\",\"\",\"journal\",\"s=\\\"1\\\";i=2\"],"
-			    "[2,0,3,false,\"outbox\",\"\",\"\",\"\",\"outbox\",\"\"],"
-			    "[3,0,4,false,\"/a\",\"\",\"\",\"\"]]");
+			    "[[1,0,2,\"journal\",0,\"\",\"\",\"\",\"\",\"s=\\\"1\\\";i=2\"],"
+			    "[2,0,3,\"outbox\"],[3,0,4,\"\",1,\"/a\"]]");
 	buf_free(&out);
 	batch_free(&b);
 }
@@ -355,8 +377,7 @@ static void a_position_keeps_where_the_batch_began(void **state)
 	p.to = 9;
 	assert_true(batch_set_position(&b, &p));
 	assert_true(buf_adds(&out, "before:") && batch_positions(&b, &out));
-	assert_string_equal(buf_cstr(&out), "before:[[4,100,160,false,\"/a\",\"\",\"\",\"\"],"
-					    "[6,0,9,false,\"/a\",\"\",\"\",\"\"]]");
+	assert_string_equal(buf_cstr(&out), "before:[[4,100,160,\"\",0,\"/a\"],[6,0,9,\"\",0,\"/a\"]]");
 	batch_reset(&b);
 	assert_true(batch_empty(&b));
 	buf_free(&out);
@@ -380,7 +401,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_kind_has_one_writer_for_the_database_and_for_people),
-		cmocka_unit_test(rows_of_all_kinds_go_as_one_parameter),
+		cmocka_unit_test(a_number_is_as_short_as_it_is_worth),
+		cmocka_unit_test(rows_of_all_kinds_go_in_their_order),
 		cmocka_unit_test(a_row_without_room_leaves_the_others_whole),
 		cmocka_unit_test(a_refused_row_becomes_a_reject_with_its_bytes),
 		cmocka_unit_test(log_columns_are_binary_arrays),
