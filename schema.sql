@@ -664,6 +664,9 @@ GRANT EXECUTE ON FUNCTION agent_streams, push_positions TO observ_agent;
 -- go through the same functions. These use tables of code points and ICU instead of the database's locale.
 -- docs/schema.md has the figures.
 
+-- Raise this when words() makes other words of a line: then schema.sql makes those of all lines anew.
+CREATE OR REPLACE FUNCTION words_version() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 2;
+
 -- A text of a line that is indexed is cut, because a tsvector holds at most 1 MiB and no line may be refused
 -- for its words.
 CREATE OR REPLACE FUNCTION max_search_chars() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 16384;
@@ -696,21 +699,39 @@ CREATE OR REPLACE FUNCTION separators() RETURNS text LANGUAGE sql IMMUTABLE PARA
 	'\uA8F8-\uA8FA\uA8FC\uA92E-\uA92F\uA95F\uA9C1-\uA9CD\uA9DE-\uA9DF\uAA5C-\uAA5F\uAA77-\uAA79'
 	'\uAADE-\uAADF\uAAF0-\uAAF1\uAB5B\uAB6A-\uAB6B\uABEB\uE000-\uF8FF\uFB29\uFBB2-\uFBC2'
 	'\uFD3E-\uFD4F\uFDCF\uFDFC-\uFDFF\uFE10-\uFE19\uFE30-\uFE6B\uFF01-\uFF0F\uFF1A-\uFF20'
-	'\uFF3B-\uFF40\uFF5B-\uFF65\uFFE0-\uFFEE\uFFFC-\uFFFD\U0001D000-\U0001D35F'
-	'\U0001F000-\U0001FBCA\U000F0000-\U0010FFFF';
+	'\uFF3B-\uFF40\uFF5B-\uFF65\uFFE0-\uFFEE\uFFFC-\uFFFD\U00010100-\U00010102'
+	'\U00010137-\U0001013F\U00010179-\U00010189\U0001018C-\U000101FC\U0001039F\U000103D0\U0001056F'
+	'\U00010857\U00010877-\U00010878\U0001091F\U0001093F\U00010A50-\U00010A58\U00010A7F\U00010AC8'
+	'\U00010AF0-\U00010AF6\U00010B39-\U00010B3F\U00010B99-\U00010B9C\U00010EAD'
+	'\U00010F55-\U00010F59\U00010F86-\U00010F89\U00011047-\U0001104D\U000110BB-\U000110BC'
+	'\U000110BE-\U000110C1\U00011140-\U00011143\U00011174-\U00011175\U000111C5-\U000111C8'
+	'\U000111CD\U000111DB\U000111DD-\U000111DF\U00011238-\U0001123D\U000112A9\U0001144B-\U0001144F'
+	'\U0001145A-\U0001145D\U000114C6\U000115C1-\U000115D7\U00011641-\U00011643'
+	'\U00011660-\U0001166C\U000116B9\U0001173C-\U0001173F\U0001183B\U00011944-\U00011946\U000119E2'
+	'\U00011A3F-\U00011A46\U00011A9A-\U00011A9C\U00011A9E-\U00011AA2\U00011C41-\U00011C45'
+	'\U00011C70-\U00011C71\U00011EF7-\U00011EF8\U00011FD5-\U00011FFF\U00012470-\U00012474'
+	'\U00012FF1-\U00012FF2\U00016A6E-\U00016A6F\U00016AF5\U00016B37-\U00016B3F'
+	'\U00016B44-\U00016B45\U00016E97-\U00016E9A\U00016FE2\U0001BC9C\U0001BC9F\U0001CF50-\U0001D164'
+	'\U0001D16A-\U0001D16C\U0001D183-\U0001D184\U0001D18C-\U0001D1A9\U0001D1AE-\U0001D241'
+	'\U0001D245\U0001D300-\U0001D356\U0001D6C1\U0001D6DB\U0001D6FB\U0001D715\U0001D735\U0001D74F'
+	'\U0001D76F\U0001D789\U0001D7A9\U0001D7C3\U0001D800-\U0001D9FF\U0001DA37-\U0001DA3A'
+	'\U0001DA6D-\U0001DA74\U0001DA76-\U0001DA83\U0001DA85-\U0001DA8B\U0001E14F\U0001E2FF'
+	'\U0001E95E-\U0001E95F\U0001ECAC\U0001ECB0\U0001ED2E\U0001EEF0-\U0001F0F5\U0001F10D-\U0001FBCA'
+	'\U000F0000-\U0010FFFF';
 
 -- Characters that nobody sees: classes Cf and Me, and variation selectors. They leave before words are made.
 CREATE OR REPLACE FUNCTION invisibles() RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN
 	'\u00AD\u0488-\u0489\u0600-\u0605\u061C\u06DD\u070F\u0890-\u0891\u08E2\u180E\u1ABE'
 	'\u200B-\u200F\u202A-\u202E\u2060-\u206F\u20DD-\u20E0\u20E2-\u20E4\uA670-\uA672\uFE00-\uFE0F'
-	'\uFEFF\uFFF9-\uFFFB\U000E0001-\U000E01EF';
+	'\uFEFF\uFFF9-\uFFFB\U000110BD\U000110CD\U00013430-\U00013438\U0001BCA0-\U0001BCA3'
+	'\U0001D173-\U0001D17A\U000E0001-\U000E01EF';
 
 -- Scripts without spaces between words: Thai, Lao, Tibetan, Myanmar, Hangul, Khmer, those of Yunnan and Java,
 -- kana, bopomofo, Han, Yi.
 CREATE OR REPLACE FUNCTION unspaced() RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN
 	'\u0E00-\u109F\u1100-\u11FF\u1780-\u17FF\u1950-\u19DF\u1A20-\u1AAD\u1B00-\u1B7F\u3005-\u3007'
 	'\u3021-\u302F\u3031-\u3035\u303B-\u303C\u3041-\u3096\u3099-\u309F\u30A1-\u4DBF\u4E00-\uA4CF'
-	'\uA960-\uAADF\uAC00-\uD7FF\uF900-\uFAFF\uFF66-\uFFDC\U00016FE0-\U00018CFF'
+	'\uA960-\uAADF\uAC00-\uD7FF\uF900-\uFAFF\uFF66-\uFFDC\U00016FE0-\U00018D7F'
 	'\U0001AFF0-\U0001B2FF\U00020000-\U0003FFFF';
 
 -- The best lower() that this server has, and one sigma for the two that Greek has.
@@ -724,25 +745,43 @@ BEGIN
 END
 $$;
 
--- The text in which the words of a line stand, each part cut at p_max. Blanks stand for what separates keys
--- and values in the context's JSON, and for its escapes.
+-- The text in which the words of a line stand, logger and message cut at p_max. Blanks stand for what
+-- separates keys and values in the context's JSON, and for its escapes.
 CREATE OR REPLACE FUNCTION line_text(p_logger text, p_message text, p_context text, p_max int) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN left(coalesce(p_logger || ' ', '') || p_message, p_max) || coalesce(' ' || left(
+RETURN CASE WHEN octet_length(p_message) + coalesce(octet_length(p_logger), 0) < p_max
+	THEN coalesce(p_logger || ' ', '') || p_message
+	ELSE left(coalesce(p_logger || ' ', '') || p_message, p_max) END || coalesce(' ' ||
 	CASE WHEN strpos(p_context, '\') = 0
 	THEN replace(replace(replace(replace(p_context, '": "', ' '), '", "', ' '), '": ', ' '), ', "', ' ')
-	ELSE regexp_replace(p_context, '\\(["\\/bfnrt]|u[0-9a-f]{4})', ' ', 'g') END, p_max), '');
+	ELSE regexp_replace(p_context, '\\(["\\/bfnrt]|u[0-9a-f]{4})', ' ', 'g') END, '');
+
+-- Blanks in place of the symbols that most lines have. replace() takes a third of the time of a regular
+-- expression, an eighth of that of translate().
+CREATE OR REPLACE FUNCTION symbols_apart(p text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(p,
+	'"', ' '), ':', ' '), ',', ' '), '{', ' '), '}', ' '), '/', ' '), '.', ' '), '-', ' '), '_', ' '),
+	'=', ' '), '(', ' '), ')', ' ');
 
 -- Blanks between the parts of camelCase words: orderService, HTTPServer, OAuth2Client.
 CREATE OR REPLACE FUNCTION camel_apart(p text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN regexp_replace(CASE WHEN p COLLATE "C" ~ '[A-Z0-9][A-Z][a-z]'
-	THEN regexp_replace(p COLLATE "C", '([A-Z0-9])([A-Z][a-z])', '\1 \2', 'g') ELSE p END,
-	'([a-z])([A-Z])', '\1 \2', 'g');
+RETURN regexp_replace(p COLLATE "C", '(?<=[a-z])(?=[A-Z])|(?<=[A-Z0-9])(?=[A-Z][a-z])', ' ', 'g');
+
+-- NFC, without invisible characters.
+CREATE OR REPLACE FUNCTION composed(p text) RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+	p := regexp_replace(p COLLATE "C", '[' || observ.invisibles() || ']+', '', 'g');
+	RETURN CASE WHEN p IS NORMALIZED THEN p ELSE normalize(p) END;
+END
+$$;
+
+-- Blanks in place of all that separates words.
+CREATE OR REPLACE FUNCTION separators_apart(p text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN regexp_replace(p COLLATE "C", E'[\\u0001-\\u001F!-/:-@[-`{-\\u007F' || separators() || ']+', ' ', 'g');
 
 -- Lower case, NFC, without invisible characters.
 CREATE OR REPLACE FUNCTION folded(p text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN octet_length(p) = length(p) THEN lower(p COLLATE "C")
-	ELSE lower_case(normalize(regexp_replace(p COLLATE "C", '[' || invisibles() || ']+', '', 'g'))) END;
+RETURN CASE WHEN octet_length(p) = length(p) THEN lower(p COLLATE "C") ELSE lower_case(composed(p)) END;
 
 -- The words of a text in their order. A run of an unspaced script becomes its pairs and its last character.
 -- In a query that character is left out if a longer run ends the text: the run may go on in the line.
@@ -776,50 +815,74 @@ BEGIN
 END
 $$;
 
+-- Each pair of characters in the runs of unspaced scripts, and the last character of each run.
+CREATE OR REPLACE FUNCTION pairs(p text) RETURNS text[] LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+	c CONSTANT text[] := string_to_array(regexp_replace(p COLLATE "C", '[^' || observ.unspaced() || ']+',
+		' ', 'g') || ' ', NULL);
+BEGIN
+	RETURN ARRAY(SELECT rtrim(one || next) FROM unnest(c, c[2:]) u(one, next) WHERE one <> ' ');
+END
+$$;
+
+-- The words of any line, some twice. p is p_line without its usual symbols. U+FFFD stands for a byte that is
+-- no text.
+CREATE OR REPLACE FUNCTION odd_words(p_line text, p text) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+	whole text := replace(p, E'\uFFFD', ' ');
+	ascii CONSTANT boolean := octet_length(whole) = length(whole);
+	composed CONSTANT text := CASE WHEN NOT ascii THEN observ.composed(p_line) END;
+	parts text := '';
+	list text[];
+BEGIN
+	IF composed <> p_line THEN                      -- symbols may be part of a composed character
+		whole := composed;
+	END IF;
+	whole := observ.separators_apart(whole);
+	IF whole ~ '[a-z][A-Z]|[A-Z0-9][A-Z][a-z]' THEN
+		parts := ' ' || observ.camel_apart(whole);
+	END IF;
+	IF ascii THEN
+		whole := lower((whole || parts) COLLATE "C");
+	ELSIF whole ~ ('[' || observ.unspaced() || ']') THEN
+		whole := observ.lower_case(whole);
+		list := observ.pairs(whole);
+		whole := regexp_replace((whole || observ.lower_case(parts)) COLLATE "C",
+			'[' || observ.unspaced() || ']+', ' ', 'g');
+	ELSE
+		whole := observ.lower_case(whole || parts);
+	END IF;
+	list := list || string_to_array(whole, ' ');
+	IF octet_length(whole) >= 2047 THEN             -- a longer word is none in a tsvector
+		list := ARRAY(SELECT left(w, observ.max_word_chars()) FROM unnest(list) w);
+	END IF;
+	RETURN list;
+END
+$$;
+
 -- The words of a log line; level=LEVEL if that is not INFO; cut= if the context is longer than what is
--- indexed. Symbols become blanks one after the other, first those that most lines have: replace() takes a
--- third of the time of a regular expression, an eighth of that of translate(). Nothing depends on the
+-- indexed. Most lines have ASCII letters, digits and the usual symbols alone. Nothing depends on the
 -- search_path, nor, with E before each backslash, on standard_conforming_strings.
 CREATE OR REPLACE FUNCTION words(p_level text, p_logger text, p_message text, p_context jsonb)
 RETURNS tsvector LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
 	c text := p_context;
-	t text := observ.line_text(p_logger, p_message, c, observ.max_search_chars());
-	marks text := CASE WHEN p_level = 'INFO' THEN '' ELSE ' level=' || p_level END ||
-		CASE WHEN length(c) > observ.max_search_chars() THEN ' cut=' ELSE '' END;
-	camels text;
-	list text[];
+	marks text := CASE WHEN p_level = 'INFO' THEN '' ELSE ' level=' || p_level END;
+	line text;
+	t text;
 BEGIN
-	t :=
-		replace(replace(replace(replace(replace(replace(replace(replace(replace(
-		replace(replace(replace(t, '"', ' '), ':', ' '), ',', ' '), '{', ' '), '}', ' '), '/', ' ')
-		, '.', ' '), '-', ' '), '_', ' '), '=', ' '), '(', ' '), ')', ' ');
-	IF t !~ '[^a-zA-Z0-9 ]|[a-z][A-Z]|[A-Z0-9][A-Z][a-z]' AND length(t) < 2047 THEN
+	IF octet_length(c) > observ.max_search_chars() AND length(c) > observ.max_search_chars() THEN
+		c := left(c, observ.max_search_chars());
+		marks := marks || ' cut=';
+	END IF;
+	line := observ.line_text(p_logger, p_message, c, observ.max_search_chars());
+	t := observ.symbols_apart(line);
+	IF t !~ '[^a-zA-Z0-9 ]|[a-z][A-Z]|[A-Z0-9][A-Z][a-z]' AND octet_length(t) < 2047 THEN
 		RETURN array_to_tsvector(array_remove(string_to_array(lower(t COLLATE "C") || marks, ' '),
 			''));
 	END IF;
-	t :=
-		replace(replace(replace(replace(replace(replace(replace(replace(replace(
-		replace(replace(replace(replace(replace(replace(replace(replace(replace(
-		replace(replace(replace(replace(replace(replace(t, E'\uFFFD', ' ')
-		, E'\n', ' '), E'\t', ' '), E'\r', ' '), '!', ' '), '#', ' '), '$', ' '), '%', ' ')
-		, '&', ' '), '''', ' '), '*', ' '), '+', ' '), ';', ' '), '<', ' '), '>', ' ')
-		, '?', ' '), '@', ' '), '[', ' '), E'\\', ' '), ']', ' '), '^', ' '), '`', ' ')
-		, '|', ' '), '~', ' ');
-	IF t ~ '[a-z][A-Z]|[A-Z0-9][A-Z][a-z]' THEN
-		-- word_list() costs more than to find the words that have parts.
-		IF octet_length(t) > length(t) THEN
-			SELECT string_agg(w, ' ') INTO camels FROM unnest(string_to_array(t, ' ')) w
-			WHERE w ~ '[a-z][A-Z]|[A-Z0-9][A-Z][a-z]';
-		END IF;
-		t := t || ' ' || observ.camel_apart(coalesce(camels, t));
-	END IF;
-	IF t ~ '[^a-zA-Z0-9 ]' OR length(t) >= 2047 AND t ~ '[0-9A-Za-z]{255}' THEN
-		list := observ.word_list(t);
-	ELSE
-		list := string_to_array(lower(t COLLATE "C"), ' ');
-	END IF;
-	RETURN array_to_tsvector(array_remove(list || string_to_array(marks, ' '), ''));
+	RETURN array_to_tsvector(array_remove(observ.odd_words(line, t) || string_to_array(marks, ' '), ''));
 END
 $$;
 -- ==== 30-facts: metrics, checks, log lines, and what was lost or refused ========================
@@ -931,26 +994,35 @@ CREATE TABLE IF NOT EXISTS log_entries (
 	context jsonb,
 	stream_id bigint,                               -- with the offset of the line's first byte this
 	stream_offset bigint,                           -- gives the order of the file
-	received_at timestamptz NOT NULL DEFAULT now(),
-	search tsvector GENERATED ALWAYS AS (words(level, logger, message, context)) STORED
+	received_at timestamptz NOT NULL DEFAULT now()
 ) PARTITION BY RANGE ("timestamp");
 
--- An older schema.sql made other words. To make them anew rewrites the table.
+-- The words of the lines. An older schema.sql may have made other words, which words_version() tells. To make
+-- them anew rewrites the table, so its indexes go first.
 DO $$
+DECLARE
+	v_words CONSTANT text := 'words(), version ' || words_version();
 BEGIN
-	IF NOT EXISTS (SELECT FROM pg_attrdef WHERE adrelid = 'log_entries'::regclass
-			AND pg_get_expr(adbin, adrelid) LIKE '%words(level,%') THEN
-		DROP VIEW IF EXISTS v_logs;
-		ALTER TABLE log_entries DROP COLUMN IF EXISTS search, ADD COLUMN search tsvector
-			GENERATED ALWAYS AS (words(level, logger, message, context)) STORED;
-		DROP FUNCTION IF EXISTS long_context_text(jsonb);
+	IF EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'log_entries'::regclass AND attname = 'search'
+			AND col_description(attrelid, attnum) = v_words) THEN
+		RETURN;
 	END IF;
+	DROP VIEW IF EXISTS v_logs;
+	DROP INDEX IF EXISTS log_entries_timestamp_idx, log_entries_vps_name_timestamp_idx,
+		log_entries_app_name_timestamp_idx;
+	ALTER TABLE log_entries DROP COLUMN IF EXISTS search, ADD COLUMN search tsvector
+		GENERATED ALWAYS AS (words(level, logger, message, context)) STORED;
+	EXECUTE format('COMMENT ON COLUMN log_entries.search IS %L', v_words);
+	DROP FUNCTION IF EXISTS long_context_text(jsonb);
 END
 $$;
+
+-- Times ascend, because lines arrive about in their order: so new entries fill the last page of an index, and
+-- PostgreSQL finds it at once. The newest lines are read backwards.
 SELECT want_index('log_entries_search_idx', 'log_entries USING gin (search)'),
-	want_index('log_entries_timestamp_idx', 'log_entries ("timestamp" DESC)'),
-	want_index('log_entries_vps_name_timestamp_idx', 'log_entries (vps_name, "timestamp" DESC)'),
-	want_index('log_entries_app_name_timestamp_idx', 'log_entries (app_name, "timestamp" DESC)')
+	want_index('log_entries_timestamp_idx', 'log_entries ("timestamp")'),
+	want_index('log_entries_vps_name_timestamp_idx', 'log_entries (vps_name, "timestamp")'),
+	want_index('log_entries_app_name_timestamp_idx', 'log_entries (app_name, "timestamp")')
 	\g /dev/null
 
 -- What was lost.
@@ -1140,8 +1212,10 @@ BEGIN
 		stream_offset, received_at)
 	SELECT t, p_vps, p_app, ('{TRACE,DEBUG,INFO,WARNING,ERROR,CRITICAL}'::text[])[l + 1], g, m, c,
 		p_streams[s], o, v_now
-	FROM unnest(p_stream, p_offset, p_timestamp, p_level, p_logger, p_message, p_context)
-		u(s, o, t, l, g, m, c);
+	-- In FROM, unnest() would store its rows first.
+	FROM (SELECT unnest(p_stream) AS s, unnest(p_offset) AS o, unnest(p_timestamp) AS t,
+		unnest(p_level) AS l, unnest(p_logger) AS g, unnest(p_message) AS m,
+		unnest(p_context) AS c) u;
 END
 $$;
 
@@ -1408,10 +1482,11 @@ $$;
 
 -- ---- conditions --------------------------------------------------------------------------------
 
--- All of these words. The last one may go on if p_open.
+-- All of these words. The last one may go on if p_open, and so may one that word_list() has cut.
 CREATE OR REPLACE FUNCTION words_query(p_words text[], p_open boolean) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN (SELECT string_agg('''' || w || CASE WHEN place = cardinality(p_words) AND p_open THEN ''':*'
+RETURN (SELECT string_agg('''' || w || CASE WHEN place = cardinality(p_words) AND p_open
+	OR length(w) >= max_word_chars() THEN ''':*'
 	ELSE '''' END, ' & ') FROM unnest(p_words) WITH ORDINALITY u(w, place));
 
 CREATE OR REPLACE FUNCTION has_words(p_query text) RETURNS text
@@ -1820,7 +1895,7 @@ GRANT EXECUTE ON FUNCTION found_lines, lines_sample, sample_of, about_lines, win
 	count_budget, few_lines, search_budget, in_time, first_edge, next_width, narrow_condition,
 	line_condition, level_condition, column_condition, context_condition, context_words, nested,
 	json_values, key_paths, compared, time_of, number_of, like_pattern, text_condition, has_words,
-	words_query, line_fits, stands_in, is_edge, ascii_pattern, unescaped, word_list, folded,
+	words_query, line_fits, stands_in, is_edge, ascii_pattern, unescaped, word_list, folded, composed,
 	lower_case, separators, invisibles, unspaced, max_word_chars TO observ_hub;
 -- ==== 40-maintain: roll-ups, retention, partitions, maintain() ==================================
 CREATE TABLE IF NOT EXISTS metrics_5m (

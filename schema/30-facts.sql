@@ -107,26 +107,35 @@ CREATE TABLE IF NOT EXISTS log_entries (
 	context jsonb,
 	stream_id bigint,                               -- with the offset of the line's first byte this
 	stream_offset bigint,                           -- gives the order of the file
-	received_at timestamptz NOT NULL DEFAULT now(),
-	search tsvector GENERATED ALWAYS AS (words(level, logger, message, context)) STORED
+	received_at timestamptz NOT NULL DEFAULT now()
 ) PARTITION BY RANGE ("timestamp");
 
--- An older schema.sql made other words. To make them anew rewrites the table.
+-- The words of the lines. An older schema.sql may have made other words, which words_version() tells. To make
+-- them anew rewrites the table, so its indexes go first.
 DO $$
+DECLARE
+	v_words CONSTANT text := 'words(), version ' || words_version();
 BEGIN
-	IF NOT EXISTS (SELECT FROM pg_attrdef WHERE adrelid = 'log_entries'::regclass
-			AND pg_get_expr(adbin, adrelid) LIKE '%words(level,%') THEN
-		DROP VIEW IF EXISTS v_logs;
-		ALTER TABLE log_entries DROP COLUMN IF EXISTS search, ADD COLUMN search tsvector
-			GENERATED ALWAYS AS (words(level, logger, message, context)) STORED;
-		DROP FUNCTION IF EXISTS long_context_text(jsonb);
+	IF EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'log_entries'::regclass AND attname = 'search'
+			AND col_description(attrelid, attnum) = v_words) THEN
+		RETURN;
 	END IF;
+	DROP VIEW IF EXISTS v_logs;
+	DROP INDEX IF EXISTS log_entries_timestamp_idx, log_entries_vps_name_timestamp_idx,
+		log_entries_app_name_timestamp_idx;
+	ALTER TABLE log_entries DROP COLUMN IF EXISTS search, ADD COLUMN search tsvector
+		GENERATED ALWAYS AS (words(level, logger, message, context)) STORED;
+	EXECUTE format('COMMENT ON COLUMN log_entries.search IS %L', v_words);
+	DROP FUNCTION IF EXISTS long_context_text(jsonb);
 END
 $$;
+
+-- Times ascend, because lines arrive about in their order: so new entries fill the last page of an index, and
+-- PostgreSQL finds it at once. The newest lines are read backwards.
 SELECT want_index('log_entries_search_idx', 'log_entries USING gin (search)'),
-	want_index('log_entries_timestamp_idx', 'log_entries ("timestamp" DESC)'),
-	want_index('log_entries_vps_name_timestamp_idx', 'log_entries (vps_name, "timestamp" DESC)'),
-	want_index('log_entries_app_name_timestamp_idx', 'log_entries (app_name, "timestamp" DESC)')
+	want_index('log_entries_timestamp_idx', 'log_entries ("timestamp")'),
+	want_index('log_entries_vps_name_timestamp_idx', 'log_entries (vps_name, "timestamp")'),
+	want_index('log_entries_app_name_timestamp_idx', 'log_entries (app_name, "timestamp")')
 	\g /dev/null
 
 -- What was lost.
@@ -316,8 +325,10 @@ BEGIN
 		stream_offset, received_at)
 	SELECT t, p_vps, p_app, ('{TRACE,DEBUG,INFO,WARNING,ERROR,CRITICAL}'::text[])[l + 1], g, m, c,
 		p_streams[s], o, v_now
-	FROM unnest(p_stream, p_offset, p_timestamp, p_level, p_logger, p_message, p_context)
-		u(s, o, t, l, g, m, c);
+	-- In FROM, unnest() would store its rows first.
+	FROM (SELECT unnest(p_stream) AS s, unnest(p_offset) AS o, unnest(p_timestamp) AS t,
+		unnest(p_level) AS l, unnest(p_logger) AS g, unnest(p_message) AS m,
+		unnest(p_context) AS c) u;
 END
 $$;
 

@@ -90,10 +90,11 @@ $$;
 
 -- ---- conditions --------------------------------------------------------------------------------
 
--- All of these words. The last one may go on if p_open.
+-- All of these words. The last one may go on if p_open, and so may one that word_list() has cut.
 CREATE OR REPLACE FUNCTION words_query(p_words text[], p_open boolean) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN (SELECT string_agg('''' || w || CASE WHEN place = cardinality(p_words) AND p_open THEN ''':*'
+RETURN (SELECT string_agg('''' || w || CASE WHEN place = cardinality(p_words) AND p_open
+	OR length(w) >= max_word_chars() THEN ''':*'
 	ELSE '''' END, ' & ') FROM unnest(p_words) WITH ORDINALITY u(w, place));
 
 CREATE OR REPLACE FUNCTION has_words(p_query text) RETURNS text
@@ -502,5 +503,5 @@ GRANT EXECUTE ON FUNCTION found_lines, lines_sample, sample_of, about_lines, win
 	count_budget, few_lines, search_budget, in_time, first_edge, next_width, narrow_condition,
 	line_condition, level_condition, column_condition, context_condition, context_words, nested,
 	json_values, key_paths, compared, time_of, number_of, like_pattern, text_condition, has_words,
-	words_query, line_fits, stands_in, is_edge, ascii_pattern, unescaped, word_list, folded,
+	words_query, line_fits, stands_in, is_edge, ascii_pattern, unescaped, word_list, folded, composed,
 	lower_case, separators, invisibles, unspaced, max_word_chars TO observ_hub;

@@ -59,9 +59,9 @@ SELECT has_column('observ', t, m || f, format('%s has %s%s', t, m, f))
 
 SELECT ok(pg_get_indexdef(i::regclass) LIKE d, i) FROM (VALUES
 	('log_entries_search_idx', '%USING gin (search)'),
-	('log_entries_timestamp_idx', '%USING btree ("timestamp" DESC)'),
-	('log_entries_vps_name_timestamp_idx', '%USING btree (vps_name, "timestamp" DESC)'),
-	('log_entries_app_name_timestamp_idx', '%USING btree (app_name, "timestamp" DESC)')) v(i, d);
+	('log_entries_timestamp_idx', '%USING btree ("timestamp")'),
+	('log_entries_vps_name_timestamp_idx', '%USING btree (vps_name, "timestamp")'),
+	('log_entries_app_name_timestamp_idx', '%USING btree (app_name, "timestamp")')) v(i, d);
 SELECT is((SELECT count(*) FROM partitions('log_entries') p, pg_index i WHERE i.indrelid = p.partition),
 	(SELECT 4 * count(*) FROM partitions('log_entries')),
 	'each partition of log_entries has the four indexes');
