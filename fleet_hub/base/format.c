@@ -159,10 +159,10 @@ template_formatter *format_find(struct text name)
 		{ "age", format_age },      { "num", format_num },     { "bytes", format_bytes },
 		{ "heat", format_heat },    { "zero", format_zero },   { "plural", format_plural },
 		{ "span", format_span },    { "clock", format_clock }, { "day", format_day },
-		{ "url", link_url },        { "with", link_with },     { "and", link_and },
-		{ "not", link_not },        { "drop", link_drop },     { "term", link_term },
-		{ "asset", link_to_asset }, { "line", draw_line },     { "band", draw_band },
-		{ "bar", draw_bar },
+		{ "url", link_url },        { "with", link_with },     { "set", link_set },
+		{ "and", link_and },        { "not", link_not },       { "drop", link_drop },
+		{ "term", link_term },      { "asset", link_to_asset }, { "line", draw_line },
+		{ "band", draw_band },      { "bar", draw_bar },
 	};
 
 	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)

@@ -14,7 +14,9 @@
  *	{{#f.url}}a b/c{{/f.url}}                       a%20b%2Fc
  *	{{#f.with}}sort=cpu{{/f.with}}                  the page's own query, changed; k=v&k2=v2, no value:
  *	                                                without k. Only for values that hold no '&'.
- *	{{#f.and}}app:billing{{/f.and}}                 the page's own query with a term added to q
+ *	{{#f.set}}columns=time,ctx.a&b{{/f.set}}        ... one parameter of it changed, to any value
+ *	{{#f.and}}app:billing{{/f.and}}                 the page's own query with a term added to q, or
+ *	                                                no longer excluded there
  *	{{#f.not}}app:billing{{/f.not}}                 ... with the term excluded
  *	{{#f.drop}}app:billing{{/f.drop}}               ... without the term
  *	{{#f.term}}vps:my server{{/f.term}}             vps:"my server", as the search box reads it

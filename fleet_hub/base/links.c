@@ -5,8 +5,8 @@
 #include "assets.h"
 
 /* What lives in a page's address. Everything else is dropped from links. */
-static const char *const kept_params[] = { "q",  "state", "sort", "view",  "range",
-					   "from", "to", "show", "counts" };
+static const char *const kept_params[] = { "q",  "state", "sort",   "view",    "range", "from",
+					   "to", "show",  "counts", "columns", "wrap" };
 
 bool link_url(const void *ctx, struct text in, struct buf *out)
 {
@@ -14,11 +14,20 @@ bool link_url(const void *ctx, struct text in, struct buf *out)
 	return http_encode(out, in);
 }
 
-/* The value that the pairs "k=v&k2=v2" give to `name`; false when they do not name it. */
-static bool changed(struct text pairs, const char *name, struct text *ret)
+/* What a link changes of the page's address. */
+struct changes {
+	struct text pairs;              /* k=v&k2=v2; no value: without k */
+	bool single;                    /* one pair, whose value may hold an '&' */
+	const struct text *q;           /* the new query; NULL: as it is */
+};
+
+/* The value that the changes give to `name`; false when they do not name it. */
+static bool changed(const struct changes *c, const char *name, struct text *ret)
 {
+	struct text pairs = c->pairs;
+
 	while (pairs.len) {
-		const char *end = memchr(pairs.s, '&', pairs.len);
+		const char *end = c->single ? NULL : memchr(pairs.s, '&', pairs.len);
 		struct text pair = { pairs.s, end ? (size_t)(end - pairs.s) : pairs.len };
 		const char *eq = memchr(pair.s, '=', pair.len);
 		size_t n = eq ? (size_t)(eq - pair.s) : pair.len;
@@ -46,34 +55,34 @@ static bool add_pair(struct buf *out, bool *first, const char *name, struct text
 }
 
 /* A chosen preset and a chosen pair of times exclude each other. */
-static bool replaced(struct text pairs, const char *name)
+static bool replaced(const struct changes *c, const char *name)
 {
 	struct text v;
 
 	if (strcmp(name, "range") == 0)
-		return changed(pairs, "from", &v);
-	return (strcmp(name, "from") == 0 || strcmp(name, "to") == 0) && changed(pairs, "range", &v);
+		return changed(c, "from", &v);
+	return (strcmp(name, "from") == 0 || strcmp(name, "to") == 0) && changed(c, "range", &v);
 }
 
-static bool with_changes(const struct request *r, struct text pairs, const struct text *q, struct buf *out)
+static bool with_changes(const struct request *r, const struct changes *c, struct buf *out)
 {
-	static const char *const extra[] = { "before", "after", "page", "format" };
+	static const char *const extra[] = { "before", "after", "page", "format", "rows" };
 	size_t n = sizeof kept_params / sizeof kept_params[0], mark = out->len;
 	bool first = true, ok = true;
 
 	for (size_t i = 0; i < n && ok; i++) {
 		struct text v = text_of(request_param(r, kept_params[i]));
 
-		if (q && strcmp(kept_params[i], "q") == 0)
-			v = *q;
-		if (!changed(pairs, kept_params[i], &v) && replaced(pairs, kept_params[i]))
+		if (c->q && strcmp(kept_params[i], "q") == 0)
+			v = *c->q;
+		if (!changed(c, kept_params[i], &v) && replaced(c, kept_params[i]))
 			continue;
 		ok = add_pair(out, &first, kept_params[i], v);
 	}
 	for (size_t i = 0; i < sizeof extra / sizeof extra[0] && ok; i++) {
 		struct text v;
 
-		if (changed(pairs, extra[i], &v))
+		if (changed(c, extra[i], &v))
 			ok = add_pair(out, &first, extra[i], v);
 	}
 	return ok && (out->len > mark || buf_addc(out, '?'));
@@ -81,7 +90,12 @@ static bool with_changes(const struct request *r, struct text pairs, const struc
 
 bool link_with(const void *ctx, struct text in, struct buf *out)
 {
-	return with_changes(ctx, in, NULL, out);
+	return with_changes(ctx, &(struct changes){ .pairs = in }, out);
+}
+
+bool link_set(const void *ctx, struct text in, struct buf *out)
+{
+	return with_changes(ctx, &(struct changes){ .pairs = in, .single = true }, out);
 }
 
 static bool needs_quotes(struct text v)
@@ -121,49 +135,102 @@ static bool add_term(struct buf *out, struct text term)
 	return ok && buf_addc(out, '"');
 }
 
-/* Where `term` stands in q as a piece of its own; q.len when it does not. */
-static size_t find_term(struct text q, struct text term)
+/* ---- the pieces of a query --------------------------------------------------------------------- */
+
+/* Reads a query's pieces: a word, a field, quoted text or a group, up to the blank behind it. */
+struct pieces {
+	struct text q;
+	size_t i;
+	bool term;                      /* within a term: a '(' belongs to it */
+	bool in_quotes;                 /* an open quote, */
+	int depth;                      /* and groups */
+	int inner;                      /* parentheses within a word */
+};
+
+static bool is_blank(char c)
 {
-	for (size_t i = 0; term.len && i + term.len <= q.len; i++)
-		if (memcmp(q.s + i, term.s, term.len) == 0 && (i == 0 || q.s[i - 1] == ' ') &&
-		    (i + term.len == q.len || q.s[i + term.len] == ' '))
-			return i;
-	return q.len;
+	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
-/* How a query has to be written so that a term behind it belongs to all of it. */
+static void see_parenthesis(struct pieces *p, char c)
+{
+	if (c == '(' && !p->term)
+		p->depth++;
+	else if (c == '(')
+		p->inner++;
+	else if (p->inner > 0)
+		p->inner--;
+	else if (p->depth > 0 && p->depth--)
+		p->term = false;
+}
+
+/* Take the character at i in. */
+static void see(struct pieces *p)
+{
+	char c = p->q.s[p->i], last = p->i ? p->q.s[p->i - 1] : ' ';
+
+	if (p->in_quotes) {
+		p->i += c == '\\' && p->i + 1 < p->q.len;
+		p->in_quotes = p->term = c != '"';
+	} else if (c == '"' && (!p->term || strchr(":=<>.", last))) {
+		p->in_quotes = p->term = true;
+	} else if (c == '(' || c == ')') {
+		see_parenthesis(p, c);
+	} else if (is_blank(c)) {
+		p->term = false;
+		p->inner = 0;
+	} else {
+		p->term = p->term || c != '-';
+	}
+}
+
+static bool is_word(struct text piece, const char *word)
+{
+	return piece.len == strlen(word) && strncasecmp(piece.s, word, piece.len) == 0;
+}
+
+static bool is_joint(struct text piece)
+{
+	return text_eq(piece, TEXT("NOT")) || text_eq(piece, TEXT("AND")) || is_word(piece, "or") ||
+	       is_word(piece, "|");
+}
+
+static bool next_piece(struct pieces *p, struct text *ret)
+{
+	size_t start;
+
+	while (p->i < p->q.len && is_blank(p->q.s[p->i]))
+		p->i++;
+	start = p->i;
+	p->term = false;
+	p->inner = 0;
+	*ret = (struct text){ p->q.s + start, 0 };
+	while (p->i < p->q.len && (p->in_quotes || p->depth > 0 || !is_blank(p->q.s[p->i])) &&
+	       !(p->q.s[p->i] == '(' && is_joint(*ret))) {
+		see(p);
+		p->i++;
+		ret->len = p->i - start;
+	}
+	return ret->len > 0;
+}
+
+/* How a query must be written so that a term behind it belongs to all of it. */
 struct shape {
 	bool either;                    /* it has an OR outside parentheses */
 	bool in_quotes;                 /* it ends within quotes */
 	int depth;                      /* parentheses that it leaves open */
 };
 
-static bool is_or(struct text q, size_t i, size_t end)
-{
-	return (end - i == 1 && q.s[i] == '|') || (end - i == 2 && strncasecmp(q.s + i, "or", 2) == 0);
-}
-
 static struct shape shape_of(struct text q)
 {
+	struct pieces p = { .q = q };
 	struct shape s = { 0 };
-	size_t piece = 0;               /* where the word at i began */
+	struct text piece;
 
-	for (size_t i = 0; i < q.len; i++) {
-		bool starts = i == piece || strchr(":=<>.-(", q.s[i - 1]);
-
-		if (q.s[i] == '"' && (s.in_quotes || starts))
-			s.in_quotes = !s.in_quotes;
-		else if (s.in_quotes)
-			i += q.s[i] == '\\';
-		else if (q.s[i] == '(')
-			s.depth++;
-		else if (q.s[i] == ')' && s.depth > 0)
-			s.depth--;
-		else if (q.s[i] == ' ')
-			piece = i + 1;
-		if (!s.in_quotes && s.depth == 0 && (i + 1 == q.len || q.s[i + 1] == ' '))
-			s.either = s.either || is_or(q, piece, i + 1);
-	}
+	while (next_piece(&p, &piece))
+		s.either = s.either || is_word(piece, "or") || is_word(piece, "|");
+	s.in_quotes = p.in_quotes;
+	s.depth = p.depth;
 	return s;
 }
 
@@ -183,26 +250,90 @@ static bool close_query(struct buf *q)
 	return buf_addc(q, ')');
 }
 
+/* ---- a term of the query ------------------------------------------------------------------------- */
+
+/* Does the piece ask for the term, or exclude it? Levels are written in either case. */
+static enum link_stand stand_of(struct text piece, struct text term, bool negated)
+{
+	bool same;
+
+	if (piece.len && piece.s[0] == '-') {
+		piece = (struct text){ piece.s + 1, piece.len - 1 };
+		negated = !negated;
+	}
+	same = strncasecmp(term.s, "level", term.len < 5 ? term.len : 5) == 0
+		       ? piece.len == term.len && strncasecmp(piece.s, term.s, term.len) == 0
+		       : text_eq(piece, term);
+	return !same ? LINK_APART : negated ? LINK_EXCLUDED : LINK_WANTED;
+}
+
+/* Append a piece, and the AND or NOT that stands before it. */
+static bool add_piece(struct buf *out, struct text joint, struct text piece)
+{
+	bool ok = true;
+
+	if (joint.len && (out->len || !is_word(joint, "and")))
+		ok = (!out->len || buf_addc(out, ' ')) && buf_add(out, joint.s, joint.len);
+	return ok && (!out->len || buf_addc(out, ' ')) && buf_add(out, piece.s, piece.len);
+}
+
+/* Append q without the term, be it asked for or excluded; *ret_stand is what q says of it. A part of an
+ * OR stays: it means something else there. */
+static bool without_term(struct text q, struct text term, struct buf *out, enum link_stand *ret_stand)
+{
+	struct pieces p = { .q = q };
+	struct text piece, joint = { NULL, 0 };
+	bool ok = true;
+
+	*ret_stand = LINK_APART;
+	if (shape_of(q).either)
+		return buf_add(out, q.s, q.len);
+	while (ok && next_piece(&p, &piece)) {
+		bool negates = text_eq(piece, TEXT("NOT"));
+		enum link_stand stand = stand_of(piece, term, text_eq(joint, TEXT("NOT")));
+
+		if (!joint.len && (negates || text_eq(piece, TEXT("AND")))) {
+			joint = piece;
+			continue;
+		}
+		if (stand == LINK_APART)
+			ok = add_piece(out, joint, piece);
+		else
+			*ret_stand = stand;
+		joint.len = 0;
+	}
+	return ok && (!joint.len || add_piece(out, (struct text){ NULL, 0 }, joint));
+}
+
+enum link_stand link_stands(const struct request *r, struct text term)
+{
+	struct buf wanted = BUF(HTTP_QUERY_MAX), rest = BUF(HTTP_QUERY_MAX);
+	enum link_stand stand = LINK_APART;
+
+	if (add_term(&wanted, term))
+		without_term(text_of(request_param(r, "q")), (struct text){ wanted.data, wanted.len }, &rest,
+			     &stand);
+	buf_free(&wanted);
+	buf_free(&rest);
+	return stand;
+}
+
 enum change { TERM_AND, TERM_NOT, TERM_DROP };
 
 /* The new q: what it was without the term, and the term (or -term) at its end. */
 static bool change_q(const struct request *r, struct text in, enum change change, struct buf *ret)
 {
-	struct text q = text_of(request_param(r, "q")), term;
-	struct buf wanted = BUF(HTTP_QUERY_MAX);
-	size_t at, end;
-	bool ok = add_term(&wanted, in);
+	struct buf term = BUF(HTTP_QUERY_MAX);
+	enum link_stand stand;
+	bool ok = add_term(&term, in) && without_term(text_of(request_param(r, "q")),
+						      (struct text){ term.data, term.len }, ret, &stand);
 
-	term = (struct text){ wanted.data, wanted.len };
-	at = find_term(q, term);
-	end = at < q.len ? at + term.len + (at + term.len < q.len) : at;
-	ok = ok && buf_add(ret, q.s, at) && buf_add(ret, q.s + end, q.len - end);
-	while (ok && ret->len && ret->data[ret->len - 1] == ' ')
+	while (ok && ret->len && is_blank(ret->data[ret->len - 1]))
 		ret->len--;
 	if (change != TERM_DROP)
 		ok = ok && close_query(ret) && (ret->len == 0 || buf_addc(ret, ' ')) &&
-		     (change == TERM_AND || buf_addc(ret, '-')) && buf_add(ret, term.s, term.len);
-	buf_free(&wanted);
+		     (change == TERM_AND || buf_addc(ret, '-')) && buf_add(ret, term.data, term.len);
+	buf_free(&term);
 	return ok;
 }
 
@@ -212,7 +343,7 @@ static bool link_q(const struct request *r, struct text in, enum change change, 
 	bool ok = change_q(r, in, change, &q);
 	struct text changed_q = { q.data ? q.data : "", q.len };
 
-	ok = ok && with_changes(r, (struct text){ "", 0 }, &changed_q, out);
+	ok = ok && with_changes(r, &(struct changes){ .q = &changed_q }, out);
 	buf_free(&q);
 	return ok;
 }

@@ -10,6 +10,11 @@
 #include "http.h"
 #include "template.h"
 
-template_formatter link_url, link_with, link_and, link_not, link_drop, link_term, link_to_asset;
+template_formatter link_url, link_with, link_set, link_and, link_not, link_drop, link_term, link_to_asset;
+
+enum link_stand { LINK_APART, LINK_WANTED, LINK_EXCLUDED };
+
+/* What the request's query says of a term that all lines of it share. */
+enum link_stand link_stands(const struct request *r, struct text term);
 
 #endif

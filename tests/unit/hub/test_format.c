@@ -121,6 +121,57 @@ static void terms_are_added_excluded_and_dropped(void **state)
 	check(&r, "not", "app:x", "?q=x%20%28a%20%22b%22%29%20-app:x");
 }
 
+static void a_term_takes_the_place_of_its_opposite(void **state)
+{
+	static const struct { const char *q, *formatter, *term, *expected; } table[] = {
+		{ "x -app:a", "and", "app:a", "?q=x%20app:a" },
+		{ "app:a x", "not", "app:a", "?q=x%20-app:a" },
+		{ "-app:a", "drop", "app:a", "?" },
+		{ "NOT app:a x", "and", "app:a", "?q=x%20app:a" },
+		{ "NOT -app:a x", "drop", "app:a", "?q=x" },
+		{ "app:a AND x", "drop", "app:a", "?q=x" },
+		{ "x AND app:a", "drop", "app:a", "?q=x" },
+		{ "x AND app:a AND y", "drop", "app:a", "?q=x%20AND%20y" },
+		{ "level:error", "not", "level:ERROR", "?q=-level:ERROR" },
+		{ "ctx.\"a b\"=1 x", "not", "ctx.\"a b\"=1", "?q=x%20-ctx.%22a%20b%22%3D1" },
+		{ "-ctx.k=\"a b\"", "and", "ctx.k=a b", "?q=ctx.k%3D%22a%20b%22" },
+		/* what only looks like the term stays */
+		{ "app:ab", "drop", "app:a", "?q=app:ab" },
+		{ "\"x app:a y\"", "drop", "app:a", "?q=%22x%20app:a%20y%22" },
+		{ "(app:a y)", "drop", "app:a", "?q=%28app:a%20y%29" },
+		{ "app:a OR b", "and", "app:a", "?q=%28app:a%20OR%20b%29%20app:a" },
+		{ "app:a|b", "drop", "app:a", "?q=app:a%7Cb" },
+		{ "a OR(b c)", "and", "app:x", "?q=%28a%20OR%28b%20c%29%29%20app:x" },
+		{ "f(x OR y", "and", "app:x", "?q=%28f%28x%20OR%20y%29%20app:x" },
+		{ "x\"y (a", "and", "app:x", "?q=x%22y%20%28a%29%20app:x" },
+		{ "\"a\"\"b c", "and", "app:x", "?q=%22a%22%22b%20c%22%20app:x" },
+		{ "NOT", "and", "app:x", "?q=NOT%20app:x" },
+	};
+	struct request r = { .base = "", .n_params = 1, .param = { { "q", "" } } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+		r.param[0].value = table[i].q;
+		check(&r, table[i].formatter, table[i].term, table[i].expected);
+	}
+	r.param[0].value = "app:a -app:b NOT app:c";
+	assert_int_equal(link_stands(&r, TEXT("app:a")), LINK_WANTED);
+	assert_int_equal(link_stands(&r, TEXT("app:b")), LINK_EXCLUDED);
+	assert_int_equal(link_stands(&r, TEXT("app:c")), LINK_EXCLUDED);
+	assert_int_equal(link_stands(&r, TEXT("app:d")), LINK_APART);
+}
+
+static void a_parameter_can_be_set_to_any_value(void **state)
+{
+	struct request r = { .base = "", .n_params = 2, .param = { { "q", "x" }, { "columns", "time" } } };
+
+	(void)state;
+	check(&r, "set", "columns=time,ctx.a&b=c", "?q=x&columns=time%2Cctx.a%26b%3Dc");
+	check(&r, "set", "columns=", "?q=x");
+	check(&r, "with", "range=6h", "?q=x&range=6h&columns=time");
+	check(&r, "and", "app:x", "?q=x%20app:x&columns=time");
+}
+
 static void gaps_are_gaps(void **state)
 {
 	(void)state;
@@ -194,6 +245,8 @@ int main(void)
 		cmocka_unit_test(bars_are_stacked),
 		cmocka_unit_test(links_keep_the_query_and_change_what_they_say),
 		cmocka_unit_test(terms_are_added_excluded_and_dropped),
+		cmocka_unit_test(a_term_takes_the_place_of_its_opposite),
+		cmocka_unit_test(a_parameter_can_be_set_to_any_value),
 		cmocka_unit_test(gaps_are_gaps),
 		cmocka_unit_test(assets_have_an_address_with_their_hash),
 		cmocka_unit_test(csv_is_quoted_and_no_cell_is_a_formula),
