@@ -38,6 +38,7 @@ UNIT_TESTS := \
   common/test_url \
   common/test_zone \
   hub/test_body \
+  hub/test_columns \
   hub/test_format \
   hub/test_http \
   hub/test_post_lines \

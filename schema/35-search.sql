@@ -497,7 +497,20 @@ BEGIN
 END
 $$;
 
+-- ---- columns -----------------------------------------------------------------------------------
+
+-- The values of keys, a JSON array, in a context: [kind, text] each, or null. A key is read as key_paths()
+-- says. Texts longer than p_max characters are cut, with a mark.
+CREATE OR REPLACE FUNCTION context_cells(p_context jsonb, p_keys jsonb, p_max int) RETURNS json
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (SELECT json_agg(CASE WHEN v IS NOT NULL THEN json_build_array(jsonb_typeof(v),
+		CASE WHEN length(v #>> '{}') > p_max THEN left(v #>> '{}', p_max) || '…'
+		ELSE coalesce(v #>> '{}', 'null') END) END ORDER BY place)
+	FROM (SELECT place, coalesce(p_context -> key, p_context #> string_to_array(key, '.')) AS v
+		FROM jsonb_array_elements_text(p_keys) WITH ORDINALITY k (key, place)) x);
+
 SELECT drop_former_functions() \g /dev/null
+GRANT EXECUTE ON FUNCTION context_cells TO observ_hub;
 GRANT EXECUTE ON FUNCTION found_lines, lines_sample, sample_of, about_lines, windows_of, counted_lines,
 	sampled_lines,
 	count_budget, few_lines, search_budget, in_time, first_edge, next_width, narrow_condition,

@@ -49,15 +49,26 @@ static void too_much(const struct route *route, const struct request *r, struct 
 	refuse_database(r, s, DB_TOO_BIG);
 }
 
+static const struct file_form { const char *type, *ending; enum export_form form; } files[] = {
+	[FORM_CSV] = { "text/csv; charset=utf-8; header=present", "csv", EXPORT_CSV },
+	[FORM_NDJSON] = { "application/x-ndjson", "ndjson", EXPORT_NDJSON },
+	[FORM_LIST] = { "application/json", "json", EXPORT_LIST },
+};
+
+static bool is_file(enum form form)
+{
+	return form == FORM_CSV || form == FORM_NDJSON || form == FORM_LIST;
+}
+
 /* The head of a table that is kept as a file. */
 static void set_file(const struct route *route, struct response *s, enum form form)
 {
 	char disposition[96];
 
 	s->status = 200;
-	s->type = form == FORM_CSV ? "text/csv; charset=utf-8; header=present" : "application/x-ndjson";
+	s->type = files[form].type;
 	snprintf(disposition, sizeof disposition, "attachment; filename=\"observ-%s.%s\"", route->name,
-		 form == FORM_CSV ? "csv" : "ndjson");
+		 files[form].ending);
 	response_header(s, "Content-Disposition", disposition);
 }
 
@@ -96,6 +107,20 @@ static void set_next(const struct route *route, const struct request *r, struct 
 		response_header(s, "Link", link.data);
 }
 
+/* The data as they came, but for what the view leaves out. */
+static void send_json(const struct route *route, const struct request *r, const struct params *p,
+		      struct json_object *data, const struct buf *text, struct response *s)
+{
+	bool changed = p->row_view.data && p->row_view.data(p->row_view.ctx, data);
+
+	s->status = 200;
+	s->type = "application/json";
+	if (changed ? !buf_adds(&s->body,
+				json_object_to_json_string_ext(data, JSON_C_TO_STRING_NOSLASHESCAPE))
+		    : !buf_add(&s->body, text->data, text->len))
+		too_much(route, r, s, "the answer is larger than its limit");
+}
+
 static void send_form(const struct route *route, const struct request *r, const struct params *p,
 		      struct buf *text, struct response *s)
 {
@@ -117,24 +142,23 @@ static void send_form(const struct route *route, const struct request *r, const 
 			    NULL);
 		return;
 	}
-	if (p->form == FORM_HTML) {
+	if (p->form == FORM_HTML)
 		send_html(route, r, data, s);
-	} else if (p->form == FORM_CSV) {
+	else if (p->form == FORM_CSV)
 		send_csv(route, r, data, s);
-	} else {
-		s->status = 200;
-		s->type = "application/json";
-		if (!buf_add(&s->body, text->data, text->len))
-			too_much(route, r, s, "the answer is larger than its limit");
-	}
+	else
+		send_json(route, r, p, data, text, s);
 }
 
 static enum form form_of(const struct route *route, const struct request *r)
 {
 	enum form form = form_wanted(r);
+	const char *rows = request_param(r, "rows");
 
 	if (!route->html && !route->then && form == FORM_HTML)
 		return FORM_JSON;
+	if (form == FORM_JSON && route->rows_sql && rows && strcmp(rows, "all") == 0)
+		return FORM_LIST;
 	if ((form == FORM_CSV && !route->rows && !route->rows_sql) ||
 	    (form == FORM_NDJSON && !route->rows_sql))
 		return FORM_UNKNOWN;
@@ -146,6 +170,7 @@ static void send_rows(const struct route *route, const struct request *r, const 
 		      struct db *db, struct response *s)
 {
 	const struct db_question question = { route->rows_sql, p->n, p->v, route->timeout_ms };
+	const struct export_kind kind = { files[p->form].form, route->rows, &p->row_view };
 	enum db_failure failure;
 	char rows[16];
 	struct err e;
@@ -157,7 +182,7 @@ static void send_rows(const struct route *route, const struct request *r, const 
 		response_begin(s);
 		return;
 	}
-	failure = export_rows(db, &question, p->form == FORM_CSV ? EXPORT_CSV : EXPORT_NDJSON, s, &e);
+	failure = export_rows(db, &question, &kind, s, &e);
 	if (failure) {
 		buf_reset(&s->headers);
 		refuse_failure(r, db, s, failure, &e);
@@ -319,7 +344,7 @@ static void answer_form(const struct route *route, struct request *r, struct db 
 		params_failed(r, &p, s, &e);
 	else if (!(route->methods & HTTP_GET))
 		send_change(route, r, &p, db, s);
-	else if (route->rows_sql && (p.form == FORM_CSV || p.form == FORM_NDJSON))
+	else if (route->rows_sql && is_file(p.form))
 		send_rows(route, r, &p, db, s);
 	else
 		send_page(route, r, &p, db, s);

@@ -46,8 +46,8 @@ struct route {
 	struct part more[ROUTE_MORE_MAX]; /* further questions, whose members join those of sql */
 	/* Add to the data what the template needs and SQL can't say well; or NULL. */
 	void (*decorate)(const struct request *r, struct json_object *data);
-	const char *rows_sql;        /* what CSV and NDJSON list, of the same parameters; NULL: the next */
-	const char *rows, *children; /* what CSV lists of the answer; NULL: there is no CSV */
+	const char *rows_sql;        /* what files list, of the same parameters; NULL: CSV lists "rows" */
+	const char *rows, *children; /* the answer's list, and the list in each of its rows; NULL: no CSV */
 	const char *must_have;       /* a member without which the answer is 404, or NULL */
 	const char *missing;         /* the sentence of that 404; NULL: of an unknown name */
 	const char *next;            /* the parameter that takes the member "next" of a list; NULL: none */

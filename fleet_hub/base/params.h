@@ -16,13 +16,25 @@
 
 enum { PARAMS_LARGE = 2 };
 
-/* What the answer will be. */
-enum form { FORM_HTML, FORM_JSON, FORM_CSV, FORM_NDJSON, FORM_UNKNOWN };
+/* What the answer will be. FORM_LIST is JSON of all rows. */
+enum form { FORM_HTML, FORM_JSON, FORM_CSV, FORM_NDJSON, FORM_LIST, FORM_UNKNOWN };
 
 /* What the request asks for, by format= or by Accept. */
 enum form form_wanted(const struct request *r);
 
 struct json_object;
+
+/* Takes the cells that are shown of a row. */
+typedef bool view_put(void *to, const struct db_cell *cell, size_t n);
+
+/* What is shown of the rows, where a parameter says so; without it they are as they come. */
+struct row_view {
+	/* Hand the cells on that a file shows of a row; false when `put` takes no more. */
+	bool (*row)(const void *ctx, const struct db_cell *cell, size_t n, view_put *put, void *to);
+	/* Leave in the page's JSON what was chosen; false when nothing changed. */
+	bool (*data)(const void *ctx, struct json_object *data);
+	const void *ctx;
+};
 
 struct params {
 	struct request *request;
@@ -32,6 +44,7 @@ struct params {
 	size_t n;
 	struct json_object *body;       /* NULL until a kind wants it */
 	const char *field;              /* of the body: what a refusal is about; NULL: none */
+	struct row_view row_view;
 	struct arena arena;
 	struct buf large[PARAMS_LARGE];         /* for values that are too large for the arena */
 };

@@ -1,6 +1,7 @@
 -- Log search: the lines of a page. logs_counts.sql beside it counts all that match.
 -- $1 the query's tree (search.h), $2 from, $3 to, $4 seconds when there is no $2,
--- only lines older than $5 timestamp, $6 server, $7 id; only newer than $8 timestamp, $9 server, $10 id
+-- only lines older than $5 timestamp, $6 server, $7 id; only newer than $8 timestamp, $9 server, $10 id;
+-- $11 the keys of chosen columns (columns_view.h), or NULL
 --
 -- A page has 100 lines; one more is read, to know whether there are more. found_lines() in
 -- schema/35-search.sql has the filter and the plan.
@@ -54,6 +55,9 @@ SELECT json_build_object(
 				AND (SELECT count(*) > 100 FROM page))
 			UNION ALL SELECT on_to, 0, '' FROM looked WHERE on_to IS NOT NULL) x
 		ORDER BY timestamp DESC, vps_name DESC, id DESC LIMIT 1),
+	'context_cells', CASE WHEN $11::jsonb IS NOT NULL THEN
+		(SELECT json_agg(context_cells(context, $11::jsonb, 200)
+			ORDER BY timestamp DESC, vps_name DESC, id DESC) FROM shown) END,
 	'lines', (SELECT coalesce(json_agg(json_build_object('timestamp', timestamp, 'vps', vps_name,
 		'app', app_name, 'level', level,
 		'logger', CASE WHEN length(logger) > 200 THEN left(logger, 200) || '…' ELSE logger END,

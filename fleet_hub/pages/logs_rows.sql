@@ -2,7 +2,7 @@
 -- (export.h). The last row of a search that took too long is a note. Parameters as in logs.sql.
 SELECT to_json(timestamp) #>> '{}' AS timestamp, vps_name AS vps, app_name AS app, level, logger, message,
 	context, id, stream_id,
-	stream_offset,
+	stream_offset, context_cells(context, $11::jsonb, NULL) AS context_cells,
 	CASE WHEN id IS NULL THEN 'Not complete: looked ' ||
 		CASE WHEN $8::timestamptz IS NULL
 		THEN 'back to ' || (to_json(min(timestamp) OVER ()) #>> '{}') || '; older'

@@ -311,11 +311,70 @@ def test_a_file_ends_at_its_limit_and_says_so(either, rows):
     table = list(csv.reader(io.StringIO(either.get("/logs", format="csv").text)))
     assert len(table) == 100_002 and table[-1][0].startswith("# Not complete: a file ends after 100000 rows")
     assert {len(row) for row in table} == {10}
+    listed = either.get("/logs", format="json", rows="all").json
+    assert listed["limit"] == {"rows": 100_000, "bytes": 256 * 1024 * 1024}
+    assert len(listed["lines"]) == listed["count"] == 100_000 and listed["complete"] is False
+    narrow = either.get("/logs", format="csv", columns="message,ctx.a").text.splitlines()
+    for note in (json.loads(lines[-1])["note"], table[-1][0], listed["note"], narrow[-1]):
+        assert note.strip('"# ').startswith("Not complete: a file ends after 100000 rows"), note
+        place = re.search(r"before=(\S+,\d+,big-1)", note)[1]
+        rest = either.get("/logs", format="json", rows="all", before=place).json
+        assert (rest["count"], rest["complete"], "note" in rest) == (1, True, False), note
     rows.query("DELETE FROM log_entries WHERE id = (SELECT max(id) FROM log_entries)")
     assert "Not complete" not in either.get("/logs", format="ndjson").text[-300:]
 
 
-@pytest.mark.parametrize("form", ["csv", "ndjson"])
+def test_a_json_file_has_all_matches_and_says_its_limit(either, rows):
+    rows.query("""INSERT INTO log_entries (timestamp, vps_name, app_name, level, message, context)
+        SELECT now() - i * interval '1 s', 'big-1', 'shop', 'INFO', 'match ' || i,
+            '{"big": 12345678901234567890123}' FROM generate_series(1, 250) i""")
+    answer = either.get("/logs", q="match", format="json", rows="all")
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="observ-logs.json"'
+    assert [line["message"] for line in answer.json["lines"]] == [f"match {i}" for i in range(1, 251)]
+    assert answer.json["lines"][0]["context"] == {"big": 12345678901234567890123}
+    assert (answer.json["complete"], answer.json["count"]) == (True, 250)
+    none = either.get("/logs", q="no such thing", format="json", rows="all").json
+    assert none == {"limit": {"rows": 100_000, "bytes": 256 * 1024 * 1024}, "lines": [], "count": 0,
+                    "complete": True}
+    line = answer.json["lines"][0]
+    near = either.get("/logs/around", vps="big-1", app="shop", stream=1, offset=1, at=line["timestamp"],
+                      format="json", rows="all")
+    assert near.json["complete"] is True
+
+
+def test_chosen_columns_are_those_of_page_and_files(either, rows):
+    context = {"status": 500, "a b": "x, \"y\"", "user": {"name": "anna"}, "dots.in": True, "none": None,
+               "big": 12345678901234567890123, "small": 1.10, "list": [1, "2"], "long": "l" * 3000}
+    context |= {f"padding_{i}": i for i in range(30)}
+    add_line(rows, "=first", context, ago_s=1)
+    add_line(rows, "second", None, ago_s=2)
+    keys = {"ctx.status": 500, 'ctx."a b"': 'x, "y"', "ctx.user.name": "anna", "ctx.dots.in": True,
+            "ctx.none": None, "ctx.big": 12345678901234567890123, "ctx.small": 1.1, "ctx.list": [1, "2"],
+            "ctx.long": "l" * 3000}
+    columns = ",".join(["level", *keys, "message"])
+    text = either.get("/logs", format="ndjson", columns=columns).text
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert lines[0] == {"level": "INFO", **keys, "message": "=first"}
+    assert lines[1] == {"level": "INFO", **dict.fromkeys(keys), "message": "second"}
+    assert list(lines[0]) == ["level", *keys, "message"]
+    assert either.get("/logs", format="json", rows="all", columns=columns).json["lines"] == lines
+    table = list(csv.reader(io.StringIO(either.get("/logs", format="csv", columns=columns).text)))
+    assert table[0] == ["level", *keys, "message"]
+    assert table[1] == ["INFO", "500", 'x, "y"', "anna", "true", "null", "12345678901234567890123", "1.1",
+                        '[1, "2"]', "l" * 3000, "'=first"]
+    assert table[2] == ["INFO", *[""] * len(keys), "second"]
+    page = either.get("/logs", format="json", columns=columns).json["lines"]
+    assert page[1] == lines[1]
+    assert page[0] | {"whole": 0, "context_length": 0} == lines[0] | {
+        "ctx.long": "l" * 200 + "…", "whole": 0, "context_length": 0}, "cut as in the page, with a mark"
+    text = either.get("/logs", columns=columns).text
+    for part in ('<th scope="col">user.name<', ">anna</td>", ">12345678901234567890123</td>"):
+        assert part in text
+    for wrong in ("colour", "ctx.", ",".join(f"ctx.k{i}" for i in range(17))):
+        assert either.get("/logs", columns=wrong).status == 400
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson", "json&rows=all"])
 def test_a_file_whose_database_fails_on_the_way_says_so(rows, form, tmp_path):
     (tmp_path / "hub.conf").write_text(ANONYMOUS)
     rows.query("""INSERT INTO log_entries (timestamp, vps_name, app_name, level, message)
