@@ -103,8 +103,11 @@ HUB := \
   base/times \
   base/view \
   pages/accounts \
+  pages/columns \
+  pages/columns_view \
   pages/log_lines \
   pages/log_params \
+  pages/log_tree \
   pages/search \
   pages/search_mark \
   pages/search_term \

@@ -4,6 +4,7 @@
 #include "fleet_hub/base/assets.h"
 #include "fleet_hub/base/refusal.h"
 #include "fleet_hub/base/view.h"
+#include "fleet_hub/pages/columns_view.h"
 #include "fleet_hub/pages/log_lines.h"
 #include "fleet_hub/pages/log_params.h"
 
@@ -16,6 +17,8 @@ SQL(losses);
 PAGE(logs);
 SQL(logs_counts);
 ROWS(logs);
+SQL(facets);
+SQL(suggest);
 PAGE(around);
 ROWS(around);
 PAGE(line);
@@ -26,6 +29,7 @@ SQL(healthz);
 enum {
 	PAGE_MS = PAGE_TIMEOUT_MS,
 	SEARCH_MS = 10000,
+	SUGGEST_MS = 2000,
 };
 
 static const char no_line[] = "The database has no such line. Lines are deleted when their time is up.";
@@ -89,6 +93,13 @@ static const struct param logs_params[] = {
 	{ "range",  param_range,  "1h" },
 	{ "before", param_cursor, NULL },       /* $5 to $7 */
 	{ "after",  param_cursor, NULL },       /* $8 to $10 */
+	{ "columns", param_columns, NULL },
+	{ NULL,     NULL,         NULL },
+};
+
+static const struct param suggest_params[] = {
+	{ "field",  param_text,   "" },
+	{ "value",  param_text,   "" },
 	{ NULL,     NULL,         NULL },
 };
 
@@ -168,6 +179,7 @@ static const struct route rows[] = {
 	  SHOW(server),
 	  .decorate = log_lines_decorate,
 	  .rows_sql = rows_checks,
+	  .rows = "checks",
 	  .must_have = "name",
 	  .timeout_ms = PAGE_MS },
 	{ .path = "/logs",
@@ -176,11 +188,19 @@ static const struct route rows[] = {
 	  .role = ROLE_VIEWER,
 	  .params = logs_params,
 	  .sql = sql_logs,
-	  .more = { { sql_logs_counts, 4, "counts" } },
+	  .more = { { sql_logs_counts, 4, "counts" }, { sql_facets, 4, "counts" } },
 	  SHOW(logs),
 	  .decorate = log_lines_decorate,
 	  .rows_sql = rows_logs,
+	  .rows = "lines",
 	  .timeout_ms = SEARCH_MS },
+	{ .path = "/logs/suggest",
+	  .name = "suggest",
+	  .methods = HTTP_GET,
+	  .role = ROLE_VIEWER,
+	  .params = suggest_params,
+	  .sql = sql_suggest,
+	  .timeout_ms = SUGGEST_MS },
 	{ .path = "/logs/around",
 	  .name = "around",
 	  .methods = HTTP_GET,
@@ -190,6 +210,7 @@ static const struct route rows[] = {
 	  SHOW(around),
 	  .decorate = log_lines_decorate,
 	  .rows_sql = rows_around,
+	  .rows = "lines",
 	  .must_have = "found",
 	  .missing = no_line,
 	  .timeout_ms = PAGE_MS },
@@ -202,6 +223,7 @@ static const struct route rows[] = {
 	  SHOW(line),
 	  .decorate = log_lines_decorate,
 	  .rows_sql = rows_line,
+	  .rows = "lines",
 	  .must_have = "line",
 	  .missing = no_line,
 	  .timeout_ms = PAGE_MS },

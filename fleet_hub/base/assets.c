@@ -7,6 +7,8 @@ EMBED(css_observ, "fleet_hub/static/observ.css");
 EMBED(css_uplot, "fleet_hub/static/vendor/uPlot.min.css");
 EMBED(js_uplot, "fleet_hub/static/vendor/uPlot.iife.min.js");
 EMBED(js_observ, "fleet_hub/static/observ.js");
+EMBED(js_logs, "fleet_hub/static/logs.js");
+EMBED(js_suggest, "fleet_hub/static/suggest.js");
 EMBED(js_charts, "fleet_hub/static/charts.js");
 EMBED(svg_icon, "fleet_hub/static/icon.svg");
 EMBED(part_head, "fleet_hub/pages/_head.html");
@@ -16,6 +18,10 @@ EMBED(part_meter, "fleet_hub/pages/_meter.html");
 EMBED(part_range, "fleet_hub/pages/_range.html");
 EMBED(part_line, "fleet_hub/pages/_line.html");
 EMBED(part_fields, "fleet_hub/pages/_fields.html");
+EMBED(part_by, "fleet_hub/pages/_by.html");
+EMBED(part_entry, "fleet_hub/pages/_entry.html");
+EMBED(part_facet, "fleet_hub/pages/_facet.html");
+EMBED(part_kept, "fleet_hub/pages/_kept.html");
 EMBED(part_cells, "fleet_hub/pages/_cells.html");
 EMBED(part_sessions, "fleet_hub/pages/_sessions.html");
 EMBED(part_tokens, "fleet_hub/pages/_tokens.html");
@@ -27,6 +33,8 @@ static const struct asset assets[] = {
 	{ "vendor/uPlot.min.css",     css,             css_uplot,  &css_uplot_len  },
 	{ "vendor/uPlot.iife.min.js", js,              js_uplot,   &js_uplot_len   },
 	{ "observ.js",     js,              js_observ,  &js_observ_len  },
+	{ "logs.js",       js,              js_logs,    &js_logs_len    },
+	{ "suggest.js",    js,              js_suggest, &js_suggest_len },
 	{ "charts.js",     js,              js_charts,  &js_charts_len  },
 	{ "icon.svg",      "image/svg+xml", svg_icon,   &svg_icon_len   },
 };
@@ -42,6 +50,10 @@ static const struct { const char *name, *bytes; const uint64_t *len; } partials[
 	{ "fields", part_fields, &part_fields_len },
 	{ "sessions", part_sessions, &part_sessions_len },
 	{ "tokens", part_tokens, &part_tokens_len },
+	{ "kept", part_kept, &part_kept_len },
+	{ "facet", part_facet, &part_facet_len },
+	{ "entry", part_entry, &part_entry_len },
+	{ "by", part_by, &part_by_len },
 };
 
 const struct asset *asset_find(struct text name)

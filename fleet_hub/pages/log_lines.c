@@ -5,6 +5,9 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/parse.h"
+#include "fleet_hub/base/links.h"
+#include "columns_view.h"
+#include "log_tree.h"
 #include "search.h"
 
 /* With these a list of 100 lines stays below HTTP_BODY_MAX, whatever the lines hold; the cuts of
@@ -12,11 +15,9 @@
 enum {
 	LINES_LISTED = 12,              /* of a message in a list, as -webkit-line-clamp in observ.css */
 	TEXT_LISTED = 1000,             /* bytes of a message that may make more lines than that */
-	FIELDS_BRIEF = 4,               /* fields of a context behind its message */
-	FIELDS_LISTED = 24,             /* in the details of a line of a list */
-	FIELDS_FILTERED = 100,          /* with links that filter by them */
-	FIELD_FILTER_LEN = 60,          /* bytes of a key or value that a link may hold */
-	QUERY_FILTER_LEN = 256,         /* bytes of the query that each link holds again */
+	FIELDS_LISTED = 24,             /* of a context, in the details of a line of a list */
+	FIELDS_FILTERED = 400,          /* of a whole context, with links that filter by them */
+	QUERY_FILTER_LEN = 512,         /* bytes of the query that each of these links holds again */
 	LINE_STOOD_MAX = 4 << 20,       /* of a line as it stood */
 };
 
@@ -74,45 +75,6 @@ static struct json_object *parts_of(const struct search *s, struct text t)
 	return parts;
 }
 
-/* A key as the search box reads it: one that could be read otherwise is quoted. */
-static void add_name(struct json_object *field, const char *key)
-{
-	CLEANUP(buf_free) struct buf name = BUF(4 * FIELD_FILTER_LEN);
-	bool plain = *key && !key[strcspn(key, " \t\r\n\":=<>!\\()")];
-	bool ok = buf_adds(&name, plain ? "ctx." : "ctx.\"");
-
-	for (const char *c = key; *c && ok; c++)
-		ok = (!strchr("\"\\", *c) || buf_addc(&name, '\\')) && buf_addc(&name, *c);
-	if (ok && (plain || buf_addc(&name, '"')))
-		json_object_object_add(field, "name", new_text((struct text){ name.data, name.len }));
-}
-
-/* Scalars can be filtered by, as long as the address of the filter stays short; what has members
- * is shown as JSON. */
-static void add_field(struct json_object *fields, const char *key, struct json_object *v, bool may_filter)
-{
-	struct json_object *field = json_object_new_object();
-	bool scalar =
-		v && !json_object_is_type(v, json_type_object) && !json_object_is_type(v, json_type_array);
-	const char *value = v ? json_object_get_string(v) : "null";
-
-	json_object_object_add(field, "key", json_object_new_string(key));
-	json_object_object_add(field, "value", json_object_new_string(value));
-	if (strlen(key) <= FIELD_FILTER_LEN)
-		add_name(field, key);
-	json_object_object_add(field, "filter",
-			       json_object_new_boolean(may_filter && scalar &&
-						       strlen(key) <= FIELD_FILTER_LEN &&
-						       strlen(value) <= FIELD_FILTER_LEN));
-	json_object_array_add(fields, field);
-}
-
-/* What the agent says of a line; an application's own keys rarely begin so. Lists leave it out. */
-static bool is_note(const char *key)
-{
-	return key[0] == '_';
-}
-
 /* The line as it stood in its file, where the agent took it apart; absent: it is the message. */
 static struct text line_as_it_stood(struct json_object *context, struct text message, struct buf *room)
 {
@@ -128,43 +90,6 @@ static struct text line_as_it_stood(struct json_object *context, struct text mes
 	    !buf_add(room, message.s, message.len))
 		return (struct text){ NULL, 0 };
 	return (struct text){ room->data, room->len };
-}
-
-/* The first `max` of them. Lists have no notes; on the row's own page the line as it stood has its place. */
-static struct json_object *fields_of(const struct request *r, struct json_object *context, size_t max)
-{
-	struct json_object *fields = json_object_new_array();
-	bool short_query = strlen(query_of(r)) <= QUERY_FILTER_LEN;
-	struct lh_entry *m;
-	size_t n = 0;
-
-	if (!json_object_is_type(context, json_type_object))
-		return fields;
-	for (m = json_object_get_object(context)->head; m && n < max; m = m->next) {
-		const char *key = lh_entry_k(m);
-		bool shown_whole = strcmp(key, "_line") == 0 || strcmp(key, "_prefix") == 0;
-
-		if (is_note(key) && (max != SIZE_MAX || shown_whole))
-			continue;
-		add_field(fields, key, lh_entry_v(m), short_query && n < FIELDS_FILTERED);
-		n++;
-	}
-	return fields;
-}
-
-/* The first few, each short, as they stand behind the message. */
-static struct json_object *brief_of(struct json_object *fields)
-{
-	struct json_object *brief = json_object_new_array();
-	size_t n = json_object_array_length(fields);
-
-	for (size_t i = 0; i < n && i < FIELDS_BRIEF; i++) {
-		struct json_object *field = json_object_array_get_idx(fields, i);
-
-		if (text_member(field, "value").len + text_member(field, "key").len <= 2 * FIELD_FILTER_LEN)
-			json_object_array_add(brief, json_object_get(field));
-	}
-	return brief;
 }
 
 /* 2026-11-21T20:33:59.878123+00:00 in the parts that people read. */
@@ -198,54 +123,110 @@ static bool many_lines(struct text t)
 	return n == LINES_LISTED;
 }
 
-static void decorate_line(const struct request *r, const struct search *s, struct json_object *line,
-			  bool dated, size_t fields_max)
+/* The fields that each line has, with the terms that ask for them. */
+static void add_facts(struct json_object *fields, struct json_object *line)
 {
-	struct json_object *context = member(line, "context"), *fields = fields_of(r, context, fields_max);
+	static const struct { const char *key, *member, *field; } facts[] = {
+		{ "server", "vps", "vps" },
+		{ "application", "app", "app" },
+		{ "level", "level", "level" },
+		{ "logger", "logger", "logger" },
+	};
+
+	for (size_t i = 0; i < sizeof facts / sizeof facts[0]; i++)
+		log_tree_fact(fields, facts[i].key, facts[i].field, text_member(line, facts[i].member));
+}
+
+static void decorate_line(const struct request *r, const struct search *s, struct json_object *line,
+			  bool dated, bool whole)
+{
+	struct json_object *context = member(line, "context"), *fields = json_object_new_array();
+	struct log_tree tree = {
+		.nodes = fields,
+		.max = whole ? SIZE_MAX : FIELDS_LISTED,
+		.filtered = strlen(query_of(r)) > QUERY_FILTER_LEN ? 0 : FIELDS_FILTERED,
+		.whole = whole,
+	};
 	CLEANUP(buf_free) struct buf room = BUF(LINE_STOOD_MAX);
 	struct text stood = line_as_it_stood(context, text_member(line, "message"), &room);
 
-	if (fields_max == SIZE_MAX && stood.s)
+	add_facts(fields, line);
+	log_tree_add(&tree, context);
+	if (whole && stood.s)
 		json_object_object_add(line, "stood", new_text(stood));
 	json_object_object_add(line, "parts", parts_of(s, text_member(line, "message")));
 	json_object_object_add(line, "many_lines",
 			       json_object_new_boolean(many_lines(text_member(line, "message"))));
-	json_object_object_add(line, "brief", brief_of(fields));
+	json_object_object_add(line, "brief", log_tree_brief(context));
 	json_object_object_add(line, "fields", fields);
-	json_object_object_add(line, "more_fields", json_object_new_boolean(
-		json_object_is_type(context, json_type_object) &&
-		(size_t)json_object_object_length(context) > json_object_array_length(fields)));
+	json_object_object_add(line, "more_fields", json_object_new_boolean(tree.cut));
 	if (context && !json_object_is_type(context, json_type_object))
 		json_object_object_add(line, "odd_context",
 				       json_object_new_string(json_object_get_string(context)));
 	add_clock(line, dated);
 }
 
-/* Which of a facet's values are in the query already. */
-static void mark_facet(const struct request *r, struct json_object *facet)
+/* The terms of a facet's values, and what the query says of them. A facet of a key has the field "ctx". */
+static void decorate_facet(const struct request *r, struct json_object *facet)
 {
 	struct json_object *values = member(facet, "values");
-	struct text field = text_member(facet, "field");
+	struct text field = text_member(facet, "field"), key = text_member(facet, "key");
 	size_t n = json_object_is_type(values, json_type_array) ? json_object_array_length(values) : 0;
-	const char *q = query_of(r);
 
 	for (size_t i = 0; i < n; i++) {
 		struct json_object *v = json_object_array_get_idx(values, i);
-		struct text value = text_member(v, "value");
-		struct buf term = BUF(4096);
+		CLEANUP(buf_free) struct buf term = BUF(LOG_TERM_MAX);
+		enum link_stand stand;
 
-		json_object_object_add(v, "field", new_text(field));
-		if (buf_addf(&term, "%.*s:%.*s", (int)field.len, field.s, (int)value.len, value.s) &&
-		    buf_cstr(&term) && strstr(q, term.data))
-			json_object_object_add(v, "chosen", json_object_new_boolean(true));
-		buf_free(&term);
+		if (!(key.len ? log_tree_term(&term, key, text_member(v, "value"))
+			      : log_field_term(&term, field, text_member(v, "value"))))
+			continue;
+		json_object_object_add(v, "term", new_text((struct text){ term.data, term.len }));
+		stand = link_stands(r, (struct text){ term.data, term.len });
+		json_object_object_add(v, "chosen", json_object_new_boolean(stand == LINK_WANTED));
 	}
+}
+
+static void decorate_facets(const struct request *r, struct json_object *facets)
+{
+	size_t n = json_object_is_type(facets, json_type_array) ? json_object_array_length(facets) : 0;
+
+	for (size_t i = 0; i < n; i++)
+		decorate_facet(r, json_object_array_get_idx(facets, i));
+}
+
+static bool time_member(struct json_object *o, const char *name, int64_t *ret_us)
+{
+	return parse_rfc3339(text_member(o, name), ret_us);
+}
+
+static void add_time(struct json_object *o, const char *name, int64_t us)
+{
+	char text[RFC3339_SIZE];
+
+	format_rfc3339(text, us);
+	json_object_object_add(o, name, json_object_new_string(text));
+}
+
+/* The way back from a chosen time: three times as long, at most until now. */
+static void add_wider(const struct request *r, struct json_object *data)
+{
+	struct json_object *wider;
+	int64_t from, to, half, now = wall_us();
+
+	if ((!request_param(r, "from") && !request_param(r, "to")) || !time_member(data, "from", &from) ||
+	    !time_member(data, "to", &to) || to <= from)
+		return;
+	half = to - from;
+	wider = json_object_new_object();
+	add_time(wider, "from", from > half ? from - half : 0);
+	add_time(wider, "to", to + half > now && now > to ? now : to > now ? to : to + half);
+	json_object_object_add(data, "wider", wider);
 }
 
 void log_lines_decorate(const struct request *r, struct json_object *data)
 {
-	struct json_object *lines = member(data, "lines"), *facets = member(data, "facets"),
-			   *line = member(data, "line");
+	struct json_object *lines = member(data, "lines"), *line = member(data, "line");
 	bool dated = json_object_get_boolean(member(data, "dated"));
 	CLEANUP(search_free) struct search s;
 
@@ -257,9 +238,11 @@ void log_lines_decorate(const struct request *r, struct json_object *data)
 		json_object_object_add(data, "understood",
 				       new_text((struct text){ s.understood.data, s.understood.len }));
 	for (size_t i = 0; lines && i < json_object_array_length(lines); i++)
-		decorate_line(r, &s, json_object_array_get_idx(lines, i), dated, FIELDS_LISTED);
+		decorate_line(r, &s, json_object_array_get_idx(lines, i), dated, false);
 	if (line)
-		decorate_line(r, &s, line, dated, SIZE_MAX);
-	for (size_t i = 0; facets && i < json_object_array_length(facets); i++)
-		mark_facet(r, json_object_array_get_idx(facets, i));
+		decorate_line(r, &s, line, dated, true);
+	decorate_facets(r, member(data, "facets"));
+	decorate_facets(r, member(data, "context_facets"));
+	columns_decorate(r, data);
+	add_wider(r, data);
 }

@@ -1,10 +1,12 @@
 /* What scripts add to the pages: live refresh, keys, charts. Everything works without. */
+document.documentElement.classList.add("scripts");
+
 const live = document.getElementById("live");
 const every = 10000;
 
 /* ---- live refresh: the page again, its data-live parts swapped in -------------------- */
 const mayRefresh = () => live && live.getAttribute("aria-pressed") === "true" && !document.hidden
-	&& !document.querySelector(".found details[open], .absolute[open]") && getSelection().isCollapsed;
+	&& !document.querySelector(".msg > details[open], .menu[open], .zoom.busy") && getSelection().isCollapsed;
 
 function identity(element) {
 	const row = element.closest(".row"), href = element.getAttribute("href");
@@ -20,6 +22,11 @@ function swap(fresh) {
 		const other = fresh.querySelector(`[data-live="${part.dataset.live}"]`);
 		if (!other || other.outerHTML === part.outerHTML)
 			continue;
+		for (const kept of part.querySelectorAll("details[data-keep]")) {
+			const same = other.querySelector(`details[data-keep="${CSS.escape(kept.dataset.keep)}"]`);
+			if (same)
+				same.open = kept.open;
+		}
 		const focused = part.contains(document.activeElement) ? identity(document.activeElement) : null;
 		part.replaceWith(document.adoptNode(other));
 		if (focused)
@@ -79,10 +86,27 @@ const keys = {
 	r: () => live && !live.hidden && toggleLive(),
 };
 
+/* A menu closes when something else is chosen. Its summary keeps the focus that was within. */
+function closeMenus(but) {
+	for (const menu of document.querySelectorAll(".menu[open]")) {
+		if (menu === but)
+			continue;
+		if (menu.contains(document.activeElement))
+			menu.firstElementChild.focus();
+		menu.open = false;
+	}
+}
+
+document.addEventListener("click", (event) => closeMenus(event.target.closest(".menu")));
+
 document.addEventListener("keydown", (event) => {
 	const typing = event.target.matches("input, textarea, select");
+	if (event.defaultPrevented)
+		return;
 	if (event.key === "Escape" && typing)
 		event.target.blur();
+	if (event.key === "Escape")
+		closeMenus(null);
 	if (typing || event.ctrlKey || event.metaKey || event.altKey)
 		return;
 	const key = pending ? pending + " " + event.key : event.key;
@@ -97,3 +121,5 @@ document.addEventListener("keydown", (event) => {
 const charts = document.getElementById("charts");
 if (charts?.querySelector(".chart"))
 	import(charts.dataset.script).then((module) => module.draw(charts));
+for (const part of document.querySelectorAll("[data-script]:not(#charts)"))
+	import(part.dataset.script).then((module) => module.start(part));

@@ -14,6 +14,7 @@ PAGES = {
     "server-offline": ("/servers/nyc-2", {"range": "6h"}),
     "logs": ("/logs", {"q": "timeout OR refused"}),
     "logs-all": ("/logs", {}),
+    "logs-columns": ("/logs", {"columns": "time,level,app,ctx.status,ctx.ms,message", "wrap": "no"}),
     "logs-none": ("/logs", {"q": "nothing-like-this"}),
     "help": ("/help", {}),
     "error": ("/servers/nobody", {}),

@@ -1,7 +1,5 @@
 """The pages in a browser: they fit, are readable, and work by keyboard, with and without scripts."""
-import os
 import re
-from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
@@ -304,23 +302,3 @@ def test_the_theme_can_be_chosen_and_given_back(browser):
     assert browser.driver.current_url.endswith("/logs?q=timeout")
     browser.driver.find_element(By.CSS_SELECTOR, "a[title='Dark theme']").click()
     assert browser.js("return document.documentElement.dataset.theme ?? null") is None
-
-
-# axe is a tool for developers of the pages, not part of the project.
-AXE = os.environ.get("OBSERV_AXE")
-if AXE:
-    @pytest.mark.parametrize("theme", screenshots.THEMES)
-    @pytest.mark.parametrize("width", screenshots.WIDTHS)
-    @pytest.mark.parametrize("name", screenshots.PAGES)
-    def test_axe_finds_nothing_serious(browser, name, width, theme):
-        browser.look(width, theme)
-        path, query = screenshots.PAGES[name]
-        browser.open(path, **query)
-        browser.drawn()
-        browser.js(Path(AXE).read_text())
-        found = browser.driver.execute_async_script(
-            "const done = arguments[0]; axe.run({ resultTypes: ['violations'] }).then((r) => "
-            "done(r.violations));")
-        serious = [(v["id"], [n["html"][:120] for n in v["nodes"][:3]]) for v in found
-                   if v["impact"] in ("serious", "critical")]
-        assert serious == []

@@ -284,6 +284,40 @@ def test_matches_are_marked_and_fields_are_links(hub):
                      page), "the chosen facet takes itself out"
 
 
+def test_facets_of_the_context_count_the_newest_matches(hub, fleet):
+    data = found(hub, "request")
+    assert data["context_lines"] == 1000 and data["context_estimated"] is True
+    facets = {facet["key"]: facet for facet in data["context_facets"]}
+    assert list(facets)[0] == "status" and set(facets) == {"status", "ms", "path", "user_id"}
+    assert facets["status"]["values"] == [{"value": "200", "n": 1000}]
+    assert facets["user_id"]["distinct"] > 900 and len(facets["user_id"]["values"]) == 6
+    assert facets["user_id"]["more"] == facets["user_id"]["distinct"] - 6
+    data = found(hub, "level:critical")
+    rows = fleet.count("log_entries", "level = 'CRITICAL' AND timestamp > now() - interval '6 h'")
+    assert (data["context_lines"], data["context_estimated"]) == (rows, False) and rows < 1000
+    assert {f["key"]: f["values"] for f in data["context_facets"]} == {
+        "path": [{"value": "/srv", "n": rows}], "free_mb": [{"value": "12", "n": rows}]}
+    nothing = found(hub, "no-such-thing-at-all")
+    assert (nothing["context_facets"], nothing["context_lines"]) == ([], 0)
+
+
+def test_terms_are_suggested_from_the_data(hub, fleet):
+    def texts(**query):
+        return [item["text"] for item in hub.get("/logs/suggest", **query).json["items"]]
+    assert texts(value="app")[0] == "app:" and "app:api-gateway" in texts(value="api")
+    apps = texts(field="app", value="")
+    assert apps[:2] == ["app:shop", "app:billing"] and len(apps) == 6, "the commonest first"
+    assert texts(field="server", value="FRA") == ["vps:fra-1", "vps:fra-2"]
+    assert texts(field="level", value="err") == ["level:ERROR"]
+    assert set(texts(field="logger", value="")) == {f"logger:{x}" for x in ("http", "payments", "jobs", "db",
+                                                                              "cache")}
+    assert texts(value="ctx.sta") == ["ctx.status="]
+    assert texts(field="ctx.status", value="") == ["ctx.status=200"]
+    assert "ctx.status=" in texts(value="status"), "without ctx., too"
+    assert texts(field="ctx.no such key", value="x") == [] and texts(value="zzz") == []
+    assert len(texts(value="")) == len(texts(field="ctx.user_id", value="")) == 12
+
+
 def test_the_line_as_it_stood_is_on_its_own_page_and_not_in_lists(hub, fleet):
     fleet.query("""INSERT INTO log_entries (timestamp, vps_name, app_name, level, message, context) VALUES
         (now(), 'ams-1', 'stood', 'ERROR', 'no stock',
@@ -338,7 +372,8 @@ HOSTILE = ["'", "''", "\\", "'; DROP TABLE agents; --", "\" OR \"\"=\"", "<scrip
            "NaN", "infinity"]
 PARAMETERS = {"/": ["q", "state", "sort", "show", "format", "nonsense"],
               "/servers/fra-1": ["from", "to", "range", "format"],
-              "/logs": ["q", "from", "to", "range", "before", "after", "format"],
+              "/logs": ["q", "from", "to", "range", "before", "after", "format", "columns", "wrap", "rows"],
+              "/logs/suggest": ["field", "value"],
               "/logs/around": ["vps", "app", "stream", "offset", "at"],
               "/theme": ["set", "back"], "/healthz": ["format"]}
 

@@ -1,0 +1,84 @@
+"""The pages by the tools of others: axe (WCAG 2.2 AA and best practice), vnu and html-validate.
+
+The tools are not part of the project. These tests run where OBSERV_PAGE_TOOLS, or build/page-tools, has
+node_modules with axe-core, vnu-jar and html-validate; see CONTRIBUTING.md.
+"""
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import screenshots
+from harness import BUILD
+
+TOOLS = Path(os.environ.get("OBSERV_PAGE_TOOLS", BUILD / "page-tools")) / "node_modules"
+AXE = TOOLS / "axe-core/axe.min.js"
+VNU = TOOLS / "vnu-jar/build/dist/vnu.jar"
+HTML_VALIDATE = TOOLS / "html-validate/bin/html-validate.mjs"
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+def needs(file, program=None):
+    missing = not file.exists() or program and not shutil.which(program)
+    return pytest.mark.skipif(missing, reason=f"{file} is not there, see CONTRIBUTING.md")
+
+
+@pytest.fixture(scope="module")
+def pages(fleet):
+    """Every page with data: name -> (path, query)."""
+    id_, at, stream, offset = fleet.query("""SELECT id, to_json(timestamp) #>> '{}', stream_id, stream_offset
+        FROM log_entries WHERE vps_name = 'fra-1' AND app_name = 'shop' AND context IS NOT NULL
+        ORDER BY timestamp DESC LIMIT 1""")[0]
+    place = {"vps": "fra-1", "app": "shop", "stream": stream, "offset": offset, "at": at}
+    return screenshots.PAGES | {
+        "logs-from": ("/logs", {"from": at, "q": "app:shop level>=info"}),
+        "line": ("/logs/line", {"id": id_, "at": at}), "around": ("/logs/around", place),
+        "fleet-one": ("/", {"q": "fra-1"}), "fleet-none": ("/", {"q": "nothing-like-this"})}
+
+
+@needs(AXE)
+@pytest.mark.parametrize("theme", screenshots.THEMES)
+@pytest.mark.parametrize("width", screenshots.WIDTHS)
+def test_axe_finds_nothing(browser, pages, width, theme):
+    browser.look(width, theme)
+    found = {}
+    for name, (path, query) in pages.items():
+        browser.open(path, **query)
+        browser.drawn()
+        browser.js("document.querySelectorAll('.msg > details, .facets, details.facet, .menu').forEach("
+                   "(d, i) => { d.open = d.matches('.facets, .facet') || i < 12 && d.matches('.msg *'); })")
+        browser.js(AXE.read_text())
+        violations = browser.driver.execute_async_script(
+            "const done = arguments[1]; axe.run({ runOnly: arguments[0], resultTypes: ['violations'] })"
+            ".then((r) => done(r.violations));", TAGS)
+        found |= {f"{name}: {v['id']}": [len(v["nodes"]), *(n["html"][:150] for n in v["nodes"][:3])]
+                  for v in violations}
+    assert not found, json.dumps(found, indent=1)
+
+
+@pytest.fixture(scope="module")
+def files(pages, hub, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pages")
+    for name, (path, query) in pages.items():
+        (folder / f"{name}.html").write_bytes(hub.get(path, **query).body)
+    return sorted(folder.glob("*.html"))
+
+
+@needs(VNU, "java")
+def test_vnu_has_no_message(files):
+    said = subprocess.run(["java", "-jar", VNU, "--format", "json", "--stdout", *files],
+                          stdout=subprocess.PIPE, timeout=300, check=False).stdout
+    messages = json.loads(said)["messages"]
+    assert [(Path(m["url"]).name, m.get("lastLine"), m["message"], m.get("extract", "")[:200])
+            for m in messages] == []
+
+
+@needs(HTML_VALIDATE, "node")
+def test_html_validate_has_no_message(files):
+    said = files[0].parent / "messages.json"
+    subprocess.run(["node", HTML_VALIDATE, "--formatter", f"json={said}", *files], timeout=300, check=False)
+    assert [(Path(r["filePath"]).name, m["line"], m["ruleId"], m["message"])
+            for r in json.loads(said.read_text()) for m in r["messages"]] == []
