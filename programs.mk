@@ -82,6 +82,7 @@ HUB := \
   api/post \
   api/post_lines \
   api/post_log \
+  api/service \
   base/assets \
   base/auth \
   base/body \

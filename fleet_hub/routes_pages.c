@@ -24,7 +24,6 @@ ROWS(around);
 PAGE(line);
 ROWS(line);
 HTML(help);
-SQL(healthz);
 
 enum {
 	PAGE_MS = PAGE_TIMEOUT_MS,
@@ -228,11 +227,6 @@ static const struct route rows[] = {
 	  .missing = no_line,
 	  .timeout_ms = PAGE_MS },
 	{ .path = "/help", .name = "help", .methods = HTTP_GET, .role = ROLE_VIEWER, SHOW(help) },
-	{ .path = "/healthz",
-	  .name = "healthz",
-	  .methods = HTTP_GET,
-	  .api = true,
-	  .sql = sql_healthz },
 	{ .path = "/static/*", .name = "static", .methods = HTTP_GET, .answer = answer_asset },
 	{ .path = "/theme", .name = "theme", .methods = HTTP_GET, .answer = answer_theme },
 };

@@ -3,14 +3,16 @@
 #include "fleet_hub/api/api_params.h"
 #include "fleet_hub/api/post.h"
 #include "fleet_hub/api/post_log.h"
+#include "fleet_hub/api/service.h"
 
 SQL(ingest);
-SQL(servers);
-SQL(server_one);
+PAGE(servers);
+PAGE(server_one);
 SQL(server_create);
 SQL(server_change);
 SQL(server_delete);
 SQL(server_token);
+HTML(server_made);
 SQL(bootstrap_tokens);
 SQL(bootstrap_create);
 SQL(bootstrap_end);
@@ -101,6 +103,94 @@ static const struct param series_params[] = {
 };
 
 static const struct route rows[] = {
+	/* ---- servers, for people ---- */
+	{ .path = "/servers",
+	  .name = "servers",
+	  .methods = HTTP_GET,
+	  .role = ROLE_VIEWER,
+	  .params = servers_params,
+	  .sql = sql_servers,
+	  .more = { { sql_bootstrap_tokens, 0 } },
+	  SHOW(servers),
+	  .next = "after" },
+	{ .path = "/servers",
+	  .name = "servers",
+	  .methods = HTTP_POST,
+	  .role = ROLE_OPERATOR,
+	  .body = { BODY_FORM, FORM_MAX },
+	  .params = create_params,
+	  .sql = sql_server_create,
+	  SHOW(server_made),
+	  .status = 201 },
+	{ .path = "/manage/*",
+	  .name = "manage",
+	  .methods = HTTP_GET,
+	  .role = ROLE_OPERATOR,
+	  .params = rest_params,
+	  .sql = sql_server_one,
+	  SHOW(server_one),
+	  .must_have = "name" },
+	{ .path = "/manage/*",
+	  .name = "manage",
+	  .methods = HTTP_POST,
+	  .role = ROLE_OPERATOR,
+	  .body = { BODY_FORM, FORM_MAX },
+	  .params = change_params,
+	  .sql = sql_server_change,
+	  .then = "/servers" },
+	{ .path = "/manage/*/token",
+	  .name = "manage",
+	  .methods = HTTP_POST,
+	  .role = ROLE_OPERATOR,
+	  .body = { BODY_FORM, FORM_MAX },
+	  .params = token_params,
+	  .sql = sql_server_token,
+	  SHOW(server_made),
+	  .status = 201 },
+	{ .path = "/manage/*/retire",
+	  .name = "manage",
+	  .methods = HTTP_POST,
+	  .role = ROLE_ADMIN,
+	  .body = { BODY_FORM, FORM_MAX },
+	  .params = delete_params,
+	  .sql = sql_server_delete,
+	  .then = "/servers" },
+	{ .path = "/bootstrap-tokens",
+	  .name = "servers",
+	  .methods = HTTP_POST,
+	  .role = ROLE_OPERATOR,
+	  .body = { BODY_FORM, FORM_MAX },
+	  .params = create_params,
+	  .sql = sql_bootstrap_create,
+	  SHOW(server_made),
+	  .status = 201 },
+	{ .path = "/bootstrap-tokens/*/end",
+	  .name = "servers",
+	  .methods = HTTP_POST,
+	  .role = ROLE_OPERATOR,
+	  .body = { BODY_FORM, FORM_MAX },
+	  .params = delete_params,
+	  .sql = sql_bootstrap_end,
+	  .then = "/servers" },
+
+	/* ---- for programs ---- */
+	{ .path = "/api/v1/health/liveness",
+	  .also = { "/health", "/healthz" },
+	  .name = "health",
+	  .methods = HTTP_GET,
+	  .api = true,
+	  .answer = service_liveness },
+	{ .path = "/api/v1/health/readiness",
+	  .name = "health",
+	  .methods = HTTP_GET,
+	  .api = true,
+	  .answer = service_readiness },
+	{ .path = "/api/v1", .name = "about", .methods = HTTP_GET, .api = true, .answer = service_about },
+	{ .path = "/metrics",
+	  .name = "metrics",
+	  .methods = HTTP_GET,
+	  .api = true,
+	  .answer = service_prometheus },
 	{ .path = "/api/v1/ingest",
 	  .also = { "/v1/ingest", "/ingest" },
 	  .name = "ingest",

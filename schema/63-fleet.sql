@@ -193,6 +193,10 @@ LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT to_jsonb(f) - 'vps_name' || jsonb_build_object('name', f.vps_name)
 $$;
 
+-- The sign of a state, as the pages of the fleet have it.
+CREATE OR REPLACE FUNCTION server_badge(p_state text) RETURNS text LANGUAGE sql IMMUTABLE
+RETURN CASE p_state WHEN 'online' THEN 'up' WHEN 'stale' THEN 'degraded' ELSE p_state END;
+
 CREATE OR REPLACE FUNCTION install_command(p_site text, p_token text) RETURNS text LANGUAGE sql IMMUTABLE
 RETURN format('curl -fsSL %s/install.sh | sudo sh -s -- --token %s --url %1$s', p_site, p_token);
 
@@ -400,7 +404,7 @@ INSERT INTO limit_policy VALUES ('enroll', 60, '1 minute') ON CONFLICT DO NOTHIN
 
 SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION server_id TO observ_hub, observ_watch, observ_reader;
-GRANT EXECUTE ON FUNCTION as_uuid, find_server, server_json TO observ_hub;
+GRANT EXECUTE ON FUNCTION as_uuid, find_server, server_json, server_badge TO observ_hub;
 GRANT EXECUTE ON FUNCTION create_server, change_server, delete_server, renew_server_token,
 	create_bootstrap_token,
 	end_bootstrap_token, enroll_agent TO observ_hub, observ_enroll;

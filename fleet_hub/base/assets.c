@@ -14,6 +14,8 @@ EMBED(svg_icon, "fleet_hub/static/icon.svg");
 EMBED(part_head, "fleet_hub/pages/_head.html");
 EMBED(part_foot, "fleet_hub/pages/_foot.html");
 EMBED(part_state, "fleet_hub/pages/_state.html");
+EMBED(part_server_form, "fleet_hub/pages/_server_form.html");
+EMBED(part_bootstrap, "fleet_hub/pages/_bootstrap.html");
 EMBED(part_meter, "fleet_hub/pages/_meter.html");
 EMBED(part_range, "fleet_hub/pages/_range.html");
 EMBED(part_line, "fleet_hub/pages/_line.html");
@@ -43,6 +45,8 @@ static const struct { const char *name, *bytes; const uint64_t *len; } partials[
 	{ "head",  part_head,  &part_head_len  },
 	{ "foot",  part_foot,  &part_foot_len  },
 	{ "state", part_state, &part_state_len },
+	{ "server_form", part_server_form, &part_server_form_len },
+	{ "bootstrap", part_bootstrap, &part_bootstrap_len },
 	{ "meter", part_meter, &part_meter_len },
 	{ "range", part_range, &part_range_len },
 	{ "line",  part_line,  &part_line_len  },

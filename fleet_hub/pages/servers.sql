@@ -10,7 +10,9 @@ WITH found AS MATERIALIZED (
 	ORDER BY vps_name LIMIT $6::int + 1
 )
 SELECT json_build_object('time', now(),
-	'items', coalesce(json_agg(server_json(f) || jsonb_build_object((f).state, true) ORDER BY n)
+	'items', coalesce(json_agg(server_json(f) || jsonb_build_object('waiting', (f).state = 'waiting',
+		'badge', CASE WHEN (f).state <> 'waiting'
+			THEN json_build_object('state', server_badge((f).state)) END) ORDER BY n)
 		FILTER (WHERE n <= $6::int), '[]'),
 	'next', CASE WHEN count(*) > $6::int THEN max(vps_name) FILTER (WHERE n = $6::int) END)
 FROM part

@@ -375,7 +375,7 @@ PARAMETERS = {"/": ["q", "state", "sort", "show", "format", "nonsense"],
               "/logs": ["q", "from", "to", "range", "before", "after", "format", "columns", "wrap", "rows"],
               "/logs/suggest": ["field", "value"],
               "/logs/around": ["vps", "app", "stream", "offset", "at"],
-              "/theme": ["set", "back"], "/healthz": ["format"]}
+              "/theme": ["set", "back"], "/api/v1/health/readiness": ["format"]}
 
 
 @pytest.mark.smoke
@@ -434,7 +434,6 @@ def test_csv_lists_each_application(hub):
     assert answer.headers["Content-Disposition"] == 'attachment; filename="observ-fleet.csv"'
     rows = list(csv.DictReader(io.StringIO(answer.text)))
     assert len(rows) == 14 and {"vps", "state", "app_app", "app_state"} <= set(rows[0])
-    assert hub.get("/healthz", format="csv").status == 400
 
 
 # ---- the state of delivery ---------------------------------------------------------------------
@@ -704,8 +703,8 @@ def test_only_this_machine_gets_an_answer(fleet):
 # ---- the database --------------------------------------------------------------------------------------
 
 @pytest.mark.smoke
-def test_healthz_shows_the_schema_version(hub, fleet):
-    answer = hub.get("/healthz")
+def test_readiness_shows_the_schema_version(hub, fleet):
+    answer = hub.get("/api/v1/health/readiness")
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.json["status"] == "ok" and answer.json["schema_version"] == fleet.one("SELECT max(version) "
                                                                                         "FROM schema_version")
@@ -728,14 +727,14 @@ def test_a_useless_database_is_reported_without_secrets(fleet, other_hub, make_u
     assert answer.status == 503 and says in answer.text
     assert "s3cret" not in answer.text and "secret-folder" not in answer.text and "s3cret" not in hub.log()
     assert hub.get("/help").status == 200, "needs no database"
-    as_json = hub.get("/healthz")
+    as_json = hub.get("/api/v1/health/readiness")
     assert as_json.status == 503 and as_json.headers["Content-Type"] == "application/problem+json"
     assert as_json.json["status"] == 503 and int(as_json.headers["Retry-After"]) > 0
 
 
 def test_the_configuration_file_gives_the_address(fleet, other_hub):
     conf = f"# where\n\n  database_url =  {fleet.url('hub')}  \n"
-    assert other_hub(None, conf=conf).get("/healthz").status == 200
+    assert other_hub(None, conf=conf).get("/api/v1/health/readiness").status == 200
 
 
 @pytest.mark.parametrize("line, says", [
@@ -747,7 +746,7 @@ def test_the_configuration_file_gives_the_address(fleet, other_hub):
 ])
 def test_a_configuration_that_is_not_valid_opens_nothing(fleet, other_hub, line, says):
     hub = other_hub(None, conf=f"database_url = {fleet.url('hub')}\n{line}\n")
-    assert hub.get("/healthz").status == hub.get("/").status == 503
+    assert hub.get("/api/v1/health/readiness").status == hub.get("/").status == 503
     assert says in hub.log() and "hub.conf:" in hub.log()
 
 
@@ -762,15 +761,15 @@ def test_a_restarted_database_is_found_again(own_cluster, other_hub, mode):
     assert hub.get("/").status == 503
     own_cluster.start()
     assert hub.get("/").status == 200
-    assert hub.get("/healthz").json["agents"] == 0
+    assert hub.get("/api/v1/health/readiness").json["agents"] == 0
 
 
 @pytest.mark.parametrize("mode", ["fastcgi"])
 def test_a_kept_connection_that_died_is_no_error(fleet, other_hub, mode):
     hub = other_hub(fleet.url("hub"), mode)
-    assert hub.get("/healthz").status == 200
+    assert hub.get("/api/v1/health/readiness").status == 200
     fleet.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'fleet_hub'")
-    assert hub.get("/healthz").status == 200
+    assert hub.get("/api/v1/health/readiness").status == 200
 
 
 def test_a_database_that_hangs_keeps_no_process(other_hub):
@@ -819,7 +818,7 @@ def test_a_query_cannot_write(cluster, other_hub):
         DROP TABLE observ.schema_version; CREATE VIEW observ.schema_version AS
             SELECT observ.write() AS version""")
     hub = other_hub(database.url("postgres"))
-    assert hub.get("/healthz").status >= 500
+    assert hub.get("/api/v1/health/readiness").status >= 500
     assert "read-only transaction" in hub.log() and database.count("observ.written") == 0
     database.close()
 
