@@ -143,7 +143,7 @@ def test_a_fleet_that_is_simulated_and_says_so(demo):
     demo.stop()
     demo.fleet = "0"
     demo.start()
-    assert demo.servers().isdisjoint(simulated) and "simulated" not in demo.said()
+    assert demo.servers().isdisjoint(simulated) and '".simulated"' not in demo.said()
     assert demo.query(lines) == "0"
 
 
