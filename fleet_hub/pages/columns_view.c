@@ -200,7 +200,7 @@ static void add_flag(struct json_object *o, const char *name, bool is)
 static const char *kind_of(const struct column *x)
 {
 	return column_is(x, "timestamp") ? "at" : column_is(x, "level") ? "lv"
-	       : column_is(x, "message") ? "text" : "own";
+	       : column_is(x, "message") ? "text" : x->member ? "own" : "own key";
 }
 
 /* What stands in the cell; the time is that of the page. */

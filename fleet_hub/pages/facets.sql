@@ -34,17 +34,17 @@ WITH span AS MATERIALIZED (
 		row_number() OVER (PARTITION BY key ORDER BY count(*) DESC, value COLLATE "C") AS place
 	FROM leaves GROUP BY key, value
 ), keys AS MATERIALIZED (
-	SELECT key, sum(n) AS n, count(*) AS distinct_values,
-		row_number() OVER (ORDER BY coalesce(sum(n) FILTER (WHERE n > 1 AND place <= 6), 0) DESC,
-			sum(n) DESC, key COLLATE "C") AS place
-	FROM counted GROUP BY key
+	SELECT *, row_number() OVER (ORDER BY shared DESC, n DESC, key COLLATE "C") AS place
+	FROM (SELECT key, sum(n) AS n, count(*) AS distinct_values,
+			coalesce(sum(n) FILTER (WHERE n > 1 AND place <= 6), 0) AS shared
+		FROM counted GROUP BY key) x
 )
 SELECT json_build_object(
 	'context_lines', (SELECT count(*) FROM lines),
 	'context_estimated', (SELECT count(*) > 1000 OR count(*) > count(id) FROM newest),
 	'context_facets', (SELECT coalesce(json_agg(json_build_object('key', key, 'field', 'ctx', 'n', k.n,
 		'distinct', distinct_values, 'more', nullif(greatest(distinct_values - 6, 0), 0),
-		'first', place <= 3,
+		'first', place <= 3 AND shared * 10 > k.n,
 		'values', (SELECT json_agg(json_build_object('value', value, 'n', c.n) ORDER BY c.place)
 			FROM counted c WHERE c.key = k.key AND c.place <= 6)) ORDER BY place), '[]')
 		FROM keys k WHERE place <= 20))

@@ -74,7 +74,8 @@ static struct text text_value(struct json_object *v)
 {
 	if (json_object_is_type(v, json_type_string))
 		return (struct text){ json_object_get_string(v), (size_t)json_object_get_string_len(v) };
-	return text_of(v ? json_object_get_string(v) : "null");
+	return text_of(json_object_to_json_string_ext(v, JSON_C_TO_STRING_SPACED |
+							 JSON_C_TO_STRING_NOSLASHESCAPE));
 }
 
 static void add_leaf(struct log_tree *t, const struct place *p, const char *key, struct json_object *v)
