@@ -20,7 +20,7 @@ bench-hub: all
 .PHONY: bench-text
 bench-text: ## what a line of each text format of tests/corpus costs, in ns and instructions
 bench-text: $(BUILD)/bench/scan
-	$(Q)scripts/deps bench
+	$(Q)scripts/deps test
 	$(Q)bench/scan.py --text
 
 # A peer that can't be installed or built takes no part; why is in peers.err.
