@@ -52,18 +52,24 @@ BEGIN
 END
 $$;
 
--- p_rows: the rows of push_checks().
+-- p_rows: the rows of push_checks(), of which the last of a URL counts. One UPDATE a row takes half the time
+-- of an INSERT that has to find its conflict.
 CREATE OR REPLACE FUNCTION keep_checks(p_vps text, p_app text, p_rows jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	r jsonb;
 BEGIN
-	INSERT INTO latest_checks AS l (vps_name, app_name, url_key, url, "timestamp", success, error_class,
-		interval_s)
-	SELECT DISTINCT ON (1, 2, 3) p_vps, p_app, md5(r->>2)::uuid, r->>2, from_us((r->>0)::bigint),
-		(r->>12) IS NULL, left(r->>12, 200), (r->>6)::int
-	FROM jsonb_array_elements(p_rows) WITH ORDINALITY u(r, place) ORDER BY 1, 2, 3, place DESC
-	ON CONFLICT (vps_name, app_name, url_key) DO UPDATE SET "timestamp" = excluded."timestamp",
-		success = excluded.success, error_class = excluded.error_class,
-		interval_s = excluded.interval_s;
+	FOR i IN 0 .. jsonb_array_length(p_rows) - 1 LOOP
+		r := p_rows->i;
+		UPDATE latest_checks SET "timestamp" = from_us((r->>0)::bigint), success = (r->>12) IS NULL,
+			error_class = left(r->>12, 200), interval_s = (r->>6)::int
+			WHERE vps_name = p_vps AND app_name = p_app AND url_key = md5(r->>2)::uuid;
+		IF NOT FOUND THEN
+			INSERT INTO latest_checks VALUES (p_vps, p_app, md5(r->>2)::uuid, r->>2,
+				from_us((r->>0)::bigint), (r->>12) IS NULL, left(r->>12, 200),
+				(r->>6)::int);
+		END IF;
+	END LOOP;
 END
 $$;
 
