@@ -13,6 +13,7 @@ EMBED(js_charts, "fleet_hub/static/charts.js");
 EMBED(svg_icon, "fleet_hub/static/icon.svg");
 EMBED(part_head, "fleet_hub/pages/_head.html");
 EMBED(part_foot, "fleet_hub/pages/_foot.html");
+EMBED(part_left_out, "fleet_hub/pages/_left_out.html");
 EMBED(part_state, "fleet_hub/pages/_state.html");
 EMBED(part_server_form, "fleet_hub/pages/_server_form.html");
 EMBED(part_bootstrap, "fleet_hub/pages/_bootstrap.html");
@@ -44,6 +45,7 @@ static const struct asset assets[] = {
 static const struct { const char *name, *bytes; const uint64_t *len; } partials[] = {
 	{ "head",  part_head,  &part_head_len  },
 	{ "foot",  part_foot,  &part_foot_len  },
+	{ "left_out", part_left_out, &part_left_out_len },
 	{ "state", part_state, &part_state_len },
 	{ "server_form", part_server_form, &part_server_form_len },
 	{ "bootstrap", part_bootstrap, &part_bootstrap_len },

@@ -205,9 +205,32 @@ static enum db_failure ask_part(struct db *db, const struct route *route, const 
 
 static bool is_wanted(const struct part *part, const struct request *r)
 {
-	const char *value = part->optional ? request_param(r, part->optional) : NULL;
+	const char *value = request_param(r, part->name);
 
 	return !value || strcmp(value, "no") != 0;
+}
+
+/* The further questions. One whose time is up is left out, and named. */
+static enum db_failure ask_more(struct db *db, const struct route *route, const struct request *r,
+				const struct params *p, struct buf *text, struct err *e)
+{
+	CLEANUP(buf_free) struct buf late = BUF(ROUTE_MORE_MAX * 64);
+	enum db_failure failure = DB_OK;
+
+	for (size_t i = 0; i < ROUTE_MORE_MAX && route->more[i].sql && !failure; i++) {
+		const struct part *part = &route->more[i];
+
+		if (!is_wanted(part, r))
+			continue;
+		failure = ask_part(db, route, p, part, text, e);
+		if (failure == DB_TIMEOUT && buf_addf(&late, "%s\"%s\"", late.len ? "," : "", part->name))
+			failure = DB_OK;
+	}
+	if (failure || !late.len)
+		return failure;
+	text->len--; /* the closing brace */
+	return buf_adds(text, ",\"left_out\":[") && buf_add(text, late.data, late.len) && buf_adds(text, "]}")
+		? DB_OK : DB_TOO_BIG;
 }
 
 /* ---- reading and writing ------------------------------------------------------------------ */
@@ -248,9 +271,8 @@ static void send_page(const struct route *route, struct request *r, const struct
 	struct err e;
 
 	failure = route->sql ? db_ask(db, &question, &text, &e) : buf_adds(&text, "{}") ? DB_OK : DB_FAILED;
-	for (size_t i = 0; i < ROUTE_MORE_MAX && route->more[i].sql && !failure; i++)
-		if (is_wanted(&route->more[i], r))
-			failure = ask_part(db, route, p, &route->more[i], &text, &e);
+	if (failure == DB_OK)
+		failure = ask_more(db, route, r, p, &text, &e);
 	if (failure)
 		refuse_failure(r, db, s, failure, &e);
 	else

@@ -22,7 +22,7 @@ enum { ROUTE_MORE_MAX = 4, ROUTE_ALSO_MAX = 3 };
 struct part {
 	const char *sql;
 	size_t n_params;
-	const char *optional;           /* the parameter that leaves it out by "no"; NULL: none does */
+	const char *name;               /* "NAME=no" leaves it out; "left_out" has it when its time was up */
 };
 
 /*

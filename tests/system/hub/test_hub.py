@@ -362,6 +362,22 @@ def test_a_search_over_its_time_limit_suggests_a_narrower_range(fleet, other_hub
     assert 9 < seconds < 15
 
 
+def test_a_part_that_takes_too_long_is_left_out_and_named(fleet, other_hub):
+    hub = other_hub(fleet.url("hub"))
+    blocker = fleet.connect()
+    blocker.autocommit = False
+    try:
+        blocker.cursor().execute("LOCK TABLE health_checks IN ACCESS EXCLUSIVE MODE")
+        page = hub.get("/servers/fra-1")
+        data = hub.get("/servers/fra-1", format="json", delivery="no", losses="no").json
+    finally:
+        blocker.rollback()
+        blocker.close()
+    assert page.status == 200 and "so it is left out: checks." in page.text and "CPU" in page.text
+    assert "Delivery" in page.text and data["left_out"] == ["checks"] and "agents" not in data
+    assert data["charts"] and "left_out" not in hub.get("/servers/fra-1", format="json").json
+
+
 # ---- hostile input --------------------------------------------------------------------------
 
 HOSTILE = ["'", "''", "\\", "'; DROP TABLE agents; --", "\" OR \"\"=\"", "<script>alert(1)</script>",
