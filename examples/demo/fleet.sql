@@ -230,13 +230,18 @@ LANGUAGE sql SET search_path = simulated, observ, pg_catalog AS $$
 $$;
 
 -- ---- agents ------------------------------------------------------------------------------------------
--- Each has one log, and has read nothing of it yet.
+-- Each has one log, and has read nothing of it yet. A server has labels, which people may change.
 CREATE FUNCTION add_agents(p_began timestamptz, p_since timestamptz, p_until timestamptz) RETURNS void
 LANGUAGE sql SET search_path = simulated, observ, pg_catalog AS $$
 	INSERT INTO log_streams (vps_name, app_name, stream_id, path, file_id, head_hash, tail_hash,
 		"position", finished, updated_at)
 	SELECT vps_name, app_name, 1, log, 'simulated', '', '', 0, false, p_since FROM app
 	ON CONFLICT DO NOTHING;
+
+	INSERT INTO servers (vps_name, labels, created_by)
+	SELECT vps_name, jsonb_build_object('environment', environment, 'team', team,
+		'tags', '["simulated"]'::jsonb), 'make demo'
+	FROM host ON CONFLICT DO NOTHING;
 
 	INSERT INTO agents AS old (vps_name, app_name, epoch, last_seq, version, interval_s, skew_ms, state,
 		first_seen_at, last_seen_at, host, address)
@@ -279,7 +284,7 @@ LANGUAGE plpgsql SET search_path = simulated, observ, pg_catalog AS $$
 DECLARE
 	t text;
 BEGIN
-	FOREACH t IN ARRAY '{agents,log_streams,vps_metrics,health_checks,log_entries,latest_samples,'
+	FOREACH t IN ARRAY '{servers,agents,log_streams,vps_metrics,health_checks,log_entries,latest_samples,'
 			'latest_checks,metrics_5m,metrics_1h}'::text[] LOOP
 		EXECUTE format('DELETE FROM %I WHERE vps_name IN (SELECT vps_name FROM host)', t);
 	END LOOP;

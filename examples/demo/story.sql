@@ -9,24 +9,26 @@
 -- percent at the start of the demo, and what is added in a day. net_kb, io_kb: kB/s when busy. backup:
 -- percent of the time that it waits for its disk while the nightly backup runs.
 CREATE TABLE host (
-	place int GENERATED ALWAYS AS IDENTITY, vps_name text PRIMARY KEY, cycle text,
-	cores int, memory_mb int, disk_gb int, up_days int,
+	place int GENERATED ALWAYS AS IDENTITY, vps_name text PRIMARY KEY,
+	environment text DEFAULT 'production', team text,
+	cycle text, cores int, memory_mb int, disk_gb int, up_days int,
 	cpu float8, cpu_busy float8, memory float8, memory_busy float8, disk float8, disk_day float8,
 	net_kb float8, io_kb float8, backup float8
 );
-INSERT INTO host (vps_name, cycle, cores, memory_mb, disk_gb, up_days, cpu, cpu_busy, memory, memory_busy,
-	disk, disk_day, net_kb, io_kb, backup) VALUES
-	('edge-1',    'day',     2,  3936,  40, 211,  4, 26, 31,  6, 22,   0.1, 5200,   120,  0),
-	('web-1',     'day',     4,  7950,  80,  63,  6, 48, 44, 12, 38,   0.4, 2600,   340,  3),
-	('web-2',     'day',     4,  7950,  80,  63,  6, 46, 43, 12, 36,   0.4, 2500,   330,  3),
-	('api-1',     'day',     8, 15990, 160,  34,  5, 41, 52,  9, 47,   0.5, 1900,   800,  2),
-	('db-1',      'day',    16, 64240, 960, 128,  8, 37, 71,  4, 61,   0.6, 3100, 14000, 31),
-	('db-2',      'day',    16, 64240, 480, 128,  5, 14, 66,  3, 95.9, 3.1, 1500,  9500, 18),
-	('cache-1',   'day',     2, 15990,  40,  97,  3, 17, 83,  3, 18,   0.0, 2200,    60,  0),
-	('worker-1',  'hour',    8, 15990, 160,  20, 11, 58, 39, 14, 52,   0.7,  900,  2600,  4),
-	('worker-2',  'hour',    8, 15990, 160,  20, 10, 55, 38, 13, 49,   0.7,  880,  2500,  4),
-	('batch-1',   'night',   4, 31990, 320,  45,  2, 78, 24, 41, 66,   0.9,  700, 11000,  9),
-	('staging-1', 'office',  2,  3936,  40,   9,  5, 33, 57, 11, 74,   0.8,  220,   400,  0);
+INSERT INTO host (vps_name, team, cycle, cores, memory_mb, disk_gb, up_days, cpu, cpu_busy,
+	memory, memory_busy, disk, disk_day, net_kb, io_kb, backup) VALUES
+	('edge-1',    'platform', 'day',     2,  3936,  40, 211,  4, 26, 31,  6,   22, 0.1, 5200,   120,  0),
+	('web-1',     'web',      'day',     4,  7950,  80,  63,  6, 48, 44, 12,   38, 0.4, 2600,   340,  3),
+	('web-2',     'web',      'day',     4,  7950,  80,  63,  6, 46, 43, 12,   36, 0.4, 2500,   330,  3),
+	('api-1',     'shop',     'day',     8, 15990, 160,  34,  5, 41, 52,  9,   47, 0.5, 1900,   800,  2),
+	('db-1',      'platform', 'day',    16, 64240, 960, 128,  8, 37, 71,  4,   61, 0.6, 3100, 14000, 31),
+	('db-2',      'platform', 'day',    16, 64240, 480, 128,  5, 14, 66,  3, 95.9, 3.1, 1500,  9500, 18),
+	('cache-1',   'platform', 'day',     2, 15990,  40,  97,  3, 17, 83,  3,   18, 0.0, 2200,    60,  0),
+	('worker-1',  'shop',     'hour',    8, 15990, 160,  20, 11, 58, 39, 14,   52, 0.7,  900,  2600,  4),
+	('worker-2',  'shop',     'hour',    8, 15990, 160,  20, 10, 55, 38, 13,   49, 0.7,  880,  2500,  4),
+	('batch-1',   'finance',  'night',   4, 31990, 320,  45,  2, 78, 24, 41,   66, 0.9,  700, 11000,  9),
+	('staging-1', 'web',      'office',  2,  3936,  40,   9,  5, 33, 57, 11,   74, 0.8,  220,   400,  0);
+UPDATE host SET environment = 'staging' WHERE vps_name = 'staging-1';
 
 -- every_s: how often its agent reports. cpu: percent of a core when busy. silent: how long before the
 -- start of the demo the agent reported for the last time; NULL: it still does.

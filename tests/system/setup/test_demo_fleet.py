@@ -51,7 +51,7 @@ def hub(fleet, cluster, tmp_path_factory):
 
 
 def test_every_row_is_marked_as_simulated(fleet):
-    for table in ("agents", "log_streams", *FACTS):
+    for table in ("agents", "log_streams", "servers", *FACTS):
         rows, marked = fleet.db.query(f"SELECT count(*), count(*) FILTER (WHERE vps_name LIKE "
                                       f"'%%.simulated') FROM {table}")[0]
         assert rows > 0 and rows == marked, table
@@ -72,6 +72,11 @@ def test_a_newcomer_sees_each_state(hub):
     assert apps["reports"]["why"].startswith("silent for ")
     assert any("disk" in server["why"] for server in page["servers"])
     assert page["counts"]["failing"] > 0 and page["counts"]["errors_per_min"] > 0
+
+
+def test_servers_have_labels(hub):
+    found = hub.get("/servers", format="json", environment="staging", tag="simulated").json
+    assert "staging-1.simulated" in str(found) and "web-1.simulated" not in str(found)
 
 
 def test_charts_of_a_week_have_no_hole(hub):
