@@ -109,8 +109,7 @@ class Engine:
             self.process.kill()
             self.process.wait()
             for group in Path("/sys/fs/cgroup").glob(f"*/{GROUP}"):
-                with contextlib.suppress(OSError):
-                    group.rmdir()
+                run("find", group, "-depth", "-type", "d", "-exec", "rmdir", "{}", "+")
 
 
 @pytest.fixture(scope="module")
