@@ -45,7 +45,8 @@ class Demo:
                                             env=self.environment(),
                                             stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                                             start_new_session=True)
-        wait_for(lambda: "Observ is running" in self.said() or self.process.poll() is not None, "the URL", 60)
+        wait_for(lambda: "Observ is running" in self.said() or self.process.poll() is not None, "the URL",
+                 120)
         assert self.process.poll() is None, self.said()
         return self
 
