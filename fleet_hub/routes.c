@@ -76,19 +76,30 @@ const struct route *route_find(struct request *r, unsigned *ret_methods)
 	return r->rest ? found : NULL;
 }
 
-void routes_print(FILE *to)
+static void print_row(FILE *to, const struct route *row, const char *path)
 {
 	static const char *const needs[] = {
 		[ROLE_PUBLIC] = "public",   [ROLE_VIEWER] = "viewer", [ROLE_OPERATOR] = "operator",
 		[ROLE_ADMIN] = "admin",     [ROLE_SERVER] = "server", [ROLE_BOOTSTRAP] = "bootstrap",
 	};
 	char names[64];
+
+	http_method_names(names, row->methods);
+	names[strcspn(names, ",")] = '\0';      /* GET brings HEAD */
+	fprintf(to, "%-9s %-6s %s", needs[row->role], names, path);
+	for (const struct param *p = row->params; p && p->name; p++)
+		if (*p->name)
+			fprintf(to, " %s", p->name);
+	fputc('\n', to);
+}
+
+void routes_print(FILE *to)
+{
 	size_t i = 0;
 
 	for (const struct route *row; (row = route_at(i)); i++) {
-		http_method_names(names, row->methods);
-		fprintf(to, "%-9s %-32s %s\n", needs[row->role], row->path, names);
+		print_row(to, row, row->path);
 		for (size_t k = 0; k < ROUTE_ALSO_MAX && row->also[k]; k++)
-			fprintf(to, "%-9s %-32s %s\n", needs[row->role], row->also[k], names);
+			print_row(to, row, row->also[k]);
 	}
 }

@@ -32,7 +32,7 @@ extern const struct route_table routes_pages, routes_servers, routes_people;
  * none; *ret_methods has the methods that the path takes, 0 if nothing is at that path. */
 const struct route *route_find(struct request *r, unsigned *ret_methods);
 
-/* Each method of each row, its path and what a request needs: for the test of rights. */
+/* What each row needs, its method, path and parameters: for tests. */
 void routes_print(FILE *to);
 
 #endif

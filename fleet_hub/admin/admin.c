@@ -194,7 +194,7 @@ static int run(const struct action *c, const char *url, const char *const *param
 
 	if (db)
 		failure = db_change(db, &question, &answer, &e);
-	if (failure == DB_REFUSED)
+	if (failure == DB_REFUSED && *db_detail(db))
 		tell_refusal(&e, db_detail(db));
 	db_free(db);
 	if (failure == DB_OK)

@@ -127,6 +127,11 @@ static enum db_failure query_failed(struct db *db, const PGresult *result, struc
 	if (status)
 		return refused(db, result, status, e);
 	tell_log(result ? PQresultErrorMessage(result) : PQerrorMessage(db->conn));
+	if (db->write && state && strncmp(state, "22", 2) == 0) {
+		buf_reset(&db->detail);
+		err_set(e, 422, "The request has a value that the database can't take.");
+		return DB_REFUSED;
+	}
 	err_set(e, EIO, "%s", state ? state : "connection lost");
 	return judge(state);
 }

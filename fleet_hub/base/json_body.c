@@ -10,6 +10,12 @@ static const double LARGEST = 1e300;
 
 /* ---- what PostgreSQL can take ------------------------------------------------------------------ */
 
+/* Whether it is spelled as zero, rather than as something smaller than a double can be. */
+static bool is_zero(const char *digits)
+{
+	return strcspn(digits, "123456789") >= strcspn(digits, "eE");
+}
+
 static bool fits_number(struct json_object *o)
 {
 	double v = json_object_get_double(o);
@@ -17,8 +23,10 @@ static bool fits_number(struct json_object *o)
 
 	if (json_object_is_type(o, json_type_int))
 		return n != INT64_MAX && n != INT64_MIN; /* the parser's way to say: too large */
-	/* Neither beyond the range nor so small that it is spelled with thousands of zeros. */
-	return isfinite(v) && fabs(v) < LARGEST && (v == 0 || fabs(v) > 1 / LARGEST);
+	/* Neither beyond the range nor so small that PostgreSQL would write thousands of zeros. */
+	if (v == 0)
+		return is_zero(json_object_to_json_string(o));
+	return isfinite(v) && fabs(v) < LARGEST && fabs(v) > 1 / LARGEST;
 }
 
 static bool fits(struct json_object *o)

@@ -90,7 +90,8 @@ def network(tmp_path):
 
 REQUEST = {"REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "SERVER_PROTOCOL": "HTTP/1.1",
            "REMOTE_ADDR": "127.0.0.1", "SERVER_ADDR": "127.0.0.1",
-           "REQUEST_URI": "/healthz", "PATH_INFO": "/healthz", "QUERY_STRING": ""}
+           "REQUEST_URI": "/api/v1/health/readiness", "QUERY_STRING": "",
+           "PATH_INFO": "/api/v1/health/readiness"}
 
 
 def fastcgi():

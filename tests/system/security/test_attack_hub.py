@@ -1,0 +1,377 @@
+"""Attacks on the hub over HTTP: what a stranger, a page of another site and a user with few rights can do."""
+import concurrent.futures
+import http.client
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+import pytest
+from harness import wait_for
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "hub"))
+from hub_server import FLEET_HUB, Answer, Hub  # noqa: E402
+from people import FORM, PASSWORD, ROLES, Visitor, admin, bearer, hub_role, login, token  # noqa: E402
+from test_routes import ENDS_THE_SESSION, LIST, rows  # noqa: E402
+
+NASTY = {
+    "sql": "x' OR 1=1; DROP TABLE users; --",
+    "html": "<script>alert(1)</script>",
+    "attribute": "\" onmouseover=\"alert(1)",
+    "csv": "=HYPERLINK(\"http://evil.example\")",
+    "header": "x\r\nSet-Cookie: evil=1\r\n\r\n<script>alert(1)</script>",
+    "nul": "\0", "bytes": b"\xff\xfe", "long": "A" * 3000, "format": "%s%n%x", "path": "../../etc/passwd",
+    "template": "{{page.csrf}}", "number": "1e309", "negative": "-99999999999999999999",
+}
+
+
+@pytest.fixture(scope="module")
+def people(cluster):
+    database = cluster.new_database()
+    hub_role(database)
+    for role in ROLES:
+        admin(database, "create-user", f"{role}@example.com", role)
+    yield database
+    database.drop()
+
+
+@pytest.fixture(scope="module")
+def hub(people, tmp_path_factory):
+    server = Hub(tmp_path_factory.mktemp("hub"), people.url("hub"), "fastcgi", conf="").start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(autouse=True)
+def no_limits_left(people):
+    people.query("TRUNCATE limits")
+
+
+def browser(hub, role="admin"):
+    visitor = Visitor(hub)
+    assert visitor.sign_in(f"{role}@example.com").status == 303
+    visitor.get("/account")
+    return visitor
+
+
+# ---- writes that another site makes the browser send ------------------------------------------------
+
+@pytest.mark.parametrize("headers", [
+    {"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"}, {"Origin": "http://127.0.0.1.evil.example"},
+])
+def test_csrf_a_page_of_another_site_writes_nothing(hub, people, headers):
+    victim = browser(hub)
+    for path, fields in [("/users", {"email": "evil@example.com", "role": "admin"}),
+                         ("/account/tokens", {"name": "evil"}), ("/sign-out", {})]:
+        assert victim.post(path, headers, **fields).status == 403, "even with the right token"
+    assert people.count("users") == 3 and people.count("api_tokens") == 0
+    assert victim.get("/account").status == 200
+    stranger = Visitor(hub)
+    answer = stranger.post("/sign-in", headers, username="viewer@example.com", password=PASSWORD)
+    assert answer.status == 403 and not stranger.cookie, "nor does it sign anybody in"
+
+
+def test_csrf_the_token_is_that_of_the_session(hub, people):
+    victim, attacker = browser(hub), browser(hub, "viewer")
+    for csrf in ("", "x", attacker.csrf, victim.csrf[:-1], victim.csrf + "x", victim.cookie.split("=")[1]):
+        answer = victim.ask("/users", "POST", urlencode({"csrf": csrf, "email": "evil@example.com"}),
+                            **{"Content-Type": FORM, "Origin": f"http://127.0.0.1:{hub.port}"})
+        assert answer.status == 403, csrf
+    assert victim.ask(f"/users?csrf={victim.csrf}", "POST", "email=evil%40example.com",
+                      **{"Content-Type": FORM}).status == 403, "not from the address"
+    assert victim.ask("/api/v1/users", "POST", json.dumps({"email": "evil@example.com"}),
+                      **{"Content-Type": "application/json"}).status == 403, "JSON by cookie needs it, too"
+    assert people.count("users") == 3
+    made = victim.ask("/api/v1/users", "POST", json.dumps({"email": "good@example.com"}),
+                      **{"Content-Type": "application/json", "X-CSRF-Token": victim.csrf})
+    assert made.status == 201
+    people.query("DELETE FROM users WHERE email = 'good@example.com'")
+
+
+def test_nothing_is_written_by_get(hub, people):
+    victim = browser(hub)
+    written = """SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM api_tokens), count(*)
+        FROM audit_log"""
+    before = people.query(written)
+    for path in {path for _, path, _ in rows()}:
+        victim.get(path.replace("*", "x") + f"?csrf={victim.csrf}&email=evil%40example.com&name=x")
+    assert people.query(written) == before and victim.get("/account").status == 200
+
+
+# ---- sessions --------------------------------------------------------------------------------------------
+
+def test_fixation_a_session_that_the_attacker_knows_is_not_taken_over(hub, people):
+    attacker = browser(hub, "viewer")
+    victim = Visitor(hub)
+    victim.cookie = planted = attacker.cookie
+    assert victim.sign_in("admin@example.com").status == 303
+    assert victim.cookie != planted, "a new one"
+    assert "viewer@example.com" in attacker.get("/account").text, "the planted one is the attacker's still"
+    again, former = browser(hub), None
+    former = again.cookie
+    assert again.sign_in("admin@example.com").status == 303 and again.cookie != former
+    again.cookie = former
+    assert again.get("/account").status == 303, "and the session before has ended"
+    victim.cookie = "observ_session=chosen-by-the-attacker"
+    assert victim.sign_in("admin@example.com").status == 303 and "chosen" not in victim.cookie
+
+
+def cgi(people, tmp_path, path="/", method="GET", body="", conf="", **environment):
+    """One request, as a web server would pass it on."""
+    (tmp_path / "hub.conf").write_text(conf)
+    variables = {"REQUEST_METHOD": method, "REQUEST_URI": path, "QUERY_STRING": path.partition("?")[2],
+                 "SERVER_ADDR": "192.0.2.1", "REMOTE_ADDR": "198.51.100.7", "HTTP_HOST": "hub.example.com",
+                 "OBSERV_DATABASE_URL": people.url("hub"), "OBSERV_HUB_CONFIG": str(tmp_path / "hub.conf"),
+                 "PATH": os.environ["PATH"], **({"CONTENT_LENGTH": str(len(body)), "CONTENT_TYPE": FORM}
+                                                if body else {}), **environment}
+    done = subprocess.run([FLEET_HUB], env=variables, input=body, capture_output=True, text=True, timeout=60)
+    head, _, text = done.stdout.partition("\n\n")
+    return int(head.split()[1]), head, text
+
+
+SIGN_IN = urlencode({"username": "viewer@example.com", "password": PASSWORD})
+
+
+def test_over_tls_the_cookie_is_for_this_host_and_tls_alone(people, tmp_path):
+    status, head, _ = cgi(people, tmp_path, "/sign-in", "POST", SIGN_IN, HTTPS="on")
+    assert status == 303 and "Strict-Transport-Security: max-age=31536000" in head
+    cookie = re.search("Set-Cookie: (.*)", head)[1]
+    assert re.fullmatch(r"__Host-observ=obs_s_[\w-]{43}; Path=/; HttpOnly; SameSite=Lax; Secure",
+                        cookie.strip())
+    value = cookie.split(";")[0]
+    assert cgi(people, tmp_path, HTTPS="on", HTTP_COOKIE=value)[0] == 200
+    assert cgi(people, tmp_path, HTTP_COOKIE=value)[0] == 401, "not over plain HTTP"
+    other = value.replace("__Host-observ", "observ_session")
+    assert cgi(people, tmp_path, HTTPS="on", HTTP_COOKIE=other)[0] == 401
+    assert cgi(people, tmp_path, HTTPS="on")[0] == 401
+    assert "Strict-Transport" not in cgi(people, tmp_path)[1]
+
+
+def test_passwords_do_not_travel_in_clear(people, tmp_path):
+    status, _, text = cgi(people, tmp_path, "/sign-in", "POST", SIGN_IN)
+    assert status == 403 and "do not travel over plain HTTP" in text
+    assert cgi(people, tmp_path, "/api/v1/auth/login", "POST", SIGN_IN)[0] == 403
+    assert cgi(people, tmp_path, "/sign-in", "POST", SIGN_IN, "plain_http = allow")[0] == 303
+    assert cgi(people, tmp_path, "/sign-in", "POST", SIGN_IN, HTTP_X_FORWARDED_PROTO="https")[0] == 403
+    assert cgi(people, tmp_path, "/sign-in", "POST", SIGN_IN, "trusted_proxies = 198.51.100.7",
+               HTTP_X_FORWARDED_PROTO="https")[0] == 303
+
+
+def test_a_forwarded_address_is_believed_from_named_proxies_only(people, tmp_path):
+    people.query("TRUNCATE audit_log")
+    wrong = urlencode({"username": "viewer@example.com", "password": "wrong"})
+    proxy = "trusted_proxies = 198.51.100.7"
+    for conf, forwarded in [("", "203.0.113.1"), (proxy, "203.0.113.2, 203.0.113.3"),
+                            (proxy + " 203.0.113.5", "203.0.113.4, 203.0.113.5"),
+                            (proxy, "x'; DROP TABLE users; --")]:
+        cgi(people, tmp_path, "/sign-in", "POST", wrong, "plain_http = allow\n" + conf,
+            HTTP_X_FORWARDED_FOR=forwarded)
+    assert [a for a, in people.query("SELECT address FROM audit_log ORDER BY id")] == [
+        "198.51.100.7", "203.0.113.3", "203.0.113.4", "198.51.100.7"]
+
+
+# ---- guessing ------------------------------------------------------------------------------------------
+
+def from_address(hub, address, email, password):
+    connection = http.client.HTTPConnection("127.0.0.1", hub.port, timeout=60, source_address=(address, 0))
+    try:
+        connection.request("POST", "/api/v1/auth/login", urlencode({"username": email, "password": password}),
+                           {"Content-Type": FORM})
+        return Answer(connection.getresponse()).status
+    finally:
+        connection.close()
+
+
+def test_brute_force_of_one_address_leaves_the_owner_alone(hub, people):
+    statuses = [from_address(hub, "127.0.0.9", "viewer@example.com", f"guess {i}") for i in range(1000)]
+    assert statuses[:10] == [400] * 10 and set(statuses[11:]) == {429}
+    assert from_address(hub, "127.0.0.10", "viewer@example.com", PASSWORD) == 200
+
+
+def test_brute_force_of_many_addresses_leaves_the_owner_alone(hub, people):
+    assert from_address(hub, "127.0.2.1", "operator@example.com", PASSWORD) == 200
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        statuses = list(pool.map(lambda i: from_address(hub, f"127.0.{3 + i // 250}.{1 + i % 250}",
+                                                        "operator@example.com", f"guess {i}"), range(1000)))
+    assert statuses.count(400) <= 40 and set(statuses) == {400, 429}
+    assert from_address(hub, "127.0.9.9", "viewer@example.com", PASSWORD) == 200, "others sign in as before"
+    assert from_address(hub, "127.0.2.1", "operator@example.com", PASSWORD) == 200, "so does he, from home"
+
+
+@pytest.mark.alone
+def test_timing_tells_nobody_which_names_exist(hub, people):
+    people.query("UPDATE limit_policy SET burst = 100000 WHERE kind LIKE 'sign-in%'")
+    took = {"viewer@example.com": [], "nobody@example.com": []}
+    try:
+        for _ in range(40):
+            for email, times in took.items():
+                start = time.perf_counter()
+                assert login(hub, email, "wrong").status == 400
+                times.append(time.perf_counter() - start)
+    finally:
+        people.query("UPDATE limit_policy SET burst = 10 WHERE kind = 'sign-in by address'")
+        people.query("UPDATE limit_policy SET burst = 30 WHERE kind = 'sign-in by account'")
+    known, unknown = (statistics.median(times) for times in took.values())
+    noise = statistics.median(abs(t - known) for t in took["viewer@example.com"])
+    assert abs(known - unknown) < max(3 * noise, 0.002), f"{known * 1000:.1f} and {unknown * 1000:.1f} ms"
+
+
+# ---- hostile requests --------------------------------------------------------------------------------------
+
+def test_fault_42_injection_in_every_parameter_of_every_route(hub, people):
+    session = bearer(token(hub, "admin@example.com"))
+    before = people.query("SELECT email, role FROM users ORDER BY 1")
+    listed = [line.split() for line in LIST.read_text().splitlines() if line[0] != "#"]
+    tried = 0
+    for _, method, path, *names in listed:
+        if path in ENDS_THE_SESSION:
+            continue
+        for name in [*(n for n in names if n != "name"), *(["*"] if "*" in path else []), "format", "odd"]:
+            for value in NASTY.values():
+                where = path.replace("*", quote(value if name == "*" else "x", safe=""))
+                query = f"?{name}={quote(value)}" if name != "*" else ""
+                body = None if method == "GET" else "{}"
+                answer = hub.get(where + query, method, {**session, "Content-Type": "application/json"}, body)
+                tried += 1
+                assert answer.status < 500, (method, where, query, answer.text[:300])
+                assert not answer.headers["Set-Cookie"] or "evil" not in answer.headers["Set-Cookie"]
+                shown = answer.headers["Content-Type"] or ""
+                if shown.startswith("text/html"):
+                    assert "<script>alert" not in answer.text and " onmouseover=\"alert" not in answer.text
+    assert tried > 1000
+    assert people.query("SELECT email, role FROM users ORDER BY 1") == before
+
+
+@pytest.mark.parametrize("kind", NASTY)
+def test_fault_42_injection_in_every_field_of_a_body(hub, people, kind):
+    value = NASTY[kind] if isinstance(NASTY[kind], str) else "\ufffd"
+    session = bearer(token(hub, "admin@example.com"))
+    before = people.count("users")
+    for path, method, names in [("/api/v1/users", "POST", ("email", "role", "password", value)),
+                                ("/api/v1/users/viewer@example.com", "PATCH", ("role", "disabled", value)),
+                                ("/api/v1/tokens", "POST", ("name", "role", "expires_in_days", value)),
+                                ("/api/v1/servers", "POST", ("name", "labels", "job_name", value)),
+                                ("/api/v1/auth/login", "POST", ("email", "username", "password"))]:
+        for name in names:
+            for body in ({name: value}, {name: [value]}, {name: {value: value}}, {name: None}):
+                answer = hub.get(path, method, {**session, "Content-Type": "application/json"},
+                                 json.dumps(body))
+                assert answer.status < 500, (path, body, answer.text)
+    people.query("DELETE FROM users WHERE email NOT LIKE '%%@example.com'")
+    people.query("DELETE FROM api_tokens")
+    assert people.count("users") == before
+    people.query("TRUNCATE limits")
+
+
+@pytest.mark.parametrize("path", ["//users", "/./users", "/x/../users", "/users%2f", "/users/", "/USERS",
+                                  "/users;x", "/%75sers", "/users%00", "/api//v1/users", "/api/v1/users/",
+                                  "/static/../users", "/static/..%2fusers",
+                                  "/static/%2e%2e/%2e%2e/etc/passwd", "/static//etc/passwd",
+                                  "/theme/../users", "/sign-in/../users",
+                                  "/healthz/../users", "/users?x=/static/", "/users#/static/"])
+def test_path_tricks_lead_past_no_check(hub, path):
+    session = bearer(token(hub, "viewer@example.com"))
+    for headers in ({}, session):
+        answer = hub.get(path, headers=headers)
+        assert answer.status in (400, 401, 403, 404), (path, headers, answer.status)
+        assert "root:" not in answer.text and "operator@example.com" not in answer.text
+
+
+BOMBS = {
+    "deep": "[" * 8000, "deep object": '{"a":' * 1600, "deep in a field": '{"email":' + "[" * 8000,
+    "unclosed": '{"email": "x', "nothing": "null",
+    "a list": "[]", "a huge number": '{"email": 1e100000}', "many digits": '{"email": ' + "9" * 5000 + "}",
+    "a tiny number": '{"email": 1e-100000}', "NaN": '{"email": NaN}', "a NUL": '{"email": "\\u0000"}',
+    "a NUL in a key": '{"\\u0000": 1}', "a lone surrogate": '{"email": "\\ud800 x"}',
+    "twice": '{"email": "a@example.com", "email": "b c"}', "trailing": '{} {}',
+    "many keys": "{" + ",".join(f'"k{i}":1' for i in range(900)) + "}",
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_json_bombs_are_refused(hub, people, name):
+    session = bearer(token(hub, "admin@example.com"))
+    answer, seconds = None, time.monotonic()
+    answer = hub.get("/api/v1/users", "POST", {**session, "Content-Type": "application/json"}, BOMBS[name])
+    assert answer.status in (400, 413, 422), answer.text[:200]
+    assert answer.json["detail"] and time.monotonic() - seconds < 10
+    assert people.count("users") == 3
+
+
+def test_a_hundred_megabytes_are_refused_unread(people, tmp_path):
+    """By the hub itself, whatever the web server lets pass."""
+    for path in ("/api/v1/auth/login", "/sign-in", "/api/v1/ingest"):
+        status, _, _ = cgi(people, tmp_path, path, "POST", "x", "plain_http = allow",
+                           HTTP_AUTHORIZATION="Bearer x", CONTENT_LENGTH=str(100 * 1024 * 1024),
+                           CONTENT_TYPE=FORM if path != "/api/v1/ingest" else "application/json")
+        assert status == 413, path
+
+
+def test_a_hundred_megabytes_through_a_web_server(hub):
+    def chunks():
+        for _ in range(100):
+            yield b"x" * 1024 * 1024
+    for body in (chunks(), b"x" * 100 * 1024 * 1024):
+        try:
+            answer = hub.get("/api/v1/auth/login", "POST", {"Content-Type": FORM}, body)
+            assert answer.status == 413
+        except (BrokenPipeError, ConnectionResetError):
+            pass                                # the server does not read it to the end
+    assert hub.get("/healthz").status == 200
+
+
+def test_headers_of_a_request_change_no_answer_of_another(hub, people):
+    """HTTP_PROXY and its like are variables of programs; a User-Agent is shown as text."""
+    visitor = Visitor(hub, **{"User-Agent": "<script>alert(1)</script>\xff", "Proxy": "http://evil.example",
+                              "X-Forwarded-Host": "evil.example",
+                              "X-Original-URL": "/users", "X-HTTP-Method-Override": "DELETE"})
+    visitor.sign_in("viewer@example.com")
+    page = visitor.get("/account")
+    assert page.status == 200 and "<script>alert" not in page.text and "evil.example" not in page.text
+    assert "evil.example" not in str(visitor.get("/").headers)
+
+
+def test_two_lengths_or_a_second_request_inside_a_body_reach_no_second_answer(hub):
+    """Request smuggling: what one server takes for the end of a request is the end for both."""
+    import socket
+    inner = b"GET /api/v1/users HTTP/1.1\r\nHost: x\r\n\r\n"
+    for head in (b"Content-Length: 0\r\nContent-Length: %d\r\n" % len(inner),
+                 b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n" % len(inner),
+                 b"Transfer-Encoding: xchunked\r\n", b"Content-Length: -1\r\n", b"Content-Length: 0x10\r\n"):
+        with socket.create_connection(("127.0.0.1", hub.port), timeout=30) as s:
+            s.sendall(b"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: "
+                      b"application/json\r\n" + head + b"\r\n" + inner)
+            got = b""
+            while part := s.recv(65536):
+                got += part
+        assert got.count(b"HTTP/1.1 ") <= 1 and not got.startswith(b"HTTP/1.1 2"), (head, got[:200])
+
+
+def test_no_process_is_left_when_clients_go_away(people, tmp_path):
+    """Killed in the middle of a request, a hundred times."""
+    import socket
+    server = Hub(tmp_path, people.url("hub"), "cgi", conf="").start()
+    try:
+        for i in range(100):
+            with socket.create_connection(("127.0.0.1", server.port)) as s:
+                s.sendall(b"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                          b"Content-Length: 50\r\n\r\n{"[:40 + i])
+        wait_for(lambda: not subprocess.run(["pgrep", "-P", str(server.process.pid)],
+                                            capture_output=True).stdout, "no hub is left")
+        assert server.get("/healthz").status == 200
+    finally:
+        server.stop()
+
+
+def test_the_policy_for_content_allows_nothing_inline(hub):
+    for path in ("/sign-in", "/account", "/nothing"):
+        policy = hub.get(path).headers["Content-Security-Policy"]
+        assert "unsafe" not in policy and "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "form-action 'self'" in policy and "base-uri 'none'" in policy
