@@ -205,7 +205,7 @@ static enum db_failure ask_part(struct db *db, const struct route *route, const 
 
 static bool is_wanted(const struct part *part, const struct request *r)
 {
-	const char *value = request_param(r, part->name);
+	const char *value = part->name ? request_param(r, part->name) : NULL;
 
 	return !value || strcmp(value, "no") != 0;
 }
@@ -223,7 +223,8 @@ static enum db_failure ask_more(struct db *db, const struct route *route, const 
 		if (!is_wanted(part, r))
 			continue;
 		failure = ask_part(db, route, p, part, text, e);
-		if (failure == DB_TIMEOUT && buf_addf(&late, "%s\"%s\"", late.len ? "," : "", part->name))
+		if (failure == DB_TIMEOUT && part->name &&
+		    buf_addf(&late, "%s\"%s\"", late.len ? "," : "", part->name))
 			failure = DB_OK;
 	}
 	if (failure || !late.len)

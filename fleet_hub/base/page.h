@@ -22,7 +22,7 @@ enum { ROUTE_MORE_MAX = 4, ROUTE_ALSO_MAX = 3 };
 struct part {
 	const char *sql;
 	size_t n_params;
-	const char *name;               /* "NAME=no" leaves it out; "left_out" has it when its time was up */
+	const char *name;       /* "NAME=no" leaves it out, "left_out" has it when its time was up; or NULL */
 };
 
 /*
