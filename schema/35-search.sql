@@ -183,16 +183,10 @@ BEGIN ATOMIC
 	UNION ALL SELECT v FROM jsonb_array_elements('[true, false, null]') v WHERE v::text = p_value;
 END;
 
--- {"a": {"b": value}} of the path {a,b}.
-CREATE OR REPLACE FUNCTION nested(p_path text[], p_value jsonb) RETURNS jsonb
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
-BEGIN
-	FOR i IN REVERSE cardinality(p_path)..1 LOOP
-		p_value := jsonb_build_object(p_path[i], p_value);
-	END LOOP;
-	RETURN p_value;
-END
-$$;
+-- The value at a path, as an expression in parentheses.
+CREATE OR REPLACE FUNCTION value_at(p_path text[]) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (SELECT '(context' || string_agg(format(' -> %L', key), '' ORDER BY place) || ')'
+	FROM unnest(p_path) WITH ORDINALITY u(key, place));
 
 -- The key and the value stand in the text of the context, so their words are in the index unless the text was
 -- cut. A number may be written in other ways, but its whole part is the same.
@@ -202,6 +196,18 @@ RETURN '(' || nullif(concat_ws(' & ', words_query(word_list(p_key), false), '(' 
 	words_query(word_list(p_value), false), '''' || trunc(abs(number_of(p_value))) || ''''), '') || ')'),
 	'') || ') | ''cut=''';
 
+-- The condition that a value of the context is one of p_value's JSON values, or an array with one.
+CREATE OR REPLACE FUNCTION value_equals(p_at text, p_value text) RETURNS text LANGUAGE sql STABLE
+RETURN (SELECT format('%s @> ANY (%L::jsonb[])', p_at, array_agg(j)) FROM json_values(p_value) j);
+
+-- The condition that it compares with p_value as p_op says. A number needs no function.
+CREATE OR REPLACE FUNCTION value_compares(p_at text, p_op text, p_value text) RETURNS text LANGUAGE sql STABLE
+RETURN CASE WHEN number_of(p_value) IS NULL
+	THEN format('observ.compared(%s, %L) %s 0', p_at, p_value, p_op)
+	ELSE format('CASE jsonb_typeof(%1$s) WHEN ''number'' THEN %1$s::numeric %3$s %4$L::numeric
+		WHEN ''string'' THEN observ.compared(%1$s, %2$L) %3$s 0 END', p_at, p_value, p_op,
+		number_of(p_value)) END;
+
 CREATE OR REPLACE FUNCTION context_condition(p_key text, p_op text, p_value text) RETURNS text
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -210,17 +216,11 @@ BEGIN
 	IF p_op IN ('=', '=*', '^', '<', '<=', '>', '>=') IS NOT TRUE THEN
 		RAISE EXCEPTION 'a search has no operator %', p_op USING ERRCODE = '22023';
 	END IF;
-	IF p_op = '=' THEN
-		SELECT string_agg(format('context @> %L::jsonb', observ.nested(path, v)), ' OR ') INTO test
-		FROM observ.key_paths(p_key) path, observ.json_values(p_value) j,
-			LATERAL (VALUES (j), (jsonb_build_array(j))) x (v);
-	ELSE
-		SELECT string_agg(CASE p_op WHEN '=*' THEN format('context #> %L IS NOT NULL', path)
-			WHEN '^' THEN format('context #>> %L LIKE %L', path, observ.like_pattern(p_value))
-			ELSE format('observ.compared(context #> %L, %L) %s 0', path, p_value, p_op) END,
-			' OR ') INTO test
-		FROM observ.key_paths(p_key) path;
-	END IF;
+	SELECT string_agg(CASE p_op WHEN '=' THEN observ.value_equals(at, p_value)
+		WHEN '=*' THEN at || ' IS NOT NULL'
+		WHEN '^' THEN format('context #>> %L LIKE %L', path, observ.like_pattern(p_value))
+		ELSE observ.value_compares(at, p_op, p_value) END, ' OR ') INTO test
+	FROM observ.key_paths(p_key) path, observ.value_at(path) at;
 	RETURN concat_ws(' AND ', observ.has_words(observ.context_words(p_key,
 		CASE WHEN p_op = '=' THEN p_value ELSE '' END)), '(' || test || ')');
 END
@@ -514,7 +514,8 @@ GRANT EXECUTE ON FUNCTION context_cells TO observ_hub;
 GRANT EXECUTE ON FUNCTION found_lines, lines_sample, sample_of, about_lines, windows_of, counted_lines,
 	sampled_lines,
 	count_budget, few_lines, search_budget, in_time, first_edge, next_width, narrow_condition,
-	line_condition, level_condition, column_condition, context_condition, context_words, nested,
+	line_condition, level_condition, column_condition, context_condition, context_words, value_at,
+	value_equals, value_compares,
 	json_values, key_paths, compared, time_of, number_of, like_pattern, text_condition, has_words,
 	words_query, line_fits, stands_in, is_edge, ascii_pattern, unescaped, word_list, folded, composed,
 	lower_case, separators, invisibles, unspaced, max_word_chars TO observ_hub;
