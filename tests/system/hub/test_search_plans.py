@@ -10,9 +10,14 @@ SEED = """INSERT INTO log_entries (timestamp, vps_name, app_name, level, logger,
 		(ARRAY['INFO', 'INFO', 'INFO', 'WARNING', 'ERROR'])[1 + n %% 5], 'com.example.Svc' || n %% 7,
 		format('GET /v1/orders/%%s took %%s ms%%s', n, n %% 900,
 			CASE WHEN n %% 33 = 0 THEN ' timeout' END),
-		jsonb_build_object('ms', n %% 900, 'user_id', n %% 5000)
+		jsonb_build_object('ms', n %% 900, 'user_id', n %% 5000, 'status', n %% 5, 'ok', n %% 3 = 0,
+			'tags', jsonb_build_array('a', 'b' || n %% 9))
 	FROM generate_series(1, %s) n"""
 LINES = 30_000
+# A server and an application with few lines, between those of the others. The last of them are a day old.
+QUIET = """INSERT INTO log_entries (timestamp, vps_name, app_name, level, logger, message, context)
+	SELECT now() - interval '1 day' - n * interval '1 h', 'quiet', 'rare', 'INFO', 'com.example.Quiet',
+		'GET /v1/orders took 1 ms', '{"status": 77, "ms": 1}' FROM generate_series(1, 40) n"""
 TREES = [
     {}, {"text": "took", "quoted": False}, {"text": "timeout", "quoted": False},
     {"text": "absent", "quoted": False}, {"text": "GET /v1/orders", "quoted": True},
@@ -21,6 +26,13 @@ TREES = [
     {"column": "app_name", "op": "^", "value": "app3*"},
     {"column": "logger", "op": "=", "value": "com.example.Svc3"},
     {"context": "user_id", "op": "=", "value": "123"}, {"context": "ms", "op": ">", "value": "880"},
+    {"context": "status", "op": "=", "value": "1"}, {"context": "status", "op": "=", "value": "77"},
+    {"context": "ok", "op": "=", "value": "true"}, {"context": "tags", "op": "=", "value": "b3"},
+    {"context": "status", "op": "=*", "value": ""}, {"context": "nokey", "op": "=*", "value": ""},
+    {"context": "status", "op": "^", "value": "7*"}, {"context": "ms", "op": "<", "value": "0"},
+    {"and": [{"column": "vps_name", "op": "=", "value": "quiet"}, {"text": "took", "quoted": False}]},
+    {"and": [{"column": "vps_name", "op": "=", "value": "v3"},
+             {"context": "status", "op": "=", "value": "1"}]},
     {"and": [{"column": "app_name", "op": "=", "value": "app3"}, {"text": "timeout", "quoted": False}]},
     {"or": [{"column": "app_name", "op": "=", "value": "app3"}, {"text": "timeout", "quoted": False}]},
     {"not": {"text": "took", "quoted": False}},
@@ -32,6 +44,7 @@ def plans(cluster):
     """Run a search; the plans of all that it executes."""
     database = cluster.new_database()
     database.query(SEED, LINES)
+    database.query(QUIET)
     connection = psycopg2.connect(database.url("postgres"))
     connection.autocommit = True
     cursor = connection.cursor()
@@ -76,3 +89,22 @@ def test_an_index_answers_and_no_sort_is_larger_than_the_page(plans, tree, days)
                 assert node["Actual Rows"] + node.get("Rows Removed by Filter", 0) == 0, plan
             if "Sort" in node["Node Type"]:
                 assert sorts_a_page(node), plan
+
+
+FEW = [{"column": "vps_name", "op": "=", "value": "quiet"}, {"column": "app_name", "op": "=", "value": "rare"},
+       {"and": [{"column": "vps_name", "op": "=", "value": "quiet"}, {"text": "took", "quoted": False}]},
+       {"and": [{"column": "app_name", "op": "=", "value": "rare"},
+                {"not": {"text": "absent", "quoted": False}}]},
+       {"and": [{"column": "vps_name", "op": "=", "value": "quiet"},
+                {"context": "ms", "op": "<", "value": "5"}]}]
+
+
+@pytest.mark.parametrize("tree", FEW, ids=json.dumps)
+def test_the_lines_of_one_server_or_application_never_walk_those_of_the_others(plans, tree):
+    looked_at = 0
+    for plan in plans(tree, 7):
+        for node in nodes(plan["Plan"]):
+            if "Scan" in node["Node Type"]:
+                looked_at += (node["Actual Rows"] + node.get("Rows Removed by Filter", 0) +
+                              node.get("Rows Removed by Index Recheck", 0)) * node.get("Actual Loops", 1)
+    assert looked_at < 10 * 40
