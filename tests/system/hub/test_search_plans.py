@@ -91,7 +91,8 @@ def test_an_index_answers_and_no_sort_is_larger_than_the_page(plans, tree, days)
                 assert sorts_a_page(node), plan
 
 
-FEW = [{"column": "vps_name", "op": "=", "value": "quiet"}, {"column": "app_name", "op": "=", "value": "rare"},
+FEW = [{"column": "vps_name", "op": "=", "value": "quiet"},
+       {"column": "app_name", "op": "=", "value": "rare"},
        {"and": [{"column": "vps_name", "op": "=", "value": "quiet"}, {"text": "took", "quoted": False}]},
        {"and": [{"column": "app_name", "op": "=", "value": "rare"},
                 {"not": {"text": "absent", "quoted": False}}]},
