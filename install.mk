@@ -45,7 +45,7 @@ install: all
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/observ schema.sql templates/observ-harden.sql \
 	  templates/observ-maintain.cron templates/nginx-observ.conf \
 	  templates/obs_agent.schema.json
-	$(Q)$(INSTALL) -m 755 -t $(DESTDIR)$(datadir)/observ templates/install.sh
+	$(Q)$(INSTALL) -m 755 -t $(DESTDIR)$(datadir)/observ templates/install.sh templates/deploy-hook.sh
 	$(Q)$(INSTALL) -m 644 templates/obs_agent.bash \
 	  $(DESTDIR)$(datadir)/bash-completion/completions/obs_agent
 	$(Q)$(INSTALL) -m 644 templates/tmpfiles.d/obs-agent.conf \

@@ -79,6 +79,7 @@ HUB := \
   admin/setup_hub \
   admin/user_password \
   api/api_params \
+  api/install \
   api/post \
   api/post_lines \
   api/post_log \

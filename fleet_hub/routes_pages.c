@@ -74,6 +74,9 @@ static const struct param fleet_params[] = {
 	{ "show",   param_show,   "" },         /* $4 */
 	{ "page",   param_page,   "" },
 	{ "view",   param_text,   "" },
+	{ "environment", param_text, "" },
+	{ "team",   param_text,   "" },
+	{ "tag",    param_text,   "" },
 	{ NULL,     NULL,         NULL },
 };
 

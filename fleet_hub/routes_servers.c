@@ -1,6 +1,7 @@
 #include "routes.h"
 
 #include "fleet_hub/api/api_params.h"
+#include "fleet_hub/api/install.h"
 #include "fleet_hub/api/post.h"
 #include "fleet_hub/api/post_log.h"
 #include "fleet_hub/api/service.h"
@@ -18,6 +19,8 @@ SQL(bootstrap_create);
 SQL(bootstrap_end);
 SQL(agent_enroll);
 SQL(agents);
+SQL(deploy);
+SQL(deploys);
 SQL(metrics_summary);
 SQL(metrics_series);
 
@@ -88,6 +91,19 @@ static const struct param agents_params[] = {
 	{ "server", param_text,   "" },
 	{ "limit",  param_limit,  NULL },
 	{ "after",  param_text,   NULL },
+	{ NULL,     NULL,         NULL },
+};
+
+static const struct param deploy_params[] = {
+	{ "",       param_hash,   NULL },
+	{ "",       param_body,   NULL },
+	{ NULL,     NULL,         NULL },
+};
+
+static const struct param deploys_params[] = {
+	{ "server", param_text,   "" },
+	{ "app",    param_text,   "" },
+	{ "limit",  param_limit,  NULL },
 	{ NULL,     NULL,         NULL },
 };
 
@@ -186,6 +202,16 @@ static const struct route rows[] = {
 	  .api = true,
 	  .answer = service_readiness },
 	{ .path = "/api/v1", .name = "about", .methods = HTTP_GET, .api = true, .answer = service_about },
+	{ .path = "/install.sh",
+	  .name = "install",
+	  .methods = HTTP_GET,
+	  .api = true,
+	  .answer = install_script },
+	{ .path = "/install/*",
+	  .name = "install",
+	  .methods = HTTP_GET,
+	  .api = true,
+	  .answer = install_package },
 	{ .path = "/metrics",
 	  .name = "metrics",
 	  .methods = HTTP_GET,
@@ -278,6 +304,22 @@ static const struct route rows[] = {
 	  .params = delete_params,
 	  .sql = sql_bootstrap_end,
 	  .status = 204 },
+	{ .path = "/api/v1/deploys",
+	  .name = "deploys",
+	  .methods = HTTP_POST,
+	  .role = ROLE_SERVER,
+	  .api = true,
+	  .body = { BODY_JSON, FORM_MAX },
+	  .params = deploy_params,
+	  .sql = sql_deploy,
+	  .status = 201 },
+	{ .path = "/api/v1/deploys",
+	  .name = "deploys",
+	  .methods = HTTP_GET,
+	  .role = ROLE_VIEWER,
+	  .api = true,
+	  .params = deploys_params,
+	  .sql = sql_deploys },
 	{ .path = "/api/v1/agents",
 	  .name = "agents",
 	  .methods = HTTP_GET,

@@ -270,6 +270,7 @@ BEGIN
 	END LOOP;
 	DELETE FROM ingest_keys WHERE made_at < now() - interval '1 day';
 	DELETE FROM server_tokens WHERE valid_until < now();
+	DELETE FROM deploys WHERE "timestamp" < now() - interval '2 years';
 	DELETE FROM log_streams WHERE finished AND updated_at < now() - interval '1 year';
 	DELETE FROM job_runs WHERE started_at < now() - interval '90 days';
 	PERFORM expire_latest();

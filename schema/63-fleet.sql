@@ -39,12 +39,10 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 		uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'base64'), '+/=', '-_')
 $$;
 
--- All servers: those that have a row here, that have a login, and that have ever reported. Labels that nobody
--- set are those that the server's own posts name.
+-- All servers: those that have a row here, that have a login, and that have ever reported.
 CREATE OR REPLACE VIEW v_fleet AS
 	SELECT server_id(vps_name) AS server_id, vps_name,
-		jsonb_strip_nulls(jsonb_build_object('environment', a.environment, 'team', a.team))
-			|| coalesce(s.labels, '{}') AS labels,
+		coalesce(s.labels, '{}') AS labels,
 		s.job_name, s.instance, coalesce(s.is_active, true) AS is_active,
 		CASE WHEN s.retired_at IS NOT NULL THEN 'retired' WHEN a.state IS NULL THEN 'waiting'
 			ELSE a.state END AS state,
@@ -62,7 +60,6 @@ CREATE OR REPLACE VIEW v_fleet AS
 		USING (vps_name)
 	LEFT JOIN (SELECT vps_name, count(*) AS apps, max(last_seen_at) AS last_seen_at,
 			min(first_seen_at) AS first_seen_at, max(retired_at) AS retired_at,
-			max(state #>> '{environment}') AS environment, max(state #>> '{team}') AS team,
 			(array_agg(agent_state ORDER BY
 				array_position('{online,stale,offline,retired}'::text[],
 				agent_state)))[1] AS state

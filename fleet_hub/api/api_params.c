@@ -87,9 +87,10 @@ int param_agents_database(struct params *p, const struct param *row, const char 
 
 	(void)row;
 	(void)value;
-	if (!t.len)
-		t = behind_login(url && *url                      ? url
-				 : p->request->conf->database_url ? p->request->conf->database_url
-								  : "");
+	if (t.len)
+		return params_add_copy(p, t, e);
+	t = behind_login(url && *url                      ? url
+			 : p->request->conf->database_url ? p->request->conf->database_url
+							  : "");
 	return t.len && t.s[0] != '/' ? params_add_copy(p, t, e) : params_add(p, NULL, e);
 }

@@ -1,6 +1,7 @@
 -- The fleet: servers with their applications, what is broken first.
 -- $1 words in the name of a server or an application, $2 state, $3 sort, $4 servers of a page (NULL: all, 0:
--- as many as are best), $5 number of the page, $6 view: 'wall' has names and states alone
+-- as many as are best), $5 number of the page, $6 view: 'wall' has names and states alone,
+-- $7 to $9 environment, team and tag of a server
 --
 -- States are those of schema/15-states.sql, by the database's clock. All agents are judged, by one row of
 -- each in agents, latest_samples and latest_checks; all else is read of the servers of the page. A sample
@@ -51,6 +52,10 @@ WITH a AS MATERIALIZED (
 		NOT gone AND coalesce(greatest(memory_percent, disk_percent, inode_percent) >= full_percent(),
 			false) AS ill
 	FROM judged ORDER BY vps_name, (cpu_percent IS NULL), seen_s
+), labelled AS MATERIALIZED (
+	SELECT vps_name FROM observ.servers WHERE $7 || $8 || $9 <> ''
+		AND ($7 = '' OR labels->>'environment' = $7) AND ($8 = '' OR labels->>'team' = $8)
+		AND ($9 = '' OR labels->'tags' ? $9)
 ), servers AS MATERIALIZED (
 	SELECT vps_name, min(state_rank(state)) AS worst, bool_or(state = $2) AS has_state,
 		sum(errors_per_min) AS errors_per_min, sum(checks) AS checks, sum(failing) AS failing,
@@ -66,7 +71,8 @@ WITH a AS MATERIALIZED (
 	FROM servers s JOIN hosts h USING (vps_name)
 	CROSS JOIN LATERAL (SELECT CASE WHEN ill THEN least(worst, state_rank('degraded'))
 		ELSE worst END AS rank) r
-	WHERE $2 = '' OR has_state OR ($2 = 'degraded' AND ill)
+	WHERE ($2 = '' OR has_state OR ($2 = 'degraded' AND ill))
+		AND ($7 || $8 || $9 = '' OR vps_name IN (SELECT vps_name FROM labelled))
 ), paged AS MATERIALIZED (                      -- many servers: a row of the page has all applications
 	SELECT found, size, pages, least($5::int, pages) AS page, found > few AND $4::int IS NOT NULL AS many
 	FROM (SELECT count(*) AS found, 80 AS few FROM placed) n
@@ -144,6 +150,12 @@ SELECT json_build_object(
 		'errors_per_min', coalesce(round(sum(errors_per_min),
 			CASE WHEN sum(errors_per_min) < 10 THEN 1 ELSE 0 END), 0)::float8,
 		'failing', coalesce(sum(failing), 0), 'checks', coalesce(sum(checks), 0)) FROM judged),
+	'groups', (SELECT json_agg(json_build_object('label', label, 'value', value, 'n', n)
+		ORDER BY label, value) FROM (
+		SELECT label, value, count(*) AS n FROM observ.servers, LATERAL (
+			VALUES ('environment', labels->>'environment'), ('team', labels->>'team')) v(label,
+				value)
+		WHERE retired_at IS NULL AND value IS NOT NULL GROUP BY 1, 2 ORDER BY n DESC LIMIT 30) g),
 	'wall', (SELECT json_agg(json_build_object('state', state, 'n', n, 'names', names) ORDER BY rank)
 		FROM (SELECT state, rank, count(*) AS n,
 			json_agg(json_build_object('vps', vps_name) ORDER BY place) AS names

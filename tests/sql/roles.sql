@@ -159,7 +159,8 @@ SELECT is((SELECT coalesce(string_agg(proname, ',' ORDER BY proname), '') FROM p
 			',list_users,note_use,one_user,password_salt,renew_password,sign_in,sign_in_salt'
 			',sign_out,as_uuid,change_server,create_bootstrap_token,create_server'
 			',delete_server,end_bootstrap_token,enroll_agent,find_server,ingest'
-			',metric_columns,renew_server_token,rollup_columns,server_badge,server_id,server_json'
+			',metric_columns,record_deploy,renew_server_token,rollup_columns'
+			',server_badge,server_id,server_json'
 			, ',') n)),
 		('t_watch', states || ',maintain,max_check_s,rare_check_s,server_id,state_rank'),
 		('t_reader', states || ',max_check_s,rare_check_s,server_id,state_rank'),

@@ -132,7 +132,7 @@ SELECT is((SELECT string_agg(proname, ',' ORDER BY proname) FROM pg_proc
 	'change_server,change_user,create_api_token,create_bootstrap_token,create_server,create_user,'
 	'delete_server,delete_user,end_api_token,end_bootstrap_token,end_session,enroll_agent,ingest,'
 	'list_api_tokens,list_audit,list_users,maintain,make_partition,note_use,one_user,password_salt,'
-	'push_checks,push_gaps,push_logs,push_metrics,push_open,push_positions,push_rejects,'
+	'push_checks,push_gaps,push_logs,push_metrics,push_open,push_positions,push_rejects,record_deploy,'
 	'renew_password,renew_server_token,sign_in,sign_in_salt,sign_out,stale_session_pid',
 	'SECURITY DEFINER functions are those that agents call, that make tables, and that check who asks');
 

@@ -1,5 +1,6 @@
 """Servers over the API: created, changed, retired, enrolled; their agents and metrics. Through lighttpd."""
 import json
+import os
 import re
 import subprocess
 import time
@@ -8,6 +9,7 @@ import psycopg2
 import pytest
 
 import seed_fleet
+from harness import TOP
 from hub_server import Hub
 
 
@@ -358,3 +360,74 @@ def test_a_series_has_points_and_gaps(call, hub, name):
 def test_a_series_that_cannot_be_read_says_why(call, query):
     answer = call("GET", "/api/v1/metrics/servers/fra-1", **query)
     assert answer.status == 400 and answer.json["detail"]
+
+
+# ---- releases -------------------------------------------------------------------------------------------
+
+def test_a_server_records_its_releases(call, name):
+    token = call("POST", "/api/v1/servers", {"name": name}).json["agent_token"]
+    made = call("POST", "/api/v1/deploys", {"app": "shop", "release": "r7", "note": "by hand"}, token=token)
+    assert made.status == 201 and made.json["server"] == name and made.json["release"] == "r7"
+    assert call("POST", "/api/v1/deploys", {"app": "shop", "release": "r8"}, token=token).status == 201
+    items = call("GET", "/api/v1/deploys", server=name, token="t_viewer").json["items"]
+    assert [(i["app"], i["release"], i["note"]) for i in items] == [("shop", "r8", None), ("shop", "r7",
+        "by hand")]
+    assert call("GET", "/api/v1/deploys", server=name, app="till").json["items"] == []
+    assert call("POST", "/api/v1/deploys", {"app": "shop", "release": "r7"}, token="t_admin").status == 401
+
+
+@pytest.mark.parametrize("body, field", [({}, "app"), ({"app": "a\nb", "release": "1"}, "app"),
+                                         ({"app": "a"}, "release"), ({"app": "a", "release": 5}, "release"),
+                                         ({"app": "a", "release": "1", "timestamp": "x"}, "timestamp"),
+                                         ({"app": "a", "release": "1", "note": 5}, "note"),
+                                         ({"app": "a", "release": "1", "more": 5}, "more")])
+def test_a_release_that_does_not_fit_names_the_field(call, name, body, field):
+    token = call("POST", "/api/v1/servers", {"name": name}).json["agent_token"]
+    answer = call("POST", "/api/v1/deploys", body, token=token)
+    assert answer.status == 422 and field in fields(answer)
+
+
+def test_the_hook_of_a_deployment_records_the_release(hub, call, name, tmp_path):
+    """templates/deploy-hook.sh with a systemctl that says that the agent runs."""
+    token = call("POST", "/api/v1/servers", {"name": name}).json["agent_token"]
+    (tmp_path / "access").write_text(f"{hub.url('').rstrip('/')}\n{token}\n")
+    release = tmp_path / "deployments/shop/releases/2026-11-30"
+    release.mkdir(parents=True)
+    (tmp_path / "deployments/shop/current").symlink_to(release)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/systemctl").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n')
+    (tmp_path / "bin/id").write_text("#!/bin/sh\necho 0\n")
+    for program in (tmp_path / "bin").iterdir():
+        program.chmod(0o755)
+    script = (TOP / "templates/deploy-hook.sh").read_text()
+    script = script.replace("/opt/deployments\n", f"{tmp_path}/deployments\n", 1).replace(
+        "HUB_ACCESS=/etc/credstore/observ.hub", f"HUB_ACCESS={tmp_path}/access")
+    def run(*arguments):
+        return subprocess.run(["sh", "-s", "--", *arguments], input=script, text=True, capture_output=True,
+                              timeout=60, env={**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"})
+    done = run("shop")
+    assert done.returncode == 0 and "shop: release 2026-11-30 is recorded" in done.stdout, done.stderr
+    assert "reload obs-agent@shop" in (tmp_path / "asked").read_text()
+    assert run("shop", 'r"1').returncode == 0
+    items = call("GET", "/api/v1/deploys", server=name).json["items"]
+    assert [i["release"] for i in items] == ['r"1', "2026-11-30"]
+    (tmp_path / "access").write_text(f"{hub.url('').rstrip('/')}\nwrong\n")
+    refused = run("shop")
+    assert refused.returncode == 1 and "the hub did not take the release" in refused.stderr
+    assert run("../x").returncode == 64 and run().returncode == 64
+
+
+def test_the_fleet_is_grouped_and_filtered_by_labels(call, fleet):
+    call("PATCH", "/api/v1/servers/fra-2", {"labels": {"environment": "fleet-test", "team": "x",
+        "tags": ["t1"]}})
+    call("PATCH", "/api/v1/servers/hel-1", {"labels": {"environment": "fleet-test", "team": "y"}})
+
+    def found(**query):
+        return {s["vps"] for s in call("GET", "/", format="json", **query).json["servers"]}
+    assert found(environment="fleet-test") == {"fra-2", "hel-1"}
+    assert found(environment="fleet-test", team="y") == {"hel-1"} and found(tag="t1") == {"fra-2"}
+    assert found(environment="none") == set() and len(found()) >= 9
+    groups = {(g["label"], g["value"]): g["n"] for g in call("GET", "/", format="json").json["groups"]}
+    assert groups["environment", "fleet-test"] == 2 and groups["team", "x"] == 1
+    page = call("GET", "/", format="html").text
+    assert 'href="/?environment=fleet-test"' in page

@@ -206,7 +206,9 @@ def test_a_server_that_posts_is_on_all_pages(post, hub, fleet, server):
         RETURNING 't_' || %s""", f"{name}@example.com", name, name)}
     row = {s["vps"]: s for s in hub.get("/", headers=reader, format="json").json["servers"]}[name]
     assert row["state"] == "up" and row["cpu"] == 72 and row["apps"][0]["app"] == "host"
-    page = hub.get(f"/servers/{name}", headers=reader, format="json").json
+    page = hub.get(f"/servers/{name}", headers=reader, format="json")
+    assert page.status == 200, page.text
+    page = page.json
     assert page["agents"][0]["state"] == "up" and {c["id"] for c in page["charts"]} >= {"cpu", "memory",
         "disk"}
     assert hub.get(f"/servers/{name}", headers={**reader, "Accept": "text/html"}).status == 200

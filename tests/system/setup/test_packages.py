@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from harness import BUILD, TOP, run
+from hub_server import Hub
 from machine import booted, make_environment
 from writer import Writer, check_exactly_once
 
@@ -250,6 +251,31 @@ def test_install_sh_enrolls_a_server_with_a_token(machine):
     machine.systemctl("disable", "--now", "obs-agent@kiosk")
     machine.run("journalctl", "--sync")
     assert password not in machine.run("journalctl", "--no-pager").stdout
+
+
+def test_the_command_that_the_hub_prints_sets_a_server_up(machine, built, tmp_path):
+    """Its packages, its login, its unit. It works again without harm."""
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    shutil.copy(built["obs-agent"], folder)
+    machine.run("rm", "-rf", "/etc/credstore", "/opt/deployments")
+    machine.db.query("INSERT INTO servers (vps_name, created_by) VALUES ('by-hub', 'test')")
+    token = machine.db.one("SELECT new_server_token('by-hub', 'test', '0')")
+    hub = Hub(tmp_path / "hub", machine.db.url("hub"), "fastcgi",
+              conf=f"packages = {folder}\nagents_database = /{machine.db.name}?host=/run/database\n").start()
+    site = hub.url('').rstrip('/')
+    command = f"curl -fsSL {site}/install.sh | sh -s -- --token {token} --url {site}"
+    try:
+        said = machine.run("sh", "-c", command, timeout=200).stdout
+        assert 'this server is "by-hub"' in said and "host: the first row is in the database" in said
+        assert machine.db.count("vps_metrics", "vps_name = 'by-hub' AND app_name = 'host'") > 0
+        again = machine.run("sh", "-c", command, timeout=200).stdout
+        assert "has the login obs_by_hub already" in again and "wrote" not in again
+        assert machine.db.count("agent_roles", "vps_name = 'by-hub'") == 1
+        assert machine.run("stat", "-c", "%a %U", "/etc/credstore/observ.hub").stdout.strip() == "600 root"
+    finally:
+        hub.stop()
+        machine.systemctl("disable", "--now", "obs-agent@host")
 
 
 @pytest.mark.parametrize("arguments, status, sentence", [
