@@ -121,7 +121,7 @@ $(BUILD)/%.o: %.c $(BUILD)/flags | $(BUILD)/deps.ok
 	$(call say,CC,$<)$(CC) $(CFLAGS) $(PG_CFLAGS) -c $< -o $@
 
 # A source that embeds files is compiled again when one of them changes.
-EMBEDDING := $(shell grep -l '"common/embed.h"' -r common wire obs_agent fleet_hub --include='*.c')
+EMBEDDING := $(shell grep -lE '"(common/embed|routes)\.h"' -r common wire obs_agent fleet_hub --include='*.c')
 EMBEDDED  := $(wildcard obs_agent/sql/*) \
              $(wildcard $(addprefix fleet_hub/,pages/* base/*.txt admin/*.sql admin/*.txt)) \
              $(wildcard fleet_hub/static/* fleet_hub/static/vendor/*) \
