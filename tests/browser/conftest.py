@@ -7,7 +7,8 @@ from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "system"))
+SYSTEM = Path(__file__).resolve().parents[1] / "system"
+sys.path[:0] = [str(SYSTEM), str(SYSTEM / "hub")]
 import seed_fleet  # noqa: E402
 from hub_server import Hub  # noqa: E402
 

@@ -8,16 +8,19 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
 import screenshots
 from harness import BUILD
+from people import PASSWORD, Visitor, admin
 
 TOOLS = Path(os.environ.get("OBSERV_PAGE_TOOLS", BUILD / "page-tools")) / "node_modules"
 AXE = TOOLS / "axe-core/axe.min.js"
 VNU = TOOLS / "vnu-jar/build/dist/vnu.jar"
 HTML_VALIDATE = TOOLS / "html-validate/bin/html-validate.mjs"
+EMAIL = "standards@example.com"
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
@@ -29,14 +32,30 @@ def needs(file, program=None):
 @pytest.fixture(scope="module")
 def pages(fleet):
     """Every page with data: name -> (path, query)."""
+    admin(fleet, "create-user", EMAIL, "admin")
+    user = fleet.one("SELECT user_id::text FROM users WHERE email = %s", EMAIL)
     id_, at, stream, offset = fleet.query("""SELECT id, to_json(timestamp) #>> '{}', stream_id, stream_offset
         FROM log_entries WHERE vps_name = 'fra-1' AND app_name = 'shop' AND context IS NOT NULL
         ORDER BY timestamp DESC LIMIT 1""")[0]
     place = {"vps": "fra-1", "app": "shop", "stream": stream, "offset": offset, "at": at}
-    return screenshots.PAGES | {
+    yield screenshots.PAGES | {
         "logs-from": ("/logs", {"from": at, "q": "app:shop level>=info"}),
+        "logs-no-counts": ("/logs", {"counts": "no"}), "logs-error": ("/logs", {"columns": "colour"}),
         "line": ("/logs/line", {"id": id_, "at": at}), "around": ("/logs/around", place),
-        "fleet-one": ("/", {"q": "fra-1"}), "fleet-none": ("/", {"q": "nothing-like-this"})}
+        "fleet-one": ("/", {"q": "fra-1"}), "fleet-none": ("/", {"q": "nothing-like-this"}),
+        "fleet-wall": ("/", {"view": "wall"}),
+        "sign-in": ("/sign-in", {}), "account": ("/account", {}), "users": ("/users", {}),
+        "user": (f"/users/{user}", {}), "audit": ("/audit", {}), "servers": ("/servers", {}),
+        "manage": ("/manage/fra-1", {})}
+    admin(fleet, "delete-user", EMAIL)
+
+
+def sign_in(browser):
+    browser.open("/sign-in")
+    for name, value in (("username", EMAIL), ("password", PASSWORD)):
+        browser.js("document.getElementById(arguments[0]).value = arguments[1]", name, value)
+    browser.js("document.querySelector('main form').submit()")
+    browser.wait("location.pathname != '/sign-in' && document.readyState == 'complete'", "signed in")
 
 
 @needs(AXE)
@@ -44,6 +63,7 @@ def pages(fleet):
 @pytest.mark.parametrize("width", screenshots.WIDTHS)
 def test_axe_finds_nothing(browser, pages, width, theme):
     browser.look(width, theme)
+    sign_in(browser)
     found = {}
     for name, (path, query) in pages.items():
         browser.open(path, **query)
@@ -62,8 +82,13 @@ def test_axe_finds_nothing(browser, pages, width, theme):
 @pytest.fixture(scope="module")
 def files(pages, hub, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
+    visitor = Visitor(hub)
+    visitor.get("/sign-in")
+    visitor.sign_in(EMAIL)
     for name, (path, query) in pages.items():
-        (folder / f"{name}.html").write_bytes(hub.get(path, **query).body)
+        answer = visitor.get(path + "?" + urlencode(query))
+        assert answer.status == {"error": 404, "logs-error": 400}.get(name, 200), (name, answer.text)
+        (folder / f"{name}.html").write_bytes(answer.body)
     return sorted(folder.glob("*.html"))
 
 
