@@ -1732,6 +1732,9 @@ DECLARE
 		ELSE 'id, "timestamp", vps_name, app_name, level, logger, message, context, stream_id,
 			stream_offset' END;
 	walk CONSTANT text := 'SELECT %1$s FROM log_entries WHERE %2$s ORDER BY %3$s LIMIT %4$s';
+	-- The condition is a column behind OFFSET 0, so that no other index is asked for it.
+	fenced CONSTANT text := 'SELECT %1$s FROM (SELECT *, %6$s AS hit FROM log_entries
+		WHERE %7$s OFFSET 0) l WHERE hit ORDER BY %3$s LIMIT %4$s';
 	index_first CONSTANT text := '
 		WITH found AS MATERIALIZED (SELECT %1$s FROM log_entries WHERE %2$s LIMIT %5$s + 1),
 		few AS MATERIALIZED (SELECT count(*) <= %5$s AS yes FROM found)
@@ -1755,6 +1758,7 @@ DECLARE
 	began timestamptz;
 	during text;
 	part int := 0;
+	few_narrow boolean := false;            -- so few lines of a server or application that all are read
 	found int := 0;
 	n int;
 BEGIN
@@ -1764,9 +1768,13 @@ BEGIN
 			during := format('"timestamp" >= %L AND "timestamp" < %L%s AND in_time(%L)',
 				CASE WHEN p_up THEN since ELSE edge END,
 				CASE WHEN p_up THEN edge ELSE until END, place, deadline);
-			RETURN QUERY EXECUTE format(CASE WHEN part < 4 THEN walk ELSE index_first END,
-				columns, during || ' AND ' || condition, ordered, p_max - found,
-				greatest(few_lines(), p_max));
+			IF part = 2 AND narrow <> 'true' THEN
+				few_narrow := about_lines(narrow, since, until) < 5 * few_lines();
+			END IF;
+			RETURN QUERY EXECUTE format(CASE WHEN few_narrow THEN fenced WHEN part < 4 THEN walk
+				ELSE index_first END, columns, during || ' AND ' || condition, ordered,
+				p_max - found, greatest(few_lines(), p_max), condition,
+				during || ' AND ' || narrow);
 			GET DIAGNOSTICS n = ROW_COUNT;
 			part := part + 1;
 			found := found + n;
