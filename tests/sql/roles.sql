@@ -145,13 +145,14 @@ SELECT is((SELECT coalesce(string_agg(proname, ',' ORDER BY proname), '') FROM p
 		s(states),
 		LATERAL (VALUES ('t_hub', (SELECT string_agg(n, ',' ORDER BY n) FROM
 			regexp_split_to_table(states || ',state_rank,max_check_s,rare_check_s'
-			',ascii_pattern,column_condition,compared,context_condition,context_words'
+			',ascii_pattern,column_condition,compared,composed,context_cells'
+			',context_condition,context_words,value_at,value_compares,value_equals'
 			',first_edge,folded,found_lines,has_words,in_time,invisibles,is_edge'
 			',about_lines,chart_points,count_budget,counted_lines,few_lines,lines_sample'
 			',sample_of'
 			',sampled_lines,windows_of'
 			',json_values,key_paths,level_condition,like_pattern,line_condition,line_fits'
-			',lower_case,max_word_chars,narrow_condition,nested,next_width,number_of'
+			',lower_case,max_word_chars,narrow_condition,next_width,number_of'
 			',search_budget,separators,stands_in,text_condition,time_of,unescaped,unspaced'
 			',word_list,words_query'
 			',account,any_user,authorize,change_password,change_user,create_api_token'
