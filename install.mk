@@ -42,8 +42,8 @@ install: all
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(prefix)/lib/sysusers.d templates/sysusers.d/*.conf
 	$(Q)[ -e $(DESTDIR)$(sysconfdir)/observ/hub.conf ] || \
 	  $(INSTALL) -m 600 -t $(DESTDIR)$(sysconfdir)/observ templates/hub.conf
-	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/observ schema.sql templates/observ-harden.sql \
-	  templates/observ-maintain.cron templates/nginx-observ.conf \
+	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/observ schema.sql templates/citus.sql \
+	  templates/observ-harden.sql templates/observ-maintain.cron templates/nginx-observ.conf \
 	  templates/obs_agent.schema.json
 	$(Q)$(INSTALL) -m 755 -t $(DESTDIR)$(datadir)/observ templates/install.sh templates/deploy-hook.sh
 	$(Q)$(INSTALL) -m 644 templates/obs_agent.bash \

@@ -9,8 +9,10 @@
 --
 -- Every change keeps these rules:
 -- * Each key contains vps_name, and timestamp if the table is partitioned. There are no triggers, no
---   foreign keys between facts and no volatile functions inside an UPDATE. This lets the tables be
---   distributed by vps_name (Citus).
+--   foreign keys between facts and no volatile functions inside an UPDATE. This lets templates/citus.sql
+--   distribute the tables by vps_name over the workers of a Citus cluster. A command that changes a table
+--   or its views goes through on_all_nodes(), want_column() or want_index(), and so reaches the workers. A
+--   function that is called for rows is IMMUTABLE or PARALLEL SAFE: citus.sql puts these on the workers.
 -- * An agent may execute the functions that are granted to observ_agent, and nothing else. They run as
 --   observ_owner and take the caller's identity from session_user.
 -- * A value that the database refuses raises an SQLSTATE of class 22, 23, 54 or P0: the agent bisects
@@ -25,6 +27,8 @@ BEGIN;
 SET LOCAL client_min_messages = warning;
 SET LOCAL search_path = pg_catalog;
 SET LOCAL timezone = 'UTC';
+-- On Citus only on_all_nodes() reaches the workers from here; templates/citus.sql does the rest.
+SET LOCAL citus.enable_ddl_propagation = off;
 SELECT set_config('observ.version', :'version', true) \g /dev/null
 
 DO $$
@@ -147,22 +151,43 @@ BEGIN
 END
 $$;
 
--- The parts use these three, and 99-end drops them. The first two look before they lock: CREATE INDEX IF NOT
--- EXISTS and ADD COLUMN IF NOT EXISTS make writers wait even when there is nothing to do.
+-- The parts use these four, and 99-end drops them.
+
+-- Runs a command that changes a table or its views; on the workers too if Citus has distributed the tables.
+CREATE OR REPLACE FUNCTION on_all_nodes(p_command text) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_distributed boolean := false;
+BEGIN
+	IF EXISTS (SELECT FROM pg_extension WHERE extname = 'citus') THEN
+		EXECUTE 'SELECT EXISTS (SELECT FROM pg_dist_partition)' INTO v_distributed;
+	END IF;
+	PERFORM set_config('citus.enable_ddl_propagation', v_distributed::text, true);
+	EXECUTE p_command;
+	PERFORM set_config('citus.enable_ddl_propagation', 'off', true);
+END
+$$;
+
+-- These two look before they lock: CREATE INDEX IF NOT EXISTS and ADD COLUMN IF NOT EXISTS make writers wait
+-- even when there is nothing to do.
 CREATE OR REPLACE FUNCTION want_index(p_name text, p_on text) RETURNS void
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 BEGIN
 	IF to_regclass(p_name) IS NULL THEN
-		EXECUTE format('CREATE INDEX %I ON %s', p_name, p_on);
+		PERFORM on_all_nodes(format('CREATE INDEX %I ON %s', p_name, p_on));
 	END IF;
 END
 $$;
 
-CREATE OR REPLACE FUNCTION want_column(p_table text, p_name text, p_type text) RETURNS void
-LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+CREATE OR REPLACE FUNCTION want_column(p_table text, p_name text, p_type text, p_check text DEFAULT NULL)
+RETURNS void LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 BEGIN
 	IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = p_table::regclass AND attname = p_name) THEN
-		EXECUTE format('ALTER TABLE %I ADD COLUMN %I %s', p_table, p_name, p_type);
+		PERFORM on_all_nodes(format('ALTER TABLE %I ADD COLUMN %I %s', p_table, p_name, p_type));
+		IF p_check IS NOT NULL THEN
+			PERFORM on_all_nodes(format('ALTER TABLE %I ADD CONSTRAINT %I CHECK (%s)', p_table,
+				p_table || '_' || p_name || '_check', p_check));
+		END IF;
 	END IF;
 END
 $$;
@@ -975,7 +1000,7 @@ CREATE TABLE IF NOT EXISTS health_checks (
 	PRIMARY KEY (vps_name, app_name, "timestamp", id)
 ) PARTITION BY RANGE ("timestamp");
 -- How often the check runs. NULL: an older agent did not tell.
-SELECT want_column('health_checks', 'interval_s', 'int CHECK (interval_s BETWEEN 1 AND 86400)') \g /dev/null
+SELECT want_column('health_checks', 'interval_s', 'int', 'interval_s BETWEEN 1 AND 86400') \g /dev/null
 SELECT want_index('health_checks_timestamp_idx', 'health_checks ("timestamp" DESC)'),
 	want_index('health_checks_rare_idx', 'health_checks (vps_name, app_name, "timestamp") '
 		'WHERE interval_s > 400')       -- rare_check_s()
@@ -1007,11 +1032,14 @@ BEGIN
 			AND col_description(attrelid, attnum) = v_words) THEN
 		RETURN;
 	END IF;
-	DROP VIEW IF EXISTS v_logs;
-	DROP INDEX IF EXISTS log_entries_timestamp_idx, log_entries_vps_name_timestamp_idx,
-		log_entries_app_name_timestamp_idx;
-	ALTER TABLE log_entries DROP COLUMN IF EXISTS search, ADD COLUMN search tsvector
-		GENERATED ALWAYS AS (words(level, logger, message, context)) STORED;
+	-- The workers of Citus need the functions first.
+	PERFORM on_all_nodes(pg_get_functiondef(oid)) FROM (SELECT oid FROM pg_proc
+		WHERE pronamespace = 'observ'::regnamespace AND provolatile = 'i' ORDER BY oid) f;
+	PERFORM on_all_nodes('DROP VIEW IF EXISTS v_logs');
+	PERFORM on_all_nodes(format('DROP INDEX IF EXISTS log_entries_%stimestamp_idx', i))
+		FROM unnest('{"",vps_name_,app_name_}'::text[]) i;
+	PERFORM on_all_nodes('ALTER TABLE log_entries DROP COLUMN IF EXISTS search, ADD COLUMN search tsvector '
+		'GENERATED ALWAYS AS (words(level, logger, message, context)) STORED');
 	EXECUTE format('COMMENT ON COLUMN log_entries.search IS %L', v_words);
 	DROP FUNCTION IF EXISTS long_context_text(jsonb);
 END
@@ -4567,7 +4595,15 @@ CREATE OR REPLACE VIEW v_servers AS
 GRANT SELECT ON v_servers TO observ_hub, observ_watch, observ_enroll;
 
 -- ==== 99-end: the version is recorded =========================================================
-DROP FUNCTION want_index(text, text), want_column(text, text, text), drop_former_functions();
+DROP FUNCTION want_index(text, text), want_column(text, text, text, text), on_all_nodes(text),
+	drop_former_functions();
 INSERT INTO schema_version (version) VALUES (:version) ON CONFLICT DO NOTHING;
 COMMENT ON SCHEMA observ IS :'version';        -- for logins that may not read tables: obs_agent doctor
+DO $$
+BEGIN
+	IF EXISTS (SELECT FROM pg_extension WHERE extname = 'citus') THEN
+		RAISE WARNING 'this database has Citus: run citus.sql now' USING HINT = 'templates/citus.sql';
+	END IF;
+END
+$$;
 COMMIT;

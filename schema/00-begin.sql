@@ -9,8 +9,10 @@
 --
 -- Every change keeps these rules:
 -- * Each key contains vps_name, and timestamp if the table is partitioned. There are no triggers, no
---   foreign keys between facts and no volatile functions inside an UPDATE. This lets the tables be
---   distributed by vps_name (Citus).
+--   foreign keys between facts and no volatile functions inside an UPDATE. This lets templates/citus.sql
+--   distribute the tables by vps_name over the workers of a Citus cluster. A command that changes a table
+--   or its views goes through on_all_nodes(), want_column() or want_index(), and so reaches the workers. A
+--   function that is called for rows is IMMUTABLE or PARALLEL SAFE: citus.sql puts these on the workers.
 -- * An agent may execute the functions that are granted to observ_agent, and nothing else. They run as
 --   observ_owner and take the caller's identity from session_user.
 -- * A value that the database refuses raises an SQLSTATE of class 22, 23, 54 or P0: the agent bisects
@@ -25,6 +27,8 @@ BEGIN;
 SET LOCAL client_min_messages = warning;
 SET LOCAL search_path = pg_catalog;
 SET LOCAL timezone = 'UTC';
+-- On Citus only on_all_nodes() reaches the workers from here; templates/citus.sql does the rest.
+SET LOCAL citus.enable_ddl_propagation = off;
 SELECT set_config('observ.version', :'version', true) \g /dev/null
 
 DO $$

@@ -99,22 +99,43 @@ BEGIN
 END
 $$;
 
--- The parts use these three, and 99-end drops them. The first two look before they lock: CREATE INDEX IF NOT
--- EXISTS and ADD COLUMN IF NOT EXISTS make writers wait even when there is nothing to do.
+-- The parts use these four, and 99-end drops them.
+
+-- Runs a command that changes a table or its views; on the workers too if Citus has distributed the tables.
+CREATE OR REPLACE FUNCTION on_all_nodes(p_command text) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_distributed boolean := false;
+BEGIN
+	IF EXISTS (SELECT FROM pg_extension WHERE extname = 'citus') THEN
+		EXECUTE 'SELECT EXISTS (SELECT FROM pg_dist_partition)' INTO v_distributed;
+	END IF;
+	PERFORM set_config('citus.enable_ddl_propagation', v_distributed::text, true);
+	EXECUTE p_command;
+	PERFORM set_config('citus.enable_ddl_propagation', 'off', true);
+END
+$$;
+
+-- These two look before they lock: CREATE INDEX IF NOT EXISTS and ADD COLUMN IF NOT EXISTS make writers wait
+-- even when there is nothing to do.
 CREATE OR REPLACE FUNCTION want_index(p_name text, p_on text) RETURNS void
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 BEGIN
 	IF to_regclass(p_name) IS NULL THEN
-		EXECUTE format('CREATE INDEX %I ON %s', p_name, p_on);
+		PERFORM on_all_nodes(format('CREATE INDEX %I ON %s', p_name, p_on));
 	END IF;
 END
 $$;
 
-CREATE OR REPLACE FUNCTION want_column(p_table text, p_name text, p_type text) RETURNS void
-LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+CREATE OR REPLACE FUNCTION want_column(p_table text, p_name text, p_type text, p_check text DEFAULT NULL)
+RETURNS void LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 BEGIN
 	IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = p_table::regclass AND attname = p_name) THEN
-		EXECUTE format('ALTER TABLE %I ADD COLUMN %I %s', p_table, p_name, p_type);
+		PERFORM on_all_nodes(format('ALTER TABLE %I ADD COLUMN %I %s', p_table, p_name, p_type));
+		IF p_check IS NOT NULL THEN
+			PERFORM on_all_nodes(format('ALTER TABLE %I ADD CONSTRAINT %I CHECK (%s)', p_table,
+				p_table || '_' || p_name || '_check', p_check));
+		END IF;
 	END IF;
 END
 $$;

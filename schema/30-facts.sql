@@ -88,7 +88,7 @@ CREATE TABLE IF NOT EXISTS health_checks (
 	PRIMARY KEY (vps_name, app_name, "timestamp", id)
 ) PARTITION BY RANGE ("timestamp");
 -- How often the check runs. NULL: an older agent did not tell.
-SELECT want_column('health_checks', 'interval_s', 'int CHECK (interval_s BETWEEN 1 AND 86400)') \g /dev/null
+SELECT want_column('health_checks', 'interval_s', 'int', 'interval_s BETWEEN 1 AND 86400') \g /dev/null
 SELECT want_index('health_checks_timestamp_idx', 'health_checks ("timestamp" DESC)'),
 	want_index('health_checks_rare_idx', 'health_checks (vps_name, app_name, "timestamp") '
 		'WHERE interval_s > 400')       -- rare_check_s()
@@ -120,11 +120,14 @@ BEGIN
 			AND col_description(attrelid, attnum) = v_words) THEN
 		RETURN;
 	END IF;
-	DROP VIEW IF EXISTS v_logs;
-	DROP INDEX IF EXISTS log_entries_timestamp_idx, log_entries_vps_name_timestamp_idx,
-		log_entries_app_name_timestamp_idx;
-	ALTER TABLE log_entries DROP COLUMN IF EXISTS search, ADD COLUMN search tsvector
-		GENERATED ALWAYS AS (words(level, logger, message, context)) STORED;
+	-- The workers of Citus need the functions first.
+	PERFORM on_all_nodes(pg_get_functiondef(oid)) FROM (SELECT oid FROM pg_proc
+		WHERE pronamespace = 'observ'::regnamespace AND provolatile = 'i' ORDER BY oid) f;
+	PERFORM on_all_nodes('DROP VIEW IF EXISTS v_logs');
+	PERFORM on_all_nodes(format('DROP INDEX IF EXISTS log_entries_%stimestamp_idx', i))
+		FROM unnest('{"",vps_name_,app_name_}'::text[]) i;
+	PERFORM on_all_nodes('ALTER TABLE log_entries DROP COLUMN IF EXISTS search, ADD COLUMN search tsvector '
+		'GENERATED ALWAYS AS (words(level, logger, message, context)) STORED');
 	EXECUTE format('COMMENT ON COLUMN log_entries.search IS %L', v_words);
 	DROP FUNCTION IF EXISTS long_context_text(jsonb);
 END

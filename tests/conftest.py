@@ -20,7 +20,7 @@ def pytest_configure(config):
 
 # Files whose tests share a costly fixture, or a name on this machine: one worker runs them all. The longest
 # is first, so that no worker is left with it at the end.
-TOGETHER = ("test_readme", "test_packages", "test_newcomer", "test_hub", "test_demo",
+TOGETHER = ("test_readme", "test_packages", "test_newcomer", "test_hub", "test_citus", "test_demo",
             "test_demo_fleet", "test_sandbox", "test_unit", "test_stolen", "test_tls", "test_install",
             "test_examples")
 
