@@ -137,4 +137,4 @@ END
 $$;
 
 SELECT drop_former_functions() \g /dev/null
-SELECT rebuild_latest() WHERE NOT EXISTS (SELECT FROM latest_samples) \g /dev/null
+SELECT rebuild_latest() WHERE NOT EXISTS (SELECT 1 FROM latest_samples) \g /dev/null

@@ -35,7 +35,7 @@ WITH a AS MATERIALIZED (
 	SELECT vps_name, app_name, round(count(*) / min(minutes), 1) AS per_min
 	FROM recent, counted WHERE level IN ('ERROR', 'CRITICAL') GROUP BY 1, 2
 ), judged AS MATERIALIZED (
-	SELECT a.vps_name, a.app_name, seen_s, agent_state, cpu_percent, memory_percent, disk_percent,
+	SELECT a.vps_name, a.app_name, seen_s, own_clock, agent_state, cpu_percent, memory_percent, disk_percent,
 		inode_percent, load_avg_1m, cpu_count, memory_total_mb, disk_total_gb, app_cpu_percent,
 		app_memory_mb, agent_state IN ('offline', 'retired') AS gone,
 		coalesce(c.total, 0) AS checks, coalesce(c.failing, 0) AS failing,
@@ -82,6 +82,24 @@ WITH a AS MATERIALIZED (
 ), chosen AS MATERIALIZED (
 	SELECT c.*, many, ('{down,offline,degraded,up,retired}'::text[])[rank] AS state FROM paged, placed c
 	WHERE place > (page - 1) * size::bigint AND place <= page * size::bigint
+), shown AS MATERIALIZED (
+	SELECT j.*, many AND n_apps > 1 AS named, row_number() OVER (PARTITION BY j.vps_name
+		ORDER BY state_rank(j.state), j.app_name) AS place
+	FROM chosen c JOIN judged j USING (vps_name) WHERE fits AND $6 <> 'wall'
+), told AS MATERIALIZED (
+	SELECT vps_name, app_name, version, last_seen_at, retired_at, conflict_at, host, files_unreadable,
+		concat_ws(': ', g.state #>> '{tail,troubles,0,path}', g.state #>> '{tail,troubles,0,why}') AS report,
+		left(agent_conflict(conflict, conflict_at, now()), 300) AS twin,
+		CASE WHEN skew_ms IS NOT NULL THEN greatest(least(skew_ms, 1e12), -1e12) END AS skew
+	FROM shown JOIN agents g USING (vps_name, app_name) WHERE place <= 20 OR $4::int IS NULL
+), failed AS MATERIALIZED (
+	SELECT j.vps_name, j.app_name, example FROM shown j CROSS JOIN LATERAL (
+		SELECT min(left(coalesce(error_class, 'failed'), 100) || ' at ' ||
+			CASE WHEN length(url) > 300 THEN left(url, 300) || '…' ELSE url END) AS example
+		FROM latest_checks l WHERE l.vps_name = j.vps_name AND l.app_name = j.app_name
+			AND check_state(success, timestamp, l.interval_s, own_clock) = 'down'
+		GROUP BY l.vps_name) x
+	WHERE failing > 0 AND (place <= 20 OR $4::int IS NULL)
 ), apps AS MATERIALIZED (
 	SELECT vps_name, json_agg(json_build_object('app', app_name, 'state', state, 'why', why,
 		'cpu', round(app_cpu_percent::numeric, 1)::float8, 'memory_mb', round(app_memory_mb::numeric),
@@ -89,18 +107,7 @@ WITH a AS MATERIALIZED (
 		'passing', checks - failing, 'bad', failing > 0, 'seen_s', floor(seen_s),
 		'last_seen', to_char(last_seen_at, 'YYYY-MM-DD HH24:MI:SS'), 'stale', agent_state <> 'online',
 		'version', version) ORDER BY state_rank(state), app_name) AS list
-	FROM (SELECT j.*, many AND n_apps > 1 AS named, row_number() OVER (PARTITION BY j.vps_name
-			ORDER BY state_rank(j.state), j.app_name) AS place
-		FROM chosen c JOIN judged j USING (vps_name) WHERE fits AND $6 <> 'wall') j
-	CROSS JOIN LATERAL (SELECT version, last_seen_at, retired_at, conflict_at, host, files_unreadable,
-			g.state AS report, left(agent_conflict(conflict, conflict_at, now()), 300) AS twin,
-			CASE WHEN skew_ms IS NOT NULL THEN greatest(least(skew_ms, 1e12), -1e12) END AS skew
-		FROM agents g WHERE g.vps_name = j.vps_name AND g.app_name = j.app_name OFFSET 0) g
-	LEFT JOIN LATERAL (SELECT min(left(coalesce(error_class, 'failed'), 100) || ' at ' ||
-			CASE WHEN length(url) > 300 THEN left(url, 300) || '…' ELSE url END) AS example
-		FROM latest_checks l WHERE failing > 0 AND l.vps_name = j.vps_name AND l.app_name = j.app_name
-			AND check_state(success, timestamp, l.interval_s,
-			last_seen_at + coalesce(skew, 0) * interval '1 ms') = 'down') x ON true
+	FROM shown JOIN told USING (vps_name, app_name) LEFT JOIN failed USING (vps_name, app_name)
 	CROSS JOIN LATERAL (SELECT concat_ws('; ', CASE WHEN twin IS NOT NULL THEN concat(
 			'two agents write as this server: ', twin, ' was sent away at ',
 			to_char(conflict_at, 'HH24:MI'), ', ' || host || ' goes on') END,
@@ -114,24 +121,23 @@ WITH a AS MATERIALIZED (
 			ELSE failing || ' of ' || checks || ' checks: ' END || example END,
 		CASE WHEN files_unreadable > 0 AND NOT gone THEN files_unreadable ||
 			CASE files_unreadable WHEN 1 THEN ' log' ELSE ' logs' END || ' cannot be read: ' ||
-			left(concat_ws(': ', report #>> '{tail,troubles,0,path}',
-			report #>> '{tail,troubles,0,why}'), 300) END,
-		CASE WHEN abs(skew) > 5000 THEN 'clock off by ' || round(skew / 1000.0)
-			|| ' s' END)) w (reason)
+			left(report, 300) END,
+		CASE WHEN abs(skew) > 5000 THEN 'clock off by ' || round(skew / 1000.0) || ' s' END)) w (reason)
 	CROSS JOIN LATERAL (SELECT CASE WHEN named AND reason <> '' THEN app_name || ': ' ELSE '' END ||
 		reason AS why) r
-	WHERE place <= 20 OR $4::int IS NULL GROUP BY vps_name
-), sparks AS MATERIALIZED (                     -- of the agent that tells the host's figures
-	SELECT vps_name, cpu_hour FROM chosen c CROSS JOIN LATERAL (
-		SELECT json_agg(round(cpu::numeric) ORDER BY slot) AS cpu_hour, count(cpu) AS n
-		FROM generate_series(0, 19) slot LEFT JOIN (
-			SELECT floor(extract(epoch FROM v.timestamp - (now() - interval '1 h')) / 180)::int
-				AS slot,
-				avg(v.cpu_percent) AS cpu
-			FROM vps_metrics v WHERE v.vps_name = c.vps_name AND v.app_name = c.teller
-				AND v.timestamp > now() - interval '1 h' AND v.timestamp < now()
-			GROUP BY 1) h USING (slot)) s
-	WHERE n > 0 AND $6 <> 'wall'
+	GROUP BY vps_name
+), hour AS MATERIALIZED (                       -- of the agent that tells the host's figures
+	SELECT c.vps_name, slot, cpu FROM chosen c CROSS JOIN LATERAL (
+		SELECT floor(extract(epoch FROM v.timestamp - (now() - interval '1 h')) / 180)::int AS slot,
+			avg(v.cpu_percent) AS cpu
+		FROM vps_metrics v WHERE v.vps_name = c.vps_name AND v.app_name = c.teller
+			AND v.timestamp > now() - interval '1 h' AND v.timestamp < now()
+		GROUP BY v.vps_name, slot) h
+	WHERE $6 <> 'wall'
+), sparks AS MATERIALIZED (
+	SELECT vps_name, json_agg(round(cpu::numeric) ORDER BY slot) AS cpu_hour
+	FROM chosen CROSS JOIN generate_series(0, 19) slot LEFT JOIN hour USING (vps_name, slot)
+	GROUP BY vps_name HAVING count(cpu) > 0
 )
 SELECT json_build_object(
 	'time', now(),
