@@ -2650,7 +2650,7 @@ BEGIN
 			USING ERRCODE = '42501', HINT = v_hint;
 	END IF;
 	PERFORM check_name('vps_name', p_vps);
-	IF EXISTS (SELECT FROM agents WHERE vps_name = p_vps) OR current_login(p_vps) IS NOT NULL OR
+	IF EXISTS (SELECT 1 FROM agents WHERE vps_name = p_vps) OR current_login(p_vps) IS NOT NULL OR
 	   EXISTS (SELECT FROM servers WHERE vps_name = p_vps) THEN
 		RAISE EXCEPTION 'a server "%" is known already, and a token is for new ones', p_vps
 			USING ERRCODE = '42501', HINT = 'Give this one another name, '
@@ -3631,7 +3631,7 @@ CREATE OR REPLACE FUNCTION find_server(p_id text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 BEGIN
 	IF EXISTS (SELECT FROM servers WHERE vps_name = p_id) OR
-	   EXISTS (SELECT FROM agents WHERE vps_name = p_id) OR
+	   EXISTS (SELECT 1 FROM agents WHERE vps_name = p_id) OR
 	   EXISTS (SELECT FROM agent_roles WHERE vps_name = p_id) THEN
 		RETURN p_id;
 	END IF;

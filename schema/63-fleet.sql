@@ -146,7 +146,7 @@ CREATE OR REPLACE FUNCTION find_server(p_id text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 BEGIN
 	IF EXISTS (SELECT FROM servers WHERE vps_name = p_id) OR
-	   EXISTS (SELECT FROM agents WHERE vps_name = p_id) OR
+	   EXISTS (SELECT 1 FROM agents WHERE vps_name = p_id) OR
 	   EXISTS (SELECT FROM agent_roles WHERE vps_name = p_id) THEN
 		RETURN p_id;
 	END IF;

@@ -48,21 +48,21 @@ UNION SELECT 'GRANT USAGE ON SCHEMA observ TO observ_agent_any' \gexec
 SELECT format('ALTER DATABASE %I SET citus.multi_shard_modify_mode = sequential', current_database()) \gexec
 
 -- ---- tables --------------------------------------------------------------------------------------
--- All whose keys contain vps_name. The others are small and stay on the coordinator.
+-- Those with rows of a server's applications. The others are small and stay on the coordinator.
 SELECT create_distributed_table(oid, 'vps_name',
 	colocate_with => CASE oid WHEN 'agents'::regclass THEN 'none' ELSE 'observ.agents' END)
 FROM pg_class c
 WHERE relnamespace = 'observ'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
-	AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'vps_name')
-	AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisunique AND NOT EXISTS (SELECT
-		FROM pg_attribute WHERE attrelid = c.oid AND attname = 'vps_name' AND attnum = ANY (indkey)))
+	AND (SELECT count(*) FROM pg_attribute
+		WHERE attrelid = c.oid AND attname IN ('vps_name', 'app_name')) = 2
 	AND NOT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = c.oid)
 ORDER BY oid <> 'agents'::regclass, oid \g /dev/null
 
--- On a worker a view is read with the rights of its reader, not of its owner.
+-- Citus reads a view with the rights of its reader, not of its owner.
 GRANT SELECT ON agents, vps_metrics, health_checks, log_entries, gaps, metrics_5m, metrics_1h
 	TO observ_reader;
 GRANT SELECT ON agents TO observ_enroll;
+GRANT SELECT (vps_name, valid_until) ON server_tokens TO observ_hub, observ_watch;
 
 -- Grants that a newer schema.sql has made.
 SELECT format('GRANT %s ON %s TO %s', string_agg(privilege_type, ', '), c.oid::regclass, grantee::regrole)
@@ -72,8 +72,10 @@ GROUP BY c.oid, grantee \gexec
 
 -- ---- functions -----------------------------------------------------------------------------------
 -- Those that depend on nothing but their parameters: generated columns and queries call them on the workers.
+-- None of these takes the row of a table.
 SELECT create_distributed_function(oid::regprocedure) FROM pg_proc
 WHERE pronamespace = 'observ'::regnamespace AND NOT prosecdef AND (provolatile = 'i' OR proparallel = 's')
+	AND NOT EXISTS (SELECT FROM pg_type t WHERE t.oid = ANY (proargtypes) AND typtype = 'c')
 ORDER BY oid \g /dev/null
 
 SET citus.enable_ddl_propagation = off;

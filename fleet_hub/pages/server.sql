@@ -3,7 +3,8 @@
 -- $1 server, $2 from, $3 to (timestamps; NULL: now), $4 seconds of the span when there is no $2
 --
 -- At most 360 points: the step is the shortest round one that gives no more, and no shorter than
--- the agents' interval. chart_points() in schema/45-charts.sql reads roll-ups or raw rows.
+-- the agents' interval. chart_points() in schema/45-charts.sql reads roll-ups or raw rows. It needs all nodes of
+-- a Citus cluster; schema_version, which only the coordinator has, keeps it there.
 --
 -- Lists end at a number and long texts are cut; names that end in _more say how many are left out.
 WITH span AS MATERIALIZED (
@@ -35,6 +36,7 @@ WITH span AS MATERIALIZED (
 		min(low) AS lo, max(high) AS hi
 	FROM span CROSS JOIN LATERAL chart_points($1, since, until, step,
 		ARRAY(SELECT metric FROM wanted ORDER BY place)) JOIN wanted USING (metric)
+	WHERE EXISTS (SELECT 1 FROM schema_version)
 	GROUP BY 1, 2, 3, 4
 ), kept AS MATERIALIZED (                       -- of a chart the 20 highest series
 	SELECT place, chart, name, top, n FROM (SELECT place, chart, name, max(hi) AS top,

@@ -102,7 +102,7 @@ def distributed(db):
 
 def test_tables_are_distributed_by_server_and_lie_together(db):
     facts = {"vps_metrics", "health_checks", "log_entries", "agents", "log_streams", "gaps", "rejects",
-             "metrics_5m", "metrics_1h"}
+             "metrics_5m", "metrics_1h", "latest_samples", "latest_checks"}
     partitions = {row[0] for row in db.query("""SELECT inhrelid::regclass::text FROM pg_inherits
         WHERE inhparent IN ('vps_metrics'::regclass, 'log_entries'::regclass)""")}
     assert len(partitions) >= 14 and facts | partitions <= distributed(db)
