@@ -1038,8 +1038,8 @@ BEGIN
 	PERFORM on_all_nodes('DROP VIEW IF EXISTS v_logs');
 	PERFORM on_all_nodes(format('DROP INDEX IF EXISTS log_entries_%stimestamp_idx', i))
 		FROM unnest('{"",vps_name_,app_name_}'::text[]) i;
-	PERFORM on_all_nodes('ALTER TABLE log_entries DROP COLUMN IF EXISTS search, ADD COLUMN search tsvector '
-		'GENERATED ALWAYS AS (words(level, logger, message, context)) STORED');
+	PERFORM on_all_nodes('ALTER TABLE log_entries DROP COLUMN IF EXISTS search, ADD COLUMN search '
+		'tsvector GENERATED ALWAYS AS (words(level, logger, message, context)) STORED');
 	EXECUTE format('COMMENT ON COLUMN log_entries.search IS %L', v_words);
 	DROP FUNCTION IF EXISTS long_context_text(jsonb);
 END
@@ -2650,7 +2650,8 @@ BEGIN
 			USING ERRCODE = '42501', HINT = v_hint;
 	END IF;
 	PERFORM check_name('vps_name', p_vps);
-	IF EXISTS (SELECT 1 FROM agents WHERE vps_name = p_vps) OR current_login(p_vps) IS NOT NULL OR
+	PERFORM FROM agents WHERE vps_name = p_vps;     -- alone: Citus runs the rest on the coordinator
+	IF FOUND OR current_login(p_vps) IS NOT NULL OR
 	   EXISTS (SELECT FROM servers WHERE vps_name = p_vps) THEN
 		RAISE EXCEPTION 'a server "%" is known already, and a token is for new ones', p_vps
 			USING ERRCODE = '42501', HINT = 'Give this one another name, '
@@ -3630,8 +3631,8 @@ $$;
 CREATE OR REPLACE FUNCTION find_server(p_id text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 BEGIN
-	IF EXISTS (SELECT FROM servers WHERE vps_name = p_id) OR
-	   EXISTS (SELECT 1 FROM agents WHERE vps_name = p_id) OR
+	PERFORM FROM agents WHERE vps_name = p_id;      -- alone: Citus runs the rest on the coordinator
+	IF FOUND OR EXISTS (SELECT FROM servers WHERE vps_name = p_id) OR
 	   EXISTS (SELECT FROM agent_roles WHERE vps_name = p_id) THEN
 		RETURN p_id;
 	END IF;

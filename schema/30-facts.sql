@@ -126,8 +126,8 @@ BEGIN
 	PERFORM on_all_nodes('DROP VIEW IF EXISTS v_logs');
 	PERFORM on_all_nodes(format('DROP INDEX IF EXISTS log_entries_%stimestamp_idx', i))
 		FROM unnest('{"",vps_name_,app_name_}'::text[]) i;
-	PERFORM on_all_nodes('ALTER TABLE log_entries DROP COLUMN IF EXISTS search, ADD COLUMN search tsvector '
-		'GENERATED ALWAYS AS (words(level, logger, message, context)) STORED');
+	PERFORM on_all_nodes('ALTER TABLE log_entries DROP COLUMN IF EXISTS search, ADD COLUMN search '
+		'tsvector GENERATED ALWAYS AS (words(level, logger, message, context)) STORED');
 	EXECUTE format('COMMENT ON COLUMN log_entries.search IS %L', v_words);
 	DROP FUNCTION IF EXISTS long_context_text(jsonb);
 END

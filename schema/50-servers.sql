@@ -301,7 +301,8 @@ BEGIN
 			USING ERRCODE = '42501', HINT = v_hint;
 	END IF;
 	PERFORM check_name('vps_name', p_vps);
-	IF EXISTS (SELECT 1 FROM agents WHERE vps_name = p_vps) OR current_login(p_vps) IS NOT NULL OR
+	PERFORM FROM agents WHERE vps_name = p_vps;     -- alone: Citus runs the rest on the coordinator
+	IF FOUND OR current_login(p_vps) IS NOT NULL OR
 	   EXISTS (SELECT FROM servers WHERE vps_name = p_vps) THEN
 		RAISE EXCEPTION 'a server "%" is known already, and a token is for new ones', p_vps
 			USING ERRCODE = '42501', HINT = 'Give this one another name, '

@@ -145,8 +145,8 @@ $$;
 CREATE OR REPLACE FUNCTION find_server(p_id text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 BEGIN
-	IF EXISTS (SELECT FROM servers WHERE vps_name = p_id) OR
-	   EXISTS (SELECT 1 FROM agents WHERE vps_name = p_id) OR
+	PERFORM FROM agents WHERE vps_name = p_id;      -- alone: Citus runs the rest on the coordinator
+	IF FOUND OR EXISTS (SELECT FROM servers WHERE vps_name = p_id) OR
 	   EXISTS (SELECT FROM agent_roles WHERE vps_name = p_id) THEN
 		RETURN p_id;
 	END IF;

@@ -1,10 +1,10 @@
 -- Log search: the commonest values of the keys that the matches have in their contexts.
 -- $1 the query's tree (search.h), $2 from, $3 to, $4 seconds when there is no $2
 --
--- A sample: the newest 1,000 matches, or those that 100 ms find. "context_estimated" says that there may be
--- more. A key within an object is named by both, with a dot between them; lists, what lies deeper, and what
--- the agent says of a line (_KEY) have no facet. The keys that divide the lines best come first: those of
--- which few values have many lines.
+-- A sample: the newest 1,000 matches, or those that half of count_budget() finds. "context_estimated" says
+-- that there may be more. A key within an object is named by both, with a dot between them; lists, what lies
+-- deeper, and what the agent says of a line (_KEY) have no facet. The keys that divide the lines best come
+-- first: those of which few values have many lines.
 WITH span AS MATERIALIZED (
 	SELECT until,
 		least(coalesce($2::timestamptz,
@@ -13,7 +13,7 @@ WITH span AS MATERIALIZED (
 	FROM (SELECT coalesce($3::timestamptz, now() + interval '1 min') AS until) x
 ), newest AS MATERIALIZED (
 	SELECT f.id, f.context FROM span, found_lines($1::text::jsonb, since, until, 1001,
-		p_budget => interval '100 ms', p_brief => true) f
+		p_budget => count_budget() / 2, p_brief => true) f
 ), lines AS MATERIALIZED (
 	SELECT id, context FROM newest WHERE id IS NOT NULL LIMIT 1000
 ), members AS MATERIALIZED (

@@ -35,9 +35,9 @@ WITH a AS MATERIALIZED (
 	SELECT vps_name, app_name, round(count(*) / min(minutes), 1) AS per_min
 	FROM recent, counted WHERE level IN ('ERROR', 'CRITICAL') GROUP BY 1, 2
 ), judged AS MATERIALIZED (
-	SELECT a.vps_name, a.app_name, seen_s, own_clock, agent_state, cpu_percent, memory_percent, disk_percent,
-		inode_percent, load_avg_1m, cpu_count, memory_total_mb, disk_total_gb, app_cpu_percent,
-		app_memory_mb, agent_state IN ('offline', 'retired') AS gone,
+	SELECT a.vps_name, a.app_name, seen_s, own_clock, agent_state, cpu_percent, memory_percent,
+		disk_percent, inode_percent, load_avg_1m, cpu_count, memory_total_mb, disk_total_gb,
+		app_cpu_percent, app_memory_mb, agent_state IN ('offline', 'retired') AS gone,
 		coalesce(c.total, 0) AS checks, coalesce(c.failing, 0) AS failing,
 		coalesce(e.per_min, 0) AS errors_per_min,
 		app_state(agent_state, troubled, c.total, c.failing) AS state,
@@ -88,7 +88,8 @@ WITH a AS MATERIALIZED (
 	FROM chosen c JOIN judged j USING (vps_name) WHERE fits AND $6 <> 'wall'
 ), told AS MATERIALIZED (
 	SELECT vps_name, app_name, version, last_seen_at, retired_at, conflict_at, host, files_unreadable,
-		concat_ws(': ', g.state #>> '{tail,troubles,0,path}', g.state #>> '{tail,troubles,0,why}') AS report,
+		concat_ws(': ', g.state #>> '{tail,troubles,0,path}',
+			g.state #>> '{tail,troubles,0,why}') AS report,
 		left(agent_conflict(conflict, conflict_at, now()), 300) AS twin,
 		CASE WHEN skew_ms IS NOT NULL THEN greatest(least(skew_ms, 1e12), -1e12) END AS skew
 	FROM shown JOIN agents g USING (vps_name, app_name) WHERE place <= 20 OR $4::int IS NULL
@@ -122,7 +123,8 @@ WITH a AS MATERIALIZED (
 		CASE WHEN files_unreadable > 0 AND NOT gone THEN files_unreadable ||
 			CASE files_unreadable WHEN 1 THEN ' log' ELSE ' logs' END || ' cannot be read: ' ||
 			left(report, 300) END,
-		CASE WHEN abs(skew) > 5000 THEN 'clock off by ' || round(skew / 1000.0) || ' s' END)) w (reason)
+		CASE WHEN abs(skew) > 5000
+			THEN 'clock off by ' || round(skew / 1000.0) || ' s' END)) w (reason)
 	CROSS JOIN LATERAL (SELECT CASE WHEN named AND reason <> '' THEN app_name || ': ' ELSE '' END ||
 		reason AS why) r
 	GROUP BY vps_name

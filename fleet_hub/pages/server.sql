@@ -3,8 +3,8 @@
 -- $1 server, $2 from, $3 to (timestamps; NULL: now), $4 seconds of the span when there is no $2
 --
 -- At most 360 points: the step is the shortest round one that gives no more, and no shorter than
--- the agents' interval. chart_points() in schema/45-charts.sql reads roll-ups or raw rows. It needs all nodes of
--- a Citus cluster; schema_version, which only the coordinator has, keeps it there.
+-- the agents' interval. chart_points() in schema/45-charts.sql reads roll-ups or raw rows. On Citus it must
+-- not run on a worker: schema_version, which only the coordinator has, keeps it there.
 --
 -- Lists end at a number and long texts are cut; names that end in _more say how many are left out.
 WITH span AS MATERIALIZED (
