@@ -413,7 +413,7 @@ $$;
 CREATE OR REPLACE FUNCTION counted_lines() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 3000;
 CREATE OR REPLACE FUNCTION sampled_lines() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 12000;
 CREATE OR REPLACE FUNCTION count_budget() RETURNS interval LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN interval '200 ms';
+RETURN interval '600 ms';
 
 -- The lines in windows that are p_part of the time between two times, 1 at most, as a FROM clause. Each
 -- window is elsewhere in its piece of the time, or what repeats itself would repeat in all of them. The
