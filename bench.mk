@@ -7,6 +7,7 @@ bench: all $(BUILD)/bench/scan
 	$(Q)bench/scan.py
 	$(Q)bench/scan.py --text
 	$(Q)$(PYTHON) bench/sandbox.py
+	$(Q)$(PYTHON) bench/ingest.py
 	$(Q)$(MAKE) --no-print-directory -s bench-log
 	$(Q)$(PYTHON) bench/idle.py $(BENCH_SECONDS)
 

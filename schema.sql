@@ -289,7 +289,7 @@ CREATE TABLE IF NOT EXISTS agents (
 	vps_name text NOT NULL,
 	app_name text NOT NULL,
 	epoch bigint NOT NULL,                          -- counts hellos: only the newest connection may push
-	last_seq bigint NOT NULL DEFAULT 0,             -- number of the last committed batch
+	last_seq bigint NOT NULL DEFAULT 0,             -- number of the last committed batch; post_seq()
 	version text,
 	interval_s int,
 	skew_ms bigint,                                 -- the agent's clock minus the database's
@@ -3961,19 +3961,18 @@ BEGIN
 		n := (p_value)::numeric;
 		t := to_timestamp((n / CASE WHEN n < 1e11 THEN 1 WHEN n < 1e14 THEN 1000 WHEN n < 1e17
 			THEN 1000000 ELSE 1000000000 END)::double precision);
-	ELSIF jsonb_typeof(p_value) = 'string' AND
-	   v ~ '^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)?$' THEN
+	ELSIF jsonb_typeof(p_value) <> 'string' THEN
+		RETURN NULL;
+	ELSIF v ~ ('^20\d\d-(0[1-9]|1[0-2])-([01][1-9]|10|2[0-8])'
+			'T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?Z$') THEN
+		RETURN v::timestamptz;
+	ELSIF v ~ '^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)?$' THEN
 		v := translate(v, ',tz', '.TZ') || CASE WHEN v ~ '[Zz]$|[+-]\d\d:?\d\d$' THEN '' ELSE 'Z' END;
-		IF v ~ '^....-(0[1-9]|1[0-2])-([01][1-9]|10|2[0-8]).([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?[^:]*Z$'
-			THEN
+		BEGIN                                   -- it may be no date; this way of asking costs more
 			t := v::timestamptz;
-		ELSE            -- it may be no date; this way of asking costs more
-			BEGIN
-				t := v::timestamptz;
-			EXCEPTION WHEN data_exception THEN
-				RETURN NULL;
-			END;
-		END IF;
+		EXCEPTION WHEN data_exception THEN
+			RETURN NULL;
+		END;
 	END IF;
 	RETURN CASE WHEN t >= '2000-01-01Z' AND t < '2200-01-01Z' THEN t END;
 END
@@ -4329,6 +4328,10 @@ BEGIN
 END
 $$;
 
+-- Of a server that posts, the number of its last batch is the time of its newest post, in microseconds.
+CREATE OR REPLACE FUNCTION post_seq(p_at timestamptz) RETURNS bigint LANGUAGE sql STABLE
+RETURN (extract(epoch FROM p_at) * 1000000)::bigint;
+
 -- The agent's row after a post. Its interval is the time between two posts; an outage must not make it
 -- long, so it grows threefold at most. What a post does not tell stays as it was. A post that is older than
 -- the newest one only shows that the server is there.
@@ -4337,28 +4340,36 @@ CREATE OR REPLACE FUNCTION note_post(a agents, p jsonb, p_at timestamptz, p_gap_
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	v_host jsonb := p->'host';
-	v_newest boolean := coalesce(p_gap_s >= 0, true);
+	v_state jsonb;
 BEGIN
-	IF NOT v_newest THEN
+	IF p_gap_s < 0 THEN
 		UPDATE agents SET last_seen_at = p_now, retired_at = NULL
 			WHERE vps_name = a.vps_name AND app_name = a.app_name;
 		RETURN;
 	END IF;
-	a.state := coalesce(a.state, '{}') || jsonb_strip_nulls(jsonb_build_object('source', 'http',
-		'timestamp', p_at, 'os', v_host->'os', 'os_release', v_host->'os_release',
-		'machine', v_host->'machine', 'environment', p->'env', 'team', p->'owner_team',
-		'score', p->'score', 'local_alerts', report_size(p, 'local_alerts'),
+	v_state := coalesce(a.state, '{}') || jsonb_strip_nulls(jsonb_build_object('source', 'http',
+		'os', v_host->'os', 'os_release', v_host->'os_release', 'machine', v_host->'machine',
+		'environment', p->'env', 'team', p->'owner_team', 'score', p->'score',
+		'local_alerts', report_size(p, 'local_alerts'),
 		'counters', ingest_counters(p->'metrics', p_at)));
-	UPDATE agents SET last_seen_at = p_now, state = a.state, retired_at = NULL,
-		interval_s = CASE WHEN p_gap_s > 0
-			THEN greatest(1, least(86400, round(least(p_gap_s, 3.0 * a.interval_s))))
-			ELSE a.interval_s END,
-		skew_ms = greatest(0, round(extract(epoch FROM p_at - p_now) * 1000)),
-		host = left(CASE jsonb_typeof(v_host) WHEN 'object' THEN v_host->>'hostname'
-			ELSE v_host #>> '{}' END, 200),
-		address = address_of(current_setting('observ.address', true)),
-			version = left(p->>'agent_version', 200)
-		WHERE vps_name = a.vps_name AND app_name = a.app_name;
+	a.host := left(CASE jsonb_typeof(v_host) WHEN 'object' THEN v_host->>'hostname'
+		ELSE v_host #>> '{}' END, 200);
+	a.address := address_of(current_setting('observ.address', true));
+	a.version := left(p->>'agent_version', 200);
+	a.skew_ms := greatest(0, round(extract(epoch FROM p_at - p_now) * 1000));
+	IF p_gap_s > 0 THEN
+		a.interval_s := greatest(1, least(86400, round(least(p_gap_s, 3.0 * a.interval_s))));
+	END IF;
+	IF v_state = a.state THEN               -- else the columns that are made of it are computed again
+		UPDATE agents SET last_seen_at = p_now, last_seq = post_seq(p_at), retired_at = NULL,
+			interval_s = a.interval_s, skew_ms = a.skew_ms, host = a.host, address = a.address,
+			version = a.version WHERE vps_name = a.vps_name AND app_name = a.app_name;
+	ELSE
+		UPDATE agents SET last_seen_at = p_now, last_seq = post_seq(p_at), retired_at = NULL,
+			interval_s = a.interval_s, skew_ms = a.skew_ms, host = a.host, address = a.address,
+			version = a.version, state = v_state
+			WHERE vps_name = a.vps_name AND app_name = a.app_name;
+	END IF;
 END
 $$;
 
@@ -4453,7 +4464,8 @@ BEGIN
 	IF v_answer IS NOT NULL THEN
 		RETURN v_answer;
 	END IF;
-	v_gap_s := extract(epoch FROM v_at - ingest_time(a.state->'timestamp'));
+	v_gap_s := CASE WHEN a.last_seq > post_seq('2000-01-01Z')
+		THEN (post_seq(v_at) - a.last_seq) / 1e6 END;
 	IF a.state ? 'counters' THEN
 		v_metrics := v_metrics || ingest_rates(ingest_counters(p_body->'metrics', v_at),
 			a.state->'counters');

@@ -15,7 +15,7 @@ CREATE TABLE IF NOT EXISTS agents (
 	vps_name text NOT NULL,
 	app_name text NOT NULL,
 	epoch bigint NOT NULL,                          -- counts hellos: only the newest connection may push
-	last_seq bigint NOT NULL DEFAULT 0,             -- number of the last committed batch
+	last_seq bigint NOT NULL DEFAULT 0,             -- number of the last committed batch; post_seq()
 	version text,
 	interval_s int,
 	skew_ms bigint,                                 -- the agent's clock minus the database's
