@@ -2726,7 +2726,7 @@ CREATE TABLE IF NOT EXISTS limit_policy (
 INSERT INTO limit_policy VALUES
 	('sign-in by address', 10, '10 minutes'),       -- refused ones only
 	('sign-in by account', 30, '30 minutes'),       -- from addresses where it has not signed in before
-	('search', 60, '1 minute'),
+	('search', 120, '1 minute'),
 	('write', 120, '1 minute')
 ON CONFLICT DO NOTHING;
 
@@ -2986,6 +2986,23 @@ BEGIN
 END
 $$;
 
+-- Counts a search for its user. NULL, without a session: by address; only the hub's own machine may ask so.
+CREATE OR REPLACE FUNCTION count_search(p_hash bytea) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+BEGIN
+	PERFORM set_config('synchronous_commit', 'off', true);
+	IF p_hash IS NULL THEN
+		PERFORM take('search', 'from ' || address_key(request_address()));
+	ELSE
+		SELECT * INTO c FROM asking(p_hash, 'viewer');
+		PERFORM take('search', c.user_id::text);
+	END IF;
+	RETURN true;
+END
+$$;
+
 -- ---- sign-in ---------------------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION any_user() RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -3175,8 +3192,8 @@ END
 $$;
 
 SELECT drop_former_functions() \g /dev/null
-GRANT EXECUTE ON FUNCTION any_user, authorize, note_use, sign_in_salt, sign_in, sign_out, password_salt,
-	change_password, renew_password TO observ_hub;
+GRANT EXECUTE ON FUNCTION any_user, authorize, note_use, count_search, sign_in_salt, sign_in, sign_out,
+	password_salt, change_password, renew_password TO observ_hub;
 -- ==== 62-accounts: what users and admins do with accounts: sessions, API tokens, users, the audit log =
 -- ---- sessions and tokens -----------------------------------------------------------------------
 -- NULL if it is none.

@@ -188,6 +188,7 @@ static const struct route rows[] = {
 	  .name = "logs",
 	  .methods = HTTP_GET,
 	  .role = ROLE_VIEWER,
+	  .search = true,
 	  .params = logs_params,
 	  .sql = sql_logs,
 	  .more = { { sql_logs_counts, 4, "counts" }, { sql_facets, 4, "counts" } },

@@ -192,6 +192,23 @@ BEGIN
 END
 $$;
 
+-- Counts a search for its user. NULL, without a session: by address; only the hub's own machine may ask so.
+CREATE OR REPLACE FUNCTION count_search(p_hash bytea) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+BEGIN
+	PERFORM set_config('synchronous_commit', 'off', true);
+	IF p_hash IS NULL THEN
+		PERFORM take('search', 'from ' || address_key(request_address()));
+	ELSE
+		SELECT * INTO c FROM asking(p_hash, 'viewer');
+		PERFORM take('search', c.user_id::text);
+	END IF;
+	RETURN true;
+END
+$$;
+
 -- ---- sign-in ---------------------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION any_user() RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -381,5 +398,5 @@ END
 $$;
 
 SELECT drop_former_functions() \g /dev/null
-GRANT EXECUTE ON FUNCTION any_user, authorize, note_use, sign_in_salt, sign_in, sign_out, password_salt,
-	change_password, renew_password TO observ_hub;
+GRANT EXECUTE ON FUNCTION any_user, authorize, note_use, count_search, sign_in_salt, sign_in, sign_out,
+	password_salt, change_password, renew_password TO observ_hub;

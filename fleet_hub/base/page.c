@@ -10,6 +10,7 @@
 #include "view.h"
 
 EMBED(sql_authorize, "fleet_hub/pages/authorize.sql");
+EMBED(sql_count_search, "fleet_hub/pages/count_search.sql");
 
 enum {
 	JSON_DEPTH_MAX = 8192,    /* a context is as deep as PostgreSQL takes it */
@@ -312,12 +313,20 @@ static void send_done(const struct route *route, const struct request *r, const 
 		s->status = route->status;
 }
 
+/* What the limit of what was just counted leaves. */
+static void tell_rate(const struct db *db, struct response *s)
+{
+	int limit, rest, reset;
+
+	if (sscanf(db_rate(db), "%d,%d,%d", &limit, &rest, &reset) == 3)
+		refuse_set_rate(s, limit, rest, reset);
+}
+
 static void send_change(const struct route *route, struct request *r, const struct params *p, struct db *db,
 			struct response *s)
 {
 	CLEANUP(buf_free) struct buf text = BUF(HTTP_BODY_MAX);
 	const struct db_question question = { route->sql, p->n, p->v, timeout_of(route) };
-	int limit, rest, reset;
 	struct err e;
 	enum db_failure failure = db_change(db, &question, &text, &e);
 
@@ -325,8 +334,7 @@ static void send_change(const struct route *route, struct request *r, const stru
 		refuse_failure(r, db, s, failure, &e);
 		return;
 	}
-	if (sscanf(db_rate(db), "%d,%d,%d", &limit, &rest, &reset) == 3)
-		refuse_set_rate(s, limit, rest, reset);
+	tell_rate(db, s);
 	send_done(route, r, p, &text, s);
 }
 
@@ -373,11 +381,25 @@ static void answer_form(const struct route *route, struct request *r, struct db 
 		send_page(route, r, &p, db, s);
 }
 
+/* Committed before the search begins, so that one does not wait for another. */
+static enum db_failure count_search(const struct request *r, struct db *db, struct response *s, struct err *e)
+{
+	CLEANUP(buf_free) struct buf answer = BUF(64);
+	const char *params[] = { r->who.hash[0] ? r->who.hash : NULL };
+	const struct db_question question = { sql_count_search, 1, params, PAGE_TIMEOUT_MS };
+	enum db_failure failure = db_change(db, &question, &answer, e);
+
+	if (failure == DB_OK)
+		tell_rate(db, s);
+	return failure;
+}
+
 void page_answer(const struct route *route, struct request *r, struct db *db, struct response *s)
 {
 	bool writes = !(route->methods & HTTP_GET) && route->sql;
 	struct err e;
-	enum db_failure failure = writes ? db_begin_change(db, timeout_of(route), &e) : DB_OK;
+	enum db_failure failure = route->search ? count_search(r, db, s, &e)
+				  : writes ? db_begin_change(db, timeout_of(route), &e) : DB_OK;
 
 	if (failure == DB_OK)
 		failure = admit(route, r, db, &e);

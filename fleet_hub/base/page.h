@@ -35,6 +35,7 @@ struct route {
 	const char *name;                 /* for the navigation and the title */
 	unsigned methods;                 /* enum http_method; GET brings HEAD */
 	enum role role;                   /* what a request needs */
+	bool search;                      /* counts as one, of which a user has so many a minute */
 	bool api;                         /* for programs: refusals are JSON, too */
 	struct body_rule body;
 	/* An answer that more than one question gives, or none; or NULL: the rest says what is asked and

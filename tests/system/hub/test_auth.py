@@ -148,3 +148,44 @@ def test_tries_are_limited_and_the_answer_says_until_when(hub):
     assert login(hub, "viewer@example.com").status == 429, "even with the right one"
     shown = Visitor(hub).sign_in("viewer@example.com")
     assert shown.status == 429 and "Try again in" in shown.text and shown.headers["Retry-After"]
+
+
+def test_searches_are_limited_by_user(hub, people):
+    session = bearer(token(hub, "viewer@example.com"))
+    answer = hub.get("/logs", headers=session)
+    assert (answer.status, answer.headers["RateLimit-Limit"], answer.headers["RateLimit-Remaining"]) == (
+        200, "120", "119")
+    people.query("UPDATE limits SET free_at = now() + interval '1 min' WHERE kind = 'search'")
+    answer = hub.get("/logs", headers=session, format="json")
+    assert answer.status == 429 and int(answer.headers["Retry-After"]) >= 1
+    assert hub.get("/logs", headers=bearer(token(hub, "operator@example.com"))).status == 200
+    assert hub.get("/", headers=session).status == 200, "other pages are not searches"
+
+
+def test_a_signed_in_page_costs_one_query_more(own_cluster, tmp_path):
+    """By the server's own log of statements."""
+    database = own_cluster.new_database()
+    hub_role(database)
+    admin(database, "create-user", "viewer@example.com", "viewer")
+    hub = Hub(tmp_path, database.url("hub"), "fastcgi").start()
+    try:
+        session = bearer(token(hub, "viewer@example.com"))
+        hub.get("/", headers=session)
+        counted = []
+        database.query("ALTER ROLE hub SET log_statement = 'all'")
+        hub.stop()
+        hub.start()
+        for headers in ({}, session):
+            assert hub.get("/", headers=headers).status == 200
+            before = len(statements(own_cluster))
+            assert hub.get("/", headers=headers).status == 200
+            counted.append(len(statements(own_cluster)) - before)
+        assert counted[0] > 2 and counted[1] == counted[0] + 1
+    finally:
+        hub.stop()
+        database.close()
+
+
+def statements(cluster):
+    text = (cluster.folder / "log").read_text(errors="replace")
+    return [line for line in text.splitlines() if "statement: " in line or "execute <unnamed>: " in line]
