@@ -1,0 +1,54 @@
+"""Signing in with a real browser; the pages of accounts in both themes, at both widths, without scripts."""
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "system/hub"))
+from hub_server import Hub  # noqa: E402
+from people import PASSWORD, admin, bearer, token  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def guarded(fleet, tmp_path_factory):
+    """The fleet behind sign-in."""
+    admin(fleet, "create-user", "ann@example.com", "admin")
+    server = Hub(tmp_path_factory.mktemp("guarded"), fleet.url("hub"), "fastcgi", conf="").start()
+    server.get("/account/tokens?format=json", "POST", {**bearer(token(server, "ann@example.com")),
+               "Content-Type": "application/x-www-form-urlencoded"}, "name=a-robot-with-a-long-name")
+    yield server
+    server.stop()
+    admin(fleet, "delete-user", "ann@example.com")
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+def test_a_person_signs_in_where_he_wanted_to_go_and_out_again(browser, guarded, scripts):
+    browser.look(scripts=scripts)
+    find = browser.driver.find_element
+    browser.driver.get(guarded.url("/servers/fra-1"))
+    assert find("tag name", "h1").text == "Sign in"
+    for name, value in [("username", "ann@example.com"), ("password", PASSWORD)]:
+        find("id", name).send_keys(value)
+    find("css selector", ".sign-in button").click()
+    assert browser.driver.current_url == guarded.url("/servers/fra-1")
+    assert "fra-1" in find("tag name", "h1").text
+    find("css selector", ".me button").click()
+    assert browser.driver.current_url == guarded.url("/sign-in")
+    browser.driver.get(guarded.url("/"))
+    assert find("tag name", "h1").text == "Sign in"
+    browser.look()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_pages_of_accounts_fit(browser, guarded, width, theme):
+    browser.look(width, theme)
+    browser.driver.get(guarded.url("/sign-in"))
+    browser.driver.find_element("id", "username").send_keys("ann@example.com")
+    browser.driver.find_element("id", "password").send_keys(PASSWORD + "\n")
+    browser.console()
+    for path in ("/account", "/users", "/audit"):
+        browser.driver.get(guarded.url(path))
+        assert browser.js("return document.documentElement.scrollWidth") <= width, path
+        assert browser.driver.find_element("css selector", ".me [aria-current]"), path
+        assert not browser.console(), path
