@@ -67,6 +67,13 @@ static int param_page(struct params *p, const struct param *row, const char *val
 	return params_add(p, value, e);
 }
 
+static int param_version(struct params *p, const struct param *row, const char *value, struct err *e)
+{
+	(void)row;
+	(void)value;
+	return params_add(p, OBSERV_VERSION, e);
+}
+
 static const struct param fleet_params[] = {
 	{ "q",      param_text,   "" },
 	{ "state",  param_text,   "" },
@@ -77,6 +84,7 @@ static const struct param fleet_params[] = {
 	{ "environment", param_text, "" },
 	{ "team",   param_text,   "" },
 	{ "tag",    param_text,   "" },
+	{ "",       param_version, NULL },      /* $10 */
 	{ NULL,     NULL,         NULL },
 };
 

@@ -1,7 +1,7 @@
 -- The fleet: servers with their applications, what is broken first.
 -- $1 words in the name of a server or an application, $2 state, $3 sort, $4 servers of a page (NULL: all, 0:
 -- as many as are best), $5 number of the page, $6 view: 'wall' has names and states alone,
--- $7 to $9 environment, team and tag of a server
+-- $7 to $9 environment, team and tag of a server, $10 the hub's version
 --
 -- States are those of schema/15-states.sql, by the database's clock. All agents are judged, by one row of
 -- each in agents, latest_samples and latest_checks; all else is read of the servers of the page. A sample
@@ -142,7 +142,7 @@ WITH a AS MATERIALIZED (
 	GROUP BY vps_name HAVING count(cpu) > 0
 )
 SELECT json_build_object(
-	'time', now(),
+	'time', now(), 'service', json_build_object('name', 'observ', 'version', $10::text, 'api', '/api/v1'),
 	'servers_known', (SELECT count(*) FROM hosts),
 	'apps_known', (SELECT nullif(count(*), 0) FROM a),
 	'servers_found', (SELECT nullif(found, 0) FROM paged),

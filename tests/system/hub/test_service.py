@@ -61,6 +61,9 @@ def test_readiness_tells_which_part_is_bad(hub, fleet):
 def test_the_api_tells_what_it_is(hub):
     data = hub.get("/api/v1").json
     assert data["name"] == "observ" and data["version"] and data["links"]["servers"] == "/api/v1/servers"
+    root = hub.get("/", headers={"Accept": "application/json", "Authorization": "Bearer t_viewer"}).json
+    assert root["service"] == {"name": "observ", "version": data["version"], "api": "/api/v1"}
+    assert root["servers"], "beside the fleet"
 
 
 # ---- Prometheus -----------------------------------------------------------------------------------------
