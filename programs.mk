@@ -104,6 +104,9 @@ HUB := \
   base/template_parse \
   base/times \
   base/view \
+  openapi/api_page \
+  openapi/openapi \
+  openapi/openapi_row \
   pages/accounts \
   pages/columns \
   pages/columns_view \

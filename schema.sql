@@ -3214,15 +3214,17 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	WHERE user_id = p_user AND expires_at > now() AND last_seen_at > now() - idle
 $$;
 
--- Of that user; NULL: of all.
+CREATE OR REPLACE FUNCTION token_json(t api_tokens, p_email text) RETURNS json
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT json_build_object('token_id', t.token_id, 'email', p_email, 'name', t.name, 'role', t.role,
+		'created_at', t.created_at, 'expires_at', t.expires_at, 'expired', t.expires_at <= now(),
+		'last_used_at', t.last_used_at, 'last_used_from', t.last_used_from)
+$$;
+
 CREATE OR REPLACE FUNCTION tokens_of(p_user uuid) RETURNS json
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT coalesce(json_agg(json_build_object('token_id', token_id, 'email', email, 'name', name,
-		'role', t.role, 'created_at', t.created_at, 'expires_at', expires_at, 'expired',
-			expires_at <= now(),
-		'last_used_at', last_used_at, 'last_used_from', last_used_from) ORDER BY t.created_at DESC),
-			'[]')
-	FROM api_tokens t JOIN users USING (user_id) WHERE t.user_id = p_user OR p_user IS NULL
+	SELECT coalesce(json_agg(token_json(t, email) ORDER BY t.created_at DESC), '[]')
+	FROM api_tokens t JOIN users USING (user_id) WHERE t.user_id = p_user
 $$;
 
 -- The user's own account: who, sessions, tokens.
@@ -3296,13 +3298,20 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION list_api_tokens(p_hash bytea) RETURNS json
+-- By number, from behind p_after on.
+CREATE OR REPLACE FUNCTION list_api_tokens(p_hash bytea, p_after text, p_limit int) RETURNS json
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	c record;
 BEGIN
 	SELECT * INTO c FROM asking(p_hash, 'admin');
-	RETURN json_build_object('items', tokens_of(NULL), 'next', NULL);
+	RETURN (SELECT json_build_object('items', coalesce(json_agg(token_json(t, email) ORDER BY n)
+			FILTER (WHERE n <= p_limit), '[]'), 'next', CASE WHEN count(*) > p_limit
+				THEN max((t).token_id::text) FILTER (WHERE n = p_limit) END)
+		FROM (SELECT t, email, row_number() OVER (ORDER BY token_id) AS n
+			FROM api_tokens t JOIN users USING (user_id)
+			WHERE p_after IS NULL OR token_id::text > p_after
+			ORDER BY token_id LIMIT p_limit + 1) x);
 END
 $$;
 

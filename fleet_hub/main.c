@@ -13,6 +13,7 @@
 #include "common/cleanup.h"
 #include "common/embed.h"
 #include "common/near.h"
+#include "fleet_hub/openapi/openapi.h"
 #include "fleet_hub/base/auth.h"
 #include "fleet_hub/base/conf.h"
 #include "fleet_hub/base/refusal.h"
@@ -56,15 +57,24 @@ static bool is_api(const char *path)
 {
 	return strncmp(path, "/api/", 5) == 0 || strncmp(path, "/v1/", 4) == 0;
 }
+
+/* The request's row; then it is known in which form it is refused. */
+static const struct route *find(struct request *r, unsigned *ret_methods)
+{
+	const struct route *route = route_find(r, ret_methods);
+
+	r->data_only = route ? route->api : is_api(r->path);
+	return route;
+}
+
 /* Everything that a request has to pass before its row of the table answers, in one place. */
 static const struct route *answer(struct request *r, struct db *db, const struct ends *ends,
 				  struct response *s)
 {
 	unsigned methods;
-	const struct route *route = route_find(r, &methods);
+	const struct route *route = find(r, &methods);
 	struct err e;
 
-	r->data_only = route ? route->api : is_api(r->path);
 	if (!methods)
 		refuse_with(r, s, 404, "No such page", "There is nothing at this address.", NULL);
 	else if (!route)
@@ -98,13 +108,16 @@ static bool serve(char *const *env, struct hub *hub, const struct ends *ends)
 	struct request r;
 	struct response s = { .write = ends->write, .to = ends->to, .body = BUF(HTTP_BODY_MAX) };
 	const struct route *route = NULL;
+	unsigned methods;
 	struct err e;
 	bool ok;
 
 	alarm(REQUEST_SECONDS);
 	if (request_read(&r, env, &e) < 0) {
+		find(&r, &methods);
 		refuse_with(&r, &s, e.code, "That address can't be read", e.msg, NULL);
 	} else if (hub->broken) {
+		find(&r, &methods);
 		refuse_with(&r, &s, 503, "The hub's configuration is not valid",
 			    "The hub answers nothing until it is.",
 			    "The reason stands in journalctl -u fleet-hub, or the web server's error log.");
@@ -236,6 +249,8 @@ static int told(const char *argument)
 {
 	if (strcmp(argument, "--print-routes") == 0)
 		return routes_print(stdout), 0;
+	if (strcmp(argument, "--print-openapi") == 0)
+		return openapi_print(stdout) ? 0 : EX_SOFTWARE;
 	if (strcmp(argument, "--print-keys") == 0)
 		return conf_print_keys(stdout), 0;
 	if (strcmp(argument, "--version") == 0)
@@ -251,6 +266,7 @@ static int told(const char *argument)
 		    "              serve, and write what servers post to standard error: a line each,\n"
 		    "              or all of it\n"
 		    "  --print-keys    the keys of hub.conf\n"
+		    "  --print-openapi what programs may ask, as OpenAPI\n"
 		    "  --print-routes  what each address needs: nothing, a role, a server's token\n"
 		    "  --version   print the version\n"
 		    "  -h, --help  print this") < 0;

@@ -3,8 +3,7 @@
 /* The site map. A subject has its rows in a file of its own. */
 static const struct route_table *const tables[] = { &routes_pages, &routes_servers, &routes_people };
 
-/* The i-th row of all tables; NULL behind the last one. */
-static const struct route *route_at(size_t i)
+const struct route *route_at(size_t i)
 {
 	for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++) {
 		if (i < tables[t]->n)

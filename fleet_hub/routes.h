@@ -28,6 +28,9 @@ struct route_table {
 
 extern const struct route_table routes_pages, routes_servers, routes_people;
 
+/* The i-th row of all tables; NULL behind the last one. */
+const struct route *route_at(size_t i);
+
 /* The row of the request's path and method, and r->rest: the row whose path names most of it. NULL: there is
  * none; *ret_methods has the methods that the path takes, 0 if nothing is at that path. */
 const struct route *route_find(struct request *r, unsigned *ret_methods);

@@ -1,6 +1,7 @@
 #include "routes.h"
 
 #include "common/parse.h"
+#include "fleet_hub/openapi/api_page.h"
 #include "fleet_hub/base/assets.h"
 #include "fleet_hub/base/refusal.h"
 #include "fleet_hub/base/view.h"
@@ -24,6 +25,7 @@ ROWS(around);
 PAGE(line);
 ROWS(line);
 HTML(help);
+HTML(api);
 
 enum {
 	PAGE_MS = PAGE_TIMEOUT_MS,
@@ -205,6 +207,18 @@ static const struct route rows[] = {
 	  .rows_sql = rows_logs,
 	  .rows = "lines",
 	  .timeout_ms = SEARCH_MS },
+	{ .path = "/api/v1/logs",
+	  .name = "logs",
+	  .methods = HTTP_GET,
+	  .role = ROLE_VIEWER,
+	  .api = true,
+	  .params = logs_params,
+	  .sql = sql_logs,
+	  .more = { { sql_logs_counts, 4, "counts" }, { sql_facets, 4, "counts" } },
+	  .rows_sql = rows_logs,
+	  .rows = "lines",
+	  .timeout_ms = SEARCH_MS,
+	  .doc = { .summary = "Search the log", .gives = "Logs" } },
 	{ .path = "/logs/suggest",
 	  .name = "suggest",
 	  .methods = HTTP_GET,
@@ -239,6 +253,7 @@ static const struct route rows[] = {
 	  .missing = no_line,
 	  .timeout_ms = PAGE_MS },
 	{ .path = "/help", .name = "help", .methods = HTTP_GET, .role = ROLE_VIEWER, SHOW(help) },
+	{ .path = "/api", .name = "api", .methods = HTTP_GET, SHOW(api), .decorate = api_page_decorate },
 	{ .path = "/static/*", .name = "static", .methods = HTTP_GET, .answer = answer_asset },
 	{ .path = "/theme", .name = "theme", .methods = HTTP_GET, .answer = answer_theme },
 };

@@ -16,13 +16,27 @@
 
 struct json_object;
 
-enum { ROUTE_MORE_MAX = 4, ROUTE_ALSO_MAX = 3 };
+enum { ROUTE_MORE_MAX = 4, ROUTE_ALSO_MAX = 3, ROUTE_ANSWERS_MAX = 4 };
 
 /* A question that has the first n_params of the parameters. */
 struct part {
 	const char *sql;
 	size_t n_params;
 	const char *name;       /* "NAME=no" leaves it out, "left_out" has it when its time was up; or NULL */
+};
+
+struct route_answer {
+	int status;
+	const char *response;           /* its name in openapi/components.yaml */
+};
+
+/* What openapi.yaml says of a row for programs; all else that it says follows from the row. */
+struct route_doc {
+	const char *summary;            /* what it does, without a full stop */
+	const char *takes, *gives;      /* the schema of the body, the response; NULL: none */
+	const char *limit;              /* the kind in limit_policy; NULL: that of writes; "": none */
+	/* What does not follow from the row, or is said otherwise than to other rows. */
+	struct route_answer more[ROUTE_ANSWERS_MAX];
 };
 
 /*
@@ -57,6 +71,7 @@ struct route {
 	/* Tell somebody what came, when the answer is on its way; or NULL. */
 	void (*report)(const struct request *r, const struct response *s);
 	int timeout_ms;              /* 0: PAGE_TIMEOUT_MS */
+	struct route_doc doc;
 };
 
 enum { PAGE_TIMEOUT_MS = 5000 };

@@ -1,2 +1,2 @@
--- The API tokens of all users.
-SELECT list_api_tokens($1)
+-- The API tokens of all users: $3 of them, behind $2. $1 is who asks.
+SELECT list_api_tokens($1, $2, $3::int)

@@ -33,6 +33,12 @@ const struct route *route_find(struct request *r, unsigned *ret_methods)
 	return *ret_methods & r->method ? &post : NULL;
 }
 
+const struct route *route_at(size_t i)
+{
+	(void)i;
+	return NULL;
+}
+
 void routes_print(FILE *to)
 {
 	fputs("public /post POST, PUT\n", to);

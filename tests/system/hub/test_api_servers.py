@@ -264,7 +264,7 @@ def test_a_bootstrap_token_enrolls_new_servers(call, fleet, hub, name):
     assert two.status == 201, "the token may be in the body"
     spent = call("POST", "/api/v1/agents/enroll", {"hostname": name + "c"}, token=token)
     assert spent.status == 403 and "used up" in spent.json["detail"]
-    listed = {t["id"]: t for t in call("GET", "/api/v1/bootstrap-tokens").json["tokens"]}
+    listed = {t["id"]: t for t in call("GET", "/api/v1/bootstrap-tokens").json["items"]}
     assert listed[made.json["id"]]["used"] == 2 and listed[made.json["id"]]["ended"]
     assert token not in call("GET", "/api/v1/bootstrap-tokens").text
 
