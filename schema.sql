@@ -1862,9 +1862,8 @@ DECLARE
 	n int;
 BEGIN
 	LOOP
-		EXECUTE 'SELECT count(*) FROM (SELECT FROM ' || windows_of(p_since, p_until, part, 60,
-			p_narrow,
-			'true') || ' LIMIT 5000) x' INTO n;
+		EXECUTE 'SELECT count(*) FROM (SELECT 1 FROM ' || windows_of(p_since, p_until, part, 60,
+			p_narrow, 'true') || ' LIMIT 5000) x' INTO n;
 		IF n >= 300 OR part >= 1 THEN
 			RETURN n / part;
 		END IF;

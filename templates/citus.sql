@@ -107,6 +107,10 @@ BEGIN
 END
 $$;
 
+-- OFFSET 0 makes PostgreSQL take the index on time. Citus would read the whole subquery, or refuse it.
+SELECT replace(pg_get_functiondef(f), ' OFFSET 0', '')
+FROM unnest('{found_lines,windows_of}'::regproc[]) f \gexec
+
 -- The lock on an agent's row is held by a transaction of its worker: here is the session that began it.
 CREATE OR REPLACE FUNCTION stale_session_pid(p_vps text, p_app text) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$

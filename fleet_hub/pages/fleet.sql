@@ -68,11 +68,11 @@ WITH a AS MATERIALIZED (
 				WHEN 'errors' THEN -errors_per_min WHEN 'seen' THEN -seen_s WHEN 'name'
 					THEN NULL
 				ELSE rank END NULLS LAST, vps_name) AS place
-	FROM servers s JOIN hosts h USING (vps_name)
+	FROM servers s JOIN hosts h USING (vps_name) LEFT JOIN labelled l USING (vps_name)
 	CROSS JOIN LATERAL (SELECT CASE WHEN ill THEN least(worst, state_rank('degraded'))
 		ELSE worst END AS rank) r
 	WHERE ($2 = '' OR has_state OR ($2 = 'degraded' AND ill))
-		AND ($7 || $8 || $9 = '' OR vps_name IN (SELECT vps_name FROM labelled))
+		AND ($7 || $8 || $9 = '' OR l.vps_name IS NOT NULL)
 ), paged AS MATERIALIZED (                      -- many servers: a row of the page has all applications
 	SELECT found, size, pages, least($5::int, pages) AS page, found > few AND $4::int IS NOT NULL AS many
 	FROM (SELECT count(*) AS found, 80 AS few FROM placed) n

@@ -357,6 +357,8 @@ def hubs(cluster, citus, tmp_path_factory):
     spread.query("ANALYZE")
     servers = [Hub(tmp_path_factory.mktemp("hub"), database.url("hub"), "fastcgi").start()
                for database in (plain, spread)]
+    for server, database in zip(servers, (plain, spread)):
+        server.database = database
     yield servers
     for server in servers:
         server.stop()
@@ -382,6 +384,18 @@ def test_a_page_answers_as_on_one_postgresql(hubs, path, query):
     one, other = (hub.get(path, format="json", **query) for hub in hubs)
     assert (one.status, other.status) == (200, 200), other.text
     assert one.json == other.json
+
+
+@pytest.mark.parametrize("q", ["", "app:shop", "level>=warning", "payment"])
+def test_counts_of_a_sample_are_the_same(hubs, q):
+    answers = []
+    for hub in hubs:
+        for function, lines in (("counted_lines", 100), ("sampled_lines", 400)):
+            hub.database.query(f"CREATE OR REPLACE FUNCTION {function}() RETURNS int "
+                               f"LANGUAGE sql IMMUTABLE RETURN {lines}")
+        answers.append(hub.get("/logs", format="json", q=q, range="24h"))
+        hub.database.query(PATIENT)
+    assert answers[0].json["estimated"] and answers[0].json == answers[1].json
 
 
 def test_pages_of_lines_and_the_lines_around_one_are_the_same(hubs):
