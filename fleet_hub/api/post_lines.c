@@ -44,7 +44,8 @@ static void reading_free(struct reading **r)
 
 static struct reading *reading_new(struct buf *out)
 {
-	struct reading *r = calloc(1, sizeof *r);
+	/* Not zeroed as a whole: it is large, and the parser's own part clears itself. */
+	struct reading *r = malloc(sizeof *r);
 
 	if (!r)
 		return NULL;
@@ -55,6 +56,10 @@ static struct reading *reading_new(struct buf *out)
 	r->text = BUF(TEXT_MAX);
 	r->key = BUF(TEXT_MAX);
 	r->out = out;
+	r->full = false;
+	r->zone.name[0] = '\0';
+	r->zone.n = 1;
+	r->zone.change[0] = (struct zone_change){ .from_s = INT64_MIN };
 	return r;
 }
 
@@ -283,8 +288,6 @@ bool post_lines(struct text payload, int64_t now_us, struct buf *out)
 		return false;
 	r->at_us = now_us;
 	r->parser.clock.now_us = r->room.clock.now_us = now_us;
-	r->zone.n = 1;
-	r->zone.change[0].from_s = INT64_MIN;
 	r->parser.clock.zone = r->room.clock.zone = &r->zone;
 	for (struct json_each e = json_each(payload); json_next(&e);) {
 		if (key_is(r, &e, TEXT("ts")) || key_is(r, &e, TEXT("timestamp")))
