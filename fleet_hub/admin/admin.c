@@ -300,15 +300,18 @@ static const char *take_password_file(int *argc, char **argv)
 }
 
 /* The command, with a password where it takes one. */
-static int run_with_password(const struct action *c, const char *url, const char **params, const char *file)
+static int run_with_password(const struct action *c, const char *url, const char *const *given,
+			     const char *file)
 {
+	const char *params[ARGUMENTS_MAX] = { NULL };
 	struct user_password password = { 0 };
 	struct err e = { 0 };
 
-	if (user_password_get(&password, file, params[0], &e) < 0) {
+	if (user_password_get(&password, file, given[0], &e) < 0) {
 		fprintf(stderr, "fleet_hub_admin: %s\n", e.msg);
 		return EXIT_FAILURE;
 	}
+	memcpy(params, given, c->most * sizeof *params);
 	params[c->most] = password.secret;
 	return run(c, url, params, &password);
 }

@@ -129,7 +129,7 @@ void http_method_names(char out[64], unsigned methods);
 bool http_both_ends_here(char *const *env);
 
 /* The value of the cookie of that name in a Cookie header; the absent span if there is none. */
-struct text http_cookie(const char *cookies, const char *name);
+struct text http_cookie(const char *cookies, const char *wanted);
 
 /* Append t percent-encoded, so that it may stand in a path segment or a query. */
 bool http_encode(struct buf *out, struct text t);

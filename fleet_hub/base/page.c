@@ -4,6 +4,7 @@
 
 #include "common/cleanup.h"
 #include "common/embed.h"
+#include "common/parse.h"
 #include "csv.h"
 #include "export.h"
 #include "refusal.h"
@@ -316,10 +317,17 @@ static void send_done(const struct route *route, const struct request *r, const 
 /* What the limit of what was just counted leaves. */
 static void tell_rate(const struct db *db, struct response *s)
 {
-	int limit, rest, reset;
+	const char *at = db_rate(db);
+	int64_t n[3];
 
-	if (sscanf(db_rate(db), "%d,%d,%d", &limit, &rest, &reset) == 3)
-		refuse_set_rate(s, limit, rest, reset);
+	for (size_t i = 0; i < 3; i++) {
+		size_t len = strcspn(at, ",");
+
+		if (!parse_i64((struct text){ at, len }, &n[i]))
+			return;
+		at += len + (at[len] == ',');
+	}
+	refuse_set_rate(s, (int)n[0], (int)n[1], (int)n[2]);
 }
 
 static void send_change(const struct route *route, struct request *r, const struct params *p, struct db *db,

@@ -101,7 +101,7 @@ int param_hash(struct params *p, const struct param *row, const char *value, str
 
 int param_body(struct params *p, const struct param *row, const char *value, struct err *e)
 {
-	struct json_object *body, *password = NULL;
+	struct json_object *body = NULL, *password = NULL;
 	bool has_password;
 	int rc = params_body(p, &body, e);
 

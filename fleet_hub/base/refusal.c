@@ -35,23 +35,28 @@ static struct json_object *problem(int status, const char *title, const char *se
 	return error;
 }
 
-static void send_problem(const struct request *r, struct response *s, int status, struct json_object *error)
+static void send_page(const struct request *r, struct response *s, struct json_object *error)
 {
-	CLEANUP(json_p) struct json_object *data = NULL;
+	CLEANUP(json_p) struct json_object *data = json_object_new_object();
+	const struct text html = { html_error, (size_t)html_error_len };
 	struct err e;
 
+	json_object_object_add(data, "error", json_object_get(error));
+	if (view_show(r, s, "error", html, data, &e) < 0)
+		fprintf(stderr, "fleet_hub: error.html: %s\n", e.msg);
+}
+
+/* Takes `error` over. */
+static void send_problem(const struct request *r, struct response *s, int status, struct json_object *error)
+{
 	buf_reset(&s->body);
 	if (r->data_only || form_wanted(r) == FORM_JSON) {
-		data = error;
 		s->type = "application/problem+json";
 		buf_adds(&s->body, json_object_to_json_string_ext(error, JSON_C_TO_STRING_NOSLASHESCAPE));
 	} else {
-		data = json_object_new_object();
-		json_object_object_add(data, "error", error);
-		if (view_show(r, s, "error", (struct text){ html_error, (size_t)html_error_len }, data, &e) <
-		    0)
-			fprintf(stderr, "fleet_hub: error.html: %s\n", e.msg);
+		send_page(r, s, error);
 	}
+	json_object_put(error);
 	s->status = status;
 }
 

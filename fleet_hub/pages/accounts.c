@@ -42,7 +42,7 @@ static struct password_cost cost_now(const struct request *r)
 int param_secret(struct params *p, const struct param *row, const char *value, struct err *e)
 {
 	char secret[PASSWORD_SECRET_SIZE];
-	struct json_object *body;
+	struct json_object *body = NULL;
 	const char *password, *email;
 	int rc = params_body(p, &body, e);
 
