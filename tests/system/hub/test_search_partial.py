@@ -8,7 +8,7 @@ import pytest
 
 from hub_server import Hub
 
-BUDGET = "0.5 s"
+BUDGET = "0.25 s"
 SECONDS = 5
 # Letters that are not ASCII take longest to search: 64 kB several ms.
 SEED = """INSERT INTO log_entries (timestamp, vps_name, app_name, level, message)
@@ -26,7 +26,7 @@ def hub(cluster, tmp_path_factory):
         assert database.one("SELECT search_budget(%s) < interval %s", most, limit)
     database.query("CREATE OR REPLACE FUNCTION search_budget(p_max int) RETURNS interval "
                    f"LANGUAGE sql IMMUTABLE RETURN interval '{BUDGET}'")
-    database.query(SEED, 150)
+    database.query(SEED, 450)
     database.query(NEAR, 1)
     database.query(NEAR, 20)
     server = Hub(tmp_path_factory.mktemp("hub"), database.url("postgres"), "fastcgi").start()
