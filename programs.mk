@@ -98,27 +98,28 @@ HUB := \
   base/links \
   base/page \
   base/params \
-  base/password \
   base/refusal \
   base/template \
   base/template_parse \
   base/times \
   base/view \
+  logs/columns \
+  logs/columns_view \
+  logs/log_lines \
+  logs/log_params \
+  logs/log_tree \
+  logs/search \
+  logs/search_mark \
+  logs/search_term \
+  logs/search_write \
   openapi/api_page \
   openapi/openapi \
   openapi/openapi_row \
-  pages/accounts \
-  pages/columns \
-  pages/columns_view \
-  pages/log_lines \
-  pages/log_params \
-  pages/log_tree \
-  pages/search \
-  pages/search_mark \
-  pages/search_term \
-  pages/search_write \
-  pages/sign_in \
+  people/accounts \
+  people/password \
+  people/sign_in \
   routes \
+  routes_logs \
   routes_pages \
   routes_people \
   routes_servers

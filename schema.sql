@@ -1425,7 +1425,7 @@ $$;
 SELECT drop_former_functions() \g /dev/null
 SELECT rebuild_latest() WHERE NOT EXISTS (SELECT 1 FROM latest_samples) \g /dev/null
 -- ==== 35-search: which lines a query of the log page finds =====================================
--- The hub sends a query as a tree in JSON (fleet_hub/pages/search.h). line_condition() turns it into the
+-- The hub sends a query as a tree in JSON (fleet_hub/logs/search.h). line_condition() turns it into the
 -- condition of a WHERE clause with every value as a quoted constant. So the planner sees the values, and
 -- picks indexes whatever AND, OR and NOT join. Everything here runs with the rights of the caller.
 

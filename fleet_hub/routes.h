@@ -1,8 +1,8 @@
 /*
  * routes.h - which address gives what: the site map is the tables in routes_*.c.
  *
- * To add a page: a row there, a .sql and a .html in pages/, a PAGE(). To add a subject: a file with its
- * table, and the table's name here and in routes.c.
+ * To add a page: a row there, a .sql and a .html in the folder of its subject, a PAGE(). To add a subject: a
+ * folder, a file with its table, which defines FOLDER, and the table's name here and in routes.c.
  */
 #ifndef FLEET_HUB_ROUTES_H
 #define FLEET_HUB_ROUTES_H
@@ -13,9 +13,9 @@
 #include "fleet_hub/base/page.h"
 
 /* A page is a question and a template; its rows, where it has them, another question. */
-#define SQL(x)  EMBED(sql_##x, "fleet_hub/pages/" #x ".sql")
-#define HTML(x) EMBED(html_##x, "fleet_hub/pages/" #x ".html")
-#define ROWS(x) EMBED(rows_##x, "fleet_hub/pages/" #x "_rows.sql")
+#define SQL(x)  EMBED(sql_##x, FOLDER #x ".sql")
+#define HTML(x) EMBED(html_##x, FOLDER #x ".html")
+#define ROWS(x) EMBED(rows_##x, FOLDER #x "_rows.sql")
 #define PAGE(x)                                                                                              \
 	SQL(x);                                                                                              \
 	HTML(x)
@@ -26,7 +26,7 @@ struct route_table {
 	size_t n;
 };
 
-extern const struct route_table routes_pages, routes_servers, routes_people;
+extern const struct route_table routes_pages, routes_logs, routes_servers, routes_people;
 
 /* The i-th row of all tables; NULL behind the last one. */
 const struct route *route_at(size_t i);

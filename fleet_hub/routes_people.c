@@ -1,11 +1,12 @@
+#define FOLDER "fleet_hub/people/"
 #include "routes.h"
 
 #include "common/cleanup.h"
 #include "fleet_hub/base/auth.h"
 #include "fleet_hub/base/refusal.h"
 #include "fleet_hub/base/view.h"
-#include "fleet_hub/pages/accounts.h"
-#include "fleet_hub/pages/sign_in.h"
+#include "fleet_hub/people/accounts.h"
+#include "fleet_hub/people/sign_in.h"
 
 PAGE(sign_in);
 SQL(sign_out);

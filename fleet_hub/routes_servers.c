@@ -1,3 +1,4 @@
+#define FOLDER "fleet_hub/api/"
 #include "routes.h"
 
 #include "fleet_hub/api/api_params.h"
@@ -6,7 +7,7 @@
 #include "fleet_hub/api/post_log.h"
 #include "fleet_hub/api/service.h"
 #include "fleet_hub/openapi/openapi.h"
-#include "fleet_hub/pages/log_params.h"
+#include "fleet_hub/logs/log_params.h"
 
 SQL(ingest);
 PAGE(servers);

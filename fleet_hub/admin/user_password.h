@@ -7,7 +7,7 @@
 #ifndef FLEET_HUB_USER_PASSWORD_H
 #define FLEET_HUB_USER_PASSWORD_H
 
-#include "fleet_hub/base/password.h"
+#include "fleet_hub/people/password.h"
 
 struct user_password {
 	char text[PASSWORD_MAX + 1];

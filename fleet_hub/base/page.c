@@ -10,8 +10,8 @@
 #include "refusal.h"
 #include "view.h"
 
-EMBED(sql_authorize, "fleet_hub/pages/authorize.sql");
-EMBED(sql_count_search, "fleet_hub/pages/count_search.sql");
+EMBED(sql_authorize, "fleet_hub/people/authorize.sql");
+EMBED(sql_count_search, "fleet_hub/people/count_search.sql");
 
 enum {
 	JSON_DEPTH_MAX = 8192,    /* a context is as deep as PostgreSQL takes it */

@@ -2,7 +2,7 @@
 
 #include "fleet_hub/api/api_params.h"
 #include "fleet_hub/api/post.h"
-#include "fleet_hub/pages/log_params.h"
+#include "fleet_hub/logs/log_params.h"
 
 /* ---- names ------------------------------------------------------------------------------------------ */
 

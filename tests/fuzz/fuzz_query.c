@@ -11,7 +11,7 @@
 
 #include "common/utf8.h"
 #include "fleet_hub/base/http.h"
-#include "fleet_hub/pages/search.h"
+#include "fleet_hub/logs/search.h"
 
 static void must(bool ok, const char *what)
 {

@@ -11,7 +11,7 @@ SELECT role_name AS token FROM make_token() \gset
 -- Who sends what: by folder, and a file that differs.
 CREATE TEMP TABLE senders (path text, role text);
 INSERT INTO senders VALUES ('obs_agent/sql/', 'obs_web_1'), ('obs_agent/sql/enroll.sql', :'token'),
-	('fleet_hub/pages/', 't_hub'),
+	('fleet_hub/', 't_hub'),
 	('fleet_hub/admin/', 't_enroll'), ('fleet_hub/admin/teardown.sql', 'observ_admin');
 CREATE TEMP TABLE statements AS SELECT split_part(t, E'\x02', 1) AS path, split_part(t, E'\x02', 2) AS sql
 	FROM regexp_split_to_table(substr(:'texts', 2), E'\x01') t;

@@ -839,7 +839,9 @@ def test_a_query_cannot_write(cluster, other_hub):
     database.close()
 
 
-@pytest.mark.parametrize("path", sorted((TOP / "fleet_hub/pages").glob("*.sql")), ids=lambda p: p.name)
+@pytest.mark.parametrize("path", [path for folder in ("pages", "logs", "people", "api")
+                                  for path in sorted((TOP / "fleet_hub" / folder).glob("*.sql"))],
+                         ids=lambda p: p.name)
 def test_each_query_can_be_prepared(fleet, path):
     connection = fleet.connect("hub")
     try:

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "fleet_hub/pages/columns.c"
+#include "fleet_hub/logs/columns.c"
 
 /* The list as it is written again. */
 static const char *written(const struct columns *c)

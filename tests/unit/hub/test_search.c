@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "fleet_hub/pages/search.c"
+#include "fleet_hub/logs/search.c"
 
 struct expected {
 	const char *q, *tree;

@@ -8,7 +8,7 @@
 #include "common/text.h"
 #include "common/utf8.h"
 
-EMBED(common_passwords, "fleet_hub/base/common_passwords.txt");
+EMBED(common_passwords, "fleet_hub/people/common_passwords.txt");
 
 enum {
 	KEY_BYTES = crypto_hash_sha256_BYTES,

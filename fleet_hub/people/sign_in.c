@@ -7,15 +7,15 @@
 #include "fleet_hub/base/auth.h"
 #include "fleet_hub/base/conf.h"
 #include "fleet_hub/base/json_body.h"
-#include "fleet_hub/base/password.h"
+#include "fleet_hub/people/password.h"
 #include "fleet_hub/base/refusal.h"
 #include "fleet_hub/base/view.h"
 
-EMBED(sql_sign_in_salt, "fleet_hub/pages/sign_in_salt.sql");
-EMBED(sql_sign_in_open, "fleet_hub/pages/sign_in_open.sql");
-EMBED(sql_password_renew, "fleet_hub/pages/password_renew.sql");
-EMBED(sql_any_user, "fleet_hub/pages/sign_in.sql");
-EMBED(html_sign_in_again, "fleet_hub/pages/sign_in.html");
+EMBED(sql_sign_in_salt, "fleet_hub/people/sign_in_salt.sql");
+EMBED(sql_sign_in_open, "fleet_hub/people/sign_in_open.sql");
+EMBED(sql_password_renew, "fleet_hub/people/password_renew.sql");
+EMBED(sql_any_user, "fleet_hub/people/sign_in.sql");
+EMBED(html_sign_in_again, "fleet_hub/people/sign_in.html");
 
 enum { ANSWER_MAX = 64 * 1024, TIMEOUT_MS = 5000 };
 

@@ -6,12 +6,12 @@
 #include "common/embed.h"
 #include "fleet_hub/base/auth.h"
 #include "fleet_hub/base/conf.h"
-#include "fleet_hub/base/password.h"
+#include "fleet_hub/people/password.h"
 #include "fleet_hub/base/refusal.h"
 #include "fleet_hub/base/view.h"
 
-EMBED(sql_password_salt, "fleet_hub/pages/password_salt.sql");
-EMBED(sql_password_change, "fleet_hub/pages/password_change.sql");
+EMBED(sql_password_salt, "fleet_hub/people/password_salt.sql");
+EMBED(sql_password_change, "fleet_hub/people/password_change.sql");
 
 enum { ANSWER_MAX = 64 * 1024, TIMEOUT_MS = 5000 };
 
