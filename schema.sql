@@ -2570,10 +2570,14 @@ LANGUAGE sql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $
 	SELECT drop_logins(p_vps, current_login(p_vps))
 $$;
 
--- Drops the logins of a server and ends its sessions. Its rows stay.
+-- Drops the logins of a server, ends its sessions, and drops its tokens of the hub, since one makes a login.
+-- Its rows stay.
 CREATE OR REPLACE FUNCTION revoke_server(p_vps text) RETURNS SETOF text
-LANGUAGE sql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT drop_logins(p_vps, NULL)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	DELETE FROM server_tokens WHERE vps_name = p_vps;
+	RETURN QUERY SELECT drop_logins(p_vps, NULL);
+END
 $$;
 
 -- As revoke_server(), and the server counts as out of service, not as offline.
@@ -2582,7 +2586,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp 
 DECLARE
 	v_now timestamptz := clock_timestamp();
 BEGIN
-	RETURN QUERY SELECT drop_logins(p_vps, NULL);
+	RETURN QUERY SELECT revoke_server(p_vps);
 	UPDATE agents SET retired_at = v_now WHERE vps_name = p_vps;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'no server "%" has ever reported', p_vps
@@ -2779,11 +2783,13 @@ LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
 	WHERE l.kind = p_kind AND l.key = left(p_key, 300) AND p.kind = l.kind
 $$;
 
--- The part of an address that one customer of a provider has: all of IPv4, 64 bits of IPv6.
+-- The part of an address that one customer of a provider has: all of IPv4, 64 bits of IPv6. ::ffff:0:0/96 is
+-- IPv4 as a socket for both shows it.
 CREATE OR REPLACE FUNCTION address_key(p_address text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 BEGIN
-	RETURN CASE family(p_address::inet) WHEN 4 THEN host(p_address::inet)
+	RETURN CASE WHEN p_address::inet << '::ffff:0:0/96' THEN substr(host(p_address::inet), 8)
+		WHEN family(p_address::inet) = 4 THEN host(p_address::inet)
 		ELSE network(set_masklen(p_address::inet, 64))::text END;
 EXCEPTION WHEN invalid_text_representation THEN
 	RETURN left(p_address, 100);
@@ -2904,7 +2910,7 @@ LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 BEGIN
 	IF p_role IS NULL THEN
 		PERFORM refuse(401, 'This needs a sign-in: the session or token is unknown, or has ended.');
-	ELSIF role_rank(p_role) < role_rank(p_needed) THEN
+	ELSIF role_rank(p_role) < role_rank(p_needed) IS NOT false THEN -- a role that is none is for nobody
 		PERFORM refuse(403, format('This needs the role %s, and yours is %s.', p_needed, p_role));
 	END IF;
 END
@@ -3066,11 +3072,12 @@ BEGIN
 		v_account := v_email || ' ' || v_address;
 	END IF;
 	PERFORM take('sign-in by account', v_account);
-	IF sha256(p_key) = u.verifier AND u.disabled_at IS NULL AND coalesce(u.password_until > v_now,
-		true) THEN
+	-- Under the lock of the row: a password that is being replaced opens nothing that would stay open.
+	UPDATE users SET last_sign_in_at = v_now WHERE user_id = u.user_id AND verifier = sha256(p_key)
+		AND disabled_at IS NULL AND coalesce(password_until > v_now, true);
+	IF FOUND THEN
 		DELETE FROM sessions WHERE token_hash = sha256(p_former) AND user_id = u.user_id;
 		v_expires_in := add_session(u.user_id, p_session, p_browser);
-		UPDATE users SET last_sign_in_at = v_now WHERE user_id = u.user_id;
 		INSERT INTO known_addresses VALUES (u.user_id, v_address, v_now)
 			ON CONFLICT (user_id, address) DO UPDATE SET at = v_now;
 		PERFORM give_back('sign-in by account', v_account), give_back('sign-in by address',
@@ -3262,7 +3269,8 @@ BEGIN
 END
 $$;
 
--- p_token: the hash of a token that the hub has made, and shows once.
+-- p_token: the hash of a token that the hub has made, and shows once. A token that is made with another one
+-- ends with it at the latest: a stolen one can't make itself last.
 CREATE OR REPLACE FUNCTION create_api_token(p_hash bytea, p_body jsonb, p_token bytea) RETURNS json
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
@@ -3288,7 +3296,8 @@ BEGIN
 		RAISE EXCEPTION 'the hash of a token has 32 bytes' USING ERRCODE = '22023';
 	END IF;
 	INSERT INTO api_tokens (token_hash, user_id, name, role, expires_at)
-	VALUES (sha256(p_token), c.user_id, v_name, v_role, now() + make_interval(days => v_days))
+	VALUES (sha256(p_token), c.user_id, v_name, v_role, least(now() + make_interval(days => v_days),
+		(SELECT expires_at FROM api_tokens WHERE token_id = c.id)))
 	RETURNING * INTO t;
 	PERFORM audit(c.email, c.how, 'token created', v_name, jsonb_build_object('role', v_role,
 		'expires_at', t.expires_at));
@@ -3534,6 +3543,7 @@ CREATE TABLE IF NOT EXISTS server_tokens (
 	valid_until timestamptz NOT NULL DEFAULT 'infinity'
 );
 SELECT want_index('server_tokens_vps_name_idx', 'server_tokens (vps_name)') \g /dev/null
+GRANT SELECT (vps_name), DELETE ON server_tokens TO observ_roles;
 
 -- The number under which programs know a server. It is made of the name (RFC 9562, version 8), so every
 -- server has one, and a server that comes back has the same one and its history.
@@ -3652,18 +3662,28 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- ---- servers -----------------------------------------------------------------------------------------
--- The name of the server that a request names, by its name or its server_id. NULL: there is none.
+-- The name of the server that a request names, by its server_id or its name. NULL: there is none. The server_id
+-- goes first: a server can choose its name, and may take the server_id of another for it.
 CREATE OR REPLACE FUNCTION find_server(p_id text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_id uuid := as_uuid(p_id);
+	v_name text;
 BEGIN
+	IF v_id IS NOT NULL THEN
+		SELECT vps_name INTO v_name FROM (SELECT vps_name FROM servers UNION
+				SELECT vps_name FROM agents UNION SELECT vps_name FROM agent_roles) n
+			WHERE server_id(vps_name) = v_id;
+		IF FOUND THEN
+			RETURN v_name;
+		END IF;
+	END IF;
 	PERFORM FROM agents WHERE vps_name = p_id;      -- alone: Citus runs the rest on the coordinator
 	IF FOUND OR EXISTS (SELECT FROM servers WHERE vps_name = p_id) OR
 	   EXISTS (SELECT FROM agent_roles WHERE vps_name = p_id) THEN
 		RETURN p_id;
 	END IF;
-	RETURN (SELECT vps_name FROM (SELECT vps_name FROM servers UNION SELECT vps_name FROM agents
-			UNION SELECT vps_name FROM agent_roles) n
-		WHERE server_id(vps_name) = as_uuid(p_id));
+	RETURN NULL;
 END
 $$;
 
@@ -3858,20 +3878,34 @@ BEGIN
 END
 $$;
 
+-- Whether a server's token may still make logins and tokens. One that a person has replaced only posts until
+-- its end: else who has stolen it would make himself one that stays. One that an enrolment has replaced may
+-- come again, when install.sh did not get to its end.
+CREATE OR REPLACE FUNCTION may_enroll(t server_tokens) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT coalesce((SELECT is_active FROM servers WHERE vps_name = t.vps_name), true)
+		AND NOT EXISTS (SELECT FROM server_tokens n WHERE n.vps_name = t.vps_name
+			AND n.made_at > t.made_at AND n.made_by <> 'token')
+$$;
+
 -- A login for the server that the token makes: of a bootstrap token a new one, of a server's token that
 -- server.
 CREATE OR REPLACE FUNCTION enroll_with(p_token bytea, p_name text) RETURNS TABLE (vps text, login text,
 	password text)
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
-	v_vps text;
+	t server_tokens;
 	v_role text;
 	v_hint text;
 BEGIN
-	SELECT vps_name INTO v_vps FROM server_tokens
+	SELECT * INTO t FROM server_tokens
 		WHERE token_hash = sha256(p_token) AND valid_until > clock_timestamp();
 	IF FOUND THEN
-		RETURN QUERY SELECT v_vps, e.role_name, e.password FROM enroll(v_vps) e;
+		IF NOT may_enroll(t) THEN
+			PERFORM refuse(403, format('This token of server "%s" was replaced, or the server is '
+				'not active: it enrolls nothing. Use the newest token.', t.vps_name));
+		END IF;
+		RETURN QUERY SELECT t.vps_name, e.role_name, e.password FROM enroll(t.vps_name) e;
 		RETURN;
 	END IF;
 	SELECT role INTO v_role FROM bootstrap_tokens WHERE token_hash = sha256(p_token);

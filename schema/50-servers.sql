@@ -222,10 +222,14 @@ LANGUAGE sql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $
 	SELECT drop_logins(p_vps, current_login(p_vps))
 $$;
 
--- Drops the logins of a server and ends its sessions. Its rows stay.
+-- Drops the logins of a server, ends its sessions, and drops its tokens of the hub, since one makes a login.
+-- Its rows stay.
 CREATE OR REPLACE FUNCTION revoke_server(p_vps text) RETURNS SETOF text
-LANGUAGE sql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT drop_logins(p_vps, NULL)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	DELETE FROM server_tokens WHERE vps_name = p_vps;
+	RETURN QUERY SELECT drop_logins(p_vps, NULL);
+END
 $$;
 
 -- As revoke_server(), and the server counts as out of service, not as offline.
@@ -234,7 +238,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp 
 DECLARE
 	v_now timestamptz := clock_timestamp();
 BEGIN
-	RETURN QUERY SELECT drop_logins(p_vps, NULL);
+	RETURN QUERY SELECT revoke_server(p_vps);
 	UPDATE agents SET retired_at = v_now WHERE vps_name = p_vps;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'no server "%" has ever reported', p_vps

@@ -67,7 +67,8 @@ BEGIN
 END
 $$;
 
--- p_token: the hash of a token that the hub has made, and shows once.
+-- p_token: the hash of a token that the hub has made, and shows once. A token that is made with another one
+-- ends with it at the latest: a stolen one can't make itself last.
 CREATE OR REPLACE FUNCTION create_api_token(p_hash bytea, p_body jsonb, p_token bytea) RETURNS json
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
@@ -93,7 +94,8 @@ BEGIN
 		RAISE EXCEPTION 'the hash of a token has 32 bytes' USING ERRCODE = '22023';
 	END IF;
 	INSERT INTO api_tokens (token_hash, user_id, name, role, expires_at)
-	VALUES (sha256(p_token), c.user_id, v_name, v_role, now() + make_interval(days => v_days))
+	VALUES (sha256(p_token), c.user_id, v_name, v_role, least(now() + make_interval(days => v_days),
+		(SELECT expires_at FROM api_tokens WHERE token_id = c.id)))
 	RETURNING * INTO t;
 	PERFORM audit(c.email, c.how, 'token created', v_name, jsonb_build_object('role', v_role,
 		'expires_at', t.expires_at));

@@ -23,6 +23,7 @@ CREATE TABLE IF NOT EXISTS server_tokens (
 	valid_until timestamptz NOT NULL DEFAULT 'infinity'
 );
 SELECT want_index('server_tokens_vps_name_idx', 'server_tokens (vps_name)') \g /dev/null
+GRANT SELECT (vps_name), DELETE ON server_tokens TO observ_roles;
 
 -- The number under which programs know a server. It is made of the name (RFC 9562, version 8), so every
 -- server has one, and a server that comes back has the same one and its history.
@@ -141,18 +142,28 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- ---- servers -----------------------------------------------------------------------------------------
--- The name of the server that a request names, by its name or its server_id. NULL: there is none.
+-- The name of the server that a request names, by its server_id or its name. NULL: there is none. The server_id
+-- goes first: a server can choose its name, and may take the server_id of another for it.
 CREATE OR REPLACE FUNCTION find_server(p_id text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_id uuid := as_uuid(p_id);
+	v_name text;
 BEGIN
+	IF v_id IS NOT NULL THEN
+		SELECT vps_name INTO v_name FROM (SELECT vps_name FROM servers UNION
+				SELECT vps_name FROM agents UNION SELECT vps_name FROM agent_roles) n
+			WHERE server_id(vps_name) = v_id;
+		IF FOUND THEN
+			RETURN v_name;
+		END IF;
+	END IF;
 	PERFORM FROM agents WHERE vps_name = p_id;      -- alone: Citus runs the rest on the coordinator
 	IF FOUND OR EXISTS (SELECT FROM servers WHERE vps_name = p_id) OR
 	   EXISTS (SELECT FROM agent_roles WHERE vps_name = p_id) THEN
 		RETURN p_id;
 	END IF;
-	RETURN (SELECT vps_name FROM (SELECT vps_name FROM servers UNION SELECT vps_name FROM agents
-			UNION SELECT vps_name FROM agent_roles) n
-		WHERE server_id(vps_name) = as_uuid(p_id));
+	RETURN NULL;
 END
 $$;
 
@@ -347,20 +358,34 @@ BEGIN
 END
 $$;
 
+-- Whether a server's token may still make logins and tokens. One that a person has replaced only posts until
+-- its end: else who has stolen it would make himself one that stays. One that an enrolment has replaced may
+-- come again, when install.sh did not get to its end.
+CREATE OR REPLACE FUNCTION may_enroll(t server_tokens) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT coalesce((SELECT is_active FROM servers WHERE vps_name = t.vps_name), true)
+		AND NOT EXISTS (SELECT FROM server_tokens n WHERE n.vps_name = t.vps_name
+			AND n.made_at > t.made_at AND n.made_by <> 'token')
+$$;
+
 -- A login for the server that the token makes: of a bootstrap token a new one, of a server's token that
 -- server.
 CREATE OR REPLACE FUNCTION enroll_with(p_token bytea, p_name text) RETURNS TABLE (vps text, login text,
 	password text)
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
-	v_vps text;
+	t server_tokens;
 	v_role text;
 	v_hint text;
 BEGIN
-	SELECT vps_name INTO v_vps FROM server_tokens
+	SELECT * INTO t FROM server_tokens
 		WHERE token_hash = sha256(p_token) AND valid_until > clock_timestamp();
 	IF FOUND THEN
-		RETURN QUERY SELECT v_vps, e.role_name, e.password FROM enroll(v_vps) e;
+		IF NOT may_enroll(t) THEN
+			PERFORM refuse(403, format('This token of server "%s" was replaced, or the server is '
+				'not active: it enrolls nothing. Use the newest token.', t.vps_name));
+		END IF;
+		RETURN QUERY SELECT t.vps_name, e.role_name, e.password FROM enroll(t.vps_name) e;
 		RETURN;
 	END IF;
 	SELECT role INTO v_role FROM bootstrap_tokens WHERE token_hash = sha256(p_token);
