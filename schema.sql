@@ -3662,8 +3662,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- ---- servers -----------------------------------------------------------------------------------------
--- The name of the server that a request names, by its server_id or its name. NULL: there is none. The server_id
--- goes first: a server can choose its name, and may take the server_id of another for it.
+-- The name of the server that a request names, by its server_id or its name. NULL: there is none. The
+-- server_id goes first: a server can choose its name, and may take the server_id of another for it.
 CREATE OR REPLACE FUNCTION find_server(p_id text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE

@@ -101,11 +101,13 @@ LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
 	WHERE l.kind = p_kind AND l.key = left(p_key, 300) AND p.kind = l.kind
 $$;
 
--- The part of an address that one customer of a provider has: all of IPv4, 64 bits of IPv6.
+-- The part of an address that one customer of a provider has: all of IPv4, 64 bits of IPv6. ::ffff:0:0/96 is
+-- IPv4 as a socket for both shows it.
 CREATE OR REPLACE FUNCTION address_key(p_address text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 BEGIN
-	RETURN CASE family(p_address::inet) WHEN 4 THEN host(p_address::inet)
+	RETURN CASE WHEN p_address::inet << '::ffff:0:0/96' THEN substr(host(p_address::inet), 8)
+		WHEN family(p_address::inet) = 4 THEN host(p_address::inet)
 		ELSE network(set_masklen(p_address::inet, 64))::text END;
 EXCEPTION WHEN invalid_text_representation THEN
 	RETURN left(p_address, 100);

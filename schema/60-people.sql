@@ -111,7 +111,7 @@ LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 BEGIN
 	IF p_role IS NULL THEN
 		PERFORM refuse(401, 'This needs a sign-in: the session or token is unknown, or has ended.');
-	ELSIF role_rank(p_role) < role_rank(p_needed) THEN
+	ELSIF role_rank(p_role) < role_rank(p_needed) IS NOT false THEN -- a role that is none is for nobody
 		PERFORM refuse(403, format('This needs the role %s, and yours is %s.', p_needed, p_role));
 	END IF;
 END
@@ -273,11 +273,12 @@ BEGIN
 		v_account := v_email || ' ' || v_address;
 	END IF;
 	PERFORM take('sign-in by account', v_account);
-	IF sha256(p_key) = u.verifier AND u.disabled_at IS NULL AND coalesce(u.password_until > v_now,
-		true) THEN
+	-- Under the lock of the row: a password that is being replaced opens nothing that would stay open.
+	UPDATE users SET last_sign_in_at = v_now WHERE user_id = u.user_id AND verifier = sha256(p_key)
+		AND disabled_at IS NULL AND coalesce(password_until > v_now, true);
+	IF FOUND THEN
 		DELETE FROM sessions WHERE token_hash = sha256(p_former) AND user_id = u.user_id;
 		v_expires_in := add_session(u.user_id, p_session, p_browser);
-		UPDATE users SET last_sign_in_at = v_now WHERE user_id = u.user_id;
 		INSERT INTO known_addresses VALUES (u.user_id, v_address, v_now)
 			ON CONFLICT (user_id, address) DO UPDATE SET at = v_now;
 		PERFORM give_back('sign-in by account', v_account), give_back('sign-in by address',

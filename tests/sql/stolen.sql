@@ -6,10 +6,12 @@ SET LOCAL client_min_messages = warning;
 \i tests/sql/logins.psql
 CREATE FUNCTION pg_temp.hash(p_token text) RETURNS bytea LANGUAGE sql AS $$
 	SELECT sha256(convert_to(p_token, 'UTF8')) $$;
-WITH u AS (INSERT INTO users (email, role, created_by) VALUES ('operator@x', 'operator', 't') RETURNING user_id)
+WITH u AS (INSERT INTO users (email, role, created_by) VALUES ('operator@x', 'operator', 't')
+		RETURNING user_id)
 	INSERT INTO api_tokens (token_hash, user_id, name, role, expires_at)
 	SELECT sha256(pg_temp.hash(v.token)), user_id, 't', 'operator', v.until FROM u,
-		(VALUES ('t_operator', timestamptz 'infinity'), ('t_short', now() + interval '1 day')) v(token, until);
+		(VALUES ('t_operator', timestamptz 'infinity'), ('t_short', now() + interval '1 day'))
+			v(token, until);
 
 -- As fleet_hub calls them; the text is JSON, or the status of the refusal.
 CREATE FUNCTION pg_temp.call(p_call text, VARIADIC p_arguments text[]) RETURNS jsonb LANGUAGE plpgsql AS $$
@@ -42,8 +44,8 @@ SELECT pg_temp.create('st-1') AS stolen \gset
 SELECT pg_temp.renew('st-1') AS good \gset
 SELECT is(pg_temp.post(:'stolen'), 'ok', 'a token that was replaced posts for a while');
 SELECT is(pg_temp.enroll(:'stolen'), 'OB403', 'but makes no token and no login that would outlive it');
-SELECT is((SELECT count(*) FROM server_tokens WHERE vps_name = 'st-1' AND valid_until = 'infinity'), 1::bigint,
-	'so the new one is not ended by a thief');
+SELECT is((SELECT count(*) FROM server_tokens WHERE vps_name = 'st-1' AND valid_until = 'infinity'),
+	1::bigint, 'so the new one is not ended by a thief');
 SELECT pg_temp.enroll(:'good') AS of_install \gset
 SELECT matches(:'of_install'::text, '^obs_server_', 'the new one enrolls');
 SELECT matches(pg_temp.enroll(:'good'), '^obs_server_',
@@ -55,7 +57,8 @@ SELECT is(pg_temp.enroll(t), 'OB403', 'none of the older ones does after a perso
 -- ---- a server that is not active, revoked or retired -------------------------------------------------
 SELECT pg_temp.create('st-2') AS token \gset
 UPDATE servers SET is_active = false WHERE vps_name = 'st-2';
-SELECT is(pg_temp.enroll(:'token'), 'OB403', 'a server that is not active gets no login in place of its posts');
+SELECT is(pg_temp.enroll(:'token'), 'OB403',
+	'a server that is not active gets no login in place of its posts');
 SELECT pg_temp.create('st-3') AS token \gset
 SELECT is(pg_temp.post(:'token'), 'ok');
 SELECT lives_ok($$SELECT observ.revoke_server('st-3')$$);
@@ -75,13 +78,15 @@ SELECT is((pg_temp.call('create_api_token(%L, %L, %L)', pg_temp.hash(t)::text,
 -- ---- names ---------------------------------------------------------------------------------------------
 SELECT pg_temp.create('st-5') AS token \gset
 SELECT pg_temp.create(server_id('st-5')::text) AS other \gset
-SELECT is(find_server(server_id('st-5')::text), 'st-5', 'a server_id is not the name that another has chosen');
+SELECT is(find_server(server_id('st-5')::text), 'st-5',
+	'a server_id is not the name that another has chosen');
 SELECT is(find_server(server_id(server_id('st-5')::text)::text), server_id('st-5')::text,
 	'whose own server_id leads to it');
 SELECT is(find_server('a3e4a1a4-0000-4000-8000-000000000000'), NULL, 'one that is nobody''s leads nowhere');
 
 -- ---- roles and addresses ------------------------------------------------------------------------------
-SELECT throws_ok($$SELECT refuse_unless('admin', 'root')$$, 'OB403', NULL, 'a role that is none is for nobody');
+SELECT throws_ok($$SELECT refuse_unless('admin', 'root')$$, 'OB403', NULL,
+	'a role that is none is for nobody');
 SELECT throws_ok($$SELECT refuse_unless('admin', NULL)$$, 'OB403', NULL, 'nor is none at all');
 SELECT is(address_key(a), k, a || ' counts as ' || k) FROM (VALUES ('::ffff:192.0.2.1', '192.0.2.1'),
 	('::ffff:c000:202', '192.0.2.2'), ('::1', '::/64')) v(a, k);

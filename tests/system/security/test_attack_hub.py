@@ -176,6 +176,26 @@ def test_a_forwarded_address_is_believed_from_named_proxies_only(people, tmp_pat
         "198.51.100.7", "203.0.113.3", "203.0.113.4", "198.51.100.7"]
 
 
+def test_a_password_that_is_being_replaced_opens_no_session_that_stays(hub, people):
+    admin(people, "create-user", "late@example.com", "viewer")
+    secret = people.one("""SELECT json_build_object('salt', repeat('ab', 16), 'passes', 2, 'memory_mib', 19,
+        'verifier', repeat('cd', 32))::text""")
+    connection = people.connect()
+    try:
+        connection.autocommit = False
+        connection.cursor().execute("SELECT change_user('shell', 'late@example.com', '{}', %s)", (secret,))
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            late = pool.submit(login, hub, "late@example.com")
+            people.wait("SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            connection.commit()
+            assert late.result().status == 400, "the former password, which was right when the try began"
+    finally:
+        connection.close()
+    assert people.count("sessions", "user_id = (SELECT user_id FROM users WHERE email = %s)",
+                        "late@example.com") == 0
+    admin(people, "delete-user", "late@example.com", password=None)
+
+
 # ---- guessing ------------------------------------------------------------------------------------------
 
 def from_address(hub, address, email, password):
