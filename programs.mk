@@ -88,6 +88,7 @@ HUB := \
   base/auth \
   base/body \
   base/conf \
+  base/cors \
   base/csv \
   base/db \
   base/draw \

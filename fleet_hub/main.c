@@ -16,6 +16,7 @@
 #include "fleet_hub/openapi/openapi.h"
 #include "fleet_hub/base/auth.h"
 #include "fleet_hub/base/conf.h"
+#include "fleet_hub/base/cors.h"
 #include "fleet_hub/base/refusal.h"
 #include "routes.h"
 
@@ -62,8 +63,15 @@ static bool is_api(const char *path)
 static const struct route *find(struct request *r, unsigned *ret_methods)
 {
 	const struct route *route = route_find(r, ret_methods);
+	enum http_method asked = r->method;
 
-	r->data_only = route ? route->api : is_api(r->path);
+	if (!route && *ret_methods) {
+		r->method = (enum http_method)(*ret_methods & -*ret_methods);
+		r->data_only = route_find(r, ret_methods)->api;
+		r->method = asked;
+	} else {
+		r->data_only = route ? route->api : is_api(r->path);
+	}
 	return route;
 }
 
@@ -73,10 +81,13 @@ static const struct route *answer(struct request *r, struct db *db, const struct
 {
 	unsigned methods;
 	const struct route *route = find(r, &methods);
+	bool admitted = r->data_only && cors_admit(r, s);
 	struct err e;
 
 	if (!methods)
 		refuse_with(r, s, 404, "No such page", "There is nothing at this address.", NULL);
+	else if (r->method == HTTP_OPTIONS && admitted)
+		cors_answer(methods, s);
 	else if (!route)
 		refuse_method(methods, r, s);
 	else if (auth_admit(r, route->role, &e) < 0)

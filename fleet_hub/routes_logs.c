@@ -77,6 +77,7 @@ static const struct route rows[] = {
 	  .name = "logs",
 	  .methods = HTTP_GET,
 	  .role = ROLE_VIEWER,
+	  .search = true,
 	  .api = true,
 	  .params = logs_params,
 	  .sql = sql_logs,

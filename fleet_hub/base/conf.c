@@ -72,6 +72,9 @@ static const struct key keys[] = {
 	{ "agents_database", read_text, AT(agents_database), "", NULL, 0, 0,
 	  "where agents reach the database, as in `db.example.com:5432/observ_metrics`; by default as in "
 	  "`database_url`" },
+	{ "cors_origins", read_text, AT(cors_origins), "", NULL, 0, 0,
+	  "sites, as in `https://status.example.com`, whose pages may ask `/api/v1` in a browser (CORS), "
+	  "with a token" },
 	{ "packages", read_text, AT(packages), "", NULL, 0, 0,
 	  "a folder with the .deb files that `install.sh` installs on servers" },
 	{ "ingest_log", read_text, AT(ingest_log), "", NULL, 0, 0,

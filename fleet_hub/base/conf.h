@@ -24,6 +24,7 @@ struct conf {
 	const char *trusted_proxies; /* addresses, with blanks or commas between them */
 	const char *public_url;      /* "": as the request shows it */
 	const char *agents_database; /* HOST[:PORT]/NAME; "": as in database_url */
+	const char *cors_origins;    /* with blanks or commas between them; "": none */
 	const char *packages;        /* a folder; "": none are offered */
 	const char *ingest_log;      /* a file, or "stderr"; "": none */
 	const char *print;           /* fleet_hub --print: "compact" or "pretty"; NULL: none */

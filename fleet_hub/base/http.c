@@ -136,6 +136,7 @@ int request_add_query(struct request *r, struct text query, struct err *e)
 static const struct { const char *name; enum http_method method; } known[] = {
 	{ "GET", HTTP_GET },   { "HEAD", HTTP_HEAD },   { "POST", HTTP_POST },
 	{ "PUT", HTTP_PUT },   { "PATCH", HTTP_PATCH }, { "DELETE", HTTP_DELETE },
+	{ "OPTIONS", HTTP_OPTIONS },
 };
 
 static enum http_method read_method(const char *name)
@@ -262,6 +263,7 @@ int request_read(struct request *r, char *const *env, struct err *e)
 	r->content_encoding = env_or_empty(env, "HTTP_CONTENT_ENCODING");
 	r->content_length = env_or_empty(env, "CONTENT_LENGTH");
 	r->host = env_or_empty(env, "HTTP_HOST");
+	r->origin = env_or_empty(env, "HTTP_ORIGIN");
 	if (http_env(env, "HTTP_IDEMPOTENCY_KEY"))
 		r->idempotency_key = request_text(r, text_of(http_env(env, "HTTP_IDEMPOTENCY_KEY")));
 	rc = read_path(r, env, e);

@@ -27,7 +27,7 @@ enum {
 /* Bits, so that a route can name several. */
 enum http_method {
 	HTTP_GET = 1, HTTP_HEAD = 2, HTTP_POST = 4, HTTP_PUT = 8, HTTP_PATCH = 16, HTTP_DELETE = 32,
-	HTTP_OTHER = 64,
+	HTTP_OPTIONS = 64, HTTP_OTHER = 128,
 };
 
 /* What a request has to show: nothing, the session or token of a user who has at least that role, or a token
@@ -76,6 +76,7 @@ struct request {
 	struct caller who;
 	char new_token[HTTP_TOKEN_SIZE];        /* made for this request, to be shown once; "" for none */
 	char new_password[HTTP_TOKEN_SIZE];     /* likewise */
+	const char *origin;             /* of the page that made a browser ask, as in Origin; "" for none */
 	const char *host;               /* as the client names it; "" for none */
 	const char *idempotency_key;    /* NULL: none */
 	const char *content_type;       /* of the body; "" for none */

@@ -34,7 +34,7 @@ struct route_answer {
 struct route_doc {
 	const char *summary;            /* what it does, without a full stop */
 	const char *takes, *gives;      /* the schema of the body, the response; NULL: none */
-	const char *limit;              /* the kind in limit_policy; NULL: that of writes; "": none */
+	const char *limit;              /* the kind in limit_policy; NULL: by what it does; "": none */
 	/* What does not follow from the row, or is said otherwise than to other rows. */
 	struct route_answer more[ROUTE_ANSWERS_MAX];
 };

@@ -61,18 +61,28 @@ static void add_answers(struct json_object *operation, const struct route *row)
 	}
 }
 
+static void add_others(struct json_object *operation, const struct route *row)
+{
+	struct json_object *also = json_object_new_object(), *paths = new_list(also, "paths");
+	char path[ROW_PATH_SIZE];
+
+	for (size_t k = 0; k < ROUTE_ALSO_MAX && row->also[k]; k++) {
+		row_path(row->also[k], path);
+		set_text(new_item(paths), "path", path);
+	}
+	json_object_object_add(operation, "also", also);
+}
+
 static void add_operation(struct json_object *list, const struct route *row)
 {
-	struct json_object *o = new_item(list), *also = new_list(o, "also");
+	struct json_object *o = new_item(list);
 	char path[ROW_PATH_SIZE];
 
 	row_path(row->path, path);
 	set_text(o, "method", row_method(row));
 	set_text(o, "path", path);
-	for (size_t k = 0; k < ROUTE_ALSO_MAX && row->also[k]; k++) {
-		row_path(row->also[k], path);
-		set_text(new_item(also), "path", path);
-	}
+	if (row->also[0])
+		add_others(o, row);
 	set_text(o, "summary", row->doc.summary);
 	set_text(o, "role", row_role(row));
 	set_text(o, "limit", row_limit(row));

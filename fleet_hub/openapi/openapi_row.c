@@ -60,7 +60,7 @@ const char *row_limit(const struct route *row)
 {
 	if (row->doc.limit)
 		return *row->doc.limit ? row->doc.limit : NULL;
-	return is_users(row) && writes(row) ? "write" : NULL;
+	return row->search ? "search" : is_users(row) && writes(row) ? "write" : NULL;
 }
 
 /* ---- parameters --------------------------------------------------------------------------------------- */

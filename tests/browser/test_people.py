@@ -52,3 +52,17 @@ def test_pages_of_accounts_fit(browser, guarded, width, theme):
         assert browser.js("return document.documentElement.scrollWidth") <= width, path
         assert browser.driver.find_element("css selector", ".me [aria-current]"), path
         assert not browser.console(), path
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_of_the_api_fits_and_its_links_open_what_they_name(browser, guarded, width):
+    for theme in ("light", "dark"):
+        browser.look(width, theme)
+        browser.driver.get(guarded.url("/api"))
+        browser.js("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+        assert browser.js("return document.documentElement.scrollWidth") <= width
+        assert not browser.console()
+    names = browser.js("""return [...document.querySelectorAll('main a[href^="#"]')]
+        .map((a) => a.hash.slice(1))""")
+    assert len(names) > 100
+    assert browser.js("return arguments[0].filter((n) => !document.getElementById(n))", names) == []

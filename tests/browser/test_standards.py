@@ -46,7 +46,7 @@ def pages(fleet):
         "fleet-wall": ("/", {"view": "wall"}),
         "sign-in": ("/sign-in", {}), "account": ("/account", {}), "users": ("/users", {}),
         "user": (f"/users/{user}", {}), "audit": ("/audit", {}), "servers": ("/servers", {}),
-        "manage": ("/manage/fra-1", {})}
+        "manage": ("/manage/fra-1", {}), "api": ("/api", {})}
     admin(fleet, "delete-user", EMAIL)
 
 
