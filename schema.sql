@@ -2885,24 +2885,18 @@ $$;
 -- any more. not_noted: its last use was not noted in the last minute.
 CREATE OR REPLACE FUNCTION caller(p_hash bytea)
 RETURNS TABLE (user_id uuid, email text, role text, how text, id uuid, not_noted boolean)
-LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-DECLARE
-	v_hash bytea := sha256(p_hash);
-BEGIN
-	RETURN QUERY SELECT u.user_id, u.email, u.role, 'session', s.session_id,
-			s.last_seen_at < now() - interval '1 minute'
-		FROM sessions s JOIN users u ON u.user_id = s.user_id, session_policy p
-		WHERE s.token_hash = v_hash AND s.expires_at > now() AND s.last_seen_at > now() - p.idle
-			AND u.disabled_at IS NULL;
-	IF NOT FOUND THEN
-		RETURN QUERY SELECT u.user_id, u.email,
-				CASE WHEN role_rank(t.role) < role_rank(u.role) THEN t.role ELSE u.role END,
-				'token',
-				t.token_id, coalesce(t.last_used_at < now() - interval '1 minute', true)
-			FROM api_tokens t JOIN users u ON u.user_id = t.user_id
-			WHERE t.token_hash = v_hash AND t.expires_at > now() AND u.disabled_at IS NULL;
-	END IF;
-END
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT u.user_id, u.email, u.role, 'session', s.session_id,
+		s.last_seen_at < now() - interval '1 minute'
+	FROM sessions s JOIN users u ON u.user_id = s.user_id, session_policy p
+	WHERE s.token_hash = sha256(p_hash) AND s.expires_at > now() AND s.last_seen_at > now() - p.idle
+		AND u.disabled_at IS NULL
+	UNION ALL
+	SELECT u.user_id, u.email,
+		CASE WHEN role_rank(t.role) < role_rank(u.role) THEN t.role ELSE u.role END,
+		'token', t.token_id, coalesce(t.last_used_at < now() - interval '1 minute', true)
+	FROM api_tokens t JOIN users u ON u.user_id = t.user_id
+	WHERE t.token_hash = sha256(p_hash) AND t.expires_at > now() AND u.disabled_at IS NULL
 $$;
 
 CREATE OR REPLACE FUNCTION refuse_unless(p_role text, p_needed text) RETURNS void
@@ -2936,16 +2930,15 @@ END
 $$;
 
 -- The same for the hub, for each page: it writes nothing, so it fits into the transaction of the page.
+-- Each page of a CGI asks this on a new connection, so it is plain SQL: loading PL/pgSQL would take longer.
 CREATE OR REPLACE FUNCTION authorize(p_hash bytea, p_needed text) RETURNS json
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
-DECLARE
-	c record;
-BEGIN
-	SELECT * INTO c FROM asking(p_hash, p_needed);
-	RETURN json_build_object('user_id', c.user_id, 'email', c.email, 'role', c.role, 'how', c.how,
-		'not_noted', c.not_noted, 'operator', role_rank(c.role) >= role_rank('operator'),
-		'admin', c.role = 'admin');
-END
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN role_rank(c.role) >= role_rank(p_needed)
+		THEN json_build_object('user_id', c.user_id, 'email', c.email, 'role', c.role, 'how', c.how,
+			'not_noted', c.not_noted, 'operator', role_rank(c.role) >= role_rank('operator'),
+			'admin', c.role = 'admin')
+		ELSE (SELECT json_build_object() FROM refuse_unless(c.role, p_needed)) END
+	FROM (SELECT) AS one LEFT JOIN caller(p_hash) c ON true
 $$;
 
 -- For writing: who asks, if the role is enough and it is not one write too many.
