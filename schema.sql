@@ -2729,7 +2729,7 @@ CREATE TABLE IF NOT EXISTS limit_policy (
 INSERT INTO limit_policy VALUES
 	('sign-in by address', 10, '10 minutes'),       -- refused ones only
 	('sign-in by account', 30, '30 minutes'),       -- from addresses where it has not signed in before
-	('search', 120, '1 minute'),
+	('search', 600, '1 minute'),
 	('write', 120, '1 minute')
 ON CONFLICT DO NOTHING;
 
@@ -2984,19 +2984,15 @@ BEGIN
 END
 $$;
 
--- Counts a search for its user. NULL, without a session: by address; only the hub's own machine may ask so.
+-- Counts a search for its user.
 CREATE OR REPLACE FUNCTION count_search(p_hash bytea) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	c record;
 BEGIN
 	PERFORM set_config('synchronous_commit', 'off', true);
-	IF p_hash IS NULL THEN
-		PERFORM take('search', 'from ' || address_key(request_address()));
-	ELSE
-		SELECT * INTO c FROM asking(p_hash, 'viewer');
-		PERFORM take('search', c.user_id::text);
-	END IF;
+	SELECT * INTO c FROM asking(p_hash, 'viewer');
+	PERFORM take('search', c.user_id::text);
 	RETURN true;
 END
 $$;

@@ -47,7 +47,7 @@ CREATE TABLE IF NOT EXISTS limit_policy (
 INSERT INTO limit_policy VALUES
 	('sign-in by address', 10, '10 minutes'),       -- refused ones only
 	('sign-in by account', 30, '30 minutes'),       -- from addresses where it has not signed in before
-	('search', 120, '1 minute'),
+	('search', 600, '1 minute'),
 	('write', 120, '1 minute')
 ON CONFLICT DO NOTHING;
 

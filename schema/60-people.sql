@@ -185,19 +185,15 @@ BEGIN
 END
 $$;
 
--- Counts a search for its user. NULL, without a session: by address; only the hub's own machine may ask so.
+-- Counts a search for its user.
 CREATE OR REPLACE FUNCTION count_search(p_hash bytea) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	c record;
 BEGIN
 	PERFORM set_config('synchronous_commit', 'off', true);
-	IF p_hash IS NULL THEN
-		PERFORM take('search', 'from ' || address_key(request_address()));
-	ELSE
-		SELECT * INTO c FROM asking(p_hash, 'viewer');
-		PERFORM take('search', c.user_id::text);
-	END IF;
+	SELECT * INTO c FROM asking(p_hash, 'viewer');
+	PERFORM take('search', c.user_id::text);
 	RETURN true;
 END
 $$;

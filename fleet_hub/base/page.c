@@ -389,11 +389,12 @@ static void answer_form(const struct route *route, struct request *r, struct db 
 		send_page(route, r, &p, db, s);
 }
 
-/* Committed before the search begins, so that one does not wait for another. */
+/* Committed before the search begins, so that one does not wait for another. Requests without sign-in come
+ * from this machine, and are not counted. */
 static enum db_failure count_search(const struct request *r, struct db *db, struct response *s, struct err *e)
 {
 	CLEANUP(buf_free) struct buf answer = BUF(64);
-	const char *params[] = { r->who.hash[0] ? r->who.hash : NULL };
+	const char *params[] = { r->who.hash };
 	const struct db_question question = { sql_count_search, 1, params, PAGE_TIMEOUT_MS };
 	enum db_failure failure = db_change(db, &question, &answer, e);
 
@@ -406,7 +407,7 @@ void page_answer(const struct route *route, struct request *r, struct db *db, st
 {
 	bool writes = !(route->methods & HTTP_GET) && route->sql;
 	struct err e;
-	enum db_failure failure = route->search ? count_search(r, db, s, &e)
+	enum db_failure failure = route->search && !r->who.anonymous ? count_search(r, db, s, &e)
 				  : writes ? db_begin_change(db, timeout_of(route), &e) : DB_OK;
 
 	if (failure == DB_OK)

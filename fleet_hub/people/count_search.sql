@@ -1,2 +1,2 @@
--- One more search of who shows $1; null: of this address.
+-- One more search of who shows $1.
 SELECT count_search($1)

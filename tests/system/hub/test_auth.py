@@ -154,7 +154,7 @@ def test_searches_are_limited_by_user(hub, people):
     session = bearer(token(hub, "viewer@example.com"))
     answer = hub.get("/logs", headers=session)
     assert (answer.status, answer.headers["RateLimit-Limit"], answer.headers["RateLimit-Remaining"]) == (
-        200, "120", "119")
+        200, "600", "599")
     people.query("UPDATE limits SET free_at = now() + interval '1 min' WHERE kind = 'search'")
     answer = hub.get("/logs", headers=session, format="json")
     assert answer.status == 429 and int(answer.headers["Retry-After"]) >= 1
