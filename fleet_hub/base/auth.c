@@ -81,48 +81,84 @@ static bool is_address(struct text t)
 	return t.len > 0 && t.len < HTTP_ADDRESS_SIZE;
 }
 
-static void keep_address(struct caller *who, struct text t)
+/* The address alone: without a port behind it ("192.0.2.1:80", "[2001:db8::1]:80"), and IPv4 as itself where
+ * a socket for both shows it as "::ffff:192.0.2.1". Else one person would be many, or all would be one. */
+static struct text bare_address(struct text t)
 {
+	static const char mapped[] = "::ffff:";
+	const char *colon, *end;
+
+	if (t.len && t.s[0] == '[' && (end = memchr(t.s, ']', t.len)))
+		t = (struct text){ t.s + 1, (size_t)(end - t.s) - 1 };
+	if (t.len >= sizeof mapped && strncasecmp(t.s, mapped, sizeof mapped - 1) == 0 &&
+	    memchr(t.s, '.', t.len))
+		t = (struct text){ t.s + sizeof mapped - 1, t.len - (sizeof mapped - 1) };
+	colon = t.len ? memchr(t.s, ':', t.len) : NULL;
+	if (colon && memchr(t.s, '.', (size_t)(colon - t.s)))
+		t.len = (size_t)(colon - t.s);
+	return t;
+}
+
+static bool keep_address(struct caller *who, struct text t)
+{
+	t = bare_address(t);
+	if (!is_address(t))
+		return false;
 	memcpy(who->address, t.s, t.len);
 	who->address[t.len] = '\0';
+	return true;
 }
 
 /* The last address in the list that no trusted server wrote about itself: what stands before it may be a
- * lie. */
-static void read_forwarded(struct caller *who, const char *list, const struct conf *conf)
+ * lie. Whether all are those of trusted servers. */
+static bool read_forwarded(struct caller *who, const char *list, const struct conf *conf)
 {
 	struct text rest = text_of(list);
 
 	while (rest.len) {
 		struct text one = rest;
 
-		while (one.len && !strchr(" ,", one.s[one.len - 1]))
+		while (one.len && !strchr(" ,\t", one.s[one.len - 1]))
 			one.len--;
 		one = (struct text){ rest.s + one.len, rest.len - one.len };
-		if (one.len && !is_address(one))
-			return;
-		if (one.len)
-			keep_address(who, one);
-		if (one.len && !conf_lists(conf->trusted_proxies, who->address))
-			return;
+		if (one.len && (!keep_address(who, one) || !conf_lists(conf->trusted_proxies, who->address)))
+			return false;
 		rest.len -= one.len ? one.len : 1;
 	}
+	return true;
 }
 
-/* A proxy is believed where the configuration names it. */
+/* A proxy may add a line of its own behind those that came: the last one counts, as does the last address in
+ * it. */
+static void read_all_forwarded(struct caller *who, char *const *env, const struct conf *conf)
+{
+	static const char name[] = "HTTP_X_FORWARDED_FOR=";
+	size_t n = 0;
+
+	while (env[n])
+		n++;
+	while (n-- > 0)
+		if (strncmp(env[n], name, sizeof name - 1) == 0 &&
+		    !read_forwarded(who, env[n] + sizeof name - 1, conf))
+			return;
+}
+
+/* A proxy is believed where the configuration names it. What it hands on comes from elsewhere, even if it
+ * does not say so. */
 static void read_connection(struct caller *who, char *const *env, const struct conf *conf)
 {
 	const char *peer = env_or_empty(env, "REMOTE_ADDR"), *https = env_or_empty(env, "HTTPS");
+	bool proxy;
 
-	if (is_address(text_of(peer)))
-		keep_address(who, text_of(peer));
-	who->here = http_both_ends_here(env);
+	keep_address(who, text_of(peer));
+	proxy = *peer && conf_lists(conf->trusted_proxies, *who->address ? who->address : peer);
+	who->here = !proxy && http_both_ends_here(env);
 	who->secure = strcasecmp(https, "on") == 0 || strcmp(https, "1") == 0 ||
 		      strcmp(env_or_empty(env, "REQUEST_SCHEME"), "https") == 0;
-	if (!*peer || !conf_lists(conf->trusted_proxies, peer))
+	if (!proxy)
 		return;
 	who->secure = who->secure || strcmp(env_or_empty(env, "HTTP_X_FORWARDED_PROTO"), "https") == 0;
-	read_forwarded(who, env_or_empty(env, "HTTP_X_FORWARDED_FOR"), conf);
+	read_all_forwarded(who, env, conf);
 }
 
 /* "https://HOST" of this request; any scheme will do, since only browsers send an Origin. */

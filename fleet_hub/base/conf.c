@@ -65,7 +65,8 @@ static const struct key keys[] = {
 	{ "plain_http", read_word, AT(plain_http), "loopback", "loopback|allow", 0, 0,
 	  "`allow`: passwords and sessions may travel without TLS from other machines, too" },
 	{ "trusted_proxies", read_text, AT(trusted_proxies), "", NULL, 0, 0,
-	  "addresses of web servers in front whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed" },
+	  "addresses of web servers in front whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed; "
+	  "what they hand on never counts as this machine's" },
 	{ "public_url", read_text, AT(public_url), "", NULL, 0, 0,
 	  "the address of the hub, as in `https://observ.example.com`, for commands that it prints; by "
 	  "default as the browser names it" },

@@ -180,13 +180,27 @@ static bool names_this_machine(const char *host)
 	       (strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == name.len);
 }
 
+/* Whether a header says that a proxy hands the request on. */
+static bool came_by_proxy(char *const *env)
+{
+	static const char *const begins[] = {
+		"HTTP_X_FORWARDED", "HTTP_FORWARDED",   "HTTP_VIA=",       "HTTP_X_REAL_IP",
+		"HTTP_X_CLIENT_IP", "HTTP_X_ORIGINAL_", "HTTP_TRUE_CLIENT_IP", "HTTP_CF_",
+	};
+
+	for (; env && *env; env++)
+		for (size_t i = 0; i < sizeof begins / sizeof begins[0]; i++)
+			if (strncmp(*env, begins[i], strlen(begins[i])) == 0)
+				return true;
+	return false;
+}
+
 /* What is not said counts as elsewhere; so does what a proxy hands on. */
 bool http_both_ends_here(char *const *env)
 {
 	const char *server = env_or_empty(env, "SERVER_ADDR");
 
-	if (http_env(env, "HTTP_X_FORWARDED_FOR") || http_env(env, "HTTP_FORWARDED") ||
-	    !names_this_machine(env_or_empty(env, "HTTP_HOST")))
+	if (came_by_proxy(env) || !names_this_machine(env_or_empty(env, "HTTP_HOST")))
 		return false;
 	return is_unix_socket(server) ||
 	       (is_loopback(server) && is_loopback(env_or_empty(env, "REMOTE_ADDR")));

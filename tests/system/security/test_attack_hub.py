@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import re
+import socket
 import statistics
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import pytest
-from harness import wait_for
+from harness import TOP, wait_for
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "hub"))
 from hub_server import FLEET_HUB, Answer, Hub  # noqa: E402
@@ -45,6 +46,48 @@ def hub(people, tmp_path_factory):
     server = Hub(tmp_path_factory.mktemp("hub"), people.url("hub"), "fastcgi", conf="").start()
     yield server
     server.stop()
+
+
+NGINX = """
+{user} daemon off; pid {folder}/pid; error_log {folder}/nginx.log; events {{}}
+http {{
+    access_log off; {temporary}
+    server {{
+        listen 127.0.0.1:{port};
+        client_max_body_size 1100k;
+        location / {{ fastcgi_pass unix:{folder}/hub.sock; {parameters} }}
+    }}
+}}"""
+
+
+@pytest.fixture(scope="module")
+def behind_nginx(people, tmp_path_factory):
+    """The hub as FastCGI behind nginx, with the lines of its template. Everybody here is a proxy."""
+    folder = tmp_path_factory.mktemp("nginx")
+    server = Hub(folder, None)
+    (folder / "hub.conf").write_text("trusted_proxies = 127.0.0.1\nplain_http = allow\n")
+    parameters = re.findall("fastcgi_param .*;", (TOP / "templates/nginx-observ.conf").read_text())
+    temporary = "".join(f"{kind}_temp_path {folder}/{kind};"
+                        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    server.configure(NGINX.format(folder=folder, port=server.port, temporary=temporary,
+                                  user="user root;" if os.geteuid() == 0 else "",
+                                  parameters=" ".join(parameters)))
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(folder / "hub.sock"))
+        (folder / "hub.sock").chmod(0o666)
+        listening.listen(16)
+        program = subprocess.Popen([FLEET_HUB], stdin=listening, env={
+            **os.environ, "OBSERV_DATABASE_URL": people.url("hub"), "OBSERV_HUB_CONFIG": folder / "hub.conf"})
+    server.launch(["/usr/sbin/nginx", "-p", folder, "-c", folder / "lighttpd.conf"])
+    yield server
+    server.stop()
+    program.terminate()
+    program.wait(60)
+
+
+@pytest.fixture(params=["lighttpd", "nginx"])
+def either(request):
+    return request.getfixturevalue("hub" if request.param == "lighttpd" else "behind_nginx")
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +145,38 @@ def test_nothing_is_written_by_get(hub, people):
     for path in {path for _, path, _ in rows()}:
         victim.get(path.replace("*", "x") + f"?csrf={victim.csrf}&email=evil%40example.com&name=x")
     assert people.query(written) == before and victim.get("/account").status == 200
+
+
+def test_a_page_shows_a_viewer_no_more_than_the_routes_of_his_role(hub, people):
+    """/servers has a part for operators: its data stay away, and not only its HTML."""
+    people.query("SELECT make_token()")
+    seen = {role: hub.get("/servers?format=json", headers=bearer(token(hub, f"{role}@example.com"))).json
+            for role in ROLES}
+    assert "obs_token_" not in str(seen["viewer"]), "that route, /api/v1/bootstrap-tokens, is for operators"
+    assert seen["operator"]["tokens"] and seen["admin"]["tokens"]
+    assert hub.get("/servers", headers=bearer(token(hub, "viewer@example.com"))).status == 200
+
+
+def test_a_server_with_a_hostile_name_is_managed_without_harm_to_others(hub, people):
+    """The form of "web/retire" must not retire "web", though %2F and / are one to web servers."""
+    page = browser(hub)
+    for name in ("web", "web/retire", "web/token"):
+        assert page.post("/servers", name=name).status == 201
+    before = people.query("SELECT token_hash, valid_until FROM server_tokens WHERE vps_name = 'web'")
+    for name in ("web/retire", "web/token"):
+        form = page.get("/manage/" + people.one("SELECT server_id(%s)::text", name))
+        assert form.status == 200
+        actions = re.findall('action="(/manage/[^"]*)"', form.text)
+        assert len(actions) == 3
+        for action in actions:
+            assert page.post(action, environment="prod").status in (201, 303)
+    assert people.one("SELECT labels->>'environment' FROM servers WHERE vps_name = 'web/token'") == "prod"
+    assert people.one("SELECT retired_at FROM servers WHERE vps_name = 'web/token'")
+    assert people.one("SELECT retired_at FROM servers WHERE vps_name = 'web'") is None
+    assert people.query("SELECT token_hash, valid_until FROM server_tokens WHERE vps_name = 'web'") == before
+    assert 'href="/manage/web' not in page.get("/servers").text
+    people.query("DELETE FROM servers")
+    people.query("DELETE FROM server_tokens")
 
 
 # ---- sessions --------------------------------------------------------------------------------------------
@@ -169,11 +244,43 @@ def test_a_forwarded_address_is_believed_from_named_proxies_only(people, tmp_pat
     proxy = "trusted_proxies = 198.51.100.7"
     for conf, forwarded in [("", "203.0.113.1"), (proxy, "203.0.113.2, 203.0.113.3"),
                             (proxy + " 203.0.113.5", "203.0.113.4, 203.0.113.5"),
-                            (proxy, "x'; DROP TABLE users; --")]:
+                            (proxy, "x'; DROP TABLE users; --"), (proxy, "203.0.113.6:4711"),
+                            (proxy, "[2001:db8::7]:4711"), (proxy, "::ffff:203.0.113.8"),
+                            (proxy + " 203.0.113.5", "203.0.113.9,\t::ffff:203.0.113.5")]:
         cgi(people, tmp_path, "/sign-in", "POST", wrong, "plain_http = allow\n" + conf,
             HTTP_X_FORWARDED_FOR=forwarded)
     assert [a for a, in people.query("SELECT address FROM audit_log ORDER BY id")] == [
-        "198.51.100.7", "203.0.113.3", "203.0.113.4", "198.51.100.7"]
+        "198.51.100.7", "203.0.113.3", "203.0.113.4", "198.51.100.7", "203.0.113.6", "2001:db8::7",
+        "203.0.113.8", "203.0.113.9"]
+    people.query("TRUNCATE audit_log")
+    cgi(people, tmp_path, "/sign-in", "POST", wrong, f"plain_http = allow\n{proxy}",
+        REMOTE_ADDR="::ffff:198.51.100.7", HTTP_X_FORWARDED_FOR="203.0.113.1")
+    assert people.one("SELECT address FROM audit_log") == "203.0.113.1", "a proxy is known in both forms"
+
+
+LOOPBACK = {"SERVER_ADDR": "127.0.0.1", "REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "127.0.0.1:8080"}
+
+
+@pytest.mark.parametrize("header", [
+    "X_FORWARDED_FOR", "X_FORWARDED_PROTO", "X_FORWARDED_HOST", "FORWARDED", "VIA", "X_REAL_IP", "X_CLIENT_IP",
+    "X_ORIGINAL_FORWARDED_FOR", "TRUE_CLIENT_IP", "CF_CONNECTING_IP"])
+def test_what_a_proxy_on_this_machine_hands_on_is_not_of_this_machine(people, tmp_path, header):
+    anonymous = "anonymous = viewer\n"
+    assert cgi(people, tmp_path, conf=anonymous, **LOOPBACK)[0] == 200
+    for path in ("/", "/metrics"):
+        assert cgi(people, tmp_path, path, conf=anonymous,
+                   **{**LOOPBACK, f"HTTP_{header}": "x"})[0] in (401, 403), path
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "::ffff:127.0.0.1", "unix:"])
+def test_a_proxy_that_hub_conf_names_never_counts_as_this_machine(people, tmp_path, peer):
+    """Though it may hide for whom it asks."""
+    conf = f"anonymous = viewer\ntrusted_proxies = {peer.removeprefix('::ffff:')}\n"
+    ends = {**LOOPBACK, "REMOTE_ADDR": peer, "SERVER_ADDR": "unix:/run/x" if peer == "unix:" else "127.0.0.1"}
+    assert cgi(people, tmp_path, conf="anonymous = viewer\n", **ends)[0] == 200
+    assert cgi(people, tmp_path, conf=conf, **ends)[0] == 403
+    assert cgi(people, tmp_path, "/metrics", conf=conf, **ends)[0] == 401
+    assert cgi(people, tmp_path, "/sign-in", "POST", SIGN_IN, conf=conf, **ends)[0] == 403
 
 
 def test_a_password_that_is_being_replaced_opens_no_session_that_stays(hub, people):
@@ -194,6 +301,19 @@ def test_a_password_that_is_being_replaced_opens_no_session_that_stays(hub, peop
     assert people.count("sessions", "user_id = (SELECT user_id FROM users WHERE email = %s)",
                         "late@example.com") == 0
     admin(people, "delete-user", "late@example.com", password=None)
+
+
+def test_of_two_forwarding_headers_the_one_of_the_proxy_counts(behind_nginx, people):
+    """The client sends one, and the proxy in front adds another behind it, as HAProxy does."""
+    people.query("TRUNCATE audit_log")
+    body = urlencode({"username": "viewer@example.com", "password": "wrong"}).encode()
+    with socket.create_connection(("127.0.0.1", behind_nginx.port), timeout=30) as s:
+        s.sendall(b"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: "
+                  + FORM.encode() + b"\r\nX-Forwarded-For: 203.0.113.66\r\nX-Forwarded-For: 203.0.113.1\r\n"
+                  b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        while s.recv(65536):
+            pass
+    assert people.one("SELECT address FROM audit_log") == "203.0.113.1"
 
 
 # ---- guessing ------------------------------------------------------------------------------------------
@@ -295,10 +415,10 @@ def test_fault_42_injection_in_every_field_of_a_body(hub, people, kind):
                                   "/static/%2e%2e/%2e%2e/etc/passwd", "/static//etc/passwd",
                                   "/theme/../users", "/sign-in/../users",
                                   "/healthz/../users", "/users?x=/static/", "/users#/static/"])
-def test_path_tricks_lead_past_no_check(hub, path):
-    session = bearer(token(hub, "viewer@example.com"))
+def test_path_tricks_lead_past_no_check(either, path):
+    session = bearer(token(either, "viewer@example.com"))
     for headers in ({}, session):
-        answer = hub.get(path, headers=headers)
+        answer = either.get(path, headers=headers)
         assert answer.status in (400, 401, 403, 404), (path, headers, answer.status)
         assert "root:" not in answer.text and "operator@example.com" not in answer.text
 
@@ -333,17 +453,17 @@ def test_a_hundred_megabytes_are_refused_unread(people, tmp_path):
         assert status == 413, path
 
 
-def test_a_hundred_megabytes_through_a_web_server(hub):
+def test_a_hundred_megabytes_through_a_web_server(either):
     def chunks():
         for _ in range(100):
             yield b"x" * 1024 * 1024
     for body in (chunks(), b"x" * 100 * 1024 * 1024):
         try:
-            answer = hub.get("/api/v1/auth/login", "POST", {"Content-Type": FORM}, body)
+            answer = either.get("/api/v1/auth/login", "POST", {"Content-Type": FORM}, body)
             assert answer.status == 413
         except (BrokenPipeError, ConnectionResetError):
             pass                                # the server does not read it to the end
-    assert hub.get("/healthz").status == 200
+    assert either.get("/healthz").status == 200
 
 
 def test_headers_of_a_request_change_no_answer_of_another(hub, people):
@@ -357,14 +477,13 @@ def test_headers_of_a_request_change_no_answer_of_another(hub, people):
     assert "evil.example" not in str(visitor.get("/").headers)
 
 
-def test_two_lengths_or_a_second_request_inside_a_body_reach_no_second_answer(hub):
+def test_two_lengths_or_a_second_request_inside_a_body_reach_no_second_answer(either):
     """Request smuggling: what one server takes for the end of a request is the end for both."""
-    import socket
     inner = b"GET /api/v1/users HTTP/1.1\r\nHost: x\r\n\r\n"
     for head in (b"Content-Length: 0\r\nContent-Length: %d\r\n" % len(inner),
                  b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n" % len(inner),
                  b"Transfer-Encoding: xchunked\r\n", b"Content-Length: -1\r\n", b"Content-Length: 0x10\r\n"):
-        with socket.create_connection(("127.0.0.1", hub.port), timeout=30) as s:
+        with socket.create_connection(("127.0.0.1", either.port), timeout=30) as s:
             s.sendall(b"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: "
                       b"application/json\r\n" + head + b"\r\n" + inner)
             got = b""
@@ -375,7 +494,6 @@ def test_two_lengths_or_a_second_request_inside_a_body_reach_no_second_answer(hu
 
 def test_no_process_is_left_when_clients_go_away(people, tmp_path):
     """Killed in the middle of a request, a hundred times."""
-    import socket
     server = Hub(tmp_path, people.url("hub"), "cgi", conf="").start()
     try:
         for i in range(100):
