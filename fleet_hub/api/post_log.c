@@ -65,6 +65,23 @@ static void say_answer(struct buf *out, const struct response *s, struct json_ob
 	}
 }
 
+/* What a client sends must not move the terminal's cursor. U+0080 to U+009F, which are the bytes C2 80 to
+ * C2 9F, do so, too: one of them is ESC [ by itself. */
+static void hide_controls(struct buf *out)
+{
+	unsigned char before = 0;
+
+	for (size_t i = 0; i < out->len; i++) {
+		unsigned char c = (unsigned char)out->data[i];
+
+		if (before == 0xc2 && c < 0xa0)
+			out->data[i - 1] = out->data[i] = '?';
+		else if ((c < 0x20 && c != '\n') || c == 0x7f)
+			out->data[i] = '?';
+		before = c;
+	}
+}
+
 static void say(struct buf *out, const struct request *r, const struct response *s, bool pretty)
 {
 	CLEANUP(json_p) struct json_object *answer = parsed((struct text){ s->body.data, s->body.len });
@@ -85,10 +102,7 @@ static void say(struct buf *out, const struct request *r, const struct response 
 									 JSON_C_TO_STRING_NOSLASHESCAPE));
 	else if (pretty && r->body.len)
 		buf_addf(out, "%.*s\n", (int)r->body.len, r->body.s);
-	/* What a client sends must not move the terminal's cursor. */
-	for (size_t i = 0; i < out->len; i++)
-		if ((unsigned char)out->data[i] < 0x20 && out->data[i] != '\n')
-			out->data[i] = '?';
+	hide_controls(out);
 }
 
 /* ---- for programs ----------------------------------------------------------------------------------- */

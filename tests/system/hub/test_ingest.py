@@ -260,6 +260,8 @@ def test_a_console_shows_what_comes(fleet, server, tmp_path, option):
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {server[1]}"}
     try:
         hub.get("/ingest", "POST", headers, json.dumps(two(zone="a\x1b[31m")).encode())
+        hub.get("/ingest", "POST", headers,
+                json.dumps(two(zone="\x9b31m\x7f\xe9"), ensure_ascii=False).encode())
         hub.get("/ingest", "POST", headers, json.dumps(two(score="good")).encode())
     finally:
         hub.stop()
@@ -267,4 +269,5 @@ def test_a_console_shows_what_comes(fleet, server, tmp_path, option):
     assert f"POST /ingest 200, " in said and f"{server[0]}: 6 metrics, 3 lines\n" in said
     assert "The body has values that do not fit. score is \"good\"; write a number" in said
     assert ('"cpu_usage":71.5' in said.replace(" ", "")) == (option == "--print=pretty")
-    assert "\x1b" not in said and server[1] not in said
+    assert not set("\x1b\x7f\x9b") & set(said) and server[1] not in said
+    assert ("\xe9" in said) == (option == "--print=pretty"), "letters stay"
