@@ -137,7 +137,7 @@ static const struct route rows[] = {
 	  .role = ROLE_VIEWER,
 	  .params = servers_params,
 	  .sql = sql_servers,
-	  .more = { { sql_bootstrap_tokens, 0 } },
+	  .more = { { sql_bootstrap_tokens, 0, NULL, true } },
 	  SHOW(servers),
 	  .next = "after" },
 	{ .path = "/servers",

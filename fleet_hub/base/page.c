@@ -205,6 +205,12 @@ static enum db_failure ask_part(struct db *db, const struct route *route, const 
 	return buf_addc(text, ',') && buf_add(text, answer.data + 1, answer.len - 1) ? DB_OK : DB_TOO_BIG;
 }
 
+/* As the database said when it admitted the request. */
+static bool is_operator(const struct request *r)
+{
+	return r->who.me && strstr(r->who.me, "\"operator\" : true");
+}
+
 static bool is_wanted(const struct part *part, const struct request *r)
 {
 	const char *value = part->name ? request_param(r, part->name) : NULL;
@@ -222,7 +228,7 @@ static enum db_failure ask_more(struct db *db, const struct route *route, const 
 	for (size_t i = 0; i < ROUTE_MORE_MAX && route->more[i].sql && !failure; i++) {
 		const struct part *part = &route->more[i];
 
-		if (!is_wanted(part, r))
+		if (!is_wanted(part, r) || (part->operators && !is_operator(r)))
 			continue;
 		failure = ask_part(db, route, p, part, text, e);
 		if (failure == DB_TIMEOUT && part->name &&

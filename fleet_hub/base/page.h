@@ -23,6 +23,7 @@ struct part {
 	const char *sql;
 	size_t n_params;
 	const char *name;       /* "NAME=no" leaves it out, "left_out" has it when its time was up; or NULL */
+	bool operators;         /* only for them and admins; others get the page without it */
 };
 
 struct route_answer {
