@@ -262,8 +262,8 @@ LOOPBACK = {"SERVER_ADDR": "127.0.0.1", "REMOTE_ADDR": "127.0.0.1", "HTTP_HOST":
 
 
 @pytest.mark.parametrize("header", [
-    "X_FORWARDED_FOR", "X_FORWARDED_PROTO", "X_FORWARDED_HOST", "FORWARDED", "VIA", "X_REAL_IP", "X_CLIENT_IP",
-    "X_ORIGINAL_FORWARDED_FOR", "TRUE_CLIENT_IP", "CF_CONNECTING_IP"])
+    "X_FORWARDED_FOR", "X_FORWARDED_PROTO", "X_FORWARDED_HOST", "FORWARDED", "VIA", "X_REAL_IP",
+    "X_CLIENT_IP", "X_ORIGINAL_FORWARDED_FOR", "TRUE_CLIENT_IP", "CF_CONNECTING_IP"])
 def test_what_a_proxy_on_this_machine_hands_on_is_not_of_this_machine(people, tmp_path, header):
     anonymous = "anonymous = viewer\n"
     assert cgi(people, tmp_path, conf=anonymous, **LOOPBACK)[0] == 200
