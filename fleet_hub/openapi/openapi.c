@@ -28,9 +28,7 @@ static bool add_id(struct buf *out, const char *method, const char *path)
 	for (; *path && ok; path++) {
 		bool sign = !isalnum((unsigned char)*path);
 
-		if (sign)
-			apart = true;
-		else
+		if (!sign)
 			ok = (!apart || buf_addc(out, '_')) && buf_addc(out, *path);
 		apart = sign;
 	}
