@@ -4290,6 +4290,15 @@ BEGIN
 END
 $$;
 
+-- For the hub, before it reads a large post: refuses what ingest() would refuse for its token.
+CREATE OR REPLACE FUNCTION admit_server(p_token bytea) RETURNS json
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM server_of_token(p_token, clock_timestamp());
+	RETURN json_build_object('ok', true);
+END
+$$;
+
 -- The row of the application as which a server posts, locked.
 CREATE OR REPLACE FUNCTION lock_poster(p_vps text, p_app text, p_now timestamptz) RETURNS agents
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -4591,7 +4600,7 @@ END
 $$;
 
 SELECT drop_former_functions() \g /dev/null
-GRANT EXECUTE ON FUNCTION ingest, record_deploy TO observ_hub;
+GRANT EXECUTE ON FUNCTION admit_server, ingest, record_deploy TO observ_hub;
 GRANT EXECUTE ON FUNCTION metric_columns, rollup_columns TO observ_hub;
 -- ==== 80-views: for people and Grafana. Names stay, and columns are only added at the end ======
 CREATE OR REPLACE VIEW v_metrics AS SELECT "timestamp" AS "time", m.* FROM vps_metrics m;

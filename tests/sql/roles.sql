@@ -155,7 +155,7 @@ SELECT is((SELECT coalesce(string_agg(proname, ',' ORDER BY proname), '') FROM p
 			',lower_case,max_word_chars,narrow_condition,next_width,number_of'
 			',search_budget,separators,stands_in,text_condition,time_of,unescaped,unspaced'
 			',word_list,words_query'
-			',account,any_user,authorize,change_password,change_user,count_search'
+			',account,admit_server,any_user,authorize,change_password,change_user,count_search'
 			',create_api_token'
 			',create_user,delete_user,end_api_token,end_session,list_api_tokens,list_audit'
 			',list_users,note_use,one_user,password_salt,renew_password,sign_in,sign_in_salt'

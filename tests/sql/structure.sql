@@ -128,7 +128,8 @@ SELECT is((SELECT string_agg(rolname, ',') FROM pg_roles WHERE rolname LIKE 'obs
 SELECT is((SELECT string_agg(proname, ',' ORDER BY proname) FROM pg_proc
 	WHERE pronamespace = 'observ'::regnamespace AND prosecdef
 	AND proowner = 'observ_owner'::regrole),
-	'account,agent_hello,agent_last_seen,agent_streams,any_user,authorize,change_password,'
+	'account,admit_server,agent_hello,agent_last_seen,agent_streams,any_user,authorize,'
+	'change_password,'
 	'change_server,change_user,count_search,create_api_token,create_bootstrap_token,create_server,'
 	'create_user,'
 	'delete_server,delete_user,end_api_token,end_bootstrap_token,end_session,enroll_agent,ingest,'

@@ -444,6 +444,13 @@ def test_json_bombs_are_refused(hub, people, name):
     assert people.count("users") == 3
 
 
+def test_a_large_post_of_a_stranger_is_not_read(hub):
+    """To read the log lines of a megabyte takes a tenth of a second."""
+    headers = {**bearer("no token"), "Content-Type": "application/json"}
+    answer = hub.get("/api/v1/ingest", "POST", headers, "[" * 60000)
+    assert answer.status == 401, "and not what is wrong in it"
+
+
 def test_a_hundred_megabytes_are_refused_unread(people, tmp_path):
     """By the hub itself, whatever the web server lets pass."""
     for path in ("/api/v1/auth/login", "/sign-in", "/api/v1/ingest"):
