@@ -85,9 +85,11 @@ elif [ -z "$server" ] || [ -z "$url" ] || [ -z "$apps" ]; then
 fi
 
 # ---- what cannot be mended later ------------------------------------------------------------
+is_here() { printf %s "$1" | grep -Eqx 'http://(localhost|127(\.[0-9]+){3}|\[::1\])(:[0-9]+)?(/.*)?'; }
 case $hub in
-http://localhost|http://localhost[:/]*|http://127.*|http://\[::1\]*|https://*|'') ;;
-*) die "$hub has no TLS: others would see the token; use the https:// address of the hub" ;;
+https://*|'') ;;
+*) is_here "$hub" ||
+	die "$hub has no TLS: others would see the token; use the https:// address of the hub" ;;
 esac
 case $url in
 *@DATABASE-HOST[:/]*) die "put the address of your database in the place of DATABASE-HOST" ;;

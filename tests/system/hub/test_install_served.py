@@ -6,6 +6,7 @@ import subprocess
 
 import people
 import pytest
+from harness import TOP
 from hub_server import Hub
 
 
@@ -108,3 +109,17 @@ def test_the_script_enrolls_with_a_servers_token(hub, fleet, tmp_path):
 def test_the_script_tells_why_the_hub_refuses(hub, tmp_path):
     done = run(hub, 'apps=""; name_server other; enroll_over_http', tmp_path, token_value="wrong")
     assert done.returncode == 1 and "the hub refuses: This is no token that enrolls a server" in done.stderr
+
+
+@pytest.mark.parametrize("url, taken", [
+    ("http://hub.example.com", False), ("http://127.0.0.1.example.com", False),
+    ("http://127.example.com", False),
+    ("http://localhost:80@example.com", False), ("http://127.0.0.1@example.com/", False),
+    ("http://[::1]@example.com", False), ("http://localhost.example.com", False),
+    ("https://hub.example.com", True), ("http://localhost", True), ("http://localhost:8080/", True),
+    ("http://127.0.0.1:8080", True), ("http://[::1]:8080/hub", True)])
+def test_the_token_goes_over_tls_or_to_this_machine(url, taken):
+    done = subprocess.run(["sh", TOP / "templates/install.sh", "--token", "obs_server_x", "--url", url,
+                           "--user", "no-such-user"], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1
+    assert ("there is no user" if taken else "has no TLS") in done.stderr, done.stderr
