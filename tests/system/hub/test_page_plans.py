@@ -16,7 +16,7 @@ SEARCH = [json.dumps(tree) for tree in ({}, {"text": "timeout", "quoted": False}
                                         {"context": "user_id", "op": "=", "value": "42"})]
 HOURS = [(1, 3600), (24, 86400), (168, 604800), (2160, 7776000)]
 NONE = [None] * 7
-PAGES = ([("fleet", ["", "", sort, size, "1", view]) for sort in ("", "cpu") for size in ("0", "1000", None)
+PAGES = ([("fleet", ["", "", sort, size, "1", view, "", "", "", "0"]) for sort in ("", "cpu") for size in ("0", "1000", None)
           for view in ("", "wall")]
          + [(page, ["srv-0003", None, None, str(seconds)]) for page in ("server", "checks", "losses")
             for _, seconds in HOURS]
@@ -44,7 +44,8 @@ def plans(cluster):
         cursor.execute(setup)
 
     def run(page, parameters):
-        sql = (TOP / "fleet_hub" / "pages" / f"{page}.sql").read_text()
+        file, = (TOP / "fleet_hub").glob(f"[!a]*/{page}.sql")         # not of admin/ or api/
+        sql = file.read_text()
         cursor.execute("DEALLOCATE ALL")
         cursor.execute(f"PREPARE page AS {sql}")
         del connection.notices[:]

@@ -259,7 +259,7 @@ def test_the_command_that_the_hub_prints_sets_a_server_up(machine, built, tmp_pa
     folder.mkdir()
     shutil.copy(built["obs-agent"], folder)
     shutil.copy("/usr/bin/curl", machine.tree / "usr/bin")      # of this Debian; its library is there
-    machine.run("rm", "-rf", "/etc/credstore", "/opt/deployments")
+    machine.run("rm", "-rf", "/etc/credstore/obs-agent.host.password", "/opt/deployments/host")
     machine.db.query("INSERT INTO servers (vps_name, created_by) VALUES ('by-hub', 'test')")
     token = machine.db.one("SELECT new_server_token('by-hub', 'test', '0')")
     hub = Hub(tmp_path / "hub", machine.db.url("hub"), "fastcgi",
@@ -277,6 +277,7 @@ def test_the_command_that_the_hub_prints_sets_a_server_up(machine, built, tmp_pa
         assert machine.db.count("agent_roles", "vps_name = 'by-hub'") == 1
         assert machine.run("stat", "-c", "%a %U", "/etc/credstore/observ.hub").stdout.strip() == "600 root"
     machine.systemctl("disable", "--now", "obs-agent@host")
+    machine.run("rm", "/usr/bin/curl")
 
 
 @pytest.mark.parametrize("arguments, status, sentence", [
