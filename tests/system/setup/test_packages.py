@@ -8,6 +8,7 @@ import shutil
 import socket
 import struct
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -253,13 +254,28 @@ def test_install_sh_enrolls_a_server_with_a_token(machine):
     assert password not in machine.run("journalctl", "--no-pager").stdout
 
 
+@contextmanager
+def without_applications(machine):
+    """As a machine on which nothing was set up, but for curl; the other tests find theirs again."""
+    folders = ("/opt/deployments", "/etc/credstore")
+    shutil.copy("/usr/bin/curl", machine.tree / "usr/bin")      # of this Debian; its library is there
+    machine.run("mkdir", "-p", *folders)
+    for folder in folders:
+        machine.run("mv", folder, f"{folder}.aside")
+    try:
+        yield
+    finally:
+        machine.run("rm", "/usr/bin/curl")
+        for folder in folders:
+            machine.run("rm", "-rf", folder)
+            machine.run("mv", f"{folder}.aside", folder)
+
+
 def test_the_command_that_the_hub_prints_sets_a_server_up(machine, built, tmp_path):
     """Its packages, its login, its unit. It works again without harm."""
     folder = tmp_path / "packages"
     folder.mkdir()
     shutil.copy(built["obs-agent"], folder)
-    shutil.copy("/usr/bin/curl", machine.tree / "usr/bin")      # of this Debian; its library is there
-    machine.run("rm", "-rf", "/etc/credstore/obs-agent.host.password", "/opt/deployments/host")
     machine.db.query("INSERT INTO servers (vps_name, created_by) VALUES ('by-hub', 'test')")
     token = machine.db.one("SELECT new_server_token('by-hub', 'test', '0')")
     hub = Hub(tmp_path / "hub", machine.db.url("hub"), "fastcgi",
@@ -268,7 +284,8 @@ def test_the_command_that_the_hub_prints_sets_a_server_up(machine, built, tmp_pa
     config = hub.start().folder / "lighttpd.conf"
     site = hub.url("").rstrip("/")
     command = f"curl -fsSL {site}/install.sh | sh -s -- --token {token} --url {site}"
-    with machine.beside("/usr/sbin/lighttpd", "-D", "-f", config, port=hub.port):
+    with without_applications(machine), \
+            machine.beside("/usr/sbin/lighttpd", "-D", "-f", config, port=hub.port):
         said = machine.run("sh", "-c", command, timeout=200).stdout
         assert 'this server is "by-hub"' in said and "host: the first row is in the database" in said
         assert machine.db.count("vps_metrics", "vps_name = 'by-hub' AND app_name = 'host'") > 0
@@ -276,8 +293,7 @@ def test_the_command_that_the_hub_prints_sets_a_server_up(machine, built, tmp_pa
         assert "has the login obs_by_hub already" in again and "wrote" not in again
         assert machine.db.count("agent_roles", "vps_name = 'by-hub'") == 1
         assert machine.run("stat", "-c", "%a %U", "/etc/credstore/observ.hub").stdout.strip() == "600 root"
-    machine.systemctl("disable", "--now", "obs-agent@host")
-    machine.run("rm", "/usr/bin/curl")
+        machine.systemctl("disable", "--now", "obs-agent@host")
 
 
 @pytest.mark.parametrize("arguments, status, sentence", [
