@@ -115,10 +115,9 @@ class Fleet:
             self.connected, up, seq = self.connected + 1, True, int(seq)
             while True:
                 seq += 1
-                await session.query(f"SELECT observ.push('sim-{i}', 'shop', {state['epoch']}, {seq}, NULL, "
-                                    "jsonb_build_array('metrics', jsonb_build_array(jsonb_build_array("
-                                    "(extract(epoch FROM now()) * 1000000)::bigint, false, NULL, 1.5))), "
-                                    "NULL)")
+                await session.query(f"SELECT FROM observ.push(jsonb_build_array('sim-{i}', 'shop', "
+                                    f"{state['epoch']}, {seq}, 0, 0, jsonb_build_array(jsonb_build_array("
+                                    "(extract(epoch FROM now()) * 1000000)::bigint, 0, 0, 1.5))))")
                 state["failures"] = 0
                 self.pushes += 1
                 self.delivered.add(i)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "system/hub"))
+from harness import wait_for  # noqa: E402
 from hub_server import Hub  # noqa: E402
 from people import PASSWORD, admin, bearer, token  # noqa: E402
 
@@ -30,10 +31,10 @@ def test_a_person_signs_in_where_he_wanted_to_go_and_out_again(browser, guarded,
     for name, value in [("username", "ann@example.com"), ("password", PASSWORD)]:
         find("id", name).send_keys(value)
     find("css selector", ".sign-in button").click()
-    assert browser.driver.current_url == guarded.url("/servers/fra-1")
+    wait_for(lambda: browser.driver.current_url == guarded.url("/servers/fra-1"), "the page asked for")
     assert "fra-1" in find("tag name", "h1").text
     find("css selector", ".me button").click()
-    assert browser.driver.current_url == guarded.url("/sign-in")
+    wait_for(lambda: browser.driver.current_url == guarded.url("/sign-in"), "the sign-in")
     browser.driver.get(guarded.url("/"))
     assert find("tag name", "h1").text == "Sign in"
     browser.look()
@@ -46,6 +47,7 @@ def test_pages_of_accounts_fit(browser, guarded, width, theme):
     browser.driver.get(guarded.url("/sign-in"))
     browser.driver.find_element("id", "username").send_keys("ann@example.com")
     browser.driver.find_element("id", "password").send_keys(PASSWORD + "\n")
+    wait_for(lambda: browser.driver.current_url != guarded.url("/sign-in"), "signed in")
     browser.console()
     for path in ("/account", "/users", "/audit"):
         browser.driver.get(guarded.url(path))
