@@ -53,6 +53,7 @@ struct caller {
 	char address[HTTP_ADDRESS_SIZE];
 	const char *browser;            /* what it says of itself */
 	bool not_noted;                 /* the database wants to know that the session is in use */
+	bool is_operator;               /* or admin, as the database said */
 	const char *me;                 /* JSON: what the database says of the user; NULL: it was not asked */
 };
 

@@ -207,12 +207,6 @@ static enum db_failure ask_part(struct db *db, const struct route *route, const 
 	return buf_addc(text, ',') && buf_add(text, answer.data + 1, answer.len - 1) ? DB_OK : DB_TOO_BIG;
 }
 
-/* As the database said when it admitted the request. */
-static bool is_operator(const struct request *r)
-{
-	return r->who.me && strstr(r->who.me, "\"operator\" : true");
-}
-
 static bool is_wanted(const struct part *part, const struct request *r)
 {
 	const char *value = part->name ? request_param(r, part->name) : NULL;
@@ -230,7 +224,7 @@ static enum db_failure ask_more(struct db *db, const struct route *route, const 
 	for (size_t i = 0; i < ROUTE_MORE_MAX && route->more[i].sql && !failure; i++) {
 		const struct part *part = &route->more[i];
 
-		if (!is_wanted(part, r) || (part->operators && !is_operator(r)))
+		if (!is_wanted(part, r) || (part->operators && !r->who.is_operator))
 			continue;
 		failure = ask_part(db, route, p, part, text, e);
 		if (failure == DB_TIMEOUT && part->name &&
@@ -261,6 +255,13 @@ static enum db_failure admit_server(const struct request *r, struct db *db, stru
 	return r->body.len < POST_LARGE ? DB_OK : db_ask(db, &question, &answer, e);
 }
 
+static bool is_true(const struct json_object *data, const char *name)
+{
+	struct json_object *value;
+
+	return json_object_object_get_ex(data, name, &value) && json_object_get_boolean(value);
+}
+
 /* Let the database say who asks, and whether he may; the template gets to know, too. What a server's token is
  * good for is decided by the function that it is handed to. */
 static enum db_failure admit(const struct route *route, struct request *r, struct db *db, struct err *e)
@@ -278,8 +279,11 @@ static enum db_failure admit(const struct route *route, struct request *r, struc
 				  : route->role == ROLE_SERVER ? admit_server(r, db, e) : DB_OK;
 
 	if (by_user && failure == DB_OK) {
+		CLEANUP(json_p) struct json_object *said = parse_json(&me);
+
 		r->who.me = arena_dup(&r->arena, (struct text){ me.data, me.len });
-		r->who.not_noted = r->who.me && strstr(r->who.me, "\"not_noted\" : true");
+		r->who.not_noted = is_true(said, "not_noted");
+		r->who.is_operator = is_true(said, "operator");
 	}
 	return failure;
 }
