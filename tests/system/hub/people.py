@@ -16,6 +16,24 @@ def hub_role(database):
         CREATE ROLE hub LOGIN IN ROLE observ_hub; END IF; END $$""")
 
 
+def fill(database):
+    """The hub's login, and a user of each role: ROLE@example.com, with PASSWORD."""
+    hub_role(database)
+    for role in ROLES:
+        admin(database, "create-user", f"{role}@example.com", role)
+
+
+def fill_with_tokens(database):
+    """The same without passwords: each user has an API token, t_ROLE, that has no end."""
+    hub_role(database)
+    for role in ROLES:
+        database.query("""WITH u AS (INSERT INTO users (email, role, created_by) VALUES (%s, %s, 'test')
+            RETURNING user_id)
+            INSERT INTO api_tokens (token_hash, user_id, name, role, expires_at)
+            SELECT sha256(sha256(convert_to(%s, 'UTF8'))), user_id, 'test', %s, 'infinity' FROM u""",
+                       f"{role}@example.com", role, f"t_{role}", role)
+
+
 def admin(database, *arguments, password=PASSWORD):
     """fleet_hub_admin, as the database's owner."""
     options = ["--password-file", "-"] if password and arguments[0] in ("create-user", "reset-user") else []

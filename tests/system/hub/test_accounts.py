@@ -5,7 +5,7 @@ import re
 
 import pytest
 from hub_server import Hub
-from people import PASSWORD, ROLES, Visitor, admin, bearer, hub_role, login, token
+from people import PASSWORD, Visitor, admin, bearer, fill, login, token
 
 JSON = {"Content-Type": "application/json"}
 OTHER = "another long password"
@@ -14,9 +14,7 @@ OTHER = "another long password"
 @pytest.fixture
 def people(cluster):
     database = cluster.new_database()
-    hub_role(database)
-    for role in ROLES:
-        admin(database, "create-user", f"{role}@example.com", role)
+    fill(database)
     yield database
     database.drop()
 

@@ -3,15 +3,13 @@ import json
 
 import pytest
 from hub_server import Hub
-from people import FORM, PASSWORD, ROLES, Visitor, admin, bearer, hub_role, login, token
+from people import FORM, PASSWORD, Visitor, admin, bearer, fill, hub_role, login, token
 
 
 @pytest.fixture(scope="module")
 def people(cluster):
     database = cluster.new_database()
-    hub_role(database)
-    for role in ROLES:
-        admin(database, "create-user", f"{role}@example.com", role)
+    fill(database)
     yield database
     database.close()
 

@@ -6,7 +6,7 @@ import re
 import pytest
 import seed_fleet
 from hub_server import Hub
-from people import ROLES, bearer, hub_role
+from people import bearer, fill_with_tokens
 from test_openapi import OPERATIONS, PROBLEM
 
 SITE = "https://status.example.com"
@@ -19,14 +19,8 @@ LISTS = {"/api/v1/servers": 5, "/v1/servers": 5, "/api/v1/agents": 5, "/api/v1/u
 @pytest.fixture(scope="module")
 def database(cluster):
     it = cluster.new_database()
-    hub_role(it)
+    fill_with_tokens(it)
     seed_fleet.seed(it, lines=200)
-    for role in ROLES:
-        it.query("""WITH u AS (INSERT INTO users (email, role, created_by) VALUES (%s, %s, 'test')
-            RETURNING user_id)
-            INSERT INTO api_tokens (token_hash, user_id, name, role, expires_at)
-            SELECT sha256(sha256(convert_to(%s, 'UTF8'))), user_id, 'test', %s, 'infinity' FROM u""",
-                 f"{role}@example.com", role, f"t_{role}", role)
     it.query("UPDATE limit_policy SET burst = 100000")
     it.query("INSERT INTO deploys (timestamp, vps_name, app_name, release) SELECT '2026-11-30 06:00Z', "
              "'fra-1', 'shop', 'r' || n FROM generate_series(1, 3) n")

@@ -17,7 +17,7 @@ import seed_fleet
 import yaml
 from harness import BUILD
 from hub_server import FLEET_HUB, Answer, Hub
-from people import ROLES, bearer, hub_role, token
+from people import bearer, fill_with_tokens, token
 from test_routes import rows
 
 FILE = Path(__file__).parents[3] / "fleet_hub/openapi.yaml"
@@ -101,14 +101,8 @@ def test_the_page_shows_each_operation_and_each_form(hub):
 @pytest.fixture(scope="module")
 def database(cluster):
     it = cluster.new_database()
-    hub_role(it)
+    fill_with_tokens(it)
     seed_fleet.seed(it, lines=200)
-    for role in ROLES:
-        it.query("""WITH u AS (INSERT INTO users (email, role, created_by) VALUES (%s, %s, 'test')
-            RETURNING user_id)
-            INSERT INTO api_tokens (token_hash, user_id, name, role, expires_at)
-            SELECT sha256(sha256(convert_to(%s, 'UTF8'))), user_id, 'test', %s, 'infinity' FROM u""",
-                 f"{role}@example.com", role, f"t_{role}", role)
     it.query("UPDATE limit_policy SET burst = 100000")
     yield it
     it.close()

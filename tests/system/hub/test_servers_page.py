@@ -12,10 +12,8 @@ from hub_server import Hub
 @pytest.fixture(scope="module")
 def fleet(cluster):
     database = cluster.new_database()
-    people.hub_role(database)
+    people.fill(database)
     seed_fleet.seed(database, lines=200)
-    for role in ("viewer", "operator", "admin"):
-        people.admin(database, "create-user", f"{role}@example.com", role)
     database.query("UPDATE limit_policy SET burst = 100000")
     yield database
     database.close()

@@ -17,7 +17,7 @@ from harness import TOP, wait_for
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "hub"))
 from hub_server import FLEET_HUB, Answer, Hub  # noqa: E402
-from people import FORM, PASSWORD, ROLES, Visitor, admin, bearer, hub_role, login, token  # noqa: E402
+from people import FORM, PASSWORD, ROLES, Visitor, admin, bearer, fill, login, token  # noqa: E402
 from test_routes import ENDS_THE_SESSION, LIST, rows  # noqa: E402
 
 NASTY = {
@@ -34,9 +34,7 @@ NASTY = {
 @pytest.fixture(scope="module")
 def people(cluster):
     database = cluster.new_database()
-    hub_role(database)
-    for role in ROLES:
-        admin(database, "create-user", f"{role}@example.com", role)
+    fill(database)
     yield database
     database.drop()
 
