@@ -1,0 +1,265 @@
+-- ==== 70-alerts: rules, the alerts they raise, and the messages about them: the tables ==========
+-- A rule gives a value for each of its subjects (71-values.sql). alert_step() makes the next state of an
+-- alert of its state, a value and a time, and evaluate_alerts() does that for all rules in one transaction
+-- (72-engine.sql). What is firing goes to groups and from there to the outbox `notifications`
+-- (74-notify.sql), which fleet_watch delivers. Time is a parameter of each function, never now().
+--
+-- Rules and alerts are few beside the facts: on Citus they stay on the coordinator.
+
+-- A matcher is {"label", "op", "value"}; op is one of = != =~ !~. A list of them must match all. The labels
+-- of a subject are its own (server, app, check, mount ...), those of its server, those of the rule, and rule
+-- and severity.
+CREATE TABLE IF NOT EXISTS alert_rules (
+	rule_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+	name text NOT NULL UNIQUE,
+	builtin text UNIQUE,                    -- the name of the default rule that it is
+	kind text NOT NULL,                     -- a row of alert_kinds
+	metric text,                            -- of the kinds that have one
+	params jsonb NOT NULL DEFAULT '{}',     -- what only this kind knows: agg, window_s, ahead_s, sql ...
+	match jsonb NOT NULL DEFAULT '[]',      -- matchers of the subjects that it judges
+	op text NOT NULL DEFAULT '>' CHECK (op IN ('>', '>=', '<', '<=', '==', '!=')),
+	warning float8,                         -- fires at this value; NULL: there is no such level
+	warning_clear float8,                   -- ends beyond this one; NULL: beyond the same
+	critical float8,
+	critical_clear float8,
+	for_s int NOT NULL DEFAULT 0 CHECK (for_s BETWEEN 0 AND 2592000),
+	keep_firing_s int NOT NULL DEFAULT 0 CHECK (keep_firing_s BETWEEN 0 AND 2592000),
+	no_data text NOT NULL DEFAULT 'keep' CHECK (no_data IN ('keep', 'ok', 'alert', 'own')),
+	on_error text NOT NULL DEFAULT 'keep' CHECK (on_error IN ('keep', 'ok', 'alert', 'own')),
+	interval_s int NOT NULL DEFAULT 60 CHECK (interval_s BETWEEN 1 AND 86400),
+	lookback_s int NOT NULL DEFAULT 300 CHECK (lookback_s BETWEEN 1 AND 2592000),
+	labels jsonb NOT NULL DEFAULT '{}',     -- added to the alert's
+	summary text NOT NULL DEFAULT '',       -- a Mustache template
+	runbook text NOT NULL DEFAULT '',       -- a URL
+	channel_id uuid,                        -- goes there whatever the routes say
+	repeat_s int CHECK (repeat_s BETWEEN 60 AND 2592000), -- NULL: as the route says
+	is_active boolean NOT NULL DEFAULT true,
+	version bigint NOT NULL DEFAULT 1,      -- the ETag
+	created_at timestamptz NOT NULL DEFAULT now(),
+	created_by text NOT NULL DEFAULT '',
+	updated_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- An override: for subjects that match, these fields of the rule have other values. The first by position
+-- counts. {"is_active": false} leaves the subjects out.
+CREATE TABLE IF NOT EXISTS rule_patches (
+	patch_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+	rule_id uuid NOT NULL,
+	position int NOT NULL DEFAULT 0,
+	match jsonb NOT NULL,
+	changes jsonb NOT NULL,                 -- {column: value}
+	created_at timestamptz NOT NULL DEFAULT now(),
+	created_by text NOT NULL DEFAULT ''
+);
+SELECT want_index('rule_patches_rule_id_idx', 'rule_patches (rule_id)') \g /dev/null
+
+-- An alert from its first true condition on. A pending one that ends is deleted; one that fired stays as
+-- history. At most one of a rule and subject is not resolved, whoever evaluates.
+CREATE TABLE IF NOT EXISTS alerts (
+	alert_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+	rule_id uuid NOT NULL,
+	subject_key uuid NOT NULL,              -- md5(subject)
+	subject jsonb NOT NULL,                 -- {"server", "app", ...}: what the value is of
+	labels jsonb NOT NULL,                  -- all, as matchers see them
+	state text NOT NULL CHECK (state IN ('pending', 'firing', 'error', 'resolved')),
+	severity text NOT NULL CHECK (severity IN ('warning', 'critical')),
+	active_since timestamptz NOT NULL,      -- the first evaluation with a true condition
+	critical_since timestamptz,             -- the same of the critical level
+	clear_since timestamptz,                -- the first false one of a firing alert that is kept
+	fired_at timestamptz,
+	resolved_at timestamptz,
+	resolve_reason text,                    -- clear, missing, rule, retired ...; NULL while it is not
+	value float8,
+	threshold float8,                       -- that the value is compared with
+	problem text,                           -- why there is no value
+	last_input text NOT NULL,               -- normal, alerting, nodata, error: of the last evaluation
+	missing int NOT NULL DEFAULT 0,         -- evaluations in a row without this subject
+	evaluated_at timestamptz NOT NULL,
+	acked_at timestamptz,
+	acked_by text,
+	ack_note text,
+	muted_by text                           -- why it is quiet: flapping, offline, silence ID ...
+) WITH (fillfactor = 70);
+CREATE UNIQUE INDEX IF NOT EXISTS alerts_open_idx ON alerts (rule_id, subject_key) WHERE state <> 'resolved';
+SELECT want_index('alerts_resolved_at_idx', 'alerts (resolved_at)') \g /dev/null
+
+-- Each change of an alert: the history that must be the same whoever evaluates, and when.
+CREATE TABLE IF NOT EXISTS alert_changes (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	at timestamptz NOT NULL,                -- the time that was evaluated, not the clock
+	rule_id uuid NOT NULL,
+	alert_id uuid NOT NULL,
+	subject_key uuid NOT NULL,
+	from_state text NOT NULL,
+	to_state text NOT NULL,
+	severity text NOT NULL,
+	value float8,
+	reason text NOT NULL
+);
+SELECT want_index('alert_changes_alert_id_idx', 'alert_changes (alert_id)'),
+	want_index('alert_changes_at_idx', 'alert_changes (at)') \g /dev/null
+
+-- Where evaluation stands. evaluate_alerts() locks this row, so that two watchers take turns.
+CREATE TABLE IF NOT EXISTS alert_clock (
+	one boolean PRIMARY KEY DEFAULT true CHECK (one),
+	evaluated_until timestamptz,            -- each rule was evaluated at its times up to this one
+	away_until timestamptz,                 -- nobody is judged before: watcher or database was away
+	watcher text,                           -- who did it last
+	took_ms float8
+);
+INSERT INTO alert_clock DEFAULT VALUES ON CONFLICT DO NOTHING;
+
+-- ---- messages ----------------------------------------------------------------------------------
+CREATE TABLE IF NOT EXISTS channels (
+	channel_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+	name text NOT NULL UNIQUE,
+	kind text NOT NULL,                     -- a row of channel_kinds
+	settings jsonb NOT NULL DEFAULT '{}',   -- what may be shown: addresses, URLs without secrets
+	secrets jsonb NOT NULL DEFAULT '{}',    -- only observ_watch reads them
+	send_resolved boolean NOT NULL DEFAULT true,
+	fallback_id uuid,                       -- the channel that is told when this one is disabled
+	disabled_at timestamptz,
+	disabled_reason text,                   -- the peer's permanent refusal, or who switched it off
+	version bigint NOT NULL DEFAULT 1,
+	created_at timestamptz NOT NULL DEFAULT now(),
+	created_by text NOT NULL DEFAULT ''
+);
+
+-- A tree: an alert enters at the root (parent_id is NULL) and goes down to the first child that matches, and
+-- on to the next ones if that child says so. NULL: as the parent has it.
+CREATE TABLE IF NOT EXISTS alert_routes (
+	route_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+	parent_id uuid,
+	position int NOT NULL DEFAULT 0,
+	match jsonb NOT NULL DEFAULT '[]',
+	channels uuid[],
+	group_by text[],                        -- {...}: by all labels
+	group_wait_s float8,
+	group_interval_s float8,
+	repeat_s float8,
+	go_on boolean NOT NULL DEFAULT false,
+	windows uuid[]                          -- quiet_windows in which it sends nothing
+);
+
+CREATE TABLE IF NOT EXISTS inhibitions (
+	inhibition_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+	name text NOT NULL DEFAULT '',
+	source jsonb NOT NULL,                  -- matchers: while such an alert fires ...
+	target jsonb NOT NULL,                  -- ... these are quiet ...
+	equal text[] NOT NULL DEFAULT '{}'      -- ... if these labels are the same
+);
+
+CREATE TABLE IF NOT EXISTS silences (
+	silence_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+	match jsonb NOT NULL,
+	starts_at timestamptz NOT NULL,
+	ends_at timestamptz NOT NULL CHECK (ends_at > starts_at),
+	comment text NOT NULL,
+	created_by text NOT NULL DEFAULT '',
+	created_at timestamptz NOT NULL DEFAULT now(),
+	version bigint NOT NULL DEFAULT 1
+);
+
+CREATE TABLE IF NOT EXISTS quiet_windows (
+	window_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+	name text NOT NULL UNIQUE,
+	enabled boolean NOT NULL DEFAULT true,
+	time_zone text NOT NULL,
+	days text[] NOT NULL DEFAULT '{}',      -- {}: every day
+	start time NOT NULL,
+	duration_s int NOT NULL CHECK (duration_s BETWEEN 1 AND 604800)
+);
+
+-- The alerts that go into one message: of a route, with the same values of its group_by labels.
+CREATE TABLE IF NOT EXISTS alert_groups (
+	group_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+	route_id uuid NOT NULL,
+	labels jsonb NOT NULL,
+	flush_at timestamptz NOT NULL,
+	UNIQUE (route_id, labels)
+);
+CREATE TABLE IF NOT EXISTS group_alerts (
+	group_id uuid,
+	alert_id uuid,
+	PRIMARY KEY (group_id, alert_id)
+);
+
+-- What each channel was told last about a group.
+CREATE TABLE IF NOT EXISTS group_sent (
+	group_id uuid,
+	channel_id uuid,
+	sent_at timestamptz NOT NULL,
+	firing uuid[] NOT NULL,
+	resolved uuid[] NOT NULL,
+	PRIMARY KEY (group_id, channel_id)
+);
+
+-- The outbox. Written in the transaction that changes the group; delivered by fleet_watch.
+CREATE TABLE IF NOT EXISTS notifications (
+	notification_id uuid PRIMARY KEY DEFAULT gen_random_uuid(), -- the idempotency key that the peer sees
+	channel_id uuid NOT NULL,
+	group_id uuid,                          -- NULL: a test, or about a channel
+	kind text NOT NULL CHECK (kind IN ('firing', 'resolved', 'test', 'channel')),
+	content jsonb NOT NULL,                 -- all that a template needs: docs/alerts.md
+	made_at timestamptz NOT NULL,
+	not_before timestamptz NOT NULL,        -- of the next try
+	attempts int NOT NULL DEFAULT 0,
+	taken_until timestamptz,                -- a watcher is delivering it
+	sent_at timestamptz,
+	dead_at timestamptz,                    -- given up: a dead letter
+	last_error text,
+	progress jsonb NOT NULL DEFAULT '{}'    -- parts that the peer has accepted; its message id
+);
+SELECT want_index('notifications_open_idx',
+		'notifications (not_before) WHERE sent_at IS NULL AND dead_at IS NULL'),
+	want_index('notifications_made_at_idx', 'notifications (made_at)') \g /dev/null
+
+-- ---- sources of their own ------------------------------------------------------------------------
+-- A job that says each time that it ran. `schedule` is a line of cron, or NULL and every_s.
+CREATE TABLE IF NOT EXISTS heartbeats (
+	heartbeat_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+	name text NOT NULL UNIQUE,
+	token_hash bytea UNIQUE,                -- of the URL that the job gets
+	schedule text,
+	every_s int CHECK (every_s BETWEEN 1 AND 31536000),
+	time_zone text NOT NULL DEFAULT 'UTC',
+	grace_s int NOT NULL DEFAULT 300 CHECK (grace_s BETWEEN 0 AND 2592000),
+	labels jsonb NOT NULL DEFAULT '{}',
+	created_at timestamptz NOT NULL DEFAULT now(),
+	paused boolean NOT NULL DEFAULT false,
+	CHECK ((schedule IS NULL) <> (every_s IS NULL))
+);
+CREATE TABLE IF NOT EXISTS heartbeat_pings (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	heartbeat_id uuid NOT NULL,
+	at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	kind text NOT NULL DEFAULT 'done' CHECK (kind IN ('start', 'done', 'failed')),
+	note text
+);
+SELECT want_index('heartbeat_pings_at_idx', 'heartbeat_pings (heartbeat_id, at)') \g /dev/null
+
+-- Messages without what differs from line to line. Written in the push transaction or by the watcher.
+CREATE TABLE IF NOT EXISTS log_patterns (
+	vps_name text NOT NULL,
+	app_name text NOT NULL,
+	pattern_key uuid NOT NULL,              -- md5 of level and pattern
+	level text NOT NULL,
+	pattern text NOT NULL,
+	first_at timestamptz NOT NULL,          -- by the lines' own times
+	last_at timestamptz NOT NULL,
+	first_received_at timestamptz NOT NULL, -- by the database's clock
+	lines bigint NOT NULL,
+	PRIMARY KEY (vps_name, app_name, pattern_key)
+) WITH (fillfactor = 70);
+
+SELECT drop_former_functions() \g /dev/null
+GRANT SELECT ON alert_rules, rule_patches, alerts, alert_changes, alert_clock, alert_routes, inhibitions,
+	silences, quiet_windows, alert_groups, group_alerts, group_sent, notifications, heartbeat_pings,
+	log_patterns
+	TO observ_hub, observ_watch;
+GRANT SELECT (channel_id, name, kind, settings, send_resolved, fallback_id, disabled_at, disabled_reason,
+	version, created_at, created_by) ON channels TO observ_hub;
+GRANT SELECT (heartbeat_id, name, schedule, every_s, time_zone, grace_s, labels, created_at, paused)
+	ON heartbeats TO observ_hub, observ_watch;
+GRANT SELECT ON channels TO observ_watch;
+
