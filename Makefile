@@ -123,7 +123,7 @@ $(BUILD)/%.o: %.c $(BUILD)/flags | $(BUILD)/deps.ok
 # A source that embeds files is compiled again when one of them changes.
 EMBEDDING := $(shell grep -lE '"(common/embed|routes)\.h"' -r common wire obs_agent fleet_hub --include='*.c')
 EMBEDDED  := $(wildcard obs_agent/sql/*) \
-             $(wildcard $(addprefix fleet_hub/,pages/* logs/* people/* api/* admin/*.sql admin/*.txt)) \
+             $(wildcard $(addprefix fleet_hub/,*/*.sql */*.html */*.txt */*.yaml)) \
              $(wildcard fleet_hub/static/* fleet_hub/static/vendor/*) \
              $(BUILD)/schema.made templates/observ-harden.sql templates/install.sh \
              $(addprefix templates/,nginx-observ.conf lighttpd-observ.conf)

@@ -78,12 +78,6 @@ HUB := \
   admin/setup_database \
   admin/setup_hub \
   admin/user_password \
-  api/api_params \
-  api/install \
-  api/post \
-  api/post_lines \
-  api/post_log \
-  api/service \
   base/assets \
   base/auth \
   base/body \
@@ -104,6 +98,9 @@ HUB := \
   base/template_parse \
   base/times \
   base/view \
+  ingest/post \
+  ingest/post_lines \
+  ingest/post_log \
   logs/columns \
   logs/columns_view \
   logs/log_lines \
@@ -113,14 +110,19 @@ HUB := \
   logs/search_mark \
   logs/search_term \
   logs/search_write \
-  openapi/api_page \
   openapi/openapi \
+  openapi/openapi_page \
   openapi/openapi_row \
   people/accounts \
   people/password \
   people/sign_in \
   routes \
+  routes_ingest \
   routes_logs \
   routes_pages \
   routes_people \
-  routes_servers
+  routes_servers \
+  routes_service \
+  servers/install \
+  servers/server_params \
+  service/service

@@ -1,8 +1,8 @@
 #include "routes.h"
 
 /* The site map. A subject has its rows in a file of its own. */
-static const struct route_table *const tables[] = { &routes_pages, &routes_logs, &routes_servers,
-						    &routes_people };
+static const struct route_table *const tables[] = { &routes_pages,  &routes_logs,    &routes_servers,
+						    &routes_ingest, &routes_service, &routes_people };
 
 const struct route *route_at(size_t i)
 {

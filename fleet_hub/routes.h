@@ -26,7 +26,8 @@ struct route_table {
 	size_t n;
 };
 
-extern const struct route_table routes_pages, routes_logs, routes_servers, routes_people;
+extern const struct route_table routes_pages, routes_logs, routes_servers, routes_ingest, routes_service,
+	routes_people;
 
 /* The i-th row of all tables; NULL behind the last one. */
 const struct route *route_at(size_t i);

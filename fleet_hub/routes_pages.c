@@ -2,7 +2,6 @@
 #include "routes.h"
 
 #include "common/parse.h"
-#include "fleet_hub/openapi/api_page.h"
 #include "fleet_hub/base/assets.h"
 #include "fleet_hub/base/refusal.h"
 #include "fleet_hub/base/view.h"
@@ -15,7 +14,6 @@ ROWS(checks);
 SQL(delivery);
 SQL(losses);
 HTML(help);
-HTML(api);
 
 enum { PAGE_MS = PAGE_TIMEOUT_MS };
 
@@ -148,7 +146,6 @@ static const struct route rows[] = {
 	  .must_have = "name",
 	  .timeout_ms = PAGE_MS },
 	{ .path = "/help", .name = "help", .methods = HTTP_GET, .role = ROLE_VIEWER, SHOW(help) },
-	{ .path = "/api", .name = "api", .methods = HTTP_GET, SHOW(api), .decorate = api_page_decorate },
 	{ .path = "/static/*", .name = "static", .methods = HTTP_GET, .answer = answer_asset },
 	{ .path = "/theme", .name = "theme", .methods = HTTP_GET, .answer = answer_theme },
 };

@@ -1,15 +1,10 @@
-#define FOLDER "fleet_hub/api/"
+#define FOLDER "fleet_hub/servers/"
 #include "routes.h"
 
-#include "fleet_hub/api/api_params.h"
-#include "fleet_hub/api/install.h"
-#include "fleet_hub/api/post.h"
-#include "fleet_hub/api/post_log.h"
-#include "fleet_hub/api/service.h"
-#include "fleet_hub/openapi/openapi.h"
 #include "fleet_hub/logs/log_params.h"
+#include "fleet_hub/servers/install.h"
+#include "fleet_hub/servers/server_params.h"
 
-SQL(ingest);
 PAGE(servers);
 PAGE(server_one);
 SQL(server_create);
@@ -31,14 +26,6 @@ SQL(metrics_series);
 enum { FORM_MAX = 8192, SEARCH_MS = 10000 };
 
 /* ---- parameters: each table in the order of $1, $2 ... -------------------------------------------- */
-
-static const struct param ingest_params[] = {
-	{ "",       param_hash,   NULL },
-	{ "",       param_post,   NULL },
-	{ "",       param_post_lines, NULL },
-	{ "",       param_key,    NULL },
-	{ NULL,     NULL,         NULL },
-};
 
 static const struct param servers_params[] = {
 	{ "q",      param_text,   "" },
@@ -201,28 +188,6 @@ static const struct route rows[] = {
 	  .then = "/servers" },
 
 	/* ---- for programs ---- */
-	{ .path = "/api/v1/health/liveness",
-	  .also = { "/health", "/healthz" },
-	  .name = "health",
-	  .methods = HTTP_GET,
-	  .api = true,
-	  .answer = service_liveness,
-	  .doc = { .summary = "Tell that the hub runs", .gives = "Liveness" } },
-	{ .path = "/api/v1/health/readiness",
-	  .name = "health",
-	  .methods = HTTP_GET,
-	  .api = true,
-	  .answer = service_readiness,
-	  .doc = { .summary = "Tell whether the hub can answer", .gives = "Readiness",
-		   .more = { { 503, "NotReady" } } } },
-	{ .path = "/api/v1", .name = "about", .methods = HTTP_GET, .api = true, .answer = service_about,
-	  .doc = { .summary = "Tell name, version and links", .gives = "About" } },
-	{ .path = "/api/v1/openapi.yaml",
-	  .name = "openapi",
-	  .methods = HTTP_GET,
-	  .api = true,
-	  .answer = openapi_answer,
-	  .doc = { .summary = "Get this description", .gives = "Description" } },
 	{ .path = "/install.sh",
 	  .name = "install",
 	  .methods = HTTP_GET,
@@ -235,27 +200,6 @@ static const struct route rows[] = {
 	  .api = true,
 	  .answer = install_package,
 	  .doc = { .summary = "Get a package that the script installs", .gives = "Package" } },
-	{ .path = "/metrics",
-	  .name = "metrics",
-	  .methods = HTTP_GET,
-	  .api = true,
-	  .answer = service_prometheus,
-	  .doc = { .summary = "Get the latest samples for Prometheus", .gives = "Samples",
-		   .more = { { 401, "Unauthorized" }, { 503, "Unavailable" } } } },
-	{ .path = "/api/v1/ingest",
-	  .also = { "/v1/ingest", "/ingest" },
-	  .name = "ingest",
-	  .methods = HTTP_POST,
-	  .role = ROLE_SERVER,
-	  .api = true,
-	  .body = { BODY_JSON, POST_BYTES_MAX },
-	  .params = ingest_params,
-	  .sql = sql_ingest,
-	  .report = post_log,
-	  .doc = { .summary = "Post a sample with its log lines and events",
-		   .takes = "Payload",
-		   .gives = "Ingested",
-		   .limit = "ingest" } },
 	{ .path = "/api/v1/servers",
 	  .also = { "/v1/servers" },
 	  .name = "servers",

@@ -1,7 +1,7 @@
 #include "openapi_row.h"
 
-#include "fleet_hub/api/api_params.h"
-#include "fleet_hub/api/post.h"
+#include "fleet_hub/servers/server_params.h"
+#include "fleet_hub/ingest/post.h"
 #include "fleet_hub/logs/log_params.h"
 
 /* ---- names ------------------------------------------------------------------------------------------ */

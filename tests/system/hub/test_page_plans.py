@@ -44,7 +44,7 @@ def plans(cluster):
         cursor.execute(setup)
 
     def run(page, parameters):
-        file, = (TOP / "fleet_hub").glob(f"[!a]*/{page}.sql")         # not of admin/ or api/
+        file, = (TOP / "fleet_hub").glob(f"[!a]*/{page}.sql")         # not of admin/
         sql = file.read_text()
         cursor.execute("DEALLOCATE ALL")
         cursor.execute(f"PREPARE page AS {sql}")

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "fleet_hub/api/post_lines.c"
+#include "fleet_hub/ingest/post_lines.c"
 
 enum { OUT_MAX = 4 * 1024 * 1024 };
 

@@ -1,4 +1,4 @@
-#include "api_params.h"
+#include "server_params.h"
 
 #include "common/near.h"
 #include "common/parse.h"

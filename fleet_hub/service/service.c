@@ -8,8 +8,8 @@
 #include "common/parse.h"
 #include "fleet_hub/base/refusal.h"
 
-EMBED(sql_readiness, "fleet_hub/api/readiness.sql");
-EMBED(sql_prometheus, "fleet_hub/api/prometheus.sql");
+EMBED(sql_readiness, "fleet_hub/service/readiness.sql");
+EMBED(sql_prometheus, "fleet_hub/service/prometheus.sql");
 
 enum { ASK_MS = 5000 };
 

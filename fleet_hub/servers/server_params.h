@@ -1,8 +1,8 @@
 /*
- * api_params.h - kinds of parameters that only programs have: metrics, steps, addresses.
+ * server_params.h - kinds of parameters that only programs have: metrics, steps, addresses.
  */
-#ifndef FLEET_HUB_API_PARAMS_H
-#define FLEET_HUB_API_PARAMS_H
+#ifndef FLEET_HUB_SERVER_PARAMS_H
+#define FLEET_HUB_SERVER_PARAMS_H
 
 #include "fleet_hub/base/params.h"
 

@@ -1,4 +1,4 @@
-#include "api_page.h"
+#include "openapi_page.h"
 
 #include <json-c/json.h>
 
@@ -149,7 +149,7 @@ static void add_components(struct json_object *list, struct text all)
 		add_component(list, found);
 }
 
-void api_page_decorate(const struct request *r, struct json_object *data)
+void openapi_page_decorate(const struct request *r, struct json_object *data)
 {
 	struct json_object *subjects = new_list(data, "subjects");
 	size_t i = 0;
