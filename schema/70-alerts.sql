@@ -64,15 +64,19 @@ CREATE TABLE IF NOT EXISTS alerts (
 	state text NOT NULL CHECK (state IN ('pending', 'firing', 'error', 'resolved')),
 	severity text NOT NULL CHECK (severity IN ('warning', 'critical')),
 	active_since timestamptz NOT NULL,      -- the first evaluation with a true condition
-	critical_since timestamptz,             -- the same of the critical level
-	clear_since timestamptz,                -- the first false one of a firing alert that is kept
+	warning_since timestamptz,              -- the same of each level ...
+	warning_fires boolean NOT NULL DEFAULT false,
+	warning_clear_since timestamptz,        -- ... the first false one while it is kept firing
+	critical_since timestamptz,
+	critical_fires boolean NOT NULL DEFAULT false,
+	critical_clear_since timestamptz,
 	fired_at timestamptz,
 	resolved_at timestamptz,
 	resolve_reason text,                    -- clear, missing, rule, retired ...; NULL while it is not
 	value float8,
 	threshold float8,                       -- that the value is compared with
 	problem text,                           -- why there is no value
-	last_input text NOT NULL,               -- normal, alerting, nodata, error: of the last evaluation
+	last_levels int NOT NULL DEFAULT 0,     -- of the last value: 1 warning + 2 critical
 	missing int NOT NULL DEFAULT 0,         -- evaluations in a row without this subject
 	evaluated_at timestamptz NOT NULL,
 	acked_at timestamptz,
@@ -103,11 +107,25 @@ SELECT want_index('alert_changes_alert_id_idx', 'alert_changes (alert_id)'),
 CREATE TABLE IF NOT EXISTS alert_clock (
 	one boolean PRIMARY KEY DEFAULT true CHECK (one),
 	evaluated_until timestamptz,            -- each rule was evaluated at its times up to this one
-	away_until timestamptz,                 -- nobody is judged before: watcher or database was away
+	away_since timestamptz,                 -- an absence: until away_until nobody is judged
+	away_until timestamptz,
 	watcher text,                           -- who did it last
 	took_ms float8
 );
 INSERT INTO alert_clock DEFAULT VALUES ON CONFLICT DO NOTHING;
+
+CREATE TABLE IF NOT EXISTS alert_policy (
+	one boolean PRIMARY KEY DEFAULT true CHECK (one),
+	catch_up_s int NOT NULL DEFAULT 300     -- evaluations of so long are made up for; more is an absence
+		CHECK (catch_up_s BETWEEN 1 AND 2592000),
+	settle_s int NOT NULL DEFAULT 120       -- so long after an absence nobody is judged: two intervals
+		CHECK (settle_s BETWEEN 0 AND 86400),
+	grace_s int NOT NULL DEFAULT 600        -- a pending alert waits so long at least after an absence
+		CHECK (grace_s BETWEEN 0 AND 86400),
+	tolerance_s int NOT NULL DEFAULT 3600   -- after a longer absence alerts start anew
+		CHECK (tolerance_s BETWEEN 0 AND 2592000)
+);
+INSERT INTO alert_policy DEFAULT VALUES ON CONFLICT DO NOTHING;
 
 -- ---- messages ----------------------------------------------------------------------------------
 CREATE TABLE IF NOT EXISTS channels (
@@ -252,8 +270,36 @@ CREATE TABLE IF NOT EXISTS log_patterns (
 	PRIMARY KEY (vps_name, app_name, pattern_key)
 ) WITH (fillfactor = 70);
 
+-- ---- labels and matchers ---------------------------------------------------------------------------
+-- A label that is missing counts as empty. A regular expression must match the whole value.
+CREATE OR REPLACE FUNCTION labels_match(p_match jsonb, p_labels jsonb) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN p_match = '[]' OR (SELECT bool_and(CASE m->>'op'
+	WHEN '=' THEN v = m->>'value'
+	WHEN '!=' THEN v <> m->>'value'
+	WHEN '=~' THEN v ~ ('^(?:' || (m->>'value') || ')$')
+	WHEN '!~' THEN v !~ ('^(?:' || (m->>'value') || ')$')
+	ELSE false END)
+	FROM jsonb_array_elements(p_match) m, coalesce(p_labels ->> (m->>'label'), '') v);
+
+-- The labels of a server, as texts: the elements of a list are joined by commas.
+CREATE OR REPLACE FUNCTION server_labels(p_vps text) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT coalesce(jsonb_object_agg(key, CASE jsonb_typeof(value) WHEN 'array'
+		THEN (SELECT string_agg(e, ',') FROM jsonb_array_elements_text(value) e)
+		ELSE value #>> '{}' END), '{}')
+	FROM servers, jsonb_each(labels) WHERE vps_name = p_vps AND value <> 'null'
+$$;
+
+-- What matchers of rules see of a subject: its own labels and those of its server.
+CREATE OR REPLACE FUNCTION subject_labels(p_subject jsonb) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN server_labels(p_subject->>'server') || p_subject;
+
 SELECT drop_former_functions() \g /dev/null
-GRANT SELECT ON alert_rules, rule_patches, alerts, alert_changes, alert_clock, alert_routes, inhibitions,
+GRANT EXECUTE ON FUNCTION labels_match, server_labels, subject_labels TO observ_hub, observ_watch;
+GRANT SELECT ON alert_rules, rule_patches, alerts, alert_changes, alert_clock, alert_policy, alert_routes,
+	inhibitions,
 	silences, quiet_windows, alert_groups, group_alerts, group_sent, notifications, heartbeat_pings,
 	log_patterns
 	TO observ_hub, observ_watch;
