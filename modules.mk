@@ -5,6 +5,8 @@ COMMON := \
   app_name \
   arena \
   buf \
+  conf_file \
+  doctor_say \
   err \
   level \
   line_start \
@@ -18,6 +20,8 @@ COMMON := \
   random \
   read \
   server_name \
+  template/template \
+  template/template_parse \
   tzif \
   utf8 \
   visible \
@@ -31,6 +35,13 @@ COMMON_PG := \
   pg_target \
   pg_tls \
   pg_verdict
+
+# What programs with an sd-event loop share.
+COMMON_LOOP := \
+  curl_glue \
+  notify \
+  pg_connect \
+  resolve
 
 WIRE := \
   batch \

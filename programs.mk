@@ -3,7 +3,6 @@ AGENT := \
   agent \
   deliver \
   deliver_state \
-  notify \
   run \
   self \
   status \
@@ -28,18 +27,14 @@ AGENT := \
   doctor/doctor \
   doctor/doctor_agent \
   doctor/doctor_logs \
-  doctor/doctor_say \
   doctor/doctor_state \
   doctor/doctor_unit \
   doctor/pg_doctor \
   explain/explain \
-  net/curl_glue \
-  net/resolve \
   outbox/outbox \
   outbox/outbox_segment \
   outbox/outbox_stream \
   pg/pg \
-  pg/pg_connect \
   pg/pg_enroll \
   proc/proc_mounts \
   proc/proc_parse \
@@ -94,8 +89,6 @@ HUB := \
   base/page \
   base/params \
   base/refusal \
-  base/template \
-  base/template_parse \
   base/times \
   base/view \
   ingest/post \

@@ -13,9 +13,7 @@ UNIT_TESTS := \
   agent/test_explain \
   agent/test_log_name \
   agent/test_log_open \
-  agent/test_notify \
   agent/test_outbox \
-  agent/test_pg_target \
   agent/test_proc \
   agent/test_proc_source \
   agent/test_rate_limit \
@@ -31,10 +29,13 @@ UNIT_TESTS := \
   common/test_line_start \
   common/test_log \
   common/test_near \
+  common/test_notify \
   common/test_pg_message \
+  common/test_pg_target \
   common/test_path_pattern \
   common/test_pg_tls \
   common/test_pg_verdict \
+  common/test_template \
   common/test_url \
   common/test_zone \
   hub/test_body \
@@ -44,7 +45,6 @@ UNIT_TESTS := \
   hub/test_post_lines \
   hub/test_search \
   hub/test_setup \
-  hub/test_template \
   hub/test_times \
   logcore/test_logcore \
   logcore/test_logcore_abi \

@@ -12,7 +12,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "agent_life.h"
-#include "notify.h"
+#include "common/loop/notify.h"
 #include "status.h"
 
 enum {

@@ -1,7 +1,7 @@
 /*
  * names.h - the addresses of servers' names, as the C library finds them.
  *
- * A lookup may block for minutes; the agent does it in a thread (obs_agent/net/resolve.h).
+ * A lookup may block for minutes; programs with a loop do it in a thread (common/loop/resolve.h).
  */
 #ifndef OBSERV_NAMES_H
 #define OBSERV_NAMES_H

@@ -3,7 +3,7 @@
  *
  * Promises that the one rule (pg_tls.h) protects the connection by the address that it goes to, that a server
  * is asked once, and that an attempt ends after a time. Leaves out the queries, and the agent's own
- * connection, which never blocks (obs_agent/pg).
+ * connection, which never blocks (common/loop).
  */
 #ifndef COMMON_PG_OPEN_H
 #define COMMON_PG_OPEN_H

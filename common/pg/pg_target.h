@@ -4,7 +4,7 @@
  *
  * Owns the parsed string, the last known addresses of its names, and the options of a connection. Promises
  * that libpq never has to look up a name, so that the rule of pg_tls.h judges the address that is connected
- * to. Leaves out the lookup and deadlines (pg_open.h, obs_agent/pg).
+ * to. Leaves out the lookup and deadlines (pg_open.h, common/loop).
  */
 #ifndef COMMON_PG_TARGET_H
 #define COMMON_PG_TARGET_H

@@ -4,7 +4,7 @@
  * Owns the rule for every program: over a network, the server must show a certificate for its name that this
  * machine trusts (sslmode=verify-full), unless the URL, its service or the environment names another sslmode.
  * pg_tls_weakness() then says what the other one gives up. Leaves out the connection itself (pg_open.h, and
- * obs_agent/pg).
+ * common/loop).
  */
 #ifndef COMMON_PG_TLS_H
 #define COMMON_PG_TLS_H

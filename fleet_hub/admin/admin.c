@@ -22,7 +22,7 @@
 #include "common/text.h"
 #include "common/net/url_mask.h"
 #include "fleet_hub/base/db.h"
-#include "fleet_hub/base/template.h"
+#include "common/template/template.h"
 #include "setup.h"
 #include "user_password.h"
 

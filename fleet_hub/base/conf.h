@@ -1,9 +1,7 @@
 /*
  * conf.h - the settings of the hub: /etc/observ/hub.conf.
  *
- * A line is "key = value", empty, or a comment that begins with '#'. Owns the strings. Promises that a key
- * that is not known, a value that is not valid or a key given twice refuses the file, with the line, and
- * that a setting which is not given has its default. fleet_hub --print-keys prints the table for
+ * Owns the strings. common/conf_file.h reads the file. fleet_hub --print-keys prints the table for
  * docs/hub.md.
  */
 #ifndef FLEET_HUB_CONF_H

@@ -7,7 +7,7 @@
 #ifndef FLEET_HUB_DRAW_H
 #define FLEET_HUB_DRAW_H
 
-#include "template.h"
+#include "common/template/template.h"
 
 template_formatter draw_line, draw_band, draw_bar;
 

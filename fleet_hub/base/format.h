@@ -34,7 +34,7 @@
 #define FLEET_HUB_FORMAT_H
 
 #include "http.h"
-#include "template.h"
+#include "common/template/template.h"
 
 /* The formatter of that name, or NULL. Its ctx is a const struct request. */
 template_formatter *format_find(struct text name);

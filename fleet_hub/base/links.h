@@ -8,7 +8,7 @@
 #define FLEET_HUB_LINKS_H
 
 #include "http.h"
-#include "template.h"
+#include "common/template/template.h"
 
 template_formatter link_url, link_with, link_set, link_and, link_not, link_drop, link_term, link_to_asset;
 

@@ -8,7 +8,7 @@
 #include "common/utf8.h"
 #include "assets.h"
 #include "format.h"
-#include "template.h"
+#include "common/template/template.h"
 
 /* ---- what the templates may call ------------------------------------------------------------ */
 

@@ -13,7 +13,7 @@
 #define OBS_AGENT_CHECK_ATTEMPT_H
 
 #include "obs_agent/config/config.h"
-#include "obs_agent/net/curl_glue.h"
+#include "common/loop/curl_glue.h"
 #include "wire/sample.h"
 
 /* libcurl resolves a name in a thread, which nothing can stop: with a name server that

@@ -12,7 +12,7 @@
 #include "common/clock.h"
 #include "common/cleanup.h"
 #include "common/parse.h"
-#include "doctor_say.h"
+#include "common/doctor_say.h"
 #include "obs_agent/config/env_file.h"
 
 #define YEAR_2025_US (INT64_C(1735689600) * US_PER_S)

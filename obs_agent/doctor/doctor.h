@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "doctor_say.h"
+#include "common/doctor_say.h"
 #include "common/clock.h"
 #include "obs_agent/config/config.h"
 #include "doctor_unit.h"

@@ -12,7 +12,7 @@
 #include "common/cleanup.h"
 #include "common/parse.h"
 #include "doctor.h"
-#include "doctor_say.h"
+#include "common/doctor_say.h"
 #include "obs_agent/run.h"
 #include "wire/json_scan.h"
 

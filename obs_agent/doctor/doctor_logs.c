@@ -14,7 +14,7 @@
 #include "common/parse.h"
 #include "common/path_pattern.h"
 #include "doctor.h"
-#include "doctor_say.h"
+#include "common/doctor_say.h"
 #include "obs_agent/explain/explain.h"
 #include "obs_agent/tail/log_open.h"
 

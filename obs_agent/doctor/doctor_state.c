@@ -11,7 +11,7 @@
 
 #include "common/cleanup.h"
 #include "doctor.h"
-#include "doctor_say.h"
+#include "common/doctor_say.h"
 
 enum {
 	TRIAL_BYTES = 64 << 10, /* that are written; no name ever shows them */

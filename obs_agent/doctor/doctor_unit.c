@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "doctor_say.h"
+#include "common/doctor_say.h"
 
 enum { GROUPS_MAX = 64 };
 

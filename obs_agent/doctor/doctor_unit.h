@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#include "doctor_say.h"
+#include "common/doctor_say.h"
 
 enum { UNIT_VALUE_MAX = 1024 };
 

@@ -10,7 +10,7 @@
 #include "common/embed.h"
 #include "common/parse.h"
 #include "doctor.h"
-#include "doctor_say.h"
+#include "common/doctor_say.h"
 #include "pg_doctor.h"
 #include "common/pg/pg_message.h"
 #include "common/pg/pg_cert.h"

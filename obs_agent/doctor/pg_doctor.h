@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "doctor_say.h"
+#include "common/doctor_say.h"
 #include "obs_agent/config/config.h"
 
 /* Connect as the agent does, and print a line for each check. `starting`: the agent was started only now, so

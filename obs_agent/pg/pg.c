@@ -10,7 +10,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "wire/push.h"
-#include "pg_connect.h"
+#include "common/loop/pg_connect.h"
 #include "common/pg/pg_tls.h"
 #include "common/pg/pg_message.h"
 #include "common/pg/pg_verdict.h"
@@ -410,6 +410,7 @@ int pg_new(const struct pg_setup *s, const struct pg_events *events, void *data,
 	   struct err *e)
 {
 	static const struct pg_connect_events connect_events = { on_up, on_failed };
+	static const struct pg_manner manner = { .application = "obs_agent", .writes = true };
 	struct pg *p = calloc(1, sizeof *p);
 	char weakness[PG_TLS_SENTENCE_SIZE];
 	int r;
@@ -421,8 +422,9 @@ int pg_new(const struct pg_setup *s, const struct pg_events *events, void *data,
 	r = sd_event_add_time_relative(s->loop, &p->timer, CLOCK_MONOTONIC, 0, 10 * US_PER_MS, on_timer, p);
 	if (r < 0)
 		r = err_set(e, -r, "cannot make a timer: %s", strerror(-r));
-	else
-		r = pg_connect_new(s->loop, s->config->postgres_url, &connect_events, p, &p->connect, e);
+	else if ((r = pg_connect_new(s->loop, s->config->postgres_url, &manner, &connect_events, p,
+				     &p->connect, e)) < 0)
+		err_prefix(e, "postgres_url");
 	if (pg_tls_weakness(s->config->postgres_url, weakness))
 		logcore_warning(s->log, "the database connection is less protected than it could be",
 				logcore_kv("why", weakness));

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fleet_hub/base/template.h"
+#include "common/template/template.h"
 
 static void must(bool ok, const char *what)
 {

@@ -1,8 +1,8 @@
 /*
  * template_parse.h - a template's text as a list of nodes; used by template.c alone.
  */
-#ifndef FLEET_HUB_TEMPLATE_PARSE_H
-#define FLEET_HUB_TEMPLATE_PARSE_H
+#ifndef OBSERV_TEMPLATE_PARSE_H
+#define OBSERV_TEMPLATE_PARSE_H
 
 #include "common/arena.h"
 #include "template.h"

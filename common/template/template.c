@@ -164,7 +164,8 @@ static int render_nodes(struct render *r, const struct program *g, size_t from, 
 
 static int emit(struct render *r, struct text t, bool raw, struct buf *out)
 {
-	bool ok = raw || r->raw ? buf_add(out, t.s, t.len) : template_escape(out, t);
+	bool (*escape)(struct buf *, struct text) = r->env->escape ? r->env->escape : template_escape;
+	bool ok = raw || r->raw ? buf_add(out, t.s, t.len) : escape(out, t);
 
 	return ok ? 0 : too_big(r);
 }

@@ -6,8 +6,7 @@
 
 #include "common/clock.h"
 #include "common/pg/pg_message.h"
-#include "common/pg/pg_target.h"
-#include "obs_agent/net/resolve.h"
+#include "resolve.h"
 
 enum {
 	ONE_S = 15,                     /* for the only target */
@@ -235,20 +234,16 @@ void pg_connect_start(struct pg_connect *c)
 
 /* ---- life ---- */
 
-int pg_connect_new(sd_event *loop, const char *url, const struct pg_connect_events *events, void *data,
-		   struct pg_connect **ret, struct err *e)
+int pg_connect_new(sd_event *loop, const char *url, const struct pg_manner *manner,
+		   const struct pg_connect_events *events, void *data, struct pg_connect **ret, struct err *e)
 {
-	static const struct pg_manner manner = { .application = "obs_agent", .writes = true };
 	struct pg_connect *c = calloc(1, sizeof *c);
-	struct err why;
 	int r;
 
 	if (!c)
 		return err_set(e, ENOMEM, "out of memory for the database connection");
 	*c = (struct pg_connect){ .loop = loop, .events = events, .data = data };
-	r = pg_targets_new(url, &manner, &c->targets, &why);
-	if (r < 0)
-		err_set(e, why.code, "postgres_url: %s", why.msg);
+	r = pg_targets_new(url, manner, &c->targets, e);
 	if (r == 0)
 		r = resolver_new(loop, on_names, c, &c->resolver, e);
 	if (r == 0) {

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 #include <glob.h>
 
-#include "fleet_hub/base/template.c"
+#include "common/template/template.c"
 
 struct example {
 	const char *name, *template, *data, *expected;

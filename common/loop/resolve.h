@@ -5,8 +5,8 @@
  * own thread, there is never more than one, and the process does not wait for it to exit. Leaves
  * out what to do without an answer.
  */
-#ifndef OBS_AGENT_RESOLVE_H
-#define OBS_AGENT_RESOLVE_H
+#ifndef OBSERV_RESOLVE_H
+#define OBSERV_RESOLVE_H
 
 #include <systemd/sd-event.h>
 

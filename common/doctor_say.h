@@ -1,11 +1,11 @@
 /*
- * doctor_say.h - the lines that the doctor prints.
+ * doctor_say.h - the lines that a doctor command prints.
  *
  * "ok": correct. "note": missing before the first start, which is normal. "warn": works, but could be
  * better. "FAIL": wrong; the doctor counts only these.
  */
-#ifndef OBS_AGENT_DOCTOR_SAY_H
-#define OBS_AGENT_DOCTOR_SAY_H
+#ifndef OBSERV_DOCTOR_SAY_H
+#define OBSERV_DOCTOR_SAY_H
 
 #include <stdbool.h>
 #include <stdio.h>

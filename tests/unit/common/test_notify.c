@@ -18,7 +18,7 @@ static void note(const char *text)
 
 #include <systemd/sd-daemon.h>
 #define sd_notifyf(unset, format, text) note(text)
-#include "obs_agent/notify.c"
+#include "common/loop/notify.c"
 
 static const char *words = "ok";
 

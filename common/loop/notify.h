@@ -4,8 +4,8 @@
  * Owns when it is sent: within a second after a change, else every 30 s, and at most once a second.
  * Leaves out READY=, RELOADING= and STOPPING=. Does nothing when no systemd listens.
  */
-#ifndef OBS_AGENT_NOTIFY_H
-#define OBS_AGENT_NOTIFY_H
+#ifndef OBSERV_NOTIFY_H
+#define OBSERV_NOTIFY_H
 
 #include <stddef.h>
 #include <systemd/sd-event.h>

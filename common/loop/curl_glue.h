@@ -1,6 +1,6 @@
 /*
  * curl_glue.h - libcurl's multi interface on sd-event: one handle for all
- * transfers, its sockets and its timer on the agent's loop, nothing that blocks.
+ * transfers, its sockets and its timer on the program's loop, nothing that blocks.
  *
  * Owns the queue of transfers that wait for a free slot; waiting does not count as a
  * transfer's time. Leaves out what a transfer does: its owner sets options and callbacks
@@ -9,8 +9,8 @@
  * whenever a transfer ends, and a name server that never answers would block the loop
  * (https://github.com/curl/curl/issues/8515).
  */
-#ifndef OBS_AGENT_CURL_GLUE_H
-#define OBS_AGENT_CURL_GLUE_H
+#ifndef OBSERV_CURL_GLUE_H
+#define OBSERV_CURL_GLUE_H
 
 #include <curl/curl.h>
 #include <stdbool.h>

@@ -18,7 +18,7 @@ int fake_getaddrinfo(const char *name, const char *service, const struct addrinf
 		     struct addrinfo **ret);
 #define getaddrinfo fake_getaddrinfo
 #include "common/net/names.c"
-#include "obs_agent/net/resolve.c"
+#include "common/loop/resolve.c"
 #undef getaddrinfo
 #include "common/pg/pg_target.c"
 

@@ -16,8 +16,8 @@
  *
  * Falsy: absent, null, false, [] and "". Zero is a value like any other.
  */
-#ifndef FLEET_HUB_TEMPLATE_H
-#define FLEET_HUB_TEMPLATE_H
+#ifndef OBSERV_TEMPLATE_H
+#define OBSERV_TEMPLATE_H
 
 #include <stdbool.h>
 
@@ -42,6 +42,8 @@ struct template_env {
 	template_formatter *(*formatter)(const void *ctx, struct text name);
 	const void *ctx;
 	bool raw;                       /* the result is plain text: {{{name}}} and {{&name}} are allowed */
+	/* Appends the value of {{name}} as the result needs it. NULL: template_escape(), for HTML. */
+	bool (*escape)(struct buf *out, struct text t);
 };
 
 /*

@@ -1,16 +1,17 @@
 /*
- * pg_connect.h - connects to one of the servers of a postgres_url, without blocking.
+ * pg_connect.h - connects to one of the servers of a connection string, without blocking.
  *
  * Owns looking up the names, trying each target once with its own deadline, and the connection
- * until it is handed over. Leaves out when to try again (pg.h).
+ * until it is handed over. Leaves out when to try again.
  */
-#ifndef OBS_AGENT_PG_CONNECT_H
-#define OBS_AGENT_PG_CONNECT_H
+#ifndef OBSERV_PG_CONNECT_H
+#define OBSERV_PG_CONNECT_H
 
 #include <libpq-fe.h>
 #include <systemd/sd-event.h>
 
 #include "common/err.h"
+#include "common/pg/pg_target.h"
 #include "common/pg/pg_verdict.h"
 
 struct pg_connect;
@@ -28,8 +29,10 @@ struct pg_connect_events {
 	void (*failed)(void *data, const struct pg_failure *f);
 };
 
-int pg_connect_new(sd_event *loop, const char *url, const struct pg_connect_events *events, void *data,
-		   struct pg_connect **ret, struct err *e);
+/* `e` has libpq's sentence if `url` is no connection string, and may quote it. */
+int pg_connect_new(sd_event *loop, const char *url, const struct pg_manner *manner,
+		   const struct pg_connect_events *events, void *data, struct pg_connect **ret,
+		   struct err *e);
 void pg_connect_free(struct pg_connect *c);
 
 /* Try all targets once, the last good one first. Calls up() or failed(), perhaps before it returns. */
