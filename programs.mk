@@ -87,6 +87,7 @@ HUB := \
   base/json_body \
   base/links \
   base/page \
+  base/parts \
   base/params \
   base/refusal \
   base/times \

@@ -10,12 +10,19 @@ SQL(logs_counts);
 ROWS(logs);
 SQL(facets);
 SQL(suggest);
+SQL(saved_menu);
+PAGE(searches);
+SQL(search_one);
+SQL(search_save);
+SQL(search_change);
+SQL(search_delete);
 PAGE(around);
 ROWS(around);
 PAGE(line);
 ROWS(line);
 
 enum {
+	FORM_MAX = 16384,               /* bytes: a search has up to 4096, and a form writes three for one */
 	PAGE_MS = PAGE_TIMEOUT_MS,
 	SEARCH_MS = 10000,
 	SUGGEST_MS = 2000,
@@ -57,6 +64,32 @@ static const struct param line_params[] = {
 	{ NULL,     NULL,         NULL },
 };
 
+static const struct param list_params[] = {
+	{ "",       param_hash,   NULL },
+	{ "after",  param_text,   NULL },
+	{ "limit",  param_limit,  NULL },
+	{ NULL,     NULL,         NULL },
+};
+
+static const struct param save_params[] = {
+	{ "",       param_hash,   NULL },
+	{ "",       param_body,   NULL },
+	{ NULL,     NULL,         NULL },
+};
+
+static const struct param one_params[] = {
+	{ "",       param_hash,   NULL },
+	{ "",       param_rest,   NULL },
+	{ NULL,     NULL,         NULL },
+};
+
+static const struct param change_params[] = {
+	{ "",       param_hash,   NULL },
+	{ "",       param_rest,   NULL },
+	{ "",       param_body,   NULL },
+	{ NULL,     NULL,         NULL },
+};
+
 /* ---- the table ---------------------------------------------------------------------------------------- */
 
 static const struct route rows[] = {
@@ -67,7 +100,8 @@ static const struct route rows[] = {
 	  .search = true,
 	  .params = logs_params,
 	  .sql = sql_logs,
-	  .more = { { sql_logs_counts, 4, "counts", false }, { sql_facets, 4, "counts", false } },
+	  .more = { { sql_logs_counts, 4, "counts", FOR_ALL }, { sql_facets, 4, "counts", FOR_ALL },
+		    { sql_saved_menu, PART_HASH, "saved", FOR_SIGNED_IN } },
 	  SHOW(logs),
 	  .decorate = log_lines_decorate,
 	  .rows_sql = rows_logs,
@@ -81,7 +115,7 @@ static const struct route rows[] = {
 	  .api = true,
 	  .params = logs_params,
 	  .sql = sql_logs,
-	  .more = { { sql_logs_counts, 4, "counts", false }, { sql_facets, 4, "counts", false } },
+	  .more = { { sql_logs_counts, 4, "counts", FOR_ALL }, { sql_facets, 4, "counts", FOR_ALL } },
 	  .rows_sql = rows_logs,
 	  .rows = "lines",
 	  .timeout_ms = SEARCH_MS,
@@ -119,6 +153,85 @@ static const struct route rows[] = {
 	  .must_have = "line",
 	  .missing = no_line,
 	  .timeout_ms = PAGE_MS },
+
+	/* ---- saved searches ---- */
+	{ .path = "/logs/saved",
+	  .name = "searches",
+	  .methods = HTTP_GET,
+	  .role = ROLE_VIEWER,
+	  .params = list_params,
+	  .sql = sql_searches,
+	  SHOW(searches),
+	  .next = "after" },
+	{ .path = "/logs/saved",
+	  .name = "searches",
+	  .methods = HTTP_POST,
+	  .role = ROLE_VIEWER,
+	  .body = { BODY_FORM, FORM_MAX },
+	  .params = save_params,
+	  .sql = sql_search_save,
+	  .then = "/logs/saved" },
+	{ .path = "/logs/saved/*/change",
+	  .name = "searches",
+	  .methods = HTTP_POST,
+	  .role = ROLE_VIEWER,
+	  .body = { BODY_FORM, FORM_MAX },
+	  .params = change_params,
+	  .sql = sql_search_change,
+	  .then = "/logs/saved" },
+	{ .path = "/logs/saved/*/delete",
+	  .name = "searches",
+	  .methods = HTTP_POST,
+	  .role = ROLE_VIEWER,
+	  .body = { BODY_FORM, FORM_MAX },
+	  .params = one_params,
+	  .sql = sql_search_delete,
+	  .then = "/logs/saved" },
+	{ .path = "/api/v1/searches",
+	  .name = "searches",
+	  .methods = HTTP_GET,
+	  .role = ROLE_VIEWER,
+	  .api = true,
+	  .params = list_params,
+	  .sql = sql_searches,
+	  .next = "after",
+	  .doc = { .summary = "List your saved searches and the shared ones", .gives = "SearchList" } },
+	{ .path = "/api/v1/searches",
+	  .name = "searches",
+	  .methods = HTTP_POST,
+	  .role = ROLE_VIEWER,
+	  .api = true,
+	  .body = { BODY_JSON | BODY_FORM, FORM_MAX },
+	  .params = save_params,
+	  .sql = sql_search_save,
+	  .status = 201,
+	  .doc = { .summary = "Save a search", .takes = "NewSearch", .gives = "OneSearch" } },
+	{ .path = "/api/v1/searches/*",
+	  .name = "searches",
+	  .methods = HTTP_GET,
+	  .role = ROLE_VIEWER,
+	  .api = true,
+	  .params = one_params,
+	  .sql = sql_search_one,
+	  .doc = { .summary = "Get a saved search", .gives = "OneSearch" } },
+	{ .path = "/api/v1/searches/*",
+	  .name = "searches",
+	  .methods = HTTP_PATCH,
+	  .role = ROLE_VIEWER,
+	  .api = true,
+	  .body = { BODY_JSON, FORM_MAX },
+	  .params = change_params,
+	  .sql = sql_search_change,
+	  .doc = { .summary = "Change a saved search", .takes = "SearchChange", .gives = "OneSearch" } },
+	{ .path = "/api/v1/searches/*",
+	  .name = "searches",
+	  .methods = HTTP_DELETE,
+	  .role = ROLE_VIEWER,
+	  .api = true,
+	  .params = one_params,
+	  .sql = sql_search_delete,
+	  .status = 204,
+	  .doc = { .summary = "Delete a saved search" } },
 };
 
 const struct route_table routes_logs = { rows, sizeof rows / sizeof rows[0] };

@@ -124,7 +124,7 @@ static const struct route rows[] = {
 	  .role = ROLE_VIEWER,
 	  .params = servers_params,
 	  .sql = sql_servers,
-	  .more = { { sql_bootstrap_tokens, 0, NULL, true } },
+	  .more = { { sql_bootstrap_tokens, 0, NULL, FOR_OPERATORS } },
 	  SHOW(servers),
 	  .next = "after" },
 	{ .path = "/servers",

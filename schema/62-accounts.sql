@@ -284,6 +284,7 @@ BEGIN
 	DELETE FROM sessions WHERE user_id = u.user_id;
 	DELETE FROM api_tokens WHERE user_id = u.user_id;
 	DELETE FROM known_addresses WHERE user_id = u.user_id;
+	DELETE FROM saved_searches WHERE user_id = u.user_id;
 	PERFORM audit(c.email, c.how, 'user deleted', u.email);
 	RETURN json_build_object('ok', true);
 END

@@ -27,6 +27,7 @@ EMBED(part_facet, "fleet_hub/pages/_facet.html");
 EMBED(part_kept, "fleet_hub/pages/_kept.html");
 EMBED(part_cells, "fleet_hub/pages/_cells.html");
 EMBED(part_sessions, "fleet_hub/pages/_sessions.html");
+EMBED(part_search, "fleet_hub/pages/_search.html");
 EMBED(part_tokens, "fleet_hub/pages/_tokens.html");
 
 static const char css[] = "text/css; charset=utf-8", js[] = "text/javascript; charset=utf-8";
@@ -59,6 +60,7 @@ static const struct { const char *name, *bytes; const uint64_t *len; } partials[
 	{ "kept", part_kept, &part_kept_len },
 	{ "facet", part_facet, &part_facet_len },
 	{ "entry", part_entry, &part_entry_len },
+	{ "search", part_search, &part_search_len },
 	{ "by", part_by, &part_by_len },
 };
 

@@ -7,6 +7,7 @@
 #include "common/parse.h"
 #include "csv.h"
 #include "export.h"
+#include "parts.h"
 #include "refusal.h"
 #include "view.h"
 
@@ -193,51 +194,6 @@ static void send_rows(const struct route *route, const struct request *r, const 
 	}
 }
 
-/* Ask, and join the members of the object that comes to those in `text`. */
-static enum db_failure ask_part(struct db *db, const struct route *route, const struct params *p,
-				const struct part *part, struct buf *text, struct err *e)
-{
-	CLEANUP(buf_free) struct buf answer = BUF(HTTP_BODY_MAX);
-	const struct db_question question = { part->sql, part->n_params, p->v, route->timeout_ms };
-	enum db_failure failure = db_ask(db, &question, &answer, e);
-
-	if (failure)
-		return failure;
-	text->len--; /* the closing brace */
-	return buf_addc(text, ',') && buf_add(text, answer.data + 1, answer.len - 1) ? DB_OK : DB_TOO_BIG;
-}
-
-static bool is_wanted(const struct part *part, const struct request *r)
-{
-	const char *value = part->name ? request_param(r, part->name) : NULL;
-
-	return !value || strcmp(value, "no") != 0;
-}
-
-/* The further questions. One whose time is up is left out, and named. */
-static enum db_failure ask_more(struct db *db, const struct route *route, const struct request *r,
-				const struct params *p, struct buf *text, struct err *e)
-{
-	CLEANUP(buf_free) struct buf late = BUF(ROUTE_MORE_MAX * 64);
-	enum db_failure failure = DB_OK;
-
-	for (size_t i = 0; i < ROUTE_MORE_MAX && route->more[i].sql && !failure; i++) {
-		const struct part *part = &route->more[i];
-
-		if (!is_wanted(part, r) || (part->operators && !r->who.is_operator))
-			continue;
-		failure = ask_part(db, route, p, part, text, e);
-		if (failure == DB_TIMEOUT && part->name &&
-		    buf_addf(&late, "%s\"%s\"", late.len ? "," : "", part->name))
-			failure = DB_OK;
-	}
-	if (failure || !late.len)
-		return failure;
-	text->len--; /* the closing brace */
-	return buf_adds(text, ",\"left_out\":[") && buf_add(text, late.data, late.len) && buf_adds(text, "]}")
-		? DB_OK : DB_TOO_BIG;
-}
-
 /* ---- reading and writing ------------------------------------------------------------------ */
 
 static int timeout_of(const struct route *route)
@@ -298,7 +254,7 @@ static void send_page(const struct route *route, struct request *r, const struct
 
 	failure = route->sql ? db_ask(db, &question, &text, &e) : buf_adds(&text, "{}") ? DB_OK : DB_FAILED;
 	if (failure == DB_OK)
-		failure = ask_more(db, route, r, p, &text, &e);
+		failure = parts_ask(db, route, p, &text, &e);
 	if (failure)
 		refuse_failure(r, db, s, failure, &e);
 	else

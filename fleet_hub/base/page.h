@@ -16,14 +16,17 @@
 
 struct json_object;
 
-enum { ROUTE_MORE_MAX = 4, ROUTE_ALSO_MAX = 3, ROUTE_ANSWERS_MAX = 4 };
+enum { ROUTE_MORE_MAX = 4, ROUTE_ALSO_MAX = 3, ROUTE_ANSWERS_MAX = 4, PART_HASH = 99 };
+
+/* For whom a part is; others get the page without it. */
+enum part_for { FOR_ALL, FOR_SIGNED_IN, FOR_OPERATORS };
 
 /* A question that has the first n_params of the parameters. */
 struct part {
 	const char *sql;
-	size_t n_params;
+	size_t n_params;        /* PART_HASH: $1 is the hash of who asks, and that is all */
 	const char *name;       /* "NAME=no" leaves it out, "left_out" has it when its time was up; or NULL */
-	bool operators;         /* only for them and admins; others get the page without it */
+	enum part_for whom;
 };
 
 struct route_answer {

@@ -40,14 +40,18 @@ def test_a_person_signs_in_where_he_wanted_to_go_and_out_again(browser, guarded,
     browser.look()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
-def test_pages_of_accounts_fit(browser, guarded, width, theme):
-    browser.look(width, theme)
+def sign_in(browser, guarded):
     browser.driver.get(guarded.url("/sign-in"))
     browser.driver.find_element("id", "username").send_keys("ann@example.com")
     browser.driver.find_element("id", "password").send_keys(PASSWORD + "\n")
     wait_for(lambda: browser.driver.current_url != guarded.url("/sign-in"), "signed in")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_pages_of_accounts_fit(browser, guarded, width, theme):
+    browser.look(width, theme)
+    sign_in(browser, guarded)
     browser.console()
     for path in ("/account", "/users", "/audit"):
         browser.driver.get(guarded.url(path))
@@ -68,3 +72,32 @@ def test_the_page_of_the_api_fits_and_its_links_open_what_they_name(browser, gua
         .map((a) => a.hash.slice(1))""")
     assert len(names) > 100
     assert browser.js("return arguments[0].filter((n) => !document.getElementById(n))", names) == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_search_is_saved_from_the_menu_and_renamed(browser, guarded, fleet, width, theme):
+    """The menu stays on the screen; all of it works without scripts."""
+    fleet.query("TRUNCATE saved_searches")
+    browser.look(width, theme)
+    sign_in(browser, guarded)
+    browser.look(width, theme, scripts=False)
+    find = browser.driver.find_element
+    browser.driver.get(guarded.url("/logs", q="timeout OR refused", range="24h"))
+    find("css selector", ".saved summary").click()
+    find("id", "search-name").send_keys("a search with a name that is rather long for a menu\n")
+    wait_for(lambda: "rather long for a menu</a>" in browser.driver.page_source, "saved")
+    find("css selector", ".saved summary").click()
+    box = find("css selector", ".saved .pop").rect
+    assert box["x"] >= 0 and box["x"] + box["width"] <= width, box
+    find("css selector", ".saved .pop > p a").click()
+    name = find("css selector", "input[name=name]")
+    name.clear()
+    name.send_keys("short\n")
+    wait_for(lambda: ">short</a>" in browser.driver.page_source, "renamed")
+    browser.look(width, theme)
+    browser.driver.get(guarded.url("/logs/saved"))
+    assert browser.js("return document.documentElement.scrollWidth") <= width
+    assert find("css selector", "header [aria-current]").text == "Logs"
+    find("css selector", "th a").click()
+    assert find("id", "q").get_attribute("value") == "timeout OR refused"

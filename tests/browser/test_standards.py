@@ -45,7 +45,8 @@ def pages(fleet):
         "fleet-one": ("/", {"q": "fra-1"}), "fleet-none": ("/", {"q": "nothing-like-this"}),
         "fleet-wall": ("/", {"view": "wall"}),
         "sign-in": ("/sign-in", {}), "account": ("/account", {}), "users": ("/users", {}),
-        "user": (f"/users/{user}", {}), "audit": ("/audit", {}), "servers": ("/servers", {}),
+        "searches": ("/logs/saved", {}), "user": (f"/users/{user}", {}), "audit": ("/audit", {}),
+        "servers": ("/servers", {}),
         "manage": ("/manage/fra-1", {}), "api": ("/api", {})}
     admin(fleet, "delete-user", EMAIL)
 

@@ -129,13 +129,15 @@ SELECT is((SELECT string_agg(proname, ',' ORDER BY proname) FROM pg_proc
 	WHERE pronamespace = 'observ'::regnamespace AND prosecdef
 	AND proowner = 'observ_owner'::regrole),
 	'account,admit_server,agent_hello,agent_last_seen,agent_streams,any_user,authorize,'
-	'change_password,'
+	'change_password,change_search,'
 	'change_server,change_user,count_search,create_api_token,create_bootstrap_token,create_server,'
 	'create_user,'
-	'delete_server,delete_user,end_api_token,end_bootstrap_token,end_session,enroll_agent,ingest,'
-	'list_api_tokens,list_audit,list_users,maintain,make_partition,note_use,one_user,password_salt,'
+	'delete_search,delete_server,delete_user,end_api_token,end_bootstrap_token,end_session,enroll_agent,'
+	'ingest,'
+	'list_api_tokens,list_audit,list_searches,list_users,maintain,make_partition,note_use,one_search,'
+	'one_user,password_salt,'
 	'push_checks,push_gaps,push_logs,push_metrics,push_open,push_positions,push_rejects,record_deploy,'
-	'renew_password,renew_server_token,sign_in,sign_in_salt,sign_out,stale_session_pid',
+	'renew_password,renew_server_token,save_search,sign_in,sign_in_salt,sign_out,stale_session_pid',
 	'SECURITY DEFINER functions are those that agents call, that make tables, and that check who asks');
 
 -- Partitions: two days back, three ahead, in UTC whatever the server's time zone, and the rest.

@@ -24,11 +24,11 @@ def fill(database):
 
 
 def fill_with_tokens(database):
-    """The same without passwords: each user has an API token, t_ROLE, that has no end."""
+    """The same without passwords, unless fill() gave them: each user has an API token, t_ROLE, for ever."""
     hub_role(database)
     for role in ROLES:
         database.query("""WITH u AS (INSERT INTO users (email, role, created_by) VALUES (%s, %s, 'test')
-            RETURNING user_id)
+            ON CONFLICT (email) DO UPDATE SET role = excluded.role RETURNING user_id)
             INSERT INTO api_tokens (token_hash, user_id, name, role, expires_at)
             SELECT sha256(sha256(convert_to(%s, 'UTF8'))), user_id, 'test', %s, 'infinity' FROM u""",
                        f"{role}@example.com", role, f"t_{role}", role)

@@ -156,7 +156,8 @@ class Requests:
                 "NewBootstrapToken": {"uses": 2}, "Enrolment": {"hostname": f"host-{n}"},
                 "Login": {"username": "carla@example.com", "password": self.password},
                 "NewUser": {"email": f"u{n}@example.com"}, "UserChange": {"role": "operator"},
-                "NewToken": {"name": "x"}, "NewDeploy": {"app": "shop", "release": f"r{n}"},
+                "NewToken": {"name": "x"}, "NewSearch": {"name": f"n{n}", "q": "a"},
+                "SearchChange": {"range": "7d"}, "NewDeploy": {"app": "shop", "release": f"r{n}"},
                 None: None}[operation.takes]
 
     def id(self, operation):
@@ -166,6 +167,9 @@ class Requests:
             return self.send("POST", "/api/v1/users", {"email": f"u{next(number)}@example.com"}).json["email"]
         if operation.tag == "tokens":
             return self.send("POST", "/api/v1/tokens", {"name": "x"}).json["token_id"]
+        if operation.tag == "searches":
+            return self.send("POST", "/api/v1/searches", {"name": f"s{next(number)}", "shared": True},
+                             operation.role).json["search_id"]
         if operation.tag == "bootstrap-tokens":
             return self.send("POST", "/api/v1/bootstrap-tokens", {}).json["id"]
         if operation.tag == "install":
