@@ -5040,16 +5040,21 @@ CREATE TABLE IF NOT EXISTS log_patterns (
 ) WITH (fillfactor = 70);
 
 -- ---- labels and matchers ---------------------------------------------------------------------------
--- A label that is missing counts as empty. A regular expression must match the whole value.
+-- Whether a label is what the matcher names, whether it asks for that or excludes it.
+CREATE OR REPLACE FUNCTION label_is(p_op text, p_wanted text, p_have text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN p_op IN ('=', '!=') THEN p_have = p_wanted ELSE p_have ~ ('^(?:' || p_wanted || ')$') END;
+
+-- A label that is missing counts as empty. A regular expression must match the whole value. A list is a set:
+-- = and =~ ask whether one of it fits, != and !~ whether none is what they exclude.
 CREATE OR REPLACE FUNCTION labels_match(p_match jsonb, p_labels jsonb) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN p_match = '[]' OR (SELECT bool_and(CASE m->>'op'
-	WHEN '=' THEN v = m->>'value'
-	WHEN '!=' THEN v <> m->>'value'
-	WHEN '=~' THEN v ~ ('^(?:' || (m->>'value') || ')$')
-	WHEN '!~' THEN v !~ ('^(?:' || (m->>'value') || ')$')
-	ELSE false END)
-	FROM jsonb_array_elements(p_match) m, coalesce(p_labels ->> (m->>'label'), '') v);
+RETURN p_match = '[]' OR (SELECT bool_and(m->>'op' IN ('=', '!=', '=~', '!~')
+		AND (m->>'op' IN ('=', '=~')) = CASE jsonb_typeof(v)
+		WHEN 'array' THEN EXISTS (SELECT FROM jsonb_array_elements_text(v) e
+			WHERE label_is(m->>'op', m->>'value', e))
+		ELSE label_is(m->>'op', m->>'value', coalesce(v #>> '{}', '')) END)
+	FROM jsonb_array_elements(p_match) m, LATERAL (SELECT p_labels -> (m->>'label')) l(v));
 
 -- The labels of a server, as texts: the elements of a list are joined by commas.
 CREATE OR REPLACE FUNCTION server_labels(p_vps text) RETURNS jsonb
@@ -5066,7 +5071,7 @@ LANGUAGE sql STABLE PARALLEL SAFE
 RETURN server_labels(p_subject->>'server') || p_subject;
 
 SELECT drop_former_functions() \g /dev/null
-GRANT EXECUTE ON FUNCTION labels_match, server_labels, subject_labels TO observ_hub, observ_watch;
+GRANT EXECUTE ON FUNCTION labels_match, label_is, server_labels, subject_labels TO observ_hub, observ_watch;
 GRANT SELECT ON alert_rules, rule_patches, alerts, alert_changes, alert_clock, alert_policy, alert_routes,
 	inhibitions,
 	silences, quiet_windows, alert_groups, group_alerts, group_sent, notifications, heartbeat_pings,
@@ -5078,6 +5083,393 @@ GRANT SELECT (heartbeat_id, name, schedule, every_s, time_zone, grace_s, labels,
 	ON heartbeats TO observ_hub, observ_watch;
 GRANT SELECT ON channels TO observ_watch;
 
+-- ==== 71-values: the kinds of rules, and the values that they give ==============================
+-- rule_values() gives the value of each subject of a rule at a time. It is the half of the engine that reads
+-- facts; alert_step() (72-engine.sql) is the half that decides. A rule reads rows by their own times and by
+-- what had arrived: "timestamp" <= p_now and received_at <= p_now, never backfilled rows. So the same rows
+-- give the same values at any later time. A row exactly on the left end of a window is inside.
+--
+-- Each kind is a query in text with the columns server, app, more (other labels), value and problem; $1 is
+-- the time. alert_kinds says what a kind means, and docs/alerts.md is made from it.
+
+-- A parameter is {"type", "default", "help"} with "min" and "max" of a number or "values" of a choice. Types:
+-- integer, number, choice, flag, text, tree (of the log search), rule, list.
+CREATE TABLE IF NOT EXISTS alert_kinds (
+	kind text PRIMARY KEY,
+	place int NOT NULL,                     -- in lists
+	title text NOT NULL,
+	meaning text NOT NULL,                  -- of the value
+	unit text NOT NULL,                     -- of the value; metric: that of the metric
+	subject text[] NOT NULL,                -- the labels of its subjects
+	has_metric boolean NOT NULL,
+	params jsonb NOT NULL,
+	op text NOT NULL,                       -- the defaults of a rule of this kind
+	no_data text NOT NULL,
+	role text NOT NULL DEFAULT 'operator'   -- who may write such a rule
+);
+GRANT SELECT ON alert_kinds TO observ_hub, observ_watch;
+
+INSERT INTO alert_kinds (place, kind, title, meaning, unit, subject, has_metric, op, no_data, params)
+VALUES
+(1, 'threshold', 'Metric beyond a threshold',
+	'What agg makes of the samples of the metric in the window.', 'metric', '{server}', true,
+	'>', 'keep', '{
+	"agg": {"type": "choice", "default": "last", "values": ["last", "avg", "min", "max", "rate", "irate",
+			"increase", "deriv", "changes", "resets", "predict"],
+		"help": "What is made of the samples: docs/alerts.md."},
+	"window_s": {"type": "integer", "default": 300, "min": 1, "max": 2592000,
+		"help": "Length of the window; last has none."},
+	"ahead_s": {"type": "integer", "default": 86400, "min": 1, "max": 31536000,
+		"help": "How far predict looks ahead."}}'),
+(2, 'absent', 'Metric without samples',
+	'1 if the newest sample of the metric is older than the look-back time, else 0.', '', '{server}',
+	true, '>=', 'keep', '{}'),
+(3, 'count_firing', 'Number of firing alerts', 'How many alerts of another rule are firing.', '', '{}',
+	false, '>=', 'keep', '{
+	"of_rule": {"type": "rule", "help": "That rule, by its id."}}')
+ON CONFLICT (kind) DO UPDATE SET place = excluded.place, title = excluded.title, meaning = excluded.meaning,
+	unit = excluded.unit, subject = excluded.subject, has_metric = excluded.has_metric, op = excluded.op,
+	no_data = excluded.no_data, params = excluded.params, role = excluded.role;
+
+-- ---- metrics ---------------------------------------------------------------------------------------
+-- What a rule may call a metric: the table that has it, the expression, and the labels of its subjects.
+-- A metric of the machine has one subject for each server, whatever number of agents measures it.
+CREATE OR REPLACE FUNCTION alert_metrics()
+RETURNS TABLE (metric text, source text, expr text, subject text[])
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT c, 'samples', 'm.' || c,
+		CASE WHEN c LIKE 'app\_%' THEN '{server,app}' ELSE '{server}' END::text[]
+	FROM unnest(metric_columns()) c
+	UNION ALL VALUES
+		('load_per_core', 'samples', 'm.load_avg_5m / nullif(m.cpu_count, 0)', '{server}'::text[]),
+		('mount_percent', 'mounts', 'd.percent', '{server,mount}'),
+		('mount_inode_percent', 'mounts', 'd.inode_percent', '{server,mount}'),
+		('mount_used_gb', 'mounts', 'd.used_gb', '{server,mount}'),
+		('mount_free_gb', 'mounts', 'd.total_gb - d.used_gb', '{server,mount}'),
+		('agent_skew_s', 'agents', 'abs(a.skew_ms) / 1000.0', '{server,app}'),
+		('agent_lag_s', 'agents', 'a.lag_s', '{server,app}'),
+		('agent_lag_bytes', 'agents', 'a.lag_bytes', '{server,app}'),
+		('agent_pending', 'agents', 'a.pending', '{server,app}'),
+		('agent_outbox_bytes', 'agents', 'a.outbox_bytes', '{server,app}'),
+		('agent_rss_kb', 'agents', 'a.rss_kb', '{server,app}'),
+		('agent_files_unreadable', 'agents', 'a.files_unreadable', '{server,app}')
+$$;
+
+-- An agent tells of its mounts every 15 minutes, and when one has moved. What it told last counts this long.
+CREATE OR REPLACE FUNCTION mounts_count_for() RETURNS interval LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN interval '30 minutes';
+
+-- What the matchers of a rule see. A subject of a whole server has all its applications as its `app`.
+CREATE OR REPLACE FUNCTION scope_labels(p_subject jsonb) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN p_subject ? 'server' AND NOT p_subject ? 'app' THEN
+		(SELECT jsonb_build_object('app', coalesce(jsonb_agg(app_name ORDER BY app_name), '[]'))
+			FROM agents a WHERE a.vps_name = p_subject->>'server' AND a.retired_at IS NULL)
+		ELSE '{}' END || subject_labels(p_subject)
+$$;
+
+-- ---- parts of queries --------------------------------------------------------------------------------
+-- The rule's matchers that name one server or one application, as a condition on the table p_alias: so that
+-- the query reads only their rows. The application narrows only what has one as its label.
+CREATE OR REPLACE FUNCTION narrowed(r alert_rules, p_alias text, p_app boolean) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT coalesce(string_agg(format(' AND %s.%s = %L', p_alias,
+		CASE m->>'label' WHEN 'server' THEN 'vps_name' ELSE 'app_name' END, m->>'value'), ''), '')
+	FROM jsonb_array_elements(r.match) m
+	WHERE m->>'op' = '=' AND (m->>'label' = 'server' OR m->>'label' = 'app' AND p_app)
+$$;
+
+-- The agents that are judged at the time: known, and not retired then.
+CREATE OR REPLACE FUNCTION judged(p_alias text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT format('%1$s.first_seen_at <= $1 AND (%1$s.retired_at IS NULL OR %1$s.retired_at > $1)',
+		p_alias)
+$$;
+
+CREATE OR REPLACE FUNCTION seconds(p_s float8) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT format('make_interval(secs => %s)', p_s)
+$$;
+
+-- The rows of vps_metrics (m) that count at the time, of a window.
+CREATE OR REPLACE FUNCTION counting_samples(p_window_s float8) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT format('m."timestamp" >= $1 - %s AND m."timestamp" <= $1 AND m.received_at <= $1
+		AND NOT m.backfill', seconds(p_window_s))
+$$;
+
+-- What is in details->'mounts' (d). A member that is no number is none.
+CREATE OR REPLACE FUNCTION mounts_of(p_details jsonb)
+RETURNS TABLE (mount text, percent float8, inode_percent float8, used_gb float8, total_gb float8)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 5 SET search_path = pg_catalog, pg_temp AS $$
+	SELECT u->>'mount', v[1], v[2], v[3], v[4]
+	FROM jsonb_path_query(p_details, '$.mounts[*] ? (@.mount.type() == "string")') u,
+		LATERAL (SELECT array_agg(CASE jsonb_typeof(u->k) WHEN 'number' THEN (u->>k)::float8 END
+			ORDER BY n) FROM unnest('{percent,inode_percent,used_gb,total_gb}'::text[])
+				WITH ORDINALITY k(k, n)) v(v)
+$$;
+
+-- ---- the values of metrics ---------------------------------------------------------------------------
+-- A pass reads the rows of one window once, for all rules that need this window. There are three:
+--   newest   last, absent: the newest row of each agent that is not older than the look-back time
+--   window   avg, min, max, deriv, predict: aggregates of a window
+--   series   rate, irate, increase, changes, resets: of neighbours in a window
+CREATE OR REPLACE FUNCTION pass_of(p_agg text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN p_agg IN ('last', 'absent') THEN 'newest'
+		WHEN p_agg IN ('rate', 'irate', 'increase', 'changes', 'resets') THEN 'series'
+		ELSE 'window' END
+$$;
+
+-- What a pass computes: one value of a row of its answer. The place is in p_exprs of the pass.
+CREATE OR REPLACE FUNCTION window_value(p_agg text, p_place bigint, p_ahead_s float8) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT format(CASE p_agg
+		-- Of several agents the newest row counts, whose last word was not that there is no value.
+		WHEN 'last' THEN '(max(ARRAY[t, x%1$s]) FILTER (WHERE x%1$s IS NOT NULL))[2]'
+		WHEN 'absent' THEN '(count(x%1$s) = 0)::int::float8'
+		WHEN 'avg' THEN 'avg(x%1$s)'
+		WHEN 'min' THEN 'min(x%1$s)'
+		WHEN 'max' THEN 'max(x%1$s)'
+		WHEN 'deriv' THEN 'regr_slope(x%1$s, t)'
+		WHEN 'predict' THEN 'regr_intercept(x%1$s, t) + %2$s * regr_slope(x%1$s, t)'
+		ELSE 'max(%3$I) FILTER (WHERE place = %1$s)' END, p_place, p_ahead_s, p_agg)
+$$;
+
+-- The rows of a window, and of each the times (t, seconds from now) and values (x1, x2 ...). p_where is on m.
+CREATE OR REPLACE FUNCTION window_rows(p_source text, p_window_s float8, p_exprs text[], p_where text)
+RETURNS text LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT format('SELECT m.vps_name, m.app_name, %s AS more,
+		extract(epoch FROM m."timestamp" - $1)::float8 AS t, %s
+		FROM vps_metrics m%s WHERE %s%s',
+		CASE p_source WHEN 'mounts' THEN 'd.mount' ELSE 'NULL::text' END,
+		(SELECT string_agg(format('(%s)::float8 AS x%s', e, n), ', ' ORDER BY n)
+			FROM unnest(p_exprs) WITH ORDINALITY u(e, n)),
+		CASE p_source WHEN 'mounts' THEN ' CROSS JOIN LATERAL mounts_of(m.details) d' END,
+		counting_samples(p_window_s),
+		CASE p_source WHEN 'mounts' THEN ' AND m.details IS NOT NULL' END || p_where)
+$$;
+
+-- The newest row of each agent that is judged. An agent without one in time has a row without values.
+CREATE OR REPLACE FUNCTION newest_rows(p_source text, p_window_s float8, p_exprs text[], p_where text)
+RETURNS text LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT format(CASE p_source
+		WHEN 'agents' THEN 'SELECT a.vps_name, a.app_name, NULL::text AS more, 0::float8 AS t, %1$s
+			FROM agents a WHERE %2$s%3$s'
+		WHEN 'mounts' THEN 'SELECT a.vps_name, a.app_name, d.mount AS more,
+			extract(epoch FROM n.at - $1)::float8 AS t, %1$s
+			FROM agents a CROSS JOIN LATERAL (SELECT m."timestamp" AS at, m.details
+				FROM vps_metrics m WHERE m.vps_name = a.vps_name AND m.app_name = a.app_name
+					AND m.details IS NOT NULL AND %5$s
+				ORDER BY m."timestamp" DESC, m.id DESC LIMIT 1) n
+			CROSS JOIN LATERAL mounts_of(n.details) d WHERE %2$s%3$s'
+		ELSE 'SELECT a.vps_name, a.app_name, NULL::text AS more,
+			extract(epoch FROM n.at - $1)::float8 AS t, %6$s
+			FROM agents a LEFT JOIN LATERAL (SELECT m."timestamp" AS at, %1$s
+				FROM vps_metrics m WHERE m.vps_name = a.vps_name AND m.app_name = a.app_name
+					AND %4$s ORDER BY m."timestamp" DESC, m.id DESC LIMIT 1) n ON true
+			WHERE %2$s%3$s' END,
+		(SELECT string_agg(format(CASE p_source
+				WHEN 'agents' THEN 'CASE WHEN a.last_seen_at >= $1 - %3$s
+					THEN (%1$s)::float8 END AS x%2$s'
+				WHEN 'mounts' THEN 'CASE WHEN n.at >= $1 - greatest(%3$s, mounts_count_for())
+					THEN %1$s END AS x%2$s'
+				ELSE '(%1$s)::float8 AS x%2$s' END, e, n, seconds(p_window_s)), ', '
+				ORDER BY n) FROM unnest(p_exprs) WITH ORDINALITY u(e, n)),
+		judged('a'), p_where, counting_samples(p_window_s), counting_samples(86400),
+		(SELECT string_agg('x' || n, ', ' ORDER BY n) FROM generate_subscripts(p_exprs, 1) n))
+$$;
+
+-- Of each series (agent, label, place) what its neighbours tell. rate and increase are stretched to the ends
+-- of the window as Prometheus 2 does it: by half a distance, or to the end where that is nearer than 1.1
+-- distances, and never beyond the time where the counter would have been 0.
+CREATE OR REPLACE FUNCTION series_of(p_rows text, p_window_s float8, p_places bigint) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT format('SELECT vps_name, app_name, more, place, changes, resets, irate,
+		grown * stretch AS increase, grown * stretch / %2$s AS rate
+		FROM (SELECT *, (t1 - t0 + CASE WHEN left_gap < 1.1 * gap THEN left_gap ELSE gap / 2 END
+			+ CASE WHEN -t1 < 1.1 * gap THEN -t1 ELSE gap / 2 END) / nullif(t1 - t0, 0) AS stretch
+		FROM (SELECT *, (t1 - t0) / nullif(n - 1, 0) AS gap, CASE WHEN grown > 0 AND x0 >= 0
+			THEN least(t0 + %2$s, (t1 - t0) * (x0 / grown)) ELSE t0 + %2$s END AS left_gap
+		FROM (SELECT vps_name, app_name, more, place, count(*) AS n, min(t) AS t0, max(t) AS t1,
+			count(*) FILTER (WHERE x <> px)::float8 AS changes,
+			count(*) FILTER (WHERE x < px)::float8 AS resets,
+			(min(ARRAY[t, x]))[2] AS x0, (max(ARRAY[t, x]))[2] - (min(ARRAY[t, x]))[2]
+				+ coalesce(sum(px) FILTER (WHERE x < px), 0) AS grown,
+			max(CASE WHEN x < px THEN x ELSE x - px END / nullif(t - pt, 0))
+				FILTER (WHERE newest) AS irate
+		FROM (SELECT vps_name, app_name, more, place, t, x, lag(t) OVER w AS pt, lag(x) OVER w AS px,
+			lead(t) OVER w IS NULL AS newest
+		FROM (%1$s) r CROSS JOIN LATERAL (VALUES %3$s) u(place, x) WHERE x IS NOT NULL
+		WINDOW w AS (PARTITION BY vps_name, app_name, more, place ORDER BY t)) a
+		GROUP BY 1, 2, 3, 4) b) c) d',
+		p_rows, p_window_s, string_agg(format('(%s, x%1$s)', n), ', ' ORDER BY n))
+	FROM generate_series(1, p_places) n
+$$;
+
+-- The query of a pass: columns vps_name, app_name (NULL unless p_subject has app), more, and v1, v2 ... for
+-- p_values, which are made by window_value(). p_agents and p_samples narrow agents (a) and rows (m).
+CREATE OR REPLACE FUNCTION pass_query(p_pass text, p_source text, p_subject text[], p_window_s float8,
+	p_exprs text[], p_values text[], p_agents text, p_samples text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_app CONSTANT text := CASE WHEN 'app' = ANY (p_subject) THEN 'app_name' ELSE 'NULL::text' END;
+	v_names CONSTANT text := (SELECT string_agg('v' || n, ', ' ORDER BY n)
+		FROM generate_subscripts(p_values, 1) n);
+	v_rows text := CASE p_pass
+		WHEN 'newest' THEN newest_rows(p_source, p_window_s, p_exprs, p_agents)
+		ELSE window_rows(p_source, p_window_s, p_exprs, p_samples) END;
+	v_query text;
+BEGIN
+	IF p_pass = 'series' THEN
+		v_rows := series_of(v_rows, p_window_s, cardinality(p_exprs));
+	END IF;
+	v_query := format('SELECT vps_name, %s AS app_name, more, %s FROM (%s) r GROUP BY 1, 2, 3', v_app,
+		(SELECT string_agg(format('%s AS v%s', v, n), ', ' ORDER BY n)
+			FROM unnest(p_values) WITH ORDINALITY u(v, n)), v_rows);
+	IF p_pass = 'newest' OR p_source = 'mounts' THEN
+		RETURN v_query;
+	END IF;
+	RETURN format('SELECT s.vps_name, s.app_name, NULL::text AS more, %s
+		FROM (SELECT DISTINCT a.vps_name, %s AS app_name FROM agents a WHERE %s%s) s
+		LEFT JOIN (%s) v ON v.vps_name = s.vps_name%s', v_names,
+		CASE WHEN 'app' = ANY (p_subject) THEN 'a.app_name' ELSE 'NULL::text' END, judged('a'),
+		p_agents, v_query,
+		CASE WHEN 'app' = ANY (p_subject) THEN ' AND v.app_name = s.app_name' END);
+END
+$$;
+
+-- ---- the kinds --------------------------------------------------------------------------------------
+-- The rule's parameters, with the defaults of its kind.
+CREATE OR REPLACE FUNCTION rule_params(p_kind text, p_params jsonb) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT coalesce(jsonb_object_agg(key, value->'default') FILTER (WHERE value ? 'default'), '{}')
+		|| jsonb_strip_nulls(p_params)
+	FROM alert_kinds k, jsonb_each(k.params) WHERE k.kind = p_kind
+$$;
+
+-- Does the value of a parameter fit its description?
+CREATE OR REPLACE FUNCTION param_fits(p_spec jsonb, v jsonb) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT CASE p_spec->>'type'
+		WHEN 'integer' THEN jsonb_typeof(v) = 'number' AND CASE jsonb_typeof(v) WHEN 'number' THEN
+			v::numeric = trunc(v::numeric)
+			AND v::numeric BETWEEN (p_spec->>'min')::numeric AND (p_spec->>'max')::numeric END
+		WHEN 'number' THEN jsonb_typeof(v) = 'number' AND CASE jsonb_typeof(v) WHEN 'number' THEN
+			v::numeric BETWEEN (p_spec->>'min')::numeric AND (p_spec->>'max')::numeric END
+		WHEN 'choice' THEN coalesce(p_spec->'values' @> v AND jsonb_typeof(v) = 'string', false)
+		WHEN 'flag' THEN jsonb_typeof(v) = 'boolean'
+		WHEN 'text' THEN jsonb_typeof(v) = 'string' AND length(v #>> '{}')
+			BETWEEN 1 AND (p_spec->>'max')::int
+		WHEN 'rule' THEN jsonb_typeof(v) = 'string'
+			AND v #>> '{}' ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+		WHEN 'list' THEN jsonb_typeof(v) = 'array' AND CASE jsonb_typeof(v) WHEN 'array' THEN
+			NOT EXISTS (SELECT FROM jsonb_array_elements(v) e WHERE NOT p_spec->'values' @> e) END
+		WHEN 'tree' THEN jsonb_typeof(v) = 'object'
+		ELSE false END
+$$;
+
+-- The same as a part of a sentence: "must be ...".
+CREATE OR REPLACE FUNCTION param_demand(p_spec jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT 'must be ' || CASE p_spec->>'type'
+		WHEN 'integer' THEN format('a whole number from %s to %s', p_spec->>'min', p_spec->>'max')
+		WHEN 'number' THEN format('a number from %s to %s', p_spec->>'min', p_spec->>'max')
+		WHEN 'choice' THEN 'one of ' || (SELECT string_agg(v, ', ' ORDER BY n)
+			FROM jsonb_array_elements_text(p_spec->'values') WITH ORDINALITY u(v, n))
+		WHEN 'flag' THEN 'true or false'
+		WHEN 'text' THEN format('a text of 1 to %s characters', p_spec->>'max')
+		WHEN 'rule' THEN 'the id of a rule'
+		WHEN 'list' THEN 'a list of ' || (SELECT string_agg(v, ', ' ORDER BY n)
+			FROM jsonb_array_elements_text(p_spec->'values') WITH ORDINALITY u(v, n))
+		ELSE 'a query of the log search' END
+$$;
+
+-- What is wrong with kind, metric and parameters of a rule: as refuse_errors() takes it.
+CREATE OR REPLACE FUNCTION param_errors(p_kind text, p_metric text, p_params jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	k alert_kinds;
+BEGIN
+	SELECT * INTO k FROM alert_kinds WHERE kind = p_kind;
+	IF NOT FOUND THEN
+		RETURN field_error(true, 'kind', 'must be one of '
+			|| (SELECT string_agg(a.kind, ', ' ORDER BY place) FROM alert_kinds a));
+	ELSIF jsonb_typeof(p_params) IS DISTINCT FROM 'object' THEN
+		RETURN field_error(true, 'params', 'must be an object');
+	END IF;
+	RETURN field_error(NOT k.has_metric AND p_metric IS NOT NULL, 'metric',
+			'must be left out: rules of this kind have none')
+		|| field_error(k.has_metric AND NOT EXISTS (SELECT FROM alert_metrics() m
+			WHERE m.metric = p_metric), 'metric', 'must be one of '
+			|| (SELECT string_agg(m.metric, ', ') FROM alert_metrics() m))
+		|| field_error(k.has_metric AND p_params->>'agg' <> 'last' AND EXISTS (
+			SELECT FROM alert_metrics() m WHERE m.metric = p_metric AND m.source = 'agents'),
+			'params.agg', 'must be last: what an agent says of itself has no history')
+		|| (SELECT coalesce(jsonb_agg(jsonb_build_object('field', 'params.' || left(key, 100),
+				'message', CASE WHEN k.params ? key THEN param_demand(k.params->key)
+				ELSE 'is not known; known are ' || coalesce((
+					SELECT string_agg(n, ', ' ORDER BY n)
+					FROM jsonb_object_keys(k.params) n), 'none') END) ORDER BY key), '[]')
+			FROM jsonb_each(p_params)
+			WHERE value <> 'null' AND NOT coalesce(param_fits(k.params->key, value), false))
+		|| (SELECT coalesce(jsonb_agg(jsonb_build_object('field', 'params.' || key, 'message',
+				param_demand(value)) ORDER BY key), '[]')
+			FROM jsonb_each(k.params) WHERE NOT value ? 'default' AND NOT value ? 'optional'
+				AND coalesce(p_params->key, 'null') = 'null');
+END
+$$;
+
+-- A metric rule's own pass.
+CREATE OR REPLACE FUNCTION metric_query(r alert_rules, p jsonb) RETURNS text
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT format('SELECT vps_name AS server, app_name AS app, CASE WHEN more IS NOT NULL
+			THEN jsonb_build_object(''mount'', more) END AS more, v1 AS value,
+			CASE WHEN v1 IS NULL THEN ''no data'' END AS problem FROM (%s) q',
+		pass_query(pass_of(agg), m.source, m.subject,
+			CASE pass_of(agg) WHEN 'newest' THEN r.lookback_s ELSE (p->>'window_s')::float8 END,
+			ARRAY[m.expr], ARRAY[window_value(agg, 1, (p->>'ahead_s')::float8)],
+			narrowed(r, 'a', 'app' = ANY (m.subject)), narrowed(r, 'm', 'app' = ANY (m.subject))))
+	FROM alert_metrics() m,
+		LATERAL (SELECT CASE r.kind WHEN 'absent' THEN 'absent' ELSE p->>'agg' END) a(agg)
+	WHERE m.metric = r.metric
+$$;
+
+CREATE OR REPLACE FUNCTION count_firing_query(r alert_rules, p jsonb) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT format('SELECT NULL::text AS server, NULL::text AS app, NULL::jsonb AS more,
+		count(*)::float8 AS value, NULL::text AS problem
+		FROM alerts WHERE rule_id = %L AND state = ''firing''', p->>'of_rule')
+$$;
+
+-- The query of any rule.
+CREATE OR REPLACE FUNCTION kind_query(r alert_rules) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	p CONSTANT jsonb := rule_params(r.kind, r.params);
+BEGIN
+	RETURN CASE r.kind
+		WHEN 'threshold' THEN metric_query(r, p)
+		WHEN 'absent' THEN metric_query(r, p)
+		WHEN 'count_firing' THEN count_firing_query(r, p)
+	END;
+END
+$$;
+
+-- One row for each subject: its value, or no value and why: 'no data', or a sentence about an error.
+CREATE OR REPLACE FUNCTION rule_values(p_rule alert_rules, p_now timestamptz)
+RETURNS TABLE (subject jsonb, value float8, problem text)
+LANGUAGE plpgsql STABLE ROWS 1000 SET search_path = observ, pg_catalog, pg_temp SET jit = off AS $$
+BEGIN
+	RETURN QUERY EXECUTE format('SELECT s, value::float8, problem FROM (%s) q CROSS JOIN LATERAL (SELECT
+		jsonb_strip_nulls(jsonb_build_object(''server'', server, ''app'', app))
+			|| coalesce(more, ''{}'')) x(s)%s', kind_query(p_rule),
+		CASE WHEN p_rule.match <> '[]' THEN format(' WHERE labels_match(%L, scope_labels(s))',
+			p_rule.match) END) USING p_now;
+END
+$$;
+
+SELECT drop_former_functions() \g /dev/null
 -- ==== 80-views: for people and Grafana. Names stay, and columns are only added at the end ======
 CREATE OR REPLACE VIEW v_metrics AS SELECT "timestamp" AS "time", m.* FROM vps_metrics m;
 CREATE OR REPLACE VIEW v_metrics_5m AS SELECT "timestamp" AS "time", m.* FROM metrics_5m m;

@@ -271,16 +271,21 @@ CREATE TABLE IF NOT EXISTS log_patterns (
 ) WITH (fillfactor = 70);
 
 -- ---- labels and matchers ---------------------------------------------------------------------------
--- A label that is missing counts as empty. A regular expression must match the whole value.
+-- Whether a label is what the matcher names, whether it asks for that or excludes it.
+CREATE OR REPLACE FUNCTION label_is(p_op text, p_wanted text, p_have text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN p_op IN ('=', '!=') THEN p_have = p_wanted ELSE p_have ~ ('^(?:' || p_wanted || ')$') END;
+
+-- A label that is missing counts as empty. A regular expression must match the whole value. A list is a set:
+-- = and =~ ask whether one of it fits, != and !~ whether none is what they exclude.
 CREATE OR REPLACE FUNCTION labels_match(p_match jsonb, p_labels jsonb) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN p_match = '[]' OR (SELECT bool_and(CASE m->>'op'
-	WHEN '=' THEN v = m->>'value'
-	WHEN '!=' THEN v <> m->>'value'
-	WHEN '=~' THEN v ~ ('^(?:' || (m->>'value') || ')$')
-	WHEN '!~' THEN v !~ ('^(?:' || (m->>'value') || ')$')
-	ELSE false END)
-	FROM jsonb_array_elements(p_match) m, coalesce(p_labels ->> (m->>'label'), '') v);
+RETURN p_match = '[]' OR (SELECT bool_and(m->>'op' IN ('=', '!=', '=~', '!~')
+		AND (m->>'op' IN ('=', '=~')) = CASE jsonb_typeof(v)
+		WHEN 'array' THEN EXISTS (SELECT FROM jsonb_array_elements_text(v) e
+			WHERE label_is(m->>'op', m->>'value', e))
+		ELSE label_is(m->>'op', m->>'value', coalesce(v #>> '{}', '')) END)
+	FROM jsonb_array_elements(p_match) m, LATERAL (SELECT p_labels -> (m->>'label')) l(v));
 
 -- The labels of a server, as texts: the elements of a list are joined by commas.
 CREATE OR REPLACE FUNCTION server_labels(p_vps text) RETURNS jsonb
@@ -297,7 +302,7 @@ LANGUAGE sql STABLE PARALLEL SAFE
 RETURN server_labels(p_subject->>'server') || p_subject;
 
 SELECT drop_former_functions() \g /dev/null
-GRANT EXECUTE ON FUNCTION labels_match, server_labels, subject_labels TO observ_hub, observ_watch;
+GRANT EXECUTE ON FUNCTION labels_match, label_is, server_labels, subject_labels TO observ_hub, observ_watch;
 GRANT SELECT ON alert_rules, rule_patches, alerts, alert_changes, alert_clock, alert_policy, alert_routes,
 	inhibitions,
 	silences, quiet_windows, alert_groups, group_alerts, group_sent, notifications, heartbeat_pings,
