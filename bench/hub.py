@@ -158,7 +158,7 @@ class Data:
         self.freshen()
 
     def attach(self):
-        self.cluster.pg("install", self.cluster.folder, "observ_bench")
+        self.cluster.install("observ_bench")
         database = Database(self.cluster, "observ_bench")
         database.query("""DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'bench_hub') THEN
             CREATE ROLE bench_hub LOGIN IN ROLE observ_hub; END IF; END $$""")

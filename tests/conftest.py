@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from harness import Agent, Cluster  # noqa: E402
+from harness import Agent, Cluster, cluster_folder, remove_left_folders  # noqa: E402
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "smoke: short enough to run again under the sanitizers")
     config.addinivalue_line("markers", "soak: takes minutes; run by `make soak` (-m soak) only")
     config.addinivalue_line("markers", "alone: measures time, so nothing runs beside it")
+    if not hasattr(config, "workerinput"):
+        remove_left_folders()
     if not config.option.markexpr:
         config.option.markexpr = "not soak"
 
@@ -36,18 +38,26 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory):
+def cluster():
     """One server for the session. A test that stops it must start it again."""
-    server = Cluster(tmp_path_factory.mktemp("pg"))
-    server.start()
-    yield server
-    server.stop("immediate")
+    with cluster_folder() as folder:
+        server = Cluster(folder)
+        server.start()
+        yield server
+        server.stop("immediate")
 
 
 @pytest.fixture
-def own_cluster(tmp_path_factory):
-    """A server for a test that breaks it. Its path is short, since the address of a socket is."""
-    server = Cluster(tmp_path_factory.mktemp("own"))
+def cluster_dir():
+    """A folder for clusters of one test."""
+    with cluster_folder() as folder:
+        yield folder
+
+
+@pytest.fixture
+def own_cluster(cluster_dir):
+    """A server for a test that breaks it."""
+    server = Cluster(cluster_dir / "own")
     server.start()
     yield server
     server.stop("immediate")

@@ -5,10 +5,15 @@ sleeps for a guessed time: wait_for() checks until the condition holds or the de
 """
 import collections
 import contextlib
+import fcntl
+import hashlib
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -84,37 +89,121 @@ class Watch:
         self.thread.join()
 
 
+MEMORY = Path("/dev/shm")
+MEMORY_ROOM = 4 << 30       # the clusters of all workers fill a third of that
+
+
+def memory():
+    """The file system in memory, where making a file takes a tenth of the time; None without enough room."""
+    with contextlib.suppress(OSError):
+        free = re.search(r"MemAvailable: *(\d+) kB", Path("/proc/meminfo").read_text())
+        if min(int(free[1]) << 10, shutil.disk_usage(MEMORY).free) > MEMORY_ROOM:
+            return MEMORY
+    return None
+
+
+@contextlib.contextmanager
+def cluster_folder():
+    """A folder for clusters, with a name short enough for their sockets."""
+    folder = Path(tempfile.mkdtemp(prefix=f"obs-{os.getpid()}-", dir=memory()))
+    folder.chmod(0o711)             # the server's user passes
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_left_folders():
+    """Those of tests that were killed."""
+    for folder in MEMORY.glob("obs-*-*"):
+        if not Path("/proc", folder.name.split("-")[1]).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 class Cluster:
-    """A private PostgreSQL server (scripts/pg), reached by a unix socket only."""
+    """A private PostgreSQL server (scripts/pg), reached by a unix socket only. It begins as a copy of
+    prepared(): initdb and schema.sql take longer than most tests."""
 
     def __init__(self, folder):
         self.folder = Path(folder)
         self.databases = 0
+        self.conninfo = None
 
     def pg(self, *arguments):
         return run(TOP / "scripts" / "pg", *arguments).strip()
 
+    def make(self):
+        if not (self.folder / "data").exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            run("cp", "-a", prepared() / "data", self.folder / "data")
+
     def start(self, *settings):
+        self.make()
+        return self.launch(*settings)
+
+    def launch(self, *settings):
+        """The same, but one that is not there yet is made by initdb, and has no roles."""
         options = [part for s in settings for part in ("-c", s)]
-        return self.pg("start", self.folder, *options)
+        self.conninfo = self.pg("start", self.folder, *options)
+        return self.conninfo
 
     def stop(self, mode="fast"):
         self.pg("stop", self.folder, mode)
 
     def url(self, database="postgres", user="postgres"):
-        return self.pg("url", self.folder, database, user)
+        self.conninfo = self.conninfo or self.pg("url", self.folder)
+        return re.sub("user=.*", f"user={user} dbname={database}", self.conninfo)
+
+    def query(self, *statements):
+        """As its superuser, outside of transactions."""
+        with contextlib.closing(psycopg2.connect(self.url())) as connection, connection.cursor() as cursor:
+            connection.autocommit = True
+            for sql in statements:
+                cursor.execute(sql)
+
+    def install(self, database):
+        """A database that schema.sql makes."""
+        self.pg("install", self.folder, database)
 
     def new_database(self):
         """A database with the schema, and a role `agents` that may write as any server."""
         self.databases += 1
         name = f"observ_{self.databases}"
-        self.pg("install", self.folder, name)
-        database = Database(self, name)
-        database.query("""DO $$ BEGIN
-            IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'agents') THEN
-                CREATE ROLE agents LOGIN IN ROLE observ_agent_any;
-            END IF; END $$""")
-        return database
+        self.query(*(sql.format(name=name, template=TEMPLATE) for sql in COPY_SQL))
+        return Database(self, name)
+
+
+TEMPLATE = "observ_template"
+# CREATE DATABASE leaves out the settings and the rights of a database itself.
+COPY_SQL = ["CREATE DATABASE {name} OWNER observ_admin TEMPLATE {template} STRATEGY file_copy",
+            """INSERT INTO pg_db_role_setting SELECT d.oid, setrole, setconfig
+                FROM pg_database d, pg_db_role_setting JOIN pg_database t ON t.oid = setdatabase
+                WHERE d.datname = '{name}' AND t.datname = '{template}'""",
+            """UPDATE pg_database d SET datacl = t.datacl FROM pg_database t
+                WHERE d.datname = '{name}' AND t.datname = '{template}'"""]
+
+
+def prepared():
+    """The folder of a stopped cluster with the database TEMPLATE and the role `agents`, made once for a
+    schema.sql."""
+    key = hashlib.sha256(b"".join((TOP / f).read_bytes() for f in ("schema.sql", "scripts/pg"))).hexdigest()
+    folder = BUILD / "tests" / f"cluster.{key[:12]}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.with_name("cluster.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "ready").exists():
+            for former in folder.parent.glob("cluster.*/"):
+                shutil.rmtree(former)
+            cluster = Cluster(folder)
+            cluster.launch()
+            cluster.install(TEMPLATE)
+            # autovacuum keeps away, too
+            cluster.query("CREATE ROLE agents LOGIN IN ROLE observ_agent_any",
+                          "ALTER SYSTEM SET max_wal_size = '200MB'",        # of memory
+                          f"ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS false")
+            cluster.stop()
+            (folder / "ready").touch()
+    return folder
 
 
 class Database:
@@ -175,10 +264,7 @@ class Database:
         """Delete it, or a long run would fill the disk."""
         self.close()
         with contextlib.suppress(psycopg2.OperationalError):    # a failed test may have stopped the server
-            connection = psycopg2.connect(self.cluster.url())
-            connection.autocommit = True
-            with contextlib.closing(connection), connection.cursor() as cursor:
-                cursor.execute(f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")
+            self.cluster.query(f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")
 
     def close(self):
         if self.connection is not None:

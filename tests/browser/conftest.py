@@ -66,7 +66,7 @@ def fleet(cluster):
         CREATE ROLE hub LOGIN IN ROLE observ_hub; END IF; END $$""")
     seed_fleet.seed(database)
     yield database
-    database.close()
+    database.drop()
 
 
 @pytest.fixture(scope="session")

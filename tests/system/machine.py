@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from harness import BUILD, TOP, Cluster, run, wait_for  # noqa: E402
+from harness import BUILD, TOP, Cluster, cluster_folder, run, wait_for  # noqa: E402
 
 NSPAWN = TOP / "scripts" / "nspawn"
 # What a newcomer has; the same with a systemd; the dependencies of our packages, and psql.
@@ -106,22 +105,22 @@ class Machine:
 def booted(folder, prepare):
     """A machine in folder/tree; calls prepare(tree) before it boots. Skips the test if that is not
     possible."""
-    short = Path(tempfile.mkdtemp(prefix="obs-"))          # 0700: no other user can reach the server's socket
     tree = folder / "tree"
     nspawn("tree", tree, *PACKAGES)
-    server = Cluster(short / "pg")
-    try:
-        server.start()
-        database = server.new_database()
-        socket = re.search(r"host=(\S+)", server.url()).group(1)
-        os.chmod(socket, 0o755)
-        prepare(tree)
-        nspawn("boot", tree, "--private-network", f"--bind={socket}:/run/database")
-        yield Machine(tree, server, database)
-    finally:
-        subprocess.run([str(NSPAWN), "remove", str(tree)], check=False)
-        server.stop("immediate")
-        shutil.rmtree(short, ignore_errors=True)
+    with cluster_folder() as short:
+        short.chmod(0o700)                          # no other user can reach the server's socket
+        server = Cluster(short / "pg")
+        try:
+            server.start()
+            database = server.new_database()
+            socket = re.search(r"host=(\S+)", server.url()).group(1)
+            os.chmod(socket, 0o755)
+            prepare(tree)
+            nspawn("boot", tree, "--private-network", f"--bind={socket}:/run/database")
+            yield Machine(tree, server, database)
+        finally:
+            subprocess.run([str(NSPAWN), "remove", str(tree)], check=False)
+            server.stop("immediate")
 
 
 def nspawn(*command):

@@ -102,7 +102,7 @@ def test_fault_34_upgraded_while_fifty_agents_write(own_cluster, make_agent, tmp
     db.wait("SELECT count(DISTINCT vps_name) = 50 FROM log_entries", timeout=60)
     for _ in range(3):
         before = db.count("log_entries")
-        own_cluster.pg("install", own_cluster.folder, db.name)
+        own_cluster.install(db.name)
         recovery = rows_again(db, before)
     judge(34, db, sum([writer.stop() for writer in writers]), recovery=recovery,
           note="upgrade under 50 agents")

@@ -525,9 +525,9 @@ def free_port():
 
 
 @pytest.fixture
-def tcp_cluster(tmp_path):
+def tcp_cluster(cluster_dir):
     """A server that also listens on loopback TCP (tcp_cluster.port), without a password."""
-    server = Cluster(tmp_path / "tcp")
+    server = Cluster(cluster_dir / "tcp")
     server.start()
     server.stop()
     server.port = free_port()           # choose it late: another process may take it
@@ -573,16 +573,17 @@ def test_fault_13_untrusted_certificates(tcp_cluster, make_agent, log, tmp_path)
 
 
 @pytest.fixture
-def distant(tmp_path):
+def distant(cluster_dir):
     """A server at 192.0.2.1, which exists only in a private network namespace (distant.within runs commands
     there)."""
-    server = Cluster(tmp_path / "distant")
+    server = Cluster(cluster_dir / "distant")
     room = subprocess.Popen(["unshare", "--net", "sh",
                              "-c", "ip link set lo up && ip address add 192.0.2.1/32 dev lo && echo up && "
                              "exec sleep 600"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if room.stdout.readline() != "up\n":
         pytest.skip("no network namespace can be made here")
     server.within = ["nsenter", "-t", str(room.pid), "--net"]
+    server.make()
     run(*server.within, TOP / "scripts" / "pg", "start", server.folder,
         "-c", "listen_addresses=192.0.2.1,127.0.0.1")
     hba = server.folder / "data" / "pg_hba.conf"
@@ -717,13 +718,12 @@ def test_fault_35_the_role(own_cluster, make_agent, log, what):
 # --------------------------------------------------------------------------------------
 
 @pytest.fixture
-def standby(tcp_cluster, tmp_path):
+def standby(tcp_cluster, cluster_dir):
     """A streaming standby of tcp_cluster."""
-    server = Cluster(tmp_path / "standby")
-    (tmp_path / "standby").mkdir()
-    data = tmp_path / "standby" / "data"
+    server = Cluster(cluster_dir / "standby")
+    data = server.folder / "data"
     owner = (tcp_cluster.folder / "data").stat()
-    data.mkdir(mode=0o700)
+    data.mkdir(mode=0o700, parents=True)
     run("pg_basebackup", "-D", data, "-h", "127.0.0.1", "-p", tcp_cluster.port, "-U", "postgres",
         "-R", "-c", "fast", "-X", "stream")
     run("chown", "-R", f"{owner.st_uid}:{owner.st_gid}", data)

@@ -27,7 +27,7 @@ def fleet(cluster):
     database.query("UPDATE limit_policy SET burst = 100000")
     seed_fleet.seed(database, lines=200)
     yield database
-    database.close()
+    database.drop()
 
 
 @pytest.fixture(scope="module", params=["cgi", "fastcgi"])

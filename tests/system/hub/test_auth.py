@@ -11,7 +11,7 @@ def people(cluster):
     database = cluster.new_database()
     fill(database)
     yield database
-    database.close()
+    database.drop()
 
 
 @pytest.fixture(scope="module", params=["cgi", "fastcgi"])

@@ -25,7 +25,7 @@ def database(cluster):
     it.query("INSERT INTO deploys (timestamp, vps_name, app_name, release) SELECT '2026-11-30 06:00Z', "
              "'fra-1', 'shop', 'r' || n FROM generate_series(1, 3) n")
     yield it
-    it.close()
+    it.drop()
 
 
 @pytest.fixture(scope="module", params=["cgi", "fastcgi"])

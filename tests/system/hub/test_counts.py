@@ -28,7 +28,7 @@ def lines(cluster):
                    "RETURN interval '20 s'")          # a busy machine changes no count
     database.query("VACUUM ANALYZE log_entries")
     yield database
-    database.close()
+    database.drop()
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ def fleet(cluster):
     database.query(f"""UPDATE latest_checks SET success = false, error_class = 'refused'
         WHERE vps_name IN (SELECT DISTINCT vps_name FROM agents ORDER BY vps_name DESC LIMIT {BROKEN})""")
     yield database
-    database.close()
+    database.drop()
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ def fleet(cluster):
     database.query("""DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'hub') THEN
         CREATE ROLE hub LOGIN IN ROLE observ_hub; END IF; END $$""")
     yield database
-    database.close()
+    database.drop()
 
 
 @pytest.fixture(scope="module", params=["cgi", "fastcgi"])

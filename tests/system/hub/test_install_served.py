@@ -15,7 +15,7 @@ def fleet(cluster):
     database = cluster.new_database()
     people.hub_role(database)
     yield database
-    database.close()
+    database.drop()
 
 
 @pytest.fixture(scope="module")

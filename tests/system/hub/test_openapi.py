@@ -105,7 +105,7 @@ def database(cluster):
     seed_fleet.seed(it, lines=200)
     it.query("UPDATE limit_policy SET burst = 100000")
     yield it
-    it.close()
+    it.drop()
 
 
 @pytest.fixture(scope="module")

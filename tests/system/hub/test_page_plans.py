@@ -57,7 +57,7 @@ def plans(cluster):
 
     yield run
     connection.close()
-    database.close()
+    database.drop()
 
 
 def nodes(plan):

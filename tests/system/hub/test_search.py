@@ -17,7 +17,7 @@ def lines(cluster):
     for line, _ in read_cases():
         insert(database, line)
     yield database
-    database.close()
+    database.drop()
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_a_database_of_locale_c_finds_the_same(cluster, lines):
     with contextlib.closing(connection), connection.cursor() as cursor:
         cursor.execute("CREATE DATABASE observ_c OWNER observ_admin TEMPLATE template0 "
                        "ENCODING UTF8 LOCALE 'C'")
-    cluster.pg("install", cluster.folder, "observ_c")
+    cluster.install("observ_c")
     other = Database(cluster, "observ_c")
     try:
         for row in lines.query("SELECT level, logger, message, context::text, search::text FROM log_entries"):

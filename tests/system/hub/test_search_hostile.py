@@ -22,7 +22,7 @@ def database(cluster):
     made.query(f"DO $$ BEGIN CREATE ROLE {LOGIN} LOGIN IN ROLE observ_hub; "
                "EXCEPTION WHEN duplicate_object THEN NULL; END $$")
     yield made
-    made.close()
+    made.drop()
 
 
 def trees():

@@ -32,7 +32,7 @@ def hub(cluster, tmp_path_factory):
     server = Hub(tmp_path_factory.mktemp("hub"), database.url("postgres"), "fastcgi").start()
     yield server
     server.stop()
-    database.close()
+    database.drop()
 
 
 def asked(hub, **params):

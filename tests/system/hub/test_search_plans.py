@@ -65,7 +65,7 @@ def plans(cluster):
 
     yield run
     connection.close()
-    database.close()
+    database.drop()
 
 
 def nodes(plan):

@@ -62,11 +62,11 @@ def indexes(database):
 
 def test_lines_of_an_older_release_are_found_after_an_upgrade(cluster, former, db):
     former.close()
-    cluster.pg("install", cluster.folder, former.name)
+    cluster.install(former.name)
     for tree in TREES:
         assert former.one(FIND, json.dumps(tree)) == 1, tree
     assert indexes(former) == indexes(db)
     assert former.one("SELECT count(*) FROM v_logs") == 1
     written = former.one("SELECT xmin::text FROM log_entries")
-    cluster.pg("install", cluster.folder, former.name)
+    cluster.install(former.name)
     assert former.one("SELECT xmin::text FROM log_entries") == written, "a second run made the words again"

@@ -16,7 +16,7 @@ def fleet(cluster):
     seed_fleet.seed(database, lines=200)
     database.query("UPDATE limit_policy SET burst = 100000")
     yield database
-    database.close()
+    database.drop()
 
 
 @pytest.fixture(scope="module")

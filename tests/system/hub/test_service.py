@@ -18,7 +18,7 @@ def fleet(cluster):
         RETURNING user_id) INSERT INTO api_tokens (token_hash, user_id, name, role, expires_at)
         SELECT sha256(sha256('t_viewer')), user_id, 'test', 'viewer', 'infinity' FROM u""")
     yield database
-    database.close()
+    database.drop()
 
 
 @pytest.fixture(scope="module", params=["cgi", "fastcgi"])

@@ -8,7 +8,7 @@ import signal
 
 import psycopg2
 import pytest
-from harness import TOP, Cluster, run, wait_for
+from harness import TOP, Cluster, cluster_folder, run, wait_for
 
 KB = 1024
 ENDED = "terminating connection|closed the connection"
@@ -71,12 +71,13 @@ class Thief:
 
 
 @pytest.fixture(scope="module")
-def thief(tmp_path_factory):
-    t = Thief(tmp_path_factory.mktemp("stolen"))
-    write(t, "web-2", "obs_web_2", "honest")
-    yield t
-    t.db.close()
-    t.cluster.stop("immediate")
+def thief():
+    with cluster_folder() as folder:
+        t = Thief(folder)
+        write(t, "web-2", "obs_web_2", "honest")
+        yield t
+        t.db.close()
+        t.cluster.stop("immediate")
 
 
 LOGS = ("SELECT observ.push_logs(%s, %s, '{{7}}', array_fill(1::smallint, ARRAY[{n}]), array_fill(0::bigint, "

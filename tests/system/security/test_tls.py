@@ -8,7 +8,7 @@ import threading
 import psycopg2
 import pytest
 from certificates import make_authority, make_certificate, psql, put, use_certificate
-from harness import TOP, Cluster, Database
+from harness import TOP, Cluster, Database, cluster_folder
 
 DATABASE = "observ_metrics"
 
@@ -29,7 +29,7 @@ class Server:
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]
         self.cluster.start("listen_addresses=127.0.0.1", f"port={self.port}")
-        self.cluster.pg("install", self.cluster.folder, DATABASE)
+        self.cluster.install(DATABASE)
         self.db = Database(self.cluster, DATABASE)
         make_authority(folder)
         for file, name in (("server", "localhost"), ("obs_web_1", "obs_web_1"),
@@ -66,11 +66,12 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    s = Server(tmp_path_factory.mktemp("tls"))
-    yield s
-    s.db.close()
-    s.cluster.stop("immediate")
+def server():
+    with cluster_folder() as folder:
+        s = Server(folder)
+        yield s
+        s.db.close()
+        s.cluster.stop("immediate")
 
 
 def test_passwords_with_channel_binding(server, make_agent):

@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 
 import seed_fleet
-from harness import BUILD, TOP, Cluster, Database, run
+from harness import BUILD, TOP, Cluster, Database, cluster_folder, run
 from hub_server import Hub
 from writer import Writer, append
 
@@ -57,7 +57,7 @@ class CitusCluster(Cluster):
 
     def start_all(self):
         for node in self.nodes():
-            node.start(*SETTINGS)
+            node.launch(*SETTINGS)
 
     def socket(self, node):
         return node.url().split()[0].removeprefix("host=")
@@ -79,12 +79,13 @@ class CitusCluster(Cluster):
 
 
 @pytest.fixture(scope="module")
-def citus(tmp_path_factory):
-    cluster = CitusCluster(tmp_path_factory.mktemp("citus"))
-    cluster.start_all()
-    yield cluster
-    for node in cluster.nodes():
-        node.stop("immediate")
+def citus():
+    with cluster_folder() as folder:
+        cluster = CitusCluster(folder)
+        cluster.start_all()
+        yield cluster
+        for node in cluster.nodes():
+            node.stop("immediate")
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ def fleet(cluster):
     made = Fleet(database)
     made.advance()
     yield made
-    database.close()
+    database.drop()
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,7 @@ def test_small_steps_write_the_same_rows_as_one(cluster):
         fleet.advance(before_s + 0.001)
     fleet.advance()
     in_steps = fleet.last(6)
-    database.close()
+    database.drop()
     for table, rows in at_once.items():
         assert len(rows) > 50 and in_steps[table] == rows, table
 
@@ -175,5 +175,5 @@ def test_remove_leaves_no_row(cluster):
         "USING (table_schema, table_name) WHERE table_schema = 'observ' AND column_name = 'vps_name' "
         "AND table_type = 'BASE TABLE'")]
     left = {name: database.query(f"SELECT DISTINCT vps_name FROM {name}") for name in tables}
-    database.close()
+    database.drop()
     assert {name: rows for name, rows in left.items() if rows} == {"agents": [("real",)]}
