@@ -13,15 +13,23 @@ pytestmark = pytest.mark.skipif(platform.machine() != "x86_64",
                                 reason="the committed interface is that of x86-64")
 
 
-@pytest.fixture
-def tree(tmp_path):
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
     """A copy of the library and its build files, with an up-to-date interface."""
+    folder = tmp_path_factory.mktemp("built")
     for name in ("logcore", "common", "scripts", "Makefile", "modules.mk", "programs.mk", "unit.mk",
                  "tests.mk", "fuzz.mk", "bench.mk", "install.mk"):
-        (shutil.copytree if (TOP / name).is_dir() else shutil.copy)(TOP / name, tmp_path / name)
-    build(tmp_path)
-    run(tmp_path / "scripts/abi", "renew", env=ENVIRONMENT)
-    return tmp_path
+        (shutil.copytree if (TOP / name).is_dir() else shutil.copy)(TOP / name, folder / name)
+    build(folder)
+    run(folder / "scripts/abi", "renew", env=ENVIRONMENT)
+    return folder
+
+
+@pytest.fixture
+def tree(built, tmp_path):
+    """One that a test may change."""
+    run("cp", "-a", built, tmp_path / "tree")
+    return tmp_path / "tree"
 
 
 # Without the variables of a parent make.

@@ -335,8 +335,8 @@ def test_brute_force_of_one_address_leaves_the_owner_alone(hub, people):
 def test_brute_force_of_many_addresses_leaves_the_owner_alone(hub, people):
     assert from_address(hub, "127.0.2.1", "operator@example.com", PASSWORD) == 200
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        statuses = list(pool.map(lambda i: from_address(hub, f"127.0.{3 + i // 250}.{1 + i % 250}",
-                                                        "operator@example.com", f"guess {i}"), range(1000)))
+        statuses = list(pool.map(lambda i: from_address(hub, f"127.0.3.{1 + i}",
+                                                        "operator@example.com", f"guess {i}"), range(200)))
     assert statuses.count(400) <= 40 and set(statuses) == {400, 429}
     assert from_address(hub, "127.0.9.9", "viewer@example.com", PASSWORD) == 200, "others sign in as before"
     assert from_address(hub, "127.0.2.1", "operator@example.com", PASSWORD) == 200, "so does he, from home"
