@@ -149,7 +149,7 @@ CREATE TABLE IF NOT EXISTS alert_routes (
 	route_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
 	parent_id uuid,
 	position int NOT NULL DEFAULT 0,
-	match jsonb NOT NULL DEFAULT '[]',
+	match jsonb NOT NULL DEFAULT '[]' CHECK (matchers_problem(match) IS NULL),
 	channels uuid[],
 	group_by text[],                        -- {...}: by all labels
 	group_wait_s float8,
@@ -162,14 +162,15 @@ CREATE TABLE IF NOT EXISTS alert_routes (
 CREATE TABLE IF NOT EXISTS inhibitions (
 	inhibition_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
 	name text NOT NULL DEFAULT '',
-	source jsonb NOT NULL,                  -- matchers: while such an alert fires ...
-	target jsonb NOT NULL,                  -- ... these are quiet ...
+	-- While an alert that matches the source fires ...
+	source jsonb NOT NULL CHECK (matchers_problem(source) IS NULL),
+	target jsonb NOT NULL CHECK (matchers_problem(target) IS NULL), -- ... these are quiet ...
 	equal text[] NOT NULL DEFAULT '{}'      -- ... if these labels are the same
 );
 
 CREATE TABLE IF NOT EXISTS silences (
 	silence_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-	match jsonb NOT NULL,
+	match jsonb NOT NULL CHECK (matchers_problem(match) IS NULL),
 	starts_at timestamptz NOT NULL,
 	ends_at timestamptz NOT NULL CHECK (ends_at > starts_at),
 	comment text NOT NULL,
@@ -183,7 +184,8 @@ CREATE TABLE IF NOT EXISTS quiet_windows (
 	name text NOT NULL UNIQUE,
 	enabled boolean NOT NULL DEFAULT true,
 	time_zone text NOT NULL,
-	days text[] NOT NULL DEFAULT '{}',      -- {}: every day
+	-- {}: every day
+	days text[] NOT NULL DEFAULT '{}' CHECK (days <@ '{mon,tue,wed,thu,fri,sat,sun}'),
 	start time NOT NULL,
 	duration_s int NOT NULL CHECK (duration_s BETWEEN 1 AND 604800)
 );
