@@ -133,7 +133,7 @@ SELECT is((SELECT string_agg(proname, ',' ORDER BY proname) FROM pg_proc
 	'change_server,change_user,count_search,create_api_token,create_bootstrap_token,create_server,'
 	'create_user,'
 	'delete_search,delete_server,delete_user,end_api_token,end_bootstrap_token,end_session,enroll_agent,'
-	'ingest,'
+	'evaluate_alerts,ingest,'
 	'list_api_tokens,list_audit,list_searches,list_users,maintain,make_partition,note_use,one_search,'
 	'one_user,password_salt,'
 	'push_checks,push_gaps,push_logs,push_metrics,push_open,push_positions,push_rejects,record_deploy,'

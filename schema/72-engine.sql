@@ -1,0 +1,408 @@
+-- ==== 72-engine: from values to alerts ==========================================================
+-- Two halves that can be proven apart. rule_values() (71-values) gives the value of each subject of a
+-- rule. alert_step() makes the next state of an alert of its state, a value, the rule and a time: it
+-- reads nothing else. evaluate_alerts() joins them at each time of each rule. docs/alerts.md has the
+-- semantics.
+--
+-- A rule is evaluated at the multiples of interval_s since the epoch, whenever evaluate_alerts() is called.
+-- So the same data give the same alerts and alert_changes, with the same ids, whoever evaluates and when.
+
+-- ---- one alert: pure -------------------------------------------------------------------------------
+-- As IEEE 754 compares: NaN is neither above nor below anything.
+CREATE OR REPLACE FUNCTION beyond(p_value float8, p_op text, p_threshold float8) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN coalesce(CASE p_op
+	WHEN '>' THEN p_value > p_threshold AND p_value <> 'NaN'
+	WHEN '>=' THEN p_value >= p_threshold AND p_value <> 'NaN'
+	WHEN '<' THEN p_value < p_threshold
+	WHEN '<=' THEN p_value <= p_threshold
+	WHEN '==' THEN p_value = p_threshold
+	WHEN '!=' THEN p_value <> p_threshold END, false);
+
+-- One level of an alert: since the first true condition, whether it fires, and since the first false one
+-- while keep_firing_s lets it fire. A longer for_s makes a firing one wait again.
+CREATE OR REPLACE FUNCTION level_step(INOUT since timestamptz, INOUT fires boolean,
+	INOUT clear_since timestamptz, p_condition boolean, r alert_rules, p_now timestamptz)
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	IF p_condition THEN
+		since := coalesce(since, p_now);
+		clear_since := NULL;
+		fires := p_now - since >= make_interval(secs => r.for_s);
+		RETURN;
+	END IF;
+	IF fires THEN
+		clear_since := coalesce(clear_since, p_now);
+		fires := p_now - clear_since < make_interval(secs => r.keep_firing_s);
+	END IF;
+	IF NOT fires THEN
+		since := NULL;
+		clear_since := NULL;
+	END IF;
+END
+$$;
+
+-- What the rule says about a value that is missing for this reason.
+CREATE OR REPLACE FUNCTION policy_of(r alert_rules, p_problem text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN coalesce(p_problem, 'no data') = 'no data' THEN (r).no_data ELSE (r).on_error END;
+
+-- The levels whose condition is true, 1 warning + 2 critical. NULL: the policy is a state of its own. An
+-- alert that fires is held against the values at which it ends.
+CREATE OR REPLACE FUNCTION levels_beyond(a alerts, p_value float8, p_problem text, r alert_rules) RETURNS int
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+	WHEN p_value IS NOT NULL THEN
+		beyond(p_value, r.op, CASE WHEN (a).warning_fires
+			THEN coalesce((r).warning_clear, (r).warning) ELSE (r).warning END)::int
+		+ 2 * beyond(p_value, r.op, CASE WHEN (a).critical_fires
+			THEN coalesce((r).critical_clear, (r).critical) ELSE (r).critical END)::int
+	ELSE CASE policy_of(r, p_problem)
+		WHEN 'keep' THEN coalesce((a).last_levels, 0)
+		WHEN 'ok' THEN 0
+		WHEN 'alert' THEN coalesce(nullif((a).last_levels, 0),
+			CASE WHEN (r).warning IS NULL THEN 2 ELSE 1 END)
+		END
+	END;
+
+-- The end of an alert. One that never fired leaves nothing behind, so its state is NULL.
+CREATE OR REPLACE FUNCTION alert_ended(a alerts, p_reason text, p_now timestamptz) RETURNS alerts
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	a.state := CASE WHEN a.fired_at IS NOT NULL THEN 'resolved' END;
+	a.resolved_at := p_now;
+	a.resolve_reason := p_reason;
+	a.evaluated_at := p_now;
+	RETURN a;
+END
+$$;
+
+-- The next state of an alert. Its state is NULL before its start and after the end of one that never
+-- fired. p_value is NULL if there is a problem: 'no data', 'missing' (others answered, this subject did
+-- not), 'retired' and 'rule' (the subject or the rule is out of service), or the sentence of an error.
+CREATE OR REPLACE FUNCTION alert_step(a alerts, p_value float8, p_problem text, r alert_rules,
+	p_now timestamptz) RETURNS alerts
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_wait CONSTANT interval := make_interval(secs => r.for_s);
+	v_levels int;
+BEGIN
+	IF p_problem IN ('retired', 'rule') OR (p_problem = 'missing' AND a.missing >= 1) THEN
+		RETURN alert_ended(a, p_problem, p_now);
+	END IF;
+	a.evaluated_at := p_now;
+	IF p_problem = 'missing' THEN
+		a.missing := a.missing + 1;
+		RETURN a;
+	END IF;
+	a.missing := 0;
+	a.problem := CASE WHEN p_value IS NULL THEN coalesce(p_problem, 'no data') END;
+	a.value := coalesce(p_value, a.value);
+	a.warning_fires := coalesce(a.warning_fires AND p_now - a.warning_since >= v_wait, false);
+	a.critical_fires := coalesce(a.critical_fires AND p_now - a.critical_since >= v_wait, false);
+	v_levels := levels_beyond(a, p_value, a.problem, r);
+	IF v_levels IS NULL THEN
+		RETURN alert_in_error(a, r, p_now);
+	END IF;
+	a.last_levels := v_levels;
+	SELECT * INTO a.warning_since, a.warning_fires, a.warning_clear_since FROM level_step(a.warning_since,
+		a.warning_fires, a.warning_clear_since, v_levels & 1 > 0, r, p_now);
+	SELECT * INTO a.critical_since, a.critical_fires, a.critical_clear_since FROM level_step(
+		a.critical_since, a.critical_fires, a.critical_clear_since, v_levels & 2 > 0, r, p_now);
+	IF a.warning_since IS NULL AND a.critical_since IS NULL THEN
+		RETURN alert_ended(a, CASE WHEN a.problem IS NULL THEN 'clear' ELSE 'no data' END, p_now);
+	END IF;
+	a.active_since := least(a.warning_since, a.critical_since);
+	a.state := CASE WHEN a.warning_fires OR a.critical_fires THEN 'firing' ELSE 'pending' END;
+	a.severity := CASE WHEN a.critical_fires OR (a.critical_since IS NOT NULL AND NOT a.warning_fires)
+		THEN 'critical' ELSE 'warning' END;
+	a.threshold := CASE a.severity WHEN 'critical' THEN r.critical ELSE r.warning END;
+	IF a.state = 'firing' THEN
+		a.fired_at := coalesce(a.fired_at, p_now);
+	END IF;
+	RETURN a;
+END
+$$;
+
+-- The state `error`: at once, and what waited starts anew afterwards.
+CREATE OR REPLACE FUNCTION alert_in_error(a alerts, r alert_rules, p_now timestamptz) RETURNS alerts
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	IF a.state IS DISTINCT FROM 'error' THEN
+		a.active_since := p_now;
+	END IF;
+	a.state := 'error';
+	a.severity := CASE WHEN r.warning IS NULL THEN 'critical' ELSE 'warning' END;
+	a.warning_since := NULL;
+	a.warning_fires := false;
+	a.warning_clear_since := NULL;
+	a.critical_since := NULL;
+	a.critical_fires := false;
+	a.critical_clear_since := NULL;
+	a.fired_at := coalesce(a.fired_at, p_now);
+	RETURN a;
+END
+$$;
+
+-- The start of a level after an absence, as Prometheus restores it: the time away does not count as
+-- waiting, and so much is left that a healthy value may arrive first. It never waits longer than a new
+-- one.
+CREATE OR REPLACE FUNCTION restored_since(p_since timestamptz, p_fires boolean, p_for interval,
+	p_down timestamptz, p_now timestamptz, p_grace interval) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+	WHEN p_fires OR p_down - p_since >= p_for THEN p_since
+	WHEN p_for - (p_down - p_since) < p_grace THEN least(p_now + p_grace - p_for, p_now)
+	ELSE p_since + (p_now - p_down) END;
+
+-- ---- rules -----------------------------------------------------------------------------------------
+-- Whether p_milder is worse than p_worse. Values of == and != have no order.
+CREATE OR REPLACE FUNCTION out_of_order(p_op text, p_worse float8, p_milder float8) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN coalesce(CASE left(p_op, 1)
+	WHEN '>' THEN p_milder > p_worse
+	WHEN '<' THEN p_milder < p_worse END, false);
+
+-- What is wrong with a rule, as refuse_errors() takes it: values that can't hold together. Ranges of single
+-- fields are checked by the table.
+CREATE OR REPLACE FUNCTION rule_errors(r alert_rules) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT field_error(r.warning IS NULL AND r.critical IS NULL, 'warning',
+			'is missing, and critical too: a rule needs the value of one of them')
+		|| field_error(out_of_order(r.op, r.warning, r.warning_clear), 'warning_clear',
+			'must lie on the healthy side of warning')
+		|| field_error(out_of_order(r.op, r.critical, r.critical_clear), 'critical_clear',
+			'must lie on the healthy side of critical')
+		|| field_error(r.warning IS NULL AND r.warning_clear IS NOT NULL, 'warning_clear',
+			'needs a value of warning')
+		|| field_error(r.critical IS NULL AND r.critical_clear IS NOT NULL, 'critical_clear',
+			'needs a value of critical')
+		|| field_error(out_of_order(r.op, r.critical, r.warning), 'critical',
+			'must be worse than warning')
+		|| field_error(out_of_order(r.op, coalesce(r.critical_clear, r.critical),
+			coalesce(r.warning_clear, r.warning)), 'critical_clear',
+			'must not lie beyond warning_clear')
+$$;
+
+-- A rule as it holds for its subjects, and for those that each of its patches matches.
+CREATE OR REPLACE FUNCTION rule_variants(r alert_rules) RETURNS TABLE (rule alert_rules, patch_id uuid)
+LANGUAGE sql STABLE ROWS 1 SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT r, NULL::uuid
+	UNION ALL
+	SELECT jsonb_populate_record(r, p.changes), p.patch_id FROM rule_patches p WHERE p.rule_id = r.rule_id
+$$;
+
+-- The patch that counts for a subject. NULL: none.
+CREATE OR REPLACE FUNCTION patch_of(p_rule uuid, p_subject jsonb) RETURNS uuid
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT patch_id FROM rule_patches
+	WHERE rule_id = p_rule AND labels_match(match, subject_labels(p_subject))
+	ORDER BY position, patch_id LIMIT 1
+$$;
+
+-- Rules that count the alerts of another one come after it, in the same evaluation.
+CREATE OR REPLACE FUNCTION rule_rank(r alert_rules) RETURNS int
+LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN ((r).params ? 'of_rule')::int;
+
+-- What matchers of routes and silences see of an alert.
+CREATE OR REPLACE FUNCTION alert_labels(a alerts, r alert_rules) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN (r).rule_id IS NULL THEN (a).labels ELSE subject_labels((a).subject) || (r).labels
+		|| jsonb_build_object('rule', (r).name, 'severity', (a).severity) END
+$$;
+
+-- Why an alert changed.
+CREATE OR REPLACE FUNCTION change_reason(p_old alerts, p_new alerts) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+	WHEN coalesce((p_new).state, 'resolved') = 'resolved' THEN (p_new).resolve_reason
+	WHEN (p_new).state = (p_old).state THEN 'severity'
+	WHEN (p_new).state = 'pending' AND (p_old).state = 'firing' THEN 'for'
+	ELSE coalesce((p_new).problem, 'value') END;
+
+-- ---- one evaluation ----------------------------------------------------------------------------------
+CREATE OR REPLACE FUNCTION retired_servers(p_at timestamptz) RETURNS TABLE (server text)
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT vps_name FROM servers WHERE retired_at <= p_at
+	UNION SELECT vps_name FROM agents GROUP BY 1 HAVING bool_and(coalesce(retired_at <= p_at, false))
+$$;
+
+CREATE OR REPLACE FUNCTION new_alert(p_rule uuid, p_key uuid, p_subject jsonb, p_at timestamptz)
+RETURNS alerts LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	a alerts;
+BEGIN
+	a.alert_id := md5(concat(p_rule, p_key, extract(epoch FROM p_at)))::uuid;
+	a.rule_id := p_rule;
+	a.subject_key := p_key;
+	a.subject := p_subject;
+	a.warning_fires := false;
+	a.critical_fires := false;
+	a.last_levels := 0;
+	a.missing := 0;
+	RETURN a;
+END
+$$;
+
+-- The subjects for which something may change: those that have an open alert, and those whose value or
+-- policy raises one. All others cost no more than their value. Alerts of rules that are gone are in each
+-- answer.
+CREATE OR REPLACE FUNCTION rule_hits(p_rules alert_rules[], p_at timestamptz)
+RETURNS TABLE (rule alert_rules, subject jsonb, key uuid, value float8, problem text, old alerts)
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN QUERY
+	WITH variant AS MATERIALIZED (SELECT x.* FROM unnest(p_rules) r, rule_variants(r) x),
+	open AS MATERIALIZED (SELECT a FROM alerts a WHERE a.state <> 'resolved'),
+	hit AS MATERIALIZED (SELECT x.rule, x.patch_id, v.subject, v.value, v.problem, o.a AS old
+		FROM variant x CROSS JOIN LATERAL rule_values(x.rule, p_at) v
+		LEFT JOIN open o ON (o.a).rule_id = (x.rule).rule_id AND (o.a).subject = v.subject
+		WHERE (o.a).alert_id IS NOT NULL OR beyond(v.value, (x.rule).op, (x.rule).warning)
+			OR beyond(v.value, (x.rule).op, (x.rule).critical)
+			OR v.value IS NULL AND policy_of(x.rule, v.problem) IN ('alert', 'own'))
+	SELECT h.rule, h.subject, md5(h.subject::text)::uuid, h.value,
+		CASE WHEN (h.rule).is_active THEN h.problem ELSE 'rule' END, h.old
+	FROM hit h
+	WHERE h.patch_id IS NOT DISTINCT FROM patch_of((h.rule).rule_id, h.subject)
+	UNION ALL
+	SELECT r, (o.a).subject, (o.a).subject_key, NULL, 'missing', o.a
+	FROM open o JOIN unnest(p_rules) r ON r.rule_id = (o.a).rule_id
+	WHERE NOT EXISTS (SELECT FROM hit h WHERE (h.old).alert_id = (o.a).alert_id)
+	UNION ALL
+	SELECT r, (o.a).subject, (o.a).subject_key, NULL, 'rule', o.a
+	FROM open o LEFT JOIN alert_rules r ON r.rule_id = (o.a).rule_id
+	WHERE r.is_active IS NOT TRUE;
+END
+$$;
+
+-- Evaluates rules at one time, and writes the alerts and their changes. Returns how many changed. What
+-- people said of an alert meanwhile is not touched.
+CREATE OR REPLACE FUNCTION judge(p_rules alert_rules[], p_at timestamptz) RETURNS bigint
+LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
+	WITH step AS MATERIALIZED (
+		SELECT h.rule, h.old, alert_step(coalesce(h.old, new_alert((h.rule).rule_id, h.key, h.subject,
+				p_at)), h.value, CASE WHEN r.server IS NULL THEN h.problem ELSE 'retired' END,
+				h.rule, p_at) AS new
+		FROM rule_hits(p_rules, p_at) h LEFT JOIN retired_servers(p_at) r
+			ON r.server = h.subject->>'server'),
+	ended AS (DELETE FROM alerts a USING step s
+		WHERE a.alert_id = (s.old).alert_id AND (s.new).state IS NULL),
+	written AS (
+		INSERT INTO alerts AS a (alert_id, rule_id, subject_key, subject, labels, state, severity,
+			active_since, warning_since, warning_fires, warning_clear_since, critical_since,
+			critical_fires, critical_clear_since, fired_at, resolved_at, resolve_reason, value,
+			threshold, problem, last_levels, missing, evaluated_at)
+		SELECT (new).alert_id, (new).rule_id, (new).subject_key, (new).subject,
+			alert_labels(new, rule), (new).state, (new).severity, (new).active_since,
+			(new).warning_since, (new).warning_fires, (new).warning_clear_since,
+			(new).critical_since, (new).critical_fires, (new).critical_clear_since,
+			(new).fired_at, (new).resolved_at, (new).resolve_reason, (new).value,
+			(new).threshold, (new).problem, (new).last_levels, (new).missing, p_at
+		FROM step WHERE (new).state IS NOT NULL
+		ON CONFLICT (alert_id) DO UPDATE SET (labels, state, severity, active_since, warning_since,
+			warning_fires, warning_clear_since, critical_since, critical_fires,
+			critical_clear_since, fired_at, resolved_at, resolve_reason, value, threshold,
+			problem, last_levels, missing, evaluated_at) = (excluded.labels, excluded.state,
+			excluded.severity, excluded.active_since, excluded.warning_since,
+			excluded.warning_fires, excluded.warning_clear_since, excluded.critical_since,
+			excluded.critical_fires, excluded.critical_clear_since, excluded.fired_at,
+			excluded.resolved_at, excluded.resolve_reason, excluded.value, excluded.threshold,
+			excluded.problem, excluded.last_levels, excluded.missing, excluded.evaluated_at)),
+	changed AS (
+		INSERT INTO alert_changes (at, rule_id, alert_id, subject_key, from_state, to_state, severity,
+			value, reason)
+		SELECT p_at, (new).rule_id, (new).alert_id, (new).subject_key,
+			coalesce((old).state, 'inactive'), coalesce((new).state, 'inactive'), (new).severity,
+			(new).value, change_reason(old, new)
+		FROM step WHERE (old).state IS DISTINCT FROM (new).state
+			OR (old).severity IS DISTINCT FROM (new).severity AND (new).state IS NOT NULL
+		ORDER BY (new).rule_id, (new).subject_key
+		RETURNING 1)
+	SELECT count(*) FROM changed
+$$;
+
+-- ---- the clock -----------------------------------------------------------------------------------------
+-- The last multiple of the interval since the epoch, at p_at or before.
+CREATE OR REPLACE FUNCTION grid_before(p_at timestamptz, p_interval_s int) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN date_bin(make_interval(secs => p_interval_s), p_at, timestamptz '1970-01-01 00:00:00+00');
+
+-- The rules to evaluate at each time after p_from, up to p_to, in order.
+CREATE OR REPLACE FUNCTION due_rules(p_from timestamptz, p_to timestamptz)
+RETURNS TABLE (at timestamptz, rules alert_rules[])
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT at, array_agg(r ORDER BY r.rule_id) FROM alert_rules r, LATERAL generate_series(
+		grid_before(p_from, r.interval_s) + make_interval(secs => r.interval_s), p_to,
+		make_interval(secs => r.interval_s)) at
+	WHERE r.is_active GROUP BY at, rule_rank(r) ORDER BY at, rule_rank(r)
+$$;
+
+-- After an absence from p_down on: what waits goes on, or starts anew if it lasted too long. The next
+-- evaluation of each rule is its first after p_until.
+CREATE OR REPLACE FUNCTION restore_alerts(p_down timestamptz, p_until timestamptz) RETURNS void
+LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
+	UPDATE alerts a SET
+		warning_since = CASE WHEN NOT anew THEN restored_since(a.warning_since,
+			a.warning_fires, wait, down, up, grace) END,
+		critical_since = CASE WHEN NOT anew THEN restored_since(a.critical_since,
+			a.critical_fires, wait, down, up, grace) END,
+		warning_fires = a.warning_fires AND NOT anew,
+		critical_fires = a.critical_fires AND NOT anew,
+		warning_clear_since = CASE WHEN NOT anew THEN a.warning_clear_since + (up - down) END,
+		critical_clear_since = CASE WHEN NOT anew THEN a.critical_clear_since + (up - down) END
+	FROM (SELECT *, up - down > make_interval(secs => tolerance_s) AS anew,
+			make_interval(secs => for_s) AS wait, make_interval(secs => grace_s) AS grace
+		FROM (SELECT alert_id, for_s, grace_s, tolerance_s, grid_before(p_down, interval_s) AS down,
+				grid_before(p_until - interval '1 us', interval_s)
+					+ make_interval(secs => interval_s) AS up
+			FROM alerts JOIN alert_rules USING (rule_id) CROSS JOIN alert_policy
+			WHERE state <> 'resolved') t) x
+	WHERE a.alert_id = x.alert_id
+$$;
+
+-- Evaluates each active rule at each of its times after the last call, up to p_now, and returns what it
+-- did. The lock of the clock's row lets two watchers take turns. A gap longer than catch_up_s is an
+-- absence, and so is a clock that was set back as far: nobody is judged until settle_s later.
+CREATE OR REPLACE FUNCTION evaluate_alerts(p_now timestamptz, p_watcher text DEFAULT NULL) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c alert_clock;
+	p alert_policy;
+	v_began CONSTANT timestamptz := clock_timestamp();
+	v_from timestamptz;
+	v_took_ms float8;
+	v_changes bigint := 0;
+	v_rules int := 0;
+	v record;
+BEGIN
+	SELECT * INTO p FROM alert_policy;
+	SELECT * INTO c FROM alert_clock FOR UPDATE;
+	v_from := coalesce(c.evaluated_until, p_now - interval '1 us');
+	IF abs(extract(epoch FROM p_now - v_from)) > p.catch_up_s THEN
+		c.away_since := coalesce(c.away_since, v_from);
+		c.away_until := p_now + make_interval(secs => p.settle_s);
+		v_from := p_now - interval '1 us';
+	END IF;
+	FOR v IN SELECT * FROM due_rules(v_from, p_now) LOOP
+		CONTINUE WHEN v.at < c.away_until;
+		IF c.away_until IS NOT NULL THEN
+			PERFORM restore_alerts(c.away_since, c.away_until);
+			c.away_since := NULL;
+			c.away_until := NULL;
+		END IF;
+		v_changes := v_changes + judge(v.rules, v.at);
+		v_rules := v_rules + cardinality(v.rules);
+	END LOOP;
+	IF EXISTS (SELECT FROM alerts a LEFT JOIN alert_rules r USING (rule_id)
+			WHERE a.state <> 'resolved' AND r.is_active IS NOT TRUE) THEN
+		v_changes := v_changes + judge('{}', p_now);
+	END IF;
+	v_took_ms := extract(epoch FROM clock_timestamp() - v_began) * 1000;
+	UPDATE alert_clock SET evaluated_until = greatest(v_from, p_now), away_since = c.away_since,
+		away_until = c.away_until, watcher = p_watcher, took_ms = v_took_ms;
+	RETURN jsonb_build_object('rules', v_rules, 'changes', v_changes, 'away_until', c.away_until);
+END
+$$;
+
+SELECT drop_former_functions() \g /dev/null
+GRANT EXECUTE ON FUNCTION evaluate_alerts TO observ_watch;
