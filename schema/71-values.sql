@@ -34,6 +34,8 @@ VALUES
 		"help": "What is made of the samples: docs/alerts.md."},
 	"window_s": {"type": "integer", "default": 300, "min": 1, "max": 2592000,
 		"help": "Length of the window; last has none."},
+	"rows": {"type": "choice", "default": "all", "values": ["all", "5m", "1h"],
+		"help": "Which rows: all samples, or the averages of 5 minutes or an hour, which cost less."},
 	"ahead_s": {"type": "integer", "default": 86400, "min": 1, "max": 31536000,
 		"help": "How far predict looks ahead."}}'),
 (2, 'absent', 'Metric without samples',
@@ -68,6 +70,17 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_te
 		('agent_outbox_bytes', 'agents', 'a.outbox_bytes', '{server,app}'),
 		('agent_rss_kb', 'agents', 'a.rss_kb', '{server,app}'),
 		('agent_files_unreadable', 'agents', 'a.files_unreadable', '{server,app}')
+$$;
+
+-- Where a rule reads a metric: its samples, or (rows is 5m or 1h) the averages of the roll-ups, for long
+-- windows over many servers. These do not tell when a sample arrived. No row: the metric is not rolled up.
+CREATE OR REPLACE FUNCTION metric_source(p_metric text, p_rows text)
+RETURNS TABLE (source text, expr text, subject text[])
+LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 1 SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT CASE p_rows WHEN '5m' THEN p_rows WHEN '1h' THEN p_rows ELSE source END,
+		expr || CASE WHEN p_rows IN ('5m', '1h') THEN '_avg' ELSE '' END, subject
+	FROM alert_metrics() WHERE metric = p_metric
+		AND (p_rows NOT IN ('5m', '1h') OR metric = ANY (rollup_columns()))
 $$;
 
 -- An agent tells of its mounts every 15 minutes, and when one has moved. What it told last counts this long.
@@ -136,6 +149,12 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 		ELSE 'window' END
 $$;
 
+-- Only the newest row tells which file systems a server has. In a window they are those that have values.
+CREATE OR REPLACE FUNCTION subject_by_value(p_pass text, p_source text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT p_source = 'mounts' AND p_pass <> 'newest'
+$$;
+
 -- What a pass computes: one value of a row of its answer. The place is in p_exprs of the pass.
 CREATE OR REPLACE FUNCTION window_value(p_agg text, p_place bigint, p_ahead_s float8) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -152,17 +171,21 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- The rows of a window, and of each the times (t, seconds from now) and values (x1, x2 ...). p_where is on m.
+-- A roll-up counts with the middle of its bucket.
 CREATE OR REPLACE FUNCTION window_rows(p_source text, p_window_s float8, p_exprs text[], p_where text)
 RETURNS text LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT format('SELECT m.vps_name, m.app_name, %s AS more,
-		extract(epoch FROM m."timestamp" - $1)::float8 AS t, %s
-		FROM vps_metrics m%s WHERE %s%s',
+		extract(epoch FROM m."timestamp" - $1)::float8 + %s AS t, %s FROM %s WHERE %s%s',
 		CASE p_source WHEN 'mounts' THEN 'd.mount' ELSE 'NULL::text' END,
+		CASE p_source WHEN '5m' THEN 150 WHEN '1h' THEN 1800 ELSE 0 END,
 		(SELECT string_agg(format('(%s)::float8 AS x%s', e, n), ', ' ORDER BY n)
 			FROM unnest(p_exprs) WITH ORDINALITY u(e, n)),
-		CASE p_source WHEN 'mounts' THEN ' CROSS JOIN LATERAL mounts_of(m.details) d' END,
-		counting_samples(p_window_s),
-		CASE p_source WHEN 'mounts' THEN ' AND m.details IS NOT NULL' END || p_where)
+		CASE p_source WHEN 'mounts' THEN 'vps_metrics m CROSS JOIN LATERAL mounts_of(m.details) d'
+			WHEN '5m' THEN 'metrics_5m m' WHEN '1h' THEN 'metrics_1h m' ELSE 'vps_metrics m' END,
+		CASE WHEN p_source IN ('5m', '1h')
+			THEN format('m."timestamp" >= $1 - %s AND m."timestamp" <= $1', seconds(p_window_s))
+			ELSE counting_samples(p_window_s) END,
+		CASE p_source WHEN 'mounts' THEN ' AND m.details IS NOT NULL' ELSE '' END || p_where)
 $$;
 
 -- The newest row of each agent that is judged. An agent without one in time has a row without values.
@@ -321,6 +344,12 @@ BEGIN
 		|| field_error(k.has_metric AND p_params->>'agg' <> 'last' AND EXISTS (
 			SELECT FROM alert_metrics() m WHERE m.metric = p_metric AND m.source = 'agents'),
 			'params.agg', 'must be last: what an agent says of itself has no history')
+		|| field_error(k.has_metric AND p_params->>'rows' IN ('5m', '1h')
+			AND NOT (p_metric = ANY (rollup_columns())
+				AND coalesce(p_params->>'agg', 'last') IN ('avg', 'min', 'max', 'deriv',
+					'predict')),
+			'params.rows',
+				'must be all: there are no averages of this metric, or agg can''t use them')
 		|| (SELECT coalesce(jsonb_agg(jsonb_build_object('field', 'params.' || left(key, 100),
 				'message', CASE WHEN k.params ? key THEN param_demand(k.params->key)
 				ELSE 'is not known; known are ' || coalesce((
@@ -340,14 +369,14 @@ CREATE OR REPLACE FUNCTION metric_query(r alert_rules, p jsonb) RETURNS text
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT format('SELECT vps_name AS server, app_name AS app, CASE WHEN more IS NOT NULL
 			THEN jsonb_build_object(''mount'', more) END AS more, v1 AS value,
-			CASE WHEN v1 IS NULL THEN ''no data'' END AS problem FROM (%s) q',
+			CASE WHEN v1 IS NULL THEN ''no data'' END AS problem FROM (%s) q%s',
 		pass_query(pass_of(agg), m.source, m.subject,
 			CASE pass_of(agg) WHEN 'newest' THEN r.lookback_s ELSE (p->>'window_s')::float8 END,
 			ARRAY[m.expr], ARRAY[window_value(agg, 1, (p->>'ahead_s')::float8)],
-			narrowed(r, 'a', 'app' = ANY (m.subject)), narrowed(r, 'm', 'app' = ANY (m.subject))))
-	FROM alert_metrics() m,
+			narrowed(r, 'a', 'app' = ANY (m.subject)), narrowed(r, 'm', 'app' = ANY (m.subject))),
+		CASE WHEN subject_by_value(pass_of(agg), m.source) THEN ' WHERE v1 IS NOT NULL' END)
+	FROM metric_source(r.metric, coalesce(p->>'rows', 'all')) m,
 		LATERAL (SELECT CASE r.kind WHEN 'absent' THEN 'absent' ELSE p->>'agg' END) a(agg)
-	WHERE m.metric = r.metric
 $$;
 
 CREATE OR REPLACE FUNCTION count_firing_query(r alert_rules, p jsonb) RETURNS text

@@ -108,7 +108,7 @@ SELECT is(pg_temp.val(pg_temp.rule('threshold', 'mount_percent'), 1201), 'c//=no
 	'for half an hour');
 SELECT is(pg_temp.val(pg_temp.rule('threshold', 'mount_free_gb')), 'c//=4 c//home=no data', 'free space');
 SELECT is(pg_temp.val(pg_temp.rule('threshold', 'mount_percent',
-	'{"agg": "predict", "window_s": 1800, "ahead_s": 3600}')), 'c//=130 c//home=no data c//old=no data',
+	'{"agg": "predict", "window_s": 1800, "ahead_s": 3600}')), 'c//=130',
 	'and where it will be in an hour');
 
 -- ---- the alerts of another rule -------------------------------------------------------------------
@@ -131,7 +131,7 @@ SELECT is((SELECT string_agg(concat_ws(' ', e->>'field', e->>'message'), '; ')
 			'params.agg must be one of last, avg, min, max, rate, irate, increase, deriv, '
 			'changes, resets, '
 			'predict; params.window_s must be a whole number from 1 to 2592000; '
-			'params.x is not known; known are agg, ahead_s, window_s'),
+			'params.x is not known; known are agg, ahead_s, rows, window_s'),
 		('threshold', 'agent_skew_s', '{"agg": "avg"}',
 			'params.agg must be last: what an agent says of itself has no history'),
 		('count_firing', 'cpu_percent', '{}',
