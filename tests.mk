@@ -67,7 +67,7 @@ endif
 
 check-browser: ## the pages in a browser (Selenium, Chromium)
 check-browser: $(PARTS)
-	$(CHECK) browser $(PYTEST) $(PYTEST_ARGS) tests/browser
+	$(CHECK) browser $(PYTEST) $(or $(PYTEST_ARGS),-n 2 --dist loadfile) tests/browser
 
 check-san: ## unit tests and the shorter system tests under AddressSanitizer and UBSan
 	$(Q)$(MAKE) $(JOBS) --no-print-directory -s BUILD=$(BUILD)/san SAN=address,undefined test-parts

@@ -20,21 +20,26 @@ def pytest_configure(config):
         config.option.markexpr = "not soak"
 
 
-# Files whose tests share a costly fixture, or a name on this machine: one worker runs them all. The longest
-# is first, so that no worker is left with it at the end.
-TOGETHER = ("test_readme", "test_packages", "test_newcomer", "test_hub", "test_citus", "test_demo",
-            "test_demo_fleet", "test_sandbox", "test_unit", "test_stolen", "test_tls", "test_install",
-            "test_examples")
+# The longest files, so that no worker is left with one at the end.
+FIRST = ("test_readme", "test_packages", "test_newcomer", "test_hub_large", "test_hub", "test_citus",
+         "test_sandbox", "test_unit", "test_demo", "test_attack_hub", "test_stolen")
+# Tests that share a name on this machine.
+TOGETHER = ("test_demo", "test_install", "test_examples")
+
+
+def shares_a_fixture(item):
+    return any(found[-1].scope == "module" for found in item._fixtureinfo.name2fixturedefs.values())
 
 
 @pytest.hookimpl(tryfirst=True)         # before xdist reads the groups
 def pytest_collection_modifyitems(config, items):
     if not config.pluginmanager.hasplugin("xdist"):
         return
-    items.sort(key=lambda item: (*TOGETHER, item.path.stem).index(item.path.stem))
-    for item in items:
+    items.sort(key=lambda item: (*FIRST, item.path.stem).index(item.path.stem))
+    for item in items:                  # one worker runs what belongs together
         name = item.path.stem
-        item.add_marker(pytest.mark.xdist_group(name if name in TOGETHER else item.nodeid))
+        together = name in TOGETHER or shares_a_fixture(item)
+        item.add_marker(pytest.mark.xdist_group(name if together else item.nodeid))
 
 
 @pytest.fixture(scope="session")

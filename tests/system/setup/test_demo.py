@@ -99,10 +99,13 @@ def sockets_outside(demo):
 
 
 @pytest.fixture
-def demo(tmp_path):
+def demo(cluster_dir):
+    """In a folder whose name is too long for the address of a socket."""
     if not shutil.which("lighttpd", path=os.environ["PATH"] + ":/usr/sbin"):
         pytest.skip("needs lighttpd")
-    d = Demo(tmp_path)
+    folder = cluster_dir / ("long" * 20)
+    folder.mkdir()
+    d = Demo(folder)
     before = sockets_outside(d)
     yield d
     if d.process is not None and d.process.poll() is None:
