@@ -137,7 +137,7 @@ def test_a_fleet_that_is_simulated_and_says_so(demo):
     lines = "SELECT count(*) FROM log_entries WHERE vps_name LIKE '%.simulated'"
     before = int(demo.query(lines))
     assert demo.query("SELECT now() - min(timestamp) > '6 days 23:00' FROM log_entries") == "t"
-    wait_for(lambda: int(demo.query(lines)) > before, "a line of the fleet")
+    wait_for(lambda: int(demo.query(lines)) > before, "a line of the fleet", every=1)
     demo.stop()
     demo.start()
     assert demo.query("SELECT count(*) - count(DISTINCT (vps_name, app_name, stream_offset)) "
