@@ -225,8 +225,10 @@ CREATE TABLE IF NOT EXISTS notifications (
 	not_before timestamptz NOT NULL,        -- of the next try
 	attempts int NOT NULL DEFAULT 0,
 	taken_until timestamptz,                -- a watcher is delivering it
+	taken_by text,
 	sent_at timestamptz,
-	dead_at timestamptz,                    -- given up: a dead letter
+	dead_at timestamptz,                    -- given up: a dead letter, ...
+	replaced_by uuid,                       -- ... but if a later message says it again
 	last_error text,
 	progress jsonb NOT NULL DEFAULT '{}'    -- parts that the peer has accepted; its message id
 );

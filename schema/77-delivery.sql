@@ -1,0 +1,310 @@
+-- ==== 77-delivery: the outbox, from which fleet_watch sends ======================================
+-- take_notifications() leases messages to a watcher, one at a time a channel; the watcher says what became of
+-- each by notification_progress(), notification_sent() or notification_failed(). A lease that runs out (the
+-- watcher died) gives the message to the next one, with the same notification_id: the peer may get twice only
+-- what it had accepted when its answer was lost, and knows it by that id.
+--
+-- What a peer refuses for ever becomes a dead letter, which stays visible, and its channel tells another one.
+-- Time is a parameter.
+
+-- A row a kind of channel. settings and secrets: {"name": {"required", "help"}}. `fleet_watch --print-kinds`
+-- prints these rows, and a test compares.
+CREATE TABLE IF NOT EXISTS channel_kinds (
+	kind text PRIMARY KEY,
+	title text NOT NULL,
+	settings jsonb NOT NULL,
+	secrets jsonb NOT NULL,
+	gap_s float8 NOT NULL                   -- from one message to the next, as the peer's limits want it
+);
+INSERT INTO channel_kinds VALUES
+	('mail', 'E-mail',
+		'{"url": {"required": true, "help": "the mail server: smtp://HOST:587 (STARTTLS) or smtps://HOST"},
+		"from": {"required": true, "help": "the sender''s address"},
+		"to": {"required": true, "help": "addresses, with commas between them"},
+		"user": {"required": false, "help": "login at the mail server"},
+		"tls": {"required": false, "help": "required (default), or none: for a server of this machine"}}',
+		'{"password": {"required": false, "help": "of the login"}}', 0),
+	('slack', 'Slack',
+		'{"channel": {"required": false, "help": "where a bot writes, with a token; an incoming webhook has its own"},
+		"api_url": {"required": false, "help": "instead of https://slack.com/api"}}',
+		'{"url": {"required": false, "help": "an incoming webhook: https://hooks.slack.com/services/..."},
+		"token": {"required": false, "help": "of a bot: xoxb-..."}}', 1),
+	('telegram', 'Telegram',
+		'{"chat_id": {"required": true, "help": "a chat''s number, or @name of a channel"},
+		"thread_id": {"required": false, "help": "a topic of the chat"},
+		"api_url": {"required": false, "help": "instead of https://api.telegram.org"}}',
+		'{"token": {"required": true, "help": "of the bot: 123456:ABC..."}}', 1),
+	('ntfy', 'ntfy',
+		'{"url": {"required": true, "help": "https://ntfy.sh, or your own server"},
+		"topic": {"required": true, "help": "the topic"},
+		"user": {"required": false, "help": "login, without a token"}}',
+		'{"token": {"required": false, "help": "an access token: tk_..."},
+		"password": {"required": false, "help": "of the login"}}', 1),
+	('pagerduty', 'PagerDuty',
+		'{"url": {"required": false, "help": "instead of https://events.pagerduty.com/v2/enqueue"}}',
+		'{"routing_key": {"required": true, "help": "the integration key of a service, Events API v2"}}', 0),
+	('webhook', 'Webhook',
+		'{"url": {"required": true, "help": "gets a POST of JSON, as https://www.standardwebhooks.com says"}}',
+		'{"secret": {"required": false, "help": "whsec_ and Base64: signs each message"},
+		"authorization": {"required": false, "help": "the value of the header Authorization"}}', 0)
+	ON CONFLICT (kind) DO UPDATE SET title = EXCLUDED.title, settings = EXCLUDED.settings,
+		secrets = EXCLUDED.secrets, gap_s = EXCLUDED.gap_s;
+
+-- How it goes with a channel. While its peer is away, one message at a time tries.
+CREATE TABLE IF NOT EXISTS channel_state (
+	channel_id uuid PRIMARY KEY,
+	failures int NOT NULL DEFAULT 0,        -- in a row
+	retry_at timestamptz,                   -- nothing is sent before
+	sent_at timestamptz,                    -- the last success
+	failed_at timestamptz,
+	last_error text
+);
+
+-- Seconds to wait after that many tries failed: 5, 10, 20 ... 600, of which a random half is left out, so that
+-- watchers do not knock together.
+CREATE OR REPLACE FUNCTION delivery_backoff_s(p_failures int, p_random float8) RETURNS float8
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+	SELECT least(5 * 2 ^ least(greatest(p_failures, 1) - 1, 20), 600) * (0.5 + p_random / 2);
+$$;
+
+-- The enabled channel that speaks for another one: along its fallbacks, else any other. Not one of p_via,
+-- which had the message already. NULL: there is none.
+CREATE OR REPLACE FUNCTION fallback_channel(p_channel uuid, p_via uuid[]) RETURNS uuid
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_id uuid := p_channel;
+	v_seen uuid[] := p_via || p_channel;
+BEGIN
+	FOR i IN 1 .. 16 LOOP
+		SELECT f.channel_id INTO v_id FROM channels c JOIN channels f ON f.channel_id = c.fallback_id
+			WHERE c.channel_id = v_id;
+		EXIT WHEN v_id IS NULL;
+		IF NOT v_id = ANY (v_seen) AND EXISTS (SELECT FROM channels WHERE channel_id = v_id
+				AND disabled_at IS NULL) THEN
+			RETURN v_id;
+		END IF;
+	END LOOP;
+	RETURN NULL;
+END
+$$;
+
+-- Gives up on a message: a dead letter. A copy goes to the fallback of its channel.
+CREATE OR REPLACE FUNCTION bury_notification(p_id uuid, p_error text, p_now timestamptz) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v notifications;
+	v_via uuid[];
+	v_to uuid;
+BEGIN
+	UPDATE notifications SET dead_at = p_now, last_error = p_error, taken_until = NULL, taken_by = NULL
+		WHERE notification_id = p_id AND sent_at IS NULL AND dead_at IS NULL RETURNING * INTO v;
+	IF NOT FOUND OR v.kind = 'test' THEN
+		RETURN;
+	END IF;
+	v_via := ARRAY(SELECT jsonb_array_elements_text(coalesce(v.content -> 'via', '[]'))::uuid)
+		|| v.channel_id;
+	v_to := fallback_channel(v.channel_id, v_via);
+	IF v_to IS NOT NULL THEN
+		INSERT INTO notifications (channel_id, group_id, kind, content, made_at, not_before)
+			VALUES (v_to, v.group_id, v.kind, v.content || jsonb_build_object('via', v_via,
+				'instead_of', (SELECT name FROM channels WHERE channel_id = v.channel_id),
+				'instead_why', p_error), v.made_at, p_now);
+	END IF;
+END
+$$;
+
+-- Buries messages of channels that somebody or a refusal has disabled. While a channel fails, also those that a
+-- later one says again: of the same group, with each of its alerts still firing.
+CREATE OR REPLACE FUNCTION tidy_notifications(p_now timestamptz) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM bury_notification(notification_id, 'the channel is disabled: '
+			|| coalesce(c.disabled_reason, 'no reason given'), p_now)
+		FROM notifications n JOIN channels c USING (channel_id)
+		WHERE sent_at IS NULL AND dead_at IS NULL AND c.disabled_at IS NOT NULL AND n.kind <> 'test';
+	PERFORM bury_notification(notification_id, 'the channel was deleted', p_now)
+		FROM notifications n
+		WHERE sent_at IS NULL AND dead_at IS NULL
+			AND NOT EXISTS (SELECT FROM channels c WHERE c.channel_id = n.channel_id);
+	UPDATE notifications o SET dead_at = p_now, replaced_by = l.notification_id
+		FROM notifications l, channel_state s
+		WHERE s.channel_id = o.channel_id AND s.failures > 0
+			AND o.sent_at IS NULL AND o.dead_at IS NULL AND o.kind = 'firing'
+			AND coalesce(o.taken_until <= p_now, true)
+			AND l.channel_id = o.channel_id AND l.group_id = o.group_id AND l.kind = 'firing'
+			AND l.sent_at IS NULL AND l.dead_at IS NULL
+			AND (l.made_at, l.notification_id) > (o.made_at, o.notification_id)
+			AND ARRAY(SELECT a ->> 'alert_id' FROM jsonb_array_elements(o.content -> 'alerts') a)
+				<@ ARRAY(SELECT a ->> 'alert_id' FROM jsonb_array_elements(l.content -> 'alerts') a
+					WHERE a ->> 'status' IS DISTINCT FROM 'resolved');
+END
+$$;
+
+-- Leases up to p_limit messages for p_lease_s, and tells all that sending needs. At most one of a channel, its
+-- least tried and oldest, and none while an earlier one of the same group waits: "resolved" never overtakes
+-- "firing". p_only: this one, whatever its channel's state.
+CREATE OR REPLACE FUNCTION take_notifications(p_watcher text, p_limit int, p_lease_s float8,
+	p_now timestamptz, p_only uuid DEFAULT NULL) RETURNS SETOF jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	IF p_only IS NULL THEN
+		PERFORM tidy_notifications(p_now);
+	END IF;
+	RETURN QUERY WITH due AS (
+		SELECT DISTINCT ON (n.channel_id) n.notification_id, n.made_at
+			FROM notifications n JOIN channels c USING (channel_id)
+				LEFT JOIN channel_state s USING (channel_id)
+			WHERE n.sent_at IS NULL AND n.dead_at IS NULL AND n.not_before <= p_now
+				AND (p_only IS NULL OR n.notification_id = p_only)
+				AND coalesce(n.taken_until <= p_now, true)
+				AND (n.kind = 'test' OR c.disabled_at IS NULL AND coalesce(s.retry_at <= p_now, true))
+				AND (p_only IS NOT NULL OR NOT EXISTS (SELECT FROM notifications t
+					WHERE t.channel_id = n.channel_id AND t.sent_at IS NULL AND t.dead_at IS NULL
+						AND t.taken_until > p_now))
+				AND NOT EXISTS (SELECT FROM notifications e
+					WHERE e.channel_id = n.channel_id AND e.group_id = n.group_id
+						AND e.sent_at IS NULL AND e.dead_at IS NULL
+						AND (e.made_at, e.notification_id) < (n.made_at, n.notification_id))
+			ORDER BY n.channel_id, n.attempts, n.made_at, n.notification_id
+	), mine AS (
+		SELECT n.notification_id FROM notifications n JOIN due USING (notification_id)
+			ORDER BY due.made_at LIMIT p_limit FOR UPDATE OF n SKIP LOCKED
+	), taken AS (
+		UPDATE notifications n SET taken_by = p_watcher, attempts = attempts + 1,
+				taken_until = p_now + make_interval(secs => p_lease_s)
+			FROM mine WHERE n.notification_id = mine.notification_id
+				AND n.sent_at IS NULL AND n.dead_at IS NULL AND coalesce(n.taken_until <= p_now, true)
+			RETURNING n.*
+	)
+	SELECT jsonb_build_object('notification_id', t.notification_id, 'group_id', t.group_id, 'kind', t.kind,
+			'made_at', t.made_at, 'attempts', t.attempts, 'content', t.content,
+			'progress', t.progress, 'channel', jsonb_build_object('channel_id', c.channel_id,
+				'name', c.name, 'kind', c.kind, 'settings', c.settings, 'secrets', c.secrets))
+		FROM taken t JOIN channels c USING (channel_id) ORDER BY t.made_at;
+END
+$$;
+
+-- Some of the message's parts were accepted: whoever sends it again goes on behind them.
+CREATE OR REPLACE FUNCTION notification_progress(p_id uuid, p_progress jsonb) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+	UPDATE notifications SET progress = p_progress
+		WHERE notification_id = p_id AND sent_at IS NULL AND dead_at IS NULL;
+$$;
+
+-- The peer has accepted all of it. Also from a watcher whose lease has run out: accepted is accepted. After an
+-- outage the other messages of the channel need not wait for their own next tries.
+CREATE OR REPLACE FUNCTION notification_sent(p_id uuid, p_progress jsonb, p_now timestamptz) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_channel uuid;
+	v_failures int;
+BEGIN
+	UPDATE notifications SET sent_at = p_now, progress = p_progress, taken_until = NULL, taken_by = NULL,
+			last_error = NULL
+		WHERE notification_id = p_id AND sent_at IS NULL AND dead_at IS NULL
+		RETURNING channel_id INTO v_channel;
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	SELECT failures INTO v_failures FROM channel_state WHERE channel_id = v_channel;
+	INSERT INTO channel_state (channel_id, sent_at, retry_at)
+		SELECT v_channel, p_now, p_now + make_interval(secs => k.gap_s)
+			FROM channels c LEFT JOIN channel_kinds k USING (kind) WHERE c.channel_id = v_channel
+		ON CONFLICT (channel_id) DO UPDATE SET failures = 0, sent_at = p_now,
+			retry_at = EXCLUDED.retry_at;
+	IF v_failures > 1 THEN
+		UPDATE notifications SET not_before = p_now
+			WHERE channel_id = v_channel AND sent_at IS NULL AND dead_at IS NULL AND not_before > p_now;
+	END IF;
+END
+$$;
+
+-- Not accepted. p_what: 'retry', later; 'message', the peer will never take this one; 'channel', nor any other:
+-- the channel is disabled, and its fallback or another channel is told. p_retry_after_s: as the peer asks, a
+-- day at most. After 75 hours a message is given up.
+CREATE OR REPLACE FUNCTION notification_failed(p_id uuid, p_watcher text, p_what text, p_error text,
+	p_retry_after_s float8, p_progress jsonb, p_now timestamptz) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	-- least() alone would make a day of NULL
+	v_asked float8 := CASE WHEN p_retry_after_s > 0 THEN least(p_retry_after_s, 86400) END;
+	v notifications;
+BEGIN
+	UPDATE notifications SET last_error = p_error, progress = p_progress, taken_until = NULL,
+			taken_by = NULL, not_before = p_now + make_interval(secs =>
+				greatest(delivery_backoff_s(attempts, random()), v_asked))
+		WHERE notification_id = p_id AND taken_by = p_watcher AND sent_at IS NULL AND dead_at IS NULL
+		RETURNING * INTO v;
+	IF NOT FOUND THEN
+		RETURN;                         -- another watcher has it
+	END IF;
+	IF p_what = 'message' THEN
+		PERFORM bury_notification(p_id, p_error, p_now);
+	ELSIF v.kind = 'test' THEN
+		UPDATE notifications SET dead_at = p_now WHERE notification_id = p_id;
+	ELSIF p_what = 'channel' THEN
+		PERFORM disable_channel(v.channel_id, p_error, p_now);
+	ELSE
+		INSERT INTO channel_state (channel_id) VALUES (v.channel_id) ON CONFLICT DO NOTHING;
+		UPDATE channel_state SET failures = failures + 1, failed_at = p_now, last_error = p_error,
+				retry_at = p_now + make_interval(secs => greatest(
+					delivery_backoff_s(failures + 1, random()), v_asked))
+			WHERE channel_id = v.channel_id;
+		IF p_now - v.made_at > interval '75 hours' THEN
+			PERFORM bury_notification(p_id, 'given up after 75 hours: ' || p_error, p_now);
+		END IF;
+	END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION disable_channel(p_channel uuid, p_reason text, p_now timestamptz) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v channels;
+	v_to uuid;
+BEGIN
+	UPDATE channels SET disabled_at = p_now, disabled_reason = p_reason, version = version + 1
+		WHERE channel_id = p_channel AND disabled_at IS NULL RETURNING * INTO v;
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	INSERT INTO channel_state (channel_id, failures, failed_at, last_error)
+		VALUES (p_channel, 1, p_now, p_reason)
+		ON CONFLICT (channel_id) DO UPDATE SET failures = channel_state.failures + 1, failed_at = p_now,
+			last_error = p_reason;
+	PERFORM tidy_notifications(p_now);
+	v_to := coalesce(fallback_channel(p_channel, '{}'), (SELECT channel_id FROM channels
+		WHERE disabled_at IS NULL ORDER BY created_at, channel_id LIMIT 1));
+	IF v_to IS NOT NULL THEN
+		INSERT INTO notifications (channel_id, kind, content, made_at, not_before)
+			VALUES (v_to, 'channel', jsonb_build_object('channel', v.name, 'channel_kind', v.kind,
+				'reason', p_reason), p_now, p_now);
+	END IF;
+END
+$$;
+
+-- A message that only says that the channel works. Returns its notification_id.
+CREATE OR REPLACE FUNCTION test_channel(p_channel text, p_by text, p_now timestamptz) RETURNS uuid
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_channel uuid;
+	v_id uuid;
+BEGIN
+	SELECT channel_id INTO v_channel FROM channels WHERE channel_id::text = p_channel OR name = p_channel
+		ORDER BY channel_id::text = p_channel DESC LIMIT 1;
+	IF v_channel IS NULL THEN
+		RAISE EXCEPTION 'there is no channel "%"', p_channel USING ERRCODE = 'OB404',
+			HINT = 'SELECT name FROM observ.channels lists them';
+	END IF;
+	INSERT INTO notifications (channel_id, kind, content, made_at, not_before)
+		VALUES (v_channel, 'test', jsonb_build_object('by', p_by), p_now, p_now)
+		RETURNING notification_id INTO v_id;
+	RETURN v_id;
+END
+$$;
+
+SELECT drop_former_functions() \g /dev/null
+GRANT SELECT ON channel_kinds, channel_state TO observ_hub, observ_watch;
+GRANT EXECUTE ON FUNCTION take_notifications, notification_progress, notification_sent, notification_failed,
+	test_channel TO observ_watch;
+
