@@ -11,6 +11,8 @@ COMMON := \
   level \
   line_start \
   log \
+  net/address \
+  net/hide \
   net/names \
   net/url \
   net/url_mask \

@@ -8,7 +8,6 @@ AGENT := \
   status \
   check/check_attempt \
   check/check_body \
-  check/check_guard \
   check/check_url \
   check/check_verdict \
   check/src_check \

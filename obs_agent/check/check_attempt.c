@@ -8,8 +8,8 @@
 #include "common/buf.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/net/address.h"
 #include "check_body.h"
-#include "check_guard.h"
 #include "check_url.h"
 #include "check_verdict.h"
 #include "obs_agent/self.h"
@@ -150,7 +150,7 @@ static curl_socket_t open_socket(void *data, curlsocktype purpose, struct curl_s
 	int fd;
 
 	(void)purpose;
-	if (a->redirects > 0 && check_is_metadata((const struct sockaddr *)&s->addr)) {
+	if (a->redirects > 0 && address_is_metadata((const struct sockaddr *)&s->addr)) {
 		a->end.stop = METADATA;
 		return CURL_SOCKET_BAD;
 	}

@@ -8,7 +8,7 @@
 
 #include "common/clock.h"
 #include "common/parse.h"
-#include "check_guard.h"
+#include "common/net/hide.h"
 
 struct verdict {
 	const struct check_end *end;
@@ -165,9 +165,9 @@ static void explain_by_curl(struct verdict *v, enum check_error error)
 	const struct secret *secrets = v->end->c->secrets;
 	const char *says = v->end->curl_says;
 	char hidden[CURL_ERROR_SIZE * 2];
-	bool whole = !secrets || (strlen(says) + 1 < CURL_ERROR_SIZE && !check_may_be_respelt(secrets));
+	bool whole = !secrets || (strlen(says) + 1 < CURL_ERROR_SIZE && !secrets_may_be_respelt(secrets));
 
-	if (!*says || !whole || !check_hide(secrets, says, hidden, sizeof hidden))
+	if (!*says || !whole || !secrets_hide(secrets, says, hidden, sizeof hidden))
 		snprintf(hidden, sizeof hidden, "%s", curl_easy_strerror(v->end->code));
 	blame(v, error, "%s.", hidden);
 	for (char *c = v->message; *c; c++)

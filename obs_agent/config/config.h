@@ -19,6 +19,7 @@
 #include "common/arena.h"
 #include "common/err.h"
 #include "common/line_start.h"
+#include "common/net/hide.h"
 #include "common/zone.h"
 
 struct status_range {
@@ -26,12 +27,6 @@ struct status_range {
 };
 
 enum { STATUS_RANGES_MAX = 8 };
-
-/* A text that must not leave the agent. */
-struct secret {
-	const char *text;               /* not empty; as in the URL or header, so perhaps percent-encoded */
-	const struct secret *next;
-};
 
 /* One health check. Strings live as long as the struct config. */
 struct check_config {

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "obs_agent/check/check_guard.h"
+#include "common/net/address.h"
 #include "check_fixture.h"
 
 #include <arpa/inet.h>
@@ -254,7 +254,7 @@ static void assert_hidden(const struct secret *secrets, const char *text, const 
 {
 	char out[64];
 
-	if (check_hide(secrets, text, out, sizeof out))
+	if (secrets_hide(secrets, text, out, sizeof out))
 		assert_string_equal(out, want ? want : "all of it hidden");
 	else
 		assert_null(want);
@@ -342,7 +342,7 @@ static void redirects_lead_to_no_address_of_cloud_metadata(void **state)
 
 		if (!is_four)
 			assert_int_equal(inet_pton(AF_INET6, cases[i].address, &six.sin6_addr), 1);
-		if (check_is_metadata(address) != cases[i].metadata)
+		if (address_is_metadata(address) != cases[i].metadata)
 			fail_msg("%s", cases[i].address);
 	}
 }
