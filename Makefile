@@ -82,14 +82,14 @@ PG_CFLAGS   := $(shell pkg-config --cflags libpq 2>/dev/null || echo -I/usr/incl
 include modules.mk programs.mk
 
 # Where the linker looks for a symbol, in this order: each archive may use those behind it.
-ARCHIVES := $(patsubst %,$(BUILD)/lib%.a,agent hub wire common_loop common_pg common logcore)
+ARCHIVES := $(patsubst %,$(BUILD)/lib%.a,agent hub watch wire common_loop common_pg common logcore)
 LIBS     := -lpq -lssl -lcrypto -lyaml -lcurl -lidn2 -lsystemd -ljson-c -lsodium -lfcgi -lm -pthread
 
 .DEFAULT_GOAL := all
 .PHONY: all
 all: ## build everything
 all: $(BUILD)/obs_agent/obs_agent $(BUILD)/fleet_hub/fleet_hub $(BUILD)/fleet_hub/fleet_hub_admin \
-     $(BUILD)/logcore/logcore $(BUILD)/liblogcore.a $(BUILD)/$(SONAME)
+     $(BUILD)/fleet_watch/fleet_watch $(BUILD)/logcore/logcore $(BUILD)/liblogcore.a $(BUILD)/$(SONAME)
 
 # Rebuild when flags or compiler change.
 $(BUILD)/flags: FORCE
@@ -121,8 +121,9 @@ $(BUILD)/%.o: %.c $(BUILD)/flags | $(BUILD)/deps.ok
 	$(call say,CC,$<)$(CC) $(CFLAGS) $(PG_CFLAGS) -c $< -o $@
 
 # A source that embeds files is compiled again when one of them changes.
-EMBEDDING := $(shell grep -lE '"(common/embed|routes)\.h"' -r common wire obs_agent fleet_hub --include='*.c')
-EMBEDDED  := $(wildcard obs_agent/sql/*) \
+EMBEDDING := $(shell grep -lE '"(common/embed|routes)\.h"' --include='*.c' -r common wire \
+                     obs_agent fleet_hub fleet_watch)
+EMBEDDED  := $(wildcard obs_agent/sql/* fleet_watch/sql/* fleet_watch/*.txt) \
              $(wildcard $(addprefix fleet_hub/,*/*.sql */*.html */*.txt */*.yaml)) \
              $(wildcard fleet_hub/static/* fleet_hub/static/vendor/*) \
              $(BUILD)/schema.made templates/observ-harden.sql templates/install.sh \
@@ -135,6 +136,7 @@ $(BUILD)/libcommon_loop.a: $(COMMON_LOOP:%=$(BUILD)/common/loop/%.o)
 $(BUILD)/libwire.a:      $(WIRE:%=$(BUILD)/wire/%.o)
 $(BUILD)/libagent.a:     $(AGENT:%=$(BUILD)/obs_agent/%.o)
 $(BUILD)/libhub.a:       $(HUB:%=$(BUILD)/fleet_hub/%.o)
+$(BUILD)/libwatch.a:     $(WATCH:%=$(BUILD)/fleet_watch/%.o)
 $(BUILD)/liblogcore.a:   $(LOGCORE:%=$(BUILD)/logcore/%.o)
 
 $(BUILD)/lib%.a: Makefile modules.mk programs.mk
@@ -143,7 +145,9 @@ $(BUILD)/lib%.a: Makefile modules.mk programs.mk
 $(BUILD)/obs_agent/obs_agent:       $(BUILD)/obs_agent/main.o
 $(BUILD)/fleet_hub/fleet_hub:       $(BUILD)/fleet_hub/main.o
 $(BUILD)/fleet_hub/fleet_hub_admin: $(BUILD)/fleet_hub/admin/admin.o
-PROGRAMS := $(BUILD)/obs_agent/obs_agent $(BUILD)/fleet_hub/fleet_hub $(BUILD)/fleet_hub/fleet_hub_admin
+$(BUILD)/fleet_watch/fleet_watch:   $(BUILD)/fleet_watch/main.o
+PROGRAMS := $(BUILD)/obs_agent/obs_agent $(BUILD)/fleet_hub/fleet_hub $(BUILD)/fleet_hub/fleet_hub_admin \
+            $(BUILD)/fleet_watch/fleet_watch
 $(PROGRAMS): $(ARCHIVES)
 	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(ARCHIVES) $(LIBS) -o $@
 
@@ -201,7 +205,7 @@ format: ## clang-format on the lines that differ from the last commit
 include unit.mk tests.mk fuzz.mk bench.mk install.mk
 
 # Of our own folders: other trees below BUILD have files of such names (sysusers.d, invoke-rc.d).
-MADE := $(addprefix $(BUILD)/,common wire logcore obs_agent fleet_hub examples tests bench soak)
+MADE := $(addprefix $(BUILD)/,common wire logcore obs_agent fleet_hub fleet_watch examples tests bench soak)
 -include $(wildcard $(BUILD)/*.d $(MADE:%=%/*.d) $(MADE:%=%/*/*.d))
 
 .PHONY: help clean

@@ -1,4 +1,4 @@
-# What agent and hub are made of, as modules.mk: a module is a line, each folder becomes an archive.
+# What agent, hub and watcher are made of, as modules.mk: a module is a line, each folder becomes an archive.
 AGENT := \
   agent \
   deliver \
@@ -119,3 +119,21 @@ HUB := \
   servers/install \
   servers/server_params \
   service/service
+
+WATCH := \
+  channels/channel \
+  channels/http \
+  channels/mail \
+  channels/mail_text \
+  channels/ntfy \
+  channels/pagerduty \
+  channels/slack \
+  channels/telegram \
+  channels/webhook \
+  deliver \
+  message \
+  ping \
+  transfer \
+  watch \
+  watch_conf \
+  watch_db

@@ -6401,16 +6401,16 @@ CREATE TABLE IF NOT EXISTS channel_kinds (
 );
 INSERT INTO channel_kinds VALUES
 	('mail', 'E-mail',
-		'{"url": {"required": true, "help": "the mail server: smtp://HOST:587 (STARTTLS) or smtps://HOST"},
+		'{"url": {"required": true, "help": "smtp://HOST:587 (STARTTLS) or smtps://HOST"},
 		"from": {"required": true, "help": "the sender''s address"},
 		"to": {"required": true, "help": "addresses, with commas between them"},
 		"user": {"required": false, "help": "login at the mail server"},
-		"tls": {"required": false, "help": "required (default), or none: for a server of this machine"}}',
+		"tls": {"required": false, "help": "required (default), or none, for this machine''s own"}}',
 		'{"password": {"required": false, "help": "of the login"}}', 0),
 	('slack', 'Slack',
-		'{"channel": {"required": false, "help": "where a bot writes, with a token; an incoming webhook has its own"},
+		'{"channel": {"required": false, "help": "where a bot writes; a webhook has its own"},
 		"api_url": {"required": false, "help": "instead of https://slack.com/api"}}',
-		'{"url": {"required": false, "help": "an incoming webhook: https://hooks.slack.com/services/..."},
+		'{"url": {"required": false, "help": "an incoming webhook, https://hooks.slack.com/..."},
 		"token": {"required": false, "help": "of a bot: xoxb-..."}}', 1),
 	('telegram', 'Telegram',
 		'{"chat_id": {"required": true, "help": "a chat''s number, or @name of a channel"},
@@ -6425,9 +6425,9 @@ INSERT INTO channel_kinds VALUES
 		"password": {"required": false, "help": "of the login"}}', 1),
 	('pagerduty', 'PagerDuty',
 		'{"url": {"required": false, "help": "instead of https://events.pagerduty.com/v2/enqueue"}}',
-		'{"routing_key": {"required": true, "help": "the integration key of a service, Events API v2"}}', 0),
+		'{"routing_key": {"required": true, "help": "the integration key of a service"}}', 0),
 	('webhook', 'Webhook',
-		'{"url": {"required": true, "help": "gets a POST of JSON, as https://www.standardwebhooks.com says"}}',
+		'{"url": {"required": true, "help": "gets a POST of JSON, as standardwebhooks.com says"}}',
 		'{"secret": {"required": false, "help": "whsec_ and Base64: signs each message"},
 		"authorization": {"required": false, "help": "the value of the header Authorization"}}', 0)
 	ON CONFLICT (kind) DO UPDATE SET title = EXCLUDED.title, settings = EXCLUDED.settings,
@@ -6443,8 +6443,8 @@ CREATE TABLE IF NOT EXISTS channel_state (
 	last_error text
 );
 
--- Seconds to wait after that many tries failed: 5, 10, 20 ... 600, of which a random half is left out, so that
--- watchers do not knock together.
+-- Seconds to wait after that many tries failed: 5, 10, 20 ... 600. A random half of it is left out, so that
+-- messages do not come together.
 CREATE OR REPLACE FUNCTION delivery_backoff_s(p_failures int, p_random float8) RETURNS float8
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 	SELECT least(5 * 2 ^ least(greatest(p_failures, 1) - 1, 20), 600) * (0.5 + p_random / 2);
@@ -6496,8 +6496,8 @@ BEGIN
 END
 $$;
 
--- Buries messages of channels that somebody or a refusal has disabled. While a channel fails, also those that a
--- later one says again: of the same group, with each of its alerts still firing.
+-- Buries messages of channels that somebody or a refusal has disabled. While a channel fails, also those that
+-- a later one says again: of the same group, with each of its alerts still firing.
 CREATE OR REPLACE FUNCTION tidy_notifications(p_now timestamptz) RETURNS void
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 BEGIN
@@ -6518,14 +6518,15 @@ BEGIN
 			AND l.sent_at IS NULL AND l.dead_at IS NULL
 			AND (l.made_at, l.notification_id) > (o.made_at, o.notification_id)
 			AND ARRAY(SELECT a ->> 'alert_id' FROM jsonb_array_elements(o.content -> 'alerts') a)
-				<@ ARRAY(SELECT a ->> 'alert_id' FROM jsonb_array_elements(l.content -> 'alerts') a
+				<@ ARRAY(SELECT a ->> 'alert_id'
+					FROM jsonb_array_elements(l.content -> 'alerts') a
 					WHERE a ->> 'status' IS DISTINCT FROM 'resolved');
 END
 $$;
 
--- Leases up to p_limit messages for p_lease_s, and tells all that sending needs. At most one of a channel, its
--- least tried and oldest, and none while an earlier one of the same group waits: "resolved" never overtakes
--- "firing". p_only: this one, whatever its channel's state.
+-- Leases up to p_limit messages for p_lease_s, and tells all that sending needs. At most one of a channel,
+-- its least tried and oldest, and none while an earlier one of the same group waits: "resolved" never
+-- overtakes "firing". p_only: this one, whatever its channel's state.
 CREATE OR REPLACE FUNCTION take_notifications(p_watcher text, p_limit int, p_lease_s float8,
 	p_now timestamptz, p_only uuid DEFAULT NULL) RETURNS SETOF jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -6540,14 +6541,16 @@ BEGIN
 			WHERE n.sent_at IS NULL AND n.dead_at IS NULL AND n.not_before <= p_now
 				AND (p_only IS NULL OR n.notification_id = p_only)
 				AND coalesce(n.taken_until <= p_now, true)
-				AND (n.kind = 'test' OR c.disabled_at IS NULL AND coalesce(s.retry_at <= p_now, true))
+				AND (n.kind = 'test' OR c.disabled_at IS NULL
+					AND coalesce(s.retry_at <= p_now, true))
 				AND (p_only IS NOT NULL OR NOT EXISTS (SELECT FROM notifications t
-					WHERE t.channel_id = n.channel_id AND t.sent_at IS NULL AND t.dead_at IS NULL
-						AND t.taken_until > p_now))
+					WHERE t.channel_id = n.channel_id AND t.taken_until > p_now
+						AND t.sent_at IS NULL AND t.dead_at IS NULL))
 				AND NOT EXISTS (SELECT FROM notifications e
 					WHERE e.channel_id = n.channel_id AND e.group_id = n.group_id
 						AND e.sent_at IS NULL AND e.dead_at IS NULL
-						AND (e.made_at, e.notification_id) < (n.made_at, n.notification_id))
+						AND (e.made_at, e.notification_id)
+							< (n.made_at, n.notification_id))
 			ORDER BY n.channel_id, n.attempts, n.made_at, n.notification_id
 	), mine AS (
 		SELECT n.notification_id FROM notifications n JOIN due USING (notification_id)
@@ -6556,11 +6559,12 @@ BEGIN
 		UPDATE notifications n SET taken_by = p_watcher, attempts = attempts + 1,
 				taken_until = p_now + make_interval(secs => p_lease_s)
 			FROM mine WHERE n.notification_id = mine.notification_id
-				AND n.sent_at IS NULL AND n.dead_at IS NULL AND coalesce(n.taken_until <= p_now, true)
+				AND n.sent_at IS NULL AND n.dead_at IS NULL
+				AND coalesce(n.taken_until <= p_now, true)
 			RETURNING n.*
 	)
-	SELECT jsonb_build_object('notification_id', t.notification_id, 'group_id', t.group_id, 'kind', t.kind,
-			'made_at', t.made_at, 'attempts', t.attempts, 'content', t.content,
+	SELECT jsonb_build_object('notification_id', t.notification_id, 'group_id', t.group_id,
+			'kind', t.kind, 'made_at', t.made_at, 'attempts', t.attempts, 'content', t.content,
 			'progress', t.progress, 'channel', jsonb_build_object('channel_id', c.channel_id,
 				'name', c.name, 'kind', c.kind, 'settings', c.settings, 'secrets', c.secrets))
 		FROM taken t JOIN channels c USING (channel_id) ORDER BY t.made_at;
@@ -6568,48 +6572,52 @@ END
 $$;
 
 -- Some of the message's parts were accepted: whoever sends it again goes on behind them.
-CREATE OR REPLACE FUNCTION notification_progress(p_id uuid, p_progress jsonb) RETURNS void
+CREATE OR REPLACE FUNCTION notification_progress(p_id uuid, p_progress jsonb, p_lease_s float8,
+	p_now timestamptz) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
-	UPDATE notifications SET progress = p_progress
+	UPDATE notifications SET progress = p_progress, taken_until = p_now + make_interval(secs => p_lease_s)
 		WHERE notification_id = p_id AND sent_at IS NULL AND dead_at IS NULL;
 $$;
 
--- The peer has accepted all of it. Also from a watcher whose lease has run out: accepted is accepted. After an
--- outage the other messages of the channel need not wait for their own next tries.
-CREATE OR REPLACE FUNCTION notification_sent(p_id uuid, p_progress jsonb, p_now timestamptz) RETURNS void
+-- The peer has accepted all of it, but for what p_note says, such as a recipient. Also from a watcher whose
+-- lease has run out: accepted is accepted. After an outage its other messages need not wait for their own
+-- next tries.
+CREATE OR REPLACE FUNCTION notification_sent(p_id uuid, p_progress jsonb, p_note text, p_now timestamptz)
+RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	v_channel uuid;
 	v_failures int;
 BEGIN
 	UPDATE notifications SET sent_at = p_now, progress = p_progress, taken_until = NULL, taken_by = NULL,
-			last_error = NULL
+			last_error = p_note
 		WHERE notification_id = p_id AND sent_at IS NULL AND dead_at IS NULL
 		RETURNING channel_id INTO v_channel;
 	IF NOT FOUND THEN
 		RETURN;
 	END IF;
 	SELECT failures INTO v_failures FROM channel_state WHERE channel_id = v_channel;
-	INSERT INTO channel_state (channel_id, sent_at, retry_at)
-		SELECT v_channel, p_now, p_now + make_interval(secs => k.gap_s)
+	INSERT INTO channel_state (channel_id, sent_at, last_error, retry_at)
+		SELECT v_channel, p_now, p_note, p_now + make_interval(secs => k.gap_s)
 			FROM channels c LEFT JOIN channel_kinds k USING (kind) WHERE c.channel_id = v_channel
 		ON CONFLICT (channel_id) DO UPDATE SET failures = 0, sent_at = p_now,
-			retry_at = EXCLUDED.retry_at;
+			last_error = p_note, retry_at = EXCLUDED.retry_at;
 	IF v_failures > 1 THEN
 		UPDATE notifications SET not_before = p_now
-			WHERE channel_id = v_channel AND sent_at IS NULL AND dead_at IS NULL AND not_before > p_now;
+			WHERE channel_id = v_channel AND not_before > p_now AND sent_at IS NULL
+				AND dead_at IS NULL;
 	END IF;
 END
 $$;
 
--- Not accepted. p_what: 'retry', later; 'message', the peer will never take this one; 'channel', nor any other:
--- the channel is disabled, and its fallback or another channel is told. p_retry_after_s: as the peer asks, a
--- day at most. After 75 hours a message is given up.
+-- Not accepted. p_what: 'retry', later; 'message', the peer will never take this one; 'channel', nor any
+-- other: the channel is disabled, and its fallback or another channel is told. p_retry_after_s: as the peer
+-- asks, a day at most. After 75 hours a message is given up.
 CREATE OR REPLACE FUNCTION notification_failed(p_id uuid, p_watcher text, p_what text, p_error text,
 	p_retry_after_s float8, p_progress jsonb, p_now timestamptz) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
-	-- least() alone would make a day of NULL
+	-- least(NULL, 86400) is a day
 	v_asked float8 := CASE WHEN p_retry_after_s > 0 THEN least(p_retry_after_s, 86400) END;
 	v notifications;
 BEGIN
@@ -6653,8 +6661,8 @@ BEGIN
 	END IF;
 	INSERT INTO channel_state (channel_id, failures, failed_at, last_error)
 		VALUES (p_channel, 1, p_now, p_reason)
-		ON CONFLICT (channel_id) DO UPDATE SET failures = channel_state.failures + 1, failed_at = p_now,
-			last_error = p_reason;
+		ON CONFLICT (channel_id) DO UPDATE SET failures = channel_state.failures + 1,
+			failed_at = p_now, last_error = p_reason;
 	PERFORM tidy_notifications(p_now);
 	v_to := coalesce(fallback_channel(p_channel, '{}'), (SELECT channel_id FROM channels
 		WHERE disabled_at IS NULL ORDER BY created_at, channel_id LIMIT 1));

@@ -1,4 +1,4 @@
--- The outbox: who gets which message when, and what becomes of it. Time is a parameter, so hours pass at once.
+-- The outbox: who gets which message when, and what becomes of it. Time is a parameter: hours pass at once.
 BEGIN;
 SELECT no_plan();
 SET LOCAL client_min_messages = error;
@@ -25,7 +25,7 @@ CREATE FUNCTION pg_temp.fail(n int, who text, what text, s float8, after float8 
 RETURNS void LANGUAGE sql AS $$
 	SELECT notification_failed(pg_temp.id(n), who, what, 'status 500', after, '{}', pg_temp.at(s)) $$;
 CREATE FUNCTION pg_temp.sent(n int, s float8) RETURNS void LANGUAGE sql AS $$
-	SELECT notification_sent(pg_temp.id(n), '{}', pg_temp.at(s)) $$;
+	SELECT notification_sent(pg_temp.id(n), '{}', NULL, pg_temp.at(s)) $$;
 
 INSERT INTO channels (channel_id, name, kind) VALUES (pg_temp.id(901), 'hook', 'webhook'),
 	(pg_temp.id(902), 'mail', 'mail'), (pg_temp.id(903), 'pager', 'pagerduty');
@@ -114,8 +114,9 @@ SELECT is(pg_temp.take('a', 7001 + 86401), '{202}', 'a day at most, whatever it 
 
 -- ---- 75 hours --------------------------------------------------------------------------------------
 SELECT pg_temp.fail(202, 'a', 'retry', 7001 + 75 * 3600);
-SELECT is((SELECT dead_at IS NOT NULL AND last_error ~ '^given up after 75 hours: status 500' FROM notifications
-	WHERE notification_id = pg_temp.id(202)), true, 'after 75 hours it is a dead letter');
+SELECT is((SELECT dead_at IS NOT NULL AND last_error ~ '^given up after 75 hours: status 500'
+	FROM notifications WHERE notification_id = pg_temp.id(202)), true,
+	'after 75 hours it is a dead letter');
 SELECT is((SELECT channel_id FROM notifications WHERE content ? 'via'), pg_temp.id(902),
 	'whose copy goes to the fallback');
 UPDATE notifications SET sent_at = now() WHERE sent_at IS NULL AND dead_at IS NULL;
@@ -160,7 +161,8 @@ SELECT is((SELECT count(*) FROM take_notifications('a', 5, 45, pg_temp.at(400001
 	WHERE take_notifications ->> 'kind' = 'test'), 1::bigint, 'a test goes to a disabled channel, too');
 SELECT throws_ok($$SELECT test_channel('nope', 'me', now())$$, 'OB404', 'there is no channel "nope"');
 SELECT is(delivery_backoff_s(f, r), s, format('back-off after %s failures', f))
-	FROM (VALUES (1, 1.0, 5.0::float8), (2, 1, 10), (3, 0, 10), (8, 1, 600), (99, 1, 600), (0, 1, 5)) v (f, r, s);
+	FROM (VALUES (1, 1.0, 5.0::float8), (2, 1, 10), (3, 0, 10), (8, 1, 600), (99, 1, 600), (0, 1, 5))
+	v (f, r, s);
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -1,0 +1,1 @@
+SELECT evaluate_alerts(clock_timestamp())

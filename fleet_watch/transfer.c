@@ -1,0 +1,340 @@
+#include "transfer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+
+#include "common/clock.h"
+#include "common/net/address.h"
+
+enum {
+	URL_MAX = 4096,
+	BODY_MAX = 1024 * 1024,
+	ADDRESS_MAX = 400,
+	HEADERS_MAX = 32 * 1024, /* bytes of an answer's headers */
+	CONNECT_S = 10,
+	SAID_MAX = 512, /* of SMTP's last line */
+	COMMAND_MAX = 12,
+};
+
+struct transfer {
+	struct curl_glue *glue;
+	const struct watch_conf *conf;
+	CURL *easy;
+	struct curl_slist *headers, *recipients;
+	struct request request;
+	size_t uploaded; /* of a mail */
+	struct buf body; /* of the answer */
+	size_t header_bytes;
+	bool headers_over, enough;
+	const char *stopped; /* why it was stopped by us, or NULL */
+	char curl_says[CURL_ERROR_SIZE];
+	char line[SAID_MAX];       /* SMTP's last one */
+	char command[COMMAND_MAX]; /* SMTP's last one */
+	transfer_done *done;
+	void *data;
+};
+
+void request_init(struct request *r)
+{
+	*r = (struct request){
+		.url = BUF(URL_MAX), .body = BUF(BODY_MAX), .from = BUF(ADDRESS_MAX), .to = BUF(ADDRESS_MAX)
+	};
+}
+
+void request_free(struct request *r)
+{
+	buf_free(&r->url);
+	buf_free(&r->body);
+	buf_free(&r->from);
+	buf_free(&r->to);
+	for (size_t i = 0; i < r->n_headers; i++)
+		buf_free(&r->header[i]);
+	r->n_headers = 0;
+}
+
+static bool is_mail(const struct transfer *t)
+{
+	return t->request.from.len > 0;
+}
+
+/* ---- libcurl's callbacks ------------------------------------------------------------------ */
+
+/* libcurl unpacks a transfer coding unasked: a small answer would become a large one. */
+static bool is_packed(const char *bytes, size_t n)
+{
+	static const char name[] = "transfer-encoding:";
+	size_t len = sizeof name - 1;
+
+	if (n < len || strncasecmp(bytes, name, len) != 0)
+		return false;
+	for (bytes += len, n -= len; n && strchr(" \t", *bytes); bytes++)
+		n--;
+	return n < 7 || strncasecmp(bytes, "chunked", 7) != 0 || memchr(bytes, ',', n);
+}
+
+static size_t on_header(char *bytes, size_t size, size_t n, void *data)
+{
+	struct transfer *t = data;
+	long status = 0;
+
+	n *= size;
+	t->header_bytes += n;
+	if (is_mail(t))
+		return n;
+	if (t->header_bytes > HEADERS_MAX)
+		t->stopped = "the answer's headers are larger than 32 KiB";
+	else if (is_packed(bytes, n))
+		t->stopped = "the answer has a transfer coding that nobody asked for";
+	if (t->stopped)
+		return 0;
+	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+	t->headers_over = status >= 200 && n <= 2 && (*bytes == '\r' || *bytes == '\n');
+	return n;
+}
+
+static size_t on_body(char *bytes, size_t size, size_t n, void *data)
+{
+	struct transfer *t = data;
+	size_t room = CHANNEL_ANSWER_MAX - t->body.len;
+
+	n *= size;
+	t->enough = n > room || !buf_add(&t->body, bytes, n);
+	return t->enough ? 0 : n;
+}
+
+static size_t on_read(char *to, size_t size, size_t n, void *data)
+{
+	struct transfer *t = data;
+	size_t left = t->request.body.len - t->uploaded;
+
+	n *= size;
+	n = n < left ? n : left;
+	memcpy(to, t->request.body.data + t->uploaded, n);
+	t->uploaded += n;
+	return n;
+}
+
+/* CURLOPT_OPENSOCKETFUNCTION: here the address is known, whatever name led to it. */
+static curl_socket_t open_socket(void *data, curlsocktype purpose, struct curl_sockaddr *s)
+{
+	struct transfer *t = data;
+	const char *local = t->conf->local_peers;
+	bool may_local = strcmp(local, "allow") == 0 || (is_mail(t) && strcmp(local, "mail") == 0);
+	int fd;
+
+	(void)purpose;
+	if (address_is_metadata(&s->addr))
+		t->stopped = "its address is one of cloud metadata or link-local";
+	else if (!may_local && address_is_this_machine(&s->addr))
+		t->stopped = "its address is this machine's own; allow that with local_peers in watch.conf";
+	if (t->stopped)
+		return CURL_SOCKET_BAD;
+	fd = socket(s->family, s->socktype | SOCK_CLOEXEC, s->protocol);
+	if (fd < 0 && errno != EAFNOSUPPORT)
+		t->stopped = "this machine has no socket left";
+	return fd;
+}
+
+/* Remember the last command, not its arguments: those of AUTH are secrets. */
+static void note_command(struct transfer *t, const char *bytes, size_t n)
+{
+	static const char *const commands[] = { "EHLO", "HELO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA" };
+
+	for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+		if (n >= strlen(commands[i]) && strncmp(bytes, commands[i], strlen(commands[i])) == 0)
+			snprintf(t->command, sizeof t->command, "%s", commands[i]);
+}
+
+/* The last line that begins with a status, without control characters. */
+static void note_lines(struct transfer *t, const char *bytes, size_t n)
+{
+	struct buf plain = BUF(2 * SAID_MAX);
+
+	while (n && (bytes[n - 1] == '\n' || bytes[n - 1] == '\r'))
+		n--;
+	for (size_t i = n; i > 0; i--)
+		if (bytes[i - 1] == '\n') {
+			bytes += i;
+			n -= i;
+			break;
+		}
+	message_plain(&plain, (struct text){ bytes, n < SAID_MAX / 2 ? n : SAID_MAX / 2 });
+	if (n >= 3 && bytes[0] >= '2' && bytes[0] <= '5')
+		snprintf(t->line, sizeof t->line, "%.*s", (int)plain.len, plain.data);
+	buf_free(&plain);
+}
+
+static int on_debug(CURL *easy, curl_infotype type, char *bytes, size_t n, void *data)
+{
+	struct transfer *t = data;
+
+	(void)easy;
+	if (type == CURLINFO_HEADER_OUT)
+		note_command(t, bytes, n);
+	else if (type == CURLINFO_HEADER_IN)
+		note_lines(t, bytes, n);
+	else if (type == CURLINFO_DATA_OUT)
+		snprintf(t->command, sizeof t->command, ".");
+	return 0;
+}
+
+/* ---- its end ------------------------------------------------------------------------------ */
+
+static void transfer_free(struct transfer *t)
+{
+	if (!t)
+		return;
+	curl_easy_cleanup(t->easy);
+	curl_slist_free_all(t->headers);
+	curl_slist_free_all(t->recipients);
+	request_free(&t->request);
+	buf_free(&t->body);
+	free(t);
+}
+
+/* Of a mail that was not taken: the server's own words, if it has refused something. */
+static void read_mail_answer(const struct transfer *t, CURLcode code, const char *why, struct answer *a)
+{
+	a->said = code == CURLE_OK ? "" : why;
+	if (code == CURLE_OK || t->line[0] < '4' || t->stopped || code == CURLE_OPERATION_TIMEDOUT)
+		return;
+	a->status = strtol(t->line, NULL, 10);
+	a->said = t->line;
+}
+
+static bool on_done(CURL *easy, CURLcode code, void *data)
+{
+	struct transfer *t = data;
+	const char *why = t->stopped ? t->stopped : t->curl_says[0] ? t->curl_says : curl_easy_strerror(code);
+	struct answer a = { .retry_after_s = -1,
+			    .command = t->command,
+			    .said = why,
+			    .body = { t->body.data ? t->body.data : "", t->body.len } };
+	curl_off_t after = 0;
+
+	if (is_mail(t)) {
+		read_mail_answer(t, code, why, &a);
+	} else if (t->headers_over) {
+		curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &a.status);
+		if (!curl_easy_getinfo(easy, CURLINFO_RETRY_AFTER, &after) && after > 0)
+			a.retry_after_s = (double)after;
+	}
+	t->done(t->data, &a);
+	transfer_free(t);
+	return false;
+}
+
+/* ---- options ------------------------------------------------------------------------------ */
+
+#define SET(option, value) r = r ? r : curl_easy_setopt(t->easy, option, value)
+
+static CURLcode set_limits(struct transfer *t)
+{
+	long timeout_ms = (long)t->conf->delivery_timeout_s * 1000;
+	CURLcode r = CURLE_OK;
+
+	SET(CURLOPT_URL, buf_cstr(&t->request.url));
+	SET(CURLOPT_TIMEOUT_MS, timeout_ms);
+	SET(CURLOPT_CONNECTTIMEOUT_MS, timeout_ms < CONNECT_S * 1000L ? timeout_ms : CONNECT_S * 1000L);
+	SET(CURLOPT_PROXY, "");
+	SET(CURLOPT_NOSIGNAL, 1L);
+	SET(CURLOPT_FOLLOWLOCATION, 0L);
+	SET(CURLOPT_FRESH_CONNECT, 1L);
+	SET(CURLOPT_FORBID_REUSE, 1L);
+	SET(CURLOPT_ERRORBUFFER, t->curl_says);
+	SET(CURLOPT_HEADERFUNCTION, on_header);
+	SET(CURLOPT_HEADERDATA, t);
+	SET(CURLOPT_WRITEFUNCTION, on_body);
+	SET(CURLOPT_WRITEDATA, t);
+	SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);
+	SET(CURLOPT_OPENSOCKETDATA, t);
+	SET(CURLOPT_USERNAME, t->request.user);
+	SET(CURLOPT_PASSWORD, t->request.password);
+	if (*t->conf->ca_file)
+		SET(CURLOPT_CAINFO, t->conf->ca_file);
+	return r;
+}
+
+static CURLcode set_http(struct transfer *t)
+{
+	CURLcode r = CURLE_OK;
+
+	for (size_t i = 0; i < t->request.n_headers; i++) {
+		struct curl_slist *more = curl_slist_append(t->headers, buf_cstr(&t->request.header[i]));
+
+		if (!more)
+			return CURLE_OUT_OF_MEMORY;
+		t->headers = more;
+	}
+	SET(CURLOPT_PROTOCOLS_STR, "http,https");
+	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	SET(CURLOPT_USERAGENT, "observ/" OBSERV_VERSION);
+	SET(CURLOPT_HTTPHEADER, t->headers);
+	SET(CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
+	SET(CURLOPT_HTTP09_ALLOWED, 0L);
+	if (t->request.body.len) {
+		SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)t->request.body.len);
+		SET(CURLOPT_POSTFIELDS, t->request.body.data);
+	}
+	return r;
+}
+
+static CURLcode set_mail(struct transfer *t)
+{
+	CURLcode r = CURLE_OK;
+
+	t->recipients = curl_slist_append(NULL, buf_cstr(&t->request.to));
+	if (!t->recipients)
+		return CURLE_OUT_OF_MEMORY;
+	SET(CURLOPT_PROTOCOLS_STR, "smtp,smtps");
+	SET(CURLOPT_USE_SSL, t->request.must_encrypt ? (long)CURLUSESSL_ALL : (long)CURLUSESSL_NONE);
+	SET(CURLOPT_MAIL_FROM, buf_cstr(&t->request.from));
+	SET(CURLOPT_MAIL_RCPT, t->recipients);
+	SET(CURLOPT_UPLOAD, 1L);
+	SET(CURLOPT_INFILESIZE_LARGE, (curl_off_t)t->request.body.len);
+	SET(CURLOPT_READFUNCTION, on_read);
+	SET(CURLOPT_READDATA, t);
+	SET(CURLOPT_VERBOSE, 1L);
+	SET(CURLOPT_DEBUGFUNCTION, on_debug);
+	SET(CURLOPT_DEBUGDATA, t);
+	return r;
+}
+#undef SET
+
+struct transfer *transfer_start(struct curl_glue *glue, const struct watch_conf *conf, struct request *r,
+				transfer_done *done, void *data, struct err *e)
+{
+	struct transfer *t = calloc(1, sizeof *t);
+
+	if (!t) {
+		request_free(r);
+		err_set(e, ENOMEM, "out of memory");
+		return NULL;
+	}
+	*t = (struct transfer){ .glue = glue,
+				.conf = conf,
+				.request = *r,
+				.body = BUF(CHANNEL_ANSWER_MAX),
+				.done = done,
+				.data = data,
+				.easy = curl_easy_init() };
+	request_init(r);
+	if (!t->easy || set_limits(t) || (is_mail(t) ? set_mail(t) : set_http(t)) ||
+	    curl_glue_add(glue, t->easy, CURL_LANE_FAST, NULL, on_done, t, NULL) < 0) {
+		transfer_free(t);
+		err_set(e, ENOMEM, "out of memory for a request");
+		return NULL;
+	}
+	return t;
+}
+
+void transfer_cancel(struct transfer *t)
+{
+	if (!t)
+		return;
+	curl_glue_remove(t->glue, t->easy);
+	transfer_free(t);
+}

@@ -1,0 +1,31 @@
+/*
+ * transfer.h - one request to a peer, by libcurl, and what came back.
+ *
+ * Owns the limits: of time, of the bytes that are read, of protocols, and of addresses (a channel must not
+ * lead to this machine or to a cloud's metadata). Follows no redirect, uses no proxy, and never sends twice
+ * by itself: each request has its own connection. Leaves out what an answer means (channels/channel.h).
+ */
+#ifndef FLEET_WATCH_TRANSFER_H
+#define FLEET_WATCH_TRANSFER_H
+
+#include "channels/channel.h"
+#include "common/loop/curl_glue.h"
+#include "watch_conf.h"
+
+struct transfer;
+
+/* `a` lives during the call. */
+typedef void transfer_done(void *data, const struct answer *a);
+
+/* Start a POST of r->body, or a mail; without a body a GET. Takes what is in `r`, also on failure. `done` is
+ * called once, not from here, unless transfer_cancel() comes first; the transfer is gone when it returns. */
+struct transfer *transfer_start(struct curl_glue *glue, const struct watch_conf *conf, struct request *r,
+				transfer_done *done, void *data, struct err *e);
+
+/* Accepts NULL. */
+void transfer_cancel(struct transfer *t);
+
+void request_init(struct request *r);
+void request_free(struct request *r);
+
+#endif

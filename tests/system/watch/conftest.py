@@ -1,0 +1,1 @@
+from watching import make_watcher, watched  # noqa: F401
