@@ -22,6 +22,7 @@ enum { PAGE_MS = PAGE_TIMEOUT_MS };
 enum {
 	SERVERS_MAX = 1000,             /* on a page of the fleet */
 	PAGE_NUMBER_MAX = 1000000,
+	LABEL_MAX = 63,                 /* characters of its name, see label_errors() */
 };
 
 /* How many servers: all of them in a file, as many as fleet.sql thinks best on a page that says nothing. */
@@ -51,6 +52,28 @@ static int param_page(struct params *p, const struct param *row, const char *val
 	return params_add(p, value, e);
 }
 
+/* Tags are no label to group by: a server has many. */
+static int param_group(struct params *p, const struct param *row, const char *value, struct err *e)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+
+	if (value[strspn(value, letters)] || strlen(value) > LABEL_MAX || strcmp(value, "tags") == 0)
+		return params_refuse(row, value, "write the name of a label, such as environment or team", e);
+	return params_add(p, value, e);
+}
+
+/* A label and its value; without a value for servers that don't have the label. */
+static int param_label(struct params *p, const struct param *row, const char *value, struct err *e)
+{
+	const char *eq = strchr(value, '=');
+
+	if (*value && (!eq || eq == value))
+		return params_refuse(row, value, "write LABEL=VALUE", e);
+	if (params_add_copy(p, (struct text){ value, eq ? (size_t)(eq - value) : 0 }, e) < 0)
+		return -e->code;
+	return params_add(p, eq ? eq + 1 : "", e);
+}
+
 static int param_version(struct params *p, const struct param *row, const char *value, struct err *e)
 {
 	(void)row;
@@ -69,6 +92,8 @@ static const struct param fleet_params[] = {
 	{ "team",   param_text,   "" },
 	{ "tag",    param_text,   "" },
 	{ "",       param_version, NULL },      /* $10 */
+	{ "group",  param_group,  "" },
+	{ "label",  param_label,  "" },         /* $12, $13 */
 	{ NULL,     NULL,         NULL },
 };
 

@@ -6,7 +6,8 @@
 
 /* What lives in a page's address. Everything else is dropped from links. */
 static const char *const kept_params[] = { "q",  "state", "sort",   "view",    "range", "from",
-					   "to", "show",  "counts", "columns", "wrap" };
+					   "to", "show",  "counts", "columns", "wrap",
+					   "environment", "team", "tag", "group", "label" };
 
 bool link_url(const void *ctx, struct text in, struct buf *out)
 {

@@ -1,7 +1,8 @@
 -- The fleet: servers with their applications, what is broken first.
 -- $1 words in the name of a server or an application, $2 state, $3 sort, $4 servers of a page (NULL: all, 0:
 -- as many as are best), $5 number of the page, $6 view: 'wall' has names and states alone,
--- $7 to $9 environment, team and tag of a server, $10 the hub's version
+-- $7 to $9 environment, team and tag of a server, $10 the hub's version, $11 the label by which servers are
+-- grouped, $12 and $13 a label and its value, which is '' for servers without it
 --
 -- States are those of schema/15-states.sql, by the database's clock. All agents are judged, by one row of
 -- each in agents, latest_samples and latest_checks; all else is read of the servers of the page. A sample
@@ -53,26 +54,36 @@ WITH a AS MATERIALIZED (
 			false) AS ill
 	FROM judged ORDER BY vps_name, (cpu_percent IS NULL), seen_s
 ), labelled AS MATERIALIZED (
-	SELECT vps_name FROM observ.servers WHERE $7 || $8 || $9 <> ''
-		AND ($7 = '' OR labels->>'environment' = $7) AND ($8 = '' OR labels->>'team' = $8)
-		AND ($9 = '' OR labels->'tags' ? $9)
+	SELECT vps_name, labels FROM observ.servers WHERE $7 || $8 || $9 || $11 || $12 <> ''
 ), servers AS MATERIALIZED (
 	SELECT vps_name, min(state_rank(state)) AS worst, bool_or(state = $2) AS has_state,
 		sum(errors_per_min) AS errors_per_min, sum(checks) AS checks, sum(failing) AS failing,
 		min(seen_s) AS seen_s, count(*) AS n_apps
 	FROM judged WHERE fits GROUP BY vps_name
+), ranked AS MATERIALIZED (
+	SELECT h.*, rank, n_apps, checks, failing, errors_per_min, seen_s,
+		CASE WHEN $11 <> '' THEN coalesce(labels->>$11, '') END AS label
+	FROM servers s JOIN hosts h USING (vps_name) LEFT JOIN labelled l USING (vps_name)
+	CROSS JOIN LATERAL (SELECT CASE WHEN ill THEN least(worst, state_rank('degraded'))
+		ELSE worst END AS rank) r
+	WHERE ($2 = '' OR has_state OR ($2 = 'degraded' AND ill))
+		AND ($7 = '' OR labels->>'environment' = $7) AND ($8 = '' OR labels->>'team' = $8)
+		AND ($9 = '' OR labels->'tags' ? $9) AND ($12 = '' OR coalesce(labels->>$12, '') = $13)
+), groups AS MATERIALIZED (                     -- the worst first, servers without the label at the end
+	SELECT label, row_number() OVER (ORDER BY min(rank), label = '', label) AS turn,
+		json_build_object('label', label, 'n', sum(n), 'state', (array_agg(state ORDER BY rank))[1],
+			'states', json_agg(json_build_object('state', state, 'n', n) ORDER BY rank)) AS told
+	FROM (SELECT label, rank, count(*) AS n, ('{down,offline,degraded,up,retired}'::text[])[rank] AS state
+		FROM ranked WHERE label IS NOT NULL GROUP BY 1, 2) x
+	GROUP BY label
 ), placed AS MATERIALIZED (
-	SELECT h.*, rank, n_apps, checks, failing, errors_per_min, seen_s, row_number() OVER (ORDER BY
+	SELECT r.*, row_number() OVER (ORDER BY turn,
 			CASE $3 WHEN 'cpu' THEN -cpu_percent WHEN 'memory' THEN -memory_percent
 				WHEN 'disk' THEN -disk_percent WHEN 'load' THEN -load_avg_1m
 				WHEN 'errors' THEN -errors_per_min WHEN 'seen' THEN -seen_s WHEN 'name'
 					THEN NULL
 				ELSE rank END NULLS LAST, vps_name) AS place
-	FROM servers s JOIN hosts h USING (vps_name) LEFT JOIN labelled l USING (vps_name)
-	CROSS JOIN LATERAL (SELECT CASE WHEN ill THEN least(worst, state_rank('degraded'))
-		ELSE worst END AS rank) r
-	WHERE ($2 = '' OR has_state OR ($2 = 'degraded' AND ill))
-		AND ($7 || $8 || $9 = '' OR l.vps_name IS NOT NULL)
+	FROM ranked r LEFT JOIN groups USING (label)
 ), paged AS MATERIALIZED (                      -- many servers: a row of the page has all applications
 	SELECT found, size, pages, least($5::int, pages) AS page, found > few AND $4::int IS NOT NULL AS many
 	FROM (SELECT count(*) AS found, 80 AS few FROM placed) n
@@ -80,7 +91,9 @@ WITH a AS MATERIALIZED (
 		WHEN $6 = 'wall' THEN 1000 ELSE few END AS size) s
 	CROSS JOIN LATERAL (SELECT greatest(ceil(found / size::numeric), 1)::int AS pages) p
 ), chosen AS MATERIALIZED (
-	SELECT c.*, many, ('{down,offline,degraded,up,retired}'::text[])[rank] AS state FROM paged, placed c
+	SELECT c.*, many, ('{down,offline,degraded,up,retired}'::text[])[rank] AS state,
+		label IS DISTINCT FROM lag(label) OVER (ORDER BY place) AS starts
+	FROM paged, placed c
 	WHERE place > (page - 1) * size::bigint AND place <= page * size::bigint
 ), shown AS MATERIALIZED (
 	SELECT j.*, many AND n_apps > 1 AS named, row_number() OVER (PARTITION BY j.vps_name
@@ -164,6 +177,11 @@ SELECT json_build_object(
 			VALUES ('environment', labels->>'environment'), ('team', labels->>'team')) v(label,
 				value)
 		WHERE retired_at IS NULL AND value IS NOT NULL GROUP BY 1, 2 ORDER BY n DESC LIMIT 30) g),
+	'labels', (SELECT json_agg(json_build_object('key', key, 'current', key = $11) ORDER BY n DESC, key)
+		FROM (SELECT key, count(*) AS n FROM observ.servers, jsonb_object_keys(labels) key
+			WHERE retired_at IS NULL AND key <> 'tags' GROUP BY key ORDER BY n DESC, key LIMIT 20) k),
+	'by', (SELECT json_agg(told ORDER BY turn) FROM groups WHERE turn <= 200),
+	'by_more', (SELECT nullif(greatest(count(*) - 200, 0), 0) FROM groups),
 	'wall', (SELECT json_agg(json_build_object('state', state, 'n', n, 'names', names) ORDER BY rank)
 		FROM (SELECT state, rank, count(*) AS n,
 			json_agg(json_build_object('vps', vps_name) ORDER BY place) AS names
@@ -174,7 +192,10 @@ SELECT json_build_object(
 		'cores', cpu_count, 'memory_total_mb', memory_total_mb, 'disk_total_gb', disk_total_gb,
 		'stale', stale, 'seen_s', floor(seen_s), 'errors_per_min', errors_per_min::float8,
 		'checks', nullif(checks, 0), 'failing', failing, 'passing', checks - failing,
-		'bad', failing > 0, 'several', n_apps > 1 AND NOT many, 'cpu_hour', cpu_hour, 'apps', list)
+		'bad', failing > 0, 'several', n_apps > 1 AND NOT many, 'cpu_hour', cpu_hour, 'group', label,
+		'group_starts', (SELECT coalesce(json_agg(told), '[]') FROM groups g
+			WHERE starts AND g.label = chosen.label),
+		'apps', list)
 		ORDER BY place), '[]')
 		FROM chosen JOIN apps USING (vps_name) LEFT JOIN sparks USING (vps_name)
 		CROSS JOIN LATERAL (SELECT concat_ws('; ',

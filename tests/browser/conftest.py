@@ -65,6 +65,9 @@ def fleet(cluster):
     database.query("""DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'hub') THEN
         CREATE ROLE hub LOGIN IN ROLE observ_hub; END IF; END $$""")
     seed_fleet.seed(database)
+    database.query("""INSERT INTO servers (vps_name, labels, created_by) SELECT DISTINCT vps_name,
+        jsonb_build_object('environment', CASE WHEN vps_name LIKE 'fra%' THEN 'production' ELSE 'staging' END,
+            'team', split_part(vps_name, '-', 1)), 'test' FROM agents WHERE vps_name < 'nyc-2'""")
     yield database
     database.drop()
 

@@ -8,6 +8,7 @@ WIDTHS = (1280, 390)
 THEMES = ("light", "dark")
 PAGES = {
     "fleet": ("/", {}),
+    "fleet-groups": ("/", {"group": "environment"}),
     "server": ("/servers/fra-1", {"range": "6h"}),
     "server-checks": ("/servers/ams-1", {}),
     "server-delivery": ("/servers/fra-1", {"range": "6h"}),

@@ -115,3 +115,85 @@ def test_one_server_with_many_applications_is_one_row_of_twenty(hub, fleet):
         assert hub.get("/", format="csv", q="wide").text.count("\nwide,") == 150
     finally:
         fleet.query("DELETE FROM agents WHERE vps_name = 'wide'")
+
+
+# ---- groups by labels -----------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def labelled(fleet):
+    """prod: srv-0000 to srv-0599, "test & <b>": the next 600, the rest without; the broken ones are the last."""
+    fleet.query("""INSERT INTO servers (vps_name, labels, created_by)
+        SELECT vps_name, jsonb_build_object('environment', CASE WHEN n <= 600 THEN 'prod' ELSE 'test & <b>' END,
+            'region', 'r' || n % 3, 'tags', '["a"]'::jsonb), 'test'
+        FROM (SELECT DISTINCT vps_name, dense_rank() OVER (ORDER BY vps_name) AS n FROM agents) s
+        WHERE n <= 1200""")
+    yield fleet
+    fleet.query("TRUNCATE servers")
+
+
+def groups(answer):
+    return [(g["label"], g["n"], g["state"], {s["state"]: s["n"] for s in g["states"]})
+            for g in answer.json["by"]]
+
+
+def test_groups_have_counts_and_their_worst_state_and_come_worst_first(hub, labelled):
+    answer = hub.get("/", format="json", group="environment")
+    assert groups(answer) == [("", 300, "down", {"down": BROKEN, "up": 300 - BROKEN}),
+                              ("prod", 600, "up", {"up": 600}), ("test & <b>", 600, "up", {"up": 600})]
+    labelled.query("""UPDATE latest_checks SET success = false WHERE vps_name =
+        (SELECT min(vps_name) FROM agents)""")
+    assert [(label, state) for label, _, state, _ in groups(hub.get("/", format="json", group="environment"))
+            ] == [("prod", "down"), ("", "down"), ("test & <b>", "up")], "without a label: last of its state"
+    labelled.query("UPDATE latest_checks SET success = true WHERE vps_name = (SELECT min(vps_name) FROM agents)")
+    assert groups(hub.get("/", format="json", group="region", environment="prod")) == [
+        ("r0", 200, "up", {"up": 200}), ("r1", 200, "up", {"up": 200}), ("r2", 200, "up", {"up": 200})]
+    assert {k["key"]: k["current"] for k in hub.get("/", format="json", group="region").json["labels"]} == {
+        "environment": False, "region": True}
+
+
+def test_pages_of_groups_join_and_each_group_has_its_head(hub, labelled):
+    seen, heads, page = [], [], 1
+    while page:
+        answer = hub.get("/", group="environment", page=str(page)).text
+        seen += rows(answer)
+        heads += re.findall(r'<th colspan="9" scope="rowgroup"><span class="name">([^<]*)</span>', answer)
+        page = re.search(r'rel="next" href="[^"]*page=(\d+)', answer)
+        page = page and int(page[1])
+    assert len(seen) == len(set(seen)) == SERVERS
+    once = [head for head, former in zip(heads, [None, *heads]) if head != former]
+    assert once == ["no environment", "prod", "test &amp; &lt;b&gt;"]
+
+
+def test_a_group_leads_to_its_servers(hub, labelled):
+    page = hub.get("/", group="environment", sort="name").text
+    links = re.findall(r'<li class="\w+"><a href="(\?[^"]*)"><span class="name">', page)
+    assert len(links) == 3
+    found = {}
+    for link in links:
+        answer = hub.get("/" + link.replace("&amp;", "&") + "&format=json").json
+        assert "sort=name" in link and "group=environment" in link
+        found[answer["by"][0]["label"]] = (answer["servers_found"], len(answer["by"]))
+    assert found == {"": (300, 1), "prod": (600, 1), "test & <b>": (600, 1)}
+    chip = re.search(r'<a class="chip" href="([^"]*)">environment=prod', hub.get(
+        "/", label="environment=prod", group="region").text)
+    assert chip and "label" not in chip[1] and "group=region" in chip[1]
+
+
+def test_other_links_keep_the_filter(hub, labelled):
+    page = hub.get("/", environment="prod", team="", tag="a", group="region").text
+    sort = re.search(r'href="([^"]*sort=cpu[^"]*)"', page)[1]
+    assert "environment=prod" in sort and "tag=a" in sort and "group=region" in sort
+    assert 'name="group" value="region"' in page
+
+
+@pytest.mark.parametrize("query", [{"group": "tags"}, {"group": "a b"}, {"group": "x" * 64}, {"label": "x"},
+                                   {"label": "=x"}], ids=str)
+def test_what_is_no_label_is_refused(hub, query):
+    answer = hub.get("/", **query)
+    assert answer.status == 400 and list(query)[0] in answer.text
+
+
+def test_a_page_of_groups_is_small(hub, labelled):
+    assert len(hub.get("/", group="environment").body) < PAGE_KB * 1000
+    csv = hub.get("/", group="environment", format="csv").text.splitlines()
+    assert "group" in csv[0].split(",") and "group_starts" not in csv[0]

@@ -16,8 +16,9 @@ SEARCH = [json.dumps(tree) for tree in ({}, {"text": "timeout", "quoted": False}
                                         {"context": "user_id", "op": "=", "value": "42"})]
 HOURS = [(1, 3600), (24, 86400), (168, 604800), (2160, 7776000)]
 NONE = [None] * 7
-PAGES = ([("fleet", ["", "", sort, size, "1", view, "", "", "", "0"])
-          for sort in ("", "cpu") for size in ("0", "1000", None) for view in ("", "wall")]
+PAGES = ([("fleet", ["", "", sort, size, "1", view, "", "", "", "0", group, "", ""])
+          for sort, group in (("", ""), ("cpu", ""), ("", "team")) for size in ("0", "1000", None)
+          for view in ("", "wall")]
          + [(page, ["srv-0003", None, None, str(seconds)]) for page in ("server", "checks", "losses")
             for _, seconds in HOURS]
          + [("delivery", ["srv-0003"])]
