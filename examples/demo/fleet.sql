@@ -221,6 +221,10 @@ LANGUAGE sql SET search_path = simulated, observ, pg_catalog AS $$
 		SELECT at, vps_name, app_name, level, logger, message, context, stream_id, ends - bytes,
 			at + interval '1 s'
 		FROM placed ORDER BY at
+	), released AS (                        -- as templates/deploy-hook.sh tells the hub
+		INSERT INTO deploys ("timestamp", vps_name, app_name, release, note)
+		SELECT at, vps_name, app_name, context->>'release', message
+		FROM placed WHERE logger = 'deploy' ORDER BY at
 	)
 	UPDATE log_streams s SET "position" = greatest(s."position", p.ends),
 		updated_at = greatest(s.updated_at, reports_until(a.silent, p_began, p_until))
@@ -285,7 +289,7 @@ DECLARE
 	t text;
 BEGIN
 	FOREACH t IN ARRAY '{servers,agents,log_streams,vps_metrics,health_checks,log_entries,latest_samples,'
-			'latest_checks,metrics_5m,metrics_1h}'::text[] LOOP
+			'latest_checks,metrics_5m,metrics_1h,deploys}'::text[] LOOP
 		EXECUTE format('DELETE FROM %I WHERE vps_name IN (SELECT vps_name FROM host)', t);
 	END LOOP;
 END

@@ -179,7 +179,8 @@ SELECT json_build_object(
 		WHERE retired_at IS NULL AND value IS NOT NULL GROUP BY 1, 2 ORDER BY n DESC LIMIT 30) g),
 	'labels', (SELECT json_agg(json_build_object('key', key, 'current', key = $11) ORDER BY n DESC, key)
 		FROM (SELECT key, count(*) AS n FROM observ.servers, jsonb_object_keys(labels) key
-			WHERE retired_at IS NULL AND key <> 'tags' GROUP BY key ORDER BY n DESC, key LIMIT 20) k),
+			WHERE retired_at IS NULL AND key <> 'tags'
+			GROUP BY key ORDER BY n DESC, key LIMIT 20) k),
 	'by', (SELECT json_agg(told ORDER BY turn) FROM groups WHERE turn <= 200),
 	'by_more', (SELECT nullif(greatest(count(*) - 200, 0), 0) FROM groups),
 	'wall', (SELECT json_agg(json_build_object('state', state, 'n', n, 'names', names) ORDER BY rank)

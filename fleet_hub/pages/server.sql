@@ -108,6 +108,12 @@ WITH span AS MATERIALIZED (
 			@ < 1000000000000000)')::numeric) AS total_gb
 	FROM details CROSS JOIN LATERAL jsonb_path_query(details,
 		'lax $.mounts[*] ? (@.type() == "object")') m
+), releases AS (                     -- x: where in a picture of 600 columns
+	SELECT "timestamp", app_name AS app, release, left(note, 300) AS note, count(*) OVER () AS n,
+		round((600 * extract(epoch FROM "timestamp" - since) / (span.n * step))::numeric, 1)::float8
+			AS x
+	FROM deploys, span WHERE vps_name = $1 AND "timestamp" >= since AND "timestamp" <= until
+	ORDER BY "timestamp" DESC, id DESC LIMIT 50
 ), lines AS (
 	SELECT id, timestamp, app_name AS app, level, left(message, 400) AS message,
 		CASE WHEN length(message) > 400 THEN length(message) END AS message_length
@@ -121,6 +127,9 @@ SELECT json_build_object(
 	'from', (SELECT since FROM span), 'to', (SELECT until FROM span), 'step_s', (SELECT step FROM span),
 	'points', (SELECT n FROM span),
 	'charts', (SELECT coalesce(json_agg(js ORDER BY place), '[]') FROM charts),
+	'deploys', (SELECT coalesce(json_agg(json_build_object('timestamp', "timestamp", 'app', app,
+		'release', release, 'note', note, 'x', x) ORDER BY "timestamp" DESC), '[]') FROM releases),
+	'deploys_more', (SELECT nullif(greatest(max(n) - 50, 0), 0) FROM releases),
 	'host', (SELECT json_build_object('cores', cpu_count, 'memory_mb', round(memory_total_mb),
 		'disk_gb', round(disk_total_gb), 'uptime_s', round(uptime_s), 'processes', round(processes),
 		'connections', round(tcp_connections)) FROM newest),

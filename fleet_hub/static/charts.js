@@ -35,7 +35,35 @@ function columns(chart, times) {
 	return [times, ...chart.series.flatMap((s) => [s.avg, s.min, s.max])];
 }
 
-function options(chart, figure, size, sync) {
+/* A line at each release, named where there is room: the list below the charts has all names. */
+function markReleases(u, releases) {
+	const { ctx, bbox } = u, ratio = devicePixelRatio || 1;
+	let free = bbox.left;
+	ctx.save();
+	ctx.strokeStyle = ctx.fillStyle = resolve("--release");
+	ctx.lineWidth = ratio;
+	ctx.setLineDash([2 * ratio, 3 * ratio]);
+	ctx.font = `${10 * ratio}px system-ui`;
+	ctx.textAlign = "left";
+	for (const { timestamp, release } of [...releases].reverse()) {
+		const x = Math.round(u.valToPos(Date.parse(timestamp) / 1e3, "x", true)) + ratio / 2;
+		if (x < bbox.left || x > bbox.left + bbox.width)
+			continue;
+		ctx.beginPath();
+		ctx.moveTo(x, bbox.top);
+		ctx.lineTo(x, bbox.top + bbox.height);
+		ctx.stroke();
+		const text = release.length > 16 ? release.slice(0, 15) + "…" : release, width = ctx.measureText(text).width;
+		const at = Math.min(x + 3 * ratio, bbox.left + bbox.width - width);
+		if (at < free)
+			continue;
+		ctx.fillText(text, at, bbox.top + 10 * ratio);
+		free = at + width + 6 * ratio;
+	}
+	ctx.restore();
+}
+
+function options(chart, figure, size, sync, now) {
 	const series = [{}], bands = [];
 	chart.series.forEach((s, i) => {
 		const line = resolve(names[Math.min(i, names.length - 1)]);
@@ -51,7 +79,8 @@ function options(chart, figure, size, sync) {
 		axes: [{ ...axis, size: 22, gap: 3, values: (u, at) => at.map((s) => label(u, s)) },
 			{ ...axis, size: 46, gap: 4, space: 32, values: (u, at) => at.map((v) => (chart.bytes ? bytes(v) : String(v))) }],
 		cursor: { sync: { key: sync, setSeries: false }, drag: { x: true, y: false, setScale: false }, points: { size: 5 }, y: false },
-		hooks: { setCursor: [(u) => legend(chart, figure, u.cursor.idx)], setSelect: [zoom] },
+		hooks: { setCursor: [(u) => legend(chart, figure, u.cursor.idx)], setSelect: [zoom],
+			draw: [(u) => markReleases(u, now.releases)] },
 	};
 }
 
@@ -92,17 +121,19 @@ export async function draw(section) {
 	const [data] = await Promise.all([fetchData(), load("script", { src: section.dataset.uplot }),
 		load("link", { rel: "stylesheet", href: section.dataset.uplotCss })]);
 	const sync = uPlot.sync("time").key, plots = new Map();
+	const now = { releases: data.deploys };
 	const size = (plot) => ({ width: plot.clientWidth, height: plot.clientHeight });
 	for (const chart of data.charts) {
 		const figure = section.querySelector(`[data-chart="${chart.id}"]`), plot = figure?.querySelector(".plot");
 		if (!plot)
 			continue;
-		plots.set(chart.id, [new uPlot(options(chart, figure, size(plot), sync), columns(chart, timesOf(data)), plot), plot]);
+		plots.set(chart.id, [new uPlot(options(chart, figure, size(plot), sync, now), columns(chart, timesOf(data)), plot), plot]);
 		plot.classList.add("drawn");
 	}
 	new ResizeObserver(() => { for (const [u, plot] of plots.values()) u.setSize(size(plot)); }).observe(section);
 	document.addEventListener("observ:refreshed", async () => {
 		const fresh = await fetchData();
+		now.releases = fresh.deploys;
 		for (const chart of fresh.charts)
 			plots.get(chart.id)?.[0].setData(columns(chart, timesOf(fresh)));
 	});

@@ -153,6 +153,30 @@ def test_the_cursor_is_in_all_charts(browser):
     assert len(lines) >= 8 and len(set(lines)) == 1 and "translate" in lines[0]
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_releases_are_marked_in_all_charts(browser, theme):
+    """A column of the canvas has the colour of releases: there, and not on a server without any."""
+    browser.look(theme=theme)
+    marks = {}
+    for server in ("fra-1", "ams-1"):
+        browser.open("/servers/" + server, range="6h")
+        browser.drawn()
+        marks[server] = browser.js("""
+            const probe = document.body.appendChild(document.createElement("i"));
+            probe.style.color = "var(--release)";
+            const wanted = getComputedStyle(probe).color.match(/\\d+/g).map(Number);
+            return [...document.querySelectorAll(".plot.drawn canvas")].map((canvas) => {
+                const { width, height } = canvas, columns = new Map();
+                const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+                for (let i = 0; i < data.length; i += 4)
+                    if (data[i + 3] > 200 && wanted.every((v, k) => Math.abs(v - data[i + k]) < 12))
+                        columns.set((i / 4) % width, (columns.get((i / 4) % width) ?? 0) + 1);
+                return [...columns.values()].filter((n) => n > height / 6).length;
+            });""")
+    assert len(marks["fra-1"]) >= 8 and min(marks["fra-1"]) >= 2, marks
+    assert max(marks["ams-1"]) == 0, marks
+
+
 def test_a_live_page_changes_and_keeps_place_and_focus(browser, fleet):
     browser.look(height=400)
     browser.open("/")

@@ -96,6 +96,10 @@ INSERT INTO rejects (timestamp, vps_name, app_name, stream_id, stream_offset, sq
         '\x7b'),
     (now() - interval '9 min', 'fra-1', 'shop', 1, 9000, '54000',
         'string is too long for tsvector (1048600 bytes, max 1048575 bytes)', '\x7b');
+INSERT INTO deploys (timestamp, vps_name, app_name, release, note) VALUES
+    (now() - interval '110 min', 'fra-1', 'shop', '2026.11.1', 'by the pipeline'),
+    (now() - interval '30 min', 'fra-1', 'billing', '4.0.0-rc1', NULL),
+    (now() - interval '3 days', 'fra-1', 'shop', '2026.10.7', NULL);
 INSERT INTO log_streams (vps_name, app_name, stream_id, path, file_id, head_hash, tail_hash, position,
     finished, updated_at)
 SELECT vps_name, app_name, 1, '/opt/deployments/' || app_name || '/current/log/app.log', '8:1:' || vps_name,

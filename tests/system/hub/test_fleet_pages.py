@@ -121,10 +121,11 @@ def test_one_server_with_many_applications_is_one_row_of_twenty(hub, fleet):
 
 @pytest.fixture(scope="module")
 def labelled(fleet):
-    """prod: srv-0000 to srv-0599, "test & <b>": the next 600, the rest without; the broken ones are the last."""
+    """600 servers are of prod, 600 of "test & <b>"; the rest, the broken among them, have no label."""
     fleet.query("""INSERT INTO servers (vps_name, labels, created_by)
-        SELECT vps_name, jsonb_build_object('environment', CASE WHEN n <= 600 THEN 'prod' ELSE 'test & <b>' END,
-            'region', 'r' || n % 3, 'tags', '["a"]'::jsonb), 'test'
+        SELECT vps_name, jsonb_build_object('environment',
+            CASE WHEN n <= 600 THEN 'prod' ELSE 'test & <b>' END, 'region', 'r' || n % 3,
+            'tags', '["a"]'::jsonb), 'test'
         FROM (SELECT DISTINCT vps_name, dense_rank() OVER (ORDER BY vps_name) AS n FROM agents) s
         WHERE n <= 1200""")
     yield fleet
@@ -144,7 +145,8 @@ def test_groups_have_counts_and_their_worst_state_and_come_worst_first(hub, labe
         (SELECT min(vps_name) FROM agents)""")
     assert [(label, state) for label, _, state, _ in groups(hub.get("/", format="json", group="environment"))
             ] == [("prod", "down"), ("", "down"), ("test & <b>", "up")], "without a label: last of its state"
-    labelled.query("UPDATE latest_checks SET success = true WHERE vps_name = (SELECT min(vps_name) FROM agents)")
+    labelled.query("""UPDATE latest_checks SET success = true WHERE vps_name =
+        (SELECT min(vps_name) FROM agents)""")
     assert groups(hub.get("/", format="json", group="region", environment="prod")) == [
         ("r0", 200, "up", {"up": 200}), ("r1", 200, "up", {"up": 200}), ("r2", 200, "up", {"up": 200})]
     assert {k["key"]: k["current"] for k in hub.get("/", format="json", group="region").json["labels"]} == {

@@ -1,5 +1,6 @@
 """The hub under lighttpd, as CGI and as FastCGI, on a private PostgreSQL."""
 import csv
+import html
 import io
 import itertools
 import json
@@ -954,3 +955,31 @@ def test_a_thousand_agents_are_fast(own_cluster, other_hub):
     # 150 ms, and a margin for a busy machine
     assert seconds < 0.6, f"the fleet page took {seconds * 1000:.0f} ms"
     database.drop()
+
+
+def test_releases_are_drawn_listed_and_told(hub):
+    """Of the time that is shown, and no other: in each picture, in its text, in a list, in the data."""
+    page = hub.get("/servers/fra-1", range="6h").text
+    pictures = re.findall(r'<svg viewBox="0 0 600 120"[^>]*aria-label="([^"]*)">(.*?)</svg>', page, re.S)
+    assert len(pictures) >= 8
+    for label, drawn in pictures:
+        assert re.search(r"with releases: billing 4\.0\.0-rc1 at [\d :-]+; shop 2026\.11\.1 at", label), label
+        places = [float(x) for x in re.findall(r'<g class="deploy">.*?d="M([\d.]+) 0V120"', drawn)]
+        assert places == pytest.approx([550, 600 * 250 / 360], abs=5), "30 and 110 minutes of six hours ago"
+    section = page[page.index('id="h-releases"'):page.index('id="checks"')]
+    assert re.findall(r">([^<]*)</a>", section) == ["4.0.0-rc1", "2026.11.1"] and "by the pipeline" in section
+    link = html.unescape(re.search(r'href="(/logs[^"]*)"', section)[1])
+    assert "vps:fra-1%20app:billing&from=20" in link and hub.get(link).status == 200
+    data = hub.get("/servers/fra-1", range="7d", format="json").json["deploys"]
+    assert [d["release"] for d in data] == ["4.0.0-rc1", "2026.11.1", "2026.10.7"]
+    page = hub.get("/servers/ams-1", range="6h").text
+    assert "h-releases" not in page and "with releases" not in page and 'class="deploy"' not in page
+
+
+def test_a_server_with_many_releases_says_how_many_are_left_out(hub, fleet):
+    fleet.query("""INSERT INTO deploys (timestamp, vps_name, app_name, release)
+        SELECT now() - n * interval '1 min', 'hel-1', 'shop', '<b>' || n FROM generate_series(1, 59) n""")
+    page = hub.get("/servers/hel-1").text
+    assert len(re.findall(r'<li><span class="at">', page)) == 50 and "9 earlier releases not listed" in page
+    assert "<b>1" not in page
+    fleet.query("DELETE FROM deploys WHERE vps_name = 'hel-1'")
