@@ -354,14 +354,16 @@ const char *http_reason(int status)
 	return "Internal Server Error";
 }
 
-/* `length`: the body's, or "" when it is not known. */
+/* `length`: the body's, or "" when it is not known. 204 has neither a body nor what describes one. */
 static bool write_head(struct response *s, const char *length)
 {
 	CLEANUP(buf_free) struct buf head = BUF(HTTP_HEADERS_MAX * 2);
 
 	s->begun = true;
-	return buf_addf(&head, "Status: %d %s\r\nContent-Type: %s\r\nCache-Control: %s\r\n%s", s->status,
-			http_reason(s->status), s->type, s->cache ? s->cache : "no-store", length) &&
+	return buf_addf(&head, "Status: %d %s\r\nCache-Control: %s\r\n", s->status, http_reason(s->status),
+			s->cache ? s->cache : "no-store") &&
+	       (s->status == 204 || (buf_addf(&head, "Content-Type: %s\r\n", s->type) &&
+				     buf_adds(&head, length))) &&
 	       (!s->secure || buf_adds(&head, "Strict-Transport-Security: max-age=31536000\r\n")) &&
 	       buf_adds(&head, security_headers) && buf_add(&head, s->headers.data, s->headers.len) &&
 	       buf_adds(&head, "\r\n") && s->write(s->to, head.data, head.len);

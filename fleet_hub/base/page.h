@@ -38,6 +38,9 @@ struct route_answer {
 struct route_doc {
 	const char *summary;            /* what it does, without a full stop */
 	const char *takes, *gives;      /* the schema of the body, the response; NULL: none */
+	const char *token;              /* what a row without a role takes: a name of securitySchemes */
+	const char *accept;             /* what the header Accept changes; NULL: nothing */
+	const char *form;               /* the schema of the body as a form; NULL: the same */
 	const char *limit;              /* the kind in limit_policy; NULL: by what it does; "": none */
 	/* What does not follow from the row, or is said otherwise than to other rows. */
 	struct route_answer more[ROUTE_ANSWERS_MAX];

@@ -69,7 +69,7 @@ static bool add_body(struct buf *out, const struct route *row)
 	       add_medium(out, "application/json", schema) &&
 	       (!(row->methods & HTTP_PATCH) || add_medium(out, "application/merge-patch+json", schema)) &&
 	       (!(row->body.media & BODY_FORM) ||
-		add_medium(out, "application/x-www-form-urlencoded", schema));
+		add_medium(out, "application/x-www-form-urlencoded", row->doc.form ? row->doc.form : schema));
 }
 
 static bool add_answers(struct buf *out, const struct route *row)
@@ -99,6 +99,16 @@ static bool add_description(struct buf *out, const struct route *row)
 	return ok && buf_addc(out, '\n');
 }
 
+/* {}: it answers without a token, too. */
+static bool add_security(struct buf *out, const struct route *row)
+{
+	const char *token = row_token(row);
+
+	if (!token)
+		return buf_adds(out, "      security: [{}]\n");
+	return buf_addf(out, "      security: [%s{%s: []}]\n", row->role == ROLE_PUBLIC ? "{}, " : "", token);
+}
+
 static bool add_rights(struct buf *out, const struct route *row)
 {
 	const char *limit = row_limit(row);
@@ -107,10 +117,7 @@ static bool add_rights(struct buf *out, const struct route *row)
 
 	if (ok && limit)
 		ok = buf_addf(out, "      x-limit: %s\n", limit);
-	if (row->role == ROLE_PUBLIC)
-		ok = ok && buf_addf(out, "      security: [{}%s]\n",
-				    row_takes_token(row) ? ", {token: []}" : "");
-	return ok;
+	return ok && add_security(out, row);
 }
 
 static bool add_operation(struct buf *out, const struct route *row, const char *path)

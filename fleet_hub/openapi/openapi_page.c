@@ -87,6 +87,7 @@ static void add_operation(struct json_object *list, const struct route *row)
 	set_text(o, "role", row_role(row));
 	set_text(o, "limit", row_limit(row));
 	set_text(o, "takes", row->doc.takes);
+	set_text(o, "form", row->doc.form);
 	add_params(o, row);
 	add_answers(o, row);
 }

@@ -46,6 +46,13 @@ const char *row_role(const struct route *row)
 	return names[row->role];
 }
 
+const char *row_token(const struct route *row)
+{
+	if (row->doc.token)
+		return row->doc.token;
+	return row->role == ROLE_PUBLIC ? NULL : row->role == ROLE_SERVER ? "server" : "user";
+}
+
 static bool is_users(const struct route *row)
 {
 	return row->role >= ROLE_VIEWER && row->role <= ROLE_ADMIN;
@@ -127,6 +134,10 @@ size_t row_params(const struct route *row, struct row_param out[ROW_PARAMS_MAX])
 			};
 		else if (*p->name)
 			out[n++] = query_param(p);
+	if (row->doc.accept && n < ROW_PARAMS_MAX)
+		out[n++] = (struct row_param){
+			"Accept", "header", "type: string", NULL, row->doc.accept, false,
+		};
 	if (row->rows_sql && n < ROW_PARAMS_MAX)
 		out[n++] = (struct row_param){
 			"format", "query", "type: string, enum: [json, ndjson, csv]", "json",
@@ -153,12 +164,12 @@ static const char *given(const struct route *row, int status)
 	return NULL;
 }
 
-bool row_takes_token(const struct route *row)
+/* What each refusal follows from. */
+static bool takes_token(const struct route *row)
 {
-	return row->role != ROLE_PUBLIC || given(row, 401);
+	return row_token(row) != NULL;
 }
 
-/* What each refusal follows from. */
 static bool may_be_refused(const struct route *row)
 {
 	return row->role != ROLE_PUBLIC || writes(row);
@@ -203,7 +214,7 @@ size_t row_answers(const struct route *row, struct route_answer out[ROW_ANSWERS_
 		bool (*follows)(const struct route *row);
 	} refusals[] = {
 		{ { 400, "BadRequest" }, always },
-		{ { 401, "Unauthorized" }, row_takes_token },
+		{ { 401, "Unauthorized" }, takes_token },
 		{ { 403, "Forbidden" }, may_be_refused },
 		{ { 404, "NotFound" }, names_one },
 		{ { 411, "LengthRequired" }, posts_body },

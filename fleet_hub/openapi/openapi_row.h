@@ -34,8 +34,8 @@ const char *row_role(const struct route *row);
 /* The kind in limit_policy that it counts as; NULL: none. */
 const char *row_limit(const struct route *row);
 
-/* Whether a token is used if there is one: false for what does without. */
-bool row_takes_token(const struct route *row);
+/* The kind of token that it takes, a name of securitySchemes; NULL: none. */
+const char *row_token(const struct route *row);
 
 /* In the order of their statuses. */
 size_t row_answers(const struct route *row, struct route_answer out[ROW_ANSWERS_MAX]);

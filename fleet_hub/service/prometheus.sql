@@ -1,7 +1,7 @@
 -- What Prometheus scrapes: families of samples, [name, type, help, [[labels, value], ...]].
--- $1 hash of who asks, $2 true for a request of this machine, which needs none
+-- $1 hash of who asks, $2 true for a request of this machine, which needs no token; a wrong one is refused
 WITH asked AS MATERIALIZED (
-	SELECT CASE WHEN NOT $2::boolean THEN authorize($1::bytea, 'viewer') END
+	SELECT CASE WHEN NOT $2::boolean OR $1::bytea IS NOT NULL THEN authorize($1::bytea, 'viewer') END
 ), agent AS MATERIALIZED (
 	SELECT vps_name, app_name, last_seen_at, skew_ms, pending, lost,
 		agent_state(last_seen_at, interval_s, retired_at, now()) AS state,

@@ -1,0 +1,184 @@
+"""The operations of openapi.yaml, and for each a request that the hub carries out."""
+import itertools
+import json
+import time
+from pathlib import Path
+from urllib.parse import urlencode
+
+import yaml
+from people import FORM, PASSWORD, bearer, token
+
+FILE = Path(__file__).parents[3] / "fleet_hub/openapi.yaml"
+API = yaml.safe_load(FILE.read_text())
+JSON = "application/json"
+NEVER = "00000000-0000-4000-8000-000000000000"
+AWAY = {"X-Forwarded-For": "192.0.2.9"}
+number = itertools.count()
+
+
+class Operation:
+    def __init__(self, path, method, said):
+        self.path, self.method, self.said = path, method.upper(), said
+        self.role, self.tag, self.limit = said["x-role"], said["tags"][0], said.get("x-limit")
+        content = said.get("requestBody", {"content": {}})["content"]
+        self.media = list(content) or [None]                # of its body
+        self.takes = content[JSON]["schema"]["$ref"].split("/")[-1] if content else None
+        self.statuses = {int(status): resolve(answer) for status, answer in said["responses"].items()}
+
+    def __repr__(self):
+        return f"{self.method} {self.path}"
+
+
+def resolve(node):
+    while "$ref" in node:
+        found = API
+        for part in node["$ref"][2:].split("/"):
+            found = found[part]
+        node = found
+    return node
+
+
+OPERATIONS = [Operation(path, method, said) for path, methods in API["paths"].items()
+              for method, said in methods.items()]
+
+
+def as_form(body):
+    return urlencode({k: str(v).lower() if isinstance(v, bool) else v for k, v in body.items()})
+
+
+class Requests:
+    """Makes, for each operation, a request that is carried out, and others that are refused."""
+
+    def __init__(self, hub):
+        self.hub = hub
+        answer = self.send("POST", "/api/v1/users", {"email": "carla@example.com", "role": "viewer"})
+        self.password = answer.json["password"]
+
+    def send(self, method, path, body=None, role="admin"):
+        answer = self.hub.get(path, method, {**bearer(f"t_{role}"), "Content-Type": JSON},
+                              json.dumps(body) if body is not None else None)
+        assert answer.status < 300, (method, path, answer.text)
+        return answer
+
+    def server(self):
+        return self.send("POST", "/api/v1/servers", {"name": f"s-{next(number)}"}).json
+
+    def body(self, operation):
+        n = next(number)
+        if operation.takes == "Payload":
+            return {"ts": time.time() - n / 1000, "metrics": {"cpu_percent": n % 100}}
+        return {"NewServer": {"name": f"new-{n}", "environment": "test", "team": "core", "tags": "web, eu",
+                              "job_name": "shop", "instance": "blue", "is_active": True},
+                "ServerChange": {"team": "core"}, "Enrolment": {"hostname": f"host-{n}"},
+                "NewBootstrapToken": {"uses": 2, "expires_in": 3600},
+                "Login": {"username": "carla@example.com", "password": self.password},
+                "NewUser": {"email": f"u{n}@example.com", "role": "viewer", "password": PASSWORD},
+                "UserChange": {"role": "operator", "disabled": False, "password": PASSWORD},
+                "NewToken": {"name": "x", "role": "viewer", "expires_in_days": 7},
+                "NewSearch": {"name": f"n{n}", "q": "a", "shared": True, "range": "7d", "from": "now-2h",
+                              "to": "now", "columns": "time,message", "wrap": "no"},
+                "SearchChange": {"range": "7d"}, "NewDeploy": {"app": "shop", "release": f"r{n}"},
+                None: None}[operation.takes]
+
+    def id(self, operation):
+        if "{id}" not in operation.path:
+            return ""
+        if operation.tag == "users":
+            return self.send("POST", "/api/v1/users", {"email": f"u{next(number)}@example.com"}).json["email"]
+        if operation.tag == "tokens":
+            return self.send("POST", "/api/v1/tokens", {"name": "x"}).json["token_id"]
+        if operation.tag == "searches":
+            return self.send("POST", "/api/v1/searches", {"name": f"s{next(number)}", "shared": True},
+                             operation.role).json["search_id"]
+        if operation.tag == "bootstrap-tokens":
+            return self.send("POST", "/api/v1/bootstrap-tokens", {}).json["id"]
+        if operation.tag == "install":
+            return "a_1_all.deb"
+        if operation.tag == "auth":
+            return self.hub.get("/api/v1/auth/me", headers=bearer(self.session())).json[
+                "sessions"][0]["session_id"]
+        return "fra-1" if operation.method == "GET" else self.server()["name"]
+
+    def session(self):
+        return token(self.hub, "carla@example.com", self.password)
+
+    def token(self, operation):
+        if operation.role == "server":
+            return self.server()["agent_token"]
+        if operation.takes == "Enrolment":
+            return self.send("POST", "/api/v1/bootstrap-tokens", {}).json["token"]
+        if operation.tag == "auth":
+            return self.session()
+        return f"t_{operation.role if operation.role != 'none' else 'viewer'}"
+
+    def of(self, operation, media=None):
+        """(method, path, headers, body); media: one of operation.media, or its first."""
+        body = self.body(operation)
+        path = operation.path.replace("{id}", self.id(operation))
+        if operation.path.endswith("/metrics/servers/{id}"):
+            path += "?metric=cpu_percent"
+        media = media or operation.media[0]
+        headers = {"Content-Type": media or JSON} if operation.method in ("POST", "PATCH") else {}
+        if any(operation.said["security"]):
+            headers |= bearer(self.token(operation))
+        if body is not None:
+            body = as_form(body) if media == FORM else json.dumps(body)
+        return operation.method, path, headers, body
+
+    def in_each_medium(self, operation):
+        """A function for each pair of a medium of the body and of the answer; it gives a request."""
+        wanted = [media for media in operation.statuses[min(operation.statuses)].get("content", {})
+                  if media in ("application/x-ndjson", "text/csv", "application/openmetrics-text")]
+
+        def wanting(media):
+            method, path, headers, body = self.of(operation)
+            if media == "application/openmetrics-text":
+                return method, path, {**headers, "Accept": media}, body
+            return method, f"{path}?format={'csv' if media == 'text/csv' else 'ndjson'}", headers, body
+        return ([lambda media=media: self.of(operation, media) for media in operation.media]
+                + [lambda media=media: wanting(media) for media in wanted])
+
+    def without_a_token(self, operation):
+        method, path, headers, body = self.of(operation)
+        headers.pop("Authorization", None)
+        return method, path, {**headers, **AWAY}, body
+
+    def with_a_wrong_token(self, operation, media=None):
+        method, path, headers, body = self.of(operation, media)
+        return method, path, {**headers, **bearer("wrong")}, body
+
+    def of_nothing(self, operation, media=None):
+        method, path, headers, body = self.of(operation, media)
+        _, question, query = path.partition("?")
+        return method, operation.path.replace("{id}", NEVER) + question + query, headers, body
+
+    def that_does_not_fit(self, operation, media=None):
+        method, path, headers, _ = self.of(operation, media)
+        if operation.method == "DELETE":
+            return method, "/api/v1/users/admin@example.com", headers, None
+        body = {"Payload": {"metrics": 5}, "NewBootstrapToken": {"uses": 0},
+                "UserChange": {"role": "king"}}.get(operation.takes, {"no such field": 1})
+        return method, path, headers, as_form(body) if media == FORM else json.dumps(body)
+
+
+def undescribed(schema, value, at=""):
+    """The members of a JSON value that its schema does not name."""
+    schema = resolve(schema)
+    parts = [resolve(part) for kind in ("allOf", "anyOf", "oneOf") for part in schema.get(kind, [])]
+    if isinstance(value, list):
+        lists = [part["items"] for part in (schema, *parts) if "items" in part]
+        return [found for items in lists for item in value for found in undescribed(items, item, at + "[]")]
+    if not isinstance(value, dict):
+        return []
+    named = {name: form for part in (schema, *parts) for name, form in members(part).items()}
+    if any("additionalProperties" in part for part in (schema, *parts)) or not named:
+        return []
+    return [f"{at}.{name}" for name in value if name not in named] + [
+        found for name, form in named.items() if name in value
+        for found in undescribed(form, value[name], f"{at}.{name}")]
+
+
+def members(schema):
+    schema = resolve(schema)
+    parts = {name: form for part in schema.get("allOf", []) for name, form in members(part).items()}
+    return {**parts, **schema.get("properties", {})}
