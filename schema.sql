@@ -72,7 +72,7 @@ BEGIN
 				CASE r WHEN 'observ_roles' THEN 'CREATEROLE' END);
 		END IF;
 	END LOOP;
-	FOREACH r IN ARRAY ARRAY['observ_owner', 'observ_roles', 'observ_enroll'] LOOP
+	FOREACH r IN ARRAY ARRAY['observ_owner', 'observ_roles', 'observ_enroll', 'observ_reader'] LOOP
 		IF NOT pg_has_role(r, 'MEMBER') THEN
 			EXECUTE format('GRANT %I TO CURRENT_USER', r);
 		END IF;
@@ -999,8 +999,9 @@ CREATE TABLE IF NOT EXISTS health_checks (
 	received_at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (vps_name, app_name, "timestamp", id)
 ) PARTITION BY RANGE ("timestamp");
--- How often the check runs. NULL: an older agent did not tell.
-SELECT want_column('health_checks', 'interval_s', 'int', 'interval_s BETWEEN 1 AND 86400') \g /dev/null
+-- How often the check runs, and since when the certificate is valid. NULL: an older agent did not tell.
+SELECT want_column('health_checks', 'interval_s', 'int', 'interval_s BETWEEN 1 AND 86400'),
+	want_column('health_checks', 'cert_starts_at', 'timestamptz') \g /dev/null
 SELECT want_index('health_checks_timestamp_idx', 'health_checks ("timestamp" DESC)'),
 	want_index('health_checks_rare_idx', 'health_checks (vps_name, app_name, "timestamp") '
 		'WHERE interval_s > 400')       -- rare_check_s()
@@ -1244,6 +1245,9 @@ BEGIN
 	FROM (SELECT unnest(p_stream) AS s, unnest(p_offset) AS o, unnest(p_timestamp) AS t,
 		unnest(p_level) AS l, unnest(p_logger) AS g, unnest(p_message) AS m,
 		unnest(p_context) AS c) u;
+	IF 3 <= ANY (p_level) THEN
+		PERFORM queue_patterns(p_vps, p_app, v_now, p_level, p_timestamp, p_message);
+	END IF;
 END
 $$;
 
@@ -1982,8 +1986,8 @@ SELECT want_column(t, c || '_' || f, 'double precision')
 -- How long rows are kept. The most exact policy decides: application and level, then application, then level,
 -- then the one with neither. keep is NULL: for ever. Days end in UTC.
 CREATE TABLE IF NOT EXISTS retention_policy (
-	kind text NOT NULL CHECK (kind IN ('metrics', 'checks', 'logs', 'gaps', 'rejects', 'metrics_5m',
-		'metrics_1h')),
+	kind text NOT NULL CONSTRAINT retention_kinds CHECK (kind IN ('metrics', 'checks', 'logs', 'gaps',
+		'rejects', 'metrics_5m', 'metrics_1h', 'alerts', 'notifications', 'pings', 'patterns')),
 	app_name text,
 	level text CHECK (level IS NULL OR kind = 'logs'),
 	keep interval CHECK (keep > '0'),
@@ -2004,10 +2008,26 @@ CREATE TABLE IF NOT EXISTS job_runs (
 	result text NOT NULL
 );
 
+-- An older schema.sql knew fewer kinds.
+DO $$
+BEGIN
+	IF EXISTS (SELECT FROM pg_constraint WHERE conname = 'retention_policy_kind_check'
+			AND conrelid = 'retention_policy'::regclass) THEN
+		ALTER TABLE retention_policy DROP CONSTRAINT retention_policy_kind_check, ADD CONSTRAINT
+			retention_kinds CHECK (kind IN ('metrics', 'checks', 'logs', 'gaps', 'rejects',
+				'metrics_5m',
+			'metrics_1h', 'alerts', 'notifications', 'pings', 'patterns'));
+		INSERT INTO retention_policy (kind, keep) VALUES ('alerts', '1 year'), ('notifications',
+			'90 days'),
+			('pings', '90 days'), ('patterns', '1 year');
+	END IF;
+END
+$$;
 INSERT INTO retention_policy (kind, keep)
 	SELECT kind, keep::interval FROM (VALUES ('metrics', '90 days'), ('checks', '90 days'),
 		('logs', '30 days'), ('gaps', '90 days'), ('rejects', '90 days'), ('metrics_5m', '90 days'),
-		('metrics_1h', '2 years')) v(kind, keep)
+		('metrics_1h', '2 years'), ('alerts', '1 year'), ('notifications', '90 days'),
+		('pings', '90 days'), ('patterns', '1 year')) v(kind, keep)
 	WHERE NOT EXISTS (SELECT FROM schema_version)   -- only in a new database: people change these
 	ON CONFLICT DO NOTHING;
 
@@ -2208,7 +2228,9 @@ DECLARE
 	v_count bigint;
 	deleted bigint := 0;
 BEGIN
-	FOR p IN SELECT * FROM retention_policy WHERE keep IS NOT NULL ORDER BY kind, app_name, level LOOP
+	FOR p IN SELECT * FROM retention_policy WHERE keep IS NOT NULL
+			AND kind NOT IN ('alerts', 'notifications', 'pings', 'patterns') -- maintain_alerts()
+			ORDER BY kind, app_name, level LOOP
 		SELECT tab INTO v_table FROM fact_tables() f WHERE f.kind = p.kind;
 		IF v_table IS NOT NULL AND now() - p.keep > oldest_kept(p.kind) THEN
 			deleted := deleted + expire_rows(p, v_table, p_deadline);
@@ -2269,7 +2291,8 @@ BEGIN
 	IF NOT FOUND THEN
 		RETURN 'another maintain() is at work, nothing done';
 	END IF;
-	FOREACH v_step IN ARRAY ARRAY['maintain_sessions', 'maintain_people', 'maintain_rollups',
+	FOREACH v_step IN ARRAY ARRAY['maintain_sessions', 'maintain_people', 'maintain_alerts',
+		'maintain_rollups',
 			'maintain_rows', 'maintain_partitions', 'maintain_drops'] LOOP
 		BEGIN
 			EXECUTE format('SELECT %I($1)', v_step) INTO v_note USING v_start + p_budget;
@@ -4602,17 +4625,25 @@ DECLARE
 	v_offset bigint := extract(epoch FROM p_at) * 1000000;
 	n bigint;
 BEGIN
-	INSERT INTO log_entries ("timestamp", vps_name, app_name, level, logger, message, context, stream_id,
-		stream_offset, received_at)
-	SELECT l.at, a.vps_name, a.app_name, l.level, l.logger, l.message, l.context,
-		('x' || left(md5(coalesce(l.logger, '')), 15))::bit(60)::bigint,
-			v_offset + row_number() OVER (),
-		p_now
-	FROM (SELECT * FROM ingest_lines(p->'logs', p_lines)
-		UNION ALL SELECT * FROM ingest_events(p->'docker_events', p_at)
-		UNION ALL SELECT * FROM ingest_events(p #> '{docker,events}', p_at)
-		UNION ALL SELECT * FROM ingest_alerts(p->'local_alerts', p_at)) l;
-	GET DIAGNOSTICS n = ROW_COUNT;
+	WITH new AS (INSERT INTO log_entries ("timestamp", vps_name, app_name, level, logger, message,
+		context, stream_id,
+			stream_offset, received_at)
+		SELECT l.at, a.vps_name, a.app_name, l.level, l.logger, l.message, l.context,
+			('x' || left(md5(coalesce(l.logger, '')), 15))::bit(60)::bigint,
+				v_offset + row_number() OVER (),
+			p_now
+		FROM (SELECT * FROM ingest_lines(p->'logs', p_lines)
+			UNION ALL SELECT * FROM ingest_events(p->'docker_events', p_at)
+			UNION ALL SELECT * FROM ingest_events(p #> '{docker,events}', p_at)
+			UNION ALL SELECT * FROM ingest_alerts(p->'local_alerts', p_at)) l
+		RETURNING "timestamp", level, message),
+	aside AS (INSERT INTO pattern_queue (vps_name, app_name, received_at, levels, times, messages)
+		SELECT a.vps_name, a.app_name, p_now,
+			array_agg(array_position('{WARNING,ERROR,CRITICAL}'::text[], level) + 2),
+				array_agg("timestamp"),
+			array_agg(left(message, 1000))
+		FROM new WHERE level IN ('WARNING', 'ERROR', 'CRITICAL') HAVING count(*) > 0)
+	SELECT count(*) INTO n FROM new;
 	RETURN n;
 END
 $$;
@@ -5209,10 +5240,102 @@ VALUES
 	true, '>=', 'keep', '{}'),
 (3, 'count_firing', 'Number of firing alerts', 'How many alerts of another rule are firing.', '', '{}',
 	false, '>=', 'keep', '{
-	"of_rule": {"type": "rule", "help": "That rule, by its id."}}')
+	"of_rule": {"type": "rule", "help": "That rule, by its id."}}'),
+(4, 'anomaly', 'Metric unlike its past weeks',
+	'How many standard deviations the average of the window is off the same hour of past weeks.', '',
+	'{server}', true, '>', 'keep', '{
+	"window_s": {"type": "integer", "default": 3600, "min": 60, "max": 86400,
+		"help": "What is averaged."},
+	"weeks": {"type": "integer", "default": 4, "min": 1, "max": 52,
+		"help": "Weeks that it is held against."},
+	"min_weeks": {"type": "integer", "default": 2, "min": 1, "max": 52,
+		"help": "With fewer there is no value."},
+	"floor_percent": {"type": "number", "default": 5, "min": 0, "max": 100,
+		"help": "The deviation counts as this share of the mean at least."},
+	"direction": {"type": "choice", "default": "above", "values": ["above", "below", "both"],
+		"help": "Which way it must be off."}}'),
+(5, 'check', 'Check fails',
+	'Failures among the last results since the check recovered; -1 after recover successes in a row.',
+	'results', '{server,app,check}', false, '>=', 'keep', '{
+	"of": {"type": "integer", "default": 3, "min": 1, "max": 100,
+		"help": "So many results are looked at."},
+	"recover": {"type": "integer", "default": 2, "min": 1, "max": 100,
+		"help": "It recovers with so many successes in a row, if the rule clears at 0."}}'),
+(6, 'check_slow', 'Check is slow', 'The percentile of the response times in the window.', 'ms',
+	'{server,app,check}', false, '>', 'keep', '{
+	"percent": {"type": "number", "default": 95, "min": 0, "max": 100, "help": "Which percentile."},
+	"window_s": {"type": "integer", "default": 900, "min": 1, "max": 604800,
+		"help": "Length of the window."},
+	"min_results": {"type": "integer", "default": 5, "min": 1, "max": 10000,
+		"help": "With fewer results there is no value."}}'),
+(7, 'certificate', 'Certificate expires',
+	'Days until the certificate of a check expires, or the share of its life that is left.', 'days',
+	'{server,app,check}', false, '<', 'keep', '{
+	"measure": {"type": "choice", "default": "days", "values": ["days", "life"],
+		"help": "days, or life: percent of its life."},
+	"life_days": {"type": "integer", "default": 42, "min": 0, "max": 36500,
+		"help": "life judges the certificates that live shorter, days all others."}}'),
+(8, 'agent_state', 'Agent is silent',
+	'0 online, 1 stale (3 intervals), 2 offline (5 minutes, or 5 intervals).', '', '{server,app}', false,
+		'>=', 'keep', '{}'),
+(9, 'agent_silent', 'Silence of an agent', 'Seconds since the database last heard from the agent.', 's',
+	'{server,app}', false, '>', 'keep', '{}'),
+(10, 'fleet_silent', 'Silence of the whole fleet',
+	'Seconds since the database last heard from any agent; 0 if there is one server only.', 's', '{}',
+	false, '>', 'keep', '{}'),
+(11, 'loss', 'Data was lost or refused', 'Lines and rows that were lost, or rows that the database refused.',
+	'', '{server,app}', false, '>', 'keep', '{
+	"what": {"type": "choice", "default": "gaps", "values": ["gaps", "rejects"],
+		"help": "gaps: lost; rejects: refused."},
+	"window_s": {"type": "integer", "default": 900, "min": 1, "max": 604800,
+		"help": "Length of the window."}}'),
+(12, 'log_count', 'Number of log lines', 'How many lines of the window a query of the log search finds.',
+	'lines', '{server,app}', false, '>', 'keep', '{
+	"tree": {"type": "tree", "optional": true,
+		"help": "The query, as the hub reads it; none: all lines."},
+	"query": {"type": "text", "optional": true, "max": 1000, "help": "The query, as people write it."},
+	"by": {"type": "choice", "default": "agent", "values": ["agent", "server", "application", "fleet"],
+		"help": "What has a number of its own."},
+	"window_s": {"type": "integer", "default": 300, "min": 1, "max": 604800,
+		"help": "Length of the window."}}'),
+(13, 'log_share', 'Share of log lines', 'The share of the lines of the window that a query finds.', '%',
+	'{server,app}', false, '>', 'keep', '{
+	"tree": {"type": "tree", "help": "The query, as the hub reads it."},
+	"query": {"type": "text", "optional": true, "max": 1000, "help": "The query, as people write it."},
+	"by": {"type": "choice", "default": "agent", "values": ["agent", "server", "application", "fleet"],
+		"help": "What has a share of its own."},
+	"min_lines": {"type": "integer", "default": 20, "min": 1, "max": 1000000,
+		"help": "Where there are fewer lines, the share is 0."},
+	"window_s": {"type": "integer", "default": 300, "min": 1, "max": 604800,
+		"help": "Length of the window."}}'),
+(14, 'new_pattern', 'New error message',
+	'Lines of a pattern that the application never logged before the window.', 'lines',
+	'{server,app,level,pattern}', false, '>=', 'ok', '{
+	"levels": {"type": "list", "default": ["ERROR", "CRITICAL"],
+		"values": ["WARNING", "ERROR", "CRITICAL"],
+		"help": "Levels of the lines."},
+	"window_s": {"type": "integer", "default": 3600, "min": 60, "max": 604800,
+		"help": "So long a pattern is new."},
+	"late_s": {"type": "integer", "default": 3600, "min": 1, "max": 2592000,
+		"help": "A line that came later than this is old news."},
+	"learn_s": {"type": "integer", "default": 86400, "min": 0, "max": 2592000,
+		"help": "In its first time all patterns of an application are new, and none is told."}}'),
+(15, 'heartbeat', 'Job did not report', 'Seconds since a heartbeat was due, its grace included; 0 in time.',
+	's', '{heartbeat}', false, '>', 'keep', '{}'),
+(16, 'job', 'Job of the database did not run', 'Hours since it ended well.', 'h', '{job}', false,
+	'>', 'keep', '{
+	"job": {"type": "choice", "default": "maintain", "values": ["maintain"], "help": "Which job."}}'),
+(17, 'sql', 'Own query', 'The column value of each row of a SELECT; its other columns are labels.', '', '{}',
+	false, '>', 'keep', '{
+	"sql": {"type": "text", "max": 8000, "help": "One SELECT over the views."}}'),
+(18, 'promql', 'Prometheus query', 'The value of each series of a query to the configured Prometheus.', '',
+	'{}',
+	false, '>', 'keep', '{
+	"promql": {"type": "text", "max": 8000, "help": "The query."}}')
 ON CONFLICT (kind) DO UPDATE SET place = excluded.place, title = excluded.title, meaning = excluded.meaning,
 	unit = excluded.unit, subject = excluded.subject, has_metric = excluded.has_metric, op = excluded.op,
 	no_data = excluded.no_data, params = excluded.params, role = excluded.role;
+UPDATE alert_kinds SET role = 'admin' WHERE kind = 'sql';
 
 -- ---- metrics ---------------------------------------------------------------------------------------
 -- What a rule may call a metric: the table that has it, the expression, and the labels of its subjects.
@@ -5552,8 +5675,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 		FROM alerts WHERE rule_id = %L AND state = ''firing''', p->>'of_rule')
 $$;
 
--- The query of any rule.
-CREATE OR REPLACE FUNCTION kind_query(r alert_rules) RETURNS text
+-- The query of any rule. p_all false: subjects may be left out whose value is beyond no level.
+CREATE OR REPLACE FUNCTION kind_query(r alert_rules, p_all boolean DEFAULT true) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	p CONSTANT jsonb := rule_params(r.kind, r.params);
@@ -5562,24 +5685,399 @@ BEGIN
 		WHEN 'threshold' THEN metric_query(r, p)
 		WHEN 'absent' THEN metric_query(r, p)
 		WHEN 'count_firing' THEN count_firing_query(r, p)
+		WHEN 'anomaly' THEN anomaly_query(r, p)
+		WHEN 'check' THEN check_query(r, p, p_all)
+		WHEN 'check_slow' THEN check_slow_query(r, p, p_all)
+		WHEN 'certificate' THEN certificate_query(r, p)
+		WHEN 'agent_state' THEN agent_query(r, p)
+		WHEN 'agent_silent' THEN agent_query(r, p)
+		WHEN 'fleet_silent' THEN fleet_silent_query()
+		WHEN 'loss' THEN loss_query(r, p)
+		WHEN 'log_count' THEN log_query(r, p)
+		WHEN 'log_share' THEN log_query(r, p)
+		WHEN 'new_pattern' THEN pattern_query(r, p)
+		WHEN 'heartbeat' THEN heartbeat_query()
+		WHEN 'job' THEN job_query(p)
+		WHEN 'sql' THEN external_query(r)
+		WHEN 'promql' THEN external_query(r)
 	END;
 END
 $$;
 
 -- One row for each subject: its value, or no value and why: 'no data', or a sentence about an error.
-CREATE OR REPLACE FUNCTION rule_values(p_rule alert_rules, p_now timestamptz)
+CREATE OR REPLACE FUNCTION rule_values(p_rule alert_rules, p_now timestamptz, p_all boolean DEFAULT true)
 RETURNS TABLE (subject jsonb, value float8, problem text)
 LANGUAGE plpgsql STABLE ROWS 1000 SET search_path = observ, pg_catalog, pg_temp SET jit = off AS $$
 BEGIN
 	RETURN QUERY EXECUTE format('SELECT s, value::float8, problem FROM (%s) q CROSS JOIN LATERAL (SELECT
 		jsonb_strip_nulls(jsonb_build_object(''server'', server, ''app'', app))
-			|| coalesce(more, ''{}'')) x(s)%s', kind_query(p_rule),
+			|| coalesce(more, ''{}'')) x(s)%s', kind_query(p_rule, p_all),
 		CASE WHEN p_rule.match <> '[]' THEN format(' WHERE labels_match(%L, scope_labels(s))',
 			p_rule.match) END) USING p_now;
 END
 $$;
 
 SELECT drop_former_functions() \g /dev/null
+-- ==== 71b-kinds: the values that are no metrics: checks, agents, log lines, jobs, own queries ===
+-- A function of each kind gives its query: columns server, app, more, value and problem; $1 is the time. With
+-- p_all false it may leave out subjects whose value is beyond no level of the rule and that have no open
+-- alert.
+
+-- What rules ask outside of this database: PromQL, and the SELECT of an administrator. fleet_watch asks,
+-- since an answer may take seconds, and writes each answer with external_values().
+CREATE TABLE IF NOT EXISTS external_answers (
+	rule_id uuid NOT NULL,
+	at timestamptz NOT NULL,
+	rows jsonb NOT NULL,                    -- [{"subject": {label: text}, "value": number}]
+	problem text,                           -- why there is no answer
+	PRIMARY KEY (rule_id, at)
+);
+GRANT SELECT ON external_answers TO observ_hub, observ_watch;
+
+-- The subjects of one answer; more is an error.
+CREATE OR REPLACE FUNCTION max_external_rows() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 1000;
+
+-- ---- checks ------------------------------------------------------------------------------------------
+-- Of the last results of a check, newest first, a letter each (S success, F failure): -1 after p_recover
+-- successes in a row, else the number of failures among the last p_of, without those before such a row.
+CREATE OR REPLACE FUNCTION failures_in(p_results text, p_of int, p_recover int) RETURNS float8
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN p_results LIKE repeat('S', p_recover) || '%' THEN -1
+	ELSE length(replace(left(split_part(p_results, repeat('S', p_recover), 1), p_of), 'S', '')) END;
+
+CREATE OR REPLACE FUNCTION check_query(r alert_rules, p jsonb, p_all boolean) RETURNS text
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT
+		format('SELECT c.vps_name AS server, c.app_name AS app, jsonb_build_object(''check'',
+			c.url) AS more,
+			CASE WHEN h.at > $1 - check_expiry(c.interval_s) THEN failures_in(h.results, %s, %s)
+				END AS value,
+			CASE WHEN h.at > $1 - check_expiry(c.interval_s) THEN NULL ELSE ''no data'' END AS
+				problem
+		FROM latest_checks c JOIN agents a USING (vps_name, app_name)
+		CROSS JOIN LATERAL (SELECT max(at) AS at, string_agg(CASE WHEN success THEN ''S'' ELSE ''F''
+			END, ''''
+				ORDER BY at DESC, id DESC) AS results
+			FROM (SELECT h."timestamp" AS at, h.id, h.success FROM health_checks h
+				WHERE h.vps_name = c.vps_name AND h.app_name = c.app_name AND h.url = c.url
+					AND h."timestamp" <= $1 AND h.received_at <= $1 AND NOT h.backfill
+					AND h."timestamp" > $1 - check_expiry(c.interval_s) * %s
+				ORDER BY h."timestamp" DESC, h.id DESC LIMIT %s) x) h
+		WHERE
+			%s%s%s', p->>'of', p->>'recover', ceil(n / 3.0) + 1, n, judged('a'), narrowed(r, 'a',
+				true),
+		CASE WHEN NOT p_all THEN format(' AND (c.interval_s > 400 OR c.vps_name IN (
+			SELECT h.vps_name FROM health_checks h WHERE h."timestamp" > $1 - %s AND
+				h."timestamp" <= $1
+				AND NOT h.success) OR c.vps_name IN (SELECT subject->>''server'' FROM alerts
+				WHERE state <> ''resolved'' AND rule_id = %L))',
+			seconds(400.0 * (n + 3)), r.rule_id) END)
+	FROM (SELECT (p->>'of')::int + (p->>'recover')::int) x(n)
+$$;
+
+CREATE OR REPLACE FUNCTION check_slow_query(r alert_rules, p jsonb, p_all boolean) RETURNS text
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT
+		format('SELECT h.vps_name AS server, h.app_name AS app, jsonb_build_object(''check'',
+			h.url) AS more,
+			CASE WHEN count(*) >= %1$s THEN percentile_cont(%2$s) WITHIN GROUP (ORDER BY
+				h.response_time_ms)
+				END AS value,
+			CASE WHEN count(*) < %1$s THEN ''no data'' END AS problem
+		FROM health_checks h JOIN agents a USING (vps_name, app_name)
+		WHERE h."timestamp" >= $1 - %3$s AND h."timestamp" <= $1 AND h.received_at <= $1 AND NOT
+			h.backfill
+			AND h.response_time_ms IS NOT NULL AND %4$s%5$s%6$s GROUP BY 1, 2, h.url',
+		p->>'min_results', (p->>'percent')::float8 / 100, seconds((p->>'window_s')::int), judged('a'),
+		narrowed(r, 'a', true),
+		CASE WHEN NOT p_all AND r.op IN ('>', '>=') THEN format(' AND h.vps_name IN (
+			SELECT vps_name FROM health_checks WHERE "timestamp" >= $1 - %s AND "timestamp" <= $1
+				AND response_time_ms >= %L::float8
+			UNION SELECT subject->>''server'' FROM alerts WHERE state <> ''resolved'' AND rule_id
+				= %L)',
+			seconds((p->>'window_s')::int), least(r.warning, r.critical) * (1 - 1e-9), r.rule_id)
+				END)
+$$;
+
+-- Days until the certificate expires, or the share of its life that is left, in percent. life_days divides
+-- the certificates between two rules: those that live shorter, and all others.
+CREATE OR REPLACE FUNCTION certificate_query(r alert_rules, p jsonb) RETURNS text
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT
+		format('SELECT c.vps_name AS server, c.app_name AS app, jsonb_build_object(''check'',
+			c.url) AS more,
+			%s AS value, NULL::text AS problem
+		FROM latest_checks c JOIN agents a USING (vps_name, app_name)
+		CROSS JOIN LATERAL (SELECT h.cert_expires_at, extract(epoch FROM h.cert_expires_at - $1) AS
+			left_s,
+				extract(epoch FROM h.cert_expires_at - h.cert_starts_at) AS life_s
+			FROM health_checks h WHERE h.vps_name = c.vps_name AND h.app_name = c.app_name
+				AND h.url = c.url AND h."timestamp" <= $1 AND h.received_at <= $1 AND NOT
+					h.backfill
+				AND h."timestamp" > $1 - greatest(%s, 3 * check_expiry(c.interval_s))
+				AND h.cert_expires_at IS NOT NULL
+			ORDER BY h."timestamp" DESC, h.id DESC LIMIT 1) h
+		WHERE %s%s AND %s',
+		CASE p->>'measure' WHEN 'life' THEN '100 * left_s / nullif(life_s, 0)' ELSE 'left_s / 86400'
+			END,
+		seconds(r.lookback_s), judged('a'), narrowed(r, 'a', true),
+		CASE p->>'measure' WHEN 'life' THEN format('life_s < 86400 * %s', p->>'life_days')
+			ELSE format('(life_s < 86400 * %s) IS NOT TRUE', p->>'life_days') END)
+$$;
+
+-- ---- agents ------------------------------------------------------------------------------------------
+-- When the database last heard from each agent that is judged, by its own clock alone. The row of the agent
+-- knows only the last time, so a time in the past is found among the samples. While nobody in the fleet is
+-- heard, the fault is ours: silence is measured only until an interval after the last word of all.
+CREATE OR REPLACE FUNCTION agents_heard() RETURNS text
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT
+		format('SELECT a.vps_name, a.app_name, a.interval_s, a.at, a.fleet_at, a.servers,
+			CASE WHEN a.servers
+			THEN least($1, a.fleet_at + make_interval(secs => coalesce(a.interval_s, 60))) ELSE
+				$1 END AS until
+		FROM (SELECT s.*, max(at) OVER () AS fleet_at,
+				min(vps_name) OVER () < max(vps_name) OVER () AS servers
+			FROM (SELECT a.vps_name, a.app_name, a.interval_s, CASE WHEN a.last_seen_at <= $1
+					THEN a.last_seen_at ELSE coalesce((SELECT m.received_at FROM
+						vps_metrics m
+						WHERE m.vps_name = a.vps_name AND m.app_name = a.app_name
+						AND m.received_at <= $1 AND m."timestamp" <= $1 + interval
+							''1 min''
+						AND m."timestamp" > $1 - interval ''1 day''
+						ORDER BY m."timestamp" DESC LIMIT 1), a.first_seen_at) END AS
+							at
+				FROM agents a WHERE %s) s) a', judged('a'))
+$$;
+
+-- The agent's state as agent_state() has it (0 online, 1 stale, 2 offline), or the seconds of its silence.
+CREATE OR REPLACE FUNCTION agent_query(r alert_rules, p jsonb) RETURNS text
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT format('SELECT a.vps_name AS server, a.app_name AS app, NULL::jsonb AS more, %s AS value,
+			NULL::text AS problem FROM (%s) a WHERE true%s',
+		CASE r.kind WHEN 'agent_state' THEN 'array_position(''{online,stale,offline}''::text[],
+			agent_state(a.at, a.interval_s, NULL, a.until)) - 1'
+		ELSE 'greatest(0, extract(epoch FROM a.until - a.at))' END, agents_heard(), narrowed(r, 'a',
+			true))
+$$;
+
+-- The silence of the whole fleet: one subject without labels. A single server is no fleet.
+CREATE OR REPLACE FUNCTION fleet_silent_query() RETURNS text
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT format('SELECT NULL::text AS server, NULL::text AS app, NULL::jsonb AS more,
+		CASE WHEN bool_or(servers) THEN greatest(0, extract(epoch FROM $1 - max(fleet_at))) ELSE 0
+			END AS value,
+		NULL::text AS problem FROM (%s) a', agents_heard())
+$$;
+
+-- What was lost (gaps) or refused (rejects): lines and rows, by the time at which the database was told.
+CREATE OR REPLACE FUNCTION loss_query(r alert_rules, p jsonb) RETURNS text
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT
+		format('SELECT a.vps_name AS server, a.app_name AS app, NULL::jsonb AS more, coalesce(n,
+			0) AS value,
+			NULL::text AS problem
+		FROM agents a LEFT JOIN (SELECT vps_name, app_name, %s AS n FROM %I
+			WHERE received_at >= $1 - %s AND received_at <= $1 GROUP BY 1, 2) g USING (vps_name,
+				app_name)
+		WHERE %s%s', CASE p->>'what' WHEN 'rejects' THEN 'count(*)' ELSE 'sum(coalesce(lines,
+			1))' END,
+		CASE p->>'what' WHEN 'rejects' THEN 'rejects' ELSE 'gaps' END,
+		seconds((p->>'window_s')::int), judged('a'), narrowed(r, 'a', true))
+$$;
+
+-- ---- log lines -----------------------------------------------------------------------------------------
+-- What lines are counted by: the columns of log_entries, and the agents that have a value where they have
+-- none.
+CREATE OR REPLACE FUNCTION line_columns(p_by text, p_alias text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT concat_ws(', ', CASE WHEN p_by IN ('agent', 'server') THEN p_alias || '.vps_name'
+		ELSE 'NULL::text' END || ' AS server', CASE WHEN p_by IN ('agent', 'application')
+		THEN p_alias || '.app_name' ELSE 'NULL::text' END || ' AS app')
+$$;
+
+-- The number of lines that a query of the log search finds, or their share of all lines in percent. Where
+-- fewer than min_lines lines are, no share is worth an alert: it is 0.
+CREATE OR REPLACE FUNCTION log_query(r alert_rules, p jsonb) RETURNS text
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT
+		format('SELECT s.server, s.app, NULL::jsonb AS more, coalesce(%s, 0) AS value,
+			NULL::text AS problem
+		FROM (SELECT DISTINCT %s FROM agents a WHERE %s%s) s
+		LEFT JOIN (SELECT %s, count(*) AS lines%s FROM log_entries l
+			WHERE l."timestamp" >= $1 - %s AND l."timestamp" <= $1 AND l.received_at <= $1%s AND
+				%s
+			GROUP BY 1, 2) n ON coalesce(n.server, '''') = coalesce(s.server, '''')
+				AND coalesce(n.app, '''') = coalesce(s.app, '''')',
+		CASE r.kind WHEN 'log_share' THEN format('CASE WHEN lines >= %s
+			THEN 100.0 * found / lines END', p->>'min_lines') ELSE 'lines' END,
+		line_columns(p->>'by', 'a'), judged('a'), narrowed(r, 'a', by_app), line_columns(p->>'by',
+			'l'),
+		CASE r.kind WHEN 'log_share' THEN format(', count(*) FILTER (WHERE %s) AS found', condition)
+			END,
+		seconds((p->>'window_s')::int), narrowed(r, 'l', by_app),
+		CASE r.kind WHEN 'log_share' THEN 'true' ELSE condition END)
+	FROM (SELECT coalesce(line_condition(p->'tree'), 'true'), p->>'by' IN ('agent', 'application'))
+		x(condition, by_app)
+$$;
+
+-- The first line of its pattern, on whichever server of its application. It counts for window_s, if neither
+-- it came late nor the application is new, all of whose lines are.
+CREATE OR REPLACE FUNCTION pattern_query(r alert_rules, p jsonb) RETURNS text
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT format('SELECT n.server, n.app_name AS app, jsonb_build_object(''level'', n.level, ''pattern'',
+			left(n.pattern, 300)) AS more, n.lines::float8 AS value, NULL::text AS problem
+		FROM (SELECT l.app_name, l.level, l.pattern, sum(l.lines) AS lines, min(l.first_received_at)
+			AS at,
+				(array_agg(l.vps_name ORDER BY l.first_received_at, l.vps_name))[1] AS server,
+				(array_agg(l.first_at ORDER BY l.first_received_at, l.vps_name))[1] AS
+					first_at
+			FROM log_patterns l WHERE l.first_received_at <= $1 AND l.level = ANY (%L)
+				AND (l.app_name, l.pattern_key) IN (SELECT app_name, pattern_key FROM
+					log_patterns
+					WHERE first_received_at > $1 - %2$s AND first_received_at <= $1)
+			GROUP BY 1, l.pattern_key, 2, 3) n
+		WHERE n.at > $1 - %2$s AND n.first_at > n.at - %3$s
+			AND n.at > (SELECT min(a.first_seen_at) FROM agents a WHERE a.app_name = n.app_name)
+				+ %4$s',
+		ARRAY(SELECT jsonb_array_elements_text(p->'levels')), seconds((p->>'window_s')::int),
+		seconds((p->>'late_s')::int), seconds((p->>'learn_s')::int))
+$$;
+
+-- ---- jobs ------------------------------------------------------------------------------------------------
+-- Hours since a job of the database ended well: maintain().
+CREATE OR REPLACE FUNCTION job_query(p jsonb) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT
+		format('SELECT NULL::text AS server, NULL::text AS app, jsonb_build_object(''job'',
+			%1$L::text) AS more,
+		extract(epoch FROM $1 - coalesce((SELECT max(finished_at) FROM job_runs
+			WHERE job = %1$L AND ok AND finished_at <= $1), (SELECT min(applied_at) FROM
+				schema_version)))
+			/ 3600 AS value, NULL::text AS problem', p->>'job')
+$$;
+
+-- ---- anomalies ----------------------------------------------------------------------------------------
+-- How many standard deviations the average of the window is off what the same hour of the week, and the hours
+-- beside it, had in past weeks. The deviation counts as floor_percent of the mean at least.
+CREATE OR REPLACE FUNCTION anomaly_query(r alert_rules, p jsonb) RETURNS text
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT format('SELECT s.vps_name AS server, s.app_name AS app, NULL::jsonb AS more,
+			CASE WHEN p.weeks >= %1$s THEN %2$s END AS value,
+			CASE WHEN (p.weeks >= %1$s AND s.v1 IS NOT NULL) IS NOT TRUE THEN ''no data'' END AS
+				problem
+		FROM (%3$s) s LEFT JOIN (SELECT h.vps_name, %4$s AS app_name, count(DISTINCT w) AS weeks,
+				avg(h.%5$I) AS mean, stddev_samp(h.%5$I) AS spread
+			FROM generate_series(1, %6$s) w JOIN metrics_1h h ON h."timestamp" BETWEEN
+				date_trunc(''hour'', $1, ''UTC'') - make_interval(hours => 168 * w + 1)
+				AND date_trunc(''hour'', $1, ''UTC'') - make_interval(hours => 168 * w - 1)
+			WHERE h.%5$I IS NOT NULL GROUP BY 1, 2) p
+			ON p.vps_name = s.vps_name AND p.app_name IS NOT DISTINCT FROM s.app_name',
+		p->>'min_weeks', format(CASE p->>'direction' WHEN 'below' THEN '-(%s)' WHEN 'both' THEN
+			'abs(%s)'
+			ELSE '%s' END,
+				format('(s.v1 - p.mean) / nullif(greatest(p.spread, abs(p.mean) * %s), 0)',
+			(p->>'floor_percent')::float8 / 100)),
+		pass_query('window', m.source, m.subject, (p->>'window_s')::int, ARRAY[m.expr], '{avg(x1)}',
+			narrowed(r, 'a', by_app), narrowed(r, 'm', by_app)),
+		CASE WHEN by_app THEN 'h.app_name' ELSE 'NULL::text' END, r.metric || '_avg', p->>'weeks')
+	FROM (SELECT *, 'app' = ANY (subject) AS by_app FROM metric_source(r.metric, 'all')) m
+$$;
+
+-- ---- answers from outside -------------------------------------------------------------------------------
+-- Keeps an answer to the rule's question at p_at: rows of {"subject": {label: text}, "value"}, or why there
+-- is none. A value may be a text, as Prometheus writes numbers. What is none of these is an error of the
+-- answer.
+CREATE OR REPLACE FUNCTION external_values(p_rule uuid, p_at timestamptz, p_rows jsonb, p_problem text
+	DEFAULT NULL)
+RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_problem text := left(p_problem, 1000);
+	v_rows jsonb := coalesce(p_rows, '[]');
+BEGIN
+	IF v_problem IS NULL AND jsonb_array_length(v_rows) > max_external_rows() THEN
+		v_problem := format('the answer has %s rows, more than %s', jsonb_array_length(v_rows),
+			max_external_rows());
+	ELSIF v_problem IS NULL THEN
+		BEGIN
+			SELECT coalesce(jsonb_agg(jsonb_build_object('subject', subject, 'value', value)),
+				'[]')
+				INTO v_rows
+				FROM (SELECT coalesce(jsonb_object_agg(l.key, l.value #>> '{}')
+						FILTER (WHERE l.key IS NOT NULL), '{}') AS subject,
+						(e->>'value')::float8::text AS value
+					FROM jsonb_array_elements(v_rows) WITH ORDINALITY u(e, n)
+					LEFT JOIN LATERAL jsonb_each(e->'subject') l ON l.value <> 'null'
+					GROUP BY n, e) x;
+		EXCEPTION WHEN data_exception THEN
+			v_problem := 'the answer is not understood: ' || sqlerrm;
+		END;
+	END IF;
+	INSERT INTO external_answers AS a (rule_id, at, rows, problem)
+		VALUES (p_rule, p_at, CASE WHEN v_problem IS NULL THEN v_rows ELSE '[]' END, v_problem)
+		ON CONFLICT (rule_id, at) DO UPDATE SET rows = excluded.rows, problem = excluded.problem;
+END
+$$;
+
+-- The newest answer that is not older than the look-back time. An error, or none, is the answer of the rule.
+CREATE OR REPLACE FUNCTION external_query(r alert_rules) RETURNS text
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT
+		format('SELECT NULL::text AS server, NULL::text AS app, e->''subject'' AS more,
+			(e->>''value'')::float8 AS value, CASE WHEN e IS NULL THEN coalesce(x.problem,
+				''no data'') END AS problem
+		FROM (SELECT) one LEFT JOIN (SELECT rows, problem FROM external_answers WHERE rule_id = %L
+			AND at <= $1 AND at >= $1 - %s ORDER BY at DESC LIMIT 1) x ON true
+		LEFT JOIN LATERAL jsonb_array_elements(x.rows) e ON true
+		WHERE e IS NOT NULL OR x.problem IS NOT NULL OR x.rows IS
+			NULL', r.rule_id, seconds(r.lookback_s))
+$$;
+
+-- The questions that fleet_watch has to ask now, for the evaluation at `at`.
+CREATE OR REPLACE FUNCTION external_questions(p_now timestamptz)
+RETURNS TABLE (rule_id uuid, kind text, question text, at timestamptz)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT r.rule_id, r.kind, coalesce(r.params->>'promql', r.params->>'sql'), t.at FROM alert_rules r,
+		LATERAL (SELECT date_bin(make_interval(secs => r.interval_s), p_now, '1970-01-01Z') AS at) t
+	WHERE r.is_active AND r.kind IN ('promql', 'sql')
+		AND NOT EXISTS (SELECT FROM external_answers x WHERE x.rule_id = r.rule_id AND x.at >= t.at)
+	ORDER BY 1
+$$;
+
+SELECT drop_former_functions() \g /dev/null
+GRANT EXECUTE ON FUNCTION external_values, external_questions TO observ_watch;
+
+-- ---- an administrator's own SELECT ---------------------------------------------------------------------
+-- Runs with the rights of observ_reader, who sees the views and may write nothing. fleet_watch calls this in
+-- a read-only transaction with a statement_timeout, since a function can't limit its own time. The query has
+-- a column value; its other columns are the labels. It is one query: a cursor refuses two.
+GRANT CREATE ON SCHEMA observ TO observ_reader;
+GRANT EXECUTE ON FUNCTION max_external_rows TO observ_reader;
+SET LOCAL ROLE observ_reader;
+CREATE OR REPLACE FUNCTION select_values(p_query text) RETURNS jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_row record;
+	v_rows jsonb[] := '{}';
+BEGIN
+	FOR v_row IN EXECUTE p_query LOOP
+		IF cardinality(v_rows) >= max_external_rows() THEN
+			RAISE EXCEPTION 'the query gives more than % rows', max_external_rows()
+				USING ERRCODE = '54000', HINT = 'Aggregate, or add LIMIT.';
+		ELSIF NOT to_jsonb(v_row) ? 'value' THEN
+			RAISE EXCEPTION 'the query has no column "value"' USING ERRCODE = '42703';
+		END IF;
+		v_rows := v_rows || jsonb_build_object('subject', to_jsonb(v_row) - 'value', 'value',
+			to_jsonb(v_row)->'value');
+	END LOOP;
+	RETURN to_jsonb(v_rows);
+END
+$$;
+REVOKE EXECUTE ON FUNCTION select_values FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION select_values TO observ_watch, observ_owner;
+SET LOCAL ROLE observ_owner;
+REVOKE CREATE ON SCHEMA observ FROM observ_reader;
+
 -- ==== 71c-many: the values of many rules at once, as far as they matter =========================
 -- Of 200 rules over 10,000 agents nearly all values are healthy, and nobody wants to know them. What
 -- relevant_values() leaves out changes no alert: values that are not beyond a level, of subjects without an
@@ -5733,7 +6231,7 @@ DECLARE
 	v_rows jsonb;
 BEGIN
 	EXECUTE format('SELECT jsonb_agg(jsonb_build_array(v.subject, v.value, v.problem))
-		FROM rule_values($1, $2) v WHERE %s OR ($3, v.subject) IN (
+		FROM rule_values($1, $2, false) v WHERE %s OR ($3, v.subject) IN (
 			SELECT rule_id, subject FROM alerts WHERE state <> ''resolved'')',
 		matters(r, 'v.value')) INTO v_rows USING r, p_now, r.rule_id;
 	RETURN QUERY SELECT p_place, e->0, (e->>1)::float8, e->>2
@@ -6380,6 +6878,236 @@ $$;
 SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION zone_offset, instants_of, instant_of, in_window, cron_fields, cron_number,
 	cron_values, cron_day, cron_in_hour, next_cron TO observ_hub, observ_watch;
+
+-- ==== 75-heartbeats: jobs that say that they ran ===============================================
+-- A job says so with one statement, SELECT beat('backup'), as a member of observ_reader, or with one GET or
+-- POST of its URL. A job that fails may say that too, and it may say when it starts.
+INSERT INTO limit_policy VALUES ('heartbeat', 60, '1 minute') ON CONFLICT DO NOTHING;
+
+-- When the job has to have reported again, after it did at p_last. NULL: never.
+CREATE OR REPLACE FUNCTION heartbeat_due(h heartbeats, p_last timestamptz) RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN h.schedule IS NULL THEN p_last + make_interval(secs => h.every_s)
+		ELSE next_cron(h.schedule, h.time_zone, p_last) END + make_interval(secs => h.grace_s)
+$$;
+
+-- The seconds since it was due, 0 in time. A job that failed is late since then. A line of cron that is wrong
+-- is an error.
+CREATE OR REPLACE FUNCTION heartbeat_query() RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT 'SELECT h.labels->>''server'' AS server, h.labels->>''app'' AS app,
+			(h.labels - ''server'' - ''app'') || jsonb_build_object(''heartbeat'',
+				h.name) AS more,
+			greatest(0, extract(epoch FROM $1 - CASE l.kind WHEN ''failed''
+				THEN l.at - interval ''1 s''
+				ELSE heartbeat_due(h, coalesce(l.at, h.created_at)) END)) AS value,
+					NULL::text AS problem
+		FROM heartbeats h LEFT JOIN LATERAL (SELECT p.at, p.kind FROM heartbeat_pings p
+			WHERE p.heartbeat_id = h.heartbeat_id AND p.at <= $1 AND p.kind <> ''start''
+			ORDER BY p.at DESC, p.id DESC LIMIT 1) l ON true
+		WHERE NOT h.paused AND h.created_at <= $1'
+$$;
+
+CREATE OR REPLACE FUNCTION note_beat(h heartbeats, p_kind text, p_note text) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_now timestamptz := clock_timestamp();
+BEGIN
+	IF p_kind IS NULL OR p_kind NOT IN ('start', 'done', 'failed') THEN
+		RAISE EXCEPTION 'a heartbeat is start, done or failed, not "%"', left(p_kind, 100)
+			USING ERRCODE = '22023';
+	END IF;
+	INSERT INTO heartbeat_pings (heartbeat_id, at, kind, note)
+		VALUES (h.heartbeat_id, v_now, p_kind, left(p_note, 1000));
+	RETURN jsonb_build_object('status', 'ok', 'heartbeat', h.name, 'kind', p_kind, 'due_at', CASE
+		WHEN p_kind <> 'start' AND NOT h.paused THEN heartbeat_due(h, v_now) END);
+END
+$$;
+
+-- For psql: by the name of the heartbeat.
+CREATE OR REPLACE FUNCTION beat(p_name text, p_kind text DEFAULT 'done', p_note text DEFAULT NULL) RETURNS
+	jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	h heartbeats;
+BEGIN
+	SELECT * INTO h FROM heartbeats WHERE name = p_name;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'there is no heartbeat "%"', left(p_name, 200) USING ERRCODE = '22023',
+			HINT = 'SELECT name FROM observ.heartbeats';
+	END IF;
+	RETURN note_beat(h, p_kind, p_note);
+END
+$$;
+
+-- For the hub: by the hash of the token in its URL. A job that calls it all the time is limited.
+CREATE OR REPLACE FUNCTION beat_by_token(p_hash bytea, p_kind text, p_note text DEFAULT NULL) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	h heartbeats;
+BEGIN
+	SELECT * INTO h FROM heartbeats WHERE token_hash = sha256(p_hash);
+	IF NOT FOUND THEN
+		PERFORM refuse(404, 'There is no heartbeat with this token.');
+	ELSIF coalesce(p_kind, 'done') NOT IN ('start', 'done', 'failed') THEN
+		PERFORM refuse(422, 'A heartbeat is start, done or failed.');
+	END IF;
+	PERFORM take('heartbeat', h.heartbeat_id::text);
+	RETURN note_beat(h, coalesce(p_kind, 'done'), p_note);
+END
+$$;
+
+SELECT drop_former_functions() \g /dev/null
+GRANT EXECUTE ON FUNCTION beat TO observ_reader;
+GRANT EXECUTE ON FUNCTION beat_by_token TO observ_hub;
+
+-- ==== 76-patterns: messages without what differs from line to line =============================
+-- "user 42 not found in /srv/a" and "user 7 not found in /srv/b" are the pattern "user * not found in *".
+-- Each has exact counts and times, by server and application, of lines that are WARNING or worse.
+--
+-- To make a pattern costs as much as to store a line. So the push transaction only puts the messages aside,
+-- an array for each batch, and the watcher makes the patterns: learn_patterns() takes what is aside and
+-- counts it in one transaction, so each line is counted once.
+CREATE TABLE IF NOT EXISTS pattern_queue (
+	id bigint GENERATED ALWAYS AS IDENTITY,
+	vps_name text NOT NULL,
+	app_name text NOT NULL,
+	received_at timestamptz NOT NULL,
+	levels smallint[] NOT NULL,             -- 3 WARNING, 4 ERROR, 5 CRITICAL
+	times timestamptz[] NOT NULL,
+	messages text[] NOT NULL,
+	PRIMARY KEY (vps_name, id)
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+ALTER TABLE pattern_queue ALTER messages SET STORAGE EXTERNAL;  -- to compress costs more than to write
+
+-- Of an application. Lines of further patterns are counted as one, "(other)".
+CREATE OR REPLACE FUNCTION max_patterns() RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 10000;
+-- What of a message is looked at, and how long a pattern may be.
+CREATE OR REPLACE FUNCTION max_pattern_chars() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 300;
+
+SELECT want_index('log_patterns_app_idx', 'log_patterns (app_name, pattern_key)'),
+	want_index('log_patterns_first_idx', 'log_patterns (first_received_at)') \g /dev/null
+
+-- The pattern of a message: its first line, with * for quoted text, paths, addresses, ids and numbers. A word
+-- keeps its letters: worker-12 is worker-*. The last expression but one takes the longest that fits: 0x1f;
+-- UUIDs, hashes and other long runs of letters and digits; IPv6 and times; numbers, versions and IPv4, with a
+-- unit.
+CREATE OR REPLACE FUNCTION pattern_of(p_message text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT left(regexp_replace(regexp_replace(regexp_replace(regexp_replace(
+		left(split_part(ltrim(p_message, E' \t\r\n'), E'\n', 1), 1000) COLLATE "C",
+		'"[^"]*"|`[^`]*`|«[^»]*»|“[^”]*”'
+		'|(?<![[:alnum:]])''[^'']*''(?![[:alnum:]])', '*', 'g'),
+		'[^][:space:]=,;()<>{}[]*[/@\\][^][:space:]=,;()<>{}[]*', '*', 'g'),
+		'\m(0[xX][[:xdigit:]]+|[a-fA-F]*[0-9][0-9a-fA-F-]{6,}|[[:alpha:]]*[0-9][[:alnum:]]{12,})\M'
+		'|\m[[:xdigit:]]{1,4}(:[[:xdigit:]]{0,4}){3,}|[0-9]+([.,:][0-9]+)*(%|[[:alpha:]]{1,3}\M)?',
+		'*', 'g'),
+		'([*][-.,:+TZ]*)+[*]', '*', 'g'), observ.max_pattern_chars())
+$$;
+
+CREATE OR REPLACE FUNCTION pattern_key(p_level text, p_pattern text) RETURNS uuid
+LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN md5(p_level || ' ' || p_pattern)::uuid;
+
+-- Puts the messages of a batch aside that are WARNING or worse. push_logs() calls it if there are any.
+CREATE OR REPLACE FUNCTION queue_patterns(p_vps text, p_app text, p_now timestamptz, p_level smallint[],
+	p_timestamp timestamptz[], p_message text[]) RETURNS void
+LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
+	INSERT INTO pattern_queue (vps_name, app_name, received_at, levels, times, messages)
+	SELECT p_vps, p_app, p_now, array_agg(l), array_agg(t),
+		array_agg(CASE WHEN octet_length(m) > 1000 THEN left(m, 1000) ELSE m END)
+	FROM (SELECT unnest(p_level) AS l, unnest(p_timestamp) AS t, unnest(p_message) AS m) u WHERE l >= 3
+$$;
+
+-- Counts what is aside, at most about p_lines lines, the oldest first. Returns how many lines it counted. Two
+-- at once take turns by the row of alert_clock; evaluate_alerts() has it already.
+CREATE OR REPLACE FUNCTION learn_patterns(p_lines int DEFAULT 20000) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+	v_until bigint;
+	ret bigint;
+BEGIN
+	PERFORM FROM alert_clock FOR UPDATE SKIP LOCKED;
+	IF NOT FOUND THEN
+		RETURN 0;
+	END IF;
+	SELECT max(id) INTO v_until FROM (SELECT id, sum(cardinality(messages)) OVER (ORDER BY id)
+		- cardinality(messages) AS before FROM (
+			SELECT id, messages FROM pattern_queue ORDER BY id LIMIT 1000) q) x
+				WHERE before < p_lines;
+	WITH taken AS (DELETE FROM pattern_queue WHERE id <= v_until RETURNING *),
+	line AS MATERIALIZED (
+		SELECT *, pattern_key(level, pattern) AS key FROM (
+			SELECT vps_name, app_name, pattern_of(m) AS pattern, min(t) AS first_at,
+				max(t) AS last_at,
+				('{WARNING,ERROR,CRITICAL}'::text[])[l - 2] AS level,
+				min(received_at) AS received_at, count(*) AS lines
+			FROM taken, unnest(levels, times, messages) u(l, t, m) GROUP BY 1, 2, 3, 6) x),
+	fresh AS (
+		SELECT app_name, key, row_number() OVER (PARTITION BY app_name ORDER BY min(received_at), key)
+			+ (SELECT count(DISTINCT p.pattern_key) FROM log_patterns p
+				WHERE p.app_name = l.app_name) AS nth
+		FROM line l WHERE NOT EXISTS (SELECT FROM log_patterns p
+			WHERE p.app_name = l.app_name AND p.pattern_key = l.key)
+		GROUP BY 1, 2),
+	kept AS (
+		SELECT vps_name, app_name, level, first_at, last_at, received_at, lines,
+			CASE WHEN nth > max_patterns() THEN '(other)' ELSE pattern END AS pattern
+		FROM line LEFT JOIN fresh USING (app_name, key)),
+	written AS (
+		INSERT INTO log_patterns AS p (vps_name, app_name, pattern_key, level, pattern, first_at,
+			last_at, first_received_at, lines)
+		SELECT vps_name, app_name, pattern_key(level, pattern), level, pattern, min(first_at),
+			max(last_at), min(received_at), sum(lines)
+		FROM kept GROUP BY 1, 2, 3, 4, 5
+		ON CONFLICT (vps_name, app_name, pattern_key) DO UPDATE SET
+			first_at = least(p.first_at, excluded.first_at),
+			last_at = greatest(p.last_at, excluded.last_at),
+			first_received_at = least(p.first_received_at, excluded.first_received_at),
+			lines = p.lines + excluded.lines)
+	SELECT coalesce(sum(lines), 0) INTO ret FROM line;
+	RETURN ret;
+END
+$$;
+
+-- ---- how long all of this is kept -------------------------------------------------------------------------
+-- A step of maintain(): what retention_policy says of alerts that are resolved, messages, pings and patterns.
+-- It also learns the patterns, where no watcher runs.
+CREATE OR REPLACE FUNCTION maintain_alerts(p_deadline timestamptz) RETURNS text
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_count bigint;
+	v_lines bigint;
+	deleted bigint := 0;
+	d record;
+BEGIN
+	FOR d IN SELECT tab, condition, now() - keep AS before FROM (VALUES
+			('alerts', 'alert_changes', 'at < $1 AND alert_id NOT IN (SELECT alert_id FROM alerts
+				WHERE resolved_at >= $1 OR state <> ''resolved'')'),
+			('alerts', 'group_alerts', 'alert_id IN (SELECT alert_id FROM alerts WHERE
+				resolved_at < $1)'),
+			('alerts', 'alerts', 'resolved_at < $1 AND state = ''resolved'''),
+			('alerts', 'external_answers', 'at < $1'),
+			('notifications', 'notifications', 'made_at < $1 AND (sent_at IS NOT NULL OR dead_at
+				IS NOT NULL)'),
+			('pings', 'heartbeat_pings', 'at < $1 AND id <> (SELECT max(id) FROM heartbeat_pings l
+				WHERE l.heartbeat_id = t.heartbeat_id)'),
+			('patterns', 'log_patterns', 'last_at < $1')) v(kind, tab, condition)
+			JOIN retention_policy USING (kind) WHERE keep IS NOT NULL LOOP
+		EXECUTE format('DELETE FROM %I t WHERE %s', d.tab, d.condition) USING d.before;
+		GET DIAGNOSTICS v_count = ROW_COUNT;
+		deleted := deleted + v_count;
+	END LOOP;
+	LOOP
+		v_lines := learn_patterns();
+		EXIT WHEN v_lines = 0 OR clock_timestamp() > p_deadline;
+	END LOOP;
+	RETURN nullif(deleted, 0) || ' rows of alerts deleted';
+END
+$$;
+
+SELECT drop_former_functions() \g /dev/null
+GRANT EXECUTE ON FUNCTION learn_patterns TO observ_watch;
 
 -- ==== 77-delivery: the outbox, from which fleet_watch sends ======================================
 -- take_notifications() leases messages to a watcher, one at a time a channel; the watcher says what became of

@@ -20,7 +20,7 @@ BEGIN
 				CASE r WHEN 'observ_roles' THEN 'CREATEROLE' END);
 		END IF;
 	END LOOP;
-	FOREACH r IN ARRAY ARRAY['observ_owner', 'observ_roles', 'observ_enroll'] LOOP
+	FOREACH r IN ARRAY ARRAY['observ_owner', 'observ_roles', 'observ_enroll', 'observ_reader'] LOOP
 		IF NOT pg_has_role(r, 'MEMBER') THEN
 			EXECUTE format('GRANT %I TO CURRENT_USER', r);
 		END IF;

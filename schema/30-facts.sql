@@ -87,8 +87,9 @@ CREATE TABLE IF NOT EXISTS health_checks (
 	received_at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (vps_name, app_name, "timestamp", id)
 ) PARTITION BY RANGE ("timestamp");
--- How often the check runs. NULL: an older agent did not tell.
-SELECT want_column('health_checks', 'interval_s', 'int', 'interval_s BETWEEN 1 AND 86400') \g /dev/null
+-- How often the check runs, and since when the certificate is valid. NULL: an older agent did not tell.
+SELECT want_column('health_checks', 'interval_s', 'int', 'interval_s BETWEEN 1 AND 86400'),
+	want_column('health_checks', 'cert_starts_at', 'timestamptz') \g /dev/null
 SELECT want_index('health_checks_timestamp_idx', 'health_checks ("timestamp" DESC)'),
 	want_index('health_checks_rare_idx', 'health_checks (vps_name, app_name, "timestamp") '
 		'WHERE interval_s > 400')       -- rare_check_s()
@@ -332,6 +333,9 @@ BEGIN
 	FROM (SELECT unnest(p_stream) AS s, unnest(p_offset) AS o, unnest(p_timestamp) AS t,
 		unnest(p_level) AS l, unnest(p_logger) AS g, unnest(p_message) AS m,
 		unnest(p_context) AS c) u;
+	IF 3 <= ANY (p_level) THEN
+		PERFORM queue_patterns(p_vps, p_app, v_now, p_level, p_timestamp, p_message);
+	END IF;
 END
 $$;
 

@@ -28,8 +28,8 @@ SELECT want_column(t, c || '_' || f, 'double precision')
 -- How long rows are kept. The most exact policy decides: application and level, then application, then level,
 -- then the one with neither. keep is NULL: for ever. Days end in UTC.
 CREATE TABLE IF NOT EXISTS retention_policy (
-	kind text NOT NULL CHECK (kind IN ('metrics', 'checks', 'logs', 'gaps', 'rejects', 'metrics_5m',
-		'metrics_1h')),
+	kind text NOT NULL CONSTRAINT retention_kinds CHECK (kind IN ('metrics', 'checks', 'logs', 'gaps',
+		'rejects', 'metrics_5m', 'metrics_1h', 'alerts', 'notifications', 'pings', 'patterns')),
 	app_name text,
 	level text CHECK (level IS NULL OR kind = 'logs'),
 	keep interval CHECK (keep > '0'),
@@ -50,10 +50,26 @@ CREATE TABLE IF NOT EXISTS job_runs (
 	result text NOT NULL
 );
 
+-- An older schema.sql knew fewer kinds.
+DO $$
+BEGIN
+	IF EXISTS (SELECT FROM pg_constraint WHERE conname = 'retention_policy_kind_check'
+			AND conrelid = 'retention_policy'::regclass) THEN
+		ALTER TABLE retention_policy DROP CONSTRAINT retention_policy_kind_check, ADD CONSTRAINT
+			retention_kinds CHECK (kind IN ('metrics', 'checks', 'logs', 'gaps', 'rejects',
+				'metrics_5m',
+			'metrics_1h', 'alerts', 'notifications', 'pings', 'patterns'));
+		INSERT INTO retention_policy (kind, keep) VALUES ('alerts', '1 year'), ('notifications',
+			'90 days'),
+			('pings', '90 days'), ('patterns', '1 year');
+	END IF;
+END
+$$;
 INSERT INTO retention_policy (kind, keep)
 	SELECT kind, keep::interval FROM (VALUES ('metrics', '90 days'), ('checks', '90 days'),
 		('logs', '30 days'), ('gaps', '90 days'), ('rejects', '90 days'), ('metrics_5m', '90 days'),
-		('metrics_1h', '2 years')) v(kind, keep)
+		('metrics_1h', '2 years'), ('alerts', '1 year'), ('notifications', '90 days'),
+		('pings', '90 days'), ('patterns', '1 year')) v(kind, keep)
 	WHERE NOT EXISTS (SELECT FROM schema_version)   -- only in a new database: people change these
 	ON CONFLICT DO NOTHING;
 
@@ -254,7 +270,9 @@ DECLARE
 	v_count bigint;
 	deleted bigint := 0;
 BEGIN
-	FOR p IN SELECT * FROM retention_policy WHERE keep IS NOT NULL ORDER BY kind, app_name, level LOOP
+	FOR p IN SELECT * FROM retention_policy WHERE keep IS NOT NULL
+			AND kind NOT IN ('alerts', 'notifications', 'pings', 'patterns') -- maintain_alerts()
+			ORDER BY kind, app_name, level LOOP
 		SELECT tab INTO v_table FROM fact_tables() f WHERE f.kind = p.kind;
 		IF v_table IS NOT NULL AND now() - p.keep > oldest_kept(p.kind) THEN
 			deleted := deleted + expire_rows(p, v_table, p_deadline);
@@ -315,7 +333,8 @@ BEGIN
 	IF NOT FOUND THEN
 		RETURN 'another maintain() is at work, nothing done';
 	END IF;
-	FOREACH v_step IN ARRAY ARRAY['maintain_sessions', 'maintain_people', 'maintain_rollups',
+	FOREACH v_step IN ARRAY ARRAY['maintain_sessions', 'maintain_people', 'maintain_alerts',
+		'maintain_rollups',
 			'maintain_rows', 'maintain_partitions', 'maintain_drops'] LOOP
 		BEGIN
 			EXECUTE format('SELECT %I($1)', v_step) INTO v_note USING v_start + p_budget;

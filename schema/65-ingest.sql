@@ -496,17 +496,25 @@ DECLARE
 	v_offset bigint := extract(epoch FROM p_at) * 1000000;
 	n bigint;
 BEGIN
-	INSERT INTO log_entries ("timestamp", vps_name, app_name, level, logger, message, context, stream_id,
-		stream_offset, received_at)
-	SELECT l.at, a.vps_name, a.app_name, l.level, l.logger, l.message, l.context,
-		('x' || left(md5(coalesce(l.logger, '')), 15))::bit(60)::bigint,
-			v_offset + row_number() OVER (),
-		p_now
-	FROM (SELECT * FROM ingest_lines(p->'logs', p_lines)
-		UNION ALL SELECT * FROM ingest_events(p->'docker_events', p_at)
-		UNION ALL SELECT * FROM ingest_events(p #> '{docker,events}', p_at)
-		UNION ALL SELECT * FROM ingest_alerts(p->'local_alerts', p_at)) l;
-	GET DIAGNOSTICS n = ROW_COUNT;
+	WITH new AS (INSERT INTO log_entries ("timestamp", vps_name, app_name, level, logger, message,
+		context, stream_id,
+			stream_offset, received_at)
+		SELECT l.at, a.vps_name, a.app_name, l.level, l.logger, l.message, l.context,
+			('x' || left(md5(coalesce(l.logger, '')), 15))::bit(60)::bigint,
+				v_offset + row_number() OVER (),
+			p_now
+		FROM (SELECT * FROM ingest_lines(p->'logs', p_lines)
+			UNION ALL SELECT * FROM ingest_events(p->'docker_events', p_at)
+			UNION ALL SELECT * FROM ingest_events(p #> '{docker,events}', p_at)
+			UNION ALL SELECT * FROM ingest_alerts(p->'local_alerts', p_at)) l
+		RETURNING "timestamp", level, message),
+	aside AS (INSERT INTO pattern_queue (vps_name, app_name, received_at, levels, times, messages)
+		SELECT a.vps_name, a.app_name, p_now,
+			array_agg(array_position('{WARNING,ERROR,CRITICAL}'::text[], level) + 2),
+				array_agg("timestamp"),
+			array_agg(left(message, 1000))
+		FROM new WHERE level IN ('WARNING', 'ERROR', 'CRITICAL') HAVING count(*) > 0)
+	SELECT count(*) INTO n FROM new;
 	RETURN n;
 END
 $$;

@@ -43,10 +43,102 @@ VALUES
 	true, '>=', 'keep', '{}'),
 (3, 'count_firing', 'Number of firing alerts', 'How many alerts of another rule are firing.', '', '{}',
 	false, '>=', 'keep', '{
-	"of_rule": {"type": "rule", "help": "That rule, by its id."}}')
+	"of_rule": {"type": "rule", "help": "That rule, by its id."}}'),
+(4, 'anomaly', 'Metric unlike its past weeks',
+	'How many standard deviations the average of the window is off the same hour of past weeks.', '',
+	'{server}', true, '>', 'keep', '{
+	"window_s": {"type": "integer", "default": 3600, "min": 60, "max": 86400,
+		"help": "What is averaged."},
+	"weeks": {"type": "integer", "default": 4, "min": 1, "max": 52,
+		"help": "Weeks that it is held against."},
+	"min_weeks": {"type": "integer", "default": 2, "min": 1, "max": 52,
+		"help": "With fewer there is no value."},
+	"floor_percent": {"type": "number", "default": 5, "min": 0, "max": 100,
+		"help": "The deviation counts as this share of the mean at least."},
+	"direction": {"type": "choice", "default": "above", "values": ["above", "below", "both"],
+		"help": "Which way it must be off."}}'),
+(5, 'check', 'Check fails',
+	'Failures among the last results since the check recovered; -1 after recover successes in a row.',
+	'results', '{server,app,check}', false, '>=', 'keep', '{
+	"of": {"type": "integer", "default": 3, "min": 1, "max": 100,
+		"help": "So many results are looked at."},
+	"recover": {"type": "integer", "default": 2, "min": 1, "max": 100,
+		"help": "It recovers with so many successes in a row, if the rule clears at 0."}}'),
+(6, 'check_slow', 'Check is slow', 'The percentile of the response times in the window.', 'ms',
+	'{server,app,check}', false, '>', 'keep', '{
+	"percent": {"type": "number", "default": 95, "min": 0, "max": 100, "help": "Which percentile."},
+	"window_s": {"type": "integer", "default": 900, "min": 1, "max": 604800,
+		"help": "Length of the window."},
+	"min_results": {"type": "integer", "default": 5, "min": 1, "max": 10000,
+		"help": "With fewer results there is no value."}}'),
+(7, 'certificate', 'Certificate expires',
+	'Days until the certificate of a check expires, or the share of its life that is left.', 'days',
+	'{server,app,check}', false, '<', 'keep', '{
+	"measure": {"type": "choice", "default": "days", "values": ["days", "life"],
+		"help": "days, or life: percent of its life."},
+	"life_days": {"type": "integer", "default": 42, "min": 0, "max": 36500,
+		"help": "life judges the certificates that live shorter, days all others."}}'),
+(8, 'agent_state', 'Agent is silent',
+	'0 online, 1 stale (3 intervals), 2 offline (5 minutes, or 5 intervals).', '', '{server,app}', false,
+		'>=', 'keep', '{}'),
+(9, 'agent_silent', 'Silence of an agent', 'Seconds since the database last heard from the agent.', 's',
+	'{server,app}', false, '>', 'keep', '{}'),
+(10, 'fleet_silent', 'Silence of the whole fleet',
+	'Seconds since the database last heard from any agent; 0 if there is one server only.', 's', '{}',
+	false, '>', 'keep', '{}'),
+(11, 'loss', 'Data was lost or refused', 'Lines and rows that were lost, or rows that the database refused.',
+	'', '{server,app}', false, '>', 'keep', '{
+	"what": {"type": "choice", "default": "gaps", "values": ["gaps", "rejects"],
+		"help": "gaps: lost; rejects: refused."},
+	"window_s": {"type": "integer", "default": 900, "min": 1, "max": 604800,
+		"help": "Length of the window."}}'),
+(12, 'log_count', 'Number of log lines', 'How many lines of the window a query of the log search finds.',
+	'lines', '{server,app}', false, '>', 'keep', '{
+	"tree": {"type": "tree", "optional": true,
+		"help": "The query, as the hub reads it; none: all lines."},
+	"query": {"type": "text", "optional": true, "max": 1000, "help": "The query, as people write it."},
+	"by": {"type": "choice", "default": "agent", "values": ["agent", "server", "application", "fleet"],
+		"help": "What has a number of its own."},
+	"window_s": {"type": "integer", "default": 300, "min": 1, "max": 604800,
+		"help": "Length of the window."}}'),
+(13, 'log_share', 'Share of log lines', 'The share of the lines of the window that a query finds.', '%',
+	'{server,app}', false, '>', 'keep', '{
+	"tree": {"type": "tree", "help": "The query, as the hub reads it."},
+	"query": {"type": "text", "optional": true, "max": 1000, "help": "The query, as people write it."},
+	"by": {"type": "choice", "default": "agent", "values": ["agent", "server", "application", "fleet"],
+		"help": "What has a share of its own."},
+	"min_lines": {"type": "integer", "default": 20, "min": 1, "max": 1000000,
+		"help": "Where there are fewer lines, the share is 0."},
+	"window_s": {"type": "integer", "default": 300, "min": 1, "max": 604800,
+		"help": "Length of the window."}}'),
+(14, 'new_pattern', 'New error message',
+	'Lines of a pattern that the application never logged before the window.', 'lines',
+	'{server,app,level,pattern}', false, '>=', 'ok', '{
+	"levels": {"type": "list", "default": ["ERROR", "CRITICAL"],
+		"values": ["WARNING", "ERROR", "CRITICAL"],
+		"help": "Levels of the lines."},
+	"window_s": {"type": "integer", "default": 3600, "min": 60, "max": 604800,
+		"help": "So long a pattern is new."},
+	"late_s": {"type": "integer", "default": 3600, "min": 1, "max": 2592000,
+		"help": "A line that came later than this is old news."},
+	"learn_s": {"type": "integer", "default": 86400, "min": 0, "max": 2592000,
+		"help": "In its first time all patterns of an application are new, and none is told."}}'),
+(15, 'heartbeat', 'Job did not report', 'Seconds since a heartbeat was due, its grace included; 0 in time.',
+	's', '{heartbeat}', false, '>', 'keep', '{}'),
+(16, 'job', 'Job of the database did not run', 'Hours since it ended well.', 'h', '{job}', false,
+	'>', 'keep', '{
+	"job": {"type": "choice", "default": "maintain", "values": ["maintain"], "help": "Which job."}}'),
+(17, 'sql', 'Own query', 'The column value of each row of a SELECT; its other columns are labels.', '', '{}',
+	false, '>', 'keep', '{
+	"sql": {"type": "text", "max": 8000, "help": "One SELECT over the views."}}'),
+(18, 'promql', 'Prometheus query', 'The value of each series of a query to the configured Prometheus.', '',
+	'{}',
+	false, '>', 'keep', '{
+	"promql": {"type": "text", "max": 8000, "help": "The query."}}')
 ON CONFLICT (kind) DO UPDATE SET place = excluded.place, title = excluded.title, meaning = excluded.meaning,
 	unit = excluded.unit, subject = excluded.subject, has_metric = excluded.has_metric, op = excluded.op,
 	no_data = excluded.no_data, params = excluded.params, role = excluded.role;
+UPDATE alert_kinds SET role = 'admin' WHERE kind = 'sql';
 
 -- ---- metrics ---------------------------------------------------------------------------------------
 -- What a rule may call a metric: the table that has it, the expression, and the labels of its subjects.
@@ -386,8 +478,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 		FROM alerts WHERE rule_id = %L AND state = ''firing''', p->>'of_rule')
 $$;
 
--- The query of any rule.
-CREATE OR REPLACE FUNCTION kind_query(r alert_rules) RETURNS text
+-- The query of any rule. p_all false: subjects may be left out whose value is beyond no level.
+CREATE OR REPLACE FUNCTION kind_query(r alert_rules, p_all boolean DEFAULT true) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	p CONSTANT jsonb := rule_params(r.kind, r.params);
@@ -396,18 +488,33 @@ BEGIN
 		WHEN 'threshold' THEN metric_query(r, p)
 		WHEN 'absent' THEN metric_query(r, p)
 		WHEN 'count_firing' THEN count_firing_query(r, p)
+		WHEN 'anomaly' THEN anomaly_query(r, p)
+		WHEN 'check' THEN check_query(r, p, p_all)
+		WHEN 'check_slow' THEN check_slow_query(r, p, p_all)
+		WHEN 'certificate' THEN certificate_query(r, p)
+		WHEN 'agent_state' THEN agent_query(r, p)
+		WHEN 'agent_silent' THEN agent_query(r, p)
+		WHEN 'fleet_silent' THEN fleet_silent_query()
+		WHEN 'loss' THEN loss_query(r, p)
+		WHEN 'log_count' THEN log_query(r, p)
+		WHEN 'log_share' THEN log_query(r, p)
+		WHEN 'new_pattern' THEN pattern_query(r, p)
+		WHEN 'heartbeat' THEN heartbeat_query()
+		WHEN 'job' THEN job_query(p)
+		WHEN 'sql' THEN external_query(r)
+		WHEN 'promql' THEN external_query(r)
 	END;
 END
 $$;
 
 -- One row for each subject: its value, or no value and why: 'no data', or a sentence about an error.
-CREATE OR REPLACE FUNCTION rule_values(p_rule alert_rules, p_now timestamptz)
+CREATE OR REPLACE FUNCTION rule_values(p_rule alert_rules, p_now timestamptz, p_all boolean DEFAULT true)
 RETURNS TABLE (subject jsonb, value float8, problem text)
 LANGUAGE plpgsql STABLE ROWS 1000 SET search_path = observ, pg_catalog, pg_temp SET jit = off AS $$
 BEGIN
 	RETURN QUERY EXECUTE format('SELECT s, value::float8, problem FROM (%s) q CROSS JOIN LATERAL (SELECT
 		jsonb_strip_nulls(jsonb_build_object(''server'', server, ''app'', app))
-			|| coalesce(more, ''{}'')) x(s)%s', kind_query(p_rule),
+			|| coalesce(more, ''{}'')) x(s)%s', kind_query(p_rule, p_all),
 		CASE WHEN p_rule.match <> '[]' THEN format(' WHERE labels_match(%L, scope_labels(s))',
 			p_rule.match) END) USING p_now;
 END

@@ -151,7 +151,7 @@ DECLARE
 	v_rows jsonb;
 BEGIN
 	EXECUTE format('SELECT jsonb_agg(jsonb_build_array(v.subject, v.value, v.problem))
-		FROM rule_values($1, $2) v WHERE %s OR ($3, v.subject) IN (
+		FROM rule_values($1, $2, false) v WHERE %s OR ($3, v.subject) IN (
 			SELECT rule_id, subject FROM alerts WHERE state <> ''resolved'')',
 		matters(r, 'v.value')) INTO v_rows USING r, p_now, r.rule_id;
 	RETURN QUERY SELECT p_place, e->0, (e->>1)::float8, e->>2

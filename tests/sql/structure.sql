@@ -26,7 +26,8 @@ SELECT columns_are('observ', 'health_checks',
 	ARRAY['id', 'timestamp', 'vps_name', 'app_name', 'url', 'status_code',
 	'response_time_ms', 'success', 'error_message', 'error_class', 'dns_ms', 'connect_ms', 'tls_ms',
 	'first_byte_ms',
-	'cert_expires_at', 'attempts', 'backfill', 'received_at', 'interval_s']);
+	'cert_expires_at', 'attempts', 'backfill', 'received_at', 'interval_s',
+	'cert_starts_at']);
 SELECT columns_are('observ', 'agents', ARRAY['vps_name', 'app_name', 'epoch', 'last_seq', 'version',
 	'interval_s', 'skew_ms',
 	'state', 'first_seen_at', 'last_seen_at', 'process', 'host', 'address', 'conflict_at', 'conflict',
@@ -128,16 +129,16 @@ SELECT is((SELECT string_agg(rolname, ',') FROM pg_roles WHERE rolname LIKE 'obs
 SELECT is((SELECT string_agg(proname, ',' ORDER BY proname) FROM pg_proc
 	WHERE pronamespace = 'observ'::regnamespace AND prosecdef
 	AND proowner = 'observ_owner'::regrole),
-	'account,admit_server,agent_hello,agent_last_seen,agent_streams,any_user,authorize,'
-	'change_password,change_search,'
-	'change_server,change_user,count_search,create_api_token,create_bootstrap_token,create_server,'
-	'create_user,'
-	'delete_search,delete_server,delete_user,end_api_token,end_bootstrap_token,end_session,enroll_agent,'
-	'evaluate_alerts,ingest,'
-	'list_api_tokens,list_audit,list_searches,list_users,maintain,make_partition,note_use,one_search,'
-	'one_user,password_salt,'
-	'push_checks,push_gaps,push_logs,push_metrics,push_open,push_positions,push_rejects,record_deploy,'
-	'renew_password,renew_server_token,save_search,sign_in,sign_in_salt,sign_out,stale_session_pid',
+	'account,admit_server,agent_hello,agent_last_seen,agent_streams,any_user,authorize,beat,'
+	'beat_by_token,change_password,change_search,change_server,change_user,count_search,'
+	'create_api_token,create_bootstrap_token,create_server,create_user,delete_search,delete_server,'
+	'delete_user,end_api_token,end_bootstrap_token,end_session,enroll_agent,evaluate_alerts,'
+	'external_questions,external_values,ingest,learn_patterns,list_api_tokens,list_audit,'
+	'list_searches,list_users,maintain,make_partition,note_use,notification_failed,'
+	'notification_progress,notification_sent,one_search,one_user,password_salt,push_checks,push_gaps,'
+	'push_logs,push_metrics,push_open,push_positions,push_rejects,record_deploy,renew_password,'
+	'renew_server_token,save_search,sign_in,sign_in_salt,sign_out,stale_session_pid,'
+	'take_notifications,test_channel',
 	'SECURITY DEFINER functions are those that agents call, that make tables, and that check who asks');
 
 -- Partitions: two days back, three ahead, in UTC whatever the server's time zone, and the rest.
@@ -154,7 +155,8 @@ SELECT is((SELECT count(*) FROM partitions('log_entries')
 SELECT set_eq('SELECT kind, keep FROM retention_policy',
 	$$VALUES ('metrics', '90 days'::interval), ('checks', '90 days'),
 	('logs', '30 days'), ('gaps', '90 days'), ('rejects', '90 days'), ('metrics_5m', '90 days'),
-	('metrics_1h', '2 years')$$,
+	('metrics_1h', '2 years'), ('alerts', '1 year'), ('notifications', '90 days'), ('pings', '90 days'),
+	('patterns', '1 year')$$,
 	'retention defaults');
 SELECT * FROM finish();
 ROLLBACK;
