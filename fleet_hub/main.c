@@ -17,6 +17,7 @@
 #include "fleet_hub/base/auth.h"
 #include "fleet_hub/base/conf.h"
 #include "fleet_hub/base/cors.h"
+#include "fleet_hub/base/proxy_user.h"
 #include "fleet_hub/base/refusal.h"
 #include "routes.h"
 
@@ -96,7 +97,7 @@ static const struct route *answer(struct request *r, struct db *db, const struct
 		refuse_with(r, s, e.code, "That can't be read", e.msg, NULL);
 	else if (route->role != ROLE_PUBLIC && auth_check_form(r, &e) < 0)
 		refuse(r, s, &e, "");
-	else
+	else if (route->role == ROLE_PUBLIC || !r->who.proxy_user || proxy_user_admit(r, db, s))
 		page_answer(route, r, db, s);
 	db_end(db);
 	return route;

@@ -48,6 +48,10 @@ EMBED(sql_delete_user, "fleet_hub/admin/delete_user.sql");
 EMBED(sql_users, "fleet_hub/admin/users.sql");
 EMBED(txt_user, "fleet_hub/admin/user.txt");
 EMBED(txt_users, "fleet_hub/admin/users.txt");
+EMBED(sql_proxy_secret, "fleet_hub/admin/proxy_secret.sql");
+EMBED(sql_end_proxy_secret, "fleet_hub/admin/end_proxy_secret.sql");
+EMBED(txt_proxy_secret, "fleet_hub/admin/proxy_secret.txt");
+EMBED(txt_end_proxy_secret, "fleet_hub/admin/end_proxy_secret.txt");
 EMBED(sql_teardown, "fleet_hub/admin/teardown.sql");
 EMBED(txt_teardown, "fleet_hub/admin/teardown.txt");
 
@@ -88,6 +92,10 @@ static const struct action {
 	{ "delete-user", "EMAIL", "with sessions and tokens; the audit log stays", 1, 1, 1,
 	  ASKS(delete_user, user) },
 	{ "users", "", "who may sign in", 0, 0, 0, ASKS(users, users) },
+	{ "proxy-secret", "PROXY", "let this proxy sign users in; a former secret of it ends", 1, 1, 1,
+	  ASKS(proxy_secret, proxy_secret) },
+	{ "end-proxy-secret", "PROXY", "let it do so no longer", 1, 1, 1,
+	  ASKS(end_proxy_secret, end_proxy_secret) },
 	{ "teardown", "", "print what takes all of it away again", 0, 0, 0, ASKS(teardown, teardown) },
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -100,7 +108,7 @@ static void usage(FILE *to)
 	      "fleet_hub_admin --version | --help\n\n",
 	      to);
 	for (size_t i = 0; i < COMMANDS; i++)
-		fprintf(to, "  %-12s %-15s %s\n", commands[i].name, commands[i].arguments, commands[i].help);
+		fprintf(to, "  %-16s %-15s %s\n", commands[i].name, commands[i].arguments, commands[i].help);
 	fputs("\nURL is libpq's connection string; without it OBSERV_ADMIN_URL, or PGHOST, PGUSER and so\n"
 	      "on. A password belongs into PGPASSWORD, PGPASSFILE or OBSERV_ADMIN_URL: others see "
 	      "arguments,\n"

@@ -4,6 +4,8 @@
 #include <sodium.h>
 #include <strings.h>
 
+#include "proxy_user.h"
+
 /* A browser takes a cookie of the first name only with Secure and Path=/, and no other host can set it.
  * It takes no Secure cookie over plain HTTP, which is for loopback. */
 static const char secure_cookie[] = "__Host-observ", plain_cookie[] = "observ_session";
@@ -109,6 +111,11 @@ static bool keep_address(struct caller *who, struct text t)
 	return true;
 }
 
+static bool is_proxy(const struct conf *conf, const char *address)
+{
+	return conf_lists(conf->trusted_proxies, address) || conf_lists(conf->auth_proxies, address);
+}
+
 /* The last address in the list that no trusted server wrote about itself: what stands before it may be a
  * lie. Whether all are those of trusted servers. */
 static bool read_forwarded(struct caller *who, const char *list, const struct conf *conf)
@@ -121,7 +128,7 @@ static bool read_forwarded(struct caller *who, const char *list, const struct co
 		while (one.len && !strchr(" ,\t", one.s[one.len - 1]))
 			one.len--;
 		one = (struct text){ rest.s + one.len, rest.len - one.len };
-		if (one.len && (!keep_address(who, one) || !conf_lists(conf->trusted_proxies, who->address)))
+		if (one.len && (!keep_address(who, one) || !is_proxy(conf, who->address)))
 			return false;
 		rest.len -= one.len ? one.len : 1;
 	}
@@ -145,13 +152,14 @@ static void read_all_forwarded(struct caller *who, char *const *env, const struc
 
 /* A proxy is believed where the configuration names it. What it hands on comes from elsewhere, even if it
  * does not say so. */
-static void read_connection(struct caller *who, char *const *env, const struct conf *conf)
+static void read_connection(struct caller *who, char *const *env, const struct conf *conf, char *peer)
 {
-	const char *peer = env_or_empty(env, "REMOTE_ADDR"), *https = env_or_empty(env, "HTTPS");
+	const char *shown = env_or_empty(env, "REMOTE_ADDR"), *https = env_or_empty(env, "HTTPS");
 	bool proxy;
 
-	keep_address(who, text_of(peer));
-	proxy = *peer && conf_lists(conf->trusted_proxies, *who->address ? who->address : peer);
+	keep_address(who, text_of(shown));
+	snprintf(peer, HTTP_ADDRESS_SIZE, "%s", *who->address ? who->address : shown);
+	proxy = *peer && is_proxy(conf, peer);
 	who->here = !proxy && http_both_ends_here(env);
 	who->secure = strcasecmp(https, "on") == 0 || strcmp(https, "1") == 0 ||
 		      strcmp(env_or_empty(env, "REQUEST_SCHEME"), "https") == 0;
@@ -190,15 +198,19 @@ static const char *cookie_name(const struct caller *who)
 void auth_read(struct request *r, char *const *env, const struct conf *conf)
 {
 	struct text token = bearer(env_or_empty(env, "HTTP_AUTHORIZATION"));
+	char peer[HTTP_ADDRESS_SIZE], of_proxy[HTTP_TOKEN_SIZE];
 	struct caller *who = &r->who;
 
 	r->conf = conf;
-	read_connection(who, env, conf);
+	read_connection(who, env, conf, peer);
 	who->foreign = says_foreign(env);
 	who->browser = env_or_empty(env, "HTTP_USER_AGENT");
 	who->browser = request_text(r, (struct text){ who->browser, strnlen(who->browser, BROWSER_MAX) });
 	who->csrf_sent = http_env(env, "HTTP_X_CSRF_TOKEN");
-	if (!token.s) {
+	if (!token.s && proxy_user_read(r, env, peer, of_proxy)) {
+		token = text_of(of_proxy);
+		who->by_cookie = true;  /* the browser need not mean it, either */
+	} else if (!token.s && !who->proxy_fault) {
 		token = http_cookie(env_or_empty(env, "HTTP_COOKIE"), cookie_name(who));
 		who->by_cookie = token.len > 0;
 	}
@@ -219,6 +231,10 @@ int auth_admit(struct request *r, enum role role, struct err *e)
 
 	if (role == ROLE_PUBLIC)
 		return 0;
+	if (who->proxy_fault)
+		return err_set(e, 400,
+			       "The proxy in front of this hub does not name one user, by an email address "
+			       "and with one secret.");
 	if (writes(r) && who->by_cookie && who->foreign)
 		return err_set(e, 403, "A page of another site made the browser ask this.");
 	if (who->hash[0])

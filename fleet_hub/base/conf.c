@@ -14,6 +14,12 @@ static const struct conf_key keys[] = {
 	{ "trusted_proxies", conf_text, AT(trusted_proxies), "", NULL, 0, 0,
 	  "addresses of web servers in front whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed; "
 	  "what they hand on never counts as this machine's" },
+	{ "auth_header", conf_text, AT(auth_header), "", NULL, 0, 0,
+	  "a header, as in `X-Remote-User`, in which an authenticating proxy names the user by email; "
+	  "`fleet_hub_admin proxy-secret` makes the secret by which the proxy proves itself" },
+	{ "auth_proxies", conf_text, AT(auth_proxies), "", NULL, 0, 0,
+	  "addresses of such proxies, which are `trusted_proxies`, too; from others the header counts for "
+	  "nothing" },
 	{ "public_url", conf_text, AT(public_url), "", NULL, 0, 0,
 	  "the address of the hub, as in `https://observ.example.com`, for commands that it prints; by "
 	  "default as the browser names it" },

@@ -20,6 +20,8 @@ struct conf {
 	const char *anonymous;       /* "none" or "viewer" */
 	const char *plain_http;      /* "loopback" or "allow" */
 	const char *trusted_proxies; /* addresses, with blanks or commas between them */
+	const char *auth_header;     /* in which a proxy names the user; "": none */
+	const char *auth_proxies;    /* addresses of such proxies, with blanks or commas between them */
 	const char *public_url;      /* "": as the request shows it */
 	const char *agents_database; /* HOST[:PORT]/NAME; "": as in database_url */
 	const char *cors_origins;    /* with blanks or commas between them; "": none */

@@ -52,6 +52,9 @@ struct caller {
 	bool anonymous;                 /* shows nothing, and may read nevertheless */
 	char address[HTTP_ADDRESS_SIZE];
 	const char *browser;            /* what it says of itself */
+	const char *proxy_user;         /* the user whom an authenticating proxy names; NULL: none */
+	char proxy_secret[HTTP_HASH_SIZE]; /* the hash of what the proxy proves itself by */
+	bool proxy_fault;               /* the proxy's word can't be read: it counts for nothing */
 	bool not_noted;                 /* the database wants to know that the session is in use */
 	bool is_operator;               /* or admin, as the database said */
 	const char *me;                 /* JSON: what the database says of the user; NULL: it was not asked */

@@ -163,7 +163,7 @@ SELECT is((SELECT coalesce(string_agg(proname, ',' ORDER BY proname), '') FROM p
 			',delete_server,end_bootstrap_token,enroll_agent,find_server,ingest'
 			',metric_columns,record_deploy,renew_server_token,rollup_columns'
 			',server_badge,server_id,server_json'
-			',change_search,delete_search,list_searches,one_search,save_search'
+			',change_search,delete_search,list_searches,one_search,save_search,sign_in_by_proxy'
 			, ',') n)),
 		('t_watch', states || ',maintain,max_check_s,rare_check_s,server_id,state_rank'),
 		('t_reader', states || ',max_check_s,rare_check_s,server_id,state_rank'),
