@@ -180,12 +180,14 @@ static bool names_this_machine(const char *host)
 	       (strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == name.len);
 }
 
-/* Whether a header says that a proxy hands the request on. */
+/* Whether a header says that a proxy hands the request on. nginx's plain proxy_pass adds none, and names the
+ * hub by its own address; but it speaks HTTP/1.0, as no browser and no current tool does. */
 static bool came_by_proxy(char *const *env)
 {
 	static const char *const begins[] = {
 		"HTTP_X_FORWARDED", "HTTP_FORWARDED",   "HTTP_VIA=",       "HTTP_X_REAL_IP",
 		"HTTP_X_CLIENT_IP", "HTTP_X_ORIGINAL_", "HTTP_TRUE_CLIENT_IP", "HTTP_CF_",
+		"HTTP_X_CLUSTER_CLIENT_IP", "HTTP_FASTLY_", "SERVER_PROTOCOL=HTTP/1.0",
 	};
 
 	for (; env && *env; env++)

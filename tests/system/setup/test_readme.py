@@ -43,8 +43,9 @@ class Bare(Machine):
 
     def web(self, request, headers="", body=""):
         """(status, body) of the web server that stands in front of the hub."""
-        script = (f"exec 3<> /dev/tcp/127.0.0.1/8080; printf '%s HTTP/1.0\\r\\nHost: localhost\\r\\n"
-                  f"Content-Length: {len(body)}\\r\\n{headers}\\r\\n%s' '{request}' '{body}' >&3; cat <&3")
+        script = (f"exec 3<> /dev/tcp/127.0.0.1/8080; printf '%s HTTP/1.1\\r\\nHost: localhost\\r\\n"
+                  f"Connection: close\\r\\nContent-Length: {len(body)}\\r\\n{headers}\\r\\n%s' '{request}' "
+                  f"'{body}' >&3; cat <&3")
         head, _, body = self.run("bash", "-ec", script).stdout.partition("\n\n")
         return int(head.split()[1]), body
 

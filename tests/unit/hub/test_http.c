@@ -173,6 +173,8 @@ static void only_this_machine_is_here(void **state)
 	assert_false(is_here("127.0.0.1", "127.0.0.1", "localhost.evil.example:80", NULL));
 	assert_false(is_here("127.0.0.1", "127.0.0.1", "localhost", "HTTP_X_FORWARDED_FOR=10.1.1.1"));
 	assert_false(is_here("127.0.0.1", "127.0.0.1", "localhost", "HTTP_FORWARDED=for=10.1.1.1"));
+	assert_false(is_here("127.0.0.1", "127.0.0.1", "127.0.0.1:8080", "SERVER_PROTOCOL=HTTP/1.0"));
+	assert_true(is_here("127.0.0.1", "127.0.0.1", "127.0.0.1:8080", "SERVER_PROTOCOL=HTTP/1.1"));
 }
 
 static void theme_is_one_of_the_words_that_exist(void **state)
