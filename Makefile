@@ -7,7 +7,7 @@
 #   SAN=           sanitizers, e.g. address,undefined
 #   BUILD=build    where everything that is made goes
 #   PYTHON=/usr/bin/python3, PYTEST_ARGS=   for the system and browser tests, e.g. PYTEST_ARGS='-k reload'
-#   TEST_WORKERS=4   system tests that run at once
+#   TEST_WORKERS=6   system tests that run at once
 #   FUZZ_SECONDS=60   how long `make fuzz` spends on each target
 #   BENCH_SECONDS=600 how long `make bench` measures
 #   SOAK_SECONDS=3600 how long `make soak` goes on
@@ -37,7 +37,7 @@ python_minor = $(shell $(PYTHON) -c 'import sys; print(".%d" % sys.version_info[
 pythondir  ?= $(prefix)/lib/python3$(if $(filter-out /usr,$(prefix)),$(python_minor))/dist-packages
 PYTHON       ?= /usr/bin/python3
 PYTEST_ARGS  ?=
-TEST_WORKERS ?= 4
+TEST_WORKERS ?= 6
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 3600
 BENCH_SECONDS ?= 600

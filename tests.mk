@@ -10,8 +10,8 @@ CHECK   = $(Q)V=$(V) scripts/check $(RESULTS)
 SUMMED := unit sql system system-alone browser san san-system tsan valgrind lint
 # The machines of the system tests come over the network meanwhile, so what needs none is first. The system
 # tests wait for half of their time: what only computes runs behind them, with the lowest priority.
-FIRST_CHECKS  := check-unit check-sql check-san
-BEHIND_CHECKS := check-tsan check-valgrind lint
+FIRST_CHECKS  := check-unit check-san
+BEHIND_CHECKS := check-sql check-tsan check-valgrind lint
 
 .PHONY: check
 check: ## all of the tests below and lint; installs what they need (scripts/deps); the last line counts
@@ -40,6 +40,7 @@ $(BUILD)/tests/toy_agent $(BUILD)/tests/posting_hub: $(ARCHIVES)
 PARTS := all examples $(BUILD)/tests/toy_agent $(BUILD)/tests/posting_hub
 PYTEST = $(PYTHON) -m pytest -q --tb=short -p no:cacheprovider --basetemp=$(OBSERV_BUILD)/t
 AT_ONCE = -n $(TEST_WORKERS) --dist loadgroup
+TWO_AT_ONCE = -n 2 --dist loadgroup
 export PYTHONDONTWRITEBYTECODE := 1
 export OBSERV_BUILD := $(abspath $(BUILD))
 
@@ -52,14 +53,16 @@ check-sql: ## schema.sql on a private PostgreSQL (pgTAP)
 	$(CHECK) sql env BUILD='$(BUILD)' tests/sql/run
 
 check-system: ## agent, hub, unit and schema together, on real PostgreSQL, lighttpd and systemd (pytest)
-# Most of their time is waiting: several at once, then those that measure time.
+# Most of their time is waiting: several at once, then those that measure time, which leave half of the
+# machine to each other.
 check-system: $(PARTS)
 ifeq ($(PYTEST_ARGS),)
 	$(Q)rm -f $(BUILD)/faults.jsonl
 	$(Q)export OBSERV_FAULT_REPORT=$(OBSERV_BUILD)/faults.jsonl V=$(V); r=0; \
 	  scripts/check $(RESULTS) system \
 	    $(PYTEST) $(AT_ONCE) -m 'not soak and not alone' tests/system || r=1; \
-	  scripts/check $(RESULTS) system-alone $(PYTEST) -m 'alone and not soak' tests/system || r=1; \
+	  scripts/check $(RESULTS) system-alone \
+	    $(PYTEST) $(TWO_AT_ONCE) -m 'alone and not soak' tests/system || r=1; \
 	  exit $$r
 else
 	$(CHECK) system $(PYTEST) $(PYTEST_ARGS) tests/system

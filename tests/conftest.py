@@ -13,7 +13,7 @@ from harness import Agent, Cluster, cluster_folder, remove_left_folders  # noqa:
 def pytest_configure(config):
     config.addinivalue_line("markers", "smoke: short enough to run again under the sanitizers")
     config.addinivalue_line("markers", "soak: takes minutes; run by `make soak` (-m soak) only")
-    config.addinivalue_line("markers", "alone: measures time, so nothing runs beside it")
+    config.addinivalue_line("markers", "alone: measures time, so only one of its kind runs beside it")
     if not hasattr(config, "workerinput"):
         remove_left_folders()
     if not config.option.markexpr:
