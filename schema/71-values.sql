@@ -263,13 +263,15 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- The rows of a window, and of each the times (t, seconds from now) and values (x1, x2 ...). p_where is on m.
--- A roll-up counts with the middle of its bucket.
+-- A roll-up counts with the middle of its bucket, as far as that has passed.
 CREATE OR REPLACE FUNCTION window_rows(p_source text, p_window_s float8, p_exprs text[], p_where text)
 RETURNS text LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT format('SELECT m.vps_name, m.app_name, %s AS more,
-		extract(epoch FROM m."timestamp" - $1)::float8 + %s AS t, %s FROM %s WHERE %s%s',
+		%s AS t, %s FROM %s WHERE %s%s',
 		CASE p_source WHEN 'mounts' THEN 'd.mount' ELSE 'NULL::text' END,
-		CASE p_source WHEN '5m' THEN 150 WHEN '1h' THEN 1800 ELSE 0 END,
+		format(CASE p_source WHEN '5m' THEN 'least(%1$s + 150, %1$s / 2)'
+			WHEN '1h' THEN 'least(%1$s + 1800, %1$s / 2)' ELSE '%1$s' END,
+			'extract(epoch FROM m."timestamp" - $1)::float8'),
 		(SELECT string_agg(format('(%s)::float8 AS x%s', e, n), ', ' ORDER BY n)
 			FROM unnest(p_exprs) WITH ORDINALITY u(e, n)),
 		CASE p_source WHEN 'mounts' THEN 'vps_metrics m CROSS JOIN LATERAL mounts_of(m.details) d'
