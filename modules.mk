@@ -43,7 +43,8 @@ COMMON_LOOP := \
   curl_glue \
   notify \
   pg_connect \
-  resolve
+  resolve \
+  worker
 
 WIRE := \
   batch \

@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/embed.h"
 #include "common/net/hide.h"
+#include "common/utf8.h"
 #include "json_get.h"
 #include "message.h"
 #include "transfer.h"
@@ -78,6 +79,17 @@ static void hide_secrets(const struct message *m, char why[ERR_MSG_MAX])
 	if (!secrets_hide(&list[n - 1], why, hidden, sizeof hidden))
 		snprintf(hidden, sizeof hidden, "the peer's answer repeats a secret and is not shown");
 	memcpy(why, hidden, sizeof hidden);
+}
+
+/* As the database takes it: whole characters of UTF-8, no control characters. */
+static void make_plain(char why[ERR_MSG_MAX])
+{
+	struct buf plain = BUF(4L * ERR_MSG_MAX);
+
+	message_plain(&plain, text_of(why));
+	snprintf(why, ERR_MSG_MAX, "%.*s", (int)utf8_cut(plain.data, plain.len, ERR_MSG_MAX - 1),
+		 plain.data ? plain.data : "");
+	buf_free(&plain);
 }
 
 static const char *progress_of(const struct delivery *x)
@@ -166,6 +178,7 @@ static void finish(struct delivery *x, enum what what, const char *why)
 	if (why && why != x->worst.why)
 		snprintf(x->worst.why, sizeof x->worst.why, "%s", why);
 	hide_secrets(&x->message, x->worst.why);
+	make_plain(x->worst.why);
 	x->over = true;
 	log_outcome(x);
 	tell(x);
@@ -279,9 +292,9 @@ static void on_answer(void *data, const struct answer *a)
 /* A part that can't be made will not be made tomorrow; unless memory is short. */
 static void refuse_part(struct delivery *x, const struct err *e)
 {
-	struct verdict v = { .what = e->code == ENOMEM ? LATER
-				     : x->kind->key    ? NOT_THIS_PART
-						       : NOT_THIS_CHANNEL,
+	struct verdict v = { .what = e->code == ENOMEM || e->code == EAGAIN ? LATER
+				     : x->kind->key                         ? NOT_THIS_PART
+									    : NOT_THIS_CHANNEL,
 			     .retry_after_s = -1 };
 
 	snprintf(v.why, sizeof v.why, "%s", e->msg);
@@ -383,7 +396,7 @@ void deliver_database_up(struct deliver *d)
 
 size_t deliver_count(const struct deliver *d)
 {
-	return d->n;
+	return d ? d->n : 0;
 }
 
 struct deliver *deliver_new(const struct deliver_setup *s)

@@ -24,23 +24,24 @@ enum {
 
 /* ---- escapes ------------------------------------------------------------------------------ */
 
-/* One character of a value: its own bytes, or what stands for it. Control characters and those that hide or
- * turn text around leave a mark; a value is one line. */
+/* One character of a value: its own bytes, or what stands for it. Control characters, those that hide or turn
+ * text around, and bytes that are not UTF-8 leave a mark; a value is one line. */
 static bool add_character(struct buf *out, struct text t, size_t *i, const char *signs,
 			  const char *const *instead)
 {
-	const char *at = t.s[*i] ? strchr(signs, t.s[*i]) : NULL;
-	uint32_t c;
-	size_t n = visible_hidden(t, *i, &c);
+	size_t n = utf8_sequence(t.s + *i, t.len - *i);
+	char c = t.s[*i];
+	const char *at = c ? strchr(signs, c) : NULL;
+	uint32_t hidden;
 
-	if (n) {
-		*i += n;
+	if (n == 0 || visible_hidden(t, *i, &hidden)) {
+		*i += n ? n : 1;
 		return buf_add(out, UTF8_REPLACEMENT, UTF8_REPLACEMENT_LEN);
 	}
-	(*i)++;
-	if (strchr("\t\r\n", t.s[*i - 1]))
+	*i += n;
+	if (strchr("\t\r\n", c))
 		return buf_addc(out, ' ');
-	return at ? buf_adds(out, instead[at - signs]) : buf_addc(out, t.s[*i - 1]);
+	return at ? buf_adds(out, instead[at - signs]) : buf_add(out, t.s + *i - n, n);
 }
 
 static bool add_escaped(struct buf *out, struct text t, const char *signs, const char *const *instead)

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "common/clock.h"
+#include "common/loop/worker.h"
 #include "common/net/address.h"
 
 enum {
@@ -21,8 +22,10 @@ enum {
 
 struct transfer {
 	struct curl_glue *glue;
-	const struct watch_conf *conf;
+	struct worker *worker; /* of a mail; NULL: over, or none */
 	CURL *easy;
+	CURLcode code; /* of a mail that is over */
+	bool may_be_local;
 	struct curl_slist *headers, *recipients;
 	struct request request;
 	size_t uploaded; /* of a mail */
@@ -32,7 +35,8 @@ struct transfer {
 	const char *stopped; /* why it was stopped by us, or NULL */
 	char curl_says[CURL_ERROR_SIZE];
 	char line[SAID_MAX];       /* SMTP's last one */
-	char command[COMMAND_MAX]; /* SMTP's last one */
+	char command[COMMAND_MAX]; /* SMTP's last one, but for QUIT */
+	bool quits;
 	transfer_done *done;
 	void *data;
 };
@@ -121,14 +125,12 @@ static size_t on_read(char *to, size_t size, size_t n, void *data)
 static curl_socket_t open_socket(void *data, curlsocktype purpose, struct curl_sockaddr *s)
 {
 	struct transfer *t = data;
-	const char *local = t->conf->local_peers;
-	bool may_local = strcmp(local, "allow") == 0 || (is_mail(t) && strcmp(local, "mail") == 0);
 	int fd;
 
 	(void)purpose;
 	if (address_is_metadata(&s->addr))
 		t->stopped = "its address is one of cloud metadata or link-local";
-	else if (!may_local && address_is_this_machine(&s->addr))
+	else if (!t->may_be_local && address_is_this_machine(&s->addr))
 		t->stopped = "its address is this machine's own; allow that with local_peers in watch.conf";
 	if (t->stopped)
 		return CURL_SOCKET_BAD;
@@ -167,12 +169,23 @@ static void note_lines(struct transfer *t, const char *bytes, size_t n)
 	buf_free(&plain);
 }
 
+/* The answer to QUIT says nothing, and libcurl would wait for it for long. */
+static void begin_quit(struct transfer *t)
+{
+	t->quits = true;
+	curl_easy_setopt(t->easy, CURLOPT_SERVER_RESPONSE_TIMEOUT, 1L);
+}
+
 static int on_debug(CURL *easy, curl_infotype type, char *bytes, size_t n, void *data)
 {
 	struct transfer *t = data;
 
 	(void)easy;
-	if (type == CURLINFO_HEADER_OUT)
+	if (t->quits)
+		return 0;
+	if (type == CURLINFO_HEADER_OUT && n >= 4 && memcmp(bytes, "QUIT", 4) == 0)
+		begin_quit(t);
+	else if (type == CURLINFO_HEADER_OUT)
 		note_command(t, bytes, n);
 	else if (type == CURLINFO_HEADER_IN)
 		note_lines(t, bytes, n);
@@ -183,8 +196,10 @@ static int on_debug(CURL *easy, curl_infotype type, char *bytes, size_t n, void 
 
 /* ---- its end ------------------------------------------------------------------------------ */
 
-static void transfer_free(struct transfer *t)
+static void transfer_free(void *data)
 {
+	struct transfer *t = data;
+
 	if (!t)
 		return;
 	curl_easy_cleanup(t->easy);
@@ -193,6 +208,14 @@ static void transfer_free(struct transfer *t)
 	request_free(&t->request);
 	buf_free(&t->body);
 	free(t);
+}
+
+static void transfer_over(struct transfer *t)
+{
+	if (t->worker)
+		worker_free(t->worker); /* frees the transfer, too */
+	else
+		transfer_free(t);
 }
 
 /* Of a mail that was not taken: the server's own words, if it has refused something. */
@@ -223,17 +246,43 @@ static bool on_done(CURL *easy, CURLcode code, void *data)
 			a.retry_after_s = (double)after;
 	}
 	t->done(t->data, &a);
-	transfer_free(t);
+	transfer_over(t);
 	return false;
+}
+
+/* ---- mail --------------------------------------------------------------------------------- */
+
+/* libcurl blocks behind the text until the mail server has answered, also in its multi interface: a mail gets
+ * a thread of its own. */
+static void send_mail(void *data)
+{
+	struct transfer *t = data;
+
+	t->code = curl_easy_perform(t->easy);
+}
+
+static void on_mail_over(void *data)
+{
+	struct transfer *t = data;
+
+	on_done(t->easy, t->code, t);
+}
+
+static int start(struct transfer *t, struct err *e)
+{
+	const struct worker_job job = { send_mail, transfer_free, t, on_mail_over, t };
+
+	return is_mail(t) ? worker_start(curl_glue_loop(t->glue), &job, &t->worker, e)
+			  : curl_glue_add(t->glue, t->easy, CURL_LANE_FAST, NULL, on_done, t, e);
 }
 
 /* ---- options ------------------------------------------------------------------------------ */
 
 #define SET(option, value) r = r ? r : curl_easy_setopt(t->easy, option, value)
 
-static CURLcode set_limits(struct transfer *t)
+static CURLcode set_limits(struct transfer *t, const struct watch_conf *conf)
 {
-	long timeout_ms = (long)t->conf->delivery_timeout_s * 1000;
+	long timeout_ms = (long)conf->delivery_timeout_s * 1000;
 	CURLcode r = CURLE_OK;
 
 	SET(CURLOPT_URL, buf_cstr(&t->request.url));
@@ -253,8 +302,10 @@ static CURLcode set_limits(struct transfer *t)
 	SET(CURLOPT_OPENSOCKETDATA, t);
 	SET(CURLOPT_USERNAME, t->request.user);
 	SET(CURLOPT_PASSWORD, t->request.password);
-	if (*t->conf->ca_file)
-		SET(CURLOPT_CAINFO, t->conf->ca_file);
+	if (*conf->ca_file)
+		SET(CURLOPT_CAINFO, conf->ca_file);
+	t->may_be_local = strcmp(conf->local_peers, "allow") == 0 ||
+			  (is_mail(t) && strcmp(conf->local_peers, "mail") == 0);
 	return r;
 }
 
@@ -315,17 +366,15 @@ struct transfer *transfer_start(struct curl_glue *glue, const struct watch_conf 
 		return NULL;
 	}
 	*t = (struct transfer){ .glue = glue,
-				.conf = conf,
 				.request = *r,
 				.body = BUF(CHANNEL_ANSWER_MAX),
 				.done = done,
 				.data = data,
 				.easy = curl_easy_init() };
 	request_init(r);
-	if (!t->easy || set_limits(t) || (is_mail(t) ? set_mail(t) : set_http(t)) ||
-	    curl_glue_add(glue, t->easy, CURL_LANE_FAST, NULL, on_done, t, NULL) < 0) {
+	err_set(e, ENOMEM, "out of memory for a request");
+	if (!t->easy || set_limits(t, conf) || (is_mail(t) ? set_mail(t) : set_http(t)) || start(t, e) < 0) {
 		transfer_free(t);
-		err_set(e, ENOMEM, "out of memory for a request");
 		return NULL;
 	}
 	return t;
@@ -335,6 +384,7 @@ void transfer_cancel(struct transfer *t)
 {
 	if (!t)
 		return;
-	curl_glue_remove(t->glue, t->easy);
-	transfer_free(t);
+	if (!t->worker)
+		curl_glue_remove(t->glue, t->easy);
+	transfer_over(t);
 }

@@ -3,7 +3,8 @@
  *
  * Owns the limits: of time, of the bytes that are read, of protocols, and of addresses (a channel must not
  * lead to this machine or to a cloud's metadata). Follows no redirect, uses no proxy, and never sends twice
- * by itself: each request has its own connection. Leaves out what an answer means (channels/channel.h).
+ * by itself: each request has its own connection. Mail has a thread,
+ * because libcurl blocks there. Leaves out what an answer means (channels/channel.h).
  */
 #ifndef FLEET_WATCH_TRANSFER_H
 #define FLEET_WATCH_TRANSFER_H

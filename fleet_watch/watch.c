@@ -203,9 +203,11 @@ static void on_evaluated(void *data, const PGresult *r, bool lost, const struct 
 
 static void evaluate(struct watch *w)
 {
+	const char *const params[] = { w->watcher };
+
 	w->slot = wall_us() / US_PER_S / w->conf->evaluate_every_s;
 	w->asked_us = mono_us();
-	ask(w, EVALUATE, sql_evaluate, 0, NULL, on_evaluated);
+	ask(w, EVALUATE, sql_evaluate, 1, params, on_evaluated);
 }
 
 /* ---- leading ------------------------------------------------------------------------------ */
@@ -431,13 +433,17 @@ static int start(struct watch *w, struct err *e)
 	return w->options.once || w->options.test ? 0 : notify_new(w->loop, status_words, w, &w->notify, e);
 }
 
+/* Threads of mails that nobody waits for may still use libcurl. */
 static void stop(struct watch *w)
 {
+	bool under_way = deliver_count(w->deliver) > 0;
+
 	notify_free(w->notify);
 	deliver_free(w->deliver);
 	ping_free(w->ping);
 	watch_db_free(w->db);
-	curl_glue_free(w->glue);
+	if (!under_way)
+		curl_glue_free(w->glue);
 	sd_event_source_disable_unref(w->tick);
 	sd_event_source_disable_unref(w->stop_timer);
 	sd_event_unref(w->loop);

@@ -261,6 +261,11 @@ void curl_glue_remove(struct curl_glue *g, CURL *easy)
 	sd_event_source_set_enabled(g->starter, SD_EVENT_ONESHOT);
 }
 
+sd_event *curl_glue_loop(struct curl_glue *g)
+{
+	return g->loop;
+}
+
 size_t curl_glue_running(const struct curl_glue *g)
 {
 	size_t n = 0;

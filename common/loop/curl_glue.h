@@ -44,6 +44,8 @@ int curl_glue_add(struct curl_glue *g, CURL *easy, enum curl_lane lane, curl_beg
  * The same places as for curl_glue_add(). */
 void curl_glue_remove(struct curl_glue *g, CURL *easy);
 
+sd_event *curl_glue_loop(struct curl_glue *g);
+
 size_t curl_glue_running(const struct curl_glue *g);
 size_t curl_glue_waiting(const struct curl_glue *g);
 

@@ -1,1 +1,2 @@
-SELECT evaluate_alerts(clock_timestamp())
+-- $1 watcher
+SELECT evaluate_alerts(clock_timestamp(), $1)

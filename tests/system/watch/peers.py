@@ -221,7 +221,10 @@ class SmtpPeer(Peer):
                     connection = self.tls.wrap_socket(connection, server_side=True)
                     file = connection.makefile("rb")
             elif command == "AUTH":
-                words = base64.b64decode(text.split(" ")[2]).split(b"\0") if text.count(" ") > 1 else []
+                if self.says.get(command) is None:
+                    connection.sendall(b"334 \r\n")
+                    text = file.readline().decode("latin-1").strip()
+                words = base64.b64decode(text).split(b"\0") if self.says.get(command) is None else []
                 good = len(words) == 3 and words[2].decode() == self.password
                 ok = self.say(connection, command, b"235 ok\r\n" if good else b"535 5.7.8 wrong\r\n")
             elif command == "MAIL":
@@ -248,7 +251,7 @@ class SmtpPeer(Peer):
                             self.mails.append((sender, recipient, raw))
                     ok = self.steps(connection, steps)
             elif command == "QUIT":
-                connection.sendall(b"221 bye\r\n")
+                self.say(connection, command, b"221 bye\r\n")
                 return
             else:
                 ok = True

@@ -64,12 +64,13 @@ def watch_role(database):
 
 def evaluation(database, does="SELECT '{}'::jsonb"):
     """In place of the engine: a test of delivery needs no rules."""
-    database.query(f"""CREATE OR REPLACE FUNCTION observ.evaluate_alerts(p_now timestamptz) RETURNS jsonb
-        LANGUAGE sql AS $${does}$$;
-        GRANT EXECUTE ON FUNCTION observ.evaluate_alerts(timestamptz) TO observ_watch;
-        CREATE OR REPLACE FUNCTION observ.flush_groups(p_now timestamptz) RETURNS timestamptz
-        LANGUAGE sql AS $$SELECT NULL::timestamptz$$;
-        GRANT EXECUTE ON FUNCTION observ.flush_groups(timestamptz) TO observ_watch""")
+    for name, returns in (("evaluate_alerts", "jsonb"), ("flush_groups", "timestamptz")):
+        for former, in database.query("SELECT oid::regprocedure::text FROM pg_proc WHERE proname = %s", name):
+            database.query(f"DROP FUNCTION {former}")
+        body = does if returns == "jsonb" else "SELECT NULL::timestamptz"
+        database.query(f"""CREATE FUNCTION observ.{name}(p_now timestamptz, p_watcher text DEFAULT NULL)
+            RETURNS {returns} LANGUAGE sql AS $${body}$$;
+            GRANT EXECUTE ON FUNCTION observ.{name} TO observ_watch""")
 
 
 def add_channel(database, name, kind, settings=None, secrets=None, fallback=None):
