@@ -87,6 +87,7 @@ HUB := \
   base/links \
   base/page \
   base/parts \
+  base/hash_slot \
   base/proxy_user \
   base/params \
   base/refusal \

@@ -3020,6 +3020,55 @@ BEGIN
 END
 $$;
 
+-- ---- what a password costs -----------------------------------------------------------------------
+-- argon2id takes a core and tens of MiB, so only so many passwords are hashed at once, in all processes of
+-- all hubs: `burst` of this row. `per` is longer than any request lives: then a slot comes back whose process
+-- was killed.
+INSERT INTO limit_policy VALUES ('password hash', 4, '30 seconds') ON CONFLICT DO NOTHING;
+CREATE UNLOGGED TABLE IF NOT EXISTS hash_slots (
+	slot int PRIMARY KEY,
+	busy_until timestamptz NOT NULL
+) WITH (fillfactor = 50);
+
+-- A lease, {"slot", "until"}; refuses if all slots are taken.
+CREATE OR REPLACE FUNCTION take_hash_slot() RETURNS json
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_now timestamptz := clock_timestamp();
+	p limit_policy;
+	s hash_slots;
+BEGIN
+	PERFORM set_config('synchronous_commit', 'off', true);
+	SELECT * INTO p FROM limit_policy WHERE kind = 'password hash';
+	IF NOT FOUND THEN
+		RETURN '{"slot": 0, "until": null}';
+	END IF;
+	INSERT INTO hash_slots SELECT n, '-infinity' FROM generate_series(1, p.burst) n
+		WHERE NOT EXISTS (SELECT FROM hash_slots WHERE slot = n) ON CONFLICT DO NOTHING;
+	UPDATE hash_slots SET busy_until = v_now + p.per
+		WHERE slot = (SELECT slot FROM hash_slots WHERE slot <= p.burst AND busy_until < v_now
+			ORDER BY slot LIMIT 1 FOR UPDATE SKIP LOCKED)
+		RETURNING * INTO s;
+	IF s.slot IS NULL THEN
+		PERFORM refuse(429, format('The hub checks %s passwords already, as many as it does at once. '
+			'Try again in 2 s.', p.burst),
+			jsonb_build_object('limit', p.burst, 'reset', 2, 'retry_after', 2));
+	END IF;
+	RETURN json_build_object('slot', s.slot, 'until', s.busy_until);
+END
+$$;
+
+-- Nothing happens if the lease has ended.
+CREATE OR REPLACE FUNCTION give_hash_slot(p_lease json) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM set_config('synchronous_commit', 'off', true);
+	UPDATE hash_slots SET busy_until = '-infinity' WHERE slot = (p_lease->>'slot')::int
+		AND busy_until = (p_lease->>'until')::timestamptz;
+	RETURN FOUND;
+END
+$$;
+
 -- ---- sign-in ---------------------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION any_user() RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -3210,6 +3259,7 @@ END
 $$;
 
 SELECT drop_former_functions() \g /dev/null
+GRANT EXECUTE ON FUNCTION take_hash_slot, give_hash_slot TO observ_hub;
 GRANT EXECUTE ON FUNCTION any_user, authorize, note_use, count_search, sign_in_salt, sign_in, sign_out,
 	password_salt, change_password, renew_password TO observ_hub;
 -- ==== 61-proxy: users whom a proxy in front of the hub has signed in =================================
@@ -4568,6 +4618,25 @@ BEGIN
 END
 $$;
 
+-- A refusal undoes all that its transaction did, its count as well, so the hub counts it behind the refusal:
+-- for the user or the server whose session or token was shown, or for the address that wants to enroll.
+-- Nobody else can be charged, so nobody can use up another's limit. Being over the limit is an answer here.
+CREATE OR REPLACE FUNCTION charge_refusal(p_hash bytea, p_kind text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_key text;
+BEGIN
+	PERFORM set_config('synchronous_commit', 'off', true);
+	v_key := CASE p_kind WHEN 'write' THEN (SELECT user_id::text FROM asking(p_hash, 'viewer'))
+		WHEN 'ingest' THEN (server_of_token(p_hash, clock_timestamp())).vps_name
+		WHEN 'enroll' THEN address_key(request_address()) END;
+	PERFORM take(p_kind, v_key) WHERE v_key IS NOT NULL;
+	RETURN true;
+EXCEPTION WHEN SQLSTATE 'OB429' THEN
+	RETURN false;
+END
+$$;
+
 -- The row of the application as which a server posts, locked.
 CREATE OR REPLACE FUNCTION lock_poster(p_vps text, p_app text, p_now timestamptz) RETURNS agents
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -4877,6 +4946,7 @@ END
 $$;
 
 SELECT drop_former_functions() \g /dev/null
+GRANT EXECUTE ON FUNCTION charge_refusal TO observ_hub;
 GRANT EXECUTE ON FUNCTION admit_server, ingest, record_deploy TO observ_hub;
 GRANT EXECUTE ON FUNCTION metric_columns, rollup_columns TO observ_hub;
 -- ==== 69-matchers: which matchers are accepted ====================================================

@@ -198,6 +198,55 @@ BEGIN
 END
 $$;
 
+-- ---- what a password costs -----------------------------------------------------------------------
+-- argon2id takes a core and tens of MiB, so only so many passwords are hashed at once, in all processes of
+-- all hubs: `burst` of this row. `per` is longer than any request lives: then a slot comes back whose process
+-- was killed.
+INSERT INTO limit_policy VALUES ('password hash', 4, '30 seconds') ON CONFLICT DO NOTHING;
+CREATE UNLOGGED TABLE IF NOT EXISTS hash_slots (
+	slot int PRIMARY KEY,
+	busy_until timestamptz NOT NULL
+) WITH (fillfactor = 50);
+
+-- A lease, {"slot", "until"}; refuses if all slots are taken.
+CREATE OR REPLACE FUNCTION take_hash_slot() RETURNS json
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_now timestamptz := clock_timestamp();
+	p limit_policy;
+	s hash_slots;
+BEGIN
+	PERFORM set_config('synchronous_commit', 'off', true);
+	SELECT * INTO p FROM limit_policy WHERE kind = 'password hash';
+	IF NOT FOUND THEN
+		RETURN '{"slot": 0, "until": null}';
+	END IF;
+	INSERT INTO hash_slots SELECT n, '-infinity' FROM generate_series(1, p.burst) n
+		WHERE NOT EXISTS (SELECT FROM hash_slots WHERE slot = n) ON CONFLICT DO NOTHING;
+	UPDATE hash_slots SET busy_until = v_now + p.per
+		WHERE slot = (SELECT slot FROM hash_slots WHERE slot <= p.burst AND busy_until < v_now
+			ORDER BY slot LIMIT 1 FOR UPDATE SKIP LOCKED)
+		RETURNING * INTO s;
+	IF s.slot IS NULL THEN
+		PERFORM refuse(429, format('The hub checks %s passwords already, as many as it does at once. '
+			'Try again in 2 s.', p.burst),
+			jsonb_build_object('limit', p.burst, 'reset', 2, 'retry_after', 2));
+	END IF;
+	RETURN json_build_object('slot', s.slot, 'until', s.busy_until);
+END
+$$;
+
+-- Nothing happens if the lease has ended.
+CREATE OR REPLACE FUNCTION give_hash_slot(p_lease json) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM set_config('synchronous_commit', 'off', true);
+	UPDATE hash_slots SET busy_until = '-infinity' WHERE slot = (p_lease->>'slot')::int
+		AND busy_until = (p_lease->>'until')::timestamptz;
+	RETURN FOUND;
+END
+$$;
+
 -- ---- sign-in ---------------------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION any_user() RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -388,5 +437,6 @@ END
 $$;
 
 SELECT drop_former_functions() \g /dev/null
+GRANT EXECUTE ON FUNCTION take_hash_slot, give_hash_slot TO observ_hub;
 GRANT EXECUTE ON FUNCTION any_user, authorize, note_use, count_search, sign_in_salt, sign_in, sign_out,
 	password_salt, change_password, renew_password TO observ_hub;

@@ -358,6 +358,25 @@ BEGIN
 END
 $$;
 
+-- A refusal undoes all that its transaction did, its count as well, so the hub counts it behind the refusal:
+-- for the user or the server whose session or token was shown, or for the address that wants to enroll.
+-- Nobody else can be charged, so nobody can use up another's limit. Being over the limit is an answer here.
+CREATE OR REPLACE FUNCTION charge_refusal(p_hash bytea, p_kind text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_key text;
+BEGIN
+	PERFORM set_config('synchronous_commit', 'off', true);
+	v_key := CASE p_kind WHEN 'write' THEN (SELECT user_id::text FROM asking(p_hash, 'viewer'))
+		WHEN 'ingest' THEN (server_of_token(p_hash, clock_timestamp())).vps_name
+		WHEN 'enroll' THEN address_key(request_address()) END;
+	PERFORM take(p_kind, v_key) WHERE v_key IS NOT NULL;
+	RETURN true;
+EXCEPTION WHEN SQLSTATE 'OB429' THEN
+	RETURN false;
+END
+$$;
+
 -- The row of the application as which a server posts, locked.
 CREATE OR REPLACE FUNCTION lock_poster(p_vps text, p_app text, p_now timestamptz) RETURNS agents
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -667,5 +686,6 @@ END
 $$;
 
 SELECT drop_former_functions() \g /dev/null
+GRANT EXECUTE ON FUNCTION charge_refusal TO observ_hub;
 GRANT EXECUTE ON FUNCTION admit_server, ingest, record_deploy TO observ_hub;
 GRANT EXECUTE ON FUNCTION metric_columns, rollup_columns TO observ_hub;

@@ -7,12 +7,14 @@
 #include "common/parse.h"
 #include "csv.h"
 #include "export.h"
+#include "hash_slot.h"
 #include "parts.h"
 #include "refusal.h"
 #include "view.h"
 
 EMBED(sql_authorize, "fleet_hub/people/authorize.sql");
 EMBED(sql_admit_server, "fleet_hub/people/admit_server.sql");
+EMBED(sql_charge_refusal, "fleet_hub/people/charge_refusal.sql");
 EMBED(sql_count_search, "fleet_hub/people/count_search.sql");
 
 enum {
@@ -382,12 +384,39 @@ static enum db_failure count_search(const struct request *r, struct db *db, stru
 	return failure;
 }
 
+/* A refusal undoes its count: count it now. Who showed no token that is one is known by nothing. */
+static void charge_refusal(const struct route *route, const struct request *r, struct db *db, int status)
+{
+	const char *kind = route->doc.limit ? route->doc.limit : "write";
+	CLEANUP(buf_free) struct buf answer = BUF(64);
+	const char *params[] = { r->who.hash, kind };
+	const struct db_question question = { sql_charge_refusal, 2, params, PAGE_TIMEOUT_MS };
+	struct err e;
+
+	if (status < 400 || status == 429 || status == 503 || (status == 401 && strcmp(kind, "enroll") != 0))
+		return;
+	db_end(db);
+	db_change(db, &question, &answer, &e);
+}
+
+static enum db_failure prepare(const struct route *route, const struct request *r, struct db *db,
+			       struct response *s, struct hash_slot *slot, struct err *e)
+{
+	enum db_failure failure = route->hashes ? hash_slot_take(db, slot, e) : DB_OK;
+
+	if (failure)
+		return failure;
+	if (route->search && !r->who.anonymous)
+		return count_search(r, db, s, e);
+	return route->sql && !(route->methods & HTTP_GET) ? db_begin_change(db, timeout_of(route), e) : DB_OK;
+}
+
 void page_answer(const struct route *route, struct request *r, struct db *db, struct response *s)
 {
 	bool writes = !(route->methods & HTTP_GET) && route->sql;
+	struct hash_slot slot = { "" };
 	struct err e;
-	enum db_failure failure = route->search && !r->who.anonymous ? count_search(r, db, s, &e)
-				  : writes ? db_begin_change(db, timeout_of(route), &e) : DB_OK;
+	enum db_failure failure = prepare(route, r, db, s, &slot, &e);
 
 	if (failure == DB_OK)
 		failure = admit(route, r, db, &e);
@@ -397,4 +426,7 @@ void page_answer(const struct route *route, struct request *r, struct db *db, st
 		route->answer(r, db, s);
 	else
 		answer_form(route, r, db, s);
+	if (writes)
+		charge_refusal(route, r, db, s->status);
+	hash_slot_give(db, &slot);
 }

@@ -57,6 +57,7 @@ struct route {
 	unsigned methods;                 /* enum http_method; GET brings HEAD */
 	enum role role;                   /* what a request needs */
 	bool search;                      /* counts as one, of which a user has so many a minute */
+	bool hashes;                      /* a password in the body goes through argon2id */
 	bool api;                         /* for programs: refusals are JSON, too */
 	struct body_rule body;
 	/* An answer that more than one question gives, or none; or NULL: the rest says what is asked and

@@ -5,6 +5,7 @@
 #include "common/cleanup.h"
 #include "common/embed.h"
 #include "fleet_hub/base/auth.h"
+#include "fleet_hub/base/hash_slot.h"
 #include "fleet_hub/base/conf.h"
 #include "fleet_hub/people/password.h"
 #include "fleet_hub/base/refusal.h"
@@ -119,11 +120,19 @@ void account_change_password(struct request *r, struct db *db, struct response *
 	CLEANUP(json_p) struct json_object *salt = NULL;
 	const char *current = request_param(r, "current"), *wanted = request_param(r, "password");
 	struct change c = { .current = current ? current : "", .wanted = wanted ? wanted : "" };
+	struct hash_slot slot;
 	bool right = false;
+	int rc = 0;
 	struct err e;
 	enum db_failure failure = look(db, r, &salt, &e);
 
-	if (failure == DB_OK && prepare(r, salt, &c, &e) < 0) {
+	if (failure == DB_OK)
+		failure = hash_slot_take(db, &slot, &e);
+	if (failure == DB_OK) {
+		rc = prepare(r, salt, &c, &e);
+		hash_slot_give(db, &slot);
+	}
+	if (rc < 0) {
 		refuse(r, s, &e, "");
 		return;
 	}

@@ -6,6 +6,7 @@
 #include "common/embed.h"
 #include "fleet_hub/base/auth.h"
 #include "fleet_hub/base/conf.h"
+#include "fleet_hub/base/hash_slot.h"
 #include "fleet_hub/base/json_body.h"
 #include "fleet_hub/people/password.h"
 #include "fleet_hub/base/refusal.h"
@@ -79,11 +80,17 @@ static enum db_failure make_key(const struct request *r, struct db *db, struct a
 {
 	CLEANUP(json_p) struct json_object *salt = NULL;
 	enum db_failure failure = change(db, sql_sign_in_salt, &a->email, 1, &salt, e);
+	struct hash_slot slot;
+	int rc;
 
+	if (failure == DB_OK)
+		failure = hash_slot_take(db, &slot, e);
 	if (failure)
 		return failure;
 	a->cost = cost_in(salt, cost_now(r));
-	return password_key(a->password, text_in(salt, "salt"), a->cost, a->key, e) < 0 ? DB_FAILED : DB_OK;
+	rc = password_key(a->password, text_in(salt, "salt"), a->cost, a->key, e);
+	hash_slot_give(db, &slot);
+	return rc < 0 ? DB_FAILED : DB_OK;
 }
 
 /* hub.conf asks for another cost than the password was stored with: store it anew, now that it is known. */
@@ -93,12 +100,15 @@ static void renew(const struct request *r, struct db *db, const struct attempt *
 	struct password_cost now = cost_now(r);
 	char secret[PASSWORD_SECRET_SIZE];
 	const char *params[] = { a->hash, a->key, secret };
+	struct hash_slot slot;
 	struct err e;
 
 	if ((a->cost.memory_mib == now.memory_mib && a->cost.passes == now.passes) ||
-	    password_secret(a->password, now, false, secret, &e) < 0)
+	    hash_slot_take(db, &slot, &e) != DB_OK)
 		return;
-	change(db, sql_password_renew, params, 3, &done, &e);
+	if (password_secret(a->password, now, false, secret, &e) == 0)
+		change(db, sql_password_renew, params, 3, &done, &e);
+	hash_slot_give(db, &slot);
 }
 
 /* A session, if the password is right: a->expires_in. */

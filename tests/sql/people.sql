@@ -58,7 +58,8 @@ CREATE TEMP TABLE writing AS SELECT p.oid, proname, (SELECT string_agg(CASE WHEN
 		FROM unnest(proargtypes::oid[], proargnames) WITH ORDINALITY a(t, name, n)) AS args
 	FROM pg_proc p WHERE pronamespace = 'observ'::regnamespace AND prosecdef
 		AND has_function_privilege('t_hub', oid, 'EXECUTE')
-		AND proname NOT IN ('sign_in', 'sign_in_salt', 'any_user');
+		AND proname NOT IN ('sign_in', 'sign_in_salt', 'any_user', 'take_hash_slot', 'give_hash_slot',
+		'charge_refusal');
 SELECT cmp_ok((SELECT count(*) FROM writing), '>=', 17::bigint, 'there are some');
 SELECT is(run_as('t_hub', format('SELECT observ.%I(%s)', proname, format(args, h))), 'OB401',
 	format('%s refuses %s', proname, coalesce(h::text, 'null')))
@@ -115,6 +116,53 @@ SELECT is(pg_temp.take('k'), '3,2,60', 'time in which nothing happened gives no 
 SELECT lives_ok($$SELECT take('no such kind', 'k')$$, 'what has no policy has no limit');
 SELECT is(address_key(a), k, a || ' counts as ' || k) FROM (VALUES ('192.0.2.1', '192.0.2.1'),
 	('2001:db8:1:2:3::4', '2001:db8:1:2::/64'), ('', ''), ('unix', 'unix')) v(a, k);
+
+-- ---- what was refused counts ---------------------------------------------------------------------------
+TRUNCATE limits;
+SELECT is(value_as('t_hub', format('SELECT observ.charge_refusal(%L, ''write'')',
+	pg_temp.hash('token of admin'))), 'true', 'the hub charges who has shown a session');
+SELECT is((SELECT key FROM limits), (SELECT user_id::text FROM users WHERE email = 'admin@x'),
+	'and nobody else');
+SELECT is(run_as('t_hub', format('SELECT observ.charge_refusal(%L, %L)', h, k)), 'OB401',
+	format('without one it charges nobody: %s of %s', k, coalesce(h::text, 'null')))
+	FROM unnest(ARRAY[NULL, '\x', sha256('x'), (SELECT token_hash FROM sessions LIMIT 1)]) h,
+		unnest('{write,ingest}'::text[]) k;
+SELECT is((SELECT count(*) FROM limits), 1::bigint, 'no other limit is touched');
+UPDATE limits SET free_at = now() + interval '1 hour';
+SELECT is(value_as('t_hub', format('SELECT observ.charge_refusal(%L, ''write'')',
+	pg_temp.hash('token of admin'))), 'false', 'beyond the limit there is no more to charge');
+TRUNCATE limits;
+
+-- ---- slots for passwords -------------------------------------------------------------------------------
+CREATE FUNCTION pg_temp.slot() RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	v_detail text;
+BEGIN
+	RETURN value_as('t_hub', 'SELECT observ.take_hash_slot()');
+EXCEPTION WHEN SQLSTATE 'OB429' THEN
+	PERFORM set_config('session_authorization', 'postgres', true);
+	GET STACKED DIAGNOSTICS v_detail = PG_EXCEPTION_DETAIL;
+	RETURN v_detail;
+END $$;
+CREATE TEMP TABLE leases AS SELECT n, pg_temp.slot()::jsonb AS lease FROM generate_series(1, 5) n;
+SELECT is((SELECT string_agg(coalesce(lease->>'slot', 'none'), ',' ORDER BY n) FROM leases), '1,2,3,4,none',
+	'four passwords at once, and no fifth');
+SELECT is((SELECT lease FROM leases WHERE n = 5), '{"limit": 4, "reset": 2, "retry_after": 2}',
+	'with the time to wait');
+SELECT is(value_as('t_hub', format('SELECT observ.give_hash_slot(%L)', lease || '{"until": "2026-01-01Z"}')),
+	'false', 'a lease of another time gives nothing back') FROM leases WHERE n = 2;
+SELECT is(value_as('t_hub', format('SELECT observ.give_hash_slot(%L)', lease)), 'true', 'one is given back')
+	FROM leases WHERE n = 3;
+SELECT is(pg_temp.slot()::jsonb->>'slot', '3', 'and taken again');
+UPDATE hash_slots SET busy_until = now() - interval '1 s' WHERE slot = 1;
+SELECT is(pg_temp.slot()::jsonb->>'slot', '1',
+	'as is that of a process that was killed, when its time is up');
+UPDATE limit_policy SET burst = 2 WHERE kind = 'password hash';
+UPDATE hash_slots SET busy_until = '-infinity';
+SELECT is((SELECT string_agg(coalesce(pg_temp.slot()::jsonb->>'slot', 'none'), ',')
+	FROM generate_series(1, 3)), '1,2,none', 'fewer at once');
+DELETE FROM limit_policy WHERE kind = 'password hash';
+SELECT is(pg_temp.slot()::jsonb->>'slot', '0', 'without a policy as many as come');
 
 -- ---- sessions ----------------------------------------------------------------------------------------
 CREATE FUNCTION pg_temp.may(p_token text, p_role text DEFAULT 'viewer') RETURNS text LANGUAGE sql AS $$

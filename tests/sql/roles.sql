@@ -164,6 +164,7 @@ SELECT is((SELECT coalesce(string_agg(proname, ',' ORDER BY proname), '') FROM p
 			',metric_columns,record_deploy,renew_server_token,rollup_columns'
 			',server_badge,server_id,server_json'
 			',change_search,delete_search,list_searches,one_search,save_search,sign_in_by_proxy'
+			',charge_refusal,give_hash_slot,take_hash_slot'
 			, ',') n)),
 		('t_watch', states || ',maintain,max_check_s,rare_check_s,server_id,state_rank'),
 		('t_reader', states || ',max_check_s,rare_check_s,server_id,state_rank'),

@@ -130,17 +130,19 @@ SELECT is((SELECT string_agg(proname, ',' ORDER BY proname) FROM pg_proc
 	WHERE pronamespace = 'observ'::regnamespace AND prosecdef
 	AND proowner = 'observ_owner'::regrole),
 	'account,admit_server,agent_hello,agent_last_seen,agent_streams,any_user,authorize,beat,'
-	'beat_by_token,change_password,change_search,change_server,change_user,count_search,'
+	'beat_by_token,change_password,change_search,change_server,change_user,charge_refusal,'
+	'count_search,'
 	'create_api_token,create_bootstrap_token,create_server,create_user,delete_search,delete_server,'
 	'delete_user,end_api_token,end_bootstrap_token,end_proxy_secret,end_session,enroll_agent,'
 	'evaluate_alerts,'
-	'external_questions,external_values,ingest,learn_patterns,list_api_tokens,list_audit,'
+	'external_questions,external_values,give_hash_slot,ingest,'
+	'learn_patterns,list_api_tokens,list_audit,'
 	'list_searches,list_users,maintain,make_partition,make_proxy_secret,note_use,'
 	'notification_failed,'
 	'notification_progress,notification_sent,one_search,one_user,password_salt,push_checks,push_gaps,'
 	'push_logs,push_metrics,push_open,push_positions,push_rejects,record_deploy,renew_password,'
 	'renew_server_token,save_search,sign_in,sign_in_by_proxy,sign_in_salt,sign_out,'
-	'stale_session_pid,'
+	'stale_session_pid,take_hash_slot,'
 	'take_notifications,test_channel',
 	'SECURITY DEFINER functions are those that agents call, that make tables, and that check who asks');
 
