@@ -1,7 +1,7 @@
 # Benchmarks: each prints a table with ratios against peers and the floor of the machine.
 .PHONY: bench
 bench: ## what an idle agent and a million lines cost, beside peers from Debian; the scanner; the units
-bench: all $(BUILD)/bench/scan
+bench: all $(BUILD)/bench/scan $(BUILD)/bench/post
 	$(Q)scripts/deps bench
 	$(Q)$(PYTHON) bench/tail.py
 	$(Q)bench/scan.py
@@ -52,6 +52,6 @@ $(BENCH_LOG)/golog: bench/log/golog.go
 	@mkdir -p $(@D)
 	$(call say,GO,$@)GOPATH=/usr/share/gocode GO111MODULE=off go build -o $@ $<
 
-$(BUILD)/bench/scan: bench/scan.c $(ARCHIVES) $(BUILD)/flags
+$(BUILD)/bench/scan $(BUILD)/bench/post: $(BUILD)/bench/%: bench/%.c $(ARCHIVES) $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) $< $(ARCHIVES) $(LIBS) -o $@

@@ -1,19 +1,17 @@
 #!/usr/bin/python3
 """What a post costs, by FastCGI behind lighttpd, on a private PostgreSQL.
 
-    bench/ingest.py [SECONDS]      default 20
+    bench/ingest.py [SECONDS]      default 20; needs build/bench/post
 
-Each of 200 servers posts the second form of API.md in turn: six metrics,
-    an event of Docker and three log lines,
-700 bytes. Eight connections send one post after the other, each a new one. CPU is user and system time of the
-processes (/proc/PID/stat); that of this generator is not counted, but it takes its part of the machine,
-    so the
-last line tells how many posts two cores take that do nothing else.
+Each of 200 servers posts the second form of API.md in turn: six metrics, an event of Docker and three log
+lines, 700 bytes. Eight connections of bench/post.c send one post after the other, each a new one. CPU is user
+and system time of the processes (/proc/PID/stat). The generator takes its part of the machine, so the last
+line tells how many posts two cores take that do nothing else.
 """
 import json
-import multiprocessing
 import os
-import socket
+import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,45 +19,22 @@ from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TOP / "tests")]
-from harness import Cluster  # noqa: E402
+from harness import BUILD, Cluster  # noqa: E402
 from hub_server import Hub  # noqa: E402
 
 SERVERS, CONNECTIONS, HUBS, PROMISED = 200, 8, 4, 1000
 PAYLOAD = {"host": "web-1", "env": "production", "timestamp": 0,
            "metrics": {"cpu_usage": 71.5, "memory_usage": 62, "disk_usage": 90,
-               "network_rx_bytes_per_sec": 1200,
-                       "network_tx_bytes_per_sec": 800, "tcp_connections": 42},
+                       "network_rx_bytes_per_sec": 1200, "network_tx_bytes_per_sec": 800,
+                       "tcp_connections": 42},
            "docker_events": [{"type": "container", "action": "start", "container": "pg",
-               "image": "postgres:15",
-                              "timestamp": "2026-11-30T06:00:00Z"}],
-           "logs": [{"container": "pg",
-               "message": "2026-11-30 05:59:59 UTC [7] LOG: checkpoint complete: wrote 44",
-                     "timestamp": "2026-11-30T06:00:00Z"},
-                    {"container": "api",
-                        "message": '{"level":"info","msg":"GET /orders","status":200,"ms":12}',
-                     "timestamp": "2026-11-30T06:00:00Z"},
+                              "image": "postgres:15", "timestamp": "2026-11-30T06:00:00Z"}],
+           "logs": [{"container": "pg", "timestamp": "2026-11-30T06:00:00Z",
+                     "message": "2026-11-30 05:59:59 UTC [7] LOG: checkpoint complete: wrote 44"},
+                    {"container": "api", "timestamp": "2026-11-30T06:00:00Z",
+                     "message": '{"level":"info","msg":"GET /orders","status":200,"ms":12}'},
                     {"container": "api", "message": "2026-11-30T05:59:58Z WARN retry 2 of 5"}],
            "local_alerts": [], "score": 87.5}
-
-
-def send(port, tokens, until, done):
-    """Post until the time is up; the number of posts goes to `done`."""
-    posts = 0
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-        answers = connection.makefile("rb")
-        while time.monotonic() < until:
-            body = json.dumps({**PAYLOAD, "timestamp": time.time()}).encode()
-            connection.sendall((f"POST /ingest HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-                                f"Authorization: Bearer {tokens[posts % len(tokens)]}\r\n"
-                                f"Content-Length: {len(body)}\r\n\r\n").encode() + body)
-            status, length = answers.readline(), 0
-            for line in iter(answers.readline, b"\r\n"):
-                if line.lower().startswith(b"content-length:"):
-                    length = int(line.split(b":")[1])
-            text = answers.read(length)
-            assert status.split()[1] == b"200", (status, text)
-            posts += 1
-    done.put(posts)
 
 
 def cpu_s(pid, seen):
@@ -75,26 +50,20 @@ def cpu_s(pid, seen):
     return seen
 
 
-def measure(hub, postmaster, tokens, seconds):
+def measure(hub, postmaster, tokens, seconds, payload):
+    """(posts, seconds, CPU seconds by process, those of the generator)"""
     before = cpu_s(postmaster, cpu_s(hub.process.pid, {}))
-    until, done = time.monotonic() + seconds, multiprocessing.Queue()
-    part = len(tokens) // CONNECTIONS
-    senders = [multiprocessing.Process(target=send, args=(hub.port, tokens[n * part:(n + 1) * part], until,
-        done))
-               for n in range(CONNECTIONS)]
-    start = time.monotonic()
-    for sender in senders:
-        sender.start()
-    posts = sum(done.get() for _ in senders)
-    took = time.monotonic() - start
-    for sender in senders:
-        sender.join()
+    used, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    done = subprocess.run([BUILD / "bench/post", str(hub.port), str(seconds), str(CONNECTIONS), payload],
+                          input="\n".join(tokens) + "\n", stdout=subprocess.PIPE, text=True, check=True)
+    took, now = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     after = cpu_s(postmaster, cpu_s(hub.process.pid, {}))
-    return posts, took, {name: after[name] - before.get(name, 0) for name in after}
+    return (int(done.stdout), took, {name: after[name] - before.get(name, 0) for name in after},
+            now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime)
 
 
 def main():
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 20
+    seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 20
     with tempfile.TemporaryDirectory(prefix="obs-") as folder:
         os.chmod(folder, 0o755)
         cluster = Cluster(Path(folder) / "pg")
@@ -110,8 +79,10 @@ def main():
             (Path(folder) / "hub").mkdir()
             hub = Hub(Path(folder) / "hub", db.url("hub"), "fastcgi", procs=HUBS).start()
             postmaster = int((Path(folder) / "pg/data/postmaster.pid").read_text().split()[0])
-            measure(hub, postmaster, tokens, 2)
-            posts, took, cpu = measure(hub, postmaster, tokens, seconds)
+            payload = Path(folder) / "payload.json"
+            payload.write_text(json.dumps(PAYLOAD))
+            measure(hub, postmaster, tokens, 2, payload)
+            posts, took, cpu, generator = measure(hub, postmaster, tokens, seconds, payload)
             rows = db.count("log_entries")
             hub.stop()
             db.close()
@@ -122,6 +93,7 @@ def main():
         print(f"{name:24}{spent / posts * 1e6:>10.0f}")
     total = sum(cpu.values()) / posts
     print(f"{'together':24}{total * 1e6:>10.0f}")
+    print(f"{'(the generator)':24}{generator / posts * 1e6:>10.0f}")
     print(f"\n{posts} posts in {took:.1f} s: {posts / took:.0f} a second beside the generator, load "
           f"{os.getloadavg()[0]:.1f}; {rows} log lines")
     print(f"two cores take {2 / total:.0f} posts a second; {PROMISED} are promised: "

@@ -35,7 +35,7 @@ GRANT SELECT ON latest_samples, latest_checks TO observ_hub, observ_watch;
 
 -- p_row: a row of push_metrics(). Its places are the order of METRICS in wire/sample.h, which never changes.
 CREATE OR REPLACE FUNCTION keep_sample(p_vps text, p_app text, p_row jsonb) RETURNS void
-LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
 	INSERT INTO latest_samples AS l (vps_name, app_name, "timestamp", cpu_percent, memory_percent,
 		disk_percent, inode_percent, load_avg_1m, cpu_count, memory_total_mb, disk_total_gb,

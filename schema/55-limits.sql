@@ -4,7 +4,7 @@
 -- "retry_after"}.
 
 CREATE OR REPLACE FUNCTION refuse(p_status int, p_sentence text, p_detail jsonb DEFAULT '{}') RETURNS void
-LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
 	RAISE EXCEPTION USING ERRCODE = 'OB' || p_status, MESSAGE = p_sentence, DETAIL = p_detail::text;
 END
@@ -12,7 +12,7 @@ $$;
 
 -- Refuses if the list of errors, [{"field", "message"}], has one.
 CREATE OR REPLACE FUNCTION refuse_errors(p_errors jsonb) RETURNS void
-LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
 	IF jsonb_array_length(p_errors) > 0 THEN
 		PERFORM refuse(422, 'The body has values that do not fit.',
@@ -62,7 +62,7 @@ CREATE UNLOGGED TABLE IF NOT EXISTS limits (
 -- Counts one; refuses if there were too many. A kind without a policy has no limit. The setting observ.rate
 -- tells the hub what is left: the limit, the rest, seconds until all is there again.
 CREATE OR REPLACE FUNCTION take(p_kind text, p_key text) RETURNS void
-LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
 	v_now timestamptz := clock_timestamp();
 	p limit_policy;

@@ -2,7 +2,7 @@
 -- ---- sessions and tokens -----------------------------------------------------------------------
 -- NULL if it is none.
 CREATE OR REPLACE FUNCTION as_uuid(p_text text) RETURNS uuid
-LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE AS $$
 	SELECT CASE WHEN p_text ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$' THEN p_text::uuid END
 $$;
 
