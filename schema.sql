@@ -5116,7 +5116,8 @@ CREATE TABLE IF NOT EXISTS alerts (
 	muted_by text                           -- why it is quiet: flapping, offline, silence ID ...
 ) WITH (fillfactor = 70);
 CREATE UNIQUE INDEX IF NOT EXISTS alerts_open_idx ON alerts (rule_id, subject_key) WHERE state <> 'resolved';
-SELECT want_index('alerts_resolved_at_idx', 'alerts (resolved_at)') \g /dev/null
+SELECT want_index('alerts_resolved_at_idx', 'alerts (resolved_at)'),
+	want_index('alerts_fired_at_idx', 'alerts (rule_id, subject_key, fired_at)') \g /dev/null
 
 -- Each change of an alert: the history that must be the same whoever evaluates, and when.
 CREATE TABLE IF NOT EXISTS alert_changes (
@@ -5154,7 +5155,12 @@ CREATE TABLE IF NOT EXISTS alert_policy (
 	grace_s int NOT NULL DEFAULT 600        -- a pending alert waits so long at least after an absence
 		CHECK (grace_s BETWEEN 0 AND 86400),
 	tolerance_s int NOT NULL DEFAULT 3600   -- after a longer absence alerts start anew
-		CHECK (tolerance_s BETWEEN 0 AND 2592000)
+		CHECK (tolerance_s BETWEEN 0 AND 2592000),
+	flap_count int NOT NULL DEFAULT 4       -- an alert that fires so often within flap_window_s flaps ...
+		CHECK (flap_count BETWEEN 2 AND 100),
+	flap_window_s int NOT NULL DEFAULT 3600 CHECK (flap_window_s BETWEEN 60 AND 86400),
+	flap_quiet_s int NOT NULL DEFAULT 1800  -- ... until it has not changed for so long
+		CHECK (flap_quiet_s BETWEEN 60 AND 86400)
 );
 INSERT INTO alert_policy DEFAULT VALUES ON CONFLICT DO NOTHING;
 
@@ -5183,12 +5189,14 @@ CREATE TABLE IF NOT EXISTS alert_routes (
 	match jsonb NOT NULL DEFAULT '[]' CHECK (matchers_problem(match) IS NULL),
 	channels uuid[],
 	group_by text[],                        -- {...}: by all labels
-	group_wait_s float8,
-	group_interval_s float8,
-	repeat_s float8,
+	group_wait_s float8 CHECK (group_wait_s >= 0),
+	group_interval_s float8 CHECK (group_interval_s > 0),
+	repeat_s float8 CHECK (repeat_s > 0),
+	repeat_max_s float8,                    -- the delay doubles with each repeat, up to this one
 	go_on boolean NOT NULL DEFAULT false,
 	windows uuid[]                          -- quiet_windows in which it sends nothing
 );
+CREATE UNIQUE INDEX IF NOT EXISTS alert_routes_root_idx ON alert_routes ((true)) WHERE parent_id IS NULL;
 
 CREATE TABLE IF NOT EXISTS inhibitions (
 	inhibition_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -5221,28 +5229,65 @@ CREATE TABLE IF NOT EXISTS quiet_windows (
 	duration_s int NOT NULL CHECK (duration_s BETWEEN 1 AND 604800)
 );
 
--- The alerts that go into one message: of a route, with the same values of its group_by labels.
+-- The alerts that go into one message: of a route, with the same values of its group_by labels. Alerts of a
+-- rule with a channel of its own are apart, by channel_id.
 CREATE TABLE IF NOT EXISTS alert_groups (
 	group_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
 	route_id uuid NOT NULL,
+	channel_id uuid,
 	labels jsonb NOT NULL,
 	flush_at timestamptz NOT NULL,
-	UNIQUE (route_id, labels)
+	flushed boolean NOT NULL DEFAULT false, -- it was once
+	emptied_at timestamptz,                 -- its last alert is over
+	UNIQUE NULLS NOT DISTINCT (route_id, channel_id, labels)
 );
+SELECT want_index('alert_groups_flush_at_idx', 'alert_groups (flush_at)') \g /dev/null
+
+-- The members of a group. An alert that comes back within a group is the same member, so its key is made of
+-- rule and subject. labels and channel_id are those that it was routed by.
 CREATE TABLE IF NOT EXISTS group_alerts (
 	group_id uuid,
-	alert_id uuid,
-	PRIMARY KEY (group_id, alert_id)
+	alert_key uuid,
+	alert_id uuid NOT NULL,                 -- its last one
+	labels jsonb NOT NULL,
+	channel_id uuid,
+	routed boolean NOT NULL DEFAULT true,   -- false: the routes lead elsewhere by now
+	PRIMARY KEY (group_id, alert_key)
 );
+SELECT want_index('group_alerts_alert_id_idx', 'group_alerts (alert_id)') \g /dev/null
 
--- What each channel was told last about a group.
+-- The last message about a group to a channel.
 CREATE TABLE IF NOT EXISTS group_sent (
 	group_id uuid,
 	channel_id uuid,
-	sent_at timestamptz NOT NULL,
-	firing uuid[] NOT NULL,
-	resolved uuid[] NOT NULL,
+	notification_id uuid,                   -- NULL: only "resolved" was due, which it does not want
+	at timestamptz NOT NULL,
+	repeats int NOT NULL DEFAULT 0,         -- how many in a row have said nothing new
 	PRIMARY KEY (group_id, channel_id)
+);
+
+-- What a channel believes to be firing: it has got "firing", so "resolved" is owed.
+CREATE TABLE IF NOT EXISTS group_told (
+	group_id uuid,
+	channel_id uuid,
+	alert_key uuid,
+	listed boolean NOT NULL,                -- in the last message
+	critical boolean NOT NULL,
+	flapping boolean NOT NULL,
+	PRIMARY KEY (group_id, channel_id, alert_key)
+);
+
+-- Alerts that come and go too often. Only a long quiet ends that.
+CREATE TABLE IF NOT EXISTS flapping (
+	alert_key uuid PRIMARY KEY,
+	since timestamptz NOT NULL
+);
+
+-- Where flush_groups() stands. It locks alert_clock.
+CREATE TABLE IF NOT EXISTS notify_state (
+	one boolean PRIMARY KEY DEFAULT true CHECK (one),
+	flushed_until timestamptz NOT NULL DEFAULT '-infinity',
+	routes text                             -- the routes that the groups were made by
 );
 
 -- The outbox. Written in the transaction that changes the group; delivered by fleet_watch.
@@ -5309,7 +5354,7 @@ CREATE TABLE IF NOT EXISTS log_patterns (
 -- Whether a label is what the matcher names, whether it asks for that or excludes it.
 CREATE OR REPLACE FUNCTION label_is(p_op text, p_wanted text, p_have text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN p_op IN ('=', '!=') THEN p_have = p_wanted ELSE p_have ~ ('^(?:' || p_wanted || ')$') END;
+RETURN CASE WHEN p_op IN ('=', '!=') THEN p_have = p_wanted ELSE p_have ~ anchored(p_wanted) END;
 
 -- A label that is missing counts as empty. A regular expression must match the whole value. A list is a set:
 -- = and =~ ask whether one of it fits, != and !~ whether none is what they exclude.
@@ -5339,8 +5384,8 @@ RETURN server_labels(p_subject->>'server') || p_subject;
 SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION labels_match, label_is, server_labels, subject_labels TO observ_hub, observ_watch;
 GRANT SELECT ON alert_rules, rule_patches, alerts, alert_changes, alert_clock, alert_policy, alert_routes,
-	inhibitions,
-	silences, quiet_windows, alert_groups, group_alerts, group_sent, notifications, heartbeat_pings,
+	inhibitions, silences, quiet_windows, alert_groups, group_alerts, group_sent, group_told,
+	flapping, notify_state, notifications, heartbeat_pings,
 	log_patterns
 	TO observ_hub, observ_watch;
 GRANT SELECT (channel_id, name, kind, settings, send_resolved, fallback_id, disabled_at, disabled_reason,
@@ -6828,6 +6873,7 @@ BEGIN
 			c.away_since := NULL;
 			c.away_until := NULL;
 		END IF;
+		PERFORM flush_groups(v.at);     -- messages up to then, before something changes
 		v_changes := v_changes + judge(v.rules, v.at);
 		v_rules := v_rules + cardinality(v.rules);
 	END LOOP;
@@ -6838,6 +6884,7 @@ BEGIN
 	v_took_ms := extract(epoch FROM clock_timestamp() - v_began) * 1000;
 	UPDATE alert_clock SET evaluated_until = greatest(v_from, p_now), away_since = c.away_since,
 		away_until = c.away_until, watcher = p_watcher, took_ms = v_took_ms;
+	PERFORM flush_groups(p_now);
 	RETURN jsonb_build_object('rules', v_rules, 'changes', v_changes, 'away_until', c.away_until);
 END
 $$;
@@ -7189,6 +7236,599 @@ $$;
 SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION zone_offset, instants_of, instant_of, in_window, cron_fields, cron_number,
 	cron_values, cron_day, cron_in_hour, next_cron TO observ_hub, observ_watch;
+
+-- ==== 74-notify: which alerts go into which messages ============================================
+-- Each firing alert is a member of one or more groups: the routes choose them, and flush_groups()
+-- (74b-flush) makes a message of what is new in a group. The semantics are Alertmanager's; docs/alerts.md
+-- lists where they differ. A group knows its members by key, so an alert that is back is the same member.
+
+CREATE OR REPLACE FUNCTION alert_key(p_rule uuid, p_subject_key uuid) RETURNS uuid
+LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN md5(p_rule::text || p_subject_key::text)::uuid;
+
+-- Does an alert concern anybody? One whose rule began to wait longer is pending again.
+CREATE OR REPLACE FUNCTION is_firing(a alerts) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN coalesce((a).state IN ('firing', 'error'), false);
+
+-- A group that is empty for so long is a new one when an alert comes.
+CREATE OR REPLACE FUNCTION group_keep() RETURNS interval
+LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN interval '30 seconds';
+
+-- ---- routes --------------------------------------------------------------------------------------
+-- Each route with what it has of its parents. No channels: every enabled one.
+CREATE OR REPLACE FUNCTION route_settings() RETURNS TABLE (route_id uuid, depth int, channels uuid[],
+	group_by text[], group_wait interval, group_interval interval, repeat_s float8, repeat_max_s float8,
+	windows uuid[])
+LANGUAGE sql STABLE ROWS 10 SET search_path = observ, pg_catalog, pg_temp AS $$
+	WITH RECURSIVE t AS (
+		SELECT r.route_id, 0 AS depth, r.channels, coalesce(r.group_by, '{rule}') AS group_by,
+			coalesce(r.group_wait_s, 30) AS wait_s,
+			coalesce(r.group_interval_s, 300) AS interval_s,
+			coalesce(r.repeat_s, 14400) AS repeat_s, r.repeat_max_s,
+			coalesce(r.windows, '{}') AS windows
+		FROM alert_routes r WHERE r.parent_id IS NULL
+		UNION ALL
+		SELECT r.route_id, t.depth + 1, coalesce(r.channels, t.channels),
+			coalesce(r.group_by, t.group_by), coalesce(r.group_wait_s, t.wait_s),
+			coalesce(r.group_interval_s, t.interval_s), coalesce(r.repeat_s, t.repeat_s),
+			coalesce(r.repeat_max_s, t.repeat_max_s), coalesce(r.windows, t.windows)
+		FROM t JOIN alert_routes r ON r.parent_id = t.route_id WHERE t.depth < 32)
+	SELECT t.route_id, t.depth, t.channels, t.group_by, make_interval(secs => wait_s),
+		make_interval(secs => interval_s), t.repeat_s, t.repeat_max_s, t.windows FROM t
+$$;
+
+-- The routes of an alert at or below p_route: those of its first child that matches, and of the next ones if
+-- that one goes on; without such a child p_route itself.
+CREATE OR REPLACE FUNCTION matching_routes(p_route uuid, p_labels jsonb, p_depth int DEFAULT 0) RETURNS uuid[]
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	r record;
+	ret uuid[] := '{}';
+BEGIN
+	FOR r IN SELECT route_id, go_on FROM alert_routes WHERE parent_id = p_route AND p_depth < 32
+			AND labels_match(match, p_labels) ORDER BY position, route_id LOOP
+		ret := ret || matching_routes(r.route_id, p_labels, p_depth + 1);
+		EXIT WHEN NOT r.go_on;
+	END LOOP;
+	RETURN CASE ret WHEN '{}' THEN ARRAY[p_route] ELSE ret END;
+END
+$$;
+
+-- The labels by which an alert is grouped, as far as it has them.
+CREATE OR REPLACE FUNCTION group_labels(p_labels jsonb, p_by text[]) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN '...' = ANY (p_by) THEN p_labels
+	ELSE (SELECT coalesce(jsonb_object_agg(name, p_labels -> name), '{}') FROM unnest(p_by) name
+		WHERE p_labels ? name) END;
+
+-- The enabled channels of a group.
+CREATE OR REPLACE FUNCTION group_channels(g alert_groups) RETURNS SETOF uuid
+LANGUAGE sql STABLE ROWS 3 SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT c.channel_id FROM channels c LEFT JOIN route_settings() s ON s.route_id = g.route_id
+	WHERE c.disabled_at IS NULL AND CASE WHEN g.channel_id IS NOT NULL THEN c.channel_id = g.channel_id
+		ELSE s.route_id IS NOT NULL AND (s.channels IS NULL OR c.channel_id = ANY (s.channels)) END
+$$;
+
+-- A rule as it holds for the subject of an alert.
+CREATE OR REPLACE FUNCTION rule_for(a alerts) RETURNS alert_rules
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT coalesce((SELECT jsonb_populate_record(r, p.changes) FROM rule_patches p
+		WHERE p.patch_id = patch_of(r.rule_id, a.subject)), r)
+	FROM alert_rules r WHERE r.rule_id = a.rule_id
+$$;
+
+-- The channel to which a rule sends whatever the routes say.
+CREATE OR REPLACE FUNCTION alert_channel(a alerts, r alert_rules) RETURNS uuid
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN EXISTS (SELECT FROM rule_patches p WHERE p.rule_id = a.rule_id
+		AND p.changes ? 'channel_id') THEN (rule_for(a)).channel_id ELSE r.channel_id END
+$$;
+
+-- The firing alerts that are not yet where their labels, their rules and the routes lead.
+CREATE OR REPLACE FUNCTION unrouted_alerts() RETURNS TABLE (alert_id uuid, key uuid, labels jsonb,
+	fired_at timestamptz, channel_id uuid)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT a.alert_id, alert_key(a.rule_id, a.subject_key), a.labels, a.fired_at, c.channel_id
+	FROM alerts a LEFT JOIN alert_rules r USING (rule_id),
+		LATERAL (SELECT CASE WHEN EXISTS (SELECT FROM rule_patches) THEN alert_channel(a, r)
+			ELSE r.channel_id END) c(channel_id)
+	WHERE a.state <> 'resolved' AND is_firing(a) AND NOT EXISTS (SELECT FROM group_alerts m
+		WHERE m.alert_id = a.alert_id AND m.routed AND m.labels = a.labels
+			AND m.channel_id IS NOT DISTINCT FROM c.channel_id);
+END;
+
+-- Makes alerts members of their groups. One that fired since p_from is new as of that time, any other as of
+-- p_now. A new group waits for group_wait, but not for an alert that has fired for as long. Returns the keys.
+CREATE OR REPLACE FUNCTION join_groups(p_from timestamptz, p_now timestamptz) RETURNS uuid[]
+LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
+	WITH root AS (SELECT s.route_id FROM route_settings() s WHERE depth = 0),
+	new AS MATERIALIZED (
+		SELECT u.*, CASE WHEN fired_at >= p_from THEN least(fired_at, p_now) ELSE p_now END AS seen
+		FROM unrouted_alerts() u),
+	target AS MATERIALIZED (
+		SELECT n.*, s.route_id, group_labels(n.labels, s.group_by) AS by,
+			n.seen + CASE WHEN n.fired_at + s.group_wait >= n.seen THEN s.group_wait
+				ELSE interval '0' END AS flush_at
+		FROM new n CROSS JOIN root,
+			unnest(CASE WHEN n.channel_id IS NULL THEN matching_routes(root.route_id, n.labels)
+				ELSE ARRAY[root.route_id] END) m(route_id)
+		JOIN route_settings() s USING (route_id)),
+	grouped AS (
+		INSERT INTO alert_groups AS g (route_id, channel_id, labels, flush_at)
+		SELECT t.route_id, t.channel_id, by, min(t.flush_at) FROM target t GROUP BY 1, 2, 3
+		ON CONFLICT (route_id, channel_id, labels) DO UPDATE SET emptied_at = NULL,
+			flushed = g.flushed AND NOT coalesce(g.emptied_at + group_keep() <= p_now, false),
+			flush_at = CASE WHEN g.emptied_at + group_keep() <= p_now THEN excluded.flush_at
+				WHEN g.flushed THEN g.flush_at ELSE least(g.flush_at, excluded.flush_at) END
+		RETURNING g.group_id, g.route_id, g.channel_id, g.labels),
+	joined AS (
+		INSERT INTO group_alerts AS m (group_id, alert_key, alert_id, labels, channel_id)
+		SELECT g.group_id, t.key, t.alert_id, t.labels, t.channel_id
+		FROM target t JOIN grouped g ON g.route_id = t.route_id AND g.labels = t.by
+			AND g.channel_id IS NOT DISTINCT FROM t.channel_id
+		ON CONFLICT (group_id, alert_key) DO UPDATE SET alert_id = excluded.alert_id,
+			labels = excluded.labels, channel_id = excluded.channel_id, routed = true
+		RETURNING m.group_id, m.alert_key),
+	parted AS (
+		UPDATE group_alerts m SET routed = false
+		WHERE m.routed AND m.alert_key IN (SELECT key FROM target)
+			AND (m.group_id, m.alert_key) NOT IN (SELECT group_id, alert_key FROM joined))
+	SELECT array_agg(DISTINCT alert_key) FROM joined
+$$;
+
+-- What a channel was told in a group that an alert has left counts in another group of the channel that the
+-- alert is in: it is not told again, and "resolved" comes once.
+CREATE OR REPLACE FUNCTION carry_told(p_keys uuid[]) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v record;
+BEGIN
+	FOR v IN SELECT DISTINCT ON (t.group_id, t.channel_id, t.alert_key) t.group_id AS was, g.group_id,
+			t.channel_id, t.alert_key
+			FROM group_told t JOIN group_alerts m USING (group_id, alert_key)
+			JOIN group_alerts o ON o.alert_key = t.alert_key AND o.routed
+			JOIN alert_groups g ON g.group_id = o.group_id
+			WHERE t.alert_key = ANY (p_keys) AND NOT m.routed
+				AND t.channel_id IN (SELECT * FROM group_channels(g))
+			ORDER BY t.group_id, t.channel_id, t.alert_key, g.group_id LOOP
+		INSERT INTO group_sent SELECT v.group_id, channel_id, notification_id, at, repeats
+			FROM group_sent WHERE group_id = v.was AND channel_id = v.channel_id
+			ON CONFLICT DO NOTHING;
+		INSERT INTO group_told SELECT v.group_id, channel_id, alert_key, listed, critical, flapping
+			FROM group_told WHERE group_id = v.was AND channel_id = v.channel_id
+			AND alert_key = v.alert_key ON CONFLICT DO NOTHING;
+		DELETE FROM group_told WHERE group_id = v.was AND channel_id = v.channel_id
+			AND alert_key = v.alert_key;
+	END LOOP;
+END
+$$;
+
+-- Alerts that fired too often of late flap from now on.
+CREATE OR REPLACE FUNCTION find_flapping(p_keys uuid[], p_now timestamptz) RETURNS void
+LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
+	INSERT INTO flapping SELECT m.alert_key, p_now
+	FROM (SELECT DISTINCT alert_key, alert_id FROM group_alerts
+			WHERE alert_key = ANY (p_keys) AND routed) m
+		JOIN alerts a USING (alert_id) CROSS JOIN alert_policy p
+	WHERE a.fired_at > p_now - make_interval(secs => p.flap_quiet_s) AND p.flap_count <= (
+		SELECT count(*) FROM alerts b WHERE b.rule_id = a.rule_id AND b.subject_key = a.subject_key
+			AND b.fired_at > a.fired_at - make_interval(secs => p.flap_window_s))
+	ON CONFLICT DO NOTHING
+$$;
+
+-- Routes what fires. After a change of the routes everything is routed anew, and each group that was flushed
+-- before is flushed at once.
+CREATE OR REPLACE FUNCTION route_alerts(p_from timestamptz, p_now timestamptz) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_routes CONSTANT text := (SELECT md5(string_agg(route_id::text || xmin, ' ' ORDER BY route_id))
+		FROM alert_routes);
+	v_keys uuid[];
+BEGIN
+	IF EXISTS (SELECT FROM notify_state WHERE routes IS DISTINCT FROM v_routes) THEN
+		UPDATE notify_state SET routes = v_routes;
+		UPDATE group_alerts SET routed = false WHERE routed;
+		UPDATE alert_groups SET flush_at = p_now WHERE flushed AND flush_at > p_now;
+	END IF;
+	IF EXISTS (SELECT FROM unrouted_alerts()) THEN
+		v_keys := join_groups(p_from, p_now);
+		PERFORM carry_told(v_keys), find_flapping(v_keys, p_now);
+	END IF;
+END
+$$;
+
+-- ---- what is quiet -------------------------------------------------------------------------------
+-- The values of labels that must be the same in two alerts; a missing one counts as empty.
+CREATE OR REPLACE FUNCTION label_values(p_labels jsonb, p_names text[]) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (SELECT coalesce(jsonb_agg(coalesce(p_labels -> name, '""') ORDER BY n), '[]')
+	FROM unnest(p_names) WITH ORDINALITY u(name, n));
+
+-- Which of these alerts another one keeps quiet, and the name of the inhibition. An alert that matches source
+-- and target is not kept quiet by one that does so, too: or they would silence each other.
+CREATE OR REPLACE FUNCTION inhibited_alerts(p_ids uuid[]) RETURNS TABLE (alert_id uuid, name text)
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	WITH source AS MATERIALIZED (
+		SELECT i.inhibition_id, b.alert_id, label_values(b.labels, i.equal) AS equal,
+			labels_match(i.target, b.labels) AS two_sided
+		FROM inhibitions i JOIN alerts b ON b.state <> 'resolved' AND is_firing(b)
+			AND labels_match(i.source, b.labels))
+	SELECT DISTINCT ON (a.alert_id) a.alert_id, i.name
+	FROM alerts a JOIN inhibitions i ON labels_match(i.target, a.labels)
+		JOIN source s ON s.inhibition_id = i.inhibition_id
+			AND s.equal = label_values(a.labels, i.equal)
+			AND NOT (s.two_sided AND labels_match(i.source, a.labels))
+	WHERE a.alert_id = ANY (p_ids) AND EXISTS (SELECT FROM source)
+	ORDER BY a.alert_id, i.name
+$$;
+
+-- Why alerts are quiet. A row for each of these that is.
+CREATE OR REPLACE FUNCTION muted_alerts(p_ids uuid[], p_now timestamptz)
+RETURNS TABLE (alert_id uuid, reason text)
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	WITH silence AS MATERIALIZED (SELECT * FROM silences WHERE starts_at <= p_now AND ends_at > p_now),
+	silent AS MATERIALIZED (
+		SELECT DISTINCT ON (a.alert_id) a.alert_id, 'silence: ' || s.comment AS reason
+		FROM alerts a JOIN silence s ON labels_match(s.match, a.labels)
+		WHERE a.alert_id = ANY (p_ids) AND EXISTS (SELECT FROM silence)
+		ORDER BY a.alert_id, s.ends_at DESC, s.silence_id)
+	SELECT * FROM silent
+	UNION ALL
+	SELECT i.alert_id, 'inhibited: ' || i.name FROM inhibited_alerts(p_ids) i
+	WHERE NOT EXISTS (SELECT FROM silent s WHERE s.alert_id = i.alert_id)
+$$;
+
+-- For pages: alerts.muted_by of what fires.
+CREATE OR REPLACE FUNCTION note_muted(p_now timestamptz) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_ids CONSTANT uuid[] := ARRAY(SELECT alert_id FROM alerts a
+		WHERE state <> 'resolved' AND is_firing(a));
+BEGIN
+	IF v_ids = '{}' OR NOT (EXISTS (SELECT FROM silences WHERE starts_at <= p_now AND ends_at > p_now)
+		OR EXISTS (SELECT FROM flapping)
+		OR EXISTS (SELECT FROM alerts a WHERE a.state <> 'resolved' AND is_firing(a)
+			AND (a.muted_by IS NOT NULL OR EXISTS (SELECT FROM inhibitions i
+				WHERE labels_match(i.source, a.labels))))) THEN
+		RETURN;         -- nothing is quiet, and nothing was
+	END IF;
+	UPDATE alerts a SET muted_by = x.reason
+	FROM (SELECT o.alert_id, CASE WHEN f.alert_key IS NULL THEN m.reason ELSE 'flapping' END AS reason
+		FROM alerts o LEFT JOIN muted_alerts(v_ids, p_now) m USING (alert_id)
+			LEFT JOIN flapping f ON f.alert_key = alert_key(o.rule_id, o.subject_key)
+		WHERE o.alert_id = ANY (v_ids)) x
+	WHERE a.alert_id = x.alert_id AND a.muted_by IS DISTINCT FROM x.reason;
+END
+$$;
+
+SELECT drop_former_functions() \g /dev/null
+
+-- ==== 74b-flush: from groups to messages ========================================================
+-- flush_groups() goes through time in order: what fired joins its groups, and each group is flushed at its
+-- times. So it does not matter who calls it, and how often. Who changes alerts calls it first, up to then.
+
+-- As <@, in linear time.
+CREATE OR REPLACE FUNCTION is_subset(p_part uuid[], p_whole uuid[]) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN NOT EXISTS (SELECT unnest(p_part) EXCEPT SELECT unnest(p_whole));
+
+-- Why a message is due; NULL: it is not. As Alertmanager has it: what the last message said is held against
+-- what is so now. p_last_firing NULL: there was none. p_age NULL: nobody knows how old it is. p_repeat NULL:
+-- nobody wants to be reminded.
+CREATE OR REPLACE FUNCTION notify_due(p_last_firing uuid[], p_last_resolved uuid[], p_age interval,
+	p_firing uuid[], p_resolved uuid[], p_repeat interval, p_send_resolved boolean) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+	WHEN p_last_firing IS NULL AND p_firing = '{}' THEN NULL
+	WHEN coalesce(p_last_firing, '{}') = '{}' AND p_firing <> '{}' THEN 'first'
+	WHEN NOT is_subset(p_firing, p_last_firing) THEN 'new_alerts'
+	WHEN p_firing = '{}' THEN CASE WHEN p_last_firing <> '{}' THEN 'all_resolved' END
+	WHEN p_send_resolved AND NOT is_subset(p_resolved, p_last_resolved) THEN 'new_resolved'
+	WHEN p_age IS NULL OR p_age >= p_repeat THEN 'repeat' END;
+
+-- The delay before the next message that says nothing new. It doubles, up to p_max.
+CREATE OR REPLACE FUNCTION repeat_delay(p_repeat_s float8, p_max_s float8, p_repeats int) RETURNS interval
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN make_interval(secs => CASE WHEN p_max_s > p_repeat_s
+	THEN least(p_max_s, p_repeat_s * 2 ^ least(p_repeats, 20)) ELSE p_repeat_s END);
+
+-- ---- what a message says -------------------------------------------------------------------------
+-- The last p_count lines of a server or an application with level ERROR or above, of the half hour before.
+CREATE OR REPLACE FUNCTION error_lines(p_server text, p_app text, p_now timestamptz, p_count int)
+RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT coalesce(jsonb_agg(left(format('%s %s %s: %s', to_char("timestamp" AT TIME ZONE 'UTC',
+		'HH24:MI:SS'), app_name, level, message), 500) ORDER BY "timestamp", id), '[]')
+	FROM (SELECT "timestamp", id, app_name, level, message FROM log_entries
+		WHERE vps_name = p_server AND (p_app IS NULL OR app_name = p_app)
+			AND level IN ('ERROR', 'CRITICAL')
+			AND "timestamp" > p_now - interval '30 minutes' AND "timestamp" <= p_now
+		ORDER BY "timestamp" DESC, id DESC LIMIT p_count) l
+$$;
+
+-- An alert as a message and its template know it: what tells it apart.
+CREATE OR REPLACE FUNCTION alert_brief(a alerts, p_flapping boolean) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT jsonb_build_object('alert_id', a.alert_id, 'key', alert_key(a.rule_id, a.subject_key),
+		'status', CASE WHEN is_firing(a) OR p_flapping THEN 'firing' ELSE 'resolved' END,
+		'rule', a.labels ->> 'rule', 'severity', a.severity, 'subject', a.subject,
+		'since', a.active_since, 'fired_at', a.fired_at, 'flapping', p_flapping,
+		'resolved_at', CASE WHEN NOT is_firing(a) THEN coalesce(a.resolved_at, a.evaluated_at) END,
+		'path', '/alerts/' || a.alert_id)
+$$;
+
+-- The same with all that a reader needs. p_lines: and the last error lines.
+CREATE OR REPLACE FUNCTION alert_content(a alerts, p_flapping boolean, p_lines boolean, p_now timestamptz)
+RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT alert_brief(a, p_flapping) || jsonb_build_object('labels', a.labels, 'kind', r.kind,
+		'metric', r.metric, 'value', a.value, 'op', r.op, 'threshold', a.threshold,
+		'problem', a.problem, 'resolve_reason', a.resolve_reason, 'acked_by', a.acked_by,
+		'ack_note', a.ack_note, 'summary', coalesce(r.summary, ''),
+		'runbook', coalesce(r.runbook, ''),
+		'lines', CASE WHEN p_lines AND a.subject ? 'server' THEN error_lines(a.subject ->> 'server',
+			a.subject ->> 'app', p_now, 3) ELSE '[]' END)
+	FROM (SELECT (rule_for(a)).*) r
+$$;
+
+-- Alerts of a message, the worst first. Those behind the first p_full have only what tells them apart.
+CREATE OR REPLACE FUNCTION alerts_content(p_ids uuid[], p_flapping uuid[], p_now timestamptz, p_full int)
+RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT coalesce(jsonb_agg(CASE WHEN n <= p_full THEN alert_content(a, flaps, n <= 10, p_now)
+			ELSE alert_brief(a, flaps) END ORDER BY n), '[]')
+	FROM (SELECT a, flaps, row_number() OVER (ORDER BY is_firing(a) OR flaps DESC, a.severity,
+			a.active_since, a.alert_id) AS n
+		FROM alerts a, LATERAL (SELECT coalesce(
+			alert_key(a.rule_id, a.subject_key) = ANY (p_flapping), false) AS flaps) f
+		WHERE a.alert_id = ANY (p_ids)) x
+$$;
+
+-- ---- one group -----------------------------------------------------------------------------------
+-- The members of a group at a time. What flaps counts as firing until it has been quiet for long.
+CREATE OR REPLACE FUNCTION group_members(p_group uuid, p_now timestamptz) RETURNS TABLE (alert_key uuid,
+	alert_id uuid, routed boolean, firing boolean, flapping boolean, muted boolean, critical boolean,
+	acked boolean, repeat_s int)
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	WITH quiet AS MATERIALIZED (SELECT x.alert_id FROM muted_alerts(ARRAY(SELECT g.alert_id
+		FROM group_alerts g WHERE g.group_id = p_group), p_now) x)
+	SELECT m.alert_key, m.alert_id, m.routed, is_firing(a) OR f.since IS NOT NULL, f.since IS NOT NULL,
+		q.alert_id IS NOT NULL, coalesce(a.severity = 'critical', false),
+		coalesce(a.acked_at >= CASE WHEN a.severity = 'critical' THEN a.critical_since
+			ELSE a.acked_at END, a.acked_at IS NOT NULL),
+		CASE WHEN p.rule_id IS NULL THEN r.repeat_s ELSE (rule_for(a)).repeat_s END
+	FROM group_alerts m LEFT JOIN alerts a ON a.alert_id = m.alert_id
+		LEFT JOIN alert_rules r ON r.rule_id = a.rule_id
+		LEFT JOIN (SELECT DISTINCT rule_id FROM rule_patches WHERE changes ? 'repeat_s') p
+			ON p.rule_id = a.rule_id
+		LEFT JOIN flapping f ON f.alert_key = m.alert_key
+		LEFT JOIN quiet q ON q.alert_id = m.alert_id
+	WHERE m.group_id = p_group
+$$;
+
+-- What there is to say to a channel about a group, as keys. firing: what it should know of. owed: "resolved"
+-- of what it was told. listed: what the last message said to fire. critical, flapping: some of firing. worse:
+-- why firing is news although it is listed. shown, over and passed are ids: of firing, of owed, and of what
+-- was over before the channel was told. p_wanted: the routes lead to the channel.
+CREATE OR REPLACE FUNCTION group_news(p_group uuid, p_channel uuid, p_wanted boolean, p_repeat_s float8,
+	p_now timestamptz, OUT firing uuid[], OUT owed uuid[], OUT listed uuid[], OUT critical uuid[],
+	OUT flapping uuid[], OUT worse text, OUT repeat_s float8, OUT shown uuid[], OUT over uuid[],
+	OUT passed uuid[])
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	WITH m AS (
+		SELECT x.*, t.alert_key IS NOT NULL AS told, t.listed AS was_listed,
+			t.critical AS was_critical, t.flapping AS was_flapping,
+			x.firing AND x.routed AND NOT x.muted AND p_wanted AS due
+		FROM group_members(p_group, p_now) x LEFT JOIN group_told t
+			ON t.group_id = p_group AND t.channel_id = p_channel AND t.alert_key = x.alert_key)
+	SELECT array_agg(alert_key) FILTER (WHERE due),
+		array_agg(alert_key) FILTER (WHERE told AND NOT m.firing),
+		array_agg(alert_key) FILTER (WHERE was_listed OR told AND (acked OR NOT m.firing)),
+		array_agg(alert_key) FILTER (WHERE due AND m.critical),
+		array_agg(alert_key) FILTER (WHERE due AND m.flapping),
+		CASE WHEN bool_or(due AND m.critical AND NOT was_critical) THEN 'worse'
+			WHEN bool_or(due AND m.flapping AND NOT was_flapping) THEN 'flapping'
+			WHEN bool_or(due AND was_flapping AND NOT m.flapping) THEN 'stable' END,
+		min(coalesce(m.repeat_s, p_repeat_s)) FILTER (WHERE due AND NOT acked AND NOT m.flapping),
+		array_agg(alert_id) FILTER (WHERE due),
+		array_agg(alert_id) FILTER (WHERE told AND NOT m.firing),
+		array_agg(alert_id) FILTER (WHERE NOT told AND NOT m.firing AND routed AND NOT muted)
+	FROM m
+$$;
+
+-- How long ago the last message about a group has reached a channel. One that still waits is not old: a peer
+-- that is away gets no reminders on top.
+CREATE OR REPLACE FUNCTION message_age(p_sent group_sent, p_interval interval, p_now timestamptz)
+RETURNS interval
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT p_now - coalesce((SELECT CASE
+			WHEN dead_at IS NOT NULL OR sent_at < made_at + p_interval THEN made_at
+			ELSE coalesce(sent_at, p_now) END
+		FROM notifications WHERE notification_id = p_sent.notification_id), p_sent.at)
+$$;
+
+-- Writes what a channel now believes.
+CREATE OR REPLACE FUNCTION note_told(p_group uuid, p_channel uuid, n record, p_reason text,
+	p_notification uuid, p_now timestamptz) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	DELETE FROM group_told
+		WHERE group_id = p_group AND channel_id = p_channel AND alert_key = ANY (n.owed);
+	IF p_reason IS NULL THEN
+		RETURN;
+	END IF;
+	UPDATE group_told SET listed = false WHERE group_id = p_group AND channel_id = p_channel AND listed
+		AND alert_key <> ALL (coalesce(n.firing, '{}'));
+	INSERT INTO group_told AS t SELECT p_group, p_channel, k, true, coalesce(k = ANY (n.critical), false),
+		coalesce(k = ANY (n.flapping), false) FROM unnest(n.firing) k
+		ON CONFLICT (group_id, channel_id, alert_key) DO UPDATE SET listed = true,
+			critical = excluded.critical, flapping = excluded.flapping
+		WHERE (t.listed, t.critical, t.flapping) IS DISTINCT FROM (true, excluded.critical,
+			excluded.flapping);
+	INSERT INTO group_sent AS s VALUES (p_group, p_channel, p_notification, p_now, 0)
+		ON CONFLICT (group_id, channel_id) DO UPDATE SET notification_id = excluded.notification_id,
+			at = excluded.at,
+			repeats = CASE WHEN p_reason = 'repeat' THEN s.repeats + 1 ELSE 0 END;
+END
+$$;
+
+-- The row of a message, for the outbox. Returns its id.
+CREATE OR REPLACE FUNCTION add_message(g alert_groups, p_channel uuid, n record, p_over uuid[], p_reason text,
+	p_now timestamptz) RETURNS uuid
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	ret uuid;
+BEGIN
+	INSERT INTO notifications (channel_id, group_id, kind, content, made_at, not_before)
+	VALUES (p_channel, g.group_id, CASE WHEN n.shown IS NULL THEN 'resolved' ELSE 'firing' END,
+		jsonb_build_object('version', 1, 'group', g.labels, 'reason', p_reason, 'at', p_now,
+			'firing', coalesce(cardinality(n.shown), 0),
+			'resolved', coalesce(cardinality(p_over), 0),
+			'alerts', alerts_content(n.shown || p_over, n.flapping, p_now, 100),
+			'passed', alerts_content(n.passed, '{}', p_now, 10)), p_now, p_now)
+	RETURNING notification_id INTO ret;
+	RETURN ret;
+END
+$$;
+
+-- Tells a channel what is new in a group. A disabled one misses it.
+CREATE OR REPLACE FUNCTION flush_channel(g alert_groups, p_channel channels, p_wanted boolean,
+	p_repeat_s float8, p_repeat_max_s float8, p_interval interval, p_now timestamptz) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	n record;
+	v_last group_sent;
+	v_reason text;
+	v_over uuid[];
+	v_id uuid;
+BEGIN
+	SELECT * INTO n FROM group_news(g.group_id, p_channel.channel_id, p_wanted, p_repeat_s, p_now);
+	SELECT * INTO v_last FROM group_sent
+		WHERE group_id = g.group_id AND channel_id = p_channel.channel_id;
+	IF n.firing IS NOT NULL OR n.owed IS NOT NULL THEN
+		v_reason := coalesce(notify_due(
+			CASE WHEN v_last.at IS NOT NULL THEN coalesce(n.listed, '{}') END, '{}',
+			message_age(v_last, p_interval, p_now), coalesce(n.firing, '{}'), n.owed,
+			repeat_delay(n.repeat_s, p_repeat_max_s, v_last.repeats), p_channel.send_resolved),
+			n.worse);
+	END IF;
+	v_over := CASE WHEN p_channel.send_resolved THEN n.over END;
+	n.passed := CASE WHEN p_channel.send_resolved THEN n.passed END;
+	IF v_reason IS NOT NULL AND p_channel.disabled_at IS NULL AND (n.shown || v_over) IS NOT NULL THEN
+		v_id := add_message(g, p_channel.channel_id, n, v_over, v_reason, p_now);
+	END IF;
+	PERFORM note_told(g.group_id, p_channel.channel_id, n, v_reason, v_id, p_now);
+END
+$$;
+
+-- What has not changed for long does not flap any more.
+CREATE OR REPLACE FUNCTION end_flapping(p_group uuid, p_now timestamptz) RETURNS void
+LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
+	DELETE FROM flapping f USING group_alerts m LEFT JOIN alerts a USING (alert_id), alert_policy p
+	WHERE m.group_id = p_group AND f.alert_key = m.alert_key
+		AND coalesce(greatest(a.fired_at, a.resolved_at)
+			+ make_interval(secs => p.flap_quiet_s) <= p_now, true)
+$$;
+
+-- Members that are over, or are elsewhere now and nobody was told of here, leave. The group of none is kept
+-- for a while.
+CREATE OR REPLACE FUNCTION tidy_group(p_group uuid, p_next timestamptz, p_now timestamptz) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	DELETE FROM group_told t WHERE group_id = p_group
+		AND NOT EXISTS (SELECT FROM channels c WHERE c.channel_id = t.channel_id);
+	DELETE FROM group_alerts m WHERE group_id = p_group AND NOT (routed AND (
+			EXISTS (SELECT FROM alerts a WHERE a.alert_id = m.alert_id AND is_firing(a))
+			OR EXISTS (SELECT FROM flapping f WHERE f.alert_key = m.alert_key)))
+		AND NOT EXISTS (SELECT FROM group_told t
+			WHERE t.group_id = p_group AND t.alert_key = m.alert_key);
+	UPDATE alert_groups SET flushed = true, flush_at = p_next, emptied_at = CASE
+			WHEN EXISTS (SELECT FROM group_alerts WHERE group_id = p_group) THEN NULL
+			ELSE coalesce(emptied_at, p_now) END
+		WHERE group_id = p_group;
+	DELETE FROM alert_groups WHERE group_id = p_group AND emptied_at + group_keep() <= p_now;
+	IF FOUND THEN
+		DELETE FROM group_sent WHERE group_id = p_group;
+	END IF;
+END
+$$;
+
+-- In a quiet window a group keeps what it has to say.
+CREATE OR REPLACE FUNCTION flush_group(g alert_groups, p_now timestamptz) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	s record;
+	v record;
+BEGIN
+	SELECT r.*, EXISTS (SELECT FROM quiet_windows w WHERE w.window_id = ANY (r.windows)
+			AND in_window(w, p_now)) AS quiet INTO s
+		FROM route_settings() r ORDER BY r.route_id = g.route_id DESC, depth LIMIT 1;
+	IF s.quiet THEN
+		UPDATE alert_groups SET flushed = true, flush_at = p_now + s.group_interval
+			WHERE group_id = g.group_id;
+		RETURN;
+	END IF;
+	PERFORM end_flapping(g.group_id, p_now);
+	FOR v IN SELECT c, w.id IS NOT NULL AS wanted
+			FROM channels c LEFT JOIN group_channels(g) w(id) ON w.id = c.channel_id
+			WHERE w.id IS NOT NULL OR EXISTS (SELECT FROM group_told t
+				WHERE t.group_id = g.group_id AND t.channel_id = c.channel_id)
+			ORDER BY c.channel_id LOOP
+		PERFORM flush_channel(g, v.c, v.wanted, s.repeat_s, s.repeat_max_s, s.group_interval, p_now);
+	END LOOP;
+	PERFORM tidy_group(g.group_id, p_now + s.group_interval, p_now);
+END
+$$;
+
+-- ---- all of them -----------------------------------------------------------------------------------
+-- Goes on to p_now, and returns when the next group is due. Alerts must have been evaluated until then. In an
+-- absence of the watcher nothing is said, nor after it until the rules have been evaluated again.
+CREATE OR REPLACE FUNCTION flush_groups(p_now timestamptz) RETURNS timestamptz
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c alert_clock;
+	v_absent interval;
+	v_from timestamptz;
+	v_at timestamptz;
+	g alert_groups;
+BEGIN
+	SELECT * INTO c FROM alert_clock FOR UPDATE;
+	SELECT make_interval(secs => catch_up_s), flushed_until INTO v_absent, v_from
+		FROM alert_policy, notify_state;
+	IF c.away_until > p_now OR v_from > p_now + v_absent THEN
+		UPDATE alert_groups SET flush_at = greatest(c.away_until, p_now) WHERE flush_at < c.away_until
+			OR v_from > p_now + v_absent;
+		UPDATE notify_state SET flushed_until = p_now;
+		RETURN c.away_until;
+	ELSIF c.evaluated_until + v_absent < p_now OR v_from > p_now THEN
+		RETURN (SELECT min(flush_at) FROM alert_groups);
+	END IF;
+	LOOP
+		PERFORM route_alerts(v_from, coalesce((SELECT min(flush_at) FROM alert_groups
+			WHERE flush_at <= p_now), p_now));
+		SELECT min(flush_at) INTO v_at FROM alert_groups WHERE flush_at <= p_now;
+		EXIT WHEN v_at IS NULL;
+		FOR g IN SELECT * FROM alert_groups WHERE flush_at = v_at ORDER BY group_id LOOP
+			PERFORM flush_group(g, v_at);
+		END LOOP;
+	END LOOP;
+	UPDATE notify_state SET flushed_until = p_now;
+	PERFORM note_muted(p_now);
+	RETURN (SELECT min(flush_at) FROM alert_groups);
+END
+$$;
+
+-- What there is without configuration: all goes to all channels, and while a server is offline its other
+-- alerts are quiet.
+WITH first AS (INSERT INTO notify_state DEFAULT VALUES ON CONFLICT DO NOTHING RETURNING true),
+	root AS (INSERT INTO alert_routes (group_by, group_wait_s, group_interval_s, repeat_s, repeat_max_s)
+		SELECT '{rule}', 30, 300, 14400, 86400 FROM first)
+INSERT INTO inhibitions (name, source, target, equal) SELECT 'server offline',
+	'[{"label": "mutes", "op": "=", "value": "server"}]',
+	'[{"label": "server", "op": "!=", "value": ""}]', '{server}' FROM first;
+
+SELECT drop_former_functions() \g /dev/null
+GRANT EXECUTE ON FUNCTION flush_groups TO observ_watch;
 
 -- ==== 75-heartbeats: jobs that say that they ran ===============================================
 -- A job says so with one statement, SELECT beat('backup'), as a member of observ_reader, or with one GET or

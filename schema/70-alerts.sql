@@ -85,7 +85,8 @@ CREATE TABLE IF NOT EXISTS alerts (
 	muted_by text                           -- why it is quiet: flapping, offline, silence ID ...
 ) WITH (fillfactor = 70);
 CREATE UNIQUE INDEX IF NOT EXISTS alerts_open_idx ON alerts (rule_id, subject_key) WHERE state <> 'resolved';
-SELECT want_index('alerts_resolved_at_idx', 'alerts (resolved_at)') \g /dev/null
+SELECT want_index('alerts_resolved_at_idx', 'alerts (resolved_at)'),
+	want_index('alerts_fired_at_idx', 'alerts (rule_id, subject_key, fired_at)') \g /dev/null
 
 -- Each change of an alert: the history that must be the same whoever evaluates, and when.
 CREATE TABLE IF NOT EXISTS alert_changes (
@@ -123,7 +124,12 @@ CREATE TABLE IF NOT EXISTS alert_policy (
 	grace_s int NOT NULL DEFAULT 600        -- a pending alert waits so long at least after an absence
 		CHECK (grace_s BETWEEN 0 AND 86400),
 	tolerance_s int NOT NULL DEFAULT 3600   -- after a longer absence alerts start anew
-		CHECK (tolerance_s BETWEEN 0 AND 2592000)
+		CHECK (tolerance_s BETWEEN 0 AND 2592000),
+	flap_count int NOT NULL DEFAULT 4       -- an alert that fires so often within flap_window_s flaps ...
+		CHECK (flap_count BETWEEN 2 AND 100),
+	flap_window_s int NOT NULL DEFAULT 3600 CHECK (flap_window_s BETWEEN 60 AND 86400),
+	flap_quiet_s int NOT NULL DEFAULT 1800  -- ... until it has not changed for so long
+		CHECK (flap_quiet_s BETWEEN 60 AND 86400)
 );
 INSERT INTO alert_policy DEFAULT VALUES ON CONFLICT DO NOTHING;
 
@@ -152,12 +158,14 @@ CREATE TABLE IF NOT EXISTS alert_routes (
 	match jsonb NOT NULL DEFAULT '[]' CHECK (matchers_problem(match) IS NULL),
 	channels uuid[],
 	group_by text[],                        -- {...}: by all labels
-	group_wait_s float8,
-	group_interval_s float8,
-	repeat_s float8,
+	group_wait_s float8 CHECK (group_wait_s >= 0),
+	group_interval_s float8 CHECK (group_interval_s > 0),
+	repeat_s float8 CHECK (repeat_s > 0),
+	repeat_max_s float8,                    -- the delay doubles with each repeat, up to this one
 	go_on boolean NOT NULL DEFAULT false,
 	windows uuid[]                          -- quiet_windows in which it sends nothing
 );
+CREATE UNIQUE INDEX IF NOT EXISTS alert_routes_root_idx ON alert_routes ((true)) WHERE parent_id IS NULL;
 
 CREATE TABLE IF NOT EXISTS inhibitions (
 	inhibition_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -190,28 +198,65 @@ CREATE TABLE IF NOT EXISTS quiet_windows (
 	duration_s int NOT NULL CHECK (duration_s BETWEEN 1 AND 604800)
 );
 
--- The alerts that go into one message: of a route, with the same values of its group_by labels.
+-- The alerts that go into one message: of a route, with the same values of its group_by labels. Alerts of a
+-- rule with a channel of its own are apart, by channel_id.
 CREATE TABLE IF NOT EXISTS alert_groups (
 	group_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
 	route_id uuid NOT NULL,
+	channel_id uuid,
 	labels jsonb NOT NULL,
 	flush_at timestamptz NOT NULL,
-	UNIQUE (route_id, labels)
+	flushed boolean NOT NULL DEFAULT false, -- it was once
+	emptied_at timestamptz,                 -- its last alert is over
+	UNIQUE NULLS NOT DISTINCT (route_id, channel_id, labels)
 );
+SELECT want_index('alert_groups_flush_at_idx', 'alert_groups (flush_at)') \g /dev/null
+
+-- The members of a group. An alert that comes back within a group is the same member, so its key is made of
+-- rule and subject. labels and channel_id are those that it was routed by.
 CREATE TABLE IF NOT EXISTS group_alerts (
 	group_id uuid,
-	alert_id uuid,
-	PRIMARY KEY (group_id, alert_id)
+	alert_key uuid,
+	alert_id uuid NOT NULL,                 -- its last one
+	labels jsonb NOT NULL,
+	channel_id uuid,
+	routed boolean NOT NULL DEFAULT true,   -- false: the routes lead elsewhere by now
+	PRIMARY KEY (group_id, alert_key)
 );
+SELECT want_index('group_alerts_alert_id_idx', 'group_alerts (alert_id)') \g /dev/null
 
--- What each channel was told last about a group.
+-- The last message about a group to a channel.
 CREATE TABLE IF NOT EXISTS group_sent (
 	group_id uuid,
 	channel_id uuid,
-	sent_at timestamptz NOT NULL,
-	firing uuid[] NOT NULL,
-	resolved uuid[] NOT NULL,
+	notification_id uuid,                   -- NULL: only "resolved" was due, which it does not want
+	at timestamptz NOT NULL,
+	repeats int NOT NULL DEFAULT 0,         -- how many in a row have said nothing new
 	PRIMARY KEY (group_id, channel_id)
+);
+
+-- What a channel believes to be firing: it has got "firing", so "resolved" is owed.
+CREATE TABLE IF NOT EXISTS group_told (
+	group_id uuid,
+	channel_id uuid,
+	alert_key uuid,
+	listed boolean NOT NULL,                -- in the last message
+	critical boolean NOT NULL,
+	flapping boolean NOT NULL,
+	PRIMARY KEY (group_id, channel_id, alert_key)
+);
+
+-- Alerts that come and go too often. Only a long quiet ends that.
+CREATE TABLE IF NOT EXISTS flapping (
+	alert_key uuid PRIMARY KEY,
+	since timestamptz NOT NULL
+);
+
+-- Where flush_groups() stands. It locks alert_clock.
+CREATE TABLE IF NOT EXISTS notify_state (
+	one boolean PRIMARY KEY DEFAULT true CHECK (one),
+	flushed_until timestamptz NOT NULL DEFAULT '-infinity',
+	routes text                             -- the routes that the groups were made by
 );
 
 -- The outbox. Written in the transaction that changes the group; delivered by fleet_watch.
@@ -278,7 +323,7 @@ CREATE TABLE IF NOT EXISTS log_patterns (
 -- Whether a label is what the matcher names, whether it asks for that or excludes it.
 CREATE OR REPLACE FUNCTION label_is(p_op text, p_wanted text, p_have text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN p_op IN ('=', '!=') THEN p_have = p_wanted ELSE p_have ~ ('^(?:' || p_wanted || ')$') END;
+RETURN CASE WHEN p_op IN ('=', '!=') THEN p_have = p_wanted ELSE p_have ~ anchored(p_wanted) END;
 
 -- A label that is missing counts as empty. A regular expression must match the whole value. A list is a set:
 -- = and =~ ask whether one of it fits, != and !~ whether none is what they exclude.
@@ -308,8 +353,8 @@ RETURN server_labels(p_subject->>'server') || p_subject;
 SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION labels_match, label_is, server_labels, subject_labels TO observ_hub, observ_watch;
 GRANT SELECT ON alert_rules, rule_patches, alerts, alert_changes, alert_clock, alert_policy, alert_routes,
-	inhibitions,
-	silences, quiet_windows, alert_groups, group_alerts, group_sent, notifications, heartbeat_pings,
+	inhibitions, silences, quiet_windows, alert_groups, group_alerts, group_sent, group_told,
+	flapping, notify_state, notifications, heartbeat_pings,
 	log_patterns
 	TO observ_hub, observ_watch;
 GRANT SELECT (channel_id, name, kind, settings, send_resolved, fallback_id, disabled_at, disabled_reason,

@@ -390,6 +390,7 @@ BEGIN
 			c.away_since := NULL;
 			c.away_until := NULL;
 		END IF;
+		PERFORM flush_groups(v.at);     -- messages up to then, before something changes
 		v_changes := v_changes + judge(v.rules, v.at);
 		v_rules := v_rules + cardinality(v.rules);
 	END LOOP;
@@ -400,6 +401,7 @@ BEGIN
 	v_took_ms := extract(epoch FROM clock_timestamp() - v_began) * 1000;
 	UPDATE alert_clock SET evaluated_until = greatest(v_from, p_now), away_since = c.away_since,
 		away_until = c.away_until, watcher = p_watcher, took_ms = v_took_ms;
+	PERFORM flush_groups(p_now);
 	RETURN jsonb_build_object('rules', v_rules, 'changes', v_changes, 'away_until', c.away_until);
 END
 $$;

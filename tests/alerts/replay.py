@@ -14,7 +14,9 @@ from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tests" / "alerts"))
+import clock_cases      # noqa: E402
 import grid_cases       # noqa: E402
+import notify_cases     # noqa: E402
 from engine import Engine       # noqa: E402
 
 KINDS = {
@@ -23,6 +25,10 @@ KINDS = {
     "rule_change": grid_cases.threshold,
     "chained": grid_cases.chained,
     "restart": grid_cases.restart,
+    "cron": clock_cases.cron,
+    "window": clock_cases.window,
+    "dedup": notify_cases.dedup,
+    "script": notify_cases.script,
 }
 
 

@@ -135,7 +135,7 @@ SELECT is((SELECT string_agg(proname, ',' ORDER BY proname) FROM pg_proc
 	'create_api_token,create_bootstrap_token,create_server,create_user,delete_search,delete_server,'
 	'delete_user,end_api_token,end_bootstrap_token,end_proxy_secret,end_session,enroll_agent,'
 	'evaluate_alerts,'
-	'external_questions,external_values,give_hash_slot,ingest,'
+	'external_questions,external_values,flush_groups,give_hash_slot,ingest,'
 	'learn_patterns,list_api_tokens,list_audit,'
 	'list_searches,list_users,maintain,make_partition,make_proxy_secret,note_use,'
 	'notification_failed,'
