@@ -3982,6 +3982,37 @@ BEGIN
 END
 $$;
 
+-- For fleet_hub_admin: [{"server", "made_at", "made_by", "valid_until"}]; null: without an end.
+CREATE OR REPLACE FUNCTION list_server_tokens(p_hash bytea) RETURNS jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+BEGIN
+	SELECT * INTO c FROM asking(p_hash, 'operator');
+	RETURN (SELECT coalesce(jsonb_agg(jsonb_build_object('server', vps_name, 'made_at', made_at,
+		'made_by', made_by, 'valid_until', nullif(valid_until, 'infinity'))
+		ORDER BY vps_name, made_at), '[]')
+		FROM server_tokens WHERE valid_until > now());
+END
+$$;
+
+-- All tokens of a server end at once; how many there were.
+CREATE OR REPLACE FUNCTION end_server_tokens(p_hash bytea, p_id text) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	v_name text;
+	v_n int;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'operator');
+	v_name := known_server(p_id);
+	DELETE FROM server_tokens WHERE vps_name = v_name;
+	GET DIAGNOSTICS v_n = ROW_COUNT;
+	PERFORM audit(c.email, c.how, 'server tokens ended', v_name, jsonb_build_object('tokens', v_n));
+	RETURN v_n;
+END
+$$;
+
 -- ---- bootstrap tokens, and enrolment -----------------------------------------------------------------
 -- Makes a token that enrolls new servers: {"uses"?, "expires_in"? in seconds}.
 CREATE OR REPLACE FUNCTION create_bootstrap_token(p_hash bytea, p_body jsonb, p_site text) RETURNS jsonb
@@ -4094,6 +4125,7 @@ GRANT EXECUTE ON FUNCTION as_uuid, find_server, server_json, server_badge TO obs
 GRANT EXECUTE ON FUNCTION create_server, change_server, delete_server, renew_server_token,
 	create_bootstrap_token,
 	end_bootstrap_token, enroll_agent TO observ_hub, observ_enroll;
+GRANT EXECUTE ON FUNCTION list_server_tokens, end_server_tokens TO observ_enroll;
 -- ==== 64-searches: log searches that users keep under a name =========================================
 -- A search belongs to the user who saved it. A shared one is seen by everybody who signs in; only its owner
 -- and admins change it. As in 60-people, the hub's login reads and writes it by functions only.

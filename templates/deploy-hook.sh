@@ -42,7 +42,7 @@ token() { sed -n 2p "$HUB_ACCESS"; }
 json() { printf '"%s"' "$(printf %s "$1" | tr -d '\000-\037' | sed 's/[\\"]/\\&/g')"; }
 
 # An agent that runs reads its configuration again. Another is set up as install.sh does it; the server's
-# login is there already.
+# login is there already. The token goes by standard input: others see arguments.
 set_up() {
 	if systemctl -q is-active "obs-agent@$app"; then
 		systemctl reload "obs-agent@$app" || warn "$app: the agent could not be reloaded"
@@ -51,7 +51,7 @@ set_up() {
 	elif [ ! -r "$INSTALL" ]; then
 		warn "$INSTALL is missing: install the package obs-agent"
 	else
-		sh "$INSTALL" --token "$(token)" --url "$(hub)" --app "$app" ||
+		token | sh "$INSTALL" --token-file - --url "$(hub)" --app "$app" ||
 			warn "$app: no agent was set up"
 	fi
 }

@@ -17,11 +17,13 @@ usage() {
 	cat <<-'END'
 	install.sh --server NAME --url URL --app APP [--app APP...] [--package FILE.deb...]
 	           [--password-file FILE] [--token] [--user USER] [--group GROUP]
-	install.sh --token TOKEN --url https://HUB [--server NAME] [--app APP...]
+	install.sh --token TOKEN | --token-file FILE --url https://HUB [--server NAME] [--app APP...]
 	           [--user USER] [--group GROUP]
 
 	Run it as root, on Debian or Ubuntu. The second form, which the hub prints, asks the hub for a login
-	and for the packages that it offers, and verifies their checksums. NAME is that of the server whose
+	and for the packages that it offers, and verifies their checksums. Others on this machine see TOKEN in
+	the list of processes while the script runs; nobody sees the first line of FILE (- is standard input).
+	NAME is that of the server whose
 	token it is, or this machine's. Without APP it sets up each application in /opt/deployments that has a
 	section monitoring, or else "host", for the machine alone.
 
@@ -49,7 +51,8 @@ check_app() {
 	esac
 }
 
-server='' url='' apps='' packages='' password_file='' token='' token_value='' hub='' user=root group=''
+server='' url='' apps='' packages='' password_file='' token='' token_value='' token_file='' hub=''
+user=root group=''
 while [ $# -gt 0 ]; do
 	case $1 in
 	--token)
@@ -59,7 +62,7 @@ while [ $# -gt 0 ]; do
 		continue
 		;;
 	--help|-h) usage; exit ;;
-	--server|--url|--app|--package|--password-file|--user|--group)
+	--server|--url|--app|--package|--password-file|--token-file|--user|--group)
 		[ -n "${2-}" ] || misuse "$1 needs a value" ;;
 	esac
 	case $1 in
@@ -68,6 +71,7 @@ while [ $# -gt 0 ]; do
 	--app) check_app "$2"; apps="$apps $2" ;;
 	--package) packages="$packages$(realpath -- "$2")$newline" ;;
 	--password-file) password_file=$2 ;;
+	--token-file) token_file=$2 token=1 ;;
 	--user) user=$2 ;;
 	--group) group=$2 ;;
 	*) misuse "what is $1?" ;;
@@ -75,8 +79,13 @@ while [ $# -gt 0 ]; do
 	shift 2
 done
 case $url in http://*|https://*) hub=${url%/} ;; esac
+if [ -n "$token_file" ]; then
+	[ "$token_file" = - ] || [ -r "$token_file" ] || die "$token_file cannot be read"
+	token_value=$(if [ "$token_file" = - ]; then head -n 1; else head -n 1 -- "$token_file"; fi)
+fi
 if [ -n "$hub" ]; then
-	[ -n "$token_value" ] || misuse "--token TOKEN is needed with the address of a hub"
+	[ -n "$token_value" ] ||
+		misuse "--token TOKEN or --token-file FILE is needed with the address of a hub"
 	case $token_value in
 	*[!A-Za-z0-9._-]*) misuse "that is no token: it has letters, digits, '_' and '-'" ;;
 	esac

@@ -48,6 +48,12 @@ EMBED(sql_delete_user, "fleet_hub/admin/delete_user.sql");
 EMBED(sql_users, "fleet_hub/admin/users.sql");
 EMBED(txt_user, "fleet_hub/admin/user.txt");
 EMBED(txt_users, "fleet_hub/admin/users.txt");
+EMBED(sql_server_token, "fleet_hub/admin/server_token.sql");
+EMBED(sql_end_server_tokens, "fleet_hub/admin/end_server_tokens.sql");
+EMBED(sql_tokens, "fleet_hub/admin/tokens.sql");
+EMBED(txt_server_token, "fleet_hub/admin/server_token.txt");
+EMBED(txt_end_server_tokens, "fleet_hub/admin/end_server_tokens.txt");
+EMBED(txt_tokens, "fleet_hub/admin/tokens.txt");
 EMBED(sql_proxy_secret, "fleet_hub/admin/proxy_secret.sql");
 EMBED(sql_end_proxy_secret, "fleet_hub/admin/end_proxy_secret.sql");
 EMBED(txt_proxy_secret, "fleet_hub/admin/proxy_secret.txt");
@@ -81,6 +87,11 @@ static const struct action {
 	{ "token", "[USES [HOURS]]", "a login with which servers enroll themselves: 1 within 24 hours", 0, 2,
 	  0, ASKS(token, token) },
 	{ "untoken", "ROLE", "end a token", 1, 1, 1, ASKS(untoken, ended) },
+	{ "tokens", "", "tokens of servers, and tokens that enroll new ones", 0, 0, 0, ASKS(tokens, tokens) },
+	{ "server-token", "SERVER [DAYS]", "another token for the hub; former ones post for 7 days more", 1,
+	  2, 1, ASKS(server_token, server_token) },
+	{ "end-server-tokens", "SERVER", "end all of them now", 1, 1, 1,
+	  ASKS(end_server_tokens, end_server_tokens) },
 	{ "servers", "", "who may write, and who did", 0, 0, 0, ASKS(servers, servers) },
 	{ "create-user", "EMAIL [ROLE]", "a user of the hub: viewer, operator or admin", 1, 2, 2,
 	  ASKS_WITH_PASSWORD(create_user, user) },
@@ -108,7 +119,7 @@ static void usage(FILE *to)
 	      "fleet_hub_admin --version | --help\n\n",
 	      to);
 	for (size_t i = 0; i < COMMANDS; i++)
-		fprintf(to, "  %-16s %-15s %s\n", commands[i].name, commands[i].arguments, commands[i].help);
+		fprintf(to, "  %-17s %-15s %s\n", commands[i].name, commands[i].arguments, commands[i].help);
 	fputs("\nURL is libpq's connection string; without it OBSERV_ADMIN_URL, or PGHOST, PGUSER and so\n"
 	      "on. A password belongs into PGPASSWORD, PGPASSFILE or OBSERV_ADMIN_URL: others see "
 	      "arguments,\n"

@@ -13,7 +13,7 @@
 
 EMBED(install_sh, "templates/install.sh");
 
-enum { NAME_MAX_BYTES = 200, PACKAGES_MAX = 50, BLOCK = 64 * 1024 };
+enum { NAME_MAX_BYTES = 200, PACKAGES_MAX = 50, BLOCK = 64 * 1024, SUM_SIZE = 65 };
 
 /* Where the script has the list of packages. */
 static const char placeholder[] = "\nOFFERED=''\n";
@@ -69,37 +69,86 @@ static bool keep_part(void *to, const char *bytes, size_t n)
 
 /* ---- the script ------------------------------------------------------------------------------------- */
 
-/* "SHA256  NAME" and a newline; a file that cannot be read is left out, and the log says why. */
-static void add_sum(struct buf *out, const char *folder, const char *name)
+/* The folder's file SHA256SUMS, as sha256sum writes it, and when it was written. */
+struct sums {
+	struct buf text;
+	struct timespec at;
+};
+
+static void read_sums(struct sums *sums, const char *folder)
 {
-	CLEANUP(close_p) int fd = open_package(folder, name);
+	CLEANUP(close_p) int fd = open_package(folder, "SHA256SUMS");
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || !buf_addc(&sums->text, '\n') ||
+	    !read_package(fd, keep_part, &sums->text) || !buf_cstr(&sums->text))
+		buf_reset(&sums->text);
+	else
+		sums->at = st.st_mtim;
+}
+
+/* What the file says of this package, which has not been touched since: no clock can set a ctime back. */
+static bool known_sum(const struct sums *sums, const struct stat *st, const char *name, char sum[SUM_SIZE])
+{
+	char end[NAME_MAX_BYTES + 64];
+	const char *line, *at = sums->text.len ? sums->text.data : "";
+
+	if (st->st_ctim.tv_sec >= sums->at.tv_sec)      /* of one second nobody knows the order */
+		return false;
+	snprintf(end, sizeof end, "  %s\n", name);
+	for (; (line = strstr(at, end)); at = line + 1) {
+		if (line - sums->text.data < SUM_SIZE || line[-SUM_SIZE] != '\n')
+			continue;
+		memcpy(sum, line - (SUM_SIZE - 1), SUM_SIZE - 1);
+		sum[SUM_SIZE - 1] = '\0';
+		return strspn(sum, "0123456789abcdef") == SUM_SIZE - 1;
+	}
+	return false;
+}
+
+static bool hash_package(int fd, char sum[SUM_SIZE])
+{
 	unsigned char hash[crypto_hash_sha256_BYTES];
-	char shown[2 * sizeof hash + 1];
 	crypto_hash_sha256_state state;
 
 	crypto_hash_sha256_init(&state);
-	if (fd < 0 || !read_package(fd, hash_part, &state)) {
-		fprintf(stderr, "fleet_hub: packages: %s/%s: it cannot be read\n", folder, name);
-		return;
-	}
+	if (!read_package(fd, hash_part, &state))
+		return false;
 	crypto_hash_sha256_final(&state, hash);
-	sodium_bin2hex(shown, sizeof shown, hash, sizeof hash);
-	buf_addf(out, "%s%s  %s", out->len ? "\n" : "", shown, name);
+	sodium_bin2hex(sum, SUM_SIZE, hash, sizeof hash);
+	return true;
+}
+
+/* "SHA256  NAME" and a newline; a file that cannot be read is left out, and the log says why. */
+static void add_sum(struct buf *out, const struct sums *sums, const char *folder, const char *name)
+{
+	CLEANUP(close_p) int fd = open_package(folder, name);
+	char sum[SUM_SIZE];
+	struct stat st;
+
+	if (fd >= 0 && fstat(fd, &st) == 0 && (known_sum(sums, &st, name, sum) || hash_package(fd, sum)))
+		buf_addf(out, "%s%s  %s", out->len ? "\n" : "", sum, name);
+	else
+		fprintf(stderr, "fleet_hub: packages: %s/%s: it cannot be read\n", folder, name);
 }
 
 static void list_packages(struct buf *out, const char *folder)
 {
+	struct sums sums = { .text = BUF(PACKAGES_MAX * 2 * NAME_MAX_BYTES) };
 	struct dirent **entries = NULL;
 	int n = *folder ? scandir(folder, &entries, NULL, alphasort) : 0, listed = 0;
 
 	if (n < 0)
 		fprintf(stderr, "fleet_hub: packages: %s: %s\n", folder, strerror(errno));
+	if (n > 0)
+		read_sums(&sums, folder);
 	for (int i = 0; i < n; i++) {
 		if (is_package(entries[i]->d_name) && listed++ < PACKAGES_MAX)
-			add_sum(out, folder, entries[i]->d_name);
+			add_sum(out, &sums, folder, entries[i]->d_name);
 		free(entries[i]);
 	}
 	free(entries);
+	buf_free(&sums.text);
 }
 
 void install_script(struct request *r, struct db *db, struct response *s)

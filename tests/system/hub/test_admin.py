@@ -1,5 +1,6 @@
 """fleet_hub_admin enrolls servers, changes their logins and removes them; mistakes and refusals are one
 sentence."""
+import re
 import socket
 import subprocess
 from pathlib import Path
@@ -55,6 +56,29 @@ def test_a_server_is_enrolled_rotated_and_revoked(db, admin):
     assert (nobody.returncode == 1
             and "had no login to take away; fleet_hub_admin servers lists" in nobody.stdout)
     assert admin("finish", "nobody").returncode == admin("untoken", "nobody").returncode == 1
+
+
+def test_tokens_of_servers_are_listed_replaced_and_ended(db, admin):
+    assert "No server has a token" in admin("tokens").stdout
+    db.query("INSERT INTO servers (vps_name, created_by) VALUES ('web-1', 'test')")
+    tokens = []
+    for arguments, days in ((), 7), (("3",), 3):
+        done = admin("server-token", "web-1", *arguments)
+        tokens += re.findall(r"obs_server_[\w-]{43}", done.stdout)
+        assert done.returncode == 0 and f"for {days} days more" in done.stdout
+    assert len(set(tokens)) == 2
+    assert db.query("""SELECT round(extract(epoch FROM valid_until - now()) / 86400)::int FROM server_tokens
+        WHERE valid_until < 'infinity'""") == [(3,)], "the first one"
+    admin("token", "5", "2")
+    listed = admin("tokens").stdout
+    assert listed.count("web-1") == 2 and listed.count("valid until") == 2 and "used 0 of 5" in listed
+    assert "by shell: " in listed and not any(token in listed for token in tokens)
+    assert "2 token(s) of web-1 ended" in admin("end-server-tokens", "web-1").stdout
+    assert db.count("server_tokens") == 0
+    nothing = admin("end-server-tokens", "web-1")
+    assert nothing.returncode == 1 and "has no token" in nothing.stdout
+    unknown = admin("server-token", "nobody")
+    assert unknown.returncode == 1 and 'no server "nobody"' in unknown.stderr
 
 
 def test_a_token_enrolls_once_and_expires(db, admin):

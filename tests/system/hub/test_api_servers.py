@@ -417,6 +417,29 @@ def test_the_hook_of_a_deployment_records_the_release(hub, call, name, tmp_path)
     assert run("../x").returncode == 64 and run().returncode == 64
 
 
+def test_the_hook_shows_the_token_in_no_argument(tmp_path):
+    """install.sh gets it by standard input."""
+    (tmp_path / "access").write_text("http://127.0.0.1:1\nobs_server_secret\n")
+    (tmp_path / "install.sh").write_text(f'echo "$@" > {tmp_path}/arguments\ncat > {tmp_path}/input\n')
+    (tmp_path / "bin").mkdir()
+    for name, text in (("systemctl", "exit 3"), ("id", "echo 0"),
+                       ("curl", f'echo "$@" >> {tmp_path}/arguments; cat > {tmp_path}/curl')):
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    script = (TOP / "templates/deploy-hook.sh").read_text()
+    for name, path in (("HUB_ACCESS=/etc/credstore/observ.hub", "HUB_ACCESS={}/access"),
+                       ("INSTALL=/usr/share/observ/install.sh", "INSTALL={}/install.sh")):
+        assert name in script
+        script = script.replace(name, path.format(tmp_path))
+    done = subprocess.run(["sh", "-s", "--", "shop", "r1"], input=script, text=True, capture_output=True,
+                          timeout=60, env={**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"})
+    assert done.returncode == 0, done.stderr
+    arguments = (tmp_path / "arguments").read_text()
+    assert "--token-file - --url http://127.0.0.1:1 --app shop" in arguments and "secret" not in arguments
+    assert (tmp_path / "input").read_text() == "obs_server_secret\n"
+    assert "Bearer obs_server_secret" in (tmp_path / "curl").read_text()
+
+
 def test_the_fleet_is_grouped_and_filtered_by_labels(call, fleet):
     call("PATCH", "/api/v1/servers/fra-2", {"labels": {"environment": "fleet-test", "team": "x",
         "tags": ["t1"]}})

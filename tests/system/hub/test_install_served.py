@@ -48,6 +48,32 @@ def test_the_script_names_the_packages_with_their_checksums(hub, offered):
     assert subprocess.run(["sh", "-n"], input=answer.body).returncode == 0
 
 
+def test_known_sums_are_not_made_again_and_old_ones_not_believed(hub, offered):
+    """SHA256SUMS counts for what was not touched since it was written."""
+    name = "obs-agent_0.1.0_amd64.deb"
+    right = hashlib.sha256((offered / name).read_bytes()).hexdigest()
+    told = "ab" * 32
+    file = offered / "SHA256SUMS"
+
+    def listed():
+        packages = hub.get("/install.sh").text.split("OFFERED='")[1].split("'")[0]
+        return re.search(rf"([0-9a-f]+)  {name}$", packages, re.M)[1]
+    for text, found in ((f"{told}  {name}\n", told), (f"x{told}  {name}\n", right),
+                        (f"{told[1:]}  {name}\n", right), (f"{told}  x{name}\n", right),
+                        (f"{'zz' * 32}  {name}\n", right),
+                        (f"{'cd' * 32}  a\n{told}  {name}\n", told), (f"{told}  {name}", right), ("", right)):
+        file.write_text(text)
+        later = (offered / name).stat().st_ctime + 2
+        os.utime(file, (later, later))
+        assert listed() == found, text
+    file.write_text(f"{told}  {name}\n")
+    earlier = (offered / name).stat().st_ctime - 1
+    os.utime(file, (earlier, earlier))
+    assert listed() == right, "the package is newer"
+    file.unlink()
+    assert hub.get("/install/SHA256SUMS").status == 404
+
+
 def test_a_hub_without_packages_offers_none(fleet, tmp_path):
     hub = Hub(tmp_path / "hub", fleet.url("hub"), conf="").start()
     try:
