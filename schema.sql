@@ -1732,21 +1732,30 @@ BEGIN
 END
 $$;
 
--- How long the next part is: eight times the last one, or as much as is likely to be done in the time left.
-CREATE OR REPLACE FUNCTION next_width(p_width interval, p_took interval, p_left interval) RETURNS interval
+-- How long the next part is: eight times the last one, or as much as is likely to have the lines that are
+-- missing, or to be done in the time left.
+CREATE OR REPLACE FUNCTION next_width(p_width interval, p_took interval, p_left interval, p_found int,
+	p_missing int) RETURNS interval
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN greatest(p_width, interval '1 s') * least(8, greatest(0.05, 0.7 * extract(epoch FROM p_left) /
-	greatest(extract(epoch FROM p_took), 0.001)))::float8;
+RETURN greatest(p_width, interval '1 s') * least(8,
+	CASE WHEN p_found > 0 THEN greatest(0.25, 1.3 * p_missing / p_found) END,
+	greatest(0.05, 0.7 * extract(epoch FROM p_left) / greatest(extract(epoch FROM p_took), 0.001)))::float8;
 
 -- So many matches are read and sorted.
 CREATE OR REPLACE FUNCTION few_lines() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 2000;
+
+-- So many lines are looked at one after the other, if they are likely to have p_missing matches. The index of
+-- words would give all matches of a day first.
+CREATE OR REPLACE FUNCTION walked_lines(p_missing int) RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN 2000 + 3 * p_missing;
 
 -- The p_max lines that p_tree finds between two times: the newest, or (p_up) the oldest after a place. A
 -- place is the time, server and id of a line; NULL: none. p_brief: without message and place in the file.
 --
 -- The planner can't know how rare a word is whose end is open. A walk from the newest line is right for what
--- is common, and reads everything for what is rare. So after the first parts, of some 8,000 lines, the index
--- of words is asked for few_lines() matches first; if there are no more, they are the answer.
+-- is common, and reads everything for what is rare. The matches of the last part tell what is common: then
+-- the next part is walked. Else after the first parts, of some 8,000 lines, the index of words is asked for
+-- few_lines() matches first; if there are no more, they are the answer.
 --
 -- What no index answers would take as long as the range is. When p_budget is used up (NULL: search_budget()),
 -- a last row has no id: all lines up to its timestamp were looked at. Lines beyond it may stand before this
@@ -1766,7 +1775,7 @@ DECLARE
 	walk CONSTANT text := 'SELECT %1$s FROM log_entries WHERE %2$s ORDER BY %3$s LIMIT %4$s';
 	-- The condition is a column behind OFFSET 0, so that no other index is asked for it.
 	fenced CONSTANT text := 'SELECT %1$s FROM (SELECT *, %6$s AS hit FROM log_entries
-		WHERE %7$s OFFSET 0) l WHERE hit ORDER BY %3$s LIMIT %4$s';
+		WHERE %7$s %8$s OFFSET 0) l WHERE hit ORDER BY %3$s LIMIT %4$s';
 	index_first CONSTANT text := '
 		WITH found AS MATERIALIZED (SELECT %1$s FROM log_entries WHERE %2$s LIMIT %5$s + 1),
 		few AS MATERIALIZED (SELECT count(*) <= %5$s AS yes FROM found)
@@ -1785,12 +1794,14 @@ DECLARE
 	until timestamptz := CASE WHEN p_up THEN p_until ELSE least(p_until, p_at + interval '1 us') END;
 	edge timestamptz := first_edge(narrow, since, until, p_up);
 	width interval := CASE WHEN p_up THEN edge - since ELSE until - edge END;
+	line_s CONSTANT float8 := greatest(extract(epoch FROM width) / 16, 1e-6);      -- between two lines
 	budget interval := coalesce(p_budget, search_budget(p_max));
 	deadline timestamptz := clock_timestamp() + budget;
 	began timestamptz;
 	during text;
 	part int := 0;
 	few_narrow boolean := false;            -- so few lines of a server or application that all are read
+	common boolean;                         -- walked_lines() are likely to have the missing ones
 	found int := 0;
 	n int;
 BEGIN
@@ -1801,16 +1812,22 @@ BEGIN
 				CASE WHEN p_up THEN since ELSE edge END,
 				CASE WHEN p_up THEN edge ELSE until END, place, deadline);
 			IF part = 2 AND narrow <> 'true' THEN
-				few_narrow := about_lines(narrow, since, until) < 5 * few_lines();
+				EXECUTE format('SELECT count(*) < %1$s FROM (SELECT FROM log_entries
+					WHERE "timestamp" >= %2$L AND "timestamp" < %3$L AND %4$s LIMIT %1$s) x',
+					5 * few_lines(), since, until, narrow) INTO few_narrow;
 			END IF;
-			RETURN QUERY EXECUTE format(CASE WHEN few_narrow THEN fenced WHEN part < 4 THEN walk
+			RETURN QUERY EXECUTE format(CASE WHEN few_narrow OR common THEN fenced
+				WHEN part < 4 THEN walk
 				ELSE index_first END, columns, during || ' AND ' || condition, ordered,
 				p_max - found, greatest(few_lines(), p_max), condition,
-				during || ' AND ' || narrow);
+				during || ' AND ' || narrow, CASE WHEN common THEN 'ORDER BY ' || ordered END);
 			GET DIAGNOSTICS n = ROW_COUNT;
 			part := part + 1;
 			found := found + n;
-			width := next_width(width, clock_timestamp() - began, deadline - clock_timestamp());
+			common := narrow = 'true' AND extract(epoch FROM width) / line_s * (p_max - found) /
+				nullif(n, 0) < walked_lines(p_max - found);
+			width := next_width(width, clock_timestamp() - began, deadline - clock_timestamp(),
+				n, p_max - found);
 			IF p_up THEN
 				since := edge;
 				edge := since + least(width, until - since);
@@ -1934,6 +1951,42 @@ BEGIN
 END
 $$;
 
+-- ---- pages -------------------------------------------------------------------------------------
+
+-- The time that a page shows: between two times, or p_seconds until p_to. Without p_to it reaches into the
+-- next minute, for servers whose clocks are ahead.
+CREATE OR REPLACE FUNCTION search_span(p_from timestamptz, p_to timestamptz, p_seconds int)
+RETURNS TABLE (since timestamptz, until timestamptz) LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT least(coalesce(p_from, coalesce(p_to, now()) - p_seconds * interval '1 s'),
+		u - interval '1 s'), u
+	FROM (SELECT coalesce(p_to, now() + interval '1 min')) x (u);
+END;
+
+-- A line of a list, where long values are cut: of a message 4,000 characters are left, of a context of more
+-- than 2,000 bytes 16 values of 200 characters. Then message_length and context_length say how much there
+-- is, and "whole" where. p_here: the line around which a list is.
+CREATE OR REPLACE FUNCTION listed_line(p_id bigint, p_timestamp timestamptz, p_vps text, p_app text,
+	p_level text, p_logger text, p_message text, p_context jsonb, p_stream bigint, p_offset bigint,
+	p_here boolean DEFAULT false) RETURNS json
+LANGUAGE sql STABLE
+RETURN (SELECT json_build_object('timestamp', p_timestamp, 'vps', p_vps, 'app', p_app, 'level', p_level,
+	'logger', CASE WHEN length(p_logger) > 200 THEN left(p_logger, 200) || '…' ELSE p_logger END,
+	'message', left(p_message, 4000), 'message_length', message_length,
+	'context', CASE WHEN context_length IS NULL THEN p_context::json
+		WHEN jsonb_typeof(p_context) <> 'object' THEN to_json(left(p_context #>> '{}', 200) || '…')
+		ELSE (SELECT json_object_agg(left(key, 100), CASE WHEN length(value::text) > 200
+			THEN to_jsonb(left(value #>> '{}', 200) || '…') ELSE value END)
+			FROM (SELECT * FROM jsonb_each(p_context) LIMIT 16) f) END,
+	'context_length', context_length, 'id', p_id, 'stream_id', p_stream, 'stream_offset', p_offset,
+	'whole', CASE WHEN coalesce(message_length, context_length, CASE WHEN length(p_logger) > 200 THEN 1 END)
+		IS NOT NULL THEN '/logs/line?id=' || p_id || '&at=' ||
+			to_char(p_timestamp, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') END,
+	'here', p_here)
+	FROM (SELECT CASE WHEN length(p_message) > 4000 THEN length(p_message) END AS message_length,
+		CASE WHEN octet_length(p_context::text) > 2000
+			THEN octet_length(p_context::text) END AS context_length) size);
+
 -- ---- columns -----------------------------------------------------------------------------------
 
 -- The values of keys, a JSON array, in a context: [kind, text] each, or null. A key is read as key_paths()
@@ -1947,10 +2000,10 @@ RETURN (SELECT json_agg(CASE WHEN v IS NOT NULL THEN json_build_array(jsonb_type
 		FROM jsonb_array_elements_text(p_keys) WITH ORDINALITY k (key, place)) x);
 
 SELECT drop_former_functions() \g /dev/null
-GRANT EXECUTE ON FUNCTION context_cells TO observ_hub;
+GRANT EXECUTE ON FUNCTION context_cells, search_span, listed_line TO observ_hub;
 GRANT EXECUTE ON FUNCTION found_lines, lines_sample, sample_of, about_lines, windows_of, counted_lines,
 	sampled_lines,
-	count_budget, few_lines, search_budget, in_time, first_edge, next_width, narrow_condition,
+	count_budget, few_lines, walked_lines, search_budget, in_time, first_edge, next_width, narrow_condition,
 	line_condition, level_condition, column_condition, context_condition, context_words, value_at,
 	value_equals, value_compares,
 	json_values, key_paths, compared, time_of, number_of, like_pattern, text_condition, has_words,

@@ -368,7 +368,7 @@ class Bench:
     def hub(self, mode):
         folder = Path(self.folder) / mode
         folder.mkdir()
-        return Hub(folder, self.data.database.url("bench_hub"), mode).start()
+        return Hub(folder, self.data.database.url("bench_hub"), mode, procs=2).start()    # as the template
 
     def measure(self, hub, name, make):
         """ms of each request, PostgreSQL's CPU of one, bytes of the largest."""

@@ -8,7 +8,6 @@
 PAGE(logs);
 SQL(logs_counts);
 ROWS(logs);
-SQL(facets);
 SQL(suggest);
 SQL(saved_menu);
 PAGE(searches);
@@ -100,7 +99,7 @@ static const struct route rows[] = {
 	  .search = true,
 	  .params = logs_params,
 	  .sql = sql_logs,
-	  .more = { { sql_logs_counts, 4, "counts", FOR_ALL }, { sql_facets, 4, "counts", FOR_ALL },
+	  .more = { { sql_logs_counts, 4, "counts", FOR_ALL },
 		    { sql_saved_menu, PART_HASH, "saved", FOR_SIGNED_IN } },
 	  SHOW(logs),
 	  .decorate = log_lines_decorate,
@@ -115,7 +114,7 @@ static const struct route rows[] = {
 	  .api = true,
 	  .params = logs_params,
 	  .sql = sql_logs,
-	  .more = { { sql_logs_counts, 4, "counts", FOR_ALL }, { sql_facets, 4, "counts", FOR_ALL } },
+	  .more = { { sql_logs_counts, 4, "counts", FOR_ALL } },
 	  .rows_sql = rows_logs,
 	  .rows = "lines",
 	  .timeout_ms = SEARCH_MS,

@@ -8,16 +8,8 @@
 --
 -- A search that took too long is not finished: a row without id says how far it went. "looked_back_to" and
 -- "looked_on_to" say it when the page has not all of its lines, and "older" goes on from there.
---
--- Lists are short of breath: of a message 4,000 characters are shown, of a context that has more than
--- 2,000 bytes 16 values of 200 characters; then message_length and context_length say how much there
--- is, and "whole" where.
 WITH span AS MATERIALIZED (
-	SELECT until,
-		least(coalesce($2::timestamptz,
-			coalesce($3::timestamptz, now()) - $4::int * interval '1 s'),
-		until - interval '1 s') AS since
-	FROM (SELECT coalesce($3::timestamptz, now() + interval '1 min') AS until) x
+	SELECT * FROM search_span($2::timestamptz, $3::timestamptz, $4::int)
 ), found AS MATERIALIZED (
 	SELECT f.* FROM span, found_lines($1::text::jsonb, since, until, 101, $8::timestamptz IS NOT NULL,
 		coalesce($8::timestamptz, $5::timestamptz), coalesce($9, $6),
@@ -58,23 +50,6 @@ SELECT json_build_object(
 	'context_cells', CASE WHEN $11::jsonb IS NOT NULL THEN
 		(SELECT json_agg(context_cells(context, $11::jsonb, 200)
 			ORDER BY timestamp DESC, vps_name DESC, id DESC) FROM shown) END,
-	'lines', (SELECT coalesce(json_agg(json_build_object('timestamp', timestamp, 'vps', vps_name,
-		'app', app_name, 'level', level,
-		'logger', CASE WHEN length(logger) > 200 THEN left(logger, 200) || '…' ELSE logger END,
-		'message', left(message, 4000), 'message_length', message_length,
-		'context', CASE WHEN context_length IS NULL THEN context::json
-			WHEN jsonb_typeof(context) <> 'object'
-				THEN to_json(left(context #>> '{}', 200) || '…')
-			ELSE (SELECT json_object_agg(left(key, 100), CASE WHEN length(value::text) > 200
-				THEN to_jsonb(left(value #>> '{}', 200) || '…') ELSE value END)
-				FROM (SELECT * FROM jsonb_each(context) LIMIT 16) f) END,
-		'context_length', context_length, 'id', id, 'stream_id', stream_id,
-			'stream_offset', stream_offset,
-		'whole', CASE WHEN coalesce(message_length, context_length, CASE WHEN length(logger) > 200
-			THEN 1 END) IS NOT NULL THEN
-			'/logs/line?id=' || id || '&at=' ||
-				to_char(timestamp, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') END)
-		ORDER BY timestamp DESC, vps_name DESC, id DESC), '[]') FROM shown CROSS JOIN
-	LATERAL (SELECT CASE WHEN length(message) > 4000 THEN length(message) END AS message_length,
-		CASE WHEN octet_length(context::text) > 2000
-			THEN octet_length(context::text) END AS context_length) size))
+	'lines', (SELECT coalesce(json_agg(listed_line(id, timestamp, vps_name, app_name, level, logger,
+		message, context, stream_id, stream_offset) ORDER BY timestamp DESC, vps_name DESC, id DESC),
+		'[]') FROM shown))

@@ -4,12 +4,13 @@
 -- lines_sample() in schema/35-search.sql gives lines with the number of lines for which each stands.
 -- "estimated" says that some stand for more than themselves. "counted_since": the time was up, and lines
 -- before it are not counted.
+--
+-- Keys of contexts are counted in the newest 1,000 of the lines that stand for themselves;
+-- "context_estimated" says that there are more matches. A key within an object is named by both, with a dot
+-- between them; lists, what lies deeper, and what the agent says of a line (_KEY) have no facet. The keys
+-- that divide the lines best come first: those of which few values have many lines.
 WITH span AS MATERIALIZED (
-	SELECT until,
-		least(coalesce($2::timestamptz,
-			coalesce($3::timestamptz, now()) - $4::int * interval '1 s'),
-		until - interval '1 s') AS since
-	FROM (SELECT coalesce($3::timestamptz, now() + interval '1 min') AS until) x
+	SELECT * FROM search_span($2::timestamptz, $3::timestamptz, $4::int)
 ), sample AS MATERIALIZED (
 	SELECT s.*, level IN ('ERROR', 'CRITICAL') AS error
 	FROM span, lines_sample($1::text::jsonb, since, until) s
@@ -35,6 +36,30 @@ WITH span AS MATERIALIZED (
 	FROM (VALUES (1, 'Level', 'level'), (2, 'Application', 'app'), (3, 'Server', 'vps'),
 		(4, 'Logger', 'logger')) f (place, title, field) JOIN values v USING (field)
 	WHERE v.place <= 10 GROUP BY f.place, title, field
+), newest AS MATERIALIZED (
+	SELECT context FROM hits WHERE weight = 1 ORDER BY timestamp DESC LIMIT 1000
+), members AS MATERIALIZED (
+	SELECT key, value FROM newest, jsonb_each(context)
+	WHERE jsonb_typeof(context) = 'object' AND octet_length(context::text) <= 16384
+		AND NOT starts_with(key, '_')
+), leaves AS MATERIALIZED (
+	SELECT key, value #>> '{}' AS value FROM (
+		SELECT key, value FROM members
+		UNION ALL
+		SELECT m.key || '.' || f.key, f.value FROM members m, jsonb_each(m.value) f
+		WHERE jsonb_typeof(m.value) = 'object' AND strpos(m.key, '.') = 0
+			AND strpos(f.key, '.') = 0) x
+	WHERE jsonb_typeof(value) NOT IN ('object', 'array', 'null')
+		AND octet_length(key) BETWEEN 1 AND 100 AND octet_length(value #>> '{}') BETWEEN 1 AND 100
+), counted AS MATERIALIZED (
+	SELECT key, value, count(*) AS n,
+		row_number() OVER (PARTITION BY key ORDER BY count(*) DESC, value COLLATE "C") AS place
+	FROM leaves GROUP BY key, value
+), keys AS MATERIALIZED (
+	SELECT *, row_number() OVER (ORDER BY shared DESC, n DESC, key COLLATE "C") AS place
+	FROM (SELECT key, sum(n) AS n, count(*) AS distinct_values,
+			coalesce(sum(n) FILTER (WHERE n > 1 AND place <= 6), 0) AS shared
+		FROM counted GROUP BY key) x
 )
 SELECT json_build_object(
 	'counted', true,
@@ -46,4 +71,12 @@ SELECT json_build_object(
 	'histogram', (SELECT json_agg(json_build_object('slot', slot, 'from', t0, 'to', t1, 'n', n,
 		'errors', e, 'warnings', w, 'others', greatest(n - e - w, 0)) ORDER BY slot) FROM bars
 			WHERE n > 0),
-	'facets', (SELECT coalesce(json_agg(js ORDER BY place), '[]') FROM facets))
+	'facets', (SELECT coalesce(json_agg(js ORDER BY place), '[]') FROM facets),
+	'context_lines', (SELECT count(*) FROM newest),
+	'context_estimated', (SELECT count(*) > 1000 OR count(*) FILTER (WHERE weight = 1) < count(*) FROM sample),
+	'context_facets', (SELECT coalesce(json_agg(json_build_object('key', key, 'field', 'ctx', 'n', k.n,
+		'distinct', distinct_values, 'more', nullif(greatest(distinct_values - 6, 0), 0),
+		'first', place <= 3 AND shared * 10 > k.n,
+		'values', (SELECT json_agg(json_build_object('value', value, 'n', c.n) ORDER BY c.place)
+			FROM counted c WHERE c.key = k.key AND c.place <= 6)) ORDER BY place), '[]')
+		FROM keys k WHERE place <= 20))
