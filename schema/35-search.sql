@@ -102,8 +102,8 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 'search @@ ' || quote_literal(p_quer
 
 -- A word, or a text of several. Unquoted, the last word may go on: "fail" finds "failed". It may not where a
 -- separator follows it, nor where it is the last number of many: "10.1.2.3". Quoted text with symbols is
--- found as it stands, and so is what has no letter or digit.
-CREATE OR REPLACE FUNCTION text_condition(p_text text, p_quoted boolean) RETURNS text
+-- found as it stands, and so is what has no letter or digit. p_cut: the text is the beginning of a longer one.
+CREATE OR REPLACE FUNCTION text_condition(p_text text, p_quoted boolean, p_cut boolean) RETURNS text
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
 	list text[] := observ.word_list(p_text, true);
@@ -111,8 +111,8 @@ DECLARE
 	t text := observ.folded(p_text) COLLATE "C";
 	as_it_stands boolean := n = 0 OR p_quoted AND t ~ (E'(?! )[\\u0001-/:-@[-`{-\\u007F' ||
 		observ.separators() || ']');
-	open boolean := n > 0 AND NOT p_quoted AND (right(t, 1) = '*' OR observ.word_list(right(t, 1)) <> '{}'
-		AND (n = 1 OR list[n] !~ '^[0-9]+$'));
+	open boolean := n > 0 AND (p_cut OR NOT p_quoted AND (right(t, 1) = '*' OR
+		observ.word_list(right(t, 1)) <> '{}' AND (n = 1 OR list[n] !~ '^[0-9]+$')));
 BEGIN
 	-- Each character of an unspaced script begins a pair.
 	open := open OR n > 0 AND length(list[n]) = 1 AND
@@ -169,11 +169,36 @@ BEGIN
 END
 $$;
 
--- The ways to read a key: as it is, and as a path whose parts stand between dots.
-CREATE OR REPLACE FUNCTION key_paths(p_key text) RETURNS SETOF text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE
-BEGIN ATOMIC
-	SELECT ARRAY[p_key] UNION SELECT string_to_array(p_key, '.');
-END;
+-- With more dots not all ways to read a key are tried. fleet_hub/logs/log_tree.c makes no links then.
+CREATE OR REPLACE FUNCTION max_key_dots() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 5;
+
+-- The ways to read a key as a path: a dot may stand between two keys, or belong to one ("a.b.c" in
+-- {"a": {"b.c": 1}}). As it is comes first; with more than max_key_dots() only this and all apart.
+CREATE OR REPLACE FUNCTION key_paths(p_key text) RETURNS SETOF text[]
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 2 AS $$
+DECLARE
+	part CONSTANT text[] := string_to_array(p_key, '.');
+	dots CONSTANT int := cardinality(part) - 1;
+	ret text[];
+BEGIN
+	IF dots > observ.max_key_dots() THEN
+		RETURN NEXT ARRAY[p_key];
+		RETURN NEXT part;
+		RETURN;
+	END IF;
+	FOR apart IN 0 .. (1 << dots) - 1 LOOP                  -- a bit for each dot
+		ret := part[1:1];
+		FOR i IN 1 .. dots LOOP
+			IF apart & (1 << (i - 1)) <> 0 THEN
+				ret := ret || part[i + 1];
+			ELSE
+				ret[cardinality(ret)] := ret[cardinality(ret)] || '.' || part[i + 1];
+			END IF;
+		END LOOP;
+		RETURN NEXT ret;
+	END LOOP;
+END
+$$;
 
 -- The JSON values that p_value may mean: the string, and the number, true, false or null that it looks like.
 CREATE OR REPLACE FUNCTION json_values(p_value text) RETURNS SETOF jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -252,7 +277,8 @@ BEGIN
 		WHEN p ? 'and' THEN '(' || array_to_string(parts, ' AND ') || ')'
 		WHEN p ? 'or' THEN '(' || array_to_string(parts, ' OR ') || ')'
 		WHEN p ? 'not' THEN format('(%s) IS NOT TRUE', observ.line_condition(p->'not'))
-		WHEN p ? 'text' THEN '(' || observ.text_condition(p->>'text', (p->>'quoted')::boolean) || ')'
+		WHEN p ? 'text' THEN '(' || observ.text_condition(p->>'text', (p->>'quoted')::boolean,
+			coalesce((p->>'cut')::boolean, false)) || ')'
 		WHEN p ? 'levels' THEN observ.level_condition(p->'levels')
 		WHEN p ? 'context' THEN
 			'(' || observ.context_condition(p->>'context', p->>'op', p->>'value') || ')'
@@ -566,7 +592,9 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN (SELECT json_agg(CASE WHEN v IS NOT NULL THEN json_build_array(jsonb_typeof(v),
 		CASE WHEN length(v #>> '{}') > p_max THEN left(v #>> '{}', p_max) || '…'
 		ELSE coalesce(v #>> '{}', 'null') END) END ORDER BY place)
-	FROM (SELECT place, coalesce(p_context -> key, p_context #> string_to_array(key, '.')) AS v
+	FROM (SELECT place, coalesce(p_context -> key, CASE WHEN strpos(key, '.') > 0 THEN
+			(SELECT p_context #> path FROM key_paths(key) path WHERE p_context #> path IS NOT NULL
+			LIMIT 1) END) AS v
 		FROM jsonb_array_elements_text(p_keys) WITH ORDINALITY k (key, place)) x);
 
 SELECT drop_former_functions() \g /dev/null
@@ -576,6 +604,6 @@ GRANT EXECUTE ON FUNCTION found_lines, lines_sample, sample_of, about_lines, win
 	count_budget, few_lines, walked_lines, search_budget, in_time, first_edge, next_width, narrow_condition,
 	line_condition, level_condition, column_condition, context_condition, context_words, value_at,
 	value_equals, value_compares,
-	json_values, key_paths, compared, time_of, number_of, like_pattern, text_condition, has_words,
+	json_values, key_paths, max_key_dots, compared, time_of, number_of, like_pattern, text_condition, has_words,
 	words_query, line_fits, stands_in, is_edge, ascii_pattern, unescaped, word_list, folded, composed,
 	lower_case, separators, invisibles, unspaced, max_word_chars TO observ_hub;

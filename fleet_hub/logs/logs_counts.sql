@@ -47,8 +47,8 @@ WITH span AS MATERIALIZED (
 		SELECT key, value FROM members
 		UNION ALL
 		SELECT m.key || '.' || f.key, f.value FROM members m, jsonb_each(m.value) f
-		WHERE jsonb_typeof(m.value) = 'object' AND strpos(m.key, '.') = 0
-			AND strpos(f.key, '.') = 0) x
+		WHERE jsonb_typeof(m.value) = 'object'
+			AND cardinality(string_to_array(m.key || f.key, '.')) <= max_key_dots()) x
 	WHERE jsonb_typeof(value) NOT IN ('object', 'array', 'null')
 		AND octet_length(key) BETWEEN 1 AND 100 AND octet_length(value #>> '{}') BETWEEN 1 AND 100
 ), counted AS MATERIALIZED (

@@ -39,9 +39,9 @@ struct search_term {
 
 struct search {
 	/* JSON for line_condition() in schema/35-search.sql: {"and": [tree ...]}, {"or": [...]},
-	 * {"not": tree}, {"text": ..., "quoted": ...}, {"levels": [...]},
+	 * {"not": tree}, {"text": ..., "quoted": ..., "cut": true}, {"levels": [...]},
 	 * {"column"|"context": name, "op": ..., "value": ...} with op = < <= > >=, ^ (begins with)
-	 * or =* (exists). {} finds everything. */
+	 * or =* (exists). "cut": the text is the beginning of a longer one. {} finds everything. */
 	struct buf tree;
 	struct buf understood;                          /* the query in words; "" for a blank one */
 	struct search_term term[SEARCH_TERMS_MAX];      /* what to mark in the result */

@@ -235,6 +235,8 @@ static void set_op(struct search_node *node, const struct piece *p)
 	bool star = !p->quoted && p->len && p->value[p->len - 1] == '*';
 	const char *op = star ? p->len == 1 ? "=*" : "^" : "=";
 
+	if (p->cut && !compares(p))
+		op = "^";
 	if (compares(p))
 		snprintf(node->op, sizeof node->op, "%.*s", (int)p->op.len, p->op.s);
 	else
@@ -261,6 +263,8 @@ static unsigned add_field(struct reader *r, const struct piece *p)
 	memcpy(node->key, column ? column : key, node->key_len);
 	memcpy(node->value, p->value, p->len);
 	node->len = p->len;
+	if (p->cut && node->op[0] == '^')
+		node->value[node->len++] = '*';
 	return at;
 }
 
@@ -271,7 +275,7 @@ static void mark(struct reader *r, const struct search_node *node)
 
 	memcpy(term->s, node->value, node->len);
 	term->len = node->len;
-	term->prefix = !node->quoted;
+	term->prefix = !node->quoted || node->cut;
 }
 
 unsigned search_negate(struct reader *r, unsigned part)
@@ -296,6 +300,8 @@ unsigned search_read_term(struct reader *r, bool negated)
 		at = search_add_text(r, p.value, p.len, p.quoted);
 	else
 		return 0;
+	if (at && r->t->node[at].kind == NODE_TEXT)
+		r->t->node[at].cut = p.cut;
 	if (at && r->t->node[at].kind == NODE_TEXT && !negated)
 		mark(r, &r->t->node[at]);
 	return at && p.op.s && p.op.s[0] == '!' ? search_negate(r, at) : at;

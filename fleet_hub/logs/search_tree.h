@@ -25,7 +25,7 @@ struct search_node {
 	enum search_kind kind;
 	unsigned first, next;           /* first part; the next part of the same parent */
 	char op[3];                     /* of a column or context: =, <, <=, >, >=, ^, =* */
-	bool quoted;                    /* of a text */
+	bool quoted, cut;               /* of a text; cut: it goes on */
 	bool named;                     /* of levels: by "level:x", which another one adds to */
 	bool grouped;                   /* in parentheses: another one does not add to it */
 	unsigned levels;                /* a bit for each level */

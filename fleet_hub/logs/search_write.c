@@ -41,7 +41,8 @@ static bool write_node(const struct search_tree *t, unsigned at, struct buf *out
 		return buf_adds(out, "{\"not\":") && write_node(t, node->first, out) && buf_addc(out, '}');
 	case NODE_TEXT:
 		return buf_addc(out, '{') && write_member("text", node->value, node->len, out) &&
-		       buf_addf(out, ",\"quoted\":%s}", node->quoted ? "true" : "false");
+		       buf_addf(out, ",\"quoted\":%s%s}", node->quoted ? "true" : "false",
+				node->cut ? ",\"cut\":true" : "");
 	case NODE_LEVELS: return write_levels(node->levels, out);
 	case NODE_COLUMN:
 	case NODE_CONTEXT:

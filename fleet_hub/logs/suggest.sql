@@ -22,7 +22,8 @@ WITH asked AS MATERIALIZED (
 	SELECT 'ctx.' || key AS field, value FROM members WHERE key <> ''
 	UNION ALL
 	SELECT 'ctx.' || m.key || '.' || f.key, f.value FROM members m, jsonb_each(m.value) f
-	WHERE jsonb_typeof(m.value) = 'object' AND strpos(m.key, '.') = 0 AND strpos(f.key, '.') = 0
+	WHERE jsonb_typeof(m.value) = 'object'
+		AND cardinality(string_to_array(m.key || f.key, '.')) <= max_key_dots()
 ), found (kind, field, value, n) AS (
 	SELECT 1, name, NULL, NULL::bigint
 	FROM asked, (VALUES ('level'), ('app'), ('vps'), ('logger')) f (name) WHERE wanted = ''

@@ -151,7 +151,7 @@ SELECT is((SELECT coalesce(string_agg(proname, ',' ORDER BY proname), '') FROM p
 			',about_lines,chart_points,count_budget,counted_lines,few_lines,lines_sample'
 			',sample_of'
 			',sampled_lines,windows_of,walked_lines,search_span,listed_line'
-			',json_values,key_paths,level_condition,like_pattern,line_condition,line_fits'
+			',json_values,key_paths,max_key_dots,level_condition,like_pattern,line_condition,line_fits'
 			',lower_case,max_word_chars,narrow_condition,next_width,number_of'
 			',search_budget,separators,stands_in,text_condition,time_of,unescaped,unspaced'
 			',word_list,words_query'

@@ -20,7 +20,7 @@ WORDS = """order orders Order payment failed fail OrderService parseHTTPRequest 
 ΟΔΟΣ οδος ошибка ОШИБКИ 接続 接続失敗 失敗 データ 처리 실패했 ล้มเหลว user_id x=y
 <tag> shop.example.com C++ 100% 🚀 !!! … soft\u00adhyphen naïve-Ansatz Ⅳ ²""".split() + ["\u00a0"]
 BETWEEN = [" ", " ", " ", "/", ".", ", ", "_", "-", ": ", "", "\n", "\t", "—", "  "]
-VALUES = [1, 12, 503, 512.5, -3, "12", "red", "a b", "", True, None, ["red", 12], {"name": "anna", "n": 5},
+VALUES = [1, 12, 503, 512.5, -3, "12", "red", "a b", "", True, None, ["red", 12], {"name": "anna", "n": 5, "e.mail": "red"},
           "10.1.2.3", "5xx", "q\"v\\", "失敗"]
 KEYS = ["status", "ms", "user", "user id", "a.b", "名前", "(k)", "q\"k"]
 
@@ -105,7 +105,10 @@ def has_text(line, text, quoted):
 
 
 def values_at(context, key):
-    ways = [[key]] + ([key.split(".")] if "." in key else [])
+    first, *rest = key.split(".")
+    ways = [[first]]
+    for part in rest:                                   # a dot within a key, or between two
+        ways = [way[:-1] + [way[-1] + "." + part] for way in ways] + [way + [part] for way in ways]
     for way in ways:
         at = context
         for name in way:
@@ -191,7 +194,7 @@ def random_term(dice):
     if kind < 0.76:
         app = f"l{dice.randrange(LINES)}"
         return f"app:{app}", ("app", app)
-    key = dice.choice(KEYS + ["user.name", "nobody"])
+    key = dice.choice(KEYS + ["user.name", "user.e.mail", "nobody"])
     name = f"ctx.{quoted(key)}"
     if kind < 0.80:
         return f"{name}:*", ("context", key, "*", "")
