@@ -102,7 +102,8 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 'search @@ ' || quote_literal(p_quer
 
 -- A word, or a text of several. Unquoted, the last word may go on: "fail" finds "failed". It may not where a
 -- separator follows it, nor where it is the last number of many: "10.1.2.3". Quoted text with symbols is
--- found as it stands, and so is what has no letter or digit. p_cut: the text is the beginning of a longer one.
+-- found as it stands, and so is what has no letter or digit. p_cut: the text is the beginning of a longer
+-- one.
 CREATE OR REPLACE FUNCTION text_condition(p_text text, p_quoted boolean, p_cut boolean) RETURNS text
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -335,7 +336,8 @@ CREATE OR REPLACE FUNCTION next_width(p_width interval, p_took interval, p_left 
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN greatest(p_width, interval '1 s') * least(8,
 	CASE WHEN p_found > 0 THEN greatest(0.25, 1.3 * p_missing / p_found) END,
-	greatest(0.05, 0.7 * extract(epoch FROM p_left) / greatest(extract(epoch FROM p_took), 0.001)))::float8;
+	greatest(0.05, 0.7 * extract(epoch FROM p_left) /
+		greatest(extract(epoch FROM p_took), 0.001)))::float8;
 
 -- So many matches are read and sorted.
 CREATE OR REPLACE FUNCTION few_lines() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 2000;
@@ -371,7 +373,7 @@ DECLARE
 	walk CONSTANT text := 'SELECT %1$s FROM log_entries WHERE %2$s ORDER BY %3$s LIMIT %4$s';
 	-- The condition is a column behind OFFSET 0, so that no other index is asked for it.
 	fenced CONSTANT text := 'SELECT %1$s FROM (SELECT *, %6$s AS hit FROM log_entries
-		WHERE %7$s %8$s OFFSET 0) l WHERE hit ORDER BY %3$s LIMIT %4$s';
+		WHERE %7$s OFFSET 0) l WHERE hit ORDER BY %3$s LIMIT %4$s';
 	index_first CONSTANT text := '
 		WITH found AS MATERIALIZED (SELECT %1$s FROM log_entries WHERE %2$s LIMIT %5$s + 1),
 		few AS MATERIALIZED (SELECT count(*) <= %5$s AS yes FROM found)
@@ -409,14 +411,15 @@ BEGIN
 				CASE WHEN p_up THEN edge ELSE until END, place, deadline);
 			IF part = 2 AND narrow <> 'true' THEN
 				EXECUTE format('SELECT count(*) < %1$s FROM (SELECT FROM log_entries
-					WHERE "timestamp" >= %2$L AND "timestamp" < %3$L AND %4$s LIMIT %1$s) x',
+					WHERE "timestamp" >= %2$L AND "timestamp" < %3$L AND %4$s
+					LIMIT %1$s) x',
 					5 * few_lines(), since, until, narrow) INTO few_narrow;
 			END IF;
 			RETURN QUERY EXECUTE format(CASE WHEN few_narrow OR common THEN fenced
 				WHEN part < 4 THEN walk
 				ELSE index_first END, columns, during || ' AND ' || condition, ordered,
 				p_max - found, greatest(few_lines(), p_max), condition,
-				during || ' AND ' || narrow, CASE WHEN common THEN 'ORDER BY ' || ordered END);
+				during || ' AND ' || narrow);
 			GET DIAGNOSTICS n = ROW_COUNT;
 			part := part + 1;
 			found := found + n;
@@ -575,8 +578,8 @@ RETURN (SELECT json_build_object('timestamp', p_timestamp, 'vps', p_vps, 'app', 
 			THEN to_jsonb(left(value #>> '{}', 200) || '…') ELSE value END)
 			FROM (SELECT * FROM jsonb_each(p_context) LIMIT 16) f) END,
 	'context_length', context_length, 'id', p_id, 'stream_id', p_stream, 'stream_offset', p_offset,
-	'whole', CASE WHEN coalesce(message_length, context_length, CASE WHEN length(p_logger) > 200 THEN 1 END)
-		IS NOT NULL THEN '/logs/line?id=' || p_id || '&at=' ||
+	'whole', CASE WHEN message_length IS NOT NULL OR context_length IS NOT NULL OR length(p_logger) > 200
+		THEN '/logs/line?id=' || p_id || '&at=' ||
 			to_char(p_timestamp, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') END,
 	'here', p_here)
 	FROM (SELECT CASE WHEN length(p_message) > 4000 THEN length(p_message) END AS message_length,
@@ -601,9 +604,11 @@ SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION context_cells, search_span, listed_line TO observ_hub;
 GRANT EXECUTE ON FUNCTION found_lines, lines_sample, sample_of, about_lines, windows_of, counted_lines,
 	sampled_lines,
-	count_budget, few_lines, walked_lines, search_budget, in_time, first_edge, next_width, narrow_condition,
+	count_budget, few_lines, walked_lines, search_budget, in_time, first_edge, next_width,
+	narrow_condition,
 	line_condition, level_condition, column_condition, context_condition, context_words, value_at,
 	value_equals, value_compares,
-	json_values, key_paths, max_key_dots, compared, time_of, number_of, like_pattern, text_condition, has_words,
+	json_values, key_paths, max_key_dots, compared, time_of, number_of, like_pattern, text_condition,
+	has_words,
 	words_query, line_fits, stands_in, is_edge, ascii_pattern, unescaped, word_list, folded, composed,
 	lower_case, separators, invisibles, unspaced, max_word_chars TO observ_hub;

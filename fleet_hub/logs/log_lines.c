@@ -15,7 +15,6 @@
 enum {
 	LINES_LISTED = 12,              /* of a message in a list, as -webkit-line-clamp in observ.css */
 	TEXT_LISTED = 1000,             /* bytes of a message that may make more lines than that */
-	FIELDS_LISTED = 24,             /* of a context, in the details of a line of a list */
 	FIELDS_FILTERED = 400,          /* of a whole context, with links that filter by them */
 	QUERY_FILTER_LEN = 512,         /* bytes of the query that each of these links holds again */
 	LINE_STOOD_MAX = 4 << 20,       /* of a line as it stood */
@@ -137,33 +136,36 @@ static void add_facts(struct json_object *fields, struct json_object *line)
 		log_tree_fact(fields, facts[i].key, facts[i].field, text_member(line, facts[i].member));
 }
 
-static void decorate_line(const struct request *r, const struct search *s, struct json_object *line,
-			  bool dated, bool whole)
+static void decorate_line(const struct search *s, struct json_object *line, bool dated)
+{
+	struct text message = text_member(line, "message");
+
+	json_object_object_add(line, "parts", parts_of(s, message));
+	json_object_object_add(line, "many_lines", json_object_new_boolean(many_lines(message)));
+	json_object_object_add(line, "brief", log_tree_brief(member(line, "context")));
+	add_clock(line, dated);
+}
+
+/* The line of a page of its own, from which a list takes the fields when somebody opens a row. */
+static void decorate_whole_line(const struct request *r, struct json_object *line)
 {
 	struct json_object *context = member(line, "context"), *fields = json_object_new_array();
 	struct log_tree tree = {
 		.nodes = fields,
-		.max = whole ? SIZE_MAX : FIELDS_LISTED,
 		.filtered = strlen(query_of(r)) > QUERY_FILTER_LEN ? 0 : FIELDS_FILTERED,
-		.whole = whole,
 	};
 	CLEANUP(buf_free) struct buf room = BUF(LINE_STOOD_MAX);
 	struct text stood = line_as_it_stood(context, text_member(line, "message"), &room);
 
 	add_facts(fields, line);
 	log_tree_add(&tree, context);
-	if (whole && stood.s)
+	if (stood.s)
 		json_object_object_add(line, "stood", new_text(stood));
-	json_object_object_add(line, "parts", parts_of(s, text_member(line, "message")));
-	json_object_object_add(line, "many_lines",
-			       json_object_new_boolean(many_lines(text_member(line, "message"))));
-	json_object_object_add(line, "brief", log_tree_brief(context));
 	json_object_object_add(line, "fields", fields);
-	json_object_object_add(line, "more_fields", json_object_new_boolean(tree.cut));
+	json_object_object_add(line, "of_list", json_object_new_boolean(request_param(r, "list") != NULL));
 	if (context && !json_object_is_type(context, json_type_object))
 		json_object_object_add(line, "odd_context",
 				       json_object_new_string(json_object_get_string(context)));
-	add_clock(line, dated);
 }
 
 /* The terms of a facet's values, and what the query says of them. A facet of a key has the field "ctx". */
@@ -238,9 +240,11 @@ void log_lines_decorate(const struct request *r, struct json_object *data)
 		json_object_object_add(data, "understood",
 				       new_text((struct text){ s.understood.data, s.understood.len }));
 	for (size_t i = 0; lines && i < json_object_array_length(lines); i++)
-		decorate_line(r, &s, json_object_array_get_idx(lines, i), dated, false);
-	if (line)
-		decorate_line(r, &s, line, dated, true);
+		decorate_line(&s, json_object_array_get_idx(lines, i), dated);
+	if (line) {
+		decorate_line(&s, line, dated);
+		decorate_whole_line(r, line);
+	}
 	decorate_facets(r, member(data, "facets"));
 	decorate_facets(r, member(data, "context_facets"));
 	columns_decorate(r, data);

@@ -11,6 +11,7 @@ enum {
 	BRIEF_LEN = 120,                /* bytes of one, key and value */
 	DEPTH_MAX = 12,                 /* what lies deeper is shown as JSON */
 	OPEN_MAX = 8,                   /* members of a branch that is open at first */
+	DOTS_MAX = 5,                   /* max_key_dots() of schema/35-search.sql */
 };
 
 /* Where a node is. */
@@ -21,7 +22,7 @@ struct place {
 	int depth;
 };
 
-/* What the agent says of a line; an application's own keys rarely begin so. Lists leave it out. */
+/* What the agent says of a line; an application's own keys rarely begin so. It is not in the brief. */
 static bool is_note(const char *key)
 {
 	return key[0] == '_';
@@ -93,7 +94,16 @@ static void add_leaf(struct log_tree *t, const struct place *p, const char *key,
 	t->n++;
 }
 
-/* The place of a member. A key with a dot can be named at the top alone, where the path is the key. */
+static size_t dots_in(const char *s)
+{
+	size_t n = 0;
+
+	for (; *s; s++)
+		n += *s == '.';
+	return n;
+}
+
+/* The place of a member. Of a path with few dots the search tries each: within a key, or between two. */
 static struct place below(const struct place *p, const char *key)
 {
 	struct place at = { .depth = p->depth + 1 };
@@ -101,7 +111,7 @@ static struct place below(const struct place *p, const char *key)
 
 	at.dotted = p->dotted || strchr(key, '.');
 	at.nameable = p->nameable && *key && n >= 0 && (size_t)n < sizeof at.path &&
-		      (p->depth == 0 || !at.dotted);
+		      (p->depth == 0 || !at.dotted || dots_in(at.path) <= DOTS_MAX);
 	return at;
 }
 
@@ -109,12 +119,11 @@ static void add_value(struct log_tree *t, const struct place *p, const char *key
 
 static void add_members(struct log_tree *t, const struct place *p, struct json_object *v)
 {
-	for (struct lh_entry *m = json_object_get_object(v)->head; m && !t->cut; m = m->next) {
+	for (struct lh_entry *m = json_object_get_object(v)->head; m; m = m->next) {
 		const char *key = lh_entry_k(m);
 		struct place at = below(p, key);
 
-		if (p->depth > 0 || !is_note(key) ||
-		    (t->whole && strcmp(key, "_line") != 0 && strcmp(key, "_prefix") != 0))
+		if (p->depth > 0 || (strcmp(key, "_line") != 0 && strcmp(key, "_prefix") != 0))
 			add_value(t, &at, key, lh_entry_v(m));
 	}
 }
@@ -124,7 +133,7 @@ static void add_items(struct log_tree *t, const struct place *p, struct json_obj
 {
 	size_t n = json_object_array_length(v);
 
-	for (size_t i = 0; i < n && !t->cut; i++) {
+	for (size_t i = 0; i < n; i++) {
 		struct json_object *item = json_object_array_get_idx(v, i);
 		struct place at = *p;
 		char key[24];
@@ -164,9 +173,7 @@ static bool has_members(struct json_object *v)
 
 static void add_value(struct log_tree *t, const struct place *p, const char *key, struct json_object *v)
 {
-	if (t->n >= t->max)
-		t->cut = true;
-	else if (has_members(v) && p->depth < DEPTH_MAX)
+	if (has_members(v) && p->depth < DEPTH_MAX)
 		add_branch(t, p, key, v);
 	else
 		add_leaf(t, p, key, v);

@@ -7,7 +7,6 @@
  *
  * "term" asks the log search for the value (link_and() quotes its end); a node that no term can name has
  * none.
- * Promises that the list stays short, however large the context is: "cut" says that it goes on.
  */
 #ifndef FLEET_HUB_LOG_TREE_H
 #define FLEET_HUB_LOG_TREE_H
@@ -22,11 +21,8 @@ enum { LOG_TERM_MAX = 2048 };
 
 struct log_tree {
 	struct json_object *nodes;      /* the list that grows; borrowed */
-	size_t max;                     /* leaves */
 	size_t filtered;                /* leaves that have a term */
-	bool whole;                     /* with what the agent says of the line */
-	size_t n;
-	bool cut;
+	size_t n;                       /* leaves that it has */
 };
 
 /* Append the members of an object; anything else has none. */

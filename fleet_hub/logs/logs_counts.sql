@@ -73,7 +73,8 @@ SELECT json_build_object(
 			WHERE n > 0),
 	'facets', (SELECT coalesce(json_agg(js ORDER BY place), '[]') FROM facets),
 	'context_lines', (SELECT count(*) FROM newest),
-	'context_estimated', (SELECT count(*) > 1000 OR count(*) FILTER (WHERE weight = 1) < count(*) FROM sample),
+	'context_estimated', (SELECT count(*) > 1000 OR count(*) FILTER (WHERE weight = 1) < count(*)
+		FROM sample),
 	'context_facets', (SELECT coalesce(json_agg(json_build_object('key', key, 'field', 'ctx', 'n', k.n,
 		'distinct', distinct_values, 'more', nullif(greatest(distinct_values - 6, 0), 0),
 		'first', place <= 3 AND shared * 10 > k.n,

@@ -1,5 +1,5 @@
 /* What scripts add to lists of log lines: a drag over the histogram sets the time, by mouse, touch and keyboard;
- * and buttons copy a line. */
+ * a row that is opened gets its fields from the line's own page; and buttons copy a line. */
 const DRAG_PX = 5;              /* less is a click */
 
 function tag(name, properties, ...children) {
@@ -171,18 +171,36 @@ async function copy(button) {
 	}
 }
 
-function addCopies(details) {
-	const acts = details.querySelector(".acts"), alone = acts?.querySelector(".alone");
-	if (!alone || acts.querySelector(".copy"))
+/* ---- the fields of a row --------------------------------------------------------------------- */
+/* The line's own page. "list" and the query with it make + and - change the query of this list. */
+function pageOf(link) {
+	const url = new URL(link.href);
+	if (location.pathname.endsWith("/logs")) {
+		for (const [name, value] of new URLSearchParams(location.search))
+			if (!["before", "after", "id", "at"].includes(name))
+				url.searchParams.append(name, value);
+		url.searchParams.set("list", "yes");
+	}
+	return url;
+}
+
+async function addFields(row) {
+	const place = row.querySelector(".detail"), link = place.querySelector(".alone");
+	if (!link || place.ariaBusy)
 		return;
-	const buttons = Object.keys(copies).map((what) => {
-		const button = tag("button", { type: "button", textContent: `Copy ${what}` });
-		button.dataset.copy = what;
-		return button;
-	});
-	const place = tag("span", { className: "copy" }, ...buttons);
-	place.dataset.line = alone.getAttribute("href");
-	acts.append(place);
+	place.ariaBusy = "true";
+	try {
+		const answer = await fetch(pageOf(link));
+		if (!answer.ok)
+			throw new Error(answer.status);
+		const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+		const whole = document.adoptNode(page.querySelector(".detail"));
+		whole.querySelector(".acts").prepend(link);
+		place.replaceChildren(...whole.childNodes);
+		place.ariaBusy = "false";
+	} catch {
+		place.ariaBusy = null;          /* the next time that it opens */
+	}
 }
 
 export function start(part) {
@@ -191,7 +209,7 @@ export function start(part) {
 		if (button)
 			copy(button);
 	});
-	part.addEventListener("toggle", (event) => event.target.matches(".msg > details[open]") && addCopies(event.target), true);
+	part.addEventListener("toggle", (event) => event.target.matches(".msg > details[open]") && addFields(event.target), true);
 	if (part.querySelector(".zoom"))
 		startKeys(part, startDrags(part));
 	part.dataset.started = "yes";

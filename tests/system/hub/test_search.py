@@ -83,13 +83,35 @@ class Links(HTMLParser):
 @pytest.mark.parametrize("q", ["odd", "odd OR other", 'odd "open'])
 def test_the_links_of_the_page_find_their_line_again(hub, lines, q):
     odd = {"app_name": "(odd) OR*", "level": "INFO", "logger": 'the "odd" logger', "message": 'odd "open',
-           "context": {f"k{v}": v for v in ODD} | {"n": 1.50, "t": True, "z": None}}
+           "context": {f"k{v}": v for v in ODD} | {"n": 1.50, "t": True, "z": None,
+                                                   "k8s": {"app.io/name": {"a.b": "deep"}, "v1.2": 3}}}
     insert(lines, odd)
     try:
-        links = Links(hub.get("/logs", q=q).text).found
-        assert len([f for f, which in links if which == "only"]) >= len(ODD) + 5
+        line = next(row for row in hub.get("/logs", q=q, format="json").json["lines"]
+                    if row["app"] == odd["app_name"])
+        links = Links(hub.get("/logs/line", id=line["id"], at=line["timestamp"], q=q, list="yes").text).found
+        assert len([f for f, which in links if which == "only"]) >= len(ODD) + 7
+        assert {("a.b", "only"), ("a.b", "not"), ("v1.2", "only")} <= links.keys()
         for (field, which), href in links.items():
-            apps = {row["app"] for row in hub.get("/logs" + href + "&format=json").json["lines"]}
+            apps = {row["app"] for row in hub.get(href + "&format=json").json["lines"]}
             assert (odd["app_name"] in apps) == (which == "only"), (field, which, href)
     finally:
         lines.query("DELETE FROM log_entries WHERE app_name = %s", odd["app_name"])
+
+
+def test_facets_of_keys_with_dots_find_their_lines_again(hub, lines):
+    """Each value of each facet, with and without it; keys with dots at the top and within an object."""
+    context = {"k8s": {"app.io/name": "web", "plain": 1}, "a.b": {"c": "x", "d.e": True}, "f.g": 2}
+    for app, given in (("dotted", context), ("bare", {"other": 1})):
+        insert(lines, {"app_name": app, "level": "INFO", "message": "dots in keys", "context": given})
+    try:
+        facets = {f["key"]: f["values"] for f in hub.get("/logs", q='"dots in keys"', format="json").json[
+            "context_facets"]}
+        assert {"k8s.app.io/name", "k8s.plain", "a.b.c", "a.b.d.e", "f.g"} <= facets.keys()
+        for key, (value, *_) in facets.items():
+            for sign, app in (("", "dotted"), ("-", "bare")):
+                q = f'"dots in keys" {sign}ctx.{key}={value["value"]}'
+                apps = {row["app"] for row in hub.get("/logs", q=q, format="json").json["lines"]}
+                assert apps == ({app} if key != "other" else {"dotted", "bare"} - {app}), q
+    finally:
+        lines.query("DELETE FROM log_entries WHERE app_name IN ('dotted', 'bare')")

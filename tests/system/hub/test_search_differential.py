@@ -20,8 +20,8 @@ WORDS = """order orders Order payment failed fail OrderService parseHTTPRequest 
 ΟΔΟΣ οδος ошибка ОШИБКИ 接続 接続失敗 失敗 データ 처리 실패했 ล้มเหลว user_id x=y
 <tag> shop.example.com C++ 100% 🚀 !!! … soft\u00adhyphen naïve-Ansatz Ⅳ ²""".split() + ["\u00a0"]
 BETWEEN = [" ", " ", " ", "/", ".", ", ", "_", "-", ": ", "", "\n", "\t", "—", "  "]
-VALUES = [1, 12, 503, 512.5, -3, "12", "red", "a b", "", True, None, ["red", 12], {"name": "anna", "n": 5, "e.mail": "red"},
-          "10.1.2.3", "5xx", "q\"v\\", "失敗"]
+VALUES = [1, 12, 503, 512.5, -3, "12", "red", "a b", "", True, None, ["red", 12], 
+          {"name": "anna", "n": 5, "e.mail": "red"}, "10.1.2.3", "5xx", "q\"v\\", "失敗"]
 KEYS = ["status", "ms", "user", "user id", "a.b", "名前", "(k)", "q\"k"]
 
 
