@@ -2985,27 +2985,32 @@ CREATE TABLE IF NOT EXISTS session_policy (
 INSERT INTO session_policy DEFAULT VALUES ON CONFLICT DO NOTHING;
 
 -- ---- who asks --------------------------------------------------------------------------------
+-- This and caller() have no SET: they become a part of the question that asks them, so that a new connection
+-- plans one question and not three.
 CREATE OR REPLACE FUNCTION role_rank(p_role text) RETURNS int
-LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT array_position('{viewer,operator,admin}', p_role)
+LANGUAGE sql IMMUTABLE AS $$
+	SELECT array_position('{viewer,operator,admin}'::text[], p_role)
 $$;
 
 -- The user of a session or an API token, which may have less rights than its user. No row: it is none, or not
 -- any more. not_noted: its last use was not noted in the last minute.
 CREATE OR REPLACE FUNCTION caller(p_hash bytea)
 RETURNS TABLE (user_id uuid, email text, role text, how text, id uuid, not_noted boolean)
-LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT u.user_id, u.email, u.role, 'session', s.session_id,
-		s.last_seen_at < now() - interval '1 minute'
-	FROM sessions s JOIN users u ON u.user_id = s.user_id, session_policy p
-	WHERE s.token_hash = sha256(p_hash) AND s.expires_at > now() AND s.last_seen_at > now() - p.idle
-		AND u.disabled_at IS NULL
-	UNION ALL
+LANGUAGE sql STABLE AS $$
 	SELECT u.user_id, u.email,
-		CASE WHEN role_rank(t.role) < role_rank(u.role) THEN t.role ELSE u.role END,
-		'token', t.token_id, coalesce(t.last_used_at < now() - interval '1 minute', true)
-	FROM api_tokens t JOIN users u ON u.user_id = t.user_id
-	WHERE t.token_hash = sha256(p_hash) AND t.expires_at > now() AND u.disabled_at IS NULL
+		CASE WHEN role_rank(k.role) < role_rank(u.role) THEN k.role ELSE u.role END,
+		k.how, k.id, k.not_noted
+	FROM (SELECT s.user_id, NULL AS role, 'session' AS how, s.session_id AS id,
+			s.last_seen_at < now() - interval '1 minute' AS not_noted
+		FROM sessions s
+		WHERE s.token_hash = sha256(p_hash) AND s.expires_at > now()
+			AND s.last_seen_at > now() - (SELECT idle FROM session_policy)
+		UNION ALL
+		SELECT t.user_id, t.role, 'token', t.token_id,
+			coalesce(t.last_used_at < now() - interval '1 minute', true)
+		FROM api_tokens t
+		WHERE t.token_hash = sha256(p_hash) AND t.expires_at > now()) k
+	JOIN users u ON u.user_id = k.user_id WHERE u.disabled_at IS NULL
 $$;
 
 CREATE OR REPLACE FUNCTION refuse_unless(p_role text, p_needed text) RETURNS void
