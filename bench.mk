@@ -18,6 +18,11 @@ bench-hub: ## every page of the hub with 10,000 agents and ten million lines (20
 bench-hub: all
 	$(Q)$(PYTHON) bench/hub.py $(BENCH_HUB)
 
+.PHONY: bench-alerts
+bench-alerts: ## an evaluation of 200 alert rules over 1,000, 10,000 and 50,000 agents
+bench-alerts: all
+	$(Q)$(PYTHON) bench/alerts.py --check
+
 .PHONY: bench-text
 bench-text: ## what a line of each text format of tests/corpus costs, in ns and instructions
 bench-text: $(BUILD)/bench/scan

@@ -5683,15 +5683,22 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_te
 		('agent_files_unreadable', 'agents', 'a.files_unreadable', '{server,app}')
 $$;
 
--- Where a rule reads a metric: its samples, or (rows is 5m or 1h) the averages of the roll-ups, for long
--- windows over many servers. These do not tell when a sample arrived. No row: the metric is not rolled up.
+-- Where a rule reads a metric: its samples (all), or the averages of the roll-ups (5m, 1h), for long windows
+-- over many servers. These do not tell when a sample arrived.
+CREATE OR REPLACE FUNCTION metric_sources()
+RETURNS TABLE (metric text, rows text, source text, expr text, subject text[])
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT metric, 'all', source, expr, subject FROM alert_metrics()
+	UNION ALL
+	SELECT c, r, r, format('m.%I', c || '_avg'),
+		CASE WHEN c LIKE 'app\_%' THEN '{server,app}' ELSE '{server}' END::text[]
+	FROM unnest(rollup_columns()) c, unnest('{5m,1h}'::text[]) r
+$$;
+
 CREATE OR REPLACE FUNCTION metric_source(p_metric text, p_rows text)
 RETURNS TABLE (source text, expr text, subject text[])
 LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 1 SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT CASE p_rows WHEN '5m' THEN p_rows WHEN '1h' THEN p_rows ELSE source END,
-		expr || CASE WHEN p_rows IN ('5m', '1h') THEN '_avg' ELSE '' END, subject
-	FROM alert_metrics() WHERE metric = p_metric
-		AND (p_rows NOT IN ('5m', '1h') OR metric = ANY (rollup_columns()))
+	SELECT source, expr, subject FROM metric_sources() WHERE metric = p_metric AND rows = p_rows
 $$;
 
 -- An agent tells of its mounts every 15 minutes, and when one has moved. What it told last counts this long.
@@ -5711,7 +5718,7 @@ $$;
 -- The rule's matchers that name one server or one application, as a condition on the table p_alias: so that
 -- the query reads only their rows. The application narrows only what has one as its label.
 CREATE OR REPLACE FUNCTION narrowed(r alert_rules, p_alias text, p_app boolean) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE AS $$
 	SELECT coalesce(string_agg(format(' AND %s.%s = %L', p_alias,
 		CASE m->>'label' WHEN 'server' THEN 'vps_name' ELSE 'app_name' END, m->>'value'), ''), '')
 	FROM jsonb_array_elements(r.match) m
@@ -5720,19 +5727,19 @@ $$;
 
 -- The agents that are judged at the time: known, and not retired then.
 CREATE OR REPLACE FUNCTION judged(p_alias text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 	SELECT format('%1$s.first_seen_at <= $1 AND (%1$s.retired_at IS NULL OR %1$s.retired_at > $1)',
 		p_alias)
 $$;
 
 CREATE OR REPLACE FUNCTION seconds(p_s float8) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 	SELECT format('make_interval(secs => %s)', p_s)
 $$;
 
 -- The rows of vps_metrics (m) that count at the time, of a window.
 CREATE OR REPLACE FUNCTION counting_samples(p_window_s float8) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 	SELECT format('m."timestamp" >= $1 - %s AND m."timestamp" <= $1 AND m.received_at <= $1
 		AND NOT m.backfill', seconds(p_window_s))
 $$;
@@ -5754,7 +5761,7 @@ $$;
 --   window   avg, min, max, deriv, predict: aggregates of a window
 --   series   rate, irate, increase, changes, resets: of neighbours in a window
 CREATE OR REPLACE FUNCTION pass_of(p_agg text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 	SELECT CASE WHEN p_agg IN ('last', 'absent') THEN 'newest'
 		WHEN p_agg IN ('rate', 'irate', 'increase', 'changes', 'resets') THEN 'series'
 		ELSE 'window' END
@@ -5762,23 +5769,27 @@ $$;
 
 -- Only the newest row tells which file systems a server has. In a window they are those that have values.
 CREATE OR REPLACE FUNCTION subject_by_value(p_pass text, p_source text) RETURNS boolean
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 	SELECT p_source = 'mounts' AND p_pass <> 'newest'
 $$;
 
--- What a pass computes: one value of a row of its answer. The place is in p_exprs of the pass.
-CREATE OR REPLACE FUNCTION window_value(p_agg text, p_place bigint, p_ahead_s float8) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+-- SQL for a value of a row of a pass, of the expression at a place. p_last_s: only the end of the window
+-- counts.
+CREATE OR REPLACE FUNCTION window_value(p_agg text, p_place bigint, p_ahead_s float8, p_last_s float8)
+RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 	SELECT format(CASE p_agg
 		-- Of several agents the newest row counts, whose last word was not that there is no value.
-		WHEN 'last' THEN '(max(ARRAY[t, x%1$s]) FILTER (WHERE x%1$s IS NOT NULL))[2]'
-		WHEN 'absent' THEN '(count(x%1$s) = 0)::int::float8'
-		WHEN 'avg' THEN 'avg(x%1$s)'
-		WHEN 'min' THEN 'min(x%1$s)'
-		WHEN 'max' THEN 'max(x%1$s)'
-		WHEN 'deriv' THEN 'regr_slope(x%1$s, t)'
-		WHEN 'predict' THEN 'regr_intercept(x%1$s, t) + %2$s * regr_slope(x%1$s, t)'
-		ELSE 'max(%3$I) FILTER (WHERE place = %1$s)' END, p_place, p_ahead_s, p_agg)
+		WHEN 'last' THEN '(max(ARRAY[t, %1$s]) FILTER (WHERE %1$s IS NOT NULL))[2]'
+		WHEN 'absent' THEN '(count(%1$s) = 0)::int::float8'
+		WHEN 'avg' THEN 'avg(%1$s)'
+		WHEN 'min' THEN 'min(%1$s)'
+		WHEN 'max' THEN 'max(%1$s)'
+		WHEN 'deriv' THEN 'regr_slope(%1$s, t)'
+		WHEN 'predict' THEN 'regr_intercept(%1$s, t) + %3$s * regr_slope(%1$s, t)'
+		ELSE 'max(%4$I) FILTER (WHERE place = %2$s)' END,
+		CASE WHEN p_last_s IS NULL THEN 'x' || p_place
+			ELSE format('CASE WHEN t >= -%s THEN x%s END', p_last_s, p_place) END,
+		p_place, p_ahead_s, p_agg)
 $$;
 
 -- The rows of a window, and of each the times (t, seconds from now) and values (x1, x2 ...). p_where is on m.
@@ -5786,7 +5797,7 @@ $$;
 CREATE OR REPLACE FUNCTION window_rows(p_source text, p_window_s float8, p_exprs text[], p_where text)
 RETURNS text LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT format('SELECT m.vps_name, m.app_name, %s AS more,
-		%s AS t, %s FROM %s WHERE %s%s',
+		%s AS t, %s FROM %s WHERE %s%s OFFSET 0',     -- else t is computed for each value
 		CASE p_source WHEN 'mounts' THEN 'd.mount' ELSE 'NULL::text' END,
 		format(CASE p_source WHEN '5m' THEN 'least(%1$s + 150, %1$s / 2)'
 			WHEN '1h' THEN 'least(%1$s + 1800, %1$s / 2)' ELSE '%1$s' END,
@@ -5985,7 +5996,7 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 			CASE WHEN v1 IS NULL THEN ''no data'' END AS problem FROM (%s) q%s',
 		pass_query(pass_of(agg), m.source, m.subject,
 			CASE pass_of(agg) WHEN 'newest' THEN r.lookback_s ELSE (p->>'window_s')::float8 END,
-			ARRAY[m.expr], ARRAY[window_value(agg, 1, (p->>'ahead_s')::float8)],
+			ARRAY[m.expr], ARRAY[window_value(agg, 1, (p->>'ahead_s')::float8, NULL)],
 			narrowed(r, 'a', 'app' = ANY (m.subject)), narrowed(r, 'm', 'app' = ANY (m.subject))),
 		CASE WHEN subject_by_value(pass_of(agg), m.source) THEN ' WHERE v1 IS NOT NULL' END)
 	FROM metric_source(r.metric, coalesce(p->>'rows', 'all')) m,
@@ -6016,9 +6027,9 @@ BEGIN
 		WHEN 'agent_state' THEN agent_query(r, p)
 		WHEN 'agent_silent' THEN agent_query(r, p)
 		WHEN 'fleet_silent' THEN fleet_silent_query()
-		WHEN 'loss' THEN loss_query(r, p)
-		WHEN 'log_count' THEN log_query(r, p)
-		WHEN 'log_share' THEN log_query(r, p)
+		WHEN 'loss' THEN loss_query(r, p, p_all)
+		WHEN 'log_count' THEN log_query(r, p, p_all)
+		WHEN 'log_share' THEN log_query(r, p, p_all)
 		WHEN 'new_pattern' THEN pattern_query(r, p)
 		WHEN 'heartbeat' THEN heartbeat_query()
 		WHEN 'job' THEN job_query(p)
@@ -6061,6 +6072,18 @@ GRANT SELECT ON external_answers TO observ_hub, observ_watch;
 -- The subjects of one answer; more is an error.
 CREATE OR REPLACE FUNCTION max_external_rows() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 1000;
 
+-- Whether subjects whose value is 0 matter to the rule only while they have an alert.
+CREATE OR REPLACE FUNCTION zero_is_healthy(r alert_rules) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN r.op = '>' AND least(r.warning, r.critical) >= 0 OR r.op = '>=' AND least(r.warning, r.critical) > 0;
+
+-- SQL for: the server of the table p_alias has an open alert of the rule.
+CREATE OR REPLACE FUNCTION open_of(r alert_rules, p_alias text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT format('%s.vps_name IN (SELECT subject->>''server'' FROM alerts
+		WHERE state <> ''resolved'' AND rule_id = %L)', p_alias, r.rule_id)
+$$;
+
 -- ---- checks ------------------------------------------------------------------------------------------
 -- Of the last results of a check, newest first, a letter each (S success, F failure): -1 after p_recover
 -- successes in a row, else the number of failures among the last p_of, without those before such a row.
@@ -6090,12 +6113,10 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 		WHERE
 			%s%s%s', p->>'of', p->>'recover', ceil(n / 3.0) + 1, n, judged('a'), narrowed(r, 'a',
 				true),
-		CASE WHEN NOT p_all THEN format(' AND (c.interval_s > 400 OR c.vps_name IN (
-			SELECT h.vps_name FROM health_checks h WHERE h."timestamp" > $1 - %s AND
-				h."timestamp" <= $1
-				AND NOT h.success) OR c.vps_name IN (SELECT subject->>''server'' FROM alerts
-				WHERE state <> ''resolved'' AND rule_id = %L))',
-			seconds(400.0 * (n + 3)), r.rule_id) END)
+		CASE WHEN NOT p_all THEN format(' AND (c.interval_s > 400 OR %s OR c.vps_name IN (
+			SELECT h.vps_name FROM health_checks h WHERE h."timestamp" > $1 - %s
+				AND h."timestamp" <= $1 AND NOT h.success))', open_of(r, 'c'),
+			seconds(400.0 * (n + 3))) END)
 	FROM (SELECT (p->>'of')::int + (p->>'recover')::int) x(n)
 $$;
 
@@ -6114,13 +6135,10 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 			AND h.response_time_ms IS NOT NULL AND %4$s%5$s%6$s GROUP BY 1, 2, h.url',
 		p->>'min_results', (p->>'percent')::float8 / 100, seconds((p->>'window_s')::int), judged('a'),
 		narrowed(r, 'a', true),
-		CASE WHEN NOT p_all AND r.op IN ('>', '>=') THEN format(' AND h.vps_name IN (
+		CASE WHEN NOT p_all AND r.op IN ('>', '>=') THEN format(' AND (%s OR h.vps_name IN (
 			SELECT vps_name FROM health_checks WHERE "timestamp" >= $1 - %s AND "timestamp" <= $1
-				AND response_time_ms >= %L::float8
-			UNION SELECT subject->>''server'' FROM alerts WHERE state <> ''resolved'' AND rule_id
-				= %L)',
-			seconds((p->>'window_s')::int), least(r.warning, r.critical) * (1 - 1e-9), r.rule_id)
-				END)
+				AND response_time_ms >= %L::float8))', open_of(r, 'h'),
+			seconds((p->>'window_s')::int), least(r.warning, r.critical) * (1 - 1e-9)) END)
 $$;
 
 -- Days until the certificate expires, or the share of its life that is left, in percent. life_days divides
@@ -6195,19 +6213,19 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 $$;
 
 -- What was lost (gaps) or refused (rejects): lines and rows, by the time at which the database was told.
-CREATE OR REPLACE FUNCTION loss_query(r alert_rules, p jsonb) RETURNS text
+CREATE OR REPLACE FUNCTION loss_query(r alert_rules, p jsonb, p_all boolean) RETURNS text
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT
-		format('SELECT a.vps_name AS server, a.app_name AS app, NULL::jsonb AS more, coalesce(n,
-			0) AS value,
-			NULL::text AS problem
+	SELECT format('SELECT a.vps_name AS server, a.app_name AS app, NULL::jsonb AS more,
+			coalesce(n, 0) AS value, NULL::text AS problem
 		FROM agents a LEFT JOIN (SELECT vps_name, app_name, %s AS n FROM %I
-			WHERE received_at >= $1 - %s AND received_at <= $1 GROUP BY 1, 2) g USING (vps_name,
-				app_name)
-		WHERE %s%s', CASE p->>'what' WHEN 'rejects' THEN 'count(*)' ELSE 'sum(coalesce(lines,
-			1))' END,
-		CASE p->>'what' WHEN 'rejects' THEN 'rejects' ELSE 'gaps' END,
-		seconds((p->>'window_s')::int), judged('a'), narrowed(r, 'a', true))
+			WHERE received_at >= $1 - %s AND received_at <= $1 GROUP BY 1, 2) g
+			USING (vps_name, app_name)
+		WHERE %s%s%s',
+		CASE p->>'what' WHEN 'rejects' THEN 'count(*)' ELSE 'sum(coalesce(lines, 1))' END,
+		CASE p->>'what' WHEN 'rejects' THEN 'rejects' ELSE 'gaps' END, seconds((p->>'window_s')::int),
+		judged('a'), narrowed(r, 'a', true),
+		CASE WHEN NOT p_all AND zero_is_healthy(r) THEN format(' AND (n > 0 OR %s)', open_of(r, 'a'))
+			END)
 $$;
 
 -- ---- log lines -----------------------------------------------------------------------------------------
@@ -6222,27 +6240,31 @@ $$;
 
 -- The number of lines that a query of the log search finds, or their share of all lines in percent. Where
 -- fewer than min_lines lines are, no share is worth an alert: it is 0.
-CREATE OR REPLACE FUNCTION log_query(r alert_rules, p jsonb) RETURNS text
+CREATE OR REPLACE FUNCTION log_query(r alert_rules, p jsonb, p_all boolean) RETURNS text
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT
-		format('SELECT s.server, s.app, NULL::jsonb AS more, coalesce(%s, 0) AS value,
+	SELECT format('SELECT s.server, s.app, NULL::jsonb AS more, coalesce(%1$s, 0) AS value,
 			NULL::text AS problem
-		FROM (SELECT DISTINCT %s FROM agents a WHERE %s%s) s
-		LEFT JOIN (SELECT %s, count(*) AS lines%s FROM log_entries l
-			WHERE l."timestamp" >= $1 - %s AND l."timestamp" <= $1 AND l.received_at <= $1%s AND
-				%s
-			GROUP BY 1, 2) n ON coalesce(n.server, '''') = coalesce(s.server, '''')
+		FROM (SELECT DISTINCT %2$s FROM agents a WHERE %3$s%4$s%5$s) s
+		LEFT JOIN (SELECT %6$s, count(*) AS lines, count(*) FILTER (WHERE %7$s) AS found
+			FROM log_entries l WHERE %8$s%9$s GROUP BY 1, 2) n
+			ON coalesce(n.server, '''') = coalesce(s.server, '''')
 				AND coalesce(n.app, '''') = coalesce(s.app, '''')',
 		CASE r.kind WHEN 'log_share' THEN format('CASE WHEN lines >= %s
 			THEN 100.0 * found / lines END', p->>'min_lines') ELSE 'lines' END,
-		line_columns(p->>'by', 'a'), judged('a'), narrowed(r, 'a', by_app), line_columns(p->>'by',
-			'l'),
-		CASE r.kind WHEN 'log_share' THEN format(', count(*) FILTER (WHERE %s) AS found', condition)
-			END,
-		seconds((p->>'window_s')::int), narrowed(r, 'l', by_app),
-		CASE r.kind WHEN 'log_share' THEN 'true' ELSE condition END)
-	FROM (SELECT coalesce(line_condition(p->'tree'), 'true'), p->>'by' IN ('agent', 'application'))
-		x(condition, by_app)
+		line_columns(p->>'by', 'a'), judged('a'), narrowed(r, 'a', by_app), seen,
+		line_columns(p->>'by', 'l'), condition,
+		lines_in || CASE r.kind WHEN 'log_share' THEN '' ELSE ' AND ' || condition END,
+		replace(seen, 'a.vps_name', 'l.vps_name'))
+	FROM (SELECT coalesce(line_condition(p->'tree'), 'true') AS condition,
+			p->>'by' IN ('agent', 'application') AS by_app) x
+	CROSS JOIN LATERAL (SELECT format('l."timestamp" >= $1 - %s AND l."timestamp" <= $1
+		AND l.received_at <= $1%s', seconds((p->>'window_s')::int), narrowed(r, 'l', by_app)))
+			t(lines_in)
+	CROSS JOIN LATERAL (SELECT CASE WHEN NOT p_all AND zero_is_healthy(r)
+			AND p->>'by' IN ('agent', 'server')
+		THEN format(' AND (a.vps_name IN (SELECT l.vps_name FROM log_entries l WHERE %s
+			AND %s) OR %s)',
+			lines_in, condition, open_of(r, 'a')) ELSE '' END) z(seen)
 $$;
 
 -- The first line of its pattern, on whichever server of its application. It counts for window_s, if neither
@@ -6411,7 +6433,7 @@ REVOKE CREATE ON SCHEMA observ FROM observ_reader;
 
 -- SQL for: the value is beyond a level of the rule, or there is none and the rule wants to know.
 CREATE OR REPLACE FUNCTION matters(r alert_rules, p_value text) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE AS $$
 	SELECT format('CASE WHEN %s IS NULL THEN %L ELSE %s END', p_value,
 		'alert' IN (r.no_data, r.on_error) OR 'own' IN (r.no_data, r.on_error),
 		(SELECT coalesce(string_agg(format('%s %s %L::float8', p_value,
@@ -6440,7 +6462,7 @@ LANGUAGE sql IMMUTABLE ROWS 1 AS $$
 					+ abs(greatest(r.warning, r.critical)) * 1e-9 END
 			WHEN p_agg = 'resets' AND p_expr = 'm.uptime_s' THEN p_window_s END
 	WHERE r.no_data IN ('keep', 'ok') AND r.on_error IN ('keep', 'ok') AND CASE
-		WHEN p_agg IN ('last', 'avg', 'min', 'max') THEN p_source IN ('samples', 'mounts')
+		WHEN p_agg IN ('last', 'avg', 'min', 'max') THEN p_source IN ('samples', 'mounts', 'agents')
 			AND r.op IN ('>', '>=', '<', '<=')
 		ELSE p_source = 'samples' AND p_agg NOT IN ('absent', 'predict')
 			AND (r.op = '>' AND least(r.warning, r.critical) >= 0
@@ -6459,8 +6481,7 @@ RETURNS TABLE (place bigint, rule alert_rules, agg text, pass text, source text,
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	WITH default_of AS MATERIALIZED (SELECT kind, rule_params(kind, '{}') AS params FROM alert_kinds
 		WHERE kind IN ('threshold', 'absent')),
-	source_of AS MATERIALIZED (SELECT a.metric, rows, s.* FROM alert_metrics() a,
-		unnest('{all,5m,1h}'::text[]) rows, metric_source(a.metric, rows) s)
+	source_of AS MATERIALIZED (SELECT * FROM metric_sources())
 	SELECT n.place, n.r, a.agg, pass_of(a.agg), s.source, s.subject, s.expr, w.s,
 		(p->>'ahead_s')::float8, l.*
 	FROM unnest_rules(p_rules) n
@@ -6500,49 +6521,58 @@ $$;
 -- SQL for: a row of the source has what the looks ask for.
 CREATE OR REPLACE FUNCTION look_condition(p_source text, p_looks text[], p_lows float8[], p_highs float8[])
 RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT CASE p_source WHEN 'mounts' THEN format('m.details @? %L', '$.mounts[*] ? ('
-			|| string_agg(c, ' || ') || ')') ELSE string_agg(c, ' OR ') END
+	SELECT CASE p_source WHEN 'mounts' THEN 'm.details @? '
+			|| quote_literal('$.mounts[*] ? (' || string_agg(c, ' || ') || ')')
+		ELSE string_agg(c, ' OR ') END
 	FROM (SELECT look || ' >= ' || min(low) FROM unnest(p_looks, p_lows) u(look, low)
 			WHERE low IS NOT NULL GROUP BY look
 		UNION ALL SELECT look || ' <= ' || max(high) FROM unnest(p_looks, p_highs) u(look, high)
 			WHERE high IS NOT NULL GROUP BY look) x(c)
 $$;
 
--- The passes that a list of rules needs. `seen` passes read only the servers that a first look found: that is
--- the query of a row without places.
+-- The passes that a list of rules needs. Windows of several lengths are one pass over the longest, except for
+-- series. `look`: only servers with a row that has this need the pass, of a window of look_s; NULL: all.
 CREATE OR REPLACE FUNCTION passes(p_rules alert_rules[])
-RETURNS TABLE (query text, seen boolean, places bigint[])
+RETURNS TABLE (pass bigint, query text, places bigint[], source text, look text, look_s float8)
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	WITH n AS MATERIALIZED (
-		SELECT *, dense_rank() OVER (w ORDER BY expr) AS nth, row_number() OVER (w ORDER BY place) AS
-			v
-		FROM metric_needs(p_rules)
-		WINDOW w AS (PARTITION BY pass, source, subject, window_s, look IS NULL))
-	SELECT shared_query(pass, source, subject, window_s, (SELECT array_agg(DISTINCT e ORDER BY e)
-			FROM unnest(array_agg(expr)) e), array_agg(place ORDER BY place),
-			array_agg(window_value(agg, nth, ahead_s) ORDER BY place),
+		SELECT *, max(window_s) OVER w AS longest_s, dense_rank() OVER (w ORDER BY expr) AS nth,
+			row_number() OVER (w ORDER BY place) AS v
+		FROM metric_needs(p_rules), LATERAL (SELECT
+			CASE pass WHEN 'window' THEN 0 ELSE window_s END) s(own_s)
+		WINDOW w AS (PARTITION BY pass, source, subject, own_s, look IS NULL))
+	SELECT row_number() OVER (), shared_query(pass, source, subject, max(longest_s),
+			(SELECT array_agg(DISTINCT e ORDER BY e) FROM unnest(array_agg(expr)) e),
+			array_agg(place ORDER BY place),
+			array_agg(window_value(agg, nth, ahead_s, CASE WHEN pass = 'window' AND window_s <
+				longest_s
+				THEN window_s END) ORDER BY place),
 			array_agg(matters(rule, 'q.v' || v) ORDER BY place)),
-		look IS NOT NULL, array_agg(place)
-	FROM n GROUP BY pass, source, subject, window_s, look IS NULL, look IS NOT NULL
-	UNION ALL
-	SELECT format('SELECT DISTINCT m.vps_name FROM vps_metrics m WHERE %s AND (%s)',
-		counting_samples(greatest(max(window_s), CASE source WHEN 'mounts' THEN 1800 END)),
-		look_condition(source, array_agg(look), array_agg(low), array_agg(high))), false, NULL
-	FROM n WHERE look IS NOT NULL GROUP BY source
+		array_agg(place), source, look_condition(source, array_agg(look), array_agg(low),
+			array_agg(high)),
+		max(greatest(window_s, CASE source WHEN 'mounts' THEN 1800 END))
+	FROM n GROUP BY pass, source, subject, own_s, look IS NULL
 $$;
 
--- The servers that the first looks find.
-CREATE OR REPLACE FUNCTION seen_servers(p_passes jsonb, p_now timestamptz) RETURNS text[]
+-- The servers that need each pass: a first look at the rows of its source.
+CREATE OR REPLACE FUNCTION seen_servers(p_passes jsonb, p_now timestamptz)
+RETURNS TABLE (pass bigint, servers text[])
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
-	v_query CONSTANT text := (SELECT string_agg(p->>'query', ' UNION ')
-		FROM jsonb_array_elements(p_passes) p WHERE p->>'places' IS NULL);
-	v_ret text[];
+	v_query text;
 BEGIN
-	IF v_query IS NOT NULL THEN
-		EXECUTE format('SELECT array_agg(vps_name) FROM (%s) s', v_query) INTO v_ret USING p_now;
-	END IF;
-	RETURN coalesce(v_ret, '{}');
+	FOR v_query IN SELECT format('SELECT (%L::bigint[])[n], array_agg(DISTINCT vps_name) FROM %s
+			CROSS JOIN LATERAL unnest(ARRAY[%s]) WITH ORDINALITY u(hit, n)
+			WHERE %s AND (%s) AND hit GROUP BY n', array_agg(p.pass ORDER BY p.pass),
+			CASE source WHEN 'agents' THEN 'agents a' ELSE 'vps_metrics m' END,
+			string_agg(look, ', ' ORDER BY p.pass),
+			CASE source WHEN 'agents' THEN judged('a') ELSE counting_samples(max(look_s)) END,
+			string_agg(look, ' OR '))
+			FROM jsonb_to_recordset(p_passes) p(pass bigint, source text, look text, look_s
+				float8)
+			WHERE look IS NOT NULL GROUP BY source LOOP
+		RETURN QUERY EXECUTE v_query USING p_now;
+	END LOOP;
 END
 $$;
 
@@ -6574,23 +6604,29 @@ LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp SET jit = 
 DECLARE
 	v_ids CONSTANT uuid[] := ARRAY(SELECT (r).rule_id FROM unnest_rules(p_rules) u ORDER BY u.place);
 	v_matches CONSTANT jsonb[] := ARRAY(SELECT (r).match FROM unnest_rules(p_rules) u ORDER BY u.place);
-	v_open CONSTANT text[] := ARRAY(SELECT DISTINCT a.subject->>'server' FROM alerts a
-		WHERE a.state <> 'resolved' AND a.rule_id = ANY (v_ids) AND a.subject ? 'server');
 	v_passes CONSTANT jsonb := (SELECT jsonb_agg(to_jsonb(p)) FROM passes(p_rules) p);
-	v_seen CONSTANT text[] := seen_servers(v_passes, p_now) || v_open;
 	v_place bigint[];
 	v_subject jsonb[];
 	v_value float8[];
 	v_problem text[];
 	q record;
 BEGIN
-	FOR q IN SELECT * FROM jsonb_to_recordset(v_passes) p(query text, seen boolean, places bigint[])
-			WHERE places IS NOT NULL LOOP
+	FOR q IN SELECT p.query, p.places, p.look, s.servers, ARRAY(SELECT DISTINCT a.subject->>'server'
+				FROM alerts a, unnest(p.places) n
+				WHERE a.state <> 'resolved' AND a.rule_id = v_ids[n] AND a.subject ?
+					'server') AS open
+			FROM jsonb_to_recordset(v_passes) p(pass bigint, query text, places bigint[], look
+				text)
+			LEFT JOIN seen_servers(v_passes, p_now) s USING (pass)
+			WHERE p.look IS NULL OR s.servers IS NOT NULL OR EXISTS (SELECT FROM alerts a
+				WHERE a.state <> 'resolved') LOOP
 		BEGIN
 			EXECUTE format('SELECT array_agg(place), array_agg(subject), array_agg(value),
 				array_agg(problem) FROM (%s) v(place, subject, value, problem)', q.query)
 				INTO v_place, v_subject, v_value, v_problem
-				USING p_now, CASE WHEN q.seen THEN v_seen END, v_open, v_matches, v_ids;
+				USING p_now, CASE WHEN q.look IS NOT NULL THEN q.servers || q.open END,
+					q.open,
+					v_matches, v_ids;
 			RETURN QUERY SELECT * FROM unnest(v_place, v_subject, v_value, v_problem);
 		EXCEPTION WHEN OTHERS THEN              -- one rule's error must not stop the others
 			RETURN QUERY SELECT v.* FROM unnest(q.places) n,
@@ -7063,7 +7099,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 		"critical": 3,
 		"critical_clear": 0, "interval_s": 30, "summary": "A check failed three times in a row."},
 	"check_slow": {"name": "Check slow", "kind": "check_slow", "params": {"percent": 95, "window_s": 900},
-		"warning": 2000, "warning_clear": 1500,
+		"warning": 2000, "warning_clear": 1500, "interval_s": 300,
 		"summary": "One in twenty answers took longer than two seconds."},
 	"certificate": {"name": "Certificate expires", "kind": "certificate", "params": {"measure": "days"},
 		"op": "<",
@@ -7074,8 +7110,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 			"interval_s": 600,
 		"lookback_s": 86400, "summary": "A certificate that lives short was not renewed in time."},
 	"agent": {"name": "Agent silent", "kind": "agent_state", "op": ">=", "warning": 1, "critical": 2,
-		"interval_s": 30, "summary": "The database does not hear from an agent."},
-	"fleet": {"name": "Nothing arrives", "kind": "fleet_silent", "critical": 180, "interval_s": 30,
+		"summary": "The database does not hear from an agent."},
+	"fleet": {"name": "Nothing arrives", "kind": "fleet_silent", "critical": 180,
 		"summary": "No agent of the fleet is heard: the fault is at the database or its network."},
 	"skew": {"name": "Clock wrong", "kind": "threshold", "metric": "agent_skew_s", "warning": 5,
 		"critical": 60,

@@ -164,15 +164,22 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_te
 		('agent_files_unreadable', 'agents', 'a.files_unreadable', '{server,app}')
 $$;
 
--- Where a rule reads a metric: its samples, or (rows is 5m or 1h) the averages of the roll-ups, for long
--- windows over many servers. These do not tell when a sample arrived. No row: the metric is not rolled up.
+-- Where a rule reads a metric: its samples (all), or the averages of the roll-ups (5m, 1h), for long windows
+-- over many servers. These do not tell when a sample arrived.
+CREATE OR REPLACE FUNCTION metric_sources()
+RETURNS TABLE (metric text, rows text, source text, expr text, subject text[])
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT metric, 'all', source, expr, subject FROM alert_metrics()
+	UNION ALL
+	SELECT c, r, r, format('m.%I', c || '_avg'),
+		CASE WHEN c LIKE 'app\_%' THEN '{server,app}' ELSE '{server}' END::text[]
+	FROM unnest(rollup_columns()) c, unnest('{5m,1h}'::text[]) r
+$$;
+
 CREATE OR REPLACE FUNCTION metric_source(p_metric text, p_rows text)
 RETURNS TABLE (source text, expr text, subject text[])
 LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 1 SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT CASE p_rows WHEN '5m' THEN p_rows WHEN '1h' THEN p_rows ELSE source END,
-		expr || CASE WHEN p_rows IN ('5m', '1h') THEN '_avg' ELSE '' END, subject
-	FROM alert_metrics() WHERE metric = p_metric
-		AND (p_rows NOT IN ('5m', '1h') OR metric = ANY (rollup_columns()))
+	SELECT source, expr, subject FROM metric_sources() WHERE metric = p_metric AND rows = p_rows
 $$;
 
 -- An agent tells of its mounts every 15 minutes, and when one has moved. What it told last counts this long.
@@ -192,7 +199,7 @@ $$;
 -- The rule's matchers that name one server or one application, as a condition on the table p_alias: so that
 -- the query reads only their rows. The application narrows only what has one as its label.
 CREATE OR REPLACE FUNCTION narrowed(r alert_rules, p_alias text, p_app boolean) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE AS $$
 	SELECT coalesce(string_agg(format(' AND %s.%s = %L', p_alias,
 		CASE m->>'label' WHEN 'server' THEN 'vps_name' ELSE 'app_name' END, m->>'value'), ''), '')
 	FROM jsonb_array_elements(r.match) m
@@ -201,19 +208,19 @@ $$;
 
 -- The agents that are judged at the time: known, and not retired then.
 CREATE OR REPLACE FUNCTION judged(p_alias text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 	SELECT format('%1$s.first_seen_at <= $1 AND (%1$s.retired_at IS NULL OR %1$s.retired_at > $1)',
 		p_alias)
 $$;
 
 CREATE OR REPLACE FUNCTION seconds(p_s float8) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 	SELECT format('make_interval(secs => %s)', p_s)
 $$;
 
 -- The rows of vps_metrics (m) that count at the time, of a window.
 CREATE OR REPLACE FUNCTION counting_samples(p_window_s float8) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 	SELECT format('m."timestamp" >= $1 - %s AND m."timestamp" <= $1 AND m.received_at <= $1
 		AND NOT m.backfill', seconds(p_window_s))
 $$;
@@ -235,7 +242,7 @@ $$;
 --   window   avg, min, max, deriv, predict: aggregates of a window
 --   series   rate, irate, increase, changes, resets: of neighbours in a window
 CREATE OR REPLACE FUNCTION pass_of(p_agg text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 	SELECT CASE WHEN p_agg IN ('last', 'absent') THEN 'newest'
 		WHEN p_agg IN ('rate', 'irate', 'increase', 'changes', 'resets') THEN 'series'
 		ELSE 'window' END
@@ -243,23 +250,27 @@ $$;
 
 -- Only the newest row tells which file systems a server has. In a window they are those that have values.
 CREATE OR REPLACE FUNCTION subject_by_value(p_pass text, p_source text) RETURNS boolean
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 	SELECT p_source = 'mounts' AND p_pass <> 'newest'
 $$;
 
--- What a pass computes: one value of a row of its answer. The place is in p_exprs of the pass.
-CREATE OR REPLACE FUNCTION window_value(p_agg text, p_place bigint, p_ahead_s float8) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+-- SQL for a value of a row of a pass, of the expression at a place. p_last_s: only the end of the window
+-- counts.
+CREATE OR REPLACE FUNCTION window_value(p_agg text, p_place bigint, p_ahead_s float8, p_last_s float8)
+RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 	SELECT format(CASE p_agg
 		-- Of several agents the newest row counts, whose last word was not that there is no value.
-		WHEN 'last' THEN '(max(ARRAY[t, x%1$s]) FILTER (WHERE x%1$s IS NOT NULL))[2]'
-		WHEN 'absent' THEN '(count(x%1$s) = 0)::int::float8'
-		WHEN 'avg' THEN 'avg(x%1$s)'
-		WHEN 'min' THEN 'min(x%1$s)'
-		WHEN 'max' THEN 'max(x%1$s)'
-		WHEN 'deriv' THEN 'regr_slope(x%1$s, t)'
-		WHEN 'predict' THEN 'regr_intercept(x%1$s, t) + %2$s * regr_slope(x%1$s, t)'
-		ELSE 'max(%3$I) FILTER (WHERE place = %1$s)' END, p_place, p_ahead_s, p_agg)
+		WHEN 'last' THEN '(max(ARRAY[t, %1$s]) FILTER (WHERE %1$s IS NOT NULL))[2]'
+		WHEN 'absent' THEN '(count(%1$s) = 0)::int::float8'
+		WHEN 'avg' THEN 'avg(%1$s)'
+		WHEN 'min' THEN 'min(%1$s)'
+		WHEN 'max' THEN 'max(%1$s)'
+		WHEN 'deriv' THEN 'regr_slope(%1$s, t)'
+		WHEN 'predict' THEN 'regr_intercept(%1$s, t) + %3$s * regr_slope(%1$s, t)'
+		ELSE 'max(%4$I) FILTER (WHERE place = %2$s)' END,
+		CASE WHEN p_last_s IS NULL THEN 'x' || p_place
+			ELSE format('CASE WHEN t >= -%s THEN x%s END', p_last_s, p_place) END,
+		p_place, p_ahead_s, p_agg)
 $$;
 
 -- The rows of a window, and of each the times (t, seconds from now) and values (x1, x2 ...). p_where is on m.
@@ -267,7 +278,7 @@ $$;
 CREATE OR REPLACE FUNCTION window_rows(p_source text, p_window_s float8, p_exprs text[], p_where text)
 RETURNS text LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT format('SELECT m.vps_name, m.app_name, %s AS more,
-		%s AS t, %s FROM %s WHERE %s%s',
+		%s AS t, %s FROM %s WHERE %s%s OFFSET 0',     -- else t is computed for each value
 		CASE p_source WHEN 'mounts' THEN 'd.mount' ELSE 'NULL::text' END,
 		format(CASE p_source WHEN '5m' THEN 'least(%1$s + 150, %1$s / 2)'
 			WHEN '1h' THEN 'least(%1$s + 1800, %1$s / 2)' ELSE '%1$s' END,
@@ -466,7 +477,7 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 			CASE WHEN v1 IS NULL THEN ''no data'' END AS problem FROM (%s) q%s',
 		pass_query(pass_of(agg), m.source, m.subject,
 			CASE pass_of(agg) WHEN 'newest' THEN r.lookback_s ELSE (p->>'window_s')::float8 END,
-			ARRAY[m.expr], ARRAY[window_value(agg, 1, (p->>'ahead_s')::float8)],
+			ARRAY[m.expr], ARRAY[window_value(agg, 1, (p->>'ahead_s')::float8, NULL)],
 			narrowed(r, 'a', 'app' = ANY (m.subject)), narrowed(r, 'm', 'app' = ANY (m.subject))),
 		CASE WHEN subject_by_value(pass_of(agg), m.source) THEN ' WHERE v1 IS NOT NULL' END)
 	FROM metric_source(r.metric, coalesce(p->>'rows', 'all')) m,
@@ -497,9 +508,9 @@ BEGIN
 		WHEN 'agent_state' THEN agent_query(r, p)
 		WHEN 'agent_silent' THEN agent_query(r, p)
 		WHEN 'fleet_silent' THEN fleet_silent_query()
-		WHEN 'loss' THEN loss_query(r, p)
-		WHEN 'log_count' THEN log_query(r, p)
-		WHEN 'log_share' THEN log_query(r, p)
+		WHEN 'loss' THEN loss_query(r, p, p_all)
+		WHEN 'log_count' THEN log_query(r, p, p_all)
+		WHEN 'log_share' THEN log_query(r, p, p_all)
 		WHEN 'new_pattern' THEN pattern_query(r, p)
 		WHEN 'heartbeat' THEN heartbeat_query()
 		WHEN 'job' THEN job_query(p)

@@ -17,6 +17,18 @@ GRANT SELECT ON external_answers TO observ_hub, observ_watch;
 -- The subjects of one answer; more is an error.
 CREATE OR REPLACE FUNCTION max_external_rows() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 1000;
 
+-- Whether subjects whose value is 0 matter to the rule only while they have an alert.
+CREATE OR REPLACE FUNCTION zero_is_healthy(r alert_rules) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN r.op = '>' AND least(r.warning, r.critical) >= 0 OR r.op = '>=' AND least(r.warning, r.critical) > 0;
+
+-- SQL for: the server of the table p_alias has an open alert of the rule.
+CREATE OR REPLACE FUNCTION open_of(r alert_rules, p_alias text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT format('%s.vps_name IN (SELECT subject->>''server'' FROM alerts
+		WHERE state <> ''resolved'' AND rule_id = %L)', p_alias, r.rule_id)
+$$;
+
 -- ---- checks ------------------------------------------------------------------------------------------
 -- Of the last results of a check, newest first, a letter each (S success, F failure): -1 after p_recover
 -- successes in a row, else the number of failures among the last p_of, without those before such a row.
@@ -46,12 +58,10 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 		WHERE
 			%s%s%s', p->>'of', p->>'recover', ceil(n / 3.0) + 1, n, judged('a'), narrowed(r, 'a',
 				true),
-		CASE WHEN NOT p_all THEN format(' AND (c.interval_s > 400 OR c.vps_name IN (
-			SELECT h.vps_name FROM health_checks h WHERE h."timestamp" > $1 - %s AND
-				h."timestamp" <= $1
-				AND NOT h.success) OR c.vps_name IN (SELECT subject->>''server'' FROM alerts
-				WHERE state <> ''resolved'' AND rule_id = %L))',
-			seconds(400.0 * (n + 3)), r.rule_id) END)
+		CASE WHEN NOT p_all THEN format(' AND (c.interval_s > 400 OR %s OR c.vps_name IN (
+			SELECT h.vps_name FROM health_checks h WHERE h."timestamp" > $1 - %s
+				AND h."timestamp" <= $1 AND NOT h.success))', open_of(r, 'c'),
+			seconds(400.0 * (n + 3))) END)
 	FROM (SELECT (p->>'of')::int + (p->>'recover')::int) x(n)
 $$;
 
@@ -70,13 +80,10 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 			AND h.response_time_ms IS NOT NULL AND %4$s%5$s%6$s GROUP BY 1, 2, h.url',
 		p->>'min_results', (p->>'percent')::float8 / 100, seconds((p->>'window_s')::int), judged('a'),
 		narrowed(r, 'a', true),
-		CASE WHEN NOT p_all AND r.op IN ('>', '>=') THEN format(' AND h.vps_name IN (
+		CASE WHEN NOT p_all AND r.op IN ('>', '>=') THEN format(' AND (%s OR h.vps_name IN (
 			SELECT vps_name FROM health_checks WHERE "timestamp" >= $1 - %s AND "timestamp" <= $1
-				AND response_time_ms >= %L::float8
-			UNION SELECT subject->>''server'' FROM alerts WHERE state <> ''resolved'' AND rule_id
-				= %L)',
-			seconds((p->>'window_s')::int), least(r.warning, r.critical) * (1 - 1e-9), r.rule_id)
-				END)
+				AND response_time_ms >= %L::float8))', open_of(r, 'h'),
+			seconds((p->>'window_s')::int), least(r.warning, r.critical) * (1 - 1e-9)) END)
 $$;
 
 -- Days until the certificate expires, or the share of its life that is left, in percent. life_days divides
@@ -151,19 +158,19 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 $$;
 
 -- What was lost (gaps) or refused (rejects): lines and rows, by the time at which the database was told.
-CREATE OR REPLACE FUNCTION loss_query(r alert_rules, p jsonb) RETURNS text
+CREATE OR REPLACE FUNCTION loss_query(r alert_rules, p jsonb, p_all boolean) RETURNS text
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT
-		format('SELECT a.vps_name AS server, a.app_name AS app, NULL::jsonb AS more, coalesce(n,
-			0) AS value,
-			NULL::text AS problem
+	SELECT format('SELECT a.vps_name AS server, a.app_name AS app, NULL::jsonb AS more,
+			coalesce(n, 0) AS value, NULL::text AS problem
 		FROM agents a LEFT JOIN (SELECT vps_name, app_name, %s AS n FROM %I
-			WHERE received_at >= $1 - %s AND received_at <= $1 GROUP BY 1, 2) g USING (vps_name,
-				app_name)
-		WHERE %s%s', CASE p->>'what' WHEN 'rejects' THEN 'count(*)' ELSE 'sum(coalesce(lines,
-			1))' END,
-		CASE p->>'what' WHEN 'rejects' THEN 'rejects' ELSE 'gaps' END,
-		seconds((p->>'window_s')::int), judged('a'), narrowed(r, 'a', true))
+			WHERE received_at >= $1 - %s AND received_at <= $1 GROUP BY 1, 2) g
+			USING (vps_name, app_name)
+		WHERE %s%s%s',
+		CASE p->>'what' WHEN 'rejects' THEN 'count(*)' ELSE 'sum(coalesce(lines, 1))' END,
+		CASE p->>'what' WHEN 'rejects' THEN 'rejects' ELSE 'gaps' END, seconds((p->>'window_s')::int),
+		judged('a'), narrowed(r, 'a', true),
+		CASE WHEN NOT p_all AND zero_is_healthy(r) THEN format(' AND (n > 0 OR %s)', open_of(r, 'a'))
+			END)
 $$;
 
 -- ---- log lines -----------------------------------------------------------------------------------------
@@ -178,27 +185,31 @@ $$;
 
 -- The number of lines that a query of the log search finds, or their share of all lines in percent. Where
 -- fewer than min_lines lines are, no share is worth an alert: it is 0.
-CREATE OR REPLACE FUNCTION log_query(r alert_rules, p jsonb) RETURNS text
+CREATE OR REPLACE FUNCTION log_query(r alert_rules, p jsonb, p_all boolean) RETURNS text
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT
-		format('SELECT s.server, s.app, NULL::jsonb AS more, coalesce(%s, 0) AS value,
+	SELECT format('SELECT s.server, s.app, NULL::jsonb AS more, coalesce(%1$s, 0) AS value,
 			NULL::text AS problem
-		FROM (SELECT DISTINCT %s FROM agents a WHERE %s%s) s
-		LEFT JOIN (SELECT %s, count(*) AS lines%s FROM log_entries l
-			WHERE l."timestamp" >= $1 - %s AND l."timestamp" <= $1 AND l.received_at <= $1%s AND
-				%s
-			GROUP BY 1, 2) n ON coalesce(n.server, '''') = coalesce(s.server, '''')
+		FROM (SELECT DISTINCT %2$s FROM agents a WHERE %3$s%4$s%5$s) s
+		LEFT JOIN (SELECT %6$s, count(*) AS lines, count(*) FILTER (WHERE %7$s) AS found
+			FROM log_entries l WHERE %8$s%9$s GROUP BY 1, 2) n
+			ON coalesce(n.server, '''') = coalesce(s.server, '''')
 				AND coalesce(n.app, '''') = coalesce(s.app, '''')',
 		CASE r.kind WHEN 'log_share' THEN format('CASE WHEN lines >= %s
 			THEN 100.0 * found / lines END', p->>'min_lines') ELSE 'lines' END,
-		line_columns(p->>'by', 'a'), judged('a'), narrowed(r, 'a', by_app), line_columns(p->>'by',
-			'l'),
-		CASE r.kind WHEN 'log_share' THEN format(', count(*) FILTER (WHERE %s) AS found', condition)
-			END,
-		seconds((p->>'window_s')::int), narrowed(r, 'l', by_app),
-		CASE r.kind WHEN 'log_share' THEN 'true' ELSE condition END)
-	FROM (SELECT coalesce(line_condition(p->'tree'), 'true'), p->>'by' IN ('agent', 'application'))
-		x(condition, by_app)
+		line_columns(p->>'by', 'a'), judged('a'), narrowed(r, 'a', by_app), seen,
+		line_columns(p->>'by', 'l'), condition,
+		lines_in || CASE r.kind WHEN 'log_share' THEN '' ELSE ' AND ' || condition END,
+		replace(seen, 'a.vps_name', 'l.vps_name'))
+	FROM (SELECT coalesce(line_condition(p->'tree'), 'true') AS condition,
+			p->>'by' IN ('agent', 'application') AS by_app) x
+	CROSS JOIN LATERAL (SELECT format('l."timestamp" >= $1 - %s AND l."timestamp" <= $1
+		AND l.received_at <= $1%s', seconds((p->>'window_s')::int), narrowed(r, 'l', by_app)))
+			t(lines_in)
+	CROSS JOIN LATERAL (SELECT CASE WHEN NOT p_all AND zero_is_healthy(r)
+			AND p->>'by' IN ('agent', 'server')
+		THEN format(' AND (a.vps_name IN (SELECT l.vps_name FROM log_entries l WHERE %s
+			AND %s) OR %s)',
+			lines_in, condition, open_of(r, 'a')) ELSE '' END) z(seen)
 $$;
 
 -- The first line of its pattern, on whichever server of its application. It counts for window_s, if neither

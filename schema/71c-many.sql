@@ -7,7 +7,7 @@
 
 -- SQL for: the value is beyond a level of the rule, or there is none and the rule wants to know.
 CREATE OR REPLACE FUNCTION matters(r alert_rules, p_value text) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE AS $$
 	SELECT format('CASE WHEN %s IS NULL THEN %L ELSE %s END', p_value,
 		'alert' IN (r.no_data, r.on_error) OR 'own' IN (r.no_data, r.on_error),
 		(SELECT coalesce(string_agg(format('%s %s %L::float8', p_value,
@@ -36,7 +36,7 @@ LANGUAGE sql IMMUTABLE ROWS 1 AS $$
 					+ abs(greatest(r.warning, r.critical)) * 1e-9 END
 			WHEN p_agg = 'resets' AND p_expr = 'm.uptime_s' THEN p_window_s END
 	WHERE r.no_data IN ('keep', 'ok') AND r.on_error IN ('keep', 'ok') AND CASE
-		WHEN p_agg IN ('last', 'avg', 'min', 'max') THEN p_source IN ('samples', 'mounts')
+		WHEN p_agg IN ('last', 'avg', 'min', 'max') THEN p_source IN ('samples', 'mounts', 'agents')
 			AND r.op IN ('>', '>=', '<', '<=')
 		ELSE p_source = 'samples' AND p_agg NOT IN ('absent', 'predict')
 			AND (r.op = '>' AND least(r.warning, r.critical) >= 0
@@ -55,8 +55,7 @@ RETURNS TABLE (place bigint, rule alert_rules, agg text, pass text, source text,
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	WITH default_of AS MATERIALIZED (SELECT kind, rule_params(kind, '{}') AS params FROM alert_kinds
 		WHERE kind IN ('threshold', 'absent')),
-	source_of AS MATERIALIZED (SELECT a.metric, rows, s.* FROM alert_metrics() a,
-		unnest('{all,5m,1h}'::text[]) rows, metric_source(a.metric, rows) s)
+	source_of AS MATERIALIZED (SELECT * FROM metric_sources())
 	SELECT n.place, n.r, a.agg, pass_of(a.agg), s.source, s.subject, s.expr, w.s,
 		(p->>'ahead_s')::float8, l.*
 	FROM unnest_rules(p_rules) n
@@ -96,49 +95,58 @@ $$;
 -- SQL for: a row of the source has what the looks ask for.
 CREATE OR REPLACE FUNCTION look_condition(p_source text, p_looks text[], p_lows float8[], p_highs float8[])
 RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT CASE p_source WHEN 'mounts' THEN format('m.details @? %L', '$.mounts[*] ? ('
-			|| string_agg(c, ' || ') || ')') ELSE string_agg(c, ' OR ') END
+	SELECT CASE p_source WHEN 'mounts' THEN 'm.details @? '
+			|| quote_literal('$.mounts[*] ? (' || string_agg(c, ' || ') || ')')
+		ELSE string_agg(c, ' OR ') END
 	FROM (SELECT look || ' >= ' || min(low) FROM unnest(p_looks, p_lows) u(look, low)
 			WHERE low IS NOT NULL GROUP BY look
 		UNION ALL SELECT look || ' <= ' || max(high) FROM unnest(p_looks, p_highs) u(look, high)
 			WHERE high IS NOT NULL GROUP BY look) x(c)
 $$;
 
--- The passes that a list of rules needs. `seen` passes read only the servers that a first look found: that is
--- the query of a row without places.
+-- The passes that a list of rules needs. Windows of several lengths are one pass over the longest, except for
+-- series. `look`: only servers with a row that has this need the pass, of a window of look_s; NULL: all.
 CREATE OR REPLACE FUNCTION passes(p_rules alert_rules[])
-RETURNS TABLE (query text, seen boolean, places bigint[])
+RETURNS TABLE (pass bigint, query text, places bigint[], source text, look text, look_s float8)
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	WITH n AS MATERIALIZED (
-		SELECT *, dense_rank() OVER (w ORDER BY expr) AS nth, row_number() OVER (w ORDER BY place) AS
-			v
-		FROM metric_needs(p_rules)
-		WINDOW w AS (PARTITION BY pass, source, subject, window_s, look IS NULL))
-	SELECT shared_query(pass, source, subject, window_s, (SELECT array_agg(DISTINCT e ORDER BY e)
-			FROM unnest(array_agg(expr)) e), array_agg(place ORDER BY place),
-			array_agg(window_value(agg, nth, ahead_s) ORDER BY place),
+		SELECT *, max(window_s) OVER w AS longest_s, dense_rank() OVER (w ORDER BY expr) AS nth,
+			row_number() OVER (w ORDER BY place) AS v
+		FROM metric_needs(p_rules), LATERAL (SELECT
+			CASE pass WHEN 'window' THEN 0 ELSE window_s END) s(own_s)
+		WINDOW w AS (PARTITION BY pass, source, subject, own_s, look IS NULL))
+	SELECT row_number() OVER (), shared_query(pass, source, subject, max(longest_s),
+			(SELECT array_agg(DISTINCT e ORDER BY e) FROM unnest(array_agg(expr)) e),
+			array_agg(place ORDER BY place),
+			array_agg(window_value(agg, nth, ahead_s, CASE WHEN pass = 'window' AND window_s <
+				longest_s
+				THEN window_s END) ORDER BY place),
 			array_agg(matters(rule, 'q.v' || v) ORDER BY place)),
-		look IS NOT NULL, array_agg(place)
-	FROM n GROUP BY pass, source, subject, window_s, look IS NULL, look IS NOT NULL
-	UNION ALL
-	SELECT format('SELECT DISTINCT m.vps_name FROM vps_metrics m WHERE %s AND (%s)',
-		counting_samples(greatest(max(window_s), CASE source WHEN 'mounts' THEN 1800 END)),
-		look_condition(source, array_agg(look), array_agg(low), array_agg(high))), false, NULL
-	FROM n WHERE look IS NOT NULL GROUP BY source
+		array_agg(place), source, look_condition(source, array_agg(look), array_agg(low),
+			array_agg(high)),
+		max(greatest(window_s, CASE source WHEN 'mounts' THEN 1800 END))
+	FROM n GROUP BY pass, source, subject, own_s, look IS NULL
 $$;
 
--- The servers that the first looks find.
-CREATE OR REPLACE FUNCTION seen_servers(p_passes jsonb, p_now timestamptz) RETURNS text[]
+-- The servers that need each pass: a first look at the rows of its source.
+CREATE OR REPLACE FUNCTION seen_servers(p_passes jsonb, p_now timestamptz)
+RETURNS TABLE (pass bigint, servers text[])
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
-	v_query CONSTANT text := (SELECT string_agg(p->>'query', ' UNION ')
-		FROM jsonb_array_elements(p_passes) p WHERE p->>'places' IS NULL);
-	v_ret text[];
+	v_query text;
 BEGIN
-	IF v_query IS NOT NULL THEN
-		EXECUTE format('SELECT array_agg(vps_name) FROM (%s) s', v_query) INTO v_ret USING p_now;
-	END IF;
-	RETURN coalesce(v_ret, '{}');
+	FOR v_query IN SELECT format('SELECT (%L::bigint[])[n], array_agg(DISTINCT vps_name) FROM %s
+			CROSS JOIN LATERAL unnest(ARRAY[%s]) WITH ORDINALITY u(hit, n)
+			WHERE %s AND (%s) AND hit GROUP BY n', array_agg(p.pass ORDER BY p.pass),
+			CASE source WHEN 'agents' THEN 'agents a' ELSE 'vps_metrics m' END,
+			string_agg(look, ', ' ORDER BY p.pass),
+			CASE source WHEN 'agents' THEN judged('a') ELSE counting_samples(max(look_s)) END,
+			string_agg(look, ' OR '))
+			FROM jsonb_to_recordset(p_passes) p(pass bigint, source text, look text, look_s
+				float8)
+			WHERE look IS NOT NULL GROUP BY source LOOP
+		RETURN QUERY EXECUTE v_query USING p_now;
+	END LOOP;
 END
 $$;
 
@@ -170,23 +178,29 @@ LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp SET jit = 
 DECLARE
 	v_ids CONSTANT uuid[] := ARRAY(SELECT (r).rule_id FROM unnest_rules(p_rules) u ORDER BY u.place);
 	v_matches CONSTANT jsonb[] := ARRAY(SELECT (r).match FROM unnest_rules(p_rules) u ORDER BY u.place);
-	v_open CONSTANT text[] := ARRAY(SELECT DISTINCT a.subject->>'server' FROM alerts a
-		WHERE a.state <> 'resolved' AND a.rule_id = ANY (v_ids) AND a.subject ? 'server');
 	v_passes CONSTANT jsonb := (SELECT jsonb_agg(to_jsonb(p)) FROM passes(p_rules) p);
-	v_seen CONSTANT text[] := seen_servers(v_passes, p_now) || v_open;
 	v_place bigint[];
 	v_subject jsonb[];
 	v_value float8[];
 	v_problem text[];
 	q record;
 BEGIN
-	FOR q IN SELECT * FROM jsonb_to_recordset(v_passes) p(query text, seen boolean, places bigint[])
-			WHERE places IS NOT NULL LOOP
+	FOR q IN SELECT p.query, p.places, p.look, s.servers, ARRAY(SELECT DISTINCT a.subject->>'server'
+				FROM alerts a, unnest(p.places) n
+				WHERE a.state <> 'resolved' AND a.rule_id = v_ids[n] AND a.subject ?
+					'server') AS open
+			FROM jsonb_to_recordset(v_passes) p(pass bigint, query text, places bigint[], look
+				text)
+			LEFT JOIN seen_servers(v_passes, p_now) s USING (pass)
+			WHERE p.look IS NULL OR s.servers IS NOT NULL OR EXISTS (SELECT FROM alerts a
+				WHERE a.state <> 'resolved') LOOP
 		BEGIN
 			EXECUTE format('SELECT array_agg(place), array_agg(subject), array_agg(value),
 				array_agg(problem) FROM (%s) v(place, subject, value, problem)', q.query)
 				INTO v_place, v_subject, v_value, v_problem
-				USING p_now, CASE WHEN q.seen THEN v_seen END, v_open, v_matches, v_ids;
+				USING p_now, CASE WHEN q.look IS NOT NULL THEN q.servers || q.open END,
+					q.open,
+					v_matches, v_ids;
 			RETURN QUERY SELECT * FROM unnest(v_place, v_subject, v_value, v_problem);
 		EXCEPTION WHEN OTHERS THEN              -- one rule's error must not stop the others
 			RETURN QUERY SELECT v.* FROM unnest(q.places) n,

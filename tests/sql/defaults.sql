@@ -116,6 +116,11 @@ SELECT is((SELECT string_agg(concat(builtin, subject), ' ' ORDER BY builtin) FRO
 	WHERE subject->>'server' IS DISTINCT FROM 'ill'),
 	'agent{"app": "shop", "server": "gone"} heartbeat{"heartbeat": "job"} maintain{"job": "maintain"}',
 	'and nothing where there is none');
+SELECT is_empty($$SELECT r.builtin, v.subject, v.value FROM alert_rules r, rule_values(r, pg_temp.at(0)) v
+	WHERE CASE left(r.op, 2) WHEN '>=' THEN v.value >= least(r.warning, r.critical)
+		WHEN '<' THEN v.value < greatest(r.warning, r.critical) ELSE v.value > least(r.warning,
+			r.critical) END
+	EXCEPT SELECT * FROM hits$$, 'to look at all subjects finds no more');
 UPDATE agents SET last_seen_at = pg_temp.at(-300);
 SELECT is((SELECT v.value FROM alert_rules r, rule_values(r, pg_temp.at(0)) v WHERE builtin = 'fleet'),
 	300::float8,

@@ -3,6 +3,7 @@
 BEGIN;
 SELECT no_plan();
 SET LOCAL client_min_messages = warning;
+DELETE FROM alert_rules;
 SELECT setseed(0.42) \g /dev/null
 
 CREATE FUNCTION pg_temp.at(s float8) RETURNS timestamptz LANGUAGE sql AS $$
