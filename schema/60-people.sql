@@ -205,8 +205,8 @@ $$;
 
 -- ---- what a password costs -----------------------------------------------------------------------
 -- argon2id takes a core and tens of MiB, so only so many passwords are hashed at once, in all processes of
--- all hubs: `burst` of this row. `per` is longer than any request lives: then a slot comes back whose process
--- was killed.
+-- all hubs: `burst` of this row, and 256 at most. `per` is longer than any request lives: then a slot comes
+-- back whose process was killed.
 INSERT INTO limit_policy VALUES ('password hash', 4, '30 seconds') ON CONFLICT DO NOTHING;
 CREATE UNLOGGED TABLE IF NOT EXISTS hash_slots (
 	slot int PRIMARY KEY,
@@ -220,22 +220,26 @@ DECLARE
 	v_now timestamptz := clock_timestamp();
 	p limit_policy;
 	s hash_slots;
+	v_most int;
 BEGIN
 	PERFORM set_config('synchronous_commit', 'off', true);
 	SELECT * INTO p FROM limit_policy WHERE kind = 'password hash';
 	IF NOT FOUND THEN
 		RETURN '{"slot": 0, "until": null}';
 	END IF;
-	INSERT INTO hash_slots SELECT n, '-infinity' FROM generate_series(1, p.burst) n
-		WHERE NOT EXISTS (SELECT FROM hash_slots WHERE slot = n) ON CONFLICT DO NOTHING;
+	v_most := least(p.burst, 256);
+	IF (SELECT count(*) FROM hash_slots) < v_most THEN
+		INSERT INTO hash_slots SELECT n, '-infinity' FROM generate_series(1, v_most) n
+			ON CONFLICT DO NOTHING;
+	END IF;
 	UPDATE hash_slots SET busy_until = v_now + p.per
-		WHERE slot = (SELECT slot FROM hash_slots WHERE slot <= p.burst AND busy_until < v_now
+		WHERE slot = (SELECT slot FROM hash_slots WHERE slot <= v_most AND busy_until < v_now
 			ORDER BY slot LIMIT 1 FOR UPDATE SKIP LOCKED)
 		RETURNING * INTO s;
 	IF s.slot IS NULL THEN
 		PERFORM refuse(429, format('The hub checks %s passwords already, as many as it does at once. '
-			'Try again in 2 s.', p.burst),
-			jsonb_build_object('limit', p.burst, 'reset', 2, 'retry_after', 2));
+			'Try again in 2 s.', v_most),
+			jsonb_build_object('limit', v_most, 'reset', 2, 'retry_after', 2));
 	END IF;
 	RETURN json_build_object('slot', s.slot, 'until', s.busy_until);
 END
