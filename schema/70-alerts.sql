@@ -78,7 +78,7 @@ CREATE TABLE IF NOT EXISTS alerts (
 	problem text,                           -- why there is no value
 	last_levels int NOT NULL DEFAULT 0,     -- of the last value: 1 warning + 2 critical
 	missing int NOT NULL DEFAULT 0,         -- evaluations in a row without this subject
-	evaluated_at timestamptz NOT NULL,
+	evaluated_at timestamptz NOT NULL,      -- the last evaluation that changed this row
 	acked_at timestamptz,
 	acked_by text,
 	ack_note text,

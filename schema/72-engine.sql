@@ -72,7 +72,6 @@ BEGIN
 	a.state := CASE WHEN a.fired_at IS NOT NULL THEN 'resolved' END;
 	a.resolved_at := p_now;
 	a.resolve_reason := p_reason;
-	a.evaluated_at := p_now;
 	RETURN a;
 END
 $$;
@@ -90,7 +89,6 @@ BEGIN
 	IF p_problem IN ('retired', 'rule') OR (p_problem = 'missing' AND a.missing >= 1) THEN
 		RETURN alert_ended(a, p_problem, p_now);
 	END IF;
-	a.evaluated_at := p_now;
 	IF p_problem = 'missing' THEN
 		a.missing := a.missing + 1;
 		RETURN a;
@@ -244,47 +242,51 @@ BEGIN
 END
 $$;
 
--- The subjects for which something may change: those that have an open alert, and those whose value or
--- policy raises one. All others cost no more than their value. Alerts of rules that are gone are in each
--- answer.
+-- The subjects for which something may change: those that have an open alert, and those whose value or policy
+-- raises one. All others cost no more than their value. Alerts of rules that are gone are in each answer.
 CREATE OR REPLACE FUNCTION rule_hits(p_rules alert_rules[], p_at timestamptz)
 RETURNS TABLE (rule alert_rules, subject jsonb, key uuid, value float8, problem text, old alerts)
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_patched CONSTANT uuid[] := ARRAY(SELECT DISTINCT rule_id FROM rule_patches);
+	v_rules alert_rules[];
+	v_patches uuid[];
 BEGIN
+	SELECT array_agg(x.rule), array_agg(x.patch_id) INTO v_rules, v_patches
+		FROM unnest(p_rules) r, rule_variants(r) x;
 	RETURN QUERY
-	WITH variant AS MATERIALIZED (SELECT x.* FROM unnest(p_rules) r, rule_variants(r) x),
-	open AS MATERIALIZED (SELECT a FROM alerts a WHERE a.state <> 'resolved'),
-	hit AS MATERIALIZED (SELECT x.rule, x.patch_id, v.subject, v.value, v.problem, o.a AS old
-		FROM variant x CROSS JOIN LATERAL rule_values(x.rule, p_at) v
-		LEFT JOIN open o ON (o.a).rule_id = (x.rule).rule_id AND (o.a).subject = v.subject
-		WHERE (o.a).alert_id IS NOT NULL OR beyond(v.value, (x.rule).op, (x.rule).warning)
-			OR beyond(v.value, (x.rule).op, (x.rule).critical)
-			OR v.value IS NULL AND policy_of(x.rule, v.problem) IN ('alert', 'own'))
-	SELECT h.rule, h.subject, md5(h.subject::text)::uuid, h.value,
-		CASE WHEN (h.rule).is_active THEN h.problem ELSE 'rule' END, h.old
-	FROM hit h
-	WHERE h.patch_id IS NOT DISTINCT FROM patch_of((h.rule).rule_id, h.subject)
+	WITH open AS MATERIALIZED (SELECT a FROM alerts a WHERE a.state <> 'resolved'),
+	value AS MATERIALIZED (SELECT v.*, v_rules[v.place] AS r, v_patches[v.place] AS patch
+		FROM relevant_values(v_rules, p_at) v),
+	hit AS MATERIALIZED (SELECT v.r, v.subject, v.value, CASE WHEN (v.r).is_active THEN v.problem
+				ELSE 'rule' END AS problem, o.a
+		FROM value v LEFT JOIN open o ON (o.a).rule_id = (v.r).rule_id AND (o.a).subject = v.subject
+		WHERE NOT (v.r).rule_id = ANY (v_patched)
+			OR v.patch IS NOT DISTINCT FROM patch_of((v.r).rule_id, v.subject))
+	SELECT h.r, h.subject, md5(h.subject::text)::uuid, h.value, h.problem, h.a FROM hit h
 	UNION ALL
-	SELECT r, (o.a).subject, (o.a).subject_key, NULL, 'missing', o.a
-	FROM open o JOIN unnest(p_rules) r ON r.rule_id = (o.a).rule_id
-	WHERE NOT EXISTS (SELECT FROM hit h WHERE (h.old).alert_id = (o.a).alert_id)
-	UNION ALL
-	SELECT r, (o.a).subject, (o.a).subject_key, NULL, 'rule', o.a
+	SELECT r, (o.a).subject, (o.a).subject_key, NULL, CASE WHEN r.is_active THEN 'missing' ELSE 'rule' END,
+		o.a
 	FROM open o LEFT JOIN alert_rules r ON r.rule_id = (o.a).rule_id
-	WHERE r.is_active IS NOT TRUE;
+	WHERE (r.is_active IS NOT TRUE OR r.rule_id IN (SELECT (u).rule_id FROM unnest(p_rules) u))
+		AND NOT EXISTS (SELECT FROM hit h WHERE (h.a).alert_id = (o.a).alert_id);
 END
 $$;
 
 -- Evaluates rules at one time, and writes the alerts and their changes. Returns how many changed. What
 -- people said of an alert meanwhile is not touched.
 CREATE OR REPLACE FUNCTION judge(p_rules alert_rules[], p_at timestamptz) RETURNS bigint
-LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_changes bigint;
+BEGIN
 	WITH step AS MATERIALIZED (
-		SELECT h.rule, h.old, alert_step(coalesce(h.old, new_alert((h.rule).rule_id, h.key, h.subject,
-				p_at)), h.value, CASE WHEN r.server IS NULL THEN h.problem ELSE 'retired' END,
-				h.rule, p_at) AS new
-		FROM rule_hits(p_rules, p_at) h LEFT JOIN retired_servers(p_at) r
-			ON r.server = h.subject->>'server'),
+		SELECT h.rule, h.old, n.new, alert_labels(n.new, h.rule) AS labels
+		FROM rule_hits(p_rules, p_at) h
+		LEFT JOIN retired_servers(p_at) r ON r.server = h.subject->>'server'
+		CROSS JOIN LATERAL (SELECT alert_step(
+			coalesce(h.old, new_alert((h.rule).rule_id, h.key, h.subject, p_at)), h.value,
+			CASE WHEN r.server IS NULL THEN h.problem ELSE 'retired' END, h.rule, p_at)) n(new)),
 	ended AS (DELETE FROM alerts a USING step s
 		WHERE a.alert_id = (s.old).alert_id AND (s.new).state IS NULL),
 	written AS (
@@ -293,12 +295,13 @@ LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
 			critical_fires, critical_clear_since, fired_at, resolved_at, resolve_reason, value,
 			threshold, problem, last_levels, missing, evaluated_at)
 		SELECT (new).alert_id, (new).rule_id, (new).subject_key, (new).subject,
-			alert_labels(new, rule), (new).state, (new).severity, (new).active_since,
+			labels, (new).state, (new).severity, (new).active_since,
 			(new).warning_since, (new).warning_fires, (new).warning_clear_since,
 			(new).critical_since, (new).critical_fires, (new).critical_clear_since,
 			(new).fired_at, (new).resolved_at, (new).resolve_reason, (new).value,
 			(new).threshold, (new).problem, (new).last_levels, (new).missing, p_at
 		FROM step WHERE (new).state IS NOT NULL
+			AND (old IS DISTINCT FROM new OR (old).labels IS DISTINCT FROM labels)
 		ON CONFLICT (alert_id) DO UPDATE SET (labels, state, severity, active_since, warning_since,
 			warning_fires, warning_clear_since, critical_since, critical_fires,
 			critical_clear_since, fired_at, resolved_at, resolve_reason, value, threshold,
@@ -318,7 +321,9 @@ LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
 			OR (old).severity IS DISTINCT FROM (new).severity AND (new).state IS NOT NULL
 		ORDER BY (new).rule_id, (new).subject_key
 		RETURNING 1)
-	SELECT count(*) FROM changed
+	SELECT count(*) INTO v_changes FROM changed;
+	RETURN v_changes;
+END
 $$;
 
 -- ---- the clock -----------------------------------------------------------------------------------------

@@ -13,20 +13,25 @@ from psycopg2.extras import Json, execute_values
 TOP = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("OBSERV_BUILD", TOP / "build"))
 DAY_S = 86400
-# Where time starts: a multiple of each interval, far from the partitions of today.
+# Where time starts: far from the partitions of today.
 START_S = int(datetime.datetime(2030, 1, 1, tzinfo=datetime.timezone.utc).timestamp())
-METRIC = "load_avg_1m"          # a metric of any size
+JUST_BEFORE_S = 0.000001
+STEP_INTERVALS = 100            # evaluations in one call
+# Cases that are replayed together have a metric each, so that their rules don't see the others' servers.
+METRICS = """cpu_percent memory_percent memory_mb disk_percent disk_gb load_avg_1m load_avg_5m load_avg_15m
+    cpu_user_percent cpu_system_percent cpu_iowait_percent cpu_steal_percent memory_total_mb swap_percent swap_mb
+    disk_total_gb inode_percent net_rx_bytes_per_s net_tx_bytes_per_s disk_read_bytes_per_s
+    disk_write_bytes_per_s tcp_connections psi_cpu_percent psi_memory_percent psi_io_percent processes""".split()
 
 
 class Engine:
-    """A database with schema.sql. A case asks for rule(), samples() and run(), and then for states()."""
+    """A database with schema.sql."""
 
     def __init__(self):
         (BUILD / "tests").mkdir(parents=True, exist_ok=True)
         self.folder = tempfile.mkdtemp(prefix="alerts.", dir=BUILD / "tests")
         os.chmod(self.folder, 0o755)
-        self.start_s = START_S          # of the present case
-        self.end_s = START_S
+        self.start_s = self.now_s = START_S
 
     def pg(self, *arguments):
         return subprocess.run([TOP / "scripts" / "pg", *arguments], check=True, text=True,
@@ -38,7 +43,7 @@ class Engine:
         self.db = psycopg2.connect(self.pg("url", self.folder, "observ_alerts"))
         self.db.autocommit = True
         self.cursor = self.db.cursor()
-        self.cursor.execute("SET timezone = 'UTC'")
+        self.query("SET timezone = 'UTC'")
         return self
 
     def __exit__(self, *_):
@@ -50,18 +55,20 @@ class Engine:
         self.cursor.execute(sql, arguments or None)
         return self.cursor.fetchall() if self.cursor.description else []
 
-    # ---- one case ------------------------------------------------------------------------------
-    def forget(self, interval_s=1):
-        """Empty tables, and a time that no earlier case has rows of."""
-        self.query("""DELETE FROM alert_rules; DELETE FROM alerts; DELETE FROM alert_changes;
-            DELETE FROM rule_patches; DELETE FROM agents; DELETE FROM servers""")
+    def insert(self, table, **values):
+        self.query(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({', '.join(['%s'] * len(values))})",
+                   *[Json(v) if isinstance(v, (dict, list)) else v for v in values.values()])
+
+    # ---- time ----------------------------------------------------------------------------------
+    def begin(self, interval_s=1):
+        """Empty tables, and a second 0 that is a time of each rule and that no earlier rows reach."""
+        self.query("""DELETE FROM alert_rules; DELETE FROM rule_patches; DELETE FROM alerts;
+            DELETE FROM alert_changes; DELETE FROM agents; DELETE FROM servers""")
         self.policy(catch_up_s=30 * DAY_S, settle_s=0)
-        self.start_s = -(-(self.end_s + 2 * DAY_S) // DAY_S) * DAY_S
-        while self.start_s % interval_s:
-            self.start_s += DAY_S - self.start_s % DAY_S % interval_s
-        self.end_s = self.start_s
+        step_s = DAY_S if DAY_S % interval_s == 0 else interval_s
+        self.start_s = -(-(self.now_s + 2 * DAY_S) // step_s) * step_s
         self.query("UPDATE alert_clock SET evaluated_until = %s, away_since = NULL, away_until = NULL",
-                   self.at(-0.000001))
+                   self.at(-JUST_BEFORE_S))
 
     def at(self, case_s):
         return datetime.datetime.fromtimestamp(self.start_s + case_s, datetime.timezone.utc)
@@ -69,43 +76,95 @@ class Engine:
     def policy(self, **values):
         self.query("UPDATE alert_policy SET " + ", ".join(f"{k} = {int(v)}" for k, v in values.items()))
 
-    def insert(self, table, **values):
-        names = ", ".join(values)
-        self.query(f"INSERT INTO {table} ({names}) VALUES ({', '.join(['%s'] * len(values))})",
-                   *[Json(v) if isinstance(v, (dict, list)) else v for v in values.values()])
-
-    def rule(self, **values):
-        """A row of alert_rules; returns its id."""
-        rule_id = str(uuid.uuid4())
-        self.insert("alert_rules", **{"rule_id": rule_id, "name": f"r-{rule_id}", "kind": "threshold",
-                                      "metric": METRIC, "no_data": "ok"} | values)
-        return rule_id
-
-    def agent(self, server, app="shop"):
-        self.insert("agents", vps_name=server, app_name=app, epoch=1, interval_s=60,
-                    first_seen_at=self.at(-DAY_S), last_seen_at=self.at(0))
-
-    def samples(self, server, rows, app="shop", metric=METRIC):
-        """Rows of (seconds, value or None), written when they were measured."""
-        execute_values(self.cursor, f'INSERT INTO vps_metrics ("timestamp", received_at, vps_name, app_name, '
-                       f'{metric}) VALUES %s', [(self.at(t), self.at(t), server, app, v) for t, v in rows])
-
     def run(self, until_s):
         """Evaluate each rule at each of its times since the last run, up to this one."""
-        self.end_s = max(self.end_s, self.start_s + until_s)
+        self.now_s = max(self.now_s, self.start_s + int(until_s) + 1)
         return self.query("SELECT evaluate_alerts(%s)", self.at(until_s))[0][0]
 
-    def states(self, rule_id, server):
-        """A function of seconds: the state of an alert. No server: the subject is {}."""
-        changes = self.query("""SELECT extract(epoch FROM c.at)::float8, to_state FROM alert_changes c
+    def run_in_steps(self, from_s, until_s, step_s):
+        """The same in several calls: of one that takes long the dead rows would stay."""
+        for at_s in range(int(from_s) + step_s, int(until_s), step_s):
+            self.run(at_s)
+        return self.run(until_s)
+
+
+class Case:
+    """A case's part of the engine: servers, a metric and a time of its own.
+
+    It says what there is at the start, when() something happens, and until when it lasts. Its check() is
+    called after that.
+    """
+
+    def __init__(self, engine, number):
+        self.engine = engine
+        self.prefix = f"case{number}-"
+        self.metric = METRICS[number % len(METRICS)]
+        self.rules = []
+        self.events = []
+        self.until_s = 0
+
+    def server(self, subject):
+        return self.prefix + subject
+
+    def rule(self, **values):
+        """A row of alert_rules for the case's servers; returns its id."""
+        rule_id = str(uuid.uuid4())
+        self.engine.insert("alert_rules", **{
+            "rule_id": rule_id, "name": f"r-{rule_id}", "kind": "threshold", "metric": self.metric,
+            "match": [{"label": "server", "op": "=~", "value": self.prefix + ".*"}], "no_data": "ok"} | values)
+        self.rules.append(rule_id)
+        return rule_id
+
+    def agent(self, subject, app="shop"):
+        self.engine.insert("agents", vps_name=self.server(subject), app_name=app, epoch=1, interval_s=60,
+                           first_seen_at=self.engine.at(-DAY_S), last_seen_at=self.engine.at(0))
+
+    def samples(self, subject, rows, app="shop", late_s=0):
+        """Rows of (seconds, value or None) that arrived so long after they were measured."""
+        at = self.engine.at
+        execute_values(self.engine.cursor, f'INSERT INTO vps_metrics ("timestamp", received_at, vps_name, '
+                       f'app_name, {self.metric}) VALUES %s',
+                       [(at(t), at(t + late_s), self.server(subject), app, v) for t, v in rows])
+
+    def when(self, at_s, action):
+        """Call action before the evaluation at this time."""
+        self.events.append((at_s, action))
+
+    def states(self, rule_id, subject):
+        """A function of seconds: the state of an alert. subject '': of the rule as a whole."""
+        changes = self.engine.query("""SELECT extract(epoch FROM c.at)::float8, to_state FROM alert_changes c
             WHERE rule_id = %s AND subject_key = md5(%s::jsonb::text)::uuid ORDER BY c.at, c.id""",
-                             rule_id, Json({"server": server} if server else {}))
+                                    rule_id, Json({"server": self.server(subject)} if subject else {}))
 
         def state(case_s):
             state = "inactive"
             for at_s, to_state in changes:
-                if at_s > self.start_s + case_s:
+                if at_s > self.engine.start_s + case_s:
                     break
                 state = to_state
             return "inactive" if state == "resolved" else state
         return state
+
+
+def replay_together(engine, setups):
+    """Replay cases on one line of time. setups: functions of a Case that return its check, and interval_s.
+
+    Returns for each what is wrong, as sentences.
+    """
+    engine.begin(setups[0][1])
+    cases = [Case(engine, n) for n in range(len(setups))]
+    checks = [set_up(case) for case, (set_up, _) in zip(cases, setups)]
+    events = [(at_s, 0, n, action) for n, case in enumerate(cases) for at_s, action in case.events]
+    events += [(case.until_s, 1, n, None) for n, case in enumerate(cases)]
+    found = [[] for _ in cases]
+    now_s = 0
+    for at_s, ends, n, action in sorted(events, key=lambda e: e[:2]):
+        engine.run_in_steps(now_s, at_s if ends else at_s - JUST_BEFORE_S, STEP_INTERVALS * setups[0][1])
+        now_s = at_s
+        if ends:
+            found[n] = list(checks[n]())
+            engine.query("DELETE FROM alert_rules WHERE rule_id = ANY (%s::uuid[])", cases[n].rules)
+            engine.query("DELETE FROM agents WHERE starts_with(vps_name, %s)", cases[n].prefix)
+        else:
+            action()
+    return found

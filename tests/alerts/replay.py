@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Replay cases of alert rules on the engine's own functions.
 
     tests/alerts/replay.py FILE...       "passed N of M" last; the exit status is 1 if a case fails
@@ -8,37 +8,66 @@ A file is a JSON array of cases (cases/README.md). Each case becomes a rule and 
 in a private PostgreSQL with schema.sql. evaluate_alerts() then runs over its time, and alert_changes is
 compared with what the case expects. Time is a parameter: nothing sleeps. No case is known by its name.
 """
+import functools
+import itertools
 import json
 import sys
 from pathlib import Path
 
-TOP = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(TOP / "tests" / "alerts"))
-import clock_cases      # noqa: E402
-import grid_cases       # noqa: E402
-import notify_cases     # noqa: E402
-from engine import Engine       # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import clock_cases              # noqa: E402
+import grid_cases               # noqa: E402
+import notify_cases             # noqa: E402
+from engine import METRICS, Engine, replay_together         # noqa: E402
 
+# Of each kind what replays a case, and how: `together` with others of the same interval, `alone` because it
+# needs the whole engine, or `asked`: a question to one function.
 KINDS = {
-    "threshold": grid_cases.threshold,
-    "hysteresis": grid_cases.threshold,
-    "rule_change": grid_cases.threshold,
-    "chained": grid_cases.chained,
-    "restart": grid_cases.restart,
-    "cron": clock_cases.cron,
-    "window": clock_cases.window,
-    "dedup": notify_cases.dedup,
-    "script": notify_cases.script,
+    "threshold": (grid_cases.threshold, "together"),
+    "hysteresis": (grid_cases.threshold, "together"),
+    "rule_change": (grid_cases.threshold, "together"),
+    "chained": (grid_cases.chained, "together"),
+    "restart": (grid_cases.restart, "alone"),
+    "dedup": (notify_cases.dedup, "asked"),
+    "script": (notify_cases.script, "asked"),
+    "cron": (clock_cases.cron, "asked"),
+    "window": (clock_cases.window, "asked"),
 }
 
 
-def replay(engine, case):
-    """What is wrong with the engine's answer, as sentences; none: the case passes."""
-    kind = KINDS.get(case.get("kind"))
-    if not kind:
-        return [f"kind {case.get('kind')!r} is not known; known are {', '.join(KINDS)}"]
-    engine.forget()
-    return list(kind(engine, case))
+def interval_of(row):
+    return row.get("interval_s", 60)
+
+
+def batches(rows):
+    """Rows of the same interval, and of a like length, in lists that are replayed together."""
+    def length(row):
+        return max((p.get("at_s", 0) for p in row.get("expect", []) if isinstance(p, dict)), default=0)
+
+    def key(n):
+        return interval_of(rows[n]), KINDS[rows[n]["kind"]][1], length(rows[n])
+
+    numbers = sorted((n for n, row in enumerate(rows) if row["kind"] in KINDS
+                      and KINDS[row["kind"]][1] != "asked"), key=key)
+    for (_, how), group in itertools.groupby(numbers, key=lambda n: key(n)[:2]):
+        group = list(group)
+        size = len(METRICS) if how == "together" else 1
+        for first in range(0, len(group), size):
+            yield group[first:first + size]
+
+
+def replay(engine, rows):
+    """Of each row what is wrong with the engine's answer, as sentences; none: the case passes."""
+    wrong = [[f"kind {row['kind']!r} is not known; known are {', '.join(KINDS)}"] for row in rows]
+    for n, row in enumerate(rows):
+        if row["kind"] in KINDS and KINDS[row["kind"]][1] == "asked":
+            wrong[n] = list(KINDS[row["kind"]][0](engine, row))
+    for numbers in batches(rows):
+        setups = [(functools.partial(KINDS[rows[n]["kind"]][0], row=rows[n]), interval_of(rows[n]))
+                  for n in numbers]
+        for n, sentences in zip(numbers, replay_together(engine, setups)):
+            wrong[n] = sentences
+    return wrong
 
 
 def main(arguments):
@@ -46,19 +75,17 @@ def main(arguments):
     files = [a for a in arguments if a != "-v"]
     if not files:
         sys.exit(__doc__)
-    cases = [(name, case) for name in files for case in json.loads(Path(name).read_text(encoding="utf-8"))]
-    passed = 0
+    rows = [dict(row, file=Path(name).name) for name in files
+            for row in json.loads(Path(name).read_text(encoding="utf-8"))]
     with Engine() as engine:
-        for name, case in cases:
-            wrong = replay(engine, case)
-            passed += not wrong
-            if verbose or wrong:
-                verdict = "FAILED" if wrong else "passed"
-                print(f"{verdict} {Path(name).name} {case.get('id')} {case.get('kind')}")
-            for sentence in wrong[:5]:
-                print(f"    {sentence}")
-    print(f"passed {passed} of {len(cases)}")
-    return passed != len(cases)
+        wrong = replay(engine, rows)
+    for row, sentences in zip(rows, wrong):
+        if verbose or sentences:
+            print(f"{'FAILED' if sentences else 'passed'} {row['file']} {row.get('id')} {row['kind']}")
+        for sentence in sentences[:5]:
+            print(f"    {sentence}")
+    print(f"passed {wrong.count([])} of {len(rows)}")
+    return wrong.count([]) != len(rows)
 
 
 if __name__ == "__main__":
