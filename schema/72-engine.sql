@@ -265,7 +265,8 @@ BEGIN
 			OR v.patch IS NOT DISTINCT FROM patch_of((v.r).rule_id, v.subject))
 	SELECT h.r, h.subject, md5(h.subject::text)::uuid, h.value, h.problem, h.a FROM hit h
 	UNION ALL
-	SELECT r, (o.a).subject, (o.a).subject_key, NULL, CASE WHEN r.is_active THEN 'missing' ELSE 'rule' END,
+	SELECT r, (o.a).subject, (o.a).subject_key, NULL,
+		CASE WHEN r.is_active THEN 'missing' ELSE 'rule' END,
 		o.a
 	FROM open o LEFT JOIN alert_rules r ON r.rule_id = (o.a).rule_id
 	WHERE (r.is_active IS NOT TRUE OR r.rule_id IN (SELECT (u).rule_id FROM unnest(p_rules) u))

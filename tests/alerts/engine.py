@@ -18,10 +18,13 @@ START_S = int(datetime.datetime(2030, 1, 1, tzinfo=datetime.timezone.utc).timest
 JUST_BEFORE_S = 0.000001
 STEP_INTERVALS = 100            # evaluations in one call
 # Cases that are replayed together have a metric each, so that their rules don't see the others' servers.
-METRICS = """cpu_percent memory_percent memory_mb disk_percent disk_gb load_avg_1m load_avg_5m load_avg_15m
-    cpu_user_percent cpu_system_percent cpu_iowait_percent cpu_steal_percent memory_total_mb swap_percent swap_mb
-    disk_total_gb inode_percent net_rx_bytes_per_s net_tx_bytes_per_s disk_read_bytes_per_s
-    disk_write_bytes_per_s tcp_connections psi_cpu_percent psi_memory_percent psi_io_percent processes""".split()
+METRICS = """
+    cpu_percent memory_percent memory_mb disk_percent disk_gb load_avg_1m load_avg_5m load_avg_15m
+    cpu_user_percent cpu_system_percent cpu_iowait_percent cpu_steal_percent memory_total_mb
+    swap_percent swap_mb disk_total_gb inode_percent net_rx_bytes_per_s net_tx_bytes_per_s
+    disk_read_bytes_per_s disk_write_bytes_per_s tcp_connections psi_cpu_percent psi_memory_percent
+    psi_io_percent processes
+""".split()
 
 
 class Engine:
@@ -111,7 +114,8 @@ class Case:
         rule_id = str(uuid.uuid4())
         self.engine.insert("alert_rules", **{
             "rule_id": rule_id, "name": f"r-{rule_id}", "kind": "threshold", "metric": self.metric,
-            "match": [{"label": "server", "op": "=~", "value": self.prefix + ".*"}], "no_data": "ok"} | values)
+            "match": [{"label": "server", "op": "=~", "value": self.prefix + ".*"}],
+            "no_data": "ok"} | values)
         self.rules.append(rule_id)
         return rule_id
 
@@ -130,11 +134,12 @@ class Case:
         """Call action before the evaluation at this time."""
         self.events.append((at_s, action))
 
-    def states(self, rule_id, subject):
+    def states(self, rule_id, subject, labels=None):
         """A function of seconds: the state of an alert. subject '': of the rule as a whole."""
+        labels = (labels or {}) | ({"server": self.server(subject)} if subject else {})
         changes = self.engine.query("""SELECT extract(epoch FROM c.at)::float8, to_state FROM alert_changes c
             WHERE rule_id = %s AND subject_key = md5(%s::jsonb::text)::uuid ORDER BY c.at, c.id""",
-                                    rule_id, Json({"server": self.server(subject)} if subject else {}))
+                                    rule_id, Json(labels))
 
         def state(case_s):
             state = "inactive"
@@ -164,7 +169,8 @@ def replay_together(engine, setups):
         if ends:
             found[n] = list(checks[n]())
             engine.query("DELETE FROM alert_rules WHERE rule_id = ANY (%s::uuid[])", cases[n].rules)
-            engine.query("DELETE FROM agents WHERE starts_with(vps_name, %s)", cases[n].prefix)
+            for table in "agents", "latest_checks":
+                engine.query(f"DELETE FROM {table} WHERE starts_with(vps_name, %s)", cases[n].prefix)
         else:
             action()
     return found

@@ -35,8 +35,9 @@ def set_up(case, row):
         case.samples(subject, rows_of(samples))
 
 
-def compare(case, rule_id, expect):
-    states = {s: case.states(rule_id, s) for s in {point["subject"] for point in expect}}
+def compare(case, rule_id, expect, labels=None):
+    """labels: of the subjects, beside their server."""
+    states = {s: case.states(rule_id, s, labels) for s in {point["subject"] for point in expect}}
     for point in expect:
         state = states[point["subject"]](point["at_s"])
         if state != point["state"]:
@@ -75,8 +76,8 @@ def restart(case, row):
     def come_back():
         case.engine.policy(catch_up_s=1, grace_s=away["grace_s"], tolerance_s=away["outage_tolerance_s"])
         case.engine.run(away["first_eval_after_s"])
-        since.update(seconds("SELECT subject->>'server', extract(epoch FROM active_since)::float8 FROM alerts "
-                             "WHERE state <> 'resolved'"))
+        since.update(seconds("""SELECT subject->>'server', extract(epoch FROM active_since)::float8
+            FROM alerts WHERE state <> 'resolved'"""))
         case.engine.policy(catch_up_s=30 * 86400)
 
     def check():

@@ -17,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import clock_cases              # noqa: E402
 import grid_cases               # noqa: E402
+import input_cases              # noqa: E402
 import notify_cases             # noqa: E402
 from engine import METRICS, Engine, replay_together         # noqa: E402
 
@@ -27,6 +28,9 @@ KINDS = {
     "hysteresis": (grid_cases.threshold, "together"),
     "rule_change": (grid_cases.threshold, "together"),
     "chained": (grid_cases.chained, "together"),
+    "count": (input_cases.count, "together"),
+    "nodata": (input_cases.inputs, "together"),
+    "missing": (input_cases.inputs, "together"),
     "restart": (grid_cases.restart, "alone"),
     "dedup": (notify_cases.dedup, "asked"),
     "script": (notify_cases.script, "asked"),

@@ -1,0 +1,60 @@
+"""Cases of what one evaluation after the other gave: count, nodata and missing."""
+import uuid
+
+from grid_cases import compare
+
+INTERVAL_S = 60
+URL = "http://127.0.0.1/"
+VALUES = {"normal": 0, "alerting": 1}
+ERROR = "the other side refused"
+
+
+def expected(row):
+    return [{"subject": "", "at_s": n * INTERVAL_S, "state": state} for n, state in enumerate(row["expect"])]
+
+
+def count(case, row):
+    """Results of a check, each at the time of an evaluation. What was before is results, too."""
+    rule, initial = row["rule"], row["initial"]
+    before = ["fail"] * (rule["fail_n"] if initial["state"] == "firing" else initial["fails"])
+    before += ["ok"] * (initial["oks"] if initial["state"] == "firing" else 0)
+    case.agent("h1")
+    case.engine.insert("latest_checks", vps_name=case.server("h1"), app_name="shop", url=URL,
+                       url_key=str(uuid.uuid4()), timestamp=case.engine.at(0), success=True,
+                       interval_s=INTERVAL_S)
+    for n, result in enumerate(before + row["inputs"]):
+        at = case.engine.at(n * INTERVAL_S)
+        case.engine.insert("health_checks", timestamp=at, received_at=at, vps_name=case.server("h1"),
+                           app_name="shop", url=URL, success=result == "ok", interval_s=INTERVAL_S)
+    rule_id = case.rule(kind="check", metric=None, op=">=", warning=rule["fail_n"], warning_clear=0,
+                        params={"of": rule["fail_n"], "recover": rule["recover_m"]})
+    case.until_s = (len(before) + len(row["inputs"]) - 1) * INTERVAL_S
+    points = [{"subject": "h1", "at_s": (len(before) + n) * INTERVAL_S, "state": state}
+              for n, state in enumerate(row["expect"])]
+    return lambda: compare(case, rule_id, points, {"app": "shop", "check": URL})
+
+
+def inputs(case, row):
+    """A rule whose answers come from outside, so that each of them can be anything."""
+    fields = {"kind": "promql", "metric": None, "match": [], "params": {"promql": "up == 0"}, "op": ">",
+              "warning": 0.5, "for_s": row["for_evals"] * INTERVAL_S, "lookback_s": INTERVAL_S // 2}
+    policies = {"no_data": row["policy"], "on_error": row["error_policy"]}
+    rule_id = case.rule(**fields | {k: v for k, v in policies.items() if v != "any"})
+    for n, given in enumerate(row["inputs"]):
+        answer = [{"subject": {}, "value": VALUES[given]}] if given in VALUES else []
+        if given == "missing":
+            answer = [{"subject": {"other": "subject"}, "value": 0}]
+        if given != "nodata":
+            case.engine.insert("external_answers", rule_id=rule_id, at=case.engine.at(n * INTERVAL_S),
+                               rows=answer, problem=ERROR if given == "error" else None)
+    case.until_s = (len(row["inputs"]) - 1) * INTERVAL_S
+
+    def check():
+        yield from compare(case, rule_id, expected(row))
+        if row.get("resolve_reason"):
+            reasons = [reason for reason, in case.engine.query("""SELECT reason FROM alert_changes
+                WHERE rule_id = %s AND to_state IN ('resolved', 'inactive')""", rule_id)]
+            ends = row["expect"].count("inactive") and row["expect"][0] != "inactive"
+            if ends and row["resolve_reason"] not in reasons:
+                yield f"the alert ended for {reasons}, expected {row['resolve_reason']}"
+    return check
