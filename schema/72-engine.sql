@@ -177,9 +177,15 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 			'needs a value of critical')
 		|| field_error(out_of_order(r.op, r.critical, r.warning), 'critical',
 			'must be worse than warning')
-		|| field_error(out_of_order(r.op, coalesce(r.critical_clear, r.critical),
-			coalesce(r.warning_clear, r.warning)), 'critical_clear',
-			'must not lie beyond warning_clear')
+		|| field_error(NOT coalesce(out_of_order(r.op, r.critical, r.warning), false)
+			AND out_of_order(r.op, coalesce(r.critical_clear, r.critical),
+				coalesce(r.warning_clear, r.warning)), 'critical_clear',
+			'must not be milder than warning_clear')
+		|| (SELECT coalesce(jsonb_agg(jsonb_build_object('field', name, 'message',
+				'must be a number')), '[]')
+			FROM (VALUES ('warning', r.warning), ('warning_clear', r.warning_clear),
+				('critical', r.critical), ('critical_clear', r.critical_clear)) v(name, level)
+			WHERE level IN ('NaN', 'Infinity', '-Infinity'))
 $$;
 
 -- A rule as it holds for its subjects, and for those that each of its patches matches.
@@ -198,9 +204,18 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	ORDER BY position, patch_id LIMIT 1
 $$;
 
--- Rules that count the alerts of another one come after it, in the same evaluation.
+-- The order of rules in one evaluation: the silence of the fleet comes first, since it says whether the
+-- others are judged, and rules that count the alerts of another one come last.
 CREATE OR REPLACE FUNCTION rule_rank(r alert_rules) RETURNS int
-LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN ((r).params ? 'of_rule')::int;
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN (r).kind = 'fleet_silent' THEN -1 WHEN (r).params ? 'of_rule' THEN 1 ELSE 0 END;
+
+-- Whether nothing arrives from anywhere: then the fault is ours.
+CREATE OR REPLACE FUNCTION fleet_is_silent() RETURNS boolean
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT EXISTS (SELECT FROM alerts JOIN alert_rules r USING (rule_id)
+		WHERE state = 'firing' AND r.kind = 'fleet_silent')
+$$;
 
 -- What matchers of routes and silences see of an alert.
 CREATE OR REPLACE FUNCTION alert_labels(a alerts, r alert_rules) RETURNS jsonb
@@ -242,8 +257,9 @@ BEGIN
 END
 $$;
 
--- The subjects for which something may change: those that have an open alert, and those whose value or policy
--- raises one. All others cost no more than their value. Alerts of rules that are gone are in each answer.
+-- The subjects for which something may change: those that have an open alert, and those whose value or
+-- policy raises one. All others cost no more than their value. Alerts of rules that are gone are in each
+-- answer.
 CREATE OR REPLACE FUNCTION rule_hits(p_rules alert_rules[], p_at timestamptz)
 RETURNS TABLE (rule alert_rules, subject jsonb, key uuid, value float8, problem text, old alerts)
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -335,12 +351,12 @@ RETURN date_bin(make_interval(secs => p_interval_s), p_at, timestamptz '1970-01-
 
 -- The rules to evaluate at each time after p_from, up to p_to, in order.
 CREATE OR REPLACE FUNCTION due_rules(p_from timestamptz, p_to timestamptz)
-RETURNS TABLE (at timestamptz, rules alert_rules[])
+RETURNS TABLE (at timestamptz, rank int, rules alert_rules[])
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT at, array_agg(r ORDER BY r.rule_id) FROM alert_rules r, LATERAL generate_series(
+	SELECT at, rule_rank(r), array_agg(r ORDER BY r.rule_id) FROM alert_rules r, LATERAL generate_series(
 		grid_before(p_from, r.interval_s) + make_interval(secs => r.interval_s), p_to,
 		make_interval(secs => r.interval_s)) at
-	WHERE r.is_active GROUP BY at, rule_rank(r) ORDER BY at, rule_rank(r)
+	WHERE r.is_active GROUP BY 1, 2 ORDER BY 1, 2
 $$;
 
 -- After an absence from p_down on: what waits goes on, or starts anew if it lasted too long. The next
@@ -379,6 +395,7 @@ DECLARE
 	v_took_ms float8;
 	v_changes bigint := 0;
 	v_rules int := 0;
+	v_silent boolean := fleet_is_silent();
 	v record;
 BEGIN
 	SELECT * INTO p FROM alert_policy;
@@ -390,8 +407,8 @@ BEGIN
 		v_from := p_now - interval '1 us';
 	END IF;
 	FOR v IN SELECT * FROM due_rules(v_from, p_now) LOOP
-		CONTINUE WHEN v.at < c.away_until;
-		IF c.away_until IS NOT NULL THEN
+		CONTINUE WHEN v.at < c.away_until AND NOT (v_silent AND v.rank < 0);
+		IF v.at >= c.away_until THEN
 			PERFORM restore_alerts(c.away_since, c.away_until);
 			c.away_since := NULL;
 			c.away_until := NULL;
@@ -399,6 +416,12 @@ BEGIN
 		PERFORM flush_groups(v.at);     -- messages up to then, before something changes
 		v_changes := v_changes + judge(v.rules, v.at);
 		v_rules := v_rules + cardinality(v.rules);
+		CONTINUE WHEN v.rank >= 0;
+		IF v_silent OR fleet_is_silent() THEN
+			v_silent := fleet_is_silent();
+			c.away_since := coalesce(c.away_since, v.at - interval '1 us');
+			c.away_until := v.at + make_interval(secs => p.settle_s);
+		END IF;
 	END LOOP;
 	IF EXISTS (SELECT FROM alerts a LEFT JOIN alert_rules r USING (rule_id)
 			WHERE a.state <> 'resolved' AND r.is_active IS NOT TRUE) THEN
