@@ -13,7 +13,7 @@ SITE = "https://status.example.com"
 PATHS = sorted({o.path for o in OPERATIONS})
 # Lists, and how many items each has at least.
 LISTS = {"/api/v1/servers": 5, "/v1/servers": 5, "/api/v1/agents": 5, "/api/v1/users": 3, "/api/v1/tokens": 3,
-         "/api/v1/audit": 3, "/api/v1/bootstrap-tokens": 3, "/api/v1/deploys": 3}
+         "/api/v1/audit": 3, "/api/v1/bootstrap-tokens": 3, "/api/v1/deploys": 3, "/api/v1/searches": 3}
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +24,8 @@ def database(cluster):
     it.query("UPDATE limit_policy SET burst = 100000")
     it.query("INSERT INTO deploys (timestamp, vps_name, app_name, release) SELECT '2026-11-30 06:00Z', "
              "'fra-1', 'shop', 'r' || n FROM generate_series(1, 3) n")
+    it.query("""INSERT INTO saved_searches (user_id, name, query) SELECT user_id, 's' || n, '{}' FROM users,
+        generate_series(1, 3) n WHERE email = 'admin@example.com'""")
     yield it
     it.drop()
 
