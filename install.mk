@@ -20,7 +20,7 @@ REAL_PATHS := s,/usr/bin/,$(bindir)/,g; s,/usr/libexec/observ,$(hubdir),g; s,/us
 put = sed -e '$(REAL_PATHS)' $(1) > $(BUILD)/put.$$$$ && \
       $(INSTALL) -m 644 $(BUILD)/put.$$$$ $(DESTDIR)$(2) && rm $(BUILD)/put.$$$$
 
-UNITS := fleet-hub.socket fleet-hub.service observ-maintain.service observ-maintain.timer
+UNITS := fleet-hub.socket fleet-hub.service fleet-watch.service observ-maintain.service observ-maintain.timer
 
 PAGES := \
   logcore/logcore.1 \
@@ -29,19 +29,20 @@ PAGES := \
   docs/observ-schema.7 \
   obs_agent/obs_agent.8 \
   fleet_hub/fleet_hub.8 \
-  fleet_hub/fleet_hub_admin.8
+  fleet_hub/fleet_hub_admin.8 \
+  fleet_watch/fleet_watch.8
 
 .PHONY: install
 install: ## to DESTDIR and prefix; the units to unitdir, obs-agent.service as obs-agent@.service
 install: all
 	$(Q)$(INSTALL) -m 755 -t $(DESTDIR)$(bindir) $(BUILD)/obs_agent/obs_agent $(BUILD)/logcore/logcore \
-	  $(BUILD)/fleet_hub/fleet_hub_admin
+	  $(BUILD)/fleet_hub/fleet_hub_admin $(BUILD)/fleet_watch/fleet_watch
 	$(Q)$(INSTALL) -m 755 -t $(DESTDIR)$(hubdir) $(BUILD)/fleet_hub/fleet_hub
 	$(Q)$(call put,templates/obs-agent.service,$(unitdir)/obs-agent@.service)
 	$(Q)$(foreach u,$(UNITS),$(call put,templates/$u,$(unitdir)/$u) && ):
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(prefix)/lib/sysusers.d templates/sysusers.d/*.conf
-	$(Q)[ -e $(DESTDIR)$(sysconfdir)/observ/hub.conf ] || \
-	  $(INSTALL) -m 600 -t $(DESTDIR)$(sysconfdir)/observ templates/hub.conf
+	$(Q)for f in hub.conf watch.conf; do [ -e $(DESTDIR)$(sysconfdir)/observ/$$f ] || \
+	  $(INSTALL) -m 600 -t $(DESTDIR)$(sysconfdir)/observ templates/$$f || exit 1; done
 	$(Q)$(INSTALL) -m 644 -t $(DESTDIR)$(datadir)/observ schema.sql templates/citus.sql \
 	  templates/observ-harden.sql templates/observ-maintain.cron templates/nginx-observ.conf \
 	  templates/obs_agent.schema.json

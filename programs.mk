@@ -133,6 +133,7 @@ WATCH := \
   channels/telegram \
   channels/webhook \
   deliver \
+  doctor \
   message \
   ping \
   transfer \

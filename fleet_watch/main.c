@@ -10,6 +10,7 @@
 #include "common/cleanup.h"
 #include "common/near.h"
 #include "common/pg/pg_tls.h"
+#include "doctor.h"
 #include "watch.h"
 #include "watch_conf.h"
 
@@ -18,6 +19,7 @@
 static const char usage[] =
 	"Usage: fleet_watch [--config FILE] [OPTION]\n"
 	"       fleet_watch test CHANNEL\n"
+	"       fleet_watch doctor\n"
 	"\n"
 	"Evaluates the rules of alerts and delivers the messages about them, by mail, Slack,\n"
 	"Telegram, ntfy, PagerDuty and webhooks. Several may run: one leads, the others stand by.\n"
@@ -31,13 +33,14 @@ static const char usage[] =
 	"  -h, --help        print this\n"
 	"\n"
 	"  test CHANNEL      send a test to a channel, by its name or id, and say what the peer answers\n"
+	"  doctor            find what keeps alerts from being evaluated and delivered\n"
 	"\n"
 	"Examples:\n"
 	"  fleet_watch --check-config\n"
 	"  fleet_watch test ops-mail\n"
 	"  systemctl enable --now fleet-watch\n";
 
-enum action { RUN, CHECK_CONFIG, PRINT_KEYS, PRINT_KINDS, TEST, VERSION, HELP };
+enum action { RUN, CHECK_CONFIG, PRINT_KEYS, PRINT_KINDS, TEST, DOCTOR, VERSION, HELP };
 
 static const struct option options[] = {
 	{ "config", required_argument, NULL, 'c' }, { "check-config", no_argument, NULL, 'k' },
@@ -49,7 +52,7 @@ static const struct option options[] = {
 static const struct {
 	const char *word;
 	enum action action;
-} commands[] = { { "test", TEST } };
+} commands[] = { { "test", TEST }, { "doctor", DOCTOR } };
 
 struct command {
 	enum action action;
@@ -83,8 +86,10 @@ static int parse_command(char **words, struct command *c)
 			c->action = commands[i].action;
 	if (!*words)
 		return 0;
-	if (c->action != TEST)
+	if (c->action != TEST && c->action != DOCTOR)
 		return unknown("unknown command ", *words);
+	if (c->action == DOCTOR)
+		return words[1] ? misuse("doctor takes no argument, not ", words[1], "") : 0;
 	c->run.test = words[1];
 	if (!words[1])
 		return misuse("test needs the name of a channel", "", "");
@@ -121,6 +126,8 @@ static int with_conf(const struct command *c)
 		fprintf(stderr, "fleet_watch: %s\n", e.msg);
 		return e.code == ENOMEM || e.code == EMFILE ? WATCH_FAILED : WATCH_CONFIG;
 	}
+	if (c->action == DOCTOR)
+		return doctor_run(&conf, stdout) ? WATCH_FAILED : WATCH_OK;
 	if (c->action != CHECK_CONFIG)
 		return watch_run(&c->run, &conf);
 	printf("%s: valid\n", c->config);

@@ -42,7 +42,8 @@ def test_everything_is_where_debian_has_it(usr):
                 "usr/share/man/man3/logcore_info.3",
                 "usr/share/doc/observ/README.md", "usr/share/observ/lighttpd-observ.conf",
                 "etc/systemd/system/observ-maintain.timer", "etc/systemd/system/fleet-hub.socket",
-                "etc/observ/hub.conf"}
+                "etc/observ/hub.conf", "etc/observ/watch.conf", "usr/bin/fleet_watch",
+                "etc/systemd/system/fleet-watch.service"}
     assert expected <= files
     assert {Path(f).parts[0] for f in files} == {"usr", "etc"}
     for name in files:
@@ -57,7 +58,7 @@ def test_uninstall_removes_what_install_put_there(tmp_path):
     (tmp_path / "usr/share/observ/mine").touch()
     make(f"BUILD={BUILD}", f"DESTDIR={tmp_path}", "prefix=/usr", "uninstall")
     assert ({str(f.relative_to(tmp_path)) for f in tmp_path.rglob("*") if not f.is_dir()}
-            == {"etc/observ/hub.conf", "usr/share/observ/mine"})
+            == {"etc/observ/hub.conf", "etc/observ/watch.conf", "usr/share/observ/mine"})
 
 
 # Each is a path in which a program would be installed somewhere else than it was asked to.
@@ -199,7 +200,7 @@ def test_a_change_of_flags_and_nothing_else_rebuilds(tmp_path):
 def test_make_links_nothing_again_where_nothing_changed():
     """A program that is linked again can't be run meanwhile: a web server that starts it answers 500."""
     programs = [BUILD / name for name in ("obs_agent/obs_agent", "fleet_hub/fleet_hub",
-                                          "fleet_hub/fleet_hub_admin")]
+                                          "fleet_hub/fleet_hub_admin", "fleet_watch/fleet_watch")]
     before = [program.stat().st_mtime_ns for program in programs]
     make(f"BUILD={BUILD}", "all")
     assert [program.stat().st_mtime_ns for program in programs] == before

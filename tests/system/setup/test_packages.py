@@ -65,8 +65,8 @@ def held(deb):
 
 # ---- the built packages ------------------------------------------------------------------------------
 
-def test_six_packages_are_built(built):
-    assert set(built) == {"obs-agent", "fleet-hub", "liblogcore0", "liblogcore-dev", "python3-logcore",
+def test_seven_packages_are_built(built):
+    assert set(built) == {"obs-agent", "fleet-hub", "fleet-watch", "liblogcore0", "liblogcore-dev", "python3-logcore",
                           "logcore"}
 
 
@@ -101,15 +101,17 @@ def test_make_install_installs_what_the_packages_hold(built, tmp_path):
         {re.sub(r"\.gz$", "", Path(p).name) for p in packed
          if p.startswith("usr/share/doc/")} - {"changelog", "copyright"}
     modes = {p: m for deb in built.values() for p, (m, _) in held(deb).items()}
-    assert modes["etc/observ/hub.conf"] == "-rw-------"
-    others = {m for p, m in modes.items() if p != "etc/observ/hub.conf"}
+    secret = ("etc/observ/hub.conf", "etc/observ/watch.conf")
+    assert {modes[p] for p in secret} == {"-rw-------"}
+    others = {m for p, m in modes.items() if p not in secret}
     assert others <= {"-rw-r--r--", "-rwxr-xr-x", "lrwxrwxrwx"}
 
 
 def test_programs_are_hardened(built, tmp_path):
     for package, program in [("obs-agent", "usr/bin/obs_agent"),
                              ("fleet-hub", "usr/libexec/observ/fleet_hub"),
-                             ("fleet-hub", "usr/bin/fleet_hub_admin"), ("logcore", "usr/bin/logcore")]:
+                             ("fleet-hub", "usr/bin/fleet_hub_admin"),
+                             ("fleet-watch", "usr/bin/fleet_watch"), ("logcore", "usr/bin/logcore")]:
         run("dpkg", "-x", built[package], tmp_path)
         headers = run("readelf", "-Wldh", tmp_path / program)
         assert ("DYN (Position-Independent Executable file)" in headers and "BIND_NOW" in headers
@@ -120,8 +122,8 @@ def test_programs_are_hardened(built, tmp_path):
 
 def test_each_program_unit_and_file_format_has_a_manual_page(built):
     pages = {Path(p).name for deb in built.values() for p in held(deb) if "/man/" in p}
-    assert {"obs_agent.8", "obs_agent.yml.5", "fleet_hub.8", "fleet_hub_admin.8", "observ-schema.7",
-            "logcore.1", "logcore.3"} <= pages
+    assert {"obs_agent.8", "obs_agent.yml.5", "fleet_hub.8", "fleet_hub_admin.8", "fleet_watch.8",
+            "observ-schema.7", "logcore.1", "logcore.3"} <= pages
     for unit in (TOP / "templates").glob("*.service"):
         named = re.findall(r"man:([\w.-]+)\((\d)\)", unit.read_text())
         assert named and {f"{name}.{section}" for name, section in named} <= pages

@@ -15,6 +15,7 @@ from machine import NOT_POSSIBLE, NSPAWN, booted, make_install
 
 HELPERS = Path(__file__).parents[1]
 AGENT, HUB, MAINTAIN = "obs-agent@prisoner.service", "fleet-hub.service", "observ-maintain.service"
+WATCH = "fleet-watch.service"
 
 # What must fail in every unit.
 OUT = ["write=/etc/attack", "write=/usr/bin/attack", "write=/opt/attack", "write=/var/lib/attack",
@@ -115,7 +116,7 @@ def test_outside_of_the_sandbox_the_same_attempts_succeed(machine):
         (machine.tree / made).unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize("unit", [AGENT, HUB, MAINTAIN])
+@pytest.mark.parametrize("unit", [AGENT, HUB, WATCH, MAINTAIN])
 def test_the_sandbox_refuses_every_attempt(machine, unit):
     controllers = machine.run("cat", "/sys/fs/cgroup/cgroup.controllers", check=False).stdout.split()
     mine = ["run_copy=/var/lib/obs-agent/prisoner/copy",
@@ -249,7 +250,7 @@ def test_systemd_257_accepts_the_units_and_drop_ins(tmp_path):
     assert made.returncode == 0, made.stderr
     make_install(tree)
     shutil.copy(tree / "bin/true", tree / "usr/bin/psql")
-    units = ["fleet-hub.service", "fleet-hub.socket", "observ-maintain.service", "observ-maintain.timer",
+    units = ["fleet-hub.service", "fleet-hub.socket", "fleet-watch.service", "observ-maintain.service", "observ-maintain.timer",
              "obs-agent@plain.service"]
     for drop_in in (TOP / "templates/drop-ins").glob("*.conf"):
         units.append(f"obs-agent@{drop_in.stem}.service")
