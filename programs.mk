@@ -133,10 +133,10 @@ WATCH := \
   channels/telegram \
   channels/webhook \
   deliver \
-  doctor \
   message \
   ping \
   transfer \
   watch \
   watch_conf \
-  watch_db
+  watch_db \
+  watch_doctor

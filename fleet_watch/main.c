@@ -10,7 +10,7 @@
 #include "common/cleanup.h"
 #include "common/near.h"
 #include "common/pg/pg_tls.h"
-#include "doctor.h"
+#include "watch_doctor.h"
 #include "watch.h"
 #include "watch_conf.h"
 
@@ -127,7 +127,7 @@ static int with_conf(const struct command *c)
 		return e.code == ENOMEM || e.code == EMFILE ? WATCH_FAILED : WATCH_CONFIG;
 	}
 	if (c->action == DOCTOR)
-		return doctor_run(&conf, stdout) ? WATCH_FAILED : WATCH_OK;
+		return watch_doctor(&conf, stdout) ? WATCH_FAILED : WATCH_OK;
 	if (c->action != CHECK_CONFIG)
 		return watch_run(&c->run, &conf);
 	printf("%s: valid\n", c->config);

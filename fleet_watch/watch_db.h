@@ -2,8 +2,8 @@
  * watch_db.h - the watcher's connection to the database: questions in their order, on the loop.
  *
  * Owns connecting, with back-off, and the queue of questions. Promises never to block, that each question
- * gets one answer, and that a connection which stays silent is given up. After a loss nothing is asked again: the
- * answer says so, and up() tells when the next connection is there. Leaves out what is asked.
+ * gets one answer, and that a connection which stays silent is given up. After a loss nothing is asked again:
+ * the answer says so, and up() tells when the next connection is there. Leaves out what is asked.
  */
 #ifndef FLEET_WATCH_DB_H
 #define FLEET_WATCH_DB_H

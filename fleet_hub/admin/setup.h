@@ -32,7 +32,8 @@ struct setup {
 	bool database_only; /* no login, nothing outside the database */
 	bool root;          /* may write to /etc and start units */
 	bool systemd;
-	char hub_url[SETUP_URL_MAX]; /* what hub.conf gets; "": it has one already */
+	char hub_url[SETUP_URL_MAX];   /* what hub.conf gets; "": it has one already */
+	char watch_url[SETUP_URL_MAX]; /* the same for watch.conf */
 	char maintain_password[128]; /* of the login observ-maintain, where it is new; "": it needs none */
 };
 

@@ -190,16 +190,19 @@ static int take_logins(struct setup *s, char *rows, struct err *e)
 
 	while ((row = strsep(&rest, "\n")) && *row) {
 		const char *name = strsep(&row, " "), *password = strsep(&row, " ");
-		bool hub = strcmp(name, "fleet-hub") == 0, is_new = row && strcmp(row, "true") == 0;
+		char *url = strcmp(name, "fleet-hub") == 0     ? s->hub_url
+			    : strcmp(name, "fleet-watch") == 0 ? s->watch_url
+							       : NULL;
+		bool is_new = row && strcmp(row, "true") == 0;
 		char login[256];
 
 		setup_say("login %s: %s", name, is_new ? "made" : "there already");
 		if (s->url && !is_new)
 			continue;
 		snprintf(login, sizeof login, "%s%s%s", name, s->url ? ":" : "", s->url ? password : "");
-		if (hub && !setup_url(s->socket_url, login, s->database, s->hub_url))
+		if (url && !setup_url(s->socket_url, login, s->database, url))
 			return err_set(e, EINVAL, "the URL is too long");
-		if (!hub)
+		if (!url)
 			snprintf(s->maintain_password, sizeof s->maintain_password, "%s",
 				 s->url ? password : "");
 	}

@@ -20,6 +20,7 @@ EMBED(setup_nginx, "templates/nginx-observ.conf");
 EMBED(setup_lighttpd, "templates/lighttpd-observ.conf");
 
 #define HUB_CONF "/etc/observ/hub.conf"
+#define WATCH_CONF "/etc/observ/watch.conf"
 #define MAINTAIN_ENV "/etc/observ/maintain.env"
 #define MAINTAIN_PASSWORD "/etc/credstore/observ-maintain.pgpass"
 #define TEMPLATE_PORT ":8080"
@@ -48,9 +49,9 @@ static int write_file(const char *path, mode_t mode, struct text content, struct
 
 /* ---- where the database is --------------------------------------------------------------- */
 
-static bool names_database(void)
+static bool names_database(const char *path)
 {
-	CLEANUP(fclose_p) FILE *file = fopen(HUB_CONF, "re");
+	CLEANUP(fclose_p) FILE *file = fopen(path, "re");
 	char line[SETUP_URL_MAX];
 
 	while (file && fgets(line, sizeof line, file)) {
@@ -62,27 +63,28 @@ static bool names_database(void)
 	return false;
 }
 
-static int write_hub_conf(const struct setup *s, struct err *e)
+/* `url`: "" if the login was there already. */
+static int write_conf(const char *path, const char *program, const char *unit, const char *url, struct err *e)
 {
 	char text[SETUP_URL_MAX + 256];
 
-	if (names_database()) {
-		setup_say(HUB_CONF ": names a database already, stays as it is");
+	if (names_database(path)) {
+		setup_say("%s: names a database already, stays as it is", path);
 		return 0;
 	}
-	if (!*s->hub_url)
+	if (!*url)
 		return err_set(e, EEXIST,
-			       "the login fleet-hub exists already and " HUB_CONF
-			       " has not its password; ALTER ROLE "
-			       "\"fleet-hub\" PASSWORD '...', and write the URL with it into " HUB_CONF);
+			       "the login %s exists already and %s has not its password; ALTER ROLE "
+			       "\"%s\" PASSWORD '...', and write the URL with it into %s",
+			       unit, path, unit, path);
 	if (mkdir("/etc/observ", 0755) < 0 && errno != EEXIST)
 		return err_set(e, errno, "/etc/observ can't be made: %s", strerror(errno));
 	snprintf(text, sizeof text,
-		 "# Where the hub's database is; fleet_hub(8). After a change: systemctl restart fleet-hub\n"
+		 "# Where the database is; %s(8). After a change: systemctl restart %s\n"
 		 "database_url = %s\n",
-		 s->hub_url);
-	setup_say(HUB_CONF ": written");
-	return write_file(HUB_CONF, 0600, text_of(text), e);
+		 program, unit, url);
+	setup_say("%s: written", path);
+	return write_file(path, 0600, text_of(text), e);
 }
 
 /* The timer's unit runs psql, which has not our rule of protection by itself. */
@@ -123,8 +125,10 @@ static int write_maintain(const struct setup *s, struct err *e)
 
 int setup_configure_hub(struct setup *s, struct err *e)
 {
-	int r = write_hub_conf(s, e);
+	int r = write_conf(HUB_CONF, "fleet_hub", "fleet-hub", s->hub_url, e);
 
+	if (r == 0 && command_exists("fleet_watch"))
+		r = write_conf(WATCH_CONF, "fleet_watch", "fleet-watch", s->watch_url, e);
 	return r < 0 ? r : write_maintain(s, e);
 }
 
@@ -135,6 +139,7 @@ int setup_start_units(struct setup *s, struct err *e)
 	const char *const enable[] = {
 		"systemctl", "-q", "enable", "--now", "fleet-hub.socket", "observ-maintain.timer", NULL
 	};
+	const char *const watch[] = { "systemctl", "-q", "enable", "--now", "fleet-watch.service", NULL };
 	const char *const restart[] = { "systemctl", "-q", "try-restart", "fleet-hub.service", NULL };
 	const char *const maintain[] = { "systemctl", "-q", "start", "observ-maintain.service", NULL };
 	int r;
@@ -146,12 +151,15 @@ int setup_start_units(struct setup *s, struct err *e)
 		return 0;
 	}
 	r = command_must(enable, e);
+	if (r == 0 && command_exists("fleet_watch"))
+		r = command_must(watch, e);
 	if (r == 0 && *s->hub_url)
 		r = command_must(restart, e);
 	if (r == 0 && command_must(maintain, e) < 0)
 		return err_set(e, EIO, "observ-maintain.service failed; see: journalctl -u observ-maintain");
 	if (r == 0)
-		setup_say("fleet-hub.socket, observ-maintain.timer: enabled");
+		setup_say("fleet-hub.socket, %sobserv-maintain.timer: enabled",
+			  command_exists("fleet_watch") ? "fleet-watch.service, " : "");
 	return r;
 }
 

@@ -4,7 +4,7 @@ WITH groups (name) AS (
 	       ('observ_enroll'), ('observ_bootstrap'), ('observ_roles'), ('observ_owner')
 ), logins (name) AS (
 	SELECT role FROM agent_roles UNION SELECT role FROM bootstrap_tokens
-	UNION SELECT rolname FROM pg_roles WHERE rolname IN ('fleet-hub', 'observ-maintain')
+	UNION SELECT rolname FROM pg_roles WHERE rolname IN ('fleet-hub', 'fleet-watch', 'observ-maintain')
 )
 SELECT json_build_object('database', quote_ident(current_database()),
 	'roles', (SELECT json_agg(quote_ident(name) ORDER BY rank, name) FROM (

@@ -1,12 +1,13 @@
 -- What the watcher's doctor looks at, as one row.
-SELECT EXISTS (SELECT FROM pg_proc WHERE pronamespace = 'observ'::regnamespace AND proname = 'take_notifications'
-		AND has_function_privilege(oid, 'EXECUTE')) AS may_take,
-	EXISTS (SELECT FROM pg_proc WHERE pronamespace = 'observ'::regnamespace AND proname = 'evaluate_alerts'
-		AND has_function_privilege(oid, 'EXECUTE')) AS may_evaluate,
+SELECT EXISTS (SELECT FROM pg_proc WHERE pronamespace = 'observ'::regnamespace
+		AND proname = 'take_notifications' AND has_function_privilege(oid, 'EXECUTE')) AS may_take,
+	EXISTS (SELECT FROM pg_proc WHERE pronamespace = 'observ'::regnamespace
+		AND proname = 'evaluate_alerts' AND has_function_privilege(oid, 'EXECUTE')) AS may_evaluate,
 	EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = 1868721011
 		AND objid = 2002874996 AND granted
 		AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS leads,
-	(SELECT extract(epoch FROM clock_timestamp() - evaluated_until)::bigint FROM observ.alert_clock) AS age_s,
+	(SELECT extract(epoch FROM clock_timestamp() - evaluated_until)::bigint
+		FROM observ.alert_clock) AS age_s,
 	(SELECT watcher FROM observ.alert_clock) AS watcher,
 	(SELECT string_agg(format('%s (%s)', name, disabled_reason), '; ' ORDER BY name) FROM observ.channels
 		WHERE disabled_at IS NOT NULL) AS disabled,

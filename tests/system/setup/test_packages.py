@@ -66,8 +66,8 @@ def held(deb):
 # ---- the built packages ------------------------------------------------------------------------------
 
 def test_seven_packages_are_built(built):
-    assert set(built) == {"obs-agent", "fleet-hub", "fleet-watch", "liblogcore0", "liblogcore-dev", "python3-logcore",
-                          "logcore"}
+    assert set(built) == {"obs-agent", "fleet-hub", "fleet-watch", "liblogcore0", "liblogcore-dev",
+                          "python3-logcore", "logcore"}
 
 
 def test_lintian_has_no_complaint(built):
@@ -157,7 +157,7 @@ def install(machine, debs, *packages):
                        "-q", "-y", "--no-install-recommends", "install", *names, timeout=120)
 
 
-OURS = ("obs-agent", "fleet-hub", "liblogcore0", "liblogcore-dev", "logcore")
+OURS = ("obs-agent", "fleet-hub", "fleet-watch", "liblogcore0", "liblogcore-dev", "logcore")
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +175,7 @@ def show(machine, unit, name):
 
 
 def test_the_installed_agent_waits_to_be_enabled(machine):
-    for unit in ("fleet-hub.socket", "fleet-hub.service", "observ-maintain.timer"):
+    for unit in ("fleet-hub.socket", "fleet-hub.service", "fleet-watch.service", "observ-maintain.timer"):
         assert show(machine, unit, "LoadState") == "loaded" and show(machine, unit,
                                                                      "ActiveState") == "inactive"
     assert machine.run("id", "-Gn", "obs-agent").stdout.strip() == "obs-agent"

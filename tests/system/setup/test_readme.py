@@ -160,7 +160,8 @@ def test_retention_timer_runs_and_hub_has_no_secret(walk):
     assert int(walk.ask("SELECT count(*) FROM job_runs")) > 0
     assert walk.run("stat", "-c", "%a %U", "/etc/observ/hub.conf").stdout.strip() == "600 root"
     assert walk.ask("SELECT count(*) FROM pg_authid WHERE rolpassword IS NOT NULL "
-                    "AND rolname IN ('fleet-hub', 'observ-maintain')") == "0"
+                    "AND rolname IN ('fleet-hub', 'fleet-watch', 'observ-maintain')") == "0"
+    assert walk.systemctl("is-active", "fleet-watch").stdout.strip() == "active"
 
 
 def test_admin_commands_need_no_su(walk):
@@ -206,8 +207,8 @@ def test_setup_after_a_purge_goes_on_where_it_was(walk):
     """A purge takes the programs' logins and configuration away, the database keeps the rows. The next
     setup gives this machine another password; one whose agent is writing keeps its own."""
     assert int(walk.ask("SELECT count(*) FROM vps_metrics WHERE app_name = 'my-app'")) > 0
-    walk.shell("apt-get -q -y purge fleet-hub obs-agent && apt-get -q -y install ./build/deb/*.deb",
-               timeout=240)
+    walk.shell("apt-get -q -y purge fleet-hub fleet-watch obs-agent && "
+               "apt-get -q -y install ./build/deb/*.deb", timeout=240)
     assert not (walk.tree / "etc/observ/hub.conf").read_text().count("\ndatabase_url")
     before = int(walk.ask("SELECT count(*) FROM vps_metrics WHERE app_name = 'my-app'"))
     said = walk.shell("fleet_hub_admin setup --app my-app", timeout=120).stdout
@@ -343,7 +344,7 @@ def test_setup_under_lighttpd(walk):
 
 
 def test_purged_hub_takes_its_site_along(walk):
-    walk.run("apt-get", "-q", "-y", "purge", "fleet-hub", "obs-agent", timeout=120)
+    walk.run("apt-get", "-q", "-y", "purge", "fleet-hub", "fleet-watch", "obs-agent", timeout=120)
     assert not [p for p in ("etc/lighttpd/conf-enabled/60-observ.conf",
                             "etc/lighttpd/conf-available/60-observ.conf",
                             "etc/nginx/sites-enabled/observ", "etc/nginx/sites-available/observ",

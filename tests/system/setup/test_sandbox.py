@@ -250,8 +250,8 @@ def test_systemd_257_accepts_the_units_and_drop_ins(tmp_path):
     assert made.returncode == 0, made.stderr
     make_install(tree)
     shutil.copy(tree / "bin/true", tree / "usr/bin/psql")
-    units = ["fleet-hub.service", "fleet-hub.socket", "fleet-watch.service", "observ-maintain.service", "observ-maintain.timer",
-             "obs-agent@plain.service"]
+    units = ["fleet-hub.service", "fleet-hub.socket", "fleet-watch.service", "observ-maintain.service",
+             "observ-maintain.timer", "obs-agent@plain.service"]
     for drop_in in (TOP / "templates/drop-ins").glob("*.conf"):
         units.append(f"obs-agent@{drop_in.stem}.service")
         folder = tree / f"etc/systemd/system/{units[-1]}.d"

@@ -1,4 +1,4 @@
-#include "doctor.h"
+#include "watch_doctor.h"
 
 #include <libpq-fe.h>
 #include <stdlib.h>
@@ -85,7 +85,7 @@ static void report_settings(const struct watch_conf *conf, struct doctor_report 
 			    "a dead-man's switch elsewhere");
 }
 
-int doctor_run(const struct watch_conf *conf, FILE *to)
+int watch_doctor(const struct watch_conf *conf, FILE *to)
 {
 	const struct pg_manner manner = { .application = "fleet_watch doctor",
 					  .timeout_s = TIMEOUT_S,
