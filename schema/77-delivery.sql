@@ -213,6 +213,11 @@ BEGIN
 	IF NOT FOUND THEN
 		RETURN;
 	END IF;
+	-- A chat of Telegram may have moved on the way.
+	UPDATE channels SET settings = settings || jsonb_build_object('chat_id', p_progress ->> 'chat_id'),
+			version = version + 1
+		WHERE channel_id = v_channel AND p_progress ? 'chat_id'
+			AND settings ->> 'chat_id' <> p_progress ->> 'chat_id';
 	SELECT failures INTO v_failures FROM channel_state WHERE channel_id = v_channel;
 	INSERT INTO channel_state (channel_id, sent_at, last_error, retry_at)
 		SELECT v_channel, p_now, p_note, p_now + make_interval(secs => k.gap_s)

@@ -126,6 +126,14 @@ int http_post_json(struct request *r, struct json_object *body, const char *url,
 	return ok ? http_header(r, e, "Content-Type: application/json; charset=utf-8") : no_memory(e);
 }
 
+/* Bytes of the lines that fit: a cut within a line may be within an entity. */
+static size_t whole_lines(const struct buf *b, size_t max)
+{
+	const char *end = memrchr(b->data, '\n', max);
+
+	return end ? (size_t)(end - b->data) : utf8_cut(b->data, b->len, max);
+}
+
 int http_text(const struct message *m, message_escape *escape, size_t max, struct buf *out, struct err *e)
 {
 	int r = message_text(m, escape, out, e);
@@ -135,7 +143,7 @@ int http_text(const struct message *m, message_escape *escape, size_t max, struc
 	while (out->len && out->data[out->len - 1] == '\n')
 		out->len--;
 	if (out->len > max) {
-		out->len = utf8_cut(out->data, out->len, max - strlen(CUT));
+		out->len = whole_lines(out, max - strlen(CUT));
 		buf_adds(out, CUT);
 	}
 	return buf_cstr(out) ? 0 : no_memory(e);
