@@ -133,6 +133,7 @@ WATCH := \
   channels/telegram \
   channels/webhook \
   deliver \
+  external \
   message \
   ping \
   transfer \

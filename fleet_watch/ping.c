@@ -45,6 +45,7 @@ void ping_send(struct ping *p)
 	if (p->transfer || !*p->conf->ping_url)
 		return;
 	request_init(&r);
+	r.trusted = true;
 	if (!buf_adds(&r.url, p->conf->ping_url)) {
 		request_free(&r);
 		return;

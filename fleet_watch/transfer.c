@@ -44,7 +44,11 @@ struct transfer {
 void request_init(struct request *r)
 {
 	*r = (struct request){
-		.url = BUF(URL_MAX), .body = BUF(BODY_MAX), .from = BUF(ADDRESS_MAX), .to = BUF(ADDRESS_MAX)
+		.url = BUF(URL_MAX),
+		.body = BUF(BODY_MAX),
+		.from = BUF(ADDRESS_MAX),
+		.to = BUF(ADDRESS_MAX),
+		.answer_max = CHANNEL_ANSWER_MAX,
 	};
 }
 
@@ -102,7 +106,7 @@ static size_t on_header(char *bytes, size_t size, size_t n, void *data)
 static size_t on_body(char *bytes, size_t size, size_t n, void *data)
 {
 	struct transfer *t = data;
-	size_t room = CHANNEL_ANSWER_MAX - t->body.len;
+	size_t room = t->request.answer_max - t->body.len;
 
 	n *= size;
 	t->enough = n > room || !buf_add(&t->body, bytes, n);
@@ -128,7 +132,9 @@ static curl_socket_t open_socket(void *data, curlsocktype purpose, struct curl_s
 	int fd;
 
 	(void)purpose;
-	if (address_is_metadata(&s->addr))
+	if (t->request.trusted)
+		;
+	else if (address_is_metadata(&s->addr))
 		t->stopped = "its address is one of cloud metadata or link-local";
 	else if (!t->may_be_local && address_is_this_machine(&s->addr))
 		t->stopped = "its address is this machine's own; allow that with local_peers in watch.conf";
@@ -233,6 +239,7 @@ static bool on_done(CURL *easy, CURLcode code, void *data)
 	struct transfer *t = data;
 	const char *why = t->stopped ? t->stopped : t->curl_says[0] ? t->curl_says : curl_easy_strerror(code);
 	struct answer a = { .retry_after_s = -1,
+			    .cut = t->enough,
 			    .command = t->command,
 			    .said = why,
 			    .body = { t->body.data ? t->body.data : "", t->body.len } };
@@ -367,7 +374,7 @@ struct transfer *transfer_start(struct curl_glue *glue, const struct watch_conf 
 	}
 	*t = (struct transfer){ .glue = glue,
 				.request = *r,
-				.body = BUF(CHANNEL_ANSWER_MAX),
+				.body = BUF(r->answer_max),
 				.done = done,
 				.data = data,
 				.easy = curl_easy_init() };

@@ -19,6 +19,7 @@
 #include "common/pg/pg_tls.h"
 #include "common/random.h"
 #include "deliver.h"
+#include "external.h"
 #include "ping.h"
 #include "watch_db.h"
 
@@ -49,6 +50,7 @@ struct watch {
 	struct curl_glue *glue;
 	struct watch_db *db;
 	struct deliver *deliver;
+	struct external *external;
 	struct ping *ping;
 	struct notify *notify;
 	char watcher[WATCHER_SIZE];
@@ -201,13 +203,20 @@ static void on_evaluated(void *data, const PGresult *r, bool lost, const struct 
 		flush(w);
 }
 
-static void evaluate(struct watch *w)
+static void on_external(void *data)
 {
+	struct watch *w = data;
 	const char *const params[] = { w->watcher };
 
-	w->slot = wall_us() / US_PER_S / w->conf->evaluate_every_s;
 	w->asked_us = mono_us();
 	ask(w, EVALUATE, sql_evaluate, 1, params, on_evaluated);
+}
+
+static void evaluate(struct watch *w)
+{
+	w->slot = wall_us() / US_PER_S / w->conf->evaluate_every_s;
+	w->asking[EVALUATE] = true;
+	external_ask(w->external);
 }
 
 /* ---- leading ------------------------------------------------------------------------------ */
@@ -423,6 +432,10 @@ static int start(struct watch *w, struct err *e)
 	r = curl_glue_new(w->loop, (int)w->conf->parallel + 1, &w->glue, e);
 	if (r == 0)
 		r = watch_db_new(w->loop, w->conf->database_url, w->log, &db_events, w, &w->db, e);
+	if (r == 0)
+		r = external_new(&(struct external_setup){ w->loop, w->glue, w->conf, w->db, w->log,
+							   on_external, w },
+				 &w->external, e);
 	if (r < 0)
 		return r;
 	w->deliver = deliver_new(
@@ -441,6 +454,7 @@ static void stop(struct watch *w)
 	notify_free(w->notify);
 	deliver_free(w->deliver);
 	ping_free(w->ping);
+	external_free(w->external);
 	watch_db_free(w->db);
 	if (!under_way)
 		curl_glue_free(w->glue);

@@ -1,4 +1,4 @@
-/* watch_doctor.h - fleet_watch doctor: what keeps alerts from being evaluated and delivered. May block for 10 s. */
+/* watch_doctor.h - fleet_watch doctor: what keeps alerts from evaluation and delivery. May block for 10 s. */
 #ifndef FLEET_WATCH_WATCH_DOCTOR_H
 #define FLEET_WATCH_WATCH_DOCTOR_H
 

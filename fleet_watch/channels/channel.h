@@ -30,12 +30,15 @@ struct request {
 	struct buf from, to;         /* "<address>" */
 	const char *user, *password; /* NULL: no login */
 	bool must_encrypt;           /* of mail: STARTTLS or smtps */
+	bool trusted;                /* the URL is watch.conf's own: it may lead anywhere */
+	size_t answer_max;           /* bytes of a body that are read */
 };
 
 /* What came back. `status` is HTTP's or SMTP's; 0: the peer gave none. */
 struct answer {
 	long status;
 	struct text body;     /* of HTTP */
+	bool cut;             /* the body was longer */
 	double retry_after_s; /* below 0: the peer asks for nothing */
 	const char *said;     /* libcurl's sentence, or SMTP's last line; "": it went well */
 	const char *command;  /* of SMTP: the last one; "." is the end of the text */

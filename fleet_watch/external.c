@@ -1,0 +1,322 @@
+#include "external.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <json-c/json.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/embed.h"
+#include "json_get.h"
+#include "transfer.h"
+
+EMBED(sql_questions, "fleet_watch/sql/questions.sql");
+EMBED(sql_answer, "fleet_watch/sql/answer.sql");
+EMBED(sql_read_only, "fleet_watch/sql/read_only.sql");
+EMBED(sql_select, "fleet_watch/sql/select.sql");
+
+enum {
+	WAIT_S = 5,         /* of an evaluation, for answers */
+	QUESTIONS_MAX = 64, /* under way at once; the others are asked at the next evaluation */
+	ANSWER_MAX = 4 * 1024 * 1024,
+	ID_SIZE = 40,
+	TIME_SIZE = 48,
+};
+
+/* In the order of questions.sql. */
+enum column { RULE, KIND, QUESTION, AT, EPOCH };
+
+struct question {
+	struct external *external;
+	struct question *next;
+	char rule[ID_SIZE], at[TIME_SIZE];
+	struct transfer *transfer; /* under way, or NULL */
+};
+
+struct external {
+	struct external_setup s;
+	struct watch_db *side; /* NULL until somebody has a SELECT */
+	sd_event_source *timer;
+	struct question *first;
+	size_t n;
+	bool waits; /* ready() is still to come */
+};
+
+static void ready(struct external *x)
+{
+	if (!x->waits)
+		return;
+	x->waits = false;
+	sd_event_source_set_enabled(x->timer, SD_EVENT_OFF);
+	x->s.ready(x->s.data);
+}
+
+static int on_timer(sd_event_source *s, uint64_t usec, void *data)
+{
+	(void)s;
+	(void)usec;
+	ready(data);
+	return 0;
+}
+
+/* ---- answers ------------------------------------------------------------------------------ */
+
+static void remove_question(struct question *q)
+{
+	struct external *x = q->external;
+
+	for (struct question **at = &x->first; *at; at = &(*at)->next)
+		if (*at == q) {
+			*at = q->next;
+			break;
+		}
+	x->n--;
+	transfer_cancel(q->transfer);
+	free(q);
+}
+
+static void on_written(void *data, const PGresult *r, bool lost, const struct err *e)
+{
+	struct question *q = data;
+	struct external *x = q->external;
+
+	if (!r && !lost)
+		logcore_error(x->s.log, "the database does not take an answer", logcore_kv("rule", q->rule),
+			      logcore_kv("error", e->msg));
+	remove_question(q);
+	if (!x->n)
+		ready(x);
+}
+
+/* Neither rows nor a problem: the question is asked again. */
+static void write_answer(struct question *q, const char *rows, const char *problem)
+{
+	const char *const params[] = { q->rule, q->at, rows, problem };
+
+	if (rows || problem)
+		watch_db_ask(q->external->s.db, sql_answer, 4, params, on_written, q);
+	else
+		on_written(q, NULL, true, NULL);
+}
+
+static void on_selected(void *data, const PGresult *r, bool lost, const struct err *e)
+{
+	struct question *q = data;
+
+	if (r && PQntuples(r) == 1)
+		write_answer(q, PQgetvalue(r, 0, 0), NULL);
+	else
+		write_answer(q, NULL, lost ? NULL : e->msg);
+}
+
+/* ---- Prometheus --------------------------------------------------------------------------- */
+
+static void add_row(struct json_object *rows, struct json_object *labels, struct json_object *sample)
+{
+	struct json_object *row = json_object_new_object();
+	struct json_object *value = json_length(sample) == 2 ? json_object_array_get_idx(sample, 1) : NULL;
+
+	json_object_object_add(row, "subject", labels ? json_object_get(labels) : json_object_new_object());
+	json_object_object_add(row, "value", json_object_get(value));
+	json_object_array_add(rows, row);
+}
+
+/* Rows of external_values(), of an instant vector or a scalar. NULL: it is neither. */
+static struct json_object *rows_of(struct json_object *answer)
+{
+	struct json_object *data = json_get(answer, "data"), *result = json_get(data, "result");
+	const char *type = json_text(data, "resultType");
+	struct json_object *rows = json_object_new_array();
+
+	if (strcmp(type, "scalar") == 0) {
+		add_row(rows, NULL, result);
+	} else if (strcmp(type, "vector") == 0) {
+		for (size_t i = 0; i < json_length(result); i++) {
+			struct json_object *series = json_object_array_get_idx(result, i);
+
+			add_row(rows, json_get(series, "metric"), json_get(series, "value"));
+		}
+	} else {
+		json_object_put(rows);
+		return NULL;
+	}
+	return rows;
+}
+
+static void on_prometheus(void *data, const struct answer *a)
+{
+	struct question *q = data;
+	struct json_tokener *t = json_tokener_new();
+	struct json_object *answer =
+		t && a->body.len ? json_tokener_parse_ex(t, a->body.s, (int)a->body.len) : NULL;
+	struct json_object *rows =
+		strcmp(json_text(answer, "status"), "success") == 0 ? rows_of(answer) : NULL;
+	const char *error = json_text(answer, "error");
+	char problem[ERR_MSG_MAX];
+
+	q->transfer = NULL;
+	if (!a->status)
+		snprintf(problem, sizeof problem, "Prometheus does not answer: %.400s", a->said);
+	else if (a->cut)
+		snprintf(problem, sizeof problem, "Prometheus' answer is larger than %d bytes", ANSWER_MAX);
+	else
+		snprintf(problem, sizeof problem, "Prometheus answered with status %ld%s%.400s", a->status,
+			 *error ? ": " : ", but neither a vector nor a scalar", error);
+	write_answer(q, rows ? json_object_to_json_string_ext(rows, JSON_C_TO_STRING_PLAIN) : NULL,
+		     rows ? NULL : problem);
+	json_object_put(rows);
+	json_object_put(answer);
+	json_tokener_free(t);
+}
+
+static int prometheus_request(const struct external *x, const char *query, const char *epoch,
+			      struct request *r, struct err *e)
+{
+	char *encoded = curl_easy_escape(NULL, query, 0);
+	bool ok = encoded && buf_addf(&r->url, "%s/api/v1/query", x->s.conf->prometheus_url) &&
+		  buf_addf(&r->body, "query=%s&time=%s&timeout=%ds", encoded, epoch, WAIT_S);
+
+	curl_free(encoded);
+	r->trusted = true;
+	r->answer_max = ANSWER_MAX;
+	return ok ? 0 : err_set(e, ENOMEM, "the query is too long");
+}
+
+static void ask_prometheus(struct question *q, const char *query, const char *epoch)
+{
+	struct external *x = q->external;
+	struct request r;
+	struct err e;
+
+	if (!*x->s.conf->prometheus_url) {
+		write_answer(q, NULL, "no Prometheus is configured: set prometheus_url in watch.conf");
+		return;
+	}
+	request_init(&r);
+	if (prometheus_request(x, query, epoch, &r, &e) < 0) {
+		request_free(&r);
+		write_answer(q, NULL, e.msg);
+		return;
+	}
+	q->transfer = transfer_start(x->s.glue, x->s.conf, &r, on_prometheus, q, &e);
+	if (!q->transfer)
+		write_answer(q, NULL, e.msg);
+}
+
+/* ---- the second connection ---------------------------------------------------------------- */
+
+static void on_limited(void *data, const PGresult *r, bool lost, const struct err *e)
+{
+	(void)data;
+	(void)r;
+	(void)lost;
+	(void)e;
+}
+
+static void on_side_up(void *data)
+{
+	struct external *x = data;
+
+	watch_db_ask(x->side, sql_read_only, 0, NULL, on_limited, x);
+}
+
+static void on_side_down(void *data, const struct err *e)
+{
+	(void)data;
+	(void)e; /* the first connection says so */
+}
+
+static void ask_database(struct question *q, const char *query)
+{
+	static const struct watch_db_events events = { on_side_up, on_side_down };
+	struct external *x = q->external;
+	struct err e;
+
+	if (!x->side &&
+	    watch_db_new(x->s.loop, x->s.conf->database_url, x->s.log, &events, x, &x->side, &e) < 0)
+		write_answer(q, NULL, e.msg);
+	else if (!watch_db_is_up(x->side))
+		write_answer(q, NULL, NULL);
+	else
+		watch_db_ask(x->side, sql_select, 1, &query, on_selected, q);
+}
+
+/* ---- questions ---------------------------------------------------------------------------- */
+
+static bool is_asked(const struct external *x, const char *rule)
+{
+	for (const struct question *q = x->first; q; q = q->next)
+		if (strcmp(q->rule, rule) == 0)
+			return true;
+	return false;
+}
+
+static void ask_one(struct external *x, const PGresult *r, int row)
+{
+	const char *rule = PQgetvalue(r, row, RULE), *query = PQgetvalue(r, row, QUESTION);
+	struct question *q = x->n < QUESTIONS_MAX && !is_asked(x, rule) ? calloc(1, sizeof *q) : NULL;
+
+	if (!q)
+		return; /* the next evaluation asks again */
+	*q = (struct question){ .external = x, .next = x->first };
+	snprintf(q->rule, sizeof q->rule, "%s", rule);
+	snprintf(q->at, sizeof q->at, "%s", PQgetvalue(r, row, AT));
+	x->first = q;
+	x->n++;
+	if (strcmp(PQgetvalue(r, row, KIND), "promql") == 0)
+		ask_prometheus(q, query, PQgetvalue(r, row, EPOCH));
+	else
+		ask_database(q, query);
+}
+
+static void on_questions(void *data, const PGresult *r, bool lost, const struct err *e)
+{
+	struct external *x = data;
+
+	if (!r && !lost)
+		logcore_error(x->s.log, "questions of rules can't be read", logcore_kv("error", e->msg));
+	for (int i = 0; r && i < PQntuples(r); i++)
+		ask_one(x, r, i);
+	if (!x->n)
+		ready(x);
+}
+
+void external_ask(struct external *x)
+{
+	x->waits = true;
+	sd_event_source_set_time_relative(x->timer, WAIT_S * US_PER_S);
+	sd_event_source_set_enabled(x->timer, SD_EVENT_ONESHOT);
+	watch_db_ask(x->s.db, sql_questions, 0, NULL, on_questions, x);
+}
+
+int external_new(const struct external_setup *s, struct external **ret, struct err *e)
+{
+	struct external *x = calloc(1, sizeof *x);
+	int r;
+
+	if (!x)
+		return err_set(e, ENOMEM, "out of memory");
+	x->s = *s;
+	r = sd_event_add_time_relative(s->loop, &x->timer, CLOCK_MONOTONIC, 0, 50 * US_PER_MS, on_timer, x);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(x->timer, SD_EVENT_OFF);
+	if (r < 0) {
+		external_free(x);
+		return err_set(e, -r, "cannot make a timer: %s", strerror(-r));
+	}
+	*ret = x;
+	return 0;
+}
+
+void external_free(struct external *x)
+{
+	if (!x)
+		return;
+	x->waits = false;
+	while (x->first)
+		remove_question(x->first);
+	watch_db_free(x->side);
+	sd_event_source_disable_unref(x->timer);
+	free(x);
+}

@@ -1,0 +1,2 @@
+-- $1 the query
+SELECT select_values($1)
