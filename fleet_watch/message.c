@@ -19,6 +19,7 @@ enum {
 	LINES_MAX = 3,  /* of the log, with an alert */
 	LINE_MAX = 500, /* bytes of each */
 	NAME_MAX_BYTES = 300,
+	SUMMARY_MAX = 4096,
 	WHERE_MAX = 400,
 };
 
@@ -166,14 +167,73 @@ static void shorten_lines(struct json_object *alert)
 	json_object_object_add(alert, "lines", shorter);
 }
 
+/* "CPU busy, web-1 shop": the rule, and the values of its subject, the server first. */
+static void add_name(struct json_object *alert)
+{
+	struct json_object *subject = json_get(alert, "subject");
+	const char *rule = json_text(alert, "rule"), *server = json_text(subject, "server");
+	CLEANUP(buf_free) struct buf out = BUF(2 * NAME_MAX_BYTES);
+	bool first = !*server;
+
+	buf_addf(&out, "%.*s%s%.*s", (int)utf8_cut(rule, strlen(rule), NAME_MAX_BYTES), rule,
+		 *server ? ", " : "", (int)utf8_cut(server, strlen(server), NAME_MAX_BYTES / 2), server);
+	if (json_object_is_type(subject, json_type_object)) {
+		json_object_object_foreach(subject, key, value)
+		{
+			if (!value || strcmp(key, "server") == 0)
+				continue;
+			if (!buf_addf(&out, "%s%s", first ? ", " : " ", json_object_get_string(value)))
+				break;
+			first = false;
+		}
+	}
+	add_text(alert, "name", (struct text){ out.data, utf8_cut(out.data, out.len, NAME_MAX_BYTES) });
+}
+
+/* What a summary may name: all of the alert, and each of its labels by itself. */
+static struct json_object *summary_data(struct json_object *alert)
+{
+	static const char *const lists[] = { "labels", "subject" };
+	struct json_object *data = json_object_new_object();
+
+	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+		struct json_object *list = json_get(alert, lists[i]);
+
+		if (json_object_is_type(list, json_type_object)) {
+			json_object_object_foreach(list, key, value)
+				json_object_object_add(data, key, json_object_get(value));
+		}
+	}
+	json_object_object_foreach(alert, key, value)
+		json_object_object_add(data, key, json_object_get(value));
+	return data;
+}
+
+/* The summary of a rule is a template. One that is wrong stays as it is, so that its mistake is seen. */
+static void render_summary(struct json_object *alert)
+{
+	const struct template_env env = { .formatter = find_formatter, .raw = true, .escape = message_plain };
+	const char *summary = json_text(alert, "summary");
+	CLEANUP(buf_free) struct buf out = BUF(SUMMARY_MAX);
+	struct json_object *data;
+	struct err e;
+
+	if (!strstr(summary, "{{"))
+		return;
+	data = summary_data(alert);
+	if (template_render(text_of(summary), data, &env, &out, &e) == 0)
+		add_text(alert, "summary", (struct text){ out.data ? out.data : "", out.len });
+	json_object_put(data);
+}
+
 static void complete_alert(const struct message *m, struct json_object *alert, const char *public_url)
 {
-	const char *summary = json_text(alert, "summary"), *id = json_text(alert, "alert_id");
-	const char *name = *summary ? summary : json_text(alert, "rule");
+	const char *id = json_text(alert, "alert_id");
 	bool resolved = is_resolved(alert, m);
 	char url[256];
 
-	add_text(alert, "name", (struct text){ name, utf8_cut(name, strlen(name), NAME_MAX_BYTES) });
+	render_summary(alert);
+	add_name(alert);
 	add_string(alert, "word", word_of(alert, resolved));
 	json_object_object_add(alert, "is_resolved", json_object_new_boolean(resolved));
 	json_object_object_add(alert, "has_value", json_object_new_boolean(json_get(alert, "value") != NULL));

@@ -186,7 +186,7 @@ BEGIN
 END
 $$;
 
--- Tells a channel what is new in a group. A disabled one misses it.
+-- Tells a channel what is new in a group. A disabled one without a fallback misses it.
 CREATE OR REPLACE FUNCTION flush_channel(g alert_groups, p_channel channels, p_wanted boolean,
 	p_repeat_s float8, p_repeat_max_s float8, p_interval interval, p_now timestamptz) RETURNS void
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -209,7 +209,8 @@ BEGIN
 	END IF;
 	v_over := CASE WHEN p_channel.send_resolved THEN n.over END;
 	n.passed := CASE WHEN p_channel.send_resolved THEN n.passed END;
-	IF v_reason IS NOT NULL AND p_channel.disabled_at IS NULL AND (n.shown || v_over) IS NOT NULL THEN
+	IF v_reason IS NOT NULL AND (n.shown || v_over) IS NOT NULL AND (p_channel.disabled_at IS NULL
+			OR fallback_channel(p_channel.channel_id, '{}') IS NOT NULL) THEN
 		v_id := add_message(g, p_channel.channel_id, n, v_over, v_reason, p_now);
 	END IF;
 	PERFORM note_told(g.group_id, p_channel.channel_id, n, v_reason, v_id, p_now);

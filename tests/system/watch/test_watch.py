@@ -32,7 +32,7 @@ def test_a_message_reaches_its_webhook_signed(watched, make_watcher):
         hmac.new(key, signed, hashlib.sha256).digest()).decode()
     assert abs(int(headers["webhook-timestamp"]) - time.time()) < 120
     assert body["type"] == "alerts.firing" and body["data"]["notification_id"] == sent
-    assert body["data"]["title"] == "CRITICAL: CPU of web-1 is at 97 %"
+    assert body["data"]["title"] == "CRITICAL: cpu high, web-1"
     (alert,) = body["data"]["alerts"]
     assert alert["value"] == 97.25 and alert["threshold"] == 95
     assert alert["url"] == f"https://hub.test/alerts/{an_alert()['alert_id']}"

@@ -84,8 +84,9 @@ def test_the_select_of_an_administrator_is_read_only_and_limited(watched, make_w
 def test_the_real_prometheus_of_debian(watched, make_watcher, tmp_path):
     (tmp_path / "p.yml").write_text("global: {scrape_interval: 1s}\nscrape_configs: []\n")
     process = subprocess.Popen(["prometheus", f"--config.file={tmp_path}/p.yml",
-                                f"--storage.tsdb.path={tmp_path}/d", "--web.listen-address=127.0.0.1:19590"], stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)
+                                f"--storage.tsdb.path={tmp_path}/d",
+                                "--web.listen-address=127.0.0.1:19590"],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         def is_up():
             try:

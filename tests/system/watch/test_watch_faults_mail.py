@@ -169,7 +169,7 @@ def test_a_mail_is_as_the_standards_want_it(world):
     """RFC 5322, 2047, 2045, 3834: parsed by Python, and line by line."""
     database, _ = world
     nasty = "Überlast\r\nBcc: evil@example.com\n.\n..\r\n=?UTF-8?Q?x?= \u202e\x07 ende " + "日本" * 60
-    alert = {"alert_id": "1", "summary": nasty, "status": "firing", "severity": "critical",
+    alert = {"alert_id": "1", "rule": nasty, "summary": nasty, "status": "firing", "severity": "critical",
              "labels": {"a\r\nX-Evil: 1": "b"}, "value": 1, "threshold": 2, "op": ">",
              "lines": [".", "From here", "x" * 2000 + "\x1b[0m"]}
     with SmtpPeer() as peer:

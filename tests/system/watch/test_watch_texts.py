@@ -25,14 +25,14 @@ def deliver(watched, make_watcher, kind, settings, secrets=None, script=None, me
         return peer.requests, [message(watched, sent) for sent in ids]
 
 
-MARKUP = {"summary": "<b>a & b</b> *x* \"q\" `c`"}
+MARKUP = {"rule": "<b>a & b</b> *x* \"q\" `c`"}
 
 
 def test_slack_by_webhook_escapes_its_three_signs(watched, make_watcher):
     requests, _ = deliver(watched, make_watcher, "slack", {}, {"url": "{url}"}, [[READ, answer(200, b"ok")]],
                           [{"alerts": [an_alert(**MARKUP)]}])
     text = requests[0].json["text"]
-    assert text.startswith("*CRITICAL: &lt;b&gt;a &amp; b&lt;/b&gt; *x* \"q\" `c`*\n")
+    assert text.startswith("*CRITICAL: &lt;b&gt;a &amp; b&lt;/b&gt; *x* \"q\" `c`, web-1*\n")
     for line in ("value 97.25, threshold &gt; 95", "since 2026-03-01 12:00:00 UTC", "server web-1",
                  "&gt; ERROR third"):
         assert line.replace("&gt; ERROR", "> ERROR") in text, text
@@ -59,7 +59,8 @@ def test_telegram_splits_a_long_text_behind_escaping_and_goes_on_where_it_stoppe
     assert all(len(t.encode("utf-16-le")) // 2 <= 4096 for t in texts)
     assert all(t.count("&") == t.count(";") for t in texts)             # no piece ends within an entity
     whole = "".join(texts)
-    assert whole.startswith("<b>CRITICAL: 0 &lt;&amp;&gt;") and "<&>" not in whole
+    assert whole.startswith("<b>CRITICAL: cpu high, web-0 (and 29 more)</b>")
+    assert "&lt;&amp;&gt;" in whole and "<&>" not in whole
     assert all(r.json["chat_id"] == "-100" and r.json["message_thread_id"] == "7" for r in requests)
     assert requests[0].path == "/hook/bot1:a/sendMessage"
 
