@@ -58,17 +58,16 @@ int64_t deliver_lease_s(const struct watch_conf *conf)
 /* Peers and libraries may repeat a secret in what they say. */
 static void hide_secrets(const struct message *m, char why[ERR_MSG_MAX])
 {
+	struct json_members w = json_members(m->secrets);
+	struct json_object *value;
 	struct secret list[SECRETS_MAX];
+	const char *name;
 	char hidden[ERR_MSG_MAX];
 	size_t n = 0;
 
-	if (!json_object_is_type(m->secrets, json_type_object))
-		return;
-	json_object_object_foreach(m->secrets, name, value)
-	{
+	while (json_next(&w, &name, &value)) {
 		const char *text = json_object_get_string(value);
 
-		(void)name;
 		if (!text || !*text || n == SECRETS_MAX)
 			continue;
 		list[n] = (struct secret){ text, n ? &list[n - 1] : NULL };

@@ -121,19 +121,20 @@ static void add_string(struct json_object *o, const char *name, const char *s)
 /* "server web-1, app shop": the subject, or else the labels. */
 static void add_where(struct json_object *alert)
 {
-	struct json_object *subject = json_get(alert, "subject");
+	struct json_object *subject = json_get(alert, "subject"), *value;
 	CLEANUP(buf_free) struct buf out = BUF(WHERE_MAX);
+	struct json_members w;
+	const char *key;
 
 	if (json_object_is_type(subject, json_type_object) && !json_object_object_length(subject))
 		subject = NULL;
 	if (!subject)
 		subject = json_get(alert, "labels");
-	if (json_object_is_type(subject, json_type_object)) {
-		json_object_object_foreach(subject, key,
-					   value) if (value &&
-						      !buf_addf(&out, "%s%s %s", out.len ? ", " : "", key,
-								json_object_get_string(value))) break;
-	}
+	w = json_members(subject);
+	while (json_next(&w, &key, &value))
+		if (value &&
+		    !buf_addf(&out, "%s%s %s", out.len ? ", " : "", key, json_object_get_string(value)))
+			break;
 	add_text(alert, "where", (struct text){ out.data, utf8_cut(out.data, out.len, WHERE_MAX) });
 }
 
@@ -170,22 +171,20 @@ static void shorten_lines(struct json_object *alert)
 /* "CPU busy, web-1 shop": the rule, and the values of its subject, the server first. */
 static void add_name(struct json_object *alert)
 {
-	struct json_object *subject = json_get(alert, "subject");
-	const char *rule = json_text(alert, "rule"), *server = json_text(subject, "server");
+	struct json_object *subject = json_get(alert, "subject"), *value;
+	const char *rule = json_text(alert, "rule"), *server = json_text(subject, "server"), *key;
+	struct json_members w = json_members(subject);
 	CLEANUP(buf_free) struct buf out = BUF(2 * NAME_MAX_BYTES);
 	bool first = !*server;
 
 	buf_addf(&out, "%.*s%s%.*s", (int)utf8_cut(rule, strlen(rule), NAME_MAX_BYTES), rule,
 		 *server ? ", " : "", (int)utf8_cut(server, strlen(server), NAME_MAX_BYTES / 2), server);
-	if (json_object_is_type(subject, json_type_object)) {
-		json_object_object_foreach(subject, key, value)
-		{
-			if (!value || strcmp(key, "server") == 0)
-				continue;
-			if (!buf_addf(&out, "%s%s", first ? ", " : " ", json_object_get_string(value)))
-				break;
-			first = false;
-		}
+	while (json_next(&w, &key, &value)) {
+		if (!value || strcmp(key, "server") == 0)
+			continue;
+		if (!buf_addf(&out, "%s%s", first ? ", " : " ", json_object_get_string(value)))
+			break;
+		first = false;
 	}
 	add_text(alert, "name", (struct text){ out.data, utf8_cut(out.data, out.len, NAME_MAX_BYTES) });
 }
@@ -193,19 +192,11 @@ static void add_name(struct json_object *alert)
 /* What a summary may name: all of the alert, and each of its labels by itself. */
 static struct json_object *summary_data(struct json_object *alert)
 {
-	static const char *const lists[] = { "labels", "subject" };
 	struct json_object *data = json_object_new_object();
 
-	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
-		struct json_object *list = json_get(alert, lists[i]);
-
-		if (json_object_is_type(list, json_type_object)) {
-			json_object_object_foreach(list, key, value)
-				json_object_object_add(data, key, json_object_get(value));
-		}
-	}
-	json_object_object_foreach(alert, key, value)
-		json_object_object_add(data, key, json_object_get(value));
+	json_add_all(data, json_get(alert, "labels"));
+	json_add_all(data, json_get(alert, "subject"));
+	json_add_all(data, alert);
 	return data;
 }
 
@@ -235,10 +226,6 @@ static void complete_alert(const struct message *m, struct json_object *alert, c
 	render_summary(alert);
 	add_name(alert);
 	add_string(alert, "word", word_of(alert, resolved));
-	json_object_object_add(alert, "is_resolved", json_object_new_boolean(resolved));
-	json_object_object_add(alert, "has_value", json_object_new_boolean(json_get(alert, "value") != NULL));
-	json_object_object_add(alert, "has_threshold",
-			       json_object_new_boolean(json_get(alert, "threshold") != NULL));
 	if (*public_url && *id) {
 		snprintf(url, sizeof url, "%.180s/alerts/%.64s", public_url, id);
 		add_string(alert, "url", url);
@@ -298,10 +285,7 @@ static void make_data(struct message *m, const char *public_url)
 	char url[256];
 
 	m->data = json_object_new_object();
-	if (json_object_is_type(content, json_type_object)) {
-		json_object_object_foreach(content, key, value)
-			json_object_object_add(m->data, key, json_object_get(value));
-	}
+	json_add_all(m->data, content);
 	alerts = complete_alerts(m, all, public_url, &firing);
 	make_title(m, alerts, firing, n);
 	json_object_object_add(m->data, "alerts", alerts);

@@ -7,6 +7,6 @@
 #include "watch_conf.h"
 
 /* Print a line for each thing looked at. Returns the number of failures. */
-int watch_doctor(const struct watch_conf *conf, FILE *out);
+int watch_doctor(const struct watch_conf *conf, FILE *to);
 
 #endif

@@ -1,6 +1,6 @@
 -- The logins of the hub, the watcher and the retention timer, after schema.sql. :local = 1: PostgreSQL knows
--- their users by name and they have no password. Otherwise each new login gets one. The server makes it, so that no
--- log of statements has it. One row for each login: name, password or nothing, whether it is new.
+-- their users by name and they have no password. Otherwise each new login gets one. The server makes it, so
+-- that no log of statements has it. One row for each login: name, password or nothing, whether it is new.
 DO $$
 DECLARE
 	login text;

@@ -1,5 +1,6 @@
 /* pagerduty.c - PagerDuty's Events API v2: an event for each alert, whose alert_id is the dedup_key. */
 #include <errno.h>
+#include <string.h>
 
 #include "common/cleanup.h"
 #include "common/utf8.h"
@@ -78,7 +79,7 @@ static int compose(const struct message *m, size_t part, struct request *r, stru
 	struct json_object *alerts = alerts_of(m), *o = json_object_new_object();
 	struct json_object *alert = about_alerts(m) ? json_object_array_get_idx(alerts, part) : NULL;
 	const char *url = channel_setting(m, "url"), *key = alert ? json_text(alert, "alert_id") : m->id;
-	bool over = alert ? json_object_get_boolean(json_get(alert, "is_resolved")) : part == 1;
+	bool over = alert ? strcmp(json_text(alert, "word"), "RESOLVED") == 0 : part == 1;
 
 	http_add(o, "routing_key", channel_secret(m, "routing_key"));
 	http_add(o, "event_action", over ? "resolve" : "trigger");

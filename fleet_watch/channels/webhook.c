@@ -66,10 +66,7 @@ static struct json_object *body(const struct message *m)
 	http_add(o, "timestamp", json_text(m->row, "made_at"));
 	http_add(data, "notification_id", m->id);
 	http_add(data, "title", m->title);
-	if (json_object_is_type(content, json_type_object)) {
-		json_object_object_foreach(content, key, value)
-			json_object_object_add(data, key, json_object_get(value));
-	}
+	json_add_all(data, content);
 	json_object_object_add(o, "data", data);
 	return o;
 }

@@ -1,0 +1,45 @@
+"""The whole path: samples, a rule, an alert, a route, a message at its peer; and "resolved"."""
+import json
+import time
+
+from harness import wait_for
+from peers import HttpPeer
+from watching import Watcher, add_channel, watch_role
+
+RULE = """INSERT INTO alert_rules (name, kind, metric, op, warning, critical, interval_s, summary)
+    VALUES ('hot', 'threshold', 'cpu_percent', '>', 80, 95, 1,
+        'CPU of {{server}} is at {{#f.number}}{{value}}{{/f.number}} % {{severity}}')"""
+SAMPLE = """INSERT INTO vps_metrics ("timestamp", received_at, vps_name, app_name, cpu_percent)
+    VALUES (clock_timestamp(), clock_timestamp(), 'web-1', 'shop', %s)"""
+
+
+def test_samples_become_a_message_and_its_end(db, tmp_path):
+    watch_role(db)
+    db.query("UPDATE alert_rules SET is_active = false")
+    db.query(RULE)
+    db.query("""INSERT INTO agents (vps_name, app_name, epoch, first_seen_at, last_seen_at, interval_s)
+        VALUES ('web-1', 'shop', 1, now() - interval '1 day', now(), 60)""")
+    with HttpPeer() as peer:
+        channel = add_channel(db, "hook", "webhook", {"url": peer.url})
+        db.query("""UPDATE alert_routes SET channels = ARRAY[%s::uuid], group_wait_s = 0, group_interval_s = 1
+            WHERE parent_id IS NULL""", channel)
+        if not db.count("alert_routes"):
+            db.query("""INSERT INTO alert_routes (channels, group_by, group_wait_s, group_interval_s)
+                VALUES (ARRAY[%s::uuid], '{server}', 0, 1)""", channel)
+        watcher = Watcher(tmp_path / "w", db).start()
+        try:
+            watcher.leads()
+            wait_for(lambda: db.query(SAMPLE, 97.25) or peer.requests, f"firing; {watcher.said()[-2000:]}",
+                     every=0.5)
+            committed = time.monotonic()
+            firing = peer.requests[0].json
+            wait_for(lambda: db.query(SAMPLE, 3) or len(peer.requests) > 1, "resolved", every=0.5)
+            resolved = peer.requests[-1].json
+            print(json.dumps(firing), json.dumps(resolved), time.monotonic() - committed)
+        finally:
+            watcher.kill()
+    (alert,) = firing["data"]["alerts"]
+    assert firing["type"] == "alerts.firing" and alert["summary"] == "CPU of web-1 is at 97.25 % critical"
+    assert alert["subject"]["server"] == "web-1" and alert["threshold"] == 95
+    assert resolved["type"] == "alerts.resolved"
+    assert resolved["data"]["alerts"][0]["alert_id"] == alert["alert_id"]
