@@ -27,6 +27,7 @@ COMMON := \
   tzif \
   utf8 \
   visible \
+  yaml_tree \
   zone
 
 COMMON_PG := \

@@ -22,7 +22,6 @@ AGENT := \
   config/config_value \
   config/credential \
   config/env_file \
-  config/yaml_tree \
   doctor/doctor \
   doctor/doctor_agent \
   doctor/doctor_logs \
@@ -93,6 +92,7 @@ HUB := \
   base/refusal \
   base/times \
   base/view \
+  alerts/rules_yaml \
   ingest/post \
   ingest/post_lines \
   ingest/post_log \
@@ -115,8 +115,11 @@ HUB := \
   routes_ingest \
   routes_logs \
   routes_pages \
+  routes_alerts \
+  routes_notify \
   routes_people \
   routes_servers \
+  routes_silences \
   routes_service \
   servers/install \
   servers/server_params \

@@ -8496,11 +8496,12 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp 
 DECLARE
 	-- least(NULL, 86400) is a day
 	v_asked float8 := CASE WHEN p_retry_after_s > 0 THEN least(p_retry_after_s, 86400) END;
+	v_random CONSTANT float8 := random();
 	v notifications;
 BEGIN
 	UPDATE notifications SET last_error = p_error, progress = p_progress, taken_until = NULL,
 			taken_by = NULL, not_before = p_now + make_interval(secs =>
-				greatest(delivery_backoff_s(attempts, random()), v_asked))
+				greatest(delivery_backoff_s(attempts, v_random), v_asked))
 		WHERE notification_id = p_id AND taken_by = p_watcher AND sent_at IS NULL AND dead_at IS NULL
 		RETURNING * INTO v;
 	IF NOT FOUND THEN
@@ -8516,7 +8517,7 @@ BEGIN
 		INSERT INTO channel_state (channel_id) VALUES (v.channel_id) ON CONFLICT DO NOTHING;
 		UPDATE channel_state SET failures = failures + 1, failed_at = p_now, last_error = p_error,
 				retry_at = p_now + make_interval(secs => greatest(
-					delivery_backoff_s(failures + 1, random()), v_asked))
+					delivery_backoff_s(failures + 1, v_random), v_asked))
 			WHERE channel_id = v.channel_id;
 		IF p_now - v.made_at > interval '75 hours' THEN
 			PERFORM bury_notification(p_id, 'given up after 75 hours: ' || p_error, p_now);
@@ -8576,6 +8577,1352 @@ GRANT SELECT ON channel_kinds, channel_state TO observ_hub, observ_watch;
 GRANT EXECUTE ON FUNCTION take_notifications, notification_progress, notification_sent, notification_failed,
 	test_channel TO observ_watch;
 
+-- ==== 78-bodies: what the bodies of requests about alerts may hold =================================
+-- A body is held against body_fields(), which says what each field may be, and becomes a row by
+-- jsonb_populate_record(). So a field that is added there and to its table can be written by form and by
+-- JSON.
+
+-- type: text, name (one line), number, int, flag, time, clock, id, ids, labels, matchers, names, object.
+-- needed:
+-- a new row must have it. smallest and largest: of a number, or of the bytes of a text. empty: what it is if
+-- a new row
+-- does not say, and what null makes of it.
+CREATE OR REPLACE FUNCTION body_fields() RETURNS TABLE (object text, field text, type text, needed boolean,
+	smallest float8, largest float8, empty jsonb, allowed text[])
+LANGUAGE sql IMMUTABLE ROWS 80 SET search_path = observ, pg_catalog, pg_temp AS $$
+VALUES
+	('rule', 'name', 'name', true, 1::float8, 200::float8, NULL::jsonb, NULL::text[]),
+	('rule', 'kind', 'name', true, 1, 50, NULL, NULL),
+	('rule', 'metric', 'name', false, 1, 100, NULL, NULL),
+	('rule', 'params', 'object', false, NULL, 20000, '{}', NULL),
+	('rule', 'match', 'matchers', false, NULL, NULL, '[]', NULL),
+	('rule', 'op', 'name', false, NULL, NULL, '">"', '{>,>=,<,<=,==,!=}'),
+	('rule', 'warning', 'number', false, -1e15, 1e15, NULL, NULL),
+	('rule', 'warning_clear', 'number', false, -1e15, 1e15, NULL, NULL),
+	('rule', 'critical', 'number', false, -1e15, 1e15, NULL, NULL),
+	('rule', 'critical_clear', 'number', false, -1e15, 1e15, NULL, NULL),
+	('rule', 'for_s', 'int', false, 0, 2592000, '0', NULL),
+	('rule', 'keep_firing_s', 'int', false, 0, 2592000, '0', NULL),
+	('rule', 'no_data', 'name', false, NULL, NULL, '"keep"', '{keep,ok,alert,own}'),
+	('rule', 'on_error', 'name', false, NULL, NULL, '"keep"', '{keep,ok,alert,own}'),
+	('rule', 'interval_s', 'int', false, 1, 86400, '60', NULL),
+	('rule', 'lookback_s', 'int', false, 1, 2592000, '300', NULL),
+	('rule', 'labels', 'labels', false, NULL, NULL, '{}', NULL),
+	('rule', 'summary', 'text', false, 0, 2000, '""', NULL),
+	('rule', 'runbook', 'name', false, 0, 2000, '""', NULL),
+	('rule', 'channel_id', 'id', false, NULL, NULL, NULL, NULL),
+	('rule', 'repeat_s', 'int', false, 60, 2592000, NULL, NULL),
+	('rule', 'is_active', 'flag', false, NULL, NULL, 'true', NULL),
+	('patch', 'position', 'int', false, 0, 1000000, '0', NULL),
+	('patch', 'match', 'matchers', true, NULL, NULL, '[]', NULL),
+	('patch', 'changes', 'object', true, NULL, 20000, NULL, NULL),
+	('silence', 'match', 'matchers', true, NULL, NULL, NULL, NULL),
+	('silence', 'starts_at', 'time', false, NULL, NULL, NULL, NULL),
+	('silence', 'ends_at', 'time', true, NULL, NULL, NULL, NULL),
+	('silence', 'comment', 'text', true, 1, 2000, NULL, NULL),
+	('channel', 'name', 'name', true, 1, 100, NULL, NULL),
+	('channel', 'kind', 'name', true, 1, 50, NULL, NULL),
+	('channel', 'settings', 'object', false, NULL, 20000, '{}', NULL),
+	('channel', 'secrets', 'object', false, NULL, 20000, '{}', NULL),
+	('channel', 'send_resolved', 'flag', false, NULL, NULL, 'true', NULL),
+	('channel', 'fallback_id', 'id', false, NULL, NULL, NULL, NULL),
+	('channel', 'is_active', 'flag', false, NULL, NULL, 'true', NULL),
+	('route', 'parent_id', 'id', false, NULL, NULL, NULL, NULL),
+	('route', 'position', 'int', false, 0, 1000000, '0', NULL),
+	('route', 'match', 'matchers', false, NULL, NULL, '[]', NULL),
+	('route', 'channels', 'ids', false, NULL, NULL, NULL, NULL),
+	('route', 'group_by', 'names', false, NULL, NULL, NULL, NULL),
+	('route', 'group_wait_s', 'number', false, 0, 86400, NULL, NULL),
+	('route', 'group_interval_s', 'number', false, 1, 86400, NULL, NULL),
+	('route', 'repeat_s', 'number', false, 60, 2592000, NULL, NULL),
+	('route', 'go_on', 'flag', false, NULL, NULL, 'false', NULL),
+	('route', 'windows', 'ids', false, NULL, NULL, NULL, NULL),
+	('inhibition', 'name', 'name', true, 1, 200, NULL, NULL),
+	('inhibition', 'source', 'matchers', true, NULL, NULL, NULL, NULL),
+	('inhibition', 'target', 'matchers', true, NULL, NULL, NULL, NULL),
+	('inhibition', 'equal', 'names', false, NULL, NULL, '[]', NULL),
+	('window', 'name', 'name', true, 1, 200, NULL, NULL),
+	('window', 'enabled', 'flag', false, NULL, NULL, 'true', NULL),
+	('window', 'time_zone', 'name', true, 1, 100, NULL, NULL),
+	('window', 'days', 'names', false, NULL, NULL, '[]', NULL),
+	('window', 'start', 'clock', true, NULL, NULL, NULL, NULL),
+	('window', 'duration_s', 'int', true, 60, 604800, NULL, NULL),
+	('heartbeat', 'name', 'name', true, 1, 200, NULL, NULL),
+	('heartbeat', 'schedule', 'name', false, 1, 200, NULL, NULL),
+	('heartbeat', 'every_s', 'int', false, 1, 31536000, NULL, NULL),
+	('heartbeat', 'time_zone', 'name', false, 1, 100, '"UTC"', NULL),
+	('heartbeat', 'grace_s', 'int', false, 0, 2592000, '300', NULL),
+	('heartbeat', 'labels', 'labels', false, NULL, NULL, '{}', NULL),
+	('heartbeat', 'paused', 'flag', false, NULL, NULL, 'false', NULL),
+	('ack', 'note', 'text', false, 0, 2000, '""', NULL)
+$$;
+
+-- ---- matchers and labels, as people type them -----------------------------------------------------
+-- server=web-1 team=~"shop|pay": separated by blanks or commas, a value with either of them in quotes.
+CREATE OR REPLACE FUNCTION matcher_words() RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN '^\s*([A-Za-z_][A-Za-z0-9_.-]*)\s*(=~|!~|!=|=)\s*("(?:[^"\\]|\\.)*"|[^\s,"]+)(?:[\s,]+|$)';
+
+-- NULL: it can't be read.
+CREATE OR REPLACE FUNCTION matchers_read(p_text text) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	rest text := btrim(p_text, E' \t\r\n,{}');
+	found text[];
+	list jsonb := '[]';
+BEGIN
+	WHILE rest <> '' LOOP
+		found := regexp_match(rest, matcher_words());
+		IF found IS NULL THEN
+			RETURN NULL;
+		END IF;
+		rest := regexp_replace(rest, matcher_words(), '');
+		list := list || jsonb_build_object('label', found[1], 'op', found[2], 'value', CASE
+			WHEN found[3] LIKE '"%' THEN regexp_replace(substr(found[3], 2, length(found[3]) - 2),
+				'\\(.)', '\1', 'g')
+			ELSE found[3] END);
+	END LOOP;
+	RETURN list;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION matchers_text(p_match jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT coalesce(string_agg((m->>'label') || (m->>'op') || CASE
+		WHEN m->>'value' ~ '^[^\s,"]+$' THEN m->>'value'
+		ELSE '"' || regexp_replace(m->>'value', '(["\\])', '\\\1', 'g') || '"' END, ' ' ORDER BY n),
+			'')
+	FROM jsonb_array_elements(p_match) WITH ORDINALITY x(m, n)
+$$;
+
+CREATE OR REPLACE FUNCTION regex_valid(p_regex text) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM '' ~ p_regex;
+	RETURN true;
+EXCEPTION WHEN invalid_regular_expression THEN
+	RETURN false;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION matchers_valid(p_match jsonb) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT CASE jsonb_typeof(p_match) WHEN 'array' THEN jsonb_array_length(p_match) <= 32 AND NOT EXISTS (
+		SELECT FROM jsonb_array_elements(p_match) m
+		WHERE jsonb_typeof(m) <> 'object' OR jsonb_typeof(m->'label') IS DISTINCT FROM 'string'
+			OR m->>'label' !~ '^[A-Za-z_][A-Za-z0-9_.-]{0,62}$'
+			OR coalesce(m->>'op' NOT IN ('=', '!=', '=~', '!~'), true)
+			OR jsonb_typeof(m->'value') IS DISTINCT FROM 'string'
+			OR octet_length(m->>'value') > 1000
+			OR (m->>'op' IN ('=~', '!~') AND NOT regex_valid(m->>'value')))
+		ELSE false END
+$$;
+
+-- ---- one field ------------------------------------------------------------------------------------
+-- A form has only texts: here they become what the field is. NULL: it does not fit.
+CREATE OR REPLACE FUNCTION field_value(p_type text, p_value jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	t text := CASE jsonb_typeof(p_value) WHEN 'string' THEN btrim(p_value #>> '{}') END;
+BEGIN
+	IF p_value = 'null' OR (t = '' AND p_type <> 'text') THEN
+		RETURN 'null';
+	END IF;
+	CASE p_type
+	WHEN 'text' THEN RETURN to_jsonb(t);
+	WHEN 'name' THEN RETURN CASE WHEN t !~ '[[:cntrl:]]' THEN to_jsonb(t) END;
+	WHEN 'number', 'int' THEN
+		IF jsonb_typeof(p_value) = 'number' THEN
+			t := p_value #>> '{}';
+		END IF;
+		RETURN CASE WHEN t ~ (CASE p_type WHEN 'int' THEN '^-?[0-9]{1,15}$'
+			ELSE '^-?[0-9]{1,16}([.][0-9]{1,16})?([eE][-+]?[0-9]{1,2})?$' END)
+			THEN to_jsonb(t::numeric) END;
+	WHEN 'flag' THEN
+		RETURN CASE WHEN jsonb_typeof(p_value) = 'boolean' THEN p_value
+			WHEN t IN ('true', 'on', 'yes') THEN 'true' WHEN t IN ('false', 'off', 'no')
+				THEN 'false' END;
+	WHEN 'time' THEN RETURN to_jsonb(ingest_time(p_value));
+	WHEN 'clock' THEN RETURN CASE WHEN t ~ '^([01][0-9]|2[0-3]):[0-5][0-9]$' THEN to_jsonb(t) END;
+	WHEN 'id' THEN RETURN to_jsonb(as_uuid(t));
+	WHEN 'matchers' THEN
+		p_value := CASE WHEN t IS NULL THEN p_value ELSE matchers_read(t) END;
+		RETURN CASE WHEN matchers_valid(p_value) THEN p_value END;
+	WHEN 'labels' THEN
+		IF t IS NOT NULL THEN
+			SELECT jsonb_object_agg(m->>'label', m->>'value') INTO p_value
+				FROM jsonb_array_elements(matchers_read(t)) m WHERE m->>'op' = '=';
+		END IF;
+		RETURN CASE WHEN label_errors(p_value) = '[]' THEN p_value END;
+	WHEN 'object' THEN
+		IF t IS NOT NULL THEN
+			p_value := as_object(t);
+		END IF;
+		RETURN CASE jsonb_typeof(p_value) WHEN 'object' THEN p_value END;
+	WHEN 'names', 'ids' THEN
+		IF t IS NOT NULL THEN
+			p_value := to_jsonb(regexp_split_to_array(t, '[\s,]+'));
+		END IF;
+		RETURN CASE WHEN jsonb_typeof(p_value) = 'array' AND jsonb_array_length(p_value) <= 100
+			AND NOT EXISTS (SELECT FROM jsonb_array_elements(p_value) e
+				WHERE jsonb_typeof(e) <> 'string' OR octet_length(e #>> '{}') > 200
+					OR (p_type = 'ids' AND as_uuid(e #>> '{}') IS NULL)) THEN p_value END;
+	END CASE;
+END
+$$;
+
+-- A text with a JSON object. NULL: it is none.
+CREATE OR REPLACE FUNCTION as_object(p_text text) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN CASE jsonb_typeof(p_text::jsonb) WHEN 'object' THEN p_text::jsonb END;
+EXCEPTION WHEN data_exception THEN
+	RETURN NULL;
+END
+$$;
+
+-- What is wrong with a value that field_value() has read, and how to write it. NULL: nothing.
+CREATE OR REPLACE FUNCTION field_fault(p_type text, p_least float8, p_most float8, p_allowed text[],
+	p_value jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT CASE
+		WHEN p_value = 'null' THEN NULL
+		WHEN p_allowed IS NOT NULL THEN CASE WHEN p_value #>> '{}' = ANY (p_allowed) THEN NULL
+			ELSE 'must be one of ' || array_to_string(p_allowed, ', ') END
+		WHEN p_type IN ('number', 'int') THEN CASE
+			WHEN (p_value #>> '{}')::float8 BETWEEN p_least AND p_most THEN NULL
+			ELSE format('must be a %snumber from %s to %s', CASE p_type WHEN 'int'
+				THEN 'whole ' END,
+				p_least, p_most) END
+		WHEN p_type IN ('text', 'name') THEN CASE
+			WHEN octet_length(p_value #>> '{}') BETWEEN p_least AND p_most THEN NULL
+			ELSE format('must be %s of %s to %s bytes', CASE p_type WHEN 'name' THEN 'one line'
+				ELSE 'a text' END, p_least, p_most) END
+		WHEN p_type = 'object' AND p_value IS NOT NULL THEN CASE
+			WHEN octet_length(p_value::text) <= p_most THEN NULL
+			ELSE format('must have %s bytes at most', p_most) END
+		WHEN p_value IS NOT NULL THEN NULL
+		ELSE 'must be ' || CASE p_type
+			WHEN 'flag' THEN 'true or false'
+			WHEN 'time' THEN 'a time such as 2026-01-31T12:00:00Z'
+			WHEN 'clock' THEN 'a time of day such as 22:30'
+			WHEN 'id' THEN 'an id (UUID)'
+			WHEN 'ids' THEN 'a list of ids (UUIDs)'
+			WHEN 'names' THEN 'a list of at most 100 names'
+			WHEN 'matchers' THEN 'matchers such as server=web-1 team=~"shop|pay"'
+			WHEN 'labels' THEN 'labels such as team=shop'
+			WHEN 'object' THEN 'a JSON object' END END
+$$;
+
+-- The fields of a body, each as its column takes it; or a refusal that names all that are wrong. p_new: with
+-- those that are not there, and what is needed must be.
+CREATE OR REPLACE FUNCTION body_values(p_object text, p_body jsonb, p_new boolean) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_values jsonb;
+	v_errors jsonb;
+BEGIN
+	IF jsonb_typeof(p_body) IS DISTINCT FROM 'object' THEN
+		PERFORM refuse(422, 'The body must be a JSON object.');
+	END IF;
+	SELECT jsonb_object_agg(field, CASE WHEN value = 'null' THEN coalesce(empty, 'null') ELSE value END)
+			FILTER (WHERE fault IS NULL),
+		jsonb_agg(jsonb_build_object('field', field, 'message', fault) ORDER BY field)
+			FILTER (WHERE fault IS NOT NULL)
+		INTO v_values, v_errors
+	FROM (SELECT field, empty, value, CASE WHEN needed AND value = 'null' THEN 'is missing'
+			ELSE field_fault(type, smallest, largest, allowed, value) END AS fault
+		FROM (SELECT *, CASE WHEN p_body ? field THEN field_value(type, p_body->field)
+				ELSE 'null' END AS value
+			FROM body_fields() WHERE object = p_object AND (p_new OR p_body ? field)) x) y;
+	PERFORM refuse_errors(unknown_fields(p_body, (SELECT array_agg(field)
+		FROM body_fields() WHERE object = p_object)) || coalesce(v_errors, '[]'));
+	RETURN coalesce(v_values, '{}');
+END
+$$;
+
+-- A form has no objects: its fields "settings.url" and "settings.to" become the members of "settings". An
+-- empty
+-- one is left out.
+CREATE OR REPLACE FUNCTION nested_body(p_body jsonb, p_name text) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN count(*) = 0 THEN p_body ELSE (p_body - array_agg(key)) || jsonb_build_object(p_name,
+		CASE jsonb_typeof(p_body->p_name) WHEN 'object' THEN p_body->p_name ELSE '{}' END
+		|| coalesce(jsonb_object_agg(substr(key, length(p_name) + 2),
+			value) FILTER (WHERE value <> '""'), '{}')) END
+	FROM jsonb_each(CASE jsonb_typeof(p_body) WHEN 'object' THEN p_body END)
+	WHERE starts_with(key, p_name || '.') AND length(key) > length(p_name) + 1
+$$;
+
+-- The id that a request names, of a row that must be there.
+CREATE OR REPLACE FUNCTION known_id(p_what text, p_id text, p_there boolean) RETURNS uuid
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	IF p_there IS NOT true THEN
+		PERFORM refuse(404, format('There is no %s "%s".', p_what, left(p_id, 100)));
+	END IF;
+	RETURN as_uuid(p_id);
+END
+$$;
+
+-- p_match: the request's If-Match, NULL if it has none.
+CREATE OR REPLACE FUNCTION check_version(p_match text, p_version bigint) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	IF p_match <> '*' AND NOT format('"%s"', p_version) = ANY (regexp_split_to_array(p_match,
+		'\s*,\s*')) THEN
+		PERFORM refuse(412, 'Somebody else has changed this since you read it: read it again.');
+	END IF;
+END
+$$;
+
+SELECT drop_former_functions() \g /dev/null
+GRANT EXECUTE ON FUNCTION matchers_text TO observ_hub;
+
+-- ==== 79-alert-reads: alerts, rules and messages as pages and programs see them ===================
+-- The unit that the name of a metric ends with.
+CREATE OR REPLACE FUNCTION metric_unit(p_metric text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+	WHEN p_metric LIKE '%\_percent' THEN '%'
+	WHEN p_metric LIKE '%\_bytes\_per\_s' THEN 'B/s'
+	WHEN p_metric LIKE '%\_bytes' THEN 'B'
+	WHEN p_metric LIKE '%\_kb' THEN 'kB'
+	WHEN p_metric LIKE '%\_mb' THEN 'MB'
+	WHEN p_metric LIKE '%\_gb' THEN 'GB'
+	WHEN p_metric LIKE '%\_ms' THEN 'ms'
+	WHEN p_metric LIKE '%\_s' THEN 's'
+	ELSE '' END;
+
+CREATE OR REPLACE FUNCTION rule_unit(p_kind text, p_metric text) RETURNS text
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN has_metric AND unit = 'metric' THEN metric_unit(p_metric) ELSE unit END
+	FROM alert_kinds WHERE kind = p_kind
+$$;
+
+-- Three digits that count, and no more than the number has.
+CREATE OR REPLACE FUNCTION number_text(p_value float8) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN p_value IN ('NaN', 'Infinity', '-Infinity') THEN p_value::text
+		WHEN abs(p_value) >= 1e15 THEN p_value::text
+		ELSE trim_scale(round(p_value::numeric, greatest(0, least(15,
+			2 - floor(log(greatest(abs(p_value), 1e-12)))::int))))::text END
+$$;
+
+-- A number as people read it, with its unit; times as a number of the largest unit that fits.
+CREATE OR REPLACE FUNCTION value_text(p_value float8, p_unit text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT CASE
+		WHEN p_value IS NULL THEN NULL
+		WHEN p_unit = 's' AND abs(p_value) >= 172800 THEN number_text(p_value / 86400) || ' d'
+		WHEN p_unit = 's' AND abs(p_value) >= 7200 THEN number_text(p_value / 3600) || ' h'
+		WHEN p_unit = 's' AND abs(p_value) >= 120 THEN number_text(p_value / 60) || ' min'
+		WHEN p_unit IN ('B', 'B/s') AND abs(p_value) >= 1e9 THEN number_text(p_value / 1e9) || ' G'
+			|| p_unit
+		WHEN p_unit IN ('B', 'B/s') AND abs(p_value) >= 1e6 THEN number_text(p_value / 1e6) || ' M'
+			|| p_unit
+		WHEN p_unit IN ('B', 'B/s') AND abs(p_value) >= 1e3 THEN number_text(p_value / 1e3) || ' k'
+			|| p_unit
+		ELSE btrim(number_text(p_value) || ' ' || coalesce(p_unit, '')) END
+$$;
+
+CREATE OR REPLACE FUNCTION span_text(p_s float8) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT value_text(p_s, 's')
+$$;
+
+CREATE OR REPLACE FUNCTION labels_text(p_labels jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT coalesce(string_agg(key || '=' || CASE WHEN value ~ '^[^\s,"]+$' THEN value
+		ELSE to_json(value)::text END, ' ' ORDER BY key), '') FROM jsonb_each_text(p_labels)
+$$;
+
+-- web-1 shop: a subject by its values, the server first.
+CREATE OR REPLACE FUNCTION subject_text(p_subject jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT coalesce(string_agg(value, ' ' ORDER BY array_position('{server,app}', key), key), '')
+	FROM jsonb_each_text(p_subject)
+$$;
+
+-- "avg of cpu_percent > 85 % (ends at 75 %), critical 95 %, for 10 min".
+CREATE OR REPLACE FUNCTION rule_condition(r alert_rules) RETURNS text
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT concat_ws(', ', concat_ws(' ',
+			CASE WHEN r.params ? 'agg' AND r.params->>'agg' <> 'last' THEN (r.params->>'agg')
+				|| ' of' END,
+			coalesce(r.metric, (SELECT lower(title) FROM alert_kinds k WHERE k.kind = r.kind),
+				r.kind),
+			r.op, value_text(coalesce(r.warning, r.critical), u)
+			|| coalesce(' (ends at ' || value_text(CASE WHEN r.warning IS NULL
+				THEN r.critical_clear
+				ELSE r.warning_clear END, u) || ')', '')),
+		CASE WHEN r.warning IS NOT NULL THEN 'critical ' || value_text(r.critical, u)
+			|| coalesce(' (' || value_text(r.critical_clear, u) || ')', '') END,
+		CASE WHEN r.for_s > 0 THEN 'for ' || span_text(r.for_s) END)
+	FROM (SELECT rule_unit(r.kind, r.metric)) x(u)
+$$;
+
+-- p_rule: its name, NULL if it is gone. badge and word are the sign of the state on pages.
+CREATE OR REPLACE FUNCTION alert_json(a alerts, p_rule text) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT to_jsonb(a)
+		- '{subject_key,last_levels,missing,warning_clear_since,critical_clear_since}'::text[]
+		|| jsonb_build_object('rule', coalesce(p_rule, a.labels->>'rule', '(deleted rule)'),
+			'subject_text', subject_text(a.subject), 'unit', u,
+			'value_text', value_text(a.value, u), 'threshold_text', value_text(a.threshold, u),
+			'resolved', a.state = 'resolved',
+			'age_s', floor(extract(epoch FROM now() - a.active_since)),
+			'badge', CASE WHEN a.state = 'resolved' THEN 'up' WHEN a.state IN ('pending', 'error')
+				THEN 'unknown' WHEN a.severity = 'critical' THEN 'down' ELSE 'degraded' END,
+			'word', CASE a.state WHEN 'firing' THEN a.severity WHEN 'resolved' THEN 'ended'
+				ELSE a.state END)
+	FROM (SELECT (SELECT rule_unit(kind, metric) FROM alert_rules r WHERE r.rule_id = a.rule_id)) x(u)
+$$;
+
+-- How many alerts fire that nobody has in hand.
+CREATE OR REPLACE FUNCTION open_alerts() RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT jsonb_build_object('alerts', count(*)) FROM alerts
+	WHERE state <> 'resolved' AND state <> 'pending' AND acked_at IS NULL
+$$;
+
+-- How it stands with a message.
+CREATE OR REPLACE FUNCTION message_json(n notifications) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT to_jsonb(n) - '{content,progress,taken_until}'::text[] || jsonb_build_object(
+		'channel', (SELECT name FROM channels c WHERE c.channel_id = n.channel_id), 'dead',
+			n.dead_at IS NOT NULL,
+		'state', CASE WHEN n.sent_at IS NOT NULL THEN 'sent'
+			WHEN n.dead_at IS NOT NULL THEN 'given up'
+			WHEN n.attempts > 0 THEN 'waits for its next try at '
+				|| to_char(n.not_before AT TIME ZONE 'UTC', 'HH24:MI:SS')
+			ELSE 'waiting' END)
+$$;
+
+-- The value of an alert's subject at about 60 times of a span, to be drawn. It takes the alert's id, because
+-- a
+-- rule that the caller makes up could ask anything.
+CREATE OR REPLACE FUNCTION alert_series(p_alert uuid, p_from timestamptz, p_to timestamptz)
+RETURNS TABLE (at timestamptz, value float8)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	r alert_rules;
+	v_subject jsonb := (SELECT subject FROM alerts WHERE alert_id = p_alert);
+BEGIN
+	SELECT * INTO r FROM alert_rules WHERE rule_id = (SELECT rule_id FROM alerts
+		WHERE alert_id = p_alert);
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	r.match := r.match || (SELECT coalesce(jsonb_agg(jsonb_build_object('label', key, 'op', '=', 'value',
+		s.value)), '[]') FROM jsonb_each_text(v_subject) s WHERE key IN ('server', 'app'));
+	RETURN QUERY SELECT t, (SELECT v.value FROM rule_values(r, t) v WHERE v.subject = v_subject)
+		FROM generate_series(p_from, p_to, greatest((p_to - p_from) / 60, interval '1 second')) t;
+END
+$$;
+
+-- One time of a preview: the next states of p_states, {subject_key: alert}, of those that fire or wait.
+CREATE OR REPLACE FUNCTION preview_step(r alert_rules, p_states jsonb, p_at timestamptz) RETURNS SETOF alerts
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	WITH value AS MATERIALIZED (
+		SELECT v.subject, md5(v.subject::text)::uuid AS key, v.value, v.problem FROM rule_values(r,
+			p_at) v
+	), hit AS MATERIALIZED (
+		SELECT x.rule, v.* FROM value v JOIN rule_variants(r) x
+			ON x.patch_id IS NOT DISTINCT FROM patch_of(r.rule_id, v.subject)
+		WHERE p_states ? v.key::text OR beyond(v.value, (x.rule).op, (x.rule).warning)
+			OR beyond(v.value, (x.rule).op, (x.rule).critical) OR v.value IS NULL
+		UNION ALL
+		SELECT r, s.value->'subject', s.key::uuid, NULL, 'missing' FROM jsonb_each(p_states) s
+		WHERE NOT EXISTS (SELECT FROM value v WHERE v.key = s.key::uuid)
+	)
+	SELECT (n.a).* FROM hit h, LATERAL (SELECT alert_step(coalesce(
+		jsonb_populate_record(NULL::alerts, p_states -> h.key::text),
+		new_alert(r.rule_id, h.key, h.subject, p_at)), h.value, h.problem, h.rule, p_at) AS a) n
+	WHERE (n.a).state IS NOT NULL
+$$;
+
+-- When a rule would have fired in the last p_days, for how long, and how high its value was then. It looks as
+-- often as the rule is evaluated, or as often as it can in a few seconds.
+CREATE OR REPLACE FUNCTION preview_rule(p_id text, p_days int) RETURNS jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c_budget_s CONSTANT float8 := 4;        -- of a page's time
+	v_now CONSTANT timestamptz := now();
+	v_from CONSTANT timestamptz := v_now - make_interval(days => p_days);
+	v_began timestamptz := clock_timestamp();
+	v_step int;
+	r alert_rules;
+	a alerts;
+	v_at timestamptz;
+	v_states jsonb := '{}';
+	v_next jsonb;
+	v_fired jsonb := '[]';
+	v_late boolean := false;
+BEGIN
+	SELECT * INTO r FROM alert_rules WHERE rule_id = as_uuid(p_id);
+	PERFORM known_id('rule', p_id, FOUND);
+	PERFORM refuse_errors(field_error(p_days NOT BETWEEN 1 AND 90, 'days',
+		'must be a number from 1 to 90'));
+	PERFORM preview_step(r, '{}', v_now - interval '1 hour');
+	v_step := r.interval_s * greatest(1, ceil(extract(epoch
+		FROM clock_timestamp() - v_began) * p_days * 86400
+		/ r.interval_s / c_budget_s));
+	v_began := clock_timestamp();
+	v_at := grid_before(v_from, v_step) + make_interval(secs => v_step);
+	WHILE v_at <= v_now AND NOT v_late LOOP
+		v_next := '{}';
+		FOR a IN SELECT * FROM preview_step(r, v_states, v_at) LOOP
+			IF a.state = 'resolved' THEN
+				v_fired := v_fired || preview_alert(a, v_states -> a.subject_key::text, v_at);
+			ELSE
+				v_next := v_next || jsonb_build_object(a.subject_key, to_jsonb(a)
+					|| jsonb_build_object(
+					'worst', worst(r.op, a.value, (v_states #>> ARRAY[a.subject_key::text,
+						'worst'])::float8)));
+			END IF;
+		END LOOP;
+		v_states := v_next;
+		v_late := clock_timestamp() - v_began > make_interval(secs => 1.5 * c_budget_s);
+		v_at := v_at + make_interval(secs => v_step);
+	END LOOP;
+	SELECT v_fired || coalesce(jsonb_agg(preview_alert(jsonb_populate_record(NULL::alerts, value), value,
+		NULL)),
+		'[]') INTO v_fired FROM jsonb_each(v_states) WHERE value->>'fired_at' IS NOT NULL;
+	RETURN jsonb_build_object('fired', jsonb_array_length(v_fired), 'days', p_days, 'step_s', v_step,
+		'left_out', concat_ws('; ', CASE WHEN v_step > r.interval_s THEN 'seen each '
+			|| span_text(v_step) END,
+			CASE WHEN v_late THEN 'and only up to ' || to_char(v_at AT TIME ZONE 'UTC',
+				'MM-DD HH24:MI') END),
+		'alerts', (SELECT coalesce(jsonb_agg(f ORDER BY f->>'fired_at' DESC), '[]')
+			FROM (SELECT f FROM jsonb_array_elements(v_fired) f
+				ORDER BY f->>'fired_at' DESC LIMIT 100) x));
+END
+$$;
+
+-- The value that is further beyond.
+CREATE OR REPLACE FUNCTION worst(p_op text, p_a float8, p_b float8) RETURNS float8
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN p_op LIKE '<%' THEN least(p_a, p_b) ELSE greatest(p_a, p_b) END;
+
+-- p_state: the state before its end. p_end: NULL if it still fires.
+CREATE OR REPLACE FUNCTION preview_alert(a alerts, p_state jsonb, p_end timestamptz) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT jsonb_build_object('subject', a.subject, 'subject_text', subject_text(a.subject), 'severity',
+		a.severity,
+		'fired_at', a.fired_at, 'resolved_at', p_end, 'still', p_end IS NULL,
+		'lasted_s', floor(extract(epoch FROM coalesce(p_end, now()) - a.fired_at)),
+		'value', (p_state->>'worst')::float8)
+$$;
+
+SELECT drop_former_functions() \g /dev/null
+GRANT EXECUTE ON FUNCTION metric_unit, rule_unit, value_text, number_text, span_text, labels_text,
+	subject_text,
+	rule_condition, alert_json, alert_series, message_json, open_alerts,
+	alert_metrics, preview_rule TO observ_hub;
+-- ==== 79-alert-writes: what people change about rules, silences, channels and their like =========
+-- Each function asks who acts, reads the body by body_values() and writes one row.
+
+-- ---- rules ----------------------------------------------------------------------------------------
+-- The names that earlier clients use for fields of a rule, as the fields of now.
+CREATE OR REPLACE FUNCTION rule_body(p_body jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	b jsonb := coalesce(nested_body(p_body, 'params'), '{}');
+	v_server text;
+	v_severity text := coalesce(b->>'severity', 'warning');
+BEGIN
+	IF b ? 'metric_name' THEN
+		b := b - 'metric_name' || jsonb_build_object('metric', b->'metric_name');
+	END IF;
+	IF b ? 'promql' THEN
+		b := b - 'promql' || jsonb_build_object('kind', 'promql', 'params',
+			coalesce(b->'params', '{}') || jsonb_build_object('promql', b->'promql'));
+	ELSIF b ? 'metric' AND NOT b ? 'kind' THEN
+		b := b || '{"kind": "threshold"}';
+	END IF;
+	IF b ? 'comparison' THEN
+		b := b - 'comparison' || jsonb_build_object('op',
+			coalesce('{"gt": ">", "gte": ">=", "lt": "<",
+			"lte": "<=", "eq": "==", "ne": "!=", "=": "=="}'::jsonb ->> (b->>'comparison'),
+			b->>'comparison'));
+	END IF;
+	IF b ? 'threshold' THEN
+		b := b - '{threshold,severity}'::text[]
+			|| jsonb_build_object(CASE v_severity WHEN 'critical' THEN 'critical'
+				ELSE 'warning' END,
+				b->'threshold');
+	END IF;
+	IF b ? 'repeat_interval_sec' THEN
+		b := b - 'repeat_interval_sec' || jsonb_build_object('repeat_s', b->'repeat_interval_sec');
+	END IF;
+	IF b ? 'server_id' THEN
+		v_server := CASE WHEN b->>'server_id' <> '' THEN known_server(b->>'server_id') END;
+		b := b - 'server_id' || CASE WHEN v_server IS NULL THEN '{}' ELSE jsonb_build_object('match',
+			jsonb_build_array(jsonb_build_object('label', 'server', 'op', '=', 'value',
+				v_server))) END;
+	END IF;
+	IF b ? 'channel' THEN
+		b := b - 'channel' || jsonb_build_object('channel_id', CASE WHEN b->>'channel' <> ''
+			THEN known_channel(b->>'channel') END);
+	END IF;
+	IF jsonb_typeof(b->'params') = 'object' THEN
+		b := b || jsonb_build_object('params', typed_params(b->>'kind', b->'params'));
+	END IF;
+	RETURN b;
+END
+$$;
+
+-- The parameters of a kind that came as texts of a form, as what they are.
+CREATE OR REPLACE FUNCTION typed_params(p_kind text, p_params jsonb) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT coalesce(jsonb_object_agg(key, CASE
+		WHEN jsonb_typeof(value) <> 'string' THEN value
+		WHEN spec->>'type' IN ('integer', 'number')
+			AND value #>> '{}' ~ '^-?[0-9]{1,15}([.][0-9]{1,9})?$'
+			THEN to_jsonb((value #>> '{}')::numeric)
+		WHEN spec->>'type' = 'flag' AND value IN ('"true"', '"false"') THEN (value #>> '{}')::jsonb
+		WHEN spec->>'type' = 'list' THEN to_jsonb(regexp_split_to_array(btrim(value #>> '{}'),
+			'[\s,]+'))
+		ELSE value END), '{}')
+	FROM jsonb_each(p_params) LEFT JOIN LATERAL (SELECT params->key FROM alert_kinds
+		WHERE kind = p_kind) k(spec)
+		ON true
+$$;
+
+CREATE OR REPLACE FUNCTION known_channel(p_id text) RETURNS uuid
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_id uuid := (SELECT channel_id FROM channels WHERE channel_id = as_uuid(p_id) OR name = p_id
+		ORDER BY name = p_id LIMIT 1);
+BEGIN
+	IF v_id IS NULL THEN
+		PERFORM refuse(422, 'The body has values that do not fit.', jsonb_build_object('errors',
+			jsonb_build_array(jsonb_build_object('field', 'channel', 'message',
+				'names no channel'))));
+	END IF;
+	RETURN v_id;
+END
+$$;
+
+-- A rule as programs see it: with the old names beside the new ones.
+CREATE OR REPLACE FUNCTION rule_json(r alert_rules) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT to_jsonb(r) || jsonb_build_object('match_text', matchers_text(r.match),
+		'metric_name', r.metric, 'threshold', coalesce(r.warning, r.critical), 'comparison', r.op,
+		'repeat_interval_sec', r.repeat_s,
+		'server_id', (SELECT server_id(m->>'value') FROM jsonb_array_elements(r.match) m
+			WHERE m->>'label' = 'server' AND m->>'op' = '=' LIMIT 1),
+		'channel', (SELECT name FROM channels c WHERE c.channel_id = r.channel_id))
+$$;
+
+-- p_id: NULL for a new one.
+CREATE OR REPLACE FUNCTION save_rule_as(p_email text, p_role text, p_how text, p_id text, p_body jsonb,
+	p_match text) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	r alert_rules;
+	v_body jsonb := body_values('rule', rule_body(p_body), p_id IS NULL);
+BEGIN
+	IF p_id IS NULL THEN
+		r := jsonb_populate_record(NULL::alert_rules, v_body);
+		r.rule_id := gen_random_uuid();
+		r.version := 1;
+		r.created_at := clock_timestamp();
+		r.created_by := p_email;
+	ELSE
+		SELECT * INTO r FROM alert_rules WHERE rule_id = as_uuid(p_id) FOR UPDATE;
+		PERFORM known_id('rule', p_id, FOUND), check_version(p_match, r.version);
+		r := jsonb_populate_record(r, v_body);
+		r.version := r.version + 1;
+	END IF;
+	r.updated_at := clock_timestamp();
+	PERFORM refuse_errors(rule_errors(r) || param_errors(r.kind, r.metric, r.params)
+		|| field_error(EXISTS (SELECT FROM alert_rules
+		WHERE name = r.name AND rule_id <> r.rule_id), 'name', 'is taken by another rule'));
+	PERFORM refuse_unless(p_role, (SELECT role FROM alert_kinds WHERE kind = r.kind));
+	DELETE FROM alert_rules WHERE rule_id = r.rule_id;
+	INSERT INTO alert_rules SELECT r.*;
+	PERFORM audit(p_email, p_how, CASE WHEN p_id IS NULL THEN 'rule created' ELSE 'rule changed' END,
+		r.name,
+		p_body);
+	RETURN rule_json(r);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION save_rule(p_hash bytea, p_id text, p_body jsonb, p_match text DEFAULT NULL)
+RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'operator');
+	RETURN save_rule_as(c.email, c.role, c.how, p_id, p_body, p_match);
+END
+$$;
+
+-- Its open alerts end at the next evaluation. A default rule can only be switched off: an upgrade would bring
+-- it back.
+CREATE OR REPLACE FUNCTION delete_rule(p_hash bytea, p_id text, p_match text DEFAULT NULL) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	r alert_rules;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'operator');
+	SELECT * INTO r FROM alert_rules WHERE rule_id = as_uuid(p_id) FOR UPDATE;
+	PERFORM known_id('rule', p_id, FOUND), check_version(p_match, r.version);
+	PERFORM refuse_errors(field_error(r.builtin IS NOT NULL, 'is_active',
+		'can be set to false: a default rule is switched off, and not deleted'));
+	DELETE FROM rule_patches WHERE rule_id = r.rule_id;
+	DELETE FROM alert_rules WHERE rule_id = r.rule_id;
+	PERFORM audit(c.email, c.how, 'rule deleted', r.name);
+	RETURN '{"ok": true}';
+END
+$$;
+
+CREATE OR REPLACE FUNCTION override_json(p rule_patches) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT to_jsonb(p) || jsonb_build_object('match_text', matchers_text(p.match), 'changes_text',
+		p.changes::text)
+$$;
+
+-- An override: the fields that are other for the subjects that match. p_id: NULL for a new one of p_rule.
+CREATE OR REPLACE FUNCTION save_patch_as(p_email text, p_how text, p_rule text, p_id text, p_body jsonb)
+RETURNS jsonb LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	r alert_rules;
+	p rule_patches;
+	v_body jsonb := body_values('patch', p_body, p_id IS NULL);
+BEGIN
+	IF p_id IS NULL THEN
+		SELECT * INTO r FROM alert_rules WHERE rule_id = as_uuid(p_rule);
+		PERFORM known_id('rule', p_rule, FOUND);
+		p := jsonb_populate_record(NULL::rule_patches, v_body);
+		p.patch_id := gen_random_uuid();
+		p.rule_id := r.rule_id;
+		p.created_at := clock_timestamp();
+		p.created_by := p_email;
+	ELSE
+		SELECT * INTO p FROM rule_patches WHERE patch_id = as_uuid(p_id);
+		PERFORM known_id('override', p_id, FOUND);
+		SELECT * INTO r FROM alert_rules WHERE rule_id = p.rule_id;
+		p := jsonb_populate_record(p, v_body);
+	END IF;
+	PERFORM refuse_errors(patch_errors(r, p.changes));
+	p.changes := body_values('rule', p.changes, false);
+	DELETE FROM rule_patches WHERE patch_id = p.patch_id;
+	INSERT INTO rule_patches SELECT p.*;
+	PERFORM audit(p_email, p_how, 'override saved', r.name, p_body);
+	RETURN override_json(p);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION save_patch(p_hash bytea, p_rule text, p_id text, p_body jsonb) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'operator');
+	RETURN save_patch_as(c.email, c.how, p_rule, p_id, p_body);
+END
+$$;
+
+-- Only what does not change which subjects a rule has, or when it is evaluated.
+CREATE OR REPLACE FUNCTION patch_errors(r alert_rules, p_changes jsonb) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT unknown_fields(p_changes,
+		'{warning,warning_clear,critical,critical_clear,for_s,keep_firing_s,no_data,
+		on_error,labels,summary,runbook,channel_id,repeat_s,is_active}')
+$$;
+
+CREATE OR REPLACE FUNCTION delete_patch(p_hash bytea, p_id text) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	v_rule uuid;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'operator');
+	DELETE FROM rule_patches WHERE patch_id = as_uuid(p_id) RETURNING rule_id INTO v_rule;
+	PERFORM known_id('override', p_id, FOUND),
+		audit(c.email, c.how, 'override deleted', (SELECT name FROM alert_rules
+			WHERE rule_id = v_rule));
+	RETURN '{"ok": true}';
+END
+$$;
+
+-- ---- rule files ------------------------------------------------------------------------------------
+-- "5m" or "1h30m" of Prometheus, and plain seconds, as seconds.
+CREATE OR REPLACE FUNCTION duration_s(p_text text) RETURNS int
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN p_text ~ '^[0-9]{1,9}$' THEN p_text::int
+		WHEN p_text ~ '^([0-9]{1,6}(ms|[smhdwy]))+$' THEN (SELECT sum(m[1]::numeric * CASE m[2]
+			WHEN 'ms' THEN 0.001 WHEN 's' THEN 1 WHEN 'm' THEN 60 WHEN 'h' THEN 3600 WHEN 'd'
+				THEN 86400
+			WHEN 'w' THEN 604800 ELSE 31536000 END)::int
+			FROM regexp_matches(p_text, '([0-9]+)(ms|[smhdwy])', 'g') m) END
+$$;
+
+-- {{ $value }} and {{ $labels.instance }} as the templates here name them.
+CREATE OR REPLACE FUNCTION prometheus_template(p_text text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT regexp_replace(regexp_replace(p_text, '\{\{-?\s*\$value[^}]*\}\}', '{{value}}', 'g'),
+		'\{\{-?\s*\$labels\.([a-zA-Z0-9_]+)[^}]*\}\}', '{{labels.\1}}', 'g')
+$$;
+
+-- An alert of a rule file of Prometheus as the body of a rule. What has the form
+-- FUNCTION_over_time(METRIC{LABEL="VALUE"}[5m]) > NUMBER over a metric that Observ has is judged here; any
+-- other
+-- expression is asked of Prometheus.
+CREATE OR REPLACE FUNCTION prometheus_rule(p_rule jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_expr CONSTANT text := btrim(p_rule->>'expr', E' \n\t');
+	v_side CONSTANT text[] := regexp_match(v_expr,
+		'^(.*[^<>=!])\s*(>=|<=|==|!=|>|<)\s*(-?[0-9.]+(?:[eE][-+]?[0-9]+)?)$');
+	v_metric CONSTANT text[] := regexp_match(coalesce(v_side[1], v_expr),
+		'^(?:(avg|min|max|last|rate|irate|increase|deriv|changes|resets)(?:_over_time)?\()?\s*'
+		'([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(\{[^{}]*\})?\s*(?:\[([0-9a-z]+)\]\s*\)|)\s*$');
+	v_level CONSTANT text := CASE p_rule #>> '{labels,severity}' WHEN 'critical' THEN 'critical'
+		WHEN 'page' THEN 'critical' ELSE 'warning' END;
+	v_match jsonb := matchers_read(coalesce(v_metric[3], ''));
+	b jsonb;
+BEGIN
+	IF v_side IS NOT NULL AND v_match IS NOT NULL AND (v_metric[1] IS NULL) = (v_metric[4] IS NULL)
+		AND EXISTS (
+			SELECT FROM alert_metrics() m WHERE m.metric = v_metric[2]) THEN
+		b := jsonb_build_object('kind', 'threshold', 'metric', v_metric[2], 'match', v_match,
+			'params',
+			jsonb_strip_nulls(jsonb_build_object('agg', coalesce(v_metric[1], 'last'),
+				'window_s', duration_s(v_metric[4]))));
+	ELSE
+		b := jsonb_build_object('kind', 'promql', 'params', jsonb_build_object('promql',
+			coalesce(v_side[1], v_expr)));
+	END IF;
+	RETURN b || jsonb_strip_nulls(jsonb_build_object('name', p_rule->'alert',
+		'op', coalesce(v_side[2], '>='), v_level, coalesce(v_side[3]::float8, -1e15),
+		'for_s', coalesce(to_jsonb(duration_s(p_rule->>'for')), p_rule->'for'),
+		'keep_firing_s', coalesce(to_jsonb(duration_s(p_rule->>'keep_firing_for')),
+			p_rule->'keep_firing_for'),
+		'labels', (p_rule->'labels') - 'severity'::text, 'no_data', 'ok',
+		'summary', prometheus_template(coalesce(p_rule #>> '{annotations,summary}',
+			p_rule #>> '{annotations,description}')),
+		'runbook', p_rule #> '{annotations,runbook_url}'));
+END
+$$;
+
+-- Takes {"rules": [...]} as it is exported, or {"groups": [{"rules": [...]}]} of Prometheus; recording rules
+-- are
+-- left out. A rule of a name that is there is changed. All or nothing.
+CREATE OR REPLACE FUNCTION import_rules(p_hash bytea, p_file jsonb) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	v_rule jsonb;
+	v_body jsonb;
+	v_saved jsonb;
+	v_id uuid;
+	v_created int := 0;
+	v_changed int := 0;
+	v_left_out int := 0;
+	v_why text;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'operator');
+	FOR v_rule IN SELECT jsonb_path_query(p_file, 'lax $.rules[*]')
+			UNION ALL SELECT jsonb_path_query(p_file, 'lax $.groups[*].rules[*]') LOOP
+		IF jsonb_typeof(v_rule) <> 'object' THEN
+			PERFORM refuse(422, 'Each rule of the file must have keys: name or alert ...');
+		END IF;
+		IF v_rule ? 'record' THEN
+			v_left_out := v_left_out + 1;
+			CONTINUE;
+		END IF;
+		v_body := CASE WHEN v_rule ? 'alert' THEN prometheus_rule(v_rule)
+			ELSE v_rule - 'overrides'::text END;
+		v_id := (SELECT rule_id FROM alert_rules WHERE name = v_body->>'name');
+		v_saved := save_rule_as(c.email, c.role, c.how, v_id::text, v_body, NULL);
+		v_created := v_created + (v_id IS NULL)::int;
+		v_changed := v_changed + (v_id IS NOT NULL)::int;
+		IF jsonb_typeof(v_rule->'overrides') = 'array' THEN
+			DELETE FROM rule_patches WHERE rule_id = (v_saved->>'rule_id')::uuid;
+			PERFORM save_patch_as(c.email, c.how, v_saved->>'rule_id', NULL,
+				o || jsonb_build_object('position', n))
+					FROM jsonb_array_elements(v_rule->'overrides')
+				WITH ORDINALITY x(o, n);
+		END IF;
+	END LOOP;
+	IF v_created + v_changed = 0 THEN
+		PERFORM refuse(422, 'The file has no alert rule.');
+	END IF;
+	RETURN jsonb_build_object('created', v_created, 'changed', v_changed, 'left_out', v_left_out);
+EXCEPTION WHEN SQLSTATE 'OB422' THEN
+	GET STACKED DIAGNOSTICS v_why = PG_EXCEPTION_DETAIL;
+	RAISE EXCEPTION USING ERRCODE = 'OB422', DETAIL = v_why, MESSAGE = CASE WHEN v_body IS NULL
+		THEN SQLERRM
+		ELSE format('Rule "%s" of the file: %s', left(v_body->>'name', 200), SQLERRM) END;
+END
+$$;
+
+-- ---- alerts ----------------------------------------------------------------------------------------
+-- Somebody has it in hand: no more reminders.
+CREATE OR REPLACE FUNCTION ack_alert(p_hash bytea, p_id text, p_body jsonb) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	v_now timestamptz := clock_timestamp();
+	v_body jsonb;
+	a alerts;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'operator');
+	v_body := body_values('ack', p_body, true);
+	UPDATE alerts SET acked_at = v_now, acked_by = c.email, ack_note = v_body->>'note'
+		WHERE alert_id = as_uuid(p_id) AND state = 'firing' RETURNING * INTO a;
+	PERFORM known_id('firing alert', p_id, FOUND),
+		audit(c.email, c.how, 'alert acknowledged', a.labels->>'rule', a.subject || v_body);
+	RETURN alert_json(a, a.labels->>'rule');
+END
+$$;
+
+CREATE OR REPLACE FUNCTION unack_alert(p_hash bytea, p_id text) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	a alerts;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'operator');
+	UPDATE alerts SET acked_at = NULL, acked_by = NULL, ack_note = NULL
+		WHERE alert_id = as_uuid(p_id) AND acked_at IS NOT NULL RETURNING * INTO a;
+	PERFORM known_id('acknowledged alert', p_id, FOUND),
+		audit(c.email, c.how, 'acknowledgement taken back', a.labels->>'rule', a.subject);
+	RETURN alert_json(a, a.labels->>'rule');
+END
+$$;
+
+-- ---- silences ---------------------------------------------------------------------------------------
+CREATE OR REPLACE FUNCTION silence_json(s silences) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT to_jsonb(s) || jsonb_build_object('match_text', matchers_text(s.match), 'state', CASE
+		WHEN s.ends_at <= now() THEN 'ended' WHEN s.starts_at > now() THEN 'pending'
+			ELSE 'active' END)
+$$;
+
+CREATE OR REPLACE FUNCTION save_silence(p_hash bytea, p_id text, p_body jsonb, p_match text DEFAULT NULL)
+RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	s silences;
+	v_now timestamptz := now();
+	v_body jsonb := CASE WHEN p_body->>'for' ~ '^[0-9]{1,4}[mhd]$' THEN p_body - 'for'
+		|| jsonb_build_object('ends_at', v_now + (p_body->>'for')::interval) ELSE p_body END;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'operator');
+	v_body := body_values('silence', v_body, p_id IS NULL);
+	IF p_id IS NULL THEN
+		s := jsonb_populate_record(NULL::silences, v_body);
+		s.silence_id := gen_random_uuid();
+		s.version := 1;
+		s.created_at := v_now;
+		s.created_by := c.email;
+	ELSE
+		SELECT * INTO s FROM silences WHERE silence_id = as_uuid(p_id) FOR UPDATE;
+		PERFORM known_id('silence', p_id, FOUND), check_version(p_match, s.version);
+		s := jsonb_populate_record(s, v_body);
+		s.version := s.version + 1;
+	END IF;
+	s.starts_at := coalesce(s.starts_at, v_now);
+	PERFORM refuse_errors(field_error(s.ends_at <= s.starts_at OR s.ends_at <= v_now, 'ends_at',
+			'must be later than now and than starts_at')
+		|| field_error(s.match = '[]', 'match', 'must have a matcher: a silence of everything needs '
+			'one such as server=~".*"'));
+	DELETE FROM silences WHERE silence_id = s.silence_id;
+	INSERT INTO silences SELECT s.*;
+	PERFORM audit(c.email, c.how, CASE WHEN p_id IS NULL THEN 'silence created'
+		ELSE 'silence changed' END,
+		matchers_text(s.match), jsonb_build_object('ends_at', s.ends_at, 'comment', s.comment));
+	RETURN silence_json(s);
+END
+$$;
+
+-- Ends it now. It stays in the list.
+CREATE OR REPLACE FUNCTION end_silence(p_hash bytea, p_id text, p_match text DEFAULT NULL) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	s silences;
+	v_now timestamptz := clock_timestamp();
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'operator');
+	SELECT * INTO s FROM silences WHERE silence_id = as_uuid(p_id) AND ends_at > v_now FOR UPDATE;
+	PERFORM known_id('silence', p_id, FOUND), check_version(p_match, s.version);
+	UPDATE silences SET ends_at = v_now, version = version + 1,
+		starts_at = least(starts_at, v_now - interval '1 microsecond')
+			WHERE silence_id = s.silence_id;
+	PERFORM audit(c.email, c.how, 'silence ended', matchers_text(s.match));
+	RETURN '{"ok": true}';
+END
+$$;
+
+-- ---- channels ----------------------------------------------------------------------------------------
+-- A channel without its secrets: only their names.
+CREATE OR REPLACE FUNCTION channel_json(c channels) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT to_jsonb(c) - 'secrets' || jsonb_build_object('is_active', c.disabled_at IS NULL,
+		'settings_text', nullif(c.settings::text, '{}'), 'secrets_set',
+		(SELECT coalesce(jsonb_agg(k ORDER BY k), '[]') FROM jsonb_object_keys(c.secrets) k))
+$$;
+
+-- What is wrong with the settings of a channel, by the table channel_kinds.
+CREATE OR REPLACE FUNCTION channel_errors(c channels) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT field_error(NOT EXISTS (SELECT FROM channel_kinds WHERE kind = c.kind), 'kind',
+		'must be one of '
+			|| (SELECT string_agg(kind, ', ' ORDER BY kind) FROM channel_kinds))
+		|| (SELECT coalesce(jsonb_agg(jsonb_build_object('field', part || '.' || left(name, 100),
+			'message', CASE
+				WHEN spec IS NULL THEN 'is not known; known are ' || array_to_string(names,
+					', ')
+				WHEN value IS NULL THEN 'is missing: ' || (spec->>'help')
+				ELSE 'must be one line of 1 to 4000 bytes' END) ORDER BY part, name), '[]')
+			FROM (SELECT kind, channel_kinds.settings, channel_kinds.secrets FROM channel_kinds
+				WHERE kind = c.kind) k
+			CROSS JOIN LATERAL (VALUES ('settings', k.settings, c.settings), ('secrets',
+				k.secrets, c.secrets))
+				p(part, specs, given)
+			CROSS JOIN LATERAL (SELECT array_agg(n ORDER BY n)
+				FROM jsonb_object_keys(specs) n) a(names)
+			CROSS JOIN LATERAL (SELECT name, specs->name AS spec, given->name AS value
+				FROM (SELECT jsonb_object_keys(specs) UNION
+					SELECT jsonb_object_keys(given)) u(name)) f
+			WHERE spec IS NULL OR (value IS NULL AND (spec->'required')::boolean)
+				OR (value IS NOT NULL AND (jsonb_typeof(value) <> 'string'
+					OR value #>> '{}' ~ '[[:cntrl:]]'
+					OR octet_length(value #>> '{}') NOT BETWEEN 1 AND 4000)))
+$$;
+
+-- Lets the watcher send a message that only says that the channel works.
+CREATE OR REPLACE FUNCTION test_channel_for(p_hash bytea, p_id text) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	v_id uuid;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'operator');
+	v_id := test_channel(p_id, c.email, clock_timestamp());
+	PERFORM audit(c.email, c.how, 'channel tested', p_id);
+	RETURN jsonb_build_object('notification_id', v_id);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION list_channels(p_hash bytea) RETURNS jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM asking(p_hash, 'operator');
+	RETURN (SELECT jsonb_build_object('items', coalesce(jsonb_agg(channel_json(c) ORDER BY name), '[]'),
+		'next', NULL) FROM channels c);
+END
+$$;
+
+-- The secrets that a change does not name stay; null removes one.
+CREATE OR REPLACE FUNCTION save_channel(p_hash bytea, p_id text, p_body jsonb, p_match text DEFAULT NULL)
+RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	h channels;
+	v_secrets jsonb := '{}';
+	v_body jsonb;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'admin');
+	v_body := body_values('channel', nested_body(nested_body(p_body, 'settings'), 'secrets'),
+		p_id IS NULL);
+	IF p_id IS NULL THEN
+		h := jsonb_populate_record(NULL::channels, v_body);
+		h.channel_id := gen_random_uuid();
+		h.version := 1;
+		h.created_at := clock_timestamp();
+		h.created_by := c.email;
+	ELSE
+		SELECT * INTO h FROM channels WHERE channel_id = as_uuid(p_id) FOR UPDATE;
+		PERFORM known_id('channel', p_id, FOUND), check_version(p_match, h.version);
+		v_secrets := h.secrets;
+		h := jsonb_populate_record(h, v_body);
+		h.version := h.version + 1;
+	END IF;
+	h.secrets := merged(v_secrets, v_body->'secrets');
+	IF v_body ? 'is_active' THEN
+		h.disabled_at := CASE WHEN (v_body->'is_active')::boolean THEN NULL
+			ELSE coalesce(h.disabled_at, clock_timestamp()) END;
+		h.disabled_reason := CASE WHEN h.disabled_at IS NOT NULL THEN coalesce(h.disabled_reason,
+			'switched off by ' || c.email) END;
+	END IF;
+	PERFORM refuse_errors(channel_errors(h) || field_error(EXISTS (SELECT FROM channels
+			WHERE name = h.name AND channel_id <> h.channel_id), 'name',
+				'is taken by another channel')
+		|| field_error(h.fallback_id = h.channel_id OR NOT EXISTS (SELECT FROM channels
+			WHERE channel_id = coalesce(h.fallback_id, channel_id)) AND h.fallback_id IS NOT NULL,
+			'fallback_id', 'must be another channel'));
+	DELETE FROM channels WHERE channel_id = h.channel_id;
+	INSERT INTO channels SELECT h.*;
+	PERFORM audit(c.email, c.how, CASE WHEN p_id IS NULL THEN 'channel created'
+		ELSE 'channel changed' END,
+		h.name, v_body - 'secrets'::text || jsonb_build_object('secrets',
+			(SELECT coalesce(jsonb_agg(k), '[]')
+			FROM jsonb_object_keys(coalesce(v_body->'secrets', '{}')) k)));
+	RETURN channel_json(h);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION delete_channel(p_hash bytea, p_id text, p_match text DEFAULT NULL) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	h channels;
+	v_now timestamptz := clock_timestamp();
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'admin');
+	SELECT * INTO h FROM channels WHERE channel_id = as_uuid(p_id) FOR UPDATE;
+	PERFORM known_id('channel', p_id, FOUND), check_version(p_match, h.version);
+	UPDATE alert_rules SET channel_id = NULL, version = version + 1 WHERE channel_id = h.channel_id;
+	UPDATE alert_routes SET channels = array_remove(channels, h.channel_id)
+		WHERE h.channel_id = ANY (channels);
+	UPDATE channels SET fallback_id = NULL WHERE fallback_id = h.channel_id;
+	UPDATE notifications SET dead_at = v_now, last_error = 'its channel was deleted'
+		WHERE channel_id = h.channel_id AND sent_at IS NULL AND dead_at IS NULL;
+	DELETE FROM channels WHERE channel_id = h.channel_id;
+	PERFORM audit(c.email, c.how, 'channel deleted', h.name);
+	RETURN '{"ok": true}';
+END
+$$;
+
+-- ---- where messages go: routes, inhibitions, quiet windows ------------------------------------------
+CREATE OR REPLACE FUNCTION route_errors(r alert_routes) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	WITH RECURSIVE above (id, depth) AS (
+		SELECT r.parent_id, 1 WHERE r.parent_id IS NOT NULL
+		UNION ALL SELECT p.parent_id, depth + 1 FROM above JOIN alert_routes p
+			ON p.route_id = above.id
+		WHERE p.parent_id IS NOT NULL AND depth < 32)
+	SELECT field_error(r.parent_id IS NOT NULL AND NOT EXISTS (SELECT FROM alert_routes
+			WHERE route_id = r.parent_id), 'parent_id', 'names no route')
+		|| field_error(r.parent_id IS NULL AND EXISTS (SELECT FROM alert_routes
+			WHERE parent_id IS NULL AND route_id <> r.route_id), 'parent_id',
+			'is missing: there is one root, and every other route hangs below a route')
+		|| field_error(EXISTS (SELECT FROM above WHERE id = r.route_id OR depth >= 32), 'parent_id',
+			'would make a circle, or a tree deeper than 32')
+		|| field_error(EXISTS (SELECT FROM unnest(r.channels) i WHERE NOT EXISTS (SELECT FROM channels
+			WHERE channel_id = i)), 'channels', 'name a channel that is not there')
+		|| field_error(EXISTS (SELECT FROM unnest(r.windows) i WHERE NOT EXISTS (SELECT
+			FROM quiet_windows
+			WHERE window_id = i)), 'windows', 'name a quiet window that is not there')
+$$;
+
+CREATE OR REPLACE FUNCTION save_route(p_hash bytea, p_id text, p_body jsonb) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	r alert_routes;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'admin');
+	LOCK TABLE alert_routes IN SHARE ROW EXCLUSIVE MODE;
+	IF p_id IS NULL THEN
+		r := jsonb_populate_record(NULL::alert_routes, body_values('route', p_body, true));
+		r.route_id := gen_random_uuid();
+	ELSE
+		SELECT * INTO r FROM alert_routes WHERE route_id = as_uuid(p_id);
+		PERFORM known_id('route', p_id, FOUND);
+		r := jsonb_populate_record(r, body_values('route', p_body, false));
+	END IF;
+	PERFORM refuse_errors(route_errors(r));
+	DELETE FROM alert_routes WHERE route_id = r.route_id;
+	INSERT INTO alert_routes SELECT r.*;
+	PERFORM audit(c.email, c.how, 'route saved', matchers_text(r.match), p_body);
+	RETURN to_jsonb(r) || jsonb_build_object('match_text', matchers_text(r.match));
+END
+$$;
+
+-- What hangs below it hangs below its parent then.
+CREATE OR REPLACE FUNCTION delete_route(p_hash bytea, p_id text) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	r alert_routes;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'admin');
+	LOCK TABLE alert_routes IN SHARE ROW EXCLUSIVE MODE;
+	SELECT * INTO r FROM alert_routes WHERE route_id = as_uuid(p_id);
+	PERFORM known_id('route', p_id, FOUND);
+	PERFORM refuse_errors(field_error(r.parent_id IS NULL, 'parent_id',
+		'is null: this is the root, where every alert enters. Change it instead'));
+	UPDATE alert_routes SET parent_id = r.parent_id WHERE parent_id = r.route_id;
+	DELETE FROM alert_routes WHERE route_id = r.route_id;
+	PERFORM audit(c.email, c.how, 'route deleted', matchers_text(r.match));
+	RETURN '{"ok": true}';
+END
+$$;
+
+CREATE OR REPLACE FUNCTION save_inhibition(p_hash bytea, p_id text, p_body jsonb) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	i inhibitions;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'admin');
+	IF p_id IS NULL THEN
+		i := jsonb_populate_record(NULL::inhibitions, body_values('inhibition', p_body, true));
+		i.inhibition_id := gen_random_uuid();
+	ELSE
+		SELECT * INTO i FROM inhibitions WHERE inhibition_id = as_uuid(p_id) FOR UPDATE;
+		PERFORM known_id('inhibition', p_id, FOUND);
+		i := jsonb_populate_record(i, body_values('inhibition', p_body, false));
+	END IF;
+	DELETE FROM inhibitions WHERE inhibition_id = i.inhibition_id;
+	INSERT INTO inhibitions SELECT i.*;
+	PERFORM audit(c.email, c.how, 'inhibition saved', i.name, p_body);
+	RETURN to_jsonb(i);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION delete_inhibition(p_hash bytea, p_id text) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	v_name text;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'admin');
+	DELETE FROM inhibitions WHERE inhibition_id = as_uuid(p_id) RETURNING name INTO v_name;
+	PERFORM known_id('inhibition', p_id, FOUND), audit(c.email, c.how, 'inhibition deleted', v_name);
+	RETURN '{"ok": true}';
+END
+$$;
+
+CREATE OR REPLACE FUNCTION window_errors(w quiet_windows) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT field_error(NOT EXISTS (SELECT FROM pg_timezone_names WHERE name = w.time_zone), 'time_zone',
+			'must be the name of a time zone such as Europe/Berlin')
+		|| field_error(NOT w.days <@ '{mon,tue,wed,thu,fri,sat,sun}', 'days',
+			'must be of mon, tue, wed, thu, fri, sat, sun')
+		|| field_error(EXISTS (SELECT FROM quiet_windows WHERE name = w.name
+			AND window_id <> w.window_id), 'name', 'is taken by another quiet window')
+$$;
+
+CREATE OR REPLACE FUNCTION save_window(p_hash bytea, p_id text, p_body jsonb) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	w quiet_windows;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'admin');
+	IF p_id IS NULL THEN
+		w := jsonb_populate_record(NULL::quiet_windows, body_values('window', p_body, true));
+		w.window_id := gen_random_uuid();
+	ELSE
+		SELECT * INTO w FROM quiet_windows WHERE window_id = as_uuid(p_id) FOR UPDATE;
+		PERFORM known_id('quiet window', p_id, FOUND);
+		w := jsonb_populate_record(w, body_values('window', p_body, false));
+	END IF;
+	PERFORM refuse_errors(window_errors(w));
+	DELETE FROM quiet_windows WHERE window_id = w.window_id;
+	INSERT INTO quiet_windows SELECT w.*;
+	PERFORM audit(c.email, c.how, 'quiet window saved', w.name, p_body);
+	RETURN to_jsonb(w);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION delete_window(p_hash bytea, p_id text) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	v_name text;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'admin');
+	UPDATE alert_routes SET windows = array_remove(windows, as_uuid(p_id))
+		WHERE as_uuid(p_id) = ANY (windows);
+	DELETE FROM quiet_windows WHERE window_id = as_uuid(p_id) RETURNING name INTO v_name;
+	PERFORM known_id('quiet window', p_id, FOUND), audit(c.email, c.how, 'quiet window deleted', v_name);
+	RETURN '{"ok": true}';
+END
+$$;
+
+CREATE OR REPLACE FUNCTION cron_valid(p_schedule text) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM next_cron(p_schedule, 'UTC', '2026-01-01Z');
+	RETURN true;
+EXCEPTION WHEN data_exception THEN
+	RETURN false;
+END
+$$;
+
+-- ---- heartbeats ---------------------------------------------------------------------------------------
+CREATE OR REPLACE FUNCTION heartbeat_errors(h heartbeats) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT field_error((h.schedule IS NULL) = (h.every_s IS NULL), 'schedule',
+			'or every_s must be there, and not both')
+		|| field_error(NOT EXISTS (SELECT FROM pg_timezone_names WHERE name = h.time_zone),
+			'time_zone',
+			'must be the name of a time zone such as Europe/Berlin')
+		|| field_error(h.schedule IS NOT NULL AND NOT cron_valid(h.schedule), 'schedule',
+			'must be a line of cron such as "30 2 * * *"')
+		|| field_error(EXISTS (SELECT FROM heartbeats WHERE name = h.name
+			AND heartbeat_id <> h.heartbeat_id), 'name', 'is taken by another heartbeat')
+$$;
+
+CREATE OR REPLACE FUNCTION heartbeat_json(h heartbeats) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT to_jsonb(h) - 'token_hash' || jsonb_build_object('last_at', (SELECT max(at)
+		FROM heartbeat_pings p
+		WHERE p.heartbeat_id = h.heartbeat_id))
+$$;
+
+-- A new one has a token, which is told once: its URL is what the job calls. p_site: the hub's own address.
+CREATE OR REPLACE FUNCTION save_heartbeat(p_hash bytea, p_id text, p_body jsonb, p_site text) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	h heartbeats;
+	v_token text;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'operator');
+	IF p_id IS NULL THEN
+		h := jsonb_populate_record(NULL::heartbeats, body_values('heartbeat', p_body, true));
+		h.heartbeat_id := gen_random_uuid();
+		h.created_at := clock_timestamp();
+		v_token := new_secret('obs_beat');
+		h.token_hash := sha256(sha256(convert_to(v_token, 'UTF8')));
+	ELSE
+		SELECT * INTO h FROM heartbeats WHERE heartbeat_id = as_uuid(p_id) FOR UPDATE;
+		PERFORM known_id('heartbeat', p_id, FOUND);
+		h := jsonb_populate_record(h, body_values('heartbeat', p_body, false));
+	END IF;
+	PERFORM refuse_errors(heartbeat_errors(h));
+	DELETE FROM heartbeats WHERE heartbeat_id = h.heartbeat_id;
+	INSERT INTO heartbeats SELECT h.*;
+	PERFORM audit(c.email, c.how, CASE WHEN p_id IS NULL THEN 'heartbeat created'
+		ELSE 'heartbeat changed' END,
+		h.name, p_body);
+	RETURN heartbeat_json(h) || CASE WHEN v_token IS NULL THEN '{}' ELSE jsonb_build_object('url',
+		p_site || '/api/v1/heartbeats/' || v_token) END;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION delete_heartbeat(p_hash bytea, p_id text) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	v_name text;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'operator');
+	DELETE FROM heartbeats WHERE heartbeat_id = as_uuid(p_id) RETURNING name INTO v_name;
+	PERFORM known_id('heartbeat', p_id, FOUND), audit(c.email, c.how, 'heartbeat deleted', v_name);
+	DELETE FROM heartbeat_pings WHERE heartbeat_id = as_uuid(p_id);
+	RETURN '{"ok": true}';
+END
+$$;
+
+SELECT drop_former_functions() \g /dev/null
+GRANT EXECUTE ON FUNCTION rule_json, override_json, silence_json, body_fields TO observ_hub;
+GRANT EXECUTE ON FUNCTION list_channels, save_rule, import_rules, delete_rule, save_patch,
+	delete_patch, ack_alert, unack_alert, save_silence, end_silence, save_channel, delete_channel,
+		test_channel_for, save_route,
+	delete_route, save_inhibition, delete_inhibition, save_window, delete_window, save_heartbeat,
+	delete_heartbeat TO observ_hub, observ_enroll;
 -- ==== 80-views: for people and Grafana. Names stay, and columns are only added at the end ======
 CREATE OR REPLACE VIEW v_metrics AS SELECT "timestamp" AS "time", m.* FROM vps_metrics m;
 CREATE OR REPLACE VIEW v_metrics_5m AS SELECT "timestamp" AS "time", m.* FROM metrics_5m m;

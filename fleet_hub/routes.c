@@ -1,8 +1,10 @@
 #include "routes.h"
 
 /* The site map. A subject has its rows in a file of its own. */
-static const struct route_table *const tables[] = { &routes_pages,  &routes_logs,    &routes_servers,
-						    &routes_ingest, &routes_service, &routes_people };
+static const struct route_table *const tables[] = {
+	&routes_pages,  &routes_logs,   &routes_servers, &routes_ingest, &routes_service,
+	&routes_people, &routes_alerts, &routes_silences, &routes_notify,
+};
 
 const struct route *route_at(size_t i)
 {

@@ -27,7 +27,7 @@ struct route_table {
 };
 
 extern const struct route_table routes_pages, routes_logs, routes_servers, routes_ingest, routes_service,
-	routes_people;
+	routes_people, routes_alerts, routes_silences, routes_notify;
 
 /* The i-th row of all tables; NULL behind the last one. */
 const struct route *route_at(size_t i);

@@ -8,6 +8,7 @@
 HTML(openapi);
 
 static const struct route rows[] = {
+	{ .path = "/icon/*.svg", .name = "icon", .methods = HTTP_GET, .answer = service_icon },
 	{ .path = "/api/v1/health/liveness",
 	  .also = { "/health", "/healthz" },
 	  .name = "health",

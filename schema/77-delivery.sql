@@ -241,11 +241,12 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp 
 DECLARE
 	-- least(NULL, 86400) is a day
 	v_asked float8 := CASE WHEN p_retry_after_s > 0 THEN least(p_retry_after_s, 86400) END;
+	v_random CONSTANT float8 := random();
 	v notifications;
 BEGIN
 	UPDATE notifications SET last_error = p_error, progress = p_progress, taken_until = NULL,
 			taken_by = NULL, not_before = p_now + make_interval(secs =>
-				greatest(delivery_backoff_s(attempts, random()), v_asked))
+				greatest(delivery_backoff_s(attempts, v_random), v_asked))
 		WHERE notification_id = p_id AND taken_by = p_watcher AND sent_at IS NULL AND dead_at IS NULL
 		RETURNING * INTO v;
 	IF NOT FOUND THEN
@@ -261,7 +262,7 @@ BEGIN
 		INSERT INTO channel_state (channel_id) VALUES (v.channel_id) ON CONFLICT DO NOTHING;
 		UPDATE channel_state SET failures = failures + 1, failed_at = p_now, last_error = p_error,
 				retry_at = p_now + make_interval(secs => greatest(
-					delivery_backoff_s(failures + 1, random()), v_asked))
+					delivery_backoff_s(failures + 1, v_random), v_asked))
 			WHERE channel_id = v.channel_id;
 		IF p_now - v.made_at > interval '75 hours' THEN
 			PERFORM bury_notification(p_id, 'given up after 75 hours: ' || p_error, p_now);

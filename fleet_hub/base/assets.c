@@ -18,6 +18,8 @@ EMBED(part_state, "fleet_hub/pages/_state.html");
 EMBED(part_server_form, "fleet_hub/pages/_server_form.html");
 EMBED(part_bootstrap, "fleet_hub/pages/_bootstrap.html");
 EMBED(part_meter, "fleet_hub/pages/_meter.html");
+EMBED(part_alerts_nav, "fleet_hub/pages/_alerts_nav.html");
+EMBED(part_alert_row, "fleet_hub/pages/_alert_row.html");
 EMBED(part_range, "fleet_hub/pages/_range.html");
 EMBED(part_line, "fleet_hub/pages/_line.html");
 EMBED(part_fields, "fleet_hub/pages/_fields.html");
@@ -51,6 +53,8 @@ static const struct { const char *name, *bytes; const uint64_t *len; } partials[
 	{ "server_form", part_server_form, &part_server_form_len },
 	{ "bootstrap", part_bootstrap, &part_bootstrap_len },
 	{ "meter", part_meter, &part_meter_len },
+	{ "alerts_nav", part_alerts_nav, &part_alerts_nav_len },
+	{ "alert_row", part_alert_row, &part_alert_row_len },
 	{ "range", part_range, &part_range_len },
 	{ "line",  part_line,  &part_line_len  },
 	{ "cells", part_cells, &part_cells_len },

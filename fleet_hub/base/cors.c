@@ -22,6 +22,7 @@ void cors_answer(unsigned methods, struct response *s)
 	s->status = 204;
 	response_header(s, "Allow", names);
 	response_header(s, "Access-Control-Allow-Methods", names);
-	response_header(s, "Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key");
+	response_header(s, "Access-Control-Allow-Headers",
+			"Authorization, Content-Type, Idempotency-Key, If-Match");
 	response_header(s, "Access-Control-Max-Age", "600");
 }

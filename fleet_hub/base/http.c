@@ -282,6 +282,8 @@ int request_read(struct request *r, char *const *env, struct err *e)
 	r->origin = env_or_empty(env, "HTTP_ORIGIN");
 	if (http_env(env, "HTTP_IDEMPOTENCY_KEY"))
 		r->idempotency_key = request_text(r, text_of(http_env(env, "HTTP_IDEMPOTENCY_KEY")));
+	if (http_env(env, "HTTP_IF_MATCH"))
+		r->if_match = request_text(r, text_of(http_env(env, "HTTP_IF_MATCH")));
 	rc = read_path(r, env, e);
 	if (rc == 0)
 		rc = request_add_query(r, text_of(env_or_empty(env, "QUERY_STRING")), e);

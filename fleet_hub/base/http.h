@@ -57,6 +57,7 @@ struct caller {
 	bool proxy_fault;               /* the proxy's word can't be read: it counts for nothing */
 	bool not_noted;                 /* the database wants to know that the session is in use */
 	bool is_operator;               /* or admin, as the database said */
+	int alerts;                     /* how many fire, as the database said */
 	const char *me;                 /* JSON: what the database says of the user; NULL: it was not asked */
 };
 
@@ -83,6 +84,7 @@ struct request {
 	const char *origin;             /* of the page that made a browser ask, as in Origin; "" for none */
 	const char *host;               /* as the client names it; "" for none */
 	const char *idempotency_key;    /* NULL: none */
+	const char *if_match;           /* NULL: none */
 	const char *content_type;       /* of the body; "" for none */
 	const char *content_encoding;
 	const char *content_length;

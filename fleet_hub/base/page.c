@@ -15,6 +15,7 @@
 EMBED(sql_authorize, "fleet_hub/people/authorize.sql");
 EMBED(sql_admit_server, "fleet_hub/people/admit_server.sql");
 EMBED(sql_charge_refusal, "fleet_hub/people/charge_refusal.sql");
+EMBED(sql_open_alerts, "fleet_hub/alerts/open_alerts.sql");
 EMBED(sql_count_search, "fleet_hub/people/count_search.sql");
 
 enum {
@@ -114,6 +115,18 @@ static void set_next(const struct route *route, const struct request *r, struct 
 		response_header(s, "Link", link.data);
 }
 
+/* So that a later write can say which state it means. */
+static void set_version(struct json_object *data, struct response *s)
+{
+	struct json_object *version = NULL;
+	char tag[32];
+
+	if (!json_object_object_get_ex(data, "version", &version))
+		return;
+	snprintf(tag, sizeof tag, "\"%lld\"", (long long)json_object_get_int64(version));
+	response_header(s, "ETag", tag);
+}
+
 /* The data as they came, but for what the view leaves out. */
 static void send_json(const struct route *route, const struct request *r, const struct params *p,
 		      struct json_object *data, const struct buf *text, struct response *s)
@@ -143,6 +156,8 @@ static void send_form(const struct route *route, const struct request *r, const 
 	}
 	if (route->next)
 		set_next(route, r, data, s);
+	if (route->has_version)
+		set_version(data, s);
 	if (!present(data, route->must_have)) {
 		refuse_with(r, s, 404, route->missing ? "Not there" : "Nothing of that name",
 			    route->missing ? route->missing : "The database knows nothing of that name.",
@@ -220,6 +235,32 @@ static bool is_true(const struct json_object *data, const char *name)
 	return json_object_object_get_ex(data, name, &value) && json_object_get_boolean(value);
 }
 
+static int number_of(struct json_object *data, const char *name)
+{
+	struct json_object *value;
+
+	return json_object_object_get_ex(data, name, &value) ? json_object_get_int(value) : 0;
+}
+
+/* A page says in its title how many alerts fire, to those who show nothing, too. */
+static enum db_failure ask_open_alerts(const struct route *route, struct request *r, struct db *db,
+				       struct err *e)
+{
+	CLEANUP(buf_free) struct buf text = BUF(256);
+	CLEANUP(json_p) struct json_object *said = NULL;
+	const struct db_question question = { sql_open_alerts, 0, NULL, timeout_of(route) };
+	enum db_failure failure = DB_OK;
+
+	if (!route->html || form_wanted(r) != FORM_HTML)
+		return DB_OK;
+	failure = db_ask(db, &question, &text, e);
+	if (failure == DB_OK) {
+		said = parse_json(&text);
+		r->who.alerts = number_of(said, "alerts");
+	}
+	return failure;
+}
+
 /* Let the database say who asks, and whether he may; the template gets to know, too. What a server's token is
  * good for is decided by the function that it is handed to. */
 static enum db_failure admit(const struct route *route, struct request *r, struct db *db, struct err *e)
@@ -234,7 +275,8 @@ static enum db_failure admit(const struct route *route, struct request *r, struc
 	const char *params[] = { r->who.hash, by_user ? names[route->role] : NULL };
 	const struct db_question question = { sql_authorize, 2, params, timeout_of(route) };
 	enum db_failure failure = by_user                     ? db_ask(db, &question, &me, e)
-				  : route->role == ROLE_SERVER ? admit_server(r, db, e) : DB_OK;
+				  : route->role == ROLE_SERVER ? admit_server(r, db, e)
+				  : r->who.anonymous           ? ask_open_alerts(route, r, db, e) : DB_OK;
 
 	if (by_user && failure == DB_OK) {
 		CLEANUP(json_p) struct json_object *said = parse_json(&me);
@@ -242,6 +284,7 @@ static enum db_failure admit(const struct route *route, struct request *r, struc
 		r->who.me = arena_dup(&r->arena, (struct text){ me.data, me.len });
 		r->who.not_noted = is_true(said, "not_noted");
 		r->who.is_operator = is_true(said, "operator");
+		r->who.alerts = number_of(said, "alerts");
 	}
 	return failure;
 }

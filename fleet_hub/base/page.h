@@ -75,6 +75,7 @@ struct route {
 	const char *missing;         /* the sentence of that 404; NULL: of an unknown name */
 	const char *next;            /* the parameter that takes the member "next" of a list; NULL: none */
 	int status;                  /* of a write that was done; 0: 200 */
+	bool has_version;            /* the answer's member "version" is its ETag */
 	const char *then;            /* the page that a browser goes on to; NULL: the answer is shown */
 	/* Tell somebody what came, when the answer is on its way; or NULL. */
 	void (*report)(const struct request *r, const struct response *s);

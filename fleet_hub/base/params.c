@@ -125,6 +125,19 @@ int param_key(struct params *p, const struct param *row, const char *value, stru
 	return params_add(p, p->request->idempotency_key, e);
 }
 
+int param_if_match(struct params *p, const struct param *row, const char *value, struct err *e)
+{
+	const char *version = request_param(p->request, "version");
+	char tag[32];
+
+	(void)row;
+	(void)value;
+	if (p->request->if_match || !version || strlen(version) > sizeof tag - 3)
+		return params_add(p, p->request->if_match, e);
+	snprintf(tag, sizeof tag, "\"%s\"", version);
+	return params_add_copy(p, text_of(tag), e);
+}
+
 int param_new_token(struct params *p, const struct param *row, const char *value, struct err *e)
 {
 	char hash[HTTP_HASH_SIZE];

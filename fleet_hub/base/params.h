@@ -65,6 +65,7 @@ param_kind param_text;                  /* as it is */
 param_kind param_hash;                  /* of the token that the request shows */
 param_kind param_body;                  /* as a JSON object, without the password in it */
 param_kind param_key;                   /* the request's Idempotency-Key */
+param_kind param_if_match;               /* its If-Match; a form says version=N in the address */
 param_kind param_new_token;             /* the hash of one that is made now; `otherwise` is its prefix */
 param_kind param_count;                 /* a whole number from 0 on, or null */
 param_kind param_limit;                 /* how many rows: 1 to 1,000; 100 */

@@ -21,7 +21,8 @@ static enum db_failure ask_part(struct db *db, const struct route *route, const 
 	if (failure)
 		return failure;
 	text->len--; /* the closing brace */
-	return buf_addc(text, ',') && buf_add(text, answer.data + 1, answer.len - 1) ? DB_OK : DB_TOO_BIG;
+	return (text->len == 1 || buf_addc(text, ',')) && buf_add(text, answer.data + 1, answer.len - 1)
+		? DB_OK : DB_TOO_BIG;
 }
 
 static bool is_wanted(const struct part *part, const struct request *r)

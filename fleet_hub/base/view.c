@@ -142,6 +142,8 @@ static void set_page(struct json_object *data, const struct request *r, const ch
 	json_object_object_add(page, on, json_object_new_boolean(true));
 	set_lists(page, data);
 	set_title(page, r, name);
+	if (r->who.alerts > 0)
+		json_object_object_add(page, "alerts", json_object_new_int(r->who.alerts));
 	set_here(page, r);
 	set_me(page, r);
 	set_params(page, r);

@@ -103,6 +103,13 @@ static const struct {
 	{ "step", NULL, "type: string, pattern: '^[0-9]*[smhd]?$'",
 	  "the time between two points: seconds, or a number with s, m, h or d; by default as fits" },
 	{ "app", NULL, "type: string", "only this application" },
+	{ "server_id", NULL, "type: string", "only this server: its name or `server_id`" },
+	{ "resolved", NULL, "type: string, enum: ['true', 'false', all]",
+	  "only resolved alerts, or only open ones" },
+	{ "kind", NULL, "type: string", "what the page's form is for" },
+	{ "preview", NULL, "type: integer, minimum: 1, maximum: 90",
+	  "tell when it would have fired in so many days" },
+	{ "days", NULL, "type: integer, minimum: 1, maximum: 90, default: 14", "how many days before now" },
 };
 
 static struct row_param query_param(const struct param *p)
@@ -131,6 +138,11 @@ size_t row_params(const struct route *row, struct row_param out[ROW_PARAMS_MAX])
 			out[n++] = (struct row_param){
 				"Idempotency-Key", "header", "type: string", NULL,
 				"the same key gives the same answer for a day", false,
+			};
+		else if (p->kind == param_if_match)
+			out[n++] = (struct row_param){
+				"If-Match", "header", "type: string", NULL,
+				"the `ETag` of the state that the change is for; another state is 412", false,
 			};
 		else if (*p->name)
 			out[n++] = query_param(p);
@@ -191,6 +203,14 @@ static bool posts_body(const struct route *row)
 	return has_body(row) && row->methods & HTTP_POST;
 }
 
+static bool takes_version(const struct route *row)
+{
+	for (const struct param *p = row->params; p && p->name; p++)
+		if (p->kind == param_if_match)
+			return names_one(row);
+	return false;
+}
+
 static bool has_limit(const struct route *row)
 {
 	return row_limit(row) != NULL;
@@ -220,6 +240,7 @@ size_t row_answers(const struct route *row, struct route_answer out[ROW_ANSWERS_
 		{ { 411, "LengthRequired" }, posts_body },
 		{ { 413, "ContentTooLarge" }, has_body },
 		{ { 415, "UnsupportedMediaType" }, has_body },
+		{ { 412, "Outdated" }, takes_version },
 		{ { 422, "Unprocessable" }, reads_body },
 		{ { 429, "TooManyRequests" }, has_limit },
 		{ { 503, "Unavailable" }, asks_database },

@@ -46,13 +46,18 @@ WITH a AS MATERIALIZED (
 	FROM a LEFT JOIN checks c USING (vps_name, app_name) LEFT JOIN errors e USING (vps_name, app_name)
 		LEFT JOIN latest_samples l ON l.vps_name = a.vps_name AND l.app_name = a.app_name
 			AND l.timestamp > own_clock - fresh AND l.timestamp < own_clock + interval '1 h'
+), alarms AS MATERIALIZED (                     -- the worst one names all
+	SELECT subject->>'server' AS vps_name, count(*) AS alerts,
+		(array_agg(labels->>'rule' ORDER BY severity, active_since))[1] AS alert
+	FROM alerts WHERE state IN ('firing', 'error') GROUP BY 1
 ), hosts AS MATERIALIZED (                      -- the figures of a host come from its newest report
-	SELECT DISTINCT ON (vps_name) vps_name, app_name AS teller, cpu_percent, memory_percent, disk_percent,
+	SELECT DISTINCT ON (vps_name) vps_name, app_name AS teller, alerts, alert, cpu_percent,
+		memory_percent, disk_percent,
 		inode_percent, load_avg_1m, cpu_count, memory_total_mb, disk_total_gb,
 		agent_state <> 'online' AS stale, gone,
-		NOT gone AND coalesce(greatest(memory_percent, disk_percent, inode_percent) >= full_percent(),
-			false) AS ill
-	FROM judged ORDER BY vps_name, (cpu_percent IS NULL), seen_s
+		NOT gone AND (alerts > 0 OR coalesce(greatest(memory_percent, disk_percent,
+			inode_percent) >= full_percent(), false)) IS TRUE AS ill
+	FROM judged LEFT JOIN alarms USING (vps_name) ORDER BY vps_name, (cpu_percent IS NULL), seen_s
 ), labelled AS MATERIALIZED (
 	SELECT vps_name, labels FROM observ.servers WHERE $7 || $8 || $9 || $11 || $12 <> ''
 ), servers AS MATERIALIZED (
@@ -193,13 +198,16 @@ SELECT json_build_object(
 		'cores', cpu_count, 'memory_total_mb', memory_total_mb, 'disk_total_gb', disk_total_gb,
 		'stale', stale, 'seen_s', floor(seen_s), 'errors_per_min', errors_per_min::float8,
 		'checks', nullif(checks, 0), 'failing', failing, 'passing', checks - failing,
-		'bad', failing > 0, 'several', n_apps > 1 AND NOT many, 'cpu_hour', cpu_hour, 'group', label,
+		'bad', failing > 0, 'alerts', coalesce(alerts, 0), 'several', n_apps > 1 AND NOT many,
+			'cpu_hour', cpu_hour, 'group', label,
 		'group_starts', (SELECT coalesce(json_agg(told), '[]') FROM groups g
 			WHERE starts AND g.label = chosen.label),
 		'apps', list)
 		ORDER BY place), '[]')
 		FROM chosen JOIN apps USING (vps_name) LEFT JOIN sparks USING (vps_name)
 		CROSS JOIN LATERAL (SELECT concat_ws('; ',
+			CASE WHEN alerts = 1 THEN 'alert: ' || alert WHEN alerts > 1
+				THEN alerts || ' alerts: ' || alert || ' and more' END,
 			CASE WHEN disk_percent >= full_percent() AND NOT gone
 				THEN 'disk ' || round(disk_percent) || ' % full' END,
 			CASE WHEN inode_percent >= full_percent() AND NOT gone

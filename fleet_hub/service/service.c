@@ -32,6 +32,27 @@ void service_liveness(struct request *r, struct db *db, struct response *s)
 	buf_addf(&s->body, "{\"status\":\"ok\",\"timestamp\":\"%s\",\"service\":\"observ\"}\n", now);
 }
 
+void service_icon(struct request *r, struct db *db, struct response *s)
+{
+	enum { SHOWN_MAX = 99 };
+	int64_t n = 0;
+
+	(void)db;
+	if (!parse_i64(text_of(r->rest), &n) || n < 1) {
+		refuse_with(r, s, 404, "Not there", "An icon is named by a number: /icon/3.svg", NULL);
+		return;
+	}
+	s->status = 200;
+	s->type = "image/svg+xml";
+	s->cache = "public, max-age=86400";
+	buf_addf(&s->body,
+		 "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 16 16\">"
+		 "<rect width=\"16\" height=\"16\" rx=\"4\" fill=\"#c4292e\"/>"
+		 "<text x=\"8\" y=\"12\" font-family=\"sans-serif\" font-size=\"%d\" font-weight=\"bold\" "
+		 "text-anchor=\"middle\" fill=\"#fff\">%d%s</text></svg>\n",
+		 n < 10 ? 12 : 9, (int)(n > SHOWN_MAX ? SHOWN_MAX : n), n > SHOWN_MAX ? "+" : "");
+}
+
 static bool is_ok(struct buf *answer)
 {
 	CLEANUP(json_p) struct json_object *data = buf_cstr(answer) ? json_tokener_parse(answer->data) : NULL;

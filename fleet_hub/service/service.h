@@ -13,6 +13,9 @@ void service_liveness(struct request *r, struct db *db, struct response *s);
 void service_readiness(struct request *r, struct db *db, struct response *s); /* 503 when one part is bad */
 void service_about(struct request *r, struct db *db, struct response *s);
 
+/* The icon with a number on it: of alerts that fire. */
+void service_icon(struct request *r, struct db *db, struct response *s);
+
 /* For a request of this machine, or with a token. OpenMetrics if the client accepts it, else plain text. */
 void service_prometheus(struct request *r, struct db *db, struct response *s);
 

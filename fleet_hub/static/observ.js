@@ -18,6 +18,10 @@ function identity(element) {
 }
 
 function swap(fresh) {
+	const icon = document.querySelector('link[rel="icon"]'), other_icon = fresh.querySelector('link[rel="icon"]');
+	document.title = fresh.title;
+	if (other_icon && icon.getAttribute("href") !== other_icon.getAttribute("href"))
+		icon.replaceWith(document.adoptNode(other_icon));
 	for (const part of document.querySelectorAll("[data-live]")) {
 		const other = fresh.querySelector(`[data-live="${part.dataset.live}"]`);
 		if (!other || other.outerHTML === part.outerHTML)

@@ -172,12 +172,18 @@ static int load_section(struct loader *l, const struct yaml_node *section)
 static int begin(const char *path, const char *app, struct text yaml, struct config *c, struct arena *tree,
 		 const struct yaml_node **ret, struct err *e)
 {
+	int r;
+
 	if (!app_name_valid(app))
 		return err_set(e, EINVAL, APP_NAME_RULE "; correct --app");
 	c->app = arena_dup(&c->arena, text_of(app));
 	if (!c->app)
 		return err_set(e, ENOMEM, "%s: out of memory; give the process more", path);
-	return yaml_section(path, yaml, "monitoring", tree, ret, e);
+	r = yaml_section(path, yaml, "monitoring", tree, ret, e);
+	if (r == 0 && !*ret)
+		r = yaml_error(e, path, 1, 1,
+			       "the file has no section monitoring; add one with the key postgres_url");
+	return r;
 }
 
 int config_parse(const char *path, const char *app, struct text yaml, struct config *ret,

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import pytest
 
 import screenshots
+import seed_alerts
 from harness import BUILD
 from people import PASSWORD, Visitor, admin
 
@@ -37,6 +38,9 @@ def pages(fleet):
     id_, at, stream, offset = fleet.query("""SELECT id, to_json(timestamp) #>> '{}', stream_id, stream_offset
         FROM log_entries WHERE vps_name = 'fra-1' AND app_name = 'shop' AND context IS NOT NULL
         ORDER BY timestamp DESC LIMIT 1""")[0]
+    seed_alerts.seed(fleet)
+    alert = fleet.one("SELECT alert_id::text FROM alerts WHERE state = 'firing' AND severity = 'critical'")
+    rule = fleet.one("SELECT rule_id::text FROM alert_rules WHERE name = 'Test: CPU busy'")
     place = {"vps": "fra-1", "app": "shop", "stream": stream, "offset": offset, "at": at}
     yield screenshots.PAGES | {
         "logs-from": ("/logs", {"from": at, "q": "app:shop level>=info"}),
@@ -47,7 +51,12 @@ def pages(fleet):
         "sign-in": ("/sign-in", {}), "account": ("/account", {}), "users": ("/users", {}),
         "searches": ("/logs/saved", {}), "user": (f"/users/{user}", {}), "audit": ("/audit", {}),
         "servers": ("/servers", {}),
-        "manage": ("/manage/fra-1", {}), "api": ("/api", {})}
+        "alerts": ("/alerts", {}), "alerts-ended": ("/alerts", {"state": "resolved"}),
+        "alerts-none": ("/alerts", {"q": "nothing-like-this"}), "alert": (f"/alerts/{alert}", {}),
+        "rules": ("/alert-rules", {}), "rule": (f"/alert-rules/{rule}", {"preview": "1"}),
+        "rule-new": ("/alert-rules/new", {"kind": "check"}), "silences": ("/silences", {}),
+        "heartbeats": ("/heartbeats", {}), "routing": ("/routing", {}),
+        "channels": ("/channels", {"kind": "mail"}), "manage": ("/manage/fra-1", {}), "api": ("/api", {})}
     admin(fleet, "delete-user", EMAIL)
 
 

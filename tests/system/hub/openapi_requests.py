@@ -13,7 +13,21 @@ API = yaml.safe_load(FILE.read_text())
 JSON = "application/json"
 NEVER = "00000000-0000-4000-8000-000000000000"
 AWAY = {"X-Forwarded-For": "192.0.2.9"}
+ALERT, ROOT, BUILTIN = (f"00000000-0000-4000-8000-00000000000{n}" for n in (1, 2, 3))
 number = itertools.count()
+
+
+def seed_alerts(database):
+    """What no address makes: an alert that fires, the root of the routes, a default rule."""
+    database.query("""INSERT INTO alert_rules (rule_id, name, builtin, kind, metric, warning)
+        VALUES (%s, 'a default rule', 'test', 'threshold', 'cpu_percent', 80)""", BUILTIN)
+    database.query("DELETE FROM alert_routes")
+    database.query("INSERT INTO alert_routes (route_id) VALUES (%s)", ROOT)
+    database.query("""INSERT INTO alerts (alert_id, rule_id, subject_key, subject, labels, state, severity,
+            active_since, fired_at, value, threshold, evaluated_at)
+        VALUES (%s, %s, md5('x')::uuid, '{"server": "fra-1"}',
+            '{"server": "fra-1", "rule": "a default rule"}',
+            'firing', 'warning', now() - interval '1 hour', now(), 91, 80, now())""", ALERT, BUILTIN)
 
 
 class Operation:
@@ -78,11 +92,53 @@ class Requests:
                 "NewSearch": {"name": f"n{n}", "q": "a", "shared": True, "range": "7d", "from": "now-2h",
                               "to": "now", "columns": "time,message", "wrap": "no"},
                 "SearchChange": {"range": "7d"}, "NewDeploy": {"app": "shop", "release": f"r{n}"},
-                None: None}[operation.takes]
+                None: None, **self.of_alerts(n)}[operation.takes]
+
+    @staticmethod
+    def of_alerts(n):
+        """The bodies of what belongs to alerts."""
+        return {"Ack": {"note": "seen"},
+            "RulesImport": {"yaml": f"rules:\n- name: i{n}\n  metric: cpu_percent\n"
+                                                                 "  warning: 90\n"},
+                "NewRule": {"name": f"r{n}", "metric_name": "cpu_percent", "threshold": 90,
+                    "comparison": ">"},
+                "RuleChange": {"for_s": 60, "match": "team=core"},
+                "NewOverride": {"match": "server=fra-1", "changes": {"warning": 95}},
+                    "OverrideChange": {"position": 2},
+                "NewSilence": {"match": "server=fra-1", "for": "2h", "comment": "a test"},
+                "SilenceChange": {"comment": "another"},
+                "NewChannel": {"name": f"c{n}", "kind": "webhook",
+                    "settings": {"url": "https://example.com/"}},
+                "ChannelChange": {"send_resolved": False}, "NewRoute": {"parent_id": ROOT,
+                    "match": "team=core"},
+                "RouteChange": {"position": 3}, "InhibitionChange": {"equal": ["server"]},
+                "NewInhibition": {"name": f"i{n}", "source": "severity=critical",
+                    "target": "severity=warning"},
+                "NewWindow": {"name": f"w{n}", "time_zone": "UTC", "start": "22:00", "duration_s": 3600},
+                "WindowChange": {"days": ["sat"]}, "NewHeartbeat": {"name": f"h{n}", "every_s": 3600},
+                "HeartbeatChange": {"grace_s": 60}}
+
+    def alert_id(self, operation):
+        """Of something that belongs to alerts, which is made for the request."""
+        kind = operation.path.split("/")[4]
+        if kind == "events":
+            if operation.method == "DELETE":
+                self.send("POST", f"/api/v1/alerts/events/{ALERT}/ack", {})
+            return ALERT
+        if kind == "overrides":
+            rule = self.make("rules", "NewRule")["rule_id"]
+            return self.make(f"rules/{rule}/overrides", "NewOverride")["patch_id"]
+        name = kind[:-1]
+        return self.make(kind, f"New{name.capitalize()}")[f"{name}_id"]
+
+    def make(self, kind, takes):
+        return self.send("POST", f"/api/v1/alerts/{kind}", self.of_alerts(next(number))[takes]).json
 
     def id(self, operation):
         if "{id}" not in operation.path:
             return ""
+        if operation.tag == "alerts":
+            return self.alert_id(operation)
         if operation.tag == "users":
             return self.send("POST", "/api/v1/users", {"email": f"u{next(number)}@example.com"}).json["email"]
         if operation.tag == "tokens":
@@ -152,10 +208,16 @@ class Requests:
         _, question, query = path.partition("?")
         return method, operation.path.replace("{id}", NEVER) + question + query, headers, body
 
+    def outdated(self, operation):
+        method, path, headers, body = self.of(operation)
+        return method, path, {**headers, "If-Match": '"0"'}, body
+
     def that_does_not_fit(self, operation, media=None):
         method, path, headers, _ = self.of(operation, media)
         if operation.method == "DELETE":
-            return method, "/api/v1/users/admin@example.com", headers, None
+            id_ = {"/api/v1/alerts/rules/": BUILTIN, "/api/v1/alerts/routes/": ROOT}
+            before = operation.path.split("{")[0]
+            return method, before + id_.get(before, "admin@example.com"), headers, None
         body = {"Payload": {"metrics": 5}, "NewBootstrapToken": {"uses": 0},
                 "UserChange": {"role": "king"}}.get(operation.takes, {"no such field": 1})
         return method, path, headers, as_form(body) if media == FORM else json.dumps(body)

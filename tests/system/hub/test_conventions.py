@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+import seed_alerts
 import seed_fleet
 from hub_server import Hub
 from people import bearer, fill_with_tokens
@@ -13,7 +14,9 @@ SITE = "https://status.example.com"
 PATHS = sorted({o.path for o in OPERATIONS})
 # Lists, and how many items each has at least.
 LISTS = {"/api/v1/servers": 5, "/v1/servers": 5, "/api/v1/agents": 5, "/api/v1/users": 3, "/api/v1/tokens": 3,
-         "/api/v1/audit": 3, "/api/v1/bootstrap-tokens": 3, "/api/v1/deploys": 3, "/api/v1/searches": 3}
+         "/api/v1/audit": 3, "/api/v1/bootstrap-tokens": 3, "/api/v1/deploys": 3,
+         "/api/v1/searches": 3, "/api/v1/alerts/events": 3, "/v1/alerts": 3, "/api/v1/alerts/rules": 3,
+         "/api/v1/alerts/silences": 2}
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +25,7 @@ def database(cluster):
     fill_with_tokens(it)
     seed_fleet.seed(it, lines=200)
     it.query("UPDATE limit_policy SET burst = 100000")
+    seed_alerts.seed(it)
     it.query("INSERT INTO deploys (timestamp, vps_name, app_name, release) SELECT '2026-11-30 06:00Z', "
              "'fra-1', 'shop', 'r' || n FROM generate_series(1, 3) n")
     it.query("""INSERT INTO saved_searches (user_id, name, query) SELECT user_id, 's' || n, '{}' FROM users,
@@ -97,7 +101,8 @@ def test_a_list_is_read_by_its_links(hub, path):
         link = found and found[1]
 
     def names(rows):
-        return [[r.get(key) for key in ("name", "app", "email", "token_id", "id", "release")] for r in rows]
+        return [[r.get(key) for key in ("name", "app", "email", "token_id", "id", "release",
+                                           "alert_id", "silence_id")] for r in rows]
     assert names(items) == names(whole.json["items"]) and len(items) >= LISTS[path]
     for wrong in ("0", "1001", "x"):
         assert ask(hub, f"{path}?limit={wrong}").status == 400

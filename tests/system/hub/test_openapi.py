@@ -16,7 +16,7 @@ import pytest
 import seed_fleet
 from harness import BUILD
 from hub_server import FLEET_HUB, Answer, Hub
-from openapi_requests import API, AWAY, FILE, JSON, OPERATIONS, Requests, undescribed
+from openapi_requests import API, AWAY, FILE, JSON, OPERATIONS, Requests, seed_alerts, undescribed
 from people import FORM, bearer, fill_with_tokens
 from test_routes import rows
 
@@ -75,6 +75,7 @@ def database(cluster):
     it = cluster.new_database()
     fill_with_tokens(it)
     seed_fleet.seed(it, lines=200)
+    seed_alerts(it)
     it.query("UPDATE limit_policy SET burst = 100000")
     yield it
     it.drop()
@@ -212,6 +213,10 @@ def test_411_without_a_length(hub, good):
     assert faults(411, provoke) == []
 
 
+def test_412_for_a_state_that_is_over(hub, good):
+    assert faults(412, lambda o: ask(hub, good.outdated(o))) == []
+
+
 def test_413_for_a_body_beyond_the_limit(hub, good):
     def provoke(operation):
         method, path, headers, _ = good.of(operation)
@@ -275,7 +280,7 @@ def test_504_while_the_database_does_not_answer(hub, good, database):
 
 def test_each_status_of_the_file_has_its_test():
     assert {status for o in OPERATIONS for status in o.statuses} == {
-        200, 201, 204, 400, 401, 403, 404, 411, 413, 415, 422, 429, 503, 504}
+        200, 201, 204, 400, 401, 403, 404, 411, 412, 413, 415, 422, 429, 503, 504}
 
 
 # ---- specmatic ------------------------------------------------------------------------------------------

@@ -372,7 +372,7 @@ static int find_section(struct tree *t, struct yaml_node **ret)
 	}
 }
 
-/* Read to the start of the first document; an empty file has none. */
+/* Read to the first section. 1: the file is empty. */
 static int open_document(struct tree *t)
 {
 	int r = 0;
@@ -382,8 +382,7 @@ static int open_document(struct tree *t)
 	while (r == 0 && t->event.type != YAML_DOCUMENT_START_EVENT &&
 	       t->event.type != YAML_STREAM_END_EVENT);
 	if (r == 0 && t->event.type == YAML_STREAM_END_EVENT)
-		return yaml_error(t->e, t->path, 1, 1, "the file is empty; add a section %s with the key "
-				  "postgres_url", t->section);
+		return 1;
 	if (r == 0)
 		r = next_event(t);
 	if (r == 0 && t->event.type != YAML_MAPPING_START_EVENT)
@@ -433,11 +432,6 @@ int yaml_section(const char *path, struct text yaml, const char *section, struct
 		r = find_section(&t, &found);
 	if (r == 0)
 		r = close_document(&t);
-	if (r < 0)
-		return r;
-	if (!found)
-		return yaml_error(e, path, 1, 1,
-				  "the file has no section %s; add one with the key postgres_url", section);
 	*ret = found;
-	return 0;
+	return r < 0 ? r : 0;
 }

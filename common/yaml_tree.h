@@ -6,8 +6,8 @@
  * sentence with file:line:column and a remedy. Other sections are only scanned: their aliases are
  * never expanded. Leaves out what the values mean.
  */
-#ifndef OBS_AGENT_YAML_TREE_H
-#define OBS_AGENT_YAML_TREE_H
+#ifndef COMMON_YAML_TREE_H
+#define COMMON_YAML_TREE_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -31,8 +31,8 @@ struct yaml_node {
 	const struct yaml_node *key;    /* in a map: a NODE_TEXT */
 };
 
-/* Parse `yaml` and store the value of its top-level key `section` in *ret, allocated from `a`.
- * `path` is for messages. */
+/* Parse `yaml` and store the value of its top-level key `section` in *ret, allocated from `a`; NULL if the
+ * file has none. `path` is for messages. */
 int yaml_section(const char *path, struct text yaml, const char *section, struct arena *a,
 		 const struct yaml_node **ret, struct err *e);
 

@@ -1,0 +1,1 @@
+SELECT ack_alert($1, $2, $3)

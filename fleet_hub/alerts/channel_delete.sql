@@ -1,0 +1,1 @@
+SELECT delete_channel($1, $2, $3)

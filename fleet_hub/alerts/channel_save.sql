@@ -1,0 +1,1 @@
+SELECT save_channel($1, nullif($2, ''), $3, $4)

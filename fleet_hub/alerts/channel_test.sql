@@ -1,0 +1,1 @@
+SELECT test_channel_for($1, $2)

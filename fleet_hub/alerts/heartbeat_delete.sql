@@ -1,0 +1,1 @@
+SELECT delete_heartbeat($1, $2)

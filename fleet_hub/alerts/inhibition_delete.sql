@@ -1,0 +1,1 @@
+SELECT delete_inhibition($1, $2)

@@ -1,0 +1,1 @@
+SELECT save_patch($1, NULL, $2, $3)

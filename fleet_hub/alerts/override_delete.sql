@@ -1,0 +1,1 @@
+SELECT delete_patch($1, $2)

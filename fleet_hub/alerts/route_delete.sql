@@ -1,0 +1,1 @@
+SELECT delete_route($1, $2)

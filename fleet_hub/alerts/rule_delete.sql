@@ -1,0 +1,1 @@
+SELECT delete_rule($1, $2, $3)

@@ -1,0 +1,127 @@
+#include "rules_yaml.h"
+
+#include <json-c/json.h>
+
+#include "common/cleanup.h"
+#include "common/embed.h"
+#include "common/yaml_tree.h"
+#include "fleet_hub/base/refusal.h"
+
+EMBED(sql_rules_export, "fleet_hub/alerts/rules_export.sql");
+
+enum { ASK_MS = 5000, TREE_BYTES_MAX = 4 * 1024 * 1024 };
+
+static void json_p(struct json_object **o)
+{
+	json_object_put(*o);
+}
+
+/* ---- in ------------------------------------------------------------------------------------------ */
+
+/* Values stay texts: what they are, the database knows. A depth of YAML_DEPTH_MAX ends the recursion. */
+static struct json_object *to_json(const struct yaml_node *node)
+{
+	struct json_object *o;
+
+	if (node->kind == NODE_TEXT)
+		return node->plain && (node->text.len == 0 || text_eq(node->text, TEXT("null")))
+		       ? NULL : json_object_new_string_len(node->text.s, (int)node->text.len);
+	o = node->kind == NODE_LIST ? json_object_new_array() : json_object_new_object();
+	for (const struct yaml_node *n = node->first; n; n = n->next)
+		if (node->kind == NODE_LIST)
+			json_object_array_add(o, to_json(n));
+		else
+			json_object_object_add(o, n->key->text.s, to_json(n));
+	return o;
+}
+
+/* The section of that name, added to `out` if the file has it. */
+static int add_section(struct text yaml, const char *section, struct json_object *out,
+		       struct err *e)
+{
+	CLEANUP(arena_free) struct arena arena = ARENA(TREE_BYTES_MAX);
+	const struct yaml_node *node = NULL;
+	struct err why;
+
+	if (yaml_section("yaml", yaml, section, &arena, &node, &why) < 0)
+		return err_set(e, 422, "%s", why.msg);
+	if (node)
+		json_object_object_add(out, section, to_json(node));
+	return 0;
+}
+
+int param_rules_yaml(struct params *p, const struct param *row, const char *value, struct err *e)
+{
+	CLEANUP(json_p) struct json_object *out = json_object_new_object();
+	struct json_object *body = NULL, *yaml = NULL;
+	struct text text;
+	int rc = params_body(p, &body, e);
+
+	(void)row;
+	(void)value;
+	if (rc < 0)
+		return rc;
+	p->field = "yaml";
+	if (!json_object_object_get_ex(body, "yaml", &yaml) || !json_object_is_type(yaml, json_type_string))
+		return err_set(e, 422, "is missing: the text of a YAML file with rules");
+	text = (struct text){ json_object_get_string(yaml), (size_t)json_object_get_string_len(yaml) };
+	rc = add_section(text, "rules", out, e);
+	if (rc == 0)
+		rc = add_section(text, "groups", out, e);
+	if (rc < 0)
+		return rc;
+	if (json_object_object_length(out) == 0)
+		return err_set(e, 422, "has neither \"rules:\" nor \"groups:\" at its top");
+	p->field = NULL;
+	return params_add_copy(p, text_of(json_object_to_json_string_ext(out, JSON_C_TO_STRING_PLAIN)), e);
+}
+
+/* ---- out ----------------------------------------------------------------------------------------- */
+
+/* A value in JSON is one in YAML as well. */
+static bool write_rule(struct buf *out, struct json_object *rule)
+{
+	const char *before = "- ";
+	bool ok = true;
+
+	for (struct lh_entry *m = json_object_get_object(rule)->head; m && ok; m = m->next) {
+		ok = buf_addf(out, "%s%s: %s\n", before, (const char *)lh_entry_k(m),
+			      json_object_to_json_string_ext(lh_entry_v(m), JSON_C_TO_STRING_NOSLASHESCAPE));
+		before = "  ";
+	}
+	return ok;
+}
+
+static bool write_rules(struct buf *out, struct json_object *data)
+{
+	struct json_object *rules = NULL;
+	bool ok = buf_adds(out, "# Alert rules of Observ. POST /api/v1/alerts/rules/import takes this file.\n"
+				"rules:\n");
+
+	json_object_object_get_ex(data, "rules", &rules);
+	for (size_t i = 0; rules && i < json_object_array_length(rules) && ok; i++)
+		ok = write_rule(out, json_object_array_get_idx(rules, i));
+	return ok;
+}
+
+void rules_yaml_answer(struct request *r, struct db *db, struct response *s)
+{
+	CLEANUP(buf_free) struct buf answer = BUF(HTTP_BODY_MAX);
+	CLEANUP(json_p) struct json_object *data = NULL;
+	const struct db_question question = { sql_rules_export, 0, NULL, ASK_MS };
+	struct err e;
+	enum db_failure failure = db_ask(db, &question, &answer, &e);
+
+	if (failure == DB_OK) {
+		data = buf_cstr(&answer) ? json_tokener_parse(answer.data) : NULL;
+		failure = data && write_rules(&s->body, data) ? DB_OK : DB_TOO_BIG;
+	}
+	if (failure) {
+		buf_reset(&s->body);
+		refuse_failure(r, db, s, failure, &e);
+		return;
+	}
+	s->status = 200;
+	s->type = "application/yaml";
+	response_header(s, "Content-Disposition", "attachment; filename=\"observ-rules.yaml\"");
+}

@@ -1,0 +1,1 @@
+SELECT end_silence($1, $2, $3)

@@ -1,0 +1,1 @@
+SELECT unack_alert($1, $2)

@@ -1,0 +1,1 @@
+SELECT delete_window($1, $2)

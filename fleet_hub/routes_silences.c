@@ -1,0 +1,207 @@
+#define FOLDER "fleet_hub/alerts/"
+#include "routes.h"
+
+#include "fleet_hub/servers/server_params.h"
+
+PAGE(silences);
+SQL(silence_save);
+SQL(silence_end);
+PAGE(heartbeats);
+HTML(heartbeat_made);
+SQL(heartbeat_save);
+SQL(heartbeat_delete);
+
+enum { FORM_MAX = 65536 };
+
+/* ---- parameters: each table in the order of $1, $2 ... -------------------------------------------- */
+
+static const struct param list_params[] = {
+	{ "limit",      param_limit,     NULL },
+	{ "after",      param_text,      NULL },
+	{ NULL,         NULL,            NULL },
+};
+
+static const struct param save_params[] = {
+	{ "",           param_hash,      NULL },
+	{ "",           param_rest,      NULL },
+	{ "",           param_body,      NULL },
+	{ "",           param_if_match,  NULL },
+	{ NULL,         NULL,            NULL },
+};
+
+static const struct param delete_params[] = {
+	{ "",           param_hash,      NULL },
+	{ "",           param_rest,      NULL },
+	{ "",           param_if_match,  NULL },
+	{ NULL,         NULL,            NULL },
+};
+
+static const struct param end_params[] = {
+	{ "",           param_hash,      NULL },
+	{ "",           param_rest,      NULL },
+	{ NULL,         NULL,            NULL },
+};
+
+static const struct param heartbeats_params[] = {
+	{ "q",          param_text,      "" },
+	{ NULL,         NULL,            NULL },
+};
+
+static const struct param heartbeat_params[] = {
+	{ "",           param_hash,      NULL },
+	{ "",           param_rest,      NULL },
+	{ "",           param_body,      NULL },
+	{ "",           param_site,      NULL },
+	{ NULL,         NULL,            NULL },
+};
+
+static const struct route rows[] = {
+	/* ---- pages ---- */
+	{ .path = "/silences",
+	  .name = "silences",
+	  .methods = HTTP_GET,
+	  .role = ROLE_VIEWER,
+	  .params = list_params,
+	  .sql = sql_silences,
+	  SHOW(silences),
+	  .next = "after" },
+	{ .path = "/silences",
+	  .name = "silences",
+	  .methods = HTTP_POST,
+	  .role = ROLE_OPERATOR,
+	  .body = { BODY_FORM, FORM_MAX },
+	  .params = save_params,
+	  .sql = sql_silence_save,
+	  .then = "/silences" },
+	{ .path = "/silences/*",
+	  .name = "silences",
+	  .methods = HTTP_POST,
+	  .role = ROLE_OPERATOR,
+	  .body = { BODY_FORM, FORM_MAX },
+	  .params = save_params,
+	  .sql = sql_silence_save,
+	  .then = "/silences" },
+	{ .path = "/silences/*/end",
+	  .name = "silences",
+	  .methods = HTTP_POST,
+	  .role = ROLE_OPERATOR,
+	  .body = { BODY_FORM, FORM_MAX },
+	  .params = delete_params,
+	  .sql = sql_silence_end,
+	  .then = "/silences" },
+	{ .path = "/heartbeats",
+	  .name = "heartbeats",
+	  .methods = HTTP_GET,
+	  .role = ROLE_VIEWER,
+	  .params = heartbeats_params,
+	  .sql = sql_heartbeats,
+	  SHOW(heartbeats) },
+	{ .path = "/heartbeats",
+	  .name = "heartbeats",
+	  .methods = HTTP_POST,
+	  .role = ROLE_OPERATOR,
+	  .body = { BODY_FORM, FORM_MAX },
+	  .params = heartbeat_params,
+	  .sql = sql_heartbeat_save,
+	  SHOW(heartbeat_made),
+	  .status = 201 },
+	{ .path = "/heartbeats/*",
+	  .name = "heartbeats",
+	  .methods = HTTP_POST,
+	  .role = ROLE_OPERATOR,
+	  .body = { BODY_FORM, FORM_MAX },
+	  .params = heartbeat_params,
+	  .sql = sql_heartbeat_save,
+	  .then = "/heartbeats" },
+	{ .path = "/heartbeats/*/delete",
+	  .name = "heartbeats",
+	  .methods = HTTP_POST,
+	  .role = ROLE_OPERATOR,
+	  .body = { BODY_FORM, FORM_MAX },
+	  .params = end_params,
+	  .sql = sql_heartbeat_delete,
+	  .then = "/heartbeats" },
+
+	/* ---- for programs ---- */
+	{ .path = "/api/v1/alerts/silences",
+	  .name = "silences",
+	  .methods = HTTP_GET,
+	  .role = ROLE_VIEWER,
+	  .api = true,
+	  .params = list_params,
+	  .sql = sql_silences,
+	  .next = "after",
+	  .doc = { .summary = "List the silences", .gives = "SilenceList" } },
+	{ .path = "/api/v1/alerts/silences",
+	  .name = "silences",
+	  .methods = HTTP_POST,
+	  .role = ROLE_OPERATOR,
+	  .api = true,
+	  .body = { BODY_JSON, FORM_MAX },
+	  .params = save_params,
+	  .sql = sql_silence_save,
+	  .has_version = true,
+	  .status = 201,
+	  .doc = { .summary = "Create a silence",
+		   .takes = "NewSilence", .gives = "OneSilence" } },
+	{ .path = "/api/v1/alerts/silences/*",
+	  .name = "silence",
+	  .methods = HTTP_PATCH,
+	  .role = ROLE_OPERATOR,
+	  .api = true,
+	  .body = { BODY_JSON, FORM_MAX },
+	  .params = save_params,
+	  .sql = sql_silence_save,
+	  .has_version = true,
+	  .doc = { .summary = "Change a silence",
+		   .takes = "SilenceChange", .gives = "OneSilence" } },
+	{ .path = "/api/v1/alerts/silences/*",
+	  .name = "silence",
+	  .methods = HTTP_DELETE,
+	  .role = ROLE_OPERATOR,
+	  .api = true,
+	  .params = delete_params,
+	  .sql = sql_silence_end,
+	  .status = 204,
+	  .doc = { .summary = "End a silence" } },
+	{ .path = "/api/v1/alerts/heartbeats",
+	  .name = "heartbeats",
+	  .methods = HTTP_GET,
+	  .role = ROLE_VIEWER,
+	  .api = true,
+	  .params = heartbeats_params,
+	  .sql = sql_heartbeats,
+	  .doc = { .summary = "List the heartbeats", .gives = "HeartbeatList" } },
+	{ .path = "/api/v1/alerts/heartbeats",
+	  .name = "heartbeats",
+	  .methods = HTTP_POST,
+	  .role = ROLE_OPERATOR,
+	  .api = true,
+	  .body = { BODY_JSON, FORM_MAX },
+	  .params = heartbeat_params,
+	  .sql = sql_heartbeat_save,
+	  .status = 201,
+	  .doc = { .summary = "Create a heartbeat",
+		   .takes = "NewHeartbeat", .gives = "HeartbeatCreated" } },
+	{ .path = "/api/v1/alerts/heartbeats/*",
+	  .name = "heartbeat",
+	  .methods = HTTP_PATCH,
+	  .role = ROLE_OPERATOR,
+	  .api = true,
+	  .body = { BODY_JSON, FORM_MAX },
+	  .params = heartbeat_params,
+	  .sql = sql_heartbeat_save,
+	  .doc = { .summary = "Change a heartbeat",
+		   .takes = "HeartbeatChange", .gives = "OneHeartbeat" } },
+	{ .path = "/api/v1/alerts/heartbeats/*",
+	  .name = "heartbeat",
+	  .methods = HTTP_DELETE,
+	  .role = ROLE_OPERATOR,
+	  .api = true,
+	  .params = end_params,
+	  .sql = sql_heartbeat_delete,
+	  .status = 204,
+	  .doc = { .summary = "Delete a heartbeat" } },
+};
+
+const struct route_table routes_silences = { rows, sizeof rows / sizeof rows[0] };

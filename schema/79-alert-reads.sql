@@ -1,0 +1,241 @@
+-- ==== 79-alert-reads: alerts, rules and messages as pages and programs see them ===================
+-- The unit that the name of a metric ends with.
+CREATE OR REPLACE FUNCTION metric_unit(p_metric text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+	WHEN p_metric LIKE '%\_percent' THEN '%'
+	WHEN p_metric LIKE '%\_bytes\_per\_s' THEN 'B/s'
+	WHEN p_metric LIKE '%\_bytes' THEN 'B'
+	WHEN p_metric LIKE '%\_kb' THEN 'kB'
+	WHEN p_metric LIKE '%\_mb' THEN 'MB'
+	WHEN p_metric LIKE '%\_gb' THEN 'GB'
+	WHEN p_metric LIKE '%\_ms' THEN 'ms'
+	WHEN p_metric LIKE '%\_s' THEN 's'
+	ELSE '' END;
+
+CREATE OR REPLACE FUNCTION rule_unit(p_kind text, p_metric text) RETURNS text
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN has_metric AND unit = 'metric' THEN metric_unit(p_metric) ELSE unit END
+	FROM alert_kinds WHERE kind = p_kind
+$$;
+
+-- Three digits that count, and no more than the number has.
+CREATE OR REPLACE FUNCTION number_text(p_value float8) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN p_value IN ('NaN', 'Infinity', '-Infinity') THEN p_value::text
+		WHEN abs(p_value) >= 1e15 THEN p_value::text
+		ELSE trim_scale(round(p_value::numeric, greatest(0, least(15,
+			2 - floor(log(greatest(abs(p_value), 1e-12)))::int))))::text END
+$$;
+
+-- A number as people read it, with its unit; times as a number of the largest unit that fits.
+CREATE OR REPLACE FUNCTION value_text(p_value float8, p_unit text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT CASE
+		WHEN p_value IS NULL THEN NULL
+		WHEN p_unit = 's' AND abs(p_value) >= 172800 THEN number_text(p_value / 86400) || ' d'
+		WHEN p_unit = 's' AND abs(p_value) >= 7200 THEN number_text(p_value / 3600) || ' h'
+		WHEN p_unit = 's' AND abs(p_value) >= 120 THEN number_text(p_value / 60) || ' min'
+		WHEN p_unit IN ('B', 'B/s') AND abs(p_value) >= 1e9 THEN number_text(p_value / 1e9) || ' G'
+			|| p_unit
+		WHEN p_unit IN ('B', 'B/s') AND abs(p_value) >= 1e6 THEN number_text(p_value / 1e6) || ' M'
+			|| p_unit
+		WHEN p_unit IN ('B', 'B/s') AND abs(p_value) >= 1e3 THEN number_text(p_value / 1e3) || ' k'
+			|| p_unit
+		ELSE btrim(number_text(p_value) || ' ' || coalesce(p_unit, '')) END
+$$;
+
+CREATE OR REPLACE FUNCTION span_text(p_s float8) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT value_text(p_s, 's')
+$$;
+
+CREATE OR REPLACE FUNCTION labels_text(p_labels jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT coalesce(string_agg(key || '=' || CASE WHEN value ~ '^[^\s,"]+$' THEN value
+		ELSE to_json(value)::text END, ' ' ORDER BY key), '') FROM jsonb_each_text(p_labels)
+$$;
+
+-- web-1 shop: a subject by its values, the server first.
+CREATE OR REPLACE FUNCTION subject_text(p_subject jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT coalesce(string_agg(value, ' ' ORDER BY array_position('{server,app}', key), key), '')
+	FROM jsonb_each_text(p_subject)
+$$;
+
+-- "avg of cpu_percent > 85 % (ends at 75 %), critical 95 %, for 10 min".
+CREATE OR REPLACE FUNCTION rule_condition(r alert_rules) RETURNS text
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT concat_ws(', ', concat_ws(' ',
+			CASE WHEN r.params ? 'agg' AND r.params->>'agg' <> 'last' THEN (r.params->>'agg')
+				|| ' of' END,
+			coalesce(r.metric, (SELECT lower(title) FROM alert_kinds k WHERE k.kind = r.kind),
+				r.kind),
+			r.op, value_text(coalesce(r.warning, r.critical), u)
+			|| coalesce(' (ends at ' || value_text(CASE WHEN r.warning IS NULL
+				THEN r.critical_clear
+				ELSE r.warning_clear END, u) || ')', '')),
+		CASE WHEN r.warning IS NOT NULL THEN 'critical ' || value_text(r.critical, u)
+			|| coalesce(' (' || value_text(r.critical_clear, u) || ')', '') END,
+		CASE WHEN r.for_s > 0 THEN 'for ' || span_text(r.for_s) END)
+	FROM (SELECT rule_unit(r.kind, r.metric)) x(u)
+$$;
+
+-- p_rule: its name, NULL if it is gone. badge and word are the sign of the state on pages.
+CREATE OR REPLACE FUNCTION alert_json(a alerts, p_rule text) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT to_jsonb(a)
+		- '{subject_key,last_levels,missing,warning_clear_since,critical_clear_since}'::text[]
+		|| jsonb_build_object('rule', coalesce(p_rule, a.labels->>'rule', '(deleted rule)'),
+			'subject_text', subject_text(a.subject), 'unit', u,
+			'value_text', value_text(a.value, u), 'threshold_text', value_text(a.threshold, u),
+			'resolved', a.state = 'resolved',
+			'age_s', floor(extract(epoch FROM now() - a.active_since)),
+			'badge', CASE WHEN a.state = 'resolved' THEN 'up' WHEN a.state IN ('pending', 'error')
+				THEN 'unknown' WHEN a.severity = 'critical' THEN 'down' ELSE 'degraded' END,
+			'word', CASE a.state WHEN 'firing' THEN a.severity WHEN 'resolved' THEN 'ended'
+				ELSE a.state END)
+	FROM (SELECT (SELECT rule_unit(kind, metric) FROM alert_rules r WHERE r.rule_id = a.rule_id)) x(u)
+$$;
+
+-- How many alerts fire that nobody has in hand.
+CREATE OR REPLACE FUNCTION open_alerts() RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT jsonb_build_object('alerts', count(*)) FROM alerts
+	WHERE state <> 'resolved' AND state <> 'pending' AND acked_at IS NULL
+$$;
+
+-- How it stands with a message.
+CREATE OR REPLACE FUNCTION message_json(n notifications) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT to_jsonb(n) - '{content,progress,taken_until}'::text[] || jsonb_build_object(
+		'channel', (SELECT name FROM channels c WHERE c.channel_id = n.channel_id), 'dead',
+			n.dead_at IS NOT NULL,
+		'state', CASE WHEN n.sent_at IS NOT NULL THEN 'sent'
+			WHEN n.dead_at IS NOT NULL THEN 'given up'
+			WHEN n.attempts > 0 THEN 'waits for its next try at '
+				|| to_char(n.not_before AT TIME ZONE 'UTC', 'HH24:MI:SS')
+			ELSE 'waiting' END)
+$$;
+
+-- The value of an alert's subject at about 60 times of a span, to be drawn. It takes the alert's id, because
+-- a
+-- rule that the caller makes up could ask anything.
+CREATE OR REPLACE FUNCTION alert_series(p_alert uuid, p_from timestamptz, p_to timestamptz)
+RETURNS TABLE (at timestamptz, value float8)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	r alert_rules;
+	v_subject jsonb := (SELECT subject FROM alerts WHERE alert_id = p_alert);
+BEGIN
+	SELECT * INTO r FROM alert_rules WHERE rule_id = (SELECT rule_id FROM alerts
+		WHERE alert_id = p_alert);
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	r.match := r.match || (SELECT coalesce(jsonb_agg(jsonb_build_object('label', key, 'op', '=', 'value',
+		s.value)), '[]') FROM jsonb_each_text(v_subject) s WHERE key IN ('server', 'app'));
+	RETURN QUERY SELECT t, (SELECT v.value FROM rule_values(r, t) v WHERE v.subject = v_subject)
+		FROM generate_series(p_from, p_to, greatest((p_to - p_from) / 60, interval '1 second')) t;
+END
+$$;
+
+-- One time of a preview: the next states of p_states, {subject_key: alert}, of those that fire or wait.
+CREATE OR REPLACE FUNCTION preview_step(r alert_rules, p_states jsonb, p_at timestamptz) RETURNS SETOF alerts
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	WITH value AS MATERIALIZED (
+		SELECT v.subject, md5(v.subject::text)::uuid AS key, v.value, v.problem FROM rule_values(r,
+			p_at) v
+	), hit AS MATERIALIZED (
+		SELECT x.rule, v.* FROM value v JOIN rule_variants(r) x
+			ON x.patch_id IS NOT DISTINCT FROM patch_of(r.rule_id, v.subject)
+		WHERE p_states ? v.key::text OR beyond(v.value, (x.rule).op, (x.rule).warning)
+			OR beyond(v.value, (x.rule).op, (x.rule).critical) OR v.value IS NULL
+		UNION ALL
+		SELECT r, s.value->'subject', s.key::uuid, NULL, 'missing' FROM jsonb_each(p_states) s
+		WHERE NOT EXISTS (SELECT FROM value v WHERE v.key = s.key::uuid)
+	)
+	SELECT (n.a).* FROM hit h, LATERAL (SELECT alert_step(coalesce(
+		jsonb_populate_record(NULL::alerts, p_states -> h.key::text),
+		new_alert(r.rule_id, h.key, h.subject, p_at)), h.value, h.problem, h.rule, p_at) AS a) n
+	WHERE (n.a).state IS NOT NULL
+$$;
+
+-- When a rule would have fired in the last p_days, for how long, and how high its value was then. It looks as
+-- often as the rule is evaluated, or as often as it can in a few seconds.
+CREATE OR REPLACE FUNCTION preview_rule(p_id text, p_days int) RETURNS jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c_budget_s CONSTANT float8 := 4;        -- of a page's time
+	v_now CONSTANT timestamptz := now();
+	v_from CONSTANT timestamptz := v_now - make_interval(days => p_days);
+	v_began timestamptz := clock_timestamp();
+	v_step int;
+	r alert_rules;
+	a alerts;
+	v_at timestamptz;
+	v_states jsonb := '{}';
+	v_next jsonb;
+	v_fired jsonb := '[]';
+	v_late boolean := false;
+BEGIN
+	SELECT * INTO r FROM alert_rules WHERE rule_id = as_uuid(p_id);
+	PERFORM known_id('rule', p_id, FOUND);
+	PERFORM refuse_errors(field_error(p_days NOT BETWEEN 1 AND 90, 'days',
+		'must be a number from 1 to 90'));
+	PERFORM preview_step(r, '{}', v_now - interval '1 hour');
+	v_step := r.interval_s * greatest(1, ceil(extract(epoch
+		FROM clock_timestamp() - v_began) * p_days * 86400
+		/ r.interval_s / c_budget_s));
+	v_began := clock_timestamp();
+	v_at := grid_before(v_from, v_step) + make_interval(secs => v_step);
+	WHILE v_at <= v_now AND NOT v_late LOOP
+		v_next := '{}';
+		FOR a IN SELECT * FROM preview_step(r, v_states, v_at) LOOP
+			IF a.state = 'resolved' THEN
+				v_fired := v_fired || preview_alert(a, v_states -> a.subject_key::text, v_at);
+			ELSE
+				v_next := v_next || jsonb_build_object(a.subject_key, to_jsonb(a)
+					|| jsonb_build_object(
+					'worst', worst(r.op, a.value, (v_states #>> ARRAY[a.subject_key::text,
+						'worst'])::float8)));
+			END IF;
+		END LOOP;
+		v_states := v_next;
+		v_late := clock_timestamp() - v_began > make_interval(secs => 1.5 * c_budget_s);
+		v_at := v_at + make_interval(secs => v_step);
+	END LOOP;
+	SELECT v_fired || coalesce(jsonb_agg(preview_alert(jsonb_populate_record(NULL::alerts, value), value,
+		NULL)),
+		'[]') INTO v_fired FROM jsonb_each(v_states) WHERE value->>'fired_at' IS NOT NULL;
+	RETURN jsonb_build_object('fired', jsonb_array_length(v_fired), 'days', p_days, 'step_s', v_step,
+		'left_out', concat_ws('; ', CASE WHEN v_step > r.interval_s THEN 'seen each '
+			|| span_text(v_step) END,
+			CASE WHEN v_late THEN 'and only up to ' || to_char(v_at AT TIME ZONE 'UTC',
+				'MM-DD HH24:MI') END),
+		'alerts', (SELECT coalesce(jsonb_agg(f ORDER BY f->>'fired_at' DESC), '[]')
+			FROM (SELECT f FROM jsonb_array_elements(v_fired) f
+				ORDER BY f->>'fired_at' DESC LIMIT 100) x));
+END
+$$;
+
+-- The value that is further beyond.
+CREATE OR REPLACE FUNCTION worst(p_op text, p_a float8, p_b float8) RETURNS float8
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN p_op LIKE '<%' THEN least(p_a, p_b) ELSE greatest(p_a, p_b) END;
+
+-- p_state: the state before its end. p_end: NULL if it still fires.
+CREATE OR REPLACE FUNCTION preview_alert(a alerts, p_state jsonb, p_end timestamptz) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT jsonb_build_object('subject', a.subject, 'subject_text', subject_text(a.subject), 'severity',
+		a.severity,
+		'fired_at', a.fired_at, 'resolved_at', p_end, 'still', p_end IS NULL,
+		'lasted_s', floor(extract(epoch FROM coalesce(p_end, now()) - a.fired_at)),
+		'value', (p_state->>'worst')::float8)
+$$;
+
+SELECT drop_former_functions() \g /dev/null
+GRANT EXECUTE ON FUNCTION metric_unit, rule_unit, value_text, number_text, span_text, labels_text,
+	subject_text,
+	rule_condition, alert_json, alert_series, message_json, open_alerts,
+	alert_metrics, preview_rule TO observ_hub;

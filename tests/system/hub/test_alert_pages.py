@@ -1,0 +1,355 @@
+"""Alerts, rules, silences, channels and their like: by page without JavaScript, and by the API."""
+import json
+
+import people
+import pytest
+import seed_fleet
+import yaml
+from hub_server import Hub
+
+API = "/api/v1/alerts"
+
+
+@pytest.fixture(scope="module")
+def fleet(cluster):
+    database = cluster.new_database()
+    people.fill(database)
+    seed_fleet.seed(database, lines=200)
+    database.query("UPDATE limit_policy SET burst = 100000")
+    yield database
+    database.close()
+
+
+@pytest.fixture(scope="module")
+def hub(fleet, tmp_path_factory):
+    server = Hub(tmp_path_factory.mktemp("hub"), fleet.url("hub"), "fastcgi", conf="").start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def visit(hub):
+    def go(role):
+        visitor = people.Visitor(hub)
+        visitor.sign_in(f"{role}@example.com")
+        visitor.ask("/alerts")
+        return visitor
+    return go
+
+
+@pytest.fixture(scope="module")
+def tokens(hub):
+    return {role: people.token(hub, f"{role}@example.com") for role in people.ROLES}
+
+
+@pytest.fixture
+def ask(hub, tokens):
+    """ask(role, method, path, body) -> (status, JSON, headers)"""
+    def go(role, method, path, body=None, **headers):
+        answer = hub.get(path, method, {"Authorization": f"Bearer {tokens[role]}",
+                                        "Content-Type": "application/json",
+                                        **{k.replace("_", "-"): v for k, v in headers.items()}},
+                         None if body is None else json.dumps(body).encode())
+        return answer.status, json.loads(answer.text) if answer.text else None, answer.headers
+    return go
+
+
+def open_alert(fleet, rule, server, state="firing", severity="critical", ago="10 minutes", **more):
+    """An alert as the engine writes it."""
+    fields = {"value": 97.5, "threshold": 95, **more}
+    return str(fleet.query("""
+        INSERT INTO alerts (rule_id, subject_key, subject, labels, state, severity, active_since, fired_at,
+            value, threshold, evaluated_at)
+        SELECT rule_id, md5(s::text)::uuid, s, s || jsonb_build_object('rule', name), %s, %s,
+            now() - %s::interval,
+            CASE WHEN %s <> 'pending' THEN now() - %s::interval END, %s, %s, now()
+        FROM alert_rules, jsonb_build_object('server', %s::text) s WHERE name = %s RETURNING alert_id""",
+                           state, severity, ago, state, ago, fields["value"], fields["threshold"], server,
+                           rule)[0][0])
+
+
+RULE = {"name": "CPU of a test", "metric_name": "cpu_percent", "threshold": 95, "comparison": ">",
+        "severity": "critical"}
+
+
+def test_a_rule_has_its_whole_life_in_the_api(ask):
+    status, rule, headers = ask("operator", "POST", f"{API}/rules", {**RULE, "for_s": 600})
+    assert status == 201 and rule["critical"] == 95 and rule["op"] == ">" and headers["ETag"] == '"1"'
+    path = f"{API}/rules/{rule['rule_id']}"
+    assert ask("viewer", "GET", path)[1]["condition"] == "cpu_percent > 95 %, for 10 min"
+    assert ask("viewer", "PATCH", path, {"for_s": 0})[0] == 403
+    status, rule, headers = ask("operator", "PATCH", path, {"for_s": 0, "critical_clear": 85}, If_Match='"1"')
+    assert status == 200 and rule["for_s"] == 0 and headers["ETag"] == '"2"'
+    assert ask("operator", "PATCH", path, {"for_s": 5}, If_Match='"1"')[0] == 412
+    assert ask("operator", "PATCH", path, {"for_s": None})[1]["for_s"] == 0
+    assert ask("operator", "DELETE", path, If_Match='"1"')[0] == 412
+    assert ask("operator", "DELETE", path)[0] == 204
+    assert ask("operator", "DELETE", path)[0] == 404
+    assert ask("viewer", "GET", path)[0] == 404
+
+
+@pytest.mark.parametrize("body, field", [
+    ({}, "name"), ({"name": ""}, "name"), ({"name": "x\ny"}, "name"), ({"name": 5}, "name"),
+    ({"for_s": -1}, "for_s"), ({"for_s": 1.5}, "for_s"), ({"for_s": "ten"}, "for_s"),
+    ({"threshold": "x"}, "critical"),
+    ({"comparison": "~"}, "op"), ({"match": "server"}, "match"), ({"match": [{"label": "a"}]}, "match"),
+    ({"match": 'a=~"("'}, "match"), ({"labels": {"a b": "c"}}, "labels"), ({"labels": []}, "labels"),
+    ({"channel": "nobody"}, "channel"), ({"nonsense": 1}, "nonsense"),
+    ({"is_active": "perhaps"}, "is_active"),
+    ({"metric_name": "no_such_metric"}, "metric"), ({"kind": "no such kind"}, "kind"),
+    ({"params": "[]"}, "params"), ({"repeat_interval_sec": 1}, "repeat_s"), ({"interval_s": 0}, "interval_s"),
+])
+def test_a_rule_that_does_not_fit_names_its_field(ask, body, field):
+    body = {**RULE, "name": "Unfit", **body} if body else {}
+    status, answer, _ = ask("operator", "POST", f"{API}/rules", body)
+    assert status == 422 and field in [e["field"] for e in answer["errors"]], answer
+
+
+def test_rules_are_written_by_the_form(visit, fleet):
+    page = visit("operator")
+    assert "New rule" in page.ask("/alert-rules").text
+    page.ask("/alert-rules/new")
+    fields = {"name": "By form", "kind": "threshold", "metric": "memory_percent", "op": ">", "warning": "80",
+              "warning_clear": "75", "critical": "", "critical_clear": "", "for_s": "300", "keep_firing_s": "",
+              "params.agg": "avg", "params.window_s": "600", "params.ahead_s": "", "labels": "tier=1",
+              "match": 'environment=production team=~"a|b"', "summary": "", "is_active": "true"}
+    done = page.post("/alert-rules", **fields)
+    assert done.status == 303
+    rule = fleet.query("SELECT rule_id, for_s, keep_firing_s, match, labels FROM alert_rules"
+                       " WHERE name = 'By form'")[0]
+    assert rule[1:3] == (300, 0) and rule[3][1] == {"label": "team", "op": "=~", "value": "a|b"}
+    assert rule[4] == {"tier": "1"}
+    shown = page.ask(f"/alert-rules/{rule[0]}").text
+    assert "avg of memory_percent &gt; 80 % (ends at 75 %), for 5 min" in shown
+    assert "environment=production" in shown
+    assert page.post(f"/alert-rules/{rule[0]}?version=1", warning="85").status == 303
+    assert page.post(f"/alert-rules/{rule[0]}?version=1", warning="86").status == 412
+    assert page.post(f"/alert-rules/{rule[0]}/overrides", match="server=db-1",
+                     changes='{"warning": 99}').status == 303
+    assert "server=db-1" in page.ask(f"/alert-rules/{rule[0]}").text
+    assert page.post(f"/alert-rules/{rule[0]}/delete").status == 303
+    assert not fleet.query("SELECT FROM rule_patches WHERE rule_id = %s", rule[0])
+
+
+def test_a_viewer_gets_no_forms(visit):
+    page = visit("viewer")
+    for path in ("/alerts", "/alert-rules", "/silences", "/heartbeats", "/routing"):
+        assert "<button type=\"submit\">Create" not in page.ask(path).text
+    assert page.ask("/channels").status == 403
+    assert page.ask("/alert-rules/new").status == 403
+
+
+def test_open_alerts_and_history_are_listed(ask, visit, fleet):
+    ask("operator", "POST", f"{API}/rules", {**RULE, "name": "Listed"})
+    alert = open_alert(fleet, "Listed", "web-1")
+    open_alert(fleet, "Listed", "web-2", severity="warning")
+    done = open_alert(fleet, "Listed", "web-3")
+    fleet.query("UPDATE alerts SET state = 'resolved', resolved_at = now(), resolve_reason = 'clear'"
+                " WHERE alert_id = %s", done)
+    page = visit("viewer")
+    shown = page.ask("/alerts?q=listed").text
+    assert shown.index("web-1") < shown.index("web-2") and "web-3" not in shown and "97.5 %" in shown
+    assert "web-3" in page.ask("/alerts?state=resolved&q=listed").text
+    assert "<title>(" in shown and "/icon/" in shown
+    events = ask("viewer", "GET", f"{API}/events?q=listed")[1]["items"]
+    assert [e["subject"]["server"] for e in events] == ["web-1", "web-2", "web-3"]
+    ended = ask("viewer", "GET", "/v1/alerts?resolved=true&q=listed")[1]["items"]
+    assert [e["subject"]["server"] for e in ended] == ["web-3"]
+    assert [e["subject"]["server"] for e in
+            ask("viewer", "GET", "/v1/alerts?server_id=web-2&resolved=false")[1]["items"]] == ["web-2"]
+    one = ask("viewer", "GET", f"{API}/events/{alert}")[1]
+    assert one["value"] == 97.5 and one["threshold"] == 95 and one["open"]
+    assert "Listed" in page.ask(f"/alerts/{alert}").text
+    pages, after = [], ""
+    while after is not None:
+        part = ask("viewer", "GET", f"{API}/events?q=listed&limit=1&after={after}")[1]
+        pages += [e["subject"]["server"] for e in part["items"]]
+        after = part["next"]
+    assert pages == ["web-1", "web-2", "web-3"]
+
+
+def test_a_server_with_an_alert_is_degraded(ask, hub, tokens, fleet):
+    def servers():
+        return hub.get("/?format=json", headers=people.bearer(tokens["viewer"])).json["servers"]
+    name = next(s["vps"] for s in servers() if s["state"] == "up" and s["alerts"] == 0)
+    ask("operator", "POST", f"{API}/rules", {**RULE, "name": "Of a server"})
+    open_alert(fleet, "Of a server", name)
+    after = next(s for s in servers() if s["vps"] == name)
+    assert after["state"] == "degraded" and after["alerts"] == 1
+    assert "alert: Of a server" in after["why"]
+
+
+def test_an_alert_is_acknowledged_and_taken_back(ask, visit, fleet):
+    ask("operator", "POST", f"{API}/rules", {**RULE, "name": "Acknowledged"})
+    alert = open_alert(fleet, "Acknowledged", "web-1")
+    before = int(ask("viewer", "GET", f"{API}/events?state=open")[0] == 200)
+    assert before and ask("viewer", "POST", f"{API}/events/{alert}/ack", {})[0] == 403
+    status, one, _ = ask("operator", "POST", f"{API}/events/{alert}/ack", {"note": "I look"})
+    assert status == 200 and one["ack_note"] == "I look"
+    assert "I look" in visit("viewer").ask(f"/alerts/{alert}").text
+    assert ask("operator", "DELETE", f"{API}/events/{alert}/ack")[0] == 204
+    page = visit("operator")
+    page.ask(f"/alerts/{alert}")
+    assert page.post(f"/alerts/{alert}/ack", note="by form").status == 303
+    assert fleet.query("SELECT ack_note FROM alerts WHERE alert_id = %s", alert) == [("by form",)]
+
+
+def test_the_icon_has_the_number_of_alerts(hub):
+    assert ">7</text>" in hub.get("/icon/7.svg").text and ">99+</text>" in hub.get("/icon/1234.svg").text
+    for bad in ("0", "-1", "x", "", "1e9"):
+        assert hub.get(f"/icon/{bad}.svg").status == 404
+
+
+def test_silences(ask, visit):
+    status, one, headers = ask("operator", "POST", f"{API}/silences",
+                               {"match": "server=web-1", "for": "2h", "comment": "a test"})
+    assert status == 201 and one["state"] == "active" and headers["ETag"] == '"1"'
+    path = f"{API}/silences/{one['silence_id']}"
+    for body, field in (({"match": ""}, "match"), ({"ends_at": "2020-01-01T00:00:00Z"}, "ends_at"),
+                        ({"comment": ""}, "comment"), ({"ends_at": "tomorrow"}, "ends_at")):
+        answer = ask("operator", "PATCH", path, body)
+        assert answer[0] == 422 and answer[1]["errors"][0]["field"] == field, answer
+    assert ask("operator", "DELETE", path)[0] == 204 and ask("operator", "DELETE", path)[0] == 404
+    page = visit("operator")
+    page.ask("/silences")
+    assert page.post("/silences", match="rule=~\"CPU.*\"", comment="by form", starts_at="", ends_at="",
+                     **{"for": "1d"}).status == 303
+    assert "by form" in page.ask("/silences").text
+
+
+def test_channels(ask, visit, fleet):
+    page = visit("admin")
+    shown = page.ask("/channels?kind=webhook").text
+    assert 'name="settings.url"' in shown and 'name="secrets.secret"' in shown
+    assert page.post("/channels", name="hook", kind="webhook", **{"settings.url": "https://example.com/hook",
+                                                                  "secrets.secret": "whsec_abc",
+                                                                  "secrets.authorization": ""}).status == 303
+    status, listed, _ = ask("operator", "GET", f"{API}/channels")
+    hook = next(c for c in listed["items"] if c["name"] == "hook")
+    assert hook["settings"] == {"url": "https://example.com/hook"} and hook["secrets_set"] == ["secret"]
+    assert "whsec_abc" not in page.ask("/channels").text + json.dumps(listed)
+    path = f"{API}/channels/{hook['channel_id']}"
+    assert ask("operator", "PATCH", path, {"name": "x"})[0] == 403
+    assert ask("viewer", "GET", f"{API}/channels")[0] == 403
+    assert ask("admin", "PATCH", path, {"secrets": {"authorization": "Bearer x"}})[1]["secrets_set"] == [
+        "authorization", "secret"]
+    assert ask("admin", "PATCH", path, {"secrets": {"secret": None}})[1]["secrets_set"] == ["authorization"]
+    for body, field in (({"kind": "pigeon"}, "kind"), ({"settings": {"url": ""}}, "settings.url"),
+                        ({"settings": {}}, "settings.url"),
+                        ({"settings": {"url": "x", "y": "z"}}, "settings.y"),
+                        ({"fallback_id": hook["channel_id"]}, "fallback_id"),
+                        ({"settings": {"url": 5}}, "settings.url"),
+                        ({"settings": {"url": "a\r\nb"}}, "settings.url")):
+        answer = ask("admin", "PATCH", path, body)
+        assert answer[0] == 422 and field in [e["field"] for e in answer[1]["errors"]], answer
+    assert ask("operator", "POST", f"{path}/test")[0] == 201
+    messages = "SELECT kind, last_error FROM notifications WHERE channel_id = %s"
+    assert fleet.query(messages, hook["channel_id"]) == [("test", None)]
+    page.ask("/channels")
+    assert page.post(f"/channels/{hook['channel_id']}", is_active="false").status == 303
+    assert "switched off by admin@example.com" in page.ask("/channels").text
+    logged = json.dumps(fleet.query("SELECT detail FROM audit_log WHERE object = 'hook'"))
+    assert "whsec_abc" not in logged and "Bearer x" not in logged
+    assert ask("admin", "DELETE", path)[0] == 204
+    assert fleet.query(messages, hook["channel_id"]) == [("test", "its channel was deleted")]
+
+
+def test_routing(ask, visit, fleet):
+    if not fleet.query("SELECT FROM alert_routes"):
+        fleet.query("INSERT INTO alert_routes DEFAULT VALUES")
+    root = next(r for r in ask("viewer", "GET", f"{API}/routing")[1]["routes"] if r["root"])
+    status, window, _ = ask("admin", "POST", f"{API}/windows", {
+        "name": "nights", "start": "22:00", "duration_s": 28800, "time_zone": "Europe/Berlin",
+        "days": ["sat"]})
+    assert status == 201
+    status, route, _ = ask("admin", "POST", f"{API}/routes", {
+        "parent_id": root["route_id"], "match": "team=shop", "group_by": ["server"],
+        "windows": [window["window_id"]]})
+    assert status == 201
+    assert ask("operator", "POST", f"{API}/routes", {"match": ""})[0] == 403
+    assert ask("admin", "POST", f"{API}/routes", {"match": "a=b"})[1]["errors"][0]["field"] == "parent_id"
+    circle = {"parent_id": route["route_id"]}
+    assert ask("admin", "PATCH", f"{API}/routes/{route['route_id']}", circle)[0] == 422
+    assert ask("admin", "DELETE", f"{API}/routes/{root['route_id']}")[0] == 422
+    assert ask("admin", "POST", f"{API}/inhibitions", {
+        "name": "worse", "source": "severity=critical", "target": "severity=warning",
+        "equal": ["server"]})[0] == 201
+    shown = visit("admin").ask("/routing").text
+    assert "team=shop" in shown and "nights" in shown and "worse" in shown
+    assert ask("admin", "DELETE", f"{API}/windows/{window['window_id']}")[0] == 204
+    assert ask("admin", "DELETE", f"{API}/routes/{route['route_id']}")[0] == 204
+
+
+def test_a_heartbeat_tells_its_address_once(ask, visit):
+    job = {"name": "backup", "schedule": "30 2 * * *"}
+    status, one, _ = ask("operator", "POST", f"{API}/heartbeats", job)
+    assert status == 201 and "/api/v1/heartbeats/obs_beat_" in one["url"]
+    assert "obs_beat_" not in json.dumps(ask("viewer", "GET", f"{API}/heartbeats")[1])
+    page = visit("operator")
+    page.ask("/heartbeats")
+    made = page.post("/heartbeats", name="by form", schedule="", every_s="3600", time_zone="UTC", grace_s="")
+    assert made.status == 201 and "obs_beat_" in made.text
+    for body, field in (({"schedule": "99 * * * *"}, "schedule"), ({"every_s": 60}, "schedule"),
+                        ({"time_zone": "Mars"}, "time_zone"), ({"name": "by form"}, "name")):
+        answer = ask("operator", "PATCH", f"{API}/heartbeats/{one['heartbeat_id']}", body)
+        assert answer[0] == 422 and answer[1]["errors"][0]["field"] == field, answer
+
+
+PROMETHEUS = """
+groups:
+- name: hosts
+  rules:
+  - record: job:up
+    expr: sum(up) by (job)
+  - alert: HighMemory
+    expr: avg_over_time(memory_percent{server="web-1"}[10m]) > 90
+    for: 5m
+    labels: {severity: critical, team: shop}
+    annotations:
+      summary: "memory {{ $value }} on {{ $labels.server }}"
+      runbook_url: https://example.com/memory
+  - alert: TargetDown
+    expr: |
+      up{job="node"} == 0
+    for: 1h30m
+"""
+
+
+def test_rule_files_go_in_and_out(ask, visit, hub, fleet, tokens):
+    status, told, _ = ask("operator", "POST", f"{API}/rules/import", {"yaml": PROMETHEUS})
+    assert status == 200 and told == {"created": 2, "changed": 0, "left_out": 1}
+    by_name = {r["name"]: r for r in ask("viewer", "GET", f"{API}/rules?limit=1000")[1]["items"]}
+    memory = by_name["HighMemory"]
+    assert (memory["kind"], memory["metric"], memory["critical"], memory["for_s"], memory["match_text"]) == (
+        "threshold", "memory_percent", 90, 300, "server=web-1")
+    assert memory["params"] == {"agg": "avg", "window_s": 600} and memory["labels"] == {"team": "shop"}
+    assert memory["summary"] == "memory {{value}} on {{labels.server}}"
+    down = by_name["TargetDown"]
+    assert (down["kind"], down["params"]["promql"].strip(), down["op"], down["warning"], down["for_s"]) == (
+        "promql", 'up{job="node"}', "==", 0, 5400)
+    ask("operator", "POST", f"{API}/rules/{memory['rule_id']}/overrides",
+        {"match": "server=db-1", "changes": {"critical": 99}})
+    out = hub.get(f"{API}/rules.yaml", headers=people.bearer(tokens["viewer"])).text
+    exported = {r["name"]: r for r in yaml.safe_load(out)["rules"]}
+    assert exported["HighMemory"]["overrides"][0]["changes"] == {"critical": 99}
+    rules = "SELECT to_jsonb(r) - '{version,updated_at}'::text[] FROM alert_rules r ORDER BY name"
+    before = fleet.query(rules)
+    status, told, _ = ask("operator", "POST", f"{API}/rules/import", {"yaml": out})
+    assert status == 200 and told["created"] == 0 and told["changed"] == len(exported)
+    assert fleet.query(rules) == before
+    page = visit("operator")
+    page.ask("/alert-rules")
+    assert page.post("/alert-rules/import", yaml=PROMETHEUS).status == 303
+
+
+@pytest.mark.parametrize("text, words", [
+    ("", "neither"), ("a: 1", "neither"), ("rules: [", "yaml:2:1:"), ("rules: []", "no alert rule"),
+    ("rules:\n- name: x\n  for_s: ten\n", 'Rule "x"'),
+    ("groups:\n- rules:\n  - {alert: y, expr: 'cpu_percent > 1', for: z}", 'Rule "y"'),
+    ("rules: &a [*a]", "yaml:1:"), ("rules:\n- 5\n", "must have keys"),
+])
+def test_a_bad_file_changes_nothing(ask, fleet, text, words):
+    before = fleet.query("SELECT count(*) FROM alert_rules")
+    status, answer, _ = ask("operator", "POST", f"{API}/rules/import", {"yaml": text})
+    assert status == 422 and words in json.dumps(answer, ensure_ascii=False).replace('\\"', '"'), answer
+    assert fleet.query("SELECT count(*) FROM alert_rules") == before
