@@ -7828,13 +7828,14 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	FROM m
 $$;
 
--- How long ago the last message about a group has reached a channel. One that still waits is not old: a peer
--- that is away gets no reminders on top.
+-- How long ago the last message about a group has reached a channel. One that was refused and waits is not
+-- old: a peer that is away gets no reminders on top.
 CREATE OR REPLACE FUNCTION message_age(p_sent group_sent, p_interval interval, p_now timestamptz)
 RETURNS interval
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT p_now - coalesce((SELECT CASE
-			WHEN dead_at IS NOT NULL OR sent_at < made_at + p_interval THEN made_at
+			WHEN dead_at IS NOT NULL OR attempts = 0 OR sent_at < made_at + p_interval
+				THEN made_at
 			ELSE coalesce(sent_at, p_now) END
 		FROM notifications WHERE notification_id = p_sent.notification_id), p_sent.at)
 $$;
@@ -7996,6 +7997,7 @@ BEGIN
 	ELSIF c.evaluated_until + v_absent < p_now OR v_from > p_now THEN
 		RETURN (SELECT min(flush_at) FROM alert_groups);
 	END IF;
+	v_from := greatest(v_from, c.away_until);
 	LOOP
 		PERFORM route_alerts(v_from, coalesce((SELECT min(flush_at) FROM alert_groups
 			WHERE flush_at <= p_now), p_now));

@@ -125,8 +125,7 @@ class Script:
 
     def attempt(self):
         for name, until in self.refuses_until.items():
-            if self.now >= until:
-                self.world.accept(name, self.now)
+            self.world.attempt(name, self.now, self.now >= until)
 
     def run(self, until):
         while self.events and self.events[0][0] <= until:

@@ -10,13 +10,18 @@ import uuid
 from psycopg2.extras import Json
 
 NAMES = uuid.UUID("6f2d4c1e-0000-4000-8000-000000000000")
-TABLES = """alerts, alert_changes, alert_rules, rule_patches, channels, inhibitions, silences, quiet_windows,
-    alert_groups, group_alerts, group_sent, group_told, flapping, notifications"""
+TABLES = """alerts alert_changes alert_rules rule_patches channels inhibitions silences quiet_windows
+    alert_groups group_alerts group_sent group_told flapping notifications""".split()
 
 
 def name_id(*parts):
     """The same id for the same names."""
     return str(uuid.uuid5(NAMES, "/".join(map(str, parts))))
+
+
+def placeholder(column):
+    """Of a column of alert_routes."""
+    return "%s::uuid[]" if column in ("channels", "windows") else "%s"
 
 
 class World:
@@ -25,7 +30,7 @@ class World:
     def __init__(self, engine, **route):
         self.engine = engine
         self.names = {}                 # of channels, by id
-        engine.query(f"""TRUNCATE {TABLES};
+        engine.query("; ".join(f"DELETE FROM {table}" for table in TABLES) + """;
             DELETE FROM alert_routes WHERE parent_id IS NOT NULL;
             UPDATE alert_clock SET evaluated_until = NULL, away_since = NULL, away_until = NULL;
             UPDATE notify_state SET flushed_until = '-infinity'""")
@@ -43,7 +48,7 @@ class World:
     # ---- what is configured --------------------------------------------------------------------
     def change_root(self, **columns):
         """A change of the root route, with or without different values."""
-        names = ", ".join(f"{name} = %s" for name in columns) or "position = position"
+        names = ", ".join(f"{name} = {placeholder(name)}" for name in columns) or "position = position"
         self.engine.query(f"UPDATE alert_routes SET {names} WHERE parent_id IS NULL", *columns.values())
 
     def root(self):
@@ -72,7 +77,7 @@ class World:
         """rule_id and subject_key: alerts with the same labels are of one subject."""
         return name_id("rule", labels.get("rule", "")), name_id("subject", sorted(labels.items()))
 
-    def fire(self, labels, now_s, since_s=None, note=None, severity="warning", **columns):
+    def fire(self, labels, now_s, since_s=None, note=None, severity="warning"):
         """The alert of these labels fires, or still does: then its `since` and note change."""
         rule_id, key = self.ids(labels)
         since = self.at(now_s if since_s is None else since_s)
@@ -87,9 +92,6 @@ class World:
                 evaluated_at = excluded.evaluated_at""",
                           rule_id, key, Json(labels), Json(labels), severity, since, self.at(now_s), note,
                           self.at(now_s))
-        for name, value in columns.items():
-            self.engine.query(f"UPDATE alerts SET {name} = %s WHERE subject_key = %s AND state <> 'resolved'",
-                              value, key)
 
     def end(self, labels, now_s, ended_s=None, note=None, reason="clear"):
         """It is over, or is said to have ended at another time."""
@@ -100,24 +102,29 @@ class World:
                           self.at(now_s if ended_s is None else ended_s), note, self.at(now_s), reason,
                           *self.ids(labels))
 
+    def set_alert(self, alert, **columns):
+        """Other columns of the open alert with these labels."""
+        names = ", ".join(f"{name} = %s" for name in columns)
+        self.engine.query(f"""UPDATE alerts SET {names} WHERE (rule_id, subject_key) = (%s, %s)
+            AND state <> 'resolved'""", *columns.values(), *self.ids(alert))
+
     # ---- time ------------------------------------------------------------------------------------
     def flush(self, now_s):
         """Goes on to this time; returns when the next group is due, or None."""
         due = self.engine.query("SELECT flush_groups(%s)", self.at(now_s))[0][0]
-        self.engine.end_s = max(self.engine.end_s, int(self.engine.start_s + now_s) + 1)
         return due and self.seconds(due)
 
-    def deliver(self, refuses=lambda channel: False):
-        """The channels accept what waits, when it was made, but for those that refuse."""
-        for channel_id, name in self.names.items():
-            if not refuses(name):
-                self.engine.query("""UPDATE notifications SET sent_at = made_at WHERE channel_id = %s
-                    AND sent_at IS NULL""", channel_id)
+    def deliver(self, refusing=()):
+        """All channels accept what waits, when it was made; some refuse it."""
+        self.engine.query("""UPDATE notifications SET attempts = attempts + 1,
+                sent_at = CASE WHEN channel_id::text <> ALL (%s) THEN made_at END
+            WHERE sent_at IS NULL""", [name_id("channel", name) for name in refusing])
 
-    def accept(self, name, now_s):
-        """A channel takes all that waits."""
-        self.engine.query("UPDATE notifications SET sent_at = %s WHERE channel_id = %s AND sent_at IS NULL",
-                          self.at(now_s), name_id("channel", name))
+    def attempt(self, name, now_s, accepts):
+        """A channel takes all that waits, or refuses it."""
+        self.engine.query("""UPDATE notifications SET attempts = attempts + 1,
+                sent_at = CASE WHEN %s THEN %s::timestamptz END
+            WHERE channel_id = %s AND sent_at IS NULL""", accepts, self.at(now_s), name_id("channel", name))
 
     def messages(self):
         """What channels have accepted, in order: (seconds, channel, content)."""

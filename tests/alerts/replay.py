@@ -19,6 +19,7 @@ import clock_cases              # noqa: E402
 import grid_cases               # noqa: E402
 import input_cases              # noqa: E402
 import notify_cases             # noqa: E402
+import scenario_cases           # noqa: E402
 from engine import METRICS, Engine, replay_together         # noqa: E402
 
 # Of each kind what replays a case, and how: `together` with others of the same interval, `alone` because it
@@ -34,6 +35,7 @@ KINDS = {
     "restart": (grid_cases.restart, "alone"),
     "dedup": (notify_cases.dedup, "asked"),
     "script": (notify_cases.script, "asked"),
+    "notify": (scenario_cases.notify, "asked"),
     "cron": (clock_cases.cron, "asked"),
     "window": (clock_cases.window, "asked"),
 }
