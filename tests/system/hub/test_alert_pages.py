@@ -110,7 +110,8 @@ def test_rules_are_written_by_the_form(visit, fleet):
     assert "New rule" in page.ask("/alert-rules").text
     page.ask("/alert-rules/new")
     fields = {"name": "By form", "kind": "threshold", "metric": "memory_percent", "op": ">", "warning": "80",
-              "warning_clear": "75", "critical": "", "critical_clear": "", "for_s": "300", "keep_firing_s": "",
+              "warning_clear": "75", "critical": "", "critical_clear": "", "for_s": "300",
+              "keep_firing_s": "",
               "params.agg": "avg", "params.window_s": "600", "params.ahead_s": "", "labels": "tier=1",
               "match": 'environment=production team=~"a|b"', "summary": "", "is_active": "true"}
     done = page.post("/alert-rules", **fields)
