@@ -138,38 +138,7 @@ SELECT is((SELECT string_agg(oid::regclass::text, ',') FROM pg_class
 	AND relkind IN ('r', 'p', 'v') AND has_table_privilege(r, oid,
 	'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')), NULL,
 	r || ' writes nothing') FROM unnest(ARRAY['t_hub', 't_watch', 't_reader', 't_nobody']) r;
-SELECT is((SELECT coalesce(string_agg(proname, ',' ORDER BY proname), '') FROM pg_proc
-	WHERE pronamespace = 'observ'::regnamespace
-	AND has_function_privilege(r, oid, 'EXECUTE')), f, format('%s executes "%s"', r, f))
-	FROM (VALUES ('agent_conflict,agent_state,app_state,check_expiry,check_state,full_percent'))
-		s(states),
-		LATERAL (VALUES ('t_hub', (SELECT string_agg(n, ',' ORDER BY n) FROM
-			regexp_split_to_table(states || ',state_rank,max_check_s,rare_check_s'
-			',ascii_pattern,column_condition,compared,composed,context_cells'
-			',context_condition,context_words,value_at,value_compares,value_equals'
-			',first_edge,folded,found_lines,has_words,in_time,invisibles,is_edge'
-			',about_lines,chart_points,count_budget,counted_lines,few_lines,lines_sample'
-			',sample_of'
-			',sampled_lines,windows_of,walked_lines,search_span,listed_line'
-			',json_values,key_paths,max_key_dots'
-			',level_condition,like_pattern,line_condition,line_fits'
-			',lower_case,max_word_chars,narrow_condition,next_width,number_of'
-			',search_budget,separators,stands_in,text_condition,time_of,unescaped,unspaced'
-			',word_list,words_query'
-			',account,admit_server,any_user,authorize,change_password,change_user,count_search'
-			',create_api_token'
-			',create_user,delete_user,end_api_token,end_session,list_api_tokens,list_audit'
-			',list_users,note_use,one_user,password_salt,renew_password,sign_in,sign_in_salt'
-			',sign_out,as_uuid,change_server,create_bootstrap_token,create_server'
-			',delete_server,end_bootstrap_token,enroll_agent,find_server,ingest'
-			',metric_columns,record_deploy,renew_server_token,rollup_columns'
-			',server_badge,server_id,server_json'
-			',change_search,delete_search,list_searches,one_search,save_search,sign_in_by_proxy'
-			',charge_refusal,give_hash_slot,take_hash_slot'
-			, ',') n)),
-		('t_watch', states || ',maintain,max_check_s,rare_check_s,server_id,state_rank'),
-		('t_reader', states || ',max_check_s,rare_check_s,server_id,state_rank'),
-		('t_nobody', '')) v(r, f);
+-- Which functions each may execute: rights.txt.
 SELECT is(try_as('t_nobody', 'SELECT FROM observ.v_logs'), '42501', 'a stranger reads nothing');
 SELECT is(try_as('t_watch', 'SELECT observ.maintain()'), 'ok', 'observ_watch runs maintain()');
 SELECT is(try_as('observ_admin', 'DELETE FROM observ.log_entries'), 'ok', 'the admin deletes');
