@@ -201,6 +201,22 @@ def test_the_hub_gets_its_configuration(machine):
     assert [v[0] for v in found.values()] == [True, False, False], found
 
 
+def test_the_watcher_itself_works_inside(machine):
+    """With its configuration as a credential, over the socket of the database, told to systemd."""
+    socket = next(Path(machine.server.url().split("host=")[1].split()[0]).glob(".s.PGSQL.*[0-9]"))
+    machine.db.query("CREATE ROLE \"fleet-watch\" LOGIN IN ROLE observ_watch")
+    (machine.tree / "etc/systemd/system/fleet-watch.service.d/zz-prisoner.conf").unlink(missing_ok=True)
+    config = machine.tree / "etc/observ/watch.conf"
+    config.write_text(f"database_url = host=/run/database port={socket.suffix[1:]} user=fleet-watch "
+                      f"dbname={machine.db.name}\nevaluate_every_s = 1\n")
+    machine.systemctl("daemon-reload")
+    machine.systemctl("restart", WATCH)
+    wait_for(lambda: "leading; evaluated at" in machine.systemctl("show", "--value", "-p", "StatusText",
+                                                                  WATCH).stdout, "an evaluation", 30)
+    machine.systemctl("stop", WATCH)
+    assert machine.systemctl("show", "--value", "-p", "Result", WATCH).stdout.strip() == "success"
+
+
 # ---- drop-ins ----------------------------------------------------------------------------------------
 
 def test_a_drop_in_allows_only_what_it_names(machine):
