@@ -24,6 +24,7 @@
 #include "watch_db.h"
 
 EMBED(sql_lead, "fleet_watch/sql/lead.sql");
+EMBED(sql_learn, "fleet_watch/sql/learn.sql");
 EMBED(sql_evaluate, "fleet_watch/sql/evaluate.sql");
 EMBED(sql_flush, "fleet_watch/sql/flush.sql");
 EMBED(sql_take, "fleet_watch/sql/take.sql");
@@ -36,10 +37,11 @@ enum {
 	ONCE_WITHIN_S = 300,
 	TEST_SPARE_S = 30,
 	WATCHER_SIZE = 128,
+	LEARN_MAX = 10,                 /* calls before an evaluation */
 };
 
 /* A question that is asked again only when it was answered. */
-enum question { LEAD, EVALUATE, FLUSH, TAKE, QUESTIONS };
+enum question { LEAD, LEARN, EVALUATE, FLUSH, TAKE, QUESTIONS };
 
 struct watch {
 	struct watch_options options;
@@ -57,6 +59,7 @@ struct watch {
 	bool asking[QUESTIONS];
 	bool leads, stopping;
 	unsigned ticks;
+	int learned;                    /* calls before this evaluation */
 	int64_t slot;         /* of the last evaluation: wall clock in units of the interval */
 	int64_t flush_at_us;  /* monotonic */
 	int64_t evaluated_us; /* wall clock; 0: not yet */
@@ -89,6 +92,7 @@ static void ask(struct watch *w, enum question q, const char *sql, int n, const 
 static bool note(struct watch *w, enum question q, const PGresult *r, bool lost, const struct err *e)
 {
 	static const char *const failed[] = { [LEAD] = "the lock can't be asked for",
+					      [LEARN] = "patterns of log lines are not learned",
 					      [EVALUATE] = "alerts are not evaluated",
 					      [FLUSH] = "groups of alerts are not flushed",
 					      [TAKE] = "messages are not taken" };
@@ -203,13 +207,29 @@ static void on_evaluated(void *data, const PGresult *r, bool lost, const struct 
 		flush(w);
 }
 
-static void on_external(void *data)
+/* Rules of patterns judge what was learned just before. */
+static void on_learned(void *data, const PGresult *r, bool lost, const struct err *e)
 {
 	struct watch *w = data;
 	const char *const params[] = { w->watcher };
+	int64_t lines = 0;
 
+	if (note(w, LEARN, r, lost, e) && PQntuples(r))
+		parse_i64(text_of(PQgetvalue(r, 0, 0)), &lines);
+	if (lines && ++w->learned < LEARN_MAX) {
+		ask(w, LEARN, sql_learn, 0, NULL, on_learned);
+		return;
+	}
 	w->asked_us = mono_us();
 	ask(w, EVALUATE, sql_evaluate, 1, params, on_evaluated);
+}
+
+static void on_external(void *data)
+{
+	struct watch *w = data;
+
+	w->learned = 0;
+	ask(w, LEARN, sql_learn, 0, NULL, on_learned);
 }
 
 static void evaluate(struct watch *w)

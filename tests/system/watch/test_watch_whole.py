@@ -43,3 +43,12 @@ def test_samples_become_a_message_and_its_end(db, tmp_path):
     assert alert["subject"]["server"] == "web-1" and alert["threshold"] == 95
     assert resolved["type"] == "alerts.resolved"
     assert resolved["data"]["alerts"][0]["alert_id"] == alert["alert_id"]
+
+
+def test_patterns_of_log_lines_are_learned_at_each_evaluation(watched, make_watcher):
+    watched.query("""INSERT INTO pattern_queue (vps_name, app_name, received_at, levels, times, messages)
+        VALUES ('web-1', 'shop', now(), '{4,4}', ARRAY[now(), now()],
+            '{"disk 7 is full","disk 8 is full"}')""")
+    make_watcher().start()
+    watched.wait("SELECT sum(lines) = 2 FROM log_patterns")
+    assert watched.count("log_patterns") == 1 and watched.count("pattern_queue") == 0
