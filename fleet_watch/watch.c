@@ -31,8 +31,8 @@ EMBED(sql_take, "fleet_watch/sql/take.sql");
 EMBED(sql_test, "fleet_watch/sql/test.sql");
 
 enum {
-	TICK_MS = 500,        /* how often to look what is due */
-	LEAD_EVERY_TICKS = 4, /* how often a watcher that stands by tries to lead */
+	TICK_MS = 1000,       /* how often to look what is due */
+	LEAD_EVERY_TICKS = 2, /* how often a watcher that stands by tries to lead */
 	STOP_WITHIN_S = 10,   /* the unit gives fifteen */
 	ONCE_WITHIN_S = 300,
 	TEST_SPARE_S = 30,
