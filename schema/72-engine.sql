@@ -400,6 +400,7 @@ DECLARE
 BEGIN
 	SELECT * INTO p FROM alert_policy;
 	SELECT * INTO c FROM alert_clock FOR UPDATE;
+	PERFORM learn_patterns();               -- first: a rule may wait for one
 	v_from := coalesce(c.evaluated_until, p_now - interval '1 us');
 	IF abs(extract(epoch FROM p_now - v_from)) > p.catch_up_s THEN
 		c.away_since := coalesce(c.away_since, v_from);
