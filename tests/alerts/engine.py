@@ -70,6 +70,10 @@ class Engine:
         self.policy(catch_up_s=30 * DAY_S, settle_s=0)
         step_s = DAY_S if DAY_S % interval_s == 0 else interval_s
         self.start_s = -(-(self.now_s + 2 * DAY_S) // step_s) * step_s
+        self.start_clock()
+
+    def start_clock(self):
+        """The first evaluation will be at second 0."""
         self.query("UPDATE alert_clock SET evaluated_until = %s, away_since = NULL, away_until = NULL",
                    self.at(-JUST_BEFORE_S))
 

@@ -35,11 +35,13 @@ def set_up(case, row):
         case.samples(subject, rows_of(samples))
 
 
-def compare(case, rule_id, expect, labels=None):
-    """labels: of the subjects, beside their server."""
+def compare(case, rule_id, expect, labels=None, raised=None):
+    """labels: of the subjects, beside their server. raised: {second: False} where nobody was told."""
     states = {s: case.states(rule_id, s, labels) for s in {point["subject"] for point in expect}}
     for point in expect:
         state = states[point["subject"]](point["at_s"])
+        if state == "firing" and not (raised or {}).get(point["at_s"], True):
+            state = "inactive"
         if state != point["state"]:
             yield f"{point['subject']} at {point['at_s']} s: {state}, expected {point['state']}"
 

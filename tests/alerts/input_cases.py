@@ -2,6 +2,7 @@
 import uuid
 
 from grid_cases import compare
+from notify_world import World
 
 INTERVAL_S = 60
 URL = "http://127.0.0.1/"
@@ -16,6 +17,9 @@ def expected(row):
 def count(case, row):
     """Results of a check, each at the time of an evaluation. What was before is results, too."""
     rule, initial = row["rule"], row["initial"]
+    raised = {}
+    if "send_ok" in row:
+        raised = deliveries(case, row["send_ok"])
     before = ["fail"] * (rule["fail_n"] if initial["state"] == "firing" else initial["fails"])
     before += ["ok"] * (initial["oks"] if initial["state"] == "firing" else 0)
     case.agent("h1")
@@ -28,10 +32,31 @@ def count(case, row):
                            app_name="shop", url=URL, success=result == "ok", interval_s=INTERVAL_S)
     rule_id = case.rule(kind="check", metric=None, op=">=", warning=rule["fail_n"], warning_clear=0,
                         params={"of": rule["fail_n"], "recover": rule["recover_m"]})
-    case.until_s = (len(before) + len(row["inputs"]) - 1) * INTERVAL_S
+    case.until_s = (len(before) + len(row["inputs"]) - 1) * INTERVAL_S + 2
     points = [{"subject": "h1", "at_s": (len(before) + n) * INTERVAL_S, "state": state}
               for n, state in enumerate(row["expect"])]
-    return lambda: compare(case, rule_id, points, {"app": "shop", "check": URL})
+    return lambda: compare(case, rule_id, points, {"app": "shop", "check": URL}, raised)
+
+
+def deliveries(case, accepts):
+    """A channel that accepts what is sent after an evaluation, or not.
+
+    Returns {second: raised?}: an alert is raised for who has been told of it.
+    """
+    world, raised = World(case.engine, group_wait_s=0, group_interval_s=1), {}
+    world.channel("c1")
+    case.engine.start_clock()
+
+    def deliver(at_s, accepted):
+        world.flush(at_s + 1)
+        if accepted:
+            world.attempt("c1", at_s + 1, True)
+        raised[at_s] = case.engine.query("""SELECT EXISTS (SELECT FROM alerts a, notifications n
+            WHERE a.state = 'firing' AND n.kind = 'firing' AND n.sent_at >= a.fired_at)""")[0][0]
+
+    for n, accepted in enumerate(accepts):
+        case.when(n * INTERVAL_S + 1, lambda n=n, accepted=accepted: deliver(n * INTERVAL_S, accepted))
+    return raised
 
 
 def inputs(case, row):

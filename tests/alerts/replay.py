@@ -51,7 +51,8 @@ def batches(rows):
         return max((p.get("at_s", 0) for p in row.get("expect", []) if isinstance(p, dict)), default=0)
 
     def key(n):
-        return interval_of(rows[n]), KINDS[rows[n]["kind"]][1], length(rows[n])
+        how = "alone" if "send_ok" in rows[n] else KINDS[rows[n]["kind"]][1]
+        return interval_of(rows[n]), how, length(rows[n])
 
     numbers = sorted((n for n, row in enumerate(rows) if row["kind"] in KINDS
                       and KINDS[row["kind"]][1] != "asked"), key=key)
@@ -67,6 +68,7 @@ def replay(engine, rows):
     wrong = [[f"kind {row['kind']!r} is not known; known are {', '.join(KINDS)}"] for row in rows]
     for n, row in enumerate(rows):
         if row["kind"] in KINDS and KINDS[row["kind"]][1] == "asked":
+            engine.begin()
             wrong[n] = list(KINDS[row["kind"]][0](engine, row))
     for numbers in batches(rows):
         setups = [(functools.partial(KINDS[rows[n]["kind"]][0], row=rows[n]), interval_of(rows[n]))
