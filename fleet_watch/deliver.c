@@ -20,7 +20,7 @@ EMBED(sql_sent, "fleet_watch/sql/sent.sql");
 EMBED(sql_failed, "fleet_watch/sql/failed.sql");
 
 enum {
-	LEASE_SPARE_S = 15, /* for the outcome to reach the database */
+	LEASE_SPARE_S = 10, /* for the outcome to reach the database */
 	AGAIN_MAX = 1,      /* how often a part is sent once more at once */
 	SECRETS_MAX = 8,
 };

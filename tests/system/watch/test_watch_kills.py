@@ -14,6 +14,11 @@ from watching import add_channel, an_alert, message, say
 CHANNELS = 4
 
 
+def database_is_behind(database):
+    """A kill holds up the channels that the dead watcher was serving, until its leases have run out."""
+    return database.count("notifications", "sent_at IS NULL") > 100
+
+
 class Load:
     """Puts firing and resolved messages of many groups into the outbox, as routes do, until it is stopped."""
 
@@ -31,7 +36,8 @@ class Load:
             over = [an_alert(n, status="resolved")]
             resolved = say(self.database, channel, "resolved", alerts=over, group=group)
             self.groups.append((firing, resolved))
-            self.done.wait(0.02)
+            while not self.done.wait(0.02) and database_is_behind(self.database):
+                pass
 
     def __enter__(self):
         self.thread.start()
@@ -79,7 +85,7 @@ def check_kills(database, make_watcher, kills):
             peer.stop()
     times = collections.Counter(order)
     first = {key: i for i, key in reversed(list(enumerate(order)))}
-    assert len(load.groups) > kills and database.count("notifications", "dead_at IS NOT NULL") == 0
+    assert len(load.groups) >= kills and database.count("notifications", "dead_at IS NOT NULL") == 0
     for firing, resolved in load.groups:
         assert times[firing] and times[resolved] and first[firing] < first[resolved]
     twice = [key for key, n in times.items() if n > 1]
