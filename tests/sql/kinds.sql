@@ -256,5 +256,35 @@ SELECT throws_ok(format('SELECT select_values(%L)', q), state, NULL, q) FROM (VA
 	('SELECT n AS value FROM generate_series(1, 1001) n', '54000'), ('SELEC', '42601'),
 	('SET ROLE observ_owner', '42P11'), ('CREATE TABLE observ.x (a int)', '42P11'),
 	('SELECT observ.beat_by_token(''h'', NULL) AS value', '42501')) v(q, state);
+-- ---- how long all of this is kept --------------------------------------------------------------------
+INSERT INTO alert_rules (rule_id, name, kind) VALUES ('00000000-0000-0000-0000-000000000009', 'kept', 'job');
+INSERT INTO alerts (alert_id, rule_id, subject_key, subject, labels, state, severity, active_since,
+	resolved_at,
+		evaluated_at)
+	SELECT md5(n)::uuid, '00000000-0000-0000-0000-000000000009', gen_random_uuid(), '{}', '{}', state,
+		'warning',
+		now() - interval '2 years', at, now()
+	FROM (VALUES ('old', 'resolved', now() - interval '366 days'), ('new', 'resolved', now() - interval
+		'1 day'),
+		('open', 'firing', NULL)) v(n, state, at);
+INSERT INTO alert_changes (at, rule_id, alert_id, subject_key, from_state, to_state, severity, reason)
+	SELECT now() - interval '2 years', rule_id, alert_id, subject_key, 'inactive', 'firing', 'warning',
+		'value'
+	FROM alerts WHERE rule_id = '00000000-0000-0000-0000-000000000009';
+DELETE FROM heartbeat_pings;
+INSERT INTO heartbeat_pings (heartbeat_id, at) SELECT heartbeat_id, now() - n * interval '100 days'
+	FROM heartbeats, generate_series(2, 1, -1) n WHERE name = 'often';
+DELETE FROM log_patterns;
+INSERT INTO log_patterns SELECT 'a', 'shop', gen_random_uuid(), 'ERROR', n::text, now() - interval '3 years',
+	now() - n * interval '1 day', now(), 1 FROM unnest('{364,366}'::int[]) n;
+SELECT matches(maintain_alerts('infinity'), '^\d+ rows of alerts deleted',
+	'maintain() deletes what is too old');
+SELECT set_eq('SELECT alert_id FROM alerts WHERE rule_id = ''00000000-0000-0000-0000-000000000009''',
+	ARRAY[md5('new')::uuid, md5('open')::uuid], 'alerts that ended a year ago, none that is open');
+SELECT set_eq('SELECT alert_id FROM alert_changes WHERE rule_id = ''00000000-0000-0000-0000-000000000009''',
+	ARRAY[md5('new')::uuid, md5('open')::uuid], 'with their history');
+SELECT is((SELECT count(*) FROM heartbeat_pings), 1::bigint, 'old pings, but the last of each heartbeat');
+SELECT is((SELECT string_agg(pattern, ',') FROM log_patterns), '364',
+	'and patterns that were not seen for a year');
 SELECT * FROM finish();
 ROLLBACK;
