@@ -12,7 +12,9 @@
 --   foreign keys between facts and no volatile functions inside an UPDATE. This lets templates/citus.sql
 --   distribute the tables by vps_name over the workers of a Citus cluster. A command that changes a table
 --   or its views goes through on_all_nodes(), want_column() or want_index(), and so reaches the workers. A
---   function that is called for rows is IMMUTABLE or PARALLEL SAFE: citus.sql puts these on the workers.
+--   function that is called for rows is IMMUTABLE or PARALLEL SAFE: citus.sql puts these on the workers. One
+--   that reads a table is neither, but PARALLEL RESTRICTED at most, and no query of rows calls it. A function
+--   with parameters that reads distributed tables is in PL/pgSQL.
 -- * An agent may execute the functions that are granted to observ_agent, and nothing else. They run as
 --   observ_owner and take the caller's identity from session_user.
 -- * A value that the database refuses raises an SQLSTATE of class 22, 23, 54 or P0: the agent bisects
@@ -3969,11 +3971,15 @@ RETURN format('curl -fsSL %s/install.sh | sudo sh -s -- --token %s --url %1$s', 
 
 -- With its token, which is told once, and the command that sets the server up. p_site: the hub's own address.
 CREATE OR REPLACE FUNCTION server_with_token(p_vps text, p_token text, p_site text) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT (SELECT server_json(f) FROM v_fleet f WHERE vps_name = p_vps) ||
-		jsonb_build_object('agent_token', p_token,
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	f v_fleet;
+BEGIN
+	SELECT * INTO f FROM v_fleet WHERE vps_name = p_vps;
+	RETURN server_json(f) || jsonb_build_object('agent_token', p_token,
 		'ingest_url', p_site || '/api/v1/ingest',
-		'install_command', install_command(p_site, p_token))
+		'install_command', install_command(p_site, p_token));
+END
 $$;
 
 CREATE OR REPLACE FUNCTION create_server(p_hash bytea, p_body jsonb, p_site text) RETURNS jsonb
@@ -5496,7 +5502,7 @@ RETURN p_match = '[]' OR (SELECT bool_and(m->>'op' IN ('=', '!=', '=~', '!~')
 
 -- The labels of a server, as texts: the elements of a list are joined by commas.
 CREATE OR REPLACE FUNCTION server_labels(p_vps text) RETURNS jsonb
-LANGUAGE sql STABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT coalesce(jsonb_object_agg(key, CASE jsonb_typeof(value) WHEN 'array'
 		THEN (SELECT string_agg(e, ',') FROM jsonb_array_elements_text(value) e)
 		ELSE value #>> '{}' END), '{}')
@@ -5505,7 +5511,7 @@ $$;
 
 -- What matchers of rules see of a subject: its own labels and those of its server.
 CREATE OR REPLACE FUNCTION subject_labels(p_subject jsonb) RETURNS jsonb
-LANGUAGE sql STABLE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL RESTRICTED
 RETURN server_labels(p_subject->>'server') || p_subject;
 
 SELECT drop_former_functions() \g /dev/null
@@ -5711,11 +5717,18 @@ RETURN interval '30 minutes';
 
 -- What the matchers of a rule see. A subject of a whole server has all its applications as its `app`.
 CREATE OR REPLACE FUNCTION scope_labels(p_subject jsonb) RETURNS jsonb
-LANGUAGE sql STABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT CASE WHEN p_subject ? 'server' AND NOT p_subject ? 'app' THEN
-		(SELECT jsonb_build_object('app', coalesce(jsonb_agg(app_name ORDER BY app_name), '[]'))
-			FROM agents a WHERE a.vps_name = p_subject->>'server' AND a.retired_at IS NULL)
-		ELSE '{}' END || subject_labels(p_subject)
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_server CONSTANT text := p_subject->>'server';
+	v_apps jsonb;
+BEGIN
+	IF v_server IS NULL OR p_subject ? 'app' THEN
+		RETURN subject_labels(p_subject);
+	END IF;
+	SELECT coalesce(jsonb_agg(app_name ORDER BY app_name), '[]') INTO v_apps
+		FROM agents WHERE vps_name = v_server AND retired_at IS NULL;
+	RETURN jsonb_build_object('app', v_apps) || subject_labels(p_subject);
+END
 $$;
 
 -- ---- parts of queries --------------------------------------------------------------------------------
@@ -5743,10 +5756,9 @@ $$;
 
 -- The rows of vps_metrics (m) that count at the time, of a window.
 CREATE OR REPLACE FUNCTION counting_samples(p_window_s float8) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-	SELECT format('m."timestamp" >= $1 - %s AND m."timestamp" <= $1 AND m.received_at <= $1
-		AND NOT m.backfill', seconds(p_window_s))
-$$;
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN format('m."timestamp" >= $1 - %s AND m."timestamp" <= $1 AND m.received_at <= $1
+	AND NOT m.backfill', seconds(p_window_s));
 
 -- What is in details->'mounts' (d). A member that is no number is none.
 CREATE OR REPLACE FUNCTION mounts_of(p_details jsonb)
@@ -6043,17 +6055,24 @@ BEGIN
 END
 $$;
 
+-- The rows of a kind's query. A query of its own: on Citus it runs on the workers, which have no labels.
+CREATE OR REPLACE FUNCTION kind_rows(p_query text, p_now timestamptz)
+RETURNS TABLE (server text, app text, more jsonb, value float8, problem text)
+LANGUAGE plpgsql STABLE ROWS 1000 SET search_path = observ, pg_catalog, pg_temp SET jit = off AS $$
+BEGIN
+	RETURN QUERY EXECUTE format('SELECT q.server, q.app, q.more, q.value::float8, q.problem FROM (%s) q',
+		p_query) USING p_now;
+END
+$$;
+
 -- One row for each subject: its value, or no value and why: 'no data', or a sentence about an error.
 CREATE OR REPLACE FUNCTION rule_values(p_rule alert_rules, p_now timestamptz, p_all boolean DEFAULT true)
 RETURNS TABLE (subject jsonb, value float8, problem text)
-LANGUAGE plpgsql STABLE ROWS 1000 SET search_path = observ, pg_catalog, pg_temp SET jit = off AS $$
-BEGIN
-	RETURN QUERY EXECUTE format('SELECT s, value::float8, problem FROM (%s) q CROSS JOIN LATERAL (SELECT
-		jsonb_strip_nulls(jsonb_build_object(''server'', server, ''app'', app))
-			|| coalesce(more, ''{}'')) x(s)%s', kind_query(p_rule, p_all),
-		CASE WHEN p_rule.match <> '[]' THEN format(' WHERE labels_match(%L, scope_labels(s))',
-			p_rule.match) END) USING p_now;
-END
+LANGUAGE sql STABLE ROWS 1000 SET search_path = observ, pg_catalog, pg_temp SET jit = off AS $$
+	SELECT s, q.value, q.problem FROM kind_rows(kind_query(p_rule, p_all), p_now) q
+	CROSS JOIN LATERAL (SELECT jsonb_strip_nulls(jsonb_build_object('server', server, 'app', app))
+		|| coalesce(more, '{}')) x(s)
+	WHERE CASE WHEN p_rule.match = '[]' THEN true ELSE labels_match(p_rule.match, scope_labels(s)) END
 $$;
 
 SELECT drop_former_functions() \g /dev/null
@@ -6287,9 +6306,9 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 					log_patterns
 					WHERE first_received_at > $1 - %2$s AND first_received_at <= $1)
 			GROUP BY 1, l.pattern_key, 2, 3) n
-		WHERE n.at > $1 - %2$s AND n.first_at > n.at - %3$s
-			AND n.at > (SELECT min(a.first_seen_at) FROM agents a WHERE a.app_name = n.app_name)
-				+ %4$s',
+			JOIN (SELECT app_name, min(first_seen_at) AS since FROM agents GROUP BY 1) a
+				USING (app_name)
+		WHERE n.at > $1 - %2$s AND n.first_at > n.at - %3$s AND n.at > a.since + %4$s',
 		ARRAY(SELECT jsonb_array_elements_text(p->'levels')), seconds((p->>'window_s')::int),
 		seconds((p->>'late_s')::int), seconds((p->>'learn_s')::int))
 $$;
@@ -6498,21 +6517,16 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	LEFT JOIN LATERAL first_look(n.r, a.agg, s.source, s.expr, w.s) l ON true
 $$;
 
--- The query of a pass for all its rules. $1 is the time, $2 the servers to look at (NULL: all), $3 those with
--- open alerts of the rules, $4 the matchers and $5 the ids of the rules by their places.
+-- The query of a pass for all its rules: columns place, server, app, mount, value and tells, which is whether
+-- the value matters without an open alert. $1 is the time, $2 the servers to look at (NULL: all), $3 those
+-- with open alerts of the rules.
 CREATE OR REPLACE FUNCTION shared_query(p_pass text, p_source text, p_subject text[], p_window_s float8,
 	p_exprs text[], p_places bigint[], p_values text[], p_conditions text[]) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT format('SELECT u.place, s, u.value, CASE WHEN u.value IS NULL THEN ''no data'' END
+	SELECT format('SELECT u.place, q.vps_name, q.app_name, q.more, u.value, u.tells
 		FROM (%s) q CROSS JOIN LATERAL unnest(%L::bigint[], ARRAY[%s], ARRAY[%s]) u(place, value,
 			tells)
-		CROSS JOIN LATERAL (SELECT jsonb_strip_nulls(jsonb_build_object(''server'', q.vps_name,
-			''app'', q.app_name, ''mount'', q.more))) x(s)
-		WHERE (q.vps_name = ANY ($3) OR %s)
-			AND (u.tells OR q.vps_name = ANY ($3) AND (($5)[u.place], s) IN (
-				SELECT rule_id, subject FROM alerts WHERE state <> ''resolved''))
-			AND CASE WHEN ($4)[u.place] = ''[]'' THEN true
-				ELSE labels_match(($4)[u.place], scope_labels(s)) END%s',
+		WHERE (q.vps_name = ANY ($3) OR %s) AND (u.tells OR q.vps_name = ANY ($3))%s',
 		pass_query(p_pass, p_source, p_subject, p_window_s, p_exprs, p_values, w.a, w.m), p_places,
 		(SELECT string_agg('q.v' || n, ', ' ORDER BY n) FROM generate_subscripts(p_values, 1) n),
 		array_to_string(p_conditions, ', '),
@@ -6609,11 +6623,8 @@ DECLARE
 	v_ids CONSTANT uuid[] := ARRAY(SELECT (r).rule_id FROM unnest_rules(p_rules) u ORDER BY u.place);
 	v_matches CONSTANT jsonb[] := ARRAY(SELECT (r).match FROM unnest_rules(p_rules) u ORDER BY u.place);
 	v_passes CONSTANT jsonb := (SELECT jsonb_agg(to_jsonb(p)) FROM passes(p_rules) p);
-	v_place bigint[];
-	v_subject jsonb[];
-	v_value float8[];
-	v_problem text[];
 	q record;
+	rows record;
 BEGIN
 	FOR q IN SELECT p.query, p.places, p.look, s.servers, ARRAY(SELECT DISTINCT a.subject->>'server'
 				FROM alerts a, unnest(p.places) n
@@ -6625,13 +6636,21 @@ BEGIN
 			WHERE p.look IS NULL OR s.servers IS NOT NULL OR EXISTS (SELECT FROM alerts a
 				WHERE a.state <> 'resolved') LOOP
 		BEGIN
-			EXECUTE format('SELECT array_agg(place), array_agg(subject), array_agg(value),
-				array_agg(problem) FROM (%s) v(place, subject, value, problem)', q.query)
-				INTO v_place, v_subject, v_value, v_problem
-				USING p_now, CASE WHEN q.look IS NOT NULL THEN q.servers || q.open END,
-					q.open,
-					v_matches, v_ids;
-			RETURN QUERY SELECT * FROM unnest(v_place, v_subject, v_value, v_problem);
+			EXECUTE format('SELECT array_agg(place) AS place, array_agg(server) AS server,
+				array_agg(app) AS app, array_agg(mount) AS mount, array_agg(value) AS value,
+				array_agg(tells) AS tells FROM (%s) v(place, server, app, mount, value,
+					tells)',
+				q.query) INTO rows USING p_now,
+				CASE WHEN q.look IS NOT NULL THEN q.servers || q.open END, q.open;
+			RETURN QUERY SELECT u.place, s, u.value, CASE WHEN u.value IS NULL THEN 'no data' END
+				FROM unnest(rows.place, rows.server, rows.app, rows.mount, rows.value,
+					rows.tells) u(place, server, app, mount, value, tells)
+				CROSS JOIN LATERAL (SELECT jsonb_strip_nulls(jsonb_build_object(
+					'server', server, 'app', app, 'mount', mount))) x(s)
+				WHERE (tells OR (v_ids[u.place], s) IN (SELECT a.rule_id, a.subject
+						FROM alerts a WHERE a.state <> 'resolved'))
+					AND CASE WHEN v_matches[u.place] = '[]' THEN true
+						ELSE labels_match(v_matches[u.place], scope_labels(s)) END;
 		EXCEPTION WHEN OTHERS THEN              -- one rule's error must not stop the others
 			RETURN QUERY SELECT v.* FROM unnest(q.places) n,
 				relevant_values_of(n, p_rules[n], p_now) v;
@@ -6881,9 +6900,12 @@ RETURN CASE
 
 -- ---- one evaluation ----------------------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION retired_servers(p_at timestamptz) RETURNS TABLE (server text)
-LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT vps_name FROM servers WHERE retired_at <= p_at
-	UNION SELECT vps_name FROM agents GROUP BY 1 HAVING bool_and(coalesce(retired_at <= p_at, false))
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN QUERY SELECT vps_name FROM servers WHERE retired_at <= p_at
+		UNION SELECT vps_name FROM agents
+			GROUP BY 1 HAVING bool_and(coalesce(retired_at <= p_at, false));
+END
 $$;
 
 CREATE OR REPLACE FUNCTION new_alert(p_rule uuid, p_key uuid, p_subject jsonb, p_at timestamptz)
@@ -7729,14 +7751,16 @@ RETURN make_interval(secs => CASE WHEN p_max_s > p_repeat_s
 -- The last p_count lines of a server or an application with level ERROR or above, of the half hour before.
 CREATE OR REPLACE FUNCTION error_lines(p_server text, p_app text, p_now timestamptz, p_count int)
 RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT coalesce(jsonb_agg(left(format('%s %s %s: %s', to_char("timestamp" AT TIME ZONE 'UTC',
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN (SELECT coalesce(jsonb_agg(left(format('%s %s %s: %s', to_char("timestamp" AT TIME ZONE 'UTC',
 		'HH24:MI:SS'), app_name, level, message), 500) ORDER BY "timestamp", id), '[]')
 	FROM (SELECT "timestamp", id, app_name, level, message FROM log_entries
 		WHERE vps_name = p_server AND (p_app IS NULL OR app_name = p_app)
 			AND level IN ('ERROR', 'CRITICAL')
 			AND "timestamp" > p_now - interval '30 minutes' AND "timestamp" <= p_now
-		ORDER BY "timestamp" DESC, id DESC LIMIT p_count) l
+		ORDER BY "timestamp" DESC, id DESC LIMIT p_count) l);
+END
 $$;
 
 -- An alert as a message and its template know it: what tells it apart.

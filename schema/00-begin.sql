@@ -12,7 +12,9 @@
 --   foreign keys between facts and no volatile functions inside an UPDATE. This lets templates/citus.sql
 --   distribute the tables by vps_name over the workers of a Citus cluster. A command that changes a table
 --   or its views goes through on_all_nodes(), want_column() or want_index(), and so reaches the workers. A
---   function that is called for rows is IMMUTABLE or PARALLEL SAFE: citus.sql puts these on the workers.
+--   function that is called for rows is IMMUTABLE or PARALLEL SAFE: citus.sql puts these on the workers. One
+--   that reads a table is neither, but PARALLEL RESTRICTED at most, and no query of rows calls it. A function
+--   with parameters that reads distributed tables is in PL/pgSQL.
 -- * An agent may execute the functions that are granted to observ_agent, and nothing else. They run as
 --   observ_owner and take the caller's identity from session_user.
 -- * A value that the database refuses raises an SQLSTATE of class 22, 23, 54 or P0: the agent bisects

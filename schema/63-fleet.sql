@@ -210,11 +210,15 @@ RETURN format('curl -fsSL %s/install.sh | sudo sh -s -- --token %s --url %1$s', 
 
 -- With its token, which is told once, and the command that sets the server up. p_site: the hub's own address.
 CREATE OR REPLACE FUNCTION server_with_token(p_vps text, p_token text, p_site text) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT (SELECT server_json(f) FROM v_fleet f WHERE vps_name = p_vps) ||
-		jsonb_build_object('agent_token', p_token,
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	f v_fleet;
+BEGIN
+	SELECT * INTO f FROM v_fleet WHERE vps_name = p_vps;
+	RETURN server_json(f) || jsonb_build_object('agent_token', p_token,
 		'ingest_url', p_site || '/api/v1/ingest',
-		'install_command', install_command(p_site, p_token))
+		'install_command', install_command(p_site, p_token));
+END
 $$;
 
 CREATE OR REPLACE FUNCTION create_server(p_hash bytea, p_body jsonb, p_site text) RETURNS jsonb

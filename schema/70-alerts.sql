@@ -338,7 +338,7 @@ RETURN p_match = '[]' OR (SELECT bool_and(m->>'op' IN ('=', '!=', '=~', '!~')
 
 -- The labels of a server, as texts: the elements of a list are joined by commas.
 CREATE OR REPLACE FUNCTION server_labels(p_vps text) RETURNS jsonb
-LANGUAGE sql STABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT coalesce(jsonb_object_agg(key, CASE jsonb_typeof(value) WHEN 'array'
 		THEN (SELECT string_agg(e, ',') FROM jsonb_array_elements_text(value) e)
 		ELSE value #>> '{}' END), '{}')
@@ -347,7 +347,7 @@ $$;
 
 -- What matchers of rules see of a subject: its own labels and those of its server.
 CREATE OR REPLACE FUNCTION subject_labels(p_subject jsonb) RETURNS jsonb
-LANGUAGE sql STABLE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL RESTRICTED
 RETURN server_labels(p_subject->>'server') || p_subject;
 
 SELECT drop_former_functions() \g /dev/null

@@ -188,11 +188,18 @@ RETURN interval '30 minutes';
 
 -- What the matchers of a rule see. A subject of a whole server has all its applications as its `app`.
 CREATE OR REPLACE FUNCTION scope_labels(p_subject jsonb) RETURNS jsonb
-LANGUAGE sql STABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT CASE WHEN p_subject ? 'server' AND NOT p_subject ? 'app' THEN
-		(SELECT jsonb_build_object('app', coalesce(jsonb_agg(app_name ORDER BY app_name), '[]'))
-			FROM agents a WHERE a.vps_name = p_subject->>'server' AND a.retired_at IS NULL)
-		ELSE '{}' END || subject_labels(p_subject)
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_server CONSTANT text := p_subject->>'server';
+	v_apps jsonb;
+BEGIN
+	IF v_server IS NULL OR p_subject ? 'app' THEN
+		RETURN subject_labels(p_subject);
+	END IF;
+	SELECT coalesce(jsonb_agg(app_name ORDER BY app_name), '[]') INTO v_apps
+		FROM agents WHERE vps_name = v_server AND retired_at IS NULL;
+	RETURN jsonb_build_object('app', v_apps) || subject_labels(p_subject);
+END
 $$;
 
 -- ---- parts of queries --------------------------------------------------------------------------------
@@ -220,10 +227,9 @@ $$;
 
 -- The rows of vps_metrics (m) that count at the time, of a window.
 CREATE OR REPLACE FUNCTION counting_samples(p_window_s float8) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-	SELECT format('m."timestamp" >= $1 - %s AND m."timestamp" <= $1 AND m.received_at <= $1
-		AND NOT m.backfill', seconds(p_window_s))
-$$;
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN format('m."timestamp" >= $1 - %s AND m."timestamp" <= $1 AND m.received_at <= $1
+	AND NOT m.backfill', seconds(p_window_s));
 
 -- What is in details->'mounts' (d). A member that is no number is none.
 CREATE OR REPLACE FUNCTION mounts_of(p_details jsonb)
@@ -520,17 +526,24 @@ BEGIN
 END
 $$;
 
+-- The rows of a kind's query. A query of its own: on Citus it runs on the workers, which have no labels.
+CREATE OR REPLACE FUNCTION kind_rows(p_query text, p_now timestamptz)
+RETURNS TABLE (server text, app text, more jsonb, value float8, problem text)
+LANGUAGE plpgsql STABLE ROWS 1000 SET search_path = observ, pg_catalog, pg_temp SET jit = off AS $$
+BEGIN
+	RETURN QUERY EXECUTE format('SELECT q.server, q.app, q.more, q.value::float8, q.problem FROM (%s) q',
+		p_query) USING p_now;
+END
+$$;
+
 -- One row for each subject: its value, or no value and why: 'no data', or a sentence about an error.
 CREATE OR REPLACE FUNCTION rule_values(p_rule alert_rules, p_now timestamptz, p_all boolean DEFAULT true)
 RETURNS TABLE (subject jsonb, value float8, problem text)
-LANGUAGE plpgsql STABLE ROWS 1000 SET search_path = observ, pg_catalog, pg_temp SET jit = off AS $$
-BEGIN
-	RETURN QUERY EXECUTE format('SELECT s, value::float8, problem FROM (%s) q CROSS JOIN LATERAL (SELECT
-		jsonb_strip_nulls(jsonb_build_object(''server'', server, ''app'', app))
-			|| coalesce(more, ''{}'')) x(s)%s', kind_query(p_rule, p_all),
-		CASE WHEN p_rule.match <> '[]' THEN format(' WHERE labels_match(%L, scope_labels(s))',
-			p_rule.match) END) USING p_now;
-END
+LANGUAGE sql STABLE ROWS 1000 SET search_path = observ, pg_catalog, pg_temp SET jit = off AS $$
+	SELECT s, q.value, q.problem FROM kind_rows(kind_query(p_rule, p_all), p_now) q
+	CROSS JOIN LATERAL (SELECT jsonb_strip_nulls(jsonb_build_object('server', server, 'app', app))
+		|| coalesce(more, '{}')) x(s)
+	WHERE CASE WHEN p_rule.match = '[]' THEN true ELSE labels_match(p_rule.match, scope_labels(s)) END
 $$;
 
 SELECT drop_former_functions() \g /dev/null

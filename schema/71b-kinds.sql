@@ -228,9 +228,9 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 					log_patterns
 					WHERE first_received_at > $1 - %2$s AND first_received_at <= $1)
 			GROUP BY 1, l.pattern_key, 2, 3) n
-		WHERE n.at > $1 - %2$s AND n.first_at > n.at - %3$s
-			AND n.at > (SELECT min(a.first_seen_at) FROM agents a WHERE a.app_name = n.app_name)
-				+ %4$s',
+			JOIN (SELECT app_name, min(first_seen_at) AS since FROM agents GROUP BY 1) a
+				USING (app_name)
+		WHERE n.at > $1 - %2$s AND n.first_at > n.at - %3$s AND n.at > a.since + %4$s',
 		ARRAY(SELECT jsonb_array_elements_text(p->'levels')), seconds((p->>'window_s')::int),
 		seconds((p->>'late_s')::int), seconds((p->>'learn_s')::int))
 $$;

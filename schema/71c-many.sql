@@ -68,21 +68,16 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	LEFT JOIN LATERAL first_look(n.r, a.agg, s.source, s.expr, w.s) l ON true
 $$;
 
--- The query of a pass for all its rules. $1 is the time, $2 the servers to look at (NULL: all), $3 those with
--- open alerts of the rules, $4 the matchers and $5 the ids of the rules by their places.
+-- The query of a pass for all its rules: columns place, server, app, mount, value and tells, which is whether
+-- the value matters without an open alert. $1 is the time, $2 the servers to look at (NULL: all), $3 those
+-- with open alerts of the rules.
 CREATE OR REPLACE FUNCTION shared_query(p_pass text, p_source text, p_subject text[], p_window_s float8,
 	p_exprs text[], p_places bigint[], p_values text[], p_conditions text[]) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT format('SELECT u.place, s, u.value, CASE WHEN u.value IS NULL THEN ''no data'' END
+	SELECT format('SELECT u.place, q.vps_name, q.app_name, q.more, u.value, u.tells
 		FROM (%s) q CROSS JOIN LATERAL unnest(%L::bigint[], ARRAY[%s], ARRAY[%s]) u(place, value,
 			tells)
-		CROSS JOIN LATERAL (SELECT jsonb_strip_nulls(jsonb_build_object(''server'', q.vps_name,
-			''app'', q.app_name, ''mount'', q.more))) x(s)
-		WHERE (q.vps_name = ANY ($3) OR %s)
-			AND (u.tells OR q.vps_name = ANY ($3) AND (($5)[u.place], s) IN (
-				SELECT rule_id, subject FROM alerts WHERE state <> ''resolved''))
-			AND CASE WHEN ($4)[u.place] = ''[]'' THEN true
-				ELSE labels_match(($4)[u.place], scope_labels(s)) END%s',
+		WHERE (q.vps_name = ANY ($3) OR %s) AND (u.tells OR q.vps_name = ANY ($3))%s',
 		pass_query(p_pass, p_source, p_subject, p_window_s, p_exprs, p_values, w.a, w.m), p_places,
 		(SELECT string_agg('q.v' || n, ', ' ORDER BY n) FROM generate_subscripts(p_values, 1) n),
 		array_to_string(p_conditions, ', '),
@@ -179,11 +174,8 @@ DECLARE
 	v_ids CONSTANT uuid[] := ARRAY(SELECT (r).rule_id FROM unnest_rules(p_rules) u ORDER BY u.place);
 	v_matches CONSTANT jsonb[] := ARRAY(SELECT (r).match FROM unnest_rules(p_rules) u ORDER BY u.place);
 	v_passes CONSTANT jsonb := (SELECT jsonb_agg(to_jsonb(p)) FROM passes(p_rules) p);
-	v_place bigint[];
-	v_subject jsonb[];
-	v_value float8[];
-	v_problem text[];
 	q record;
+	rows record;
 BEGIN
 	FOR q IN SELECT p.query, p.places, p.look, s.servers, ARRAY(SELECT DISTINCT a.subject->>'server'
 				FROM alerts a, unnest(p.places) n
@@ -195,13 +187,21 @@ BEGIN
 			WHERE p.look IS NULL OR s.servers IS NOT NULL OR EXISTS (SELECT FROM alerts a
 				WHERE a.state <> 'resolved') LOOP
 		BEGIN
-			EXECUTE format('SELECT array_agg(place), array_agg(subject), array_agg(value),
-				array_agg(problem) FROM (%s) v(place, subject, value, problem)', q.query)
-				INTO v_place, v_subject, v_value, v_problem
-				USING p_now, CASE WHEN q.look IS NOT NULL THEN q.servers || q.open END,
-					q.open,
-					v_matches, v_ids;
-			RETURN QUERY SELECT * FROM unnest(v_place, v_subject, v_value, v_problem);
+			EXECUTE format('SELECT array_agg(place) AS place, array_agg(server) AS server,
+				array_agg(app) AS app, array_agg(mount) AS mount, array_agg(value) AS value,
+				array_agg(tells) AS tells FROM (%s) v(place, server, app, mount, value,
+					tells)',
+				q.query) INTO rows USING p_now,
+				CASE WHEN q.look IS NOT NULL THEN q.servers || q.open END, q.open;
+			RETURN QUERY SELECT u.place, s, u.value, CASE WHEN u.value IS NULL THEN 'no data' END
+				FROM unnest(rows.place, rows.server, rows.app, rows.mount, rows.value,
+					rows.tells) u(place, server, app, mount, value, tells)
+				CROSS JOIN LATERAL (SELECT jsonb_strip_nulls(jsonb_build_object(
+					'server', server, 'app', app, 'mount', mount))) x(s)
+				WHERE (tells OR (v_ids[u.place], s) IN (SELECT a.rule_id, a.subject
+						FROM alerts a WHERE a.state <> 'resolved'))
+					AND CASE WHEN v_matches[u.place] = '[]' THEN true
+						ELSE labels_match(v_matches[u.place], scope_labels(s)) END;
 		EXCEPTION WHEN OTHERS THEN              -- one rule's error must not stop the others
 			RETURN QUERY SELECT v.* FROM unnest(q.places) n,
 				relevant_values_of(n, p_rules[n], p_now) v;

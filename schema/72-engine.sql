@@ -235,9 +235,12 @@ RETURN CASE
 
 -- ---- one evaluation ----------------------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION retired_servers(p_at timestamptz) RETURNS TABLE (server text)
-LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT vps_name FROM servers WHERE retired_at <= p_at
-	UNION SELECT vps_name FROM agents GROUP BY 1 HAVING bool_and(coalesce(retired_at <= p_at, false))
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN QUERY SELECT vps_name FROM servers WHERE retired_at <= p_at
+		UNION SELECT vps_name FROM agents
+			GROUP BY 1 HAVING bool_and(coalesce(retired_at <= p_at, false));
+END
 $$;
 
 CREATE OR REPLACE FUNCTION new_alert(p_rule uuid, p_key uuid, p_subject jsonb, p_at timestamptz)

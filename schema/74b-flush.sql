@@ -31,14 +31,16 @@ RETURN make_interval(secs => CASE WHEN p_max_s > p_repeat_s
 -- The last p_count lines of a server or an application with level ERROR or above, of the half hour before.
 CREATE OR REPLACE FUNCTION error_lines(p_server text, p_app text, p_now timestamptz, p_count int)
 RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT coalesce(jsonb_agg(left(format('%s %s %s: %s', to_char("timestamp" AT TIME ZONE 'UTC',
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN (SELECT coalesce(jsonb_agg(left(format('%s %s %s: %s', to_char("timestamp" AT TIME ZONE 'UTC',
 		'HH24:MI:SS'), app_name, level, message), 500) ORDER BY "timestamp", id), '[]')
 	FROM (SELECT "timestamp", id, app_name, level, message FROM log_entries
 		WHERE vps_name = p_server AND (p_app IS NULL OR app_name = p_app)
 			AND level IN ('ERROR', 'CRITICAL')
 			AND "timestamp" > p_now - interval '30 minutes' AND "timestamp" <= p_now
-		ORDER BY "timestamp" DESC, id DESC LIMIT p_count) l
+		ORDER BY "timestamp" DESC, id DESC LIMIT p_count) l);
+END
 $$;
 
 -- An alert as a message and its template know it: what tells it apart.

@@ -48,11 +48,13 @@ UNION SELECT 'GRANT USAGE ON SCHEMA observ TO observ_agent_any' \gexec
 SELECT format('ALTER DATABASE %I SET citus.multi_shard_modify_mode = sequential', current_database()) \gexec
 
 -- ---- tables --------------------------------------------------------------------------------------
--- Those with rows of a server's applications. The others are small and stay on the coordinator.
+-- Those with rows of a server's applications. The others are small and stay on the coordinator. So do the
+-- patterns of messages, which learn_patterns() counts over all servers in one command.
 SELECT create_distributed_table(oid, 'vps_name',
 	colocate_with => CASE oid WHEN 'agents'::regclass THEN 'none' ELSE 'observ.agents' END)
 FROM pg_class c
 WHERE relnamespace = 'observ'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+	AND relname NOT IN ('log_patterns', 'pattern_queue')
 	AND (SELECT count(*) FROM pg_attribute
 		WHERE attrelid = c.oid AND attname IN ('vps_name', 'app_name')) = 2
 	AND NOT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = c.oid)
@@ -72,10 +74,12 @@ GROUP BY c.oid, grantee \gexec
 
 -- ---- functions -----------------------------------------------------------------------------------
 -- Those that depend on nothing but their parameters: generated columns and queries call them on the workers.
--- None of these takes the row of a table.
+-- None of these takes or gives the row of a table.
 SELECT create_distributed_function(oid::regprocedure) FROM pg_proc
 WHERE pronamespace = 'observ'::regnamespace AND NOT prosecdef AND (provolatile = 'i' OR proparallel = 's')
-	AND NOT EXISTS (SELECT FROM pg_type t WHERE t.oid = ANY (proargtypes) AND typtype = 'c')
+	AND NOT EXISTS (SELECT FROM pg_type t LEFT JOIN pg_type e ON e.oid = t.typelem
+		WHERE t.oid = ANY (coalesce(proallargtypes, proargtypes) || prorettype)
+			AND 'c' IN (t.typtype, e.typtype))
 ORDER BY oid \g /dev/null
 
 SET citus.enable_ddl_propagation = off;

@@ -91,6 +91,32 @@ SELECT is((SELECT string_agg(proname, ',') FROM pg_proc, regexp_matches(prosrc, 
 	WHERE pronamespace = 'observ'::regnamespace
 	AND u[1] ~ '(clock_timestamp|random|gen_random_uuid|nextval)\s*\('), NULL,
 	'no volatile function inside an UPDATE');
+-- citus.sql puts these functions on the workers, where the small tables are not.
+CREATE TEMPORARY TABLE of_workers AS
+	SELECT oid, proname, regexp_replace(coalesce(pg_get_function_sqlbody(oid), prosrc),
+		'--[^\n]*|''([^'']|'''')*''', '', 'g') AS source
+	FROM pg_proc WHERE pronamespace = 'observ'::regnamespace AND NOT prosecdef
+		AND (provolatile = 'i' OR proparallel = 's');
+SELECT ok(count(*) > 50, 'functions that depend on nothing but their parameters are there') FROM of_workers;
+SELECT is((SELECT string_agg(DISTINCT proname || ' reads ' || relname, ', ') FROM of_workers, pg_class
+	WHERE relnamespace = 'observ'::regnamespace AND relkind IN ('r', 'p', 'v', 'm')
+		AND source ~* ('\m(FROM|JOIN|INTO|UPDATE)\s+\(*(ONLY\s+)?(observ\.)?"?' || relname || '\M'
+			|| '|,\s*(observ\.)?' || relname || '\s+(AS\s+)?\w+\s*(,|WHERE|JOIN|$)')), NULL,
+	'a function for workers reads no table');
+SELECT is((SELECT string_agg(DISTINCT f.proname || ' calls ' || p.proname, ', ') FROM of_workers f, pg_proc p
+	WHERE p.pronamespace = 'observ'::regnamespace AND p.oid NOT IN (SELECT oid FROM of_workers)
+		AND f.proname <> p.proname AND f.source ~ ('\m' || p.proname || '\(')), NULL,
+	'and calls none that is not there');
+SELECT is((SELECT string_agg(DISTINCT proname || ' reads ' || relname, ', ') FROM pg_class c, pg_proc p
+	JOIN pg_language l ON l.oid = prolang
+	WHERE pronamespace = 'observ'::regnamespace AND lanname = 'sql' AND pronargs > 0
+		AND relnamespace = 'observ'::regnamespace AND (relkind = 'v' OR relkind IN ('r', 'p')
+			AND relname NOT IN ('log_patterns', 'pattern_queue')
+			AND (SELECT count(*) FROM pg_attribute WHERE attrelid = c.oid
+				AND attname IN ('vps_name', 'app_name')) = 2)
+		AND regexp_replace(coalesce(pg_get_function_sqlbody(p.oid), prosrc),
+			'--[^\n]*|''([^'']|'''')*''', '', 'g') ~ ('\m' || relname || '\M')), NULL,
+	'rows that may be distributed are read by functions in PL/pgSQL: Citus takes no parameters of SQL');
 SELECT is((SELECT count(*) FROM pg_class WHERE relnamespace = 'observ'::regnamespace
 	AND pg_get_userbyid(relowner) <> 'observ_owner'), 0::bigint, 'observ_owner owns every table');
 SELECT is((SELECT rolcanlogin FROM pg_roles WHERE rolname = 'observ_owner'), false,
