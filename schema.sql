@@ -5588,7 +5588,7 @@ VALUES
 		"help": "Which way it must be off."}}'),
 (5, 'check', 'Check fails',
 	'Failures among the last results since the check recovered; -1 after recover successes in a row.',
-	'results', '{server,app,check}', false, '>=', 'keep', '{
+	'failures', '{server,app,check}', false, '>=', 'keep', '{
 	"of": {"type": "integer", "default": 3, "min": 1, "max": 100,
 		"help": "So many results are looked at."},
 	"recover": {"type": "integer", "default": 2, "min": 1, "max": 100,
@@ -5608,8 +5608,8 @@ VALUES
 	"life_days": {"type": "integer", "default": 42, "min": 0, "max": 36500,
 		"help": "life judges the certificates that live shorter, days all others."}}'),
 (8, 'agent_state', 'Agent is silent',
-	'0 online, 1 stale (3 intervals), 2 offline (5 minutes, or 5 intervals).', '', '{server,app}', false,
-		'>=', 'keep', '{}'),
+	'0 online, 1 stale (3 intervals), 2 offline (5 minutes, or 5 intervals).', 'state',
+	'{server,app}', false, '>=', 'keep', '{}'),
 (9, 'agent_silent', 'Silence of an agent', 'Seconds since the database last heard from the agent.', 's',
 	'{server,app}', false, '>', 'keep', '{}'),
 (10, 'fleet_silent', 'Silence of the whole fleet',
@@ -8935,11 +8935,15 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 			2 - floor(log(greatest(abs(p_value), 1e-12)))::int))))::text END
 $$;
 
--- A number as people read it, with its unit; times as a number of the largest unit that fits.
+-- A number as people read it, with its unit; times as a number of the largest unit that fits. A check that
+-- has recovered counts -1 failures.
 CREATE OR REPLACE FUNCTION value_text(p_value float8, p_unit text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT CASE
 		WHEN p_value IS NULL THEN NULL
+		WHEN p_unit = 'failures' THEN number_text(greatest(p_value, 0)) || ' failures'
+		WHEN p_unit = 'state' AND p_value IN (0, 1, 2)
+			THEN ('{online,stale,offline}'::text[])[p_value::int + 1]
 		WHEN p_unit = 's' AND abs(p_value) >= 172800 THEN number_text(p_value / 86400) || ' d'
 		WHEN p_unit = 's' AND abs(p_value) >= 7200 THEN number_text(p_value / 3600) || ' h'
 		WHEN p_unit = 's' AND abs(p_value) >= 120 THEN number_text(p_value / 60) || ' min'

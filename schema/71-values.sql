@@ -59,7 +59,7 @@ VALUES
 		"help": "Which way it must be off."}}'),
 (5, 'check', 'Check fails',
 	'Failures among the last results since the check recovered; -1 after recover successes in a row.',
-	'results', '{server,app,check}', false, '>=', 'keep', '{
+	'failures', '{server,app,check}', false, '>=', 'keep', '{
 	"of": {"type": "integer", "default": 3, "min": 1, "max": 100,
 		"help": "So many results are looked at."},
 	"recover": {"type": "integer", "default": 2, "min": 1, "max": 100,
@@ -79,8 +79,8 @@ VALUES
 	"life_days": {"type": "integer", "default": 42, "min": 0, "max": 36500,
 		"help": "life judges the certificates that live shorter, days all others."}}'),
 (8, 'agent_state', 'Agent is silent',
-	'0 online, 1 stale (3 intervals), 2 offline (5 minutes, or 5 intervals).', '', '{server,app}', false,
-		'>=', 'keep', '{}'),
+	'0 online, 1 stale (3 intervals), 2 offline (5 minutes, or 5 intervals).', 'state',
+	'{server,app}', false, '>=', 'keep', '{}'),
 (9, 'agent_silent', 'Silence of an agent', 'Seconds since the database last heard from the agent.', 's',
 	'{server,app}', false, '>', 'keep', '{}'),
 (10, 'fleet_silent', 'Silence of the whole fleet',

@@ -28,11 +28,15 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 			2 - floor(log(greatest(abs(p_value), 1e-12)))::int))))::text END
 $$;
 
--- A number as people read it, with its unit; times as a number of the largest unit that fits.
+-- A number as people read it, with its unit; times as a number of the largest unit that fits. A check that
+-- has recovered counts -1 failures.
 CREATE OR REPLACE FUNCTION value_text(p_value float8, p_unit text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT CASE
 		WHEN p_value IS NULL THEN NULL
+		WHEN p_unit = 'failures' THEN number_text(greatest(p_value, 0)) || ' failures'
+		WHEN p_unit = 'state' AND p_value IN (0, 1, 2)
+			THEN ('{online,stale,offline}'::text[])[p_value::int + 1]
 		WHEN p_unit = 's' AND abs(p_value) >= 172800 THEN number_text(p_value / 86400) || ' d'
 		WHEN p_unit = 's' AND abs(p_value) >= 7200 THEN number_text(p_value / 3600) || ' h'
 		WHEN p_unit = 's' AND abs(p_value) >= 120 THEN number_text(p_value / 60) || ' min'
