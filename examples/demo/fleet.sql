@@ -3,6 +3,7 @@
 --
 --   SELECT simulated.make_days();           makes the partitions of the last week
 --   SELECT simulated.advance(BEGAN);        writes what has happened since the last call, at most a week
+--   SELECT simulated.judge_story(BEGAN);    makes the alerts of that week
 --   SELECT simulated.remove();              deletes all of it
 --
 -- BEGAN is the start of the demo. The rows are those that agents would have written, in the same tables;
@@ -283,6 +284,33 @@ BEGIN
 END
 $$;
 
+-- The alerts of the past: what the engine says of these rows at the times in `judged`, and what people did.
+-- Nothing once a watcher has evaluated the rules: from then on the alerts are its own.
+CREATE FUNCTION judge_story(p_began timestamptz) RETURNS void
+LANGUAGE plpgsql SET search_path = simulated, observ, pg_catalog SET jit = off AS $$
+DECLARE
+	v_rules CONSTANT alert_rules[] := ARRAY(SELECT r FROM alert_rules r WHERE is_active ORDER BY rule_id);
+	v_at timestamptz;
+BEGIN
+	IF EXISTS (SELECT FROM alert_clock WHERE evaluated_until IS NOT NULL) THEN
+		RETURN;
+	END IF;
+	FOR v_at IN SELECT p_began - ago FROM judged, LATERAL (SELECT from_ago - n * every
+			FROM generate_series(0, extract(epoch FROM from_ago - to_ago)::int
+				/ extract(epoch FROM every)::int - 1) n) t(ago) ORDER BY 1 LOOP
+		PERFORM judge(v_rules, v_at);
+	END LOOP;
+	UPDATE alerts a SET acked_at = p_began - k.ago, acked_by = k.by, ack_note = k.note
+		FROM acknowledged k WHERE a.labels ->> 'rule' = k.rule AND a.subject ->> 'server' = k.vps_name
+			AND a.state <> 'resolved';
+	INSERT INTO silences (match, starts_at, ends_at, comment, created_by, created_at)
+		SELECT match, p_began - from_ago, p_began - to_ago, note, by, p_began - from_ago
+		FROM silenced;
+	UPDATE alert_clock SET evaluated_until = p_began;
+	UPDATE notify_state SET flushed_until = p_began;        -- no messages about the past
+END
+$$;
+
 CREATE FUNCTION remove() RETURNS void
 LANGUAGE plpgsql SET search_path = simulated, observ, pg_catalog AS $$
 DECLARE
@@ -292,6 +320,14 @@ BEGIN
 			'latest_checks,metrics_5m,metrics_1h,deploys}'::text[] LOOP
 		EXECUTE format('DELETE FROM %I WHERE vps_name IN (SELECT vps_name FROM host)', t);
 	END LOOP;
+	FOREACH t IN ARRAY '{group_told,group_alerts,flapping}'::text[] LOOP
+		EXECUTE format('DELETE FROM %I WHERE alert_key IN (SELECT alert_key(rule_id, subject_key)
+			FROM alerts WHERE subject ->> ''server'' IN (SELECT vps_name FROM host))', t);
+	END LOOP;
+	DELETE FROM alert_changes c USING alerts a WHERE c.alert_id = a.alert_id
+		AND a.subject ->> 'server' IN (SELECT vps_name FROM host);
+	DELETE FROM alerts WHERE subject ->> 'server' IN (SELECT vps_name FROM host);
+	DELETE FROM silences s USING silenced d WHERE s.match = d.match AND s.created_by = d.by;
 END
 $$;
 COMMIT;

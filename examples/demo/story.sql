@@ -295,9 +295,29 @@ INSERT INTO line VALUES
 		'GET /sale 200',
 		'{"ip": "{ip}", "status": 200, "ms": {ms}, "bytes": {bytes}, "trace_id": "{trace}"}');
 
+-- ---- alerts --------------------------------------------------------------------------------------
+-- When the rules are evaluated for the past: around what happens, since a whole week would take minutes.
+CREATE TABLE judged (from_ago interval, to_ago interval, every interval);
+INSERT INTO judged VALUES
+	('3 days 2:05', '3 days 1:25', '2 min'),        -- too many connections
+	('1 day 18:00', '1 day 17:00', '1 hour'),       -- a disk that fills
+	('7:00',        '45 min',      '15 min'),
+	('45 min',      '0 min',       '3 min');        -- the release of the API
+
+-- What people did about them.
+CREATE TABLE acknowledged (rule text, vps_name text, ago interval, by text, note text);
+INSERT INTO acknowledged VALUES
+	('Disk full', 'db-2', '1 day 2:10', 'zoe@shop.example', 'The archive moves to the new disk tonight.');
+
+CREATE TABLE silenced (match jsonb, from_ago interval, to_ago interval, by text, note text);
+INSERT INTO silenced VALUES
+	('[{"label": "environment", "op": "=", "value": "staging"}]', '4:50', '-20:00', 'aoi@shop.example',
+		'Gift cards are being rebuilt, the preview may be down.');
+
 -- Nobody shall take one of them for a real server.
 UPDATE host SET vps_name = vps_name || '.simulated';
 UPDATE app SET vps_name = vps_name || '.simulated';
 UPDATE incident SET vps_name = vps_name || '.simulated';
 UPDATE probe SET vps_name = vps_name || '.simulated';
+UPDATE acknowledged SET vps_name = vps_name || '.simulated';
 UPDATE line SET vps_name = vps_name || '.simulated';

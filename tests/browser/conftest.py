@@ -80,10 +80,22 @@ def hub(fleet, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def chromium(hub):
-    started = Browser(hub)
-    yield started
-    started.driver.quit()
+def open_browser():
+    """open_browser(hub) -> a Browser; all are closed at the end."""
+    opened = []
+
+    def open_one(hub):
+        opened.append(Browser(hub))
+        return opened[-1]
+
+    yield open_one
+    for browser in opened:
+        browser.driver.quit()
+
+
+@pytest.fixture(scope="session")
+def chromium(hub, open_browser):
+    return open_browser(hub)
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ def fleet(cluster):
     database = cluster.new_database()
     made = Fleet(database)
     made.advance()
+    database.query("SELECT simulated.judge_story(%s)", made.began)
     yield made
     database.drop()
 
@@ -110,6 +111,26 @@ def test_a_release_is_followed_by_errors_until_it_is_rolled_back(hub):
     assert found(q="TypeError voucher.discount", **{"from": released, "to": rolled_back})["count"] > 100
     assert found(q="TypeError", range="7d")["count"] == found(q="TypeError", **{
         "from": released, "to": rolled_back})["count"]
+
+
+def test_its_alerts_fit_its_story(fleet, hub):
+    """They are those of the engine, at past times; a disk is acknowledged, staging is silenced."""
+    def ended(rule):
+        return {name.split(".")[0] for name, in fleet.db.query("""SELECT DISTINCT subject->>'server'
+            FROM alerts WHERE labels->>'rule' = %s AND state = 'resolved'""", rule)}
+
+    now = {(a["rule"], a["subject"]["server"].split(".")[0]): a
+           for a in hub.get("/alerts", format="json").json["items"]}
+    assert {("Agent silent", "worker-2"), ("Agent silent", "batch-1"), ("Certificate expires", "edge-1"),
+            ("CPU waits for disks", "worker-2"), ("Check down", "staging-1")} <= set(now)
+    assert [now["Agent silent", name]["value_text"] for name in ("worker-2", "batch-1")] == [
+        "offline", "stale"]
+    assert now["Check down", "staging-1"]["value_text"] == "3 failures"
+    assert now["Disk full", "db-2"]["acked_by"] == "zoe@shop.example"
+    assert "api-1" in ended("Check down") & ended("Many errors in the log")
+    assert "db-1" in ended("CPU waits for disks")
+    assert "environment" in str(hub.get("/silences", format="json").json)
+    assert fleet.db.query("SELECT count(*) FROM notifications")[0][0] == 0
 
 
 def test_a_trace_leads_through_several_servers(hub, fleet):
