@@ -92,6 +92,7 @@ HUB := \
   base/refusal \
   base/times \
   base/view \
+  alerts/beat \
   alerts/rules_yaml \
   ingest/post \
   ingest/post_lines \

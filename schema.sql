@@ -8121,7 +8121,7 @@ BEGIN
 	IF NOT FOUND THEN
 		PERFORM refuse(404, 'There is no heartbeat with this token.');
 	ELSIF coalesce(p_kind, 'done') NOT IN ('start', 'done', 'failed') THEN
-		PERFORM refuse(422, 'A heartbeat is start, done or failed.');
+		PERFORM refuse_errors(field_error(true, 'kind', 'must be start, done or failed'));
 	END IF;
 	PERFORM take('heartbeat', h.heartbeat_id::text);
 	RETURN note_beat(h, coalesce(p_kind, 'done'), p_note);
@@ -8662,6 +8662,7 @@ VALUES
 	('route', 'group_wait_s', 'number', false, 0, 86400, NULL, NULL),
 	('route', 'group_interval_s', 'number', false, 1, 86400, NULL, NULL),
 	('route', 'repeat_s', 'number', false, 60, 2592000, NULL, NULL),
+	('route', 'repeat_max_s', 'number', false, 60, 2592000, NULL, NULL),
 	('route', 'go_on', 'flag', false, NULL, NULL, 'false', NULL),
 	('route', 'windows', 'ids', false, NULL, NULL, NULL, NULL),
 	('inhibition', 'name', 'name', true, 1, 200, NULL, NULL),

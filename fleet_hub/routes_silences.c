@@ -1,6 +1,7 @@
 #define FOLDER "fleet_hub/alerts/"
 #include "routes.h"
 
+#include "fleet_hub/alerts/beat.h"
 #include "fleet_hub/servers/server_params.h"
 
 PAGE(silences);
@@ -123,6 +124,14 @@ static const struct route rows[] = {
 	  .then = "/heartbeats" },
 
 	/* ---- for programs ---- */
+	{ .path = "/api/v1/heartbeats/*",
+	  .name = "beat",
+	  .methods = HTTP_GET,
+	  .api = true,
+	  .answer = beat_answer,
+	  .doc = { .summary = "Say that a job ran (TOKEN), starts (TOKEN/start) or failed (TOKEN/failed)", .gives = "Beat",
+		   .limit = "heartbeat",
+		   .more = { { 422, "Unprocessable" }, { 503, "Unavailable" } } } },
 	{ .path = "/api/v1/alerts/silences",
 	  .name = "silences",
 	  .methods = HTTP_GET,

@@ -69,7 +69,7 @@ BEGIN
 	IF NOT FOUND THEN
 		PERFORM refuse(404, 'There is no heartbeat with this token.');
 	ELSIF coalesce(p_kind, 'done') NOT IN ('start', 'done', 'failed') THEN
-		PERFORM refuse(422, 'A heartbeat is start, done or failed.');
+		PERFORM refuse_errors(field_error(true, 'kind', 'must be start, done or failed'));
 	END IF;
 	PERFORM take('heartbeat', h.heartbeat_id::text);
 	RETURN note_beat(h, coalesce(p_kind, 'done'), p_note);

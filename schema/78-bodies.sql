@@ -56,6 +56,7 @@ VALUES
 	('route', 'group_wait_s', 'number', false, 0, 86400, NULL, NULL),
 	('route', 'group_interval_s', 'number', false, 1, 86400, NULL, NULL),
 	('route', 'repeat_s', 'number', false, 60, 2592000, NULL, NULL),
+	('route', 'repeat_max_s', 'number', false, 60, 2592000, NULL, NULL),
 	('route', 'go_on', 'flag', false, NULL, NULL, 'false', NULL),
 	('route', 'windows', 'ids', false, NULL, NULL, NULL, NULL),
 	('inhibition', 'name', 'name', true, 1, 200, NULL, NULL),

@@ -137,6 +137,8 @@ class Requests:
     def id(self, operation):
         if "{id}" not in operation.path:
             return ""
+        if operation.tag == "heartbeats":
+            return self.make("heartbeats", "NewHeartbeat")["url"].split("/")[-1]
         if operation.tag == "alerts":
             return self.alert_id(operation)
         if operation.tag == "users":
@@ -214,6 +216,8 @@ class Requests:
 
     def that_does_not_fit(self, operation, media=None):
         method, path, headers, _ = self.of(operation, media)
+        if operation.tag == "heartbeats":
+            return method, path + "/perhaps", headers, None
         if operation.method == "DELETE":
             id_ = {"/api/v1/alerts/rules/": BUILTIN, "/api/v1/alerts/routes/": ROOT}
             before = operation.path.split("{")[0]

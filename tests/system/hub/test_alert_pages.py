@@ -255,9 +255,7 @@ def test_channels(ask, visit, fleet):
     assert fleet.query(messages, hook["channel_id"]) == [("test", "its channel was deleted")]
 
 
-def test_routing(ask, visit, fleet):
-    if not fleet.query("SELECT FROM alert_routes"):
-        fleet.query("INSERT INTO alert_routes DEFAULT VALUES")
+def test_routing(ask, visit):
     root = next(r for r in ask("viewer", "GET", f"{API}/routing")[1]["routes"] if r["root"])
     status, window, _ = ask("admin", "POST", f"{API}/windows", {
         "name": "nights", "start": "22:00", "duration_s": 28800, "time_zone": "Europe/Berlin",
@@ -281,11 +279,17 @@ def test_routing(ask, visit, fleet):
     assert ask("admin", "DELETE", f"{API}/routes/{route['route_id']}")[0] == 204
 
 
-def test_a_heartbeat_tells_its_address_once(ask, visit):
+def test_a_heartbeat_tells_its_address_once_and_takes_calls(ask, visit, hub, fleet):
     job = {"name": "backup", "schedule": "30 2 * * *"}
     status, one, _ = ask("operator", "POST", f"{API}/heartbeats", job)
     assert status == 201 and "/api/v1/heartbeats/obs_beat_" in one["url"]
     assert "obs_beat_" not in json.dumps(ask("viewer", "GET", f"{API}/heartbeats")[1])
+    path = "/" + one["url"].split("/", 3)[3]
+    for end, method in (("/start", "GET"), ("", "HEAD"), ("/failed?note=disk%20full", "GET")):
+        assert hub.get(path + end, method).status == 200
+    assert fleet.query("SELECT kind, note FROM heartbeat_pings ORDER BY id DESC LIMIT 3") == [
+        ("failed", "disk full"), ("done", None), ("start", None)]
+    assert hub.get(path + "x").status == 404 and hub.get(path + "/perhaps").status == 422
     page = visit("operator")
     page.ask("/heartbeats")
     made = page.post("/heartbeats", name="by form", schedule="", every_s="3600", time_zone="UTC", grace_s="")
