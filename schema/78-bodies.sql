@@ -116,27 +116,11 @@ LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	FROM jsonb_array_elements(p_match) WITH ORDINALITY x(m, n)
 $$;
 
-CREATE OR REPLACE FUNCTION regex_valid(p_regex text) RETURNS boolean
-LANGUAGE plpgsql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-BEGIN
-	PERFORM '' ~ p_regex;
-	RETURN true;
-EXCEPTION WHEN invalid_regular_expression THEN
-	RETURN false;
-END
-$$;
-
+-- As 69-matchers has it, and as a form can write it.
 CREATE OR REPLACE FUNCTION matchers_valid(p_match jsonb) RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT CASE jsonb_typeof(p_match) WHEN 'array' THEN jsonb_array_length(p_match) <= 32 AND NOT EXISTS (
-		SELECT FROM jsonb_array_elements(p_match) m
-		WHERE jsonb_typeof(m) <> 'object' OR jsonb_typeof(m->'label') IS DISTINCT FROM 'string'
-			OR m->>'label' !~ '^[A-Za-z_][A-Za-z0-9_.-]{0,62}$'
-			OR coalesce(m->>'op' NOT IN ('=', '!=', '=~', '!~'), true)
-			OR jsonb_typeof(m->'value') IS DISTINCT FROM 'string'
-			OR octet_length(m->>'value') > 1000
-			OR (m->>'op' IN ('=~', '!~') AND NOT regex_valid(m->>'value')))
-		ELSE false END
+	SELECT matchers_problem(p_match) IS NULL AND NOT EXISTS (SELECT FROM jsonb_array_elements(p_match) m
+		WHERE m->>'label' !~ '^[A-Za-z_][A-Za-z0-9_.-]{0,62}$' OR octet_length(m->>'value') > 1000)
 $$;
 
 -- ---- one field ------------------------------------------------------------------------------------
