@@ -43,7 +43,7 @@ def deliveries(case, accepts):
 
     Returns {second: raised?}: an alert is raised for who has been told of it.
     """
-    world, raised = World(case.engine, group_wait_s=0, group_interval_s=INTERVAL_S), {}
+    world, raised = World(case.engine, group_wait_s=0, group_interval_s=INTERVAL_S / 2), {}
     world.channel("c1")
     case.engine.start_clock()
 
