@@ -444,7 +444,7 @@ $$;
 CREATE OR REPLACE FUNCTION channel_json(c channels) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT to_jsonb(c) - 'secrets' || jsonb_build_object('is_active', c.disabled_at IS NULL,
-		'settings_text', nullif(c.settings::text, '{}'), 'secrets_set',
+		'settings_text', nullif(labels_text(c.settings), ''), 'secrets_set',
 		(SELECT coalesce(jsonb_agg(k ORDER BY k), '[]') FROM jsonb_object_keys(c.secrets) k))
 $$;
 

@@ -23,7 +23,7 @@ INSERT INTO channels AS c (name, kind, settings, created_by) VALUES
 	UPDATE alert_policy SET settle_s = 10;
 	INSERT INTO silences (match, starts_at, ends_at, comment, created_by) VALUES
 		('[{"label": "check", "op": "=", "value": "http://127.0.0.1:9/health"}]', now(),
-			now() + interval '1 year',
+			now() + interval '90 days',
 			'Fails on purpose, to show what a failure looks like.', 'make demo');
 \endif
 COMMIT;

@@ -228,6 +228,7 @@ def test_channels(ask, visit, fleet):
                                                                   "secrets.authorization": ""}).status == 303
     status, listed, _ = ask("operator", "GET", f"{API}/channels")
     hook = next(c for c in listed["items"] if c["name"] == "hook")
+    assert hook["settings_text"] == "url=https://example.com/hook"
     assert hook["settings"] == {"url": "https://example.com/hook"} and hook["secrets_set"] == ["secret"]
     assert "whsec_abc" not in page.ask("/channels").text + json.dumps(listed)
     path = f"{API}/channels/{hook['channel_id']}"
