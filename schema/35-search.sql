@@ -410,7 +410,7 @@ BEGIN
 				CASE WHEN p_up THEN since ELSE edge END,
 				CASE WHEN p_up THEN edge ELSE until END, place, deadline);
 			IF part = 2 AND narrow <> 'true' THEN
-				EXECUTE format('SELECT count(*) < %1$s FROM (SELECT FROM log_entries
+				EXECUTE format('SELECT count(*) < %1$s FROM (SELECT 1 FROM log_entries
 					WHERE "timestamp" >= %2$L AND "timestamp" < %3$L AND %4$s
 					LIMIT %1$s) x',
 					5 * few_lines(), since, until, narrow) INTO few_narrow;
@@ -568,7 +568,7 @@ END;
 CREATE OR REPLACE FUNCTION listed_line(p_id bigint, p_timestamp timestamptz, p_vps text, p_app text,
 	p_level text, p_logger text, p_message text, p_context jsonb, p_stream bigint, p_offset bigint,
 	p_here boolean DEFAULT false) RETURNS json
-LANGUAGE sql STABLE
+LANGUAGE sql STABLE PARALLEL SAFE
 RETURN (SELECT json_build_object('timestamp', p_timestamp, 'vps', p_vps, 'app', p_app, 'level', p_level,
 	'logger', CASE WHEN length(p_logger) > 200 THEN left(p_logger, 200) || '…' ELSE p_logger END,
 	'message', left(p_message, 4000), 'message_length', message_length,
