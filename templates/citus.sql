@@ -35,9 +35,10 @@ END
 $$;
 
 -- ---- roles ---------------------------------------------------------------------------------------
--- Functions run as these two, and Citus logs in on the workers as the role that runs. They have no password.
+-- Functions run as these, and Citus logs in on the workers as the role that runs. They have no password.
 ALTER ROLE observ_owner LOGIN;
 ALTER ROLE observ_roles LOGIN;
+ALTER ROLE observ_reader LOGIN;                 -- select_values()
 
 -- A role gets to the workers with a right on something there.
 SELECT format('GRANT USAGE ON SCHEMA observ TO %s', grantee::regrole)

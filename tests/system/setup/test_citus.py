@@ -325,14 +325,14 @@ def hours_ago(hours):
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(NOW - hours * 3600))
 
 
-def copy_rows(source, target):
-    """All rows of all distributed tables."""
+def copy_rows(source, target, tables=None):
+    """All rows of these tables, else of all that are distributed."""
     for table, columns in source.query("""SELECT attrelid::regclass::text,
             string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
             JOIN pg_class c ON c.oid = attrelid WHERE relnamespace = 'observ'::regnamespace
                 AND relkind IN ('r', 'p') AND NOT relispartition
                 AND attnum > 0 AND NOT attisdropped AND attgenerated = '' GROUP BY attrelid"""):
-        if table in distributed(target):
+        if table in (tables or distributed(target)):
             rows = io.StringIO()
             with source.connection.cursor() as cursor:
                 cursor.copy_expert(f"COPY (SELECT {columns} FROM {table}) TO STDOUT", rows)
@@ -421,6 +421,166 @@ def test_pages_of_lines_and_the_lines_around_one_are_the_same(hubs):
 def test_a_file_is_the_same(hubs, path, query, form):
     one, other = (hub.get(path, format=form, **query) for hub in hubs)
     assert one.status == other.status == 200 and one.text == other.text
+
+
+# ---- alerts ----------------------------------------------------------------------------------------------
+
+def uuid(n):
+    return f"00000000-0000-4000-8000-{n:012}"
+
+
+# A rule of each kind and of each way to read a metric, besides the default ones.
+KINDS = [("anomaly", "cpu_percent", {"weeks": 1, "min_weeks": 1}), ("absent", "app_memory_mb", {}),
+         ("check", None, {"of": 5}), ("check_slow", None, {"percent": 50}),
+         ("certificate", None, {"measure": "life", "life_days": 100}), ("agent_silent", None, {}),
+         ("loss", None, {"what": "rejects", "window_s": 86400}), ("sql", None, {"sql": "SELECT 1 AS value"}),
+         ("new_pattern", None, {"window_s": 604800, "learn_s": 0, "late_s": 86400}),
+         ("count_firing", None, {"of_rule": uuid(1)}), ("promql", None, {"promql": "up"}),
+         ("heartbeat", None, {})]
+KINDS += [("log_count", None, {"by": by, "window_s": 7200})
+          for by in ("agent", "server", "application", "fleet")]
+KINDS += [("log_share", None, {"by": by, "window_s": 7200, "min_lines": 1, "tree": {"levels": ["ERROR"]}})
+          for by in ("agent", "server", "application", "fleet")]
+KINDS += [("threshold", metric, {"agg": agg, "window_s": 1800})
+          for metric in ("cpu_percent", "mount_percent", "app_memory_mb", "load_per_core", "uptime_s")
+          for agg in ("last", "avg", "min", "max", "rate", "irate", "increase", "deriv", "changes", "resets",
+                      "predict")]
+KINDS += [("threshold", "cpu_percent", {"agg": "avg", "rows": rows, "window_s": 7200})
+          for rows in ("5m", "1h")]
+KINDS += [("threshold", "agent_skew_s", {"agg": "last"})]
+MATCHES = [[], [{"label": "server", "op": "=", "value": "fra-1"}],
+           [{"label": "app", "op": "=~", "value": ".*s.*"},
+            {"label": "environment", "op": "!=", "value": "x"}]]
+RULE = """INSERT INTO alert_rules (rule_id, name, kind, metric, params, match, op, warning, lookback_s,
+        is_active)
+    VALUES (%s, %s, %s, %s, %s, %s, '>', 0.5, 3600, false)"""
+VALUES = """SELECT r.name, v.subject, round(v.value::numeric, 6), v.problem FROM alert_rules r,
+    rule_values(r, to_timestamp(%s), {}) v ORDER BY 1, 2"""
+MANY = """SELECT rs[v.place].name, v.subject, round(v.value::numeric, 6), v.problem
+    FROM (SELECT array_agg(r ORDER BY name) AS rs FROM alert_rules r) x,
+        relevant_values(rs, to_timestamp(%s)) v
+    ORDER BY 1, 2, 4"""
+ROUTING = f"""INSERT INTO channels (channel_id, name, kind, settings) VALUES
+    ('{uuid(7)}', 'hook', 'webhook', '{{"url": "https://hooks.example.com/"}}');
+DELETE FROM alert_routes;
+INSERT INTO alert_routes (route_id, channels, group_by, group_wait_s, group_interval_s, repeat_s)
+    VALUES ('{uuid(8)}', '{{{uuid(7)}}}', '{{rule}}', 0, 60, 3600)"""
+
+
+@pytest.fixture(scope="module")
+def alerting(hubs):
+    """The databases of the hubs, with the same rules and channel."""
+    small = {"alert_rules", "inhibitions"}
+    one, other = databases = [hub.database for hub in hubs]
+    other.query(f"TRUNCATE {', '.join(small)}")
+    copy_rows(one, other, small)
+    for database in databases:
+        database.query(ROUTING)
+        database.query("UPDATE job_runs SET finished_at = now()")
+    return databases
+
+
+def test_a_rule_of_each_kind_has_the_values_of_one_postgresql(alerting):
+    answers = []
+    for database in alerting:
+        database.query("""SELECT agent_hello('new-1', 'shop', 1, NULL, '0', 60, now());
+            SELECT push_logs('new-1', 'shop', '{7,7}', '{1,1}', '{0,10}', ARRAY[now(), now()], '{4,4}',
+                '{l,l}', '{user 42 failed,user 7 failed}', '{NULL,NULL}')""")
+        learnt = database.one("SELECT learn_patterns()")
+        database.query("""UPDATE agents SET first_seen_at = now() - interval '1 day', last_seen_at = now(),
+            skew_ms = 0 WHERE vps_name = 'new-1'""")
+        rules = [(kind, metric, json.dumps(params), json.dumps(match))
+                 for kind, metric, params in KINDS for match in MATCHES]
+        for n, rule in enumerate(rules):
+            database.query(RULE, uuid(1000 + n), f"kind {n:03} {rule[0]}", *rule)
+        answers.append([(learnt, database.query("SELECT app_name, pattern, lines FROM log_patterns")),
+                        *(database.query(sql, NOW) for sql in (VALUES.format("true"), VALUES.format("false"),
+                                                               MANY))])
+        database.query("DELETE FROM alert_rules WHERE NOT is_active")
+    assert answers[0][0] == (2, [("shop", "user * failed", 2)]) and len(answers[0][1]) > 500
+    assert "SQL" not in str({row[3] for row in answers[0][3]}) and "push down" not in str(answers[1][3])
+    for one, other in zip(*answers):
+        assert one == other
+
+
+def test_an_administrators_query_gives_the_rows_of_one_postgresql(alerting):
+    query = "SELECT vps_name AS server, count(*) AS value FROM v_logs GROUP BY 1 ORDER BY 1"
+    one, other = (database.one("SELECT select_values(%s)", query) for database in alerting)
+    assert one == other and len(one) > 5
+
+
+def deliver(database, now):
+    """All messages that are due: one of each channel at a time."""
+    while taken := database.query("SELECT take_notifications('w', 10, 60, to_timestamp(%s))", now):
+        for message, in taken:
+            database.query("SELECT notification_sent(%s, '{}', NULL, to_timestamp(%s))",
+                           message["notification_id"], now)
+
+
+def test_alerts_fire_tell_and_resolve_as_on_one_postgresql(alerting):
+    """By the default rules. A clock that was wrong is set right, and nothing else changes."""
+    answers = []
+    for database in alerting:
+        said = []
+        for seconds in (0, 60, 120):
+            said += [database.one("SELECT evaluate_alerts(to_timestamp(%s), 'w')", NOW + seconds)]
+            deliver(database, NOW + seconds)
+            if seconds:
+                database.query("UPDATE agents SET skew_ms = 0")
+        answers.append([said] + [database.query(sql) for sql in (
+            """SELECT alert_id, subject, labels, state, severity, value, fired_at, resolved_at FROM alerts
+                ORDER BY 1""",
+            "SELECT at, alert_id, from_state, to_state, reason FROM alert_changes ORDER BY 1, 2",
+            """SELECT kind, content - 'group_id', made_at FROM notifications
+                ORDER BY made_at, content->>'group', kind""",
+            "SELECT count(*) FROM notifications WHERE sent_at IS NOT NULL")])
+    assert {row[3] for row in answers[0][1]} == {"firing", "resolved"}
+    assert answers[0][4][0][0] > 0
+    for one, other in zip(*answers):
+        assert one == other
+
+
+TOKEN = """WITH u AS (INSERT INTO users (email, role, created_by) VALUES ('ann@example.com', 'admin', 'test')
+    RETURNING user_id)
+    INSERT INTO api_tokens (token_hash, user_id, name, role, expires_at)
+    SELECT sha256(sha256('t_admin')), user_id, 'test', 'admin', 'infinity' FROM u"""
+
+
+def without_ids(value):
+    """Messages have a random id, and are sorted by it."""
+    if isinstance(value, dict):
+        return {k: without_ids(sorted(v, key=lambda m: str(without_ids(m))) if k == "messages" else v)
+                for k, v in value.items() if k not in ("notification_id", "id", "group_id")}
+    return [without_ids(v) for v in value] if isinstance(value, list) else value
+
+
+def test_pages_of_alerts_answer_as_on_one_postgresql(hubs, alerting):
+    for database in alerting:
+        database.query(TOKEN)
+    alerts = [row[0] for row in alerting[0].query("SELECT alert_id FROM alerts ORDER BY 1")]
+    rules = [row[0] for row in alerting[0].query("SELECT rule_id FROM alert_rules ORDER BY 1")]
+    assert alerts and rules
+    for path in ("/alerts", "/alert-rules", "/channels", "/routing", "/silences", "/heartbeats", "/",
+                 *(f"/alerts/{a}" for a in alerts), *(f"/alert-rules/{r}" for r in rules)):
+        one, other = (hub.get(path, headers={"Authorization": "Bearer t_admin"}, format="json")
+                      for hub in hubs)
+        assert (one.status, other.status) == (200, 200), path + other.text
+        assert without_ids(one.json) == without_ids(other.json), path
+
+
+def test_a_heartbeat_that_is_late_fires_as_on_one_postgresql(alerting):
+    answers = []
+    for database in alerting:
+        database.query("""INSERT INTO heartbeats (heartbeat_id, name, every_s, grace_s, created_at)
+            VALUES (%s, 'backup', 60, 0, to_timestamp(%s))""", uuid(9), NOW - 600)
+        late = """SELECT v.subject, v.value FROM alert_rules r, rule_values(r, to_timestamp(%s)) v
+            WHERE builtin = 'heartbeat'"""
+        before = database.query(late, NOW)
+        database.one("SELECT beat('backup')")
+        database.query("UPDATE heartbeat_pings SET at = to_timestamp(%s)", NOW - 10)
+        answers.append((before, database.query(late, NOW)))
+    assert answers[0] == answers[1]
+    assert [rows[0][1] for rows in answers[0]] == [540, 0]
 
 
 # ---- retention and upgrades --------------------------------------------------------------------------------
