@@ -1,0 +1,78 @@
+-- Messages of alerts: what is installed, which matchers are refused, what a message holds. The rest is cases
+-- of tests/alerts.
+BEGIN;
+SELECT no_plan();
+SET LOCAL client_min_messages = warning;
+
+-- ---- without configuration -----------------------------------------------------------------------
+SELECT results_eq($$SELECT group_by, group_wait_s, group_interval_s, repeat_s, repeat_max_s, channels
+	FROM alert_routes$$,
+	$$VALUES ('{rule}'::text[], 30::float8, 300::float8, 14400::float8, 86400::float8, NULL::uuid[])$$,
+	'one route for everything');
+SELECT throws_ok('INSERT INTO alert_routes DEFAULT VALUES', '23505', NULL, 'there is one root');
+SELECT results_eq('SELECT name, equal FROM inhibitions', $$VALUES ('server offline', '{server}'::text[])$$,
+	'offline mutes the rest of its server');
+
+-- ---- matchers ------------------------------------------------------------------------------------
+SELECT is(regex_problem(r) IS NULL, fits, left(r, 60)) FROM (VALUES
+	('', true), ('a|b', true), ('(?i)web-[0-9]+', true), ('\bweb\b', true),
+	('[0-9a-f]{8}(-[0-9a-f]{4}){3}', true),
+	('(a', false), ('(a)\1', false), ('a(?=b)', false), ('a(?!b)', false), ('(?P<n>a)', false),
+	('((a{1,13}){1,13}){1,13}', false), ('a{300}', false), (repeat('a', 257), false),
+	('*', false)) v(r, fits);
+SELECT is(labels_match(jsonb_build_array(jsonb_build_object('label', 'a', 'op', op, 'value', w)), l), fits,
+	format('%s %s in %s', op, w, l)) FROM (VALUES
+	('=', 'x', '{"a": "x"}'::jsonb, true), ('=', 'x', '{"a": "xx"}', false), ('=', '', '{}', true),
+	('!=', '', '{}', false), ('!=', 'x', '{}', true), ('=~', 'x.*', '{"a": "xyz"}', true),
+	('=~', 'x', '{"a": "xyz"}', false), ('!~', 'x', '{"a": "xyz"}', true),
+	('=~', '(?i)X', '{"a": "x"}', true),
+	('=~', 'a|b', '{"a": "ab"}', false), ('=~', '\bx\b', '{"a": "x"}', true)) v(op, w, l, fits);
+SELECT throws_ok($$INSERT INTO silences (match, starts_at, ends_at, comment)
+	VALUES ('[{"label": "a", "op": "=~", "value": "("}]', now(), now() + interval '1 hour', '')$$,
+	'23514', NULL, 'a table refuses an expression that is none');
+
+-- ---- what a message holds ------------------------------------------------------------------------
+INSERT INTO channels (name, kind) VALUES ('c', 'webhook');
+UPDATE alert_clock SET evaluated_until = NULL;
+INSERT INTO alert_rules (rule_id, name, kind, metric, warning, summary, runbook)
+	VALUES ('00000000-0000-0000-0000-000000000001', 'CPU', 'metric', 'cpu', 80, 'CPU of {{server}}',
+	'http://x/y');
+SELECT make_partition('log_entries', date '2026-11-30') \g /dev/null
+INSERT INTO log_entries ("timestamp", vps_name, app_name, level, message)
+	SELECT timestamptz '2026-11-30 12:00Z' - n * interval '1 minute', 's', 'shop',
+		CASE WHEN n = 2 THEN 'INFO' ELSE 'ERROR' END, 'line ' || n FROM generate_series(0, 9) n;
+INSERT INTO alerts (rule_id, subject_key, subject, labels, state, severity, active_since, fired_at, value,
+	threshold, evaluated_at)
+	VALUES ('00000000-0000-0000-0000-000000000001', gen_random_uuid(), '{"server": "s"}',
+	'{"server": "s", "rule": "CPU", "severity": "warning"}', 'firing', 'warning', '2026-11-30 11:55Z',
+	'2026-11-30 12:00Z', 91, 80, '2026-11-30 12:00Z');
+SELECT is(flush_groups('2026-11-30 12:00Z'), '2026-11-30 12:00:30Z', 'when the group is due');
+SELECT is((SELECT count(*) FROM notifications), 0::bigint, 'nothing yet');
+SELECT is(flush_groups('2026-11-30 12:01Z'), '2026-11-30 12:05:30Z', 'and its next time');
+SELECT is(kind, 'firing', 'a message') FROM notifications;
+SELECT is(content - 'alerts' - 'at', '{"version": 1, "group": {"rule": "CPU"}, "reason": "first", "firing": 1,
+	"resolved": 0, "passed": []}', 'about the group') FROM notifications;
+SELECT is((content #> '{alerts,0}') - '{alert_id,key,path,labels,since,fired_at}'::text[],
+	'{"status": "firing", "rule": "CPU", "severity": "warning", "subject": {"server": "s"},
+	"flapping": false,
+	"resolved_at": null,
+	"kind": "metric", "metric": "cpu", "value": 91, "op": ">", "threshold": 80, "problem": null,
+	"resolve_reason": null, "acked_by": null, "ack_note": null, "summary": "CPU of {{server}}",
+	"runbook": "http://x/y", "lines": ["11:57:00 shop ERROR: line 3", "11:59:00 shop ERROR: line 1",
+	"12:00:00 shop ERROR: line 0"]}', 'about the alert') FROM notifications;
+SELECT is(flush_groups('2026-11-30 12:01Z'), '2026-11-30 12:05:30Z', 'again: nothing');
+SELECT is((SELECT count(*) FROM notifications), 1::bigint, 'no second message');
+
+INSERT INTO silences (match, starts_at, ends_at, comment)
+	VALUES ('[{"label": "server", "op": "=", "value": "s"}]', '2026-11-30 12:01Z',
+	'2026-11-30 13:00Z', 'works');
+SELECT flush_groups('2026-11-30 12:02Z') \g /dev/null
+SELECT is(muted_by, 'silence: works', 'why it is quiet') FROM alerts;
+SELECT flush_groups('2026-11-30 13:01Z') \g /dev/null
+SELECT is(muted_by, NULL, 'no longer') FROM alerts;
+SELECT is(repeat_delay(600, 1800, n), make_interval(secs => s), format('repeat %s', n))
+	FROM (VALUES (0, 600), (1, 1200), (2, 1800), (1000, 1800)) v(n, s);
+SELECT is(repeat_delay(600, NULL, 7), '10 minutes', 'without a maximum it does not double');
+
+SELECT * FROM finish();
+ROLLBACK;
