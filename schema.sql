@@ -7166,6 +7166,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 			"interval_s": 600,
 		"lookback_s": 86400, "summary": "A certificate that lives short was not renewed in time."},
 	"agent": {"name": "Agent silent", "kind": "agent_state", "op": ">=", "warning": 1, "critical": 2,
+		"labels": {"mutes": "app"},
 		"summary": "The database does not hear from an agent."},
 	"fleet": {"name": "Nothing arrives", "kind": "fleet_silent", "critical": 180,
 		"summary": "No agent of the fleet is heard: the fault is at the database or its network."},
@@ -8038,14 +8039,14 @@ BEGIN
 END
 $$;
 
--- What there is without configuration: all goes to all channels, and while a server is offline its other
--- alerts are quiet.
+-- What there is without configuration: all goes to all channels, and while an agent is offline its other alerts
+-- are quiet. Those of other applications on its server are not: their agents still tell the truth.
 WITH first AS (INSERT INTO notify_state DEFAULT VALUES ON CONFLICT DO NOTHING RETURNING true),
 	root AS (INSERT INTO alert_routes (group_by, group_wait_s, group_interval_s, repeat_s, repeat_max_s)
 		SELECT '{rule}', 30, 300, 14400, 86400 FROM first)
-INSERT INTO inhibitions (name, source, target, equal) SELECT 'server offline',
-	'[{"label": "mutes", "op": "=", "value": "server"}]',
-	'[{"label": "server", "op": "!=", "value": ""}]', '{server}' FROM first;
+INSERT INTO inhibitions (name, source, target, equal) SELECT 'agent offline',
+	'[{"label": "mutes", "op": "=", "value": "app"}, {"label": "severity", "op": "=", "value": "critical"}]',
+	'[{"label": "server", "op": "!=", "value": ""}]', '{server,app}' FROM first;
 
 SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION flush_groups TO observ_watch;

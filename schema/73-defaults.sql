@@ -58,6 +58,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 			"interval_s": 600,
 		"lookback_s": 86400, "summary": "A certificate that lives short was not renewed in time."},
 	"agent": {"name": "Agent silent", "kind": "agent_state", "op": ">=", "warning": 1, "critical": 2,
+		"labels": {"mutes": "app"},
 		"summary": "The database does not hear from an agent."},
 	"fleet": {"name": "Nothing arrives", "kind": "fleet_silent", "critical": 180,
 		"summary": "No agent of the fleet is heard: the fault is at the database or its network."},

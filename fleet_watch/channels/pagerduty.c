@@ -1,4 +1,4 @@
-/* pagerduty.c - PagerDuty's Events API v2: an event for each alert, whose alert_id is the dedup_key. */
+/* pagerduty.c - PagerDuty's Events API v2: an event for each alert, whose key (rule and subject) is the dedup_key. */
 #include <errno.h>
 #include <string.h>
 
@@ -78,7 +78,7 @@ static int compose(const struct message *m, size_t part, struct request *r, stru
 {
 	struct json_object *alerts = alerts_of(m), *o = json_object_new_object();
 	struct json_object *alert = about_alerts(m) ? json_object_array_get_idx(alerts, part) : NULL;
-	const char *url = channel_setting(m, "url"), *key = alert ? json_text(alert, "alert_id") : m->id;
+	const char *url = channel_setting(m, "url"), *key = alert ? json_text(alert, "key") : m->id;
 	bool over = alert ? strcmp(json_text(alert, "word"), "RESOLVED") == 0 : part == 1;
 
 	http_add(o, "routing_key", channel_secret(m, "routing_key"));

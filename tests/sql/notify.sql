@@ -10,8 +10,8 @@ SELECT results_eq($$SELECT group_by, group_wait_s, group_interval_s, repeat_s, r
 	$$VALUES ('{rule}'::text[], 30::float8, 300::float8, 14400::float8, 86400::float8, NULL::uuid[])$$,
 	'one route for everything');
 SELECT throws_ok('INSERT INTO alert_routes DEFAULT VALUES', '23505', NULL, 'there is one root');
-SELECT results_eq('SELECT name, equal FROM inhibitions', $$VALUES ('server offline', '{server}'::text[])$$,
-	'offline mutes the rest of its server');
+SELECT results_eq('SELECT name, equal FROM inhibitions', $$VALUES ('agent offline', '{server,app}'::text[])$$,
+	'an offline agent mutes the rest of its application');
 
 -- ---- matchers ------------------------------------------------------------------------------------
 SELECT is(regex_problem(r) IS NULL, fits, left(r, 60)) FROM (VALUES

@@ -94,7 +94,7 @@ def test_pagerduty_has_an_event_for_each_alert_and_resolves_it(watched, make_wat
                                                       {"kind": "resolved", "group": group}])
     events = [r.json for r in requests]
     assert [e["event_action"] for e in events] == ["trigger", "trigger", "resolve", "resolve"]
-    assert [e["dedup_key"] for e in events] == [a["alert_id"] for a in alerts] + [alerts[0]["alert_id"]]
+    assert [e["dedup_key"] for e in events] == [a["key"] for a in alerts] + [alerts[0]["key"]]
     assert events[0]["payload"]["severity"] == "critical" and events[1]["payload"]["severity"] == "warning"
     assert events[0]["payload"]["source"] == "web-1" and events[0]["routing_key"] == "R1"
     assert events[0]["payload"]["custom_details"]["value"] == 97.25
