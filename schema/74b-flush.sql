@@ -318,13 +318,14 @@ BEGIN
 END
 $$;
 
--- What there is without configuration: all goes to all channels, and while an agent is offline its other alerts
--- are quiet. Those of other applications on its server are not: their agents still tell the truth.
+-- What there is without configuration: all goes to all channels, and while an agent is offline its other
+-- alerts are quiet. Those of other applications on its server are not: their agents still tell the truth.
 WITH first AS (INSERT INTO notify_state DEFAULT VALUES ON CONFLICT DO NOTHING RETURNING true),
 	root AS (INSERT INTO alert_routes (group_by, group_wait_s, group_interval_s, repeat_s, repeat_max_s)
 		SELECT '{rule}', 30, 300, 14400, 86400 FROM first)
 INSERT INTO inhibitions (name, source, target, equal) SELECT 'agent offline',
-	'[{"label": "mutes", "op": "=", "value": "app"}, {"label": "severity", "op": "=", "value": "critical"}]',
+	'[{"label": "mutes", "op": "=", "value": "app"},
+		{"label": "severity", "op": "=", "value": "critical"}]',
 	'[{"label": "server", "op": "!=", "value": ""}]', '{server,app}' FROM first;
 
 SELECT drop_former_functions() \g /dev/null

@@ -1,4 +1,4 @@
-/* pagerduty.c - PagerDuty's Events API v2: an event for each alert, whose key (rule and subject) is the dedup_key. */
+/* pagerduty.c - PagerDuty's Events API v2: an event for each alert, whose key is the dedup_key. */
 #include <errno.h>
 #include <string.h>
 

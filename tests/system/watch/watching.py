@@ -80,7 +80,8 @@ def add_channel(database, name, kind, settings=None, secrets=None, fallback=None
 
 
 def an_alert(n=1, **changes):
-    return {"alert_id": str(uuid.uuid5(uuid.NAMESPACE_URL, str(n))), "key": f"rule {n}", "rule": "cpu high", "status": "firing",
+    return {"alert_id": str(uuid.uuid5(uuid.NAMESPACE_URL, str(n))), "key": f"rule {n}",
+            "rule": "cpu high", "status": "firing",
             "severity": "critical", "labels": {"server": f"web-{n}", "app": "shop"},
             "subject": {"server": f"web-{n}"}, "summary": f"CPU of web-{n} is at 97 %", "value": 97.25,
             "threshold": 95, "op": ">", "since": "2026-03-01T12:00:00+00:00",
