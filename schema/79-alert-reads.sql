@@ -13,9 +13,14 @@ RETURN CASE
 	WHEN p_metric LIKE '%\_s' THEN 's'
 	ELSE '' END;
 
-CREATE OR REPLACE FUNCTION rule_unit(p_kind text, p_metric text) RETURNS text
+-- Of the values of a rule, which what it makes of its metric may change.
+CREATE OR REPLACE FUNCTION rule_unit(p_kind text, p_metric text, p_params jsonb) RETURNS text
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT CASE WHEN has_metric AND unit = 'metric' THEN metric_unit(p_metric) ELSE unit END
+	SELECT CASE WHEN p_params->>'measure' = 'life' THEN '%'
+		WHEN unit <> 'metric' THEN unit
+		WHEN p_params->>'agg' IN ('changes', 'resets') THEN ''
+		WHEN p_params->>'agg' IN ('rate', 'irate', 'deriv') THEN metric_unit(p_metric) || '/s'
+		ELSE metric_unit(p_metric) END
 	FROM alert_kinds WHERE kind = p_kind
 $$;
 
@@ -82,7 +87,7 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 		CASE WHEN r.warning IS NOT NULL THEN 'critical ' || value_text(r.critical, u)
 			|| coalesce(' (' || value_text(r.critical_clear, u) || ')', '') END,
 		CASE WHEN r.for_s > 0 THEN 'for ' || span_text(r.for_s) END)
-	FROM (SELECT rule_unit(r.kind, r.metric)) x(u)
+	FROM (SELECT rule_unit(r.kind, r.metric, r.params)) x(u)
 $$;
 
 -- p_rule: its name, NULL if it is gone. badge and word are the sign of the state on pages.
@@ -99,7 +104,8 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 				THEN 'unknown' WHEN a.severity = 'critical' THEN 'down' ELSE 'degraded' END,
 			'word', CASE a.state WHEN 'firing' THEN a.severity WHEN 'resolved' THEN 'ended'
 				ELSE a.state END)
-	FROM (SELECT (SELECT rule_unit(kind, metric) FROM alert_rules r WHERE r.rule_id = a.rule_id)) x(u)
+	FROM (SELECT (SELECT rule_unit(kind, metric, params) FROM alert_rules r
+		WHERE r.rule_id = a.rule_id)) x(u)
 $$;
 
 -- How many alerts fire that nobody has in hand.
