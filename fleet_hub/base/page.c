@@ -251,7 +251,7 @@ static enum db_failure ask_open_alerts(const struct route *route, struct request
 	const struct db_question question = { sql_open_alerts, 0, NULL, timeout_of(route) };
 	enum db_failure failure = DB_OK;
 
-	if (!route->html || form_wanted(r) != FORM_HTML)
+	if (!route->html || !route->sql || form_wanted(r) != FORM_HTML)
 		return DB_OK;
 	failure = db_ask(db, &question, &text, e);
 	if (failure == DB_OK) {
