@@ -159,9 +159,10 @@ void logcore_secret_keys_free(struct secret_keys *k)
 
 /* ---- looking a key up --------------------------------------------------------------- */
 
+/* A word without letters is the end of nothing. */
 static bool ends_with(const char *end, size_t n, const char *word, size_t len)
 {
-	return n >= len && end[-1] == word[len - 1] && memcmp(end - len, word, len) == 0;
+	return len > 0 && n >= len && end[-1] == word[len - 1] && memcmp(end - len, word, len) == 0;
 }
 
 static size_t length_of_end(const char *end, size_t n, const struct ending *list, size_t count)
