@@ -109,13 +109,3 @@ def test_the_lines_of_one_server_or_application_never_walk_those_of_the_others(p
                 looked_at += (node["Actual Rows"] + node.get("Rows Removed by Filter", 0) +
                               node.get("Rows Removed by Index Recheck", 0)) * node.get("Actual Loops", 1)
     assert looked_at < 10 * 40
-
-
-@pytest.mark.parametrize("tree", [{"text": "took", "quoted": False}, {"text": "orders*", "quoted": False},
-                                  {"context": "ok", "op": "=", "value": "true"}], ids=json.dumps)
-def test_what_many_lines_have_is_found_without_reading_many_more(plans, tree):
-    looked_at = sum((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) *
-                    node.get("Actual Loops", 1)
-                    for plan in plans(tree, 7) for node in nodes(plan["Plan"])
-                    if "Scan" in node["Node Type"])
-    assert looked_at < 12 * PAGE
