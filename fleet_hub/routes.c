@@ -6,6 +6,36 @@ static const struct route_table *const tables[] = {
 	&routes_people, &routes_alerts, &routes_silences, &routes_notify,
 };
 
+/* ---- parameters that many rows have ------------------------------------------------------------------ */
+
+const struct param params_one[] = {
+	{ "", param_hash, NULL },
+	{ "", param_rest, NULL },
+	{ NULL, NULL, NULL },
+};
+
+const struct param params_one_body[] = {
+	{ "", param_hash, NULL },
+	{ "", param_rest, NULL },
+	{ "", param_body, NULL },
+	{ NULL, NULL, NULL },
+};
+
+const struct param params_one_version[] = {
+	{ "", param_hash, NULL },
+	{ "", param_rest, NULL },
+	{ "", param_if_match, NULL },
+	{ NULL, NULL, NULL },
+};
+
+const struct param params_one_body_version[] = {
+	{ "", param_hash, NULL },
+	{ "", param_rest, NULL },
+	{ "", param_body, NULL },
+	{ "", param_if_match, NULL },
+	{ NULL, NULL, NULL },
+};
+
 const struct route *route_at(size_t i)
 {
 	for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++) {

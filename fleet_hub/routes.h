@@ -29,6 +29,9 @@ struct route_table {
 extern const struct route_table routes_pages, routes_logs, routes_servers, routes_ingest, routes_service,
 	routes_people, routes_alerts, routes_silences, routes_notify;
 
+/* Parameters of rows that act on one thing: who asks, the rest of the path, the body, If-Match. */
+extern const struct param params_one[], params_one_body[], params_one_version[], params_one_body_version[];
+
 /* The i-th row of all tables; NULL behind the last one. */
 const struct route *route_at(size_t i);
 

@@ -76,19 +76,6 @@ static const struct param save_params[] = {
 	{ NULL,     NULL,         NULL },
 };
 
-static const struct param one_params[] = {
-	{ "",       param_hash,   NULL },
-	{ "",       param_rest,   NULL },
-	{ NULL,     NULL,         NULL },
-};
-
-static const struct param change_params[] = {
-	{ "",       param_hash,   NULL },
-	{ "",       param_rest,   NULL },
-	{ "",       param_body,   NULL },
-	{ NULL,     NULL,         NULL },
-};
-
 /* ---- the table ---------------------------------------------------------------------------------------- */
 
 static const struct route rows[] = {
@@ -175,7 +162,7 @@ static const struct route rows[] = {
 	  .methods = HTTP_POST,
 	  .role = ROLE_VIEWER,
 	  .body = { BODY_FORM, FORM_MAX },
-	  .params = change_params,
+	  .params = params_one_body,
 	  .sql = sql_search_change,
 	  .then = "/logs/saved" },
 	{ .path = "/logs/saved/*/delete",
@@ -183,7 +170,7 @@ static const struct route rows[] = {
 	  .methods = HTTP_POST,
 	  .role = ROLE_VIEWER,
 	  .body = { BODY_FORM, FORM_MAX },
-	  .params = one_params,
+	  .params = params_one,
 	  .sql = sql_search_delete,
 	  .then = "/logs/saved" },
 	{ .path = "/api/v1/searches",
@@ -210,7 +197,7 @@ static const struct route rows[] = {
 	  .methods = HTTP_GET,
 	  .role = ROLE_VIEWER,
 	  .api = true,
-	  .params = one_params,
+	  .params = params_one,
 	  .sql = sql_search_one,
 	  .doc = { .summary = "Get a saved search", .gives = "OneSearch" } },
 	{ .path = "/api/v1/searches/*",
@@ -219,7 +206,7 @@ static const struct route rows[] = {
 	  .role = ROLE_VIEWER,
 	  .api = true,
 	  .body = { BODY_JSON, FORM_MAX },
-	  .params = change_params,
+	  .params = params_one_body,
 	  .sql = sql_search_change,
 	  .doc = { .summary = "Change a saved search", .takes = "SearchChange", .gives = "OneSearch" } },
 	{ .path = "/api/v1/searches/*",
@@ -227,7 +214,7 @@ static const struct route rows[] = {
 	  .methods = HTTP_DELETE,
 	  .role = ROLE_VIEWER,
 	  .api = true,
-	  .params = one_params,
+	  .params = params_one,
 	  .sql = sql_search_delete,
 	  .status = 204,
 	  .doc = { .summary = "Delete a saved search" } },

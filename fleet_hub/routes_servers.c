@@ -50,19 +50,6 @@ static const struct param create_params[] = {
 	{ NULL,     NULL,         NULL },
 };
 
-static const struct param change_params[] = {
-	{ "",       param_hash,   NULL },
-	{ "",       param_rest,   NULL },
-	{ "",       param_body,   NULL },
-	{ NULL,     NULL,         NULL },
-};
-
-static const struct param delete_params[] = {
-	{ "",       param_hash,   NULL },
-	{ "",       param_rest,   NULL },
-	{ NULL,     NULL,         NULL },
-};
-
 static const struct param token_params[] = {
 	{ "",       param_hash,   NULL },
 	{ "",       param_rest,   NULL },
@@ -149,7 +136,7 @@ static const struct route rows[] = {
 	  .methods = HTTP_POST,
 	  .role = ROLE_OPERATOR,
 	  .body = { BODY_FORM, FORM_MAX },
-	  .params = change_params,
+	  .params = params_one_body,
 	  .sql = sql_server_change,
 	  .then = "/servers" },
 	{ .path = "/manage/*/token",
@@ -166,7 +153,7 @@ static const struct route rows[] = {
 	  .methods = HTTP_POST,
 	  .role = ROLE_ADMIN,
 	  .body = { BODY_FORM, FORM_MAX },
-	  .params = delete_params,
+	  .params = params_one,
 	  .sql = sql_server_delete,
 	  .then = "/servers" },
 	{ .path = "/bootstrap-tokens",
@@ -183,7 +170,7 @@ static const struct route rows[] = {
 	  .methods = HTTP_POST,
 	  .role = ROLE_OPERATOR,
 	  .body = { BODY_FORM, FORM_MAX },
-	  .params = delete_params,
+	  .params = params_one,
 	  .sql = sql_bootstrap_end,
 	  .then = "/servers" },
 
@@ -239,7 +226,7 @@ static const struct route rows[] = {
 	  .role = ROLE_OPERATOR,
 	  .api = true,
 	  .body = { BODY_JSON, FORM_MAX },
-	  .params = change_params,
+	  .params = params_one_body,
 	  .sql = sql_server_change,
 	  .doc = { .summary = "Change a server", .takes = "ServerChange", .gives = "OneServer" } },
 	{ .path = "/api/v1/servers/*",
@@ -248,7 +235,7 @@ static const struct route rows[] = {
 	  .methods = HTTP_DELETE,
 	  .role = ROLE_ADMIN,
 	  .api = true,
-	  .params = delete_params,
+	  .params = params_one,
 	  .sql = sql_server_delete,
 	  .status = 204,
 	  .doc = { .summary = "Retire a server; its history stays" } },
@@ -286,7 +273,7 @@ static const struct route rows[] = {
 	  .methods = HTTP_DELETE,
 	  .role = ROLE_OPERATOR,
 	  .api = true,
-	  .params = delete_params,
+	  .params = params_one,
 	  .sql = sql_bootstrap_end,
 	  .status = 204,
 	  .doc = { .summary = "End a bootstrap token" } },

@@ -22,27 +22,6 @@ static const struct param list_params[] = {
 	{ NULL,         NULL,            NULL },
 };
 
-static const struct param save_params[] = {
-	{ "",           param_hash,      NULL },
-	{ "",           param_rest,      NULL },
-	{ "",           param_body,      NULL },
-	{ "",           param_if_match,  NULL },
-	{ NULL,         NULL,            NULL },
-};
-
-static const struct param delete_params[] = {
-	{ "",           param_hash,      NULL },
-	{ "",           param_rest,      NULL },
-	{ "",           param_if_match,  NULL },
-	{ NULL,         NULL,            NULL },
-};
-
-static const struct param end_params[] = {
-	{ "",           param_hash,      NULL },
-	{ "",           param_rest,      NULL },
-	{ NULL,         NULL,            NULL },
-};
-
 static const struct param heartbeats_params[] = {
 	{ "q",          param_text,      "" },
 	{ NULL,         NULL,            NULL },
@@ -71,7 +50,7 @@ static const struct route rows[] = {
 	  .methods = HTTP_POST,
 	  .role = ROLE_OPERATOR,
 	  .body = { BODY_FORM, FORM_MAX },
-	  .params = save_params,
+	  .params = params_one_body_version,
 	  .sql = sql_silence_save,
 	  .then = "/silences" },
 	{ .path = "/silences/*",
@@ -79,7 +58,7 @@ static const struct route rows[] = {
 	  .methods = HTTP_POST,
 	  .role = ROLE_OPERATOR,
 	  .body = { BODY_FORM, FORM_MAX },
-	  .params = save_params,
+	  .params = params_one_body_version,
 	  .sql = sql_silence_save,
 	  .then = "/silences" },
 	{ .path = "/silences/*/end",
@@ -87,7 +66,7 @@ static const struct route rows[] = {
 	  .methods = HTTP_POST,
 	  .role = ROLE_OPERATOR,
 	  .body = { BODY_FORM, FORM_MAX },
-	  .params = delete_params,
+	  .params = params_one_version,
 	  .sql = sql_silence_end,
 	  .then = "/silences" },
 	{ .path = "/heartbeats",
@@ -119,7 +98,7 @@ static const struct route rows[] = {
 	  .methods = HTTP_POST,
 	  .role = ROLE_OPERATOR,
 	  .body = { BODY_FORM, FORM_MAX },
-	  .params = end_params,
+	  .params = params_one,
 	  .sql = sql_heartbeat_delete,
 	  .then = "/heartbeats" },
 
@@ -148,7 +127,7 @@ static const struct route rows[] = {
 	  .role = ROLE_OPERATOR,
 	  .api = true,
 	  .body = { BODY_JSON, FORM_MAX },
-	  .params = save_params,
+	  .params = params_one_body_version,
 	  .sql = sql_silence_save,
 	  .has_version = true,
 	  .status = 201,
@@ -160,7 +139,7 @@ static const struct route rows[] = {
 	  .role = ROLE_OPERATOR,
 	  .api = true,
 	  .body = { BODY_JSON, FORM_MAX },
-	  .params = save_params,
+	  .params = params_one_body_version,
 	  .sql = sql_silence_save,
 	  .has_version = true,
 	  .doc = { .summary = "Change a silence",
@@ -170,7 +149,7 @@ static const struct route rows[] = {
 	  .methods = HTTP_DELETE,
 	  .role = ROLE_OPERATOR,
 	  .api = true,
-	  .params = delete_params,
+	  .params = params_one_version,
 	  .sql = sql_silence_end,
 	  .status = 204,
 	  .doc = { .summary = "End a silence" } },
@@ -208,7 +187,7 @@ static const struct route rows[] = {
 	  .methods = HTTP_DELETE,
 	  .role = ROLE_OPERATOR,
 	  .api = true,
-	  .params = end_params,
+	  .params = params_one,
 	  .sql = sql_heartbeat_delete,
 	  .status = 204,
 	  .doc = { .summary = "Delete a heartbeat" } },
