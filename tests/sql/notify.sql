@@ -10,6 +10,9 @@ SELECT results_eq($$SELECT group_by, group_wait_s, group_interval_s, repeat_s, r
 	$$VALUES ('{rule}'::text[], 30::float8, 300::float8, 14400::float8, 86400::float8, NULL::uuid[])$$,
 	'one route for everything');
 SELECT throws_ok('INSERT INTO alert_routes DEFAULT VALUES', '23505', NULL, 'there is one root');
+SELECT is((SELECT count(*) FROM alert_rules r, inhibitions i WHERE r.builtin IS NOT NULL
+	AND labels_match(i.source, r.labels || '{"severity": "critical"}')), 1::bigint,
+	'one default rule has the labels that the installed inhibition asks for');
 SELECT results_eq('SELECT name, equal FROM inhibitions', $$VALUES ('agent offline', '{server,app}'::text[])$$,
 	'an offline agent mutes the rest of its application');
 

@@ -73,6 +73,21 @@ SELECT is(run_as('t_hub', format('SELECT observ.%I(%s)', proname,
 	FROM writing WHERE proname IN ('list_users', 'one_user', 'create_user', 'change_user', 'delete_user',
 	'list_api_tokens', 'list_audit');
 SELECT is((SELECT count(*) FROM users WHERE role = 'admin'), 1::bigint, 'there is one admin still');
+-- What belongs to alerts: a viewer writes nothing, an operator nothing that only admins may. The hub asks for
+-- the same role, so only a call past it shows that the database does.
+SELECT is(pg_temp.sign_in('operator@x', 'pw operator', 'token of operator'), 'true', 'an operator signs in');
+CREATE TEMP TABLE wanted AS SELECT needs, f FROM (VALUES
+	('operator', '{save_rule,delete_rule,import_rules,save_patch,delete_patch,ack_alert,unack_alert,
+		save_silence,end_silence,list_channels,test_channel_for,save_heartbeat,
+		delete_heartbeat}'::text[]),
+	('admin', '{save_channel,delete_channel,save_route,delete_route,save_inhibition,delete_inhibition,
+		save_window,delete_window}')) v(needs, fs), unnest(fs) f;
+SELECT is(run_as('t_hub', format('SELECT observ.%I(%s)', proname,
+	format(args, pg_temp.hash('token of ' || role)))), 'OB403', format('%s refuses a %s', proname, role))
+	FROM wanted JOIN writing ON proname = f, unnest('{viewer,operator}'::text[]) role
+	WHERE role = 'viewer' OR needs = 'admin' ORDER BY proname, role;
+SELECT set_eq('SELECT f FROM wanted', 'SELECT proname::text FROM writing JOIN wanted ON f = proname',
+	'each of them is there');
 
 -- It may claim any address, and yet try a password no more often than anybody.
 SELECT is((SELECT string_agg(pg_temp.sign_in('admin@x', 'guess ' || i, 'mine', '198.51.100.' || i), ',')
