@@ -252,6 +252,12 @@ RETURN CASE
 	WHEN p_success THEN 'up'
 	ELSE 'down' END;
 
+-- Whether a certificate expires soon: within 14 days, or in the last third of a life that is shorter than 42.
+CREATE OR REPLACE FUNCTION certificate_soon(p_starts_at timestamptz, p_expires_at timestamptz,
+	p_now timestamptz) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN p_expires_at - p_now < least(interval '14 days', (p_expires_at - p_starts_at) / 3);
+
 -- The state of an application, from its agent and its checks: retired, offline, down, degraded or up.
 CREATE OR REPLACE FUNCTION app_state(p_agent_state text, p_conflict boolean, p_checks bigint, p_down bigint)
 RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -272,7 +278,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 95;
 
 SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION agent_state, agent_conflict, check_expiry, rare_check_s, max_check_s, check_state,
-	app_state, state_rank, full_percent TO observ_hub, observ_watch, observ_reader;
+	certificate_soon, app_state, state_rank, full_percent TO observ_hub, observ_watch, observ_reader;
 
 -- ==== 20-agents: the agents, and the functions that register them and open their batches =========
 -- The server as which a login writes. A server that rotates its login has two.
@@ -1168,15 +1174,15 @@ BEGIN
 			INTO p_rows FROM jsonb_array_elements(p_rows) WITH ORDINALITY e(r, n);
 	END IF;
 	PERFORM check_numbers(p_rows,
-		'$[*][3 to 11] ? (@.type() != "number" && @.type() != "null" '
+		'$[*][3 to 11, 14] ? (@.type() != "number" && @.type() != "null" '
 		'|| @ > 1e18 || @ < -1e15)');
 	INSERT INTO health_checks ("timestamp", vps_name, app_name, url, status_code, response_time_ms,
 		success, error_class, error_message, dns_ms, connect_ms, tls_ms, first_byte_ms,
-		cert_expires_at, attempts, interval_s, backfill, received_at)
+		cert_expires_at, cert_starts_at, attempts, interval_s, backfill, received_at)
 	SELECT from_us((r->>0)::bigint), p_vps, p_app, r->>2, (r->>3)::int, (r->>4)::float8, (r->>12) IS NULL,
 		left(r->>12, 200), left(r->>13, 8192), (r->>9)::float8, (r->>8)::float8, (r->>10)::float8,
-		(r->>7)::float8, from_us((r->>11)::bigint), (r->>5)::int, (r->>6)::int, (r->>1)::boolean,
-		v_now
+		(r->>7)::float8, from_us((r->>11)::bigint), from_us((r->>14)::bigint), (r->>5)::int,
+		(r->>6)::int, (r->>1)::boolean, v_now
 	FROM jsonb_array_elements(p_rows) r;
 	PERFORM keep_checks(p_vps, p_app, p_rows);
 END
@@ -6175,7 +6181,9 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 		FROM latest_checks c JOIN agents a USING (vps_name, app_name)
 		CROSS JOIN LATERAL (SELECT h.cert_expires_at, extract(epoch FROM h.cert_expires_at - $1) AS
 			left_s,
-				extract(epoch FROM h.cert_expires_at - h.cert_starts_at) AS life_s
+				CASE WHEN h.cert_starts_at < h.cert_expires_at
+					THEN extract(epoch FROM h.cert_expires_at - h.cert_starts_at)
+				END AS life_s
 			FROM health_checks h WHERE h.vps_name = c.vps_name AND h.app_name = c.app_name
 				AND h.url = c.url AND h."timestamp" <= $1 AND h.received_at <= $1 AND NOT
 					h.backfill
@@ -6183,7 +6191,7 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 				AND h.cert_expires_at IS NOT NULL
 			ORDER BY h."timestamp" DESC, h.id DESC LIMIT 1) h
 		WHERE %s%s AND %s',
-		CASE p->>'measure' WHEN 'life' THEN '100 * left_s / nullif(life_s, 0)' ELSE 'left_s / 86400'
+		CASE p->>'measure' WHEN 'life' THEN '100 * left_s / life_s' ELSE 'left_s / 86400'
 			END,
 		seconds(r.lookback_s), judged('a'), narrowed(r, 'a', true),
 		CASE p->>'measure' WHEN 'life' THEN format('life_s < 86400 * %s', p->>'life_days')

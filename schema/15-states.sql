@@ -38,6 +38,12 @@ RETURN CASE
 	WHEN p_success THEN 'up'
 	ELSE 'down' END;
 
+-- Whether a certificate expires soon: within 14 days, or in the last third of a life that is shorter than 42.
+CREATE OR REPLACE FUNCTION certificate_soon(p_starts_at timestamptz, p_expires_at timestamptz,
+	p_now timestamptz) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN p_expires_at - p_now < least(interval '14 days', (p_expires_at - p_starts_at) / 3);
+
 -- The state of an application, from its agent and its checks: retired, offline, down, degraded or up.
 CREATE OR REPLACE FUNCTION app_state(p_agent_state text, p_conflict boolean, p_checks bigint, p_down bigint)
 RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -58,5 +64,5 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 95;
 
 SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION agent_state, agent_conflict, check_expiry, rare_check_s, max_check_s, check_state,
-	app_state, state_rank, full_percent TO observ_hub, observ_watch, observ_reader;
+	certificate_soon, app_state, state_rank, full_percent TO observ_hub, observ_watch, observ_reader;
 

@@ -254,15 +254,15 @@ BEGIN
 			INTO p_rows FROM jsonb_array_elements(p_rows) WITH ORDINALITY e(r, n);
 	END IF;
 	PERFORM check_numbers(p_rows,
-		'$[*][3 to 11] ? (@.type() != "number" && @.type() != "null" '
+		'$[*][3 to 11, 14] ? (@.type() != "number" && @.type() != "null" '
 		'|| @ > 1e18 || @ < -1e15)');
 	INSERT INTO health_checks ("timestamp", vps_name, app_name, url, status_code, response_time_ms,
 		success, error_class, error_message, dns_ms, connect_ms, tls_ms, first_byte_ms,
-		cert_expires_at, attempts, interval_s, backfill, received_at)
+		cert_expires_at, cert_starts_at, attempts, interval_s, backfill, received_at)
 	SELECT from_us((r->>0)::bigint), p_vps, p_app, r->>2, (r->>3)::int, (r->>4)::float8, (r->>12) IS NULL,
 		left(r->>12, 200), left(r->>13, 8192), (r->>9)::float8, (r->>8)::float8, (r->>10)::float8,
-		(r->>7)::float8, from_us((r->>11)::bigint), (r->>5)::int, (r->>6)::int, (r->>1)::boolean,
-		v_now
+		(r->>7)::float8, from_us((r->>11)::bigint), from_us((r->>14)::bigint), (r->>5)::int,
+		(r->>6)::int, (r->>1)::boolean, v_now
 	FROM jsonb_array_elements(p_rows) r;
 	PERFORM keep_checks(p_vps, p_app, p_rows);
 END

@@ -97,7 +97,9 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 		FROM latest_checks c JOIN agents a USING (vps_name, app_name)
 		CROSS JOIN LATERAL (SELECT h.cert_expires_at, extract(epoch FROM h.cert_expires_at - $1) AS
 			left_s,
-				extract(epoch FROM h.cert_expires_at - h.cert_starts_at) AS life_s
+				CASE WHEN h.cert_starts_at < h.cert_expires_at
+					THEN extract(epoch FROM h.cert_expires_at - h.cert_starts_at)
+				END AS life_s
 			FROM health_checks h WHERE h.vps_name = c.vps_name AND h.app_name = c.app_name
 				AND h.url = c.url AND h."timestamp" <= $1 AND h.received_at <= $1 AND NOT
 					h.backfill
@@ -105,7 +107,7 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 				AND h.cert_expires_at IS NOT NULL
 			ORDER BY h."timestamp" DESC, h.id DESC LIMIT 1) h
 		WHERE %s%s AND %s',
-		CASE p->>'measure' WHEN 'life' THEN '100 * left_s / nullif(life_s, 0)' ELSE 'left_s / 86400'
+		CASE p->>'measure' WHEN 'life' THEN '100 * left_s / life_s' ELSE 'left_s / 86400'
 			END,
 		seconds(r.lookback_s), judged('a'), narrowed(r, 'a', true),
 		CASE p->>'measure' WHEN 'life' THEN format('life_s < 86400 * %s', p->>'life_days')

@@ -118,7 +118,8 @@ static bool write_metrics(const struct row_writer *w, const struct sample *s)
 	return ok;
 }
 
-/* What most checks lack comes last, and is left out. */
+/* What most checks lack comes last, and is left out. What was added later comes behind it, because the order
+ * is the wire format. */
 static bool write_checks(const struct row_writer *w, const struct sample *s)
 {
 	const struct check_sample *c = &s->check;
@@ -134,7 +135,8 @@ static bool write_checks(const struct row_writer *w, const struct sample *s)
 	       put_number(w, "tls_ms", c->tls_ms) &&
 	       put_time(w, "cert_expires_at", c->cert_expires_us) &&
 	       put_text(w, "error_class", error ? text_of(error) : (struct text){ NULL, 0 }) &&
-	       put_text(w, "error_message", c->error_message);
+	       put_text(w, "error_message", c->error_message) &&
+	       put_time(w, "cert_starts_at", c->cert_starts_us);
 }
 
 static bool write_gaps(const struct row_writer *w, const struct sample *s)

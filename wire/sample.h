@@ -90,7 +90,7 @@ struct check_sample {
 	enum check_error error;
 	struct text error_message;      /* one sentence, absent when CHECK_OK */
 	double dns_ms, connect_ms, tls_ms, first_byte_ms;       /* NaN: phase not reached */
-	int64_t cert_expires_us;        /* 0: no certificate seen */
+	int64_t cert_starts_us, cert_expires_us;        /* 0: no certificate seen */
 	int attempts;                   /* 1: the first one decided */
 	int64_t interval_us;            /* between two runs; 0: not known */
 	bool changed;                   /* good after bad, bad after good, or the first result */

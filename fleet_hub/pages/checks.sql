@@ -38,6 +38,6 @@ SELECT json_build_object(
 			THEN left((last).error_message, 500) || '…' ELSE (last).error_message END,
 		'age_s', floor(extract(epoch FROM now() - (last).timestamp)), 'last_failure', last_failure,
 		'cert_days', floor(extract(epoch FROM (last).cert_expires_at - now()) / 86400),
-		'cert_soon', (last).cert_expires_at < now() + interval '14 days',
+		'cert_soon', certificate_soon((last).cert_starts_at, (last).cert_expires_at, now()),
 			'slowest_ms', ceil(greatest(slowest, 1)),
 		'times', times) ORDER BY (last).success, (last).app_name, url), '[]') FROM listed, span))

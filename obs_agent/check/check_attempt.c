@@ -387,7 +387,7 @@ static bool on_done(CURL *easy, CURLcode code, void *data)
 	const char *location = NULL, *type = NULL;
 
 	if (a->probing) {
-		a->result.sample.cert_expires_us = check_certificate_expiry(easy);
+		check_certificate(easy, &a->result.sample);
 		return finish(a);
 	}
 	a->end.code = code;

@@ -102,22 +102,28 @@ static void read_timings(struct verdict *v)
 	s->response_ms = whole.all;
 }
 
-/* The date in "Expire date:Nov 21 02:38:00 2027 GMT" of the server's own certificate; 0: none. */
-int64_t check_certificate_expiry(CURL *easy)
+/* The date in "Expire date:Nov 21 02:38:00 2027 GMT", where key is "Expire date:"; 0: none. */
+static int64_t certificate_date(const struct curl_slist *fields, const char *key)
 {
-	static const char key[] = "Expire date:";
-	struct curl_certinfo *chain = NULL;
+	size_t n = strlen(key);
 	struct tm tm = { 0 };
-	const char *end;
+
+	for (; fields; fields = fields->next)
+		if (strncmp(fields->data, key, n) == 0)
+			return strptime(fields->data + n, "%b %d %H:%M:%S %Y", &tm)
+				       ? (int64_t)timegm(&tm) * US_PER_S
+				       : 0;
+	return 0;
+}
+
+void check_certificate(CURL *easy, struct check_sample *ret)
+{
+	struct curl_certinfo *chain = NULL;
 
 	if (curl_easy_getinfo(easy, CURLINFO_CERTINFO, &chain) || !chain || chain->num_of_certs < 1)
-		return 0;
-	for (struct curl_slist *l = chain->certinfo[0]; l; l = l->next)
-		if (strncmp(l->data, key, sizeof key - 1) == 0) {
-			end = strptime(l->data + sizeof key - 1, "%b %d %H:%M:%S %Y", &tm);
-			return end ? (int64_t)timegm(&tm) * US_PER_S : 0;
-		}
-	return 0;
+		return;
+	ret->cert_starts_us = certificate_date(chain->certinfo[0], "Start date:");
+	ret->cert_expires_us = certificate_date(chain->certinfo[0], "Expire date:");
 }
 
 static bool is_tls_error(CURLcode code)
@@ -258,7 +264,7 @@ bool check_judge(const struct check_end *end, struct check_sample *ret, char mes
 
 	*ret = (struct check_sample){ .error = CHECK_OK };
 	read_timings(&v);
-	ret->cert_expires_us = check_certificate_expiry(end->easy);
+	check_certificate(end->easy, ret);
 	judge(&v);
 	ret->error_message = ret->error ? text_of(message) : (struct text){ NULL, 0 };
 	return !is_ours(end);

@@ -1,6 +1,6 @@
 /*
  * check_verdict.h - what the end of an HTTP transfer means: error class, one
- * sentence, phases, certificate date.
+ * sentence, phases, dates of the certificate.
  *
  * Promises that the sentence shows no secret of the URL or of a header.
  */
@@ -54,7 +54,7 @@ void check_next_request(struct check_end *end);
  * memory, threads or descriptors; that says nothing about the target. */
 bool check_judge(const struct check_end *end, struct check_sample *ret, char message[CHECK_MESSAGE_MAX]);
 
-/* When the server's own certificate expires; 0: none was seen. */
-int64_t check_certificate_expiry(CURL *easy);
+/* Set the dates of the server's own certificate, if one was seen. */
+void check_certificate(CURL *easy, struct check_sample *ret);
 
 #endif

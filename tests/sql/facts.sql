@@ -42,19 +42,21 @@ SELECT is((SELECT count(*) FROM (SELECT (random() * 4e15)::bigint AS us FROM gen
 
 -- ---- checks, gaps, rejects -----------------------------------------------------------------
 SELECT is(run_as('obs_web_1', $$SELECT observ.push_checks('web-1', 'a', '[
-	[1795255200000000, 0, "https://x/health", 200, 12.25, 1, 3600, 4, 2, 1, 3, 1800000000000000],
+	[1795255200000000, 0, "https://x/health", 200, 12.25, 1, 3600, 4, 2, 1, 3, 1800000000000000, null,
+		null, 1799000000000000],
 	[1795255201000000, 1, "https://x/health", null, null, 3, null, null, null, null, null, null,
 		"timeout", "no answer in 5 s"]]')$$),
 	'ok', 'two checks');
 SELECT results_eq($$SELECT "timestamp", backfill, url, status_code, response_time_ms, success, error_class,
 	error_message, dns_ms,
-	connect_ms, tls_ms, first_byte_ms, cert_expires_at, attempts, interval_s
+	connect_ms, tls_ms, first_byte_ms, cert_starts_at, cert_expires_at, attempts, interval_s
 	FROM health_checks ORDER BY 1$$, $$VALUES
 	('2026-11-21 10:00:00Z'::timestamptz, false, 'https://x/health', 200, 12.25::float8, true, NULL,
 	NULL, 1::float8, 2::float8,
-		3::float8, 4::float8, '2027-01-15 08:00:00Z'::timestamptz, 1, 3600),
+		3::float8, 4::float8, '2027-01-03 18:13:20Z'::timestamptz,
+		'2027-01-15 08:00:00Z'::timestamptz, 1, 3600),
 	('2026-11-21 10:00:01Z', true, 'https://x/health', NULL, NULL, false, 'timeout', 'no answer in 5 s',
-	NULL, NULL, NULL, NULL, NULL, 3, NULL)$$,
+	NULL, NULL, NULL, NULL, NULL, NULL, 3, NULL)$$,
 	'as they were sent');
 SELECT is(run_as('obs_web_1', $$SELECT observ.push_checks('web-1', 'a', '[
 	[1795255202000000, false, "https://old/1", 200, 12.25, true, null, null, 1, 2, 3, 4,

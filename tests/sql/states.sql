@@ -77,20 +77,22 @@ SELECT is((SELECT count(DISTINCT state_rank(app_state(a, c, 2, d)))
 
 -- ---- in queries ------------------------------------------------------------------------------------
 SELECT is(pg_temp.plan(q) ~
-	'_state\(|agent_conflict\(|check_expiry\(|check_s\(|state_rank\(|full_percent\(', false,
+	'_state\(|agent_conflict\(|check_expiry\(|check_s\(|certificate_soon\(|state_rank\(|'
+		'full_percent\(', false,
 	'no call is left: ' || q)
 	FROM unnest(ARRAY['SELECT agent_state(last_seen_at, interval_s, retired_at, now()) FROM agents',
 	'SELECT agent_conflict(conflict, conflict_at, now()) FROM agents',
 	'SELECT * FROM v_agents WHERE agent_state <> ''online''',
 	'SELECT check_state(success, timestamp, interval_s, now()) FROM health_checks
 		WHERE timestamp > now() - check_expiry(NULL) AND interval_s > rare_check_s() - max_check_s()',
+	'SELECT certificate_soon(cert_starts_at, cert_expires_at, now()) FROM health_checks',
 	'SELECT app_state(version, outbox_in_memory, files, lag_s) FROM agents',
 	'SELECT state_rank(level) FROM log_entries',
 	'SELECT disk_percent >= full_percent() FROM vps_metrics']) q;
 SELECT is(provolatile, 'i', proname || ' can be used in a query that is distributed') FROM pg_proc
 	WHERE pronamespace = 'observ'::regnamespace
 	AND proname IN ('agent_state', 'agent_conflict', 'check_state', 'check_expiry', 'rare_check_s',
-		'max_check_s', 'app_state', 'state_rank', 'full_percent');
+		'max_check_s', 'certificate_soon', 'app_state', 'state_rank', 'full_percent');
 
 -- ---- what the agent says of itself, as columns -------------------------------------------------------
 CREATE TABLE pg_temp.said AS SELECT * FROM v_agents WITH NO DATA;

@@ -35,6 +35,7 @@ static void a_good_answer_has_all_figures(void **state)
 	assert_true(s->response_ms > 0 && s->dns_ms >= 0 && s->connect_ms >= 0 && s->first_byte_ms >= 0);
 	assert_true(isnan(s->tls_ms));
 	assert_true(s->dns_ms + s->connect_ms + s->first_byte_ms <= s->response_ms + 0.01);
+	assert_int_equal(s->cert_starts_us, 0);
 	assert_int_equal(s->cert_expires_us, 0);
 	assert_in_range(agent.kept[0].s.timestamp_us, before, wall_us());
 }
@@ -134,19 +135,27 @@ static void a_closed_port_and_an_unknown_name_have_different_errors(void **state
 	assert_true(isnan(result_of(missing)->connect_ms));
 }
 
-static int64_t expiry_by_openssl(const char *name)
+/* which: "start" or "end". */
+static int64_t date_by_openssl(const char *name, const char *which)
 {
 	char command[256], text[64] = "";
 	struct tm tm = { 0 };
 	FILE *f;
 
-	snprintf(command, sizeof command, "openssl x509 -enddate -noout -in %s/%s.pem", server.certs, name);
+	snprintf(command, sizeof command, "openssl x509 -%sdate -noout -in %s/%s.pem | cut -d= -f2", which,
+		 server.certs, name);
 	f = popen(command, "r");
 	assert_non_null(f);
 	assert_non_null(fgets(text, sizeof text, f));
 	pclose(f);
-	assert_non_null(strptime(text, "notAfter=%b %d %H:%M:%S %Y", &tm));
+	assert_non_null(strptime(text, "%b %d %H:%M:%S %Y", &tm));
 	return (int64_t)timegm(&tm) * US_PER_S;
+}
+
+static void assert_dates(const struct check_config *c, const char *name)
+{
+	assert_int_equal(result_of(c)->cert_starts_us, date_by_openssl(name, "start"));
+	assert_int_equal(result_of(c)->cert_expires_us, date_by_openssl(name, "end"));
 }
 
 static void certificates_are_judged_and_dated(void **state)
@@ -157,8 +166,8 @@ static void certificates_are_judged_and_dated(void **state)
 	run_once();
 	assert_result(self_signed, CHECK_TLS, "self-signed");
 	assert_result(expired, CHECK_TLS, "certificate");
-	assert_int_equal(result_of(self_signed)->cert_expires_us, expiry_by_openssl("self_signed"));
-	assert_int_equal(result_of(expired)->cert_expires_us, expiry_by_openssl("expired"));
+	assert_dates(self_signed, "self_signed");
+	assert_dates(expired, "expired");
 }
 
 static void a_certificate_that_is_not_verified_has_its_date_too(void **state)
@@ -170,7 +179,7 @@ static void a_certificate_that_is_not_verified_has_its_date_too(void **state)
 	run_once();
 	assert_result(c, CHECK_OK, "");
 	assert_true(result_of(c)->tls_ms > 0);
-	assert_int_equal(result_of(c)->cert_expires_us, expiry_by_openssl("self_signed"));
+	assert_dates(c, "self_signed");
 }
 
 static void a_tls_stall_ends_at_the_deadline(void **state)
