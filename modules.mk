@@ -2,33 +2,33 @@
 #
 # A module is a line here; programs and tests link archives.
 COMMON := \
-  app_name \
   arena \
   buf \
-  conf_file \
   doctor_say \
   err \
   level \
   line_start \
   log \
+  parse \
+  path_pattern \
+  random \
+  read \
+  utf8 \
+  visible \
   net/address \
   net/hide \
   net/names \
   net/url \
   net/url_mask \
-  near \
-  parse \
-  path_pattern \
-  random \
-  read \
-  server_name \
+  settings/app_name \
+  settings/conf_file \
+  settings/near \
+  settings/server_name \
+  settings/yaml_tree \
   template/template \
   template/template_parse \
-  tzif \
-  utf8 \
-  visible \
-  yaml_tree \
-  zone
+  zone/tzif \
+  zone/zone
 
 COMMON_PG := \
   pg_cert \

@@ -12,7 +12,7 @@
 
 #include "common/cleanup.h"
 #include "common/embed.h"
-#include "common/near.h"
+#include "common/settings/near.h"
 #include "fleet_hub/openapi/openapi.h"
 #include "fleet_hub/base/auth.h"
 #include "fleet_hub/base/conf.h"

@@ -8,7 +8,7 @@
 
 #include "channels/channel.h"
 #include "common/cleanup.h"
-#include "common/near.h"
+#include "common/settings/near.h"
 #include "common/pg/pg_tls.h"
 #include "watch_doctor.h"
 #include "watch.h"

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/conf_file.h"
+#include "common/settings/conf_file.h"
 #include "common/net/url.h"
 
 static int read_url(void *to, struct arena *arena, const struct conf_key *key, const char *value,

@@ -1,7 +1,7 @@
 /*
  * watch_conf.h - the settings of fleet_watch: /etc/observ/watch.conf.
  *
- * Owns the strings. common/conf_file.h reads the file. fleet_watch --print-keys prints the table for
+ * Owns the strings. common/settings/conf_file.h reads the file. fleet_watch --print-keys prints the table for
  * docs/alerts.md.
  */
 #ifndef FLEET_WATCH_CONF_H

@@ -9,10 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/app_name.h"
+#include "common/settings/app_name.h"
 #include "common/cleanup.h"
 #include "common/err.h"
-#include "common/near.h"
+#include "common/settings/near.h"
 #include "common/net/url_mask.h"
 #include "obs_agent/config/config.h"
 #include "obs_agent/doctor/doctor.h"

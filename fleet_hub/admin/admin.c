@@ -17,7 +17,7 @@
 
 #include "common/cleanup.h"
 #include "common/embed.h"
-#include "common/near.h"
+#include "common/settings/near.h"
 #include "common/parse.h"
 #include "common/text.h"
 #include "common/net/url_mask.h"

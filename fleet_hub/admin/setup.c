@@ -12,11 +12,11 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "common/app_name.h"
-#include "common/near.h"
+#include "common/settings/app_name.h"
+#include "common/settings/near.h"
 #include "common/parse.h"
 #include "common/pg/pg_options.h"
-#include "common/server_name.h"
+#include "common/settings/server_name.h"
 #include "common/text.h"
 #include "common/net/url.h"
 #include "common/net/url_mask.h"

@@ -8,7 +8,7 @@
 #include "common/cleanup.h"
 #include "common/embed.h"
 #include "common/pg/pg_tls.h"
-#include "common/server_name.h"
+#include "common/settings/server_name.h"
 #include "setup.h"
 
 EMBED(setup_database_sql, "fleet_hub/admin/setup_database.sql");

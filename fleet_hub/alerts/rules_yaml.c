@@ -4,7 +4,7 @@
 
 #include "common/cleanup.h"
 #include "common/embed.h"
-#include "common/yaml_tree.h"
+#include "common/settings/yaml_tree.h"
 #include "fleet_hub/base/refusal.h"
 
 EMBED(sql_rules_export, "fleet_hub/alerts/rules_export.sql");

@@ -1,6 +1,6 @@
 #include "conf.h"
 
-#include "common/conf_file.h"
+#include "common/settings/conf_file.h"
 
 #define AT(member) offsetof(struct conf, member)
 

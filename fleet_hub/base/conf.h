@@ -1,7 +1,7 @@
 /*
  * conf.h - the settings of the hub: /etc/observ/hub.conf.
  *
- * Owns the strings. common/conf_file.h reads the file. fleet_hub --print-keys prints the table for
+ * Owns the strings. common/settings/conf_file.h reads the file. fleet_hub --print-keys prints the table for
  * docs/hub.md.
  */
 #ifndef FLEET_HUB_CONF_H

@@ -1,6 +1,6 @@
 #include "server_params.h"
 
-#include "common/near.h"
+#include "common/settings/near.h"
 #include "common/parse.h"
 #include "common/utf8.h"
 #include "fleet_hub/base/conf.h"

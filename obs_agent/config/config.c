@@ -5,10 +5,10 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "common/app_name.h"
+#include "common/settings/app_name.h"
 #include "common/buf.h"
 #include "common/cleanup.h"
-#include "common/near.h"
+#include "common/settings/near.h"
 #include "common/path_pattern.h"
 #include "common/read.h"
 #include "config_keys.h"

@@ -20,7 +20,7 @@
 #include "common/err.h"
 #include "common/line_start.h"
 #include "common/net/hide.h"
-#include "common/zone.h"
+#include "common/zone/zone.h"
 
 struct status_range {
 	int from, to;                   /* HTTP status codes, both included */

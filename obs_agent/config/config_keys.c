@@ -9,7 +9,7 @@
 
 #include "common/clock.h"
 #include "common/level.h"
-#include "common/server_name.h"
+#include "common/settings/server_name.h"
 
 #define AT(member)       offsetof(struct config, member)
 #define CHECK_AT(member) offsetof(struct check_config, member)

@@ -11,7 +11,7 @@
 #define OBS_AGENT_CONFIG_KEYS_H
 
 #include "config.h"
-#include "common/yaml_tree.h"
+#include "common/settings/yaml_tree.h"
 
 /* One reading of one file. */
 struct loader {

@@ -13,7 +13,7 @@
 #include "common/parse.h"
 #include "common/path_pattern.h"
 #include "common/net/url.h"
-#include "common/server_name.h"
+#include "common/settings/server_name.h"
 
 enum { UNIT_MAX = 255 };                /* bytes */
 

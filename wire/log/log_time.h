@@ -14,7 +14,7 @@
 #include <stdio.h>
 
 #include "common/text.h"
-#include "common/zone.h"
+#include "common/zone/zone.h"
 
 enum { LOG_TIME_FIRST_YEAR = 2000, LOG_TIME_FUTURE_DAYS = 1 };
 

@@ -2,7 +2,7 @@
  * log_zone.h - the zone behind a time in a text: an offset, letters, or a name.
  *
  * Owns the table of letters. Leaves out the times themselves (log_time.h) and the changes of a
- * zone's offset (common/zone.h).
+ * zone's offset (common/zone/zone.h).
  */
 #ifndef WIRE_LOG_ZONE_H
 #define WIRE_LOG_ZONE_H

@@ -9,8 +9,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/app_name.h"
-#include "common/server_name.h"
+#include "common/settings/app_name.h"
+#include "common/settings/server_name.h"
 #include "common/arena.h"
 #include "common/buf.h"
 #include "common/clock.h"

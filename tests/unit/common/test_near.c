@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "common/near.c"
+#include "common/settings/near.c"
 
 static const char *nearest(const char *wrong)
 {

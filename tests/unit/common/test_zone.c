@@ -8,7 +8,7 @@
 #include <cmocka.h>
 #include <time.h>
 
-#include "common/zone.c"
+#include "common/zone/zone.c"
 
 /* As long as a zone is known (tzif.c). */
 #define FIRST_S INT64_C(946598400)

@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "clock.h"
+#include "common/clock.h"
 
 enum { HEADER = 44, DAY_S = 86400, TYPES_MAX = 256, FIRST_YEAR = 1999, LAST_YEAR = 2059 };
 

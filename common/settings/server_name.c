@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-#include "text.h"
-#include "utf8.h"
+#include "common/text.h"
+#include "common/utf8.h"
 
 /* Those of ASCII, and U+0080 to U+009F. */
 static bool is_control(const char *s)

@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <string.h>
 
-#include "cleanup.h"
+#include "common/cleanup.h"
 #include "near.h"
-#include "parse.h"
-#include "utf8.h"
+#include "common/parse.h"
+#include "common/utf8.h"
 
 enum { FILE_SIZE_MAX = CONF_ARENA_SIZE / 4, SAID_MAX = 60 };
 

@@ -12,8 +12,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "arena.h"
-#include "err.h"
+#include "common/arena.h"
+#include "common/err.h"
 
 enum { CONF_ARENA_SIZE = 64 * 1024 };   /* of the arena that has the values */
 

@@ -9,8 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cleanup.h"
-#include "read.h"
+#include "common/cleanup.h"
+#include "common/read.h"
 #include "tzif.h"
 
 enum { DAY_S = 86400 };

@@ -9,7 +9,7 @@
 
 #include <stddef.h>
 
-#include "text.h"
+#include "common/text.h"
 
 enum { NEAR_HINT_SIZE = 64 };
 

@@ -12,8 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "err.h"
-#include "text.h"
+#include "common/err.h"
+#include "common/text.h"
 
 enum { ZONE_NAME_MAX = 64, ZONE_CHANGES_MAX = 256, ZONE_LETTERS_MAX = 8 };
 
