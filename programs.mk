@@ -65,35 +65,35 @@ AGENT := \
   tail/watches
 
 HUB := \
-  admin/command \
-  admin/setup \
-  admin/setup_agents \
-  admin/setup_database \
-  admin/setup_hub \
+  routes \
+  routes_alerts \
+  routes_heartbeats \
+  routes_ingest \
+  routes_logs \
+  routes_messages \
+  routes_pages \
+  routes_people \
+  routes_servers \
+  routes_service \
   admin/user_password \
-  base/assets \
+  alerts/rules_yaml \
   base/auth \
-  base/body \
   base/conf \
   base/cors \
-  base/csv \
   base/db \
-  base/draw \
   base/export \
-  base/format \
-  base/http \
-  base/json_body \
-  base/links \
-  base/page \
-  base/parts \
   base/hash_slot \
-  base/proxy_user \
+  base/page \
   base/params \
+  base/parts \
+  base/proxy_user \
   base/refusal \
   base/times \
-  base/view \
-  alerts/beat \
-  alerts/rules_yaml \
+  heartbeats/beat \
+  http/body \
+  http/csv \
+  http/http \
+  http/json_body \
   ingest/post \
   ingest/post_lines \
   ingest/post_log \
@@ -112,19 +112,19 @@ HUB := \
   people/accounts \
   people/password \
   people/sign_in \
-  routes \
-  routes_ingest \
-  routes_logs \
-  routes_pages \
-  routes_alerts \
-  routes_notify \
-  routes_people \
-  routes_servers \
-  routes_silences \
-  routes_service \
   servers/install \
   servers/server_params \
-  service/service
+  service/service \
+  setup/command \
+  setup/setup \
+  setup/setup_agents \
+  setup/setup_database \
+  setup/setup_hub \
+  view/assets \
+  view/draw \
+  view/format \
+  view/links \
+  view/view
 
 WATCH := \
   channels/channel \

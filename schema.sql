@@ -393,7 +393,7 @@ SELECT want_column('agents', c, format(CASE kind
 GRANT SELECT ON agent_roles, agents TO observ_hub, observ_watch;
 
 -- ---- the caller --------------------------------------------------------------------------
--- The rule of common/settings/server_name.h. The agent's rule for applications, common/settings/app_name.h, is narrower.
+-- The rule of server_name.h in common/settings/. The rule for applications, app_name.h there, is narrower.
 CREATE OR REPLACE FUNCTION check_name(p_what text, p_name text) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -26,7 +26,7 @@ enum {
 	REQUEST_SECONDS = 20, /* a database that hangs keeps no time limit: end by SIGALRM */
 };
 
-EMBED(sql_note_use, "fleet_hub/people/note_use.sql");
+EMBED(sql_note_use, "fleet_hub/base/note_use.sql");
 
 /* What stays from one request to the next. */
 struct hub {

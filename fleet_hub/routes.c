@@ -3,7 +3,7 @@
 /* The site map. A subject has its rows in a file of its own. */
 static const struct route_table *const tables[] = {
 	&routes_pages,  &routes_logs,   &routes_servers, &routes_ingest, &routes_service,
-	&routes_people, &routes_alerts, &routes_silences, &routes_notify,
+	&routes_people, &routes_alerts, &routes_heartbeats, &routes_messages,
 };
 
 /* ---- parameters that many rows have ------------------------------------------------------------------ */

@@ -27,7 +27,7 @@ struct route_table {
 };
 
 extern const struct route_table routes_pages, routes_logs, routes_servers, routes_ingest, routes_service,
-	routes_people, routes_alerts, routes_silences, routes_notify;
+	routes_people, routes_alerts, routes_heartbeats, routes_messages;
 
 /* Parameters of rows that act on one thing: who asks, the rest of the path, the body, If-Match. */
 extern const struct param params_one[], params_one_body[], params_one_version[], params_one_body_version[];

@@ -2,9 +2,9 @@
 #include "routes.h"
 
 #include "common/parse.h"
-#include "fleet_hub/base/assets.h"
+#include "fleet_hub/view/assets.h"
 #include "fleet_hub/base/refusal.h"
-#include "fleet_hub/base/view.h"
+#include "fleet_hub/view/view.h"
 #include "fleet_hub/logs/log_lines.h"
 
 PAGE(fleet);

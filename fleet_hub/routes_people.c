@@ -4,7 +4,7 @@
 #include "common/cleanup.h"
 #include "fleet_hub/base/auth.h"
 #include "fleet_hub/base/refusal.h"
-#include "fleet_hub/base/view.h"
+#include "fleet_hub/view/view.h"
 #include "fleet_hub/people/accounts.h"
 #include "fleet_hub/people/sign_in.h"
 

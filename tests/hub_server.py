@@ -9,9 +9,12 @@ import time
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
-from harness import BUILD, wait_for
+from harness import BUILD, TOP, wait_for
 
 FLEET_HUB = BUILD / "fleet_hub" / "fleet_hub"
+# What the hub asks the database; fleet_hub_admin has admin/ and setup/.
+HUB_QUERIES = [p for p in sorted((TOP / "fleet_hub").glob("*/*.sql"))
+               if p.parent.name not in ("admin", "setup")]
 
 ANONYMOUS = "anonymous = viewer\n"
 CONFIG = """

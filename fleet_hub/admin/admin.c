@@ -23,7 +23,7 @@
 #include "common/net/url_mask.h"
 #include "fleet_hub/base/db.h"
 #include "common/template/template.h"
-#include "setup.h"
+#include "fleet_hub/setup/setup.h"
 #include "user_password.h"
 
 EMBED(sql_enroll, "fleet_hub/admin/enroll.sql");

@@ -10,7 +10,7 @@
 #define FLEET_HUB_AUTH_H
 
 #include "conf.h"
-#include "http.h"
+#include "fleet_hub/http/http.h"
 
 /* Once, before the others. */
 int auth_init(struct err *e);

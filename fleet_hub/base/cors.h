@@ -7,7 +7,7 @@
 #ifndef FLEET_HUB_CORS_H
 #define FLEET_HUB_CORS_H
 
-#include "http.h"
+#include "fleet_hub/http/http.h"
 
 /* Let the page that made the browser ask read the answer. False: its origin is not named. */
 bool cors_admit(const struct request *r, struct response *s);

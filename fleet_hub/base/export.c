@@ -2,7 +2,7 @@
 
 #include "common/cleanup.h"
 #include "common/utf8.h"
-#include "csv.h"
+#include "fleet_hub/http/csv.h"
 
 enum {
 	PIECE = 64 * 1024,              /* bytes that are sent at once */

@@ -11,7 +11,7 @@
 #define FLEET_HUB_EXPORT_H
 
 #include "db.h"
-#include "http.h"
+#include "fleet_hub/http/http.h"
 #include "params.h"
 
 enum {

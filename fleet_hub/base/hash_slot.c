@@ -6,8 +6,8 @@
 #include "common/cleanup.h"
 #include "common/embed.h"
 
-EMBED(sql_hash_slot_take, "fleet_hub/people/hash_slot_take.sql");
-EMBED(sql_hash_slot_give, "fleet_hub/people/hash_slot_give.sql");
+EMBED(sql_hash_slot_take, "fleet_hub/base/hash_slot_take.sql");
+EMBED(sql_hash_slot_give, "fleet_hub/base/hash_slot_give.sql");
 
 enum { TIMEOUT_MS = 5000, TRIES = 40, PAUSE_MS = 50 };
 

@@ -5,18 +5,18 @@
 #include "common/cleanup.h"
 #include "common/embed.h"
 #include "common/parse.h"
-#include "csv.h"
+#include "fleet_hub/http/csv.h"
 #include "export.h"
 #include "hash_slot.h"
 #include "parts.h"
 #include "refusal.h"
-#include "view.h"
+#include "fleet_hub/view/view.h"
 
-EMBED(sql_authorize, "fleet_hub/people/authorize.sql");
-EMBED(sql_admit_server, "fleet_hub/people/admit_server.sql");
-EMBED(sql_charge_refusal, "fleet_hub/people/charge_refusal.sql");
-EMBED(sql_open_alerts, "fleet_hub/alerts/open_alerts.sql");
-EMBED(sql_count_search, "fleet_hub/people/count_search.sql");
+EMBED(sql_authorize, "fleet_hub/base/authorize.sql");
+EMBED(sql_admit_server, "fleet_hub/base/admit_server.sql");
+EMBED(sql_charge_refusal, "fleet_hub/base/charge_refusal.sql");
+EMBED(sql_open_alerts, "fleet_hub/base/open_alerts.sql");
+EMBED(sql_count_search, "fleet_hub/base/count_search.sql");
 
 enum {
 	JSON_DEPTH_MAX = 8192,    /* a context is as deep as PostgreSQL takes it */

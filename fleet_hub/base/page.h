@@ -9,9 +9,9 @@
 #ifndef FLEET_HUB_PAGE_H
 #define FLEET_HUB_PAGE_H
 
-#include "body.h"
+#include "fleet_hub/http/body.h"
 #include "db.h"
-#include "http.h"
+#include "fleet_hub/http/http.h"
 #include "params.h"
 
 struct json_object;

@@ -6,7 +6,7 @@
 #include "common/parse.h"
 #include "common/utf8.h"
 #include "auth.h"
-#include "json_body.h"
+#include "fleet_hub/http/json_body.h"
 #include "times.h"
 
 enum { VALUE_SAID_MAX = 60 };           /* bytes of a value that a sentence quotes */

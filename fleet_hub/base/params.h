@@ -12,7 +12,7 @@
 #include "common/arena.h"
 #include "common/err.h"
 #include "db.h"
-#include "http.h"
+#include "fleet_hub/http/http.h"
 
 enum { PARAMS_LARGE = 2 };
 

@@ -8,7 +8,7 @@
 #include "auth.h"
 #include "refusal.h"
 
-EMBED(sql_sign_in_by_proxy, "fleet_hub/people/sign_in_by_proxy.sql");
+EMBED(sql_sign_in_by_proxy, "fleet_hub/base/sign_in_by_proxy.sql");
 
 enum { USER_MAX = 254, SECRET_MAX = 256, VARIABLE_MAX = 64, TIMEOUT_MS = 5000 };
 

@@ -12,7 +12,7 @@
 
 #include "conf.h"
 #include "db.h"
-#include "http.h"
+#include "fleet_hub/http/http.h"
 
 /* Fill r->who.proxy_user, proxy_secret or proxy_fault, if the request came from such a proxy at address
  * `peer`. True: the proxy names a user, and *ret is the token of the session. */

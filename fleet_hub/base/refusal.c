@@ -5,7 +5,7 @@
 #include "common/cleanup.h"
 #include "common/embed.h"
 #include "params.h"
-#include "view.h"
+#include "fleet_hub/view/view.h"
 
 EMBED(html_error, "fleet_hub/pages/error.html");
 

@@ -8,7 +8,7 @@
 #define FLEET_HUB_REFUSAL_H
 
 #include "db.h"
-#include "http.h"
+#include "fleet_hub/http/http.h"
 
 /* `help` is what to do about it, or NULL. */
 void refuse_with(const struct request *r, struct response *s, int status, const char *title,

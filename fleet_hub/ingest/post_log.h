@@ -8,7 +8,7 @@
 #ifndef FLEET_HUB_POST_LOG_H
 #define FLEET_HUB_POST_LOG_H
 
-#include "fleet_hub/base/http.h"
+#include "fleet_hub/http/http.h"
 
 void post_log(const struct request *r, const struct response *s);
 

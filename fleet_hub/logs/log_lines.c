@@ -5,7 +5,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/parse.h"
-#include "fleet_hub/base/links.h"
+#include "fleet_hub/view/links.h"
 #include "columns_view.h"
 #include "log_tree.h"
 #include "search.h"

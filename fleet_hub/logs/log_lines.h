@@ -5,7 +5,7 @@
 #ifndef FLEET_HUB_LOG_LINES_H
 #define FLEET_HUB_LOG_LINES_H
 
-#include "fleet_hub/base/http.h"
+#include "fleet_hub/http/http.h"
 
 struct json_object;
 

@@ -10,7 +10,7 @@
 #include <stdio.h>
 
 #include "fleet_hub/base/db.h"
-#include "fleet_hub/base/http.h"
+#include "fleet_hub/http/http.h"
 
 /* False if it can't be written. */
 bool openapi_print(FILE *to);

@@ -4,7 +4,7 @@
 #ifndef FLEET_HUB_OPENAPI_PAGE_H
 #define FLEET_HUB_OPENAPI_PAGE_H
 
-#include "fleet_hub/base/http.h"
+#include "fleet_hub/http/http.h"
 
 struct json_object;
 

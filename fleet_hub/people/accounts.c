@@ -9,7 +9,7 @@
 #include "fleet_hub/base/conf.h"
 #include "fleet_hub/people/password.h"
 #include "fleet_hub/base/refusal.h"
-#include "fleet_hub/base/view.h"
+#include "fleet_hub/view/view.h"
 
 EMBED(sql_password_salt, "fleet_hub/people/password_salt.sql");
 EMBED(sql_password_change, "fleet_hub/people/password_change.sql");

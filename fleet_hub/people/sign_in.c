@@ -7,10 +7,10 @@
 #include "fleet_hub/base/auth.h"
 #include "fleet_hub/base/conf.h"
 #include "fleet_hub/base/hash_slot.h"
-#include "fleet_hub/base/json_body.h"
+#include "fleet_hub/http/json_body.h"
 #include "fleet_hub/people/password.h"
 #include "fleet_hub/base/refusal.h"
-#include "fleet_hub/base/view.h"
+#include "fleet_hub/view/view.h"
 
 EMBED(sql_sign_in_salt, "fleet_hub/people/sign_in_salt.sql");
 EMBED(sql_sign_in_open, "fleet_hub/people/sign_in_open.sql");

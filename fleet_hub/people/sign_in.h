@@ -8,7 +8,7 @@
 #define FLEET_HUB_SIGN_IN_H
 
 #include "fleet_hub/base/db.h"
-#include "fleet_hub/base/http.h"
+#include "fleet_hub/http/http.h"
 
 /* For programs: the session's token as OAuth 2.0 gives one. */
 void sign_in_token(struct request *r, struct db *db, struct response *s);

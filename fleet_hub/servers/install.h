@@ -8,7 +8,7 @@
 #define FLEET_HUB_INSTALL_H
 
 #include "fleet_hub/base/db.h"
-#include "fleet_hub/base/http.h"
+#include "fleet_hub/http/http.h"
 
 void install_script(struct request *r, struct db *db, struct response *s);
 void install_package(struct request *r, struct db *db, struct response *s);

@@ -7,7 +7,7 @@
 #define FLEET_HUB_SERVICE_H
 
 #include "fleet_hub/base/db.h"
-#include "fleet_hub/base/http.h"
+#include "fleet_hub/http/http.h"
 
 void service_liveness(struct request *r, struct db *db, struct response *s);
 void service_readiness(struct request *r, struct db *db, struct response *s); /* 503 when one part is bad */

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "common/utf8.h"
-#include "fleet_hub/base/http.h"
+#include "fleet_hub/http/http.h"
 #include "fleet_hub/logs/search.h"
 
 static void must(bool ok, const char *what)

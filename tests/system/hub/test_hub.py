@@ -16,7 +16,7 @@ import pytest
 
 import seed_fleet
 from harness import TOP, wait_for
-from hub_server import ANONYMOUS, FLEET_HUB, Hub
+from hub_server import ANONYMOUS, FLEET_HUB, HUB_QUERIES, Hub
 
 PAGES = ["/", "/servers/fra-1", "/logs", "/help"]
 
@@ -844,8 +844,7 @@ def test_a_query_cannot_write(cluster, other_hub):
     database.close()
 
 
-@pytest.mark.parametrize("path", sorted((TOP / "fleet_hub").glob("[!a]*/*.sql")),   # not of admin/
-                         ids=lambda p: p.name)
+@pytest.mark.parametrize("path", HUB_QUERIES, ids=lambda p: p.name)
 def test_each_query_can_be_prepared(fleet, path):
     connection = fleet.connect("hub")
     try:

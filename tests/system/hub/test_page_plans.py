@@ -6,7 +6,7 @@ import psycopg2
 import pytest
 import seed_fleet
 
-from harness import TOP
+from hub_server import HUB_QUERIES
 
 FACTS = re.compile(r"(vps_metrics|health_checks|log_entries|gaps|rejects|metrics_5m|metrics_1h)"
                    r"(_\d{8}|_default)?$")
@@ -45,7 +45,7 @@ def plans(cluster):
         cursor.execute(setup)
 
     def run(page, parameters):
-        file, = (TOP / "fleet_hub").glob(f"[!a]*/{page}.sql")         # not of admin/
+        file, = (p for p in HUB_QUERIES if p.stem == page)
         sql = file.read_text()
         cursor.execute("DEALLOCATE ALL")
         cursor.execute(f"PREPARE page AS {sql}")

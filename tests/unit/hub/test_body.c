@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "fleet_hub/base/body.c"
+#include "fleet_hub/http/body.c"
 
 /* Delivers bytes in small pieces, like a pipe. */
 struct source {

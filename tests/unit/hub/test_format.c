@@ -6,8 +6,8 @@
 #include <cmocka.h>
 #include <json-c/json.h>
 
-#include "fleet_hub/base/format.c"
-#include "fleet_hub/base/csv.h"
+#include "fleet_hub/view/format.c"
+#include "fleet_hub/http/csv.h"
 
 static void check(const struct request *r, const char *name, const char *in, const char *expected)
 {

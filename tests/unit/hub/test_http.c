@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "fleet_hub/base/http.c"
+#include "fleet_hub/http/http.c"
 
 static int read_with(struct request *r, const char *uri, const char *query, struct err *e)
 {

@@ -5,9 +5,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "fleet_hub/admin/setup.c"
-#include "fleet_hub/admin/setup_database.c"
-#include "fleet_hub/admin/setup_hub.c"
+#include "fleet_hub/setup/setup.c"
+#include "fleet_hub/setup/setup_database.c"
+#include "fleet_hub/setup/setup_hub.c"
 
 /* ---- URLs ---------------------------------------------------------------------------------- */
 

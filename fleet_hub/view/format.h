@@ -33,7 +33,7 @@
 #ifndef FLEET_HUB_FORMAT_H
 #define FLEET_HUB_FORMAT_H
 
-#include "http.h"
+#include "fleet_hub/http/http.h"
 #include "common/template/template.h"
 
 /* The formatter of that name, or NULL. Its ctx is a const struct request. */

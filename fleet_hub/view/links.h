@@ -7,7 +7,7 @@
 #ifndef FLEET_HUB_LINKS_H
 #define FLEET_HUB_LINKS_H
 
-#include "http.h"
+#include "fleet_hub/http/http.h"
 #include "common/template/template.h"
 
 template_formatter link_url, link_with, link_set, link_and, link_not, link_drop, link_term, link_to_asset;

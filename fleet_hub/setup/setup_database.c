@@ -11,11 +11,11 @@
 #include "common/settings/server_name.h"
 #include "setup.h"
 
-EMBED(setup_database_sql, "fleet_hub/admin/setup_database.sql");
-EMBED(setup_look_sql, "fleet_hub/admin/setup_look.sql");
+EMBED(setup_database_sql, "fleet_hub/setup/setup_database.sql");
+EMBED(setup_look_sql, "fleet_hub/setup/setup_look.sql");
 EMBED(setup_schema_sql, "schema.sql");
-EMBED(setup_roles_sql, "fleet_hub/admin/setup_roles.sql");
-EMBED(setup_super_sql, "fleet_hub/admin/setup_super.sql");
+EMBED(setup_roles_sql, "fleet_hub/setup/setup_roles.sql");
+EMBED(setup_super_sql, "fleet_hub/setup/setup_super.sql");
 EMBED(setup_harden_sql, "templates/observ-harden.sql");
 
 #define POSTGRES "postgres" /* the user, and a database that each server has */

@@ -7,7 +7,7 @@
 #ifndef FLEET_HUB_VIEW_H
 #define FLEET_HUB_VIEW_H
 
-#include "http.h"
+#include "fleet_hub/http/http.h"
 
 struct json_object;
 

@@ -1,12 +1,9 @@
-#define FOLDER "fleet_hub/alerts/"
+#define FOLDER "fleet_hub/heartbeats/"
 #include "routes.h"
 
-#include "fleet_hub/alerts/beat.h"
+#include "fleet_hub/heartbeats/beat.h"
 #include "fleet_hub/servers/server_params.h"
 
-PAGE(silences);
-SQL(silence_save);
-SQL(silence_end);
 PAGE(heartbeats);
 HTML(heartbeat_made);
 SQL(heartbeat_save);
@@ -15,12 +12,6 @@ SQL(heartbeat_delete);
 enum { FORM_MAX = 65536 };
 
 /* ---- parameters: each table in the order of $1, $2 ... -------------------------------------------- */
-
-static const struct param list_params[] = {
-	{ "limit",      param_limit,     NULL },
-	{ "after",      param_text,      NULL },
-	{ NULL,         NULL,            NULL },
-};
 
 static const struct param heartbeats_params[] = {
 	{ "q",          param_text,      "" },
@@ -37,38 +28,6 @@ static const struct param heartbeat_params[] = {
 
 static const struct route rows[] = {
 	/* ---- pages ---- */
-	{ .path = "/silences",
-	  .name = "silences",
-	  .methods = HTTP_GET,
-	  .role = ROLE_VIEWER,
-	  .params = list_params,
-	  .sql = sql_silences,
-	  SHOW(silences),
-	  .next = "after" },
-	{ .path = "/silences",
-	  .name = "silences",
-	  .methods = HTTP_POST,
-	  .role = ROLE_OPERATOR,
-	  .body = { BODY_FORM, FORM_MAX },
-	  .params = params_one_body_version,
-	  .sql = sql_silence_save,
-	  .then = "/silences" },
-	{ .path = "/silences/*",
-	  .name = "silences",
-	  .methods = HTTP_POST,
-	  .role = ROLE_OPERATOR,
-	  .body = { BODY_FORM, FORM_MAX },
-	  .params = params_one_body_version,
-	  .sql = sql_silence_save,
-	  .then = "/silences" },
-	{ .path = "/silences/*/end",
-	  .name = "silences",
-	  .methods = HTTP_POST,
-	  .role = ROLE_OPERATOR,
-	  .body = { BODY_FORM, FORM_MAX },
-	  .params = params_one_version,
-	  .sql = sql_silence_end,
-	  .then = "/silences" },
 	{ .path = "/heartbeats",
 	  .name = "heartbeats",
 	  .methods = HTTP_GET,
@@ -112,47 +71,6 @@ static const struct route rows[] = {
 		   .gives = "Beat",
 		   .limit = "heartbeat",
 		   .more = { { 422, "Unprocessable" }, { 503, "Unavailable" } } } },
-	{ .path = "/api/v1/alerts/silences",
-	  .name = "silences",
-	  .methods = HTTP_GET,
-	  .role = ROLE_VIEWER,
-	  .api = true,
-	  .params = list_params,
-	  .sql = sql_silences,
-	  .next = "after",
-	  .doc = { .summary = "List the silences", .gives = "SilenceList" } },
-	{ .path = "/api/v1/alerts/silences",
-	  .name = "silences",
-	  .methods = HTTP_POST,
-	  .role = ROLE_OPERATOR,
-	  .api = true,
-	  .body = { BODY_JSON, FORM_MAX },
-	  .params = params_one_body_version,
-	  .sql = sql_silence_save,
-	  .has_version = true,
-	  .status = 201,
-	  .doc = { .summary = "Create a silence",
-		   .takes = "NewSilence", .gives = "OneSilence" } },
-	{ .path = "/api/v1/alerts/silences/*",
-	  .name = "silence",
-	  .methods = HTTP_PATCH,
-	  .role = ROLE_OPERATOR,
-	  .api = true,
-	  .body = { BODY_JSON, FORM_MAX },
-	  .params = params_one_body_version,
-	  .sql = sql_silence_save,
-	  .has_version = true,
-	  .doc = { .summary = "Change a silence",
-		   .takes = "SilenceChange", .gives = "OneSilence" } },
-	{ .path = "/api/v1/alerts/silences/*",
-	  .name = "silence",
-	  .methods = HTTP_DELETE,
-	  .role = ROLE_OPERATOR,
-	  .api = true,
-	  .params = params_one_version,
-	  .sql = sql_silence_end,
-	  .status = 204,
-	  .doc = { .summary = "End a silence" } },
 	{ .path = "/api/v1/alerts/heartbeats",
 	  .name = "heartbeats",
 	  .methods = HTTP_GET,
@@ -193,4 +111,4 @@ static const struct route rows[] = {
 	  .doc = { .summary = "Delete a heartbeat" } },
 };
 
-const struct route_table routes_silences = { rows, sizeof rows / sizeof rows[0] };
+const struct route_table routes_heartbeats = { rows, sizeof rows / sizeof rows[0] };

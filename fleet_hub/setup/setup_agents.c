@@ -10,7 +10,7 @@
 #include "common/embed.h"
 #include "setup.h"
 
-EMBED(setup_enroll_sql, "fleet_hub/admin/setup_enroll.sql");
+EMBED(setup_enroll_sql, "fleet_hub/setup/setup_enroll.sql");
 EMBED(setup_install_sh, "templates/install.sh");
 
 enum { ARGUMENTS_MAX = 8 + 2 * SETUP_APPS_MAX };

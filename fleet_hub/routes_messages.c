@@ -1,4 +1,4 @@
-#define FOLDER "fleet_hub/alerts/"
+#define FOLDER "fleet_hub/messages/"
 #include "routes.h"
 
 PAGE(channels);
@@ -14,6 +14,9 @@ SQL(inhibition_save);
 SQL(inhibition_delete);
 SQL(window_save);
 SQL(window_delete);
+PAGE(silences);
+SQL(silence_save);
+SQL(silence_end);
 
 enum { FORM_MAX = 65536 };
 
@@ -22,6 +25,12 @@ enum { FORM_MAX = 65536 };
 static const struct param channels_params[] = {
 	{ "",           param_hash,      NULL },
 	{ "kind",       param_text,      "" },
+	{ NULL,         NULL,            NULL },
+};
+
+static const struct param silences_params[] = {
+	{ "limit",      param_limit,     NULL },
+	{ "after",      param_text,      NULL },
 	{ NULL,         NULL,            NULL },
 };
 
@@ -146,6 +155,38 @@ static const struct route rows[] = {
 	  .params = params_one,
 	  .sql = sql_window_delete,
 	  .then = "/routing" },
+	{ .path = "/silences",
+	  .name = "silences",
+	  .methods = HTTP_GET,
+	  .role = ROLE_VIEWER,
+	  .params = silences_params,
+	  .sql = sql_silences,
+	  SHOW(silences),
+	  .next = "after" },
+	{ .path = "/silences",
+	  .name = "silences",
+	  .methods = HTTP_POST,
+	  .role = ROLE_OPERATOR,
+	  .body = { BODY_FORM, FORM_MAX },
+	  .params = params_one_body_version,
+	  .sql = sql_silence_save,
+	  .then = "/silences" },
+	{ .path = "/silences/*",
+	  .name = "silences",
+	  .methods = HTTP_POST,
+	  .role = ROLE_OPERATOR,
+	  .body = { BODY_FORM, FORM_MAX },
+	  .params = params_one_body_version,
+	  .sql = sql_silence_save,
+	  .then = "/silences" },
+	{ .path = "/silences/*/end",
+	  .name = "silences",
+	  .methods = HTTP_POST,
+	  .role = ROLE_OPERATOR,
+	  .body = { BODY_FORM, FORM_MAX },
+	  .params = params_one_version,
+	  .sql = sql_silence_end,
+	  .then = "/silences" },
 
 	/* ---- for programs ---- */
 	{ .path = "/api/v1/alerts/channels/*/test",
@@ -295,6 +336,47 @@ static const struct route rows[] = {
 	  .sql = sql_window_delete,
 	  .status = 204,
 	  .doc = { .summary = "Delete a quiet window" } },
+	{ .path = "/api/v1/alerts/silences",
+	  .name = "silences",
+	  .methods = HTTP_GET,
+	  .role = ROLE_VIEWER,
+	  .api = true,
+	  .params = silences_params,
+	  .sql = sql_silences,
+	  .next = "after",
+	  .doc = { .summary = "List the silences", .gives = "SilenceList" } },
+	{ .path = "/api/v1/alerts/silences",
+	  .name = "silences",
+	  .methods = HTTP_POST,
+	  .role = ROLE_OPERATOR,
+	  .api = true,
+	  .body = { BODY_JSON, FORM_MAX },
+	  .params = params_one_body_version,
+	  .sql = sql_silence_save,
+	  .has_version = true,
+	  .status = 201,
+	  .doc = { .summary = "Create a silence",
+		   .takes = "NewSilence", .gives = "OneSilence" } },
+	{ .path = "/api/v1/alerts/silences/*",
+	  .name = "silence",
+	  .methods = HTTP_PATCH,
+	  .role = ROLE_OPERATOR,
+	  .api = true,
+	  .body = { BODY_JSON, FORM_MAX },
+	  .params = params_one_body_version,
+	  .sql = sql_silence_save,
+	  .has_version = true,
+	  .doc = { .summary = "Change a silence",
+		   .takes = "SilenceChange", .gives = "OneSilence" } },
+	{ .path = "/api/v1/alerts/silences/*",
+	  .name = "silence",
+	  .methods = HTTP_DELETE,
+	  .role = ROLE_OPERATOR,
+	  .api = true,
+	  .params = params_one_version,
+	  .sql = sql_silence_end,
+	  .status = 204,
+	  .doc = { .summary = "End a silence" } },
 };
 
-const struct route_table routes_notify = { rows, sizeof rows / sizeof rows[0] };
+const struct route_table routes_messages = { rows, sizeof rows / sizeof rows[0] };

@@ -8,7 +8,7 @@
 #define FLEET_HUB_BEAT_H
 
 #include "fleet_hub/base/db.h"
-#include "fleet_hub/base/http.h"
+#include "fleet_hub/http/http.h"
 
 /* r->rest is TOKEN, TOKEN/start or TOKEN/failed; the parameter `note` is kept. */
 void beat_answer(struct request *r, struct db *db, struct response *s);

@@ -5,7 +5,7 @@
 #include "fleet_hub/base/auth.h"
 #include "fleet_hub/base/refusal.h"
 
-EMBED(sql_beat, "fleet_hub/alerts/beat.sql");
+EMBED(sql_beat, "fleet_hub/heartbeats/beat.sql");
 
 enum { ASK_MS = 5000, ANSWER_MAX = 4096 };
 
