@@ -5766,13 +5766,15 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN format('m."timestamp" >= $1 - %s AND m."timestamp" <= $1 AND m.received_at <= $1
 	AND NOT m.backfill', seconds(p_window_s));
 
--- What is in details->'mounts' (d). A member that is no number is none.
+-- What is in details->'mounts' (d). A member that is no number, or one that no file system has, is none: the
+-- nonsense of one server must not stop the rules of all.
 CREATE OR REPLACE FUNCTION mounts_of(p_details jsonb)
 RETURNS TABLE (mount text, percent float8, inode_percent float8, used_gb float8, total_gb float8)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 5 SET search_path = pg_catalog, pg_temp AS $$
-	SELECT u->>'mount', v[1], v[2], v[3], v[4]
+	SELECT left(u->>'mount', 300), v[1], v[2], v[3], v[4]
 	FROM jsonb_path_query(p_details, '$.mounts[*] ? (@.mount.type() == "string")') u,
-		LATERAL (SELECT array_agg(CASE jsonb_typeof(u->k) WHEN 'number' THEN (u->>k)::float8 END
+		LATERAL (SELECT array_agg(CASE WHEN u->k BETWEEN '0' AND '1e15'
+			THEN round((u->>k)::numeric, 6)::float8 END
 			ORDER BY n) FROM unnest('{percent,inode_percent,used_gb,total_gb}'::text[])
 				WITH ORDINALITY k(k, n)) v(v)
 $$;
@@ -8619,11 +8621,9 @@ GRANT EXECUTE ON FUNCTION take_notifications, notification_progress, notificatio
 -- jsonb_populate_record(). So a field that is added there and to its table can be written by form and by
 -- JSON.
 
--- type: text, name (one line), number, int, flag, time, clock, id, ids, labels, matchers, names, object.
--- needed:
--- a new row must have it. smallest and largest: of a number, or of the bytes of a text. empty: what it is if
--- a new row
--- does not say, and what null makes of it.
+-- type: text, name (one line), url, number, int, flag, time, clock, id, ids, labels, matchers, names, object.
+-- needed: a new row must have it. smallest and largest: of a number, or of the bytes of a text. empty: what it
+-- is if a new row does not say, and what null makes of it.
 CREATE OR REPLACE FUNCTION body_fields() RETURNS TABLE (object text, field text, type text, needed boolean,
 	smallest float8, largest float8, empty jsonb, allowed text[])
 LANGUAGE sql IMMUTABLE ROWS 80 SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -8646,7 +8646,7 @@ VALUES
 	('rule', 'lookback_s', 'int', false, 1, 2592000, '300', NULL),
 	('rule', 'labels', 'labels', false, NULL, NULL, '{}', NULL),
 	('rule', 'summary', 'text', false, 0, 2000, '""', NULL),
-	('rule', 'runbook', 'name', false, 0, 2000, '""', NULL),
+	('rule', 'runbook', 'url', false, 0, 2000, '""', NULL),
 	('rule', 'channel_id', 'id', false, NULL, NULL, NULL, NULL),
 	('rule', 'repeat_s', 'int', false, 60, 2592000, NULL, NULL),
 	('rule', 'is_active', 'flag', false, NULL, NULL, 'true', NULL),
@@ -8752,9 +8752,11 @@ BEGIN
 	CASE p_type
 	WHEN 'text' THEN RETURN to_jsonb(t);
 	WHEN 'name' THEN RETURN CASE WHEN t !~ '[[:cntrl:]]' THEN to_jsonb(t) END;
+	-- A link on pages and in messages: no javascript:, no data:.
+	WHEN 'url' THEN RETURN CASE WHEN t ~* '^https?://[^[:space:][:cntrl:]"<>]+$' THEN to_jsonb(t) END;
 	WHEN 'number', 'int' THEN
 		IF jsonb_typeof(p_value) = 'number' THEN
-			t := p_value #>> '{}';
+			t := trim_scale(p_value::numeric);
 		END IF;
 		RETURN CASE WHEN t ~ (CASE p_type WHEN 'int' THEN '^-?[0-9]{1,15}$'
 			ELSE '^-?[0-9]{1,16}([.][0-9]{1,16})?([eE][-+]?[0-9]{1,2})?$' END)
@@ -8815,15 +8817,16 @@ LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 			ELSE format('must be a %snumber from %s to %s', CASE p_type WHEN 'int'
 				THEN 'whole ' END,
 				p_least, p_most) END
-		WHEN p_type IN ('text', 'name') THEN CASE
+		WHEN p_type IN ('text', 'name') OR p_type = 'url' AND p_value IS NOT NULL THEN CASE
 			WHEN octet_length(p_value #>> '{}') BETWEEN p_least AND p_most THEN NULL
-			ELSE format('must be %s of %s to %s bytes', CASE p_type WHEN 'name' THEN 'one line'
-				ELSE 'a text' END, p_least, p_most) END
+			ELSE format('must be %s of %s to %s bytes', CASE p_type WHEN 'text' THEN 'a text'
+				ELSE 'one line' END, p_least, p_most) END
 		WHEN p_type = 'object' AND p_value IS NOT NULL THEN CASE
 			WHEN octet_length(p_value::text) <= p_most THEN NULL
 			ELSE format('must have %s bytes at most', p_most) END
 		WHEN p_value IS NOT NULL THEN NULL
 		ELSE 'must be ' || CASE p_type
+			WHEN 'url' THEN 'an address that begins with https:// or http://'
 			WHEN 'flag' THEN 'true or false'
 			WHEN 'time' THEN 'a time such as 2026-01-31T12:00:00Z'
 			WHEN 'clock' THEN 'a time of day such as 22:30'
@@ -8863,8 +8866,7 @@ END
 $$;
 
 -- A form has no objects: its fields "settings.url" and "settings.to" become the members of "settings". An
--- empty
--- one is left out.
+-- empty one is left out.
 CREATE OR REPLACE FUNCTION nested_body(p_body jsonb, p_name text) RETURNS jsonb
 LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT CASE WHEN count(*) = 0 THEN p_body ELSE (p_body - array_agg(key)) || jsonb_build_object(p_name,
@@ -9204,14 +9206,15 @@ BEGIN
 END
 $$;
 
--- The parameters of a kind that came as texts of a form, as what they are.
+-- The parameters of a kind that came as texts of a form, as what they are. 300.0 is the whole number 300.
 CREATE OR REPLACE FUNCTION typed_params(p_kind text, p_params jsonb) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT coalesce(jsonb_object_agg(key, CASE
+		WHEN jsonb_typeof(value) = 'number' THEN to_jsonb(trim_scale(value::numeric))
 		WHEN jsonb_typeof(value) <> 'string' THEN value
 		WHEN spec->>'type' IN ('integer', 'number')
 			AND value #>> '{}' ~ '^-?[0-9]{1,15}([.][0-9]{1,9})?$'
-			THEN to_jsonb((value #>> '{}')::numeric)
+			THEN to_jsonb(trim_scale((value #>> '{}')::numeric))
 		WHEN spec->>'type' = 'flag' AND value IN ('"true"', '"false"') THEN (value #>> '{}')::jsonb
 		WHEN spec->>'type' = 'list' THEN to_jsonb(regexp_split_to_array(btrim(value #>> '{}'),
 			'[\s,]+'))

@@ -231,13 +231,15 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN format('m."timestamp" >= $1 - %s AND m."timestamp" <= $1 AND m.received_at <= $1
 	AND NOT m.backfill', seconds(p_window_s));
 
--- What is in details->'mounts' (d). A member that is no number is none.
+-- What is in details->'mounts' (d). A member that is no number, or one that no file system has, is none: the
+-- nonsense of one server must not stop the rules of all.
 CREATE OR REPLACE FUNCTION mounts_of(p_details jsonb)
 RETURNS TABLE (mount text, percent float8, inode_percent float8, used_gb float8, total_gb float8)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 5 SET search_path = pg_catalog, pg_temp AS $$
-	SELECT u->>'mount', v[1], v[2], v[3], v[4]
+	SELECT left(u->>'mount', 300), v[1], v[2], v[3], v[4]
 	FROM jsonb_path_query(p_details, '$.mounts[*] ? (@.mount.type() == "string")') u,
-		LATERAL (SELECT array_agg(CASE jsonb_typeof(u->k) WHEN 'number' THEN (u->>k)::float8 END
+		LATERAL (SELECT array_agg(CASE WHEN u->k BETWEEN '0' AND '1e15'
+			THEN round((u->>k)::numeric, 6)::float8 END
 			ORDER BY n) FROM unnest('{percent,inode_percent,used_gb,total_gb}'::text[])
 				WITH ORDINALITY k(k, n)) v(v)
 $$;

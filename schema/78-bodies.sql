@@ -3,11 +3,9 @@
 -- jsonb_populate_record(). So a field that is added there and to its table can be written by form and by
 -- JSON.
 
--- type: text, name (one line), number, int, flag, time, clock, id, ids, labels, matchers, names, object.
--- needed:
--- a new row must have it. smallest and largest: of a number, or of the bytes of a text. empty: what it is if
--- a new row
--- does not say, and what null makes of it.
+-- type: text, name (one line), url, number, int, flag, time, clock, id, ids, labels, matchers, names, object.
+-- needed: a new row must have it. smallest and largest: of a number, or of the bytes of a text. empty: what it
+-- is if a new row does not say, and what null makes of it.
 CREATE OR REPLACE FUNCTION body_fields() RETURNS TABLE (object text, field text, type text, needed boolean,
 	smallest float8, largest float8, empty jsonb, allowed text[])
 LANGUAGE sql IMMUTABLE ROWS 80 SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -30,7 +28,7 @@ VALUES
 	('rule', 'lookback_s', 'int', false, 1, 2592000, '300', NULL),
 	('rule', 'labels', 'labels', false, NULL, NULL, '{}', NULL),
 	('rule', 'summary', 'text', false, 0, 2000, '""', NULL),
-	('rule', 'runbook', 'name', false, 0, 2000, '""', NULL),
+	('rule', 'runbook', 'url', false, 0, 2000, '""', NULL),
 	('rule', 'channel_id', 'id', false, NULL, NULL, NULL, NULL),
 	('rule', 'repeat_s', 'int', false, 60, 2592000, NULL, NULL),
 	('rule', 'is_active', 'flag', false, NULL, NULL, 'true', NULL),
@@ -136,9 +134,11 @@ BEGIN
 	CASE p_type
 	WHEN 'text' THEN RETURN to_jsonb(t);
 	WHEN 'name' THEN RETURN CASE WHEN t !~ '[[:cntrl:]]' THEN to_jsonb(t) END;
+	-- A link on pages and in messages: no javascript:, no data:.
+	WHEN 'url' THEN RETURN CASE WHEN t ~* '^https?://[^[:space:][:cntrl:]"<>]+$' THEN to_jsonb(t) END;
 	WHEN 'number', 'int' THEN
 		IF jsonb_typeof(p_value) = 'number' THEN
-			t := p_value #>> '{}';
+			t := trim_scale(p_value::numeric);
 		END IF;
 		RETURN CASE WHEN t ~ (CASE p_type WHEN 'int' THEN '^-?[0-9]{1,15}$'
 			ELSE '^-?[0-9]{1,16}([.][0-9]{1,16})?([eE][-+]?[0-9]{1,2})?$' END)
@@ -199,15 +199,16 @@ LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 			ELSE format('must be a %snumber from %s to %s', CASE p_type WHEN 'int'
 				THEN 'whole ' END,
 				p_least, p_most) END
-		WHEN p_type IN ('text', 'name') THEN CASE
+		WHEN p_type IN ('text', 'name') OR p_type = 'url' AND p_value IS NOT NULL THEN CASE
 			WHEN octet_length(p_value #>> '{}') BETWEEN p_least AND p_most THEN NULL
-			ELSE format('must be %s of %s to %s bytes', CASE p_type WHEN 'name' THEN 'one line'
-				ELSE 'a text' END, p_least, p_most) END
+			ELSE format('must be %s of %s to %s bytes', CASE p_type WHEN 'text' THEN 'a text'
+				ELSE 'one line' END, p_least, p_most) END
 		WHEN p_type = 'object' AND p_value IS NOT NULL THEN CASE
 			WHEN octet_length(p_value::text) <= p_most THEN NULL
 			ELSE format('must have %s bytes at most', p_most) END
 		WHEN p_value IS NOT NULL THEN NULL
 		ELSE 'must be ' || CASE p_type
+			WHEN 'url' THEN 'an address that begins with https:// or http://'
 			WHEN 'flag' THEN 'true or false'
 			WHEN 'time' THEN 'a time such as 2026-01-31T12:00:00Z'
 			WHEN 'clock' THEN 'a time of day such as 22:30'
@@ -247,8 +248,7 @@ END
 $$;
 
 -- A form has no objects: its fields "settings.url" and "settings.to" become the members of "settings". An
--- empty
--- one is left out.
+-- empty one is left out.
 CREATE OR REPLACE FUNCTION nested_body(p_body jsonb, p_name text) RETURNS jsonb
 LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT CASE WHEN count(*) = 0 THEN p_body ELSE (p_body - array_agg(key)) || jsonb_build_object(p_name,

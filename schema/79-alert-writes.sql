@@ -51,14 +51,15 @@ BEGIN
 END
 $$;
 
--- The parameters of a kind that came as texts of a form, as what they are.
+-- The parameters of a kind that came as texts of a form, as what they are. 300.0 is the whole number 300.
 CREATE OR REPLACE FUNCTION typed_params(p_kind text, p_params jsonb) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT coalesce(jsonb_object_agg(key, CASE
+		WHEN jsonb_typeof(value) = 'number' THEN to_jsonb(trim_scale(value::numeric))
 		WHEN jsonb_typeof(value) <> 'string' THEN value
 		WHEN spec->>'type' IN ('integer', 'number')
 			AND value #>> '{}' ~ '^-?[0-9]{1,15}([.][0-9]{1,9})?$'
-			THEN to_jsonb((value #>> '{}')::numeric)
+			THEN to_jsonb(trim_scale((value #>> '{}')::numeric))
 		WHEN spec->>'type' = 'flag' AND value IN ('"true"', '"false"') THEN (value #>> '{}')::jsonb
 		WHEN spec->>'type' = 'list' THEN to_jsonb(regexp_split_to_array(btrim(value #>> '{}'),
 			'[\s,]+'))

@@ -98,12 +98,25 @@ def test_a_rule_has_its_whole_life_in_the_api(ask):
     ({"channel": "nobody"}, "channel"), ({"nonsense": 1}, "nonsense"),
     ({"is_active": "perhaps"}, "is_active"),
     ({"metric_name": "no_such_metric"}, "metric"), ({"kind": "no such kind"}, "kind"),
+    ({"runbook": "javascript:alert(1)"}, "runbook"), ({"runbook": "data:text/html,x"}, "runbook"),
+    ({"runbook": "//evil.example"}, "runbook"), ({"runbook": "https://a b"}, "runbook"),
     ({"params": "[]"}, "params"), ({"repeat_interval_sec": 1}, "repeat_s"), ({"interval_s": 0}, "interval_s"),
 ])
 def test_a_rule_that_does_not_fit_names_its_field(ask, body, field):
     body = {**RULE, "name": "Unfit", **body} if body else {}
     status, answer, _ = ask("operator", "POST", f"{API}/rules", body)
     assert status == 422 and field in [e["field"] for e in answer["errors"]], answer
+
+
+@pytest.mark.parametrize("kind, params", [("check", {"of": 5.0, "recover": 2.0}),
+                                          ("log_count", {"window_s": 600.0}), ("loss", {"window_s": 600.0})])
+def test_a_whole_number_may_have_a_decimal_point(ask, fleet, kind, params):
+    status, rule, _ = ask("operator", "POST", f"{API}/rules", {
+        "name": f"Whole {kind}", "kind": kind, "params": params, "warning": 1, "for_s": 120.0,
+        "runbook": "https://wiki.example/runbook"})
+    assert status == 201 and rule["for_s"] == 120 and rule["params"] == params, rule
+    assert fleet.query("SELECT count(*) FROM alert_rules r, rule_values(r, now()) WHERE rule_id = %s",
+                       rule["rule_id"])[0][0] > 0
 
 
 def test_rules_are_written_by_the_form(visit, fleet):
