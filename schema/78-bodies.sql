@@ -4,8 +4,8 @@
 -- JSON.
 
 -- type: text, name (one line), url, number, int, flag, time, clock, id, ids, labels, matchers, names, object.
--- needed: a new row must have it. smallest and largest: of a number, or of the bytes of a text. empty: what it
--- is if a new row does not say, and what null makes of it.
+-- needed: a new row must have it. smallest and largest: of a number, or of the bytes of a text. empty: what
+-- it is if a new row does not say, and what null makes of it.
 CREATE OR REPLACE FUNCTION body_fields() RETURNS TABLE (object text, field text, type text, needed boolean,
 	smallest float8, largest float8, empty jsonb, allowed text[])
 LANGUAGE sql IMMUTABLE ROWS 80 SET search_path = observ, pg_catalog, pg_temp AS $$

@@ -70,6 +70,10 @@ static int of_json(struct text body, struct json_object **ret, struct err *e)
 	enum json_tokener_error error = tok ? json_tokener_get_error(tok) : json_tokener_error_size;
 	size_t at = tok ? json_tokener_get_parse_end(tok) : 0;
 
+	if (error == json_tokener_continue) { /* a number might go on: only a NUL ends it */
+		o = json_tokener_parse_ex(tok, "", 1);
+		error = json_tokener_get_error(tok);
+	}
 	if (tok)
 		json_tokener_free(tok);
 	while (at < body.len && strchr(" \t\r\n", body.s[at]))
@@ -80,7 +84,8 @@ static int of_json(struct text body, struct json_object **ret, struct err *e)
 	}
 	json_object_put(o);
 	return err_set(e, 400, "The body is no JSON, from byte %zu on: %s.", at,
-		       error == json_tokener_continue ? "it ends too early" : json_tokener_error_desc(error));
+		       error == json_tokener_error_parse_eof ? "it ends too early"
+							     : json_tokener_error_desc(error));
 }
 
 int json_body_read(const struct request *r, struct json_object **ret, struct err *e)

@@ -109,7 +109,8 @@ SELECT is(pg_temp.val(pg_temp.rule('threshold', 'mount_percent'), 1201), 'c//=no
 SELECT is(pg_temp.val(pg_temp.rule('threshold', 'mount_free_gb')), 'c//=4 c//home=no data', 'free space');
 SELECT is((SELECT array_agg(m.percent) FROM mounts_of(jsonb_build_object('mounts', (SELECT jsonb_agg(
 	jsonb_build_object('mount', '/', 'percent', v))
-	FROM jsonb_array_elements('[1e400, -1e400, 1e16, -1, "7", [7], {"a": 7}, true, 1e-400, 50, 1e15]') v))) m),
+	FROM jsonb_array_elements('[1e400, -1e400, 1e16, -1, "7", [7], {"a": 7}, true, 1e-400, 50,
+		1e15]') v))) m),
 	'{NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,50,1e15}', 'nonsense of one server is no value');
 SELECT is((SELECT length(mount) FROM mounts_of(jsonb_build_object('mounts', jsonb_build_array(
 	jsonb_build_object('mount', repeat('/', 100000)))))), 300, 'a path is cut before it becomes a label');

@@ -108,6 +108,18 @@ def test_a_rule_that_does_not_fit_names_its_field(ask, body, field):
     assert status == 422 and field in [e["field"] for e in answer["errors"]], answer
 
 
+@pytest.mark.parametrize("body, status, said", [
+    (b"5", 422, "must be a JSON object"), (b"null", 422, "must be a JSON object"),
+    (b"[1]", 422, "must be a JSON object"), (b'"name"', 422, "must be a JSON object"),
+    (b'{"name": 5', 400, "it ends too early"), (b'{"a":' * 100, 400, "nesting too deep"),
+    (b'{"name": "x"} {}', 400, "is no JSON"),
+])
+def test_a_body_that_is_no_object_is_told_so(hub, tokens, body, status, said):
+    answer = hub.get(f"{API}/rules", "POST", {"Authorization": f"Bearer {tokens['operator']}",
+                                              "Content-Type": "application/json"}, body)
+    assert answer.status == status and said in answer.json["detail"], answer.text
+
+
 @pytest.mark.parametrize("kind, params", [("check", {"of": 5.0, "recover": 2.0}),
                                           ("log_count", {"window_s": 600.0}), ("loss", {"window_s": 600.0})])
 def test_a_whole_number_may_have_a_decimal_point(ask, fleet, kind, params):
