@@ -73,9 +73,10 @@ FROM (SELECT a.*, m, h, %(start)s::timestamptz + m * interval '1 min' - h %% 58 
         LATERAL (SELECT abs(hashtext(vps_name)) %% 1000) h (h)) x
 """
 ROLLUPS = """
-INSERT INTO {table} (vps_name, app_name, timestamp, samples, disk_percent_avg)
-SELECT vps_name, app_name, date_trunc('hour', %(now)s::timestamptz) - n * interval '{step}', 60,
-    20 + abs(hashtext(vps_name)) %% 60 FROM agents, generate_series(0, {buckets}) n
+INSERT INTO {table} (vps_name, app_name, timestamp, samples, disk_percent_avg, mounts)
+SELECT vps_name, app_name, date_trunc('hour', %(now)s::timestamptz) - n * interval '{step}', 60, p,
+    CASE WHEN n %% {told} = 0 THEN jsonb_build_object('/', p, '/var', p) END
+FROM agents, generate_series(0, {buckets}) n, LATERAL (SELECT 20 + abs(hashtext(vps_name)) %% 60) x(p)
 """
 CHECKS = """
 INSERT INTO health_checks (timestamp, received_at, vps_name, app_name, url, status_code, response_time_ms,
@@ -123,8 +124,8 @@ class Fleet:
         self.run(AGENTS)
         self.run(SAMPLES, minute=0, minutes=MINUTES, hot=False)
         self.run(CHECKS, minute=0, minutes=MINUTES)
-        for table, step, buckets in (("metrics_5m", "5 min", 12), ("metrics_1h", "1 hour", 6)):
-            self.run(ROLLUPS.format(table=table, step=step, buckets=buckets))
+        for table, step, buckets, told in (("metrics_5m", "5 min", 12, 3), ("metrics_1h", "1 hour", 6, 1)):
+            self.run(ROLLUPS.format(table=table, step=step, buckets=buckets, told=told))
         for sql in (LATEST, LINES, RULES, "VACUUM ANALYZE"):
             self.run(sql)
         self.evaluate()

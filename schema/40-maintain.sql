@@ -25,6 +25,9 @@ SELECT want_column(t, c || '_' || f, 'double precision')
 	FROM unnest(ARRAY['metrics_5m', 'metrics_1h']) t, unnest(rollup_columns()) WITH ORDINALITY m(c, n),
 		unnest(ARRAY['avg', 'min', 'max']) f ORDER BY t, n, f \g /dev/null
 
+-- The file systems, by mount point: the average percentage of the bucket. NULL: none was told of.
+SELECT want_column(t, 'mounts', 'jsonb') FROM unnest(ARRAY['metrics_5m', 'metrics_1h']) t \g /dev/null
+
 -- How long rows are kept. The most exact policy decides: application and level, then application, then level,
 -- then the one with neither. keep is NULL: for ever. Days end in UTC.
 CREATE TABLE IF NOT EXISTS retention_policy (
@@ -158,6 +161,28 @@ BEGIN
 END
 $$;
 
+-- What is in details->'mounts'. A member that is no number, or one that no file system has, is none: the
+-- nonsense of one server must not stop the rules of all. What nobody can write to does not fill, so read-only
+-- file systems are left out.
+CREATE OR REPLACE FUNCTION mounts_of(p_details jsonb)
+RETURNS TABLE (mount text, percent float8, inode_percent float8, used_gb float8, total_gb float8)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 5 SET search_path = pg_catalog, pg_temp AS $$
+	SELECT left(u->>'mount', 300), v[1], v[2], v[3], v[4]
+	FROM jsonb_path_query(p_details, '$.mounts[*] ? (@.mount.type() == "string"
+		&& !(@.read_only == true))') u,
+		LATERAL (SELECT array_agg(CASE WHEN u->k BETWEEN '0' AND '1e15'
+			THEN round((u->>k)::numeric, 6)::float8 END
+			ORDER BY n) FROM unnest('{percent,inode_percent,used_gb,total_gb}'::text[])
+				WITH ORDINALITY k(k, n)) v(v)
+$$;
+
+-- The average percentage of each file system in the details of several samples.
+CREATE OR REPLACE FUNCTION mounts_average(p_details jsonb[]) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT jsonb_object_agg(mount, round(percent::numeric, 2)) FROM (SELECT mount, avg(percent) AS percent
+		FROM unnest(p_details) d, mounts_of(d) WHERE percent IS NOT NULL GROUP BY 1) m
+$$;
+
 -- Computes each bucket anew that got a row since the last run. received_at decides, so rows that an outage
 -- held back are not missed. Each run covers the last hour again, for transactions that were still open then.
 CREATE OR REPLACE FUNCTION maintain_rollup(p_rollup text, p_width interval, p_deadline timestamptz)
@@ -170,15 +195,16 @@ DECLARE
 	v_count bigint;
 	buckets bigint := 0;
 BEGIN
-	SELECT format('INSERT INTO %I (vps_name, app_name, "timestamp", samples, %s) '
+	SELECT format('INSERT INTO %I (vps_name, app_name, "timestamp", samples, mounts, %s) '
 		'SELECT b.vps_name, b.app_name, b.start, a.* FROM (SELECT DISTINCT vps_name, app_name, '
 			'date_bin($1, "timestamp", ''2000-01-01Z'') AS start FROM vps_metrics '
 			'WHERE received_at >= $2 AND received_at < $3 AND "timestamp" >= $4) b, '
-		'LATERAL (SELECT count(*), %s FROM vps_metrics m '
+		'LATERAL (SELECT count(*), mounts_average(array_agg(m.details) '
+			'FILTER (WHERE m.details IS NOT NULL)), %s FROM vps_metrics m '
 			'WHERE m.vps_name = b.vps_name AND m.app_name = b.app_name '
 			'AND m."timestamp" >= b.start AND m."timestamp" < b.start + $1) a '
 		'ON CONFLICT (vps_name, app_name, "timestamp") '
-			'DO UPDATE SET samples = excluded.samples, %s',
+			'DO UPDATE SET samples = excluded.samples, mounts = excluded.mounts, %s',
 		p_rollup, string_agg(format('%I', c || '_' || f), ', ' ORDER BY n, f),
 		string_agg(format('%s(m.%I)', f, c), ', ' ORDER BY n, f),
 		string_agg(format('%1$I = excluded.%1$I', c || '_' || f), ', ' ORDER BY n, f))

@@ -174,6 +174,9 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_te
 	SELECT c, r, r, format('m.%I', c || '_avg'),
 		CASE WHEN c LIKE 'app\_%' THEN '{server,app}' ELSE '{server}' END::text[]
 	FROM unnest(rollup_columns()) c, unnest('{5m,1h}'::text[]) r
+	UNION ALL
+	SELECT 'mount_percent', r, 'mounts_' || r, 'd.percent', '{server,mount}'
+	FROM unnest('{5m,1h}'::text[]) r
 $$;
 
 CREATE OR REPLACE FUNCTION metric_source(p_metric text, p_rows text)
@@ -231,19 +234,6 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN format('m."timestamp" >= $1 - %s AND m."timestamp" <= $1 AND m.received_at <= $1
 	AND NOT m.backfill', seconds(p_window_s));
 
--- What is in details->'mounts' (d). A member that is no number, or one that no file system has, is none: the
--- nonsense of one server must not stop the rules of all.
-CREATE OR REPLACE FUNCTION mounts_of(p_details jsonb)
-RETURNS TABLE (mount text, percent float8, inode_percent float8, used_gb float8, total_gb float8)
-LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 5 SET search_path = pg_catalog, pg_temp AS $$
-	SELECT left(u->>'mount', 300), v[1], v[2], v[3], v[4]
-	FROM jsonb_path_query(p_details, '$.mounts[*] ? (@.mount.type() == "string")') u,
-		LATERAL (SELECT array_agg(CASE WHEN u->k BETWEEN '0' AND '1e15'
-			THEN round((u->>k)::numeric, 6)::float8 END
-			ORDER BY n) FROM unnest('{percent,inode_percent,used_gb,total_gb}'::text[])
-				WITH ORDINALITY k(k, n)) v(v)
-$$;
-
 -- ---- the values of metrics ---------------------------------------------------------------------------
 -- A pass reads the rows of one window once, for all rules that need this window. There are three:
 --   newest   last, absent: the newest row of each agent that is not older than the look-back time
@@ -259,7 +249,7 @@ $$;
 -- Only the newest row tells which file systems a server has. In a window they are those that have values.
 CREATE OR REPLACE FUNCTION subject_by_value(p_pass text, p_source text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-	SELECT p_source = 'mounts' AND p_pass <> 'newest'
+	SELECT p_source IN ('mounts', 'mounts_5m', 'mounts_1h') AND p_pass <> 'newest'
 $$;
 
 -- SQL for a value of a row of a pass, of the expression at a place. p_last_s: only the end of the window
@@ -287,18 +277,20 @@ CREATE OR REPLACE FUNCTION window_rows(p_source text, p_window_s float8, p_exprs
 RETURNS text LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT format('SELECT m.vps_name, m.app_name, %s AS more,
 		%s AS t, %s FROM %s WHERE %s%s OFFSET 0',     -- else t is computed for each value
-		CASE p_source WHEN 'mounts' THEN 'd.mount' ELSE 'NULL::text' END,
-		format(CASE p_source WHEN '5m' THEN 'least(%1$s + 150, %1$s / 2)'
+		CASE WHEN by_mount THEN 'd.mount' ELSE 'NULL::text' END,
+		format(CASE rollup WHEN '5m' THEN 'least(%1$s + 150, %1$s / 2)'
 			WHEN '1h' THEN 'least(%1$s + 1800, %1$s / 2)' ELSE '%1$s' END,
 			'extract(epoch FROM m."timestamp" - $1)::float8'),
 		(SELECT string_agg(format('(%s)::float8 AS x%s', e, n), ', ' ORDER BY n)
 			FROM unnest(p_exprs) WITH ORDINALITY u(e, n)),
-		CASE p_source WHEN 'mounts' THEN 'vps_metrics m CROSS JOIN LATERAL mounts_of(m.details) d'
-			WHEN '5m' THEN 'metrics_5m m' WHEN '1h' THEN 'metrics_1h m' ELSE 'vps_metrics m' END,
-		CASE WHEN p_source IN ('5m', '1h')
-			THEN format('m."timestamp" >= $1 - %s AND m."timestamp" <= $1', seconds(p_window_s))
-			ELSE counting_samples(p_window_s) END,
+		coalesce('metrics_' || rollup, 'vps_metrics') || ' m' || CASE WHEN NOT by_mount THEN ''
+			WHEN rollup IS NULL THEN ' CROSS JOIN LATERAL mounts_of(m.details) d'
+			ELSE ' CROSS JOIN LATERAL jsonb_each(m.mounts) d(mount, percent)' END,
+		CASE WHEN rollup IS NULL THEN counting_samples(p_window_s)
+			ELSE format('m."timestamp" >= $1 - %s AND m."timestamp" <= $1', seconds(p_window_s))
+			END,
 		CASE p_source WHEN 'mounts' THEN ' AND m.details IS NOT NULL' ELSE '' END || p_where)
+	FROM (SELECT p_source LIKE 'mounts%' AS by_mount, substring(p_source FROM '(5m|1h)$') AS rollup) x
 $$;
 
 -- The newest row of each agent that is judged. An agent without one in time has a row without values.
@@ -378,7 +370,7 @@ BEGIN
 	v_query := format('SELECT vps_name, %s AS app_name, more, %s FROM (%s) r GROUP BY 1, 2, 3', v_app,
 		(SELECT string_agg(format('%s AS v%s', v, n), ', ' ORDER BY n)
 			FROM unnest(p_values) WITH ORDINALITY u(v, n)), v_rows);
-	IF p_pass = 'newest' OR p_source = 'mounts' THEN
+	IF p_pass = 'newest' OR subject_by_value(p_pass, p_source) THEN
 		RETURN v_query;
 	END IF;
 	RETURN format('SELECT s.vps_name, s.app_name, NULL::text AS more, %s
@@ -458,7 +450,7 @@ BEGIN
 			SELECT FROM alert_metrics() m WHERE m.metric = p_metric AND m.source = 'agents'),
 			'params.agg', 'must be last: what an agent says of itself has no history')
 		|| field_error(k.has_metric AND p_params->>'rows' IN ('5m', '1h')
-			AND NOT (p_metric = ANY (rollup_columns())
+			AND NOT (EXISTS (SELECT FROM metric_source(p_metric, p_params->>'rows'))
 				AND coalesce(p_params->>'agg', 'last') IN ('avg', 'min', 'max', 'deriv',
 					'predict')),
 			'params.rows',

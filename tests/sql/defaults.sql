@@ -64,16 +64,19 @@ INSERT INTO vps_metrics ("timestamp", received_at, vps_name, app_name, cpu_perce
 	SELECT pg_temp.at(-60 * n), pg_temp.at(-60 * n), v, 'shop', x * 0.96, x * 0.3, x * 0.2, x * 0.99, x *
 		0.9, x / 10, 4,
 		CASE WHEN v = 'ill' AND n < 5 THEN 600 - 60 * n ELSE 1e6 - 60 * n END,
-		jsonb_build_object('mounts', jsonb_build_array(jsonb_build_object('mount', '/', 'percent', x
-			* 0.99,
-			'inode_percent', x * 0.95)))
+		jsonb_build_object('mounts', jsonb_build_array(jsonb_build_object('mount', '/srv', 'percent',
+			x * 0.99, 'inode_percent', x * 0.95), jsonb_build_object('mount', '/', 'percent', 50,
+			'inode_percent', 50, 'read_only', false), jsonb_build_object('mount', '/usr',
+			'percent', 100, 'inode_percent', 100, 'read_only', true)))
 	FROM (VALUES ('ill', 100.0::float8), ('well', 10)) v(v, x), generate_series(0, 15) n;
-INSERT INTO metrics_1h (vps_name, app_name, "timestamp", samples, disk_percent_avg) SELECT v, 'shop',
-	pg_temp.at(-3600 * n), 60, x - n * x / 20 FROM (VALUES ('ill', 90), ('well', 10)) v(v, x),
-		generate_series(0, 6) n;
-INSERT INTO metrics_5m (vps_name, app_name, "timestamp", samples, disk_percent_avg) SELECT v, 'shop',
-	pg_temp.at(-300 * n), 5, x - n * x / 100 FROM (VALUES ('ill', 90), ('well', 10)) v(v, x),
-		generate_series(0, 12) n;
+-- The root file system stays as it is, another one fills on one of the servers.
+INSERT INTO metrics_1h (vps_name, app_name, "timestamp", samples, mounts) SELECT v, 'shop',
+	pg_temp.at(-3600 * n), 60, jsonb_build_object('/', 50, '/srv', x - n * x / 20)
+	FROM (VALUES ('ill', 90), ('well', 10)) v(v, x), generate_series(0, 6) n;
+INSERT INTO metrics_5m (vps_name, app_name, "timestamp", samples, mounts) SELECT v, 'shop',
+	pg_temp.at(-300 * n), 5, CASE WHEN n % 3 = 0
+		THEN jsonb_build_object('/', 50, '/srv', x - n * x / 100) END
+	FROM (VALUES ('ill', 90), ('well', 10)) v(v, x), generate_series(0, 12) n;
 INSERT INTO health_checks ("timestamp", received_at, vps_name, app_name, url, success, response_time_ms,
 	interval_s,
 		cert_expires_at, cert_starts_at)
@@ -116,6 +119,11 @@ SELECT is((SELECT string_agg(concat(builtin, subject), ' ' ORDER BY builtin) FRO
 	WHERE subject->>'server' IS DISTINCT FROM 'ill'),
 	'agent{"app": "shop", "server": "gone"} heartbeat{"heartbeat": "job"} maintain{"job": "maintain"}',
 	'and nothing where there is none');
+SELECT is((SELECT string_agg(builtin || subject, ' ' ORDER BY builtin) FROM hits
+	WHERE builtin IN ('disk', 'disk_24h', 'disk_4h', 'inodes')),
+	'disk{"mount": "/srv", "server": "ill"} disk_24h{"mount": "/srv", "server": "ill"} '
+	'disk_4h{"mount": "/srv", "server": "ill"} inodes{"mount": "/srv", "server": "ill"}',
+	'the file system that fills, whichever it is, and none that is read-only');
 SELECT is_empty($$SELECT r.builtin, v.subject, v.value FROM alert_rules r, rule_values(r, pg_temp.at(0)) v
 	WHERE CASE left(r.op, 2) WHEN '>=' THEN v.value >= least(r.warning, r.critical)
 		WHEN '<' THEN v.value < greatest(r.warning, r.critical) ELSE v.value > least(r.warning,

@@ -171,6 +171,21 @@ SELECT results_eq('m60', $$VALUES ('0:00'::interval, 5, 45::float8, 10::float8, 
 	('1:00', 1, 7, 7, 7, 7)$$, 'and in the hour');
 SELECT is((SELECT cpu_percent_max FROM metrics_1h, b WHERE "timestamp" = t - interval '20 days'), 5::float8,
 	'also for a time 20 days ago');
+UPDATE vps_metrics SET details = d FROM b, (VALUES
+	('0:00'::interval, '{"mounts": [{"mount": "/", "percent": 10}, {"mount": "/srv", "percent": 40.3},
+		{"mount": "/usr", "percent": 100, "read_only": true},
+		{"mount": "/home", "percent": null}]}'::jsonb),
+	('0:59', '{"mounts": [{"mount": "/", "percent": 15, "read_only": false}]}')) v(o, d)
+	WHERE app_name = 'a' AND "timestamp" = b.t + o;
+UPDATE rollup_state SET received_until = (SELECT t FROM b);
+SELECT maintain() \g /dev/null
+SELECT results_eq('SELECT "timestamp" - b.t, mounts FROM metrics_5m, b WHERE app_name = ''a''
+	AND "timestamp" >= b.t ORDER BY 1', $$VALUES ('0:00'::interval, '{"/": 10, "/srv": 40.3}'::jsonb),
+	('0:05', NULL), ('0:55', '{"/": 15}'), ('1:00', NULL)$$,
+	'file systems that can fill, where one is told of');
+SELECT results_eq('SELECT "timestamp" - b.t, mounts FROM metrics_1h, b WHERE app_name = ''a''
+	AND "timestamp" >= b.t ORDER BY 1', $$VALUES ('0:00'::interval, '{"/": 12.5, "/srv": 40.3}'::jsonb),
+	('1:00', NULL)$$, 'and their averages');
 UPDATE vps_metrics SET cpu_percent = 1e15 WHERE app_name = 'z';
 INSERT INTO vps_metrics ("timestamp", vps_name, app_name, cpu_percent) SELECT t + i * interval '1 s', 'v',
 	'z', 1e15 * (-1) ^ i FROM b, generate_series(1, 250) i;

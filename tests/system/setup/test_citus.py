@@ -445,8 +445,8 @@ KINDS += [("threshold", metric, {"agg": agg, "window_s": 1800})
           for metric in ("cpu_percent", "mount_percent", "app_memory_mb", "load_per_core", "uptime_s")
           for agg in ("last", "avg", "min", "max", "rate", "irate", "increase", "deriv", "changes", "resets",
                       "predict")]
-KINDS += [("threshold", "cpu_percent", {"agg": "avg", "rows": rows, "window_s": 7200})
-          for rows in ("5m", "1h")]
+KINDS += [("threshold", metric, {"agg": "avg", "rows": rows, "window_s": 7200})
+          for metric in ("cpu_percent", "mount_percent") for rows in ("5m", "1h")]
 KINDS += [("threshold", "agent_skew_s", {"agg": "last"})]
 MATCHES = [[], [{"label": "server", "op": "=", "value": "fra-1"}],
            [{"label": "app", "op": "=~", "value": ".*s.*"},
