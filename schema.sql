@@ -7144,23 +7144,25 @@ CREATE TABLE IF NOT EXISTS default_rules (
 );
 GRANT SELECT ON default_rules TO observ_hub, observ_watch;
 
+-- A window holds any number of samples, so a rule with a window waits as well (for_s): the first samples of a
+-- new server raise no alert. On a server with a history, window and wait together are the time that it takes.
 CREATE OR REPLACE FUNCTION wanted_defaults() RETURNS TABLE (builtin text, rule jsonb)
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT key, value FROM jsonb_each('{
 	"cpu": {"name": "CPU busy", "kind": "threshold", "metric": "cpu_percent",
-		"params": {"agg": "avg", "window_s": 600}, "warning": 85, "warning_clear": 75, "critical": 95,
-		"critical_clear": 85, "summary": "All cores were busy for 10 minutes."},
+		"params": {"agg": "avg", "window_s": 300}, "warning": 85, "warning_clear": 75, "critical": 95,
+		"critical_clear": 85, "for_s": 300, "summary": "All cores are busy for minutes."},
 	"iowait": {"name": "CPU waits for disks", "kind": "threshold", "metric": "cpu_iowait_percent",
-		"params": {"agg": "avg", "window_s": 600}, "warning": 20, "warning_clear": 10,
-		"summary": "The CPU waited for disks for 10 minutes."},
+		"params": {"agg": "avg", "window_s": 300}, "warning": 20, "warning_clear": 10, "for_s": 300,
+		"summary": "The CPU waits for disks for minutes."},
 	"steal": {"name": "CPU taken by the hypervisor", "kind": "threshold", "metric": "cpu_steal_percent",
-		"params": {"agg": "avg", "window_s": 600}, "warning": 10, "warning_clear": 5,
-		"summary": "The hypervisor gave the CPU to other machines for 10 minutes."},
+		"params": {"agg": "avg", "window_s": 300}, "warning": 10, "warning_clear": 5, "for_s": 300,
+		"summary": "The hypervisor gives the CPU to other machines for minutes."},
 	"memory": {"name": "Memory full", "kind": "threshold", "metric": "memory_percent",
-		"params": {"agg": "avg", "window_s": 300}, "warning": 90, "warning_clear": 80, "critical": 98,
-		"critical_clear": 90, "summary": "New programs get little memory."},
+		"params": {"agg": "avg", "window_s": 180}, "warning": 90, "warning_clear": 80, "critical": 98,
+		"critical_clear": 90, "for_s": 120, "summary": "New programs get little memory."},
 	"swap": {"name": "Swap full", "kind": "threshold", "metric": "swap_percent",
-		"params": {"agg": "avg", "window_s": 600}, "warning": 80, "warning_clear": 60,
+		"params": {"agg": "avg", "window_s": 300}, "warning": 80, "warning_clear": 60, "for_s": 300,
 		"summary": "Most of the swap is used."},
 	"disk": {"name": "Disk full", "kind": "threshold", "metric": "mount_percent", "warning": 90,
 		"warning_clear": 80, "critical": 98, "critical_clear": 90,
@@ -7177,7 +7179,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 		"warning": 90,
 		"warning_clear": 80, "summary": "A file system can hold few more files."},
 	"load": {"name": "Load high", "kind": "threshold", "metric": "load_per_core",
-		"params": {"agg": "avg", "window_s": 600}, "warning": 2, "warning_clear": 1.75,
+		"params": {"agg": "avg", "window_s": 300}, "warning": 2, "warning_clear": 1.75, "for_s": 300,
 		"summary": "More than two tasks wait or run for each core."},
 	"check": {"name": "Check down", "kind": "check", "params": {"of": 3, "recover": 2}, "op": ">=",
 		"critical": 3,

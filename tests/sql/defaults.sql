@@ -133,5 +133,33 @@ UPDATE agents SET last_seen_at = pg_temp.at(-300);
 SELECT is((SELECT v.value FROM alert_rules r, rule_values(r, pg_temp.at(0)) v WHERE builtin = 'fleet'),
 	300::float8,
 	'the silence of all is one alert');
+
+-- ---- a new server ---------------------------------------------------------------------------------------
+SELECT is_empty($$SELECT builtin FROM alert_rules 
+	WHERE params->>'agg' IN ('avg', 'predict') AND for_s < 120$$,
+	'a rule over a window waits: a window has any number of samples');
+DELETE FROM alerts; DELETE FROM alert_changes; DELETE FROM vps_metrics;
+DELETE FROM alert_rules WHERE kind <> 'threshold';
+UPDATE alert_clock SET evaluated_until = pg_temp.at(0), away_since = NULL, away_until = NULL;
+INSERT INTO agents (vps_name, app_name, epoch, first_seen_at, last_seen_at, interval_s) VALUES
+	('new', 'shop', 1, pg_temp.at(0), pg_temp.at(1200), 60);
+INSERT INTO vps_metrics ("timestamp", received_at, vps_name, app_name, cpu_percent, cpu_iowait_percent,
+		cpu_steal_percent, memory_percent, swap_percent, load_avg_5m, cpu_count)
+	SELECT pg_temp.at(60 * n - 5), pg_temp.at(60 * n - 5), 'new', 'shop', 100, 50, 50, 92, 100, 8, 2
+	FROM generate_series(1, 20) n;
+-- When each rule began to fire, after so many minutes.
+CREATE FUNCTION pg_temp.fires(p_until int) RETURNS text LANGUAGE sql AS $$
+	SELECT evaluate_alerts(pg_temp.at(60 * n)) FROM generate_series(1, p_until) n;
+	SELECT string_agg(format('%s %s', builtin, extract(epoch FROM at - pg_temp.at(0))::int / 60), ', '
+		ORDER BY builtin)
+	FROM (SELECT builtin, min(c.at) AS at FROM alert_changes c JOIN alerts a USING (alert_id)
+		JOIN alert_rules r ON r.rule_id = a.rule_id
+		WHERE c.to_state = 'firing' AND a.subject->>'server' = 'new'
+		GROUP BY 1) f $$;
+SELECT is(pg_temp.fires(2), NULL, 'the first samples of a server that is busy raise no alert');
+SELECT is((SELECT string_agg(builtin, ' ' ORDER BY builtin) FROM alerts JOIN alert_rules USING (rule_id)
+	WHERE state = 'pending' AND subject->>'server' = 'new'), 'cpu iowait load memory steal swap',
+	'they wait');
+SELECT is(pg_temp.fires(10), 'cpu 6, iowait 6, load 6, memory 3, steal 6, swap 6', 'and fire in time');
 SELECT * FROM finish();
 ROLLBACK;
