@@ -31,13 +31,24 @@ LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
 				AND c.relnamespace = 'observ'::regnamespace)))
 $$;
 
+-- When a server was retired; false: it was so already, or has no agent. Runs as the owner like all that reads
+-- agents: in a transaction Citus lets nobody read a row that another role has changed.
+CREATE OR REPLACE FUNCTION set_retired(p_vps text, p_at timestamptz) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	UPDATE agents SET retired_at = p_at WHERE vps_name = p_vps AND retired_at IS DISTINCT FROM p_at;
+	RETURN FOUND;
+END
+$$;
+
 -- All that follows runs as observ_roles, which may make roles; members of observ_enroll may call it. A
 -- password is shown once, and PostgreSQL keeps only its SCRAM verifier. lock_logins() lets one caller at a
 -- time work; agents do not wait for it.
 GRANT USAGE, CREATE ON SCHEMA observ TO observ_roles;
-GRANT EXECUTE ON FUNCTION check_name, drop_former_functions TO observ_roles;
+GRANT EXECUTE ON FUNCTION check_name, drop_former_functions, set_retired TO observ_roles;
 GRANT SELECT, INSERT, UPDATE, DELETE ON agent_roles, bootstrap_tokens TO observ_roles;
-GRANT SELECT, UPDATE (retired_at) ON agents TO observ_roles;
+GRANT SELECT ON agents TO observ_roles;
+REVOKE UPDATE (retired_at) ON agents FROM observ_roles;
 SET LOCAL ROLE observ_roles;
 ALTER DEFAULT PRIVILEGES FOR ROLE observ_roles REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 
@@ -175,7 +186,7 @@ DECLARE
 BEGIN
 	PERFORM check_name('vps_name', p_vps), lock_logins();
 	v_role := coalesce(current_login(p_vps), bind_login(p_vps));
-	UPDATE agents SET retired_at = NULL WHERE vps_name = p_vps AND retired_at IS NOT NULL;
+	PERFORM set_retired(p_vps, NULL);
 	RETURN QUERY SELECT v_role, make_login(v_role, 'observ_agent', 20, 'infinity');
 END
 $$;
@@ -235,12 +246,9 @@ $$;
 -- As revoke_server(), and the server counts as out of service, not as offline.
 CREATE OR REPLACE FUNCTION retire_server(p_vps text) RETURNS SETOF text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
-DECLARE
-	v_now timestamptz := clock_timestamp();
 BEGIN
 	RETURN QUERY SELECT revoke_server(p_vps);
-	UPDATE agents SET retired_at = v_now WHERE vps_name = p_vps;
-	IF NOT FOUND THEN
+	IF NOT set_retired(p_vps, clock_timestamp()) THEN
 		RAISE EXCEPTION 'no server "%" has ever reported', p_vps
 			USING ERRCODE = '22023', HINT = 'To take its login away: revoke_server().';
 	END IF;

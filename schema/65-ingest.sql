@@ -511,47 +511,52 @@ BEGIN
 END
 $$;
 
--- The rows of its lists. Their offsets give the order in which they came.
+-- The rows of its lists. Their offsets give the order in which they came. All are made before the first is
+-- written: Citus is busy with a row on its way, and ingest_time() wants a savepoint.
 CREATE OR REPLACE FUNCTION ingest_logs(a agents, p jsonb, p_lines jsonb, p_at timestamptz, p_now timestamptz)
 RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
 	v_offset bigint := extract(epoch FROM p_at) * 1000000;
-	n bigint;
+	l record;
 BEGIN
-	WITH new AS (INSERT INTO log_entries ("timestamp", vps_name, app_name, level, logger, message,
-		context, stream_id,
-			stream_offset, received_at)
-		SELECT l.at, a.vps_name, a.app_name, l.level, l.logger, l.message, l.context,
-			('x' || left(md5(coalesce(l.logger, '')), 15))::bit(60)::bigint,
-				v_offset + row_number() OVER (),
-			p_now
+	SELECT count(*) AS n, array_agg(at) AS at, array_agg(level) AS level, array_agg(logger) AS logger,
+			array_agg(message) AS message, array_agg(context) AS context INTO l
 		FROM (SELECT * FROM ingest_lines(p->'logs', p_lines)
 			UNION ALL SELECT * FROM ingest_events(p->'docker_events', p_at)
 			UNION ALL SELECT * FROM ingest_events(p #> '{docker,events}', p_at)
-			UNION ALL SELECT * FROM ingest_alerts(p->'local_alerts', p_at)) l
-		RETURNING "timestamp", level, message),
-	aside AS (INSERT INTO pattern_queue (vps_name, app_name, received_at, levels, times, messages)
-		SELECT a.vps_name, a.app_name, p_now,
-			array_agg(array_position('{WARNING,ERROR,CRITICAL}'::text[], level) + 2),
-				array_agg("timestamp"),
-			array_agg(left(message, 1000))
-		FROM new WHERE level IN ('WARNING', 'ERROR', 'CRITICAL') HAVING count(*) > 0)
-	SELECT count(*) INTO n FROM new;
-	RETURN n;
+			UNION ALL SELECT * FROM ingest_alerts(p->'local_alerts', p_at)) x;
+	IF l.n > 0 THEN
+		INSERT INTO log_entries ("timestamp", vps_name, app_name, level, logger, message, context,
+				stream_id, stream_offset, received_at)
+			SELECT x.at, a.vps_name, a.app_name, x.level, x.logger, x.message, x.context,
+				('x' || left(md5(coalesce(x.logger, '')), 15))::bit(60)::bigint,
+				v_offset + x.n, p_now
+			FROM unnest(l.at, l.level, l.logger, l.message, l.context) WITH ORDINALITY
+				x(at, level, logger, message, context, n);
+		INSERT INTO pattern_queue (vps_name, app_name, received_at, levels, times, messages)
+			SELECT a.vps_name, a.app_name, p_now,
+				array_agg(array_position('{WARNING,ERROR,CRITICAL}'::text[], x.level) + 2),
+				array_agg(x.at), array_agg(left(x.message, 1000))
+			FROM unnest(l.at, l.level, l.message) x(at, level, message)
+			WHERE x.level IN ('WARNING', 'ERROR', 'CRITICAL') HAVING count(*) > 0;
+	END IF;
+	RETURN l.n;
 END
 $$;
 
--- Its row of vps_metrics; false: the row is there already.
+-- Its row of vps_metrics; false: the row is there already. (In INSERT ... SELECT Citus would count such a
+-- row.)
 CREATE OR REPLACE FUNCTION ingest_sample(a agents, p_metrics jsonb, p_kept jsonb, p_content bigint,
 	p_at timestamptz, p_late boolean, p_now timestamptz) RETURNS boolean
 LANGUAGE plpgsql AS $$
-BEGIN
-	INSERT INTO vps_metrics SELECT r.* FROM jsonb_populate_record(NULL::vps_metrics, p_metrics
+DECLARE
+	r vps_metrics := jsonb_populate_record(NULL::vps_metrics, p_metrics
 		|| jsonb_build_object('id', p_content, 'timestamp', p_at, 'vps_name', a.vps_name,
 			'app_name', a.app_name, 'backfill', p_late, 'received_at', p_now)
 		|| CASE p_kept WHEN '{}' THEN '{}' ELSE jsonb_build_object('details',
-			jsonb_build_object('payload', p_kept)) END) r
-		ON CONFLICT DO NOTHING;
+			jsonb_build_object('payload', p_kept)) END);
+BEGIN
+	INSERT INTO vps_metrics VALUES (r.*) ON CONFLICT DO NOTHING;
 	RETURN FOUND;
 END
 $$;

@@ -112,6 +112,9 @@ BEGIN
 END
 $$;
 
+-- A generic plan spares PostgreSQL time with each post; Citus wants the server's name to find its shard.
+ALTER FUNCTION ingest(bytea, jsonb, text, jsonb) RESET plan_cache_mode;
+
 -- OFFSET 0 makes PostgreSQL take the index on time. Citus would read the whole subquery, or refuse it.
 SELECT replace(pg_get_functiondef(f), ' OFFSET 0', '')
 FROM unnest('{found_lines,windows_of}'::regproc[]) f \gexec

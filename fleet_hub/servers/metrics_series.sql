@@ -33,11 +33,12 @@ WITH span AS MATERIALIZED (
 	FROM span, (SELECT * FROM rolled WHERE time < (SELECT max(time) FROM rolled) UNION ALL SELECT *
 		FROM raw) s
 	GROUP BY 1
+), slots AS MATERIALIZED (
+	SELECT generate_series(0, ceil(extract(epoch FROM until - first) / step)::int - 1) AS slot FROM span
 )
 SELECT json_build_object('name', name, 'server_id', server_id(name), 'metric', $2::text, 'from', first,
 	'to', until, 'step_s', step, 'points', (SELECT coalesce(json_agg(json_build_object(
 		'time', first + slot * step * interval '1 s', 'avg', round(av::numeric, 3)::float8, 'min', lo,
 		'max', hi) ORDER BY slot), '[]')
-		FROM generate_series(0, ceil(extract(epoch FROM until - first) / step)::int - 1) slot
-		LEFT JOIN points USING (slot)))
+		FROM slots LEFT JOIN points USING (slot)))
 FROM span

@@ -13,7 +13,7 @@ hour AS MATERIALIZED (
 	WHERE v IS NOT NULL GROUP BY 1
 ), latest AS MATERIALIZED (
 	SELECT m.* FROM me JOIN agents a ON a.vps_name = name CROSS JOIN LATERAL (
-		SELECT * FROM vps_metrics v WHERE v.vps_name = name AND v.app_name = a.app_name
+		SELECT * FROM vps_metrics v WHERE v.vps_name = a.vps_name AND v.app_name = a.app_name
 			AND v.timestamp > a.last_seen_at - interval '1 day'
 				AND v.timestamp < a.last_seen_at + interval '1 day'
 		ORDER BY v.timestamp DESC LIMIT 1) m

@@ -34,12 +34,14 @@ WITH asked AS MATERIALIZED (
 		'app_cpu_percent', 1),
 	(23, 'app_memory_bytes', 'Memory of the unit of the application.', 'app_memory_mb', 1000000)
 ), sample AS MATERIALIZED (
-	SELECT a.labels, to_jsonb(v) AS v FROM agent a CROSS JOIN LATERAL (
-		SELECT * FROM vps_metrics v WHERE v.vps_name = a.vps_name AND v.app_name = a.app_name
-			AND v.timestamp > a.last_seen_at - interval '1 hour'
-			AND v.timestamp < a.last_seen_at + interval '1 hour'
-		ORDER BY v.timestamp DESC LIMIT 1) v
-	WHERE a.state IN ('online', 'stale')
+	SELECT labels, v FROM agent JOIN (SELECT a.vps_name, a.app_name, to_jsonb(v) AS v
+		FROM agents a CROSS JOIN LATERAL (
+			SELECT * FROM vps_metrics v WHERE v.vps_name = a.vps_name AND v.app_name = a.app_name
+				AND v.timestamp > a.last_seen_at - interval '1 hour'
+				AND v.timestamp < a.last_seen_at + interval '1 hour'
+			ORDER BY v.timestamp DESC LIMIT 1) v
+		WHERE agent_state(a.last_seen_at, a.interval_s, a.retired_at, now()) IN ('online', 'stale')) v
+		USING (vps_name, app_name)
 ), measured AS (
 	SELECT place, name, help, json_agg(json_build_array(labels, (v->>metric)::float8 * factor)
 		ORDER BY labels) AS samples

@@ -158,6 +158,7 @@ SELECT set_eq($$SELECT proname::text FROM pg_proc WHERE pronamespace = 'observ':
 	agent_streams push_positions
 	push_checks push_gaps push_logs push_metrics push_rejects
 	maintain make_partition
+	set_retired
 	any_user authorize change_password count_search give_hash_slot note_use password_salt renew_password
 	sign_in sign_in_salt sign_out take_hash_slot
 	end_proxy_secret make_proxy_secret sign_in_by_proxy

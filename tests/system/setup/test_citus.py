@@ -5,6 +5,7 @@ import io
 import json
 import re
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,6 +16,12 @@ import seed_fleet
 from harness import BUILD, TOP, Cluster, Database, cluster_folder, run
 from hub_server import Hub
 from writer import Writer, append
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "hub"))
+from openapi_requests import OPERATIONS, Requests, seed_alerts  # noqa: E402
+from people import bearer, fill_with_tokens  # noqa: E402
+from test_ingest import ONE, TWO  # noqa: E402
+from test_openapi import ask, faults  # noqa: E402
 
 
 def citus_is_missing():
@@ -304,6 +311,106 @@ def test_a_login_reads_the_views_of_its_group(db, group):
     with contextlib.closing(db.connect(f"reads_{group}")) as connection, connection.cursor() as cursor:
         for view, in views:
             cursor.execute(f"SELECT * FROM {view} LIMIT 1")
+
+
+# ---- over HTTP -------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def posted(cluster, citus, tmp_path_factory):
+    """A hub on one PostgreSQL and one on Citus, with the same rows and a user of each role; time passes."""
+    plain, spread = cluster.new_database(), citus.new_database((TOP / "schema.sql").read_text())
+    seed_fleet.seed(plain, lines=200)
+    copy_rows(plain, spread)
+    hubs = []
+    for database in (plain, spread):
+        fill_with_tokens(database)
+        seed_alerts(database)
+        database.query("UPDATE limit_policy SET burst = 100000")
+        hubs.append(Hub(tmp_path_factory.mktemp("hub"), database.url("hub"), "fastcgi", body_kb=2048,
+                        conf="agents_database = db.example.com/observ_metrics\n").start())
+        hubs[-1].database = database
+    yield hubs
+    for hub in hubs:
+        hub.stop()
+    plain.drop()
+    spread.drop()
+
+
+def test_each_operation_of_the_api_does_what_openapi_says(posted):
+    """Servers and their metrics, posts, enrolment, people, searches, alerts."""
+    good = Requests(posted[1])
+    operations = [o for o in OPERATIONS if not o.path.startswith("/install/")]      # of files
+    for status in (200, 201, 204):
+        assert faults(status, lambda o: ask(posted[1], good.of(o)), operations) == []
+
+
+LINES = """SELECT app_name, logger, level, message FROM log_entries WHERE vps_name = 'post-1'
+    ORDER BY logger, stream_offset"""
+QUEUED = "SELECT sum(cardinality(messages)) FROM pattern_queue WHERE vps_name = 'post-1'"
+
+
+def post_all(hub, at):
+    """What the hub answers to both payloads, each of them twice and with a key, and to what does not fit."""
+    made = hub.get("/api/v1/servers", "POST", {**bearer("t_admin"), "Content-Type": "application/json"},
+                   '{"name": "post-1"}')
+    assert made.status == 201, made.text
+
+    def post(body, **headers):
+        answer = hub.get("/api/v1/ingest", "POST", {**bearer(made.json["agent_token"]), **headers,
+                                                    "Content-Type": "application/json"}, json.dumps(body))
+        return answer.status, {k: v for k, v in answer.json.items() if k not in ("server_id", "received_at")}
+    at, late = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at - back)) for back in (0, 7200))
+    bodies = [ONE | {"ts": at}, TWO | {"timestamp": at, "score": 3}, TWO | {"timestamp": late},
+              {"host": "web-1", "timestamp": at, "metrics": {}, "logs": TWO["logs"]}]
+    keys = [{"Idempotency-Key": f"key {n}"} for n in range(len(bodies))]
+    heard = [post(body, **headers) for body, key in zip(bodies, keys) for headers in ({}, {}, key, key)]
+    assert [step for step in heard if step[0] != 200] == []
+    faulty = (ONE | {"ts": "x"}, ONE | {"metrics": {"cpu_percent": "x"}}, {})
+    return heard + [post(TWO, **keys[0])] + [post(body) for body in faulty]
+
+
+def test_servers_post_both_payloads_once(posted):
+    at = int(time.time()) - 60
+    answers = [post_all(hub, at) for hub in posted]
+    assert answers[0] == answers[1]
+    rows = [hub.database.query(LINES) for hub in posted]
+    assert rows[0] == rows[1] and len(rows[0]) >= 8
+    assert [hub.database.count("vps_metrics", "vps_name = 'post-1'") for hub in posted] == [3, 3]
+    queued = [hub.database.one(QUEUED) for hub in posted]
+    assert queued[0] == queued[1] > 0
+
+
+def test_a_retired_server_enrolls_again_when_it_is_made_anew(posted):
+    """And a token that was replaced, or of a retired server, makes no login."""
+    def go(hub):
+        def call(method, path, body, token="t_admin"):
+            answer = hub.get(path, method, {**bearer(token), "Content-Type": "application/json"},
+                             json.dumps(body) if body is not None else None)
+            heard.append((method, path, answer.status))
+            return answer
+        heard = []
+        for _ in range(2):
+            token = call("POST", "/api/v1/servers", {"name": "again-1"}).json["agent_token"]
+            call("POST", "/api/v1/ingest", ONE | {"ts": int(time.time())}, token)
+            login = call("POST", "/api/v1/agents/enroll", {"hostname": "x"}, token).json["database_user"]
+            assert hub.database.count("pg_roles", f"rolname = '{login}'") == 1
+            call("DELETE", "/api/v1/servers/again-1", None)
+            assert hub.database.count("pg_roles", f"rolname = '{login}'") == 0
+            call("POST", "/api/v1/ingest", ONE | {"ts": int(time.time())}, token)
+            call("POST", "/api/v1/agents/enroll", {"hostname": "x"}, token)
+        return heard
+    one, other = map(go, posted)
+    assert one == other and [status for *_, status in one] == [201, 200, 201, 204, 401, 401] * 2
+
+
+def test_prometheus_scrapes_it(posted):
+    """Each sample of the two databases, but for times and ages."""
+    def scrape(hub):
+        text = hub.get("/metrics", "GET", bearer("t_viewer")).text
+        return {line.rsplit(" ", 1)[0] for line in text.splitlines()
+                if "post-1" not in line and "again-1" not in line and "fra-1" in line}
+    one, other = map(scrape, posted)
+    assert one == other and len(one) > 20
 
 
 # ---- pages -----------------------------------------------------------------------------------------------
