@@ -76,6 +76,7 @@ HUB := \
   routes_servers \
   routes_service \
   admin/user_password \
+  alerts/rule_body \
   alerts/rules_yaml \
   base/auth \
   base/conf \

@@ -5668,17 +5668,17 @@ VALUES
 		"help": "Length of the window."}}'),
 (12, 'log_count', 'Number of log lines', 'How many lines of the window a query of the log search finds.',
 	'lines', '{server,app}', false, '>', 'keep', '{
-	"tree": {"type": "tree", "optional": true,
-		"help": "The query, as the hub reads it; none: all lines."},
-	"query": {"type": "text", "optional": true, "max": 1000, "help": "The query, as people write it."},
+	"query": {"type": "text", "optional": true, "max": 1000,
+		"help": "As in the log search; empty: all lines."},
+	"tree": {"type": "tree", "optional": true, "help": "What the query means; the hub makes it."},
 	"by": {"type": "choice", "default": "agent", "values": ["agent", "server", "application", "fleet"],
 		"help": "What has a number of its own."},
 	"window_s": {"type": "integer", "default": 300, "min": 1, "max": 604800,
 		"help": "Length of the window."}}'),
 (13, 'log_share', 'Share of log lines', 'The share of the lines of the window that a query finds.', '%',
 	'{server,app}', false, '>', 'keep', '{
-	"tree": {"type": "tree", "help": "The query, as the hub reads it."},
-	"query": {"type": "text", "optional": true, "max": 1000, "help": "The query, as people write it."},
+	"query": {"type": "text", "max": 1000, "help": "As in the log search: level>=error."},
+	"tree": {"type": "tree", "optional": true, "help": "What the query means; the hub makes it."},
 	"by": {"type": "choice", "default": "agent", "values": ["agent", "server", "application", "fleet"],
 		"help": "What has a share of its own."},
 	"min_lines": {"type": "integer", "default": 20, "min": 1, "max": 1000000,
@@ -6002,7 +6002,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 		ELSE 'a query of the log search' END
 $$;
 
--- What is wrong with kind, metric and parameters of a rule: as refuse_errors() takes it.
+-- What is wrong with kind, metric and parameters of a rule: as refuse_errors() takes it. A query without its
+-- tree would find all lines.
 CREATE OR REPLACE FUNCTION param_errors(p_kind text, p_metric text, p_params jsonb) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
@@ -6029,6 +6030,9 @@ BEGIN
 					'predict')),
 			'params.rows',
 				'must be all: there are no averages of this metric, or agg can''t use them')
+		|| field_error(k.params ? 'tree' AND jsonb_typeof(p_params->'query') = 'string'
+			AND NOT p_params ? 'tree', 'params.tree',
+			'is missing: save the rule by the hub, which makes it of the query')
 		|| (SELECT coalesce(jsonb_agg(jsonb_build_object('field', 'params.' || left(key, 100),
 				'message', CASE WHEN k.params ? key THEN param_demand(k.params->key)
 				ELSE 'is not known; known are ' || coalesce((
@@ -6483,8 +6487,23 @@ BEGIN
 	RETURN to_jsonb(v_rows);
 END
 $$;
-REVOKE EXECUTE ON FUNCTION select_values FROM PUBLIC;
+
+-- Fails as select_values() would, for what is wrong with the query as it stands. Runs nothing of it: EXPLAIN
+-- is all that the cursor takes.
+CREATE OR REPLACE FUNCTION explain_select(p_query text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_plan record;
+BEGIN
+	FOR v_plan IN EXECUTE format(E'EXPLAIN SELECT value FROM (%s\n) q',
+			regexp_replace(p_query, '[;\s]+$', '')) LOOP
+		NULL;
+	END LOOP;
+END
+$$;
+REVOKE EXECUTE ON FUNCTION select_values, explain_select FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION select_values TO observ_watch, observ_owner;
+GRANT EXECUTE ON FUNCTION explain_select TO observ_owner;
 SET LOCAL ROLE observ_owner;
 REVOKE CREATE ON SCHEMA observ FROM observ_reader;
 
@@ -9283,6 +9302,22 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 		'channel', (SELECT name FROM channels c WHERE c.channel_id = r.channel_id))
 $$;
 
+-- Why the query of a rule fails, whatever facts there are: it runs at a time that has none.
+CREATE OR REPLACE FUNCTION query_errors(r alert_rules) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	IF r.kind = 'sql' THEN
+		PERFORM explain_select(r.params->>'sql');
+	ELSE
+		PERFORM FROM rule_values(r, '2000-01-01Z');
+	END IF;
+	RETURN '[]';
+EXCEPTION WHEN OTHERS THEN
+	RETURN field_error(true, CASE r.kind WHEN 'sql' THEN 'params.sql' ELSE 'params' END,
+		'can''t be evaluated: ' || sqlerrm);
+END
+$$;
+
 -- p_id: NULL for a new one.
 CREATE OR REPLACE FUNCTION save_rule_as(p_email text, p_role text, p_how text, p_id text, p_body jsonb,
 	p_match text) RETURNS jsonb
@@ -9307,7 +9342,8 @@ BEGIN
 	PERFORM refuse_errors(rule_errors(r) || param_errors(r.kind, r.metric, r.params)
 		|| field_error(EXISTS (SELECT FROM alert_rules
 		WHERE name = r.name AND rule_id <> r.rule_id), 'name', 'is taken by another rule'));
-	PERFORM refuse_unless(p_role, (SELECT role FROM alert_kinds WHERE kind = r.kind));
+	PERFORM refuse_unless(p_role, (SELECT role FROM alert_kinds WHERE kind = r.kind)),
+		refuse_errors(query_errors(r));
 	DELETE FROM alert_rules WHERE rule_id = r.rule_id;
 	INSERT INTO alert_rules SELECT r.*;
 	PERFORM audit(p_email, p_how, CASE WHEN p_id IS NULL THEN 'rule created' ELSE 'rule changed' END,

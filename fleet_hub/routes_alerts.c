@@ -1,6 +1,7 @@
 #define FOLDER "fleet_hub/alerts/"
 #include "routes.h"
 
+#include "fleet_hub/alerts/rule_body.h"
 #include "fleet_hub/alerts/rules_yaml.h"
 
 PAGE(alerts);
@@ -43,6 +44,14 @@ static const struct param events_params[] = {
 static const struct param import_params[] = {
 	{ "",           param_hash,      NULL },
 	{ "",           param_rules_yaml, NULL },
+	{ NULL,         NULL,            NULL },
+};
+
+static const struct param save_params[] = {
+	{ "",           param_hash,      NULL },
+	{ "",           param_rest,      NULL },
+	{ "",           param_rule_body, NULL },
+	{ "",           param_if_match,  NULL },
 	{ NULL,         NULL,            NULL },
 };
 
@@ -137,7 +146,7 @@ static const struct route rows[] = {
 	  .methods = HTTP_POST,
 	  .role = ROLE_OPERATOR,
 	  .body = { BODY_FORM, FORM_MAX },
-	  .params = params_one_body_version,
+	  .params = save_params,
 	  .sql = sql_rule_save,
 	  .then = "/alert-rules" },
 	{ .path = "/alert-rules/*",
@@ -145,7 +154,7 @@ static const struct route rows[] = {
 	  .methods = HTTP_POST,
 	  .role = ROLE_OPERATOR,
 	  .body = { BODY_FORM, FORM_MAX },
-	  .params = params_one_body_version,
+	  .params = save_params,
 	  .sql = sql_rule_save,
 	  .then = "/alert-rules" },
 	{ .path = "/alert-rules/*/delete",
@@ -252,7 +261,7 @@ static const struct route rows[] = {
 	  .role = ROLE_OPERATOR,
 	  .api = true,
 	  .body = { BODY_JSON | BODY_FORM, FORM_MAX },
-	  .params = params_one_body_version,
+	  .params = save_params,
 	  .sql = sql_rule_save,
 	  .has_version = true,
 	  .status = 201,
@@ -274,7 +283,7 @@ static const struct route rows[] = {
 	  .role = ROLE_OPERATOR,
 	  .api = true,
 	  .body = { BODY_JSON, FORM_MAX },
-	  .params = params_one_body_version,
+	  .params = save_params,
 	  .sql = sql_rule_save,
 	  .has_version = true,
 	  .doc = { .summary = "Change a rule",

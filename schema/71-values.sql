@@ -94,17 +94,17 @@ VALUES
 		"help": "Length of the window."}}'),
 (12, 'log_count', 'Number of log lines', 'How many lines of the window a query of the log search finds.',
 	'lines', '{server,app}', false, '>', 'keep', '{
-	"tree": {"type": "tree", "optional": true,
-		"help": "The query, as the hub reads it; none: all lines."},
-	"query": {"type": "text", "optional": true, "max": 1000, "help": "The query, as people write it."},
+	"query": {"type": "text", "optional": true, "max": 1000,
+		"help": "As in the log search; empty: all lines."},
+	"tree": {"type": "tree", "optional": true, "help": "What the query means; the hub makes it."},
 	"by": {"type": "choice", "default": "agent", "values": ["agent", "server", "application", "fleet"],
 		"help": "What has a number of its own."},
 	"window_s": {"type": "integer", "default": 300, "min": 1, "max": 604800,
 		"help": "Length of the window."}}'),
 (13, 'log_share', 'Share of log lines', 'The share of the lines of the window that a query finds.', '%',
 	'{server,app}', false, '>', 'keep', '{
-	"tree": {"type": "tree", "help": "The query, as the hub reads it."},
-	"query": {"type": "text", "optional": true, "max": 1000, "help": "The query, as people write it."},
+	"query": {"type": "text", "max": 1000, "help": "As in the log search: level>=error."},
+	"tree": {"type": "tree", "optional": true, "help": "What the query means; the hub makes it."},
 	"by": {"type": "choice", "default": "agent", "values": ["agent", "server", "application", "fleet"],
 		"help": "What has a share of its own."},
 	"min_lines": {"type": "integer", "default": 20, "min": 1, "max": 1000000,
@@ -428,7 +428,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 		ELSE 'a query of the log search' END
 $$;
 
--- What is wrong with kind, metric and parameters of a rule: as refuse_errors() takes it.
+-- What is wrong with kind, metric and parameters of a rule: as refuse_errors() takes it. A query without its
+-- tree would find all lines.
 CREATE OR REPLACE FUNCTION param_errors(p_kind text, p_metric text, p_params jsonb) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
@@ -455,6 +456,9 @@ BEGIN
 					'predict')),
 			'params.rows',
 				'must be all: there are no averages of this metric, or agg can''t use them')
+		|| field_error(k.params ? 'tree' AND jsonb_typeof(p_params->'query') = 'string'
+			AND NOT p_params ? 'tree', 'params.tree',
+			'is missing: save the rule by the hub, which makes it of the query')
 		|| (SELECT coalesce(jsonb_agg(jsonb_build_object('field', 'params.' || left(key, 100),
 				'message', CASE WHEN k.params ? key THEN param_demand(k.params->key)
 				ELSE 'is not known; known are ' || coalesce((

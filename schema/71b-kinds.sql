@@ -366,8 +366,23 @@ BEGIN
 	RETURN to_jsonb(v_rows);
 END
 $$;
-REVOKE EXECUTE ON FUNCTION select_values FROM PUBLIC;
+
+-- Fails as select_values() would, for what is wrong with the query as it stands. Runs nothing of it: EXPLAIN
+-- is all that the cursor takes.
+CREATE OR REPLACE FUNCTION explain_select(p_query text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_plan record;
+BEGIN
+	FOR v_plan IN EXECUTE format(E'EXPLAIN SELECT value FROM (%s\n) q',
+			regexp_replace(p_query, '[;\s]+$', '')) LOOP
+		NULL;
+	END LOOP;
+END
+$$;
+REVOKE EXECUTE ON FUNCTION select_values, explain_select FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION select_values TO observ_watch, observ_owner;
+GRANT EXECUTE ON FUNCTION explain_select TO observ_owner;
 SET LOCAL ROLE observ_owner;
 REVOKE CREATE ON SCHEMA observ FROM observ_reader;
 

@@ -95,6 +95,22 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 		'channel', (SELECT name FROM channels c WHERE c.channel_id = r.channel_id))
 $$;
 
+-- Why the query of a rule fails, whatever facts there are: it runs at a time that has none.
+CREATE OR REPLACE FUNCTION query_errors(r alert_rules) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	IF r.kind = 'sql' THEN
+		PERFORM explain_select(r.params->>'sql');
+	ELSE
+		PERFORM FROM rule_values(r, '2000-01-01Z');
+	END IF;
+	RETURN '[]';
+EXCEPTION WHEN OTHERS THEN
+	RETURN field_error(true, CASE r.kind WHEN 'sql' THEN 'params.sql' ELSE 'params' END,
+		'can''t be evaluated: ' || sqlerrm);
+END
+$$;
+
 -- p_id: NULL for a new one.
 CREATE OR REPLACE FUNCTION save_rule_as(p_email text, p_role text, p_how text, p_id text, p_body jsonb,
 	p_match text) RETURNS jsonb
@@ -119,7 +135,8 @@ BEGIN
 	PERFORM refuse_errors(rule_errors(r) || param_errors(r.kind, r.metric, r.params)
 		|| field_error(EXISTS (SELECT FROM alert_rules
 		WHERE name = r.name AND rule_id <> r.rule_id), 'name', 'is taken by another rule'));
-	PERFORM refuse_unless(p_role, (SELECT role FROM alert_kinds WHERE kind = r.kind));
+	PERFORM refuse_unless(p_role, (SELECT role FROM alert_kinds WHERE kind = r.kind)),
+		refuse_errors(query_errors(r));
 	DELETE FROM alert_rules WHERE rule_id = r.rule_id;
 	INSERT INTO alert_rules SELECT r.*;
 	PERFORM audit(p_email, p_how, CASE WHEN p_id IS NULL THEN 'rule created' ELSE 'rule changed' END,

@@ -17,11 +17,11 @@ SELECT json_build_object(
 	'no_datas', (SELECT json_agg(json_build_object('policy', o, 'own', o = one.no_data) ORDER BY n)
 		FROM unnest('{keep,ok,alert,own}'::text[]) WITH ORDINALITY x(o, n)),
 	'fields', (SELECT json_agg(json_build_object('name', name, 'help', spec->>'help',
-		'value', given->>name, 'otherwise', spec->>'default', 'choices', CASE
-			WHEN spec->>'type' = 'choice' THEN (
-			SELECT json_agg(json_build_object('choice', v, 'own', v = coalesce(given->>name,
-				spec->>'default')))
-			FROM jsonb_array_elements_text(spec->'values') v) END) ORDER BY name)
-		FROM jsonb_each(k.params) p(name, spec)),
+		'value', given->>name, 'otherwise', spec->>'default',
+		'needed', NOT spec ? 'default' AND NOT spec ? 'optional',
+		'choice', spec->>'type' = 'choice',
+		'choices', (SELECT json_agg(json_build_object('choice', v, 'own', v = coalesce(given->>name,
+			spec->>'default'))) FROM jsonb_array_elements_text(spec->'values') v)) ORDER BY name)
+		FROM jsonb_each(k.params) p(name, spec) WHERE spec->>'type' <> 'tree'),
 	'metrics', (SELECT json_agg(metric ORDER BY metric) FROM alert_metrics()))
 FROM one JOIN alert_kinds k USING (kind)

@@ -2,8 +2,9 @@
 SELECT json_build_object('rules', coalesce(json_agg(fields ORDER BY name), '[]'))
 FROM alert_rules r, LATERAL (
 	SELECT json_object_agg(field, value ORDER BY field <> 'name', field <> 'kind', field) FROM (
-		SELECT field, value FROM jsonb_each(to_jsonb(r)) v(field,
-			value) JOIN body_fields() f USING (field)
+		SELECT field, CASE WHEN field = 'params' AND value ? 'query' THEN value - 'tree'::text
+			ELSE value END AS value
+		FROM jsonb_each(to_jsonb(r)) v(field, value) JOIN body_fields() f USING (field)
 		WHERE object = 'rule' AND field <> 'channel_id' AND value IS DISTINCT FROM coalesce(f.empty,
 			'null')
 		UNION ALL SELECT 'channel', to_jsonb(name) FROM channels c WHERE c.channel_id = r.channel_id

@@ -6,6 +6,7 @@
 #include "common/embed.h"
 #include "common/settings/yaml_tree.h"
 #include "fleet_hub/base/refusal.h"
+#include "rule_body.h"
 
 EMBED(sql_rules_export, "fleet_hub/alerts/rules_export.sql");
 
@@ -50,6 +51,25 @@ static int add_section(struct text yaml, const char *section, struct json_object
 	return 0;
 }
 
+/* A rule of Prometheus has no log query. */
+static int read_queries(struct json_object *out, struct err *e)
+{
+	struct json_object *rules = NULL, *name = NULL;
+	const char *field = NULL;
+	int rc = 0;
+
+	if (!json_object_object_get_ex(out, "rules", &rules) || !json_object_is_type(rules, json_type_array))
+		return 0;
+	for (size_t i = 0; i < json_object_array_length(rules) && rc == 0; i++) {
+		struct json_object *rule = json_object_array_get_idx(rules, i);
+
+		rc = rule_body_read(rule, &field, e);
+		if (rc < 0 && field && json_object_object_get_ex(rule, "name", &name))
+			err_prefix(e, "has a rule \"%.200s\", whose %s", json_object_get_string(name), field);
+	}
+	return rc;
+}
+
 int param_rules_yaml(struct params *p, const struct param *row, const char *value, struct err *e)
 {
 	CLEANUP(json_p) struct json_object *out = json_object_new_object();
@@ -72,6 +92,9 @@ int param_rules_yaml(struct params *p, const struct param *row, const char *valu
 		return rc;
 	if (json_object_object_length(out) == 0)
 		return err_set(e, 422, "has neither \"rules:\" nor \"groups:\" at its top");
+	rc = read_queries(out, e);
+	if (rc < 0)
+		return rc;
 	p->field = NULL;
 	return params_add_copy(p, text_of(json_object_to_json_string_ext(out, JSON_C_TO_STRING_PLAIN)), e);
 }

@@ -256,6 +256,19 @@ SELECT throws_ok(format('SELECT select_values(%L)', q), state, NULL, q) FROM (VA
 	('SELECT n AS value FROM generate_series(1, 1001) n', '54000'), ('SELEC', '42601'),
 	('SET ROLE observ_owner', '42P11'), ('CREATE TABLE observ.x (a int)', '42P11'),
 	('SELECT observ.beat_by_token(''h'', NULL) AS value', '42501')) v(q, state);
+SELECT throws_ok(format('SELECT explain_select(%L)', q), state, NULL, 'before it is saved: ' || q)
+	FROM (VALUES ('SELEC', '42601'), ('SELECT 1 AS x', '42703'),
+	('SELECT 1 AS value FROM observ.users', '42501'),
+	('SELECT 1 AS value) q; DELETE FROM observ.v_agents --', '42601'),
+	('SELECT 1 AS value; SELECT 2', '42601'),
+	('DELETE FROM observ.v_agents RETURNING 1 AS value', '42601'),
+	('SELECT ''a''::int AS value', '22P02'))
+	v(q, state);
+SELECT lives_ok(format('SELECT explain_select(%L)', q), 'but not ' || q)
+	FROM (VALUES ('SELECT 1 AS value;'), ('SELECT 1 AS value -- one'),
+	('SELECT pg_sleep(99), 1 AS value'),
+	('WITH x AS (SELECT 1) SELECT count(*) AS value, ''a'' AS name FROM x'))
+	v(q);
 -- ---- how long all of this is kept --------------------------------------------------------------------
 INSERT INTO alert_rules (rule_id, name, kind) VALUES ('00000000-0000-0000-0000-000000000009', 'kept', 'job');
 INSERT INTO alerts (alert_id, rule_id, subject_key, subject, labels, state, severity, active_since,

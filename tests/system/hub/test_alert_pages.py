@@ -131,6 +131,73 @@ def test_a_whole_number_may_have_a_decimal_point(ask, fleet, kind, params):
                        rule["rule_id"])[0][0] > 0
 
 
+def counted(fleet, name):
+    """What a rule by the name counts in all, at present."""
+    return fleet.query("SELECT sum(v.value) FROM alert_rules r, rule_values(r, now()) v WHERE name = %s",
+                       name)[0][0]
+
+
+def test_a_log_rule_counts_the_lines_that_the_search_finds(ask, visit, fleet):
+    wide = {"kind": "log_count", "warning": 1, "params": {"query": "level>=warning", "window_s": 604800}}
+    all_lines = {**wide, "name": "All lines", "params": {"window_s": 604800}}
+    for body in ({**wide, "name": "By API"}, all_lines):
+        assert ask("operator", "POST", f"{API}/rules", body)[0] == 201
+    bad = fleet.query("SELECT count(*) FROM log_entries WHERE level IN ('WARNING', 'ERROR', 'CRITICAL')"
+                      )[0][0]
+    assert 0 < counted(fleet, "By API") == bad < counted(fleet, "All lines")
+    page = visit("operator")
+    form = page.ask("/alert-rules/new?kind=log_share").text
+    assert 'name="params.query" type="text" value="" placeholder="" required' in form
+    assert "params.tree" not in form and '<select name="params.by">' in form
+    fields = {"kind": "log_count", "warning": "1", "params.window_s": "604800", "params.query": "level:error"}
+    assert page.post("/alert-rules", name="Errors by form", **fields).status == 303
+    errors = fleet.query("SELECT count(*) FROM log_entries WHERE level = 'ERROR'")[0][0]
+    assert 0 < counted(fleet, "Errors by form") == errors < bad
+    rule = fleet.query("SELECT rule_id, version FROM alert_rules WHERE name = 'Errors by form'")[0]
+    changed = page.post(f"/alert-rules/{rule[0]}?version={rule[1]}", name="Errors by form",
+                        **{**fields, "params.query": ""})
+    assert changed.status == 303 and counted(fleet, "Errors by form") == counted(fleet, "All lines")
+
+
+def test_a_log_rule_comes_back_from_its_file(ask, fleet, hub, tokens):
+    wide = {"kind": "log_count", "warning": 1,
+            "params": {"query": "level:error -timeout", "window_s": 604800}}
+    assert ask("operator", "POST", f"{API}/rules", {**wide, "name": "Log file"})[0] == 201
+    before = counted(fleet, "Log file")
+    text = hub.get(f"{API}/rules.yaml", headers=people.bearer(tokens["viewer"])).text
+    one = next(rule for rule in yaml.safe_load(text)["rules"] if rule["name"] == "Log file")
+    assert one["params"] == wide["params"]
+    one["params"]["query"] = "level:error"
+    done = ask("operator", "POST", f"{API}/rules/import", {"yaml": yaml.safe_dump({"rules": [one]})})
+    assert done[0] == 200 and counted(fleet, "Log file") >= before
+    assert fleet.query("SELECT params->'tree' FROM alert_rules WHERE name = 'Log file'")[0][0] == {
+        "levels": ["ERROR"]}
+    one["params"]["query"] = "level:error ("
+    status, said, _ = ask("operator", "POST", f"{API}/rules/import",
+                          {"yaml": yaml.safe_dump({"rules": [one]})})
+    assert status == 422 and '"Log file", whose params.query: is not understood' in str(said["errors"])
+
+
+@pytest.mark.parametrize("kind, params, field", [
+    ("log_count", {"query": "level>=error OR"}, "params.query"), ("log_share", {}, "params.query"),
+    ("log_count", {"query": 5}, "params.query"), ("log_count", {"tree": {"levels": "ERROR"}}, "params"),
+    ("log_count", {"tree": {"and": 5}}, "params"), ("log_count", {"tree": {"not": {}, "quoted": "x"}}, None),
+    ("log_count", {"tree": {"text": "a", "quoted": "perhaps"}}, "params"),
+    ("log_count", {"tree": {"column": "received_at", "op": "=", "value": "x"}}, "params"),
+    ("log_count", {"tree": {"context": "a", "op": "; DROP TABLE alerts", "value": "x"}}, "params"),
+    ("sql", {"sql": "SELEC 1"}, "params.sql"), ("sql", {"sql": "SELECT 1"}, "params.sql"),
+    ("sql", {"sql": "SELECT secrets AS value FROM channels"}, "params.sql"),
+    ("sql", {"sql": "SELECT 1 AS value"}, None)])
+def test_a_rule_that_can_not_be_evaluated_is_refused(ask, kind, params, field):
+    status, said, _ = ask("admin", "POST", f"{API}/rules", {
+        "name": f"Broken {json.dumps(params)}"[:99], "kind": kind, "params": params, "warning": 1})
+    assert status == (422 if field else 201), said
+    if field:
+        assert [e["field"] for e in said["errors"]] == [field], said
+    else:
+        assert ask("admin", "DELETE", f"{API}/rules/{said['rule_id']}")[0] == 204
+
+
 def test_rules_are_written_by_the_form(visit, fleet):
     page = visit("operator")
     assert "New rule" in page.ask("/alert-rules").text
@@ -141,7 +208,7 @@ def test_rules_are_written_by_the_form(visit, fleet):
               "params.agg": "avg", "params.window_s": "600", "params.ahead_s": "", "labels": "tier=1",
               "match": 'environment=production team=~"a|b"', "summary": "", "is_active": "true"}
     done = page.post("/alert-rules", **fields)
-    assert done.status == 303
+    assert done.status == 303, done.text
     rule = fleet.query("SELECT rule_id, for_s, keep_firing_s, match, labels FROM alert_rules"
                        " WHERE name = 'By form'")[0]
     assert rule[1:3] == (300, 0) and rule[3][1] == {"label": "team", "op": "=~", "value": "a|b"}
