@@ -82,7 +82,8 @@ PG_CFLAGS   := $(shell pkg-config --cflags libpq 2>/dev/null || echo -I/usr/incl
 include modules.mk programs.mk
 
 # Where the linker looks for a symbol, in this order: each archive may use those behind it.
-ARCHIVES := $(patsubst %,$(BUILD)/lib%.a,agent hub watch wire common_loop common_pg common logcore)
+ARCHIVES := $(patsubst %,$(BUILD)/lib%.a,agent hub watch wire common_channels common_loop common_pg common \
+            logcore)
 LIBS     := -lpq -lssl -lcrypto -lyaml -lcurl -lidn2 -lsystemd -ljson-c -lsodium -lfcgi -lm -pthread
 
 .DEFAULT_GOAL := all
@@ -123,7 +124,7 @@ $(BUILD)/%.o: %.c $(BUILD)/flags | $(BUILD)/deps.ok
 # A source that embeds files is compiled again when one of them changes.
 EMBEDDING := $(shell grep -lE '"(common/embed|routes)\.h"' --include='*.c' -r common wire \
                      obs_agent fleet_hub fleet_watch)
-EMBEDDED  := $(wildcard obs_agent/sql/* fleet_watch/sql/* fleet_watch/*.txt) \
+EMBEDDED  := $(wildcard obs_agent/sql/* fleet_watch/sql/* common/channels/*.txt) \
              $(wildcard $(addprefix fleet_hub/,*/*.sql */*.html */*.txt */*.yaml)) \
              $(wildcard fleet_hub/static/* fleet_hub/static/vendor/*) \
              $(BUILD)/schema.made templates/observ-harden.sql templates/install.sh \
@@ -132,6 +133,7 @@ $(EMBEDDING:%.c=$(BUILD)/%.o): $(EMBEDDED)
 
 $(BUILD)/libcommon.a:    $(COMMON:%=$(BUILD)/common/%.o)
 $(BUILD)/libcommon_pg.a: $(COMMON_PG:%=$(BUILD)/common/pg/%.o)
+$(BUILD)/libcommon_channels.a: $(COMMON_CHANNELS:%=$(BUILD)/common/channels/%.o)
 $(BUILD)/libcommon_loop.a: $(COMMON_LOOP:%=$(BUILD)/common/loop/%.o)
 $(BUILD)/libwire.a:      $(WIRE:%=$(BUILD)/wire/%.o)
 $(BUILD)/libagent.a:     $(AGENT:%=$(BUILD)/obs_agent/%.o)

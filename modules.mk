@@ -39,6 +39,20 @@ COMMON_PG := \
   pg_tls \
   pg_verdict
 
+# Messages to people, and the channels that they go through.
+COMMON_CHANNELS := \
+  channel \
+  http \
+  mail \
+  mail_text \
+  message \
+  ntfy \
+  pagerduty \
+  slack \
+  telegram \
+  transfer \
+  webhook
+
 # What programs with an sd-event loop share.
 COMMON_LOOP := \
   curl_glue \

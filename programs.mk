@@ -128,20 +128,9 @@ HUB := \
   view/view
 
 WATCH := \
-  channels/channel \
-  channels/http \
-  channels/mail \
-  channels/mail_text \
-  channels/ntfy \
-  channels/pagerduty \
-  channels/slack \
-  channels/telegram \
-  channels/webhook \
   deliver \
   external \
-  message \
   ping \
-  transfer \
   watch \
   watch_conf \
   watch_db \

@@ -6,14 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "channels/channel.h"
+#include "common/channels/channel.h"
+#include "common/channels/json_get.h"
+#include "common/channels/message.h"
+#include "common/channels/transfer.h"
 #include "common/clock.h"
 #include "common/embed.h"
 #include "common/net/hide.h"
 #include "common/utf8.h"
-#include "json_get.h"
-#include "message.h"
-#include "transfer.h"
 
 EMBED(sql_progress, "fleet_watch/sql/progress.sql");
 EMBED(sql_sent, "fleet_watch/sql/sent.sql");
@@ -312,7 +312,7 @@ static void send_part(struct delivery *x)
 		refuse_part(x, &e);
 		return;
 	}
-	x->transfer = transfer_start(d->s.glue, d->s.conf, &r, on_answer, x, &e);
+	x->transfer = transfer_start(d->s.glue, watch_conf_limits(d->s.conf), &r, on_answer, x, &e);
 	if (!x->transfer)
 		refuse_part(x, &e);
 }

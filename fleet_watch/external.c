@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/channels/json_get.h"
+#include "common/channels/transfer.h"
 #include "common/clock.h"
 #include "common/embed.h"
-#include "json_get.h"
-#include "transfer.h"
 
 EMBED(sql_questions, "fleet_watch/sql/questions.sql");
 EMBED(sql_answer, "fleet_watch/sql/answer.sql");
@@ -199,7 +199,7 @@ static void ask_prometheus(struct question *q, const char *query, const char *ep
 		write_answer(q, NULL, e.msg);
 		return;
 	}
-	q->transfer = transfer_start(x->s.glue, x->s.conf, &r, on_prometheus, q, &e);
+	q->transfer = transfer_start(x->s.glue, watch_conf_limits(x->s.conf), &r, on_prometheus, q, &e);
 	if (!q->transfer)
 		write_answer(q, NULL, e.msg);
 }

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "channels/channel.h"
+#include "common/channels/channel.h"
 #include "common/cleanup.h"
 #include "common/settings/near.h"
 #include "common/pg/pg_tls.h"

@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "transfer.h"
+#include "common/channels/transfer.h"
 
 struct ping {
 	struct curl_glue *glue;
@@ -50,7 +50,7 @@ void ping_send(struct ping *p)
 		request_free(&r);
 		return;
 	}
-	p->transfer = transfer_start(p->glue, p->conf, &r, on_answer, p, &e);
+	p->transfer = transfer_start(p->glue, watch_conf_limits(p->conf), &r, on_answer, p, &e);
 }
 
 void ping_free(struct ping *p)

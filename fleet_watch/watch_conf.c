@@ -51,6 +51,11 @@ void watch_conf_init(struct watch_conf *c)
 	conf_defaults(&table, c, &c->arena);
 }
 
+struct transfer_limits watch_conf_limits(const struct watch_conf *c)
+{
+	return (struct transfer_limits){ c->delivery_timeout_s, c->ca_file, c->local_peers };
+}
+
 /* "https://hub/" and "https://hub" are one. */
 static int strip_slash(struct watch_conf *c, struct err *e)
 {

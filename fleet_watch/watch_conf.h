@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "common/arena.h"
+#include "common/channels/transfer.h"
 #include "common/err.h"
 
 struct watch_conf {
@@ -26,6 +27,9 @@ struct watch_conf {
 	int64_t parallel;
 	struct arena arena;
 };
+
+/* What they say of requests to channels. */
+struct transfer_limits watch_conf_limits(const struct watch_conf *c);
 
 /* The defaults. */
 void watch_conf_init(struct watch_conf *c);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "common/net/url.h"
-#include "fleet_watch/json_get.h"
+#include "json_get.h"
 
 static const struct channel_kind *const kinds[] = {
 	&channel_mail, &channel_slack, &channel_telegram, &channel_ntfy, &channel_pagerduty, &channel_webhook,

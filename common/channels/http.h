@@ -4,8 +4,8 @@
  * An answer of 2xx counts as accepted only if it shows that the peer itself answered: a login page of some
  * network does, too.
  */
-#ifndef FLEET_WATCH_HTTP_H
-#define FLEET_WATCH_HTTP_H
+#ifndef COMMON_HTTP_H
+#define COMMON_HTTP_H
 
 #include <json-c/json.h>
 

@@ -6,7 +6,7 @@
 
 #include "common/cleanup.h"
 #include "common/utf8.h"
-#include "fleet_watch/json_get.h"
+#include "json_get.h"
 
 #define CUT "\n[...] the rest is left out"
 

@@ -4,7 +4,7 @@
 
 #include "common/cleanup.h"
 #include "common/utf8.h"
-#include "fleet_watch/json_get.h"
+#include "json_get.h"
 #include "http.h"
 
 enum { SUMMARY_MAX = 1024, SOURCE_MAX = 255 }; /* bytes */

@@ -5,7 +5,7 @@
 #include "channel.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
-#include "fleet_watch/json_get.h"
+#include "json_get.h"
 #include "http.h"
 #include "mail_text.h"
 

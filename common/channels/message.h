@@ -3,10 +3,10 @@
  *
  * Owns the row that take_notifications() gave, what templates add to it, and what became of its parts
  * (in `progress`). docs/alerts.md lists what a template may name. Leaves out how a channel
- * sends it (channels/channel.h).
+ * sends it (channel.h).
  */
-#ifndef FLEET_WATCH_MESSAGE_H
-#define FLEET_WATCH_MESSAGE_H
+#ifndef COMMON_MESSAGE_H
+#define COMMON_MESSAGE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -5,8 +5,8 @@
  * parts, each of which is one request: recipients of mail, pieces of a long text, alerts of PagerDuty. Leaves
  * out the transfer itself (deliver.h) and when a message is tried again (schema/77-delivery.sql).
  */
-#ifndef FLEET_WATCH_CHANNEL_H
-#define FLEET_WATCH_CHANNEL_H
+#ifndef COMMON_CHANNEL_H
+#define COMMON_CHANNEL_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -14,7 +14,7 @@
 
 #include "common/buf.h"
 #include "common/err.h"
-#include "fleet_watch/message.h"
+#include "message.h"
 
 enum {
 	CHANNEL_HEADERS_MAX = 8,

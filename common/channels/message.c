@@ -13,7 +13,7 @@
 #include "common/visible.h"
 #include "json_get.h"
 
-EMBED(watch_message, "fleet_watch/message.txt");
+EMBED(people_text, "common/channels/message.txt");
 
 enum {
 	LINES_MAX = 3,  /* of the log, with an alert */
@@ -341,7 +341,7 @@ int message_text(const struct message *m, message_escape *escape, struct buf *ou
 {
 	const struct template_env env = { .formatter = find_formatter, .raw = true, .escape = escape };
 
-	return template_render((struct text){ watch_message, watch_message_len }, m->data, &env, out, e);
+	return template_render((struct text){ people_text, people_text_len }, m->data, &env, out, e);
 }
 
 void message_note(struct message *m, const char *what, const char *key)

@@ -287,9 +287,9 @@ static int start(struct transfer *t, struct err *e)
 
 #define SET(option, value) r = r ? r : curl_easy_setopt(t->easy, option, value)
 
-static CURLcode set_limits(struct transfer *t, const struct watch_conf *conf)
+static CURLcode set_limits(struct transfer *t, const struct transfer_limits *limits)
 {
-	long timeout_ms = (long)conf->delivery_timeout_s * 1000;
+	long timeout_ms = (long)limits->timeout_s * 1000;
 	CURLcode r = CURLE_OK;
 
 	SET(CURLOPT_URL, buf_cstr(&t->request.url));
@@ -309,10 +309,10 @@ static CURLcode set_limits(struct transfer *t, const struct watch_conf *conf)
 	SET(CURLOPT_OPENSOCKETDATA, t);
 	SET(CURLOPT_USERNAME, t->request.user);
 	SET(CURLOPT_PASSWORD, t->request.password);
-	if (*conf->ca_file)
-		SET(CURLOPT_CAINFO, conf->ca_file);
-	t->may_be_local = strcmp(conf->local_peers, "allow") == 0 ||
-			  (is_mail(t) && strcmp(conf->local_peers, "mail") == 0);
+	if (*limits->ca_file)
+		SET(CURLOPT_CAINFO, limits->ca_file);
+	t->may_be_local = strcmp(limits->local_peers, "allow") == 0 ||
+			  (is_mail(t) && strcmp(limits->local_peers, "mail") == 0);
 	return r;
 }
 
@@ -362,7 +362,7 @@ static CURLcode set_mail(struct transfer *t)
 }
 #undef SET
 
-struct transfer *transfer_start(struct curl_glue *glue, const struct watch_conf *conf, struct request *r,
+struct transfer *transfer_start(struct curl_glue *glue, struct transfer_limits limits, struct request *r,
 				transfer_done *done, void *data, struct err *e)
 {
 	struct transfer *t = calloc(1, sizeof *t);
@@ -380,7 +380,8 @@ struct transfer *transfer_start(struct curl_glue *glue, const struct watch_conf 
 				.easy = curl_easy_init() };
 	request_init(r);
 	err_set(e, ENOMEM, "out of memory for a request");
-	if (!t->easy || set_limits(t, conf) || (is_mail(t) ? set_mail(t) : set_http(t)) || start(t, e) < 0) {
+	if (!t->easy || set_limits(t, &limits) || (is_mail(t) ? set_mail(t) : set_http(t)) ||
+	    start(t, e) < 0) {
 		transfer_free(t);
 		return NULL;
 	}

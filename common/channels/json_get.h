@@ -1,6 +1,6 @@
 /* json_get.h - members of JSON objects that may be missing or of another type. */
-#ifndef FLEET_WATCH_JSON_GET_H
-#define FLEET_WATCH_JSON_GET_H
+#ifndef COMMON_JSON_GET_H
+#define COMMON_JSON_GET_H
 
 #include <json-c/json.h>
 #include <stdbool.h>

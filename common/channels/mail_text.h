@@ -4,8 +4,8 @@
  * Promises lines of CRLF below 78 bytes but for the subject's words, no line that begins with a dot, and that
  * no value can begin a header of its own. Pure functions.
  */
-#ifndef FLEET_WATCH_MAIL_TEXT_H
-#define FLEET_WATCH_MAIL_TEXT_H
+#ifndef COMMON_MAIL_TEXT_H
+#define COMMON_MAIL_TEXT_H
 
 #include <stdbool.h>
 #include <stdint.h>
