@@ -1,7 +1,5 @@
 #include "page.h"
 
-#include <json-c/json.h>
-
 #include "common/cleanup.h"
 #include "common/embed.h"
 #include "common/parse.h"
@@ -11,6 +9,7 @@
 #include "parts.h"
 #include "refusal.h"
 #include "fleet_hub/view/view.h"
+#include "fleet_hub/http/json.h"
 
 EMBED(sql_authorize, "fleet_hub/base/authorize.sql");
 EMBED(sql_admit_server, "fleet_hub/base/admit_server.sql");
@@ -19,27 +18,11 @@ EMBED(sql_open_alerts, "fleet_hub/base/open_alerts.sql");
 EMBED(sql_count_search, "fleet_hub/base/count_search.sql");
 
 enum {
-	JSON_DEPTH_MAX = 8192,    /* a context is as deep as PostgreSQL takes it */
 	PARAMS_SIZE = 512 * 1024, /* a search of SEARCH_TEXT_MAX bytes, in ten forms */
 	POST_LARGE = 16 * 1024,   /* bytes: to read such a post costs more than to ask whose it is */
 };
 
-static void json_p(struct json_object **o)
-{
-	json_object_put(*o);
-}
-
 /* ---- showing what was found --------------------------------------------------------------- */
-
-static struct json_object *parse_json(const struct buf *text)
-{
-	struct json_tokener *tok = json_tokener_new_ex(JSON_DEPTH_MAX);
-	struct json_object *data = tok ? json_tokener_parse_ex(tok, text->data, (int)text->len) : NULL;
-
-	if (tok)
-		json_tokener_free(tok);
-	return data;
-}
 
 static bool present(struct json_object *data, const char *member)
 {
@@ -144,7 +127,7 @@ static void send_json(const struct route *route, const struct request *r, const 
 static void send_form(const struct route *route, const struct request *r, const struct params *p,
 		      struct buf *text, struct response *s)
 {
-	CLEANUP(json_p) struct json_object *data = parse_json(text);
+	CLEANUP(json_p) struct json_object *data = json_of(text);
 
 	if (!json_object_is_type(data, json_type_object)) {
 		fprintf(stderr,
@@ -255,7 +238,7 @@ static enum db_failure ask_open_alerts(const struct route *route, struct request
 		return DB_OK;
 	failure = db_ask(db, &question, &text, e);
 	if (failure == DB_OK) {
-		said = parse_json(&text);
+		said = json_of(&text);
 		r->who.alerts = number_of(said, "alerts");
 	}
 	return failure;
@@ -279,7 +262,7 @@ static enum db_failure admit(const struct route *route, struct request *r, struc
 				  : r->who.anonymous           ? ask_open_alerts(route, r, db, e) : DB_OK;
 
 	if (by_user && failure == DB_OK) {
-		CLEANUP(json_p) struct json_object *said = parse_json(&me);
+		CLEANUP(json_p) struct json_object *said = json_of(&me);
 
 		r->who.me = arena_dup(&r->arena, (struct text){ me.data, me.len });
 		r->who.not_noted = is_true(said, "not_noted");

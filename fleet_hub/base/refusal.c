@@ -1,20 +1,14 @@
 #include "refusal.h"
 
-#include <json-c/json.h>
-
 #include "common/cleanup.h"
 #include "common/embed.h"
 #include "params.h"
 #include "fleet_hub/view/view.h"
+#include "fleet_hub/http/json.h"
 
 EMBED(html_error, "fleet_hub/pages/error.html");
 
-enum { RETRY_SECONDS = 5 }; /* when the database is away */
-
-static void json_p(struct json_object **o)
-{
-	json_object_put(*o);
-}
+enum { RETRY_SECONDS = 5 /* when the database is away */, DETAIL_DEPTH_MAX = 32 };
 
 static void set_text(struct json_object *o, const char *key, const char *value)
 {
@@ -117,7 +111,7 @@ static void set_refusal_headers(const struct request *r, struct response *s, int
 
 void refuse(const struct request *r, struct response *s, const struct err *e, const char *detail_text)
 {
-	CLEANUP(json_p) struct json_object *detail = *detail_text ? json_tokener_parse(detail_text) : NULL;
+	CLEANUP(json_p) struct json_object *detail = json_read(text_of(detail_text), DETAIL_DEPTH_MAX);
 	struct json_object *error, *errors = NULL;
 
 	if (e->code == 401 && send_to_sign_in(r, s))

@@ -2,20 +2,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <json-c/json.h>
 #include <stdio.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/parse.h"
 #include "fleet_hub/base/conf.h"
+#include "fleet_hub/http/json.h"
 
 enum { LOG_MODE = 0640, ENTRY_MAX = 8 * 1024 * 1024, DEPTH_MAX = 72 };
-
-static void json_p(struct json_object **o)
-{
-	json_object_put(*o);
-}
 
 /* Its payload may be anything, and is not kept: it would fill the disk. */
 static bool is_strangers(const struct response *s)
@@ -23,15 +18,9 @@ static bool is_strangers(const struct response *s)
 	return s->status == 401 || s->status == 403;
 }
 
-/* NULL: it is no JSON, or null. */
 static struct json_object *parsed(struct text t)
 {
-	struct json_tokener *tok = json_tokener_new_ex(DEPTH_MAX);
-	struct json_object *o = tok ? json_tokener_parse_ex(tok, t.s, (int)t.len) : NULL;
-
-	if (tok)
-		json_tokener_free(tok);
-	return o;
+	return json_read(t, DEPTH_MAX);
 }
 
 static const char *member(struct json_object *o, const char *name)

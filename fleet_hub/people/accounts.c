@@ -1,7 +1,5 @@
 #include "accounts.h"
 
-#include <json-c/json.h>
-
 #include "common/cleanup.h"
 #include "common/embed.h"
 #include "fleet_hub/base/auth.h"
@@ -10,16 +8,12 @@
 #include "fleet_hub/people/password.h"
 #include "fleet_hub/base/refusal.h"
 #include "fleet_hub/view/view.h"
+#include "fleet_hub/http/json.h"
 
 EMBED(sql_password_salt, "fleet_hub/people/password_salt.sql");
 EMBED(sql_password_change, "fleet_hub/people/password_change.sql");
 
 enum { ANSWER_MAX = 64 * 1024, TIMEOUT_MS = 5000 };
-
-static void json_p(struct json_object **o)
-{
-	json_object_put(*o);
-}
 
 static const char *text_in(struct json_object *o, const char *name)
 {
@@ -98,7 +92,7 @@ static enum db_failure look(struct db *db, const struct request *r, struct json_
 	const struct db_question question = { sql_password_salt, 1, params, TIMEOUT_MS };
 	enum db_failure failure = db_ask(db, &question, &answer, e);
 
-	*ret = failure == DB_OK && buf_cstr(&answer) ? json_tokener_parse(answer.data) : NULL;
+	*ret = failure == DB_OK ? json_of(&answer) : NULL;
 	return failure;
 }
 

@@ -1,7 +1,5 @@
 #include "sign_in.h"
 
-#include <json-c/json.h>
-
 #include "common/cleanup.h"
 #include "common/embed.h"
 #include "fleet_hub/base/auth.h"
@@ -11,6 +9,7 @@
 #include "fleet_hub/people/password.h"
 #include "fleet_hub/base/refusal.h"
 #include "fleet_hub/view/view.h"
+#include "fleet_hub/http/json.h"
 
 EMBED(sql_sign_in_salt, "fleet_hub/people/sign_in_salt.sql");
 EMBED(sql_sign_in_open, "fleet_hub/people/sign_in_open.sql");
@@ -21,11 +20,6 @@ EMBED(html_sign_in_again, "fleet_hub/people/sign_in.html");
 enum { ANSWER_MAX = 64 * 1024, TIMEOUT_MS = 5000 };
 
 static const char wrong[] = "The email address or the password is wrong.";
-
-static void json_p(struct json_object **o)
-{
-	json_object_put(*o);
-}
 
 /* What a try to sign in brings, and what comes of it. */
 struct attempt {
@@ -59,7 +53,7 @@ static enum db_failure change(struct db *db, const char *sql, const char *const 
 	const struct db_question question = { sql, n, params, TIMEOUT_MS };
 	enum db_failure failure = db_change(db, &question, &answer, e);
 
-	*ret = failure == DB_OK && buf_cstr(&answer) ? json_tokener_parse(answer.data) : NULL;
+	*ret = failure == DB_OK ? json_of(&answer) : NULL;
 	return failure;
 }
 
@@ -221,8 +215,8 @@ static void show_again(const struct request *r, struct db *db, struct response *
 	const struct db_question question = { sql_any_user, 0, NULL, TIMEOUT_MS };
 	struct err e;
 
-	if (db_ask(db, &question, &answer, &e) == DB_OK && buf_cstr(&answer))
-		data = json_tokener_parse(answer.data);
+	if (db_ask(db, &question, &answer, &e) == DB_OK)
+		data = json_of(&answer);
 	if (!data)
 		data = json_object_new_object();
 	json_object_object_add(data, "wrong", json_object_new_string(sentence));

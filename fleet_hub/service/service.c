@@ -1,22 +1,16 @@
 #include "service.h"
 
-#include <json-c/json.h>
-
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/embed.h"
 #include "common/parse.h"
 #include "fleet_hub/base/refusal.h"
+#include "fleet_hub/http/json.h"
 
 EMBED(sql_readiness, "fleet_hub/service/readiness.sql");
 EMBED(sql_prometheus, "fleet_hub/service/prometheus.sql");
 
 enum { ASK_MS = 5000 };
-
-static void json_p(struct json_object **o)
-{
-	json_object_put(*o);
-}
 
 /* ---- health ----------------------------------------------------------------------------------------- */
 
@@ -55,7 +49,7 @@ void service_icon(struct request *r, struct db *db, struct response *s)
 
 static bool is_ok(struct buf *answer)
 {
-	CLEANUP(json_p) struct json_object *data = buf_cstr(answer) ? json_tokener_parse(answer->data) : NULL;
+	CLEANUP(json_p) struct json_object *data = json_of(answer);
 	struct json_object *status = NULL;
 
 	return json_object_object_get_ex(data, "status", &status) &&
@@ -114,7 +108,7 @@ static bool add_family(struct buf *out, struct json_object *family)
 
 static bool add_families(struct buf *out, const struct buf *answer, bool open_metrics)
 {
-	CLEANUP(json_p) struct json_object *data = json_tokener_parse(answer->data);
+	CLEANUP(json_p) struct json_object *data = json_of(answer);
 	struct json_object *families = NULL;
 	bool ok = json_object_object_get_ex(data, "families", &families) &&
 		  buf_adds(out, "# HELP observ_build_info The version of the hub.\n"
