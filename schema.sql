@@ -8955,19 +8955,29 @@ SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION matchers_text TO observ_hub;
 
 -- ==== 79-alert-reads: alerts, rules and messages as pages and programs see them ===================
--- The unit that the name of a metric ends with.
+-- The unit of a metric: of METRICS, and of those that only rules know (alert_metrics()).
 CREATE OR REPLACE FUNCTION metric_unit(p_metric text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE
-	WHEN p_metric LIKE '%\_percent' THEN '%'
-	WHEN p_metric LIKE '%\_bytes\_per\_s' THEN 'B/s'
-	WHEN p_metric LIKE '%\_bytes' THEN 'B'
-	WHEN p_metric LIKE '%\_kb' THEN 'kB'
-	WHEN p_metric LIKE '%\_mb' THEN 'MB'
-	WHEN p_metric LIKE '%\_gb' THEN 'GB'
-	WHEN p_metric LIKE '%\_ms' THEN 'ms'
-	WHEN p_metric LIKE '%\_s' THEN 's'
-	ELSE '' END;
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT unit FROM (VALUES
+		-- made: units
+		('cpu_percent', '%'), ('memory_percent', '%'), ('memory_mb', 'MB'), ('disk_percent', '%'),
+		('disk_gb', 'GB'), ('load_avg_1m', ''), ('load_avg_5m', ''), ('load_avg_15m', ''),
+		('cpu_user_percent', '%'), ('cpu_system_percent', '%'), ('cpu_iowait_percent', '%'),
+		('cpu_steal_percent', '%'), ('memory_total_mb', 'MB'), ('swap_percent', '%'),
+		('swap_mb', 'MB'), ('disk_total_gb', 'GB'), ('inode_percent', '%'),
+		('net_rx_bytes_per_s', 'B/s'), ('net_tx_bytes_per_s', 'B/s'),
+		('disk_read_bytes_per_s', 'B/s'), ('disk_write_bytes_per_s', 'B/s'), ('tcp_connections', ''),
+		('psi_cpu_percent', '%'), ('psi_memory_percent', '%'), ('psi_io_percent', '%'),
+		('uptime_s', 's'), ('processes', ''), ('cpu_count', ''), ('app_cpu_percent', '% of 1 core'),
+		('app_memory_mb', 'MB'), ('app_restarts', ''), ('app_processes', ''),
+		-- end of made
+		('load_per_core', ''), ('mount_percent', '%'), ('mount_inode_percent', '%'),
+		('mount_used_gb', 'GB'), ('mount_free_gb', 'GB'), ('agent_skew_s', 's'),
+		('agent_lag_s', 's'), ('agent_lag_bytes', 'B'), ('agent_pending', ''),
+		('agent_outbox_bytes', 'B'), ('agent_rss_kb', 'kB'), ('agent_files_unreadable', '')
+		) m(metric, unit)
+	WHERE metric = p_metric
+$$;
 
 -- Of the values of a rule, which what it makes of its metric may change.
 CREATE OR REPLACE FUNCTION rule_unit(p_kind text, p_metric text, p_params jsonb) RETURNS text

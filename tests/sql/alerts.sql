@@ -69,6 +69,10 @@ SELECT is(pg_temp.wrong('{"warning": 80, "critical": 70}'), 'critical', 'critica
 SELECT is(pg_temp.wrong('{"warning": 10, "critical": 5, "op": "<"}'), NULL, 'not if less is worse');
 SELECT is(pg_temp.wrong('{"warning": "NaN"}'), 'warning', 'a level that is no number');
 
+SELECT is((SELECT string_agg(metric, ', ') FROM alert_metrics() WHERE metric_unit(metric) IS NULL), NULL,
+	'each metric of a rule has a unit');
+SELECT is(metric_unit('app_cpu_percent'), '% of 1 core', 'which is the one that METRICS names');
+
 -- ---- a fleet ----------------------------------------------------------------------------------------
 CREATE FUNCTION pg_temp.sample(p_vps text, p_at timestamptz, p_value float8, p_app text DEFAULT 'shop',
 	p_late interval DEFAULT '0', p_backfill boolean DEFAULT false) RETURNS void LANGUAGE sql AS $$
