@@ -8951,6 +8951,88 @@ BEGIN
 END
 $$;
 
+-- ---- rows that people write ---------------------------------------------------------------------------
+-- The table of each object of a body, its key, and what messages call it.
+CREATE OR REPLACE FUNCTION body_table(p_object text, OUT name text, OUT rows text, OUT key text)
+LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT v.name, v.rows, v.key FROM (VALUES
+		('rule', 'rule', 'alert_rules', 'rule_id'),
+		('patch', 'override', 'rule_patches', 'patch_id'),
+		('silence', 'silence', 'silences', 'silence_id'),
+		('channel', 'channel', 'channels', 'channel_id'),
+		('route', 'route', 'alert_routes', 'route_id'),
+		('inhibition', 'inhibition', 'inhibitions', 'inhibition_id'),
+		('window', 'quiet window', 'quiet_windows', 'window_id'),
+		('heartbeat', 'heartbeat', 'heartbeats', 'heartbeat_id')) v(object, name, rows, key)
+	WHERE v.object = p_object
+$$;
+
+-- The row of that id, locked until the transaction ends. Refuses an id that is not there, and a version that
+-- p_match does not name.
+CREATE OR REPLACE FUNCTION locked_row(p_object text, p_id text, p_match text) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	t CONSTANT record := body_table(p_object);
+	v_row jsonb;
+BEGIN
+	EXECUTE format('SELECT to_jsonb(r) FROM %I r WHERE %I = $1 FOR UPDATE', t.rows, t.key)
+		INTO v_row USING as_uuid(p_id);
+	PERFORM known_id(t.name, p_id, v_row IS NOT NULL),
+		check_version(p_match, (v_row->>'version')::bigint);
+	RETURN v_row;
+END
+$$;
+
+-- A new row of the body (p_id is NULL), or the row of that id with what the body changes. Nothing is written
+-- yet.
+CREATE OR REPLACE FUNCTION changed_row(p_object text, p_id text, p_body jsonb, p_email text,
+	p_match text DEFAULT NULL) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_row jsonb;
+BEGIN
+	IF p_id IS NULL THEN
+		RETURN body_values(p_object, p_body, true) || jsonb_build_object(
+			(body_table(p_object)).key, gen_random_uuid(), 'version', 1,
+			'created_at', clock_timestamp(), 'created_by', p_email);
+	END IF;
+	v_row := locked_row(p_object, p_id, p_match);
+	RETURN v_row || body_values(p_object, p_body, false)
+		|| jsonb_build_object('version', (v_row->>'version')::bigint + 1);
+END
+$$;
+
+-- Write the row, new or changed; as it is then.
+CREATE OR REPLACE FUNCTION put_row(p_object text, p_row jsonb) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	t CONSTANT record := body_table(p_object);
+	v_row jsonb;
+BEGIN
+	EXECUTE format('DELETE FROM %I WHERE %I = $1', t.rows, t.key) USING (p_row->>t.key)::uuid;
+	EXECUTE format('INSERT INTO %1$I AS r SELECT * FROM jsonb_populate_record(NULL::%1$I, $1)
+		RETURNING to_jsonb(r)', t.rows) INTO v_row USING p_row;
+	RETURN v_row;
+END
+$$;
+
+-- Delete the row; as it was.
+CREATE OR REPLACE FUNCTION removed_row(p_object text, p_id text, p_match text DEFAULT NULL) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	t CONSTANT record := body_table(p_object);
+	v_row CONSTANT jsonb := locked_row(p_object, p_id, p_match);
+BEGIN
+	EXECUTE format('DELETE FROM %I WHERE %I = $1', t.rows, t.key) USING as_uuid(p_id);
+	RETURN v_row;
+END
+$$;
+
+-- What the audit log calls the writing of a row.
+CREATE OR REPLACE FUNCTION saved_how(p_object text, p_id text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp
+RETURN (body_table(p_object)).name || CASE WHEN p_id IS NULL THEN ' created' ELSE ' changed' END;
+
 SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION matchers_text TO observ_hub;
 
@@ -9215,10 +9297,397 @@ GRANT EXECUTE ON FUNCTION metric_unit, rule_unit, value_text, number_text, span_
 	subject_text,
 	rule_condition, alert_json, alert_series, message_json, open_alerts,
 	alert_metrics, preview_rule TO observ_hub;
--- ==== 79-alert-writes: what people change about rules, silences, channels and their like =========
--- Each function asks who acts, reads the body by body_values() and writes one row.
+-- ==== 79-alert-writes: what people do about alerts: acknowledge, and silence =====================
+-- Each function that writes asks who acts, reads the body by changed_row() and writes one row by put_row().
 
--- ---- rules ----------------------------------------------------------------------------------------
+-- ---- acknowledgements ---------------------------------------------------------------------------
+-- Somebody has it in hand: no more reminders.
+CREATE OR REPLACE FUNCTION ack_alert(p_hash bytea, p_id text, p_body jsonb) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	v_now timestamptz := clock_timestamp();
+	v_body jsonb;
+	a alerts;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'operator');
+	v_body := body_values('ack', p_body, true);
+	UPDATE alerts SET acked_at = v_now, acked_by = c.email, ack_note = v_body->>'note'
+		WHERE alert_id = as_uuid(p_id) AND state = 'firing' RETURNING * INTO a;
+	PERFORM known_id('firing alert', p_id, FOUND),
+		audit(c.email, c.how, 'alert acknowledged', a.labels->>'rule', a.subject || v_body);
+	RETURN alert_json(a, a.labels->>'rule');
+END
+$$;
+
+CREATE OR REPLACE FUNCTION unack_alert(p_hash bytea, p_id text) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	a alerts;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'operator');
+	UPDATE alerts SET acked_at = NULL, acked_by = NULL, ack_note = NULL
+		WHERE alert_id = as_uuid(p_id) AND acked_at IS NOT NULL RETURNING * INTO a;
+	PERFORM known_id('acknowledged alert', p_id, FOUND),
+		audit(c.email, c.how, 'acknowledgement taken back', a.labels->>'rule', a.subject);
+	RETURN alert_json(a, a.labels->>'rule');
+END
+$$;
+
+-- ---- silences -----------------------------------------------------------------------------------
+CREATE OR REPLACE FUNCTION silence_json(s silences) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT to_jsonb(s) || jsonb_build_object('match_text', matchers_text(s.match), 'state', CASE
+		WHEN s.ends_at <= now() THEN 'ended' WHEN s.starts_at > now() THEN 'pending'
+			ELSE 'active' END)
+$$;
+
+CREATE OR REPLACE FUNCTION save_silence(p_hash bytea, p_id text, p_body jsonb, p_match text DEFAULT NULL)
+RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	s silences;
+	v_now timestamptz := now();
+	v_body jsonb := CASE WHEN p_body->>'for' ~ '^[0-9]{1,4}[mhd]$' THEN p_body - 'for'
+		|| jsonb_build_object('ends_at', v_now + (p_body->>'for')::interval) ELSE p_body END;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'operator');
+	s := jsonb_populate_record(NULL::silences, changed_row('silence', p_id, v_body, c.email, p_match));
+	s.starts_at := coalesce(s.starts_at, v_now);
+	PERFORM refuse_errors(field_error(s.ends_at <= s.starts_at OR s.ends_at <= v_now, 'ends_at',
+			'must be later than now and than starts_at')
+		|| field_error(s.match = '[]', 'match', 'must have a matcher: a silence of everything needs '
+			'one such as server=~".*"'));
+	PERFORM put_row('silence', to_jsonb(s)), audit(c.email, c.how, saved_how('silence', p_id),
+		matchers_text(s.match), jsonb_build_object('ends_at', s.ends_at, 'comment', s.comment));
+	RETURN silence_json(s);
+END
+$$;
+
+-- Ends it now. It stays in the list.
+CREATE OR REPLACE FUNCTION end_silence(p_hash bytea, p_id text, p_match text DEFAULT NULL) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	s silences;
+	v_now timestamptz := clock_timestamp();
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'operator');
+	SELECT * INTO s FROM silences WHERE silence_id = as_uuid(p_id) AND ends_at > v_now FOR UPDATE;
+	PERFORM known_id('silence', p_id, FOUND), check_version(p_match, s.version);
+	UPDATE silences SET ends_at = v_now, version = version + 1,
+		starts_at = least(starts_at, v_now - interval '1 microsecond')
+			WHERE silence_id = s.silence_id;
+	PERFORM audit(c.email, c.how, 'silence ended', matchers_text(s.match));
+	RETURN '{"ok": true}';
+END
+$$;
+
+SELECT drop_former_functions() \g /dev/null
+GRANT EXECUTE ON FUNCTION silence_json, body_fields TO observ_hub;
+GRANT EXECUTE ON FUNCTION ack_alert, unack_alert, save_silence, end_silence TO observ_hub, observ_enroll;
+-- ==== 79-heartbeat-writes: what people write about heartbeats: the jobs that must call in time ===
+CREATE OR REPLACE FUNCTION cron_valid(p_schedule text) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM next_cron(p_schedule, 'UTC', '2026-01-01Z');
+	RETURN true;
+EXCEPTION WHEN data_exception THEN
+	RETURN false;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION heartbeat_errors(h heartbeats) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT field_error((h.schedule IS NULL) = (h.every_s IS NULL), 'schedule',
+			'or every_s must be there, and not both')
+		|| field_error(NOT EXISTS (SELECT FROM pg_timezone_names WHERE name = h.time_zone),
+			'time_zone',
+			'must be the name of a time zone such as Europe/Berlin')
+		|| field_error(h.schedule IS NOT NULL AND NOT cron_valid(h.schedule), 'schedule',
+			'must be a line of cron such as "30 2 * * *"')
+		|| field_error(EXISTS (SELECT FROM heartbeats WHERE name = h.name
+			AND heartbeat_id <> h.heartbeat_id), 'name', 'is taken by another heartbeat')
+$$;
+
+CREATE OR REPLACE FUNCTION heartbeat_json(h heartbeats) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT to_jsonb(h) - 'token_hash' || jsonb_build_object('last_at', (SELECT max(at)
+		FROM heartbeat_pings p
+		WHERE p.heartbeat_id = h.heartbeat_id))
+$$;
+
+-- A new one has a token, which is told once: its URL is what the job calls. p_site: the hub's own address.
+CREATE OR REPLACE FUNCTION save_heartbeat(p_hash bytea, p_id text, p_body jsonb, p_site text) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	h heartbeats;
+	v_token CONSTANT text := CASE WHEN p_id IS NULL THEN new_secret('obs_beat') END;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'operator');
+	h := jsonb_populate_record(NULL::heartbeats, changed_row('heartbeat', p_id, p_body, c.email));
+	h.token_hash := coalesce(sha256(sha256(convert_to(v_token, 'UTF8'))), h.token_hash);
+	PERFORM refuse_errors(heartbeat_errors(h));
+	PERFORM put_row('heartbeat', to_jsonb(h)),
+		audit(c.email, c.how, saved_how('heartbeat', p_id), h.name, p_body);
+	RETURN heartbeat_json(h) || CASE WHEN v_token IS NULL THEN '{}' ELSE jsonb_build_object('url',
+		p_site || '/api/v1/heartbeats/' || v_token) END;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION delete_heartbeat(p_hash bytea, p_id text) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'operator');
+	PERFORM audit(c.email, c.how, 'heartbeat deleted', removed_row('heartbeat', p_id)->>'name');
+	DELETE FROM heartbeat_pings WHERE heartbeat_id = as_uuid(p_id);
+	RETURN '{"ok": true}';
+END
+$$;
+
+SELECT drop_former_functions() \g /dev/null
+GRANT EXECUTE ON FUNCTION save_heartbeat, delete_heartbeat TO observ_hub, observ_enroll;
+-- ==== 79-message-writes: where messages go: channels, routes, inhibitions, quiet windows =========
+-- ---- channels -----------------------------------------------------------------------------------
+-- A channel without its secrets: only their names.
+CREATE OR REPLACE FUNCTION channel_json(c channels) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT to_jsonb(c) - 'secrets' || jsonb_build_object('is_active', c.disabled_at IS NULL,
+		'settings_text', nullif(labels_text(c.settings), ''), 'secrets_set',
+		(SELECT coalesce(jsonb_agg(k ORDER BY k), '[]') FROM jsonb_object_keys(c.secrets) k))
+$$;
+
+-- What is wrong with the settings of a channel, by the table channel_kinds.
+CREATE OR REPLACE FUNCTION channel_errors(c channels) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT field_error(NOT EXISTS (SELECT FROM channel_kinds WHERE kind = c.kind), 'kind',
+		'must be one of '
+			|| (SELECT string_agg(kind, ', ' ORDER BY kind) FROM channel_kinds))
+		|| (SELECT coalesce(jsonb_agg(jsonb_build_object('field', part || '.' || left(name, 100),
+			'message', CASE
+				WHEN spec IS NULL THEN 'is not known; known are ' || array_to_string(names,
+					', ')
+				WHEN value IS NULL THEN 'is missing: ' || (spec->>'help')
+				ELSE 'must be one line of 1 to 4000 bytes' END) ORDER BY part, name), '[]')
+			FROM (SELECT kind, channel_kinds.settings, channel_kinds.secrets FROM channel_kinds
+				WHERE kind = c.kind) k
+			CROSS JOIN LATERAL (VALUES ('settings', k.settings, c.settings), ('secrets',
+				k.secrets, c.secrets))
+				p(part, specs, given)
+			CROSS JOIN LATERAL (SELECT array_agg(n ORDER BY n)
+				FROM jsonb_object_keys(specs) n) a(names)
+			CROSS JOIN LATERAL (SELECT name, specs->name AS spec, given->name AS value
+				FROM (SELECT jsonb_object_keys(specs) UNION
+					SELECT jsonb_object_keys(given)) u(name)) f
+			WHERE spec IS NULL OR (value IS NULL AND (spec->'required')::boolean)
+				OR (value IS NOT NULL AND (jsonb_typeof(value) <> 'string'
+					OR value #>> '{}' ~ '[[:cntrl:]]'
+					OR octet_length(value #>> '{}') NOT BETWEEN 1 AND 4000)))
+$$;
+
+-- Lets the watcher send a message that only says that the channel works.
+CREATE OR REPLACE FUNCTION test_channel_for(p_hash bytea, p_id text) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	v_id uuid;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'operator');
+	v_id := test_channel(p_id, c.email, clock_timestamp());
+	PERFORM audit(c.email, c.how, 'channel tested', p_id);
+	RETURN jsonb_build_object('notification_id', v_id);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION list_channels(p_hash bytea) RETURNS jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM asking(p_hash, 'operator');
+	RETURN (SELECT jsonb_build_object('items', coalesce(jsonb_agg(channel_json(c) ORDER BY name), '[]'),
+		'next', NULL) FROM channels c);
+END
+$$;
+
+-- The secrets that a change does not name stay; null removes one.
+CREATE OR REPLACE FUNCTION save_channel(p_hash bytea, p_id text, p_body jsonb, p_match text DEFAULT NULL)
+RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	h channels;
+	v_body jsonb := nested_body(nested_body(p_body, 'settings'), 'secrets');
+	v_given jsonb;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'admin');
+	v_given := body_values('channel', v_body, p_id IS NULL);
+	h := jsonb_populate_record(NULL::channels, changed_row('channel', p_id, v_body, c.email, p_match));
+	h.secrets := merged(coalesce((SELECT secrets FROM channels WHERE channel_id = as_uuid(p_id)), '{}'),
+		v_given->'secrets');
+	IF v_given ? 'is_active' THEN
+		h.disabled_at := CASE WHEN (v_given->'is_active')::boolean THEN NULL
+			ELSE coalesce(h.disabled_at, clock_timestamp()) END;
+		h.disabled_reason := CASE WHEN h.disabled_at IS NOT NULL THEN coalesce(h.disabled_reason,
+			'switched off by ' || c.email) END;
+	END IF;
+	PERFORM refuse_errors(channel_errors(h) || field_error(EXISTS (SELECT FROM channels
+			WHERE name = h.name AND channel_id <> h.channel_id), 'name',
+				'is taken by another channel')
+		|| field_error(h.fallback_id = h.channel_id OR NOT EXISTS (SELECT FROM channels
+			WHERE channel_id = coalesce(h.fallback_id, channel_id)) AND h.fallback_id IS NOT NULL,
+			'fallback_id', 'must be another channel'));
+	PERFORM put_row('channel', to_jsonb(h)), audit(c.email, c.how, saved_how('channel', p_id), h.name,
+		v_given - 'secrets'::text || jsonb_build_object('secrets',
+			(SELECT coalesce(jsonb_agg(k), '[]')
+			FROM jsonb_object_keys(coalesce(v_given->'secrets', '{}')) k)));
+	RETURN channel_json(h);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION delete_channel(p_hash bytea, p_id text, p_match text DEFAULT NULL) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	v_id CONSTANT uuid := as_uuid(p_id);
+	v_now CONSTANT timestamptz := clock_timestamp();
+	v_gone jsonb;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'admin');
+	v_gone := removed_row('channel', p_id, p_match);
+	UPDATE alert_rules SET channel_id = NULL, version = version + 1 WHERE channel_id = v_id;
+	UPDATE alert_routes SET channels = array_remove(channels, v_id) WHERE v_id = ANY (channels);
+	UPDATE channels SET fallback_id = NULL WHERE fallback_id = v_id;
+	UPDATE notifications SET dead_at = v_now, last_error = 'its channel was deleted'
+		WHERE channel_id = v_id AND sent_at IS NULL AND dead_at IS NULL;
+	PERFORM audit(c.email, c.how, 'channel deleted', v_gone->>'name');
+	RETURN '{"ok": true}';
+END
+$$;
+
+-- ---- routes, inhibitions, quiet windows ---------------------------------------------------------
+CREATE OR REPLACE FUNCTION route_errors(r alert_routes) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	WITH RECURSIVE above (id, depth) AS (
+		SELECT r.parent_id, 1 WHERE r.parent_id IS NOT NULL
+		UNION ALL SELECT p.parent_id, depth + 1 FROM above JOIN alert_routes p
+			ON p.route_id = above.id
+		WHERE p.parent_id IS NOT NULL AND depth < 32)
+	SELECT field_error(r.parent_id IS NOT NULL AND NOT EXISTS (SELECT FROM alert_routes
+			WHERE route_id = r.parent_id), 'parent_id', 'names no route')
+		|| field_error(r.parent_id IS NULL AND EXISTS (SELECT FROM alert_routes
+			WHERE parent_id IS NULL AND route_id <> r.route_id), 'parent_id',
+			'is missing: there is one root, and every other route hangs below a route')
+		|| field_error(EXISTS (SELECT FROM above WHERE id = r.route_id OR depth >= 32), 'parent_id',
+			'would make a circle, or a tree deeper than 32')
+		|| field_error(EXISTS (SELECT FROM unnest(r.channels) i WHERE NOT EXISTS (SELECT FROM channels
+			WHERE channel_id = i)), 'channels', 'name a channel that is not there')
+		|| field_error(EXISTS (SELECT FROM unnest(r.windows) i WHERE NOT EXISTS (SELECT
+			FROM quiet_windows
+			WHERE window_id = i)), 'windows', 'name a quiet window that is not there')
+$$;
+
+CREATE OR REPLACE FUNCTION save_route(p_hash bytea, p_id text, p_body jsonb) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	r alert_routes;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'admin');
+	LOCK TABLE alert_routes IN SHARE ROW EXCLUSIVE MODE;
+	r := jsonb_populate_record(NULL::alert_routes, changed_row('route', p_id, p_body, c.email));
+	PERFORM refuse_errors(route_errors(r));
+	PERFORM put_row('route', to_jsonb(r)),
+		audit(c.email, c.how, 'route saved', matchers_text(r.match), p_body);
+	RETURN to_jsonb(r) || jsonb_build_object('match_text', matchers_text(r.match));
+END
+$$;
+
+-- What hangs below it hangs below its parent then.
+CREATE OR REPLACE FUNCTION delete_route(p_hash bytea, p_id text) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	r alert_routes;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'admin');
+	LOCK TABLE alert_routes IN SHARE ROW EXCLUSIVE MODE;
+	r := jsonb_populate_record(NULL::alert_routes, removed_row('route', p_id));
+	PERFORM refuse_errors(field_error(r.parent_id IS NULL, 'parent_id',
+		'is null: this is the root, where every alert enters. Change it instead'));
+	UPDATE alert_routes SET parent_id = r.parent_id WHERE parent_id = r.route_id;
+	PERFORM audit(c.email, c.how, 'route deleted', matchers_text(r.match));
+	RETURN '{"ok": true}';
+END
+$$;
+
+CREATE OR REPLACE FUNCTION save_inhibition(p_hash bytea, p_id text, p_body jsonb) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	i jsonb;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'admin');
+	i := put_row('inhibition', changed_row('inhibition', p_id, p_body, c.email));
+	PERFORM audit(c.email, c.how, 'inhibition saved', i->>'name', p_body);
+	RETURN i;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION delete_inhibition(p_hash bytea, p_id text) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'admin');
+	PERFORM audit(c.email, c.how, 'inhibition deleted', removed_row('inhibition', p_id)->>'name');
+	RETURN '{"ok": true}';
+END
+$$;
+
+CREATE OR REPLACE FUNCTION window_errors(w quiet_windows) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT field_error(NOT EXISTS (SELECT FROM pg_timezone_names WHERE name = w.time_zone), 'time_zone',
+			'must be the name of a time zone such as Europe/Berlin')
+		|| field_error(NOT w.days <@ '{mon,tue,wed,thu,fri,sat,sun}', 'days',
+			'must be of mon, tue, wed, thu, fri, sat, sun')
+		|| field_error(EXISTS (SELECT FROM quiet_windows WHERE name = w.name
+			AND window_id <> w.window_id), 'name', 'is taken by another quiet window')
+$$;
+
+CREATE OR REPLACE FUNCTION save_window(p_hash bytea, p_id text, p_body jsonb) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	w quiet_windows;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'admin');
+	w := jsonb_populate_record(NULL::quiet_windows, changed_row('window', p_id, p_body, c.email));
+	PERFORM refuse_errors(window_errors(w));
+	PERFORM audit(c.email, c.how, 'quiet window saved', w.name, p_body);
+	RETURN put_row('window', to_jsonb(w));
+END
+$$;
+
+CREATE OR REPLACE FUNCTION delete_window(p_hash bytea, p_id text) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+BEGIN
+	SELECT * INTO c FROM acting(p_hash, 'admin');
+	PERFORM audit(c.email, c.how, 'quiet window deleted', removed_row('window', p_id)->>'name');
+	UPDATE alert_routes SET windows = array_remove(windows, as_uuid(p_id))
+		WHERE as_uuid(p_id) = ANY (windows);
+	RETURN '{"ok": true}';
+END
+$$;
+
+SELECT drop_former_functions() \g /dev/null
+GRANT EXECUTE ON FUNCTION list_channels, save_channel, delete_channel, test_channel_for, save_route,
+	delete_route, save_inhibition, delete_inhibition, save_window, delete_window
+	TO observ_hub, observ_enroll;
+-- ==== 79-rule-writes: what people write about rules: rules, overrides, and files of them =========
 -- The names that earlier clients use for fields of a rule, as the fields of now.
 CREATE OR REPLACE FUNCTION rule_body(p_body jsonb) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -9333,32 +9802,17 @@ CREATE OR REPLACE FUNCTION save_rule_as(p_email text, p_role text, p_how text, p
 	p_match text) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
-	r alert_rules;
-	v_body jsonb := body_values('rule', rule_body(p_body), p_id IS NULL);
+	r alert_rules := jsonb_populate_record(NULL::alert_rules,
+		changed_row('rule', p_id, rule_body(p_body), p_email, p_match));
 BEGIN
-	IF p_id IS NULL THEN
-		r := jsonb_populate_record(NULL::alert_rules, v_body);
-		r.rule_id := gen_random_uuid();
-		r.version := 1;
-		r.created_at := clock_timestamp();
-		r.created_by := p_email;
-	ELSE
-		SELECT * INTO r FROM alert_rules WHERE rule_id = as_uuid(p_id) FOR UPDATE;
-		PERFORM known_id('rule', p_id, FOUND), check_version(p_match, r.version);
-		r := jsonb_populate_record(r, v_body);
-		r.version := r.version + 1;
-	END IF;
 	r.updated_at := clock_timestamp();
 	PERFORM refuse_errors(rule_errors(r) || param_errors(r.kind, r.metric, r.params)
 		|| field_error(EXISTS (SELECT FROM alert_rules
 		WHERE name = r.name AND rule_id <> r.rule_id), 'name', 'is taken by another rule'));
 	PERFORM refuse_unless(p_role, (SELECT role FROM alert_kinds WHERE kind = r.kind)),
 		refuse_errors(query_errors(r));
-	DELETE FROM alert_rules WHERE rule_id = r.rule_id;
-	INSERT INTO alert_rules SELECT r.*;
-	PERFORM audit(p_email, p_how, CASE WHEN p_id IS NULL THEN 'rule created' ELSE 'rule changed' END,
-		r.name,
-		p_body);
+	PERFORM put_row('rule', to_jsonb(r)),
+		audit(p_email, p_how, saved_how('rule', p_id), r.name, p_body);
 	RETURN rule_json(r);
 END
 $$;
@@ -9379,16 +9833,14 @@ CREATE OR REPLACE FUNCTION delete_rule(p_hash bytea, p_id text, p_match text DEF
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	c record;
-	r alert_rules;
+	r jsonb;
 BEGIN
 	SELECT * INTO c FROM acting(p_hash, 'operator');
-	SELECT * INTO r FROM alert_rules WHERE rule_id = as_uuid(p_id) FOR UPDATE;
-	PERFORM known_id('rule', p_id, FOUND), check_version(p_match, r.version);
-	PERFORM refuse_errors(field_error(r.builtin IS NOT NULL, 'is_active',
+	r := removed_row('rule', p_id, p_match);
+	PERFORM refuse_errors(field_error(r->>'builtin' IS NOT NULL, 'is_active',
 		'can be set to false: a default rule is switched off, and not deleted'));
-	DELETE FROM rule_patches WHERE rule_id = r.rule_id;
-	DELETE FROM alert_rules WHERE rule_id = r.rule_id;
-	PERFORM audit(c.email, c.how, 'rule deleted', r.name);
+	DELETE FROM rule_patches WHERE rule_id = (r->>'rule_id')::uuid;
+	PERFORM audit(c.email, c.how, 'rule deleted', r->>'name');
 	RETURN '{"ok": true}';
 END
 $$;
@@ -9404,28 +9856,15 @@ CREATE OR REPLACE FUNCTION save_patch_as(p_email text, p_how text, p_rule text, 
 RETURNS jsonb LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	r alert_rules;
-	p rule_patches;
-	v_body jsonb := body_values('patch', p_body, p_id IS NULL);
+	p rule_patches := jsonb_populate_record(NULL::rule_patches,
+		changed_row('patch', p_id, p_body, p_email));
 BEGIN
-	IF p_id IS NULL THEN
-		SELECT * INTO r FROM alert_rules WHERE rule_id = as_uuid(p_rule);
-		PERFORM known_id('rule', p_rule, FOUND);
-		p := jsonb_populate_record(NULL::rule_patches, v_body);
-		p.patch_id := gen_random_uuid();
-		p.rule_id := r.rule_id;
-		p.created_at := clock_timestamp();
-		p.created_by := p_email;
-	ELSE
-		SELECT * INTO p FROM rule_patches WHERE patch_id = as_uuid(p_id);
-		PERFORM known_id('override', p_id, FOUND);
-		SELECT * INTO r FROM alert_rules WHERE rule_id = p.rule_id;
-		p := jsonb_populate_record(p, v_body);
-	END IF;
+	p.rule_id := coalesce(p.rule_id, as_uuid(p_rule));
+	SELECT * INTO r FROM alert_rules WHERE rule_id = p.rule_id;
+	PERFORM known_id('rule', p_rule, FOUND);
 	PERFORM refuse_errors(patch_errors(r, p.changes));
 	p.changes := body_values('rule', p.changes, false);
-	DELETE FROM rule_patches WHERE patch_id = p.patch_id;
-	INSERT INTO rule_patches SELECT p.*;
-	PERFORM audit(p_email, p_how, 'override saved', r.name, p_body);
+	PERFORM put_row('patch', to_jsonb(p)), audit(p_email, p_how, 'override saved', r.name, p_body);
 	RETURN override_json(p);
 END
 $$;
@@ -9452,18 +9891,17 @@ CREATE OR REPLACE FUNCTION delete_patch(p_hash bytea, p_id text) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	c record;
-	v_rule uuid;
+	p jsonb;
 BEGIN
 	SELECT * INTO c FROM acting(p_hash, 'operator');
-	DELETE FROM rule_patches WHERE patch_id = as_uuid(p_id) RETURNING rule_id INTO v_rule;
-	PERFORM known_id('override', p_id, FOUND),
-		audit(c.email, c.how, 'override deleted', (SELECT name FROM alert_rules
-			WHERE rule_id = v_rule));
+	p := removed_row('patch', p_id);
+	PERFORM audit(c.email, c.how, 'override deleted', (SELECT name FROM alert_rules
+		WHERE rule_id = (p->>'rule_id')::uuid));
 	RETURN '{"ok": true}';
 END
 $$;
 
--- ---- rule files ------------------------------------------------------------------------------------
+-- ---- rule files ---------------------------------------------------------------------------------
 -- "5m" or "1h30m" of Prometheus, and plain seconds, as seconds.
 CREATE OR REPLACE FUNCTION duration_s(p_text text) RETURNS int
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -9575,468 +10013,10 @@ EXCEPTION WHEN SQLSTATE 'OB422' THEN
 END
 $$;
 
--- ---- alerts ----------------------------------------------------------------------------------------
--- Somebody has it in hand: no more reminders.
-CREATE OR REPLACE FUNCTION ack_alert(p_hash bytea, p_id text, p_body jsonb) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
-DECLARE
-	c record;
-	v_now timestamptz := clock_timestamp();
-	v_body jsonb;
-	a alerts;
-BEGIN
-	SELECT * INTO c FROM acting(p_hash, 'operator');
-	v_body := body_values('ack', p_body, true);
-	UPDATE alerts SET acked_at = v_now, acked_by = c.email, ack_note = v_body->>'note'
-		WHERE alert_id = as_uuid(p_id) AND state = 'firing' RETURNING * INTO a;
-	PERFORM known_id('firing alert', p_id, FOUND),
-		audit(c.email, c.how, 'alert acknowledged', a.labels->>'rule', a.subject || v_body);
-	RETURN alert_json(a, a.labels->>'rule');
-END
-$$;
-
-CREATE OR REPLACE FUNCTION unack_alert(p_hash bytea, p_id text) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
-DECLARE
-	c record;
-	a alerts;
-BEGIN
-	SELECT * INTO c FROM acting(p_hash, 'operator');
-	UPDATE alerts SET acked_at = NULL, acked_by = NULL, ack_note = NULL
-		WHERE alert_id = as_uuid(p_id) AND acked_at IS NOT NULL RETURNING * INTO a;
-	PERFORM known_id('acknowledged alert', p_id, FOUND),
-		audit(c.email, c.how, 'acknowledgement taken back', a.labels->>'rule', a.subject);
-	RETURN alert_json(a, a.labels->>'rule');
-END
-$$;
-
--- ---- silences ---------------------------------------------------------------------------------------
-CREATE OR REPLACE FUNCTION silence_json(s silences) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT to_jsonb(s) || jsonb_build_object('match_text', matchers_text(s.match), 'state', CASE
-		WHEN s.ends_at <= now() THEN 'ended' WHEN s.starts_at > now() THEN 'pending'
-			ELSE 'active' END)
-$$;
-
-CREATE OR REPLACE FUNCTION save_silence(p_hash bytea, p_id text, p_body jsonb, p_match text DEFAULT NULL)
-RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
-DECLARE
-	c record;
-	s silences;
-	v_now timestamptz := now();
-	v_body jsonb := CASE WHEN p_body->>'for' ~ '^[0-9]{1,4}[mhd]$' THEN p_body - 'for'
-		|| jsonb_build_object('ends_at', v_now + (p_body->>'for')::interval) ELSE p_body END;
-BEGIN
-	SELECT * INTO c FROM acting(p_hash, 'operator');
-	v_body := body_values('silence', v_body, p_id IS NULL);
-	IF p_id IS NULL THEN
-		s := jsonb_populate_record(NULL::silences, v_body);
-		s.silence_id := gen_random_uuid();
-		s.version := 1;
-		s.created_at := v_now;
-		s.created_by := c.email;
-	ELSE
-		SELECT * INTO s FROM silences WHERE silence_id = as_uuid(p_id) FOR UPDATE;
-		PERFORM known_id('silence', p_id, FOUND), check_version(p_match, s.version);
-		s := jsonb_populate_record(s, v_body);
-		s.version := s.version + 1;
-	END IF;
-	s.starts_at := coalesce(s.starts_at, v_now);
-	PERFORM refuse_errors(field_error(s.ends_at <= s.starts_at OR s.ends_at <= v_now, 'ends_at',
-			'must be later than now and than starts_at')
-		|| field_error(s.match = '[]', 'match', 'must have a matcher: a silence of everything needs '
-			'one such as server=~".*"'));
-	DELETE FROM silences WHERE silence_id = s.silence_id;
-	INSERT INTO silences SELECT s.*;
-	PERFORM audit(c.email, c.how, CASE WHEN p_id IS NULL THEN 'silence created'
-		ELSE 'silence changed' END,
-		matchers_text(s.match), jsonb_build_object('ends_at', s.ends_at, 'comment', s.comment));
-	RETURN silence_json(s);
-END
-$$;
-
--- Ends it now. It stays in the list.
-CREATE OR REPLACE FUNCTION end_silence(p_hash bytea, p_id text, p_match text DEFAULT NULL) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
-DECLARE
-	c record;
-	s silences;
-	v_now timestamptz := clock_timestamp();
-BEGIN
-	SELECT * INTO c FROM acting(p_hash, 'operator');
-	SELECT * INTO s FROM silences WHERE silence_id = as_uuid(p_id) AND ends_at > v_now FOR UPDATE;
-	PERFORM known_id('silence', p_id, FOUND), check_version(p_match, s.version);
-	UPDATE silences SET ends_at = v_now, version = version + 1,
-		starts_at = least(starts_at, v_now - interval '1 microsecond')
-			WHERE silence_id = s.silence_id;
-	PERFORM audit(c.email, c.how, 'silence ended', matchers_text(s.match));
-	RETURN '{"ok": true}';
-END
-$$;
-
--- ---- channels ----------------------------------------------------------------------------------------
--- A channel without its secrets: only their names.
-CREATE OR REPLACE FUNCTION channel_json(c channels) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT to_jsonb(c) - 'secrets' || jsonb_build_object('is_active', c.disabled_at IS NULL,
-		'settings_text', nullif(labels_text(c.settings), ''), 'secrets_set',
-		(SELECT coalesce(jsonb_agg(k ORDER BY k), '[]') FROM jsonb_object_keys(c.secrets) k))
-$$;
-
--- What is wrong with the settings of a channel, by the table channel_kinds.
-CREATE OR REPLACE FUNCTION channel_errors(c channels) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT field_error(NOT EXISTS (SELECT FROM channel_kinds WHERE kind = c.kind), 'kind',
-		'must be one of '
-			|| (SELECT string_agg(kind, ', ' ORDER BY kind) FROM channel_kinds))
-		|| (SELECT coalesce(jsonb_agg(jsonb_build_object('field', part || '.' || left(name, 100),
-			'message', CASE
-				WHEN spec IS NULL THEN 'is not known; known are ' || array_to_string(names,
-					', ')
-				WHEN value IS NULL THEN 'is missing: ' || (spec->>'help')
-				ELSE 'must be one line of 1 to 4000 bytes' END) ORDER BY part, name), '[]')
-			FROM (SELECT kind, channel_kinds.settings, channel_kinds.secrets FROM channel_kinds
-				WHERE kind = c.kind) k
-			CROSS JOIN LATERAL (VALUES ('settings', k.settings, c.settings), ('secrets',
-				k.secrets, c.secrets))
-				p(part, specs, given)
-			CROSS JOIN LATERAL (SELECT array_agg(n ORDER BY n)
-				FROM jsonb_object_keys(specs) n) a(names)
-			CROSS JOIN LATERAL (SELECT name, specs->name AS spec, given->name AS value
-				FROM (SELECT jsonb_object_keys(specs) UNION
-					SELECT jsonb_object_keys(given)) u(name)) f
-			WHERE spec IS NULL OR (value IS NULL AND (spec->'required')::boolean)
-				OR (value IS NOT NULL AND (jsonb_typeof(value) <> 'string'
-					OR value #>> '{}' ~ '[[:cntrl:]]'
-					OR octet_length(value #>> '{}') NOT BETWEEN 1 AND 4000)))
-$$;
-
--- Lets the watcher send a message that only says that the channel works.
-CREATE OR REPLACE FUNCTION test_channel_for(p_hash bytea, p_id text) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
-DECLARE
-	c record;
-	v_id uuid;
-BEGIN
-	SELECT * INTO c FROM acting(p_hash, 'operator');
-	v_id := test_channel(p_id, c.email, clock_timestamp());
-	PERFORM audit(c.email, c.how, 'channel tested', p_id);
-	RETURN jsonb_build_object('notification_id', v_id);
-END
-$$;
-
-CREATE OR REPLACE FUNCTION list_channels(p_hash bytea) RETURNS jsonb
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
-BEGIN
-	PERFORM asking(p_hash, 'operator');
-	RETURN (SELECT jsonb_build_object('items', coalesce(jsonb_agg(channel_json(c) ORDER BY name), '[]'),
-		'next', NULL) FROM channels c);
-END
-$$;
-
--- The secrets that a change does not name stay; null removes one.
-CREATE OR REPLACE FUNCTION save_channel(p_hash bytea, p_id text, p_body jsonb, p_match text DEFAULT NULL)
-RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
-DECLARE
-	c record;
-	h channels;
-	v_secrets jsonb := '{}';
-	v_body jsonb;
-BEGIN
-	SELECT * INTO c FROM acting(p_hash, 'admin');
-	v_body := body_values('channel', nested_body(nested_body(p_body, 'settings'), 'secrets'),
-		p_id IS NULL);
-	IF p_id IS NULL THEN
-		h := jsonb_populate_record(NULL::channels, v_body);
-		h.channel_id := gen_random_uuid();
-		h.version := 1;
-		h.created_at := clock_timestamp();
-		h.created_by := c.email;
-	ELSE
-		SELECT * INTO h FROM channels WHERE channel_id = as_uuid(p_id) FOR UPDATE;
-		PERFORM known_id('channel', p_id, FOUND), check_version(p_match, h.version);
-		v_secrets := h.secrets;
-		h := jsonb_populate_record(h, v_body);
-		h.version := h.version + 1;
-	END IF;
-	h.secrets := merged(v_secrets, v_body->'secrets');
-	IF v_body ? 'is_active' THEN
-		h.disabled_at := CASE WHEN (v_body->'is_active')::boolean THEN NULL
-			ELSE coalesce(h.disabled_at, clock_timestamp()) END;
-		h.disabled_reason := CASE WHEN h.disabled_at IS NOT NULL THEN coalesce(h.disabled_reason,
-			'switched off by ' || c.email) END;
-	END IF;
-	PERFORM refuse_errors(channel_errors(h) || field_error(EXISTS (SELECT FROM channels
-			WHERE name = h.name AND channel_id <> h.channel_id), 'name',
-				'is taken by another channel')
-		|| field_error(h.fallback_id = h.channel_id OR NOT EXISTS (SELECT FROM channels
-			WHERE channel_id = coalesce(h.fallback_id, channel_id)) AND h.fallback_id IS NOT NULL,
-			'fallback_id', 'must be another channel'));
-	DELETE FROM channels WHERE channel_id = h.channel_id;
-	INSERT INTO channels SELECT h.*;
-	PERFORM audit(c.email, c.how, CASE WHEN p_id IS NULL THEN 'channel created'
-		ELSE 'channel changed' END,
-		h.name, v_body - 'secrets'::text || jsonb_build_object('secrets',
-			(SELECT coalesce(jsonb_agg(k), '[]')
-			FROM jsonb_object_keys(coalesce(v_body->'secrets', '{}')) k)));
-	RETURN channel_json(h);
-END
-$$;
-
-CREATE OR REPLACE FUNCTION delete_channel(p_hash bytea, p_id text, p_match text DEFAULT NULL) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
-DECLARE
-	c record;
-	h channels;
-	v_now timestamptz := clock_timestamp();
-BEGIN
-	SELECT * INTO c FROM acting(p_hash, 'admin');
-	SELECT * INTO h FROM channels WHERE channel_id = as_uuid(p_id) FOR UPDATE;
-	PERFORM known_id('channel', p_id, FOUND), check_version(p_match, h.version);
-	UPDATE alert_rules SET channel_id = NULL, version = version + 1 WHERE channel_id = h.channel_id;
-	UPDATE alert_routes SET channels = array_remove(channels, h.channel_id)
-		WHERE h.channel_id = ANY (channels);
-	UPDATE channels SET fallback_id = NULL WHERE fallback_id = h.channel_id;
-	UPDATE notifications SET dead_at = v_now, last_error = 'its channel was deleted'
-		WHERE channel_id = h.channel_id AND sent_at IS NULL AND dead_at IS NULL;
-	DELETE FROM channels WHERE channel_id = h.channel_id;
-	PERFORM audit(c.email, c.how, 'channel deleted', h.name);
-	RETURN '{"ok": true}';
-END
-$$;
-
--- ---- where messages go: routes, inhibitions, quiet windows ------------------------------------------
-CREATE OR REPLACE FUNCTION route_errors(r alert_routes) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	WITH RECURSIVE above (id, depth) AS (
-		SELECT r.parent_id, 1 WHERE r.parent_id IS NOT NULL
-		UNION ALL SELECT p.parent_id, depth + 1 FROM above JOIN alert_routes p
-			ON p.route_id = above.id
-		WHERE p.parent_id IS NOT NULL AND depth < 32)
-	SELECT field_error(r.parent_id IS NOT NULL AND NOT EXISTS (SELECT FROM alert_routes
-			WHERE route_id = r.parent_id), 'parent_id', 'names no route')
-		|| field_error(r.parent_id IS NULL AND EXISTS (SELECT FROM alert_routes
-			WHERE parent_id IS NULL AND route_id <> r.route_id), 'parent_id',
-			'is missing: there is one root, and every other route hangs below a route')
-		|| field_error(EXISTS (SELECT FROM above WHERE id = r.route_id OR depth >= 32), 'parent_id',
-			'would make a circle, or a tree deeper than 32')
-		|| field_error(EXISTS (SELECT FROM unnest(r.channels) i WHERE NOT EXISTS (SELECT FROM channels
-			WHERE channel_id = i)), 'channels', 'name a channel that is not there')
-		|| field_error(EXISTS (SELECT FROM unnest(r.windows) i WHERE NOT EXISTS (SELECT
-			FROM quiet_windows
-			WHERE window_id = i)), 'windows', 'name a quiet window that is not there')
-$$;
-
-CREATE OR REPLACE FUNCTION save_route(p_hash bytea, p_id text, p_body jsonb) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
-DECLARE
-	c record;
-	r alert_routes;
-BEGIN
-	SELECT * INTO c FROM acting(p_hash, 'admin');
-	LOCK TABLE alert_routes IN SHARE ROW EXCLUSIVE MODE;
-	IF p_id IS NULL THEN
-		r := jsonb_populate_record(NULL::alert_routes, body_values('route', p_body, true));
-		r.route_id := gen_random_uuid();
-	ELSE
-		SELECT * INTO r FROM alert_routes WHERE route_id = as_uuid(p_id);
-		PERFORM known_id('route', p_id, FOUND);
-		r := jsonb_populate_record(r, body_values('route', p_body, false));
-	END IF;
-	PERFORM refuse_errors(route_errors(r));
-	DELETE FROM alert_routes WHERE route_id = r.route_id;
-	INSERT INTO alert_routes SELECT r.*;
-	PERFORM audit(c.email, c.how, 'route saved', matchers_text(r.match), p_body);
-	RETURN to_jsonb(r) || jsonb_build_object('match_text', matchers_text(r.match));
-END
-$$;
-
--- What hangs below it hangs below its parent then.
-CREATE OR REPLACE FUNCTION delete_route(p_hash bytea, p_id text) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
-DECLARE
-	c record;
-	r alert_routes;
-BEGIN
-	SELECT * INTO c FROM acting(p_hash, 'admin');
-	LOCK TABLE alert_routes IN SHARE ROW EXCLUSIVE MODE;
-	SELECT * INTO r FROM alert_routes WHERE route_id = as_uuid(p_id);
-	PERFORM known_id('route', p_id, FOUND);
-	PERFORM refuse_errors(field_error(r.parent_id IS NULL, 'parent_id',
-		'is null: this is the root, where every alert enters. Change it instead'));
-	UPDATE alert_routes SET parent_id = r.parent_id WHERE parent_id = r.route_id;
-	DELETE FROM alert_routes WHERE route_id = r.route_id;
-	PERFORM audit(c.email, c.how, 'route deleted', matchers_text(r.match));
-	RETURN '{"ok": true}';
-END
-$$;
-
-CREATE OR REPLACE FUNCTION save_inhibition(p_hash bytea, p_id text, p_body jsonb) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
-DECLARE
-	c record;
-	i inhibitions;
-BEGIN
-	SELECT * INTO c FROM acting(p_hash, 'admin');
-	IF p_id IS NULL THEN
-		i := jsonb_populate_record(NULL::inhibitions, body_values('inhibition', p_body, true));
-		i.inhibition_id := gen_random_uuid();
-	ELSE
-		SELECT * INTO i FROM inhibitions WHERE inhibition_id = as_uuid(p_id) FOR UPDATE;
-		PERFORM known_id('inhibition', p_id, FOUND);
-		i := jsonb_populate_record(i, body_values('inhibition', p_body, false));
-	END IF;
-	DELETE FROM inhibitions WHERE inhibition_id = i.inhibition_id;
-	INSERT INTO inhibitions SELECT i.*;
-	PERFORM audit(c.email, c.how, 'inhibition saved', i.name, p_body);
-	RETURN to_jsonb(i);
-END
-$$;
-
-CREATE OR REPLACE FUNCTION delete_inhibition(p_hash bytea, p_id text) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
-DECLARE
-	c record;
-	v_name text;
-BEGIN
-	SELECT * INTO c FROM acting(p_hash, 'admin');
-	DELETE FROM inhibitions WHERE inhibition_id = as_uuid(p_id) RETURNING name INTO v_name;
-	PERFORM known_id('inhibition', p_id, FOUND), audit(c.email, c.how, 'inhibition deleted', v_name);
-	RETURN '{"ok": true}';
-END
-$$;
-
-CREATE OR REPLACE FUNCTION window_errors(w quiet_windows) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT field_error(NOT EXISTS (SELECT FROM pg_timezone_names WHERE name = w.time_zone), 'time_zone',
-			'must be the name of a time zone such as Europe/Berlin')
-		|| field_error(NOT w.days <@ '{mon,tue,wed,thu,fri,sat,sun}', 'days',
-			'must be of mon, tue, wed, thu, fri, sat, sun')
-		|| field_error(EXISTS (SELECT FROM quiet_windows WHERE name = w.name
-			AND window_id <> w.window_id), 'name', 'is taken by another quiet window')
-$$;
-
-CREATE OR REPLACE FUNCTION save_window(p_hash bytea, p_id text, p_body jsonb) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
-DECLARE
-	c record;
-	w quiet_windows;
-BEGIN
-	SELECT * INTO c FROM acting(p_hash, 'admin');
-	IF p_id IS NULL THEN
-		w := jsonb_populate_record(NULL::quiet_windows, body_values('window', p_body, true));
-		w.window_id := gen_random_uuid();
-	ELSE
-		SELECT * INTO w FROM quiet_windows WHERE window_id = as_uuid(p_id) FOR UPDATE;
-		PERFORM known_id('quiet window', p_id, FOUND);
-		w := jsonb_populate_record(w, body_values('window', p_body, false));
-	END IF;
-	PERFORM refuse_errors(window_errors(w));
-	DELETE FROM quiet_windows WHERE window_id = w.window_id;
-	INSERT INTO quiet_windows SELECT w.*;
-	PERFORM audit(c.email, c.how, 'quiet window saved', w.name, p_body);
-	RETURN to_jsonb(w);
-END
-$$;
-
-CREATE OR REPLACE FUNCTION delete_window(p_hash bytea, p_id text) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
-DECLARE
-	c record;
-	v_name text;
-BEGIN
-	SELECT * INTO c FROM acting(p_hash, 'admin');
-	UPDATE alert_routes SET windows = array_remove(windows, as_uuid(p_id))
-		WHERE as_uuid(p_id) = ANY (windows);
-	DELETE FROM quiet_windows WHERE window_id = as_uuid(p_id) RETURNING name INTO v_name;
-	PERFORM known_id('quiet window', p_id, FOUND), audit(c.email, c.how, 'quiet window deleted', v_name);
-	RETURN '{"ok": true}';
-END
-$$;
-
-CREATE OR REPLACE FUNCTION cron_valid(p_schedule text) RETURNS boolean
-LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-BEGIN
-	PERFORM next_cron(p_schedule, 'UTC', '2026-01-01Z');
-	RETURN true;
-EXCEPTION WHEN data_exception THEN
-	RETURN false;
-END
-$$;
-
--- ---- heartbeats ---------------------------------------------------------------------------------------
-CREATE OR REPLACE FUNCTION heartbeat_errors(h heartbeats) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT field_error((h.schedule IS NULL) = (h.every_s IS NULL), 'schedule',
-			'or every_s must be there, and not both')
-		|| field_error(NOT EXISTS (SELECT FROM pg_timezone_names WHERE name = h.time_zone),
-			'time_zone',
-			'must be the name of a time zone such as Europe/Berlin')
-		|| field_error(h.schedule IS NOT NULL AND NOT cron_valid(h.schedule), 'schedule',
-			'must be a line of cron such as "30 2 * * *"')
-		|| field_error(EXISTS (SELECT FROM heartbeats WHERE name = h.name
-			AND heartbeat_id <> h.heartbeat_id), 'name', 'is taken by another heartbeat')
-$$;
-
-CREATE OR REPLACE FUNCTION heartbeat_json(h heartbeats) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT to_jsonb(h) - 'token_hash' || jsonb_build_object('last_at', (SELECT max(at)
-		FROM heartbeat_pings p
-		WHERE p.heartbeat_id = h.heartbeat_id))
-$$;
-
--- A new one has a token, which is told once: its URL is what the job calls. p_site: the hub's own address.
-CREATE OR REPLACE FUNCTION save_heartbeat(p_hash bytea, p_id text, p_body jsonb, p_site text) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
-DECLARE
-	c record;
-	h heartbeats;
-	v_token text;
-BEGIN
-	SELECT * INTO c FROM acting(p_hash, 'operator');
-	IF p_id IS NULL THEN
-		h := jsonb_populate_record(NULL::heartbeats, body_values('heartbeat', p_body, true));
-		h.heartbeat_id := gen_random_uuid();
-		h.created_at := clock_timestamp();
-		v_token := new_secret('obs_beat');
-		h.token_hash := sha256(sha256(convert_to(v_token, 'UTF8')));
-	ELSE
-		SELECT * INTO h FROM heartbeats WHERE heartbeat_id = as_uuid(p_id) FOR UPDATE;
-		PERFORM known_id('heartbeat', p_id, FOUND);
-		h := jsonb_populate_record(h, body_values('heartbeat', p_body, false));
-	END IF;
-	PERFORM refuse_errors(heartbeat_errors(h));
-	DELETE FROM heartbeats WHERE heartbeat_id = h.heartbeat_id;
-	INSERT INTO heartbeats SELECT h.*;
-	PERFORM audit(c.email, c.how, CASE WHEN p_id IS NULL THEN 'heartbeat created'
-		ELSE 'heartbeat changed' END,
-		h.name, p_body);
-	RETURN heartbeat_json(h) || CASE WHEN v_token IS NULL THEN '{}' ELSE jsonb_build_object('url',
-		p_site || '/api/v1/heartbeats/' || v_token) END;
-END
-$$;
-
-CREATE OR REPLACE FUNCTION delete_heartbeat(p_hash bytea, p_id text) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
-DECLARE
-	c record;
-	v_name text;
-BEGIN
-	SELECT * INTO c FROM acting(p_hash, 'operator');
-	DELETE FROM heartbeats WHERE heartbeat_id = as_uuid(p_id) RETURNING name INTO v_name;
-	PERFORM known_id('heartbeat', p_id, FOUND), audit(c.email, c.how, 'heartbeat deleted', v_name);
-	DELETE FROM heartbeat_pings WHERE heartbeat_id = as_uuid(p_id);
-	RETURN '{"ok": true}';
-END
-$$;
-
 SELECT drop_former_functions() \g /dev/null
-GRANT EXECUTE ON FUNCTION rule_json, override_json, silence_json, body_fields TO observ_hub;
-GRANT EXECUTE ON FUNCTION list_channels, save_rule, import_rules, delete_rule, save_patch,
-	delete_patch, ack_alert, unack_alert, save_silence, end_silence, save_channel, delete_channel,
-		test_channel_for, save_route,
-	delete_route, save_inhibition, delete_inhibition, save_window, delete_window, save_heartbeat,
-	delete_heartbeat TO observ_hub, observ_enroll;
+GRANT EXECUTE ON FUNCTION rule_json, override_json TO observ_hub;
+GRANT EXECUTE ON FUNCTION save_rule, import_rules, delete_rule, save_patch, delete_patch
+	TO observ_hub, observ_enroll;
 -- ==== 80-views: for people and Grafana. Names stay, and columns are only added at the end ======
 CREATE OR REPLACE VIEW v_metrics AS SELECT "timestamp" AS "time", m.* FROM vps_metrics m;
 CREATE OR REPLACE VIEW v_metrics_5m AS SELECT "timestamp" AS "time", m.* FROM metrics_5m m;

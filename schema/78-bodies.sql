@@ -281,6 +281,88 @@ BEGIN
 END
 $$;
 
+-- ---- rows that people write ---------------------------------------------------------------------------
+-- The table of each object of a body, its key, and what messages call it.
+CREATE OR REPLACE FUNCTION body_table(p_object text, OUT name text, OUT rows text, OUT key text)
+LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT v.name, v.rows, v.key FROM (VALUES
+		('rule', 'rule', 'alert_rules', 'rule_id'),
+		('patch', 'override', 'rule_patches', 'patch_id'),
+		('silence', 'silence', 'silences', 'silence_id'),
+		('channel', 'channel', 'channels', 'channel_id'),
+		('route', 'route', 'alert_routes', 'route_id'),
+		('inhibition', 'inhibition', 'inhibitions', 'inhibition_id'),
+		('window', 'quiet window', 'quiet_windows', 'window_id'),
+		('heartbeat', 'heartbeat', 'heartbeats', 'heartbeat_id')) v(object, name, rows, key)
+	WHERE v.object = p_object
+$$;
+
+-- The row of that id, locked until the transaction ends. Refuses an id that is not there, and a version that
+-- p_match does not name.
+CREATE OR REPLACE FUNCTION locked_row(p_object text, p_id text, p_match text) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	t CONSTANT record := body_table(p_object);
+	v_row jsonb;
+BEGIN
+	EXECUTE format('SELECT to_jsonb(r) FROM %I r WHERE %I = $1 FOR UPDATE', t.rows, t.key)
+		INTO v_row USING as_uuid(p_id);
+	PERFORM known_id(t.name, p_id, v_row IS NOT NULL),
+		check_version(p_match, (v_row->>'version')::bigint);
+	RETURN v_row;
+END
+$$;
+
+-- A new row of the body (p_id is NULL), or the row of that id with what the body changes. Nothing is written
+-- yet.
+CREATE OR REPLACE FUNCTION changed_row(p_object text, p_id text, p_body jsonb, p_email text,
+	p_match text DEFAULT NULL) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_row jsonb;
+BEGIN
+	IF p_id IS NULL THEN
+		RETURN body_values(p_object, p_body, true) || jsonb_build_object(
+			(body_table(p_object)).key, gen_random_uuid(), 'version', 1,
+			'created_at', clock_timestamp(), 'created_by', p_email);
+	END IF;
+	v_row := locked_row(p_object, p_id, p_match);
+	RETURN v_row || body_values(p_object, p_body, false)
+		|| jsonb_build_object('version', (v_row->>'version')::bigint + 1);
+END
+$$;
+
+-- Write the row, new or changed; as it is then.
+CREATE OR REPLACE FUNCTION put_row(p_object text, p_row jsonb) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	t CONSTANT record := body_table(p_object);
+	v_row jsonb;
+BEGIN
+	EXECUTE format('DELETE FROM %I WHERE %I = $1', t.rows, t.key) USING (p_row->>t.key)::uuid;
+	EXECUTE format('INSERT INTO %1$I AS r SELECT * FROM jsonb_populate_record(NULL::%1$I, $1)
+		RETURNING to_jsonb(r)', t.rows) INTO v_row USING p_row;
+	RETURN v_row;
+END
+$$;
+
+-- Delete the row; as it was.
+CREATE OR REPLACE FUNCTION removed_row(p_object text, p_id text, p_match text DEFAULT NULL) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	t CONSTANT record := body_table(p_object);
+	v_row CONSTANT jsonb := locked_row(p_object, p_id, p_match);
+BEGIN
+	EXECUTE format('DELETE FROM %I WHERE %I = $1', t.rows, t.key) USING as_uuid(p_id);
+	RETURN v_row;
+END
+$$;
+
+-- What the audit log calls the writing of a row.
+CREATE OR REPLACE FUNCTION saved_how(p_object text, p_id text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp
+RETURN (body_table(p_object)).name || CASE WHEN p_id IS NULL THEN ' created' ELSE ' changed' END;
+
 SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION matchers_text TO observ_hub;
 
