@@ -27,16 +27,6 @@ def hub(fleet, tmp_path_factory):
     server.stop()
 
 
-@pytest.fixture
-def visit(hub):
-    def go(role):
-        visitor = people.Visitor(hub)
-        visitor.sign_in(f"{role}@example.com")
-        visitor.ask("/alerts")
-        return visitor
-    return go
-
-
 @pytest.fixture(scope="module")
 def tokens(hub):
     return {role: people.token(hub, f"{role}@example.com") for role in people.ROLES}

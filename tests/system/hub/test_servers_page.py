@@ -26,17 +26,6 @@ def hub(fleet, tmp_path_factory):
     server.stop()
 
 
-@pytest.fixture
-def visit(hub):
-    """visit(role) -> a Visitor who has signed in."""
-    def go(role):
-        visitor = people.Visitor(hub)
-        visitor.sign_in(f"{role}@example.com")
-        visitor.ask("/servers")
-        return visitor
-    return go
-
-
 def test_a_server_is_created_and_turns_green_with_its_first_post(visit, hub):
     page = visit("operator")
     assert "New servers" not in page.ask("/servers").text
