@@ -14,28 +14,42 @@ struct tree {
 	yaml_parser_t parser;
 	yaml_event_t event;             /* the current one */
 	const char *path;
-	const char *section;
+	struct yaml_section *sections;
+	size_t n_sections;
+	const char *section;            /* the one that is read; the first one, before */
 	struct text yaml;
 	struct arena *arena;
 	int depth;
 	struct err *e;
 };
 
-int yaml_error(struct err *e, const char *path, int line, int column, const char *fmt, ...)
+static void set_error(struct err *e, const char *path, int line, int column, const char *fmt, va_list ap)
 {
 	char sentence[ERR_MSG_MAX];
+
+	vsnprintf(sentence, sizeof sentence, fmt, ap);
+	err_set(e, EINVAL, "%s:%d:%d: %s", path, line, column, sentence);
+}
+
+int yaml_error(struct err *e, const char *path, int line, int column, const char *fmt, ...)
+{
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(sentence, sizeof sentence, fmt, ap);
+	set_error(e, path, line, column, fmt, ap);
 	va_end(ap);
-	err_set(e, EINVAL, "%s:%d:%d: %s", path, line, column, sentence);
 	return -EINVAL;
 }
 
-static int fail(struct tree *t, yaml_mark_t at, const char *sentence)
+__attribute__((format(printf, 3, 4)))
+static int fail(struct tree *t, yaml_mark_t at, const char *fmt, ...)
 {
-	return yaml_error(t->e, t->path, (int)at.line + 1, (int)at.column + 1, "%s", sentence);
+	va_list ap;
+
+	va_start(ap, fmt);
+	set_error(t->e, t->path, (int)at.line + 1, (int)at.column + 1, fmt, ap);
+	va_end(ap);
+	return -EINVAL;
 }
 
 /* ---- bytes ---------------------------------------------------------------- */
@@ -175,12 +189,12 @@ static int syntax_error(struct tree *t)
 	if (t->parser.error == YAML_MEMORY_ERROR)
 		return err_set(t->e, ENOMEM, "%s: out of memory; give the process more", t->path);
 	if (strstr(problem, "cannot start any token"))
-		return fail(t, at, character_complaint(byte_at(t->yaml, at)));
+		return fail(t, at, "%s", character_complaint(byte_at(t->yaml, at)));
 	for (size_t i = 0; i < sizeof complaints / sizeof *complaints; i++)
 		if (strstr(problem, complaints[i].problem))
 			return fail(t,
 				    complaints[i].context && t->parser.context ? t->parser.context_mark : at,
-				    complaints[i].sentence);
+				    "%s", complaints[i].sentence);
 	return yaml_error(t->e, t->path, (int)at.line + 1, (int)at.column + 1,
 			  "this is not valid YAML (%s); correct this line or the one before", problem);
 }
@@ -240,17 +254,17 @@ static int check_decoration(struct tree *t)
 		tag = ev->data.mapping_start.tag;
 	} else {
 		return fail(t, ev->start_mark,
-			    "aliases (*name) are not supported in section monitoring; write the value "
-			    "out, or quote a value that begins with *");
+			    "aliases (*name) are not supported in section %s; write the value "
+			    "out, or quote a value that begins with *", t->section);
 	}
 	if (anchor)
 		return fail(t, ev->start_mark,
-			    "anchors (&name) are not supported in section monitoring; remove it, or "
-			    "quote a value that begins with &");
+			    "anchors (&name) are not supported in section %s; remove it, or "
+			    "quote a value that begins with &", t->section);
 	if (tag)
 		return fail(t, ev->start_mark,
-			    "tags (!name) are not supported in section monitoring; remove it, or quote "
-			    "a value that begins with !");
+			    "tags (!name) are not supported in section %s; remove it, or quote "
+			    "a value that begins with !", t->section);
 	return 0;
 }
 
@@ -294,12 +308,12 @@ static int build_children(struct tree *t, struct yaml_node *parent)
 }
 
 /* The arena has its first block already, so if it has none, the machine is out of memory. */
-static int too_large(struct tree *t)
+static void say_too_large(struct tree *t)
 {
-	if (!t->arena->block)
-		return err_set(t->e, ENOMEM, "%s: out of memory; give the process more", t->path);
-	fail(t, t->event.start_mark, "section monitoring holds more than the agent can keep; shorten it");
-	return -EINVAL;
+	if (t->arena->block)
+		fail(t, t->event.start_mark, "section %s is larger than its limit; shorten it", t->section);
+	else
+		err_set(t->e, ENOMEM, "%s: out of memory; give the process more", t->path);
 }
 
 /* Read the node that starts with the current event; afterwards its last event is the current one. */
@@ -312,8 +326,10 @@ static int build(struct tree *t, struct yaml_node **ret)
 	if (r < 0)
 		return r;
 	n = arena_alloc(t->arena, sizeof *n);
-	if (!n)
-		return too_large(t);
+	if (!n) {
+		say_too_large(t);
+		return -EINVAL;
+	}
 	*n = (struct yaml_node){ .line = (int)ev->start_mark.line + 1,
 				 .column = (int)ev->start_mark.column + 1 };
 	*ret = n;
@@ -322,12 +338,15 @@ static int build(struct tree *t, struct yaml_node **ret)
 		n->text.len = ev->data.scalar.length;
 		n->text.s = arena_dup(t->arena,
 				      (struct text){ (const char *)ev->data.scalar.value, n->text.len });
-		return n->text.s ? 0 : too_large(t);
+		if (n->text.s)
+			return 0;
+		say_too_large(t);
+		return -EINVAL;
 	}
 	n->kind = ev->type == YAML_MAPPING_START_EVENT ? NODE_MAP : NODE_LIST;
 	if (++t->depth > YAML_DEPTH_MAX)
 		return yaml_error(t->e, t->path, n->line, n->column,
-				  "section monitoring is nested deeper than %d levels; make it flatter",
+				  "section %s is nested deeper than %d levels; make it flatter", t->section,
 				  YAML_DEPTH_MAX);
 	r = build_children(t, n);
 	t->depth--;
@@ -336,37 +355,41 @@ static int build(struct tree *t, struct yaml_node **ret)
 
 /* ---- the file -------------------------------------------------------------------- */
 
-static bool at_section(const struct tree *t)
+/* The wanted section whose key is the current event, or NULL. */
+static struct yaml_section *section_here(const struct tree *t)
 {
 	const yaml_event_t *ev = &t->event;
 
-	return ev->type == YAML_SCALAR_EVENT &&
-	       text_eq((struct text){ (const char *)ev->data.scalar.value, ev->data.scalar.length },
-		       text_of(t->section));
+	for (size_t i = 0; i < t->n_sections && ev->type == YAML_SCALAR_EVENT; i++)
+		if (text_eq((struct text){ (const char *)ev->data.scalar.value, ev->data.scalar.length },
+			    text_of(t->sections[i].name)))
+			return &t->sections[i];
+	return NULL;
 }
 
 /* Walk the top-level map, whose start is the current event. */
-static int find_section(struct tree *t, struct yaml_node **ret)
+static int find_sections(struct tree *t)
 {
 	t->depth = 1;
 	for (;;) {
 		int r = next_event(t);
-		bool found;
+		struct yaml_section *here;
 
 		if (r < 0 || closes(&t->event))
 			return r;
-		found = at_section(t);
-		if (found && *ret)
-			return yaml_error(t->e, t->path, (int)t->event.start_mark.line + 1,
-					  (int)t->event.start_mark.column + 1,
-					  "%s: stands in the file twice; join the two sections", t->section);
+		here = section_here(t);
+		if (here && here->node)
+			return fail(t, t->event.start_mark,
+				    "%s: stands in the file twice; join the two sections", here->name);
 		r = skip(t);
 		if (r < 0)
 			return r;
 		r = next_event(t);
 		if (r < 0)
 			return r;
-		r = found ? build(t, ret) : skip(t);
+		if (here)
+			t->section = here->name;
+		r = here ? build(t, &here->node) : skip(t);
 		if (r < 0)
 			return r;
 	}
@@ -387,8 +410,8 @@ static int open_document(struct tree *t)
 		r = next_event(t);
 	if (r == 0 && t->event.type != YAML_MAPPING_START_EVENT)
 		return fail(t, t->event.start_mark,
-			    "the top level must be sections such as \"monitoring:\", each on "
-			    "its own line; put a space or a new line after each colon");
+			    "the top level must be sections such as \"%s:\", each on "
+			    "its own line; put a space or a new line after each colon", t->section);
 	return r;
 }
 
@@ -412,13 +435,13 @@ static void tree_end(struct tree *t)
 	yaml_parser_delete(&t->parser);
 }
 
-int yaml_section(const char *path, struct text yaml, const char *section, struct arena *a,
-		 const struct yaml_node **ret, struct err *e)
+int yaml_sections(const char *path, struct text yaml, struct yaml_section *sections, size_t n,
+		  struct arena *a, struct err *e)
 {
 	CLEANUP(tree_end) struct tree t = {
-		.path = path, .section = section, .yaml = yaml, .arena = a, .e = e,
+		.path = path, .yaml = yaml, .arena = a, .e = e,
+		.sections = sections, .n_sections = n, .section = sections[0].name,
 	};
-	struct yaml_node *found = NULL;
 	int r = check_characters(&t);
 
 	if (r < 0)
@@ -429,9 +452,8 @@ int yaml_section(const char *path, struct text yaml, const char *section, struct
 	yaml_parser_set_input_string(&t.parser, (const unsigned char *)yaml.s, yaml.len);
 	r = open_document(&t);
 	if (r == 0)
-		r = find_section(&t, &found);
+		r = find_sections(&t);
 	if (r == 0)
 		r = close_document(&t);
-	*ret = found;
 	return r < 0 ? r : 0;
 }

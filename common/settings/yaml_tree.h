@@ -1,8 +1,8 @@
 /*
- * yaml_tree.h - one section of a YAML file as a tree of nodes with line and column.
+ * yaml_tree.h - sections of a YAML file as trees of nodes with line and column.
  *
- * Owns libyaml. Promises that the whole file is one well-formed YAML document, that the section
- * has no alias, anchor or tag and is not deeper than YAML_DEPTH_MAX, and that an error is one
+ * Owns libyaml. Promises that the whole file is one well-formed YAML document, that the wanted sections
+ * have no alias, anchor or tag and are not deeper than YAML_DEPTH_MAX, and that an error is one
  * sentence with file:line:column and a remedy. Other sections are only scanned: their aliases are
  * never expanded. Leaves out what the values mean.
  */
@@ -31,10 +31,15 @@ struct yaml_node {
 	const struct yaml_node *key;    /* in a map: a NODE_TEXT */
 };
 
-/* Parse `yaml` and store the value of its top-level key `section` in *ret, allocated from `a`; NULL if the
- * file has none. `path` is for messages. */
-int yaml_section(const char *path, struct text yaml, const char *section, struct arena *a,
-		 const struct yaml_node **ret, struct err *e);
+struct yaml_section {
+	const char *name;               /* a key of the top level */
+	struct yaml_node *node;         /* its value; NULL: the file has none */
+};
+
+/* Parse `yaml` once and store the value of each of the n wanted sections, whose node is NULL before. It is
+ * allocated from `a`. `path` is for messages. */
+int yaml_sections(const char *path, struct text yaml, struct yaml_section *sections, size_t n,
+		  struct arena *a, struct err *e);
 
 /* Store "path:line:column: sentence" in `e`; returns -EINVAL. */
 int yaml_error(struct err *e, const char *path, int line, int column, const char *fmt, ...)

@@ -1,21 +1,15 @@
 #include "rules_yaml.h"
 
-#include <json-c/json.h>
-
 #include "common/cleanup.h"
 #include "common/embed.h"
 #include "common/settings/yaml_tree.h"
 #include "fleet_hub/base/refusal.h"
+#include "fleet_hub/http/json.h"
 #include "rule_body.h"
 
 EMBED(sql_rules_export, "fleet_hub/alerts/rules_export.sql");
 
 enum { ASK_MS = 5000, TREE_BYTES_MAX = 4 * 1024 * 1024 };
-
-static void json_p(struct json_object **o)
-{
-	json_object_put(*o);
-}
 
 /* ---- in ------------------------------------------------------------------------------------------ */
 
@@ -36,18 +30,19 @@ static struct json_object *to_json(const struct yaml_node *node)
 	return o;
 }
 
-/* The section of that name, added to `out` if the file has it. */
-static int add_section(struct text yaml, const char *section, struct json_object *out,
-		       struct err *e)
+/* The sections that the file has, added to `out`. */
+static int add_sections(struct text yaml, struct json_object *out, struct err *e)
 {
 	CLEANUP(arena_free) struct arena arena = ARENA(TREE_BYTES_MAX);
-	const struct yaml_node *node = NULL;
+	struct yaml_section sections[] = { { .name = "rules" }, { .name = "groups" } };
+	enum { N = sizeof sections / sizeof *sections };
 	struct err why;
 
-	if (yaml_section("yaml", yaml, section, &arena, &node, &why) < 0)
+	if (yaml_sections("yaml", yaml, sections, N, &arena, &why) < 0)
 		return err_set(e, 422, "%s", why.msg);
-	if (node)
-		json_object_object_add(out, section, to_json(node));
+	for (size_t i = 0; i < N; i++)
+		if (sections[i].node)
+			json_object_object_add(out, sections[i].name, to_json(sections[i].node));
 	return 0;
 }
 
@@ -85,9 +80,7 @@ int param_rules_yaml(struct params *p, const struct param *row, const char *valu
 	if (!json_object_object_get_ex(body, "yaml", &yaml) || !json_object_is_type(yaml, json_type_string))
 		return err_set(e, 422, "is missing: the text of a YAML file with rules");
 	text = (struct text){ json_object_get_string(yaml), (size_t)json_object_get_string_len(yaml) };
-	rc = add_section(text, "rules", out, e);
-	if (rc == 0)
-		rc = add_section(text, "groups", out, e);
+	rc = add_sections(text, out, e);
 	if (rc < 0)
 		return rc;
 	if (json_object_object_length(out) == 0)
@@ -136,7 +129,7 @@ void rules_yaml_answer(struct request *r, struct db *db, struct response *s)
 	enum db_failure failure = db_ask(db, &question, &answer, &e);
 
 	if (failure == DB_OK) {
-		data = buf_cstr(&answer) ? json_tokener_parse(answer.data) : NULL;
+		data = json_of(&answer);
 		failure = data && write_rules(&s->body, data) ? DB_OK : DB_TOO_BIG;
 	}
 	if (failure) {

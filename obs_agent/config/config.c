@@ -172,6 +172,7 @@ static int load_section(struct loader *l, const struct yaml_node *section)
 static int begin(const char *path, const char *app, struct text yaml, struct config *c, struct arena *tree,
 		 const struct yaml_node **ret, struct err *e)
 {
+	struct yaml_section monitoring = { .name = "monitoring" };
 	int r;
 
 	if (!app_name_valid(app))
@@ -179,7 +180,8 @@ static int begin(const char *path, const char *app, struct text yaml, struct con
 	c->app = arena_dup(&c->arena, text_of(app));
 	if (!c->app)
 		return err_set(e, ENOMEM, "%s: out of memory; give the process more", path);
-	r = yaml_section(path, yaml, "monitoring", tree, ret, e);
+	r = yaml_sections(path, yaml, &monitoring, 1, tree, e);
+	*ret = monitoring.node;
 	if (r == 0 && !*ret)
 		r = yaml_error(e, path, 1, 1,
 			       "the file has no section monitoring; add one with the key postgres_url");

@@ -435,7 +435,10 @@ def test_rule_files_go_in_and_out(ask, visit, hub, fleet, tokens):
     ("", "neither"), ("a: 1", "neither"), ("rules: [", "yaml:2:1:"), ("rules: []", "no alert rule"),
     ("rules:\n- name: x\n  for_s: ten\n", 'Rule "x"'),
     ("groups:\n- rules:\n  - {alert: y, expr: 'cpu_percent > 1', for: z}", 'Rule "y"'),
-    ("rules: &a [*a]", "yaml:1:"), ("rules:\n- 5\n", "must have keys"),
+    ("rules: &a [*a]", "yaml:1:8: anchors (&name) are not supported in section rules"),
+    ("a: 1\ngroups:\n- *a\n", "yaml:3:3: aliases (*name) are not supported in section groups"),
+    ("rules: []\ngroups: []\nrules: []", "yaml:3:1: rules: stands in the file twice"),
+    ("rules:\n- 5\n", "must have keys"),
 ])
 def test_a_bad_file_changes_nothing(ask, fleet, text, words):
     before = fleet.query("SELECT count(*) FROM alert_rules")
