@@ -206,25 +206,38 @@ static void ask_prometheus(struct question *q, const char *query, const char *ep
 
 /* ---- the second connection ---------------------------------------------------------------- */
 
-static void on_limited(void *data, const PGresult *r, bool lost, const struct err *e)
+static void on_done(void *data, const PGresult *r, bool lost, const struct err *e)
 {
-	(void)data;
-	(void)r;
-	(void)lost;
-	(void)e;
+	struct external *x = data;
+
+	if (!r && !lost)
+		logcore_error(x->s.log, "the session for SELECTs of rules can't be prepared",
+			      logcore_kv("error", e->msg));
 }
 
 static void on_side_up(void *data)
 {
 	struct external *x = data;
 
-	watch_db_ask(x->side, sql_read_only, 0, NULL, on_limited, x);
+	watch_db_ask(x->side, sql_read_only, 0, NULL, on_done, x);
 }
 
 static void on_side_down(void *data, const struct err *e)
 {
 	(void)data;
 	(void)e; /* the first connection says so */
+}
+
+/* Nothing that the query does outlives it: neither what it writes, as lo_create() may in a transaction that
+ * is read-only, nor settings and locks of the session, such as the lock by which a watcher leads. */
+static void select_alone(struct question *q, const char *query)
+{
+	struct external *x = q->external;
+
+	watch_db_ask(x->side, "BEGIN READ ONLY", 0, NULL, on_done, x);
+	watch_db_ask(x->side, sql_select, 1, &query, on_selected, q);
+	watch_db_renew(x->side, on_done, x);
+	watch_db_ask(x->side, sql_read_only, 0, NULL, on_done, x);
 }
 
 static void ask_database(struct question *q, const char *query)
@@ -239,7 +252,7 @@ static void ask_database(struct question *q, const char *query)
 	else if (!watch_db_is_up(x->side))
 		write_answer(q, NULL, NULL);
 	else
-		watch_db_ask(x->side, sql_select, 1, &query, on_selected, q);
+		select_alone(q, query);
 }
 
 /* ---- questions ---------------------------------------------------------------------------- */

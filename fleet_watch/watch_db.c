@@ -181,6 +181,14 @@ void watch_db_ask(struct watch_db *db, const char *sql, int n, const char *const
 	ask_first(db);
 }
 
+void watch_db_renew(struct watch_db *db, watch_db_answer *answer, void *data)
+{
+	static const char *const statements[] = { "ROLLBACK", "DISCARD ALL", sql_session };
+
+	for (size_t i = 0; i < sizeof statements / sizeof statements[0]; i++)
+		watch_db_ask(db, statements[i], 0, NULL, answer, data);
+}
+
 /* ---- answers ------------------------------------------------------------------------------ */
 
 static void refusal(const PGresult *r, struct err *e)

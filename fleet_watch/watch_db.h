@@ -41,4 +41,8 @@ bool watch_db_is_up(const struct watch_db *db);
 void watch_db_ask(struct watch_db *db, const char *sql, int n, const char *const *params,
 		  watch_db_answer *answer, void *data);
 
+/* Ask for the session as it was when up() came: out of its transaction, which is undone, and without its
+ * settings and locks. `answer` comes for each of the statements. */
+void watch_db_renew(struct watch_db *db, watch_db_answer *answer, void *data);
+
 #endif

@@ -14,8 +14,9 @@ CREATE TABLE IF NOT EXISTS external_answers (
 );
 GRANT SELECT ON external_answers TO observ_hub, observ_watch;
 
--- The subjects of one answer; more is an error.
+-- The subjects of one answer, and how long each with its value may be; more is an error.
 CREATE OR REPLACE FUNCTION max_external_rows() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 1000;
+CREATE OR REPLACE FUNCTION max_external_bytes() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 4000;
 
 -- Whether subjects whose value is 0 matter to the rule only while they have an alert.
 CREATE OR REPLACE FUNCTION zero_is_healthy(r alert_rules) RETURNS boolean
@@ -291,6 +292,9 @@ BEGIN
 	IF v_problem IS NULL AND jsonb_array_length(v_rows) > max_external_rows() THEN
 		v_problem := format('the answer has %s rows, more than %s', jsonb_array_length(v_rows),
 			max_external_rows());
+	ELSIF v_problem IS NULL AND EXISTS (SELECT FROM jsonb_array_elements(v_rows) e
+			WHERE octet_length(e::text) > max_external_bytes()) THEN
+		v_problem := format('a row of the answer is longer than %s bytes', max_external_bytes());
 	ELSIF v_problem IS NULL THEN
 		BEGIN
 			SELECT coalesce(jsonb_agg(jsonb_build_object('subject', subject, 'value', value)),
@@ -345,23 +349,28 @@ GRANT EXECUTE ON FUNCTION external_values, external_questions TO observ_watch;
 -- a read-only transaction with a statement_timeout, since a function can't limit its own time. The query has
 -- a column value; its other columns are the labels. It is one query: a cursor refuses two.
 GRANT CREATE ON SCHEMA observ TO observ_reader;
-GRANT EXECUTE ON FUNCTION max_external_rows TO observ_reader;
+GRANT EXECUTE ON FUNCTION max_external_rows, max_external_bytes TO observ_reader;
 SET LOCAL ROLE observ_reader;
 CREATE OR REPLACE FUNCTION select_values(p_query text) RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	v_row record;
+	v_json jsonb;
 	v_rows jsonb[] := '{}';
 BEGIN
 	FOR v_row IN EXECUTE p_query LOOP
 		IF cardinality(v_rows) >= max_external_rows() THEN
 			RAISE EXCEPTION 'the query gives more than % rows', max_external_rows()
 				USING ERRCODE = '54000', HINT = 'Aggregate, or add LIMIT.';
-		ELSIF NOT to_jsonb(v_row) ? 'value' THEN
+		END IF;
+		v_json := to_jsonb(v_row);
+		IF octet_length(v_json::text) > max_external_bytes() THEN
+			RAISE EXCEPTION 'a row of the query is longer than % bytes', max_external_bytes()
+				USING ERRCODE = '54000', HINT = 'Its columns are labels: name only few.';
+		ELSIF NOT v_json ? 'value' THEN
 			RAISE EXCEPTION 'the query has no column "value"' USING ERRCODE = '42703';
 		END IF;
-		v_rows := v_rows || jsonb_build_object('subject', to_jsonb(v_row) - 'value', 'value',
-			to_jsonb(v_row)->'value');
+		v_rows := v_rows || jsonb_build_object('subject', v_json - 'value', 'value', v_json->'value');
 	END LOOP;
 	RETURN to_jsonb(v_rows);
 END

@@ -248,12 +248,17 @@ SELECT pg_temp.answer(2, (SELECT jsonb_agg(jsonb_build_object('value', n)) FROM 
 	\g /dev/null
 SELECT is(pg_temp.val(pg_temp.rule('promql'), 2), '=the answer has 1001 rows, more than 1000',
 	'and too much');
+SELECT pg_temp.answer(3, jsonb_build_array(jsonb_build_object('value', 1, 'subject', jsonb_build_object('a',
+	repeat('x', 4000))))) \g /dev/null
+SELECT is(pg_temp.val(pg_temp.rule('promql'), 3), '=a row of the answer is longer than 4000 bytes',
+	'and a label that no message can show');
 SELECT is(select_values('SELECT vps_name AS server, count(*) AS value FROM v_agents GROUP BY 1')::text,
 	'[{"value": 1, "subject": {"server": "a"}}]', 'an own SELECT sees the views');
 SELECT throws_ok(format('SELECT select_values(%L)', q), state, NULL, q) FROM (VALUES
 	('SELECT 1 AS value FROM observ.users', '42501'), ('SELECT 1 AS value FROM observ.agents', '42501'),
 	('DELETE FROM observ.v_agents', '42P11'), ('SELECT 1 AS x', '42703'), ('SELECT 1; SELECT 2', '42P11'),
-	('SELECT n AS value FROM generate_series(1, 1001) n', '54000'), ('SELEC', '42601'),
+	('SELECT n AS value FROM generate_series(1, 1001) n', '54000'),
+	('SELECT 1 AS value, repeat(''x'', 4000) AS label', '54000'), ('SELEC', '42601'),
 	('SET ROLE observ_owner', '42P11'), ('CREATE TABLE observ.x (a int)', '42P11'),
 	('SELECT observ.beat_by_token(''h'', NULL) AS value', '42501')) v(q, state);
 SELECT throws_ok(format('SELECT explain_select(%L)', q), state, NULL, 'before it is saved: ' || q)

@@ -80,6 +80,35 @@ def test_the_select_of_an_administrator_is_read_only_and_limited(watched, make_w
     assert watched.count("alert_rules", "rule_id = %s", good) == 1
 
 
+HOSTILE = {
+    "writes a large object": "SELECT lo_from_bytea(0, 'x') AS value",
+    "keeps the lock of the leader": "SELECT count(pg_advisory_lock_shared(1868721011, 2002874997)) AS value",
+    "lifts its time limit": "SELECT count(set_config('statement_timeout', '0', false)) AS value",
+    "writes from now on": "SELECT count(set_config('default_transaction_read_only', 'off', false)) AS value",
+    "floods listeners": "SELECT count(pg_notify('x', n::text)) AS value FROM generate_series(1, 9) n",
+    "ends the session's limits": "SELECT count(set_config('client_connection_check_interval', '0', false))"
+                                 " AS value",
+}
+
+
+def test_what_a_select_does_ends_with_it(watched, make_watcher):
+    for query in HOSTILE.values():
+        add_rule(watched, "sql", query)
+    make_watcher().start()
+    slow = add_rule(watched, "sql", "SELECT pg_sleep(60), 1 AS value")
+    last = add_rule(watched, "sql", "SELECT current_setting('transaction_read_only') AS ro,"
+                    " current_setting('statement_timeout') AS t, current_setting('search_path') AS p,"
+                    " current_setting('client_connection_check_interval') AS c, 1 AS value")
+    assert "timeout" in answer_of(watched, slow)[1]
+    assert answer_of(watched, last)[0][0]["subject"] == {"ro": "on", "t": "5s", "c": "2s",
+                                                        "p": "observ, pg_catalog, pg_temp"}
+    wait_for(lambda: watched.query("SELECT count(DISTINCT rule_id) FROM external_answers")[0][0]
+             == len(HOSTILE) + 2, "an answer of each")
+    assert watched.query("SELECT count(*) FROM pg_largeobject_metadata")[0][0] == 0
+    assert watched.query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 2002874997"
+                         )[0][0] == 0
+
+
 @pytest.mark.skipif(not shutil.which("prometheus"), reason="there is no prometheus here")
 def test_the_real_prometheus_of_debian(watched, make_watcher, tmp_path):
     (tmp_path / "p.yml").write_text("global: {scrape_interval: 1s}\nscrape_configs: []\n")
