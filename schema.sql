@@ -8075,7 +8075,7 @@ $$;
 -- Goes on to p_now, and returns when the next group is due. Alerts must have been evaluated until then. In an
 -- absence of the watcher nothing is said, nor after it until the rules have been evaluated again.
 CREATE OR REPLACE FUNCTION flush_groups(p_now timestamptz) RETURNS timestamptz
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp SET jit = off AS $$
 DECLARE
 	c alert_clock;
 	v_absent interval;
