@@ -29,6 +29,7 @@ METRICS = """
 
 class Engine:
     """A database with schema.sql."""
+    Error = psycopg2.Error
 
     def __init__(self):
         (BUILD / "tests").mkdir(parents=True, exist_ok=True)

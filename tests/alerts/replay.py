@@ -20,6 +20,8 @@ import grid_cases               # noqa: E402
 import input_cases              # noqa: E402
 import notify_cases             # noqa: E402
 import scenario_cases           # noqa: E402
+import table_cases              # noqa: E402
+import tables                   # noqa: E402
 from engine import METRICS, Engine, replay_together         # noqa: E402
 
 # Of each kind what replays a case, and how: `together` with others of the same interval, `alone` because it
@@ -63,18 +65,55 @@ def batches(rows):
             yield group[first:first + size]
 
 
+def load(name):
+    """The cases of a file: JSON, or tables in a .txt."""
+    text = Path(name).read_text(encoding="utf-8")
+    if Path(name).suffix == ".txt":
+        return [{"id": line.name, "kind": "table", "line": line, "file": Path(name).name}
+                for section in tables.read_tables(text) for line in section.lines]
+    return [dict(row, file=Path(name).name) for row in json.loads(text)]
+
+
+def guarded(play, items, failed=lambda item, sentence: [sentence]):
+    """play(items): for each what is wrong. A case that can't be played fails by itself, not with others."""
+    try:
+        return play(items)
+    except Exception as e:      # whatever a file may say
+        if len(items) == 1:
+            return [failed(items[0], f"{type(e).__name__}: {str(e).strip()}")]
+        return [sentences for item in items for sentences in guarded(play, [item], failed)]
+
+
+def replay_tables(engine, rows, wrong):
+    """The sections of which rows are lines."""
+    numbers = [n for n, row in enumerate(rows) if row["kind"] == "table"]
+    sections = list(dict.fromkeys(rows[n]["line"].section for n in numbers))
+    place = {id(rows[n]["line"]): n for n in numbers}
+    for batch in table_cases.batches(sections):
+        chosen = [sections[n] for n in batch]
+        found = guarded(lambda s: table_cases.play(engine, s), chosen,
+                        lambda section, sentence: [[sentence]] * len(section.lines))
+        for line, sentences in zip(itertools.chain(*[s.lines for s in chosen]), itertools.chain(*found)):
+            wrong[place[id(line)]] = sentences
+
+
+def play(engine, rows):
+    """Cases that are replayed on one line of time."""
+    return replay_together(engine, [(functools.partial(KINDS[row["kind"]][0], row=row), interval_of(row))
+                                    for row in rows])
+
+
 def replay(engine, rows):
     """Of each row what is wrong with the engine's answer, as sentences; none: the case passes."""
     wrong = [[f"kind {row['kind']!r} is not known; known are {', '.join(KINDS)}"] for row in rows]
     for n, row in enumerate(rows):
         if row["kind"] in KINDS and KINDS[row["kind"]][1] == "asked":
             engine.begin()
-            wrong[n] = list(KINDS[row["kind"]][0](engine, row))
+            wrong[n], = guarded(lambda r: [list(KINDS[r[0]["kind"]][0](engine, r[0]))], [row])
     for numbers in batches(rows):
-        setups = [(functools.partial(KINDS[rows[n]["kind"]][0], row=rows[n]), interval_of(rows[n]))
-                  for n in numbers]
-        for n, sentences in zip(numbers, replay_together(engine, setups)):
+        for n, sentences in zip(numbers, guarded(lambda r: play(engine, r), [rows[n] for n in numbers])):
             wrong[n] = sentences
+    replay_tables(engine, rows, wrong)
     return wrong
 
 
@@ -83,8 +122,7 @@ def main(arguments):
     files = [a for a in arguments if a != "-v"]
     if not files:
         sys.exit(__doc__)
-    rows = [dict(row, file=Path(name).name) for name in files
-            for row in json.loads(Path(name).read_text(encoding="utf-8"))]
+    rows = [row for name in files for row in load(name)]
     with Engine() as engine:
         wrong = replay(engine, rows)
     for row, sentences in zip(rows, wrong):
