@@ -148,23 +148,18 @@ static const struct complaint {
 	  "this backslash escape does not exist; write \\\\ for a "
 	  "backslash, or use single quotes" },
 	{ "did not find expected hexdecimal number", false,
-	  "\\x, \\u and \\U must be followed by 2, 4 or 8 "
-	  "hexadecimal digits; write \\\\ for a backslash" },
+	  "\\x, \\u and \\U must be followed by 2, 4 or 8 hexadecimal digits; write \\\\ for a backslash" },
 	{ "found invalid Unicode character", false,
-	  "this escape names no Unicode character; correct its "
-	  "digits" },
+	  "this escape names no Unicode character; correct its digits" },
 	{ "found undefined tag handle", false,
-	  "this tag is not declared; remove it, or quote a value that "
-	  "begins with !" },
+	  "this tag is not declared; remove it, or quote a value that begins with !" },
 	{ "found a tab character", false, "a tab is used for indentation; use spaces" },
 	{ "did not find expected comment or line break", false,
-	  "nothing may follow | or > on its line; put "
-	  "the text on the next lines" },
+	  "nothing may follow | or > on its line; put the text on the next lines" },
 	{ "did not find expected <document start>", false,
 	  "text follows the end of the document; remove it" },
 	{ "did not find expected node content", false,
-	  "a value is expected here; write one, or quote one "
-	  "that begins with a special character" },
+	  "a value is expected here; write one, or quote one that begins with a special character" },
 };
 
 static const char *character_complaint(char c)
@@ -307,13 +302,30 @@ static int build_children(struct tree *t, struct yaml_node *parent)
 	}
 }
 
-/* The arena has its first block already, so if it has none, the machine is out of memory. */
-static void say_too_large(struct tree *t)
+/* A node for the current event; NULL: it does not fit. The arena has its first block already, so if it has
+ * none, the machine is out of memory. */
+static struct yaml_node *new_node(struct tree *t)
 {
+	const yaml_event_t *ev = &t->event;
+	struct yaml_node *n = arena_alloc(t->arena, sizeof *n);
+	bool scalar = ev->type == YAML_SCALAR_EVENT;
+
+	if (n)
+		*n = (struct yaml_node){ .line = (int)ev->start_mark.line + 1,
+					 .column = (int)ev->start_mark.column + 1 };
+	if (n && scalar) {
+		n->plain = ev->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+		n->text.len = ev->data.scalar.length;
+		n->text.s = arena_dup(t->arena,
+				      (struct text){ (const char *)ev->data.scalar.value, n->text.len });
+	}
+	if (n && (!scalar || n->text.s))
+		return n;
 	if (t->arena->block)
-		fail(t, t->event.start_mark, "section %s is larger than its limit; shorten it", t->section);
+		fail(t, ev->start_mark, "section %s is larger than its limit; shorten it", t->section);
 	else
 		err_set(t->e, ENOMEM, "%s: out of memory; give the process more", t->path);
+	return NULL;
 }
 
 /* Read the node that starts with the current event; afterwards its last event is the current one. */
@@ -325,24 +337,12 @@ static int build(struct tree *t, struct yaml_node **ret)
 
 	if (r < 0)
 		return r;
-	n = arena_alloc(t->arena, sizeof *n);
-	if (!n) {
-		say_too_large(t);
+	n = new_node(t);
+	if (!n)
 		return -EINVAL;
-	}
-	*n = (struct yaml_node){ .line = (int)ev->start_mark.line + 1,
-				 .column = (int)ev->start_mark.column + 1 };
 	*ret = n;
-	if (ev->type == YAML_SCALAR_EVENT) {
-		n->plain = ev->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
-		n->text.len = ev->data.scalar.length;
-		n->text.s = arena_dup(t->arena,
-				      (struct text){ (const char *)ev->data.scalar.value, n->text.len });
-		if (n->text.s)
-			return 0;
-		say_too_large(t);
-		return -EINVAL;
-	}
+	if (ev->type == YAML_SCALAR_EVENT)
+		return 0;
 	n->kind = ev->type == YAML_MAPPING_START_EVENT ? NODE_MAP : NODE_LIST;
 	if (++t->depth > YAML_DEPTH_MAX)
 		return yaml_error(t->e, t->path, n->line, n->column,
