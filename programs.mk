@@ -89,6 +89,7 @@ HUB := \
   base/parts \
   base/proxy_user \
   base/refusal \
+  base/show \
   base/times \
   heartbeats/beat \
   http/body \
