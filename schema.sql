@@ -1011,6 +1011,7 @@ CREATE TABLE IF NOT EXISTS health_checks (
 SELECT want_column('health_checks', 'interval_s', 'int', 'interval_s BETWEEN 1 AND 86400'),
 	want_column('health_checks', 'cert_starts_at', 'timestamptz') \g /dev/null
 SELECT want_index('health_checks_timestamp_idx', 'health_checks ("timestamp" DESC)'),
+	want_index('health_checks_failed_idx', 'health_checks ("timestamp") WHERE NOT success'),
 	want_index('health_checks_rare_idx', 'health_checks (vps_name, app_name, "timestamp") '
 		'WHERE interval_s > 400')       -- rare_check_s()
 	\g /dev/null
@@ -1329,6 +1330,8 @@ CREATE TABLE IF NOT EXISTS latest_checks (
 	interval_s int,
 	PRIMARY KEY (vps_name, app_name, url_key)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+-- When the certificate expires that the result tells of. NULL: it tells of none.
+SELECT want_column('latest_checks', 'cert_until', 'timestamptz') \g /dev/null
 GRANT SELECT ON latest_samples, latest_checks TO observ_hub, observ_watch;
 
 -- p_row: a row of push_metrics(). Its places are the order of METRICS in wire/sample.h, which never changes.
@@ -1360,12 +1363,13 @@ BEGIN
 	FOR i IN 0 .. jsonb_array_length(p_rows) - 1 LOOP
 		r := p_rows->i;
 		UPDATE latest_checks SET "timestamp" = from_us((r->>0)::bigint), success = (r->>12) IS NULL,
-			error_class = left(r->>12, 200), interval_s = (r->>6)::int
+			error_class = left(r->>12, 200), interval_s = (r->>6)::int,
+			cert_until = from_us((r->>11)::bigint)
 			WHERE vps_name = p_vps AND app_name = p_app AND url_key = md5(r->>2)::uuid;
 		IF NOT FOUND THEN
 			INSERT INTO latest_checks VALUES (p_vps, p_app, md5(r->>2)::uuid, r->>2,
 				from_us((r->>0)::bigint), (r->>12) IS NULL, left(r->>12, 200),
-				(r->>6)::int);
+				(r->>6)::int, from_us((r->>11)::bigint));
 		END IF;
 	END LOOP;
 END
@@ -1395,15 +1399,17 @@ BEGIN
 	INSERT INTO latest_checks AS l
 	SELECT a.vps_name, a.app_name, md5(c.url)::uuid, c.url, c."timestamp", success, left(error_class,
 		200),
-		c.interval_s
+		c.interval_s, c.cert_expires_at
 	FROM agents a CROSS JOIN LATERAL (
 		SELECT DISTINCT ON (url COLLATE "C") * FROM (
-			SELECT url, h."timestamp", success, error_class, h.interval_s FROM health_checks h
+			SELECT url, h."timestamp", success, error_class, h.interval_s,
+				h.cert_expires_at FROM health_checks h
 			WHERE h.vps_name = a.vps_name AND h.app_name = a.app_name
 				AND h."timestamp" > a.last_seen_at - interval '1 hour'
 				AND h."timestamp" < a.last_seen_at + interval '1 hour'
 			UNION ALL
-			SELECT url, h."timestamp", success, error_class, h.interval_s FROM health_checks h
+			SELECT url, h."timestamp", success, error_class, h.interval_s,
+				h.cert_expires_at FROM health_checks h
 			WHERE h.vps_name = a.vps_name AND h.app_name = a.app_name
 				AND h.interval_s > 400          -- rare_check_s()
 				AND h."timestamp" > a.last_seen_at - check_expiry(max_check_s())
@@ -1411,7 +1417,7 @@ BEGIN
 		ORDER BY url COLLATE "C", "timestamp" DESC) c
 	ON CONFLICT (vps_name, app_name, url_key) DO UPDATE SET "timestamp" = excluded."timestamp",
 		success = excluded.success, error_class = excluded.error_class,
-		interval_s = excluded.interval_s
+		interval_s = excluded.interval_s, cert_until = excluded.cert_until
 		WHERE l."timestamp" < excluded."timestamp";
 END
 $$;
@@ -5545,13 +5551,18 @@ RETURN p_match = '[]' OR (SELECT bool_and(m->>'op' IN ('=', '!=', '=~', '!~')
 		ELSE label_is(m->>'op', m->>'value', coalesce(v #>> '{}', '')) END)
 	FROM jsonb_array_elements(p_match) m, LATERAL (SELECT p_labels -> (m->>'label')) l(v));
 
--- The labels of a server, as texts: the elements of a list are joined by commas.
-CREATE OR REPLACE FUNCTION server_labels(p_vps text) RETURNS jsonb
-LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path = observ, pg_catalog, pg_temp AS $$
+-- Labels as texts: the elements of a list are joined by commas.
+CREATE OR REPLACE FUNCTION flat_labels(p_labels jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN p_labels IS NULL OR p_labels = '{}' THEN '{}' ELSE (
 	SELECT coalesce(jsonb_object_agg(key, CASE jsonb_typeof(value) WHEN 'array'
 		THEN (SELECT string_agg(e, ',') FROM jsonb_array_elements_text(value) e)
 		ELSE value #>> '{}' END), '{}')
-	FROM servers, jsonb_each(labels) WHERE vps_name = p_vps AND value <> 'null'
+	FROM jsonb_each(p_labels) WHERE value <> 'null') END;
+
+CREATE OR REPLACE FUNCTION server_labels(p_vps text) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT flat_labels((SELECT labels FROM servers WHERE vps_name = p_vps))
 $$;
 
 -- What matchers of rules see of a subject: its own labels and those of its server.
@@ -5560,7 +5571,8 @@ LANGUAGE sql STABLE PARALLEL RESTRICTED
 RETURN server_labels(p_subject->>'server') || p_subject;
 
 SELECT drop_former_functions() \g /dev/null
-GRANT EXECUTE ON FUNCTION labels_match, label_is, server_labels, subject_labels TO observ_hub, observ_watch;
+GRANT EXECUTE ON FUNCTION labels_match, label_is, flat_labels, server_labels, subject_labels
+	TO observ_hub, observ_watch;
 GRANT SELECT ON alert_rules, rule_patches, alerts, alert_changes, alert_clock, alert_policy, alert_routes,
 	inhibitions, silences, quiet_windows, alert_groups, group_alerts, group_sent, group_told,
 	flapping, notify_state, notifications, heartbeat_pings,
@@ -6082,7 +6094,7 @@ BEGIN
 		WHEN 'anomaly' THEN anomaly_query(r, p)
 		WHEN 'check' THEN check_query(r, p, p_all)
 		WHEN 'check_slow' THEN check_slow_query(r, p, p_all)
-		WHEN 'certificate' THEN certificate_query(r, p)
+		WHEN 'certificate' THEN certificate_query(r, p, p_all)
 		WHEN 'agent_state' THEN agent_query(r, p)
 		WHEN 'agent_silent' THEN agent_query(r, p)
 		WHEN 'fleet_silent' THEN fleet_silent_query()
@@ -6210,7 +6222,7 @@ $$;
 
 -- Days until the certificate expires, or the share of its life that is left, in percent. life_days divides
 -- the certificates between two rules: those that live shorter, and all others.
-CREATE OR REPLACE FUNCTION certificate_query(r alert_rules, p jsonb) RETURNS text
+CREATE OR REPLACE FUNCTION certificate_query(r alert_rules, p jsonb, p_all boolean) RETURNS text
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT
 		format('SELECT c.vps_name AS server, c.app_name AS app, jsonb_build_object(''check'',
@@ -6228,12 +6240,17 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 				AND h."timestamp" > $1 - greatest(%s, 3 * check_expiry(c.interval_s))
 				AND h.cert_expires_at IS NOT NULL
 			ORDER BY h."timestamp" DESC, h.id DESC LIMIT 1) h
-		WHERE %s%s AND %s',
+		WHERE %s%s AND %s%s',
 		CASE p->>'measure' WHEN 'life' THEN '100 * left_s / life_s' ELSE 'left_s / 86400'
 			END,
 		seconds(r.lookback_s), judged('a'), narrowed(r, 'a', true),
 		CASE p->>'measure' WHEN 'life' THEN format('life_s < 86400 * %s', p->>'life_days')
-			ELSE format('(life_s < 86400 * %s) IS NOT TRUE', p->>'life_days') END)
+			ELSE format('(life_s < 86400 * %s) IS NOT TRUE', p->>'life_days') END,
+		CASE WHEN NOT p_all AND r.op IN ('<', '<=') THEN format(' AND (c.cert_until <= $1 + %s
+			OR c.cert_until IS NULL AND NOT starts_with(c.url, ''http://'')
+			OR c."timestamp" > $1 OR %s)',
+			seconds(86400.0 * greatest(r.warning, r.critical) * CASE p->>'measure' WHEN 'life'
+				THEN (p->>'life_days')::float8 / 100 ELSE 1 END), open_of(r, 'c')) END)
 $$;
 
 -- ---- agents ------------------------------------------------------------------------------------------
@@ -6518,10 +6535,10 @@ REVOKE CREATE ON SCHEMA observ FROM observ_reader;
 
 -- ==== 71c-many: the values of many rules at once, as far as they matter =========================
 -- Of 200 rules over 10,000 agents nearly all values are healthy, and nobody wants to know them. What
--- relevant_values() leaves out changes no alert: values that are not beyond a level, of subjects without an
--- open alert. It may give more than that. Rules that read the same window share a pass over its rows. A
--- first look at single rows finds the servers that matter, because an average is beyond a level only if one
--- of its samples is.
+-- relevant_values() (71d) leaves out changes no alert: values that are not beyond a level, of subjects
+-- without an open alert. It may give more than that. Rules that read the same window share a pass over its
+-- rows. A first look at single rows finds the servers that matter, because an average is beyond a level only
+-- if one of its samples is.
 
 -- SQL for: the value is beyond a level of the rule, or there is none and the rule wants to know.
 CREATE OR REPLACE FUNCTION matters(r alert_rules, p_value text) RETURNS text
@@ -6566,8 +6583,8 @@ LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT n, p_rules[n] FROM generate_subscripts(p_rules, 1) n
 $$;
 
--- What each metric rule of the list needs.
-CREATE OR REPLACE FUNCTION metric_needs(p_rules alert_rules[])
+-- What each metric rule at these places of the list needs.
+CREATE OR REPLACE FUNCTION metric_needs(p_rules alert_rules[], p_places int[])
 RETURNS TABLE (place bigint, rule alert_rules, agg text, pass text, source text, subject text[], expr text,
 	window_s float8, ahead_s float8, look text, low float8, high float8)
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -6584,18 +6601,26 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	CROSS JOIN LATERAL (SELECT CASE pass_of(a.agg) WHEN 'newest' THEN (n.r).lookback_s
 		ELSE (p->>'window_s')::float8 END) w(s)
 	LEFT JOIN LATERAL first_look(n.r, a.agg, s.source, s.expr, w.s) l ON true
+	WHERE n.place = ANY (p_places)
 $$;
 
--- The query of a pass for all its rules: columns place, server, app, mount, value and tells, which is whether
+-- SQL for the subject of a row.
+CREATE OR REPLACE FUNCTION subject_of(p_server text, p_app text, p_mount text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN format('jsonb_strip_nulls(jsonb_build_object(''server'', %s, ''app'', %s, ''mount'', %s))', p_server,
+	p_app, p_mount);
+
+-- The query of a pass for all its rules: columns place, subject, value, problem and tells, which is whether
 -- the value matters without an open alert. $1 is the time, $2 the servers to look at (NULL: all), $3 those
 -- with open alerts of the rules.
 CREATE OR REPLACE FUNCTION shared_query(p_pass text, p_source text, p_subject text[], p_window_s float8,
 	p_exprs text[], p_places bigint[], p_values text[], p_conditions text[]) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT format('SELECT u.place, q.vps_name, q.app_name, q.more, u.value, u.tells
+	SELECT format('SELECT u.place, %s, u.value, CASE WHEN u.value IS NULL THEN ''no data'' END, u.tells
 		FROM (%s) q CROSS JOIN LATERAL unnest(%L::bigint[], ARRAY[%s], ARRAY[%s]) u(place, value,
 			tells)
 		WHERE (q.vps_name = ANY ($3) OR %s) AND (u.tells OR q.vps_name = ANY ($3))%s',
+		subject_of('q.vps_name', 'q.app_name', 'q.more'),
 		pass_query(p_pass, p_source, p_subject, p_window_s, p_exprs, p_values, w.a, w.m), p_places,
 		(SELECT string_agg('q.v' || n, ', ' ORDER BY n) FROM generate_subscripts(p_values, 1) n),
 		array_to_string(p_conditions, ', '),
@@ -6617,18 +6642,20 @@ RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 			WHERE high IS NOT NULL GROUP BY look) x(c)
 $$;
 
--- The passes that a list of rules needs. Windows of several lengths are one pass over the longest, except for
--- series. `look`: only servers with a row that has this need the pass, of a window of look_s; NULL: all.
-CREATE OR REPLACE FUNCTION passes(p_rules alert_rules[])
-RETURNS TABLE (pass bigint, query text, places bigint[], source text, look text, look_s float8)
+-- The passes that the rules at these places need. Windows of several lengths are one pass over the longest,
+-- except for series. `look`: only servers with a row that has this need the pass, of a window of look_s;
+-- such a pass is of one metric, since few metrics are beyond their levels at a time. NULL: all servers do.
+CREATE OR REPLACE FUNCTION passes(p_rules alert_rules[], p_places int[])
+RETURNS TABLE (query text, places bigint[], source text, look text, look_s float8)
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	WITH n AS MATERIALIZED (
 		SELECT *, max(window_s) OVER w AS longest_s, dense_rank() OVER (w ORDER BY expr) AS nth,
 			row_number() OVER (w ORDER BY place) AS v
-		FROM metric_needs(p_rules), LATERAL (SELECT
-			CASE pass WHEN 'window' THEN 0 ELSE window_s END) s(own_s)
-		WINDOW w AS (PARTITION BY pass, source, subject, own_s, look IS NULL))
-	SELECT row_number() OVER (), shared_query(pass, source, subject, max(longest_s),
+		FROM metric_needs(p_rules, p_places), LATERAL (SELECT
+			CASE pass WHEN 'window' THEN 0 ELSE window_s END,
+			CASE WHEN look IS NOT NULL THEN expr END) s(own_s, own)
+		WINDOW w AS (PARTITION BY pass, source, subject, own_s, own))
+	SELECT shared_query(pass, source, subject, max(longest_s),
 			(SELECT array_agg(DISTINCT e ORDER BY e) FROM unnest(array_agg(expr)) e),
 			array_agg(place ORDER BY place),
 			array_agg(window_value(agg, nth, ahead_s, CASE WHEN pass = 'window' AND window_s <
@@ -6638,100 +6665,300 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 		array_agg(place), source, look_condition(source, array_agg(look), array_agg(low),
 			array_agg(high)),
 		max(greatest(window_s, CASE source WHEN 'mounts' THEN 1800 END))
-	FROM n GROUP BY pass, source, subject, own_s, look IS NULL
+	FROM n GROUP BY pass, source, subject, own_s, own
 $$;
 
--- The servers that need each pass: a first look at the rows of its source.
-CREATE OR REPLACE FUNCTION seen_servers(p_passes jsonb, p_now timestamptz)
-RETURNS TABLE (pass bigint, servers text[])
+SELECT drop_former_functions() \g /dev/null
+-- ==== 71d-plans: the queries of a list of rules, kept ready =====================================
+-- An evaluation asks the same questions each minute. So their text is kept, and what a first look at rows has
+-- found is kept as long as these rows are in a window: the next look reads only what arrived since. Both are
+-- caches: relevant_values() gives the same without them. There is one plan for all active rules, whichever of
+-- them are due, so that rows are looked at once.
+
+-- The plan of a list of rules: {"parts": [...], "looks": [...]}. A part is a query with the places of its
+-- rules in the list, or the problem of a rule that no query can be made of. A look finds the servers that
+-- need parts, by their numbers.
+CREATE TABLE IF NOT EXISTS rule_plans (
+	key uuid PRIMARY KEY,                   -- rules_key()
+	made_at timestamptz NOT NULL,           -- the evaluation
+	plan jsonb NOT NULL
+);
+DELETE FROM rule_plans;                 -- an upgrade makes other queries
+
+-- The servers that a look found among the rows that arrived until then; no part: that it was done.
+CREATE TABLE IF NOT EXISTS alert_looks (
+	look uuid NOT NULL,
+	until timestamptz NOT NULL,
+	part int,
+	servers text[],
+	expires_at timestamptz NOT NULL         -- when the rows have left the window
+);
+SELECT want_index('alert_looks_look_idx', 'alert_looks (look, until)') \g /dev/null
+GRANT SELECT ON rule_plans, alert_looks TO observ_hub, observ_watch;
+
+-- Plans that are kept. Rules that change need another one.
+CREATE OR REPLACE FUNCTION max_rule_plans() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 3;
+-- A row may commit so long after its time of arrival, and a look still finds it.
+CREATE OR REPLACE FUNCTION look_overlap() RETURNS interval LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN interval '1 minute';
+
+CREATE OR REPLACE FUNCTION rules_key(p_rules alert_rules[]) RETURNS uuid
+LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT md5(string_agg(hash_record_extended(r, 0)::text, ' ' ORDER BY place))::uuid
+	FROM unnest_rules(p_rules)
+$$;
+
+-- ---- making a plan ---------------------------------------------------------------------------------
+-- The query of a rule that is no metric rule, as a part: columns as shared_query() has them.
+CREATE OR REPLACE FUNCTION own_query(r alert_rules, p_place bigint) RETURNS text
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT format('SELECT %s::bigint, %s || coalesce(q.more, ''{}''), q.value::float8, q.problem, %s
+		FROM (%s) q',
+		p_place, subject_of('q.server', 'q.app', 'NULL'), matters(r, 'q.value'), kind_query(r, false))
+$$;
+
+-- The parts of the rules at these places. Rules that no query can be made of are found by halving the list.
+CREATE OR REPLACE FUNCTION plan_parts(p_rules alert_rules[], p_places int[], p_metrics boolean) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
-	v_query text;
+	v_half CONSTANT int := cardinality(p_places) / 2;
 BEGIN
-	FOR v_query IN SELECT format('SELECT (%L::bigint[])[n], array_agg(DISTINCT vps_name) FROM %s
-			CROSS JOIN LATERAL unnest(ARRAY[%s]) WITH ORDINALITY u(hit, n)
-			WHERE %s AND (%s) AND hit GROUP BY n', array_agg(p.pass ORDER BY p.pass),
+	IF p_metrics THEN
+		RETURN (SELECT coalesce(jsonb_agg(to_jsonb(p)), '[]') FROM passes(p_rules, p_places) p);
+	END IF;
+	RETURN (SELECT coalesce(jsonb_agg(jsonb_build_object('places', ARRAY[n], 'query',
+		own_query(p_rules[n], n))), '[]') FROM unnest(p_places) n);
+EXCEPTION WHEN OTHERS THEN
+	IF v_half = 0 THEN
+		RETURN jsonb_build_array(jsonb_build_object('places', p_places, 'problem', sqlerrm));
+	END IF;
+	RETURN plan_parts(p_rules, p_places[:v_half], p_metrics)
+		|| plan_parts(p_rules, p_places[v_half + 1:], p_metrics);
+END
+$$;
+
+-- The look at the rows of each source: $1 is the time, $2 that after which rows arrived.
+CREATE OR REPLACE FUNCTION plan_looks(p_parts jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT coalesce(jsonb_agg(jsonb_build_object('key', md5(query), 'query', query, 'source', source,
+		'look_s', look_s)), '[]')
+	FROM (SELECT source, max(look_s) AS look_s, format('SELECT (%L::int[])[n] AS part,
+			array_agg(DISTINCT vps_name) AS servers, max(%s) AS newest
+			FROM %s CROSS JOIN LATERAL unnest(ARRAY[%s]) WITH ORDINALITY u(hit, n)
+			WHERE %s AND (%s) AND hit GROUP BY n', array_agg(n ORDER BY n),
+			CASE source WHEN 'agents' THEN '$1' ELSE 'm."timestamp"' END,
 			CASE source WHEN 'agents' THEN 'agents a' ELSE 'vps_metrics m' END,
-			string_agg(look, ', ' ORDER BY p.pass),
-			CASE source WHEN 'agents' THEN judged('a') ELSE counting_samples(max(look_s)) END,
-			string_agg(look, ' OR '))
-			FROM jsonb_to_recordset(p_passes) p(pass bigint, source text, look text, look_s
-				float8)
-			WHERE look IS NOT NULL GROUP BY source LOOP
-		RETURN QUERY EXECUTE v_query USING p_now;
+			string_agg(look, ', ' ORDER BY n),
+			CASE source WHEN 'agents' THEN judged('a') || ' AND $2 IS NOT NULL' ELSE format(
+				'm."timestamp" >= $1 - %s AND m.received_at <= $1 AND m.received_at > $2
+				AND NOT m.backfill', seconds(max(look_s))) END,
+			string_agg(look, ' OR ')) AS query
+		FROM jsonb_array_elements(p_parts) WITH ORDINALITY p(part, n),
+			jsonb_to_record(part) x(source text, look text, look_s float8)
+		WHERE look IS NOT NULL GROUP BY source) l
+$$;
+
+CREATE OR REPLACE FUNCTION made_plan(p_rules alert_rules[]) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT jsonb_build_object('looks', plan_looks(parts), 'parts', (SELECT coalesce(jsonb_agg(CASE
+			WHEN p->>'look' IS NULL THEN p ELSE p || '{"look": true}' END ORDER BY n), '[]')
+		FROM jsonb_array_elements(parts) WITH ORDINALITY x(p, n)))
+	FROM (SELECT plan_parts(p_rules, array_agg(n) FILTER (WHERE metric), true)
+			|| plan_parts(p_rules, array_agg(n) FILTER (WHERE NOT metric), false) AS parts
+		FROM (SELECT place::int AS n, (r).kind IN ('threshold', 'absent') AS metric
+			FROM unnest_rules(p_rules)) u) x
+$$;
+
+CREATE OR REPLACE FUNCTION rule_plan(p_rules alert_rules[]) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT coalesce((SELECT plan FROM rule_plans WHERE key = rules_key(p_rules)), made_plan(p_rules))
+$$;
+
+CREATE OR REPLACE FUNCTION keep_plan(p_rules alert_rules[], p_now timestamptz) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_key CONSTANT uuid := rules_key(p_rules);
+	ret jsonb := (SELECT plan FROM rule_plans WHERE key = v_key);
+BEGIN
+	IF ret IS NULL THEN
+		ret := made_plan(p_rules);
+		INSERT INTO rule_plans VALUES (v_key, p_now, ret);
+		DELETE FROM rule_plans WHERE key IN (SELECT key FROM rule_plans
+			ORDER BY made_at DESC, key OFFSET max_rule_plans());
+	END IF;
+	RETURN ret;
+END
+$$;
+
+-- ---- looks -------------------------------------------------------------------------------------------
+-- The servers that need each part, and until when. What agents say of themselves is looked at anew each time.
+CREATE OR REPLACE FUNCTION look_at(p_look jsonb, p_after timestamptz, p_now timestamptz)
+RETURNS TABLE (part int, servers text[], expires_at timestamptz)
+LANGUAGE plpgsql STABLE ROWS 10 SET search_path = observ, pg_catalog, pg_temp SET jit = off AS $$
+BEGIN
+	RETURN QUERY EXECUTE format('SELECT part, servers, newest + %s FROM (%s) l',
+		seconds((p_look->>'look_s')::float8), p_look->>'query')
+		USING p_now, coalesce(p_after - look_overlap(), '-infinity');
+END
+$$;
+
+-- Until when a look was done. NULL: never, or later than now, since the clock was set back.
+CREATE OR REPLACE FUNCTION looked_until(p_look jsonb, p_now timestamptz) RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN max(until) <= p_now THEN max(until) END FROM alert_looks
+	WHERE look = (p_look->>'key')::uuid AND p_look->>'source' <> 'agents'
+$$;
+
+-- Looks at a time. A time that was looked at before means that the clock was set back: all is looked at anew.
+CREATE OR REPLACE FUNCTION keep_looks(p_looks jsonb, p_now timestamptz) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	l jsonb;
+	v_after timestamptz;
+BEGIN
+	DELETE FROM alert_looks
+		WHERE expires_at < p_now OR EXISTS (SELECT FROM alert_looks WHERE until >= p_now);
+	FOR l IN SELECT e FROM jsonb_array_elements(p_looks) e WHERE e->>'source' <> 'agents' LOOP
+		v_after := looked_until(l, p_now);
+		INSERT INTO alert_looks (look, until, part, servers, expires_at)
+			SELECT (l->>'key')::uuid, p_now, x.part, x.servers, x.expires_at
+			FROM look_at(l, v_after, p_now) x
+			UNION ALL SELECT (l->>'key')::uuid, p_now, NULL, NULL,
+				p_now + make_interval(secs => (l->>'look_s')::float8);
 	END LOOP;
 END
 $$;
 
--- The values of a rule that is no metric rule. An error is a value that is missing, of each open alert of the
--- rule, and of the rule as a whole.
+CREATE OR REPLACE FUNCTION looked_servers(p_looks jsonb, p_now timestamptz)
+RETURNS TABLE (part int, servers text[])
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	l jsonb;
+	v_after timestamptz;
+BEGIN
+	FOR l IN SELECT jsonb_array_elements(p_looks) LOOP
+		v_after := looked_until(l, p_now);
+		RETURN QUERY SELECT k.part, k.servers FROM alert_looks k
+			WHERE k.look = (l->>'key')::uuid AND k.part IS NOT NULL AND v_after IS NOT NULL
+				AND k.expires_at >= p_now;
+		IF v_after IS DISTINCT FROM p_now THEN
+			RETURN QUERY SELECT x.part, x.servers FROM look_at(l, v_after, p_now) x;
+		END IF;
+	END LOOP;
+END
+$$;
+
+-- ---- the values --------------------------------------------------------------------------------------
+-- The values of one rule, where those of several could not be had. An error is a value that is missing, of
+-- each open alert of the rule, and of the rule as a whole.
 CREATE OR REPLACE FUNCTION relevant_values_of(p_place bigint, r alert_rules, p_now timestamptz)
 RETURNS TABLE (place bigint, subject jsonb, value float8, problem text)
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	v_rows jsonb;
 BEGIN
-	EXECUTE format('SELECT jsonb_agg(jsonb_build_array(v.subject, v.value, v.problem))
+	EXECUTE format('SELECT jsonb_agg(jsonb_build_array(v.subject, v.value::text, v.problem))
 		FROM rule_values($1, $2, false) v WHERE %s OR ($3, v.subject) IN (
 			SELECT rule_id, subject FROM alerts WHERE state <> ''resolved'')',
 		matters(r, 'v.value')) INTO v_rows USING r, p_now, r.rule_id;
 	RETURN QUERY SELECT p_place, e->0, (e->>1)::float8, e->>2
 		FROM jsonb_array_elements(v_rows) e;
 EXCEPTION WHEN OTHERS THEN
-	RETURN QUERY SELECT p_place, a.subject, NULL::float8, sqlerrm FROM alerts a
-		WHERE a.rule_id = r.rule_id AND a.state <> 'resolved'
-		UNION SELECT p_place, '{}', NULL, sqlerrm;
+	RETURN QUERY SELECT * FROM rule_error(p_place, r, sqlerrm);
 END
 $$;
 
--- The values of a list of rules that may change an alert. place: of the rule in the list, from 1.
-CREATE OR REPLACE FUNCTION relevant_values(p_rules alert_rules[], p_now timestamptz)
+CREATE OR REPLACE FUNCTION rule_error(p_place bigint, r alert_rules, p_problem text)
 RETURNS TABLE (place bigint, subject jsonb, value float8, problem text)
+LANGUAGE sql STABLE ROWS 1 SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT p_place, a.subject, NULL::float8, p_problem FROM alerts a
+	WHERE a.rule_id = r.rule_id AND a.state <> 'resolved'
+	UNION SELECT p_place, '{}', NULL, p_problem
+$$;
+
+-- What the matchers of rules see of subjects. A subject of a whole server has all its applications as `app`.
+CREATE OR REPLACE FUNCTION scopes_of(p_subjects jsonb[]) RETURNS TABLE (subject jsonb, labels jsonb)
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_servers CONSTANT text[] := ARRAY(SELECT DISTINCT s->>'server' FROM unnest(p_subjects) s
+		WHERE s ? 'server' AND NOT s ? 'app');
+	v_apps CONSTANT jsonb := (SELECT jsonb_object_agg(vps_name, names) FROM (
+		SELECT vps_name, jsonb_agg(app_name ORDER BY app_name) AS names FROM agents
+		WHERE retired_at IS NULL AND vps_name = ANY (v_servers) GROUP BY 1) a);
+BEGIN
+	RETURN QUERY SELECT s, CASE WHEN s->>'server' IS NULL OR s ? 'app' THEN '{}'
+			ELSE jsonb_build_object('app', coalesce(v_apps->(s->>'server'), '[]')) END
+		|| flat_labels(v.labels) || s
+	FROM (SELECT DISTINCT u FROM unnest(p_subjects) u) x(s)
+	LEFT JOIN servers v ON v.vps_name = s->>'server';
+END
+$$;
+
+-- The values of a list of rules that may change an alert. place: of the rule in the list, from 1. p_due: the
+-- ids of those that are asked for; NULL: all.
+CREATE OR REPLACE FUNCTION relevant_values(p_rules alert_rules[], p_now timestamptz,
+	p_due uuid[] DEFAULT NULL) RETURNS TABLE (place bigint, subject jsonb, value float8, problem text)
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp SET jit = off AS $$
 DECLARE
 	v_ids CONSTANT uuid[] := ARRAY(SELECT (r).rule_id FROM unnest_rules(p_rules) u ORDER BY u.place);
 	v_matches CONSTANT jsonb[] := ARRAY(SELECT (r).match FROM unnest_rules(p_rules) u ORDER BY u.place);
-	v_passes CONSTANT jsonb := (SELECT jsonb_agg(to_jsonb(p)) FROM passes(p_rules) p);
+	v_plan CONSTANT jsonb := rule_plan(p_rules);
 	q record;
 	rows record;
 BEGIN
-	FOR q IN SELECT p.query, p.places, p.look, s.servers, ARRAY(SELECT DISTINCT a.subject->>'server'
-				FROM alerts a, unnest(p.places) n
-				WHERE a.state <> 'resolved' AND a.rule_id = v_ids[n] AND a.subject ?
-					'server') AS open
-			FROM jsonb_to_recordset(v_passes) p(pass bigint, query text, places bigint[], look
-				text)
-			LEFT JOIN seen_servers(v_passes, p_now) s USING (pass)
-			WHERE p.look IS NULL OR s.servers IS NOT NULL OR EXISTS (SELECT FROM alerts a
-				WHERE a.state <> 'resolved') LOOP
+	FOR q IN WITH part AS MATERIALIZED (
+			SELECT n, p.* FROM jsonb_array_elements(v_plan->'parts') WITH ORDINALITY e(part, n),
+				jsonb_to_record(part) p(query text, places bigint[], look boolean,
+					problem text)
+			WHERE p_due IS NULL OR EXISTS (SELECT FROM unnest(places) i
+				WHERE v_ids[i] = ANY (p_due))),
+		seen AS (SELECT s.part, array_agg(DISTINCT name) AS servers
+			FROM looked_servers(v_plan->'looks', p_now) s, unnest(s.servers) name
+			WHERE EXISTS (SELECT FROM part WHERE part.look) GROUP BY 1),
+		open AS (SELECT n, array_agg(DISTINCT a.subject->>'server')
+				FILTER (WHERE a.subject ? 'server') AS servers
+			FROM part CROSS JOIN unnest(places) i JOIN alerts a ON a.rule_id = v_ids[i]
+			WHERE a.state <> 'resolved' GROUP BY 1)
+		SELECT p.query, p.places, p.problem, p.look, s.servers, o.n IS NOT NULL AS has_open,
+			coalesce(o.servers, '{}') AS open
+		FROM part p LEFT JOIN seen s ON s.part = p.n LEFT JOIN open o USING (n)
+		WHERE p.look IS NULL OR s.part IS NOT NULL OR o.n IS NOT NULL LOOP
+		IF q.problem IS NOT NULL THEN
+			RETURN QUERY SELECT * FROM rule_error(q.places[1], p_rules[q.places[1]], q.problem);
+			CONTINUE;
+		END IF;
 		BEGIN
-			EXECUTE format('SELECT array_agg(place) AS place, array_agg(server) AS server,
-				array_agg(app) AS app, array_agg(mount) AS mount, array_agg(value) AS value,
-				array_agg(tells) AS tells FROM (%s) v(place, server, app, mount, value,
-					tells)',
-				q.query) INTO rows USING p_now,
-				CASE WHEN q.look IS NOT NULL THEN q.servers || q.open END, q.open;
-			RETURN QUERY SELECT u.place, s, u.value, CASE WHEN u.value IS NULL THEN 'no data' END
-				FROM unnest(rows.place, rows.server, rows.app, rows.mount, rows.value,
-					rows.tells) u(place, server, app, mount, value, tells)
-				CROSS JOIN LATERAL (SELECT jsonb_strip_nulls(jsonb_build_object(
-					'server', server, 'app', app, 'mount', mount))) x(s)
-				WHERE (tells OR (v_ids[u.place], s) IN (SELECT a.rule_id, a.subject
+			EXECUTE format('SELECT array_agg(place) AS place, array_agg(subject) AS subject,
+				array_agg(value) AS value, array_agg(problem) AS problem,
+				array_agg(tells) AS tells
+				FROM (%s) v(place, subject, value, problem, tells)%s', q.query,
+				CASE WHEN NOT q.has_open THEN ' WHERE tells' END) INTO rows
+				USING p_now, CASE WHEN q.look THEN q.servers || q.open END, q.open;
+			CONTINUE WHEN rows.place IS NULL;
+			SELECT array_agg(u.place) AS place, array_agg(u.subject) AS subject,
+				array_agg(u.value) AS value, array_agg(u.problem) AS problem INTO rows
+				FROM unnest(rows.place, rows.subject, rows.value, rows.problem, rows.tells)
+					u(place, subject, value, problem, tells)
+				LEFT JOIN scopes_of(CASE WHEN EXISTS (SELECT FROM unnest(q.places) n
+					WHERE v_matches[n] <> '[]') THEN rows.subject END) s
+					ON s.subject = u.subject
+				WHERE (u.tells OR (v_ids[u.place], u.subject) IN (SELECT a.rule_id, a.subject
 						FROM alerts a WHERE a.state <> 'resolved'))
+					AND (p_due IS NULL OR v_ids[u.place] = ANY (p_due))
 					AND CASE WHEN v_matches[u.place] = '[]' THEN true
-						ELSE labels_match(v_matches[u.place], scope_labels(s)) END;
+						ELSE labels_match(v_matches[u.place], s.labels) END;
 		EXCEPTION WHEN OTHERS THEN              -- one rule's error must not stop the others
-			RETURN QUERY SELECT v.* FROM unnest(q.places) n,
-				relevant_values_of(n, p_rules[n], p_now) v;
+			SELECT array_agg(v.place) AS place, array_agg(v.subject) AS subject,
+				array_agg(v.value) AS value, array_agg(v.problem) AS problem INTO rows
+				FROM unnest(q.places) n, relevant_values_of(n, p_rules[n], p_now) v
+				WHERE p_due IS NULL OR v_ids[n] = ANY (p_due);
 		END;
+		RETURN QUERY SELECT * FROM unnest(rows.place, rows.subject, rows.value, rows.problem);
 	END LOOP;
-	RETURN QUERY SELECT v.* FROM unnest_rules(p_rules) u,
-		relevant_values_of(u.place, u.r, p_now) v WHERE (u.r).kind NOT IN ('threshold', 'absent');
 END
 $$;
 
 SELECT drop_former_functions() \g /dev/null
-
 -- ==== 72-engine: from values to alerts ==========================================================
 -- Two halves that can be proven apart. rule_values() (71-values) gives the value of each subject of a
 -- rule. alert_step() makes the next state of an alert of its state, a value, the rule and a time: it
@@ -6742,6 +6969,9 @@ SELECT drop_former_functions() \g /dev/null
 -- So the same data give the same alerts and alert_changes, with the same ids, whoever evaluates and when.
 
 -- ---- one alert: pure -------------------------------------------------------------------------------
+-- These functions run for each alert at each evaluation: they name the schema, because a search path of their
+-- own costs more than what they do.
+
 -- As IEEE 754 compares: NaN is neither above nor below anything.
 CREATE OR REPLACE FUNCTION beyond(p_value float8, p_op text, p_threshold float8) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -6757,7 +6987,7 @@ RETURN coalesce(CASE p_op
 -- while keep_firing_s lets it fire. A longer for_s makes a firing one wait again.
 CREATE OR REPLACE FUNCTION level_step(INOUT since timestamptz, INOUT fires boolean,
 	INOUT clear_since timestamptz, p_condition boolean, r alert_rules, p_now timestamptz)
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
 	IF p_condition THEN
 		since := coalesce(since, p_now);
@@ -6801,7 +7031,7 @@ RETURN CASE
 
 -- The end of an alert. One that never fired leaves nothing behind, so its state is NULL.
 CREATE OR REPLACE FUNCTION alert_ended(a alerts, p_reason text, p_now timestamptz) RETURNS alerts
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
 	a.state := CASE WHEN a.fired_at IS NOT NULL THEN 'resolved' END;
 	a.resolved_at := p_now;
@@ -6815,13 +7045,14 @@ $$;
 -- not), 'retired' and 'rule' (the subject or the rule is out of service), or the sentence of an error.
 CREATE OR REPLACE FUNCTION alert_step(a alerts, p_value float8, p_problem text, r alert_rules,
 	p_now timestamptz) RETURNS alerts
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
 	v_wait CONSTANT interval := make_interval(secs => r.for_s);
 	v_levels int;
+	l record;
 BEGIN
 	IF p_problem IN ('retired', 'rule') OR (p_problem = 'missing' AND a.missing >= 1) THEN
-		RETURN alert_ended(a, p_problem, p_now);
+		RETURN observ.alert_ended(a, p_problem, p_now);
 	END IF;
 	IF p_problem = 'missing' THEN
 		a.missing := a.missing + 1;
@@ -6832,17 +7063,24 @@ BEGIN
 	a.value := coalesce(p_value, a.value);
 	a.warning_fires := coalesce(a.warning_fires AND p_now - a.warning_since >= v_wait, false);
 	a.critical_fires := coalesce(a.critical_fires AND p_now - a.critical_since >= v_wait, false);
-	v_levels := levels_beyond(a, p_value, a.problem, r);
+	v_levels := observ.levels_beyond(a, p_value, a.problem, r);
 	IF v_levels IS NULL THEN
-		RETURN alert_in_error(a, r, p_now);
+		RETURN observ.alert_in_error(a, r, p_now);
 	END IF;
 	a.last_levels := v_levels;
-	SELECT * INTO a.warning_since, a.warning_fires, a.warning_clear_since FROM level_step(a.warning_since,
-		a.warning_fires, a.warning_clear_since, v_levels & 1 > 0, r, p_now);
-	SELECT * INTO a.critical_since, a.critical_fires, a.critical_clear_since FROM level_step(
-		a.critical_since, a.critical_fires, a.critical_clear_since, v_levels & 2 > 0, r, p_now);
+	l := observ.level_step(a.warning_since, a.warning_fires, a.warning_clear_since, v_levels & 1 > 0, r,
+		p_now);
+	a.warning_since := l.since;
+	a.warning_fires := l.fires;
+	a.warning_clear_since := l.clear_since;
+	l := observ.level_step(a.critical_since, a.critical_fires, a.critical_clear_since,
+		v_levels & 2 > 0, r, p_now);
+	a.critical_since := l.since;
+	a.critical_fires := l.fires;
+	a.critical_clear_since := l.clear_since;
 	IF a.warning_since IS NULL AND a.critical_since IS NULL THEN
-		RETURN alert_ended(a, CASE WHEN a.problem IS NULL THEN 'clear' ELSE 'no data' END, p_now);
+		RETURN observ.alert_ended(a, CASE WHEN a.problem IS NULL THEN 'clear' ELSE 'no data' END,
+			p_now);
 	END IF;
 	a.active_since := least(a.warning_since, a.critical_since);
 	a.state := CASE WHEN a.warning_fires OR a.critical_fires THEN 'firing' ELSE 'pending' END;
@@ -6858,7 +7096,7 @@ $$;
 
 -- The state `error`: at once, and what waited starts anew afterwards.
 CREATE OR REPLACE FUNCTION alert_in_error(a alerts, r alert_rules, p_now timestamptz) RETURNS alerts
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
 	IF a.state IS DISTINCT FROM 'error' THEN
 		a.active_since := p_now;
@@ -6922,13 +7160,24 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 			WHERE level IN ('NaN', 'Infinity', '-Infinity'))
 $$;
 
+-- A rule as it holds for the subjects of an override. One that can't be applied changes nothing.
+CREATE OR REPLACE FUNCTION patched_rule(r alert_rules, p_changes jsonb) RETURNS alert_rules
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN jsonb_populate_record(r, p_changes - '{rule_id,name,kind,metric,params,match}'::text[]);
+EXCEPTION WHEN OTHERS THEN
+	RETURN r;
+END
+$$;
+
 -- A rule as it holds for its subjects, and for those that each of its patches matches.
 CREATE OR REPLACE FUNCTION rule_variants(r alert_rules) RETURNS TABLE (rule alert_rules, patch_id uuid)
-LANGUAGE sql STABLE ROWS 1 SET search_path = observ, pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE ROWS 1
+BEGIN ATOMIC
 	SELECT r, NULL::uuid
 	UNION ALL
-	SELECT jsonb_populate_record(r, p.changes), p.patch_id FROM rule_patches p WHERE p.rule_id = r.rule_id
-$$;
+	SELECT patched_rule(r, p.changes), p.patch_id FROM rule_patches p WHERE p.rule_id = r.rule_id;
+END;
 
 -- The patch that counts for a subject. NULL: none.
 CREATE OR REPLACE FUNCTION patch_of(p_rule uuid, p_subject jsonb) RETURNS uuid
@@ -6952,11 +7201,10 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 $$;
 
 -- What matchers of routes and silences see of an alert.
-CREATE OR REPLACE FUNCTION alert_labels(a alerts, r alert_rules) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT CASE WHEN (r).rule_id IS NULL THEN (a).labels ELSE subject_labels((a).subject) || (r).labels
-		|| jsonb_build_object('rule', (r).name, 'severity', (a).severity) END
-$$;
+CREATE OR REPLACE FUNCTION alert_labels(a alerts, r alert_rules, p_server_labels jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN (r).rule_id IS NULL THEN (a).labels ELSE flat_labels(p_server_labels) || (a).subject
+	|| (r).labels || jsonb_build_object('rule', (r).name, 'severity', (a).severity) END;
 
 -- Why an alert changed.
 CREATE OR REPLACE FUNCTION change_reason(p_old alerts, p_new alerts) RETURNS text
@@ -6978,9 +7226,9 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION new_alert(p_rule uuid, p_key uuid, p_subject jsonb, p_at timestamptz)
-RETURNS alerts LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+RETURNS alerts LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
-	a alerts;
+	a observ.alerts;
 BEGIN
 	a.alert_id := md5(concat(p_rule, p_key, extract(epoch FROM p_at)))::uuid;
 	a.rule_id := p_rule;
@@ -6996,51 +7244,57 @@ $$;
 
 -- The subjects for which something may change: those that have an open alert, and those whose value or
 -- policy raises one. All others cost no more than their value. Alerts of rules that are gone are in each
--- answer.
-CREATE OR REPLACE FUNCTION rule_hits(p_rules alert_rules[], p_at timestamptz)
+-- answer. A full join: whatever the planner knows of the alerts, it takes no nested loop.
+CREATE OR REPLACE FUNCTION rule_hits(p_due uuid[], p_at timestamptz)
 RETURNS TABLE (rule alert_rules, subject jsonb, key uuid, value float8, problem text, old alerts)
-LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	v_patched CONSTANT uuid[] := ARRAY(SELECT DISTINCT rule_id FROM rule_patches);
 	v_rules alert_rules[];
+	v_ids uuid[];
 	v_patches uuid[];
 BEGIN
-	SELECT array_agg(x.rule), array_agg(x.patch_id) INTO v_rules, v_patches
-		FROM unnest(p_rules) r, rule_variants(r) x;
+	SELECT array_agg(v.rule), array_agg((v.rule).rule_id), array_agg(v.patch_id)
+		INTO v_rules, v_ids, v_patches
+		FROM (SELECT x.* FROM alert_rules r, rule_variants(r) x WHERE r.is_active
+			ORDER BY r.rule_id, x.patch_id) v;
+	PERFORM keep_looks(keep_plan(v_rules, p_at)->'looks', p_at)
+		WHERE EXISTS (SELECT FROM unnest(v_rules) r
+			WHERE (r).rule_id = ANY (p_due) AND (r).kind = 'threshold');
 	RETURN QUERY
-	WITH open AS MATERIALIZED (SELECT a FROM alerts a WHERE a.state <> 'resolved'),
-	value AS MATERIALIZED (SELECT v.*, v_rules[v.place] AS r, v_patches[v.place] AS patch
-		FROM relevant_values(v_rules, p_at) v),
-	hit AS MATERIALIZED (SELECT v.r, v.subject, v.value, CASE WHEN (v.r).is_active THEN v.problem
-				ELSE 'rule' END AS problem, o.a
-		FROM value v LEFT JOIN open o ON (o.a).rule_id = (v.r).rule_id AND (o.a).subject = v.subject
-		WHERE NOT (v.r).rule_id = ANY (v_patched)
-			OR v.patch IS NOT DISTINCT FROM patch_of((v.r).rule_id, v.subject))
-	SELECT h.r, h.subject, md5(h.subject::text)::uuid, h.value, h.problem, h.a FROM hit h
-	UNION ALL
-	SELECT r, (o.a).subject, (o.a).subject_key, NULL,
-		CASE WHEN r.is_active THEN 'missing' ELSE 'rule' END,
-		o.a
-	FROM open o LEFT JOIN alert_rules r ON r.rule_id = (o.a).rule_id
-	WHERE (r.is_active IS NOT TRUE OR r.rule_id IN (SELECT (u).rule_id FROM unnest(p_rules) u))
-		AND NOT EXISTS (SELECT FROM hit h WHERE (h.a).alert_id = (o.a).alert_id);
+	WITH open AS MATERIALIZED (
+		SELECT a.rule_id, a.subject, a, r, r.is_active IS NOT true AS is_off
+		FROM alerts a LEFT JOIN alert_rules r USING (rule_id)
+		WHERE a.state <> 'resolved' AND (r.is_active IS NOT true OR a.rule_id = ANY (p_due))),
+	value AS MATERIALIZED (
+		SELECT v_ids[v.place] AS rule_id, v.subject, v.value, v.problem, v_rules[v.place] AS r
+		FROM relevant_values(v_rules, p_at, p_due) v
+		WHERE NOT v_ids[v.place] = ANY (v_patched)
+			OR v_patches[v.place] IS NOT DISTINCT FROM patch_of(v_ids[v.place], v.subject))
+	SELECT coalesce(v.r, o.r), s, md5(s::text)::uuid, v.value, CASE
+			WHEN v.rule_id IS NULL THEN CASE WHEN o.is_off THEN 'rule' ELSE 'missing' END
+			WHEN (v.r).is_active THEN v.problem
+			ELSE 'rule' END, o.a
+	FROM value v FULL JOIN open o ON o.rule_id = v.rule_id AND o.subject = v.subject,
+		LATERAL (SELECT coalesce(v.subject, o.subject)) x(s);
 END
 $$;
 
 -- Evaluates rules at one time, and writes the alerts and their changes. Returns how many changed. What
 -- people said of an alert meanwhile is not touched.
-CREATE OR REPLACE FUNCTION judge(p_rules alert_rules[], p_at timestamptz) RETURNS bigint
+CREATE OR REPLACE FUNCTION judge(p_due uuid[], p_at timestamptz) RETURNS bigint
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	v_changes bigint;
 BEGIN
-	WITH step AS MATERIALIZED (
-		SELECT h.rule, h.old, n.new, alert_labels(n.new, h.rule) AS labels
-		FROM rule_hits(p_rules, p_at) h
-		LEFT JOIN retired_servers(p_at) r ON r.server = h.subject->>'server'
-		CROSS JOIN LATERAL (SELECT alert_step(
+	WITH stepped AS MATERIALIZED (
+		SELECT h.rule, h.old, v.labels, alert_step(
 			coalesce(h.old, new_alert((h.rule).rule_id, h.key, h.subject, p_at)), h.value,
-			CASE WHEN r.server IS NULL THEN h.problem ELSE 'retired' END, h.rule, p_at)) n(new)),
+			CASE WHEN r.server IS NULL THEN h.problem ELSE 'retired' END, h.rule, p_at) AS new
+		FROM rule_hits(p_due, p_at) h
+		LEFT JOIN retired_servers(p_at) r ON r.server = h.subject->>'server'
+		LEFT JOIN servers v ON v.vps_name = h.subject->>'server'),
+	step AS MATERIALIZED (SELECT old, new, alert_labels(new, rule, labels) AS labels FROM stepped),
 	ended AS (DELETE FROM alerts a USING step s
 		WHERE a.alert_id = (s.old).alert_id AND (s.new).state IS NULL),
 	written AS (
@@ -7087,10 +7341,10 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN date_bin(make_interval(secs => p_interval_s), p_at, timestamptz '1970-01-01 00:00:00+00');
 
 -- The rules to evaluate at each time after p_from, up to p_to, in order.
-CREATE OR REPLACE FUNCTION due_rules(p_from timestamptz, p_to timestamptz)
-RETURNS TABLE (at timestamptz, rank int, rules alert_rules[])
+CREATE OR REPLACE FUNCTION rules_due(p_from timestamptz, p_to timestamptz)
+RETURNS TABLE (at timestamptz, rank int, rules uuid[])
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT at, rule_rank(r), array_agg(r ORDER BY r.rule_id) FROM alert_rules r, LATERAL generate_series(
+	SELECT at, rule_rank(r), array_agg(r.rule_id) FROM alert_rules r, LATERAL generate_series(
 		grid_before(p_from, r.interval_s) + make_interval(secs => r.interval_s), p_to,
 		make_interval(secs => r.interval_s)) at
 	WHERE r.is_active GROUP BY 1, 2 ORDER BY 1, 2
@@ -7123,7 +7377,7 @@ $$;
 -- did. The lock of the clock's row lets two watchers take turns. A gap longer than catch_up_s is an
 -- absence, and so is a clock that was set back as far: nobody is judged until settle_s later.
 CREATE OR REPLACE FUNCTION evaluate_alerts(p_now timestamptz, p_watcher text DEFAULT NULL) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp SET jit = off AS $$
 DECLARE
 	c alert_clock;
 	p alert_policy;
@@ -7144,14 +7398,14 @@ BEGIN
 		c.away_until := p_now + make_interval(secs => p.settle_s);
 		v_from := p_now - interval '1 us';
 	END IF;
-	FOR v IN SELECT * FROM due_rules(v_from, p_now) LOOP
+	FOR v IN SELECT * FROM rules_due(v_from, p_now) LOOP
 		CONTINUE WHEN v.at < c.away_until AND NOT (v_silent AND v.rank < 0);
 		IF v.at >= c.away_until THEN
 			PERFORM restore_alerts(c.away_since, c.away_until);
 			c.away_since := NULL;
 			c.away_until := NULL;
 		END IF;
-		PERFORM flush_groups(v.at);     -- messages up to then, before something changes
+		PERFORM flush_until(v.at);      -- messages up to then, before something changes
 		v_changes := v_changes + judge(v.rules, v.at);
 		v_rules := v_rules + cardinality(v.rules);
 		CONTINUE WHEN v.rank >= 0;
@@ -8074,8 +8328,8 @@ $$;
 -- ---- all of them -----------------------------------------------------------------------------------
 -- Goes on to p_now, and returns when the next group is due. Alerts must have been evaluated until then. In an
 -- absence of the watcher nothing is said, nor after it until the rules have been evaluated again.
-CREATE OR REPLACE FUNCTION flush_groups(p_now timestamptz) RETURNS timestamptz
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp SET jit = off AS $$
+CREATE OR REPLACE FUNCTION flush_until(p_now timestamptz) RETURNS timestamptz
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	c alert_clock;
 	v_absent interval;
@@ -8105,8 +8359,18 @@ BEGIN
 		END LOOP;
 	END LOOP;
 	UPDATE notify_state SET flushed_until = p_now;
-	PERFORM note_muted(p_now);
 	RETURN (SELECT min(flush_at) FROM alert_groups);
+END
+$$;
+
+-- The same, and what is quiet is noted for the pages.
+CREATE OR REPLACE FUNCTION flush_groups(p_now timestamptz) RETURNS timestamptz
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp SET jit = off AS $$
+DECLARE
+	ret CONSTANT timestamptz := flush_until(p_now);
+BEGIN
+	PERFORM note_muted(p_now) WHERE EXISTS (SELECT FROM notify_state WHERE flushed_until = p_now);
+	RETURN ret;
 END
 $$;
 

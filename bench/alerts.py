@@ -89,7 +89,8 @@ FROM agents, generate_series(%(minute)s, %(minute)s + %(minutes)s - 1) m,
     interval '1 s') x(t)
 """
 LATEST = """
-INSERT INTO latest_checks SELECT vps_name, app_name, md5(u)::uuid, u, %(now)s, true, NULL, 60
+INSERT INTO latest_checks SELECT vps_name, app_name, md5(u)::uuid, u, %(now)s, true, NULL, 60,
+    %(now)s::timestamptz + interval '60 days'
 FROM agents, LATERAL (SELECT 'https://' || app_name || '.example/') x(u)
 """
 LINES = """
@@ -121,6 +122,7 @@ class Fleet:
         self.cursor = self.connection.cursor()
         pid = self.ask("SELECT pg_backend_pid()")
         self.schedstat = Path(f"/proc/{pid}/schedstat")
+        self.run("SET max_parallel_workers_per_gather = 0")     # what workers do would not be counted
         self.run(AGENTS)
         self.run(SAMPLES, minute=0, minutes=MINUTES, hot=False)
         self.run(CHECKS, minute=0, minutes=MINUTES)

@@ -91,6 +91,7 @@ CREATE TABLE IF NOT EXISTS health_checks (
 SELECT want_column('health_checks', 'interval_s', 'int', 'interval_s BETWEEN 1 AND 86400'),
 	want_column('health_checks', 'cert_starts_at', 'timestamptz') \g /dev/null
 SELECT want_index('health_checks_timestamp_idx', 'health_checks ("timestamp" DESC)'),
+	want_index('health_checks_failed_idx', 'health_checks ("timestamp") WHERE NOT success'),
 	want_index('health_checks_rare_idx', 'health_checks (vps_name, app_name, "timestamp") '
 		'WHERE interval_s > 400')       -- rare_check_s()
 	\g /dev/null

@@ -31,6 +31,8 @@ CREATE TABLE IF NOT EXISTS latest_checks (
 	interval_s int,
 	PRIMARY KEY (vps_name, app_name, url_key)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+-- When the certificate expires that the result tells of. NULL: it tells of none.
+SELECT want_column('latest_checks', 'cert_until', 'timestamptz') \g /dev/null
 GRANT SELECT ON latest_samples, latest_checks TO observ_hub, observ_watch;
 
 -- p_row: a row of push_metrics(). Its places are the order of METRICS in wire/sample.h, which never changes.
@@ -62,12 +64,13 @@ BEGIN
 	FOR i IN 0 .. jsonb_array_length(p_rows) - 1 LOOP
 		r := p_rows->i;
 		UPDATE latest_checks SET "timestamp" = from_us((r->>0)::bigint), success = (r->>12) IS NULL,
-			error_class = left(r->>12, 200), interval_s = (r->>6)::int
+			error_class = left(r->>12, 200), interval_s = (r->>6)::int,
+			cert_until = from_us((r->>11)::bigint)
 			WHERE vps_name = p_vps AND app_name = p_app AND url_key = md5(r->>2)::uuid;
 		IF NOT FOUND THEN
 			INSERT INTO latest_checks VALUES (p_vps, p_app, md5(r->>2)::uuid, r->>2,
 				from_us((r->>0)::bigint), (r->>12) IS NULL, left(r->>12, 200),
-				(r->>6)::int);
+				(r->>6)::int, from_us((r->>11)::bigint));
 		END IF;
 	END LOOP;
 END
@@ -97,15 +100,17 @@ BEGIN
 	INSERT INTO latest_checks AS l
 	SELECT a.vps_name, a.app_name, md5(c.url)::uuid, c.url, c."timestamp", success, left(error_class,
 		200),
-		c.interval_s
+		c.interval_s, c.cert_expires_at
 	FROM agents a CROSS JOIN LATERAL (
 		SELECT DISTINCT ON (url COLLATE "C") * FROM (
-			SELECT url, h."timestamp", success, error_class, h.interval_s FROM health_checks h
+			SELECT url, h."timestamp", success, error_class, h.interval_s,
+				h.cert_expires_at FROM health_checks h
 			WHERE h.vps_name = a.vps_name AND h.app_name = a.app_name
 				AND h."timestamp" > a.last_seen_at - interval '1 hour'
 				AND h."timestamp" < a.last_seen_at + interval '1 hour'
 			UNION ALL
-			SELECT url, h."timestamp", success, error_class, h.interval_s FROM health_checks h
+			SELECT url, h."timestamp", success, error_class, h.interval_s,
+				h.cert_expires_at FROM health_checks h
 			WHERE h.vps_name = a.vps_name AND h.app_name = a.app_name
 				AND h.interval_s > 400          -- rare_check_s()
 				AND h."timestamp" > a.last_seen_at - check_expiry(max_check_s())
@@ -113,7 +118,7 @@ BEGIN
 		ORDER BY url COLLATE "C", "timestamp" DESC) c
 	ON CONFLICT (vps_name, app_name, url_key) DO UPDATE SET "timestamp" = excluded."timestamp",
 		success = excluded.success, error_class = excluded.error_class,
-		interval_s = excluded.interval_s
+		interval_s = excluded.interval_s, cert_until = excluded.cert_until
 		WHERE l."timestamp" < excluded."timestamp";
 END
 $$;

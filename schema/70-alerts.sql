@@ -336,13 +336,18 @@ RETURN p_match = '[]' OR (SELECT bool_and(m->>'op' IN ('=', '!=', '=~', '!~')
 		ELSE label_is(m->>'op', m->>'value', coalesce(v #>> '{}', '')) END)
 	FROM jsonb_array_elements(p_match) m, LATERAL (SELECT p_labels -> (m->>'label')) l(v));
 
--- The labels of a server, as texts: the elements of a list are joined by commas.
-CREATE OR REPLACE FUNCTION server_labels(p_vps text) RETURNS jsonb
-LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path = observ, pg_catalog, pg_temp AS $$
+-- Labels as texts: the elements of a list are joined by commas.
+CREATE OR REPLACE FUNCTION flat_labels(p_labels jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN p_labels IS NULL OR p_labels = '{}' THEN '{}' ELSE (
 	SELECT coalesce(jsonb_object_agg(key, CASE jsonb_typeof(value) WHEN 'array'
 		THEN (SELECT string_agg(e, ',') FROM jsonb_array_elements_text(value) e)
 		ELSE value #>> '{}' END), '{}')
-	FROM servers, jsonb_each(labels) WHERE vps_name = p_vps AND value <> 'null'
+	FROM jsonb_each(p_labels) WHERE value <> 'null') END;
+
+CREATE OR REPLACE FUNCTION server_labels(p_vps text) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT flat_labels((SELECT labels FROM servers WHERE vps_name = p_vps))
 $$;
 
 -- What matchers of rules see of a subject: its own labels and those of its server.
@@ -351,7 +356,8 @@ LANGUAGE sql STABLE PARALLEL RESTRICTED
 RETURN server_labels(p_subject->>'server') || p_subject;
 
 SELECT drop_former_functions() \g /dev/null
-GRANT EXECUTE ON FUNCTION labels_match, label_is, server_labels, subject_labels TO observ_hub, observ_watch;
+GRANT EXECUTE ON FUNCTION labels_match, label_is, flat_labels, server_labels, subject_labels
+	TO observ_hub, observ_watch;
 GRANT SELECT ON alert_rules, rule_patches, alerts, alert_changes, alert_clock, alert_policy, alert_routes,
 	inhibitions, silences, quiet_windows, alert_groups, group_alerts, group_sent, group_told,
 	flapping, notify_state, notifications, heartbeat_pings,

@@ -508,7 +508,7 @@ BEGIN
 		WHEN 'anomaly' THEN anomaly_query(r, p)
 		WHEN 'check' THEN check_query(r, p, p_all)
 		WHEN 'check_slow' THEN check_slow_query(r, p, p_all)
-		WHEN 'certificate' THEN certificate_query(r, p)
+		WHEN 'certificate' THEN certificate_query(r, p, p_all)
 		WHEN 'agent_state' THEN agent_query(r, p)
 		WHEN 'agent_silent' THEN agent_query(r, p)
 		WHEN 'fleet_silent' THEN fleet_silent_query()

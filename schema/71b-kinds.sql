@@ -89,7 +89,7 @@ $$;
 
 -- Days until the certificate expires, or the share of its life that is left, in percent. life_days divides
 -- the certificates between two rules: those that live shorter, and all others.
-CREATE OR REPLACE FUNCTION certificate_query(r alert_rules, p jsonb) RETURNS text
+CREATE OR REPLACE FUNCTION certificate_query(r alert_rules, p jsonb, p_all boolean) RETURNS text
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT
 		format('SELECT c.vps_name AS server, c.app_name AS app, jsonb_build_object(''check'',
@@ -107,12 +107,17 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 				AND h."timestamp" > $1 - greatest(%s, 3 * check_expiry(c.interval_s))
 				AND h.cert_expires_at IS NOT NULL
 			ORDER BY h."timestamp" DESC, h.id DESC LIMIT 1) h
-		WHERE %s%s AND %s',
+		WHERE %s%s AND %s%s',
 		CASE p->>'measure' WHEN 'life' THEN '100 * left_s / life_s' ELSE 'left_s / 86400'
 			END,
 		seconds(r.lookback_s), judged('a'), narrowed(r, 'a', true),
 		CASE p->>'measure' WHEN 'life' THEN format('life_s < 86400 * %s', p->>'life_days')
-			ELSE format('(life_s < 86400 * %s) IS NOT TRUE', p->>'life_days') END)
+			ELSE format('(life_s < 86400 * %s) IS NOT TRUE', p->>'life_days') END,
+		CASE WHEN NOT p_all AND r.op IN ('<', '<=') THEN format(' AND (c.cert_until <= $1 + %s
+			OR c.cert_until IS NULL AND NOT starts_with(c.url, ''http://'')
+			OR c."timestamp" > $1 OR %s)',
+			seconds(86400.0 * greatest(r.warning, r.critical) * CASE p->>'measure' WHEN 'life'
+				THEN (p->>'life_days')::float8 / 100 ELSE 1 END), open_of(r, 'c')) END)
 $$;
 
 -- ---- agents ------------------------------------------------------------------------------------------

@@ -8,6 +8,9 @@
 -- So the same data give the same alerts and alert_changes, with the same ids, whoever evaluates and when.
 
 -- ---- one alert: pure -------------------------------------------------------------------------------
+-- These functions run for each alert at each evaluation: they name the schema, because a search path of their
+-- own costs more than what they do.
+
 -- As IEEE 754 compares: NaN is neither above nor below anything.
 CREATE OR REPLACE FUNCTION beyond(p_value float8, p_op text, p_threshold float8) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -23,7 +26,7 @@ RETURN coalesce(CASE p_op
 -- while keep_firing_s lets it fire. A longer for_s makes a firing one wait again.
 CREATE OR REPLACE FUNCTION level_step(INOUT since timestamptz, INOUT fires boolean,
 	INOUT clear_since timestamptz, p_condition boolean, r alert_rules, p_now timestamptz)
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
 	IF p_condition THEN
 		since := coalesce(since, p_now);
@@ -67,7 +70,7 @@ RETURN CASE
 
 -- The end of an alert. One that never fired leaves nothing behind, so its state is NULL.
 CREATE OR REPLACE FUNCTION alert_ended(a alerts, p_reason text, p_now timestamptz) RETURNS alerts
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
 	a.state := CASE WHEN a.fired_at IS NOT NULL THEN 'resolved' END;
 	a.resolved_at := p_now;
@@ -81,13 +84,14 @@ $$;
 -- not), 'retired' and 'rule' (the subject or the rule is out of service), or the sentence of an error.
 CREATE OR REPLACE FUNCTION alert_step(a alerts, p_value float8, p_problem text, r alert_rules,
 	p_now timestamptz) RETURNS alerts
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
 	v_wait CONSTANT interval := make_interval(secs => r.for_s);
 	v_levels int;
+	l record;
 BEGIN
 	IF p_problem IN ('retired', 'rule') OR (p_problem = 'missing' AND a.missing >= 1) THEN
-		RETURN alert_ended(a, p_problem, p_now);
+		RETURN observ.alert_ended(a, p_problem, p_now);
 	END IF;
 	IF p_problem = 'missing' THEN
 		a.missing := a.missing + 1;
@@ -98,17 +102,24 @@ BEGIN
 	a.value := coalesce(p_value, a.value);
 	a.warning_fires := coalesce(a.warning_fires AND p_now - a.warning_since >= v_wait, false);
 	a.critical_fires := coalesce(a.critical_fires AND p_now - a.critical_since >= v_wait, false);
-	v_levels := levels_beyond(a, p_value, a.problem, r);
+	v_levels := observ.levels_beyond(a, p_value, a.problem, r);
 	IF v_levels IS NULL THEN
-		RETURN alert_in_error(a, r, p_now);
+		RETURN observ.alert_in_error(a, r, p_now);
 	END IF;
 	a.last_levels := v_levels;
-	SELECT * INTO a.warning_since, a.warning_fires, a.warning_clear_since FROM level_step(a.warning_since,
-		a.warning_fires, a.warning_clear_since, v_levels & 1 > 0, r, p_now);
-	SELECT * INTO a.critical_since, a.critical_fires, a.critical_clear_since FROM level_step(
-		a.critical_since, a.critical_fires, a.critical_clear_since, v_levels & 2 > 0, r, p_now);
+	l := observ.level_step(a.warning_since, a.warning_fires, a.warning_clear_since, v_levels & 1 > 0, r,
+		p_now);
+	a.warning_since := l.since;
+	a.warning_fires := l.fires;
+	a.warning_clear_since := l.clear_since;
+	l := observ.level_step(a.critical_since, a.critical_fires, a.critical_clear_since,
+		v_levels & 2 > 0, r, p_now);
+	a.critical_since := l.since;
+	a.critical_fires := l.fires;
+	a.critical_clear_since := l.clear_since;
 	IF a.warning_since IS NULL AND a.critical_since IS NULL THEN
-		RETURN alert_ended(a, CASE WHEN a.problem IS NULL THEN 'clear' ELSE 'no data' END, p_now);
+		RETURN observ.alert_ended(a, CASE WHEN a.problem IS NULL THEN 'clear' ELSE 'no data' END,
+			p_now);
 	END IF;
 	a.active_since := least(a.warning_since, a.critical_since);
 	a.state := CASE WHEN a.warning_fires OR a.critical_fires THEN 'firing' ELSE 'pending' END;
@@ -124,7 +135,7 @@ $$;
 
 -- The state `error`: at once, and what waited starts anew afterwards.
 CREATE OR REPLACE FUNCTION alert_in_error(a alerts, r alert_rules, p_now timestamptz) RETURNS alerts
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
 	IF a.state IS DISTINCT FROM 'error' THEN
 		a.active_since := p_now;
@@ -188,13 +199,24 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 			WHERE level IN ('NaN', 'Infinity', '-Infinity'))
 $$;
 
+-- A rule as it holds for the subjects of an override. One that can't be applied changes nothing.
+CREATE OR REPLACE FUNCTION patched_rule(r alert_rules, p_changes jsonb) RETURNS alert_rules
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN jsonb_populate_record(r, p_changes - '{rule_id,name,kind,metric,params,match}'::text[]);
+EXCEPTION WHEN OTHERS THEN
+	RETURN r;
+END
+$$;
+
 -- A rule as it holds for its subjects, and for those that each of its patches matches.
 CREATE OR REPLACE FUNCTION rule_variants(r alert_rules) RETURNS TABLE (rule alert_rules, patch_id uuid)
-LANGUAGE sql STABLE ROWS 1 SET search_path = observ, pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE ROWS 1
+BEGIN ATOMIC
 	SELECT r, NULL::uuid
 	UNION ALL
-	SELECT jsonb_populate_record(r, p.changes), p.patch_id FROM rule_patches p WHERE p.rule_id = r.rule_id
-$$;
+	SELECT patched_rule(r, p.changes), p.patch_id FROM rule_patches p WHERE p.rule_id = r.rule_id;
+END;
 
 -- The patch that counts for a subject. NULL: none.
 CREATE OR REPLACE FUNCTION patch_of(p_rule uuid, p_subject jsonb) RETURNS uuid
@@ -218,11 +240,10 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 $$;
 
 -- What matchers of routes and silences see of an alert.
-CREATE OR REPLACE FUNCTION alert_labels(a alerts, r alert_rules) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT CASE WHEN (r).rule_id IS NULL THEN (a).labels ELSE subject_labels((a).subject) || (r).labels
-		|| jsonb_build_object('rule', (r).name, 'severity', (a).severity) END
-$$;
+CREATE OR REPLACE FUNCTION alert_labels(a alerts, r alert_rules, p_server_labels jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN (r).rule_id IS NULL THEN (a).labels ELSE flat_labels(p_server_labels) || (a).subject
+	|| (r).labels || jsonb_build_object('rule', (r).name, 'severity', (a).severity) END;
 
 -- Why an alert changed.
 CREATE OR REPLACE FUNCTION change_reason(p_old alerts, p_new alerts) RETURNS text
@@ -244,9 +265,9 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION new_alert(p_rule uuid, p_key uuid, p_subject jsonb, p_at timestamptz)
-RETURNS alerts LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+RETURNS alerts LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
-	a alerts;
+	a observ.alerts;
 BEGIN
 	a.alert_id := md5(concat(p_rule, p_key, extract(epoch FROM p_at)))::uuid;
 	a.rule_id := p_rule;
@@ -262,51 +283,57 @@ $$;
 
 -- The subjects for which something may change: those that have an open alert, and those whose value or
 -- policy raises one. All others cost no more than their value. Alerts of rules that are gone are in each
--- answer.
-CREATE OR REPLACE FUNCTION rule_hits(p_rules alert_rules[], p_at timestamptz)
+-- answer. A full join: whatever the planner knows of the alerts, it takes no nested loop.
+CREATE OR REPLACE FUNCTION rule_hits(p_due uuid[], p_at timestamptz)
 RETURNS TABLE (rule alert_rules, subject jsonb, key uuid, value float8, problem text, old alerts)
-LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	v_patched CONSTANT uuid[] := ARRAY(SELECT DISTINCT rule_id FROM rule_patches);
 	v_rules alert_rules[];
+	v_ids uuid[];
 	v_patches uuid[];
 BEGIN
-	SELECT array_agg(x.rule), array_agg(x.patch_id) INTO v_rules, v_patches
-		FROM unnest(p_rules) r, rule_variants(r) x;
+	SELECT array_agg(v.rule), array_agg((v.rule).rule_id), array_agg(v.patch_id)
+		INTO v_rules, v_ids, v_patches
+		FROM (SELECT x.* FROM alert_rules r, rule_variants(r) x WHERE r.is_active
+			ORDER BY r.rule_id, x.patch_id) v;
+	PERFORM keep_looks(keep_plan(v_rules, p_at)->'looks', p_at)
+		WHERE EXISTS (SELECT FROM unnest(v_rules) r
+			WHERE (r).rule_id = ANY (p_due) AND (r).kind = 'threshold');
 	RETURN QUERY
-	WITH open AS MATERIALIZED (SELECT a FROM alerts a WHERE a.state <> 'resolved'),
-	value AS MATERIALIZED (SELECT v.*, v_rules[v.place] AS r, v_patches[v.place] AS patch
-		FROM relevant_values(v_rules, p_at) v),
-	hit AS MATERIALIZED (SELECT v.r, v.subject, v.value, CASE WHEN (v.r).is_active THEN v.problem
-				ELSE 'rule' END AS problem, o.a
-		FROM value v LEFT JOIN open o ON (o.a).rule_id = (v.r).rule_id AND (o.a).subject = v.subject
-		WHERE NOT (v.r).rule_id = ANY (v_patched)
-			OR v.patch IS NOT DISTINCT FROM patch_of((v.r).rule_id, v.subject))
-	SELECT h.r, h.subject, md5(h.subject::text)::uuid, h.value, h.problem, h.a FROM hit h
-	UNION ALL
-	SELECT r, (o.a).subject, (o.a).subject_key, NULL,
-		CASE WHEN r.is_active THEN 'missing' ELSE 'rule' END,
-		o.a
-	FROM open o LEFT JOIN alert_rules r ON r.rule_id = (o.a).rule_id
-	WHERE (r.is_active IS NOT TRUE OR r.rule_id IN (SELECT (u).rule_id FROM unnest(p_rules) u))
-		AND NOT EXISTS (SELECT FROM hit h WHERE (h.a).alert_id = (o.a).alert_id);
+	WITH open AS MATERIALIZED (
+		SELECT a.rule_id, a.subject, a, r, r.is_active IS NOT true AS is_off
+		FROM alerts a LEFT JOIN alert_rules r USING (rule_id)
+		WHERE a.state <> 'resolved' AND (r.is_active IS NOT true OR a.rule_id = ANY (p_due))),
+	value AS MATERIALIZED (
+		SELECT v_ids[v.place] AS rule_id, v.subject, v.value, v.problem, v_rules[v.place] AS r
+		FROM relevant_values(v_rules, p_at, p_due) v
+		WHERE NOT v_ids[v.place] = ANY (v_patched)
+			OR v_patches[v.place] IS NOT DISTINCT FROM patch_of(v_ids[v.place], v.subject))
+	SELECT coalesce(v.r, o.r), s, md5(s::text)::uuid, v.value, CASE
+			WHEN v.rule_id IS NULL THEN CASE WHEN o.is_off THEN 'rule' ELSE 'missing' END
+			WHEN (v.r).is_active THEN v.problem
+			ELSE 'rule' END, o.a
+	FROM value v FULL JOIN open o ON o.rule_id = v.rule_id AND o.subject = v.subject,
+		LATERAL (SELECT coalesce(v.subject, o.subject)) x(s);
 END
 $$;
 
 -- Evaluates rules at one time, and writes the alerts and their changes. Returns how many changed. What
 -- people said of an alert meanwhile is not touched.
-CREATE OR REPLACE FUNCTION judge(p_rules alert_rules[], p_at timestamptz) RETURNS bigint
+CREATE OR REPLACE FUNCTION judge(p_due uuid[], p_at timestamptz) RETURNS bigint
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	v_changes bigint;
 BEGIN
-	WITH step AS MATERIALIZED (
-		SELECT h.rule, h.old, n.new, alert_labels(n.new, h.rule) AS labels
-		FROM rule_hits(p_rules, p_at) h
-		LEFT JOIN retired_servers(p_at) r ON r.server = h.subject->>'server'
-		CROSS JOIN LATERAL (SELECT alert_step(
+	WITH stepped AS MATERIALIZED (
+		SELECT h.rule, h.old, v.labels, alert_step(
 			coalesce(h.old, new_alert((h.rule).rule_id, h.key, h.subject, p_at)), h.value,
-			CASE WHEN r.server IS NULL THEN h.problem ELSE 'retired' END, h.rule, p_at)) n(new)),
+			CASE WHEN r.server IS NULL THEN h.problem ELSE 'retired' END, h.rule, p_at) AS new
+		FROM rule_hits(p_due, p_at) h
+		LEFT JOIN retired_servers(p_at) r ON r.server = h.subject->>'server'
+		LEFT JOIN servers v ON v.vps_name = h.subject->>'server'),
+	step AS MATERIALIZED (SELECT old, new, alert_labels(new, rule, labels) AS labels FROM stepped),
 	ended AS (DELETE FROM alerts a USING step s
 		WHERE a.alert_id = (s.old).alert_id AND (s.new).state IS NULL),
 	written AS (
@@ -353,10 +380,10 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN date_bin(make_interval(secs => p_interval_s), p_at, timestamptz '1970-01-01 00:00:00+00');
 
 -- The rules to evaluate at each time after p_from, up to p_to, in order.
-CREATE OR REPLACE FUNCTION due_rules(p_from timestamptz, p_to timestamptz)
-RETURNS TABLE (at timestamptz, rank int, rules alert_rules[])
+CREATE OR REPLACE FUNCTION rules_due(p_from timestamptz, p_to timestamptz)
+RETURNS TABLE (at timestamptz, rank int, rules uuid[])
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT at, rule_rank(r), array_agg(r ORDER BY r.rule_id) FROM alert_rules r, LATERAL generate_series(
+	SELECT at, rule_rank(r), array_agg(r.rule_id) FROM alert_rules r, LATERAL generate_series(
 		grid_before(p_from, r.interval_s) + make_interval(secs => r.interval_s), p_to,
 		make_interval(secs => r.interval_s)) at
 	WHERE r.is_active GROUP BY 1, 2 ORDER BY 1, 2
@@ -389,7 +416,7 @@ $$;
 -- did. The lock of the clock's row lets two watchers take turns. A gap longer than catch_up_s is an
 -- absence, and so is a clock that was set back as far: nobody is judged until settle_s later.
 CREATE OR REPLACE FUNCTION evaluate_alerts(p_now timestamptz, p_watcher text DEFAULT NULL) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp SET jit = off AS $$
 DECLARE
 	c alert_clock;
 	p alert_policy;
@@ -410,14 +437,14 @@ BEGIN
 		c.away_until := p_now + make_interval(secs => p.settle_s);
 		v_from := p_now - interval '1 us';
 	END IF;
-	FOR v IN SELECT * FROM due_rules(v_from, p_now) LOOP
+	FOR v IN SELECT * FROM rules_due(v_from, p_now) LOOP
 		CONTINUE WHEN v.at < c.away_until AND NOT (v_silent AND v.rank < 0);
 		IF v.at >= c.away_until THEN
 			PERFORM restore_alerts(c.away_since, c.away_until);
 			c.away_since := NULL;
 			c.away_until := NULL;
 		END IF;
-		PERFORM flush_groups(v.at);     -- messages up to then, before something changes
+		PERFORM flush_until(v.at);      -- messages up to then, before something changes
 		v_changes := v_changes + judge(v.rules, v.at);
 		v_rules := v_rules + cardinality(v.rules);
 		CONTINUE WHEN v.rank >= 0;

@@ -282,8 +282,8 @@ $$;
 -- ---- all of them -----------------------------------------------------------------------------------
 -- Goes on to p_now, and returns when the next group is due. Alerts must have been evaluated until then. In an
 -- absence of the watcher nothing is said, nor after it until the rules have been evaluated again.
-CREATE OR REPLACE FUNCTION flush_groups(p_now timestamptz) RETURNS timestamptz
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp SET jit = off AS $$
+CREATE OR REPLACE FUNCTION flush_until(p_now timestamptz) RETURNS timestamptz
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	c alert_clock;
 	v_absent interval;
@@ -313,8 +313,18 @@ BEGIN
 		END LOOP;
 	END LOOP;
 	UPDATE notify_state SET flushed_until = p_now;
-	PERFORM note_muted(p_now);
 	RETURN (SELECT min(flush_at) FROM alert_groups);
+END
+$$;
+
+-- The same, and what is quiet is noted for the pages.
+CREATE OR REPLACE FUNCTION flush_groups(p_now timestamptz) RETURNS timestamptz
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp SET jit = off AS $$
+DECLARE
+	ret CONSTANT timestamptz := flush_until(p_now);
+BEGIN
+	PERFORM note_muted(p_now) WHERE EXISTS (SELECT FROM notify_state WHERE flushed_until = p_now);
+	RETURN ret;
 END
 $$;
 
