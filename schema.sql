@@ -3405,88 +3405,9 @@ SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION take_hash_slot, give_hash_slot TO observ_hub;
 GRANT EXECUTE ON FUNCTION any_user, authorize, note_use, count_search, sign_in_salt, sign_in, sign_out,
 	password_salt, change_password, renew_password TO observ_hub;
--- ==== 61-proxy: users whom a proxy in front of the hub has signed in =================================
--- The proxy adds a secret to each request, beside the name of the user. The hub sends the SHA-256 of the
--- secret; here is only the SHA-256 of that. So neither the hub's login nor a copy of this table opens a
--- session: it takes the secret, which only the proxy's configuration has. Several secrets can be valid at
--- once, so that one can replace another.
-CREATE TABLE IF NOT EXISTS proxy_secrets (
-	name text PRIMARY KEY,                  -- of the proxy, for people
-	secret_hash bytea NOT NULL UNIQUE,
-	made_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-	made_by text NOT NULL
-);
+-- ==== 62-accounts: what users and admins do with accounts: sessions, API tokens, users, the audit log,
+-- and sign-in by a proxy
 
--- The session of a user whom the proxy names, opened if there is none yet. Called with each such request, so
--- a secret that was ended is refused at once. p_session is the hash of a token that the hub makes of secret
--- and name. A user who is not known is an answer and no error, since the try goes into the audit log.
-CREATE OR REPLACE FUNCTION sign_in_by_proxy(p_secret bytea, p_email text, p_session bytea) RETURNS json
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
-DECLARE
-	v_email text := left(lower(btrim(p_email)), 254);
-	v_proxy text := (SELECT name FROM proxy_secrets WHERE secret_hash = sha256(p_secret));
-	v_now timestamptz := clock_timestamp();
-	u users;
-BEGIN
-	IF v_proxy IS NULL THEN
-		PERFORM refuse(401, 'The proxy in front of this hub names a user, but shows no secret that '
-			'this hub knows: see fleet_hub_admin proxy-secret.');
-	END IF;
-	SELECT * INTO u FROM users WHERE email = v_email AND disabled_at IS NULL;
-	IF NOT FOUND THEN
-		PERFORM take('sign-in by address', address_key(request_address()) || ' by proxy'),
-			audit('', 'proxy', 'sign-in refused', v_email, jsonb_build_object('proxy', v_proxy));
-		RETURN json_build_object('ok', false);
-	END IF;
-	IF NOT EXISTS (SELECT FROM caller(p_session) c WHERE c.user_id = u.user_id) THEN
-		DELETE FROM sessions WHERE token_hash = sha256(p_session);
-		PERFORM add_session(u.user_id, p_session, 'signed in by the proxy ' || v_proxy),
-			audit(u.email, 'proxy', 'sign-in', u.email, jsonb_build_object('proxy', v_proxy));
-		UPDATE users SET last_sign_in_at = v_now WHERE user_id = u.user_id;
-	END IF;
-	RETURN json_build_object('ok', true);
-EXCEPTION WHEN unique_violation THEN    -- another request has just opened it
-	RETURN json_build_object('ok', true);
-END
-$$;
-
--- For fleet_hub_admin: a secret, which is shown once; a former one of that name ends.
-CREATE OR REPLACE FUNCTION make_proxy_secret(p_name text) RETURNS text
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
-DECLARE
-	c record;
-	v_secret text := new_secret('obs_proxy');
-BEGIN
-	SELECT * INTO c FROM asking('shell', 'admin');
-	PERFORM check_name('name', p_name);
-	INSERT INTO proxy_secrets (name, secret_hash, made_by)
-		VALUES (p_name, sha256(sha256(convert_to(v_secret, 'UTF8'))), c.email)
-		ON CONFLICT (name) DO UPDATE SET secret_hash = excluded.secret_hash, made_at = now(),
-			made_by = excluded.made_by;
-	PERFORM audit(c.email, c.how, 'proxy secret made', p_name);
-	RETURN v_secret;
-END
-$$;
-
-CREATE OR REPLACE FUNCTION end_proxy_secret(p_name text) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
-DECLARE
-	c record;
-BEGIN
-	SELECT * INTO c FROM asking('shell', 'admin');
-	DELETE FROM proxy_secrets WHERE name = p_name;
-	IF NOT FOUND THEN
-		RETURN false;
-	END IF;
-	PERFORM audit(c.email, c.how, 'proxy secret ended', p_name);
-	RETURN true;
-END
-$$;
-
-SELECT drop_former_functions() \g /dev/null
-GRANT EXECUTE ON FUNCTION sign_in_by_proxy TO observ_hub;
-GRANT EXECUTE ON FUNCTION make_proxy_secret, end_proxy_secret TO observ_enroll;
--- ==== 62-accounts: what users and admins do with accounts: sessions, API tokens, users, the audit log =
 -- ---- sessions and tokens -----------------------------------------------------------------------
 -- NULL if it is none.
 CREATE OR REPLACE FUNCTION as_uuid(p_text text) RETURNS uuid
@@ -3801,10 +3722,90 @@ BEGIN
 END
 $$;
 
+-- ---- users whom a proxy in front of the hub has signed in --------------------------------------
+-- The proxy adds a secret to each request, beside the name of the user. The hub sends the SHA-256 of the
+-- secret; here is only the SHA-256 of that. So neither the hub's login nor a copy of this table opens a
+-- session: it takes the secret, which only the proxy's configuration has. Several secrets can be valid at
+-- once, so that one can replace another.
+CREATE TABLE IF NOT EXISTS proxy_secrets (
+	name text PRIMARY KEY,                  -- of the proxy, for people
+	secret_hash bytea NOT NULL UNIQUE,
+	made_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	made_by text NOT NULL
+);
+
+-- The session of a user whom the proxy names, opened if there is none yet. Called with each such request, so
+-- a secret that was ended is refused at once. p_session is the hash of a token that the hub makes of secret
+-- and name. A user who is not known is an answer and no error, since the try goes into the audit log.
+CREATE OR REPLACE FUNCTION sign_in_by_proxy(p_secret bytea, p_email text, p_session bytea) RETURNS json
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_email text := left(lower(btrim(p_email)), 254);
+	v_proxy text := (SELECT name FROM proxy_secrets WHERE secret_hash = sha256(p_secret));
+	v_now timestamptz := clock_timestamp();
+	u users;
+BEGIN
+	IF v_proxy IS NULL THEN
+		PERFORM refuse(401, 'The proxy in front of this hub names a user, but shows no secret that '
+			'this hub knows: see fleet_hub_admin proxy-secret.');
+	END IF;
+	SELECT * INTO u FROM users WHERE email = v_email AND disabled_at IS NULL;
+	IF NOT FOUND THEN
+		PERFORM take('sign-in by address', address_key(request_address()) || ' by proxy'),
+			audit('', 'proxy', 'sign-in refused', v_email, jsonb_build_object('proxy', v_proxy));
+		RETURN json_build_object('ok', false);
+	END IF;
+	IF NOT EXISTS (SELECT FROM caller(p_session) c WHERE c.user_id = u.user_id) THEN
+		DELETE FROM sessions WHERE token_hash = sha256(p_session);
+		PERFORM add_session(u.user_id, p_session, 'signed in by the proxy ' || v_proxy),
+			audit(u.email, 'proxy', 'sign-in', u.email, jsonb_build_object('proxy', v_proxy));
+		UPDATE users SET last_sign_in_at = v_now WHERE user_id = u.user_id;
+	END IF;
+	RETURN json_build_object('ok', true);
+EXCEPTION WHEN unique_violation THEN    -- another request has just opened it
+	RETURN json_build_object('ok', true);
+END
+$$;
+
+-- For fleet_hub_admin: a secret, which is shown once; a former one of that name ends.
+CREATE OR REPLACE FUNCTION make_proxy_secret(p_name text) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	v_secret text := new_secret('obs_proxy');
+BEGIN
+	SELECT * INTO c FROM asking('shell', 'admin');
+	PERFORM check_name('name', p_name);
+	INSERT INTO proxy_secrets (name, secret_hash, made_by)
+		VALUES (p_name, sha256(sha256(convert_to(v_secret, 'UTF8'))), c.email)
+		ON CONFLICT (name) DO UPDATE SET secret_hash = excluded.secret_hash, made_at = now(),
+			made_by = excluded.made_by;
+	PERFORM audit(c.email, c.how, 'proxy secret made', p_name);
+	RETURN v_secret;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION end_proxy_secret(p_name text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+BEGIN
+	SELECT * INTO c FROM asking('shell', 'admin');
+	DELETE FROM proxy_secrets WHERE name = p_name;
+	IF NOT FOUND THEN
+		RETURN false;
+	END IF;
+	PERFORM audit(c.email, c.how, 'proxy secret ended', p_name);
+	RETURN true;
+END
+$$;
+
 SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION account, end_session, create_api_token, list_api_tokens, end_api_token, list_users,
 	one_user, create_user, change_user, delete_user, list_audit TO observ_hub;
 GRANT EXECUTE ON FUNCTION list_users, create_user, change_user, delete_user TO observ_enroll;
+GRANT EXECUTE ON FUNCTION sign_in_by_proxy TO observ_hub;
+GRANT EXECUTE ON FUNCTION make_proxy_secret, end_proxy_secret TO observ_enroll;
 
 -- ==== 63-fleet: servers as people and programs manage them: labels, tokens, enrolment over HTTP =====
 -- What people say about a server. A row is made when somebody creates, labels or retires it; a server that
@@ -4438,9 +4439,8 @@ $$;
 SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION list_searches, one_search, save_search, change_search, delete_search TO observ_hub;
 
--- ==== 65-ingest: servers that post over HTTP: their tokens, and the rows of what they post =======
--- A server that posts is a server like any other. Its row in `agents` has the application "host", or the name
--- that the server was given as job_name. A payload becomes
+-- ==== 65-payload: what a post of a server may hold, and the rows that it becomes ===============
+-- A payload becomes
 -- * one row of vps_metrics. Names that are no column, and all else that is not named below, are kept in
 --   details.payload: the state of containers and the score belong to the moment of the sample, as the mounts
 --   of an agent's sample do, and need no table before a page or a rule asks for them by column.
@@ -4448,26 +4448,8 @@ GRANT EXECUTE ON FUNCTION list_searches, one_search, save_search, change_search,
 --   under "local_alert". These are things that happened at a time and that people search for by words, so the
 --   log search, its retention and its export serve them at once. Their context is the object as it came.
 --
--- Functions that only ingest() calls have no SET: they run with its search_path. To set it anew costs about
--- 4 us, and a post calls 25 of them.
---
--- A post arrives once: the id of its metrics row is made of its content, so the table's own key refuses the
--- second one. An Idempotency-Key gives the same answer for a day.
-
--- The answers of a day. maintain() deletes older ones.
-CREATE TABLE IF NOT EXISTS ingest_keys (
-	vps_name text NOT NULL,
-	key text NOT NULL,
-	content bigint NOT NULL,                        -- hash of the payload
-	answer jsonb NOT NULL,
-	made_at timestamptz NOT NULL,
-	PRIMARY KEY (vps_name, key)
-);
-CREATE OR REPLACE FUNCTION max_post_bytes() RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 1048576;
-CREATE OR REPLACE FUNCTION max_key_bytes() RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 255;
--- A post that is older than this on arrival was held back: an outage, not the network.
-CREATE OR REPLACE FUNCTION late_after(p_interval_s int) RETURNS interval LANGUAGE sql IMMUTABLE
-RETURN make_interval(secs => greatest(300, 3.0 * coalesce(p_interval_s, 60)));
+-- Functions that only ingest() (66-ingest.sql) calls have no SET: they run with its search_path. To set it
+-- anew costs about 4 us, and a post calls 25 of them.
 
 -- ---- what a payload may hold -----------------------------------------------------------------------
 -- The metrics, as clients may call them.
@@ -4770,6 +4752,30 @@ LANGUAGE sql IMMUTABLE BEGIN ATOMIC
 			CASE WHEN l->>0 IS NOT NULL THEN jsonb_strip_nulls(p_list->(l->>0)::int)
 				- '{message,timestamp}'::text[] END AS beside) c;
 END;
+
+SELECT drop_former_functions() \g /dev/null
+GRANT EXECUTE ON FUNCTION metric_columns, rollup_columns TO observ_hub;
+-- ==== 66-ingest: servers that post over HTTP: their posts, once each, and their releases =======
+-- A server that posts is a server like any other. Its row in `agents` has the application "host", or the name
+-- that the server was given as job_name.
+--
+-- A post arrives once: the id of its metrics row is made of its content, so the table's own key refuses the
+-- second one. An Idempotency-Key gives the same answer for a day.
+
+-- The answers of a day. maintain() deletes older ones.
+CREATE TABLE IF NOT EXISTS ingest_keys (
+	vps_name text NOT NULL,
+	key text NOT NULL,
+	content bigint NOT NULL,                        -- hash of the payload
+	answer jsonb NOT NULL,
+	made_at timestamptz NOT NULL,
+	PRIMARY KEY (vps_name, key)
+);
+CREATE OR REPLACE FUNCTION max_post_bytes() RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 1048576;
+CREATE OR REPLACE FUNCTION max_key_bytes() RETURNS bigint LANGUAGE sql IMMUTABLE RETURN 255;
+-- A post that is older than this on arrival was held back: an outage, not the network.
+CREATE OR REPLACE FUNCTION late_after(p_interval_s int) RETURNS interval LANGUAGE sql IMMUTABLE
+RETURN make_interval(secs => greatest(300, 3.0 * coalesce(p_interval_s, 60)));
 
 -- ---- the post ----------------------------------------------------------------------------------------
 INSERT INTO limit_policy VALUES ('ingest', 600, '1 minute') ON CONFLICT DO NOTHING;
@@ -5135,7 +5141,6 @@ $$;
 SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION charge_refusal TO observ_hub;
 GRANT EXECUTE ON FUNCTION admit_server, ingest, record_deploy TO observ_hub;
-GRANT EXECUTE ON FUNCTION metric_columns, rollup_columns TO observ_hub;
 -- ==== 69-matchers: which matchers are accepted ====================================================
 -- A matcher is {"label", "op", "value"}; op is one of = != =~ !~. labels_match() judges a list of them.
 --

@@ -1,5 +1,5 @@
 /*
- * post.h - a posted payload as the parameters of ingest() in schema/65-ingest.sql.
+ * post.h - a posted payload as the parameters of ingest() in schema/66-ingest.sql.
  *
  * Promises JSON that PostgreSQL takes, whatever the client wrote: what is no JSON is refused with the place,
  * and characters that cannot be stored are replaced. Leaves out what the fields mean.

@@ -1,7 +1,7 @@
 /*
  * post_lines.h - the log lines of a posted payload, read as the agent reads a log.
  *
- * Owns the memory for reading one payload at a time. Promises rows as ingest_lines() in schema/65-ingest.sql
+ * Owns the memory for reading one payload at a time. Promises rows as ingest_lines() in schema/65-payload.sql
  * takes them: [place in the list or null, logger, microseconds since 1970, level, message, context or null].
  * Leaves out what is wrong with the payload: what is no line here is named by the database.
  */
