@@ -48,6 +48,7 @@ COMMON_CHANNELS := \
   message \
   ntfy \
   pagerduty \
+  sending \
   slack \
   telegram \
   transfer \

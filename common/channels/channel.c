@@ -10,6 +10,10 @@ static const struct channel_kind *const kinds[] = {
 	&channel_mail, &channel_slack, &channel_telegram, &channel_ntfy, &channel_pagerduty, &channel_webhook,
 };
 
+const char *const channel_kind_names[] = {
+	"mail", "slack", "telegram", "ntfy", "pagerduty", "webhook", NULL,
+};
+
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
 const struct channel_kind *channel_kind_find(const char *name)
@@ -39,23 +43,29 @@ static bool one_line(const char *s)
 	return true;
 }
 
+int channel_check_setting(const struct channel_kind *k, const struct setting *s, const char *value,
+			  struct err *e)
+{
+	bool is_url = strcmp(s->name, "api_url") == 0 || (strcmp(s->name, "url") == 0 && k != &channel_mail);
+	const char *problem = *value && is_url ? url_http_problem(value) : NULL;
+
+	if (!*value && s->required)
+		return err_set(e, EINVAL, "the channel has no %s: %s", s->name, s->help);
+	if (!one_line(value))
+		return err_set(e, EINVAL, "the channel's %s has a control character; remove it", s->name);
+	if (problem)
+		return err_set(e, EINVAL, "the channel's %s: %s", s->name, problem);
+	return 0;
+}
+
 int channel_check(const struct message *m, const struct channel_kind *k, struct err *e)
 {
-	for (const struct setting *s = k->settings; s->name; s++) {
-		const char *value = s->secret ? channel_secret(m, s->name) : channel_setting(m, s->name);
-		bool is_url = strcmp(s->name, "api_url") == 0 ||
-			      (strcmp(s->name, "url") == 0 && k != &channel_mail);
-		const char *problem = *value && is_url ? url_http_problem(value) : NULL;
+	int r = 0;
 
-		if (!*value && s->required)
-			return err_set(e, EINVAL, "the channel has no %s: %s", s->name, s->help);
-		if (!one_line(value))
-			return err_set(e, EINVAL, "the channel's %s has a control character; remove it",
-				       s->name);
-		if (problem)
-			return err_set(e, EINVAL, "the channel's %s: %s", s->name, problem);
-	}
-	return 0;
+	for (const struct setting *s = k->settings; r == 0 && s->name; s++)
+		r = channel_check_setting(
+			k, s, s->secret ? channel_secret(m, s->name) : channel_setting(m, s->name), e);
+	return r;
 }
 
 static void print_settings(const struct channel_kind *k, bool secret, FILE *to)

@@ -39,6 +39,7 @@ struct answer {
 	long status;
 	struct text body;     /* of HTTP */
 	bool cut;             /* the body was longer */
+	bool went_out;        /* the request left this machine, at least in part */
 	double retry_after_s; /* below 0: the peer asks for nothing */
 	const char *said;     /* libcurl's sentence, or SMTP's last line; "": it went well */
 	const char *command;  /* of SMTP: the last one; "." is the end of the text */
@@ -76,8 +77,15 @@ struct channel_kind {
 extern const struct channel_kind channel_mail, channel_slack, channel_telegram, channel_ntfy,
 	channel_pagerduty, channel_webhook;
 
+/* Their names, up to a NULL. */
+extern const char *const channel_kind_names[];
+
 /* NULL: there is no such kind. */
 const struct channel_kind *channel_kind_find(const char *name);
+
+/* What is wrong with a value of a setting ("": it is missing)? */
+int channel_check_setting(const struct channel_kind *k, const struct setting *s, const char *value,
+			  struct err *e);
 
 /* Is a required setting missing, or a URL wrong? */
 int channel_check(const struct message *m, const struct channel_kind *k, struct err *e);

@@ -244,7 +244,10 @@ static bool on_done(CURL *easy, CURLcode code, void *data)
 			    .said = why,
 			    .body = { t->body.data ? t->body.data : "", t->body.len } };
 	curl_off_t after = 0;
+	long sent = 0;
 
+	curl_easy_getinfo(easy, CURLINFO_REQUEST_SIZE, &sent);
+	a.went_out = is_mail(t) ? t->uploaded > 0 : sent > 0;
 	if (is_mail(t)) {
 		read_mail_answer(t, code, why, &a);
 	} else if (t->headers_over) {

@@ -1,0 +1,37 @@
+/*
+ * sending.h - one message on its way to its peer, part by part.
+ *
+ * Owns the message, the request under way and what became of the parts. Promises that the sentence of its
+ * outcome shows no secret of the channel. Leaves out when a message is sent again.
+ */
+#ifndef COMMON_SENDING_H
+#define COMMON_SENDING_H
+
+#include "channel.h"
+#include "transfer.h"
+
+struct json_object;
+struct sending;
+
+struct sending_setup {
+	struct curl_glue *glue;
+	struct transfer_limits limits;
+	bool trusted; /* the settings are the operator's own: they may lead to any address */
+	/* It is over. `v` lives during the call. went_out: a request without an answer may have arrived. */
+	void (*over)(void *data, const struct verdict *v, bool went_out);
+	void *data;
+};
+
+/* Takes `row`, as message_make() has it, also on failure. */
+int sending_new(const struct sending_setup *s, struct json_object *row, struct sending **ret, struct err *e);
+
+/* Send what was not accepted so far. over() may be called from here. */
+void sending_begin(struct sending *x);
+
+/* Ends what is under way; over() is not called after this. Accepts NULL. */
+void sending_free(struct sending *x);
+
+/* Whether a request can be made of the row: the kind and all settings are right. Takes the row. */
+int sending_check(struct json_object *row, struct err *e);
+
+#endif
