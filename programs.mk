@@ -29,6 +29,9 @@ AGENT := \
   doctor/doctor_unit \
   doctor/pg_doctor \
   explain/explain \
+  notice/notice \
+  notice/notice_message \
+  notice/notice_record \
   outbox/outbox \
   outbox/outbox_segment \
   outbox/outbox_stream \

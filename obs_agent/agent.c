@@ -11,6 +11,7 @@
 #include "wire/row_json.h"
 #include "agent.h"
 #include "agent_life.h"
+#include "obs_agent/notice/notice.h"
 #include "self.h"
 
 enum {
@@ -24,6 +25,7 @@ enum { SOURCES = sizeof sources / sizeof *sources };
 struct agent {
 	const struct agent_life *life;
 	struct deliver *deliver;        /* NULL: dry run */
+	struct notice *notice;          /* NULL: dry run, or --once */
 	void *state[SOURCES];
 	bool round_done[SOURCES];
 	bool stopping;
@@ -115,7 +117,10 @@ static void on_fenced(void *data)
 static void on_changed(void *data)
 {
 	struct agent *a = data;
+	struct deliver_state d = deliver_state(a->deliver);
 
+	if (a->notice)
+		notice_database(a->notice, d.away_since_us != 0, d.last_error);
 	a->life->changed(a->life->data);
 }
 
@@ -126,6 +131,8 @@ bool agent_state_members(struct agent *a, struct buf *out)
 			   (int)getpid(), self_rss_kb());
 
 	ok = ok && deliver_state_print(&d, out);
+	if (a->notice)
+		ok = ok && buf_adds(out, ",\"notify\":") && notice_print(a->notice, out);
 	for (int i = 0; i < SOURCES; i++)
 		if (a->state[i] && sources[i]->status)
 			ok = ok && buf_addf(out, ",\"%s\":", sources[i]->name) &&
@@ -186,6 +193,14 @@ static int start_delivery(struct agent *a, struct err *e)
 	return deliver_new(&o, &events, a, &a->deliver, e);
 }
 
+static int start_notice(struct agent *a, struct err *e)
+{
+	struct notice_options o = { .loop = a->life->loop, .config = a->life->config, .log = a->life->log,
+				    .state_folder = getenv("STATE_DIRECTORY") };
+
+	return a->life->dry_run || a->life->once ? 0 : notice_new(&o, &a->notice, e);
+}
+
 int agent_start(const struct agent_life *life, struct agent **ret, struct err *e)
 {
 	struct agent *a = calloc(1, sizeof *a);
@@ -195,6 +210,8 @@ int agent_start(const struct agent_life *life, struct agent **ret, struct err *e
 		return err_set(e, ENOMEM, "out of memory for the agent");
 	*a = (struct agent){ .life = life, .line = BUF(DRY_LINE_MAX) };
 	r = start_delivery(a, e);
+	if (r >= 0)
+		r = start_notice(a, e);
 	for (int i = 0; i < SOURCES && r >= 0; i++)
 		r = start_source(a, i, e);
 	if (r < 0) {
@@ -211,6 +228,8 @@ void agent_reload(struct agent *a)
 {
 	for (int i = 0; i < SOURCES; i++)
 		reload_source(a, i);
+	if (a->notice)
+		notice_reload(a->notice);
 	agent_tell_state(a);
 }
 
@@ -244,6 +263,7 @@ void agent_stop(struct agent *a)
 		return;
 	for (int i = SOURCES - 1; i >= 0; i--)
 		stop_source(a, i);
+	notice_free(a->notice);
 	deliver_free(a->deliver);
 	buf_free(&a->line);
 	free(a);

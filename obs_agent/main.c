@@ -18,6 +18,7 @@
 #include "obs_agent/doctor/doctor.h"
 #include "obs_agent/config/env_file.h"
 #include "obs_agent/explain/explain.h"
+#include "obs_agent/notice/notice.h"
 #include "obs_agent/doctor/pg_doctor.h"
 #include "obs_agent/pg/pg_enroll.h"
 #include "common/pg/pg_tls.h"
@@ -227,9 +228,15 @@ static int with_config(const struct command *c)
 	char weakness[PG_TLS_SENTENCE_SIZE];
 	struct config_mistakes mistakes;
 	struct config config;
+	struct err e;
 
 	if (config_load(c->run.config_path, c->run.app, &config, &mistakes) < 0) {
 		config_mistakes_tell(&mistakes, print_mistake, stderr);
+		return RUN_CONFIG;
+	}
+	if (notice_check(&config, &e) < 0) {
+		fprintf(stderr, "%s: %s\n", c->run.config_path, e.msg);
+		config_free(&config);
 		return RUN_CONFIG;
 	}
 	if (c->action == PRINT_CONFIG)

@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "agent_life.h"
+#include "obs_agent/notice/notice.h"
 #include "common/loop/notify.h"
 #include "status.h"
 
@@ -147,6 +148,8 @@ static int load_fresh(const struct run *r, struct config *ret, struct config_mis
 	if (result < 0)
 		return result;
 	result = check_identity(&r->config, ret, &m->e[0]);
+	if (result == 0)
+		result = notice_check(ret, &m->e[0]);
 	m->n = result < 0;
 	if (result < 0)
 		config_free(ret);

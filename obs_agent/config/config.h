@@ -56,6 +56,18 @@ struct log_file_config {
 	bool warn_4xx;
 };
 
+/* A setting of a channel (common/channels/channel.h). */
+struct notify_setting {
+	const char *name, *value;       /* the value is a secret */
+};
+
+/* Whom the agent itself tells that its database is away. */
+struct notify_config {
+	const char *channel;            /* its kind; NULL: nobody is told */
+	int64_t database_away_us;       /* so long it must be away */
+	const struct notify_setting *settings;  /* up to one without a name */
+};
+
 struct config {
 	bool enabled;
 	const char *app;                /* from --app */
@@ -72,6 +84,7 @@ struct config {
 	const struct log_file_config *log_files;
 	size_t n_log_files;
 	int64_t log_lines_per_second;   /* of one file; 0: no limit */
+	struct notify_config notify;
 	struct zones zones;             /* that are named above */
 	struct arena arena;             /* owns all else above */
 };

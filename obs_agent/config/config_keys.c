@@ -7,12 +7,14 @@
 #include <limits.h>
 #include <unistd.h>
 
+#include "common/channels/channel.h"
 #include "common/clock.h"
 #include "common/level.h"
 #include "common/settings/server_name.h"
 
 #define AT(member)       offsetof(struct config, member)
 #define CHECK_AT(member) offsetof(struct check_config, member)
+#define NOTIFY_AT(member) offsetof(struct notify_config, member)
 #define LOG_AT(member)   offsetof(struct log_file_config, member)
 
 enum { DEFAULT_TIMEOUT_S = 5, DAY_S = 86400 };
@@ -83,6 +85,51 @@ static int answer_has_body(struct loader *l, const struct yaml_node *n, const vo
 			   "use method: GET");
 }
 
+static const char *setting_value(const struct notify_setting *given, const char *name)
+{
+	for (; given->name; given++)
+		if (strcmp(given->name, name) == 0)
+			return given->value;
+	return "";
+}
+
+static bool has_setting(const struct channel_kind *kind, const char *name)
+{
+	for (const struct setting *s = kind->settings; s->name; s++)
+		if (strcmp(s->name, name) == 0)
+			return true;
+	return false;
+}
+
+/* "url, secret": those of a kind. */
+static const char *setting_names(const struct channel_kind *kind, char *out, size_t size)
+{
+	size_t used = 0;
+
+	for (const struct setting *s = kind->settings; s->name && used < size; s++)
+		used += (size_t)snprintf(out + used, size - used, "%s%s", used ? ", " : "", s->name);
+	return out;
+}
+
+static int channel_takes(struct loader *l, const struct yaml_node *n, const void *base)
+{
+	const struct notify_config *c = base;
+	const struct channel_kind *kind = c->channel ? channel_kind_find(c->channel) : NULL;
+	char quoted[QUOTE_SIZE], names[ERR_MSG_MAX / 2];
+	struct err e;
+
+	for (const struct notify_setting *s = c->settings; kind && s->name; s++)
+		if (!has_setting(kind, s->name)) {
+			config_quote(text_of(s->name), quoted);
+			return config_fail(l, n, "settings: a channel of kind %s has no %s; it has %s",
+					   kind->name, quoted, setting_names(kind, names, sizeof names));
+		}
+	for (const struct setting *s = kind ? kind->settings : NULL; s && s->name; s++)
+		if (channel_check_setting(kind, s, setting_value(c->settings, s->name), &e) < 0)
+			return config_fail(l, n, "settings: %s", e.msg);
+	return 0;
+}
+
 static int common_timezone(struct loader *l, const struct yaml_node *map, void *base)
 {
 	struct log_file_config *log = base;
@@ -149,6 +196,21 @@ static const struct key_table check_keys = {
 	"a health check", check_rows, sizeof check_rows / sizeof *check_rows,
 };
 
+static const struct key notify_rows[] = {
+	{ "channel", &kind_choice, NOTIFY_AT(channel), .required = true, .choices = channel_kind_names,
+	  .help = "how the message travels, as the channels of alerts" },
+	{ "database_away", &kind_duration, NOTIFY_AT(database_away_us), .def = "600", .min = 1, .max = DAY_S,
+	  .help = "so long it must be away; that it is back is told too" },
+	{ "settings", &kind_settings, NOTIFY_AT(settings), .required = true, .max = 16,
+	  .check = channel_takes,
+	  .help = "settings and secrets of the channel, by the names that channels have in the hub; all of "
+		  "them are treated as secrets" },
+};
+
+static const struct key_table notify_keys = {
+	"notify", notify_rows, sizeof notify_rows / sizeof *notify_rows,
+};
+
 static const struct key monitoring_rows[] = {
 	{ "enabled", &kind_bool, AT(enabled), .def = "false",
 	  .help = "whether this application is monitored" },
@@ -174,6 +236,8 @@ static const struct key monitoring_rows[] = {
 	  .help = "lines per second accepted from one file, by the lines' own timestamps; `0`: no limit. "
 		  "Excess lines are dropped and counted per level in `gaps`; WARNING and above have ten "
 		  "times this limit" },
+	{ "notify", &kind_map, AT(notify), .def_help = "nobody is told", .table = &notify_keys,
+	  .help = "whom the agent itself tells that its database is away: the keys below" },
 };
 
 const struct key_table monitoring_keys = {
@@ -182,4 +246,5 @@ const struct key_table monitoring_keys = {
 
 _Static_assert(sizeof log_rows / sizeof *log_rows <= KEYS_MAX, "raise KEYS_MAX");
 _Static_assert(sizeof check_rows / sizeof *check_rows <= KEYS_MAX, "raise KEYS_MAX");
+_Static_assert(sizeof notify_rows / sizeof *notify_rows <= KEYS_MAX, "raise KEYS_MAX");
 _Static_assert(sizeof monitoring_rows / sizeof *monitoring_rows <= KEYS_MAX, "raise KEYS_MAX");

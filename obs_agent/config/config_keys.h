@@ -76,7 +76,7 @@ struct key {
 	const char *def_help;           /* for --print-keys, when def is not what to print */
 	int64_t min, max;               /* numbers, durations (seconds), lists (items) */
 	const char *const *choices;     /* the words that kind_choice takes, NULL-terminated */
-	const struct key_table *table;  /* the keys of each item of a list of maps */
+	const struct key_table *table;  /* the keys of a map, or of each item of a list of maps */
 	bool required;
 	const char *help;
 };
@@ -87,7 +87,8 @@ extern const struct key_table monitoring_keys;          /* config_keys.c */
 
 extern const struct kind kind_bool, kind_number, kind_duration, kind_text, kind_choice, kind_name, kind_unit,
 	kind_url, kind_postgres_url, kind_zone, kind_regex, kind_path;      /* config_kind.c */
-extern const struct kind kind_logs, kind_status, kind_headers, kind_checks; /* config_list.c */
+extern const struct kind kind_logs, kind_status, kind_headers, kind_checks, kind_map,
+	kind_settings; /* config_list.c */
 
 /* The member of the struct `base` at an offset of the row. */
 static inline void *config_at(void *base, size_t offset)

@@ -11,7 +11,7 @@
 
 #include "common/parse.h"
 
-enum { WHAT_SIZE = 64, HEADER_MAX = 4096 };
+enum { WHAT_SIZE = 64, HEADER_MAX = 4096, SETTING_MAX = 4096 };
 
 static void *target(const struct key *k, void *base)
 {
@@ -304,6 +304,76 @@ static void print_checks(struct printer *p, const struct key *k, const void *bas
 	print_items(p, k, sizeof(struct check_config), base);
 }
 
+/* ---- a map of known keys ----------------------------------------------------------------- */
+
+static int parse_map(struct loader *l, const struct key *k, const struct yaml_node *n, void *base)
+{
+	if (n->kind != NODE_MAP)
+		return config_fail(l, n, "%s must be keys with values; write \"%s: ...\" below it", k->name,
+				   k->table->rows[0].name);
+	return config_read_map(l, k->table, n, target(k, base));
+}
+
+/* Nothing, if it is not there: the first key of a map is a text that is required. */
+static void print_map(struct printer *p, const struct key *k, const void *base)
+{
+	const void *map = source(k, base);
+	struct printer inner = { p->out, p->indent + 2, false };
+
+	if (!*(const char *const *)config_seen_at(map, k->table->rows[0].at))
+		return;
+	print_name(p, k->name);
+	fputc('\n', p->out);
+	print_table(&inner, k->table, map);
+}
+
+/* ---- settings of a channel ------------------------------------------------------------------ */
+
+static int parse_setting(struct loader *l, const struct key *k, const struct yaml_node *n,
+			 struct notify_setting *settings)
+{
+	char quoted[QUOTE_SIZE], what[WHAT_SIZE + QUOTE_SIZE];
+	struct value v;
+	size_t i = 0;
+
+	config_quote(n->key->text, quoted);
+	for (; settings[i].name; i++)
+		if (text_eq(text_of(settings[i].name), n->key->text))
+			return config_fail(l, n->key, "%s: %s is given twice; remove one", k->name, quoted);
+	snprintf(what, sizeof what, "%s: the value of %s", k->name, quoted);
+	if (config_value(l, what, n, FORM_SECRET, SETTING_MAX, &v) < 0)
+		return -EINVAL;
+	settings[i].value = v.s;
+	return config_keep(l, n, n->key->text, &settings[i].name);
+}
+
+static int parse_settings(struct loader *l, const struct key *k, const struct yaml_node *n, void *base)
+{
+	struct notify_setting *settings;
+	int r;
+
+	if (n->kind != NODE_MAP)
+		return config_fail(l, n, "%s must be a map; write each setting below it, as in \"url: ...\"",
+				   k->name);
+	settings = items_room(l, k, n, sizeof *settings);
+	r = settings ? 0 : -EINVAL;
+	for (const struct yaml_node *item = n->first; settings && item; item = item->next)
+		if (parse_setting(l, k, item, settings) < 0)
+			r = -EINVAL;
+	*(const struct notify_setting **)target(k, base) = settings;
+	return r;
+}
+
+static void print_settings(struct printer *p, const struct key *k, const void *base)
+{
+	const struct notify_setting *s = *(const struct notify_setting *const *)source(k, base);
+
+	print_name(p, k->name);
+	fputs(s->name ? "\n" : " {}\n", p->out);
+	for (; s->name; s++)
+		fprintf(p->out, "%*s%s: \"***\"\n", p->indent + 2, "", s->name);
+}
+
 const struct kind kind_logs = { .name = "list of paths or maps", .parse = parse_logs, .print = print_logs };
 const struct kind kind_status = { .name = "status codes", .parse = parse_status, .print = print_status };
 const struct kind kind_headers = { .name = "map of names to texts",
@@ -312,3 +382,7 @@ const struct kind kind_headers = { .name = "map of names to texts",
 const struct kind kind_checks = { .name = "list of URLs or maps",
 				  .parse = parse_checks,
 				  .print = print_checks };
+const struct kind kind_map = { .name = "map of keys", .parse = parse_map, .print = print_map };
+const struct kind kind_settings = { .name = "map of names to texts",
+				    .parse = parse_settings,
+				    .print = print_settings };

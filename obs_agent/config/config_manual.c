@@ -60,7 +60,7 @@ static void print_default(FILE *out, const struct key *k, enum keys_form form)
 		fprintf(out, "%s%s%s", f->code, k->def, f->code_end);
 }
 
-/* `prefix` is the key of the list whose items these rows describe. */
+/* `prefix` is the key of the map, or of the list whose items these rows describe. */
 static void print_rows(FILE *out, const struct key_table *t, const char *prefix, enum keys_form form)
 {
 	const struct form *f = &forms[form];
@@ -85,7 +85,7 @@ static void print_rows(FILE *out, const struct key_table *t, const char *prefix,
 
 		if (!k->table)
 			continue;
-		snprintf(inner, sizeof inner, "%s%s[].", prefix, k->name);
+		snprintf(inner, sizeof inner, "%s%s%s", prefix, k->name, k->kind == &kind_map ? "." : "[].");
 		print_rows(out, k->table, inner, form);
 	}
 }

@@ -119,6 +119,17 @@ static void headers(FILE *out, const struct key *k)
 		"\"additionalProperties\":" SCALAR, k->max);
 }
 
+static void map(FILE *out, const struct key *k)
+{
+	properties(out, k->table);
+}
+
+static void settings(FILE *out, const struct key *k)
+{
+	fprintf(out, "\"type\":\"object\",\"maxProperties\":%" PRId64 ",\"additionalProperties\":" SCALAR,
+		k->max);
+}
+
 static void checks(FILE *out, const struct key *k)
 {
 	fprintf(out, "\"type\":\"array\",\"maxItems\":%" PRId64 ",\"items\":{\"anyOf\":[" HTTP_URL ",{",
@@ -132,7 +143,7 @@ static const struct { const struct kind *kind; void (*print)(FILE *out, const st
 	{ &kind_choice, choice }, { &kind_name, name }, { &kind_unit, name }, { &kind_url, name },
 	{ &kind_postgres_url, name }, { &kind_path, path }, { &kind_logs, logs }, { &kind_zone, zone_name },
 	{ &kind_regex, text }, { &kind_status, status }, { &kind_headers, headers },
-	{ &kind_checks, checks },
+	{ &kind_checks, checks }, { &kind_map, map }, { &kind_settings, settings },
 };
 
 /* ---- tables -------------------------------------------------------------------------------- */

@@ -173,7 +173,7 @@ static int add_credential(struct filling *f, const char *name)
 		return config_fail(
 			f->l, f->n,
 			"%s is shown in logs and pages, so it cannot hold a credential; ${CRED:%s} may "
-			"stand in postgres_url, in a url and in the value of a header",
+			"stand in postgres_url, in a url, in the value of a header and in notify",
 			f->what, name);
 	if (credential_read(f->l->c->app, name, &secret, &e) < 0)
 		return config_fail(f->l, f->n, "%s needs %s", f->what, e.msg);

@@ -14,6 +14,7 @@
 #include "common/parse.h"
 #include "common/doctor_say.h"
 #include "obs_agent/config/env_file.h"
+#include "obs_agent/notice/notice.h"
 
 #define YEAR_2025_US (INT64_C(1735689600) * US_PER_S)
 #define YEAR_2100_US (INT64_C(4102444800) * US_PER_S)
@@ -66,6 +67,20 @@ static void fail_line(void *data, const char *sentence)
 	doctor_line(data, false, NULL, "%s", sentence);
 }
 
+/* Whom the agent tells that its database is away. */
+static int check_notify(const struct config *c, struct doctor_report *out)
+{
+	struct err e;
+
+	if (!c->notify.channel)
+		return 0;
+	if (notice_check(c, &e) < 0)
+		return doctor_line(out, false, NULL, "%s", e.msg);
+	return doctor_line(out, true, NULL,
+			   "notify: if the database is away for %" PRId64 " s, the agent tells it through %s",
+			   c->notify.database_away_us / US_PER_S, c->notify.channel);
+}
+
 static int check_config(const char *path, const char *app, struct config *c, struct doctor_report *out)
 {
 	struct config_mistakes mistakes;
@@ -83,7 +98,7 @@ static int check_config(const char *path, const char *app, struct config *c, str
 	failed += doctor_line(out, strncmp(c->vps_name, "localhost", 9) != 0,
 			      "set vps_name, or the host name", "this server is called %s%s", c->vps_name,
 			      strncmp(c->vps_name, "localhost", 9) != 0 ? "" : ", as others may be");
-	return failed;
+	return failed + check_notify(c, out);
 }
 
 /* All programs of a user share these limits, so trying says more than a number. */

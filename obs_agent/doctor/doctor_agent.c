@@ -153,6 +153,16 @@ static int check_outbox(struct text status, struct doctor_report *out)
 		trouble);
 }
 
+/* The peer that the agent tells of the database's absence did not take its last message. */
+static int check_notice(struct text status, struct doctor_report *out)
+{
+	char error[TEXT_MAX];
+
+	if (read_text(member(member(status, "notify"), "last_error"), error) && *error)
+		doctor_warn(out, "notify: the last message was not taken: %s", error);
+	return 0;
+}
+
 /* The files that the agent can't follow, whatever this user may read. */
 static int check_troubles(struct text status, struct doctor_report *out)
 {
@@ -222,5 +232,5 @@ int doctor_agent(const struct config *c, const struct doctor_unit *u, const char
 		return check_last_run(u, c->app, out);
 	status = text_of(report);
 	return check_written(c, status, wall_us(), out) + check_outbox(status, out) +
-	       check_troubles(status, out);
+	       check_notice(status, out) + check_troubles(status, out);
 }

@@ -116,7 +116,7 @@ static void every_mistake_is_named_in_the_order_of_the_file(void **state)
 		"a.yml:2:42: log_files: \"/good.log\" is listed twice; remove one\n"
 		"a.yml:3:3: \"colour\" is not a key of section monitoring; known are enabled, postgres_url, "
 		"vps_name, collection_interval, app_unit, log_level, health_checks, log_timezone, log_files, "
-		"log_lines_per_second\n"
+		"log_lines_per_second, notify\n"
 		"a.yml:4:12: enabled \"perhaps\" is neither true nor false; write one of them\n"
 		"a.yml:5:24: collection_interval \"5\" is out of range; write 10 to 86400 seconds\n"
 		"a.yml:6:3: enabled is given twice, first in line 4; remove one\n"
