@@ -9478,6 +9478,12 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	FROM (SELECT rule_unit(r.kind, r.metric, r.params)) x(u)
 $$;
 
+-- Why the last answer of a rule that asks outside, or by a SELECT, is none. NULL: it was one.
+CREATE OR REPLACE FUNCTION rule_problem(p_rule uuid) RETURNS text
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT problem FROM external_answers WHERE rule_id = p_rule ORDER BY at DESC LIMIT 1
+$$;
+
 -- p_rule: its name, NULL if it is gone. badge and word are the sign of the state on pages.
 CREATE OR REPLACE FUNCTION alert_json(a alerts, p_rule text) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -9503,12 +9509,25 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	WHERE state <> 'resolved' AND state <> 'pending' AND acked_at IS NULL
 $$;
 
+-- What a message is about: "Disk full db-1 / and 2 more".
+CREATE OR REPLACE FUNCTION message_about(p_content jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN p_content ? 'alerts' THEN concat_ws(' ', p_content #>> '{alerts,0,rule}',
+			nullif(subject_text(CASE jsonb_typeof(subject) WHEN 'object' THEN subject
+				ELSE '{}' END), ''),
+			CASE WHEN jsonb_array_length(p_content->'alerts') > 1
+				THEN format('and %s more', jsonb_array_length(p_content->'alerts') - 1) END)
+		WHEN p_content ? 'channel' THEN format('channel %s is disabled', p_content->>'channel')
+		ELSE 'a test' END
+	FROM (SELECT p_content #> '{alerts,0,subject}' AS subject) x
+$$;
+
 -- How it stands with a message.
 CREATE OR REPLACE FUNCTION message_json(n notifications) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT to_jsonb(n) - '{content,progress,taken_until}'::text[] || jsonb_build_object(
 		'channel', (SELECT name FROM channels c WHERE c.channel_id = n.channel_id), 'dead',
-			n.dead_at IS NOT NULL,
+			n.dead_at IS NOT NULL, 'about', message_about(n.content),
 		'state', CASE WHEN n.sent_at IS NOT NULL THEN 'sent'
 			WHEN n.dead_at IS NOT NULL THEN 'given up'
 			WHEN n.attempts > 0 THEN 'waits for its next try at '
@@ -9606,9 +9625,11 @@ BEGIN
 	SELECT v_fired || coalesce(jsonb_agg(preview_alert(jsonb_populate_record(NULL::alerts, value), value,
 		NULL)),
 		'[]') INTO v_fired FROM jsonb_each(v_states) WHERE value->>'fired_at' IS NOT NULL;
-	RETURN jsonb_build_object('fired', jsonb_array_length(v_fired), 'days', p_days, 'step_s', v_step,
-		'left_out', concat_ws('; ', CASE WHEN v_step > r.interval_s THEN 'seen each '
-			|| span_text(v_step) END,
+	RETURN jsonb_build_object('fired', jsonb_array_length(v_fired), 'any', v_fired <> '[]',
+		'days', p_days, 'step_s', v_step,
+		'left_out', concat_ws('; ', CASE WHEN v_step > r.interval_s
+			THEN format('looked at only each %s, so a short one is missed',
+				span_text(v_step)) END,
 			CASE WHEN v_late THEN 'and only up to ' || to_char(v_at AT TIME ZONE 'UTC',
 				'MM-DD HH24:MI') END),
 		'alerts', (SELECT coalesce(jsonb_agg(f ORDER BY f->>'fired_at' DESC), '[]')
@@ -9635,7 +9656,7 @@ $$;
 SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION metric_unit, rule_unit, value_text, number_text, span_text, labels_text,
 	subject_text,
-	rule_condition, alert_json, alert_series, message_json, open_alerts,
+	rule_condition, rule_problem, alert_json, alert_series, message_about, message_json, open_alerts,
 	alert_metrics, preview_rule TO observ_hub;
 -- ==== 79-alert-writes: what people do about alerts: acknowledge, and silence =====================
 -- Each function that writes asks who acts, reads the body by changed_row() and writes one row by put_row().
@@ -9683,17 +9704,31 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 			ELSE 'active' END)
 $$;
 
+-- "for" is another way to say when it ends. A form always has both: a time goes before it.
+CREATE OR REPLACE FUNCTION silence_body(p_body jsonb, p_now timestamptz) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	IF jsonb_typeof(p_body) <> 'object' OR NOT p_body ? 'for' THEN
+		RETURN p_body;
+	ELSIF coalesce(p_body->>'ends_at', '') <> '' OR coalesce(p_body->>'for', '') = '' THEN
+		RETURN p_body - 'for';
+	END IF;
+	PERFORM refuse_errors(field_error(p_body->>'for' !~ '^[0-9]{1,4}[mhd]$', 'for',
+		'must be a time such as 30m, 2h or 7d'));
+	RETURN p_body - 'for' || jsonb_build_object('ends_at', p_now + (p_body->>'for')::interval);
+END
+$$;
+
 CREATE OR REPLACE FUNCTION save_silence(p_hash bytea, p_id text, p_body jsonb, p_match text DEFAULT NULL)
 RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	c record;
 	s silences;
 	v_now timestamptz := now();
-	v_body jsonb := CASE WHEN p_body->>'for' ~ '^[0-9]{1,4}[mhd]$' THEN p_body - 'for'
-		|| jsonb_build_object('ends_at', v_now + (p_body->>'for')::interval) ELSE p_body END;
 BEGIN
 	SELECT * INTO c FROM acting(p_hash, 'operator');
-	s := jsonb_populate_record(NULL::silences, changed_row('silence', p_id, v_body, c.email, p_match));
+	s := jsonb_populate_record(NULL::silences, changed_row('silence', p_id, silence_body(p_body, v_now),
+		c.email, p_match));
 	s.starts_at := coalesce(s.starts_at, v_now);
 	PERFORM refuse_errors(field_error(s.ends_at <= s.starts_at OR s.ends_at <= v_now, 'ends_at',
 			'must be later than now and than starts_at')

@@ -44,17 +44,31 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 			ELSE 'active' END)
 $$;
 
+-- "for" is another way to say when it ends. A form always has both: a time goes before it.
+CREATE OR REPLACE FUNCTION silence_body(p_body jsonb, p_now timestamptz) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	IF jsonb_typeof(p_body) <> 'object' OR NOT p_body ? 'for' THEN
+		RETURN p_body;
+	ELSIF coalesce(p_body->>'ends_at', '') <> '' OR coalesce(p_body->>'for', '') = '' THEN
+		RETURN p_body - 'for';
+	END IF;
+	PERFORM refuse_errors(field_error(p_body->>'for' !~ '^[0-9]{1,4}[mhd]$', 'for',
+		'must be a time such as 30m, 2h or 7d'));
+	RETURN p_body - 'for' || jsonb_build_object('ends_at', p_now + (p_body->>'for')::interval);
+END
+$$;
+
 CREATE OR REPLACE FUNCTION save_silence(p_hash bytea, p_id text, p_body jsonb, p_match text DEFAULT NULL)
 RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	c record;
 	s silences;
 	v_now timestamptz := now();
-	v_body jsonb := CASE WHEN p_body->>'for' ~ '^[0-9]{1,4}[mhd]$' THEN p_body - 'for'
-		|| jsonb_build_object('ends_at', v_now + (p_body->>'for')::interval) ELSE p_body END;
 BEGIN
 	SELECT * INTO c FROM acting(p_hash, 'operator');
-	s := jsonb_populate_record(NULL::silences, changed_row('silence', p_id, v_body, c.email, p_match));
+	s := jsonb_populate_record(NULL::silences, changed_row('silence', p_id, silence_body(p_body, v_now),
+		c.email, p_match));
 	s.starts_at := coalesce(s.starts_at, v_now);
 	PERFORM refuse_errors(field_error(s.ends_at <= s.starts_at OR s.ends_at <= v_now, 'ends_at',
 			'must be later than now and than starts_at')

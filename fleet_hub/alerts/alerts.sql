@@ -34,6 +34,7 @@ WITH wanted AS (
 SELECT json_build_object('time', now(), 'counts', (SELECT to_json(c) FROM counted c),
 	'evaluated', (SELECT json_build_object('at', evaluated_until, 'late', coalesce(evaluated_until
 		< now() - interval '5 minutes', true), 'watcher', watcher) FROM alert_clock),
+	'told', EXISTS (SELECT FROM channels WHERE disabled_at IS NULL),
 	'items', coalesce((SELECT json_agg(alert_json(a, rule) ORDER BY n) FROM part WHERE n <= $4::int),
 		'[]'),
 	'next', (SELECT (a).alert_id FROM part WHERE n = $4::int AND (SELECT count(*) FROM part) > $4::int))

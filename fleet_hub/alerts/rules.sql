@@ -6,7 +6,8 @@ WITH found AS (
 	ORDER BY name LIMIT $2::int + 1
 )
 SELECT json_build_object('time', now(), 'items', coalesce(json_agg(rule_json(r) || jsonb_build_object(
-		'condition', rule_condition(r), 'open', (SELECT count(*) FROM alerts a
+		'condition', rule_condition(r), 'problem', rule_problem((r).rule_id),
+		'open', (SELECT count(*) FROM alerts a
 			WHERE a.rule_id = (r).rule_id AND a.state IN ('firing', 'error')),
 		'overrides', (SELECT count(*) FROM rule_patches p WHERE p.rule_id = (r).rule_id)) ORDER BY n)
 		FILTER (WHERE n <= $2::int), '[]'),

@@ -49,7 +49,7 @@ def sign_in(browser, guarded):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_pages_of_accounts_fit(browser, guarded, width, theme):
+def test_pages_behind_the_sign_in_fit(browser, guarded, width, theme):
     browser.look(width, theme)
     sign_in(browser, guarded)
     browser.console()
@@ -57,6 +57,12 @@ def test_pages_of_accounts_fit(browser, guarded, width, theme):
         browser.driver.get(guarded.url(path))
         assert browser.js("return document.documentElement.scrollWidth") <= width, path
         assert browser.driver.find_element("css selector", ".me [aria-current]"), path
+        assert not browser.console(), path
+    for path in ("/servers", "/manage/fra-1", "/alerts", "/alert-rules", "/alert-rules/new?kind=log_share",
+                 "/silences", "/heartbeats", "/routing", "/channels?kind=mail"):
+        browser.driver.get(guarded.url() + path[1:])
+        assert browser.driver.find_element("css selector", "header [aria-current]"), path
+        assert browser.js("return document.documentElement.scrollWidth") <= width, path
         assert not browser.console(), path
 
 

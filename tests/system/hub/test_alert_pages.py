@@ -301,6 +301,69 @@ def test_silences(ask, visit):
     assert "by form" in page.ask("/silences").text
 
 
+def test_a_silence_ends_when_its_form_says(ask, visit, fleet):
+    page = visit("operator")
+    page.ask("/silences")
+    fields = {"match": "server=form-1", "starts_at": "", "comment": "x"}
+    assert page.post("/silences", **fields, ends_at="2099-01-31T12:00Z", **{"for": "2h"}).status == 303
+    assert fleet.one("SELECT ends_at = '2099-01-31T12:00Z' FROM silences WHERE match->0->>'value' = 'form-1'")
+    assert page.post("/silences", **{**fields, "match": "server=form-2"}, ends_at="2099-01-31T12:00Z",
+                     **{"for": ""}).status == 303
+    assert page.post("/silences", **{**fields, "match": "server=form-3"}, ends_at="",
+                     **{"for": "2h"}).status == 303
+    for given, field in (({"for": ""}, "ends_at"), ({"for": "soon"}, "for"), ({"for": "0m"}, "ends_at")):
+        status, said, _ = ask("operator", "POST", f"{API}/silences",
+                              {"match": "server=x", "comment": "x", **given})
+        assert status == 422 and [e["field"] for e in said["errors"]] == [field], said
+
+
+def test_pages_say_that_nobody_is_told_until_there_is_a_channel(visit, fleet):
+    former = fleet.query("DELETE FROM channels RETURNING to_jsonb(channels)")
+    admin, viewer = visit("admin"), visit("viewer")
+    assert 'no channel is on. <a href="/channels?kind=mail">' in admin.ask("/alerts").text
+    assert "An admin adds one." in viewer.ask("/alerts").text
+    admin.ask("/channels?kind=mail")
+    assert admin.post("/channels", name="ops", kind="mail", **{
+        "settings.url": "smtps://mail.example.com", "settings.from": "observ@example.com",
+        "settings.to": "ann@example.com"}).status == 303
+    assert "no channel is on" not in admin.ask("/alerts").text + viewer.ask("/alerts").text
+    fleet.query("DELETE FROM channels WHERE name = 'ops'")
+    for (row,) in former:
+        fleet.query("INSERT INTO channels SELECT * FROM jsonb_populate_record(NULL::channels, %s)",
+                    json.dumps(row))
+
+
+def test_the_list_of_messages_says_what_they_are_about(ask, visit, fleet):
+    assert ask("admin", "POST", f"{API}/channels", {"name": "about", "kind": "webhook",
+                                                    "settings": {"url": "https://example.com/"}})[0] == 201
+    alert = {"rule": "Disk full", "subject": {"server": "db-1", "mount": "/var"}}
+    for content in ({"alerts": [alert]}, {"alerts": [alert, alert, alert]}, {"alerts": []},
+                    {"channel": "mail", "reason": "x"}, {"by": "ann@example.com"},
+                    {"alerts": [{"subject": 5, "rule": "Odd"}]}):
+        fleet.query("""INSERT INTO notifications (channel_id, kind, content, made_at, not_before)
+            SELECT channel_id, 'firing', %s, now(), now() FROM channels WHERE name = 'about'""",
+                    json.dumps(content))
+    shown = visit("operator").ask("/channels").text
+    for about in ("Disk full db-1 /var <", "Disk full db-1 /var and 2 more <", "channel mail is disabled <",
+                  "a test <", "Odd <"):
+        assert f'<th scope="row">{about}' in shown, about
+    fleet.query("DELETE FROM notifications")
+
+
+def test_a_rule_whose_answer_is_an_error_says_so(ask, visit, fleet):
+    rule = ask("operator", "POST", f"{API}/rules", {"name": "Asks", "promql": "up", "threshold": 1})[1]
+    viewer = visit("viewer")
+    assert "is an error" not in viewer.ask(f"/alert-rules/{rule['rule_id']}").text
+    for at, problem in (("1 minute", "no Prometheus is configured"), ("0", "status 503")):
+        fleet.query("INSERT INTO external_answers VALUES (%s, now() - %s::interval, '[]', %s)",
+                    rule["rule_id"], at, problem)
+    assert "Its last answer is an error: status 503" in viewer.ask(f"/alert-rules/{rule['rule_id']}").text
+    assert '<span class="why">status 503</span>' in viewer.ask("/alert-rules").text
+    fleet.query("INSERT INTO external_answers VALUES (%s, now() + interval '1 s', '[]', NULL)",
+                rule["rule_id"])
+    assert "status 503" not in viewer.ask("/alert-rules").text
+
+
 def test_channels(ask, visit, fleet):
     page = visit("admin")
     shown = page.ask("/channels?kind=webhook").text
