@@ -134,8 +134,12 @@ HUB := \
 
 WATCH := \
   deliver \
+  evaluate \
   external \
+  lead \
   ping \
+  question \
+  send \
   watch \
   watch_conf \
   watch_db \

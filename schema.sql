@@ -8827,11 +8827,19 @@ BEGIN
 END
 $$;
 
+-- Is some watcher sending it? Of the watcher that asks, only what it holds: an answer with others was lost.
+CREATE OR REPLACE FUNCTION is_leased(n notifications, p_watcher text, p_held uuid[], p_now timestamptz)
+RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+	SELECT coalesce(n.taken_until > p_now, false)
+		AND NOT coalesce(n.taken_by = p_watcher AND n.notification_id <> ALL (p_held), false);
+$$;
+
 -- Leases up to p_limit messages for p_lease_s, and tells all that sending needs. At most one of a channel,
 -- its least tried and oldest, and none while an earlier one of the same group waits: "resolved" never
--- overtakes "firing". p_only: this one, whatever its channel's state.
+-- overtakes "firing". p_only: this one, whatever its channel's state. p_held: the messages that this watcher
+-- is sending; NULL: all that it has taken.
 CREATE OR REPLACE FUNCTION take_notifications(p_watcher text, p_limit int, p_lease_s float8,
-	p_now timestamptz, p_only uuid DEFAULT NULL) RETURNS SETOF jsonb
+	p_now timestamptz, p_only uuid DEFAULT NULL, p_held uuid[] DEFAULT NULL) RETURNS SETOF jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 BEGIN
 	IF p_only IS NULL THEN
@@ -8843,12 +8851,13 @@ BEGIN
 				LEFT JOIN channel_state s USING (channel_id)
 			WHERE n.sent_at IS NULL AND n.dead_at IS NULL AND n.not_before <= p_now
 				AND (p_only IS NULL OR n.notification_id = p_only)
-				AND coalesce(n.taken_until <= p_now, true)
+				AND NOT is_leased(n, p_watcher, p_held, p_now)
 				AND (n.kind = 'test' OR c.disabled_at IS NULL
 					AND coalesce(s.retry_at <= p_now, true))
 				AND (p_only IS NOT NULL OR NOT EXISTS (SELECT FROM notifications t
-					WHERE t.channel_id = n.channel_id AND t.taken_until > p_now
-						AND t.sent_at IS NULL AND t.dead_at IS NULL))
+					WHERE t.channel_id = n.channel_id AND t.sent_at IS NULL
+						AND t.dead_at IS NULL
+						AND is_leased(t, p_watcher, p_held, p_now)))
 				AND NOT EXISTS (SELECT FROM notifications e
 					WHERE e.channel_id = n.channel_id AND e.group_id = n.group_id
 						AND e.sent_at IS NULL AND e.dead_at IS NULL
@@ -8863,7 +8872,7 @@ BEGIN
 				taken_until = p_now + make_interval(secs => p_lease_s)
 			FROM mine WHERE n.notification_id = mine.notification_id
 				AND n.sent_at IS NULL AND n.dead_at IS NULL
-				AND coalesce(n.taken_until <= p_now, true)
+				AND NOT is_leased(n, p_watcher, p_held, p_now)
 			RETURNING n.*
 	)
 	SELECT jsonb_build_object('notification_id', t.notification_id, 'group_id', t.group_id,
@@ -8874,12 +8883,16 @@ BEGIN
 END
 $$;
 
--- Some of the message's parts were accepted: whoever sends it again goes on behind them.
-CREATE OR REPLACE FUNCTION notification_progress(p_id uuid, p_progress jsonb, p_lease_s float8,
-	p_now timestamptz) RETURNS void
+-- Notes which of the message's parts were accepted, so that whoever sends it again goes on behind them, and
+-- renews the lease. False: the message is not this watcher's any more, which must send nothing of it.
+CREATE OR REPLACE FUNCTION notification_progress(p_id uuid, p_watcher text, p_progress jsonb,
+	p_lease_s float8, p_now timestamptz) RETURNS boolean
 LANGUAGE sql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
-	UPDATE notifications SET progress = p_progress, taken_until = p_now + make_interval(secs => p_lease_s)
-		WHERE notification_id = p_id AND sent_at IS NULL AND dead_at IS NULL;
+	WITH mine AS (UPDATE notifications SET progress = p_progress,
+			taken_until = p_now + make_interval(secs => p_lease_s)
+		WHERE notification_id = p_id AND taken_by = p_watcher AND sent_at IS NULL AND dead_at IS NULL
+		RETURNING true)
+	SELECT EXISTS (SELECT FROM mine);
 $$;
 
 -- The peer has accepted all of it, but for what p_note says, such as a recipient. Also from a watcher whose

@@ -6,10 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/channels/http.h"
 #include "common/channels/json_get.h"
 #include "common/channels/transfer.h"
 #include "common/clock.h"
 #include "common/embed.h"
+#include "common/loop/curl_glue.h"
+#include "common/utf8.h"
 
 EMBED(sql_questions, "fleet_watch/sql/questions.sql");
 EMBED(sql_answer, "fleet_watch/sql/answer.sql");
@@ -17,8 +20,10 @@ EMBED(sql_read_only, "fleet_watch/sql/read_only.sql");
 EMBED(sql_select, "fleet_watch/sql/select.sql");
 
 enum {
-	WAIT_S = 5,         /* of an evaluation, for answers */
-	QUESTIONS_MAX = 64, /* under way at once; the others are asked at the next evaluation */
+	WAIT_MS = 1000,     /* of an evaluation, for answers */
+	QUERY_S = 5,        /* Prometheus gives a query up then */
+	PARALLEL = 8,       /* requests */
+	QUERIES_MAX = 64, /* under way at once; the others are asked at the next evaluation */
 	ANSWER_MAX = 4 * 1024 * 1024,
 	ID_SIZE = 40,
 	TIME_SIZE = 48,
@@ -27,20 +32,22 @@ enum {
 /* In the order of questions.sql. */
 enum column { RULE, KIND, QUESTION, AT, EPOCH };
 
-struct question {
+struct query {
 	struct external *external;
-	struct question *next;
+	struct query *next;
 	char rule[ID_SIZE], at[TIME_SIZE];
 	struct transfer *transfer; /* under way, or NULL */
 };
 
 struct external {
 	struct external_setup s;
+	struct curl_glue *glue;
 	struct watch_db *side; /* NULL until somebody has a SELECT */
 	sd_event_source *timer;
-	struct question *first;
+	struct query *first;
 	size_t n;
 	bool waits; /* ready() is still to come */
+	char warned[ERR_MSG_MAX]; /* Prometheus' last warning */
 };
 
 static void ready(struct external *x)
@@ -62,11 +69,11 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *data)
 
 /* ---- answers ------------------------------------------------------------------------------ */
 
-static void remove_question(struct question *q)
+static void remove_query(struct query *q)
 {
 	struct external *x = q->external;
 
-	for (struct question **at = &x->first; *at; at = &(*at)->next)
+	for (struct query **at = &x->first; *at; at = &(*at)->next)
 		if (*at == q) {
 			*at = q->next;
 			break;
@@ -78,19 +85,19 @@ static void remove_question(struct question *q)
 
 static void on_written(void *data, const PGresult *r, bool lost, const struct err *e)
 {
-	struct question *q = data;
+	struct query *q = data;
 	struct external *x = q->external;
 
 	if (!r && !lost)
 		logcore_error(x->s.log, "the database does not take an answer", logcore_kv("rule", q->rule),
 			      logcore_kv("error", e->msg));
-	remove_question(q);
+	remove_query(q);
 	if (!x->n)
 		ready(x);
 }
 
 /* Neither rows nor a problem: the question is asked again. */
-static void write_answer(struct question *q, const char *rows, const char *problem)
+static void write_answer(struct query *q, const char *rows, const char *problem)
 {
 	const char *const params[] = { q->rule, q->at, rows, problem };
 
@@ -102,7 +109,7 @@ static void write_answer(struct question *q, const char *rows, const char *probl
 
 static void on_selected(void *data, const PGresult *r, bool lost, const struct err *e)
 {
-	struct question *q = data;
+	struct query *q = data;
 
 	if (r && PQntuples(r) == 1)
 		write_answer(q, PQgetvalue(r, 0, 0), NULL);
@@ -123,11 +130,10 @@ static void add_row(struct json_object *rows, struct json_object *labels, struct
 }
 
 /* Rows of external_values(), of an instant vector or a scalar. NULL: it is neither. */
-static struct json_object *rows_of(struct json_object *answer)
+static struct json_object *rows_of(struct json_object *data)
 {
-	struct json_object *data = json_get(answer, "data"), *result = json_get(data, "result");
+	struct json_object *result = json_get(data, "result"), *rows = json_object_new_array();
 	const char *type = json_text(data, "resultType");
-	struct json_object *rows = json_object_new_array();
 
 	if (strcmp(type, "scalar") == 0) {
 		add_row(rows, NULL, result);
@@ -144,25 +150,69 @@ static struct json_object *rows_of(struct json_object *answer)
 	return rows;
 }
 
+/* What a person does about an answer that is no result. */
+static const char *hint_of(long status)
+{
+	return status == 401 || status == 403
+		       ? "; set prometheus_token, or prometheus_user and prometheus_password, in watch.conf"
+	       : status >= 300 && status < 400 ? "; set prometheus_url to the address that it redirects to"
+	       : status == 404 || status == 405
+		       ? "; is prometheus_url right? Its path goes before /api/v1/query"
+		       : "";
+}
+
+/* Why an answer has no rows, as one sentence. */
+static void problem_of(const struct answer *a, struct json_object *answer, char problem[ERR_MSG_MAX])
+{
+	const char *error = json_text(answer, "error"), *type = json_text(json_get(answer, "data"), "resultType");
+
+	if (!a->status)
+		snprintf(problem, ERR_MSG_MAX, "Prometheus does not answer: %.400s", a->said);
+	else if (a->cut)
+		snprintf(problem, ERR_MSG_MAX, "Prometheus' answer is larger than %d MiB; aggregate in the query",
+			 ANSWER_MAX >> 20);
+	else if (*error)
+		snprintf(problem, ERR_MSG_MAX, "Prometheus answered with status %ld: %.600s%s", a->status, error,
+			 hint_of(a->status));
+	else if (*type)
+		snprintf(problem, ERR_MSG_MAX,
+			 "the query gives a %.40s; it must give an instant vector or a number%s", type,
+			 strcmp(type, "matrix") == 0 ? ", so leave out its last [range]" : "");
+	else
+		snprintf(problem, ERR_MSG_MAX, "Prometheus answered with status %ld%s%s", a->status,
+			 a->status == 200 ? ", but not as Prometheus does; is prometheus_url right?" : "",
+			 hint_of(a->status));
+}
+
+/* As when a part of its data did not come. The rows count all the same. */
+static void log_warnings(struct external *x, const char *rule, struct json_object *answer)
+{
+	struct json_object *first = json_get(answer, "warnings");
+	const char *text = json_length(first) ? json_object_get_string(json_object_array_get_idx(first, 0)) : NULL;
+
+	if (!text || strncmp(text, x->warned, sizeof x->warned - 1) == 0)
+		return;
+	snprintf(x->warned, sizeof x->warned, "%.*s", (int)utf8_cut(text, strlen(text), sizeof x->warned - 1),
+		 text);
+	logcore_warning(x->s.log, "Prometheus warns of an answer", logcore_kv("rule", rule),
+			logcore_kv("warning", x->warned));
+}
+
 static void on_prometheus(void *data, const struct answer *a)
 {
-	struct question *q = data;
+	struct query *q = data;
 	struct json_tokener *t = json_tokener_new();
 	struct json_object *answer =
 		t && a->body.len ? json_tokener_parse_ex(t, a->body.s, (int)a->body.len) : NULL;
-	struct json_object *rows =
-		strcmp(json_text(answer, "status"), "success") == 0 ? rows_of(answer) : NULL;
-	const char *error = json_text(answer, "error");
+	bool success = a->status == 200 && !a->cut && strcmp(json_text(answer, "status"), "success") == 0;
+	struct json_object *rows = success ? rows_of(json_get(answer, "data")) : NULL;
 	char problem[ERR_MSG_MAX];
 
 	q->transfer = NULL;
-	if (!a->status)
-		snprintf(problem, sizeof problem, "Prometheus does not answer: %.400s", a->said);
-	else if (a->cut)
-		snprintf(problem, sizeof problem, "Prometheus' answer is larger than %d bytes", ANSWER_MAX);
+	if (rows)
+		log_warnings(q->external, q->rule, answer);
 	else
-		snprintf(problem, sizeof problem, "Prometheus answered with status %ld%s%.400s", a->status,
-			 *error ? ": " : ", but neither a vector nor a scalar", error);
+		problem_of(a, answer, problem);
 	write_answer(q, rows ? json_object_to_json_string_ext(rows, JSON_C_TO_STRING_PLAIN) : NULL,
 		     rows ? NULL : problem);
 	json_object_put(rows);
@@ -170,20 +220,28 @@ static void on_prometheus(void *data, const struct answer *a)
 	json_tokener_free(t);
 }
 
-static int prometheus_request(const struct external *x, const char *query, const char *epoch,
+static int prometheus_request(const struct watch_conf *conf, const char *query, const char *epoch,
 			      struct request *r, struct err *e)
 {
 	char *encoded = curl_easy_escape(NULL, query, 0);
-	bool ok = encoded && buf_addf(&r->url, "%s/api/v1/query", x->s.conf->prometheus_url) &&
-		  buf_addf(&r->body, "query=%s&time=%s&timeout=%ds", encoded, epoch, WAIT_S);
+	bool ok = encoded && buf_addf(&r->url, "%s/api/v1/query", conf->prometheus_url) &&
+		  buf_addf(&r->body, "query=%s&time=%s&timeout=%ds", encoded, epoch, QUERY_S);
 
 	curl_free(encoded);
+	if (!ok)
+		return err_set(e, ENOMEM, "the query is too long");
 	r->trusted = true;
 	r->answer_max = ANSWER_MAX;
-	return ok ? 0 : err_set(e, ENOMEM, "the query is too long");
+	if (*conf->prometheus_user) {
+		r->user = conf->prometheus_user;
+		r->password = conf->prometheus_password;
+	}
+	return *conf->prometheus_token
+		       ? http_header(r, e, "Authorization: Bearer %s", conf->prometheus_token)
+		       : 0;
 }
 
-static void ask_prometheus(struct question *q, const char *query, const char *epoch)
+static void ask_prometheus(struct query *q, const char *text, const char *epoch)
 {
 	struct external *x = q->external;
 	struct request r;
@@ -194,12 +252,12 @@ static void ask_prometheus(struct question *q, const char *query, const char *ep
 		return;
 	}
 	request_init(&r);
-	if (prometheus_request(x, query, epoch, &r, &e) < 0) {
+	if (prometheus_request(x->s.conf, text, epoch, &r, &e) < 0) {
 		request_free(&r);
 		write_answer(q, NULL, e.msg);
 		return;
 	}
-	q->transfer = transfer_start(x->s.glue, watch_conf_limits(x->s.conf), &r, on_prometheus, q, &e);
+	q->transfer = transfer_start(x->glue, watch_conf_limits(x->s.conf), &r, on_prometheus, q, &e);
 	if (!q->transfer)
 		write_answer(q, NULL, e.msg);
 }
@@ -230,17 +288,17 @@ static void on_side_down(void *data, const struct err *e)
 
 /* Nothing that the query does outlives it: neither what it writes, as lo_create() may in a transaction that
  * is read-only, nor settings and locks of the session, such as the lock by which a watcher leads. */
-static void select_alone(struct question *q, const char *query)
+static void select_alone(struct query *q, const char *text)
 {
 	struct external *x = q->external;
 
 	watch_db_ask(x->side, "BEGIN READ ONLY", 0, NULL, on_done, x);
-	watch_db_ask(x->side, sql_select, 1, &query, on_selected, q);
+	watch_db_ask(x->side, sql_select, 1, &text, on_selected, q);
 	watch_db_renew(x->side, on_done, x);
 	watch_db_ask(x->side, sql_read_only, 0, NULL, on_done, x);
 }
 
-static void ask_database(struct question *q, const char *query)
+static void ask_database(struct query *q, const char *text)
 {
 	static const struct watch_db_events events = { on_side_up, on_side_down };
 	struct external *x = q->external;
@@ -252,14 +310,14 @@ static void ask_database(struct question *q, const char *query)
 	else if (!watch_db_is_up(x->side))
 		write_answer(q, NULL, NULL);
 	else
-		select_alone(q, query);
+		select_alone(q, text);
 }
 
 /* ---- questions ---------------------------------------------------------------------------- */
 
 static bool is_asked(const struct external *x, const char *rule)
 {
-	for (const struct question *q = x->first; q; q = q->next)
+	for (const struct query *q = x->first; q; q = q->next)
 		if (strcmp(q->rule, rule) == 0)
 			return true;
 	return false;
@@ -268,11 +326,11 @@ static bool is_asked(const struct external *x, const char *rule)
 static void ask_one(struct external *x, const PGresult *r, int row)
 {
 	const char *rule = PQgetvalue(r, row, RULE), *query = PQgetvalue(r, row, QUESTION);
-	struct question *q = x->n < QUESTIONS_MAX && !is_asked(x, rule) ? calloc(1, sizeof *q) : NULL;
+	struct query *q = x->n < QUERIES_MAX && !is_asked(x, rule) ? calloc(1, sizeof *q) : NULL;
 
 	if (!q)
 		return; /* the next evaluation asks again */
-	*q = (struct question){ .external = x, .next = x->first };
+	*q = (struct query){ .external = x, .next = x->first };
 	snprintf(q->rule, sizeof q->rule, "%s", rule);
 	snprintf(q->at, sizeof q->at, "%s", PQgetvalue(r, row, AT));
 	x->first = q;
@@ -298,7 +356,7 @@ static void on_questions(void *data, const PGresult *r, bool lost, const struct 
 void external_ask(struct external *x)
 {
 	x->waits = true;
-	sd_event_source_set_time_relative(x->timer, WAIT_S * US_PER_S);
+	sd_event_source_set_time_relative(x->timer, WAIT_MS * US_PER_MS);
 	sd_event_source_set_enabled(x->timer, SD_EVENT_ONESHOT);
 	watch_db_ask(x->s.db, sql_questions, 0, NULL, on_questions, x);
 }
@@ -311,12 +369,16 @@ int external_new(const struct external_setup *s, struct external **ret, struct e
 	if (!x)
 		return err_set(e, ENOMEM, "out of memory");
 	x->s = *s;
-	r = sd_event_add_time_relative(s->loop, &x->timer, CLOCK_MONOTONIC, 0, 50 * US_PER_MS, on_timer, x);
+	r = sd_event_add_time_relative(s->loop, &x->timer, CLOCK_MONOTONIC, 0, 10 * US_PER_MS, on_timer, x);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(x->timer, SD_EVENT_OFF);
+	if (r < 0)
+		err_set(e, -r, "cannot make a timer: %s", strerror(-r));
+	else
+		r = curl_glue_new(s->loop, PARALLEL, &x->glue, e);
 	if (r < 0) {
 		external_free(x);
-		return err_set(e, -r, "cannot make a timer: %s", strerror(-r));
+		return r;
 	}
 	*ret = x;
 	return 0;
@@ -328,8 +390,10 @@ void external_free(struct external *x)
 		return;
 	x->waits = false;
 	while (x->first)
-		remove_question(x->first);
+		remove_query(x->first);
 	watch_db_free(x->side);
+	if (x->glue)
+		curl_glue_free(x->glue);
 	sd_event_source_disable_unref(x->timer);
 	free(x);
 }

@@ -2,15 +2,15 @@
  * external.h - asks what rules want to know from outside of the engine: Prometheus, and the SELECT of an
  * administrator, which may take its time.
  *
- * Owns a second connection to the database, read-only and with a short time limit, for those SELECTs.
- * Promises that an evaluation waits for answers a few seconds at most; a later one counts for the next.
+ * Owns a second connection to the database, read-only and with a short time limit, for those SELECTs, and its
+ * own slots for requests, so that a Prometheus that hangs holds up no message. Promises that an evaluation
+ * waits for answers a second at most; a later one counts for the next.
  */
 #ifndef FLEET_WATCH_EXTERNAL_H
 #define FLEET_WATCH_EXTERNAL_H
 
 #include <systemd/sd-event.h>
 
-#include "common/loop/curl_glue.h"
 #include "logcore/logcore.h"
 #include "watch_conf.h"
 #include "watch_db.h"
@@ -19,7 +19,6 @@ struct external;
 
 struct external_setup {
 	sd_event *loop;
-	struct curl_glue *glue;
 	const struct watch_conf *conf;
 	struct watch_db *db;            /* where questions come from, and answers go to */
 	struct logcore *log;

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <json-c/json.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +10,6 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "common/embed.h"
 #include "common/log.h"
 #include "common/loop/curl_glue.h"
 #include "common/loop/notify.h"
@@ -19,29 +17,19 @@
 #include "common/pg/pg_tls.h"
 #include "common/random.h"
 #include "deliver.h"
-#include "external.h"
-#include "ping.h"
+#include "evaluate.h"
+#include "lead.h"
 #include "watch_db.h"
 
-EMBED(sql_lead, "fleet_watch/sql/lead.sql");
-EMBED(sql_learn, "fleet_watch/sql/learn.sql");
-EMBED(sql_evaluate, "fleet_watch/sql/evaluate.sql");
-EMBED(sql_flush, "fleet_watch/sql/flush.sql");
-EMBED(sql_take, "fleet_watch/sql/take.sql");
-EMBED(sql_test, "fleet_watch/sql/test.sql");
-
 enum {
-	TICK_MS = 1000,       /* how often to look what is due */
-	LEAD_EVERY_TICKS = 2, /* how often a watcher that stands by tries to lead */
-	STOP_WITHIN_S = 10,   /* the unit gives fifteen */
+	TICK_MS = 1000,     /* how often at least to look what is due, and to ask for the lead */
+	SOON_MS = 10,       /* how often at most */
+	ACCURACY_MS = 5,
+	STOP_WITHIN_S = 10, /* the unit gives fifteen */
 	ONCE_WITHIN_S = 300,
 	TEST_SPARE_S = 30,
 	WATCHER_SIZE = 128,
-	LEARN_MAX = 10,                 /* calls before an evaluation */
 };
-
-/* A question that is asked again only when it was answered. */
-enum question { LEAD, LEARN, EVALUATE, FLUSH, TAKE, QUESTIONS };
 
 struct watch {
 	struct watch_options options;
@@ -51,94 +39,121 @@ struct watch {
 	sd_event_source *tick, *stop_timer;
 	struct curl_glue *glue;
 	struct watch_db *db;
+	struct lead *lead;
+	struct evaluate *evaluate;
 	struct deliver *deliver;
-	struct external *external;
-	struct ping *ping;
 	struct notify *notify;
 	char watcher[WATCHER_SIZE];
-	bool asking[QUESTIONS];
-	bool leads, stopping;
-	unsigned ticks;
-	int learned;                    /* calls before this evaluation */
-	int64_t slot;         /* of the last evaluation: wall clock in units of the interval */
-	int64_t flush_at_us;  /* monotonic */
-	int64_t evaluated_us; /* wall clock; 0: not yet */
-	int64_t asked_us;     /* monotonic: when the evaluation under way began */
-	int64_t took_ms;
-	uint64_t delivered, failed;
-	bool once_evaluated, once_failed, once_empty;
-	char trouble[QUESTIONS][ERR_MSG_MAX]; /* of the last answer; "": none */
-	char away[ERR_MSG_MAX];               /* of the database; "": it is there */
+	bool stopping;
+	int64_t asked_us; /* monotonic: when the lead was asked for */
+	uint64_t delivered;
+	bool once_failed, once_empty;
+	char away[ERR_MSG_MAX]; /* of the database; "": it is there */
 };
 
-static void look(struct watch *w);
+/* ---- what is due -------------------------------------------------------------------------- */
 
 static bool busy(const struct watch *w)
 {
-	for (int i = 0; i < QUESTIONS; i++)
-		if (w->asking[i])
-			return true;
-	return deliver_count(w->deliver) > 0;
+	return lead_busy(w->lead) || evaluate_busy(w->evaluate) || deliver_takes(w->deliver) ||
+	       deliver_count(w->deliver) > 0;
 }
 
-static void ask(struct watch *w, enum question q, const char *sql, int n, const char *const *params,
-		watch_db_answer *answer)
+/* --once: is all done that can be done now? */
+static void end_once(struct watch *w)
 {
-	w->asking[q] = true;
-	watch_db_ask(w->db, sql, n, params, answer, w);
+	bool failed = w->once_failed || evaluate_state(w->evaluate).failed;
+
+	if (w->once_empty && !busy(w))
+		sd_event_exit(w->loop, failed ? WATCH_FAILED : WATCH_OK);
 }
 
-/* Log what is wrong with a question, once as long as it stays the same. Returns whether all is well. */
-static bool note(struct watch *w, enum question q, const PGresult *r, bool lost, const struct err *e)
+static void look_once(struct watch *w)
 {
-	static const char *const failed[] = { [LEAD] = "the lock can't be asked for",
-					      [LEARN] = "patterns of log lines are not learned",
-					      [EVALUATE] = "alerts are not evaluated",
-					      [FLUSH] = "groups of alerts are not flushed",
-					      [TAKE] = "messages are not taken" };
+	struct evaluate_state s = evaluate_state(w->evaluate);
 
-	w->asking[q] = false;
-	if (lost)
-		return false;
-	if (r && w->trouble[q][0])
-		logcore_info(w->log, "the database does its part again", logcore_kv("before", failed[q]));
-	else if (!r && strcmp(w->trouble[q], e->msg) != 0)
-		logcore_error(w->log, failed[q], logcore_kv("error", e->msg));
-	if (!r || w->trouble[q][0])
-		notify_changed(w->notify);
-	snprintf(w->trouble[q], sizeof w->trouble[q], "%s", r ? "" : e->msg);
-	w->once_failed |= !r;
-	return r;
+	if (!s.begun)
+		evaluate_due(w->evaluate);
+	else if (s.over && !w->once_empty)
+		deliver_take(w->deliver);
+	end_once(w);
 }
 
-/* ---- messages ----------------------------------------------------------------------------- */
+static void look(struct watch *w)
+{
+	if (!watch_db_is_up(w->db) || !lead_leads(w->lead) || w->stopping || w->options.test)
+		return;
+	if (w->options.once) {
+		look_once(w);
+		return;
+	}
+	evaluate_due(w->evaluate);
+	deliver_take(w->deliver);
+}
 
-static void on_taken(void *data, const PGresult *r, bool lost, const struct err *e)
+static void ask_lead(struct watch *w)
+{
+	if (!watch_db_is_up(w->db) || w->stopping || w->options.test || lead_busy(w->lead) ||
+	    mono_us() - w->asked_us < TICK_MS * US_PER_MS)
+		return;
+	w->asked_us = mono_us();
+	lead_ask(w->lead);
+}
+
+/* Each second, and when something is due. */
+static int on_tick(sd_event_source *s, uint64_t usec, void *data)
+{
+	struct watch *w = data;
+	int64_t next_us = TICK_MS * US_PER_MS, due_us;
+
+	(void)usec;
+	if (w->stopping && !deliver_count(w->deliver))
+		return sd_event_exit(w->loop, WATCH_OK);
+	ask_lead(w);
+	look(w);
+	due_us = evaluate_next_us(w->evaluate);
+	if (lead_leads(w->lead) && !w->options.once && due_us < next_us)
+		next_us = due_us > SOON_MS * US_PER_MS ? due_us : SOON_MS * US_PER_MS;
+	return sd_event_source_set_time_relative(s, (uint64_t)next_us);
+}
+
+/* ---- what the parts tell ------------------------------------------------------------------ */
+
+static void on_lead(void *data, bool known)
 {
 	struct watch *w = data;
 
-	note(w, TAKE, r, lost, e);
-	for (int i = 0; i < (r ? PQntuples(r) : 0); i++) {
-		struct json_object *row = json_tokener_parse(PQgetvalue(r, i, 0));
-
-		if (row)
-			deliver_begin(w->deliver, row);
+	notify_changed(w->notify);
+	w->once_failed |= !known;
+	if (w->options.once && known && !lead_leads(w->lead)) {
+		logcore_error(w->log, "another watcher leads");
+		sd_event_exit(w->loop, WATCH_UNAVAILABLE);
+		return;
 	}
-	w->once_empty = r && PQntuples(r) == 0;
 	look(w);
 }
 
-static void take(struct watch *w)
+static void on_flushed(void *data)
 {
-	size_t under_way = deliver_count(w->deliver), all = (size_t)w->conf->parallel;
-	char room[32], lease[32];
-	const char *const params[] = { w->watcher, room, lease };
+	struct watch *w = data;
 
-	if (w->asking[TAKE] || under_way >= all || w->stopping)
-		return;
-	snprintf(room, sizeof room, "%zu", all - under_way);
-	snprintf(lease, sizeof lease, "%" PRId64, deliver_lease_s(w->conf));
-	ask(w, TAKE, sql_take, 3, params, on_taken);
+	notify_refresh(w->notify);
+	if (!w->stopping)
+		deliver_take(w->deliver);
+}
+
+static void on_taken(void *data, int n, const struct err *e)
+{
+	struct watch *w = data;
+
+	w->once_empty = n == 0;
+	w->once_failed |= n < 0;
+	if (w->options.test && n != 1) {
+		fprintf(stderr, "fleet_watch: %s\n", n < 0 ? e->msg : "the test was not taken");
+		sd_event_exit(w->loop, WATCH_FAILED);
+	}
+	if (w->options.once)
+		look(w);
 }
 
 static int end_test(struct watch *w, const struct deliver_outcome *o)
@@ -156,171 +171,17 @@ static void on_ended(void *data, const struct deliver_outcome *o)
 {
 	struct watch *w = data;
 
-	if (o->accepted)
-		w->delivered++;
-	else
-		w->failed++;
+	w->delivered += o->accepted;
 	w->once_failed |= !o->accepted;
+	w->once_empty = false;
 	notify_refresh(w->notify);
 	if (w->options.test)
 		end_test(w, o);
-	else if (w->leads)
-		take(w);
-}
-
-/* ---- evaluation --------------------------------------------------------------------------- */
-
-static void on_flushed(void *data, const PGresult *r, bool lost, const struct err *e)
-{
-	struct watch *w = data;
-	double in_s = (double)w->conf->evaluate_every_s;
-
-	if (note(w, FLUSH, r, lost, e) && PQntuples(r) && !PQgetisnull(r, 0, 0))
-		parse_double(text_of(PQgetvalue(r, 0, 0)), &in_s);
-	in_s = in_s < 0                                   ? 0
-	       : in_s < (double)w->conf->evaluate_every_s ? in_s
-							  : (double)w->conf->evaluate_every_s;
-	w->flush_at_us = mono_us() + (int64_t)(in_s * (double)US_PER_S);
-	w->once_evaluated = true;
-	take(w);
-}
-
-static void flush(struct watch *w)
-{
-	if (!w->asking[FLUSH])
-		ask(w, FLUSH, sql_flush, 0, NULL, on_flushed);
-}
-
-static void on_evaluated(void *data, const PGresult *r, bool lost, const struct err *e)
-{
-	struct watch *w = data;
-
-	w->took_ms = (mono_us() - w->asked_us) / US_PER_MS;
-	if (note(w, EVALUATE, r, lost, e)) {
-		w->evaluated_us = wall_us();
-		logcore_debug(w->log, "evaluated", logcore_kv("ms", w->took_ms),
-			      logcore_kv("result", PQntuples(r) ? PQgetvalue(r, 0, 0) : ""));
-		ping_send(w->ping);
-	}
-	notify_refresh(w->notify);
-	if (!lost)
-		flush(w);
-}
-
-/* Rules of patterns judge what was learned just before. */
-static void on_learned(void *data, const PGresult *r, bool lost, const struct err *e)
-{
-	struct watch *w = data;
-	const char *const params[] = { w->watcher };
-	int64_t lines = 0;
-
-	if (note(w, LEARN, r, lost, e) && PQntuples(r))
-		parse_i64(text_of(PQgetvalue(r, 0, 0)), &lines);
-	if (lines && ++w->learned < LEARN_MAX) {
-		ask(w, LEARN, sql_learn, 0, NULL, on_learned);
-		return;
-	}
-	w->asked_us = mono_us();
-	ask(w, EVALUATE, sql_evaluate, 1, params, on_evaluated);
-}
-
-static void on_external(void *data)
-{
-	struct watch *w = data;
-
-	w->learned = 0;
-	ask(w, LEARN, sql_learn, 0, NULL, on_learned);
-}
-
-static void evaluate(struct watch *w)
-{
-	w->slot = wall_us() / US_PER_S / w->conf->evaluate_every_s;
-	w->asking[EVALUATE] = true;
-	external_ask(w->external);
-}
-
-/* ---- leading ------------------------------------------------------------------------------ */
-
-static void on_lead(void *data, const PGresult *r, bool lost, const struct err *e)
-{
-	struct watch *w = data;
-	bool leads = note(w, LEAD, r, lost, e) && PQntuples(r) && *PQgetvalue(r, 0, 0) == 't';
-
-	if (leads && !w->leads)
-		logcore_info(w->log, "leads from now on", logcore_kv("watcher", w->watcher));
-	w->leads = leads;
-	notify_changed(w->notify);
-	if (w->options.once && r && !leads) {
-		logcore_error(w->log, "another watcher leads");
-		sd_event_exit(w->loop, WATCH_UNAVAILABLE);
-		return;
-	}
-	if (leads)
-		look(w);
-}
-
-/* --once: is all done that can be done now? */
-static void end_once(struct watch *w)
-{
-	if (w->options.once && w->once_evaluated && w->once_empty && !busy(w))
-		sd_event_exit(w->loop, w->once_failed ? WATCH_FAILED : WATCH_OK);
-}
-
-/* Do what is due. */
-static void look(struct watch *w)
-{
-	if (!watch_db_is_up(w->db) || w->stopping || w->options.test)
-		return;
-	if (!w->leads) {
-		if (!w->asking[LEAD] && w->ticks % LEAD_EVERY_TICKS == 0)
-			ask(w, LEAD, sql_lead, 0, NULL, on_lead);
-		return;
-	}
-	if (!w->asking[EVALUATE] && w->slot != wall_us() / US_PER_S / w->conf->evaluate_every_s &&
-	    !(w->options.once && w->slot))
-		evaluate(w);
-	else if (!w->asking[EVALUATE] && mono_us() >= w->flush_at_us && !w->options.once)
-		flush(w);
-	if (w->options.once ? w->once_evaluated && !w->once_empty : true)
-		take(w);
-	end_once(w);
-}
-
-static int on_tick(sd_event_source *s, uint64_t usec, void *data)
-{
-	struct watch *w = data;
-
-	(void)usec;
-	w->ticks++;
-	if (w->stopping && !deliver_count(w->deliver))
-		return sd_event_exit(w->loop, WATCH_OK);
-	look(w);
-	return sd_event_source_set_time_relative(s, TICK_MS * US_PER_MS);
+	else if (lead_leads(w->lead) && !w->stopping)
+		deliver_take(w->deliver);
 }
 
 /* ---- the database comes and goes ---------------------------------------------------------- */
-
-static void on_test_taken(void *data, const PGresult *r, bool lost, const struct err *e)
-{
-	struct watch *w = data;
-
-	w->asking[TAKE] = false;
-	if (r && PQntuples(r) == 1) {
-		deliver_begin(w->deliver, json_tokener_parse(PQgetvalue(r, 0, 0)));
-		return;
-	}
-	fprintf(stderr, "fleet_watch: %s\n", r ? "the test was not taken" : e->msg);
-	sd_event_exit(w->loop, lost ? WATCH_UNAVAILABLE : WATCH_FAILED);
-}
-
-static void take_test(struct watch *w)
-{
-	char lease[32];
-	const char *const params[] = { w->options.test, "fleet_watch test", w->watcher, lease };
-
-	snprintf(lease, sizeof lease, "%" PRId64, deliver_lease_s(w->conf));
-	ask(w, TAKE, sql_test, 4, params, on_test_taken);
-}
 
 static void on_up(void *data)
 {
@@ -331,11 +192,11 @@ static void on_up(void *data)
 	w->away[0] = '\0';
 	deliver_database_up(w->deliver);
 	notify_changed(w->notify);
-	w->ticks = 0;
+	w->asked_us = 0;
 	if (w->options.test)
-		take_test(w);
+		deliver_test(w->deliver, w->options.test);
 	else
-		look(w);
+		ask_lead(w);
 }
 
 static void on_down(void *data, const struct err *e)
@@ -345,7 +206,7 @@ static void on_down(void *data, const struct err *e)
 	if (strcmp(w->away, e->msg) != 0)
 		logcore_warning(w->log, "the database does not answer", logcore_kv("error", e->msg));
 	snprintf(w->away, sizeof w->away, "%s", e->msg);
-	w->leads = false;
+	lead_lost(w->lead);
 	notify_changed(w->notify);
 	if (w->options.test || w->options.once) {
 		if (w->options.test)
@@ -394,22 +255,21 @@ static int on_stop_signal(sd_event_source *s, const struct signalfd_siginfo *si,
 static void status_words(void *data, char *out, size_t size)
 {
 	struct watch *w = data;
-	const char *trouble = w->trouble[EVALUATE][0] ? w->trouble[EVALUATE] : w->trouble[FLUSH];
+	const struct evaluate_state s = evaluate_state(w->evaluate);
+	int64_t n = (int64_t)deliver_count(w->deliver);
 	char at[RFC3339_SIZE] = "";
 
-	if (w->evaluated_us)
-		format_rfc3339(at, w->evaluated_us);
+	if (s.evaluated_us)
+		format_rfc3339(at, s.evaluated_us);
 	if (w->away[0])
 		snprintf(out, size, "no database: %s", w->away);
-	else if (!w->leads)
+	else if (!lead_leads(w->lead))
 		snprintf(out, size, "standing by: another watcher leads");
 	else
 		snprintf(out, size,
-			 "leading; evaluated at %.19sZ in %" PRId64 " ms; %zu message%s under way, %" PRIu64
+			 "leading; evaluated at %.19sZ in %" PRId64 " ms; %" PRId64 " message%s under way, %" PRIu64
 			 " delivered%s%s",
-			 at, w->took_ms, deliver_count(w->deliver),
-			 plural((int64_t)deliver_count(w->deliver)), w->delivered, *trouble ? "; " : "",
-			 trouble);
+			 at, s.took_ms, n, plural(n), w->delivered, *s.trouble ? "; " : "", s.trouble);
 }
 
 static int start_loop(struct watch *w)
@@ -432,8 +292,8 @@ static int start_loop(struct watch *w)
 	if (r >= 0)
 		r = sd_event_set_watchdog(w->loop, true);
 	if (r >= 0)
-		r = sd_event_add_time_relative(w->loop, &w->tick, CLOCK_MONOTONIC, 0, 50 * US_PER_MS, on_tick,
-					       w);
+		r = sd_event_add_time_relative(w->loop, &w->tick, CLOCK_MONOTONIC, 0,
+					       ACCURACY_MS * US_PER_MS, on_tick, w);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(w->tick, SD_EVENT_ON);
 	if (r >= 0 && short_run)
@@ -453,15 +313,15 @@ static int start(struct watch *w, struct err *e)
 	if (r == 0)
 		r = watch_db_new(w->loop, w->conf->database_url, w->log, &db_events, w, &w->db, e);
 	if (r == 0)
-		r = external_new(&(struct external_setup){ w->loop, w->glue, w->conf, w->db, w->log,
-							   on_external, w },
-				 &w->external, e);
+		r = evaluate_new(&(struct evaluate_setup){ w->loop, w->glue, w->conf, w->db, w->log,
+							   w->watcher, on_flushed, w },
+				 &w->evaluate, e);
 	if (r < 0)
 		return r;
-	w->deliver = deliver_new(
-		&(struct deliver_setup){ w->glue, w->conf, w->db, w->log, w->watcher, on_ended, w });
-	w->ping = ping_new(w->glue, w->conf, w->log);
-	if (!w->deliver || !w->ping)
+	w->lead = lead_new(&(struct lead_setup){ w->db, w->log, w->watcher, on_lead, w });
+	w->deliver = deliver_new(&(struct deliver_setup){ w->glue, w->conf, w->db, w->log, w->watcher,
+							  on_taken, on_ended, w });
+	if (!w->lead || !w->deliver)
 		return err_set(e, ENOMEM, "out of memory");
 	return w->options.once || w->options.test ? 0 : notify_new(w->loop, status_words, w, &w->notify, e);
 }
@@ -473,8 +333,8 @@ static void stop(struct watch *w)
 
 	notify_free(w->notify);
 	deliver_free(w->deliver);
-	ping_free(w->ping);
-	external_free(w->external);
+	evaluate_free(w->evaluate);
+	lead_free(w->lead);
 	watch_db_free(w->db);
 	if (!under_way)
 		curl_glue_free(w->glue);

@@ -17,6 +17,16 @@ static int read_url(void *to, struct arena *arena, const struct conf_key *key, c
 		       : conf_text(to, arena, key, value, e);
 }
 
+/* It becomes part of a header. */
+static int read_secret(void *to, struct arena *arena, const struct conf_key *key, const char *value,
+		       struct err *e)
+{
+	for (const char *c = value; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			return err_set(e, EINVAL, "%s has a control character", key->name);
+	return conf_text(to, arena, key, value, e);
+}
+
 #define AT(member) offsetof(struct watch_conf, member)
 
 static const struct conf_key keys[] = {
@@ -33,6 +43,12 @@ static const struct conf_key keys[] = {
 	  "a dead-man's switch, which gets a GET after each evaluation that succeeded" },
 	{ "prometheus_url", read_url, AT(prometheus_url), "", NULL, 0, 0,
 	  "the Prometheus that rules of kind `promql` are asked of" },
+	{ "prometheus_token", read_secret, AT(prometheus_token), "", NULL, 0, 0,
+	  "what it gets as `Authorization: Bearer`" },
+	{ "prometheus_user", read_secret, AT(prometheus_user), "", NULL, 0, 0,
+	  "the login of HTTP's basic authentication there, instead of a token" },
+	{ "prometheus_password", read_secret, AT(prometheus_password), "", NULL, 0, 0,
+	  "its password" },
 	{ "local_peers", conf_word, AT(local_peers), "mail", "refuse|mail|allow", 0, 0,
 	  "whether channels may lead to this machine itself: never, only to its mail server, or always. "
 	  "Addresses of cloud metadata are always refused" },
@@ -57,14 +73,14 @@ struct transfer_limits watch_conf_limits(const struct watch_conf *c)
 }
 
 /* "https://hub/" and "https://hub" are one. */
-static int strip_slash(struct watch_conf *c, struct err *e)
+static int strip_slash(struct watch_conf *c, const char **url, struct err *e)
 {
-	struct text url = text_of(c->public_url);
+	struct text t = text_of(*url);
 
-	while (url.len && url.s[url.len - 1] == '/')
-		url.len--;
-	c->public_url = arena_dup(&c->arena, url);
-	return c->public_url ? 0 : err_set(e, ENOMEM, "out of memory");
+	while (t.len && t.s[t.len - 1] == '/')
+		t.len--;
+	*url = arena_dup(&c->arena, t);
+	return *url ? 0 : err_set(e, ENOMEM, "out of memory");
 }
 
 int watch_conf_read(struct watch_conf *c, const char *path, struct err *e)
@@ -84,7 +100,10 @@ int watch_conf_read(struct watch_conf *c, const char *path, struct err *e)
 	problem = url_postgres_problem(c->database_url);
 	if (problem)
 		return err_set(e, EINVAL, "%s: database_url: %s", path, problem);
-	return strip_slash(c, e);
+	if (*c->prometheus_token && *c->prometheus_user)
+		return err_set(e, EINVAL, "%s has prometheus_token and prometheus_user; give one of them", path);
+	r = strip_slash(c, &c->public_url, e);
+	return r < 0 ? r : strip_slash(c, &c->prometheus_url, e);
 }
 
 void watch_conf_free(struct watch_conf *c)

@@ -18,7 +18,8 @@ struct watch_conf {
 	const char *database_url;   /* NULL: not given */
 	const char *public_url;     /* of the hub, without a slash at its end; "": messages have no links */
 	const char *ping_url;       /* "": none */
-	const char *prometheus_url; /* "": none */
+	const char *prometheus_url; /* without a slash at its end; "": none */
+	const char *prometheus_token, *prometheus_user, *prometheus_password; /* "": not given */
 	const char *local_peers;    /* "refuse", "mail" or "allow" */
 	const char *ca_file;        /* "": what this machine trusts */
 	const char *log_level;

@@ -1,2 +1,2 @@
--- $1 notification_id, $2 what was accepted so far, $3 seconds of the lease
-SELECT notification_progress($1, $2, $3, clock_timestamp())
+-- $1 notification_id, $2 watcher, $3 what was accepted so far, $4 seconds of the lease. Is it still ours?
+SELECT notification_progress($1, $2, $3, $4, clock_timestamp())

@@ -35,7 +35,16 @@ UPDATE channels SET fallback_id = pg_temp.id(902) WHERE name = 'hook';
 SELECT pg_temp.say(1, 'hook', 1, 0), pg_temp.say(2, 'hook', 1, 1), pg_temp.say(3, 'mail', 1, 2);
 SELECT is(pg_temp.take('a', 5), '{1,3}', 'one message a channel, the oldest');
 SELECT is(pg_temp.take('b', 6), '{}', 'what a watcher has, another one does not get');
-SELECT is(pg_temp.take('b', 51), '{1,3}', 'until the lease has run out');
+SELECT is(notification_progress(pg_temp.id(1), 'a', '{"accepted": ["0"]}', 45, pg_temp.at(7)), true,
+	'a watcher renews its lease with what was accepted');
+SELECT is(pg_temp.take('b', 51), '{3}', 'until the lease has run out');
+SELECT is(pg_temp.take('b', 53), '{1}', 'and a renewed one later');
+SELECT is(notification_progress(pg_temp.id(1), 'a', '{}', 45, pg_temp.at(54)), false,
+	'a watcher whose message another one has taken is told so');
+SELECT is((SELECT progress FROM notifications WHERE notification_id = pg_temp.id(1)), '{"accepted": ["0"]}',
+	'and changes nothing');
+SELECT is((SELECT count(*) FROM take_notifications('b', 5, 45, pg_temp.at(55), NULL, ARRAY[pg_temp.id(1)])),
+	1::bigint, 'what a watcher took but never saw, because the answer was lost, it gets again');
 SELECT pg_temp.fail(1, 'a', 'channel', 52);
 SELECT is((SELECT disabled_at FROM channels WHERE name = 'hook'), NULL,
 	'who has lost the lease changes nothing by a failure');

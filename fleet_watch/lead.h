@@ -1,0 +1,39 @@
+/*
+ * lead.h - which of several watchers leads: the one whose session holds an advisory lock of the database.
+ *
+ * Owns the lock, and asks for it again and again, also while it has it: this keeps its session from counting
+ * as dead (sql/session.sql) and notices when another session answers. Leaves out what a leader does.
+ */
+#ifndef FLEET_WATCH_LEAD_H
+#define FLEET_WATCH_LEAD_H
+
+#include <stdbool.h>
+
+#include "logcore/logcore.h"
+#include "watch_db.h"
+
+struct lead;
+
+struct lead_setup {
+	struct watch_db *db;
+	struct logcore *log;
+	const char *watcher;
+	/* The database has said who leads; not `known`: it could not. */
+	void (*answered)(void *data, bool known);
+	void *data;
+};
+
+/* NULL: out of memory. */
+struct lead *lead_new(const struct lead_setup *s);
+void lead_free(struct lead *l);
+
+/* Ask, unless the last question is not answered yet. */
+void lead_ask(struct lead *l);
+
+bool lead_leads(const struct lead *l);
+bool lead_busy(const struct lead *l);
+
+/* The session is gone, and the lock with it. */
+void lead_lost(struct lead *l);
+
+#endif
