@@ -89,8 +89,9 @@ static void tell(struct delivery *x)
 	const char *id = send_message(x->send)->id, *progress = send_progress(x->send);
 	char after[32];
 	const char *sent[] = { id, progress, *v->why ? v->why : NULL };
-	const char *failed[] = { id,     d->s.watcher, words[v->what], v->why, v->retry_after_s > 0 ? after : NULL,
-				 progress };
+	const char *failed[] = {
+		id, d->s.watcher, words[v->what], v->why, v->retry_after_s > 0 ? after : NULL, progress
+	};
 
 	snprintf(after, sizeof after, "%.0f", v->retry_after_s);
 	x->told = true;

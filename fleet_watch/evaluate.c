@@ -22,11 +22,11 @@ struct evaluate {
 	struct external *external;
 	struct ping *ping;
 	struct question learn, judge, flush;
-	bool under_way;        /* an evaluation, from its questions to others to its end */
-	int learned;           /* calls before this evaluation */
-	int64_t slot;          /* of the last evaluation: wall clock in units of the interval */
-	int64_t flush_at_us;   /* monotonic */
-	int64_t asked_us;      /* monotonic: when the evaluation under way began */
+	bool under_way;      /* an evaluation, from its questions to others to its end */
+	int learned;         /* calls before this evaluation */
+	int64_t slot;        /* of the last evaluation: wall clock in units of the interval */
+	int64_t flush_at_us; /* monotonic */
+	int64_t asked_us;    /* monotonic: when the evaluation under way began */
 	struct evaluate_state state;
 };
 

@@ -1,5 +1,5 @@
 /*
- * evaluate.h - what a leader has the database do at each interval: learn patterns, evaluate rules, flush groups.
+ * evaluate.h - what a leader has the database do: learn patterns, evaluate rules, flush groups.
  *
  * Owns when each is due, the questions of rules to others (external.h), and the ping of a dead-man's switch.
  * Promises that one step begins when the one before is over, and that a failed one stops no later one.
@@ -33,10 +33,10 @@ struct evaluate_setup {
 
 /* What systemctl status shows. */
 struct evaluate_state {
-	bool begun, over;      /* the first evaluation */
-	bool failed;           /* a step, at any time */
-	const char *trouble;   /* of the last step; "": none */
-	int64_t evaluated_us;  /* wall clock: the last that succeeded; 0: none */
+	bool begun, over;     /* the first evaluation */
+	bool failed;          /* a step, at any time */
+	const char *trouble;  /* of the last step; "": none */
+	int64_t evaluated_us; /* wall clock: the last that succeeded; 0: none */
 	int64_t took_ms;
 };
 

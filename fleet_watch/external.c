@@ -20,9 +20,9 @@ EMBED(sql_read_only, "fleet_watch/sql/read_only.sql");
 EMBED(sql_select, "fleet_watch/sql/select.sql");
 
 enum {
-	WAIT_MS = 1000,     /* of an evaluation, for answers */
-	QUERY_S = 5,        /* Prometheus gives a query up then */
-	PARALLEL = 8,       /* requests */
+	WAIT_MS = 1000,   /* of an evaluation, for answers */
+	QUERY_S = 5,      /* Prometheus gives a query up then */
+	PARALLEL = 8,     /* requests */
 	QUERIES_MAX = 64, /* under way at once; the others are asked at the next evaluation */
 	ANSWER_MAX = 4 * 1024 * 1024,
 	ID_SIZE = 40,
@@ -164,16 +164,18 @@ static const char *hint_of(long status)
 /* Why an answer has no rows, as one sentence. */
 static void problem_of(const struct answer *a, struct json_object *answer, char problem[ERR_MSG_MAX])
 {
-	const char *error = json_text(answer, "error"), *type = json_text(json_get(answer, "data"), "resultType");
+	const char *error = json_text(answer, "error"),
+		   *type = json_text(json_get(answer, "data"), "resultType");
 
 	if (!a->status)
 		snprintf(problem, ERR_MSG_MAX, "Prometheus does not answer: %.400s", a->said);
 	else if (a->cut)
-		snprintf(problem, ERR_MSG_MAX, "Prometheus' answer is larger than %d MiB; aggregate in the query",
+		snprintf(problem, ERR_MSG_MAX,
+			 "Prometheus' answer is larger than %d MiB; aggregate in the query",
 			 ANSWER_MAX >> 20);
 	else if (*error)
-		snprintf(problem, ERR_MSG_MAX, "Prometheus answered with status %ld: %.600s%s", a->status, error,
-			 hint_of(a->status));
+		snprintf(problem, ERR_MSG_MAX, "Prometheus answered with status %ld: %.600s%s", a->status,
+			 error, hint_of(a->status));
 	else if (*type)
 		snprintf(problem, ERR_MSG_MAX,
 			 "the query gives a %.40s; it must give an instant vector or a number%s", type,
@@ -188,7 +190,8 @@ static void problem_of(const struct answer *a, struct json_object *answer, char 
 static void log_warnings(struct external *x, const char *rule, struct json_object *answer)
 {
 	struct json_object *first = json_get(answer, "warnings");
-	const char *text = json_length(first) ? json_object_get_string(json_object_array_get_idx(first, 0)) : NULL;
+	const char *text =
+		json_length(first) ? json_object_get_string(json_object_array_get_idx(first, 0)) : NULL;
 
 	if (!text || strncmp(text, x->warned, sizeof x->warned - 1) == 0)
 		return;
@@ -236,9 +239,8 @@ static int prometheus_request(const struct watch_conf *conf, const char *query, 
 		r->user = conf->prometheus_user;
 		r->password = conf->prometheus_password;
 	}
-	return *conf->prometheus_token
-		       ? http_header(r, e, "Authorization: Bearer %s", conf->prometheus_token)
-		       : 0;
+	return *conf->prometheus_token ? http_header(r, e, "Authorization: Bearer %s", conf->prometheus_token)
+				       : 0;
 }
 
 static void ask_prometheus(struct query *q, const char *text, const char *epoch)

@@ -22,8 +22,9 @@ static void on_lead(void *data, const PGresult *r, bool lost, const struct err *
 	if (leads && !l->leads)
 		logcore_info(l->s.log, "leads from now on", logcore_kv("watcher", l->s.watcher));
 	else if (known && !leads && l->leads)
-		logcore_warning(l->s.log, "leads no more: another session answered; database_url must lead to "
-					  "PostgreSQL itself, or to a pooler in session mode");
+		logcore_warning(l->s.log,
+				"leads no more: another session answered; database_url must lead to "
+				"PostgreSQL itself, or to a pooler in session mode");
 	l->leads = leads;
 	l->s.answered(l->s.data, known);
 }

@@ -33,7 +33,7 @@ struct send_setup {
 /* How long a message is taken for. */
 int64_t send_lease_s(const struct watch_conf *conf);
 
-/* Takes a row of take_notifications(), also on failure. The lease holds until then, by the monotonic clock. */
+/* Takes a row of take_notifications(), also on failure. lease_until_us is of the monotonic clock. */
 struct send *send_new(const struct send_setup *s, struct json_object *row, int64_t lease_until_us, void *data,
 		      struct err *e);
 

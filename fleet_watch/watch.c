@@ -22,8 +22,8 @@
 #include "watch_db.h"
 
 enum {
-	TICK_MS = 1000,     /* how often at least to look what is due, and to ask for the lead */
-	SOON_MS = 10,       /* how often at most */
+	TICK_MS = 1000, /* how often at least to look what is due, and to ask for the lead */
+	SOON_MS = 10,   /* how often at most */
 	ACCURACY_MS = 5,
 	STOP_WITHIN_S = 10, /* the unit gives fifteen */
 	ONCE_WITHIN_S = 300,
@@ -267,8 +267,8 @@ static void status_words(void *data, char *out, size_t size)
 		snprintf(out, size, "standing by: another watcher leads");
 	else
 		snprintf(out, size,
-			 "leading; evaluated at %.19sZ in %" PRId64 " ms; %" PRId64 " message%s under way, %" PRIu64
-			 " delivered%s%s",
+			 "leading; evaluated at %.19sZ in %" PRId64 " ms; %" PRId64
+			 " message%s under way, %" PRIu64 " delivered%s%s",
 			 at, s.took_ms, n, plural(n), w->delivered, *s.trouble ? "; " : "", s.trouble);
 }
 
@@ -292,8 +292,8 @@ static int start_loop(struct watch *w)
 	if (r >= 0)
 		r = sd_event_set_watchdog(w->loop, true);
 	if (r >= 0)
-		r = sd_event_add_time_relative(w->loop, &w->tick, CLOCK_MONOTONIC, 0,
-					       ACCURACY_MS * US_PER_MS, on_tick, w);
+		r = sd_event_add_time_relative(w->loop, &w->tick, CLOCK_MONOTONIC, 0, ACCURACY_MS * US_PER_MS,
+					       on_tick, w);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(w->tick, SD_EVENT_ON);
 	if (r >= 0 && short_run)

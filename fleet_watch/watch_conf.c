@@ -47,8 +47,7 @@ static const struct conf_key keys[] = {
 	  "what it gets as `Authorization: Bearer`" },
 	{ "prometheus_user", read_secret, AT(prometheus_user), "", NULL, 0, 0,
 	  "the login of HTTP's basic authentication there, instead of a token" },
-	{ "prometheus_password", read_secret, AT(prometheus_password), "", NULL, 0, 0,
-	  "its password" },
+	{ "prometheus_password", read_secret, AT(prometheus_password), "", NULL, 0, 0, "its password" },
 	{ "local_peers", conf_word, AT(local_peers), "mail", "refuse|mail|allow", 0, 0,
 	  "whether channels may lead to this machine itself: never, only to its mail server, or always. "
 	  "Addresses of cloud metadata are always refused" },
@@ -101,7 +100,8 @@ int watch_conf_read(struct watch_conf *c, const char *path, struct err *e)
 	if (problem)
 		return err_set(e, EINVAL, "%s: database_url: %s", path, problem);
 	if (*c->prometheus_token && *c->prometheus_user)
-		return err_set(e, EINVAL, "%s has prometheus_token and prometheus_user; give one of them", path);
+		return err_set(e, EINVAL, "%s has prometheus_token and prometheus_user; give one of them",
+			       path);
 	r = strip_slash(c, &c->public_url, e);
 	return r < 0 ? r : strip_slash(c, &c->prometheus_url, e);
 }

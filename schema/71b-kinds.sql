@@ -321,18 +321,24 @@ BEGIN
 END
 $$;
 
--- The newest answer that is not older than the look-back time. An error, or none, is the answer of the rule.
+-- The newest answer that is not older than the look-back time, or the time before this one: it may come too
+-- late for its own evaluation. An error, or that there is none, is the answer for each open alert and for the
+-- rule as a whole.
 CREATE OR REPLACE FUNCTION external_query(r alert_rules) RETURNS text
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT
-		format('SELECT NULL::text AS server, NULL::text AS app, e->''subject'' AS more,
-			(e->>''value'')::float8 AS value, CASE WHEN e IS NULL THEN coalesce(x.problem,
-				''no data'') END AS problem
-		FROM (SELECT) one LEFT JOIN (SELECT rows, problem FROM external_answers WHERE rule_id = %L
-			AND at <= $1 AND at >= $1 - %s ORDER BY at DESC LIMIT 1) x ON true
-		LEFT JOIN LATERAL jsonb_array_elements(x.rows) e ON true
-		WHERE e IS NOT NULL OR x.problem IS NOT NULL OR x.rows IS
-			NULL', r.rule_id, seconds(r.lookback_s))
+	SELECT format('SELECT NULL::text AS server, NULL::text AS app, s.subject AS more, s.value, s.problem
+		FROM (SELECT) one LEFT JOIN (SELECT rows, problem FROM external_answers WHERE rule_id = %1$L
+			AND at <= $1 AND at >= $1 - %2$s ORDER BY at DESC LIMIT 1) x ON true
+		CROSS JOIN LATERAL (
+			SELECT e->''subject'' AS subject, (e->>''value'')::float8 AS value, NULL AS problem
+				FROM jsonb_array_elements(x.rows) e WHERE x.problem IS NULL
+			UNION ALL
+			SELECT a.subject, NULL, coalesce(x.problem, ''no data'')
+				FROM (SELECT subject FROM alerts
+					WHERE rule_id = %1$L AND state <> ''resolved''
+					UNION SELECT ''{}''::jsonb) a
+				WHERE x.problem IS NOT NULL OR x.rows IS NULL) s',
+		r.rule_id, seconds(greatest(r.lookback_s, 2 * r.interval_s)))
 $$;
 
 -- The questions that fleet_watch has to ask now, for the evaluation at `at`.

@@ -1,14 +1,17 @@
 """Rules that ask Prometheus, or an administrator's SELECT: the watcher asks, and writes the answers."""
 import json
 import shutil
+import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from urllib.parse import parse_qs
 
 import pytest
 from harness import wait_for
 from peers import HANG, READ, HttpPeer, answer
+from watching import Watcher, add_channel, say, wait_sent, watch_role
 
 
 def add_rule(database, kind, query, **more):
@@ -38,10 +41,20 @@ def vector(*series):
     (answer(400, {"status": "error", "errorType": "bad_data", "error": "parse error at char 3"}), [],
      "status 400: parse error at char 3"),
     (answer(200, {"status": "success", "data": {"resultType": "matrix", "result": []}}), [],
-     "neither a vector"),
-    (answer(200, b"<html>"), [], "neither a vector"), (answer(503, b""), [], "status 503"),
+     "gives a matrix; it must give an instant vector or a number, so leave out its last [range]"),
+    (answer(200, {"status": "success", "data": {"resultType": "string", "result": [1, "x"]}}), [],
+     "gives a string"),
+    (answer(200, b"<html>"), [], "not as Prometheus does; is prometheus_url right?"),
+    (answer(503, b""), [], "status 503"),
+    (answer(401, b"no"), [], "set prometheus_token"), (answer(404, b""), [], "is prometheus_url right?"),
+    (answer(302, b"", "Location: http://127.0.0.1/"), [], "the address that it redirects to"),
+    (answer(422, {"status": "error", "errorType": "execution", "error": "many-to-many"}), [], "many-to-many"),
+    (answer(200, {"status": "success", "warnings": ["store gone"], **vector(({"a": "b"}, "+Inf"))}),
+     [{"subject": {"a": "b"}, "value": "Infinity"}], None),
+    (answer(200, b"[" + b"1," * (3 << 20) + b"1]"), [], "larger than 4 MiB; aggregate"),
     (answer(200, {"status": "success", "data": {"resultType": "vector", "result": [1, {}, {"metric": 3}]}}),
-     None, None)], ids=["vector", "scalar", "empty", "bad query", "matrix", "page", "away", "garbage"])
+     None, None)], ids=["vector", "scalar", "empty", "bad query", "matrix", "string", "page", "away", "login",
+                         "wrong path", "redirect", "execution", "warning", "huge", "garbage"])
 def test_an_answer_of_prometheus_becomes_values(watched, make_watcher, said, rows, problem):
     query = 'sum by (instance) (up{job="a&b"}) > 0 # +%'
     rule = add_rule(watched, "promql", query)
@@ -109,25 +122,192 @@ def test_what_a_select_does_ends_with_it(watched, make_watcher):
                          )[0][0] == 0
 
 
-@pytest.mark.skipif(not shutil.which("prometheus"), reason="there is no prometheus here")
-def test_the_real_prometheus_of_debian(watched, make_watcher, tmp_path):
-    (tmp_path / "p.yml").write_text("global: {scrape_interval: 1s}\nscrape_configs: []\n")
-    process = subprocess.Popen(["prometheus", f"--config.file={tmp_path}/p.yml",
-                                f"--storage.tsdb.path={tmp_path}/d",
-                                "--web.listen-address=127.0.0.1:19590"],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+@pytest.mark.parametrize("keys, header", [
+    ({"prometheus_token": "tok-1"}, "Bearer tok-1"),
+    ({"prometheus_user": "ann", "prometheus_password": "p:w"}, "Basic YW5uOnA6dw==")])
+def test_prometheus_gets_its_login(watched, make_watcher, keys, header):
+    rule = add_rule(watched, "promql", "up")
+    with HttpPeer([[READ, answer(200, vector())]]) as peer:
+        make_watcher(prometheus_url=peer.url.removesuffix("/hook") + "/", **keys).start()
+        answer_of(watched, rule)
+        assert peer.requests[0].headers["authorization"] == header
+        assert peer.requests[0].path == "/api/v1/query"
+
+
+def test_a_prometheus_that_hangs_holds_up_no_message(watched, make_watcher):
+    """Its requests have their own slots, and an evaluation waits for it for a second only."""
+    for n in range(40):
+        add_rule(watched, "promql", f"up > {n}")
+    with HttpPeer([[READ, HANG]]) as hung, HttpPeer() as peer:
+        add_channel(watched, "hook", "webhook", {"url": peer.url})
+        make_watcher(prometheus_url=hung.url.removesuffix("/hook"), parallel=2, delivery_timeout_s=30).start()
+        wait_for(lambda: hung.requests, "requests that hang")
+        for _ in range(5):
+            began = time.monotonic()
+            wait_sent(watched, say(watched, "hook"))
+            assert time.monotonic() - began < 5
+
+
+class Prometheus:
+    """The real one. It scrapes a small file server, whose lines `series` has, each quarter of a second."""
+
+    def __init__(self, folder):
+        self.folder, self.series, self.process = folder, {"queue_length": 3}, None
+        self.exposition = HttpPeer(lambda n: [READ, answer(200, "".join(
+            f"{k} {v}\n" for k, v in self.series.items()), "Content-Type: text/plain; version=0.0.4")])
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.more = ()
+
+    def start(self, *more, web=None):
+        (self.folder / "p.yml").write_text(json.dumps({
+            "global": {"scrape_interval": "250ms", "scrape_timeout": "250ms"},
+            "scrape_configs": [{"job_name": "it", "metrics_path": "/hook", "static_configs": [
+                {"targets": [f"127.0.0.1:{self.exposition.port}"], "labels": {"server": "web-1"}}]}]}))
+        if web:
+            (self.folder / "web.yml").write_text(json.dumps(web))
+            more = (*more, f"--web.config.file={self.folder}/web.yml")
+        with open(self.folder / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                ["prometheus", f"--config.file={self.folder}/p.yml", f"--storage.tsdb.path={self.folder}/d",
+                 f"--web.listen-address=127.0.0.1:{self.port}", *more], stdout=log, stderr=log)
+        wait_for(self.is_up, "Prometheus: " + (self.folder / "log").read_text()[-2000:])
+        return self
+
+    def is_up(self):
+        try:
+            return urllib.request.urlopen(f"{self.url}/-/ready", timeout=2).status == 200
+        except urllib.error.HTTPError as e:
+            return e.code == 401
+        except OSError:
+            return False
+
+    def stop(self):
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+        self.exposition.stop()
+
+
+PASSWORD_HASH = "$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW"      # of "secret", by bcrypt
+needs_prometheus = pytest.mark.skipif(not shutil.which("prometheus"), reason="there is no prometheus here")
+
+
+@pytest.fixture
+def prometheus(tmp_path):
+    folder = tmp_path / "prometheus"
+    folder.mkdir()
+    with Prometheus(folder) as running:
+        yield running
+
+
+def alert_rule(database, query, **more):
+    """A rule on its own, which fires at 5."""
+    columns = {"interval_s": 1, "warning": 5, "op": ">", "on_error": "keep", "no_data": "keep", **more}
+    names = ", ".join(columns)
+    return str(database.one(f"""INSERT INTO alert_rules (name, kind, params, {names})
+        VALUES (%s, 'promql', %s{", %s" * len(columns)}) RETURNING rule_id""",
+                            query[:60], json.dumps({"promql": query}), *columns.values()))
+
+
+def states(database, rule):
+    return database.query("SELECT subject, state, value FROM alerts WHERE rule_id = %s ORDER BY fired_at",
+                          rule)
+
+
+def wait_state(database, rule, state):
+    wait_for(lambda: [s for _, s, _ in states(database, rule)][-1:] == [state], f"{rule} becomes {state}")
+
+
+@pytest.fixture
+def real(db):
+    """The real engine, without other rules, and no wait in groups."""
+    watch_role(db)
+    db.query("UPDATE alert_rules SET is_active = false")
+    db.query("UPDATE alert_routes SET group_wait_s = 0, group_interval_s = 1")
+    return db
+
+
+@needs_prometheus
+def test_a_rule_of_the_real_prometheus_fires_and_resolves(real, prometheus, tmp_path):
+    rule = alert_rule(real, "max by (server) (queue_length)")
+    prometheus.start()
+    with HttpPeer() as peer:
+        add_channel(real, "hook", "webhook", {"url": peer.url})
+        watcher = Watcher(tmp_path / "w", real, prometheus_url=prometheus.url).start()
+        try:
+            wait_for(lambda: answer_of(real, rule)[0], "a value")
+            assert states(real, rule) == []
+            prometheus.series["queue_length"] = 8
+            wait_for(lambda: peer.requests, "firing")
+            prometheus.series["queue_length"] = 2
+            wait_for(lambda: len(peer.requests) > 1, "resolved")
+        finally:
+            watcher.kill()
+    firing, resolved = (r.json for r in peer.requests[:2])
+    (alert,) = firing["data"]["alerts"]
+    assert firing["type"] == "alerts.firing" and resolved["type"] == "alerts.resolved"
+    assert alert["subject"] == {"server": "web-1"} and alert["value"] == 8 and alert["threshold"] == 5
+    assert [state for _, state, _ in states(real, rule)] == ["resolved"]
+
+
+@needs_prometheus
+def test_errors_of_the_real_prometheus_follow_the_policy_of_their_rule(real, prometheus, tmp_path):
+    """It goes away while a rule fires: kept, ended, or an alert by itself; and it says why."""
+    prometheus.series["queue_length"] = 8
+    prometheus.start("--query.max-samples=5000")
+    kept, ended = (alert_rule(real, f"queue_length + {n} * 0", on_error=policy)
+                   for n, policy in enumerate(("keep", "ok")))
+    quiet = alert_rule(real, "queue_length - 8", on_error="alert")
+    wrong = alert_rule(real, "sum(", on_error="own")
+    text = alert_rule(real, '"a text"', on_error="own")
+    span = alert_rule(real, "queue_length[5m]", on_error="own")
+    large = alert_rule(real, "sum_over_time((vector(1) + vector(1))[1d:1s])", on_error="own")
+    nan = alert_rule(real, "queue_length * NaN", on_error="alert")
+    number = alert_rule(real, "scalar(queue_length)")
+    watcher = Watcher(tmp_path / "w", real, prometheus_url=prometheus.url).start()
     try:
-        def is_up():
-            try:
-                return urllib.request.urlopen("http://127.0.0.1:19590/-/ready", timeout=2).status == 200
-            except OSError:
-                return False
-        wait_for(is_up, "Prometheus")
-        value = add_rule(watched, "promql", 'label_replace(vector(7), "instance", "a", "", "")')
-        wrong = add_rule(watched, "promql", "sum(")
-        make_watcher(prometheus_url="http://127.0.0.1:19590").start()
-        assert answer_of(watched, value) == ([{"subject": {"instance": "a"}, "value": "7"}], None)
-        assert "parse error" in answer_of(watched, wrong)[1]
+        for rule in (kept, ended, number):
+            wait_state(real, rule, "firing")
+        for rule, said in ((wrong, "parse error"), (text, "gives a string"), (span, "gives a matrix")):
+            wait_state(real, rule, "error")
+            assert said in answer_of(real, rule)[1]
+        wait_state(real, large, "error")
+        assert "status 422: query processing would load too many samples" in answer_of(real, large)[1]
+        assert answer_of(real, nan)[0][0]["value"] == "NaN" and not states(real, nan) + states(real, quiet)
+        prometheus.stop()
+        for rule, state in ((quiet, "firing"), (ended, "resolved")):
+            wait_state(real, rule, state)
+        assert "does not answer" in answer_of(real, kept)[1] and states(real, kept)[-1][1] == "firing"
+        prometheus.start()
+        wait_state(real, quiet, "resolved")
+        wait_state(real, ended, "firing")
+        assert states(real, kept)[-1][1] == "firing" and len(states(real, kept)) == 1
     finally:
-        process.kill()
-        process.wait()
+        watcher.kill()
+
+
+@needs_prometheus
+def test_the_real_prometheus_wants_a_login(real, prometheus, tmp_path):
+    prometheus.start(web={"basic_auth_users": {"ann": PASSWORD_HASH}})
+    rule = alert_rule(real, "queue_length")
+    watcher = Watcher(tmp_path / "a", real, prometheus_url=prometheus.url).start()
+    try:
+        said = wait_for(lambda: answer_of(real, rule)[1], "a refusal")
+        assert "status 401" in said and "set prometheus_token, or prometheus_user" in said
+    finally:
+        watcher.kill()
+    login = {"prometheus_user": "ann", "prometheus_password": "secret"}
+    watcher = Watcher(tmp_path / "b", real, prometheus_url=prometheus.url, **login).start()
+    try:
+        wait_for(lambda: answer_of(real, rule)[0], "a value")
+    finally:
+        watcher.kill()

@@ -33,8 +33,8 @@ def database_is_behind(database):
 
 
 class Load:
-    """Puts firing and resolved messages of many groups into the outbox, as routes do, until it is stopped; and
-    a peer that takes them."""
+    """Puts firing and resolved messages of many groups into the outbox, as routes do, until it is stopped;
+    and a peer that takes them."""
 
     def __init__(self, database, steps=(READ, Wait(0.01), answer())):
         self.database, self.done, self.groups = database, threading.Event(), []
@@ -69,7 +69,7 @@ class Load:
         """Wait until all is delivered. Returns the times at which each message came, by its id."""
         self.done.set()
         self.thread.join()
-        wait_for(lambda: self.database.count("notifications", "sent_at IS NULL") == 0, "all is delivered", 120)
+        wait_for(lambda: self.database.count("notifications", "sent_at IS NULL") == 0, "all of them", 120)
         assert self.database.count("notifications", "dead_at IS NOT NULL") == 0
         times = collections.defaultdict(list)
         for request in self.peer.requests:
@@ -108,11 +108,11 @@ def leader_of(watchers, before):
     return wait_for(lambda: next((w for w in watchers if led(w) > before[w]), None), "who leads")
 
 
-# ---- kill -9 -------------------------------------------------------------------------------------------------
+# ---- kill -9 ----------------------------------------------------------------------------------------
 
 def kill_leaders(make_watcher, load, kills, seed=1):
-    """Two watchers; the one that leads is killed, and started again, at each instant under load. Returns these
-    instants."""
+    """Two watchers; the one that leads is killed, and started again, at each instant under load. Returns
+    these instants."""
     chance = random.Random(seed)
     watchers = [make_watcher(delivery_timeout_s=1, parallel=PARALLEL).start() for _ in range(2)]
     before, instants = dict.fromkeys(watchers, 0), []
@@ -167,7 +167,7 @@ def test_kill_9_of_the_leader_200_times(watched, make_watcher):
     check_kills(watched, make_watcher, 200)
 
 
-# ---- stopped and woken --------------------------------------------------------------------------------------
+# ---- stopped and woken ---------------------------------------------------------------------------------
 
 def test_a_leader_that_hangs_loses_the_lead_within_10_s_and_sends_nothing_twice(watched, make_watcher):
     """Stopped with messages at all of its stages, and woken when another one has sent them."""
@@ -240,7 +240,7 @@ def check_cuts(database, make_watcher, cuts, seed=2):
         watcher = make_watcher(delivery_timeout_s=30).start().leads()
         for _ in range(cuts):
             seen = load.count()
-            wait_for(lambda: load.count() > seen, "messages under way", 20)     # no lease of 40 s is waited for
+            wait_for(lambda: load.count() > seen, "messages under way", 20)     # no lease of 40 s holds up
             time.sleep(chance.uniform(0, 0.1))
             database.query("""SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                 WHERE application_name = 'fleet_watch' AND datname = current_database()""")
