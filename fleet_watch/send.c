@@ -159,9 +159,10 @@ static void renew(struct send *x)
 	watch_db_ask(x->s.db, sql_progress, 4, params, on_renewed, x);
 }
 
-static bool lease_holds(const struct send *x)
+/* When a part goes out until then, its request is over before the lease is. */
+static int64_t connect_before_us(const struct send *x)
 {
-	return mono_us() + x->s.conf->delivery_timeout_s * US_PER_S <= x->lease_until_us;
+	return x->lease_until_us - x->s.conf->delivery_timeout_s * US_PER_S;
 }
 
 void send_database_up(struct send *x)
@@ -256,6 +257,7 @@ static void send_part(struct send *x)
 		refuse_part(x, &e);
 		return;
 	}
+	r.connect_before_us = connect_before_us(x);
 	x->transfer = transfer_start(x->s.glue, watch_conf_limits(x->s.conf), &r, on_answer, x, &e);
 	if (!x->transfer)
 		refuse_part(x, &e);
@@ -275,7 +277,7 @@ static void next_part(struct send *x)
 		x->part++;
 	if (x->part == x->parts)
 		all_parts_done(x);
-	else if (lease_holds(x))
+	else if (mono_us() <= connect_before_us(x))
 		send_part(x);
 	else
 		renew(x);

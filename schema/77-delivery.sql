@@ -150,8 +150,9 @@ $$;
 
 -- Leases up to p_limit messages for p_lease_s, and tells all that sending needs. At most one of a channel,
 -- its least tried and oldest, and none while an earlier one of the same group waits: "resolved" never
--- overtakes "firing". p_only: this one, whatever its channel's state. p_held: the messages that this watcher
--- is sending; NULL: all that it has taken.
+-- overtakes "firing". That a watcher died is not the message's fault, but for one that does it again and
+-- again. p_only: this one, whatever its channel's state. p_held: the messages that this watcher is sending;
+-- NULL: all that it has taken.
 CREATE OR REPLACE FUNCTION take_notifications(p_watcher text, p_limit int, p_lease_s float8,
 	p_now timestamptz, p_only uuid DEFAULT NULL, p_held uuid[] DEFAULT NULL) RETURNS SETOF jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -177,7 +178,8 @@ BEGIN
 						AND e.sent_at IS NULL AND e.dead_at IS NULL
 						AND (e.made_at, e.notification_id)
 							< (n.made_at, n.notification_id))
-			ORDER BY n.channel_id, n.attempts, n.made_at, n.notification_id
+			ORDER BY n.channel_id, CASE WHEN n.last_error IS NULL AND n.attempts < 3 THEN 0
+				ELSE n.attempts END, n.made_at, n.notification_id
 	), mine AS (
 		SELECT n.notification_id FROM notifications n JOIN due USING (notification_id)
 			ORDER BY due.made_at LIMIT p_limit FOR UPDATE OF n SKIP LOCKED

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "common/buf.h"
@@ -32,6 +33,7 @@ struct request {
 	bool must_encrypt;           /* of mail: STARTTLS or smtps */
 	bool trusted;                /* the URL is watch.conf's own: it may lead anywhere */
 	size_t answer_max;           /* bytes of a body that are read */
+	int64_t connect_before_us;   /* monotonic: later it is not sent; 0: at any time */
 };
 
 /* What came back. `status` is HTTP's or SMTP's; 0: the peer gave none. */

@@ -132,7 +132,9 @@ static curl_socket_t open_socket(void *data, curlsocktype purpose, struct curl_s
 	int fd;
 
 	(void)purpose;
-	if (t->request.trusted)
+	if (t->request.connect_before_us && mono_us() > t->request.connect_before_us)
+		t->stopped = "this program stood still for too long before it was sent";
+	else if (t->request.trusted)
 		;
 	else if (address_is_metadata(&s->addr))
 		t->stopped = "its address is one of cloud metadata or link-local";

@@ -55,6 +55,11 @@ SELECT pg_temp.sent(3, 53);
 SELECT is(pg_temp.take('a', 54), '{2}', 'then the next one of the channel');
 SELECT pg_temp.sent(2, 55);
 
+SELECT pg_temp.say(4, 'hook', 20, 60), pg_temp.take('a', 61), pg_temp.say(5, 'hook', 21, 62);
+SELECT is(pg_temp.take('b', 120), '{4}', 'what a watcher left when it died goes before what came later');
+SELECT pg_temp.sent(4, 121), pg_temp.take('b', 121), pg_temp.sent(5, 121);
+UPDATE channel_state SET retry_at = NULL;
+
 -- ---- order ----------------------------------------------------------------------------------------
 SELECT pg_temp.say(10, 'hook', 3, 100), pg_temp.say(11, 'hook', 3, 101, '{1}', 'resolved'),
 	pg_temp.say(12, 'hook', 4, 102);

@@ -108,7 +108,9 @@ class Peer:
     def stop(self):
         self.done.set()
         self.socket.close()
-        for connection in self.connections:
+        with self.lock:
+            connections = list(self.connections)
+        for connection in connections:
             try:
                 connection.shutdown(socket.SHUT_RDWR)
             except OSError:
