@@ -110,7 +110,7 @@ static const struct {
 	{ "kind", NULL, "type: string", "what the page's form is for" },
 	{ "preview", NULL, "type: integer, minimum: 1, maximum: 90",
 	  "tell when it would have fired in so many days" },
-	{ "days", NULL, "type: integer, minimum: 1, maximum: 90, default: 14", "how many days before now" },
+	{ "days", NULL, "type: integer, minimum: 1, maximum: 90", "how many days before now" },
 };
 
 static struct row_param query_param(const struct param *p)

@@ -14,6 +14,7 @@ import jsonschema
 import psycopg2
 import pytest
 import seed_fleet
+import yaml
 from harness import BUILD
 from hub_server import FLEET_HUB, Answer, Hub
 from openapi_requests import API, AWAY, FILE, JSON, OPERATIONS, Requests, seed_alerts, undescribed
@@ -42,6 +43,20 @@ def test_the_file_is_what_the_hub_prints_and_serves(hub):
     answer = hub.get("/api/v1/openapi.yaml")
     assert (answer.status, answer.text) == (200, FILE.read_text())
     assert answer.headers["Content-Type"] == "application/yaml"
+
+
+class Strict(yaml.SafeLoader):
+    """A key that stands twice in one object is an error, as for other readers of YAML."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [key.value for key, _ in node.value]
+        assert len(keys) == len(set(keys)), f"{keys} in line {node.start_mark.line + 1}"
+        return super().construct_mapping(node, deep)
+
+
+def test_no_key_stands_twice_and_each_tag_is_described():
+    said = yaml.load(FILE.read_text(), Strict)
+    assert {o.tag for o in OPERATIONS} == {tag["name"] for tag in said["tags"]}
 
 
 @pytest.mark.parametrize("command", [["redocly", "lint"], ["spectral", "lint", "-r"]])
