@@ -125,7 +125,9 @@ HUB := \
   setup/setup \
   setup/setup_agents \
   setup/setup_database \
+  setup/setup_files \
   setup/setup_hub \
+  setup/setup_public \
   view/assets \
   view/draw \
   view/format \

@@ -19,7 +19,8 @@ enum {
 };
 
 #define OTHER_VERSION "the schema is older or newer than this program: run schema.sql of this version"
-#define CHECK_LOGIN "check user and password in the URL, and pg_hba.conf"
+#define CHECK_LOGIN                                                                                     \
+	"check user and password in the URL, and pg_hba.conf; a retired or revoked server has no login"
 
 /* The first row that fits counts. */
 static const struct {

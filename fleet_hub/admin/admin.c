@@ -129,11 +129,15 @@ static void usage(FILE *to)
 	      "A password is asked for; an empty one, or no terminal, has one made and shown once:\n"
 	      "  --password-file FILE   the first line of it; - is standard input\n\n"
 	      "setup [--app APP]... [--server NAME] [--database NAME] [--port PORT] [--database-only]\n"
+	      "      [--public NAME --certificate FILE --key FILE] [--packages FOLDER]\n"
 	      "  --app      watch this machine as well, for this application\n"
 	      "  --server   the name of this machine in the database; default: its host name\n"
 	      "  --database default: observ_metrics; with --url, the database in it\n"
 	      "  --port     where the web server answers on loopback; default: 8080\n"
-	      "  --database-only   neither logins nor anything outside the database\n",
+	      "  --database-only   neither logins nor anything outside the database\n"
+	      "  --public   let other machines in under this name, over TLS: the web server and PostgreSQL\n"
+	      "  --certificate, --key   of that name, in PEM; setup keeps a copy\n"
+	      "  --packages a folder with obs-agent_*.deb, which install.sh gets from the hub\n",
 	      to);
 }
 

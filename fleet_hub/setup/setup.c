@@ -22,10 +22,12 @@
 #include "common/net/url_mask.h"
 #include "common/utf8.h"
 
-enum { NAME_MAX_BYTES = 63, SHOWN_MAX = 100 /* bytes of a value, in a message */, PATH_SIZE = 4096 };
+enum { NAME_MAX_BYTES = 63, HOST_MAX_BYTES = 253, FILE_NAME_MAX = 400, PATH_SIZE = 4096 };
+enum { SHOWN_MAX = 100 /* bytes of a value, in a message */ };
 
 #define DATABASE "observ_metrics"
 #define DATABASE_ONLY "--database-only"
+#define FILE_RULE "a file's name has at most 400 bytes and does not begin with '-'"
 
 void setup_say(const char *fmt, ...)
 {
@@ -84,6 +86,20 @@ static bool port_number(const char *text)
 	return parse_u64(text_of(text), &port) && port > 0 && port <= UINT16_MAX;
 }
 
+/* As in a URL, without a port, and in the files of a web server. */
+static bool host_name(const char *name)
+{
+	size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.");
+
+	return n > 0 && n <= HOST_MAX_BYTES && !name[n] && name[0] != '-' && name[0] != '.' &&
+	       strspn(name, "0123456789.") < n;
+}
+
+static bool file_name(const char *name)
+{
+	return *name && *name != '-' && strlen(name) <= FILE_NAME_MAX;
+}
+
 static const struct option {
 	const char *name;
 	bool (*fits)(const char *value);
@@ -95,6 +111,12 @@ static const struct option {
 	{ "--database", plain_name, "the database's name has letters, digits, '_' and '-'",
 	  offsetof(struct setup, database) },
 	{ "--port", port_number, "a port is a number from 1 to 65535", offsetof(struct setup, port) },
+	{ "--public", host_name, "the hub's name has letters, digits, '-' and '.', and is no address",
+	  offsetof(struct setup, public) },
+	{ "--certificate", file_name, FILE_RULE, offsetof(struct setup, certificate) },
+	{ "--key", file_name, FILE_RULE, offsetof(struct setup, key) },
+	{ "--packages", file_name, "a folder's name has at most 400 bytes and does not begin with '-'",
+	  offsetof(struct setup, packages) },
 };
 
 static const struct option *find_option(const char *name)
@@ -167,9 +189,11 @@ static int take_options(struct setup *s, int argc, char **argv, struct err *e)
 			return r;
 		i++;
 	}
-	return s->database_only && s->n_apps
-		       ? err_set(e, EINVAL, "--database-only and --app exclude each other")
-		       : 0;
+	if (!s->public && (s->certificate || s->key))
+		return err_set(e, EINVAL, "--certificate and --key go with --public NAME");
+	if (s->database_only && (s->n_apps || s->public || s->packages))
+		return err_set(e, EINVAL, "--database-only excludes --app, --public and --packages");
+	return 0;
 }
 
 /* Logins and the database's name are put into the URL, so it has to be one. */
@@ -276,6 +300,8 @@ static const struct step {
 	{ setup_make_database, DATABASE_STEP },
 	{ setup_install_schema, DATABASE_STEP },
 	{ setup_configure_hub, ROOT_STEP },
+	{ setup_offer_packages, ROOT_STEP },
+	{ setup_publish, ROOT_STEP },
 	{ setup_start_units, ROOT_STEP },
 	{ setup_web_server, ROOT_STEP },
 	{ setup_agents, ROOT_STEP },

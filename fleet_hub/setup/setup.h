@@ -16,6 +16,8 @@
 #include "common/err.h"
 #include "common/text.h"
 
+#define SETUP_HUB_CONF "/etc/observ/hub.conf"
+
 enum { SETUP_APPS_MAX = 32, SETUP_OUTPUT_MAX = 4 * 1024 * 1024, SETUP_URL_MAX = 2048 };
 
 struct setup {
@@ -29,9 +31,13 @@ struct setup {
 	const char *apps[SETUP_APPS_MAX];
 	size_t n_apps;
 	const char *port;   /* where the web server answers, on loopback */
+	const char *public; /* the hub's name for other machines; NULL: it stays on loopback */
+	const char *certificate, *key; /* files for that name; NULL: those that setup took before */
+	const char *packages;          /* a folder with the agent's, for install.sh; NULL: none */
 	bool database_only; /* no login, nothing outside the database */
 	bool root;          /* may write to /etc and start units */
 	bool systemd;
+	bool hub_conf_changed;
 	char hub_url[SETUP_URL_MAX];   /* what hub.conf gets; "": it has one already */
 	char watch_url[SETUP_URL_MAX]; /* the same for watch.conf */
 	char maintain_password[128]; /* of the login observ-maintain, where it is new; "": it needs none */
@@ -53,6 +59,8 @@ int setup_find_postgresql(struct setup *s, struct err *e);
 int setup_make_database(struct setup *s, struct err *e);
 int setup_install_schema(struct setup *s, struct err *e);
 int setup_configure_hub(struct setup *s, struct err *e);
+int setup_offer_packages(struct setup *s, struct err *e);
+int setup_publish(struct setup *s, struct err *e);
 int setup_start_units(struct setup *s, struct err *e);
 int setup_web_server(struct setup *s, struct err *e);
 int setup_agents(struct setup *s, struct err *e);

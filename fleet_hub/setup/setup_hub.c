@@ -15,37 +15,20 @@
 #include "common/embed.h"
 #include "common/pg/pg_tls.h"
 #include "setup.h"
+#include "setup_files.h"
 
 EMBED(setup_nginx, "templates/nginx-observ.conf");
 EMBED(setup_lighttpd, "templates/lighttpd-observ.conf");
 
-#define HUB_CONF "/etc/observ/hub.conf"
 #define WATCH_CONF "/etc/observ/watch.conf"
 #define MAINTAIN_ENV "/etc/observ/maintain.env"
 #define MAINTAIN_PASSWORD "/etc/credstore/observ-maintain.pgpass"
-#define TEMPLATE_PORT ":8080"
+#define TEMPLATE_PORT "8080"
+#define TEMPLATE_NAME "hub.example.com"
+#define TEMPLATE_TLS "#tls"
+#define TLS_PORT "443"
 
 enum { PAUSE_NS = 100 * 1000 * 1000, COMES_UP_TRIES = 150 };    /* 15 s */
-
-static bool exists(const char *path)
-{
-	return access(path, F_OK) == 0;
-}
-
-/* A new file or a new content, never half of it; root's folders, so no link of others is on the way. */
-static int write_file(const char *path, mode_t mode, struct text content, struct err *e)
-{
-	CLEANUP(close_p) int fd = -1;
-	char temporary[256];
-
-	snprintf(temporary, sizeof temporary, "%s.new", path);
-	unlink(temporary);
-	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
-	if (fd < 0 || fchmod(fd, mode) < 0 || write(fd, content.s, content.len) != (ssize_t)content.len ||
-	    fsync(fd) < 0 || rename(temporary, path) < 0)
-		return err_set(e, errno, "%s can't be written: %s", path, strerror(errno));
-	return 0;
-}
 
 /* ---- where the database is --------------------------------------------------------------- */
 
@@ -77,14 +60,14 @@ static int write_conf(const char *path, const char *program, const char *unit, c
 			       "the login %s exists already and %s has not its password; ALTER ROLE "
 			       "\"%s\" PASSWORD '...', and write the URL with it into %s",
 			       unit, path, unit, path);
-	if (mkdir("/etc/observ", 0755) < 0 && errno != EEXIST)
-		return err_set(e, errno, "/etc/observ can't be made: %s", strerror(errno));
+	if (setup_folder("/etc/observ", e) < 0)
+		return -e->code;
 	snprintf(text, sizeof text,
 		 "# Where the database is; %s(8). After a change: systemctl restart %s\n"
 		 "database_url = %s\n",
 		 program, unit, url);
 	setup_say("%s: written", path);
-	return write_file(path, 0600, text_of(text), e);
+	return setup_write(&(struct setup_file){ path, 0600, 0, 0 }, text_of(text), e);
 }
 
 /* The timer's unit runs psql, which has not our rule of protection by itself. */
@@ -108,24 +91,26 @@ static int write_maintain(const struct setup *s, struct err *e)
 	CLEANUP(buf_free) struct buf text = BUF(2 * SETUP_URL_MAX), password = BUF(SETUP_URL_MAX);
 	bool usual = !s->url && strcmp(s->database, "observ_metrics") == 0;
 
-	if (usual || exists(MAINTAIN_ENV) || (s->url && !*s->maintain_password))
+	if (usual || setup_exists(MAINTAIN_ENV) || (s->url && !*s->maintain_password))
 		return 0;
 	if (!maintain_text(s, &text) ||
 	    !buf_addf(&password, "*:*:*:observ-maintain:%s\n", s->maintain_password))
 		return err_set(e, EINVAL, "the URL is too long");
-	if (write_file(MAINTAIN_ENV, 0644, (struct text){ text.data, text.len }, e) < 0)
+	if (setup_write(&(struct setup_file){ MAINTAIN_ENV, 0644, 0, 0 },
+			(struct text){ text.data, text.len }, e) < 0)
 		return -e->code;
 	setup_say(MAINTAIN_ENV ": written");
 	if (!s->url)
 		return 0;
 	if (mkdir("/etc/credstore", 0700) < 0 && errno != EEXIST)
 		return err_set(e, errno, "/etc/credstore can't be made: %s", strerror(errno));
-	return write_file(MAINTAIN_PASSWORD, 0600, (struct text){ password.data, password.len }, e);
+	return setup_write(&(struct setup_file){ MAINTAIN_PASSWORD, 0600, 0, 0 },
+			   (struct text){ password.data, password.len }, e);
 }
 
 int setup_configure_hub(struct setup *s, struct err *e)
 {
-	int r = write_conf(HUB_CONF, "fleet_hub", "fleet-hub", s->hub_url, e);
+	int r = write_conf(SETUP_HUB_CONF, "fleet_hub", "fleet-hub", s->hub_url, e);
 
 	if (r == 0 && command_exists("fleet_watch"))
 		r = write_conf(WATCH_CONF, "fleet_watch", "fleet-watch", s->watch_url, e);
@@ -153,7 +138,7 @@ int setup_start_units(struct setup *s, struct err *e)
 	r = command_must(enable, e);
 	if (r == 0 && command_exists("fleet_watch"))
 		r = command_must(watch, e);
-	if (r == 0 && *s->hub_url)
+	if (r == 0 && (*s->hub_url || s->hub_conf_changed))
 		r = command_must(restart, e);
 	if (r == 0 && command_must(maintain, e) < 0)
 		return err_set(e, EIO, "observ-maintain.service failed; see: journalctl -u observ-maintain");
@@ -192,7 +177,7 @@ static const struct web {
 static const struct web *find_web(void)
 {
 	for (size_t i = 0; i < sizeof webs / sizeof *webs; i++)
-		if (exists(webs[i].folder) && command_exists(webs[i].name))
+		if (setup_exists(webs[i].folder) && command_exists(webs[i].name))
 			return &webs[i];
 	return NULL;
 }
@@ -220,42 +205,59 @@ static bool comes_up(const char *port)
 	return false;
 }
 
-/* The snippet with the port, line by line; without IPv6 in the kernel a line for it would stop the server. */
-static bool fill(const struct web *w, const char *port, struct buf *out)
+/* One line of the snippet, with the port and the hub's name. */
+static bool fill_line(const struct setup *s, struct text line, struct buf *out)
 {
-	bool ipv6 = exists("/proc/net/if_inet6");
+	const struct { const char *mark, *value; } marks[] = { { TEMPLATE_PORT, s->port },
+							       { TEMPLATE_NAME, s->public } };
+	enum { MARKS = sizeof marks / sizeof *marks };
+
+	for (const char *at = line.s; at < line.s + line.len;) {
+		size_t i = 0;
+
+		while (i < MARKS &&
+		       !(marks[i].value && strncmp(at, marks[i].mark, strlen(marks[i].mark)) == 0))
+			i++;
+		if (!(i < MARKS ? buf_adds(out, marks[i].value) : buf_addc(out, *at)))
+			return false;
+		at += i < MARKS ? strlen(marks[i].mark) : 1;
+	}
+	return true;
+}
+
+/* The snippet, line by line; those for TLS only with a public name. Without IPv6 in the kernel a line for it
+ * would stop the server. */
+static bool fill(const struct web *w, const struct setup *s, struct buf *out)
+{
+	bool ipv6 = setup_exists("/proc/net/if_inet6");
 
 	for (const char *line = w->text, *end; *line; line = end) {
-		const char *at = strstr(line, TEMPLATE_PORT);
-
 		end = line + strcspn(line, "\n");
 		end += *end == '\n';
+		if (s->public && strncmp(line, TEMPLATE_TLS, strlen(TEMPLATE_TLS)) == 0)
+			line += strlen(TEMPLATE_TLS);
 		if (!ipv6 && strncmp(line, "\tlisten [", 9) == 0)
 			continue;
-		for (; at && at < end; at = strstr(line, TEMPLATE_PORT)) {
-			if (!buf_add(out, line, (size_t)(at - line)) || !buf_addf(out, ":%s", port))
-				return false;
-			line = at + strlen(TEMPLATE_PORT);
-		}
-		if (!buf_add(out, line, (size_t)(end - line)))
+		if (!fill_line(s, (struct text){ line, (size_t)(end - line) }, out))
 			return false;
 	}
 	return true;
 }
 
 /* With a snippet that it does not like, the server would not come up again with its other sites. */
-static int enable_site(const struct web *w, const char *port, struct err *e)
+static int enable_site(const struct web *w, const struct setup *s, struct err *e)
 {
 	CLEANUP(buf_free) struct buf text = BUF(SETUP_OUTPUT_MAX);
 	int r;
 
-	if (taken(port))
+	if (taken(s->port))
 		return err_set(e, EADDRINUSE,
-			       "port %s of this machine is in use; choose another one: --port %d", port,
-			       (int)strtol(port, NULL, 10) + 10);
-	if (!fill(w, port, &text))
+			       "port %s of this machine is in use; choose another one: --port %d", s->port,
+			       (int)strtol(s->port, NULL, 10) + 10);
+	if (!fill(w, s, &text))
 		return err_set(e, ENOMEM, "out of memory");
-	if (!exists(w->file) && (r = write_file(w->file, 0644, (struct text){ text.data, text.len }, e)) < 0)
+	if (!setup_exists(w->file) && (r = setup_write(&(struct setup_file){ w->file, 0644, 0, 0 },
+						       (struct text){ text.data, text.len }, e)) < 0)
 		return r;
 	if (symlink(w->file, w->link) < 0)
 		return err_set(e, errno, "%s can't be made: %s", w->link, strerror(errno));
@@ -263,6 +265,53 @@ static int enable_site(const struct web *w, const char *port, struct err *e)
 	if (r < 0)
 		unlink(w->link);
 	return r < 0 ? err_prefix(e, "%s does not accept %s", w->name, w->file) : 0;
+}
+
+static bool same(const struct buf *a, const struct buf *b)
+{
+	return a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
+}
+
+/* The site of a hub on loopback gets the lines for TLS, if nobody has changed it. 1: it has them already. */
+static int publish_site(const struct web *w, const struct setup *s, struct err *e)
+{
+	const struct setup_file file = { w->file, 0644, 0, 0 };
+	CLEANUP(buf_free) struct buf there = BUF(SETUP_OUTPUT_MAX), local = BUF(SETUP_OUTPUT_MAX),
+				     public = BUF(SETUP_OUTPUT_MAX);
+	struct setup without = *s;
+	int r;
+
+	without.public = NULL;
+	if (setup_read(w->file, &there, e) < 0)
+		return -e->code;
+	if (!fill(w, &without, &local) || !fill(w, s, &public))
+		return err_set(e, ENOMEM, "out of memory");
+	if (same(&there, &public))
+		return 1;
+	if (!same(&there, &local))
+		return err_set(e, EEXIST,
+			       "%s was changed by hand, and stays as it is: copy the lines with " TEMPLATE_TLS
+			       " from /usr/share/observ/%s-observ.conf into it, or remove it, and run this "
+			       "again",
+			       w->file, w->name);
+	r = setup_write(&file, (struct text){ public.data, public.len }, e);
+	if (r == 0 && command_must(w->test, e) < 0) {
+		r = err_prefix(e, "%s does not accept %s", w->name, w->file);
+		setup_write(&file, (struct text){ local.data, local.len }, &(struct err){ 0 });
+	}
+	return r;
+}
+
+/* 1: all is there. */
+static int make_site(const struct web *w, const struct setup *s, struct err *e)
+{
+	if (s->public && strcmp(w->name, "nginx") != 0)
+		return err_set(e, ENOTSUP,
+			       "--public writes the site of nginx only; docs/hub.md has the lines for %s",
+			       w->name);
+	if (!setup_exists(w->link))
+		return enable_site(w, s, e);
+	return s->public ? publish_site(w, s, e) : 1;
 }
 
 int setup_web_server(struct setup *s, struct err *e)
@@ -276,20 +325,20 @@ int setup_web_server(struct setup *s, struct err *e)
 			  "or apt-get install nginx, and run this again");
 		return 0;
 	}
-	if (exists(w->link)) {
+	r = make_site(w, s, e);
+	if (r == 1)
 		setup_say("%s: has a site for the hub already, %s", w->name, w->link);
-		return 0;
-	}
-	r = enable_site(w, s->port, e);
-	if (r == 0)
-		r = command_must(w->restart, e);
-	if (r == 0 && !comes_up(s->port))
-		r = err_set(e, ETIMEDOUT, "%s does not listen on port %s; see: journalctl -u %s", w->name,
-			    s->port, w->name);
-	if (r < 0)
-		return r;
+	if (r == 0 || (r == 1 && s->certificate))       /* a renewed certificate is read again */
+		r = command_must(w->restart, e) < 0 ? -e->code : r;
+	if (r < 0 || r == 1)
+		return r < 0 ? r : 0;
+	if (!comes_up(s->public ? TLS_PORT : s->port))
+		return err_set(e, ETIMEDOUT, "%s does not listen on port %s; see: journalctl -u %s", w->name,
+			       s->public ? TLS_PORT : s->port, w->name);
 	setup_say("%s: the hub answers on this machine at http://localhost:%s/", w->name, s->port);
-	if (exists("/etc/nginx/sites-enabled/default"))
+	if (s->public)
+		setup_say("%s: the hub answers other machines at https://%s/", w->name, s->public);
+	if (setup_exists("/etc/nginx/sites-enabled/default"))
 		setup_say("nginx: its own welcome page answers everybody on port 80; without it: "
 			  "rm /etc/nginx/sites-enabled/default && systemctl reload nginx");
 	return 0;

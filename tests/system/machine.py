@@ -24,6 +24,8 @@ BARE = ("git", "make", "ca-certificates")
 BOOTED = (*BARE, "systemd", "systemd-sysv", "dbus")
 PACKAGES = ("systemd", "systemd-sysv", "libpq5", "libyaml-0-2", "libcurl4", "libsystemd0", "libjson-c5",
             "libfcgi0ldbl", "libsodium23", "postgresql-client-15")
+# A server as people have them, which the agent's package joins.
+SERVER = (*PACKAGES[:-1], "curl", "sudo", "ca-certificates")
 NOT_POSSIBLE = 75
 
 
@@ -123,6 +125,16 @@ def booted(folder, prepare):
             server.stop("immediate")
 
 
+def connect(one, other, addresses):
+    """A cable between the networks of two machines, with an address at each end."""
+    leaders = [Path(f"{m.tree}.nspawn/leader").read_text().strip() for m in (one, other)]
+    run("ip", "link", "add", "cable", "netns", leaders[0], "type", "veth", "peer", "name", "cable",
+        "netns", leaders[1])
+    for leader, address in zip(leaders, addresses):
+        for command in (["addr", "add", f"{address}/24", "dev", "cable"], ["link", "set", "cable", "up"]):
+            run("nsenter", "-t", leader, "-n", "--", "ip", *command)
+
+
 def nspawn(*command):
     done = subprocess.run([str(NSPAWN), *map(str, command)], text=True, capture_output=True)
     if done.returncode == NOT_POSSIBLE:
@@ -146,7 +158,7 @@ def download(tree):
 
 
 def fetch():
-    for packages in (BOOTED, PACKAGES, BARE):
+    for packages in (BOOTED, PACKAGES, BARE, SERVER):
         nspawn("image", *packages)
     with tempfile.TemporaryDirectory(prefix="obs-") as folder:
         tree = Path(folder) / "tree"

@@ -9,16 +9,16 @@ import urllib.parse
 
 import pytest
 from harness import TOP, run, wait_for
-from machine import BOOTED, Machine, download, nspawn
+from machine import BOOTED, SERVER, Machine, connect, download, nspawn
 
 COMMANDS_MAX = 6
 WALKER = "ten miles on foot"
 INSTALL_S = 1000                # for what compiles and unpacks packages
 
 
-def block(name, language):
-    """The code in README.md between <!-- NAME: ... --> and <!-- end of NAME -->."""
-    part = re.search(rf"<!-- {name}:.*?<!-- end of {name} -->", (TOP / "README.md").read_text(), re.S).group()
+def block(name, language, page="README.md"):
+    """The code in the page between <!-- NAME: ... --> and <!-- end of NAME -->."""
+    part = re.search(rf"<!-- {name}:.*?<!-- end of {name} -->", (TOP / page).read_text(), re.S).group()
     return re.search(rf"```{language}\n(.*?)```", part, re.S).group(1)
 
 
@@ -137,6 +137,140 @@ def test_first_line_of_the_readme_arrives(walk):
     shown = json.loads(block("first line", "json"))
     assert json.loads(rows(walk, "User action")) == shown["context"]
     assert "User action" in walk.get("/logs")[1]
+
+
+# ---- another server -------------------------------------------------------------------------------------
+
+OPERATING = "docs/operating.md"
+NAME, ADDRESSES = "hub.example.com", ("10.99.0.1", "10.99.0.2")
+
+
+@pytest.fixture(scope="module")
+def public(walk):
+    """The hub's machine, with a name for others, as docs/operating.md says."""
+    (walk.tree / "etc/hosts").open("a").write(f"127.0.0.1 {NAME}\n")
+    walk.shell(block("own CA", "sh", OPERATING))
+    walk.published = walk.shell(block("public", "sh", OPERATING), timeout=120).stdout
+    return walk
+
+
+@pytest.fixture(scope="module")
+def server(public, tmp_path_factory):
+    """A Debian with curl and sudo, which reaches the hub's machine by a cable and trusts its CA."""
+    tree = tmp_path_factory.mktemp("server") / "tree"
+    nspawn("tree", tree, *SERVER)
+    try:
+        (tree / "etc/hostname").write_text("shop-1\n")
+        (tree / "etc/hosts").write_text(f"127.0.0.1 localhost shop-1\n{ADDRESSES[0]} {NAME}\n")
+        (tree / "root/ca.crt").write_bytes((public.tree / "root/observ/ca.crt").read_bytes())
+        nspawn("boot", tree, "--private-network")
+        machine = Machine(tree, None, None)
+        connect(public, machine, ADDRESSES)
+        machine.run("sh", "-ec", "cd /root && " + block("trust", "sh", OPERATING))
+        yield machine
+    finally:
+        nspawn("remove", tree)
+
+
+def api(server, session, method, path, body=None):
+    """(status, JSON) of the hub as the other machine sees it."""
+    body = ["-H", "Content-Type: application/json", "-d", json.dumps(body)] if body else []
+    said = server.run("curl", "-sS", "-X", method, "-H", f"Authorization: Bearer {session}", *body, "-w",
+                      "\n%{http_code}", f"https://{NAME}{path}").stdout
+    text, _, status = said.rpartition("\n")
+    return int(status), json.loads(text or "null")
+
+
+@pytest.fixture(scope="module")
+def session(public):
+    public.get("/")                         # makes the admin
+    return public.sign_in("walker@example.com", WALKER)
+
+
+@pytest.fixture(scope="module")
+def made(server, session):
+    """What the page /servers gets: the new server, and the command that it prints."""
+    status, made = api(server, session, "POST", "/api/v1/servers", {"name": "shop-1"})
+    assert status == 201 and api(server, session, "GET", "/api/v1/servers/shop-1")[1]["state"] == "waiting"
+    return made
+
+
+def test_setup_public_lets_other_machines_in_and_says_how(public):
+    assert f"the hub answers other machines at https://{NAME}/" in public.published
+    assert f"PostgreSQL: servers reach it at {NAME}/observ_metrics, over TLS" in public.published
+    again = public.shell(block("public", "sh", OPERATING), timeout=120).stdout
+    assert "pg_hba.conf" not in again and f'has "public_url = https://{NAME}" already' in again
+    hba = public.run("sh", "-c", "cat /etc/postgresql/*/main/pg_hba.conf").stdout
+    assert hba.count("+observ_agent ") == hba.count("# Observ: ") == 1
+    keys = public.run("sh", "-c", "stat -c '%a %U' /etc/observ/tls/hub.key "
+                      "/var/lib/postgresql/*/main/observ.key").stdout
+    assert keys.splitlines() == ["600 root", "600 postgres"]
+    for arguments, sentence in [
+            ("--public x.example.com --certificate hub.crt --key hub.key", "is not for the name x.example"),
+            (f"--public {NAME} --certificate hub.crt --key ca.key", "ca.key is not the key of hub.crt"),
+            (f"--public {NAME} --certificate hub.key --key hub.key", "hub.key is no certificate in PEM"),
+            (f"--public {NAME} --certificate hub.crt", "needs --certificate FILE and --key FILE"),
+            ("--key hub.key", "go with --public NAME"), ("--packages /etc", "/etc has no obs-agent_*.deb"),
+            ("--public https://x", "--public https://x: the hub's name has letters")]:
+        done = public.shell(f"fleet_hub_admin setup {arguments}", check=False)
+        assert done.returncode in (1, 64) and sentence in done.stderr, done.stderr
+
+
+def test_a_package_that_was_changed_on_the_way_is_refused(public, server, made):
+    """What the script names and what the hub sends are two things."""
+    command = made["install_command"]
+    changed = command.replace("/install.sh |", "/install.sh | sed \"s/^OFFERED='..../OFFERED='0000/\" |", 1)
+    done = server.run("sh", "-c", changed, check=False)
+    assert done.returncode == 1 and "is not what the hub promised: its checksum differs" in done.stderr
+    assert server.run("sh", "-c", "command -v obs_agent", check=False).returncode != 0
+
+
+def test_the_printed_command_brings_the_server_on_the_page(public, server, session, made):
+    command = made["install_command"]
+    assert re.fullmatch(rf"curl -fsSL https://{NAME}/install.sh \| sudo sh -s -- --token \S+ "
+                        rf"--url https://{NAME}", command)
+    said = server.run("sh", "-c", command, timeout=120).stdout
+    assert 'this server is "shop-1"' in said and "host: the first row is in the database" in said
+    assert api(server, session, "GET", "/api/v1/servers/shop-1")[1]["state"] == "online"
+    assert int(public.ask("SELECT count(*) FROM vps_metrics WHERE vps_name = 'shop-1'")) > 0
+    tls = public.ask("SELECT DISTINCT ssl, client_addr FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) "
+                     "WHERE usename = 'obs_shop_1'")
+    assert tls == f"t|{ADDRESSES[1]}"
+
+
+def test_the_printed_command_again_changes_nothing(public, server, session, made):
+    before = [server.run("cat", f"/etc/credstore/{f}").stdout for f in ("obs-agent.host.database_url",
+                                                                         "observ.hub")]
+    said = server.run("sh", "-c", made["install_command"], timeout=120).stdout
+    assert "has the login obs_shop_1 already" in said and "the first row is in the database" in said
+    assert [server.run("cat", f"/etc/credstore/{f}").stdout
+            for f in ("obs-agent.host.database_url", "observ.hub")] == before
+    assert api(server, session, "GET", "/api/v1/servers/shop-1")[1]["state"] == "online"
+
+
+def test_a_login_of_a_server_opens_nothing_but_this_database_over_tls(server):
+    """Neither without TLS, nor another database, nor where the certificate is not checked."""
+    url = server.run("cat", "/etc/credstore/obs-agent.host.database_url").stdout.strip()
+    for changed, why in [(url + "?sslmode=disable", "no pg_hba.conf entry"),
+                         (url.replace("/observ_metrics", "/postgres"), "no pg_hba.conf entry"),
+                         (url.replace(NAME, ADDRESSES[0]), "certificate")]:
+        (server.tree / "root/try.yml").write_text(
+            f"monitoring:\n  enabled: true\n  vps_name: shop-1\n  postgres_url: {changed}\n")
+        done = server.run("obs_agent", "doctor", "--app", "host", "--config", "/root/try.yml", check=False)
+        assert done.returncode != 0 and why in done.stdout + done.stderr, done.stdout + done.stderr
+
+
+def test_rows_of_a_retired_server_stop_and_both_sides_say_why(public, server, session):
+    status, _ = api(server, session, "DELETE", "/api/v1/servers/shop-1")
+    assert status == 204 and api(server, session, "GET", "/api/v1/servers/shop-1")[1]["state"] == "retired"
+    count = "SELECT count(*) FROM vps_metrics WHERE vps_name = 'shop-1'"
+    before = public.ask(count)
+    sentence = "a retired or revoked server has no login"
+    wait_for(lambda: sentence in server.said("host"), "the agent's log")
+    doctor = server.run("obs_agent", "doctor", "--app", "host", check=False)
+    assert doctor.returncode != 0 and sentence in doctor.stdout, doctor.stdout
+    assert public.ask(count) == before
+    assert "retired" in public.get("/servers/shop-1", session)[1]
 
 
 STATE = ("/etc/observ/hub.conf", "/etc/nginx/sites-available/observ",

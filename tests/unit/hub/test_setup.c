@@ -8,6 +8,7 @@
 #include "fleet_hub/setup/setup.c"
 #include "fleet_hub/setup/setup_database.c"
 #include "fleet_hub/setup/setup_hub.c"
+#include "fleet_hub/setup/setup_public.c"
 
 /* ---- URLs ---------------------------------------------------------------------------------- */
 
@@ -200,12 +201,57 @@ static void a_site_gets_its_port_everywhere(void **state)
 	for (size_t i = 0; i < sizeof webs / sizeof *webs; i++) {
 		CLEANUP(buf_free) struct buf text = BUF(SETUP_OUTPUT_MAX);
 
-		assert_true(fill(&webs[i], "9191", &text));
+		assert_true(fill(&webs[i], &(struct setup){ .port = "9191" }, &text));
 		assert_null(strstr(buf_cstr(&text), TEMPLATE_PORT));
 		assert_non_null(strstr(buf_cstr(&text), "127.0.0.1:9191"));
 		assert_non_null(strstr(buf_cstr(&text), "http://localhost:9191/"));
 		assert_non_null(strstr(buf_cstr(&text), "/run/observ/hub.sock"));
 	}
+}
+
+static void a_site_has_tls_with_a_public_name_only(void **state)
+{
+	CLEANUP(buf_free) struct buf local = BUF(SETUP_OUTPUT_MAX), public = BUF(SETUP_OUTPUT_MAX);
+
+	(void)state;
+	assert_true(fill(&webs[0], &(struct setup){ .port = "8080" }, &local));
+	assert_null(strstr(buf_cstr(&local), "\n\tlisten 443"));
+	assert_true(fill(&webs[0], &(struct setup){ .port = "8080", .public = "hub.test" }, &public));
+	assert_non_null(strstr(buf_cstr(&public), "\n\tlisten 443 ssl;\n"));
+	assert_non_null(strstr(buf_cstr(&public), "\n\tserver_name hub.test;\n"));
+	assert_null(strstr(buf_cstr(&public), "\n#tls"));
+}
+
+static void a_public_name_is_a_host_and_no_more(void **state)
+{
+	static const char *const bad[] = { "", "https://hub.test", "hub.test:443", "hub test", "192.0.2.1",
+					   "-x", ".x", "a;b", "a\nb", "hub{}" };
+
+	(void)state;
+	assert_true(host_name("hub.example.com") && host_name("hub") && host_name("1und1.de"));
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		assert_false(host_name(bad[i]));
+}
+
+static void a_key_of_a_configuration_is_found_where_it_counts(void **state)
+{
+	const char *conf = "# public_url = x\n public_url_2 = y\n\tpublic_url\t= z\n";
+
+	(void)state;
+	assert_string_equal(find_key(conf, "public_url"), "public_url\t= z\n");
+	assert_null(find_key(conf, "url"));
+	assert_null(find_key("", "packages"));
+}
+
+static void the_unit_of_a_cluster_is_that_of_its_access_rules(void **state)
+{
+	char unit[NAME_SIZE];
+
+	(void)state;
+	unit_of("/etc/postgresql/15/main/pg_hba.conf", unit);
+	assert_string_equal(unit, "postgresql@15-main");
+	unit_of("/srv/pg/pg_hba.conf", unit);
+	assert_string_equal(unit, "postgresql");
 }
 
 static int with_server(const char *name, struct err *e)
@@ -250,6 +296,10 @@ int main(void)
 		cmocka_unit_test(options_of_setup),
 		cmocka_unit_test(psql_is_quoted_in_one_line),
 		cmocka_unit_test(a_site_gets_its_port_everywhere),
+		cmocka_unit_test(a_site_has_tls_with_a_public_name_only),
+		cmocka_unit_test(a_public_name_is_a_host_and_no_more),
+		cmocka_unit_test(a_key_of_a_configuration_is_found_where_it_counts),
+		cmocka_unit_test(the_unit_of_a_cluster_is_that_of_its_access_rules),
 	};
 
 	return cmocka_run_group_tests_name("setup", tests, NULL, NULL);
