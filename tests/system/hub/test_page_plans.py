@@ -11,6 +11,8 @@ from hub_server import HUB_QUERIES
 FACTS = re.compile(r"(vps_metrics|health_checks|log_entries|gaps|rejects|metrics_5m|metrics_1h)"
                    r"(_\d{8}|_default)?$")
 AGENTS = 400
+LINES = 40_000
+FEW = LINES // 100              # right after midnight the day's partition is so small that no index pays
 SEARCH = [json.dumps(tree) for tree in ({}, {"text": "timeout", "quoted": False},
                                         {"column": "vps_name", "op": "=", "value": "srv-0003"},
                                         {"context": "user_id", "op": "=", "value": "42"})]
@@ -33,7 +35,7 @@ def plans(cluster):
     """Run a page's query; the plans of all that it executes."""
     database = cluster.new_database()
     seed_fleet.seed_many(database, AGENTS)
-    seed_fleet.seed_lines(database, 40_000, 3 * 86400)
+    seed_fleet.seed_lines(database, LINES, 3 * 86400)
     database.query("SELECT maintain()")
     connection = psycopg2.connect(database.url("postgres"))
     connection.autocommit = True
@@ -76,4 +78,4 @@ def test_no_page_reads_all_facts(plans, page, parameters):
         for node in nodes(plan["Plan"]):
             if node["Node Type"] == "Seq Scan" and FACTS.match(node["Relation Name"]):
                 read = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
-                assert read < 100, (node["Relation Name"], read)
+                assert read < FEW, (node["Relation Name"], read)
