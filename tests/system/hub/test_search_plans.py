@@ -55,10 +55,10 @@ def plans(cluster):
                   "SET search_path = observ, pg_catalog"):
         cursor.execute(setup)
 
-    def run(tree, days):
+    def run(tree, days, until="now()"):
         del connection.notices[:]
-        cursor.execute("SELECT count(*) FROM found_lines(%s, now() - %s * interval '1 day', now(), %s)",
-                       (json.dumps(tree), days, PAGE))
+        cursor.execute(f"""SELECT count(*) FROM (SELECT {until} AS until) t,
+            found_lines(%s, until - %s * interval '1 day', until, %s)""", (json.dumps(tree), days, PAGE))
         found = [json.loads(notice[notice.index("{"):notice.rindex("}") + 1])
                  for notice in connection.notices if "Query Text" in notice]
         return [p for p in found if "log_entries" in p["Query Text"]]
@@ -91,6 +91,13 @@ def test_an_index_answers_and_no_sort_is_larger_than_the_page(plans, tree, days)
                 assert sorts_a_page(node), plan
 
 
+def looked_at(executed):
+    """How many lines these plans read."""
+    return sum((node["Actual Rows"] + node.get("Rows Removed by Filter", 0) +
+                node.get("Rows Removed by Index Recheck", 0)) * node.get("Actual Loops", 1)
+               for plan in executed for node in nodes(plan["Plan"]) if "Scan" in node["Node Type"])
+
+
 FEW = [{"column": "vps_name", "op": "=", "value": "quiet"},
        {"column": "app_name", "op": "=", "value": "rare"},
        {"and": [{"column": "vps_name", "op": "=", "value": "quiet"}, {"text": "took", "quoted": False}]},
@@ -102,10 +109,23 @@ FEW = [{"column": "vps_name", "op": "=", "value": "quiet"},
 
 @pytest.mark.parametrize("tree", FEW, ids=json.dumps)
 def test_the_lines_of_one_server_or_application_never_walk_those_of_the_others(plans, tree):
-    looked_at = 0
-    for plan in plans(tree, 7):
-        for node in nodes(plan["Plan"]):
-            if "Scan" in node["Node Type"]:
-                looked_at += (node["Actual Rows"] + node.get("Rows Removed by Filter", 0) +
-                              node.get("Rows Removed by Index Recheck", 0)) * node.get("Actual Loops", 1)
-    assert looked_at < 10 * 40
+    assert looked_at(plans(tree, 7)) < 10 * 40
+
+
+MANY = [{"text": "took", "quoted": False}, {"text": "orders*", "quoted": False},
+        {"context": "ok", "op": "=", "value": "true"}]
+
+
+# The newest line is at a full hour. All of this is a time of the search, and none of the clock.
+@pytest.mark.parametrize("minutes", [1, 8, 40, 59, 600])
+@pytest.mark.parametrize("tree", MANY, ids=json.dumps)
+def test_the_lines_that_are_read_do_not_depend_on_how_long_ago_the_newest_line_was(plans, tree, minutes):
+    hour = "date_trunc('hour', now())"
+    assert looked_at(plans(tree, 7, f"{hour} + interval '{minutes} min'")) == looked_at(plans(tree, 7, hour))
+
+
+@pytest.mark.parametrize("at", ["00:00", "00:01", "00:30", "08:10", "12:00", "22:08", "22:40", "23:59"])
+@pytest.mark.parametrize("tree", MANY, ids=json.dumps)
+def test_what_many_lines_have_is_found_without_reading_many_more_at_any_time_of_day(plans, tree, at):
+    day = f"(date_trunc('day', now() AT TIME ZONE 'UTC') - interval '1 day' + time '{at}') AT TIME ZONE 'UTC'"
+    assert looked_at(plans(tree, 7, day)) < 12 * PAGE
