@@ -8,8 +8,7 @@ SELECT to_json(timestamp) #>> '{}' AS timestamp, vps_name AS vps, app_name AS ap
 		THEN 'back to ' || (to_json(min(timestamp) OVER ()) #>> '{}') || '; older'
 		ELSE 'up to ' || (to_json(max(timestamp) OVER ()) #>> '{}') || '; newer' END ||
 		' lines were not searched. Narrow the search or the range.' END AS note
-FROM found_lines($1::text::jsonb, coalesce($2::timestamptz,
-		coalesce($3::timestamptz, now()) - $4::int * interval '1 s'),
-	coalesce($3::timestamptz, now() + interval '1 min'), 100001, $8::timestamptz IS NOT NULL,
+FROM search_span($2::timestamptz, $3::timestamptz, $4::int),
+	found_lines($1::text::jsonb, since, until, 100001, $8::timestamptz IS NOT NULL,
 	coalesce($8::timestamptz, $5::timestamptz), coalesce($9, $6), coalesce($10::bigint, $7::bigint)) f
 ORDER BY id IS NULL, f.timestamp DESC, vps_name DESC, id DESC
