@@ -1,5 +1,5 @@
 /*
- * zone.h - from the time on the wall of some place to UTC.
+ * zone.h - from the local time of a time zone to UTC.
  *
  * Owns a zone's changes of offset since 2000, read from the time zone database once (tzif.h);
  * after that a question costs a search in a small table. Promises that a time that occurs twice in autumn

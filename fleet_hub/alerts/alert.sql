@@ -1,4 +1,4 @@
--- Why: one alert, its value over time beside its threshold, its changes, the messages about it.
+-- Why an alert fires: its value over time beside its threshold, its changes, the messages about it.
 -- $1 its id, $2 for how many seconds before its end, or now
 WITH one AS MATERIALIZED (
 	SELECT a, r, coalesce(a.resolved_at + interval '10 minutes', now()) AS until FROM alerts a

@@ -1,4 +1,4 @@
--- Alerts: those that are open, the worst first; or the history, the newest first.
+-- The open alerts, the worst first, or the history, the newest first.
 -- $1 state: open, pending, firing, resolved, all, or true and false for resolved ones or not; $2 words in the
 -- rule's name and the subject, $3 a server by name or id, $4 how many, $5 behind this one
 WITH wanted AS (

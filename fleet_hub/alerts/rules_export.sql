@@ -1,4 +1,4 @@
--- The rules with their overrides, without what is as in a new rule.
+-- The rules with their overrides, without the fields that have the value of a new rule.
 SELECT json_build_object('rules', coalesce(json_agg(fields ORDER BY name), '[]'))
 FROM alert_rules r, LATERAL (
 	SELECT json_object_agg(field, value ORDER BY field <> 'name', field <> 'kind', field) FROM (

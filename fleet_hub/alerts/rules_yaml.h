@@ -1,7 +1,7 @@
 /*
  * rules_yaml.h - alert rules as a YAML file: Observ's own form, and rule files of Prometheus.
  *
- * Owns the way from YAML to JSON and back. Leaves out what the fields mean: import_rules() in
+ * Turns YAML into JSON and back. Leaves out what the fields mean: import_rules() in
  * schema/79-alert-writes.sql reads them.
  */
 #ifndef FLEET_HUB_RULES_YAML_H

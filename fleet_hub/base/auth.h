@@ -2,7 +2,7 @@
  * auth.h - who asks: what a request shows of itself, and whether its sender may be believed.
  *
  * A bearer token, or the token in a session's cookie, leaves the hub as its SHA-256 only; the database
- * knows whose it is and what he may do. Promises that a write which a browser sends by itself was made by
+ * knows its owner and the role. Promises that a write which a browser sends by itself was made by
  * a page of this hub: it has the session's CSRF token, and the browser does not say otherwise. Leaves out
  * who may do what: the database decides, see schema/60-people.sql.
  */

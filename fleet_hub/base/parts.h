@@ -2,7 +2,7 @@
  * parts.h - the further questions of a page.
  *
  * Promises that a part whose time is up costs the page this part alone, and that the answer names it under
- * "left_out"; that nobody but those for whom a part is gets it.
+ * "left_out"; and that only the people for whom a part is meant get it.
  */
 #ifndef FLEET_HUB_PARTS_H
 #define FLEET_HUB_PARTS_H

@@ -1,4 +1,4 @@
--- Those that act or will act, then the ended ones. $1 how many, $2 behind this one
+-- Active and pending silences, then those that have ended. $1 how many, $2 behind this one
 WITH part AS (
 	SELECT s, row_number() OVER (ORDER BY s.ends_at > now() DESC, s.ends_at DESC, s.silence_id) AS n
 	FROM silences s
