@@ -37,6 +37,7 @@ AGENT := \
   outbox/outbox_stream \
   pg/pg \
   pg/pg_enroll \
+  proc/proc_details \
   proc/proc_mounts \
   proc/proc_parse \
   proc/proc_traffic \

@@ -22,8 +22,8 @@
 #include "common/clock.h"
 #include "common/hash.h"
 #include "obs_agent/agent.h"
+#include "proc_details.h"
 #include "proc_mounts.h"
-#include "common/parse.h"
 #include "proc_parse.h"
 #include "proc_traffic.h"
 #include "proc_unit.h"
@@ -32,15 +32,12 @@
 enum {
 	FILE_MAX = 4 << 20,             /* longer files are cut at a line */
 	READ_CHUNK = 16 << 10,
-	DETAILS_MAX = 192 << 10,        /* a row of the outbox holds no more than 256 KiB */
-	BOOT_ID_MAX = 40,
 	JITTER_SHARE = 10,              /* at most a tenth of the interval */
 };
 
 static const int64_t FIRST_SAMPLE_US = 1 * US_PER_S;
 static const int64_t FIRST_ACCURACY_US = 100 * US_PER_MS;
 static const int64_t ACCURACY_US = 1 * US_PER_S;        /* lets the kernel merge wake-ups */
-static const int64_t DETAILS_EVERY_US = 900 * US_PER_S;
 
 /* ---- the tables ----------------------------------------------------------------------- */
 
@@ -95,18 +92,15 @@ struct proc {
 	char *sys_root;
 	sd_event_source *timer;
 	int fd[FILES];
-	struct buf text, details;
+	struct buf text;
 	struct cpu_times cpu;
 	bool have_cpu;
 	struct traffic_table net, disks;
 	struct mounts mounts;
 	bool have_mounts, mounts_cut;
-	bool said_left_out;
 	struct unit *unit;
 	char *unit_name;
-	char boot_id[BOOT_ID_MAX];
-	bool details_changed;
-	int64_t details_us;                     /* when they were sent last, 0: never */
+	struct details details;
 	uint64_t samples;
 	int64_t last_us, cost_us;
 };
@@ -204,7 +198,7 @@ static void read_cpu(struct proc *p, double value[METRIC_COUNT])
 static void read_traffic(struct proc *p, int64_t now_us, double value[METRIC_COUNT])
 {
 	if (traffic_read(&p->net, read_file(p, F_NET), now_us, p->sys_root))
-		p->details_changed = true;
+		p->details.changed = true;
 	traffic_sum(&p->net, &value[METRIC_NET_RX], &value[METRIC_NET_TX]);
 	traffic_read(&p->disks, read_file(p, F_DISKS), now_us, p->sys_root);
 	traffic_sum(&p->disks, &value[METRIC_DISK_READ], &value[METRIC_DISK_WRITE]);
@@ -224,7 +218,7 @@ static void read_mounts(struct proc *p, double value[METRIC_COUNT])
 
 	if (mounts_changed(p)) {
 		if (mounts_read(&p->mounts, read_file(p, F_MOUNTS)))
-			p->details_changed = true;
+			p->details.changed = true;
 		p->have_mounts = p->text.len > 0;
 		p->mounts_cut = p->text.len >= FILE_MAX;
 	}
@@ -251,82 +245,27 @@ static void read_all(struct proc *p, int64_t now_us, double value[METRIC_COUNT])
 		unit_sample(p->unit, now_us, value);
 }
 
-/* ---- what is not a number ------------------------------------------------------------- */
-
-static bool details_due(const struct proc *p, int64_t now_us)
-{
-	return p->details_us == 0 || p->details_changed || mounts_moved(&p->mounts) ||
-	       now_us - p->details_us >= DETAILS_EVERY_US;
-}
-
-static bool add_left_out(struct buf *b, const char *what, size_t n)
-{
-	return n == 0 || buf_addf(b, ",\"%s_left_out\":%zu", what, n);
-}
-
-static size_t mounts_left_out(const struct proc *p)
-{
-	return p->mounts.left_out + p->mounts.not_shown;
-}
-
-static bool left_out_json(const struct proc *p, struct buf *b)
-{
-	return add_left_out(b, "mounts", mounts_left_out(p)) &&
-	       add_left_out(b, "interfaces", p->net.left_out) && add_left_out(b, "disks", p->disks.left_out);
-}
-
-/* Once, and again after there was room for all. */
-static void say_left_out(struct proc *p)
-{
-	bool any = mounts_left_out(p) + p->net.left_out + p->disks.left_out > 0 || p->mounts_cut;
-	char text[256];
-
-	if (any && !p->said_left_out) {
-		snprintf(text, sizeof text,
-			 "metrics do not show everything: left out are %zu file system%s (%d are shown%s), "
-			 "%zu network interface%s and %zu disk%s (%d of each are read)",
-			 mounts_left_out(p), plural((int64_t)mounts_left_out(p)), MOUNTS_MAX,
-			 p->mounts_cut ? ", those beyond 4 MiB of /proc/self/mountinfo not counted" : "",
-			 p->net.left_out, plural((int64_t)p->net.left_out), p->disks.left_out,
-			 plural((int64_t)p->disks.left_out), TRAFFIC_MAX);
-		logcore_warning(agent_log(p->agent), text);
-	}
-	p->said_left_out = any;
-}
-
-/* Absent when nothing changed: the last row that has them still holds. */
-static struct text details(struct proc *p, int64_t now_us)
-{
-	struct buf *b = &p->details;
-
-	buf_reset(b);
-	if (!details_due(p, now_us) || !buf_adds(b, "{\"boot_id\":") ||
-	    !(p->boot_id[0] ? buf_add_json(b, text_of(p->boot_id)) : buf_adds(b, "null")) ||
-	    !buf_adds(b, ",\"mounts\":") || !mounts_json(&p->mounts, b) ||
-	    !buf_adds(b, ",\"interfaces\":") || !traffic_json(&p->net, b) || !left_out_json(p, b) ||
-	    !buf_addc(b, '}'))
-		return (struct text){ NULL, 0 };
-	p->details_us = now_us;
-	p->details_changed = false;
-	return (struct text){ b->data, b->len };
-}
-
 static void read_boot_id(struct proc *p)
 {
 	CLEANUP(close_p) int fd = open_file(p, "/proc/sys/kernel/random/boot_id");
-	ssize_t n = fd < 0 ? 0 : read(fd, p->boot_id, sizeof p->boot_id - 1);
+	char *id = p->details.boot_id;
+	ssize_t n = fd < 0 ? 0 : read(fd, id, BOOT_ID_MAX - 1);
 
-	p->boot_id[n > 0 ? n : 0] = '\0';
-	p->boot_id[strcspn(p->boot_id, "\n")] = '\0';
+	id[n > 0 ? n : 0] = '\0';
+	id[strcspn(id, "\n")] = '\0';
 }
 
 static void take_sample(struct proc *p, int64_t now_us)
 {
 	struct sample s = { .kind = SAMPLE_METRICS, .timestamp_us = wall_us() };
+	struct details_parts parts = { .mounts = &p->mounts, .interfaces = &p->net, .disks = &p->disks };
+	char left_out[LEFT_OUT_SIZE];
 
 	read_all(p, now_us, s.metrics.value);
-	s.metrics.details = details(p, now_us);
-	say_left_out(p);
+	parts.mounts_cut = p->mounts_cut;
+	s.metrics.details = details_text(&p->details, &parts, now_us);
+	if (details_left_out(&p->details, &parts, left_out))
+		logcore_warning(agent_log(p->agent), left_out);
 	agent_add(p->agent, &s);
 	p->samples++;
 	p->last_us = s.timestamp_us;
@@ -389,7 +328,7 @@ static void proc_free(struct proc *p)
 	for (int i = 0; i < FILES; i++)
 		close_p(&p->fd[i]);
 	buf_free(&p->text);
-	buf_free(&p->details);
+	details_free(&p->details);
 	free(p->unit_name);
 	free(p->sys_root);
 	free(p);
@@ -417,7 +356,7 @@ static struct proc *proc_new(struct agent *a, const char *root)
 	p->agent = a;
 	p->root = root;
 	p->text = BUF(FILE_MAX);
-	p->details = BUF(DETAILS_MAX);
+	details_init(&p->details);
 	p->net.kind = &traffic_net;
 	p->disks.kind = &traffic_disk;
 	for (int i = 0; i < FILES; i++)

@@ -188,7 +188,7 @@ static void the_details_count_what_exceeds_the_limits(void **state)
 	take_sample(p, US_PER_S);
 	assert_non_null(strstr(agent.kept[0].s.metrics.details.s,
 			       ",\"mounts_left_out\":3,\"interfaces_left_out\":5}"));
-	assert_true(p->said_left_out);
+	assert_true(p->details.told_left_out);
 	proc_free(p);
 	buf_free(&b);
 }
@@ -253,9 +253,9 @@ static void details_are_sent_again_only_when_something_changed(void **state)
 	p->mounts.m[0].shown_percent += 0.6;
 	take_sample(p, 5 * US_PER_S);
 	assert_true(last_has_details());
-	take_sample(p, 5 * US_PER_S + DETAILS_EVERY_US - 1);
+	take_sample(p, 5 * US_PER_S + DETAILS_EVERY_S * US_PER_S - 1);
 	assert_false(last_has_details());
-	take_sample(p, 5 * US_PER_S + DETAILS_EVERY_US);
+	take_sample(p, 5 * US_PER_S + DETAILS_EVERY_S * US_PER_S);
 	assert_true(last_has_details());
 	proc_free(p);
 }
