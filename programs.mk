@@ -3,8 +3,10 @@ AGENT := \
   agent \
   deliver \
   deliver_state \
+  outage \
   run \
   self \
+  state_report \
   status \
   check/check_attempt \
   check/check_body \

@@ -8,22 +8,14 @@
 
 #include "common/clock.h"
 #include "common/parse.h"
-#include "obs_agent/outbox/outbox.h"
 #include "obs_agent/pg/pg.h"
+#include "state_report.h"
 
 enum {
-	LOG_DELAY_S = 1,                /* a log line waits at most so long for others, ... */
-	NEWS_DELAY_S = 1,               /* ... and so do news of the agent's state */
+	LOG_DELAY_S = 1,                /* a log line waits at most so long for others */
 	CHECK_DELAY_S = 60,             /* a check that succeeded waits for the next metrics */
-	STATE_EVERY_S = 300,            /* the state is sent this often with metrics, sooner with news, ... */
-	STATE_IDLE_S = 3600,            /* ... seldom where all that came since was routine, ... */
-	STATE_NEWS_S = 10,              /* ... and at most this often alone, when news can't wait */
-	REPEAT_ERROR_S = 300,           /* the same error is logged again this often */
-	STATE_BYTES_MAX = 64 * 1024,
 	NO_LIMIT = BATCH_LOG_ROWS_MAX,  /* rows of a batch while the server refuses no row */
-	OUTAGE_TOLD_S = 10,             /* a shorter outage is not reported */
 };
-
 
 struct deliver {
 	const struct config *config;
@@ -41,60 +33,28 @@ struct deliver {
 	int64_t flush_at_us;            /* monotonic; 0: no flush is due */
 	int64_t sent_at_us;             /* monotonic: when `sent` went out */
 	int64_t last_seq;               /* of the last batch known to be committed */
-	int64_t state_sent_us;          /* monotonic */
-	int64_t lost_told;              /* samples lost when the state was sent last, ... */
-	int64_t lost_before;            /* ... and before the outage */
-	int64_t error_logged_us;        /* monotonic */
-	struct buf state_json;
+	struct state_report report;
+	struct outage outage;
 	bool outbox_in_trouble;
-	bool state_news;                /* the state has news that were not sent */
-	bool state_moves;               /* more than routine came since it was sent */
 	bool positions_known;           /* the database has told its positions */
 	bool source_waiting;            /* a source was refused, and waits for resume() */
 	bool outbox_has_more;           /* the batch could not take all of the outbox */
 	bool finishing;                 /* no more samples will come */
 	bool backfill;                  /* the database is away: samples taken now are written late */
 	struct deliver_state state;
-	char last_error[ERR_MSG_MAX];
 };
 
 /* ---- sending ---- */
 
-/* Monotonic: when news of the state may be sent alone. */
-static int64_t news_at_us(const struct deliver *d)
-{
-	return d->state_sent_us ? d->state_sent_us + STATE_NEWS_S * US_PER_S : 0;
-}
-
-static bool news_due(const struct deliver *d)
-{
-	return d->state_news && mono_us() >= news_at_us(d);
-}
-
-/* Does this batch carry the state? It goes with metrics, or alone when it must. */
-static bool state_due(const struct deliver *d)
-{
-	bool news = d->last_error[0] || d->state_news || outbox_state(d->outbox).lost > d->lost_told;
-	int64_t every_s = d->state_moves ? STATE_EVERY_S : STATE_IDLE_S;
-
-	if (!d->sent->n[SAMPLE_METRICS])
-		return news_due(d);
-	return !d->state_sent_us || news || mono_us() - d->state_sent_us >= every_s * US_PER_S;
-}
-
+/* The state, if this batch carries it. */
 static struct text state_text(struct deliver *d)
 {
-	int64_t lost = outbox_state(d->outbox).lost;
+	const struct state_report_now now = { d->outage.error[0] != '\0', outbox_state(d->outbox).lost };
+	int64_t now_us = mono_us();
 
-	if (!state_due(d))
+	if (!state_report_due(&d->report, d->sent->n[SAMPLE_METRICS] > 0, &now, now_us))
 		return (struct text){ NULL, 0 };
-	d->state_sent_us = mono_us();
-	d->state_news = d->state_moves = false;
-	buf_reset(&d->state_json);
-	if (!d->events->state(d->data, &d->state_json) || !buf_cstr(&d->state_json))
-		return (struct text){ NULL, 0 };
-	d->lost_told = lost;
-	return (struct text){ d->state_json.data, d->state_json.len };
+	return state_report_send(&d->report, d->events->state, d->data, now.lost, now_us);
 }
 
 /* A batch that holds only lines of the agent's own log is not logged: its line would make the next batch. */
@@ -137,10 +97,8 @@ static void flush_within(struct deliver *d, int64_t us)
 /* Troubles that begin together are sent together. */
 static void plan_news(struct deliver *d)
 {
-	int64_t within_us = news_at_us(d) - mono_us();
-
-	if (d->state_news)
-		flush_within(d, within_us > NEWS_DELAY_S * US_PER_S ? within_us : NEWS_DELAY_S * US_PER_S);
+	if (d->report.news)
+		flush_within(d, state_report_delay_us(&d->report, mono_us()));
 }
 
 static void resume_source(struct deliver *d)
@@ -172,7 +130,7 @@ static void try_send(struct deliver *d)
 	d->flush_at_us = 0;
 	arm(d);
 	fill(d);
-	if (batch_empty(d->filling) && !news_due(d)) {
+	if (batch_empty(d->filling) && !state_report_news_due(&d->report, mono_us())) {
 		if (d->source_waiting)
 			batch_reset(d->filling);        /* it held streams without new lines */
 	} else {
@@ -196,18 +154,11 @@ static int on_flush(sd_event_source *s, uint64_t usec, void *data)
 
 /* ---- taking samples ---- */
 
-/* What comes in each interval while nothing happens. */
-static bool is_routine(const struct sample *s)
-{
-	return s->kind == SAMPLE_METRICS ||
-	       (s->kind == SAMPLE_CHECK && s->check.error == CHECK_OK && !s->check.changed);
-}
-
 static int64_t delay_us(const struct deliver *d, const struct sample *s)
 {
 	int64_t interval = d->config->interval_us;
 
-	if (s->kind == SAMPLE_METRICS || !is_routine(s))
+	if (s->kind == SAMPLE_METRICS || !sample_is_routine(s))
 		return LOG_DELAY_S * US_PER_S;
 	return interval < CHECK_DELAY_S * US_PER_S ? interval : CHECK_DELAY_S * US_PER_S;
 }
@@ -253,7 +204,7 @@ static void add_to_outbox(struct deliver *d, const struct sample *s)
 
 bool deliver_add(struct deliver *d, const struct sample *s)
 {
-	d->state_moves |= !is_routine(s);
+	d->report.moves |= !sample_is_routine(s);
 	if (!is_of_a_log(s))
 		add_to_outbox(d, s);
 	else if (!add_of_log(d, s))
@@ -269,7 +220,7 @@ bool deliver_set_position(struct deliver *d, const struct position *p)
 {
 	if (d->positions_known && batch_set_position(d->filling, p)) {
 		if (p->finished || p->begins) {
-			d->state_moves = true;
+			d->report.moves = true;
 			flush_within(d, LOG_DELAY_S * US_PER_S);
 		}
 		return true;
@@ -286,7 +237,7 @@ void deliver_flush(struct deliver *d)
 
 void deliver_tell_state(struct deliver *d)
 {
-	d->state_news = true;
+	d->report.news = true;
 	plan_news(d);
 }
 
@@ -321,7 +272,7 @@ static void take_committed(struct deliver *d)
 	for (int i = 0; i < SAMPLE_KIND_COUNT; i++)
 		d->state.rows[i] += (int64_t)b->n[i];
 	d->state.last_commit_us = wall_us();
-	d->last_error[0] = '\0';
+	d->outage.error[0] = '\0';
 	d->limit = d->limit < NO_LIMIT / 2 ? d->limit * 2 : NO_LIMIT;
 	log_batch(d, b, LOGCORE_DEBUG, "batch committed", (mono_us() - d->sent_at_us) / US_PER_MS);
 	outbox_committed(d->outbox, b);
@@ -360,28 +311,15 @@ static void start_over(struct deliver *d, const struct pg_hello *h)
 		pg_reconnect(d->pg);
 }
 
-static void note_outage(struct deliver *d)
-{
-	struct outbox_state o = outbox_state(d->outbox);
-	int64_t now = wall_us();
-
-	if (d->state.away_since_us && now - d->state.away_since_us >= OUTAGE_TOLD_S * US_PER_S) {
-		d->state.outage = (struct deliver_outage){ d->state.away_since_us, now, o.samples,
-							   o.lost - d->lost_before };
-		d->state_news = true;
-	}
-	d->state.away_since_us = 0;
-	d->lost_before = o.lost;
-}
-
 static void on_ready(void *data, const struct pg_hello *h)
 {
 	struct deliver *d = data;
+	struct outbox_state o = outbox_state(d->outbox);
 
-	if (d->state.away_since_us)
+	if (d->outage.since_us)
 		logcore_info(d->log, "connected to the database", logcore_kv("last_seq", h->last_seq),
-			     logcore_kv("pending", outbox_state(d->outbox).samples));
-	note_outage(d);
+			     logcore_kv("pending", o.samples));
+	d->report.news |= outage_end(&d->outage, o.samples, o.lost);
 	d->state.connected = true;
 	d->backfill = false;
 	if (d->sent && h->last_seq == d->sent->seq)
@@ -428,20 +366,6 @@ static bool halve_batch(struct deliver *d, enum pg_verdict verdict, const char *
 	return true;
 }
 
-static void log_trouble(struct deliver *d, enum pg_verdict verdict, const struct err *e)
-{
-	int64_t now = mono_us();
-
-	if (strcmp(d->last_error, e->msg) == 0 && now - d->error_logged_us < REPEAT_ERROR_S * US_PER_S)
-		return;
-	d->error_logged_us = now;
-	snprintf(d->last_error, sizeof d->last_error, "%s", e->msg);
-	if (verdict == PG_RETRY || verdict == PG_MOVED)
-		logcore_warning(d->log, "database away, will retry", logcore_kv("error", e->msg));
-	else
-		logcore_error(d->log, "database refuses, will retry", logcore_kv("error", e->msg));
-}
-
 static void on_lost(void *data, enum pg_verdict verdict, const char *sqlstate, const struct err *e)
 {
 	struct deliver *d = data;
@@ -450,10 +374,8 @@ static void on_lost(void *data, enum pg_verdict verdict, const char *sqlstate, c
 	if ((verdict == PG_DATA || verdict == PG_TOO_MUCH) && halve_batch(d, verdict, sqlstate, e) &&
 	    verdict == PG_DATA)
 		return;                 /* the server is well: pg.c connects again at once */
-	if (!d->state.away_since_us)
-		d->state.away_since_us = wall_us();
 	d->backfill = true;
-	log_trouble(d, verdict, e);
+	outage_begin(&d->outage, verdict, e, d->log);
 	d->events->changed(d->data);
 	if (verdict == PG_FENCED)
 		d->events->fenced(d->data);
@@ -479,11 +401,11 @@ int deliver_new(const struct deliver_options *o, const struct deliver_events *ev
 			       .events = events,
 			       .data = data,
 			       .limit = NO_LIMIT,
-			       .state_json = BUF(STATE_BYTES_MAX) };
+			       .outage.since_us = wall_us() };
+	state_report_init(&d->report);
 	batch_init(&d->batch[0]);
 	batch_init(&d->batch[1]);
 	d->filling = &d->batch[0];
-	d->state.away_since_us = wall_us();
 	d->outbox = outbox_open(o->state_folder, o->log);
 	r = sd_event_add_time(o->loop, &d->timer, CLOCK_MONOTONIC, 0, 100 * US_PER_MS, on_flush, d);
 	if (r < 0)
@@ -510,7 +432,7 @@ void deliver_free(struct deliver *d)
 	batch_free(&d->batch[0]);
 	batch_free(&d->batch[1]);
 	outbox_close(d->outbox);
-	buf_free(&d->state_json);
+	state_report_free(&d->report);
 	free(d);
 }
 
@@ -520,6 +442,8 @@ struct deliver_state deliver_state(const struct deliver *d)
 
 	s.outbox = outbox_state(d->outbox);
 	s.skew_us = pg_skew_us(d->pg);
-	s.last_error = d->last_error;
+	s.away_since_us = d->outage.since_us;
+	s.outage = d->outage.last;
+	s.last_error = d->outage.error;
 	return s;
 }

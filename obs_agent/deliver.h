@@ -18,6 +18,7 @@
 #include "logcore/logcore.h"
 #include "wire/batch.h"
 #include "obs_agent/config/config.h"
+#include "obs_agent/outage.h"
 #include "obs_agent/outbox/outbox.h"
 
 struct deliver;
@@ -75,10 +76,7 @@ struct deliver_state {
 	int64_t batches;                /* committed by this process */
 	int64_t rows[SAMPLE_KIND_COUNT];        /* in them; the rejects are what the server refused */
 	struct outbox_state outbox;
-	struct deliver_outage {
-		int64_t since_us, until_us;     /* wall clock; 0: there was none */
-		int64_t samples, lost;          /* samples waiting at its end; dropped in it */
-	} outage;                       /* the last one of 10 s or more */
+	struct outage_past outage;      /* the last one */
 	int64_t skew_us;
 	const char *last_error;         /* "" when there was none since the last commit */
 };

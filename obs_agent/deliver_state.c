@@ -18,7 +18,7 @@ static bool add_text(struct buf *out, const char *name, const char *s)
 	return !s[0] || (buf_addf(out, ",\"%s\":", name) && buf_add_json(out, text_of(s)));
 }
 
-static bool add_outage(struct buf *out, const struct deliver_outage *o)
+static bool add_outage(struct buf *out, const struct outage_past *o)
 {
 	return o->since_us == 0 ||
 	       (buf_addf(out, ",\"last_outage\":{\"samples\":%" PRId64 ",\"lost\":%" PRId64, o->samples,

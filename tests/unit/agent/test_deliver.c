@@ -384,7 +384,7 @@ static void a_worse_state_is_sent_at_once_but_not_often(void **state)
 	assert_false(fake.state);
 	commit();
 	assert_in_range(d->flush_at_us - mono_us(), 8 * US_PER_S, 10 * US_PER_S);
-	d->state_sent_us -= 10 * US_PER_S;
+	d->report.sent_us -= 10 * US_PER_S;
 	let_flush_come();
 	assert_int_equal(fake.sends, 3);
 	assert_true(fake.state);
@@ -397,7 +397,7 @@ static bool state_goes_after(int seconds)
 {
 	struct sample s = metric();
 
-	d->state_sent_us = mono_us() - seconds * US_PER_S;
+	d->report.sent_us = mono_us() - seconds * US_PER_S;
 	assert_true(deliver_add(d, &s));
 	let_flush_come();
 	commit();
@@ -611,7 +611,7 @@ static void an_outage_is_reported_when_it_is_over(void **state)
 	lose(PG_RETRY);
 	assert_true(deliver_add(d, &m));
 	assert_int_equal(deliver_state(d).outbox.samples, 1);
-	d->state.away_since_us -= 60 * US_PER_S;
+	d->outage.since_us -= 60 * US_PER_S;
 	connect_at(0);
 	assert_int_equal(deliver_state(d).outage.samples, 1);
 	assert_int_equal(deliver_state(d).away_since_us, 0);
