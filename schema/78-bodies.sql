@@ -332,17 +332,23 @@ BEGIN
 END
 $$;
 
--- Write the row, new or changed; as it is then.
+-- Write the row, new or changed; as it is then. A changed row stays the same row, so that whoever waits for
+-- its lock finds it. Its name may have been taken since that was checked.
 CREATE OR REPLACE FUNCTION put_row(p_object text, p_row jsonb) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	t CONSTANT record := body_table(p_object);
 	v_row jsonb;
 BEGIN
-	EXECUTE format('DELETE FROM %I WHERE %I = $1', t.rows, t.key) USING (p_row->>t.key)::uuid;
-	EXECUTE format('INSERT INTO %1$I AS r SELECT * FROM jsonb_populate_record(NULL::%1$I, $1)
-		RETURNING to_jsonb(r)', t.rows) INTO v_row USING p_row;
+	EXECUTE (SELECT format('INSERT INTO %1$I AS r SELECT * FROM jsonb_populate_record(NULL::%1$I, $1)
+			ON CONFLICT (%2$I) DO UPDATE SET (%3$s) = ROW (%4$s) RETURNING to_jsonb(r)',
+			t.rows, t.key, string_agg(quote_ident(attname), ', ' ORDER BY attnum),
+			string_agg(format('excluded.%I', attname), ', ' ORDER BY attnum))
+		FROM pg_attribute WHERE attrelid = t.rows::regclass AND attnum > 0 AND NOT attisdropped)
+		INTO v_row USING p_row;
 	RETURN v_row;
+EXCEPTION WHEN unique_violation THEN
+	PERFORM refuse_errors(field_error(true, 'name', 'is taken by another ' || t.name));
 END
 $$;
 
