@@ -5351,6 +5351,13 @@ CREATE TABLE IF NOT EXISTS alert_clock (
 );
 INSERT INTO alert_clock DEFAULT VALUES ON CONFLICT DO NOTHING;
 
+-- Rules whose last evaluation failed, and why. The rule of kind rule_error tells of them.
+CREATE TABLE IF NOT EXISTS rule_problems (
+	rule_id uuid PRIMARY KEY,
+	problem text NOT NULL,
+	since timestamptz NOT NULL              -- the first evaluation that failed
+);
+
 CREATE TABLE IF NOT EXISTS alert_policy (
 	one boolean PRIMARY KEY DEFAULT true CHECK (one),
 	catch_up_s int NOT NULL DEFAULT 300     -- evaluations of so long are made up for; more is an absence
@@ -5594,7 +5601,8 @@ RETURN server_labels(p_subject->>'server') || p_subject;
 SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION labels_match, label_is, flat_labels, server_labels, subject_labels
 	TO observ_hub, observ_watch;
-GRANT SELECT ON alert_rules, rule_patches, alerts, alert_changes, alert_clock, alert_policy, alert_routes,
+GRANT SELECT ON alert_rules, rule_patches, rule_problems, alerts, alert_changes, alert_clock, alert_policy,
+	alert_routes,
 	inhibitions, silences, quiet_windows, alert_groups, group_alerts, group_sent, group_told,
 	flapping, notify_state, notifications, heartbeat_pings,
 	log_patterns
@@ -5741,7 +5749,9 @@ VALUES
 (18, 'promql', 'Prometheus query', 'The value of each series of a query to the configured Prometheus.', '',
 	'{}',
 	false, '>', 'keep', '{
-	"promql": {"type": "text", "max": 8000, "help": "The query."}}')
+	"promql": {"type": "text", "max": 8000, "help": "The query."}}'),
+(19, 'rule_error', 'Rule can''t be evaluated', '1 while the evaluation of another rule fails, else 0.', '',
+	'{of_rule}', false, '>=', 'keep', '{}')
 ON CONFLICT (kind) DO UPDATE SET place = excluded.place, title = excluded.title, meaning = excluded.meaning,
 	unit = excluded.unit, subject = excluded.subject, has_metric = excluded.has_metric, op = excluded.op,
 	no_data = excluded.no_data, params = excluded.params, role = excluded.role;
@@ -6098,8 +6108,22 @@ $$;
 CREATE OR REPLACE FUNCTION count_firing_query(r alert_rules, p jsonb) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT format('SELECT NULL::text AS server, NULL::text AS app, NULL::jsonb AS more,
-		count(*)::float8 AS value, NULL::text AS problem
-		FROM alerts WHERE rule_id = %L AND state = ''firing''', p->>'of_rule')
+		CASE WHEN there THEN n END AS value,
+		CASE WHEN NOT there THEN ''the rule whose alerts it counts is not there'' END AS problem
+		FROM (SELECT EXISTS (SELECT FROM alert_rules WHERE rule_id = %1$L) AS there,
+			(SELECT count(*)::float8 FROM alerts
+				WHERE rule_id = %1$L AND state = ''firing'') AS n) x',
+		(p->>'of_rule')::uuid)
+$$;
+
+-- The rules whose evaluation fails, by name.
+CREATE OR REPLACE FUNCTION rule_error_query(r alert_rules) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT format('SELECT NULL::text AS server, NULL::text AS app,
+		jsonb_build_object(''of_rule'', o.name) AS more,
+		(p.rule_id IS NOT NULL)::int AS value, NULL::text AS problem
+		FROM alert_rules o LEFT JOIN rule_problems p USING (rule_id)
+		WHERE o.is_active AND o.rule_id <> %L', r.rule_id)
 $$;
 
 -- The query of any rule. p_all false: subjects may be left out whose value is beyond no level.
@@ -6127,6 +6151,7 @@ BEGIN
 		WHEN 'job' THEN job_query(p)
 		WHEN 'sql' THEN external_query(r)
 		WHEN 'promql' THEN external_query(r)
+		WHEN 'rule_error' THEN rule_error_query(r)
 	END;
 END
 $$;
@@ -6448,7 +6473,9 @@ DECLARE
 	v_problem text := left(p_problem, 1000);
 	v_rows jsonb := coalesce(p_rows, '[]');
 BEGIN
-	IF v_problem IS NULL AND jsonb_array_length(v_rows) > max_external_rows() THEN
+	IF v_problem IS NULL AND jsonb_typeof(v_rows) <> 'array' THEN
+		v_problem := 'the answer is no list of rows';
+	ELSIF v_problem IS NULL AND jsonb_array_length(v_rows) > max_external_rows() THEN
 		v_problem := format('the answer has %s rows, more than %s', jsonb_array_length(v_rows),
 			max_external_rows());
 	ELSIF v_problem IS NULL AND EXISTS (SELECT FROM jsonb_array_elements(v_rows) e
@@ -6465,6 +6492,9 @@ BEGIN
 					FROM jsonb_array_elements(v_rows) WITH ORDINALITY u(e, n)
 					LEFT JOIN LATERAL jsonb_each(e->'subject') l ON l.value <> 'null'
 					GROUP BY n, e) x;
+			v_problem := (SELECT 'two rows of the answer have the same labels: ' || subject::text
+				FROM jsonb_to_recordset(v_rows) x(subject jsonb)
+				GROUP BY subject HAVING count(*) > 1 LIMIT 1);
 		EXCEPTION WHEN data_exception THEN
 			v_problem := 'the answer is not understood: ' || sqlerrm;
 		END;
@@ -6736,12 +6766,14 @@ LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 $$;
 
 -- ---- making a plan ---------------------------------------------------------------------------------
--- The query of a rule that is no metric rule, as a part: columns as shared_query() has them.
+-- The query of a rule that is no metric rule, as a part: columns as shared_query() has them. An error always
+-- tells.
 CREATE OR REPLACE FUNCTION own_query(r alert_rules, p_place bigint) RETURNS text
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT format('SELECT %s::bigint, %s || coalesce(q.more, ''{}''), q.value::float8, q.problem, %s
-		FROM (%s) q',
-		p_place, subject_of('q.server', 'q.app', 'NULL'), matters(r, 'q.value'), kind_query(r, false))
+	SELECT format('SELECT %s::bigint, %s || coalesce(q.more, ''{}''), q.value::float8, q.problem,
+		%s OR coalesce(q.problem <> ''no data'', false) FROM (%s) q',
+		p_place, subject_of('q.server', 'q.app', 'NULL'), matters(r, 'q.value'), query)
+	FROM kind_query(r, false) query WHERE query IS NOT NULL
 $$;
 
 -- The parts of the rules at these places. Rules that no query can be made of are found by halving the list.
@@ -6753,8 +6785,10 @@ BEGIN
 	IF p_metrics THEN
 		RETURN (SELECT coalesce(jsonb_agg(to_jsonb(p)), '[]') FROM passes(p_rules, p_places) p);
 	END IF;
-	RETURN (SELECT coalesce(jsonb_agg(jsonb_build_object('places', ARRAY[n], 'query',
-		own_query(p_rules[n], n))), '[]') FROM unnest(p_places) n);
+	RETURN (SELECT coalesce(jsonb_agg(jsonb_build_object('places', ARRAY[n]) || CASE
+			WHEN q IS NULL THEN '{"problem": "there is no kind of this name"}'
+			ELSE jsonb_build_object('query', q) END), '[]')
+		FROM unnest(p_places) n, LATERAL (SELECT own_query(p_rules[n], n)) x(q));
 EXCEPTION WHEN OTHERS THEN
 	IF v_half = 0 THEN
 		RETURN jsonb_build_array(jsonb_build_object('places', p_places, 'problem', sqlerrm));
@@ -6836,17 +6870,16 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	WHERE look = (p_look->>'key')::uuid AND p_look->>'source' <> 'agents'
 $$;
 
--- Looks at a time. A time that was looked at before means that the clock was set back: all is looked at anew.
 CREATE OR REPLACE FUNCTION keep_looks(p_looks jsonb, p_now timestamptz) RETURNS void
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	l jsonb;
 	v_after timestamptz;
 BEGIN
-	DELETE FROM alert_looks
-		WHERE expires_at < p_now OR EXISTS (SELECT FROM alert_looks WHERE until >= p_now);
+	DELETE FROM alert_looks WHERE expires_at < p_now;
 	FOR l IN SELECT e FROM jsonb_array_elements(p_looks) e WHERE e->>'source' <> 'agents' LOOP
 		v_after := looked_until(l, p_now);
+		CONTINUE WHEN v_after = p_now;
 		INSERT INTO alert_looks (look, until, part, servers, expires_at)
 			SELECT (l->>'key')::uuid, p_now, x.part, x.servers, x.expires_at
 			FROM look_at(l, v_after, p_now) x
@@ -6885,7 +6918,7 @@ DECLARE
 	v_rows jsonb;
 BEGIN
 	EXECUTE format('SELECT jsonb_agg(jsonb_build_array(v.subject, v.value::text, v.problem))
-		FROM rule_values($1, $2, false) v WHERE %s OR ($3, v.subject) IN (
+		FROM rule_values($1, $2, false) v WHERE %s OR v.problem <> ''no data'' OR ($3, v.subject) IN (
 			SELECT rule_id, subject FROM alerts WHERE state <> ''resolved'')',
 		matters(r, 'v.value')) INTO v_rows USING r, p_now, r.rule_id;
 	RETURN QUERY SELECT p_place, e->0, (e->>1)::float8, e->>2
@@ -7187,6 +7220,32 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 			WHERE level IN ('NaN', 'Infinity', '-Infinity'))
 $$;
 
+-- Alerts of a rule may be counted by another one, in the same evaluation after it. Not by a third one, since
+-- these are evaluated at once.
+CREATE OR REPLACE FUNCTION chain_errors(r alert_rules) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT field_error(r.kind = 'count_firing' AND r.params->>'of_rule' = r.rule_id::text,
+			'params.of_rule', 'must be another rule')
+		|| field_error(r.kind = 'count_firing' AND NOT EXISTS (SELECT FROM alert_rules
+			WHERE rule_id::text = r.params->>'of_rule'), 'params.of_rule', 'names no rule')
+		|| field_error(r.kind IN ('count_firing', 'rule_error') AND EXISTS (SELECT FROM alert_rules o
+			WHERE o.kind = 'count_firing' AND o.params->>'of_rule' = r.rule_id::text
+				AND o.rule_id <> r.rule_id), 'kind',
+			'must be another one: a rule counts the alerts of this one, '
+			'and chains have one link only')
+		|| field_error(r.kind = 'count_firing' AND EXISTS (SELECT FROM alert_rules o
+			WHERE o.rule_id::text = r.params->>'of_rule'
+				AND o.kind IN ('count_firing', 'rule_error')),
+			'params.of_rule', 'must not be a rule that counts alerts or errors itself: '
+			'chains have one link only')
+$$;
+
+-- What keeps a rule from being evaluated.
+CREATE OR REPLACE FUNCTION evaluation_errors(r alert_rules) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT param_errors(r.kind, r.metric, r.params) || chain_errors(r)
+$$;
+
 -- A rule as it holds for the subjects of an override. One that can't be applied changes nothing.
 CREATE OR REPLACE FUNCTION patched_rule(r alert_rules, p_changes jsonb) RETURNS alert_rules
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -7215,10 +7274,12 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 $$;
 
 -- The order of rules in one evaluation: the silence of the fleet comes first, since it says whether the
--- others are judged, and rules that count the alerts of another one come last.
+-- others are judged; rules that count the alerts of another one come after it, and what tells of rules that
+-- failed comes last.
 CREATE OR REPLACE FUNCTION rule_rank(r alert_rules) RETURNS int
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN (r).kind = 'fleet_silent' THEN -1 WHEN (r).params ? 'of_rule' THEN 1 ELSE 0 END;
+RETURN CASE (r).kind WHEN 'fleet_silent' THEN -1 WHEN 'count_firing' THEN 1 WHEN 'rule_error' THEN 2
+	ELSE 0 END;
 
 -- Whether nothing arrives from anywhere: then the fault is ours.
 CREATE OR REPLACE FUNCTION fleet_is_silent() RETURNS boolean
@@ -7308,20 +7369,25 @@ END
 $$;
 
 -- Evaluates rules at one time, and writes the alerts and their changes. Returns how many changed. What
--- people said of an alert meanwhile is not touched.
+-- people said of an alert meanwhile is not touched. The error of a rule as a whole is noted.
 CREATE OR REPLACE FUNCTION judge(p_due uuid[], p_at timestamptz) RETURNS bigint
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	v_changes bigint;
 BEGIN
 	WITH stepped AS MATERIALIZED (
-		SELECT h.rule, h.old, v.labels, alert_step(
+		SELECT h.rule, h.old, v.labels, CASE WHEN h.subject = '{}' AND h.value IS NULL
+				AND h.problem NOT IN ('no data', 'missing', 'retired', 'rule')
+				THEN h.problem END AS error,
+			alert_step(
 			coalesce(h.old, new_alert((h.rule).rule_id, h.key, h.subject, p_at)), h.value,
 			CASE WHEN r.server IS NULL THEN h.problem ELSE 'retired' END, h.rule, p_at) AS new
 		FROM rule_hits(p_due, p_at) h
 		LEFT JOIN retired_servers(p_at) r ON r.server = h.subject->>'server'
 		LEFT JOIN servers v ON v.vps_name = h.subject->>'server'),
 	step AS MATERIALIZED (SELECT old, new, alert_labels(new, rule, labels) AS labels FROM stepped),
+	noted AS (SELECT note_problems(p_due, coalesce(jsonb_object_agg((rule).rule_id, error), '{}'), p_at)
+		FROM stepped WHERE error IS NOT NULL),
 	ended AS (DELETE FROM alerts a USING step s
 		WHERE a.alert_id = (s.old).alert_id AND (s.new).state IS NULL),
 	written AS (
@@ -7356,8 +7422,37 @@ BEGIN
 			OR (old).severity IS DISTINCT FROM (new).severity AND (new).state IS NOT NULL
 		ORDER BY (new).rule_id, (new).subject_key
 		RETURNING 1)
-	SELECT count(*) INTO v_changes FROM changed;
+	SELECT (SELECT count(*) FROM changed) INTO v_changes FROM noted;
 	RETURN v_changes;
+END
+$$;
+
+-- p_problems: {rule: problem} of those that were due.
+CREATE OR REPLACE FUNCTION note_problems(p_due uuid[], p_problems jsonb, p_at timestamptz) RETURNS void
+LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
+	DELETE FROM rule_problems WHERE rule_id = ANY (p_due) AND NOT p_problems ? rule_id::text;
+	INSERT INTO rule_problems AS p
+	SELECT key::uuid, left(value, 1000), p_at FROM jsonb_each_text(p_problems)
+	ON CONFLICT (rule_id) DO UPDATE SET problem = excluded.problem WHERE p.problem <> excluded.problem
+$$;
+
+-- The same for rules of which one may fail in a way that nobody foresaw: it is found by halving the list, and
+-- the others are judged. What is no fault of a rule fails as a whole: a lost connection, no space, a
+-- deadlock.
+CREATE OR REPLACE FUNCTION judge_apart(p_due uuid[], p_at timestamptz) RETURNS bigint
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_half CONSTANT int := cardinality(p_due) / 2;
+BEGIN
+	RETURN judge(p_due, p_at);
+EXCEPTION WHEN OTHERS THEN
+	IF left(sqlstate, 2) IN ('08', '40', '53', '55', '57', '58') OR p_due = '{}' THEN
+		RAISE;
+	ELSIF v_half = 0 THEN
+		PERFORM note_problems(p_due, jsonb_build_object(p_due[1], sqlerrm), p_at);
+		RETURN 0;
+	END IF;
+	RETURN judge_apart(p_due[:v_half], p_at) + judge_apart(p_due[v_half + 1:], p_at);
 END
 $$;
 
@@ -7419,12 +7514,15 @@ BEGIN
 	SELECT * INTO p FROM alert_policy;
 	SELECT * INTO c FROM alert_clock FOR UPDATE;
 	PERFORM learn_patterns();               -- first: a rule may wait for one
-	v_from := coalesce(c.evaluated_until, p_now - interval '1 us');
+	v_from := CASE WHEN isfinite(c.evaluated_until) THEN c.evaluated_until
+		ELSE p_now - interval '1 us' END;
 	IF abs(extract(epoch FROM p_now - v_from)) > p.catch_up_s THEN
 		c.away_since := coalesce(c.away_since, v_from);
 		c.away_until := p_now + make_interval(secs => p.settle_s);
 		v_from := p_now - interval '1 us';
 	END IF;
+	DELETE FROM alert_looks WHERE EXISTS (SELECT FROM alert_looks WHERE until > v_from);  -- set back
+	DELETE FROM rule_problems WHERE rule_id NOT IN (SELECT rule_id FROM alert_rules WHERE is_active);
 	FOR v IN SELECT * FROM rules_due(v_from, p_now) LOOP
 		CONTINUE WHEN v.at < c.away_until AND NOT (v_silent AND v.rank < 0);
 		IF v.at >= c.away_until THEN
@@ -7433,7 +7531,7 @@ BEGIN
 			c.away_until := NULL;
 		END IF;
 		PERFORM flush_until(v.at);      -- messages up to then, before something changes
-		v_changes := v_changes + judge(v.rules, v.at);
+		v_changes := v_changes + judge_apart(v.rules, v.at);
 		v_rules := v_rules + cardinality(v.rules);
 		CONTINUE WHEN v.rank >= 0;
 		IF v_silent OR fleet_is_silent() THEN
@@ -7545,6 +7643,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 	"maintain": {"name": "maintain() not run", "kind": "job", "params": {"job": "maintain"},
 		"warning": 36,
 		"interval_s": 600, "summary": "Old rows are not deleted, and new partitions not made."},
+	"rule": {"name": "Alert rule fails", "kind": "rule_error", "op": ">=", "warning": 1,
+		"summary": "A rule fails: its page says why. The others are evaluated."},
 	"heartbeat": {"name": "Job not run", "kind": "heartbeat", "critical": 0,
 		"summary": "A job did not report in time, or failed."}}')
 $$;
@@ -8374,6 +8474,11 @@ BEGIN
 		RETURN c.away_until;
 	ELSIF c.evaluated_until + v_absent < p_now OR v_from > p_now THEN
 		RETURN (SELECT min(flush_at) FROM alert_groups);
+	END IF;
+	-- Longer ago than an absence: an import, or a backup. No message of that time is due.
+	IF v_from < p_now - v_absent THEN
+		v_from := p_now;
+		UPDATE alert_groups SET flush_at = p_now WHERE flush_at < p_now;
 	END IF;
 	v_from := greatest(v_from, c.away_until);
 	LOOP
@@ -9823,7 +9928,7 @@ DECLARE
 		changed_row('rule', p_id, rule_body(p_body), p_email, p_match));
 BEGIN
 	r.updated_at := clock_timestamp();
-	PERFORM refuse_errors(rule_errors(r) || param_errors(r.kind, r.metric, r.params)
+	PERFORM refuse_errors(rule_errors(r) || evaluation_errors(r)
 		|| field_error(EXISTS (SELECT FROM alert_rules
 		WHERE name = r.name AND rule_id <> r.rule_id), 'name', 'is taken by another rule'));
 	PERFORM refuse_unless(p_role, (SELECT role FROM alert_kinds WHERE kind = r.kind)),
@@ -9881,6 +9986,7 @@ BEGIN
 	PERFORM known_id('rule', p_rule, FOUND);
 	PERFORM refuse_errors(patch_errors(r, p.changes));
 	p.changes := body_values('rule', p.changes, false);
+	PERFORM refuse_errors(rule_errors(jsonb_populate_record(r, p.changes)));
 	PERFORM put_row('patch', to_jsonb(p)), audit(p_email, p_how, 'override saved', r.name, p_body);
 	RETURN override_json(p);
 END
@@ -10369,6 +10475,77 @@ GRANT EXECUTE ON FUNCTION silence_json TO observ_hub;
 GRANT EXECUTE ON FUNCTION list_channels, save_channel, delete_channel, test_channel_for, save_route,
 	delete_route, save_inhibition, delete_inhibition, save_window, delete_window, save_silence,
 	end_silence TO observ_hub, observ_enroll;
+-- ==== 79-rule-checks: rules and overrides that can't be evaluated are refused ===================
+-- Whoever writes them: the API says the same, but psql and imports reach the tables themselves. A rule that
+-- is switched off may hold anything. What still goes wrong in an evaluation stops only its own rule
+-- (72-engine.sql).
+CREATE OR REPLACE FUNCTION errors_text(p_errors jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT string_agg(concat_ws(' ', e->>'field', e->>'message'), '; ')
+	FROM jsonb_array_elements(p_errors) e
+$$;
+
+CREATE OR REPLACE FUNCTION check_rule() RETURNS trigger
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_errors CONSTANT text := errors_text(evaluation_errors(NEW)
+		|| field_error(matchers_problem(NEW.match) IS NOT NULL, 'match', 'is wrong: '
+			|| rtrim(matchers_problem(NEW.match), '.'))
+		|| field_error(label_errors(NEW.labels) <> '[]', 'labels',
+			'must be an object of short texts'));
+BEGIN
+	IF v_errors IS NOT NULL THEN
+		RAISE EXCEPTION 'The rule "%" can''t be evaluated: %.', NEW.name, v_errors
+			USING ERRCODE = '23514', HINT = 'A rule with is_active false may be incomplete.';
+	END IF;
+	RETURN NEW;
+END
+$$;
+
+-- The fields of an override, as the API takes them; a sentence about what is wrong, or NULL.
+CREATE OR REPLACE FUNCTION patch_problem(r alert_rules, p rule_patches) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_detail text;
+BEGIN
+	IF r.rule_id IS NULL THEN
+		RETURN CASE WHEN EXISTS (SELECT FROM rule_patches WHERE patch_id = p.rule_id)
+			THEN 'rule_id names an override: an override is of a rule, not of another override'
+			ELSE 'rule_id names no rule' END;
+	ELSIF matchers_problem(p.match) IS NOT NULL THEN
+		RETURN 'match is wrong: ' || rtrim(matchers_problem(p.match), '.');
+	END IF;
+	PERFORM refuse_errors(patch_errors(r, p.changes)), body_values('rule', p.changes, false);
+	RETURN NULL;
+EXCEPTION WHEN SQLSTATE 'OB422' THEN
+	GET STACKED DIAGNOSTICS v_detail = PG_EXCEPTION_DETAIL;
+	RETURN 'changes are wrong: ' || coalesce(errors_text(v_detail::jsonb->'errors'),
+		'they must be an object of the fields that differ');
+END
+$$;
+
+CREATE OR REPLACE FUNCTION check_patch() RETURNS trigger
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	r alert_rules;
+	v_problem text;
+BEGIN
+	SELECT * INTO r FROM alert_rules WHERE rule_id = NEW.rule_id;
+	v_problem := patch_problem(r, NEW);
+	IF v_problem IS NOT NULL THEN
+		RAISE EXCEPTION 'This override of the rule "%" can''t be applied: %.', coalesce(r.name, '?'),
+			v_problem USING ERRCODE = '23514';
+	END IF;
+	RETURN NEW;
+END
+$$;
+
+CREATE OR REPLACE TRIGGER check_rule BEFORE INSERT OR UPDATE ON alert_rules
+	FOR EACH ROW WHEN (NEW.is_active) EXECUTE FUNCTION check_rule();
+CREATE OR REPLACE TRIGGER check_patch BEFORE INSERT OR UPDATE ON rule_patches
+	FOR EACH ROW EXECUTE FUNCTION check_patch();
+
+SELECT drop_former_functions() \g /dev/null
 -- ==== 80-views: for people and Grafana. Names stay, and columns are only added at the end ======
 CREATE OR REPLACE VIEW v_metrics AS SELECT "timestamp" AS "time", m.* FROM vps_metrics m;
 CREATE OR REPLACE VIEW v_metrics_5m AS SELECT "timestamp" AS "time", m.* FROM metrics_5m m;

@@ -115,6 +115,13 @@ CREATE TABLE IF NOT EXISTS alert_clock (
 );
 INSERT INTO alert_clock DEFAULT VALUES ON CONFLICT DO NOTHING;
 
+-- Rules whose last evaluation failed, and why. The rule of kind rule_error tells of them.
+CREATE TABLE IF NOT EXISTS rule_problems (
+	rule_id uuid PRIMARY KEY,
+	problem text NOT NULL,
+	since timestamptz NOT NULL              -- the first evaluation that failed
+);
+
 CREATE TABLE IF NOT EXISTS alert_policy (
 	one boolean PRIMARY KEY DEFAULT true CHECK (one),
 	catch_up_s int NOT NULL DEFAULT 300     -- evaluations of so long are made up for; more is an absence
@@ -358,7 +365,8 @@ RETURN server_labels(p_subject->>'server') || p_subject;
 SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION labels_match, label_is, flat_labels, server_labels, subject_labels
 	TO observ_hub, observ_watch;
-GRANT SELECT ON alert_rules, rule_patches, alerts, alert_changes, alert_clock, alert_policy, alert_routes,
+GRANT SELECT ON alert_rules, rule_patches, rule_problems, alerts, alert_changes, alert_clock, alert_policy,
+	alert_routes,
 	inhibitions, silences, quiet_windows, alert_groups, group_alerts, group_sent, group_told,
 	flapping, notify_state, notifications, heartbeat_pings,
 	log_patterns

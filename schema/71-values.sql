@@ -134,7 +134,9 @@ VALUES
 (18, 'promql', 'Prometheus query', 'The value of each series of a query to the configured Prometheus.', '',
 	'{}',
 	false, '>', 'keep', '{
-	"promql": {"type": "text", "max": 8000, "help": "The query."}}')
+	"promql": {"type": "text", "max": 8000, "help": "The query."}}'),
+(19, 'rule_error', 'Rule can''t be evaluated', '1 while the evaluation of another rule fails, else 0.', '',
+	'{of_rule}', false, '>=', 'keep', '{}')
 ON CONFLICT (kind) DO UPDATE SET place = excluded.place, title = excluded.title, meaning = excluded.meaning,
 	unit = excluded.unit, subject = excluded.subject, has_metric = excluded.has_metric, op = excluded.op,
 	no_data = excluded.no_data, params = excluded.params, role = excluded.role;
@@ -491,8 +493,22 @@ $$;
 CREATE OR REPLACE FUNCTION count_firing_query(r alert_rules, p jsonb) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT format('SELECT NULL::text AS server, NULL::text AS app, NULL::jsonb AS more,
-		count(*)::float8 AS value, NULL::text AS problem
-		FROM alerts WHERE rule_id = %L AND state = ''firing''', p->>'of_rule')
+		CASE WHEN there THEN n END AS value,
+		CASE WHEN NOT there THEN ''the rule whose alerts it counts is not there'' END AS problem
+		FROM (SELECT EXISTS (SELECT FROM alert_rules WHERE rule_id = %1$L) AS there,
+			(SELECT count(*)::float8 FROM alerts
+				WHERE rule_id = %1$L AND state = ''firing'') AS n) x',
+		(p->>'of_rule')::uuid)
+$$;
+
+-- The rules whose evaluation fails, by name.
+CREATE OR REPLACE FUNCTION rule_error_query(r alert_rules) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT format('SELECT NULL::text AS server, NULL::text AS app,
+		jsonb_build_object(''of_rule'', o.name) AS more,
+		(p.rule_id IS NOT NULL)::int AS value, NULL::text AS problem
+		FROM alert_rules o LEFT JOIN rule_problems p USING (rule_id)
+		WHERE o.is_active AND o.rule_id <> %L', r.rule_id)
 $$;
 
 -- The query of any rule. p_all false: subjects may be left out whose value is beyond no level.
@@ -520,6 +536,7 @@ BEGIN
 		WHEN 'job' THEN job_query(p)
 		WHEN 'sql' THEN external_query(r)
 		WHEN 'promql' THEN external_query(r)
+		WHEN 'rule_error' THEN rule_error_query(r)
 	END;
 END
 $$;

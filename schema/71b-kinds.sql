@@ -294,7 +294,9 @@ DECLARE
 	v_problem text := left(p_problem, 1000);
 	v_rows jsonb := coalesce(p_rows, '[]');
 BEGIN
-	IF v_problem IS NULL AND jsonb_array_length(v_rows) > max_external_rows() THEN
+	IF v_problem IS NULL AND jsonb_typeof(v_rows) <> 'array' THEN
+		v_problem := 'the answer is no list of rows';
+	ELSIF v_problem IS NULL AND jsonb_array_length(v_rows) > max_external_rows() THEN
 		v_problem := format('the answer has %s rows, more than %s', jsonb_array_length(v_rows),
 			max_external_rows());
 	ELSIF v_problem IS NULL AND EXISTS (SELECT FROM jsonb_array_elements(v_rows) e
@@ -311,6 +313,9 @@ BEGIN
 					FROM jsonb_array_elements(v_rows) WITH ORDINALITY u(e, n)
 					LEFT JOIN LATERAL jsonb_each(e->'subject') l ON l.value <> 'null'
 					GROUP BY n, e) x;
+			v_problem := (SELECT 'two rows of the answer have the same labels: ' || subject::text
+				FROM jsonb_to_recordset(v_rows) x(subject jsonb)
+				GROUP BY subject HAVING count(*) > 1 LIMIT 1);
 		EXCEPTION WHEN data_exception THEN
 			v_problem := 'the answer is not understood: ' || sqlerrm;
 		END;

@@ -38,12 +38,14 @@ LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 $$;
 
 -- ---- making a plan ---------------------------------------------------------------------------------
--- The query of a rule that is no metric rule, as a part: columns as shared_query() has them.
+-- The query of a rule that is no metric rule, as a part: columns as shared_query() has them. An error always
+-- tells.
 CREATE OR REPLACE FUNCTION own_query(r alert_rules, p_place bigint) RETURNS text
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT format('SELECT %s::bigint, %s || coalesce(q.more, ''{}''), q.value::float8, q.problem, %s
-		FROM (%s) q',
-		p_place, subject_of('q.server', 'q.app', 'NULL'), matters(r, 'q.value'), kind_query(r, false))
+	SELECT format('SELECT %s::bigint, %s || coalesce(q.more, ''{}''), q.value::float8, q.problem,
+		%s OR coalesce(q.problem <> ''no data'', false) FROM (%s) q',
+		p_place, subject_of('q.server', 'q.app', 'NULL'), matters(r, 'q.value'), query)
+	FROM kind_query(r, false) query WHERE query IS NOT NULL
 $$;
 
 -- The parts of the rules at these places. Rules that no query can be made of are found by halving the list.
@@ -55,8 +57,10 @@ BEGIN
 	IF p_metrics THEN
 		RETURN (SELECT coalesce(jsonb_agg(to_jsonb(p)), '[]') FROM passes(p_rules, p_places) p);
 	END IF;
-	RETURN (SELECT coalesce(jsonb_agg(jsonb_build_object('places', ARRAY[n], 'query',
-		own_query(p_rules[n], n))), '[]') FROM unnest(p_places) n);
+	RETURN (SELECT coalesce(jsonb_agg(jsonb_build_object('places', ARRAY[n]) || CASE
+			WHEN q IS NULL THEN '{"problem": "there is no kind of this name"}'
+			ELSE jsonb_build_object('query', q) END), '[]')
+		FROM unnest(p_places) n, LATERAL (SELECT own_query(p_rules[n], n)) x(q));
 EXCEPTION WHEN OTHERS THEN
 	IF v_half = 0 THEN
 		RETURN jsonb_build_array(jsonb_build_object('places', p_places, 'problem', sqlerrm));
@@ -138,17 +142,16 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	WHERE look = (p_look->>'key')::uuid AND p_look->>'source' <> 'agents'
 $$;
 
--- Looks at a time. A time that was looked at before means that the clock was set back: all is looked at anew.
 CREATE OR REPLACE FUNCTION keep_looks(p_looks jsonb, p_now timestamptz) RETURNS void
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	l jsonb;
 	v_after timestamptz;
 BEGIN
-	DELETE FROM alert_looks
-		WHERE expires_at < p_now OR EXISTS (SELECT FROM alert_looks WHERE until >= p_now);
+	DELETE FROM alert_looks WHERE expires_at < p_now;
 	FOR l IN SELECT e FROM jsonb_array_elements(p_looks) e WHERE e->>'source' <> 'agents' LOOP
 		v_after := looked_until(l, p_now);
+		CONTINUE WHEN v_after = p_now;
 		INSERT INTO alert_looks (look, until, part, servers, expires_at)
 			SELECT (l->>'key')::uuid, p_now, x.part, x.servers, x.expires_at
 			FROM look_at(l, v_after, p_now) x
@@ -187,7 +190,7 @@ DECLARE
 	v_rows jsonb;
 BEGIN
 	EXECUTE format('SELECT jsonb_agg(jsonb_build_array(v.subject, v.value::text, v.problem))
-		FROM rule_values($1, $2, false) v WHERE %s OR ($3, v.subject) IN (
+		FROM rule_values($1, $2, false) v WHERE %s OR v.problem <> ''no data'' OR ($3, v.subject) IN (
 			SELECT rule_id, subject FROM alerts WHERE state <> ''resolved'')',
 		matters(r, 'v.value')) INTO v_rows USING r, p_now, r.rule_id;
 	RETURN QUERY SELECT p_place, e->0, (e->>1)::float8, e->>2

@@ -199,6 +199,32 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 			WHERE level IN ('NaN', 'Infinity', '-Infinity'))
 $$;
 
+-- Alerts of a rule may be counted by another one, in the same evaluation after it. Not by a third one, since
+-- these are evaluated at once.
+CREATE OR REPLACE FUNCTION chain_errors(r alert_rules) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT field_error(r.kind = 'count_firing' AND r.params->>'of_rule' = r.rule_id::text,
+			'params.of_rule', 'must be another rule')
+		|| field_error(r.kind = 'count_firing' AND NOT EXISTS (SELECT FROM alert_rules
+			WHERE rule_id::text = r.params->>'of_rule'), 'params.of_rule', 'names no rule')
+		|| field_error(r.kind IN ('count_firing', 'rule_error') AND EXISTS (SELECT FROM alert_rules o
+			WHERE o.kind = 'count_firing' AND o.params->>'of_rule' = r.rule_id::text
+				AND o.rule_id <> r.rule_id), 'kind',
+			'must be another one: a rule counts the alerts of this one, '
+			'and chains have one link only')
+		|| field_error(r.kind = 'count_firing' AND EXISTS (SELECT FROM alert_rules o
+			WHERE o.rule_id::text = r.params->>'of_rule'
+				AND o.kind IN ('count_firing', 'rule_error')),
+			'params.of_rule', 'must not be a rule that counts alerts or errors itself: '
+			'chains have one link only')
+$$;
+
+-- What keeps a rule from being evaluated.
+CREATE OR REPLACE FUNCTION evaluation_errors(r alert_rules) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT param_errors(r.kind, r.metric, r.params) || chain_errors(r)
+$$;
+
 -- A rule as it holds for the subjects of an override. One that can't be applied changes nothing.
 CREATE OR REPLACE FUNCTION patched_rule(r alert_rules, p_changes jsonb) RETURNS alert_rules
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -227,10 +253,12 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 $$;
 
 -- The order of rules in one evaluation: the silence of the fleet comes first, since it says whether the
--- others are judged, and rules that count the alerts of another one come last.
+-- others are judged; rules that count the alerts of another one come after it, and what tells of rules that
+-- failed comes last.
 CREATE OR REPLACE FUNCTION rule_rank(r alert_rules) RETURNS int
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN (r).kind = 'fleet_silent' THEN -1 WHEN (r).params ? 'of_rule' THEN 1 ELSE 0 END;
+RETURN CASE (r).kind WHEN 'fleet_silent' THEN -1 WHEN 'count_firing' THEN 1 WHEN 'rule_error' THEN 2
+	ELSE 0 END;
 
 -- Whether nothing arrives from anywhere: then the fault is ours.
 CREATE OR REPLACE FUNCTION fleet_is_silent() RETURNS boolean
@@ -320,20 +348,25 @@ END
 $$;
 
 -- Evaluates rules at one time, and writes the alerts and their changes. Returns how many changed. What
--- people said of an alert meanwhile is not touched.
+-- people said of an alert meanwhile is not touched. The error of a rule as a whole is noted.
 CREATE OR REPLACE FUNCTION judge(p_due uuid[], p_at timestamptz) RETURNS bigint
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	v_changes bigint;
 BEGIN
 	WITH stepped AS MATERIALIZED (
-		SELECT h.rule, h.old, v.labels, alert_step(
+		SELECT h.rule, h.old, v.labels, CASE WHEN h.subject = '{}' AND h.value IS NULL
+				AND h.problem NOT IN ('no data', 'missing', 'retired', 'rule')
+				THEN h.problem END AS error,
+			alert_step(
 			coalesce(h.old, new_alert((h.rule).rule_id, h.key, h.subject, p_at)), h.value,
 			CASE WHEN r.server IS NULL THEN h.problem ELSE 'retired' END, h.rule, p_at) AS new
 		FROM rule_hits(p_due, p_at) h
 		LEFT JOIN retired_servers(p_at) r ON r.server = h.subject->>'server'
 		LEFT JOIN servers v ON v.vps_name = h.subject->>'server'),
 	step AS MATERIALIZED (SELECT old, new, alert_labels(new, rule, labels) AS labels FROM stepped),
+	noted AS (SELECT note_problems(p_due, coalesce(jsonb_object_agg((rule).rule_id, error), '{}'), p_at)
+		FROM stepped WHERE error IS NOT NULL),
 	ended AS (DELETE FROM alerts a USING step s
 		WHERE a.alert_id = (s.old).alert_id AND (s.new).state IS NULL),
 	written AS (
@@ -368,8 +401,37 @@ BEGIN
 			OR (old).severity IS DISTINCT FROM (new).severity AND (new).state IS NOT NULL
 		ORDER BY (new).rule_id, (new).subject_key
 		RETURNING 1)
-	SELECT count(*) INTO v_changes FROM changed;
+	SELECT (SELECT count(*) FROM changed) INTO v_changes FROM noted;
 	RETURN v_changes;
+END
+$$;
+
+-- p_problems: {rule: problem} of those that were due.
+CREATE OR REPLACE FUNCTION note_problems(p_due uuid[], p_problems jsonb, p_at timestamptz) RETURNS void
+LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
+	DELETE FROM rule_problems WHERE rule_id = ANY (p_due) AND NOT p_problems ? rule_id::text;
+	INSERT INTO rule_problems AS p
+	SELECT key::uuid, left(value, 1000), p_at FROM jsonb_each_text(p_problems)
+	ON CONFLICT (rule_id) DO UPDATE SET problem = excluded.problem WHERE p.problem <> excluded.problem
+$$;
+
+-- The same for rules of which one may fail in a way that nobody foresaw: it is found by halving the list, and
+-- the others are judged. What is no fault of a rule fails as a whole: a lost connection, no space, a
+-- deadlock.
+CREATE OR REPLACE FUNCTION judge_apart(p_due uuid[], p_at timestamptz) RETURNS bigint
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_half CONSTANT int := cardinality(p_due) / 2;
+BEGIN
+	RETURN judge(p_due, p_at);
+EXCEPTION WHEN OTHERS THEN
+	IF left(sqlstate, 2) IN ('08', '40', '53', '55', '57', '58') OR p_due = '{}' THEN
+		RAISE;
+	ELSIF v_half = 0 THEN
+		PERFORM note_problems(p_due, jsonb_build_object(p_due[1], sqlerrm), p_at);
+		RETURN 0;
+	END IF;
+	RETURN judge_apart(p_due[:v_half], p_at) + judge_apart(p_due[v_half + 1:], p_at);
 END
 $$;
 
@@ -431,12 +493,15 @@ BEGIN
 	SELECT * INTO p FROM alert_policy;
 	SELECT * INTO c FROM alert_clock FOR UPDATE;
 	PERFORM learn_patterns();               -- first: a rule may wait for one
-	v_from := coalesce(c.evaluated_until, p_now - interval '1 us');
+	v_from := CASE WHEN isfinite(c.evaluated_until) THEN c.evaluated_until
+		ELSE p_now - interval '1 us' END;
 	IF abs(extract(epoch FROM p_now - v_from)) > p.catch_up_s THEN
 		c.away_since := coalesce(c.away_since, v_from);
 		c.away_until := p_now + make_interval(secs => p.settle_s);
 		v_from := p_now - interval '1 us';
 	END IF;
+	DELETE FROM alert_looks WHERE EXISTS (SELECT FROM alert_looks WHERE until > v_from);  -- set back
+	DELETE FROM rule_problems WHERE rule_id NOT IN (SELECT rule_id FROM alert_rules WHERE is_active);
 	FOR v IN SELECT * FROM rules_due(v_from, p_now) LOOP
 		CONTINUE WHEN v.at < c.away_until AND NOT (v_silent AND v.rank < 0);
 		IF v.at >= c.away_until THEN
@@ -445,7 +510,7 @@ BEGIN
 			c.away_until := NULL;
 		END IF;
 		PERFORM flush_until(v.at);      -- messages up to then, before something changes
-		v_changes := v_changes + judge(v.rules, v.at);
+		v_changes := v_changes + judge_apart(v.rules, v.at);
 		v_rules := v_rules + cardinality(v.rules);
 		CONTINUE WHEN v.rank >= 0;
 		IF v_silent OR fleet_is_silent() THEN

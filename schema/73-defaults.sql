@@ -87,6 +87,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 	"maintain": {"name": "maintain() not run", "kind": "job", "params": {"job": "maintain"},
 		"warning": 36,
 		"interval_s": 600, "summary": "Old rows are not deleted, and new partitions not made."},
+	"rule": {"name": "Alert rule fails", "kind": "rule_error", "op": ">=", "warning": 1,
+		"summary": "A rule fails: its page says why. The others are evaluated."},
 	"heartbeat": {"name": "Job not run", "kind": "heartbeat", "critical": 0,
 		"summary": "A job did not report in time, or failed."}}')
 $$;

@@ -302,6 +302,11 @@ BEGIN
 	ELSIF c.evaluated_until + v_absent < p_now OR v_from > p_now THEN
 		RETURN (SELECT min(flush_at) FROM alert_groups);
 	END IF;
+	-- Longer ago than an absence: an import, or a backup. No message of that time is due.
+	IF v_from < p_now - v_absent THEN
+		v_from := p_now;
+		UPDATE alert_groups SET flush_at = p_now WHERE flush_at < p_now;
+	END IF;
 	v_from := greatest(v_from, c.away_until);
 	LOOP
 		PERFORM route_alerts(v_from, coalesce((SELECT min(flush_at) FROM alert_groups

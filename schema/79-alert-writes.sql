@@ -120,7 +120,7 @@ DECLARE
 		changed_row('rule', p_id, rule_body(p_body), p_email, p_match));
 BEGIN
 	r.updated_at := clock_timestamp();
-	PERFORM refuse_errors(rule_errors(r) || param_errors(r.kind, r.metric, r.params)
+	PERFORM refuse_errors(rule_errors(r) || evaluation_errors(r)
 		|| field_error(EXISTS (SELECT FROM alert_rules
 		WHERE name = r.name AND rule_id <> r.rule_id), 'name', 'is taken by another rule'));
 	PERFORM refuse_unless(p_role, (SELECT role FROM alert_kinds WHERE kind = r.kind)),
@@ -178,6 +178,7 @@ BEGIN
 	PERFORM known_id('rule', p_rule, FOUND);
 	PERFORM refuse_errors(patch_errors(r, p.changes));
 	p.changes := body_values('rule', p.changes, false);
+	PERFORM refuse_errors(rule_errors(jsonb_populate_record(r, p.changes)));
 	PERFORM put_row('patch', to_jsonb(p)), audit(p_email, p_how, 'override saved', r.name, p_body);
 	RETURN override_json(p);
 END

@@ -101,7 +101,8 @@ class Play:
         row.pop("channel", None)
         rule_id = name_id("rule", name)
         self.world.engine.query("DELETE FROM alert_rules WHERE rule_id = %s", rule_id)
-        self.world.engine.insert("alert_rules", rule_id=rule_id, name=name, kind="threshold", warning=1,
+        self.world.engine.insert("alert_rules", rule_id=rule_id, name=name, kind="threshold",
+                                 metric="cpu_percent", warning=1,
                                  **row)
 
     def do_channel(self, name, columns):

@@ -113,7 +113,7 @@ CREATE TEMP TABLE hits AS SELECT r.builtin, v.subject, v.value FROM (SELECT arra
 SELECT is((SELECT string_agg(DISTINCT builtin, ' ' ORDER BY builtin) FROM hits WHERE subject->>'server' =
 	'ill'),
 	(SELECT string_agg(builtin, ' ' ORDER BY builtin) FROM wanted_defaults()
-		WHERE builtin NOT IN ('agent', 'fleet', 'maintain', 'heartbeat')),
+		WHERE builtin NOT IN ('agent', 'fleet', 'maintain', 'heartbeat', 'rule')),
 			'each rule finds its trouble');
 SELECT is((SELECT string_agg(concat(builtin, subject), ' ' ORDER BY builtin) FROM hits
 	WHERE subject->>'server' IS DISTINCT FROM 'ill'),

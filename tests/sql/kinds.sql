@@ -275,7 +275,8 @@ SELECT lives_ok(format('SELECT explain_select(%L)', q), 'but not ' || q)
 	('WITH x AS (SELECT 1) SELECT count(*) AS value, ''a'' AS name FROM x'))
 	v(q);
 -- ---- how long all of this is kept --------------------------------------------------------------------
-INSERT INTO alert_rules (rule_id, name, kind) VALUES ('00000000-0000-0000-0000-000000000009', 'kept', 'job');
+INSERT INTO alert_rules (rule_id, name, kind, warning) VALUES ('00000000-0000-0000-0000-000000000009', 'kept',
+	'job', 1);
 INSERT INTO alerts (alert_id, rule_id, subject_key, subject, labels, state, severity, active_since,
 	resolved_at,
 		evaluated_at)

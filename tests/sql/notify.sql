@@ -38,8 +38,8 @@ SELECT throws_ok($$INSERT INTO silences (match, starts_at, ends_at, comment)
 INSERT INTO channels (name, kind) VALUES ('c', 'webhook');
 UPDATE alert_clock SET evaluated_until = NULL;
 INSERT INTO alert_rules (rule_id, name, kind, metric, warning, summary, runbook)
-	VALUES ('00000000-0000-0000-0000-000000000001', 'CPU', 'metric', 'cpu', 80, 'CPU of {{server}}',
-	'http://x/y');
+	VALUES ('00000000-0000-0000-0000-000000000001', 'CPU', 'threshold', 'cpu_percent', 80,
+	'CPU of {{server}}', 'http://x/y');
 SELECT make_partition('log_entries', date '2026-11-30') \g /dev/null
 INSERT INTO log_entries ("timestamp", vps_name, app_name, level, message)
 	SELECT timestamptz '2026-11-30 12:00Z' - n * interval '1 minute', 's', 'shop',
@@ -59,7 +59,8 @@ SELECT is((content #> '{alerts,0}') - '{alert_id,key,path,labels,since,fired_at}
 	'{"status": "firing", "rule": "CPU", "severity": "warning", "subject": {"server": "s"},
 	"flapping": false,
 	"resolved_at": null,
-	"kind": "metric", "metric": "cpu", "value": 91, "op": ">", "threshold": 80, "problem": null,
+	"kind": "threshold", "metric": "cpu_percent", "value": 91, "op": ">", "threshold": 80,
+	"problem": null,
 	"resolve_reason": null, "acked_by": null, "ack_note": null, "summary": "CPU of {{server}}",
 	"runbook": "http://x/y", "lines": ["11:57:00 shop ERROR: line 3", "11:59:00 shop ERROR: line 1",
 	"12:00:00 shop ERROR: line 0"]}', 'about the alert') FROM notifications;

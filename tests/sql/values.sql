@@ -119,8 +119,8 @@ SELECT is(pg_temp.val(pg_temp.rule('threshold', 'mount_percent',
 	'and where it will be in an hour');
 
 -- ---- the alerts of another rule -------------------------------------------------------------------
-INSERT INTO alert_rules (rule_id, name, kind) VALUES ('00000000-0000-0000-0000-000000000001', 'r',
-	'threshold');
+INSERT INTO alert_rules (rule_id, name, kind, warning) VALUES ('00000000-0000-0000-0000-000000000001', 'r',
+	'agent_state', 1);
 INSERT INTO alerts (rule_id, subject_key, subject, labels, state, severity, active_since, evaluated_at)
 	SELECT '00000000-0000-0000-0000-000000000001', gen_random_uuid(), '{}', '{}', s, 'warning',
 		pg_temp.at(0),
