@@ -6948,21 +6948,22 @@ DECLARE
 BEGIN
 	RETURN QUERY SELECT s, CASE WHEN s->>'server' IS NULL OR s ? 'app' THEN '{}'
 			ELSE jsonb_build_object('app', coalesce(v_apps->(s->>'server'), '[]')) END
-		|| flat_labels(v.labels) || s
+		|| CASE WHEN v.labels IS NULL THEN '{}' ELSE flat_labels(v.labels) END || s
 	FROM (SELECT DISTINCT u FROM unnest(p_subjects) u) x(s)
 	LEFT JOIN servers v ON v.vps_name = s->>'server';
 END
 $$;
 
 -- The values of a list of rules that may change an alert. place: of the rule in the list, from 1. p_due: the
--- ids of those that are asked for; NULL: all.
+-- ids of those that are asked for; NULL: all. p_plan: rule_plan() of the list, if the caller has it.
 CREATE OR REPLACE FUNCTION relevant_values(p_rules alert_rules[], p_now timestamptz,
-	p_due uuid[] DEFAULT NULL) RETURNS TABLE (place bigint, subject jsonb, value float8, problem text)
+	p_due uuid[] DEFAULT NULL, p_plan jsonb DEFAULT NULL)
+RETURNS TABLE (place bigint, subject jsonb, value float8, problem text)
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp SET jit = off AS $$
 DECLARE
 	v_ids CONSTANT uuid[] := ARRAY(SELECT (r).rule_id FROM unnest_rules(p_rules) u ORDER BY u.place);
 	v_matches CONSTANT jsonb[] := ARRAY(SELECT (r).match FROM unnest_rules(p_rules) u ORDER BY u.place);
-	v_plan CONSTANT jsonb := rule_plan(p_rules);
+	v_plan CONSTANT jsonb := coalesce(p_plan, rule_plan(p_rules));
 	q record;
 	rows record;
 BEGIN
@@ -7291,7 +7292,8 @@ $$;
 -- What matchers of routes and silences see of an alert.
 CREATE OR REPLACE FUNCTION alert_labels(a alerts, r alert_rules, p_server_labels jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN (r).rule_id IS NULL THEN (a).labels ELSE flat_labels(p_server_labels) || (a).subject
+RETURN CASE WHEN (r).rule_id IS NULL THEN (a).labels
+	ELSE CASE WHEN p_server_labels IS NULL THEN '{}' ELSE flat_labels(p_server_labels) END || (a).subject
 	|| (r).labels || jsonb_build_object('rule', (r).name, 'severity', (a).severity) END;
 
 -- Why an alert changed.
@@ -7341,12 +7343,14 @@ DECLARE
 	v_rules alert_rules[];
 	v_ids uuid[];
 	v_patches uuid[];
+	v_plan jsonb;
 BEGIN
 	SELECT array_agg(v.rule), array_agg((v.rule).rule_id), array_agg(v.patch_id)
 		INTO v_rules, v_ids, v_patches
 		FROM (SELECT x.* FROM alert_rules r, rule_variants(r) x WHERE r.is_active
 			ORDER BY r.rule_id, x.patch_id) v;
-	PERFORM keep_looks(keep_plan(v_rules, p_at)->'looks', p_at)
+	v_plan := CASE WHEN v_rules IS NOT NULL THEN keep_plan(v_rules, p_at) END;
+	PERFORM keep_looks(v_plan->'looks', p_at)
 		WHERE EXISTS (SELECT FROM unnest(v_rules) r
 			WHERE (r).rule_id = ANY (p_due) AND (r).kind = 'threshold');
 	RETURN QUERY
@@ -7356,7 +7360,7 @@ BEGIN
 		WHERE a.state <> 'resolved' AND (r.is_active IS NOT true OR a.rule_id = ANY (p_due))),
 	value AS MATERIALIZED (
 		SELECT v_ids[v.place] AS rule_id, v.subject, v.value, v.problem, v_rules[v.place] AS r
-		FROM relevant_values(v_rules, p_at, p_due) v
+		FROM relevant_values(v_rules, p_at, p_due, v_plan) v
 		WHERE NOT v_ids[v.place] = ANY (v_patched)
 			OR v_patches[v.place] IS NOT DISTINCT FROM patch_of(v_ids[v.place], v.subject))
 	SELECT coalesce(v.r, o.r), s, md5(s::text)::uuid, v.value, CASE
@@ -7386,7 +7390,9 @@ BEGIN
 		LEFT JOIN retired_servers(p_at) r ON r.server = h.subject->>'server'
 		LEFT JOIN servers v ON v.vps_name = h.subject->>'server'),
 	step AS MATERIALIZED (SELECT old, new, alert_labels(new, rule, labels) AS labels FROM stepped),
-	noted AS (SELECT note_problems(p_due, coalesce(jsonb_object_agg((rule).rule_id, error), '{}'), p_at)
+	noted AS (SELECT CASE WHEN count(*) > 0 OR EXISTS (SELECT FROM rule_problems)
+			THEN note_problems(p_due, coalesce(jsonb_object_agg((rule).rule_id, error), '{}'),
+				p_at) END
 		FROM stepped WHERE error IS NOT NULL),
 	ended AS (DELETE FROM alerts a USING step s
 		WHERE a.alert_id = (s.old).alert_id AND (s.new).state IS NULL),

@@ -220,21 +220,22 @@ DECLARE
 BEGIN
 	RETURN QUERY SELECT s, CASE WHEN s->>'server' IS NULL OR s ? 'app' THEN '{}'
 			ELSE jsonb_build_object('app', coalesce(v_apps->(s->>'server'), '[]')) END
-		|| flat_labels(v.labels) || s
+		|| CASE WHEN v.labels IS NULL THEN '{}' ELSE flat_labels(v.labels) END || s
 	FROM (SELECT DISTINCT u FROM unnest(p_subjects) u) x(s)
 	LEFT JOIN servers v ON v.vps_name = s->>'server';
 END
 $$;
 
 -- The values of a list of rules that may change an alert. place: of the rule in the list, from 1. p_due: the
--- ids of those that are asked for; NULL: all.
+-- ids of those that are asked for; NULL: all. p_plan: rule_plan() of the list, if the caller has it.
 CREATE OR REPLACE FUNCTION relevant_values(p_rules alert_rules[], p_now timestamptz,
-	p_due uuid[] DEFAULT NULL) RETURNS TABLE (place bigint, subject jsonb, value float8, problem text)
+	p_due uuid[] DEFAULT NULL, p_plan jsonb DEFAULT NULL)
+RETURNS TABLE (place bigint, subject jsonb, value float8, problem text)
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp SET jit = off AS $$
 DECLARE
 	v_ids CONSTANT uuid[] := ARRAY(SELECT (r).rule_id FROM unnest_rules(p_rules) u ORDER BY u.place);
 	v_matches CONSTANT jsonb[] := ARRAY(SELECT (r).match FROM unnest_rules(p_rules) u ORDER BY u.place);
-	v_plan CONSTANT jsonb := rule_plan(p_rules);
+	v_plan CONSTANT jsonb := coalesce(p_plan, rule_plan(p_rules));
 	q record;
 	rows record;
 BEGIN

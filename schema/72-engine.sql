@@ -270,7 +270,8 @@ $$;
 -- What matchers of routes and silences see of an alert.
 CREATE OR REPLACE FUNCTION alert_labels(a alerts, r alert_rules, p_server_labels jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN (r).rule_id IS NULL THEN (a).labels ELSE flat_labels(p_server_labels) || (a).subject
+RETURN CASE WHEN (r).rule_id IS NULL THEN (a).labels
+	ELSE CASE WHEN p_server_labels IS NULL THEN '{}' ELSE flat_labels(p_server_labels) END || (a).subject
 	|| (r).labels || jsonb_build_object('rule', (r).name, 'severity', (a).severity) END;
 
 -- Why an alert changed.
@@ -320,12 +321,14 @@ DECLARE
 	v_rules alert_rules[];
 	v_ids uuid[];
 	v_patches uuid[];
+	v_plan jsonb;
 BEGIN
 	SELECT array_agg(v.rule), array_agg((v.rule).rule_id), array_agg(v.patch_id)
 		INTO v_rules, v_ids, v_patches
 		FROM (SELECT x.* FROM alert_rules r, rule_variants(r) x WHERE r.is_active
 			ORDER BY r.rule_id, x.patch_id) v;
-	PERFORM keep_looks(keep_plan(v_rules, p_at)->'looks', p_at)
+	v_plan := CASE WHEN v_rules IS NOT NULL THEN keep_plan(v_rules, p_at) END;
+	PERFORM keep_looks(v_plan->'looks', p_at)
 		WHERE EXISTS (SELECT FROM unnest(v_rules) r
 			WHERE (r).rule_id = ANY (p_due) AND (r).kind = 'threshold');
 	RETURN QUERY
@@ -335,7 +338,7 @@ BEGIN
 		WHERE a.state <> 'resolved' AND (r.is_active IS NOT true OR a.rule_id = ANY (p_due))),
 	value AS MATERIALIZED (
 		SELECT v_ids[v.place] AS rule_id, v.subject, v.value, v.problem, v_rules[v.place] AS r
-		FROM relevant_values(v_rules, p_at, p_due) v
+		FROM relevant_values(v_rules, p_at, p_due, v_plan) v
 		WHERE NOT v_ids[v.place] = ANY (v_patched)
 			OR v_patches[v.place] IS NOT DISTINCT FROM patch_of(v_ids[v.place], v.subject))
 	SELECT coalesce(v.r, o.r), s, md5(s::text)::uuid, v.value, CASE
@@ -365,7 +368,9 @@ BEGIN
 		LEFT JOIN retired_servers(p_at) r ON r.server = h.subject->>'server'
 		LEFT JOIN servers v ON v.vps_name = h.subject->>'server'),
 	step AS MATERIALIZED (SELECT old, new, alert_labels(new, rule, labels) AS labels FROM stepped),
-	noted AS (SELECT note_problems(p_due, coalesce(jsonb_object_agg((rule).rule_id, error), '{}'), p_at)
+	noted AS (SELECT CASE WHEN count(*) > 0 OR EXISTS (SELECT FROM rule_problems)
+			THEN note_problems(p_due, coalesce(jsonb_object_agg((rule).rule_id, error), '{}'),
+				p_at) END
 		FROM stepped WHERE error IS NOT NULL),
 	ended AS (DELETE FROM alerts a USING step s
 		WHERE a.alert_id = (s.old).alert_id AND (s.new).state IS NULL),

@@ -1,14 +1,20 @@
 """The engine of the alerts in a private PostgreSQL, driven by time as a parameter."""
+import contextlib
+import copy
 import datetime
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import uuid
 from pathlib import Path
 
 import psycopg2
 from psycopg2.extras import Json, execute_values
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from harness import COPY_SQL                                # noqa: E402
 
 TOP = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("OBSERV_BUILD", TOP / "build"))
@@ -31,11 +37,14 @@ class Engine:
     """A database with schema.sql."""
     Error = psycopg2.Error
 
-    def __init__(self):
+    def __init__(self, connect=True):
+        """connect: False if it is only copied."""
         (BUILD / "tests").mkdir(parents=True, exist_ok=True)
         self.folder = tempfile.mkdtemp(prefix="alerts.", dir=BUILD / "tests")
         os.chmod(self.folder, 0o755)
         self.start_s = self.now_s = START_S
+        self.to_connect = connect
+        self.db = None
 
     def pg(self, *arguments):
         return subprocess.run([TOP / "scripts" / "pg", *arguments], check=True, text=True,
@@ -44,14 +53,35 @@ class Engine:
     def __enter__(self):
         self.pg("start", self.folder, "-c", "shared_buffers=64MB", "-c", "synchronous_commit=off")
         self.pg("install", self.folder, "observ_alerts")
-        self.db = psycopg2.connect(self.pg("url", self.folder, "observ_alerts"))
+        if self.to_connect:
+            self.connect("observ_alerts")
+        return self
+
+    def connect(self, database):
+        self.db = psycopg2.connect(self.pg("url", self.folder, database))
         self.db.autocommit = True
         self.cursor = self.db.cursor()
         self.query("SET timezone = 'UTC'")
-        return self
+
+    @contextlib.contextmanager
+    def copy(self):
+        """Another database of the same server, for another process. Nobody may use this one meanwhile."""
+        name = f"observ_{os.getpid()}"
+        with contextlib.closing(psycopg2.connect(self.pg("url", self.folder, "postgres", "postgres"))) as db:
+            db.autocommit = True
+            with db.cursor() as cursor:
+                for sql in COPY_SQL:
+                    cursor.execute(sql.format(name=name, template="observ_alerts"))
+        own = copy.copy(self)
+        own.connect(name)
+        try:
+            yield own
+        finally:
+            own.db.close()
 
     def __exit__(self, *_):
-        self.db.close()
+        if self.db:
+            self.db.close()
         self.pg("stop", self.folder, "immediate")
         shutil.rmtree(self.folder)
 

@@ -7,10 +7,13 @@
 A file is a JSON array of cases (cases/README.md). Each case becomes a rule and rows as agents write them,
 in a private PostgreSQL with schema.sql. evaluate_alerts() then runs over its time, and alert_changes is
 compared with what the case expects. Time is a parameter: nothing sleeps. No case is known by its name.
+Each processor has a worker with a copy of the database.
 """
 import functools
 import itertools
 import json
+import multiprocessing
+import os
 import sys
 from pathlib import Path
 
@@ -84,36 +87,74 @@ def guarded(play, items, failed=lambda item, sentence: [sentence]):
         return [sentences for item in items for sentences in guarded(play, [item], failed)]
 
 
-def replay_tables(engine, rows, wrong):
-    """The sections of which rows are lines."""
-    numbers = [n for n, row in enumerate(rows) if row["kind"] == "table"]
-    sections = list(dict.fromkeys(rows[n]["line"].section for n in numbers))
-    place = {id(rows[n]["line"]): n for n in numbers}
-    for batch in table_cases.batches(sections):
-        chosen = [sections[n] for n in batch]
-        found = guarded(lambda s: table_cases.play(engine, s), chosen,
-                        lambda section, sentence: [[sentence]] * len(section.lines))
-        for line, sentences in zip(itertools.chain(*[s.lines for s in chosen]), itertools.chain(*found)):
-            wrong[place[id(line)]] = sentences
-
-
 def play(engine, rows):
     """Cases that are replayed on one line of time."""
     return replay_together(engine, [(functools.partial(KINDS[row["kind"]][0], row=row), interval_of(row))
                                     for row in rows])
 
 
-def replay(engine, rows):
-    """Of each row what is wrong with the engine's answer, as sentences; none: the case passes."""
-    wrong = [[f"kind {row['kind']!r} is not known; known are {', '.join(KINDS)}"] for row in rows]
+def play_tables(engine, sections):
+    found = guarded(lambda s: table_cases.play(engine, s), sections,
+                    lambda section, sentence: [[sentence]] * len(section.lines))
+    return list(itertools.chain(*found))
+
+
+def ask(engine, row):
+    engine.begin()
+    return guarded(lambda r: [list(KINDS[r[0]["kind"]][0](engine, r[0]))], [row])
+
+
+def jobs(rows):
+    """What is replayed by itself: (numbers of rows, function of an engine that gives what is wrong).
+
+    The longest come first.
+    """
+    lines = [n for n, row in enumerate(rows) if row["kind"] == "table"]
+    sections = list(dict.fromkeys(rows[n]["line"].section for n in lines))
+    place = {id(rows[n]["line"]): n for n in lines}
+    for numbers in reversed(list(batches(rows))):
+        chosen = [rows[n] for n in numbers]
+        yield numbers, lambda engine, chosen=chosen: guarded(lambda r: play(engine, r), chosen)
+    for batch in table_cases.batches(sections):
+        chosen = [sections[n] for n in batch]
+        yield ([place[id(line)] for section in chosen for line in section.lines],
+               functools.partial(play_tables, sections=chosen))
     for n, row in enumerate(rows):
         if row["kind"] in KINDS and KINDS[row["kind"]][1] == "asked":
-            engine.begin()
-            wrong[n], = guarded(lambda r: [list(KINDS[r[0]["kind"]][0](engine, r[0]))], [row])
-    for numbers in batches(rows):
-        for n, sentences in zip(numbers, guarded(lambda r: play(engine, r), [rows[n] for n in numbers])):
+            yield [n], functools.partial(ask, row=row)
+
+
+def worker(engine, todo, queue, results):
+    """Takes jobs until there is none, in a database of its own."""
+    try:
+        with engine.copy() as own:
+            for n in iter(queue.get, None):
+                results.put((n, todo[n][1](own)))
+    finally:
+        results.put(None)
+
+
+def replay(engine, rows, workers=len(os.sched_getaffinity(0))):
+    """Of each row what is wrong with the engine's answer, as sentences; none: the case passes."""
+    wrong = [["it was not replayed"] if row["kind"] in {*KINDS, "table"} else
+             [f"kind {row['kind']!r} is not known; known are {', '.join(KINDS)}"] for row in rows]
+    fork = multiprocessing.get_context("fork")
+    todo, queue, results = list(jobs(rows)), fork.Queue(), fork.Queue()
+    for n in [*range(len(todo)), *[None] * workers]:
+        queue.put(n)
+    processes = [fork.Process(target=worker, args=(engine, todo, queue, results)) for _ in range(workers)]
+    for process in processes:
+        process.start()
+    at_work = workers
+    while at_work:
+        found = results.get()
+        if found is None:
+            at_work -= 1
+            continue
+        for n, sentences in zip(todo[found[0]][0], found[1]):
             wrong[n] = sentences
-    replay_tables(engine, rows, wrong)
+    for process in processes:
+        process.join()
     return wrong
 
 
@@ -123,7 +164,7 @@ def main(arguments):
     if not files:
         sys.exit(__doc__)
     rows = [row for name in files for row in load(name)]
-    with Engine() as engine:
+    with Engine(connect=False) as engine:
         wrong = replay(engine, rows)
     for row, sentences in zip(rows, wrong):
         if verbose or sentences:
