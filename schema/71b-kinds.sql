@@ -327,7 +327,8 @@ END
 $$;
 
 -- The newest answer that is not older than the look-back time, or the time before this one: it may come too
--- late for its own evaluation. An error, or that there is none, is the answer for each open alert and for the
+-- late for its own evaluation. A look-back time that is shorter than both the default and the interval is
+-- meant as it is. An error, or that there is none, is the answer for each open alert and for the
 -- rule as a whole.
 CREATE OR REPLACE FUNCTION external_query(r alert_rules) RETURNS text
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -343,7 +344,8 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 					WHERE rule_id = %1$L AND state <> ''resolved''
 					UNION SELECT ''{}''::jsonb) a
 				WHERE x.problem IS NOT NULL OR x.rows IS NULL) s',
-		r.rule_id, seconds(greatest(r.lookback_s, 2 * r.interval_s)))
+		r.rule_id, seconds(CASE WHEN r.lookback_s < least(r.interval_s, 300) THEN r.lookback_s
+			ELSE greatest(r.lookback_s, 2 * r.interval_s) END))
 $$;
 
 -- The questions that fleet_watch has to ask now, for the evaluation at `at`.

@@ -149,6 +149,34 @@ SELECT is((SELECT ok FROM job_runs ORDER BY started_at DESC LIMIT 1), false, 'an
 SELECT is(dblink_exec('m', 'COMMIT'), 'COMMIT', 'when the query has ended');
 SELECT matches(maintain(), ', 1 partitions dropped', 'it is dropped');
 
+-- ---- maintain() killed half-way: FAULTS row 43 -------------------------------------------------------
+-- It has deleted rows and made roll-ups, and waits to drop a partition. What was done is undone as a whole.
+CREATE FUNCTION pg_temp.state() RETURNS text LANGUAGE sql AS $$
+	SELECT concat_ws(' ', (SELECT count(*) FROM external_answers), (SELECT count(*) FROM metrics_1h),
+		to_regclass('log_entries_' || to_char(current_date - 50, 'YYYYMMDD')) IS NOT NULL,
+		(SELECT count(*) FROM job_runs)) $$;
+DELETE FROM job_runs;
+SELECT is(make_partition('log_entries', current_date - 50), true, 'a partition that is due');
+INSERT INTO external_answers (rule_id, at, rows) VALUES (gen_random_uuid(), now() - interval '3 years', '[]');
+INSERT INTO vps_metrics ("timestamp", vps_name, app_name, cpu_percent)
+	VALUES (now() - interval '3 hours', 'two', 'a', 1);
+DELETE FROM rollup_state;
+SELECT is(pg_temp.state(), '1 0 t 0', 'there is work for each step');
+SELECT is(dblink_exec('m', 'BEGIN'), 'BEGIN', 'a long query');
+SELECT is(pg_temp.ask('m', 'SELECT count(*) FROM log_entries'), '0', 'reads the logs');
+SELECT is(dblink_connect('k', format('host=%s port=%s dbname=%s user=observ_admin',
+	current_setting('unix_socket_directories'),
+	current_setting('port'), current_database())), 'OK', 'a third admin');
+SELECT pg_temp.ask('k', 'SELECT pg_backend_pid()::text') AS pid \gset
+SELECT is(dblink_send_query('k', 'SELECT maintain()'), 1, 'runs maintain()');
+SELECT ok(pg_temp.waits_for('Lock', :'pid'), 'which waits in its last step');
+SELECT is(maintain(), 'another maintain() is at work, nothing done', 'a second one does nothing meanwhile');
+SELECT ok(pg_terminate_backend(:'pid'::int, 10000), 'it is killed');
+SELECT is(pg_temp.state(), '1 0 t 0', 'nothing of it is half done');
+SELECT is(dblink_exec('m', 'COMMIT'), 'COMMIT', 'when the query has ended');
+SELECT matches(maintain(), ', 1 partitions dropped', 'the next one does it all');
+SELECT is(pg_temp.state(), '0 1 f 1', 'once');
+
 -- ---- revoked while connected ------------------------------------------------------------------------
 SELECT is(revoke_server('two'), 'obs_two', 'the server is revoked');
 SELECT ok(pg_temp.ask('new', $$SELECT push_open('two', 'a', 3, 3, NULL)$$) IN ('57P01', '08006', '42501'),
