@@ -222,11 +222,9 @@ RETURN '(' || nullif(concat_ws(' & ', words_query(word_list(p_key), false), '(' 
 	words_query(word_list(p_value), false), '''' || trunc(abs(number_of(p_value))) || ''''), '') || ')'),
 	'') || ') | ''cut=''';
 
--- The condition that a value of the context is one of p_value's JSON values, or an array with one. Most lines
--- fail it, and = takes a tenth of the time of @>.
+-- The condition that a value of the context is one of p_value's JSON values, or an array with one.
 CREATE OR REPLACE FUNCTION value_equals(p_at text, p_value text) RETURNS text LANGUAGE sql STABLE
-RETURN (SELECT format('(%1$s = ANY (%2$L::jsonb[]) OR jsonb_typeof(%1$s) = ''array''
-	AND %1$s @> ANY (%2$L::jsonb[]))', p_at, array_agg(j)) FROM json_values(p_value) j);
+RETURN (SELECT format('%s @> ANY (%L::jsonb[])', p_at, array_agg(j)) FROM json_values(p_value) j);
 
 -- The condition that it compares with p_value as p_op says. A number needs no function.
 CREATE OR REPLACE FUNCTION value_compares(p_at text, p_op text, p_value text) RETURNS text LANGUAGE sql STABLE
