@@ -459,10 +459,12 @@ $$;
 --
 -- The sample is all lines within short windows, spread over the time. Their length is such that about
 -- sampled_lines() are looked at, whatever the condition; if there are hardly more, the windows are the whole
--- time. The weight is the same everywhere, so a burst counts as what it is.
+-- time. The weight is the same everywhere, so a burst counts as what it is. Only the newest lines, at least
+-- faceted_lines(), have their contexts.
 --
 -- When the time is up, a last row has no weight: lines before its timestamp are not counted.
 CREATE OR REPLACE FUNCTION counted_lines() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 3000;
+CREATE OR REPLACE FUNCTION faceted_lines() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 1000;
 CREATE OR REPLACE FUNCTION sampled_lines() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 12000;
 CREATE OR REPLACE FUNCTION count_budget() RETURNS interval LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN interval '600 ms';
@@ -499,7 +501,7 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION sample_of(p_tree jsonb, p_since timestamptz, p_until timestamptz,
-	p_deadline timestamptz)
+	p_deadline timestamptz, p_contexts boolean)
 RETURNS TABLE (weight float8, "timestamp" timestamptz, vps_name text, app_name text, level text, logger text,
 	context jsonb)
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp SET enable_seqscan = off AS $$
@@ -509,7 +511,8 @@ DECLARE
 	part float8 := CASE WHEN lines < 1.5 * sampled_lines() THEN 1 ELSE sampled_lines() / lines END;
 BEGIN
 	RETURN QUERY EXECUTE format('SELECT %s::float8, "timestamp", vps_name, app_name, level, logger,
-		context FROM ', 1 / part) || windows_of(p_since, p_until, part, 240, narrow,
+		%s::jsonb FROM ', 1 / part, CASE WHEN p_contexts THEN 'context' ELSE 'NULL' END) ||
+		windows_of(p_since, p_until, part, 240, narrow,
 		format('in_time(%L) AND ', p_deadline) || line_condition(p_tree));
 END
 $$;
@@ -548,7 +551,8 @@ BEGIN
 	END IF;
 	IF edge > p_since THEN
 		BEGIN
-			RETURN QUERY SELECT s.* FROM sample_of(p_tree, p_since, edge, deadline) s;
+			RETURN QUERY SELECT s.* FROM sample_of(p_tree, p_since, edge, deadline,
+				n < faceted_lines()) s;
 		EXCEPTION WHEN SQLSTATE 'OB003' THEN
 			RETURN QUERY SELECT NULL::float8, edge, NULL, NULL, NULL, NULL, NULL::jsonb;
 		END;
@@ -610,7 +614,7 @@ DROP FUNCTION IF EXISTS first_edge(text, timestamptz, timestamptz, boolean);
 SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION context_cells, search_span, listed_line TO observ_hub;
 GRANT EXECUTE ON FUNCTION found_lines, lines_sample, sample_of, about_lines, windows_of, counted_lines,
-	sampled_lines,
+	faceted_lines, sampled_lines,
 	count_budget, few_lines, walked_lines, search_budget, in_time, first_part, next_width,
 	narrow_condition,
 	line_condition, level_condition, column_condition, context_condition, context_words, value_at,
