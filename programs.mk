@@ -52,7 +52,8 @@ AGENT := \
   tail/log_open \
   tail/names \
   tail/rate_limit \
-  tail/reader \
+  tail/reader/lines \
+  tail/reader/reader \
   tail/remembered \
   tail/src_tail \
   tail/stream \

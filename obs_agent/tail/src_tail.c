@@ -15,7 +15,7 @@
 
 #include "common/clock.h"
 #include "obs_agent/agent.h"
-#include "reader.h"
+#include "obs_agent/tail/reader/reader.h"
 #include "tail_files.h"
 #include "tail_status.h"
 

@@ -22,7 +22,7 @@
 #include "obs_agent/agent.h"
 #include "common/path_pattern.h"
 #include "remembered.h"
-#include "reader.h"
+#include "obs_agent/tail/reader/reader.h"
 #include "stream.h"
 #include "watches.h"
 

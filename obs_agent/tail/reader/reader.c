@@ -8,13 +8,10 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "wire/log/log_wrapper.h"
 #include "wire/log/multiline.h"
+#include "lines.h"
 
-enum {
-	BLOCK = LINE_BYTES_MAX + 1,     /* a line of the longest length, and its newline */
-	HOLE_MIN = 64,                  /* zero bytes: so many are no part of a line */
-};
+enum { HOLE_MIN = 64 };                 /* zero bytes: so many are no part of a line */
 
 /* Marks a line that was never ended. */
 #define PARTIAL "\"_partial\":true"
@@ -49,125 +46,6 @@ void reader_free(struct reader *r)
 	free(r->block);
 }
 
-static ssize_t read_block(struct reader *r, struct stream *s, int64_t offset)
-{
-	ssize_t n;
-
-	do
-		n = pread(stream_fd(s), r->block, BLOCK, offset);
-	while (n < 0 && errno == EINTR);
-	if (n > 0)
-		r->read += n;
-	return n;
-}
-
-void reader_gap(struct reader *r, int64_t stream_id, const char *kind, int64_t lines, int64_t bytes,
-		const char *detail)
-{
-	struct sample gap = { .kind = SAMPLE_GAP, .timestamp_us = wall_us(),
-			      .gap = { .stream_id = stream_id, .kind = kind, .lines = lines, .bytes = bytes,
-				       .detail = text_of(detail) } };
-
-	agent_add(r->agent, &gap);
-}
-
-/* Make the stream known to the batch that fills now, or move it there. `ends`: it is not read further. */
-static bool advance(struct reader *r, struct stream *s, bool ends)
-{
-	struct position p;
-
-	stream_position(s, &p);
-	p.finished = ends;
-	if (!agent_set_position(r->agent, &p))
-		return false;
-	stream_set_told(s);
-	return true;
-}
-
-static void tell_loss(struct reader *r, const struct stream *s)
-{
-	const struct loss *loss = stream_loss(s);
-
-	if (loss->bytes && !loss->told)
-		reader_gap(r, stream_id(s), "truncated", -1, loss->bytes, loss->why);
-}
-
-/* Tell the batch how far `s` is read now, with what is missing on the way there: in
- * one transaction. */
-static bool move_on(struct reader *r, struct stream *s, bool ends)
-{
-	char detail[160];
-	struct buf levels = BUF(sizeof detail - 1);
-
-	if (rate_limit_held_lines(&r->held) && rate_limit_held_detail(&r->held, &levels) &&
-	    buf_cstr(&levels)) {
-		snprintf(detail, sizeof detail, "%s", levels.data);
-		reader_gap(r, stream_id(s), "flood", rate_limit_held_lines(&r->held), r->held.bytes, detail);
-		r->suppressed += rate_limit_held_lines(&r->held);
-	}
-	buf_free(&levels);
-	r->held = (struct rate_limit_held){ 0 };
-	tell_loss(r, s);
-	stream_loss_told(s);
-	return advance(r, s, ends);
-}
-
-/* Too many of them in their second? Lines without a time of their own are not counted
- * while they are read late: all would fall into this second. */
-static bool held_back(struct reader *r, struct stream *s, const struct sample *sample, size_t len,
-		      int64_t now_us)
-{
-	int64_t limit = agent_config(r->agent)->log_lines_per_second;
-
-	if (limit == 0 || (sample->timestamp_us == now_us && stream_reading(s)->rate.behind) ||
-	    rate_limit_passes(&stream_reading(s)->rate, limit, sample->timestamp_us, sample->log.level))
-		return false;
-	r->held.lines[sample->log.level]++;
-	r->held.bytes += (int64_t)len + 1;
-	return true;
-}
-
-static bool blank(struct text line)
-{
-	while (line.len > 0 && line.s[line.len - 1] == '\r')
-		line.len--;
-	return line.len == 0;
-}
-
-/* Is it a line of an agent's own log, wherever that goes (a file, syslog)? What an agent says of reading and
- * sending it would be the next such line. Only who says such things has to know. */
-static bool is_own(const struct reader *r, struct text line)
-{
-	static const char mark[] = "\"logger\":\"obs_agent\"";
-
-	return logcore_enabled(agent_log(r->agent), LOGCORE_DEBUG) &&
-	       memmem(line.s, line.len, mark, sizeof mark - 1) != NULL;
-}
-
-static bool hand_over(struct reader *r, struct stream *s, struct text line, int64_t offset, int64_t now_us,
-		      const char *mark)
-{
-	struct sample sample;
-
-	if (blank(line))
-		return true;
-	line_parse(&r->parser, line, now_us, mark, &sample);
-	if (held_back(r, s, &sample, line.len, now_us))
-		return true;
-	sample.log.stream_id = stream_id(s);
-	sample.log.offset = offset;
-	sample.log.own = is_own(r, line);
-	if (!agent_add(r->agent, &sample))
-		return false;
-	if (r->parser.found.timed) {
-		r->parser.clock.last_us = stream_reading(s)->last_us = sample.timestamp_us;
-		r->parser.clock.last_at_us = stream_reading(s)->last_at_us = now_us;
-	}
-	r->lines++;
-	r->of_others += !sample.log.own;
-	return true;
-}
-
 /* Where the first hole begins, from `at` on: so many zero bytes are no part of a line, nor are
  * those at the end. */
 static size_t find_hole(const char *s, size_t at, size_t n, size_t *ret_len)
@@ -191,24 +69,6 @@ static size_t find_hole(const char *s, size_t at, size_t n, size_t *ret_len)
 	return n;
 }
 
-/* A whole object on one line, in no wrapper: the usual case needs no look at the next line. */
-static bool is_logcores(struct text line)
-{
-	return line.len > 1 && line.s[0] == '{' && line.s[1] == '"' && !log_wrapper_likely(line);
-}
-
-/* The length of the record that begins the text. *ret_open: it is not known where it ends. */
-static size_t record_length(struct reader *r, struct stream *s, struct text t, size_t line,
-			    bool *ret_open)
-{
-	struct text first = { t.s, line };
-
-	*ret_open = false;
-	if (blank(first) || (!r->room.start && is_logcores(first)))
-		return line;
-	return multiline_record(&stream_reading(s)->form, &r->room, t, ret_open);
-}
-
 /* How the taking of lines ended. */
 enum taken { TAKEN_ALL, TAKEN_TO_GROUP, TAKEN_TO_FULL, TAKEN_TO_ZEROS };
 
@@ -224,11 +84,11 @@ static enum taken take_text(struct reader *r, struct stream *s, size_t *at, size
 		if (!newline)
 			break;
 		record.s = line;
-		record.len = record_length(r, s, (struct text){ line, n - *at }, (size_t)(newline - line),
-					   &open);
+		record.len = lines_record_length(r, s, (struct text){ line, n - *at },
+						 (size_t)(newline - line), &open);
 		if (open && !settled)
 			return TAKEN_TO_GROUP;
-		if (!hand_over(r, s, record, stream_offset(s) + (int64_t)*at, now_us, NULL))
+		if (!lines_hand_over(r, s, record, stream_offset(s) + (int64_t)*at, now_us, NULL))
 			return TAKEN_TO_FULL;
 		if (stream_offset(s) + (int64_t)*at < LEARN_BYTES)
 			multiline_learn(&stream_reading(s)->form, &r->room, record);
@@ -256,8 +116,8 @@ static size_t take_lines(struct reader *r, struct stream *s, size_t n, bool sett
 		*ret = text + zeros == n ? TAKEN_TO_ZEROS : TAKEN_TO_GROUP;
 		if (*ret == TAKEN_TO_ZEROS || !settled)
 			return at;
-		if (!hand_over(r, s, (struct text){ r->block + at, text - at },
-			       stream_offset(s) + (int64_t)at, now_us, PARTIAL)) {
+		if (!lines_hand_over(r, s, (struct text){ r->block + at, text - at },
+				     stream_offset(s) + (int64_t)at, now_us, PARTIAL)) {
 			*ret = TAKEN_TO_FULL;
 			return at;
 		}
@@ -290,7 +150,7 @@ static enum reader_result look_beyond_zeros(struct reader *r, struct stream *s)
 		stream_set_zeros(s, stream_size(s));
 		return READER_END;
 	}
-	n = read_block(r, s, at);
+	n = lines_read_block(r, s, at);
 	if (n < 0)
 		return READER_FAILED;
 	while (zeros < (size_t)n && r->block[zeros] == '\0')
@@ -317,7 +177,7 @@ static bool text_behind_zeros(const struct stream *s)
 static enum reader_result hand_over_long(struct reader *r, struct stream *s, int64_t length, int64_t end)
 {
 	char mark[48], detail[96];
-	ssize_t n = read_block(r, s, stream_offset(s));
+	ssize_t n = lines_read_block(r, s, stream_offset(s));
 
 	if (n < LINE_BYTES_MAX)
 		return READER_END;      /* truncated meanwhile: the next look will see it */
@@ -328,7 +188,8 @@ static enum reader_result hand_over_long(struct reader *r, struct stream *s, int
 		return READER_MORE;
 	}
 	snprintf(mark, sizeof mark, "\"_cut_bytes\":%" PRId64, length);
-	if (!hand_over(r, s, (struct text){ r->block, LINE_BYTES_MAX }, stream_offset(s), wall_us(), mark))
+	if (!lines_hand_over(r, s, (struct text){ r->block, LINE_BYTES_MAX }, stream_offset(s), wall_us(),
+			     mark))
 		return READER_FULL;
 	snprintf(detail, sizeof detail, "a line of %" PRId64 " bytes at byte %" PRId64 " was cut", length,
 		 stream_offset(s));
@@ -336,7 +197,7 @@ static enum reader_result hand_over_long(struct reader *r, struct stream *s, int
 	r->cut++;
 	r->bytes += end - stream_offset(s);
 	stream_jump(s, end);
-	move_on(r, s, false);
+	lines_move_on(r, s, false);
 	return READER_MORE;
 }
 
@@ -357,20 +218,20 @@ static enum reader_result skip_zeros(struct reader *r, struct stream *s, bool is
 	if (length > LINE_BYTES_MAX)
 		return hand_over_long(r, s, length, stream_zeros(s)->to);
 	if (length > 0) {               /* a line that was never ended */
-		if (read_block(r, s, stream_offset(s)) < length || !stream_holds(s))
+		if (lines_read_block(r, s, stream_offset(s)) < length || !stream_holds(s))
 			return READER_OTHER_TEXT;
-		if (!hand_over(r, s, (struct text){ r->block, (size_t)length }, stream_offset(s), wall_us(),
-			       PARTIAL))
+		if (!lines_hand_over(r, s, (struct text){ r->block, (size_t)length }, stream_offset(s),
+				     wall_us(), PARTIAL))
 			return READER_FULL;
 	}
 	stream_jump(s, stream_zeros(s)->to);
-	move_on(r, s, false);
+	lines_move_on(r, s, false);
 	return READER_MORE;
 }
 
 static enum reader_result read_long_line(struct reader *r, struct stream *s, bool settled)
 {
-	ssize_t n = read_block(r, s, stream_scanned(s));
+	ssize_t n = lines_read_block(r, s, stream_scanned(s));
 	const char *newline;
 	size_t text, zeros;
 
@@ -389,7 +250,7 @@ static enum reader_result read_long_line(struct reader *r, struct stream *s, boo
 
 bool reader_tell(struct reader *r, struct stream *s)
 {
-	return stream_is_told(s) || advance(r, s, false);
+	return stream_is_told(s) || lines_advance(r, s, false);
 }
 
 /* Of a block of n bytes, `taken` went to lines, and text stands up to `text`. */
@@ -416,95 +277,18 @@ static enum reader_result after_block(struct reader *r, struct stream *s, enum t
 	return full ? READER_MORE : READER_END;
 }
 
-/* ---- what a file's own lines are read by ---- */
-
-/* Read from `from` on, up to the position at most; 0 on an error, too. */
-static size_t read_again(struct reader *r, struct stream *s, int64_t from)
-{
-	ssize_t n = read_block(r, s, from);
-	int64_t before = stream_offset(s) - from;
-
-	return n < 0 ? 0 : n < before ? (size_t)n : (size_t)before;
-}
-
-/* Learn once more how the records of the file begin: this text was read before the agent was stopped. */
-static void learn_again(struct reader *r, struct stream *s)
-{
-	size_t at = 0, len = read_again(r, s, 0);
-
-	while (at < len && at < LEARN_BYTES) {
-		struct text t = { r->block + at, len - at };
-		const char *newline = memchr(t.s, '\n', t.len);
-		bool open;
-
-		if (!newline)
-			return;
-		t.len = record_length(r, s, t, (size_t)(newline - t.s), &open);
-		multiline_learn(&stream_reading(s)->form, &r->room, t);
-		at += t.len + 1;
-	}
-}
-
-/* The time of the last line before the position that has one. */
-static void recall_time(struct reader *r, struct stream *s)
-{
-	int64_t from = stream_offset(s) > LEARN_BYTES ? stream_offset(s) - LEARN_BYTES : 0;
-	int64_t now_us = wall_us();
-	size_t at = 0, len = read_again(r, s, from);
-
-	while (at < len) {
-		const char *line = r->block + at, *newline = memchr(line, '\n', len - at);
-		struct text text = { line, 0 };
-		struct sample sample;
-
-		if (!newline)
-			return;
-		text.len = (size_t)(newline - line);
-		line_parse(&r->parser, text, now_us, NULL, &sample);
-		if (r->parser.found.timed)
-			r->parser.clock.last_us = stream_reading(s)->last_us = sample.timestamp_us;
-		at = (size_t)(newline + 1 - r->block);
-	}
-}
-
-/* Read as the file's settings say, and as what was read of it before tells. */
-static void prepare(struct reader *r, struct stream *s)
-{
-	static const struct log_file_config usual = { .format = "auto" };
-	struct reading *now = stream_reading(s);
-	const struct log_file_config *c;
-
-	if (!now->settings)
-		now->settings = config_log_file(agent_config(r->agent), stream_log_path(s));
-	c = now->settings ? now->settings : &usual;
-	r->parser.raw = r->room.raw = strcmp(c->format, "raw") == 0;
-	r->parser.warn_4xx = c->warn_4xx;
-	r->parser.clock.zone = r->room.clock.zone = c->zone ? c->zone : &r->zone;
-	r->parser.clock.last_us = now->last_us;
-	r->parser.clock.last_at_us = now->last_at_us;
-	r->room.start = c->start;
-	if (now->recalled || stream_size(s) <= stream_offset(s))
-		return;
-	now->recalled = true;
-	if (stream_offset(s) == 0)
-		return;
-	r->room.clock.now_us = wall_us();
-	learn_again(r, s);
-	recall_time(r, s);
-}
-
 enum reader_result reader_read(struct reader *r, struct stream *s, bool settled)
 {
 	enum taken how;
 	size_t taken, text;
 	ssize_t n;
 
-	if (!advance(r, s, false))
+	if (!lines_advance(r, s, false))
 		return READER_FULL;
-	prepare(r, s);
+	lines_prepare(r, s);
 	if (stream_scanned(s) - stream_offset(s) > LINE_BYTES_MAX)
 		return read_long_line(r, s, settled);
-	n = read_block(r, s, stream_offset(s));
+	n = lines_read_block(r, s, stream_offset(s));
 	if (n <= 0)
 		return n < 0 ? READER_FAILED : READER_END;
 	if (!stream_holds(s))
@@ -513,7 +297,7 @@ enum reader_result reader_read(struct reader *r, struct stream *s, bool settled)
 	if (taken > 0) {
 		r->bytes += (int64_t)taken;
 		stream_advance(s, stream_offset(s) + (int64_t)taken, r->block + taken, taken);
-		move_on(r, s, false);
+		lines_move_on(r, s, false);
 	}
 	stream_reading(s)->rate.behind &= n == BLOCK;
 	return after_block(r, s, how, (size_t)n, taken, text, settled);
@@ -526,7 +310,7 @@ static bool hand_over_end(struct reader *r, struct stream *s, size_t n)
 		      len = text < LINE_BYTES_MAX ? text : LINE_BYTES_MAX;
 	int64_t cut = stream_text_size(s) - stream_offset(s) - LINE_BYTES_MAX;
 
-	if (!hand_over(r, s, (struct text){ r->block, len }, stream_offset(s), wall_us(), PARTIAL))
+	if (!lines_hand_over(r, s, (struct text){ r->block, len }, stream_offset(s), wall_us(), PARTIAL))
 		return false;
 	if (cut > 0)
 		reader_gap(r, stream_id(s), "line_cut", 1, cut,
@@ -540,7 +324,7 @@ static bool hand_over_end(struct reader *r, struct stream *s, size_t n)
 /* Declare that it is not read further. */
 static bool end(struct reader *r, struct stream *s)
 {
-	if (!move_on(r, s, true))
+	if (!lines_move_on(r, s, true))
 		return false;
 	stream_end(s);
 	return true;
@@ -550,10 +334,10 @@ bool reader_finish(struct reader *r, struct stream *s)
 {
 	ssize_t n;
 
-	if (!advance(r, s, false))
+	if (!lines_advance(r, s, false))
 		return false;
-	prepare(r, s);
-	n = read_block(r, s, stream_offset(s));
+	lines_prepare(r, s);
+	n = lines_read_block(r, s, stream_offset(s));
 	if (n < 0 || stream_offset(s) + n > stream_size(s) || !stream_holds(s))
 		return true;            /* it can't be read, grew just now or holds another text: not over */
 	if (n > 0 && !hand_over_end(r, s, (size_t)n))
@@ -568,12 +352,12 @@ bool reader_let_go(struct reader *r, struct stream *s)
 
 bool reader_tell_lost(struct reader *r, struct stream *s)
 {
-	return !stream_loss(s)->bytes || stream_loss(s)->told || move_on(r, s, false);
+	return !stream_loss(s)->bytes || stream_loss(s)->told || lines_move_on(r, s, false);
 }
 
 void reader_cut_off(struct reader *r, struct stream *s)
 {
-	tell_loss(r, s);
+	lines_tell_loss(r, s);
 	stream_cut_off(s);
-	move_on(r, s, false);
+	lines_move_on(r, s, false);
 }

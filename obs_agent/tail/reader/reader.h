@@ -13,7 +13,7 @@
 #include "obs_agent/agent.h"
 #include "wire/log/log_line.h"
 #include "wire/log/multiline.h"
-#include "stream.h"
+#include "obs_agent/tail/stream.h"
 
 struct reader {
 	struct agent *agent;
