@@ -93,15 +93,18 @@ BEGIN
 END
 $$;
 
--- Does a line run on this day? p_days: of the month, 32 for its last one. p_week: 0-7 for each Sunday to each
--- Sunday, 33 for the third Tuesday, 69 for the last Friday. p_both: it needs both of them, not one.
+-- Does a line run on this day? p_days: of the month, 32 for its last one, 33 for its last weekday. p_week: 0-7
+-- for each Sunday to each Sunday, 33 for the third Tuesday, 69 for the last Friday. p_both: it needs both of
+-- them, not one.
 CREATE OR REPLACE FUNCTION cron_day(p_day date, p_days int[], p_week int[], p_both boolean) RETURNS boolean
 LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
 	v_day CONSTANT int := extract(day FROM p_day);
 	v_dow CONSTANT int := extract(dow FROM p_day);
 	v_last CONSTANT int := extract(day FROM date_trunc('month', p_day) + interval '1 month -1 day');
-	v_by_day CONSTANT boolean := v_day = ANY (p_days) OR v_day = v_last AND 32 = ANY (p_days);
+	v_by_day CONSTANT boolean := v_day = ANY (p_days) OR v_day = v_last AND 32 = ANY (p_days)
+		OR 33 = ANY (p_days) AND v_dow BETWEEN 1 AND 5
+			AND (v_day = v_last OR v_dow = 5 AND v_day > v_last - 3);
 	v_by_week CONSTANT boolean := v_dow = ANY (p_week) OR v_dow = 0 AND 7 = ANY (p_week)
 		OR v_dow * 10 + 10 + (v_day + 6) / 7 = ANY (p_week)
 		OR v_day + 7 > v_last AND v_dow * 10 + 19 = ANY (p_week);
@@ -149,8 +152,9 @@ DECLARE
 	v_nth CONSTANT text := '^([0-7]|' || array_to_string(v_week, '|') || ')(?:#([1-5])|(L))$';
 	v_months CONSTANT int[] := cron_values('month', f[5], 1, 12,
 		'{JAN,FEB,MAR,APR,MAY,JUN,JUL,AUG,SEP,OCT,NOV,DEC}');
-	v_days CONSTANT int[] := cron_values('day', f[4], 1, 31, '{}', '^L$')
-		|| CASE WHEN 'L' = ANY (string_to_array(f[4], ',')) THEN ARRAY[32] ELSE '{}' END;
+	v_days CONSTANT int[] := cron_values('day', f[4], 1, 31, '{}', '^LW?$')
+		|| ARRAY(SELECT CASE i WHEN 'L' THEN 32 ELSE 33 END FROM string_to_table(f[4], ',') i
+			WHERE i IN ('L', 'LW'));
 	v_dows CONSTANT int[] := cron_values('day of the week', f[6], 0, 7, v_week, v_nth)
 		|| ARRAY(SELECT cron_number(m[1], v_week, 0) % 7 * 10 + 10 + coalesce(m[2], '9')::int
 			FROM string_to_table(f[6], ',') i, regexp_match(i, v_nth) m WHERE m IS NOT NULL);
