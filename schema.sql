@@ -7819,9 +7819,9 @@ BEGIN
 END
 $$;
 
--- Does a line run on this day? p_days: of the month, 32 for its last one, 33 for its last weekday. p_week: 0-7
--- for each Sunday to each Sunday, 33 for the third Tuesday, 69 for the last Friday. p_both: it needs both of
--- them, not one.
+-- Does a line run on this day? p_days: of the month, 32 for its last one, 33 for its last weekday. p_week:
+-- 0-7 for each Sunday to each Sunday, 33 for the third Tuesday, 69 for the last Friday. p_both: it needs both
+-- of them, not one.
 CREATE OR REPLACE FUNCTION cron_day(p_day date, p_days int[], p_week int[], p_both boolean) RETURNS boolean
 LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE

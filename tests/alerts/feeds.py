@@ -124,14 +124,14 @@ def job_run(feed, place, text):
 
 
 def answer(feed, place, text):
-    """The answer of Prometheus: a number, `error`, `gone` (others answered) or `empty` (nobody did)."""
+    """The answer of Prometheus: a number, `error`, `none` (no data), `gone` (others have some) or `empty`."""
     rows = [{"subject": {}, "value": text}]
     if text == "gone":
         rows = [{"subject": {"other": "subject"}, "value": "0"}]
-    elif text in ("error", "empty"):
+    elif text in ("error", "none", "empty"):
         rows = []
     place.player.at(place.arrived, "SELECT external_values(%s, %s, %s::jsonb, %s)", place.player.rule_id,
-                    place.time, json.dumps(rows), "it refused" if text == "error" else None)
+                    place.time, json.dumps(rows), {"error": "it refused", "none": "no data"}.get(text))
 
 
 def selected(feed, place, text):

@@ -1,13 +1,13 @@
 """Cases of what one evaluation after the other gave: count, nodata and missing."""
 import uuid
 
-from grid_cases import compare
+from grid_cases import INTERVAL_S, compare
 from notify_world import World
 
-INTERVAL_S = 60
 URL = "http://127.0.0.1/"
 VALUES = {"normal": 0, "alerting": 1}
-ERROR = "the other side refused"
+INPUTS = [*VALUES, "nodata", "error", "missing"]
+PROBLEMS = {"nodata": "no data", "error": "the other side refused"}
 
 
 def expected(row):
@@ -16,17 +16,20 @@ def expected(row):
 
 def count(case, row):
     """Results of a check, each at the time of an evaluation. What was before is results, too."""
-    rule, initial = row["rule"], row["initial"]
+    rule, initial = row["rule"], {"state": "inactive", "fails": 0, "oks": 0} | (row.get("initial") or {})
+    firing = initial["state"] == "firing"
+    before = ["fail"] * (rule["fail_n"] if firing else initial["fails"]) + ["ok"] * (initial["oks"] * firing)
     raised = {}
-    if "send_ok" in row:
-        raised = deliveries(case, row["send_ok"])
-    before = ["fail"] * (rule["fail_n"] if initial["state"] == "firing" else initial["fails"])
-    before += ["ok"] * (initial["oks"] if initial["state"] == "firing" else 0)
+    if row.get("send_ok"):
+        accepts = [accepted is not False for accepted in row["send_ok"]]
+        raised = deliveries(case, [True] * len(before) + accepts)
     case.agent("h1")
     case.engine.insert("latest_checks", vps_name=case.server("h1"), app_name="shop", url=URL,
                        url_key=str(uuid.uuid4()), timestamp=case.engine.at(0), success=True,
                        interval_s=INTERVAL_S)
     for n, result in enumerate(before + row["inputs"]):
+        if result not in ("ok", "fail"):
+            raise ValueError(f"{result!r} is no result of a check: ok or fail")
         at = case.engine.at(n * INTERVAL_S)
         case.engine.insert("health_checks", timestamp=at, received_at=at, vps_name=case.server("h1"),
                            app_name="shop", url=URL, success=result == "ok", interval_s=INTERVAL_S)
@@ -62,16 +65,17 @@ def deliveries(case, accepts):
 def inputs(case, row):
     """A rule whose answers come from outside, so that each of them can be anything."""
     fields = {"kind": "promql", "metric": None, "match": [], "params": {"promql": "up == 0"}, "op": ">",
-              "warning": 0.5, "for_s": row["for_evals"] * INTERVAL_S, "lookback_s": INTERVAL_S // 2}
-    policies = {"no_data": row["policy"], "on_error": row["error_policy"]}
-    rule_id = case.rule(**fields | {k: v for k, v in policies.items() if v != "any"})
+              "warning": 0.5, "for_s": row.get("for_evals", 0) * INTERVAL_S}
+    policies = {"no_data": row.get("policy"), "on_error": row.get("error_policy")}
+    rule_id = case.rule(**fields | {k: v for k, v in policies.items() if v not in (None, "any")})
     for n, given in enumerate(row["inputs"]):
+        if given not in INPUTS:
+            raise ValueError(f"{given!r} is no input: {', '.join(INPUTS)}")
         answer = [{"subject": {}, "value": VALUES[given]}] if given in VALUES else []
         if given == "missing":
             answer = [{"subject": {"other": "subject"}, "value": 0}]
-        if given != "nodata":
-            case.engine.insert("external_answers", rule_id=rule_id, at=case.engine.at(n * INTERVAL_S),
-                               rows=answer, problem=ERROR if given == "error" else None)
+        case.engine.insert("external_answers", rule_id=rule_id, at=case.engine.at(n * INTERVAL_S),
+                           rows=answer, problem=PROBLEMS.get(given))
     case.until_s = (len(row["inputs"]) - 1) * INTERVAL_S
 
     def check():

@@ -9,23 +9,32 @@ import json
 
 from notify_world import World, name_id, utc
 
+TOLERANCE_S = 0.15
 ATTEMPT_S = 0.1                 # between two attempts at a peer that refuses
 
 
 def dedup(engine, case):
     """Is a message due, and why?"""
     def ids(names):
-        return [name_id(n) for n in names]
+        return [name_id(n) for n in names or []]
 
-    last = case["last_sent"]
+    last = case.get("last_sent")
     age = last and last.get("age_s")
+    now = case["now"]
     got = engine.query("""SELECT notify_due(%s::uuid[], %s::uuid[], make_interval(secs => %s),
-        %s::uuid[], %s::uuid[], make_interval(secs => %s), %s)""", last and ids(last["firing"]),
-                       last and ids(last["resolved"]), age, ids(case["now"]["firing"]),
-                       ids(case["now"]["resolved"]), case["repeat_s"],
-                       case["send_resolved"])[0][0] or "none"
-    if (got != "none") != case["expect_notify"] or got != case.get("expect_reason", got):
-        yield f"the reason is {got}, not {case['expect_reason']}"
+        %s::uuid[], %s::uuid[], make_interval(secs => %s), %s)""",
+                       last and ids(last.get("firing")), last and ids(last.get("resolved")), age,
+                       ids(now.get("firing")), ids(now.get("resolved")), case["repeat_s"],
+                       case.get("send_resolved", True))[0][0] or "none"
+    reason = case.get("expect_reason") or got
+    if (got != "none") != case["expect_notify"] or got != reason:
+        yield f"the reason is {got}, not {reason}; a message is due: {case['expect_notify']}"
+
+
+def matchers(match):
+    """A list of matchers; {label: value} is one of equal values."""
+    equal = match.items() if isinstance(match, dict) else []
+    return [{"label": k, "op": "=", "value": v} for k, v in equal] or list(match)
 
 
 class Pushed:
@@ -60,31 +69,31 @@ class Script:
         route = case["route"]
         self.world = World(engine, group_by=route["group_by"], group_wait_s=route["group_wait_s"],
                            group_interval_s=route["group_interval_s"], repeat_s=route["repeat_interval_s"])
-        self.timeout_s = route["resolve_timeout_s"]
+        self.timeout_s = route.get("resolve_timeout_s", 300)
         self.refuses_until = {r["id"]: max(r.get("fails_until_s") or 0, r.get("slow_until_s") or 0)
                               for r in case["receivers"]}
         self.alerts, self.events, self.order, self.now = {}, [], itertools.count(), 0.0
         for receiver in case["receivers"]:
-            self.world.channel(receiver["id"], receiver["send_resolved"])
-        for rule in case["inhibit"]:
-            source, target = [[{"label": k, "op": "=", "value": v} for k, v in rule[side].items()]
-                              for side in ("source", "target")]
+            self.world.channel(receiver["id"], receiver.get("send_resolved", True))
+        for rule in case.get("inhibit") or []:
+            source, target = [matchers(rule.get(side) or {}) for side in ("source", "target")]
             engine.query("INSERT INTO inhibitions (source, target, equal) VALUES (%s::jsonb, %s::jsonb, %s)",
-                         json.dumps(source), json.dumps(target), rule["equal"])
+                         json.dumps(source), json.dumps(target), rule.get("equal") or [])
         self.plan(case)
 
     def add(self, at_s, do, *arguments):
         heapq.heappush(self.events, (at_s, next(self.order), do, arguments))
 
     def plan(self, case):
-        for push in case["alerts"]:
+        for push in case.get("alerts") or []:
             self.add(push["at_s"], self.push, push)
-        for n, s in enumerate(case["silences"]):
-            self.add(s["set_at_s"], self.world.silence, n, s["match"], max(s["starts_at_s"], s["set_at_s"]),
-                     s["ends_at_s"])
+        for n, s in enumerate(case.get("silences") or []):
+            set_at_s = s.get("set_at_s") or 0
+            self.add(set_at_s, self.world.silence, n, matchers(s["match"]),
+                     max(s.get("starts_at_s") or 0, set_at_s), s["ends_at_s"])
             if s.get("delete_at_s") is not None:
                 self.add(s["delete_at_s"], self.world.end_silence, n, s["delete_at_s"])
-        for event in case["events"]:
+        for event in case.get("events") or []:
             self.add(event["at_s"], *{"reload": (self.world.change_root,),
                                       "start_delay": (self.delay, event)}[event["do"]])
 
@@ -162,7 +171,7 @@ def same_batch(got, wanted, tolerance):
 def script(engine, case):
     """Every message that the case expects, and no other."""
     end = max((e["to_s"] for e in case["expect"]), default=0)
-    tolerance = case["tolerance_s"]
+    tolerance = case.get("tolerance_s", TOLERANCE_S)
     checked = tolerance if case.get("times_checked", True) else float("inf")
     messages = Script(engine, case).run(end + tolerance if end else 10)
     for e in case["expect"]:

@@ -4,10 +4,11 @@
     tests/alerts/replay.py FILE...       "passed N of M" last; the exit status is 1 if a case fails
     tests/alerts/replay.py -v FILE...    also one line for each case
 
-A file is a JSON array of cases (cases/README.md). Each case becomes a rule and rows as agents write them,
-in a private PostgreSQL with schema.sql. evaluate_alerts() then runs over its time, and alert_changes is
-compared with what the case expects. Time is a parameter: nothing sleeps. No case is known by its name.
-Each processor has a worker with a copy of the database.
+A file is a JSON array of cases (cases/README.md), or tables of them (.txt: tables.py). Each case becomes a
+rule and rows as agents write them, in a private PostgreSQL with schema.sql. evaluate_alerts() then runs over
+its time, and alert_changes is compared with what the case expects. Time is a parameter: nothing sleeps. No
+case is known by its name. A case or a file that can't be read fails. Each processor has a process with a copy
+of the database.
 """
 import functools
 import itertools
@@ -44,118 +45,151 @@ KINDS = {
     "cron": (clock_cases.cron, "asked"),
     "window": (clock_cases.window, "asked"),
 }
+ASKED = 20                      # cases that are one unit of work
 
 
-def interval_of(row):
-    return row.get("interval_s", 60)
+class Case:
+    """A case of a file, or why it is none; and what is wrong with the engine's answer: nothing, it passes."""
 
+    def __init__(self, file, content, problem=None, line=None):
+        self.file, self.content, self.line = file, content, line
+        known = isinstance(content, dict)
+        self.name = f"{content.get('id')} {content.get('kind')}" if known else ""
+        self.kind = content.get("kind") if known else None
+        if not (problem or line) and str(self.kind) not in KINDS:
+            problem = f"kind {self.kind!r} is not known; known are {', '.join(KINDS)}"
+        self.wrong = [problem] if problem else ["it was not replayed"]
+        self.played = problem is None
 
-def batches(rows):
-    """Rows of the same interval, and of a like length, in lists that are replayed together."""
-    def length(row):
-        return max((p.get("at_s", 0) for p in row.get("expect", []) if isinstance(p, dict)), default=0)
+    def length(self):
+        """Evaluations, more or less."""
+        expect = self.content.get("expect") or []
+        ends = [p.get("at_s", 0) for p in expect if isinstance(p, dict)]
+        return max([e for e in ends if isinstance(e, (int, float))], default=0) / self.interval()
 
-    def key(n):
-        how = "alone" if "send_ok" in rows[n] else KINDS[rows[n]["kind"]][1]
-        return interval_of(rows[n]), how, length(rows[n])
+    def interval(self):
+        interval_s = self.content.get("interval_s")
+        known = isinstance(interval_s, (int, float)) and interval_s > 0
+        return interval_s if known else grid_cases.INTERVAL_S
 
-    numbers = sorted((n for n, row in enumerate(rows) if row["kind"] in KINDS
-                      and KINDS[row["kind"]][1] != "asked"), key=key)
-    for (_, how), group in itertools.groupby(numbers, key=lambda n: key(n)[:2]):
-        group = list(group)
-        size = len(METRICS) if how == "together" else 1
-        for first in range(0, len(group), size):
-            yield group[first:first + size]
+    def how(self):
+        return "alone" if "send_ok" in self.content else KINDS[self.kind][1]
 
 
 def load(name):
-    """The cases of a file: JSON, or tables in a .txt."""
-    text = Path(name).read_text(encoding="utf-8")
-    if Path(name).suffix == ".txt":
-        return [{"id": line.name, "kind": "table", "line": line, "file": Path(name).name}
-                for section in tables.read_tables(text) for line in section.lines]
-    return [dict(row, file=Path(name).name) for row in json.loads(text)]
+    """The cases of a file: JSON, or tables in a .txt. A file that can't be read is a case that fails."""
+    try:
+        text = Path(name).read_text(encoding="utf-8")
+        if Path(name).suffix == ".txt":
+            return [Case(name, {"id": line.name, "kind": section.kind}, line=line)
+                    for section in tables.read_tables(text) for line in section.lines]
+        rows = json.loads(text)
+        if not isinstance(rows, list):
+            raise ValueError("it is no JSON array of cases")
+        return [Case(name, row) for row in rows]
+    except (OSError, ValueError, tables.TableError) as e:
+        return [Case(name, None, f"the file can't be read: {e}")]
 
 
+# ---- units of work: what one process plays at a time ---------------------------------------------
 def guarded(play, items, failed=lambda item, sentence: [sentence]):
     """play(items): for each what is wrong. A case that can't be played fails by itself, not with others."""
     try:
         return play(items)
     except Exception as e:      # whatever a file may say
         if len(items) == 1:
-            return [failed(items[0], f"{type(e).__name__}: {str(e).strip()}")]
+            return [failed(items[0], f"it can't be replayed: {type(e).__name__}: {str(e).strip()}")]
         return [sentences for item in items for sentences in guarded(play, [item], failed)]
 
 
-def play(engine, rows):
+def ask(engine, cases):
+    """Cases that are a question to one function."""
+    def one(one_case):
+        engine.begin()
+        return [list(KINDS[one_case[0].kind][0](engine, one_case[0].content))]
+
+    return [sentences for case in cases for sentences in guarded(one, [case])]
+
+
+def play_together(engine, cases):
     """Cases that are replayed on one line of time."""
-    return replay_together(engine, [(functools.partial(KINDS[row["kind"]][0], row=row), interval_of(row))
-                                    for row in rows])
+    def play(some):
+        return replay_together(engine, [
+            (functools.partial(KINDS[c.kind][0], row=c.content), c.interval()) for c in some])
+
+    return guarded(play, cases)
 
 
-def play_tables(engine, sections):
-    found = guarded(lambda s: table_cases.play(engine, s), sections,
+def play_tables(engine, cases):
+    """The lines of some sections."""
+    sections = list(dict.fromkeys(c.line.section for c in cases))
+    found = guarded(lambda some: table_cases.play(engine, some), sections,
                     lambda section, sentence: [[sentence]] * len(section.lines))
-    return list(itertools.chain(*found))
+    lines = itertools.chain(*[s.lines for s in sections])
+    wrong = {id(line): sentences for line, sentences in zip(lines, itertools.chain(*found))}
+    return [wrong[id(c.line)] for c in cases]
 
 
-def ask(engine, row):
-    engine.begin()
-    return guarded(lambda r: [list(KINDS[r[0]["kind"]][0](engine, r[0]))], [row])
+def chunks(items, size):
+    items = list(items)
+    return [items[n:n + size] for n in range(0, len(items), size)]
 
 
-def jobs(rows):
-    """What is replayed by itself: (numbers of rows, function of an engine that gives what is wrong).
-
-    The longest come first.
-    """
-    lines = [n for n, row in enumerate(rows) if row["kind"] == "table"]
-    sections = list(dict.fromkeys(rows[n]["line"].section for n in lines))
-    place = {id(rows[n]["line"]): n for n in lines}
-    for numbers in reversed(list(batches(rows))):
-        chosen = [rows[n] for n in numbers]
-        yield numbers, lambda engine, chosen=chosen: guarded(lambda r: play(engine, r), chosen)
+def units(cases):
+    """(how, cases), those that take longest first. Of the same interval and a like length are together."""
+    played = [c for c in cases if c.played]
+    grid = sorted((c for c in played if not c.line and c.how() != "asked"),
+                  key=lambda c: (c.interval(), c.how(), c.length()))
+    found = []
+    for (_, how), group in itertools.groupby(grid, key=lambda c: (c.interval(), c.how())):
+        found += [(play_together, some) for some in chunks(group, len(METRICS) if how == "together" else 1)]
+    found.sort(key=lambda unit: -max(c.length() for c in unit[1]))
+    lines = [c for c in played if c.line]
+    sections = list(dict.fromkeys(c.line.section for c in lines))
     for batch in table_cases.batches(sections):
-        chosen = [sections[n] for n in batch]
-        yield ([place[id(line)] for section in chosen for line in section.lines],
-               functools.partial(play_tables, sections=chosen))
-    for n, row in enumerate(rows):
-        if row["kind"] in KINDS and KINDS[row["kind"]][1] == "asked":
-            yield [n], functools.partial(ask, row=row)
+        chosen = {sections[n] for n in batch}
+        found.append((play_tables, [c for c in lines if c.line.section in chosen]))
+    asked = [c for c in played if not c.line and c.how() == "asked"]
+    return found + [(ask, some) for some in chunks(asked, ASKED)]
 
 
-def worker(engine, todo, queue, results):
-    """Takes jobs until there is none, in a database of its own."""
-    try:
-        with engine.copy() as own:
-            for n in iter(queue.get, None):
-                results.put((n, todo[n][1](own)))
-    finally:
-        results.put(None)
+def work(first, work_units, next_unit, pipe):
+    """Plays units until there are none left, and sends {number of the unit: sentences of each case}."""
+    found = {}
+    with first.copy() as engine:
+        while True:
+            with next_unit.get_lock():
+                n = next_unit.value
+                next_unit.value += 1
+            if n >= len(work_units):
+                break
+            play, cases = work_units[n]
+            found[n] = play(engine, cases)
+    pipe.send(found)
 
 
-def replay(engine, rows, workers=len(os.sched_getaffinity(0))):
-    """Of each row what is wrong with the engine's answer, as sentences; none: the case passes."""
-    wrong = [["it was not replayed"] if row["kind"] in {*KINDS, "table"} else
-             [f"kind {row['kind']!r} is not known; known are {', '.join(KINDS)}"] for row in rows]
+def replay(cases):
+    """Sets what is wrong with each case. A process that dies leaves its cases as not replayed."""
     fork = multiprocessing.get_context("fork")
-    todo, queue, results = list(jobs(rows)), fork.Queue(), fork.Queue()
-    for n in [*range(len(todo)), *[None] * workers]:
-        queue.put(n)
-    processes = [fork.Process(target=worker, args=(engine, todo, queue, results)) for _ in range(workers)]
-    for process in processes:
-        process.start()
-    at_work = workers
-    while at_work:
-        found = results.get()
-        if found is None:
-            at_work -= 1
-            continue
-        for n, sentences in zip(todo[found[0]][0], found[1]):
-            wrong[n] = sentences
-    for process in processes:
-        process.join()
-    return wrong
+    work_units, next_unit, pipes = units(cases), fork.Value("i", 0), []
+    with Engine(connect=False) as first:
+        for _ in range(min(len(os.sched_getaffinity(0)), len(work_units))):
+            pipe, other = fork.Pipe(duplex=False)
+            fork.Process(target=work, args=(first, work_units, next_unit, other)).start()
+            other.close()
+            pipes.append(pipe)
+        collect(pipes, work_units)
+
+
+def collect(pipes, work_units):
+    """What each process has found."""
+    for pipe in pipes:
+        try:
+            for n, sentences in pipe.recv().items():
+                for case, wrong in zip(work_units[n][1], sentences):
+                    case.wrong = wrong
+        except EOFError:
+            print("a process of the replay died", file=sys.stderr)
 
 
 def main(arguments):
@@ -163,16 +197,16 @@ def main(arguments):
     files = [a for a in arguments if a != "-v"]
     if not files:
         sys.exit(__doc__)
-    rows = [row for name in files for row in load(name)]
-    with Engine(connect=False) as engine:
-        wrong = replay(engine, rows)
-    for row, sentences in zip(rows, wrong):
-        if verbose or sentences:
-            print(f"{'FAILED' if sentences else 'passed'} {row['file']} {row.get('id')} {row['kind']}")
-        for sentence in sentences[:5]:
+    cases = [case for name in files for case in load(name)]
+    replay(cases)
+    for case in cases:
+        if verbose or case.wrong:
+            print(f"{'FAILED' if case.wrong else 'passed'} {case.file} {case.name}")
+        for sentence in case.wrong[:5]:
             print(f"    {sentence}")
-    print(f"passed {wrong.count([])} of {len(rows)}")
-    return wrong.count([]) != len(rows)
+    passed = sum(not case.wrong for case in cases)
+    print(f"passed {passed} of {len(cases)}")
+    return passed != len(cases)
 
 
 if __name__ == "__main__":
