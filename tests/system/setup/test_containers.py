@@ -24,7 +24,7 @@ ENVIRONMENT = ("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF
                "COMPOSE_DOCKER_CLI_BUILD=1", "DOCKER_HOST=unix:///run/engine.sock")
 GROUP = "observ-engine"         # of its containers' control groups
 BUILD_S = 1500
-SERVICES = ("database", "maintain", "hub", "shop", "agent")
+SERVICES = ("database", "maintain", "hub", "watch", "shop", "agent")
 PASSWORD = "eleven ships at sea"
 
 START = """
@@ -156,6 +156,12 @@ def test_the_hub_shows_a_row_of_the_example_application(engine):
 
 
 @pytest.mark.soak
+def test_the_watcher_evaluates_the_rules(engine):
+    wait_for(lambda: engine.query("SELECT watcher <> '' AND evaluated_until > now() - interval '1 minute' "
+                                  "FROM alert_clock") == "t", "an evaluation")
+
+
+@pytest.mark.soak
 def test_no_container_runs_as_root_or_has_a_capability(engine):
     for service in SERVICES:
         pid = json.loads(engine.state(service))["State"]["Pid"]
@@ -167,7 +173,7 @@ def test_no_container_runs_as_root_or_has_a_capability(engine):
 
 @pytest.mark.soak
 def test_no_image_holds_a_secret_and_nobody_else_reaches_the_database(engine):
-    for service in ("database", "hub", "shop", "agent"):
+    for service in ("database", "hub", "watch", "shop", "agent"):
         image = json.loads(engine.inside("docker", "inspect", "--format", "{{json .Config.Env}}",
                                          f"observ-{service}").stdout)
         assert not [e for e in image if "PASS" in e or "TOKEN" in e or "SECRET" in e]
