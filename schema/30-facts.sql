@@ -122,9 +122,11 @@ BEGIN
 			AND col_description(attrelid, attnum) = v_words) THEN
 		RETURN;
 	END IF;
-	-- The workers of Citus need the functions first.
+	-- The workers of Citus need the functions first: those of this run. drop_former_functions() drops the
+	-- others.
 	PERFORM on_all_nodes(pg_get_functiondef(oid)) FROM (SELECT oid FROM pg_proc
-		WHERE pronamespace = 'observ'::regnamespace AND provolatile = 'i' ORDER BY oid) f;
+		WHERE pronamespace = 'observ'::regnamespace AND provolatile = 'i'
+			AND xmin = pg_current_xact_id()::xid ORDER BY oid) f;
 	PERFORM on_all_nodes('DROP VIEW IF EXISTS v_logs');
 	PERFORM on_all_nodes(format('DROP INDEX IF EXISTS log_entries_%stimestamp_idx', i))
 		FROM unnest('{"",vps_name_,app_name_}'::text[]) i;

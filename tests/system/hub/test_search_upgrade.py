@@ -11,6 +11,10 @@ INDEXES = """
     CREATE INDEX log_entries_search_idx ON log_entries USING gin (search);
     CREATE INDEX log_entries_timestamp_idx ON log_entries ("timestamp" DESC);
     CREATE INDEX log_entries_app_name_timestamp_idx ON log_entries (app_name, "timestamp" DESC)"""
+# A function that has other parameters now, in a part of schema.sql that comes after the words.
+FUNCTION = """
+    CREATE FUNCTION next_width(p_width interval, p_took interval, p_left interval) RETURNS interval
+        LANGUAGE sql IMMUTABLE RETURN p_width;"""
 # The column `search` of releases before this one, and what it needs.
 FORMER = {
     "PostgreSQL's own words": """
@@ -47,7 +51,7 @@ FIND = "SELECT count(*) FROM found_lines(%s, now() - interval '1 day', now() + i
 def former(cluster, request):
     """A database as an older release left it, with a line."""
     database = cluster.new_database()
-    for statement in ("SET ROLE observ_owner", request.param + INDEXES):
+    for statement in ("SET ROLE observ_owner", request.param + FUNCTION + INDEXES):
         database.query(statement)
     insert(database, LINE)
     database.query("RESET ROLE")
