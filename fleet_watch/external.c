@@ -266,7 +266,7 @@ static void ask_prometheus(struct query *q, const char *text, const char *epoch)
 
 /* ---- the second connection ---------------------------------------------------------------- */
 
-static void on_done(void *data, const PGresult *r, bool lost, const struct err *e)
+static void on_prepared(void *data, const PGresult *r, bool lost, const struct err *e)
 {
 	struct external *x = data;
 
@@ -279,7 +279,7 @@ static void on_side_up(void *data)
 {
 	struct external *x = data;
 
-	watch_db_ask(x->side, sql_read_only, 0, NULL, on_done, x);
+	watch_db_ask(x->side, sql_read_only, 0, NULL, on_prepared, x);
 }
 
 static void on_side_down(void *data, const struct err *e)
@@ -294,10 +294,10 @@ static void select_alone(struct query *q, const char *text)
 {
 	struct external *x = q->external;
 
-	watch_db_ask(x->side, "BEGIN READ ONLY", 0, NULL, on_done, x);
+	watch_db_ask(x->side, "BEGIN READ ONLY", 0, NULL, on_prepared, x);
 	watch_db_ask(x->side, sql_select, 1, &text, on_selected, q);
-	watch_db_renew(x->side, on_done, x);
-	watch_db_ask(x->side, sql_read_only, 0, NULL, on_done, x);
+	watch_db_renew(x->side, on_prepared, x);
+	watch_db_ask(x->side, sql_read_only, 0, NULL, on_prepared, x);
 }
 
 static void ask_database(struct query *q, const char *text)

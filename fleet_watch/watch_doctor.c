@@ -19,12 +19,12 @@ enum { TIMEOUT_S = 10, LATE_S = 120 };
 /* In the order of doctor.sql. */
 enum column { MAY_TAKE, MAY_EVALUATE, LEADS, AGE_S, WATCHER, DISABLED, FAILING, CHANNELS, DEAD, LATE };
 
-static bool is_true(const PGresult *r, enum column c)
+static bool is_true(const PGresult *r, int c)
 {
 	return *PQgetvalue(r, 0, c) == 't';
 }
 
-static int64_t number(const PGresult *r, enum column c)
+static int64_t number(const PGresult *r, int c)
 {
 	int64_t n = 0;
 
