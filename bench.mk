@@ -23,6 +23,11 @@ bench-alerts: ## an evaluation of 200 alert rules over 1,000, 10,000 and 50,000 
 bench-alerts: all
 	$(Q)$(PYTHON) bench/alerts.py --check
 
+.PHONY: bench-notify
+bench-notify: ## from the commit of a row that breaks a rule to the message that its peer has accepted
+bench-notify: all
+	$(Q)$(PYTHON) bench/notify.py --check
+
 .PHONY: bench-text
 bench-text: ## what a line of each text format of tests/corpus costs, in ns and instructions
 bench-text: $(BUILD)/bench/scan
