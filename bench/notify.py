@@ -5,9 +5,9 @@
 
 Each server sends a sample every 10 s, and at a random time goes beyond the threshold of one rule, which is
 evaluated each --interval seconds. Each makes a message of its own (the route groups by server and does not
-wait), for one webhook, which needs 20 ms for its answer over a real socket. The rules that schema.sql installs
-are evaluated, too; --own switches them off. PostgreSQL writes to the disk, with fsync. --check fails if the
-99th percentile is over the interval and 2 s.
+wait), for one webhook, which needs 20 ms for its answer over a real socket. The rules that schema.sql
+installs are evaluated, too; --own switches them off. PostgreSQL writes to the disk, with fsync. --check fails
+if the 99th percentile is over the interval and 2 s.
 """
 import argparse
 import os
@@ -117,8 +117,8 @@ def main():
     bar = options.interval + SPARE_S
     print(f"{options.servers} servers fail within {options.seconds} s, {messages} messages; "
           f"load {os.getloadavg()[0]:.1f}")
-    print(f"commit to accepted: p50 {p[50]:.2f} s, p95 {p[95]:.2f} s, p99 {p[99]:.2f} s, max {late[-1]:.2f} s; "
-          f"interval {options.interval} s, bar {bar:g} s")
+    print(f"commit to accepted: p50 {p[50]:.2f} s, p95 {p[95]:.2f} s, p99 {p[99]:.2f} s, "
+          f"max {late[-1]:.2f} s; interval {options.interval} s, bar {bar:g} s")
     return 1 if options.check and p[99] > bar else 0
 
 

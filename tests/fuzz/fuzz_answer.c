@@ -1,8 +1,8 @@
 /*
- * Any bytes as what a peer answers: to a channel of each kind, as lines of SMTP, and as Prometheus. The first
- * bytes choose kind, status and command. Checks that each verdict is one of the known ones and a sentence
- * without control characters, that a refusal is never taken for "accepted", and that rows for the database are
- * JSON of a subject and a value each.
+ * Any bytes as what a peer answers: to a channel of each kind, as lines of SMTP, and as Prometheus. The
+ * first bytes choose kind, status and command. Checks that each verdict is one of the known ones and a
+ * sentence without control characters, that a refusal is never taken for "accepted", and that rows for the
+ * database are JSON of a subject and a value each.
  */
 #include "common/channels/transfer.c"
 #include "fleet_watch/external.c"
@@ -25,7 +25,8 @@ static const char *const commands[] = { "", "EHLO", "STARTTLS", "AUTH", "MAIL", 
 static struct message a_message(const char *kind, bool bot)
 {
 	struct json_object *row = json_tokener_parse(
-		"{\"notification_id\": \"n-1\", \"kind\": \"firing\", \"content\": {\"alerts\": []}, \"channel\": "
+		"{\"notification_id\": \"n-1\", \"kind\": \"firing\", \"content\": {\"alerts\": []}, "
+		"\"channel\": "
 		"{\"name\": \"c\", \"settings\": {\"to\": \"a@b\", \"chat_id\": \"-1\"}, \"secrets\": {}}}");
 	struct json_object *channel = json_get(row, "channel");
 	struct message m;
@@ -52,7 +53,9 @@ static void judge(uint8_t choice, long status, const char *command, struct text 
 	const struct channel_kind *kind = channel_kind_find(name);
 	bool mail = strcmp(name, "mail") == 0;
 	struct message m = a_message(name, choice & 0x80);
-	struct answer a = { .status = status, .body = body, .retry_after_s = -1, .said = "no", .command = command };
+	struct answer a = {
+		.status = status, .body = body, .retry_after_s = -1, .said = "no", .command = command
+	};
 	struct verdict v = { .retry_after_s = -1 };
 
 	kind->judge(&m, 0, &a, &v);

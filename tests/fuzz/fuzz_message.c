@@ -1,8 +1,8 @@
 /*
- * Any JSON as a row of the outbox, with the kind of its channel before it: what people and programs write into
- * alerts, settings and secrets. Checks that each part of it is a request that fits its peer: one line for each
- * header, whole pieces of Telegram's size, mail as RFC 5322 wants it, JSON bodies that parse; and that no value
- * can begin a header of its own.
+ * Any JSON as a row of the outbox, with the kind of its channel before it: what people and programs write
+ * into alerts, settings and secrets. Checks that each part of it is a request that fits its peer: one line
+ * for each header, whole pieces of Telegram's size, mail as RFC 5322 wants it, JSON bodies that parse; and
+ * that no value can begin a header of its own.
  */
 #include <json-c/json.h>
 #include <stdint.h>
@@ -40,15 +40,26 @@ static void check_headers(const struct request *r)
 /* One header of each name that mail_write() knows, lines that end with CRLF, ASCII only. */
 static void check_mail(const struct request *r)
 {
-	static const char *const names[] = { "From:", "To:", "Subject:", "Date:", "Message-ID:", "In-Reply-To:",
-					     "References:", "Importance:", "X-Priority:", "Auto-Submitted:",
-					     "X-Auto-Response-Suppress:", "MIME-Version:", "Content-Type:",
+	static const char *const names[] = { "From:",
+					     "To:",
+					     "Subject:",
+					     "Date:",
+					     "Message-ID:",
+					     "In-Reply-To:",
+					     "References:",
+					     "Importance:",
+					     "X-Priority:",
+					     "Auto-Submitted:",
+					     "X-Auto-Response-Suppress:",
+					     "MIME-Version:",
+					     "Content-Type:",
 					     "Content-Transfer-Encoding:" };
 	unsigned seen[sizeof names / sizeof *names] = { 0 };
 	const char *s = r->body.data, *end = s + r->body.len;
 	bool body = false;
 
-	must(r->from.data[0] == '<' && r->to.data[0] == '<' && !memchr(r->to.data, '\n', r->to.len), "addresses");
+	must(r->from.data[0] == '<' && r->to.data[0] == '<' && !memchr(r->to.data, '\n', r->to.len),
+	     "addresses");
 	while (s < end) {
 		const char *eol = memmem(s, (size_t)(end - s), "\r\n", 2);
 		bool known = false;
@@ -85,8 +96,8 @@ static void check_piece(const char *text)
 
 	must(units(text) <= UNITS_MAX, "a piece that is too long");
 	for (const char *at = text; (at = strchr(at, '&')); at++)
-		must(strncmp(at, "&amp;", 5) == 0 || strncmp(at, "&lt;", 4) == 0 || strncmp(at, "&gt;", 4) == 0 ||
-			     strncmp(at, "&quot;", 6) == 0,
+		must(strncmp(at, "&amp;", 5) == 0 || strncmp(at, "&lt;", 4) == 0 ||
+			     strncmp(at, "&gt;", 4) == 0 || strncmp(at, "&quot;", 6) == 0,
 		     "an entity in two pieces");
 	for (const char *at = text; (at = strstr(at, "<b>")); at++)
 		opened++;
