@@ -17,7 +17,20 @@ EMBED(sql_doctor, "fleet_watch/sql/doctor.sql");
 enum { TIMEOUT_S = 10, LATE_S = 120 };
 
 /* In the order of doctor.sql. */
-enum column { MAY_TAKE, MAY_EVALUATE, LEADS, AGE_S, WATCHER, DISABLED, FAILING, CHANNELS, DEAD, LATE };
+enum column {
+	MAY_TAKE,
+	MAY_EVALUATE,
+	LEADS,
+	AGE_S,
+	WATCHER,
+	DISABLED,
+	FAILING,
+	CHANNELS,
+	DEAD,
+	LATE,
+	UNANSWERED,
+	USURPER
+};
 
 static bool is_true(const PGresult *r, int c)
 {
@@ -48,6 +61,10 @@ static int report_leader(const PGresult *r, struct doctor_report *out)
 				 "%s watcher leads", is_true(r, LEADS) ? "a" : "no");
 	bool ever = !PQgetisnull(r, 0, AGE_S);
 
+	if (!PQgetisnull(r, 0, USURPER))
+		failed += doctor_line(out, false, "end that session: SELECT pg_terminate_backend(PID)",
+				      "a login that is no watcher holds the lock of the leader: %s",
+				      PQgetvalue(r, 0, USURPER));
 	if (!ever)
 		return doctor_note(out, "alerts were never evaluated yet"), failed;
 	return failed + doctor_line(out, number(r, AGE_S) < LATE_S,
@@ -73,6 +90,14 @@ static int report_channels(const PGresult *r, struct doctor_report *out)
 	return failed + doctor_line(out, number(r, LATE) == 0, "the lines above say why",
 				    "%s message%s waited for more than 10 minutes", PQgetvalue(r, 0, LATE),
 				    number(r, LATE) == 1 ? " has" : "s have");
+}
+
+static int report_rules(const PGresult *r, struct doctor_report *out)
+{
+	if (PQgetisnull(r, 0, UNANSWERED))
+		return 0;
+	return doctor_line(out, false, "correct the rule on its page",
+			   "rules whose last answer was an error: %s", PQgetvalue(r, 0, UNANSWERED));
 }
 
 static void report_settings(const struct watch_conf *conf, struct doctor_report *out)
@@ -109,5 +134,6 @@ int watch_doctor(const struct watch_conf *conf, FILE *to)
 				   error);
 	}
 	report_settings(conf, &out);
-	return report_rights(r, &out) + report_leader(r, &out) + report_channels(r, &out);
+	return report_rights(r, &out) + report_leader(r, &out) + report_rules(r, &out) +
+	       report_channels(r, &out);
 }

@@ -1,4 +1,5 @@
 """fleet_watch doctor names what keeps alerts from being delivered."""
+import psycopg2
 from peers import READ, HttpPeer, answer
 from watching import add_channel, say, wait_sent, wait_tried
 
@@ -24,6 +25,28 @@ def test_the_doctor_names_what_is_wrong(watched, make_watcher):
     assert done.returncode == 1
     assert "FAIL failing: bad (the webhook answered with status 500: boom)" in done.stdout
     assert "warn disabled: old (status 410)" in done.stdout
+
+
+def test_the_doctor_names_a_rule_whose_answer_is_an_error(watched, make_watcher):
+    for name, is_active in (("broken", True), ("off", False), ("mended", True)):
+        rule = watched.one("""INSERT INTO alert_rules (name, kind, params, warning, is_active)
+            VALUES (%s, 'sql', '{"sql": "SELECT 1 AS value"}', 1, %s) RETURNING rule_id""", name, is_active)
+        watched.query("INSERT INTO external_answers VALUES (%s, now() - interval '1 minute', '[]',"
+                      " 'no such view')", str(rule))
+        if name == "mended":
+            watched.query("INSERT INTO external_answers VALUES (%s, now(), '[]', NULL)", str(rule))
+    said = make_watcher().run("doctor").stdout
+    assert "FAIL rules whose last answer was an error: broken (no such view); correct the rule" in said, said
+
+
+def test_the_doctor_names_a_login_that_keeps_watchers_from_leading(watched, make_watcher):
+    watcher = make_watcher()
+    with psycopg2.connect(watched.url("agents")) as other, other.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(1868721011, 2002874996)")
+        said = watcher.run("doctor").stdout
+        assert f"holds the lock of the leader: agents, pid {other.info.backend_pid}; end that" in said, said
+    other.close()
+    assert "holds the lock" not in watcher.run("doctor").stdout
 
 
 def test_the_doctor_says_that_there_is_no_database(watched, make_watcher):
