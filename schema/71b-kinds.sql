@@ -122,8 +122,10 @@ $$;
 
 -- ---- agents ------------------------------------------------------------------------------------------
 -- When the database last heard from each agent that is judged, by its own clock alone. The row of the agent
--- knows only the last time, so a time in the past is found among the samples. While nobody in the fleet is
--- heard, the fault is ours: silence is measured only until an interval after the last word of all.
+-- knows only the last time, so a time in the past is found among the samples: those of the last intervals
+-- first, wherever the agent's clock puts them, then the newest of a day. The agent may have set its clock
+-- back meanwhile, so that the sample with the latest time need not be the last that came. While nobody in the
+-- fleet is heard, the fault is ours: silence is measured only until an interval after the last word of all.
 CREATE OR REPLACE FUNCTION agents_heard() RETURNS text
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT
@@ -134,15 +136,23 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 		FROM (SELECT s.*, max(at) OVER () AS fleet_at,
 				min(vps_name) OVER () < max(vps_name) OVER () AS servers
 			FROM (SELECT a.vps_name, a.app_name, a.interval_s, CASE WHEN a.last_seen_at <= $1
-					THEN a.last_seen_at ELSE coalesce((SELECT m.received_at FROM
-						vps_metrics m
+					THEN a.last_seen_at ELSE coalesce(
+						(SELECT max(m.received_at) FROM vps_metrics m
 						WHERE m.vps_name = a.vps_name AND m.app_name = a.app_name
-						AND m.received_at <= $1 AND m."timestamp" <= $1 + interval
-							''1 min''
-						AND m."timestamp" > $1 - interval ''1 day''
+						AND m.received_at <= $1
+						AND m."timestamp" <= c.at + interval ''1 min''
+						AND m."timestamp" > c.at - make_interval(secs => 60 + 3 *
+							coalesce(a.interval_s, 60))),
+						(SELECT m.received_at FROM vps_metrics m
+						WHERE m.vps_name = a.vps_name AND m.app_name = a.app_name
+						AND m.received_at <= $1
+						AND m."timestamp" <= c.at + interval ''1 min''
+						AND m."timestamp" > c.at - interval ''1 day''
 						ORDER BY m."timestamp" DESC LIMIT 1), a.first_seen_at) END AS
 							at
-				FROM agents a WHERE %s) s) a', judged('a'))
+				FROM agents a CROSS JOIN LATERAL (SELECT $1 + make_interval(secs =>
+					coalesce(a.skew_ms, 0) / 1000.0) AS at) c
+				WHERE %s) s) a', judged('a'))
 $$;
 
 -- The agent's state as agent_state() has it (0 online, 1 stale, 2 offline), or the seconds of its silence.
