@@ -9,7 +9,6 @@
 #include "common/net/hide.h"
 #include "common/utf8.h"
 #include "json_get.h"
-#include "message.h"
 
 enum {
 	AGAIN_MAX = 1, /* how often a part is sent once more at once */
@@ -173,7 +172,7 @@ static void refuse_part(struct sending *x, const struct err *e)
 	act(x, &v);
 }
 
-static void send_part(struct sending *x)
+static void send_part(struct sending *x, int64_t connect_before_us)
 {
 	struct request r;
 	struct err e;
@@ -185,6 +184,7 @@ static void send_part(struct sending *x)
 		return;
 	}
 	r.trusted = x->s.trusted;
+	r.connect_before_us = connect_before_us;
 	x->transfer = transfer_start(x->s.glue, x->s.limits, &r, on_answer, x, &e);
 	if (!x->transfer)
 		refuse_part(x, &e);
@@ -200,12 +200,19 @@ static bool part_is_over(const struct sending *x)
 
 static void next_part(struct sending *x)
 {
+	int64_t connect_before_us = 0;
+
 	while (x->part < x->parts && part_is_over(x))
 		x->part++;
 	if (x->part == x->parts)
 		all_parts_done(x);
-	else
-		send_part(x);
+	else if (!x->s.may_send || x->s.may_send(x->s.data, &connect_before_us))
+		send_part(x, connect_before_us);
+}
+
+void sending_go_on(struct sending *x)
+{
+	next_part(x);
 }
 
 /* ---- its life ----------------------------------------------------------------------------- */
@@ -248,13 +255,18 @@ int sending_new(const struct sending_setup *s, struct json_object *row, struct s
 		return err_set(e, ENOMEM, "out of memory");
 	}
 	x->s = *s;
-	r = message_make(&x->message, row, "", e);
+	r = message_make(&x->message, row, s->public_url ? s->public_url : "", e);
 	if (r < 0) {
 		sending_free(x);
 		return r;
 	}
 	*ret = x;
 	return 0;
+}
+
+const struct message *sending_message(const struct sending *x)
+{
+	return &x->message;
 }
 
 void sending_free(struct sending *x)

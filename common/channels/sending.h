@@ -7,7 +7,10 @@
 #ifndef COMMON_SENDING_H
 #define COMMON_SENDING_H
 
+#include <stdint.h>
+
 #include "channel.h"
+#include "message.h"
 #include "transfer.h"
 
 struct json_object;
@@ -16,7 +19,11 @@ struct sending;
 struct sending_setup {
 	struct curl_glue *glue;
 	struct transfer_limits limits;
-	bool trusted; /* the settings are the operator's own: they may lead to any address */
+	bool trusted;           /* the settings are the operator's own: they may lead to any address */
+	const char *public_url; /* of the hub, for links. NULL: none */
+	/* Whether the next part may go out, and until when it has to be connected (monotonic clock). false:
+	 * sending_go_on() asks again. NULL: each part may. */
+	bool (*may_send)(void *data, int64_t *connect_before_us);
 	/* It is over. `v` lives during the call. went_out: a request without an answer may have arrived. */
 	void (*over)(void *data, const struct verdict *v, bool went_out);
 	void *data;
@@ -27,6 +34,12 @@ int sending_new(const struct sending_setup *s, struct json_object *row, struct s
 
 /* Send what was not accepted so far. over() may be called from here. */
 void sending_begin(struct sending *x);
+
+/* After may_send() said no: ask it again. over() may be called from here. */
+void sending_go_on(struct sending *x);
+
+/* The message, with what was accepted and refused so far. It lives as long as `x`. */
+const struct message *sending_message(const struct sending *x);
 
 /* Ends what is under way; over() is not called after this. Accepts NULL. */
 void sending_free(struct sending *x);
