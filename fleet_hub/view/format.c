@@ -150,6 +150,17 @@ static bool format_day(const void *ctx, struct text in, struct buf *out)
 					: buf_add(out, in.s, in.len);
 }
 
+static bool format_date(const void *ctx, struct text in, struct buf *out)
+{
+	char t[RFC3339_SIZE];
+	struct text rest = in;
+	int64_t us;
+
+	(void)ctx;
+	return next_time(&rest, t, &us) ? buf_addf(out, "%.10s %.5s", t, t + 11)
+					: buf_add(out, in.s, in.len);
+}
+
 template_formatter *format_find(struct text name)
 {
 	static const struct {
@@ -159,10 +170,10 @@ template_formatter *format_find(struct text name)
 		{ "age", format_age },      { "num", format_num },     { "bytes", format_bytes },
 		{ "heat", format_heat },    { "zero", format_zero },   { "plural", format_plural },
 		{ "span", format_span },    { "clock", format_clock }, { "day", format_day },
-		{ "url", link_url },        { "with", link_with },     { "set", link_set },
-		{ "and", link_and },        { "not", link_not },       { "drop", link_drop },
-		{ "term", link_term },      { "asset", link_to_asset }, { "line", draw_line },
-		{ "band", draw_band },      { "bar", draw_bar },
+		{ "date", format_date },    { "url", link_url },       { "with", link_with },
+		{ "set", link_set },        { "and", link_and },       { "not", link_not },
+		{ "drop", link_drop },      { "term", link_term },     { "asset", link_to_asset },
+		{ "line", draw_line },      { "band", draw_band },     { "bar", draw_bar },
 	};
 
 	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
