@@ -140,19 +140,18 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 						(SELECT max(m.received_at) FROM vps_metrics m
 						WHERE m.vps_name = a.vps_name AND m.app_name = a.app_name
 						AND m.received_at <= $1
-						AND m."timestamp" <= c.at + interval ''1 min''
-						AND m."timestamp" > c.at - make_interval(secs => 60 + 3 *
+						AND m."timestamp" <= %1$s + interval ''1 min''
+						AND m."timestamp" > %1$s - make_interval(secs => 60 + 3 *
 							coalesce(a.interval_s, 60))),
 						(SELECT m.received_at FROM vps_metrics m
 						WHERE m.vps_name = a.vps_name AND m.app_name = a.app_name
 						AND m.received_at <= $1
-						AND m."timestamp" <= c.at + interval ''1 min''
-						AND m."timestamp" > c.at - interval ''1 day''
+						AND m."timestamp" <= %1$s + interval ''1 min''
+						AND m."timestamp" > %1$s - interval ''1 day''
 						ORDER BY m."timestamp" DESC LIMIT 1), a.first_seen_at) END AS
 							at
-				FROM agents a CROSS JOIN LATERAL (SELECT $1 + make_interval(secs =>
-					coalesce(a.skew_ms, 0) / 1000.0) AS at) c
-				WHERE %s) s) a', judged('a'))
+				FROM agents a WHERE %2$s) s) a',
+		'($1 + make_interval(secs => coalesce(a.skew_ms, 0) / 1000.0))', judged('a'))
 $$;
 
 -- The agent's state as agent_state() has it (0 online, 1 stale, 2 offline), or the seconds of its silence.

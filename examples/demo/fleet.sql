@@ -289,7 +289,7 @@ $$;
 CREATE FUNCTION judge_story(p_began timestamptz) RETURNS void
 LANGUAGE plpgsql SET search_path = simulated, observ, pg_catalog SET jit = off AS $$
 DECLARE
-	v_rules CONSTANT alert_rules[] := ARRAY(SELECT r FROM alert_rules r WHERE is_active ORDER BY rule_id);
+	v_rules CONSTANT uuid[] := ARRAY(SELECT rule_id FROM alert_rules WHERE is_active ORDER BY 1);
 	v_at timestamptz;
 BEGIN
 	IF EXISTS (SELECT FROM alert_clock WHERE evaluated_until IS NOT NULL) THEN
