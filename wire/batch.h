@@ -66,7 +66,7 @@ void batch_reset(struct batch *b);
 bool batch_empty(const struct batch *b);
 
 /*
- * Copy a log line, or a gap in a stream, into the batch. False: it is full, and is
+ * Copy a sample into the batch. False: the batch is full or memory is short, and it is
  * as it was. A line needs its stream to be known by batch_set_position() first, at the
  * position where reading continues.
  */
@@ -89,7 +89,7 @@ bool batch_set_position(struct batch *b, const struct position *p);
 /* Full enough to be sent without waiting. */
 bool batch_full(const struct batch *b);
 
-/* Full of what is no log line. */
+/* Its rows other than log lines are enough to be sent without waiting. */
 bool batch_full_of_records(const struct batch *b);
 
 /* Rows that the server may refuse for what is in them; with those that it has refused; and all of them. */
