@@ -2,8 +2,8 @@
  * sending.h - one message on its way to its peer, part by part.
  *
  * Owns the message, the request under way and what became of the parts. Promises that the text of its
- * verdict shows no secret of the channel. The caller decides when a message is sent again. All calls come from
- * the thread of the loop behind `glue`.
+ * verdict shows no secret of the channel. The caller decides when a message is sent again. All calls come
+ * from the thread of the loop behind `glue`.
  */
 #ifndef COMMON_SENDING_H
 #define COMMON_SENDING_H
@@ -25,8 +25,8 @@ struct sending_setup {
 	/* Whether the next part may go out, and until when it has to be connected (monotonic clock). false:
 	 * sending_go_on() asks again. NULL: each part may. */
 	bool (*may_send)(void *data, int64_t *connect_before_us);
-	/* The sending has ended. `v` lives during the call. went_out: a request got no answer, so the peer may
-	 * have received it. */
+	/* The sending has ended. `v` lives during the call. went_out: a request got no answer, so the peer
+	 * may have received it. */
 	void (*over)(void *data, const struct verdict *v, bool went_out);
 	void *data;
 };

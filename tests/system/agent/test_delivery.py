@@ -322,7 +322,8 @@ def test_a_schema_of_another_version_is_said_and_loses_nothing(db, make_agent, o
 
 @pytest.mark.parametrize("part, words", [
     ("dbname=nowhere", "create the database and run schema.sql in it"),
-    ("user=nobody", "check user and password in the URL, and pg_hba.conf; a retired or revoked server has no login"),
+    ("user=nobody",
+     "check user and password in the URL, and pg_hba.conf; a retired or revoked server has no login"),
 ])
 def test_doctor_has_the_agents_own_hint(db, make_agent, part, words):
     """A refusal of the server has one hint, for every program."""
