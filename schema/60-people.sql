@@ -77,32 +77,43 @@ CREATE TABLE IF NOT EXISTS session_policy (
 INSERT INTO session_policy DEFAULT VALUES ON CONFLICT DO NOTHING;
 
 -- ---- who asks --------------------------------------------------------------------------------
--- This and caller() have no SET: they become a part of the question that asks them, so that a new connection
--- plans one question and not three.
+-- This and those below up to caller() have no SET: they become a part of the question that asks them, so that
+-- a new connection plans one question and not several.
 CREATE OR REPLACE FUNCTION role_rank(p_role text) RETURNS int
 LANGUAGE sql IMMUTABLE AS $$
 	SELECT array_position('{viewer,operator,admin}'::text[], p_role)
 $$;
 
--- The user of a session or an API token, which may have less rights than its user. No row: it is none, or not
--- any more. not_noted: its last use was not noted in the last minute.
+-- The user of a session. No row: it is none, or not any more. not_noted: its last use was not noted in the
+-- last minute.
+CREATE OR REPLACE FUNCTION session_caller(p_hash bytea)
+RETURNS TABLE (user_id uuid, email text, role text, how text, id uuid, not_noted boolean)
+LANGUAGE sql STABLE AS $$
+	SELECT u.user_id, u.email, u.role, 'session', s.session_id,
+		s.last_seen_at < now() - interval '1 minute'
+	FROM sessions s JOIN users u ON u.user_id = s.user_id
+	WHERE s.token_hash = sha256(p_hash) AND s.expires_at > now()
+		AND s.last_seen_at > now() - (SELECT idle FROM session_policy) AND u.disabled_at IS NULL
+$$;
+
+-- The same of a session or an API token, which may have less rights than its user.
 CREATE OR REPLACE FUNCTION caller(p_hash bytea)
 RETURNS TABLE (user_id uuid, email text, role text, how text, id uuid, not_noted boolean)
 LANGUAGE sql STABLE AS $$
+	SELECT * FROM session_caller(p_hash)
+	UNION ALL
 	SELECT u.user_id, u.email,
-		CASE WHEN role_rank(k.role) < role_rank(u.role) THEN k.role ELSE u.role END,
-		k.how, k.id, k.not_noted
-	FROM (SELECT s.user_id, NULL AS role, 'session' AS how, s.session_id AS id,
-			s.last_seen_at < now() - interval '1 minute' AS not_noted
-		FROM sessions s
-		WHERE s.token_hash = sha256(p_hash) AND s.expires_at > now()
-			AND s.last_seen_at > now() - (SELECT idle FROM session_policy)
-		UNION ALL
-		SELECT t.user_id, t.role, 'token', t.token_id,
-			coalesce(t.last_used_at < now() - interval '1 minute', true)
-		FROM api_tokens t
-		WHERE t.token_hash = sha256(p_hash) AND t.expires_at > now()) k
-	JOIN users u ON u.user_id = k.user_id WHERE u.disabled_at IS NULL
+		CASE WHEN role_rank(t.role) < role_rank(u.role) THEN t.role ELSE u.role END, 'token',
+		t.token_id, coalesce(t.last_used_at < now() - interval '1 minute', true)
+	FROM api_tokens t JOIN users u ON u.user_id = t.user_id
+	WHERE t.token_hash = sha256(p_hash) AND t.expires_at > now() AND u.disabled_at IS NULL
+$$;
+
+-- What the hub has to know of who asks.
+CREATE OR REPLACE FUNCTION caller_json(p_user uuid, p_email text, p_role text, p_how text,
+	p_not_noted boolean) RETURNS json LANGUAGE sql STABLE AS $$
+	SELECT json_build_object('user_id', p_user, 'email', p_email, 'role', p_role, 'how', p_how,
+		'not_noted', p_not_noted, 'operator', p_role <> 'viewer', 'admin', p_role = 'admin')
 $$;
 
 CREATE OR REPLACE FUNCTION refuse_unless(p_role text, p_needed text) RETURNS void
@@ -137,14 +148,21 @@ $$;
 
 -- The same for the hub, for each page: it writes nothing, so it fits into the transaction of the page.
 -- Each page of a CGI asks this on a new connection, so it is plain SQL: loading PL/pgSQL would take longer.
-CREATE OR REPLACE FUNCTION authorize(p_hash bytea, p_needed text) RETURNS json
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+-- A session whose user may do it is found by itself, since it is what a page is asked with, and the question
+-- is planned anew on each connection of a CGI program. All else is for authorize_else().
+CREATE OR REPLACE FUNCTION authorize_else(p_hash bytea, p_needed text) RETURNS json
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT CASE WHEN role_rank(c.role) >= role_rank(p_needed)
-		THEN json_build_object('user_id', c.user_id, 'email', c.email, 'role', c.role, 'how', c.how,
-			'not_noted', c.not_noted, 'operator', role_rank(c.role) >= role_rank('operator'),
-			'admin', c.role = 'admin')
+		THEN caller_json(c.user_id, c.email, c.role, c.how, c.not_noted)
 		ELSE (SELECT json_build_object() FROM refuse_unless(c.role, p_needed)) END
 	FROM (SELECT) AS one LEFT JOIN caller(p_hash) c ON true
+$$;
+
+CREATE OR REPLACE FUNCTION authorize(p_hash bytea, p_needed text) RETURNS json
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT coalesce((SELECT caller_json(c.user_id, c.email, c.role, c.how, c.not_noted)
+		FROM session_caller(p_hash) c WHERE role_rank(c.role) >= role_rank(p_needed)),
+		authorize_else(p_hash, p_needed))
 $$;
 
 -- For writing: who asks, if the role is enough and it is not one write too many.
