@@ -916,9 +916,9 @@ def test_fault_39_a_thousand_agents_come_back_at_once(tcp_cluster, make_agent, l
             attempts, began = fleet.attempts, time.monotonic()
             wait_for(lambda: time.monotonic() - began > 5, "some seconds")
             rate = (fleet.attempts - attempts) / 5
-        served = len(fleet.delivered)
     finally:
         fleet.stop()
+    served = len(fleet.delivered)
     before = db.count("log_entries")
     recovery = 0.0 if before == 0 else rows_again(db, before)
     judge(39, db, writer.stop(), recovery=recovery,
@@ -926,7 +926,9 @@ def test_fault_39_a_thousand_agents_come_back_at_once(tcp_cluster, make_agent, l
                f"sign-in within {stampede:.1f} s, then {probe.worst:.1f} s (idle {idle.worst:.2f} s)")
     assert probe.tries > 5 and max(stampede, probe.worst) < 20, "the server is not to be reached"
     assert rate < 250 and served >= 185
-    assert db.one("SELECT count(DISTINCT vps_name) FROM vps_metrics WHERE vps_name LIKE 'sim-%%'") == served
+    # Whoever was told that his rows are in has them; one whom the end caught before the answer may, too.
+    stored = db.query("SELECT DISTINCT vps_name FROM vps_metrics WHERE vps_name LIKE 'sim-%%'")
+    assert {f"sim-{i}" for i in fleet.delivered} <= {name for (name,) in stored}
     assert db.one("SELECT bool_and(n = last_seq) "
                   "FROM (SELECT a.last_seq, (SELECT count(*) FROM vps_metrics m "
                   "WHERE m.vps_name = a.vps_name) AS n FROM agents a WHERE a.vps_name LIKE 'sim-%%') x")
