@@ -82,8 +82,8 @@ PG_CFLAGS   := $(shell pkg-config --cflags libpq 2>/dev/null || echo -I/usr/incl
 include modules.mk programs.mk
 
 # Where the linker looks for a symbol, in this order: each archive may use those behind it.
-ARCHIVES := $(patsubst %,$(BUILD)/lib%.a,agent hub watch wire common_channels common_loop common_pg common \
-            logcore)
+ARCHIVES := $(patsubst %,$(BUILD)/lib%.a,agent hub watch wire common_channels common_loop common_pg \
+            common_json common logcore)
 LIBS     := -lpq -lssl -lcrypto -lyaml -lcurl -lidn2 -lsystemd -ljson-c -lsodium -lfcgi -lm -pthread
 
 .DEFAULT_GOAL := all
@@ -133,6 +133,7 @@ $(EMBEDDING:%.c=$(BUILD)/%.o): $(EMBEDDED)
 
 $(BUILD)/libcommon.a:    $(COMMON:%=$(BUILD)/common/%.o)
 $(BUILD)/libcommon_pg.a: $(COMMON_PG:%=$(BUILD)/common/pg/%.o)
+$(BUILD)/libcommon_json.a: $(COMMON_JSON:%=$(BUILD)/common/json/%.o)
 $(BUILD)/libcommon_channels.a: $(COMMON_CHANNELS:%=$(BUILD)/common/channels/%.o)
 $(BUILD)/libcommon_loop.a: $(COMMON_LOOP:%=$(BUILD)/common/loop/%.o)
 $(BUILD)/libwire.a:      $(WIRE:%=$(BUILD)/wire/%.o)

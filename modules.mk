@@ -39,6 +39,10 @@ COMMON_PG := \
   pg_tls \
   pg_verdict
 
+# What programs use that have json-c.
+COMMON_JSON := \
+  json
+
 # Messages to people, and the channels that they go through.
 COMMON_CHANNELS := \
   channel \

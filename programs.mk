@@ -102,7 +102,6 @@ HUB := \
   http/body \
   http/csv \
   http/http \
-  http/json \
   http/json_body \
   ingest/post \
   ingest/post_lines \

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/channels/json_get.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/embed.h"
+#include "common/json/json_get.h"
 #include "question.h"
 #include "send.h"
 

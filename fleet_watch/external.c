@@ -2,15 +2,16 @@
 
 #include <curl/curl.h>
 #include <errno.h>
-#include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/channels/http.h"
-#include "common/channels/json_get.h"
 #include "common/channels/transfer.h"
+#include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/embed.h"
+#include "common/json/json.h"
+#include "common/json/json_get.h"
 #include "common/loop/curl_glue.h"
 #include "common/utf8.h"
 
@@ -204,11 +205,9 @@ static void log_warnings(struct external *x, const char *rule, struct json_objec
 static void on_prometheus(void *data, const struct answer *a)
 {
 	struct query *q = data;
-	struct json_tokener *t = json_tokener_new();
-	struct json_object *answer =
-		t && a->body.len ? json_tokener_parse_ex(t, a->body.s, (int)a->body.len) : NULL;
+	CLEANUP(json_p) struct json_object *answer = json_read(a->body, JSON_TOKENER_DEFAULT_DEPTH);
 	bool success = a->status == 200 && !a->cut && strcmp(json_text(answer, "status"), "success") == 0;
-	struct json_object *rows = success ? rows_of(json_get(answer, "data")) : NULL;
+	CLEANUP(json_p) struct json_object *rows = success ? rows_of(json_get(answer, "data")) : NULL;
 	char problem[ERR_MSG_MAX];
 
 	q->transfer = NULL;
@@ -218,9 +217,6 @@ static void on_prometheus(void *data, const struct answer *a)
 		problem_of(a, answer, problem);
 	write_answer(q, rows ? json_object_to_json_string_ext(rows, JSON_C_TO_STRING_PLAIN) : NULL,
 		     rows ? NULL : problem);
-	json_object_put(rows);
-	json_object_put(answer);
-	json_tokener_free(t);
 }
 
 static int prometheus_request(const struct watch_conf *conf, const char *query, const char *epoch,

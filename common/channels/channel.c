@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/json/json_get.h"
 #include "common/net/url.h"
-#include "json_get.h"
 
 static const struct channel_kind *const kinds[] = {
 	&channel_mail, &channel_slack, &channel_telegram, &channel_ntfy, &channel_pagerduty, &channel_webhook,

@@ -5,28 +5,15 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/json/json.h"
+#include "common/json/json_get.h"
 #include "common/utf8.h"
-#include "json_get.h"
 
 #define CUT "\n[...] the rest is left out"
 
 enum { JSON_DEPTH_MAX = 16 };
 
 /* ---- answers ------------------------------------------------------------------------------ */
-
-static void json_put_p(struct json_object **o)
-{
-	json_object_put(*o);
-}
-
-static struct json_object *parse(struct text body)
-{
-	struct json_tokener *t = json_tokener_new_ex(JSON_DEPTH_MAX);
-	struct json_object *o = t && body.len ? json_tokener_parse_ex(t, body.s, (int)body.len) : NULL;
-
-	json_tokener_free(t);
-	return o;
-}
 
 /* The peer's reason on one line, cut. */
 static void reason_of(const struct http_rules *rules, const struct answer *a, struct json_object *json,
@@ -65,7 +52,7 @@ static enum what meaning(const struct http_rules *rules, const struct answer *a,
 
 void http_judge(const struct http_rules *rules, const struct answer *a, struct verdict *v)
 {
-	CLEANUP(json_put_p) struct json_object *json = parse(a->body);
+	CLEANUP(json_p) struct json_object *json = json_read(a->body, JSON_DEPTH_MAX);
 	char reason[CHANNEL_REASON_MAX + 1];
 	bool proof = proven(rules, json);
 

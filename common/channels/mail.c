@@ -5,7 +5,7 @@
 #include "channel.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
-#include "json_get.h"
+#include "common/json/json_get.h"
 #include "http.h"
 #include "mail_text.h"
 

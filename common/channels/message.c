@@ -7,11 +7,11 @@
 
 #include "common/cleanup.h"
 #include "common/embed.h"
+#include "common/json/json_get.h"
 #include "common/parse.h"
 #include "common/template/template.h"
 #include "common/utf8.h"
 #include "common/visible.h"
-#include "json_get.h"
 
 EMBED(people_text, "common/channels/message.txt");
 

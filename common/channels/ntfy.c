@@ -2,7 +2,7 @@
 #include <errno.h>
 
 #include "common/cleanup.h"
-#include "json_get.h"
+#include "common/json/json_get.h"
 #include "http.h"
 
 enum { TEXT_MAX = 3900, URGENT = 5, HIGH = 4, NORMAL = 3 }; /* bytes; from 4096 on it becomes a file */

@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/json/json_get.h"
 #include "common/utf8.h"
-#include "json_get.h"
 #include "http.h"
 
 enum { SUMMARY_MAX = 1024, SOURCE_MAX = 255 }; /* bytes */

@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/json/json_get.h"
 #include "common/net/hide.h"
 #include "common/utf8.h"
-#include "json_get.h"
 
 enum {
 	AGAIN_MAX = 1, /* how often a part is sent once more at once */

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
-#include "json_get.h"
+#include "common/json/json_get.h"
 #include "http.h"
 
 enum { TEXT_MAX = 30000 }; /* bytes; Slack cuts at 40,000 characters */

@@ -3,7 +3,8 @@
 #include <string.h>
 
 #include "common/cleanup.h"
-#include "json_get.h"
+#include "common/json/json.h"
+#include "common/json/json_get.h"
 #include "http.h"
 
 enum {
@@ -134,9 +135,7 @@ static int compose(const struct message *m, size_t part, struct request *r, stru
 /* The chat became a supergroup with another number; retry_after is in the body. */
 static void judge(struct message *m, size_t part, const struct answer *a, struct verdict *v)
 {
-	struct json_tokener *t = json_tokener_new();
-	struct json_object *body =
-		t && a->body.len ? json_tokener_parse_ex(t, a->body.s, (int)a->body.len) : NULL;
+	CLEANUP(json_p) struct json_object *body = json_read(a->body, JSON_TOKENER_DEFAULT_DEPTH);
 	struct json_object *parameters = json_get(body, "parameters");
 	const char *chat = json_text(parameters, "migrate_to_chat_id");
 	struct json_object *after = json_get(parameters, "retry_after");
@@ -149,8 +148,6 @@ static void judge(struct message *m, size_t part, const struct answer *a, struct
 		http_add(m->progress, "chat_id", chat);
 		v->what = AGAIN;
 	}
-	json_object_put(body);
-	json_tokener_free(t);
 }
 
 const struct channel_kind channel_telegram = {

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "common/clock.h"
-#include "json_get.h"
+#include "common/json/json_get.h"
 #include "http.h"
 
 #define SECRET_PREFIX "whsec_"

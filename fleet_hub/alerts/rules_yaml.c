@@ -2,9 +2,9 @@
 
 #include "common/cleanup.h"
 #include "common/embed.h"
+#include "common/json/json.h"
 #include "common/settings/yaml_tree.h"
 #include "fleet_hub/base/refusal.h"
-#include "fleet_hub/http/json.h"
 #include "rule_body.h"
 
 EMBED(sql_rules_export, "fleet_hub/alerts/rules_export.sql");

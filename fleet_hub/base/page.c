@@ -2,8 +2,8 @@
 
 #include "common/cleanup.h"
 #include "common/embed.h"
+#include "common/json/json.h"
 #include "common/parse.h"
-#include "fleet_hub/http/json.h"
 #include "fleet_hub/view/view.h"
 #include "hash_slot.h"
 #include "parts.h"

@@ -2,9 +2,9 @@
 
 #include "common/cleanup.h"
 #include "common/embed.h"
-#include "params.h"
+#include "common/json/json.h"
 #include "fleet_hub/view/view.h"
-#include "fleet_hub/http/json.h"
+#include "params.h"
 
 EMBED(html_error, "fleet_hub/pages/error.html");
 

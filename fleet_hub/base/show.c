@@ -1,9 +1,9 @@
 #include "show.h"
 
 #include "common/cleanup.h"
+#include "common/json/json.h"
 #include "export.h"
 #include "fleet_hub/http/csv.h"
-#include "fleet_hub/http/json.h"
 #include "fleet_hub/view/view.h"
 #include "refusal.h"
 

@@ -6,9 +6,9 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/json/json.h"
 #include "common/parse.h"
 #include "fleet_hub/base/conf.h"
-#include "fleet_hub/http/json.h"
 
 enum { LOG_MODE = 0640, ENTRY_MAX = 8 * 1024 * 1024, DEPTH_MAX = 72 };
 

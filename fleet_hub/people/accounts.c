@@ -2,13 +2,13 @@
 
 #include "common/cleanup.h"
 #include "common/embed.h"
+#include "common/json/json.h"
 #include "fleet_hub/base/auth.h"
-#include "fleet_hub/base/hash_slot.h"
 #include "fleet_hub/base/conf.h"
-#include "fleet_hub/people/password.h"
+#include "fleet_hub/base/hash_slot.h"
 #include "fleet_hub/base/refusal.h"
+#include "fleet_hub/people/password.h"
 #include "fleet_hub/view/view.h"
-#include "fleet_hub/http/json.h"
 
 EMBED(sql_password_salt, "fleet_hub/people/password_salt.sql");
 EMBED(sql_password_change, "fleet_hub/people/password_change.sql");

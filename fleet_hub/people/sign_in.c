@@ -2,14 +2,14 @@
 
 #include "common/cleanup.h"
 #include "common/embed.h"
+#include "common/json/json.h"
 #include "fleet_hub/base/auth.h"
 #include "fleet_hub/base/conf.h"
 #include "fleet_hub/base/hash_slot.h"
+#include "fleet_hub/base/refusal.h"
 #include "fleet_hub/http/json_body.h"
 #include "fleet_hub/people/password.h"
-#include "fleet_hub/base/refusal.h"
 #include "fleet_hub/view/view.h"
-#include "fleet_hub/http/json.h"
 
 EMBED(sql_sign_in_salt, "fleet_hub/people/sign_in_salt.sql");
 EMBED(sql_sign_in_open, "fleet_hub/people/sign_in_open.sql");

@@ -3,9 +3,9 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/embed.h"
+#include "common/json/json.h"
 #include "common/parse.h"
 #include "fleet_hub/base/refusal.h"
-#include "fleet_hub/http/json.h"
 
 EMBED(sql_readiness, "fleet_hub/service/readiness.sql");
 EMBED(sql_prometheus, "fleet_hub/service/prometheus.sql");

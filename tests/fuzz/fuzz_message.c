@@ -11,9 +11,9 @@
 #include <string.h>
 
 #include "common/channels/channel.h"
-#include "common/channels/json_get.h"
 #include "common/channels/message.h"
 #include "common/channels/transfer.c" /* the hub has a request_free(), too */
+#include "common/json/json_get.h"
 
 enum { PARTS_MAX = 12, BYTES_MAX = 998, UNITS_MAX = 4096 };
 

@@ -3,8 +3,8 @@
  *
  * Promises that a text which is nested more deeply than the caller allows is refused. Leaves out writing.
  */
-#ifndef FLEET_HUB_JSON_H
-#define FLEET_HUB_JSON_H
+#ifndef COMMON_JSON_H
+#define COMMON_JSON_H
 
 #include <json-c/json.h>
 
