@@ -51,11 +51,16 @@ static void take_out(struct delivery *x)
 	d->n--;
 }
 
+static void free_delivery(struct delivery *x)
+{
+	send_free(x->send);
+	free(x);
+}
+
 static void remove_delivery(struct delivery *x)
 {
 	take_out(x);
-	send_free(x->send);
-	free(x);
+	free_delivery(x);
 }
 
 static void on_told(void *data, const PGresult *r, bool lost, const struct err *e)
@@ -74,8 +79,7 @@ static void on_told(void *data, const PGresult *r, bool lost, const struct err *
 			      logcore_kv("notification", m->id), logcore_kv("error", e->msg));
 	take_out(x); /* its place is free */
 	d->s.ended(d->s.data, &o);
-	send_free(x->send);
-	free(x);
+	free_delivery(x);
 }
 
 static void tell(struct delivery *x)

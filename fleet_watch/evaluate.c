@@ -78,6 +78,8 @@ static void on_evaluated(void *data, const PGresult *r, bool lost, const struct 
 		flush(v);
 }
 
+static void learn(struct evaluate *v);
+
 /* Rules of patterns judge what was learned just before. */
 static void on_learned(void *data, const PGresult *r, bool lost, const struct err *e)
 {
@@ -89,13 +91,18 @@ static void on_learned(void *data, const PGresult *r, bool lost, const struct er
 		parse_i64(text_of(PQgetvalue(r, 0, 0)), &lines);
 	v->state.failed |= !r;
 	if (lines && ++v->learned < LEARN_MAX) {
-		v->learn.asking = true;
-		watch_db_ask(v->s.db, sql_learn, 0, NULL, on_learned, v);
+		learn(v);
 		return;
 	}
 	v->asked_us = mono_us();
 	v->judge.asking = true;
 	watch_db_ask(v->s.db, sql_evaluate, 1, params, on_evaluated, v);
+}
+
+static void learn(struct evaluate *v)
+{
+	v->learn.asking = true;
+	watch_db_ask(v->s.db, sql_learn, 0, NULL, on_learned, v);
 }
 
 /* Answers of others are there, as far as they came in time. */
@@ -104,8 +111,7 @@ static void on_external(void *data)
 	struct evaluate *v = data;
 
 	v->learned = 0;
-	v->learn.asking = true;
-	watch_db_ask(v->s.db, sql_learn, 0, NULL, on_learned, v);
+	learn(v);
 }
 
 static int64_t slot_of(const struct evaluate *v, int64_t at_us)

@@ -108,7 +108,7 @@ static void send_json(const struct route *route, const struct request *r, const 
 }
 
 void show_answer(const struct route *route, const struct request *r, const struct params *p,
-		      struct buf *text, struct response *s)
+		 struct buf *text, struct response *s)
 {
 	CLEANUP(json_p) struct json_object *data = json_of(text);
 
@@ -155,7 +155,7 @@ enum form show_form(const struct route *route, const struct request *r)
 
 /* The rows as a file. What it is limited to is said before it comes. */
 void show_rows(const struct route *route, const struct request *r, const struct params *p,
-		      struct db *db, struct response *s)
+	       struct db *db, struct response *s)
 {
 	const struct db_question question = { route->rows_sql, p->n, p->v, route->timeout_ms };
 	const struct export_kind kind = { files[p->form].form, route->rows, &p->row_view };

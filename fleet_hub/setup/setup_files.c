@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/read.h"
 
 enum { BLOCK = 64 * 1024, PATH_SIZE = 1024 };
 
@@ -19,13 +20,13 @@ bool setup_exists(const char *path)
 int setup_read(const char *path, struct buf *out, struct err *e)
 {
 	CLEANUP(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -errno : 1;
 	char block[BLOCK];
-	ssize_t n = -1;
 
-	while (fd >= 0 && (n = read(fd, block, sizeof block)) > 0)
+	while (n > 0 && (n = read_all(fd, block, sizeof block)) > 0)
 		if (!buf_add(out, block, (size_t)n))
 			return err_set(e, EFBIG, "%s is larger than %zu bytes", path, out->max);
-	return n < 0 ? err_set(e, errno, "%s can't be read: %s", path, strerror(errno)) : 0;
+	return n < 0 ? err_set(e, (int)-n, "%s can't be read: %s", path, strerror((int)-n)) : 0;
 }
 
 int setup_write(const struct setup_file *f, struct text content, struct err *e)
@@ -35,6 +36,7 @@ int setup_write(const struct setup_file *f, struct text content, struct err *e)
 
 	snprintf(temporary, sizeof temporary, "%s.new", f->path);
 	unlink(temporary);
+	errno = ENOSPC; /* of a write that is cut short */
 	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0 || write(fd, content.s, content.len) != (ssize_t)content.len ||
 	    fchown(fd, f->owner, f->group) < 0 || fchmod(fd, f->mode) < 0 || fsync(fd) < 0 ||

@@ -173,11 +173,10 @@ static void on_over(void *data, const struct verdict *v, bool went_out)
 
 static int make_message(struct notice *n, bool over, struct err *e)
 {
-	const struct sending_setup setup = { .limits = { REQUEST_S, "", "allow" },
-					     .trusted = true,
-					     .over = on_over,
-					     .data = n };
-	struct sending_setup s = setup;
+	struct sending_setup s = { .limits = { REQUEST_S, "", "allow" },
+				   .trusted = true,
+				   .over = on_over,
+				   .data = n };
 	int r = n->glue ? 0 : curl_glue_new(n->o.loop, PARALLEL, &n->glue, e);
 
 	if (r < 0)
