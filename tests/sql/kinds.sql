@@ -97,6 +97,12 @@ INSERT INTO vps_metrics ("timestamp", received_at, vps_name, app_name) SELECT pg
 	FROM (VALUES ('a', 0, 0), ('b', -300, 100), ('b', 0, 500), ('c', -400, 0)) v(v, t, d);
 SELECT is(pg_temp.val(pg_temp.rule('agent_silent')), 'a/web=0 b/web=200 c/web=400',
 	'of a time in the past the samples tell, by the database''s clock');
+INSERT INTO vps_metrics ("timestamp", received_at, vps_name, app_name)
+	SELECT pg_temp.at(t + ahead), pg_temp.at(t), v, 'web'
+	FROM (VALUES ('b', -900, 940), ('b', -100, 0), ('c', -30, 3600)) v(v, t, ahead);
+UPDATE agents SET skew_ms = 3600000 WHERE vps_name = 'c';
+SELECT is(pg_temp.val(pg_temp.rule('agent_silent')), 'a/web=0 b/web=100 c/web=30',
+	'also of agents whose clock was set back (b), or is far ahead (c)');
 UPDATE agents SET skew_ms = -7000, last_seen_at = pg_temp.at(0) WHERE vps_name = 'a';
 SELECT is(pg_temp.val(pg_temp.rule('threshold', '{}', '[{"label": "server", "op": "=", "value": "a"}]',
 	'agent_skew_s')), 'a/web=7', 'the clock of a server is off');
