@@ -169,6 +169,23 @@ def test_kill_9_of_the_leader_200_times(watched, make_watcher):
 
 # ---- stopped and woken ---------------------------------------------------------------------------------
 
+def test_a_part_that_was_accepted_before_a_kill_is_not_sent_again(watched, make_watcher):
+    """PagerDuty gets an event for each alert. The first was accepted, the second is under way: that one comes
+    again."""
+    accepts = answer(202, {"status": "success"})
+    with HttpPeer(lambda n: [READ, HANG if n == 1 else accepts]) as peer:
+        add_channel(watched, "it", "pagerduty", {"url": peer.url}, {"routing_key": "R1"})
+        victim = make_watcher(delivery_timeout_s=60).start()
+        sent = say(watched, "it", alerts=[an_alert(1), an_alert(2)])
+        wait_for(lambda: len(peer.requests) == 2, "the second part is under way")
+        victim.kill()
+        watched.query("UPDATE notifications SET taken_until = now()")   # as if its lease had run out
+        make_watcher().start()
+        wait_sent(watched, sent)
+        keys = [r.json["dedup_key"] for r in peer.requests]
+    assert keys == [an_alert(n)["key"] for n in (1, 2, 2)]
+
+
 def test_a_leader_that_hangs_loses_the_lead_within_10_s_and_sends_nothing_twice(watched, make_watcher):
     """Stopped with messages at all of its stages, and woken when another one has sent them."""
     with Load(watched, (READ, Wait(0.005), answer())) as load:
