@@ -4,9 +4,10 @@
     tests/alerts/beside_alertmanager.py [SEED]      "passed N of M" last, of M groups
 
 Alertmanager runs in real time, for 24 s. All groups are played at once; a label `world` keeps them apart.
-What happens lies halfway between two flushes of its group, so that a slow machine changes nothing. One kind
-of difference is left out: Alertmanager also sends a message of which the only news is the end of an alert
-that nobody was told of. Nothing ends while it is quiet: there we send "resolved", and Alertmanager does not.
+What happens lies halfway between two flushes of its group, so that a slow machine changes nothing; so does
+the end of its script, after which neither side's messages count. One kind of difference is left out:
+Alertmanager also sends a message of which the only news is the end of an alert that nobody was told of.
+Nothing ends while it is quiet: there we send "resolved", and Alertmanager does not.
 """
 import collections
 import datetime
@@ -29,6 +30,7 @@ from notify_cases import Script             # noqa: E402
 
 PROGRAM = "prometheus-alertmanager"
 WORLDS, SPAN_S, INTERVAL_S = 60, 24, 2
+FLUSHES = 10        # of a group: the script ends between the last of these and the next
 ROUTE = {"group_by": ["world"], "group_wait_s": 1, "group_interval_s": INTERVAL_S, "repeat_interval_s": 3600,
          "resolve_timeout_s": 300}
 INHIBIT = [{"source": {"rule": "off"}, "target": {"rule": "down"}, "equal": ["world"]}]
@@ -125,8 +127,13 @@ def send(port, zero, event):
         post(port, "alerts", [alert])
 
 
-def alertmanager(events):
-    """The messages of the real one: {world: [(firing, resolved), ...]}."""
+def end_of(pushes):
+    """When the script of a group ends, in seconds: a flush is due 1 s earlier, and 1 s later."""
+    return pushes[0]["at_s"] + INTERVAL_S * FLUSHES
+
+
+def alertmanager(events, ends):
+    """The messages of the real one until the ends of the scripts: {world: [(firing, resolved), ...]}."""
     hook, port = Webhook(), free_port()
     threading.Thread(target=hook.serve_forever, daemon=True).start()
     with tempfile.TemporaryDirectory() as folder:
@@ -146,10 +153,13 @@ def alertmanager(events):
             process.wait()
             hook.shutdown()
     messages = collections.defaultdict(list)
-    for _, body in hook.got:
+    for at, body in hook.got:
+        world = body["groupLabels"]["world"]
+        if at - zero > ends[world]:
+            continue
         sides = [frozenset(a["labels"]["rule"] for a in body["alerts"] if a["status"] == s)
                  for s in ("firing", "resolved")]
-        messages[body["groupLabels"]["world"]].append(tuple(sides))
+        messages[world].append(tuple(sides))
     return {world: without_untold(list_) for world, list_ in messages.items()}
 
 
@@ -168,7 +178,7 @@ def ours(engine, pushes, silences):
     case = {"route": ROUTE, "receivers": [{"id": "c", "send_resolved": True}], "inhibit": INHIBIT,
             "events": [], "alerts": pushes, "silences": silences}
     return [tuple(frozenset(a["labels"]["rule"] for a in batch if (a["ends_at_s"] is None) == fires)
-                  for fires in (True, False)) for _, _, batch in Script(engine, case).run(SPAN_S - 0.5)]
+                  for fires in (True, False)) for _, _, batch in Script(engine, case).run(end_of(pushes))]
 
 
 def main(arguments):
@@ -179,7 +189,7 @@ def main(arguments):
     worlds = {f"w{n}": one_world(rng, f"w{n}") for n in range(WORLDS)}
     events = [(p["at_s"], p) for pushes, _ in worlds.values() for p in pushes]
     events += [(s["set_at_s"], s) for _, silences in worlds.values() for s in silences]
-    theirs = alertmanager(events)
+    theirs = alertmanager(events, {world: end_of(pushes) for world, (pushes, _) in worlds.items()})
     passed = 0
     with Engine() as engine:
         for world, (pushes, silences) in worlds.items():
