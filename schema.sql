@@ -6569,6 +6569,88 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_te
 	ORDER BY 1
 $$;
 
+-- ---- values as people read them -----------------------------------------------------------------------
+-- The unit of a metric: of METRICS, and of those that only rules know (alert_metrics()).
+CREATE OR REPLACE FUNCTION metric_unit(p_metric text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT unit FROM (VALUES
+		-- made: units
+		('cpu_percent', '%'), ('memory_percent', '%'), ('memory_mb', 'MB'), ('disk_percent', '%'),
+		('disk_gb', 'GB'), ('load_avg_1m', ''), ('load_avg_5m', ''), ('load_avg_15m', ''),
+		('cpu_user_percent', '%'), ('cpu_system_percent', '%'), ('cpu_iowait_percent', '%'),
+		('cpu_steal_percent', '%'), ('memory_total_mb', 'MB'), ('swap_percent', '%'),
+		('swap_mb', 'MB'), ('disk_total_gb', 'GB'), ('inode_percent', '%'),
+		('net_rx_bytes_per_s', 'B/s'), ('net_tx_bytes_per_s', 'B/s'),
+		('disk_read_bytes_per_s', 'B/s'), ('disk_write_bytes_per_s', 'B/s'), ('tcp_connections', ''),
+		('psi_cpu_percent', '%'), ('psi_memory_percent', '%'), ('psi_io_percent', '%'),
+		('uptime_s', 's'), ('processes', ''), ('cpu_count', ''), ('app_cpu_percent', '% of 1 core'),
+		('app_memory_mb', 'MB'), ('app_restarts', ''), ('app_processes', ''),
+		-- end of made
+		('load_per_core', ''), ('mount_percent', '%'), ('mount_inode_percent', '%'),
+		('mount_used_gb', 'GB'), ('mount_free_gb', 'GB'), ('agent_skew_s', 's'),
+		('agent_lag_s', 's'), ('agent_lag_bytes', 'B'), ('agent_pending', ''),
+		('agent_outbox_bytes', 'B'), ('agent_rss_kb', 'kB'), ('agent_files_unreadable', '')
+		) m(metric, unit)
+	WHERE metric = p_metric
+$$;
+
+-- Of the values of a rule, which what it makes of its metric may change.
+CREATE OR REPLACE FUNCTION rule_unit(p_kind text, p_metric text, p_params jsonb) RETURNS text
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN p_params->>'measure' = 'life' THEN '%'
+		WHEN unit <> 'metric' THEN unit
+		WHEN p_params->>'agg' IN ('changes', 'resets') THEN ''
+		WHEN p_params->>'agg' IN ('rate', 'irate', 'deriv') THEN metric_unit(p_metric) || '/s'
+		ELSE metric_unit(p_metric) END
+	FROM alert_kinds WHERE kind = p_kind
+$$;
+
+-- Three digits that count, and no more than the number has.
+CREATE OR REPLACE FUNCTION number_text(p_value float8) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN p_value IN ('NaN', 'Infinity', '-Infinity') THEN p_value::text
+		WHEN abs(p_value) >= 1e15 THEN p_value::text
+		ELSE trim_scale(round(p_value::numeric, greatest(0, least(15,
+			2 - floor(log(greatest(abs(p_value), 1e-12)))::int))))::text END
+$$;
+
+-- A number as people read it, with its unit; times as a number of the largest unit that fits. A check that
+-- has recovered counts -1 failures.
+CREATE OR REPLACE FUNCTION value_text(p_value float8, p_unit text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT CASE
+		WHEN p_value IS NULL THEN NULL
+		WHEN p_unit = 'failures' AND p_value < 0 THEN '0 failures'
+		WHEN p_value = 1 AND p_unit IN ('failures', 'lines', 'days') THEN '1 ' || rtrim(p_unit, 's')
+		WHEN p_unit = 'state' AND p_value IN (0, 1, 2)
+			THEN ('{online,stale,offline}'::text[])[p_value::int + 1]
+		WHEN p_unit = 's' AND abs(p_value) >= 172800 THEN number_text(p_value / 86400) || ' d'
+		WHEN p_unit = 's' AND abs(p_value) >= 7200 THEN number_text(p_value / 3600) || ' h'
+		WHEN p_unit = 's' AND abs(p_value) >= 120 THEN number_text(p_value / 60) || ' min'
+		WHEN p_unit IN ('B', 'B/s') AND abs(p_value) >= 1e9 THEN number_text(p_value / 1e9) || ' G'
+			|| p_unit
+		WHEN p_unit IN ('B', 'B/s') AND abs(p_value) >= 1e6 THEN number_text(p_value / 1e6) || ' M'
+			|| p_unit
+		WHEN p_unit IN ('B', 'B/s') AND abs(p_value) >= 1e3 THEN number_text(p_value / 1e3) || ' k'
+			|| p_unit
+		ELSE btrim(number_text(p_value) || ' ' || coalesce(p_unit, '')) END
+$$;
+
+CREATE OR REPLACE FUNCTION span_text(p_s float8) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT value_text(p_s, 's')
+$$;
+
+-- Why an alert ended, where that is not the value.
+CREATE OR REPLACE FUNCTION ended_text(p_reason text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE p_reason WHEN 'clear' THEN NULL
+	WHEN 'missing' THEN 'what the rule judged is gone'
+	WHEN 'no data' THEN 'there is no data'
+	WHEN 'retired' THEN 'the server was retired'
+	WHEN 'rule' THEN 'the rule was switched off or deleted'
+	ELSE p_reason END;
+
 SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION external_values, external_questions TO observ_watch;
 
@@ -7610,82 +7692,87 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT key, value FROM jsonb_each('{
 	"cpu": {"name": "CPU busy", "kind": "threshold", "metric": "cpu_percent",
 		"params": {"agg": "avg", "window_s": 300}, "warning": 85, "warning_clear": 75, "critical": 95,
-		"critical_clear": 85, "for_s": 300, "summary": "All cores are busy for minutes."},
+		"critical_clear": 85, "for_s": 300,
+	"summary": "All cores are busy for minutes. top shows by what."},
 	"iowait": {"name": "CPU waits for disks", "kind": "threshold", "metric": "cpu_iowait_percent",
 		"params": {"agg": "avg", "window_s": 300}, "warning": 20, "warning_clear": 10, "for_s": 300,
-		"summary": "The CPU waits for disks for minutes."},
+	"summary": "The CPU waits for disks for minutes. pidstat -d 5 shows who reads and writes."},
 	"steal": {"name": "CPU taken by the hypervisor", "kind": "threshold", "metric": "cpu_steal_percent",
 		"params": {"agg": "avg", "window_s": 300}, "warning": 10, "warning_clear": 5, "for_s": 300,
-		"summary": "The hypervisor gives the CPU to other machines for minutes."},
+	"summary": "The hypervisor gives the CPU to other machines for minutes. Ask who runs it."},
 	"memory": {"name": "Memory full", "kind": "threshold", "metric": "memory_percent",
 		"params": {"agg": "avg", "window_s": 180}, "warning": 90, "warning_clear": 80, "critical": 98,
-		"critical_clear": 90, "for_s": 120, "summary": "New programs get little memory."},
+		"critical_clear": 90, "for_s": 120,
+	"summary": "New programs get little memory. top -o %MEM shows who has it."},
 	"swap": {"name": "Swap full", "kind": "threshold", "metric": "swap_percent",
 		"params": {"agg": "avg", "window_s": 300}, "warning": 80, "warning_clear": 60, "for_s": 300,
-		"summary": "Most of the swap is used."},
+	"summary": "Most of the swap is used: memory is short. top -o %MEM shows who has it."},
 	"disk": {"name": "Disk full", "kind": "threshold", "metric": "mount_percent", "warning": 90,
 		"warning_clear": 80, "critical": 98, "critical_clear": 90,
-		"summary": "A file system has little space left."},
+	"summary": "A file system has little space left. du -xh MOUNT | sort -h shows what is large."},
 	"disk_24h": {"name": "Disk full in 24 hours", "kind": "threshold", "metric": "mount_percent",
 		"params": {"agg": "predict", "rows": "1h", "window_s": 21600, "ahead_s": 86400}, "op": ">=",
 		"warning": 100, "warning_clear": 95, "for_s": 1800, "interval_s": 300,
-		"summary": "A file system fills: at this pace it is full within a day."},
+		"summary": "At this pace the file system is full within a day. Find what grows."},
 	"disk_4h": {"name": "Disk full in 4 hours", "kind": "threshold", "metric": "mount_percent",
 		"params": {"agg": "predict", "rows": "5m", "window_s": 3600, "ahead_s": 14400}, "op": ">=",
 		"critical": 100, "critical_clear": 95, "for_s": 600, "interval_s": 300,
-		"summary": "A file system fills: at this pace it is full within 4 hours."},
+		"summary": "At this pace the file system is full within 4 hours. Find what grows."},
 	"inodes": {"name": "Inodes used up", "kind": "threshold", "metric": "mount_inode_percent",
 		"warning": 90,
-		"warning_clear": 80, "summary": "A file system can hold few more files."},
+		"warning_clear": 80,
+	"summary": "A file system can hold few more files. Look for folders with very many small ones."},
 	"load": {"name": "Load high", "kind": "threshold", "metric": "load_per_core",
 		"params": {"agg": "avg", "window_s": 300}, "warning": 2, "warning_clear": 1.75, "for_s": 300,
-		"summary": "More than two tasks wait or run for each core."},
+	"summary": "More than two tasks wait or run for each core. vmstat 5 shows for what."},
 	"check": {"name": "Check down", "kind": "check", "params": {"of": 3, "recover": 2}, "op": ">=",
 		"critical": 3,
-		"critical_clear": 0, "interval_s": 30, "summary": "A check failed three times in a row."},
+		"critical_clear": 0, "interval_s": 30, "summary": "The last three tries of a check failed."},
 	"check_slow": {"name": "Check slow", "kind": "check_slow", "params": {"percent": 95, "window_s": 900},
 		"warning": 2000, "warning_clear": 1500, "interval_s": 300,
 		"summary": "One in twenty answers took longer than two seconds."},
 	"certificate": {"name": "Certificate expires", "kind": "certificate", "params": {"measure": "days"},
 		"op": "<",
 		"warning": 14, "critical": 7, "interval_s": 3600, "lookback_s": 86400,
-		"summary": "A certificate expires soon."},
+		"summary": "A certificate expires soon. Renew it, and reload the server that uses it."},
 	"certificate_life": {"name": "Short-lived certificate expires", "kind": "certificate",
 		"params": {"measure": "life"}, "op": "<", "warning": 33.3, "critical": 16.7,
 			"interval_s": 600,
-		"lookback_s": 86400, "summary": "A certificate that lives short was not renewed in time."},
+		"lookback_s": 86400,
+	"summary": "A certificate that lives short was not renewed in time. Look at what renews it."},
 	"agent": {"name": "Agent silent", "kind": "agent_state", "op": ">=", "warning": 1, "critical": 2,
 		"labels": {"mutes": "app"},
-		"summary": "The database does not hear from an agent."},
+	"summary": "The database does not hear from an agent. See systemctl status ''obs-agent@*'' there."},
 	"fleet": {"name": "Nothing arrives", "kind": "fleet_silent", "critical": 180,
-		"summary": "No agent of the fleet is heard: the fault is at the database or its network."},
+	"summary": "No agent of the fleet is heard: the fault is at the database or its network."},
 	"skew": {"name": "Clock wrong", "kind": "threshold", "metric": "agent_skew_s", "warning": 5,
 		"critical": 60,
-		"summary": "The clock of a server differs from that of the database."},
+	"summary": "The clock of a server differs from that of the database. timedatectl shows why."},
 	"reboot": {"name": "Server rebooted", "kind": "threshold", "metric": "uptime_s",
 		"params": {"agg": "resets", "window_s": 900}, "op": ">=", "warning": 1,
-		"summary": "A server booted in the last 15 minutes."},
+	"summary": "A server booted in the last 15 minutes. journalctl -b -1 -e shows its last words."},
 	"errors": {"name": "Many errors in the log", "kind": "log_share", "params": {"query": "level>=error",
 		"tree": {"levels": ["ERROR", "CRITICAL"]}, "window_s": 600, "min_lines": 50}, "warning": 10,
 		"warning_clear": 5, "critical": 50, "critical_clear": 25,
-		"summary": "A large part of the lines of an application are errors."},
+	"summary": "A large part of the lines of an application are errors."},
 	"pattern": {"name": "New error message", "kind": "new_pattern", "op": ">=", "warning": 1,
 		"no_data": "ok",
 		"summary": "An application logs an error that it never logged before."},
 	"lost": {"name": "Data lost", "kind": "loss", "params": {"what": "gaps"}, "warning": 0,
-		"summary": "Lines or samples of an agent were lost."},
+	"summary": "Lines or samples of an agent were lost. Its server''s page says which."},
 	"rejected": {"name": "Data refused", "kind": "loss", "params": {"what": "rejects"}, "warning": 0,
-		"summary": "The database refused rows of an agent."},
+	"summary": "The database refused rows of an agent. The table rejects has them, with the reason."},
 	"lag": {"name": "Delivery late", "kind": "threshold", "metric": "agent_lag_s", "warning": 300,
 		"warning_clear": 60, "critical": 3600, "critical_clear": 300, "for_s": 300,
-		"summary": "An agent is behind with its log files."},
+	"summary": "An agent is behind with its log files. Its server''s page shows which."},
 	"maintain": {"name": "maintain() not run", "kind": "job", "params": {"job": "maintain"},
 		"warning": 36,
-		"interval_s": 600, "summary": "Old rows are not deleted, and new partitions not made."},
+		"interval_s": 600,
+	"summary": "Old rows stay, new partitions are not made. See systemctl status observ-maintain."},
 	"rule": {"name": "Alert rule fails", "kind": "rule_error", "op": ">=", "warning": 1,
 		"summary": "A rule fails: its page says why. The others are evaluated."},
 	"heartbeat": {"name": "Job not run", "kind": "heartbeat", "critical": 0,
-		"summary": "A job did not report in time, or failed."}}')
+		"summary": "A job did not report in time, or failed. Look at its own log."}}')
 $$;
 
 -- p as a whole rule: what it leaves out has the defaults of the table.
@@ -8259,6 +8346,28 @@ BEGIN
 END
 $$;
 
+-- What the facts say about a subject besides its value: the last failure of a check, the note of a job that
+-- failed, the error of a rule. NULL: nothing.
+CREATE OR REPLACE FUNCTION alert_detail(p_kind text, p_subject jsonb, p_now timestamptz) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN left(CASE p_kind
+		WHEN 'check' THEN (SELECT h.error_message FROM health_checks h
+			WHERE h.vps_name = p_subject ->> 'server' AND h.app_name = p_subject ->> 'app'
+				AND h.url = p_subject ->> 'check' AND NOT h.success
+				AND h."timestamp" > p_now - interval '1 day' AND h."timestamp" <= p_now
+			ORDER BY h."timestamp" DESC LIMIT 1)
+		WHEN 'heartbeat' THEN (SELECT CASE WHEN p.kind = 'failed' THEN 'failed: ' || p.note END
+			FROM heartbeats b JOIN heartbeat_pings p USING (heartbeat_id)
+			WHERE b.name = p_subject ->> 'heartbeat' AND p.kind <> 'start' AND p.at <= p_now
+			ORDER BY p.at DESC LIMIT 1)
+		WHEN 'rule_error' THEN (SELECT p.problem
+			FROM rule_problems p JOIN alert_rules r USING (rule_id)
+			WHERE r.name = p_subject ->> 'of_rule')
+		END, 300);
+END
+$$;
+
 -- An alert as a message and its template know it: what tells it apart.
 CREATE OR REPLACE FUNCTION alert_brief(a alerts, p_flapping boolean) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -8276,12 +8385,15 @@ RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT alert_brief(a, p_flapping) || jsonb_build_object('labels', a.labels, 'kind', r.kind,
 		'metric', r.metric, 'value', a.value, 'op', r.op, 'threshold', a.threshold,
-		'problem', a.problem, 'resolve_reason', a.resolve_reason, 'acked_by', a.acked_by,
-		'ack_note', a.ack_note, 'summary', coalesce(r.summary, ''),
+		'value_text', value_text(a.value, u), 'threshold_text', CASE WHEN u IS DISTINCT FROM 'state'
+			THEN value_text(a.threshold, u) END, 'problem', a.problem,
+		'detail', CASE WHEN p_lines AND is_firing(a) THEN alert_detail(r.kind, a.subject, p_now) END,
+		'resolve_reason', a.resolve_reason, 'ended', ended_text(a.resolve_reason),
+		'acked_by', a.acked_by, 'ack_note', a.ack_note, 'summary', coalesce(r.summary, ''),
 		'runbook', coalesce(r.runbook, ''),
 		'lines', CASE WHEN p_lines AND a.subject ? 'server' THEN error_lines(a.subject ->> 'server',
 			a.subject ->> 'app', p_now, 3) ELSE '[]' END)
-	FROM (SELECT (rule_for(a)).*) r
+	FROM rule_for(a) r, LATERAL (SELECT rule_unit(r.kind, r.metric, r.params)) x(u)
 $$;
 
 -- Alerts of a message, the worst first. Those behind the first p_full have only what tells them apart.
@@ -9568,76 +9680,6 @@ SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION matchers_text TO observ_hub;
 
 -- ==== 79-alert-reads: alerts, rules and messages as pages and programs see them ===================
--- The unit of a metric: of METRICS, and of those that only rules know (alert_metrics()).
-CREATE OR REPLACE FUNCTION metric_unit(p_metric text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT unit FROM (VALUES
-		-- made: units
-		('cpu_percent', '%'), ('memory_percent', '%'), ('memory_mb', 'MB'), ('disk_percent', '%'),
-		('disk_gb', 'GB'), ('load_avg_1m', ''), ('load_avg_5m', ''), ('load_avg_15m', ''),
-		('cpu_user_percent', '%'), ('cpu_system_percent', '%'), ('cpu_iowait_percent', '%'),
-		('cpu_steal_percent', '%'), ('memory_total_mb', 'MB'), ('swap_percent', '%'),
-		('swap_mb', 'MB'), ('disk_total_gb', 'GB'), ('inode_percent', '%'),
-		('net_rx_bytes_per_s', 'B/s'), ('net_tx_bytes_per_s', 'B/s'),
-		('disk_read_bytes_per_s', 'B/s'), ('disk_write_bytes_per_s', 'B/s'), ('tcp_connections', ''),
-		('psi_cpu_percent', '%'), ('psi_memory_percent', '%'), ('psi_io_percent', '%'),
-		('uptime_s', 's'), ('processes', ''), ('cpu_count', ''), ('app_cpu_percent', '% of 1 core'),
-		('app_memory_mb', 'MB'), ('app_restarts', ''), ('app_processes', ''),
-		-- end of made
-		('load_per_core', ''), ('mount_percent', '%'), ('mount_inode_percent', '%'),
-		('mount_used_gb', 'GB'), ('mount_free_gb', 'GB'), ('agent_skew_s', 's'),
-		('agent_lag_s', 's'), ('agent_lag_bytes', 'B'), ('agent_pending', ''),
-		('agent_outbox_bytes', 'B'), ('agent_rss_kb', 'kB'), ('agent_files_unreadable', '')
-		) m(metric, unit)
-	WHERE metric = p_metric
-$$;
-
--- Of the values of a rule, which what it makes of its metric may change.
-CREATE OR REPLACE FUNCTION rule_unit(p_kind text, p_metric text, p_params jsonb) RETURNS text
-LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT CASE WHEN p_params->>'measure' = 'life' THEN '%'
-		WHEN unit <> 'metric' THEN unit
-		WHEN p_params->>'agg' IN ('changes', 'resets') THEN ''
-		WHEN p_params->>'agg' IN ('rate', 'irate', 'deriv') THEN metric_unit(p_metric) || '/s'
-		ELSE metric_unit(p_metric) END
-	FROM alert_kinds WHERE kind = p_kind
-$$;
-
--- Three digits that count, and no more than the number has.
-CREATE OR REPLACE FUNCTION number_text(p_value float8) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT CASE WHEN p_value IN ('NaN', 'Infinity', '-Infinity') THEN p_value::text
-		WHEN abs(p_value) >= 1e15 THEN p_value::text
-		ELSE trim_scale(round(p_value::numeric, greatest(0, least(15,
-			2 - floor(log(greatest(abs(p_value), 1e-12)))::int))))::text END
-$$;
-
--- A number as people read it, with its unit; times as a number of the largest unit that fits. A check that
--- has recovered counts -1 failures.
-CREATE OR REPLACE FUNCTION value_text(p_value float8, p_unit text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT CASE
-		WHEN p_value IS NULL THEN NULL
-		WHEN p_unit = 'failures' THEN number_text(greatest(p_value, 0)) || ' failures'
-		WHEN p_unit = 'state' AND p_value IN (0, 1, 2)
-			THEN ('{online,stale,offline}'::text[])[p_value::int + 1]
-		WHEN p_unit = 's' AND abs(p_value) >= 172800 THEN number_text(p_value / 86400) || ' d'
-		WHEN p_unit = 's' AND abs(p_value) >= 7200 THEN number_text(p_value / 3600) || ' h'
-		WHEN p_unit = 's' AND abs(p_value) >= 120 THEN number_text(p_value / 60) || ' min'
-		WHEN p_unit IN ('B', 'B/s') AND abs(p_value) >= 1e9 THEN number_text(p_value / 1e9) || ' G'
-			|| p_unit
-		WHEN p_unit IN ('B', 'B/s') AND abs(p_value) >= 1e6 THEN number_text(p_value / 1e6) || ' M'
-			|| p_unit
-		WHEN p_unit IN ('B', 'B/s') AND abs(p_value) >= 1e3 THEN number_text(p_value / 1e3) || ' k'
-			|| p_unit
-		ELSE btrim(number_text(p_value) || ' ' || coalesce(p_unit, '')) END
-$$;
-
-CREATE OR REPLACE FUNCTION span_text(p_s float8) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT value_text(p_s, 's')
-$$;
-
 CREATE OR REPLACE FUNCTION labels_text(p_labels jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT coalesce(string_agg(key || '=' || CASE WHEN value ~ '^[^\s,"]+$' THEN value
@@ -9683,7 +9725,7 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 		|| jsonb_build_object('rule', coalesce(p_rule, a.labels->>'rule', '(deleted rule)'),
 			'subject_text', subject_text(a.subject), 'unit', u,
 			'value_text', value_text(a.value, u), 'threshold_text', value_text(a.threshold, u),
-			'resolved', a.state = 'resolved',
+			'resolved', a.state = 'resolved', 'ended', ended_text(a.resolve_reason),
 			'age_s', floor(extract(epoch FROM now() - a.active_since)),
 			'badge', CASE WHEN a.state = 'resolved' THEN 'up' WHEN a.state IN ('pending', 'error')
 				THEN 'unknown' WHEN a.severity = 'critical' THEN 'down' ELSE 'degraded' END,
@@ -9693,11 +9735,42 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 		WHERE r.rule_id = a.rule_id)) x(u)
 $$;
 
--- How many alerts fire that nobody has in hand.
+-- The summary of an alert's rule with the values that it names, as messages have it. Of sections only those
+-- that format are known.
+CREATE OR REPLACE FUNCTION summary_text(p_summary text, a alerts) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_name text;
+	v_value text;
+BEGIN
+	p_summary := regexp_replace(p_summary, '\{\{[#/]f\.\w+\}\}', '', 'g');
+	FOR v_name, v_value IN SELECT * FROM jsonb_each_text(a.labels || a.subject || jsonb_strip_nulls(
+			jsonb_build_object('value', number_text(a.value), 'threshold',
+			number_text(a.threshold), 'severity', a.severity))) LOOP
+		p_summary := replace(replace(p_summary, '{{' || v_name || '}}', v_value),
+			'{{labels.' || v_name || '}}', v_value);
+	END LOOP;
+	RETURN p_summary;
+END
+$$;
+
+-- A change of an alert as people read it.
+CREATE OR REPLACE FUNCTION change_json(c alert_changes, p_unit text) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT to_jsonb(c) || jsonb_build_object('value_text', value_text(c.value, p_unit),
+		'word', CASE WHEN c.to_state = 'resolved' OR c.to_state = 'inactive' THEN 'ended'
+			WHEN c.to_state = 'firing' THEN c.severity ELSE c.to_state END,
+		'why', CASE c.reason WHEN 'value' THEN NULL WHEN 'severity' THEN NULL
+			WHEN 'clear' THEN 'the value is well again'
+			WHEN 'for' THEN 'the rule waits longer now'
+			ELSE coalesce(ended_text(c.reason), c.reason) END)
+$$;
+
+-- How many alerts fire that nobody has in hand, and that no silence or inhibition keeps quiet.
 CREATE OR REPLACE FUNCTION open_alerts() RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT jsonb_build_object('alerts', count(*)) FROM alerts
-	WHERE state <> 'resolved' AND state <> 'pending' AND acked_at IS NULL
+	WHERE state <> 'resolved' AND state <> 'pending' AND acked_at IS NULL AND muted_by IS NULL
 $$;
 
 -- What a message is about: "Disk full db-1 / and 2 more".
@@ -9727,8 +9800,7 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 $$;
 
 -- The value of an alert's subject at about 60 times of a span, to be drawn. It takes the alert's id, because
--- a
--- rule that the caller makes up could ask anything.
+-- a rule that the caller makes up could ask anything.
 CREATE OR REPLACE FUNCTION alert_series(p_alert uuid, p_from timestamptz, p_to timestamptz)
 RETURNS TABLE (at timestamptz, value float8)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -9847,7 +9919,8 @@ $$;
 SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION metric_unit, rule_unit, value_text, number_text, span_text, labels_text,
 	subject_text,
-	rule_condition, rule_problem, alert_json, alert_series, message_about, message_json, open_alerts,
+	rule_condition, rule_problem, alert_json, summary_text, change_json, alert_detail, ended_text,
+	alert_series, message_about, message_json, open_alerts,
 	alert_metrics, preview_rule TO observ_hub;
 -- ==== 79-alert-writes: what people write about alerts: rules, overrides, files of them, notes ==
 -- Here and in 79-message-writes.sql, a function asks who acts, reads the body by changed_row() and writes one

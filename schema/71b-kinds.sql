@@ -368,6 +368,88 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_te
 	ORDER BY 1
 $$;
 
+-- ---- values as people read them -----------------------------------------------------------------------
+-- The unit of a metric: of METRICS, and of those that only rules know (alert_metrics()).
+CREATE OR REPLACE FUNCTION metric_unit(p_metric text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT unit FROM (VALUES
+		-- made: units
+		('cpu_percent', '%'), ('memory_percent', '%'), ('memory_mb', 'MB'), ('disk_percent', '%'),
+		('disk_gb', 'GB'), ('load_avg_1m', ''), ('load_avg_5m', ''), ('load_avg_15m', ''),
+		('cpu_user_percent', '%'), ('cpu_system_percent', '%'), ('cpu_iowait_percent', '%'),
+		('cpu_steal_percent', '%'), ('memory_total_mb', 'MB'), ('swap_percent', '%'),
+		('swap_mb', 'MB'), ('disk_total_gb', 'GB'), ('inode_percent', '%'),
+		('net_rx_bytes_per_s', 'B/s'), ('net_tx_bytes_per_s', 'B/s'),
+		('disk_read_bytes_per_s', 'B/s'), ('disk_write_bytes_per_s', 'B/s'), ('tcp_connections', ''),
+		('psi_cpu_percent', '%'), ('psi_memory_percent', '%'), ('psi_io_percent', '%'),
+		('uptime_s', 's'), ('processes', ''), ('cpu_count', ''), ('app_cpu_percent', '% of 1 core'),
+		('app_memory_mb', 'MB'), ('app_restarts', ''), ('app_processes', ''),
+		-- end of made
+		('load_per_core', ''), ('mount_percent', '%'), ('mount_inode_percent', '%'),
+		('mount_used_gb', 'GB'), ('mount_free_gb', 'GB'), ('agent_skew_s', 's'),
+		('agent_lag_s', 's'), ('agent_lag_bytes', 'B'), ('agent_pending', ''),
+		('agent_outbox_bytes', 'B'), ('agent_rss_kb', 'kB'), ('agent_files_unreadable', '')
+		) m(metric, unit)
+	WHERE metric = p_metric
+$$;
+
+-- Of the values of a rule, which what it makes of its metric may change.
+CREATE OR REPLACE FUNCTION rule_unit(p_kind text, p_metric text, p_params jsonb) RETURNS text
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN p_params->>'measure' = 'life' THEN '%'
+		WHEN unit <> 'metric' THEN unit
+		WHEN p_params->>'agg' IN ('changes', 'resets') THEN ''
+		WHEN p_params->>'agg' IN ('rate', 'irate', 'deriv') THEN metric_unit(p_metric) || '/s'
+		ELSE metric_unit(p_metric) END
+	FROM alert_kinds WHERE kind = p_kind
+$$;
+
+-- Three digits that count, and no more than the number has.
+CREATE OR REPLACE FUNCTION number_text(p_value float8) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN p_value IN ('NaN', 'Infinity', '-Infinity') THEN p_value::text
+		WHEN abs(p_value) >= 1e15 THEN p_value::text
+		ELSE trim_scale(round(p_value::numeric, greatest(0, least(15,
+			2 - floor(log(greatest(abs(p_value), 1e-12)))::int))))::text END
+$$;
+
+-- A number as people read it, with its unit; times as a number of the largest unit that fits. A check that
+-- has recovered counts -1 failures.
+CREATE OR REPLACE FUNCTION value_text(p_value float8, p_unit text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT CASE
+		WHEN p_value IS NULL THEN NULL
+		WHEN p_unit = 'failures' AND p_value < 0 THEN '0 failures'
+		WHEN p_value = 1 AND p_unit IN ('failures', 'lines', 'days') THEN '1 ' || rtrim(p_unit, 's')
+		WHEN p_unit = 'state' AND p_value IN (0, 1, 2)
+			THEN ('{online,stale,offline}'::text[])[p_value::int + 1]
+		WHEN p_unit = 's' AND abs(p_value) >= 172800 THEN number_text(p_value / 86400) || ' d'
+		WHEN p_unit = 's' AND abs(p_value) >= 7200 THEN number_text(p_value / 3600) || ' h'
+		WHEN p_unit = 's' AND abs(p_value) >= 120 THEN number_text(p_value / 60) || ' min'
+		WHEN p_unit IN ('B', 'B/s') AND abs(p_value) >= 1e9 THEN number_text(p_value / 1e9) || ' G'
+			|| p_unit
+		WHEN p_unit IN ('B', 'B/s') AND abs(p_value) >= 1e6 THEN number_text(p_value / 1e6) || ' M'
+			|| p_unit
+		WHEN p_unit IN ('B', 'B/s') AND abs(p_value) >= 1e3 THEN number_text(p_value / 1e3) || ' k'
+			|| p_unit
+		ELSE btrim(number_text(p_value) || ' ' || coalesce(p_unit, '')) END
+$$;
+
+CREATE OR REPLACE FUNCTION span_text(p_s float8) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT value_text(p_s, 's')
+$$;
+
+-- Why an alert ended, where that is not the value.
+CREATE OR REPLACE FUNCTION ended_text(p_reason text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE p_reason WHEN 'clear' THEN NULL
+	WHEN 'missing' THEN 'what the rule judged is gone'
+	WHEN 'no data' THEN 'there is no data'
+	WHEN 'retired' THEN 'the server was retired'
+	WHEN 'rule' THEN 'the rule was switched off or deleted'
+	ELSE p_reason END;
+
 SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION external_values, external_questions TO observ_watch;
 

@@ -43,6 +43,28 @@ BEGIN
 END
 $$;
 
+-- What the facts say about a subject besides its value: the last failure of a check, the note of a job that
+-- failed, the error of a rule. NULL: nothing.
+CREATE OR REPLACE FUNCTION alert_detail(p_kind text, p_subject jsonb, p_now timestamptz) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN left(CASE p_kind
+		WHEN 'check' THEN (SELECT h.error_message FROM health_checks h
+			WHERE h.vps_name = p_subject ->> 'server' AND h.app_name = p_subject ->> 'app'
+				AND h.url = p_subject ->> 'check' AND NOT h.success
+				AND h."timestamp" > p_now - interval '1 day' AND h."timestamp" <= p_now
+			ORDER BY h."timestamp" DESC LIMIT 1)
+		WHEN 'heartbeat' THEN (SELECT CASE WHEN p.kind = 'failed' THEN 'failed: ' || p.note END
+			FROM heartbeats b JOIN heartbeat_pings p USING (heartbeat_id)
+			WHERE b.name = p_subject ->> 'heartbeat' AND p.kind <> 'start' AND p.at <= p_now
+			ORDER BY p.at DESC LIMIT 1)
+		WHEN 'rule_error' THEN (SELECT p.problem
+			FROM rule_problems p JOIN alert_rules r USING (rule_id)
+			WHERE r.name = p_subject ->> 'of_rule')
+		END, 300);
+END
+$$;
+
 -- An alert as a message and its template know it: what tells it apart.
 CREATE OR REPLACE FUNCTION alert_brief(a alerts, p_flapping boolean) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -60,12 +82,15 @@ RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT alert_brief(a, p_flapping) || jsonb_build_object('labels', a.labels, 'kind', r.kind,
 		'metric', r.metric, 'value', a.value, 'op', r.op, 'threshold', a.threshold,
-		'problem', a.problem, 'resolve_reason', a.resolve_reason, 'acked_by', a.acked_by,
-		'ack_note', a.ack_note, 'summary', coalesce(r.summary, ''),
+		'value_text', value_text(a.value, u), 'threshold_text', CASE WHEN u IS DISTINCT FROM 'state'
+			THEN value_text(a.threshold, u) END, 'problem', a.problem,
+		'detail', CASE WHEN p_lines AND is_firing(a) THEN alert_detail(r.kind, a.subject, p_now) END,
+		'resolve_reason', a.resolve_reason, 'ended', ended_text(a.resolve_reason),
+		'acked_by', a.acked_by, 'ack_note', a.ack_note, 'summary', coalesce(r.summary, ''),
 		'runbook', coalesce(r.runbook, ''),
 		'lines', CASE WHEN p_lines AND a.subject ? 'server' THEN error_lines(a.subject ->> 'server',
 			a.subject ->> 'app', p_now, 3) ELSE '[]' END)
-	FROM (SELECT (rule_for(a)).*) r
+	FROM rule_for(a) r, LATERAL (SELECT rule_unit(r.kind, r.metric, r.params)) x(u)
 $$;
 
 -- Alerts of a message, the worst first. Those behind the first p_full have only what tells them apart.

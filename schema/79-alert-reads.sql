@@ -1,74 +1,4 @@
 -- ==== 79-alert-reads: alerts, rules and messages as pages and programs see them ===================
--- The unit of a metric: of METRICS, and of those that only rules know (alert_metrics()).
-CREATE OR REPLACE FUNCTION metric_unit(p_metric text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT unit FROM (VALUES
-		-- made: units
-		('cpu_percent', '%'), ('memory_percent', '%'), ('memory_mb', 'MB'), ('disk_percent', '%'),
-		('disk_gb', 'GB'), ('load_avg_1m', ''), ('load_avg_5m', ''), ('load_avg_15m', ''),
-		('cpu_user_percent', '%'), ('cpu_system_percent', '%'), ('cpu_iowait_percent', '%'),
-		('cpu_steal_percent', '%'), ('memory_total_mb', 'MB'), ('swap_percent', '%'),
-		('swap_mb', 'MB'), ('disk_total_gb', 'GB'), ('inode_percent', '%'),
-		('net_rx_bytes_per_s', 'B/s'), ('net_tx_bytes_per_s', 'B/s'),
-		('disk_read_bytes_per_s', 'B/s'), ('disk_write_bytes_per_s', 'B/s'), ('tcp_connections', ''),
-		('psi_cpu_percent', '%'), ('psi_memory_percent', '%'), ('psi_io_percent', '%'),
-		('uptime_s', 's'), ('processes', ''), ('cpu_count', ''), ('app_cpu_percent', '% of 1 core'),
-		('app_memory_mb', 'MB'), ('app_restarts', ''), ('app_processes', ''),
-		-- end of made
-		('load_per_core', ''), ('mount_percent', '%'), ('mount_inode_percent', '%'),
-		('mount_used_gb', 'GB'), ('mount_free_gb', 'GB'), ('agent_skew_s', 's'),
-		('agent_lag_s', 's'), ('agent_lag_bytes', 'B'), ('agent_pending', ''),
-		('agent_outbox_bytes', 'B'), ('agent_rss_kb', 'kB'), ('agent_files_unreadable', '')
-		) m(metric, unit)
-	WHERE metric = p_metric
-$$;
-
--- Of the values of a rule, which what it makes of its metric may change.
-CREATE OR REPLACE FUNCTION rule_unit(p_kind text, p_metric text, p_params jsonb) RETURNS text
-LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT CASE WHEN p_params->>'measure' = 'life' THEN '%'
-		WHEN unit <> 'metric' THEN unit
-		WHEN p_params->>'agg' IN ('changes', 'resets') THEN ''
-		WHEN p_params->>'agg' IN ('rate', 'irate', 'deriv') THEN metric_unit(p_metric) || '/s'
-		ELSE metric_unit(p_metric) END
-	FROM alert_kinds WHERE kind = p_kind
-$$;
-
--- Three digits that count, and no more than the number has.
-CREATE OR REPLACE FUNCTION number_text(p_value float8) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT CASE WHEN p_value IN ('NaN', 'Infinity', '-Infinity') THEN p_value::text
-		WHEN abs(p_value) >= 1e15 THEN p_value::text
-		ELSE trim_scale(round(p_value::numeric, greatest(0, least(15,
-			2 - floor(log(greatest(abs(p_value), 1e-12)))::int))))::text END
-$$;
-
--- A number as people read it, with its unit; times as a number of the largest unit that fits. A check that
--- has recovered counts -1 failures.
-CREATE OR REPLACE FUNCTION value_text(p_value float8, p_unit text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT CASE
-		WHEN p_value IS NULL THEN NULL
-		WHEN p_unit = 'failures' THEN number_text(greatest(p_value, 0)) || ' failures'
-		WHEN p_unit = 'state' AND p_value IN (0, 1, 2)
-			THEN ('{online,stale,offline}'::text[])[p_value::int + 1]
-		WHEN p_unit = 's' AND abs(p_value) >= 172800 THEN number_text(p_value / 86400) || ' d'
-		WHEN p_unit = 's' AND abs(p_value) >= 7200 THEN number_text(p_value / 3600) || ' h'
-		WHEN p_unit = 's' AND abs(p_value) >= 120 THEN number_text(p_value / 60) || ' min'
-		WHEN p_unit IN ('B', 'B/s') AND abs(p_value) >= 1e9 THEN number_text(p_value / 1e9) || ' G'
-			|| p_unit
-		WHEN p_unit IN ('B', 'B/s') AND abs(p_value) >= 1e6 THEN number_text(p_value / 1e6) || ' M'
-			|| p_unit
-		WHEN p_unit IN ('B', 'B/s') AND abs(p_value) >= 1e3 THEN number_text(p_value / 1e3) || ' k'
-			|| p_unit
-		ELSE btrim(number_text(p_value) || ' ' || coalesce(p_unit, '')) END
-$$;
-
-CREATE OR REPLACE FUNCTION span_text(p_s float8) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT value_text(p_s, 's')
-$$;
-
 CREATE OR REPLACE FUNCTION labels_text(p_labels jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT coalesce(string_agg(key || '=' || CASE WHEN value ~ '^[^\s,"]+$' THEN value
@@ -114,7 +44,7 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 		|| jsonb_build_object('rule', coalesce(p_rule, a.labels->>'rule', '(deleted rule)'),
 			'subject_text', subject_text(a.subject), 'unit', u,
 			'value_text', value_text(a.value, u), 'threshold_text', value_text(a.threshold, u),
-			'resolved', a.state = 'resolved',
+			'resolved', a.state = 'resolved', 'ended', ended_text(a.resolve_reason),
 			'age_s', floor(extract(epoch FROM now() - a.active_since)),
 			'badge', CASE WHEN a.state = 'resolved' THEN 'up' WHEN a.state IN ('pending', 'error')
 				THEN 'unknown' WHEN a.severity = 'critical' THEN 'down' ELSE 'degraded' END,
@@ -124,11 +54,42 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 		WHERE r.rule_id = a.rule_id)) x(u)
 $$;
 
--- How many alerts fire that nobody has in hand.
+-- The summary of an alert's rule with the values that it names, as messages have it. Of sections only those
+-- that format are known.
+CREATE OR REPLACE FUNCTION summary_text(p_summary text, a alerts) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_name text;
+	v_value text;
+BEGIN
+	p_summary := regexp_replace(p_summary, '\{\{[#/]f\.\w+\}\}', '', 'g');
+	FOR v_name, v_value IN SELECT * FROM jsonb_each_text(a.labels || a.subject || jsonb_strip_nulls(
+			jsonb_build_object('value', number_text(a.value), 'threshold',
+			number_text(a.threshold), 'severity', a.severity))) LOOP
+		p_summary := replace(replace(p_summary, '{{' || v_name || '}}', v_value),
+			'{{labels.' || v_name || '}}', v_value);
+	END LOOP;
+	RETURN p_summary;
+END
+$$;
+
+-- A change of an alert as people read it.
+CREATE OR REPLACE FUNCTION change_json(c alert_changes, p_unit text) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT to_jsonb(c) || jsonb_build_object('value_text', value_text(c.value, p_unit),
+		'word', CASE WHEN c.to_state = 'resolved' OR c.to_state = 'inactive' THEN 'ended'
+			WHEN c.to_state = 'firing' THEN c.severity ELSE c.to_state END,
+		'why', CASE c.reason WHEN 'value' THEN NULL WHEN 'severity' THEN NULL
+			WHEN 'clear' THEN 'the value is well again'
+			WHEN 'for' THEN 'the rule waits longer now'
+			ELSE coalesce(ended_text(c.reason), c.reason) END)
+$$;
+
+-- How many alerts fire that nobody has in hand, and that no silence or inhibition keeps quiet.
 CREATE OR REPLACE FUNCTION open_alerts() RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT jsonb_build_object('alerts', count(*)) FROM alerts
-	WHERE state <> 'resolved' AND state <> 'pending' AND acked_at IS NULL
+	WHERE state <> 'resolved' AND state <> 'pending' AND acked_at IS NULL AND muted_by IS NULL
 $$;
 
 -- What a message is about: "Disk full db-1 / and 2 more".
@@ -158,8 +119,7 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 $$;
 
 -- The value of an alert's subject at about 60 times of a span, to be drawn. It takes the alert's id, because
--- a
--- rule that the caller makes up could ask anything.
+-- a rule that the caller makes up could ask anything.
 CREATE OR REPLACE FUNCTION alert_series(p_alert uuid, p_from timestamptz, p_to timestamptz)
 RETURNS TABLE (at timestamptz, value float8)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -278,5 +238,6 @@ $$;
 SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION metric_unit, rule_unit, value_text, number_text, span_text, labels_text,
 	subject_text,
-	rule_condition, rule_problem, alert_json, alert_series, message_about, message_json, open_alerts,
+	rule_condition, rule_problem, alert_json, summary_text, change_json, alert_detail, ended_text,
+	alert_series, message_about, message_json, open_alerts,
 	alert_metrics, preview_rule TO observ_hub;

@@ -118,24 +118,39 @@ static void add_string(struct json_object *o, const char *name, const char *s)
 	add_text(o, name, text_of(s));
 }
 
-/* "server web-1, app shop": the subject, or else the labels. */
+/* "server web-1, app shop": the subject, or else the labels; the server first. */
 static void add_where(struct json_object *alert)
 {
 	struct json_object *subject = json_get(alert, "subject"), *value;
 	CLEANUP(buf_free) struct buf out = BUF(WHERE_MAX);
 	struct json_members w;
-	const char *key;
+	const char *server, *key;
 
 	if (json_object_is_type(subject, json_type_object) && !json_object_object_length(subject))
 		subject = NULL;
 	if (!subject)
 		subject = json_get(alert, "labels");
+	server = json_text(subject, "server");
+	if (*server)
+		buf_addf(&out, "server %.*s", (int)utf8_cut(server, strlen(server), WHERE_MAX / 2), server);
 	w = json_members(subject);
 	while (json_next(&w, &key, &value))
-		if (value &&
+		if (value && strcmp(key, "server") != 0 &&
 		    !buf_addf(&out, "%s%s %s", out.len ? ", " : "", key, json_object_get_string(value)))
 			break;
 	add_text(alert, "where", (struct text){ out.data, utf8_cut(out.data, out.len, WHERE_MAX) });
+}
+
+/* The database says values with their units; a bare number is said as it is. */
+static void complete_number(struct json_object *alert, const char *name, const char *text_name)
+{
+	struct json_object *value = json_get(alert, name);
+	CLEANUP(buf_free) struct buf out = BUF(NAME_MAX_BYTES);
+
+	if (!value || json_object_object_get_ex(alert, text_name, NULL))
+		return;
+	if (format_number(NULL, text_of(json_object_get_string(value)), &out))
+		add_text(alert, text_name, (struct text){ out.data, out.len });
 }
 
 static bool is_resolved(struct json_object *alert, const struct message *m)
@@ -231,6 +246,8 @@ static void complete_alert(const struct message *m, struct json_object *alert, c
 		add_string(alert, "url", url);
 	}
 	add_where(alert);
+	complete_number(alert, "value", "value_text");
+	complete_number(alert, "threshold", "threshold_text");
 	shorten_lines(alert);
 }
 
@@ -253,6 +270,17 @@ static struct json_object *complete_alerts(const struct message *m, struct json_
 				json_object_array_add(shown, json_object_get(alert));
 		}
 	return shown;
+}
+
+/* What was over before anybody was told has only a line. */
+static void complete_passed(struct json_object *passed)
+{
+	for (size_t i = 0; i < json_length(passed); i++) {
+		struct json_object *alert = json_object_array_get_idx(passed, i);
+
+		if (json_object_is_type(alert, json_type_object))
+			add_name(alert);
+	}
 }
 
 static void make_title(struct message *m, struct json_object *alerts, size_t firing, size_t all)
@@ -289,8 +317,11 @@ static void make_data(struct message *m, const char *public_url)
 	alerts = complete_alerts(m, all, public_url, &firing);
 	make_title(m, alerts, firing, n);
 	json_object_object_add(m->data, "alerts", alerts);
+	complete_passed(json_get(content, "passed"));
 	json_object_object_add(m->data, "content", json_object_get(content));
 	json_object_object_add(m->data, "is_test", json_object_new_boolean(message_is(m, "test")));
+	json_object_object_add(m->data, "is_repeat",
+			       json_object_new_boolean(strcmp(json_text(content, "reason"), "repeat") == 0));
 	json_object_object_add(m->data, "is_channel", json_object_new_boolean(message_is(m, "channel")));
 	json_object_object_add(m->data, "firing", json_object_new_int64((int64_t)firing));
 	json_object_object_add(m->data, "is_firing", json_object_new_boolean(firing > 0));

@@ -47,8 +47,9 @@ static void add_cut(struct json_object *o, const char *name, const char *s, size
 
 static struct json_object *details(struct json_object *alert)
 {
-	static const char *const names[] = { "value", "threshold", "op",     "since", "resolved_at",
-					     "where", "problem",   "labels", "lines", "runbook" };
+	static const char *const names[] = { "summary", "value", "value_text", "threshold", "threshold_text",
+					     "op",	"since", "resolved_at", "where",     "problem",
+					     "labels",	"lines", "runbook" };
 	struct json_object *o = json_object_new_object();
 
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)

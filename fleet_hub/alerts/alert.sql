@@ -22,10 +22,15 @@ SELECT coalesce((SELECT alert_json((one.a), (one.r).name) || jsonb_build_object(
 	'high', (SELECT greatest(max(value), (one.a).threshold) FROM points),
 	'points', (SELECT jsonb_agg(value ORDER BY at) FROM points),
 	'limit', jsonb_build_array((one.a).threshold, (one.a).threshold),
-	'changes', (SELECT coalesce(jsonb_agg(to_jsonb(c) ORDER BY id), '[]') FROM alert_changes c
+	'high_text', (SELECT value_text(greatest(max(value), (one.a).threshold), u) FROM points),
+	'summary', summary_text(coalesce((one.r).summary, ''), one.a),
+	'detail', CASE WHEN (one.a).state <> 'resolved' THEN alert_detail((one.r).kind, (one.a).subject,
+		now()) END,
+	'changes', (SELECT coalesce(jsonb_agg(change_json(c, u) ORDER BY id), '[]') FROM alert_changes c
 		WHERE c.alert_id = (one.a).alert_id),
 	'messages', (SELECT coalesce(jsonb_agg(message_json(n) ORDER BY (n).made_at), '[]') FROM (
 		SELECT n FROM notifications n WHERE n.made_at >= (one.a).active_since
 			AND content @> jsonb_build_object('alerts',
 				jsonb_build_array(jsonb_build_object('alert_id',
-				(one.a).alert_id))) ORDER BY n.made_at LIMIT 100) m)) FROM one), '{}')
+				(one.a).alert_id))) ORDER BY n.made_at LIMIT 100) m))
+	FROM one, LATERAL (SELECT rule_unit((one.r).kind, (one.r).metric, (one.r).params)) x(u)), '{}')

@@ -1,4 +1,5 @@
--- The open alerts, the worst first, or the history, the newest first.
+-- The open alerts, the worst first and those behind that are acknowledged or quiet, or the history,
+-- the newest first.
 -- $1 state: open, pending, firing, resolved, all, or true and false for resolved ones or not; $2 words in the
 -- rule's name and the subject, $3 a server by name or id, $4 how many, $5 behind this one
 WITH wanted AS (
@@ -8,8 +9,10 @@ WITH wanted AS (
 		as_uuid($5) AS after
 ), found AS MATERIALIZED (
 	SELECT a, r.name AS rule, coalesce(a.resolved_at, a.fired_at, a.active_since) AS at,
-		(a.state <> 'resolved')::int * 4 + (a.state IN ('firing', 'error'))::int * 2
-			+ (a.severity = 'critical')::int AS rank
+		CASE WHEN a.state = 'resolved' THEN 0 ELSE 1 + (a.severity = 'critical')::int
+			+ (a.state <> 'pending')::int * 2
+			+ (a.state <> 'pending' AND a.acked_at IS NULL AND a.muted_by IS NULL)::int * 2
+			END AS rank
 	FROM wanted w, alerts a LEFT JOIN alert_rules r USING (rule_id)
 	WHERE CASE w.state WHEN 'open' THEN a.state <> 'resolved' WHEN 'all' THEN true
 		ELSE a.state = w.state END

@@ -14,7 +14,7 @@ static const struct { const char *name, *kind, *op, *severity, *mutes, *summary;
 	.op = ">=",
 	.severity = "critical",
 	.mutes = "app",
-	.summary = "The database does not hear from an agent.",
+	.summary = "The database does not hear from an agent. See systemctl status 'obs-agent@*' there.",
 	.offline = 2,
 };
 
@@ -66,6 +66,8 @@ static struct json_object *alert(const struct config *c, const struct notice_rec
 	json_object_object_add(o, "value", json_object_new_int(over ? 0 : rule.offline));
 	add_text(o, "op", rule.op);
 	json_object_object_add(o, "threshold", json_object_new_int(rule.offline));
+	add_text(o, "value_text", over ? "online" : "offline");
+	json_object_object_add(o, "threshold_text", NULL);
 	json_object_object_add(o, "problem", over || !*why ? NULL : json_object_new_string(why));
 	add_time(o, "since", r->since_us);
 	add_time(o, "fired_at", r->told_us);

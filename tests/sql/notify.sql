@@ -60,10 +60,41 @@ SELECT is((content #> '{alerts,0}') - '{alert_id,key,path,labels,since,fired_at}
 	"flapping": false,
 	"resolved_at": null,
 	"kind": "threshold", "metric": "cpu_percent", "value": 91, "op": ">", "threshold": 80,
-	"problem": null,
+	"value_text": "91 %", "threshold_text": "80 %", "detail": null, "problem": null, "ended": null,
 	"resolve_reason": null, "acked_by": null, "ack_note": null, "summary": "CPU of {{server}}",
 	"runbook": "http://x/y", "lines": ["11:57:00 shop ERROR: line 3", "11:59:00 shop ERROR: line 1",
 	"12:00:00 shop ERROR: line 0"]}', 'about the alert') FROM notifications;
+-- What stands beside the value: the last failure of a check, the note of a job, the error of a rule.
+INSERT INTO health_checks ("timestamp", vps_name, app_name, url, success, error_message)
+	SELECT timestamptz '2026-11-30 12:00Z' - n * interval '1 minute', 's', 'shop', u, n = 0, 'error ' || n
+	FROM generate_series(0, 3) n, unnest('{http://a/,http://b/}'::text[]) u
+	WHERE u = 'http://a/' OR n > 1;
+INSERT INTO heartbeats (name, every_s) VALUES ('backup', 60), ('quick', 60);
+INSERT INTO heartbeat_pings (heartbeat_id, at, kind, note)
+	SELECT heartbeat_id, timestamptz '2026-11-30 12:00Z',
+		CASE name WHEN 'backup' THEN 'failed' ELSE 'done' END, 'disk full' FROM heartbeats;
+INSERT INTO rule_problems VALUES ('00000000-0000-0000-0000-000000000001', 'division by zero',
+	'2026-11-30 12:00Z');
+SELECT is(alert_detail(kind, subject, '2026-11-30 12:00Z'), told,
+	kind || ' tells: ' || coalesce(told, 'nothing'))
+FROM (VALUES
+	('check', '{"server": "s", "app": "shop", "check": "http://a/"}'::jsonb, 'error 1'),
+	('check', '{"server": "s", "app": "shop", "check": "http://b/"}', 'error 2'),
+	('check', '{"server": "other", "app": "shop", "check": "http://b/"}', NULL),
+	('heartbeat', '{"heartbeat": "backup"}', 'failed: disk full'),
+	('heartbeat', '{"heartbeat": "quick"}', NULL),
+	('rule_error', '{"of_rule": "CPU"}', 'division by zero'),
+	('threshold', '{"server": "s"}', NULL)) v(kind, subject, told);
+DELETE FROM rule_problems;
+SELECT is(ended_text(r), t, 'why it ended: ' || r) FROM (VALUES ('clear', NULL),
+	('retired', 'the server was retired'), ('unknown', 'unknown')) v(r, t);
+SELECT is(value_text(v, u), t, 'a value: ' || t) FROM (VALUES (1, 'lines', '1 line'), (2, 'lines', '2 lines'),
+	(1, 'failures', '1 failure'), (-1, 'failures', '0 failures'), (0, 'failures', '0 failures'),
+	(1, 'days', '1 day'), (1, '%', '1 %')) x(v, u, t);
+SELECT is(summary_text(
+	'{{server}} {{labels.team}}: {{#f.number}}{{value}}{{/f.number}} of {{threshold}} {{x}}',
+	jsonb_populate_record(NULL::alerts, '{"subject": {"server": "s"}, "labels": {"team": "t"},
+	"value": 91.23456, "threshold": 80}')), 's t: 91.2 of 80 {{x}}', 'a summary with its values');
 SELECT is(flush_groups('2026-11-30 12:01Z'), '2026-11-30 12:05:30Z', 'again: nothing');
 SELECT is((SELECT count(*) FROM notifications), 1::bigint, 'no second message');
 

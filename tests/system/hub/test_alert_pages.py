@@ -1,5 +1,6 @@
 """Alerts, rules, silences, channels and their like: by page without JavaScript, and by the API."""
 import json
+import re
 
 import people
 import pytest
@@ -250,6 +251,34 @@ def test_open_alerts_and_history_are_listed(ask, visit, fleet):
         pages += [e["subject"]["server"] for e in part["items"]]
         after = part["next"]
     assert pages == ["web-1", "web-2", "web-3"]
+
+
+def test_what_needs_somebody_comes_first_and_history_is_by_time(ask, visit, fleet):
+    ask("operator", "POST", f"{API}/rules", {
+        **RULE, "name": "In order", "summary": "CPU of {{server}} is busy."})
+    for server, severity, ago in (("old", "critical", "3 hours"), ("new", "warning", "1 hour")):
+        fleet.query("UPDATE alerts SET state = 'resolved', resolved_at = now() - %s::interval,"
+                    " resolve_reason = 'retired' WHERE alert_id = %s", ago,
+                    open_alert(fleet, "In order", server, severity=severity, ago="4 hours"))
+    acked = open_alert(fleet, "In order", "acked")
+    fleet.query("UPDATE alerts SET acked_at = now(), acked_by = 'ann' WHERE alert_id = %s", acked)
+    muted = open_alert(fleet, "In order", "muted")
+    page = visit("viewer")
+    number = int(re.search(r"<title>\((\d+)\)", page.ask("/alerts").text)[1])
+    fleet.query("UPDATE alerts SET muted_by = 'silence: x' WHERE alert_id = %s", muted)
+    assert int(re.search(r"<title>\((\d+)\)", page.ask("/alerts").text)[1]) == number - 1
+    open_alert(fleet, "In order", "waits", state="pending", severity="critical")
+    loud = open_alert(fleet, "In order", "loud", severity="warning")
+
+    def servers(state):
+        return [e["subject"]["server"]
+                for e in ask("viewer", "GET", f"{API}/events?q=in%20order&resolved={state}")[1]["items"]]
+    found = servers("all")
+    assert found[0] == "loud" and set(found[1:3]) == {"acked", "muted"}
+    assert found[3:] == ["waits", "new", "old"]
+    assert servers("true") == ["new", "old"]
+    assert "because the server was retired" in page.ask("/alerts?state=resolved&q=in%20order").text
+    assert "CPU of loud is busy." in page.ask(f"/alerts/{loud}").text
 
 
 def test_a_server_with_an_alert_is_degraded(ask, hub, tokens, fleet):

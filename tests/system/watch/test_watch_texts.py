@@ -39,6 +39,42 @@ def test_slack_by_webhook_escapes_its_three_signs(watched, make_watcher):
     assert "ERROR fourth" not in text and f"https://hub.test/alerts/{an_alert()['alert_id']}" in text
 
 
+def mail_body(watched, make_watcher, **content):
+    """The text of a message, as ntfy gets it."""
+    requests, _ = deliver(watched, make_watcher, "ntfy", {"url": "{url}", "topic": "ops"}, None, None,
+                          [content])
+    return requests[0].json["message"]
+
+
+def test_a_text_says_values_with_units_the_reason_and_who_has_it(watched, make_watcher):
+    text = mail_body(watched, make_watcher, alerts=[an_alert(
+        subject={"app": "shop", "server": "web-1"}, value=1, value_text="1 failure", threshold=3,
+        threshold_text="3 failures", detail="503 Service Unavailable", problem="no data", flapping=True,
+        acked_by="ann@example.com", ack_note="I look")])
+    for line in ("value 1 failure, threshold > 3 failures", "503 Service Unavailable", "now: no data",
+                 "server web-1, app shop", "acknowledged by ann@example.com: I look",
+                 "It fires again and again. You hear of it when it is stable."):
+        assert f"\n{line}\n" in text, text
+    assert "reminder" not in text and "ended" not in text
+
+
+def test_a_state_has_no_threshold(watched, make_watcher):
+    text = mail_body(watched, make_watcher, alerts=[an_alert(value=2, value_text="offline", threshold=2,
+                                                             threshold_text=None)])
+    assert "\nvalue offline\n" in text, text
+
+
+def test_a_text_says_why_an_alert_ended_what_had_passed_and_that_it_is_a_reminder(watched, make_watcher):
+    gone = an_alert(1, status="resolved", resolved_at="2026-03-01T13:00:00+00:00",
+                    ended="the server was retired")
+    over = an_alert(2, status="resolved", resolved_at="2026-03-01T12:05:00+00:00")
+    text = mail_body(watched, make_watcher, alerts=[an_alert(3), gone], passed=[over], reason="repeat")
+    for line in ("A reminder: this is still so.", "It ended because the server was retired.",
+                 "cpu high, web-2 fired and ended before this message, from 2026-03-01 12:00:00 UTC"
+                 " to 2026-03-01 12:05:00 UTC"):
+        assert f"{line}\n" in text + "\n", text
+
+
 def test_slack_as_a_bot_names_its_channel(watched, make_watcher):
     requests, _ = deliver(watched, make_watcher, "slack", {"channel": "#ops", "api_url": "{url}"},
                           {"token": "xoxb-1"}, None, [{}])
