@@ -1,7 +1,9 @@
 #include "evaluate.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <libpq-fe.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/clock.h"
@@ -13,16 +15,29 @@
 
 EMBED(sql_learn, "fleet_watch/sql/learn.sql");
 EMBED(sql_evaluate, "fleet_watch/sql/evaluate.sql");
+EMBED(sql_alone, "fleet_watch/sql/alone.sql");
+EMBED(sql_limit, "fleet_watch/sql/limit.sql");
 EMBED(sql_flush, "fleet_watch/sql/flush.sql");
 
-enum { LEARN_MAX = 10 /* calls before an evaluation */ };
+enum {
+	LEARN_MAX = 10,   /* calls before an evaluation */
+	STATEMENT_S = 60, /* of the session: session.sql */
+	LIMIT_TIMES = 4,  /* an evaluation may take so many times what the last one took */
+	LIMIT_SIZE = 24,
+};
+
+/* In the order of evaluate.sql. */
+enum column { RESULT, CUT_OFF, UNFINISHED, ALONE };
 
 struct evaluate {
 	struct evaluate_setup s;
 	struct external *external;
 	struct ping *ping;
-	struct question learn, judge, flush;
+	struct question learn, judge, alone, flush;
 	bool under_way;      /* an evaluation, from its questions to others to its end */
+	bool again;          /* times of rules are left */
+	int64_t slow;        /* rules that are to be evaluated by themselves */
+	int64_t limit_s;     /* of an evaluation */
 	int learned;         /* calls before this evaluation */
 	int64_t slot;        /* of the last evaluation: wall clock in units of the interval */
 	int64_t flush_at_us; /* monotonic */
@@ -37,6 +52,12 @@ static int64_t interval_us(const struct evaluate *v)
 	return v->s.conf->evaluate_every_s * US_PER_S;
 }
 
+/* Is a part of the last evaluation still to be done? */
+static bool is_left(const struct evaluate *v)
+{
+	return v->again || v->slow;
+}
+
 static void on_flushed(void *data, const PGresult *r, bool lost, const struct err *e)
 {
 	struct evaluate *v = data;
@@ -47,7 +68,7 @@ static void on_flushed(void *data, const PGresult *r, bool lost, const struct er
 		in_us *= (double)US_PER_S;
 	v->flush_at_us = mono_us() + (int64_t)(in_us < 0 ? 0 : in_us < interval ? in_us : interval);
 	v->state.failed |= !r;
-	v->state.over = true;
+	v->state.over = !is_left(v);
 	v->s.flushed(v->s.data);
 }
 
@@ -61,21 +82,103 @@ static void flush(struct evaluate *v)
 
 /* ---- rules -------------------------------------------------------------------------------- */
 
+static void on_limited(void *data, const PGresult *r, bool lost, const struct err *e)
+{
+	struct evaluate *v = data;
+
+	if (!r && !lost)
+		logcore_error(v->s.log, "the limit of a statement can't be set", logcore_kv("error", e->msg));
+}
+
+static void limit(struct evaluate *v, int64_t seconds)
+{
+	char text[LIMIT_SIZE];
+	const char *const params[] = { text };
+
+	snprintf(text, sizeof text, "%" PRId64 "s", seconds);
+	watch_db_ask(v->s.db, sql_limit, 1, params, on_limited, v);
+}
+
+/* A limit for one question only. */
+static void ask_within(struct evaluate *v, int64_t seconds, const char *sql, int n, const char *const *params,
+		       watch_db_answer *answer)
+{
+	limit(v, seconds);
+	watch_db_ask(v->s.db, sql, n, params, answer, v);
+	limit(v, STATEMENT_S);
+}
+
+static int64_t clamped(int64_t seconds, int64_t min, int64_t max)
+{
+	return seconds < min ? min : seconds > max ? max : seconds;
+}
+
+/* An evaluation that takes long although no rule is to blame, as in a very large fleet, gets more time. */
+static void adapt_limit(struct evaluate *v, bool ended)
+{
+	int64_t wanted_s = ended ? LIMIT_TIMES * v->state.took_ms / 1000 : 2 * v->limit_s;
+
+	v->limit_s = clamped(wanted_s, v->s.conf->rule_timeout_s, STATEMENT_S);
+}
+
+static void on_success(struct evaluate *v, const PGresult *r)
+{
+	v->again = *PQgetvalue(r, 0, UNFINISHED) == 't';
+	parse_i64(text_of(PQgetvalue(r, 0, ALONE)), &v->slow);
+	logcore_debug(v->s.log, "evaluated", logcore_kv("ms", v->state.took_ms),
+		      logcore_kv("result", PQgetvalue(r, 0, RESULT)));
+	if (*PQgetvalue(r, 0, CUT_OFF) == 't')
+		return;
+	adapt_limit(v, true);
+	v->state.evaluated_us = wall_us();
+	ping_send(v->ping);
+}
+
 static void on_evaluated(void *data, const PGresult *r, bool lost, const struct err *e)
 {
 	struct evaluate *v = data;
 
-	v->under_way = false;
+	v->under_way = v->again = false;
+	v->slow = 0;
 	v->state.took_ms = (mono_us() - v->asked_us) / US_PER_MS;
 	v->state.failed |= !r;
-	if (question_answered(&v->judge, v->s.log, r, lost, e)) {
-		v->state.evaluated_us = wall_us();
-		logcore_debug(v->s.log, "evaluated", logcore_kv("ms", v->state.took_ms),
-			      logcore_kv("result", PQntuples(r) ? PQgetvalue(r, 0, 0) : ""));
-		ping_send(v->ping);
-	}
+	if (question_answered(&v->judge, v->s.log, r, lost, e) && PQntuples(r))
+		on_success(v, r);
+	else if (!lost)
+		adapt_limit(v, false);
 	if (!lost)
 		flush(v);
+}
+
+static void judge(struct evaluate *v)
+{
+	const char *const params[] = { v->s.watcher };
+
+	v->under_way = true;
+	v->asked_us = mono_us();
+	v->judge.asking = true;
+	ask_within(v, v->limit_s, sql_evaluate, 1, params, on_evaluated);
+}
+
+static void on_alone(void *data, const PGresult *r, bool lost, const struct err *e)
+{
+	struct evaluate *v = data;
+
+	v->under_way = false;
+	v->slow = 0;
+	v->state.failed |= !r;
+	if (question_answered(&v->alone, v->s.log, r, lost, e) && PQntuples(r))
+		parse_i64(text_of(PQgetvalue(r, 0, 0)), &v->slow);
+	if (!lost)
+		flush(v);
+}
+
+/* A rule that took too long, after the others. */
+static void judge_alone(struct evaluate *v)
+{
+	v->under_way = true;
+	v->alone.asking = true;
+	ask_within(v, v->s.conf->rule_timeout_s, sql_alone, 0, NULL, on_alone);
 }
 
 static void learn(struct evaluate *v);
@@ -84,7 +187,6 @@ static void learn(struct evaluate *v);
 static void on_learned(void *data, const PGresult *r, bool lost, const struct err *e)
 {
 	struct evaluate *v = data;
-	const char *const params[] = { v->s.watcher };
 	int64_t lines = 0;
 
 	if (question_answered(&v->learn, v->s.log, r, lost, e) && PQntuples(r))
@@ -94,9 +196,7 @@ static void on_learned(void *data, const PGresult *r, bool lost, const struct er
 		learn(v);
 		return;
 	}
-	v->asked_us = mono_us();
-	v->judge.asking = true;
-	watch_db_ask(v->s.db, sql_evaluate, 1, params, on_evaluated, v);
+	judge(v);
 }
 
 static void learn(struct evaluate *v)
@@ -130,6 +230,10 @@ void evaluate_due(struct evaluate *v)
 		v->under_way = true;
 		v->state.begun = true;
 		external_ask(v->external);
+	} else if (v->again) {
+		judge(v);
+	} else if (v->slow) {
+		judge_alone(v);
 	} else if (mono_us() >= v->flush_at_us) {
 		flush(v);
 	}
@@ -140,19 +244,22 @@ int64_t evaluate_next_us(const struct evaluate *v)
 	int64_t slot_us = interval_us(v) - wall_us() % interval_us(v), flush_us = v->flush_at_us - mono_us();
 	int64_t next = flush_us < slot_us && !v->under_way ? flush_us : slot_us;
 
-	return next > 0 ? next : 0;
+	return next > 0 && !is_left(v) ? next : 0;
 }
 
 bool evaluate_busy(const struct evaluate *v)
 {
-	return v->under_way || v->flush.asking;
+	return v->under_way || v->flush.asking || is_left(v);
 }
 
 struct evaluate_state evaluate_state(const struct evaluate *v)
 {
 	struct evaluate_state s = v->state;
 
-	s.trouble = v->judge.trouble[0] ? v->judge.trouble : v->flush.trouble;
+	s.left = is_left(v);
+	s.trouble = v->judge.trouble[0]   ? v->judge.trouble
+		    : v->alone.trouble[0] ? v->alone.trouble
+					  : v->flush.trouble;
 	return s;
 }
 
@@ -166,8 +273,10 @@ int evaluate_new(const struct evaluate_setup *s, struct evaluate **ret, struct e
 	if (!v)
 		return err_set(e, ENOMEM, "out of memory");
 	*v = (struct evaluate){ .s = *s,
+				.limit_s = s->conf->rule_timeout_s,
 				.learn = { .failed = "patterns of log lines are not learned" },
 				.judge = { .failed = "alerts are not evaluated" },
+				.alone = { .failed = "a slow rule is not evaluated" },
 				.flush = { .failed = "groups of alerts are not flushed" } };
 	r = external_new(&(struct external_setup){ s->loop, s->conf, s->db, s->log, on_external, v },
 			 &v->external, e);

@@ -34,6 +34,7 @@ struct evaluate_setup {
 /* What systemctl status shows. */
 struct evaluate_state {
 	bool begun, over;     /* the first evaluation */
+	bool left;            /* a part of the last one is still to be done */
 	bool failed;          /* a step, at any time */
 	const char *trouble;  /* of the last step; "": none */
 	int64_t evaluated_us; /* wall clock: the last that succeeded; 0: none */

@@ -72,7 +72,7 @@ static void look_once(struct watch *w)
 {
 	struct evaluate_state s = evaluate_state(w->evaluate);
 
-	if (!s.begun)
+	if (!s.begun || s.left)
 		evaluate_due(w->evaluate);
 	else if (s.over && !w->once_empty)
 		deliver_take(w->deliver);

@@ -36,6 +36,8 @@ static const struct conf_key keys[] = {
 	  "the address of the hub, as in `https://observ.example.com`, for links in messages" },
 	{ "evaluate_every_s", conf_number, AT(evaluate_every_s), "10", NULL, 1, 3600,
 	  "how often rules are looked at that are due; each has an interval of its own" },
+	{ "rule_timeout_s", conf_number, AT(rule_timeout_s), "10", NULL, 1, 60,
+	  "how long the evaluation of one rule may take: a slower one fails, and is tried again later" },
 	{ "delivery_timeout_s", conf_number, AT(delivery_timeout_s), "30", NULL, 1, 300,
 	  "how long one request to a channel may take" },
 	{ "parallel", conf_number, AT(parallel), "16", NULL, 1, 64, "channels that are served at once" },

@@ -24,6 +24,7 @@ struct watch_conf {
 	const char *ca_file;        /* "": what this machine trusts */
 	const char *log_level;
 	int64_t evaluate_every_s;
+	int64_t rule_timeout_s;
 	int64_t delivery_timeout_s; /* of one request */
 	int64_t parallel;
 	struct arena arena;

@@ -28,7 +28,7 @@ enum column {
 	CHANNELS,
 	DEAD,
 	LATE,
-	UNANSWERED,
+	FAILED_RULES,
 	USURPER
 };
 
@@ -94,10 +94,10 @@ static int report_channels(const PGresult *r, struct doctor_report *out)
 
 static int report_rules(const PGresult *r, struct doctor_report *out)
 {
-	if (PQgetisnull(r, 0, UNANSWERED))
+	if (PQgetisnull(r, 0, FAILED_RULES))
 		return 0;
 	return doctor_line(out, false, "correct the rule on its page",
-			   "rules whose last answer was an error: %s", PQgetvalue(r, 0, UNANSWERED));
+			   "rules that can't be evaluated: %s", PQgetvalue(r, 0, FAILED_RULES));
 }
 
 static void report_settings(const struct watch_conf *conf, struct doctor_report *out)

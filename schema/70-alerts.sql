@@ -122,6 +122,17 @@ CREATE TABLE IF NOT EXISTS rule_problems (
 	since timestamptz NOT NULL              -- the first evaluation that failed
 );
 
+-- Rules that took too long. Each is judged by itself, after the others, until expires_at.
+CREATE TABLE IF NOT EXISTS slow_rules (
+	rule_id uuid PRIMARY KEY,
+	rule_hash bigint NOT NULL,              -- of the rule: a change of it gives it a new chance
+	due_at timestamptz,                     -- the time that it is still to be judged at
+	tries int NOT NULL DEFAULT 0,           -- how often in a row it took too long by itself
+	retry_at timestamptz NOT NULL DEFAULT '-infinity', -- until then it is not evaluated, and counts as
+	problem text,                           -- failed: why
+	expires_at timestamptz NOT NULL
+);
+
 CREATE TABLE IF NOT EXISTS alert_policy (
 	one boolean PRIMARY KEY DEFAULT true CHECK (one),
 	catch_up_s int NOT NULL DEFAULT 300     -- evaluations of so long are made up for; more is an absence
@@ -365,8 +376,8 @@ RETURN server_labels(p_subject->>'server') || p_subject;
 SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION labels_match, label_is, flat_labels, server_labels, subject_labels
 	TO observ_hub, observ_watch;
-GRANT SELECT ON alert_rules, rule_patches, rule_problems, alerts, alert_changes, alert_clock, alert_policy,
-	alert_routes,
+GRANT SELECT ON alert_rules, rule_patches, rule_problems, slow_rules, alerts, alert_changes, alert_clock,
+	alert_policy, alert_routes,
 	inhibitions, silences, quiet_windows, alert_groups, group_alerts, group_sent, group_told,
 	flapping, notify_state, notifications, heartbeat_pings,
 	log_patterns

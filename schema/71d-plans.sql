@@ -123,6 +123,49 @@ BEGIN
 END
 $$;
 
+-- A plan in which each rule fails.
+CREATE OR REPLACE FUNCTION failed_plan(p_rules alert_rules[], p_problem text) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT jsonb_build_object('looks', '[]'::jsonb, 'parts', jsonb_agg(jsonb_build_object(
+		'places', ARRAY[n], 'problem', p_problem))) FROM generate_subscripts(p_rules, 1) n
+$$;
+
+-- ---- rules that take long ----------------------------------------------------------------------------
+-- The time that a statement may take ends it wherever it is. These say which rules are to blame: the error
+-- goes on with their ids as its detail, and evaluate_alerts() takes it.
+
+-- The rules of the parts that took at least half as long as the slowest, if these parts began at these times
+-- and the last one has not ended.
+CREATE OR REPLACE FUNCTION slowest_rules(p_plan jsonb, p_ids uuid[], p_parts bigint[],
+	p_starts timestamptz[]) RETURNS uuid[]
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT array_agg(DISTINCT p_ids[place::int])
+	FROM (SELECT part, took, max(took) OVER () AS longest
+		FROM (SELECT part, lead(at, 1, clock_timestamp()) OVER (ORDER BY i) - at AS took
+			FROM unnest(p_parts, p_starts) WITH ORDINALITY u(part, at, i)) x) y,
+		jsonb_array_elements_text(p_plan->'parts'->(part - 1)::int->'places') place
+	WHERE took >= longest / 2
+$$;
+
+-- The rules whose first look goes back furthest.
+CREATE OR REPLACE FUNCTION longest_looks(p_plan jsonb, p_ids uuid[]) RETURNS uuid[]
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT array_agg(DISTINCT p_ids[place::int])
+	FROM (SELECT part, rank() OVER (ORDER BY (part->>'look_s')::float8 DESC) AS nth
+		FROM jsonb_array_elements(p_plan->'parts') part
+		WHERE part ? 'look' AND part->>'source' <> 'agents') x,
+		jsonb_array_elements_text(part->'places') place
+	WHERE nth = 1
+$$;
+
+CREATE OR REPLACE FUNCTION blame(p_rules uuid[], p_message text) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	RAISE EXCEPTION USING ERRCODE = 'query_canceled', MESSAGE = p_message,
+		DETAIL = coalesce(p_rules::text, '');
+END
+$$;
+
 -- ---- looks -------------------------------------------------------------------------------------------
 -- The servers that need each part, and until when. What agents say of themselves is looked at anew each time.
 CREATE OR REPLACE FUNCTION look_at(p_look jsonb, p_after timestamptz, p_now timestamptz)
@@ -236,6 +279,8 @@ DECLARE
 	v_ids CONSTANT uuid[] := ARRAY(SELECT (r).rule_id FROM unnest_rules(p_rules) u ORDER BY u.place);
 	v_matches CONSTANT jsonb[] := ARRAY(SELECT (r).match FROM unnest_rules(p_rules) u ORDER BY u.place);
 	v_plan CONSTANT jsonb := coalesce(p_plan, rule_plan(p_rules));
+	v_parts bigint[] := '{}';
+	v_starts timestamptz[] := '{}';
 	q record;
 	rows record;
 BEGIN
@@ -252,10 +297,12 @@ BEGIN
 				FILTER (WHERE a.subject ? 'server') AS servers
 			FROM part CROSS JOIN unnest(places) i JOIN alerts a ON a.rule_id = v_ids[i]
 			WHERE a.state <> 'resolved' GROUP BY 1)
-		SELECT p.query, p.places, p.problem, p.look, s.servers, o.n IS NOT NULL AS has_open,
+		SELECT p.n, p.query, p.places, p.problem, p.look, s.servers, o.n IS NOT NULL AS has_open,
 			coalesce(o.servers, '{}') AS open
 		FROM part p LEFT JOIN seen s ON s.part = p.n LEFT JOIN open o USING (n)
 		WHERE p.look IS NULL OR s.part IS NOT NULL OR o.n IS NOT NULL LOOP
+		v_parts := v_parts || q.n;
+		v_starts := v_starts || clock_timestamp();
 		IF q.problem IS NOT NULL THEN
 			RETURN QUERY SELECT * FROM rule_error(q.places[1], p_rules[q.places[1]], q.problem);
 			CONTINUE;
@@ -288,6 +335,8 @@ BEGIN
 		END;
 		RETURN QUERY SELECT * FROM unnest(rows.place, rows.subject, rows.value, rows.problem);
 	END LOOP;
+EXCEPTION WHEN query_canceled THEN
+	PERFORM blame(slowest_rules(v_plan, v_ids, v_parts, v_starts), sqlerrm);
 END
 $$;
 

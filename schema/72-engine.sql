@@ -165,66 +165,6 @@ RETURN CASE
 	ELSE p_since + (p_now - p_down) END;
 
 -- ---- rules -----------------------------------------------------------------------------------------
--- Whether p_milder is worse than p_worse. Values of == and != have no order.
-CREATE OR REPLACE FUNCTION out_of_order(p_op text, p_worse float8, p_milder float8) RETURNS boolean
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN coalesce(CASE left(p_op, 1)
-	WHEN '>' THEN p_milder > p_worse
-	WHEN '<' THEN p_milder < p_worse END, false);
-
--- What is wrong with a rule, as refuse_errors() takes it: values that can't hold together. Ranges of single
--- fields are checked by the table.
-CREATE OR REPLACE FUNCTION rule_errors(r alert_rules) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT field_error(r.warning IS NULL AND r.critical IS NULL, 'warning',
-			'is missing, and critical too: a rule needs the value of one of them')
-		|| field_error(out_of_order(r.op, r.warning, r.warning_clear), 'warning_clear',
-			'must lie on the healthy side of warning')
-		|| field_error(out_of_order(r.op, r.critical, r.critical_clear), 'critical_clear',
-			'must lie on the healthy side of critical')
-		|| field_error(r.warning IS NULL AND r.warning_clear IS NOT NULL, 'warning_clear',
-			'needs a value of warning')
-		|| field_error(r.critical IS NULL AND r.critical_clear IS NOT NULL, 'critical_clear',
-			'needs a value of critical')
-		|| field_error(out_of_order(r.op, r.critical, r.warning), 'critical',
-			'must be worse than warning')
-		|| field_error(NOT coalesce(out_of_order(r.op, r.critical, r.warning), false)
-			AND out_of_order(r.op, coalesce(r.critical_clear, r.critical),
-				coalesce(r.warning_clear, r.warning)), 'critical_clear',
-			'must not be milder than warning_clear')
-		|| (SELECT coalesce(jsonb_agg(jsonb_build_object('field', name, 'message',
-				'must be a number')), '[]')
-			FROM (VALUES ('warning', r.warning), ('warning_clear', r.warning_clear),
-				('critical', r.critical), ('critical_clear', r.critical_clear)) v(name, level)
-			WHERE level IN ('NaN', 'Infinity', '-Infinity'))
-$$;
-
--- Alerts of a rule may be counted by another one, in the same evaluation after it. Not by a third one, since
--- these are evaluated at once.
-CREATE OR REPLACE FUNCTION chain_errors(r alert_rules) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT field_error(r.kind = 'count_firing' AND r.params->>'of_rule' = r.rule_id::text,
-			'params.of_rule', 'must be another rule')
-		|| field_error(r.kind = 'count_firing' AND NOT EXISTS (SELECT FROM alert_rules
-			WHERE rule_id::text = r.params->>'of_rule'), 'params.of_rule', 'names no rule')
-		|| field_error(r.kind IN ('count_firing', 'rule_error') AND EXISTS (SELECT FROM alert_rules o
-			WHERE o.kind = 'count_firing' AND o.params->>'of_rule' = r.rule_id::text
-				AND o.rule_id <> r.rule_id), 'kind',
-			'must be another one: a rule counts the alerts of this one, '
-			'and chains have one link only')
-		|| field_error(r.kind = 'count_firing' AND EXISTS (SELECT FROM alert_rules o
-			WHERE o.rule_id::text = r.params->>'of_rule'
-				AND o.kind IN ('count_firing', 'rule_error')),
-			'params.of_rule', 'must not be a rule that counts alerts or errors itself: '
-			'chains have one link only')
-$$;
-
--- What keeps a rule from being evaluated.
-CREATE OR REPLACE FUNCTION evaluation_errors(r alert_rules) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT param_errors(r.kind, r.metric, r.params) || chain_errors(r)
-$$;
-
 -- A rule as it holds for the subjects of an override. One that can't be applied changes nothing.
 CREATE OR REPLACE FUNCTION patched_rule(r alert_rules, p_changes jsonb) RETURNS alert_rules
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -312,8 +252,9 @@ $$;
 
 -- The subjects for which something may change: those that have an open alert, and those whose value or
 -- policy raises one. All others cost no more than their value. Alerts of rules that are gone are in each
--- answer. A full join: whatever the planner knows of the alerts, it takes no nested loop.
-CREATE OR REPLACE FUNCTION rule_hits(p_due uuid[], p_at timestamptz)
+-- answer. p_alone: nothing is read but for these rules; p_problem: not even for them, since they failed. A
+-- full join: whatever the planner knows of the alerts, it takes no nested loop.
+CREATE OR REPLACE FUNCTION rule_hits(p_due uuid[], p_at timestamptz, p_alone boolean, p_problem text)
 RETURNS TABLE (rule alert_rules, subject jsonb, key uuid, value float8, problem text, old alerts)
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
@@ -325,12 +266,21 @@ DECLARE
 BEGIN
 	SELECT array_agg(v.rule), array_agg((v.rule).rule_id), array_agg(v.patch_id)
 		INTO v_rules, v_ids, v_patches
-		FROM (SELECT x.* FROM alert_rules r, rule_variants(r) x WHERE r.is_active
+		FROM (SELECT x.* FROM alert_rules r, rule_variants(r) x WHERE r.is_active AND CASE
+				WHEN p_alone THEN r.rule_id = ANY (p_due)
+				ELSE r.rule_id NOT IN (SELECT s.rule_id FROM slow_rules s) END
 			ORDER BY r.rule_id, x.patch_id) v;
-	v_plan := CASE WHEN v_rules IS NOT NULL THEN keep_plan(v_rules, p_at) END;
-	PERFORM keep_looks(v_plan->'looks', p_at)
-		WHERE EXISTS (SELECT FROM unnest(v_rules) r
-			WHERE (r).rule_id = ANY (p_due) AND (r).kind = 'threshold');
+	v_plan := CASE WHEN v_rules IS NULL THEN NULL
+		WHEN p_problem IS NOT NULL THEN failed_plan(v_rules, p_problem)
+		WHEN p_alone THEN made_plan(v_rules)
+		ELSE keep_plan(v_rules, p_at) END;
+	BEGIN
+		PERFORM keep_looks(v_plan->'looks', p_at)
+			WHERE NOT p_alone AND EXISTS (SELECT FROM unnest(v_rules) r
+				WHERE (r).rule_id = ANY (p_due) AND (r).kind = 'threshold');
+	EXCEPTION WHEN query_canceled THEN
+		PERFORM blame(longest_looks(v_plan, v_ids), sqlerrm);
+	END;
 	RETURN QUERY
 	WITH open AS MATERIALIZED (
 		SELECT a.rule_id, a.subject, a, r, r.is_active IS NOT true AS is_off
@@ -351,8 +301,10 @@ END
 $$;
 
 -- Evaluates rules at one time, and writes the alerts and their changes. Returns how many changed. What
--- people said of an alert meanwhile is not touched. The error of a rule as a whole is noted.
-CREATE OR REPLACE FUNCTION judge(p_due uuid[], p_at timestamptz) RETURNS bigint
+-- people said of an alert meanwhile is not touched. The error of a rule as a whole is noted. p_alone and
+-- p_problem are those of rule_hits().
+CREATE OR REPLACE FUNCTION judge(p_due uuid[], p_at timestamptz, p_alone boolean DEFAULT false,
+	p_problem text DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	v_changes bigint;
@@ -364,7 +316,7 @@ BEGIN
 			alert_step(
 			coalesce(h.old, new_alert((h.rule).rule_id, h.key, h.subject, p_at)), h.value,
 			CASE WHEN r.server IS NULL THEN h.problem ELSE 'retired' END, h.rule, p_at) AS new
-		FROM rule_hits(p_due, p_at) h
+		FROM rule_hits(p_due, p_at, p_alone, p_problem) h
 		LEFT JOIN retired_servers(p_at) r ON r.server = h.subject->>'server'
 		LEFT JOIN servers v ON v.vps_name = h.subject->>'server'),
 	step AS MATERIALIZED (SELECT old, new, alert_labels(new, rule, labels) AS labels FROM stepped),
@@ -423,12 +375,13 @@ $$;
 -- The same for rules of which one may fail in a way that nobody foresaw: it is found by halving the list, and
 -- the others are judged. What is no fault of a rule fails as a whole: a lost connection, no space, a
 -- deadlock.
-CREATE OR REPLACE FUNCTION judge_apart(p_due uuid[], p_at timestamptz) RETURNS bigint
+CREATE OR REPLACE FUNCTION judge_apart(p_due uuid[], p_at timestamptz, p_alone boolean DEFAULT false)
+RETURNS bigint
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	v_half CONSTANT int := cardinality(p_due) / 2;
 BEGIN
-	RETURN judge(p_due, p_at);
+	RETURN judge(p_due, p_at, p_alone);
 EXCEPTION WHEN OTHERS THEN
 	IF left(sqlstate, 2) IN ('08', '40', '53', '55', '57', '58') OR p_due = '{}' THEN
 		RAISE;
@@ -436,7 +389,89 @@ EXCEPTION WHEN OTHERS THEN
 		PERFORM note_problems(p_due, jsonb_build_object(p_due[1], sqlerrm), p_at);
 		RETURN 0;
 	END IF;
-	RETURN judge_apart(p_due[:v_half], p_at) + judge_apart(p_due[v_half + 1:], p_at);
+	RETURN judge_apart(p_due[:v_half], p_at, p_alone) + judge_apart(p_due[v_half + 1:], p_at, p_alone);
+END
+$$;
+
+-- ---- rules that take too long ------------------------------------------------------------------------
+-- A statement_timeout ends what runs wherever it is, and it ends it once: what follows in the same statement
+-- has no limit. So all that is done then is to note who is to blame, and the caller calls again. A rule that
+-- was to blame is judged by itself from then on, in a call of its own after the others. If it takes too long
+-- there too it has failed, and is tried again later.
+
+-- The limit of this statement; NULL: it has none.
+CREATE OR REPLACE FUNCTION time_limit() RETURNS interval
+LANGUAGE sql STABLE RETURN nullif(current_setting('statement_timeout')::interval, '0');
+
+-- Whether so large a part of it has passed.
+CREATE OR REPLACE FUNCTION time_passed(p_share float8) RETURNS boolean
+LANGUAGE sql VOLATILE
+RETURN coalesce(clock_timestamp() - statement_timestamp() > p_share * time_limit(), false);
+
+-- Rules that were to blame, as the detail of the error. Whether there are any.
+CREATE OR REPLACE FUNCTION note_slow(p_rules text, p_now timestamptz) RETURNS boolean
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	INSERT INTO slow_rules (rule_id, rule_hash, expires_at)
+		SELECT rule_id, hash_record_extended(r, 0), p_now + interval '1 hour' FROM alert_rules r
+		WHERE rule_id = ANY (nullif(p_rules, '')::uuid[])
+			AND kind <> 'fleet_silent'      -- the others wait for it
+		ON CONFLICT (rule_id) DO UPDATE SET expires_at = excluded.expires_at;
+	RETURN FOUND;
+END
+$$;
+
+-- The next try is later each time.
+CREATE OR REPLACE FUNCTION note_failed(s slow_rules, p_now timestamptz) RETURNS text
+LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
+	UPDATE slow_rules SET due_at = NULL, tries = s.tries + 1, retry_at = retry,
+		expires_at = retry + interval '1 hour', problem = format(
+			'it took longer than %s s and was stopped; it is tried again at %s UTC',
+			extract(epoch FROM time_limit())::float8,
+			to_char(retry AT TIME ZONE 'UTC', 'HH24:MI'))
+	FROM (SELECT p_now + least(interval '1 minute' * 2 ^ least(s.tries, 6), '1 hour') AS retry) x
+	WHERE rule_id = s.rule_id RETURNING problem
+$$;
+
+-- Judges the rules that are due, but for those that are judged by themselves: these have failed, or
+-- evaluate_alone() judges them.
+CREATE OR REPLACE FUNCTION judge_due(p_due uuid[], p_at timestamptz) RETURNS bigint
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_due uuid[] := p_due;
+	s slow_rules;
+	ret bigint := 0;
+BEGIN
+	FOR s IN SELECT * FROM slow_rules WHERE rule_id = ANY (p_due) ORDER BY rule_id LOOP
+		v_due := array_remove(v_due, s.rule_id);
+		IF s.retry_at > p_at THEN
+			ret := ret + judge(ARRAY[s.rule_id], p_at, true, s.problem);
+		ELSE
+			UPDATE slow_rules SET due_at = p_at WHERE rule_id = s.rule_id;
+		END IF;
+	END LOOP;
+	RETURN ret + judge_apart(v_due, p_at);
+END
+$$;
+
+-- Judges the rule that waits longest. Returns how many are left.
+CREATE OR REPLACE FUNCTION evaluate_alone(p_now timestamptz) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp SET jit = off AS $$
+DECLARE
+	s slow_rules;
+BEGIN
+	PERFORM FROM alert_clock FOR UPDATE;
+	SELECT * INTO s FROM slow_rules WHERE due_at IS NOT NULL ORDER BY due_at, rule_id LIMIT 1;
+	BEGIN
+		PERFORM judge_apart(ARRAY[s.rule_id], s.due_at, true) WHERE s.rule_id IS NOT NULL;
+		UPDATE slow_rules SET due_at = NULL, tries = 0 WHERE rule_id = s.rule_id;
+	EXCEPTION WHEN query_canceled THEN
+		IF NOT time_passed(0.9) THEN
+			RAISE;
+		END IF;
+		PERFORM judge(ARRAY[s.rule_id], s.due_at, true, note_failed(s, p_now));
+	END;
+	RETURN (SELECT count(*) FROM slow_rules WHERE due_at IS NOT NULL);
 END
 $$;
 
@@ -479,16 +514,19 @@ LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
 	WHERE a.alert_id = x.alert_id
 $$;
 
--- Evaluates each active rule at each of its times after the last call, up to p_now, and returns what it
--- did. The lock of the clock's row lets two watchers take turns. A gap longer than catch_up_s is an
--- absence, and so is a clock that was set back as far: nobody is judged until settle_s later.
-CREATE OR REPLACE FUNCTION evaluate_alerts(p_now timestamptz, p_watcher text DEFAULT NULL) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp SET jit = off AS $$
+-- Evaluates each active rule at each of its times after the last call, up to p_now, or to an earlier one if a
+-- quarter of the statement's time is over. The lock of the clock's row lets two watchers take turns. A gap
+-- longer than catch_up_s is an absence, and so is a clock that was set back as far: nobody is judged until
+-- settle_s later. Returns what it did.
+CREATE OR REPLACE FUNCTION evaluate_due(p_now timestamptz, p_watcher text) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	c alert_clock;
 	p alert_policy;
 	v_began CONSTANT timestamptz := clock_timestamp();
 	v_from timestamptz;
+	v_until timestamptz := p_now;           -- all times up to this one
+	v_done timestamptz;                     -- the last of them
 	v_took_ms float8;
 	v_changes bigint := 0;
 	v_rules int := 0;
@@ -507,7 +545,14 @@ BEGIN
 	END IF;
 	DELETE FROM alert_looks WHERE EXISTS (SELECT FROM alert_looks WHERE until > v_from);  -- set back
 	DELETE FROM rule_problems WHERE rule_id NOT IN (SELECT rule_id FROM alert_rules WHERE is_active);
+	DELETE FROM slow_rules s WHERE expires_at < p_now OR NOT EXISTS (SELECT FROM alert_rules r
+		WHERE r.rule_id = s.rule_id AND is_active AND hash_record_extended(r, 0) = rule_hash);
 	FOR v IN SELECT * FROM rules_due(v_from, p_now) LOOP
+		IF v.at > v_done AND time_passed(0.25) THEN
+			v_until := v_done;
+			EXIT;
+		END IF;
+		v_done := v.at;
 		CONTINUE WHEN v.at < c.away_until AND NOT (v_silent AND v.rank < 0);
 		IF v.at >= c.away_until THEN
 			PERFORM restore_alerts(c.away_since, c.away_until);
@@ -515,7 +560,7 @@ BEGIN
 			c.away_until := NULL;
 		END IF;
 		PERFORM flush_until(v.at);      -- messages up to then, before something changes
-		v_changes := v_changes + judge_apart(v.rules, v.at);
+		v_changes := v_changes + judge_due(v.rules, v.at);
 		v_rules := v_rules + cardinality(v.rules);
 		CONTINUE WHEN v.rank >= 0;
 		IF v_silent OR fleet_is_silent() THEN
@@ -526,15 +571,34 @@ BEGIN
 	END LOOP;
 	IF EXISTS (SELECT FROM alerts a LEFT JOIN alert_rules r USING (rule_id)
 			WHERE a.state <> 'resolved' AND r.is_active IS NOT TRUE) THEN
-		v_changes := v_changes + judge('{}', p_now);
+		v_changes := v_changes + judge('{}', v_until);
 	END IF;
 	v_took_ms := extract(epoch FROM clock_timestamp() - v_began) * 1000;
-	UPDATE alert_clock SET evaluated_until = greatest(v_from, p_now), away_since = c.away_since,
+	UPDATE alert_clock SET evaluated_until = greatest(v_from, v_until), away_since = c.away_since,
 		away_until = c.away_until, watcher = p_watcher, took_ms = v_took_ms;
-	PERFORM flush_groups(p_now);
-	RETURN jsonb_build_object('rules', v_rules, 'changes', v_changes, 'away_until', c.away_until);
+	PERFORM flush_groups(v_until);
+	RETURN jsonb_build_object('rules', v_rules, 'changes', v_changes, 'away_until', c.away_until,
+		'again', v_until < p_now,
+		'alone', (SELECT count(*) FROM slow_rules WHERE due_at IS NOT NULL));
+END
+$$;
+
+-- The same for a caller with a statement_timeout, who calls again as long as `again` says so, and then
+-- evaluate_alone() for the rules that it counts.
+CREATE OR REPLACE FUNCTION evaluate_alerts(p_now timestamptz, p_watcher text DEFAULT NULL) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp SET jit = off AS $$
+DECLARE
+	v_slow text;
+BEGIN
+	RETURN evaluate_due(p_now, p_watcher);
+EXCEPTION WHEN query_canceled THEN
+	GET STACKED DIAGNOSTICS v_slow = PG_EXCEPTION_DETAIL;
+	IF NOT time_passed(0.9) OR NOT note_slow(v_slow, p_now) THEN
+		RAISE;
+	END IF;
+	RETURN jsonb_build_object('cut_off', true, 'again', true);
 END
 $$;
 
 SELECT drop_former_functions() \g /dev/null
-GRANT EXECUTE ON FUNCTION evaluate_alerts TO observ_watch;
+GRANT EXECUTE ON FUNCTION evaluate_alerts, evaluate_alone TO observ_watch;

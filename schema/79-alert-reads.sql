@@ -30,10 +30,12 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	FROM (SELECT rule_unit(r.kind, r.metric, r.params)) x(u)
 $$;
 
--- Why the last answer of a rule that asks outside, or by a SELECT, is none. NULL: it was one.
+-- Why a rule can't be evaluated: its last evaluation failed, or the last answer to its question is none.
+-- NULL: it can.
 CREATE OR REPLACE FUNCTION rule_problem(p_rule uuid) RETURNS text
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT problem FROM external_answers WHERE rule_id = p_rule ORDER BY at DESC LIMIT 1
+	SELECT coalesce((SELECT problem FROM rule_problems WHERE rule_id = p_rule),
+		(SELECT problem FROM external_answers WHERE rule_id = p_rule ORDER BY at DESC LIMIT 1))
 $$;
 
 -- p_rule: its name, NULL if it is gone. badge and word are the sign of the state on pages.
@@ -241,3 +243,4 @@ GRANT EXECUTE ON FUNCTION metric_unit, rule_unit, value_text, number_text, span_
 	rule_condition, rule_problem, alert_json, summary_text, change_json, alert_detail, ended_text,
 	alert_series, message_about, message_json, open_alerts,
 	alert_metrics, preview_rule TO observ_hub;
+GRANT EXECUTE ON FUNCTION rule_problem TO observ_watch;

@@ -19,10 +19,9 @@ SELECT EXISTS (SELECT FROM pg_proc WHERE pronamespace = 'observ'::regnamespace
 		AND replaced_by IS NULL) AS dead,
 	(SELECT count(*) FROM observ.notifications WHERE sent_at IS NULL AND dead_at IS NULL
 		AND made_at < now() - interval '10 minutes') AS late,
-	(SELECT string_agg(format('%s (%s)', r.name, x.problem), '; ' ORDER BY r.name)
-		FROM observ.alert_rules r JOIN LATERAL (SELECT problem FROM observ.external_answers x
-			WHERE x.rule_id = r.rule_id ORDER BY at DESC LIMIT 1) x ON x.problem IS NOT NULL
-		WHERE r.is_active) AS unanswered,
+	(SELECT string_agg(format('%s (%s)', r.name, problem), '; ' ORDER BY r.name)
+		FROM observ.alert_rules r, observ.rule_problem(r.rule_id) problem
+		WHERE r.is_active AND problem IS NOT NULL) AS failed_rules,
 	(SELECT string_agg(a.usename || ', pid ' || a.pid, '; ')
 		FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 		WHERE l.locktype = 'advisory' AND l.classid = 1868721011 AND l.objid = 2002874996

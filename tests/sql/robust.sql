@@ -137,6 +137,8 @@ SELECT is(pg_temp.history('own'), '00:01 web-1 firing value; 00:02 - error inval
 	'"x"; 00:02 web-1 error invalid input syntax for type double precision: "x"',
 		'on_error says what becomes of its alerts');
 SELECT is(pg_temp.history('r1'), '00:01 web-1 firing value', 'or keeps them');
+SELECT matches(rule_problem(md5('r1')::uuid), '^invalid input syntax',
+	'which the page of the rule tells all the same');
 SELECT matches(pg_temp.history('tells'), '^00:02 own firing value; 00:02 r1 firing value; 00:02 r2 firing '
 	'value; .* r7 '
 	'firing value$', 'one rule of the engine tells of them');
@@ -147,6 +149,54 @@ SELECT is(pg_temp.history('r1'), '00:01 web-1 firing value; 00:04 web-1 resolved
 SELECT matches(pg_temp.history('tells'), '00:04 r1 resolved clear$', 'and that is told');
 ALTER TABLE alert_rules ENABLE TRIGGER check_rule;
 ALTER TABLE rule_patches ENABLE TRIGGER check_patch;
+
+-- ---- rules that take too long ----------------------------------------------------------------------------
+-- A metric that takes half a second for each row, and a statement that may take 0.7 s.
+SELECT pg_temp.begin_at(), pg_temp.load(90), pg_temp.rule('cpu', '{"no_data": "alert"}'),
+	pg_temp.rule('quick'),
+	pg_temp.rule('slow', '{"metric": "load_per_core", "no_data": "alert", "on_error": "own"}'),
+	pg_temp.rule('look', '{"metric": "load_per_core", "params": {"agg": "avg", "window_s": 86400}}'),
+	pg_temp.rule('tells', '{"kind": "rule_error", "metric": null, "op": ">=", "warning": 1}') \g /dev/null
+SAVEPOINT quick;
+DO $$ BEGIN
+	EXECUTE replace(pg_get_functiondef('alert_metrics()'::regprocedure), 'm.load_avg_5m /',
+		'CASE WHEN pg_sleep(0.5) IS NOT NULL THEN m.load_avg_5m END /');
+END $$;
+SET LOCAL statement_timeout = '700ms';
+SELECT is(pg_temp.go('00:01'), '{"again": true, "cut_off": true}',
+	'a first look that takes too long is cut off');
+SELECT is((SELECT string_agg(name, ' ') FROM slow_rules JOIN alert_rules USING (rule_id)), 'look',
+	'and the rule that looks back furthest is to blame');
+SELECT is(pg_temp.go('00:01'), '{"again": true, "cut_off": true}',
+	'a query that several rules share is cut off');
+SELECT is((SELECT string_agg(name, ' ' ORDER BY name) FROM slow_rules JOIN alert_rules USING (rule_id)),
+	'cpu look slow', 'and they all are to blame, for now');
+SELECT is(pg_temp.go('00:01') - 'away_until', '{"again": false, "alone": 3, "changes": 2, "rules": 5}',
+	'the others are evaluated without them');
+SELECT is(pg_temp.history('quick'), '00:01 web-1 firing value', 'on time');
+SELECT evaluate_alone('2030-01-02 00:01:01Z') \g /dev/null
+SELECT evaluate_alone('2030-01-02 00:01:01Z') \g /dev/null
+SELECT is(evaluate_alone('2030-01-02 00:01:01Z'), 0::bigint, 'three calls, one for each of them');
+SELECT is((SELECT string_agg(name, ' ') FROM slow_rules JOIN alert_rules USING (rule_id)
+	WHERE due_at IS NOT NULL), NULL, 'each of them is evaluated by itself');
+SELECT is(pg_temp.history('cpu'), '00:01 web-1 firing value', 'what shared a query was not slow');
+SELECT is((SELECT string_agg(concat_ws(': ', name, p.problem), '; ' ORDER BY name)
+	FROM rule_problems p JOIN alert_rules USING (rule_id)),
+	'look: it took longer than 0.7 s and was stopped; it is tried again at 00:02 UTC; '
+	'slow: it took longer than 0.7 s and was stopped; it is tried again at 00:02 UTC',
+	'what takes too long by itself fails');
+SELECT is(pg_temp.history('slow'), '00:01 - error it took longer than 0.7 s and was stopped; it is '
+	'tried again at 00:02 UTC', 'as on_error says');
+SELECT is(pg_temp.go('00:02')->>'alone', '1', 'before the next try they are not evaluated');
+SELECT is(pg_temp.history('tells'), '00:02 look firing value; 00:02 slow firing value',
+	'and count as failed');
+SELECT is(pg_temp.go('00:03')->>'alone', '3', 'then they are tried again');
+UPDATE alert_rules SET metric = 'cpu_percent' WHERE name = 'slow';
+SELECT is(pg_temp.go('00:04')->>'alone', '2', 'a rule that was changed is evaluated with the others again');
+SELECT is(pg_temp.history('slow'), '00:01 - error it took longer than 0.7 s and was stopped; it is '
+	'tried again at 00:02 UTC; 00:04 web-1 firing value', 'and is well');
+SET LOCAL statement_timeout = 0;
+ROLLBACK TO quick;
 
 -- ---- answers of an operator's SELECT
 -- -------------------------------------------------------------------------

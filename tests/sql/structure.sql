@@ -170,6 +170,7 @@ SELECT set_eq($$SELECT proname::text FROM pg_proc WHERE pronamespace = 'observ':
 	admit_server charge_refusal ingest record_deploy
 	external_questions external_values
 	evaluate_alerts
+	evaluate_alone
 	flush_groups
 	beat beat_by_token
 	learn_patterns

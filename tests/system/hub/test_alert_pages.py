@@ -382,15 +382,30 @@ def test_the_list_of_messages_says_what_they_are_about(ask, visit, fleet):
 def test_a_rule_whose_answer_is_an_error_says_so(ask, visit, fleet):
     rule = ask("operator", "POST", f"{API}/rules", {"name": "Asks", "promql": "up", "threshold": 1})[1]
     viewer = visit("viewer")
-    assert "is an error" not in viewer.ask(f"/alert-rules/{rule['rule_id']}").text
+    assert "be evaluated:" not in viewer.ask(f"/alert-rules/{rule['rule_id']}").text
     for at, problem in (("1 minute", "no Prometheus is configured"), ("0", "status 503")):
         fleet.query("INSERT INTO external_answers VALUES (%s, now() - %s::interval, '[]', %s)",
                     rule["rule_id"], at, problem)
-    assert "Its last answer is an error: status 503" in viewer.ask(f"/alert-rules/{rule['rule_id']}").text
+    assert "It can't be evaluated: status 503" in viewer.ask(f"/alert-rules/{rule['rule_id']}").text
     assert '<span class="why">status 503</span>' in viewer.ask("/alert-rules").text
     fleet.query("INSERT INTO external_answers VALUES (%s, now() + interval '1 s', '[]', NULL)",
                 rule["rule_id"])
     assert "status 503" not in viewer.ask("/alert-rules").text
+
+
+def test_a_rule_that_fails_says_so(ask, visit, fleet):
+    """Whatever its kind, and whatever becomes of its alerts."""
+    new = {"name": "Fails", "kind": "threshold", "metric": "cpu_percent", "warning": 1, "on_error": "keep"}
+    status, rule, _ = ask("operator", "POST", f"{API}/rules", new)
+    assert status == 201, rule
+    fleet.query("INSERT INTO rule_problems VALUES (%s, 'it took longer than 10 s', now())", rule["rule_id"])
+    assert ask("viewer", "GET", f"{API}/rules/{rule['rule_id']}")[1]["problem"] == "it took longer than 10 s"
+    (listed,) = [r for r in ask("viewer", "GET", f"{API}/rules?q=Fails")[1]["items"] if r["name"] == "Fails"]
+    assert listed["problem"] == "it took longer than 10 s"
+    viewer = visit("viewer")
+    page = viewer.ask(f"/alert-rules/{rule['rule_id']}").text
+    assert "It can't be evaluated: it took longer than 10 s" in page
+    assert '<span class="why">it took longer than 10 s</span>' in viewer.ask("/alert-rules").text
 
 
 def test_channels(ask, visit, fleet):

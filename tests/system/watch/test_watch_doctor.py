@@ -36,7 +36,7 @@ def test_the_doctor_names_a_rule_whose_answer_is_an_error(watched, make_watcher)
         if name == "mended":
             watched.query("INSERT INTO external_answers VALUES (%s, now(), '[]', NULL)", str(rule))
     said = make_watcher().run("doctor").stdout
-    assert "FAIL rules whose last answer was an error: broken (no such view); correct the rule" in said, said
+    assert "FAIL rules that can't be evaluated: broken (no such view); correct the rule" in said, said
 
 
 def test_the_doctor_names_a_login_that_keeps_watchers_from_leading(watched, make_watcher):
