@@ -8493,241 +8493,240 @@ END
 $$;
 
 -- An alert as a message and its template know it: what tells it apart.
-CREATE OR REPLACE FUNCTION alert_brief(a alerts, p_flapping boolean) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT jsonb_build_object('alert_id', a.alert_id, 'key', alert_key(a.rule_id, a.subject_key),
-		'status', CASE WHEN is_firing(a) OR p_flapping THEN 'firing' ELSE 'resolved' END,
-		'rule', a.labels ->> 'rule', 'severity', a.severity, 'subject', a.subject,
-		'since', a.active_since, 'fired_at', a.fired_at, 'flapping', p_flapping,
-		'resolved_at', CASE WHEN NOT is_firing(a) THEN coalesce(a.resolved_at, a.evaluated_at) END,
-		'path', '/alerts/' || a.alert_id)
-$$;
+CREATE OR REPLACE FUNCTION alert_brief(a alerts, p_flapping boolean) RETURNS jsonb LANGUAGE sql STABLE
+RETURN jsonb_build_object('alert_id', (a).alert_id, 'key', alert_key((a).rule_id, (a).subject_key),
+	'status', CASE WHEN is_firing(a) OR p_flapping THEN 'firing' ELSE 'resolved' END,
+	'rule', (a).labels ->> 'rule', 'severity', (a).severity, 'subject', (a).subject,
+	'since', (a).active_since, 'fired_at', (a).fired_at, 'flapping', p_flapping,
+	'resolved_at', CASE WHEN NOT is_firing(a) THEN coalesce((a).resolved_at, (a).evaluated_at) END,
+	'path', '/alerts/' || (a).alert_id);
 
--- The same with all that a reader needs. p_lines: and the last error lines.
-CREATE OR REPLACE FUNCTION alert_content(a alerts, p_flapping boolean, p_lines boolean, p_now timestamptz)
-RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT alert_brief(a, p_flapping) || jsonb_build_object('labels', a.labels, 'kind', r.kind,
-		'metric', r.metric, 'value', a.value, 'op', r.op, 'threshold', a.threshold,
-		'value_text', value_text(a.value, u), 'threshold_text', CASE WHEN u IS DISTINCT FROM 'state'
-			THEN value_text(a.threshold, u) END, 'problem', a.problem,
-		'detail', CASE WHEN p_lines AND is_firing(a) THEN alert_detail(r.kind, a.subject, p_now) END,
-		'resolve_reason', a.resolve_reason, 'ended', ended_text(a.resolve_reason),
-		'acked_by', a.acked_by, 'ack_note', a.ack_note, 'summary', coalesce(r.summary, ''),
-		'runbook', coalesce(r.runbook, ''),
-		'lines', CASE WHEN p_lines AND a.subject ? 'server' THEN error_lines(a.subject ->> 'server',
-			a.subject ->> 'app', p_now, 3) ELSE '[]' END)
-	FROM rule_for(a) r, LATERAL (SELECT rule_unit(r.kind, r.metric, r.params)) x(u)
-$$;
+-- What else a reader needs; p_unit is that of the rule. p_lines: and the last error lines.
+CREATE OR REPLACE FUNCTION alert_details(a alerts, r alert_rules, p_unit text, p_lines boolean,
+	p_now timestamptz) RETURNS jsonb LANGUAGE sql STABLE
+RETURN jsonb_build_object('labels', (a).labels, 'kind', (r).kind, 'metric', (r).metric, 'value', (a).value,
+	'op', (r).op, 'threshold', (a).threshold, 'value_text', value_text((a).value, p_unit),
+	'threshold_text', CASE WHEN p_unit IS DISTINCT FROM 'state'
+		THEN value_text((a).threshold, p_unit) END, 'problem', (a).problem,
+	'detail', CASE WHEN p_lines AND is_firing(a) THEN alert_detail((r).kind, (a).subject, p_now) END,
+	'resolve_reason', (a).resolve_reason, 'ended', ended_text((a).resolve_reason),
+	'acked_by', (a).acked_by, 'ack_note', (a).ack_note, 'summary', coalesce((r).summary, ''),
+	'runbook', coalesce((r).runbook, ''),
+	'lines', CASE WHEN p_lines AND (a).subject ? 'server' THEN error_lines((a).subject ->> 'server',
+		(a).subject ->> 'app', p_now, 3) ELSE '[]' END);
 
 -- Alerts of a message, the worst first. Those behind the first p_full have only what tells them apart.
 CREATE OR REPLACE FUNCTION alerts_content(p_ids uuid[], p_flapping uuid[], p_now timestamptz, p_full int)
 RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT coalesce(jsonb_agg(CASE WHEN n <= p_full THEN alert_content(a, flaps, n <= 10, p_now)
+	SELECT coalesce(jsonb_agg(CASE WHEN n <= p_full
+			THEN alert_brief(a, flaps) || alert_details(a, r,
+				rule_unit((r).kind, (r).metric, (r).params), n <= 10, p_now)
 			ELSE alert_brief(a, flaps) END ORDER BY n), '[]')
-	FROM (SELECT a, flaps, row_number() OVER (ORDER BY is_firing(a) OR flaps DESC, a.severity,
-			a.active_since, a.alert_id) AS n
-		FROM alerts a, LATERAL (SELECT coalesce(
+	FROM (SELECT a, CASE WHEN EXISTS (SELECT FROM rule_patches p WHERE p.rule_id = a.rule_id)
+				THEN rule_for(a) ELSE r END AS r, flaps, row_number() OVER (
+			ORDER BY is_firing(a) OR flaps DESC, a.severity, a.active_since, a.alert_id) AS n
+		FROM alerts a LEFT JOIN alert_rules r USING (rule_id), LATERAL (SELECT coalesce(
 			alert_key(a.rule_id, a.subject_key) = ANY (p_flapping), false) AS flaps) f
 		WHERE a.alert_id = ANY (p_ids)) x
 $$;
 
--- ---- one group -----------------------------------------------------------------------------------
--- The members of a group at a time. What flaps counts as firing until it has been quiet for long.
-CREATE OR REPLACE FUNCTION group_members(p_group uuid, p_now timestamptz) RETURNS TABLE (alert_key uuid,
+-- ---- the groups that are due -----------------------------------------------------------------------
+-- Groups that are flushed at a time, each with what its route says, or the root if its route is gone. quiet:
+-- a quiet window is open.
+CREATE OR REPLACE FUNCTION due_groups(p_at timestamptz) RETURNS TABLE (group_id uuid, only_channel uuid,
+	labels jsonb, channels uuid[], group_interval interval, repeat_s float8, repeat_max_s float8,
+	has_route boolean, quiet boolean)
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	WITH setting AS MATERIALIZED (
+		SELECT r.*, EXISTS (SELECT FROM quiet_windows w WHERE w.window_id = ANY (r.windows)
+			AND in_window(w, p_at)) AS quiet FROM route_settings() r)
+	SELECT g.group_id, g.channel_id, g.labels, s.channels, s.group_interval, s.repeat_s, s.repeat_max_s,
+		s.route_id = g.route_id, s.quiet
+	FROM alert_groups g LEFT JOIN LATERAL (SELECT * FROM setting x
+		ORDER BY x.route_id = g.route_id DESC, x.depth LIMIT 1) s ON true
+	WHERE g.flush_at = p_at
+$$;
+
+-- Each of them with each channel that the routes lead to (wanted), or that was told something of it.
+CREATE OR REPLACE FUNCTION due_channels(p_at timestamptz) RETURNS TABLE (group_id uuid, channel_id uuid,
+	wanted boolean, send_resolved boolean, repeat_s float8)
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT x.* FROM (
+		SELECT g.group_id, c.channel_id, c.disabled_at IS NULL AND CASE
+				WHEN g.only_channel IS NOT NULL THEN c.channel_id = g.only_channel
+				ELSE g.has_route AND (g.channels IS NULL OR c.channel_id = ANY (g.channels))
+				END AS wanted, c.send_resolved, g.repeat_s
+		FROM due_groups(p_at) g CROSS JOIN channels c) x
+	WHERE x.wanted OR EXISTS (SELECT FROM group_told t
+		WHERE t.group_id = x.group_id AND t.channel_id = x.channel_id)
+$$;
+
+-- Their members. What flaps counts as firing until it has been quiet for long.
+CREATE OR REPLACE FUNCTION due_members(p_at timestamptz) RETURNS TABLE (group_id uuid, alert_key uuid,
 	alert_id uuid, routed boolean, firing boolean, flapping boolean, muted boolean, critical boolean,
 	acked boolean, repeat_s int)
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	WITH quiet AS MATERIALIZED (SELECT x.alert_id FROM muted_alerts(ARRAY(SELECT g.alert_id
-		FROM group_alerts g WHERE g.group_id = p_group), p_now) x)
-	SELECT m.alert_key, m.alert_id, m.routed, is_firing(a) OR f.since IS NOT NULL, f.since IS NOT NULL,
-		q.alert_id IS NOT NULL, coalesce(a.severity = 'critical', false),
+	WITH member AS MATERIALIZED (
+		SELECT m.* FROM alert_groups g JOIN group_alerts m USING (group_id) WHERE g.flush_at = p_at),
+	quiet AS MATERIALIZED (
+		SELECT x.alert_id FROM muted_alerts(ARRAY(SELECT DISTINCT m.alert_id FROM member m), p_at) x)
+	SELECT m.group_id, m.alert_key, m.alert_id, m.routed, is_firing(a) OR f.since IS NOT NULL,
+		f.since IS NOT NULL, q.alert_id IS NOT NULL, coalesce(a.severity = 'critical', false),
 		coalesce(a.acked_at >= CASE WHEN a.severity = 'critical' THEN a.critical_since
 			ELSE a.acked_at END, a.acked_at IS NOT NULL),
 		CASE WHEN p.rule_id IS NULL THEN r.repeat_s ELSE (rule_for(a)).repeat_s END
-	FROM group_alerts m LEFT JOIN alerts a ON a.alert_id = m.alert_id
+	FROM member m LEFT JOIN alerts a ON a.alert_id = m.alert_id
 		LEFT JOIN alert_rules r ON r.rule_id = a.rule_id
 		LEFT JOIN (SELECT DISTINCT rule_id FROM rule_patches WHERE changes ? 'repeat_s') p
 			ON p.rule_id = a.rule_id
 		LEFT JOIN flapping f ON f.alert_key = m.alert_key
 		LEFT JOIN quiet q ON q.alert_id = m.alert_id
-	WHERE m.group_id = p_group
 $$;
 
--- What there is to say to a channel about a group, as keys. firing: what it should know of. owed: "resolved"
--- of what it was told. listed: what the last message said to fire. critical, flapping: some of firing. worse:
--- why firing is news although it is listed. shown, over and passed are ids: of firing, of owed, and of what
--- was over before the channel was told. p_wanted: the routes lead to the channel.
-CREATE OR REPLACE FUNCTION group_news(p_group uuid, p_channel uuid, p_wanted boolean, p_repeat_s float8,
-	p_now timestamptz, OUT firing uuid[], OUT owed uuid[], OUT listed uuid[], OUT critical uuid[],
-	OUT flapping uuid[], OUT worse text, OUT repeat_s float8, OUT shown uuid[], OUT over uuid[],
-	OUT passed uuid[])
+-- What there is to say to each channel about each group, as keys. firing: what it should know of, and
+-- which of these are critical and flap. owed: "resolved" of what it was told. listed: what the last message
+-- said to fire; hidden: some of these that fire, but not for this channel any more. worse: why firing is news
+-- although it is listed. shown, over and passed are ids: of firing, of owed if the channel wants it, and of
+-- what was over before the channel was told.
+CREATE OR REPLACE FUNCTION due_news(p_at timestamptz) RETURNS TABLE (group_id uuid, channel_id uuid,
+	firing uuid[], critical boolean[], flapping boolean[], hidden uuid[], owed uuid[], listed uuid[],
+	worse text, repeat_s float8, shown uuid[], over uuid[], passed uuid[])
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	WITH m AS (
-		SELECT x.*, t.alert_key IS NOT NULL AS told, t.listed AS was_listed,
+		SELECT x.*, c.channel_id, c.send_resolved, c.repeat_s AS route_repeat_s,
+			t.alert_key IS NOT NULL AS told, t.listed AS was_listed,
 			t.critical AS was_critical, t.flapping AS was_flapping,
-			x.firing AND x.routed AND NOT x.muted AND p_wanted AS due
-		FROM group_members(p_group, p_now) x LEFT JOIN group_told t
-			ON t.group_id = p_group AND t.channel_id = p_channel AND t.alert_key = x.alert_key)
-	SELECT array_agg(alert_key) FILTER (WHERE due),
+			x.firing AND x.routed AND NOT x.muted AND c.wanted AS due
+		FROM due_channels(p_at) c JOIN due_members(p_at) x USING (group_id)
+			LEFT JOIN group_told t ON t.group_id = c.group_id AND t.channel_id = c.channel_id
+				AND t.alert_key = x.alert_key)
+	SELECT m.group_id, m.channel_id, array_agg(alert_key) FILTER (WHERE due),
+		array_agg(m.critical) FILTER (WHERE due),
+		array_agg(m.flapping) FILTER (WHERE due),
+		array_agg(alert_key) FILTER (WHERE was_listed AND m.firing AND NOT due),
 		array_agg(alert_key) FILTER (WHERE told AND NOT m.firing),
 		array_agg(alert_key) FILTER (WHERE was_listed OR told AND (acked OR NOT m.firing)),
-		array_agg(alert_key) FILTER (WHERE due AND m.critical),
-		array_agg(alert_key) FILTER (WHERE due AND m.flapping),
 		CASE WHEN bool_or(due AND m.critical AND NOT was_critical) THEN 'worse'
 			WHEN bool_or(due AND m.flapping AND NOT was_flapping) THEN 'flapping'
 			WHEN bool_or(due AND was_flapping AND NOT m.flapping) THEN 'stable' END,
-		min(coalesce(m.repeat_s, p_repeat_s)) FILTER (WHERE due AND NOT acked AND NOT m.flapping),
+		min(coalesce(m.repeat_s, route_repeat_s)) FILTER (WHERE due AND NOT acked AND NOT m.flapping),
 		array_agg(alert_id) FILTER (WHERE due),
-		array_agg(alert_id) FILTER (WHERE told AND NOT m.firing),
-		array_agg(alert_id) FILTER (WHERE NOT told AND NOT m.firing AND routed AND NOT muted)
-	FROM m
+		array_agg(alert_id) FILTER (WHERE told AND NOT m.firing AND send_resolved),
+		array_agg(alert_id) FILTER (WHERE NOT told AND NOT m.firing AND routed AND NOT muted
+			AND send_resolved)
+	FROM m GROUP BY 1, 2
 $$;
 
 -- How long ago the last message about a group has reached a channel. One that was refused and waits is not
 -- old: a peer that is away gets no reminders on top.
 CREATE OR REPLACE FUNCTION message_age(p_sent group_sent, p_interval interval, p_now timestamptz)
 RETURNS interval
-LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT p_now - coalesce((SELECT CASE
-			WHEN dead_at IS NOT NULL OR attempts = 0 OR sent_at < made_at + p_interval
-				THEN made_at
-			ELSE coalesce(sent_at, p_now) END
-		FROM notifications WHERE notification_id = p_sent.notification_id), p_sent.at)
+LANGUAGE sql STABLE
+RETURN p_now - coalesce((SELECT CASE
+		WHEN dead_at IS NOT NULL OR attempts = 0 OR sent_at < made_at + p_interval THEN made_at
+		ELSE coalesce(sent_at, p_now) END
+	FROM notifications WHERE notification_id = (p_sent).notification_id), (p_sent).at);
+
+-- The same with the reason to say it, NULL if there is none, and the id that its message gets. A disabled
+-- channel without a fallback misses it, and gets none.
+CREATE OR REPLACE FUNCTION due_messages(p_at timestamptz) RETURNS TABLE (group_id uuid, channel_id uuid,
+	firing uuid[], critical boolean[], flapping boolean[], hidden uuid[], owed uuid[], shown uuid[],
+	over uuid[], passed uuid[], labels jsonb, reason text, repeats int, id uuid)
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY SELECT n.group_id, n.channel_id, n.firing, n.critical, n.flapping, n.hidden, n.owed,
+		n.shown, n.over, n.passed, g.labels, r.reason,
+		CASE WHEN r.reason = 'repeat' THEN s.repeats + 1 ELSE 0 END,
+		CASE WHEN r.reason IS NOT NULL AND (n.shown || n.over) IS NOT NULL AND (c.disabled_at IS NULL
+			OR fallback_channel(c.channel_id, '{}') IS NOT NULL) THEN gen_random_uuid() END
+	FROM due_news(p_at) n JOIN due_groups(p_at) g USING (group_id) JOIN channels c USING (channel_id)
+		LEFT JOIN group_sent s ON s.group_id = n.group_id AND s.channel_id = n.channel_id,
+		LATERAL (SELECT CASE WHEN n.firing IS NOT NULL OR n.owed IS NOT NULL THEN coalesce(notify_due(
+			CASE WHEN s.at IS NOT NULL THEN coalesce(n.listed, '{}') END, '{}',
+			message_age(s, g.group_interval, p_at), coalesce(n.firing, '{}'), n.owed,
+			repeat_delay(n.repeat_s, g.repeat_max_s, s.repeats), c.send_resolved),
+			n.worse) END OFFSET 0) r(reason);
+END
 $$;
 
--- Writes what a channel now believes.
-CREATE OR REPLACE FUNCTION note_told(p_group uuid, p_channel uuid, n record, p_reason text,
-	p_notification uuid, p_now timestamptz) RETURNS void
-LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
-BEGIN
-	DELETE FROM group_told
-		WHERE group_id = p_group AND channel_id = p_channel AND alert_key = ANY (n.owed);
-	IF p_reason IS NULL THEN
-		RETURN;
-	END IF;
-	UPDATE group_told SET listed = false WHERE group_id = p_group AND channel_id = p_channel AND listed
-		AND alert_key <> ALL (coalesce(n.firing, '{}'));
-	INSERT INTO group_told AS t SELECT p_group, p_channel, k, true, coalesce(k = ANY (n.critical), false),
-		coalesce(k = ANY (n.flapping), false) FROM unnest(n.firing) k
+-- Writes the messages, and what the channels believe from now on.
+CREATE OR REPLACE FUNCTION tell_channels(p_at timestamptz) RETURNS void
+LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
+	WITH due AS MATERIALIZED (SELECT * FROM due_messages(p_at)),
+	written AS (
+		INSERT INTO notifications (notification_id, channel_id, group_id, kind, content, made_at,
+			not_before)
+		SELECT id, channel_id, group_id, CASE WHEN shown IS NULL THEN 'resolved' ELSE 'firing' END,
+			jsonb_build_object('version', 1, 'group', labels, 'reason', reason, 'at', p_at,
+				'firing', coalesce(cardinality(shown), 0),
+				'resolved', coalesce(cardinality(over), 0),
+				'alerts', alerts_content(shown || over, ARRAY(SELECT k FROM unnest(firing,
+					flapping) u(k, flaps) WHERE flaps), p_at, 100),
+				'passed', CASE WHEN passed IS NULL THEN '[]'
+					ELSE alerts_content(passed, '{}', p_at, 10) END), p_at, p_at
+		FROM due WHERE id IS NOT NULL),
+	over AS (
+		DELETE FROM group_told t USING due d, unnest(d.owed) k WHERE t.group_id = d.group_id
+			AND t.channel_id = d.channel_id AND t.alert_key = k),
+	unlisted AS (
+		UPDATE group_told t SET listed = false FROM due d, unnest(d.hidden) k
+		WHERE d.reason IS NOT NULL AND t.group_id = d.group_id AND t.channel_id = d.channel_id
+			AND t.alert_key = k),
+	listed AS (
+		INSERT INTO group_told AS t
+		SELECT d.group_id, d.channel_id, k, true, is_critical, flaps
+		FROM due d, unnest(d.firing, d.critical, d.flapping) u(k, is_critical, flaps)
+		WHERE d.reason IS NOT NULL
 		ON CONFLICT (group_id, channel_id, alert_key) DO UPDATE SET listed = true,
 			critical = excluded.critical, flapping = excluded.flapping
 		WHERE (t.listed, t.critical, t.flapping) IS DISTINCT FROM (true, excluded.critical,
-			excluded.flapping);
-	INSERT INTO group_sent AS s VALUES (p_group, p_channel, p_notification, p_now, 0)
-		ON CONFLICT (group_id, channel_id) DO UPDATE SET notification_id = excluded.notification_id,
-			at = excluded.at,
-			repeats = CASE WHEN p_reason = 'repeat' THEN s.repeats + 1 ELSE 0 END;
-END
-$$;
-
--- The row of a message, for the outbox. Returns its id.
-CREATE OR REPLACE FUNCTION add_message(g alert_groups, p_channel uuid, n record, p_over uuid[], p_reason text,
-	p_now timestamptz) RETURNS uuid
-LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
-DECLARE
-	ret uuid;
-BEGIN
-	INSERT INTO notifications (channel_id, group_id, kind, content, made_at, not_before)
-	VALUES (p_channel, g.group_id, CASE WHEN n.shown IS NULL THEN 'resolved' ELSE 'firing' END,
-		jsonb_build_object('version', 1, 'group', g.labels, 'reason', p_reason, 'at', p_now,
-			'firing', coalesce(cardinality(n.shown), 0),
-			'resolved', coalesce(cardinality(p_over), 0),
-			'alerts', alerts_content(n.shown || p_over, n.flapping, p_now, 100),
-			'passed', alerts_content(n.passed, '{}', p_now, 10)), p_now, p_now)
-	RETURNING notification_id INTO ret;
-	RETURN ret;
-END
-$$;
-
--- Tells a channel what is new in a group. A disabled one without a fallback misses it.
-CREATE OR REPLACE FUNCTION flush_channel(g alert_groups, p_channel channels, p_wanted boolean,
-	p_repeat_s float8, p_repeat_max_s float8, p_interval interval, p_now timestamptz) RETURNS void
-LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
-DECLARE
-	n record;
-	v_last group_sent;
-	v_reason text;
-	v_over uuid[];
-	v_id uuid;
-BEGIN
-	SELECT * INTO n FROM group_news(g.group_id, p_channel.channel_id, p_wanted, p_repeat_s, p_now);
-	SELECT * INTO v_last FROM group_sent
-		WHERE group_id = g.group_id AND channel_id = p_channel.channel_id;
-	IF n.firing IS NOT NULL OR n.owed IS NOT NULL THEN
-		v_reason := coalesce(notify_due(
-			CASE WHEN v_last.at IS NOT NULL THEN coalesce(n.listed, '{}') END, '{}',
-			message_age(v_last, p_interval, p_now), coalesce(n.firing, '{}'), n.owed,
-			repeat_delay(n.repeat_s, p_repeat_max_s, v_last.repeats), p_channel.send_resolved),
-			n.worse);
-	END IF;
-	v_over := CASE WHEN p_channel.send_resolved THEN n.over END;
-	n.passed := CASE WHEN p_channel.send_resolved THEN n.passed END;
-	IF v_reason IS NOT NULL AND (n.shown || v_over) IS NOT NULL AND (p_channel.disabled_at IS NULL
-			OR fallback_channel(p_channel.channel_id, '{}') IS NOT NULL) THEN
-		v_id := add_message(g, p_channel.channel_id, n, v_over, v_reason, p_now);
-	END IF;
-	PERFORM note_told(g.group_id, p_channel.channel_id, n, v_reason, v_id, p_now);
-END
-$$;
-
--- What has not changed for long does not flap any more.
-CREATE OR REPLACE FUNCTION end_flapping(p_group uuid, p_now timestamptz) RETURNS void
-LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
-	DELETE FROM flapping f USING group_alerts m LEFT JOIN alerts a USING (alert_id), alert_policy p
-	WHERE m.group_id = p_group AND f.alert_key = m.alert_key
-		AND coalesce(greatest(a.fired_at, a.resolved_at)
-			+ make_interval(secs => p.flap_quiet_s) <= p_now, true)
+			excluded.flapping))
+	INSERT INTO group_sent AS s SELECT group_id, channel_id, id, p_at, repeats FROM due
+		WHERE reason IS NOT NULL
+	ON CONFLICT (group_id, channel_id) DO UPDATE SET notification_id = excluded.notification_id,
+		at = excluded.at, repeats = excluded.repeats
 $$;
 
 -- Members that are over, or are elsewhere now and nobody was told of here, leave. The group of none is kept
--- for a while.
-CREATE OR REPLACE FUNCTION tidy_group(p_group uuid, p_next timestamptz, p_now timestamptz) RETURNS void
+-- for a while. All are due again after their intervals.
+CREATE OR REPLACE FUNCTION tidy_groups(p_at timestamptz) RETURNS void
 LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
 BEGIN
-	DELETE FROM group_told t WHERE group_id = p_group
+	DELETE FROM group_told t USING alert_groups g WHERE g.flush_at = p_at AND t.group_id = g.group_id
 		AND NOT EXISTS (SELECT FROM channels c WHERE c.channel_id = t.channel_id);
-	DELETE FROM group_alerts m WHERE group_id = p_group AND NOT (routed AND (
+	DELETE FROM group_alerts m USING alert_groups g WHERE g.flush_at = p_at AND m.group_id = g.group_id
+		AND NOT (routed AND (
 			EXISTS (SELECT FROM alerts a WHERE a.alert_id = m.alert_id AND is_firing(a))
 			OR EXISTS (SELECT FROM flapping f WHERE f.alert_key = m.alert_key)))
 		AND NOT EXISTS (SELECT FROM group_told t
-			WHERE t.group_id = p_group AND t.alert_key = m.alert_key);
-	UPDATE alert_groups SET flushed = true, flush_at = p_next, emptied_at = CASE
-			WHEN EXISTS (SELECT FROM group_alerts WHERE group_id = p_group) THEN NULL
-			ELSE coalesce(emptied_at, p_now) END
-		WHERE group_id = p_group;
-	DELETE FROM alert_groups WHERE group_id = p_group AND emptied_at + group_keep() <= p_now;
-	IF FOUND THEN
-		DELETE FROM group_sent WHERE group_id = p_group;
-	END IF;
+			WHERE t.group_id = m.group_id AND t.alert_key = m.alert_key);
+	WITH gone AS (DELETE FROM alert_groups g WHERE flush_at = p_at AND emptied_at + group_keep() <= p_at
+		AND NOT EXISTS (SELECT FROM group_alerts m WHERE m.group_id = g.group_id) RETURNING group_id)
+	DELETE FROM group_sent s USING gone WHERE s.group_id = gone.group_id;
+	UPDATE alert_groups g SET flushed = true, flush_at = p_at + d.group_interval, emptied_at = CASE
+			WHEN EXISTS (SELECT FROM group_alerts m WHERE m.group_id = g.group_id) THEN NULL
+			ELSE coalesce(g.emptied_at, p_at) END
+		FROM due_groups(p_at) d WHERE g.group_id = d.group_id;
 END
 $$;
 
--- In a quiet window a group keeps what it has to say.
-CREATE OR REPLACE FUNCTION flush_group(g alert_groups, p_now timestamptz) RETURNS void
-LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
-DECLARE
-	s record;
-	v record;
+-- Flushes all groups that are due at a time. In a quiet window a group keeps what it has to say. What has not
+-- changed for long does not flap any more. Plans are made anew each time, because there may be few groups or
+-- thousands.
+CREATE OR REPLACE FUNCTION flush_due(p_at timestamptz) RETURNS void
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
 BEGIN
-	SELECT r.*, EXISTS (SELECT FROM quiet_windows w WHERE w.window_id = ANY (r.windows)
-			AND in_window(w, p_now)) AS quiet INTO s
-		FROM route_settings() r ORDER BY r.route_id = g.route_id DESC, depth LIMIT 1;
-	IF s.quiet THEN
-		UPDATE alert_groups SET flushed = true, flush_at = p_now + s.group_interval
-			WHERE group_id = g.group_id;
-		RETURN;
-	END IF;
-	PERFORM end_flapping(g.group_id, p_now);
-	FOR v IN SELECT c, w.id IS NOT NULL AS wanted
-			FROM channels c LEFT JOIN group_channels(g) w(id) ON w.id = c.channel_id
-			WHERE w.id IS NOT NULL OR EXISTS (SELECT FROM group_told t
-				WHERE t.group_id = g.group_id AND t.channel_id = c.channel_id)
-			ORDER BY c.channel_id LOOP
-		PERFORM flush_channel(g, v.c, v.wanted, s.repeat_s, s.repeat_max_s, s.group_interval, p_now);
-	END LOOP;
-	PERFORM tidy_group(g.group_id, p_now + s.group_interval, p_now);
+	UPDATE alert_groups g SET flushed = true, flush_at = p_at + d.group_interval
+		FROM due_groups(p_at) d WHERE d.quiet AND g.group_id = d.group_id;
+	DELETE FROM flapping f USING alert_groups g JOIN group_alerts m USING (group_id)
+			LEFT JOIN alerts a USING (alert_id), alert_policy p
+		WHERE g.flush_at = p_at AND f.alert_key = m.alert_key
+			AND coalesce(greatest(a.fired_at, a.resolved_at)
+				+ make_interval(secs => p.flap_quiet_s) <= p_at, true);
+	PERFORM tell_channels(p_at);
+	PERFORM tidy_groups(p_at);
 END
 $$;
 
@@ -8741,7 +8740,6 @@ DECLARE
 	v_absent interval;
 	v_from timestamptz;
 	v_at timestamptz;
-	g alert_groups;
 BEGIN
 	SELECT * INTO c FROM alert_clock FOR UPDATE;
 	SELECT make_interval(secs => catch_up_s), flushed_until INTO v_absent, v_from
@@ -8765,9 +8763,7 @@ BEGIN
 			WHERE flush_at <= p_now), p_now));
 		SELECT min(flush_at) INTO v_at FROM alert_groups WHERE flush_at <= p_now;
 		EXIT WHEN v_at IS NULL;
-		FOR g IN SELECT * FROM alert_groups WHERE flush_at = v_at ORDER BY group_id LOOP
-			PERFORM flush_group(g, v_at);
-		END LOOP;
+		PERFORM flush_due(v_at);
 	END LOOP;
 	UPDATE notify_state SET flushed_until = p_now;
 	RETURN (SELECT min(flush_at) FROM alert_groups);

@@ -109,5 +109,20 @@ SELECT is(repeat_delay(600, 1800, n), make_interval(secs => s), format('repeat %
 	FROM (VALUES (0, 600), (1, 1200), (2, 1800), (1000, 1800)) v(n, s);
 SELECT is(repeat_delay(600, NULL, 7), '10 minutes', 'without a maximum it does not double');
 
+-- ---- many groups ---------------------------------------------------------------------------------
+-- What is matched for one group is not matched again for each other group.
+UPDATE alert_routes SET group_by = '{...}', group_wait_s = 0;
+INSERT INTO alerts (rule_id, subject_key, subject, labels, state, severity, active_since, fired_at, value,
+	threshold, evaluated_at)
+	SELECT '00000000-0000-0000-0000-000000000001', gen_random_uuid(), l, l, 'firing', 'warning',
+		'2026-11-30 14:00Z', '2026-11-30 14:00Z', 91, 80, '2026-11-30 14:00Z'
+	FROM generate_series(1, 300) n, jsonb_build_object('server', 'many-' || n) l;
+SET LOCAL track_functions = 'all';
+SELECT flush_groups('2026-11-30 14:00Z') \g /dev/null
+SELECT is(count(*), 300::bigint, 'each group has its message')
+	FROM notifications WHERE made_at = '2026-11-30 14:00Z' AND content ->> 'firing' = '1';
+SELECT cmp_ok(pg_stat_get_xact_function_calls('labels_match'::regproc), '<', 5000::bigint,
+	'labels are matched a few times for each alert, not for each pair of groups');
+
 SELECT * FROM finish();
 ROLLBACK;
