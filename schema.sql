@@ -10422,6 +10422,12 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT to_jsonb(c) - 'secrets' || jsonb_build_object('is_active', c.disabled_at IS NULL,
 		'settings_text', nullif(labels_text(c.settings), ''), 'secrets_set',
 		(SELECT coalesce(jsonb_agg(k ORDER BY k), '[]') FROM jsonb_object_keys(c.secrets) k))
+		|| (SELECT jsonb_build_object('waiting', count(*), 'waiting_since', min(made_at))
+			FROM notifications n WHERE n.channel_id = c.channel_id AND sent_at IS NULL
+				AND dead_at IS NULL AND (c.disabled_at IS NULL OR attempts > 0))
+		|| (SELECT jsonb_build_object('trouble', max(s.last_error), 'retry_at', max(s.retry_at))
+			FROM channel_state s WHERE s.channel_id = c.channel_id AND s.failures > 0
+				AND c.disabled_at IS NULL)
 $$;
 
 -- What is wrong with the settings of a channel, by the table channel_kinds.

@@ -1,4 +1,5 @@
 #include "external.h"
+#include "question.h"
 
 #include <curl/curl.h>
 #include <errno.h>
@@ -49,6 +50,7 @@ struct external {
 	size_t n;
 	bool waits; /* ready() is still to come */
 	char warned[ERR_MSG_MAX]; /* Prometheus' last warning */
+	struct question questions;
 };
 
 static void ready(struct external *x)
@@ -343,8 +345,7 @@ static void on_questions(void *data, const PGresult *r, bool lost, const struct 
 {
 	struct external *x = data;
 
-	if (!r && !lost)
-		logcore_error(x->s.log, "questions of rules can't be read", logcore_kv("error", e->msg));
+	question_answered(&x->questions, x->s.log, r, lost, e);
 	for (int i = 0; r && i < PQntuples(r); i++)
 		ask_one(x, r, i);
 	if (!x->n)
@@ -367,6 +368,7 @@ int external_new(const struct external_setup *s, struct external **ret, struct e
 	if (!x)
 		return err_set(e, ENOMEM, "out of memory");
 	x->s = *s;
+	x->questions.failed = "questions of rules can't be read";
 	r = sd_event_add_time_relative(s->loop, &x->timer, CLOCK_MONOTONIC, 0, 10 * US_PER_MS, on_timer, x);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(x->timer, SD_EVENT_OFF);

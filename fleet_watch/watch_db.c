@@ -200,7 +200,10 @@ static void refusal(const PGresult *r, struct err *e)
 	char msg[ERR_MSG_MAX / 2];
 
 	pg_one_line(primary ? primary : PQresultErrorMessage(r), msg, sizeof msg);
-	hint = hint ? hint : j.cause == PG_CAUSE_SCHEMA ? "run schema.sql of this version" : j.hint;
+	hint = j.cause == PG_CAUSE_RIGHT    ? "GRANT observ_watch TO the login of database_url"
+	       : j.cause == PG_CAUSE_SCHEMA ? j.hint
+	       : hint			    ? hint
+					    : j.hint;
 	err_set(e, EPROTO, "%s (SQLSTATE %s)%s%s", msg, state ? state : "unknown", hint ? "; " : "",
 		hint ? hint : "");
 }

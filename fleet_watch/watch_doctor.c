@@ -75,15 +75,16 @@ static int report_leader(const PGresult *r, struct doctor_report *out)
 
 static int report_channels(const PGresult *r, struct doctor_report *out)
 {
-	int failed = doctor_line(out, number(r, CHANNELS) > 0, "add one, on the page of channels",
-				 "%s channel%s enabled", PQgetvalue(r, 0, CHANNELS),
-				 number(r, CHANNELS) == 1 ? " is" : "s are");
+	int64_t n = number(r, CHANNELS);
+	int failed = doctor_line(out, n > 0, "add one on the page of channels: until then nobody is told",
+				 "%s channel%s enabled", n ? PQgetvalue(r, 0, CHANNELS) : "no",
+				 n > 1 ? "s are" : " is");
 
 	if (!PQgetisnull(r, 0, DISABLED))
 		doctor_warn(out, "disabled: %s", PQgetvalue(r, 0, DISABLED));
 	if (!PQgetisnull(r, 0, FAILING))
 		failed += doctor_line(out, false, "fleet_watch test CHANNEL says what the peer answers",
-				      "failing: %s", PQgetvalue(r, 0, FAILING));
+				      "channels that fail: %s", PQgetvalue(r, 0, FAILING));
 	if (number(r, DEAD))
 		doctor_warn(out, "%s message%s given up in the last day: the page of channels lists them",
 			    PQgetvalue(r, 0, DEAD), number(r, DEAD) == 1 ? " was" : "s were");

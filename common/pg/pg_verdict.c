@@ -39,8 +39,8 @@ static const struct {
 	{ "53200", { PG_TOO_MUCH, PG_CAUSE_SERVER, "the database server is out of memory" } },
 	{ "57014", { PG_TOO_MUCH, PG_CAUSE_TIME_LIMIT, NULL } },
 	{ "53300", { PG_BUSY, PG_CAUSE_SERVER,
-		     "the database server has no connection left: raise max_connections or put PgBouncer "
-		     "before it" } },
+		     "no connection is left: raise max_connections (or the CONNECTION LIMIT of the role or "
+		     "database), or put PgBouncer before the server" } },
 	{ "53100", { PG_WAIT, PG_CAUSE_SERVER, "the database server's disk is full" } },
 	{ "08", { PG_RETRY, PG_CAUSE_SERVER, NULL } },
 	{ "25006", { PG_RETRY, PG_CAUSE_SERVER, NULL } },

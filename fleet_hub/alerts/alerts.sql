@@ -37,6 +37,11 @@ WITH wanted AS (
 SELECT json_build_object('time', now(), 'counts', (SELECT to_json(c) FROM counted c),
 	'evaluated', (SELECT json_build_object('at', evaluated_until, 'late', coalesce(evaluated_until
 		< now() - interval '5 minutes', true), 'watcher', watcher) FROM alert_clock),
+	'waits', (SELECT coalesce(json_agg(w ORDER BY since), '[]') FROM (
+		SELECT c.name, min(n.made_at) AS since FROM channels c
+		JOIN channel_state s USING (channel_id) JOIN notifications n USING (channel_id)
+		WHERE c.disabled_at IS NULL AND s.failures > 0 AND n.sent_at IS NULL AND n.dead_at IS NULL
+		GROUP BY 1 HAVING min(n.made_at) < now() - interval '1 minute') w),
 	'told', EXISTS (SELECT FROM channels WHERE disabled_at IS NULL),
 	'items', coalesce((SELECT json_agg(alert_json(a, rule) ORDER BY n) FROM part WHERE n <= $4::int),
 		'[]'),

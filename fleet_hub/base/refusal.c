@@ -140,8 +140,8 @@ static const struct {
 			 "Write it as postgresql://observ_hub@host/observ_metrics or as key=value "
 			 "pairs; psql must accept the same text. Then systemctl restart fleet-hub." },
 	[DB_AWAY] = { 503, "The database is away",
-		      "PostgreSQL does not answer. The agents keep what they collect and send it "
-		      "when it is back.",
+		      "PostgreSQL does not answer, or takes no more connections. The agents keep what "
+		      "they collect and send it when it is back. Alerts are not evaluated meanwhile.",
 		      "Look at the server: pg_isready, systemctl status postgresql. The reason "
 		      "stands in journalctl -u fleet-hub, or the web server's error log." },
 	[DB_DENIED] = { 503, "The database refuses the hub",
@@ -152,6 +152,7 @@ static const struct {
 			" of hub.conf: systemctl restart fleet-hub." },
 	[DB_SCHEMA] = { 503, "The database has no Observ schema of this version",
 			"Tables or functions that this hub needs are missing.",
+			"As root on the hub's machine: fleet_hub_admin setup. Or by hand: "
 			"psql observ_metrics < schema.sql" },
 	[DB_TIMEOUT] = { 504, "That took too long",
 			 "The database did not finish within the time limit of a page.",

@@ -11,7 +11,8 @@ SELECT EXISTS (SELECT FROM pg_proc WHERE pronamespace = 'observ'::regnamespace
 	(SELECT watcher FROM observ.alert_clock) AS watcher,
 	(SELECT string_agg(format('%s (%s)', name, disabled_reason), '; ' ORDER BY name) FROM observ.channels
 		WHERE disabled_at IS NOT NULL) AS disabled,
-	(SELECT string_agg(format('%s (%s)', name, s.last_error), '; ' ORDER BY name)
+	(SELECT string_agg(format('%s (%s, for the last %s)', name, s.last_error, CASE s.failures
+			WHEN 1 THEN 'try' ELSE s.failures || ' tries' END), '; ' ORDER BY name)
 		FROM observ.channels JOIN observ.channel_state s USING (channel_id)
 		WHERE disabled_at IS NULL AND s.failures > 0) AS failing,
 	(SELECT count(*) FROM observ.channels WHERE disabled_at IS NULL) AS channels,

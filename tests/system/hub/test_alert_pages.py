@@ -346,6 +346,25 @@ def test_a_silence_ends_when_its_form_says(ask, visit, fleet):
         assert status == 422 and [e["field"] for e in said["errors"]] == [field], said
 
 
+def test_pages_say_which_channel_does_not_take_its_messages(visit, fleet):
+    channel = fleet.one("INSERT INTO channels (name, kind) VALUES ('away', 'webhook') RETURNING channel_id")
+    fleet.query("""INSERT INTO notifications (channel_id, kind, content, made_at, not_before, attempts)
+        SELECT %s, 'firing', '{"alerts": []}', now() - n * interval '20 minutes', now(), 1
+        FROM generate_series(1, 3) n""", channel)
+    said = "Messages to the channel away wait since "
+    assert said not in visit("viewer").ask("/alerts").text
+    fleet.query("INSERT INTO channel_state (channel_id, failures, last_error) VALUES (%s, 9, 'no route')",
+                channel)
+    assert said in visit("viewer").ask("/alerts").text
+    shown = visit("operator").ask("/channels").text
+    assert "no route" in shown and "3 wait since " in shown
+    fleet.query("UPDATE channels SET disabled_at = now() WHERE channel_id = %s", channel)
+    assert said not in visit("viewer").ask("/alerts").text and "no route" not in visit("operator").ask(
+        "/channels").text
+    fleet.query("DELETE FROM notifications WHERE channel_id = %s", channel)
+    fleet.query("DELETE FROM channels WHERE channel_id = %s", channel)
+
+
 def test_pages_say_that_nobody_is_told_until_there_is_a_channel(visit, fleet):
     former = fleet.query("DELETE FROM channels RETURNING to_jsonb(channels)")
     admin, viewer = visit("admin"), visit("viewer")

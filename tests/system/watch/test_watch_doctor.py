@@ -1,14 +1,14 @@
 """fleet_watch doctor names what keeps alerts from being delivered."""
 import psycopg2
 from peers import READ, HttpPeer, answer
-from watching import add_channel, say, wait_sent, wait_tried
+from watching import Watcher, add_channel, say, wait_sent, wait_tried, watch_role
 
 
 def test_the_doctor_names_what_is_wrong(watched, make_watcher):
     watcher = make_watcher()
     done = watcher.run("doctor")
     assert done.returncode == 1 and "FAIL no watcher leads; systemctl enable" in done.stdout
-    assert "FAIL 0 channels are enabled" in done.stdout and "alerts were never evaluated yet" in done.stdout
+    assert "FAIL no channel is enabled" in done.stdout and "alerts were never evaluated yet" in done.stdout
     with HttpPeer() as good, HttpPeer([[READ, answer(500, "boom")]]) as bad:
         add_channel(watched, "good", "webhook", {"url": good.url})
         watcher.start().leads()
@@ -23,8 +23,26 @@ def test_the_doctor_names_what_is_wrong(watched, make_watcher):
                       "VALUES ('old', 'slack', now(), 'status 410')")
         done = watcher.run("doctor")
     assert done.returncode == 1
-    assert "FAIL failing: bad (the webhook answered with status 500: boom)" in done.stdout
+    assert ("FAIL channels that fail: bad (the webhook answered with status 500: boom, for the last try)"
+            in done.stdout)
     assert "warn disabled: old (status 410)" in done.stdout
+
+
+def test_the_log_says_which_right_is_missing_and_a_failure_once(db, tmp_path):
+    watch_role(db)
+    db.query("REVOKE EXECUTE ON FUNCTION evaluate_alerts FROM observ_watch;"
+             " ALTER FUNCTION external_questions RENAME TO questions_of_another_version")
+    watcher = Watcher(tmp_path / "w", db).start()
+    try:
+        watcher.wait_said("permission denied for function evaluate_alerts (SQLSTATE 42501);"
+                          " GRANT observ_watch TO the login of database_url")
+        asked = db.one("SELECT clock_timestamp()")
+        db.wait("SELECT count(*) > 0 FROM pg_stat_activity WHERE usename = 'watch' AND query_start"
+                " > %s::timestamptz + interval '3 seconds'", asked)
+    finally:
+        watcher.kill()
+    said = [line for line in watcher.said().splitlines() if "questions of rules can't be read" in line]
+    assert len(said) == 1 and "the schema is older or newer than this program" in said[0], said
 
 
 def test_the_doctor_names_a_rule_whose_answer_is_an_error(watched, make_watcher):
@@ -35,7 +53,11 @@ def test_the_doctor_names_a_rule_whose_answer_is_an_error(watched, make_watcher)
                       " 'no such view')", str(rule))
         if name == "mended":
             watched.query("INSERT INTO external_answers VALUES (%s, now(), '[]', NULL)", str(rule))
+    watched.query("""INSERT INTO rule_problems SELECT rule_id, 'division by zero', now() FROM alert_rules
+        WHERE builtin = 'cpu'""")
     said = make_watcher().run("doctor").stdout
+    assert "CPU busy (division by zero)" in said, said
+    said = said.replace("CPU busy (division by zero); ", "").replace("; CPU busy (division by zero)", "")
     assert "FAIL rules that can't be evaluated: broken (no such view); correct the rule" in said, said
 
 
