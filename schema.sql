@@ -5952,7 +5952,8 @@ RETURNS text LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_tem
 	FROM (SELECT p_source LIKE 'mounts%' AS by_mount, substring(p_source FROM '(5m|1h)$') AS rollup) x
 $$;
 
--- The newest row of each agent that is judged. An agent without one in time has a row without values.
+-- The newest row of each agent that is judged. An agent without one in time has a row without values, and so
+-- has a file system, but for a day only.
 CREATE OR REPLACE FUNCTION newest_rows(p_source text, p_window_s float8, p_exprs text[], p_where text)
 RETURNS text LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT format(CASE p_source
@@ -5978,7 +5979,7 @@ RETURNS text LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_tem
 					THEN %1$s END AS x%2$s'
 				ELSE '(%1$s)::float8 AS x%2$s' END, e, n, seconds(p_window_s)), ', '
 				ORDER BY n) FROM unnest(p_exprs) WITH ORDINALITY u(e, n)),
-		judged('a'), p_where, counting_samples(p_window_s), counting_samples(86400),
+		judged('a'), p_where, counting_samples(p_window_s), counting_samples(86400 + p_window_s),
 		(SELECT string_agg('x' || n, ', ' ORDER BY n) FROM generate_subscripts(p_exprs, 1) n))
 $$;
 
@@ -7698,7 +7699,7 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 $$;
 
 -- After an absence from p_down on: what waits goes on, or starts anew if it lasted too long. The next
--- evaluation of each rule is its first after p_until.
+-- evaluation of each rule is its first after p_until. While the fleet is silent, that is judged all the time.
 CREATE OR REPLACE FUNCTION restore_alerts(p_down timestamptz, p_until timestamptz) RETURNS void
 LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
 	UPDATE alerts a SET
@@ -7716,7 +7717,7 @@ LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
 				grid_before(p_until - interval '1 us', interval_s)
 					+ make_interval(secs => interval_s) AS up
 			FROM alerts JOIN alert_rules USING (rule_id) CROSS JOIN alert_policy
-			WHERE state <> 'resolved') t) x
+			WHERE state <> 'resolved' AND NOT (kind = 'fleet_silent' AND fleet_is_silent())) t) x
 	WHERE a.alert_id = x.alert_id
 $$;
 

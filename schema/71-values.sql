@@ -295,7 +295,8 @@ RETURNS text LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_tem
 	FROM (SELECT p_source LIKE 'mounts%' AS by_mount, substring(p_source FROM '(5m|1h)$') AS rollup) x
 $$;
 
--- The newest row of each agent that is judged. An agent without one in time has a row without values.
+-- The newest row of each agent that is judged. An agent without one in time has a row without values, and so
+-- has a file system, but for a day only.
 CREATE OR REPLACE FUNCTION newest_rows(p_source text, p_window_s float8, p_exprs text[], p_where text)
 RETURNS text LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT format(CASE p_source
@@ -321,7 +322,7 @@ RETURNS text LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_tem
 					THEN %1$s END AS x%2$s'
 				ELSE '(%1$s)::float8 AS x%2$s' END, e, n, seconds(p_window_s)), ', '
 				ORDER BY n) FROM unnest(p_exprs) WITH ORDINALITY u(e, n)),
-		judged('a'), p_where, counting_samples(p_window_s), counting_samples(86400),
+		judged('a'), p_where, counting_samples(p_window_s), counting_samples(86400 + p_window_s),
 		(SELECT string_agg('x' || n, ', ' ORDER BY n) FROM generate_subscripts(p_exprs, 1) n))
 $$;
 

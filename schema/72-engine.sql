@@ -492,7 +492,7 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 $$;
 
 -- After an absence from p_down on: what waits goes on, or starts anew if it lasted too long. The next
--- evaluation of each rule is its first after p_until.
+-- evaluation of each rule is its first after p_until. While the fleet is silent, that is judged all the time.
 CREATE OR REPLACE FUNCTION restore_alerts(p_down timestamptz, p_until timestamptz) RETURNS void
 LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
 	UPDATE alerts a SET
@@ -510,7 +510,7 @@ LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
 				grid_before(p_until - interval '1 us', interval_s)
 					+ make_interval(secs => interval_s) AS up
 			FROM alerts JOIN alert_rules USING (rule_id) CROSS JOIN alert_policy
-			WHERE state <> 'resolved') t) x
+			WHERE state <> 'resolved' AND NOT (kind = 'fleet_silent' AND fleet_is_silent())) t) x
 	WHERE a.alert_id = x.alert_id
 $$;
 
