@@ -6343,37 +6343,34 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 $$;
 
 -- ---- agents ------------------------------------------------------------------------------------------
+-- SQL for: a value of the samples of an agent (a) that had arrived, of after a time by their own.
+CREATE OR REPLACE FUNCTION of_samples(p_value text, p_after text, p_more text DEFAULT '') RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT format('(SELECT %s FROM vps_metrics m WHERE m.vps_name = a.vps_name AND m.app_name = a.app_name
+		AND m.received_at <= $1 AND m."timestamp" > %s%s)', p_value, p_after, p_more)
+$$;
+
 -- When the database last heard from each agent that is judged, by its own clock alone. The row of the agent
--- knows only the last time, so a time in the past is found among the samples: those of the last intervals
--- first, wherever the agent's clock puts them, then the newest of a day. The agent may have set its clock
--- back meanwhile, so that the sample with the latest time need not be the last that came. While nobody in the
--- fleet is heard, the fault is ours: silence is measured only until an interval after the last word of all.
+-- knows only the last time, so a time in the past is found among the samples: those of the last intervals and
+-- later ones, by the clock of the database or by that of the agent as it is now, whichever is behind; then the
+-- newest of a day. While nobody in the fleet is heard, the fault is ours: silence is measured only until an
+-- interval after the last word of all.
 CREATE OR REPLACE FUNCTION agents_heard() RETURNS text
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT
-		format('SELECT a.vps_name, a.app_name, a.interval_s, a.at, a.fleet_at, a.servers,
-			CASE WHEN a.servers
-			THEN least($1, a.fleet_at + make_interval(secs => coalesce(a.interval_s, 60))) ELSE
-				$1 END AS until
+	SELECT format('SELECT a.vps_name, a.app_name, a.interval_s, a.at, a.fleet_at, a.servers, CASE
+			WHEN a.servers
+			THEN least($1, a.fleet_at + make_interval(secs => coalesce(a.interval_s, 60)))
+			ELSE $1 END AS until
 		FROM (SELECT s.*, max(at) OVER () AS fleet_at,
 				min(vps_name) OVER () < max(vps_name) OVER () AS servers
 			FROM (SELECT a.vps_name, a.app_name, a.interval_s, CASE WHEN a.last_seen_at <= $1
-					THEN a.last_seen_at ELSE coalesce(
-						(SELECT max(m.received_at) FROM vps_metrics m
-						WHERE m.vps_name = a.vps_name AND m.app_name = a.app_name
-						AND m.received_at <= $1
-						AND m."timestamp" <= %1$s + interval ''1 min''
-						AND m."timestamp" > %1$s - make_interval(secs => 60 + 3 *
-							coalesce(a.interval_s, 60))),
-						(SELECT m.received_at FROM vps_metrics m
-						WHERE m.vps_name = a.vps_name AND m.app_name = a.app_name
-						AND m.received_at <= $1
-						AND m."timestamp" <= %1$s + interval ''1 min''
-						AND m."timestamp" > %1$s - interval ''1 day''
-						ORDER BY m."timestamp" DESC LIMIT 1), a.first_seen_at) END AS
-							at
-				FROM agents a WHERE %2$s) s) a',
-		'($1 + make_interval(secs => coalesce(a.skew_ms, 0) / 1000.0))', judged('a'))
+					THEN a.last_seen_at ELSE coalesce(%s, %s, a.first_seen_at) END AS at
+				FROM agents a WHERE %s) s) a',
+		-- A FILTER: else PostgreSQL goes through all samples of the fleet, the last that came first.
+		of_samples('max(m.received_at) FILTER (WHERE true)', '$1 - make_interval(secs => 60
+			+ 3 * coalesce(a.interval_s, 60) - least(coalesce(a.skew_ms, 0), 0) / 1000.0)'),
+		of_samples('m.received_at', '$1 - interval ''1 day''', ' ORDER BY m."timestamp" DESC LIMIT 1'),
+		judged('a'))
 $$;
 
 -- The agent's state as agent_state() has it (0 online, 1 stale, 2 offline), or the seconds of its silence.

@@ -23,6 +23,7 @@ class Place:
         self.player, self.number = player, number
         self.time, self.arrived = at(at_s + fact.shift_s), at(at_s + fact.late_s)
         self.backfill = fact.backfill
+        self.skew_ms = 0 if fact.late_s else 1000 * fact.shift_s
 
     def row(self, **more):
         """The columns that most facts have."""
@@ -79,9 +80,9 @@ def result(feed, place, text):
 
 
 def heard(feed, place, _):
-    """The database hears from the agent. The agent's row has only the last time."""
-    place.player.at(place.arrived, """UPDATE agents SET last_seen_at = greatest(last_seen_at, %s)
-        WHERE vps_name = %s""", place.arrived, place.player.server)
+    """The database hears from the agent. The agent's row has only the last time, and its clock then."""
+    place.player.at(place.arrived, """UPDATE agents SET last_seen_at = greatest(last_seen_at, %s),
+        skew_ms = %s WHERE vps_name = %s""", place.arrived, place.skew_ms, place.player.server)
     feed.add("vps_metrics", place.row(backfill=place.backfill))
 
 

@@ -357,12 +357,12 @@ def batches(sections):
 def histories(engine, sections, seed):
     """The history, without its place in time, of each way to walk.
 
-    There are no bursts where absences are judged, nor of new_pattern, which counts the lines that it knows.
+    There are no bursts where absences are judged, nor of what only a punctual evaluation gives.
     """
     other = psycopg2.connect(engine.db.dsn)
     other.autocommit = True
     both = itertools.cycle([engine.cursor, other.cursor()])
-    bursts = not (sections[0].away or "catch_up_s" in sections[0].policy or sections[0].kind == "new_pattern")
+    bursts = not (sections[0].away or "catch_up_s" in sections[0].policy or sections[0].punctual)
     ways = ((itertools.repeat(engine.cursor), None),
             (itertools.cycle([engine.cursor, other.cursor()]), random.Random(seed) if bursts else None))
     for cursors, rng in ways:

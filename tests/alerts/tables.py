@@ -19,6 +19,7 @@ A section begins with "==" and a title that says why, and its lines are one rule
     policy NAME=VALUE ...   of alert_policy
     away A-B                the evaluator does not run after evaluation A and before B
     at N WHAT ...           happens just before evaluation N: table_cases.VERBS
+    punctual                only a punctual evaluation gives this: docs/alerts.md says why
 
 Words may be repeated: "F*3". What comes in is a list of facts ("F,F"), or "_" for nothing. A fact is
 VALUE[@S][+S][!]: measured so many seconds after the evaluation (@), arrived so many after it (+), or
@@ -126,7 +127,7 @@ class Section:
     def __init__(self, title):
         self.title, self.kind, self.metric = title, "threshold", None
         self.rule, self.params, self.policy = {}, {}, {}
-        self.every_s, self.start, self.away = 60, None, []
+        self.every_s, self.start, self.away, self.punctual = 60, None, [], False
         self.events, self.lines = [], []
 
     def add(self, text):
@@ -139,6 +140,8 @@ class Section:
             getattr(self, word).update(pairs(words))
         elif word == "rule":
             self.rule = rule_columns(words)
+        elif word == "punctual":
+            self.punctual = True
         elif word == "every":
             self.every_s = seconds(words[0])
         elif word == "away":
@@ -165,7 +168,7 @@ class Section:
     @property
     def alone(self):
         """Whether it changes what other sections see."""
-        return bool(self.start or self.policy or self.away or self.kind in SINGLE
+        return bool(self.start or self.policy or self.punctual or self.away or self.kind in SINGLE
                     or self.params.get("by") == "fleet" or "evaluate" in [verb for _, verb, _ in self.events])
 
 
