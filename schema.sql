@@ -6352,9 +6352,9 @@ $$;
 
 -- When the database last heard from each agent that is judged, by its own clock alone. The row of the agent
 -- knows only the last time, so a time in the past is found among the samples: those of the last intervals and
--- later ones, by the clock of the database or by that of the agent as it is now, whichever is behind; then the
--- newest of a day. While nobody in the fleet is heard, the fault is ours: silence is measured only until an
--- interval after the last word of all.
+-- later ones, by the clock of the database or by that of the agent as it is now, whichever is behind; then
+-- the newest of a day. While nobody in the fleet is heard, the fault is ours: silence is measured only until
+-- an interval after the last word of all.
 CREATE OR REPLACE FUNCTION agents_heard() RETURNS text
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT format('SELECT a.vps_name, a.app_name, a.interval_s, a.at, a.fleet_at, a.servers, CASE
@@ -6369,7 +6369,8 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 		-- A FILTER: else PostgreSQL goes through all samples of the fleet, the last that came first.
 		of_samples('max(m.received_at) FILTER (WHERE true)', '$1 - make_interval(secs => 60
 			+ 3 * coalesce(a.interval_s, 60) - least(coalesce(a.skew_ms, 0), 0) / 1000.0)'),
-		of_samples('m.received_at', '$1 - interval ''1 day''', ' ORDER BY m."timestamp" DESC LIMIT 1'),
+		of_samples('m.received_at', '$1 - interval ''1 day''',
+			' ORDER BY m."timestamp" DESC LIMIT 1'),
 		judged('a'))
 $$;
 
@@ -7735,11 +7736,12 @@ DECLARE
 	v_changes bigint := 0;
 	v_rules int := 0;
 	v_silent boolean := fleet_is_silent();
+	v_patterns CONSTANT boolean := EXISTS (SELECT FROM alert_rules
+		WHERE is_active AND kind = 'new_pattern');
 	v record;
 BEGIN
 	SELECT * INTO p FROM alert_policy;
 	SELECT * INTO c FROM alert_clock FOR UPDATE;
-	PERFORM learn_patterns();               -- first: a rule may wait for one
 	v_from := CASE WHEN isfinite(c.evaluated_until) THEN c.evaluated_until
 		ELSE p_now - interval '1 us' END;
 	IF abs(extract(epoch FROM p_now - v_from)) > p.catch_up_s THEN
@@ -7756,6 +7758,7 @@ BEGIN
 			v_until := v_done;
 			EXIT;
 		END IF;
+		PERFORM learn_patterns(p_until => v.at) WHERE v.at IS DISTINCT FROM v_done AND v_patterns;
 		v_done := v.at;
 		CONTINUE WHEN v.at < c.away_until AND NOT (v_silent AND v.rank < 0);
 		IF v.at >= c.away_until THEN
@@ -9002,12 +9005,22 @@ LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
 	FROM (SELECT unnest(p_level) AS l, unnest(p_timestamp) AS t, unnest(p_message) AS m) u WHERE l >= 3
 $$;
 
--- Counts what is aside, at most about p_lines lines, the oldest first. Returns how many lines it counted. Two
--- at once take turns by the row of alert_clock; evaluate_alerts() has it already.
-CREATE OR REPLACE FUNCTION learn_patterns(p_lines int DEFAULT 20000) RETURNS bigint
+-- The next time at which a rule of patterns is judged: it must not know of lines that arrived later.
+CREATE OR REPLACE FUNCTION patterns_until() RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT coalesce(min(grid_before(evaluated_until, interval_s) + make_interval(secs => interval_s)),
+		'infinity')
+	FROM alert_clock, alert_rules WHERE is_active AND kind = 'new_pattern' AND isfinite(evaluated_until)
+$$;
+
+-- Counts what is aside and arrived until then, at most about p_lines lines, the oldest first. Returns how
+-- many lines it counted. Two at once take turns by the row of alert_clock; evaluate_alerts() has it already.
+CREATE OR REPLACE FUNCTION learn_patterns(p_lines int DEFAULT 20000, p_until timestamptz DEFAULT NULL)
+RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
+	v_arrived CONSTANT timestamptz := coalesce(p_until, patterns_until());
 	v_until bigint;
 	ret bigint;
 BEGIN
@@ -9017,9 +9030,11 @@ BEGIN
 	END IF;
 	SELECT max(id) INTO v_until FROM (SELECT id, sum(cardinality(messages)) OVER (ORDER BY id)
 		- cardinality(messages) AS before FROM (
-			SELECT id, messages FROM pattern_queue ORDER BY id LIMIT 1000) q) x
+			SELECT id, messages FROM pattern_queue WHERE received_at <= v_arrived
+			ORDER BY id LIMIT 1000) q) x
 				WHERE before < p_lines;
-	WITH taken AS (DELETE FROM pattern_queue WHERE id <= v_until RETURNING *),
+	WITH taken AS (DELETE FROM pattern_queue WHERE id <= v_until AND received_at <= v_arrived
+		RETURNING *),
 	line AS MATERIALIZED (
 		SELECT *, pattern_key(level, pattern) AS key FROM (
 			SELECT vps_name, app_name, pattern_of(m) AS pattern, min(t) AS first_at,
@@ -9083,7 +9098,7 @@ BEGIN
 		deleted := deleted + v_count;
 	END LOOP;
 	LOOP
-		v_lines := learn_patterns();
+		v_lines := learn_patterns(p_until => greatest(patterns_until(), now() - interval '1 hour'));
 		EXIT WHEN v_lines = 0 OR clock_timestamp() > p_deadline;
 	END LOOP;
 	RETURN nullif(deleted, 0) || ' rows of alerts deleted';

@@ -130,9 +130,9 @@ $$;
 
 -- When the database last heard from each agent that is judged, by its own clock alone. The row of the agent
 -- knows only the last time, so a time in the past is found among the samples: those of the last intervals and
--- later ones, by the clock of the database or by that of the agent as it is now, whichever is behind; then the
--- newest of a day. While nobody in the fleet is heard, the fault is ours: silence is measured only until an
--- interval after the last word of all.
+-- later ones, by the clock of the database or by that of the agent as it is now, whichever is behind; then
+-- the newest of a day. While nobody in the fleet is heard, the fault is ours: silence is measured only until
+-- an interval after the last word of all.
 CREATE OR REPLACE FUNCTION agents_heard() RETURNS text
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT format('SELECT a.vps_name, a.app_name, a.interval_s, a.at, a.fleet_at, a.servers, CASE
@@ -147,7 +147,8 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 		-- A FILTER: else PostgreSQL goes through all samples of the fleet, the last that came first.
 		of_samples('max(m.received_at) FILTER (WHERE true)', '$1 - make_interval(secs => 60
 			+ 3 * coalesce(a.interval_s, 60) - least(coalesce(a.skew_ms, 0), 0) / 1000.0)'),
-		of_samples('m.received_at', '$1 - interval ''1 day''', ' ORDER BY m."timestamp" DESC LIMIT 1'),
+		of_samples('m.received_at', '$1 - interval ''1 day''',
+			' ORDER BY m."timestamp" DESC LIMIT 1'),
 		judged('a'))
 $$;
 

@@ -531,11 +531,12 @@ DECLARE
 	v_changes bigint := 0;
 	v_rules int := 0;
 	v_silent boolean := fleet_is_silent();
+	v_patterns CONSTANT boolean := EXISTS (SELECT FROM alert_rules
+		WHERE is_active AND kind = 'new_pattern');
 	v record;
 BEGIN
 	SELECT * INTO p FROM alert_policy;
 	SELECT * INTO c FROM alert_clock FOR UPDATE;
-	PERFORM learn_patterns();               -- first: a rule may wait for one
 	v_from := CASE WHEN isfinite(c.evaluated_until) THEN c.evaluated_until
 		ELSE p_now - interval '1 us' END;
 	IF abs(extract(epoch FROM p_now - v_from)) > p.catch_up_s THEN
@@ -552,6 +553,7 @@ BEGIN
 			v_until := v_done;
 			EXIT;
 		END IF;
+		PERFORM learn_patterns(p_until => v.at) WHERE v.at IS DISTINCT FROM v_done AND v_patterns;
 		v_done := v.at;
 		CONTINUE WHEN v.at < c.away_until AND NOT (v_silent AND v.rank < 0);
 		IF v.at >= c.away_until THEN

@@ -55,12 +55,22 @@ LANGUAGE sql SET search_path = observ, pg_catalog, pg_temp AS $$
 	FROM (SELECT unnest(p_level) AS l, unnest(p_timestamp) AS t, unnest(p_message) AS m) u WHERE l >= 3
 $$;
 
--- Counts what is aside, at most about p_lines lines, the oldest first. Returns how many lines it counted. Two
--- at once take turns by the row of alert_clock; evaluate_alerts() has it already.
-CREATE OR REPLACE FUNCTION learn_patterns(p_lines int DEFAULT 20000) RETURNS bigint
+-- The next time at which a rule of patterns is judged: it must not know of lines that arrived later.
+CREATE OR REPLACE FUNCTION patterns_until() RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT coalesce(min(grid_before(evaluated_until, interval_s) + make_interval(secs => interval_s)),
+		'infinity')
+	FROM alert_clock, alert_rules WHERE is_active AND kind = 'new_pattern' AND isfinite(evaluated_until)
+$$;
+
+-- Counts what is aside and arrived until then, at most about p_lines lines, the oldest first. Returns how
+-- many lines it counted. Two at once take turns by the row of alert_clock; evaluate_alerts() has it already.
+CREATE OR REPLACE FUNCTION learn_patterns(p_lines int DEFAULT 20000, p_until timestamptz DEFAULT NULL)
+RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
+	v_arrived CONSTANT timestamptz := coalesce(p_until, patterns_until());
 	v_until bigint;
 	ret bigint;
 BEGIN
@@ -70,9 +80,11 @@ BEGIN
 	END IF;
 	SELECT max(id) INTO v_until FROM (SELECT id, sum(cardinality(messages)) OVER (ORDER BY id)
 		- cardinality(messages) AS before FROM (
-			SELECT id, messages FROM pattern_queue ORDER BY id LIMIT 1000) q) x
+			SELECT id, messages FROM pattern_queue WHERE received_at <= v_arrived
+			ORDER BY id LIMIT 1000) q) x
 				WHERE before < p_lines;
-	WITH taken AS (DELETE FROM pattern_queue WHERE id <= v_until RETURNING *),
+	WITH taken AS (DELETE FROM pattern_queue WHERE id <= v_until AND received_at <= v_arrived
+		RETURNING *),
 	line AS MATERIALIZED (
 		SELECT *, pattern_key(level, pattern) AS key FROM (
 			SELECT vps_name, app_name, pattern_of(m) AS pattern, min(t) AS first_at,
@@ -136,7 +148,7 @@ BEGIN
 		deleted := deleted + v_count;
 	END LOOP;
 	LOOP
-		v_lines := learn_patterns();
+		v_lines := learn_patterns(p_until => greatest(patterns_until(), now() - interval '1 hour'));
 		EXIT WHEN v_lines = 0 OR clock_timestamp() > p_deadline;
 	END LOOP;
 	RETURN nullif(deleted, 0) || ' rows of alerts deleted';
