@@ -89,6 +89,12 @@ int watch_conf_read(struct watch_conf *c, const char *path, struct err *e)
 	const char *url = getenv("OBSERV_DATABASE_URL"), *problem;
 	int r = conf_file_read(&table, c, &c->arena, path, e);
 
+	if (r == -ENOENT)
+		return err_set(e, ENOENT,
+			       "%s is not there; fleet_hub_admin setup writes it, or use --config FILE",
+			       path);
+	if (r == -EACCES)
+		return err_set(e, EACCES, "%s may not be read by this user; try it as root", path);
 	if (r < 0)
 		return r;
 	if (url && *url)

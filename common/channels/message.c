@@ -118,6 +118,13 @@ static void add_string(struct json_object *o, const char *name, const char *s)
 	add_text(o, name, text_of(s));
 }
 
+/* Is it said already, or of no use to a reader? */
+static bool is_silent_label(const char *name)
+{
+	return strcmp(name, "server") == 0 || strcmp(name, "rule") == 0 || strcmp(name, "severity") == 0 ||
+	       strcmp(name, "mutes") == 0;
+}
+
 /* "server web-1, app shop": the subject, or else the labels; the server first. */
 static void add_where(struct json_object *alert)
 {
@@ -135,7 +142,7 @@ static void add_where(struct json_object *alert)
 		buf_addf(&out, "server %.*s", (int)utf8_cut(server, strlen(server), WHERE_MAX / 2), server);
 	w = json_members(subject);
 	while (json_next(&w, &key, &value))
-		if (value && strcmp(key, "server") != 0 &&
+		if (value && !is_silent_label(key) &&
 		    !buf_addf(&out, "%s%s %s", out.len ? ", " : "", key, json_object_get_string(value)))
 			break;
 	add_text(alert, "where", (struct text){ out.data, utf8_cut(out.data, out.len, WHERE_MAX) });

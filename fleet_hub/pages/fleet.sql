@@ -169,7 +169,9 @@ SELECT json_build_object(
 	'next', (SELECT page + 1 FROM paged WHERE page < pages),
 	'counts', (SELECT json_build_object('down', count(*) FILTER (WHERE state = 'down'),
 		'offline', count(*) FILTER (WHERE state = 'offline'),
-		'degraded', count(*) FILTER (WHERE state = 'degraded'),
+		'degraded', count(*) FILTER (WHERE state = 'degraded') + (SELECT count(*) FROM hosts h
+			WHERE ill AND NOT EXISTS (SELECT FROM judged j WHERE j.vps_name = h.vps_name
+				AND j.state NOT IN ('up', 'retired'))),
 		'up', count(*) FILTER (WHERE state = 'up'), 'ill_servers', (SELECT count(*) FROM hosts
 			WHERE ill),
 		'errors_estimated', (SELECT estimated FROM counted),

@@ -120,9 +120,16 @@ WITH span AS MATERIALIZED (
 	FROM log_entries, span
 	WHERE vps_name = $1 AND timestamp > greatest(since, until - interval '6 h') AND timestamp <= until
 	ORDER BY timestamp DESC LIMIT 20
+), alarms AS MATERIALIZED (         -- the open alerts of the server, the worst first
+	SELECT a, row_number() OVER (ORDER BY a.state = 'pending', a.acked_at IS NOT NULL
+		OR a.muted_by IS NOT NULL, a.severity, a.active_since, a.alert_id) AS nth
+	FROM alerts a WHERE a.state <> 'resolved' AND a.subject ->> 'server' = $1
 )
 SELECT json_build_object(
 	'name', (SELECT max(vps_name) FROM me),
+	'alerts', (SELECT coalesce(json_agg(alert_json(m.a, (m.a).labels ->> 'rule') ORDER BY nth), '[]')
+		FROM alarms m WHERE nth <= 20),
+	'alerts_more', (SELECT nullif(greatest(count(*) - 20, 0), 0) FROM alarms),
 	'time', now(),
 	'from', (SELECT since FROM span), 'to', (SELECT until FROM span), 'step_s', (SELECT step FROM span),
 	'points', (SELECT n FROM span),

@@ -290,6 +290,19 @@ def test_a_server_with_an_alert_is_degraded(ask, hub, tokens, fleet):
     after = next(s for s in servers() if s["vps"] == name)
     assert after["state"] == "degraded" and after["alerts"] == 1
     assert "alert: Of a server" in after["why"]
+    page = hub.get(f"/servers/{name}?format=json", headers=people.bearer(tokens["viewer"])).json
+    assert [(a["rule"], a["word"]) for a in page["alerts"]] == [("Of a server", "critical")]
+    assert page["alerts_more"] is None
+
+
+def test_the_fleet_counts_as_degraded_what_it_shows_so(hub, tokens):
+    def get(**query):
+        return hub.get("/", headers=people.bearer(tokens["viewer"]), format="json", **query).json
+    shown = get(state="degraded")["servers"]
+    rows = [app for s in shown for app in s["apps"] if app["state"] == "degraded"]
+    alone = [s for s in shown if s["state"] == "degraded" and not any(
+        app["state"] == "degraded" for app in s["apps"])]
+    assert get()["counts"]["degraded"] == len(rows) + len(alone) > 0
 
 
 def test_an_alert_is_acknowledged_and_taken_back(ask, visit, fleet):

@@ -58,6 +58,12 @@ def test_a_text_says_values_with_units_the_reason_and_who_has_it(watched, make_w
     assert "reminder" not in text and "ended" not in text
 
 
+def test_the_whole_fleet_has_no_place(watched, make_watcher):
+    text = mail_body(watched, make_watcher, alerts=[an_alert(subject={}, labels={
+        "rule": "cpu high", "severity": "critical", "team": "ops"})])
+    assert "\nteam ops\n" in text and "severity" not in text, text
+
+
 def test_a_state_has_no_threshold(watched, make_watcher):
     text = mail_body(watched, make_watcher, alerts=[an_alert(value=2, value_text="offline", threshold=2,
                                                              threshold_text=None)])
