@@ -206,21 +206,25 @@ RETURN (SELECT coalesce(jsonb_agg(coalesce(p_labels -> name, '""') ORDER BY n), 
 	FROM unnest(p_names) WITH ORDINALITY u(name, n));
 
 -- Which of these alerts another one keeps quiet, and the name of the inhibition. An alert that matches source
--- and target is not kept quiet by one that does so, too: or they would silence each other.
+-- and target is not kept quiet by one that does so, too: or they would silence each other. What is compared
+-- is made once for each alert: hundreds of agents fall silent together, and nobody has analyzed the table
+-- by then.
 CREATE OR REPLACE FUNCTION inhibited_alerts(p_ids uuid[]) RETURNS TABLE (alert_id uuid, name text)
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	WITH source AS MATERIALIZED (
-		SELECT i.inhibition_id, b.alert_id, label_values(b.labels, i.equal) AS equal,
+		SELECT DISTINCT i.inhibition_id, label_values(b.labels, i.equal) AS equal,
 			labels_match(i.target, b.labels) AS two_sided
 		FROM inhibitions i JOIN alerts b ON b.state <> 'resolved' AND is_firing(b)
-			AND labels_match(i.source, b.labels))
-	SELECT DISTINCT ON (a.alert_id) a.alert_id, i.name
-	FROM alerts a JOIN inhibitions i ON labels_match(i.target, a.labels)
-		JOIN source s ON s.inhibition_id = i.inhibition_id
-			AND s.equal = label_values(a.labels, i.equal)
-			AND NOT (s.two_sided AND labels_match(i.source, a.labels))
-	WHERE a.alert_id = ANY (p_ids) AND EXISTS (SELECT FROM source)
-	ORDER BY a.alert_id, i.name
+			AND labels_match(i.source, b.labels)
+	), target AS MATERIALIZED (
+		SELECT a.alert_id, i.inhibition_id, i.name, label_values(a.labels, i.equal) AS equal,
+			labels_match(i.source, a.labels) AS two_sided
+		FROM alerts a JOIN inhibitions i ON labels_match(i.target, a.labels)
+		WHERE a.alert_id = ANY (p_ids) AND EXISTS (SELECT FROM source)
+	)
+	SELECT DISTINCT ON (t.alert_id) t.alert_id, t.name
+	FROM target t JOIN source s USING (inhibition_id, equal)
+	WHERE NOT (s.two_sided AND t.two_sided) ORDER BY t.alert_id, t.name
 $$;
 
 -- Why alerts are quiet. A row for each of these that is.

@@ -124,5 +124,21 @@ SELECT is(count(*), 300::bigint, 'each group has its message')
 SELECT cmp_ok(pg_stat_get_xact_function_calls('labels_match'::regproc), '<', 5000::bigint,
 	'labels are matched a few times for each alert, not for each pair of groups');
 
+-- ---- hundreds of agents fall silent together -----------------------------------------------------
+DELETE FROM alerts;
+INSERT INTO alerts (rule_id, subject_key, subject, labels, state, severity, active_since, fired_at, value,
+	threshold, evaluated_at)
+	SELECT '00000000-0000-0000-0000-000000000001', gen_random_uuid(), s, s || l, 'firing', 'critical',
+		'2026-11-30 11:55Z', '2026-11-30 12:00Z', 91, 80, '2026-11-30 12:00Z'
+	FROM generate_series(1, 300) n, jsonb_build_object('server', 's' || n, 'app', 'shop') s,
+		(VALUES ('{"rule": "a", "severity": "critical", "mutes": "app"}'::jsonb),
+			('{"rule": "b", "severity": "critical"}')) v(l);
+SET LOCAL track_functions = 'all';
+SELECT is(count(*), 300::bigint, 'each silent agent mutes the other alert of its application')
+	FROM inhibited_alerts(ARRAY(SELECT alert_id FROM alerts)) JOIN alerts USING (alert_id)
+	WHERE labels ->> 'rule' = 'b';
+SELECT cmp_ok(pg_stat_get_xact_function_calls('label_values(jsonb, text[])'::regprocedure), '<=',
+	900::bigint, 'what they have in common is looked up once for each, not for each pair');
+
 SELECT * FROM finish();
 ROLLBACK;
