@@ -8,24 +8,27 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/embed.h"
+#include "common/json/json.h"
 #include "common/json/json_get.h"
 #include "question.h"
 #include "send.h"
 
-EMBED(sql_sent, "fleet_watch/sql/sent.sql");
-EMBED(sql_failed, "fleet_watch/sql/failed.sql");
-EMBED(sql_take, "fleet_watch/sql/take.sql");
+EMBED(sql_exchange, "fleet_watch/sql/exchange.sql");
 EMBED(sql_test, "fleet_watch/sql/test.sql");
 
-enum { IDS_MAX = 64 * 1024 }; /* bytes of the ids of all messages under way */
+enum {
+	IDS_MAX = 64 * 1024, /* bytes of the ids of all messages under way */
+	REFUSALS_MAX = 10,   /* after so many an outcome is told as a failure */
+};
 
 /* One message, from when it was taken until the database has its outcome. */
 struct delivery {
 	struct deliver *deliver;
 	struct delivery *next;
 	struct send *send;
-	bool over; /* its outcome is to be told to the database */
-	bool told; /* and is under way there */
+	bool over;    /* its outcome is to be told to the database */
+	bool told;    /* and is under way there */
+	int refusals; /* how often the database did not take it, when told alone */
 	int64_t begin_us;
 };
 
@@ -33,13 +36,15 @@ struct deliver {
 	struct deliver_setup s;
 	struct delivery *first;
 	size_t n;
-	struct question take;
+	struct question exchange;
+	bool again;       /* something is to be told or asked when the exchange under way is over */
+	bool alone;       /* the database refused outcomes: each is told by itself */
+	size_t told;      /* outcomes in the exchange under way */
+	size_t room;      /* messages that it asks for */
 	int64_t asked_us; /* monotonic: when messages were asked for */
 };
 
-/* ---- outcomes ----------------------------------------------------------------------------- */
-
-static void take_out(struct delivery *x)
+static void remove_delivery(struct delivery *x)
 {
 	struct deliver *d = x->deliver;
 
@@ -49,60 +54,92 @@ static void take_out(struct delivery *x)
 			break;
 		}
 	d->n--;
-}
-
-static void free_delivery(struct delivery *x)
-{
 	send_free(x->send);
 	free(x);
 }
 
-static void remove_delivery(struct delivery *x)
+/* ---- outcomes ----------------------------------------------------------------------------- */
+
+static void add_text(struct json_object *o, const char *name, const char *value)
 {
-	take_out(x);
-	free_delivery(x);
+	json_object_object_add(o, name, json_object_new_string(value));
 }
 
-static void on_told(void *data, const PGresult *r, bool lost, const struct err *e)
-{
-	struct delivery *x = data;
-	struct deliver *d = x->deliver;
-	const struct message *m = send_message(x->send);
-	const struct verdict *v = send_verdict(x->send);
-	const struct deliver_outcome o = { m->channel, v->what == ACCEPTED, v->why };
-
-	x->told = false;
-	if (lost)
-		return; /* told again when the database is there */
-	if (!r)
-		logcore_error(d->s.log, "the database does not take the outcome of a message",
-			      logcore_kv("notification", m->id), logcore_kv("error", e->msg));
-	take_out(x); /* its place is free */
-	d->s.ended(d->s.data, &o);
-	free_delivery(x);
-}
-
-static void tell(struct delivery *x)
+/* One element of exchange_notifications(). */
+static struct json_object *outcome_of(const struct delivery *x)
 {
 	static const char *const words[] = {
-		[LATER] = "retry",           [THIS_LATER] = "retry",         [AGAIN] = "retry",
-		[NOT_THIS_PART] = "message", [NOT_THIS_MESSAGE] = "message", [NOT_THIS_CHANNEL] = "channel"
+		[ACCEPTED] = "sent",
+		[LATER] = "retry",
+		[THIS_LATER] = "retry",
+		[AGAIN] = "retry",
+		[NOT_THIS_PART] = "message",
+		[NOT_THIS_MESSAGE] = "message",
+		[NOT_THIS_CHANNEL] = "channel",
 	};
-	const struct deliver *d = x->deliver;
+	const struct message *m = send_message(x->send);
 	const struct verdict *v = send_verdict(x->send);
-	const char *id = send_message(x->send)->id, *progress = send_progress(x->send);
-	char after[32];
-	const char *sent[] = { id, progress, *v->why ? v->why : NULL };
-	const char *failed[] = {
-		id, d->s.watcher, words[v->what], v->why, v->retry_after_s > 0 ? after : NULL, progress
-	};
+	bool plain = x->refusals >= REFUSALS_MAX;
+	struct json_object *o = json_object_new_object();
 
-	snprintf(after, sizeof after, "%.0f", v->retry_after_s);
-	x->told = true;
-	if (v->what == ACCEPTED)
-		watch_db_ask(d->s.db, sql_sent, 3, sent, on_told, x);
-	else
-		watch_db_ask(d->s.db, sql_failed, 6, failed, on_told, x);
+	add_text(o, "id", m->id);
+	add_text(o, "what", plain ? "retry" : words[v->what]);
+	if (plain)
+		add_text(o, "why", "the database does not take the outcome of this message");
+	else if (*v->why)
+		add_text(o, "why", v->why);
+	if (v->retry_after_s > 0)
+		json_object_object_add(o, "retry_after_s", json_object_new_double(v->retry_after_s));
+	json_object_object_add(o, "progress",
+			       plain ? json_object_new_object() : json_object_get(m->progress));
+	return o;
+}
+
+/* Those that nobody was told of, or the first of them. Marks them. */
+static struct json_object *outcomes_of(struct deliver *d)
+{
+	struct json_object *list = json_object_new_array();
+
+	d->told = 0;
+	for (struct delivery *x = d->first; x; x = x->next) {
+		if (!x->over || (d->alone && d->told))
+			continue;
+		json_object_array_add(list, outcome_of(x));
+		x->told = true;
+		d->told++;
+	}
+	return list;
+}
+
+/* The database has them. */
+static void end_told(struct deliver *d)
+{
+	struct delivery *next;
+
+	for (struct delivery *x = d->first; x; x = next) {
+		const struct message *m = send_message(x->send);
+		const struct verdict *v = send_verdict(x->send);
+		const struct deliver_outcome o = { m->channel, v->what == ACCEPTED, v->why };
+
+		next = x->next;
+		if (!x->told)
+			continue;
+		d->s.ended(d->s.data, &o);
+		remove_delivery(x);
+	}
+	d->alone = false;
+}
+
+/* It has not, or nobody knows: they are told again. One of several that it refuses is found by telling each
+ * by itself. */
+static void keep_told(struct deliver *d, bool refused)
+{
+	for (struct delivery *x = d->first; x; x = x->next) {
+		if (refused && x->told && d->told == 1)
+			x->refusals++;
+		x->told = false;
+	}
+	d->alone = refused && d->told > 0;
 }
 
 static void log_outcome(const struct delivery *x)
@@ -139,7 +176,7 @@ static void on_over(void *data, bool mine, const char *why)
 	}
 	x->over = true;
 	log_outcome(x);
-	tell(x);
+	deliver_exchange(x->deliver);
 }
 
 /* ---- messages ----------------------------------------------------------------------------- */
@@ -167,23 +204,78 @@ static void begin(struct deliver *d, struct json_object *row)
 	send_begin(x->send);
 }
 
-static void begin_all(struct deliver *d, const PGresult *r, const struct err *e)
+static void begin_all(struct deliver *d, const PGresult *r)
 {
-	for (int i = 0; i < (r ? PQntuples(r) : 0); i++) {
+	for (int i = 0; i < PQntuples(r); i++) {
 		struct json_object *row = json_tokener_parse(PQgetvalue(r, i, 0));
 
 		if (row)
 			begin(d, row);
 	}
-	d->s.taken(d->s.data, r ? PQntuples(r) : -1, e);
 }
 
-static void on_taken(void *data, const PGresult *r, bool lost, const struct err *e)
+static void on_exchanged(void *data, const PGresult *r, bool lost, const struct err *e)
 {
 	struct deliver *d = data;
+	bool again = d->again;
 
-	question_answered(&d->take, d->s.log, r, lost, e);
-	begin_all(d, r, e);
+	d->again = false;
+	if (question_answered(&d->exchange, d->s.log, r, lost, e)) {
+		again |= d->alone;
+		end_told(d);
+		begin_all(d, r);
+	} else {
+		keep_told(d, !lost);
+		again = false; /* the next second, or when the database is there */
+	}
+	if (d->room || !r)
+		d->s.taken(d->s.data, r ? PQntuples(r) : -1, e);
+	if (again)
+		deliver_exchange(d);
+}
+
+/* An array of PostgreSQL: the messages under way, but for those whose outcome is told. */
+static bool add_held(const struct deliver *d, struct buf *out)
+{
+	const char *between = "";
+	bool ok = buf_addc(out, '{');
+
+	for (const struct delivery *x = d->first; x && ok; x = x->next) {
+		if (x->told)
+			continue;
+		ok = buf_addf(out, "%s%s", between, send_message(x->send)->id);
+		between = ",";
+	}
+	return ok && buf_addc(out, '}') && buf_cstr(out);
+}
+
+void deliver_exchange(struct deliver *d)
+{
+	CLEANUP(json_p) struct json_object *outcomes = NULL;
+	CLEANUP(buf_free) struct buf held = BUF(IDS_MAX);
+	size_t all = (size_t)d->s.conf->parallel;
+	char room[32], lease[32];
+
+	if (d->exchange.asking) {
+		d->again = true;
+		return;
+	}
+	outcomes = outcomes_of(d);
+	d->room = d->s.may_take(d->s.data) && d->n - d->told < all ? all - (d->n - d->told) : 0;
+	if (!d->told && !d->room)
+		return;
+	if (!add_held(d, &held)) {
+		keep_told(d, false);
+		return;
+	}
+	snprintf(room, sizeof room, "%zu", d->room);
+	snprintf(lease, sizeof lease, "%" PRId64, send_lease_s(d->s.conf));
+	d->exchange.asking = true;
+	d->asked_us = mono_us();
+	watch_db_ask(d->s.db, sql_exchange, 5,
+		     (const char *const[]){ d->s.watcher, json_object_to_json_string(outcomes), room, lease,
+					    held.data },
+		     on_exchanged, d);
 }
 
 /* Whoever wants the test says what is wrong. */
@@ -192,38 +284,10 @@ static void on_test_taken(void *data, const PGresult *r, bool lost, const struct
 	struct deliver *d = data;
 
 	(void)lost;
-	d->take.asking = false;
-	begin_all(d, r, e);
-}
-
-static void ask(struct deliver *d, const char *sql, const char *const params[4], watch_db_answer *answer)
-{
-	d->take.asking = true;
-	d->asked_us = mono_us();
-	watch_db_ask(d->s.db, sql, 4, params, answer, d);
-}
-
-/* An array of PostgreSQL. */
-static bool add_ids(const struct deliver *d, struct buf *out)
-{
-	bool ok = buf_addc(out, '{');
-
-	for (const struct delivery *x = d->first; x && ok; x = x->next)
-		ok = buf_addf(out, "%s%s", x == d->first ? "" : ",", send_message(x->send)->id);
-	return ok && buf_addc(out, '}') && buf_cstr(out);
-}
-
-void deliver_take(struct deliver *d)
-{
-	size_t all = (size_t)d->s.conf->parallel;
-	CLEANUP(buf_free) struct buf ids = BUF(IDS_MAX);
-	char room[32], lease[32];
-
-	if (d->take.asking || d->n >= all || !add_ids(d, &ids))
-		return;
-	snprintf(room, sizeof room, "%zu", all - d->n);
-	snprintf(lease, sizeof lease, "%" PRId64, send_lease_s(d->s.conf));
-	ask(d, sql_take, (const char *const[]){ d->s.watcher, room, lease, ids.data }, on_taken);
+	d->exchange.asking = false;
+	if (r)
+		begin_all(d, r);
+	d->s.taken(d->s.data, r ? PQntuples(r) : -1, e);
 }
 
 void deliver_test(struct deliver *d, const char *channel)
@@ -231,8 +295,11 @@ void deliver_test(struct deliver *d, const char *channel)
 	char lease[32];
 
 	snprintf(lease, sizeof lease, "%" PRId64, send_lease_s(d->s.conf));
-	ask(d, sql_test, (const char *const[]){ channel, "fleet_watch test", d->s.watcher, lease },
-	    on_test_taken);
+	d->exchange.asking = true;
+	d->asked_us = mono_us();
+	watch_db_ask(d->s.db, sql_test, 4,
+		     (const char *const[]){ channel, "fleet_watch test", d->s.watcher, lease }, on_test_taken,
+		     d);
 }
 
 void deliver_database_up(struct deliver *d)
@@ -243,9 +310,8 @@ void deliver_database_up(struct deliver *d)
 		next = x->next;
 		if (!x->over)
 			send_database_up(x->send);
-		else if (!x->told)
-			tell(x);
 	}
+	deliver_exchange(d);
 }
 
 size_t deliver_count(const struct deliver *d)
@@ -253,9 +319,9 @@ size_t deliver_count(const struct deliver *d)
 	return d ? d->n : 0;
 }
 
-bool deliver_takes(const struct deliver *d)
+bool deliver_exchanges(const struct deliver *d)
 {
-	return d->take.asking;
+	return d->exchange.asking;
 }
 
 struct deliver *deliver_new(const struct deliver_setup *s)
@@ -263,7 +329,7 @@ struct deliver *deliver_new(const struct deliver_setup *s)
 	struct deliver *d = calloc(1, sizeof *d);
 
 	if (d)
-		*d = (struct deliver){ .s = *s, .take = { .failed = "messages are not taken" } };
+		*d = (struct deliver){ .s = *s, .exchange = { .failed = "messages are not taken" } };
 	return d;
 }
 

@@ -5,6 +5,7 @@
 #include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/clock.h"
 #include "common/embed.h"
@@ -13,6 +14,7 @@
 #include "ping.h"
 #include "question.h"
 
+EMBED(sql_no_idle_limit, "fleet_watch/sql/no_idle_limit.sql");
 EMBED(sql_learn, "fleet_watch/sql/learn.sql");
 EMBED(sql_evaluate, "fleet_watch/sql/evaluate.sql");
 EMBED(sql_alone, "fleet_watch/sql/alone.sql");
@@ -31,6 +33,7 @@ enum column { RESULT, CUT_OFF, UNFINISHED, ALONE };
 
 struct evaluate {
 	struct evaluate_setup s;
+	struct watch_db *db;
 	struct external *external;
 	struct ping *ping;
 	struct question learn, judge, alone, flush;
@@ -43,6 +46,7 @@ struct evaluate {
 	int64_t flush_at_us; /* monotonic */
 	int64_t asked_us;    /* monotonic: when the evaluation under way began */
 	struct evaluate_state state;
+	char away[ERR_MSG_MAX]; /* why the session is not there; "": it is */
 };
 
 /* ---- groups of alerts --------------------------------------------------------------------- */
@@ -77,7 +81,7 @@ static void flush(struct evaluate *v)
 	if (v->flush.asking)
 		return;
 	v->flush.asking = true;
-	watch_db_ask(v->s.db, sql_flush, 0, NULL, on_flushed, v);
+	watch_db_ask(v->db, sql_flush, 0, NULL, on_flushed, v);
 }
 
 /* ---- rules -------------------------------------------------------------------------------- */
@@ -96,7 +100,7 @@ static void limit(struct evaluate *v, int64_t seconds)
 	const char *const params[] = { text };
 
 	snprintf(text, sizeof text, "%" PRId64 "s", seconds);
-	watch_db_ask(v->s.db, sql_limit, 1, params, on_limited, v);
+	watch_db_ask(v->db, sql_limit, 1, params, on_limited, v);
 }
 
 /* A limit for one question only. */
@@ -104,7 +108,7 @@ static void ask_within(struct evaluate *v, int64_t seconds, const char *sql, int
 		       watch_db_answer *answer)
 {
 	limit(v, seconds);
-	watch_db_ask(v->s.db, sql, n, params, answer, v);
+	watch_db_ask(v->db, sql, n, params, answer, v);
 	limit(v, STATEMENT_S);
 }
 
@@ -146,8 +150,10 @@ static void on_evaluated(void *data, const PGresult *r, bool lost, const struct 
 		on_success(v, r);
 	else if (!lost)
 		adapt_limit(v, false);
-	if (!lost)
-		flush(v);
+	if (lost)
+		return;
+	v->s.flushed(v->s.data); /* an evaluation flushes, too */
+	flush(v);
 }
 
 static void judge(struct evaluate *v)
@@ -202,7 +208,7 @@ static void on_learned(void *data, const PGresult *r, bool lost, const struct er
 static void learn(struct evaluate *v)
 {
 	v->learn.asking = true;
-	watch_db_ask(v->s.db, sql_learn, 0, NULL, on_learned, v);
+	watch_db_ask(v->db, sql_learn, 0, NULL, on_learned, v);
 }
 
 /* Answers of others are there, as far as they came in time. */
@@ -223,7 +229,7 @@ void evaluate_due(struct evaluate *v)
 {
 	int64_t slot = slot_of(v, wall_us());
 
-	if (v->under_way)
+	if (v->under_way || !watch_db_is_up(v->db))
 		return;
 	if (slot != v->slot) {
 		v->slot = slot;
@@ -244,6 +250,8 @@ int64_t evaluate_next_us(const struct evaluate *v)
 	int64_t slot_us = interval_us(v) - wall_us() % interval_us(v), flush_us = v->flush_at_us - mono_us();
 	int64_t next = flush_us < slot_us && !v->under_way ? flush_us : slot_us;
 
+	if (!watch_db_is_up(v->db))
+		return interval_us(v);
 	return next > 0 && !is_left(v) ? next : 0;
 }
 
@@ -257,7 +265,8 @@ struct evaluate_state evaluate_state(const struct evaluate *v)
 	struct evaluate_state s = v->state;
 
 	s.left = is_left(v);
-	s.trouble = v->judge.trouble[0]   ? v->judge.trouble
+	s.trouble = v->away[0]                ? v->away
+		    : v->judge.trouble[0]   ? v->judge.trouble
 		    : v->alone.trouble[0] ? v->alone.trouble
 					  : v->flush.trouble;
 	return s;
@@ -265,8 +274,37 @@ struct evaluate_state evaluate_state(const struct evaluate *v)
 
 /* ---- its life ----------------------------------------------------------------------------- */
 
+static void on_prepared(void *data, const PGresult *r, bool lost, const struct err *e)
+{
+	struct evaluate *v = data;
+
+	if (!r && !lost)
+		logcore_error(v->s.log, "the session that evaluates can't be prepared",
+			      logcore_kv("error", e->msg));
+}
+
+static void on_up(void *data)
+{
+	struct evaluate *v = data;
+
+	if (v->away[0])
+		logcore_info(v->s.log, "rules are evaluated again");
+	v->away[0] = '\0';
+	watch_db_ask(v->db, sql_no_idle_limit, 0, NULL, on_prepared, v);
+}
+
+static void on_down(void *data, const struct err *e)
+{
+	struct evaluate *v = data;
+
+	if (strcmp(v->away, e->msg) != 0)
+		logcore_warning(v->s.log, "the session that evaluates is away", logcore_kv("error", e->msg));
+	snprintf(v->away, sizeof v->away, "%s", e->msg);
+}
+
 int evaluate_new(const struct evaluate_setup *s, struct evaluate **ret, struct err *e)
 {
+	static const struct watch_db_events events = { on_up, on_down };
 	struct evaluate *v = calloc(1, sizeof *v);
 	int r;
 
@@ -278,8 +316,11 @@ int evaluate_new(const struct evaluate_setup *s, struct evaluate **ret, struct e
 				.judge = { .failed = "alerts are not evaluated" },
 				.alone = { .failed = "a slow rule is not evaluated" },
 				.flush = { .failed = "groups of alerts are not flushed" } };
-	r = external_new(&(struct external_setup){ s->loop, s->conf, s->db, s->log, on_external, v },
-			 &v->external, e);
+	r = watch_db_new(s->loop, s->conf->database_url, s->log, &events, v, &v->db, e);
+	if (r == 0)
+		r = external_new(
+			&(struct external_setup){ s->loop, s->conf, v->db, s->log, on_external, v },
+			&v->external, e);
 	if (r == 0 && !(v->ping = ping_new(s->glue, s->conf, s->log)))
 		r = err_set(e, ENOMEM, "out of memory");
 	if (r < 0) {
@@ -296,5 +337,6 @@ void evaluate_free(struct evaluate *v)
 		return;
 	ping_free(v->ping);
 	external_free(v->external);
+	watch_db_free(v->db);
 	free(v);
 }

@@ -1,7 +1,8 @@
 /*
  * evaluate.h - what a leader has the database do: learn patterns, evaluate rules, flush groups.
  *
- * Owns when each is due, the questions of rules to others (external.h), and the ping of a dead-man's switch.
+ * Owns when each is due, a connection of its own, so that delivery does not wait for an evaluation, the
+ * questions of rules to others (external.h), and the ping of a dead-man's switch.
  * Promises that one step begins when the one before is over, and that a failed one stops no later one.
  * Leaves out delivery.
  */
@@ -24,7 +25,6 @@ struct evaluate_setup {
 	sd_event *loop;
 	struct curl_glue *glue;
 	const struct watch_conf *conf;
-	struct watch_db *db;
 	struct logcore *log;
 	const char *watcher;
 	void (*flushed)(void *data); /* messages may be in the outbox, or it has failed */

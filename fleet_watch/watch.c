@@ -55,7 +55,7 @@ struct watch {
 
 static bool busy(const struct watch *w)
 {
-	return lead_busy(w->lead) || evaluate_busy(w->evaluate) || deliver_takes(w->deliver) ||
+	return lead_busy(w->lead) || evaluate_busy(w->evaluate) || deliver_exchanges(w->deliver) ||
 	       deliver_count(w->deliver) > 0;
 }
 
@@ -75,8 +75,17 @@ static void look_once(struct watch *w)
 	if (!s.begun || s.left)
 		evaluate_due(w->evaluate);
 	else if (s.over && !w->once_empty)
-		deliver_take(w->deliver);
+		deliver_exchange(w->deliver);
 	end_once(w);
+}
+
+/* Messages are taken by who leads; with --once behind the evaluation. */
+static bool may_take(void *data)
+{
+	struct watch *w = data;
+
+	return watch_db_is_up(w->db) && lead_leads(w->lead) && !w->stopping && !w->options.test &&
+	       (!w->options.once || evaluate_state(w->evaluate).over);
 }
 
 static void look(struct watch *w)
@@ -88,7 +97,7 @@ static void look(struct watch *w)
 		return;
 	}
 	evaluate_due(w->evaluate);
-	deliver_take(w->deliver);
+	deliver_exchange(w->deliver);
 }
 
 static void ask_lead(struct watch *w)
@@ -111,6 +120,8 @@ static int on_tick(sd_event_source *s, uint64_t usec, void *data)
 		return sd_event_exit(w->loop, WATCH_OK);
 	ask_lead(w);
 	look(w);
+	if (watch_db_is_up(w->db))
+		deliver_exchange(w->deliver); /* also what is left to tell when it does not lead any more */
 	due_us = evaluate_next_us(w->evaluate);
 	if (lead_leads(w->lead) && !w->options.once && due_us < next_us)
 		next_us = due_us > SOON_MS * US_PER_MS ? due_us : SOON_MS * US_PER_MS;
@@ -138,8 +149,7 @@ static void on_flushed(void *data)
 	struct watch *w = data;
 
 	notify_refresh(w->notify);
-	if (!w->stopping)
-		deliver_take(w->deliver);
+	deliver_exchange(w->deliver);
 }
 
 static void on_taken(void *data, int n, const struct err *e)
@@ -173,12 +183,9 @@ static void on_ended(void *data, const struct deliver_outcome *o)
 
 	w->delivered += o->accepted;
 	w->once_failed |= !o->accepted;
-	w->once_empty = false;
 	notify_refresh(w->notify);
 	if (w->options.test)
 		end_test(w, o);
-	else if (lead_leads(w->lead) && !w->stopping)
-		deliver_take(w->deliver);
 }
 
 /* ---- the database comes and goes ---------------------------------------------------------- */
@@ -313,14 +320,14 @@ static int start(struct watch *w, struct err *e)
 	if (r == 0)
 		r = watch_db_new(w->loop, w->conf->database_url, w->log, &db_events, w, &w->db, e);
 	if (r == 0)
-		r = evaluate_new(&(struct evaluate_setup){ w->loop, w->glue, w->conf, w->db, w->log,
-							   w->watcher, on_flushed, w },
+		r = evaluate_new(&(struct evaluate_setup){ w->loop, w->glue, w->conf, w->log, w->watcher,
+							   on_flushed, w },
 				 &w->evaluate, e);
 	if (r < 0)
 		return r;
 	w->lead = lead_new(&(struct lead_setup){ w->db, w->log, w->watcher, on_lead, w });
 	w->deliver = deliver_new(&(struct deliver_setup){ w->glue, w->conf, w->db, w->log, w->watcher,
-							  on_taken, on_ended, w });
+							  may_take, on_taken, on_ended, w });
 	if (!w->lead || !w->deliver)
 		return err_set(e, ENOMEM, "out of memory");
 	return w->options.once || w->options.test ? 0 : notify_new(w->loop, status_words, w, &w->notify, e);

@@ -40,7 +40,7 @@ static const struct conf_key keys[] = {
 	  "how long the evaluation of one rule may take: a slower one fails, and is tried again later" },
 	{ "delivery_timeout_s", conf_number, AT(delivery_timeout_s), "30", NULL, 1, 300,
 	  "how long one request to a channel may take" },
-	{ "parallel", conf_number, AT(parallel), "16", NULL, 1, 64, "channels that are served at once" },
+	{ "parallel", conf_number, AT(parallel), "16", NULL, 1, 64, "messages that are under way at once" },
 	{ "ping_url", read_url, AT(ping_url), "", NULL, 0, 0,
 	  "a dead-man's switch, which gets a GET after each evaluation that succeeded" },
 	{ "prometheus_url", read_url, AT(prometheus_url), "", NULL, 0, 0,

@@ -1,8 +1,8 @@
 -- ==== 77-delivery: the outbox, from which fleet_watch sends ======================================
--- take_notifications() leases messages to a watcher, one at a time a channel; the watcher says what became of
--- each by notification_progress(), notification_sent() or notification_failed(). A lease that runs out (the
--- watcher died) gives the message to the next one, with the same notification_id: the peer may get twice only
--- what it had accepted when its answer was lost, and knows it by that id.
+-- A watcher asks exchange_notifications(): it says what became of messages, by notification_sent() or
+-- notification_failed(), and gets the next ones from take_notifications(), which leases them. A lease that
+-- runs out (the watcher died) gives the message to the next one, with the same notification_id: the peer may
+-- get twice only what it had accepted when its answer was lost, and knows it by that id.
 --
 -- What a peer refuses for ever becomes a dead letter, which stays visible, and its channel tells another one.
 -- Time is a parameter.
@@ -14,7 +14,8 @@ CREATE TABLE IF NOT EXISTS channel_kinds (
 	title text NOT NULL,
 	settings jsonb NOT NULL,
 	secrets jsonb NOT NULL,
-	gap_s float8 NOT NULL                   -- from one message to the next, as the peer's limits want it
+	gap_s float8 NOT NULL,                  -- from one message to the next, as the peer's limits want it
+	at_once int NOT NULL                    -- messages to a channel whose peer answers well
 );
 INSERT INTO channel_kinds VALUES
 	('mail', 'E-mail',
@@ -23,32 +24,32 @@ INSERT INTO channel_kinds VALUES
 		"to": {"required": true, "help": "addresses, with commas between them"},
 		"user": {"required": false, "help": "login at the mail server"},
 		"tls": {"required": false, "help": "required (default), or none, for this machine''s own"}}',
-		'{"password": {"required": false, "help": "of the login"}}', 0),
+		'{"password": {"required": false, "help": "of the login"}}', 0, 4),
 	('slack', 'Slack',
 		'{"channel": {"required": false, "help": "where a bot writes; a webhook has its own"},
 		"api_url": {"required": false, "help": "instead of https://slack.com/api"}}',
 		'{"url": {"required": false, "help": "an incoming webhook, https://hooks.slack.com/..."},
-		"token": {"required": false, "help": "of a bot: xoxb-..."}}', 1),
+		"token": {"required": false, "help": "of a bot: xoxb-..."}}', 1, 1),
 	('telegram', 'Telegram',
 		'{"chat_id": {"required": true, "help": "a chat''s number, or @name of a channel"},
 		"thread_id": {"required": false, "help": "a topic of the chat"},
 		"api_url": {"required": false, "help": "instead of https://api.telegram.org"}}',
-		'{"token": {"required": true, "help": "of the bot: 123456:ABC..."}}', 1),
+		'{"token": {"required": true, "help": "of the bot: 123456:ABC..."}}', 1, 1),
 	('ntfy', 'ntfy',
 		'{"url": {"required": true, "help": "https://ntfy.sh, or your own server"},
 		"topic": {"required": true, "help": "the topic"},
 		"user": {"required": false, "help": "login, without a token"}}',
 		'{"token": {"required": false, "help": "an access token: tk_..."},
-		"password": {"required": false, "help": "of the login"}}', 1),
+		"password": {"required": false, "help": "of the login"}}', 1, 1),
 	('pagerduty', 'PagerDuty',
 		'{"url": {"required": false, "help": "instead of https://events.pagerduty.com/v2/enqueue"}}',
-		'{"routing_key": {"required": true, "help": "the integration key of a service"}}', 0),
+		'{"routing_key": {"required": true, "help": "the integration key of a service"}}', 0, 4),
 	('webhook', 'Webhook',
 		'{"url": {"required": true, "help": "gets a POST of JSON, as standardwebhooks.com says"}}',
 		'{"secret": {"required": false, "help": "whsec_ and Base64: signs each message"},
-		"authorization": {"required": false, "help": "the value of the header Authorization"}}', 0)
+		"authorization": {"required": false, "help": "the value of the header Authorization"}}', 0, 8)
 	ON CONFLICT (kind) DO UPDATE SET title = EXCLUDED.title, settings = EXCLUDED.settings,
-		secrets = EXCLUDED.secrets, gap_s = EXCLUDED.gap_s;
+		secrets = EXCLUDED.secrets, gap_s = EXCLUDED.gap_s, at_once = EXCLUDED.at_once;
 
 -- How it goes with a channel. While its peer is away, one message at a time tries.
 CREATE TABLE IF NOT EXISTS channel_state (
@@ -148,41 +149,51 @@ RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 		AND NOT coalesce(n.taken_by = p_watcher AND n.notification_id <> ALL (p_held), false);
 $$;
 
--- Leases up to p_limit messages for p_lease_s, and tells all that sending needs. At most one of a channel,
--- its least tried and oldest, and none while an earlier one of the same group waits: "resolved" never
--- overtakes "firing". That a watcher died is not the message's fault, but for one that does it again and
--- again. p_only: this one, whatever its channel's state. p_held: the messages that this watcher is sending;
--- NULL: all that it has taken.
+-- Open messages that may be sent now. Of a group only the first: "resolved" never overtakes "firing". place:
+-- in the order of its channel, behind those under way: the least tried and oldest go first. That a watcher
+-- died is not the message's fault, but for one that does it again and again.
+CREATE OR REPLACE FUNCTION due_notifications(p_watcher text, p_held uuid[], p_now timestamptz)
+RETURNS TABLE (id uuid, made_at timestamptz, place bigint, at_once int)
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	WITH open AS MATERIALIZED (
+		SELECT n.notification_id, n.channel_id, n.kind, n.made_at, n.not_before,
+			CASE WHEN n.last_error IS NULL AND n.attempts < 3 THEN 0 ELSE n.attempts END AS tries,
+			is_leased(n, p_watcher, p_held, p_now) AS leased,
+			n.group_id IS NULL OR row_number() OVER (PARTITION BY n.channel_id, n.group_id
+				ORDER BY n.made_at, n.notification_id) = 1 AS is_first
+		FROM notifications n WHERE n.sent_at IS NULL AND n.dead_at IS NULL),
+	away AS (SELECT channel_id, count(*) AS n FROM open WHERE leased GROUP BY 1)
+	SELECT o.notification_id, o.made_at, coalesce(a.n, 0) + row_number() OVER (PARTITION BY o.channel_id
+			ORDER BY o.tries, o.made_at, o.notification_id),
+		CASE WHEN s.failures > 0 THEN 1 ELSE coalesce(k.at_once, 1) END
+	FROM open o JOIN channels c USING (channel_id) LEFT JOIN channel_state s USING (channel_id)
+		LEFT JOIN channel_kinds k ON k.kind = c.kind LEFT JOIN away a USING (channel_id)
+	WHERE NOT o.leased AND o.is_first AND o.not_before <= p_now
+		AND (o.kind = 'test' OR c.disabled_at IS NULL AND coalesce(s.retry_at <= p_now, true))
+$$;
+
+-- Leases up to p_limit messages for p_lease_s, and tells all that sending needs. A channel whose peer answers
+-- well gets several at once, but only while half of the watcher's places stay free for other channels; one
+-- whose peer does not gets one. p_only: this one, whatever its channel's state. p_held: the messages that
+-- this watcher is sending; NULL: all that it has taken.
 CREATE OR REPLACE FUNCTION take_notifications(p_watcher text, p_limit int, p_lease_s float8,
 	p_now timestamptz, p_only uuid DEFAULT NULL, p_held uuid[] DEFAULT NULL) RETURNS SETOF jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_further CONSTANT int := p_limit - (p_limit + coalesce(cardinality(p_held), 0)) / 2;
 BEGIN
 	IF p_only IS NULL THEN
 		PERFORM tidy_notifications(p_now);
 	END IF;
 	RETURN QUERY WITH due AS (
-		SELECT DISTINCT ON (n.channel_id) n.notification_id, n.made_at
-			FROM notifications n JOIN channels c USING (channel_id)
-				LEFT JOIN channel_state s USING (channel_id)
-			WHERE n.sent_at IS NULL AND n.dead_at IS NULL AND n.not_before <= p_now
-				AND (p_only IS NULL OR n.notification_id = p_only)
-				AND NOT is_leased(n, p_watcher, p_held, p_now)
-				AND (n.kind = 'test' OR c.disabled_at IS NULL
-					AND coalesce(s.retry_at <= p_now, true))
-				AND (p_only IS NOT NULL OR NOT EXISTS (SELECT FROM notifications t
-					WHERE t.channel_id = n.channel_id AND t.sent_at IS NULL
-						AND t.dead_at IS NULL
-						AND is_leased(t, p_watcher, p_held, p_now)))
-				AND NOT EXISTS (SELECT FROM notifications e
-					WHERE e.channel_id = n.channel_id AND e.group_id = n.group_id
-						AND e.sent_at IS NULL AND e.dead_at IS NULL
-						AND (e.made_at, e.notification_id)
-							< (n.made_at, n.notification_id))
-			ORDER BY n.channel_id, CASE WHEN n.last_error IS NULL AND n.attempts < 3 THEN 0
-				ELSE n.attempts END, n.made_at, n.notification_id
+		SELECT d.*, row_number() OVER (ORDER BY d.place > 1, d.made_at) AS turn
+			FROM due_notifications(p_watcher, p_held, p_now) d
+			WHERE CASE WHEN p_only IS NULL THEN d.place <= d.at_once ELSE d.id = p_only END
 	), mine AS (
-		SELECT n.notification_id FROM notifications n JOIN due USING (notification_id)
-			ORDER BY due.made_at LIMIT p_limit FOR UPDATE OF n SKIP LOCKED
+		SELECT n.notification_id FROM notifications n JOIN due ON n.notification_id = due.id
+			WHERE p_only IS NOT NULL
+				OR due.turn <= CASE WHEN due.place = 1 THEN p_limit ELSE v_further END
+			FOR UPDATE OF n SKIP LOCKED
 	), taken AS (
 		UPDATE notifications n SET taken_by = p_watcher, attempts = attempts + 1,
 				taken_until = p_now + make_interval(secs => p_lease_s)
@@ -275,13 +286,43 @@ BEGIN
 		PERFORM disable_channel(v.channel_id, p_error, p_now);
 	ELSE
 		INSERT INTO channel_state (channel_id) VALUES (v.channel_id) ON CONFLICT DO NOTHING;
-		UPDATE channel_state SET failures = failures + 1, failed_at = p_now, last_error = p_error,
-				retry_at = p_now + make_interval(secs => greatest(
-					delivery_backoff_s(failures + 1, v_random), v_asked))
+		-- Messages that were under way together and fail together count as one failure.
+		UPDATE channel_state SET failed_at = p_now, last_error = p_error,
+				failures = failures + CASE WHEN together THEN 0 ELSE 1 END,
+				retry_at = greatest(CASE WHEN together THEN retry_at
+						ELSE p_now + make_interval(secs =>
+							delivery_backoff_s(failures + 1, v_random)) END,
+					p_now + make_interval(secs => v_asked))
+			FROM (SELECT failures > 0 AND retry_at > p_now AS together FROM channel_state
+				WHERE channel_id = v.channel_id) x
 			WHERE channel_id = v.channel_id;
 		IF p_now - v.made_at > interval '75 hours' THEN
 			PERFORM bury_notification(p_id, 'given up after 75 hours: ' || p_error, p_now);
 		END IF;
+	END IF;
+END
+$$;
+
+-- What a watcher has to say and to ask, at once: what became of messages ({"id", "what", "why",
+-- "retry_after_s", "progress"}; what is 'sent', or as notification_failed() has it), then up to p_limit more
+-- to send. So the messages that came back meanwhile cost one transaction.
+CREATE OR REPLACE FUNCTION exchange_notifications(p_watcher text, p_outcomes jsonb, p_limit int,
+	p_lease_s float8, p_held uuid[], p_now timestamptz) RETURNS SETOF jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	o record;
+BEGIN
+	FOR o IN SELECT * FROM jsonb_to_recordset(p_outcomes) AS x(id uuid, what text, why text,
+			retry_after_s float8, progress jsonb) LOOP
+		IF o.what = 'sent' THEN
+			PERFORM notification_sent(o.id, o.progress, o.why, p_now);
+		ELSE
+			PERFORM notification_failed(o.id, p_watcher, o.what, o.why, o.retry_after_s,
+				o.progress, p_now);
+		END IF;
+	END LOOP;
+	IF p_limit > 0 THEN
+		RETURN QUERY SELECT take_notifications(p_watcher, p_limit, p_lease_s, p_now, NULL, p_held);
 	END IF;
 END
 $$;
@@ -334,6 +375,6 @@ $$;
 
 SELECT drop_former_functions() \g /dev/null
 GRANT SELECT ON channel_kinds, channel_state TO observ_hub, observ_watch;
-GRANT EXECUTE ON FUNCTION take_notifications, notification_progress, notification_sent, notification_failed,
-	test_channel TO observ_watch;
+GRANT EXECUTE ON FUNCTION take_notifications, exchange_notifications, notification_progress,
+	notification_sent, notification_failed, test_channel TO observ_watch;
 

@@ -93,8 +93,10 @@ void channel_kinds_print(FILE *to)
 	for (size_t i = 0; i < KINDS; i++) {
 		const struct channel_kind *k = kinds[i];
 
-		fprintf(to, "%s{\"kind\": \"%s\", \"title\": \"%s\", \"gap_s\": %g, \"settings\": ",
-			i ? ",\n" : "[", k->name, k->title, k->gap_s);
+		fprintf(to,
+			"%s{\"kind\": \"%s\", \"title\": \"%s\", \"gap_s\": %g, \"at_once\": %d, "
+			"\"settings\": ",
+			i ? ",\n" : "[", k->name, k->title, k->gap_s, k->at_once);
 		print_settings(k, false, to);
 		fputs(", \"secrets\": ", to);
 		print_settings(k, true, to);

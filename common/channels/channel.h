@@ -68,6 +68,7 @@ struct channel_kind {
 	const char *name, *title;
 	const struct setting *settings; /* up to one without a name */
 	double gap_s;                   /* from one message to the next */
+	int at_once;                    /* messages under way, while the peer answers well */
 	size_t (*parts)(const struct message *m);
 	/* What `progress` calls a part. NULL: its number. */
 	void (*key)(const struct message *m, size_t part, char out[PART_KEY_SIZE]);

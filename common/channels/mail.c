@@ -166,5 +166,5 @@ static void judge(struct message *m, size_t part, const struct answer *a, struct
 }
 
 const struct channel_kind channel_mail = {
-	"mail", "E-mail", settings, 0, parts, key, compose, judge,
+	"mail", "E-mail", settings, 0, 4, parts, key, compose, judge,
 };

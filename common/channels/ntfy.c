@@ -75,5 +75,5 @@ static void judge(struct message *m, size_t part, const struct answer *a, struct
 }
 
 const struct channel_kind channel_ntfy = {
-	"ntfy", "ntfy", settings, 1, http_one_part, NULL, compose, judge,
+	"ntfy", "ntfy", settings, 1, 1, http_one_part, NULL, compose, judge,
 };

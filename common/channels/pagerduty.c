@@ -100,5 +100,5 @@ static void judge(struct message *m, size_t part, const struct answer *a, struct
 }
 
 const struct channel_kind channel_pagerduty = {
-	"pagerduty", "PagerDuty", settings, 0, parts, NULL, compose, judge,
+	"pagerduty", "PagerDuty", settings, 0, 4, parts, NULL, compose, judge,
 };

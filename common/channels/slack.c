@@ -93,5 +93,5 @@ static void judge(struct message *m, size_t part, const struct answer *a, struct
 }
 
 const struct channel_kind channel_slack = {
-	"slack", "Slack", settings, 1, http_one_part, NULL, compose, judge,
+	"slack", "Slack", settings, 1, 1, http_one_part, NULL, compose, judge,
 };

@@ -151,5 +151,5 @@ static void judge(struct message *m, size_t part, const struct answer *a, struct
 }
 
 const struct channel_kind channel_telegram = {
-	"telegram", "Telegram", settings, 1, parts, NULL, compose, judge,
+	"telegram", "Telegram", settings, 1, 1, parts, NULL, compose, judge,
 };

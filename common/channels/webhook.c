@@ -97,5 +97,5 @@ static void judge(struct message *m, size_t part, const struct answer *a, struct
 }
 
 const struct channel_kind channel_webhook = {
-	"webhook", "Webhook", settings, 0, http_one_part, NULL, compose, judge,
+	"webhook", "Webhook", settings, 0, 8, http_one_part, NULL, compose, judge,
 };

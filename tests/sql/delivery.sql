@@ -33,7 +33,7 @@ UPDATE channels SET fallback_id = pg_temp.id(902) WHERE name = 'hook';
 
 -- ---- leases ------------------------------------------------------------------------------------
 SELECT pg_temp.say(1, 'hook', 1, 0), pg_temp.say(2, 'hook', 1, 1), pg_temp.say(3, 'mail', 1, 2);
-SELECT is(pg_temp.take('a', 5), '{1,3}', 'one message a channel, the oldest');
+SELECT is(pg_temp.take('a', 5), '{1,3}', 'of a group one message at a time, the oldest');
 SELECT is(pg_temp.take('b', 6), '{}', 'what a watcher has, another one does not get');
 SELECT is(notification_progress(pg_temp.id(1), 'a', '{"accepted": ["0"]}', 45, pg_temp.at(7)), true,
 	'a watcher renews its lease with what was accepted');
@@ -56,14 +56,14 @@ SELECT is(pg_temp.take('a', 54), '{2}', 'then the next one of the channel');
 SELECT pg_temp.sent(2, 55);
 
 SELECT pg_temp.say(4, 'hook', 20, 60), pg_temp.take('a', 61), pg_temp.say(5, 'hook', 21, 62);
-SELECT is(pg_temp.take('b', 120), '{4}', 'what a watcher left when it died goes before what came later');
+SELECT is(pg_temp.take('b', 120, 1), '{4}', 'what a watcher left when it died goes before what came later');
 SELECT pg_temp.sent(4, 121), pg_temp.take('b', 121), pg_temp.sent(5, 121);
 UPDATE channel_state SET retry_at = NULL;
 
 -- ---- order ----------------------------------------------------------------------------------------
 SELECT pg_temp.say(10, 'hook', 3, 100), pg_temp.say(11, 'hook', 3, 101, '{1}', 'resolved'),
 	pg_temp.say(12, 'hook', 4, 102);
-SELECT is(pg_temp.take('a', 110), '{10}', 'firing first');
+SELECT is(pg_temp.take('a', 110, 1), '{10}', 'firing first');
 SELECT pg_temp.fail(10, 'a', 'retry', 111);
 SELECT is(pg_temp.take('a', 112), '{}', 'a channel that fails is left alone for a while');
 SELECT is(pg_temp.take('a', 117), '{12}',
@@ -111,8 +111,33 @@ $$;
 SELECT is((SELECT count(DISTINCT n) FROM tries), 30::bigint, 'back: each group is told');
 SELECT is((SELECT count(*) FROM tries), 30::bigint, 'once');
 SELECT cmp_ok((SELECT max(s) - min(s) FROM tries), '<=', 40::float8, 'soon after the first is accepted');
-SELECT is((SELECT max(c) FROM (SELECT count(*) c FROM tries GROUP BY s) x), 1::bigint,
-	'one after the other');
+SELECT is((SELECT count(*) FROM tries WHERE s = (SELECT min(s) FROM tries)), 1::bigint, 'one tries alone');
+SELECT is((SELECT max(c) FROM (SELECT count(*) c FROM tries GROUP BY s) x), 5::bigint,
+	'then several at once, in half of the places of the watcher');
+
+-- ---- several at once ------------------------------------------------------------------------------
+SELECT pg_temp.say(320 + i, 'hook', 300 + i, 5400 + i) FROM generate_series(0, 19) i;
+SELECT pg_temp.say(340, 'mail', 330, 5430);
+SELECT is(pg_temp.take('a', 5440, 8), '{320,321,322,340}', 'the first of each channel, then further ones, '
+	'while half of the places stay free');
+SELECT is(pg_temp.take('a', 5441, 64), '{323,324,325,326,327}', 'of a channel as many as its kind allows');
+SELECT pg_temp.fail(320 + i, 'a', 'retry', 5442 + i) FROM generate_series(0, 2) i;
+SELECT is(failures, 1, 'what fails together is one failure') FROM channel_state
+	WHERE channel_id = pg_temp.id(901);
+SELECT is(pg_temp.take('a', 5460, 64), '{}', 'none while others are under way and the channel fails');
+SELECT is((SELECT count(*) FROM exchange_notifications('a', (SELECT jsonb_agg(jsonb_build_object('id',
+	pg_temp.id(n), 'what', 'sent', 'progress', '{}'::jsonb)) FROM generate_series(323, 327) n)
+	|| jsonb_build_array(jsonb_build_object('id', pg_temp.id(340), 'what', 'retry', 'why', 'away',
+		'retry_after_s', 30, 'progress', '{}'::jsonb)), 64, 45, '{}', pg_temp.at(5461))), 8::bigint,
+	'a watcher tells what became of several, and gets the next ones');
+SELECT is((SELECT array_agg(sent_at IS NOT NULL ORDER BY i) FROM generate_series(323, 327) i
+	JOIN notifications ON notification_id = pg_temp.id(i)), '{t,t,t,t,t}', 'they were sent');
+SELECT is((SELECT last_error FROM notifications WHERE notification_id = pg_temp.id(340)), 'away',
+	'and one was not');
+SELECT is((SELECT count(*) FROM exchange_notifications('a', '[]', 0, 45, '{}', pg_temp.at(5462))), 0::bigint,
+	'who wants none gets none');
+UPDATE notifications SET sent_at = pg_temp.at(5463) WHERE sent_at IS NULL AND dead_at IS NULL;
+UPDATE channel_state SET failures = 0, retry_at = NULL;
 
 -- ---- Retry-After --------------------------------------------------------------------------------------
 SELECT pg_temp.say(200, 'hook', 50, 6000), pg_temp.say(201, 'hook', 51, 6000);

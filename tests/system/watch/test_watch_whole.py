@@ -1,10 +1,11 @@
 """The whole path: samples, a rule, an alert, a route, a message at its peer; and "resolved"."""
 import json
+import threading
 import time
 
 from harness import wait_for
-from peers import HttpPeer
-from watching import Watcher, add_channel, watch_role
+from peers import READ, HttpPeer, answer
+from watching import Watcher, add_channel, evaluation, say, wait_sent, watch_role
 
 RULE = """INSERT INTO alert_rules (name, kind, metric, op, warning, critical, interval_s, summary)
     VALUES ('hot', 'threshold', 'cpu_percent', '>', 80, 95, 1,
@@ -52,3 +53,28 @@ def test_patterns_of_log_lines_are_learned_at_each_evaluation(watched, make_watc
     make_watcher().start()
     watched.wait("SELECT sum(lines) = 2 FROM log_patterns")
     assert watched.count("log_patterns") == 1 and watched.count("pattern_queue") == 0
+
+
+def test_messages_of_several_groups_go_to_a_webhook_at_once(watched, make_watcher):
+    """The peer answers none of them before the fourth has come."""
+    together = threading.Barrier(4, timeout=60)
+    with HttpPeer(lambda n: [READ, together.wait, answer()] if 0 < n < 5 else [READ, answer()]) as peer:
+        add_channel(watched, "hook", "webhook", {"url": peer.url})
+        make_watcher(delivery_timeout_s=60).start().leads()
+        wait_sent(watched, say(watched, "hook"))        # a channel that has sent nothing yet may do so, too
+        for sent in [say(watched, "hook") for _ in range(4)]:
+            wait_sent(watched, sent)
+    assert len(peer.requests) == 5
+
+
+def test_a_message_does_not_wait_for_an_evaluation(watched, make_watcher):
+    evaluation(watched, "SELECT '{}'::jsonb FROM pg_advisory_xact_lock(7)")
+    running = """SELECT count(*) FROM pg_stat_activity
+        WHERE query ~ 'evaluate_alerts' AND wait_event = 'advisory'"""
+    with watched.connect() as holder, HttpPeer() as peer:
+        holder.cursor().execute("SELECT pg_advisory_lock(7)")
+        add_channel(watched, "hook", "webhook", {"url": peer.url})
+        make_watcher().start()
+        watched.wait(f"SELECT ({running}) = 1")
+        wait_sent(watched, say(watched, "hook"))
+        assert watched.one(running) == 1
