@@ -155,6 +155,7 @@ static const struct web {
 	const char *text;
 	const uint64_t *text_len;
 	const char *test[6], *restart[5];
+	const char *tls, *tls_package;  /* a file without which it has no TLS, and what brings it */
 } webs[] = {
 	{ "nginx",
 	  "/etc/nginx/sites-available",
@@ -163,7 +164,9 @@ static const struct web {
 	  setup_nginx,
 	  &setup_nginx_len,
 	  { "nginx", "-t", "-q" },
-	  { "systemctl", "-q", "reload-or-restart", "nginx" } },
+	  { "systemctl", "-q", "reload-or-restart", "nginx" },
+	  NULL,
+	  NULL },
 	{ "lighttpd",
 	  "/etc/lighttpd/conf-available",
 	  "/etc/lighttpd/conf-available/60-observ.conf",
@@ -171,7 +174,9 @@ static const struct web {
 	  setup_lighttpd,
 	  &setup_lighttpd_len,
 	  { "lighttpd", "-tt", "-f", "/etc/lighttpd/lighttpd.conf" },
-	  { "systemctl", "-q", "restart", "lighttpd" } },
+	  { "systemctl", "-q", "restart", "lighttpd" },
+	  "/usr/lib/lighttpd/mod_openssl.so",
+	  "lighttpd-mod-openssl" },
 };
 
 static const struct web *find_web(void)
@@ -225,8 +230,15 @@ static bool fill_line(const struct setup *s, struct text line, struct buf *out)
 	return true;
 }
 
-/* The snippet, line by line; those for TLS only with a public name. Without IPv6 in the kernel a line for it
- * would stop the server. */
+/* Without IPv6 in the kernel such a line would stop the server. */
+static bool listens_on_ipv6(const char *line, const char *end)
+{
+	static const char address[] = "[::";
+
+	return memmem(line, (size_t)(end - line), address, sizeof address - 1);
+}
+
+/* The snippet, line by line; those for TLS only with a public name. */
 static bool fill(const struct web *w, const struct setup *s, struct buf *out)
 {
 	bool ipv6 = setup_exists("/proc/net/if_inet6");
@@ -236,7 +248,7 @@ static bool fill(const struct web *w, const struct setup *s, struct buf *out)
 		end += *end == '\n';
 		if (s->public && strncmp(line, TEMPLATE_TLS, strlen(TEMPLATE_TLS)) == 0)
 			line += strlen(TEMPLATE_TLS);
-		if (!ipv6 && strncmp(line, "\tlisten [", 9) == 0)
+		if (!ipv6 && listens_on_ipv6(line, end))
 			continue;
 		if (!fill_line(s, (struct text){ line, (size_t)(end - line) }, out))
 			return false;
@@ -305,10 +317,8 @@ static int publish_site(const struct web *w, const struct setup *s, struct err *
 /* 1: all is there. */
 static int make_site(const struct web *w, const struct setup *s, struct err *e)
 {
-	if (s->public && strcmp(w->name, "nginx") != 0)
-		return err_set(e, ENOTSUP,
-			       "--public writes the site of nginx only; docs/hub.md has the lines for %s",
-			       w->name);
+	if (s->public && w->tls && !setup_exists(w->tls))
+		return err_set(e, ENOENT, "%s has no TLS; run: apt-get install %s", w->name, w->tls_package);
 	if (!setup_exists(w->link))
 		return enable_site(w, s, e);
 	return s->public ? publish_site(w, s, e) : 1;

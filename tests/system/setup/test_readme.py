@@ -477,6 +477,58 @@ def test_setup_under_lighttpd(walk):
     assert walk.get("/")[0] == 200 and "my-app" in walk.get("/")[1]
 
 
+@pytest.fixture(scope="module")
+def lighttpd(walk):
+    """The hub under lighttpd, for other machines, too; lighttpd.published is what setup said."""
+    if NAME not in (walk.tree / "etc/hosts").read_text():
+        (walk.tree / "etc/hosts").open("a").write(f"127.0.0.1 {NAME}\n")
+    walk.shell(block("own CA", "sh", OPERATING))
+    walk.published = walk.shell(
+        f"fleet_hub_admin setup --public {NAME} --certificate hub.crt --key hub.key", timeout=120).stdout
+    return walk
+
+
+def over_tls(machine, request, head="", body=""):
+    """What the web server answers to these bytes; lines end as HTTP wants it."""
+    sent = f"{request} HTTP/1.1\nHost: {NAME}\nConnection: close\n{head}\n".replace("\n", "\r\n") + body
+    (machine.tree / "root/request").write_text(sent)
+    return machine.shell(f"openssl s_client -quiet -verify_return_error -CAfile ca.crt -connect {NAME}:443 "
+                         "< /root/request 2>/dev/null", check=False).stdout
+
+
+def test_setup_public_under_lighttpd(lighttpd):
+    assert f"lighttpd: the hub answers other machines at https://{NAME}/" in lighttpd.published
+    page = over_tls(lighttpd, "GET /sign-in")
+    assert page.startswith("HTTP/1.1 200") and "Strict-Transport-Security: max-age=31536000" in page, page
+    wanted = json.dumps({"email": "walker@example.com", "password": WALKER})
+    lighttpd.get("/")                       # makes the admin
+    session = over_tls(lighttpd, "POST /api/v1/auth/login", f"Content-Type: application/json\n"
+                       f"Content-Length: {len(wanted)}\n", wanted)
+    assert session.startswith("HTTP/1.1 200") and "access_token" in session, session
+    assert "Observ" not in lighttpd.shell("exec 3<> /dev/tcp/127.0.0.1/80; printf 'GET /sign-in HTTP/1.0\r\n"
+                                          f"Host: {NAME}\r\n\r\n' >&3; cat <&3").stdout
+    again = lighttpd.shell("fleet_hub_admin setup", timeout=120).stdout
+    assert "lighttpd: has a site for the hub already" in again
+
+
+def test_lighttpd_with_tls_lets_no_attack_through(lighttpd):
+    inner = "GET /api/v1/users HTTP/1.1\r\nHost: x\r\n\r\n"
+    for head in (f"Content-Length: 0\nContent-Length: {len(inner)}\n",
+                 f"Content-Length: {len(inner)}\nTransfer-Encoding: chunked\n",
+                 "Transfer-Encoding: xchunked\n", "Content-Length: -1\n", "Content-Length: 0x10\n"):
+        got = over_tls(lighttpd, "POST /api/v1/auth/login", "Content-Type: application/json\n" + head, inner)
+        assert got.count("HTTP/1.1 ") <= 1 and not got.startswith("HTTP/1.1 2"), (head, got)
+    large = over_tls(lighttpd, "POST /api/v1/ingest", "Authorization: Bearer x\nContent-Type: "
+                     "application/json\nContent-Length: 104857600\n", "x")
+    assert large.startswith("HTTP/1.1 413"), large
+    for path in ("/users", "//users", "/static/%2e%2e/users", "/fleet_hub/users"):
+        for header in ("", "X-Forwarded-For: 127.0.0.1\n", "X-Forwarded-Proto: http\n", "Remote-User: a\n",
+                       "HTTPS: off\n", "Proxy: http://evil.example\n"):
+            got = over_tls(lighttpd, f"GET {path}", header)
+            assert got.split()[1] in ("303", "401", "403", "404"), (path, header, got)
+            assert "evil.example" not in got and "walker@example.com" not in got
+
+
 def test_purged_hub_takes_its_site_along(walk):
     walk.run("apt-get", "-q", "-y", "purge", "fleet-hub", "fleet-watch", "obs-agent", timeout=120)
     assert not [p for p in ("etc/lighttpd/conf-enabled/60-observ.conf",
