@@ -1553,11 +1553,14 @@ RETURN (SELECT string_agg('''' || w || CASE WHEN place = cardinality(p_words) AN
 CREATE OR REPLACE FUNCTION has_words(p_query text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 'search @@ ' || quote_literal(p_query) || '::tsquery';
 
+-- The functions *_conditions() give two conditions, which both hold of the lines that a term finds: one that
+-- an index answers, and what only the line itself tells. NULL: there is none.
+
 -- A word, or a text of several. Unquoted, the last word may go on: "fail" finds "failed". It may not where a
 -- separator follows it, nor where it is the last number of many: "10.1.2.3". Quoted text with symbols is
 -- found as it stands, and so is what has no letter or digit. p_cut: the text is the beginning of a longer
 -- one.
-CREATE OR REPLACE FUNCTION text_condition(p_text text, p_quoted boolean, p_cut boolean) RETURNS text
+CREATE OR REPLACE FUNCTION text_conditions(p_text text, p_quoted boolean, p_cut boolean) RETURNS text[]
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
 	list text[] := observ.word_list(p_text, true);
@@ -1571,11 +1574,11 @@ BEGIN
 	-- Each character of an unspaced script begins a pair.
 	open := open OR n > 0 AND length(list[n]) = 1 AND
 		list[n] COLLATE "C" ~ ('[' || observ.unspaced() || ']');
-	RETURN concat_ws(' AND ', CASE WHEN n > 0 THEN observ.has_words(observ.words_query(list, open)) END,
+	RETURN ARRAY[CASE WHEN n > 0 THEN observ.has_words(observ.words_query(list, open)) END,
 		CASE WHEN n <> 1 OR as_it_stands THEN
 			format('observ.line_fits(logger, message, context, %L, %L, %L, %L)',
 			observ.ascii_pattern(list, CASE WHEN as_it_stands THEN t END, open), list,
-			CASE WHEN as_it_stands THEN t END, open) END);
+			CASE WHEN as_it_stands THEN t END, open) END];
 END
 $$;
 
@@ -1687,7 +1690,7 @@ RETURN CASE WHEN number_of(p_value) IS NULL
 		WHEN ''string'' THEN observ.compared(%1$s, %2$L) %3$s 0 END', p_at, p_value, p_op,
 		number_of(p_value)) END;
 
-CREATE OR REPLACE FUNCTION context_condition(p_key text, p_op text, p_value text) RETURNS text
+CREATE OR REPLACE FUNCTION context_conditions(p_key text, p_op text, p_value text) RETURNS text[]
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
 	test text;
@@ -1700,26 +1703,38 @@ BEGIN
 		WHEN '^' THEN format('context #>> %L LIKE %L', path, observ.like_pattern(p_value))
 		ELSE observ.value_compares(at, p_op, p_value) END, ' OR ') INTO test
 	FROM observ.key_paths(p_key) path, observ.value_at(path) at;
-	RETURN concat_ws(' AND ', observ.has_words(observ.context_words(p_key,
-		CASE WHEN p_op = '=' THEN p_value ELSE '' END)), '(' || test || ')');
+	RETURN ARRAY[observ.has_words(observ.context_words(p_key,
+		CASE WHEN p_op = '=' THEN p_value ELSE '' END)), '(' || test || ')'];
 END
 $$;
 
-CREATE OR REPLACE FUNCTION column_condition(p_column text, p_op text, p_value text) RETURNS text
+CREATE OR REPLACE FUNCTION column_conditions(p_column text, p_op text, p_value text) RETURNS text[]
 LANGUAGE sql STABLE RETURN
-	CASE p_op WHEN '=*' THEN format('%I IS NOT NULL', p_column)
-	WHEN '^' THEN format('%I LIKE %L', p_column, like_pattern(p_value))
-	ELSE concat_ws(' AND ', format('%I = %L', p_column, p_value),
-		CASE WHEN p_column = 'logger' AND cardinality(word_list(p_value)) > 0
-		THEN has_words(words_query(word_list(p_value), false)) END) END;
+	CASE WHEN p_op = '=*' THEN ARRAY[NULL, format('%I IS NOT NULL', p_column)]
+	WHEN p_op = '^' THEN ARRAY[NULL, format('%I LIKE %L', p_column, like_pattern(p_value))]
+	WHEN p_column = 'logger' THEN ARRAY[
+		CASE WHEN cardinality(word_list(p_value)) > 0
+		THEN has_words(words_query(word_list(p_value), false)) END, format('logger = %L', p_value)]
+	ELSE ARRAY[format('%I = %L', p_column, p_value), NULL] END;
 
-CREATE OR REPLACE FUNCTION level_condition(p_levels jsonb) RETURNS text
+CREATE OR REPLACE FUNCTION level_conditions(p_levels jsonb) RETURNS text[]
 LANGUAGE sql STABLE RETURN
-	CASE WHEN jsonb_array_length(p_levels) = 0 THEN 'false'
-	WHEN p_levels ? 'INFO' THEN
-		format('level = ANY (%L)', ARRAY(SELECT jsonb_array_elements_text(p_levels)))
-	ELSE coalesce(has_words((SELECT string_agg(format('''level=%s''', l), ' | ')
-		FROM jsonb_array_elements_text(p_levels) l WHERE l ~ '^[A-Z]+$')), 'false') END;
+	CASE WHEN jsonb_array_length(p_levels) = 0 THEN ARRAY['false', NULL]
+	WHEN p_levels ? 'INFO' THEN ARRAY[NULL,
+		format('level = ANY (%L)', ARRAY(SELECT jsonb_array_elements_text(p_levels)))]
+	ELSE ARRAY[coalesce(has_words((SELECT string_agg(format('''level=%s''', l), ' | ')
+		FROM jsonb_array_elements_text(p_levels) l WHERE l ~ '^[A-Z]+$')), 'false'), NULL] END;
+
+CREATE OR REPLACE FUNCTION term_conditions(p jsonb) RETURNS text[] LANGUAGE plpgsql STABLE AS $$
+BEGIN
+	RETURN CASE
+		WHEN p ? 'text' THEN observ.text_conditions(p->>'text', (p->>'quoted')::boolean,
+			coalesce((p->>'cut')::boolean, false))
+		WHEN p ? 'levels' THEN observ.level_conditions(p->'levels')
+		WHEN p ? 'context' THEN observ.context_conditions(p->>'context', p->>'op', p->>'value')
+		WHEN p ? 'column' THEN observ.column_conditions(p->>'column', p->>'op', p->>'value') END;
+END
+$$;
 
 -- The condition of a query's tree; of {}, which finds everything, true. It is never NULL.
 CREATE OR REPLACE FUNCTION line_condition(p jsonb) RETURNS text LANGUAGE plpgsql STABLE AS $$
@@ -1731,25 +1746,39 @@ BEGIN
 		WHEN p ? 'and' THEN '(' || array_to_string(parts, ' AND ') || ')'
 		WHEN p ? 'or' THEN '(' || array_to_string(parts, ' OR ') || ')'
 		WHEN p ? 'not' THEN format('(%s) IS NOT TRUE', observ.line_condition(p->'not'))
-		WHEN p ? 'text' THEN '(' || observ.text_condition(p->>'text', (p->>'quoted')::boolean,
-			coalesce((p->>'cut')::boolean, false)) || ')'
-		WHEN p ? 'levels' THEN observ.level_condition(p->'levels')
-		WHEN p ? 'context' THEN
-			'(' || observ.context_condition(p->>'context', p->>'op', p->>'value') || ')'
-		WHEN p ? 'column' THEN
-			'(' || observ.column_condition(p->>'column', p->>'op', p->>'value') || ')'
-		ELSE 'true' END;
+		ELSE '(' || coalesce(nullif(array_to_string(observ.term_conditions(p), ' AND '), ''),
+			'true') || ')' END;
+END
+$$;
+
+-- What an index answers of a tree: a condition that holds of all lines that the tree finds. NULL: nothing.
+CREATE OR REPLACE FUNCTION indexed_condition(p jsonb) RETURNS text LANGUAGE plpgsql STABLE AS $$
+DECLARE
+	parts text[] := ARRAY(SELECT observ.indexed_condition(part)
+		FROM jsonb_array_elements(coalesce(p->'and', p->'or', '[]')) part);
+BEGIN
+	RETURN CASE
+		WHEN p ? 'and' THEN nullif(array_to_string(parts, ' AND '), '')
+		WHEN p ? 'or' THEN CASE WHEN array_position(parts, NULL) IS NULL
+			THEN '(' || array_to_string(parts, ' OR ') || ')' END
+		WHEN p ? 'not' THEN NULL
+		ELSE (observ.term_conditions(p))[1] END;
 END
 $$;
 
 -- ---- lines -------------------------------------------------------------------------------------
 
--- What holds of all lines that a tree finds, and an index on a column and the time answers: one server or one
--- application.
+-- The terms of a tree that ask for one server or one application: an index on column and time answers these.
+CREATE OR REPLACE FUNCTION is_narrow(p jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN coalesce(p->>'column' IN ('vps_name', 'app_name') AND p->>'op' = '=', false);
+
+-- Their condition, which holds of all lines that the tree finds, and the tree without them.
 CREATE OR REPLACE FUNCTION narrow_condition(p jsonb) RETURNS text LANGUAGE sql STABLE
 RETURN coalesce((SELECT string_agg(format('%I = %L', k->>'column', k->>'value'), ' AND ')
-	FROM jsonb_array_elements(coalesce(p->'and', jsonb_build_array(p))) k
-	WHERE k->>'column' IN ('vps_name', 'app_name') AND k->>'op' = '='), 'true');
+	FROM jsonb_array_elements(coalesce(p->'and', jsonb_build_array(p))) k WHERE is_narrow(k)), 'true');
+CREATE OR REPLACE FUNCTION without_narrow(p jsonb) RETURNS jsonb LANGUAGE sql STABLE
+RETURN jsonb_build_object('and', coalesce((SELECT jsonb_agg(k)
+	FROM jsonb_array_elements(coalesce(p->'and', jsonb_build_array(p))) k WHERE NOT is_narrow(k)), '[]'));
 
 -- How long found_lines() looks: a page waits less than a file does.
 CREATE OR REPLACE FUNCTION search_budget(p_max int) RETURNS interval LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -1767,48 +1796,103 @@ BEGIN
 END
 $$;
 
--- The line next to the start, and where the first part of the time ends in which found_lines() looks: behind
--- the 16 lines next to the start, which take less time than there is, however long they are.
-CREATE OR REPLACE FUNCTION first_part(p_narrow text, p_since timestamptz, p_until timestamptz, p_up boolean,
-	OUT line timestamptz, OUT edge timestamptz)
-LANGUAGE plpgsql STABLE AS $$
+-- Where the part of the time ends that has the next p_lines lines; the other end if there are no more.
+CREATE OR REPLACE FUNCTION next_edge(p_narrow text, p_since timestamptz, p_until timestamptz, p_up boolean,
+	p_lines int) RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
 DECLARE
-	times timestamptz[];
+	edge timestamptz;
 BEGIN
-	EXECUTE format('SELECT array_agg(t) FROM (SELECT "timestamp" AS t FROM observ.log_entries
+	EXECUTE format('SELECT "timestamp" FROM observ.log_entries
 		WHERE "timestamp" >= %L AND "timestamp" < %L AND %s
-		ORDER BY "timestamp" %s LIMIT 17) x', p_since, p_until, p_narrow,
-		CASE WHEN p_up THEN 'ASC' ELSE 'DESC' END) INTO times;
-	edge := coalesce(times[17], CASE WHEN p_up THEN p_until ELSE p_since END);
-	line := coalesce(times[1], edge);
+		ORDER BY "timestamp" %s OFFSET %s LIMIT 1', p_since, p_until, p_narrow,
+		CASE WHEN p_up THEN 'ASC' ELSE 'DESC' END, p_lines) INTO edge;
+	RETURN CASE WHEN p_up THEN coalesce(edge + interval '1 us', p_until) ELSE coalesce(edge, p_since) END;
 END
 $$;
 
--- How long the next part is: eight times the last one, or as much as is likely to have the lines that are
--- missing, or to be done in the time left.
-CREATE OR REPLACE FUNCTION next_width(p_width interval, p_took interval, p_left interval, p_found int,
-	p_missing int) RETURNS interval
+-- How many times as long as the last part the next one is: at most p_most, or as much as is likely to have
+-- the lines that are missing, or to be done in the time left.
+CREATE OR REPLACE FUNCTION next_part(p_most float8, p_took interval, p_left interval, p_found int,
+	p_missing int) RETURNS float8
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN greatest(p_width, interval '1 s') * least(8,
-	CASE WHEN p_found > 0 THEN greatest(0.25, 1.3 * p_missing / p_found) END,
-	greatest(0.05, 0.7 * extract(epoch FROM p_left) /
-		greatest(extract(epoch FROM p_took), 0.001)))::float8;
+RETURN least(p_most, CASE WHEN p_found > 0 THEN greatest(0.25, 1.3 * p_missing / p_found) END,
+	greatest(0.05, 0.7 * extract(epoch FROM p_left)::float8 /
+		greatest(extract(epoch FROM p_took)::float8, 0.001)));
 
 -- So many matches are read and sorted.
 CREATE OR REPLACE FUNCTION few_lines() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 2000;
 
+-- So many lines are looked at first, whatever is searched: they tell how common it is.
+CREATE OR REPLACE FUNCTION first_lines() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 1000;
+
 -- So many lines are looked at one after the other, if they are likely to have p_missing matches. The index of
--- words would give all matches of a day first.
-CREATE OR REPLACE FUNCTION walked_lines(p_missing int) RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN 2000 + 3 * p_missing;
+-- words would give all matches of a day first. A line of one server or application takes five times as long,
+-- for it is on a page of its own.
+CREATE OR REPLACE FUNCTION walked_lines(p_missing int, p_narrow boolean) RETURNS int
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN p_narrow THEN 4000 ELSE 10000 END + 3 * p_missing;
+
+-- The lines in windows that are p_part of the time between two times, 1 at most, as a FROM clause;
+-- "hit" tells whether the condition fits. Each window is elsewhere in its piece of the time, or what repeats
+-- itself would repeat in all of them. The condition is behind OFFSET 0, so that no window asks the index of
+-- words.
+CREATE OR REPLACE FUNCTION windows_of(p_since timestamptz, p_until timestamptz, p_part float8, p_windows int,
+	p_narrow text, p_condition text) RETURNS text LANGUAGE sql STABLE
+RETURN format('(SELECT %1$L::timestamptz + (place + (1 - %2$s) * (place * 0.618034 %% 1)) * step AS lo,
+		step * %2$s AS width
+	FROM generate_series(0, %3$s) place, (VALUES (%4$L::interval)) s (step)) w
+	CROSS JOIN LATERAL (SELECT "timestamp", vps_name, app_name, level, logger, context, %6$s AS hit
+		FROM log_entries WHERE "timestamp" >= lo AND "timestamp" < lo + width AND %5$s OFFSET 0) l',
+	p_since, p_part, p_windows - 1, (p_until - p_since) / p_windows, p_narrow, p_condition);
+
+-- About how many lines there are, and how many of them a condition fits. Windows grow until they have some
+-- hundred.
+CREATE OR REPLACE FUNCTION about_lines(p_narrow text, p_condition text, p_since timestamptz,
+	p_until timestamptz, OUT lines float8, OUT hits float8)
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+	part float8 := 1.0 / 65536;
+BEGIN
+	LOOP
+		EXECUTE 'SELECT count(*), count(*) FILTER (WHERE hit) FROM (SELECT hit FROM ' ||
+			windows_of(p_since, p_until, part, 60, p_narrow, p_condition) || ' LIMIT 5000) x'
+			INTO lines, hits;
+		EXIT WHEN lines >= 300 OR part >= 1;
+		part := least(part * CASE WHEN lines < 10 THEN 16 ELSE 500 / lines END, 1);
+	END LOOP;
+	lines := lines / part;
+	hits := hits / part;
+END
+$$;
+
+-- Is it better to look at each line of a server or application than to ask the index of words? It takes 4 us
+-- a line, the index 0.6 us for each match that it has, of all servers. p_needed: more lines than these need
+-- not be looked at; NULL: nobody knows.
+CREATE OR REPLACE FUNCTION worth_walking(p_narrow text, p_indexed text, p_since timestamptz,
+	p_until timestamptz, p_needed float8) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+	limit_lines CONSTANT int := least(walked_lines(0, true) + 0.15 *
+		(about_lines('true', p_indexed, p_since, p_until)).hits, 1e6);
+	n int;
+BEGIN
+	IF p_needed < limit_lines THEN
+		RETURN true;
+	END IF;
+	EXECUTE format('SELECT count(*) FROM (SELECT 1 FROM log_entries WHERE "timestamp" >= %L
+		AND "timestamp" < %L AND %s LIMIT %s) x', p_since, p_until, p_narrow, limit_lines) INTO n;
+	RETURN n < limit_lines;
+END
+$$;
 
 -- The p_max lines that p_tree finds between two times: the newest, or (p_up) the oldest after a place. A
 -- place is the time, server and id of a line; NULL: none. p_brief: without message and place in the file.
 --
 -- The planner can't know how rare a word is whose end is open. A walk from the newest line is right for what
--- is common, and reads everything for what is rare. The matches of the last part tell what is common: then
--- the next part is walked. Else after the first parts, of some 8,000 lines, the index of words is asked for
--- few_lines() matches first; if there are no more, they are the answer.
+-- is common, and reads everything for what is rare. So the first_lines() are walked, and each part tells how
+-- many lines the missing ones need: up to walked_lines() are walked. Else the index of words is asked for
+-- few_lines() matches first; if there are no more, they are the answer. Among the lines of one server or
+-- application the index of words is asked only if it has fewer matches than worth_walking() says.
 --
 -- What no index answers would take as long as the range is. When p_budget is used up (NULL: search_budget()),
 -- a last row has no id: all lines up to its timestamp were looked at. Lines beyond it may stand before this
@@ -1825,7 +1909,6 @@ DECLARE
 			NULL::bigint'
 		ELSE 'id, "timestamp", vps_name, app_name, level, logger, message, context, stream_id,
 			stream_offset' END;
-	walk CONSTANT text := 'SELECT %1$s FROM log_entries WHERE %2$s ORDER BY %3$s LIMIT %4$s';
 	-- The condition is a column behind OFFSET 0, so that no other index is asked for it.
 	fenced CONSTANT text := 'SELECT %1$s FROM (SELECT *, %6$s AS hit FROM log_entries
 		WHERE %7$s OFFSET 0) l WHERE hit ORDER BY %3$s LIMIT %4$s';
@@ -1841,58 +1924,60 @@ DECLARE
 		CASE WHEN p_up THEN '>' ELSE '<' END, p_at, p_vps, p_id) END;
 	condition text := line_condition(p_tree);
 	narrow text := narrow_condition(p_tree);
+	indexed text := indexed_condition(without_narrow(p_tree));
 	ordered text := replace('"timestamp" ~, vps_name ~, id ~', '~',
 		CASE WHEN p_up THEN 'ASC' ELSE 'DESC' END);
 	since timestamptz := CASE WHEN p_up THEN greatest(p_since, p_at) ELSE p_since END;
 	until timestamptz := CASE WHEN p_up THEN p_until ELSE least(p_until, p_at + interval '1 us') END;
 	edge timestamptz;
-	width interval;
-	line_s float8;                          -- between two lines
+	width interval := '1 s';
+	lines float8 := 16;                     -- of the next part, about
+	looked float8 := 0;
+	walking boolean := true;
+	worth boolean;
 	budget interval := coalesce(p_budget, search_budget(p_max));
 	deadline timestamptz := clock_timestamp() + budget;
 	began timestamptz;
 	during text;
-	part int := 0;
-	few_narrow boolean := false;            -- so few lines of a server or application that all are read
-	common boolean;                         -- walked_lines() are likely to have the missing ones
+	needed float8;                          -- lines that are likely to have the missing ones
+	factor float8;
 	found int := 0;
 	n int;
 BEGIN
-	-- Without the time between the start and the line next to it, of which nothing follows.
-	SELECT f.edge, CASE WHEN p_up THEN f.edge - f.line ELSE f.line - f.edge END INTO edge, width
-		FROM first_part(narrow, since, until, p_up) f;
-	line_s := greatest(extract(epoch FROM width) / 16, 1e-6);
 	BEGIN
 		WHILE since < until AND found < p_max AND clock_timestamp() < deadline - budget / 20 LOOP
 			began := clock_timestamp();
+			edge := CASE WHEN walking AND lines <= 2 * walked_lines(0, false)
+				THEN next_edge(narrow, since, until, p_up, lines::int)
+				WHEN p_up THEN since + least(width, until - since)
+				ELSE until - least(width, until - since) END;
 			during := format('"timestamp" >= %L AND "timestamp" < %L%s AND in_time(%L)',
 				CASE WHEN p_up THEN since ELSE edge END,
 				CASE WHEN p_up THEN edge ELSE until END, place, deadline);
-			IF part = 2 AND narrow <> 'true' THEN
-				EXECUTE format('SELECT count(*) < %1$s FROM (SELECT 1 FROM log_entries
-					WHERE "timestamp" >= %2$L AND "timestamp" < %3$L AND %4$s
-					LIMIT %1$s) x',
-					5 * few_lines(), since, until, narrow) INTO few_narrow;
-			END IF;
-			RETURN QUERY EXECUTE format(CASE WHEN few_narrow OR common THEN fenced
-				WHEN part < 4 THEN walk
-				ELSE index_first END, columns, during || ' AND ' || condition, ordered,
-				p_max - found, greatest(few_lines(), p_max), condition,
-				during || ' AND ' || narrow);
+			RETURN QUERY EXECUTE format(CASE WHEN walking THEN fenced ELSE index_first END,
+				columns, during || ' AND ' || condition, ordered, p_max - found,
+				greatest(few_lines(), p_max), condition, during || ' AND ' || narrow);
 			GET DIAGNOSTICS n = ROW_COUNT;
-			part := part + 1;
 			found := found + n;
-			common := narrow = 'true' AND extract(epoch FROM width) / line_s * (p_max - found) /
-				nullif(n, 0) < walked_lines(p_max - found);
-			width := next_width(width, clock_timestamp() - began, deadline - clock_timestamp(),
-				n, p_max - found);
+			looked := looked + lines;
+			width := CASE WHEN p_up THEN edge - since ELSE until - edge END;
 			IF p_up THEN
 				since := edge;
-				edge := since + least(width, until - since);
 			ELSE
 				until := edge;
-				edge := until - least(width, until - since);
 			END IF;
+			EXIT WHEN found >= p_max OR since >= until;
+			needed := CASE WHEN n > 0 THEN 1.3 * lines * (p_max - found) / n END;
+			walking := indexed IS NULL OR worth OR looked < first_lines() OR
+				coalesce(needed <= walked_lines(p_max - found, narrow <> 'true'), false);
+			IF NOT walking AND narrow <> 'true' AND worth IS NULL THEN
+				worth := worth_walking(narrow, indexed, since, until, needed);
+				walking := worth;
+			END IF;
+			factor := next_part(CASE WHEN walking THEN 8 ELSE 64 END, clock_timestamp() - began,
+				deadline - clock_timestamp(), n, p_max - found);
+			lines := greatest(lines * factor, 1);
+			width := greatest(width, interval '1 s') * factor;
 		END LOOP;
 	EXCEPTION WHEN SQLSTATE 'OB003' THEN
 		NULL;
@@ -1912,46 +1997,17 @@ $$;
 --
 -- The sample is all lines within short windows, spread over the time. Their length is such that about
 -- sampled_lines() are looked at, whatever the condition; if there are hardly more, the windows are the whole
--- time. The weight is the same everywhere, so a burst counts as what it is. Only the newest lines, at least
--- faceted_lines(), have their contexts.
+-- time. Lines of one server or application take longer, so fewer are looked at. The weight is the same
+-- everywhere, so a burst counts as what it is. Only the newest lines, at least faceted_lines(), have their
+-- contexts. Of a sample there is a row of weight 0, so that nobody takes nothing found for an exact count.
 --
 -- When the time is up, a last row has no weight: lines before its timestamp are not counted.
 CREATE OR REPLACE FUNCTION counted_lines() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 3000;
 CREATE OR REPLACE FUNCTION faceted_lines() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 1000;
-CREATE OR REPLACE FUNCTION sampled_lines() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 12000;
+CREATE OR REPLACE FUNCTION sampled_lines(p_narrow boolean) RETURNS int
+LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN CASE WHEN p_narrow THEN 4000 ELSE 12000 END;
 CREATE OR REPLACE FUNCTION count_budget() RETURNS interval LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN interval '600 ms';
-
--- The lines in windows that are p_part of the time between two times, 1 at most, as a FROM clause. Each
--- window is elsewhere in its piece of the time, or what repeats itself would repeat in all of them. The
--- condition is behind OFFSET 0, so that no window asks the index of words.
-CREATE OR REPLACE FUNCTION windows_of(p_since timestamptz, p_until timestamptz, p_part float8, p_windows int,
-	p_narrow text, p_condition text) RETURNS text LANGUAGE sql STABLE
-RETURN format('(SELECT %1$L::timestamptz + (place + (1 - %2$s) * (place * 0.618034 %% 1)) * step AS lo,
-		step * %2$s AS width
-	FROM generate_series(0, %3$s) place, (VALUES (%4$L::interval)) s (step)) w
-	CROSS JOIN LATERAL (SELECT "timestamp", vps_name, app_name, level, logger, context, %6$s AS hit
-		FROM log_entries WHERE "timestamp" >= lo AND "timestamp" < lo + width AND %5$s OFFSET 0) l
-	WHERE hit', p_since, p_part, p_windows - 1, (p_until - p_since) / p_windows, p_narrow, p_condition);
-
--- About how many lines there are. Windows grow until they have some hundred.
-CREATE OR REPLACE FUNCTION about_lines(p_narrow text, p_since timestamptz, p_until timestamptz)
-RETURNS float8 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp
-SET enable_seqscan = off AS $$
-DECLARE
-	part float8 := 1.0 / 65536;
-	n int;
-BEGIN
-	LOOP
-		EXECUTE 'SELECT count(*) FROM (SELECT 1 FROM ' || windows_of(p_since, p_until, part, 60,
-			p_narrow, 'true') || ' LIMIT 5000) x' INTO n;
-		IF n >= 300 OR part >= 1 THEN
-			RETURN n / part;
-		END IF;
-		part := least(part * CASE WHEN n < 30 THEN 16 ELSE 4 END, 1);
-	END LOOP;
-END
-$$;
 
 CREATE OR REPLACE FUNCTION sample_of(p_tree jsonb, p_since timestamptz, p_until timestamptz,
 	p_deadline timestamptz, p_contexts boolean)
@@ -1960,13 +2016,17 @@ RETURNS TABLE (weight float8, "timestamp" timestamptz, vps_name text, app_name t
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
 	narrow text := narrow_condition(p_tree);
-	lines float8 := about_lines(narrow, p_since, p_until);
-	part float8 := CASE WHEN lines < 1.5 * sampled_lines() THEN 1 ELSE sampled_lines() / lines END;
+	lines float8 := (about_lines(narrow, 'true', p_since, p_until)).lines;
+	looked int := sampled_lines(narrow <> 'true');
+	part float8 := CASE WHEN lines < 1.5 * looked THEN 1 ELSE looked / lines END;
 BEGIN
+	IF part < 1 THEN
+		RETURN QUERY SELECT 0::float8, p_since, NULL, NULL, NULL, NULL, NULL::jsonb;
+	END IF;
 	RETURN QUERY EXECUTE format('SELECT %s::float8, "timestamp", vps_name, app_name, level, logger,
 		%s::jsonb FROM ', 1 / part, CASE WHEN p_contexts THEN 'context' ELSE 'NULL' END) ||
 		windows_of(p_since, p_until, part, 240, narrow,
-		format('in_time(%L) AND ', p_deadline) || line_condition(p_tree));
+		format('in_time(%L) AND ', p_deadline) || line_condition(p_tree)) || ' WHERE hit';
 END
 $$;
 
@@ -1982,7 +2042,7 @@ DECLARE
 	l record;
 BEGIN
 	FOR l IN SELECT f.* FROM found_lines(p_tree, p_since, p_until, counted_lines(),
-			p_budget => count_budget() / 2, p_brief => true) f ORDER BY f.id IS NULL DESC LOOP
+			p_budget => count_budget() / 3, p_brief => true) f ORDER BY f.id IS NULL DESC LOOP
 		IF l.id IS NULL THEN
 			edge := l."timestamp";
 			CONTINUE;
@@ -2063,16 +2123,16 @@ RETURN (SELECT json_agg(CASE WHEN v IS NOT NULL THEN json_build_array(jsonb_type
 			LIMIT 1) END) AS v
 		FROM jsonb_array_elements_text(p_keys) WITH ORDINALITY k (key, place)) x);
 
-DROP FUNCTION IF EXISTS first_edge(text, timestamptz, timestamptz, boolean);
 SELECT drop_former_functions() \g /dev/null
 GRANT EXECUTE ON FUNCTION context_cells, search_span, listed_line TO observ_hub;
 GRANT EXECUTE ON FUNCTION found_lines, lines_sample, sample_of, about_lines, windows_of, counted_lines,
 	faceted_lines, sampled_lines,
-	count_budget, few_lines, walked_lines, search_budget, in_time, first_part, next_width,
-	narrow_condition,
-	line_condition, level_condition, column_condition, context_condition, context_words, value_at,
+	count_budget, few_lines, first_lines, walked_lines, worth_walking, search_budget, in_time, next_edge,
+	next_part, is_narrow, narrow_condition, without_narrow, indexed_condition,
+	line_condition, term_conditions, level_conditions, column_conditions, context_conditions,
+	context_words, value_at,
 	value_equals, value_compares,
-	json_values, key_paths, max_key_dots, compared, time_of, number_of, like_pattern, text_condition,
+	json_values, key_paths, max_key_dots, compared, time_of, number_of, like_pattern, text_conditions,
 	has_words,
 	words_query, line_fits, stands_in, is_edge, ascii_pattern, unescaped, word_list, folded, composed,
 	lower_case, separators, invisibles, unspaced, max_word_chars TO observ_hub;

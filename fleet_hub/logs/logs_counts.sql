@@ -2,8 +2,8 @@
 -- $1 the query's tree (search.h), $2 from, $3 to, $4 seconds when there is no $2
 --
 -- lines_sample() in schema/35-search.sql gives lines with the number of lines for which each stands.
--- "estimated" says that some stand for more than themselves. "counted_since": the time was up, and lines
--- before it are not counted.
+-- "estimated" says that there is a sample, whose lines stand for more than themselves. "counted_since": the
+-- time was up, and lines before it are not counted.
 --
 -- Keys of contexts are counted in the newest faceted_lines() of the lines that stand for themselves;
 -- "context_estimated" says that there are more matches. A key within an object is named by both, with a dot
@@ -15,11 +15,11 @@ WITH span AS MATERIALIZED (
 	SELECT s.*, level IN ('ERROR', 'CRITICAL') AS error
 	FROM span, lines_sample($1::text::jsonb, since, until) s
 ), hits AS NOT MATERIALIZED (
-	SELECT * FROM sample WHERE weight IS NOT NULL
+	SELECT * FROM sample WHERE weight > 0
 ), totals AS MATERIALIZED (
 	SELECT round(coalesce(sum(weight), 0)) AS n,
 		round(coalesce(sum(weight) FILTER (WHERE error), 0)) AS errors,
-		coalesce(bool_or(weight > 1), false) AS estimated,
+		coalesce(bool_or(weight <> 1), false) AS estimated,
 		min(timestamp) FILTER (WHERE weight IS NULL) AS counted_since,
 		count(*) > faceted_lines() OR count(*) FILTER (WHERE weight = 1) < count(*) AS more
 	FROM sample

@@ -3,6 +3,13 @@ import json
 from pathlib import Path
 
 CASES = Path(__file__).parent / "search_lines.txt"
+# The search's clock: each look at it takes a millisecond, so the time is up after the same lines everywhere.
+# Workers of a parallel query can't set the clock: max_parallel_workers_per_gather must be 0.
+CLOCK = """CREATE FUNCTION observ.clock_timestamp() RETURNS timestamptz LANGUAGE plpgsql VOLATILE AS $$
+	BEGIN
+		RETURN now() + interval '1 ms' * set_config('test.looks', (1 + coalesce(nullif(
+			current_setting('test.looks', true), ''), '0')::int)::text, false)::int;
+	END $$"""
 COLUMNS = ("app_name", "level", "logger", "message", "context")
 
 

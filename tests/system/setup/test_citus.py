@@ -498,8 +498,8 @@ def test_a_page_answers_as_on_one_postgresql(hubs, path, query):
 def test_counts_of_a_sample_are_the_same(hubs, q):
     answers = []
     for hub in hubs:
-        for function, lines in (("counted_lines", 100), ("sampled_lines", 400)):
-            hub.database.query(f"CREATE OR REPLACE FUNCTION {function}() RETURNS int "
+        for function, lines in (("counted_lines()", 100), ("sampled_lines(p_narrow boolean)", 400)):
+            hub.database.query(f"CREATE OR REPLACE FUNCTION {function} RETURNS int "
                                f"LANGUAGE sql IMMUTABLE RETURN {lines}")
         answers.append(hub.get("/logs", format="json", q=q, range="24h"))
         hub.database.query(PATIENT)
