@@ -5748,7 +5748,7 @@ VALUES
 	'>', 'keep', '{
 	"agg": {"type": "choice", "default": "last", "values": ["last", "avg", "min", "max", "rate", "irate",
 			"increase", "deriv", "changes", "resets", "predict"],
-		"help": "What is made of the samples: docs/alerts.md."},
+		"help": "What is made of the samples of the window."},
 	"window_s": {"type": "integer", "default": 300, "min": 1, "max": 2592000,
 		"help": "Length of the window; last has none."},
 	"rows": {"type": "choice", "default": "all", "values": ["all", "5m", "1h"],
@@ -8599,7 +8599,8 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 			ELSE alert_brief(a, flaps) END ORDER BY n), '[]')
 	FROM (SELECT a, CASE WHEN EXISTS (SELECT FROM rule_patches p WHERE p.rule_id = a.rule_id)
 				THEN rule_for(a) ELSE r END AS r, flaps, row_number() OVER (
-			ORDER BY is_firing(a) OR flaps DESC, a.severity, a.active_since, a.alert_id) AS n
+			ORDER BY is_firing(a) OR flaps DESC, a.severity, a.active_since, a.subject,
+				a.alert_id) AS n
 		FROM alerts a LEFT JOIN alert_rules r USING (rule_id), LATERAL (SELECT coalesce(
 			alert_key(a.rule_id, a.subject_key) = ANY (p_flapping), false) AS flaps) f
 		WHERE a.alert_id = ANY (p_ids)) x
@@ -10140,7 +10141,7 @@ BEGIN
 	RETURN jsonb_build_object('fired', jsonb_array_length(v_fired), 'any', v_fired <> '[]',
 		'days', p_days, 'step_s', v_step,
 		'left_out', concat_ws('; ', CASE WHEN v_step > r.interval_s
-			THEN format('looked at only each %s, so a short one is missed',
+			THEN format('it looked only every %s, and may have missed short ones',
 				span_text(v_step)) END,
 			CASE WHEN v_late THEN 'and only up to ' || to_char(v_at AT TIME ZONE 'UTC',
 				'MM-DD HH24:MI') END),
@@ -10162,7 +10163,9 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 		a.severity,
 		'fired_at', a.fired_at, 'resolved_at', p_end, 'still', p_end IS NULL,
 		'lasted_s', floor(extract(epoch FROM coalesce(p_end, now()) - a.fired_at)),
-		'value', (p_state->>'worst')::float8)
+		'value', (p_state->>'worst')::float8, 'value_text', value_text((p_state->>'worst')::float8,
+			(SELECT rule_unit(r.kind, r.metric, r.params) FROM alert_rules r
+			WHERE r.rule_id = a.rule_id)))
 $$;
 
 SELECT drop_former_functions() \g /dev/null

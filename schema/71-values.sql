@@ -31,7 +31,7 @@ VALUES
 	'>', 'keep', '{
 	"agg": {"type": "choice", "default": "last", "values": ["last", "avg", "min", "max", "rate", "irate",
 			"increase", "deriv", "changes", "resets", "predict"],
-		"help": "What is made of the samples: docs/alerts.md."},
+		"help": "What is made of the samples of the window."},
 	"window_s": {"type": "integer", "default": 300, "min": 1, "max": 2592000,
 		"help": "Length of the window; last has none."},
 	"rows": {"type": "choice", "default": "all", "values": ["all", "5m", "1h"],

@@ -98,7 +98,8 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 			ELSE alert_brief(a, flaps) END ORDER BY n), '[]')
 	FROM (SELECT a, CASE WHEN EXISTS (SELECT FROM rule_patches p WHERE p.rule_id = a.rule_id)
 				THEN rule_for(a) ELSE r END AS r, flaps, row_number() OVER (
-			ORDER BY is_firing(a) OR flaps DESC, a.severity, a.active_since, a.alert_id) AS n
+			ORDER BY is_firing(a) OR flaps DESC, a.severity, a.active_since, a.subject,
+				a.alert_id) AS n
 		FROM alerts a LEFT JOIN alert_rules r USING (rule_id), LATERAL (SELECT coalesce(
 			alert_key(a.rule_id, a.subject_key) = ANY (p_flapping), false) AS flaps) f
 		WHERE a.alert_id = ANY (p_ids)) x

@@ -212,7 +212,7 @@ BEGIN
 	RETURN jsonb_build_object('fired', jsonb_array_length(v_fired), 'any', v_fired <> '[]',
 		'days', p_days, 'step_s', v_step,
 		'left_out', concat_ws('; ', CASE WHEN v_step > r.interval_s
-			THEN format('looked at only each %s, so a short one is missed',
+			THEN format('it looked only every %s, and may have missed short ones',
 				span_text(v_step)) END,
 			CASE WHEN v_late THEN 'and only up to ' || to_char(v_at AT TIME ZONE 'UTC',
 				'MM-DD HH24:MI') END),
@@ -234,7 +234,9 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 		a.severity,
 		'fired_at', a.fired_at, 'resolved_at', p_end, 'still', p_end IS NULL,
 		'lasted_s', floor(extract(epoch FROM coalesce(p_end, now()) - a.fired_at)),
-		'value', (p_state->>'worst')::float8)
+		'value', (p_state->>'worst')::float8, 'value_text', value_text((p_state->>'worst')::float8,
+			(SELECT rule_unit(r.kind, r.metric, r.params) FROM alert_rules r
+			WHERE r.rule_id = a.rule_id)))
 $$;
 
 SELECT drop_former_functions() \g /dev/null

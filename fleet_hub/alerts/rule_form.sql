@@ -16,7 +16,9 @@ SELECT json_build_object(
 		FROM unnest('{>,>=,<,<=,==,!=}'::text[]) WITH ORDINALITY x(o, n)),
 	'no_datas', (SELECT json_agg(json_build_object('policy', o, 'own', o = one.no_data) ORDER BY n)
 		FROM unnest('{keep,ok,alert,own}'::text[]) WITH ORDINALITY x(o, n)),
-	'fields', (SELECT json_agg(json_build_object('name', name, 'help', spec->>'help',
+	'fields', (SELECT json_agg(json_build_object('name', name, 'label', CASE name
+		WHEN 'agg' THEN 'Aggregate' ELSE initcap(left(name, 1)) || replace(substr(regexp_replace(name,
+			'_s$', ', seconds'), 2), '_', ' ') END, 'help', spec->>'help',
 		'value', given->>name, 'otherwise', spec->>'default',
 		'needed', NOT spec ? 'default' AND NOT spec ? 'optional',
 		'choice', spec->>'type' = 'choice',

@@ -138,6 +138,7 @@ def test_a_log_rule_counts_the_lines_that_the_search_finds(ask, visit, fleet):
     assert 0 < counted(fleet, "By API") == bad < counted(fleet, "All lines")
     page = visit("operator")
     form = page.ask("/alert-rules/new?kind=log_share").text
+    assert "Window, seconds" in form and "Min lines" in form
     assert 'name="params.query" type="text" value="" placeholder="" required' in form
     assert "params.tree" not in form and '<select name="params.by">' in form
     fields = {"kind": "log_count", "warning": "1", "params.window_s": "604800", "params.query": "level:error"}
