@@ -84,11 +84,13 @@ WIRE := \
   log/log_keys \
   log/log_level \
   log/log_line \
+  log/log_line_members \
   log/log_line_text \
   log/log_memo \
   log/log_names \
   log/log_object \
   log/log_pieces \
+  log/log_pieces_level \
   log/log_plain \
   log/log_text \
   log/log_time \

@@ -1,5 +1,6 @@
 /*
- * log_found.h - what is known of a row while its line is read. Private to log_line.c and log_line_text.c.
+ * log_found.h - what is known of a row while its line is read. Private to log_line.c, log_line_members.c and
+ * log_line_text.c.
  *
  * A wrapper says something of a row, what it holds says more: a line is read inside a line.
  */
@@ -25,7 +26,10 @@ struct found {
 /* Read `line`, an object or a text, in which *f was found so far. */
 void found_inside(struct line_parser *p, struct text line, int depth, struct found *f);
 
-/* The same for what is no object. */
+/* An object's members become columns and context. `line` is the message where no member is one. */
+void found_members(struct line_parser *p, struct members *m, struct text line, struct found *f);
+
+/* What is no object. */
 void found_text(struct line_parser *p, struct text record, int depth, struct found *f);
 
 static inline struct text first_line(struct text t)

@@ -2,9 +2,9 @@
  * log_reading.h - the reading of a prefix, piece by piece. Private to log_text.c and its pieces.
  *
  * A piece is a function that takes what it knows from the beginning of r->rest, or leaves it
- * and says false. log_pieces.c has those that are known by their form, log_group.c what stands in
- * brackets, log_names.c names, known by what stands around them, and log_ahead.c levels behind
- * words that nobody knows.
+ * and says false. log_pieces.c has times, processes and places, log_pieces_level.c levels, both known by
+ * their form; log_group.c has what stands in brackets, log_names.c names, known by what stands around
+ * them, and log_ahead.c levels behind words that nobody knows.
  */
 #ifndef WIRE_LOG_READING_H
 #define WIRE_LOG_READING_H
@@ -82,20 +82,22 @@ size_t word_length(struct text t);
 bool is_upper_text(struct text t);
 bool is_lower_text(struct text t);
 
-/* log_pieces.c */
+/* log_pieces.c: times, processes, places in the source */
 bool take_epoch(struct reading *r);
+bool take_time(struct reading *r);
+bool take_process(struct reading *r);
+bool take_caller(struct reading *r);
+bool take_number(struct reading *r);
+
+/* log_pieces_level.c: levels, and what only stands with one */
 bool take_known_program(struct reading *r);
 bool take_category(struct reading *r);
-bool take_time(struct reading *r);
 bool take_level(struct reading *r);
 bool take_letter(struct reading *r);
 bool take_priority(struct reading *r);
-bool take_process(struct reading *r);
 bool take_sign(struct reading *r);
 bool take_colons(struct reading *r);
 bool take_report(struct reading *r);
-bool take_caller(struct reading *r);
-bool take_number(struct reading *r);
 
 /* log_group.c */
 enum name_rank rank_of(const struct reading *r, struct text t, char bracket);

@@ -7,6 +7,7 @@
 #include <json-c/json.h>
 
 #include "wire/log/log_line.c"
+#include "common/clock.h"
 
 static const int64_t NOW = INT64_C(1795228754000000);   /* 2026-11-21T02:39:14Z */
 
