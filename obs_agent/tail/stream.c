@@ -57,6 +57,7 @@ int stream_open(const char *path, struct logcore *log, struct stream **ret, stru
 	memcpy(s->place.log_path, s->place.path, sizeof s->place.log_path);
 	s->log = log;
 	s->links.watch = -1;
+	s->place.unproven = true;
 	s->id = random_id(63);
 	s->at.idle_since_us = mono_us();
 	s->search.since_us = wall_us() - STREAM_TICK_US;
@@ -163,8 +164,12 @@ void stream_refresh_path(struct stream *s)
 {
 	char now[sizeof s->place.path];
 
-	if (s->fd >= 0 && stream_name_now(s, now, sizeof now))
-		memcpy(s->place.path, now, sizeof s->place.path);
+	if (s->fd < 0 || !stream_name_now(s, now, sizeof now))
+		return;
+	if (strcmp(s->place.path, now) == 0)
+		return;
+	memcpy(s->place.path, now, sizeof s->place.path);
+	s->place.unproven = s->dirty = true;
 }
 
 bool stream_park(struct stream *s)
@@ -206,8 +211,10 @@ void stream_found_at(struct stream *s, const char *path)
 		name_of(s->fd, s->place.path, sizeof s->place.path);
 	else if (strlen(path) < sizeof s->place.path)
 		memcpy(s->place.path, path, strlen(path) + 1);
-	if (strcmp(s->place.path, before) != 0)         /* and not only found by a link */
-		stream_search_for_a_while(s);
+	if (strcmp(s->place.path, before) == 0)
+		return;                 /* found by a link */
+	s->place.unproven = s->dirty = true;
+	stream_search_for_a_while(s);
 }
 
 /* What of the head was read and is not hashed: it is read again. */
@@ -266,6 +273,7 @@ void stream_restart(struct stream *s)
 	s->at.head = (struct head){ 0 };
 	s->seen.top = ends_in_zero(s) ? 0 : s->seen.size;
 	s->seen.cut = false;
+	s->place.unproven = true;
 	s->loss.bytes = 0;
 	s->loss.told = false;
 	s->reading.rate = (struct rate_limit){ .behind = true };
@@ -341,6 +349,11 @@ int64_t stream_lag_bytes(const struct stream *s)
 int64_t stream_lag_us(const struct stream *s, int64_t now_us)
 {
 	return stream_lag_bytes(s) && s->lag.since_us ? now_us - s->lag.since_us : 0;
+}
+
+bool stream_was_whole_here(const struct stream *s)
+{
+	return !s->place.unproven && s->at.position >= s->seen.held;
 }
 
 bool stream_is_read_whole(const struct stream *s)

@@ -46,6 +46,7 @@ struct extent {
 	int64_t size;
 	int64_t top;                    /* the largest size that this text was seen to have */
 	bool cut;                       /* it was seen to be shorter than that, whatever its size is now */
+	int64_t held;                   /* its size when it last was known to be the text that is read */
 	struct timespec written, changed; /* its times of modification and change */
 	int64_t filled_us;              /* wall clock: its time of modification when it last grew */
 	int64_t grew_us;                /* monotonic: when either time was last seen to be new */
@@ -179,6 +180,9 @@ bool stream_holds(const struct stream *s);
 
 /* The same, as the file is now: also updates its size. */
 bool stream_unchanged(struct stream *s);
+
+/* Was all of its text read when it was last known to be there, under the name that it has now? */
+bool stream_was_whole_here(const struct stream *s);
 
 /* ---- where it is ---- */
 

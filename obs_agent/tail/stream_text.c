@@ -103,8 +103,11 @@ bool stream_unchanged(struct stream *s)
 	if (fstat(s->fd, &st) < 0)
 		return true;            /* reading will say what is wrong */
 	stream_seen(s, &st);
-	if (stream_holds(s))
+	if (stream_holds(s)) {
+		s->place.unproven = false;
+		s->seen.held = st.st_size;
 		return true;
+	}
 	s->seen.top = top;                   /* of the text that was read, not of the new one */
 	return false;
 }

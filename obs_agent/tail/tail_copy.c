@@ -64,7 +64,7 @@ static bool is_related(const struct named *of, const char *other)
 {
 	const char *log = name_beside(other, of->path, of->folder);
 
-	return log && strcmp(of->name, log) != 0 &&
+	return log && strcmp(of->path, other) != 0 &&
 	       (log_name_is_rotated(log, of->name) || (!of->is_root && log_name_same_root(of->name, log)));
 }
 

@@ -253,6 +253,7 @@ static void leave(struct tail_files *t, struct stream *s)
 		return;
 	}
 	tail_files_debug_left(t, s);
+	stream_refresh_path(s);
 	stream_path_left(s);
 }
 

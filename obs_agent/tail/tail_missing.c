@@ -64,7 +64,7 @@ static int64_t lost_in_copying(const struct stream *copy, const struct remembere
 
 static void take_copy(const struct remembered_file *m, struct stream *s)
 {
-	int64_t lost = lost_in_copying(s, m);
+	int64_t lost = m->whole ? 0 : lost_in_copying(s, m);
 
 	stream_resume(s, &m->at);
 	stream_set_copy(s);
@@ -130,7 +130,7 @@ static bool go_on_in_copy(struct tail_files *t, const struct remembered_file *m)
 {
 	struct stream *best;
 
-	if (m->whole)
+	if (m->whole && !m->truncated)
 		return false;
 	best = find_copy(t, m);
 	pass_over_spares(t, best, m);
@@ -287,9 +287,12 @@ void tail_files_truncated(struct tail_files *t, struct stream *s)
 {
 	struct remembered_file f = remembered_of(s);
 
-	stream_refresh_path(s);         /* its name says whether a copy was made over it */
+	stream_refresh_path(s);
 	f.truncated = true;
-	f.whole = stream_offset(s) >= f.top && tail_copy_is_rotated(t, s);
+	/* A copy was made over it, if it was a rotated file before: nobody writes to these. */
+	f.whole = stream_was_whole_here(s) && tail_copy_is_rotated(t, s);
+	if (f.whole)
+		f.top = stream_offset(s);
 	if (stream_is_told(s) && !remembered_add(&t->missing, &f, 0))
 		return;                 /* out of memory: at the next turn */
 	stream_restart(s);

@@ -265,6 +265,7 @@ class Walk:
     def kill_or_stop(self):
         if not self.agent.running():
             return
+        self.seen_s.clear()                     # the next one has to see them anew
         if self.chance.random() < 0.5:
             self.agent.kill()
             self.say("agent killed")

@@ -14,6 +14,7 @@ static void put_lines(const char *name, const char *how, const char *word, int n
 	static char text[64 * 1024];
 	size_t len = 0;
 
+	text[0] = '\0';
 	for (int i = 0; i < n; i++)
 		len += (size_t)snprintf(text + len, sizeof text - len, "%s%d\n", word, i);
 	put(name, how, text);
@@ -178,6 +179,118 @@ static void a_copy_over_a_rotated_file_is_not_read(void **state)
 	assert_each_once("b", 30);
 	assert_each_once("c", 3);
 	assert_int_equal(agent.database.n_lines, 36);
+	assert_null(gap("truncated"));
+}
+
+/* All of it between two looks, so that the log has a rotated name when it is found to be truncated. With and
+ * without lines that were not read, which nobody saw. */
+static void a_log_that_is_copied_truncated_and_moved_at_once_is_read_once(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < 2 * sizeof sizes / sizeof *sizes; i++) {
+		int n = sizes[i / 2], unread = i % 2 ? n : 0;
+
+		put_lines("app.log", "w", "a", n);
+		follow("app.log");
+		round_trip();
+		put_lines("app.log", "a", "b", unread);
+		copy("app.log", "app.log-20261130");
+		put("app.log", "w", "");
+		put_lines("app.log", "a", "c", 2);
+		move("app.log", "app.log.1");
+		put_lines("app.log", "w", "d", 3);
+		round_trip();
+		round_trip();
+		assert_each_once("a", n);
+		assert_each_once("b", unread);
+		assert_each_once("c", 2);
+		assert_each_once("d", 3);
+		assert_int_equal(agent.database.n_lines, n + unread + 5);
+		assert_int_equal(tear_down(state) || set_up(state), 0);
+	}
+}
+
+/* The same without a copy: what was not read is lost, and nobody knows whether there was something. */
+static void a_log_that_is_truncated_and_moved_at_once_is_a_gap(void **state)
+{
+	(void)state;
+	put_lines("app.log", "w", "a", 3);
+	follow("app.log");
+	round_trip();
+	put("app.log", "a", "unread\n");
+	put("app.log", "w", "b\n");
+	move("app.log", "app.log.1");
+	put("app.log", "w", "c\n");
+	round_trip();
+	assert_int_equal(rows_of("b"), 1);
+	assert_int_equal(rows_of("c"), 1);
+	assert_non_null(gap("truncated"));
+}
+
+/* app.log.1 has a copy, and is then overwritten, between two looks: its text is known. */
+static void a_copy_of_a_rotated_file_that_is_overwritten_is_not_read(void **state)
+{
+	(void)state;
+	put_lines("app.log", "w", "a", 3);
+	follow("app.log*");
+	round_trip();
+	move("app.log", "app.log.1");
+	put_lines("app.log", "w", "b", 30);
+	round_trip();
+	copy("app.log.1", "app.log.2");
+	copy("app.log", "app.log.1");
+	round_trip();
+	put("app.log", "a", "c\n");
+	round_trip();
+	assert_each_once("a", 3);
+	assert_each_once("b", 30);
+	assert_int_equal(rows_of("c"), 1);
+	assert_int_equal(agent.database.n_lines, 34);
+	assert_null(gap("truncated"));
+}
+
+/* Of a text of which nothing was read two copies of one name are left, the second in logrotate's olddir. */
+static void of_two_copies_of_one_name_one_is_read(void **state)
+{
+	(void)state;
+	assert_int_equal(mkdir(in_dir("old"), 0755), 0);
+	put_lines("app.log", "w", "a", 3);
+	follow("app*");
+	round_trip();
+	put("app.log", "w", "");
+	round_trip();
+	put_lines("app.log", "a", "b", 6);
+	copy("app.log", "app.log.1");
+	copy("app.log", "old/app.log.1");
+	put("app.log", "w", "");
+	put_lines("app.log", "a", "c", 8);
+	round_trip();
+	round_trip();
+	assert_each_once("b", 6);
+	assert_each_once("c", 8);
+	assert_int_equal(agent.database.n_lines, 17);
+}
+
+static void a_log_born_and_moved_into_a_folder_while_the_agent_is_stopped_is_read(void **state)
+{
+	(void)state;
+	assert_int_equal(mkdir(in_dir("old"), 0755), 0);
+	put_lines("app.log", "w", "a", 3);
+	follow("app.log*");
+	round_trip();
+	stop_tail();
+	assert_int_equal(unlink(in_dir("app.log")), 0);
+	put_lines("app.log", "w", "b", 6);
+	move("app.log", "old/app.log.5");
+	put("app.log", "w", "");
+	copy("app.log", "app.log.1");
+	start_tail();
+	connect_database();
+	put_lines("app.log", "a", "c", 8);
+	round_trip();
+	round_trip();
+	assert_each_once("b", 6);
+	assert_each_once("c", 8);
 }
 
 static void a_copy_by_hand_is_not_read(void **state)
@@ -387,6 +500,11 @@ int main(void)
 		tail_test(a_copy_is_not_read_again_when_it_is_renamed),
 		tail_test(of_two_copies_of_a_truncated_log_one_is_read),
 		tail_test(a_copy_over_a_rotated_file_is_not_read),
+		tail_test(a_log_that_is_copied_truncated_and_moved_at_once_is_read_once),
+		tail_test(a_log_that_is_truncated_and_moved_at_once_is_a_gap),
+		tail_test(a_copy_of_a_rotated_file_that_is_overwritten_is_not_read),
+		tail_test(of_two_copies_of_one_name_one_is_read),
+		tail_test(a_log_born_and_moved_into_a_folder_while_the_agent_is_stopped_is_read),
 		tail_test(a_copy_by_hand_is_not_read),
 		tail_test(what_a_copy_lacks_is_a_gap),
 		tail_test(what_was_truncated_without_a_copy_is_a_gap),
