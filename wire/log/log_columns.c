@@ -12,7 +12,7 @@ enum { STATUS_ERROR = 500, COLUMN_NAME_MAX = 32 };
  * fields and a slash between them; "*" for whatever follows. What is in quotes or square brackets is one
  * column. Checked are
  *
- *	time     a time            status  100 to 599, which gives the level
+ *	time     a time, with its blanks    status  100 to 599, which gives the level
  *	method   capitals          request "GET /orders HTTP/1.1"
  */
 #define HAPROXY "remote_addr time frontend backend/server timers status bytes cookie_in cookie_out " \
@@ -32,6 +32,11 @@ static const struct {
 	  "9" },
 	{ "IIS", IIS "user_agent referer status substatus win32_status time_taken", true, "9:" },
 	{ "IIS", IIS "user_agent status substatus win32_status time_taken", true, "9:" },
+	{ "IIS, all columns",
+	  "site computer " IIS "protocol user_agent cookie referer host status substatus win32_status "
+	  "bytes received time_taken", true, "A" },
+	{ "PHP-FPM", "remote_addr =- time request status *", false, "9:" },
+	{ "PHP-FPM", "remote_addr =- user time request status *", false, "9:" },
 	{ "ELB", BALANCER "request *", true, "a" },
 	{ "ALB", "type time " BALANCER "request user_agent *", false, "a" },
 	{ "S3",
@@ -74,6 +79,19 @@ static bool take_column(struct text *t, struct text *ret)
 	*t = text_after(*t, n + 1);
 	if (text_first(*t) == ':')
 		*t = text_after(*t, 1);
+	return true;
+}
+
+/* A time may have blanks without quotes or brackets: "30/Nov/2026:12:00:01 +0000". */
+static bool take_time_column(struct log_clock *c, struct text *t, struct text *ret)
+{
+	struct log_time time;
+
+	*t = text_after(*t, text_span(*t, is_blank));
+	if (!is_digit(text_first(*t)) || !log_time_begins(c, *t, &time))
+		return take_column(t, ret);
+	*ret = (struct text){ t->s, time.len };
+	*t = text_after(*t, time.len);
 	return true;
 }
 
@@ -150,7 +168,8 @@ static bool read_format(struct log_clock *c, const char *columns, struct text t,
 	while (take_column(&names, &name)) {
 		if (name.s[0] == '*')
 			return true;
-		if (!take_column(&t, &value))
+		if (!(text_eq(name, TEXT("time")) ? take_time_column(c, &t, &value)
+						  : take_column(&t, &value)))
 			return false;
 		if (name.s[0] == '=') {
 			if (!text_eq(text_after(name, 1), value))

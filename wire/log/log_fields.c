@@ -246,19 +246,31 @@ static bool has_field(const struct log_text *t, struct text name)
 	return false;
 }
 
+/* "level=info msg=it has no quotes": in the last pair, behind a time or a level, the message goes to the end
+ * of the line. */
+static bool message_is_last(const struct log_text_field *last, unsigned own, const struct log_text *ret)
+{
+	return own >= 2 && (ret->timed || ret->leveled) && last->kind == FIELD_TEXT &&
+	       last->value.s == ret->message.value.s;
+}
+
 bool log_fields_pairs(struct log_clock *c, struct text line, size_t from, struct log_text *ret)
 {
 	unsigned rank[SLOTS] = { 255, 255, 255, 255, 255 }, pairs = 0, own = 0;
 	struct text rest = text_after(line, from);
-	struct log_text_field f;
+	struct log_text_field f = { 0 };
 
 	while (rest.len > 0) {
 		while (rest.len > 0 && rest.s[0] == ' ')
 			rest = text_after(rest, 1);
 		if (rest.len == 0)
 			break;
-		if (!pair(&rest, &f))
-			return false;
+		if (!pair(&rest, &f)) {
+			if (!message_is_last(&f, own, ret))
+				return false;
+			ret->message.value.len = (size_t)(line.s + line.len - ret->message.value.s);
+			break;
+		}
 		pairs++;
 		if (take_pair(c, &f, ret, rank))
 			own++;

@@ -304,6 +304,33 @@ static bool letter_and_name(struct reading *r)
 	return true;
 }
 
+/* "ns_server:error,2026-11-30T12:00:01.123Z,": Couchbase's component, level and time. */
+static bool component_level_and_time(const struct reading *r, struct text t, size_t *ret_name,
+				     enum log_level *ret)
+{
+	size_t name = text_span(t, is_word);
+	size_t word = name + 1 < t.len ? word_length(text_after(t, name + 1)) : 0, comma = name + 1 + word;
+	struct log_time time;
+
+	*ret_name = name;
+	return name > 0 && word > 0 && t.s[name] == ':' && comma + 1 < t.len && t.s[comma] == ',' &&
+	       log_level_word((struct text){ t.s + name + 1, word }, ret, NULL) &&
+	       log_time_begins(r->clock, text_after(t, comma + 1), &time) && time.dated;
+}
+
+static void take_component_in_group(struct reading *r)
+{
+	struct text t = r->rest;
+	enum log_level level;
+	size_t name;
+
+	if (r->found->leveled || r->found->timed || !component_level_and_time(r, t, &name, &level))
+		return;
+	reading_logger(r, (struct text){ t.s, name });
+	reading_level(r, level, name + 1);
+	r->rest = text_after(r->rest, word_length(r->rest) + 1);
+}
+
 /* Where the group stands. */
 static enum group_place place_of(const struct reading *r)
 {
@@ -338,6 +365,7 @@ static void read_group(struct reading *r, struct text inside, char bracket)
 		if (log_time_begins(in.clock, text_after(in.rest, 2), &time))
 			reading_level(&in, level, 2);
 	}
+	take_component_in_group(&in);
 	while (take_time(&in) || epoch_in_group(&in) || (in.found->timed && take_level(&in)) ||
 	       letter_and_name(&in) || number_and_colon(&in)) {
 		size_t digits;
@@ -374,6 +402,8 @@ static bool angles_count(const struct reading *r, struct text inside)
 static bool counts(const struct reading *r, char bracket, struct text inside)
 {
 	const char *end = inside.s + inside.len;
+	enum log_level level;
+	size_t name;
 
 	if (text_first(inside) == '"' || (bracket == '(' && !r->found->leveled && r->rest.s == r->begin))
 		return false;
@@ -383,10 +413,31 @@ static bool counts(const struct reading *r, char bracket, struct text inside)
 	if (bracket == '{' && !memmem(inside.s, inside.len, ".py:", 4))
 		return false;
 	/* Glued to a word, brackets belong to the message, unless a time or a number is in them. */
-	if (end + 1 < r->rest.s + r->rest.len && is_word(end[1]) && !is_digit(text_first(text_trim(inside))))
+	if (end + 1 < r->rest.s + r->rest.len && is_word(end[1]) &&
+	    !is_digit(text_first(text_trim(inside))) &&
+	    !component_level_and_time(r, inside, &name, &level))
 		return false;
 	/* Behind a logger as well, unless a place is in them. */
 	return !(r->named && r->found->leveled) || place_length(inside) == inside.len;
+}
+
+/* What closes the bracket with which `t` begins: "[QuorumPeer[myid=1]:o.a.z.X@584]" has others within. */
+static const char *end_of_group(struct text t, char open, char close)
+{
+	const char *first;
+	size_t depth = 0;
+
+	if (t.len > GROUP_MAX)
+		t.len = GROUP_MAX;
+	first = memchr(t.s, close, t.len);
+	if (!first || !memchr(t.s + 1, open, (size_t)(first - t.s) - 1))
+		return first;
+	for (size_t i = 0; i < t.len; i++) {
+		depth += t.s[i] == open;
+		if (t.s[i] == close && --depth == 0)
+			return t.s + i;
+	}
+	return first;
 }
 
 bool take_group(struct reading *r)
@@ -400,7 +451,7 @@ bool take_group(struct reading *r)
 
 		if (text_first(r->rest) != pairs[i][0])
 			continue;
-		end = memchr(r->rest.s, pairs[i][1], r->rest.len < GROUP_MAX ? r->rest.len : GROUP_MAX);
+		end = end_of_group(r->rest, pairs[i][0], pairs[i][1]);
 		if (!end)
 			return false;
 		inside = (struct text){ r->rest.s + 1, (size_t)(end - r->rest.s) - 1 };

@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "common/utf8.h"
-#include "chars.h"
 #include "wire/json_lenient.h"
 #include "wire/json_scan.h"
+#include "chars.h"
 #include "log_found.h"
 #include "log_wrapper.h"
 

@@ -87,6 +87,40 @@ static bool add_nanoseconds(const struct members *m, const struct member *second
 	return true;
 }
 
+/* The object that a dotted name was taken out of; empty: none. */
+static struct text parent_of(const struct members *m, const struct member *x)
+{
+	for (size_t i = 0; i < m->n_extra; i++) {
+		struct text of = m->extra[i].value;
+
+		if (m->extra[i].type == JSON_OBJECT && x->value.s >= of.s && x->value.s < of.s + of.len)
+			return of;
+	}
+	return TEXT("");
+}
+
+/* {"date":"2026-11-30 12:00:01.000000","timezone":"Europe\/Berlin"} of PHP: the time with its zone; `t` where
+ * there is none. */
+static struct text with_zone_beside(const struct members *m, const struct member *x, struct text t,
+				    struct buf *room)
+{
+	static const char mark[] = "\"timezone\":\"";
+	struct text of = x->lent ? parent_of(m, x) : TEXT("");
+	const char *at = memmem(of.s, of.len, mark, sizeof mark - 1), *end;
+
+	if (!at)
+		return t;
+	at += sizeof mark - 1;
+	end = memchr(at, '"', (size_t)(of.s + of.len - at));
+	buf_reset(room);
+	if (!end || !buf_add(room, t.s, t.len) || !buf_addc(room, ' '))
+		return t;
+	for (; at < end; at++)
+		if (*at != '\\' && !buf_addc(room, *at))
+			return t;
+	return (struct text){ room->data, room->len };
+}
+
 static bool time_of(struct line_parser *p, const struct members *m, const struct member *x, int64_t *ret_us,
 		    bool *ret_zoned)
 {
@@ -99,6 +133,7 @@ static bool time_of(struct line_parser *p, const struct members *m, const struct
 	t = (struct text){ t.s + 1, t.len - 2 };
 	if (as_logcore_writes(p, t, ret_us))
 		return true;
+	t = with_zone_beside(m, x, t, &p->logger);
 	if (!log_time_begins(&p->clock, t, &time) || time.len != t.len)
 		return log_time_epoch(&p->clock, t, ret_us);
 	*ret_us = time.us;

@@ -115,11 +115,27 @@ bool take_program(struct reading *r)
 	return false;
 }
 
+/* The length of an element of structured data: '[id name="value"]', where a backslash escapes; 0: none. */
+static size_t element_length(struct text t)
+{
+	bool quoted = false;
+
+	for (size_t n = 1; n < t.len; n++) {
+		if (quoted && t.s[n] == '\\')
+			n++;
+		else if (t.s[n] == '"')
+			quoted = !quoted;
+		else if (!quoted && t.s[n] == ']')
+			return n + 1;
+	}
+	return 0;
+}
+
 /* RFC 5424: "web1 shop 7695 - - ", with structured data in place of the last sign or not. */
 bool take_header_5424(struct reading *r)
 {
 	static const char *const names[] = { "host", NULL, "pid", "msgid" };
-	struct text t = text_trim(r->rest), field[4];
+	struct text t = text_trim(r->rest), field[4], data = { NULL, 0 };
 
 	if (!r->syslog || !r->found->leveled || !r->found->timed || r->named || is_digit(r->begin[0]) ||
 	    !is_digit(text_first(r->found->time)))
@@ -140,14 +156,16 @@ bool take_header_5424(struct reading *r)
 		if (names[i] && !text_eq(field[i], TEXT("-")))
 			reading_add(r, names[i], field[i]);
 	reading_logger(r, text_eq(field[1], TEXT("-")) ? TEXT("") : field[1]);
+	data.s = t.s;
 	while (text_first(t) == '[') {
-		const char *end = memchr(t.s, ']', t.len);
+		size_t n = element_length(t);
 
-		if (!end)
+		if (n == 0)
 			return false;
-		reading_add(r, "data", (struct text){ t.s, (size_t)(end + 1 - t.s) });
-		t = text_after(t, (size_t)(end + 1 - t.s));
+		data.len += n;
+		t = text_after(t, n);
 	}
+	reading_add(r, "data", data);
 	r->rest = text_first(t) == '-' ? text_after(t, 1) : t;
 	return true;
 }
@@ -206,6 +224,20 @@ static size_t ends_name(const struct reading *r, struct text t, size_t n, size_t
 	return 0;
 }
 
+/* "DB::Exception", "java.io.IOException": what went wrong is no logger. */
+static bool is_fault(struct text name)
+{
+	static const char *const ends[] = { "Exception", "Error", NULL };
+
+	while (name.len > 0 && name.s[name.len - 1] == ':')
+		name.len--;
+	for (const char *const *end = ends; *end; end++)
+		if (name.len > strlen(*end) &&
+		    text_eq(text_after(name, name.len - strlen(*end)), text_of(*end)))
+			return true;
+	return false;
+}
+
 /* "mydb odoo.sql_db: " of Odoo, "admin org.sonatype.Foo - " of Nexus: a word, and then the logger. */
 static bool take_second_name(struct reading *r, size_t first)
 {
@@ -218,10 +250,29 @@ static bool take_second_name(struct reading *r, size_t first)
 	t = text_after(t, first + 1);
 	n = text_span(t, is_name);
 	if (n < 3 || n >= t.len || (t.s[n - 1] != ':' && !text_begins(text_after(t, n), " - ")) ||
-	    !is_qualified((struct text){ t.s, t.s[n - 1] == ':' ? n - 1 : n }))
+	    !is_qualified((struct text){ t.s, t.s[n - 1] == ':' ? n - 1 : n }) ||
+	    is_fault((struct text){ t.s, n }))
 		return false;
 	reading_logger(r, (struct text){ t.s, n });
 	r->rest = text_after(t, n);
+	return true;
+}
+
+/* "main<tab>io.trino.Server<tab>" of Trino and Airlift: a thread and the logger in columns. */
+static bool take_columns(struct reading *r, size_t first)
+{
+	struct text t = r->rest, name;
+
+	if (!r->found->leveled || first + 1 >= t.len || t.s[first] != '\t')
+		return false;
+	name = text_after(t, first + 1);
+	name.len = text_span(name, is_name);
+	if (first + 1 + name.len >= t.len || t.s[first + 1 + name.len] != '\t' || !is_qualified(name) ||
+	    is_qualified((struct text){ t.s, first }))
+		return false;
+	reading_add(r, "thread", (struct text){ t.s, first });
+	reading_logger(r, name);
+	r->rest = text_after(t, first + 1 + name.len);
 	return true;
 }
 
@@ -244,7 +295,7 @@ bool take_logger(struct reading *r)
 	n = text_span(t, is_name);
 	if (n == 0 || n > NAME_MAX_BYTES || !(is_letter(t.s[0]) || t.s[0] == '_'))
 		return false;
-	if (take_second_name(r, n))
+	if (take_columns(r, n) || take_second_name(r, n))
 		return true;
 	gap = text_span(text_after(t, n), is_blank);
 	end = n + gap < t.len ? ends_name(r, t, n, gap) : 0;
@@ -283,7 +334,8 @@ bool take_python_name(struct reading *r)
 	return true;
 }
 
-/* "NETWORK  [conn1] " of MongoDB behind its letter; "0000001a SystemOut     O " of WebSphere. */
+/* "NETWORK  [conn1] " of MongoDB behind its letter, which may have a digit ("D2"); "0000001a SystemOut     O "
+ * of WebSphere. */
 bool take_component(struct reading *r)
 {
 	static const char letters[] = "FEWAICDO";
@@ -295,8 +347,8 @@ bool take_component(struct reading *r)
 
 	if (!r->found->timed || r->found->leveled || r->named)
 		return false;
-	if (t.len > 4 && strchr("IWEFD", t.s[0]) && is_blank(t.s[1])) {
-		struct text name = text_trim(text_after(t, 1));
+	if (t.len > 4 && strchr("IWEFD", t.s[0]) && is_blank(t.s[1 + is_digit(t.s[1])])) {
+		struct text name = text_trim(text_after(t, 2));
 
 		n = text_first(name) == '-' ? 1 : word_length(name);
 		gap = text_span(text_after(name, n), is_blank);

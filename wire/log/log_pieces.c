@@ -170,9 +170,9 @@ bool take_number(struct reading *r)
 
 	if (n == 0 || n > 10 || n == t.len)
 		return false;
-	if (t.s[n] == '#') {            /* nginx: "5590#5590:" */
+	if (t.s[n] == '#') {            /* nginx: "5590#5590:", Unit: without the colon */
 		more = text_span(text_after(t, n + 1), is_digit);
-		if (more == 0 || n + 1 + more >= t.len || t.s[n + 1 + more] != ':')
+		if (more == 0 || n + 1 + more >= t.len || !strchr(": ", t.s[n + 1 + more]))
 			return false;
 		reading_add(r, "pid", (struct text){ t.s, n });
 		reading_add(r, "tid", (struct text){ t.s + n + 1, more });

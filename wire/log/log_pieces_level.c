@@ -32,6 +32,70 @@ bool take_category(struct reading *r)
 	return true;
 }
 
+/* The length of "0:00:00.868050000", a time since the start; 0: it is none. */
+static size_t since_start_length(struct text t)
+{
+	enum { FRACTION = 9 };
+	size_t hours = text_span(t, is_digit);
+	struct text rest = text_after(t, hours);
+
+	if (hours == 0 || rest.len < 8 + FRACTION || rest.s[0] != ':' || rest.s[3] != ':' || rest.s[6] != '.' ||
+	    text_span(text_after(rest, 7), is_digit) != FRACTION || rest.s[7 + FRACTION] != ' ')
+		return 0;
+	return hours + 7 + FRACTION;
+}
+
+static bool is_hex(char c)
+{
+	return is_digit(c) || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f') || c == 'x';
+}
+
+/* A level of GStreamer that is nobody else's word. */
+static bool gstreamer_level(struct text word, enum log_level *ret)
+{
+	static const struct {
+		const char *word;
+		enum log_level level;
+	} words[] = { { "FIXME", LEVEL_INFO }, { "LOG", LEVEL_TRACE }, { "MEMDUMP", LEVEL_TRACE } };
+
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		if (text_eq(word, text_of(words[i].word))) {
+			*ret = words[i].level;
+			return true;
+		}
+	return log_level_word(word, ret, NULL);
+}
+
+/* "0:00:00.868050000  1592 0x5581c0e0 WARN   filesrc " of GStreamer: a time since the start, process, thread,
+ * level and category. A place follows. */
+bool take_gstreamer(struct reading *r)
+{
+	struct text t = r->rest, column[4];
+	enum log_level level;
+	size_t n = since_start_length(t);
+
+	if (n == 0 || t.s != r->begin)
+		return false;
+	reading_add(r, "uptime", (struct text){ t.s, n });
+	t = text_after(t, n);
+	for (int i = 0; i < 4; i++) {   /* process, thread, level, category */
+		t = text_after(t, text_span(t, is_blank));
+		for (n = 0; n < t.len && !is_blank(t.s[n]);)
+			n++;
+		column[i] = (struct text){ t.s, n };
+		t = text_after(t, n);
+	}
+	if (text_span(column[0], is_digit) != column[0].len || text_span(column[1], is_hex) != column[1].len ||
+	    !gstreamer_level(column[2], &level) || column[3].len == 0)
+		return false;
+	reading_add(r, "pid", column[0]);
+	reading_add(r, "tid", column[1]);
+	reading_logger(r, column[3]);
+	r->rest = t;
+	reading_level(r, level, 0);
+	return true;
+}
+
 /* "npm ERR! ", "(node:4711) DeprecationWarning: ": programs that say it in a way of their own. */
 bool take_known_program(struct reading *r)
 {
@@ -44,8 +108,14 @@ bool take_known_program(struct reading *r)
 		{ "http ", LEVEL_INFO },    { "verb ", LEVEL_DEBUG },  { "sill ", LEVEL_TRACE },
 	};
 	struct text t = r->rest;
+	enum log_level level;
 	size_t n;
 
+	if (r->found->timed && !r->found->leveled && text_begins(t, "LOG") && t.len > 5 && t.s[4] == '[' &&
+	    log_level_priority((struct text){ t.s + 3, is_digit(t.s[3]) }, &level)) {
+		reading_level(r, level, 4);     /* stunnel: "LOG3[main]: ", a severity of syslog */
+		return true;
+	}
 	if (t.s != r->begin || r->found->leveled)
 		return false;
 	for (size_t i = 0; i < sizeof words / sizeof *words && text_begins(t, "npm "); i++)
@@ -170,7 +240,8 @@ bool take_letter(struct reading *r)
 		reading_level(r, level, 2);
 		return true;
 	}
-	if (t.s[1] == ' ' && r->found->timed && strchr("IWEFD", t.s[0]) && strchr("|[-", t.s[2])) {
+	if (t.s[1] == ' ' && r->found->timed &&
+	    strchr(t.s[2] == '|' ? "CEWNIDTF" : "IWEFD", t.s[0]) && strchr("|[-", t.s[2])) {
 		reading_level(r, level, 1);
 		return true;
 	}

@@ -90,6 +90,7 @@ bool take_caller(struct reading *r);
 bool take_number(struct reading *r);
 
 /* log_pieces_level.c: levels, and what only stands with one */
+bool take_gstreamer(struct reading *r);
 bool take_known_program(struct reading *r);
 bool take_category(struct reading *r);
 bool take_level(struct reading *r);

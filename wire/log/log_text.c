@@ -180,6 +180,7 @@ static bool take_piece(struct reading *r)
 		unsigned begin;
 	} pieces[] = {
 		{ take_priority, OPEN },           { take_process, DIGIT },
+		{ take_gstreamer, DIGIT },
 		{ take_weblogic, OPEN | OTHER },   { take_known_program, LETTER | OPEN },
 		{ take_letter, LETTER },           { take_component, LETTER | DIGIT },
 		{ take_time, LETTER | DIGIT },     { take_epoch, DIGIT },
