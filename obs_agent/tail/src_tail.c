@@ -129,6 +129,10 @@ static enum reader_result turn(struct tail *t, struct stream *s)
 		t->look_due |= stream_life(s) == MISLAID;
 		return READER_END;
 	}
+	if (stream_unchanged(s) && tail_files_copied_over(&t->files, s)) {
+		t->look_due = true;
+		return READER_MORE;
+	}
 	r = reader_tell(&t->reader, s) ? read_one(t, s) : READER_FULL;
 	if (r == READER_OTHER_TEXT) {
 		tail_files_debug(&t->files, s, "log file truncated");

@@ -124,6 +124,8 @@ void stream_seen(struct stream *s, const struct stat *st)
 	s->dirty = true;
 	if (same)
 		return;
+	if (st->st_size == s->seen.size)        /* written in place, perhaps where no line had ended */
+		s->at.scanned = s->at.position;
 	if (filled)
 		s->seen.filled_us = (int64_t)st->st_mtim.tv_sec * US_PER_S + st->st_mtim.tv_nsec / 1000;
 	s->seen.size = st->st_size;
@@ -166,10 +168,8 @@ void stream_refresh_path(struct stream *s)
 
 	if (s->fd < 0 || !stream_name_now(s, now, sizeof now))
 		return;
-	if (strcmp(s->place.path, now) == 0)
-		return;
+	s->place.unproven |= s->life == FOLLOWED && strcmp(s->place.path, now) != 0;
 	memcpy(s->place.path, now, sizeof s->place.path);
-	s->place.unproven = s->dirty = true;
 }
 
 bool stream_park(struct stream *s)

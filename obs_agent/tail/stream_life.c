@@ -91,6 +91,7 @@ void stream_path_leads(struct stream *s, unsigned look)
 
 void stream_path_left(struct stream *s)
 {
+	s->place.unproven = true;
 	happens(s, s->fd < 0 ? NOT_FOUND : LEFT);
 }
 

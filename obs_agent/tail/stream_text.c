@@ -18,6 +18,17 @@ static bool begins_as(const struct stream *s, const struct head *h)
 	return n < 0 || head_fits(h, bytes, (size_t)n);
 }
 
+/* Nothing but zeros is at its beginning: somebody gave the space of old lines back (fallocate -p). The text
+ * before the position then says alone what the file is. */
+static bool begins_in_hole(const struct stream *s)
+{
+	static const char zeros[HEAD_MAX];
+	char bytes[HEAD_MAX];
+	ssize_t n = file_read_at(s->fd, bytes, sizeof bytes, 0);
+
+	return n > 0 && memcmp(bytes, zeros, (size_t)n) == 0;
+}
+
 static bool has_head(const struct stream *s, const struct position *p, struct head *h)
 {
 	head_parse(h, p->head_hash);
@@ -30,7 +41,8 @@ bool stream_is(const struct stream *s, const struct position *p)
 
 	return identity_same_file(s->file.file_id, p->file_id) && s->seen.size >= p->to &&
 	       (p->to == 0 ||
-		((!p->head_hash[0] || has_head(s, p, &h)) && fingerprint_holds(s->fd, p->to, p->tail_hash)));
+		((!p->head_hash[0] || has_head(s, p, &h) || begins_in_hole(s)) &&
+		 fingerprint_holds(s->fd, p->to, p->tail_hash)));
 }
 
 int64_t stream_born_us(const struct stream *s)
@@ -92,7 +104,8 @@ bool stream_holds(const struct stream *s)
 		    (ssize_t)s->at.tail_len &&
 	    memcmp(now, s->at.tail, s->at.tail_len) != 0)
 		return false;
-	return s->seen.size <= s->at.scanned || s->at.head.len == 0 || begins_as(s, &s->at.head);
+	return s->seen.size <= s->at.scanned || s->at.head.len == 0 || begins_as(s, &s->at.head) ||
+	       begins_in_hole(s);
 }
 
 bool stream_unchanged(struct stream *s)

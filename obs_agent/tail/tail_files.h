@@ -106,6 +106,9 @@ void tail_files_park_if_scarce(struct tail_files *t, struct stream *s);
 /* The file holds another text: look for a copy of the old one, begin the new one. */
 void tail_files_truncated(struct tail_files *t, struct stream *s);
 
+/* Did a copy of another text come into an empty file that was rotated? Then it is treated as such. */
+bool tail_files_copied_over(struct tail_files *t, struct stream *s);
+
 /* The end of the stream is committed: let the file go, and remember how far it was read. */
 void tail_files_finished(struct tail_files *t, struct stream *s, const struct position *end);
 
@@ -166,6 +169,9 @@ struct stream *tail_search_open(struct tail_files *t, const char *path);
 
 /* Find texts of a log that came after the one that is missing. Their number. */
 size_t tail_search_later(struct tail_files *t, const struct remembered_file *m);
+
+/* Find texts that came and went while the agent was stopped, of logs whose known texts are all read. */
+void tail_search_since_stop(struct tail_files *t);
 
 /* Read the file at `path`, a rotated part of a log, if it was made since then and is no copy.
  * False: it can't be told yet. */

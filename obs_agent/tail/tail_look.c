@@ -253,7 +253,6 @@ static void leave(struct tail_files *t, struct stream *s)
 		return;
 	}
 	tail_files_debug_left(t, s);
-	stream_refresh_path(s);
 	stream_path_left(s);
 }
 

@@ -283,15 +283,14 @@ void tail_missing_search(struct tail_files *t)
 			return;
 }
 
-void tail_files_truncated(struct tail_files *t, struct stream *s)
+/* `whole`: nothing was lost. */
+static void begin_other_text(struct tail_files *t, struct stream *s, bool whole)
 {
 	struct remembered_file f = remembered_of(s);
 
-	stream_refresh_path(s);
 	f.truncated = true;
-	/* A copy was made over it, if it was a rotated file before: nobody writes to these. */
-	f.whole = stream_was_whole_here(s) && tail_copy_is_rotated(t, s);
-	if (f.whole)
+	f.whole = whole;
+	if (whole)
 		f.top = stream_offset(s);
 	if (stream_is_told(s) && !remembered_add(&t->missing, &f, 0))
 		return;                 /* out of memory: at the next turn */
@@ -301,4 +300,22 @@ void tail_files_truncated(struct tail_files *t, struct stream *s)
 	if (tail_copy_judge(t, s) != NO_COPY)
 		tail_files_remove(t,
 				  s); /* overwritten by a copy: read when the log is truncated, if at all */
+}
+
+void tail_files_truncated(struct tail_files *t, struct stream *s)
+{
+	stream_refresh_path(s);
+	/* A copy was made over it, if it was a rotated file before: nobody writes to these. */
+	begin_other_text(t, s, stream_was_whole_here(s) && tail_copy_is_rotated(t, s));
+}
+
+bool tail_files_copied_over(struct tail_files *t, struct stream *s)
+{
+	if (stream_offset(s) != 0 || stream_size(s) == 0 || stream_is_copy(s) || !stream_is_told(s))
+		return false;
+	stream_refresh_path(s);
+	if (!tail_copy_is_rotated(t, s) || tail_copy_judge(t, s) == NO_COPY)
+		return false;
+	begin_other_text(t, s, true);
+	return true;
 }

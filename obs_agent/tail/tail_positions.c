@@ -119,6 +119,7 @@ bool tail_files_positions(struct tail_files *t, const struct position *p, size_t
 {
 	CLEANUP(ledger_free) struct ledger l = { 0 };
 	struct remembered missing = { 0 }, over = { 0 };
+	bool first = !t->all_known;
 
 	if (!ledger_make(&l, p, n))
 		return false;
@@ -136,5 +137,7 @@ bool tail_files_positions(struct tail_files *t, const struct position *p, size_t
 	for (struct stream *s = t->streams; s; s = stream_next(s))
 		take_or_begin(t, s, &l);
 	leave_copies(t);
+	if (first)
+		tail_search_since_stop(t);
 	return true;
 }

@@ -15,6 +15,7 @@
 
 enum {
 	SETTLED_S = 2,     /* a folder that changed so lately may change again at the same time stamp */
+	LOGS_MAX = 64,     /* of so many logs texts are searched for that came while the agent was stopped */
 };
 
 /* A finished stream's file, and nothing came to it since. */
@@ -278,4 +279,46 @@ size_t tail_search_later(struct tail_files *t, const struct remembered_file *m)
 
 	search_successors(t, &lost, &search);
 	return search.found;
+}
+
+/* Is a text of this log known that is not read to its end? Then that one leads to later ones. */
+static bool is_read_on(const struct tail_files *t, const char *log_path)
+{
+	for (size_t i = 0; i < t->missing.n; i++)
+		if (strcmp(t->missing.files[i].at.path, log_path) == 0)
+			return true;
+	for (const struct stream *s = t->streams; s; s = stream_next(s))
+		if (stream_offset(s) > 0 && strcmp(stream_log_path(s), log_path) == 0)
+			return true;
+	return false;
+}
+
+/* The newest come last. */
+static bool is_newest(const struct remembered *finished, size_t i)
+{
+	for (size_t k = i + 1; k < finished->n; k++)
+		if (strcmp(finished->files[k].at.path, finished->files[i].at.path) == 0)
+			return false;
+	return true;
+}
+
+void tail_search_since_stop(struct tail_files *t)
+{
+	CLEANUP(search_end) struct search search = { 0 };
+	unsigned logs = 0;
+
+	for (size_t i = t->finished.n; i-- > 0 && logs < LOGS_MAX;) {
+		const struct remembered_file *f = &t->finished.files[i];
+		struct origin gone = { .path = f->at.path, .log_path = f->at.path, .since_us = f->since_us };
+		const char *name = strrchr(f->at.path, '/');
+
+		if (!name || !log_name_is_root(name + 1) || is_read_on(t, f->at.path) ||
+		    !is_newest(&t->finished, i))
+			continue;
+		logs++;
+		search_successors(t, &gone, &search);
+		for (struct stream *s = t->streams; s; s = stream_next(s))
+			if (strcmp(stream_log_path(s), f->at.path) == 0)
+				stream_search_since(s, f->since_us);
+	}
 }

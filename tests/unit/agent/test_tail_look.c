@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <fcntl.h>
 
 #include <sys/resource.h>
 
@@ -418,6 +419,56 @@ static void rotated_files_do_not_take_all_descriptors(void **state)
 
 #define few_test(name) cmocka_unit_test_setup_teardown(name, few_descriptors, tear_down)
 
+/* fallocate -p: the file system gives the space of old lines back, and their bytes are zeros. */
+static void a_log_whose_beginning_became_a_hole_is_read_on(void **state)
+{
+	char line[32];
+	FILE *f;
+	int fd;
+
+	(void)state;
+	f = fopen(in_dir("app.log"), "w");
+	assert_non_null(f);
+	for (int i = 0; i < 400; i++)
+		fprintf(f, "line %d with some text\n", i);
+	fclose(f);
+	follow("app.log");
+	round_trip();
+	assert_int_equal(agent.database.n_lines, 400);
+	for (int restarts = 0; restarts <= 1; restarts++) {
+		fd = open(in_dir("app.log"), O_WRONLY);
+		assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096), 0);
+		close(fd);
+		snprintf(line, sizeof line, "new %d\n", restarts);
+		put("app.log", "a", line);
+		if (restarts)
+			restart_tail();
+		round_trip();
+		assert_int_equal(agent.database.n_lines, 401 + restarts);
+	}
+	assert_int_equal(rows_of("new 1"), 1);
+	assert_int_equal(agent.database.n_gaps, 0);
+}
+
+/* A file that was filled with blanks; lines come in their place. */
+static void lines_in_the_place_of_blanks_are_read(void **state)
+{
+	int fd;
+
+	(void)state;
+	put("app.log", "w", "                                                ");
+	follow("app.log");
+	round_trip();
+	fd = open(in_dir("app.log"), O_WRONLY);
+	assert_int_equal(write(fd, "one\n", 4), 4);
+	round_trip();
+	a_tick_later();
+	assert_int_equal(write(fd, "two\n", 4), 4);
+	close(fd);
+	round_trip();
+	assert_rows("one two");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -439,6 +490,8 @@ int main(void)
 		few_test(a_parked_file_is_not_taken_for_the_next_at_its_path),
 		few_test(a_parked_file_that_was_renamed_is_found_and_read_on),
 		few_test(rotated_files_do_not_take_all_descriptors),
+		tail_test(a_log_whose_beginning_became_a_hole_is_read_on),
+		tail_test(lines_in_the_place_of_blanks_are_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

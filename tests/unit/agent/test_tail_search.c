@@ -293,6 +293,82 @@ static void a_log_born_and_moved_into_a_folder_while_the_agent_is_stopped_is_rea
 	assert_each_once("c", 8);
 }
 
+/* The database holds the log's former texts, all read to their end, and no other stream of it. */
+static void a_log_of_which_only_finished_texts_are_known_is_found_after_a_start(void **state)
+{
+	(void)state;
+	assert_int_equal(mkdir(in_dir("old"), 0755), 0);
+	put_lines("app.log", "w", "a", 3);
+	follow("app.log");
+	round_trip();
+	assert_int_equal(unlink(in_dir("app.log")), 0);
+	stop_tail();
+	start_tail();
+	connect_database();
+	round_trip();                   /* it is gone: its stream is over */
+	assert_non_null(gap("file_gone"));
+	stop_tail();
+	put_lines("app.log", "w", "b", 6);
+	move("app.log", "old/app.log.5");
+	a_tick_later();
+	start_tail();
+	connect_database();
+	put_lines("app.log", "w", "c", 8);
+	round_trip();
+	round_trip();
+	assert_each_once("a", 3);
+	assert_each_once("b", 6);
+	assert_each_once("c", 8);
+	stop_tail();
+	start_tail();
+	connect_database();
+	round_trip();
+	assert_int_equal(agent.database.n_lines, 17);
+}
+
+/* The log's former file is empty and open. A copy comes into it, before and behind the end of what was read. */
+static void a_copy_over_an_empty_rotated_file_is_not_read(void **state)
+{
+	(void)state;
+	for (int truncated = 0; truncated <= 1; truncated++) {
+		put("app.log", "w", "");
+		follow("app.log");
+		round_trip();
+		move("app.log", "app.log.old");
+		put_lines("app.log", "w", "a", 30);
+		round_trip();
+		put_lines("app.log", "a", "b", 3);
+		copy("app.log", "app.log.old");
+		if (truncated) {
+			put_lines("app.log", "w", "c", 2);
+			move("app.log", "app.log.1");
+			put_lines("app.log", "w", "d", 2);
+		}
+		round_trip();
+		round_trip();
+		assert_each_once("a", 30);
+		assert_each_once("b", 3);
+		assert_int_equal(agent.database.n_lines, 33 + 4 * truncated);
+		assert_int_equal(tear_down(state) || set_up(state), 0);
+	}
+}
+
+/* A writer that kept the descriptor writes its first line only now. */
+static void an_empty_rotated_file_that_is_written_to_is_read(void **state)
+{
+	(void)state;
+	put("app.log", "w", "");
+	follow("app.log");
+	round_trip();
+	move("app.log", "app.log.1");
+	put_lines("app.log", "w", "a", 30);
+	round_trip();
+	put_lines("app.log.1", "a", "b", 3);
+	round_trip();
+	assert_each_once("a", 30);
+	assert_each_once("b", 3);
+}
+
 static void a_copy_by_hand_is_not_read(void **state)
 {
 	(void)state;
@@ -505,6 +581,9 @@ int main(void)
 		tail_test(a_copy_of_a_rotated_file_that_is_overwritten_is_not_read),
 		tail_test(of_two_copies_of_one_name_one_is_read),
 		tail_test(a_log_born_and_moved_into_a_folder_while_the_agent_is_stopped_is_read),
+		tail_test(a_log_of_which_only_finished_texts_are_known_is_found_after_a_start),
+		tail_test(a_copy_over_an_empty_rotated_file_is_not_read),
+		tail_test(an_empty_rotated_file_that_is_written_to_is_read),
 		tail_test(a_copy_by_hand_is_not_read),
 		tail_test(what_a_copy_lacks_is_a_gap),
 		tail_test(what_was_truncated_without_a_copy_is_a_gap),
