@@ -237,6 +237,7 @@ struct search {
 	struct path_list *files, *folders;      /* folders may be NULL */
 	size_t names, paths;                    /* read and looked at so far */
 	bool cut;                               /* something was left out */
+	bool known;                             /* the folder is one that was found: a name in it must be, too */
 };
 
 static bool may_go_on(struct search *s)
@@ -285,6 +286,15 @@ static int find_name(struct search *s, const char *folder, const struct part *pa
 	return may_go_on(s) && lstat(path, &st) == 0 ? add(s, path, out) : 0;
 }
 
+/* Folders lead on, and files are what is looked for. */
+static bool is_wanted(const struct search *s, const char *path, unsigned char type, const struct part *part,
+		      const struct path_list *out)
+{
+	if (part->last && out != s->files)
+		return true;
+	return is_folder(path, type, true) == !part->last;
+}
+
 /* Append what a part with wildcards matches in `folder`. */
 static int find_names(struct search *s, const char *folder, const struct part *part, struct path_list *out)
 {
@@ -298,7 +308,7 @@ static int find_names(struct search *s, const char *folder, const struct part *p
 		if (fnmatch(part->name, entry->d_name, FNM_PERIOD) == 0 &&
 		    snprintf(path, sizeof path, "%s%.*s%s", folder, (int)(part->name - part->text),
 			     part->text, entry->d_name) <
-		    (int)sizeof path && (part->last || is_folder(path, entry->d_type, true)))
+		    (int)sizeof path && is_wanted(s, path, entry->d_type, part, out))
 			r = add(s, path, out);
 	}
 	return r;
@@ -320,12 +330,13 @@ static int find_plain(struct search *s, const char *pattern, struct path_list *o
 	CLEANUP(path_list_free) struct path_list now = { 0 };
 	bool wild = strpbrk(pattern, "*?[");
 	char literal[PATH_MAX];
+	struct stat st;
 	int r = 0;
 
 	if (!wild) {
 		snprintf(literal, sizeof literal, "%s", pattern);
 		unescape(literal);
-		return add(s, literal, out);
+		return s->known && out == s->files && lstat(literal, &st) < 0 ? 0 : add(s, literal, out);
 	}
 	wild = false;
 	r = path_list_add(&now, "") ? 0 : -ENOMEM;
@@ -392,6 +403,7 @@ static int find_at_any_depth(struct search *s, const char *root, const char *res
 	CLEANUP(path_list_free) struct path_list tree = { 0 };
 	int r = walk(s, root, 0, &tree);
 
+	s->known = true;
 	for (size_t i = 0; i < tree.n && r == 0; i++) {
 		char folder[PATH_MAX], pattern[2 * PATH_MAX];
 
@@ -402,6 +414,7 @@ static int find_at_any_depth(struct search *s, const char *root, const char *res
 		if (strlen(pattern) < PATH_MAX)
 			r = find_in_folders(s, pattern);
 	}
+	s->known = false;
 	return r;
 }
 

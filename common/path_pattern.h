@@ -39,10 +39,10 @@ const char *path_pattern_problem(const char *path);
 bool path_pattern_matches(const char *pattern, const char *path);
 
 /*
- * Append what matches now to `files`, and the folders whose names decide that to `folders`, each perhaps
- * twice: those in which a match would be, and those on the way in which a wildcard or what is behind one is
- * looked up. A path without wildcards is appended whether it is there or not. Returns
- * 0, -E2BIG where ** stands for too many folders (some were left out), or -ENOMEM.
+ * Append what matches now and is no folder to `files`, and the folders whose names decide that to
+ * `folders`, each perhaps twice: those in which a match would be, and those on the way in which a wildcard or
+ * what is behind one is looked up. A path without wildcards is appended whatever is there. Returns 0, -E2BIG
+ * where ** stands for too many folders (some were left out), or -ENOMEM.
  */
 int path_pattern_find(const char *pattern, struct path_list *files, struct path_list *folders);
 

@@ -93,7 +93,7 @@ static void a_pattern_finds_files_and_their_folders(void **state)
 		{ "a/n[{1}].log", "a/n1.log ", "a " },
 		{ "a/**/one.log", "a/b/c/one.log a/b/one.log a/one.log ", "a a/b a/b/c " },
 		{ "a/**/*.err", "a/b/c/x.err ", "a a/b a/b/c " },
-		{ "a/b/**", "a/b/c a/b/c/one.log a/b/c/x.err a/b/one.log ", "a/b a/b/c " },
+		{ "a/b/**", "a/b/c/one.log a/b/c/x.err a/b/one.log ", "a/b a/b/c " },
 		/* where there is none yet too */
 		{ "**/c/*.log", "a/b/c/one.log ", " a/b/c a/b/c/c a/c c deep[1] " },
 		/* in which a name may come that leads further */
@@ -101,6 +101,12 @@ static void a_pattern_finds_files_and_their_folders(void **state)
 		{ "deep\\[1\\]/*.log", "deep[1]/one.log ", " deep[1] " },
 		{ "deep[1]", "", " " },                 /* a set: the file deep1 */
 		{ "\\{x\\}.log", "{x}.log ", " " },
+		/* folders that a wildcard matches are no files, by a link neither */
+		{ "a/[bl]*", "", "a " },
+		{ "a/b/?", "", "a/b " },
+		/* a name behind ** counts where it is */
+		{ "a/**/x.err", "a/b/c/x.err ", "a a/b a/b/c " },
+		{ "a/**/none.log", "", "a a/b a/b/c " },
 		{ "*/one.log", "a/one.log deep[1]/one.log ", "a deep[1] " },
 	};
 
