@@ -39,6 +39,7 @@ AGENT := \
   outbox/outbox_stream \
   pg/pg \
   pg/pg_enroll \
+  pg/pg_call_error \
   proc/proc_details \
   proc/proc_mounts \
   proc/proc_parse \

@@ -14,6 +14,7 @@
 #include "common/pg/pg_tls.h"
 #include "common/pg/pg_message.h"
 #include "common/pg/pg_verdict.h"
+#include "pg_call_error.h"
 
 enum {
 	CLOCK_SET_S = 2,                /* the wall clock differs so much from the monotonic one */
@@ -45,9 +46,7 @@ struct pg {
 	int failures, refusals;         /* since the last commit */
 	int unsent;                     /* bytes in the kernel's buffer at the last check */
 	struct buf json;                /* the parameters of one call */
-	struct err first_error;         /* of the call whose answers are read */
-	char sqlstate[6];               /* its SQLSTATE; "": the server gave none */
-	enum pg_verdict verdict;
+	struct pg_call_error error;     /* of the call whose answers are read */
 	struct pg_hello hello;
 	struct position *streams;
 	size_t n_streams;
@@ -90,7 +89,7 @@ static void fail(struct pg *p, enum pg_verdict verdict, bool slow, const struct 
 		p->refusals++;
 	else
 		p->failures++;
-	p->events->lost(p->data, verdict, p->sqlstate, e);
+	p->events->lost(p->data, verdict, p->error.sqlstate, e);
 }
 
 static void fail_connection(struct pg *p, bool slow, const char *what)
@@ -130,7 +129,7 @@ static void on_failed(void *data, const struct pg_failure *f)
 {
 	struct pg *p = data;
 
-	memcpy(p->sqlstate, f->sqlstate, sizeof p->sqlstate);
+	memcpy(p->error.sqlstate, f->sqlstate, sizeof p->error.sqlstate);
 	fail(p, f->verdict, f->slow, &f->e);
 }
 
@@ -165,9 +164,7 @@ static void flush(struct pg *p)
 
 static void sent(struct pg *p, enum phase phase, bool queued)
 {
-	p->first_error.code = 0;
-	p->sqlstate[0] = '\0';
-	p->verdict = PG_RETRY;
+	pg_call_error_begin(&p->error);
 	if (!queued) {
 		fail_connection(p, false, "send");
 		return;
@@ -208,45 +205,17 @@ void pg_send(struct pg *p, struct batch *b, struct text state)
 
 /* ---- answers ---- */
 
-/* The first error of a call is the cause; later ones follow from it. */
-static void note_refusal(struct pg *p, const char *state, const char *msg)
-{
-	const struct pg_judgement judgement = pg_judge(state);
-	const char *hint = judgement.hint;
-
-	if (p->first_error.code)
-		return;
-	p->verdict = judgement.verdict;
-	snprintf(p->sqlstate, sizeof p->sqlstate, "%s", state ? state : "");
-	err_set(&p->first_error, EPROTO, "%s (SQLSTATE %s)%s%s", msg, state ? state : "unknown",
-		hint ? "; " : "", hint ? hint : "");
-}
-
-static void note_error(struct pg *p, const PGresult *r)
-{
-	const char *primary = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
-	char msg[ERR_MSG_MAX / 2];
-
-	pg_one_line(primary ? primary : PQresultErrorMessage(r), msg, sizeof msg);
-	note_refusal(p, PQresultErrorField(r, PG_DIAG_SQLSTATE), msg);
-}
-
-static void note_odd_answer(struct pg *p, const char *what)
-{
-	err_set(&p->first_error, EPROTO, "%s: out of memory, or another kind of answer", what);
-}
-
 /* Epoch 0 means OB001. It is no error, so that the database can commit a note of the conflict. */
 static void take_hello(struct pg *p, const PGresult *r)
 {
 	struct hello h;
 
 	if (!push_read_hello(r, &h)) {
-		note_odd_answer(p, "hello");
+		pg_call_error_odd_answer(&p->error, "hello");
 		return;
 	}
 	if (h.epoch == 0) {
-		note_refusal(p, "OB001", "another agent took over");
+		pg_call_error_note(&p->error, "OB001", "another agent took over");
 		return;
 	}
 	logcore_debug(p->log, "the database greets", logcore_kv("host", PQhost(p->conn)),
@@ -265,11 +234,12 @@ static void take_hello(struct pg *p, const PGresult *r)
 /* All answers of a call are read: either everything in it is committed or nothing. */
 static void call_done(struct pg *p)
 {
-	if (p->first_error.code) {
-		bool of_a_row = p->verdict == PG_DATA || p->verdict == PG_TOO_MUCH;
-		struct err e = p->first_error;
+	if (p->error.e.code) {
+		enum pg_verdict verdict = p->error.verdict;
+		bool of_a_row = verdict == PG_DATA || verdict == PG_TOO_MUCH;
+		struct err e = p->error.e;
 
-		fail(p, of_a_row && p->phase == PHASE_HELLO ? PG_RETRY : p->verdict, false, &e);
+		fail(p, of_a_row && p->phase == PHASE_HELLO ? PG_RETRY : verdict, false, &e);
 	} else if (p->phase == PHASE_SENDING) {
 		p->failures = p->refusals = 0;
 		enter(p, PHASE_READY);
@@ -294,7 +264,7 @@ static void take_answer(struct pg *p, enum answer answer, const PGresult *r)
 		return;
 	case ANSWER_STREAMS:
 		if (!push_read_streams(r, &p->streams, &p->n_streams))
-			note_odd_answer(p, "streams");
+			pg_call_error_odd_answer(&p->error, "streams");
 		return;
 	case ANSWER_NONE:
 		return;
@@ -312,7 +282,7 @@ static void take_result(struct pg *p, const PGresult *r)
 	if (PQresultStatus(r) == PGRES_TUPLES_OK)
 		take_answer(p, answer, r);
 	else if (PQresultStatus(r) == PGRES_FATAL_ERROR)
-		note_error(p, r);
+		pg_call_error_of_result(&p->error, r);
 }
 
 /* Read the answers that have arrived; true: those are all. */
