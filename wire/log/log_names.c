@@ -334,8 +334,8 @@ bool take_python_name(struct reading *r)
 	return true;
 }
 
-/* "NETWORK  [conn1] " of MongoDB behind its letter, which may have a digit ("D2"); "0000001a SystemOut     O "
- * of WebSphere. */
+/* "NETWORK  [conn1] " of MongoDB behind its letter, which may have a digit ("D2");
+ * "0000001a SystemOut     O " of WebSphere. */
 bool take_component(struct reading *r)
 {
 	static const char letters[] = "FEWAICDO";

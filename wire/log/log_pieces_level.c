@@ -39,8 +39,9 @@ static size_t since_start_length(struct text t)
 	size_t hours = text_span(t, is_digit);
 	struct text rest = text_after(t, hours);
 
-	if (hours == 0 || rest.len < 8 + FRACTION || rest.s[0] != ':' || rest.s[3] != ':' || rest.s[6] != '.' ||
-	    text_span(text_after(rest, 7), is_digit) != FRACTION || rest.s[7 + FRACTION] != ' ')
+	if (hours == 0 || rest.len < 8 + FRACTION || rest.s[0] != ':' || rest.s[3] != ':' ||
+	    rest.s[6] != '.' || rest.s[7 + FRACTION] != ' ' ||
+	    text_span(text_after(rest, 7), is_digit) != FRACTION)
 		return 0;
 	return hours + 7 + FRACTION;
 }
@@ -85,7 +86,8 @@ bool take_gstreamer(struct reading *r)
 		column[i] = (struct text){ t.s, n };
 		t = text_after(t, n);
 	}
-	if (text_span(column[0], is_digit) != column[0].len || text_span(column[1], is_hex) != column[1].len ||
+	if (text_span(column[0], is_digit) != column[0].len ||
+	    text_span(column[1], is_hex) != column[1].len ||
 	    !gstreamer_level(column[2], &level) || column[3].len == 0)
 		return false;
 	reading_add(r, "pid", column[0]);

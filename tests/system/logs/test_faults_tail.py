@@ -47,7 +47,7 @@ def descriptors(agent):
 
 def new_lines(writer, count):
     target = writer.written + count
-    wait_for(lambda: writer.written >= target, "the writer continues", timeout=30)
+    wait_for(lambda: writer.written >= target, "the writer continues")
 
 
 def turns(writer, seconds, count):
@@ -438,7 +438,7 @@ def test_fault_28_invalid_bytes(db, make_agent, log):
     with open(log, "ab") as f:
         f.write(chance.randbytes(5_000_000) + b"\n")
     numbered(log, 1)
-    db.wait("SELECT count(*) = 1 FROM log_entries WHERE context->>'n' = '1'", timeout=30)
+    db.wait("SELECT count(*) = 1 FROM log_entries WHERE context->>'n' = '1'")
 
 
 def test_fault_29_json_of_every_kind(db, make_agent, log):
@@ -528,7 +528,7 @@ def test_a_thousand_files_take_little_memory_and_time(db, make_agent, tmp_path):
     for i in range(1000):
         numbered(folder / f"{i:04}.log", i)
     agent = make_agent(db, log_files=[str(folder / "*.log")]).start()
-    db.wait("SELECT count(*) >= 1000 FROM log_entries", timeout=30)
+    db.wait("SELECT count(*) >= 1000 FROM log_entries")
     n = 1000
     for _ in range(10):
         for i in range(50):

@@ -326,7 +326,7 @@ static void a_log_of_which_only_finished_texts_are_known_is_found_after_a_start(
 	assert_int_equal(agent.database.n_lines, 17);
 }
 
-/* The log's former file is empty and open. A copy comes into it, before and behind the end of what was read. */
+/* The log's former file is empty and open. A copy comes into it; the log is truncated then, or not. */
 static void a_copy_over_an_empty_rotated_file_is_not_read(void **state)
 {
 	(void)state;

@@ -56,7 +56,8 @@ static void only_a_text_that_changed_is_sent(void **state)
 	assert_int_equal(told, 1);
 	commit_after(n, 2);
 	assert_int_equal(told, 2);
-	assert_in_range(n->next_us - n->said_us, 61 * US_PER_S, 120 * US_PER_S); /* the next commit is first */
+	/* the next commit is first */
+	assert_in_range(n->next_us - n->said_us, 61 * US_PER_S, 120 * US_PER_S);
 	notify_changed(n);
 	assert_int_equal(n->next_us - n->said_us, SOONEST_S * US_PER_S);
 	notify_free(n);
