@@ -181,7 +181,7 @@ bool stream_holds(const struct stream *s);
 /* The same, as the file is now: also updates its size. */
 bool stream_unchanged(struct stream *s);
 
-/* Was all of its text read when it was last known to be there, and was that since it was rotated, if it was? */
+/* Was all of its text read when it was last known to be there? If it was rotated, only since then counts. */
 bool stream_was_whole_here(const struct stream *s);
 
 /* ---- where it is ---- */

@@ -12,7 +12,7 @@ struct place {
 	char log_path[STREAM_PATH_SIZE]; /* its real name when it was the log; rotated names are made of it */
 	bool unlinked;                  /* the file has no name any more */
 	bool moved;                     /* its name changed, so it may go on elsewhere */
-	bool unproven;                  /* nobody saw since it was rotated that its text is the one that is read */
+	bool unproven;                  /* since it was rotated nobody saw that its text is what was read */
 };
 
 /* A size that the file had, and when (monotonic): the oldest byte that is not committed came after since_us,
