@@ -237,7 +237,7 @@ struct search {
 	struct path_list *files, *folders;      /* folders may be NULL */
 	size_t names, paths;                    /* read and looked at so far */
 	bool cut;                               /* something was left out */
-	bool known;                             /* the folder is one that was found: a name in it must be, too */
+	bool known;                             /* the folder was found: a name in it has to be there */
 };
 
 static bool may_go_on(struct search *s)
