@@ -245,6 +245,11 @@ void evaluate_due(struct evaluate *v)
 	}
 }
 
+void evaluate_database_up(struct evaluate *v)
+{
+	watch_db_hurry(v->db);
+}
+
 int64_t evaluate_next_us(const struct evaluate *v)
 {
 	int64_t slot_us = interval_us(v) - wall_us() % interval_us(v), flush_us = v->flush_at_us - mono_us();
@@ -287,8 +292,6 @@ static void on_up(void *data)
 {
 	struct evaluate *v = data;
 
-	if (v->away[0])
-		logcore_info(v->s.log, "rules are evaluated again");
 	v->away[0] = '\0';
 	watch_db_ask(v->db, sql_no_idle_limit, 0, NULL, on_prepared, v);
 }
@@ -297,7 +300,7 @@ static void on_down(void *data, const struct err *e)
 {
 	struct evaluate *v = data;
 
-	if (strcmp(v->away, e->msg) != 0)
+	if (strcmp(v->away, e->msg) != 0 && watch_db_is_up(v->s.other))
 		logcore_warning(v->s.log, "the session that evaluates is away", logcore_kv("error", e->msg));
 	snprintf(v->away, sizeof v->away, "%s", e->msg);
 }

@@ -25,6 +25,7 @@ struct evaluate_setup {
 	sd_event *loop;
 	struct curl_glue *glue;
 	const struct watch_conf *conf;
+	const struct watch_db *other; /* a connection whose failures its owner tells */
 	struct logcore *log;
 	const char *watcher;
 	void (*flushed)(void *data); /* messages may be in the outbox, or it has failed */
@@ -45,6 +46,9 @@ int evaluate_new(const struct evaluate_setup *s, struct evaluate **ret, struct e
 
 /* Accepts NULL. */
 void evaluate_free(struct evaluate *v);
+
+/* The database answers again on the other connection. */
+void evaluate_database_up(struct evaluate *v);
 
 /* Begin what is due. */
 void evaluate_due(struct evaluate *v);

@@ -9,32 +9,35 @@ EMBED(sql_lead, "fleet_watch/sql/lead.sql");
 
 struct lead {
 	struct lead_setup s;
-	struct question lock;
+	struct question question;
 	bool leads;
 };
 
 static void on_lead(void *data, const PGresult *r, bool lost, const struct err *e)
 {
 	struct lead *l = data;
-	bool known = question_answered(&l->lock, l->s.log, r, lost, e) && PQntuples(r);
+	bool known = question_answered(&l->question, l->s.log, r, lost, e) && PQntuples(r);
 	bool leads = known && *PQgetvalue(r, 0, 0) == 't';
 
 	if (leads && !l->leads)
 		logcore_info(l->s.log, "leads from now on", logcore_kv("watcher", l->s.watcher));
 	else if (known && !leads && l->leads)
 		logcore_warning(l->s.log,
-				"leads no more: another session answered; database_url must lead to "
-				"PostgreSQL itself, or to a pooler in session mode");
+				"leads no more: another watcher leads, because this one did not ask in time; "
+				"database_url must lead to PostgreSQL itself, or to a pooler in session "
+				"mode");
 	l->leads = leads;
 	l->s.answered(l->s.data, known);
 }
 
 void lead_ask(struct lead *l)
 {
-	if (l->lock.asking)
+	const char *const params[] = { l->s.watcher };
+
+	if (l->question.asking)
 		return;
-	l->lock.asking = true;
-	watch_db_ask(l->s.db, sql_lead, 0, NULL, on_lead, l);
+	l->question.asking = true;
+	watch_db_ask(l->s.db, sql_lead, 1, params, on_lead, l);
 }
 
 bool lead_leads(const struct lead *l)
@@ -44,7 +47,7 @@ bool lead_leads(const struct lead *l)
 
 bool lead_busy(const struct lead *l)
 {
-	return l->lock.asking;
+	return l->question.asking;
 }
 
 void lead_lost(struct lead *l)
@@ -57,7 +60,7 @@ struct lead *lead_new(const struct lead_setup *s)
 	struct lead *l = calloc(1, sizeof *l);
 
 	if (l)
-		*l = (struct lead){ .s = *s, .lock = { .failed = "the lock can't be asked for" } };
+		*l = (struct lead){ .s = *s, .question = { .failed = "the lead can't be asked for" } };
 	return l;
 }
 

@@ -1,8 +1,9 @@
 /*
- * lead.h - which of several watchers leads: the one whose session holds an advisory lock of the database.
+ * lead.h - which of several watchers leads: the database says so to one of those that ask.
  *
- * Owns the lock, and asks for it again and again, also while it has it: this keeps its session from counting
- * as dead (sql/session.sql) and notices when another session answers. Leaves out what a leader does.
+ * Asks again and again, also while it leads: who does not ask any more, or whose session has ended, loses the
+ * lead (schema/77-delivery.sql), and its session counts as dead (sql/session.sql). Leaves out what a leader
+ * does.
  */
 #ifndef FLEET_WATCH_LEAD_H
 #define FLEET_WATCH_LEAD_H
@@ -33,7 +34,7 @@ void lead_ask(struct lead *l);
 bool lead_leads(const struct lead *l);
 bool lead_busy(const struct lead *l);
 
-/* The session is gone, and the lock with it. */
+/* The session is gone, and perhaps the lead with it. */
 void lead_lost(struct lead *l);
 
 #endif

@@ -198,6 +198,7 @@ static void on_up(void *data)
 		logcore_info(w->log, "the database answers again");
 	w->away[0] = '\0';
 	deliver_database_up(w->deliver);
+	evaluate_database_up(w->evaluate);
 	notify_changed(w->notify);
 	w->asked_us = 0;
 	if (w->options.test)
@@ -320,8 +321,8 @@ static int start(struct watch *w, struct err *e)
 	if (r == 0)
 		r = watch_db_new(w->loop, w->conf->database_url, w->log, &db_events, w, &w->db, e);
 	if (r == 0)
-		r = evaluate_new(&(struct evaluate_setup){ w->loop, w->glue, w->conf, w->log, w->watcher,
-							   on_flushed, w },
+		r = evaluate_new(&(struct evaluate_setup){ w->loop, w->glue, w->conf, w->db, w->log,
+							   w->watcher, on_flushed, w },
 				 &w->evaluate, e);
 	if (r < 0)
 		return r;

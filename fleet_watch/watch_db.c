@@ -38,6 +38,7 @@ struct watch_db {
 	struct question *first, **last;
 	bool asked; /* the first question is under way */
 	bool up;
+	bool waits; /* the timer is of the next attempt */
 	PGresult *result; /* of the first question, as far as it has come */
 	int failures;
 };
@@ -99,6 +100,7 @@ static void lose(struct watch_db *db, bool slow, const struct err *e)
 	PQfinish(db->conn);
 	db->conn = NULL;
 	arm(db, pg_backoff_us(PG_RETRY, slow, db->failures++));
+	db->waits = true;
 	while (q) {
 		struct question *next = q->next;
 
@@ -295,6 +297,7 @@ static void on_failed(void *data, const struct pg_failure *f)
 	struct watch_db *db = data;
 
 	arm(db, pg_backoff_us(f->verdict, f->slow, db->failures++));
+	db->waits = true;
 	db->events->down(db->data, &f->e);
 }
 
@@ -304,6 +307,7 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *data)
 
 	(void)s;
 	(void)usec;
+	db->waits = false;
 	if (db->conn)
 		lose_connection(db, true);
 	else
@@ -350,6 +354,12 @@ void watch_db_free(struct watch_db *db)
 	sd_event_source_disable_unref(db->timer);
 	pg_connect_free(db->connect);
 	free(db);
+}
+
+void watch_db_hurry(struct watch_db *db)
+{
+	if (db->waits)
+		arm(db, 0);
 }
 
 bool watch_db_is_up(const struct watch_db *db)

@@ -36,6 +36,9 @@ void watch_db_free(struct watch_db *db);
 
 bool watch_db_is_up(const struct watch_db *db);
 
+/* Another connection is there: do not wait for the next attempt. */
+void watch_db_hurry(struct watch_db *db);
+
 /* Ask with text parameters (NULL: SQL's NULL), which are copied. `sql` must stay valid. While there is no
  * connection, or without memory, the answer comes at once: lost. */
 void watch_db_ask(struct watch_db *db, const char *sql, int n, const char *const *params,

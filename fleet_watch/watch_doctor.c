@@ -28,8 +28,7 @@ enum column {
 	CHANNELS,
 	DEAD,
 	LATE,
-	FAILED_RULES,
-	USURPER
+	FAILED_RULES
 };
 
 static bool is_true(const PGresult *r, int c)
@@ -61,10 +60,6 @@ static int report_leader(const PGresult *r, struct doctor_report *out)
 				 "%s watcher leads", is_true(r, LEADS) ? "a" : "no");
 	bool ever = !PQgetisnull(r, 0, AGE_S);
 
-	if (!PQgetisnull(r, 0, USURPER))
-		failed += doctor_line(out, false, "end that session: SELECT pg_terminate_backend(PID)",
-				      "a login that is no watcher holds the lock of the leader: %s",
-				      PQgetvalue(r, 0, USURPER));
 	if (!ever)
 		return doctor_note(out, "alerts were never evaluated yet"), failed;
 	return failed + doctor_line(out, number(r, AGE_S) < LATE_S,

@@ -61,6 +61,44 @@ CREATE TABLE IF NOT EXISTS channel_state (
 	last_error text
 );
 
+-- ---- who leads -----------------------------------------------------------------------------------
+-- One of the watchers leads, for as long as its session lives and it asks each second. A row and no advisory
+-- lock, because any login could take that and keep it.
+CREATE TABLE IF NOT EXISTS watch_lead (
+	one boolean PRIMARY KEY DEFAULT true CHECK (one),
+	watcher text,
+	pid int,                                -- of its session
+	until timestamptz NOT NULL DEFAULT '-infinity'
+);
+INSERT INTO watch_lead DEFAULT VALUES ON CONFLICT DO NOTHING;
+
+-- How long a leader that asks no more keeps the lead, and how much of that is left when it is told again that
+-- it leads. The row is not written each second.
+CREATE OR REPLACE FUNCTION lead_for() RETURNS interval
+LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN interval '6 seconds';
+CREATE OR REPLACE FUNCTION lead_left() RETURNS interval
+LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN interval '4 seconds';
+
+-- Does this watcher lead? If nobody does, it does so from now on. Of what it does another one may do the same
+-- at any time without harm: so the lead needs not survive a crash of the database.
+CREATE OR REPLACE FUNCTION lead_watch(p_watcher text, p_now timestamptz) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
+DECLARE
+	v_pid CONSTANT int := pg_backend_pid();
+BEGIN
+	IF EXISTS (SELECT FROM watch_lead
+			WHERE watcher = p_watcher AND pid = v_pid AND until > p_now + lead_left()) THEN
+		RETURN true;
+	END IF;
+	PERFORM set_config('synchronous_commit', 'off', true);
+	UPDATE watch_lead l SET watcher = p_watcher, pid = v_pid, until = p_now + lead_for()
+		WHERE watcher = p_watcher OR until <= p_now OR NOT EXISTS (SELECT FROM pg_stat_activity a
+			WHERE a.pid = l.pid AND a.datname = current_database());
+	RETURN FOUND;
+END
+$$;
+
+-- ---- messages --------------------------------------------------------------------------------------
 -- Seconds to wait after that many tries failed: 5, 10, 20 ... 600. A random half of it is left out, so that
 -- messages do not come together.
 CREATE OR REPLACE FUNCTION delivery_backoff_s(p_failures int, p_random float8) RETURNS float8
@@ -375,6 +413,7 @@ $$;
 
 SELECT drop_former_functions() \g /dev/null
 GRANT SELECT ON channel_kinds, channel_state TO observ_hub, observ_watch;
+GRANT SELECT ON watch_lead TO observ_watch;
 GRANT EXECUTE ON FUNCTION take_notifications, exchange_notifications, notification_progress,
-	notification_sent, notification_failed, test_channel TO observ_watch;
+	notification_sent, notification_failed, test_channel, lead_watch TO observ_watch;
 

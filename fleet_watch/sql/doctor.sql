@@ -3,9 +3,7 @@ SELECT EXISTS (SELECT FROM pg_proc WHERE pronamespace = 'observ'::regnamespace
 		AND proname = 'take_notifications' AND has_function_privilege(oid, 'EXECUTE')) AS may_take,
 	EXISTS (SELECT FROM pg_proc WHERE pronamespace = 'observ'::regnamespace
 		AND proname = 'evaluate_alerts' AND has_function_privilege(oid, 'EXECUTE')) AS may_evaluate,
-	EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = 1868721011
-		AND objid = 2002874996 AND granted
-		AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS leads,
+	EXISTS (SELECT FROM observ.watch_lead WHERE until > clock_timestamp()) AS leads,
 	(SELECT extract(epoch FROM clock_timestamp() - evaluated_until)::bigint
 		FROM observ.alert_clock) AS age_s,
 	(SELECT watcher FROM observ.alert_clock) AS watcher,
@@ -22,9 +20,4 @@ SELECT EXISTS (SELECT FROM pg_proc WHERE pronamespace = 'observ'::regnamespace
 		AND made_at < now() - interval '10 minutes') AS late,
 	(SELECT string_agg(format('%s (%s)', r.name, problem), '; ' ORDER BY r.name)
 		FROM observ.alert_rules r, observ.rule_problem(r.rule_id) problem
-		WHERE r.is_active AND problem IS NOT NULL) AS failed_rules,
-	(SELECT string_agg(a.usename || ', pid ' || a.pid, '; ')
-		FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-		WHERE l.locktype = 'advisory' AND l.classid = 1868721011 AND l.objid = 2002874996
-		AND l.granted AND l.database = a.datid AND a.datname = current_database()
-		AND NOT pg_has_role(a.usename, 'observ_watch', 'MEMBER')) AS usurper
+		WHERE r.is_active AND problem IS NOT NULL) AS failed_rules

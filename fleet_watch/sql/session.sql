@@ -1,6 +1,6 @@
--- Limits of the session. A watcher that died with its machine or network, or that hangs, must lose its lock
--- within 10 s: one that lives asks for the lead each second. An evaluation must not go on for somebody who is
--- gone. The keepalives don't apply to a unix socket.
+-- Limits of the session. The session of a watcher that died with its machine or network, or that hangs, must
+-- end within 10 s: one that lives asks for the lead each second. An evaluation must not go on for somebody
+-- who is gone. The keepalives don't apply to a unix socket.
 SELECT set_config('search_path', 'observ, pg_catalog', false),
 	set_config('statement_timeout', '60s', false),
 	set_config('lock_timeout', '20s', false),

@@ -31,6 +31,18 @@ INSERT INTO channels (channel_id, name, kind) VALUES (pg_temp.id(901), 'hook', '
 	(pg_temp.id(902), 'mail', 'mail'), (pg_temp.id(903), 'pager', 'pagerduty');
 UPDATE channels SET fallback_id = pg_temp.id(902) WHERE name = 'hook';
 
+-- ---- who leads ------------------------------------------------------------------------------------
+SELECT is(lead_watch('a', pg_temp.at(0)), true, 'the first one leads');
+SELECT is(lead_watch('b', pg_temp.at(1)), false, 'and no other one');
+SELECT is(lead_watch('a', pg_temp.at(1)), true, 'it goes on');
+SELECT is((SELECT until FROM watch_lead), pg_temp.at(6), 'without a write each second');
+SELECT is(lead_watch('a', pg_temp.at(3)), true, 'but before its time is over');
+SELECT is(lead_watch('b', pg_temp.at(8.9)), false, 'so it may hang for some seconds');
+SELECT is(lead_watch('b', pg_temp.at(9)), true, 'then another one leads');
+SELECT is(lead_watch('a', pg_temp.at(9.5)), false, 'and is not led by the one that wakes up');
+UPDATE watch_lead SET pid = 0;
+SELECT is(lead_watch('a', pg_temp.at(10)), true, 'who has no session any more loses the lead at once');
+
 -- ---- leases ------------------------------------------------------------------------------------
 SELECT pg_temp.say(1, 'hook', 1, 0), pg_temp.say(2, 'hook', 1, 1), pg_temp.say(3, 'mail', 1, 2);
 SELECT is(pg_temp.take('a', 5), '{1,3}', 'of a group one message at a time, the oldest');

@@ -175,7 +175,7 @@ SELECT set_eq($$SELECT proname::text FROM pg_proc WHERE pronamespace = 'observ':
 	beat beat_by_token
 	learn_patterns
 	exchange_notifications notification_failed notification_progress notification_sent
-	take_notifications test_channel
+	take_notifications test_channel lead_watch
 	alert_series preview_rule
 	ack_alert delete_channel delete_heartbeat delete_inhibition delete_patch delete_route delete_rule
 	delete_window end_silence import_rules list_channels save_channel save_heartbeat save_inhibition

@@ -1,5 +1,4 @@
 """fleet_watch doctor names what keeps alerts from being delivered."""
-import psycopg2
 from peers import READ, HttpPeer, answer
 from watching import Watcher, add_channel, say, wait_sent, wait_tried, watch_role
 
@@ -59,16 +58,6 @@ def test_the_doctor_names_a_rule_whose_answer_is_an_error(watched, make_watcher)
     assert "CPU busy (division by zero)" in said, said
     said = said.replace("CPU busy (division by zero); ", "").replace("; CPU busy (division by zero)", "")
     assert "FAIL rules that can't be evaluated: broken (no such view); correct the rule" in said, said
-
-
-def test_the_doctor_names_a_login_that_keeps_watchers_from_leading(watched, make_watcher):
-    watcher = make_watcher()
-    with psycopg2.connect(watched.url("agents")) as other, other.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(1868721011, 2002874996)")
-        said = watcher.run("doctor").stdout
-        assert f"holds the lock of the leader: agents, pid {other.info.backend_pid}; end that" in said, said
-    other.close()
-    assert "holds the lock" not in watcher.run("doctor").stdout
 
 
 def test_the_doctor_says_that_there_is_no_database(watched, make_watcher):

@@ -23,8 +23,8 @@ from watching import Watcher, add_channel, an_alert, message, say, wait_sent
 CHANNELS = 48                   # a kill holds up those that were served, until their leases run out
 PARALLEL = 4
 LEAD_S = 10.0                   # promised: another watcher leads by then
-HOLDER = """SELECT a.pid FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE granted
-    AND locktype = 'advisory' AND application_name = 'fleet_watch' AND datname = current_database()"""
+HOLDER = """SELECT pid FROM watch_lead l JOIN pg_stat_activity a USING (pid)
+    WHERE until > clock_timestamp() AND application_name = 'fleet_watch' AND datname = current_database()"""
 
 
 def database_is_behind(database):
@@ -236,16 +236,33 @@ def test_a_watcher_that_wakes_up_with_messages_in_its_socket_sends_none_of_them(
 
 
 def test_a_leader_that_is_stopped_in_a_long_answer_loses_the_lead_too(watched, make_watcher):
-    """Its session writes, which no timeout of the server ends on a unix socket."""
+    """Its session writes, which no timeout of the server ends on a unix socket, and lives on."""
     stopped = psycopg2.connect(watched.url("watch"), async_=True)
     wait_for(lambda: stopped.poll() == psycopg2.extensions.POLL_OK, "a connection")
-    stopped.cursor().execute("""SELECT pg_advisory_lock(1868721011, 2002874996), repeat('x', 1000000)
-        FROM generate_series(1, 100)""")
-    wait_for(lambda: watched.query(HOLDER.replace("application_name = 'fleet_watch' AND", "")), "the lock")
+    cursor = stopped.cursor()
+    cursor.execute("SELECT observ.lead_watch('stopped', clock_timestamp())")
+    wait_for(lambda: stopped.poll() == psycopg2.extensions.POLL_OK, "an answer")
+    watched.wait("SELECT watcher = 'stopped' FROM watch_lead")
+    cursor.execute("SELECT repeat('x', 1000000) FROM generate_series(1, 100)")
     began = time.monotonic()
     make_watcher().start().leads()
     assert time.monotonic() - began < LEAD_S
     stopped.close()
+
+
+def test_a_plain_login_keeps_no_watcher_from_leading(watched, make_watcher):
+    """It may take every advisory lock, and those of the rows and tables that it can reach."""
+    with psycopg2.connect(watched.url("agents")) as other, other.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(1868721011, 2002874996), pg_advisory_lock(1868721011)")
+        other.commit()
+        for statement in ("SELECT * FROM observ.watch_lead FOR UPDATE", "LOCK observ.watch_lead",
+                          "LOCK observ.watch_lead IN ACCESS SHARE MODE",
+                          "SELECT observ.lead_watch('thief', now())"):
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                cursor.execute(statement)
+            other.rollback()
+        make_watcher().start().leads()
+    other.close()
 
 
 # ---- the database goes away ------------------------------------------------------------------------------
