@@ -17,11 +17,12 @@ from harness import BUILD, TOP, Cluster, Database, cluster_folder, run
 from hub_server import Hub
 from writer import Writer, append
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "hub"))
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / folder) for folder in ("hub", "watch")]
 from openapi_requests import OPERATIONS, Requests, seed_alerts  # noqa: E402
 from people import bearer, fill_with_tokens  # noqa: E402
 from test_ingest import ONE, TWO  # noqa: E402
 from test_openapi import ask, faults  # noqa: E402
+from test_watch_whole import follow_an_alert  # noqa: E402
 
 
 def citus_is_missing():
@@ -673,6 +674,14 @@ def test_pages_of_alerts_answer_as_on_one_postgresql(hubs, alerting):
                       for hub in hubs)
         assert (one.status, other.status) == (200, 200), path + other.text
         assert without_ids(one.json) == without_ids(other.json), path
+
+
+def test_a_real_watcher_delivers_an_alert_and_its_end(db, tmp_path):
+    firing, resolved = follow_an_alert(db, tmp_path / "w")
+    (alert,) = firing["data"]["alerts"]
+    assert alert["subject"]["server"] == "web-1" and alert["value"] == 97.25
+    assert resolved["data"]["alerts"][0]["alert_id"] == alert["alert_id"]
+    assert resolved["type"] == "alerts.resolved"
 
 
 def test_a_heartbeat_that_is_late_fires_as_on_one_postgresql(alerting):

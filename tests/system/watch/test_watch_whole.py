@@ -1,7 +1,5 @@
 """The whole path: samples, a rule, an alert, a route, a message at its peer; and "resolved"."""
-import json
 import threading
-import time
 
 from harness import wait_for
 from peers import READ, HttpPeer, answer
@@ -14,7 +12,8 @@ SAMPLE = """INSERT INTO vps_metrics ("timestamp", received_at, vps_name, app_nam
     VALUES (clock_timestamp(), clock_timestamp(), 'web-1', 'shop', %s)"""
 
 
-def test_samples_become_a_message_and_its_end(db, tmp_path):
+def follow_an_alert(db, folder):
+    """Samples go beyond a rule's value and come back, as a real watcher sees it: the two messages."""
     watch_role(db)
     db.query("UPDATE alert_rules SET is_active = false")
     db.query(RULE)
@@ -24,21 +23,20 @@ def test_samples_become_a_message_and_its_end(db, tmp_path):
         channel = add_channel(db, "hook", "webhook", {"url": peer.url})
         db.query("""UPDATE alert_routes SET channels = ARRAY[%s::uuid], group_wait_s = 0, group_interval_s = 1
             WHERE parent_id IS NULL""", channel)
-        if not db.count("alert_routes"):
-            db.query("""INSERT INTO alert_routes (channels, group_by, group_wait_s, group_interval_s)
-                VALUES (ARRAY[%s::uuid], '{server}', 0, 1)""", channel)
-        watcher = Watcher(tmp_path / "w", db).start()
+        watcher = Watcher(folder, db).start()
         try:
             watcher.leads()
             wait_for(lambda: db.query(SAMPLE, 97.25) or peer.requests, f"firing; {watcher.said()[-2000:]}",
                      every=0.5)
-            committed = time.monotonic()
             firing = peer.requests[0].json
             wait_for(lambda: db.query(SAMPLE, 3) or len(peer.requests) > 1, "resolved", every=0.5)
-            resolved = peer.requests[-1].json
-            print(json.dumps(firing), json.dumps(resolved), time.monotonic() - committed)
+            return firing, peer.requests[-1].json
         finally:
             watcher.kill()
+
+
+def test_samples_become_a_message_and_its_end(db, tmp_path):
+    firing, resolved = follow_an_alert(db, tmp_path / "w")
     (alert,) = firing["data"]["alerts"]
     assert firing["type"] == "alerts.firing" and alert["summary"] == "CPU of web-1 is at 97.25 % critical"
     assert alert["subject"]["server"] == "web-1" and alert["threshold"] == 95
