@@ -1,12 +1,16 @@
 #!/usr/bin/python3
 """Random rules and samples: the engine, a plain model (model.py) and promtool must say the same.
 
-    tests/alerts/differential.py [SEED]      "N points, M differ" last; the exit status is 1 if some differ
+    tests/alerts/differential.py [SEED]             "N points, M differ" last; exit status 1 if some differ
+    tests/alerts/differential.py --wrong FAULT [SEED]   what it says of an engine with a fault: see FAULTS
 
 A point is the state of one alert of one level at one time. promtool judges a rule of two levels as two rules,
-and clear values by what it fired at the evaluation before. Then the history must be the same in bursts of any
-length and with two watchers that take turns.
+and clear values by what it fired at the evaluation before. Where docs/alerts.md says that we differ from
+Prometheus, the model has both: promtool is held against the one, the engine against the other. Then the
+history must be the same in bursts of any length and with two watchers that take turns. At last the comparison
+itself is put to the test: it must find each of FAULTS.
 """
+import collections
 import json
 import random
 import shutil
@@ -16,47 +20,105 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import psycopg2                                 # noqa: E402
+from psycopg2.extras import execute_values      # noqa: E402
 from engine import METRICS, Case, Engine        # noqa: E402
-from model import Level, together, value_at     # noqa: E402
+from model import MISSING, Level, together, value_at        # noqa: E402
 
 INTERVAL_S = 60
 LOOKBACK_S = 300
 TIMES = range(0, 25 * INTERVAL_S, INTERVAL_S)
 SERVERS = [f"s{n}" for n in range(10)]
-RULES = 10                      # of each metric
+RULES, FAULTY_RULES = 9, 2     # of each source: of the comparison, and of an engine with a fault
+URL = "https://shop.example.com/"
+# A sum depends in its last digits on the order in which rows were read.
+HISTORY = """SELECT at, rule_id, alert_id, subject_key, from_state, to_state, severity,
+    to_char(value, '9.99999999EEEE'), reason FROM alert_changes ORDER BY id"""
+
+# ---- what rules may be made of ---------------------------------------------------------------------
+LEVELS = [20.25, 40, 60.75, 80]
+SPEEDS = [-0.0837, 0.1037, 0.3071, 0.7013]      # no aggregate is ever exactly so: rounding decides nothing
+# Of each aggregate: PromQL, levels to choose from, and how far the next level is.
+AGGS = {
+    "last": ("{m}", LEVELS, 1), "answer": ("{m}", LEVELS, 1),
+    "avg": ("avg_over_time({m}[{w}s])", LEVELS, 1), "min": ("min_over_time({m}[{w}s])", LEVELS, 1),
+    "max": ("max_over_time({m}[{w}s])", LEVELS, 1),
+    "changes": ("changes({m}[{w}s])", [1.5, 2, 3.5], 1), "resets": ("resets({m}[{w}s])", [0.5, 1, 2.5], 1),
+    "deriv": ("deriv({m}[{w}s])", SPEEDS, 0.0211),
+    "predict": ("predict_linear({m}[{w}s], {ahead})", [-10.037, 33.013, 90.071], 1.003),
+    "rate": ("rate({m}[{w}s])", SPEEDS, 0.0211), "irate": ("irate({m}[{w}s])", SPEEDS, 0.0211),
+    "increase": ("increase({m}[{w}s])", [7.037, 31.013, 95.071], 1.003),
+    "absent": ("(1 * (present unless on(server) {m}) or on(server) 0 * present)", [0.5, 1], 0.2),
+    "count": ("(sum_over_time({m}[{w}s]) or on(server) 0 * present)", [2, 7.5, 12], 1),
+    "quantile": ("(quantile_over_time({q}, {m}[{w}s]) and count_over_time({m}[{w}s]) >= {least})",
+                 [20.037, 51.013, 80.071], 1.003),
+}
 CLEAR_EXPR = "{expr} {op} {limit} or ({expr} {op} {clear} and on(server) ALERTS{{{name}}})"
-HISTORY = """SELECT at, rule_id, alert_id, subject_key, from_state, to_state, severity, value, reason
-    FROM alert_changes ORDER BY id"""
 
 
-def random_samples(rng):
-    """A walk with holes, ends and jumps: {second: value or None}."""
-    value, samples = rng.randint(0, 100), {}
-    for at_s in TIMES:
+def walk(rng):
+    """A gauge from 0 to 100."""
+    value = rng.randint(0, 100)
+    while True:
         step = rng.randint(-100, 100) if rng.random() < 0.1 else rng.randint(-15, 15)
         value = min(100, max(0, value + step))
+        yield value
+
+
+def counter(rng):
+    """Now and then it starts anew."""
+    value = rng.choice([0, 5, 1000])
+    while True:
+        value = rng.randint(0, 9) if rng.random() < 0.07 else value + rng.choice([0, 3, rng.randint(0, 60)])
+        yield value
+
+
+def few(rng):
+    while True:
+        yield rng.choice([0, 0, 1, 2, 5])
+
+
+def odd(rng):
+    """A gauge that may be no number."""
+    for value in walk(rng):
+        yield rng.choice([float("nan"), float("inf"), float("-inf")]) if rng.random() < 0.15 else value
+
+
+# Of each source of values: what they are like, and the aggregates of its rules.
+GAUGE = (walk, ["last", "last", "avg", "min", "max", "changes", "resets", "deriv", "predict", "absent"])
+COUNTER = (counter, ["rate", "rate", "increase", "irate", "resets", "last"])
+SOURCES = {metric: COUNTER if n % 3 == 1 else GAUGE for n, metric in enumerate(METRICS)} | {
+    "slow_ms": (walk, ["quantile"]), "lines": (few, ["count"]), "answers": (odd, ["answer"])}
+
+
+def random_samples(rng, values):
+    """With holes and ends: {second: value or None}."""
+    samples = {}
+    for at_s, value in zip(TIMES, values):
         kind = rng.random()
         if kind < 0.85:
             samples[at_s] = value
-        elif kind < 0.88:
+        elif kind < 0.9:
             samples[at_s] = None
+    if rng.random() < 0.2:              # an end, longer than any look-back
+        end_s = rng.choice(TIMES)
+        samples = {t: v for t, v in samples.items() if not end_s <= t < end_s + 2 * LOOKBACK_S}
     return samples
 
 
-def random_rule(rng, number):
+def random_rule(rng, number, source):
     op = rng.choice([">", ">", ">=", "<", "<=", "==", "!="])
-    agg = rng.choice(["last", "last", "avg", "min", "max", "changes"])
-    middle = rng.choice([1.5, 2, 3.5] if agg == "changes" else [20.25, 40, 60.75, 80])
-    worse = {">": 1, "<": -1}.get(op[0], 0) * rng.choice([1, 10])
-    rule = {
-        "number": number, "op": op, "agg": agg, "window_s": rng.choice([60, 120, 300, 600]),
+    agg = rng.choice(SOURCES[source][1])
+    _, levels, step = AGGS[agg]
+    middle, worse = rng.choice(levels), {">": 1, "<": -1}.get(op[0], 0) * rng.choice([1, 10]) * step
+    clears = worse and rng.random() < 0.6
+    return {
+        "number": number, "source": source, "op": op, "agg": agg, "window_s": rng.choice([60, 120, 300, 600]),
         "for_s": rng.choice([0, 30, 60, 120, 300]), "keep_firing_s": rng.choice([0, 0, 60, 90, 240]),
-        "warning": middle, "critical": middle + worse if worse else None,
-        "warning_clear": None, "critical_clear": None,
+        "ahead_s": rng.choice([60, 600, 3600]), "percent": rng.choice([0, 50, 90, 95, 99.9, 100]),
+        "min_results": rng.choice([1, 2, 5]), "warning": middle, "critical": middle + worse if worse else None,
+        "warning_clear": middle - 2 * worse if clears else None,
+        "critical_clear": middle - worse if clears else None,
     }
-    if worse and rng.random() < 0.6:
-        rule["warning_clear"], rule["critical_clear"] = middle - 2 * worse, middle - worse
-    return rule
 
 
 def levels_of(rule):
@@ -65,12 +127,11 @@ def levels_of(rule):
 
 
 # ---- promtool --------------------------------------------------------------------------------------
-def promql_rule(rule, level, metric):
+def promql_rule(rule, level):
     limit, clear = levels_of(rule)[level]
     name = f"r{rule['number']}_{level}"
-    expr = metric if rule["agg"] == "last" else f"{rule['agg']}_over_time({metric}[{rule['window_s']}s])"
-    if rule["agg"] == "changes":
-        expr = f"changes({metric}[{rule['window_s']}s])"
+    expr = AGGS[rule["agg"]][0].format(m=rule["source"], w=rule["window_s"], ahead=rule["ahead_s"],
+                                       q=rule["percent"] / 100, least=rule["min_results"])
     text = f"{expr} {rule['op']} {limit}"
     if clear is not None:
         text = CLEAR_EXPR.format(expr=expr, op=rule["op"], limit=limit, clear=clear,
@@ -87,72 +148,124 @@ def written(samples):
 def ask_promtool(folder, series, rules, states):
     """The complaints of promtool about these states, {(number, level, server): [state at each time]}."""
     (folder / "rules.json").write_text(json.dumps({"groups": [{"name": "g", "rules": [
-        promql_rule(rule, level, metric) for metric, rule in rules for level in levels_of(rule)]}]}))
+        promql_rule(rule, level) for rule in rules for level in levels_of(rule)]}]}))
     tests = [{"expr": "ALERTS", "eval_time": f"{at_s}s", "exp_samples": [
         {"labels": f'ALERTS{{alertname="r{number}_{level}", alertstate="{found[n]}", server="{server}"}}',
          "value": 1} for (number, level, server), found in states.items() if found[n] != "inactive"]}
         for n, at_s in enumerate(TIMES)]
+    there = {("present", server): dict.fromkeys(TIMES, 1) for server in SERVERS}
     (folder / "test.json").write_text(json.dumps({
         "rule_files": ["rules.json"], "evaluation_interval": f"{INTERVAL_S}s", "tests": [{
             "interval": f"{INTERVAL_S}s", "promql_expr_test": tests, "input_series": [
                 {"series": f'{metric}{{server="{server}"}}', "values": written(samples)}
-                for (metric, server), samples in series.items()]}]}))
+                for (metric, server), samples in (series | there).items()]}]}))
     done = subprocess.run(["promtool", "test", "rules", "test.json"], cwd=folder, capture_output=True,
                           text=True, check=False)
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
-# ---- the model and the engine ------------------------------------------------------------------------
-def ask_model(series, rules):
+# ---- the model -------------------------------------------------------------------------------------
+def ask_model(series, rules, as_prometheus):
+    """The states, ours or those of Prometheus: where a subject that is gone is like one without a value."""
     states = {}
-    for metric, rule in rules:
+    for rule in rules:
         for server in SERVERS:
-            values = [value_at(series[metric, server], t, rule["agg"], rule["window_s"], LOOKBACK_S)
-                      for t in TIMES]
+            values = [value_at(series[rule["source"], server], t, rule, LOOKBACK_S) for t in TIMES]
+            if as_prometheus:
+                values = [None if v == MISSING else v for v in values]
             for level, (limit, clear) in levels_of(rule).items():
                 machine = Level(rule["op"], limit, clear, rule["for_s"], rule["keep_firing_s"])
-                states[rule["number"], level, server] = [
-                    machine.step(v, t) for v, t in zip(values, TIMES)]
+                states[rule["number"], level, server] = [machine.step(v, t) for v, t in zip(values, TIMES)]
     return states
 
 
-def load(engine, series, rules):
-    """The same in the database; returns the ids of the rules."""
-    engine.begin(INTERVAL_S)
-    cases = {}
-    for number, metric in enumerate(METRICS):
-        case = cases[metric] = Case(engine, number)
-        for server in SERVERS:
-            case.agent(server)
-            case.samples(server, sorted(series[metric, server].items()))
-    keys = "op warning warning_clear critical critical_clear for_s keep_firing_s".split()
-    return {rule["number"]: (cases[metric], cases[metric].rule(
-        interval_s=INTERVAL_S, lookback_s=LOOKBACK_S,
-        params={"agg": rule["agg"]} | ({} if rule["agg"] == "last" else {"window_s": rule["window_s"]}),
-        **{k: rule[k] for k in keys})) for metric, rule in rules}
+# ---- the engine ------------------------------------------------------------------------------------
+class Loaded:
+    """Series and rules in the database. fault_of: a fault of FAULTS for each source, or None."""
+
+    def __init__(self, engine, series, rules, fault_of):
+        engine.begin(INTERVAL_S)
+        engine.query("DELETE FROM health_checks; DELETE FROM log_entries; DELETE FROM external_answers")
+        self.engine = engine
+        self.cases = {source: Case(engine, n) for n, source in enumerate(SOURCES)}
+        self.series = {}
+        for (source, server), samples in series.items():
+            self.series[source, server] = fault_of(source).get("samples", lambda s: s)(samples)
+        for source, case in self.cases.items():
+            for server in SERVERS:
+                case.agent(server)
+                {"slow_ms": self.checks, "lines": self.lines, "answers": lambda *_: None}.get(
+                    source, case.samples)(server, sorted(self.series[source, server].items()))
+        self.ids = {}
+        for rule in rules:
+            self.ids[rule["number"]] = self.add_rule(rule | fault_of(rule["source"]).get("rule", dict)(rule))
+
+    def rows(self, source, server, rows):
+        at, name = self.engine.at, self.cases[source].server(server)
+        return [(at(t), at(t), name, "shop", *more) for t, *more in rows]
+
+    def checks(self, server, rows):
+        execute_values(self.engine.cursor, """INSERT INTO health_checks ("timestamp", received_at, vps_name,
+            app_name, response_time_ms, success, url) VALUES %s""",
+                       self.rows("slow_ms", server, [(t, v, True, URL) for t, v in rows]))
+
+    def lines(self, server, rows):
+        lines = [(t, "ERROR", "x") for t, v in rows for _ in range(v or 0)]
+        execute_values(self.engine.cursor, """INSERT INTO log_entries ("timestamp", received_at, vps_name,
+            app_name, level, message) VALUES %s""", self.rows("lines", server, lines))
+
+    def add_rule(self, rule):
+        case, agg = self.cases[rule["source"]], rule["agg"]
+        columns = {k: rule[k] for k in "op warning warning_clear critical critical_clear for_s "
+                                       "keep_firing_s".split()}
+        kind, names = {"absent": ("absent", ""), "quantile": ("check_slow", "window_s percent min_results"),
+                       "count": ("log_count", "window_s"), "answer": ("promql", "promql")}.get(
+            agg, ("threshold", "agg window_s ahead_s"))
+        if kind not in ("absent", "threshold"):
+            columns["metric"] = None
+        params = {name: rule.get(name, "up") for name in names.split()}
+        rule_id = case.rule(kind=kind, interval_s=INTERVAL_S, lookback_s=LOOKBACK_S, params=params, **columns)
+        if kind == "promql":
+            self.answers(rule, rule_id)
+        return rule_id
+
+    def answers(self, rule, rule_id):
+        """Of Prometheus: the series that have a value."""
+        for at_s in TIMES:
+            values = {s: value_at(self.series["answers", s], at_s, rule, LOOKBACK_S) for s in SERVERS}
+            self.engine.query("SELECT external_values(%s, %s, %s::jsonb)", rule_id, self.engine.at(at_s),
+                              json.dumps([{"subject": {"server": self.cases["answers"].server(s)},
+                                           "value": str(v)} for s, v in values.items() if v != MISSING]))
+
+    def keys(self):
+        """{subject_key: (source, server)}"""
+        more = {"slow_ms": {"app": "shop", "check": URL}, "lines": {"app": "shop"}}
+        subjects = {(source, server): {"server": case.server(server)} | more.get(source, {})
+                    for source, case in self.cases.items() for server in SERVERS}
+        keys = self.engine.query("SELECT md5(s::jsonb::text)::uuid::text FROM unnest(%s) WITH ORDINALITY u(s, n)"
+                                 " ORDER BY n", [json.dumps(s) for s in subjects.values()])
+        return {key: place for (key,), place in zip(keys, subjects)}
+
+    def states(self, rules):
+        """{(number, server): [(state, severity) at each time]} of alert_changes."""
+        changes, keys = collections.defaultdict(list), self.keys()
+        for rule_id, key, at_s, state, severity in self.engine.query("""SELECT rule_id::text, subject_key::text,
+                extract(epoch FROM at)::float8, to_state, severity FROM alert_changes ORDER BY id"""):
+            state = (state, severity) if state in ("pending", "firing") else ("inactive", None)
+            changes[rule_id, keys[key][1]].append((at_s - self.engine.start_s, state))
+        return {(rule["number"], server): filled(changes[self.ids[rule["number"]], server])
+                for rule in rules for server in SERVERS}
 
 
-def engine_states(engine, loaded):
-    """{(number, server): [(state, severity) at each time]} of alert_changes."""
-    changes = {}
-    for rule_id, server, at_s, state, severity in engine.query("""SELECT c.rule_id::text, s.server,
-            extract(epoch FROM c.at)::float8, c.to_state, c.severity FROM alert_changes c
-            JOIN (SELECT DISTINCT vps_name AS server FROM agents) s
-                ON c.subject_key = md5(jsonb_build_object('server', s.server)::text)::uuid ORDER BY c.id"""):
-        changes.setdefault((rule_id, server), []).append((at_s - engine.start_s, state, severity))
-    states = {}
-    for number, (case, rule_id) in loaded.items():
-        for server in SERVERS:
-            found, now = [], ("inactive", None)
-            rows = iter(changes.get((rule_id, case.server(server)), []) + [(float("inf"), None, None)])
-            row = next(rows)
-            for at_s in TIMES:
-                while row[0] <= at_s:
-                    now = row[1:] if row[1] in ("pending", "firing") else ("inactive", None)
-                    row = next(rows)
-                found.append(now)
-            states[number, server] = found
-    return states
+def filled(changes):
+    """The state at each time."""
+    found, now, rows = [], ("inactive", None), iter(changes + [(float("inf"), None)])
+    row = next(rows)
+    for at_s in TIMES:
+        while row[0] <= at_s:
+            now, row = row[1], next(rows)
+        found.append(now)
+    return found
 
 
 def replay_again(engine, rng):
@@ -169,37 +282,77 @@ def replay_again(engine, rng):
     return engine.query(HISTORY)
 
 
+def differences(engine, series, rules, model, fault_of=lambda source: {}):
+    """[(rule, server, seconds, what the engine says, what the model says)]"""
+    loaded = Loaded(engine, series, rules, fault_of)
+    engine.run(TIMES[-1])
+    nothing, wrong = ["inactive"] * len(TIMES), []
+    states = loaded.states(rules)
+    for rule in rules:
+        for server in SERVERS:
+            levels = [model.get((rule["number"], level, server), nothing) for level in ("warning", "critical")]
+            wrong += [(rule, server, at_s, got, want) for at_s, got, want in zip(
+                TIMES, states[rule["number"], server], map(together, *levels)) if got != want]
+    return wrong
+
+
+# ---- is a fault found? -----------------------------------------------------------------------------
+# What may be wrong with an engine: other columns of rules, or other samples.
+FAULTS = {
+    "window: its left end is open": {"rule": lambda r: {"window_s": r["window_s"] - 1}},
+    "shift: a sample counts a second late": {"samples": lambda s: {t + 1: v for t, v in s.items()}},
+    "for: a second too long": {"rule": lambda r: {"for_s": r["for_s"] + 1}},
+    "keep: a second too long": {"rule": lambda r: {"keep_firing_s": r["keep_firing_s"] + 1}},
+    "clear: is not known": {"rule": lambda r: {"warning_clear": None, "critical_clear": None}},
+    "stale: the last value goes on": {"samples": lambda s: {t: v for t, v in s.items() if v is not None}},
+}
+
+
+def faults_missed(engine, series, rules, model):
+    """An engine with a fault for each source. Those that nobody notices, as sentences."""
+    few_rules = [r for r in rules if r["number"] % RULES < FAULTY_RULES]
+    fault = {source: list(FAULTS)[n % len(FAULTS)] for n, source in enumerate(METRICS)}
+    found = differences(engine, series, few_rules, model, lambda source: FAULTS.get(fault.get(source), {}))
+    seen = {fault.get(rule["source"]) for rule, *_ in found}
+    if None in seen:
+        yield "what has no fault differs when something else has one"
+    for name in sorted(set(FAULTS) - seen):
+        yield f"nobody notices an engine with the fault {name!r}"
+
+
+def chosen(arguments):
+    """(the fault of --wrong or {}, the seed)."""
+    fault = {}
+    if arguments[:1] == ["--wrong"]:
+        fault = {name.split(":")[0]: f for name, f in FAULTS.items()}[arguments[1]]
+        arguments = arguments[2:]
+    return fault, int(arguments[0]) if arguments else random.randrange(1 << 32)
+
+
 def main(arguments):
-    seed = int(arguments[0]) if arguments else random.randrange(1 << 32)
+    fault, seed = chosen(arguments)
     print(f"seed {seed}: tests/alerts/differential.py {seed} repeats it")
     rng = random.Random(seed)
-    series = {(metric, server): random_samples(rng) for metric in METRICS for server in SERVERS}
-    rules = [(metric, random_rule(rng, n * RULES + k))
-             for n, metric in enumerate(METRICS) for k in range(RULES)]
-    model = ask_model(series, rules)
-    wrong = 0
+    series = {(source, server): random_samples(rng, values(rng)) for source, (values, _) in SOURCES.items()
+              for server in SERVERS}
+    rules = [random_rule(rng, n * RULES + k, source) for n, source in enumerate(SOURCES) for k in range(RULES)]
+    model, theirs = (ask_model(series, rules, as_prometheus) for as_prometheus in (False, True))
+    listed = sum(a != b for place, states in model.items() for a, b in zip(states, theirs[place]))
+    print(f"{listed} points are not as Prometheus has them, as docs/alerts.md says")
     with Engine() as engine:
-        loaded = load(engine, series, rules)
-        engine.run(TIMES[-1])
-        for (number, server), found in engine_states(engine, loaded).items():
-            nothing = ["inactive"] * len(TIMES)
-            expected = list(map(together, model[number, "warning", server],
-                                model.get((number, "critical", server), nothing)))
-            for at_s, got, want in zip(TIMES, found, expected):
-                wrong += got != want
-                if got != want and wrong < 10:
-                    print(f"{rules[number][1]} {server} at {at_s} s: {got}, the model says {want}")
+        complaints = [f"{rule} {server} at {at_s} s: {got}, the model says {want}" for
+                      rule, server, at_s, got, want in differences(engine, series, rules, model,
+                                                                   lambda source: fault)]
         history = engine.query(HISTORY)
         if replay_again(engine, rng) != history:
-            print("the history differs when it is made in bursts by two watchers")
-            wrong += 1
-        complaints = ask_promtool(Path(engine.folder), series, rules, model) if shutil.which("promtool") \
+            complaints.append("the history differs when it is made in bursts by two watchers")
+        said = ask_promtool(Path(engine.folder), series, rules, theirs) if shutil.which("promtool") \
             else "promtool is missing: install the package prometheus"
-    if complaints:
-        print(f"promtool says: {complaints[:2000]}")
-        wrong += 1
-    print(f"{len(model) * len(TIMES)} points, {wrong} differ")
-    return wrong > 0
+        complaints += [f"promtool says: {said[:2000]}"] if said else []
+        complaints += [] if fault else faults_missed(engine, series, rules, model)
+    print("".join(f"{sentence}\n" for sentence in complaints[:10]), end="")
+    print(f"{len(model) * len(TIMES)} points, {len(complaints)} differ")
+    return bool(complaints)
 
 
 if __name__ == "__main__":
