@@ -79,7 +79,9 @@ def value_at(samples, at_s, rule, lookback_s):
     if agg in ("last", "answer", "absent"):
         seen = [t for t in samples if at_s - lookback_s <= t <= at_s]
         value = samples[max(seen)] if seen else None
-        return (value is None) * 1.0 if agg == "absent" else MISSING if value is None and agg in GOES else value
+        if agg == "absent":
+            return float(value is None)
+        return MISSING if value is None and agg in GOES else value
     points = [(t - at_s, samples[t]) for t in sorted(samples)
               if at_s - rule["window_s"] <= t <= at_s and samples[t] is not None]
     needed, of = AGGREGATES[agg]
