@@ -10,6 +10,7 @@ import json
 from notify_world import World, name_id, utc
 
 TOLERANCE_S = 0.15
+SILENT_S = 10                   # where no message is expected
 ATTEMPT_S = 0.1                 # between two attempts at a peer that refuses
 
 
@@ -170,10 +171,10 @@ def same_batch(got, wanted, tolerance):
 
 def script(engine, case):
     """Every message that the case expects, and no other."""
-    end = max((e["to_s"] for e in case["expect"]), default=0)
+    end = max((e["to_s"] for e in case["expect"]), default=SILENT_S)
     tolerance = case.get("tolerance_s", TOLERANCE_S)
     checked = tolerance if case.get("times_checked", True) else float("inf")
-    messages = Script(engine, case).run(end + tolerance if end else 10)
+    messages = Script(engine, case).run(end + tolerance)
     for e in case["expect"]:
         inside = [m for m in messages if m[1] == e["receiver"]
                   and e["from_s"] - tolerance <= m[0] <= e["to_s"] + tolerance]

@@ -1,14 +1,15 @@
 #!/usr/bin/python3
 """Replay cases of alert rules on the engine's own functions.
 
-    tests/alerts/replay.py FILE...       "passed N of M" last; the exit status is 1 if a case fails
+    tests/alerts/replay.py FILE...       "passed N of M" last
     tests/alerts/replay.py -v FILE...    also one line for each case
+
+The exit status is 1 if a case fails, and 2 if a file or a case can't be replayed as it stands.
 
 A file is a JSON array of cases (cases/README.md), or tables of them (.txt: tables.py). Each case becomes a
 rule and rows as agents write them, in a private PostgreSQL with schema.sql. evaluate_alerts() then runs over
 its time, and alert_changes is compared with what the case expects. Time is a parameter: nothing sleeps. No
-case is known by its name. A case or a file that can't be read fails. Each processor has a process with a copy
-of the database.
+case is known by its name. Each processor has a process with a copy of the database.
 """
 import functools
 import itertools
@@ -19,6 +20,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import case_form                # noqa: E402
 import clock_cases              # noqa: E402
 import grid_cases               # noqa: E402
 import input_cases              # noqa: E402
@@ -46,6 +48,7 @@ KINDS = {
     "window": (clock_cases.window, "asked"),
 }
 ASKED = 20                      # cases that are one unit of work
+NOT_PLAYED = "it can't be replayed: "
 
 
 class Case:
@@ -56,10 +59,14 @@ class Case:
         known = isinstance(content, dict)
         self.name = f"{content.get('id')} {content.get('kind')}" if known else ""
         self.kind = content.get("kind") if known else None
-        if not (problem or line) and str(self.kind) not in KINDS:
-            problem = f"kind {self.kind!r} is not known; known are {', '.join(KINDS)}"
-        self.wrong = [problem] if problem else ["it was not replayed"]
-        self.played = problem is None
+        problems = [problem] if problem else [] if line else self.problems()
+        self.wrong = [NOT_PLAYED + p for p in problems] or [NOT_PLAYED + "its process has ended"]
+        self.played = not problems
+
+    def problems(self):
+        if not isinstance(self.kind, str) or self.kind not in KINDS:
+            return [f"its kind is {self.kind!r}; known are {', '.join(KINDS)}"]
+        return case_form.problems(self.content)
 
     def length(self):
         """Evaluations, more or less."""
@@ -79,15 +86,19 @@ class Case:
 def load(name):
     """The cases of a file: JSON, or tables in a .txt. A file that can't be read is a case that fails."""
     try:
-        text = Path(name).read_text(encoding="utf-8")
+        text = Path(name).read_text(encoding="utf-8-sig")
         if Path(name).suffix == ".txt":
-            return [Case(name, {"id": line.name, "kind": section.kind}, line=line)
-                    for section in tables.read_tables(text) for line in section.lines]
-        rows = json.loads(text)
-        if not isinstance(rows, list):
-            raise ValueError("it is no JSON array of cases")
-        return [Case(name, row) for row in rows]
-    except (OSError, ValueError, tables.TableError) as e:
+            cases = [Case(name, {"id": line.name, "kind": section.kind}, line=line)
+                     for section in tables.read_tables(text) for line in section.lines]
+        else:
+            rows = json.loads(text)
+            if not isinstance(rows, list):
+                raise ValueError("it is no JSON array of cases")
+            cases = [Case(name, row) for row in rows]
+        if not cases:
+            raise ValueError("it has no case")
+        return cases
+    except (OSError, ValueError, RecursionError, tables.TableError) as e:
         return [Case(name, None, f"the file can't be read: {e}")]
 
 
@@ -98,7 +109,7 @@ def guarded(play, items, failed=lambda item, sentence: [sentence]):
         return play(items)
     except Exception as e:      # whatever a file may say
         if len(items) == 1:
-            return [failed(items[0], f"it can't be replayed: {type(e).__name__}: {str(e).strip()}")]
+            return [failed(items[0], f"{NOT_PLAYED}{type(e).__name__}: {str(e).strip()}")]
         return [sentences for item in items for sentences in guarded(play, [item], failed)]
 
 
@@ -196,7 +207,8 @@ def main(arguments):
     verbose = "-v" in arguments
     files = [a for a in arguments if a != "-v"]
     if not files:
-        sys.exit(__doc__)
+        print(__doc__, file=sys.stderr)
+        return 2
     cases = [case for name in files for case in load(name)]
     replay(cases)
     for case in cases:
@@ -206,7 +218,7 @@ def main(arguments):
             print(f"    {sentence}")
     passed = sum(not case.wrong for case in cases)
     print(f"passed {passed} of {len(cases)}")
-    return passed != len(cases)
+    return 2 if any(c.wrong and c.wrong[0].startswith(NOT_PLAYED) for c in cases) else passed != len(cases)
 
 
 if __name__ == "__main__":

@@ -117,6 +117,8 @@ class Line:
         self.labels = {k: str(v) for k, v in pairs((name["labels"] or "").split()).items()}
         self.facts = [[Fact(f) for f in word.split(",") if f != "_"] for word in repeated(cells[1])]
         self.states = repeated(cells[2])
+        if len(self.states) != len(self.facts):
+            raise TableError(f"{len(self.facts)} evaluations and {len(self.states)} states: {text!r}")
         if set("".join(self.states)) - set(".wcWCE"):
             raise TableError(f"states are . w c W C E: {cells[2]!r}")
 
