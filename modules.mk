@@ -46,6 +46,7 @@ COMMON_JSON := \
 # Messages to people, and the channels that they go through.
 COMMON_CHANNELS := \
   channel \
+  conceal \
   http \
   mail \
   mail_text \

@@ -3183,10 +3183,9 @@ END
 $$;
 
 -- The same for the hub, for each page: it writes nothing, so it fits into the transaction of the page.
--- Each page of a CGI asks this on a new connection, which reads the catalog for all that the question names.
--- So it is plain SQL (loading PL/pgSQL would take longer), and authorize() finds a session whose user may do
--- it by itself: it says what session_caller() and caller_json() say, because to look these functions up takes
--- a tenth of a millisecond, as does a join in place of the subquery. All else is for authorize_else().
+-- Each page of a CGI asks this on a new connection, so it is plain SQL: loading PL/pgSQL would take longer.
+-- A session whose user may do it is found by itself, since it is what a page is asked with, and the question
+-- is planned anew on each connection of a CGI program. All else is for authorize_else().
 CREATE OR REPLACE FUNCTION authorize_else(p_hash bytea, p_needed text) RETURNS json
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT CASE WHEN role_rank(c.role) >= role_rank(p_needed)
@@ -3197,16 +3196,8 @@ $$;
 
 CREATE OR REPLACE FUNCTION authorize(p_hash bytea, p_needed text) RETURNS json
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT coalesce((SELECT (SELECT json_build_object('user_id', u.user_id, 'email', u.email,
-				'role', u.role, 'how', 'session',
-				'not_noted', s.last_seen_at < now() - interval '1 minute',
-				'operator', u.role <> 'viewer', 'admin', u.role = 'admin')
-			FROM users u WHERE u.user_id = s.user_id AND u.disabled_at IS NULL
-				AND CASE p_needed WHEN 'viewer' THEN true
-					WHEN 'operator' THEN u.role <> 'viewer'
-					WHEN 'admin' THEN u.role = 'admin' END)
-		FROM sessions s WHERE s.token_hash = sha256(p_hash) AND s.expires_at > now()
-			AND s.last_seen_at > now() - (SELECT idle FROM session_policy)),
+	SELECT coalesce((SELECT caller_json(c.user_id, c.email, c.role, c.how, c.not_noted)
+		FROM session_caller(p_hash) c WHERE role_rank(c.role) >= role_rank(p_needed)),
 		authorize_else(p_hash, p_needed))
 $$;
 
@@ -5483,7 +5474,7 @@ CREATE TABLE IF NOT EXISTS channels (
 	channel_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
 	name text NOT NULL UNIQUE,
 	kind text NOT NULL,                     -- a row of channel_kinds
-	settings jsonb NOT NULL DEFAULT '{}',   -- what may be shown: addresses, URLs without secrets
+	settings jsonb NOT NULL DEFAULT '{}',   -- what may be shown: addresses, names
 	secrets jsonb NOT NULL DEFAULT '{}',    -- only observ_watch reads them
 	send_resolved boolean NOT NULL DEFAULT true,
 	fallback_id uuid,                       -- the channel that is told when this one is disabled
@@ -9212,19 +9203,49 @@ INSERT INTO channel_kinds VALUES
 		'{"token": {"required": true, "help": "of the bot: 123456:ABC..."}}', 1, 1),
 	('ntfy', 'ntfy',
 		'{"url": {"required": true, "help": "https://ntfy.sh, or your own server"},
-		"topic": {"required": true, "help": "the topic"},
 		"user": {"required": false, "help": "login, without a token"}}',
-		'{"token": {"required": false, "help": "an access token: tk_..."},
+		'{"topic": {"required": true, "help": "the topic: who knows it may read along"},
+		"token": {"required": false, "help": "an access token: tk_..."},
 		"password": {"required": false, "help": "of the login"}}', 1, 1),
 	('pagerduty', 'PagerDuty',
 		'{"url": {"required": false, "help": "instead of https://events.pagerduty.com/v2/enqueue"}}',
 		'{"routing_key": {"required": true, "help": "the integration key of a service"}}', 0, 4),
-	('webhook', 'Webhook',
-		'{"url": {"required": true, "help": "gets a POST of JSON, as standardwebhooks.com says"}}',
-		'{"secret": {"required": false, "help": "whsec_ and Base64: signs each message"},
+	('webhook', 'Webhook', '{}',
+		'{"url": {"required": true, "help": "gets a POST of JSON, as standardwebhooks.com says"},
+		"secret": {"required": false, "help": "whsec_ and Base64: signs each message"},
 		"authorization": {"required": false, "help": "the value of the header Authorization"}}', 0, 8)
 	ON CONFLICT (kind) DO UPDATE SET title = EXCLUDED.title, settings = EXCLUDED.settings,
 		secrets = EXCLUDED.secrets, gap_s = EXCLUDED.gap_s, at_once = EXCLUDED.at_once;
+
+-- What a kind keeps as a secret is one, also where somebody has written it among the settings.
+CREATE OR REPLACE FUNCTION secrets_apart(p_kind text, INOUT settings jsonb, INOUT secrets jsonb)
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT coalesce(jsonb_object_agg(key, value) FILTER (WHERE (k.secrets ? key) IS NOT TRUE), '{}'),
+		$3 || coalesce(jsonb_object_agg(key, value) FILTER (WHERE k.secrets ? key), '{}')
+	FROM jsonb_each($2) LEFT JOIN channel_kinds k ON kind = $1
+$$;
+
+CREATE OR REPLACE FUNCTION channel_secrets_apart() RETURNS trigger
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	SELECT * FROM secrets_apart(NEW.kind, NEW.settings, NEW.secrets) INTO NEW.settings, NEW.secrets;
+	RETURN NEW;
+END
+$$;
+CREATE OR REPLACE TRIGGER secrets_apart BEFORE INSERT OR UPDATE ON channels
+	FOR EACH ROW EXECUTE FUNCTION channel_secrets_apart();
+UPDATE channels c SET version = version + 1 FROM channel_kinds k
+	WHERE k.kind = c.kind AND c.settings ?| ARRAY(SELECT jsonb_object_keys(k.secrets));
+
+-- Secrets as people may see them: "***", but where a URL leads.
+CREATE OR REPLACE FUNCTION secrets_shown(p_secrets jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT coalesce(jsonb_object_agg(key, CASE WHEN value IS NOT NULL THEN coalesce(array_to_string(
+		regexp_match(value, '^(https?://)(?:[^/?#\\]*@)?'
+			'(\[[0-9a-f:.]+\]|[^][/?#@:\\[:cntrl:][:space:]]+)(:[0-9]{1,5})?(?=[/?#]|$)', 'i'),
+		'') || '/', '') || '***' END), '{}')
+	FROM jsonb_each_text(p_secrets)
+$$;
 
 -- How it goes with a channel. While its peer is away, one message at a time tries.
 CREATE TABLE IF NOT EXISTS channel_state (
@@ -10585,11 +10606,12 @@ GRANT EXECUTE ON FUNCTION ack_alert, unack_alert, save_rule, import_rules, delet
 	delete_patch TO observ_hub, observ_enroll;
 -- ==== 79-message-writes: where messages go: channels, routes, inhibitions, windows, silences ===
 -- ---- channels -----------------------------------------------------------------------------------
--- A channel without its secrets: only their names.
+-- A channel without its secrets: only their names, and where URLs lead.
 CREATE OR REPLACE FUNCTION channel_json(c channels) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT to_jsonb(c) - 'secrets' || jsonb_build_object('is_active', c.disabled_at IS NULL,
-		'settings_text', nullif(labels_text(c.settings), ''), 'secrets_set',
+		'settings_text', nullif(labels_text(c.settings || secrets_shown(c.secrets)), ''),
+		'secrets_shown', secrets_shown(c.secrets), 'secrets_set',
 		(SELECT coalesce(jsonb_agg(k ORDER BY k), '[]') FROM jsonb_object_keys(c.secrets) k))
 		|| (SELECT jsonb_build_object('waiting', count(*), 'waiting_since', min(made_at))
 			FROM notifications n WHERE n.channel_id = c.channel_id AND sent_at IS NULL
@@ -10607,9 +10629,11 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 			|| (SELECT string_agg(kind, ', ' ORDER BY kind) FROM channel_kinds))
 		|| (SELECT coalesce(jsonb_agg(jsonb_build_object('field', part || '.' || left(name, 100),
 			'message', CASE
-				WHEN spec IS NULL THEN 'is not known; known are ' || array_to_string(names,
-					', ')
+				WHEN spec IS NULL THEN 'is not known; known are '
+					|| coalesce(array_to_string(names, ', '), 'none')
 				WHEN value IS NULL THEN 'is missing: ' || (spec->>'help')
+				WHEN open_url THEN 'would show a login or a query: leave it out; '
+					'a login has settings of its own'
 				ELSE 'must be one line of 1 to 4000 bytes' END) ORDER BY part, name), '[]')
 			FROM (SELECT kind, channel_kinds.settings, channel_kinds.secrets FROM channel_kinds
 				WHERE kind = c.kind) k
@@ -10618,13 +10642,26 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 				p(part, specs, given)
 			CROSS JOIN LATERAL (SELECT array_agg(n ORDER BY n)
 				FROM jsonb_object_keys(specs) n) a(names)
-			CROSS JOIN LATERAL (SELECT name, specs->name AS spec, given->name AS value
+			CROSS JOIN LATERAL (SELECT name, specs->name AS spec, given->name AS value,
+				part = 'settings' AND given->>name ~* '^https?://([^/?#]*@|[^?#]*[?#])'
+					AS open_url
 				FROM (SELECT jsonb_object_keys(specs) UNION
 					SELECT jsonb_object_keys(given)) u(name)) f
-			WHERE spec IS NULL OR (value IS NULL AND (spec->'required')::boolean)
+			WHERE spec IS NULL OR open_url OR (value IS NULL AND (spec->'required')::boolean)
 				OR (value IS NOT NULL AND (jsonb_typeof(value) <> 'string'
 					OR value #>> '{}' ~ '[[:cntrl:]]'
 					OR octet_length(value #>> '{}') NOT BETWEEN 1 AND 4000)))
+$$;
+
+-- A form has "settings.NAME", "secrets.NAME" and "remove.NAME", the latter of a secret.
+CREATE OR REPLACE FUNCTION channel_body(p_body jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT CASE jsonb_typeof(b->'remove') WHEN 'object' THEN b - 'remove' || jsonb_build_object('secrets',
+		CASE jsonb_typeof(b->'secrets') WHEN 'object' THEN b->'secrets' ELSE '{}' END
+			|| (SELECT coalesce(jsonb_object_agg(k, NULL::text), '{}')
+				FROM jsonb_object_keys(b->'remove') k))
+		ELSE b END
+	FROM (SELECT nested_body(nested_body(nested_body(p_body, 'settings'), 'secrets'), 'remove')) x(b)
 $$;
 
 -- Lets the watcher send a message that only says that the channel works.
@@ -10650,20 +10687,23 @@ BEGIN
 END
 $$;
 
--- The secrets that a change does not name stay; null removes one.
+-- The secrets that a change does not name stay; null removes one, and so does a form's "remove".
 CREATE OR REPLACE FUNCTION save_channel(p_hash bytea, p_id text, p_body jsonb, p_match text DEFAULT NULL)
 RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	c record;
 	h channels;
-	v_body jsonb := nested_body(nested_body(p_body, 'settings'), 'secrets');
+	v_body jsonb := channel_body(p_body);
 	v_given jsonb;
+	v_secrets jsonb;
 BEGIN
 	SELECT * INTO c FROM acting(p_hash, 'admin');
 	v_given := body_values('channel', v_body, p_id IS NULL);
 	h := jsonb_populate_record(NULL::channels, changed_row('channel', p_id, v_body, c.email, p_match));
+	SELECT * FROM secrets_apart(h.kind, h.settings, coalesce(v_given->'secrets', '{}'))
+		INTO h.settings, v_secrets;
 	h.secrets := merged(coalesce((SELECT secrets FROM channels WHERE channel_id = as_uuid(p_id)), '{}'),
-		v_given->'secrets');
+		v_secrets);
 	IF v_given ? 'is_active' THEN
 		h.disabled_at := CASE WHEN (v_given->'is_active')::boolean THEN NULL
 			ELSE coalesce(h.disabled_at, clock_timestamp()) END;
@@ -10677,9 +10717,7 @@ BEGIN
 			WHERE channel_id = coalesce(h.fallback_id, channel_id)) AND h.fallback_id IS NOT NULL,
 			'fallback_id', 'must be another channel'));
 	PERFORM put_row('channel', to_jsonb(h)), audit(c.email, c.how, saved_how('channel', p_id), h.name,
-		v_given - 'secrets'::text || jsonb_build_object('secrets',
-			(SELECT coalesce(jsonb_agg(k), '[]')
-			FROM jsonb_object_keys(coalesce(v_given->'secrets', '{}')) k)));
+		v_given || jsonb_build_object('settings', h.settings, 'secrets', secrets_shown(v_secrets)));
 	RETURN channel_json(h);
 END
 $$;

@@ -156,7 +156,7 @@ CREATE TABLE IF NOT EXISTS channels (
 	channel_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
 	name text NOT NULL UNIQUE,
 	kind text NOT NULL,                     -- a row of channel_kinds
-	settings jsonb NOT NULL DEFAULT '{}',   -- what may be shown: addresses, URLs without secrets
+	settings jsonb NOT NULL DEFAULT '{}',   -- what may be shown: addresses, names
 	secrets jsonb NOT NULL DEFAULT '{}',    -- only observ_watch reads them
 	send_resolved boolean NOT NULL DEFAULT true,
 	fallback_id uuid,                       -- the channel that is told when this one is disabled

@@ -37,19 +37,49 @@ INSERT INTO channel_kinds VALUES
 		'{"token": {"required": true, "help": "of the bot: 123456:ABC..."}}', 1, 1),
 	('ntfy', 'ntfy',
 		'{"url": {"required": true, "help": "https://ntfy.sh, or your own server"},
-		"topic": {"required": true, "help": "the topic"},
 		"user": {"required": false, "help": "login, without a token"}}',
-		'{"token": {"required": false, "help": "an access token: tk_..."},
+		'{"topic": {"required": true, "help": "the topic: who knows it may read along"},
+		"token": {"required": false, "help": "an access token: tk_..."},
 		"password": {"required": false, "help": "of the login"}}', 1, 1),
 	('pagerduty', 'PagerDuty',
 		'{"url": {"required": false, "help": "instead of https://events.pagerduty.com/v2/enqueue"}}',
 		'{"routing_key": {"required": true, "help": "the integration key of a service"}}', 0, 4),
-	('webhook', 'Webhook',
-		'{"url": {"required": true, "help": "gets a POST of JSON, as standardwebhooks.com says"}}',
-		'{"secret": {"required": false, "help": "whsec_ and Base64: signs each message"},
+	('webhook', 'Webhook', '{}',
+		'{"url": {"required": true, "help": "gets a POST of JSON, as standardwebhooks.com says"},
+		"secret": {"required": false, "help": "whsec_ and Base64: signs each message"},
 		"authorization": {"required": false, "help": "the value of the header Authorization"}}', 0, 8)
 	ON CONFLICT (kind) DO UPDATE SET title = EXCLUDED.title, settings = EXCLUDED.settings,
 		secrets = EXCLUDED.secrets, gap_s = EXCLUDED.gap_s, at_once = EXCLUDED.at_once;
+
+-- What a kind keeps as a secret is one, also where somebody has written it among the settings.
+CREATE OR REPLACE FUNCTION secrets_apart(p_kind text, INOUT settings jsonb, INOUT secrets jsonb)
+LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT coalesce(jsonb_object_agg(key, value) FILTER (WHERE (k.secrets ? key) IS NOT TRUE), '{}'),
+		$3 || coalesce(jsonb_object_agg(key, value) FILTER (WHERE k.secrets ? key), '{}')
+	FROM jsonb_each($2) LEFT JOIN channel_kinds k ON kind = $1
+$$;
+
+CREATE OR REPLACE FUNCTION channel_secrets_apart() RETURNS trigger
+LANGUAGE plpgsql SET search_path = observ, pg_catalog, pg_temp AS $$
+BEGIN
+	SELECT * FROM secrets_apart(NEW.kind, NEW.settings, NEW.secrets) INTO NEW.settings, NEW.secrets;
+	RETURN NEW;
+END
+$$;
+CREATE OR REPLACE TRIGGER secrets_apart BEFORE INSERT OR UPDATE ON channels
+	FOR EACH ROW EXECUTE FUNCTION channel_secrets_apart();
+UPDATE channels c SET version = version + 1 FROM channel_kinds k
+	WHERE k.kind = c.kind AND c.settings ?| ARRAY(SELECT jsonb_object_keys(k.secrets));
+
+-- Secrets as people may see them: "***", but where a URL leads.
+CREATE OR REPLACE FUNCTION secrets_shown(p_secrets jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT coalesce(jsonb_object_agg(key, CASE WHEN value IS NOT NULL THEN coalesce(array_to_string(
+		regexp_match(value, '^(https?://)(?:[^/?#\\]*@)?'
+			'(\[[0-9a-f:.]+\]|[^][/?#@:\\[:cntrl:][:space:]]+)(:[0-9]{1,5})?(?=[/?#]|$)', 'i'),
+		'') || '/', '') || '***' END), '{}')
+	FROM jsonb_each_text(p_secrets)
+$$;
 
 -- How it goes with a channel. While its peer is away, one message at a time tries.
 CREATE TABLE IF NOT EXISTS channel_state (

@@ -1,10 +1,11 @@
 -- ==== 79-message-writes: where messages go: channels, routes, inhibitions, windows, silences ===
 -- ---- channels -----------------------------------------------------------------------------------
--- A channel without its secrets: only their names.
+-- A channel without its secrets: only their names, and where URLs lead.
 CREATE OR REPLACE FUNCTION channel_json(c channels) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT to_jsonb(c) - 'secrets' || jsonb_build_object('is_active', c.disabled_at IS NULL,
-		'settings_text', nullif(labels_text(c.settings), ''), 'secrets_set',
+		'settings_text', nullif(labels_text(c.settings || secrets_shown(c.secrets)), ''),
+		'secrets_shown', secrets_shown(c.secrets), 'secrets_set',
 		(SELECT coalesce(jsonb_agg(k ORDER BY k), '[]') FROM jsonb_object_keys(c.secrets) k))
 		|| (SELECT jsonb_build_object('waiting', count(*), 'waiting_since', min(made_at))
 			FROM notifications n WHERE n.channel_id = c.channel_id AND sent_at IS NULL
@@ -22,9 +23,11 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 			|| (SELECT string_agg(kind, ', ' ORDER BY kind) FROM channel_kinds))
 		|| (SELECT coalesce(jsonb_agg(jsonb_build_object('field', part || '.' || left(name, 100),
 			'message', CASE
-				WHEN spec IS NULL THEN 'is not known; known are ' || array_to_string(names,
-					', ')
+				WHEN spec IS NULL THEN 'is not known; known are '
+					|| coalesce(array_to_string(names, ', '), 'none')
 				WHEN value IS NULL THEN 'is missing: ' || (spec->>'help')
+				WHEN open_url THEN 'would show a login or a query: leave it out; '
+					'a login has settings of its own'
 				ELSE 'must be one line of 1 to 4000 bytes' END) ORDER BY part, name), '[]')
 			FROM (SELECT kind, channel_kinds.settings, channel_kinds.secrets FROM channel_kinds
 				WHERE kind = c.kind) k
@@ -33,13 +36,26 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 				p(part, specs, given)
 			CROSS JOIN LATERAL (SELECT array_agg(n ORDER BY n)
 				FROM jsonb_object_keys(specs) n) a(names)
-			CROSS JOIN LATERAL (SELECT name, specs->name AS spec, given->name AS value
+			CROSS JOIN LATERAL (SELECT name, specs->name AS spec, given->name AS value,
+				part = 'settings' AND given->>name ~* '^https?://([^/?#]*@|[^?#]*[?#])'
+					AS open_url
 				FROM (SELECT jsonb_object_keys(specs) UNION
 					SELECT jsonb_object_keys(given)) u(name)) f
-			WHERE spec IS NULL OR (value IS NULL AND (spec->'required')::boolean)
+			WHERE spec IS NULL OR open_url OR (value IS NULL AND (spec->'required')::boolean)
 				OR (value IS NOT NULL AND (jsonb_typeof(value) <> 'string'
 					OR value #>> '{}' ~ '[[:cntrl:]]'
 					OR octet_length(value #>> '{}') NOT BETWEEN 1 AND 4000)))
+$$;
+
+-- A form has "settings.NAME", "secrets.NAME" and "remove.NAME", the latter of a secret.
+CREATE OR REPLACE FUNCTION channel_body(p_body jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT CASE jsonb_typeof(b->'remove') WHEN 'object' THEN b - 'remove' || jsonb_build_object('secrets',
+		CASE jsonb_typeof(b->'secrets') WHEN 'object' THEN b->'secrets' ELSE '{}' END
+			|| (SELECT coalesce(jsonb_object_agg(k, NULL::text), '{}')
+				FROM jsonb_object_keys(b->'remove') k))
+		ELSE b END
+	FROM (SELECT nested_body(nested_body(nested_body(p_body, 'settings'), 'secrets'), 'remove')) x(b)
 $$;
 
 -- Lets the watcher send a message that only says that the channel works.
@@ -65,20 +81,23 @@ BEGIN
 END
 $$;
 
--- The secrets that a change does not name stay; null removes one.
+-- The secrets that a change does not name stay; null removes one, and so does a form's "remove".
 CREATE OR REPLACE FUNCTION save_channel(p_hash bytea, p_id text, p_body jsonb, p_match text DEFAULT NULL)
 RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	c record;
 	h channels;
-	v_body jsonb := nested_body(nested_body(p_body, 'settings'), 'secrets');
+	v_body jsonb := channel_body(p_body);
 	v_given jsonb;
+	v_secrets jsonb;
 BEGIN
 	SELECT * INTO c FROM acting(p_hash, 'admin');
 	v_given := body_values('channel', v_body, p_id IS NULL);
 	h := jsonb_populate_record(NULL::channels, changed_row('channel', p_id, v_body, c.email, p_match));
+	SELECT * FROM secrets_apart(h.kind, h.settings, coalesce(v_given->'secrets', '{}'))
+		INTO h.settings, v_secrets;
 	h.secrets := merged(coalesce((SELECT secrets FROM channels WHERE channel_id = as_uuid(p_id)), '{}'),
-		v_given->'secrets');
+		v_secrets);
 	IF v_given ? 'is_active' THEN
 		h.disabled_at := CASE WHEN (v_given->'is_active')::boolean THEN NULL
 			ELSE coalesce(h.disabled_at, clock_timestamp()) END;
@@ -92,9 +111,7 @@ BEGIN
 			WHERE channel_id = coalesce(h.fallback_id, channel_id)) AND h.fallback_id IS NOT NULL,
 			'fallback_id', 'must be another channel'));
 	PERFORM put_row('channel', to_jsonb(h)), audit(c.email, c.how, saved_how('channel', p_id), h.name,
-		v_given - 'secrets'::text || jsonb_build_object('secrets',
-			(SELECT coalesce(jsonb_agg(k), '[]')
-			FROM jsonb_object_keys(coalesce(v_given->'secrets', '{}')) k)));
+		v_given || jsonb_build_object('settings', h.settings, 'secrets', secrets_shown(v_secrets)));
 	RETURN channel_json(h);
 END
 $$;

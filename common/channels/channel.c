@@ -43,12 +43,24 @@ static bool one_line(const char *s)
 	return true;
 }
 
+/* Everybody who sees the channel sees a URL that is no secret. */
+static const char *open_url_problem(const char *url)
+{
+	size_t scheme = url_http_scheme(url), authority = strcspn(url + scheme, "/?#");
+
+	if (memchr(url + scheme, '@', authority))
+		return "has a login, which people would see; a login has settings of its own";
+	return strpbrk(url, "?#") ? "has a query or a fragment; leave it out" : NULL;
+}
+
 int channel_check_setting(const struct channel_kind *k, const struct setting *s, const char *value,
 			  struct err *e)
 {
 	bool is_url = strcmp(s->name, "api_url") == 0 || (strcmp(s->name, "url") == 0 && k != &channel_mail);
 	const char *problem = *value && is_url ? url_http_problem(value) : NULL;
 
+	if (*value && is_url && !problem && !s->secret)
+		problem = open_url_problem(value);
 	if (!*value && s->required)
 		return err_set(e, EINVAL, "the channel has no %s: %s", s->name, s->help);
 	if (!one_line(value))

@@ -8,6 +8,7 @@
 #include "common/json/json.h"
 #include "common/json/json_get.h"
 #include "common/utf8.h"
+#include "conceal.h"
 
 #define CUT "\n[...] the rest is left out"
 
@@ -16,17 +17,12 @@ enum { JSON_DEPTH_MAX = 16 };
 /* ---- answers ------------------------------------------------------------------------------ */
 
 /* The peer's reason on one line, cut. */
-static void reason_of(const struct http_rules *rules, const struct answer *a, struct json_object *json,
-		      char out[CHANNEL_REASON_MAX + 1])
+static void reason_of(const struct http_rules *rules, const struct message *m, const struct answer *a,
+		      struct json_object *json, char out[CHANNEL_REASON_MAX + 1])
 {
 	const char *member = rules->reason ? json_text(json, rules->reason) : "";
-	struct text said = *member ? text_of(member) : a->body;
-	CLEANUP(buf_free) struct buf plain = BUF(4L * CHANNEL_REASON_MAX + 4);
-	size_t len = utf8_cut(said.s, said.len, CHANNEL_REASON_MAX);
 
-	message_plain(&plain, (struct text){ said.s, len });
-	len = utf8_cut(plain.data, plain.len, CHANNEL_REASON_MAX);
-	snprintf(out, CHANNEL_REASON_MAX + 1, "%.*s", (int)len, plain.data ? plain.data : "");
+	conceal(m, *member ? text_of(member) : a->body, CHANNEL_REASON_MAX, out);
 }
 
 static bool proven(const struct http_rules *rules, struct json_object *json)
@@ -50,7 +46,8 @@ static enum what meaning(const struct http_rules *rules, const struct answer *a,
 		       : NOT_THIS_MESSAGE;
 }
 
-void http_judge(const struct http_rules *rules, const struct answer *a, struct verdict *v)
+void http_judge(const struct http_rules *rules, const struct message *m, const struct answer *a,
+		struct verdict *v)
 {
 	CLEANUP(json_p) struct json_object *json = json_read(a->body, JSON_DEPTH_MAX);
 	char reason[CHANNEL_REASON_MAX + 1];
@@ -62,7 +59,7 @@ void http_judge(const struct http_rules *rules, const struct answer *a, struct v
 		snprintf(v->why, sizeof v->why, "%.900s", a->said);
 		return;
 	}
-	reason_of(rules, a, json, reason);
+	reason_of(rules, m, a, json, reason);
 	v->what = meaning(rules, a, reason, proof);
 	snprintf(v->why, sizeof v->why, "%s answered with status %ld%s%s%s", rules->peer, a->status,
 		 proof || a->status >= 300 ? "" : ", but not as it does when it accepts", *reason ? ": " : "",

@@ -26,7 +26,8 @@ struct http_rules {
 };
 
 /* By default 408, 425, 429, 3xx and 5xx mean later, and other 4xx that this message is refused. */
-void http_judge(const struct http_rules *rules, const struct answer *a, struct verdict *v);
+void http_judge(const struct http_rules *rules, const struct message *m, const struct answer *a,
+		struct verdict *v);
 
 /* POST `body` (taken) to `url`. */
 int http_post_json(struct request *r, struct json_object *body, const char *url, struct err *e);

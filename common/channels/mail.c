@@ -6,6 +6,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/json/json_get.h"
+#include "conceal.h"
 #include "http.h"
 #include "mail_text.h"
 
@@ -153,16 +154,17 @@ static enum what meaning(const struct answer *a)
 
 static void judge(struct message *m, size_t part, const struct answer *a, struct verdict *v)
 {
-	char to[PART_KEY_SIZE];
+	char to[PART_KEY_SIZE], said[CHANNEL_REASON_MAX + 1];
 
 	key(m, part, to);
+	conceal(m, text_of(a->said), CHANNEL_REASON_MAX, said);
 	v->what = meaning(a);
 	v->retry_after_s = -1;
 	if (a->status >= 400)
-		snprintf(v->why, sizeof v->why, "%s: the mail server answered %.300s%s%s", to, a->said,
+		snprintf(v->why, sizeof v->why, "%s: the mail server answered %s%s%s", to, said,
 			 *a->command ? " to " : "", *a->command == '.' ? "the text" : a->command);
 	else
-		snprintf(v->why, sizeof v->why, "%s: %.400s", to, a->said);
+		snprintf(v->why, sizeof v->why, "%s: %s", to, said);
 }
 
 const struct channel_kind channel_mail = {

@@ -9,8 +9,8 @@ enum { TEXT_MAX = 3900, URGENT = 5, HIGH = 4, NORMAL = 3 }; /* bytes; from 4096 
 
 static const struct setting settings[] = {
 	{ "url", true, false, "https://ntfy.sh, or your own server" },
-	{ "topic", true, false, "the topic" },
 	{ "user", false, false, "login, without a token" },
+	{ "topic", true, true, "the topic: who knows it may read along" },
 	{ "token", false, true, "an access token: tk_..." },
 	{ "password", false, true, "of the login" },
 	{ 0 },
@@ -47,7 +47,7 @@ static int compose(const struct message *m, size_t part, struct request *r, stru
 	if (x < 0)
 		return x;
 	o = json_object_new_object();
-	http_add(o, "topic", channel_setting(m, "topic"));
+	http_add(o, "topic", channel_secret(m, "topic"));
 	http_add(o, "title", m->title);
 	http_add(o, "message", buf_cstr(&text));
 	json_object_object_add(o, "priority", json_object_new_int(priority(m)));
@@ -69,9 +69,8 @@ static int compose(const struct message *m, size_t part, struct request *r, stru
 
 static void judge(struct message *m, size_t part, const struct answer *a, struct verdict *v)
 {
-	(void)m;
 	(void)part;
-	http_judge(&rules, a, v);
+	http_judge(&rules, m, a, v);
 }
 
 const struct channel_kind channel_ntfy = {

@@ -94,9 +94,8 @@ static int compose(const struct message *m, size_t part, struct request *r, stru
 
 static void judge(struct message *m, size_t part, const struct answer *a, struct verdict *v)
 {
-	(void)m;
 	(void)part;
-	http_judge(&rules, a, v);
+	http_judge(&rules, m, a, v);
 }
 
 const struct channel_kind channel_pagerduty = {

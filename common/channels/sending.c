@@ -5,15 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/cleanup.h"
-#include "common/json/json_get.h"
-#include "common/net/hide.h"
-#include "common/utf8.h"
+#include "conceal.h"
 
-enum {
-	AGAIN_MAX = 1, /* how often a part is sent once more at once */
-	SECRETS_MAX = 8,
-};
+enum { AGAIN_MAX = 1 }; /* how often a part is sent once more at once */
 
 struct sending {
 	struct sending_setup s;
@@ -30,48 +24,12 @@ static void next_part(struct sending *x);
 
 /* ---- its end ------------------------------------------------------------------------------ */
 
-/* Peers and libraries may repeat a secret in what they say. */
-static void hide_secrets(const struct message *m, char why[ERR_MSG_MAX])
-{
-	struct json_members w = json_members(m->secrets);
-	struct json_object *value;
-	struct secret list[SECRETS_MAX];
-	const char *name;
-	char hidden[ERR_MSG_MAX];
-	size_t n = 0;
-
-	while (n < SECRETS_MAX && json_next(&w, &name, &value)) {
-		const char *text = json_object_get_string(value);
-
-		if (!text || !*text)
-			continue;
-		list[n] = (struct secret){ text, n ? &list[n - 1] : NULL };
-		n++;
-	}
-	if (!n)
-		return;
-	if (!secrets_hide(&list[n - 1], why, hidden, sizeof hidden))
-		snprintf(hidden, sizeof hidden, "the peer's answer repeats a secret and is not shown");
-	memcpy(why, hidden, sizeof hidden);
-}
-
-/* One line of whole characters, without control characters. */
-static void make_plain(char why[ERR_MSG_MAX])
-{
-	CLEANUP(buf_free) struct buf plain = BUF(4L * ERR_MSG_MAX);
-
-	message_plain(&plain, text_of(why));
-	snprintf(why, ERR_MSG_MAX, "%.*s", (int)utf8_cut(plain.data, plain.len, ERR_MSG_MAX - 1),
-		 plain.data ? plain.data : "");
-}
-
 static void finish(struct sending *x, enum what what, const char *why)
 {
 	x->worst.what = what;
 	if (why && why != x->worst.why)
 		snprintf(x->worst.why, sizeof x->worst.why, "%s", why);
-	hide_secrets(&x->message, x->worst.why);
-	make_plain(x->worst.why);
+	conceal(&x->message, text_of(x->worst.why), ERR_MSG_MAX - 1, x->worst.why);
 	x->s.over(x->s.data, &x->worst, x->went_out);
 }
 

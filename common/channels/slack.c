@@ -87,7 +87,7 @@ static int compose(const struct message *m, size_t part, struct request *r, stru
 static void judge(struct message *m, size_t part, const struct answer *a, struct verdict *v)
 {
 	(void)part;
-	http_judge(by_bot(m) ? &bot_rules : &hook_rules, a, v);
+	http_judge(by_bot(m) ? &bot_rules : &hook_rules, m, a, v);
 	if (!by_bot(m) && a->status == 200 && text_eq(a->body, TEXT("ok")))
 		v->what = ACCEPTED;
 }

@@ -141,7 +141,7 @@ static void judge(struct message *m, size_t part, const struct answer *a, struct
 	struct json_object *after = json_get(parameters, "retry_after");
 
 	(void)part;
-	http_judge(&rules, a, v);
+	http_judge(&rules, m, a, v);
 	if (a->status == 429 && after)
 		v->retry_after_s = json_object_get_double(after);
 	if (a->status == 400 && *chat && !*json_text(m->progress, "chat_id")) {

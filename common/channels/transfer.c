@@ -6,6 +6,7 @@
 #include <strings.h>
 #include <sys/socket.h>
 
+#include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/loop/worker.h"
 #include "common/net/address.h"
@@ -16,7 +17,9 @@ enum {
 	ADDRESS_MAX = 400,
 	HEADERS_MAX = 32 * 1024, /* bytes of an answer's headers */
 	CONNECT_S = 10,
-	SAID_MAX = 512, /* of SMTP's last line */
+	SAID_MAX = 4096, /* of SMTP's last answer */
+	REPLY_LINE_MAX = 1024, /* of one of its lines */
+	CODE_LEN = 3,
 	COMMAND_MAX = 12,
 };
 
@@ -34,7 +37,8 @@ struct transfer {
 	bool headers_over, enough;
 	const char *stopped; /* why it was stopped by us, or NULL */
 	char curl_says[CURL_ERROR_SIZE];
-	char line[SAID_MAX];       /* SMTP's last one */
+	char said[SAID_MAX];       /* SMTP's last answer, its lines as one */
+	bool says_more;            /* and more of its lines come */
 	char command[COMMAND_MAX]; /* SMTP's last one, but for QUIT */
 	bool quits;
 	transfer_done *done;
@@ -158,23 +162,38 @@ static void note_command(struct transfer *t, const char *bytes, size_t n)
 			snprintf(t->command, sizeof t->command, "%s", commands[i]);
 }
 
-/* The last line that begins with a status, without control characters. */
+/* A line of an answer: a code, "-" if more lines follow, and a text. It is put behind those before it. */
+static void note_line(struct transfer *t, const char *line, size_t n)
+{
+	CLEANUP(buf_free) struct buf plain = BUF(4L * REPLY_LINE_MAX);
+	bool more = n > CODE_LEN && line[CODE_LEN] == '-';
+	bool goes_on = t->says_more && n >= CODE_LEN && memcmp(t->said, line, CODE_LEN) == 0;
+	size_t before = goes_on ? strlen(t->said) : 0;
+
+	if (n < CODE_LEN || line[0] < '2' || line[0] > '5')
+		return;
+	t->says_more = more;
+	if (before) {
+		line += CODE_LEN + 1;
+		n = n > CODE_LEN + 1 ? n - (CODE_LEN + 1) : 0;
+	}
+	message_plain(&plain, (struct text){ line, n < REPLY_LINE_MAX ? n : REPLY_LINE_MAX });
+	snprintf(t->said + before, sizeof t->said - before, "%s%.*s", before ? " " : "", (int)plain.len,
+		 plain.data ? plain.data : "");
+	if (!before && more)
+		t->said[CODE_LEN] = ' ';
+}
+
 static void note_lines(struct transfer *t, const char *bytes, size_t n)
 {
-	struct buf plain = BUF(2 * SAID_MAX);
+	while (n) {
+		const char *end = memchr(bytes, '\n', n);
+		size_t len = end ? (size_t)(end - bytes) : n;
 
-	while (n && (bytes[n - 1] == '\n' || bytes[n - 1] == '\r'))
-		n--;
-	for (size_t i = n; i > 0; i--)
-		if (bytes[i - 1] == '\n') {
-			bytes += i;
-			n -= i;
-			break;
-		}
-	message_plain(&plain, (struct text){ bytes, n < SAID_MAX / 2 ? n : SAID_MAX / 2 });
-	if (n >= 3 && bytes[0] >= '2' && bytes[0] <= '5')
-		snprintf(t->line, sizeof t->line, "%.*s", (int)plain.len, plain.data);
-	buf_free(&plain);
+		note_line(t, bytes, len && bytes[len - 1] == '\r' ? len - 1 : len);
+		bytes += end ? len + 1 : len;
+		n -= end ? len + 1 : len;
+	}
 }
 
 /* The answer to QUIT says nothing, and libcurl would wait for it for long. */
@@ -230,10 +249,10 @@ static void transfer_over(struct transfer *t)
 static void read_mail_answer(const struct transfer *t, CURLcode code, const char *why, struct answer *a)
 {
 	a->said = code == CURLE_OK ? "" : why;
-	if (code == CURLE_OK || t->line[0] < '4' || t->stopped || code == CURLE_OPERATION_TIMEDOUT)
+	if (code == CURLE_OK || t->said[0] < '4' || t->stopped || code == CURLE_OPERATION_TIMEDOUT)
 		return;
-	a->status = strtol(t->line, NULL, 10);
-	a->said = t->line;
+	a->status = strtol(t->said, NULL, 10);
+	a->said = t->said;
 }
 
 static bool on_done(CURL *easy, CURLcode code, void *data)

@@ -12,7 +12,7 @@
 enum { SECRET_MIN = 16, SECRET_MAX = 128 }; /* bytes of the key */
 
 static const struct setting settings[] = {
-	{ "url", true, false, "gets a POST of JSON, as standardwebhooks.com says" },
+	{ "url", true, true, "gets a POST of JSON, as standardwebhooks.com says" },
 	{ "secret", false, true, "whsec_ and Base64: signs each message" },
 	{ "authorization", false, true, "the value of the header Authorization" },
 	{ 0 },
@@ -75,7 +75,7 @@ static int compose(const struct message *m, size_t part, struct request *r, stru
 {
 	int64_t now_s = wall_us() / US_PER_S;
 	const char *authorization = channel_secret(m, "authorization");
-	int x = http_post_json(r, body(m), channel_setting(m, "url"), e);
+	int x = http_post_json(r, body(m), channel_secret(m, "url"), e);
 
 	(void)part;
 	if (x == 0)
@@ -91,9 +91,8 @@ static int compose(const struct message *m, size_t part, struct request *r, stru
 
 static void judge(struct message *m, size_t part, const struct answer *a, struct verdict *v)
 {
-	(void)m;
 	(void)part;
-	http_judge(&rules, a, v);
+	http_judge(&rules, m, a, v);
 }
 
 const struct channel_kind channel_webhook = {

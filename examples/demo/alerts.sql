@@ -8,12 +8,13 @@ SET LOCAL search_path = observ, pg_catalog;
 
 SELECT NOT EXISTS (SELECT FROM channels WHERE created_by = 'make demo') AS first \gset
 
-INSERT INTO channels AS c (name, kind, settings, created_by) VALUES
+INSERT INTO channels AS c (name, kind, settings, secrets, created_by) VALUES
 	('demo-mail', 'mail', jsonb_build_object('url', 'smtp://127.0.0.1:' || :'mail', 'tls', 'none',
-		'from', 'observ@demo.example', 'to', 'you@demo.example'), 'make demo'),
-	('demo-webhook', 'webhook', jsonb_build_object('url', 'http://127.0.0.1:' || :'webhook' || '/'),
+		'from', 'observ@demo.example', 'to', 'you@demo.example'), '{}', 'make demo'),
+	('demo-webhook', 'webhook', '{}', jsonb_build_object('url', 'http://127.0.0.1:' || :'webhook' || '/'),
 		'make demo')
-	ON CONFLICT (name) DO UPDATE SET settings = excluded.settings, version = c.version + 1;
+	ON CONFLICT (name) DO UPDATE SET settings = excluded.settings, secrets = excluded.secrets,
+		version = c.version + 1;
 
 \if :first
 	-- In production a rule waits longer, so that a short disturbance wakes nobody.

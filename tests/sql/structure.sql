@@ -74,8 +74,8 @@ SELECT ok((SELECT 'fillfactor=20' = ANY (reloptions) FROM pg_class WHERE oid = '
 
 -- What Citus and cheap inserts need.
 SELECT is((SELECT string_agg(tgname, ' ' ORDER BY tgname) FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid
-	WHERE relnamespace = 'observ'::regnamespace), 'check_patch check_rule',
-	'no triggers, but those that refuse rules that make no sense');
+	WHERE relnamespace = 'observ'::regnamespace), 'check_patch check_rule secrets_apart',
+	'no triggers, but those that refuse rules that make no sense, and one that hides secrets');
 SELECT is((SELECT count(*) FROM pg_constraint WHERE connamespace = 'observ'::regnamespace AND contype = 'f'),
 	0::bigint,
 	'no foreign keys');

@@ -397,7 +397,7 @@ def test_pages_say_that_nobody_is_told_until_there_is_a_channel(visit, fleet):
 
 def test_the_list_of_messages_says_what_they_are_about(ask, visit, fleet):
     assert ask("admin", "POST", f"{API}/channels", {"name": "about", "kind": "webhook",
-                                                    "settings": {"url": "https://example.com/"}})[0] == 201
+                                                    "secrets": {"url": "https://example.com/"}})[0] == 201
     alert = {"rule": "Disk full", "subject": {"server": "db-1", "mount": "/var"}}
     for content in ({"alerts": [alert]}, {"alerts": [alert, alert, alert]}, {"alerts": []},
                     {"channel": "mail", "reason": "x"}, {"by": "ann@example.com"},
@@ -444,27 +444,29 @@ def test_a_rule_that_fails_says_so(ask, visit, fleet):
 def test_channels(ask, visit, fleet):
     page = visit("admin")
     shown = page.ask("/channels?kind=webhook").text
-    assert 'name="settings.url"' in shown and 'name="secrets.secret"' in shown
-    assert page.post("/channels", name="hook", kind="webhook", **{"settings.url": "https://example.com/hook",
+    assert 'name="secrets.url"' in shown and 'name="secrets.secret"' in shown
+    assert page.post("/channels", name="hook", kind="webhook", **{"secrets.url": "https://example.com/hook",
                                                                   "secrets.secret": "whsec_abc",
                                                                   "secrets.authorization": ""}).status == 303
     status, listed, _ = ask("operator", "GET", f"{API}/channels")
     hook = next(c for c in listed["items"] if c["name"] == "hook")
-    assert hook["settings_text"] == "url=https://example.com/hook"
-    assert hook["settings"] == {"url": "https://example.com/hook"} and hook["secrets_set"] == ["secret"]
+    assert hook["settings_text"] == "secret=*** url=https://example.com/***"
+    assert hook["settings"] == {} and hook["secrets_set"] == ["secret", "url"]
+    assert hook["secrets_shown"] == {"secret": "***", "url": "https://example.com/***"}
     assert "whsec_abc" not in page.ask("/channels").text + json.dumps(listed)
     path = f"{API}/channels/{hook['channel_id']}"
     assert ask("operator", "PATCH", path, {"name": "x"})[0] == 403
     assert ask("viewer", "GET", f"{API}/channels")[0] == 403
     assert ask("admin", "PATCH", path, {"secrets": {"authorization": "Bearer x"}})[1]["secrets_set"] == [
-        "authorization", "secret"]
-    assert ask("admin", "PATCH", path, {"secrets": {"secret": None}})[1]["secrets_set"] == ["authorization"]
-    for body, field in (({"kind": "pigeon"}, "kind"), ({"settings": {"url": ""}}, "settings.url"),
-                        ({"settings": {}}, "settings.url"),
+        "authorization", "secret", "url"]
+    assert ask("admin", "PATCH", path, {"secrets": {"secret": None}})[1]["secrets_set"] == [
+        "authorization", "url"]
+    for body, field in (({"kind": "pigeon"}, "kind"), ({"settings": {"url": ""}}, "secrets.url"),
+                        ({"secrets": {"url": None}}, "secrets.url"),
                         ({"settings": {"url": "x", "y": "z"}}, "settings.y"),
                         ({"fallback_id": hook["channel_id"]}, "fallback_id"),
-                        ({"settings": {"url": 5}}, "settings.url"),
-                        ({"settings": {"url": "a\r\nb"}}, "settings.url")):
+                        ({"settings": {"url": 5}}, "secrets.url"),
+                        ({"secrets": {"url": "a\r\nb"}}, "secrets.url")):
         answer = ask("admin", "PATCH", path, body)
         assert answer[0] == 422 and field in [e["field"] for e in answer[1]["errors"]], answer
     assert ask("operator", "POST", f"{path}/test")[0] == 201

@@ -450,19 +450,34 @@ def test_fault_42_a_field_of_another_type(full, bodies):
 SECRET = "hush-7c1d5e"
 
 
-def test_a_secret_of_a_channel_is_in_no_answer_to_anybody(full):
+def secret_of(name):
+    """A URL hides what is behind its host, and its login."""
+    url = f"https://{SECRET}:{SECRET}@host.example.com:8443/{SECRET}?{SECRET}"
+    return url if name == "url" else SECRET + name
+
+
+@pytest.mark.parametrize("misplaced", [False, True], ids=["as secrets", "among the settings"])
+def test_a_secret_of_a_channel_is_in_no_answer_to_anybody(full, misplaced):
     """Of each kind of channel, each secret: not in a page, a list, a file, the audit log, or a refusal."""
     kinds = full.database.query("SELECT kind, settings, secrets FROM channel_kinds")
+    full.database.query("DELETE FROM channels WHERE name LIKE 'secret %'")
     for kind, settings, secrets in kinds:
         needed = {name: f"https://{name}.example.com" for name, s in settings.items() if s["required"]}
+        hidden = {name: secret_of(name) for name in secrets}
         answer = full.good.send("POST", "/api/v1/alerts/channels", {
-            "name": f"secret {kind}", "kind": kind, "secrets": {name: SECRET + name for name in secrets},
-            "settings": needed})
+            "name": f"secret {kind}", "kind": kind, "secrets": {} if misplaced else hidden,
+            "settings": {**needed, **hidden} if misplaced else needed})
+        assert answer.status == 201 and answer.json["secrets_set"] == sorted(secrets), answer.text
+        assert answer.json["secrets_shown"] == {
+            name: "https://host.example.com:8443/***" if name == "url" else "***" for name in secrets}
         path = f"/api/v1/alerts/channels/{answer.json['channel_id']}"
         full.good.send("POST", f"{path}/test")
         refused = full.get(path, "PATCH", {**bearer("t_admin"), "Content-Type": "application/json"},
                            json.dumps({"secrets": {name: f"{SECRET}\n" for name in secrets}}))
-        assert SECRET not in answer.text + refused.text, kind
+        open_url = full.get(path, "PATCH", {**bearer("t_admin"), "Content-Type": "application/json"},
+                            json.dumps({"settings": {name: f"https://me:{SECRET}@x.example.com/"
+                                                     for name in settings if name.endswith("url")}}))
+        assert SECRET not in answer.text + refused.text + open_url.text, kind
     assert full.database.count("channels", f"secrets::text LIKE '%%{SECRET}%%'") == len(kinds)
     for role in ROLES:
         for _, method, path, *_ in [line.split() for line in LIST.read_text().splitlines() if line[0] != "#"]:

@@ -74,6 +74,7 @@ def evaluation(database, does="SELECT '{}'::jsonb"):
 
 
 def add_channel(database, name, kind, settings=None, secrets=None, fallback=None):
+    """The database takes secrets out of the settings."""
     return str(database.one("""INSERT INTO channels (name, kind, settings, secrets, fallback_id)
         VALUES (%s, %s, %s, %s, (SELECT channel_id FROM channels WHERE name = %s)) RETURNING channel_id""",
                             name, kind, json.dumps(settings or {}), json.dumps(secrets or {}), fallback))
