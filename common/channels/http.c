@@ -62,8 +62,11 @@ void http_judge(const struct http_rules *rules, const struct message *m, const s
 	reason_of(rules, m, a, json, reason);
 	v->what = meaning(rules, a, reason, proof);
 	snprintf(v->why, sizeof v->why, "%s answered with status %ld%s%s%s", rules->peer, a->status,
-		 proof || a->status >= 300 ? "" : ", but not as it does when it accepts", *reason ? ": " : "",
-		 reason);
+		 a->status >= 300 && a->status < 400
+			 ? ", a redirect, which is not followed: correct the channel's address"
+		 : proof || a->status >= 300 ? ""
+					     : ", but not as it does when it accepts",
+		 *reason ? ": " : "", reason);
 }
 
 /* ---- requests ----------------------------------------------------------------------------- */

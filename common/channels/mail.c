@@ -6,11 +6,12 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/json/json_get.h"
+#include "common/utf8.h"
 #include "conceal.h"
 #include "http.h"
 #include "mail_text.h"
 
-enum { BODY_MAX = 128 * 1024, RECIPIENTS_MAX = 50 };
+enum { BODY_MAX = 128 * 1024, RECIPIENTS_MAX = 50, SHOWN_MAX = 80 };
 
 static const struct setting settings[] = {
 	{ "url", true, false, "smtp://HOST:587 (STARTTLS) or smtps://HOST" },
@@ -71,8 +72,10 @@ static int check(const struct message *m, struct text to, struct err *e)
 	if (!mail_address_valid(text_of(channel_setting(m, "from"))))
 		return err_set(e, EINVAL, "the channel's from is not an address, as in observ@example.com");
 	if (!mail_address_valid(to))
-		return err_set(e, EINVAL, "the channel's to has \"%.*s\", which is not an address",
-			       (int)(to.len < 80 ? to.len : 80), to.s);
+		return err_set(e, EINVAL,
+			       "the channel's to has \"%.*s\", which is not an address in ASCII; "
+			       "a domain with other letters has a form that begins with xn--",
+			       (int)utf8_cut(to.s, to.len, SHOWN_MAX), to.s);
 	return 0;
 }
 
@@ -136,7 +139,8 @@ static const struct {
 	{ "DATA", NOT_THIS_MESSAGE }, { ".", NOT_THIS_MESSAGE },
 };
 
-enum { SMTP_NO_SYNTAX = 500, SMTP_WANTS_LOGIN = 530 };
+/* 552 is about the size of the text, or a recipient's full mailbox (RFC 5321, 4.5.3.1.10). */
+enum { SMTP_CLOSES = 421, SMTP_NO_SYNTAX = 500, SMTP_WANTS_LOGIN = 530, SMTP_TOO_MUCH = 552 };
 
 static enum what meaning(const struct answer *a)
 {
@@ -146,10 +150,12 @@ static enum what meaning(const struct answer *a)
 		return ACCEPTED;
 	if (a->status == SMTP_WANTS_LOGIN)
 		return NOT_THIS_CHANNEL;
+	if (a->status == SMTP_TOO_MUCH)
+		return at_recipient ? THIS_LATER : NOT_THIS_MESSAGE;
 	for (size_t i = 0; a->status > SMTP_NO_SYNTAX && i < sizeof refusals / sizeof *refusals; i++)
 		if (strcmp(a->command, refusals[i].command) == 0)
 			return refusals[i].what;
-	return at_recipient && a->status >= 400 && a->status != 421 ? THIS_LATER : LATER;
+	return at_recipient && a->status >= 400 && a->status != SMTP_CLOSES ? THIS_LATER : LATER;
 }
 
 static void judge(struct message *m, size_t part, const struct answer *a, struct verdict *v)

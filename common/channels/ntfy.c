@@ -17,6 +17,7 @@ static const struct setting settings[] = {
 };
 
 static const struct http_row rows[] = {
+	{ 400, 400, "topic", NOT_THIS_CHANNEL }, /* invalid, or disallowed */
 	{ 401, 401, NULL, NOT_THIS_CHANNEL },
 	{ 403, 404, NULL, NOT_THIS_CHANNEL },
 	{ 0 },

@@ -17,7 +17,9 @@ static const struct setting settings[] = {
 
 static const struct http_row rows[] = {
 	{ 400, 400, "routing", NOT_THIS_CHANNEL }, /* "Invalid routing key" */
-	{ 401, 404, NULL, NOT_THIS_CHANNEL },
+	{ 401, 401, NULL, NOT_THIS_CHANNEL },
+	{ 403, 403, NULL, LATER }, /* as its older API limits the rate */
+	{ 404, 404, NULL, NOT_THIS_CHANNEL },
 	{ 410, 410, NULL, NOT_THIS_CHANNEL },
 	{ 0 },
 };

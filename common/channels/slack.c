@@ -19,7 +19,14 @@ static const struct setting settings[] = {
 /* https://api.slack.com/messaging/webhooks#handling_errors */
 static const struct http_row hook_rows[] = {
 	{ 400, 400, "invalid_token", NOT_THIS_CHANNEL },
-	{ 400, 400, "user_not_found", NOT_THIS_CHANNEL },
+	{ 400, 400, "_not_found", NOT_THIS_CHANNEL }, /* of a user or a channel */
+	{ 400, 400, "no_service", NOT_THIS_CHANNEL },
+	{ 400, 400, "no_active_hooks", NOT_THIS_CHANNEL },
+	{ 400, 400, "no_team", NOT_THIS_CHANNEL },
+	{ 400, 400, "team_disabled", NOT_THIS_CHANNEL },
+	{ 400, 400, "is_archived", NOT_THIS_CHANNEL },
+	{ 400, 400, "action_prohibited", NOT_THIS_CHANNEL },
+	{ 400, 400, "_denied", NOT_THIS_CHANNEL }, /* posting_to_general_channel_denied */
 	{ 401, 401, NULL, NOT_THIS_CHANNEL },
 	{ 403, 404, NULL, NOT_THIS_CHANNEL },
 	{ 410, 410, NULL, NOT_THIS_CHANNEL },
@@ -39,8 +46,16 @@ static const struct http_row bot_rows[] = {
 	{ 200, 200, "not_in_channel", NOT_THIS_CHANNEL },
 	{ 200, 200, "is_archived", NOT_THIS_CHANNEL },
 	{ 200, 200, "restricted_action", NOT_THIS_CHANNEL },
+	{ 200, 200, "_denied", NOT_THIS_CHANNEL }, /* posting_to_general_channel_, ekm_access_ */
+	{ 200, 200, "not_allowed_token_type", NOT_THIS_CHANNEL },
+	{ 200, 200, "access_not_granted", NOT_THIS_CHANNEL },
+	{ 200, 200, "user_is_restricted", NOT_THIS_CHANNEL },
+	{ 200, 200, "cannot_dm_bot", NOT_THIS_CHANNEL },
+	{ 200, 200, "messages_tab_disabled", NOT_THIS_CHANNEL },
 	{ 200, 200, "msg_too_long", NOT_THIS_MESSAGE },
 	{ 200, 200, "no_text", NOT_THIS_MESSAGE },
+	{ 200, 200, "invalid_arg", NOT_THIS_MESSAGE },
+	{ 200, 200, "invalid_json", NOT_THIS_MESSAGE },
 	{ 401, 404, NULL, NOT_THIS_CHANNEL },
 	{ 0 },
 };

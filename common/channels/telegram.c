@@ -27,7 +27,16 @@ static const struct http_row rows[] = {
 	{ 400, 400, "thread not found", NOT_THIS_CHANNEL },
 	{ 400, 400, "have no rights", NOT_THIS_CHANNEL },
 	{ 400, 400, "not enough rights", NOT_THIS_CHANNEL },
-	{ 400, 400, "CHAT_WRITE_FORBIDDEN", NOT_THIS_CHANNEL },
+	{ 400, 400, "need administrator rights", NOT_THIS_CHANNEL },
+	{ 400, 400, "_FORBIDDEN", NOT_THIS_CHANNEL }, /* CHAT_WRITE_, CHAT_SEND_PLAIN_ */
+	{ 400, 400, "CHAT_ADMIN_REQUIRED", NOT_THIS_CHANNEL },
+	{ 400, 400, "CHAT_RESTRICTED", NOT_THIS_CHANNEL },
+	{ 400, 400, "CHANNEL_PRIVATE", NOT_THIS_CHANNEL },
+	{ 400, 400, "PEER_ID_INVALID", NOT_THIS_CHANNEL },
+	{ 400, 400, "USER_IS_BLOCKED", NOT_THIS_CHANNEL },
+	{ 400, 400, "TOPIC_", NOT_THIS_CHANNEL }, /* CLOSED, DELETED */
+	{ 400, 400, "user not found", NOT_THIS_CHANNEL },
+	{ 400, 400, "chat was deactivated", NOT_THIS_CHANNEL },
 	{ 401, 404, NULL, NOT_THIS_CHANNEL }, /* 404: no such token */
 	{ 0 },
 };
@@ -132,19 +141,24 @@ static int compose(const struct message *m, size_t part, struct request *r, stru
 	return http_post_json(r, o, url, e);
 }
 
-/* The chat became a supergroup with another number; retry_after is in the body. */
+/* The chat became a supergroup with another number; retry_after is in the body. A proxy on the way may answer
+ * with 200 whatever the API says. */
 static void judge(struct message *m, size_t part, const struct answer *a, struct verdict *v)
 {
 	CLEANUP(json_p) struct json_object *body = json_read(a->body, JSON_TOKENER_DEFAULT_DEPTH);
 	struct json_object *parameters = json_get(body, "parameters");
 	const char *chat = json_text(parameters, "migrate_to_chat_id");
 	struct json_object *after = json_get(parameters, "retry_after");
+	int code = json_object_get_int(json_get(body, "error_code"));
+	struct answer meant = *a;
 
 	(void)part;
-	http_judge(&rules, m, a, v);
-	if (a->status == 429 && after)
+	if (a->status == 200 && code >= 400)
+		meant.status = code;
+	http_judge(&rules, m, &meant, v);
+	if (meant.status == 429 && after)
 		v->retry_after_s = json_object_get_double(after);
-	if (a->status == 400 && *chat && !*json_text(m->progress, "chat_id")) {
+	if (meant.status == 400 && *chat && !*json_text(m->progress, "chat_id")) {
 		http_add(m->progress, "chat_id", chat);
 		v->what = AGAIN;
 	}

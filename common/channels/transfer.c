@@ -245,11 +245,13 @@ static void transfer_over(struct transfer *t)
 		transfer_free(t);
 }
 
-/* Of a mail that was not taken: the server's own words, if it has refused something. */
+/* Of a mail that was not taken: the server's own words, if it has refused something, and to their end. */
 static void read_mail_answer(const struct transfer *t, CURLcode code, const char *why, struct answer *a)
 {
 	a->said = code == CURLE_OK ? "" : why;
-	if (code == CURLE_OK || t->said[0] < '4' || t->stopped || code == CURLE_OPERATION_TIMEDOUT)
+	if (code == CURLE_OK || code == CURLE_OPERATION_TIMEDOUT || t->stopped)
+		return;
+	if (t->said[0] < '4' || t->says_more)
 		return;
 	a->status = strtol(t->said, NULL, 10);
 	a->said = t->said;

@@ -4,13 +4,25 @@ import ssl
 import pytest
 from certificates import make_authority, make_certificate
 from peers import HANG, RESET, HttpPeer, SmtpPeer, Wait
-from watching import Watcher, add_channel, evaluation, message, say, wait_tried, watch_role
+from watching import (Watcher, add_channel, evaluation, message, retry_now, say, wait_sent, wait_tried,
+                      watch_role)
 
 
 def no(code, text="5.0.0 no"):
     return [f"{code} {text}\r\n".encode()]
 
 
+def lines(code, *texts):
+    """An answer of several lines."""
+    *first, last = texts
+    return ["".join([*(f"{code}-{text}\r\n" for text in first), f"{code} {last}\r\n"]).encode()]
+
+
+def slowly(text, times=60):
+    return [s for _ in range(times) for s in (text, Wait(0.1))]
+
+
+STAGES = {"EHLO": "EHLO", "MAIL": "MAIL", "RCPT": "RCPT", "DATA": "DATA", ".": "the text"}
 ROWS = [
     # name, what the server says instead, becomes, error, further settings
     ("accepts", {}, "sent", ""),
@@ -50,6 +62,38 @@ ROWS = [
     ("says other than UTF-8", {"RCPT": [b"550 caf\xe9 \x1b[31m\xe2\x80\xae\r\n"]}, "disabled", "caf"),
     ("says a very long line", {"RCPT": [b"550 " + b"x" * 900 + b"\r\n"]}, "disabled", "xxx"),
     ("accepts all but QUIT", {"QUIT": [HANG]}, "sent", ""),
+    ("closes instead of an answer to QUIT", {"QUIT": [RESET]}, "sent", ""),
+    ("refuses QUIT", {"QUIT": no(421, "busy")}, "sent", ""),
+    ("answers in many lines", {"MAIL": lines(250, "a", "b", "c"), "RCPT": lines(250, "a", "b"),
+                               ".": lines(250, "a", "b", "c")}, "sent", ""),
+    ("answers byte by byte", {"": [b"2", Wait(0.1), b"20 hello\r", Wait(0.1), b"\n"]}, "sent",
+     ""),
+    ("ends its lines with LF alone", {"": [b"220 hi\n"], "MAIL": [b"250 ok\n"], ".": [b"250 ok\n"]}, "sent",
+     ""),
+    ("greets byte by byte for ever", {"": slowly(b"2")}, "later", "time"),
+    ("says its recipient's answer for ever", {"RCPT": slowly(b"250-x\r\n")}, "later", "time"),
+    ("refuses in many lines", {"RCPT": lines(550, "5.1.1 no such user", "ask Ann", "bye")}, "disabled",
+     "550 5.1.1 no such user ask Ann bye"),
+    ("answers with two codes", {"RCPT": [b"250-fine\r\n550 no such user\r\n"]}, "disabled", "no such user"),
+    ("has a reply that is too long", {"RCPT": [b"550 " + b"x" * (1 << 20) + b"\r\n", HANG]}, "later", ""),
+    ("closes in its refusal", {"RCPT": [b"550-5.1.1 no such\r\n", RESET]}, "later", ""),
+    ("has too many lines of a reply", {"RCPT": [b"550-x\r\n" * 200000, HANG]}, "later", ""),
+    ("has answered before it is asked", {"": [b"220 a\r\n250 b\r\n250 c\r\n354 d\r\n", HANG]}, "later", ""),
+    *((f"closes with 421 at {name}", {command: no(421, "4.3.2 going down")}, "later", "")
+      for command, name in STAGES.items()),
+    *((f"is short of memory at {name}", {command: no(451, "4.3.0 no memory")}, "later", "")
+      for command, name in STAGES.items()),
+    *((f"does not know {name}", {command: no(500, "5.5.1 what?")}, "later", "")
+      for command, name in STAGES.items() if command != "EHLO"),
+    *((f"ends behind {name}", {command: []}, "later", "") for command, name in STAGES.items()),
+    ("finds the mail too large at once", {"MAIL": no(552, "5.3.4 message too big")}, "dead", "too big"),
+    ("finds the mail too large", {".": no(552, "5.3.4 message too big")}, "dead", "too big"),
+    ("is full, as of old", {"RCPT": no(552, "5.2.2 mailbox full")}, "later", "mailbox full"),
+    ("relays for nobody", {"RCPT": no(554, "5.7.1 relay access denied")}, "disabled", "relay access"),
+    ("wants TLS first", {"MAIL": no(530, "5.7.0 STARTTLS first")}, "disabled", "STARTTLS"),
+    ("takes no parameters", {"MAIL": no(555, "5.5.4 unsupported option")}, "disabled", "unsupported"),
+    ("greylists the text", {".": no(450, "4.7.1 greylisted, try again")}, "later", "greylisted"),
+    ("says 250 instead of 354", {"DATA": no(250, "fine")}, "later", ""),
 ]
 TLS = [
     # name, certificate, scheme, what the server says instead, further settings, becomes, error
@@ -65,6 +109,16 @@ TLS = [
     ("a login", "good", "smtp", {}, {"user": "me"}, "sent", ""),
     ("a wrong password", "good", "smtp", {"AUTH": no(535, "5.7.8 wrong")}, {"user": "me"}, "disabled",
      "wrong"),
+    ("a login of a kind that nobody knows", "good", "smtp", {"EHLO": [b"250-a\r\n250 AUTH GSSAPI\r\n"]},
+     {"user": "me", "tls": "none"}, "later", ""),
+    ("no login is asked for", "good", "smtp", {"EHLO": [b"250 a\r\n"]}, {"user": "me", "tls": "none"}, "sent",
+     ""),
+    ("a login that is too weak", "good", "smtp", {"AUTH": no(534, "5.7.9 too weak")}, {"user": "me"},
+     "disabled", "too weak"),
+    ("a login that closes", "good", "smtp", {"AUTH": no(421, "4.7.0 too many")}, {"user": "me"}, "later",
+     "421"),
+    ("a certificate that its server signed itself", "own", "smtps", {}, {}, "later", ""),
+    ("TLS that hangs", "good", "smtp", {"STARTTLS": [b"220 go on\r\n", HANG]}, {}, "later", ""),
     ("a login that fails for now", "good", "smtp", {"AUTH": no(454, "4.7.0 late")}, {"user": "me"}, "later",
      ""),
 ]
@@ -82,6 +136,7 @@ def world(cluster, tmp_path_factory):
     make_certificate(folder, "other", "other.test")
     make_certificate(folder, "old", "localhost", days="-1")
     make_certificate(folder, "nobodys", "localhost", ca="nobody")
+    make_authority(folder, "own")
     watcher = Watcher(folder / "w", database, ca_file=folder / "ca.crt", delivery_timeout_s=3, parallel=64)
     watcher.start()
     with HttpPeer() as news:
@@ -145,6 +200,32 @@ def test_watch_fault_mail(outcomes, name, what, said):
     assert "pass-word-1" not in error and not any(c < " " for c in error)
     if name in ("STARTTLS was stripped", "STARTTLS is refused"):
         assert not any(c.startswith(("MAIL", "AUTH")) for c in peer.commands)   # nothing in clear text
+
+
+def test_a_mail_whose_answer_was_lost_is_sent_again_as_the_same(world):
+    """The server may have taken it: it knows the second one by its Message-ID."""
+    database, _ = world
+    with SmtpPeer({".": lambda n, honest: [honest, RESET] if n else [b"2", RESET]}) as peer:
+        add_mail(database, "lost", peer.url(), tls="none")
+        sent = say(database, "lost")
+        row = wait_tried(database, sent)
+        assert row["sent_at"] is None and row["progress"] == {}
+        retry_now(database)
+        wait_sent(database, sent)
+        first, second = peer.parsed()
+    assert first["Message-ID"] == second["Message-ID"] == f"<{sent}.0@example.com>"
+    assert first.get_content() == second.get_content()
+
+
+@pytest.mark.parametrize("address", ["jörg@example.com", "ann@bücher.example"])
+def test_an_address_beyond_ascii_is_refused_before_anything_is_sent(world, address):
+    """No mail server is asked for SMTPUTF8."""
+    database, _ = world
+    with SmtpPeer() as peer:
+        add_mail(database, address, peer.url(), address, tls="none")
+        row = wait_tried(database, say(database, address))
+        assert becomes(row, database)[0] == "disabled" and peer.accepted == 0
+    assert address in row["last_error"] and "xn--" in row["last_error"]
 
 
 def test_one_recipient_that_is_refused_is_not_all_others(world):
