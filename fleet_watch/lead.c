@@ -50,6 +50,11 @@ bool lead_busy(const struct lead *l)
 	return l->question.asking;
 }
 
+const char *lead_trouble(const struct lead *l)
+{
+	return l->question.trouble;
+}
+
 void lead_lost(struct lead *l)
 {
 	l->leads = false;

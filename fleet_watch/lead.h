@@ -34,6 +34,9 @@ void lead_ask(struct lead *l);
 bool lead_leads(const struct lead *l);
 bool lead_busy(const struct lead *l);
 
+/* Why the database does not say who leads; "": it does. */
+const char *lead_trouble(const struct lead *l);
+
 /* The session is gone, and perhaps the lead with it. */
 void lead_lost(struct lead *l);
 

@@ -136,8 +136,9 @@ static void on_lead(void *data, bool known)
 
 	notify_changed(w->notify);
 	w->once_failed |= !known;
-	if (w->options.once && known && !lead_leads(w->lead)) {
-		logcore_error(w->log, "another watcher leads");
+	if (w->options.once && !lead_leads(w->lead)) {
+		if (known)
+			logcore_error(w->log, "another watcher leads");
 		sd_event_exit(w->loop, WATCH_UNAVAILABLE);
 		return;
 	}
@@ -271,6 +272,8 @@ static void status_words(void *data, char *out, size_t size)
 		format_rfc3339(at, s.evaluated_us);
 	if (w->away[0])
 		snprintf(out, size, "no database: %s", w->away);
+	else if (*lead_trouble(w->lead))
+		snprintf(out, size, "not leading: %s", lead_trouble(w->lead));
 	else if (!lead_leads(w->lead))
 		snprintf(out, size, "standing by: another watcher leads");
 	else

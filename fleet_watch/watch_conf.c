@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/settings/conf_file.h"
 #include "common/net/url.h"
@@ -84,6 +85,14 @@ static int strip_slash(struct watch_conf *c, const char **url, struct err *e)
 	return *url ? 0 : err_set(e, ENOMEM, "out of memory");
 }
 
+/* Else each message would be refused for it. */
+static int check_ca_file(const struct watch_conf *c, const char *path, struct err *e)
+{
+	if (!*c->ca_file || access(c->ca_file, R_OK) == 0)
+		return 0;
+	return err_set(e, errno, "%s: ca_file: %s: %s", path, c->ca_file, strerror(errno));
+}
+
 int watch_conf_read(struct watch_conf *c, const char *path, struct err *e)
 {
 	const char *url = getenv("OBSERV_DATABASE_URL"), *problem;
@@ -95,6 +104,8 @@ int watch_conf_read(struct watch_conf *c, const char *path, struct err *e)
 			       path);
 	if (r == -EACCES)
 		return err_set(e, EACCES, "%s may not be read by this user; try it as root", path);
+	if (r == -EISDIR)
+		return err_set(e, EISDIR, "%s is a folder; give the file of settings by --config FILE", path);
 	if (r < 0)
 		return r;
 	if (url && *url)
@@ -110,6 +121,8 @@ int watch_conf_read(struct watch_conf *c, const char *path, struct err *e)
 	if (*c->prometheus_token && *c->prometheus_user)
 		return err_set(e, EINVAL, "%s has prometheus_token and prometheus_user; give one of them",
 			       path);
+	if (check_ca_file(c, path, e) < 0)
+		return -e->code;
 	r = strip_slash(c, &c->public_url, e);
 	return r < 0 ? r : strip_slash(c, &c->prometheus_url, e);
 }

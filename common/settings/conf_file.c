@@ -135,7 +135,7 @@ int conf_file_read(const struct conf_table *t, void *to, struct arena *arena, co
 		if (read_line(&r, (struct text){ line, (size_t)n }, e) < 0)
 			return err_prefix(e, "%s:%d", path, number);
 	}
-	return ferror(file) ? err_set(e, EIO, "%s can't be read", path) : 0;
+	return ferror(file) ? err_set(e, errno, "%s can't be read: %s", path, strerror(errno)) : 0;
 }
 
 static const char *value_words(const struct conf_key *key, char out[64])

@@ -135,6 +135,37 @@ def test_a_wrong_setting_is_named(tmp_path, text, said):
     assert done.returncode == 78 and said in done.stderr, done.stderr
 
 
+STARTS = [   # settings, "{url}" is a good database_url; arguments; exit code; what is said in one sentence
+    ("database_url = {url}\nca_file = /nosuch.pem", [], 78, "ca_file: /nosuch.pem: No such file"),
+    (None, [], 78, "is not there; fleet_hub_admin setup writes it, or use --config FILE"),
+    ("folder", [], 78, "is a folder; give the file of settings by --config FILE"),
+    ("database_url = {url}", ["--onse"], 2, "unknown option --onse (did you mean --once?)"),
+    ("database_url = {url}", ["docter"], 2, "unknown command docter (did you mean doctor?)"),
+    ("database_url = {url}", ["test"], 2, "test needs the name of a channel"),
+    ("database_url = host=127.0.0.1 port=1 dbname=x", ["--once"], 69, "Connection refused"),
+    ("database_url = host=/nosuch dbname=x", ["--once"], 69, "No such file or directory"),
+    ("database_url = host=no.such.invalid dbname=x", ["--once"], 69, "no address for no.such.invalid"),
+    ("database_url = postgresql://h:123456/x", ["--once"], 78, "has a port that is not 1 to 65535"),
+    ("database_url = {url}x", ["--once"], 69, 'x\\" does not exist'),
+    ("database_url = {socket} user=nobody_there dbname=postgres", ["--once"], 69, "does not exist"),
+    ("database_url = {socket} user=postgres dbname=postgres", ["--once"], 69, "run schema.sql of this"),
+    ("database_url = {stranger}", ["--once"], 69, "GRANT observ_watch TO the login of database_url"),
+]
+
+
+@pytest.mark.parametrize("text, arguments, code, said", STARTS)
+def test_a_mistake_at_the_start_is_one_sentence(watched, tmp_path, text, arguments, code, said):
+    url = watched.url("watch")
+    config = tmp_path / "watch.conf"
+    if text == "folder":
+        config.mkdir()
+    elif text:
+        config.write_text(text.format(url=url, socket=url.split()[0], stranger=watched.url("agents")))
+    done = subprocess.run([WATCH, "--config", config, *arguments], text=True, capture_output=True, timeout=30)
+    lines = [line for line in done.stderr.splitlines() if '"level":"INFO"' not in line]
+    assert done.returncode == code and len(lines) == 1 and said in lines[0], (done.returncode, done.stderr)
+
+
 def test_the_kinds_in_the_database_are_those_of_the_program(watched):
     printed = json.loads(subprocess.run([WATCH, "--print-kinds"], capture_output=True, check=True).stdout)
     rows = watched.query("SELECT to_jsonb(k) FROM channel_kinds k ORDER BY kind")
