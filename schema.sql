@@ -10523,6 +10523,8 @@ DECLARE
 	v_rule jsonb;
 	v_body jsonb;
 	v_saved jsonb;
+	v_patch jsonb;
+	v_nth bigint;                           -- the override that is read; NULL: none
 	v_id uuid;
 	v_created int := 0;
 	v_changed int := 0;
@@ -10545,13 +10547,20 @@ BEGIN
 		v_saved := save_rule_as(c.email, c.role, c.how, v_id::text, v_body, NULL);
 		v_created := v_created + (v_id IS NULL)::int;
 		v_changed := v_changed + (v_id IS NOT NULL)::int;
-		IF jsonb_typeof(v_rule->'overrides') = 'array' THEN
-			DELETE FROM rule_patches WHERE rule_id = (v_saved->>'rule_id')::uuid;
-			PERFORM save_patch_as(c.email, c.how, v_saved->>'rule_id', NULL,
-				o || jsonb_build_object('position', n))
-					FROM jsonb_array_elements(v_rule->'overrides')
-				WITH ORDINALITY x(o, n);
+		CONTINUE WHEN coalesce(v_rule->'overrides', 'null') = 'null';
+		IF jsonb_typeof(v_rule->'overrides') <> 'array' THEN
+			PERFORM refuse(422, 'overrides must be a list.');
 		END IF;
+		DELETE FROM rule_patches WHERE rule_id = (v_saved->>'rule_id')::uuid;
+		FOR v_patch, v_nth IN SELECT *
+				FROM jsonb_array_elements(v_rule->'overrides') WITH ORDINALITY LOOP
+			IF jsonb_typeof(v_patch) <> 'object' THEN
+				PERFORM refuse(422, 'It must have keys: match and changes.');
+			END IF;
+			PERFORM save_patch_as(c.email, c.how, v_saved->>'rule_id', NULL,
+				v_patch || jsonb_build_object('position', v_nth));
+		END LOOP;
+		v_nth := NULL;
 	END LOOP;
 	IF v_created + v_changed = 0 THEN
 		PERFORM refuse(422, 'The file has no alert rule.');
@@ -10561,7 +10570,9 @@ EXCEPTION WHEN SQLSTATE 'OB422' THEN
 	GET STACKED DIAGNOSTICS v_why = PG_EXCEPTION_DETAIL;
 	RAISE EXCEPTION USING ERRCODE = 'OB422', DETAIL = v_why, MESSAGE = CASE WHEN v_body IS NULL
 		THEN SQLERRM
-		ELSE format('Rule "%s" of the file: %s', left(v_body->>'name', 200), SQLERRM) END;
+		ELSE format('%s "%s" of the file: %s', CASE WHEN v_nth IS NULL THEN 'Rule'
+			ELSE format('Override %s of rule', v_nth) END, left(v_body->>'name', 200),
+			SQLERRM) END;
 END
 $$;
 
@@ -10578,7 +10589,7 @@ BEGIN
 	SELECT * INTO c FROM acting(p_hash, 'operator');
 	v_body := body_values('ack', p_body, true);
 	UPDATE alerts SET acked_at = v_now, acked_by = c.email, ack_note = v_body->>'note'
-		WHERE alert_id = as_uuid(p_id) AND state = 'firing' RETURNING * INTO a;
+		WHERE alert_id = as_uuid(p_id) AND state IN ('firing', 'error') RETURNING * INTO a;
 	PERFORM known_id('firing alert', p_id, FOUND),
 		audit(c.email, c.how, 'alert acknowledged', a.labels->>'rule', a.subject || v_body);
 	RETURN alert_json(a, a.labels->>'rule');

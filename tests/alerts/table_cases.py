@@ -80,7 +80,7 @@ class Play:
         if section.kind not in FEEDS:
             raise TableError(f"kind {section.kind!r} is not known")
         self.engine, self.section, self.prefix = engine, section, f"s{number}x"
-        self.events, self.rules, self.number = [], [], number
+        self.events, self.rules, self.number, self.overrides = [], [], number, 0
         self.players = [Player(self, n, line) for n, line in enumerate(section.lines)]
         write, names = FEEDS[section.kind]
         feed = Feed(engine)
@@ -199,10 +199,11 @@ def do_delete(play, *_):
 
 
 def do_override(play, _, words):
-    """override LABEL=VALUE COLUMN=VALUE ..."""
+    """override LABEL=VALUE COLUMN=VALUE ...: the last one comes last."""
     label, value = words[0].split("=", 1)
+    play.overrides += 1
     for rule_id in play.rules:
-        play.engine.insert("rule_patches", rule_id=rule_id, changes=pairs(words[1:]),
+        play.engine.insert("rule_patches", rule_id=rule_id, position=play.overrides, changes=pairs(words[1:]),
                            match=[{"label": label, "op": "=", "value": value}])
 
 

@@ -319,6 +319,10 @@ def test_an_alert_is_acknowledged_and_taken_back(ask, visit, fleet):
     page.ask(f"/alerts/{alert}")
     assert page.post(f"/alerts/{alert}/ack", note="by form").status == 303
     assert fleet.query("SELECT ack_note FROM alerts WHERE alert_id = %s", alert) == [("by form",)]
+    failed = open_alert(fleet, "Acknowledged", "web-2", state="error")
+    assert ask("operator", "POST", f"{API}/events/{failed}/ack", {"note": "mine"})[1]["ack_note"] == "mine"
+    waits = open_alert(fleet, "Acknowledged", "db-1", state="pending")
+    assert ask("operator", "POST", f"{API}/events/{waits}/ack", {})[0] == 404
 
 
 def test_the_icon_has_the_number_of_alerts(hub):
@@ -573,6 +577,9 @@ def test_rule_files_go_in_and_out(ask, visit, hub, fleet, tokens):
     assert page.post("/alert-rules/import", yaml=PROMETHEUS).status == 303
 
 
+WITH_OVERRIDES = "rules:\n- name: z\n  kind: threshold\n  metric: cpu_percent\n  warning: 1\n  overrides:\n"
+
+
 @pytest.mark.parametrize("text, words", [
     ("", "neither"), ("a: 1", "neither"), ("rules: [", "yaml:2:1:"), ("rules: []", "no alert rule"),
     ("rules:\n- name: x\n  for_s: ten\n", 'Rule "x"'),
@@ -581,6 +588,10 @@ def test_rule_files_go_in_and_out(ask, visit, hub, fleet, tokens):
     ("a: 1\ngroups:\n- *a\n", "yaml:3:3: aliases (*name) are not supported in section groups"),
     ("rules: []\ngroups: []\nrules: []", "yaml:3:1: rules: stands in the file twice"),
     ("rules:\n- 5\n", "must have keys"),
+    (WITH_OVERRIDES + "  - {match: app=x, changes: {for_s: 2}}\n  - {match: app=y, changes: {for_s: x}}",
+     'Override 2 of rule "z" of the file: '),
+    (WITH_OVERRIDES + "  - 5", 'Override 1 of rule "z" of the file: It must have keys'),
+    (WITH_OVERRIDES.rstrip() + " {match: server=db-1}", 'Rule "z" of the file: overrides must be a list'),
 ])
 def test_a_bad_file_changes_nothing(ask, fleet, text, words):
     before = fleet.query("SELECT count(*) FROM alert_rules")
