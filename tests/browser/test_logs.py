@@ -270,6 +270,24 @@ def test_a_line_can_be_kept_on_one_row(browser, fleet, width):
         fleet.query("DELETE FROM log_entries WHERE app_name = 'long'")
 
 
+@pytest.mark.parametrize("width", screenshots.WIDTHS)
+def test_no_text_makes_the_page_wider(browser, fleet, width):
+    """Hundreds of accents on one letter are one character, which can't be broken."""
+    marks = "o" + "\u0489" * 400
+    fleet.query("INSERT INTO log_entries (timestamp, vps_name, app_name, level, logger, message, context) "
+                "VALUES (now(), 'ams-1', 'wide', 'INFO', %s, %s, jsonb_build_object('k', %s::text))",
+                "l" * 300, marks, marks)
+    browser.look(width)
+    try:
+        for wrap in ("", "no"):
+            browser.open("/logs", q="app:wide", **({"wrap": wrap} if wrap else {}))
+            assert browser.js("return document.documentElement.scrollWidth") <= width
+            browser.js("document.querySelector('.row details').open = true")
+            assert browser.js("return document.documentElement.scrollWidth") <= width
+    finally:
+        fleet.query("DELETE FROM log_entries WHERE app_name = 'wide'")
+
+
 # ---- a line ---------------------------------------------------------------------------------------
 
 TREE = """
