@@ -1,8 +1,110 @@
 #include "log_reading.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "log_level.h"
+
+static bool contains(struct text t, const char *what)
+{
+	size_t n = strlen(what);
+
+	for (size_t i = 0; i + n <= t.len; i++)
+		if ((t.s[i] | 0x20) == (what[0] | 0x20) && strncasecmp(t.s + i, what, n) == 0)
+			return true;
+	return false;
+}
+
+/* "worker-1", "pool-1-thread-1", "http-nio-8080-exec-3", "main". */
+static bool is_thread(struct text t)
+{
+	static const char *const parts[] = { "thread", "worker", "-exec-", "dispatcher", NULL };
+	size_t n = t.len;
+
+	if (text_eq(t, TEXT("main")))
+		return true;
+	for (const char *const *part = parts; *part; part++)
+		if (contains(t, *part))
+			return true;
+	while (n > 0 && is_digit(t.s[n - 1]))
+		n--;
+	return n > 0 && n < t.len && (t.s[n - 1] == '-' || t.s[n - 1] == '#');
+}
+
+bool is_qualified(struct text t)
+{
+	static const char *const files[] = { ".log",  ".conf", ".cfg",  ".json", ".yml",
+					     ".yaml", ".txt",  ".html", ".css",  NULL };
+	unsigned parts = 0;
+
+	for (size_t i = 0; i < t.len; parts++) {
+		size_t n = 0;
+
+		if (!is_letter(t.s[i]) && t.s[i] != '_')
+			return false;
+		while (i + n < t.len && (is_word(t.s[i + n]) || strchr("$-#", t.s[i + n])))
+			n++;
+		i += n;
+		if (i == t.len) {
+			parts++;
+			break;
+		}
+		if (i + 1 < t.len && t.s[i] == ':' && t.s[i + 1] == ':')
+			i += 2;
+		else if (i + 1 < t.len && (t.s[i] == '.' || t.s[i] == '\\'))
+			i++;
+		else
+			return false;
+	}
+	for (const char *const *end = files; *end; end++)
+		if (t.len > strlen(*end) && text_eq(text_after(t, t.len - strlen(*end)), text_of(*end)))
+			return false;
+	return parts >= 2 && !is_thread(t);
+}
+
+/* Without ":42", a line of its source. */
+static struct text before_line(struct text t)
+{
+	size_t n = t.len;
+
+	while (n > 0 && is_digit(t.s[n - 1]))
+		n--;
+	return n > 1 && n < t.len && t.s[n - 1] == ':' ? text_trim((struct text){ t.s, n - 1 }) : t;
+}
+
+enum name_rank rank_of(const struct reading *r, struct text t, char bracket)
+{
+	if (is_qualified(before_line(t)))
+		return NAME_QUALIFIED;
+	if (bracket == '(' && r->found->leveled)
+		return NAME_THREAD;
+	if (!is_letter(text_first(t)) && text_first(t) != '_')
+		return NAME_OTHER;
+	if (is_thread(t) && r->where != GLUED_TO_LEVEL)
+		return NAME_THREAD;
+	return r->where == ELSEWHERE ? NAME_PLAIN : NAME_BEHIND_LEVEL;
+}
+
+/* The best of the names, of equal ones the first qualified or the last; the others are threads. */
+void reading_decide_names(struct reading *r)
+{
+	unsigned best = r->names;
+
+	for (unsigned i = 0; i < r->names && !r->found->logger.s; i++) {
+		enum name_rank rank = r->name[i].rank;
+
+		if (rank <= NAME_THREAD)
+			continue;
+		if (best == r->names || rank > r->name[best].rank ||
+		    (rank == r->name[best].rank && rank != NAME_QUALIFIED))
+			best = i;
+	}
+	if (best < r->names)
+		reading_logger(r, r->name[best].text);
+	for (unsigned i = 0; i < r->names; i++)
+		if (i != best && r->name[i].rank != NAME_OTHER)
+			reading_add(r, "thread", r->name[i].text);
+}
 
 /* "app.ERROR:" of Monolog. */
 bool take_channel_and_level(struct reading *r)
@@ -61,112 +163,6 @@ bool take_name_and_level(struct reading *r)
 		return false;
 	reading_logger(r, (struct text){ t.s, n });
 	reading_level(r, level, from + w);
-	return true;
-}
-
-/* "web1 shop[4711]:" behind the times of syslog: host and program, or the program alone. */
-bool take_program(struct reading *r)
-{
-	struct text t = r->rest, ident, pid = { NULL, 0 }, host = { NULL, 0 };
-	enum log_level level;
-	size_t n;
-
-	if (!r->found->timed || r->named || r->in_group || (r->found->leveled && *r->begin != '<') ||
-	    r->names > 0 || r->found->n > 0)
-		return false;
-	for (int words = 0; words < 2; words++) {
-		n = 0;
-		while (n < t.len && !is_blank(t.s[n]) && t.s[n] != '[' && t.s[n] != ':')
-			n++;
-		ident = (struct text){ t.s, n };
-		if (n == 0 || n > NAME_MAX_BYTES || n == t.len ||
-		    !(is_word(t.s[0]) || strchr("(/.", t.s[0])) || log_level_word(ident, &level, NULL))
-			return false;
-		if (t.s[n] == ' ' && text_span(text_after(t, n), is_blank) + n < t.len &&
-		    t.s[n + text_span(text_after(t, n), is_blank)] == '[' && !r->syslog)
-			n += text_span(text_after(t, n), is_blank);          /* fail2ban */
-		if (t.s[n] == ' ') {
-			host = ident;
-			t = text_after(t, n + 1);
-			continue;
-		}
-		if (t.s[n] == '[') {
-			size_t digits = text_span(text_after(t, n + 1), is_digit);
-
-			pid = (struct text){ t.s + n + 1, digits };
-			n += digits + 2;
-			if (n < t.len && t.s[n - 1] == ':')     /* Unbound: and a thread */
-				n += text_span(text_after(t, n), is_digit) + 1;
-			if (n > t.len || t.s[n - 1] != ']')
-				return false;
-		}
-		if (n < t.len && t.s[n] == ':')
-			n++;
-		else if (!pid.s)
-			return false;
-		if ((n < t.len && !is_blank(t.s[n])) || (!r->syslog && pid.len == 0))
-			return false;
-		reading_add(r, "host", host);
-		reading_add(r, "pid", pid);
-		reading_logger(r, ident);
-		r->rest = text_after(t, n);
-		return true;
-	}
-	return false;
-}
-
-/* The length of an element of structured data: '[id name="value"]', where a backslash escapes; 0: none. */
-static size_t element_length(struct text t)
-{
-	bool quoted = false;
-
-	for (size_t n = 1; n < t.len; n++) {
-		if (quoted && t.s[n] == '\\')
-			n++;
-		else if (t.s[n] == '"')
-			quoted = !quoted;
-		else if (!quoted && t.s[n] == ']')
-			return n + 1;
-	}
-	return 0;
-}
-
-/* RFC 5424: "web1 shop 7695 - - ", with structured data in place of the last sign or not. */
-bool take_header_5424(struct reading *r)
-{
-	static const char *const names[] = { "host", NULL, "pid", "msgid" };
-	struct text t = text_trim(r->rest), field[4], data = { NULL, 0 };
-
-	if (!r->syslog || !r->found->leveled || !r->found->timed || r->named || is_digit(r->begin[0]) ||
-	    !is_digit(text_first(r->found->time)))
-		return false;
-	for (int i = 0; i < 4; i++) {
-		size_t n = 0;
-
-		while (n < t.len && t.s[n] != ' ')
-			n++;
-		if (n == 0 || n == t.len)
-			return false;
-		field[i] = (struct text){ t.s, n };
-		t = text_after(t, n + 1);
-	}
-	if (text_first(t) != '-' && text_first(t) != '[')
-		return false;
-	for (int i = 0; i < 4; i++)
-		if (names[i] && !text_eq(field[i], TEXT("-")))
-			reading_add(r, names[i], field[i]);
-	reading_logger(r, text_eq(field[1], TEXT("-")) ? TEXT("") : field[1]);
-	data.s = t.s;
-	while (text_first(t) == '[') {
-		size_t n = element_length(t);
-
-		if (n == 0)
-			return false;
-		data.len += n;
-		t = text_after(t, n);
-	}
-	reading_add(r, "data", data);
-	r->rest = text_first(t) == '-' ? text_after(t, 1) : t;
 	return true;
 }
 
@@ -331,54 +327,6 @@ bool take_python_name(struct reading *r)
 		return false;
 	reading_logger(r, (struct text){ t.s + 1, n - 1 });
 	r->rest = text_after(t, n + 1);
-	return true;
-}
-
-/* "NETWORK  [conn1] " of MongoDB behind its letter, which may have a digit ("D2");
- * "0000001a SystemOut     O " of WebSphere. */
-bool take_component(struct reading *r)
-{
-	static const char letters[] = "FEWAICDO";
-	static const enum log_level levels[] = { LEVEL_CRITICAL, LEVEL_ERROR, LEVEL_WARNING, LEVEL_INFO,
-						 LEVEL_INFO, LEVEL_INFO, LEVEL_DEBUG, LEVEL_INFO };
-	enum { HEX = 8 };
-	struct text t = r->rest;
-	size_t n = 0, gap;
-
-	if (!r->found->timed || r->found->leveled || r->named)
-		return false;
-	if (t.len > 4 && strchr("IWEFD", t.s[0]) && is_blank(t.s[1 + is_digit(t.s[1])])) {
-		struct text name = text_trim(text_after(t, 2));
-
-		n = text_first(name) == '-' ? 1 : word_length(name);
-		gap = text_span(text_after(name, n), is_blank);
-		if (n == 0 || gap == 0 || !is_upper_text((struct text){ name.s, n }) || n + gap >= name.len ||
-		    name.s[n + gap] != '[' || !log_level_letter(t.s[0], &r->found->level))
-			return false;
-		r->rest = text_after(name, n);
-		reading_level(r, r->found->level, 0);
-		while (is_blank(text_first(r->rest)))
-			r->rest = text_after(r->rest, 1);
-		take_group(r);
-		if (name.s[0] != '-')
-			reading_logger(r, (struct text){ name.s, n });
-		return true;
-	}
-	while (n < t.len && n < HEX && (is_digit(t.s[n]) || (t.s[n] >= 'a' && t.s[n] <= 'f')))
-		n++;
-	if (n != HEX || n >= t.len || t.s[n] != ' ')
-		return false;
-	t = text_after(t, n + 1);
-	n = text_span(t, is_name);
-	gap = text_span(text_after(t, n), is_blank);
-	if (n == 0 || gap == 0 || n + gap + 1 >= t.len || t.s[n + gap + 1] != ' ' || !is_upper(t.s[n + gap]))
-		return false;
-	reading_add(r, "thread", (struct text){ r->rest.s, HEX });
-	reading_logger(r, (struct text){ t.s, n });
-	for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
-		if (letters[i] == t.s[n + gap])
-			reading_level(r, levels[i], 0);
-	r->rest = text_after(t, n + gap + 1);
 	return true;
 }
 

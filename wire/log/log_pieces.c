@@ -207,3 +207,109 @@ bool take_number(struct reading *r)
 	r->rest = text_after(t, n);
 	return true;
 }
+
+/* "web1 shop[4711]:" behind the times of syslog: host and program, or the program alone. */
+bool take_program(struct reading *r)
+{
+	struct text t = r->rest, ident, pid = { NULL, 0 }, host = { NULL, 0 };
+	enum log_level level;
+	size_t n;
+
+	if (!r->found->timed || r->named || r->in_group || (r->found->leveled && *r->begin != '<') ||
+	    r->names > 0 || r->found->n > 0)
+		return false;
+	for (int words = 0; words < 2; words++) {
+		n = 0;
+		while (n < t.len && !is_blank(t.s[n]) && t.s[n] != '[' && t.s[n] != ':')
+			n++;
+		ident = (struct text){ t.s, n };
+		if (n == 0 || n > NAME_MAX_BYTES || n == t.len ||
+		    !(is_word(t.s[0]) || strchr("(/.", t.s[0])) || log_level_word(ident, &level, NULL))
+			return false;
+		if (t.s[n] == ' ' && text_span(text_after(t, n), is_blank) + n < t.len &&
+		    t.s[n + text_span(text_after(t, n), is_blank)] == '[' && !r->syslog)
+			n += text_span(text_after(t, n), is_blank);          /* fail2ban */
+		if (t.s[n] == ' ') {
+			host = ident;
+			t = text_after(t, n + 1);
+			continue;
+		}
+		if (t.s[n] == '[') {
+			size_t digits = text_span(text_after(t, n + 1), is_digit);
+
+			pid = (struct text){ t.s + n + 1, digits };
+			n += digits + 2;
+			if (n < t.len && t.s[n - 1] == ':')     /* Unbound: and a thread */
+				n += text_span(text_after(t, n), is_digit) + 1;
+			if (n > t.len || t.s[n - 1] != ']')
+				return false;
+		}
+		if (n < t.len && t.s[n] == ':')
+			n++;
+		else if (!pid.s)
+			return false;
+		if ((n < t.len && !is_blank(t.s[n])) || (!r->syslog && pid.len == 0))
+			return false;
+		reading_add(r, "host", host);
+		reading_add(r, "pid", pid);
+		reading_logger(r, ident);
+		r->rest = text_after(t, n);
+		return true;
+	}
+	return false;
+}
+
+/* The length of an element of structured data: '[id name="value"]', where a backslash escapes; 0: none. */
+static size_t element_length(struct text t)
+{
+	bool quoted = false;
+
+	for (size_t n = 1; n < t.len; n++) {
+		if (quoted && t.s[n] == '\\')
+			n++;
+		else if (t.s[n] == '"')
+			quoted = !quoted;
+		else if (!quoted && t.s[n] == ']')
+			return n + 1;
+	}
+	return 0;
+}
+
+/* RFC 5424: "web1 shop 7695 - - ", with structured data in place of the last sign or not. */
+bool take_header_5424(struct reading *r)
+{
+	static const char *const names[] = { "host", NULL, "pid", "msgid" };
+	struct text t = text_trim(r->rest), field[4], data = { NULL, 0 };
+
+	if (!r->syslog || !r->found->leveled || !r->found->timed || r->named || is_digit(r->begin[0]) ||
+	    !is_digit(text_first(r->found->time)))
+		return false;
+	for (int i = 0; i < 4; i++) {
+		size_t n = 0;
+
+		while (n < t.len && t.s[n] != ' ')
+			n++;
+		if (n == 0 || n == t.len)
+			return false;
+		field[i] = (struct text){ t.s, n };
+		t = text_after(t, n + 1);
+	}
+	if (text_first(t) != '-' && text_first(t) != '[')
+		return false;
+	for (int i = 0; i < 4; i++)
+		if (names[i] && !text_eq(field[i], TEXT("-")))
+			reading_add(r, names[i], field[i]);
+	reading_logger(r, text_eq(field[1], TEXT("-")) ? TEXT("") : field[1]);
+	data.s = t.s;
+	while (text_first(t) == '[') {
+		size_t n = element_length(t);
+
+		if (n == 0)
+			return false;
+		data.len += n;
+		t = text_after(t, n);
+	}
+	reading_add(r, "data", data);
+	r->rest = text_first(t) == '-' ? text_after(t, 1) : t;
+	return true;
+}

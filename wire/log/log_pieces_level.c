@@ -354,3 +354,51 @@ bool take_report(struct reading *r)
 	r->rest = text_after(t, 1 + w + sizeof mark - 1);
 	return true;
 }
+
+/* "NETWORK  [conn1] " of MongoDB behind its letter, which may have a digit ("D2");
+ * "0000001a SystemOut     O " of WebSphere. */
+bool take_component(struct reading *r)
+{
+	static const char letters[] = "FEWAICDO";
+	static const enum log_level levels[] = { LEVEL_CRITICAL, LEVEL_ERROR, LEVEL_WARNING, LEVEL_INFO,
+						 LEVEL_INFO, LEVEL_INFO, LEVEL_DEBUG, LEVEL_INFO };
+	enum { HEX = 8 };
+	struct text t = r->rest;
+	size_t n = 0, gap;
+
+	if (!r->found->timed || r->found->leveled || r->named)
+		return false;
+	if (t.len > 4 && strchr("IWEFD", t.s[0]) && is_blank(t.s[1 + is_digit(t.s[1])])) {
+		struct text name = text_trim(text_after(t, 2));
+
+		n = text_first(name) == '-' ? 1 : word_length(name);
+		gap = text_span(text_after(name, n), is_blank);
+		if (n == 0 || gap == 0 || !is_upper_text((struct text){ name.s, n }) || n + gap >= name.len ||
+		    name.s[n + gap] != '[' || !log_level_letter(t.s[0], &r->found->level))
+			return false;
+		r->rest = text_after(name, n);
+		reading_level(r, r->found->level, 0);
+		while (is_blank(text_first(r->rest)))
+			r->rest = text_after(r->rest, 1);
+		take_group(r);
+		if (name.s[0] != '-')
+			reading_logger(r, (struct text){ name.s, n });
+		return true;
+	}
+	while (n < t.len && n < HEX && (is_digit(t.s[n]) || (t.s[n] >= 'a' && t.s[n] <= 'f')))
+		n++;
+	if (n != HEX || n >= t.len || t.s[n] != ' ')
+		return false;
+	t = text_after(t, n + 1);
+	n = text_span(t, is_name);
+	gap = text_span(text_after(t, n), is_blank);
+	if (n == 0 || gap == 0 || n + gap + 1 >= t.len || t.s[n + gap + 1] != ' ' || !is_upper(t.s[n + gap]))
+		return false;
+	reading_add(r, "thread", (struct text){ r->rest.s, HEX });
+	reading_logger(r, (struct text){ t.s, n });
+	for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
+		if (letters[i] == t.s[n + gap])
+			reading_level(r, levels[i], 0);
+	r->rest = text_after(t, n + gap + 1);
+	return true;
+}

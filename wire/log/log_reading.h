@@ -2,8 +2,8 @@
  * log_reading.h - the reading of a prefix, piece by piece. Private to log_text.c and its pieces.
  *
  * A piece is a function that takes what it knows from the beginning of r->rest, or leaves it
- * and says false. log_pieces.c has times, processes and places, log_pieces_level.c levels, both known by
- * their form; log_group.c has what stands in brackets, log_names.c names, known by what stands around
+ * and says false. log_pieces.c has times, hosts, processes and places, log_pieces_level.c levels, both known
+ * by their form; log_group.c has what stands in brackets, log_names.c names, known by what stands around
  * them, and log_ahead.c levels behind words that nobody knows.
  */
 #ifndef WIRE_LOG_READING_H
@@ -82,7 +82,9 @@ size_t word_length(struct text t);
 bool is_upper_text(struct text t);
 bool is_lower_text(struct text t);
 
-/* log_pieces.c: times, processes, places in the source */
+/* log_pieces.c: times, hosts and processes, places in the source */
+bool take_program(struct reading *r);
+bool take_header_5424(struct reading *r);
 bool take_epoch(struct reading *r);
 bool take_time(struct reading *r);
 bool take_process(struct reading *r);
@@ -90,6 +92,7 @@ bool take_caller(struct reading *r);
 bool take_number(struct reading *r);
 
 /* log_pieces_level.c: levels, and what only stands with one */
+bool take_component(struct reading *r);
 bool take_gstreamer(struct reading *r);
 bool take_known_program(struct reading *r);
 bool take_category(struct reading *r);
@@ -101,7 +104,6 @@ bool take_colons(struct reading *r);
 bool take_report(struct reading *r);
 
 /* log_group.c */
-enum name_rank rank_of(const struct reading *r, struct text t, char bracket);
 bool take_group(struct reading *r);
 
 /* log_ahead.c */
@@ -109,14 +111,12 @@ bool take_ahead(struct reading *r);
 bool take_cisco(struct reading *r);
 
 /* log_names.c */
-bool take_component(struct reading *r);
+enum name_rank rank_of(const struct reading *r, struct text t, char bracket);
 bool take_span(struct reading *r);
 bool take_weblogic(struct reading *r);
 void find_last_name(struct reading *r);
 bool take_channel_and_level(struct reading *r);
 bool take_name_and_level(struct reading *r);
-bool take_program(struct reading *r);
-bool take_header_5424(struct reading *r);
 bool take_logger(struct reading *r);
 bool take_python_name(struct reading *r);
 
