@@ -907,15 +907,19 @@ RETURN symbols_apart(coalesce(p_logger || ' ', '') || p_message ||
 CREATE OR REPLACE FUNCTION words(p_level text, p_logger text, p_message text, p_context jsonb)
 RETURNS tsvector LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
-	c text := p_context::text;
-	t text := observ.usual_text(p_logger, p_message, c);
-	marks text := CASE WHEN p_level = 'INFO' THEN '' ELSE ' level=' || p_level END;
+	t text := observ.usual_text(p_logger, p_message, p_context::text);
+	low text := lower(t COLLATE "C");
+	c text;
 	line text;
+	marks text;
 BEGIN
-	IF octet_length(t) < 2047 AND t !~ '[^a-zA-Z0-9 ]|[a-z][A-Z]|[A-Z0-9][A-Z][a-z]' THEN
-		RETURN array_to_tsvector(array_remove(string_to_array(lower(t COLLATE "C") || marks, ' '),
-			''));
+	IF octet_length(t) < 2047 AND (CASE WHEN low = t THEN t !~ '[^a-z0-9 ]'
+			ELSE t !~ '[^a-zA-Z0-9 ]|[a-z][A-Z]|[A-Z0-9][A-Z][a-z]' END) THEN
+		RETURN array_to_tsvector(array_remove(string_to_array(
+			CASE WHEN p_level = 'INFO' THEN low ELSE low || ' level=' || p_level END, ' '), ''));
 	END IF;
+	c := p_context::text;
+	marks := CASE WHEN p_level = 'INFO' THEN '' ELSE ' level=' || p_level END;
 	IF octet_length(c) > observ.max_search_chars() AND length(c) > observ.max_search_chars() THEN
 		c := left(c, observ.max_search_chars());
 		marks := marks || ' cut=';
@@ -1465,9 +1469,10 @@ RETURN CASE WHEN strpos(p, '\') = 0 THEN p ELSE
 	'\n', E'\n'), '\t', E'\t'), '\r', E'\r'), '\\([bf]|u[0-9a-f]{4})', ' ', 'g'), E'\x03', '\') END;
 
 -- A regular expression for a lower case ASCII text that holds p_words with any separators between them, or
--- p_literal, if there is one, as it stands. The last word may go on if p_open. NULL if no such text can hold
--- it. \x02 stands between the texts of a line.
-CREATE OR REPLACE FUNCTION ascii_pattern(p_words text[], p_literal text, p_open boolean) RETURNS text
+-- p_literal, if there is one, as it stands. The last word may go on if p_open, with a time if p_date. NULL if
+-- no such text can hold it. \x02 stands between the texts of a line.
+CREATE OR REPLACE FUNCTION ascii_pattern(p_words text[], p_literal text, p_open boolean, p_date boolean)
+RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
 	t text := coalesce(p_literal, array_to_string(p_words, ' ')) COLLATE "C";
@@ -1478,7 +1483,8 @@ BEGIN
 	RETURN CASE WHEN t ~ '^[a-z0-9]' THEN '(^|[^a-z0-9])' ELSE '' END ||
 		CASE WHEN p_literal IS NULL THEN replace(t, ' ', E'[^a-z0-9\\u0002]+')
 		ELSE regexp_replace(t, '([!-/:-@[-`{-~])', E'\\\\\\1', 'g') END ||
-		CASE WHEN p_open OR t !~ '[a-z0-9]$' THEN '' ELSE '($|[^a-z0-9])' END;
+		CASE WHEN p_open OR t !~ '[a-z0-9]$' THEN '' WHEN p_date THEN '($|[^a-z0-9]|t[0-9])'
+		ELSE '($|[^a-z0-9])' END;
 END
 $$;
 
@@ -1518,22 +1524,27 @@ $$;
 -- Do the words of p_words, or p_literal if there is one, stand in one of the texts of a line? p_ascii decides
 -- if the line is ASCII.
 CREATE OR REPLACE FUNCTION line_fits(p_logger text, p_message text, p_context jsonb, p_ascii text,
-	p_words text[], p_literal text, p_open boolean) RETURNS boolean
+	p_words text[], p_literal text, p_open boolean, p_date boolean) RETURNS boolean
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 500 AS $$
 DECLARE
 	c text := p_context;
 	t text := coalesce(p_logger || E'\x02', '') || p_message ||
 		coalesce(E'\x02' || observ.unescaped(c), '');
-	words text := ' ' || array_to_string(p_words, ' ') || CASE WHEN p_open THEN '' ELSE ' ' END;
+	words text := ' ' || array_to_string(p_words, ' ') || CASE WHEN p_open THEN ''
+		WHEN p_date THEN '( |t[0-9])' ELSE ' ' END;
 	part text;
+	list text;
 BEGIN
 	IF octet_length(t) = length(t) THEN
 		RETURN p_ascii IS NOT NULL AND lower(t COLLATE "C") ~ p_ascii;
 	END IF;
 	FOREACH part IN ARRAY string_to_array(observ.folded(t), E'\x02') LOOP
-		IF p_literal IS NULL AND
-		   strpos(' ' || array_to_string(observ.word_list(part), ' ') || ' ', words) > 0 OR
-		   observ.stands_in(part, p_literal, p_open) THEN
+		IF p_literal IS NOT NULL THEN
+			CONTINUE WHEN NOT observ.stands_in(part, p_literal, p_open);
+			RETURN true;
+		END IF;
+		list := ' ' || array_to_string(observ.word_list(part), ' ') || ' ';
+		IF (CASE WHEN p_date THEN list ~ words ELSE strpos(list, words) > 0 END) THEN
 			RETURN true;
 		END IF;
 	END LOOP;
@@ -1550,6 +1561,11 @@ RETURN (SELECT string_agg('''' || w || CASE WHEN place = cardinality(p_words) AN
 	OR length(w) >= max_word_chars() THEN ''':*'
 	ELSE '''' END, ' & ') FROM unnest(p_words) WITH ORDINALITY u(w, place));
 
+-- The words of a date, with or without a time.
+CREATE OR REPLACE FUNCTION date_query(p_words text[]) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN words_query(trim_array(p_words, 1), false) ||
+	format(' & (''%1$s'' | ''%1$st'':*)', p_words[cardinality(p_words)]);
+
 CREATE OR REPLACE FUNCTION has_words(p_query text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 'search @@ ' || quote_literal(p_query) || '::tsquery';
 
@@ -1557,9 +1573,9 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 'search @@ ' || quote_literal(p_quer
 -- an index answers, and what only the line itself tells. NULL: there is none.
 
 -- A word, or a text of several. Unquoted, the last word may go on: "fail" finds "failed". It may not where a
--- separator follows it, nor where it is the last number of many: "10.1.2.3". Quoted text with symbols is
--- found as it stands, and so is what has no letter or digit. p_cut: the text is the beginning of a longer
--- one.
+-- separator follows it, nor where it is the last number of many: "10.1.2.3"; but a date is found where a time
+-- follows it: "2026-11-30T17:25". Quoted text with symbols is found as it stands, and so is what has no
+-- letter or digit. p_cut: the text is the beginning of a longer one.
 CREATE OR REPLACE FUNCTION text_conditions(p_text text, p_quoted boolean, p_cut boolean) RETURNS text[]
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -1570,15 +1586,17 @@ DECLARE
 		observ.separators() || ']');
 	open boolean := n > 0 AND (p_cut OR NOT p_quoted AND (right(t, 1) = '*' OR
 		observ.word_list(right(t, 1)) <> '{}' AND (n = 1 OR list[n] !~ '^[0-9]+$')));
+	date boolean := NOT open AND NOT p_quoted AND t ~ '(^|[^0-9])[0-9]{4}-[0-9]{2}-[0-9]{2}$';
 BEGIN
 	-- Each character of an unspaced script begins a pair.
 	open := open OR n > 0 AND length(list[n]) = 1 AND
 		list[n] COLLATE "C" ~ ('[' || observ.unspaced() || ']');
-	RETURN ARRAY[CASE WHEN n > 0 THEN observ.has_words(observ.words_query(list, open)) END,
+	RETURN ARRAY[CASE WHEN date THEN observ.has_words(observ.date_query(list))
+			WHEN n > 0 THEN observ.has_words(observ.words_query(list, open)) END,
 		CASE WHEN n <> 1 OR as_it_stands THEN
-			format('observ.line_fits(logger, message, context, %L, %L, %L, %L)',
-			observ.ascii_pattern(list, CASE WHEN as_it_stands THEN t END, open), list,
-			CASE WHEN as_it_stands THEN t END, open) END];
+			format('observ.line_fits(logger, message, context, %L, %L, %L, %L, %L)',
+			observ.ascii_pattern(list, CASE WHEN as_it_stands THEN t END, open, date), list,
+			CASE WHEN as_it_stands THEN t END, open, date) END];
 END
 $$;
 
@@ -1586,13 +1604,20 @@ $$;
 CREATE OR REPLACE FUNCTION like_pattern(p_value text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN regexp_replace(rtrim(p_value, '*'), '([\\%_])', '\\\1', 'g') || '%';
 
--- NULL if it is none.
+-- NULL if it is none. Exponents beyond 308 are too many digits: they give infinity or 0.
 CREATE OR REPLACE FUNCTION number_of(p text) RETURNS numeric LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+	part text[];
 BEGIN
-	IF octet_length(p) <= 64 AND p ~ '^[-+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][-+]?[0-9]{1,3})?$' THEN
-		RETURN p::numeric;
+	IF octet_length(p) > 512 THEN
+		RETURN NULL;
 	END IF;
-	RETURN NULL;
+	part := regexp_match(p, '^([-+]?(?:[0-9]+(?:[.][0-9]*)?|[.][0-9]+))(?:[eE]([-+]?[0-9]{1,9}))?$');
+	IF part IS NULL OR abs(part[2]::int) <= 308 OR part[2] IS NULL THEN
+		RETURN CASE WHEN part IS NOT NULL THEN p END::numeric;
+	END IF;
+	RETURN CASE WHEN part[2]::int < 0 OR part[1]::numeric = 0 THEN 0
+		ELSE sign(part[1]::numeric) * 'Infinity' END;
 END
 $$;
 
@@ -1616,11 +1641,13 @@ CREATE OR REPLACE FUNCTION compared(p_have jsonb, p_value text) RETURNS int
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
 	have text := CASE WHEN jsonb_typeof(p_have) IN ('number', 'string') THEN p_have #>> '{}' END;
+	number numeric;
 	value numeric := observ.number_of(p_value);
 BEGIN
 	IF value IS NOT NULL THEN
-		RETURN sign(CASE WHEN jsonb_typeof(p_have) = 'number' THEN have::numeric
-			ELSE observ.number_of(have) END - value);
+		number := CASE WHEN jsonb_typeof(p_have) = 'number' THEN have::numeric
+			ELSE observ.number_of(have) END;
+		RETURN (number > value)::int - (number < value)::int;
 	END IF;
 	RETURN sign(extract(epoch FROM observ.time_of(have) - observ.time_of(p_value)));
 END
@@ -1661,7 +1688,7 @@ $$;
 CREATE OR REPLACE FUNCTION json_values(p_value text) RETURNS SETOF jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT to_jsonb(p_value)
-	UNION ALL SELECT to_jsonb(number_of(p_value)) WHERE number_of(p_value) IS NOT NULL
+	UNION ALL SELECT to_jsonb(n) FROM number_of(p_value) n WHERE abs(n) < 'Infinity'
 	UNION ALL SELECT v FROM jsonb_array_elements('[true, false, null]') v WHERE v::text = p_value;
 END;
 
@@ -2134,7 +2161,8 @@ GRANT EXECUTE ON FUNCTION found_lines, lines_sample, sample_of, about_lines, win
 	value_equals, value_compares,
 	json_values, key_paths, max_key_dots, compared, time_of, number_of, like_pattern, text_conditions,
 	has_words,
-	words_query, line_fits, stands_in, is_edge, ascii_pattern, unescaped, word_list, folded, composed,
+	words_query, date_query, line_fits, stands_in, is_edge, ascii_pattern, unescaped, word_list, folded,
+	composed,
 	lower_case, separators, invisibles, unspaced, max_word_chars TO observ_hub;
 -- ==== 40-maintain: roll-ups, retention, partitions, maintain() ==================================
 CREATE TABLE IF NOT EXISTS metrics_5m (

@@ -219,15 +219,19 @@ RETURN symbols_apart(coalesce(p_logger || ' ', '') || p_message ||
 CREATE OR REPLACE FUNCTION words(p_level text, p_logger text, p_message text, p_context jsonb)
 RETURNS tsvector LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
-	c text := p_context::text;
-	t text := observ.usual_text(p_logger, p_message, c);
-	marks text := CASE WHEN p_level = 'INFO' THEN '' ELSE ' level=' || p_level END;
+	t text := observ.usual_text(p_logger, p_message, p_context::text);
+	low text := lower(t COLLATE "C");
+	c text;
 	line text;
+	marks text;
 BEGIN
-	IF octet_length(t) < 2047 AND t !~ '[^a-zA-Z0-9 ]|[a-z][A-Z]|[A-Z0-9][A-Z][a-z]' THEN
-		RETURN array_to_tsvector(array_remove(string_to_array(lower(t COLLATE "C") || marks, ' '),
-			''));
+	IF octet_length(t) < 2047 AND (CASE WHEN low = t THEN t !~ '[^a-z0-9 ]'
+			ELSE t !~ '[^a-zA-Z0-9 ]|[a-z][A-Z]|[A-Z0-9][A-Z][a-z]' END) THEN
+		RETURN array_to_tsvector(array_remove(string_to_array(
+			CASE WHEN p_level = 'INFO' THEN low ELSE low || ' level=' || p_level END, ' '), ''));
 	END IF;
+	c := p_context::text;
+	marks := CASE WHEN p_level = 'INFO' THEN '' ELSE ' level=' || p_level END;
 	IF octet_length(c) > observ.max_search_chars() AND length(c) > observ.max_search_chars() THEN
 		c := left(c, observ.max_search_chars());
 		marks := marks || ' cut=';

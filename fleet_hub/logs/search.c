@@ -79,15 +79,33 @@ static bool at_close(const struct reader *r)
 	return peek(r) == ')' && r->depth > 0;
 }
 
-/* A minus and a number, alone: a text. */
+static size_t digits_at(const struct reader *r, size_t i)
+{
+	size_t n = 0;
+
+	while (i + n < r->q.len && r->q.s[i + n] >= '0' && r->q.s[i + n] <= '9')
+		n++;
+	return n;
+}
+
+/* A minus and a number, alone: a text. Several dots, as in an address, are taken for one. */
 static bool at_negative_number(const struct reader *r)
 {
-	size_t i = r->i + 1;
+	size_t i = r->i + 1, n;
 
-	while (i < r->q.len && strchr("0123456789.", r->q.s[i]))
+	while ((n = digits_at(r, i)) > 0) {
+		i += n;
+		if (i == r->q.len || r->q.s[i] != '.' || digits_at(r, i + 1) == 0)
+			break;
 		i++;
-	return i > r->i + 1 && r->q.s[r->i + 1] != '.' && r->q.s[i - 1] != '.' &&
-	       (i == r->q.len || blank(r->q.s[i]) || (r->q.s[i] == ')' && r->depth > 0));
+	}
+	if (i == r->i + 1)
+		return false;
+	if (i < r->q.len && (r->q.s[i] | 0x20) == 'e') {
+		n = i + 1 < r->q.len && strchr("+-", r->q.s[i + 1]) ? 2 : 1;
+		i = digits_at(r, i + n) ? i + n + digits_at(r, i + n) : i;
+	}
+	return i == r->q.len || blank(r->q.s[i]) || (r->q.s[i] == ')' && r->depth > 0);
 }
 
 /* A minus that negates: something other than minuses follows. */
@@ -240,6 +258,7 @@ static void read_query(struct reader *r)
 	if (r->t->root || at_end(r))
 		return;
 	r->t->n = 1;                    /* nothing but operators: not everything */
+	r->s->note[0] = '\0';
 	r->t->root = search_add_text(r, r->q.s + r->i,
 				 utf8_cut(r->q.s + r->i, r->q.len - r->i, SEARCH_TERM_LEN), true);
 	search_note(r, (struct text){ r->q.s, r->q.len }, "is searched as text");

@@ -1,6 +1,8 @@
 """The log search finds what the words and the grammar promise: a table of lines and queries."""
 import contextlib
+import html
 import json
+import re
 from html.parser import HTMLParser
 
 import psycopg2
@@ -29,7 +31,7 @@ def hub(lines, tmp_path_factory):
 
 def found(hub, q):
     answer = hub.get("/logs", q=q, format="ndjson")
-    assert answer.status == 200, (q, answer.text)
+    assert answer.status == 200, (q, hub.log()[-600:])
     return {json.loads(line)["app"] for line in answer.text.splitlines()}
 
 
@@ -59,6 +61,49 @@ def test_a_database_of_locale_c_finds_the_same(cluster, lines):
             assert other.one("SELECT words(%s, %s, %s, %s::jsonb)::text", *row[:4]) == row[4], row[2]
     finally:
         other.drop()
+
+
+STRANGE = {
+    # query: (what the page says it understood, or the beginning of that; what it notes)
+    "NOT NOT a": ('words "a"', None), "((a) (b": ('words "a" and words "b"', "has no ) at its end"),
+    "a))": ('words "a))"', None), "APP:a Level:WARN": ('application is "a" and level WARNING', None),
+    "level>=warn": ("level WARNING or ERROR or CRITICAL", None), "level:WARN": ("level WARNING", None),
+    "app:a,b": ('application is "a,b"', None), "app:": ('words "app:"', None),
+    'app:""': ('application is ""', None), "OR AND NOT -": ('not words "-"', "OR has nothing before it"),
+    "AND": ('the text "AND"', "is searched as"), "NOT": ('the text "NOT"', "NOT is searched as text"),
+    "()": ('the text "()"', "() is searched as text"), "-(": ('the text "-("', "-( is searched as text"),
+    "x" * 6000: ('words "xxx', "longer than 4096 bytes"),
+    "ab " * 1000: ('words "ab"', "more than 32 terms"),
+    "(" * 1000 + "a" + ")" * 1000: ('words "(((', "within more than 8 groups"),
+    "NOT " * 1000 + "a": ('words "a"', None), "-" * 1000 + "a": ('words "a"', None),
+    "a OR " * 500: ('words "a" or words "a"', "more than 32 terms"), "\x01 \x1b[0m \x7f": ("words", None),
+    "ctx.": ('words "ctx."', None), "ctx.=1": ('words "ctx.=1"', None), 'ctx.""=1': ("", None),
+    "ctx.a=": ('words "ctx.a="', None), "ctx.a>": ('words "ctx.a>"', None),
+    "ctx.a>1e308": ('context a above "1e308"', None),
+    "ctx.a>" + "9" * 300: ("context a above", "is too long"),
+    "ctx.a<-1e99999": ('context a below "-1e99999"', None), "ctx.a>1e": ("context a above", None),
+    "ctx.a>0x10": ("words", "is compared with neither"), "ctx.a>9999-99-99": ("context a above", None),
+    "ctx.a>=2026-02-30T25:61:00Z": ("context a at least", None), "app>a": ("words", "cannot be compared"),
+    "level>banana": ("words", "names no level"), "level:": ('words "level:"', None),
+    "ctx.a!=": ("words", None), '"': ('the text """', "is searched as text"),
+    '""': ('the text """"', "is searched as text"), "a:*": ('words "a:*"', None),
+    "\\": ('words "\\"', None), "\u202e\u0301": ("words", None),
+    "\ud83c\udff3\ufe0f\u200d\ud83c\udf08": ("words", None), "%00%": ("words", None),
+    "a | | b": ('words "a" or words "b"', "has nothing before it"),
+    "ctx.a.b.c.d.e.f.g.h=1": ("context", None),
+}
+
+
+@pytest.mark.parametrize("q", STRANGE, ids=lambda q: q[:24])
+def test_a_strange_query_is_no_error_and_the_page_says_how_it_was_understood(hub, q):
+    understood, note = STRANGE[q]
+    q = q.encode("utf-16", "surrogatepass").decode("utf-16")
+    page = hub.get("/logs", q=q, counts="no")
+    assert page.status == 200 and hub.get("/logs", q=q, format="json").status == 200
+    said, noted = (html.unescape(re.search(p, page.text, re.S)[1]) if re.search(p, page.text, re.S) else ""
+                   for p in (r'understood">Lines with (.*?)\.</p>', r'"note" role="status">(.*?)\.</p>'))
+    assert said.startswith(understood) and (said or noted), (said[:200], noted)
+    assert noted == "" if note is None else note in noted, (said[:200], noted)
 
 
 ODD = ["a b", "q\"v", "back\\slash", "(x)", "x*", "*", "=", "a=b", "a:b", "", "名前", "-1", "null", "OR", "<b>",
