@@ -266,10 +266,12 @@ static void status_words(void *data, char *out, size_t size)
 	struct watch *w = data;
 	const struct evaluate_state s = evaluate_state(w->evaluate);
 	int64_t n = (int64_t)deliver_count(w->deliver);
-	char at[RFC3339_SIZE] = "";
+	char at[RFC3339_SIZE], evaluated[RFC3339_SIZE + 64] = "not evaluated yet";
 
-	if (s.evaluated_us)
+	if (s.evaluated_us) {
 		format_rfc3339(at, s.evaluated_us);
+		snprintf(evaluated, sizeof evaluated, "evaluated at %.19sZ in %" PRId64 " ms", at, s.took_ms);
+	}
 	if (w->away[0])
 		snprintf(out, size, "no database: %s", w->away);
 	else if (*lead_trouble(w->lead))
@@ -278,9 +280,8 @@ static void status_words(void *data, char *out, size_t size)
 		snprintf(out, size, "standing by: another watcher leads");
 	else
 		snprintf(out, size,
-			 "leading; evaluated at %.19sZ in %" PRId64 " ms; %" PRId64
-			 " message%s under way, %" PRIu64 " delivered%s%s",
-			 at, s.took_ms, n, plural(n), w->delivered, *s.trouble ? "; " : "", s.trouble);
+			 "leading; %s; %" PRId64 " message%s under way, %" PRIu64 " delivered%s%s", evaluated,
+			 n, plural(n), w->delivered, *s.trouble ? "; " : "", s.trouble);
 }
 
 static int start_loop(struct watch *w)

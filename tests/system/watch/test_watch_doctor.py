@@ -1,4 +1,7 @@
 """fleet_watch doctor names what keeps alerts from being delivered."""
+import socket
+
+from harness import PATIENCE_S
 from peers import READ, HttpPeer, answer
 from watching import Watcher, add_channel, say, wait_sent, wait_tried, watch_role
 
@@ -31,8 +34,15 @@ def test_the_log_says_which_right_is_missing_and_a_failure_once(db, tmp_path):
     watch_role(db)
     db.query("REVOKE EXECUTE ON FUNCTION evaluate_alerts FROM observ_watch;"
              " ALTER FUNCTION external_questions RENAME TO questions_of_another_version")
-    watcher = Watcher(tmp_path / "w", db).start()
+    unit = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    unit.bind(str(tmp_path / "notify"))
+    unit.settimeout(PATIENCE_S)
+    watcher = Watcher(tmp_path / "w", db).start(env={"NOTIFY_SOCKET": str(tmp_path / "notify")})
     try:
+        status = ""
+        while "permission denied" not in status:
+            status = unit.recv(65536).decode()
+        assert "STATUS=leading; not evaluated yet; 0 messages under way" in status
         watcher.wait_said("permission denied for function evaluate_alerts (SQLSTATE 42501);"
                           " GRANT observ_watch TO the login of database_url")
         asked = db.one("SELECT clock_timestamp()")
