@@ -15,6 +15,21 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 				AND c.disabled_at IS NULL)
 $$;
 
+-- What is wrong with one of them, which the watcher would refuse at the first message. NULL: nothing.
+CREATE OR REPLACE FUNCTION setting_problem(p_kind text, p_name text, p_value text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT CASE
+		WHEN p_name = 'url' AND p_kind = 'mail' AND p_value !~ '^smtps?://[^/[:space:]]'
+			THEN 'must be smtp://HOST:PORT or smtps://HOST'
+		WHEN p_name IN ('url', 'api_url') AND p_kind <> 'mail'
+				AND p_value !~* '^https?://[^/[:space:]]'
+			THEN 'must be an address such as https://HOST/PATH'
+		WHEN p_kind = 'mail' AND p_name = 'tls' AND p_value NOT IN ('required', 'none')
+			THEN 'must be required or none'
+		WHEN p_kind = 'mail' AND p_name IN ('from', 'to') AND p_value !~ '[^[:space:]]@[^[:space:]]'
+			THEN 'must be an address such as ann@example.com' END
+$$;
+
 -- What is wrong with the settings of a channel, by the table channel_kinds.
 CREATE OR REPLACE FUNCTION channel_errors(c channels) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -28,7 +43,11 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 				WHEN value IS NULL THEN 'is missing: ' || (spec->>'help')
 				WHEN open_url THEN 'would show a login or a query: leave it out; '
 					'a login has settings of its own'
-				ELSE 'must be one line of 1 to 4000 bytes' END) ORDER BY part, name), '[]')
+				WHEN jsonb_typeof(value) <> 'string' OR value #>> '{}' ~ '[[:cntrl:]]'
+					OR octet_length(value #>> '{}') NOT BETWEEN 1 AND 4000
+					THEN 'must be one line of 1 to 4000 bytes'
+				ELSE setting_problem(k.kind, name, value #>> '{}') END)
+			ORDER BY part, name), '[]')
 			FROM (SELECT kind, channel_kinds.settings, channel_kinds.secrets FROM channel_kinds
 				WHERE kind = c.kind) k
 			CROSS JOIN LATERAL (VALUES ('settings', k.settings, c.settings), ('secrets',
@@ -44,7 +63,8 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 			WHERE spec IS NULL OR open_url OR (value IS NULL AND (spec->'required')::boolean)
 				OR (value IS NOT NULL AND (jsonb_typeof(value) <> 'string'
 					OR value #>> '{}' ~ '[[:cntrl:]]'
-					OR octet_length(value #>> '{}') NOT BETWEEN 1 AND 4000)))
+					OR octet_length(value #>> '{}') NOT BETWEEN 1 AND 4000
+					OR setting_problem(k.kind, name, value #>> '{}') IS NOT NULL)))
 $$;
 
 -- A form has "settings.NAME", "secrets.NAME" and "remove.NAME", the latter of a secret.

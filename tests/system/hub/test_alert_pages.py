@@ -364,6 +364,31 @@ def test_a_silence_ends_when_its_form_says(ask, visit, fleet):
         assert status == 422 and [e["field"] for e in said["errors"]] == [field], said
 
 
+MAIL = {"url": "smtps://mail.example.com", "from": "observ@example.com",
+        "to": "ann@example.com, bob@example.com"}
+
+
+@pytest.mark.parametrize("kind, part, changes, field", [
+    ("mail", "settings", {"url": "mail.example.com"}, "settings.url"),
+    ("mail", "settings", {"url": "https://mail.example.com"}, "settings.url"),
+    ("mail", "settings", {"from": "observ"}, "settings.from"),
+    ("mail", "settings", {"to": "ann"}, "settings.to"),
+    ("mail", "settings", {"tls": "yes"}, "settings.tls"),
+    ("slack", "secrets", {"url": "hooks.slack.com/services/x"}, "secrets.url"),
+    ("telegram", "settings", {"chat_id": "1", "api_url": "smtp://x"}, "settings.api_url"),
+])
+def test_a_channel_that_can_never_deliver_is_refused(ask, kind, part, changes, field):
+    body = {"name": "wrong", "kind": kind, part: {**(MAIL if kind == "mail" else {}), **changes}}
+    status, answer, _ = ask("admin", "POST", f"{API}/channels", body)
+    assert status == 422 and field in [e["field"] for e in answer["errors"]], answer
+
+
+def test_a_channel_that_fits_is_taken(ask):
+    status, one, _ = ask("admin", "POST", f"{API}/channels", {"name": "fits", "kind": "mail", "settings": {
+        **MAIL, "tls": "none", "url": "smtp://127.0.0.1:2525"}})
+    assert status == 201 and ask("admin", "DELETE", f"{API}/channels/{one['channel_id']}")[0] == 204
+
+
 def test_pages_say_which_channel_does_not_take_its_messages(visit, fleet):
     channel = fleet.one("INSERT INTO channels (name, kind) VALUES ('away', 'webhook') RETURNING channel_id")
     fleet.query("""INSERT INTO notifications (channel_id, kind, content, made_at, not_before, attempts)
@@ -470,6 +495,8 @@ def test_channels(ask, visit, fleet):
                         ({"settings": {"url": "x", "y": "z"}}, "settings.y"),
                         ({"fallback_id": hook["channel_id"]}, "fallback_id"),
                         ({"settings": {"url": 5}}, "secrets.url"),
+                        ({"secrets": {"url": "example.com/hook"}}, "secrets.url"),
+                        ({"secrets": {"url": "ftp://example.com/"}}, "secrets.url"),
                         ({"secrets": {"url": "a\r\nb"}}, "secrets.url")):
         answer = ask("admin", "PATCH", path, body)
         assert answer[0] == 422 and field in [e["field"] for e in answer[1]["errors"]], answer
