@@ -1,6 +1,7 @@
 """The whole path: samples, a rule, an alert, a route, a message at its peer; and "resolved"."""
 import threading
 
+import pytest
 from harness import wait_for
 from peers import READ, HttpPeer, answer
 from watching import Watcher, add_channel, evaluation, say, wait_sent, watch_role
@@ -35,6 +36,7 @@ def follow_an_alert(db, folder):
             watcher.kill()
 
 
+@pytest.mark.smoke
 def test_samples_become_a_message_and_its_end(db, tmp_path):
     firing, resolved = follow_an_alert(db, tmp_path / "w")
     (alert,) = firing["data"]["alerts"]
@@ -53,6 +55,7 @@ def test_patterns_of_log_lines_are_learned_at_each_evaluation(watched, make_watc
     assert watched.count("log_patterns") == 1 and watched.count("pattern_queue") == 0
 
 
+@pytest.mark.smoke
 def test_messages_of_several_groups_go_to_a_webhook_at_once(watched, make_watcher):
     """The peer answers none of them before the fourth has come."""
     together = threading.Barrier(4, timeout=60)
