@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -15,7 +16,8 @@ enum { STACK_BYTES = 512 << 10 };
 struct worker {
 	struct worker_job job;
 	atomic_int owners;
-	int fd; /* an eventfd: the work is over */
+	atomic_bool over; /* what the work has written is seen by who reads this */
+	int fd;           /* an eventfd: the work is over */
 	sd_event_source *io;
 };
 
@@ -35,6 +37,7 @@ static void *work(void *arg)
 	ssize_t written;
 
 	w->job.work(w->job.job);
+	atomic_store(&w->over, true);
 	written = write(w->fd, &one, sizeof one); /* an eventfd always takes another write */
 	(void)written;
 	unref(w);
@@ -68,6 +71,8 @@ static int on_over(sd_event_source *s, int fd, uint32_t revents, void *data)
 	(void)s;
 	(void)fd;
 	(void)revents;
+	if (!atomic_load(&w->over))
+		return 0;
 	w->io = sd_event_source_disable_unref(w->io);
 	w->job.done(w->job.data);
 	return 0;
@@ -85,6 +90,7 @@ int worker_start(sd_event *loop, const struct worker_job *job, struct worker **r
 	error = w->fd < 0 ? errno : -sd_event_add_io(loop, &w->io, w->fd, EPOLLIN, on_over, w);
 	if (error <= 0) {
 		atomic_init(&w->owners, 2);
+		atomic_init(&w->over, false);
 		error = start_thread(w);
 	}
 	if (error > 0) {
