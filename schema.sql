@@ -2976,6 +2976,12 @@ LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 $$;
 
 -- The same for each key of the body that is not among the known ones.
+-- Those of the fields that are there and are neither a text nor null.
+CREATE OR REPLACE FUNCTION text_errors(p_body jsonb, p_fields text[]) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT coalesce(jsonb_agg(jsonb_build_object('field', f, 'message', 'is not a text') ORDER BY f), '[]')
+	FROM unnest(p_fields) f WHERE jsonb_typeof(p_body -> f) NOT IN ('string', 'null')
+$$;
 CREATE OR REPLACE FUNCTION unknown_fields(p_body jsonb, p_known text[]) RETURNS jsonb
 LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	SELECT coalesce(jsonb_agg(jsonb_build_object('field', left(k, 100), 'message',
@@ -3618,6 +3624,7 @@ BEGIN
 	SELECT * INTO c FROM acting(p_hash, 'viewer');
 	v_role := coalesce(p_body ->> 'role', c.role);
 	PERFORM refuse_errors(unknown_fields(p_body, '{name,role,expires_in_days}')
+		|| text_errors(p_body, '{name,role}')
 		|| field_error(coalesce(v_name,
 			'') = '' OR octet_length(v_name) > 100 OR v_name ~ '[[:cntrl:]]',
 			'name', 'is missing, or longer than 100 bytes: write what the token is for')
@@ -3739,7 +3746,7 @@ DECLARE
 	v_role text := coalesce(p_body ->> 'role', 'viewer');
 BEGIN
 	SELECT * INTO c FROM acting(p_hash, 'admin');
-	PERFORM refuse_errors(unknown_fields(p_body, '{email,role}')
+	PERFORM refuse_errors(unknown_fields(p_body, '{email,role}') || text_errors(p_body, '{email,role}')
 		|| field_error(coalesce(v_email = '' OR octet_length(v_email) > 254
 			OR v_email ~ '[[:cntrl:][:space:]]', true), 'email',
 			'is missing, longer than 254 bytes, or has a blank in it')
@@ -10300,7 +10307,9 @@ BEGIN
 		b := b - 'repeat_interval_sec' || jsonb_build_object('repeat_s', b->'repeat_interval_sec');
 	END IF;
 	IF b ? 'server_id' THEN
-		v_server := CASE WHEN b->>'server_id' <> '' THEN known_server(b->>'server_id') END;
+		v_server := CASE WHEN b->>'server_id' <> '' THEN find_server(b->>'server_id') END;
+		PERFORM refuse_errors(field_error(b->>'server_id' <> '' AND v_server IS NULL, 'server_id',
+			'names no server'));
 		b := b - 'server_id' || CASE WHEN v_server IS NULL THEN '{}' ELSE jsonb_build_object('match',
 			jsonb_build_array(jsonb_build_object('label', 'server', 'op', '=', 'value',
 				v_server))) END;
@@ -10341,9 +10350,7 @@ DECLARE
 		ORDER BY name = p_id LIMIT 1);
 BEGIN
 	IF v_id IS NULL THEN
-		PERFORM refuse(422, 'The body has values that do not fit.', jsonb_build_object('errors',
-			jsonb_build_array(jsonb_build_object('field', 'channel', 'message',
-				'names no channel'))));
+		PERFORM refuse_errors(field_error(true, 'channel', 'names no channel'));
 	END IF;
 	RETURN v_id;
 END
@@ -10387,7 +10394,9 @@ BEGIN
 	r.updated_at := clock_timestamp();
 	PERFORM refuse_errors(rule_errors(r) || evaluation_errors(r)
 		|| field_error(EXISTS (SELECT FROM alert_rules
-		WHERE name = r.name AND rule_id <> r.rule_id), 'name', 'is taken by another rule'));
+		WHERE name = r.name AND rule_id <> r.rule_id), 'name', 'is taken by another rule')
+		|| field_error(r.channel_id IS NOT NULL AND NOT EXISTS (SELECT FROM channels k
+			WHERE k.channel_id = r.channel_id), 'channel_id', 'names no channel'));
 	PERFORM refuse_unless(p_role, (SELECT role FROM alert_kinds WHERE kind = r.kind)),
 		refuse_errors(query_errors(r));
 	PERFORM put_row('rule', to_jsonb(r)),

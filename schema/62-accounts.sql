@@ -85,6 +85,7 @@ BEGIN
 	SELECT * INTO c FROM acting(p_hash, 'viewer');
 	v_role := coalesce(p_body ->> 'role', c.role);
 	PERFORM refuse_errors(unknown_fields(p_body, '{name,role,expires_in_days}')
+		|| text_errors(p_body, '{name,role}')
 		|| field_error(coalesce(v_name,
 			'') = '' OR octet_length(v_name) > 100 OR v_name ~ '[[:cntrl:]]',
 			'name', 'is missing, or longer than 100 bytes: write what the token is for')
@@ -206,7 +207,7 @@ DECLARE
 	v_role text := coalesce(p_body ->> 'role', 'viewer');
 BEGIN
 	SELECT * INTO c FROM acting(p_hash, 'admin');
-	PERFORM refuse_errors(unknown_fields(p_body, '{email,role}')
+	PERFORM refuse_errors(unknown_fields(p_body, '{email,role}') || text_errors(p_body, '{email,role}')
 		|| field_error(coalesce(v_email = '' OR octet_length(v_email) > 254
 			OR v_email ~ '[[:cntrl:][:space:]]', true), 'email',
 			'is missing, longer than 254 bytes, or has a blank in it')

@@ -35,7 +35,9 @@ BEGIN
 		b := b - 'repeat_interval_sec' || jsonb_build_object('repeat_s', b->'repeat_interval_sec');
 	END IF;
 	IF b ? 'server_id' THEN
-		v_server := CASE WHEN b->>'server_id' <> '' THEN known_server(b->>'server_id') END;
+		v_server := CASE WHEN b->>'server_id' <> '' THEN find_server(b->>'server_id') END;
+		PERFORM refuse_errors(field_error(b->>'server_id' <> '' AND v_server IS NULL, 'server_id',
+			'names no server'));
 		b := b - 'server_id' || CASE WHEN v_server IS NULL THEN '{}' ELSE jsonb_build_object('match',
 			jsonb_build_array(jsonb_build_object('label', 'server', 'op', '=', 'value',
 				v_server))) END;
@@ -76,9 +78,7 @@ DECLARE
 		ORDER BY name = p_id LIMIT 1);
 BEGIN
 	IF v_id IS NULL THEN
-		PERFORM refuse(422, 'The body has values that do not fit.', jsonb_build_object('errors',
-			jsonb_build_array(jsonb_build_object('field', 'channel', 'message',
-				'names no channel'))));
+		PERFORM refuse_errors(field_error(true, 'channel', 'names no channel'));
 	END IF;
 	RETURN v_id;
 END
@@ -122,7 +122,9 @@ BEGIN
 	r.updated_at := clock_timestamp();
 	PERFORM refuse_errors(rule_errors(r) || evaluation_errors(r)
 		|| field_error(EXISTS (SELECT FROM alert_rules
-		WHERE name = r.name AND rule_id <> r.rule_id), 'name', 'is taken by another rule'));
+		WHERE name = r.name AND rule_id <> r.rule_id), 'name', 'is taken by another rule')
+		|| field_error(r.channel_id IS NOT NULL AND NOT EXISTS (SELECT FROM channels k
+			WHERE k.channel_id = r.channel_id), 'channel_id', 'names no channel'));
 	PERFORM refuse_unless(p_role, (SELECT role FROM alert_kinds WHERE kind = r.kind)),
 		refuse_errors(query_errors(r));
 	PERFORM put_row('rule', to_jsonb(r)),

@@ -76,6 +76,11 @@ int param_rules_yaml(struct params *p, const struct param *row, const char *valu
 	(void)value;
 	if (rc < 0)
 		return rc;
+	json_object_object_foreach(body, name, member)
+		if (strcmp(name, "yaml") != 0) {
+			p->field = name;
+			return err_set(e, 422, "is not known; known is yaml");
+		}
 	p->field = "yaml";
 	if (!json_object_object_get_ex(body, "yaml", &yaml) || !json_object_is_type(yaml, json_type_string))
 		return err_set(e, 422, "is missing: the text of a YAML file with rules");

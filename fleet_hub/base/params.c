@@ -52,7 +52,7 @@ int params_add_copy(struct params *p, struct text value, struct err *e)
 
 int params_body(struct params *p, struct json_object **ret, struct err *e)
 {
-	int rc = p->body ? 0 : json_body_read(p->request, &p->body, e);
+	int rc = p->body ? 0 : json_body_read(p->request, &p->body, &p->field, e);
 
 	if (rc == 0)
 		*ret = p->body;

@@ -50,6 +50,15 @@ static bool fits(struct json_object *o)
 	}
 }
 
+/* The first member that does not fit; NULL: all do. */
+static const char *unfit(struct json_object *body)
+{
+	json_object_object_foreach(body, name, value)
+		if (!fits(value))
+			return name;
+	return NULL;
+}
+
 /* ---- the two kinds of bodies --------------------------------------------------------------------- */
 
 static struct json_object *of_form(const struct request *r)
@@ -66,9 +75,16 @@ static struct json_object *of_form(const struct request *r)
 static int of_json(struct text body, struct json_object **ret, struct err *e)
 {
 	struct json_tokener *tok = json_tokener_new_ex(DEPTH_MAX);
-	struct json_object *o = tok ? json_tokener_parse_ex(tok, body.s, (int)body.len) : NULL;
-	enum json_tokener_error error = tok ? json_tokener_get_error(tok) : json_tokener_error_size;
-	size_t at = tok ? json_tokener_get_parse_end(tok) : 0;
+	struct json_object *o = NULL;
+	enum json_tokener_error error = json_tokener_error_size;
+	size_t at = 0;
+
+	if (tok) {
+		json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_ALLOW_TRAILING_CHARS);
+		o = json_tokener_parse_ex(tok, body.s, (int)body.len);
+		error = json_tokener_get_error(tok);
+		at = json_tokener_get_parse_end(tok);
+	}
 
 	if (error == json_tokener_continue) { /* a number might go on: only a NUL ends it */
 		o = json_tokener_parse_ex(tok, "", 1);
@@ -88,21 +104,18 @@ static int of_json(struct text body, struct json_object **ret, struct err *e)
 							     : json_tokener_error_desc(error));
 }
 
-int json_body_read(const struct request *r, struct json_object **ret, struct err *e)
+int json_body_read(const struct request *r, struct json_object **ret, const char **ret_field, struct err *e)
 {
 	bool form = r->n_params > r->n_query || r->body.len == 0;
-	struct json_object *o = NULL;
-	int rc = form ? 0 : of_json(r->body, &o, e);
+	int rc;
 
-	if (form)
-		o = of_form(r);
-	if (rc == 0 && !json_object_is_type(o, json_type_object))
-		rc = err_set(e, 422, "The body must be a JSON object.");
-	if (rc == 0 && !fits(o))
-		rc = err_set(e, 422, "The body has a number out of range, or a text with a NUL in it.");
+	*ret = form ? of_form(r) : NULL;
+	*ret_field = NULL;
+	rc = form ? 0 : of_json(r->body, ret, e);
 	if (rc < 0)
-		json_object_put(o);
-	else
-		*ret = o;
-	return rc;
+		return rc;
+	if (!json_object_is_type(*ret, json_type_object))
+		return err_set(e, 422, "The body must be a JSON object.");
+	*ret_field = unfit(*ret);
+	return *ret_field ? err_set(e, 422, "has a number out of range, or a text with a NUL in it") : 0;
 }

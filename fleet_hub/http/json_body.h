@@ -11,7 +11,8 @@
 
 struct json_object;
 
-/* The caller puts *ret. On failure e->code is the status of HTTP: 400 or 422. */
-int json_body_read(const struct request *r, struct json_object **ret, struct err *e);
+/* The caller puts *ret, also on failure. On failure e->code is the status of HTTP: 400 or 422, and *ret_field
+ * the member of *ret that does not fit, or NULL. */
+int json_body_read(const struct request *r, struct json_object **ret, const char **ret_field, struct err *e);
 
 #endif

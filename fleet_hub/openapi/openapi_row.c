@@ -1,6 +1,7 @@
 #include "openapi_row.h"
 
 #include "fleet_hub/alerts/rule_body.h"
+#include "fleet_hub/alerts/rules_yaml.h"
 #include "fleet_hub/servers/server_params.h"
 #include "fleet_hub/ingest/post.h"
 #include "fleet_hub/logs/log_params.h"
@@ -164,7 +165,8 @@ size_t row_params(const struct route *row, struct row_param out[ROW_PARAMS_MAX])
 static bool reads_body(const struct route *row)
 {
 	for (const struct param *p = row->params; p && p->name; p++)
-		if (p->kind == param_body || p->kind == param_rule_body || p->kind == param_post)
+		if (p->kind == param_body || p->kind == param_rule_body || p->kind == param_rules_yaml ||
+		    p->kind == param_post)
 			return true;
 	return false;
 }

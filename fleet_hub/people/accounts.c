@@ -37,18 +37,23 @@ static struct password_cost cost_now(const struct request *r)
 int param_secret(struct params *p, const struct param *row, const char *value, struct err *e)
 {
 	char secret[PASSWORD_SECRET_SIZE];
-	struct json_object *body = NULL;
+	struct json_object *body = NULL, *given = NULL;
 	const char *password, *email;
 	int rc = params_body(p, &body, e);
 
 	(void)value;
 	if (rc < 0)
 		return rc;
+	p->field = "password";
+	if (json_object_object_get_ex(body, "password", &given) && given &&
+	    !json_object_is_type(given, json_type_string))
+		return err_set(e, 422, "is not a text");
 	password = text_in(body, "password");
 	email = text_in(body, "email");
-	if (!password && !row->otherwise)
+	if (!password && !row->otherwise) {
+		p->field = NULL;
 		return params_add(p, NULL, e);
-	p->field = "password";
+	}
 	if (password && (rc = password_check(password, email ? email : "", e)) < 0)
 		return rc;
 	if (!password)

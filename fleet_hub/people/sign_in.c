@@ -167,10 +167,11 @@ static void send_token(const struct attempt *a, struct response *s)
 /* Name and password of a form or an object; clients say "username" or "email". */
 static int read_attempt(const struct request *r, struct json_object **body, struct attempt *a, struct err *e)
 {
-	int rc = json_body_read(r, body, e);
+	const char *field;
+	int rc = json_body_read(r, body, &field, e);
 
 	if (rc < 0)
-		return rc;
+		return field ? err_prefix(e, "The field \"%.100s\"", field) : rc;
 	a->email = text_in(*body, "email");
 	if (!*a->email)
 		a->email = text_in(*body, "username");
