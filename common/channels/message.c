@@ -20,6 +20,7 @@ enum {
 	LINE_MAX = 500, /* bytes of each */
 	NAME_MAX_BYTES = 300,
 	SUMMARY_MAX = 4096,
+	SUMMARY_SECTIONS_MAX = 1000,    /* renderings of sections in a summary, which people write */
 	WHERE_MAX = 400,
 };
 
@@ -222,10 +223,12 @@ static struct json_object *summary_data(struct json_object *alert)
 	return data;
 }
 
-/* The summary of a rule is a template. One that is wrong stays as it is, so that its mistake is seen. */
+/* The summary of a rule is a template. One that is wrong, or repeats its sections for long, stays as it is, so
+ * that its mistake is seen. */
 static void render_summary(struct json_object *alert)
 {
-	const struct template_env env = { .formatter = find_formatter, .raw = true, .escape = message_plain };
+	const struct template_env env = { .formatter = find_formatter, .raw = true, .escape = message_plain,
+					  .sections_max = SUMMARY_SECTIONS_MAX };
 	const char *summary = json_text(alert, "summary");
 	CLEANUP(buf_free) struct buf out = BUF(SUMMARY_MAX);
 	struct json_object *data;

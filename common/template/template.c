@@ -32,6 +32,7 @@ struct render {
 	size_t n_partials;
 	bool raw;                       /* inside a formatter: escaping comes later */
 	int depth;
+	size_t sections;                /* rendered so far */
 };
 
 /* ---- escaping ------------------------------------------------------------------- */
@@ -196,8 +197,12 @@ static int render_section(struct render *r, const struct program *g, size_t i,
 		return truthy(v) ? 0 : render_nodes(r, g, i + 1, n->end, top, out);
 	for (size_t k = 0; k < times; k++) {
 		struct frame frame = { list ? json_object_array_get_idx(v, k) : v, top };
-		int rc = render_nodes(r, g, i + 1, n->end, &frame, out);
+		int rc;
 
+		if (r->env->sections_max && ++r->sections > r->env->sections_max)
+			return err_set(r->e, E2BIG, "sections repeat more than %zu times",
+				       r->env->sections_max);
+		rc = render_nodes(r, g, i + 1, n->end, &frame, out);
 		if (rc < 0)
 			return rc;
 	}

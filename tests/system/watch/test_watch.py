@@ -180,7 +180,10 @@ def test_the_kinds_in_the_database_are_those_of_the_program(watched):
     ("mail", "http://0.0.0.0:{port}/", "this machine's own"),
     ("mail", "http://2130706433:{port}/", "this machine's own"),
     ("allow", "http://169.254.169.254/latest/meta-data/", "cloud metadata"),
-    ("allow", "http://[fd00:ec2::254]/", "cloud metadata"),
+    ("allow", "http://2852039166/", "cloud metadata"), ("allow", "http://0xa9fea9fe/", "cloud metadata"),
+    ("allow", "http://169.254.170.2/", "cloud metadata"), ("allow", "http://100.100.100.200/", "cloud metadata"),
+    ("allow", "http://[fd00:ec2::254]/", "cloud metadata"), ("allow", "http://[fe80::1]/", "cloud metadata"),
+    ("allow", "http://[64:ff9b::169.254.169.254]/", "cloud metadata"),
     ("allow", "http://[::ffff:169.254.169.254]/", "cloud metadata"),
     ("allow", "file:///etc/passwd", "url"), ("allow", "gopher://127.0.0.1:{port}/", "url"),
     ("allow", "http://127.0.0.1:{port}/\r\nX: y", "control character")])
@@ -190,6 +193,19 @@ def test_a_channel_leads_to_no_address_of_this_machine_or_its_cloud(watched, mak
         done = make_watcher(local_peers=local).run("test", "hook")
         assert done.returncode == 1 and said in done.stdout, done.stdout + done.stderr
         assert not peer.requests
+
+
+def test_a_summary_that_repeats_itself_for_ever_stays_as_it_is(watched, make_watcher):
+    """An operator writes summaries, and the watcher has one thread."""
+    bomb = "{{#lines}}" * 22 + "{{/lines}}" * 22
+    with HttpPeer() as peer:
+        add_hook(watched, peer, "hook")
+        make_watcher().start()
+        wait_sent(watched, say(watched, "hook", alerts=[
+            an_alert(summary=bomb, lines=["a"] * 10),
+            an_alert(summary="{{severity}} {{labels.note}}", labels={"note": "{{channel}}{{severity}}"})]))
+        summaries = [a["summary"] for a in json.loads(peer.requests[0].body)["data"]["alerts"]]
+    assert summaries == [bomb, "critical {{channel}}{{severity}}"], "and a value is no template"
 
 
 def test_a_secret_is_in_no_error_and_no_log(watched, make_watcher):

@@ -383,6 +383,23 @@ static void sections_nest_to_a_limit(void **state)
 	buf_free(&out);
 }
 
+static void sections_repeat_to_a_limit(void **state)
+{
+	const struct template_env bounded = { .raw = true, .sections_max = 1000 };
+	struct json_object *data = json_tokener_parse("{\"a\": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]}");
+	struct buf out = BUF(1024);
+	struct err e = { 0 };
+
+	(void)state;
+	assert_int_equal(template_render(TEXT("{{#a}}{{#a}}{{/a}}{{/a}}x"), data, &bounded, &out, &e), 0);
+	assert_int_equal(out.len, 1);
+	assert_true(template_render(TEXT("{{#a}}{{#a}}{{#a}}{{#a}}{{/a}}{{/a}}{{/a}}{{/a}}"), data, &bounded, &out,
+				    &e) < 0);
+	assert_non_null(strstr(e.msg, "more than 1000 times"));
+	json_object_put(data);
+	buf_free(&out);
+}
+
 static void a_page_ends_at_its_limit(void **state)
 {
 	struct json_object *data = json_object_new_object(), *list = json_object_new_array();
@@ -521,6 +538,7 @@ int main(void)
 		cmocka_unit_test(broken_templates_are_errors_and_leave_the_output_alone),
 		cmocka_unit_test(a_page_has_no_way_around_escaping),
 		cmocka_unit_test(sections_nest_to_a_limit),
+		cmocka_unit_test(sections_repeat_to_a_limit),
 		cmocka_unit_test(a_page_ends_at_its_limit),
 		cmocka_unit_test(our_pages_have_no_raw_value_and_nothing_inline),
 		cmocka_unit_test(our_pages_have_values_in_text_and_quotes_only),
