@@ -141,6 +141,23 @@ def test_csrf_the_token_is_that_of_the_session(hub, people):
     people.query("DELETE FROM users WHERE email = 'good@example.com'")
 
 
+def test_csrf_each_form_wants_the_token_and_the_origin(hub, people):
+    """Of the route table: none is left out."""
+    victim = browser(hub)
+    forms = [path for role, path, methods in rows() if "POST" in methods and role in ROLES
+             and not path.startswith(("/api/", "/v1/"))]
+    assert len(forms) > 30 and "/channels/*/test" in forms and "/alert-rules/import" in forms
+    written = "SELECT count(*), max(id) FROM audit_log"
+    before = people.query(written)
+    for path in forms:
+        path = path.replace("*", NEVER)
+        for csrf, origin in (("", None), ("x" * 43, None), (victim.csrf, "https://evil.example")):
+            answer = victim.ask(path, "POST", urlencode({"csrf": csrf, "name": "evil"}),
+                                **{"Content-Type": FORM, **({"Origin": origin} if origin else {})})
+            assert answer.status == 403, (path, csrf, origin)
+    assert people.query(written) == before
+
+
 def test_nothing_is_written_by_get(hub, people):
     victim = browser(hub)
     written = """SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM api_tokens), count(*)
@@ -443,7 +460,8 @@ def test_fault_42_injection_in_every_field_of_every_body(full, bodies, kinds):
 
 # What 2^63 and 1e400 are in JSON; and a text that a database can't keep.
 OTHER_TYPES = ["null", "-1.5", "5", "true", '["x"]', '[["x"]]', '{"x": {"y": "z"}}', "9223372036854775808",
-               "1e400", '"a\\u0000"', '"\\ud800"', '"9999-12-31T23:59:59Z"', '"0001-01-01T00:00:00Z"', '"%s"' % NEVER]
+               "1e400", '"a\\u0000"', '"\\ud800"', '"9999-12-31T23:59:59Z"', '"0001-01-01T00:00:00Z"',
+               f'"{NEVER}"']
 NEW_NAMES = {"metric_name": "metric", "threshold": "warning", "comparison": "op"}
 
 
@@ -462,6 +480,23 @@ def test_fault_42_a_field_of_another_type(full, bodies):
                 fields = {e["field"].split(".")[-1] for e in answer.json.get("errors", [])}
                 assert answer.status >= 400, case
                 assert answer.status != 422 or fields & {name, NEW_NAMES.get(name)}, case
+
+
+INTERNAL = ("user_id", "created_by", "created_at", "updated_at", "version", "builtin", "token_hash", "owner",
+            "rule_id", "alert_id", "channel_id", "silence_id", "disabled_at", "secrets_set", "__proto__")
+
+
+def test_no_field_is_taken_that_the_description_does_not_name(full, bodies):
+    """Mass assignment: a row has more columns than a body may set."""
+    for operation, (method, path, headers, _), body in bodies:
+        form = API["components"]["schemas"][operation.takes]
+        if form.get("additionalProperties") is not False:
+            assert operation.takes in ("Login", "Payload"), operation
+            continue
+        for name in set(INTERNAL) - set(form["properties"]):
+            answer = full.get(path, method, headers, json.dumps({**body, name: NEVER}))
+            case = (str(operation), name, answer.text[:300])
+            assert answer.status == 422 and name in [e["field"] for e in answer.json["errors"]], case
 
 
 SECRET = "hush-7c1d5e"
