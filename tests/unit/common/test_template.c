@@ -393,8 +393,8 @@ static void sections_repeat_to_a_limit(void **state)
 	(void)state;
 	assert_int_equal(template_render(TEXT("{{#a}}{{#a}}{{/a}}{{/a}}x"), data, &bounded, &out, &e), 0);
 	assert_int_equal(out.len, 1);
-	assert_true(template_render(TEXT("{{#a}}{{#a}}{{#a}}{{#a}}{{/a}}{{/a}}{{/a}}{{/a}}"), data, &bounded, &out,
-				    &e) < 0);
+	assert_true(template_render(TEXT("{{#a}}{{#a}}{{#a}}{{#a}}{{/a}}{{/a}}{{/a}}{{/a}}"), data, &bounded,
+				    &out, &e) < 0);
 	assert_non_null(strstr(e.msg, "more than 1000 times"));
 	json_object_put(data);
 	buf_free(&out);
