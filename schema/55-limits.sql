@@ -32,7 +32,8 @@ $$;
 -- Those of the fields that are there and are neither a text nor null.
 CREATE OR REPLACE FUNCTION text_errors(p_body jsonb, p_fields text[]) RETURNS jsonb
 LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT coalesce(jsonb_agg(jsonb_build_object('field', f, 'message', 'is not a text') ORDER BY f), '[]')
+	SELECT coalesce(jsonb_agg(jsonb_build_object('field', f, 'message', 'is not a text') ORDER BY f),
+		'[]')
 	FROM unnest(p_fields) f WHERE jsonb_typeof(p_body -> f) NOT IN ('string', 'null')
 $$;
 CREATE OR REPLACE FUNCTION unknown_fields(p_body jsonb, p_known text[]) RETURNS jsonb

@@ -223,8 +223,8 @@ static struct json_object *summary_data(struct json_object *alert)
 	return data;
 }
 
-/* The summary of a rule is a template. One that is wrong, or repeats its sections for long, stays as it is, so
- * that its mistake is seen. */
+/* The summary of a rule is a template. One that is wrong, or repeats its sections for long, stays as it is,
+ * so that its mistake is seen. */
 static void render_summary(struct json_object *alert)
 {
 	const struct template_env env = { .formatter = find_formatter, .raw = true, .escape = message_plain,

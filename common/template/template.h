@@ -42,7 +42,8 @@ struct template_env {
 	template_formatter *(*formatter)(const void *ctx, struct text name);
 	const void *ctx;
 	bool raw;                       /* the result is plain text: {{{name}}} and {{&name}} are allowed */
-	/* How often sections may be rendered, all together; 0: any number. Lists within lists take any time. */
+	/* How often sections may be rendered, all together, because lists within lists take any time; 0: any
+	 * number. */
 	size_t sections_max;
 	/* Appends the value of {{name}} as the result needs it. NULL: template_escape(), for HTML. */
 	bool (*escape)(struct buf *out, struct text t);
