@@ -195,6 +195,13 @@ UPDATE alert_rules SET metric = 'cpu_percent' WHERE name = 'slow';
 SELECT is(pg_temp.go('00:04')->>'alone', '2', 'a rule that was changed is evaluated with the others again');
 SELECT is(pg_temp.history('slow'), '00:01 - error it took longer than 0.7 s and was stopped; it is '
 	'tried again at 00:02 UTC; 00:04 web-1 firing value', 'and is well');
+DELETE FROM slow_rules;
+SELECT pg_temp.begin_at(), pg_temp.rule('slow', '{"metric": "load_per_core", "no_data": "alert"}')
+	\g /dev/null
+SET LOCAL statement_timeout = '3s';
+SELECT is(pg_temp.go('00:03') - 'away_until', '{"again": true, "alone": 0, "changes": 2, "rules": 1}',
+	'several times that take long are several calls');
+SELECT is((SELECT evaluated_until FROM alert_clock), '2030-01-02 00:01Z', 'and none of them is left out');
 SET LOCAL statement_timeout = 0;
 ROLLBACK TO quick;
 
