@@ -9006,7 +9006,8 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 $$;
 
 -- A new one has a token, which is told once: its URL is what the job calls. p_site: the hub's own address.
-CREATE OR REPLACE FUNCTION save_heartbeat(p_hash bytea, p_id text, p_body jsonb, p_site text) RETURNS jsonb
+CREATE OR REPLACE FUNCTION save_heartbeat(p_hash bytea, p_id text, p_body jsonb, p_site text,
+	p_match text DEFAULT NULL) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	c record;
@@ -9014,7 +9015,8 @@ DECLARE
 	v_token CONSTANT text := CASE WHEN p_id IS NULL THEN new_secret('obs_beat') END;
 BEGIN
 	SELECT * INTO c FROM acting(p_hash, 'operator');
-	h := jsonb_populate_record(NULL::heartbeats, changed_row('heartbeat', p_id, p_body, c.email));
+	h := jsonb_populate_record(NULL::heartbeats, changed_row('heartbeat', p_id, p_body, c.email,
+		p_match));
 	h.token_hash := coalesce(sha256(sha256(convert_to(v_token, 'UTF8'))), h.token_hash);
 	PERFORM refuse_errors(heartbeat_errors(h));
 	PERFORM put_row('heartbeat', to_jsonb(h)),
@@ -9910,6 +9912,20 @@ LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	WHERE starts_with(key, p_name || '.') AND length(key) > length(p_name) + 1
 $$;
 
+-- A form's ticks "channels.ID" become the list "channels".
+CREATE OR REPLACE FUNCTION listed_body(p_body jsonb, p_name text) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN jsonb_typeof(b->p_name) = 'object' AND b->p_name IS DISTINCT FROM p_body->p_name
+		THEN b || jsonb_build_object(p_name, (SELECT jsonb_agg(k)
+			FROM jsonb_object_keys(b->p_name) k)) ELSE b END
+	FROM (SELECT nested_body(p_body, p_name)) x(b)
+$$;
+
+-- A time as forms take it.
+CREATE OR REPLACE FUNCTION utc_text(p_time timestamptz) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN to_char(p_time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"');
+
 -- The id that a request names, of a row that must be there.
 CREATE OR REPLACE FUNCTION known_id(p_what text, p_id text, p_there boolean) RETURNS uuid
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -9948,6 +9964,11 @@ LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	WHERE v.object = p_object
 $$;
 
+-- Changes with each change of the row, for those that count no versions.
+CREATE OR REPLACE FUNCTION row_version(p_row jsonb) RETURNS bigint
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN coalesce((p_row->>'version')::bigint, hashtextextended((p_row - 'token_hash')::text, 0));
+
 -- The row of that id, locked until the transaction ends. Refuses an id that is not there, and a version that
 -- p_match does not name.
 CREATE OR REPLACE FUNCTION locked_row(p_object text, p_id text, p_match text) RETURNS jsonb
@@ -9959,7 +9980,7 @@ BEGIN
 	EXECUTE format('SELECT to_jsonb(r) FROM %I r WHERE %I = $1 FOR UPDATE', t.rows, t.key)
 		INTO v_row USING as_uuid(p_id);
 	PERFORM known_id(t.name, p_id, v_row IS NOT NULL),
-		check_version(p_match, (v_row->>'version')::bigint);
+		check_version(p_match, row_version(v_row));
 	RETURN v_row;
 END
 $$;
@@ -10021,7 +10042,7 @@ LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp
 RETURN (body_table(p_object)).name || CASE WHEN p_id IS NULL THEN ' created' ELSE ' changed' END;
 
 SELECT drop_former_functions() \g /dev/null
-GRANT EXECUTE ON FUNCTION matchers_text TO observ_hub;
+GRANT EXECUTE ON FUNCTION matchers_text, row_version, utc_text TO observ_hub;
 
 -- ==== 79-alert-reads: alerts, rules and messages as pages and programs see them ===================
 CREATE OR REPLACE FUNCTION labels_text(p_labels jsonb) RETURNS text
@@ -10833,7 +10854,8 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 			WHERE window_id = i)), 'windows', 'name a quiet window that is not there')
 $$;
 
-CREATE OR REPLACE FUNCTION save_route(p_hash bytea, p_id text, p_body jsonb) RETURNS jsonb
+CREATE OR REPLACE FUNCTION save_route(p_hash bytea, p_id text, p_body jsonb, p_match text DEFAULT NULL)
+RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	c record;
@@ -10841,7 +10863,8 @@ DECLARE
 BEGIN
 	SELECT * INTO c FROM acting(p_hash, 'admin');
 	LOCK TABLE alert_routes IN SHARE ROW EXCLUSIVE MODE;
-	r := jsonb_populate_record(NULL::alert_routes, changed_row('route', p_id, p_body, c.email));
+	r := jsonb_populate_record(NULL::alert_routes, changed_row('route', p_id,
+		listed_body(listed_body(p_body, 'channels'), 'windows'), c.email, p_match));
 	PERFORM refuse_errors(route_errors(r));
 	PERFORM put_row('route', to_jsonb(r)),
 		audit(c.email, c.how, 'route saved', matchers_text(r.match), p_body);
@@ -10867,14 +10890,15 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION save_inhibition(p_hash bytea, p_id text, p_body jsonb) RETURNS jsonb
+CREATE OR REPLACE FUNCTION save_inhibition(p_hash bytea, p_id text, p_body jsonb,
+	p_match text DEFAULT NULL) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	c record;
 	i jsonb;
 BEGIN
 	SELECT * INTO c FROM acting(p_hash, 'admin');
-	i := put_row('inhibition', changed_row('inhibition', p_id, p_body, c.email));
+	i := put_row('inhibition', changed_row('inhibition', p_id, p_body, c.email, p_match));
 	PERFORM audit(c.email, c.how, 'inhibition saved', i->>'name', p_body);
 	RETURN i;
 END
@@ -10901,14 +10925,16 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 			AND window_id <> w.window_id), 'name', 'is taken by another quiet window')
 $$;
 
-CREATE OR REPLACE FUNCTION save_window(p_hash bytea, p_id text, p_body jsonb) RETURNS jsonb
+CREATE OR REPLACE FUNCTION save_window(p_hash bytea, p_id text, p_body jsonb, p_match text DEFAULT NULL)
+RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	c record;
 	w quiet_windows;
 BEGIN
 	SELECT * INTO c FROM acting(p_hash, 'admin');
-	w := jsonb_populate_record(NULL::quiet_windows, changed_row('window', p_id, p_body, c.email));
+	w := jsonb_populate_record(NULL::quiet_windows, changed_row('window', p_id, p_body, c.email,
+		p_match));
 	PERFORM refuse_errors(window_errors(w));
 	PERFORM audit(c.email, c.how, 'quiet window saved', w.name, p_body);
 	RETURN put_row('window', to_jsonb(w));
@@ -10931,8 +10957,9 @@ $$;
 -- ---- silences -----------------------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION silence_json(s silences) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT to_jsonb(s) || jsonb_build_object('match_text', matchers_text(s.match), 'state', CASE
-		WHEN s.ends_at <= now() THEN 'ended' WHEN s.starts_at > now() THEN 'pending'
+	SELECT to_jsonb(s) || jsonb_build_object('match_text', matchers_text(s.match),
+		'ended', s.ends_at <= now(),
+		'state', CASE WHEN s.ends_at <= now() THEN 'ended' WHEN s.starts_at > now() THEN 'pending'
 			ELSE 'active' END)
 $$;
 

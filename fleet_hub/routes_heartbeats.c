@@ -6,6 +6,7 @@
 
 PAGE(heartbeats);
 HTML(heartbeat_made);
+SQL(heartbeat_form);
 SQL(heartbeat_save);
 SQL(heartbeat_delete);
 
@@ -18,11 +19,18 @@ static const struct param heartbeats_params[] = {
 	{ NULL,         NULL,            NULL },
 };
 
+static const struct param heartbeats_page_params[] = {
+	{ "q",          param_text,      "" },
+	{ "edit",       param_text,      NULL },
+	{ NULL,         NULL,            NULL },
+};
+
 static const struct param heartbeat_params[] = {
 	{ "",           param_hash,      NULL },
 	{ "",           param_rest,      NULL },
 	{ "",           param_body,      NULL },
 	{ "",           param_site,      NULL },
+	{ "",           param_if_match,  NULL },
 	{ NULL,         NULL,            NULL },
 };
 
@@ -32,8 +40,9 @@ static const struct route rows[] = {
 	  .name = "heartbeats",
 	  .methods = HTTP_GET,
 	  .role = ROLE_VIEWER,
-	  .params = heartbeats_params,
-	  .sql = sql_heartbeats,
+	  .params = heartbeats_page_params,
+	  .sql = sql_heartbeat_form,
+	  .more = { { sql_heartbeats, 1, NULL, false } },
 	  SHOW(heartbeats) },
 	{ .path = "/heartbeats",
 	  .name = "heartbeats",

@@ -8,6 +8,7 @@ SQL(channel_save);
 SQL(channel_delete);
 SQL(channel_test);
 PAGE(routing);
+SQL(routing_form);
 SQL(route_save);
 SQL(route_delete);
 SQL(inhibition_save);
@@ -15,6 +16,7 @@ SQL(inhibition_delete);
 SQL(window_save);
 SQL(window_delete);
 PAGE(silences);
+SQL(silence_form);
 SQL(silence_save);
 SQL(silence_end);
 
@@ -24,7 +26,13 @@ enum { FORM_MAX = 65536 };
 
 static const struct param channels_params[] = {
 	{ "",           param_hash,      NULL },
+	{ NULL,         NULL,            NULL },
+};
+
+static const struct param channels_page_params[] = {
+	{ "",           param_hash,      NULL },
 	{ "kind",       param_text,      "" },
+	{ "edit",       param_text,      "" },
 	{ NULL,         NULL,            NULL },
 };
 
@@ -34,15 +42,27 @@ static const struct param silences_params[] = {
 	{ NULL,         NULL,            NULL },
 };
 
+static const struct param silences_page_params[] = {
+	{ "limit",      param_limit,     NULL },
+	{ "after",      param_text,      NULL },
+	{ "edit",       param_text,      NULL },
+	{ NULL,         NULL,            NULL },
+};
+
+static const struct param routing_page_params[] = {
+	{ "edit",       param_text,      NULL },
+	{ NULL,         NULL,            NULL },
+};
+
 static const struct route rows[] = {
 	/* ---- pages ---- */
 	{ .path = "/channels",
 	  .name = "channels",
 	  .methods = HTTP_GET,
 	  .role = ROLE_OPERATOR,
-	  .params = channels_params,
-	  .sql = sql_channels,
-	  .more = { { sql_channel_form, 2, NULL, false }, { sql_messages, 0, NULL, false } },
+	  .params = channels_page_params,
+	  .sql = sql_channel_form,
+	  .more = { { sql_channels, 1, NULL, false }, { sql_messages, 0, NULL, false } },
 	  SHOW(channels) },
 	{ .path = "/channels",
 	  .name = "channels",
@@ -80,15 +100,16 @@ static const struct route rows[] = {
 	  .name = "routing",
 	  .methods = HTTP_GET,
 	  .role = ROLE_VIEWER,
-	  .params = NULL,
-	  .sql = sql_routing,
+	  .params = routing_page_params,
+	  .sql = sql_routing_form,
+	  .more = { { sql_routing, 0, NULL, false } },
 	  SHOW(routing) },
 	{ .path = "/routing/routes",
 	  .name = "routing",
 	  .methods = HTTP_POST,
 	  .role = ROLE_ADMIN,
 	  .body = { BODY_FORM, FORM_MAX },
-	  .params = params_one_body,
+	  .params = params_one_body_version,
 	  .sql = sql_route_save,
 	  .then = "/routing" },
 	{ .path = "/routing/routes/*",
@@ -96,7 +117,7 @@ static const struct route rows[] = {
 	  .methods = HTTP_POST,
 	  .role = ROLE_ADMIN,
 	  .body = { BODY_FORM, FORM_MAX },
-	  .params = params_one_body,
+	  .params = params_one_body_version,
 	  .sql = sql_route_save,
 	  .then = "/routing" },
 	{ .path = "/routing/routes/*/delete",
@@ -112,7 +133,7 @@ static const struct route rows[] = {
 	  .methods = HTTP_POST,
 	  .role = ROLE_ADMIN,
 	  .body = { BODY_FORM, FORM_MAX },
-	  .params = params_one_body,
+	  .params = params_one_body_version,
 	  .sql = sql_inhibition_save,
 	  .then = "/routing" },
 	{ .path = "/routing/inhibitions/*",
@@ -120,7 +141,7 @@ static const struct route rows[] = {
 	  .methods = HTTP_POST,
 	  .role = ROLE_ADMIN,
 	  .body = { BODY_FORM, FORM_MAX },
-	  .params = params_one_body,
+	  .params = params_one_body_version,
 	  .sql = sql_inhibition_save,
 	  .then = "/routing" },
 	{ .path = "/routing/inhibitions/*/delete",
@@ -136,7 +157,7 @@ static const struct route rows[] = {
 	  .methods = HTTP_POST,
 	  .role = ROLE_ADMIN,
 	  .body = { BODY_FORM, FORM_MAX },
-	  .params = params_one_body,
+	  .params = params_one_body_version,
 	  .sql = sql_window_save,
 	  .then = "/routing" },
 	{ .path = "/routing/windows/*",
@@ -144,7 +165,7 @@ static const struct route rows[] = {
 	  .methods = HTTP_POST,
 	  .role = ROLE_ADMIN,
 	  .body = { BODY_FORM, FORM_MAX },
-	  .params = params_one_body,
+	  .params = params_one_body_version,
 	  .sql = sql_window_save,
 	  .then = "/routing" },
 	{ .path = "/routing/windows/*/delete",
@@ -159,8 +180,9 @@ static const struct route rows[] = {
 	  .name = "silences",
 	  .methods = HTTP_GET,
 	  .role = ROLE_VIEWER,
-	  .params = silences_params,
-	  .sql = sql_silences,
+	  .params = silences_page_params,
+	  .sql = sql_silence_form,
+	  .more = { { sql_silences, 2, NULL, false } },
 	  SHOW(silences),
 	  .next = "after" },
 	{ .path = "/silences",
@@ -252,7 +274,7 @@ static const struct route rows[] = {
 	  .role = ROLE_ADMIN,
 	  .api = true,
 	  .body = { BODY_JSON, FORM_MAX },
-	  .params = params_one_body,
+	  .params = params_one_body_version,
 	  .sql = sql_route_save,
 	  .status = 201,
 	  .doc = { .summary = "Create a route",
@@ -263,7 +285,7 @@ static const struct route rows[] = {
 	  .role = ROLE_ADMIN,
 	  .api = true,
 	  .body = { BODY_JSON, FORM_MAX },
-	  .params = params_one_body,
+	  .params = params_one_body_version,
 	  .sql = sql_route_save,
 	  .doc = { .summary = "Change a route",
 		   .takes = "RouteChange", .gives = "OneRoute" } },
@@ -282,7 +304,7 @@ static const struct route rows[] = {
 	  .role = ROLE_ADMIN,
 	  .api = true,
 	  .body = { BODY_JSON, FORM_MAX },
-	  .params = params_one_body,
+	  .params = params_one_body_version,
 	  .sql = sql_inhibition_save,
 	  .status = 201,
 	  .doc = { .summary = "Create an inhibition",
@@ -293,7 +315,7 @@ static const struct route rows[] = {
 	  .role = ROLE_ADMIN,
 	  .api = true,
 	  .body = { BODY_JSON, FORM_MAX },
-	  .params = params_one_body,
+	  .params = params_one_body_version,
 	  .sql = sql_inhibition_save,
 	  .doc = { .summary = "Change an inhibition",
 		   .takes = "InhibitionChange", .gives = "OneInhibition" } },
@@ -312,7 +334,7 @@ static const struct route rows[] = {
 	  .role = ROLE_ADMIN,
 	  .api = true,
 	  .body = { BODY_JSON, FORM_MAX },
-	  .params = params_one_body,
+	  .params = params_one_body_version,
 	  .sql = sql_window_save,
 	  .status = 201,
 	  .doc = { .summary = "Create a quiet window",
@@ -323,7 +345,7 @@ static const struct route rows[] = {
 	  .role = ROLE_ADMIN,
 	  .api = true,
 	  .body = { BODY_JSON, FORM_MAX },
-	  .params = params_one_body,
+	  .params = params_one_body_version,
 	  .sql = sql_window_save,
 	  .doc = { .summary = "Change a quiet window",
 		   .takes = "WindowChange", .gives = "OneWindow" } },

@@ -108,7 +108,8 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 $$;
 
 -- A new one has a token, which is told once: its URL is what the job calls. p_site: the hub's own address.
-CREATE OR REPLACE FUNCTION save_heartbeat(p_hash bytea, p_id text, p_body jsonb, p_site text) RETURNS jsonb
+CREATE OR REPLACE FUNCTION save_heartbeat(p_hash bytea, p_id text, p_body jsonb, p_site text,
+	p_match text DEFAULT NULL) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	c record;
@@ -116,7 +117,8 @@ DECLARE
 	v_token CONSTANT text := CASE WHEN p_id IS NULL THEN new_secret('obs_beat') END;
 BEGIN
 	SELECT * INTO c FROM acting(p_hash, 'operator');
-	h := jsonb_populate_record(NULL::heartbeats, changed_row('heartbeat', p_id, p_body, c.email));
+	h := jsonb_populate_record(NULL::heartbeats, changed_row('heartbeat', p_id, p_body, c.email,
+		p_match));
 	h.token_hash := coalesce(sha256(sha256(convert_to(v_token, 'UTF8'))), h.token_hash);
 	PERFORM refuse_errors(heartbeat_errors(h));
 	PERFORM put_row('heartbeat', to_jsonb(h)),

@@ -259,6 +259,20 @@ LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	WHERE starts_with(key, p_name || '.') AND length(key) > length(p_name) + 1
 $$;
 
+-- A form's ticks "channels.ID" become the list "channels".
+CREATE OR REPLACE FUNCTION listed_body(p_body jsonb, p_name text) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN jsonb_typeof(b->p_name) = 'object' AND b->p_name IS DISTINCT FROM p_body->p_name
+		THEN b || jsonb_build_object(p_name, (SELECT jsonb_agg(k)
+			FROM jsonb_object_keys(b->p_name) k)) ELSE b END
+	FROM (SELECT nested_body(p_body, p_name)) x(b)
+$$;
+
+-- A time as forms take it.
+CREATE OR REPLACE FUNCTION utc_text(p_time timestamptz) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN to_char(p_time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"');
+
 -- The id that a request names, of a row that must be there.
 CREATE OR REPLACE FUNCTION known_id(p_what text, p_id text, p_there boolean) RETURNS uuid
 LANGUAGE plpgsql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
@@ -297,6 +311,11 @@ LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 	WHERE v.object = p_object
 $$;
 
+-- Changes with each change of the row, for those that count no versions.
+CREATE OR REPLACE FUNCTION row_version(p_row jsonb) RETURNS bigint
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN coalesce((p_row->>'version')::bigint, hashtextextended((p_row - 'token_hash')::text, 0));
+
 -- The row of that id, locked until the transaction ends. Refuses an id that is not there, and a version that
 -- p_match does not name.
 CREATE OR REPLACE FUNCTION locked_row(p_object text, p_id text, p_match text) RETURNS jsonb
@@ -308,7 +327,7 @@ BEGIN
 	EXECUTE format('SELECT to_jsonb(r) FROM %I r WHERE %I = $1 FOR UPDATE', t.rows, t.key)
 		INTO v_row USING as_uuid(p_id);
 	PERFORM known_id(t.name, p_id, v_row IS NOT NULL),
-		check_version(p_match, (v_row->>'version')::bigint);
+		check_version(p_match, row_version(v_row));
 	RETURN v_row;
 END
 $$;
@@ -370,5 +389,5 @@ LANGUAGE sql IMMUTABLE SET search_path = observ, pg_catalog, pg_temp
 RETURN (body_table(p_object)).name || CASE WHEN p_id IS NULL THEN ' created' ELSE ' changed' END;
 
 SELECT drop_former_functions() \g /dev/null
-GRANT EXECUTE ON FUNCTION matchers_text TO observ_hub;
+GRANT EXECUTE ON FUNCTION matchers_text, row_version, utc_text TO observ_hub;
 

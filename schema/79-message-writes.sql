@@ -178,7 +178,8 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 			WHERE window_id = i)), 'windows', 'name a quiet window that is not there')
 $$;
 
-CREATE OR REPLACE FUNCTION save_route(p_hash bytea, p_id text, p_body jsonb) RETURNS jsonb
+CREATE OR REPLACE FUNCTION save_route(p_hash bytea, p_id text, p_body jsonb, p_match text DEFAULT NULL)
+RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	c record;
@@ -186,7 +187,8 @@ DECLARE
 BEGIN
 	SELECT * INTO c FROM acting(p_hash, 'admin');
 	LOCK TABLE alert_routes IN SHARE ROW EXCLUSIVE MODE;
-	r := jsonb_populate_record(NULL::alert_routes, changed_row('route', p_id, p_body, c.email));
+	r := jsonb_populate_record(NULL::alert_routes, changed_row('route', p_id,
+		listed_body(listed_body(p_body, 'channels'), 'windows'), c.email, p_match));
 	PERFORM refuse_errors(route_errors(r));
 	PERFORM put_row('route', to_jsonb(r)),
 		audit(c.email, c.how, 'route saved', matchers_text(r.match), p_body);
@@ -212,14 +214,15 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION save_inhibition(p_hash bytea, p_id text, p_body jsonb) RETURNS jsonb
+CREATE OR REPLACE FUNCTION save_inhibition(p_hash bytea, p_id text, p_body jsonb,
+	p_match text DEFAULT NULL) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	c record;
 	i jsonb;
 BEGIN
 	SELECT * INTO c FROM acting(p_hash, 'admin');
-	i := put_row('inhibition', changed_row('inhibition', p_id, p_body, c.email));
+	i := put_row('inhibition', changed_row('inhibition', p_id, p_body, c.email, p_match));
 	PERFORM audit(c.email, c.how, 'inhibition saved', i->>'name', p_body);
 	RETURN i;
 END
@@ -246,14 +249,16 @@ LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
 			AND window_id <> w.window_id), 'name', 'is taken by another quiet window')
 $$;
 
-CREATE OR REPLACE FUNCTION save_window(p_hash bytea, p_id text, p_body jsonb) RETURNS jsonb
+CREATE OR REPLACE FUNCTION save_window(p_hash bytea, p_id text, p_body jsonb, p_match text DEFAULT NULL)
+RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = observ, pg_catalog, pg_temp AS $$
 DECLARE
 	c record;
 	w quiet_windows;
 BEGIN
 	SELECT * INTO c FROM acting(p_hash, 'admin');
-	w := jsonb_populate_record(NULL::quiet_windows, changed_row('window', p_id, p_body, c.email));
+	w := jsonb_populate_record(NULL::quiet_windows, changed_row('window', p_id, p_body, c.email,
+		p_match));
 	PERFORM refuse_errors(window_errors(w));
 	PERFORM audit(c.email, c.how, 'quiet window saved', w.name, p_body);
 	RETURN put_row('window', to_jsonb(w));
@@ -276,8 +281,9 @@ $$;
 -- ---- silences -----------------------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION silence_json(s silences) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT to_jsonb(s) || jsonb_build_object('match_text', matchers_text(s.match), 'state', CASE
-		WHEN s.ends_at <= now() THEN 'ended' WHEN s.starts_at > now() THEN 'pending'
+	SELECT to_jsonb(s) || jsonb_build_object('match_text', matchers_text(s.match),
+		'ended', s.ends_at <= now(),
+		'state', CASE WHEN s.ends_at <= now() THEN 'ended' WHEN s.starts_at > now() THEN 'pending'
 			ELSE 'active' END)
 $$;
 

@@ -25,6 +25,16 @@ EMAIL = "standards@example.com"
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
+EDITED = [
+    # table, key, page, which row
+    ("channels", "channel_id", "/channels", "WHERE kind = 'webhook'"),
+    ("silences", "silence_id", "/silences", "WHERE ends_at > now()"),
+    ("alert_routes", "route_id", "/routing", "WHERE parent_id IS NOT NULL"),
+    ("inhibitions", "inhibition_id", "/routing", ""), ("quiet_windows", "window_id", "/routing", ""),
+    ("heartbeats", "heartbeat_id", "/heartbeats", ""),
+]
+
+
 def needs(file, program=None):
     missing = not file.exists() or program and not shutil.which(program)
     return pytest.mark.skipif(missing, reason=f"{file} is not there, see CONTRIBUTING.md")
@@ -56,7 +66,9 @@ def pages(fleet):
         "rules": ("/alert-rules", {}), "rule": (f"/alert-rules/{rule}", {"preview": "1"}),
         "rule-new": ("/alert-rules/new", {"kind": "check"}), "silences": ("/silences", {}),
         "heartbeats": ("/heartbeats", {}), "routing": ("/routing", {}),
-        "channels": ("/channels", {"kind": "mail"}), "manage": ("/manage/fra-1", {}), "api": ("/api", {})}
+        "channels": ("/channels", {"kind": "mail"}), "manage": ("/manage/fra-1", {}), "api": ("/api", {}),
+        **{f"{table}-edit": (path, {"edit": fleet.one(f"SELECT {key}::text FROM {table} {which} LIMIT 1")})
+           for table, key, path, which in EDITED}}
     admin(fleet, "delete-user", EMAIL)
 
 

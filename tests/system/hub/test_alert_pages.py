@@ -1,4 +1,5 @@
 """Alerts, rules, silences, channels and their like: by page without JavaScript, and by the API."""
+import html.parser
 import json
 import re
 
@@ -534,6 +535,115 @@ def test_routing(ask, visit):
     assert "team=shop" in shown and "nights" in shown and "worse" in shown
     assert ask("admin", "DELETE", f"{API}/windows/{window['window_id']}")[0] == 204
     assert ask("admin", "DELETE", f"{API}/routes/{route['route_id']}")[0] == 204
+
+
+class Form(html.parser.HTMLParser):
+    """The last form of a page that changes what is at that path: what a browser would send of it."""
+
+    def __init__(self, page, path):
+        super().__init__()
+        self.wanted, self.action, self.inside, self.select, self.fields = path, None, False, None, {}
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        a = dict(attributes)
+        if tag == "form":
+            self.inside = a["action"].startswith(self.wanted + "?version=")
+            if self.inside:
+                self.action, self.fields = a["action"], {}
+        elif self.inside and tag == "input" and (a["type"] != "checkbox" or "checked" in a):
+            self.fields[a["name"]] = a.get("value") or ""
+        elif self.inside and tag == "select":
+            self.select = a["name"]
+        elif self.inside and tag == "option" and (self.select not in self.fields or "selected" in a):
+            self.fields[self.select] = a["value"]
+
+
+def test_a_channel_is_changed_on_its_page_and_keeps_its_secrets(ask, visit, fleet):
+    secrets = {"url": "https://me:hush@example.com/hush", "secret": "whsec_hush", "authorization": "a hush"}
+    one = ask("admin", "POST", f"{API}/channels", {"name": "changes", "kind": "webhook",
+                                                   "secrets": secrets})[1]
+    admin, at = visit("admin"), f"/channels/{one['channel_id']}"
+    assert f'/channels?edit={one["channel_id"]}' in admin.ask("/channels").text
+    page = admin.ask(f"/channels?edit={one['channel_id']}").text
+    form = Form(page, at)
+    assert "hush" not in page and 'placeholder="https://example.com/***"' in page
+    assert form.fields["secrets.url"] == "" and form.fields["name"] == "changes"
+    stored = "SELECT secrets FROM channels WHERE name LIKE 'changes%%'"
+    changed = {**form.fields, "name": "changes now", "send_resolved": "false"}
+    assert admin.post(form.action, **changed).status == 303
+    assert fleet.query(stored) == [(secrets,)]
+    assert admin.post(form.action, **changed).status == 412         # somebody else has changed it since
+    form = Form(admin.ask(f"/channels?edit={one['channel_id']}").text, at)
+    assert form.fields["name"] == "changes now" and form.fields["send_resolved"] == "false"
+    assert admin.post(form.action, **{**form.fields, "secrets.secret": "whsec_other",
+                                      "remove.authorization": "on"}).status == 303
+    assert fleet.query(stored) == [({"url": secrets["url"], "secret": "whsec_other"},)]
+    operator = visit("operator")
+    assert "Change" not in operator.ask("/channels").text.split("<tbody>")[1]
+    assert Form(operator.ask(f"/channels?edit={one['channel_id']}").text, at).action is None
+    assert operator.post(form.action, **form.fields).status == 403
+    logged = json.dumps(fleet.query("SELECT detail FROM audit_log"))
+    assert "hush" not in logged and "whsec_other" not in logged and "https://example.com/***" in logged
+
+
+EDITS = {
+    # kind: who, the page, the new row, where the form is sent, a field, its new value, the column
+    "silence": ("operator", "/silences", {"match": "server=a", "comment": "x",
+                                          "ends_at": "2099-01-01T00:00:00Z"}, "/silences", "ends_at",
+                "2099-06-01T00:00:00Z", "ends_at"),
+    "route": ("admin", "/routing", {"match": "server=a", "group_by": ["server"], "repeat_s": 600,
+                                    "go_on": True}, "/routing/routes", "repeat_s", "1200", "repeat_s"),
+    "inhibition": ("admin", "/routing", {"name": "i", "source": "a=b", "target": "c=d", "equal": ["server"]},
+                   "/routing/inhibitions", "target", "c=e", "target"),
+    "window": ("admin", "/routing", {"name": "w", "start": "22:30", "duration_s": 3600,
+                                     "time_zone": "Asia/Tokyo", "days": ["sat", "sun"]}, "/routing/windows",
+               "duration_s", "60",
+               "duration_s"),
+    "heartbeat": ("operator", "/heartbeats", {"name": "h", "schedule": "1 2 * * *", "labels": {"a": "b"},
+                                              "time_zone": "Asia/Tokyo"}, "/heartbeats", "grace_s", "7",
+                  "grace_s"),
+}
+
+
+@pytest.mark.parametrize("kind", EDITS)
+def test_what_belongs_to_alerts_is_changed_on_its_page(ask, visit, fleet, kind):
+    """Its form has all that it is, changes what was changed and nothing else, and no newer state."""
+    who, page, new, action, field, value, column = EDITS[kind]
+    channels = [ask("admin", "POST", f"{API}/channels", {"name": f"{kind} {n}", "kind": "webhook",
+                                                         "secrets": {"url": "https://example.com/"}})[1]
+                for n in range(2)]
+    if kind == "route":
+        root = next(r for r in ask("viewer", "GET", f"{API}/routing")[1]["routes"] if r["root"])
+        new = {**new, "parent_id": root["route_id"], "channels": [c["channel_id"] for c in channels]}
+    status, one, _ = ask(who, "POST", f"{API}/{kind}s", new)
+    assert status == 201, one
+    table, key = {"route": "alert_routes", "window": "quiet_windows"}.get(kind, f"{kind}s"), f"{kind}_id"
+
+    def row():
+        return fleet.query(f"SELECT to_jsonb(r) - 'version' FROM {table} r WHERE {key} = %s", one[key])[0][0]
+
+    user, before = visit(who), row()
+    assert f"{page}?edit={one[key]}" in user.ask(page).text
+    form = Form(user.ask(f"{page}?edit={one[key]}").text, f"{action}/{one[key]}")
+    assert user.post(form.action, **form.fields).status == 303
+    after = row()
+    assert {k: v for k, v in after.items() if k != "starts_at"} == {
+        k: sorted(v) if k == "channels" else v for k, v in before.items() if k != "starts_at"}
+    form = Form(user.ask(f"{page}?edit={one[key]}").text, f"{action}/{one[key]}")
+    assert user.post(form.action, **{**form.fields, field: value}).status == 303
+    assert [k for k, v in row().items() if v != after[k] and k != "starts_at"] == [column]
+    assert user.post(form.action, **form.fields).status == 412
+    if kind == "route":
+        form = Form(user.ask(f"{page}?edit={one[key]}").text, f"{action}/{one[key]}")
+        unticked = {k: v for k, v in form.fields.items() if not k.startswith("channels.")}
+        assert user.post(form.action, **unticked).status == 303 and row()["channels"] is None
+    if kind == "silence":       # one that has ended stays as it is
+        fleet.query("UPDATE silences SET starts_at = '2000-01-01', ends_at = '2000-01-02'")
+        assert f"{page}?edit=" not in user.ask(page).text
+    viewer = visit("viewer")
+    assert f"{page}?edit=" not in viewer.ask(page).text
+    assert viewer.post(form.action, **form.fields).status == 403
 
 
 def test_a_heartbeat_tells_its_address_once_and_takes_calls(ask, visit, hub, fleet):
