@@ -6,10 +6,10 @@
 
 The exit status is 1 if a case fails, and 2 if a file or a case can't be replayed as it stands.
 
-A file is a JSON array of cases (cases/README.md), or tables of them (.txt: tables.py). Each case becomes a
-rule and rows as agents write them, in a private PostgreSQL with schema.sql. evaluate_alerts() then runs over
-its time, and alert_changes is compared with what the case expects. Time is a parameter: nothing sleeps. No
-case is known by its name. Each processor has a process with a copy of the database.
+A file is a JSON array of cases (cases/README.md), or tables of them (.txt: tables.py, message_cases.py). Each
+case becomes a rule and rows as agents write them, in a private PostgreSQL with schema.sql. evaluate_alerts()
+then runs over its time, and alert_changes is compared with what the case expects. Time is a parameter:
+nothing sleeps. No case is known by its name. Each processor has a process with a copy of the database.
 """
 import functools
 import itertools
@@ -24,6 +24,7 @@ import case_form                # noqa: E402
 import clock_cases              # noqa: E402
 import grid_cases               # noqa: E402
 import input_cases              # noqa: E402
+import message_cases            # noqa: E402
 import notify_cases             # noqa: E402
 import scenario_cases           # noqa: E402
 import table_cases              # noqa: E402
@@ -88,8 +89,9 @@ def load(name):
     try:
         text = Path(name).read_text(encoding="utf-8-sig")
         if Path(name).suffix == ".txt":
-            cases = [Case(name, {"id": line.name, "kind": section.kind}, line=line)
-                     for section in tables.read_tables(text) for line in section.lines]
+            lines = message_cases.read(text) if text.startswith(message_cases.MARK) else [
+                line for section in tables.read_tables(text) for line in section.lines]
+            cases = [Case(name, {"id": line.name, "kind": line.section.kind}, line=line) for line in lines]
         else:
             rows = json.loads(text)
             if not isinstance(rows, list):
@@ -141,6 +143,18 @@ def play_tables(engine, cases):
     return [wrong[id(c.line)] for c in cases]
 
 
+def play_messages(engine, cases):
+    """The lines of one section about messages."""
+    section = cases[0].line.section
+
+    def play(_):
+        engine.begin()
+        return [message_cases.play(engine, section)]
+
+    found, = guarded(play, [section], lambda _, sentence: [[sentence]] * len(cases))
+    return found
+
+
 def chunks(items, size):
     items = list(items)
     return [items[n:n + size] for n in range(0, len(items), size)]
@@ -155,7 +169,10 @@ def units(cases):
     for (_, how), group in itertools.groupby(grid, key=lambda c: (c.interval(), c.how())):
         found += [(play_together, some) for some in chunks(group, len(METRICS) if how == "together" else 1)]
     found.sort(key=lambda unit: -max(c.length() for c in unit[1]))
-    lines = [c for c in played if c.line]
+    lines = [c for c in played if c.line and c.kind != "messages"]
+    for _, some in itertools.groupby((c for c in played if c.kind == "messages"),
+                                     key=lambda c: id(c.line.section)):
+        found.append((play_messages, list(some)))
     sections = list(dict.fromkeys(c.line.section for c in lines))
     for batch in table_cases.batches(sections):
         chosen = {sections[n] for n in batch}
