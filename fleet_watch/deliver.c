@@ -19,6 +19,7 @@ EMBED(sql_test, "fleet_watch/sql/test.sql");
 enum {
 	IDS_MAX = 64 * 1024, /* bytes of the ids of all messages under way */
 	REFUSALS_MAX = 10,   /* after so many an outcome is told as a failure */
+	LEASE_SIZE = 32,
 };
 
 /* One message, from when it was taken until the database has its outcome. */
@@ -249,12 +250,18 @@ static bool add_held(const struct deliver *d, struct buf *out)
 	return ok && buf_addc(out, '}') && buf_cstr(out);
 }
 
+/* Seconds, as a parameter of a question. */
+static void write_lease(const struct deliver *d, char out[LEASE_SIZE])
+{
+	snprintf(out, LEASE_SIZE, "%" PRId64, send_lease_s(d->s.conf));
+}
+
 void deliver_exchange(struct deliver *d)
 {
 	CLEANUP(json_p) struct json_object *outcomes = NULL;
 	CLEANUP(buf_free) struct buf held = BUF(IDS_MAX);
 	size_t all = (size_t)d->s.conf->parallel;
-	char room[32], lease[32];
+	char room[32], lease[LEASE_SIZE];
 
 	if (d->exchange.asking) {
 		d->again = true;
@@ -269,7 +276,7 @@ void deliver_exchange(struct deliver *d)
 		return;
 	}
 	snprintf(room, sizeof room, "%zu", d->room);
-	snprintf(lease, sizeof lease, "%" PRId64, send_lease_s(d->s.conf));
+	write_lease(d, lease);
 	d->exchange.asking = true;
 	d->asked_us = mono_us();
 	watch_db_ask(d->s.db, sql_exchange, 5,
@@ -292,9 +299,9 @@ static void on_test_taken(void *data, const PGresult *r, bool lost, const struct
 
 void deliver_test(struct deliver *d, const char *channel)
 {
-	char lease[32];
+	char lease[LEASE_SIZE];
 
-	snprintf(lease, sizeof lease, "%" PRId64, send_lease_s(d->s.conf));
+	write_lease(d, lease);
 	d->exchange.asking = true;
 	d->asked_us = mono_us();
 	watch_db_ask(d->s.db, sql_test, 4,
