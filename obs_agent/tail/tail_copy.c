@@ -160,16 +160,27 @@ static enum copy copy_of(const struct tail_files *t, const struct stream *s, con
 	return stream_offset(l) == size ? COPY_AND_MORE : COPY_OF_LOG;
 }
 
-static enum copy of_read_text(const struct tail_files *t, const struct stream *s, const struct named *name)
+/* *ret_from: the most that was read of it. A short text with more behind it may be a banner of each file. */
+static enum copy of_read_text(const struct tail_files *t, const struct stream *s, const struct named *name,
+			      int64_t *ret_from)
 {
+	enum copy found = NO_COPY;
+
+	*ret_from = 0;
 	for (size_t i = 0; i < t->finished.n; i++) {
 		const struct remembered_file *f = &t->finished.files[i];
+		bool has_more = stream_size(s) > f->at.to;
 
-		if (t->finished.keys[i] && stream_size(s) <= f->at.to &&
-		    is_related(name, f->at.path) && tail_copy_likeness(s, f) != UNLIKE)
+		if (!t->finished.keys[i] || (has_more && f->at.to < HEAD_MAX) ||
+		    !is_related(name, f->at.path) || tail_copy_likeness(s, f) == UNLIKE)
+			continue;
+		if (!has_more)
 			return COPY_OF_READ;
+		found = COPY_AND_MORE;
+		if (*ret_from < f->at.to)
+			*ret_from = f->at.to;
 	}
-	return NO_COPY;
+	return found;
 }
 
 static bool is_shorter(const struct stream *of, const struct stream *l)
@@ -177,10 +188,11 @@ static bool is_shorter(const struct stream *of, const struct stream *l)
 	return of && stream_size(of) < stream_size(l);
 }
 
-/* *ret_of: the stream that it is a copy of, if it is one of COPY_AND_MORE. */
-static enum copy judge(const struct tail_files *t, const struct stream *s, const struct stream **ret_of)
+/* *ret_from: where reading goes on, if it is COPY_AND_MORE. */
+static enum copy judge(const struct tail_files *t, const struct stream *s, int64_t *ret_from)
 {
 	struct named name = name_of(stream_path(s));
+	const struct stream *of = NULL;
 	enum copy found = NO_COPY;
 
 	for (size_t i = 0; i < t->missing.n; i++)
@@ -196,27 +208,29 @@ static enum copy judge(const struct tail_files *t, const struct stream *s, const
 		if (copy == COPY_OF_LOG)
 			return copy;
 		if (copy == COPY_OF_READ ||
-		    (copy == COPY_AND_MORE && (found == NO_COPY || is_shorter(*ret_of, l)))) {
+		    (copy == COPY_AND_MORE && (found == NO_COPY || is_shorter(of, l)))) {
 			found = copy;
-			*ret_of = copy == COPY_AND_MORE ? l : NULL;
+			of = copy == COPY_AND_MORE ? l : NULL;
 		}
 	}
-	return found != NO_COPY || stream_size(s) == 0 ? found : of_read_text(t, s, &name);
+	if (of)
+		*ret_from = stream_offset(of);
+	return found != NO_COPY || stream_size(s) == 0 ? found : of_read_text(t, s, &name, ret_from);
 }
 
 enum copy tail_copy_judge(const struct tail_files *t, const struct stream *s)
 {
-	const struct stream *of = NULL;
+	int64_t from;
 
-	return judge(t, s, &of);
+	return judge(t, s, &from);
 }
 
 enum admission tail_copy_admit(struct tail_files *t, struct stream *s)
 {
-	const struct stream *of = NULL;
+	int64_t from = 0;
 	bool sure;
 
-	switch (judge(t, s, &of)) {
+	switch (judge(t, s, &from)) {
 	case COPY_OF_LOG:
 		return WAITS;           /* read when the log is truncated, if at all */
 	case COPY_OF_READ:
@@ -224,7 +238,7 @@ enum admission tail_copy_admit(struct tail_files *t, struct stream *s)
 		sure = stream_size(s) >= HEAD_MAX && !says_one_thing(s);
 		return t->all_known && tail_copy_pass_over(t, s, sure) ? REFUSED : WAITS;
 	case COPY_AND_MORE:
-		stream_jump(s, stream_offset(of));
+		stream_jump(s, from);
 		return ADMITTED;
 	case NO_COPY:
 		break;

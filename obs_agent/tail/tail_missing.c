@@ -234,13 +234,12 @@ static bool give_up(struct tail_files *t, const struct remembered_file *m)
 		return false;
 	if (m->torn)
 		return true;
-	if (holds_another_text(t, m)) {
-		if (!m->whole)
-			say_truncated(t, m);
+	tail_files_remember(t, &end);   /* should it come back, or a copy of it */
+	if (m->whole)
 		return true;
-	}
-	tail_files_remember(t, &end);   /* should it come back */
-	if (!m->whole)
+	if (holds_another_text(t, m))
+		say_truncated(t, m);
+	else
 		say_gone(t, m);
 	return true;
 }

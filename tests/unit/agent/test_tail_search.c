@@ -137,6 +137,32 @@ static void a_copy_is_not_read_again_when_it_is_renamed(void **state)
 	}
 }
 
+/* Where a text was given up, and a copy of it with more behind it shows up later: the rest of that is read. */
+static void a_late_copy_of_a_text_that_was_given_up_is_read_on(void **state)
+{
+	(void)state;
+	for (int restarts = 0; restarts < 2; restarts++) {
+		put_lines("app.log", "w", "a", 400);
+		follow("app.log*");
+		round_trip();
+		put_lines("app.log", "a", "b", 100);
+		copy("app.log", "late");
+		put("app.log", "w", "");
+		put_lines("app.log", "a", "c", 2);
+		round_trip();
+		assert_int_equal(agent.database.n_gaps, 1);
+		if (restarts)
+			restart_tail();
+		copy("late", "app.log.1");
+		round_trip();
+		round_trip();
+		assert_each_once("a", 400);
+		assert_each_once("b", 100);
+		assert_each_once("c", 2);
+		assert_int_equal(tear_down(state) || set_up(state), 0);
+	}
+}
+
 /* Several copies of the text that was truncated: the longest is read, the others never. */
 static void of_two_copies_of_a_truncated_log_one_is_read(void **state)
 {
@@ -574,6 +600,7 @@ int main(void)
 		tail_test(a_log_born_and_rotated_in_a_folder_without_logs_is_read),
 		tail_test(a_truncated_log_is_read_on_in_its_copy),
 		tail_test(a_copy_is_not_read_again_when_it_is_renamed),
+		tail_test(a_late_copy_of_a_text_that_was_given_up_is_read_on),
 		tail_test(of_two_copies_of_a_truncated_log_one_is_read),
 		tail_test(a_copy_over_a_rotated_file_is_not_read),
 		tail_test(a_log_that_is_copied_truncated_and_moved_at_once_is_read_once),
