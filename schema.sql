@@ -6713,39 +6713,35 @@ $$;
 
 -- Three digits that count, and no more than the number has.
 CREATE OR REPLACE FUNCTION number_text(p_value float8) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT CASE WHEN p_value IN ('NaN', 'Infinity', '-Infinity') THEN p_value::text
-		WHEN abs(p_value) >= 1e15 THEN p_value::text
-		ELSE trim_scale(round(p_value::numeric, greatest(0, least(15,
-			2 - floor(log(greatest(abs(p_value), 1e-12)))::int))))::text END
-$$;
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN p_value IN ('NaN', 'Infinity', '-Infinity') OR abs(p_value) >= 1e15 THEN p_value::text
+	ELSE trim_scale(round(p_value::numeric, greatest(0, least(15,
+		2 - floor(log(greatest(abs(p_value), 1e-12)))::int))))::text END;
 
 -- A number as people read it, with its unit; times as a number of the largest unit that fits. A check that
 -- has recovered counts -1 failures.
 CREATE OR REPLACE FUNCTION value_text(p_value float8, p_unit text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT CASE
-		WHEN p_value IS NULL THEN NULL
-		WHEN p_unit = 'failures' AND p_value < 0 THEN '0 failures'
-		WHEN p_value = 1 AND p_unit IN ('failures', 'lines', 'days') THEN '1 ' || rtrim(p_unit, 's')
-		WHEN p_unit = 'state' AND p_value IN (0, 1, 2)
-			THEN ('{online,stale,offline}'::text[])[p_value::int + 1]
-		WHEN p_unit = 's' AND abs(p_value) >= 172800 THEN number_text(p_value / 86400) || ' d'
-		WHEN p_unit = 's' AND abs(p_value) >= 7200 THEN number_text(p_value / 3600) || ' h'
-		WHEN p_unit = 's' AND abs(p_value) >= 120 THEN number_text(p_value / 60) || ' min'
-		WHEN p_unit IN ('B', 'B/s') AND abs(p_value) >= 1e9 THEN number_text(p_value / 1e9) || ' G'
-			|| p_unit
-		WHEN p_unit IN ('B', 'B/s') AND abs(p_value) >= 1e6 THEN number_text(p_value / 1e6) || ' M'
-			|| p_unit
-		WHEN p_unit IN ('B', 'B/s') AND abs(p_value) >= 1e3 THEN number_text(p_value / 1e3) || ' k'
-			|| p_unit
-		ELSE btrim(number_text(p_value) || ' ' || coalesce(p_unit, '')) END
-$$;
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+	WHEN p_value IS NULL THEN NULL
+	WHEN p_unit = 'failures' AND p_value < 0 THEN '0 failures'
+	WHEN p_value = 1 AND p_unit IN ('failures', 'lines', 'days') THEN '1 ' || rtrim(p_unit, 's')
+	WHEN p_unit = 'state' AND p_value IN (0, 1, 2)
+		THEN ('{online,stale,offline}'::text[])[p_value::int + 1]
+	WHEN p_unit = 's' AND abs(p_value) >= 172800 THEN number_text(p_value / 86400) || ' d'
+	WHEN p_unit = 's' AND abs(p_value) >= 7200 THEN number_text(p_value / 3600) || ' h'
+	WHEN p_unit = 's' AND abs(p_value) >= 120 THEN number_text(p_value / 60) || ' min'
+	WHEN p_unit IN ('B', 'B/s') AND abs(p_value) >= 1e9 THEN number_text(p_value / 1e9) || ' G'
+		|| p_unit
+	WHEN p_unit IN ('B', 'B/s') AND abs(p_value) >= 1e6 THEN number_text(p_value / 1e6) || ' M'
+		|| p_unit
+	WHEN p_unit IN ('B', 'B/s') AND abs(p_value) >= 1e3 THEN number_text(p_value / 1e3) || ' k'
+		|| p_unit
+	ELSE btrim(number_text(p_value) || ' ' || coalesce(p_unit, '')) END;
 
 CREATE OR REPLACE FUNCTION span_text(p_s float8) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = observ, pg_catalog, pg_temp AS $$
-	SELECT value_text(p_s, 's')
-$$;
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN value_text(p_s, 's');
 
 -- Why an alert ended, where that is not the value.
 CREATE OR REPLACE FUNCTION ended_text(p_reason text) RETURNS text
