@@ -132,11 +132,24 @@ static void add_row(struct json_object *rows, struct json_object *labels, struct
 	json_object_array_add(rows, row);
 }
 
+static const char HISTOGRAMS[] = "vector of histograms";
+
+/* What a result is, in Prometheus' words. "": it is none. */
+static const char *type_of(struct json_object *data)
+{
+	struct json_object *result = json_get(data, "result");
+
+	for (size_t i = 0; i < json_length(result); i++)
+		if (json_get(json_object_array_get_idx(result, i), "histogram"))
+			return HISTOGRAMS;
+	return json_text(data, "resultType");
+}
+
 /* Rows of external_values(), of an instant vector or a scalar. NULL: it is neither. */
 static struct json_object *rows_of(struct json_object *data)
 {
 	struct json_object *result = json_get(data, "result"), *rows = json_object_new_array();
-	const char *type = json_text(data, "resultType");
+	const char *type = type_of(data);
 
 	if (strcmp(type, "scalar") == 0) {
 		add_row(rows, NULL, result);
@@ -167,8 +180,7 @@ static const char *hint_of(long status)
 /* Why an answer has no rows, as one sentence. */
 static void problem_of(const struct answer *a, struct json_object *answer, char problem[ERR_MSG_MAX])
 {
-	const char *error = json_text(answer, "error"),
-		   *type = json_text(json_get(answer, "data"), "resultType");
+	const char *error = json_text(answer, "error"), *type = type_of(json_get(answer, "data"));
 
 	if (!a->status)
 		snprintf(problem, ERR_MSG_MAX, "Prometheus does not answer: %.400s", a->said);
@@ -182,7 +194,9 @@ static void problem_of(const struct answer *a, struct json_object *answer, char 
 	else if (*type)
 		snprintf(problem, ERR_MSG_MAX,
 			 "the query gives a %.40s; it must give an instant vector or a number%s", type,
-			 strcmp(type, "matrix") == 0 ? ", so leave out its last [range]" : "");
+			 strcmp(type, "matrix") == 0 ? ", so leave out its last [range]"
+			 : type == HISTOGRAMS	     ? ", so make a number of each, as histogram_quantile() does"
+						     : "");
 	else
 		snprintf(problem, ERR_MSG_MAX, "Prometheus answered with status %ld%s%s", a->status,
 			 a->status == 200 ? ", but not as Prometheus does; is prometheus_url right?" : "",

@@ -53,8 +53,24 @@ def vector(*series):
      [{"subject": {"a": "b"}, "value": "Infinity"}], None),
     (answer(200, b"[" + b"1," * (3 << 20) + b"1]"), [], "larger than 4 MiB; aggregate"),
     (answer(200, {"status": "success", "data": {"resultType": "vector", "result": [1, {}, {"metric": 3}]}}),
-     None, None)], ids=["vector", "scalar", "empty", "bad query", "matrix", "string", "page", "away", "login",
-                         "wrong path", "redirect", "execution", "warning", "huge", "garbage"])
+     None, None),
+    (answer(200, vector(({"a": "b"}, "-Inf"))), [{"subject": {"a": "b"}, "value": "-Infinity"}], None),
+    (answer(200, vector(({"a": 1}, 7.5))), [{"subject": {"a": "1"}, "value": "7.5"}], None),
+    (answer(200, vector(({"a": "b"}, "1"), ({"a": "b"}, "2"))), [],
+     "two rows of the answer have the same labels"),
+    (answer(200, vector(*(({"n": str(n)}, "1") for n in range(1001)))), [], "has 1001 rows, more than 1000"),
+    (answer(200, vector(*(({"n": str(n)}, "1") for n in range(100_000)))), [],
+     "larger than 4 MiB; aggregate"),
+    (answer(200, vector(({"a": "x" * 4000}, "1"))), [], "longer than 4000 bytes"),
+    (answer(200, vector(({"a": "b"}, "seven"))), [], "the answer is not understood"),
+    (answer(200, {"status": "success", "data": {"resultType": "vector", "result": [
+        {"metric": {"a": "b"}, "histogram": [1767225600, {"count": "3", "sum": "4", "buckets": []}]}]}}), [],
+     "gives a vector of histograms"),
+    (answer(200, {"status": "success", "data": {"resultType": "vector", "result": [
+        {"metric": {"a": "b"}, "value": ["7"]}]}}), [{"subject": {"a": "b"}, "value": None}], None)],
+    ids=["vector", "scalar", "empty", "bad query", "matrix", "string", "page", "away", "login", "wrong path",
+         "redirect", "execution", "warning", "huge", "garbage", "-inf", "JSON numbers", "same labels",
+         "too many", "very many", "long labels", "no number", "histogram", "no value"])
 def test_an_answer_of_prometheus_becomes_values(watched, make_watcher, said, rows, problem):
     query = 'sum by (instance) (up{job="a&b"}) > 0 # +%'
     rule = add_rule(watched, "promql", query)
