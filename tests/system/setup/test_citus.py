@@ -677,9 +677,9 @@ def test_pages_of_alerts_answer_as_on_one_postgresql(hubs, alerting):
 
 
 def test_a_real_watcher_delivers_an_alert_and_its_end(db, tmp_path):
-    firing, resolved = follow_an_alert(db, tmp_path / "w")
+    firing, resolved = follow_an_alert(db, tmp_path / "w", "hot-1")
     (alert,) = firing["data"]["alerts"]
-    assert alert["subject"]["server"] == "web-1" and alert["value"] == 97.25
+    assert alert["subject"]["server"] == "hot-1" and alert["value"] == 97.25
     assert resolved["data"]["alerts"][0]["alert_id"] == alert["alert_id"]
     assert resolved["type"] == "alerts.resolved"
 

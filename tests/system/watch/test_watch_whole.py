@@ -10,16 +10,16 @@ RULE = """INSERT INTO alert_rules (name, kind, metric, op, warning, critical, in
     VALUES ('hot', 'threshold', 'cpu_percent', '>', 80, 95, 1,
         'CPU of {{server}} is at {{#f.number}}{{value}}{{/f.number}} % {{severity}}')"""
 SAMPLE = """INSERT INTO vps_metrics ("timestamp", received_at, vps_name, app_name, cpu_percent)
-    VALUES (clock_timestamp(), clock_timestamp(), 'web-1', 'shop', %s)"""
+    VALUES (clock_timestamp(), clock_timestamp(), %s, 'shop', %s)"""
 
 
-def follow_an_alert(db, folder):
+def follow_an_alert(db, folder, server):
     """Samples go beyond a rule's value and come back, as a real watcher sees it: the two messages."""
     watch_role(db)
     db.query("UPDATE alert_rules SET is_active = false")
     db.query(RULE)
     db.query("""INSERT INTO agents (vps_name, app_name, epoch, first_seen_at, last_seen_at, interval_s)
-        VALUES ('web-1', 'shop', 1, now() - interval '1 day', now(), 60)""")
+        VALUES (%s, 'shop', 1, now() - interval '1 day', now(), 60)""", server)
     with HttpPeer() as peer:
         channel = add_channel(db, "hook", "webhook", {"url": peer.url})
         db.query("""UPDATE alert_routes SET channels = ARRAY[%s::uuid], group_wait_s = 0, group_interval_s = 1
@@ -27,10 +27,10 @@ def follow_an_alert(db, folder):
         watcher = Watcher(folder, db).start()
         try:
             watcher.leads()
-            wait_for(lambda: db.query(SAMPLE, 97.25) or peer.requests, f"firing; {watcher.said()[-2000:]}",
-                     every=0.5)
+            wait_for(lambda: db.query(SAMPLE, server, 97.25) or peer.requests,
+                     f"firing; {watcher.said()[-2000:]}", every=0.5)
             firing = peer.requests[0].json
-            wait_for(lambda: db.query(SAMPLE, 3) or len(peer.requests) > 1, "resolved", every=0.5)
+            wait_for(lambda: db.query(SAMPLE, server, 3) or len(peer.requests) > 1, "resolved", every=0.5)
             return firing, peer.requests[-1].json
         finally:
             watcher.kill()
@@ -38,7 +38,7 @@ def follow_an_alert(db, folder):
 
 @pytest.mark.smoke
 def test_samples_become_a_message_and_its_end(db, tmp_path):
-    firing, resolved = follow_an_alert(db, tmp_path / "w")
+    firing, resolved = follow_an_alert(db, tmp_path / "w", "web-1")
     (alert,) = firing["data"]["alerts"]
     assert firing["type"] == "alerts.firing" and alert["summary"] == "CPU of web-1 is at 97.25 % critical"
     assert alert["subject"]["server"] == "web-1" and alert["threshold"] == 95
