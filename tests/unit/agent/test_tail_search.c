@@ -137,7 +137,7 @@ static void a_copy_is_not_read_again_when_it_is_renamed(void **state)
 	}
 }
 
-/* Where a text was given up, and a copy of it with more behind it shows up later: the rest of that is read. */
+/* A text was given up, and a copy of it with more behind it shows up later: the rest of that is read. */
 static void a_late_copy_of_a_text_that_was_given_up_is_read_on(void **state)
 {
 	(void)state;
