@@ -195,7 +195,7 @@ static void problem_of(const struct answer *a, struct json_object *answer, char 
 		snprintf(problem, ERR_MSG_MAX,
 			 "the query gives a %.40s; it must give an instant vector or a number%s", type,
 			 strcmp(type, "matrix") == 0 ? ", so leave out its last [range]"
-			 : type == HISTOGRAMS	     ? ", so make a number of each, as histogram_quantile() does"
+			 : type == HISTOGRAMS	     ? ", so take histogram_quantile() of it"
 						     : "");
 	else
 		snprintf(problem, ERR_MSG_MAX, "Prometheus answered with status %ld%s%s", a->status,
