@@ -103,10 +103,14 @@ class Engine:
 
     # ---- time ----------------------------------------------------------------------------------
     def begin(self, interval_s=1):
-        """Empty tables, and a second 0 that is a time of each rule and that no earlier rows reach."""
+        """Empty tables, and a second 0 that is a time of each rule and that no earlier rows reach.
+
+        Messages are rare: a case about them sets its own intervals.
+        """
         self.query("""DELETE FROM alert_rules; DELETE FROM rule_patches; DELETE FROM alerts;
             DELETE FROM alert_changes; DELETE FROM agents; DELETE FROM servers; DELETE FROM latest_checks;
-            DELETE FROM alert_groups; DELETE FROM group_alerts; DELETE FROM notifications""")
+            DELETE FROM alert_groups; DELETE FROM group_alerts; DELETE FROM notifications;
+            UPDATE alert_routes SET group_wait_s = 86400, group_interval_s = 8640000""")
         self.policy(catch_up_s=30 * DAY_S, settle_s=0)
         step_s = DAY_S if DAY_S % interval_s == 0 else interval_s
         self.start_s = -(-(self.now_s + 2 * DAY_S) // step_s) * step_s
