@@ -23,6 +23,11 @@ bench-alerts: ## an evaluation of 200 alert rules over 1,000, 10,000 and 50,000 
 bench-alerts: all
 	$(Q)$(PYTHON) bench/alerts.py --check
 
+.PHONY: bench-signed-in
+bench-signed-in: ## what a sign-in adds to a page by CGI, in ms of the database's CPU; 1 at most
+bench-signed-in: all
+	$(Q)$(PYTHON) bench/signed_in.py
+
 .PHONY: bench-notify
 bench-notify: ## from the commit of a row that breaks a rule to the message that its peer has accepted
 bench-notify: all

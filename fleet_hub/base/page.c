@@ -90,11 +90,12 @@ static enum db_failure admit(const struct route *route, struct request *r, struc
 
 	if (by_user && failure == DB_OK) {
 		CLEANUP(json_p) struct json_object *said = json_of(&me);
+		struct json_object *who = json_object_object_get(said, "me");
 
-		r->who.me = arena_dup(&r->arena, (struct text){ me.data, me.len });
-		r->who.not_noted = is_true(said, "not_noted");
-		r->who.is_operator = is_true(said, "operator");
-		r->who.alerts = number_of(said, "alerts");
+		r->who.me = arena_dup(&r->arena, text_of(json_object_to_json_string(who)));
+		r->who.not_noted = is_true(who, "not_noted");
+		r->who.is_operator = is_true(who, "operator");
+		r->who.alerts = number_of(json_object_object_get(said, "open"), "alerts");
 	}
 	return failure;
 }

@@ -190,6 +190,21 @@ SELECT is(run_as('t_hub', format('SELECT change_user(%L, %L, %L, NULL)', pg_temp
 SELECT is(pg_temp.may('token of viewer'), 'OB401', 'and the sessions of that user have ended');
 SELECT is(pg_temp.sign_in('viewer@x', 'pw viewer', 'third'), 'true', 'a new one');
 SELECT is(pg_temp.may('third', 'operator'), 'ok', 'has the new rights');
+SELECT is(pg_temp.may('third', 'admin'), 'OB403', 'and no more');
+SELECT is(pg_temp.may('third', 'king'), 'OB403', 'a role that is none is for nobody');
+SELECT is(pg_temp.may('token of admin', 'king'), 'OB403', 'not even for admins');
+UPDATE sessions SET last_seen_at = now() - interval '2 minutes'
+	WHERE token_hash = sha256(pg_temp.hash('third'));
+SELECT is(value_as('t_hub', format('SELECT authorize(%L, %L)', pg_temp.hash('third'), 'viewer'))::jsonb
+	- 'user_id', '{"email": "viewer@x", "role": "operator", "how": "session", "not_noted": true,
+	"operator": true, "admin": false}', 'the hub is told who it is, and that the use is to be noted');
+UPDATE session_policy SET idle = '1 minute';
+SELECT is(pg_temp.may('third'), 'OB401', 'a session that was not used for longer than allowed has ended');
+UPDATE session_policy SET idle = '12 hours';
+SELECT is(pg_temp.may('third'), 'ok', 'and is there where that is allowed');
+UPDATE sessions SET expires_at = now() WHERE token_hash = sha256(pg_temp.hash('third'));
+SELECT is(pg_temp.may('third'), 'OB401', 'at its absolute end it is over');
+UPDATE sessions SET expires_at = now() + interval '1 h' WHERE token_hash = sha256(pg_temp.hash('third'));
 UPDATE users SET disabled_at = now() WHERE email = 'viewer@x';
 SELECT is(pg_temp.may('third'), 'OB401', 'a user who is disabled is out');
 SELECT is(pg_temp.sign_in('viewer@x', 'pw viewer', 'fourth'), 'false', 'and does not come in again');

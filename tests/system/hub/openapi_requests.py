@@ -223,7 +223,8 @@ class Requests:
             before = operation.path.split("{")[0]
             return method, before + id_.get(before, "admin@example.com"), headers, None
         body = {"Payload": {"metrics": 5}, "NewBootstrapToken": {"uses": 0},
-                "UserChange": {"role": "king"}}.get(operation.takes, {"no such field": 1})
+                "UserChange": {"role": "king"}, "Ack": {"note": "x" * 2001},
+                }.get(operation.takes, {"no such field": 1})
         return method, path, headers, as_form(body) if media == FORM else json.dumps(body)
 
 
