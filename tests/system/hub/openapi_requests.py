@@ -36,7 +36,8 @@ class Operation:
         self.role, self.tag, self.limit = said["x-role"], said["tags"][0], said.get("x-limit")
         content = said.get("requestBody", {"content": {}})["content"]
         self.media = list(content) or [None]                # of its body
-        self.takes = content[JSON]["schema"]["$ref"].split("/")[-1] if content else None
+        self.forms = {media: form["schema"]["$ref"].split("/")[-1] for media, form in content.items()}
+        self.takes = self.forms.get(JSON)
         self.statuses = {int(status): resolve(answer) for status, answer in said["responses"].items()}
 
     def __repr__(self):
@@ -77,8 +78,10 @@ class Requests:
     def server(self):
         return self.send("POST", "/api/v1/servers", {"name": f"s-{next(number)}"}).json
 
-    def body(self, operation):
+    def body(self, operation, media=None):
         n = next(number)
+        if operation.forms.get(media) == "NewRuleForm":
+            return self.whole_rule(n)
         if operation.takes == "Payload":
             return {"ts": time.time() - n / 1000, "metrics": {"cpu_percent": n % 100}}
         return {"NewServer": {"name": f"new-{n}", "environment": "test", "team": "core", "tags": "web, eu",
@@ -93,6 +96,15 @@ class Requests:
                               "to": "now", "columns": "time,message", "wrap": "no"},
                 "SearchChange": {"range": "7d"}, "NewDeploy": {"app": "shop", "release": f"r{n}"},
                 None: None, **self.of_alerts(n)}[operation.takes]
+
+    def whole_rule(self, n):
+        """With each field of a form."""
+        return {"name": f"r{n}", "kind": "threshold", "metric": "cpu_percent", "params": '{"agg": "max"}',
+                "match": "server=fra-1", "op": ">", "warning": 80, "warning_clear": 70, "critical": 90,
+                "critical_clear": 85, "for_s": 60, "keep_firing_s": 60, "no_data": "ok", "on_error": "alert",
+                "interval_s": 30, "lookback_s": 600, "labels": "team=core", "summary": "CPU is busy",
+                "runbook": "https://example.com/", "repeat_s": 3600, "is_active": True,
+                "channel_id": self.make("channels", "NewChannel")["channel_id"]}
 
     @staticmethod
     def of_alerts(n):
@@ -171,11 +183,11 @@ class Requests:
 
     def of(self, operation, media=None):
         """(method, path, headers, body); media: one of operation.media, or its first."""
-        body = self.body(operation)
+        media = media or operation.media[0]
+        body = self.body(operation, media)
         path = operation.path.replace("{id}", self.id(operation))
         if operation.path.endswith("/metrics/servers/{id}"):
             path += "?metric=cpu_percent"
-        media = media or operation.media[0]
         headers = {"Content-Type": media or JSON} if operation.method in ("POST", "PATCH") else {}
         if any(operation.said["security"]):
             headers |= bearer(self.token(operation))
