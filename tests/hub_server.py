@@ -1,6 +1,8 @@
-"""The hub under lighttpd on loopback, for the system and browser tests."""
+"""The hub under lighttpd, or behind nginx, on loopback, for the system and browser tests."""
 import http.client
 import json
+import os
+import re
 import shutil
 import signal
 import socket
@@ -39,6 +41,16 @@ FASTCGI = """
 fastcgi.server = ("/" => (("socket" => "{folder}/hub.sock", "bin-path" => "{hub}", "check-local" => "disable",
     "max-procs" => {procs}, "bin-environment" => ({environment}))))
 """
+NGINX = """
+{user} daemon off; pid {folder}/pid; error_log {folder}/nginx.log; events {{}}
+http {{
+    access_log off; {temporary}
+    server {{
+        listen 127.0.0.1:{port};
+        client_max_body_size {body_kb}k;
+        location / {{ fastcgi_pass unix:{folder}/hub.sock; {parameters} }}
+    }}
+}}"""
 
 
 class Answer:
@@ -122,3 +134,35 @@ class Hub:
         start = time.monotonic()
         answer = self.get(path, **query)
         return answer, time.monotonic() - start
+
+
+class HubBehindNginx(Hub):
+    """The hub as FastCGI behind nginx, with the lines of its template. Everybody here is a proxy."""
+
+    def __init__(self, folder, url, conf="", body_kb=1100):
+        conf += "trusted_proxies = 127.0.0.1\nplain_http = allow\n"
+        super().__init__(folder, url, "fastcgi", conf=conf, body_kb=body_kb)
+        self.hub = None
+
+    def start(self):
+        parameters = re.findall("fastcgi_param .*;", (TOP / "templates/nginx-observ.conf").read_text())
+        temporary = "".join(f"{kind}_temp_path {self.folder}/{kind};"
+                            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        self.folder.chmod(0o755)
+        self.configure(NGINX.format(folder=self.folder, port=self.port, temporary=temporary,
+                                    body_kb=self.body_kb, parameters=" ".join(parameters),
+                                    user="user root;" if os.geteuid() == 0 else ""))
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(self.folder / "hub.sock"))
+            (self.folder / "hub.sock").chmod(0o666)
+            listening.listen(16)
+            self.hub = subprocess.Popen([self.program], stdin=listening,
+                                        env={**os.environ, **self.environment})
+        return self.launch(["/usr/sbin/nginx", "-p", self.folder, "-c", self.folder / "lighttpd.conf"])
+
+    def stop(self):
+        super().stop()
+        if self.hub:
+            self.hub.terminate()
+            self.hub.wait(60)
+            self.hub = None

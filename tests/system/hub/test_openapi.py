@@ -16,7 +16,7 @@ import pytest
 import seed_fleet
 import yaml
 from harness import BUILD
-from hub_server import FLEET_HUB, Answer, Hub
+from hub_server import FLEET_HUB, Answer, Hub, HubBehindNginx
 from openapi_requests import API, AWAY, FILE, JSON, OPERATIONS, Requests, seed_alerts, undescribed
 from people import FORM, bearer, fill_with_tokens
 from test_routes import rows
@@ -107,6 +107,16 @@ def hub(database, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def behind_nginx(hub, database, tmp_path_factory):
+    """As FastCGI, with the packages of the other one."""
+    server = HubBehindNginx(tmp_path_factory.mktemp("nginx"), database.url("hub"),
+                            "\n".join(line for line in hub.conf.read_text().splitlines()
+                                      if line.startswith("packages")) + "\n", body_kb=2048).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
 def start(tmp_path_factory):
     """start(url, conf): another hub."""
     started = []
@@ -172,6 +182,14 @@ def test_what_is_right_is_done(hub, good, status):
 def test_each_medium_of_a_body_does_the_same(hub, good, operation, media):
     done = min(operation.statuses)
     assert fault(operation, done, ask(hub, good.of(operation, media))) is None
+
+
+@pytest.mark.parametrize("status", [201, 200, 204, 401, 404, 412, 422])
+def test_nginx_and_fastcgi_do_the_same(behind_nginx, good, status):
+    makers = {401: good.with_a_wrong_token, 404: good.of_nothing, 412: good.outdated,
+              422: good.that_does_not_fit}
+    make = makers.get(status, good.of)
+    assert faults(status, lambda o: ask(behind_nginx, make(o))) == []
 
 
 def test_400_for_an_address_that_cannot_be_read(hub, good):

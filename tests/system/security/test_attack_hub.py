@@ -17,10 +17,10 @@ from urllib.parse import quote, urlencode
 import jsonschema
 import psycopg2
 import pytest
-from harness import TOP, wait_for
+from harness import wait_for
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "hub"))
-from hub_server import FLEET_HUB, Answer, Hub  # noqa: E402
+from hub_server import FLEET_HUB, Answer, Hub, HubBehindNginx  # noqa: E402
 from openapi_requests import API, NEVER, OPERATIONS, Requests, seed_alerts  # noqa: E402
 from people import FORM, PASSWORD, ROLES, Visitor, admin, bearer, fill, login, token  # noqa: E402
 from people import fill_with_tokens  # noqa: E402
@@ -52,41 +52,11 @@ def hub(people, tmp_path_factory):
     server.stop()
 
 
-NGINX = """
-{user} daemon off; pid {folder}/pid; error_log {folder}/nginx.log; events {{}}
-http {{
-    access_log off; {temporary}
-    server {{
-        listen 127.0.0.1:{port};
-        client_max_body_size 1100k;
-        location / {{ fastcgi_pass unix:{folder}/hub.sock; {parameters} }}
-    }}
-}}"""
-
-
 @pytest.fixture(scope="module")
 def behind_nginx(people, tmp_path_factory):
-    """The hub as FastCGI behind nginx, with the lines of its template. Everybody here is a proxy."""
-    folder = tmp_path_factory.mktemp("nginx")
-    server = Hub(folder, None)
-    (folder / "hub.conf").write_text("trusted_proxies = 127.0.0.1\nplain_http = allow\n")
-    parameters = re.findall("fastcgi_param .*;", (TOP / "templates/nginx-observ.conf").read_text())
-    temporary = "".join(f"{kind}_temp_path {folder}/{kind};"
-                        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    server.configure(NGINX.format(folder=folder, port=server.port, temporary=temporary,
-                                  user="user root;" if os.geteuid() == 0 else "",
-                                  parameters=" ".join(parameters)))
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(folder / "hub.sock"))
-        (folder / "hub.sock").chmod(0o666)
-        listening.listen(16)
-        program = subprocess.Popen([FLEET_HUB], stdin=listening, env={
-            **os.environ, "OBSERV_DATABASE_URL": people.url("hub"), "OBSERV_HUB_CONFIG": folder / "hub.conf"})
-    server.launch(["/usr/sbin/nginx", "-p", folder, "-c", folder / "lighttpd.conf"])
+    server = HubBehindNginx(tmp_path_factory.mktemp("nginx"), people.url("hub")).start()
     yield server
     server.stop()
-    program.terminate()
-    program.wait(60)
 
 
 @pytest.fixture(params=["lighttpd", "nginx"])
