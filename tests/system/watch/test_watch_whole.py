@@ -6,9 +6,10 @@ from harness import wait_for
 from peers import READ, HttpPeer, answer
 from watching import Watcher, add_channel, evaluation, say, wait_sent, watch_role
 
-RULE = """INSERT INTO alert_rules (name, kind, metric, op, warning, critical, interval_s, summary)
+RULE = """INSERT INTO alert_rules (name, kind, metric, op, warning, critical, interval_s, match, summary)
     VALUES ('hot', 'threshold', 'cpu_percent', '>', 80, 95, 1,
-        'CPU of {{server}} is at {{#f.number}}{{value}}{{/f.number}} % {{severity}}')"""
+        jsonb_build_array(jsonb_build_object('label', 'server', 'op', '=', 'value', %s)),
+        'CPU of {{server}} is at {{#f.number}}{{value}}{{/f.number}} %% {{severity}}')"""
 SAMPLE = """INSERT INTO vps_metrics ("timestamp", received_at, vps_name, app_name, cpu_percent)
     VALUES (clock_timestamp(), clock_timestamp(), %s, 'shop', %s)"""
 
@@ -17,7 +18,7 @@ def follow_an_alert(db, folder, server):
     """Samples go beyond a rule's value and come back, as a real watcher sees it: the two messages."""
     watch_role(db)
     db.query("UPDATE alert_rules SET is_active = false")
-    db.query(RULE)
+    db.query(RULE, server)
     db.query("""INSERT INTO agents (vps_name, app_name, epoch, first_seen_at, last_seen_at, interval_s)
         VALUES (%s, 'shop', 1, now() - interval '1 day', now(), 60)""", server)
     with HttpPeer() as peer:
